@@ -1,0 +1,114 @@
+"""Fixtures of the integration and attack tests: the build under test, a Docker Engine of their own, sensors.
+
+BH_BUILD names the build directory (default: build/), BH_TEST_LOGS a folder that keeps the logs.
+"""
+import os
+import pathlib
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "integration"))
+
+import docker_env  # noqa: E402
+import sensor_env  # noqa: E402
+
+DEFAULT_DEADLINE = 180
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="the long forms")
+    parser.addoption("--backend", default="auto", choices=("auto", "preferred", "fallback"), help="backend of the sensors")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full"):
+        skip = pytest.mark.skip(reason="long form: runs with --full")
+        for item in items:
+            if "full" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """No test hangs the suite: SIGALRM fails it where it stands, after @pytest.mark.deadline(seconds)."""
+    marker = item.get_closest_marker("deadline")
+    seconds = marker.args[0] if marker else DEFAULT_DEADLINE
+
+    def expire(signum, frame):
+        pytest.fail(f"expected to end within {seconds} s, did not", pytrace=True)
+    old = signal.signal(signal.SIGALRM, expire)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, old)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, sensor_env.Sensor):
+                report.sections.append((f"sensor log {value.log}", value.log_tail(60)))
+            elif isinstance(value, docker_env.DockerEnv) and value.dir:
+                report.sections.append((f"dockerd log {value.dir}/dockerd.log", docker_env.tail(value.dir / "dockerd.log", 15)))
+
+
+@pytest.fixture(scope="session")
+def full(request):
+    """True when the long forms were asked for."""
+    return request.config.getoption("--full")
+
+
+@pytest.fixture(scope="session")
+def build():
+    """The build directory under test; it must hold the programs."""
+    path = sensor_env.build_dir()
+    for name in ("bulkhead", "bulkhead-sensor"):
+        sensor_env.program(path, name)
+    return path
+
+
+@pytest.fixture(scope="session")
+def docker():
+    """One Docker Engine for the session, with the image docker_env.BASE_IMAGE in it."""
+    env = docker_env.DockerEnv(keep_logs=os.environ.get("BH_TEST_LOGS"))
+    with env:
+        env.import_base_image(sensor_env.build_dir())
+        yield env
+    left = env.leftovers()
+    assert not left, f"expected the test engine to leave nothing behind, saw {left}"
+
+
+@pytest.fixture
+def new_sensor(request, build, docker):
+    """new_sensor(**options): starts a ready Sensor on the session's engine; stopped and checked at the test's end."""
+    made = []
+
+    def make(**options):
+        options.setdefault("docker_host", docker.host)
+        options.setdefault("backend", request.config.getoption("--backend"))
+        sensor = sensor_env.Sensor(build, **options)
+        made.append(sensor)
+        return sensor.start()
+    yield make
+    problems = []
+    for sensor in made:
+        try:
+            if sensor.alive:
+                sensor.stop()
+            sensor.check_sanitizers()
+        except AssertionError as e:
+            problems.append(str(e))
+        finally:
+            sensor.close()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def sensor(new_sensor):
+    """A ready Sensor of the test's own."""
+    return new_sensor()
