@@ -163,7 +163,7 @@ struct bh_fold {
         __u32 pad;
 };
 
-/* procs: per process, task storage of the group leader or a hash keyed by tgid. */
+/* procs map: key tgid. An entry whose start is not the process's own is of an earlier process with that id. */
 struct bh_proc {
         __u64 start;
         __u64 origin;

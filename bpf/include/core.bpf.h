@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What every kernel program stands on: shared maps, who acts, accounting, folding, budgets, building and sending a record.
+ *
+ * A hook does:
+ *
+ *     struct bh_buf *b = bh_begin(BH_EV_CHDIR, bh_hash(bh_hash(dev, ino), ret), 0);
+ *     if (!b)
+ *             return 0;                 // filtered, folded or lost: already accounted
+ *     b->rec.ret = ret;
+ *     b->rec.a[0] = dev;
+ *     bh_put_path(b, BH_TAG_PATH, &file->f_path);
+ *     bh_end(b);
+ *
+ * Between begin and end nothing may return: end gives the scratch slot back and sends the record. The fold key says what makes two
+ * acts of one process equal; 0 means never folded. Accounting invariant, per cgroup and kind:
+ * generated == delivered + folded + sum(lost).
+ *
+ * Maps are pinned by name, so that all objects and a sensor that comes back after a crash share them.
+ */
+#ifndef BH_CORE_BPF_H
+#define BH_CORE_BPF_H
+
+#include "kernel_types.h"
+#include "record.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define BH_PINNED __uint(pinning, LIBBPF_PIN_BY_NAME)
+
+/* Set before load, per kernel. */
+const volatile __s32 bh_cgroup_subsys = -1; /* index of the v1 controller whose hierarchy names cgroups; -1: cgroup v2 */
+const volatile __s32 bh_cgroup_hierarchy = 1; /* hierarchy id of that hierarchy */
+
+struct {
+        __uint(type, BPF_MAP_TYPE_RINGBUF);
+        __uint(max_entries, 16 << 20);
+        BH_PINNED;
+} ring_life SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_RINGBUF);
+        __uint(max_entries, 8 << 20);
+        BH_PINNED;
+} ring_key SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_RINGBUF);
+        __uint(max_entries, 16 << 20);
+        BH_PINNED;
+} ring_bulk SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct bh_config);
+        BH_PINNED;
+} config SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+        __uint(max_entries, 32768);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, struct bh_acct_key);
+        __type(value, struct bh_acct);
+        BH_PINNED;
+} acct SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 16384);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u64);
+        __type(value, struct bh_cgroup);
+        BH_PINNED;
+} cgroups SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 32768);
+        __type(key, __u64);
+        __type(value, struct bh_fold);
+        BH_PINNED;
+} folds SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, BH_EV_KERNEL_MAX);
+        __type(key, __u32);
+        __type(value, __u64);
+        BH_PINNED;
+} canary_hits SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 131072);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u32);
+        __type(value, struct bh_proc);
+        BH_PINNED;
+} procs SEC(".maps");
+/* Scratch: where a record is built. Value bigger than a per-CPU map allows, so an array of (CPU, slot). */
+#define BH_SLOTS 3
+#define BH_BUF_SIZE 65536
+#define BH_PATHBUF 8192
+
+struct bh_buf {
+        union {
+                struct bh_rec rec;
+                __u8 raw[BH_BUF_SIZE];
+        };
+        __u8 path[BH_PATHBUF + 256]; /* paths are rendered here from the end backwards */
+        __u32 slot;
+        __u32 ring;
+        __u32 path_pos;
+        __u32 pad;
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, BH_SLOTS); /* times the number of CPUs: set before load */
+        __type(key, __u32);
+        __type(value, struct bh_buf);
+        BH_PINNED;
+} scratch SEC(".maps");
+struct bh_busy {
+        __u32 slot[BH_SLOTS];
+        __u32 pad;
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct bh_busy);
+        BH_PINNED;
+} busy SEC(".maps");
+
+/* The acting process of an event. */
+struct bh_actor {
+        __u64 cgroup, origin, start;
+        __u32 tgid, tid, ppid, uid, gid, mnt_ns;
+        char comm[16];
+};
+
+static __always_inline __u64 bh_hash(__u64 a, __u64 b) {
+        __u64 h = (a ^ 0x9e3779b97f4a7c15ull) * 0xff51afd7ed558ccdull;
+
+        h ^= h >> 32;
+        h = (h ^ b) * 0xc4ceb9fe1a85ec53ull;
+        return h ^ (h >> 29);
+}
+
+static __always_inline struct task_struct *bh_current(void) {
+        return (struct task_struct *) bpf_get_current_task();
+}
+
+static __always_inline __u64 bh_kn_id(struct cgroup *cgrp) {
+        return BPF_CORE_READ(cgrp, kn, id);
+}
+
+/* Id of the task's cgroup in the hierarchy that names containers. */
+static __always_inline __u64 bh_task_cgroup(struct task_struct *task) {
+        struct css_set *set = BPF_CORE_READ(task, cgroups);
+
+        if (bh_cgroup_subsys < 0)
+                return BPF_CORE_READ(set, dfl_cgrp, kn, id);
+
+        struct cgroup_subsys_state *css = NULL;
+        bpf_probe_read_kernel(&css, sizeof(css), (char *) set + bpf_core_field_offset(struct css_set, subsys) + 8 * (bh_cgroup_subsys & 31));
+        return BPF_CORE_READ(css, cgroup, kn, id);
+}
+
+static __always_inline __u64 bh_container_of(__u64 cgroup) {
+        struct bh_cgroup *cg = bpf_map_lookup_elem(&cgroups, &cgroup);
+
+        return cg ? cg->container : 0;
+}
+
+static __always_inline __u32 bh_ring_of(__u32 type) {
+        switch (type) {
+#define BH_EVENT_TYPE(num, id, name, ring, folds, doc) \
+        case num: \
+                return BH_RING_##ring;
+#include "event_types.tbl.h"
+        }
+        return BH_RING_BULK;
+}
+
+/* Per CPU and cgroup; a cgroup beyond the map's bound is counted under cgroup 0, whose entries the sensor made at start. */
+static __always_inline struct bh_acct *bh_acct_of(__u64 cgroup, __u32 type) {
+        struct bh_acct_key key = { .cgroup = cgroup, .type = type };
+        struct bh_acct *a = bpf_map_lookup_elem(&acct, &key);
+
+        if (a)
+                return a;
+
+        struct bh_acct zero = {};
+        bpf_map_update_elem(&acct, &key, &zero, BPF_NOEXIST);
+        a = bpf_map_lookup_elem(&acct, &key);
+        if (!a) {
+                key.cgroup = 0;
+                a = bpf_map_lookup_elem(&acct, &key);
+        }
+        return a;
+}
+
+/* For a hook that must give up before or without a record. */
+static __noinline int bh_count_lost(__u64 cgroup, __u32 type, __u32 reason) {
+        struct bh_acct *a = bh_acct_of(cgroup, type);
+
+        if (a) {
+                a->generated++;
+                a->lost[reason & (BH_LOST_MAX - 1)]++;
+        }
+        return 0;
+}
+
+/* What identifies the actor, enough for filters and folding; the rest is read only for a record that is really built. */
+static __always_inline void bh_actor_id(struct bh_actor *who, struct task_struct *task) {
+        __u64 id = bpf_get_current_pid_tgid();
+        struct bh_proc *p;
+
+        who->tgid = id >> 32;
+        who->tid = (__u32) id;
+        who->start = BPF_CORE_READ(task, group_leader, start_boottime);
+        who->cgroup = bh_task_cgroup(task);
+        p = bpf_map_lookup_elem(&procs, &who->tgid);
+        who->origin = p && p->start == who->start ? p->origin : 0;
+}
+
+static __always_inline void bh_actor_rest(struct bh_actor *who, struct task_struct *task) {
+        const struct cred *cred = BPF_CORE_READ(task, cred);
+
+        who->ppid = BPF_CORE_READ(task, real_parent, tgid);
+        who->uid = BPF_CORE_READ(cred, euid.val);
+        who->gid = BPF_CORE_READ(cred, egid.val);
+        who->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+        bpf_get_current_comm(who->comm, sizeof(who->comm));
+}
+
+/*
+ * Decides about an act of `who`: filtered (not an event), folded, over budget, or to be recorded. Returns 0 when there is nothing more to
+ * do; else 1 and *count acts for the record to stand for (repeats folded before included), *fold its final key.
+ */
+static __always_inline int bh_admit(const struct bh_actor *who, __u32 type, __u64 *key, __u64 bytes, __u64 now, __u32 *count, __u64 *sum) {
+        __u32 zero = 0, ring = bh_ring_of(type);
+        struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
+
+        if (!cfg)
+                return 0;
+        if (cfg->canary_tgid && cfg->canary_tgid == who->tgid) {
+                __u64 *hits = bpf_map_lookup_elem(&canary_hits, &type);
+
+                if (hits)
+                        __sync_fetch_and_add(hits, 1);
+                return 0;
+        }
+        if (cfg->self_tgid == who->tgid)
+                return 0;
+        if (cfg->off[(type >> 6) & 1] >> (type & 63) & 1)
+                return 0;
+
+        struct bh_cgroup *cg = bpf_map_lookup_elem(&cgroups, &who->cgroup);
+        if (ring == BH_RING_BULK && !cfg->host_bulk && !who->origin && !(cg && cg->container))
+                return 0;
+
+        struct bh_acct *a = bh_acct_of(who->cgroup, type);
+        if (a)
+                a->generated++;
+
+        *count = 1;
+        *sum = bytes;
+        if (*key && cfg->fold_window) {
+                *key = bh_hash(bh_hash(*key, type), bh_hash(who->start, who->tgid)) | 1;
+
+                struct bh_fold *f = bpf_map_lookup_elem(&folds, key);
+                if (f) {
+                        if (now - f->first < cfg->fold_window) {
+                                __sync_fetch_and_add(&f->count, 1);
+                                __sync_fetch_and_add(&f->bytes, bytes);
+                                f->last = now;
+                                if (a)
+                                        a->folded++;
+                                return 0;
+                        }
+                        *count += f->count;
+                        *sum += f->bytes;
+                        f->count = 0;
+                        f->bytes = 0;
+                        f->first = now;
+                        f->last = now;
+                } else {
+                        struct bh_fold first = { .first = now, .last = now, .cgroup = who->cgroup, .start = who->start, .tgid = who->tgid, .type = (__u16) type };
+
+                        /* a full map means no folding for this act, not a loss */
+                        bpf_map_update_elem(&folds, key, &first, BPF_NOEXIST);
+                }
+        } else {
+                *key = 0;
+        }
+
+        if (ring != BH_RING_LIFE && cg && cfg->budget[ring & 3]) {
+                if (now - cg->window >= 1000000000ull) {
+                        cg->window = now;
+                        cg->used[BH_RING_KEY] = 0;
+                        cg->used[BH_RING_BULK] = 0;
+                }
+                if (cg->used[ring & 3] >= cfg->budget[ring & 3]) {
+                        __u64 over = bh_hash(who->cgroup, type | 0x10000) | 1;
+                        struct bh_fold *f = bpf_map_lookup_elem(&folds, &over);
+
+                        if (!f) {
+                                struct bh_fold first = { .first = now, .cgroup = who->cgroup, .type = (__u16) type, .over_budget = 1 };
+
+                                bpf_map_update_elem(&folds, &over, &first, BPF_NOEXIST);
+                                f = bpf_map_lookup_elem(&folds, &over);
+                        }
+                        if (f) {
+                                __sync_fetch_and_add(&f->count, *count);
+                                __sync_fetch_and_add(&f->bytes, *sum);
+                                f->last = now;
+                        }
+                        if (a)
+                                a->folded++;
+                        return 0;
+                }
+                cg->used[ring & 3]++;
+        }
+        return 1;
+}
+
+static __noinline struct bh_buf *bh_build(struct bh_actor *who, __u32 type, __u64 key, __u64 bytes) {
+        __u64 now = bpf_ktime_get_boot_ns(), sum;
+        __u32 count, zero = 0, cpu = bpf_get_smp_processor_id(), i;
+
+        if (!bh_admit(who, type, &key, bytes, now, &count, &sum))
+                return NULL;
+
+        struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);
+        if (!used)
+                return NULL;
+        if (!used->slot[0])
+                i = 0;
+        else if (!used->slot[1])
+                i = 1;
+        else if (!used->slot[2])
+                i = 2;
+        else
+                goto lost;
+        used->slot[i] = 1;
+
+        __u32 index = cpu * BH_SLOTS + i;
+        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+        if (!b) {
+                used->slot[i] = 0;
+                goto lost;
+        }
+        b->slot = i;
+        b->ring = bh_ring_of(type);
+        __builtin_memset(&b->rec, 0, sizeof(b->rec));
+        b->rec.size = sizeof(b->rec);
+        b->rec.type = (__u16) type;
+        b->rec.cpu = (__u16) cpu;
+        b->rec.ts = now;
+        b->rec.cgroup = who->cgroup;
+        b->rec.origin = who->origin;
+        b->rec.start = who->start;
+        b->rec.fold_key = key;
+        b->rec.tgid = who->tgid;
+        b->rec.tid = who->tid;
+        b->rec.count = count;
+        b->rec.a[4] = sum; /* kinds with bytes keep the sum there; others overwrite or ignore it */
+        return b;
+
+lost:;
+        struct bh_acct *a = bh_acct_of(who->cgroup, type);
+        if (a)
+                a->lost[BH_LOST_BUSY]++;
+        return NULL;
+}
+
+/* Starts a record about an act of the current task. `key`: see above; `bytes`: summed over folded repeats into a[4]. */
+static __noinline struct bh_buf *bh_begin(__u32 type, __u64 key, __u64 bytes) {
+        struct task_struct *task = bh_current();
+        struct bh_actor who = {};
+
+        bh_actor_id(&who, task);
+
+        struct bh_buf *b = bh_build(&who, type, key, bytes);
+        if (!b)
+                return NULL;
+
+        const struct cred *cred = BPF_CORE_READ(task, cred);
+        b->rec.ppid = BPF_CORE_READ(task, real_parent, tgid);
+        b->rec.uid = BPF_CORE_READ(cred, euid.val);
+        b->rec.gid = BPF_CORE_READ(cred, egid.val);
+        b->rec.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+        bpf_get_current_comm(b->rec.comm, sizeof(b->rec.comm));
+        return b;
+}
+
+/* Starts a record about an act of a process that is not the current task (found earlier with bh_actor_id and bh_actor_rest). */
+static __noinline struct bh_buf *bh_begin_as(struct bh_actor *who, __u32 type, __u64 key, __u64 bytes) {
+        struct bh_buf *b = bh_build(who, type, key, bytes);
+
+        if (!b)
+                return NULL;
+        b->rec.ppid = who->ppid;
+        b->rec.uid = who->uid;
+        b->rec.gid = who->gid;
+        b->rec.mnt_ns = who->mnt_ns;
+        __builtin_memcpy(b->rec.comm, who->comm, sizeof(b->rec.comm));
+        return b;
+}
+
+static __always_inline void bh_release(struct bh_buf *b) {
+        __u32 zero = 0, i = b->slot;
+        struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);
+
+        if (used && i < BH_SLOTS)
+                used->slot[i] = 0;
+}
+
+/* Sends the record and gives the slot back. */
+static __noinline int bh_end(struct bh_buf *b) {
+        struct bh_acct *a = bh_acct_of(b->rec.cgroup, b->rec.type);
+        __u32 size = b->rec.size;
+        long err;
+
+        if (size > BH_BUF_SIZE)
+                size = BH_BUF_SIZE;
+        if (b->ring == BH_RING_LIFE) {
+                err = bpf_ringbuf_output(&ring_life, b->raw, size, 0);
+        } else if (b->ring == BH_RING_KEY) {
+                err = bpf_ringbuf_output(&ring_key, b->raw, size, 0);
+        } else {
+                /* bulk: wake the reader for a batch, not for each; it looks by itself every few milliseconds */
+                __u64 flags = bpf_ringbuf_query(&ring_bulk, BPF_RB_AVAIL_DATA) > 262144 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+
+                err = bpf_ringbuf_output(&ring_bulk, b->raw, size, flags);
+        }
+        if (a) {
+                if (err)
+                        a->lost[BH_LOST_RING_FULL]++;
+                else
+                        a->delivered++;
+        }
+        bh_release(b);
+        return 0;
+}
+
+/* A record that turns out not to be an event after all (rare): as if it had never been. */
+static __noinline int bh_cancel(struct bh_buf *b) {
+        struct bh_acct *a = bh_acct_of(b->rec.cgroup, b->rec.type);
+
+        if (a)
+                a->generated--;
+        bh_release(b);
+        return 0;
+}
+
+/*
+ * Chunks. Offsets come from memory, so each put bounds them anew for the verifier: a chunk begins below BH_CHUNK_TOP and is at most
+ * 4096 + 255 bytes, arguments and environment have their own readers in process.bpf.c.
+ */
+#define BH_CHUNK_TOP 60000u
+
+/* Room for a chunk of `len` <= 4400 bytes: offset of its content, or 0 if the record is full (then nothing is put). */
+static __always_inline __u32 bh_chunk_at(struct bh_buf *b, __u32 tag, __u32 len) {
+        __u32 off = b->rec.size;
+
+        if (off > BH_CHUNK_TOP)
+                return 0;
+
+        struct bh_chunk *c = (struct bh_chunk *) (b->raw + off);
+        c->tag = (__u16) tag;
+        c->len = (__u16) len;
+        b->rec.size = off + sizeof(*c) + len;
+        return off + sizeof(*c);
+}
+
+/* Fixed-size bytes known at compile time (structs). `size` <= 256. */
+static __always_inline void bh_put_struct(struct bh_buf *b, __u32 tag, const void *data, const __u32 size) {
+        __u32 at = bh_chunk_at(b, tag, size);
+
+        if (at && at <= BH_CHUNK_TOP + sizeof(struct bh_chunk))
+                bpf_probe_read_kernel(b->raw + at, size, data);
+}
+
+/* A NUL-terminated string of kernel memory, at most `max` <= 4096 bytes (constant). */
+static __always_inline void bh_put_kernel_str(struct bh_buf *b, __u32 tag, const void *str, const __u32 max) {
+        __u32 off = b->rec.size;
+
+        if (off > BH_CHUNK_TOP)
+                return;
+
+        long n = bpf_probe_read_kernel_str(b->raw + off + sizeof(struct bh_chunk), max, str);
+        if (n < 0) {
+                b->rec.flags |= BH_RF_FAULT;
+                return;
+        }
+        if (n > 0)
+                n--;
+        struct bh_chunk *c = (struct bh_chunk *) (b->raw + off);
+        c->tag = (__u16) tag;
+        c->len = (__u16) n;
+        b->rec.size = off + sizeof(*c) + (__u32) n;
+}
+
+/* The same of user memory. */
+static __always_inline void bh_put_user_str(struct bh_buf *b, __u32 tag, const void *str, const __u32 max) {
+        __u32 off = b->rec.size;
+
+        if (off > BH_CHUNK_TOP)
+                return;
+
+        long n = bpf_probe_read_user_str(b->raw + off + sizeof(struct bh_chunk), max, str);
+        if (n < 0) {
+                b->rec.flags |= BH_RF_FAULT;
+                return;
+        }
+        if (n > 0)
+                n--;
+        struct bh_chunk *c = (struct bh_chunk *) (b->raw + off);
+        c->tag = (__u16) tag;
+        c->len = (__u16) n;
+        b->rec.size = off + sizeof(*c) + (__u32) n;
+}
+
+/* `len` bytes of user memory, cut at `max` (constant, a power of two <= 4096). Sets BH_RF_PAYLOAD_CUT. */
+static __always_inline void bh_put_user_bytes(struct bh_buf *b, __u32 tag, const void *data, __u64 len, const __u32 max) {
+        __u32 off = b->rec.size;
+        __u64 n = len < max ? len : max;
+
+        if (off > BH_CHUNK_TOP || !n)
+                return;
+        if (len > max)
+                b->rec.flags |= BH_RF_PAYLOAD_CUT;
+        asm volatile("" : "+r"(n));
+        if (n > 4096)
+                return;
+        if (bpf_probe_read_user(b->raw + off + sizeof(struct bh_chunk), n, data)) {
+                b->rec.flags |= BH_RF_FAULT;
+                return;
+        }
+        struct bh_chunk *c = (struct bh_chunk *) (b->raw + off);
+        c->tag = (__u16) tag;
+        c->len = (__u16) n;
+        b->rec.size = off + sizeof(*c) + (__u32) n;
+}
+
+/*
+ * Paths. The walk goes from the file up through mounts to the root of the mount namespace, so neither chroot, bind mount, symlink nor
+ * "/proc/self/root" changes what is said; names come from dentries, not from the caller's memory. It is bounded: a path of more than
+ * BH_PATH_DEPTH names or BH_PATH_MAX bytes keeps its end and is flagged. Depends on d_path()'s rules (fs/d_path.c).
+ */
+#define BH_PATH_DEPTH 96
+
+/* Puts `name` and a slash before it in front of what is rendered already. The position lives in memory so that each turn of the walk looks
+ * alike to the verifier, which then has one state a turn to follow and not one for each combination. */
+static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dentry) {
+        __u64 len = BPF_CORE_READ(dentry, d_name.len) & 0xff, pos = b->path_pos;
+        const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
+
+        if (pos < len + 1)
+                return -1;
+        pos = (pos - len) & (BH_PATHBUF - 1);
+        bpf_probe_read_kernel(b->path + pos, len, name);
+        pos = (pos - 1) & (BH_PATHBUF - 1);
+        b->path[pos] = '/';
+        b->path_pos = (__u32) pos;
+        return 0;
+}
+
+static __noinline int bh_put_path(struct bh_buf *b, __u32 tag, struct vfsmount *vfsmnt, struct dentry *dentry) {
+        struct mount *mnt = (struct mount *) ((char *) vfsmnt - bpf_core_field_offset(struct mount, mnt));
+        struct dentry *root = BPF_CORE_READ(vfsmnt, mnt_root);
+        int i;
+
+        b->path_pos = BH_PATH_MAX;
+        for (i = 0; i < BH_PATH_DEPTH; i++) {
+                struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+
+                if (dentry == root) {
+                        struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
+
+                        if (up == mnt)
+                                break;
+                        dentry = BPF_CORE_READ(mnt, mnt_mountpoint);
+                        mnt = up;
+                        root = BPF_CORE_READ(mnt, mnt.mnt_root);
+                        continue;
+                }
+                if (bh_path_prepend(b, dentry)) {
+                        i = BH_PATH_DEPTH;
+                        break;
+                }
+                /* not under its mount: an anonymous file (memfd, pipe, socket) or a detached directory: its name alone */
+                if (dentry == parent)
+                        break;
+                dentry = parent;
+        }
+        if (i >= BH_PATH_DEPTH)
+                b->rec.flags |= BH_RF_PATH_CUT;
+
+        __u64 pos = b->path_pos, n;
+        if (pos >= BH_PATH_MAX) {
+                pos = BH_PATH_MAX - 1;
+                b->path[pos] = '/';
+        }
+        n = BH_PATH_MAX - pos;
+
+        __u32 off = b->rec.size;
+        if (off > BH_CHUNK_TOP)
+                return 0;
+        asm volatile("" : "+r"(n));
+        if (n > BH_PATH_MAX)
+                return 0;
+        bpf_probe_read_kernel(b->raw + off + sizeof(struct bh_chunk), n, b->path + pos);
+
+        struct bh_chunk *c = (struct bh_chunk *) (b->raw + off);
+        c->tag = (__u16) tag;
+        c->len = (__u16) n;
+        b->rec.size = off + sizeof(*c) + (__u32) n;
+        return 0;
+}
+
+static __always_inline void bh_put_file_path(struct bh_buf *b, __u32 tag, struct file *file) {
+        bh_put_path(b, tag, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry));
+}
+
+/* Change time in ns; the member was renamed twice. */
+static __always_inline __u64 bh_ctime(struct inode *inode) {
+        if (bpf_core_field_exists(inode->i_ctime_sec))
+                return (__u64) BPF_CORE_READ(inode, i_ctime_sec) * 1000000000ull + BPF_CORE_READ(inode, i_ctime_nsec);
+        if (bpf_core_field_exists(inode->__i_ctime))
+                return (__u64) BPF_CORE_READ(inode, __i_ctime.tv_sec) * 1000000000ull + (__u64) BPF_CORE_READ(inode, __i_ctime.tv_nsec);
+
+        struct inode___old *old = (void *) inode;
+        return (__u64) BPF_CORE_READ(old, i_ctime.tv_sec) * 1000000000ull + (__u64) BPF_CORE_READ(old, i_ctime.tv_nsec);
+}
+
+static __always_inline bool bh_unlinked(struct dentry *dentry) {
+        return BPF_CORE_READ(dentry, d_hash.pprev) == NULL;
+}
+
+/* Open file behind a descriptor of the current process, or NULL. */
+static __always_inline struct file *bh_file_of_fd(__s64 fd) {
+        struct fdtable *fdt = BPF_CORE_READ(bh_current(), files, fdt);
+        struct file **fds = BPF_CORE_READ(fdt, fd), *file = NULL;
+
+        if (fd < 0 || fd >= BPF_CORE_READ(fdt, max_fds))
+                return NULL;
+        bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
+        /* 6.10 and later keep nothing in the low bits here; older neither: struct file is at least 8-aligned */
+        return file;
+}
+
+static __always_inline void bh_read_caps(__u64 *out, const void *set) {
+        bpf_probe_read_kernel(out, sizeof(*out), set);
+}
+
+static __always_inline void bh_put_cred(struct bh_buf *b, __u32 tag, const struct cred *cred) {
+        struct bh_cred c = {
+                .uid = BPF_CORE_READ(cred, uid.val),
+                .gid = BPF_CORE_READ(cred, gid.val),
+                .suid = BPF_CORE_READ(cred, suid.val),
+                .sgid = BPF_CORE_READ(cred, sgid.val),
+                .euid = BPF_CORE_READ(cred, euid.val),
+                .egid = BPF_CORE_READ(cred, egid.val),
+                .fsuid = BPF_CORE_READ(cred, fsuid.val),
+                .fsgid = BPF_CORE_READ(cred, fsgid.val),
+                .user_ns = BPF_CORE_READ(cred, user_ns, ns.inum),
+                .securebits = BPF_CORE_READ(cred, securebits),
+        };
+
+        bh_read_caps(&c.cap_inheritable, __builtin_preserve_access_index(&cred->cap_inheritable));
+        bh_read_caps(&c.cap_permitted, __builtin_preserve_access_index(&cred->cap_permitted));
+        bh_read_caps(&c.cap_effective, __builtin_preserve_access_index(&cred->cap_effective));
+        bh_read_caps(&c.cap_bounding, __builtin_preserve_access_index(&cred->cap_bset));
+        bh_read_caps(&c.cap_ambient, __builtin_preserve_access_index(&cred->cap_ambient));
+        bh_put_struct(b, tag, &c, sizeof(c));
+}
+
+#endif
