@@ -262,6 +262,8 @@ static __always_inline int bh_admit(const struct bh_actor *who, __u32 type, __u6
 
         *count = 1;
         *sum = bytes;
+        /* a constant 0 would make clang turn the atomic add below into an atomic or, which kernels before 5.12 do not know */
+        asm volatile("" : "+r"(bytes));
         if (*key && cfg->fold_window) {
                 *key = bh_hash(bh_hash(*key, type), bh_hash(who->start, who->tgid)) | 1;
 
@@ -421,16 +423,13 @@ static __noinline int bh_end(struct bh_buf *b) {
 
         if (size > BH_BUF_SIZE)
                 size = BH_BUF_SIZE;
-        if (b->ring == BH_RING_LIFE) {
-                err = bpf_ringbuf_output(&ring_life, b->raw, size, 0);
-        } else if (b->ring == BH_RING_KEY) {
-                err = bpf_ringbuf_output(&ring_key, b->raw, size, 0);
-        } else {
-                /* bulk: wake the reader for a batch, not for each; it looks by itself every few milliseconds */
-                __u64 flags = bpf_ringbuf_query(&ring_bulk, BPF_RB_AVAIL_DATA) > 262144 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
-
-                err = bpf_ringbuf_output(&ring_bulk, b->raw, size, flags);
-        }
+        /* no wake-ups: the reader looks every few milliseconds, and one interrupt an event would cost more than the event */
+        if (b->ring == BH_RING_LIFE)
+                err = bpf_ringbuf_output(&ring_life, b->raw, size, BPF_RB_NO_WAKEUP);
+        else if (b->ring == BH_RING_KEY)
+                err = bpf_ringbuf_output(&ring_key, b->raw, size, BPF_RB_NO_WAKEUP);
+        else
+                err = bpf_ringbuf_output(&ring_bulk, b->raw, size, BPF_RB_NO_WAKEUP);
         if (a) {
                 if (err)
                         a->lost[BH_LOST_RING_FULL]++;
