@@ -139,6 +139,7 @@ class DockerEnv:
         self._dockerd = None
         self._rules = []
         self._cgroups_before = set()
+        self._shim_sockets = []
 
     def __enter__(self):
         return self.start()
@@ -295,6 +296,9 @@ class DockerEnv:
             self._quiet(os.kill, pid, signal.SIGKILL)
         self._quiet(wait_for, lambda: not self._own_processes(), 5, "this engine's processes end")
         ids = self._container_ids()
+        self._shim_sockets = self._find_shim_sockets()
+        for path in self._shim_sockets:  # no shim of ours lives any more
+            self._quiet(os.unlink, path)
         self._quiet(wait_for, lambda: self._kill_container_processes(ids), 10, "processes of orphaned containers end")
         for mount in sorted(self._mounts(), reverse=True):
             subprocess.run(["umount", "-l", mount], stderr=subprocess.DEVNULL, env=system_env())
@@ -315,6 +319,7 @@ class DockerEnv:
             out.append(f"directory {self.dir}")
         if self._ip("link", "show", f"bht{self.tag}").returncode == 0:
             out.append(f"bridge bht{self.tag}")
+        out += [f"socket {p}" for p in self._shim_sockets if os.path.exists(p)]
         rules = subprocess.run(["iptables-save"], capture_output=True, text=True, env=system_env()).stdout
         out += [f"rule {r}" for r in rules.splitlines() if f"bht{self.tag}" in r]
         for root in self._docker_cgroup_roots():
@@ -358,6 +363,11 @@ class DockerEnv:
                            b"runc") and any(needle in a for a in argv):
                 found.append(int(entry))
         return found
+
+    def _find_shim_sockets(self):
+        """Shims listen outside of the engine's directory, at an address that they write into it."""
+        files = (self.dir / "containerd" / "state").glob("io.containerd.runtime.v2.task/*/*/address")
+        return [f.read_text().strip().removeprefix("unix://") for f in files]
 
     def _kill_container_processes(self, ids):
         """Processes that outlived their shim. True when none is left."""
