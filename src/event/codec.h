@@ -4,6 +4,10 @@
  *
  * The protobuf message is `bulkhead.v1.Event` of api/bulkhead.proto, which `bulkhead-proto` (built from the same table) prints: a test
  * holds the file against it. The encoder writes it directly, without an object in between: this is the event path.
+ *
+ * On the wire every field has presence: one that is set is written, also when it is 0 or empty. Text is `bytes`, because names, paths and
+ * arguments may hold any byte. LIST and PAIRS are one `bytes` of NUL-terminated strings, as in /proc/PID/cmdline, so that neither
+ * side needs to allocate. ENUM is uint32 (a reader must expect numbers it does not know), TIME is fixed64, signed numbers are sint.
  */
 #pragma once
 #include "event/event.h"
@@ -26,8 +30,9 @@ gboolean bh_event_decode(struct bh_event *e, const void *data, gsize len, GError
 /* One line for people, as `bulkhead events` prints it: time, container, process, kind, what. No control bytes. Appends, no newline. */
 void bh_event_to_text(const struct bh_event *e, GString *out);
 
-/* Prints api/bulkhead.proto. Caller frees. */
+/* The text of api/bulkhead.proto, and of docs/events.md. Caller frees. */
 char *bh_event_proto(void);
+char *bh_event_docs(void);
 
 #define BH_EVENT_ERROR bh_event_error_quark()
 GQuark bh_event_error_quark(void);

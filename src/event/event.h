@@ -12,6 +12,7 @@
 #pragma once
 #include <glib.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "record.h"
 
@@ -105,7 +106,31 @@ const char *bh_event_type_name(guint32 type);
 int bh_event_type_from_name(const char *name);
 const char *bh_event_type_doc(guint32 type);
 const char *bh_lost_reason_name(guint32 reason);
+const char *bh_lost_reason_doc(guint32 reason);
+const char *bh_record_flag_name(guint bit);
+const char *bh_record_flag_doc(guint bit);
 const char *bh_source_name(guint32 source);
+
+/* Name of an errno, also of the kernel's internal ones (ERESTARTSYS, …); NULL if there is none. Static. */
+const char *bh_errno_name(int err);
+
+/* Name of an ENUM field's value; NULL if the value has none (it is then printed as a number). Static. */
+const char *bh_enum_name(enum bh_field field, guint32 value);
+
+/*
+ * Names of a FLAGS field's value, in order; at most `max` are written, the count is returned. What has no name is one number,
+ * *rest (0: nothing left). Names are static.
+ */
+#define BH_FLAG_NAMES_MAX 40
+guint bh_flag_names(enum bh_field field, guint64 value, const char *names[BH_FLAG_NAMES_MAX], guint64 *rest);
+
+/*
+ * Start time of a process as events tell it: in steps of 1/100 s since boot, as /proc/PID/stat does. A process has the same start
+ * in every event, whether the sensor saw it begin or found it in /proc.
+ */
+static inline guint64 bh_start_shown(guint64 boottime_ns) {
+        return boottime_ns - boottime_ns % 10000000;
+}
 
 /* A copy that owns all its bytes in one allocation: free with g_free(). */
 struct bh_event *bh_event_copy(const struct bh_event *e);

@@ -6,7 +6,7 @@
  *     BH_FIELD(number, KIND, member, "json.name", "documentation")
  *
  * Numbers are permanent protobuf field numbers; a removed field's number is never used again. Rows stand in output order.
- * KIND: U64 I64 U32 I32 BOOL  numbers
+ * KIND: U64 I64 U32 I32 BOOL  numbers; in JSON a U64 of 2^63 or more, which many parsers refuse, is a decimal string
  *       TIME   ns since the epoch (u64); JSON: RFC 3339 with nanoseconds, UTC
  *       HEX    u64, JSON: "0x…" string
  *       KEY    u64 that exceeds 2^53: JSON decimal string
@@ -34,7 +34,7 @@ BH_FIELD(20, U32, pid, "proc.pid", "process id on the node")
 BH_FIELD(21, U32, tid, "proc.tid", "thread id on the node")
 BH_FIELD(22, U32, vpid, "proc.vpid", "process id inside its own pid namespace")
 BH_FIELD(23, U32, ppid, "proc.ppid", "process id of the parent")
-BH_FIELD(24, TIME, proc_start, "proc.start", "when the process was created; with the pid it names the process for ever")
+BH_FIELD(24, TIME, proc_start, "proc.start", "when the process was created, in steps of 10 ms; with the pid it names the process for ever")
 BH_FIELD(25, STR, comm, "proc.name", "task name (comm); the process can set it to anything")
 BH_FIELD(26, STR, exe, "proc.exe", "path of the executable, resolved by the kernel")
 BH_FIELD(27, LIST, args, "proc.args", "argument vector")
