@@ -74,6 +74,8 @@ void act_shared_init(void);
 
 /* Begins the line: the caller is the performer. act_end() prints it. Facts in between, in any order. */
 void act_begin(const struct act *a);
+/* Begins another line about what was done since act_begin(). */
+void act_next(void);
 void act_str(const char *key, const char *text);
 void act_mem(const char *key, const char *text, size_t len);
 void act_strs(const char *key, char *const list[]);
@@ -147,10 +149,12 @@ struct act_peer {
 };
 struct act_peer act_peer_start(void);
 int act_peer_stop(struct act_peer *p);
-/* Private mount namespace, nothing propagates out. Ends the act when it may not. */
+/* Private mount namespace, nothing propagates out. Goes on without where every mount will be refused anyway; else ends the act. */
 void act_private_mounts(void);
 /* New network namespace with its loopback up. Ends the act when it may not. */
 void act_private_net(void);
+/* The same for acts that can also be tried without: false when it may not. */
+bool act_try_private_net(void);
 
 /* ---- programs of their own (flood.c, steps.c) ---- */
 int flood_main(int argc, char **argv);

@@ -82,6 +82,7 @@ static void run_exec(const struct act *a) {
         static char *hostile[] = { (char *) "acts", (char *) "true", (char *) "double\"quote", (char *) "single'quote", (char *) "new\nline", (char *) "tab\tcr\r\x1b[31m\x01\x7f",
                                    (char *) "invalid\xff\xfe\xc3(", (char *) "caf\xc3\xa9 \xf0\x9f\x9a\xa2", (char *) "back\\slash \\xff", (char *) "", NULL };
         static char *empty0[] = { (char *) "", (char *) "true", NULL }, *forged0[] = { (char *) "/usr/sbin/nginx: worker process", (char *) "true", NULL }, *none[] = { NULL };
+        static char *long_argv[] = { (char *) "acts", (char *) "true", NULL, (char *) "last", NULL }, *long_env[] = { (char *) "ACTS_ENV=one", NULL, (char *) "LAST=1", NULL };
         static char path[PATH_MAX];
         const char *prog = act_path("prog"), *base;
         char id[32];
@@ -124,7 +125,8 @@ static void run_exec(const struct act *a) {
                 break;
         }
         case LONG_ARGV:
-                ex.argv = (char *[]){ plain[0], plain[1], filled(100 * 1024, 'L'), (char *) "last", NULL };
+                long_argv[2] = filled(100 * 1024, 'L');
+                ex.argv = long_argv;
                 break;
         case MANY_ARGV: {
                 char **list = calloc(4003, sizeof *list);
@@ -137,7 +139,11 @@ static void run_exec(const struct act *a) {
                 ex.argv = list;
                 break;
         }
-        case LONG_ENV: ex.envp = (char *[]){ few_env[0], filled(60 * 1024, 'E'), (char *) "LAST=1", NULL }; break;
+        case LONG_ENV:
+                long_env[1] = filled(60 * 1024, 'E');
+                memcpy(long_env[1], "LONG=", 5);
+                ex.envp = long_env;
+                break;
         case HOSTILE_ARGV: ex.argv = hostile; break;
         case EMPTY_ARGV0: ex.argv = empty0; break;
         case FORGED_ARGV0: ex.argv = forged0; break;
@@ -208,7 +214,8 @@ static void run_exec_twice(const struct act *a) {
         }
         int status = act_wait(pid);
         for (int i = 0; i < 2; i++) {
-                act_begin(a);
+                if (i)
+                        act_next();
                 act_who(pid, pid);
                 act_ret(status ? -1 : 0);
                 act_path_facts(env.self);
@@ -574,9 +581,9 @@ const struct act acts_process[] = {
         { "exec", "renamed", "exec", "execve", run_exec, RENAMED, 0 },
         { "exec", "name_hostile", "exec", "execve", run_exec, HOSTILE_NAME, 0 },
         { "exec", "posix_spawn", "exec", "execve", run_exec, SPAWN, 0 },
-        { "exec", "enoent", "exec", "execve", run_exec, ENOENT_, 0 },
-        { "exec", "eacces", "exec", "execve", run_exec, EACCES_, 0 },
-        { "exec", "enoexec", "exec", "execve", run_exec, ENOEXEC_, 0 },
+        { "exec", "enoent", "exec", "execve", run_exec, ENOENT_, ACT_QUIET },
+        { "exec", "eacces", "exec", "execve", run_exec, EACCES_, ACT_QUIET },
+        { "exec", "enoexec", "exec", "execve", run_exec, ENOEXEC_, ACT_QUIET },
         { "exec", "int80", "exec", "execve", run_exec, INT80_EXEC, ACT_X86_64 | ACT_INT80 },
         { "exec", "twice", "exec", "execve", run_exec_twice, 0, 0 },
 

@@ -171,8 +171,12 @@ static pid_t fork_as(pid_t want, const char **how) {
         for (int i = 0; i < 200; i++) { /* others fork too: the number may be gone in between */
                 char text[16];
                 int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC), n = snprintf(text, sizeof text, "%d", want - 1);
-                if (fd < 0 || write(fd, text, (size_t) n) != n) {
+                if (fd < 0)
+                        return -1;
+                if (write(fd, text, (size_t) n) != n) {
+                        int e = errno;
                         close(fd);
+                        errno = e;
                         return -1;
                 }
                 pid = fork();
