@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must have happened to a container between two descriptions of it: the events that a gap in the engine's stream swallowed.
+ * Pure; thread-safe.
+ */
+#pragma once
+#include "container/runtime_event.h"
+
+/*
+ * Events (BhRuntimeEvent *, synthetic, with a reference to `now`) that lead from `before` to `now`, in order; before NULL: the
+ * container is new. Only what the engine dates before cutoff_ns is concluded: what is younger still comes by the stream. For acts
+ * that the engine keeps no time of (pause, rename), seen_ns stands in. The array owns its events.
+ */
+GPtrArray *bh_docker_diff(const BhContainer *before, BhContainer *now, gint64 cutoff_ns, gint64 seen_ns);
+
+/* Changes `c` (not yet published) as a container event tells. TRUE if it changed anything. */
+gboolean bh_docker_apply_event(BhContainer *c, const BhRuntimeEvent *ev);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the Docker client, shared by its files: docker.c (thread, connection, public functions), docker_events.c (the event
+ * stream), docker_answers.c (all other answers). Everything here belongs to the client's thread, but for what is marked otherwise.
+ */
+#pragma once
+#include <string.h>
+
+#include "container/docker.h"
+#include "container/docker_http.h"
+#include "container/docker_json.h"
+
+#define SECOND_US G_USEC_PER_SEC
+#define BACKOFF_FIRST_US (SECOND_US / 10)
+#define BACKOFF_MAX_US (5 * SECOND_US)
+#define INSPECT_TIMEOUT_MS 60000 /* an inspect waits for the container's lock, which a start holds */
+#define INSPECT_TRIES 3
+#define LIST_TIMEOUT_MS 60000
+#define SHORT_TIMEOUT_MS 10000
+#define EXEC_TRIES 10 /* 5 ms, doubling: five seconds in all */
+#define EXEC_STALE_US (60 * SECOND_US)
+#define GONE_GRACE_US SECOND_US /* how long a container missing from a listing may still have its destroy event come */
+#define RESYNC_DELAY_US SECOND_US
+#define IDLE_US (10 * SECOND_US)
+#define REPLAY_KEYS 4096
+#define DIGEST_CACHE 4096
+
+typedef enum { REQ_VERSION, REQ_STREAM, REQ_BACKLOG, REQ_LIST, REQ_INSPECT, REQ_EXEC, REQ_IMAGE, REQ_PING } RequestKind;
+
+typedef enum {
+        DOWN,    /* waits for retry_at */
+        VERSION, /* asks for the version */
+        OPENING, /* the event stream is asked for, its head not here yet */
+        BACKLOG, /* reads what the engine remembers of the gap */
+        LISTING, /* waits for the list */
+        UP,
+} Phase;
+
+typedef struct {
+        BhContainer *c;
+        gint64 first_seen_us, gone_at_us; /* gone_at_us 0 = not missing */
+        guint tries;
+        gboolean queued, inflight;
+        gboolean again;   /* an event came while the inspect ran: its answer may be the older news */
+        gboolean check;   /* the next inspect is to be compared: what happened in the gap? */
+        gboolean fresh;   /* first seen in a listing after a gap */
+        gboolean removed; /* destroyed; goes when its inspect ends */
+} Known;
+
+typedef struct {
+        char *container_id, *command;
+        gint64 next_at_us, created_us;
+        guint tries;
+        gint32 pid;
+        gboolean started, ended, inflight;
+} Exec;
+
+struct BhDocker {
+        BhDockerConfig config;
+        char *socket_path;
+        GThread *thread;
+        BhDockerHttp *http;
+        gint stop; /* atomic */
+        GMutex stats_lock;
+        BhDockerStats stats;
+
+        /* the rest is the thread's */
+        Phase phase;
+        BhDockerVersion version;
+        char api[16];
+        char *error;
+        gboolean listed, ever_connected, not_answering;
+        char *skipped_line; /* beginning of a line over the bound whose end is not here yet */
+        BhDockerRequest *stream;
+        gint64 retry_at_us, backoff_us, resync_at_us, last_traffic_us;
+        gint64 last_event_ns; /* 0 = none yet */
+        gint64 first_connect_ns, replay_until_ns, cutoff_ns;
+        guint active;    /* requests besides the stream */
+        guint unchecked; /* containers of the last listing not inspected yet */
+        guint missing;   /* Known with gone_at_us */
+        GHashTable *known;   /* id → Known */
+        GHashTable *execs;   /* exec id → Exec */
+        GHashTable *digests; /* image id → digest */
+        GHashTable *asked;   /* image ids being asked for */
+        GQueue jobs;         /* ids to inspect */
+        GHashTable *replayed; /* keys of events that a replay may send again */
+        GQueue replay_order;
+};
+
+#define COUNT(d, field)                            \
+        do {                                       \
+                g_mutex_lock(&(d)->stats_lock);    \
+                (d)->stats.field++;                \
+                g_mutex_unlock(&(d)->stats_lock);  \
+        } while (0)
+
+static inline gint64 wall_ns(void) {
+        return g_get_real_time() * 1000;
+}
+
+static inline void earlier(gint64 *wake, gint64 at) {
+        if (at && at < *wake)
+                *wake = at;
+}
+
+/* docker.c */
+void bh_docker_tell_state(BhDocker *d);
+/* NULL: none. Does not tell. */
+void bh_docker_set_error(BhDocker *d, const char *text);
+BhDockerRequest *bh_docker_ask(BhDocker *d, RequestKind kind, const char *target, const char *path, long timeout_ms);
+
+/* docker_events.c */
+/* Takes the reference to c. */
+void bh_docker_publish(BhDocker *d, Known *k, BhContainer *c);
+void bh_docker_deliver(BhDocker *d, BhRuntimeEvent *ev);
+void bh_docker_want_inspect(BhDocker *d, const char *id, Known *k);
+/* NULL, counted, when there are too many. */
+Known *bh_docker_add_known(BhDocker *d, const char *id);
+/* The comparison after a listing is over for this container. */
+void bh_docker_checked(BhDocker *d, Known *k);
+void bh_docker_not_missing(BhDocker *d, Known *k);
+/* The container is destroyed; k may be freed. */
+void bh_docker_forget(BhDocker *d, const char *id, Known *k);
+/* Consumes the whole lines of a body. A line over the bound is skipped to its end; *skipped keeps its beginning meanwhile. */
+void bh_docker_event_lines(BhDocker *d, BhDockerRequest *r, char **skipped);
+
+/* docker_answers.c */
+void bh_docker_list_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
+void bh_docker_inspect_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
+void bh_docker_exec_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
+void bh_docker_image_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
+/* Containers that a listing no longer had and whose destroy event did not come either. */
+void bh_docker_run_missing(BhDocker *d, gint64 now, gint64 *wake);

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "container/table.h"
+
+#include <string.h>
+
+#include "container/cgroup.h"
+
+typedef struct {
+        BhContainer *c;
+        guint cgroups; /* bound to it, ended ones included */
+        guint live;
+        gboolean removed, expired; /* expired: removed, and the time to keep it is over; goes with its last cgroup */
+        gboolean queued;           /* is in `removed` of the table */
+} Entry;
+
+typedef struct {
+        guint64 id; /* the hash table's key */
+        char *path;
+        Entry *entry; /* NULL: no container, or the table was full */
+        gint64 bound_us, ended_us;
+        gboolean is_container, undecided, ended;
+} Cgroup;
+
+typedef struct {
+        char *id;
+        gint64 at_us;
+} Removed;
+
+struct BhContainerTable {
+        GMutex lock;
+        char *host_root, **namespaces;
+        BhContainerTableConfig config;
+        GHashTable *cgroups;    /* &Cgroup.id → Cgroup */
+        GHashTable *paths;      /* Cgroup.path → the youngest Cgroup with it */
+        GHashTable *containers; /* id → Entry */
+        GQueue ended;           /* Cgroup, in the order of their end */
+        GQueue removed;         /* Removed, in order */
+        GArray *undecided;      /* guint64 */
+        BhContainerTableStats stats;
+};
+
+static void entry_free(gpointer p) {
+        Entry *e = p;
+
+        bh_container_unref(e->c);
+        g_free(e);
+}
+
+static void cgroup_free(gpointer p) {
+        Cgroup *g = p;
+
+        g_free(g->path);
+        g_free(g);
+}
+
+static void removed_free(gpointer p) {
+        Removed *r = p;
+
+        g_free(r->id);
+        g_free(r);
+}
+
+BhContainerTable *bh_container_table_new(const BhContainerTableConfig *config) {
+        BhContainerTable *t = g_new0(BhContainerTable, 1);
+
+        t->config = *config;
+        t->host_root = g_strdup(config->host_root ? config->host_root : "/");
+        t->namespaces = g_strdupv((char **) config->containerd_namespaces);
+        t->config.host_root = NULL;
+        t->config.containerd_namespaces = NULL;
+        if (!t->config.keep_us)
+                t->config.keep_us = BH_CONTAINER_TABLE_KEEP_US;
+        if (!t->config.max_ended)
+                t->config.max_ended = BH_CONTAINER_TABLE_MAX_ENDED;
+        if (!t->config.max_cgroups)
+                t->config.max_cgroups = BH_CONTAINER_TABLE_MAX_CGROUPS;
+        if (!t->config.max_containers)
+                t->config.max_containers = BH_CONTAINER_TABLE_MAX_CONTAINERS;
+        g_mutex_init(&t->lock);
+        t->cgroups = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, cgroup_free);
+        t->paths = g_hash_table_new(g_str_hash, g_str_equal);
+        t->containers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, entry_free);
+        t->undecided = g_array_new(FALSE, FALSE, sizeof(guint64));
+        g_queue_init(&t->ended);
+        g_queue_init(&t->removed);
+        return t;
+}
+
+void bh_container_table_free(BhContainerTable *t) {
+        if (!t)
+                return;
+        g_queue_clear(&t->ended);
+        g_queue_clear_full(&t->removed, removed_free);
+        g_hash_table_unref(t->paths);
+        g_hash_table_unref(t->cgroups);
+        g_hash_table_unref(t->containers);
+        g_array_unref(t->undecided);
+        g_strfreev(t->namespaces);
+        g_free(t->host_root);
+        g_mutex_clear(&t->lock);
+        g_free(t);
+}
+
+/* ---- under the lock ---- */
+
+static void drop_entry_if_done(BhContainerTable *t, Entry *e) {
+        if (!e->cgroups && (e->expired || (e->c->level == BH_CONTAINER_FROM_CGROUP && !e->queued)))
+                g_hash_table_remove(t->containers, e->c->id);
+}
+
+/* Takes the cgroup out of all indexes and frees it; the ended queue is the caller's. */
+static void drop_cgroup(BhContainerTable *t, Cgroup *g) {
+        Entry *e = g->entry;
+
+        if (g_hash_table_lookup(t->paths, g->path) == g)
+                g_hash_table_remove(t->paths, g->path);
+        if (e) {
+                e->cgroups--;
+                e->live -= !g->ended;
+        }
+        g_hash_table_remove(t->cgroups, &g->id);
+        if (e)
+                drop_entry_if_done(t, e);
+}
+
+static void expire(BhContainerTable *t, gint64 now_us) {
+        Cgroup *g;
+        Removed *r;
+
+        while ((g = g_queue_peek_head(&t->ended))) {
+                gboolean over = g_queue_get_length(&t->ended) > t->config.max_ended;
+
+                if (!over && g->ended_us + t->config.keep_us > now_us)
+                        break;
+                if (over)
+                        t->stats.evicted++;
+                else
+                        t->stats.expired++;
+                g_queue_pop_head(&t->ended);
+                drop_cgroup(t, g);
+        }
+        while ((r = g_queue_peek_head(&t->removed))) {
+                if (g_queue_get_length(&t->removed) <= t->config.max_ended && r->at_us + t->config.keep_us > now_us)
+                        break;
+                Entry *e = g_hash_table_lookup(t->containers, r->id);
+
+                g_queue_pop_head(&t->removed);
+                if (e) {
+                        e->queued = FALSE;
+                        e->expired = e->removed;
+                        drop_entry_if_done(t, e);
+                }
+                removed_free(r);
+        }
+}
+
+static void end_cgroup(BhContainerTable *t, Cgroup *g, gint64 now_us) {
+        if (g->ended)
+                return;
+        g->ended = TRUE;
+        g->undecided = FALSE;
+        g->ended_us = now_us;
+        g_queue_push_tail(&t->ended, g);
+        if (g->entry && --g->entry->live == 0 && g->entry->c->level == BH_CONTAINER_FROM_CGROUP) {
+                BhContainer *c = bh_container_dup(g->entry->c);
+
+                c->state = BH_CONTAINER_EXITED;
+                bh_container_unref(g->entry->c);
+                g->entry->c = c;
+        }
+}
+
+static Entry *add_entry(BhContainerTable *t, BhContainer *c) {
+        if (g_hash_table_size(t->containers) >= t->config.max_containers) {
+                t->stats.containers_refused++;
+                return NULL;
+        }
+        Entry *e = g_new0(Entry, 1);
+        e->c = c;
+        g_hash_table_insert(t->containers, g_strdup(c->id), e);
+        return e;
+}
+
+/* The cgroup of the nearest bound ancestor of `path` (its first `len` bytes) that is a container's. */
+static Cgroup *container_above(BhContainerTable *t, const char *path, gsize len) {
+        g_autofree char *up = g_strndup(path, len);
+        char *slash;
+
+        while ((slash = strrchr(up, '/')) && slash != up) {
+                *slash = '\0';
+                Cgroup *g = g_hash_table_lookup(t->paths, up);
+
+                if (g && g->is_container && !g->ended)
+                        return g;
+        }
+        return NULL;
+}
+
+/* A container's own cgroup's path, `own_len` bytes of path, is `shape`'s container. Binds g to it. */
+static void join(BhContainerTable *t, Cgroup *g, const BhCgroupContainer *shape) {
+        BhCgroupContainer s = *shape;
+        Entry *e = g_hash_table_lookup(t->containers, s.id);
+
+        if (s.depth && e && ((e->c->level > BH_CONTAINER_FROM_CGROUP && !*e->c->cgroup_parent) || (e->live && !e->c->depth))) {
+                /* the host's own runtime runs that one, and elsewhere */
+                t->stats.impostors++;
+                g_strlcpy(s.id, s.outer_id, sizeof s.id);
+                s.own_len = s.outer_len;
+                s.depth = 0;
+                e = g_hash_table_lookup(t->containers, s.id);
+        }
+
+        g_autofree char *own = g_strndup(g->path, s.own_len);
+        g->is_container = TRUE;
+        g->undecided = FALSE;
+        if (!e) {
+                g_autoptr(BhContainer) c = bh_container_new(s.id, s.runtime);
+
+                c->depth = s.depth;
+                c->state = BH_CONTAINER_RUNNING;
+                if (s.depth)
+                        bh_container_set(c, &c->outer_id, s.outer_id);
+                bh_container_add_cgroup(c, own);
+                e = add_entry(t, c);
+                if (!e)
+                        return;
+                c = NULL;
+        } else if (!g_strv_contains((const char *const *) e->c->cgroup_paths, own) || (e->c->level == BH_CONTAINER_FROM_CGROUP && !e->live)) {
+                BhContainer *c = bh_container_dup(e->c);
+
+                if (c->level == BH_CONTAINER_FROM_CGROUP)
+                        c->state = BH_CONTAINER_RUNNING;
+
+                bh_container_add_cgroup(c, own);
+                if (s.depth && !*c->outer_id) {
+                        bh_container_set(c, &c->outer_id, s.outer_id);
+                        c->depth = s.depth;
+                }
+                bh_container_unref(e->c);
+                e->c = c;
+        }
+        g->entry = e;
+        e->cgroups++;
+        e->live++;
+}
+
+/* Joins by shape or by an ancestor; FALSE if neither says that it is a container. */
+static gboolean resolve(BhContainerTable *t, Cgroup *g) {
+        BhCgroupContainer shape;
+        gboolean shaped = bh_cgroup_parse(g->path, &shape);
+        Cgroup *above = container_above(t, g->path, shaped ? shape.own_len : strlen(g->path));
+
+        if (shaped) {
+                /* around the outermost that the path shows, there may be one that only its runtime's state gave away */
+                Cgroup *around = container_above(t, g->path, shape.outer_len);
+
+                if (around && around->entry && strcmp(around->entry->c->id, shape.outer_id)) {
+                        g_strlcpy(shape.outer_id, around->entry->c->id, sizeof shape.outer_id);
+                        shape.outer_len = strlen(around->path);
+                        shape.depth++;
+                }
+                join(t, g, &shape);
+                return TRUE;
+        }
+        if (!above)
+                return FALSE;
+        g->is_container = TRUE;
+        g->undecided = FALSE;
+        g->entry = above->entry;
+        if (g->entry) {
+                g->entry->cgroups++;
+                g->entry->live++;
+        }
+        return TRUE;
+}
+
+/* ---- the public side ---- */
+
+/* Names of systemd's units are never a runtime's own names; runc's scopes are looked at by bh_cgroup_probe(). */
+static gboolean may_be_named(const char *path) {
+        static const char *const units[] = { ".slice", ".service", ".mount", ".socket", ".swap" };
+
+        if (!path[0] || !strcmp(path, "/"))
+                return FALSE;
+        for (gsize i = 0; i < G_N_ELEMENTS(units); i++)
+                if (g_str_has_suffix(path, units[i]))
+                        return FALSE;
+        return TRUE;
+}
+
+/* Files are read without the lock. TRUE if it became a container. */
+static gboolean recheck_one(BhContainerTable *t, guint64 id, gint64 now_us) {
+        g_autofree char *path = bh_container_table_path(t, id);
+        BhCgroupContainer shape;
+        gboolean found = path && bh_cgroup_probe(t->host_root, (const char *const *) t->namespaces, path, &shape), became = FALSE;
+
+        g_mutex_lock(&t->lock);
+        Cgroup *g = g_hash_table_lookup(t->cgroups, &id);
+        if (g && g->undecided && !strcmp(g->path, path)) {
+                if (found)
+                        join(t, g, &shape);
+                became = found || resolve(t, g);
+                if (became)
+                        t->stats.generation++;
+                else if (g->bound_us + BH_CONTAINER_TABLE_UNDECIDED_US <= now_us)
+                        g->undecided = FALSE;
+        }
+        g_mutex_unlock(&t->lock);
+        return became;
+}
+
+gboolean bh_container_table_recheck(BhContainerTable *t, gint64 now_us) {
+        g_autoptr(GArray) ids = g_array_new(FALSE, FALSE, sizeof(guint64));
+        gboolean any = FALSE;
+
+        g_mutex_lock(&t->lock);
+        g_array_append_vals(ids, t->undecided->data, t->undecided->len);
+        g_mutex_unlock(&t->lock);
+
+        /* in the order of their binding, so that what lies inside finds its container decided */
+        for (guint i = 0; i < ids->len; i++)
+                any |= recheck_one(t, g_array_index(ids, guint64, i), now_us);
+
+        g_mutex_lock(&t->lock);
+        guint kept = 0;
+        for (guint i = 0; i < t->undecided->len; i++) {
+                guint64 id = g_array_index(t->undecided, guint64, i);
+                const Cgroup *g = g_hash_table_lookup(t->cgroups, &id);
+
+                if (g && g->undecided)
+                        g_array_index(t->undecided, guint64, kept++) = id;
+        }
+        g_array_set_size(t->undecided, kept);
+        g_mutex_unlock(&t->lock);
+        if (any && t->config.changed)
+                t->config.changed(t->config.data);
+        return any;
+}
+
+void bh_container_table_bind(BhContainerTable *t, guint64 cgroup_id, const char *path, gint64 now_us) {
+        gboolean probe;
+
+        g_mutex_lock(&t->lock);
+        expire(t, now_us);
+        Cgroup *g = g_hash_table_lookup(t->cgroups, &cgroup_id);
+        if (g && !strcmp(g->path, path)) {
+                g_mutex_unlock(&t->lock);
+                return;
+        }
+        if (g) {
+                g_queue_remove(&t->ended, g);
+                drop_cgroup(t, g);
+        }
+        if (g_hash_table_size(t->cgroups) >= t->config.max_cgroups) {
+                t->stats.cgroups_refused++;
+                g_mutex_unlock(&t->lock);
+                return;
+        }
+        g = g_new0(Cgroup, 1);
+        g->id = cgroup_id;
+        g->path = g_strdup(path);
+        g->bound_us = now_us;
+        g_hash_table_insert(t->cgroups, &g->id, g);
+        /* replace, not insert: the key must be the path of the Cgroup that is the value */
+        g_hash_table_replace(t->paths, g->path, g);
+        probe = !resolve(t, g) && may_be_named(path);
+        if (probe) {
+                g->undecided = TRUE;
+                g_array_append_val(t->undecided, cgroup_id);
+        }
+        g_mutex_unlock(&t->lock);
+        if (probe && recheck_one(t, cgroup_id, now_us) && t->config.changed)
+                t->config.changed(t->config.data);
+}
+
+void bh_container_table_unbind(BhContainerTable *t, guint64 cgroup_id, gint64 now_us) {
+        g_mutex_lock(&t->lock);
+        Cgroup *g = g_hash_table_lookup(t->cgroups, &cgroup_id);
+        if (g)
+                end_cgroup(t, g, now_us);
+        expire(t, now_us);
+        g_mutex_unlock(&t->lock);
+}
+
+guint bh_container_table_sync(BhContainerTable *t, const guint64 *ids, gsize n, gint64 bound_before_us, gint64 now_us) {
+        g_autoptr(GHashTable) there = g_hash_table_new(g_int64_hash, g_int64_equal);
+        GHashTableIter it;
+        gpointer p;
+        guint ended = 0;
+
+        for (gsize i = 0; i < n; i++)
+                g_hash_table_add(there, (gpointer) &ids[i]);
+        g_mutex_lock(&t->lock);
+        g_hash_table_iter_init(&it, t->cgroups);
+        while (g_hash_table_iter_next(&it, NULL, &p)) {
+                Cgroup *g = p;
+
+                if (!g->ended && g->bound_us < bound_before_us && !g_hash_table_contains(there, &g->id)) {
+                        end_cgroup(t, g, now_us);
+                        ended++;
+                }
+        }
+        expire(t, now_us);
+        g_mutex_unlock(&t->lock);
+        return ended;
+}
+
+void bh_container_table_upsert(BhContainerTable *t, BhContainer *c, gint64 now_us) {
+        g_autoptr(BhContainer) mine = bh_container_ref(c);
+        gboolean news = FALSE;
+
+        g_mutex_lock(&t->lock);
+        Entry *e = g_hash_table_lookup(t->containers, c->id);
+        if (!e) {
+                e = add_entry(t, mine);
+                if (e)
+                        mine = NULL;
+                news = e != NULL;
+        } else {
+                const BhContainer *old = e->c;
+
+                if (old->level > c->level) {
+                        /* a client that starts anew knows less at first, but the state is news */
+                        bh_container_unref(mine);
+                        mine = bh_container_dup(old);
+                        mine->state = c->state;
+                        if (c->state != BH_CONTAINER_RUNNING && c->state != BH_CONTAINER_PAUSED)
+                                mine->init_pid = 0;
+                } else if (old->cgroup_paths[0] || *old->outer_id) {
+                        bh_container_unref(mine);
+                        mine = bh_container_dup(c);
+                        for (char **path = old->cgroup_paths; *path; path++)
+                                bh_container_add_cgroup(mine, *path);
+                        bh_container_set(mine, &mine->outer_id, old->outer_id);
+                        mine->depth = old->depth;
+                }
+                news = mine->level > old->level;
+                bh_container_unref(e->c);
+                e->c = g_steal_pointer(&mine);
+        }
+        if (e) {
+                e->removed = e->c->state == BH_CONTAINER_REMOVED;
+                e->expired &= e->removed;
+                if (e->removed && !e->queued) {
+                        Removed *r = g_new0(Removed, 1);
+
+                        r->id = g_strdup(e->c->id);
+                        r->at_us = now_us;
+                        e->queued = TRUE;
+                        g_queue_push_tail(&t->removed, r);
+                }
+        }
+        if (news)
+                t->stats.generation++;
+        expire(t, now_us);
+        g_mutex_unlock(&t->lock);
+        if (news && t->config.changed)
+                t->config.changed(t->config.data);
+}
+
+void bh_container_table_lookup(BhContainerTable *t, guint64 cgroup_id, BhContainerLookup *out) {
+        *out = (BhContainerLookup) { 0 };
+        g_mutex_lock(&t->lock);
+        const Cgroup *g = g_hash_table_lookup(t->cgroups, &cgroup_id);
+        if (g) {
+                out->known = TRUE;
+                out->is_container = g->is_container;
+                out->ended = g->ended;
+                out->undecided = g->undecided;
+                if (g->entry) {
+                        out->container = bh_container_ref(g->entry->c);
+                        out->described = out->container->level >= BH_CONTAINER_FROM_EVENT;
+                        out->complete = out->container->level == BH_CONTAINER_FULL;
+                }
+        }
+        g_mutex_unlock(&t->lock);
+}
+
+void bh_container_lookup_clear(BhContainerLookup *l) {
+        g_clear_pointer(&l->container, bh_container_unref);
+}
+
+char *bh_container_table_path(BhContainerTable *t, guint64 cgroup_id) {
+        g_mutex_lock(&t->lock);
+        const Cgroup *g = g_hash_table_lookup(t->cgroups, &cgroup_id);
+        char *path = g ? g_strdup(g->path) : NULL;
+        g_mutex_unlock(&t->lock);
+        return path;
+}
+
+BhContainer *bh_container_table_get(BhContainerTable *t, const char *id) {
+        g_mutex_lock(&t->lock);
+        const Entry *e = g_hash_table_lookup(t->containers, id);
+        BhContainer *c = e ? bh_container_ref(e->c) : NULL;
+        g_mutex_unlock(&t->lock);
+        return c;
+}
+
+BhContainer *bh_container_table_find(BhContainerTable *t, const char *text) {
+        BhContainer *named = NULL, *begun = NULL, *found = bh_container_table_get(t, text);
+        guint beginnings = 0;
+        GHashTableIter it;
+        gpointer p;
+
+        if (found || !*text)
+                return found;
+        g_mutex_lock(&t->lock);
+        g_hash_table_iter_init(&it, t->containers);
+        while (g_hash_table_iter_next(&it, NULL, &p)) {
+                const Entry *e = p;
+
+                /* a name may have had another holder, removed meanwhile */
+                if (!strcmp(e->c->name, text) && (!named || named->state == BH_CONTAINER_REMOVED))
+                        named = e->c;
+                if (g_str_has_prefix(e->c->id, text)) {
+                        begun = e->c;
+                        beginnings++;
+                }
+        }
+        found = named ? named : beginnings == 1 ? begun : NULL;
+        if (found)
+                bh_container_ref(found);
+        g_mutex_unlock(&t->lock);
+        return found;
+}
+
+static gint by_age(gconstpointer pa, gconstpointer pb) {
+        const BhContainer *a = *(BhContainer *const *) pa, *b = *(BhContainer *const *) pb;
+
+        if (a->created_ns != b->created_ns)
+                return a->created_ns < b->created_ns ? -1 : 1;
+        return strcmp(a->id, b->id);
+}
+
+GPtrArray *bh_container_table_snapshot(BhContainerTable *t) {
+        GPtrArray *out = g_ptr_array_new_with_free_func((GDestroyNotify) bh_container_unref);
+        GHashTableIter it;
+        gpointer p;
+
+        g_mutex_lock(&t->lock);
+        g_hash_table_iter_init(&it, t->containers);
+        while (g_hash_table_iter_next(&it, NULL, &p))
+                g_ptr_array_add(out, bh_container_ref(((const Entry *) p)->c));
+        g_mutex_unlock(&t->lock);
+        g_ptr_array_sort(out, by_age);
+        return out;
+}
+
+void bh_container_table_expire(BhContainerTable *t, gint64 now_us) {
+        g_mutex_lock(&t->lock);
+        expire(t, now_us);
+        g_mutex_unlock(&t->lock);
+}
+
+void bh_container_table_get_stats(BhContainerTable *t, BhContainerTableStats *out) {
+        g_mutex_lock(&t->lock);
+        *out = t->stats;
+        out->cgroups = g_hash_table_size(t->cgroups);
+        out->ended = g_queue_get_length(&t->ended);
+        out->containers = g_hash_table_size(t->containers);
+        out->undecided = t->undecided->len;
+        g_mutex_unlock(&t->lock);
+}
