@@ -17,16 +17,22 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 typedef struct { __u32 val; } bh_kuid;
+typedef struct { int counter; } atomic_t;
 struct list_head { struct list_head *next, *prev; };
 struct hlist_bl_node { struct hlist_bl_node *next, **pprev; };
+struct hlist_node { struct hlist_node *next, **pprev; };
+struct hlist_head { struct hlist_node *first; };
 
 struct pt_regs {
         unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip;
 };
 
 struct qstr { __u32 hash, len; const unsigned char *name; };
-struct super_block { __u32 s_dev; unsigned long s_magic; };
+struct file_system_type { const char *name; };
+struct fs_context { struct file_system_type *fs_type; };
+struct super_block { __u32 s_dev; unsigned long s_magic; struct file_system_type *s_type; };
 struct timespec64 { long long tv_sec; long tv_nsec; };
+struct address_space { atomic_t i_mmap_writable; };
 struct inode {
         unsigned short i_mode;
         bh_kuid i_uid, i_gid;
@@ -34,6 +40,10 @@ struct inode {
         unsigned long i_ino;
         unsigned int i_nlink;
         __u32 i_rdev;
+        long long i_size;
+        void *i_private;
+        atomic_t i_writecount;
+        struct address_space *i_mapping;
         struct timespec64 __i_ctime;   /* 6.6: renamed to keep direct users out */
         long long i_ctime_sec;         /* 6.11: split */
         __u32 i_ctime_nsec;
@@ -47,7 +57,7 @@ struct dentry {
         struct super_block *d_sb;
 };
 struct vfsmount { struct dentry *mnt_root; struct super_block *mnt_sb; int mnt_flags; };
-struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; };
+struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; const char *mnt_devname; };
 struct path { struct vfsmount *mnt; struct dentry *dentry; };
 struct file {
         struct path f_path;
@@ -59,17 +69,43 @@ struct file {
 };
 struct filename { const char *name; const char *uptr; };
 struct open_flags { int open_flag; __u16 mode; int acc_mode, intent, lookup_flags; };
+struct renamedata { struct dentry *old_dentry, *new_dentry; };
+struct proc_inode { struct pid *pid; struct inode vfs_inode; };
+struct kiocb { struct file *ki_filp; int ki_flags; };
+struct open_how { __u64 flags, mode, resolve; };
+struct io_cqe { __u64 user_data; __s32 res; __u32 flags; };
+struct io_ring_ctx;
+struct io_kiocb { struct file *file; __u8 opcode; struct io_cqe cqe; struct io_ring_ctx *ctx; void *async_data; };
+struct io_open { int dfd; __u32 file_slot; struct filename *filename; struct open_how how; };
+struct io_rename { int old_dfd, new_dfd; struct filename *oldpath, *newpath; int flags; };
+struct io_unlink { int dfd, flags; struct filename *filename; };
+struct io_mkdir { int dfd; unsigned short mode; struct filename *filename; };
+struct io_link { int old_dfd, new_dfd; struct filename *oldpath, *newpath; int flags; };
+struct delayed_filename { struct filename *__incomplete_filename; };
+struct io_open___delayed { struct delayed_filename filename; };
+struct io_rename___delayed { struct delayed_filename oldpath, newpath; };
+struct io_unlink___delayed { struct delayed_filename filename; };
+struct io_mkdir___delayed { struct delayed_filename filename; };
+struct io_link___delayed { struct delayed_filename oldpath, newpath; };
 struct fdtable { unsigned int max_fds; struct file **fd; };
-struct files_struct { struct fdtable *fdt; };
-struct fs_struct { struct path root, pwd; };
+struct files_struct { struct fdtable *fdt; unsigned int next_fd; };
+struct fs_struct { int umask; struct path root, pwd; };
 
-struct ns_common { unsigned int inum; };
+struct proc_ns_operations { int type; };
+struct ns_common {
+        unsigned int inum;
+        __u32 ns_type; /* 6.18: here; before in its operations */
+        const struct proc_ns_operations *ops;
+};
+struct xarray { void *xa_head; };
+struct xa_node { unsigned char shift; void *slots[64]; };
+struct idr { struct xarray idr_rt; };
 struct mnt_namespace { struct ns_common ns; };
 struct uts_namespace { struct ns_common ns; };
 struct ipc_namespace { struct ns_common ns; };
 struct cgroup_namespace { struct ns_common ns; };
 struct net { struct ns_common ns; };
-struct pid_namespace { struct ns_common ns; unsigned int level; };
+struct pid_namespace { struct ns_common ns; unsigned int level; struct idr idr; };
 struct user_namespace { struct ns_common ns; };
 struct nsproxy {
         struct uts_namespace *uts_ns;
@@ -80,14 +116,16 @@ struct nsproxy {
         struct cgroup_namespace *cgroup_ns;
 };
 struct upid { int nr; struct pid_namespace *ns; };
-struct pid { unsigned int level; struct upid numbers[1]; };
+struct pid { unsigned int level; struct hlist_head tasks[4]; struct upid numbers[1]; };
 
+struct group_info { int ngroups; bh_kuid gid[1]; };
 struct kernel_cap_struct { __u32 cap[2]; };
 struct cred {
         bh_kuid uid, gid, suid, sgid, euid, egid, fsuid, fsgid;
         unsigned int securebits;
         struct kernel_cap_struct cap_inheritable, cap_permitted, cap_effective, cap_bset, cap_ambient;
         struct user_namespace *user_ns;
+        struct group_info *group_info;
 };
 
 struct kernfs_node { __u64 id; const char *name; struct kernfs_node *parent; };
@@ -100,7 +138,6 @@ struct css_set { struct cgroup_subsys_state *subsys[16]; struct cgroup *dfl_cgrp
 struct tty_struct { int index; };
 struct tty_driver { int major, minor_start; };
 struct tty_struct___drv { struct tty_driver *driver; int index; };
-typedef struct { int counter; } atomic_t;
 struct signal_struct {
         atomic_t live;
         int group_exit_code;
@@ -126,12 +163,72 @@ struct task_struct {
         struct css_set *cgroups;
         int exit_code;
         bh_kuid loginuid;
+        unsigned int personality;
+        unsigned int in_execve : 1;
+        void *stack;
+        void *io_uring;
+        struct hlist_node pid_links[4];
 };
+struct vm_area_struct { unsigned long vm_start, vm_end, vm_flags; void *anon_vma; struct file *vm_file; };
+struct kernel_siginfo { int si_code; };
 struct linux_binprm { struct file *file; const char *filename; const char *interp; int argc; };
+
+/* sockets */
+struct in6_addr { __u8 in6_u[16]; };
+struct sock_common {
+        __u32 skc_daddr, skc_rcv_saddr;
+        __u16 skc_dport, skc_num;
+        unsigned short skc_family;
+        volatile unsigned char skc_state;
+        int skc_bound_dev_if;
+        struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+        unsigned long skc_flags;
+};
+struct socket;
+struct sock {
+        struct sock_common __sk_common;
+        __u16 sk_type, sk_protocol;
+        struct pid *sk_peer_pid;
+        struct socket *sk_socket;
+};
+struct socket { short type; struct file *file; struct sock *sk; };
+struct inet_sock { struct sock sk; __u16 inet_sport; };
+struct tcp_sock { __u64 bytes_acked, bytes_received; __u32 snd_una, write_seq; };
+struct packet_sock { struct sock sk; int ifindex; __u16 num; };
+struct sockaddr_un { unsigned short sun_family; char sun_path[108]; };
+struct unix_address { int len; struct sockaddr_un name[0]; };
+struct unix_sock { struct sock sk; struct unix_address *addr; struct sock *peer; };
+struct iovec { void *iov_base; __u64 iov_len; };
+struct iov_iter {
+        __u8 iter_type; /* 5.14: was `type`, with the direction in it */
+        __u64 iov_offset, count;
+        const struct iovec *__iov; /* 6.4: was `iov` */
+        void *ubuf;
+};
+struct iov_iter___old { unsigned int type; const struct iovec *iov; };
+enum iter_type { ITER_IOVEC = 1, ITER_UBUF = 0 }; /* numbers differ: bpf_core_enum_value() */
+struct msghdr { void *msg_name; int msg_namelen; struct iov_iter msg_iter; };
+struct sk_buff { unsigned int len, data_len; __u16 protocol, transport_header, network_header; unsigned int end; unsigned char *head; };
+struct page;
+struct skb_frag { unsigned long netmem; unsigned int len, offset; };
+struct bio_vec { struct page *bv_page; unsigned int bv_len, bv_offset; };
+struct skb_shared_info { __u8 nr_frags; struct skb_frag frags[17]; };
+
+/* io_uring */
+struct io_uring_cqe { __u64 user_data; __s32 res; __u32 flags; };
+struct io_socket { int domain, type, protocol; };
+struct io_accept { int iou_flags; };
+struct io_connect { int addr_len; };
+struct io_bind { int addr_len; };
+struct io_listen { int backlog; };
+struct io_sr_msg { void *buf; };
+struct __kernel_sockaddr_storage { unsigned short ss_family; };
+struct io_async_msghdr { struct msghdr msg; struct __kernel_sockaddr_storage addr; };
 
 #pragma clang attribute pop
 
 #define PF_KTHREAD 0x00200000
+#define PF_IO_WORKER 0x00000010
 #define PF_EXITING 0x00000004
 #define TS_COMPAT 0x0002
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630

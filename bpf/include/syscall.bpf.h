@@ -62,6 +62,17 @@ static __always_inline void bh_call_of_exit(struct bh_call *c, const struct pt_r
                 bh_call_native(c, regs, ret);
 }
 
+/*
+ * Registers that the current task entered the kernel with. The entry functions get them as their argument too, but on 5.10 some have a
+ * prototype whose pt_regs is only declared, and then the verifier lets nobody read it. Without the helper (5.15): the end of a stack
+ * of 16 KiB.
+ */
+static __always_inline const struct pt_regs *bh_user_regs(void) {
+        if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs) && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+                return (const struct pt_regs *) bpf_task_pt_regs(bpf_get_current_task_btf());
+        return (const struct pt_regs *) ((char *) BPF_CORE_READ(bh_current(), stack) + 16384 - bpf_core_type_size(struct pt_regs));
+}
+
 #define BH_SYSCALL(name) \
         static __always_inline int bh_call_##name(struct bh_call *c); \
         SEC("tp_btf/sys_exit") \
@@ -73,7 +84,7 @@ static __always_inline void bh_call_of_exit(struct bh_call *c, const struct pt_r
         SEC("fexit/__x64_sys_" #name) \
         int fx_##name(__u64 *ctx) { \
                 struct bh_call c; \
-                bh_call_native(&c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
+                bh_call_native(&c, bh_user_regs(), (__s64) ctx[1]); \
                 return bh_call_##name(&c); \
         } \
         static __always_inline int bh_call_##name(struct bh_call *c)
@@ -82,7 +93,7 @@ static __always_inline void bh_call_of_exit(struct bh_call *c, const struct pt_r
         SEC("fexit/" #entry) \
         int fc_##name(__u64 *ctx) { \
                 struct bh_call c; \
-                bh_call_compat(&c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
+                bh_call_compat(&c, bh_user_regs(), (__s64) ctx[1]); \
                 return bh_call_##name(&c); \
         }
 
