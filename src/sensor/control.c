@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "event/codec.h"
+#include "recorder/query.h"
+
+#define CONNECTIONS_MAX 64
+#define REQUEST_MAX 65536
+#define REQUEST_SECONDS 5
+#define SEND_SECONDS 30
+#define SEND_BATCH 65536
+
+struct BhControl {
+        BhControlOps ops;
+        char *path;
+        BhFd fd;
+        GThread *thread;
+        gint stopping, connections;
+        GMutex lock;
+        GCond idle;
+};
+
+typedef struct {
+        BhControl *control;
+        BhFd fd;
+} Connection;
+
+/* The peer is gone or does not read: FALSE, and the connection ends. */
+static gboolean put(int fd, const void *data, gsize len) {
+        const char *p = data;
+
+        while (len) {
+                ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return FALSE;
+                p += n;
+                len -= (gsize) n;
+        }
+        return TRUE;
+}
+
+static gboolean put_json(int fd, json_t *value) {
+        g_autofree char *text = json_dumps(value, JSON_COMPACT);
+        g_autofree char *line = g_strconcat(text ? text : "{\"error\":\"cannot encode the answer\"}", "\n", NULL);
+
+        json_decref(value);
+        return put(fd, line, strlen(line));
+}
+
+static gboolean put_error(int fd, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static gboolean put_error(int fd, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        g_autofree char *text = g_strdup_vprintf(format, ap);
+        va_end(ap);
+        g_autofree char *valid = g_utf8_make_valid(text, -1);
+        return put_json(fd, json_pack("{s:s}", "error", valid));
+}
+
+static gboolean hung_up(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+        return poll(&p, 1, 0) == 1 && p.revents & (POLLRDHUP | POLLHUP | POLLERR);
+}
+
+static gboolean filter_of(json_t *request, BhFeedFilter *filter, int fd) {
+        json_t *types = json_object_get(request, "types"), *container = json_object_get(request, "container"), *t;
+        size_t i;
+
+        if (container && !json_is_null(container)) {
+                if (!json_is_string(container) || !*json_string_value(container)) {
+                        put_error(fd, "\"container\" must be a name or an id");
+                        return FALSE;
+                }
+                filter->container = (char *) json_string_value(container);
+        }
+        if (types && !json_is_array(types)) {
+                put_error(fd, "\"types\" must be a list of kinds of events");
+                return FALSE;
+        }
+        json_array_foreach(types, i, t) {
+                int type = json_is_string(t) ? bh_event_type_from_name(json_string_value(t)) : -1;
+
+                if (type < 0) {
+                        put_error(fd, "there is no kind of event \"%s\"; docs/events.md lists them", json_is_string(t) ? json_string_value(t) : "?");
+                        return FALSE;
+                }
+                filter->types[type / 64] |= 1ull << (type % 64);
+        }
+        return TRUE;
+}
+
+/* From the recorder. *last becomes the highest id there. FALSE if the connection is gone. */
+static gboolean history(Connection *c, json_t *request, const BhFeedFilter *filter, guint64 *last) {
+        guint64 since = (guint64) json_integer_value(json_object_get(request, "since")), until = (guint64) json_integer_value(json_object_get(request, "until"));
+        guint64 limit = (guint64) json_integer_value(json_object_get(request, "limit"));
+        g_autoptr(GError) error = NULL;
+        BhRecord rec;
+
+        c->control->ops.flush(c->control->ops.data);
+
+        g_autoptr(BhRecorderQuery) q = bh_recorder_query(c->control->ops.recorder_dir, since, until, BH_RECORDER_ANY, 0, &error);
+        if (!q) {
+                put_error(c->fd, "%s", error->message);
+                return FALSE;
+        }
+
+        g_autoptr(GQueue) tail = g_queue_new(); /* with a limit: the last so many */
+        g_autoptr(GString) out = g_string_sized_new(SEND_BATCH + 4096);
+        gboolean ok = TRUE;
+        while (ok && bh_recorder_query_next(q, &rec)) {
+                struct bh_event e;
+
+                *last = MAX(*last, rec.seq);
+                if (!bh_event_decode(&e, rec.data, rec.len, NULL) || !bh_feed_matches(filter, &e))
+                        continue;
+                bh_feed_format(out, filter->form, &e, rec.data, rec.len);
+                if (limit) {
+                        g_queue_push_tail(tail, g_string_new_len(out->str, (gssize) out->len));
+                        g_string_truncate(out, 0);
+                        if (tail->length > limit)
+                                g_string_free(g_queue_pop_head(tail), TRUE);
+                } else if (out->len >= SEND_BATCH) {
+                        ok = put(c->fd, out->str, out->len);
+                        g_string_truncate(out, 0);
+                }
+        }
+        for (GString *one; (one = g_queue_pop_head(tail)); g_string_free(one, TRUE))
+                g_string_append_len(out, one->str, (gssize) one->len);
+        return ok && put(c->fd, out->str, out->len);
+}
+
+static void live(Connection *c, BhSubscriber *s, BhFeedForm form) {
+        for (;;) {
+                guint64 dropped;
+                gboolean ended;
+                g_autoptr(GBytes) bytes = bh_subscriber_take(s, 200, &dropped, &ended);
+
+                if (dropped && form != BH_FEED_WIRE && !put_json(c->fd, json_pack("{s:I}", "dropped", (json_int_t) dropped)))
+                        return;
+                if (dropped && form == BH_FEED_WIRE) {
+                        guint32 mark = 0xffffffff;
+                        guint64 count = GUINT64_TO_LE(dropped);
+
+                        if (!put(c->fd, &mark, sizeof(mark)) || !put(c->fd, &count, sizeof(count)))
+                                return;
+                }
+                if (bytes && !put(c->fd, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes)))
+                        return;
+                if (!bytes && (ended || g_atomic_int_get(&c->control->stopping) || hung_up(c->fd)))
+                        return;
+        }
+}
+
+static void events(Connection *c, json_t *request) {
+        const char *form = json_string_value(json_object_get(request, "form"));
+        BhFeedFilter filter = { .form = g_strcmp0(form, "wire") == 0 ? BH_FEED_WIRE : g_strcmp0(form, "text") == 0 ? BH_FEED_TEXT : BH_FEED_JSON };
+        gboolean follow = json_is_true(json_object_get(request, "follow"));
+        BhFeed *feed = c->control->ops.feed;
+        guint64 last = 0;
+
+        if (!filter_of(request, &filter, c->fd))
+                return;
+
+        /* subscribed before the history is read, so that nothing falls between; what is in both is left out of the live part */
+        BhSubscriber *s = follow ? bh_feed_subscribe(feed, &filter) : NULL;
+        gboolean past = !follow || json_object_get(request, "since") || json_object_get(request, "limit"), ok = TRUE;
+        if (past)
+                ok = history(c, request, &filter, &last);
+        if (s && ok) {
+                bh_subscriber_after(s, last);
+                live(c, s, filter.form);
+        }
+        if (s)
+                bh_feed_unsubscribe(feed, s);
+}
+
+static void answer(Connection *c, char *line) {
+        BhControlOps *ops = &c->control->ops;
+        json_error_t why;
+        json_t *request = json_loads(line, JSON_REJECT_DUPLICATES, &why), *items, *item;
+        const char *cmd = json_string_value(json_object_get(request, "cmd"));
+        size_t i;
+
+        if (!request || !cmd) {
+                put_error(c->fd, "a request is one line with a JSON object and a \"cmd\": %s", request ? "there is no \"cmd\"" : why.text);
+        } else if (g_str_equal(cmd, "status")) {
+                put_json(c->fd, ops->status(ops->data));
+        } else if (g_str_equal(cmd, "containers")) {
+                items = ops->containers(ops->data);
+                json_array_foreach(items, i, item)
+                        if (!put_json(c->fd, json_incref(item)))
+                                break;
+                json_decref(items);
+        } else if (g_str_equal(cmd, "events")) {
+                events(c, request);
+        } else if (g_str_equal(cmd, "stop")) {
+                put_json(c->fd, json_pack("{s:b}", "stopping", 1));
+                ops->stop(ops->data);
+        } else {
+                put_error(c->fd, "there is no command \"%s\"; status, containers, events and stop are", cmd);
+        }
+        json_decref(request);
+}
+
+static gpointer serve(gpointer data) {
+        Connection *c = data;
+        BhControl *control = c->control;
+        g_autofree char *line = g_malloc(REQUEST_MAX + 1);
+        gsize have = 0;
+        gint64 until = g_get_monotonic_time() + REQUEST_SECONDS * G_USEC_PER_SEC;
+        struct timeval timeout = { .tv_sec = SEND_SECONDS };
+        char *end = NULL;
+
+        setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+        while (!end && have < REQUEST_MAX && !g_atomic_int_get(&control->stopping)) {
+                gint64 left = (until - g_get_monotonic_time()) / 1000;
+                struct pollfd p = { .fd = c->fd, .events = POLLIN };
+
+                if (left <= 0 || poll(&p, 1, (int) MIN(left, 200)) < 0)
+                        break;
+                if (!p.revents)
+                        continue;
+
+                ssize_t n = recv(c->fd, line + have, REQUEST_MAX - have, 0);
+                if (n <= 0)
+                        break;
+                end = memchr(line + have, '\n', (gsize) n);
+                have += (gsize) n;
+        }
+        if (end) {
+                *end = '\0';
+                answer(c, line);
+        } else if (have) {
+                put_error(c->fd, "no whole request line of at most %d bytes within %d seconds", REQUEST_MAX, REQUEST_SECONDS);
+        }
+        bh_fd_clear(&c->fd);
+        g_free(c);
+
+        g_mutex_lock(&control->lock);
+        control->connections--;
+        g_cond_signal(&control->idle);
+        g_mutex_unlock(&control->lock);
+        return NULL;
+}
+
+static gpointer accept_loop(gpointer data) {
+        BhControl *c = data;
+
+        while (!g_atomic_int_get(&c->stopping)) {
+                struct pollfd p = { .fd = c->fd, .events = POLLIN };
+
+                if (poll(&p, 1, 200) != 1)
+                        continue;
+
+                g_auto(BhFd) fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
+                if (fd < 0)
+                        continue;
+
+                g_mutex_lock(&c->lock);
+                gboolean full = c->connections >= CONNECTIONS_MAX;
+                if (!full)
+                        c->connections++;
+                g_mutex_unlock(&c->lock);
+                if (full) {
+                        put_error(fd, "%d connections are open already; close some", CONNECTIONS_MAX);
+                        continue;
+                }
+
+                Connection *connection = g_new0(Connection, 1);
+                connection->control = c;
+                connection->fd = bh_fd_steal(&fd);
+                g_autoptr(GThread) thread = g_thread_try_new("bh-client", serve, connection, NULL);
+                if (!thread) {
+                        bh_fd_clear(&connection->fd);
+                        g_free(connection);
+                        g_mutex_lock(&c->lock);
+                        c->connections--;
+                        g_mutex_unlock(&c->lock);
+                }
+        }
+        return NULL;
+}
+
+BhControl *bh_control_start(const char *path, const BhControlOps *ops, GError **error) {
+        struct sockaddr_un at = { .sun_family = AF_UNIX };
+
+        if (strlen(path) >= sizeof(at.sun_path)) {
+                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NAMETOOLONG, "the socket path %s is too long; choose a shorter --run-dir", path);
+                return NULL;
+        }
+        memcpy(at.sun_path, path, strlen(path) + 1);
+
+        g_auto(BhFd) fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && connect(fd, (struct sockaddr *) &at, sizeof(at)) == 0) {
+                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST, "a sensor answers at %s already; stop it first or choose another --run-dir", path);
+                return NULL;
+        }
+        bh_fd_clear(&fd);
+        unlink(path);
+
+        mode_t before = umask(0177);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        gboolean ok = fd >= 0 && bind(fd, (struct sockaddr *) &at, sizeof(at)) == 0 && listen(fd, 16) == 0;
+        int code = errno;
+        umask(before);
+        if (!ok) {
+                g_set_error(error, G_FILE_ERROR, (gint) g_file_error_from_errno(code), "cannot listen at %s: %s", path, g_strerror(code));
+                return NULL;
+        }
+
+        BhControl *c = g_new0(BhControl, 1);
+        c->ops = *ops;
+        c->path = g_strdup(path);
+        c->fd = bh_fd_steal(&fd);
+        g_mutex_init(&c->lock);
+        g_cond_init(&c->idle);
+        c->thread = g_thread_new("bh-control", accept_loop, c);
+        return c;
+}
+
+void bh_control_free(BhControl *c) {
+        if (!c)
+                return;
+        g_atomic_int_set(&c->stopping, 1);
+        g_thread_join(c->thread);
+        bh_fd_clear(&c->fd);
+        unlink(c->path);
+        g_mutex_lock(&c->lock);
+        while (c->connections)
+                g_cond_wait(&c->idle, &c->lock);
+        g_mutex_unlock(&c->lock);
+        g_mutex_clear(&c->lock);
+        g_cond_clear(&c->idle);
+        g_free(c->path);
+        g_free(c);
+}

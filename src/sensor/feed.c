@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "feed.h"
+
+#include <string.h>
+
+#include "event/codec.h"
+
+#define QUEUE_DEFAULT (16u << 20)
+
+struct BhSubscriber {
+        BhFeed *feed;
+        BhFeedFilter filter;
+        GByteArray *queue;
+        GArray *marks; /* Mark of each queued event, until bh_subscriber_after() has been called */
+        gboolean settled;
+        guint64 dropped;
+        GCond ready;
+};
+
+typedef struct {
+        guint64 id;
+        guint32 len;
+} Mark;
+
+struct BhFeed {
+        GMutex lock;
+        GPtrArray *subscribers;
+        gint count; /* read without the lock to skip all work when nobody listens */
+        guint64 dropped;
+        gboolean closed;
+        GString *form[3];
+};
+
+BhFeed *bh_feed_new(void) {
+        BhFeed *f = g_new0(BhFeed, 1);
+
+        g_mutex_init(&f->lock);
+        f->subscribers = g_ptr_array_new();
+        for (guint i = 0; i < G_N_ELEMENTS(f->form); i++)
+                f->form[i] = g_string_sized_new(4096);
+        return f;
+}
+
+void bh_feed_free(BhFeed *f) {
+        if (!f)
+                return;
+        g_assert(!f->subscribers->len);
+        g_ptr_array_unref(f->subscribers);
+        for (guint i = 0; i < G_N_ELEMENTS(f->form); i++)
+                g_string_free(f->form[i], TRUE);
+        g_mutex_clear(&f->lock);
+        g_free(f);
+}
+
+static gboolean text_is(struct bh_str s, const char *text, gboolean prefix) {
+        gsize n = strlen(text);
+
+        return (prefix ? s.len >= n : s.len == n) && memcmp(s.p, text, n) == 0;
+}
+
+gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e) {
+        gboolean all = TRUE;
+
+        for (guint i = 0; i < G_N_ELEMENTS(filter->types); i++)
+                all &= !filter->types[i];
+        if (!all && (e->type >= BH_EV_MAX || !(filter->types[e->type / 64] >> (e->type % 64) & 1)))
+                return FALSE;
+        if (!filter->container)
+                return TRUE;
+        if (g_str_equal(filter->container, "host"))
+                return !bh_event_has(e, BH_F_container_id) && e->source != BH_SOURCE_RUNTIME;
+        if (bh_event_has(e, BH_F_container_name) && text_is(e->container_name, filter->container, FALSE))
+                return TRUE;
+        if (bh_event_has(e, BH_F_container_id) && text_is(e->container_id, filter->container, TRUE))
+                return TRUE;
+        /* what left the container is still of interest to who asks for the container */
+        if (bh_event_has(e, BH_F_origin_name) && text_is(e->origin_name, filter->container, FALSE))
+                return TRUE;
+        return bh_event_has(e, BH_F_origin_id) && text_is(e->origin_id, filter->container, TRUE);
+}
+
+void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, const guint8 *wire, guint32 wire_len) {
+        guint32 head = GUINT32_TO_LE(wire_len);
+
+        switch (form) {
+        case BH_FEED_JSON:
+                bh_event_to_json(e, out);
+                g_string_append_c(out, '\n');
+                break;
+        case BH_FEED_TEXT:
+                bh_event_to_text(e, out);
+                g_string_append_c(out, '\n');
+                break;
+        case BH_FEED_WIRE:
+                g_string_append_len(out, (const char *) &head, sizeof(head));
+                g_string_append_len(out, (const char *) wire, wire_len);
+                break;
+        }
+}
+
+void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len) {
+        if (!g_atomic_int_get(&f->count))
+                return;
+
+        g_mutex_lock(&f->lock);
+        for (guint i = 0; i < G_N_ELEMENTS(f->form); i++)
+                g_string_truncate(f->form[i], 0);
+        for (guint i = 0; i < f->subscribers->len; i++) {
+                BhSubscriber *s = g_ptr_array_index(f->subscribers, i);
+                GString *bytes = f->form[s->filter.form];
+
+                if (!bh_feed_matches(&s->filter, e))
+                        continue;
+                if (!bytes->len)
+                        bh_feed_format(bytes, s->filter.form, e, wire, wire_len);
+                if (s->queue->len + bytes->len > s->filter.max_bytes) {
+                        s->dropped++;
+                        f->dropped++;
+                        continue;
+                }
+                g_byte_array_append(s->queue, (const guint8 *) bytes->str, (guint) bytes->len);
+                if (!s->settled) {
+                        Mark m = { e->id, (guint32) bytes->len };
+
+                        g_array_append_val(s->marks, m);
+                }
+                g_cond_signal(&s->ready);
+        }
+        g_mutex_unlock(&f->lock);
+}
+
+void bh_subscriber_after(BhSubscriber *s, guint64 id) {
+        guint drop = 0;
+
+        g_mutex_lock(&s->feed->lock);
+        for (guint i = 0; i < s->marks->len && g_array_index(s->marks, Mark, i).id <= id; i++)
+                drop += g_array_index(s->marks, Mark, i).len;
+        if (drop)
+                g_byte_array_remove_range(s->queue, 0, drop);
+        g_array_set_size(s->marks, 0);
+        s->settled = TRUE;
+        g_mutex_unlock(&s->feed->lock);
+}
+
+void bh_feed_close(BhFeed *f) {
+        g_mutex_lock(&f->lock);
+        f->closed = TRUE;
+        for (guint i = 0; i < f->subscribers->len; i++)
+                g_cond_signal(&((BhSubscriber *) g_ptr_array_index(f->subscribers, i))->ready);
+        g_mutex_unlock(&f->lock);
+}
+
+BhSubscriber *bh_feed_subscribe(BhFeed *f, const BhFeedFilter *filter) {
+        BhSubscriber *s = g_new0(BhSubscriber, 1);
+
+        s->feed = f;
+        s->filter = *filter;
+        s->filter.container = g_strdup(filter->container);
+        if (!s->filter.max_bytes)
+                s->filter.max_bytes = QUEUE_DEFAULT;
+        s->queue = g_byte_array_new();
+        s->marks = g_array_new(FALSE, FALSE, sizeof(Mark));
+        g_cond_init(&s->ready);
+        g_mutex_lock(&f->lock);
+        g_ptr_array_add(f->subscribers, s);
+        g_atomic_int_inc(&f->count);
+        g_mutex_unlock(&f->lock);
+        return s;
+}
+
+void bh_feed_unsubscribe(BhFeed *f, BhSubscriber *s) {
+        g_mutex_lock(&f->lock);
+        g_ptr_array_remove(f->subscribers, s);
+        g_atomic_int_add(&f->count, -1);
+        g_mutex_unlock(&f->lock);
+        g_byte_array_unref(s->queue);
+        g_array_unref(s->marks);
+        g_cond_clear(&s->ready);
+        g_free(s->filter.container);
+        g_free(s);
+}
+
+GBytes *bh_subscriber_take(BhSubscriber *s, int timeout_ms, guint64 *dropped, gboolean *ended) {
+        BhFeed *f = s->feed;
+        gint64 until = g_get_monotonic_time() + (gint64) timeout_ms * 1000;
+        GBytes *out = NULL;
+
+        g_mutex_lock(&f->lock);
+        while (!s->queue->len && !f->closed && g_cond_wait_until(&s->ready, &f->lock, until))
+                ;
+        *dropped = s->dropped;
+        s->dropped = 0;
+        *ended = f->closed;
+        if (s->queue->len) {
+                out = g_byte_array_free_to_bytes(s->queue);
+                s->queue = g_byte_array_new();
+        }
+        g_mutex_unlock(&f->lock);
+        return out;
+}
+
+guint bh_feed_subscribers(BhFeed *f) {
+        return (guint) g_atomic_int_get(&f->count);
+}
+
+guint64 bh_feed_dropped(BhFeed *f) {
+        g_mutex_lock(&f->lock);
+        guint64 n = f->dropped;
+        g_mutex_unlock(&f->lock);
+        return n;
+}

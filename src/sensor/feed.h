@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Live events to whoever listens: each subscriber has a filter and a bounded queue; what does not fit is dropped for that subscriber alone and
+ * counted in its stream. The drain thread publishes and is never held up by a slow listener.
+ *
+ * Publishing from one thread; subscribers live in threads of their own. An event is encoded once for all of a form, and not at all when nobody
+ * listens.
+ */
+#pragma once
+#include "event/event.h"
+
+typedef enum {
+        BH_FEED_JSON, /* one JSON object and a newline */
+        BH_FEED_TEXT, /* one line for people */
+        BH_FEED_WIRE, /* u32 little-endian length and the protobuf message */
+} BhFeedForm;
+
+typedef struct {
+        BhFeedForm form;
+        guint64 types[(BH_EV_MAX + 63) / 64]; /* all zero: every kind */
+        char *container;                      /* name, id or beginning of the id; NULL: every container and the host */
+        guint64 max_bytes;                    /* of the queue; 0: 16 MiB */
+} BhFeedFilter;
+
+typedef struct BhFeed BhFeed;
+typedef struct BhSubscriber BhSubscriber;
+
+BhFeed *bh_feed_new(void);
+void bh_feed_free(BhFeed *f);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhFeed, bh_feed_free)
+
+/* Appends the event in that form. `wire` is its protobuf form, used for BH_FEED_WIRE only. */
+void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, const guint8 *wire, guint32 wire_len);
+
+/* Whether the event passes. Pure. */
+gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e);
+
+/* `wire` is the event's protobuf form, which the publisher has already. */
+void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len);
+
+/* Ends all streams: waiting subscribers get what is queued and then the end. */
+void bh_feed_close(BhFeed *f);
+
+/* *filter is copied. */
+BhSubscriber *bh_feed_subscribe(BhFeed *f, const BhFeedFilter *filter);
+void bh_feed_unsubscribe(BhFeed *f, BhSubscriber *s);
+
+/*
+ * Waits up to `timeout_ms` for events and takes all that are queued, as ready bytes. *dropped is how many were dropped before these since the
+ * last call. NULL when there was nothing in time; *ended then says whether the feed is closed.
+ */
+GBytes *bh_subscriber_take(BhSubscriber *s, int timeout_ms, guint64 *dropped, gboolean *ended);
+
+/* Leaves out events with an id up to `id`, also queued ones. */
+void bh_subscriber_after(BhSubscriber *s, guint64 id);
+
+guint bh_feed_subscribers(BhFeed *f);
+guint64 bh_feed_dropped(BhFeed *f);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel side as the sensor sees it: loads the programs, chooses a backend for each hook, attaches, tests by effect, and takes over what an
+ * earlier sensor left running.
+ *
+ * Programs and maps are pinned in a BPF file system of the sensor's own (`pin_dir`). When the sensor is killed they go on: ring buffers fill,
+ * accounting counts. The next sensor of the same build adopts them and misses nothing; one of another build replaces them.
+ * bh_hooks_remove() takes everything away.
+ *
+ * Backends (chosen per hook, see hooks.tbl.h): a hook is `preferred` if this kernel lets fentry/fexit programs run and has at least one of the
+ * functions, and the canary's act was seen; else `fallback`; hooks that need no choice are `tracepoint`.
+ *
+ * Not thread-safe, but bh_hooks_config(), the map descriptors and hook states may be read from any thread after open.
+ */
+#pragma once
+#include <glib.h>
+
+#include "canary.h"
+#include "record.h"
+
+typedef enum {
+        BH_BACKEND_NONE,
+        BH_BACKEND_TRACEPOINT,
+        BH_BACKEND_PREFERRED,
+        BH_BACKEND_FALLBACK,
+} BhBackend;
+
+typedef struct {
+        BhBackend backend;
+        gboolean effective; /* the canary's last act was seen, or the hook cannot be tested */
+        guint64 hits;       /* canary acts seen */
+        char *why;          /* why not the preferred backend, or why none; may be NULL */
+} BhHookState;
+
+typedef struct {
+        const char *pin_dir;        /* made and mounted if need be */
+        BhBackend force;            /* BH_BACKEND_NONE: choose */
+        const char *cgroup_controller; /* v1 controller that names containers, NULL: cgroup v2 */
+        guint64 ring_bytes[BH_RING_MAX]; /* powers of two; 0: default */
+} BhHooksOptions;
+
+typedef struct BhHooks BhHooks;
+
+/*
+ * Loads or adopts. On error nothing stays attached that was not before, and the message says what this kernel lacks.
+ */
+BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError **error);
+
+/* Attaches anew what the last check found without effect. Same thread as bh_hooks_check(). */
+void bh_hooks_repair(BhHooks *h);
+
+/* Detaches every program; maps stay readable until bh_hooks_free(). */
+void bh_hooks_detach(BhHooks *h);
+
+/* Leaves everything running in the kernel. */
+void bh_hooks_free(BhHooks *h);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhHooks, bh_hooks_free)
+
+/* Detaches and unpins everything and unmounts the BPF file system, also what an earlier sensor left there. `pin_dir` may not exist. */
+void bh_hooks_remove(const char *pin_dir);
+
+gboolean bh_hooks_adopted(const BhHooks *h);
+const BhHookState *bh_hooks_state(const BhHooks *h, guint32 type);
+const char *bh_backend_name(BhBackend b);
+
+/* The kernel's configuration, mapped: writes take effect at once. */
+volatile struct bh_config *bh_hooks_config(BhHooks *h);
+
+/* Descriptor of a pinned map, owned by `h`; -1 if there is none of that name. */
+int bh_hooks_map(const BhHooks *h, const char *name);
+
+/* Identity of these rings: changes when they are made anew. */
+guint64 bh_hooks_epoch(const BhHooks *h);
+
+/*
+ * Lets the canary act and sees which hooks have an effect. Calls `changed` for each whose state differs from before. FALSE if the canary
+ * cannot act.
+ */
+gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error);
+
+/* Sum of the kernel's "recursion misses" of all programs: acts on one CPU while the same program ran there. Part of what is lost. */
+guint64 bh_hooks_recursion_misses(BhHooks *h);

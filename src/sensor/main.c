@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "sensor.h"
+
+#define FOLD_MS_DEFAULT 1000
+#define BUDGET_DEFAULT 20000 /* described events a second, cgroup and class; more are counted */
+#define HOOK_CHECK_MS 1000
+#define DOCKER_WAIT_US (2 * G_USEC_PER_SEC)
+
+static gboolean fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static gboolean fail(GError **error, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        *error = g_error_new_valist(G_FILE_ERROR, G_FILE_ERROR_FAILED, format, ap);
+        va_end(ap);
+        return FALSE;
+}
+
+static guint64 boottime(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_BOOTTIME, &t);
+        return (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec;
+}
+
+static guint64 realtime(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_REALTIME, &t);
+        return (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec;
+}
+
+/*
+ * Start times name processes, so they are told with an offset that stays the same while the machine is up, whatever happens to the wall
+ * clock: kept in the data directory with the boot's id.
+ */
+static guint64 start_offset(const char *data_dir) {
+        g_autofree char *path = g_build_filename(data_dir, "clock", NULL), *boot = bh_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, NULL, NULL, NULL);
+        g_autofree char *text = bh_file_read(AT_FDCWD, path, 256, NULL, NULL, NULL), *line = NULL;
+        guint64 offset = realtime() - boottime();
+
+        g_strchomp(boot ? boot : (boot = g_strdup("unknown")));
+        if (text && g_str_has_prefix(text, boot) && text[strlen(boot)] == ' ')
+                return g_ascii_strtoull(text + strlen(boot) + 1, NULL, 10);
+        line = g_strdup_printf("%s %" G_GUINT64_FORMAT "\n", boot, offset);
+        if (!g_file_set_contents_full(path, line, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL))
+                bh_warn("cannot keep the clock's offset; process identities will change at the next start", "path", path);
+        return offset;
+}
+
+/* ---- options ---- */
+
+static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **error) {
+        g_autofree char *backend = NULL, *rings = NULL;
+        GOptionEntry entries[] = {
+                { "run-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->run_dir, "socket and kernel objects (default /run/bulkhead)", "DIR" },
+                { "data-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->data_dir, "flight recorder (default /var/lib/bulkhead)", "DIR" },
+                { "host-root", 0, 0, G_OPTION_ARG_FILENAME, &o->host_root, "where the host's / is, when this runs in a container (default /)", "DIR" },
+                { "docker", 0, 0, G_OPTION_ARG_STRING, &o->docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
+                { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
+                { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "auto, preferred or fallback", "B" },
+                { "host-events", 0, 0, G_OPTION_ARG_NONE, &o->host_events, "record file and datagram events of host processes too", NULL },
+                { "recorder-mib", 0, 0, G_OPTION_ARG_INT64, &o->max_mib, "bound of the flight recorder (default 4096)", "N" },
+                { "fold-ms", 0, 0, G_OPTION_ARG_INT64, &o->fold_ms, "window in which equal acts are one event; 0: none (default 1000)", "N" },
+                { "budget", 0, 0, G_OPTION_ARG_INT64, &o->budget, "described events a second and cgroup; 0: no limit (default 20000)", "N" },
+                { "ring-kib", 0, 0, G_OPTION_ARG_STRING, &rings, "sizes of the ring buffers, powers of two (default 16384,8192,16384)", "L,K,B" },
+                { "debug", 0, 0, G_OPTION_ARG_NONE, &o->debug, "log more", NULL },
+                G_OPTION_ENTRY_NULL,
+        };
+        g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+
+        o->max_mib = o->fold_ms = o->budget = -1;
+        g_option_context_set_summary(context, "Bulkhead's sensor: sees what processes in containers do. Started by \"bulkhead up\".");
+        g_option_context_add_main_entries(context, entries, NULL);
+        if (!g_option_context_parse(context, argc, argv, error))
+                return FALSE;
+        if (*argc > 1)
+                return fail(error, "unexpected argument \"%s\"; see --help", (*argv)[1]);
+        if (!o->run_dir)
+                o->run_dir = g_strdup("/run/bulkhead");
+        if (!o->data_dir)
+                o->data_dir = g_strdup("/var/lib/bulkhead");
+        if (!o->host_root)
+                o->host_root = g_strdup("/");
+        if (o->docker && g_str_has_prefix(o->docker, "unix://"))
+                memmove(o->docker, o->docker + 7, strlen(o->docker + 7) + 1);
+        if (!o->docker)
+                o->docker = g_build_filename(o->host_root, "run/docker.sock", NULL);
+        if (!backend || g_str_equal(backend, "auto"))
+                o->backend = BH_BACKEND_NONE;
+        else if (g_str_equal(backend, "preferred"))
+                o->backend = BH_BACKEND_PREFERRED;
+        else if (g_str_equal(backend, "fallback"))
+                o->backend = BH_BACKEND_FALLBACK;
+        else
+                return fail(error, "--backend must be auto, preferred or fallback, not \"%s\"", backend);
+        if (rings) {
+                g_auto(GStrv) parts = g_strsplit(rings, ",", -1);
+
+                for (guint i = 0; i < BH_RING_MAX; i++) {
+                        gint64 n = i < g_strv_length(parts) ? g_ascii_strtoll(parts[i], NULL, 10) : 0;
+
+                        if (n < 4 || n > 1 << 20 || (n & (n - 1)))
+                                return fail(error, "--ring-kib must be three powers of two from 4 to 1048576, like 16384,8192,16384, not \"%s\"", rings);
+                        o->ring_kib[i] = n;
+                }
+        }
+        return TRUE;
+}
+
+/* ---- Docker ---- */
+
+static void on_container(BhContainer *c, gpointer data) {
+        BhSensor *s = data;
+
+        bh_container_table_upsert(s->containers, c, g_get_monotonic_time());
+}
+
+static void on_runtime_event(BhRuntimeEvent *ev, gpointer data) {
+        bh_pipeline_runtime_event(((BhSensor *) data)->pipeline, ev);
+}
+
+static void on_docker_state(const BhDockerState *state, gpointer data) {
+        BhSensor *s = data;
+
+        g_mutex_lock(&s->lock);
+        gboolean changed = state->connected != s->docker_connected;
+        s->docker_connected = state->connected;
+        s->docker_listed = state->listed;
+        g_free(s->docker_version);
+        s->docker_version = g_strdup(state->engine_version);
+        g_free(s->docker_error);
+        s->docker_error = g_strdup(state->error);
+        g_cond_broadcast(&s->docker_ready);
+        g_mutex_unlock(&s->lock);
+
+        bh_pipeline_runtime_expected(s->pipeline, state->connected);
+        if (changed)
+                bh_pipeline_say(s->pipeline, state->connected ? "runtime_connected" : "runtime_lost",
+                                state->connected ? "connected to the Docker Engine" : "lost the Docker Engine; containers are told by their cgroups until it is back", "socket",
+                                state->socket_path, "version", state->engine_version, "error", state->error, NULL);
+        if (*state->error)
+                bh_warn("Docker", "error", state->error);
+}
+
+static void metadata_changed(gpointer data) {
+        BhSensor *s = data;
+
+        if (s->pipeline)
+                bh_pipeline_wake(s->pipeline);
+}
+
+/* ---- cgroups that exist already ---- */
+
+static gboolean bind_cgroup(guint64 id, const char *path, gpointer data) {
+        BhSensor *s = data;
+        g_auto(BhContainerLookup) l = { 0 };
+        struct bh_cgroup cg = { 0 };
+
+        bh_container_table_bind(s->containers, id, path, g_get_monotonic_time());
+        bh_container_table_lookup(s->containers, id, &l);
+        cg.container = l.is_container ? id : 0;
+        bpf_map_update_elem(bh_hooks_map(s->hooks, "cgroups"), &id, &cg, BPF_NOEXIST);
+        return TRUE;
+}
+
+static guint64 container_of(guint64 cgroup, const char *path, gpointer data) {
+        BhSensor *s = data;
+        g_auto(BhContainerLookup) l = { 0 };
+
+        bh_container_table_lookup(s->containers, cgroup, &l);
+        return l.is_container ? cgroup : 0;
+}
+
+/* ---- hooks ---- */
+
+static void hook_changed(guint32 type, const BhHookState *now, gpointer data) {
+        BhSensor *s = data;
+        g_autofree char *text = NULL;
+
+        if (now->effective) {
+                text = g_strdup_printf("hook %s sees the canary's acts again", bh_event_type_name(type));
+                bh_pipeline_say(s->pipeline, "hook_back", text, "type", bh_event_type_name(type), "backend", bh_backend_name(now->backend), NULL);
+                bh_info("hook is back", "type", bh_event_type_name(type));
+        } else {
+                text = g_strdup_printf("hook %s does not see the canary's acts any more: it was detached or its table was changed", bh_event_type_name(type));
+                bh_pipeline_say(s->pipeline, "hook_lost", text, "type", bh_event_type_name(type), "backend", bh_backend_name(now->backend), NULL);
+                bh_error("hook is lost", "type", bh_event_type_name(type));
+        }
+}
+
+/*
+ * The canary acts in a thread of its own, because it may hang while the machine is starved.
+ */
+static gpointer watch(gpointer data) {
+        BhSensor *s = data;
+
+        while (!g_atomic_int_get(&s->stopping)) {
+                g_autoptr(GError) error = NULL;
+                gboolean ok = bh_hooks_check(s->hooks, hook_changed, s, &error);
+
+                g_mutex_lock(&s->lock);
+                gboolean said = s->canary_error != NULL;
+                g_clear_pointer(&s->canary_error, g_free);
+                if (!ok)
+                        s->canary_error = g_strdup(error->message);
+                g_mutex_unlock(&s->lock);
+                if (!ok && !said) {
+                        bh_error("cannot test the hooks", "error", error->message);
+                        bh_pipeline_say(s->pipeline, "canary_lost", error->message, NULL);
+                }
+                if (ok)
+                        bh_hooks_repair(s->hooks);
+                for (int i = 0; i < HOOK_CHECK_MS / 50 && !g_atomic_int_get(&s->stopping); i++)
+                        g_usleep(50000);
+        }
+        return NULL;
+}
+
+/* ---- life ---- */
+
+static gboolean on_signal(gpointer data) {
+        g_main_loop_quit(((BhSensor *) data)->loop);
+        return G_SOURCE_CONTINUE;
+}
+
+static void on_stop(gpointer data) {
+        g_main_loop_quit(((BhSensor *) data)->loop);
+}
+
+static void on_flush(gpointer data) {
+        bh_pipeline_flush(((BhSensor *) data)->pipeline);
+}
+
+static json_t *on_status(gpointer data) {
+        return bh_sensor_status(data);
+}
+
+static json_t *on_containers(gpointer data) {
+        return bh_sensor_containers(data);
+}
+
+static gboolean make_dir(const char *path, GError **error) {
+        if (g_mkdir_with_parents(path, 0700))
+                return fail(error, "cannot make %s: %s", path, g_strerror(errno));
+        return TRUE;
+}
+
+/* One sensor a run directory: the lock dies with the process. */
+static gboolean lock_run_dir(const char *run_dir, GError **error) {
+        g_autofree char *path = g_build_filename(run_dir, "sensor.pid", NULL), *who = NULL;
+        g_autofree char *pid = g_strdup_printf("%d\n", getpid());
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+        if (fd < 0)
+                return fail(error, "cannot open %s: %s", path, g_strerror(errno));
+        if (flock(fd, LOCK_EX | LOCK_NB)) {
+                who = bh_file_read(AT_FDCWD, path, 32, NULL, NULL, NULL);
+                close(fd);
+                return fail(error, "another sensor (pid %s) uses %s: stop it first, or choose another --run-dir", g_strchomp(who ? who : (who = g_strdup("?"))), run_dir);
+        }
+        if (ftruncate(fd, 0) || write(fd, pid, strlen(pid)) < 0) {
+                close(fd);
+                return fail(error, "cannot write %s: %s", path, g_strerror(errno));
+        }
+        return TRUE; /* kept open, and locked, until the end */
+}
+
+static gboolean open_recorder(BhSensor *s, GError **error) {
+        BhRecorderLimits limits;
+
+        bh_recorder_limits_init(&limits);
+        if (s->options.max_mib > 0)
+                limits.max_bytes = (guint64) s->options.max_mib << 20;
+        limits.node = s->node;
+        s->recorder_dir = g_build_filename(s->options.data_dir, "recorder", NULL);
+        s->recorder = bh_recorder_open(s->recorder_dir, &limits, &s->found, error);
+        return s->recorder != NULL;
+}
+
+static void configure_kernel(BhSensor *s) {
+        volatile struct bh_config *c = bh_hooks_config(s->hooks);
+        guint64 budget = s->options.budget >= 0 ? (guint64) s->options.budget : BUDGET_DEFAULT;
+
+        c->self_tgid = (__u32) getpid();
+        c->canary_tgid = (__u32) bh_canary_pid(s->canary);
+        c->host_bulk = s->options.host_events;
+        c->fold_window = (s->options.fold_ms >= 0 ? (guint64) s->options.fold_ms : FOLD_MS_DEFAULT) * 1000000;
+        c->budget[BH_RING_KEY] = budget;
+        c->budget[BH_RING_BULK] = budget;
+}
+
+static gboolean start(BhSensor *s, GError **error) {
+        g_autofree char *clean = g_build_filename(s->options.data_dir, "stopped-in-order", NULL), *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
+        struct utsname un;
+
+        uname(&un);
+        s->kernel = g_strdup_printf("%s %s", un.sysname, un.release);
+        s->node = g_strdup(un.nodename);
+        s->pin_dir = g_build_filename(s->options.run_dir, "bpf", NULL);
+        if (!make_dir(s->options.run_dir, error) || !make_dir(s->options.data_dir, error) || !lock_run_dir(s->options.run_dir, error))
+                return FALSE;
+        if (!(s->canary = bh_canary_start(error)))
+                return FALSE;
+
+        s->started_us = g_get_monotonic_time();
+        s->started_ns = (gint64) realtime();
+        if (!open_recorder(s, error))
+                return FALSE;
+        if (!(s->cgroups = bh_cgroup_detect(s->options.host_root, error)))
+                return FALSE;
+
+        BhHooksOptions hooks = {
+                .pin_dir = s->pin_dir,
+                .force = s->options.backend,
+                .cgroup_controller = s->cgroups->version == 1 ? s->cgroups->controller : NULL,
+        };
+        for (guint i = 0; i < BH_RING_MAX; i++)
+                hooks.ring_bytes[i] = (guint64) s->options.ring_kib[i] << 10;
+        if (!(s->hooks = bh_hooks_open(&hooks, s->canary, error)))
+                return FALSE;
+
+        guint64 beat = bh_hooks_adopted(s->hooks) ? bh_hooks_config(s->hooks)->heartbeat : 0, since = boottime();
+        s->after_crash = access(clean, F_OK) != 0 && (beat || s->found.last_time_ns);
+        if (s->after_crash)
+                s->away_ms = beat ? (since - beat) / 1000000 : (guint64) MAX(s->started_ns - (gint64) s->found.last_time_ns, 0) / 1000000;
+        unlink(clean);
+        configure_kernel(s);
+
+        BhContainerTableConfig table = { .host_root = s->options.host_root, .changed = metadata_changed, .data = s };
+        s->containers = bh_container_table_new(&table);
+        if (!bh_cgroup_walk(s->cgroups, bind_cgroup, s, NULL, error))
+                return FALSE;
+
+        g_autofree char *host_proc = g_build_filename(s->options.host_root, "proc", NULL), *probe = g_build_filename(host_proc, "1", NULL);
+        s->proc_path = g_strdup(access(probe, F_OK) == 0 ? host_proc : "/proc");
+        struct bh_clock clock = { .now = realtime() - boottime(), .start = start_offset(s->options.data_dir) };
+        struct bh_process_config processes = {
+                .proc_path = s->proc_path,
+                .cgroup_root = s->cgroups->mount,
+                .cgroup_controller = hooks.cgroup_controller,
+                .clock = clock,
+                .container_of = container_of,
+                .data = s,
+        };
+        s->processes = bh_process_table_new(&processes);
+        s->feed = bh_feed_new();
+
+        BhPipelineConfig pipeline = {
+                .hooks = s->hooks,
+                .containers = s->containers,
+                .processes = s->processes,
+                .recorder = s->recorder,
+                .feed = s->feed,
+                .found = &s->found,
+                .clock = clock,
+                .node = s->node,
+        };
+        if (!(s->pipeline = bh_pipeline_new(&pipeline, error)))
+                return FALSE;
+
+        if (!s->options.no_docker) {
+                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state, .data = s };
+                gint64 until = g_get_monotonic_time() + DOCKER_WAIT_US;
+
+                s->docker = bh_docker_new(&docker);
+                if (!bh_docker_start(s->docker, error))
+                        return FALSE;
+                /* so that containers that run already have their names on the first events */
+                g_mutex_lock(&s->lock);
+                while (!s->docker_listed && !(s->docker_error && *s->docker_error) && g_cond_wait_until(&s->docker_ready, &s->lock, until))
+                        ;
+                g_mutex_unlock(&s->lock);
+        }
+        if (!bh_pipeline_start(s->pipeline, since, error))
+                return FALSE;
+
+        BhControlOps ops = { .status = on_status, .containers = on_containers, .flush = on_flush, .stop = on_stop, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
+        if (!(s->control = bh_control_start(socket, &ops, error)))
+                return FALSE;
+
+        g_autofree char *away = g_strdup_printf("%" G_GUINT64_FORMAT, s->away_ms), *pid = g_strdup_printf("%d", getpid());
+        const char *text = !s->after_crash ? "the sensor started"
+                         : bh_hooks_adopted(s->hooks) ? "the sensor is back after it ended unexpectedly; the kernel went on and kept what it could, losses are counted"
+                                                      : "the sensor is back after it ended unexpectedly; its hooks were gone, so nothing was seen in between";
+        bh_pipeline_say(s->pipeline, !s->after_crash ? "started" : bh_hooks_adopted(s->hooks) ? "returned" : "gap", text, "away_ms", away, "pid", pid, "version", BH_VERSION, NULL);
+        return TRUE;
+}
+
+static void stop(BhSensor *s) {
+        g_autofree char *clean = s->options.data_dir ? g_build_filename(s->options.data_dir, "stopped-in-order", NULL) : NULL;
+        g_autofree char *pid = s->options.run_dir ? g_build_filename(s->options.run_dir, "sensor.pid", NULL) : NULL;
+        gboolean ran = s->pipeline && s->control;
+
+        if (s->docker)
+                bh_docker_stop(s->docker);
+        if (s->feed)
+                bh_feed_close(s->feed);
+        bh_control_free(s->control);
+        /* hooks off first: what happens from here on is not the sensor's; then the rest of the rings is read */
+        if (s->hooks)
+                bh_hooks_detach(s->hooks);
+        bh_pipeline_free(s->pipeline);
+        bh_docker_free(s->docker);
+        bh_recorder_free(s->recorder);
+        bh_process_table_free(s->processes);
+        bh_container_table_free(s->containers);
+        bh_feed_free(s->feed);
+        if (s->hooks) {
+                bh_hooks_free(s->hooks);
+                bh_hooks_remove(s->pin_dir);
+        }
+        bh_cgroup_layout_free(s->cgroups);
+        bh_canary_free(s->canary);
+        if (ran) {
+                g_file_set_contents(clean, "", 0, NULL);
+                unlink(pid);
+        }
+}
+
+int main(int argc, char **argv) {
+        static BhSensor s;
+        g_autoptr(GError) error = NULL;
+        struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+
+        g_mutex_init(&s.lock);
+        g_cond_init(&s.docker_ready);
+        if (!parse(&s.options, &argc, &argv, &error)) {
+                fprintf(stderr, "bulkhead-sensor: %s\n", error->message);
+                return 2;
+        }
+        if (s.options.debug)
+                bh_log_set_level(BH_LOG_DEBUG);
+        if (geteuid() != 0) {
+                fprintf(stderr, "bulkhead-sensor: must be root to load kernel programs; run it with sudo\n");
+                return 1;
+        }
+        signal(SIGPIPE, SIG_IGN);
+        umask(077);
+        setrlimit(RLIMIT_MEMLOCK, &unlimited); /* before 5.11 BPF maps count as locked memory */
+
+        s.loop = g_main_loop_new(NULL, FALSE);
+        if (!start(&s, &error)) {
+                bh_error("cannot start", "error", error->message);
+                stop(&s);
+                return 1;
+        }
+        g_unix_signal_add(SIGINT, on_signal, &s);
+        g_unix_signal_add(SIGTERM, on_signal, &s);
+        g_unix_signal_add(SIGHUP, on_signal, &s);
+        bh_info("sensor is ready", "kernel", s.kernel, "adopted", bh_hooks_adopted(s.hooks) ? "yes" : "no");
+
+        GThread *watcher = g_thread_new("bh-watch", watch, &s);
+        g_main_loop_run(s.loop);
+        g_atomic_int_set(&s.stopping, 1);
+        g_thread_join(watcher);
+        bh_info("sensor stops");
+        stop(&s);
+        g_main_loop_unref(s.loop);
+        return 0;
+}

@@ -1,0 +1,785 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pipeline.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <xxhash.h>
+
+#include "base/log.h"
+#include "event/codec.h"
+#include "ring.h"
+
+#define TICK_US 4000             /* how often the rings are looked at */
+#define SETTLE_NS 3000000ull     /* records younger than this may still be followed by older ones */
+#define BATCH_MAX 65536u
+#define STALL_US 500000
+#define ORIGINS_MAX 4096u
+
+/* What the recorder keeps with each block: where in the rings its last record stands. */
+struct mark {
+        guint64 epoch;                /* identity of the rings */
+        guint64 safe[BH_RING_MAX];    /* everything before is in the recorder */
+        guint64 seen[BH_RING_MAX];    /* of what lies between safe and seen, that which is not younger than `ts` is in it too */
+        guint64 ts;
+};
+
+typedef struct {
+        guint64 ts;
+        const struct bh_rec *rec;
+        guint64 end;
+        guint32 len;
+        guint8 ring;
+} Item;
+
+/* Records between `safe` and the reading position, in ring order. */
+typedef struct {
+        GArray *ends; /* struct { end, done } from index `first` */
+        guint first;
+} Outstanding;
+
+typedef struct {
+        guint64 end;
+        gboolean done;
+} Slot;
+
+typedef struct {
+        struct bh_event *event; /* a copy that stands alone */
+        guint64 cgroup, origin;
+        guint64 end;
+        guint64 ts;
+        gint64 since_us;
+        guint8 ring; /* BH_RING_MAX: not from a ring */
+        gboolean labels;
+} Waiting;
+
+enum message_kind { MESSAGE_WAKE, MESSAGE_RUNTIME, MESSAGE_SAY, MESSAGE_FLUSH, MESSAGE_STOP };
+
+typedef struct {
+        enum message_kind kind;
+        BhRuntimeEvent *runtime;
+        char *action, *text;
+        GByteArray *attributes;
+        gboolean *flushed;
+} Message;
+
+struct BhPipeline {
+        BhPipelineConfig c;
+        BhRing *rings[BH_RING_MAX];
+        Outstanding outstanding[BH_RING_MAX];
+        GArray *batch; /* Item */
+        GQueue waiting;
+        GHashTable *given_up; /* container cgroups whose metadata did not come in time */
+        GHashTable *origins;  /* cgroup id → BhContainer, for processes that outlive the table's memory */
+        struct mark mark, resume;
+        gboolean resuming;
+        guint64 next_id;
+        GByteArray *wire, *labels;
+        BhAccount *account;
+        GAsyncQueue *inbox;
+        GThread *thread;
+        GMutex lock;
+        GCond flushed;
+        BhPipelineStats stats;
+        gint runtime_expected;
+        gboolean stopping;
+        guint64 scan_since;
+        GError *scan_error;
+        gint scan_done;
+};
+
+static guint64 boottime(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_BOOTTIME, &t);
+        return (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec;
+}
+
+/* The wall clock may be set: the offset follows it, once a second. */
+static guint64 wall_offset(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_REALTIME, &t);
+        return (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec - boottime();
+}
+
+/* ---- end of the way: recorder and listeners ---- */
+
+static void emit(BhPipeline *p, struct bh_event *e, guint64 container) {
+        BH_SET(e, id, p->next_id++);
+        BH_SET(e, node, ((struct bh_str){ p->c.node, (guint32) strlen(p->c.node) }));
+        g_byte_array_set_size(p->wire, 0);
+        bh_event_encode(e, p->wire);
+        bh_recorder_append(p->c.recorder, e->time, container, e->id, p->wire->data, p->wire->len);
+        bh_feed_publish(p->c.feed, e, p->wire->data, p->wire->len);
+        p->stats.events++;
+        p->stats.last_event_ns = e->time;
+}
+
+/* The record that ended at `end` is in the recorder: advances what may be released, and the mark. */
+static void done(BhPipeline *p, guint8 ring, guint64 end, guint64 ts) {
+        if (ring >= BH_RING_MAX)
+                return;
+
+        Outstanding *o = &p->outstanding[ring];
+        Slot *slots = (Slot *) (void *) o->ends->data;
+        guint low = o->first, high = o->ends->len;
+
+        while (low < high) { /* ends grow */
+                guint mid = (low + high) / 2;
+
+                if (slots[mid].end < end)
+                        low = mid + 1;
+                else
+                        high = mid;
+        }
+        if (low < o->ends->len && slots[low].end == end)
+                slots[low].done = TRUE;
+        while (o->first < o->ends->len && slots[o->first].done)
+                p->mark.safe[ring] = slots[o->first++].end;
+        if (o->first == o->ends->len) {
+                g_array_set_size(o->ends, 0);
+                o->first = 0;
+        } else if (o->first > 65536) {
+                g_array_remove_range(o->ends, 0, o->first);
+                o->first = 0;
+        }
+        p->mark.ts = MAX(p->mark.ts, ts);
+        bh_recorder_mark(p->c.recorder, &p->mark, sizeof(p->mark));
+}
+
+/* ---- container ---- */
+
+static void append_pair(GByteArray *out, const char *key, const char *value) {
+        g_byte_array_append(out, (const guint8 *) key, (guint) strlen(key) + 1);
+        g_byte_array_append(out, (const guint8 *) value, (guint) strlen(value) + 1);
+}
+
+/* Strings belong to the container, labels to p->labels: both outlive the emit that follows. */
+static void set_container(BhPipeline *p, struct bh_event *e, const BhContainer *c, gboolean labels) {
+        BH_SET_STR(e, container_id, c->id);
+        BH_SET_STR(e, container_name, c->name);
+        BH_SET_STR(e, container_image, c->image);
+        BH_SET_STR(e, container_image_digest, *c->image_digest ? c->image_digest : c->image_id);
+        BH_SET_STR(e, container_runtime, c->runtime);
+        BH_SET_STR(e, workload, c->workload);
+        BH_SET_STR(e, application, c->application);
+        if (c->level == BH_CONTAINER_FULL)
+                BH_SET(e, container_privileged, c->privileged);
+        if (!labels || !c->labels->len)
+                return;
+        g_byte_array_set_size(p->labels, 0);
+        for (guint i = 0; i < c->labels->len; i++) {
+                const BhKeyValue *kv = &g_array_index(c->labels, BhKeyValue, i);
+
+                append_pair(p->labels, kv->key, kv->value);
+        }
+        BH_SET(e, container_labels, ((struct bh_str){ (const char *) p->labels->data, p->labels->len }));
+}
+
+static void set_origin(BhPipeline *p, struct bh_event *e, guint64 origin) {
+        BhContainer *c = g_hash_table_lookup(p->origins, &origin);
+        g_auto(BhContainerLookup) l = { 0 };
+
+        bh_container_table_lookup(p->c.containers, origin, &l);
+        if (l.container && l.container != c && (g_hash_table_size(p->origins) < ORIGINS_MAX || c)) {
+                g_hash_table_replace(p->origins, g_memdup2(&origin, sizeof(origin)), bh_container_ref(l.container));
+                c = l.container;
+        } else if (l.container) {
+                c = l.container;
+        }
+        if (!c)
+                return;
+        if (bh_event_has(e, BH_F_container_id) && e->container_id.len == strlen(c->id) && memcmp(e->container_id.p, c->id, e->container_id.len) == 0)
+                return; /* it is where it came from */
+        BH_SET_STR(e, origin_id, c->id);
+        BH_SET_STR(e, origin_name, c->name);
+        BH_SET_STR(e, origin_image, c->image);
+        if (!bh_event_has(e, BH_F_container_id))
+                BH_SET(e, flags, e->flags | BH_RF_GRAFTED);
+}
+
+static gboolean wants_labels(guint32 type) {
+        return type == BH_EV_EXEC || type == BH_EV_PROCESS || type == BH_EV_CONTAINER;
+}
+
+static gboolean under_pressure(BhPipeline *p) {
+        for (guint i = 0; i < BH_RING_MAX; i++)
+                if (bh_ring_used(p->rings[i]) > bh_ring_size(p->rings[i]) / 2)
+                        return TRUE;
+        return FALSE;
+}
+
+/* TRUE if the event may go on: its container is described, or nobody will describe it, or it waited long enough. */
+static gboolean ready(BhPipeline *p, guint64 cgroup, const BhContainerLookup *l, gint64 since_us, gint64 now_us) {
+        if (!l->is_container && !l->undecided)
+                return TRUE;
+        if (l->described || !g_atomic_int_get(&p->runtime_expected) || g_hash_table_contains(p->given_up, &cgroup))
+                return TRUE;
+        if (!p->stopping && now_us - since_us < BH_PIPELINE_WAIT_MS * 1000 && !under_pressure(p))
+                return FALSE;
+        if (l->is_container)
+                g_hash_table_add(p->given_up, g_memdup2(&cgroup, sizeof(cgroup)));
+        return TRUE;
+}
+
+static guint64 container_hash(const BhContainer *c) {
+        return c ? XXH3_64bits(c->id, strlen(c->id)) | 1 : 0;
+}
+
+static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l, guint64 origin, gboolean labels) {
+        if (l->container)
+                set_container(p, e, l->container, labels);
+        if (l->is_container && !l->described && g_atomic_int_get(&p->runtime_expected)) {
+                BH_SET(e, flags, e->flags | BH_RF_NO_METADATA);
+                p->stats.released_unready++;
+        }
+        if (origin)
+                set_origin(p, e, origin);
+        emit(p, e, container_hash(l->container));
+}
+
+static void release_waiting(BhPipeline *p) {
+        gint64 now_us = g_get_monotonic_time();
+
+        for (Waiting *w; (w = g_queue_peek_head(&p->waiting)); ) {
+                g_auto(BhContainerLookup) l = { 0 };
+
+                bh_container_table_lookup(p->c.containers, w->cgroup, &l);
+                if (!ready(p, w->cgroup, &l, w->since_us, now_us))
+                        return;
+                finish(p, w->event, &l, w->origin, w->labels);
+                done(p, w->ring, w->end, w->ts);
+                g_queue_pop_head(&p->waiting);
+                g_free(w->event);
+                g_free(w);
+        }
+}
+
+/* The container half of an event's way. `e` points into the record or into memory that is good during the call. */
+static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 origin, guint8 ring, guint64 end, guint64 ts) {
+        g_auto(BhContainerLookup) l = { 0 };
+        gint64 now_us = g_get_monotonic_time();
+        gboolean labels = wants_labels(e->type);
+
+        bh_container_table_lookup(p->c.containers, cgroup, &l);
+        if (!p->waiting.length && ready(p, cgroup, &l, now_us, now_us)) {
+                finish(p, e, &l, origin, labels);
+                done(p, ring, end, ts);
+                return;
+        }
+
+        Waiting *w = g_new0(Waiting, 1);
+        w->event = bh_event_copy(e);
+        w->cgroup = cgroup;
+        w->origin = origin;
+        w->ring = ring;
+        w->end = end;
+        w->ts = ts;
+        w->since_us = now_us;
+        w->labels = labels;
+        g_queue_push_tail(&p->waiting, w);
+        p->stats.waited++;
+}
+
+/* ---- kernel records ---- */
+
+/* The kernel knows containers by the shape of a cgroup's name; what only the table knows (plain runc, nested) it is told here. */
+static void tell_kernel(BhPipeline *p, guint64 cgroup) {
+        g_auto(BhContainerLookup) l = { 0 };
+        struct bh_cgroup now = { 0 };
+        int fd = bh_hooks_map(p->c.hooks, "cgroups");
+
+        bh_container_table_lookup(p->c.containers, cgroup, &l);
+        gboolean known = bpf_map_lookup_elem(fd, &cgroup, &now) == 0;
+        if (l.ended || (known && !!now.container == l.is_container))
+                return;
+        if (l.is_container && !now.container)
+                now.container = cgroup;
+        else if (!l.is_container && !l.undecided)
+                now.container = 0;
+        bpf_map_update_elem(fd, &cgroup, &now, BPF_ANY);
+}
+
+static void cgroup_created(BhPipeline *p, const struct bh_event *e) {
+        g_autofree char *path = g_strndup(e->path.p, e->path.len);
+
+        bh_container_table_bind(p->c.containers, e->target_cgroup, path, g_get_monotonic_time());
+        tell_kernel(p, e->target_cgroup);
+}
+
+static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len, guint8 ring, guint64 end) {
+        struct bh_decoded d;
+        g_autoptr(GError) error = NULL;
+
+        if (!bh_record_decode(rec, len, &p->c.clock, &d, &error)) {
+                if (!p->stats.undecodable++)
+                        bh_warn("a kernel record was refused", "error", error->message);
+                done(p, ring, end, rec->ts);
+                return;
+        }
+
+        struct bh_event *e = &d.event;
+        switch (e->type) {
+        case BH_EV_CGROUP_CREATE:
+        case BH_EV_CGROUP_REMOVE:
+        case BH_EV_CGROUP_ATTACH:
+                if (bh_event_has(e, BH_F_path)) {
+                        BH_SET(e, cgroup_path, e->path);
+                        if (e->type == BH_EV_CGROUP_CREATE)
+                                cgroup_created(p, e);
+                        e->has[BH_F_path / 64] &= ~(1ull << (BH_F_path % 64));
+                }
+                if (e->type == BH_EV_CGROUP_REMOVE) {
+                        bh_container_table_unbind(p->c.containers, e->target_cgroup, g_get_monotonic_time());
+                        bh_account_cgroup_gone(p->account, e->target_cgroup);
+                        g_hash_table_remove(p->given_up, &e->target_cgroup);
+                }
+                break;
+        default:
+                break;
+        }
+        bh_process_update(p->c.processes, &d);
+        bh_process_enrich(p->c.processes, &d);
+
+        /* cgroup events are of the runtime's process; they belong to the container whose cgroup it is */
+        gboolean of_cgroup = e->type == BH_EV_CGROUP_CREATE || e->type == BH_EV_CGROUP_REMOVE || e->type == BH_EV_CGROUP_ATTACH;
+        place(p, e, of_cgroup ? e->target_cgroup : rec->cgroup, d.origin, ring, end, rec->ts);
+}
+
+static void repeat_record(const struct bh_rec *rec, guint32 len, gpointer data) {
+        BhPipeline *p = data;
+
+        process_record(p, rec, len, BH_RING_MAX, 0);
+}
+
+static int by_time(gconstpointer a, gconstpointer b) {
+        const Item *x = a, *y = b;
+
+        return x->ts < y->ts ? -1 : x->ts > y->ts;
+}
+
+/* A batch of what has settled, oldest first. Returns how many records were taken. */
+static guint drain(BhPipeline *p, gboolean everything) {
+        guint64 limit = everything ? G_MAXUINT64 : boottime() - SETTLE_NS;
+
+        for (guint8 i = 0; i < BH_RING_MAX; i++) {
+                const struct bh_rec *rec;
+                guint64 end;
+                guint32 len, n = 0;
+
+                guint64 used = bh_ring_used(p->rings[i]);
+                p->stats.high_water[i] = MAX(p->stats.high_water[i], used);
+                while (n < BATCH_MAX && p->batch->len < 4 * BATCH_MAX && (rec = bh_ring_next(p->rings[i], &end, &len))) {
+                        Item item = { .ts = rec->ts, .rec = rec, .end = end, .len = len, .ring = i };
+                        Slot slot = { end, FALSE };
+
+                        g_array_append_val(p->outstanding[i].ends, slot);
+                        g_array_append_val(p->batch, item);
+                        p->stats.read[i]++;
+                        n++;
+                }
+                p->mark.seen[i] = bh_ring_read_position(p->rings[i]);
+        }
+        g_array_sort(p->batch, by_time);
+
+        guint taken = 0;
+        for (; taken < p->batch->len; taken++) {
+                const Item *item = &g_array_index(p->batch, Item, taken);
+
+                if (item->ts > limit)
+                        break;
+                if (p->resuming && item->end <= p->resume.seen[item->ring] && item->ts <= p->resume.ts) {
+                        /* the recorder has it; the tables need it all the same */
+                        struct bh_decoded d;
+
+                        if (bh_record_decode(item->rec, item->len, &p->c.clock, &d, NULL)) {
+                                if (d.event.type == BH_EV_CGROUP_CREATE && bh_event_has(&d.event, BH_F_path))
+                                        cgroup_created(p, &d.event);
+                                bh_process_update(p->c.processes, &d);
+                        }
+                        p->stats.skipped++;
+                        done(p, item->ring, item->end, 0);
+                        continue;
+                }
+                bh_account_received(p->account, item->rec, item->len);
+                process_record(p, item->rec, item->len, item->ring, item->end);
+        }
+        g_array_remove_range(p->batch, 0, taken);
+        return taken;
+}
+
+static void release_rings(BhPipeline *p) {
+        guint8 raw[BH_RECORDER_MARK_MAX];
+        struct mark durable;
+        guint32 len;
+
+        if (!bh_recorder_durable_mark(p->c.recorder, raw, &len) || len != sizeof(durable))
+                return;
+        memcpy(&durable, raw, sizeof(durable));
+        if (durable.epoch != p->mark.epoch)
+                return;
+        for (guint i = 0; i < BH_RING_MAX; i++)
+                bh_ring_release(p->rings[i], durable.safe[i]);
+}
+
+/* ---- events that are not the kernel's ---- */
+
+static void begin_event(BhPipeline *p, struct bh_event *e, guint32 type, enum bh_source source, guint64 time) {
+        memset(e->has, 0, sizeof(e->has));
+        BH_SET(e, type, type);
+        BH_SET(e, source, source);
+        BH_SET(e, time, time);
+        BH_SET(e, boottime, time - p->c.clock.now);
+        BH_SET(e, count, 1);
+        BH_SET(e, flags, 0);
+}
+
+static void runtime_event(BhPipeline *p, const BhRuntimeEvent *ev) {
+        struct bh_event e;
+        g_autoptr(GByteArray) attributes = g_byte_array_new();
+        char number[24];
+
+        begin_event(p, &e, BH_EV_CONTAINER, BH_SOURCE_RUNTIME, (guint64) ev->time_ns);
+        BH_SET_STR(&e, action, ev->action);
+        BH_SET_STR(&e, actor, ev->actor_id);
+        append_pair(attributes, "kind", ev->kind_name);
+        if (*ev->detail)
+                append_pair(attributes, "detail", ev->detail);
+        if (*ev->exec_id)
+                append_pair(attributes, "exec_id", ev->exec_id);
+        if (*ev->exec_command)
+                append_pair(attributes, "exec_command", ev->exec_command);
+        if (ev->exec_pid) {
+                g_snprintf(number, sizeof(number), "%d", ev->exec_pid);
+                append_pair(attributes, "exec_pid", number);
+        }
+        if (ev->exit_code >= 0) {
+                g_snprintf(number, sizeof(number), "%d", ev->exit_code);
+                append_pair(attributes, "exit_code", number);
+        }
+        if (ev->signal > 0) {
+                g_snprintf(number, sizeof(number), "%d", ev->signal);
+                append_pair(attributes, "signal", number);
+        }
+        if (ev->synthetic)
+                append_pair(attributes, "synthetic", "true");
+        for (guint i = 0; i < ev->attributes->len; i++) {
+                const BhKeyValue *kv = &g_array_index(ev->attributes, BhKeyValue, i);
+
+                if (!ev->container || !bh_container_label(ev->container, kv->key))
+                        append_pair(attributes, kv->key, kv->value);
+        }
+        BH_SET(&e, attributes, ((struct bh_str){ (const char *) attributes->data, attributes->len }));
+        if (ev->container)
+                set_container(p, &e, ev->container, TRUE);
+        emit(p, &e, container_hash(ev->container));
+}
+
+static void say(BhPipeline *p, const char *action, const char *text, const GByteArray *attributes) {
+        struct bh_event e;
+
+        begin_event(p, &e, BH_EV_SENSOR, BH_SOURCE_SENSOR, boottime() + p->c.clock.now);
+        BH_SET_STR(&e, action, action);
+        BH_SET_STR(&e, message, text);
+        if (attributes && attributes->len)
+                BH_SET(&e, attributes, ((struct bh_str){ (const char *) attributes->data, attributes->len }));
+        emit(p, &e, 0);
+}
+
+static void say_number(BhPipeline *p, const char *action, const char *text, const char *key, guint64 n) {
+        g_autoptr(GByteArray) attributes = g_byte_array_new();
+        g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, n);
+
+        append_pair(attributes, key, number);
+        say(p, action, text, attributes);
+}
+
+static void on_lost(guint64 cgroup, guint32 type, guint32 reason, guint64 more, gpointer data) {
+        BhPipeline *p = data;
+        g_autoptr(GByteArray) attributes = g_byte_array_new();
+        g_autofree char *count = g_strdup_printf("%" G_GUINT64_FORMAT, more), *group = g_strdup_printf("%" G_GUINT64_FORMAT, cgroup);
+        g_autofree char *path = bh_container_table_path(p->c.containers, cgroup);
+        g_auto(BhContainerLookup) l = { 0 };
+        g_autofree char *text = g_strdup_printf("%s %s events were lost in the kernel: %s", count, bh_event_type_name(type), bh_lost_reason_name(reason));
+
+        bh_container_table_lookup(p->c.containers, cgroup, &l);
+        append_pair(attributes, "type", bh_event_type_name(type));
+        append_pair(attributes, "reason", bh_lost_reason_name(reason));
+        append_pair(attributes, "count", count);
+        append_pair(attributes, "cgroup", group);
+        if (path)
+                append_pair(attributes, "cgroup_path", path);
+        if (l.container) {
+                append_pair(attributes, "container", l.container->id);
+                append_pair(attributes, "container_name", l.container->name);
+        }
+        say(p, "lost", text, attributes);
+}
+
+static void found_process(struct bh_decoded *d, gpointer data) {
+        BhPipeline *p = data;
+
+        place(p, &d->event, d->event.cgroup, d->origin, BH_RING_MAX, 0, 0);
+}
+
+/* ---- the thread ---- */
+
+static void message_free(Message *m) {
+        g_clear_pointer(&m->runtime, bh_runtime_event_unref);
+        g_clear_pointer(&m->attributes, g_byte_array_unref);
+        g_free(m->action);
+        g_free(m->text);
+        g_free(m);
+}
+
+static void handle(BhPipeline *p, Message *m) {
+        switch (m->kind) {
+        case MESSAGE_RUNTIME:
+                runtime_event(p, m->runtime);
+                break;
+        case MESSAGE_SAY:
+                say(p, m->action, m->text, m->attributes);
+                break;
+        case MESSAGE_FLUSH: {
+                /* what was sent before the request is in the rings; records settle within SETTLE_NS */
+                guint64 asked = boottime();
+
+                while (boottime() < asked + SETTLE_NS)
+                        g_usleep(500);
+                while (drain(p, FALSE))
+                        ;
+                for (gint64 until = g_get_monotonic_time() + (BH_PIPELINE_WAIT_MS + 100) * 1000; p->waiting.length && g_get_monotonic_time() < until; g_usleep(1000))
+                        release_waiting(p);
+                bh_recorder_flush(p->c.recorder, TRUE);
+                g_mutex_lock(&p->lock);
+                *m->flushed = TRUE;
+                g_cond_broadcast(&p->flushed);
+                g_mutex_unlock(&p->lock);
+                break;
+        }
+        case MESSAGE_STOP:
+                p->stopping = TRUE;
+                break;
+        case MESSAGE_WAKE:
+                break;
+        }
+        message_free(m);
+}
+
+static void stats_now(BhPipeline *p) {
+        BhPipelineStats s = p->stats;
+
+        bh_process_table_stats(p->c.processes, &s.processes);
+        for (guint i = 0; i < BH_RING_MAX; i++) {
+                s.bytes_used[i] = bh_ring_used(p->rings[i]);
+                s.bytes_size[i] = bh_ring_size(p->rings[i]);
+        }
+        g_mutex_lock(&p->lock);
+        p->stats = s;
+        g_mutex_unlock(&p->lock);
+}
+
+static void each_second(BhPipeline *p) {
+        p->c.clock.now = wall_offset();
+        bh_hooks_config(p->c.hooks)->heartbeat = boottime();
+        bh_account_sweep(p->account, FALSE, repeat_record, p);
+        bh_account_update(p->account, on_lost, p);
+        bh_process_sweep(p->c.processes, boottime());
+        bh_container_table_expire(p->c.containers, g_get_monotonic_time());
+        stats_now(p);
+}
+
+static gpointer run(gpointer data) {
+        BhPipeline *p = data;
+        gint64 last_us = g_get_monotonic_time(), second_us = 0, recheck_us = 0;
+
+        if (p->scan_since) {
+                bh_process_scan(p->c.processes, p->scan_since, found_process, p, &p->scan_error);
+        }
+        g_mutex_lock(&p->lock);
+        p->scan_done = 1;
+        g_cond_broadcast(&p->flushed);
+        g_mutex_unlock(&p->lock);
+
+        while (!p->stopping) {
+                gint64 now_us = g_get_monotonic_time();
+
+                if (now_us - last_us > STALL_US) {
+                        p->stats.stalls++;
+                        say_number(p, "was_stopped", "the sensor did not run for a while (stopped, starved or suspended); events waited in the kernel", "milliseconds",
+                                   (guint64) (now_us - last_us) / 1000);
+                }
+                last_us = now_us;
+
+                guint taken = drain(p, FALSE);
+                release_waiting(p);
+                release_rings(p);
+                if (now_us - second_us >= G_USEC_PER_SEC) {
+                        second_us = now_us;
+                        each_second(p);
+                }
+                if (now_us - recheck_us >= 100000) {
+                        recheck_us = now_us;
+                        if (bh_container_table_recheck(p->c.containers, now_us)) {
+                                g_autoptr(GPtrArray) all = NULL;
+
+                                for (GList *w = p->waiting.head; w; w = w->next)
+                                        tell_kernel(p, ((Waiting *) w->data)->cgroup);
+                        }
+                }
+
+                Message *m = taken >= BATCH_MAX / 16 ? g_async_queue_try_pop(p->inbox) : g_async_queue_timeout_pop(p->inbox, TICK_US);
+                for (; m; m = g_async_queue_try_pop(p->inbox))
+                        handle(p, m);
+        }
+        while (drain(p, TRUE))
+                ;
+        release_waiting(p);
+        bh_account_sweep(p->account, TRUE, repeat_record, p);
+        bh_account_update(p->account, on_lost, p);
+        say(p, "stopped", "the sensor was stopped in order", NULL);
+        bh_recorder_flush(p->c.recorder, TRUE);
+        release_rings(p);
+        stats_now(p);
+        return NULL;
+}
+
+BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
+        static const char *const names[BH_RING_MAX] = { "ring_life", "ring_key", "ring_bulk" };
+        g_autoptr(BhPipeline) p = g_new0(BhPipeline, 1);
+
+        p->c = *config;
+        p->runtime_expected = config->runtime_expected;
+        p->mark.epoch = bh_hooks_epoch(config->hooks);
+        g_mutex_init(&p->lock);
+        g_cond_init(&p->flushed);
+        g_queue_init(&p->waiting);
+        p->batch = g_array_new(FALSE, FALSE, sizeof(Item));
+        p->given_up = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        p->origins = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify) bh_container_unref);
+        p->wire = g_byte_array_new();
+        p->labels = g_byte_array_new();
+        p->inbox = g_async_queue_new_full((GDestroyNotify) message_free);
+        p->account = bh_account_new(config->hooks);
+        p->next_id = config->found->last_seq + 1;
+        if (config->found->mark_len == sizeof(p->resume)) {
+                memcpy(&p->resume, config->found->mark, sizeof(p->resume));
+                p->resuming = p->resume.epoch == p->mark.epoch;
+        }
+        for (guint i = 0; i < BH_RING_MAX; i++) {
+                p->outstanding[i].ends = g_array_new(FALSE, FALSE, sizeof(Slot));
+                p->rings[i] = bh_ring_open(bh_hooks_map(config->hooks, names[i]), names[i], error);
+                if (!p->rings[i])
+                        return NULL;
+                if (p->resuming)
+                        bh_ring_seek(p->rings[i], p->resume.safe[i]);
+                p->mark.safe[i] = bh_ring_read_position(p->rings[i]);
+        }
+        return g_steal_pointer(&p);
+}
+
+gboolean bh_pipeline_start(BhPipeline *p, guint64 scan_since, GError **error) {
+        p->scan_since = scan_since;
+        p->thread = g_thread_new("bh-drain", run, p);
+        g_mutex_lock(&p->lock);
+        while (!p->scan_done)
+                g_cond_wait(&p->flushed, &p->lock);
+        g_mutex_unlock(&p->lock);
+        if (p->scan_error) {
+                g_propagate_error(error, g_steal_pointer(&p->scan_error));
+                return FALSE;
+        }
+        return TRUE;
+}
+
+static void post(BhPipeline *p, enum message_kind kind, Message *m) {
+        m->kind = kind;
+        g_async_queue_push(p->inbox, m);
+}
+
+void bh_pipeline_stop(BhPipeline *p) {
+        if (!p->thread)
+                return;
+        post(p, MESSAGE_STOP, g_new0(Message, 1));
+        g_thread_join(g_steal_pointer(&p->thread));
+}
+
+void bh_pipeline_free(BhPipeline *p) {
+        if (!p)
+                return;
+        bh_pipeline_stop(p);
+        for (Waiting *w; (w = g_queue_pop_head(&p->waiting)); g_free(w))
+                g_free(w->event);
+        for (guint i = 0; i < BH_RING_MAX; i++) {
+                g_clear_pointer(&p->rings[i], bh_ring_free);
+                if (p->outstanding[i].ends)
+                        g_array_unref(p->outstanding[i].ends);
+        }
+        g_array_unref(p->batch);
+        g_hash_table_unref(p->given_up);
+        g_hash_table_unref(p->origins);
+        g_byte_array_unref(p->wire);
+        g_byte_array_unref(p->labels);
+        g_async_queue_unref(p->inbox);
+        bh_account_free(p->account);
+        g_mutex_clear(&p->lock);
+        g_cond_clear(&p->flushed);
+        g_free(p);
+}
+
+void bh_pipeline_runtime_event(BhPipeline *p, BhRuntimeEvent *ev) {
+        Message *m = g_new0(Message, 1);
+
+        m->runtime = bh_runtime_event_ref(ev);
+        post(p, MESSAGE_RUNTIME, m);
+}
+
+void bh_pipeline_wake(BhPipeline *p) {
+        post(p, MESSAGE_WAKE, g_new0(Message, 1));
+}
+
+void bh_pipeline_say(BhPipeline *p, const char *action, const char *message, ...) {
+        Message *m = g_new0(Message, 1);
+        va_list ap;
+
+        m->action = g_strdup(action);
+        m->text = g_strdup(message);
+        m->attributes = g_byte_array_new();
+        va_start(ap, message);
+        for (const char *key; (key = va_arg(ap, const char *)); ) {
+                const char *value = va_arg(ap, const char *);
+
+                append_pair(m->attributes, key, value ? value : "");
+        }
+        va_end(ap);
+        post(p, MESSAGE_SAY, m);
+}
+
+void bh_pipeline_flush(BhPipeline *p) {
+        Message *m = g_new0(Message, 1);
+        gboolean flushed = FALSE;
+
+        m->flushed = &flushed;
+        g_mutex_lock(&p->lock);
+        post(p, MESSAGE_FLUSH, m);
+        while (!flushed)
+                g_cond_wait(&p->flushed, &p->lock);
+        g_mutex_unlock(&p->lock);
+}
+
+void bh_pipeline_stats(BhPipeline *p, BhPipelineStats *out) {
+        g_mutex_lock(&p->lock);
+        *out = p->stats;
+        g_mutex_unlock(&p->lock);
+}
+
+void bh_pipeline_runtime_expected(BhPipeline *p, gboolean expected) {
+        g_atomic_int_set(&p->runtime_expected, expected);
+        bh_pipeline_wake(p);
+}
+
+BhAccount *bh_pipeline_account(BhPipeline *p) {
+        return p->account;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sensor as a whole: what it was asked for, its parts, and what it says of itself. main.c makes one and runs it.
+ */
+#pragma once
+#include <jansson.h>
+
+#include "canary.h"
+#include "container/cgroup.h"
+#include "container/docker.h"
+#include "container/table.h"
+#include "control.h"
+#include "feed.h"
+#include "hooks.h"
+#include "pipeline.h"
+#include "recorder/recorder.h"
+
+typedef struct {
+        char *run_dir, *data_dir, *host_root, *docker;
+        BhBackend backend;
+        gboolean no_docker, host_events, debug;
+        gint64 max_mib, fold_ms, budget; /* -1: default */
+        gint64 ring_kib[BH_RING_MAX];    /* 0: default */
+} BhSensorOptions;
+
+typedef struct {
+        BhSensorOptions options;
+        char *node, *kernel, *proc_path, *pin_dir, *recorder_dir;
+        gint64 started_us, started_ns;
+        guint64 away_ms;        /* between the last sign of the sensor before and this start; 0: first start, or it was stopped in order */
+        gboolean after_crash;
+        BhCanary *canary;
+        BhCgroupLayout *cgroups;
+        BhHooks *hooks;
+        BhContainerTable *containers;
+        BhProcessTable *processes;
+        BhRecorder *recorder;
+        BhRecorderRecovery found;
+        BhFeed *feed;
+        BhPipeline *pipeline;
+        BhDocker *docker;
+        BhControl *control;
+        GMainLoop *loop;
+        gint stopping;
+        GMutex lock; /* docker_* and canary_error */
+        gboolean docker_connected, docker_listed;
+        char *docker_version, *docker_error, *canary_error;
+        GCond docker_ready;
+} BhSensor;
+
+/* `bulkhead status`. New reference; any thread. */
+json_t *bh_sensor_status(BhSensor *s);
+json_t *bh_sensor_containers(BhSensor *s);
