@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "event/record_decode.h"
 
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -33,7 +34,6 @@ __attribute__((constructor)) static void index_args(void) {
 
 static gboolean result_is_missing(guint type) {
         switch (type) {
-        case BH_EV_FORK:
         case BH_EV_EXIT:
         case BH_EV_CGROUP_CREATE:
         case BH_EV_CGROUP_REMOVE:
@@ -238,6 +238,58 @@ static void set_exec(struct bh_event *e, const struct bh_exec_info *x) {
                 BH_SET(e, cgroup_ns, x->cgroup_ns);
 }
 
+/* Directory and the caller's path as one absolute path into `buf` (as long as both and two more). `dir` may be missing. */
+static struct bh_str join(struct bh_str dir, struct bh_str path, char *buf) {
+        struct bh_str parts[2] = { dir, path };
+        guint32 n = 0;
+
+        for (guint k = path.len && path.p[0] == '/' ? 1 : 0; k < 2; k++) {
+                const char *p = parts[k].p, *end = p + parts[k].len;
+
+                while (p < end) {
+                        const char *slash = memchr(p, '/', (gsize) (end - p));
+                        guint32 len = (guint32) ((slash ? slash : end) - p);
+
+                        if (len == 2 && p[0] == '.' && p[1] == '.') {
+                                while (n && buf[--n] != '/')
+                                        ;
+                        } else if (len && !(len == 1 && p[0] == '.')) {
+                                buf[n++] = '/';
+                                memcpy(buf + n, p, len);
+                                n += len;
+                        }
+                        p += len + (slash != NULL);
+                }
+        }
+        if (!n)
+                buf[n++] = '/';
+        return (struct bh_str){ buf, n };
+}
+
+/* An unresolved path that can be said better. A relative one whose directory is not known stays as it is. */
+static gboolean improves(const struct bh_str *path, const struct bh_str *dir) {
+        if (path->len > BH_PATH_MAX || dir->len > BH_PATH_MAX || !path->len)
+                return FALSE;
+        if (path->p[0] != '/')
+                return dir->len > 0 && dir->p[0] == '/';
+        return memmem(path->p, path->len, "/.", 2) || memmem(path->p, path->len, "//", 2);
+}
+
+static void complete_paths(struct bh_decoded *out, struct bh_str dir2) {
+        struct bh_event *e = &out->event;
+
+        /* abstract sockets and the targets of symbolic links are no paths of the caller's directory */
+        if (bh_event_has(e, BH_F_path) && improves(&e->path, &e->cwd) && e->path.p[0] != '@') {
+                if (!bh_event_has(e, BH_F_name))
+                        BH_SET(e, name, e->path);
+                e->path = join(e->cwd, e->path, out->text);
+        }
+        if (bh_event_has(e, BH_F_path2) && improves(&e->path2, &dir2))
+                e->path2 = join(dir2, e->path2, out->text + sizeof(out->text) / 2);
+        if (e->type != BH_EV_EXEC)
+                e->has[BH_F_cwd / 64] &= ~(1ull << BH_F_cwd % 64);
+}
+
 static gboolean bad(GError **error, const struct bh_rec *rec, const char *what, guint64 n) {
         g_set_error(error, BH_EVENT_ERROR, 1, "kernel record of type %u, %u bytes, is malformed: %s (%" G_GUINT64_FORMAT ")", rec->type, rec->size, what, n);
         return FALSE;
@@ -255,7 +307,7 @@ gboolean bh_record_decode(const struct bh_rec *rec, gsize size, const struct bh_
         if (rec->type >= BH_EV_KERNEL_MAX || !bh_event_type_name(rec->type))
                 return bad(error, rec, "no such type", rec->type);
 
-        memset(out, 0, sizeof(*out));
+        memset(out, 0, offsetof(struct bh_decoded, text));
         out->origin = rec->origin;
         out->start = rec->start;
         out->fold_key = rec->fold_key;
@@ -292,6 +344,8 @@ gboolean bh_record_decode(const struct bh_rec *rec, gsize size, const struct bh_
                                 set_arg(out, rec->type, args[i].field, rec->a[args[i].index], rec, clock);
                 }
         }
+        if (rec->type == BH_EV_FORK)
+                out->child_origin = rec->a[5];
         if (rec->type == BH_EV_EXIT) {
                 int status = (int) rec->a[0];
 
@@ -301,6 +355,7 @@ gboolean bh_record_decode(const struct bh_rec *rec, gsize size, const struct bh_
                         BH_SET(e, exit_signal, (guint32) WTERMSIG(status));
         }
 
+        struct bh_str dir2 = { NULL, 0 };
         const guint8 *p = (const guint8 *) rec + sizeof(*rec), *end = (const guint8 *) rec + rec->size;
         while (p < end) {
                 struct bh_chunk chunk;
@@ -341,12 +396,21 @@ gboolean bh_record_decode(const struct bh_rec *rec, gsize size, const struct bh_
                 FIXED(CRED, cred);
                 FIXED(CRED_OLD, cred_old);
                 FIXED(EXEC, exec);
+                case BH_TAG_CWD2:
+                        dir2 = s;
+                        break;
                 default:
                         return bad(error, rec, "no such chunk tag", chunk.tag);
                 }
 #undef TEXT
 #undef FIXED
                 p += chunk.len;
+        }
+        if (rec->flags & BH_RF_PATH_USER)
+                complete_paths(out, dir2);
+        if (bh_event_has(e, BH_F_path) && (rec->type == BH_EV_CGROUP_CREATE || rec->type == BH_EV_CGROUP_REMOVE || rec->type == BH_EV_CGROUP_ATTACH)) {
+                BH_SET(e, cgroup_path, e->path);
+                e->has[BH_F_path / 64] &= ~(1ull << BH_F_path % 64);
         }
         if (out->has_addr)
                 set_addr(e, rec->type, &out->addr);

@@ -5,9 +5,12 @@
  *
  * What a kind's a[] means is event_args.tbl.h. A value that says nothing is left missing: device, inode, target, address or
  * time 0, a descriptor below 0, the new descriptor of a call that failed. Devices come out as stat(2) has them. The result is left
- * missing for kinds that have none (fork, exit, cgroups, closes).
+ * missing for kinds that have none (exit, cgroups, closes). The path of a cgroup's event is its cgroup_path.
  *
- * Pure and thread-safe. Strings of the event point into the record.
+ * Where a path is the caller's text (BH_RF_PATH_USER) it is put behind the directory it starts from and made short by its text alone ("//",
+ * "/./", "/../"); what was written is then `name`, unless the kind has another use of that.
+ *
+ * Pure and thread-safe. Strings of the event point into the record and into *out.
  */
 #pragma once
 #include "event/event.h"
@@ -29,12 +32,14 @@ struct bh_decoded {
         guint64 origin;       /* cgroup id of the origin container, 0: none */
         guint64 start;        /* of the acting process, CLOCK_BOOTTIME ns: exact, as all below; the event's own times are epoch */
         guint64 child_start;  /* fork */
+        guint64 child_origin; /* fork: the child's */
         guint64 target_start; /* 0: not known */
         guint64 fold_key;
         gboolean has_cred, has_cred_old, has_exec, has_addr;
         struct bh_cred cred, cred_old;
         struct bh_exec_info exec;
         struct bh_addr addr;
+        char text[2 * (2 * BH_PATH_MAX + 2)]; /* of paths put together; not cleared */
 };
 
 /* `size`: bytes at rec, at least rec->size. rec must be 8-aligned. On failure *out is undefined. */
