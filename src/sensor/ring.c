@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -11,10 +12,16 @@ struct BhRing {
         guint64 size, mask;
         guint64 *consumer; /* ours to write */
         guint64 *producer;
-        const guint8 *data; /* mapped twice in a row, so that no record is torn */
+        const guint8 *data;
         gsize page;
         guint64 read;
+        GQueue torn; /* Torn: whole copies of records that lie across the end of the ring */
 };
+
+typedef struct {
+        guint64 end;
+        guint8 *copy;
+} Torn;
 
 static gboolean fail(GError **error, const char *what, const char *name) {
         int code = errno;
@@ -42,7 +49,8 @@ BhRing *bh_ring_open(int fd, const char *name, GError **error) {
                 fail(error, "map", name);
                 return NULL;
         }
-        r->producer = mmap(NULL, r->page + 2 * r->size, PROT_READ, MAP_SHARED, fd, (off_t) r->page);
+        /* The kernel offers the data twice in a row, so that no record is torn; once is enough here, and half the resident memory. */
+        r->producer = mmap(NULL, r->page + r->size, PROT_READ, MAP_SHARED, fd, (off_t) r->page);
         if (r->producer == MAP_FAILED) {
                 r->producer = NULL;
                 fail(error, "map", name);
@@ -53,13 +61,21 @@ BhRing *bh_ring_open(int fd, const char *name, GError **error) {
         return g_steal_pointer(&r);
 }
 
+static void forget_torn(BhRing *r, guint64 position) {
+        for (Torn *t; (t = g_queue_peek_head(&r->torn)) && t->end <= position; g_free(t)) {
+                g_queue_pop_head(&r->torn);
+                g_free(t->copy);
+        }
+}
+
 void bh_ring_free(BhRing *r) {
         if (!r)
                 return;
         if (r->consumer)
                 munmap(r->consumer, r->page);
         if (r->producer)
-                munmap(r->producer, r->page + 2 * r->size);
+                munmap(r->producer, r->page + r->size);
+        forget_torn(r, G_MAXUINT64);
         g_free(r);
 }
 
@@ -80,13 +96,28 @@ const struct bh_rec *bh_ring_next(BhRing *r, guint64 *end, guint32 *len) {
                         continue;
                 *end = r->read;
                 *len = size;
-                return (const struct bh_rec *) (at + BPF_RINGBUF_HDR_SZ);
+
+                gsize from = (gsize) (at - r->data) + BPF_RINGBUF_HDR_SZ; /* headers are 8-aligned and so never torn */
+                if (from + size <= r->size)
+                        return (const struct bh_rec *) (const void *) (r->data + from);
+                if (from == r->size)
+                        return (const struct bh_rec *) (const void *) r->data;
+
+                Torn *t = g_new(Torn, 1);
+                t->end = *end;
+                t->copy = g_malloc(size);
+                memcpy(t->copy, r->data + from, r->size - from);
+                memcpy(t->copy + (r->size - from), r->data, size - (r->size - from));
+                g_queue_push_tail(&r->torn, t);
+                return (const struct bh_rec *) (void *) t->copy;
         }
 }
 
 void bh_ring_release(BhRing *r, guint64 position) {
-        if (position > *r->consumer && position <= r->read)
+        if (position > *r->consumer && position <= r->read) {
                 __atomic_store_n(r->consumer, position, __ATOMIC_RELEASE);
+                forget_torn(r, position);
+        }
 }
 
 void bh_ring_seek(BhRing *r, guint64 position) {

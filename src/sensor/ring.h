@@ -4,9 +4,9 @@
  *
  * libbpf's reader frees a record as soon as its callback returns. Here a record must stay in the ring until the flight recorder has written it,
  * so that nothing is lost when the sensor is killed: the next sensor reads it again. So reading and releasing are two steps, and
- * records are used where they lie, without a copy, until they are released.
+ * records are used where they lie, without a copy, until they are released (but for the rare one that lies across the ring's end).
  *
- * Layout and memory ordering: kernel/bpf/ringbuf.c (consumer page, producer page, data mapped twice). One thread only.
+ * Layout and memory ordering: kernel/bpf/ringbuf.c (consumer page, producer page, data). One thread only.
  */
 #pragma once
 #include <glib.h>
