@@ -52,6 +52,8 @@ void bh_event_encode(const struct bh_event *e, GByteArray *out) {
                                 bound += ((const struct bh_str *) ((const char *) e + f->offset))->len;
                 }
         }
+        if (!bound)
+                return; /* an empty array has no memory yet */
         g_byte_array_set_size(out, old + (guint) bound);
 
         guint8 *p = out->data + old;

@@ -336,6 +336,10 @@ static void decode_skips_fields_of_newer_versions(void) {
         g_assert_cmpuint(e.pid, ==, 42);
         g_assert_true(bh_event_decode(&e, NULL, 0, &error));
         g_assert_false(bh_event_has(&e, BH_F_pid));
+
+        g_autoptr(GByteArray) none = g_byte_array_new();
+        bh_event_encode(&e, none);
+        g_assert_cmpuint(none->len, ==, 0);
 }
 
 static void copy_stands_alone(void) {
