@@ -64,7 +64,6 @@ static void set_arg(struct bh_decoded *out, guint type, guint field, guint64 v, 
 
         switch (field) {
         case BH_F_dev:
-        case BH_F_rdev:
                 v = bh_dev_from_kernel((guint32) v);
                 if (!v)
                         return;
@@ -86,6 +85,7 @@ static void set_arg(struct bh_decoded *out, guint type, guint field, guint64 v, 
                         return;
                 break;
         case BH_F_ino:
+        case BH_F_rdev: /* as the caller gave it, which is as stat(2) has it; 0: not a device node */
         case BH_F_ctime:
         case BH_F_address:
         case BH_F_target_cgroup:

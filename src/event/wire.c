@@ -141,7 +141,7 @@ static gboolean bad(GError **error, const guint8 *data, const guint8 *at, const 
 }
 
 gboolean bh_event_decode(struct bh_event *e, const void *data, gsize len, GError **error) {
-        const guint8 *start = data, *p = start, *end = p + len;
+        const guint8 *start = data ? data : (const void *) "", *p = start, *end = p + len;
 
         memset(e, 0, sizeof(*e));
         while (p < end) {
