@@ -9,6 +9,7 @@
 #include "core.bpf.h"
 #include "syscall.bpf.h"
 #include "target.bpf.h"
+#include "written.bpf.h"
 
 /* ---- credentials ---- */
 
@@ -199,29 +200,48 @@ BH_SYSCALL_FALLBACK(seccomp) {
         return send_seccomp((__u32) c->args[0], (__u32) c->args[1], c->ret);
 }
 
+/* Modes 1 and 2 are the operations 0 and 1 of seccomp(2). */
+static __always_inline int prctl_seccomp(struct bh_call *c) {
+        return (__u32) c->args[0] == PR_SET_SECCOMP ? send_seccomp((__u32) c->args[1] - 1, 0, c->ret) : 0;
+}
+
 BH_SYSCALL_FALLBACK(prctl) {
         __u32 option = (__u32) c->args[0];
 
-        if (option == PR_SET_SECCOMP) /* modes 1 and 2 are the operations 0 and 1 of seccomp(2) */
-                return send_seccomp((__u32) c->args[1] - 1, 0, c->ret);
         if ((option == PR_CAPBSET_DROP || option == PR_SET_SECUREBITS || option == PR_CAP_AMBIENT) && c->ret == 0)
-                return compare_creds(0);
-        return 0;
+                return compare_creds(1);
+        return prctl_seccomp(c);
 }
+
+/* Where the compiler left no do_seccomp to hook: the calls. Otherwise sx_prctl would have to be there for this hook alone, and tell twice of
+ * credentials whose own hook is on commit_creds. */
+#define SECCOMP_ENTRY(program, entry, regs_of, body) \
+        SEC("fexit/" #entry) \
+        int program(__u64 *ctx) { \
+                struct bh_call c; \
+                regs_of(&c, bh_user_regs(), (__s64) ctx[1]); \
+                return body(&c); \
+        }
+
+SECCOMP_ENTRY(fe_seccomp_call, __x64_sys_seccomp, bh_call_native, bh_call_seccomp)
+SECCOMP_ENTRY(fe_seccomp_call32, __ia32_sys_seccomp, bh_call_compat, bh_call_seccomp)
+SECCOMP_ENTRY(fe_seccomp_prctl, __x64_sys_prctl, bh_call_native, prctl_seccomp)
+SECCOMP_ENTRY(fe_seccomp_prctl32, __ia32_sys_prctl, bh_call_compat, prctl_seccomp)
 
 /* ---- namespaces ---- */
 
 #define CLONE_NEWUSER 0x10000000
 
-/* Like BH_SYSCALL and BH_SYSCALL32, but on the fallback credentials are looked at too: a user namespace brings new ones. */
-#define CALL_WITH_CREDS(name) \
+/* Like BH_SYSCALL and BH_SYSCALL32, but on the fallback credentials are looked at too: a user namespace brings new ones. `flags`: which argument. */
+#define CALL_WITH_CREDS(name, flags) \
         static __noinline int call_##name(struct bh_call *c); \
         SEC("tp_btf/sys_exit") \
         int sx_##name(__u64 *ctx) { \
                 struct bh_call c; \
                 bh_call_of_exit(&c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
+                int user_ns = (c.args[flags] & CLONE_NEWUSER) != 0; \
                 call_##name(&c); \
-                return c.ret == 0 ? compare_creds(0) : 0; \
+                return c.ret == 0 ? compare_creds(user_ns) : 0; \
         } \
         SEC("fexit/__x64_sys_" #name) \
         int fx_##name(__u64 *ctx) { \
@@ -237,7 +257,7 @@ BH_SYSCALL_FALLBACK(prctl) {
         } \
         static __noinline int call_##name(struct bh_call *c)
 
-CALL_WITH_CREDS(setns) {
+CALL_WITH_CREDS(setns, 1) {
         struct file *file = bh_file_of_fd((__s32) c->args[0]);
         struct inode *inode = BPF_CORE_READ(file, f_inode);
         __u64 magic = BPF_CORE_READ(inode, i_sb, s_magic), ino = 0;
@@ -268,7 +288,7 @@ CALL_WITH_CREDS(setns) {
         return bh_end(b);
 }
 
-CALL_WITH_CREDS(unshare) {
+CALL_WITH_CREDS(unshare, 0) {
         struct bh_buf *b = bh_begin(BH_EV_UNSHARE, bh_hash(c->args[0], c->ret | 1ull << 32), 0);
 
         if (!b)
@@ -360,7 +380,7 @@ static __noinline int send_dup(struct bh_call *c) {
         return bh_end(b);
 }
 
-/* Most calls of this family give other descriptors: those end here at once. */
+/* Most calls of this family give other descriptors: those end here at once, but for the account of written files on the fallback. */
 #define DUP_CALL(name, entry, condition) \
         static __always_inline int dup_##name(struct bh_call *c) { \
                 return (condition) ? send_dup(c) : 0; \
@@ -368,6 +388,8 @@ static __noinline int send_dup(struct bh_call *c) {
         SEC("tp_btf/sys_exit") \
         int sx_##name(__u64 *ctx) { \
                 struct bh_call c; \
+                if (ctx[1] < 65536) \
+                        bh_written_dup((__u32) ctx[1]); \
                 if (ctx[1] > 2) \
                         return 0; \
                 bh_call_of_exit(&c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \

@@ -279,12 +279,18 @@ struct walk {
         __u64 end; /* of the mapping found */
 };
 
+/* The first mapping counts, and the first that was written to before it. */
 static long vma_found(struct task_struct *task, struct vm_area_struct *vma, struct walk *w) {
+        struct behind here;
+
+        look_behind(&here, vma);
+        if (!w->end || here.flags & BH_RF_WRITTEN)
+                w->what = here;
         w->end = BPF_CORE_READ(vma, vm_end);
-        return look_behind(&w->what, vma);
+        return 0;
 }
 
-#define MAPPINGS_SEEN 8
+#define MAPPINGS_SEEN 4
 
 /*
  * Fallback of both calls, 5.17 and later (bpf_find_vma): the mappings are looked at after they changed, which takes nothing from what is asked of
@@ -292,24 +298,21 @@ static long vma_found(struct task_struct *task, struct vm_area_struct *vma, stru
  */
 BH_SYSCALL_FALLBACK(mprotect) {
         struct range r = { .start = c->args[0], .len = c->args[1], .prot = c->args[2], .ret = c->ret };
-        struct behind what = {};
         struct walk w = {};
-        __u64 at = r.start;
+        __u64 at = r.start, end = r.start + r.len;
 
         if (!asks_exec(r.prot))
                 return 0;
-        for (int i = 0; i < MAPPINGS_SEEN && r.ret == 0; i++) {
+        for (int i = 0; i < MAPPINGS_SEEN && !r.ret && at < end; i++) {
                 if (bpf_find_vma(bpf_get_current_task_btf(), at, vma_found, &w, 0)) {
-                        what.flags |= BH_RF_FAULT;
+                        w.what.flags |= BH_RF_FAULT;
                         break;
                 }
-                if (i == 0 || w.what.flags & BH_RF_WRITTEN)
-                        what = w.what;
-                at = w.end;
-                if (what.flags & BH_RF_WRITTEN || at >= r.start + r.len)
+                if (w.what.flags & BH_RF_WRITTEN)
                         break;
+                at = w.end;
         }
-        return send_exec_memory(BH_EV_MPROTECT_EXEC, &r, &what);
+        return send_exec_memory(BH_EV_MPROTECT_EXEC, &r, &w.what);
 }
 
 #define MAP_ANONYMOUS 0x20
