@@ -208,10 +208,8 @@ struct iov_iter {
 struct iov_iter___old { unsigned int type; const struct iovec *iov; };
 enum iter_type { ITER_IOVEC = 1, ITER_UBUF = 0 }; /* numbers differ: bpf_core_enum_value() */
 struct msghdr { void *msg_name; int msg_namelen; struct iov_iter msg_iter; };
-struct sk_buff { unsigned int len, data_len; __u16 protocol, transport_header, network_header; unsigned int end; unsigned char *head; };
-struct page;
-struct skb_frag { unsigned long netmem; unsigned int len, offset; };
-struct bio_vec { struct page *bv_page; unsigned int bv_len, bv_offset; };
+struct sk_buff { unsigned int len, data_len; int skb_iif; __u16 protocol, transport_header, network_header; unsigned int end; unsigned char *head; };
+struct skb_frag { unsigned int len; };
 struct skb_shared_info { __u8 nr_frags; struct skb_frag frags[17]; };
 
 /* io_uring */

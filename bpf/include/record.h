@@ -59,6 +59,7 @@ enum bh_tag {
         BH_TAG_COMM = 12,    /* comm of the other process (ptrace, signal, …) */
         BH_TAG_SCRIPT = 13,  /* exec: file name the caller asked for (bprm->filename); for scripts the script */
         BH_TAG_CRED_OLD = 14, /* struct bh_cred before the act, where the backend knows it */
+        BH_TAG_CWD2 = 15,    /* BH_RF_PATH_USER: directory that a relative PATH2 starts from (CWD is the first path's) */
 };
 
 #define BH_ARGS_MAX 12

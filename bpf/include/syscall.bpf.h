@@ -73,6 +73,14 @@ static __always_inline const struct pt_regs *bh_user_regs(void) {
         return (const struct pt_regs *) ((char *) BPF_CORE_READ(bh_current(), stack) + 16384 - bpf_core_type_size(struct pt_regs));
 }
 
+/* Argument or result of a traced function, as a number: the verifier would not let a program compute with what it knows to be a pointer. */
+static __always_inline __u64 bh_arg(const __u64 *ctx, const __u32 i) {
+        __u64 value = 0;
+
+        bpf_probe_read_kernel(&value, sizeof(value), ctx + i);
+        return value;
+}
+
 #define BH_SYSCALL(name) \
         static __always_inline int bh_call_##name(struct bh_call *c); \
         SEC("tp_btf/sys_exit") \
