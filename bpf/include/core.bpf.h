@@ -30,7 +30,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Set before load, per kernel. */
 const volatile __s32 bh_cgroup_subsys = -1; /* index of the v1 controller whose hierarchy names cgroups; -1: cgroup v2 */
-const volatile __s32 bh_cgroup_hierarchy = 1; /* hierarchy id of that hierarchy */
+const volatile __s32 bh_cgroup_hierarchy = 0; /* number of that hierarchy as in /proc/self/cgroup; 0: cgroup v2 */
 
 struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -50,6 +50,7 @@ struct {
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
         __uint(max_entries, 1);
+        __uint(map_flags, BPF_F_MMAPABLE);
         __type(key, __u32);
         __type(value, struct bh_config);
         BH_PINNED;
@@ -80,6 +81,7 @@ struct {
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
         __uint(max_entries, BH_EV_KERNEL_MAX);
+        __uint(map_flags, BPF_F_MMAPABLE);
         __type(key, __u32);
         __type(value, __u64);
         BH_PINNED;
