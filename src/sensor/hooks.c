@@ -27,6 +27,8 @@
 
 #define BPF_FS_MAGIC_NUMBER 0xcafe4a11
 #define SLOTS_PER_CPU 3
+#define JOB_PROGRAMS 12
+#define JOBS_MAX 8
 
 static const struct {
         const char *name;
@@ -39,18 +41,20 @@ static const struct {
         { "net", bh_net__elf_bytes },
 };
 
-enum row_kind { ROW_COMMON, ROW_OBJECT, ROW_FALLBACK, ROW_CALL };
+enum row_kind { ROW_COMMON, ROW_OBJECT, ROW_INSTEAD, ROW_FALLBACK, ROW_CALL };
 
 static const struct row {
         enum row_kind kind;
         guint32 type;
         const char *name; /* program; ROW_CALL: handler */
         int native, compat;
+        const char *of; /* ROW_INSTEAD: program that it stands in for */
 } rows[] = {
-#define BH_HOOK_COMMON(type, program) { ROW_COMMON, BH_EV_##type, #program, -1, -1 },
-#define BH_HOOK_OBJECT(type, program) { ROW_OBJECT, BH_EV_##type, #program, -1, -1 },
-#define BH_HOOK_FALLBACK(type, program) { ROW_FALLBACK, BH_EV_##type, #program, -1, -1 },
-#define BH_HOOK_CALL(type, handler, native, compat) { ROW_CALL, BH_EV_##type, #handler, native, compat },
+#define BH_HOOK_COMMON(type, program) { ROW_COMMON, BH_EV_##type, #program, -1, -1, NULL },
+#define BH_HOOK_OBJECT(type, program) { ROW_OBJECT, BH_EV_##type, #program, -1, -1, NULL },
+#define BH_HOOK_INSTEAD(type, program, of) { ROW_INSTEAD, BH_EV_##type, #program, -1, -1, #of },
+#define BH_HOOK_FALLBACK(type, program) { ROW_FALLBACK, BH_EV_##type, #program, -1, -1, NULL },
+#define BH_HOOK_CALL(type, handler, native, compat) { ROW_CALL, BH_EV_##type, #handler, native, compat, NULL },
 #include "hooks.tbl.h"
 };
 
@@ -60,6 +64,7 @@ struct BhHooks {
         GPtrArray *links;     /* struct bpf_link * of this process */
         GHashTable *attached; /* name of each program that is attached or in the dispatcher's table */
         GHashTable *maps;     /* name → fd + 1 */
+        GPtrArray *names[G_N_ELEMENTS(objects)]; /* programs of each object */
         GHashTable *targets;  /* program → kernel function that it wants (preferred ones) */
         GHashTable *bad;      /* program → why it cannot be loaded here */
         struct btf *btf;
@@ -72,7 +77,7 @@ struct BhHooks {
         gint32 subsys, hierarchy;
 };
 
-static GString *libbpf_said; /* while loading: what libbpf printed */
+static __thread GString *libbpf_said; /* while loading: what libbpf printed */
 
 static int on_libbpf(enum libbpf_print_level level, const char *format, va_list args) {
         if (level != LIBBPF_DEBUG && libbpf_said)
@@ -196,19 +201,21 @@ static gint32 hierarchy_number(const char *controller) {
 
 /* ---- choice ---- */
 
-/* Finds the function that a program of the objects attaches to, for fentry/fexit programs. */
-static void note_targets(BhHooks *h) {
+/* Names of all programs, and the function that each fentry/fexit program attaches to. */
+static void note_programs(BhHooks *h) {
         for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
                 size_t size;
                 const void *bytes = objects[i].bytes(&size);
                 struct bpf_object *o = bpf_object__open_mem(bytes, size, NULL);
                 struct bpf_program *p;
 
+                h->names[i] = g_ptr_array_new_with_free_func(g_free);
                 if (!o)
                         continue;
                 bpf_object__for_each_program(p, o) {
                         const char *section = bpf_program__section_name(p), *slash = strchr(section, '/');
 
+                        g_ptr_array_add(h->names[i], g_strdup(bpf_program__name(p)));
                         if (slash && (g_str_has_prefix(section, "fexit/") || g_str_has_prefix(section, "fentry/")))
                                 g_hash_table_insert(h->targets, g_strdup(bpf_program__name(p)), g_strdup(slash + 1));
                 }
@@ -237,7 +244,8 @@ static guint programs_of(BhHooks *h, guint32 type, BhBackend backend, GHashTable
                                 g_hash_table_add(set, g_strdup(r->name));
                                 n += r->kind != ROW_COMMON;
                         }
-                } else if (r->kind == ROW_OBJECT && backend == BH_BACKEND_PREFERRED && can_prefer(h, r->name)) {
+                } else if (backend == BH_BACKEND_PREFERRED && can_prefer(h, r->name) &&
+                           (r->kind == ROW_OBJECT || (r->kind == ROW_INSTEAD && !can_prefer(h, r->of)))) {
                         g_hash_table_add(set, g_strdup(r->name));
                         n++;
                 } else if (r->kind == ROW_CALL && backend == BH_BACKEND_FALLBACK) {
@@ -308,7 +316,7 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                 const char *name = bpf_map__name(map);
                 guint8 *data = g_str_has_suffix(name, ".rodata") ? bpf_map__initial_value(map, &size) : NULL;
                 const struct btf_type *t = btf__type_by_id(btf, (__u32) sec);
-                const struct btf_var_secinfo *v = btf_var_secinfos(t);
+                struct btf_var_secinfo *v = btf_var_secinfos(t);
 
                 if (!data)
                         continue;
@@ -389,64 +397,109 @@ static gboolean table(BhHooks *h, struct bpf_program *p, GError **error) {
         return TRUE;
 }
 
-/*
- * Loads those programs of one object that are in `want` and not attached yet, and attaches them. A program that the kernel refuses goes to `bad`
- * with the reason and *again is set: the caller chooses anew.
- */
-static gboolean load_object(BhHooks *h, guint index, GHashTable *want, gboolean *again, GError **error) {
+/* Programs of one object that are loaded together. Verifying takes most of the time that a start takes, so jobs run side by side. */
+typedef struct {
+        BhHooks *hooks;
+        guint index;         /* of the object */
+        GPtrArray *programs; /* names; none: only makes and pins the maps */
+        struct bpf_object *object;
+        GString *said;
+        int err;
+} Job;
+
+static void job_free(Job *j) {
+        if (j->object)
+                bpf_object__close(j->object);
+        g_string_free(j->said, TRUE);
+        g_ptr_array_unref(j->programs);
+        g_free(j);
+}
+
+static Job *job_new(BhHooks *h, guint index) {
+        Job *j = g_new0(Job, 1);
+
+        j->hooks = h;
+        j->index = index;
+        j->programs = g_ptr_array_new_with_free_func(g_free);
+        j->said = g_string_new(NULL);
+        return j;
+}
+
+static void job_run(gpointer data, gpointer unused) {
+        Job *j = data;
         size_t size;
-        const void *bytes = objects[index].bytes(&size);
-        LIBBPF_OPTS(bpf_object_open_opts, o, .object_name = objects[index].name, .pin_root_path = h->pin_dir);
-        g_autoptr(GString) said = g_string_new(NULL);
-        struct bpf_object *object = bpf_object__open_mem(bytes, size, &o);
+        const void *bytes = objects[j->index].bytes(&size);
+        LIBBPF_OPTS(bpf_object_open_opts, o, .object_name = objects[j->index].name, .pin_root_path = j->hooks->pin_dir);
         struct bpf_program *p;
         struct bpf_map *map;
-        guint n = 0;
 
-        if (!object)
-                return fail(error, "cannot open the kernel programs of %s: %s", objects[index].name, g_strerror(errno));
-
-        bpf_object__for_each_program(p, object) {
-                gboolean load = g_hash_table_contains(want, bpf_program__name(p)) && !g_hash_table_contains(h->attached, bpf_program__name(p));
-
-                bpf_program__set_autoload(p, load);
-                n += load;
+        j->object = bpf_object__open_mem(bytes, size, &o);
+        if (!j->object) {
+                j->err = -errno;
+                return;
         }
-        if (!n) {
-                bpf_object__close(object);
-                return TRUE;
-        }
-        bpf_object__for_each_map(map, object) {
+        bpf_object__for_each_program(p, j->object)
+                bpf_program__set_autoload(p, g_ptr_array_find_with_equal_func(j->programs, bpf_program__name(p), g_str_equal, NULL));
+        bpf_object__for_each_map(map, j->object) {
                 static const char *const rings[] = { "ring_life", "ring_key", "ring_bulk" };
+                g_autofree char *pin = g_build_filename(j->hooks->pin_dir, bpf_map__name(map), NULL);
 
+                if (bpf_map__is_internal(map))
+                        continue;
+                bpf_map__set_pin_path(map, pin); /* every map: jobs and sensors to come share it */
                 if (g_str_equal(bpf_map__name(map), "scratch"))
                         bpf_map__set_max_entries(map, (__u32) libbpf_num_possible_cpus() * SLOTS_PER_CPU);
                 for (guint i = 0; i < G_N_ELEMENTS(rings); i++)
-                        if (g_str_equal(bpf_map__name(map), rings[i]) && h->options.ring_bytes[i])
-                                bpf_map__set_max_entries(map, (__u32) h->options.ring_bytes[i]);
+                        if (g_str_equal(bpf_map__name(map), rings[i]) && j->hooks->options.ring_bytes[i])
+                                bpf_map__set_max_entries(map, (__u32) j->hooks->options.ring_bytes[i]);
         }
-        set_rodata(h, object);
-
-        libbpf_said = said;
-        int err = bpf_object__load(object);
+        set_rodata(j->hooks, j->object);
+        libbpf_said = j->said;
+        j->err = bpf_object__load(j->object);
         libbpf_said = NULL;
-        if (err) {
-                g_autofree char *name = failed_program(said->str);
+}
 
-                bpf_object__close(object);
-                g_strchomp(said->str);
+/*
+ * Attaches what a job loaded. A program that the kernel refuses goes to `bad` with the reason and *again is set: the caller chooses anew.
+ */
+static gboolean job_finish(BhHooks *h, Job *j, gboolean *again, GError **error) {
+        struct bpf_program *p;
+
+        if (j->err) {
+                g_autofree char *name = failed_program(j->said->str);
+
+                g_strchomp(j->said->str);
                 if (!name || g_hash_table_contains(h->bad, name))
-                        return fail(error, "cannot load the kernel programs of %s: %s: %s", objects[index].name, g_strerror(-err), said->str);
-                bh_debug("kernel refuses a program", "program", name, "said", said->str);
-                g_hash_table_insert(h->bad, g_strdup(name), g_strdup_printf("the kernel refuses program %s: %s", name, g_strerror(-err)));
+                        return fail(error, "cannot load the kernel programs of %s: %s: %s", objects[j->index].name, g_strerror(-j->err), j->said->str);
+                bh_debug("kernel refuses a program", "program", name, "said", j->said->str);
+                g_hash_table_insert(h->bad, g_strdup(name), g_strdup_printf("the kernel refuses program %s: %s", name, g_strerror(-j->err)));
                 *again = TRUE;
                 return TRUE;
         }
-        g_ptr_array_add(h->loaded, object);
-        bpf_object__for_each_program(p, object)
+        bpf_object__for_each_program(p, j->object)
                 if (bpf_program__autoload(p) && !(g_str_has_prefix(bpf_program__name(p), "sx_") ? table(h, p, error) : attach(h, p, error)))
                         return FALSE;
+        g_ptr_array_add(h->loaded, g_steal_pointer(&j->object));
         return TRUE;
+}
+
+/* Jobs for what is in `want` and not attached yet. */
+static void add_jobs(BhHooks *h, GHashTable *want, GPtrArray *jobs) {
+        for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
+                Job *j = NULL;
+
+                for (guint k = 0; k < h->names[i]->len; k++) {
+                        const char *name = g_ptr_array_index(h->names[i], k);
+
+                        if (!g_hash_table_contains(want, name) || g_hash_table_contains(h->attached, name))
+                                continue;
+                        if (!j || j->programs->len == JOB_PROGRAMS) {
+                                j = job_new(h, i);
+                                g_ptr_array_add(jobs, j);
+                        }
+                        g_ptr_array_add(j->programs, g_strdup(name));
+                }
+        }
 }
 
 static gboolean open_maps(BhHooks *h, GError **error) {
@@ -495,7 +548,20 @@ static guint64 build_id(void) {
         return id;
 }
 
-/* Maps of the kernel side come with the first object that is loaded; process.bpf.c's programs are always wanted. */
+/* Maps first, one object after the other: objects share them by their pins. */
+static gboolean make_maps(BhHooks *h, GError **error) {
+        for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
+                Job *j = job_new(h, i);
+
+                job_run(j, NULL);
+                gboolean ok = !j->err || fail(error, "cannot make the kernel maps of %s: %s: %s", objects[i].name, g_strerror(-j->err), j->said->str);
+                job_free(j);
+                if (!ok)
+                        return FALSE;
+        }
+        return open_maps(h, error);
+}
+
 static gboolean load_wanted(BhHooks *h, GError **error) {
         gboolean again = TRUE;
 
@@ -515,12 +581,16 @@ static gboolean load_wanted(BhHooks *h, GError **error) {
                 }
                 if (dispatch)
                         g_hash_table_add(want, g_strdup("dispatch"));
-                for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
-                        if (!load_object(h, i, want, &again, error))
+                g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify) job_free);
+                add_jobs(h, want, jobs);
+
+                GThreadPool *pool = g_thread_pool_new(job_run, NULL, (gint) MIN(g_get_num_processors(), JOBS_MAX), FALSE, NULL);
+                for (guint i = 0; i < jobs->len; i++)
+                        g_thread_pool_push(pool, g_ptr_array_index(jobs, i), NULL);
+                g_thread_pool_free(pool, FALSE, TRUE);
+                for (guint i = 0; i < jobs->len; i++)
+                        if (!job_finish(h, g_ptr_array_index(jobs, i), &again, error))
                                 return FALSE;
-                        if (!open_maps(h, error))
-                                return FALSE;
-                }
                 if (rounds > 100)
                         return fail(error, "gave up loading kernel programs: too many are refused; run with debug logging to see why");
         }
@@ -553,6 +623,8 @@ void bh_hooks_free(BhHooks *h) {
         g_clear_pointer(&h->maps, g_hash_table_unref);
         g_clear_pointer(&h->targets, g_hash_table_unref);
         g_clear_pointer(&h->bad, g_hash_table_unref);
+        for (guint i = 0; i < G_N_ELEMENTS(objects); i++)
+                g_clear_pointer(&h->names[i], g_ptr_array_unref);
         if (h->btf)
                 btf__free(h->btf);
         for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
@@ -662,7 +734,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         }
         h->subsys = options->cgroup_controller ? controller_index(h, options->cgroup_controller) : -1;
         h->hierarchy = h->subsys >= 0 ? hierarchy_number(options->cgroup_controller) : 0;
-        note_targets(h);
+        note_programs(h);
 
         if (!mount_bpffs(h->pin_dir, error)) {
                 bh_hooks_free(h);
@@ -699,7 +771,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                         choose(h, type, fexit_ok ? BH_BACKEND_NONE : BH_BACKEND_FALLBACK,
                                options->force == BH_BACKEND_FALLBACK ? "asked for by --backend" : no_fexit);
 
-        if (!load_wanted(h, error) ||
+        if (!make_maps(h, error) || !load_wanted(h, error) ||
             (h->config->canary_tgid = (__u32) bh_canary_pid(canary), h->config->self_tgid = (__u32) getpid(), !bh_hooks_check(h, NULL, NULL, error)) ||
             !settle(h, error) || !bh_hooks_check(h, NULL, NULL, error)) {
                 bh_hooks_remove(h->pin_dir);
