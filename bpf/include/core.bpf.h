@@ -108,6 +108,8 @@ struct bh_buf {
         __u32 slot;
         __u32 ring;
         __u32 path_pos;
+        __u32 path_done;
+        __u32 index; /* of this buffer in `scratch` */
         __u32 pad;
 };
 struct {
@@ -352,6 +354,7 @@ static __noinline struct bh_buf *bh_build(struct bh_actor *who, __u32 type, __u6
                 goto lost;
         }
         b->slot = i;
+        b->index = index;
         b->ring = bh_ring_of(type);
         __builtin_memset(&b->rec, 0, sizeof(b->rec));
         b->rec.size = sizeof(b->rec);
@@ -549,7 +552,7 @@ static __always_inline void bh_put_user_bytes(struct bh_buf *b, __u32 tag, const
  */
 #define BH_PATH_DEPTH 96
 
-/* Puts `name` and a slash before it in front of what is rendered already. The position lives in memory so that each turn of the walk looks
+/* Puts the name and a slash before it in front of what is rendered already. The position lives in memory so that each turn of the walk looks
  * alike to the verifier, which then has one state a turn to follow and not one for each combination. */
 static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dentry) {
         __u64 len = BPF_CORE_READ(dentry, d_name.len) & 0xff, pos = b->path_pos;
@@ -565,35 +568,50 @@ static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dent
         return 0;
 }
 
-static __noinline int bh_put_path(struct bh_buf *b, __u32 tag, struct vfsmount *vfsmnt, struct dentry *dentry) {
+/*
+ * A global function: the verifier looks at it once for each program, however often it is called. Such functions take only numbers (5.10), so the
+ * buffer comes as its index. What the walk found stands in memory (path_pos, path_done), not in registers, for the same reason as above.
+ */
+__noinline int bh_walk_path(__u32 index, __u64 mnt_at, __u64 dentry_at) {
+        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+        struct vfsmount *vfsmnt = (struct vfsmount *) mnt_at;
         struct mount *mnt = (struct mount *) ((char *) vfsmnt - bpf_core_field_offset(struct mount, mnt));
-        struct dentry *root = BPF_CORE_READ(vfsmnt, mnt_root);
-        int i;
+        struct dentry *dentry = (struct dentry *) dentry_at, *root = BPF_CORE_READ(vfsmnt, mnt_root);
 
+        if (!b)
+                return 0;
         b->path_pos = BH_PATH_MAX;
-        for (i = 0; i < BH_PATH_DEPTH; i++) {
+        b->path_done = 0;
+        for (int i = 0; i < BH_PATH_DEPTH; i++) {
                 struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
 
                 if (dentry == root) {
                         struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
 
-                        if (up == mnt)
-                                break;
+                        if (up == mnt) {
+                                b->path_done = 1;
+                                return 0;
+                        }
                         dentry = BPF_CORE_READ(mnt, mnt_mountpoint);
                         mnt = up;
                         root = BPF_CORE_READ(mnt, mnt.mnt_root);
                         continue;
                 }
-                if (bh_path_prepend(b, dentry)) {
-                        i = BH_PATH_DEPTH;
-                        break;
-                }
+                if (bh_path_prepend(b, dentry))
+                        return 0;
                 /* not under its mount: an anonymous file (memfd, pipe, socket) or a detached directory: its name alone */
-                if (dentry == parent)
-                        break;
+                if (dentry == parent) {
+                        b->path_done = 1;
+                        return 0;
+                }
                 dentry = parent;
         }
-        if (i >= BH_PATH_DEPTH)
+        return 0;
+}
+
+static __noinline int bh_put_path(struct bh_buf *b, __u32 tag, struct vfsmount *vfsmnt, struct dentry *dentry) {
+        bh_walk_path(b->index, (__u64) vfsmnt, (__u64) dentry);
+        if (!b->path_done)
                 b->rec.flags |= BH_RF_PATH_CUT;
 
         __u64 pos = b->path_pos, n;
