@@ -238,20 +238,25 @@ static void set_exec(struct bh_event *e, const struct bh_exec_info *x) {
                 BH_SET(e, cgroup_ns, x->cgroup_ns);
 }
 
-/* Directory and the caller's path as one absolute path into `buf` (as long as both and two more). `dir` may be missing. */
+/*
+ * The directory that a text starts from (for an absolute one the root of its process) and the text, as one absolute path into `buf` (as long as
+ * both and two more). `dir` may be missing.
+ */
 static struct bh_str join(struct bh_str dir, struct bh_str path, char *buf) {
         struct bh_str parts[2] = { dir, path };
-        guint32 n = 0;
+        guint32 n = 0, floor = 0; /* ".." of an absolute text does not lead out of the root */
 
-        for (guint k = path.len && path.p[0] == '/' ? 1 : 0; k < 2; k++) {
+        for (guint k = 0; k < 2; k++) {
                 const char *p = parts[k].p, *end = p + parts[k].len;
 
+                if (k && p[0] == '/')
+                        floor = n;
                 while (p < end) {
                         const char *slash = memchr(p, '/', (gsize) (end - p));
                         guint32 len = (guint32) ((slash ? slash : end) - p);
 
                         if (len == 2 && p[0] == '.' && p[1] == '.') {
-                                while (n && buf[--n] != '/')
+                                while (n > floor && buf[--n] != '/')
                                         ;
                         } else if (len && !(len == 1 && p[0] == '.')) {
                                 buf[n++] = '/';
@@ -270,21 +275,24 @@ static struct bh_str join(struct bh_str dir, struct bh_str path, char *buf) {
 static gboolean improves(const struct bh_str *path, const struct bh_str *dir) {
         if (path->len > BH_PATH_MAX || dir->len > BH_PATH_MAX || !path->len)
                 return FALSE;
-        if (path->p[0] != '/')
-                return dir->len > 0 && dir->p[0] == '/';
-        return memmem(path->p, path->len, "/.", 2) || memmem(path->p, path->len, "//", 2);
+        if (dir->len > 0)
+                return dir->p[0] == '/' && (path->p[0] != '/' || dir->len > 1 || memmem(path->p, path->len, "/.", 2) || memmem(path->p, path->len, "//", 2));
+        return path->p[0] == '/' && (memmem(path->p, path->len, "/.", 2) || memmem(path->p, path->len, "//", 2));
 }
 
 static void complete_paths(struct bh_decoded *out, struct bh_str dir2) {
         struct bh_event *e = &out->event;
 
+        /* kinds whose NAME is the first path as it was written; that of others is an attribute, a file system, a module */
+        if (e->type >= BH_EV_OPEN && e->type <= BH_EV_CHOWN && !bh_event_has(e, BH_F_path) && bh_event_has(e, BH_F_name) && e->name.len)
+                BH_SET(e, path, e->name);
         /* abstract sockets and the targets of symbolic links are no paths of the caller's directory */
-        if (bh_event_has(e, BH_F_path) && improves(&e->path, &e->cwd) && e->path.p[0] != '@') {
+        if (bh_event_has(e, BH_F_path) && e->path.len && e->path.p[0] != '@' && improves(&e->path, &e->cwd)) {
                 if (!bh_event_has(e, BH_F_name))
                         BH_SET(e, name, e->path);
                 e->path = join(e->cwd, e->path, out->text);
         }
-        if (bh_event_has(e, BH_F_path2) && improves(&e->path2, &dir2))
+        if (bh_event_has(e, BH_F_path2) && e->type != BH_EV_SYMLINK && improves(&e->path2, &dir2))
                 e->path2 = join(dir2, e->path2, out->text + sizeof(out->text) / 2);
         if (e->type != BH_EV_EXEC)
                 e->has[BH_F_cwd / 64] &= ~(1ull << BH_F_cwd % 64);

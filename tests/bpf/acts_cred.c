@@ -32,12 +32,12 @@ static void run_cred(const struct act *a) {
         gid_t groups[] = { 100, NOBODY };
         long r = -1;
 
-        act_cred_facts("before_");
         if (a->arg == AMBIENT_RAISE && capset(false, true, false) < 0)
                 act_unsupported("cannot make a capability inheritable");
         if (a->arg == SETUID_ROOT) /* from the saved uid back to root */
                 if (SYSC(SYS32(setresuid), NOBODY, NOBODY, 0) < 0)
                         act_unsupported("cannot leave root first");
+        act_cred_facts("before_");
         if (a->arg == SETUID_INT80)
                 act_low("", 0); /* ends the act where int 0x80 does not work */
         errno = 0;

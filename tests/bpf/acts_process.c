@@ -176,7 +176,10 @@ static void run_exec(const struct act *a) {
                 ex.path = act_file("junk", "\x7f" "ELFjunk");
                 chmod(ex.path, 0755);
                 break;
-        case INT80_EXEC: act_low("", 0); break; /* ends the act here where int 0x80 does not work */
+        case INT80_EXEC:
+                act_low("", 0); /* ends the act here where int 0x80 does not work */
+                ex.envp = none;
+                break;
         default: break;
         }
         int status = -1;

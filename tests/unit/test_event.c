@@ -612,10 +612,12 @@ static void record_of_unresolved_paths(void) {
                 { "/var/lib", "x", "/var/lib/x" },
                 { "/var/lib/", "./../log//a/", "/var/log/a" },
                 { "/var", "../../..", "/" },
-                { "/var", "/etc/./passwd", "/etc/passwd" },
-                { "/var", "/etc/../../x..", "/x.." },
+                { "/", "/etc/./passwd", "/etc/passwd" },
+                { "/", "/plain", "/plain" },
+                { NULL, "/etc/../../x..", "/x.." },
                 { "/", ".hidden", "/.hidden" },
-                { "/var", "/plain", "/plain" },
+                { "/jail", "/plain", "/jail/plain" }, /* the directory of an absolute one is the root of its process */
+                { "/jail/", "/a/../../../b", "/jail/b" },
                 { NULL, "a/../b", "a/../b" },
         };
 
@@ -639,6 +641,24 @@ static void record_of_unresolved_paths(void) {
                 g_assert_false(bh_event_has(e, BH_F_cwd));
                 if (bh_event_has(e, BH_F_name))
                         g_assert_cmpmem(e->name.p, e->name.len, cases[i].path, strlen(cases[i].path));
+        }
+
+        /* kinds that act on a name have it in NAME, others something else; what a symbolic link says is no path of anybody's */
+        for (guint i = 0; i < 2; i++) {
+                struct record r;
+                struct bh_decoded d;
+
+                record_init(&r, i ? BH_EV_MODULE_UNLOAD : BH_EV_SYMLINK);
+                r.rec.flags = BH_RF_PATH_USER;
+                record_put(&r, BH_TAG_NAME, "link", 4);
+                record_put(&r, BH_TAG_CWD, "/dir", 4);
+                record_put(&r, BH_TAG_PATH2, "..//x", 5);
+                decode_ok(&r, &d);
+                g_assert_cmpint(bh_event_has(&d.event, BH_F_path), ==, !i);
+                g_assert_cmpmem(d.event.name.p, d.event.name.len, "link", 4);
+                if (!i)
+                        g_assert_cmpmem(d.event.path.p, d.event.path.len, "/dir/link", 9);
+                g_assert_cmpmem(d.event.path2.p, d.event.path2.len, "..//x", 5);
         }
 
         /* the longest that fit, and one that is too long to be put together */
