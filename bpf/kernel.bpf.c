@@ -351,14 +351,13 @@ BH_SYSCALL32(fchdir, __ia32_sys_fchdir)
 #define F_DUPFD_CLOEXEC 1030
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
-#define S_IFIFO 0010000
 
 static __noinline int send_dup(struct bh_call *c) {
         __s32 old = (__s32) c->args[0], fd = (__s32) c->ret;
         struct file *file = bh_file_of_fd(fd);
         struct inode *inode = BPF_CORE_READ(file, f_inode);
         __u64 dev = BPF_CORE_READ(inode, i_sb, s_dev), ino = BPF_CORE_READ(inode, i_ino);
-        __u32 mode = BPF_CORE_READ(inode, i_mode), kind = mode & S_IFMT;
+        __u32 mode = BPF_CORE_READ(inode, i_mode);
 
         if (!file || old == fd)
                 return 0;
@@ -373,10 +372,9 @@ static __noinline int send_dup(struct bh_call *c) {
         b->rec.a[2] = mode;
         b->rec.a[3] = dev;
         b->rec.a[5] = ino;
-        if (kind == S_IFSOCK)
+        bh_put_any_file(b, file);
+        if ((mode & S_IFMT) == S_IFSOCK)
                 bh_put_socket(b, file);
-        else if (kind != S_IFIFO || !bh_nameless(file))
-                bh_put_file_path(b, BH_TAG_PATH, file);
         return bh_end(b);
 }
 
@@ -536,6 +534,7 @@ BH_SYSCALL(bpf) {
                 return 0;
         b->rec.a[0] = cmd;
         b->rec.a[1] = subject;
+        b->rec.a[2] = cmd == CMD_MAP_CREATE || cmd == CMD_PROG_LOAD ? bh_call_fd(c) : (__u64) -1;
         return bh_end(b);
 }
 BH_SYSCALL32(bpf, __ia32_sys_bpf)
@@ -568,7 +567,7 @@ BH_SYSCALL(kexec_file_load) {
 }
 
 /* perf_event_open(attr, pid, cpu, group fd, flags) */
-BH_SYSCALL(perf_event_open) {
+static __noinline int send_perf(struct bh_call *c, __u64 fd) {
         __u64 event[2] = {}; /* type, size, config */
         __s32 pid = (__s32) c->args[1];
 
@@ -579,6 +578,7 @@ BH_SYSCALL(perf_event_open) {
                 return 0;
         b->rec.a[0] = (__u32) event[0];
         b->rec.a[2] = (__u32) c->args[4];
+        b->rec.a[3] = fd;
         b->rec.a[4] = event[1];
         if (pid == 0)
                 b->rec.a[1] = b->rec.tgid;
@@ -586,11 +586,15 @@ BH_SYSCALL(perf_event_open) {
                 b->rec.a[1] = bh_tgid_of(bh_task_of_vpid((__u32) pid));
         return bh_end(b);
 }
+
+BH_SYSCALL(perf_event_open) {
+        return send_perf(c, bh_call_fd(c));
+}
 BH_SYSCALL32(perf_event_open, __ia32_sys_perf_event_open)
 
 /*
  * For 5.10, whose BTF lacks the entry point: int security_perf_event_open(attr, type), asked first of all with PERF_SECURITY_OPEN, when `attr` is
- * not filled yet; so the arguments are the caller's. The result is not known: 0.
+ * not filled yet; so the arguments are the caller's. The result is not known: 0, and -1 for the descriptor.
  */
 SEC("fentry/security_perf_event_open")
 int fe_perf_event_open(__u64 *ctx) {
@@ -602,7 +606,9 @@ int fe_perf_event_open(__u64 *ctx) {
                 bh_call_compat(&c, bh_user_regs(), 0);
         else
                 bh_call_native(&c, bh_user_regs(), 0);
-        return c.nr == (c.compat ? 336 : 298) ? bh_call_perf_event_open(&c) : 0;
+        if (c.nr != (c.compat ? 336 : 298))
+                return 0;
+        return send_perf(&c, (__u64) -1);
 }
 
 /* userfaultfd(flags) */
@@ -611,7 +617,7 @@ BH_SYSCALL(userfaultfd) {
 
         if (!b)
                 return 0;
-        b->rec.a[0] = (__u64) c->ret;
+        b->rec.a[0] = bh_call_fd(c);
         b->rec.a[2] = (__u32) c->args[0];
         return bh_end(b);
 }
@@ -626,7 +632,7 @@ BH_SYSCALL(io_uring_setup) {
         struct bh_buf *b = begin_call(c, BH_EV_IO_URING_SETUP, params[2]);
         if (!b)
                 return 0;
-        b->rec.a[0] = (__u64) c->ret;
+        b->rec.a[0] = bh_call_fd(c);
         b->rec.a[1] = (__u32) c->args[0];
         b->rec.a[2] = params[2];
         return bh_end(b);

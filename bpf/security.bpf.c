@@ -99,11 +99,11 @@ BH_SYSCALL(pidfd_getfd) {
                 return 0;
         b->rec.flags |= bh_call_flags(c);
         b->rec.ret = c->ret;
-        b->rec.a[0] = (__u64) c->ret;
+        b->rec.a[0] = bh_call_fd(c);
         b->rec.a[3] = (__u64) (__s32) c->args[1];
         bh_put_target(b, target, 1);
-        if (file && !bh_nameless(file))
-                bh_put_file_path(b, BH_TAG_PATH, file);
+        if (file)
+                bh_put_any_file(b, file);
         return bh_end(b);
 }
 BH_SYSCALL32(pidfd_getfd, __ia32_sys_pidfd_getfd)
@@ -128,7 +128,7 @@ static __noinline int send_memfd(struct bh_call *c, __u64 text, __u64 flags) {
         b->rec.flags |= bh_call_flags(c);
         b->rec.ret = c->ret;
         b->rec.a[0] = flags;
-        b->rec.a[1] = (__u64) c->ret;
+        b->rec.a[1] = bh_call_fd(c);
         if (file) {
                 b->rec.a[2] = BPF_CORE_READ(inode, i_ino);
                 b->rec.a[3] = BPF_CORE_READ(inode, i_sb, s_dev);
@@ -223,8 +223,11 @@ static __noinline int send_exec_memory(__u32 type, const struct range *r, const 
         b->rec.a[5] = r->prot;
         b->rec.a[6] = r->flags;
         /* the mapping may have gone since and its file with it: only if it still is the one */
-        if (file && BPF_CORE_READ(file, f_inode, i_ino) == what->ino)
+        if (file && BPF_CORE_READ(file, f_inode, i_ino) == what->ino) {
+                if (bh_unlinked(BPF_CORE_READ(file, f_path.dentry)))
+                        b->rec.flags |= BH_RF_DELETED;
                 bh_put_file_path(b, BH_TAG_PATH, file);
+        }
         return bh_end(b);
 }
 

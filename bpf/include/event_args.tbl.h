@@ -140,11 +140,13 @@ BH_EVENT_ARG(MODULE_LOAD, 5, dev)
 BH_EVENT_ARG(MODULE_UNLOAD, 2, op_flags)
 BH_EVENT_ARG(BPF, 0, operation)
 BH_EVENT_ARG(BPF, 1, subject)            /* map or program type */
+BH_EVENT_ARG(BPF, 2, fd)                 /* of the map or program made */
 BH_EVENT_ARG(KEXEC, 0, fd)
 BH_EVENT_ARG(KEXEC, 2, op_flags)
 BH_EVENT_ARG(PERF_EVENT_OPEN, 0, operation) /* perf_event_attr.type */
 BH_EVENT_ARG(PERF_EVENT_OPEN, 1, target_pid)
 BH_EVENT_ARG(PERF_EVENT_OPEN, 2, op_flags)
+BH_EVENT_ARG(PERF_EVENT_OPEN, 3, fd)
 BH_EVENT_ARG(PERF_EVENT_OPEN, 4, subject)   /* perf_event_attr.config */
 BH_EVENT_ARG(USERFAULTFD, 0, fd)
 BH_EVENT_ARG(USERFAULTFD, 2, op_flags)

@@ -9,13 +9,21 @@
 #define BH_TARGET_BPF_H
 
 #include "core.bpf.h"
+#include "syscall.bpf.h"
 
 #define NSFS_MAGIC 0x6e736673
 #define PID_FS_MAGIC 0x50494446
+#define SOCKFS_MAGIC 0x534f434b
+#define PIPEFS_MAGIC 0x50495045
 
 /* Acts of a 32-bit call, for hooks that are not at its entry. */
 static __always_inline bool bh_compat_task(void) {
         return BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT;
+}
+
+/* Descriptor that a call returned, -1 where it failed. */
+static __always_inline __u64 bh_call_fd(const struct bh_call *c) {
+        return (__u64) (c->ret < 0 ? -1 : c->ret);
 }
 
 /* First thread that a struct pid names. */
@@ -84,9 +92,45 @@ static __always_inline void bh_put_target(struct bh_buf *b, struct task_struct *
         bh_put_kernel_str(b, BH_TAG_COMM, __builtin_preserve_access_index(&task->comm), 16);
 }
 
-/* Pipes have no name, FIFOs do. */
-static __always_inline bool bh_nameless(struct file *file) {
-        return BPF_CORE_READ(file, f_path.dentry, d_name.len) == 0;
+/* Path of a file as /proc/PID/fd says it: pipes and sockets, other than FIFOs and socket files, are "pipe:[INODE]" and "socket:[INODE]". */
+static __noinline int bh_put_any_file(struct bh_buf *b, struct file *file) {
+        struct inode *inode = BPF_CORE_READ(file, f_inode);
+        __u64 ino = BPF_CORE_READ(inode, i_ino), pos = BH_PATH_MAX - 1, n;
+        __u64 magic = BPF_CORE_READ(inode, i_sb, s_magic);
+        bool is_socket = magic == SOCKFS_MAGIC;
+        const char kind[9] = "[:tekcos", pipe[9] = "[:epip"; /* from the end */
+
+        if (!is_socket && magic != PIPEFS_MAGIC) {
+                bh_put_file_path(b, BH_TAG_PATH, file);
+                return 0;
+        }
+        b->path[pos] = ']';
+        for (int i = 0; i < 20; i++) {
+                pos = (pos - 1) & (BH_PATHBUF - 1);
+                b->path[pos] = (__u8) ('0' + ino % 10);
+                ino /= 10;
+                if (!ino)
+                        break;
+        }
+        for (int i = 0; i < 8; i++) {
+                if (!is_socket && i >= 6)
+                        break;
+                pos = (pos - 1) & (BH_PATHBUF - 1);
+                b->path[pos] = (__u8) (is_socket ? kind[i] : pipe[i]);
+        }
+        n = BH_PATH_MAX - pos;
+
+        __u32 off = b->rec.size;
+        asm volatile("" : "+r"(n));
+        if (off > BH_CHUNK_TOP || n > 64)
+                return 0;
+        bpf_probe_read_kernel(b->raw + off + sizeof(struct bh_chunk), n, b->path + (pos & (BH_PATHBUF - 1)));
+
+        struct bh_chunk *c = (struct bh_chunk *) (b->raw + off);
+        c->tag = BH_TAG_PATH;
+        c->len = (__u16) n;
+        b->rec.size = off + sizeof(*c) + (__u32) n;
+        return 0;
 }
 
 /* Family and both addresses of the socket behind `file`. */
