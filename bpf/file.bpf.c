@@ -15,7 +15,6 @@
 #define BH_O_CLOEXEC 02000000u
 #define BH_O_LARGEFILE 0100000u
 #define BH_O_TMPFILE 020000000u /* __O_TMPFILE: the bit that is its own */
-#define LOOKUP_CACHED 0x200000
 #define AT_REMOVEDIR 0x200
 #define EAGAIN 11
 #define ESTALE 116
@@ -69,7 +68,14 @@ static __always_inline int send_open_failed(const void *text, __s32 dfd, __u32 f
         return bh_end(b);
 }
 
-/* Opens by io_uring that run on the caller's own thread: flags of the open, by thread. */
+/*
+ * Opens that an io_uring carries out, by thread: the flags as given, and whether it is the first look, which may not sleep: then EAGAIN
+ * only means that a worker will do the open, unless the caller asked for no more than that look.
+ */
+#define RING_FIRST_LOOK (1ull << 63)
+#define IO_URING_F_NONBLOCK 0x80000000u
+#define RESOLVE_CACHED 0x20
+#define BH_O_NONBLOCK 04000u
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
         __uint(max_entries, 4096);
@@ -83,6 +89,8 @@ int fe_io_openat2(__u64 *ctx) {
         __u32 tid = (__u32) bpf_get_current_pid_tgid();
         __u64 flags = BPF_CORE_READ(open, how.flags);
 
+        if ((__u32) bh_arg(ctx, 1) & IO_URING_F_NONBLOCK && !(BPF_CORE_READ(open, how.resolve) & RESOLVE_CACHED))
+                flags |= RING_FIRST_LOOK;
         bpf_map_update_elem(&uring_opens, &tid, &flags, BPF_ANY);
         return 0;
 }
@@ -128,11 +136,10 @@ static __always_inline int open_done(__u64 *ctx) {
         if (marks & BH_RF_IO_URING || BPF_CORE_READ(task, io_uring))
                 ring = bpf_map_lookup_elem(&uring_opens, &tid);
         if (ring) {
-                /* a first look without sleeping; the real open comes from a worker */
-                if (ret == -EAGAIN && BPF_CORE_READ(op, lookup_flags) & LOOKUP_CACHED)
+                if (ret == -EAGAIN && *ring & RING_FIRST_LOOK)
                         return 0;
                 marks |= BH_RF_IO_URING;
-                flags |= (__u32) *ring & BH_O_CLOEXEC;
+                flags = (flags & ~BH_O_NONBLOCK) | ((__u32) *ring & (BH_O_CLOEXEC | BH_O_NONBLOCK));
         } else if (!(marks & BH_RF_IO_URING)) {
                 flags |= cloexec_of_call(marks & BH_RF_COMPAT);
         }
@@ -312,6 +319,8 @@ static __noinline int send_pending(struct pending *p, __s64 ret, struct dentry *
         __u32 mode = p->mode;
 
         p->done = 1;
+        if (type == BH_EV_RMDIR) /* maybe freed: see names_exit() */
+                key = dev;
         if (type == BH_EV_RENAME || type == BH_EV_LINK)
                 key = bh_hash(key, bh_hash(BPF_CORE_READ(other, d_parent, d_inode, i_ino), BPF_CORE_READ(other, d_name.hash)));
         if (!ino && ret >= 0) {
@@ -338,6 +347,8 @@ static __noinline int send_pending(struct pending *p, __s64 ret, struct dentry *
         } else if (type == BH_EV_LINK) {
                 bh_put_path(b, BH_TAG_PATH, p->mnt, p->other);
                 bh_put_path(b, BH_TAG_PATH2, p->mnt, dentry);
+        } else if (type == BH_EV_RMDIR) {
+                put_below(b, BH_TAG_PATH, p->mnt, p->old_dir, p->old_name);
         } else {
                 bh_put_path(b, BH_TAG_PATH, p->mnt, dentry);
                 if (type == BH_EV_SYMLINK)
@@ -357,7 +368,7 @@ static __always_inline int names_found(struct pending *p, const struct path *dir
         p->dev = BPF_CORE_READ(inode, i_sb, s_dev);
         p->ino = BPF_CORE_READ(inode, i_ino);
         p->mode = BPF_CORE_READ(inode, i_mode);
-        if (p->n.type == BH_EV_RENAME)
+        if (p->n.type == BH_EV_RENAME || p->n.type == BH_EV_RMDIR)
                 bpf_probe_read_kernel_str(p->old_name, sizeof(p->old_name), BPF_CORE_READ(dentry, d_name.name));
         if (ret)
                 send_pending(p, ret, dentry);
@@ -466,7 +477,10 @@ static __noinline int names_exit(__s64 ret) {
 
         if (!p)
                 return 0;
-        if (!p->done) {
+        if (!p->done && p->n.type == BH_EV_RMDIR && p->dentry) {
+                /* some compilers put vfs_rmdir() into its only caller here; the directory it was in is still there */
+                send_pending(p, ret, p->dentry);
+        } else if (!p->done) {
                 struct bh_named n = p->n;
 
                 n.ret = ret;

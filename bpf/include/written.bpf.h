@@ -2,7 +2,7 @@
 /*
  * Bytes written to regular files, per open file, told once when it is closed (CLOSE_WRITE); writes into other processes (MEM_WRITE).
  *
- * `written` has an entry for each open regular file that a process whose acts are events has written to; the event is that process's.
+ * `written` has an entry for each open regular file that a process whose acts are events has written to; the event is the first writer's.
  * Preferred: the entry goes, and the event comes, when the kernel lets go of the open file.
  * Fallback: that moment cannot be seen, only closings of descriptors. `written_fds` says which descriptors are known to lead to a file
  * (it was opened, written or duplicated there) and the event comes when the last of them is closed, replaced, or its process ends. A file
@@ -233,6 +233,11 @@ static __noinline int bh_written_add(struct file *file, __s64 bytes, __s32 fd) {
                 w = bh_written_make(file, inode);
         if (!w)
                 return 0;
+        /* who opened it may be another than who writes first */
+        if (!w->bytes && w->who.tgid != (__u32) (bpf_get_current_pid_tgid() >> 32)) {
+                bh_actor_id(&w->who, bh_current());
+                bh_actor_rest(&w->who, bh_current());
+        }
         __sync_fetch_and_add(&w->bytes, (__u64) bytes);
         if (fd >= 0)
                 bh_written_know(w, (__u32) fd);
