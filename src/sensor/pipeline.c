@@ -303,7 +303,10 @@ static void tell_kernel(BhPipeline *p, guint64 cgroup) {
 }
 
 static void cgroup_created(BhPipeline *p, const struct bh_event *e) {
-        g_autofree char *path = g_strndup(e->path.p, e->path.len);
+        if (!bh_event_has(e, BH_F_cgroup_path))
+                return;
+
+        g_autofree char *path = g_strndup(e->cgroup_path.p, e->cgroup_path.len);
 
         bh_container_table_bind(p->c.containers, e->target_cgroup, path, g_get_monotonic_time());
         tell_kernel(p, e->target_cgroup);
@@ -323,19 +326,12 @@ static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len,
         struct bh_event *e = &d.event;
         switch (e->type) {
         case BH_EV_CGROUP_CREATE:
+                cgroup_created(p, e);
+                break;
         case BH_EV_CGROUP_REMOVE:
-        case BH_EV_CGROUP_ATTACH:
-                if (bh_event_has(e, BH_F_path)) {
-                        BH_SET(e, cgroup_path, e->path);
-                        if (e->type == BH_EV_CGROUP_CREATE)
-                                cgroup_created(p, e);
-                        e->has[BH_F_path / 64] &= ~(1ull << (BH_F_path % 64));
-                }
-                if (e->type == BH_EV_CGROUP_REMOVE) {
-                        bh_container_table_unbind(p->c.containers, e->target_cgroup, g_get_monotonic_time());
-                        bh_account_cgroup_gone(p->account, e->target_cgroup);
-                        g_hash_table_remove(p->given_up, &e->target_cgroup);
-                }
+                bh_container_table_unbind(p->c.containers, e->target_cgroup, g_get_monotonic_time());
+                bh_account_cgroup_gone(p->account, e->target_cgroup);
+                g_hash_table_remove(p->given_up, &e->target_cgroup);
                 break;
         default:
                 break;
@@ -395,7 +391,7 @@ static guint drain(BhPipeline *p, gboolean everything) {
                         struct bh_decoded d;
 
                         if (bh_record_decode(item->rec, item->len, &p->c.clock, &d, NULL)) {
-                                if (d.event.type == BH_EV_CGROUP_CREATE && bh_event_has(&d.event, BH_F_path))
+                                if (d.event.type == BH_EV_CGROUP_CREATE)
                                         cgroup_created(p, &d.event);
                                 bh_process_update(p->c.processes, &d);
                         }
