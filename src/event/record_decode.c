@@ -428,5 +428,8 @@ gboolean bh_record_decode(const struct bh_rec *rec, gsize size, const struct bh_
                 bh_event_set_cred(e, &out->cred);
         if (out->has_cred_old)
                 bh_event_set_cred_old(e, &out->cred_old);
+        /* what was asked for is news only where it is not the executable itself */
+        if (bh_event_has(e, BH_F_script) && bh_event_has(e, BH_F_exe) && e->script.len == e->exe.len && memcmp(e->script.p, e->exe.p, e->exe.len) == 0)
+                e->has[BH_F_script / 64] &= ~(1ull << (BH_F_script % 64));
         return TRUE;
 }

@@ -314,9 +314,10 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
         bpf_object__for_each_map(map, o) {
                 size_t size;
                 const char *name = bpf_map__name(map);
-                guint8 *data = g_str_has_suffix(name, ".rodata") ? bpf_map__initial_value(map, &size) : NULL;
+                const void *initial = g_str_has_suffix(name, ".rodata") ? bpf_map__initial_value(map, &size) : NULL;
+                g_autofree guint8 *data = initial ? g_memdup2(initial, size) : NULL;
                 const struct btf_type *t = btf__type_by_id(btf, (__u32) sec);
-                struct btf_var_secinfo *v = btf_var_secinfos(t);
+                const struct btf_var_secinfo *v = btf_var_secinfos(t);
 
                 if (!data)
                         continue;
@@ -342,6 +343,7 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                         }
                         memcpy(data + v[i].offset, &value, sizeof(value));
                 }
+                bpf_map__set_initial_value(map, data, size);
         }
 }
 
