@@ -74,6 +74,7 @@ static __always_inline int send_open_failed(const void *text, __s32 dfd, __u32 f
  */
 #define RING_FIRST_LOOK (1ull << 63)
 #define IO_URING_F_NONBLOCK 0x80000000u
+#define IO_URING_F_NONBLOCK_510 1u
 #define RESOLVE_CACHED 0x20
 #define BH_O_NONBLOCK 04000u
 struct {
@@ -88,8 +89,9 @@ int fe_io_openat2(__u64 *ctx) {
         struct io_open *open = (struct io_open *) bh_arg(ctx, 0);
         __u32 tid = (__u32) bpf_get_current_pid_tgid();
         __u64 flags = BPF_CORE_READ(open, how.flags);
+        __u32 nonblock = bpf_core_field_exists(((struct io_kiocb *) 0)->cqe) ? IO_URING_F_NONBLOCK : IO_URING_F_NONBLOCK_510;
 
-        if ((__u32) bh_arg(ctx, 1) & IO_URING_F_NONBLOCK && !(BPF_CORE_READ(open, how.resolve) & RESOLVE_CACHED))
+        if ((__u32) bh_arg(ctx, 1) & nonblock && !(BPF_CORE_READ(open, how.resolve) & RESOLVE_CACHED))
                 flags |= RING_FIRST_LOOK;
         bpf_map_update_elem(&uring_opens, &tid, &flags, BPF_ANY);
         return 0;
