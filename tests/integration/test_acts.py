@@ -131,7 +131,7 @@ def test_act_is_told(performed, name, title):
             skips.append(f"{place}: {act.get('why')}")
             continue
         known = [] if act.get("crashed") else acts_match.known_differences(act, performed.hooks[act["type"]]["backend"],
-                                                                          {"kernel": performed.kernel, "place": place})
+                                                                          {"kernel": performed.kernel, "overlay": place == "in a default container"})
         wrong = performed.matchers[how["container"]].check(act, known)
         problems += [f"{place}: {wrong[0]}", *wrong[1:]] if wrong else []
         told += not wrong
