@@ -1,2 +1,836 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-#include "syscall.bpf.h"
+/*
+ * Network: sockets made, connected, bound, listening and accepted, TCP connections ended, datagrams, DNS messages.
+ *
+ * Preferred backend: the functions that system calls, socketcall(2), the 32-bit interface and io_uring share, with the kernel's own copy of the
+ * address. Fallback: one handler per system call; addresses come from the socket wherever it holds them after the call, else from the caller's
+ * memory, flagged BH_RF_PATH_USER; io_uring by its own tracepoints.
+ *
+ * Not events: socketpair, accept that found nobody (EAGAIN), disconnecting (AF_UNSPEC), peeking at a datagram, sockets that the kernel itself uses.
+ */
+#include "net.bpf.h"
+
+/* May run in an interrupt, above any task: nothing here is about the current one. */
+SEC("tp_btf/inet_sock_set_state")
+int tp_net_close(__u64 *ctx) {
+        if ((int) ctx[2] != TCP_CLOSE)
+                return 0;
+        return act_net_close((struct sock *) ctx[0], (int) ctx[1]);
+}
+
+/* ================================================ preferred ================================================ */
+
+static __always_inline void begin_act(struct act *n, __s64 ret) {
+        __builtin_memset(n, 0, sizeof(*n));
+        n->ret = ret;
+        n->flags = compat_flag();
+}
+
+SEC("fexit/__sys_socket")
+int fx_sys_socket(__u64 *ctx) {
+        struct act n;
+
+        begin_act(&n, (__s32) ctx[3]);
+        return act_socket(&n, (__u32) ctx[0], (__u32) ctx[1], (__u32) ctx[2]);
+}
+
+/* io_uring's operations end with the result in the request; a result of another kind says that it is to be tried again. */
+static __always_inline bool uring_done(struct act *n, struct io_kiocb *req, __s64 ret) {
+        begin_act(n, 0);
+        if (ret == -EAGAIN || !bpf_core_field_exists(req->cqe))
+                return false;
+        n->ret = BPF_CORE_READ(req, cqe.res);
+        n->flags |= BH_RF_IO_URING;
+        return true;
+}
+
+SEC("fexit/io_socket")
+int fx_uring_socket(__u64 *ctx) {
+        struct io_socket *cmd = (struct io_socket *) ctx[0];
+        struct act n;
+
+        if (!uring_done(&n, (struct io_kiocb *) ctx[0], (__s32) ctx[2]))
+                return 0;
+        return act_socket(&n, (__u32) BPF_CORE_READ(cmd, domain), (__u32) BPF_CORE_READ(cmd, type), (__u32) BPF_CORE_READ(cmd, protocol));
+}
+
+/* connect(2) and io_uring; `address` is the kernel's copy. */
+SEC("fexit/__sys_connect_file")
+int fx_connect_file(__u64 *ctx) {
+        struct file *file = (struct file *) ctx[0];
+        struct sock *sk = sock_of_file(file);
+        __u64 key = (__u64) sk;
+        struct act n;
+
+        if (!sk || kernel_thread())
+                return 0;
+        begin_act(&n, (__s32) ctx[4]);
+        n.file = file;
+        if (through_uring()) {
+                n.flags |= BH_RF_IO_URING;
+                /* io_uring calls again until it is settled: the first time is the act */
+                if (n.ret == -EAGAIN || n.ret == -EALREADY || ((n.ret == 0 || n.ret == -EISCONN) && bpf_map_lookup_elem(&conns, &key)))
+                        return 0;
+        }
+        return act_connect(&n, sk, (const void *) ctx[1], (__s32) ctx[2], 0);
+}
+
+static __always_inline int bound(struct act *n, struct file *file, const void *addr, __s64 len) {
+        struct sock *sk = sock_of_file(file);
+
+        return sk ? act_bind(n, sk, addr, len, 1) : 0;
+}
+
+SEC("fexit/__sys_bind")
+int fx_sys_bind(__u64 *ctx) {
+        struct act n;
+
+        begin_act(&n, (__s32) ctx[3]);
+        n.a[0] = (__s32) ctx[0];
+        return bound(&n, bh_file_of_fd((__s32) ctx[0]), (const void *) ctx[1], (__s32) ctx[2]);
+}
+
+SEC("fexit/io_bind")
+int fx_uring_bind(__u64 *ctx) {
+        struct io_kiocb *req = (struct io_kiocb *) ctx[0];
+        struct act n;
+
+        if (!uring_done(&n, req, (__s32) ctx[2]))
+                return 0;
+        n.file = BPF_CORE_READ(req, file);
+
+        struct sock *sk = sock_of_file(n.file);
+        struct io_async_msghdr *io = BPF_CORE_READ(req, async_data);
+        return sk ? act_bind(&n, sk, io ? __builtin_preserve_access_index(&io->addr) : NULL, 128, 0) : 0;
+}
+
+SEC("fexit/__sys_listen")
+int fx_sys_listen(__u64 *ctx) {
+        struct sock *sk = sock_of_file(bh_file_of_fd((__s32) ctx[0]));
+        struct act n;
+
+        if (!sk)
+                return 0;
+        begin_act(&n, (__s32) ctx[2]);
+        n.a[0] = (__s32) ctx[0];
+        return act_listen(&n, sk, (__u32) ctx[1]);
+}
+
+SEC("fexit/io_listen")
+int fx_uring_listen(__u64 *ctx) {
+        struct io_kiocb *req = (struct io_kiocb *) ctx[0];
+        struct io_listen *cmd = (struct io_listen *) ctx[0];
+        struct act n;
+
+        if (!uring_done(&n, req, (__s32) ctx[2]))
+                return 0;
+        n.file = BPF_CORE_READ(req, file);
+
+        struct sock *sk = sock_of_file(n.file);
+        return sk ? act_listen(&n, sk, (__u32) BPF_CORE_READ(cmd, backlog)) : 0;
+}
+
+static __always_inline int accepted(struct act *n, __s64 listener) {
+        struct sock *sk;
+
+        if (n->ret == -EAGAIN || n->ret <= -ERESTARTSYS)
+                return 0;
+        n->a[0] = (__s32) n->ret;
+        n->a[2] = (__s32) listener;
+        sk = sock_of_file(bh_file_of_fd(n->ret >= 0 ? n->ret : listener));
+        return sk ? act_accept(n, sk) : 0;
+}
+
+SEC("fexit/__sys_accept4")
+int fx_sys_accept4(__u64 *ctx) {
+        struct act n;
+
+        begin_act(&n, (__s32) ctx[4]);
+        return accepted(&n, (__s32) ctx[0]);
+}
+
+/*
+ * io_uring, single and multishot: here the new file has its descriptor reserved but not yet in the table. The reserved one is the last that was
+ * given out; another thread's could come between, so it is taken only if it is reserved and empty, else -1 is said.
+ */
+SEC("fexit/do_accept")
+int fx_uring_accept(__u64 *ctx) {
+        struct file *file = (struct file *) ctx[5];
+        struct act n;
+
+        if (!through_uring() || (__u64) file >= (__u64) -4095)
+                return 0;
+        begin_act(&n, 0);
+        n.flags |= BH_RF_IO_URING;
+
+        struct files_struct *files = BPF_CORE_READ(bh_current(), files);
+        __s64 fd = (__s64) BPF_CORE_READ(files, next_fd) - 1;
+        if (fd < 0 || bh_file_of_fd(fd))
+                fd = -1;
+        n.ret = fd < 0 ? 0 : fd;
+        n.a[0] = (__s32) fd;
+        n.a[2] = (__s32) fd_of((struct file *) ctx[0]);
+
+        struct sock *sk = sock_of_file(file);
+        return sk ? act_accept(&n, sk) : 0;
+}
+
+/* ---- datagrams ---- */
+
+/* Socket and peer of a message that is being or was sent. */
+static __always_inline void sent_to(struct bh_addr *a, struct sock *sk, struct msghdr *msg) {
+        struct any_addr to;
+        const void *name = BPF_CORE_READ(msg, msg_name);
+
+        sock_addr(a, sk);
+        if (name && read_addr(&to, name, BPF_CORE_READ(msg, msg_namelen), false) == 0)
+                use_addr(a, &to, false);
+}
+
+static __noinline int sent(struct sock *sk, struct msghdr *msg, __s64 ret) {
+        struct act n;
+
+        if (ret < 0 || kernel_thread())
+                return 0;
+        begin_act(&n, ret);
+        if (through_uring())
+                n.flags |= BH_RF_IO_URING;
+        n.file = file_of_sock(sk);
+        sent_to(&n.addr, sk, msg);
+        return act_datagram(&n, 1, (__u64) ret);
+}
+
+/* An IPv6 socket's message to an IPv4 peer passes through here too: it is reported by the function it came from. */
+SEC("fexit/udp_sendmsg")
+int fx_udp_send(__u64 *ctx) {
+        struct sock *sk = (struct sock *) ctx[0];
+
+        return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET ? sent(sk, (struct msghdr *) ctx[1], (__s32) ctx[3]) : 0;
+}
+
+SEC("fexit/udpv6_sendmsg")
+int fx_udp6_send(__u64 *ctx) {
+        return sent((struct sock *) ctx[0], (struct msghdr *) ctx[1], (__s32) ctx[3]);
+}
+
+SEC("fexit/raw_sendmsg")
+int fx_raw_send(__u64 *ctx) {
+        return sent((struct sock *) ctx[0], (struct msghdr *) ctx[1], (__s32) ctx[3]);
+}
+
+SEC("fexit/rawv6_sendmsg")
+int fx_raw6_send(__u64 *ctx) {
+        return sent((struct sock *) ctx[0], (struct msghdr *) ctx[1], (__s32) ctx[3]);
+}
+
+SEC("fexit/ping_v4_sendmsg")
+int fx_ping_send(__u64 *ctx) {
+        return sent((struct sock *) ctx[0], (struct msghdr *) ctx[1], (__s32) ctx[3]);
+}
+
+SEC("fexit/ping_v6_sendmsg")
+int fx_ping6_send(__u64 *ctx) {
+        return sent((struct sock *) ctx[0], (struct msghdr *) ctx[1], (__s32) ctx[3]);
+}
+
+SEC("fexit/packet_sendmsg")
+int fx_packet_send(__u64 *ctx) {
+        return sent(BPF_CORE_READ((struct socket *) ctx[0], sk), (struct msghdr *) ctx[1], (__s32) ctx[3]);
+}
+
+/* First segment of the caller's buffers. */
+static __always_inline void first_segment(struct message *m, struct msghdr *msg) {
+        struct iov_iter *it = (struct iov_iter *) ((char *) msg + bpf_core_field_offset(struct msghdr, msg_iter));
+        __u64 offset = BPF_CORE_READ(it, iov_offset);
+        const struct iovec *iov;
+
+        m->user = 1;
+        if (bpf_core_field_exists(it->iter_type)) {
+                __u32 type = BPF_CORE_READ(it, iter_type);
+
+                if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) && type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
+                        m->at = (const char *) BPF_CORE_READ(it, ubuf) + offset;
+                        m->len = (__u32) BPF_CORE_READ(it, count);
+                        return;
+                }
+                if (type != bpf_core_enum_value(enum iter_type, ITER_IOVEC))
+                        return;
+        } else if (!(BPF_CORE_READ((struct iov_iter___old *) it, type) & 4)) {
+                return; /* 5.10: ITER_IOVEC is 4 */
+        }
+        if (bpf_core_field_exists(it->__iov))
+                iov = BPF_CORE_READ(it, __iov);
+        else
+                iov = BPF_CORE_READ((struct iov_iter___old *) it, iov);
+        m->at = (const char *) BPF_CORE_READ(iov, iov_base) + offset;
+        m->len = (__u32) (BPF_CORE_READ(iov, iov_len) - offset);
+}
+
+/* At the entry, while the buffers are still to be consumed: a message that is then refused has been tried. */
+static __always_inline int sending_dns(struct sock *sk, struct msghdr *msg, __u64 len) {
+        struct message m = { .total = (__u32) len, .out = 1 };
+        const void *name = BPF_CORE_READ(msg, msg_name);
+        __u16 dns = swap16(PORT_DNS), port = 0;
+
+        /* nearly all datagrams leave here: look at the ports alone; sin_port and sin6_port are at the same place */
+        if (BPF_CORE_READ((struct inet_sock *) sk, inet_sport) != dns) {
+                if (name)
+                        bpf_probe_read_kernel(&port, sizeof(port), (const char *) name + 2);
+                else
+                        port = BPF_CORE_READ(sk, __sk_common.skc_dport);
+                if (port != dns)
+                        return 0;
+        }
+        if (kernel_thread())
+                return 0;
+        sent_to(&m.addr, sk, msg);
+        if (!is_dns(&m.addr))
+                return 0;
+        m.flags = compat_flag() | (through_uring() ? BH_RF_IO_URING : 0);
+        first_segment(&m, msg);
+        return act_dns(&m);
+}
+
+SEC("fentry/udp_sendmsg")
+int fe_udp_send(__u64 *ctx) {
+        struct sock *sk = (struct sock *) ctx[0];
+
+        return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET ? sending_dns(sk, (struct msghdr *) ctx[1], ctx[2]) : 0;
+}
+
+SEC("fentry/udpv6_sendmsg")
+int fe_udp6_send(__u64 *ctx) {
+        return sending_dns((struct sock *) ctx[0], (struct msghdr *) ctx[1], ctx[2]);
+}
+
+/* Where a received packet is from: UDP and IP headers are still before the data. */
+static __always_inline void came_from(struct bh_addr *a, struct sock *sk, struct sk_buff *skb, const unsigned char *udp) {
+        const unsigned char *ip = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
+        struct any_addr from = {};
+
+        bpf_probe_read_kernel(&from.port, 2, udp);
+        if (BPF_CORE_READ(skb, protocol) == swap16(ETH_P_IP)) {
+                from.family = AF_INET;
+                bpf_probe_read_kernel(&from.v4, 4, ip + 12);
+        } else {
+                from.family = AF_INET6;
+                bpf_probe_read_kernel(from.v6, 16, ip + 8);
+                from.scope = (__u32) BPF_CORE_READ(skb, skb_iif);
+        }
+        sock_addr(a, sk);
+        use_addr(a, &from, false);
+}
+
+/* Every way to take a datagram off a UDP socket ends here; the length is negative for one that was only peeked at. */
+SEC("fentry/skb_consume_udp")
+int fe_udp_recv(__u64 *ctx) {
+        struct sock *sk = (struct sock *) ctx[0];
+        struct sk_buff *skb = (struct sk_buff *) ctx[1];
+        struct act n;
+
+        if ((__s32) ctx[2] < 0 || kernel_thread())
+                return 0;
+        begin_act(&n, (__s32) ctx[2]);
+        if (through_uring())
+                n.flags |= BH_RF_IO_URING;
+        n.file = file_of_sock(sk);
+        came_from(&n.addr, sk, skb, BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header));
+        return act_datagram(&n, 0, (__u32) ctx[2]);
+}
+
+SEC("fentry/skb_consume_udp")
+int fe_dns_recv(__u64 *ctx) {
+        struct sock *sk = (struct sock *) ctx[0];
+        struct sk_buff *skb = (struct sk_buff *) ctx[1];
+        const unsigned char *udp = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header);
+        struct message m = { .total = (__u32) ctx[2] };
+        __u16 port = 0;
+
+        bpf_probe_read_kernel(&port, sizeof(port), udp);
+        if (port != swap16(PORT_DNS) && BPF_CORE_READ((struct inet_sock *) sk, inet_sport) != swap16(PORT_DNS))
+                return 0;
+        if ((__s32) ctx[2] < 0 || kernel_thread())
+                return 0;
+        came_from(&m.addr, sk, skb, udp);
+        if (!is_dns(&m.addr))
+                return 0;
+        m.flags = compat_flag() | (through_uring() ? BH_RF_IO_URING : 0);
+
+        /* skb->len counts from behind the UDP header by now; what of it is not in fragments is at the head */
+        __u32 split = BPF_CORE_READ(skb, data_len);
+        m.at = udp + 8;
+        m.len = BPF_CORE_READ(skb, len) - split;
+        if (split)
+                m.skb = skb;
+        return act_dns(&m);
+}
+
+/* ================================================ fallback ================================================ */
+
+static __always_inline void begin_call(struct act *n, const struct bh_call *c) {
+        __builtin_memset(n, 0, sizeof(*n));
+        n->ret = c->ret;
+        n->flags = bh_call_flags(c);
+}
+
+static __noinline int call_socket(struct bh_call *c) {
+        struct act n;
+
+        begin_call(&n, c);
+        return act_socket(&n, (__u32) c->args[0], (__u32) c->args[1], (__u32) c->args[2]);
+}
+
+static __noinline int call_connect(struct bh_call *c) {
+        struct sock *sk = sock_of_file(bh_file_of_fd((__s32) c->args[0]));
+        struct act n;
+
+        if (!sk)
+                return 0;
+        begin_call(&n, c);
+        n.a[0] = (__s32) c->args[0];
+        return act_connect(&n, sk, (const void *) c->args[1], (__s32) c->args[2], 1);
+}
+
+static __noinline int call_bind(struct bh_call *c) {
+        struct act n;
+
+        begin_call(&n, c);
+        n.a[0] = (__s32) c->args[0];
+        return bound(&n, bh_file_of_fd((__s32) c->args[0]), (const void *) c->args[1], (__s32) c->args[2]);
+}
+
+static __noinline int call_listen(struct bh_call *c) {
+        struct sock *sk = sock_of_file(bh_file_of_fd((__s32) c->args[0]));
+        struct act n;
+
+        if (!sk)
+                return 0;
+        begin_call(&n, c);
+        n.a[0] = (__s32) c->args[0];
+        return act_listen(&n, sk, (__u32) c->args[1]);
+}
+
+static __noinline int call_accept(struct bh_call *c) {
+        struct act n;
+
+        begin_call(&n, c);
+        return accepted(&n, (__s32) c->args[0]);
+}
+
+/* A datagram that a system call moved, all pointers the caller's. */
+struct moved {
+        __s64 fd;
+        __u64 name, name_len;
+        __u64 buf, buf_len;
+        __u64 bytes;
+        __u32 out, flags;
+};
+
+/* Datagram socket behind a file, or NULL: streams are to be left at once. */
+static __always_inline struct sock *datagram_sock(struct file *file) {
+        struct sock *sk = sock_of_file(file);
+        __u16 type, family;
+
+        if (!sk)
+                return NULL;
+        type = BPF_CORE_READ(sk, sk_type);
+        if (type != SOCK_DGRAM && type != SOCK_RAW && type != SOCK_PACKET)
+                return NULL;
+        family = BPF_CORE_READ(sk, __sk_common.skc_family);
+        return is_inet(family) || family == AF_PACKET ? sk : NULL;
+}
+
+static __noinline int moved_dns(struct moved *d, struct act *n) {
+        struct message m = { .addr = n->addr, .at = (const void *) d->buf, .len = (__u32) d->buf_len, .total = (__u32) d->bytes, .flags = n->flags,
+                             .user = 1, .out = (__u16) d->out };
+
+        return act_dns(&m);
+}
+
+static __noinline int datagram_moved(struct moved *d, struct sock *sk) {
+        struct any_addr peer;
+        struct act n;
+
+        __builtin_memset(&n, 0, sizeof(n));
+        n.ret = (__s64) d->bytes;
+        n.flags = d->flags;
+        n.a[0] = (__s32) d->fd;
+        sock_addr(&n.addr, sk);
+        if (!d->out && n.addr.proto != IPPROTO_UDP)
+                return 0;
+        if (d->name && d->name_len) {
+                n.flags |= BH_RF_PATH_USER;
+                if (read_addr(&peer, (const void *) d->name, (__s64) d->name_len, true))
+                        n.flags |= BH_RF_FAULT;
+                else
+                        use_addr(&n.addr, &peer, false);
+        }
+        act_datagram(&n, d->out, d->bytes);
+        return is_dns(&n.addr) ? moved_dns(d, &n) : 0;
+}
+
+static __noinline int call_sendto(struct bh_call *c) {
+        struct sock *sk = c->ret < 0 ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
+        struct moved d = { .fd = (__s32) c->args[0], .name = c->args[4], .name_len = (__u32) c->args[5], .buf = c->args[1], .buf_len = (__u64) c->ret,
+                           .bytes = (__u64) c->ret, .out = 1, .flags = bh_call_flags(c) };
+
+        return sk ? datagram_moved(&d, sk) : 0;
+}
+
+static __noinline int call_recvfrom(struct bh_call *c) {
+        struct sock *sk = c->ret < 0 || c->args[3] & (MSG_PEEK | MSG_ERRQUEUE) ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
+        struct moved d = { .fd = (__s32) c->args[0], .name = c->args[4], .name_len = 28, .buf = c->args[1], .buf_len = c->args[2],
+                           .bytes = (__u64) c->ret, .flags = bh_call_flags(c) };
+
+        return sk ? datagram_moved(&d, sk) : 0;
+}
+
+/* struct msghdr (user_msghdr, compat_msghdr) at `at`: name and first buffer. */
+static __always_inline void read_msghdr(struct moved *d, __u64 at, __u32 compat) {
+        if (compat) {
+                struct { __u32 name, name_len, iov, iovlen; } h = {};
+                struct { __u32 base, len; } v = {};
+
+                if (bpf_probe_read_user(&h, sizeof(h), (const void *) at))
+                        d->flags |= BH_RF_FAULT;
+                else if (h.iovlen)
+                        bpf_probe_read_user(&v, sizeof(v), (const void *) (__u64) h.iov);
+                d->name = h.name;
+                d->name_len = h.name_len;
+                d->buf = v.base;
+                d->buf_len = v.len;
+        } else {
+                struct { __u64 name; __u32 name_len, pad; __u64 iov, iovlen; } h = {};
+                struct { __u64 base, len; } v = {};
+
+                if (bpf_probe_read_user(&h, sizeof(h), (const void *) at))
+                        d->flags |= BH_RF_FAULT;
+                else if (h.iovlen)
+                        bpf_probe_read_user(&v, sizeof(v), (const void *) h.iov);
+                d->name = h.name;
+                d->name_len = h.name_len;
+                d->buf = v.base;
+                d->buf_len = v.len;
+        }
+}
+
+static __always_inline int call_msg(struct bh_call *c, __u32 out) {
+        struct sock *sk = c->ret < 0 || (!out && c->args[2] & (MSG_PEEK | MSG_ERRQUEUE)) ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
+        struct moved d = { .fd = (__s32) c->args[0], .bytes = (__u64) c->ret, .out = out, .flags = bh_call_flags(c) };
+
+        if (!sk)
+                return 0;
+        read_msghdr(&d, c->args[1], c->compat);
+        return datagram_moved(&d, sk);
+}
+
+static __noinline int call_sendmsg(struct bh_call *c) {
+        return call_msg(c, 1);
+}
+
+static __noinline int call_recvmsg(struct bh_call *c) {
+        return call_msg(c, 0);
+}
+
+/* sendmmsg and recvmmsg: each message of the batch is an act. Up to 1024 where the kernel can loop; before 5.17 sixteen, the rest is counted as lost. */
+struct batch {
+        struct sock *sk;
+        __u64 at;
+        __s64 fd;
+        __u32 compat, out;
+};
+
+static __noinline long batch_one(__u32 i, struct batch *m) {
+        struct moved d = { .fd = m->fd, .out = m->out, .flags = m->compat ? BH_RF_COMPAT : 0 };
+        __u64 at = m->at + (__u64) i * (m->compat ? 32 : 64);
+        __u32 bytes = 0;
+
+        if (bpf_probe_read_user(&bytes, sizeof(bytes), (const void *) (at + (m->compat ? 28 : 56))))
+                d.flags |= BH_RF_FAULT;
+        d.bytes = bytes;
+        read_msghdr(&d, at, m->compat);
+        datagram_moved(&d, m->sk);
+        return 0;
+}
+
+static __always_inline int call_batch(struct bh_call *c, __u32 out) {
+        struct batch m = { .at = c->args[1], .fd = (__s32) c->args[0], .compat = c->compat, .out = out };
+        __s64 n = c->ret;
+
+        if (n <= 0 || (!out && c->args[3] & (MSG_PEEK | MSG_ERRQUEUE)))
+                return 0;
+        m.sk = datagram_sock(bh_file_of_fd(m.fd));
+        if (!m.sk)
+                return 0;
+        if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
+                bpf_loop(n < 1024 ? (__u32) n : 1024, batch_one, &m, 0);
+                return 0;
+        }
+        for (__u32 i = 0; i < 16; i++)
+                if (i < n)
+                        batch_one(i, &m);
+        for (__u32 i = 16; i < 1024; i++) {
+                if (i >= n)
+                        break;
+                bh_count_lost(bh_task_cgroup(bh_current()), out ? BH_EV_SEND : BH_EV_RECV, BH_LOST_BUSY);
+        }
+        return 0;
+}
+
+static __noinline int call_sendmmsg(struct bh_call *c) {
+        return call_batch(c, 1);
+}
+
+static __noinline int call_recvmmsg(struct bh_call *c) {
+        return call_batch(c, 0);
+}
+
+BH_SYSCALL_FALLBACK(socket) {
+        return call_socket(c);
+}
+BH_SYSCALL_FALLBACK(connect) {
+        return call_connect(c);
+}
+BH_SYSCALL_FALLBACK(bind) {
+        return call_bind(c);
+}
+BH_SYSCALL_FALLBACK(listen) {
+        return call_listen(c);
+}
+BH_SYSCALL_FALLBACK(accept) {
+        return call_accept(c);
+}
+BH_SYSCALL_FALLBACK(accept4) {
+        return call_accept(c);
+}
+BH_SYSCALL_FALLBACK(sendto) {
+        return call_sendto(c);
+}
+BH_SYSCALL_FALLBACK(sendmsg) {
+        return call_sendmsg(c);
+}
+BH_SYSCALL_FALLBACK(sendmmsg) {
+        return call_sendmmsg(c);
+}
+BH_SYSCALL_FALLBACK(recvfrom) {
+        return call_recvfrom(c);
+}
+BH_SYSCALL_FALLBACK(recvmsg) {
+        return call_recvmsg(c);
+}
+BH_SYSCALL_FALLBACK(recvmmsg) {
+        return call_recvmmsg(c);
+}
+BH_SYSCALL_FALLBACK(recvmmsg_time64) { /* 32-bit interface: the timeout's type is all that differs */
+        return call_recvmmsg(c);
+}
+
+/* The 32-bit interface's old door to all of them: the arguments are in the caller's memory (net/compat.c). */
+BH_SYSCALL_FALLBACK(socketcall) {
+        __u32 args[6] = {}, call = (__u32) c->args[0];
+
+        if (bpf_probe_read_user(args, sizeof(args), (const void *) c->args[1])) {
+                /* fewer arguments than six may end at the end of what is mapped */
+                if (bpf_probe_read_user(args, 3 * sizeof(args[0]), (const void *) c->args[1]))
+                        return 0;
+        }
+        for (int i = 0; i < 6; i++)
+                c->args[i] = args[i];
+        switch (call) {
+        case 1: return call_socket(c);
+        case 2: return call_bind(c);
+        case 3: return call_connect(c);
+        case 4: return call_listen(c);
+        case 9: /* send */
+                c->args[4] = 0;
+                c->args[5] = 0;
+                return call_sendto(c);
+        case 11: return call_sendto(c);
+        case 10: /* recv */
+                c->args[4] = 0;
+                return call_recvfrom(c);
+        case 12: return call_recvfrom(c);
+        case 5:
+        case 18: return call_accept(c);
+        case 16: return call_sendmsg(c);
+        case 17: return call_recvmsg(c);
+        case 19: return call_recvmmsg(c);
+        case 20: return call_sendmmsg(c);
+        }
+        return 0;
+}
+
+/* ---- io_uring ---- */
+
+#define IORING_OP_SENDMSG 9
+#define IORING_OP_RECVMSG 10
+#define IORING_OP_ACCEPT 13
+#define IORING_OP_CONNECT 16
+#define IORING_OP_SEND 26
+#define IORING_OP_RECV 27
+#define IORING_OP_SOCKET 45
+#define IORING_OP_SEND_ZC 47
+#define IORING_OP_SENDMSG_ZC 48
+#define IORING_OP_BIND 56
+#define IORING_OP_LISTEN 57
+#define IORING_ACCEPT_MULTISHOT 1
+
+/*
+ * What a request was submitted with and no longer holds when it is complete: the address (the kernel's copy, which goes back to a cache), and
+ * the listener of a multishot accept, whose later completions name no request. Entries of requests that never complete are displaced.
+ */
+struct uring_key {
+        __u64 ctx;
+        __u64 id; /* request, or user_data */
+};
+struct uring_act {
+        __u64 file;
+        __u32 addr_len;
+        __u32 pad;
+        __u8 addr[112];
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 8192);
+        __type(key, struct uring_key);
+        __type(value, struct uring_act);
+} uring_acts SEC(".maps");
+
+SEC("tp_btf/io_uring_submit_req")
+int tp_uring_submit(__u64 *ctx) {
+        struct io_kiocb *req = (struct io_kiocb *) ctx[0];
+        __u32 op = BPF_CORE_READ(req, opcode);
+        struct uring_key key = { .ctx = (__u64) BPF_CORE_READ(req, ctx), .id = (__u64) req };
+        struct uring_act act = {};
+
+        if (op == IORING_OP_ACCEPT) {
+                struct io_accept *cmd = (struct io_accept *) req;
+
+                if (!bpf_core_field_exists(cmd->iou_flags) || !(BPF_CORE_READ(cmd, iou_flags) & IORING_ACCEPT_MULTISHOT))
+                        return 0;
+                key.id = BPF_CORE_READ(req, cqe.user_data);
+                act.file = (__u64) BPF_CORE_READ(req, file);
+        } else if (op == IORING_OP_CONNECT || op == IORING_OP_BIND || op == IORING_OP_SEND || op == IORING_OP_SENDMSG || op == IORING_OP_SEND_ZC ||
+                   op == IORING_OP_SENDMSG_ZC) {
+                struct io_async_msghdr *io = (struct io_async_msghdr *) BPF_CORE_READ(req, async_data);
+
+                if (!io)
+                        return 0;
+                if (op == IORING_OP_CONNECT)
+                        act.addr_len = (__u32) BPF_CORE_READ((struct io_connect *) req, addr_len);
+                else if (op == IORING_OP_BIND)
+                        act.addr_len = bpf_core_type_exists(struct io_bind) ? (__u32) BPF_CORE_READ((struct io_bind *) req, addr_len) : 0;
+                else if (BPF_CORE_READ(io, msg.msg_name))
+                        act.addr_len = (__u32) BPF_CORE_READ(io, msg.msg_namelen);
+                if (!act.addr_len)
+                        return 0;
+                bpf_probe_read_kernel(act.addr, sizeof(act.addr), __builtin_preserve_access_index(&io->addr));
+        } else {
+                return 0;
+        }
+        bpf_map_update_elem(&uring_acts, &key, &act, BPF_ANY);
+        return 0;
+}
+
+/* A datagram that io_uring moved. */
+static __noinline int uring_datagram(struct io_kiocb *req, __u32 op, __s64 res, struct uring_act *at) {
+        struct sock *sk = res < 0 ? NULL : datagram_sock(BPF_CORE_READ(req, file));
+        struct io_sr_msg *cmd = (struct io_sr_msg *) req;
+        struct moved d = { .bytes = (__u64) res, .flags = BH_RF_IO_URING | compat_flag() };
+        struct any_addr peer;
+        struct act n;
+
+        if (!sk)
+                return 0;
+        d.out = op != IORING_OP_RECV && op != IORING_OP_RECVMSG;
+        d.buf = (__u64) BPF_CORE_READ(cmd, buf);
+        d.buf_len = (__u64) res;
+        if (op == IORING_OP_SENDMSG || op == IORING_OP_SENDMSG_ZC || op == IORING_OP_RECVMSG)
+                read_msghdr(&d, d.buf, d.flags & BH_RF_COMPAT);
+        else
+                d.name = 0;
+        __builtin_memset(&n, 0, sizeof(n));
+        n.ret = res;
+        n.flags = d.flags;
+        n.file = BPF_CORE_READ(req, file);
+        sock_addr(&n.addr, sk);
+        if (!d.out && n.addr.proto != IPPROTO_UDP)
+                return 0;
+        if (d.out ? at && read_addr(&peer, at->addr, at->addr_len, false) == 0 : d.name && read_addr(&peer, (const void *) d.name, 28, true) == 0)
+                use_addr(&n.addr, &peer, false);
+        act_datagram(&n, d.out, d.bytes);
+        return is_dns(&n.addr) ? moved_dns(&d, &n) : 0;
+}
+
+/*
+ * In the task that submitted, or one of its io_uring workers. The request and its file are still there: they are freed after the completion is
+ * posted. A multishot accept posts all but its last connection without a request. Third argument since 6.16: the completion; before, its
+ * user_data, so no multishot there.
+ */
+SEC("tp_btf/io_uring_complete")
+int tp_uring_complete(__u64 *ctx) {
+        struct io_kiocb *req = (struct io_kiocb *) ctx[1];
+        struct uring_key key = { .ctx = ctx[0], .id = ctx[1] };
+        struct uring_act *at;
+        struct act n;
+
+        if (!bpf_core_field_exists(req->cqe) || kernel_thread())
+                return 0;
+        begin_act(&n, 0);
+        n.flags |= BH_RF_IO_URING;
+        if (!req) {
+                struct io_uring_cqe *cqe = (struct io_uring_cqe *) ctx[2];
+
+                key.id = BPF_CORE_READ(cqe, user_data);
+                at = bpf_map_lookup_elem(&uring_acts, &key);
+                if (!at)
+                        return 0;
+                n.ret = BPF_CORE_READ(cqe, res);
+                return n.ret < 0 ? 0 : accepted(&n, fd_of((struct file *) at->file));
+        }
+
+        __u32 op = BPF_CORE_READ(req, opcode);
+        struct file *file;
+        struct sock *sk;
+        switch (op) {
+        case IORING_OP_SOCKET: {
+                struct io_socket *cmd = (struct io_socket *) req;
+
+                if (!bpf_core_type_exists(struct io_socket))
+                        return 0;
+                n.ret = BPF_CORE_READ(req, cqe.res);
+                return act_socket(&n, (__u32) BPF_CORE_READ(cmd, domain), (__u32) BPF_CORE_READ(cmd, type), (__u32) BPF_CORE_READ(cmd, protocol));
+        }
+        case IORING_OP_ACCEPT:
+        case IORING_OP_CONNECT:
+        case IORING_OP_BIND:
+        case IORING_OP_LISTEN:
+        case IORING_OP_SEND:
+        case IORING_OP_SENDMSG:
+        case IORING_OP_SEND_ZC:
+        case IORING_OP_SENDMSG_ZC:
+        case IORING_OP_RECV:
+        case IORING_OP_RECVMSG: break;
+        default: return 0;
+        }
+        n.ret = BPF_CORE_READ(req, cqe.res);
+        file = BPF_CORE_READ(req, file);
+        sk = sock_of_file(file);
+        if (!sk)
+                return 0;
+        if (op == IORING_OP_ACCEPT)
+                return accepted(&n, fd_of(file));
+        at = bpf_map_lookup_elem(&uring_acts, &key);
+        n.file = file;
+        if (op == IORING_OP_CONNECT)
+                act_connect(&n, sk, at ? at->addr : NULL, at ? at->addr_len : 0, 0);
+        else if (op == IORING_OP_BIND)
+                act_bind(&n, sk, at ? at->addr : NULL, at ? at->addr_len : 0, 0);
+        else if (op == IORING_OP_LISTEN && bpf_core_type_exists(struct io_listen))
+                act_listen(&n, sk, (__u32) BPF_CORE_READ((struct io_listen *) req, backlog));
+        else
+                uring_datagram(req, op, n.ret, at);
+        if (at)
+                bpf_map_delete_elem(&uring_acts, &key);
+        return 0;
+}

@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Network acts, as both backends of net.bpf.c report them: addresses of sockets, unix names, TCP connections from beginning to end, datagrams
+ * and DNS messages.
+ *
+ * Kernel objects are read as they are at the hook, without locks: a thread that changes the socket at that very moment can make one
+ * record describe the change, no more. For net.bpf.c alone.
+ */
+#ifndef BH_NET_BPF_H
+#define BH_NET_BPF_H
+
+#include "syscall.bpf.h"
+
+#define AF_UNSPEC 0
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define AF_PACKET 17
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
+#define SOCK_PACKET 10
+#define SOCK_TYPE_MASK 0xf
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
+#define TCP_FIN_WAIT1 4
+#define TCP_FIN_WAIT2 5
+#define TCP_TIME_WAIT 6
+#define TCP_CLOSE 7
+#define TCP_LAST_ACK 9
+#define TCP_CLOSING 11
+#define SOCK_DONE 1 /* enum sock_flags: the peer's FIN has come */
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define MSG_PEEK 2
+#define MSG_ERRQUEUE 0x2000
+#define MSG_CMSG_COMPAT 0x80000000u
+#define EAGAIN 11
+#define EISCONN 106
+#define EALREADY 114
+#define EINPROGRESS 115
+#define ERESTARTSYS 512
+#define PORT_DNS 53
+#define ETH_P_IP 0x0800
+
+/* TCP connections and who made them: the end comes in whatever context, often an interrupt. Bounded; what does not fit is counted as lost. */
+struct conn {
+        struct bh_actor who;
+        struct bh_addr addr;
+        __u64 since;
+        __u64 outgoing;
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 65536);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u64); /* struct sock * */
+        __type(value, struct conn);
+        BH_PINNED;
+} conns SEC(".maps");
+
+/* An event in the making. Small: it lives on the stack, of which a chain of calls has 512 bytes. */
+struct act {
+        struct bh_addr addr;
+        const char *un;    /* unix sockets: name of the peer or of the socket, without the family */
+        struct file *file; /* if set, a[0] is its descriptor */
+        __u64 key;
+        __s64 ret;
+        __s32 a[3];
+        __u32 flags;
+        __u16 un_len;
+        __u8 un_user;      /* 1: `un` is in the caller's memory */
+        __u8 type;
+        __u32 pad;
+};
+
+static __always_inline __u16 swap16(__u16 x) {
+        return (__u16) (x << 8 | x >> 8);
+}
+
+static __always_inline bool is_inet(__u16 family) {
+        return family == AF_INET || family == AF_INET6;
+}
+
+/* ---- sockets and addresses ---- */
+
+static __always_inline struct sock *sock_of_file(struct file *file) {
+        if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+                return NULL;
+        /* only sockets of sockfs can be open: opening a socket file fails */
+        struct socket *socket = (struct socket *) BPF_CORE_READ(file, private_data);
+        return BPF_CORE_READ(socket, sk);
+}
+
+static __always_inline struct file *file_of_sock(struct sock *sk) {
+        return BPF_CORE_READ(sk, sk_socket, file);
+}
+
+/* What the socket knows of itself. */
+static __noinline int sock_addr(struct bh_addr *a, struct sock *sk) {
+        __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+        __builtin_memset(a, 0, sizeof(*a));
+        a->family = family;
+        a->type = BPF_CORE_READ(sk, sk_type);
+        a->proto = BPF_CORE_READ(sk, sk_protocol);
+        if (family == AF_INET) {
+                bpf_probe_read_kernel(a->laddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_rcv_saddr));
+                bpf_probe_read_kernel(a->raddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_daddr));
+        } else if (family == AF_INET6) {
+                bpf_probe_read_kernel(a->laddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
+                bpf_probe_read_kernel(a->raddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
+                if ((a->raddr[0] == 0xfe && (a->raddr[1] & 0xc0) == 0x80) || (a->laddr[0] == 0xfe && (a->laddr[1] & 0xc0) == 0x80))
+                        a->ifindex = (__u32) BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
+        } else if (family == AF_PACKET) {
+                struct packet_sock *po = (struct packet_sock *) sk;
+
+                if (bpf_core_field_exists(po->num)) {
+                        a->proto = swap16(BPF_CORE_READ(po, num));
+                        a->ifindex = (__u32) BPF_CORE_READ(po, ifindex);
+                }
+        }
+        /* a raw socket keeps its protocol where others keep the port */
+        if (is_inet(family) && a->type != SOCK_RAW) {
+                a->lport = swap16(BPF_CORE_READ((struct inet_sock *) sk, inet_sport));
+                a->rport = swap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+        }
+        return 0;
+}
+
+/* struct sockaddr_in, _in6 and _ll begin alike on both interfaces. */
+struct any_addr {
+        __u16 family;
+        __u16 port; /* packet: protocol */
+        __u32 v4;   /* IPv6: flow; packet: interface */
+        __u8 v6[16];
+        __u32 scope;
+};
+
+static __always_inline int read_addr(struct any_addr *to, const void *from, __s64 len, bool user) {
+        __u64 n = len < (__s64) sizeof(*to) ? (__u64) len : sizeof(*to);
+
+        __builtin_memset(to, 0, sizeof(*to));
+        if (!from || len < 2)
+                return -1;
+        asm volatile("" : "+r"(n));
+        if (n > sizeof(*to))
+                return -1;
+        return user ? bpf_probe_read_user(to, n, from) : bpf_probe_read_kernel(to, n, from);
+}
+
+/* Puts `from` into the socket's address as remote or local. */
+static __always_inline void use_addr(struct bh_addr *a, const struct any_addr *from, bool local) {
+        __u8 *ip = local ? a->laddr : a->raddr;
+        __u16 port = swap16(from->port);
+
+        if (from->family == AF_PACKET) {
+                a->ifindex = from->v4;
+                if (port)
+                        a->proto = port;
+                return;
+        }
+        if (from->family == AF_INET6) {
+                __builtin_memcpy(ip, from->v6, 16);
+                if (from->v6[0] == 0xfe && (from->v6[1] & 0xc0) == 0x80 && from->scope)
+                        a->ifindex = from->scope;
+        } else if (from->family == AF_INET) {
+                if (a->family == AF_INET6) { /* as the kernel maps it */
+                        __builtin_memset(ip, 0, 16);
+                        ip[10] = 0xff;
+                        ip[11] = 0xff;
+                        __builtin_memcpy(ip + 12, &from->v4, 4);
+                } else {
+                        __builtin_memcpy(ip, &from->v4, 4);
+                }
+        } else {
+                return;
+        }
+        if (a->type == SOCK_RAW)
+                return;
+        if (local)
+                a->lport = port;
+        else
+                a->rport = port;
+}
+
+static __always_inline __u64 addr_key(const struct bh_addr *a) {
+        const __u64 *l = (const __u64 *) a->laddr, *r = (const __u64 *) a->raddr;
+        __u64 h = bh_hash((__u64) a->family << 32 | (__u64) a->type << 16 | a->proto, a->ifindex);
+
+        h = bh_hash(h, l[0] ^ l[1] << 1);
+        h = bh_hash(h, l[1]);
+        h = bh_hash(h, r[0]);
+        return bh_hash(h, r[1]);
+}
+
+static __always_inline __u64 peer_key(const struct bh_addr *a) {
+        const __u64 *r = (const __u64 *) a->raddr;
+        __u64 h = bh_hash((__u64) a->family << 32 | (__u64) a->type << 16 | a->proto, (__u64) a->ifindex << 16 | a->rport);
+
+        h = bh_hash(h, r[0]);
+        return bh_hash(h, r[1]);
+}
+
+/* ---- unix sockets ---- */
+
+static __always_inline void un_of_sock(struct act *n, struct sock *sk) {
+        struct unix_address *addr = BPF_CORE_READ((struct unix_sock *) sk, addr);
+
+        if (!addr)
+                return;
+        n->un = (const char *) addr + bpf_core_field_offset(struct unix_address, name) + 2;
+        n->un_len = (__u16) (BPF_CORE_READ(addr, len) - 2);
+        n->un_user = 0;
+}
+
+static __always_inline void un_of_user(struct act *n, const void *addr, __s64 len, bool user) {
+        if (len <= 2 || len > 110)
+                return;
+        n->un = (const char *) addr + 2;
+        n->un_len = (__u16) (len - 2);
+        n->un_user = user;
+}
+
+static __noinline __u64 un_key(struct act *n) {
+        __u64 h = 0;
+
+        for (__u32 i = 0; i < 14; i++) {
+                __u64 word = 0, left = n->un_len - i * 8;
+
+                if (!n->un || i * 8 >= n->un_len)
+                        break;
+                if (left > 8)
+                        left = 8;
+                asm volatile("" : "+r"(left));
+                if (left > 8)
+                        break;
+                if (n->un_user)
+                        bpf_probe_read_user(&word, left, n->un + i * 8);
+                else
+                        bpf_probe_read_kernel(&word, left, n->un + i * 8);
+                h = bh_hash(h, word);
+                if (i == 0 && (word & 0xff) == 0)
+                        h ^= 1;
+        }
+        return h;
+}
+
+/* Abstract names begin with a NUL and may hold more: '@', as /proc/net/unix has them. */
+static __noinline int put_un(struct bh_buf *b, struct act *n) {
+        __u8 name[112] = {};
+        __u64 len = n->un_len;
+        __u32 off = b->rec.size;
+
+        if (off > BH_CHUNK_TOP || !n->un || !len || len > 108)
+                return 0;
+        asm volatile("" : "+r"(len));
+        if (len > 108)
+                return 0;
+        if (n->un_user ? bpf_probe_read_user(name, len, n->un) : bpf_probe_read_kernel(name, len, n->un)) {
+                b->rec.flags |= BH_RF_FAULT;
+                return 0;
+        }
+        if (name[0]) {
+                /* a path ends at its NUL, if it has one */
+                long k = bpf_probe_read_kernel_str(b->raw + off + sizeof(struct bh_chunk), 110, name);
+
+                if (k <= 1)
+                        return 0;
+                len = (__u64) k - 1;
+        } else {
+                for (__u32 i = 0; i < 108; i++)
+                        name[i] |= (__u8) ((((__u32) name[i] - 1) >> 31) * '@');
+                bpf_probe_read_kernel(b->raw + off + sizeof(struct bh_chunk), len, name);
+        }
+        struct bh_chunk *c = (struct bh_chunk *) (b->raw + off);
+        c->tag = BH_TAG_PATH;
+        c->len = (__u16) len;
+        b->rec.size = off + sizeof(*c) + (__u32) len;
+        return 0;
+}
+
+static __always_inline __u32 peer_pid(struct sock *sk) {
+        struct pid *pid = BPF_CORE_READ(sk, sk_peer_pid);
+        int nr = 0;
+
+        if (pid)
+                bpf_probe_read_kernel(&nr, sizeof(nr), (char *) pid + bpf_core_field_offset(struct pid, numbers));
+        return (__u32) nr;
+}
+
+/* ---- who and how ---- */
+
+static __always_inline bool kernel_thread(void) {
+        return BPF_CORE_READ(bh_current(), flags) & PF_KTHREAD;
+}
+
+/* Registers with which the current thread entered the kernel. */
+static __always_inline const struct pt_regs *entry_regs(void) {
+        if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+                return (const struct pt_regs *) bpf_task_pt_regs(bpf_get_current_task_btf());
+        /* 5.15 and older: at the top of a stack of four pages */
+        return (const struct pt_regs *) ((char *) BPF_CORE_READ(bh_current(), stack) + 16384 - bpf_core_type_size(struct pt_regs));
+}
+
+static __always_inline __u32 compat_flag(void) {
+        return BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT ? BH_RF_COMPAT : 0;
+}
+
+#define NR_IO_URING_ENTER 426 /* both interfaces */
+
+static __always_inline bool through_uring(void) {
+        if (BPF_CORE_READ(bh_current(), flags) & PF_IO_WORKER)
+                return true;
+        return (__u32) BPF_CORE_READ(entry_regs(), orig_ax) == NR_IO_URING_ENTER;
+}
+
+/* Descriptor of a file that the current call works on: most calls have it as first argument. io_uring's is looked for among the low ones. */
+static __noinline __s64 fd_of(struct file *file) {
+        const struct pt_regs *regs = entry_regs();
+        __s64 fd;
+
+        if (BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT) {
+                fd = (__s32) BPF_CORE_READ(regs, bx);
+                if (BPF_CORE_READ(regs, orig_ax) == 102) {
+                        __s32 first = -1;
+
+                        bpf_probe_read_user(&first, sizeof(first), (void *) (__u64) (__u32) BPF_CORE_READ(regs, cx));
+                        fd = first;
+                }
+        } else {
+                fd = (__s32) BPF_CORE_READ(regs, di);
+        }
+        if (bh_file_of_fd(fd) == file)
+                return fd;
+
+        struct fdtable *fdt = BPF_CORE_READ(bh_current(), files, fdt);
+        struct file **fds = BPF_CORE_READ(fdt, fd);
+        __u32 max = BPF_CORE_READ(fdt, max_fds);
+
+        __s32 found = -1, result = -1;
+        for (__s32 i = 0; i < 64; i++) {
+                struct file *f = NULL;
+
+                if ((__u32) i >= max)
+                        break;
+                bpf_probe_read_kernel(&f, sizeof(f), fds + i);
+                if (f == file) {
+                        found = i;
+                        break;
+                }
+        }
+        /* any number to the verifier: it would follow each of the 64 on its own from here */
+        bpf_probe_read_kernel(&result, sizeof(result), &found);
+        return result;
+}
+
+static __noinline int finish(struct bh_buf *b, struct act *n) {
+        b->rec.ret = n->ret;
+        b->rec.flags |= n->flags;
+        b->rec.a[0] = (__u64) (n->file ? fd_of(n->file) : n->a[0]);
+        b->rec.a[1] = (__u32) n->a[1];
+        b->rec.a[2] = (__u64) (__s64) n->a[2];
+        bh_put_struct(b, BH_TAG_ADDR, &n->addr, sizeof(n->addr));
+        put_un(b, n);
+        return bh_end(b);
+}
+
+/* Sends what is gathered. `bytes`: see bh_begin(). In line: the frames of a chain of calls share 512 bytes of stack. */
+static __always_inline int emit(struct act *n, __u64 bytes) {
+        struct bh_buf *b = bh_begin(n->type, n->key, bytes);
+
+        return b ? finish(b, n) : 0;
+}
+
+/* ---- TCP connections from beginning to end ---- */
+
+static __noinline int track(struct sock *sk, struct act *n, __u32 outgoing) {
+        struct task_struct *task = bh_current();
+        __u64 key = (__u64) sk;
+        struct conn c = {};
+
+        if (!is_inet(n->addr.family) || n->addr.proto != IPPROTO_TCP || BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+                return 0;
+        bh_actor_id(&c.who, task);
+        bh_actor_rest(&c.who, task);
+        c.addr = n->addr;
+        c.since = bpf_ktime_get_boot_ns();
+        c.outgoing = outgoing;
+        if (bpf_map_update_elem(&conns, &key, &c, BPF_ANY))
+                return bh_count_lost(c.who.cgroup, BH_EV_NET_CLOSE, BH_LOST_STATE_FULL);
+        if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+                bpf_map_delete_elem(&conns, &key);
+        return 0;
+}
+
+static __noinline int act_net_close(struct sock *sk, int old) {
+        __u64 key = (__u64) sk;
+
+        struct conn *c = bpf_map_lookup_elem(&conns, &key);
+        if (!c)
+                return 0;
+        if (old == TCP_SYN_SENT) { /* never was one: the connect event says so */
+                bpf_map_delete_elem(&conns, &key);
+                return 0;
+        }
+
+        struct bh_buf *b = bh_begin_as(&c->who, BH_EV_NET_CLOSE, 0, 0);
+        if (b) {
+                struct tcp_sock *tp = (struct tcp_sock *) key;
+                __u64 out = BPF_CORE_READ(tp, bytes_acked), in = BPF_CORE_READ(tp, bytes_received);
+                bool fin_sent = old == TCP_FIN_WAIT1 || old == TCP_FIN_WAIT2 || old == TCP_CLOSING || old == TCP_LAST_ACK || old == TCP_TIME_WAIT;
+
+                /* tcp_snd_una_update() and tcp_rcv_nxt_update() count sequence numbers: SYN (of the side that connected) and FIN among them */
+                if (c->outgoing && out)
+                        out--;
+                if (fin_sent && out && BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq))
+                        out--;
+                if (in && BPF_CORE_READ((struct sock *) key, __sk_common.skc_flags) & 1u << SOCK_DONE)
+                        in--;
+                b->rec.a[0] = out;
+                b->rec.a[1] = in;
+                b->rec.a[2] = bpf_ktime_get_boot_ns() - c->since;
+                b->rec.a[3] = c->outgoing;
+                bh_put_struct(b, BH_TAG_ADDR, &c->addr, sizeof(c->addr));
+                bh_end(b);
+        }
+        bpf_map_delete_elem(&conns, &key);
+        return 0;
+}
+
+/* ---- the acts, for both backends ---- */
+
+static __noinline int act_socket(struct act *n, __u32 family, __u32 type, __u32 protocol) {
+        struct sock *sk = n->ret >= 0 ? sock_of_file(bh_file_of_fd(n->ret)) : NULL;
+
+        if (sk) {
+                sock_addr(&n->addr, sk);
+        } else {
+                n->addr.family = (__u16) family;
+                n->addr.type = type & SOCK_TYPE_MASK;
+                n->addr.proto = family == AF_PACKET ? swap16((__u16) protocol) : (__u16) protocol;
+        }
+        n->type = BH_EV_SOCKET;
+        n->a[0] = (__s32) n->ret;
+        n->key = bh_hash(peer_key(&n->addr), n->ret < 0 ? (__u64) n->ret : 0);
+        return emit(n, 0);
+}
+
+/* `to`: the address given, in kernel memory unless `user`. */
+static __noinline int act_connect(struct act *n, struct sock *sk, const void *to, __s64 len, __u32 user) {
+        struct any_addr given;
+        __s64 ret = n->ret;
+        bool known = read_addr(&given, to, len, user) == 0;
+
+        if (known && given.family == AF_UNSPEC)
+                return 0;
+        sock_addr(&n->addr, sk);
+        n->type = BH_EV_CONNECT;
+        if (n->addr.family == AF_UNIX) {
+                if (ret >= 0) {
+                        un_of_sock(n, BPF_CORE_READ((struct unix_sock *) sk, peer));
+                        n->a[1] = (__s32) peer_pid(sk);
+                } else {
+                        un_of_user(n, to, len, user);
+                        n->flags |= user ? BH_RF_PATH_USER : 0;
+                }
+                n->key = un_key(n);
+        } else if (ret < 0 && ret != -EINPROGRESS && ret != -EALREADY && ret > -ERESTARTSYS) {
+                /* the socket has forgotten, or never took, whom it was to connect to */
+                if (known)
+                        use_addr(&n->addr, &given, false);
+                else
+                        n->flags |= BH_RF_FAULT;
+                n->flags |= user ? BH_RF_PATH_USER : 0;
+        } else {
+                if (known && !is_inet(n->addr.family))
+                        use_addr(&n->addr, &given, false);
+                track(sk, n, 1);
+        }
+        n->key = bh_hash(bh_hash(n->key, peer_key(&n->addr)), (__u64) ret);
+        return emit(n, 0);
+}
+
+static __noinline int act_bind(struct act *n, struct sock *sk, const void *to, __s64 len, __u32 user) {
+        sock_addr(&n->addr, sk);
+        n->type = BH_EV_BIND;
+        if (n->ret < 0) {
+                struct any_addr given;
+
+                n->flags |= user ? BH_RF_PATH_USER : 0;
+                if (n->addr.family == AF_UNIX)
+                        un_of_user(n, to, len, user);
+                else if (read_addr(&given, to, len, user) == 0)
+                        use_addr(&n->addr, &given, true);
+                else
+                        n->flags |= BH_RF_FAULT;
+        } else if (n->addr.family == AF_UNIX) {
+                un_of_sock(n, sk);
+        }
+        n->key = bh_hash(bh_hash(addr_key(&n->addr), un_key(n)), (__u64) n->ret << 16 | n->addr.lport);
+        return emit(n, 0);
+}
+
+static __noinline int act_listen(struct act *n, struct sock *sk, __u32 backlog) {
+        sock_addr(&n->addr, sk);
+        n->type = BH_EV_LISTEN;
+        n->a[1] = (__s32) backlog;
+        if (n->addr.family == AF_UNIX)
+                un_of_sock(n, sk);
+        n->key = bh_hash(bh_hash(addr_key(&n->addr), un_key(n)), (__u64) n->ret << 16 | n->addr.lport);
+        return emit(n, 0);
+}
+
+/* sk: the new connection, or the listener if there is none. */
+static __noinline int act_accept(struct act *n, struct sock *sk) {
+        sock_addr(&n->addr, sk);
+        n->type = BH_EV_ACCEPT;
+        if (n->addr.family == AF_UNIX) {
+                un_of_sock(n, sk);
+                if (n->ret >= 0)
+                        n->a[1] = (__s32) peer_pid(sk);
+                n->key = bh_hash(un_key(n), (__u32) n->a[1]);
+        }
+        /* another port of the same peer is the same act again */
+        n->key = bh_hash(bh_hash(addr_key(&n->addr), n->key), (__u64) (n->ret < 0 ? n->ret : 0) << 16 | n->addr.lport);
+        if (n->ret >= 0)
+                track(sk, n, 0);
+        return emit(n, 0);
+}
+
+/* ---- datagrams ---- */
+
+static __always_inline bool is_dns(const struct bh_addr *a) {
+        return a->proto == IPPROTO_UDP && is_inet(a->family) && (a->rport == PORT_DNS || a->lport == PORT_DNS);
+}
+
+static __always_inline int act_datagram(struct act *n, __u32 out, __u64 bytes) {
+        n->type = out ? BH_EV_SEND : BH_EV_RECV;
+        n->key = peer_key(&n->addr);
+        return emit(n, bytes);
+}
+
+/* Appends at most BH_PAYLOAD_MAX bytes at `pos` of the payload chunk's content; returns how many, 0 on a fault. */
+static __always_inline __u64 payload_part(struct bh_buf *b, __u64 off, __u64 pos, const void *from, __u64 len, bool user) {
+        __u64 n = len;
+
+        if (n > BH_PAYLOAD_MAX - pos)
+                n = BH_PAYLOAD_MAX - pos;
+        /* the verifier is to see the bounds of what is really used */
+        asm volatile("" : "+r"(n), "+r"(off), "+r"(pos));
+        if (off > BH_CHUNK_TOP || pos > BH_PAYLOAD_MAX || n > BH_PAYLOAD_MAX)
+                return 0;
+        if (user ? bpf_probe_read_user(b->raw + off + sizeof(struct bh_chunk) + pos, n, from) :
+                   bpf_probe_read_kernel(b->raw + off + sizeof(struct bh_chunk) + pos, n, from))
+                return 0;
+        return n;
+}
+
+extern const void page_offset_base __ksym __weak;
+extern const void vmemmap_base __ksym __weak;
+
+/* Where the first page fragment of a packet lies: its page's place in the kernel's direct mapping (x86-64, arch/x86/include/asm/page_64.h). */
+static __always_inline const void *first_frag(struct sk_buff *skb, __u64 *len) {
+        struct skb_shared_info *shared = (struct skb_shared_info *) (BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, end));
+        struct { __u64 page; __u32 len, offset; } frag = {};
+        __u64 direct = 0, pages = 0;
+
+        if (!BPF_CORE_READ(shared, nr_frags) || !&page_offset_base || !&vmemmap_base)
+                return NULL;
+        /* struct bio_vec until 6.9, of the same layout: page, length, offset; a page pointer with its low bit set is no memory of ours */
+        bpf_probe_read_kernel(&frag, sizeof(frag), (char *) shared + bpf_core_field_offset(struct skb_shared_info, frags));
+        bpf_probe_read_kernel(&direct, sizeof(direct), &page_offset_base);
+        bpf_probe_read_kernel(&pages, sizeof(pages), &vmemmap_base);
+        if (frag.page & 1 || !pages)
+                return NULL;
+        *len = frag.len;
+        return (const void *) (direct + (frag.page - pages) / 64 * 4096 + frag.offset);
+}
+
+/* A DNS message and where its bytes are. */
+struct message {
+        struct bh_addr addr;
+        const void *at;      /* first part */
+        struct sk_buff *skb; /* if set, more of it is in its fragments */
+        __u32 len;           /* of the first part */
+        __u32 total;         /* of the message */
+        __u32 flags;
+        __u16 user;          /* 1: `at` is in the caller's memory */
+        __u16 out;
+};
+
+static __noinline int act_dns(struct message *m) {
+        struct bh_buf *b = bh_begin(BH_EV_DNS, 0, m->total);
+
+        if (!b)
+                return 0;
+        b->rec.ret = m->total;
+        b->rec.flags |= m->flags;
+        b->rec.a[3] = m->out;
+        bh_put_struct(b, BH_TAG_ADDR, &m->addr, sizeof(m->addr));
+
+        __u64 off = b->rec.size, len = 0;
+        if (m->len)
+                len = payload_part(b, off, 0, m->at, m->len < m->total ? m->len : m->total, m->user);
+        if (m->skb && len < m->total) {
+                __u64 more = 0;
+                const void *at = first_frag(m->skb, &more);
+
+                if (at)
+                        len += payload_part(b, off, len, at, more < m->total - len ? more : m->total - len, false);
+        }
+        asm volatile("" : "+r"(off));
+        if (off <= BH_CHUNK_TOP && len) {
+                struct bh_chunk *c = (struct bh_chunk *) (b->raw + off);
+
+                c->tag = BH_TAG_PAYLOAD;
+                c->len = (__u16) len;
+                b->rec.size = (__u32) (off + sizeof(*c) + len);
+        }
+        if (!len && m->total)
+                b->rec.flags |= BH_RF_FAULT;
+        else if (len < m->total)
+                b->rec.flags |= BH_RF_PAYLOAD_CUT;
+        return bh_end(b);
+}
+
+#endif
