@@ -54,22 +54,52 @@ int fx_uring_socket(__u64 *ctx) {
         return act_socket(&n, (__u32) BPF_CORE_READ(cmd, domain), (__u32) BPF_CORE_READ(cmd, type), (__u32) BPF_CORE_READ(cmd, protocol));
 }
 
+/*
+ * io_uring connects without waiting, and again until it is settled: the first answer is the act, EINPROGRESS if it has to wait. What is told is
+ * remembered by file and the inode number that no other socket has, so that the next call is not told again.
+ */
+struct pending_key {
+        __u64 file;
+        __u64 ino;
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 8192);
+        __type(key, struct pending_key);
+        __type(value, __u64);
+} pending_connects SEC(".maps");
+
+static __noinline bool told_before(struct file *file, __s64 ret) {
+        struct pending_key key = { .file = (__u64) file, .ino = BPF_CORE_READ(file, f_inode, i_ino) };
+        bool waits = ret == -EINPROGRESS || ret == -EALREADY;
+        __u64 one = 1;
+
+        if (ret == -EAGAIN) /* unix sockets: to be tried again as if never */
+                return true;
+        if (bpf_map_lookup_elem(&pending_connects, &key)) {
+                if (!waits)
+                        bpf_map_delete_elem(&pending_connects, &key);
+                return true;
+        }
+        if (waits)
+                bpf_map_update_elem(&pending_connects, &key, &one, BPF_ANY);
+        return false;
+}
+
 /* connect(2) and io_uring; `address` is the kernel's copy. */
 SEC("fexit/__sys_connect_file")
 int fx_connect_file(__u64 *ctx) {
         struct file *file = (struct file *) ctx[0];
         struct sock *sk = sock_of_file(file);
-        __u64 key = (__u64) sk;
         struct act n;
 
         if (!sk || kernel_thread())
                 return 0;
         begin_act(&n, (__s32) ctx[4]);
         n.file = file;
-        if (through_uring()) {
+        if (!in_call(42, 42, 362)) {
                 n.flags |= BH_RF_IO_URING;
-                /* io_uring calls again until it is settled: the first time is the act */
-                if (n.ret == -EAGAIN || n.ret == -EALREADY || ((n.ret == 0 || n.ret == -EISCONN) && bpf_map_lookup_elem(&conns, &key)))
+                if (told_before(file, n.ret))
                         return 0;
         }
         return act_connect(&n, sk, (const void *) ctx[1], (__s32) ctx[2], 0);
@@ -158,7 +188,7 @@ int fx_uring_accept(__u64 *ctx) {
         struct file *file = (struct file *) ctx[5];
         struct act n;
 
-        if (!through_uring() || (__u64) file >= (__u64) -4095)
+        if (in_call(43, 288, 364) || (__u64) file >= (__u64) -4095)
                 return 0;
         begin_act(&n, 0);
         n.flags |= BH_RF_IO_URING;
@@ -417,58 +447,6 @@ static __noinline int call_accept(struct bh_call *c) {
         return accepted(&n, (__s32) c->args[0]);
 }
 
-/* A datagram that a system call moved, all pointers the caller's. */
-struct moved {
-        __s64 fd;
-        __u64 name, name_len;
-        __u64 buf, buf_len;
-        __u64 bytes;
-        __u32 out, flags;
-};
-
-/* Datagram socket behind a file, or NULL: streams are to be left at once. */
-static __always_inline struct sock *datagram_sock(struct file *file) {
-        struct sock *sk = sock_of_file(file);
-        __u16 type, family;
-
-        if (!sk)
-                return NULL;
-        type = BPF_CORE_READ(sk, sk_type);
-        if (type != SOCK_DGRAM && type != SOCK_RAW && type != SOCK_PACKET)
-                return NULL;
-        family = BPF_CORE_READ(sk, __sk_common.skc_family);
-        return is_inet(family) || family == AF_PACKET ? sk : NULL;
-}
-
-static __noinline int moved_dns(struct moved *d, struct act *n) {
-        struct message m = { .addr = n->addr, .at = (const void *) d->buf, .len = (__u32) d->buf_len, .total = (__u32) d->bytes, .flags = n->flags,
-                             .user = 1, .out = (__u16) d->out };
-
-        return act_dns(&m);
-}
-
-static __noinline int datagram_moved(struct moved *d, struct sock *sk) {
-        struct any_addr peer;
-        struct act n;
-
-        __builtin_memset(&n, 0, sizeof(n));
-        n.ret = (__s64) d->bytes;
-        n.flags = d->flags;
-        n.a[0] = (__s32) d->fd;
-        sock_addr(&n.addr, sk);
-        if (!d->out && n.addr.proto != IPPROTO_UDP)
-                return 0;
-        if (d->name && d->name_len) {
-                n.flags |= BH_RF_PATH_USER;
-                if (read_addr(&peer, (const void *) d->name, (__s64) d->name_len, true))
-                        n.flags |= BH_RF_FAULT;
-                else
-                        use_addr(&n.addr, &peer, false);
-        }
-        act_datagram(&n, d->out, d->bytes);
-        return is_dns(&n.addr) ? moved_dns(d, &n) : 0;
-}
-
 static __noinline int call_sendto(struct bh_call *c) {
         struct sock *sk = c->ret < 0 ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
         struct moved d = { .fd = (__s32) c->args[0], .name = c->args[4], .name_len = (__u32) c->args[5], .buf = c->args[1], .buf_len = (__u64) c->ret,
@@ -483,35 +461,6 @@ static __noinline int call_recvfrom(struct bh_call *c) {
                            .bytes = (__u64) c->ret, .flags = bh_call_flags(c) };
 
         return sk ? datagram_moved(&d, sk) : 0;
-}
-
-/* struct msghdr (user_msghdr, compat_msghdr) at `at`: name and first buffer. */
-static __always_inline void read_msghdr(struct moved *d, __u64 at, __u32 compat) {
-        if (compat) {
-                struct { __u32 name, name_len, iov, iovlen; } h = {};
-                struct { __u32 base, len; } v = {};
-
-                if (bpf_probe_read_user(&h, sizeof(h), (const void *) at))
-                        d->flags |= BH_RF_FAULT;
-                else if (h.iovlen)
-                        bpf_probe_read_user(&v, sizeof(v), (const void *) (__u64) h.iov);
-                d->name = h.name;
-                d->name_len = h.name_len;
-                d->buf = v.base;
-                d->buf_len = v.len;
-        } else {
-                struct { __u64 name; __u32 name_len, pad; __u64 iov, iovlen; } h = {};
-                struct { __u64 base, len; } v = {};
-
-                if (bpf_probe_read_user(&h, sizeof(h), (const void *) at))
-                        d->flags |= BH_RF_FAULT;
-                else if (h.iovlen)
-                        bpf_probe_read_user(&v, sizeof(v), (const void *) h.iov);
-                d->name = h.name;
-                d->name_len = h.name_len;
-                d->buf = v.base;
-                d->buf_len = v.len;
-        }
 }
 
 static __always_inline int call_msg(struct bh_call *c, __u32 out) {
@@ -585,40 +534,40 @@ static __noinline int call_recvmmsg(struct bh_call *c) {
         return call_batch(c, 0);
 }
 
-BH_SYSCALL_FALLBACK(socket) {
+BH_SYSCALL_SOCKET(socket) {
         return call_socket(c);
 }
-BH_SYSCALL_FALLBACK(connect) {
+BH_SYSCALL_SOCKET(connect) {
         return call_connect(c);
 }
-BH_SYSCALL_FALLBACK(bind) {
+BH_SYSCALL_SOCKET(bind) {
         return call_bind(c);
 }
-BH_SYSCALL_FALLBACK(listen) {
+BH_SYSCALL_SOCKET(listen) {
         return call_listen(c);
 }
-BH_SYSCALL_FALLBACK(accept) {
+BH_SYSCALL_SOCKET(accept) {
         return call_accept(c);
 }
-BH_SYSCALL_FALLBACK(accept4) {
+BH_SYSCALL_SOCKET(accept4) {
         return call_accept(c);
 }
-BH_SYSCALL_FALLBACK(sendto) {
+BH_SYSCALL_SOCKET(sendto) {
         return call_sendto(c);
 }
-BH_SYSCALL_FALLBACK(sendmsg) {
+BH_SYSCALL_SOCKET(sendmsg) {
         return call_sendmsg(c);
 }
-BH_SYSCALL_FALLBACK(sendmmsg) {
+BH_SYSCALL_SOCKET(sendmmsg) {
         return call_sendmmsg(c);
 }
-BH_SYSCALL_FALLBACK(recvfrom) {
+BH_SYSCALL_SOCKET(recvfrom) {
         return call_recvfrom(c);
 }
-BH_SYSCALL_FALLBACK(recvmsg) {
+BH_SYSCALL_SOCKET(recvmsg) {
         return call_recvmsg(c);
 }
-BH_SYSCALL_FALLBACK(recvmmsg) {
+BH_SYSCALL_SOCKET(recvmmsg) {
         return call_recvmmsg(c);
 }
 BH_SYSCALL_FALLBACK(recvmmsg_time64) { /* 32-bit interface: the timeout's type is all that differs */
@@ -626,40 +575,6 @@ BH_SYSCALL_FALLBACK(recvmmsg_time64) { /* 32-bit interface: the timeout's type i
 }
 
 /* The 32-bit interface's old door to all of them: the arguments are in the caller's memory (net/compat.c). */
-BH_SYSCALL_FALLBACK(socketcall) {
-        __u32 args[6] = {}, call = (__u32) c->args[0];
-
-        if (bpf_probe_read_user(args, sizeof(args), (const void *) c->args[1])) {
-                /* fewer arguments than six may end at the end of what is mapped */
-                if (bpf_probe_read_user(args, 3 * sizeof(args[0]), (const void *) c->args[1]))
-                        return 0;
-        }
-        for (int i = 0; i < 6; i++)
-                c->args[i] = args[i];
-        switch (call) {
-        case 1: return call_socket(c);
-        case 2: return call_bind(c);
-        case 3: return call_connect(c);
-        case 4: return call_listen(c);
-        case 9: /* send */
-                c->args[4] = 0;
-                c->args[5] = 0;
-                return call_sendto(c);
-        case 11: return call_sendto(c);
-        case 10: /* recv */
-                c->args[4] = 0;
-                return call_recvfrom(c);
-        case 12: return call_recvfrom(c);
-        case 5:
-        case 18: return call_accept(c);
-        case 16: return call_sendmsg(c);
-        case 17: return call_recvmsg(c);
-        case 19: return call_recvmmsg(c);
-        case 20: return call_sendmmsg(c);
-        }
-        return 0;
-}
-
 /* ---- io_uring ---- */
 
 #define IORING_OP_SENDMSG 9

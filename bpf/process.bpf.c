@@ -300,10 +300,10 @@ int tp_cgroup_attach(__u64 *ctx) {
 
 /* ---- the fallback's dispatcher ---- */
 
-/* Index: system call number, + 512 for the 32-bit interface. Handlers are of all objects; the sensor fills it. */
+/* Index: system call number, + 512 for the 32-bit interface; 1024 + call for its socketcall. Handlers are of all objects; the sensor fills it. */
 struct {
         __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-        __uint(max_entries, 1024);
+        __uint(max_entries, 1088);
         __type(key, __u32);
         __type(value, __u32);
         BH_PINNED;
@@ -319,7 +319,7 @@ int dispatch(__u64 *ctx) {
                 nr &= ~0x40000000;
         if (nr < 512) {
                 if (BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT)
-                        nr += 512;
+                        nr = nr == BH_NR32_SOCKETCALL ? 1024 + ((__u32) BPF_CORE_READ(regs, bx) & 63) : nr + 512;
                 bpf_tail_call(ctx, &syscalls, nr);
         }
         return 0;

@@ -311,6 +311,18 @@ static __always_inline __u32 compat_flag(void) {
 
 #define NR_IO_URING_ENTER 426 /* both interfaces */
 
+/* Made by these system calls (native numbers, 32-bit number or socketcall), not by io_uring while the task is in or on its way out of some call. */
+static __always_inline bool in_call(__u32 native, __u32 native2, __u32 compat) {
+        __u32 nr = (__u32) BPF_CORE_READ(entry_regs(), orig_ax);
+
+        if (BPF_CORE_READ(bh_current(), flags) & PF_IO_WORKER)
+                return false;
+        if (BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT)
+                return nr == compat || nr == 102;
+        nr &= ~0x40000000; /* x32 */
+        return nr == native || nr == native2;
+}
+
 static __always_inline bool through_uring(void) {
         if (BPF_CORE_READ(bh_current(), flags) & PF_IO_WORKER)
                 return true;
@@ -625,6 +637,89 @@ static __noinline int act_dns(struct message *m) {
         else if (len < m->total)
                 b->rec.flags |= BH_RF_PAYLOAD_CUT;
         return bh_end(b);
+}
+
+/* ---- datagrams that the fallback finds in the caller's memory ---- */
+
+/* A datagram that a system call moved, all pointers the caller's. */
+struct moved {
+        __s64 fd;
+        __u64 name, name_len;
+        __u64 buf, buf_len;
+        __u64 bytes;
+        __u32 out, flags;
+};
+
+/* Datagram socket behind a file, or NULL: streams are to be left at once. */
+static __always_inline struct sock *datagram_sock(struct file *file) {
+        struct sock *sk = sock_of_file(file);
+        __u16 type, family;
+
+        if (!sk)
+                return NULL;
+        type = BPF_CORE_READ(sk, sk_type);
+        if (type != SOCK_DGRAM && type != SOCK_RAW && type != SOCK_PACKET)
+                return NULL;
+        family = BPF_CORE_READ(sk, __sk_common.skc_family);
+        return is_inet(family) || family == AF_PACKET ? sk : NULL;
+}
+
+static __noinline int moved_dns(struct moved *d, struct act *n) {
+        struct message m = { .addr = n->addr, .at = (const void *) d->buf, .len = (__u32) d->buf_len, .total = (__u32) d->bytes, .flags = n->flags,
+                             .user = 1, .out = (__u16) d->out };
+
+        return act_dns(&m);
+}
+
+static __noinline int datagram_moved(struct moved *d, struct sock *sk) {
+        struct any_addr peer;
+        struct act n;
+
+        __builtin_memset(&n, 0, sizeof(n));
+        n.ret = (__s64) d->bytes;
+        n.flags = d->flags;
+        n.a[0] = (__s32) d->fd;
+        sock_addr(&n.addr, sk);
+        if (!d->out && n.addr.proto != IPPROTO_UDP)
+                return 0;
+        if (d->name && d->name_len) {
+                n.flags |= BH_RF_PATH_USER;
+                if (read_addr(&peer, (const void *) d->name, (__s64) d->name_len, true))
+                        n.flags |= BH_RF_FAULT;
+                else
+                        use_addr(&n.addr, &peer, false);
+        }
+        act_datagram(&n, d->out, d->bytes);
+        return is_dns(&n.addr) ? moved_dns(d, &n) : 0;
+}
+
+/* struct msghdr (user_msghdr, compat_msghdr) at `at`: name and first buffer. */
+static __always_inline void read_msghdr(struct moved *d, __u64 at, __u32 compat) {
+        if (compat) {
+                struct { __u32 name, name_len, iov, iovlen; } h = {};
+                struct { __u32 base, len; } v = {};
+
+                if (bpf_probe_read_user(&h, sizeof(h), (const void *) at))
+                        d->flags |= BH_RF_FAULT;
+                else if (h.iovlen)
+                        bpf_probe_read_user(&v, sizeof(v), (const void *) (__u64) h.iov);
+                d->name = h.name;
+                d->name_len = h.name_len;
+                d->buf = v.base;
+                d->buf_len = v.len;
+        } else {
+                struct { __u64 name; __u32 name_len, pad; __u64 iov, iovlen; } h = {};
+                struct { __u64 base, len; } v = {};
+
+                if (bpf_probe_read_user(&h, sizeof(h), (const void *) at))
+                        d->flags |= BH_RF_FAULT;
+                else if (h.iovlen)
+                        bpf_probe_read_user(&v, sizeof(v), (const void *) h.iov);
+                d->name = h.name;
+                d->name_len = h.name_len;
+                d->buf = v.base;
+                d->buf_len = v.len;
+        }
 }
 
 #endif

@@ -62,6 +62,27 @@ static __always_inline void bh_call_of_exit(struct bh_call *c, const struct pt_r
                 bh_call_native(c, regs, ret);
 }
 
+/* 32-bit socketcall(call, arguments): the dispatcher has gone by `call`; here its arguments take the place of the registers. */
+#define BH_NR32_SOCKETCALL 102
+
+static __always_inline void bh_call_of_socket_exit(struct bh_call *c, const struct pt_regs *regs, __s64 ret) {
+        __u32 args[6] = {}, call;
+
+        bh_call_of_exit(c, regs, ret);
+        if (!c->compat || c->nr != BH_NR32_SOCKETCALL)
+                return;
+        call = (__u32) c->args[0];
+        /* fewer arguments than six may end at the end of what is mapped */
+        if (bpf_probe_read_user(args, sizeof(args), (const void *) c->args[1]))
+                bpf_probe_read_user(args, 3 * sizeof(args[0]), (const void *) c->args[1]);
+        for (int i = 0; i < 6; i++)
+                c->args[i] = args[i];
+        if (call == 9 || call == 10) { /* send and recv are sendto and recvfrom without an address */
+                c->args[4] = 0;
+                c->args[5] = 0;
+        }
+}
+
 /*
  * Registers that the current task entered the kernel with. The entry functions get them as their argument too, but on 5.10 some have a
  * prototype whose pt_regs is only declared, and then the verifier lets nobody read it. Without the helper (5.15): the end of a stack
@@ -112,6 +133,17 @@ static __always_inline __u64 bh_arg(const __u64 *ctx, const __u32 i) {
         int sx_##name(__u64 *ctx) { \
                 struct bh_call c; \
                 bh_call_of_exit(&c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
+                return bh_call_##name(&c); \
+        } \
+        static __always_inline int bh_call_##name(struct bh_call *c)
+
+/* The same for calls that the 32-bit interface also makes through socketcall. */
+#define BH_SYSCALL_SOCKET(name) \
+        static __always_inline int bh_call_##name(struct bh_call *c); \
+        SEC("tp_btf/sys_exit") \
+        int sx_##name(__u64 *ctx) { \
+                struct bh_call c; \
+                bh_call_of_socket_exit(&c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
                 return bh_call_##name(&c); \
         } \
         static __always_inline int bh_call_##name(struct bh_call *c)
