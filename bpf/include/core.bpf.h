@@ -65,6 +65,22 @@ struct {
 } acct SEC(".maps");
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 32768);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, struct bh_acct_key);
+        __type(value, struct bh_told);
+        BH_PINNED;
+} told SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 32768);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, struct bh_acct_key);
+        __type(value, struct bh_spent);
+        BH_PINNED;
+} spent SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
         __uint(max_entries, 16384);
         __uint(map_flags, BPF_F_NO_PREALLOC);
         __type(key, __u64);
@@ -234,11 +250,44 @@ static __always_inline void bh_actor_rest(struct bh_actor *who, struct task_stru
         bpf_get_current_comm(who->comm, sizeof(who->comm));
 }
 
+/* Room in the budget of a cgroup and kind (or ring)? The count may be a little off where CPUs meet: a budget needs no more. */
+static __always_inline int bh_spend(__u64 cgroup, __u32 type, __u64 limit, __u64 now) {
+        struct bh_acct_key key = { .cgroup = cgroup, .type = type };
+        struct bh_spent *s = bpf_map_lookup_elem(&spent, &key);
+
+        if (!s) {
+                struct bh_spent first = { .window = now };
+
+                bpf_map_update_elem(&spent, &key, &first, BPF_NOEXIST);
+                s = bpf_map_lookup_elem(&spent, &key);
+        }
+        if (!s) {
+                /* the map is full: such cgroups share one budget, made by the sensor at start */
+                key.cgroup = 0;
+                s = bpf_map_lookup_elem(&spent, &key);
+                if (!s)
+                        return 0;
+        }
+        if (now - s->window >= 1000000000ull) {
+                s->window = now;
+                s->used = 0;
+        }
+        if (s->used >= limit)
+                return 0;
+        s->used++;
+        return 1;
+}
+
+/* Of the lifecycle kinds only changes of credentials can be made as fast as a processor runs; the others are never refused. */
+static __always_inline int bh_has_budget(__u32 type, __u32 ring) {
+        return ring != BH_RING_LIFE || type == BH_EV_CREDS;
+}
+
 /*
  * Decides about an act of `who`: filtered (not an event), folded, over budget, or to be recorded. Returns 0 when there is nothing more to
  * do; else 1 and *count acts for the record to stand for (repeats folded before included), *fold its final key.
  */
-static __always_inline int bh_admit(const struct bh_actor *who, __u32 type, __u64 *key, __u64 bytes, __u64 now, __u32 *count, __u64 *sum) {
+static __always_inline int bh_admit(const struct bh_actor *who, __u32 type, __u32 cpu, __u64 *key, __u64 bytes, __u64 now, __u32 *count, __u64 *sum) {
         __u32 zero = 0, ring = bh_ring_of(type);
         struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
 
@@ -256,9 +305,13 @@ static __always_inline int bh_admit(const struct bh_actor *who, __u32 type, __u6
         if (cfg->off[(type >> 6) & 1] >> (type & 63) & 1)
                 return 0;
 
-        struct bh_cgroup *cg = bpf_map_lookup_elem(&cgroups, &who->cgroup);
-        if (ring == BH_RING_BULK && !cfg->host_bulk && !who->origin && !(cg && cg->container))
-                return 0;
+        if (ring == BH_RING_BULK && !cfg->host_bulk && !who->origin) {
+                struct bh_cgroup *cg = bpf_map_lookup_elem(&cgroups, &who->cgroup);
+
+                /* a cgroup that is not in the map (it is full, or somebody took the entry away) is not passed over */
+                if (cg && !cg->container)
+                        return 0;
+        }
 
         struct bh_acct *a = bh_acct_of(who->cgroup, type);
         if (a)
@@ -266,63 +319,44 @@ static __always_inline int bh_admit(const struct bh_actor *who, __u32 type, __u6
 
         *count = 1;
         *sum = bytes;
-        /* a constant 0 would make clang turn the atomic add below into an atomic or, which kernels before 5.12 do not know */
-        asm volatile("" : "+r"(bytes));
         if (*key && cfg->fold_window) {
-                *key = bh_hash(bh_hash(*key, type), bh_hash(who->start, who->tgid)) | 1;
+                *key = bh_hash(bh_hash(*key, type), bh_hash(who->start, who->tgid | (__u64) cpu << 32)) | 1;
 
                 struct bh_fold *f = bpf_map_lookup_elem(&folds, key);
-                if (f) {
-                        if (now - f->first < cfg->fold_window) {
-                                __sync_fetch_and_add(&f->count, 1);
-                                __sync_fetch_and_add(&f->bytes, bytes);
-                                f->last = now;
-                                if (a)
-                                        a->folded++;
-                                return 0;
-                        }
+                if (!f) {
+                        struct bh_fold first = { .first = now, .last = now, .cgroup = who->cgroup, .start = who->start, .tgid = who->tgid, .type = (__u16) type };
+
+                        /* a full map means no folding for this act, not a loss */
+                        bpf_map_update_elem(&folds, key, &first, BPF_NOEXIST);
+                } else if (now - f->last >= cfg->fold_window + cfg->fold_window / 2) {
+                        *key = 0; /* closed: the sensor is about to sweep it */
+                } else if (now - f->first < cfg->fold_window) {
+                        f->count++;
+                        f->bytes += bytes;
+                        f->last = now;
+                        if (a)
+                                a->folded++;
+                        return 0;
+                } else {
                         *count += f->count;
                         *sum += f->bytes;
                         f->count = 0;
                         f->bytes = 0;
                         f->first = now;
                         f->last = now;
-                } else {
-                        struct bh_fold first = { .first = now, .last = now, .cgroup = who->cgroup, .start = who->start, .tgid = who->tgid, .type = (__u16) type };
-
-                        /* a full map means no folding for this act, not a loss */
-                        bpf_map_update_elem(&folds, key, &first, BPF_NOEXIST);
                 }
         } else {
                 *key = 0;
         }
 
-        if (ring != BH_RING_LIFE && cg && cfg->budget[ring & 3]) {
-                if (now - cg->window >= 1000000000ull) {
-                        cg->window = now;
-                        cg->used[BH_RING_KEY] = 0;
-                        cg->used[BH_RING_BULK] = 0;
+        __u64 budget = cfg->budget[ring & 3];
+        if (budget && bh_has_budget(type, ring) && !bh_spend(who->cgroup, type, BH_RESERVE(budget), now) && !bh_spend(who->cgroup, BH_SPENT_RING + ring, budget, now)) {
+                if (a) {
+                        a->folded++;
+                        a->over += *count;
+                        a->over_bytes += *sum;
                 }
-                if (cg->used[ring & 3] >= cfg->budget[ring & 3]) {
-                        __u64 over = bh_hash(who->cgroup, type | 0x10000) | 1;
-                        struct bh_fold *f = bpf_map_lookup_elem(&folds, &over);
-
-                        if (!f) {
-                                struct bh_fold first = { .first = now, .cgroup = who->cgroup, .type = (__u16) type, .over_budget = 1 };
-
-                                bpf_map_update_elem(&folds, &over, &first, BPF_NOEXIST);
-                                f = bpf_map_lookup_elem(&folds, &over);
-                        }
-                        if (f) {
-                                __sync_fetch_and_add(&f->count, *count);
-                                __sync_fetch_and_add(&f->bytes, *sum);
-                                f->last = now;
-                        }
-                        if (a)
-                                a->folded++;
-                        return 0;
-                }
-                cg->used[ring & 3]++;
+                return 0;
         }
         return 1;
 }
@@ -331,7 +365,7 @@ static __noinline struct bh_buf *bh_build(struct bh_actor *who, __u32 type, __u6
         __u64 now = bpf_ktime_get_boot_ns(), sum;
         __u32 count, zero = 0, cpu = bpf_get_smp_processor_id(), i;
 
-        if (!bh_admit(who, type, &key, bytes, now, &count, &sum))
+        if (!bh_admit(who, type, cpu, &key, bytes, now, &count, &sum))
                 return NULL;
 
         struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);

@@ -139,18 +139,35 @@ struct bh_acct_key {
 struct bh_acct {
         __u64 generated;
         __u64 delivered;
-        __u64 folded;
+        __u64 folded;     /* repeats, and acts over budget */
+        __u64 over;       /* of what is folded: acts that no record stands for because the cgroup was over budget */
+        __u64 over_bytes; /* their bytes, for kinds that carry bytes */
         __u64 lost[BH_LOST_MAX];
 };
+#define BH_ACCT_ENDED (~0ull) /* as cgroup: sum over cgroups that are gone; the sensor's */
+
+/* told map: what of an acct entry is in the recorder as events already. The sensor's, pinned so that the next sensor does not repeat it. */
+struct bh_told {
+        __u64 over, over_bytes;
+        __u64 lost[BH_LOST_MAX];
+};
+
+/* spent map: key like acct, type a kind or BH_SPENT_RING + ring. */
+struct bh_spent {
+        __u64 window; /* start of the budget's second, CLOCK_BOOTTIME ns */
+        __u64 used;   /* records in it */
+};
+#define BH_SPENT_RING 0x100
 
 /* cgroups map: key cgroup id. Written by the cgroup hooks and by the sensor; read by every hook. */
 struct bh_cgroup {
         __u64 container; /* id of the container's own cgroup (this one or an ancestor); 0: not in a container */
-        __u64 window;    /* start of the budget window, CLOCK_BOOTTIME ns */
-        __u64 used[BH_RING_MAX]; /* records in this window */
 };
 
-/* folds map: key fold_key. The sensor sweeps it and reports what is left in `count`. */
+/*
+ * folds map: key fold_key, which has the CPU in it, so that an entry is changed by one CPU at a time and counts are exact. An entry that was quiet
+ * for one and a half windows is closed: the kernel leaves it alone, and after two windows the sensor reports what is left in `count` and deletes it.
+ */
 struct bh_fold {
         __u64 first;  /* when the window began */
         __u64 last;
@@ -160,8 +177,8 @@ struct bh_fold {
         __u32 count;  /* repeats not reported yet */
         __u32 tgid;
         __u16 type;
-        __u16 over_budget;
-        __u32 pad;
+        __u16 pad;
+        __u32 pad2;
 };
 
 /* procs map: key tgid. An entry whose start is not the process's own is of an earlier process with that id. */
@@ -177,11 +194,14 @@ struct bh_config {
         __u32 host_bulk;   /* 1: BULK kinds of processes outside containers are events too */
         __u32 pad;
         __u64 fold_window; /* ns; 0: no folding */
-        __u64 budget[BH_RING_MAX]; /* records per second and cgroup; 0: no limit */
+        __u64 budget[BH_RING_MAX]; /* records per second and cgroup that kinds of a ring share once they have used their reserve; 0: no limit */
         __u64 off[2];      /* bit set of kinds (event type number) that nobody needs */
         __u64 build_id;    /* of the programs that are attached: an adopting sensor compares */
         __u64 heartbeat;   /* CLOCK_BOOTTIME ns, written by the sensor */
 };
+
+/* Of each kind so much of the budget is a reserve of its own, so that a flood of one kind does not hide another. */
+#define BH_RESERVE(budget) ((budget) / 16 + 1)
 
 #define BH_ARGV_MAX 32768 /* bytes of arguments kept */
 #define BH_ENVP_MAX 12288 /* bytes of environment kept */

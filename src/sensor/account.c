@@ -11,16 +11,18 @@
 typedef struct {
         struct bh_acct_key key;
         struct bh_acct seen;
-        gint64 gone_at; /* 0: the cgroup lives */
+        struct bh_told told;
+        gboolean new_told; /* differs from the map's */
+        gint64 gone_at;    /* 0: the cgroup lives */
 } Entry;
 
 struct BhAccount {
         BhHooks *hooks;
-        int acct_fd, folds_fd, cpus;
+        int acct_fd, folds_fd, told_fd, spent_fd, cpus;
         struct bh_acct *percpu;
         GHashTable *entries;    /* Entry, by key */
         GHashTable *remembered; /* fold key → last record with it (GBytes) */
-        struct bh_acct ended[BH_EV_KERNEL_MAX];
+        GArray *swept;          /* fold keys that were told and wait for the commit */
         GMutex lock;            /* for totals and entries against readers */
         BhAccountTotals totals;
         guint64 received[BH_EV_KERNEL_MAX];
@@ -42,18 +44,26 @@ BhAccount *bh_account_new(BhHooks *hooks) {
         a->hooks = hooks;
         a->acct_fd = bh_hooks_map(hooks, "acct");
         a->folds_fd = bh_hooks_map(hooks, "folds");
+        a->told_fd = bh_hooks_map(hooks, "told");
+        a->spent_fd = bh_hooks_map(hooks, "spent");
+        a->swept = g_array_new(FALSE, FALSE, sizeof(guint64));
         a->cpus = libbpf_num_possible_cpus();
         a->percpu = g_new0(struct bh_acct, (gsize) a->cpus);
         a->entries = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
         a->remembered = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify) g_bytes_unref);
         g_mutex_init(&a->lock);
 
-        /* entries of cgroup 0 take what other cgroups' do not fit for: they must be there before the map is full */
-        for (guint32 type = 1; type < BH_EV_KERNEL_MAX; type++) {
-                struct bh_acct_key key = { .type = type };
+        /* entries of cgroup 0 take what other cgroups' do not fit for, ended ones what is over: they must be there before the maps are full */
+        for (guint32 type = 1; type < BH_SPENT_RING + BH_RING_MAX; type++) {
+                struct bh_acct_key key = { .type = type }, ended = { .cgroup = BH_ACCT_ENDED, .type = type };
+                struct bh_spent none = { 0 };
 
-                if (bh_hooks_state(hooks, type))
+                if (type < BH_EV_KERNEL_MAX && bh_hooks_state(hooks, type)) {
                         bpf_map_update_elem(a->acct_fd, &key, a->percpu, BPF_NOEXIST);
+                        bpf_map_update_elem(a->acct_fd, &ended, a->percpu, BPF_NOEXIST);
+                }
+                if (type >= BH_SPENT_RING || (type < BH_EV_KERNEL_MAX && bh_hooks_state(hooks, type)))
+                        bpf_map_update_elem(a->spent_fd, &key, &none, BPF_NOEXIST);
         }
         return a;
 }
@@ -63,6 +73,7 @@ void bh_account_free(BhAccount *a) {
                 return;
         g_hash_table_unref(a->entries);
         g_hash_table_unref(a->remembered);
+        g_array_unref(a->swept);
         g_mutex_clear(&a->lock);
         g_free(a->percpu);
         g_free(a);
@@ -72,6 +83,8 @@ static void add(struct bh_acct *to, const struct bh_acct *x) {
         to->generated += x->generated;
         to->delivered += x->delivered;
         to->folded += x->folded;
+        to->over += x->over;
+        to->over_bytes += x->over_bytes;
         for (guint i = 0; i < BH_LOST_MAX; i++)
                 to->lost[i] += x->lost[i];
 }
@@ -88,54 +101,109 @@ void bh_account_received(BhAccount *a, const struct bh_rec *rec, guint32 len) {
         g_hash_table_replace(a->remembered, key, g_bytes_new(rec, len));
 }
 
-void bh_account_update(BhAccount *a, void (*lost)(guint64, guint32, guint32, guint64, gpointer), gpointer data) {
+static Entry *entry(BhAccount *a, const struct bh_acct_key *key) {
+        Entry *e = g_hash_table_lookup(a->entries, key);
+
+        if (e)
+                return e;
+        e = g_new0(Entry, 1);
+        e->key = *key;
+        bpf_map_lookup_elem(a->told_fd, key, &e->told);
+        g_mutex_lock(&a->lock);
+        g_hash_table_insert(a->entries, &e->key, e);
+        g_mutex_unlock(&a->lock);
+        return e;
+}
+
+static guint tell(Entry *e, void (*news)(const BhAccountNews *, gpointer), gpointer data) {
+        BhAccountNews n = { .cgroup = e->key.cgroup, .type = e->key.type };
+        guint told = 0;
+
+        for (n.reason = 0; n.reason < BH_LOST_MAX; n.reason++)
+                if (e->seen.lost[n.reason] > e->told.lost[n.reason]) {
+                        n.more = e->seen.lost[n.reason] - e->told.lost[n.reason];
+                        news(&n, data);
+                        e->told.lost[n.reason] = e->seen.lost[n.reason];
+                        told++;
+                }
+        if (e->seen.over > e->told.over) {
+                n.reason = BH_LOST_MAX;
+                n.more = e->seen.over - e->told.over;
+                n.bytes = e->seen.over_bytes - e->told.over_bytes;
+                news(&n, data);
+                e->told.over = e->seen.over;
+                e->told.over_bytes = e->seen.over_bytes;
+                told++;
+        }
+        e->new_told |= told != 0;
+        return told;
+}
+
+/* Moves the counts of an entry whose cgroup is gone to the sum of those. */
+static void bury(BhAccount *a, const struct bh_acct_key *key) {
+        struct bh_acct_key ended = { .cgroup = BH_ACCT_ENDED, .type = key->type };
+        Entry *e = g_hash_table_lookup(a->entries, key);
+
+        if (bpf_map_lookup_elem(a->acct_fd, &ended, a->percpu))
+                return; /* kept where it is rather than forgotten */
+        add(&a->percpu[0], &e->seen);
+        if (bpf_map_update_elem(a->acct_fd, &ended, a->percpu, BPF_EXIST))
+                return;
+        bpf_map_delete_elem(a->acct_fd, key);
+        bpf_map_delete_elem(a->told_fd, key);
+        bpf_map_delete_elem(a->spent_fd, key);
+        for (guint32 ring = 0; ring < BH_RING_MAX; ring++) {
+                struct bh_acct_key share = { .cgroup = key->cgroup, .type = BH_SPENT_RING + ring };
+
+                bpf_map_delete_elem(a->spent_fd, &share);
+        }
+        g_mutex_lock(&a->lock);
+        g_hash_table_remove(a->entries, key);
+        g_mutex_unlock(&a->lock);
+}
+
+guint bh_account_update(BhAccount *a, void (*news)(const BhAccountNews *, gpointer), gpointer data) {
         struct bh_acct_key key, *prev = NULL, next;
-        BhAccountTotals now = { 0 };
-        g_autoptr(GArray) dead = g_array_new(FALSE, FALSE, sizeof(struct bh_acct_key));
+        g_autofree BhAccountTotals *now = g_new0(BhAccountTotals, 1);
+        g_autoptr(GArray) dead = g_array_new(FALSE, FALSE, sizeof(struct bh_acct_key)), keys = g_array_new(FALSE, FALSE, sizeof(struct bh_acct_key));
         gint64 time_us = g_get_monotonic_time();
+        guint told = 0;
 
-        memcpy(now.sum, a->ended, sizeof(now.sum));
-        memcpy(now.received, a->received, sizeof(now.received));
-        now.recursion = bh_hooks_recursion_misses(a->hooks);
+        memcpy(now->received, a->received, sizeof(now->received));
+        now->recursion = bh_hooks_recursion_misses(a->hooks);
         while (bpf_map_get_next_key(a->acct_fd, prev, &next) == 0) {
-                struct bh_acct sum = { 0 };
-
                 key = next;
                 prev = &key;
-                if (bpf_map_lookup_elem(a->acct_fd, &key, a->percpu) || key.type >= BH_EV_KERNEL_MAX)
+                if (key.type < BH_EV_KERNEL_MAX)
+                        g_array_append_val(keys, key);
+        }
+        for (guint i = 0; i < keys->len; i++) {
+                struct bh_acct sum = { 0 };
+
+                key = g_array_index(keys, struct bh_acct_key, i);
+                if (bpf_map_lookup_elem(a->acct_fd, &key, a->percpu))
                         continue;
                 for (int c = 0; c < a->cpus; c++)
                         add(&sum, &a->percpu[c]);
-                add(&now.sum[key.type], &sum);
-                now.entries++;
+                add(&now->sum[key.type], &sum);
+                now->entries++;
+                if (key.cgroup == BH_ACCT_ENDED)
+                        continue;
 
-                Entry *e = g_hash_table_lookup(a->entries, &key);
-                if (!e) {
-                        e = g_new0(Entry, 1);
-                        e->key = key;
-                        g_mutex_lock(&a->lock);
-                        g_hash_table_insert(a->entries, &e->key, e);
-                        g_mutex_unlock(&a->lock);
-                }
-                for (guint32 r = 0; r < BH_LOST_MAX; r++)
-                        if (sum.lost[r] > e->seen.lost[r])
-                                lost(key.cgroup, key.type, r, sum.lost[r] - e->seen.lost[r], data);
+                Entry *e = entry(a, &key);
+                g_mutex_lock(&a->lock);
                 e->seen = sum;
+                g_mutex_unlock(&a->lock);
+                told += tell(e, news, data);
                 if (e->gone_at && time_us - e->gone_at > 10 * G_USEC_PER_SEC)
                         g_array_append_val(dead, key);
         }
-
+        for (guint i = 0; i < dead->len; i++)
+                bury(a, &g_array_index(dead, struct bh_acct_key, i));
         g_mutex_lock(&a->lock);
-        for (guint i = 0; i < dead->len; i++) {
-                const struct bh_acct_key *k = &g_array_index(dead, struct bh_acct_key, i);
-                Entry *e = g_hash_table_lookup(a->entries, k);
-
-                add(&a->ended[k->type], &e->seen);
-                bpf_map_delete_elem(a->acct_fd, k);
-                g_hash_table_remove(a->entries, k);
-        }
-        a->totals = now;
+        a->totals = *now;
         g_mutex_unlock(&a->lock);
+        return told;
 }
 
 void bh_account_cgroup_gone(BhAccount *a, guint64 cgroup) {
@@ -143,21 +211,11 @@ void bh_account_cgroup_gone(BhAccount *a, guint64 cgroup) {
                 struct bh_acct_key key = { .cgroup = cgroup, .type = type };
                 Entry *e = g_hash_table_lookup(a->entries, &key);
 
-                if (e) {
+                /* one that no update has seen yet: it is looked at then, marked already */
+                if (!e && bh_hooks_state(a->hooks, type) && bpf_map_lookup_elem(a->acct_fd, &key, a->percpu) == 0)
+                        e = entry(a, &key);
+                if (e)
                         e->gone_at = g_get_monotonic_time();
-                } else if (bh_hooks_state(a->hooks, type)) {
-                        /* not seen by an update yet: look at it then, marked already */
-                        struct bh_acct *probe = a->percpu;
-
-                        if (bpf_map_lookup_elem(a->acct_fd, &key, probe) == 0) {
-                                e = g_new0(Entry, 1);
-                                e->key = key;
-                                e->gone_at = g_get_monotonic_time();
-                                g_mutex_lock(&a->lock);
-                                g_hash_table_insert(a->entries, &e->key, e);
-                                g_mutex_unlock(&a->lock);
-                        }
-                }
         }
 }
 
@@ -168,49 +226,64 @@ static guint64 boottime(void) {
         return (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec;
 }
 
-void bh_account_sweep(BhAccount *a, gboolean all, void (*repeat)(const struct bh_rec *, guint32, gpointer), gpointer data) {
+guint bh_account_sweep(BhAccount *a, gboolean all, void (*repeat)(const struct bh_rec *, guint32, gpointer), gpointer data) {
         guint64 now = boottime(), window = bh_hooks_config(a->hooks)->fold_window, key, next, *prev = NULL;
-        g_autoptr(GArray) stale = g_array_new(FALSE, FALSE, sizeof(guint64));
+        guint told = 0;
 
+        g_array_set_size(a->swept, 0);
         while (bpf_map_get_next_key(a->folds_fd, prev, &next) == 0) {
                 struct bh_fold f;
 
                 key = next;
                 prev = &key;
-                if (bpf_map_lookup_elem(a->folds_fd, &key, &f) == 0 && (all || now - f.last > 2 * window || (f.count && now - f.first > 2 * window)))
-                        g_array_append_val(stale, key);
-        }
-        for (guint i = 0; i < stale->len; i++) {
-                struct bh_fold f;
-
-                key = g_array_index(stale, guint64, i);
-                if (bpf_map_lookup_elem(a->folds_fd, &key, &f))
+                if (bpf_map_lookup_elem(a->folds_fd, &key, &f) || (!all && (f.last > now || now - f.last <= 2 * window)))
                         continue;
-                bpf_map_delete_elem(a->folds_fd, &key);
-                if (f.count) {
-                        GBytes *last = g_hash_table_lookup(a->remembered, &key);
-                        gsize len = sizeof(struct bh_rec);
-                        g_autofree struct bh_rec *rec = NULL;
+                g_array_append_val(a->swept, key);
+                if (!f.count)
+                        continue;
 
-                        if (last) {
-                                rec = g_memdup2(g_bytes_get_data(last, &len), g_bytes_get_size(last));
-                        } else {
-                                rec = g_new0(struct bh_rec, 1);
-                                rec->size = sizeof(*rec);
-                                rec->type = f.type;
-                                rec->cgroup = f.cgroup;
-                                rec->tgid = rec->tid = f.tgid;
-                                rec->start = f.start;
-                                rec->fold_key = key;
-                        }
-                        rec->ts = f.last;
-                        rec->count = f.count;
-                        if (f.bytes || f.over_budget)
-                                rec->a[4] = f.bytes;
-                        rec->flags |= f.over_budget ? BH_RF_OVER_BUDGET : BH_RF_REPEATS;
-                        repeat(rec, (guint32) len, data);
+                GBytes *last = g_hash_table_lookup(a->remembered, &key);
+                gsize len = sizeof(struct bh_rec);
+                g_autofree struct bh_rec *rec = NULL;
+
+                if (last) {
+                        rec = g_memdup2(g_bytes_get_data(last, &len), g_bytes_get_size(last));
+                } else {
+                        rec = g_new0(struct bh_rec, 1);
+                        rec->size = sizeof(*rec);
+                        rec->type = f.type;
+                        rec->cgroup = f.cgroup;
+                        rec->tgid = rec->tid = f.tgid;
+                        rec->start = f.start;
+                        rec->fold_key = key;
                 }
+                rec->ts = f.last;
+                rec->count = f.count;
+                if (f.bytes)
+                        rec->a[4] = f.bytes;
+                rec->flags |= BH_RF_REPEATS;
+                repeat(rec, (guint32) len, data);
+                told++;
+        }
+        return told;
+}
+
+void bh_account_commit(BhAccount *a) {
+        GHashTableIter i;
+        gpointer value;
+
+        for (guint k = 0; k < a->swept->len; k++) {
+                guint64 key = g_array_index(a->swept, guint64, k);
+
+                bpf_map_delete_elem(a->folds_fd, &key);
                 g_hash_table_remove(a->remembered, &key);
+        }
+        g_array_set_size(a->swept, 0);
+        for (g_hash_table_iter_init(&i, a->entries); g_hash_table_iter_next(&i, NULL, &value); ) {
+                Entry *e = value;
+
+                if (e->new_told && bpf_map_update_elem(a->told_fd, &e->key, &e->told, BPF_ANY) == 0)
+                        e->new_told = FALSE;
         }
 }
 

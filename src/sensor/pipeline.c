@@ -13,42 +13,30 @@
 
 #define TICK_US 4000             /* how often the rings are looked at */
 #define SETTLE_NS 3000000ull     /* records younger than this may still be followed by older ones */
-#define BATCH_MAX 65536u
+#define BATCH_MAX 16384u
 #define STALL_US 500000
 #define ORIGINS_MAX 4096u
+#define COMMIT_WAIT_MS 50
 
-/* What the recorder keeps with each block: where in the rings its last record stands. */
+/*
+ * What the recorder keeps with each block: where in the rings its last record stands. Records of one ring are taken, waited for and recorded
+ * in the ring's own order, so that one position a ring says exactly what is in the recorder.
+ */
 struct mark {
-        guint64 epoch;                /* identity of the rings */
-        guint64 safe[BH_RING_MAX];    /* everything before is in the recorder */
-        guint64 seen[BH_RING_MAX];    /* of what lies between safe and seen, that which is not younger than `ts` is in it too */
-        guint64 ts;
+        guint64 epoch;             /* identity of the rings */
+        guint64 safe[BH_RING_MAX]; /* everything before is in the recorder */
 };
 
 typedef struct {
-        guint64 ts;
-        const struct bh_rec *rec;
+        const struct bh_rec *rec; /* NULL: none */
         guint64 end;
         guint32 len;
-        guint8 ring;
 } Item;
-
-/* Records between `safe` and the reading position, in ring order. */
-typedef struct {
-        GArray *ends; /* struct { end, done } from index `first` */
-        guint first;
-} Outstanding;
-
-typedef struct {
-        guint64 end;
-        gboolean done;
-} Slot;
 
 typedef struct {
         struct bh_event *event; /* a copy that stands alone */
         guint64 cgroup, origin;
         guint64 end;
-        guint64 ts;
         gint64 since_us;
         guint8 ring; /* BH_RING_MAX: not from a ring */
         gboolean labels;
@@ -67,8 +55,7 @@ typedef struct {
 struct BhPipeline {
         BhPipelineConfig c;
         BhRing *rings[BH_RING_MAX];
-        Outstanding outstanding[BH_RING_MAX];
-        GArray *batch; /* Item */
+        Item head[BH_RING_MAX]; /* read from the ring and not taken yet */
         GQueue waiting;
         GHashTable *given_up; /* container cgroups whose metadata did not come in time */
         GHashTable *origins;  /* cgroup id → BhContainer, for processes that outlive the table's memory */
@@ -117,35 +104,11 @@ static void emit(BhPipeline *p, struct bh_event *e, guint64 container) {
         p->stats.last_event_ns = e->time;
 }
 
-/* The record that ended at `end` is in the recorder: advances what may be released, and the mark. */
-static void done(BhPipeline *p, guint8 ring, guint64 end, guint64 ts) {
+/* The record that ended at `end`, and all before it in that ring, are in the recorder. */
+static void done(BhPipeline *p, guint8 ring, guint64 end) {
         if (ring >= BH_RING_MAX)
                 return;
-
-        Outstanding *o = &p->outstanding[ring];
-        Slot *slots = (Slot *) (void *) o->ends->data;
-        guint low = o->first, high = o->ends->len;
-
-        while (low < high) { /* ends grow */
-                guint mid = (low + high) / 2;
-
-                if (slots[mid].end < end)
-                        low = mid + 1;
-                else
-                        high = mid;
-        }
-        if (low < o->ends->len && slots[low].end == end)
-                slots[low].done = TRUE;
-        while (o->first < o->ends->len && slots[o->first].done)
-                p->mark.safe[ring] = slots[o->first++].end;
-        if (o->first == o->ends->len) {
-                g_array_set_size(o->ends, 0);
-                o->first = 0;
-        } else if (o->first > 65536) {
-                g_array_remove_range(o->ends, 0, o->first);
-                o->first = 0;
-        }
-        p->mark.ts = MAX(p->mark.ts, ts);
+        p->mark.safe[ring] = end;
         bh_recorder_mark(p->c.recorder, &p->mark, sizeof(p->mark));
 }
 
@@ -250,7 +213,7 @@ static void release_waiting(BhPipeline *p) {
                 if (!ready(p, w->cgroup, &l, w->since_us, now_us))
                         return;
                 finish(p, w->event, &l, w->origin, w->labels);
-                done(p, w->ring, w->end, w->ts);
+                done(p, w->ring, w->end);
                 g_queue_pop_head(&p->waiting);
                 g_free(w->event);
                 g_free(w);
@@ -258,7 +221,7 @@ static void release_waiting(BhPipeline *p) {
 }
 
 /* The container half of an event's way. `e` points into the record or into memory that is good during the call. */
-static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 origin, guint8 ring, guint64 end, guint64 ts) {
+static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 origin, guint8 ring, guint64 end) {
         g_auto(BhContainerLookup) l = { 0 };
         gint64 now_us = g_get_monotonic_time();
         gboolean labels = wants_labels(e->type);
@@ -266,7 +229,7 @@ static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 ori
         bh_container_table_lookup(p->c.containers, cgroup, &l);
         if (!p->waiting.length && ready(p, cgroup, &l, now_us, now_us)) {
                 finish(p, e, &l, origin, labels);
-                done(p, ring, end, ts);
+                done(p, ring, end);
                 return;
         }
 
@@ -276,7 +239,6 @@ static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 ori
         w->origin = origin;
         w->ring = ring;
         w->end = end;
-        w->ts = ts;
         w->since_us = now_us;
         w->labels = labels;
         g_queue_push_tail(&p->waiting, w);
@@ -319,7 +281,7 @@ static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len,
         if (!bh_record_decode(rec, len, &p->c.clock, &d, &error)) {
                 if (!p->stats.undecodable++)
                         bh_warn("a kernel record was refused", "error", error->message);
-                done(p, ring, end, rec->ts);
+                done(p, ring, end);
                 return;
         }
 
@@ -341,7 +303,7 @@ static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len,
 
         /* cgroup events are of the runtime's process; they belong to the container whose cgroup it is */
         gboolean of_cgroup = e->type == BH_EV_CGROUP_CREATE || e->type == BH_EV_CGROUP_REMOVE || e->type == BH_EV_CGROUP_ATTACH;
-        place(p, e, of_cgroup ? e->target_cgroup : rec->cgroup, d.origin, ring, end, rec->ts);
+        place(p, e, of_cgroup ? e->target_cgroup : rec->cgroup, d.origin, ring, end);
 }
 
 static void repeat_record(const struct bh_rec *rec, guint32 len, gpointer data) {
@@ -350,59 +312,52 @@ static void repeat_record(const struct bh_rec *rec, guint32 len, gpointer data) 
         process_record(p, rec, len, BH_RING_MAX, 0);
 }
 
-static int by_time(gconstpointer a, gconstpointer b) {
-        const Item *x = a, *y = b;
+/* The recorder has it; the tables need it all the same. */
+static void skip(BhPipeline *p, const Item *item, guint8 ring) {
+        struct bh_decoded d;
 
-        return x->ts < y->ts ? -1 : x->ts > y->ts;
+        if (bh_record_decode(item->rec, item->len, &p->c.clock, &d, NULL)) {
+                if (d.event.type == BH_EV_CGROUP_CREATE)
+                        cgroup_created(p, &d.event);
+                bh_process_update(p->c.processes, &d);
+        }
+        p->stats.skipped++;
+        done(p, ring, item->end);
 }
 
-/* A batch of what has settled, oldest first. Returns how many records were taken. */
-static guint drain(BhPipeline *p, gboolean everything) {
-        guint64 limit = everything ? G_MAXUINT64 : boottime() - SETTLE_NS;
-
-        for (guint8 i = 0; i < BH_RING_MAX; i++) {
-                const struct bh_rec *rec;
-                guint64 end;
-                guint32 len, n = 0;
-
-                guint64 used = bh_ring_used(p->rings[i]);
-                p->stats.high_water[i] = MAX(p->stats.high_water[i], used);
-                while (n < BATCH_MAX && p->batch->len < 4 * BATCH_MAX && (rec = bh_ring_next(p->rings[i], &end, &len))) {
-                        Item item = { .ts = rec->ts, .rec = rec, .end = end, .len = len, .ring = i };
-                        Slot slot = { end, FALSE };
-
-                        g_array_append_val(p->outstanding[i].ends, slot);
-                        g_array_append_val(p->batch, item);
-                        p->stats.read[i]++;
-                        n++;
-                }
-                p->mark.seen[i] = bh_ring_read_position(p->rings[i]);
-        }
-        g_array_sort(p->batch, by_time);
-
+/*
+ * Takes what is older than `limit`, always from the ring whose next record is the oldest. Within a ring the order is the kernel's: records of two
+ * CPUs may stand there some microseconds out of order, but never a cause behind its effect. Returns how many records were taken.
+ */
+static guint drain(BhPipeline *p, guint64 limit) {
         guint taken = 0;
-        for (; taken < p->batch->len; taken++) {
-                const Item *item = &g_array_index(p->batch, Item, taken);
 
-                if (item->ts > limit)
+        for (guint8 i = 0; i < BH_RING_MAX; i++)
+                p->stats.high_water[i] = MAX(p->stats.high_water[i], bh_ring_used(p->rings[i]));
+        for (; taken < BATCH_MAX; taken++) {
+                guint8 next = BH_RING_MAX;
+
+                for (guint8 i = 0; i < BH_RING_MAX; i++) {
+                        Item *h = &p->head[i];
+
+                        if (!h->rec && !(h->rec = bh_ring_next(p->rings[i], &h->end, &h->len)))
+                                continue;
+                        if (next == BH_RING_MAX || h->rec->ts < p->head[next].rec->ts)
+                                next = i;
+                }
+                if (next == BH_RING_MAX || p->head[next].rec->ts > limit)
                         break;
-                if (p->resuming && item->end <= p->resume.seen[item->ring] && item->ts <= p->resume.ts) {
-                        /* the recorder has it; the tables need it all the same */
-                        struct bh_decoded d;
 
-                        if (bh_record_decode(item->rec, item->len, &p->c.clock, &d, NULL)) {
-                                if (d.event.type == BH_EV_CGROUP_CREATE)
-                                        cgroup_created(p, &d.event);
-                                bh_process_update(p->c.processes, &d);
-                        }
-                        p->stats.skipped++;
-                        done(p, item->ring, item->end, 0);
+                Item item = p->head[next];
+                p->head[next].rec = NULL;
+                p->stats.read[next]++;
+                if (p->resuming && item.end <= p->resume.safe[next]) {
+                        skip(p, &item, next);
                         continue;
                 }
-                bh_account_received(p->account, item->rec, item->len);
-                process_record(p, item->rec, item->len, item->ring, item->end);
+                bh_account_received(p->account, item.rec, item.len);
+                process_record(p, item.rec, item.len, next, item.end);
         }
-        g_array_remove_range(p->batch, 0, taken);
         return taken;
 }
 
@@ -492,17 +447,17 @@ static void say_number(BhPipeline *p, const char *action, const char *text, cons
         say(p, action, text, attributes);
 }
 
-static void on_lost(guint64 cgroup, guint32 type, guint32 reason, guint64 more, gpointer data) {
+static void on_lost(const BhAccountNews *n, gpointer data) {
         BhPipeline *p = data;
         g_autoptr(GByteArray) attributes = g_byte_array_new();
-        g_autofree char *count = g_strdup_printf("%" G_GUINT64_FORMAT, more), *group = g_strdup_printf("%" G_GUINT64_FORMAT, cgroup);
-        g_autofree char *path = bh_container_table_path(p->c.containers, cgroup);
+        g_autofree char *count = g_strdup_printf("%" G_GUINT64_FORMAT, n->more), *group = g_strdup_printf("%" G_GUINT64_FORMAT, n->cgroup);
+        g_autofree char *path = bh_container_table_path(p->c.containers, n->cgroup);
         g_auto(BhContainerLookup) l = { 0 };
-        g_autofree char *text = g_strdup_printf("%s %s events were lost in the kernel: %s", count, bh_event_type_name(type), bh_lost_reason_name(reason));
+        g_autofree char *text = g_strdup_printf("%s %s events were lost in the kernel: %s", count, bh_event_type_name(n->type), bh_lost_reason_name(n->reason));
 
-        bh_container_table_lookup(p->c.containers, cgroup, &l);
-        append_pair(attributes, "type", bh_event_type_name(type));
-        append_pair(attributes, "reason", bh_lost_reason_name(reason));
+        bh_container_table_lookup(p->c.containers, n->cgroup, &l);
+        append_pair(attributes, "type", bh_event_type_name(n->type));
+        append_pair(attributes, "reason", bh_lost_reason_name(n->reason));
         append_pair(attributes, "count", count);
         append_pair(attributes, "cgroup", group);
         if (path)
@@ -514,10 +469,46 @@ static void on_lost(guint64 cgroup, guint32 type, guint32 reason, guint64 more, 
         say(p, "lost", text, attributes);
 }
 
+/* Lost acts are said as the sensor's event; acts over budget are an event of their kind without details. */
+static void on_news(const BhAccountNews *n, gpointer data) {
+        struct bh_rec rec = { .size = sizeof(rec), .type = (guint16) n->type, .cgroup = n->cgroup, .ts = boottime(), .flags = BH_RF_OVER_BUDGET };
+
+        if (n->reason < BH_LOST_MAX) {
+                on_lost(n, data);
+                return;
+        }
+        rec.a[4] = n->bytes;
+        for (guint64 left = n->more; left; left -= rec.count) {
+                rec.count = (guint32) MIN(left, G_MAXUINT32);
+                process_record(data, &rec, sizeof(rec), BH_RING_MAX, 0);
+                rec.a[4] = 0;
+        }
+}
+
+/* Tells what the kernel counted, and notes it as told when it is in the recorder; a disk that is slow must not hold up the rings for it. */
+static void tell_counts(BhPipeline *p, gboolean all) {
+        guint told = bh_account_sweep(p->account, all, repeat_record, p);
+        guint64 last;
+
+        told += bh_account_update(p->account, on_news, p);
+        last = p->next_id - 1;
+        if (told) {
+                bh_recorder_flush(p->c.recorder, FALSE);
+                for (guint i = 0; i < COMMIT_WAIT_MS; i++, g_usleep(1000)) {
+                        BhRecorderStats r;
+
+                        bh_recorder_stats(p->c.recorder, &r);
+                        if (r.durable_seq >= last || r.state != BH_RECORDER_OK)
+                                break;
+                }
+        }
+        bh_account_commit(p->account);
+}
+
 static void found_process(struct bh_decoded *d, gpointer data) {
         BhPipeline *p = data;
 
-        place(p, &d->event, d->event.cgroup, d->origin, BH_RING_MAX, 0, 0);
+        place(p, &d->event, d->event.cgroup, d->origin, BH_RING_MAX, 0);
 }
 
 /* ---- the thread ---- */
@@ -544,11 +535,14 @@ static void handle(BhPipeline *p, Message *m) {
 
                 while (boottime() < asked + SETTLE_NS)
                         g_usleep(500);
-                while (drain(p, FALSE))
-                        ;
-                for (gint64 until = g_get_monotonic_time() + (BH_PIPELINE_WAIT_MS + 100) * 1000; p->waiting.length && g_get_monotonic_time() < until; g_usleep(1000))
+                /* not what comes after: a flood would not let this end; but it must not fill the rings meanwhile either */
+                while (drain(p, asked))
+                        release_rings(p);
+                for (gint64 since_us = g_get_monotonic_time(); p->waiting.length && ((Waiting *) p->waiting.head->data)->since_us <= since_us; g_usleep(1000)) {
                         release_waiting(p);
-                bh_recorder_flush(p->c.recorder, TRUE);
+                        release_rings(p);
+                        drain(p, boottime() - SETTLE_NS);
+                }
                 g_mutex_lock(&p->lock);
                 *m->flushed = TRUE;
                 g_cond_broadcast(&p->flushed);
@@ -580,8 +574,7 @@ static void stats_now(BhPipeline *p) {
 static void each_second(BhPipeline *p) {
         p->c.clock.now = wall_offset();
         bh_hooks_config(p->c.hooks)->heartbeat = boottime();
-        bh_account_sweep(p->account, FALSE, repeat_record, p);
-        bh_account_update(p->account, on_lost, p);
+        tell_counts(p, FALSE);
         bh_process_sweep(p->c.processes, boottime());
         bh_container_table_expire(p->c.containers, g_get_monotonic_time());
         stats_now(p);
@@ -609,7 +602,7 @@ static gpointer run(gpointer data) {
                 }
                 last_us = now_us;
 
-                guint taken = drain(p, FALSE);
+                guint taken = drain(p, boottime() - SETTLE_NS);
                 release_waiting(p);
                 release_rings(p);
                 if (now_us - second_us >= G_USEC_PER_SEC) {
@@ -626,15 +619,15 @@ static gpointer run(gpointer data) {
                         }
                 }
 
-                Message *m = taken >= BATCH_MAX / 16 ? g_async_queue_try_pop(p->inbox) : g_async_queue_timeout_pop(p->inbox, TICK_US);
+                Message *m = taken >= BATCH_MAX / 4 ? g_async_queue_try_pop(p->inbox) : g_async_queue_timeout_pop(p->inbox, TICK_US);
                 for (; m; m = g_async_queue_try_pop(p->inbox))
                         handle(p, m);
         }
-        while (drain(p, TRUE))
+        while (drain(p, G_MAXUINT64))
                 ;
         release_waiting(p);
-        bh_account_sweep(p->account, TRUE, repeat_record, p);
-        bh_account_update(p->account, on_lost, p);
+        tell_counts(p, TRUE);
+        release_waiting(p);
         say(p, "stopped", "the sensor was stopped in order", NULL);
         bh_recorder_flush(p->c.recorder, TRUE);
         release_rings(p);
@@ -652,7 +645,6 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
         g_mutex_init(&p->lock);
         g_cond_init(&p->flushed);
         g_queue_init(&p->waiting);
-        p->batch = g_array_new(FALSE, FALSE, sizeof(Item));
         p->given_up = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         p->origins = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify) bh_container_unref);
         p->wire = g_byte_array_new();
@@ -665,12 +657,9 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
                 p->resuming = p->resume.epoch == p->mark.epoch;
         }
         for (guint i = 0; i < BH_RING_MAX; i++) {
-                p->outstanding[i].ends = g_array_new(FALSE, FALSE, sizeof(Slot));
                 p->rings[i] = bh_ring_open(bh_hooks_map(config->hooks, names[i]), names[i], error);
                 if (!p->rings[i])
                         return NULL;
-                if (p->resuming)
-                        bh_ring_seek(p->rings[i], p->resume.safe[i]);
                 p->mark.safe[i] = bh_ring_read_position(p->rings[i]);
         }
         return g_steal_pointer(&p);
@@ -708,12 +697,8 @@ void bh_pipeline_free(BhPipeline *p) {
         bh_pipeline_stop(p);
         for (Waiting *w; (w = g_queue_pop_head(&p->waiting)); g_free(w))
                 g_free(w->event);
-        for (guint i = 0; i < BH_RING_MAX; i++) {
+        for (guint i = 0; i < BH_RING_MAX; i++)
                 g_clear_pointer(&p->rings[i], bh_ring_free);
-                if (p->outstanding[i].ends)
-                        g_array_unref(p->outstanding[i].ends);
-        }
-        g_array_unref(p->batch);
         g_hash_table_unref(p->given_up);
         g_hash_table_unref(p->origins);
         g_byte_array_unref(p->wire);
@@ -763,6 +748,7 @@ void bh_pipeline_flush(BhPipeline *p) {
         while (!flushed)
                 g_cond_wait(&p->flushed, &p->lock);
         g_mutex_unlock(&p->lock);
+        bh_recorder_flush(p->c.recorder, TRUE);
 }
 
 void bh_pipeline_stats(BhPipeline *p, BhPipelineStats *out) {
