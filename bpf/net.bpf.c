@@ -130,8 +130,7 @@ int fx_uring_bind(__u64 *ctx) {
         n.file = BPF_CORE_READ(req, file);
 
         struct sock *sk = sock_of_file(n.file);
-        struct io_async_msghdr *io = BPF_CORE_READ(req, async_data);
-        return sk ? act_bind(&n, sk, io ? __builtin_preserve_access_index(&io->addr) : NULL, 128, 0) : 0;
+        return sk ? act_bind(&n, sk, uring_addr(req), 128, 0) : 0;
 }
 
 SEC("fexit/__sys_listen")
@@ -628,9 +627,12 @@ int tp_uring_submit(__u64 *ctx) {
         } else if (op == IORING_OP_CONNECT || op == IORING_OP_BIND || op == IORING_OP_SEND || op == IORING_OP_SENDMSG || op == IORING_OP_SEND_ZC ||
                    op == IORING_OP_SENDMSG_ZC) {
                 struct io_async_msghdr *io = (struct io_async_msghdr *) BPF_CORE_READ(req, async_data);
+                const void *from = (const char *) io + bpf_core_field_offset(struct io_async_msghdr, addr);
 
                 if (!io)
                         return 0;
+                if (op == IORING_OP_CONNECT || op == IORING_OP_BIND)
+                        from = uring_addr(req);
                 if (op == IORING_OP_CONNECT)
                         act.addr_len = (__u32) BPF_CORE_READ((struct io_connect *) req, addr_len);
                 else if (op == IORING_OP_BIND)
@@ -639,7 +641,7 @@ int tp_uring_submit(__u64 *ctx) {
                         act.addr_len = (__u32) BPF_CORE_READ(io, msg.msg_namelen);
                 if (!act.addr_len)
                         return 0;
-                bpf_probe_read_kernel(act.addr, sizeof(act.addr), __builtin_preserve_access_index(&io->addr));
+                bpf_probe_read_kernel(act.addr, sizeof(act.addr), from);
         } else {
                 return 0;
         }

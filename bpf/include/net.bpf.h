@@ -722,4 +722,19 @@ static __always_inline void read_msghdr(struct moved *d, __u64 at, __u32 compat)
         }
 }
 
+/*
+ * The kernel's copy of the address of an io_uring request to connect or bind: the request's data is that alone, or a message header with the
+ * address in it; kernels went from the one to the other and back. A header begins with a pointer or NULL, so with a multiple of 8; the families
+ * of unix, IP and packet sockets are none.
+ */
+static __always_inline const void *uring_addr(struct io_kiocb *req) {
+        struct io_async_msghdr *io = (struct io_async_msghdr *) BPF_CORE_READ(req, async_data);
+        __u16 first = 0;
+
+        if (!io)
+                return NULL;
+        bpf_probe_read_kernel(&first, sizeof(first), io);
+        return first & 7 ? (const void *) io : (const char *) io + bpf_core_field_offset(struct io_async_msghdr, addr);
+}
+
 #endif
