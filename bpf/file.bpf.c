@@ -692,5 +692,5 @@ int tb_ring_complete(__u64 *ctx) {
         return 0;
 }
 
-#include "file_attr.bpf.h"
-#include "file_write.bpf.h"
+#include "file_attr.part.c"
+#include "file_write.part.c"

@@ -22,6 +22,7 @@ MAX_LINES = 900
 USES = {
     "base": set(),
     "event": {"base"},
+    "process": {"event"},
     "rules": {"event"},
     "container": {"base"},
     "model": {"event"},

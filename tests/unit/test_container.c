@@ -164,6 +164,10 @@ static void remove_tree(const char *path) {
 static void named_containers_need_proof(void) {
         g_autofree char *root = g_dir_make_tmp("bulkhead-cgroup-XXXXXX", NULL);
         static const char *const namespaces[] = { "prod", NULL };
+        g_autofree char *seen = g_strconcat(root, "/sys/fs/cgroup/pids", NULL);
+        BhCgroupLayout v1 = { .mode = BH_CGROUP_V1, .version = 1, .controller = "pids", .mount = seen, .mount_root = (char *) "/" };
+        BhCgroupLayout v2 = { .mode = BH_CGROUP_V2, .version = 2, .mount = (char *) "/sys/fs/cgroup", .mount_root = (char *) "/" };
+        BhCgroupLayout part = { .mode = BH_CGROUP_V2, .version = 2, .mount = (char *) "/sys/fs/cgroup", .mount_root = (char *) "/system.slice" };
         BhCgroupContainer got;
 
         write_file(root, "run/runc/web/state.json", "{\"cgroup_paths\":{\"pids\":\"/sys/fs/cgroup/pids/user.slice/web\"}}");
@@ -171,21 +175,32 @@ static void named_containers_need_proof(void) {
         write_file(root, "run/runc/unit/state.json", "{\"cgroup_paths\":{\"\":\"/sys/fs/cgroup/system.slice/runc-unit.scope\"}}");
         write_file(root, "run/containerd/io.containerd.runtime.v2.task/default/job/config.json", "{}");
 
-        g_assert_true(bh_cgroup_probe(root, NULL, "/user.slice/web", &got));
+        g_assert_true(bh_cgroup_probe(root, &v1, NULL, "/user.slice/web", &got));
         g_assert_cmpstr(got.id, ==, "web");
         g_assert_cmpstr(got.runtime, ==, "runc");
-        g_assert_false(bh_cgroup_probe(root, NULL, "/elsewhere/web", &got));
-        g_assert_false(bh_cgroup_probe(root, NULL, "/torn", &got));
-        g_assert_true(bh_cgroup_probe(root, NULL, "/system.slice/runc-unit.scope", &got));
+        g_assert_false(bh_cgroup_probe(root, &v1, NULL, "/elsewhere/web", &got));
+        /* the same end, another hierarchy, another mount: not this cgroup */
+        g_assert_false(bh_cgroup_probe(root, &v1, NULL, "/web", &got));
+        g_assert_false(bh_cgroup_probe(root, &v2, NULL, "/user.slice/web", &got));
+        g_assert_false(bh_cgroup_probe(root, &v2, NULL, "/pids/user.slice/web", &got));
+        g_assert_false(bh_cgroup_probe(root, NULL, NULL, "/user.slice/web", &got));
+        write_file(root, "run/runc/lib/state.json", "{\"cgroup_paths\":{\"memory\":\"/sys/fs/cgroup/pids/lib\",\"pids\":\"/sys/fs/cgroup/pids/a/lib\"}}");
+        g_assert_false(bh_cgroup_probe(root, &v1, NULL, "/lib", &got));
+        g_assert_true(bh_cgroup_probe(root, &v1, NULL, "/a/lib", &got));
+        write_file(root, "run/runc/cut/state.json", "{\"cgroup_paths\":{\"\":\"/sys/fs/cgroup/cut\"}}");
+        g_assert_true(bh_cgroup_probe(root, &part, NULL, "/system.slice/cut", &got));
+        g_assert_false(bh_cgroup_probe(root, &part, NULL, "/system.slices/cut", &got));
+        g_assert_false(bh_cgroup_probe(root, &v1, NULL, "/torn", &got));
+        g_assert_true(bh_cgroup_probe(root, &v2, NULL, "/system.slice/runc-unit.scope", &got));
         g_assert_cmpstr(got.id, ==, "unit");
-        g_assert_true(bh_cgroup_probe(root, NULL, "/default/job", &got));
+        g_assert_true(bh_cgroup_probe(root, &v1, NULL, "/default/job", &got));
         g_assert_cmpstr(got.runtime, ==, "containerd");
-        g_assert_false(bh_cgroup_probe(root, NULL, "/x/default/job", &got));
-        g_assert_false(bh_cgroup_probe(root, NULL, "/prod/job", &got));
-        g_assert_true(bh_cgroup_probe(root, namespaces, "/prod/job", &got));
-        g_assert_false(bh_cgroup_probe(root, namespaces, "/prod/..", &got));
-        g_assert_false(bh_cgroup_probe(root, namespaces, "prod", &got));
-        g_assert_false(bh_cgroup_probe(root, namespaces, "/", &got));
+        g_assert_false(bh_cgroup_probe(root, &v1, NULL, "/x/default/job", &got));
+        g_assert_false(bh_cgroup_probe(root, &v1, NULL, "/prod/job", &got));
+        g_assert_true(bh_cgroup_probe(root, &v1, namespaces, "/prod/job", &got));
+        g_assert_false(bh_cgroup_probe(root, &v1, namespaces, "/prod/..", &got));
+        g_assert_false(bh_cgroup_probe(root, &v1, namespaces, "prod", &got));
+        g_assert_false(bh_cgroup_probe(root, &v1, namespaces, "/", &got));
         remove_tree(root);
 }
 
@@ -414,7 +429,7 @@ static void workload_and_application(void) {
 static void sensitive_mounts(void) {
         static const char *const yes[] = { "/", "//", "/proc", "/proc/1/root", "/etc", "/etc/../etc/shadow", "/dev/sda", "/var/run", "/run", "/var/run/docker.sock",
                                            "/tmp/x/docker.sock", "/var//lib/docker/volumes", "/var", "/usr/bin", "/sys/fs/cgroup", "/var/run/containerd/containerd.sock" };
-        static const char *const no[] = { "/srv/data", "/home/u/app", "/opt/app", "/etcetera", "/var/lib/mysql", "/var/run/app.sock", "relative" };
+        static const char *const no[] = { "/srv/data", "/mnt/app", "/opt/app", "/etcetera", "/var/lib/mysql", "/var/run/app.sock", "relative" };
 
         for (gsize i = 0; i < G_N_ELEMENTS(yes); i++) {
                 g_test_message("%s", yes[i]);
@@ -677,7 +692,8 @@ static void table_is_bounded(void) {
 
 static void late_runc_state_is_found(void) {
         g_autofree char *root = g_dir_make_tmp("bulkhead-table-XXXXXX", NULL);
-        BhContainerTableConfig config = { .host_root = root, .changed = on_change };
+        BhCgroupLayout v2 = { .mode = BH_CGROUP_V2, .version = 2, .mount = (char *) "/sys/fs/cgroup", .mount_root = (char *) "/" };
+        BhContainerTableConfig config = { .host_root = root, .layout = &v2, .changed = on_change };
         g_autoptr(BhContainerTable) t = bh_container_table_new(&config);
 
         changes = 0;

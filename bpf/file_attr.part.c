@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Part of file.bpf.c: modes, owners, security attributes, mounts. */
-#ifndef BH_FILE_ATTR_BPF_H
-#define BH_FILE_ATTR_BPF_H
-
 #define MS_BIND 0x1000
 #define MS_MOVE 0x2000
 #define OPEN_TREE_CLONE 1
@@ -313,4 +310,3 @@ BH_SYSCALL_FALLBACK(umount) { /* 32-bit only */
         return umount_call(c, 0);
 }
 
-#endif

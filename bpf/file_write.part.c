@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Part of file.bpf.c: the programs that feed written.bpf.h. */
-#ifndef BH_FILE_WRITE_BPF_H
-#define BH_FILE_WRITE_BPF_H
-
 #define IOCB_WRITE (1 << 18)
 enum { OP_WRITEV = 2, OP_WRITE_FIXED = 5, OP_WRITE = 23, OP_SPLICE = 30, OP_WRITEV_FIXED = 61 };
 
@@ -177,4 +174,3 @@ int tb_written_exit(__u64 *ctx) {
         return 0;
 }
 
-#endif
