@@ -52,31 +52,8 @@ void bh_feed_free(BhFeed *f) {
         g_free(f);
 }
 
-static gboolean text_is(struct bh_str s, const char *text, gboolean prefix) {
-        gsize n = strlen(text);
-
-        return (prefix ? s.len >= n : s.len == n) && memcmp(s.p, text, n) == 0;
-}
-
 gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e) {
-        gboolean all = TRUE;
-
-        for (guint i = 0; i < G_N_ELEMENTS(filter->types); i++)
-                all &= !filter->types[i];
-        if (!all && (e->type >= BH_EV_MAX || !(filter->types[e->type / 64] >> (e->type % 64) & 1)))
-                return FALSE;
-        if (!filter->container)
-                return TRUE;
-        if (g_str_equal(filter->container, "host"))
-                return !bh_event_has(e, BH_F_container_id) && e->source != BH_SOURCE_RUNTIME;
-        if (bh_event_has(e, BH_F_container_name) && text_is(e->container_name, filter->container, FALSE))
-                return TRUE;
-        if (bh_event_has(e, BH_F_container_id) && text_is(e->container_id, filter->container, TRUE))
-                return TRUE;
-        /* what left the container is still of interest to who asks for the container */
-        if (bh_event_has(e, BH_F_origin_name) && text_is(e->origin_name, filter->container, FALSE))
-                return TRUE;
-        return bh_event_has(e, BH_F_origin_id) && text_is(e->origin_id, filter->container, TRUE);
+        return bh_event_selected(e, filter->types, filter->container);
 }
 
 void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, const guint8 *wire, guint32 wire_len) {

@@ -7,7 +7,7 @@
  * listens.
  */
 #pragma once
-#include "event/event.h"
+#include "event/select.h"
 
 typedef enum {
         BH_FEED_JSON, /* one JSON object and a newline */
@@ -17,7 +17,7 @@ typedef enum {
 
 typedef struct {
         BhFeedForm form;
-        guint64 types[(BH_EV_MAX + 63) / 64]; /* all zero: every kind */
+        guint64 types[BH_TYPE_WORDS];          /* all zero: every kind */
         char *container;                      /* name, id or beginning of the id; NULL: every container and the host */
         guint64 max_bytes;                    /* of the queue; 0: 16 MiB */
 } BhFeedFilter;

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
-#include <xxhash.h>
 
 #include "base/log.h"
 #include "event/codec.h"
+#include "event/select.h"
 #include "ring.h"
 
 #define TICK_US 4000             /* how often the rings are looked at */
@@ -188,7 +188,7 @@ static gboolean ready(BhPipeline *p, guint64 cgroup, const BhContainerLookup *l,
 }
 
 static guint64 container_hash(const BhContainer *c) {
-        return c ? XXH3_64bits(c->id, strlen(c->id)) | 1 : 0;
+        return c ? bh_container_key(c->id, strlen(c->id)) : 0;
 }
 
 static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l, guint64 origin, gboolean labels) {

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/escape.h"
+#include "commands.h"
+#include "output.h"
+
+static gboolean print_line(const char *line, gsize len, gpointer data) {
+        return bh_out_write(line, len) && bh_out_write("\n", 1);
+}
+
+static void mark(GString *marks, const char *word) {
+        g_string_append_printf(marks, "%s%s", marks->len ? ", " : "", word);
+}
+
+/* What gives the container a way to the host: short words, the worst first. */
+static char *marks_of(const json_t *c) {
+        static const struct {
+                const char *key, *word;
+        } flags[] = { { "privileged", "PRIVILEGED" }, { "host_pid", "host pid" }, { "host_network", "host network" }, { "host_ipc", "host ipc" } };
+        GString *marks = g_string_new(NULL);
+        json_t *m;
+        size_t i;
+
+        for (guint k = 0; k < G_N_ELEMENTS(flags); k++)
+                if (json_is_true(json_object_get(c, flags[k].key)))
+                        mark(marks, flags[k].word);
+        json_array_foreach(json_object_get(c, "cap_add"), i, m) {
+                g_autofree char *cap = bh_escape_cell(json_string_value(m) ? json_string_value(m) : "", -1), *word = g_strdup_printf("+%s", cap);
+
+                mark(marks, word);
+        }
+        json_array_foreach(json_object_get(c, "mounts"), i, m)
+                if (json_is_true(json_object_get(m, "sensitive"))) {
+                        g_autofree char *word = g_strdup_printf("mount %s%s", bh_json_text(m, "source"), json_is_true(json_object_get(m, "rw")) ? "" : " (ro)");
+
+                        mark(marks, word);
+                }
+        return g_string_free(marks, FALSE);
+}
+
+int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv) {
+        static const char *const headers[] = { "NAME", "ID", "IMAGE", "STATE", "WORKLOAD", "APPLICATION", ">PID", "WAYS TO THE HOST", NULL };
+        gboolean json = FALSE;
+        GOptionEntry entries[] = {
+                { "json", 0, 0, G_OPTION_ARG_NONE, &json, "everything known, one JSON object a line", NULL },
+                G_OPTION_ENTRY_NULL,
+        };
+        g_autoptr(GError) error = NULL;
+
+        if (!bh_cli_parse(&argc, &argv, entries, NULL, "Lists every container that the sensor found, also those that a runtime does not know.",
+                          "PRIVILEGED, host namespaces, added capabilities and mounts of sensitive host paths stand under WAYS TO THE HOST.\n"))
+                return BH_EXIT_USAGE;
+        if (argc > 1)
+                return bh_cli_usage("it takes no arguments but options, not \"%s\"", argv[1]);
+        if (json) {
+                g_auto(BhFd) fd = bh_client_request(paths, json_pack("{s:s}", "cmd", "containers"), &error);
+
+                if (fd < 0 || !bh_client_lines(fd, print_line, NULL, &error))
+                        return bh_cli_fail(error);
+                return bh_out_finish();
+        }
+
+        json_auto_t *list = bh_client_containers(paths, 15, &error);
+        if (!list)
+                return bh_cli_fail(error);
+        if (!json_array_size(list)) {
+                puts("no containers");
+                return bh_out_finish();
+        }
+
+        g_autoptr(BhTable) table = bh_table_new(headers);
+        json_t *c;
+        size_t i;
+
+        json_array_foreach(list, i, c) {
+                g_autofree char *id = g_strndup(bh_json_text(c, "id"), 12), *ways = marks_of(c);
+                const char *state = bh_json_text(c, "state"), *health = bh_json_text(c, "health");
+                g_autofree char *full = *health && !g_str_equal(health, "none") ? g_strdup_printf("%s (%s)", state, health) : g_strdup(state);
+                guint64 pid = bh_json_number(c, "init_pid");
+                g_autofree char *pid_text = pid ? g_strdup_printf("%" G_GUINT64_FORMAT, pid) : g_strdup("-");
+
+                bh_table_cell(table, bh_json_text(c, "name"), BH_STYLE_NONE);
+                bh_table_cell(table, id, BH_STYLE_DIM);
+                bh_table_cell(table, *bh_json_text(c, "image") ? bh_json_text(c, "image") : "-", BH_STYLE_NONE);
+                bh_table_cell(table, full, BH_STYLE_NONE);
+                bh_table_cell(table, bh_json_text(c, "workload"), BH_STYLE_NONE);
+                bh_table_cell(table, bh_json_text(c, "application"), BH_STYLE_NONE);
+                bh_table_cell(table, pid_text, BH_STYLE_NONE);
+                bh_table_cell(table, ways, strstr(ways, "PRIVILEGED") ? BH_STYLE_BAD : BH_STYLE_NONE);
+        }
+        bh_table_print(table);
+        return bh_out_finish();
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands of `bulkhead`. Each gets its own arguments (argv[0] is its name) and returns the exit code: 0 ok, 1 failed, 2 usage. */
+#pragma once
+#include "client.h"
+#include "event/select.h"
+
+enum { BH_EXIT_OK = 0, BH_EXIT_FAILED = 1, BH_EXIT_USAGE = 2 };
+
+int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_status(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_record(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv);
+
+/*
+ * Parses options, among them --run-dir and --data-dir, which every command takes; on a wrong one prints what to do and returns FALSE (exit
+ * with BH_EXIT_USAGE). --help is GLib's and exits 0. Names of arguments stand in `arguments`; examples follow the options.
+ */
+gboolean bh_cli_parse(int *argc, char ***argv, GOptionEntry *entries, const char *arguments, const char *summary, const char *examples);
+
+/* Prints "bulkhead: MESSAGE" and returns BH_EXIT_FAILED. */
+int bh_cli_fail(const GError *error);
+
+/* Prints "bulkhead COMMAND: MESSAGE; see …--help" and returns BH_EXIT_USAGE. */
+int bh_cli_usage(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+/* "90", "90s", "10m", "2h", "1d": ns; 0 if it is none of these. */
+guint64 bh_cli_duration(const char *text);
+
+/* The kinds named by --type options, each of which may be a list a,b,c. On an unknown one prints what there is and returns FALSE (usage). */
+gboolean bh_cli_types(char **names, guint64 types[BH_TYPE_WORDS]);
+
+/* The request for events of that form, "text", "json" or "wire". New reference. */
+json_t *bh_cli_events_request(const char *form, gboolean follow, const char *container, const guint64 types[BH_TYPE_WORDS]);

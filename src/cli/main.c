@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/escape.h"
+#include "commands.h"
+
+static const struct {
+        const char *name, *help;
+        int (*run)(const BhCliPaths *paths, int argc, char **argv);
+} commands[] = {
+        { "up", "start Bulkhead on this machine and show live events", bh_cmd_up },
+        { "status", "the sensor: what is wrong, kernel hooks, rates, losses", bh_cmd_status },
+        { "events", "recorded and live events", bh_cmd_events },
+        { "containers", "every container that was found", bh_cmd_containers },
+        { "record", "write live events to a capture file", bh_cmd_record },
+        { "replay", "read a capture file or a flight recorder", bh_cmd_replay },
+};
+
+static BhCliPaths paths = { "/run/bulkhead", "/var/lib/bulkhead" };
+
+static void usage(FILE *to) {
+        fputs("Usage: bulkhead [--run-dir DIR] [--data-dir DIR] COMMAND [OPTION...]\n\nContainer runtime security.\n\nCommands:\n", to);
+        for (gsize i = 0; i < G_N_ELEMENTS(commands); i++)
+                fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].help);
+        fputs("\nOptions, before or after the command:\n"
+              "  --run-dir DIR    where the sensor's socket is (default /run/bulkhead)\n"
+              "  --data-dir DIR   where the flight recorder is (default /var/lib/bulkhead)\n"
+              "  --version        print the version\n"
+              "\nBegin with \"sudo bulkhead up\". \"bulkhead COMMAND --help\" says more.\nExit status: 0 ok, 1 failed, 2 wrong usage.\n", to);
+}
+
+gboolean bh_cli_parse(int *argc, char ***argv, GOptionEntry *entries, const char *arguments, const char *summary, const char *examples) {
+        g_autofree char *name = g_strdup_printf("bulkhead %s", (*argv)[0]), *run_dir = NULL, *data_dir = NULL;
+        GOptionEntry common[] = {
+                { "run-dir", 0, 0, G_OPTION_ARG_FILENAME, &run_dir, "where the sensor's socket is (default /run/bulkhead)", "DIR" },
+                { "data-dir", 0, 0, G_OPTION_ARG_FILENAME, &data_dir, "where the flight recorder is (default /var/lib/bulkhead)", "DIR" },
+                G_OPTION_ENTRY_NULL,
+        };
+        g_autoptr(GOptionContext) context = g_option_context_new(arguments);
+        g_autoptr(GError) error = NULL;
+
+        g_set_prgname(name);
+        g_option_context_set_summary(context, summary);
+        if (examples)
+                g_option_context_set_description(context, examples);
+        g_option_context_add_main_entries(context, entries, NULL);
+        g_option_context_add_main_entries(context, common, NULL);
+        if (!g_option_context_parse(context, argc, argv, &error)) {
+                bh_cli_usage("%s", error->message);
+                return FALSE;
+        }
+        /* live as long as the program */
+        if (run_dir)
+                paths.run_dir = g_steal_pointer(&run_dir);
+        if (data_dir)
+                paths.data_dir = g_steal_pointer(&data_dir);
+        return TRUE;
+}
+
+int bh_cli_fail(const GError *error) {
+        g_autofree char *message = bh_escape_cell(error->message, -1);
+
+        fflush(stdout);
+        fprintf(stderr, "bulkhead: %s\n", message);
+        return BH_EXIT_FAILED;
+}
+
+int bh_cli_usage(const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        g_autofree char *text = g_strdup_vprintf(format, ap), *message = bh_escape_cell(text, -1);
+        va_end(ap);
+        fprintf(stderr, "%s: %s; see \"%s --help\"\n", g_get_prgname(), message, g_get_prgname());
+        return BH_EXIT_USAGE;
+}
+
+guint64 bh_cli_duration(const char *text) {
+        char *end;
+        guint64 n = g_ascii_isdigit(*text) ? g_ascii_strtoull(text, &end, 10) : 0, unit;
+
+        if (!n)
+                return 0;
+        unit = *end == 's' || !*end ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3600 : *end == 'd' ? 86400 : 0;
+        if ((*end && end[1]) || n > 100 * 366 * 86400ull)
+                return 0;
+        n *= unit;
+        return n > 100 * 366 * 86400ull ? 0 : n * 1000000000;
+}
+
+gboolean bh_cli_types(char **names, guint64 types[BH_TYPE_WORDS]) {
+        memset(types, 0, BH_TYPE_WORDS * sizeof(*types));
+        for (guint i = 0; names && names[i]; i++) {
+                g_auto(GStrv) parts = g_strsplit(names[i], ",", -1);
+
+                for (guint k = 0; parts[k]; k++) {
+                        int type = bh_event_type_from_name(parts[k]);
+
+                        if (type < 0) {
+                                g_autoptr(GString) all = g_string_new(NULL);
+
+                                for (guint32 t = 0; t < BH_EV_MAX; t++)
+                                        if (bh_event_type_name(t))
+                                                g_string_append_printf(all, " %s", bh_event_type_name(t));
+                                bh_cli_usage("there is no kind of event \"%s\", but:%s", parts[k], all->str);
+                                return FALSE;
+                        }
+                        types[type / 64] |= 1ull << (type % 64);
+                }
+        }
+        return TRUE;
+}
+
+json_t *bh_cli_events_request(const char *form, gboolean follow, const char *container, const guint64 types[BH_TYPE_WORDS]) {
+        json_t *list = json_array(), *request;
+
+        for (guint32 t = 0; t < BH_EV_MAX; t++)
+                if (types[t / 64] >> (t % 64) & 1)
+                        json_array_append_new(list, json_string(bh_event_type_name(t)));
+        request = json_pack("{s:s, s:s, s:b, s:o}", "cmd", "events", "form", form, "follow", follow, "types", list);
+        if (container)
+                json_object_set_new(request, "container", json_string(container));
+        return request;
+}
+
+int main(int argc, char **argv) {
+        int i = 1;
+
+        setlocale(LC_CTYPE, "C.UTF-8"); /* for GLib's own messages; what this program writes is UTF-8 anyhow */
+        signal(SIGPIPE, SIG_IGN);
+        g_set_prgname("bulkhead");
+        for (; i < argc && argv[i][0] == '-'; i++) {
+                const char **where = NULL, *value = strchr(argv[i], '=');
+                gsize len = value ? (gsize) (value - argv[i]) : strlen(argv[i]);
+
+                if (strncmp(argv[i], "--run-dir", MAX(len, 9)) == 0) {
+                        where = &paths.run_dir;
+                } else if (strncmp(argv[i], "--data-dir", MAX(len, 10)) == 0) {
+                        where = &paths.data_dir;
+                } else if (g_str_equal(argv[i], "--help") || g_str_equal(argv[i], "-h")) {
+                        usage(stdout);
+                        return BH_EXIT_OK;
+                } else if (g_str_equal(argv[i], "--version")) {
+                        puts("bulkhead " BH_VERSION);
+                        return BH_EXIT_OK;
+                }
+                if (!where)
+                        return bh_cli_usage("there is no option \"%s\"", argv[i]);
+                if (!value && i + 1 >= argc)
+                        return bh_cli_usage("%s needs a directory", argv[i]);
+                *where = value ? value + 1 : argv[++i];
+        }
+        if (i == argc) {
+                usage(stderr);
+                return BH_EXIT_USAGE;
+        }
+        if (g_str_equal(argv[i], "help")) {
+                usage(stdout);
+                return BH_EXIT_OK;
+        }
+        for (gsize k = 0; k < G_N_ELEMENTS(commands); k++)
+                if (g_str_equal(argv[i], commands[k].name))
+                        return commands[k].run(&paths, argc - i, argv + i);
+        return bh_cli_usage("there is no command \"%s\"", argv[i]);
+}
