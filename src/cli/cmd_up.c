@@ -21,6 +21,7 @@
 #include "signals.h"
 
 #define READY_US (60 * G_USEC_PER_SEC)
+#define SLOW_US (10 * G_USEC_PER_SEC)
 #define STOP_US (15 * G_USEC_PER_SEC)
 #define STUCK_US (1 * G_USEC_PER_SEC)
 #define CHUNK 4096 /* a write of this much after POLLOUT does not block a pipe */
@@ -125,7 +126,7 @@ static void end_sensor(Up *up) {
 /* The sensor's status once it is ready. NULL: it never will be, and *code is the exit status; all is said. */
 static json_t *wait_ready(Up *up, int *code) {
         gint64 until = g_get_monotonic_time() + READY_US;
-        gboolean said = FALSE;
+        gboolean said = FALSE, slow = FALSE;
 
         *code = BH_EXIT_FAILED;
         for (;;) {
@@ -147,6 +148,10 @@ static json_t *wait_ready(Up *up, int *code) {
                 if (status && bh_json_number(status, "pid") == (guint64) up->pid)
                         return status;
                 json_decref(status);
+                if (!slow && g_get_monotonic_time() > until - READY_US + SLOW_US) {
+                        fprintf(stderr, "bulkhead: the sensor is still starting: the kernel checks its programs, which takes long on a busy machine\n");
+                        slow = TRUE;
+                }
                 if (bh_stop_asked() && !said) {
                         fprintf(stderr, "bulkhead: stopping as soon as the sensor has started; again to end it at once\n");
                         said = TRUE;
