@@ -148,7 +148,7 @@ class Sensor:
         env.update(self.env)
         return env
 
-    def start(self, wait=True, deadline=30.0):
+    def start(self, wait=True, deadline=90.0):
         if self.alive:
             raise RuntimeError("the sensor runs already")
         with open(self.log, "ab") as log:
@@ -158,7 +158,7 @@ class Sensor:
             self.wait_ready(deadline)
         return self
 
-    def wait_ready(self, deadline=30.0):
+    def wait_ready(self, deadline=90.0):
         """Until `status --json` says "ready": true."""
         def ready():
             if not self.alive:
@@ -191,7 +191,7 @@ class Sensor:
         self.proc.kill()
         self.proc.wait(10)
 
-    def restart(self, deadline=30.0):
+    def restart(self, deadline=90.0):
         """Starts again on the same directories, after a clean stop if it still runs."""
         if self.alive:
             self.stop()

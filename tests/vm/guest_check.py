@@ -86,7 +86,7 @@ def run_acts(results, build, backend):
     sensor = sensor_env.Sensor(build, backend=backend, base_dir="/run", args=["--no-docker", "--fold-ms", "0"])
     try:
         say(f"backend {backend}: the sensor starts")
-        sensor.start(deadline=120)
+        sensor.start(deadline=200)
         hooks = {h["type"]: h for h in sensor.status()["hooks"]}
         say(f"backend {backend}: ready")
         check_hooks(results, backend, hooks)
