@@ -456,14 +456,15 @@ int main(int argc, char **argv) {
         setrlimit(RLIMIT_MEMLOCK, &unlimited); /* before 5.11 BPF maps count as locked memory */
 
         s.loop = g_main_loop_new(NULL, FALSE);
+        /* before anything is attached: a signal during the start is acted on when the start is over, so nothing is left behind */
+        g_unix_signal_add(SIGINT, on_signal, &s);
+        g_unix_signal_add(SIGTERM, on_signal, &s);
+        g_unix_signal_add(SIGHUP, on_signal, &s);
         if (!start(&s, &error)) {
                 bh_error("cannot start", "error", error->message);
                 stop(&s);
                 return 1;
         }
-        g_unix_signal_add(SIGINT, on_signal, &s);
-        g_unix_signal_add(SIGTERM, on_signal, &s);
-        g_unix_signal_add(SIGHUP, on_signal, &s);
         bh_info("sensor is ready", "kernel", s.kernel, "adopted", bh_hooks_adopted(s.hooks) ? "yes" : "no");
 
         GThread *watcher = g_thread_new("bh-watch", watch, &s);

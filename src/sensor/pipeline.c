@@ -587,6 +587,7 @@ static gpointer run(gpointer data) {
         if (p->scan_since) {
                 bh_process_scan(p->c.processes, p->scan_since, found_process, p, &p->scan_error);
         }
+        each_second(p); /* so that who asks for the status at once sees counts */
         g_mutex_lock(&p->lock);
         p->scan_done = 1;
         g_cond_broadcast(&p->flushed);
