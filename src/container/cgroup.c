@@ -28,6 +28,15 @@ void bh_cgroup_layout_free(BhCgroupLayout *l) {
         g_free(l);
 }
 
+BhCgroupLayout *bh_cgroup_layout_dup(const BhCgroupLayout *l) {
+        BhCgroupLayout *out = g_memdup2(l, sizeof *l);
+
+        out->mount = g_strdup(l->mount);
+        out->mount_root = g_strdup(l->mount_root);
+        out->v2_mount = g_strdup(l->v2_mount);
+        return out;
+}
+
 /* mountinfo writes space, tab, newline and backslash as \040 and the like */
 static char *unescape(const char *s) {
         GString *out = g_string_new(NULL);
@@ -387,24 +396,29 @@ static gboolean take_named(BhCgroupContainer *out, const char *name, const char 
         return TRUE;
 }
 
+/* Where the host sees a cgroup of the chosen hierarchy; NULL if nowhere. Caller frees. */
+static char *host_path(const BhCgroupLayout *l, const char *prefix, const char *path) {
+        const char *mount = *prefix && g_str_has_prefix(l->mount, prefix) && l->mount[strlen(prefix)] == '/' ? l->mount + strlen(prefix) : l->mount;
+        gsize skip = strcmp(l->mount_root, "/") ? strlen(l->mount_root) : 0;
+
+        if (strncmp(path, l->mount_root, skip) || path[skip] != '/')
+                return NULL;
+        return g_strconcat(mount, path + skip, NULL);
+}
+
 /* Does the state of a runc container name this very cgroup? {"cgroup_paths": {"pids": "/sys/fs/cgroup/pids/NAME", "": "/sys/fs/…"}} */
-static gboolean runc_state_names(const char *file, const char *path) {
+static gboolean runc_state_names(const char *file, const char *controller, const char *path) {
         gsize len;
         g_autofree char *text = bh_file_read(AT_FDCWD, file, STATE_MAX, &len, NULL, NULL);
-        json_t *doc = text ? json_loadb(text, len, 0, NULL) : NULL, *value;
-        const char *key;
-        gboolean named = FALSE;
+        json_t *doc = text ? json_loadb(text, len, 0, NULL) : NULL;
+        /* version 2 stands under the empty name, as in layouts */
+        gboolean named = !g_strcmp0(json_string_value(json_object_get(json_object_get(doc, "cgroup_paths"), controller)), path);
 
-        json_object_foreach(json_object_get(doc, "cgroup_paths"), key, value) {
-                const char *s = json_string_value(value);
-
-                named |= s && g_str_has_suffix(s, path);
-        }
         json_decref(doc);
         return named;
 }
 
-gboolean bh_cgroup_probe(const char *host_root, const char *const *namespaces, const char *path, BhCgroupContainer *out) {
+gboolean bh_cgroup_probe(const char *host_root, const BhCgroupLayout *layout, const char *const *namespaces, const char *path, BhCgroupContainer *out) {
         const char *prefix = !host_root || !strcmp(host_root, "/") ? "" : host_root;
         gsize len = strlen(path);
         const char *name = strrchr(path, '/');
@@ -419,7 +433,8 @@ gboolean bh_cgroup_probe(const char *host_root, const char *const *namespaces, c
         if (!usable_name(named, strlen(named)))
                 return FALSE;
         g_autofree char *state = g_strdup_printf("%s/run/runc/%s/state.json", prefix, named);
-        if (stat(state, &st) == 0 && S_ISREG(st.st_mode) && runc_state_names(state, path))
+        g_autofree char *full = layout ? host_path(layout, prefix, path) : NULL;
+        if (full && stat(state, &st) == 0 && S_ISREG(st.st_mode) && runc_state_names(state, layout->controller, full))
                 return take_named(out, named, "runc", len);
 
         /* exactly /NAMESPACE/NAME */

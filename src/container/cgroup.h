@@ -35,6 +35,7 @@ typedef struct {
  */
 BhCgroupLayout *bh_cgroup_detect(const char *host_root, GError **error);
 void bh_cgroup_layout_free(BhCgroupLayout *l);
+BhCgroupLayout *bh_cgroup_layout_dup(const BhCgroupLayout *l);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhCgroupLayout, bh_cgroup_layout_free)
 
 /* The choice alone, from a mountinfo's text (proc_pid_mountinfo(5)). `mount` is then as the text says, without a prefix. */
@@ -77,7 +78,7 @@ gboolean bh_cgroup_parse(const char *path, BhCgroupContainer *out);
 
 /*
  * Containers with names of their own, which only the runtime's state on disk proves: plain runc (<host_root>/run/runc/NAME/state.json,
- * when that names this very cgroup) and containerd's (/NAMESPACE/NAME for a namespace in `namespaces`, NULL for none, or with a task
+ * when that gives this cgroup's full path in `layout`'s hierarchy as the host mounts it; none without a layout) and containerd's (/NAMESPACE/NAME for a namespace in `namespaces`, NULL for none, or with a task
  * directory under <host_root>/run/containerd). Reads files: not for hot paths.
  */
-gboolean bh_cgroup_probe(const char *host_root, const char *const *namespaces, const char *path, BhCgroupContainer *out);
+gboolean bh_cgroup_probe(const char *host_root, const BhCgroupLayout *layout, const char *const *namespaces, const char *path, BhCgroupContainer *out);

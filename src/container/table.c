@@ -29,6 +29,7 @@ typedef struct {
 struct BhContainerTable {
         GMutex lock;
         char *host_root, **namespaces;
+        BhCgroupLayout *layout; /* NULL: no hierarchy, so no runc container is proved */
         BhContainerTableConfig config;
         GHashTable *cgroups;    /* &Cgroup.id → Cgroup */
         GHashTable *paths;      /* Cgroup.path → the youngest Cgroup with it */
@@ -66,7 +67,9 @@ BhContainerTable *bh_container_table_new(const BhContainerTableConfig *config) {
         t->config = *config;
         t->host_root = g_strdup(config->host_root ? config->host_root : "/");
         t->namespaces = g_strdupv((char **) config->containerd_namespaces);
+        t->layout = config->layout ? bh_cgroup_layout_dup(config->layout) : bh_cgroup_detect(config->host_root, NULL);
         t->config.host_root = NULL;
+        t->config.layout = NULL;
         t->config.containerd_namespaces = NULL;
         if (!t->config.keep_us)
                 t->config.keep_us = BH_CONTAINER_TABLE_KEEP_US;
@@ -96,6 +99,7 @@ void bh_container_table_free(BhContainerTable *t) {
         g_hash_table_unref(t->containers);
         g_array_unref(t->undecided);
         g_strfreev(t->namespaces);
+        bh_cgroup_layout_free(t->layout);
         g_free(t->host_root);
         g_mutex_clear(&t->lock);
         g_free(t);
@@ -292,7 +296,7 @@ static gboolean may_be_named(const char *path) {
 static gboolean recheck_one(BhContainerTable *t, guint64 id, gint64 now_us) {
         g_autofree char *path = bh_container_table_path(t, id);
         BhCgroupContainer shape;
-        gboolean found = path && bh_cgroup_probe(t->host_root, (const char *const *) t->namespaces, path, &shape), became = FALSE;
+        gboolean found = path && bh_cgroup_probe(t->host_root, t->layout, (const char *const *) t->namespaces, path, &shape), became = FALSE;
 
         g_mutex_lock(&t->lock);
         Cgroup *g = g_hash_table_lookup(t->cgroups, &id);

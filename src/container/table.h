@@ -16,6 +16,7 @@
  * Times are monotonic microseconds and given by the caller. All functions may be called from any thread.
  */
 #pragma once
+#include "container/cgroup.h"
 #include "container/container.h"
 
 #define BH_CONTAINER_TABLE_KEEP_US (5 * 60 * G_USEC_PER_SEC)
@@ -26,6 +27,7 @@
 
 typedef struct {
         const char *host_root;                     /* NULL = "/" */
+        const BhCgroupLayout *layout;              /* the hierarchy that the bound paths belong to; NULL: as bh_cgroup_detect() finds it; copied */
         const char *const *containerd_namespaces;  /* see bh_cgroup_probe(); may be NULL */
         gint64 keep_us;                            /* 0 = the default above */
         guint max_ended, max_cgroups, max_containers; /* 0 = the defaults above */
