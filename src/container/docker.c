@@ -15,6 +15,7 @@ static void known_free(gpointer p) {
         Known *k = p;
 
         bh_container_unref(k->c);
+        bh_container_unref(k->told);
         g_free(k);
 }
 
@@ -69,6 +70,7 @@ static void disconnect(BhDocker *d, const char *why) {
         d->api[0] = '\0';
         d->listed = FALSE;
         d->not_answering = FALSE;
+        d->pings_failed = 0;
         d->resync_at_us = 0;
         g_clear_pointer(&d->skipped_line, g_free);
         d->unchecked = 0;
@@ -171,13 +173,32 @@ static void open_stream(BhDocker *d) {
         d->stream = bh_docker_ask(d, REQ_STREAM, NULL, path, 0);
 }
 
+/* A sign of life: bytes of the event stream, an answer of any kind. */
+static void heard_engine(BhDocker *d) {
+        d->last_traffic_us = g_get_monotonic_time();
+        d->pings_failed = 0;
+        if (!d->not_answering)
+                return;
+        d->not_answering = FALSE;
+        bh_docker_set_error(d, NULL);
+        bh_docker_tell_state(d);
+}
+
+static void ask_for_life(BhDocker *d) {
+        bh_docker_ask(d, REQ_PING, NULL, "/_ping", (long) MIN(PING_TIMEOUT_MS, MAX(d->config.idle_us / 2000, 1)));
+}
+
 /* ---- what ended ---- */
 
 static void answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
         gboolean ok = result == CURLE_OK && r->status == 200;
 
-        if (r->kind != REQ_STREAM)
+        if (r->kind != REQ_STREAM) {
                 d->active--;
+                /* whatever it answers, it answers */
+                if (result == CURLE_OK)
+                        heard_engine(d);
+        }
         switch ((RequestKind) r->kind) {
         case REQ_VERSION: {
                 json_t *doc = ok ? bh_docker_json_load((char *) r->body->data, r->body->len, NULL) : NULL;
@@ -206,7 +227,7 @@ static void answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
                 g_autofree char *skipped = NULL;
 
                 /* the stream sends the same; a backlog that fails costs only the proof that it is complete */
-                if (result == CURLE_OK)
+                if (ok)
                         bh_docker_event_lines(d, r, &skipped);
                 d->phase = LISTING;
                 start_listing(d);
@@ -225,11 +246,16 @@ static void answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
                 bh_docker_image_answer(d, r, result);
                 break;
         case REQ_PING:
-                if (d->not_answering == !ok)
+                if (result == CURLE_OK)
                         break;
-                d->not_answering = !ok;
-                bh_docker_set_error(d, ok ? NULL : "the Docker Engine has not answered for some time: its process may be stopped or overloaded; events arrive late");
-                bh_docker_tell_state(d);
+                if (++d->pings_failed < PING_TRIES) {
+                        /* when this process could not run for a while, the answer was there and only its time was over */
+                        ask_for_life(d);
+                } else if (!d->not_answering) {
+                        d->not_answering = TRUE;
+                        bh_docker_set_error(d, "the Docker Engine has not answered for some time: its process may be stopped or overloaded; events arrive late");
+                        bh_docker_tell_state(d);
+                }
                 break;
         }
 }
@@ -295,9 +321,11 @@ static void step(BhDocker *d) {
                         start_listing(d);
                 }
                 earlier(&wake, d->resync_at_us);
-                if (!d->active && now - d->last_traffic_us > IDLE_US) {
+                if (!d->active && now - d->last_traffic_us > d->config.idle_us) {
                         d->last_traffic_us = now;
-                        bh_docker_ask(d, REQ_PING, NULL, "/_ping", SHORT_TIMEOUT_MS);
+                        ask_for_life(d);
+                } else if (!d->active) {
+                        earlier(&wake, d->last_traffic_us + d->config.idle_us + 1000);
                 }
         }
 
@@ -307,7 +335,7 @@ static void step(BhDocker *d) {
                 if (d->stream->headers_done && d->phase == OPENING && d->stream->status == 200)
                         stream_opened(d);
                 if (d->stream->body->len && d->stream->status == 200) {
-                        d->last_traffic_us = g_get_monotonic_time();
+                        heard_engine(d);
                         bh_docker_event_lines(d, d->stream, &d->skipped_line);
                 }
         }
@@ -332,6 +360,9 @@ BhDocker *bh_docker_new(const BhDockerConfig *config) {
         d->config = *config;
         d->socket_path = g_strdup(config->socket_path ? config->socket_path : BH_DOCKER_DEFAULT_SOCKET);
         d->config.socket_path = d->socket_path;
+        if (!d->config.idle_us)
+                d->config.idle_us = IDLE_US;
+        d->max_line = BH_DOCKER_MAX_EVENT_LINE;
         g_mutex_init(&d->stats_lock);
         d->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
         d->execs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, exec_free);

@@ -10,7 +10,8 @@
  *    Several inspects run at a time, so one that waits holds up no other.
  *  - After a gap (the engine restarted, the stream broke, a line was refused) the stream is opened again from the last event
  *    seen, what the engine still remembers is replayed without doubles, and the rest is concluded from a new listing and
- *    delivered as events marked `synthetic`, with the engine's own times where it keeps them.
+ *    delivered as events marked `synthetic`, with the engine's own times where it keeps them. What was lost is decided by what events
+ *    had told, not by what an inspect may have seen meanwhile; a lost event that comes late after all is dropped as a duplicate.
  *  - Whatever is refused (too large, not understood) is counted and leads to a new listing; an event that is too large is delivered
  *    without its attributes.
  *
@@ -50,6 +51,7 @@ typedef struct {
         void (*on_event)(BhRuntimeEvent *ev, gpointer data);
         void (*on_state)(const BhDockerState *state, gpointer data); /* on each change */
         gpointer data;
+        gint64 idle_us; /* after so long without a sign of life the engine is asked for one; 0 = 10 s */
 } BhDockerConfig;
 
 typedef struct BhDocker BhDocker;

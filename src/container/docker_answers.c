@@ -32,6 +32,7 @@ void bh_docker_list_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
                 bh_docker_tell_state(d);
                 return;
         }
+        d->not_answering = FALSE;
         if (d->error)
                 bh_docker_set_error(d, NULL);
 
@@ -52,6 +53,8 @@ void bh_docker_list_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
                                 continue;
                         k->fresh = !initial;
                         bh_docker_publish(d, k, bh_container_ref(c));
+                        if (initial)
+                                bh_docker_listed_first(k);
                 }
                 bh_docker_not_missing(d, k);
                 if (!k->check) {
@@ -136,16 +139,6 @@ static void keep_younger(BhContainer *c, const BhContainer *known, gboolean remo
                 c->init_pid = 0;
 }
 
-static void conclude(BhDocker *d, Known *k, const BhContainer *before) {
-        if (k->check && d->cutoff_ns) {
-                g_autoptr(GPtrArray) lost = bh_docker_diff(k->fresh ? NULL : before, k->c, d->cutoff_ns, wall_ns());
-
-                for (guint i = 0; i < lost->len; i++)
-                        bh_docker_deliver(d, lost->pdata[i]);
-        }
-        bh_docker_checked(d, k);
-}
-
 void bh_docker_inspect_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
         Known *k = g_hash_table_lookup(d->known, r->target);
         g_autoptr(BhContainer) c = NULL;
@@ -179,7 +172,7 @@ void bh_docker_inspect_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) 
                         ask_digest(d, c);
                 bh_docker_publish(d, k, g_steal_pointer(&c));
                 if (!k->again && !k->removed)
-                        conclude(d, k, before);
+                        bh_docker_conclude(d, k);
         } else {
                 COUNT(d, inspects_failed);
                 /* 404: destroyed meanwhile; the event says so, unless it was lost */
@@ -188,7 +181,7 @@ void bh_docker_inspect_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) 
                         d->missing++;
                 }
                 if (r->status == 404 || r->too_large || ++k->tries >= INSPECT_TRIES)
-                        conclude(d, k, k->c);
+                        bh_docker_conclude(d, k);
                 else
                         k->again = TRUE;
         }
@@ -261,18 +254,15 @@ void bh_docker_run_missing(BhDocker *d, gint64 now, gint64 *wake) {
         for (guint i = 0; i < gone->len; i++) {
                 Known *k = g_hash_table_lookup(d->known, gone->pdata[i]);
                 BhContainer *c = bh_container_dup(k->c);
-                gboolean ran = c->state == BH_CONTAINER_RUNNING || c->state == BH_CONTAINER_PAUSED;
 
                 c->state = BH_CONTAINER_REMOVED;
                 c->init_pid = 0;
                 bh_docker_publish(d, k, c);
-                for (int j = ran ? 0 : 1; j < 2; j++) {
-                        g_autoptr(BhRuntimeEvent) ev = bh_runtime_event_new(BH_RUNTIME_CONTAINER, "container", j ? "destroy" : "die", c->id, wall_ns());
-
-                        ev->synthetic = TRUE;
-                        ev->container = bh_container_ref(c);
-                        bh_docker_deliver(d, ev);
-                }
+                bh_docker_conclude_end(d, k);
+                g_autoptr(BhRuntimeEvent) ev = bh_runtime_event_new(BH_RUNTIME_CONTAINER, "container", "destroy", c->id, wall_ns());
+                ev->synthetic = TRUE;
+                ev->container = bh_container_ref(c);
+                bh_docker_tell(d, k, ev);
                 bh_docker_forget(d, gone->pdata[i], k);
         }
 }

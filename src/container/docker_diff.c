@@ -37,6 +37,7 @@ GPtrArray *bh_docker_diff(const BhContainer *before, BhContainer *now, gint64 cu
                 add(out, now, "create", now->created_ns, cutoff_ns);
         else if (*before->name && strcmp(before->name, now->name)) {
                 BhRuntimeEvent *ev = add(out, now, "rename", seen_ns, G_MAXINT64);
+                add_attribute(ev, "name", now->name);
                 add_attribute(ev, "oldName", before->name);
         }
         if (now->oom_killed && !(before && before->oom_killed))
@@ -57,6 +58,22 @@ GPtrArray *bh_docker_diff(const BhContainer *before, BhContainer *now, gint64 cu
         else if (before && before->state == BH_CONTAINER_PAUSED && now->state == BH_CONTAINER_RUNNING && !started_again)
                 add(out, now, "unpause", seen_ns, G_MAXINT64);
         return out;
+}
+
+void bh_docker_state_at(const BhContainer *c, gint64 at_ns, BhContainerState *state, gint64 *started_ns) {
+        *state = c->state;
+        *started_ns = c->started_ns;
+        if (c->started_ns < at_ns) {
+                if (c->finished_ns >= at_ns)
+                        *state = BH_CONTAINER_RUNNING;
+        } else if (c->finished_ns >= at_ns && c->finished_ns < c->started_ns) {
+                /* the end of the run before is all that is left of it */
+                *state = BH_CONTAINER_RUNNING;
+                *started_ns = 1;
+        } else {
+                *state = BH_CONTAINER_CREATED;
+                *started_ns = 0;
+        }
 }
 
 gboolean bh_docker_apply_event(BhContainer *c, const BhRuntimeEvent *ev) {

@@ -13,5 +13,11 @@
  */
 GPtrArray *bh_docker_diff(const BhContainer *before, BhContainer *now, gint64 cutoff_ns, gint64 seen_ns);
 
+/*
+ * The state that the times of `c` prove for the moment `at_ns`, and the start of the run that it belongs to; 1 ns for a run of unknown
+ * start, 0 for none. Pause has no time: a container that runs throughout is taken to have been as it is.
+ */
+void bh_docker_state_at(const BhContainer *c, gint64 at_ns, BhContainerState *state, gint64 *started_ns);
+
 /* Changes `c` (not yet published) as a container event tells. TRUE if it changed anything. */
 gboolean bh_docker_apply_event(BhContainer *c, const BhRuntimeEvent *ev);

@@ -140,6 +140,12 @@ static void container_event(BhDocker *d, BhRuntimeEvent *ev) {
 
         if (k && k->removed)
                 k = NULL;
+        if (k && bh_docker_concluded_already(k, ev)) {
+                COUNT(d, events_duplicate);
+                bh_docker_not_missing(d, k);
+                bh_docker_want_inspect(d, ev->actor_id, k);
+                return;
+        }
         if (k) {
                 bh_docker_not_missing(d, k);
                 next = bh_container_dup(k->c);
@@ -151,6 +157,10 @@ static void container_event(BhDocker *d, BhRuntimeEvent *ev) {
                 /* one that was destroyed before, or is being, needs no place */
                 if (!destroyed && !g_hash_table_contains(d->known, ev->actor_id))
                         k = bh_docker_add_known(d, ev->actor_id);
+                if (k && strcmp(ev->action, "create")) {
+                        k->ungrounded = d->cutoff_ns == 0;
+                        k->fresh = !k->ungrounded;
+                }
         }
         if (k && next) {
                 bh_docker_publish(d, k, next);
@@ -164,7 +174,12 @@ static void container_event(BhDocker *d, BhRuntimeEvent *ev) {
 
         if (*ev->exec_id)
                 exec_event(d, ev);
-        bh_docker_deliver(d, ev);
+        if (k && destroyed)
+                bh_docker_conclude_end(d, k);
+        if (k)
+                bh_docker_tell(d, k, ev);
+        else
+                bh_docker_deliver(d, ev);
 
         for (gsize i = 0; k && i < G_N_ELEMENTS(inspected); i++)
                 if (!strcmp(ev->action, inspected[i]))
@@ -262,10 +277,9 @@ static void refused_line(BhDocker *d, const char *head, const char *tail, gsize 
 void bh_docker_event_lines(BhDocker *d, BhDockerRequest *r, char **skipped) {
         gsize from = 0;
 
-        for (;;) {
+        while (from < r->body->len) {
                 char *p = (char *) r->body->data + from;
-                gsize left = r->body->len - from;
-                char *end = left ? memchr(p, '\n', left) : NULL;
+                char *end = memchr(p, '\n', r->body->len - from);
 
                 if (!end)
                         break;
@@ -273,8 +287,8 @@ void bh_docker_event_lines(BhDocker *d, BhDockerRequest *r, char **skipped) {
                 if (*skipped) {
                         refused_line(d, *skipped, end - tail, tail);
                         g_clear_pointer(skipped, g_free);
-                } else if (len > BH_DOCKER_MAX_EVENT_LINE) {
-                        g_autofree char *head = g_strndup(p, LINE_HEAD);
+                } else if (len > d->max_line) {
+                        g_autofree char *head = g_strndup(p, MIN(d->max_line, LINE_HEAD));
 
                         refused_line(d, head, end - tail, tail);
                 } else {
@@ -284,8 +298,8 @@ void bh_docker_event_lines(BhDocker *d, BhDockerRequest *r, char **skipped) {
         }
         if (from)
                 g_byte_array_remove_range(r->body, 0, (guint) from);
-        if (!*skipped && r->body->len > BH_DOCKER_MAX_EVENT_LINE)
-                *skipped = g_strndup((const char *) r->body->data, LINE_HEAD);
+        if (!*skipped && r->body->len > d->max_line)
+                *skipped = g_strndup((const char *) r->body->data, MIN(d->max_line, LINE_HEAD));
         if (*skipped && r->body->len > LINE_TAIL)
                 g_byte_array_remove_range(r->body, 0, r->body->len - LINE_TAIL);
 }

@@ -132,6 +132,9 @@ BhDockerRequest *bh_docker_http_next(BhDockerHttp *h, CURLcode *result) {
                         continue;
                 *result = m->data.result;
                 curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **) &r);
+                /* a head that breaks off is an end like any other to libcurl */
+                if (*result == CURLE_OK && !r->headers_done)
+                        *result = CURLE_WEIRD_SERVER_REPLY;
                 curl_multi_remove_handle(h->multi, r->easy);
                 g_hash_table_remove(h->running, r);
                 return r;

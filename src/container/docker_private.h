@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the Docker client, shared by its files: docker.c (thread, connection, public functions), docker_events.c (the event
- * stream), docker_answers.c (all other answers). Everything here belongs to the client's thread, but for what is marked otherwise.
+ * stream), docker_answers.c (all other answers), docker_told.c (what is concluded after a gap). Everything here belongs to the client's thread, but for what is marked otherwise.
  */
 #pragma once
 #include <string.h>
@@ -22,6 +22,8 @@
 #define GONE_GRACE_US SECOND_US /* how long a container missing from a listing may still have its destroy event come */
 #define RESYNC_DELAY_US SECOND_US
 #define IDLE_US (10 * SECOND_US)
+#define PING_TIMEOUT_MS 5000
+#define PING_TRIES 2
 #define REPLAY_KEYS 4096
 #define DIGEST_CACHE 4096
 
@@ -36,14 +38,23 @@ typedef enum {
         UP,
 } Phase;
 
+/* Acts of a container's life that events tell. */
+enum { ACT_CREATE = 1, ACT_START = 2, ACT_DIE = 4, ACT_PAUSE = 8, ACT_OOM = 16 };
+
 typedef struct {
-        BhContainer *c;
+        BhContainer *c;    /* best known: the last one published */
+        BhContainer *told; /* name, state, start, oom as events told them, or a listing before there were any; NULL: nothing told yet */
+        gint64 told_ns;    /* time of the last event, 0 = none */
+        gint64 start_concluded_ns, die_concluded_ns; /* concluded: its own event, if it still comes, is dated before this; 0 = not */
+        unsigned heard;            /* ACT_… of the engine's own events */
+        gboolean create_concluded;
+        gboolean ungrounded;       /* first met by something else than its creation: `told` waits for the first inspect */
         gint64 first_seen_us, gone_at_us; /* gone_at_us 0 = not missing */
         guint tries;
         gboolean queued, inflight;
         gboolean again;   /* an event came while the inspect ran: its answer may be the older news */
         gboolean check;   /* the next inspect is to be compared: what happened in the gap? */
-        gboolean fresh;   /* first seen in a listing after a gap */
+        gboolean fresh;   /* first met after a gap, its creation not told yet */
         gboolean removed; /* destroyed; goes when its inspect ends */
 } Known;
 
@@ -70,6 +81,8 @@ struct BhDocker {
         char api[16];
         char *error;
         gboolean listed, ever_connected, not_answering;
+        guint pings_failed;
+        gsize max_line;     /* BH_DOCKER_MAX_EVENT_LINE; tests of the rebuilding of events lower it */
         char *skipped_line; /* beginning of a line over the bound whose end is not here yet */
         BhDockerRequest *stream;
         gint64 retry_at_us, backoff_us, resync_at_us, last_traffic_us;
@@ -123,6 +136,18 @@ void bh_docker_not_missing(BhDocker *d, Known *k);
 void bh_docker_forget(BhDocker *d, const char *id, Known *k);
 /* Consumes the whole lines of a body. A line over the bound is skipped to its end; *skipped keeps its beginning meanwhile. */
 void bh_docker_event_lines(BhDocker *d, BhDockerRequest *r, char **skipped);
+
+/* docker_told.c */
+/* The first listing of all: what it says is not news. */
+void bh_docker_listed_first(Known *k);
+/* Delivers an event of a known container and remembers that. */
+void bh_docker_tell(BhDocker *d, Known *k, BhRuntimeEvent *ev);
+/* TRUE for an event that only repeats what was concluded. */
+gboolean bh_docker_concluded_already(Known *k, const BhRuntimeEvent *ev);
+/* k->c is as good as it gets: tells what events should have, if there was a gap. */
+void bh_docker_conclude(BhDocker *d, Known *k);
+/* It is destroyed: tells its death if no event has. */
+void bh_docker_conclude_end(BhDocker *d, Known *k);
 
 /* docker_answers.c */
 void bh_docker_list_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);

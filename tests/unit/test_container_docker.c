@@ -14,7 +14,7 @@
 #define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define C "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
-#define DEADLINE_US (20 * G_USEC_PER_SEC)
+#define DEADLINE_US (120 * G_USEC_PER_SEC) /* only a failure waits so long */
 
 /* ---- the server ---- */
 
@@ -28,7 +28,10 @@ typedef struct {
         GCond cond;
         gboolean stopping;
         const char *version; /* body of /version, NULL = a good one */
-        char *backlog, *held; /* held: id whose inspect does not answer */
+        char *backlog;
+        const char *held;         /* id whose inspect does not answer */
+        const char *listed_state; /* what the list says of all, NULL = what their inspects say */
+        gboolean mute;            /* no answer to a ping */
         GHashTable *inspects; /* id → body; also what /containers/json lists */
         guint exec_polls;
 } Fake;
@@ -60,11 +63,16 @@ static void reply(int fd, int status, const char *body) {
 static char *list_text(Fake *f) {
         GString *s = g_string_new("[");
         GHashTableIter it;
-        gpointer id;
+        gpointer id, body;
 
         g_hash_table_iter_init(&it, f->inspects);
-        while (g_hash_table_iter_next(&it, &id, NULL))
-                g_string_append_printf(s, "%s{\"Id\":\"%s\",\"Names\":[\"/listed\"],\"Image\":\"i\",\"State\":\"running\",\"Created\":5}", s->len > 1 ? "," : "", (char *) id);
+        while (g_hash_table_iter_next(&it, &id, &body)) {
+                const char *name = strstr(body, "\"Name\":\"") + 8, *state = strstr(body, "\"Status\":\"") + 10;
+                g_autofree char *own = g_strndup(state, strcspn(state, "\""));
+
+                g_string_append_printf(s, "%s{\"Id\":\"%s\",\"Names\":[\"%.*s\"],\"Image\":\"i\",\"State\":\"%s\",\"Created\":5}", s->len > 1 ? "," : "", (char *) id,
+                                       (int) strcspn(name, "\""), name, f->listed_state ? f->listed_state : own);
+        }
         g_string_append_c(s, ']');
         return g_string_free(s, FALSE);
 }
@@ -100,6 +108,10 @@ static void respond(Fake *f, int fd, const char *target) {
                 body = g_strdup_printf("{\"Running\":true,\"Pid\":%d}", ++f->exec_polls >= 3 ? 4711 : 0);
         } else if (strstr(target, "/images/")) {
                 body = g_strdup("{\"RepoDigests\":[\"other@sha256:1\",\"i@sha256:2\"]}");
+        } else if (strstr(target, "/_ping")) {
+                while (f->mute && !f->stopping)
+                        g_cond_wait(&f->cond, &f->lock);
+                body = g_strdup("OK");
         } else {
                 status = 404;
                 body = g_strdup("{}");
@@ -290,13 +302,23 @@ static guint times(Heard *h, const char *text) {
         return n;
 }
 
-static BhDocker *client(Fake *f, Heard *h) {
-        BhDockerConfig config = { .socket_path = f->path, .on_container = on_container, .on_event = on_event, .on_state = on_state, .data = h };
+static BhDocker *client_idle(Fake *f, Heard *h, gint64 idle_us) {
+        BhDockerConfig config = { .socket_path = f->path, .on_container = on_container, .on_event = on_event, .on_state = on_state, .data = h, .idle_us = idle_us };
         BhDocker *d = bh_docker_new(&config);
 
         h->log = g_string_new(NULL);
         g_assert_true(bh_docker_start(d, NULL));
         return d;
+}
+
+static BhDocker *client(Fake *f, Heard *h) {
+        return client_idle(f, h, 0);
+}
+
+static void forget_all(Heard *h) {
+        g_mutex_lock(&h->lock);
+        g_string_truncate(h->log, 0);
+        g_mutex_unlock(&h->lock);
 }
 
 static void done(Fake *f, BhDocker *d, Heard *h) {
@@ -366,7 +388,7 @@ static void a_blocked_inspect_holds_up_no_other(void) {
         fake_open(f);
         BhDocker *d = client(f, &h);
         /* what the list gave is there, and the other's inspect too */
-        expect(&h, "[a listed event running ]");
+        expect(&h, "[a na event running ]");
         expect(&h, "[b nb full running ");
         send_event(f, C, "create", 1, 1000);
         expect(&h, "[c nc event created ]<c create nc ");
@@ -416,6 +438,141 @@ static void nothing_is_lost_over_a_restart(void) {
         g_assert_cmpuint(s.events_synthetic, ==, 5);
         g_assert_cmpuint(s.events_duplicate, >=, 2);
         g_assert_cmpuint(s.connects, ==, 2);
+        done(f, d, &h);
+}
+
+/* An inspect that another event led to saw the death before its own event came, which the end of the stream then swallowed. */
+static void what_only_an_inspect_saw_is_told(void) {
+        Fake *f = fake_new();
+        Heard h = { 0 };
+
+        put(f, A, "na", "running", "2020-01-01T00:00:01Z", "0001-01-01T00:00:00Z");
+        put(f, B, "nb", "running", "2020-01-01T00:00:01Z", "0001-01-01T00:00:00Z");
+        put(f, C, "nc", "exited", "2020-01-01T00:00:01Z", "2020-01-01T00:00:02Z");
+        fake_open(f);
+        BhDocker *d = client(f, &h);
+        expect(&h, "{up listed");
+        put(f, A, "na", "exited", "2020-01-01T00:00:01Z", "2020-10-02T00:00:00Z");
+        put(f, B, "nb", "exited", "2020-01-01T00:00:01Z", "2020-10-02T00:00:00Z");
+        put(f, C, "nc", "running", "2020-10-03T00:00:00Z", "2020-01-01T00:00:02Z");
+        send_event(f, A, "oom", 1, 1000);
+        send_event(f, B, "oom", 2, 1000);
+        send_event(f, C, "update", 3, 1000);
+        expect(&h, "[a na full exited ");
+        expect(&h, "[b nb full exited ");
+        expect(&h, "[c nc full running ");
+        fake_close(f);
+        expect(&h, "{down ");
+        g_assert_cmpuint(times(&h, " die "), ==, 0);
+        g_assert_cmpuint(times(&h, "~"), ==, 0);
+
+        g_hash_table_remove(f->inspects, B);
+        fake_open(f);
+        expect(&h, "<a ~die na pid=0 exit=9 cmd=>");
+        expect(&h, "<c ~start nc ");
+        expect(&h, "<b ~die nb pid=0 exit=9 cmd=>");
+        expect(&h, "<b ~destroy nb ");
+        /* the engine tells after all, and then something new */
+        forget_all(&h);
+        send_event(f, A, "die", 4, 1000);
+        send_event(f, C, "start", 5, 1000);
+        send_event(f, C, "die", 6, 1000);
+        send_event(f, A, "start", 7, 1000);
+        send_event(f, A, "die", 8, 1000);
+        expect(&h, "<a die na ");
+        g_assert_cmpuint(times(&h, "<a start na "), ==, 1);
+        g_assert_cmpuint(times(&h, "<a die na "), ==, 1);
+        g_assert_cmpuint(times(&h, "<c start nc "), ==, 0);
+        g_assert_cmpuint(times(&h, "<c die nc "), ==, 1);
+
+        /* and with nothing lost there is nothing to conclude */
+        BhDockerStats s;
+        bh_docker_get_stats(d, &s);
+        g_assert_cmpuint(s.events_synthetic, ==, 4);
+        g_assert_cmpuint(s.events_duplicate, ==, 2);
+        done(f, d, &h);
+}
+
+/* The very first inspect finds dead what the list found running: the death is younger than the connection, so it must be told. */
+static void a_death_during_the_first_listing_is_told(void) {
+        Fake *f = fake_new();
+        Heard h = { 0 };
+        g_autoptr(GDateTime) now = NULL;
+        g_autofree char *finished = NULL;
+
+        f->listed_state = "running";
+        f->held = A;
+        put(f, A, "na", "running", "2020-01-01T00:00:01Z", "0001-01-01T00:00:00Z");
+        put(f, B, "nb", "exited", "2020-01-01T00:00:01Z", "2020-01-01T00:00:02Z");
+        fake_open(f);
+        BhDocker *d = client(f, &h);
+        expect(&h, "[a na event running ]");
+        now = g_date_time_new_now_utc();
+        finished = g_date_time_format(now, "%Y-%m-%dT%H:%M:%S.%fZ");
+        put(f, A, "na", "exited", "2020-01-01T00:00:01Z", finished);
+        g_mutex_lock(&f->lock);
+        f->held = NULL;
+        g_cond_broadcast(&f->cond);
+        g_mutex_unlock(&f->lock);
+        expect(&h, "[a na full exited ");
+        expect(&h, "{up listed");
+        fake_close(f);
+        expect(&h, "{down ");
+        g_assert_cmpuint(times(&h, "die"), ==, 0);
+        fake_open(f);
+        expect(&h, "<a ~die na pid=0 exit=9 cmd=>");
+        send_event(f, C, "create", 1, 1000);
+        expect(&h, "<c create nc ");
+        forget_all(&h);
+        fake_close(f);
+        expect(&h, "{down ");
+        put(f, C, "nc", "created", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z");
+        fake_open(f);
+        expect(&h, "{up listed");
+        /* told once; the other's death is older than the connection, and no news */
+        g_assert_cmpuint(times(&h, "~"), ==, 0);
+        done(f, d, &h);
+}
+
+/* A destroy that comes alone implies the death. */
+static void a_death_comes_before_its_destroy(void) {
+        Fake *f = fake_new();
+        Heard h = { 0 };
+
+        put(f, A, "na", "running", "2020-01-01T00:00:01Z", "0001-01-01T00:00:00Z");
+        fake_open(f);
+        BhDocker *d = client(f, &h);
+        expect(&h, "{up listed");
+        stream(f, "{\"Type\":\"container\",\"Action\":\"die\"\n", 1000);
+        send_event(f, A, "destroy", 2, 1000);
+        expect(&h, "<a ~die na pid=0 exit=-1 cmd=><a destroy na ");
+        done(f, d, &h);
+}
+
+static void an_engine_that_hangs_is_told(void) {
+        Fake *f = fake_new();
+        Heard h = { 0 };
+
+        fake_open(f);
+        BhDocker *d = client_idle(f, &h, 200000);
+        expect(&h, "{up listed");
+        g_mutex_lock(&f->lock);
+        f->mute = TRUE;
+        g_mutex_unlock(&f->lock);
+        expect(&h, "{up listed api=1.44 the Docker Engine has not answered for some time");
+        forget_all(&h);
+        /* an event is a sign of life as well */
+        send_event(f, B, "create", 1, 1000);
+        expect(&h, "{up listed api=1.44 }");
+        expect(&h, "<b create nb ");
+        expect(&h, "{up listed api=1.44 the Docker Engine has not answered for some time");
+        forget_all(&h);
+        g_mutex_lock(&f->lock);
+        f->mute = FALSE;
+        g_cond_broadcast(&f->cond);
+        g_mutex_unlock(&f->lock);
+        expect(&h, "{up listed api=1.44 }");
+        g_assert_cmpuint(times(&h, "{down"), ==, 0);
         done(f, d, &h);
 }
 
@@ -469,6 +626,10 @@ int main(int argc, char **argv) {
         g_test_add_func("/container/docker/exec_has_its_pid", exec_has_its_pid);
         g_test_add_func("/container/docker/a_blocked_inspect_holds_up_no_other", a_blocked_inspect_holds_up_no_other);
         g_test_add_func("/container/docker/nothing_is_lost_over_a_restart", nothing_is_lost_over_a_restart);
+        g_test_add_func("/container/docker/what_only_an_inspect_saw_is_told", what_only_an_inspect_saw_is_told);
+        g_test_add_func("/container/docker/a_death_during_the_first_listing_is_told", a_death_during_the_first_listing_is_told);
+        g_test_add_func("/container/docker/a_death_comes_before_its_destroy", a_death_comes_before_its_destroy);
+        g_test_add_func("/container/docker/an_engine_that_hangs_is_told", an_engine_that_hangs_is_told);
         g_test_add_func("/container/docker/a_line_too_long_is_made_good_by_a_listing", a_line_too_long_is_made_good_by_a_listing);
         g_test_add_func("/container/docker/errors_say_what_to_do", errors_say_what_to_do);
         return g_test_run();
