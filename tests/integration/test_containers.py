@@ -409,9 +409,10 @@ def test_process_moved_out_of_its_container_keeps_its_origin(sensor, docker, sta
 def test_process_that_enters_the_host_keeps_its_origin(sensor, docker, start):
     """With the host's pid namespace and CAP_SYS_ADMIN: into the host's namespaces by nsenter, out of the cgroup by a mount of its own."""
     host = subprocess.Popen(["sleep", "1000"], preexec_fn=docker_env.die_with_parent)
+    place = f"/run/bh-escape-{os.getpid()}"
     mount = "cgroup2" if hierarchy() == pathlib.Path("/sys/fs/cgroup") else "cgroup -o " + hierarchy().name
-    script = (f"nsenter -t {host.pid} -m -n -u -i /bin/sh -c 'mkdir -p /run/bh-escape && mount -t {mount} none /run/bh-escape && echo $$ > /run/bh-escape/cgroup.procs; "
-              "/bin/true on-host; (( /bin/true double-fork & ) & ) ; sleep 0.5; umount /run/bh-escape; rmdir /run/bh-escape'; sleep 100")
+    script = (f"nsenter -t {host.pid} -m -n -u -i /bin/sh -c 'mkdir -p {place} && mount -t {mount} none {place} && echo $$ > {place}/cgroup.procs; "
+              f"/bin/true on-host; (( /bin/true double-fork & ) & ) ; sleep 0.5; umount {place}; rmdir {place}'; sleep 100")
     cid, name = start("sh", "-c", script, options=("--pid=host", "--cap-add=SYS_ADMIN", "--cap-add=SYS_PTRACE", "--cap-add=SYS_CHROOT", "--security-opt", "seccomp=unconfined"))
     try:
         events = sensor.wait_events(lambda evs: execs_of(evs, "/bin/true", "on-host") and execs_of(evs, "/bin/true", "double-fork"), 20, "execs on the host", type="exec")
@@ -420,6 +421,10 @@ def test_process_that_enters_the_host_keeps_its_origin(sensor, docker, start):
     finally:
         host.kill()
         host.wait()
+        if os.path.ismount(place):  # the container was ended before it could
+            subprocess.run(["umount", place], check=True)
+        if os.path.isdir(place):
+            os.rmdir(place)
     for argument in ("on-host", "double-fork"):
         event = execs_of(events, "/bin/true", argument)[0]
         expect_origin(event, cid, name)
