@@ -49,7 +49,7 @@ static __noinline int send_open(struct file *file, const void *text, __u32 flags
         return bh_end(b);
 }
 
-static __always_inline int send_open_failed(const void *text, __s32 dfd, __u32 flags, __s64 ret, __u32 marks) {
+static __noinline int send_open_failed(const void *text, __s32 dfd, __u32 flags, __s64 ret, __u32 marks) {
         struct bh_buf *b;
 
         if (text) {
@@ -161,9 +161,7 @@ int fx_do_file_open(__u64 *ctx) {
 }
 
 /* The file is in the descriptor table; what failed has its text only. */
-static __always_inline int open_exit(struct bh_call *c, const void *text, __s32 dfd, __u32 flags) {
-        struct file *file = bh_file_of_fd(c->ret);
-
+static __always_inline int open_exit(struct bh_call *c, struct file *file, const void *text, __s32 dfd, __u32 flags) {
         flags &= ~BH_O_LARGEFILE;
         if (c->ret < 0)
                 return send_open_failed(text, dfd, flags, c->ret, bh_call_flags(c));
@@ -176,9 +174,10 @@ static __always_inline int open_exit(struct bh_call *c, const void *text, __s32 
         int sx_##name(__u64 *ctx) { \
                 struct bh_call call, *c = &call; \
                 bh_call_of_exit(c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
-                if (c->ret >= 0) \
-                        bh_written_opened(bh_file_of_fd(c->ret), (__u32) c->ret); \
-                return open_exit(c, text, dfd, flags); \
+                struct file *file = bh_file_of_fd(c->ret); \
+                if (file) \
+                        bh_written_opened(file, (__u32) c->ret); \
+                return open_exit(c, file, text, dfd, flags); \
         }
 
 static __always_inline __u32 how_flags(const void *how) {
@@ -204,7 +203,7 @@ int fx_open_by_handle_at(__u64 *ctx) {
         struct bh_call c;
 
         bh_call_native(&c, bh_user_regs(), (__s64) ctx[1]);
-        return open_exit(&c, NULL, (__s32) c.args[0], (__u32) c.args[2]);
+        return open_exit(&c, bh_file_of_fd(c.ret), NULL, (__s32) c.args[0], (__u32) c.args[2]);
 }
 
 SEC("fexit/__ia32_compat_sys_open_by_handle_at")
@@ -212,7 +211,7 @@ int fc_open_by_handle_at(__u64 *ctx) {
         struct bh_call c;
 
         bh_call_compat(&c, bh_user_regs(), (__s64) ctx[1]);
-        return open_exit(&c, NULL, (__s32) c.args[0], (__u32) c.args[2]);
+        return open_exit(&c, bh_file_of_fd(c.ret), NULL, (__s32) c.args[0], (__u32) c.args[2]);
 }
 
 /* ---- names: preferred ---- */
@@ -601,8 +600,7 @@ int tb_ring_submit(__u64 *ctx) {
         r = bpf_map_lookup_elem(&ring_requests, &key);
         if (!r)
                 return 0;
-        bh_actor_id(&r->who, bh_current());
-        bh_actor_rest(&r->who, bh_current());
+        bh_actor_of(&r->who, bh_current());
 
         if (op == OP_OPENAT || op == OP_OPENAT2) {
                 r->type = BH_EV_OPEN;
