@@ -29,6 +29,7 @@
 #define SLOTS_PER_CPU 3
 #define JOB_PROGRAMS 12
 #define JOBS_MAX 8
+#define CANARY_MS 3000
 
 static const struct {
         const char *name;
@@ -71,6 +72,7 @@ struct BhHooks {
         BhCanary *canary;
         BhHookState state[BH_EV_KERNEL_MAX];
         gboolean adopted;
+        gint recursion_shown; /* misses as last read by a check, up to G_MAXINT */
         volatile struct bh_config *config;
         volatile guint64 *hits;
         BhHooksOptions options;
@@ -538,6 +540,36 @@ static gboolean open_maps(BhHooks *h, GError **error) {
         return TRUE;
 }
 
+/* TRUE if the dispatcher's table has an entry for each system call of that handler. */
+static gboolean table_has(BhHooks *h, const char *handler) {
+        int map = bh_hooks_map(h, "syscalls");
+
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+                const int numbers[] = { rows[i].native, rows[i].compat >= 0 ? rows[i].compat + 512 : -1 };
+
+                if (rows[i].kind != ROW_CALL || !g_str_equal(rows[i].name, handler))
+                        continue;
+                for (guint k = 0; k < G_N_ELEMENTS(numbers); k++) {
+                        __u32 id;
+
+                        if (numbers[k] >= 0 && bpf_map_lookup_elem(map, &numbers[k], &id))
+                                return FALSE;
+                }
+        }
+        return TRUE;
+}
+
+/* The calls that the canary does not make (sister calls, 32-bit ones) are looked after by their entries. */
+static gboolean table_whole(BhHooks *h, guint32 type) {
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+                g_autofree char *name = rows[i].kind == ROW_CALL && rows[i].type == type ? g_strconcat("sx_", rows[i].name, NULL) : NULL;
+
+                if (name && g_hash_table_contains(h->attached, name) && !table_has(h, rows[i].name))
+                        return FALSE;
+        }
+        return TRUE;
+}
+
 static guint64 build_id(void) {
         guint64 id = sizeof(struct bh_rec);
 
@@ -653,6 +685,9 @@ static gboolean adopt(BhHooks *h, GError **error) {
                 }
         if (d)
                 closedir(d);
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++)
+                if (rows[i].kind == ROW_CALL && table_has(h, rows[i].name))
+                        g_hash_table_add(h->attached, g_strconcat("sx_", rows[i].name, NULL));
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
                 GHashTableIter i;
@@ -661,6 +696,7 @@ static gboolean adopt(BhHooks *h, GError **error) {
                 if (!has_rows(type, FALSE))
                         continue;
                 h->state[type].backend = BH_BACKEND_FALLBACK;
+                h->state[type].effective = TRUE; /* until the first check says otherwise */
                 if (has_rows(type, TRUE)) {
                         h->state[type].backend = BH_BACKEND_TRACEPOINT;
                         continue;
@@ -785,7 +821,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
 }
 
 void bh_hooks_repair(BhHooks *h) {
-        gboolean any = FALSE;
+        gboolean any = FALSE, fallback_seen = FALSE, fallback_lost = FALSE;
 
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -793,18 +829,58 @@ void bh_hooks_repair(BhHooks *h) {
                 GHashTableIter i;
                 gpointer name;
 
+                if (s->backend == BH_BACKEND_FALLBACK && bh_canary_tests(type)) {
+                        fallback_seen |= s->effective;
+                        fallback_lost |= !s->effective;
+                }
                 if (s->backend == BH_BACKEND_NONE || s->effective)
                         continue;
                 programs_of(h, type, s->backend, set);
                 for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); ) {
                         /* what is still linked would act twice when it is attached again */
                         unlink_program(h, name);
-                        any |= g_hash_table_remove(h->attached, name);
+                        g_hash_table_remove(h->attached, name);
+                        any = TRUE;
                 }
+        }
+        if (fallback_lost && !fallback_seen) { /* all at once: the dispatcher itself */
+                unlink_program(h, "dispatch");
+                g_hash_table_remove(h->attached, "dispatch");
+                any = TRUE;
         }
         g_autoptr(GError) error = NULL;
         if (any && !load_wanted(h, &error))
                 bh_error("cannot attach the lost hooks again", "error", error->message);
+}
+
+static guint pin_again(int fd, const char *path) {
+        return access(path, F_OK) != 0 && errno == ENOENT && bpf_obj_pin(fd, path) == 0;
+}
+
+guint bh_hooks_guard(BhHooks *h) {
+        GHashTableIter i;
+        gpointer name, fd;
+        guint restored = 0;
+        g_autoptr(GError) error = NULL;
+
+        if (!mount_bpffs(h->pin_dir, &error)) {
+                bh_warn("cannot mount the BPF file system again; a killed sensor would take the hooks with it", "error", error->message);
+                return 0;
+        }
+        for (guint k = 0; k < h->links->len; k++) {
+                struct bpf_link *link = g_ptr_array_index(h->links, k);
+                const char *path = bpf_link__pin_path(link);
+
+                if (path)
+                        restored += pin_again(bpf_link__fd(link), path);
+        }
+        for (g_hash_table_iter_init(&i, h->maps); g_hash_table_iter_next(&i, &name, &fd); ) {
+                g_autofree char *path = g_build_filename(h->pin_dir, name, NULL);
+
+                if (!strchr(name, '.')) /* maps.debug and progs.debug are the file system's own */
+                        restored += pin_again(GPOINTER_TO_INT(fd) - 1, path);
+        }
+        return restored;
 }
 
 void bh_hooks_detach(BhHooks *h) {
@@ -845,30 +921,7 @@ guint64 bh_hooks_epoch(const BhHooks *h) {
         return info.id;
 }
 
-gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
-        guint64 before[BH_EV_KERNEL_MAX];
-
-        for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
-                before[i] = h->hits[i];
-        if (!bh_canary_act(h->canary, 5000, error))
-                return FALSE;
-        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
-                BhHookState *s = &h->state[type];
-                gboolean effective = !bh_canary_tests(type) || h->hits[type] != before[type];
-
-                if (s->backend == BH_BACKEND_NONE)
-                        continue;
-                s->hits += h->hits[type] - before[type];
-                if (effective == s->effective)
-                        continue;
-                s->effective = effective;
-                if (changed)
-                        changed(type, s, data);
-        }
-        return TRUE;
-}
-
-guint64 bh_hooks_recursion_misses(BhHooks *h) {
+static guint64 recursion_misses(BhHooks *h) {
         guint64 sum = 0;
 
         for (guint i = 0; i < h->links->len; i++) {
@@ -885,4 +938,33 @@ guint64 bh_hooks_recursion_misses(BhHooks *h) {
                         sum += prog.recursion_misses;
         }
         return sum;
+}
+
+gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
+        guint64 before[BH_EV_KERNEL_MAX];
+
+        for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
+                before[i] = h->hits[i];
+        h->config->canary_tgid = (__u32) bh_canary_pid(h->canary);
+        if (!bh_canary_act(h->canary, CANARY_MS, error))
+                return FALSE;
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                BhHookState *s = &h->state[type];
+                gboolean effective = (!bh_canary_tests(type) || h->hits[type] != before[type]) && (s->backend != BH_BACKEND_FALLBACK || table_whole(h, type));
+
+                if (s->backend == BH_BACKEND_NONE)
+                        continue;
+                s->hits += h->hits[type] - before[type];
+                if (effective == s->effective)
+                        continue;
+                s->effective = effective;
+                if (changed)
+                        changed(type, s, data);
+        }
+        g_atomic_int_set(&h->recursion_shown, (gint) MIN(recursion_misses(h), G_MAXINT));
+        return TRUE;
+}
+
+guint64 bh_hooks_recursion_misses(BhHooks *h) {
+        return (guint64) g_atomic_int_get(&h->recursion_shown);
 }

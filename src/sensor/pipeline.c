@@ -58,6 +58,9 @@ struct BhPipeline {
         Item head[BH_RING_MAX]; /* read from the ring and not taken yet */
         GQueue waiting;
         GHashTable *given_up; /* container cgroups whose metadata did not come in time */
+        GHashTable *cgroups;  /* ids that the kernel's map of cgroups must have */
+        BhRecorderState recorder_state;
+        guint64 recorder_lost;
         GHashTable *origins;  /* cgroup id → BhContainer, for processes that outlive the table's memory */
         struct mark mark, resume;
         gboolean resuming;
@@ -247,21 +250,21 @@ static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 ori
 
 /* ---- kernel records ---- */
 
-/* The kernel knows containers by the shape of a cgroup's name; what only the table knows (plain runc, nested) it is told here. */
-static void tell_kernel(BhPipeline *p, guint64 cgroup) {
+/* The kernel knows containers by the shape of a cgroup's name; what only the table knows (plain runc, nested) it is told here. TRUE if it was. */
+static gboolean tell_kernel(BhPipeline *p, guint64 cgroup) {
         g_auto(BhContainerLookup) l = { 0 };
         struct bh_cgroup now = { 0 };
         int fd = bh_hooks_map(p->c.hooks, "cgroups");
 
         bh_container_table_lookup(p->c.containers, cgroup, &l);
         gboolean known = bpf_map_lookup_elem(fd, &cgroup, &now) == 0;
-        if (l.ended || (known && !!now.container == l.is_container))
-                return;
+        if (!l.known || l.ended || (known && (!!now.container == l.is_container || l.undecided)))
+                return FALSE;
         if (l.is_container && !now.container)
                 now.container = cgroup;
         else if (!l.is_container && !l.undecided)
                 now.container = 0;
-        bpf_map_update_elem(fd, &cgroup, &now, BPF_ANY);
+        return bpf_map_update_elem(fd, &cgroup, &now, BPF_ANY) == 0;
 }
 
 static void cgroup_created(BhPipeline *p, const struct bh_event *e) {
@@ -272,6 +275,7 @@ static void cgroup_created(BhPipeline *p, const struct bh_event *e) {
 
         bh_container_table_bind(p->c.containers, e->target_cgroup, path, g_get_monotonic_time());
         tell_kernel(p, e->target_cgroup);
+        g_hash_table_add(p->cgroups, g_memdup2(&e->target_cgroup, sizeof(e->target_cgroup)));
 }
 
 static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len, guint8 ring, guint64 end) {
@@ -294,6 +298,7 @@ static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len,
                 bh_container_table_unbind(p->c.containers, e->target_cgroup, g_get_monotonic_time());
                 bh_account_cgroup_gone(p->account, e->target_cgroup);
                 g_hash_table_remove(p->given_up, &e->target_cgroup);
+                g_hash_table_remove(p->cgroups, &e->target_cgroup);
                 break;
         default:
                 break;
@@ -571,10 +576,50 @@ static void stats_now(BhPipeline *p) {
         g_mutex_unlock(&p->lock);
 }
 
+/* Entries of the kernel's map of cgroups that somebody took away or changed are put back. */
+static void restore_cgroups(BhPipeline *p) {
+        GHashTableIter i;
+        gpointer id;
+        guint64 restored = 0;
+
+        for (g_hash_table_iter_init(&i, p->cgroups); g_hash_table_iter_next(&i, &id, NULL); )
+                restored += tell_kernel(p, *(guint64 *) id);
+        if (restored)
+                say_number(p, "cgroups_restored", "the kernel's map of cgroups lacked entries or had wrong ones; they were put back", "count", restored);
+}
+
+/* A recorder that cannot write is said at once (to whoever listens), and again with its losses when it can. */
+static void watch_recorder(BhPipeline *p) {
+        g_autoptr(GByteArray) attributes = g_byte_array_new();
+        BhRecorderStats r;
+        guint64 lost = 0;
+
+        bh_recorder_stats(p->c.recorder, &r);
+        for (guint i = 0; i < BH_RECORDER_LOST_REASONS; i++)
+                lost += r.lost[i];
+        /* short troubles show in the count alone */
+        if (r.state == p->recorder_state && (r.state != BH_RECORDER_OK || lost == p->recorder_lost))
+                return;
+
+        g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, lost - p->recorder_lost);
+        append_pair(attributes, "state", bh_recorder_state_name(r.state));
+        append_pair(attributes, "problem", r.problem);
+        append_pair(attributes, "lost", number);
+        if (r.state != BH_RECORDER_OK) {
+                say(p, "recorder_degraded", "the flight recorder cannot write; events that it cannot hold are lost to it and counted", attributes);
+        } else {
+                say(p, "recorder_recovered", "the flight recorder writes again", attributes);
+                p->recorder_lost = lost;
+        }
+        p->recorder_state = r.state;
+}
+
 static void each_second(BhPipeline *p) {
         p->c.clock.now = wall_offset();
         bh_hooks_config(p->c.hooks)->heartbeat = boottime();
         tell_counts(p, FALSE);
+        restore_cgroups(p);
+        watch_recorder(p);
         bh_process_sweep(p->c.processes, boottime());
         bh_container_table_expire(p->c.containers, g_get_monotonic_time());
         stats_now(p);
@@ -582,7 +627,7 @@ static void each_second(BhPipeline *p) {
 
 static gpointer run(gpointer data) {
         BhPipeline *p = data;
-        gint64 last_us = g_get_monotonic_time(), second_us = 0, recheck_us = 0;
+        gint64 last_us, second_us = 0, recheck_us = 0;
 
         if (p->scan_since) {
                 bh_process_scan(p->c.processes, p->scan_since, found_process, p, &p->scan_error);
@@ -593,6 +638,7 @@ static gpointer run(gpointer data) {
         g_cond_broadcast(&p->flushed);
         g_mutex_unlock(&p->lock);
 
+        last_us = g_get_monotonic_time();
         while (!p->stopping) {
                 gint64 now_us = g_get_monotonic_time();
 
@@ -647,12 +693,18 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
         g_cond_init(&p->flushed);
         g_queue_init(&p->waiting);
         p->given_up = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        p->cgroups = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         p->origins = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify) bh_container_unref);
         p->wire = g_byte_array_new();
         p->labels = g_byte_array_new();
         p->inbox = g_async_queue_new_full((GDestroyNotify) message_free);
         p->account = bh_account_new(config->hooks);
         p->next_id = config->found->last_seq + 1;
+        guint64 id, next, *prev = NULL;
+        for (int fd = bh_hooks_map(config->hooks, "cgroups"); bpf_map_get_next_key(fd, prev, &next) == 0; prev = &id) {
+                id = next; /* the sensor has entered what exists */
+                g_hash_table_add(p->cgroups, g_memdup2(&id, sizeof(id)));
+        }
         if (config->found->mark_len == sizeof(p->resume)) {
                 memcpy(&p->resume, config->found->mark, sizeof(p->resume));
                 p->resuming = p->resume.epoch == p->mark.epoch;
@@ -701,6 +753,7 @@ void bh_pipeline_free(BhPipeline *p) {
         for (guint i = 0; i < BH_RING_MAX; i++)
                 g_clear_pointer(&p->rings[i], bh_ring_free);
         g_hash_table_unref(p->given_up);
+        g_hash_table_unref(p->cgroups);
         g_hash_table_unref(p->origins);
         g_byte_array_unref(p->wire);
         g_byte_array_unref(p->labels);
