@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "describe.h"
 #include "event/codec.h"
 #include "event/select.h"
 #include "ring.h"
@@ -117,33 +118,6 @@ static void done(BhPipeline *p, guint8 ring, guint64 end) {
 
 /* ---- container ---- */
 
-static void append_pair(GByteArray *out, const char *key, const char *value) {
-        g_byte_array_append(out, (const guint8 *) key, (guint) strlen(key) + 1);
-        g_byte_array_append(out, (const guint8 *) value, (guint) strlen(value) + 1);
-}
-
-/* Strings belong to the container, labels to p->labels: both outlive the emit that follows. */
-static void set_container(BhPipeline *p, struct bh_event *e, const BhContainer *c, gboolean labels) {
-        BH_SET_STR(e, container_id, c->id);
-        BH_SET_STR(e, container_name, c->name);
-        BH_SET_STR(e, container_image, c->image);
-        BH_SET_STR(e, container_image_digest, *c->image_digest ? c->image_digest : c->image_id);
-        BH_SET_STR(e, container_runtime, c->runtime);
-        BH_SET_STR(e, workload, c->workload);
-        BH_SET_STR(e, application, c->application);
-        if (c->level == BH_CONTAINER_FULL)
-                BH_SET(e, container_privileged, c->privileged);
-        if (!labels || !c->labels->len)
-                return;
-        g_byte_array_set_size(p->labels, 0);
-        for (guint i = 0; i < c->labels->len; i++) {
-                const BhKeyValue *kv = &g_array_index(c->labels, BhKeyValue, i);
-
-                append_pair(p->labels, kv->key, kv->value);
-        }
-        BH_SET(e, container_labels, ((struct bh_str){ (const char *) p->labels->data, p->labels->len }));
-}
-
 static void set_origin(BhPipeline *p, struct bh_event *e, guint64 origin) {
         BhContainer *c = g_hash_table_lookup(p->origins, &origin);
         g_auto(BhContainerLookup) l = { 0 };
@@ -155,15 +129,8 @@ static void set_origin(BhPipeline *p, struct bh_event *e, guint64 origin) {
         } else if (l.container) {
                 c = l.container;
         }
-        if (!c)
-                return;
-        if (bh_event_has(e, BH_F_container_id) && e->container_id.len == strlen(c->id) && memcmp(e->container_id.p, c->id, e->container_id.len) == 0)
-                return; /* it is where it came from */
-        BH_SET_STR(e, origin_id, c->id);
-        BH_SET_STR(e, origin_name, c->name);
-        BH_SET_STR(e, origin_image, c->image);
-        if (!bh_event_has(e, BH_F_container_id))
-                BH_SET(e, flags, e->flags | BH_RF_GRAFTED);
+        if (c)
+                bh_describe_origin(e, c);
 }
 
 static gboolean wants_labels(guint32 type) {
@@ -196,7 +163,7 @@ static guint64 container_hash(const BhContainer *c) {
 
 static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l, guint64 origin, gboolean labels) {
         if (l->container)
-                set_container(p, e, l->container, labels);
+                bh_describe_container(e, l->container, labels ? p->labels : NULL);
         if (l->is_container && !l->described && g_atomic_int_get(&p->runtime_expected)) {
                 BH_SET(e, flags, e->flags | BH_RF_NO_METADATA);
                 p->stats.released_unready++;
@@ -382,61 +349,21 @@ static void release_rings(BhPipeline *p) {
 
 /* ---- events that are not the kernel's ---- */
 
-static void begin_event(BhPipeline *p, struct bh_event *e, guint32 type, enum bh_source source, guint64 time) {
-        memset(e->has, 0, sizeof(e->has));
-        BH_SET(e, type, type);
-        BH_SET(e, source, source);
-        BH_SET(e, time, time);
-        BH_SET(e, boottime, time - p->c.clock.now);
-        BH_SET(e, count, 1);
-        BH_SET(e, flags, 0);
-}
-
 static void runtime_event(BhPipeline *p, const BhRuntimeEvent *ev) {
         struct bh_event e;
         g_autoptr(GByteArray) attributes = g_byte_array_new();
-        char number[24];
 
-        begin_event(p, &e, BH_EV_CONTAINER, BH_SOURCE_RUNTIME, (guint64) ev->time_ns);
-        BH_SET_STR(&e, action, ev->action);
-        BH_SET_STR(&e, actor, ev->actor_id);
-        append_pair(attributes, "kind", ev->kind_name);
-        if (*ev->detail)
-                append_pair(attributes, "detail", ev->detail);
-        if (*ev->exec_id)
-                append_pair(attributes, "exec_id", ev->exec_id);
-        if (*ev->exec_command)
-                append_pair(attributes, "exec_command", ev->exec_command);
-        if (ev->exec_pid) {
-                g_snprintf(number, sizeof(number), "%d", ev->exec_pid);
-                append_pair(attributes, "exec_pid", number);
-        }
-        if (ev->exit_code >= 0) {
-                g_snprintf(number, sizeof(number), "%d", ev->exit_code);
-                append_pair(attributes, "exit_code", number);
-        }
-        if (ev->signal > 0) {
-                g_snprintf(number, sizeof(number), "%d", ev->signal);
-                append_pair(attributes, "signal", number);
-        }
-        if (ev->synthetic)
-                append_pair(attributes, "synthetic", "true");
-        for (guint i = 0; i < ev->attributes->len; i++) {
-                const BhKeyValue *kv = &g_array_index(ev->attributes, BhKeyValue, i);
-
-                if (!ev->container || !bh_container_label(ev->container, kv->key))
-                        append_pair(attributes, kv->key, kv->value);
-        }
-        BH_SET(&e, attributes, ((struct bh_str){ (const char *) attributes->data, attributes->len }));
+        bh_describe_begin(&e, BH_EV_CONTAINER, BH_SOURCE_RUNTIME, (guint64) ev->time_ns, p->c.clock.now);
+        bh_describe_runtime(&e, ev, attributes);
         if (ev->container)
-                set_container(p, &e, ev->container, TRUE);
+                bh_describe_container(&e, ev->container, p->labels);
         emit(p, &e, container_hash(ev->container));
 }
 
 static void say(BhPipeline *p, const char *action, const char *text, const GByteArray *attributes) {
         struct bh_event e;
 
-        begin_event(p, &e, BH_EV_SENSOR, BH_SOURCE_SENSOR, boottime() + p->c.clock.now);
+        bh_describe_begin(&e, BH_EV_SENSOR, BH_SOURCE_SENSOR, boottime() + p->c.clock.now, p->c.clock.now);
         BH_SET_STR(&e, action, action);
         BH_SET_STR(&e, message, text);
         if (attributes && attributes->len)
@@ -448,7 +375,7 @@ static void say_number(BhPipeline *p, const char *action, const char *text, cons
         g_autoptr(GByteArray) attributes = g_byte_array_new();
         g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, n);
 
-        append_pair(attributes, key, number);
+        bh_describe_pair(attributes, key, number);
         say(p, action, text, attributes);
 }
 
@@ -461,15 +388,15 @@ static void on_lost(const BhAccountNews *n, gpointer data) {
         g_autofree char *text = g_strdup_printf("%s %s events were lost in the kernel: %s", count, bh_event_type_name(n->type), bh_lost_reason_name(n->reason));
 
         bh_container_table_lookup(p->c.containers, n->cgroup, &l);
-        append_pair(attributes, "type", bh_event_type_name(n->type));
-        append_pair(attributes, "reason", bh_lost_reason_name(n->reason));
-        append_pair(attributes, "count", count);
-        append_pair(attributes, "cgroup", group);
+        bh_describe_pair(attributes, "type", bh_event_type_name(n->type));
+        bh_describe_pair(attributes, "reason", bh_lost_reason_name(n->reason));
+        bh_describe_pair(attributes, "count", count);
+        bh_describe_pair(attributes, "cgroup", group);
         if (path)
-                append_pair(attributes, "cgroup_path", path);
+                bh_describe_pair(attributes, "cgroup_path", path);
         if (l.container) {
-                append_pair(attributes, "container", l.container->id);
-                append_pair(attributes, "container_name", l.container->name);
+                bh_describe_pair(attributes, "container", l.container->id);
+                bh_describe_pair(attributes, "container_name", l.container->name);
         }
         say(p, "lost", text, attributes);
 }
@@ -602,9 +529,9 @@ static void watch_recorder(BhPipeline *p) {
                 return;
 
         g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, lost - p->recorder_lost);
-        append_pair(attributes, "state", bh_recorder_state_name(r.state));
-        append_pair(attributes, "problem", r.problem);
-        append_pair(attributes, "lost", number);
+        bh_describe_pair(attributes, "state", bh_recorder_state_name(r.state));
+        bh_describe_pair(attributes, "problem", r.problem);
+        bh_describe_pair(attributes, "lost", number);
         if (r.state != BH_RECORDER_OK) {
                 say(p, "recorder_degraded", "the flight recorder cannot write; events that it cannot hold are lost to it and counted", attributes);
         } else {
@@ -786,7 +713,7 @@ void bh_pipeline_say(BhPipeline *p, const char *action, const char *message, ...
         for (const char *key; (key = va_arg(ap, const char *)); ) {
                 const char *value = va_arg(ap, const char *);
 
-                append_pair(m->attributes, key, value ? value : "");
+                bh_describe_pair(m->attributes, key, value ? value : "");
         }
         va_end(ap);
         post(p, MESSAGE_SAY, m);
