@@ -193,14 +193,15 @@ static __always_inline __u64 bh_container_of(__u64 cgroup) {
         return cg ? cg->container : 0;
 }
 
-static __always_inline __u32 bh_ring_of(__u32 type) {
-        switch (type) {
-#define BH_EVENT_TYPE(num, id, name, ring, folds, doc) \
-        case num: \
-                return BH_RING_##ring;
+/* By kind. A table and not a switch: the verifier would follow each case to the end of the program. */
+static const __u8 bh_rings[256] = {
+#define BH_EVENT_TYPE(num, id, name, ring, folds, doc) [num] = BH_RING_##ring,
 #include "event_types.tbl.h"
-        }
-        return BH_RING_BULK;
+};
+_Static_assert(BH_EV_MAX <= sizeof(bh_rings), "every kind has its ring");
+
+static __always_inline __u32 bh_ring_of(__u32 type) {
+        return bh_rings[type & (sizeof(bh_rings) - 1)];
 }
 
 /* All zero: where a new entry of `acct` comes from, so that no chain of calls needs the stack for it. */
@@ -222,8 +223,14 @@ static __noinline struct bh_acct *bh_acct_of(__u64 cgroup, __u32 type) {
         return a;
 }
 
+/*
+ * Global functions (no `static`): the verifier looks at such a function once for each program, on its own, however often and from however many
+ * states it is called, which is most of what a start costs. They take and give only numbers (5.10), so a buffer comes as its index and a kernel
+ * pointer as a number.
+ */
+
 /* For a hook that must give up before or without a record. */
-static __noinline int bh_count_lost(__u64 cgroup, __u32 type, __u32 reason) {
+__noinline int bh_count_lost(__u64 cgroup, __u32 type, __u32 reason) {
         struct bh_acct *a = bh_acct_of(cgroup, type);
 
         if (a) {
@@ -258,7 +265,7 @@ static __always_inline void bh_actor_of(struct bh_actor *who, struct task_struct
 }
 
 /* Room in the budget of a cgroup and kind (or ring)? The count may be a little off where CPUs meet: a budget needs no more. */
-static __noinline int bh_spend(__u64 cgroup, __u32 type, __u64 limit, __u64 now) {
+__noinline int bh_spend(__u64 cgroup, __u32 type, __u64 limit, __u64 now) {
         struct bh_acct_key key = { .cgroup = cgroup, .type = type };
         struct bh_spent *s = bpf_map_lookup_elem(&spent, &key);
 
@@ -436,8 +443,8 @@ lost:;
         return NULL;
 }
 
-/* Starts a record about an act of the current task. `key`: see above; `bytes`: summed over folded repeats into a[4]. */
-static __noinline struct bh_buf *bh_begin(__u32 type, __u64 key, __u64 bytes) {
+/* bh_begin() as a global function: index of the buffer, or -1. */
+__noinline int bh_begin_at(__u32 type, __u64 key, __u64 bytes) {
         struct bh_ticket t = { .type = type, .key = key, .sum = bytes };
         struct task_struct *task = bh_current();
         struct bh_who who = {};
@@ -445,10 +452,10 @@ static __noinline struct bh_buf *bh_begin(__u32 type, __u64 key, __u64 bytes) {
 
         bh_who_is(&who, task);
         if (!bh_admit(&who, &t))
-                return NULL;
+                return -1;
         b = bh_take(&who, &t);
         if (!b)
-                return NULL;
+                return -1;
 
         const struct cred *cred = BPF_CORE_READ(task, cred);
         b->rec.ppid = BPF_CORE_READ(task, real_parent, tgid);
@@ -456,7 +463,15 @@ static __noinline struct bh_buf *bh_begin(__u32 type, __u64 key, __u64 bytes) {
         b->rec.gid = BPF_CORE_READ(cred, egid.val);
         b->rec.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
         bpf_get_current_comm(b->rec.comm, sizeof(b->rec.comm));
-        return b;
+        return (int) b->index;
+}
+
+/* Starts a record about an act of the current task. `key`: see above; `bytes`: summed over folded repeats into a[4]. */
+static __always_inline struct bh_buf *bh_begin(__u32 type, __u64 key, __u64 bytes) {
+        int at = bh_begin_at(type, key, bytes);
+        __u32 index = (__u32) at;
+
+        return at < 0 ? NULL : bpf_map_lookup_elem(&scratch, &index);
 }
 
 /* Starts a record about an act of a process that need not be the current one any more: see bh_actor_of(). */
@@ -485,12 +500,16 @@ static __always_inline void bh_release(struct bh_buf *b) {
                 used->slot[i] = 0;
 }
 
-/* Sends the record and gives the slot back. */
-static __noinline int bh_end(struct bh_buf *b) {
-        struct bh_acct *a = bh_acct_of(b->rec.cgroup, b->rec.type);
-        __u32 size = b->rec.size;
+__noinline int bh_end_at(__u32 index) {
+        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+        struct bh_acct *a;
+        __u32 size;
         long err;
 
+        if (!b)
+                return 0;
+        a = bh_acct_of(b->rec.cgroup, b->rec.type);
+        size = b->rec.size;
         if (size > BH_BUF_SIZE)
                 size = BH_BUF_SIZE;
         /* no wake-ups: the reader looks every few milliseconds, and one interrupt an event would cost more than the event */
@@ -508,6 +527,11 @@ static __noinline int bh_end(struct bh_buf *b) {
         }
         bh_release(b);
         return 0;
+}
+
+/* Sends the record and gives the slot back. */
+static __always_inline int bh_end(struct bh_buf *b) {
+        return bh_end_at(b->index);
 }
 
 /* A record that turns out not to be an event after all (rare): as if it had never been. */
@@ -633,18 +657,12 @@ static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dent
         return 0;
 }
 
-/*
- * A global function: the verifier looks at it once for each program, however often it is called. Such functions take only numbers (5.10), so the
- * buffer comes as its index. What the walk found stands in memory (path_pos, path_done), not in registers, for the same reason as above.
- */
-__noinline int bh_walk_path(__u32 index, __u64 mnt_at, __u64 dentry_at) {
-        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+/* What the walk found stands in memory (path_pos, path_done), not in registers, for the same reason as above. */
+static __always_inline int bh_walk_path(struct bh_buf *b, __u64 mnt_at, __u64 dentry_at) {
         struct vfsmount *vfsmnt = (struct vfsmount *) mnt_at;
         struct mount *mnt = (struct mount *) ((char *) vfsmnt - bpf_core_field_offset(struct mount, mnt));
         struct dentry *dentry = (struct dentry *) dentry_at, *root = BPF_CORE_READ(vfsmnt, mnt_root);
 
-        if (!b)
-                return 0;
         b->path_pos = BH_PATH_MAX;
         b->path_done = 0;
         for (int i = 0; i < BH_PATH_DEPTH; i++) {
@@ -674,8 +692,12 @@ __noinline int bh_walk_path(__u32 index, __u64 mnt_at, __u64 dentry_at) {
         return 0;
 }
 
-static __noinline int bh_put_path(struct bh_buf *b, __u32 tag, struct vfsmount *vfsmnt, struct dentry *dentry) {
-        bh_walk_path(b->index, (__u64) vfsmnt, (__u64) dentry);
+__noinline int bh_put_path_at(__u32 index, __u32 tag, __u64 mnt, __u64 dentry) {
+        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+
+        if (!b)
+                return 0;
+        bh_walk_path(b, mnt, dentry);
         if (!b->path_done)
                 b->rec.flags |= BH_RF_PATH_CUT;
 
@@ -699,6 +721,10 @@ static __noinline int bh_put_path(struct bh_buf *b, __u32 tag, struct vfsmount *
         c->len = (__u16) n;
         b->rec.size = off + sizeof(*c) + (__u32) n;
         return 0;
+}
+
+static __always_inline void bh_put_path(struct bh_buf *b, __u32 tag, struct vfsmount *mnt, struct dentry *dentry) {
+        bh_put_path_at(b->index, tag, (__u64) mnt, (__u64) dentry);
 }
 
 static __always_inline void bh_put_file_path(struct bh_buf *b, __u32 tag, struct file *file) {

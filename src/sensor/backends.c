@@ -144,3 +144,32 @@ void bh_backends_choose(BhHooks *h, guint32 type, BhBackend wanted, const char *
                 s->backend = BH_BACKEND_NONE;
         }
 }
+
+/* What the kernel was given and refused. A function that it lacks is no reason: other rows stand for it. */
+static void note_refused(BhHooks *h, const char *program, GString *names) {
+        const char *reason = g_hash_table_lookup(h->bad, program);
+
+        if (reason && !strstr(names->str, reason))
+                g_string_append_printf(names, "%s%s", names->len ? "; " : "", reason);
+}
+
+char *bh_backends_refused(BhHooks *h, guint32 type) {
+        g_autoptr(GString) names = g_string_new(NULL);
+        BhBackend backend = h->state[type].backend;
+
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+                const struct row *r = &rows[i];
+                const char *const prefixes[] = { backend == BH_BACKEND_PREFERRED ? "fx_" : "sx_", backend == BH_BACKEND_PREFERRED ? "fc_" : "sx_" };
+
+                if (r->type != type)
+                        continue;
+                if (r->kind == ROW_COMMON || (r->kind == (backend == BH_BACKEND_PREFERRED ? ROW_OBJECT : ROW_FALLBACK)))
+                        note_refused(h, r->name, names);
+                for (guint k = 0; r->kind == ROW_CALL && k < G_N_ELEMENTS(prefixes); k++) {
+                        g_autofree char *name = g_strconcat(prefixes[k], r->name, NULL);
+
+                        note_refused(h, name, names);
+                }
+        }
+        return names->len ? g_string_free(g_steal_pointer(&names), FALSE) : NULL;
+}

@@ -34,3 +34,9 @@ guint bh_backends_programs(BhHooks *h, guint32 type, BhBackend backend, GHashTab
 
 /* Sets the backend of `type`: the preferred one if it has programs here and `wanted` is not the fallback; `why_not`: why it is not, NULL if not known. */
 void bh_backends_choose(BhHooks *h, guint32 type, BhBackend wanted, const char *why_not);
+
+/*
+ * Programs of `type`'s backend that this kernel's verifier refuses, with the reason, for people; NULL if there are none. Such a hook does not see
+ * all of its acts. Known to the process that loaded them, not to one that adopted. Caller frees.
+ */
+char *bh_backends_refused(BhHooks *h, guint32 type);

@@ -32,6 +32,7 @@ typedef struct {
         gboolean effective; /* the canary's last act was seen, or the hook cannot be tested */
         guint64 hits;       /* canary acts seen */
         char *why;          /* why not the preferred backend, or why none; may be NULL */
+        char *refused;      /* programs that the kernel refuses, so that some acts are not seen; NULL: none */
 } BhHookState;
 
 typedef struct {

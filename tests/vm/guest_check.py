@@ -109,7 +109,7 @@ def check_hooks(results, backend, hooks):
         if hook["backend"] not in (wanted, "tracepoint"):
             problems.append(f"expected the {wanted} backend, saw {hook['backend']}: {hook.get('why')}")
         if not hook["effective"]:
-            problems.append(f"it is not effective: {hook.get('why')}")
+            problems.append(f"it is not effective: {hook.get('refused') or hook.get('why')}")
         results.result(f"{backend} hook {kind}", problems)
 
 
