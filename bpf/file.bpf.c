@@ -583,8 +583,7 @@ static __noinline int ring_text(struct ring_request *r, struct filename *one, st
         (bpf_core_field_exists(((struct type *) 0)->field) ? BPF_CORE_READ((struct type *) (ptr), field) : \
                                                              BPF_CORE_READ((struct type##___delayed *) (ptr), field.__incomplete_filename))
 
-SEC("tp_btf/io_uring_submit_req")
-int tb_ring_submit(__u64 *ctx) {
+static __always_inline int ring_submitted(__u64 *ctx) {
         struct io_kiocb *req = (struct io_kiocb *) bh_arg(ctx, 0);
         __u32 op = BPF_CORE_READ(req, opcode), zero = 0;
         __u64 key = (__u64) req;
@@ -634,6 +633,16 @@ int tb_ring_submit(__u64 *ctx) {
                 ring_text(r, FILENAME(io_rename, req, oldpath), FILENAME(io_rename, req, newpath));
         }
         return 0;
+}
+
+SEC("tp_btf/io_uring_submit_req")
+int tb_ring_submit(__u64 *ctx) {
+        return ring_submitted(ctx);
+}
+
+SEC("tp_btf/io_uring_submit_sqe") /* before 6.4; before 5.19 it was not about a request, and the loader leaves it out */
+int tb_ring_submit_sqe(__u64 *ctx) {
+        return ring_submitted(ctx);
 }
 
 /* A pointer into a map as the number that global functions take: what the verifier knows of it is lost on the way through memory. */

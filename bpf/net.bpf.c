@@ -471,7 +471,7 @@ SOCKET_CALL(sendto, BH_EV_SEND) {
         d->name_len = (__u32) c->args[5];
         d->buf = c->args[1];
         d->buf_len = (__u64) c->ret;
-        return sk ? moved(w, sk) : 0;
+        return moved(w, sk);
 }
 
 SOCKET_CALL(recvfrom, BH_EV_RECV) {
@@ -482,7 +482,7 @@ SOCKET_CALL(recvfrom, BH_EV_RECV) {
         d->name_len = 28;
         d->buf = c->args[1];
         d->buf_len = c->args[2];
-        return sk ? moved(w, sk) : 0;
+        return moved(w, sk);
 }
 
 static __always_inline int call_msg(struct work *w, struct bh_call *c, __u32 out) {
@@ -503,56 +503,40 @@ SOCKET_CALL(recvmsg, BH_EV_RECV) {
         return call_msg(w, c, 0);
 }
 
-/* sendmmsg and recvmmsg: each message of the batch is an act. Up to 1024 where the kernel can loop; before 5.17 sixteen, the rest is counted as lost. */
-struct batch {
-        struct sock *sk;
-        __u64 at;
-        __s64 fd;
-        __u32 compat, out;
-        __u32 index, pad; /* of the work */
-};
-
-static __noinline long batch_one(__u32 i, struct batch *m) {
-        __u64 at = m->at + (__u64) i * (m->compat ? 32 : 64);
-        __u32 index = m->index, bytes = 0;
+/* sendmmsg and recvmmsg: each message of the batch is an act. The kernel takes at most 1024 (UIO_MAXIOV). A global function: see core.bpf.h. */
+__noinline int batch_one(__u32 index, __u32 i) {
         struct work *w = bpf_map_lookup_elem(&works, &index);
+        __u32 bytes = 0;
 
         if (!w)
-                return 1;
+                return 0;
 
         struct moved *d = &w->moved;
+        struct bh_call *c = &w->call;
+        __u64 at = c->args[1] + (__u64) i * (c->compat ? 32 : 64);
+        __u32 out = d->out;
+
         __builtin_memset(d, 0, sizeof(*d));
-        d->fd = m->fd;
-        d->out = m->out;
-        d->flags = m->compat ? BH_RF_COMPAT : 0;
-        if (bpf_probe_read_user(&bytes, sizeof(bytes), (const void *) (at + (m->compat ? 28 : 56))))
+        d->fd = (__s32) c->args[0];
+        d->out = out;
+        d->flags = bh_call_flags(c);
+        if (bpf_probe_read_user(&bytes, sizeof(bytes), (const void *) (at + (c->compat ? 28 : 56))))
                 d->flags |= BH_RF_FAULT;
         d->bytes = bytes;
-        read_msghdr(d, at, m->compat);
-        moved(w, m->sk);
-        return 0;
+        read_msghdr(d, at, c->compat);
+        return moved(w, datagram_sock(bh_file_of_fd(d->fd)));
 }
 
 static __always_inline int call_batch(struct work *w, struct bh_call *c, __u32 out) {
-        struct batch m = { .at = c->args[1], .fd = (__s32) c->args[0], .compat = c->compat, .out = out, .index = w->index };
         __s64 n = c->ret;
 
-        if (n <= 0 || (!out && c->args[3] & (MSG_PEEK | MSG_ERRQUEUE)))
+        if (n <= 0 || (!out && c->args[3] & (MSG_PEEK | MSG_ERRQUEUE)) || !datagram_sock(bh_file_of_fd((__s32) c->args[0])))
                 return 0;
-        m.sk = datagram_sock(bh_file_of_fd(m.fd));
-        if (!m.sk)
-                return 0;
-        if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
-                bpf_loop(n < 1024 ? (__u32) n : 1024, batch_one, &m, 0);
-                return 0;
-        }
-        for (__u32 i = 0; i < 16; i++)
-                if (i < n)
-                        batch_one(i, &m);
-        for (__u32 i = 16; i < 1024; i++) {
+        w->moved.out = out;
+        for (__u32 i = 0; i < 1024; i++) {
                 if (i >= n)
                         break;
-                bh_count_lost(bh_task_cgroup(bh_current()), out ? BH_EV_SEND : BH_EV_RECV, BH_LOST_BUSY);
+                batch_one(w->index, i);
         }
         return 0;
 }
@@ -605,8 +589,7 @@ struct {
         __type(value, struct uring_act);
 } uring_acts SEC(".maps");
 
-SEC("tp_btf/io_uring_submit_req")
-int tp_uring_submit(__u64 *ctx) {
+static __always_inline int uring_submitted(__u64 *ctx) {
         struct io_kiocb *req = (struct io_kiocb *) ctx[0];
         __u32 op = BPF_CORE_READ(req, opcode);
         struct uring_key key = { .ctx = (__u64) BPF_CORE_READ(req, ctx), .id = (__u64) req };
@@ -644,6 +627,16 @@ int tp_uring_submit(__u64 *ctx) {
         return 0;
 }
 
+SEC("tp_btf/io_uring_submit_req")
+int tp_uring_submit(__u64 *ctx) {
+        return uring_submitted(ctx);
+}
+
+SEC("tp_btf/io_uring_submit_sqe") /* before 6.4; before 5.19 it was not about a request, and the loader leaves it out */
+int tp_uring_submit_sqe(__u64 *ctx) {
+        return uring_submitted(ctx);
+}
+
 /* A datagram that io_uring moved: TRUE if it is a DNS message, which is left in w->act and w->moved. */
 static __noinline int uring_datagram(struct work *w, struct io_kiocb *req, __u32 op, struct uring_act *at) {
         struct act *n = &w->act;
@@ -667,8 +660,14 @@ static __noinline int uring_datagram(struct work *w, struct io_kiocb *req, __u32
         sock_addr(&n->addr, sk);
         if (!d->out && n->addr.proto != IPPROTO_UDP)
                 return 0;
-        if (d->out ? at && read_addr(&peer, at->addr, at->addr_len, false) == 0 : d->name && read_addr(&peer, (const void *) d->name, 28, true) == 0)
+        if (d->out && at) {
+                if (read_addr(&peer, at->addr, at->addr_len, false) == 0)
+                        use_addr(&n->addr, &peer, false);
+        } else if (d->name && read_addr(&peer, (const void *) d->name, 28, true) == 0) {
+                /* received, or sent at once by a kernel that copies the address only for a request that has to wait (until 6.9) */
                 use_addr(&n->addr, &peer, false);
+                n->flags |= d->out ? BH_RF_PATH_USER : 0;
+        }
         act_datagram(n, d->out, d->bytes);
         return is_dns(&n->addr);
 }

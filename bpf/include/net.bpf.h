@@ -761,7 +761,7 @@ static __always_inline int dns_moved(struct work *w) {
 }
 
 static __always_inline int moved(struct work *w, struct sock *sk) {
-        return datagram_moved(w, sk) ? dns_moved(w) : 0;
+        return sk && datagram_moved(w, sk) ? dns_moved(w) : 0;
 }
 
 /* struct msghdr (user_msghdr, compat_msghdr) at `at`: name and first buffer. */

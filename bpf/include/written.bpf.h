@@ -276,40 +276,53 @@ static __noinline int bh_written_dup(__u32 fd) {
         return w ? bh_written_know(w, fd) : 0;
 }
 
-struct bh_written_sweep {
-        struct bh_written_set *set;
-        __u32 tgid;
-        __u32 all; /* 0: only what does not lead to its file any more */
-};
+/* `all` 0: only if the descriptor does not lead to its file any more. */
+static __always_inline int bh_written_sweep_one(__u32 tgid, __u32 fd, __u32 all) {
+        struct bh_written_fd key = { .tgid = tgid, .fd = fd };
 
-static long bh_written_sweep_one(__u32 fd, struct bh_written_sweep *s) {
-        struct bh_written_fd key = { .tgid = s->tgid, .fd = fd };
-
-        if (fd < BH_WRITTEN_FDS && !*bh_written_mark(s->set, fd))
-                return 0;
-        if (!s->all) {
+        if (!all) {
                 __u64 *known = bpf_map_lookup_elem(&written_fds, &key);
 
                 if (!known || *known == (__u64) bh_file_of_fd(fd))
                         return 0;
         }
-        bh_written_drop(s->tgid, fd);
+        return bh_written_drop(tgid, fd);
+}
+
+/* Eight descriptors from `first`; `marks` has a byte for each, 0: not known. */
+__noinline int bh_written_sweep_eight(__u32 tgid, __u32 first, __u64 marks, __u32 all) {
+        if (!marks)
+                return 0;
+        for (__u32 i = 0; i < 8; i++)
+                if (marks >> 8 * i & 0xff)
+                        bh_written_sweep_one(tgid, first + i, all);
         return 0;
 }
 
-/* Many descriptors were closed at once. Without bpf_loop (before 5.17) the lowest 32 are looked at. */
-static __noinline int bh_written_sweep(__u32 tgid, __u32 all) {
-        struct bh_written_sweep s = { .tgid = tgid, .all = all };
+/* BH_WRITTEN_FDS descriptors from `first`. The loop has no branch of its own: older verifiers would follow each side of it in each turn. */
+__noinline int bh_written_sweep_from(__u32 tgid, __u32 first, __u32 all) {
+        struct bh_written_set *set = bpf_map_lookup_elem(&written_sets, &tgid);
 
-        s.set = bpf_map_lookup_elem(&written_sets, &tgid);
-        if (!s.set)
+        if (!set)
                 return 0;
-        if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
-                bpf_loop(s.set->high ? 65536 : BH_WRITTEN_FDS, bh_written_sweep_one, &s, 0);
-        } else {
-                for (__u32 fd = 0; fd < 32; fd++)
-                        bh_written_sweep_one(fd, &s);
+        for (__u32 i = 0; i < BH_WRITTEN_FDS / 8; i++) {
+                __u64 marks = ((__u64 *) set->has)[i];
+
+                bh_written_sweep_eight(tgid, first + 8 * i, first ? ~0ull : marks, all);
         }
+        return 0;
+}
+
+/* Many descriptors were closed at once. Not by bpf_loop(), which came with 5.17: loops of calls to functions that are verified once do it as well. */
+static __always_inline int bh_written_sweep(__u32 tgid, __u32 all) {
+        struct bh_written_set *set = bpf_map_lookup_elem(&written_sets, &tgid);
+
+        if (!set)
+                return 0;
+        bh_written_sweep_from(tgid, 0, all);
+        if (set->high)
+                for (__u32 i = 1; i < 65536 / BH_WRITTEN_FDS; i++)
+                        bh_written_sweep_from(tgid, i * BH_WRITTEN_FDS, all);
         return 0;
 }
 

@@ -9,19 +9,20 @@
 #include "base/fdio.h"
 #include "hooks_private.h"
 
-enum row_kind { ROW_COMMON, ROW_OBJECT, ROW_INSTEAD, ROW_FALLBACK, ROW_CALL };
+enum row_kind { ROW_COMMON, ROW_OBJECT, ROW_INSTEAD, ROW_FALLBACK, ROW_CALL, ROW_CALL_INSTEAD };
 
 static const struct row {
         enum row_kind kind;
         guint32 type;
-        const char *name; /* program; ROW_CALL: handler */
-        const char *of;   /* ROW_INSTEAD: program that it stands in for */
+        const char *name; /* program; ROW_CALL, ROW_CALL_INSTEAD: handler */
+        const char *of;   /* …_INSTEAD: program or handler that it stands in for */
 } rows[] = {
 #define BH_HOOK_COMMON(type, program) { ROW_COMMON, BH_EV_##type, #program, NULL },
 #define BH_HOOK_OBJECT(type, program) { ROW_OBJECT, BH_EV_##type, #program, NULL },
 #define BH_HOOK_INSTEAD(type, program, of) { ROW_INSTEAD, BH_EV_##type, #program, #of },
 #define BH_HOOK_FALLBACK(type, program) { ROW_FALLBACK, BH_EV_##type, #program, NULL },
 #define BH_HOOK_CALL(type, handler, native, compat) { ROW_CALL, BH_EV_##type, #handler, NULL },
+#define BH_HOOK_CALL_INSTEAD(type, handler, of, native, compat) { ROW_CALL_INSTEAD, BH_EV_##type, #handler, #of },
 #include "hooks.tbl.h"
 };
 
@@ -79,10 +80,21 @@ gboolean bh_backends_common_only(guint32 type) {
         return has_rows(type, TRUE);
 }
 
+static gboolean usable(BhHooks *h, const char *program) {
+        return !g_hash_table_contains(h->bad, program) && !g_hash_table_contains(h->lacking, program);
+}
+
 static gboolean can_prefer(BhHooks *h, const char *program) {
         const char *target = g_hash_table_lookup(h->targets, program);
 
-        return target && !g_hash_table_contains(h->bad, program) && bh_backends_function_id(h, target) >= 0;
+        return target && usable(h, program) && bh_backends_function_id(h, target) >= 0;
+}
+
+/* The fallback's program of a row, if this kernel can have it and does not have what it stands in for. Caller frees. */
+static char *fallback_call(BhHooks *h, const struct row *r) {
+        g_autofree char *name = g_strconcat("sx_", r->name, NULL), *of = g_strconcat("sx_", r->of, NULL);
+
+        return usable(h, name) && (r->kind == ROW_CALL || !usable(h, of)) ? g_steal_pointer(&name) : NULL;
 }
 
 guint bh_backends_programs(BhHooks *h, guint32 type, BhBackend backend, GHashTable *set) {
@@ -95,7 +107,7 @@ guint bh_backends_programs(BhHooks *h, guint32 type, BhBackend backend, GHashTab
                 if (r->type != type)
                         continue;
                 if (r->kind == ROW_COMMON || (r->kind == ROW_FALLBACK && backend == BH_BACKEND_FALLBACK)) {
-                        if (!g_hash_table_contains(h->bad, r->name)) {
+                        if (usable(h, r->name)) {
                                 g_hash_table_add(set, g_strdup(r->name));
                                 n += r->kind != ROW_COMMON;
                         }
@@ -103,11 +115,11 @@ guint bh_backends_programs(BhHooks *h, guint32 type, BhBackend backend, GHashTab
                            (r->kind == ROW_OBJECT || (r->kind == ROW_INSTEAD && !can_prefer(h, r->of)))) {
                         g_hash_table_add(set, g_strdup(r->name));
                         n++;
-                } else if (r->kind == ROW_CALL && backend == BH_BACKEND_FALLBACK) {
-                        g_autofree char *name = g_strconcat("sx_", r->name, NULL);
+                } else if ((r->kind == ROW_CALL || r->kind == ROW_CALL_INSTEAD) && backend == BH_BACKEND_FALLBACK) {
+                        char *name = fallback_call(h, r);
 
-                        if (!g_hash_table_contains(h->bad, name)) {
-                                g_hash_table_add(set, g_steal_pointer(&name));
+                        if (name) {
+                                g_hash_table_add(set, name);
                                 n++;
                         }
                 } else if (r->kind == ROW_CALL && backend == BH_BACKEND_PREFERRED) {

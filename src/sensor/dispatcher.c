@@ -13,6 +13,7 @@ static const struct {
         int native, compat; /* -1: has none */
 } calls[] = {
 #define BH_HOOK_CALL(type, handler, native, compat) { BH_EV_##type, #handler, native, compat },
+#define BH_HOOK_CALL_INSTEAD(type, handler, of, native, compat) BH_HOOK_CALL(type, handler, native, compat)
 #include "hooks.tbl.h"
 };
 
@@ -62,7 +63,7 @@ static gboolean has(BhHooks *h, const char *handler) {
 
 void bh_dispatcher_adopt(BhHooks *h) {
         for (guint i = 0; i < G_N_ELEMENTS(calls); i++)
-                if (has(h, calls[i].handler))
+                if (has(h, calls[i].handler)) /* also of one that stands in for it at the same place: it is looked after alike */
                         g_hash_table_add(h->attached, g_strconcat("sx_", calls[i].handler, NULL));
 }
 

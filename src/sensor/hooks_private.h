@@ -21,7 +21,8 @@ struct BhHooks {
         GHashTable *maps;     /* name → fd + 1 */
         GPtrArray *names[BH_HOOKS_OBJECTS]; /* programs of each object */
         GHashTable *targets;  /* program → kernel function that it wants (preferred ones) */
-        GHashTable *bad;      /* program → why it cannot be loaded here */
+        GHashTable *lacking;  /* programs that need a tracepoint or helper which this kernel does not have; others stand for them, or nothing can */
+        GHashTable *bad;      /* program → why this kernel refuses it, though it should not */
         struct btf *btf;
         BhCanary *canary;
         BhHookState state[BH_EV_KERNEL_MAX];

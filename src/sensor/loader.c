@@ -79,6 +79,42 @@ static gint32 hierarchy_number(const char *controller) {
         return 0;
 }
 
+static gboolean has_helper(BhHooks *h, const char *helper) {
+        gint32 id = btf__find_by_name_kind(h->btf, "bpf_func_id", BTF_KIND_ENUM);
+        const struct btf_type *t = id > 0 ? btf__type_by_id(h->btf, (__u32) id) : NULL;
+
+        for (guint16 i = 0; t && i < btf_vlen(t); i++)
+                if (g_str_equal(btf__name_by_offset(h->btf, btf_enum(t)[i].name_off), helper))
+                        return TRUE;
+        return FALSE;
+}
+
+/* Whether there is a tracepoint of that name whose first argument is a struct of that name; `first` NULL: whatever it is. */
+static gboolean has_tracepoint(BhHooks *h, const char *name, const char *first) {
+        g_autofree char *type = g_strconcat("btf_trace_", name, NULL);
+        gint32 id = btf__find_by_name_kind(h->btf, type, BTF_KIND_TYPEDEF);
+
+        if (id < 0 || !first)
+                return id >= 0;
+
+        /* typedef void (*btf_trace_NAME)(void *data, FIRST *, …) */
+        const struct btf_type *t = btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type);
+        const struct btf_type *proto = t ? btf__type_by_id(h->btf, t->type) : NULL;
+        if (!proto || !btf_is_func_proto(proto) || btf_vlen(proto) < 2)
+                return FALSE;
+        t = btf__type_by_id(h->btf, btf_params(proto)[1].type);
+        t = t && btf_is_ptr(t) ? btf__type_by_id(h->btf, t->type) : NULL;
+        return t && g_str_equal(btf__name_by_offset(h->btf, t->name_off), first);
+}
+
+/* Whether the kernel lacks what the program cannot do without. Known before it refuses anything, which would cost another loading. */
+static gboolean lacks(BhHooks *h, const char *program, const char *section) {
+        if (g_str_has_prefix(section, "tp_btf/") &&
+            !has_tracepoint(h, section + strlen("tp_btf/"), g_str_has_suffix(section, "/io_uring_submit_sqe") ? "io_kiocb" : NULL))
+                return TRUE;
+        return g_str_equal(program, "sx_mprotect") && !has_helper(h, "BPF_FUNC_find_vma"); /* 5.17 */
+}
+
 /* Names of all programs, and the function that each fentry/fexit program attaches to. */
 static void note_programs(BhHooks *h) {
         for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
@@ -94,6 +130,8 @@ static void note_programs(BhHooks *h) {
                         const char *section = bpf_program__section_name(p), *slash = strchr(section, '/');
 
                         g_ptr_array_add(h->names[i], g_strdup(bpf_program__name(p)));
+                        if (lacks(h, bpf_program__name(p), section))
+                                g_hash_table_add(h->lacking, g_strdup(bpf_program__name(p)));
                         if (slash && (g_str_has_prefix(section, "fexit/") || g_str_has_prefix(section, "fentry/")))
                                 g_hash_table_insert(h->targets, g_strdup(bpf_program__name(p)), g_strdup(slash + 1));
                 }
