@@ -126,6 +126,8 @@ void bh_store_age(BhStore *s, BhBlockEncoder *tail) {
 
 /* ---- writing */
 
+#define UNNAMED "new" /* a segment until it has its header; what a kill leaves of it is written over */
+
 static int create_segment(BhStore *s, guint64 first_time) {
         BhFileHeader head;
 
@@ -133,14 +135,15 @@ static int create_segment(BhStore *s, guint64 first_time) {
         s->cur = (BhSegment) { .id.number = s->next_number, .bytes = sizeof(head) };
         g_snprintf(s->cur.id.name, sizeof(s->cur.id.name), "%016" G_GINT64_MODIFIER "x-%010" G_GUINT64_FORMAT ".bhr", first_time,
                    s->next_number);
-        g_auto(BhFd) fd = openat(s->dirfd, s->cur.id.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        g_auto(BhFd) fd = openat(s->dirfd, UNNAMED, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return errno;
         ssize_t n = pwrite(fd, &head, sizeof(head), 0);
-        if (n != (ssize_t) sizeof(head)) {
-                int err = n < 0 ? errno : ENOSPC;
+        /* readers list names at any time: one that is there has its header */
+        if (n != (ssize_t) sizeof(head) || renameat(s->dirfd, UNNAMED, s->dirfd, s->cur.id.name) < 0) {
+                int err = n < 0 || n == (ssize_t) sizeof(head) ? errno : ENOSPC;
 
-                unlinkat(s->dirfd, s->cur.id.name, 0);
+                unlinkat(s->dirfd, UNNAMED, 0);
                 return err;
         }
         /* The name must survive too; blocks are synchronised by the usual policy. */
