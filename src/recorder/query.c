@@ -9,7 +9,7 @@
 
 #include "base/fdio.h"
 #include "recorder/reader.h"
-#include "recorder/store.h"
+#include "recorder/segments.h"
 
 struct BhRecorderQuery {
         int dirfd; /* -1: a single file */

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "recorder/store.h"
+#include "recorder/segments.h"
 
 #define POOL_BLOCKS 4u
 #define HOUSEKEEPING_MS 1000u
@@ -31,7 +31,7 @@ typedef struct Block {
 
 struct BhRecorder {
         /* worker only, after open */
-        BhStore store;
+        BhSegments store;
         BhBlockEncoder enc, tail;
         guint64 dropped_here; /* records given up since the last block that was written */
         guint64 next_sync_ms, next_housekeeping_ms;
@@ -303,7 +303,7 @@ void bh_recorder_stats(BhRecorder *r, BhRecorderStats *out) {
 
 /* Under the lock: what the store counts, for bh_recorder_stats(). */
 static void publish_store(BhRecorder *r) {
-        const BhStore *s = &r->store;
+        const BhSegments *s = &r->store;
 
         r->stats.bytes = s->bytes;
         r->stats.segments = g_queue_get_length((GQueue *) &s->segments) + (s->fd >= 0);
@@ -345,7 +345,7 @@ static void settle(BhRecorder *r, Block *b) {
                                               lost_before);
                         packed = TRUE;
                         head = bh_block_encoder_head(&r->enc);
-                        int err = bh_store_write(&r->store, &r->enc, &r->tail);
+                        int err = bh_segments_write(&r->store, &r->enc, &r->tail);
                         pthread_mutex_lock(&r->lock);
                         if (!err) {
                                 written = TRUE;
@@ -410,11 +410,11 @@ static void maintain(BhRecorder *r, guint64 now, gboolean sync) {
 
         pthread_mutex_unlock(&r->lock);
         if (sync || periodic) {
-                err = bh_store_sync(&r->store);
+                err = bh_segments_sync(&r->store);
                 r->next_sync_ms = now + r->limits.sync_s * G_GUINT64_CONSTANT(1000);
         }
         if (now >= r->next_housekeeping_ms) {
-                bh_store_age(&r->store, &r->tail);
+                bh_segments_age(&r->store, &r->tail);
                 r->next_housekeeping_ms = now + HOUSEKEEPING_MS;
         }
         pthread_mutex_lock(&r->lock);
@@ -467,7 +467,7 @@ BhRecorder *bh_recorder_open(const char *dir, const BhRecorderLimits *limits, Bh
 
         bh_block_encoder_init(&r->enc, limits->level);
         bh_block_encoder_init(&r->tail, 3);
-        if (!bh_store_open(&r->store, dir, limits, &r->tail, found, error)) {
+        if (!bh_segments_open(&r->store, dir, limits, &r->tail, found, error)) {
                 bh_block_encoder_clear(&r->enc);
                 bh_block_encoder_clear(&r->tail);
                 g_free(r);
@@ -508,7 +508,7 @@ void bh_recorder_free(BhRecorder *r) {
                 pthread_mutex_unlock(&r->lock);
                 pthread_join(r->thread, NULL);
         }
-        bh_store_clear(&r->store, &r->tail);
+        bh_segments_clear(&r->store, &r->tail);
         block_free(r->current);
         while (r->pooled)
                 block_free(r->pool[--r->pooled]);

@@ -18,7 +18,7 @@
 #include "recorder/capture.h"
 #include "recorder/format.h"
 #include "recorder/query.h"
-#include "recorder/store.h"
+#include "recorder/segments.h"
 
 /*
  * Every record of these tests is a function of its seq: whatever a reader returns can be checked without knowing what was

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "recorder/store.h"
+#include "recorder/segments.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -56,7 +56,7 @@ GArray *bh_segment_list(int dirfd, const char *dir, GError **error) {
 
 /* ---- deleting */
 
-static void drop_oldest(BhStore *s) {
+static void drop_oldest(BhSegments *s) {
         BhSegment *seg = g_queue_pop_head(&s->segments);
 
         /* ENOENT: an operator was faster. Any other failure: it no longer counts as ours, or we would try for ever. */
@@ -68,7 +68,7 @@ static void drop_oldest(BhStore *s) {
         g_free(seg);
 }
 
-static gboolean may_free_room(const BhStore *s) {
+static gboolean may_free_room(const BhSegments *s) {
         const BhSegment *oldest = g_queue_peek_head((GQueue *) &s->segments);
 
         return oldest && s->limits.keep_bytes != G_MAXUINT64 && s->bytes >= oldest->bytes + s->limits.keep_bytes;
@@ -76,7 +76,7 @@ static gboolean may_free_room(const BhStore *s) {
 
 /* ---- closing */
 
-static void retire_segment(BhStore *s) {
+static void retire_segment(BhSegments *s) {
         bh_fd_clear(&s->fd);
         s->cur.records = s->index.t.records;
         s->cur.max_time = s->cur.records ? s->index.t.max_time : now_ns(); /* marks alone have no time of their own */
@@ -85,7 +85,7 @@ static void retire_segment(BhStore *s) {
 }
 
 /* The segment stays readable without its index and trailer, so trouble here is no error. */
-static void close_segment(BhStore *s, BhBlockEncoder *enc) {
+static void close_segment(BhSegments *s, BhBlockEncoder *enc) {
         if (s->fd < 0)
                 return;
         g_autoptr(GByteArray) tail = bh_index_finish(&s->index, enc, s->salt, s->cur.bytes);
@@ -98,11 +98,11 @@ static void close_segment(BhStore *s, BhBlockEncoder *enc) {
                 s->bytes += (guint64) n;
         }
         s->dirty = TRUE;
-        bh_store_sync(s);
+        bh_segments_sync(s);
         retire_segment(s);
 }
 
-int bh_store_sync(BhStore *s) {
+int bh_segments_sync(BhSegments *s) {
         if (s->fd < 0 || !s->dirty)
                 return 0;
         if (fdatasync(s->fd) < 0) {
@@ -113,7 +113,7 @@ int bh_store_sync(BhStore *s) {
         return 0;
 }
 
-void bh_store_age(BhStore *s, BhBlockEncoder *tail) {
+void bh_segments_age(BhSegments *s, BhBlockEncoder *tail) {
         guint64 max_age = s->limits.max_age_s * G_GUINT64_CONSTANT(1000000000), now = now_ns();
 
         if (!max_age)
@@ -128,7 +128,7 @@ void bh_store_age(BhStore *s, BhBlockEncoder *tail) {
 
 #define UNNAMED "new" /* a segment until it has its header; what a kill leaves of it is written over */
 
-static int create_segment(BhStore *s, guint64 first_time) {
+static int create_segment(BhSegments *s, guint64 first_time) {
         BhFileHeader head;
 
         bh_file_header_init(&head, s->node, s->limits.schema, s->next_number);
@@ -159,14 +159,14 @@ static int create_segment(BhStore *s, guint64 first_time) {
 }
 
 /* Whether `len` bytes may be taken from the file system under the reserve rule. */
-static gboolean reserve_kept(const BhStore *s, guint64 len) {
+static gboolean reserve_kept(const BhSegments *s, guint64 len) {
         struct statvfs v;
 
         return !s->limits.reserve_bytes || fstatvfs(s->dirfd, &v) < 0 ||
                (guint64) v.f_bavail * v.f_frsize >= s->limits.reserve_bytes + len;
 }
 
-static int try_write(BhStore *s, BhBlockEncoder *enc) {
+static int try_write(BhSegments *s, BhBlockEncoder *enc) {
         int err;
 
         if (s->fd < 0 && (err = create_segment(s, bh_block_encoder_head(enc)->min_time)))
@@ -197,7 +197,7 @@ static int try_write(BhStore *s, BhBlockEncoder *enc) {
 }
 
 /* The file was unlinked under us: what we write into it nobody will read. */
-static void leave_vanished(BhStore *s) {
+static void leave_vanished(BhSegments *s) {
         struct stat st;
 
         if (s->fd < 0 || fstat(s->fd, &st) < 0 || st.st_nlink)
@@ -208,7 +208,7 @@ static void leave_vanished(BhStore *s) {
         bh_index_clear(&s->index);
 }
 
-int bh_store_write(BhStore *s, BhBlockEncoder *enc, BhBlockEncoder *tail) {
+int bh_segments_write(BhSegments *s, BhBlockEncoder *enc, BhBlockEncoder *tail) {
         /* What the block itself needs, and closing its segment after it. */
         guint64 len = enc->out_len + enc->head_len + sizeof(BhFileHeader) + sizeof(BhTrailer) + BH_BLOCK_HEAD_MAX;
 
@@ -237,7 +237,7 @@ static gboolean fail(GError **error, const char *what, const char *dir, int err)
         return FALSE;
 }
 
-static gboolean take_lock(BhStore *s, const char *dir, GError **error) {
+static gboolean take_lock(BhSegments *s, const char *dir, GError **error) {
         char text[32] = { 0 };
 
         s->lockfd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -277,7 +277,7 @@ static void keep_end(BhRecorderRecovery *found, const BhTrailer *t) {
 }
 
 /* Cuts the torn tail of a segment that was not closed, and closes it. TRUE if the segment is to be kept. */
-static gboolean recover_segment(BhStore *s, BhReader *r, BhSegment *seg, BhBlockEncoder *enc, BhRecorderRecovery *found,
+static gboolean recover_segment(BhSegments *s, BhReader *r, BhSegment *seg, BhBlockEncoder *enc, BhRecorderRecovery *found,
                                 guint64 *after) {
         guint64 damaged = 0;
 
@@ -331,7 +331,7 @@ static gboolean recover_segment(BhStore *s, BhReader *r, BhSegment *seg, BhBlock
         return TRUE;
 }
 
-static gboolean recover_one(BhStore *s, BhSegment *seg, BhBlockEncoder *enc, BhRecorderRecovery *found, guint64 *after) {
+static gboolean recover_one(BhSegments *s, BhSegment *seg, BhBlockEncoder *enc, BhRecorderRecovery *found, guint64 *after) {
         g_auto(BhFd) fd = openat(s->dirfd, seg->id.name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
         g_autoptr(GError) error = NULL;
         struct stat st;
@@ -392,12 +392,12 @@ static void clamp_limits(BhRecorderLimits *l) {
         l->max_age_s = MIN(l->max_age_s, G_GUINT64_CONSTANT(100) * 366 * 86400);
 }
 
-gboolean bh_store_open(BhStore *s, const char *dir, const BhRecorderLimits *limits, BhBlockEncoder *enc, BhRecorderRecovery *found,
+gboolean bh_segments_open(BhSegments *s, const char *dir, const BhRecorderLimits *limits, BhBlockEncoder *enc, BhRecorderRecovery *found,
                        GError **error) {
         BhRecorderRecovery f = { 0 };
         struct stat st;
 
-        *s = (BhStore) { .limits = *limits, .node = g_strdup(limits->node), .dirfd = -1, .lockfd = -1, .fd = -1, .next_number = 1 };
+        *s = (BhSegments) { .limits = *limits, .node = g_strdup(limits->node), .dirfd = -1, .lockfd = -1, .fd = -1, .next_number = 1 };
         s->limits.node = s->node;
         clamp_limits(&s->limits);
         g_queue_init(&s->segments);
@@ -407,17 +407,17 @@ gboolean bh_store_open(BhStore *s, const char *dir, const BhRecorderLimits *limi
         s->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (s->dirfd < 0 || fstat(s->dirfd, &st) < 0) {
                 fail(error, "open", dir, errno);
-                bh_store_clear(s, enc);
+                bh_segments_clear(s, enc);
                 return FALSE;
         }
         if ((st.st_mode & 07777) != 0700 && fchmod(s->dirfd, 0700) < 0) {
                 fail(error, "make private", dir, errno);
-                bh_store_clear(s, enc);
+                bh_segments_clear(s, enc);
                 return FALSE;
         }
         g_autoptr(GArray) names = NULL;
         if (!take_lock(s, dir, error) || !(names = bh_segment_list(s->dirfd, dir, error))) {
-                bh_store_clear(s, enc);
+                bh_segments_clear(s, enc);
                 return FALSE;
         }
 
@@ -432,7 +432,7 @@ gboolean bh_store_open(BhStore *s, const char *dir, const BhRecorderLimits *limi
                 }
         }
         f.unmarked_records = after;
-        bh_store_age(s, enc);
+        bh_segments_age(s, enc);
         while (s->bytes > s->limits.max_bytes && !g_queue_is_empty(&s->segments))
                 drop_oldest(s);
         f.segments = g_queue_get_length(&s->segments);
@@ -442,7 +442,7 @@ gboolean bh_store_open(BhStore *s, const char *dir, const BhRecorderLimits *limi
         return TRUE;
 }
 
-void bh_store_clear(BhStore *s, BhBlockEncoder *enc) {
+void bh_segments_clear(BhSegments *s, BhBlockEncoder *enc) {
         close_segment(s, enc);
         g_queue_clear_full(&s->segments, g_free);
         bh_index_clear(&s->index);

@@ -34,20 +34,20 @@ typedef struct {
 
         guint64 bytes; /* of all segments */
         guint64 dropped_segments, dropped_records, dropped_bytes, vanished_segments, sync_errors;
-} BhStore;
+} BhSegments;
 
 /* Locks and recovers. On failure the store is cleared. */
-gboolean bh_store_open(BhStore *s, const char *dir, const BhRecorderLimits *limits, BhBlockEncoder *enc, BhRecorderRecovery *found,
+gboolean bh_segments_open(BhSegments *s, const char *dir, const BhRecorderLimits *limits, BhBlockEncoder *enc, BhRecorderRecovery *found,
                        GError **error);
 /* Closes the segment in order and unlocks. Allowed on a zeroed store whose fds are -1. */
-void bh_store_clear(BhStore *s, BhBlockEncoder *enc);
+void bh_segments_clear(BhSegments *s, BhBlockEncoder *enc);
 
 /*
  * Appends the packed block, making room by the rules of the limits. 0, or the errno; then nothing of the block is in the file.
  * `tail` is scratch for closing segments: `enc` itself must survive for the next try.
  */
-int bh_store_write(BhStore *s, BhBlockEncoder *enc, BhBlockEncoder *tail);
+int bh_segments_write(BhSegments *s, BhBlockEncoder *enc, BhBlockEncoder *tail);
 /* fdatasync(2) if something was written since the last. */
-int bh_store_sync(BhStore *s);
+int bh_segments_sync(BhSegments *s);
 /* Deletes what is too old; closes a segment that has been open for too long to be dropped in time. */
-void bh_store_age(BhStore *s, BhBlockEncoder *tail);
+void bh_segments_age(BhSegments *s, BhBlockEncoder *tail);
