@@ -101,7 +101,7 @@ typedef struct {
         GStringChunk *text;  /* what the names and data point into */
 } BhDnsMessage;
 
-/* NULL with G_IO_ERROR_INVALID_DATA when there are fewer than the header's 12 bytes or more than BH_DNS_MESSAGE_MAX. */
+/* NULL with G_FILE_ERROR_INVAL when there are fewer than the header's 12 bytes or more than BH_DNS_MESSAGE_MAX. */
 BhDnsMessage *bh_dns_parse(const guint8 *bytes, gsize len, GError **error);
 /* NULL is allowed. */
 void bh_dns_free(BhDnsMessage *m);

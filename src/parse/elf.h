@@ -63,7 +63,7 @@ typedef struct {
 } BhElfWanted;
 
 /*
- * NULL with G_IO_ERROR_INVALID_DATA when it is not an ELF file, or its header is of a kind that no loader takes. `wanted` may be NULL.
+ * NULL with G_FILE_ERROR_INVAL when it is not an ELF file, or its header is of a kind that no loader takes. `wanted` may be NULL.
  * A name that is in both tables at the same address is told once.
  */
 BhElf *bh_elf_parse(const guint8 *bytes, gsize len, const BhElfWanted *wanted, GError **error);

@@ -4,7 +4,7 @@
  *
  * One thread of the client's own ("bh-inspect") talks to one child. Requests are answered in order. Every request that bh_inspect_submit()
  * accepted is answered exactly once, by a call of its callback on that thread: with a result, or with status LOST and the reason. When the
- * child dies, hangs (works on one request for longer than its kind allows) or answers rubbish, what it had been sent is LOST, counted by
+ * child dies, hangs (works on one request for longer than its kind allows, in processor time, or five times that on the clock) or answers rubbish, what it had been sent is LOST, counted by
  * reason, the child is killed, and a new one is started: at once for the first time, then after 10 ms, 20 ms … BH_INSPECT_BACKOFF_MAX_MS; a
  * child that lived for a second counts as well again. What still waited here goes to the next child. At most BH_INSPECT_WINDOW requests are
  * with the child at a time, so no death costs more.
@@ -46,6 +46,7 @@ typedef struct {
         BhElf *elf;               /* OK and ELF */
         const guint8 *body;       /* OK and PING */
         gsize len;
+        GBytes *owned;            /* what `body` lies in after bh_inspect_ask() */
         guint64 took_us;          /* since bh_inspect_submit() */
 } BhInspectAnswer;
 

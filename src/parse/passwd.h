@@ -29,7 +29,7 @@ typedef struct {
 
 typedef struct BhPasswd BhPasswd;
 
-/* `len` up to BH_PASSWD_FILE_MAX (more: NULL with G_IO_ERROR_INVALID_DATA). An empty file is an empty table. */
+/* `len` up to BH_PASSWD_FILE_MAX (more: NULL with G_FILE_ERROR_INVAL). An empty file is an empty table. */
 BhPasswd *bh_passwd_parse(BhPasswdFormat format, const char *bytes, gsize len, GError **error);
 /*
  * A table of entries that are known already, copied, in the order of the file. NULL when one of them breaks a rule above or there are
