@@ -259,7 +259,7 @@ typedef void (*BhBusOnEnd)(BhBusRequest *r, const char *error, gpointer data);
 
 /*
  * Any thread, callbacks included. Asks the node; `body` may be NULL. `destroy` (may be NULL) is called on `data` after on_end, or
- * before this returns NULL with BH_BUS_ERROR_PEER. The caller owns one reference on the handle. No time limit: cancel what takes too long.
+ * before this returns NULL with BH_BUS_ERROR_PEER. The first callbacks may come before this returns. The caller owns one reference on the handle. No time limit: cancel what takes too long.
  */
 BhBusRequest *bh_bus_request(BhBusListener *l, const char *node, const char *request, GBytes *body, guint credit, BhBusOnChunk on_chunk,
                              BhBusOnEnd on_end, gpointer data, GDestroyNotify destroy, GError **error);
