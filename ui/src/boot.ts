@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Before the first paint, so that nobody is dazzled by the wrong theme. Everything else waits for main.tsx. */
-import { applyTheme } from "./app/theme";
+import { applyTheme, stored } from "./app/theme-apply";
 
-applyTheme();
+applyTheme(stored());

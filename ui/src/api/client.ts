@@ -67,5 +67,6 @@ export const get = <T>(path: string, query?: Options["query"], signal?: AbortSig
 export const post = <T>(path: string, body?: unknown) => call<T>("POST", path, { body: body ?? {} });
 
 export function sentence(e: unknown): string {
-  return e instanceof Error && e.message ? e.message : "Something went wrong.";
+  const said = e instanceof Error && e.message ? e.message : "something went wrong";
+  return said[0].toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
 }

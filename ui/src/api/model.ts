@@ -24,7 +24,7 @@ export function meFrom(v: unknown): Me {
   return {
     name: text(u.name) || text(u.user),
     role: role === "admin" || role === "analyst" ? role : "viewer",
-    mustChange: !!(u.must_change ?? o.must_change ?? u.must_change_password),
+    mustChange: !!(u.must_change_password ?? o.must_change_password),
     csrf: text(o.csrf ?? u.csrf ?? o.csrf_token),
   };
 }
@@ -33,7 +33,7 @@ export function meFrom(v: unknown): Me {
 export function pageFrom<T>(v: unknown, ...names: string[]): Paged<T> {
   if (Array.isArray(v)) return { items: v as T[], total: v.length };
   const o = object(v);
-  const items = [o.items, ...names.map((n) => o[n])].find(Array.isArray) as T[] | undefined;
+  const items = [o.items, o.rows, ...names.map((n) => o[n])].find(Array.isArray) as T[] | undefined;
   const next = text(o.next ?? o.next_cursor ?? o.cursor);
   return { items: items ?? [], next: next || undefined, total: Number(o.total ?? items?.length ?? 0) };
 }
@@ -43,7 +43,7 @@ export function containersFrom(v: unknown): ContainerPage {
   return { ...p, items: p.items.map((c) => ({ ...c, ...object(c.detail) }) as unknown as Described) };
 }
 
-function nodeFrom(v: unknown): NodeView {
+export function nodeFrom(v: unknown): NodeView {
   const o = object(v);
   let s = o.status ?? o.sensor;
   if (typeof s === "string") {
@@ -53,7 +53,7 @@ function nodeFrom(v: unknown): NodeView {
       s = null;
     }
   }
-  const seen = toMs(o.seen ?? o.last_seen ?? o.status_at ?? o.last_status ?? o.status_time);
+  const seen = toMs(o.status_time ?? o.last_seen);
   return {
     name: text(o.name ?? o.node) || "unnamed",
     up: !!(o.up ?? o.connected ?? o.online ?? false),
@@ -65,7 +65,7 @@ function nodeFrom(v: unknown): NodeView {
 }
 
 /* The status, and the nodes from it or from their own route. */
-export function statusFrom(status: unknown, nodes: unknown, _at: number): StatusView {
+export function statusFrom(status: unknown, nodes: unknown): StatusView {
   const o = object(status);
   const listed = new Map<string, NodeView>();
   for (const n of pageFrom<unknown>(nodes, "nodes").items) listed.set(nodeFrom(n).name, nodeFrom(n));
@@ -88,13 +88,13 @@ export interface UserRow { name: string; role: Role; created: number; disabled: 
 export function userFrom(v: unknown): UserRow {
   const o = object(v);
   const role = text(o.role);
-  return { name: text(o.name), role: role === "admin" || role === "analyst" ? role : "viewer", created: toMs(o.created), disabled: !!o.disabled, mustChange: !!o.must_change, lastLogin: toMs(o.last_login ?? o.last_seen) };
+  return { name: text(o.name), role: role === "admin" || role === "analyst" ? role : "viewer", created: toMs(o.created), disabled: !!o.disabled, mustChange: !!o.must_change_password, lastLogin: toMs(o.last_login) };
 }
 
-export interface TokenRow { id: string; name: string; user: string; role: string; created: number; expires: number; lastUsed: number; revoked: boolean }
+export interface TokenRow { id: string; name: string; user: string; role: string; created: number; expires: number; lastUsed: number; revoked: boolean; valid: boolean }
 export function tokenFrom(v: unknown): TokenRow {
   const o = object(v);
-  return { id: text(o.id), name: text(o.name), user: text(o.user), role: text(o.role), created: toMs(o.created), expires: toMs(o.expires), lastUsed: toMs(o.last_used), revoked: !!o.revoked };
+  return { id: text(o.id), name: text(o.name), user: text(o.user), role: text(o.role), created: toMs(o.created), expires: toMs(o.expires), lastUsed: toMs(o.last_used), revoked: !!o.revoked, valid: o.valid !== false && !o.revoked };
 }
 
 export interface AuditRow { id: string; at: number; actor: string; role: string; address: string; action: string; object: string; outcome: string; detail: string }

@@ -16,16 +16,16 @@ import { route } from "./router";
 import { Shell } from "./shell";
 import { me, start, startError, stop, whoAmI } from "./state";
 
-export interface PageDef { path: string; title: string; icon: string; admin?: boolean; page: () => preact.JSX.Element }
+export interface PageDef { path: string; title: string; icon: string; aside?: boolean; role?: "admin"; page: () => preact.JSX.Element }
 
 export const PAGES: PageDef[] = [
   { path: "/", title: "Overview", icon: "overview", page: Overview },
   { path: "/containers", title: "Containers", icon: "containers", page: Containers },
   { path: "/events", title: "Live events", icon: "events", page: Events },
   { path: "/health", title: "Health", icon: "health", page: Health },
-  { path: "/users", title: "Users", icon: "users", admin: true, page: Users },
-  { path: "/tokens", title: "API tokens", icon: "key", admin: true, page: Tokens },
-  { path: "/audit", title: "Audit log", icon: "audit", admin: true, page: Audit },
+  { path: "/users", title: "Users", icon: "users", aside: true, role: "admin", page: Users },
+  { path: "/tokens", title: "API tokens", icon: "key", aside: true, page: Tokens },
+  { path: "/audit", title: "Audit log", icon: "audit", aside: true, role: "admin", page: Audit },
 ];
 
 function Starting() {
@@ -46,7 +46,7 @@ export function App() {
   const path = route.value.path;
   const inside = !!who && !who.mustChange;
   const def = PAGES.find((p) => p.path === path || (p.path !== "/" && path.startsWith(p.path + "/")));
-  const allowed = def && (!def.admin || who?.role === "admin");
+  const allowed = def && (!def.role || who?.role === def.role);
 
   useEffect(() => {
     if (!inside) return;

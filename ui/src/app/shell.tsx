@@ -122,7 +122,7 @@ function Account({ pages }: { pages: PageDef[] }) {
   const [password, setPassword] = useState(false);
   return (
     <>
-      <Menu label={`Account of ${who.name}`} button={<><span class="avatar" aria-hidden="true">{visible(who.name, 1).toUpperCase()}</span><span class="account-name"><T s={who.name} max={24} /></span><Icon name="down" size={14} /></>}>
+      <Menu label={`Account of ${who.name}`} button={<><span class="avatar" aria-hidden="true">{visible([...who.name][0] ?? "?").slice(0, 1).toUpperCase()}</span><span class="account-name"><T s={who.name} max={24} /></span><Icon name="down" size={14} /></>}>
         {(close) => (
           <>
             <div class="menu-who"><strong><T s={who.name} max={48} /></strong><span>{who.role}</span></div>
@@ -131,9 +131,9 @@ function Account({ pages }: { pages: PageDef[] }) {
                 <button key={key} type="button" aria-pressed={theme.value === key} onClick={() => setTheme(key)}><Icon name={icon} />{label}</button>
               ))}
             </div>
-            {who.role === "admin" && <nav class="menu-pages" aria-label="Administration">
-              {pages.filter((p) => p.admin).map((p) => <a key={p.path} href={`#${p.path}`} onClick={close}><Icon name={p.icon} />{p.title}</a>)}
-            </nav>}
+            <nav class="menu-pages" aria-label="Administration">
+              {pages.filter((p) => p.aside && (!p.role || p.role === who.role)).map((p) => <a key={p.path} href={`#${p.path}`} onClick={close}><Icon name={p.icon} />{p.title}</a>)}
+            </nav>
             <button type="button" class="menu-item" onClick={() => { close(); setPassword(true); }}><Icon name="lock" />Change password</button>
             <button type="button" class="menu-item" onClick={() => void logout()}><Icon name="exit" />Log out</button>
           </>
@@ -160,8 +160,9 @@ function Nav({ pages }: { pages: PageDef[] }) {
   };
   return (
     <nav class="nav" aria-label="Pages">
-      <ul>{pages.filter((p) => !p.admin).map(item)}</ul>
-      {me.value?.role === "admin" && <><p class="nav-head">Administration</p><ul class="nav-admin">{pages.filter((p) => p.admin).map(item)}</ul></>}
+      <ul>{pages.filter((p) => !p.aside).map(item)}</ul>
+      <p class="nav-head">{me.value?.role === "admin" ? "Administration" : "Access"}</p>
+      <ul class="nav-admin">{pages.filter((p) => p.aside && (!p.role || p.role === me.value?.role)).map(item)}</ul>
       <p class="nav-foot">{status.value?.version ? `Bulkhead ${visible(status.value.version, 32)}` : ""}</p>
     </nav>
   );

@@ -6,11 +6,11 @@
  */
 import { batch, computed, signal } from "@preact/signals";
 import { call, get, setCsrf, whenDenied, ApiError, sentence, address } from "../api/client";
-import { containersFrom, type ContainerPage, meFrom, type Me, statusFrom, type StatusView } from "../api/model";
+import { containersFrom, type ContainerPage, meFrom, nodeFrom, type Me, statusFrom, type StatusView } from "../api/model";
 import { listen } from "../live/client";
 import type { StreamEvent, StreamState } from "../live/hub";
 import { Inventory } from "../lib/inventory";
-import { problemsOf, verdict, type Known, type NodeView } from "../lib/health";
+import { problemsOf, verdict, type Known, type NodeView, type SensorStatus } from "../lib/health";
 
 export const me = signal<Me | null | undefined>(undefined); /* undefined: not asked yet; null: nobody */
 export const startError = signal("");
@@ -56,24 +56,48 @@ export const verdictNow = computed(() => verdict(known.value));
 /* Rates between two statuses of a node; a restarted sensor's counters begin anew and give none. */
 export const rates = signal<Record<string, { events: number; series: number[]; at: number }>>({});
 export const SERIES = 60;
+const MIN_BETWEEN_MS = 900;
 
 let stops: (() => void)[] = [];
 
+/*
+ * Whether this browser has logged in: the session's cookie is out of reach of scripts, and to ask without one would put a refusal
+ * into the console of everybody who just opens the page.
+ */
+const HINT = "bulkhead-session";
+
+function hint(has?: boolean): boolean {
+  try {
+    if (has) localStorage.setItem(HINT, "1");
+    else if (has === false) localStorage.removeItem(HINT);
+    return localStorage.getItem(HINT) !== null;
+  } catch {
+    return true;
+  }
+}
+
 export async function whoAmI(): Promise<void> {
+  if (!hint()) {
+    me.value = null;
+    return;
+  }
   try {
     const m = meFrom(await call<unknown>("GET", "/me", { login: true }));
     setCsrf(m.csrf);
     me.value = m;
     startError.value = "";
   } catch (e) {
-    if (e instanceof ApiError && (e.status === 401 || e.status === 403)) me.value = null;
-    else startError.value = sentence(e);
+    if (e instanceof ApiError && (e.status === 401 || e.status === 403)) {
+      hint(false);
+      me.value = null;
+    } else startError.value = sentence(e);
   }
 }
 
 export async function login(user: string, password: string): Promise<void> {
   const m = meFrom(await call<unknown>("POST", "/login", { body: { user, password }, login: true }));
   setCsrf(m.csrf);
+  hint(true);
   me.value = m;
 }
 
@@ -84,6 +108,7 @@ export async function logout(): Promise<void> {
     /* the session may be over already */
   }
   stop();
+  hint(false);
   me.value = null;
 }
 
@@ -94,7 +119,7 @@ function noteRates(nodes: NodeView[], at: number): void {
     if (recorded === undefined) continue;
     const before = last.get(n.name);
     const seen = n.seen || at;
-    if (before && before.seen === seen) continue;
+    if (before && Math.abs(seen - before.seen) < MIN_BETWEEN_MS && recorded >= before.recorded) continue;
     last.set(n.name, { recorded, seen });
     if (!before || recorded < before.recorded || seen <= before.seen) continue;
     const events = ((recorded - before.recorded) * 1000) / (seen - before.seen);
@@ -104,11 +129,41 @@ function noteRates(nodes: NodeView[], at: number): void {
 }
 const last = new Map<string, { recorded: number; seen: number }>();
 
+/*
+ * The status that each node's sensor told last. A node is asked for again only when it told something new, and at most NODES_AT_ONCE of
+ * them in one round: a fleet of hundreds takes some rounds, the ones looked at longest ago first.
+ */
+const NODES_AT_ONCE = 24;
+const told = new Map<string, { seen: number; asked: number; status: SensorStatus | null }>();
+
+async function readNodes(nodes: NodeView[]): Promise<void> {
+  const due = nodes.filter((n) => !n.status && told.get(n.name)?.seen !== n.seen).sort((a, b) => (told.get(a.name)?.asked ?? 0) - (told.get(b.name)?.asked ?? 0));
+  await Promise.all(due.slice(0, NODES_AT_ONCE).map(async (n) => {
+    try {
+      const one = nodeFrom(await get<unknown>(`/nodes/${encodeURIComponent(n.name)}`));
+      told.set(n.name, { seen: one.seen, asked: Date.now(), status: one.status });
+    } catch (e) {
+      if (e instanceof ApiError && e.status === 401) throw e;
+    }
+  }));
+  for (const n of nodes) {
+    const t = told.get(n.name);
+    if (n.status || !t) continue;
+    n.status = t.status;
+    n.seen = t.seen;
+  }
+}
+
+let reading = false;
+
 async function readStatus(): Promise<void> {
+  if (reading) return;
+  reading = true;
   try {
     const at = Date.now();
-    const [s, nodes] = await Promise.all([get<unknown>("/status"), get<unknown>("/nodes").catch(() => null)]);
-    const view = statusFrom(s, nodes, at);
+    const [s, nodes] = await Promise.all([get<unknown>("/status"), get<unknown>("/nodes")]);
+    const view = statusFrom(s, nodes);
+    await readNodes(view.nodes);
     batch(() => {
       status.value = view;
       statusAt.value = at;
@@ -117,6 +172,8 @@ async function readStatus(): Promise<void> {
     });
   } catch (e) {
     if (!(e instanceof ApiError && e.status === 401)) statusError.value = sentence(e);
+  } finally {
+    reading = false;
   }
 }
 
@@ -132,11 +189,11 @@ async function readContainers(signalled: AbortSignal): Promise<void> {
   let shown = 0;
   try {
     do {
-      const page: ContainerPage = containersFrom(await get<unknown>("/containers", { limit: PAGE, cursor }, signalled));
+      const page: ContainerPage = containersFrom(await get<unknown>("/containers", { limit: PAGE, cursor, count: cursor ? undefined : "true" }, signalled));
       inventory.upsert(page.items);
       for (const c of page.items) seen.add(c.id);
       cursor = page.next;
-      expected = Math.max(page.total, inventory.size);
+      expected = Math.max(page.total, expected, inventory.size);
       if (Date.now() - shown > 400 || !cursor) {
         shown = Date.now();
         batch(() => {
@@ -177,17 +234,24 @@ async function refresh(signalled: AbortSignal): Promise<void> {
 
 function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
   let kind = "";
+  const fresh: unknown[] = [];
   for (const e of events) {
-    let change: { kind?: string; key?: string } = {};
+    let change: { kind?: string; key?: string; object?: unknown } = {};
     try {
       change = JSON.parse(e.data) as typeof change;
     } catch {
       continue;
     }
     kind = change.kind ?? e.event;
-    if (kind === "container") dirty.add((change.key ?? "").split("/").pop() ?? "");
-    else if (kind === "reset" || kind === "resync" || kind === "lost") dirty.add("");
+    if (kind === "container") {
+      if (change.object) fresh.push(change.object);
+      else dirty.add((change.key ?? "").split("/").pop() ?? "");
+    } else if (e.event === "reset" || kind === "store") dirty.add("");
     else if (kind === "node") void readStatus();
+  }
+  if (fresh.length) {
+    inventory.upsert(containersFrom(fresh).items);
+    inventoryVersion.value = inventory.version;
   }
   if (dirty.size) dirtyTimer ??= setTimeout(() => void refresh(signalled), 300);
   if (kind) changed.value = { kind, n: changed.value.n + 1 };
@@ -237,6 +301,7 @@ export function stop(): void {
   dirtyTimer = undefined;
   dirty = new Set();
   last.clear();
+  told.clear();
   inventory.clear();
   batch(() => {
     inventoryVersion.value = inventory.version;
@@ -251,6 +316,7 @@ export function stop(): void {
 whenDenied(() => {
   if (me.value) {
     stop();
+    hint(false);
     me.value = null;
   }
 });

@@ -1,19 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The theme that a person chose, else the system's. boot.ts sets it before the first paint. */
 import { signal } from "@preact/signals";
-
-export type Theme = "system" | "dark" | "light";
-const KEY = "bulkhead-theme";
-
-function stored(): Theme {
-  try {
-    const t = localStorage.getItem(KEY);
-    return t === "dark" || t === "light" ? t : "system";
-  } catch {
-    return "system";
-  }
-}
-
+import { applyTheme, KEY, stored, type Theme } from "./theme-apply";
 export const theme = signal<Theme>(stored());
 
 export function setTheme(t: Theme): void {
@@ -24,20 +12,18 @@ export function setTheme(t: Theme): void {
   } catch {
     /* private mode: it holds for this page */
   }
-  applyTheme();
+  applyTheme(theme.value);
 }
 
-export function applyTheme(): void {
-  const light = theme.value === "light" || (theme.value === "system" && matchMedia("(prefers-color-scheme: light)").matches);
-  document.documentElement.dataset.theme = light ? "light" : "dark";
-}
 
 export function startTheme(): void {
-  applyTheme();
-  matchMedia("(prefers-color-scheme: light)").addEventListener("change", applyTheme);
+  applyTheme(theme.value);
+  matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => applyTheme(theme.value));
   addEventListener("storage", (e) => {
     if (e.key !== KEY) return;
     theme.value = stored();
-    applyTheme();
+    applyTheme(theme.value);
   });
 }
+
+export type { Theme };

@@ -45,6 +45,13 @@ export function age(ms: number): string {
   return d < 10 ? `${d} d ${Math.floor((s % 86400) / 3600)} h`.replace(" 0 h", "") : `${count(d)} d`;
 }
 
+/* One unit, for columns. */
+export function ageShort(ms: number): string {
+  if (!Number.isFinite(ms)) return "–";
+  const s = Math.max(0, Math.floor(ms / 1000));
+  return s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)} min` : s < 86400 ? `${Math.floor(s / 3600)} h` : `${count(Math.floor(s / 86400))} d`;
+}
+
 const pad = (n: number, w = 2) => String(n).padStart(w, "0");
 
 export function clock(ms: number, millis = false): string {

@@ -43,7 +43,7 @@ export interface Row {
 
 /* The part of the API's container that a row is made of; anything may be missing. */
 export interface Described {
-  id: string; name?: string; image?: string; application?: string; workload?: string; node?: string; runtime?: string; state?: string;
+  id: string; name?: string; display_name?: string; image?: string; application?: string; workload?: string; node?: string; runtime?: string; state?: string;
   health?: string; privileged?: boolean; host_network?: boolean; host_pid?: boolean; host_ipc?: boolean;
   mounts?: { sensitive?: boolean }[]; cap_add?: string[]; devices?: string[]; security_opt?: string[];
   labels?: Record<string, string>; created?: unknown; started?: unknown; finished?: unknown;
@@ -183,7 +183,7 @@ export class Inventory {
     const labels = Object.entries(c.labels ?? {}).map(([k, v]) => `${k}=${v}`).join(" ").slice(0, 1024);
     const row: Row = {
       id: c.id,
-      name: c.name || c.id.slice(0, 12),
+      name: c.name || c.display_name || c.id.slice(0, 12),
       image: this.#intern(c.image),
       application: this.#intern(c.application),
       workload: this.#intern(c.workload),

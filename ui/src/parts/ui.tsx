@@ -67,7 +67,8 @@ export function Copy({ text, label = "Copy" }: { text: string; label?: string })
 }
 
 /* Bars of a short series; the text beside it says the number, so it is decoration to a screen reader. */
-export function Spark({ values, height = 28, width = 120, marks }: { values: number[]; height?: number; width?: number; marks?: number[] }) {
+export function Spark({ values: given, height = 28, width = 120, marks, slots = 0 }: { values: number[]; height?: number; width?: number; marks?: number[]; slots?: number }) {
+  const values = given.length < slots ? [...Array<number>(slots - given.length).fill(0), ...given] : given.slice(-slots || undefined);
   const top = Math.max(1, ...values);
   const w = width / Math.max(values.length, 1);
   return (

@@ -31,10 +31,10 @@ export function Audit() {
       {!list ? !error && <Skeleton label="Loading the audit log" /> : !list.length ? <Empty icon="audit" title="Nothing yet" /> : (
         <div class="card scroll" tabIndex={0} role="group" aria-label="Audit log">
           <table class="table roomy">
-            <thead><tr><th>Time</th><th>Who</th><th>From</th><th>Did</th><th>To</th><th>Outcome</th></tr></thead>
+            <thead><tr><th>Time</th><th>Who</th><th class="opt">From</th><th>Did</th><th>To</th><th>Outcome</th></tr></thead>
             <tbody>{list.map((a) => (
               <tr key={a.id || `${a.at}${a.action}`}>
-                <td class="mono nowrap">{date(a.at)}</td><th scope="row"><T s={a.actor} max={64} />{a.role && <small class="dim"> {a.role}</small>}</th><td class="mono"><T s={a.address} max={64} /></td>
+                <td class="mono nowrap">{date(a.at)}</td><th scope="row"><T s={a.actor} max={64} />{a.role && <small class="dim"> {a.role}</small>}</th><td class="mono opt"><T s={a.address} max={64} /></td>
                 <td><T s={a.action} max={64} /></td><td><T s={a.object} max={160} />{a.detail && <small class="dim block"><T s={a.detail} max={300} /></small>}</td>
                 <td class={/^(ok|success|allowed)$/.test(a.outcome) ? "" : "amber"}><T s={a.outcome} max={48} /></td>
               </tr>))}</tbody>

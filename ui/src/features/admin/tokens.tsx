@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { call, get, post, sentence } from "../../api/client";
 import { pageFrom, tokenFrom, type Role, type TokenRow } from "../../api/model";
-import { now } from "../../app/state";
+import { me, now } from "../../app/state";
 import { age, date } from "../../lib/format";
 import { Icon } from "../../parts/icons";
 import { Button, Copy, Dialog, Empty, Field, Notice, Skeleton, T } from "../../parts/ui";
@@ -11,6 +11,8 @@ import { ROLES } from "./users";
 const DAYS = [7, 30, 90, 365];
 
 function Create({ onDone, onClose }: { onDone: () => void; onClose: () => void }) {
+  const order = ROLES.map(([r]) => r);
+  const roles = ROLES.slice(0, order.indexOf(me.value?.role ?? "viewer") + 1);
   const [name, setName] = useState("");
   const [role, setRole] = useState<Role>("viewer");
   const [days, setDays] = useState(90);
@@ -22,8 +24,8 @@ function Create({ onDone, onClose }: { onDone: () => void; onClose: () => void }
     setBusy(true);
     setError("");
     try {
-      const v = await post<{ token?: string; secret?: string }>("/tokens", { name, role, expires_days: days });
-      setSecret(v.token ?? v.secret ?? "");
+      const v = await post<{ secret?: string }>("/tokens", { name, role, days });
+      setSecret(v.secret ?? "");
       onDone();
     } catch (x) {
       setError(sentence(x));
@@ -44,7 +46,7 @@ function Create({ onDone, onClose }: { onDone: () => void; onClose: () => void }
       <form onSubmit={submit}>
         {error && <Notice level="bad">{error}</Notice>}
         <Field label="What it is for" hint="So that it can be told from others when it is to be revoked.">{(p) => <input {...p} type="text" required maxLength={128} autocomplete="off" value={name} onInput={(e) => setName(e.currentTarget.value)} />}</Field>
-        <fieldset class="choices"><legend>Role</legend>{ROLES.map(([r, what]) => <label key={r}><input type="radio" name="role" checked={role === r} onChange={() => setRole(r)} /><span><strong>{r}</strong><small>{what}</small></span></label>)}</fieldset>
+        <fieldset class="choices"><legend>Role</legend>{roles.map(([r, what]) => <label key={r}><input type="radio" name="role" checked={role === r} onChange={() => setRole(r)} /><span><strong>{r}</strong><small>{what}</small></span></label>)}</fieldset>
         <Field label="Ends after">{(p) => <select {...p} value={days} onChange={(e) => setDays(Number(e.currentTarget.value))}>{DAYS.map((d) => <option key={d} value={d}>{d} days</option>)}</select>}</Field>
         <div class="form-buttons"><Button kind="primary" type="submit" busy={busy}>Make token</Button><Button onClick={onClose}>Cancel</Button></div>
       </form>
@@ -57,7 +59,7 @@ export function Tokens() {
   const [error, setError] = useState("");
   const [making, setMaking] = useState(false);
   const [asking, setAsking] = useState<TokenRow | null>(null);
-  const load = () => void get<unknown>("/tokens").then((v) => { setList(pageFrom<unknown>(v, "tokens").items.map(tokenFrom)); setError(""); }, (e) => setError(sentence(e)));
+  const load = () => void get<unknown>("/tokens", { all: me.value?.role === "admin" ? "true" : undefined }).then((v) => { setList(pageFrom<unknown>(v, "tokens").items.map(tokenFrom)); setError(""); }, (e) => setError(sentence(e)));
   useEffect(load, []);
   const revoke = async (t: TokenRow) => {
     try {
@@ -69,7 +71,7 @@ export function Tokens() {
       setError(sentence(e));
     }
   };
-  const state = (t: TokenRow) => (t.revoked ? "revoked" : t.expires && t.expires < now.value ? "ended" : "valid");
+  const state = (t: TokenRow) => (t.revoked ? "revoked" : t.expires && t.expires < now.value ? "ended" : t.valid ? "valid" : "its user may not");
   return (
     <div class="page admin">
       <header class="page-head"><h1>API tokens</h1><Button kind="primary" glyph="plus" onClick={() => setMaking(true)}>Make a token</Button></header>
@@ -77,11 +79,11 @@ export function Tokens() {
       {!list ? !error && <Skeleton label="Loading tokens" /> : !list.length ? <Empty icon="key" title="No tokens">Programs that ask the API without a person log in with a token.</Empty> : (
         <div class="card scroll" tabIndex={0} role="group" aria-label="Tokens">
           <table class="table roomy">
-            <thead><tr><th>For</th><th>User</th><th>Role</th><th>State</th><th>Created</th><th>Ends</th><th>Last used</th><th><span class="sr">Actions</span></th></tr></thead>
+            <thead><tr><th>For</th><th class="opt">User</th><th>Role</th><th>State</th><th class="opt">Created</th><th class="opt">Ends</th><th class="opt">Last used</th><th><span class="sr">Actions</span></th></tr></thead>
             <tbody>{list.map((t) => (
               <tr key={t.id} class={state(t) === "valid" ? "" : "faded"}>
-                <th scope="row"><T s={t.name} max={128} /></th><td><T s={t.user} max={64} /></td><td><T s={t.role} max={16} /></td><td>{state(t)}</td><td>{date(t.created)}</td><td>{date(t.expires)}</td>
-                <td>{t.lastUsed ? `${age(now.value - t.lastUsed)} ago` : "never"}</td>
+                <th scope="row"><T s={t.name} max={128} /></th><td class="opt"><T s={t.user} max={64} /></td><td><T s={t.role} max={16} /></td><td>{state(t)}</td><td class="opt">{date(t.created)}</td><td class="opt">{t.expires ? date(t.expires) : "never"}</td>
+                <td class="opt">{t.lastUsed ? `${age(now.value - t.lastUsed)} ago` : "never"}</td>
                 <td class="n">{state(t) === "valid" && <Button class="small" onClick={() => setAsking(t)} aria-label={`Revoke ${t.name}`}>Revoke</Button>}</td>
               </tr>))}</tbody>
           </table>

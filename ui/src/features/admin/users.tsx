@@ -13,39 +13,33 @@ export const ROLES: [Role, string][] = [
   ["admin", "also users, tokens, settings and the audit log"],
 ];
 
-/* A first password that its owner must change: 20 letters and digits that are not mistaken for each other. */
-function makePassword(): string {
-  const letters = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-  const out: string[] = [];
-  while (out.length < 20) for (const b of crypto.getRandomValues(new Uint8Array(32))) if (b < letters.length * 4 && out.length < 20) out.push(letters[b % letters.length]);
-  return out.join("");
-}
-
 function Edit({ user, onDone, onClose }: { user: UserRow | null; onDone: () => void; onClose: () => void }) {
   const [name, setName] = useState(user?.name ?? "");
   const [role, setRole] = useState<Role>(user?.role ?? "viewer");
-  const [secret] = useState(makePassword);
-  const [reset, setReset] = useState(!user);
+  const [reset, setReset] = useState(false);
   const [disabled, setDisabled] = useState(user?.disabled ?? false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState("");
-  const [made, setMade] = useState(false);
+  const [secret, setSecret] = useState("");
   const submit = async (e: Event) => {
     e.preventDefault();
     setBusy(true);
     setError("");
     try {
-      if (!user) await post("/users", { name, role, password: secret, must_change: true });
-      else await call("PATCH", `/users/${encodeURIComponent(user.name)}`, { body: { role, disabled, ...(reset ? { password: secret, must_change: true } : {}) } });
+      const path = `/users/${encodeURIComponent(name)}`;
+      if (user && (role !== user.role || disabled !== user.disabled))
+        await call("PATCH", path, { body: { ...(role !== user.role ? { role } : {}), ...(disabled !== user.disabled ? { disabled } : {}) } });
+      /* The central makes the first password and tells it this once. */
+      const answer = !user ? await post<{ password?: string }>("/users", { name, role }) : reset ? await post<{ password?: string }>(`${path}/password`) : null;
       onDone();
-      if (reset) setMade(true);
+      if (answer?.password) setSecret(answer.password);
       else onClose();
     } catch (x) {
       setError(sentence(x));
     }
     setBusy(false);
   };
-  if (made)
+  if (secret)
     return (
       <Dialog title={`Password of ${name}`} onClose={onClose}>
         <p>Give it to its owner now: it is not shown again. It must be changed at the first login.</p>
@@ -62,7 +56,7 @@ function Edit({ user, onDone, onClose }: { user: UserRow | null; onDone: () => v
           {ROLES.map(([r, what]) => <label key={r}><input type="radio" name="role" checked={role === r} onChange={() => setRole(r)} /><span><strong>{r}</strong><small>{what}</small></span></label>)}
         </fieldset>
         {user && <label class="tick"><input type="checkbox" checked={reset} onChange={(e) => setReset(e.currentTarget.checked)} />Set a new first password and end its sessions</label>}
-        {user && user.name !== me.value?.name && <label class="tick"><input type="checkbox" checked={disabled} onChange={(e) => setDisabled(e.currentTarget.checked)} />Disabled: may not log in, its tokens do not work</label>}
+        {user && <label class="tick"><input type="checkbox" checked={disabled} onChange={(e) => setDisabled(e.currentTarget.checked)} />Disabled: may not log in, its tokens do not work</label>}
         <div class="form-buttons"><Button kind="primary" type="submit" busy={busy}>{user ? "Save" : "Add user"}</Button><Button onClick={onClose}>Cancel</Button></div>
       </form>
     </Dialog>
@@ -82,12 +76,12 @@ export function Users() {
       {!list ? !error && <Skeleton label="Loading users" /> : (
         <div class="card scroll" tabIndex={0} role="group" aria-label="Users">
           <table class="table roomy">
-            <thead><tr><th>Name</th><th>Role</th><th>State</th><th>Created</th><th><span class="sr">Actions</span></th></tr></thead>
+            <thead><tr><th>Name</th><th>Role</th><th>State</th><th class="opt">Created</th><th class="opt">Last login</th><th><span class="sr">Actions</span></th></tr></thead>
             <tbody>{list.map((u) => (
               <tr key={u.name} class={u.disabled ? "faded" : ""}>
                 <th scope="row"><T s={u.name} max={64} />{u.name === me.value?.name && <span class="tag">you</span>}</th><td>{u.role}</td>
-                <td>{u.disabled ? "disabled" : u.mustChange ? "must change the password" : "active"}</td><td>{date(u.created)}</td>
-                <td class="n"><Button class="small" onClick={() => setEdit(u)} aria-label={`Change ${u.name}`}>Change</Button></td>
+                <td>{u.disabled ? "disabled" : u.mustChange ? "must change the password" : "active"}</td><td class="opt">{date(u.created)}</td><td class="opt">{u.lastLogin ? date(u.lastLogin) : "never"}</td>
+                <td class="n">{u.name !== me.value?.name && <Button class="small" onClick={() => setEdit(u)} aria-label={`Change ${u.name}`}>Change</Button>}</td>
               </tr>))}</tbody>
           </table>
           {!list.length && <Empty icon="users" title="No users" />}

@@ -6,7 +6,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { patch, route } from "../../app/router";
 import { inventory, inventoryState, inventoryVersion, now } from "../../app/state";
-import { age, count } from "../../lib/format";
+import { ageShort, count } from "../../lib/format";
 import { EXPOSURE_FACET, FACETS, type FacetCounts, type Row, type SortKey, type View } from "../../lib/inventory";
 import { shortImage } from "../../lib/text";
 import { Grid } from "../../parts/grid";
@@ -66,8 +66,8 @@ function Facet({ facet }: { facet: FacetCounts }) {
   );
 }
 
-function cells(r: Row, narrow: boolean, at: number) {
-  const since = Number.isFinite(r.since) ? age(at - r.since) : "–";
+function cells(r: Row, narrow: boolean, drawer: boolean, at: number) {
+  const since = Number.isFinite(r.since) ? ageShort(at - r.since) : "–";
   const state = <span class="c-state" title={r.state}><StateMark state={r.state} /><span class="sr">{r.state}</span></span>;
   if (narrow)
     return <>
@@ -81,7 +81,7 @@ function cells(r: Row, narrow: boolean, at: number) {
     <span role="gridcell" class="c-app">{r.application ? <><T s={r.application} max={80} /><span class="slash">/</span></> : null}<T s={r.workload} max={120} class={r.application ? "" : "dim"} /></span>
     <span role="gridcell" class="c-image mono"><T s={shortImage(r.image)} max={160} title /></span>
     <span role="gridcell" class="c-node"><T s={r.node} max={64} /></span>
-    <span role="gridcell" class="c-exposure"><Exposures bits={r.exposure} max={2} /></span>
+    <span role="gridcell" class="c-exposure"><Exposures bits={r.exposure} max={drawer ? 1 : 2} /></span>
     <span role="gridcell" class="c-since">{r.state !== "running" && <span class="c-why">{r.state} </span>}{since}</span>
   </>;
 }
@@ -131,7 +131,7 @@ export function Containers() {
           <h1 id="c-title">Containers</h1>
           <div class="searchbox">
             <Icon name="search" />
-            <input type="text" aria-label="Filter containers" placeholder="Filter: app:payments image:nginx -state:exited" spellcheck={false} autocomplete="off" maxLength={512} value={text}
+            <input type="text" aria-label="Filter containers" placeholder={narrow || id ? "Filter" : "Filter: app:payments image:nginx -state:exited"} spellcheck={false} autocomplete="off" maxLength={512} value={text}
               onInput={(e) => setText(e.currentTarget.value)}
               onKeyDown={(e) => { if (e.key === "Escape" && text) { e.stopPropagation(); setText(""); } if (e.key === "ArrowDown") { e.preventDefault(); box.current?.focus(); } }} />
             {text && <button type="button" class="clear" aria-label="Clear the filter" onClick={() => setText("")}><Icon name="close" size={12} /></button>}
@@ -158,7 +158,7 @@ export function Containers() {
                   </span>
                 ))}
               </div>}
-              row={(i) => ({ key: result.rows[i].id, class: `is-${result.rows[i].state}`, cells: cells(result.rows[i], narrow, minute) })} />
+              row={(i) => ({ key: result.rows[i].id, class: `is-${result.rows[i].state}`, cells: cells(result.rows[i], narrow, !!id, minute) })} />
           )}
       </section>
       {id && <ContainerDrawer id={id} onClose={() => { patch({ id: undefined }); box.current?.focus(); }} />}

@@ -18,8 +18,9 @@ interface Port { container_port?: number; protocol?: string; host_ip?: string; h
 
 const SHOWN = new Set(["id", "name", "image", "image_id", "image_digest", "runtime", "state", "known_from", "workload", "application", "outer_id", "depth", "labels", "mounts", "networks", "ports", "privileged",
   "cap_add", "cap_drop", "devices", "security_opt", "network_mode", "pid_mode", "ipc_mode", "host_network", "host_pid", "host_ipc", "host_userns", "readonly_rootfs", "user", "env_names", "health", "init_pid", "created",
-  "started", "finished", "exit_code", "oom_killed", "restart_count", "cgroup_parent", "cgroup_paths", "refused", "node", "detail"]);
+  "started", "finished", "exit_code", "oom_killed", "restart_count", "cgroup_parent", "cgroup_paths", "refused", "node", "detail", "display_name", "level", "first_seen", "last_seen", "ended"]);
 
+const LEVELS: Record<string, string> = { cgroup: "its control group alone", event: "an event of its runtime", full: "its runtime, inspected" };
 const list = (v: unknown): string[] => (Array.isArray(v) ? v.map(String) : []);
 const when = (v: unknown) => {
   const ms = toMs(v);
@@ -56,7 +57,7 @@ function Details({ c }: { c: Full }) {
           ["Node", <T s={c.node} />],
           ["Runtime", <T s={c.runtime} />],
           ["Runs inside", c.outer_id ? <a class="mono" href={href("/containers", { id: String(c.outer_id) })}>{shortId(String(c.outer_id))}</a> : `the host${c.depth ? `, depth ${c.depth}` : ""}`],
-          ["Known from", c.known_from ? visible(String(c.known_from)) : null],
+          ["Known from", LEVELS[String(c.level ?? c.known_from)] ?? visible(String(c.level ?? c.known_from ?? ""))],
         ]} />
       </Section>
       <Section title="Life">
@@ -69,6 +70,8 @@ function Details({ c }: { c: Full }) {
           ["Exit code", c.exit_code === null || c.exit_code === undefined ? null : String(c.exit_code)],
           ["Killed for memory", bool(c.oom_killed)],
           ["Restarts", c.restart_count === undefined ? null : String(c.restart_count)],
+          ["First seen here", when(c.first_seen)],
+          ["Ended", when(c.ended)],
           ["First process", c.init_pid ? `pid ${c.init_pid}` : null],
         ]} />
       </Section>
@@ -143,7 +146,7 @@ export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => vo
     /* the row object is a new one whenever the container changed */
   }, [key, row]);
 
-  const name = full?.name ?? row?.name ?? shortId(id);
+  const name = (full?.name || full?.display_name) ?? row?.name ?? shortId(id);
   const state = String(full?.state ?? row?.state ?? "");
   return (
     <Drawer label={`Container ${visible(name, 80)}`} focusKey={key} onClose={onClose} head={

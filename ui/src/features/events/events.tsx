@@ -90,7 +90,7 @@ export function Events() {
     let leave: (() => void) | undefined;
     let hiddenAt = 0;
     const over = new AbortController();
-    const query = { follow: 1, types: types || undefined, container: container || undefined };
+    const query = { types: types || undefined, container: container || undefined };
     const take = (events: { event: string; data: string }[], at: number) => {
       const batch: BhEvent[] = [];
       let dropped = 0;
@@ -110,7 +110,7 @@ export function Events() {
       draw();
     };
     const join = () => {
-      leave ??= listen(address("/events", query), {
+      leave ??= listen(address("/events/live", query), {
         state: (s, _at, _status, why) => {
           setState({ state: s, why: why ?? "" });
         },
@@ -182,13 +182,6 @@ export function Events() {
       <section class="listing" aria-labelledby="e-title">
         <header class="toolbar">
           <h1 id="e-title">Live events</h1>
-          <div class="groups" role="group" aria-label="Kinds of events">
-            {GROUPS.map((g) => (
-              <button key={g.key} type="button" class={`toggle g-${g.key}`} aria-pressed={groups.includes(g.key)} title={g.types.join(", ")} onClick={() => toggle(g.key)}>
-                <Glyph group={g.key} />{g.label}
-              </button>
-            ))}
-          </div>
           <div class="searchbox">
             <Icon name="containers" />
             <input type="text" list="e-containers" aria-label="Only this container" placeholder="All containers" spellcheck={false} autocomplete="off" maxLength={256} value={typed} onInput={(e) => setTyped(e.currentTarget.value)} />
@@ -196,6 +189,13 @@ export function Events() {
             <datalist id="e-containers">{inventory.rows.slice(0, 200).map((r) => <option key={r.id} value={r.name} />)}</datalist>
           </div>
           <Button glyph={hold ? "play" : "pause"} aria-pressed={hold} kind={hold ? "primary" : "plain"} onClick={() => (hold ? resume() : setPaused(true))}>{hold ? "Resume" : "Pause"}</Button>
+          <div class="groups" role="group" aria-label="Kinds of events">
+            {GROUPS.map((g) => (
+              <button key={g.key} type="button" class={`toggle g-${g.key}`} aria-pressed={groups.includes(g.key)} title={g.types.join(", ")} onClick={() => toggle(g.key)}>
+                <Glyph group={g.key} />{g.label}
+              </button>
+            ))}
+          </div>
         </header>
         <p class="sr" role="status">{hold ? "The list is held." : ""} {state.state === "stale" ? state.why : ""}</p>
         {state.state !== "live" && state.state !== "connecting" && (

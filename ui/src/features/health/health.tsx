@@ -113,7 +113,7 @@ function Node({ n, focus }: { n: NodeView; focus: boolean }) {
       </header>
       {!s ? <Empty icon="unknown" title="No status">Nothing is known of what this node sees.</Empty> : <>
         <ul class="gauges">
-          <li><h3>Events</h3><p class="gauge">{old ? "–" : r ? <>{brief(r.events)}<small>/s</small></> : "…"}</p><Spark values={r?.series ?? []} width={120} height={22} /></li>
+          <li><h3>Events</h3><p class="gauge">{old ? "–" : r ? <>{brief(r.events)}<small>/s</small></> : "…"}</p><Spark values={r?.series ?? []} slots={40} width={120} height={22} /></li>
           <li><h3>Lost</h3><p class={`gauge ${lost ? "amber" : ""}`}>{count(lost)}</p><p class="gauge-note">{lost ? `${percent(lost, seen)} of ${brief(seen)}` : `of ${brief(seen)} seen`}</p></li>
           <li><h3>Hooks</h3><p class={`gauge ${hooks.effective < hooks.total ? "amber" : ""}`}>{hooks.effective}<small> of {hooks.total}</small></p><p class="gauge-note">{hooks.fallback ? `${hooks.fallback} on the fallback` : "none on the fallback"}</p></li>
           {Object.keys(s.rings ?? {}).length > 0 && <li><h3>Kernel rings</h3><div class="rings">{Object.entries(s.rings!).map(([name, ring]) => <div key={name}><span>{visible(name, 8)}</span><Meter part={ring.high_water} of={ring.bytes} label={`ring ${name}: at most ${percent(ring.high_water, ring.bytes)} full`} /><span class="n">{percent(ring.high_water, ring.bytes)}</span></div>)}</div></li>}

@@ -55,7 +55,7 @@ export function Login() {
         <Field label="Password">
           {(p) => (
             <div class="with-button">
-              <input {...p} ref={second} type={(shown ? "text" : "password") as "password"} name="password" autocomplete="current-password" maxLength={1024} value={password} onInput={(e) => setPassword(e.currentTarget.value)} />
+              <input {...p} ref={second} type={(shown ? "text" : "password") as "password"} name="password" autocomplete="current-password" maxLength={256} value={password} onInput={(e) => setPassword(e.currentTarget.value)} />
               <button type="button" class="reveal" aria-pressed={shown} onClick={() => setShown(!shown)}>{shown ? "Hide" : "Show"}</button>
             </div>
           )}

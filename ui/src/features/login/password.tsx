@@ -29,7 +29,7 @@ export function Password({ forced, onClose }: { forced?: boolean; onClose?: () =
     setBusy(true);
     setError("");
     try {
-      await post("/password", { current, new: fresh });
+      await post("/me/password", { current, new: fresh });
       await whoAmI();
       onClose?.();
     } catch (x) {
@@ -42,13 +42,13 @@ export function Password({ forced, onClose }: { forced?: boolean; onClose?: () =
     <>
       {error && <Notice level="bad">{error}</Notice>}
       <Field label={forced ? "The password you logged in with" : "Present password"} error={tried && !current ? "Type it once more." : ""}>
-        {(p) => <input {...p} ref={first} type="password" autocomplete="current-password" maxLength={1024} value={current} onInput={(e) => setCurrent(e.currentTarget.value)} />}
+        {(p) => <input {...p} ref={first} type="password" autocomplete="current-password" maxLength={256} value={current} onInput={(e) => setCurrent(e.currentTarget.value)} />}
       </Field>
       <Field label="New password" hint={`At least ${MIN_LENGTH} characters. A few unrelated words are easy to keep and hard to guess.`} error={tried ? short : ""}>
-        {(p) => <input {...p} type="password" autocomplete="new-password" maxLength={1024} value={fresh} onInput={(e) => setFresh(e.currentTarget.value)} />}
+        {(p) => <input {...p} type="password" autocomplete="new-password" maxLength={256} value={fresh} onInput={(e) => setFresh(e.currentTarget.value)} />}
       </Field>
       <Field label="New password again" error={tried ? differs : ""}>
-        {(p) => <input {...p} type="password" autocomplete="new-password" maxLength={1024} value={again} onInput={(e) => setAgain(e.currentTarget.value)} />}
+        {(p) => <input {...p} type="password" autocomplete="new-password" maxLength={256} value={again} onInput={(e) => setAgain(e.currentTarget.value)} />}
       </Field>
       <div class="form-buttons">
         <Button kind="primary" type="submit" busy={busy} class={forced ? "wide" : ""}>{busy ? "Saving…" : "Change password"}</Button>

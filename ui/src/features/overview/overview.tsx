@@ -64,7 +64,7 @@ function Tiles() {
       <li><a class="tile" href={href("/containers", { exposure: EXPOSURES.map((e) => e.key), state: "running" })}>
         <h2>With a lever on the host</h2>
         <p class={`figure ${t.exposed ? "amber" : ""}`}>{t.containers || stock.complete ? count(t.exposed) : "–"}</p>
-        <p class="tile-note">privileged, host namespaces, sensitive mounts</p>
+        <p class="tile-note">privileges, namespaces, mounts</p>
       </a></li>
       <li><a class="tile" href="#/events">
         <h2>Events per second</h2>
@@ -170,7 +170,7 @@ function Nodes() {
             <li key={n.name}><a href={href("/health", { node: n.name })} class={old ? "old" : ""}>
               <Icon name={old ? "warn" : "good"} title={old ? "not reporting" : "reporting"} />
               <span class="node-name"><T s={n.name} max={64} /><small>{old ? (n.seen ? `silent for ${age(now.value - n.seen)}` : "never reported") : <T s={n.status?.kernel ?? n.status?.version ?? "reporting"} max={48} />}</small></span>
-              <Spark values={r?.series.slice(-30) ?? []} width={84} height={22} />
+              <Spark values={r?.series ?? []} slots={24} width={84} height={22} />
               <span class="node-rate">{old ? "–" : r ? `${brief(r.events)}/s` : "…"}</span>
             </a></li>
           );
