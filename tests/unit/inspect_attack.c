@@ -175,8 +175,8 @@ static BhInspectStatus misbehave(const char *how, GByteArray *out) {
         if (g_str_equal(how, "crash")) {
                 *(volatile int *) (gsize) endless = 0;
         } else if (g_str_equal(how, "hang")) {
-                while (endless)
-                        endless++;
+                while (TRUE)
+                        endless = 1;
         } else if (g_str_equal(how, "leave")) {
                 _exit(7);
         } else if (g_str_equal(how, "devour")) { /* memory, until there is none: with its limit it dies, and no one else */
