@@ -10,7 +10,7 @@ import { toMs } from "../lib/format";
 export type Role = "admin" | "analyst" | "viewer";
 export interface Me { name: string; role: Role; mustChange: boolean; csrf: string }
 export interface ContainerPage { items: Described[]; next?: string; total: number }
-export interface StatusView { nodes: NodeView[]; central: Record<string, unknown>; problems: Problem[]; version: string }
+export interface StatusView { nodes: NodeView[]; central: Record<string, unknown>; problems: Problem[]; version: string; findings: number; lost: number }
 export interface Paged<T> { items: T[]; next?: string; total: number }
 
 type Json = Record<string, unknown>;
@@ -43,45 +43,52 @@ export function containersFrom(v: unknown): ContainerPage {
   return { ...p, items: p.items.map((c) => ({ ...c, ...object(c.detail) }) as unknown as Described) };
 }
 
-export function nodeFrom(v: unknown): NodeView {
+function nodeFrom(v: unknown): NodeView {
   const o = object(v);
-  let s = o.status ?? o.sensor;
-  if (typeof s === "string") {
-    try {
-      s = JSON.parse(s);
-    } catch {
-      s = null;
-    }
-  }
+  const status = object(o.status);
   const seen = toMs(o.status_time ?? o.last_seen);
   return {
-    name: text(o.name ?? o.node) || "unnamed",
-    up: !!(o.up ?? o.connected ?? o.online ?? false),
+    name: text(o.name) || "unnamed",
+    up: o.up === true,
     seen: Number.isFinite(seen) ? seen : 0,
-    since: toMs(o.since ?? o.first_seen) || 0,
-    status: s && typeof s === "object" ? (s as SensorStatus) : null,
-    lost: Number(o.lost ?? 0),
+    status: Object.keys(status).length ? (status as SensorStatus) : null,
   };
 }
 
-/* The status, and the nodes from it or from their own route. */
-export function statusFrom(status: unknown, nodes: unknown): StatusView {
+/* What the central says of itself that somebody should know. */
+function centralProblems(central: Json): Problem[] {
+  const out: Problem[] = [];
+  const store = object(central.store);
+  const add = (level: Problem["level"], title: string, detail: string) => out.push({ level, key: `central ${title}`, title, detail, href: "/health" });
+  if (text(store.restored_from)) add("warn", "The database was damaged and restored from a backup", `What was stored after that backup is gone. The damaged file is kept as ${text(store.damaged_kept_as) || "a file beside it"}.`);
+  for (const [k, v] of Object.entries(object(central.upkeep))) if (/error|problem/.test(k) && text(v)) add("bad", `The central: ${k.replace(/_/g, " ")}`, text(v));
+  return out;
+}
+
+export function statusFrom(status: unknown): StatusView {
   const o = object(status);
-  const listed = new Map<string, NodeView>();
-  for (const n of pageFrom<unknown>(nodes, "nodes").items) listed.set(nodeFrom(n).name, nodeFrom(n));
-  for (const raw of Array.isArray(o.nodes) ? o.nodes : []) {
-    const n = nodeFrom(raw);
-    const known = listed.get(n.name);
-    listed.set(n.name, known ? { ...known, ...n, seen: Math.max(n.seen, known.seen), status: n.status ?? known.status, up: n.up || known.up } : n);
-  }
-  const problems: Problem[] = [];
-  for (const raw of Array.isArray(o.problems) ? o.problems : []) {
-    const p = object(raw);
-    const said = typeof raw === "string" ? raw : text(p.message ?? p.title);
-    if (said) problems.push({ level: p.level === "bad" || p.level === "error" ? "bad" : p.level === "note" ? "note" : "warn", key: `central ${said}`, title: said, detail: text(p.detail), href: "/health" });
-  }
-  const central = object(o.central ?? o);
-  return { nodes: [...listed.values()].sort((a, b) => (a.name < b.name ? -1 : 1)), central, problems, version: text(central.version ?? o.version) };
+  const central = object(o.central);
+  const overview = object(o.overview);
+  return {
+    nodes: (Array.isArray(o.nodes) ? o.nodes : []).map(nodeFrom).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    central,
+    problems: centralProblems(central),
+    version: text(central.version),
+    findings: Number(overview.findings ?? 0),
+    lost: Number(overview.lost ?? 0),
+  };
+}
+
+export interface FindingRow { id: string; at: number; rule: string; priority: string; node: string; container: string; containerId: string; output: string }
+export function findingFrom(v: unknown): FindingRow {
+  const o = object(v);
+  return { id: text(o.id), at: toMs(o.time), rule: text(o.rule), priority: text(o.priority).toLowerCase(), node: text(o.hostname), container: text(o.container_name), containerId: text(o.container_id), output: text(o.output) };
+}
+
+export interface LossRow { node: string; topic: string; reason: string; count: number; first: number; last: number }
+export function lossFrom(v: unknown): LossRow {
+  const o = object(v);
+  return { node: text(o.node), topic: text(o.topic), reason: text(o.reason), count: Number(o.count ?? 0), first: toMs(o.first), last: toMs(o.last) };
 }
 
 export interface UserRow { name: string; role: Role; created: number; disabled: boolean; mustChange: boolean; lastLogin: number }

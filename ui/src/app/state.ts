@@ -6,11 +6,11 @@
  */
 import { batch, computed, signal } from "@preact/signals";
 import { call, get, setCsrf, whenDenied, ApiError, sentence, address } from "../api/client";
-import { containersFrom, type ContainerPage, meFrom, nodeFrom, type Me, statusFrom, type StatusView } from "../api/model";
+import { containersFrom, type ContainerPage, meFrom, type Me, statusFrom, type StatusView } from "../api/model";
 import { listen } from "../live/client";
 import type { StreamEvent, StreamState } from "../live/hub";
 import { Inventory } from "../lib/inventory";
-import { problemsOf, verdict, type Known, type NodeView, type SensorStatus } from "../lib/health";
+import { problemsOf, verdict, type Known, type NodeView } from "../lib/health";
 
 export const me = signal<Me | null | undefined>(undefined); /* undefined: not asked yet; null: nobody */
 export const startError = signal("");
@@ -129,31 +129,6 @@ function noteRates(nodes: NodeView[], at: number): void {
 }
 const last = new Map<string, { recorded: number; seen: number }>();
 
-/*
- * The status that each node's sensor told last. A node is asked for again only when it told something new, and at most NODES_AT_ONCE of
- * them in one round: a fleet of hundreds takes some rounds, the ones looked at longest ago first.
- */
-const NODES_AT_ONCE = 24;
-const told = new Map<string, { seen: number; asked: number; status: SensorStatus | null }>();
-
-async function readNodes(nodes: NodeView[]): Promise<void> {
-  const due = nodes.filter((n) => !n.status && told.get(n.name)?.seen !== n.seen).sort((a, b) => (told.get(a.name)?.asked ?? 0) - (told.get(b.name)?.asked ?? 0));
-  await Promise.all(due.slice(0, NODES_AT_ONCE).map(async (n) => {
-    try {
-      const one = nodeFrom(await get<unknown>(`/nodes/${encodeURIComponent(n.name)}`));
-      told.set(n.name, { seen: one.seen, asked: Date.now(), status: one.status });
-    } catch (e) {
-      if (e instanceof ApiError && e.status === 401) throw e;
-    }
-  }));
-  for (const n of nodes) {
-    const t = told.get(n.name);
-    if (n.status || !t) continue;
-    n.status = t.status;
-    n.seen = t.seen;
-  }
-}
-
 let reading = false;
 
 async function readStatus(): Promise<void> {
@@ -161,9 +136,7 @@ async function readStatus(): Promise<void> {
   reading = true;
   try {
     const at = Date.now();
-    const [s, nodes] = await Promise.all([get<unknown>("/status"), get<unknown>("/nodes")]);
-    const view = statusFrom(s, nodes);
-    await readNodes(view.nodes);
+    const view = statusFrom(await get<unknown>("/status"));
     batch(() => {
       status.value = view;
       statusAt.value = at;
@@ -301,7 +274,6 @@ export function stop(): void {
   dirtyTimer = undefined;
   dirty = new Set();
   last.clear();
-  told.clear();
   inventory.clear();
   batch(() => {
     inventoryVersion.value = inventory.version;

@@ -23,7 +23,7 @@ export interface SensorStatus {
   bus?: BusStatus; inspector?: Record<string, unknown>;
 }
 export interface BusStatus { connected?: boolean; state?: string; spool_bytes?: number; spool_messages?: number; spool_max_bytes?: number; lost?: number | Record<string, number>; error?: string }
-export interface NodeView { name: string; up: boolean; seen: number; since: number; status: SensorStatus | null; lost: number }
+export interface NodeView { name: string; up: boolean; seen: number; status: SensorStatus | null }
 
 export const STALE_AFTER_MS = 30_000;
 

@@ -79,6 +79,8 @@ export const FACETS: FacetDef[] = [
   { key: "runtime", label: "Runtime", none: "unknown", of: (r) => r.runtime },
 ];
 export const EXPOSURE_FACET = "exposure";
+/* Stands in an address for the value that is empty. */
+export const NONE = "~";
 
 export interface FacetValue { value: string; label: string; count: number; selected: boolean }
 export interface FacetCounts { key: string; label: string; values: FacetValue[] }

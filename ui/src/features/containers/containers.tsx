@@ -7,7 +7,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { patch, route } from "../../app/router";
 import { inventory, inventoryState, inventoryVersion, now } from "../../app/state";
 import { ageShort, count } from "../../lib/format";
-import { EXPOSURE_FACET, FACETS, type FacetCounts, type Row, type SortKey, type View } from "../../lib/inventory";
+import { EXPOSURE_FACET, FACETS, type FacetCounts, NONE, type Row, type SortKey, type View } from "../../lib/inventory";
 import { shortImage } from "../../lib/text";
 import { Grid } from "../../parts/grid";
 import { Icon, StateMark } from "../../parts/icons";
@@ -32,7 +32,7 @@ export function viewFrom(params: URLSearchParams): View {
   const key = sort.replace(/^-/, "") as SortKey;
   return {
     query: params.get("q") ?? "",
-    selected: Object.fromEntries(FACET_KEYS.map((k) => [k, params.getAll(k)]).filter(([, v]) => v.length)),
+    selected: Object.fromEntries(FACET_KEYS.map((k) => [k, params.getAll(k).map((v) => (v === NONE ? "" : v))]).filter(([, v]) => v.length)),
     sort: [...COLUMNS.map((c) => c.key), "state"].includes(key) ? key : "attention",
     descending,
   };
@@ -43,9 +43,10 @@ function Facet({ facet }: { facet: FacetCounts }) {
   const [find, setFind] = useState("");
   const toggle = (value: string) => {
     const chosen = facet.values.filter((v) => v.selected).map((v) => v.value);
-    patch({ [facet.key]: chosen.includes(value) ? chosen.filter((v) => v !== value) : [...chosen, value] });
+    const next = chosen.includes(value) ? chosen.filter((v) => v !== value) : [...chosen, value];
+    patch({ [facet.key]: next.map((v) => v || NONE) });
   };
-  const usable = facet.values.filter((v) => v.value !== "");
+  const usable = facet.values;
   const matching = find ? usable.filter((v) => v.label.toLowerCase().includes(find.toLowerCase())) : usable;
   const shown = all ? matching.slice(0, 200) : matching.slice(0, 6);
   if (!usable.length) return null;

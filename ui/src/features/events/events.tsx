@@ -4,7 +4,7 @@
  * and is counted. Nothing is drawn more often than once a frame, and a hidden tab gives its stream back.
  */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { address, get } from "../../api/client";
+import { address, get, sentence } from "../../api/client";
 import { href, patch, route } from "../../app/router";
 import { inventory, inventoryVersion } from "../../app/state";
 import { brief, clock, count } from "../../lib/format";
@@ -21,11 +21,13 @@ import { EventDrawer } from "./drawer";
 const MAX = 5000;
 const BACKLOG = 200;
 
+interface Told { node?: string; count?: number; state?: string; why?: string }
+
 const text = (e: BhEvent | undefined, k: string) => (typeof e?.[k] === "string" ? (e[k] as string) : "");
 
 function cells(item: Item, narrow: boolean) {
   if (item.kind === "gap")
-    return <span role="gridcell" class="e-gap" aria-colspan={5}><Icon name="warn" size={14} /><strong>{count(item.dropped ?? 0)} {plural(item.dropped ?? 0, "event")} not shown</strong><span>{item.why}</span><time>{clock(item.at)}</time></span>;
+    return <span role="gridcell" class="e-gap" aria-colspan={5}><Icon name="warn" size={14} />{item.dropped ? <><strong>{count(item.dropped)} {plural(item.dropped, "event")} dropped</strong><span>{item.why}</span></> : <strong>{item.why}</strong>}<time>{clock(item.at)}</time></span>;
   const e = item.event!;
   const type = text(e, "type");
   const line = describe(e);
@@ -47,6 +49,7 @@ export function Events() {
   const container = params.get("container") ?? "";
   const [typed, setTyped] = useState(container);
   const [state, setState] = useState<{ state: StreamState; why: string }>({ state: "connecting", why: "" });
+  const [backlog, setBacklog] = useState("");
   const [paused, setPaused] = useState(false);
   const [atTop, setAtTop] = useState(true);
   const [active, setActive] = useState(-1);
@@ -92,21 +95,33 @@ export function Events() {
     const over = new AbortController();
     const query = { types: types || undefined, container: container || undefined };
     const take = (events: { event: string; data: string }[], at: number) => {
-      const batch: BhEvent[] = [];
+      let batch: BhEvent[] = [];
+      let acts = 0;
       let dropped = 0;
+      const flush = () => {
+        acts += batch.reduce((n, e) => n + Number(e.count ?? 1), 0);
+        if (batch.length) f.push(batch);
+        batch = [];
+      };
       for (const e of events) {
         try {
-          const v = JSON.parse(e.data) as BhEvent & { dropped?: number; message?: string };
-          if (e.event === "dropped" || e.event === "gap" || e.event === "lost") dropped += Number(v.dropped ?? v.count ?? 0) || 1;
-          else if (e.event === "end" || e.event === "error") f.gap(0, visible(String(v.message ?? "The sensor ended the stream."), 200), at);
-          else if (v && typeof v === "object") batch.push(v);
+          const v = JSON.parse(e.data) as BhEvent & Told;
+          if (e.event === "dropped") {
+            flush();
+            dropped += Number(v.count ?? 0) || 1;
+            f.gap(Number(v.count ?? 0) || 1, visible(`${v.node ?? ""}: ${v.why ?? "they came faster than they could be passed on"}`, 200), at);
+          } else if (e.event === "node") {
+            flush();
+            if (v.state === "down") f.gap(0, visible(`No more events come from ${v.node ?? "a node"}${v.why ? `: ${v.why}` : ""}`, 200), at);
+            else if (f.seen) f.gap(0, visible(`Events come from ${v.node ?? "a node"} again`, 200), at);
+          } else if (v && typeof v === "object") batch.push(v);
         } catch {
           dropped++;
+          f.gap(1, "they could not be read", at);
         }
       }
-      if (batch.length) f.push(batch);
-      if (dropped) f.gap(dropped, "came faster than they could be passed on", at);
-      rates.current.add(at, batch.reduce((n, e) => n + Number(e.count ?? 1), 0), dropped);
+      flush();
+      rates.current.add(at, acts, dropped);
       draw();
     };
     const join = () => {
@@ -123,12 +138,13 @@ export function Events() {
         leave?.();
         leave = undefined;
       } else {
-        if (hiddenAt) f.gap(0, `the page was hidden from ${clock(hiddenAt)} on and did not ask for events`, Date.now());
+        if (hiddenAt) f.gap(0, `This page was hidden from ${clock(hiddenAt)} on and did not ask for events`, Date.now());
         hiddenAt = 0;
         join();
       }
     };
     setState({ state: "connecting", why: "" });
+    setBacklog("");
     get<unknown>("/events", { types: types || undefined, container: container || undefined, limit: BACKLOG }, over.signal).then((v) => {
       const list = Array.isArray(v) ? v : (((v as { items?: unknown; events?: unknown }).items ?? (v as { events?: unknown }).events) as unknown[]);
       if (Array.isArray(list) && !f.items.length) {
@@ -136,7 +152,9 @@ export function Events() {
         f.push(sorted);
         draw();
       }
-    }, () => undefined).finally(() => { if (!over.signal.aborted) join(); });
+    }, (e: unknown) => {
+      if (!over.signal.aborted) setBacklog(sentence(e));
+    }).finally(() => { if (!over.signal.aborted) join(); });
     document.addEventListener("visibilitychange", onHide);
     return () => {
       over.abort();
@@ -212,7 +230,7 @@ export function Events() {
               row={(i) => { const item = at(i); return { key: item.seq, class: item.kind === "gap" ? "gap" : "", cells: cells(item, narrow) }; }} />
           ) : !groups.length ? <Empty icon="filter" title="No kind of event is chosen">Choose one above.</Empty>
             : state.state === "connecting" ? <Skeleton rows={12} label="Connecting to the sensors" />
-            : live ? <Empty icon="events" title="Nothing has happened yet"><p>{container ? <>No event of these kinds came from <strong><T s={container} max={80} /></strong> since you opened this page.</> : "No event of these kinds came since you opened this page."}</p></Empty>
+            : live ? <Empty icon="events" title="Nothing has happened yet"><p>{container ? <>No event of these kinds came from <strong><T s={container} max={80} /></strong> since you opened this page.</> : "No event of these kinds came since you opened this page."}</p>{backlog && <p>What happened before could not be asked for: {backlog}</p>}</Empty>
             : <Empty icon="warn" title="No events can be shown"><p>{state.why || "The stream is not open."}</p></Empty>}
         </div>
         <footer class="strip">

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Can what the other pages say be believed? Each node's connection, hooks and their backend, losses, recorder, spool; then the central. */
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
+import { get } from "../../api/client";
+import { lossFrom, pageFrom, type LossRow } from "../../api/model";
 import { href, route } from "../../app/router";
 import { known, now, problems, rates, status, statusAt, statusError, stream } from "../../app/state";
-import { age, brief, bytes, clock, count, percent } from "../../lib/format";
+import { age, brief, bytes, clock, count, date, percent } from "../../lib/format";
 import { GROUPS } from "../../lib/events";
 import { hookSummary, lostOf, sum, type HookStatus, type NodeView, type SensorStatus } from "../../lib/health";
 import { plural, visible } from "../../lib/text";
@@ -93,6 +95,30 @@ function Losses({ nodes }: { nodes: NodeView[] }) {
   );
 }
 
+/* Messages (inventory, observations, findings) that a node had to drop before the central had them: its spool is bounded. */
+function Undelivered() {
+  const [rows, setRows] = useState<LossRow[]>([]);
+  const lost = status.value?.lost ?? 0;
+  useEffect(() => {
+    const over = new AbortController();
+    if (lost) get<unknown>("/losses", {}, over.signal).then((v) => setRows(pageFrom<unknown>(v, "losses").items.map(lossFrom)), () => undefined);
+    return () => over.abort();
+  }, [lost]);
+  if (!lost || !rows.length) return null;
+  return (
+    <section class="card" aria-labelledby="h-undelivered">
+      <header><h2 id="h-undelivered">Messages that never reached the central</h2><span class="tally">{count(lost)}</span></header>
+      <div class="scroll" tabIndex={0} role="group" aria-labelledby="h-undelivered">
+        <table class="table">
+          <thead><tr><th>Node</th><th>What</th><th>Why</th><th class="n">Number</th><th>First</th><th>Last</th></tr></thead>
+          <tbody>{rows.slice(0, 60).map((l, i) => (
+            <tr key={i}><th scope="row"><T s={l.node} max={64} /></th><td><T s={l.topic} max={64} /></td><td><T s={l.reason} max={120} /></td><td class="n amber">{count(l.count)}</td><td class="nowrap">{date(l.first)}</td><td class="nowrap">{date(l.last)}</td></tr>))}</tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
 function Node({ n, focus }: { n: NodeView; focus: boolean }) {
   const s = n.status;
   const k = now.value;
@@ -173,6 +199,7 @@ export function Health() {
       {k.loaded && !nodes.length && <Empty icon="unknown" title="No node has ever connected"><p>Start the platform on this machine with <code>sudo bulkhead up</code>.</p></Empty>}
       {nodes.map((n) => <Node key={n.name} n={n} focus={n.name === focus} />)}
       {nodes.length > 0 && <Losses nodes={nodes} />}
+      <Undelivered />
       <Central />
       {nodes.length > 0 && <p class="page-foot"><a href={href("/events", { groups: "sensor" })}>Live events of the sensors themselves</a> · {count(nodes.length)} {plural(nodes.length, "node")}</p>}
     </div>

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What matters first: one sentence that can be trusted, four numbers, then what needs a look, the heaviest on top. */
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { get } from "../../api/client";
+import { findingFrom, pageFrom, type FindingRow } from "../../api/model";
 import { href } from "../../app/router";
-import { inventory, inventoryState, inventoryVersion, known, now, problems, rates, statusAt, totals, verdictNow } from "../../app/state";
+import { inventory, inventoryState, inventoryVersion, known, now, problems, rates, status, statusAt, totals, verdictNow } from "../../app/state";
 import { age, brief, clock, count } from "../../lib/format";
 import { hookSummary, lostOf, sum } from "../../lib/health";
-import { EXPOSURES } from "../../lib/inventory";
+import { EXPOSURES, NONE } from "../../lib/inventory";
 import { plural } from "../../lib/text";
 import { Icon, StateMark } from "../../parts/icons";
 import { Empty, Skeleton, Spark, T } from "../../parts/ui";
@@ -72,8 +74,8 @@ function Tiles() {
         <p class="tile-note">{all.length ? `recorded on ${count(all.length)} ${plural(all.length, "node")}` : "needs two statuses"}</p>
       </a></li>
       <li><a class="tile" href="#/health">
-        <h2>Sight</h2>
-        <p class={`figure ${lost || hooks.effective < hooks.total ? "amber" : ""}`}>{hooks.total ? <>{count(hooks.effective)}<small> of {count(hooks.total)} hooks</small></> : "–"}</p>
+        <h2>Effective hooks</h2>
+        <p class={`figure ${lost || hooks.effective < hooks.total ? "amber" : ""}`}>{hooks.total ? <>{count(hooks.effective)}<small> of {count(hooks.total)}</small></> : "–"}</p>
         <p class="tile-note">{!k.loaded || !hooks.total ? "no status yet" : lost ? `${count(lost)} of ${brief(seen)} events lost` : `nothing lost of ${brief(seen)} events${hooks.fallback ? `, ${hooks.fallback} ${plural(hooks.fallback, "hook")} on the fallback` : ""}`}</p>
       </a></li>
     </ul>
@@ -97,6 +99,33 @@ function Problems() {
     </section>
   );
 }
+
+/* Findings of the rules, where there are any; what they mean together is for the pages to come. */
+function Findings() {
+  const [rows, setRows] = useState<FindingRow[]>([]);
+  const total = status.value?.findings ?? 0;
+  useEffect(() => {
+    const over = new AbortController();
+    if (total) get<unknown>("/findings", { limit: 6 }, over.signal).then((v) => setRows(pageFrom<unknown>(v, "findings").items.map(findingFrom)), () => undefined);
+    return () => over.abort();
+  }, [total]);
+  if (!total || !rows.length) return null;
+  return (
+    <section class="card" aria-labelledby="o-findings">
+      <header><h2 id="o-findings">Latest findings</h2><span class="tally">{count(total)}</span></header>
+      <ul class="problems">
+        {rows.map((f) => (
+          <li key={f.id}><a href={f.containerId ? href("/containers", { id: f.containerId }) : "#/events"} class={`problem finding ${SEVERE.has(f.priority) ? "severe" : ""}`}>
+            <Icon name={SEVERE.has(f.priority) ? "bad" : "note"} title={f.priority} />
+            <span class="problem-text"><strong><T s={f.rule} max={160} /></strong><span><T s={f.output} max={240} /></span></span>
+            <time class="faint">{clock(f.at)}</time>
+          </a></li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+const SEVERE = new Set(["emergency", "alert", "critical", "error"]);
 
 function Exposed() {
   const version = inventoryVersion.value;
@@ -144,7 +173,7 @@ function Applications() {
       <header><h2 id="o-apps">Applications</h2><span class="tally">{count(list.length)}</span></header>
       <ul class="apps">
         {list.slice(0, 8).map(([name, a]) => (
-          <li key={name}><a href={href("/containers", { app: name || undefined })}>
+          <li key={name}><a href={href("/containers", { app: name || NONE })}>
             <span class="app-name"><T s={name || "no application"} max={60} /><small>{count(a.workloads.size)} {plural(a.workloads.size, "workload")}</small></span>
             <span class="app-bar" aria-hidden="true"><span style={{ width: `${(a.running / top) * 100}%` }} />{a.exposed > 0 && <span class="app-exposed" style={{ width: `${(a.exposed / top) * 100}%` }} />}</span>
             <span class="app-count">{count(a.running)}<span class="sr"> running{a.exposed ? `, ${a.exposed} exposed` : ""}</span></span>
@@ -186,7 +215,7 @@ export function Overview() {
       <Verdict />
       <Tiles />
       <div class="columns">
-        <div class="column"><Problems /><Exposed /></div>
+        <div class="column"><Findings /><Problems /><Exposed /></div>
         <div class="column"><Nodes /><Applications /></div>
       </div>
     </div>
