@@ -76,7 +76,7 @@ static void allow(Exchange *x, gint64 seconds) {
 }
 
 gboolean bh_http_stopping(BhHttp *h) {
-        return g_atomic_int_get(&h->stopping) != 0;
+        return h && g_atomic_int_get(&h->stopping) != 0;
 }
 
 /* ---- what handlers see ---- */
@@ -516,7 +516,7 @@ static struct MHD_Daemon *start_daemon(BhHttp *h, const BhHttpConfig *config, gb
         return MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
 }
 
-BhHttp *bh_http_start(const BhHttpConfig *config, GError **error) {
+BhHttp *bh_http_new(const BhHttpConfig *config) {
         BhHttp *h = g_new0(BhHttp, 1);
 
         h->ops = config->ops;
@@ -526,6 +526,10 @@ BhHttp *bh_http_start(const BhHttpConfig *config, GError **error) {
         h->connections = g_hash_table_new(NULL, NULL);
         h->streams = g_ptr_array_new();
         h->workers = g_thread_pool_new(work, h, BH_HTTP_WORKERS, FALSE, NULL);
+        return h;
+}
+
+gboolean bh_http_start(BhHttp *h, const BhHttpConfig *config, GError **error) {
         for (int i = 0; i < 2; i++) {
                 int fd = i == 0 ? config->tcp_fd : config->unix_fd;
 
@@ -536,12 +540,11 @@ BhHttp *bh_http_start(const BhHttpConfig *config, GError **error) {
                         if (i == 0 && config->unix_fd >= 0)
                                 close(config->unix_fd);
                         bh_http_stop(h);
-                        bh_http_free(h);
-                        return NULL;
+                        return FALSE;
                 }
         }
         h->clock = g_thread_new("bh-http-clock", tick, h);
-        return h;
+        return TRUE;
 }
 
 static void end_streams(BhHttp *h) {

@@ -63,11 +63,13 @@ typedef struct {
         guint open, streams;
 } BhHttpStats;
 
-BhHttp *bh_http_start(const BhHttpConfig *config, GError **error);
+BhHttp *bh_http_new(const BhHttpConfig *config);
+/* Requests may come before this returns. FALSE: stopped again, to be freed. */
+gboolean bh_http_start(BhHttp *h, const BhHttpConfig *config, GError **error);
 /* No new requests; streams end; waits for the handlers. Then bh_http_free(). A handler that waits for something asks bh_http_stopping(). */
 void bh_http_stop(BhHttp *h);
 void bh_http_free(BhHttp *h);
-gboolean bh_http_stopping(BhHttp *h);
+gboolean bh_http_stopping(BhHttp *h); /* FALSE for NULL */
 void bh_http_stats(BhHttp *h, BhHttpStats *out);
 
 /* ---- within a handler ---- */
