@@ -240,7 +240,7 @@ static void take_notes(File *f, guint64 at, guint64 bytes, guint64 align) {
 
         while (end - at >= 12 && spend(f, 1)) {
                 guint64 name = u32(f, at), desc = u32(f, at + 4);
-                guint64 desc_at = at + 12 + ((name + pad) & ~pad), next = desc_at + ((desc + pad) & ~pad);
+                guint64 desc_at = at + ((12 + name + pad) & ~pad), next = at + ((desc_at - at + desc + pad) & ~pad);
 
                 if (desc_at > end || desc > end - desc_at) {
                         f->e->flags |= BH_ELF_DAMAGED;
