@@ -70,8 +70,8 @@ gboolean bh_sandbox_prepare(int keep, GError **error) {
         if (oom >= 0)
                 (void) !write(oom, "700", 3);
 
-        if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NOFILE, BH_SANDBOX_FILES) || !limit(RLIMIT_FSIZE, 0) || !limit(RLIMIT_MEMLOCK, 0) ||
-            !limit(RLIMIT_MSGQUEUE, 0) || !limit(RLIMIT_NPROC, 0) || (!SANITIZER && !limit(RLIMIT_AS, BH_SANDBOX_ADDRESS_SPACE)))
+        if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NOFILE, BH_SANDBOX_FILES) || !limit(RLIMIT_MEMLOCK, 0) || !limit(RLIMIT_MSGQUEUE, 0) || !limit(RLIMIT_NPROC, 0) ||
+            (!SANITIZER && (!limit(RLIMIT_FSIZE, 0) || !limit(RLIMIT_AS, BH_SANDBOX_ADDRESS_SPACE))))
                 return fail(error, "cannot set the process's limits", errno);
         /* a write to a sensor that is gone is an error, not a signal */
         signal(SIGPIPE, SIG_IGN);

@@ -6,8 +6,8 @@
  *
  * Must hold: not root, no groups, no capabilities, no_new_privs, seccomp. The rest (namespaces, an empty root, Landlock) depends on the
  * kernel and on who started the program; *layers says what there is (BhInspectLayers). A build with a sanitizer has no seccomp filter
- * and no limit on memory, because the sanitizer's runtime needs system calls and address space of its own; bh_sandbox_seal() then does
- * nothing and the layer's bit stays 0.
+ * and no limit on memory and file sizes, because the sanitizer's runtime needs system calls, address space and a place for its report;
+ * bh_sandbox_seal() then does nothing and the layer's bit stays 0.
  */
 #pragma once
 #include <glib.h>
