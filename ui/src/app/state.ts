@@ -58,6 +58,22 @@ export const rates = signal<Record<string, { events: number; series: number[]; a
 export const SERIES = 60;
 const MIN_BETWEEN_MS = 900;
 
+/*
+ * Tells the pages that the inventory changed. A page then filters and sorts all of it anew, so with many containers that change all
+ * the time this is spaced out: it may take at most about a tenth of the time.
+ */
+let bumpTimer: ReturnType<typeof setTimeout> | undefined;
+let bumped = 0;
+
+function bump(): void {
+  const wait = Math.min(2000, Math.max(50, inventory.costMs * 10)) - (Date.now() - bumped);
+  bumpTimer ??= setTimeout(() => {
+    bumpTimer = undefined;
+    bumped = Date.now();
+    inventoryVersion.value = inventory.version;
+  }, Math.max(0, wait));
+}
+
 let stops: (() => void)[] = [];
 
 /*
@@ -159,7 +175,6 @@ async function readContainers(signalled: AbortSignal): Promise<void> {
   const seen = new Set<string>();
   let cursor: string | undefined;
   let expected = 0;
-  let shown = 0;
   try {
     do {
       const page: ContainerPage = containersFrom(await get<unknown>("/containers", { limit: PAGE, cursor, count: cursor ? undefined : "true" }, signalled));
@@ -167,13 +182,8 @@ async function readContainers(signalled: AbortSignal): Promise<void> {
       for (const c of page.items) seen.add(c.id);
       cursor = page.next;
       expected = Math.max(page.total, expected, inventory.size);
-      if (Date.now() - shown > 400 || !cursor) {
-        shown = Date.now();
-        batch(() => {
-          inventoryVersion.value = inventory.version;
-          inventoryState.value = { ...inventoryState.value, expected };
-        });
-      }
+      bump();
+      if (inventoryState.value.expected !== expected) inventoryState.value = { ...inventoryState.value, expected };
     } while (cursor && !signalled.aborted);
     inventory.keepOnly(seen);
     batch(() => {
@@ -202,7 +212,7 @@ async function refresh(signalled: AbortSignal): Promise<void> {
       if (e instanceof ApiError && e.status === 404) inventory.remove(id);
     }
   }));
-  inventoryVersion.value = inventory.version;
+  bump();
 }
 
 function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
@@ -224,7 +234,7 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
   }
   if (fresh.length) {
     inventory.upsert(containersFrom(fresh).items);
-    inventoryVersion.value = inventory.version;
+    bump();
   }
   if (dirty.size) dirtyTimer ??= setTimeout(() => void refresh(signalled), 300);
   if (kind) changed.value = { kind, n: changed.value.n + 1 };
@@ -270,6 +280,8 @@ export function start(): void {
 export function stop(): void {
   for (const s of stops) s();
   stops = [];
+  clearTimeout(bumpTimer);
+  bumpTimer = undefined;
   clearTimeout(dirtyTimer);
   dirtyTimer = undefined;
   dirty = new Set();

@@ -112,6 +112,7 @@ function compare(a: string | number, b: string | number): number {
 
 export class Inventory {
   version = 0;
+  costMs = 0; /* of the last select(); tells how often the page can afford one */
   #rows: Row[] = [];
   #at = new Map<string, number>();
   #dictionaries = FACETS.map(() => new Dictionary());
@@ -229,6 +230,7 @@ export class Inventory {
    * for that facet's other values, so that choosing a second value widens the result as people expect.
    */
   select(view: View): Result {
+    const began = performance.now();
     const matches = matcher(parseQuery(view.query));
     const masks = FACETS.map((f, i) => {
       const chosen = view.selected[f.key] ?? [];
@@ -273,6 +275,7 @@ export class Inventory {
       label: "Exposure",
       values: EXPOSURES.map((e, i) => ({ value: e.key, label: e.label, count: exposureCounts[i], selected: chosen.has(e.key) })).filter((v) => v.count || v.selected),
     });
+    this.costMs = performance.now() - began;
     return { rows, facets, total: this.#rows.length };
   }
 }

@@ -27,6 +27,7 @@ const when = (v: unknown) => {
   return Number.isFinite(ms) ? <><time>{date(ms)}</time> <span class="dim">{age(now.value - ms)} ago</span></> : null;
 };
 const bool = (v: unknown) => (v === true ? "yes" : v === false ? "no" : null);
+const txt = (s: unknown) => (s ? <T s={String(s)} /> : null);
 const Mono = ({ s, copy }: { s: unknown; copy?: boolean }) => (s === undefined || s === null || s === "" ? null : <span class="mono wrap"><T s={String(s)} />{copy && <Copy text={String(s)} />}</span>);
 const Strings = ({ list: l, none = "none" }: { list: string[]; none?: string }) => (l.length ? <ul class="strings">{l.map((s, i) => <li key={i} class="mono wrap"><T s={s} max={1024} /></li>)}</ul> : <span class="none">{none}</span>);
 
@@ -53,9 +54,9 @@ function Details({ c }: { c: Full }) {
           ["Image digest", <Mono s={c.image_digest} copy />],
           ["Image id", <Mono s={c.image_id} />],
           ["Application", c.application ? <a href={href("/containers", { app: c.application })}><T s={c.application} /></a> : null],
-          ["Workload", <T s={c.workload} />],
-          ["Node", <T s={c.node} />],
-          ["Runtime", <T s={c.runtime} />],
+          ["Workload", txt(c.workload)],
+          ["Node", txt(c.node)],
+          ["Runtime", txt(c.runtime)],
           ["Runs inside", c.outer_id ? <a class="mono" href={href("/containers", { id: String(c.outer_id) })}>{shortId(String(c.outer_id))}</a> : `the host${c.depth ? `, depth ${c.depth}` : ""}`],
           ["Known from", LEVELS[String(c.level ?? c.known_from)] ?? visible(String(c.level ?? c.known_from ?? ""))],
         ]} />
@@ -63,7 +64,7 @@ function Details({ c }: { c: Full }) {
       <Section title="Life">
         <Facts rows={[
           ["State", <><StateMark state={String(c.state)} /> {visible(String(c.state ?? "unknown"))}</>],
-          ["Health", <T s={String(c.health ?? "")} />],
+          ["Health", txt(c.health)],
           ["Created", when(c.created)],
           ["Started", when(c.started)],
           ["Finished", when(c.finished)],
@@ -88,7 +89,7 @@ function Details({ c }: { c: Full }) {
             const ns = [["network", c.host_network], ["pid", c.host_pid], ["ipc", c.host_ipc], ["user", c.host_userns]].filter(([, v]) => v).map(([k]) => k);
             return ns.length ? ns.join(", ") : "none";
           })()],
-          ["Modes", <T s={[["network", c.network_mode], ["pid", c.pid_mode], ["ipc", c.ipc_mode]].filter(([, v]) => v).map(([k, v]) => `${k} ${v}`).join(", ")} />],
+          ["Modes", txt([["network", c.network_mode], ["pid", c.pid_mode], ["ipc", c.ipc_mode]].filter(([, v]) => v).map(([k, v]) => `${k} ${v}`).join(", "))],
         ]} />
       </Section>
       <Section title="Mounts" count={mounts.length}>
