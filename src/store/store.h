@@ -20,7 +20,8 @@
  *
  * Ownership: whatever is returned is the caller's, texts given are copied. Texts returned are valid UTF-8 and never NULL unless it
  * says so. Text given may hold anything: a byte that is not UTF-8 is kept as the four characters \xNN, a text over its bound is cut
- * at a character's border. Lists that nest are JSON text: the store keeps it as it is and never looks inside.
+ * at a character's border. Lists that nest are JSON text, which the store keeps as it is and never looks into; one over its bound, or not
+ * UTF-8, is kept as an empty one.
  *
  * Time is nanoseconds since the epoch, 0 = not known.
  */
@@ -33,7 +34,8 @@ typedef struct BhStore BhStore;
 #define BH_STORE_LIMIT_MAX 1000     /* rows of one page; what asks for more, or for 0, gets this many */
 #define BH_STORE_CHANGES_MAX 100000 /* rows of the change log; older ones go */
 #define BH_STORE_TEXT_MAX 4096      /* bytes of a plain text, unless it says otherwise */
-#define BH_STORE_JSON_MAX (256 << 10)
+#define BH_STORE_KEY_MAX 512        /* bytes of what rows are found by: node, id, workload, application, kind */
+#define BH_STORE_JSON_MAX (256 << 10) /* bytes of a list */
 #define BH_STORE_SETTINGS_MAX 1000
 #define BH_STORE_SETTING_MAX (64 << 10)
 
@@ -124,7 +126,7 @@ typedef struct {
  * bound), and nodes with everything of theirs that have not been heard of for so long. Age is by the clock of this machine, not the
  * sender's. Then, while more than `max_bytes` (0 = no bound) are in use, the oldest rows of whichever kind takes most room: a
  * flood pushes out itself, not the audit log. What is running, users, tokens and settings never go. Short transactions, so ingest goes on.
- * Expired sessions go, too, uncounted.
+ * Expired sessions go, too, uncounted. Nothing of this is in the change log.
  */
 gboolean bh_store_expire(BhStore *s, gint64 max_age_ns, guint64 max_bytes, BhStoreExpired *out, GError **error);
 
