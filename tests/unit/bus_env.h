@@ -141,6 +141,7 @@ typedef struct {
         gint fail;   /* so many delivers fail */
         gint closed; /* delivers wait while this is set */
         gint inside; /* delivers that wait */
+        guint delay_us; /* of each deliver */
         guint64 invented_position;
 } Subscriber;
 
@@ -180,6 +181,8 @@ static gboolean subscriber_deliver(const BhBusPeer *peer, const BhBusMessage *me
         g_atomic_int_inc(&s->inside);
         while (g_atomic_int_get(&s->closed))
                 g_usleep(500);
+        if (s->delay_us)
+                g_usleep(s->delay_us);
         g_atomic_int_add(&s->inside, -1);
         if (g_atomic_int_get(&s->fail) > 0) {
                 g_atomic_int_add(&s->fail, -1);
