@@ -4,10 +4,10 @@
  *
  * One thread of the client's own ("bh-inspect") talks to one child. Requests are answered in order. Every request that bh_inspect_submit()
  * accepted is answered exactly once, by a call of its callback on that thread: with a result, or with status LOST and the reason. When the
- * child dies, hangs (works on one request for longer than its kind allows, in processor time, or five times that on the clock) or answers rubbish, what it had been sent is LOST, counted by
- * reason, the child is killed, and a new one is started: at once for the first time, then after 10 ms, 20 ms … BH_INSPECT_BACKOFF_MAX_MS; a
- * child that lived for a second counts as well again. What still waited here goes to the next child. At most BH_INSPECT_WINDOW requests are
- * with the child at a time, so no death costs more.
+ * child dies, hangs (works on one request for longer than its kind allows, in processor time, or five times that on the clock) or answers
+ * rubbish, what it had been sent is LOST, counted by reason, the child is killed, and a new one is started: at once for the first time, then
+ * after 10 ms, 20 ms … BH_INSPECT_BACKOFF_MAX_MS; after a child that lived for a second it begins anew. What still waited here goes to the
+ * next child. At most BH_INSPECT_WINDOW requests are with the child at a time, so no death costs more.
  *
  * Bounds: `max_requests` and `max_bytes` of waiting requests, BH_INSPECT_FILES_WAITING files among them; what is beyond is refused by
  * bh_inspect_submit() and counted. A request that waited here for longer than its `wait_ms` is LOST (EXPIRED).
@@ -23,7 +23,7 @@
 #define BH_INSPECT_WINDOW 64u
 #define BH_INSPECT_WINDOW_BYTES (2u << 20) /* of bodies; one request always fits */
 #define BH_INSPECT_FILES_WAITING 8u
-#define BH_INSPECT_BACKOFF_MAX_MS 500u
+#define BH_INSPECT_BACKOFF_MAX_MS 250u
 #define BH_INSPECT_START_MS 5000u /* for the greeting */
 
 typedef enum {

@@ -37,7 +37,8 @@ static int memfd_of_this_program(void) {
 static void each_kind_is_answered(void) {
         g_autoptr(BhInspectClient) c = start_inspector(BH_INSPECT_PROGRAM);
         g_autoptr(GError) error = NULL;
-        g_autoptr(GBytes) dns = g_bytes_new_static(query, sizeof(query) - 1), tcp = g_bytes_new_static("\0\x1d\x12\x34\x01\0\0\1\0\0\0\0\0\0\x07" "example\x03" "com\0\0\1\0\1more", 35);
+        static const char stream[] = "\0\x1d\x12\x34\x01\0\0\1\0\0\0\0\0\0\x07" "example\x03" "com\0\0\1\0\1more";
+        g_autoptr(GBytes) dns = g_bytes_new_static(query, sizeof(query) - 1), tcp = g_bytes_new_static(stream, sizeof(stream) - 1);
         g_autoptr(GBytes) users = bytes_of("root:x:0:0:root:/root:/bin/sh\n"), groups = bytes_of("wheel:x:10:\n");
         g_auto(BhInspectAnswer) a = { 0 };
 
@@ -80,7 +81,9 @@ static void what_is_malformed_is_said_and_ends_nothing(void) {
         for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
                 g_autoptr(GError) error = NULL;
 
-                g_assert_false(bh_inspect_ask(c, cases[i].kind, cases[i].kind == BH_INSPECT_ELF ? none : rubbish, cases[i].kind == BH_INSPECT_ELF ? text : -1, 0, &a, &error));
+                gboolean file = cases[i].kind == BH_INSPECT_ELF;
+
+                g_assert_false(bh_inspect_ask(c, cases[i].kind, file ? none : rubbish, file ? text : -1, 0, &a, &error));
                 g_assert_nonnull(strstr(error->message, cases[i].why));
         }
         g_assert_false(bh_inspect_ask(c, BH_INSPECT_ELF, none, empty, 0, &a, NULL));
@@ -107,6 +110,25 @@ static void largest_request_and_answer_pass(void) {
         bh_inspect_answer_clear(&a);
         g_assert_false(bh_inspect_ask(c, BH_INSPECT_USERS, more, -1, 0, &a, &error));
         g_assert_error(error, G_FILE_ERROR, G_FILE_ERROR_AGAIN);
+}
+
+static void largest_file_is_taken(void) {
+        g_autoptr(BhInspectClient) c = start_inspector(BH_INSPECT_PROGRAM);
+        g_autoptr(GBytes) none = g_bytes_new_static("\0\0\0\0\0\0\0\0", 8);
+        g_auto(BhInspectAnswer) a = { 0 };
+        g_autoptr(GError) error = NULL;
+
+        for (guint more = 0; more < 2; more++) {
+                g_auto(BhFd) file = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+                /* mostly a hole */
+                g_assert_cmpint(pwrite(file, "\x7f" "ELF\2\1\1", 7, 0), ==, 7);
+                g_assert_cmpint(ftruncate(file, (off_t) (BH_INSPECT_FILE_MAX + more)), ==, 0);
+                g_assert_cmpint(fcntl(file, F_ADD_SEALS, SEALS), ==, 0);
+                g_assert_cmpint(bh_inspect_ask(c, BH_INSPECT_ELF, none, file, 0, &a, more ? NULL : &error), ==, !more);
+                g_assert_no_error(error);
+                bh_inspect_answer_clear(&a);
+        }
 }
 
 static void requests_against_the_rules_are_not_taken(void) {
@@ -241,7 +263,8 @@ typedef struct {
 
 static gpointer load(gpointer data) {
         Load *l = data;
-        g_autoptr(GBytes) dns = g_bytes_new_static(query, sizeof(query) - 1), users = bytes_of("root:x:0:0:root:/root:/bin/sh\n"), none = g_bytes_new_static("\0\0\0\0\0\0\0\0", 8);
+        g_autoptr(GBytes) dns = g_bytes_new_static(query, sizeof(query) - 1), users = bytes_of("root:x:0:0:root:/root:/bin/sh\n");
+        g_autoptr(GBytes) none = g_bytes_new_static("\0\0\0\0\0\0\0\0", 8);
         g_auto(BhFd) file = memfd_of_this_program();
 
         for (guint i = 0; !g_atomic_int_get(&l->stop); i++) {
@@ -395,7 +418,8 @@ static void waiting_requests_expire(void) {
 static void bounds_of_what_waits_hold(void) {
         BhInspectConfig config = { .program = BH_INSPECT_PROGRAM, .max_requests = 10, .max_bytes = 4000 };
         g_autoptr(BhInspectClient) c = bh_inspect_client_new(&config, NULL);
-        g_autoptr(GBytes) dns = g_bytes_new_static(query, sizeof(query) - 1), none = g_bytes_new_static("\0\0\0\0\0\0\0\0", 8), kilo = g_bytes_new_take(g_malloc0(1000), 1000);
+        g_autoptr(GBytes) dns = g_bytes_new_static(query, sizeof(query) - 1), none = g_bytes_new_static("\0\0\0\0\0\0\0\0", 8);
+        g_autoptr(GBytes) kilo = g_bytes_new_take(g_malloc0(1000), 1000);
         g_auto(BhFd) file = memfd_of("x", 1, SEALS);
         guint taken = 0, files = 0;
         Tally t = { 0 };
@@ -524,6 +548,7 @@ int main(int argc, char **argv) {
         TEST(each_kind_is_answered);
         TEST(what_is_malformed_is_said_and_ends_nothing);
         TEST(largest_request_and_answer_pass);
+        TEST(largest_file_is_taken);
         TEST(requests_against_the_rules_are_not_taken);
         TEST(many_requests_are_answered_in_order);
         TEST(kills_under_load_lose_only_what_is_counted);
