@@ -286,7 +286,37 @@ static gboolean on_positions(const BhBusPeer *peer, guint64 *seq, gpointer data)
         return FALSE;
 }
 
-/* One message of the bus may be several of the store (losses): they share its number. */
+static void add_name(GString *names, const char *name) {
+        g_auto(GStrv) have = g_strsplit(names->str, "+", -1);
+
+        if (!g_strv_contains((const char *const *) have, name))
+                g_string_append_printf(names, "%s%s", names->len ? "+" : "", name);
+}
+
+/* A message of the bus is one of the store, for its number is used once: several items are told as their sum. */
+static void loss(Arena *a, const BhBusPeer *peer, const Bulkhead__Bus__V1__Loss *lost, BhStoreMessage *out) {
+        GString *topics = g_string_new(NULL), *reasons = g_string_new(NULL);
+
+        out->kind = BH_STORE_MESSAGE_LOSS;
+        for (gsize i = 0; i < lost->n_items; i++) {
+                const Bulkhead__Bus__V1__Loss__Item *item = lost->items[i];
+
+                if (topics->len < 256)
+                        add_name(topics, *item->topic ? item->topic : "other");
+                add_name(reasons, reason_name(item->reason));
+                out->loss.count += item->count;
+                out->loss.bytes += item->bytes;
+                if (!out->loss.first_ns || item->first_ns < out->loss.first_ns)
+                        out->loss.first_ns = item->first_ns;
+                out->loss.last_ns = MAX(out->loss.last_ns, item->last_ns);
+        }
+        out->loss.topic = keep(a, g_string_free(topics, FALSE));
+        out->loss.reason = keep(a, g_string_free(reasons, FALSE));
+
+        g_autofree char *count = g_strdup_printf("%" G_GUINT64_FORMAT, out->loss.count);
+        bh_warn("a node lost messages", "node", peer->node, "topic", out->loss.topic, "reason", out->loss.reason, "count", count);
+}
+
 static void convert(BhCentral *c, const BhBusPeer *peer, Arena *a, const BhBusMessage *m, GArray *out) {
         BhStoreMessage one = { .seq = m->seq };
         g_autoptr(GError) error = NULL;
@@ -299,23 +329,11 @@ static void convert(BhCentral *c, const BhBusPeer *peer, Arena *a, const BhBusMe
         } else if (g_str_equal(m->topic, "finding")) {
                 ok = finding(a, m->body, &one, &error);
         } else if (g_str_equal(m->topic, BH_BUS_TOPIC_LOST)) {
-                const Bulkhead__Bus__V1__Loss *loss = unpack(a, &bulkhead__bus__v1__loss__descriptor, m->body, &error);
+                const Bulkhead__Bus__V1__Loss *lost = unpack(a, &bulkhead__bus__v1__loss__descriptor, m->body, &error);
 
-                ok = loss != NULL;
-                for (gsize i = 0; ok && i < loss->n_items; i++) {
-                        const Bulkhead__Bus__V1__Loss__Item *item = loss->items[i];
-                        BhStoreMessage row = {
-                                .seq = m->seq,
-                                .kind = BH_STORE_MESSAGE_LOSS,
-                                .loss = { .topic = item->topic, .reason = reason_name(item->reason), .count = item->count, .bytes = item->bytes,
-                                          .first_ns = item->first_ns, .last_ns = item->last_ns },
-                        };
-
-                        g_array_append_val(out, row);
-                        bh_warn("a node lost messages", "node", peer->node, "topic", item->topic, "reason", reason_name(item->reason));
-                }
-                if (ok && loss->n_items)
-                        return;
+                ok = lost != NULL;
+                if (ok && lost->n_items)
+                        loss(a, peer, lost, &one);
         }
         if (!ok) {
                 g_atomic_int_inc(&c->undecodable);

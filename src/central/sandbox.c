@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -98,12 +99,15 @@ gboolean bh_sandbox_drop(uid_t uid, gid_t gid, GError **error) {
 
 static gboolean allow_below(int ruleset, const BhSandboxPath *p, guint64 handled, GError **error) {
         g_auto(BhFd) fd = open(p->path, O_PATH | O_CLOEXEC);
-        struct landlock_path_beneath_attr rule = { .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR, .parent_fd = fd };
+        struct landlock_path_beneath_attr rule = { .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE, .parent_fd = fd };
+        struct stat st;
 
         if (fd < 0 && errno == ENOENT)
                 return TRUE;
         if (fd < 0)
                 return fail(error, "cannot open %s: %s", p->path, g_strerror(errno));
+        if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+                rule.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR; /* refused for a file */
         if (p->write)
                 rule.allowed_access |= LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_MAKE_DIR |
                                        LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LL_FS_REFER | LL_FS_TRUNCATE;

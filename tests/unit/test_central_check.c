@@ -13,7 +13,7 @@ typedef struct {
 } Parsed;
 
 static gsize line_end(char *p, gsize *next) {
-        gsize n = strcspn(p, "\n");
+        gsize n = (gsize) ((char *) rawmemchr(p, '\n') - p);
 
         *next = n + 1;
         p[n] = '\0';
@@ -151,8 +151,8 @@ static void nul_and_folded_lines_break_the_seam(void) {
         g_assert_cmpuint(r.status, ==, 400);
         g_free(p.bytes);
 
-        parse(&p, "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n", 33);
-        p.fields[1].value += 0;
+        static const char whole[] = "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n";
+        parse(&p, whole, sizeof(whole) - 1);
         p.fields[1].value_len -= 1; /* somebody else's idea of where it ends */
         g_assert_false(bh_http_head_check(&p.head, &length, &r));
         g_free(p.bytes);
