@@ -80,6 +80,7 @@ BhBusPublisher *bh_bus_publisher_new(const char *address, const char *spool_path
         p->spool_messages = bh_bus_spool_messages(spool);
         p->spool_bytes = bh_bus_spool_bytes(spool);
         p->spool_lost = bh_bus_spool_lost(spool);
+        p->told = bh_bus_spool_told(spool);
         p->stats.damaged = *here.damaged_kept_as != '\0';
         p->window_limit = o.window_messages;
         p->window_bytes_limit = o.window_bytes;

@@ -83,6 +83,7 @@ struct BhBusPublisher {
         gboolean renew; /* the id: asked by the connection's thread, cleared by the spool's */
         guint64 next_seq, acked, loaded, protect, hold;
         guint64 spool_last, spool_messages, spool_bytes, spool_lost; /* as of the last commit */
+        guint64 told;        /* number of the last message that tells losses: the next one waits until it is acknowledged */
         guint64 spool_acked; /* of spool_messages, those that are acknowledged and not deleted yet */
         GQueue fresh;      /* of BhBusMsg */
         GList *fresh_next; /* first above `loaded`; NULL: none */

@@ -19,6 +19,7 @@ static void disk_took(BhBusPublisher *p) {
         p->spool_messages = bh_bus_spool_messages(p->spool);
         p->spool_bytes = bh_bus_spool_bytes(p->spool);
         p->spool_lost = bh_bus_spool_lost(p->spool);
+        p->told = bh_bus_spool_told(p->spool);
 }
 
 /*
@@ -78,7 +79,7 @@ static gboolean delete_due(const BhBusPublisher *p, gint64 now) {
 }
 
 static gboolean tell_due(const BhBusPublisher *p, gint64 now) {
-        return p->welcomed && !p->stop && (p->spool_lost || p->lost_waiting) && now >= p->next_tell_us;
+        return p->welcomed && !p->stop && p->told <= p->acked && (p->spool_lost || p->lost_waiting) && now >= p->next_tell_us;
 }
 
 static gboolean read_due(const BhBusPublisher *p) {
@@ -216,7 +217,7 @@ static gint64 next_due(const BhBusPublisher *p) {
                 due = ((BhBusMsg *) p->fresh.head->data)->at_us + (gint64) p->options.commit_ms * 1000;
         if (p->spool_messages && p->acked > p->deleted)
                 due = MIN(due, p->next_delete_us);
-        if (p->welcomed && (p->spool_lost || p->lost_waiting))
+        if (p->welcomed && p->told <= p->acked && (p->spool_lost || p->lost_waiting))
                 due = MIN(due, p->next_tell_us);
         return due;
 }

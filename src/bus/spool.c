@@ -16,17 +16,19 @@
 
 #define APPLICATION_ID 0x42486275 /* "BHbu" */
 #define SCHEMA_VERSION 1
+#define VERSION_PLAUSIBLE 1000 /* more is not of a newer program, but damage */
 #define BUSY_MS 2000           /* a predecessor that was just killed may not have let go of its lock yet */
 #define VACUUM_PAGES 1024      /* of 4 KiB: given back to the file system in one commit at most */
 
-enum { ADD, COUNT_ACKED, DELETE_ACKED, OLDEST, DELETE_DROPPED, READ, CLEAR_LOST, ADD_LOST, STATEMENTS };
+enum { ADD, COUNT_ACKED, DELETE_ACKED, OLDEST, OLDEST_LOSABLE, DELETE_DROPPED, READ, CLEAR_LOST, ADD_LOST, STATEMENTS };
 
 static const char *const statement_text[STATEMENTS] = {
         [ADD] = "INSERT INTO message (seq, topic, body) VALUES (?, ?, ?)",
         [COUNT_ACKED] = "SELECT count(*), coalesce(sum(length(topic) + length(body)), 0) FROM message WHERE seq <= ?",
         [DELETE_ACKED] = "DELETE FROM message WHERE seq <= ?",
-        [OLDEST] = "SELECT seq, topic, length(body), CASE topic WHEN 'lost' THEN body END FROM message WHERE seq > ? ORDER BY seq",
-        [DELETE_DROPPED] = "DELETE FROM message WHERE seq > ? AND seq <= ?",
+        [OLDEST] = "SELECT seq, topic, length(body) FROM message WHERE seq > ? ORDER BY seq",
+        [OLDEST_LOSABLE] = "SELECT seq, topic, length(body) FROM message WHERE seq > ? AND topic <> 'lost' ORDER BY seq",
+        [DELETE_DROPPED] = "DELETE FROM message WHERE seq > ? AND seq <= ? AND topic <> 'lost'",
         [READ] = "SELECT seq, topic, body FROM message WHERE seq > ? ORDER BY seq LIMIT ?",
         [CLEAR_LOST] = "DELETE FROM lost",
         [ADD_LOST] = "INSERT INTO lost (topic, reason, count, bytes, first_ns, last_ns) VALUES (?, ?, ?, ?, ?, ?)",
@@ -44,7 +46,7 @@ struct BhBusSpool {
         char *path;
         guint8 id[BH_BUS_ID_LEN];
         guint64 session;
-        guint64 messages, bytes, last, protect;
+        guint64 messages, bytes, last, protect, told;
         GArray *lost;
         char *aside;    /* where the damaged file is */
         gboolean moved; /* bh_bus_spool_set_aside() got as far as renaming */
@@ -140,27 +142,20 @@ static GBytes *lost_pack(const GArray *lost) {
         return bh_bus_body_pack(&loss.base);
 }
 
-/* Of a telling message that is dropped. FALSE if it is none, which only damage can bring about. */
-static gboolean lost_unpack(GArray *lost, const void *data, gsize len) {
-        g_autoptr(GBytes) body = g_bytes_new(data, len);
-        Bulkhead__Bus__V1__Loss *loss = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__loss__descriptor, body, NULL);
-
-        for (gsize i = 0; loss && i < loss->n_items; i++) {
-                const Bulkhead__Bus__V1__Loss__Item *item = loss->items[i];
-                gboolean valid = bh_bus_name_valid(item->topic, -1, FALSE);
-
-                bh_bus_lost_add(lost, &(BhBusLost) { .topic = valid ? g_intern_string(item->topic) : "", .reason = (guint32) item->reason,
-                                                     .count = item->count, .bytes = item->bytes, .first_ns = item->first_ns, .last_ns = item->last_ns });
-        }
-        if (loss)
-                bulkhead__bus__v1__loss__free_unpacked(loss, NULL);
-        return loss != NULL;
-}
-
 /* ---- SQLite */
 
 static gboolean is_damage(int rc) {
-        return (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
+        switch (rc & 0xff) {
+        case SQLITE_CORRUPT:
+        case SQLITE_NOTADB:
+        case SQLITE_ERROR:    /* a schema or a format that is not ours: our statements are right */
+        case SQLITE_READONLY: /* the head says so, for the file itself was opened for writing; or somebody took the file away */
+        case SQLITE_MISMATCH:
+        case SQLITE_CONSTRAINT:
+                return TRUE;
+        default:
+                return FALSE;
+        }
 }
 
 static gboolean fail(const BhBusSpool *s, const char *doing, gboolean *damaged, GError **error) {
@@ -300,12 +295,14 @@ static gboolean read_lost(BhBusSpool *s, gboolean *damaged, GError **error) {
 }
 
 static gboolean measure(BhBusSpool *s, guint window, guint64 window_bytes, gboolean *damaged, GError **error) {
-        gint64 messages = 0, bytes = 0, last = 0;
+        gint64 messages = 0, bytes = 0, last = 0, told = 0;
 
         if (!ask(s, "SELECT count(*) FROM message", &messages, NULL, damaged, error) ||
             !ask(s, "SELECT coalesce(sum(length(topic) + length(body)), 0) FROM message", &bytes, NULL, damaged, error) ||
-            !ask(s, "SELECT coalesce(max(seq), 0) FROM message", &last, NULL, damaged, error))
+            !ask(s, "SELECT coalesce(max(seq), 0) FROM message", &last, NULL, damaged, error) ||
+            !ask(s, "SELECT coalesce(max(seq), 0) FROM message WHERE topic = 'lost'", &told, NULL, damaged, error))
                 return FALSE;
+        s->told = (guint64) told;
         s->messages = (guint64) messages;
         s->bytes = (guint64) bytes;
         s->last = (guint64) last;
@@ -358,6 +355,8 @@ static gboolean open_db(BhBusSpool *s, gboolean *fresh, gboolean *damaged, GErro
         }
         if (application != APPLICATION_ID)
                 return spoiled(s, "it is a database of something else", damaged, error);
+        if (version < 1 || version > VERSION_PLAUSIBLE)
+                return spoiled(s, "its version is none", damaged, error);
         if (version > SCHEMA_VERSION) {
                 g_set_error(error, BH_BUS_ERROR, BH_BUS_ERROR_VERSION, "the spool %s was made by a newer version (its schema is %" G_GINT64_FORMAT ", this program "
                             "knows %d): run that version, or move the file away, which loses what it holds", s->path, version, SCHEMA_VERSION);
@@ -463,7 +462,7 @@ BhBusSpool *bh_bus_spool_open(const char *path, guint window, guint64 window_byt
                         return NULL;
                 g_strlcpy(found->damaged_kept_as, kept_as, sizeof(found->damaged_kept_as));
                 g_strlcpy(found->damage, first->message, sizeof(found->damage));
-                s->session = s->messages = s->bytes = s->last = s->protect = 0;
+                s->session = s->messages = s->bytes = s->last = s->protect = s->told = 0;
                 g_array_set_size(s->lost, 0);
                 if (!open_whole(s, window, window_bytes, &damaged, error))
                         return NULL;
@@ -500,6 +499,10 @@ guint64 bh_bus_spool_bytes(const BhBusSpool *s) {
 
 guint64 bh_bus_spool_protect(const BhBusSpool *s) {
         return s->protect;
+}
+
+guint64 bh_bus_spool_told(const BhBusSpool *s) {
+        return s->told;
 }
 
 guint64 bh_bus_spool_lost(const BhBusSpool *s) {
@@ -550,7 +553,7 @@ static gboolean over(const BhBusSpool *s, const BhBusCommit *c) {
 }
 
 static gboolean drop_oldest(BhBusSpool *s, const BhBusCommit *c, BhBusCommitted *done, gboolean *damaged) {
-        sqlite3_stmt *st = statement(s, OLDEST), *del = statement(s, DELETE_DROPPED);
+        sqlite3_stmt *st = statement(s, OLDEST_LOSABLE), *del = statement(s, DELETE_DROPPED);
         guint64 cut = 0;
         int rc = SQLITE_DONE;
 
@@ -566,16 +569,9 @@ static gboolean drop_oldest(BhBusSpool *s, const BhBusCommit *c, BhBusCommitted 
                         *damaged = TRUE;
                         break;
                 }
-                if (strcmp(topic, BH_BUS_TOPIC_LOST) == 0) {
-                        if (!lost_unpack(s->lost, sqlite3_column_blob(st, 3), len)) {
-                                *damaged = TRUE;
-                                break;
-                        }
-                } else {
-                        bh_bus_lost_add(s->lost, &(BhBusLost) { .topic = g_intern_string(topic), .reason = BH_BUS_LOST_SPOOL_FULL, .count = 1, .bytes = len });
-                        done->dropped++;
-                        done->dropped_bytes += len;
-                }
+                bh_bus_lost_add(s->lost, &(BhBusLost) { .topic = g_intern_string(topic), .reason = BH_BUS_LOST_SPOOL_FULL, .count = 1, .bytes = len });
+                done->dropped++;
+                done->dropped_bytes += len;
                 s->messages--;
                 s->bytes -= MIN(cost, s->bytes);
         }
@@ -612,6 +608,8 @@ static gboolean write_lost(BhBusSpool *s) {
 static gboolean commit_steps(BhBusSpool *s, const BhBusCommit *c, BhBusCommitted *done, gboolean *damaged) {
         guint had_lost = s->lost->len;
 
+        if (!sqlite3_get_autocommit(s->db))
+                sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL); /* one that the last failure left */
         if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK || (c->acked && !remove_acked(s, c->acked)))
                 return FALSE;
         for (guint i = 0; i < c->n_add; i++)
@@ -627,7 +625,7 @@ static gboolean commit_steps(BhBusSpool *s, const BhBusCommit *c, BhBusCommitted
                 if (!add_row(s, c->tell_seq, BH_BUS_TOPIC_LOST, body))
                         return FALSE;
                 g_array_set_size(s->lost, 0);
-                done->told = TRUE;
+                s->told = c->tell_seq;
         }
         if ((had_lost || s->lost->len) && !write_lost(s))
                 return FALSE;
@@ -649,6 +647,7 @@ gboolean bh_bus_spool_commit(BhBusSpool *s, const BhBusCommit *c, BhBusCommitted
                 s->messages = before.messages;
                 s->bytes = before.bytes;
                 s->last = before.last;
+                s->told = before.told;
                 g_array_unref(s->lost);
                 s->lost = g_steal_pointer(&lost);
                 *done = (BhBusCommitted) { 0 };
@@ -732,7 +731,7 @@ gboolean bh_bus_spool_set_aside(BhBusSpool *s, guint64 spared, char **kept_as, g
         }
         s->moved = FALSE;
         *lost = s->messages > spared ? s->messages - spared : 0;
-        s->messages = s->bytes = s->last = s->protect = 0;
+        s->messages = s->bytes = s->last = s->protect = s->told = 0;
         /* The list of losses is in memory, and written by the next commit. */
         if (*lost)
                 bh_bus_lost_add(s->lost, &(BhBusLost) { .topic = "", .reason = BH_BUS_LOST_DAMAGED, .count = *lost });

@@ -8,7 +8,7 @@
  *
  * The bound. What is over it is taken from the oldest, but never from what may have been sent (`protect`): it could have been delivered, and
  * would be counted as lost wrongly. Right after opening the first `window` messages may have been. Losses are kept here by topic and reason
- * until a message tells them; a telling message that is itself dropped is taken apart into its counts again.
+ * until a message tells them, which is not dropped; the caller tells anew only when the subscriber has the last one, so that there are few.
  *
  * Failure: everything of a call is one transaction; on FALSE nothing has changed, in memory neither, and *damaged says whether the file is beyond
  * use (then: bh_bus_spool_set_aside()) or another try may work.
@@ -73,6 +73,7 @@ guint64 bh_bus_spool_last(const BhBusSpool *s);      /* highest in it, 0 when em
 guint64 bh_bus_spool_messages(const BhBusSpool *s);
 guint64 bh_bus_spool_bytes(const BhBusSpool *s);
 guint64 bh_bus_spool_protect(const BhBusSpool *s);   /* as of opening */
+guint64 bh_bus_spool_told(const BhBusSpool *s);      /* number of the last message that tells losses; 0: none */
 guint64 bh_bus_spool_lost(const BhBusSpool *s);      /* losses to tell: messages, or 1 for unknown ones */
 
 typedef struct {
@@ -86,8 +87,7 @@ typedef struct {
 } BhBusCommit;
 
 typedef struct {
-        guint64 dropped, dropped_bytes; /* for the bound; a telling message counts as what it told, which is not lost anew */
-        gboolean told;
+        guint64 dropped, dropped_bytes; /* for the bound */
 } BhBusCommitted;
 
 gboolean bh_bus_spool_commit(BhBusSpool *s, const BhBusCommit *c, BhBusCommitted *done, gboolean *damaged, GError **error);

@@ -98,7 +98,7 @@ static G_GNUC_NORETURN void publisher_process(const char *dir, guint64 incarnati
         for (guint64 n = 1;; n++) {
                 if (!publish(p, n % 2 ? "finding" : "observation", incarnation << 32 | n, n % 500))
                         _exit(12);
-                if (n % 200 == 0 && n % 3 == 0 && (!bh_bus_publisher_flush(p, 60000) || write(told, &n, sizeof(n)) != sizeof(n)))
+                if (g_random_int_range(0, 2000) == 0 && (!bh_bus_publisher_flush(p, 60000) || write(told, &n, sizeof(n)) != sizeof(n)))
                         _exit(13);
                 while (stats_of(p).spooled > 20000) /* lets the test end in its time */
                         g_usleep(1000);
@@ -185,7 +185,7 @@ static void killed_sides_lose_and_repeat_nothing(void) {
                 if (subscriber_kills >= KILLS)
                         which = 1;
                 hear(&publisher, TRUE, &safe[incarnation]); /* it is at work */
-                g_usleep((gulong) g_random_int_range(0, 60000));
+                g_usleep((gulong) g_random_int_range(0, 80000));
                 if (which & 1) {
                         must_end(&publisher, SIGKILL);
                         hear(&publisher, FALSE, &safe[incarnation]);
