@@ -184,22 +184,33 @@ static gboolean landlock(void) {
         return FALSE;
 }
 
-gboolean bh_sandbox_confine(guint32 *layers, GError **error) {
-        const int spaces = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWUTS;
-        pid_t parent = getppid();
-
-        /* Without root a user namespace may give the right to have the others; its capabilities go below. */
-        if (unshare(spaces) == 0 || unshare(CLONE_NEWUSER | spaces) == 0) {
-                *layers |= BH_INSPECT_NAMESPACES;
-                if (empty_root() && root_is_empty())
-                        *layers |= BH_INSPECT_EMPTY_ROOT;
-        }
-        /* so that not even a new program could have them again; harmless where it is not allowed */
+/* So that not even a new program could have one again; harmless where it is not allowed. */
+static void drop_bounding_set(void) {
         for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
                 prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+}
+
+static guint32 own_namespaces(int user) {
+        if (unshare(user | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWUTS))
+                return 0;
+        return BH_INSPECT_NAMESPACES | (empty_root() && root_is_empty() ? BH_INSPECT_EMPTY_ROOT : 0);
+}
+
+gboolean bh_sandbox_confine(guint32 *layers, GError **error) {
+        pid_t parent = getppid();
+        guint32 spaces = own_namespaces(0);
+
+        drop_bounding_set();
         if (!drop_ids(error))
                 return FALSE;
         *layers |= BH_INSPECT_UNPRIVILEGED;
+        /*
+         * Without the right to have namespaces, a user namespace may give it; its capabilities go below. Only now: in one that maps no ids
+         * root looks like nobody, and could not be given up any more.
+         */
+        if (!spaces && (spaces = own_namespaces(CLONE_NEWUSER)))
+                drop_bounding_set();
+        *layers |= spaces;
         if (!drop_capabilities(error))
                 return FALSE;
         *layers |= BH_INSPECT_NO_CAPABILITIES;

@@ -13,7 +13,7 @@
  * bh_inspect_submit() and counted. A request that waited here for longer than its `wait_ms` is LOST (EXPIRED).
  *
  * A child of a root process becomes uid and gid 65534. For that the caller must have CAP_SETUID and CAP_SETGID in its bounding set while
- * children are started; with CAP_SETPCAP, CAP_SYS_ADMIN and CAP_SYS_CHROOT the sandbox has all of its layers (stats: `layers`). Descriptors
+ * children are started, and not SECBIT_NOROOT; with CAP_SETPCAP, CAP_SYS_ADMIN and CAP_SYS_CHROOT the sandbox has all of its layers (stats: `layers`). Descriptors
  * of the caller must be O_CLOEXEC (the child closes others that it finds). A child ends when the client's thread or process does. The
  * caller must not reap children that are not its own (no waitpid(-1)).
  */

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attacks the inspector's sandbox from inside, row by row of inspect_attacks.tbl.h, through the real client and the real way into it. */
 #include <errno.h>
+#include <grp.h>
 #include <glib/gstdio.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -49,8 +52,11 @@ static int listen_at_abstract(void) {
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         memcpy(at.sun_path + 1, BH_ATTACK_ABSTRACT, strlen(BH_ATTACK_ABSTRACT));
-        g_assert_cmpint(bind(fd, (struct sockaddr *) &at, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + 1 + strlen(BH_ATTACK_ABSTRACT))), ==, 0);
-        g_assert_cmpint(listen(fd, 1), ==, 0);
+        /* when another run of this test listens already, that serves as well */
+        if (bind(fd, (struct sockaddr *) &at, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + 1 + strlen(BH_ATTACK_ABSTRACT))))
+                g_assert_cmpint(errno, ==, EADDRINUSE);
+        else
+                g_assert_cmpint(listen(fd, 1), ==, 0);
         return fd;
 }
 
@@ -88,33 +94,89 @@ static void other_layers_hold_by_themselves(void) {
         close(inet);
 }
 
+/* As the kernel tells it to somebody outside. */
+static void assert_unprivileged(pid_t pid, const char *user) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) pid), *text = NULL;
+        g_autofree char *uid = g_strdup_printf("Uid:\t%s\t%s\t%s\t%s\n", user, user, user, user), *gid = g_strdup_printf("Gid:\t%s\t%s\t%s\t%s\n", user, user, user, user);
+
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        g_assert_nonnull(strstr(text, uid));
+        g_assert_nonnull(strstr(text, gid));
+        g_assert_nonnull(strstr(text, "Groups:\t \n"));
+        g_assert_nonnull(strstr(text, "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"));
+        g_assert_nonnull(strstr(text, "CapAmb:\t0000000000000000\nNoNewPrivs:\t1\n"));
+        g_assert_nonnull(strstr(text, SANITIZER ? "Seccomp:\t0\n" : "Seccomp:\t2\n"));
+        g_assert_nonnull(strstr(text, "Threads:\t1\n"));
+}
+
+static void assert_layers(BhInspectClient *c, BhInspectStats *stats, guint32 more) {
+        guint32 must = more | BH_INSPECT_UNPRIVILEGED | BH_INSPECT_NO_CAPABILITIES | BH_INSPECT_NO_NEW_PRIVS | (SANITIZER ? 0 : BH_INSPECT_SECCOMP);
+
+        bh_inspect_client_stats(c, stats);
+        g_test_message("layers 0x%x", stats->layers);
+        g_assert_cmphex(stats->layers & must, ==, must);
+}
+
 static void layers_are_all_there_for_root(void) {
-        guint32 must = BH_INSPECT_UNPRIVILEGED | BH_INSPECT_NO_CAPABILITIES | BH_INSPECT_NO_NEW_PRIVS | (SANITIZER ? 0 : BH_INSPECT_SECCOMP);
-        BhInspectStats stats;
         g_autoptr(BhInspectClient) c = start_inspector(program);
+        BhInspectStats stats;
 
-        bh_inspect_client_stats(c, &stats);
-        g_assert_cmphex(stats.layers & must, ==, must);
-        g_test_message("layers 0x%x", stats.layers);
-        if (geteuid() == 0) {
-                guint32 more = BH_INSPECT_NAMESPACES | BH_INSPECT_EMPTY_ROOT;
-                g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) stats.pid), *text = NULL, *fds = g_strdup_printf("/proc/%d/fd", (int) stats.pid);
-                g_autoptr(GDir) dir = g_dir_open(fds, 0, NULL);
-                guint n = 0;
-
-                g_assert_cmphex(stats.layers & more, ==, more);
-                g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-                /* as the kernel sees it */
-                g_assert_nonnull(strstr(text, "Uid:\t65534\t65534\t65534\t65534\n"));
-                g_assert_nonnull(strstr(text, "Gid:\t65534\t65534\t65534\t65534\n"));
-                g_assert_nonnull(strstr(text, "Groups:\t \n"));
-                g_assert_nonnull(strstr(text, "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\n"));
-                g_assert_nonnull(strstr(text, SANITIZER ? "Seccomp:\t0\n" : "Seccomp:\t2\n"));
-                g_assert_nonnull(strstr(text, "Threads:\t1\n"));
-                while (dir && g_dir_read_name(dir))
-                        n++;
-                g_assert_cmpuint(n, ==, 4); /* 0, 1, 2: /dev/null; 3: the sensor */
+        if (geteuid() != 0) {
+                g_test_skip("needs root; for another user see user_without_privileges_can_start_it");
+                return;
         }
+        assert_layers(c, &stats, BH_INSPECT_NAMESPACES | BH_INSPECT_EMPTY_ROOT);
+        assert_unprivileged(stats.pid, "65534");
+
+        g_autofree char *fds = g_strdup_printf("/proc/%d/fd", (int) stats.pid), *status = g_strdup_printf("/proc/%d/status", (int) stats.pid), *text = NULL;
+        g_autoptr(GDir) dir = g_dir_open(fds, 0, NULL);
+        guint n = 0;
+        while (dir && g_dir_read_name(dir))
+                n++;
+        g_assert_cmpuint(n, ==, 4); /* 0, 1, 2: /dev/null; 3: the sensor */
+        g_assert_true(g_file_get_contents(status, &text, NULL, NULL));
+        g_assert_nonnull(strstr(text, "CapBnd:\t0000000000000000\n"));
+}
+
+/* A sensor that has given up what it does not need: no namespaces as root, and root must be given up all the same. */
+static void root_with_few_capabilities_gives_up_root(void) {
+        BhInspectStats stats;
+
+        if (geteuid() != 0) {
+                g_test_skip("needs root");
+                return;
+        }
+        if (g_test_subprocess()) {
+                for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+                        if (cap != CAP_SETUID && cap != CAP_SETGID)
+                                g_assert_cmpint(prctl(PR_CAPBSET_DROP, cap, 0, 0, 0), ==, 0);
+                g_autoptr(BhInspectClient) c = start_inspector(program);
+                assert_layers(c, &stats, 0);
+                assert_unprivileged(stats.pid, "65534");
+                return;
+        }
+        g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+        g_test_trap_assert_passed();
+}
+
+/* Without CAP_SETUID it says what is missing, and works on nothing. */
+static void root_that_cannot_be_given_up_is_refused(void) {
+        BhInspectConfig config = { .program = program };
+        g_autoptr(GError) error = NULL;
+
+        if (geteuid() != 0) {
+                g_test_skip("needs root");
+                return;
+        }
+        if (g_test_subprocess()) {
+                g_assert_cmpint(prctl(PR_CAPBSET_DROP, CAP_SETUID, 0, 0, 0), ==, 0);
+                g_autoptr(BhInspectClient) c = bh_inspect_client_new(&config, NULL);
+                g_assert_false(bh_inspect_client_wait(c, 500, &error));
+                g_assert_nonnull(strstr(error->message, "is CAP_SETUID missing?"));
+                return;
+        }
+        g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+        g_test_trap_assert_passed();
 }
 
 /* Memory that an attacker makes it use is bounded: it dies of it, alone. */
@@ -145,14 +207,17 @@ static void copy(const char *from, const char *dir, char **to) {
 
 static void as_another_user(void) {
         const char *dir = g_getenv("BH_TEST_PROGRAMS");
-        g_autofree char *shipped = g_build_filename(dir, "bulkhead-inspect", NULL), *attack = g_build_filename(dir, "inspect-attack", NULL), *problem = NULL;
+        g_autofree char *shipped = g_build_filename(dir, "bulkhead-inspect", NULL), *attack = g_build_filename(dir, "inspect-attack", NULL), *problem = NULL, *user = NULL;
+        BhInspectStats stats;
 
-        if (geteuid() == 0 && (setresgid(NOT_ROOT, NOT_ROOT, NOT_ROOT) || setresuid(NOT_ROOT, NOT_ROOT, NOT_ROOT)))
+        if (geteuid() == 0 && (setgroups(0, NULL) || setresgid(NOT_ROOT, NOT_ROOT, NOT_ROOT) || setresuid(NOT_ROOT, NOT_ROOT, NOT_ROOT)))
                 g_error("cannot become user %d: %s", NOT_ROOT, g_strerror(errno));
         program = shipped;
         attack_program = attack;
-        layers_are_all_there_for_root();
         g_autoptr(BhInspectClient) c = start_inspector(program);
+        assert_layers(c, &stats, 0);
+        user = g_strdup_printf("%d", (int) getuid());
+        assert_unprivileged(stats.pid, user);
         problem = ping(c, "hello", NULL);
         g_assert_cmpstr(problem, ==, "");
         if (!SANITIZER)
@@ -182,6 +247,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/inspect_sandbox/each_attack_ends_the_inspector", each_attack_ends_the_inspector);
         g_test_add_func("/inspect_sandbox/other_layers_hold_by_themselves", other_layers_hold_by_themselves);
         g_test_add_func("/inspect_sandbox/layers_are_all_there_for_root", layers_are_all_there_for_root);
+        g_test_add_func("/inspect_sandbox/root_with_few_capabilities_gives_up_root", root_with_few_capabilities_gives_up_root);
+        g_test_add_func("/inspect_sandbox/root_that_cannot_be_given_up_is_refused", root_that_cannot_be_given_up_is_refused);
         g_test_add_func("/inspect_sandbox/memory_is_bounded", memory_is_bounded);
         g_test_add_func("/inspect_sandbox/user_without_privileges_can_start_it", user_without_privileges_can_start_it);
         return g_test_run();
