@@ -7,7 +7,8 @@
 
 #include "store/store_private.h"
 
-#define ROUND 5000 /* rows of one transaction: ingest waits so long at most */
+#define ROUND 5000      /* rows of one transaction: ingest waits so long at most */
+#define SIZE_ROUND 1000 /* the same where each row that goes needlessly is a pity */
 #define JUMP_NS (3600 * G_GINT64_CONSTANT(1000000000))
 #define TOKENS_KEPT_NS (90 * 86400 * G_GINT64_CONSTANT(1000000000))
 #define ROW_OVERHEAD 120 /* bytes of a row beyond its longer texts: keys, numbers, its places in indexes */
@@ -16,21 +17,21 @@
 
 typedef enum { FINDINGS, CONTAINERS, OBSERVATIONS, AUDIT, KINDS } Kind;
 
-/* How much of a kind may go, and how large a row of it is. Its oldest rows are taken for all. */
+/* How much of a kind may go, and how large a row of it is: a hundred at each end are taken for all. */
+#define SAMPLE(what, table, where, order) \
+        "SELECT avg(" what ") FROM (SELECT * FROM (SELECT * FROM " table where " ORDER BY " order " LIMIT 100) UNION ALL " \
+        "SELECT * FROM (SELECT * FROM " table where " ORDER BY " order " DESC LIMIT 100))"
 static const struct {
         const char *count, *size;
 } kinds[KINDS] = {
         [FINDINGS] = { "SELECT count(*) FROM findings",
-                       "SELECT avg(length(output) + length(fields) + length(tags) + length(event) + length(rule)) FROM "
-                       "(SELECT * FROM findings ORDER BY serial LIMIT 200)" },
+                       SAMPLE("length(output) + length(fields) + length(tags) + length(event) + length(rule)", "findings", "", "serial") },
         [CONTAINERS] = { "SELECT count(*) FROM containers WHERE ended_ns > 0",
-                         "SELECT avg(800 + length(labels) + length(mounts) + length(env_names) + length(networks) + length(ports)) FROM "
-                         "(SELECT * FROM containers WHERE ended_ns > 0 ORDER BY ended_ns LIMIT 200)" },
+                         SAMPLE("800 + length(labels) + length(mounts) + length(env_names) + length(networks) + length(ports)", "containers",
+                                " WHERE ended_ns > 0", "ended_ns") },
         [OBSERVATIONS] = { "SELECT count(*) FROM observations",
-                           "SELECT avg(200 + length(subject) + length(parent) + length(image_digest)) FROM "
-                           "(SELECT * FROM observations ORDER BY received_ns LIMIT 200)" },
-        [AUDIT] = { "SELECT count(*) FROM audit",
-                    "SELECT avg(100 + length(object) + length(detail)) FROM (SELECT * FROM audit ORDER BY id LIMIT 200)" },
+                           SAMPLE("200 + length(subject) + length(parent) + length(image_digest)", "observations", "", "received_ns") },
+        [AUDIT] = { "SELECT count(*) FROM audit", SAMPLE("100 + length(object) + length(detail)", "audit", "", "id") },
 };
 
 /* ---- one transaction each: at most `max` rows received before `before`, the oldest. *gone = how many went. */
@@ -188,7 +189,8 @@ static gboolean drop_by_size(BhStore *s, guint64 max_bytes, BhStoreExpired *e, G
                                 most = k;
                 if (!rows[most])
                         break;
-                wanted = CLAMP((gint64) (used - max_bytes) / row_bytes[most] + 1, 20, ROUND);
+                /* Half of what should do: a row may take twice what its texts are long, and nothing should go in vain. */
+                wanted = CLAMP((gint64) (used - max_bytes) / row_bytes[most] / 2, 20, SIZE_ROUND);
                 if (!drop(s, most, G_MAXINT64, wanted, &gone, error) || !measure(s, NULL, NULL, &used, error))
                         return FALSE;
                 *counter(e, most) += (guint64) gone;
