@@ -13,6 +13,10 @@
  *   - Delivery is exactly once if the subscriber stores the messages of a batch and the publisher's position (the batch's last
  *     seq) in one transaction: at each connection it says what it has, and what is at or below is dropped before `deliver`.
  *
+ * At the spool's bound the oldest go first, but not what may have been sent already (at most a window's worth, the oldest of all): the subscriber could have
+ * it, and the count of the lost would be wrong. One "lost" message is under way at a time, and at most one a second.
+ * A damaged spool is found out by SQLite's own checks: structure, not each byte of a body.
+ *
  * Last-value messages (bh_bus_publish_latest(), topic "status") are neither spooled nor acknowledged: the newest of each topic is sent
  * when it changes and after each connection.
  *
@@ -97,7 +101,7 @@ typedef struct {
         gboolean connected;         /* and welcomed */
         char problem[256];          /* why not connected, or why the disk takes nothing; "" = all is well */
         guint64 published, published_bytes;
-        guint64 acknowledged;       /* messages */
+        guint64 acknowledged;       /* messages, by an ACK to this process (what a WELCOME says is not counted) */
         guint64 sent;               /* messages put on the wire, those that were sent again included */
         guint64 connections;        /* times welcomed */
         guint64 queued, queued_bytes;   /* in memory, not spooled and not acknowledged */
@@ -107,7 +111,7 @@ typedef struct {
         guint64 commits, commit_errors, damaged;
         guint64 streams, streams_refused, chunks, chunk_drops; /* begun, refused; sent; sum of `dropped` */
         guint64 protocol_errors;
-        guint64 last_seq, acked_seq;
+        guint64 last_seq, acked_seq; /* the last number given out, which may be of no message; 0 acknowledged: not yet known */
 } BhBusPublisherStats;
 
 typedef struct BhBusPublisher BhBusPublisher;

@@ -95,7 +95,9 @@ BhBusPublisher *bh_bus_publisher_new(const char *address, const char *spool_path
 void bh_bus_publisher_start(BhBusPublisher *p) {
         g_return_if_fail(!p->started);
 
+        g_mutex_lock(&p->lock);
         p->started = TRUE;
+        g_mutex_unlock(&p->lock);
         p->spool_thread = g_thread_new("bh-bus-spool", bh_bus_spool_main, p);
         p->net_thread = g_thread_new("bh-bus-net", bh_bus_net_main, p);
 }

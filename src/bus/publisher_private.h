@@ -70,6 +70,7 @@ struct BhBusPublisher {
         BhBusSpool *spool;
         gboolean spool_broken; /* damaged and not yet set aside */
         guint64 deleted;       /* acknowledged up to here has been deleted */
+        gboolean shrink;       /* the file may be larger than it need be */
         gint64 next_try_us, next_tell_us;
 
         GMutex lock;

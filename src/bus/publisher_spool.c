@@ -135,6 +135,7 @@ static void commit(BhBusPublisher *p, gint64 now) {
                 p->lost_waiting += lost_waiting;
                 p->spool_broken = damaged;
                 disk_refused(p, error);
+                bh_bus_window_load(p);
                 return;
         }
         p->stats.commits++;
@@ -142,6 +143,7 @@ static void commit(BhBusPublisher *p, gint64 now) {
         p->stats.lost_bytes += done.dropped_bytes;
         if (c.acked) {
                 p->deleted = c.acked;
+                p->shrink = TRUE;
                 p->next_delete_us = now + BH_BUS_DELETE_US;
                 p->spool_acked -= MIN(acked_before, p->spool_acked);
         }
@@ -245,6 +247,10 @@ gpointer bh_bus_spool_main(gpointer publisher) {
                         commit(p, now);
                 } else if (p->stop) {
                         break;
+                } else if (p->shrink) { /* when there is nothing else to do */
+                        g_mutex_unlock(&p->lock);
+                        p->shrink = bh_bus_spool_shrink(p->spool);
+                        g_mutex_lock(&p->lock);
                 } else {
                         gint64 due = next_due(p);
 

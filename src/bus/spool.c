@@ -18,7 +18,7 @@
 #define SCHEMA_VERSION 1
 #define VERSION_PLAUSIBLE 1000 /* more is not of a newer program, but damage */
 #define BUSY_MS 2000           /* a predecessor that was just killed may not have let go of its lock yet */
-#define VACUUM_PAGES 1024      /* of 4 KiB: given back to the file system in one commit at most */
+#define VACUUM_PAGES 1024      /* of 4 KiB: given back to the file system in one step, and kept for the next messages */
 
 enum { ADD, COUNT_ACKED, DELETE_ACKED, OLDEST, OLDEST_LOSABLE, DELETE_DROPPED, READ, CLEAR_LOST, ADD_LOST, STATEMENTS };
 
@@ -160,13 +160,15 @@ static gboolean is_damage(int rc) {
 
 static gboolean fail(const BhBusSpool *s, const char *doing, gboolean *damaged, GError **error) {
         int rc = sqlite3_extended_errcode(s->db);
+        gboolean system = (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_FULL;
+        int err = system ? sqlite3_system_errno(s->db) : 0; /* else it may be that of an older failure */
 
         *damaged = is_damage(rc);
         if ((rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED)
                 g_set_error(error, BH_BUS_ERROR, BH_BUS_ERROR_IN_USE, "another process uses the spool %s: is a second sensor running?", s->path);
         else
                 g_set_error(error, BH_BUS_ERROR, BH_BUS_ERROR_IO, "cannot %s the spool %s: %s%s%s", doing, s->path, sqlite3_errmsg(s->db),
-                            sqlite3_system_errno(s->db) ? ": " : "", sqlite3_system_errno(s->db) ? g_strerror(sqlite3_system_errno(s->db)) : "");
+                            err ? ": " : "", err ? g_strerror(err) : "");
         return FALSE;
 }
 
@@ -653,15 +655,18 @@ gboolean bh_bus_spool_commit(BhBusSpool *s, const BhBusCommit *c, BhBusCommitted
                 *done = (BhBusCommitted) { 0 };
                 return FALSE;
         }
-        /* An hour's backlog that was delivered leaves a large file: it shrinks by steps. That it cannot is no failure of the commit. */
-        gint64 pages = 0;
-        if (c->acked && ask(s, "PRAGMA freelist_count", &pages, NULL, damaged, NULL) && pages > VACUUM_PAGES) {
-                g_autofree char *sql = g_strdup_printf("PRAGMA incremental_vacuum(%d)", VACUUM_PAGES);
-
-                sqlite3_exec(s->db, sql, NULL, NULL, NULL);
-        }
         *damaged = FALSE;
         return TRUE;
+}
+
+gboolean bh_bus_spool_shrink(BhBusSpool *s) {
+        gint64 pages = 0;
+        gboolean damaged;
+
+        if (!ask(s, "PRAGMA freelist_count", &pages, NULL, &damaged, NULL) || pages <= VACUUM_PAGES)
+                return FALSE;
+        g_autofree char *sql = g_strdup_printf("PRAGMA incremental_vacuum(%d)", VACUUM_PAGES);
+        return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 gboolean bh_bus_spool_read(BhBusSpool *s, guint64 after, guint n, guint64 bytes, GPtrArray *out, gboolean *damaged, GError **error) {

@@ -92,6 +92,9 @@ typedef struct {
 
 gboolean bh_bus_spool_commit(BhBusSpool *s, const BhBusCommit *c, BhBusCommitted *done, gboolean *damaged, GError **error);
 
+/* A backlog that was delivered leaves a large file: gives some of it back. FALSE: there is nothing (or no way) to give back. */
+gboolean bh_bus_spool_shrink(BhBusSpool *s);
+
 /* Appends to `out` (of BhBusMsg) what follows `after`, in order: at most n and `bytes`, but one at least if there is one. */
 gboolean bh_bus_spool_read(BhBusSpool *s, guint64 after, guint n, guint64 bytes, GPtrArray *out, gboolean *damaged, GError **error);
 

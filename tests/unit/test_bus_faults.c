@@ -206,6 +206,30 @@ static void disk_that_refuses_stops_no_delivery(void) {
         g_assert_cmpuint(stats_of(p).lost, ==, 0);
 }
 
+static void file_of_a_delivered_backlog_shrinks(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(Subscriber) s = subscriber_new();
+        g_autofree char *spool = spool_in(dir);
+        BhBusPublisherOptions options;
+        struct stat st;
+
+        bh_bus_publisher_options_init(&options);
+        options.wait_ms = DEADLINE_S * 1000;
+        g_autoptr(BhBusPublisher) p = publisher_with(dir, &options, NULL);
+        bh_bus_publisher_start(p);
+        for (guint i = 1; i <= 2000; i++)
+                publish(p, "finding", i, 10000);
+        g_assert_true(bh_bus_publisher_flush(p, DEADLINE_S * 1000));
+        WAIT_FOR(stat(spool, &st) == 0 && st.st_size > (10 << 20));
+        subscriber_listen(s, dir, NULL);
+        WAIT_FOR(got_count(s) == 2000);
+        for (guint i = 2001; stat(spool, &st) < 0 || st.st_size > (6 << 20); i++) { /* the log is written back by later commits */
+                g_assert_cmpuint(i, <, 20000);
+                publish(p, "finding", i, 1000);
+                g_assert_true(bh_bus_publisher_flush(p, DEADLINE_S * 1000));
+        }
+}
+
 static void overwrite(const char *path, goffset from, gsize len) {
         g_auto(BhFd) fd = open(path, O_WRONLY | O_CLOEXEC);
         g_autofree guint8 *noise = g_malloc(len);
@@ -656,6 +680,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/bus/overflow_beside_a_slow_subscriber_is_exact", overflow_beside_a_slow_subscriber_is_exact);
         g_test_add_func("/bus/full_queue_is_counted", full_queue_is_counted);
         g_test_add_func("/bus/disk_that_refuses_stops_no_delivery", disk_that_refuses_stops_no_delivery);
+        g_test_add_func("/bus/file_of_a_delivered_backlog_shrinks", file_of_a_delivered_backlog_shrinks);
         g_test_add_func("/bus/damaged_spool_is_set_aside", damaged_spool_is_set_aside);
         g_test_add_func("/bus/no_damage_stops_a_publisher", no_damage_stops_a_publisher);
         g_test_add_func("/bus/damage_under_way_is_survived", damage_under_way_is_survived);
