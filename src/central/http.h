@@ -16,7 +16,7 @@
 
 #include "http_check.h"
 
-#define BH_HTTP_WORKERS 8
+#define BH_HTTP_WORKERS 12 /* four may wait for nodes, five for a password */
 #define BH_HTTP_CONNECTIONS 256
 #define BH_HTTP_PER_ADDRESS 128
 #define BH_HTTP_PER_UID 16
