@@ -122,7 +122,7 @@ function Account({ pages }: { pages: PageDef[] }) {
   const [password, setPassword] = useState(false);
   return (
     <>
-      <Menu label={`Account of ${who.name}`} button={<><span class="avatar" aria-hidden="true">{visible([...who.name][0] ?? "?").slice(0, 1).toUpperCase()}</span><span class="account-name"><T s={who.name} max={24} /></span><Icon name="down" size={14} /></>}>
+      <Menu button={<><span class="avatar" aria-hidden="true" data-letter={visible([...who.name][0] ?? "?").slice(0, 1).toUpperCase()} /><span class="sr">Account of </span><span class="account-name"><T s={who.name} max={24} /></span><Icon name="down" size={14} /></>}>
         {(close) => (
           <>
             <div class="menu-who"><strong><T s={who.name} max={48} /></strong><span>{who.role}</span></div>
