@@ -74,7 +74,9 @@ function Search() {
   void inventoryVersion.value;
   const trimmed = text.trim();
   const found = open && trimmed ? inventory.select({ query: trimmed, selected: {}, sort: "attention", descending: false }) : null;
-  const hits = found?.rows.slice(0, 7) ?? [];
+  /* A name that holds the text comes before a label or an image that does. */
+  const named = (found?.rows ?? []).filter((r) => r.name.toLowerCase().includes(trimmed.toLowerCase()));
+  const hits = [...named.slice(0, 7), ...(found?.rows ?? []).slice(0, 14).filter((r) => !named.includes(r))].slice(0, 7);
   const done = () => {
     setOpen(false);
     setText("");
