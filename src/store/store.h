@@ -82,7 +82,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhStoreOpened, bh_store_opened_clear)
  * end with that, the audit log gets a row "store.restored", and the change log goes on far ahead so that no client misses anything.
  * Without a sound backup the call fails with BH_STORE_ERROR_DAMAGED and changes nothing.
  *
- * Not found by the check: bits that flipped inside a stored text. bh_store_audit_verify() finds them in the audit log.
+ * Not found by the check: bits that flipped inside a stored text (bh_store_audit_verify() finds them in the audit log), and damage of the
+ * write-ahead log, which takes the newest transactions with it: bh_store_position() is then less than what was acknowledged.
+ *
+ * Files made by root are given to the owner of the directory.
  */
 BhStore *bh_store_open(const char *uri, BhStoreOpened *opened, GError **error);
 

@@ -273,6 +273,36 @@ static void damage_at_random_places_never_empties_the_store(void) {
         g_assert_cmpuint(count_files(dir, "damaged"), <=, 3 * 4); /* the last four, each with -wal and -shm at most */
 }
 
+/* A log that is damaged is good up to there: what is left is a moment of the past, whole in itself, and the positions say which. */
+static void a_damaged_log_leaves_an_earlier_moment(void) {
+        for (guint round = 0; round < 8; round++) {
+                g_autoptr(TempDir) dir = temp_dir();
+                g_autofree char *path = db_path(dir), *wal = g_strconcat(path, "-wal", NULL);
+                guint8 rubbish[64] = { 3 };
+                int status;
+
+                make_store(dir, 30, FALSE);
+                pid_t pid = fork();
+                if (pid == 0) {
+                        g_autofree char *uri = db_uri(dir);
+                        BhStore *s = bh_store_open(uri, NULL, NULL);
+
+                        for (guint64 seq = 31; s && seq < 300; seq += 30)
+                                if (!ingest_range(s, PUBLISHER, seq, seq + 29, NULL))
+                                        _exit(1);
+                        _exit(s ? 0 : 1); /* without closing, which would write the log back */
+                }
+                g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+                g_assert_cmpint(status, ==, 0);
+                g_assert_cmpint(size_of(wal), >, 8192);
+                overwrite(wal, g_test_rand_int_range(32, (gint32) size_of(wal) - 64), rubbish, sizeof(rubbish));
+                BhStore *s = must_open(dir, NULL);
+                g_assert_cmpuint(position_of(s, PUBLISHER), <, 300);
+                assert_exactly(s, position_of(s, PUBLISHER));
+                bh_store_close(s);
+        }
+}
+
 /* An index that disagrees with its table passes the quick check. Once a statement has met damage, the next start looks at indexes, too. */
 static void damage_met_in_use_is_mended_at_the_next_start(void) {
         g_autoptr(TempDir) dir = temp_dir();
@@ -684,6 +714,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/store/faults/without_a_backup_damage_is_refused_and_nothing_touched", without_a_backup_damage_is_refused_and_nothing_touched);
         g_test_add_func("/store/faults/a_database_that_vanished_or_was_emptied_is_damage", a_database_that_vanished_or_was_emptied_is_damage);
         g_test_add_func("/store/faults/damage_at_random_places_never_empties_the_store", damage_at_random_places_never_empties_the_store);
+        g_test_add_func("/store/faults/a_damaged_log_leaves_an_earlier_moment", a_damaged_log_leaves_an_earlier_moment);
         g_test_add_func("/store/faults/damage_met_in_use_is_mended_at_the_next_start", damage_met_in_use_is_mended_at_the_next_start);
         g_test_add_func("/store/faults/a_crash_while_restoring_is_made_good", a_crash_while_restoring_is_made_good);
         g_test_add_func("/store/faults/killed_in_the_first_start_it_begins_again", killed_in_the_first_start_it_begins_again);
