@@ -34,6 +34,7 @@ USES = {
     "notify": {"event"},
     "store": {"event"},
     "bus": {"base"},
+    "parse": {"base"},
 }
 PROGRAMS = {"sensor", "inspect", "analyzer", "central", "cli"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.M)

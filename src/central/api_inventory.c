@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* what the store keeps of the nodes: containers, workloads, applications, observations, findings, nodes, losses */
+#include <string.h>
+
+#include "json_out.h"
+#include "routes.h"
+#include "views.h"
+
+typedef void (*View)(GString *out, const char *key, gconstpointer row);
+
+/* {"NAME":[…],"next":cursor or null} and the total, when it was asked for. Takes the page; without one, the error is answered. */
+static void answer_page(BhCall *call, const char *name, BhStorePage *page, View view, const guint64 *total, GError *error) {
+        g_autoptr(BhStorePage) owned = page;
+        GString *out;
+
+        if (!owned) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        out = g_string_sized_new(4096);
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, name, '[');
+        for (guint i = 0; i < owned->rows->len; i++)
+                view(out, NULL, owned->rows->pdata[i]);
+        bh_json_close(out, ']');
+        bh_json_text(out, "next", owned->next);
+        if (total)
+                bh_json_uint(out, "total", *total);
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
+static void answer_rows(BhCall *call, const char *name, GPtrArray *rows, View view, GError *error) {
+        g_autoptr(GPtrArray) owned = rows;
+        GString *out;
+
+        if (!owned) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        out = g_string_sized_new(4096);
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, name, '[');
+        for (guint i = 0; i < owned->len; i++)
+                view(out, NULL, owned->pdata[i]);
+        bh_json_close(out, ']');
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
+#define VIEW_OF(type, function) \
+        static void as_##function(GString *out, const char *key, gconstpointer row) { \
+                bh_view_##function(out, key, (const type *) row); \
+        }
+VIEW_OF(BhStoreContainer, container)
+VIEW_OF(BhStoreWorkload, workload)
+VIEW_OF(BhStoreApplication, application)
+VIEW_OF(BhStoreObservation, observation)
+VIEW_OF(BhStoreFinding, finding)
+VIEW_OF(BhStoreLossRow, loss)
+
+static void as_node(GString *out, const char *key, gconstpointer row) {
+        bh_view_node(out, key, row, FALSE);
+}
+
+static void answer_one(BhCall *call, View view, gconstpointer row, GError *error) {
+        GString *out;
+
+        if (!row) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        out = g_string_sized_new(2048);
+        view(out, NULL, row);
+        bh_call_json(call, 200, out);
+}
+
+void bh_api_containers(BhCall *call) {
+        BhStoreContainerFilter f = {
+                .node = bh_call_param(call, "node"),
+                .application = bh_call_param(call, "application"),
+                .workload = bh_call_param(call, "workload"),
+                .state = bh_call_param(call, "state"),
+                .image = bh_call_param(call, "image"),
+                .search = bh_call_param(call, "search"),
+        };
+        gboolean count = FALSE;
+        GError *error = NULL;
+        guint64 total = 0;
+        guint limit;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_time(call, "since", &f.since_ns) || !bh_call_time(call, "until", &f.until_ns) ||
+            !bh_call_flag(call, "living", &f.living) || !bh_call_flag(call, "count", &count))
+                return;
+        BhStorePage *page = bh_store_containers(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        if (page && count && !bh_store_containers_count(call->central->store, &f, &total, &error))
+                g_clear_pointer(&page, bh_store_page_free);
+        answer_page(call, "containers", page, as_container, count ? &total : NULL, error);
+}
+
+void bh_api_container(BhCall *call) {
+        const char *node = bh_call_param(call, "node");
+        GError *error = NULL;
+        g_autoptr(BhStoreContainer) c = node ? bh_store_container(call->central->store, node, call->captures[0], &error)
+                                             : bh_store_container_find(call->central->store, call->captures[0], &error);
+
+        answer_one(call, as_container, c, error);
+}
+
+void bh_api_workloads(BhCall *call) {
+        const char *application = bh_call_param(call, "application"), *workload = bh_call_param(call, "workload");
+        BhStoreWorkloadFilter f = { .application = application, .node = bh_call_param(call, "node"), .search = bh_call_param(call, "search") };
+        GError *error = NULL;
+        guint limit;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_flag(call, "living", &f.living))
+                return;
+        if (workload) {
+                /* a workload's name may hold any character, so it is a parameter and not a part of the path */
+                if (!application) {
+                        bh_call_error(call, 400, "bad_query", "\"workload\" names a workload together with \"application\" (which may be empty)");
+                        return;
+                }
+                g_autoptr(BhStoreWorkload) w = bh_store_workload(call->central->store, application, workload, &error);
+                GPtrArray *rows = NULL;
+
+                if (w || g_error_matches(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND)) {
+                        g_clear_error(&error);
+                        rows = g_ptr_array_new();
+                        if (w)
+                                g_ptr_array_add(rows, w);
+                }
+                answer_rows(call, "workloads", rows, as_workload, error);
+                return;
+        }
+        answer_page(call, "workloads", bh_store_workloads(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error), as_workload, NULL, error);
+}
+
+void bh_api_applications(BhCall *call) {
+        GError *error = NULL;
+        guint limit;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit))
+                return;
+        BhStorePage *page = bh_store_applications(call->central->store, bh_call_param(call, "cursor"), limit, &error);
+        answer_page(call, "applications", page, as_application, NULL, error);
+}
+
+void bh_api_observations(BhCall *call) {
+        BhStoreObservationFilter f = {
+                .application = bh_call_param(call, "application"),
+                .workload = bh_call_param(call, "workload"),
+                .image_digest = bh_call_param(call, "image_digest"),
+                .kind = bh_call_param(call, "kind"),
+                .subject = bh_call_param(call, "subject"),
+                .search = bh_call_param(call, "search"),
+        };
+        GError *error = NULL;
+        guint limit;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_time(call, "since", &f.since_ns) || !bh_call_time(call, "until", &f.until_ns))
+                return;
+        BhStorePage *page = bh_store_observations(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        answer_page(call, "observations", page, as_observation, NULL, error);
+}
+
+void bh_api_findings(BhCall *call) {
+        BhStoreFindingFilter f = {
+                .node = bh_call_param(call, "node"),
+                .container_id = bh_call_param(call, "container"),
+                .application = bh_call_param(call, "application"),
+                .workload = bh_call_param(call, "workload"),
+                .rule = bh_call_param(call, "rule"),
+                .search = bh_call_param(call, "search"),
+        };
+        const char *priority = bh_call_param(call, "priority");
+        gboolean count = FALSE;
+        GError *error = NULL;
+        guint64 total = 0;
+        guint limit;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_time(call, "since", &f.since_ns) || !bh_call_time(call, "until", &f.until_ns) ||
+            !bh_call_flag(call, "count", &count))
+                return;
+        if (priority) {
+                f.max_rank = bh_store_priority_rank(priority) + 1;
+                if (f.max_rank > 8) {
+                        bh_call_error(call, 400, "bad_priority", "\"priority\" must be emergency, alert, critical, error, warning, notice, informational or debug");
+                        return;
+                }
+        }
+        BhStorePage *page = bh_store_findings(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        if (page && count && !bh_store_findings_count(call->central->store, &f, &total, &error))
+                g_clear_pointer(&page, bh_store_page_free);
+        answer_page(call, "findings", page, as_finding, count ? &total : NULL, error);
+}
+
+void bh_api_finding(BhCall *call) {
+        GError *error = NULL;
+        g_autoptr(BhStoreFinding) f = bh_store_finding(call->central->store, call->captures[0], &error);
+
+        answer_one(call, as_finding, f, error);
+}
+
+void bh_api_nodes(BhCall *call) {
+        GError *error = NULL;
+        GPtrArray *rows = bh_store_nodes(call->central->store, &error);
+
+        answer_rows(call, "nodes", rows, as_node, error);
+}
+
+void bh_api_node(BhCall *call) {
+        GError *error = NULL;
+        BhStoreNode *n = bh_store_node(call->central->store, call->captures[0], &error);
+        GString *out;
+
+        if (!n) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        out = g_string_sized_new(4096);
+        bh_view_node(out, NULL, n, TRUE);
+        bh_store_node_free(n);
+        bh_call_json(call, 200, out);
+}
+
+void bh_api_losses(BhCall *call) {
+        GError *error = NULL;
+        GPtrArray *rows = bh_store_losses(call->central->store, &error);
+
+        answer_rows(call, "losses", rows, as_loss, error);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "events.h"
+
+#include <string.h>
+
+#include "event/codec.h"
+
+void bh_event_line_free(gpointer data) {
+        BhEventLine *line = data;
+
+        g_free(line->json);
+        g_free(line);
+}
+
+guint bh_events_unpack(GBytes *batch, BhEventFunc func, gpointer data) {
+        gsize left;
+        const guint8 *p = g_bytes_get_data(batch, &left);
+        g_autoptr(GString) json = g_string_sized_new(1024);
+        guint bad = 0;
+
+        while (left) {
+                struct bh_event e;
+                guint32 len;
+
+                if (left < sizeof(len))
+                        return bad + 1;
+                memcpy(&len, p, sizeof(len));
+                len = GUINT32_FROM_LE(len);
+                p += sizeof(len);
+                left -= sizeof(len);
+                if (len > left)
+                        return bad + 1;
+                if (bh_event_decode(&e, p, len, NULL)) {
+                        g_string_truncate(json, 0);
+                        bh_event_to_json(&e, json);
+                        func(bh_event_has(&e, BH_F_time) ? e.time : 0, json, data);
+                } else {
+                        bad++;
+                }
+                p += len;
+                left -= len;
+        }
+        return bad;
+}

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ingest.h"
+
+#include <string.h>
+
+#include "base/escape.h"
+#include "base/log.h"
+#include "bus/body.h"
+#include "bus/bus.pb-c.h"
+#include "json_out.h"
+#include "store/store_inventory.h"
+
+/* What a batch's rows point to; freed when they are stored. */
+typedef struct {
+        GPtrArray *texts;    /* char * */
+        GPtrArray *messages; /* ProtobufCMessage * */
+        GPtrArray *arrays;   /* g_free */
+} Arena;
+
+static void message_free(gpointer m) {
+        protobuf_c_message_free_unpacked(m, NULL);
+}
+
+static void arena_init(Arena *a) {
+        a->texts = g_ptr_array_new_with_free_func(g_free);
+        a->messages = g_ptr_array_new_with_free_func(message_free);
+        a->arrays = g_ptr_array_new_with_free_func(g_free);
+}
+
+static void arena_clear(Arena *a) {
+        g_ptr_array_unref(a->texts);
+        g_ptr_array_unref(a->messages);
+        g_ptr_array_unref(a->arrays);
+}
+
+static char *keep(Arena *a, char *text) {
+        g_ptr_array_add(a->texts, text);
+        return text;
+}
+
+static char *text(Arena *a, ProtobufCBinaryData b) {
+        return b.len ? keep(a, bh_bus_text_dup(b)) : (char *) "";
+}
+
+/* ---- lists: JSON text, in the escaping of the sensor's own answers (base/escape.h) ---- */
+
+static void json_bytes(GString *out, const char *key, ProtobufCBinaryData b) {
+        if (key)
+                g_string_append_printf(out, "\"%s\":", key);
+        bh_escape_append_json(out, b.data ? (const char *) b.data : "", (gssize) b.len);
+        g_string_append_c(out, ',');
+}
+
+static char *finish(Arena *a, GString *out, char bracket) {
+        bh_json_close(out, bracket);
+        bh_json_end(out);
+        return keep(a, g_string_free(out, FALSE));
+}
+
+static char *list_of(Arena *a, ProtobufCBinaryData *items, gsize n) {
+        GString *out = g_string_new("[");
+
+        for (gsize i = 0; i < n; i++)
+                json_bytes(out, NULL, items[i]);
+        return finish(a, out, ']');
+}
+
+static char *pairs_of(Arena *a, Bulkhead__Bus__V1__KeyValue **pairs, gsize n) {
+        g_autoptr(GHashTable) seen = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify) g_bytes_unref, NULL);
+        GString *out = g_string_new("{");
+
+        for (gsize i = 0; i < n; i++) {
+                /* an object with a key twice is read differently by different readers: the first one counts */
+                if (!g_hash_table_add(seen, g_bytes_new(pairs[i]->key.data, pairs[i]->key.len)))
+                        continue;
+                bh_escape_append_json(out, pairs[i]->key.data ? (const char *) pairs[i]->key.data : "", (gssize) pairs[i]->key.len);
+                g_string_append_c(out, ':');
+                json_bytes(out, NULL, pairs[i]->value);
+        }
+        return finish(a, out, '}');
+}
+
+static char *mounts_of(Arena *a, Bulkhead__Bus__V1__Mount **mounts, gsize n) {
+        GString *out = g_string_new("[");
+
+        for (gsize i = 0; i < n; i++) {
+                bh_json_open(out, NULL, '{');
+                json_bytes(out, "type", mounts[i]->type);
+                json_bytes(out, "source", mounts[i]->source);
+                json_bytes(out, "destination", mounts[i]->destination);
+                bh_json_bool(out, "rw", mounts[i]->rw);
+                bh_json_bool(out, "sensitive", mounts[i]->sensitive);
+                bh_json_close(out, '}');
+        }
+        return finish(a, out, ']');
+}
+
+static char *networks_of(Arena *a, Bulkhead__Bus__V1__Network **networks, gsize n) {
+        GString *out = g_string_new("[");
+
+        for (gsize i = 0; i < n; i++) {
+                bh_json_open(out, NULL, '{');
+                json_bytes(out, "name", networks[i]->name);
+                json_bytes(out, "id", networks[i]->id);
+                json_bytes(out, "ip", networks[i]->ip);
+                json_bytes(out, "ip6", networks[i]->ip6);
+                json_bytes(out, "mac", networks[i]->mac);
+                bh_json_close(out, '}');
+        }
+        return finish(a, out, ']');
+}
+
+static char *ports_of(Arena *a, Bulkhead__Bus__V1__Port **ports, gsize n) {
+        GString *out = g_string_new("[");
+
+        for (gsize i = 0; i < n; i++) {
+                bh_json_open(out, NULL, '{');
+                bh_json_uint(out, "container_port", ports[i]->container_port);
+                json_bytes(out, "protocol", ports[i]->protocol);
+                json_bytes(out, "host_ip", ports[i]->host_ip);
+                if (ports[i]->host_port)
+                        bh_json_uint(out, "host_port", ports[i]->host_port);
+                else
+                        bh_json_raw(out, "host_port", NULL);
+                bh_json_close(out, '}');
+        }
+        return finish(a, out, ']');
+}
+
+/* ---- bodies ---- */
+
+static void container(Arena *a, const Bulkhead__Bus__V1__Container *c, BhStoreContainer *out) {
+        *out = (BhStoreContainer){
+                .id = text(a, c->id),
+                .name = text(a, c->name),
+                .image = text(a, c->image),
+                .image_id = text(a, c->image_id),
+                .image_digest = text(a, c->image_digest),
+                .runtime = c->runtime,
+                .state = c->state,
+                .level = c->level,
+                .workload = text(a, c->workload),
+                .application = text(a, c->application),
+                .outer_id = text(a, c->outer_id),
+                .depth = c->depth,
+                .labels = pairs_of(a, c->labels, c->n_labels),
+                .mounts = mounts_of(a, c->mounts, c->n_mounts),
+                .networks = networks_of(a, c->networks, c->n_networks),
+                .ports = ports_of(a, c->ports, c->n_ports),
+                .cap_add = list_of(a, c->cap_add, c->n_cap_add),
+                .cap_drop = list_of(a, c->cap_drop, c->n_cap_drop),
+                .devices = list_of(a, c->devices, c->n_devices),
+                .security_opt = list_of(a, c->security_opt, c->n_security_opt),
+                .env_names = list_of(a, c->env_names, c->n_env_names),
+                .cgroup_paths = list_of(a, c->cgroup_paths, c->n_cgroup_paths),
+                .network_mode = text(a, c->network_mode),
+                .pid_mode = text(a, c->pid_mode),
+                .ipc_mode = text(a, c->ipc_mode),
+                .user = text(a, c->user),
+                .health = text(a, c->health),
+                .cgroup_parent = text(a, c->cgroup_parent),
+                .privileged = c->privileged,
+                .host_network = c->host_network,
+                .host_pid = c->host_pid,
+                .host_ipc = c->host_ipc,
+                .host_userns = c->host_userns,
+                .readonly_rootfs = c->readonly_rootfs,
+                .oom_killed = c->oom_killed,
+                .init_pid = c->init_pid,
+                .created_ns = c->created_ns,
+                .started_ns = c->started_ns,
+                .finished_ns = c->finished_ns,
+                .exit_code = c->exit_code,
+                .restart_count = c->restart_count,
+                .refused = c->refused,
+        };
+}
+
+static gpointer unpack(Arena *a, const ProtobufCMessageDescriptor *what, GBytes *body, GError **error) {
+        ProtobufCMessage *m = bh_bus_body_unpack(what, body, error);
+
+        if (m)
+                g_ptr_array_add(a->messages, m);
+        return m;
+}
+
+static gboolean inventory(Arena *a, GBytes *body, BhStoreMessage *out, GError **error) {
+        const Bulkhead__Bus__V1__Inventory *m = unpack(a, &bulkhead__bus__v1__inventory__descriptor, body, error);
+
+        if (!m)
+                return FALSE;
+        if (strcmp(m->kind, "container"))
+                return TRUE; /* of a newer sensor */
+        out->kind = BH_STORE_MESSAGE_INVENTORY;
+        out->inventory.boot_id = *m->boot_id ? m->boot_id : NULL;
+        out->inventory.full = m->full;
+        out->inventory.n_containers = (guint) m->n_upsert;
+        out->inventory.containers = g_new0(BhStoreContainer, m->n_upsert + 1);
+        g_ptr_array_add(a->arrays, out->inventory.containers);
+        for (gsize i = 0; i < m->n_upsert; i++)
+                container(a, m->upsert[i], &out->inventory.containers[i]);
+        return TRUE;
+}
+
+static gboolean observation(Arena *a, GBytes *body, BhStoreMessage *out, GError **error) {
+        const Bulkhead__Bus__V1__Observation *m = unpack(a, &bulkhead__bus__v1__observation__descriptor, body, error);
+
+        if (!m)
+                return FALSE;
+        out->kind = BH_STORE_MESSAGE_OBSERVATION;
+        out->observation = (BhStoreObservation){
+                .container_id = text(a, m->container_id),
+                .workload = text(a, m->workload),
+                .application = text(a, m->application),
+                .image_digest = text(a, m->image_digest),
+                .kind = m->kind,
+                .subject = text(a, m->subject),
+                .parent = text(a, m->parent),
+                .count = m->count,
+                .first_ns = m->first_ns,
+                .last_ns = m->last_ns,
+        };
+        return TRUE;
+}
+
+static gboolean finding(Arena *a, GBytes *body, BhStoreMessage *out, GError **error) {
+        const Bulkhead__Bus__V1__Finding *m = unpack(a, &bulkhead__bus__v1__finding__descriptor, body, error);
+
+        if (!m)
+                return FALSE;
+        out->kind = BH_STORE_MESSAGE_FINDING;
+        out->finding = (BhStoreFinding){
+                .id = m->id,
+                .time_ns = m->time_ns,
+                .rule = text(a, m->rule),
+                .priority = m->priority,
+                .source = m->source,
+                .output = text(a, m->output),
+                .container_id = text(a, m->container_id),
+                .container_name = text(a, m->container_name),
+                .workload = text(a, m->workload),
+                .application = text(a, m->application),
+                .tags = list_of(a, m->tags, m->n_tags),
+                .fields = pairs_of(a, m->fields, m->n_fields),
+        };
+        if (m->event.len)
+                out->finding.event = g_bytes_new(m->event.data, m->event.len); /* released by on_deliver() */
+        return TRUE;
+}
+
+static const char *reason_name(Bulkhead__Bus__V1__Loss__Reason reason) {
+        switch (reason) {
+        case BULKHEAD__BUS__V1__LOSS__REASON__REASON_SPOOL_FULL:
+                return "spool_full";
+        case BULKHEAD__BUS__V1__LOSS__REASON__REASON_QUEUE_FULL:
+                return "queue_full";
+        case BULKHEAD__BUS__V1__LOSS__REASON__REASON_TOO_LARGE:
+                return "too_large";
+        case BULKHEAD__BUS__V1__LOSS__REASON__REASON_SPOOL_DAMAGED:
+                return "spool_damaged";
+        default:
+                return "other";
+        }
+}
+
+/* ---- the bus's callbacks ---- */
+
+static GThreadPool *states; /* one thread */
+static gint bodies_logged;
+
+static char *id_text(const BhBusPeer *peer) {
+        char *out = g_malloc(2 * BH_BUS_ID_LEN + 1);
+
+        for (guint i = 0; i < BH_BUS_ID_LEN; i++)
+                g_snprintf(out + 2 * i, 3, "%02x", peer->id[i]);
+        return out;
+}
+
+static gboolean on_positions(const BhBusPeer *peer, guint64 *seq, gpointer data) {
+        g_autofree char *id = id_text(peer);
+        g_autoptr(GError) error = NULL;
+
+        if (bh_store_position(((BhCentral *) data)->store, id, seq, &error))
+                return TRUE;
+        bh_error("cannot tell what is stored of a node", "node", peer->node, "error", error->message);
+        return FALSE;
+}
+
+static void add_name(GString *names, const char *name) {
+        g_auto(GStrv) have = g_strsplit(names->str, "+", -1);
+
+        if (!g_strv_contains((const char *const *) have, name))
+                g_string_append_printf(names, "%s%s", names->len ? "+" : "", name);
+}
+
+/* A message of the bus is one of the store, for its number is used once: several items are told as their sum. */
+static void loss(Arena *a, const BhBusPeer *peer, const Bulkhead__Bus__V1__Loss *lost, BhStoreMessage *out) {
+        GString *topics = g_string_new(NULL), *reasons = g_string_new(NULL);
+
+        out->kind = BH_STORE_MESSAGE_LOSS;
+        for (gsize i = 0; i < lost->n_items; i++) {
+                const Bulkhead__Bus__V1__Loss__Item *item = lost->items[i];
+
+                if (topics->len < 256)
+                        add_name(topics, *item->topic ? item->topic : "other");
+                add_name(reasons, reason_name(item->reason));
+                out->loss.count += item->count;
+                out->loss.bytes += item->bytes;
+                if (!out->loss.first_ns || item->first_ns < out->loss.first_ns)
+                        out->loss.first_ns = item->first_ns;
+                out->loss.last_ns = MAX(out->loss.last_ns, item->last_ns);
+        }
+        out->loss.topic = keep(a, g_string_free(topics, FALSE));
+        out->loss.reason = keep(a, g_string_free(reasons, FALSE));
+
+        g_autofree char *count = g_strdup_printf("%" G_GUINT64_FORMAT, out->loss.count);
+        bh_warn("a node lost messages", "node", peer->node, "topic", out->loss.topic, "reason", out->loss.reason, "count", count);
+}
+
+static void convert(BhCentral *c, const BhBusPeer *peer, Arena *a, const BhBusMessage *m, GArray *out) {
+        BhStoreMessage one = { .seq = m->seq };
+        g_autoptr(GError) error = NULL;
+        gboolean ok = TRUE;
+
+        if (g_str_equal(m->topic, "inventory")) {
+                ok = inventory(a, m->body, &one, &error);
+        } else if (g_str_equal(m->topic, "observation")) {
+                ok = observation(a, m->body, &one, &error);
+        } else if (g_str_equal(m->topic, "finding")) {
+                ok = finding(a, m->body, &one, &error);
+        } else if (g_str_equal(m->topic, BH_BUS_TOPIC_LOST)) {
+                const Bulkhead__Bus__V1__Loss *lost = unpack(a, &bulkhead__bus__v1__loss__descriptor, m->body, &error);
+
+                ok = lost != NULL;
+                if (ok && lost->n_items)
+                        loss(a, peer, lost, &one);
+        }
+        if (!ok) {
+                g_atomic_int_inc(&c->undecodable);
+                if (g_atomic_int_add(&bodies_logged, 1) < 100)
+                        bh_warn("a message could not be read and is passed over", "node", peer->node, "topic", m->topic, "error", error->message);
+        }
+        g_array_append_val(out, one);
+}
+
+static gboolean on_deliver(const BhBusPeer *peer, const BhBusMessage *messages, guint n, gpointer data) {
+        BhCentral *c = data;
+        g_autoptr(GArray) rows = g_array_sized_new(FALSE, FALSE, sizeof(BhStoreMessage), n);
+        g_autofree char *id = id_text(peer);
+        g_autoptr(GError) error = NULL;
+        Arena arena;
+
+        arena_init(&arena);
+        for (guint i = 0; i < n; i++)
+                convert(c, peer, &arena, &messages[i], rows);
+        gboolean ok = bh_store_ingest(c->store, id, peer->node, (BhStoreMessage *) (void *) rows->data, rows->len, &error);
+        if (!ok)
+                bh_error("cannot store what a node sent; it will come again", "node", peer->node, "error", error->message);
+        for (guint i = 0; i < rows->len; i++) {
+                BhStoreMessage *m = &g_array_index(rows, BhStoreMessage, i);
+
+                if (m->kind == BH_STORE_MESSAGE_FINDING)
+                        g_clear_pointer(&m->finding.event, g_bytes_unref);
+        }
+        arena_clear(&arena);
+        return ok;
+}
+
+typedef struct {
+        char *node, *version, *json; /* json NULL: it came or went */
+        gboolean up;
+        gint64 time_ns;
+} NodeState;
+
+static void state_free(NodeState *s) {
+        g_free(s->node);
+        g_free(s->version);
+        g_free(s->json);
+        g_free(s);
+}
+
+static void apply_state(gpointer data, gpointer user) {
+        NodeState *s = data;
+        BhCentral *c = user;
+        g_autoptr(GError) error = NULL;
+        gboolean ok = s->json ? bh_store_node_set_status(c->store, s->node, s->json, s->time_ns, &error) : bh_store_node_set_up(c->store, s->node, s->up, s->version, &error);
+
+        if (!ok)
+                bh_error("cannot store a node's state", "node", s->node, "error", error->message);
+        state_free(s);
+}
+
+static void push_state(NodeState *s, gboolean droppable) {
+        if (droppable && g_thread_pool_unprocessed(states) > BH_INGEST_QUEUE)
+                state_free(s);
+        else
+                g_thread_pool_push(states, s, NULL);
+}
+
+static void on_latest(const BhBusPeer *peer, const char *topic, GBytes *body, gpointer data) {
+        BhCentral *c = data;
+        g_autoptr(GError) error = NULL;
+
+        if (strcmp(topic, "status"))
+                return;
+        Bulkhead__Bus__V1__NodeStatus *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__node_status__descriptor, body, &error);
+        if (!m) {
+                g_atomic_int_inc(&c->undecodable);
+                return;
+        }
+        NodeState *s = g_new0(NodeState, 1);
+        s->node = g_strdup(peer->node);
+        s->json = bh_bus_text_dup(m->json);
+        s->time_ns = m->time_ns;
+        bulkhead__bus__v1__node_status__free_unpacked(m, NULL);
+        push_state(s, TRUE);
+}
+
+static void on_peer(const BhBusPeer *peer, gboolean up, gpointer data) {
+        NodeState *s = g_new0(NodeState, 1);
+
+        bh_info(up ? "a node is here" : "a node is gone", "node", peer->node, "version", peer->version);
+        s->node = g_strdup(peer->node);
+        s->version = g_strdup(peer->version);
+        s->up = up;
+        push_state(s, FALSE);
+}
+
+static void on_notice(gboolean trouble, const char *sentence, gpointer data) {
+        bh_log(trouble ? BH_LOG_WARN : BH_LOG_INFO, "bus", "what", sentence, NULL);
+}
+
+BhBusCallbacks bh_ingest_callbacks(BhCentral *c) {
+        return (BhBusCallbacks){
+                .positions = on_positions,
+                .deliver = on_deliver,
+                .latest = on_latest,
+                .peer = on_peer,
+                .notice = on_notice,
+                .data = c,
+        };
+}
+
+void bh_ingest_start(BhCentral *c) {
+        states = g_thread_pool_new(apply_state, c, 1, TRUE, NULL);
+}
+
+void bh_ingest_stop(void) {
+        if (states)
+                g_thread_pool_free(states, FALSE, TRUE);
+        states = NULL;
+}

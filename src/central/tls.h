@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The certificate of the HTTPS port: <data>/central/tls/cert.pem and key.pem.
+ *
+ * Where there is none, one is made: self-signed, ECDSA P-256, for localhost, 127.0.0.1, ::1 and the host's name, valid for 820 days (the
+ * longest that every browser takes) and made anew at a start within its last 60 days. Users may put their own files there (PEM; the
+ * certificate followed by its chain): those are checked, never replaced.
+ *
+ * Called once at the start, from one thread. A failure leaves the files as they were.
+ */
+#pragma once
+#include <glib.h>
+
+typedef struct {
+        char *cert_pem, *key_pem; /* key_pem is wiped by bh_tls_clear() */
+        char *fingerprint;        /* SHA-256 of the first certificate, "AB:CD:…", for people to compare */
+        gint64 expires;           /* seconds since the epoch */
+        gboolean made;            /* by this start */
+        gboolean own;             /* self-signed by Bulkhead, not the user's */
+} BhTls;
+
+gboolean bh_tls_load(const char *dir, BhTls *tls, GError **error);
+void bh_tls_clear(BhTls *tls);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhTls, bh_tls_clear)

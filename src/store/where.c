@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "store/store_private.h"
+
+typedef struct {
+        const char *text; /* NULL: number */
+        gint64 number;
+} BhWhereValue;
+
+void bh_where_init(BhWhere *w) {
+        w->sql = g_string_new(NULL);
+        w->values = g_array_new(FALSE, FALSE, sizeof(BhWhereValue));
+        w->owned = g_ptr_array_new_with_free_func(g_free);
+}
+
+void bh_where_clear(BhWhere *w) {
+        g_string_free(w->sql, TRUE);
+        g_array_unref(w->values);
+        g_ptr_array_unref(w->owned);
+}
+
+void bh_where_sql(BhWhere *w, const char *condition) {
+        g_string_append_printf(w->sql, "%s(%s)", w->sql->len ? " AND " : " WHERE ", condition);
+}
+
+void bh_where_more_text(BhWhere *w, const char *value) {
+        guint64 cut = 0;
+        char *clean = bh_text_clean(value, BH_STORE_TEXT_MAX, &cut);
+        BhWhereValue v = { .text = clean ? clean : value };
+
+        if (clean)
+                g_ptr_array_add(w->owned, clean);
+        g_array_append_val(w->values, v);
+}
+
+void bh_where_text(BhWhere *w, const char *condition, const char *value) {
+        if (!value)
+                return;
+        bh_where_sql(w, condition);
+        bh_where_more_text(w, value);
+}
+
+void bh_where_more_int(BhWhere *w, gint64 value) {
+        BhWhereValue v = { .number = value };
+
+        g_array_append_val(w->values, v);
+}
+
+void bh_where_int(BhWhere *w, const char *condition, gint64 value) {
+        bh_where_sql(w, condition);
+        bh_where_more_int(w, value);
+}
+
+void bh_where_contains(BhWhere *w, const char *expression, const char *value) {
+        g_autoptr(GString) pattern = g_string_new("%");
+        g_autofree char *condition = NULL, *clean = NULL;
+        guint64 cut = 0;
+
+        if (!value || !*value)
+                return;
+        clean = bh_text_clean(value, BH_STORE_NEEDLE_MAX, &cut);
+        for (const char *p = clean ? clean : value; *p; p++) {
+                if (strchr("%_!", *p))
+                        g_string_append_c(pattern, '!');
+                g_string_append_c(pattern, *p);
+        }
+        g_string_append_c(pattern, '%');
+        /* lower() on both sides: LIKE minds the case in one database and not in another. */
+        condition = g_strdup_printf("lower(%s) LIKE lower(?) ESCAPE '!'", expression);
+        bh_where_sql(w, condition);
+        BhWhereValue v = { .text = g_strdup(pattern->str) };
+        g_ptr_array_add(w->owned, (char *) v.text);
+        g_array_append_val(w->values, v);
+}
+
+BhDbStmt *bh_where_query(const BhWhere *w, BhDb *db, const char *select, const char *tail, guint *next, GError **error) {
+        g_autofree char *sql = g_strconcat(select, w->sql->str, tail, NULL);
+        BhDbStmt *st = bh_db_query(db, error, sql, "");
+
+        for (guint i = 0; st && i < w->values->len; i++) {
+                const BhWhereValue *v = &g_array_index(w->values, BhWhereValue, i);
+
+                v->text ? bh_db_bind_text(st, i, v->text) : bh_db_bind_int(st, i, v->number);
+        }
+        if (next)
+                *next = w->values->len;
+        return st;
+}
+
+/* ---- pages */
+
+BhStorePage *bh_page_new(GDestroyNotify free_row) {
+        BhStorePage *p = g_new0(BhStorePage, 1);
+
+        p->rows = g_ptr_array_new_with_free_func(free_row);
+        return p;
+}
+
+void bh_store_page_free(BhStorePage *p) {
+        if (!p)
+                return;
+        g_ptr_array_unref(p->rows);
+        g_free(p->next);
+        g_free(p);
+}
+
+/* ---- cursors */
+
+static gboolean bad_cursor(GError **error) {
+        g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_INVALID, "the cursor is not one that an earlier page gave: begin again without it");
+        return FALSE;
+}
+
+gboolean bh_cursor_parse_ints(const char *cursor, gint64 *v, guint n, GError **error) {
+        const char *p = cursor;
+
+        for (guint i = 0; i < n; i++) {
+                char *end;
+
+                /* Nothing that strtoll() would be kind to. */
+                if (!(g_ascii_isdigit(*p) || (*p == '-' && g_ascii_isdigit(p[1]))) || strlen(p) > 41)
+                        return bad_cursor(error);
+                v[i] = g_ascii_strtoll(p, &end, 10);
+                if (*end != (i + 1 < n ? '.' : '\0'))
+                        return bad_cursor(error);
+                p = end + 1;
+        }
+        return TRUE;
+}
+
+char *bh_cursor_from_texts(const char *a, const char *b) {
+        GString *out = g_string_new(NULL);
+
+        for (const char *p = a; *p; p++)
+                g_string_append_printf(out, "%02x", (guint8) *p);
+        g_string_append_c(out, '.');
+        for (const char *p = b; *p; p++)
+                g_string_append_printf(out, "%02x", (guint8) *p);
+        return g_string_free(out, FALSE);
+}
+
+static char *from_hex(const char *p, gsize len) {
+        g_autofree char *out = g_malloc(len / 2 + 1);
+
+        if (len % 2)
+                return NULL;
+        for (gsize i = 0; i < len; i += 2) {
+                int hi = g_ascii_xdigit_value(p[i]), lo = g_ascii_xdigit_value(p[i + 1]);
+
+                if (hi < 0 || lo < 0 || (hi == 0 && lo == 0))
+                        return NULL;
+                out[i / 2] = (char) (hi << 4 | lo);
+        }
+        out[len / 2] = '\0';
+        return g_utf8_validate(out, -1, NULL) ? g_steal_pointer(&out) : NULL;
+}
+
+gboolean bh_cursor_parse_texts(const char *cursor, char **a, char **b, GError **error) {
+        const char *dot = strchr(cursor, '.');
+        g_autofree char *x = NULL, *y = NULL;
+
+        if (!dot || strlen(cursor) > 4 * BH_STORE_TEXT_MAX + 1)
+                return bad_cursor(error);
+        x = from_hex(cursor, (gsize) (dot - cursor));
+        y = from_hex(dot + 1, strlen(dot + 1));
+        if (!x || !y)
+                return bad_cursor(error);
+        *a = g_steal_pointer(&x);
+        *b = g_steal_pointer(&y);
+        return TRUE;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Just enough protobuf to speak the bus as a node does (api/bus.proto, api/bulkhead.proto): fields by number.
+const varint = (n) => {
+  const out = [];
+  for (let v = BigInt.asUintN(64, BigInt(n)); ; v >>= 7n) {
+    if (v < 0x80n) return Buffer.from([...out, Number(v)]);
+    out.push(Number(v & 0x7fn) | 0x80);
+  }
+};
+const tag = (field, wire) => varint((field << 3) | wire);
+
+/* fields: [number, value]: numbers and booleans as varints, text and bytes with their length, arrays as repeated; undefined is left out. */
+export function encode(fields) {
+  const parts = [];
+  const put = (field, v) => {
+    if (v === undefined || v === null || v === 0 || v === false || v === "") return;
+    if (Array.isArray(v)) for (const x of v) put(field, x);
+    else if (v.fixed64 !== undefined) {
+      const b = Buffer.alloc(8);
+      b.writeBigUInt64LE(BigInt(v.fixed64));
+      parts.push(tag(field, 1), b);
+    } else if (typeof v === "string" || Buffer.isBuffer(v)) {
+      const b = Buffer.from(v);
+      parts.push(tag(field, 2), varint(b.length), b);
+    } else parts.push(tag(field, 0), varint(v === true ? 1 : v));
+  };
+  for (const [field, v] of fields) put(field, v);
+  return Buffer.concat(parts);
+}
+
+/* → { number: [values] }: varints as BigInt, the rest as Buffer. */
+export function decode(buf) {
+  const out = {};
+  let i = 0;
+  const read = () => {
+    let v = 0n;
+    for (let shift = 0n; ; shift += 7n) {
+      const b = buf[i++];
+      v |= BigInt(b & 0x7f) << shift;
+      if (b < 0x80) return v;
+    }
+  };
+  while (i < buf.length) {
+    const t = Number(read());
+    let v;
+    if ((t & 7) === 0) v = read();
+    else {
+      const n = (t & 7) === 1 ? 8 : (t & 7) === 5 ? 4 : Number(read());
+      v = buf.subarray(i, i + n);
+      i += n;
+    }
+    (out[t >> 3] ??= []).push(v);
+  }
+  return out;
+}
+
+export const container = (c) => encode([
+  [1, c.id], [2, c.name], [3, c.image], [4, c.image_id], [5, c.image_digest], [6, c.runtime ?? "docker"], [7, c.state ?? "running"], [8, c.level ?? "full"], [9, c.workload], [10, c.application],
+  [13, Object.entries(c.labels ?? {}).map(([k, v]) => encode([[1, k], [2, v]]))],
+  [14, (c.mounts ?? []).map((m) => encode([[1, m.type], [2, m.source], [3, m.destination], [4, m.rw], [5, m.sensitive]]))],
+  [15, (c.networks ?? []).map((n) => encode([[1, n.name], [3, n.ip]]))],
+  [16, (c.ports ?? []).map((p) => encode([[1, p.host_ip], [2, p.protocol], [3, p.container_port], [4, p.host_port]]))],
+  [17, c.cap_add], [19, c.devices], [20, c.security_opt], [21, c.env_names], [29, c.privileged], [30, c.host_network], [31, c.host_pid], [37, c.created_ns], [38, c.started_ns], [39, c.finished_ns]]);
+
+export const event = (e) => encode([
+  [1, e.id], [2, { fixed64: e.time_ns }], [3, e.type], [4, e.source ?? 0], [5, e.node], [6, e.count ?? 1], [20, e.pid], [25, e.comm], [26, e.exe],
+  [27, e.args && Buffer.concat(e.args.map((a) => Buffer.concat([Buffer.from(a), Buffer.from([0])])))], [80, e.container_id], [81, e.container_name], [100, e.path]]);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Passwords, secrets, and the slowing down of guesses. */
+#include <glib.h>
+#include <string.h>
+
+#include "central/limit.h"
+#include "central/password.h"
+
+#define S G_USEC_PER_SEC
+
+static void a_password_is_verified_and_never_the_same_hash_twice(void) {
+        g_autofree char *a = bh_password_hash("correct horse battery"), *b = bh_password_hash("correct horse battery");
+
+        g_assert_true(g_str_has_prefix(a, "$argon2id$"));
+        g_assert_cmpstr(a, !=, b);
+        g_assert_cmpint(bh_password_verify(a, "correct horse battery"), ==, BH_PASSWORD_RIGHT);
+        g_assert_cmpint(bh_password_verify(a, "correct horse batterz"), ==, BH_PASSWORD_WRONG);
+        g_assert_cmpint(bh_password_verify("rubbish", "correct horse battery"), ==, BH_PASSWORD_WRONG);
+        g_assert_cmpint(bh_password_verify(NULL, ""), ==, BH_PASSWORD_WRONG);
+}
+
+static gpointer verify(gpointer data) {
+        return GINT_TO_POINTER(bh_password_verify(NULL, "x"));
+}
+
+static void few_wait_for_the_password_hash(void) {
+        GThread *threads[4 * BH_PASSWORD_WAITERS];
+        guint busy = 0;
+
+        for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
+                threads[i] = g_thread_new("guess", verify, NULL);
+        for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
+                busy += GPOINTER_TO_INT(g_thread_join(threads[i])) == BH_PASSWORD_BUSY;
+        g_assert_cmpuint(busy, >, 0);
+        g_assert_cmpint(bh_password_verify(NULL, "x"), ==, BH_PASSWORD_WRONG);
+}
+
+static void weak_passwords_are_objected_to(void) {
+        g_autofree char *longest = g_strnfill(BH_PASSWORD_MAX, 'x'), *random = bh_password_random();
+
+        g_assert_nonnull(bh_password_objection("admin", "short"));
+        g_assert_nonnull(bh_password_objection("admin", "aaaaaaaaaaaaaa"));
+        g_assert_nonnull(bh_password_objection("administrator", "Administrator"));
+        g_assert_nonnull(bh_password_objection("admin", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"));
+        longest[0] = 'y';
+        g_assert_null(bh_password_objection("admin", longest));
+        g_assert_null(bh_password_objection("admin", random));
+        g_assert_null(bh_password_objection("admin", "zwölf Zeichen"));
+}
+
+static void secrets_are_long_and_different(void) {
+        g_autofree char *a = bh_secret_new("bh_"), *b = bh_secret_new("bh_"), *ha = bh_secret_hash(a, NULL), *keyed = bh_secret_hash(a, b);
+
+        g_assert_cmpuint(strlen(a), ==, 3 + BH_SECRET_LEN);
+        g_assert_cmpuint(strlen(ha), ==, BH_HASH_LEN);
+        g_assert_cmpstr(a, !=, b);
+        g_assert_cmpstr(ha, !=, keyed);
+        g_assert_true(bh_secret_equal(a, a));
+        g_assert_false(bh_secret_equal(a, b));
+        g_assert_false(bh_secret_equal("a", "ab"));
+}
+
+static void guesses_are_slowed_down_and_doubled(void) {
+        BhLimit *l = bh_limit_new();
+        gint64 t = 1;
+        guint expected = 1;
+
+        for (guint i = 0; i < BH_LIMIT_FREE - 1; i++)
+                g_assert_false(bh_limit_failed(l, "10.0.0.1", "admin", t));
+        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "admin", t), ==, 0);
+        for (guint i = 0; i < 12; i++) {
+                g_assert_true(bh_limit_failed(l, "10.0.0.1", "admin", t));
+                g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "admin", t), ==, MIN(expected, BH_LIMIT_MAX_SECONDS));
+                expected *= 2;
+        }
+        /* nobody is locked out from elsewhere, and other users from here are not yet */
+        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.2", "admin", t), ==, 0);
+        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "other", t), ==, 0);
+        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "admin", t + (gint64) BH_LIMIT_MAX_SECONDS * S), ==, 0);
+        bh_limit_succeeded(l, "10.0.0.1", "admin");
+        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "admin", t), ==, 0);
+        bh_limit_free(l);
+}
+
+static void one_password_for_many_users_is_slowed_down_too(void) {
+        BhLimit *l = bh_limit_new();
+
+        for (guint i = 0; i < BH_LIMIT_FREE_ADDRESS; i++) {
+                g_autofree char *user = g_strdup_printf("user%u", i);
+
+                bh_limit_failed(l, "10.0.0.1", user, 1);
+        }
+        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "yet-another", 1), >, 0);
+        bh_limit_free(l);
+}
+
+static void an_hour_of_quiet_is_forgotten(void) {
+        BhLimit *l = bh_limit_new();
+
+        for (guint i = 0; i < 10; i++)
+                bh_limit_failed(l, "a", "u", 1);
+        g_assert_false(bh_limit_failed(l, "a", "u", (gint64) 3700 * S));
+        bh_limit_free(l);
+}
+
+static void the_table_is_bounded_and_keeps_the_busiest(void) {
+        BhLimit *l = bh_limit_new();
+
+        for (guint i = 0; i < 10; i++)
+                bh_limit_failed(l, "attacker", "admin", 1);
+        for (guint i = 0; i < 2 * BH_LIMIT_ENTRIES; i++) {
+                g_autofree char *address = g_strdup_printf("10.%u.%u.1", i / 256, i % 256);
+
+                bh_limit_failed(l, address, "admin", 2 + i);
+                if (i % 100 == 0)
+                        bh_limit_failed(l, "attacker", "admin", 2 + i);
+        }
+        g_assert_cmpuint(bh_limit_wait(l, "attacker", "admin", 2), >, 0);
+        g_assert_cmpuint(bh_limit_evicted(l), >, 0);
+        bh_limit_free(l);
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        g_assert_true(bh_password_init(NULL));
+        g_test_add_func("/central/access/a_password_is_verified_and_never_the_same_hash_twice", a_password_is_verified_and_never_the_same_hash_twice);
+        g_test_add_func("/central/access/few_wait_for_the_password_hash", few_wait_for_the_password_hash);
+        g_test_add_func("/central/access/weak_passwords_are_objected_to", weak_passwords_are_objected_to);
+        g_test_add_func("/central/access/secrets_are_long_and_different", secrets_are_long_and_different);
+        g_test_add_func("/central/access/guesses_are_slowed_down_and_doubled", guesses_are_slowed_down_and_doubled);
+        g_test_add_func("/central/access/one_password_for_many_users_is_slowed_down_too", one_password_for_many_users_is_slowed_down_too);
+        g_test_add_func("/central/access/an_hour_of_quiet_is_forgotten", an_hour_of_quiet_is_forgotten);
+        g_test_add_func("/central/access/the_table_is_bounded_and_keeps_the_busiest", the_table_is_bounded_and_keeps_the_busiest);
+        return g_test_run();
+}
