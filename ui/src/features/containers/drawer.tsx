@@ -124,16 +124,16 @@ function Details({ c }: { c: Full }) {
 }
 
 export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => void }) {
-  const [full, setFull] = useState<Full | null>(null);
+  const [told, setFull] = useState<Full | null>(null);
   const [error, setError] = useState("");
   const [gone, setGone] = useState(false);
   void inventoryVersion.value;
   const row = inventory.find(id);
   const key = row?.id ?? id;
 
-  useEffect(() => {
-    setFull(null);
-  }, [key]);
+  /* what was told of the container before is not shown as this one's, not even for a moment */
+  const full = told && told.id.startsWith(key) ? told : null;
+
   useEffect(() => {
     const over = new AbortController();
     setError("");
