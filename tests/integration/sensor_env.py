@@ -37,6 +37,11 @@ def program(build, name):
     return str(path)
 
 
+def sanitized(build):
+    """Whether the programs are built with a sanitizer."""
+    return "libasan" in subprocess.run(["ldd", program(build, "bulkhead-sensor")], capture_output=True, text=True, env=system_env()).stdout
+
+
 class Follow:
     """`bulkhead events -f --json` in the background; .events grows as they come."""
 
