@@ -59,7 +59,7 @@ struct Exchange {
         const char *uri_at; /* where the target lies in the received bytes */
         char *uri;
         gsize body_len;
-        gboolean begun, handed, close, drain; /* drain: answered, the body is thrown away */
+        gboolean begun, handed, close, drain, sent; /* drain: answered, the body is thrown away */
         guint status;
         struct MHD_Response *response;
         GPtrArray *headers; /* name, value, name, value … */
@@ -171,6 +171,10 @@ static enum MHD_Result send_answer(Exchange *x) {
         BhHttp *h = x->http;
         struct MHD_Response *response = NULL;
 
+        /* a libmicrohttpd that is being stopped takes no answer, says that it did, and asks again */
+        if (x->sent)
+                return MHD_NO;
+        x->sent = TRUE;
         if (x->stream) {
                 if (!(response = bh_http_stream_response(x->stream, x->mhd, on_stream_gone, h)))
                         return MHD_NO;

@@ -459,6 +459,8 @@ static void stop(BhSensor *s) {
 
         if (s->docker)
                 bh_docker_stop(s->docker);
+        if (ran) /* who listens gets what happened until now */
+                bh_pipeline_flush(s->pipeline);
         if (s->feed)
                 bh_feed_close(s->feed);
         bh_control_free(s->control);
