@@ -49,7 +49,7 @@ static __noinline int send_open(struct file *file, const void *text, __u32 flags
         return bh_end(b);
 }
 
-static __always_inline int send_open_failed(const void *text, __s32 dfd, __u32 flags, __s64 ret, __u32 marks) {
+static __noinline int send_open_failed(const void *text, __s32 dfd, __u32 flags, __s64 ret, __u32 marks) {
         struct bh_buf *b;
 
         if (text) {
@@ -161,9 +161,7 @@ int fx_do_file_open(__u64 *ctx) {
 }
 
 /* The file is in the descriptor table; what failed has its text only. */
-static __always_inline int open_exit(struct bh_call *c, const void *text, __s32 dfd, __u32 flags) {
-        struct file *file = bh_file_of_fd(c->ret);
-
+static __always_inline int open_exit(struct bh_call *c, struct file *file, const void *text, __s32 dfd, __u32 flags) {
         flags &= ~BH_O_LARGEFILE;
         if (c->ret < 0)
                 return send_open_failed(text, dfd, flags, c->ret, bh_call_flags(c));
@@ -176,9 +174,10 @@ static __always_inline int open_exit(struct bh_call *c, const void *text, __s32 
         int sx_##name(__u64 *ctx) { \
                 struct bh_call call, *c = &call; \
                 bh_call_of_exit(c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
-                if (c->ret >= 0) \
-                        bh_written_opened(bh_file_of_fd(c->ret), (__u32) c->ret); \
-                return open_exit(c, text, dfd, flags); \
+                struct file *file = bh_file_of_fd(c->ret); \
+                if (file) \
+                        bh_written_opened(file, (__u32) c->ret); \
+                return open_exit(c, file, text, dfd, flags); \
         }
 
 static __always_inline __u32 how_flags(const void *how) {
@@ -204,7 +203,7 @@ int fx_open_by_handle_at(__u64 *ctx) {
         struct bh_call c;
 
         bh_call_native(&c, bh_user_regs(), (__s64) ctx[1]);
-        return open_exit(&c, NULL, (__s32) c.args[0], (__u32) c.args[2]);
+        return open_exit(&c, bh_file_of_fd(c.ret), NULL, (__s32) c.args[0], (__u32) c.args[2]);
 }
 
 SEC("fexit/__ia32_compat_sys_open_by_handle_at")
@@ -212,7 +211,7 @@ int fc_open_by_handle_at(__u64 *ctx) {
         struct bh_call c;
 
         bh_call_compat(&c, bh_user_regs(), (__s64) ctx[1]);
-        return open_exit(&c, NULL, (__s32) c.args[0], (__u32) c.args[2]);
+        return open_exit(&c, bh_file_of_fd(c.ret), NULL, (__s32) c.args[0], (__u32) c.args[2]);
 }
 
 /* ---- names: preferred ---- */
@@ -584,8 +583,7 @@ static __noinline int ring_text(struct ring_request *r, struct filename *one, st
         (bpf_core_field_exists(((struct type *) 0)->field) ? BPF_CORE_READ((struct type *) (ptr), field) : \
                                                              BPF_CORE_READ((struct type##___delayed *) (ptr), field.__incomplete_filename))
 
-SEC("tp_btf/io_uring_submit_req")
-int tb_ring_submit(__u64 *ctx) {
+static __always_inline int ring_submitted(__u64 *ctx) {
         struct io_kiocb *req = (struct io_kiocb *) bh_arg(ctx, 0);
         __u32 op = BPF_CORE_READ(req, opcode), zero = 0;
         __u64 key = (__u64) req;
@@ -601,8 +599,7 @@ int tb_ring_submit(__u64 *ctx) {
         r = bpf_map_lookup_elem(&ring_requests, &key);
         if (!r)
                 return 0;
-        bh_actor_id(&r->who, bh_current());
-        bh_actor_rest(&r->who, bh_current());
+        bh_actor_of(&r->who, bh_current());
 
         if (op == OP_OPENAT || op == OP_OPENAT2) {
                 r->type = BH_EV_OPEN;
@@ -638,10 +635,29 @@ int tb_ring_submit(__u64 *ctx) {
         return 0;
 }
 
+SEC("tp_btf/io_uring_submit_req")
+int tb_ring_submit(__u64 *ctx) {
+        return ring_submitted(ctx);
+}
+
+SEC("tp_btf/io_uring_submit_sqe") /* before 6.4; before 5.19 it was not about a request, and the loader leaves it out */
+int tb_ring_submit_sqe(__u64 *ctx) {
+        return ring_submitted(ctx);
+}
+
+/* A pointer into a map as the number that global functions take: what the verifier knows of it is lost on the way through memory. */
+static __always_inline const void *as_number(const void *p) {
+        const void *number = NULL;
+
+        bpf_probe_read_kernel(&number, sizeof(number), &p);
+        return number;
+}
+
 static __always_inline int ring_done(struct ring_request *r, __s64 ret) {
+        const void *text = as_number(r->text), *text2 = as_number(r->text2);
         struct file *file = r->type == BH_EV_OPEN && ret >= 0 && !r->slot ? bh_file_of_fd(ret) : NULL;
         struct inode *inode = BPF_CORE_READ(file, f_inode);
-        __u64 one = bh_text_hash(r->text), two = bh_text_hash(r->text2);
+        __u64 one = bh_text_hash((__u64) text), two = bh_text_hash((__u64) text2);
         __u64 key = one && two ? bh_hash(bh_hash(one, two), bh_hash(ret < 0 ? (__u64) ret : 0, r->x)) | 1 : 0;
         struct bh_buf *b = bh_begin_as(&r->who, r->type, key, 0);
 
@@ -665,13 +681,13 @@ static __always_inline int ring_done(struct ring_request *r, __s64 ret) {
         } else {
                 b->rec.flags |= BH_RF_PATH_USER;
         }
-        bh_put_kernel_str(b, BH_TAG_NAME, r->text, BH_PATH_MAX);
+        bh_put_text(b, BH_TAG_NAME, text);
         if (!file)
-                bh_put_base(b, BH_TAG_CWD, r->dfd, r->text);
+                bh_put_base(b, BH_TAG_CWD, r->dfd, text);
         if (r->type == BH_EV_RENAME || r->type == BH_EV_LINK || r->type == BH_EV_SYMLINK) {
-                bh_put_kernel_str(b, BH_TAG_PATH2, r->text2, BH_PATH_MAX);
+                bh_put_text(b, BH_TAG_PATH2, text2);
                 if (r->type != BH_EV_SYMLINK)
-                        bh_put_base(b, BH_TAG_CWD2, r->dfd2, r->text2);
+                        bh_put_base(b, BH_TAG_CWD2, r->dfd2, text2);
         }
         bh_end(b);
         if (file)

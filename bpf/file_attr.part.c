@@ -92,7 +92,7 @@ static __noinline int xattr_by_fd(struct bh_call *c, const void *name, __u64 byt
 
         if (!file || !security_name(name))
                 return 0;
-        b = bh_begin_object(BH_EV_SETXATTR, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), c->ret, bh_hash(bh_text_hash(name), bytes));
+        b = bh_begin_object(BH_EV_SETXATTR, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), c->ret, bh_hash(bh_text_hash((__u64) name), bytes));
         if (!b)
                 return 0;
         b->rec.flags |= bh_call_flags(c);
@@ -148,7 +148,7 @@ int fx_path_mount(__u64 *ctx) {
         __u64 flags = bh_arg(ctx, 3);
         struct bh_buf *b;
 
-        b = bh_begin_object(BH_EV_MOUNT, BPF_CORE_READ(path, mnt), BPF_CORE_READ(path, dentry), (__s32) bh_arg(ctx, 5), bh_hash(flags, bh_text_hash(source)));
+        b = bh_begin_object(BH_EV_MOUNT, BPF_CORE_READ(path, mnt), BPF_CORE_READ(path, dentry), (__s32) bh_arg(ctx, 5), bh_hash(flags, bh_text_hash((__u64) source)));
         if (!b)
                 return 0;
         b->rec.flags |= bh_task_flags(bh_current());

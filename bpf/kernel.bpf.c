@@ -590,26 +590,8 @@ static __noinline int send_perf(struct bh_call *c, __u64 fd) {
 BH_SYSCALL(perf_event_open) {
         return send_perf(c, bh_call_fd(c));
 }
+/* 5.10 has no type information of the entry points, and calls security_perf_event_open() where fentry does not see it: the fallback there. */
 BH_SYSCALL32(perf_event_open, __ia32_sys_perf_event_open)
-
-/*
- * For 5.10, whose BTF lacks the entry point: int security_perf_event_open(attr, type), asked first of all with PERF_SECURITY_OPEN, when `attr` is
- * not filled yet; so the arguments are the caller's. The result is not known: 0, and -1 for the descriptor.
- */
-SEC("fentry/security_perf_event_open")
-int fe_perf_event_open(__u64 *ctx) {
-        struct bh_call c;
-
-        if ((__u32) ctx[1] != 0)
-                return 0;
-        if (bh_compat_task())
-                bh_call_compat(&c, bh_user_regs(), 0);
-        else
-                bh_call_native(&c, bh_user_regs(), 0);
-        if (c.nr != (c.compat ? 336 : 298))
-                return 0;
-        return send_perf(&c, (__u64) -1);
-}
 
 /* userfaultfd(flags) */
 BH_SYSCALL(userfaultfd) {

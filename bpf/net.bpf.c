@@ -396,184 +396,163 @@ int fe_dns_recv(__u64 *ctx) {
 
 /* ================================================ fallback ================================================ */
 
-static __always_inline void begin_call(struct act *n, const struct bh_call *c) {
-        __builtin_memset(n, 0, sizeof(*n));
-        n->ret = c->ret;
-        n->flags = bh_call_flags(c);
+/* A handler: the call and what it works with are in `w`. */
+#define SOCKET_CALL(name, event) \
+        static __always_inline int call_##name(struct work *w, struct bh_call *c); \
+        SEC("tp_btf/sys_exit") \
+        int sx_##name(__u64 *ctx) { \
+                struct work *w = work_take(event); \
+                if (!w) \
+                        return 0; \
+                bh_call_of_socket_exit(&w->call, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
+                call_##name(w, &w->call); \
+                return work_give(w); \
+        } \
+        static __always_inline int call_##name(struct work *w, struct bh_call *c)
+
+static __always_inline struct act *act_of_call(struct work *w, const struct bh_call *c) {
+        __builtin_memset(&w->act, 0, sizeof(w->act));
+        w->act.ret = c->ret;
+        w->act.flags = bh_call_flags(c);
+        return &w->act;
 }
 
-static __noinline int call_socket(struct bh_call *c) {
-        struct act n;
-
-        begin_call(&n, c);
-        return act_socket(&n, (__u32) c->args[0], (__u32) c->args[1], (__u32) c->args[2]);
+SOCKET_CALL(socket, BH_EV_SOCKET) {
+        return act_socket(act_of_call(w, c), (__u32) c->args[0], (__u32) c->args[1], (__u32) c->args[2]);
 }
 
-static __noinline int call_connect(struct bh_call *c) {
+SOCKET_CALL(connect, BH_EV_CONNECT) {
         struct sock *sk = sock_of_file(bh_file_of_fd((__s32) c->args[0]));
-        struct act n;
+        struct act *n = act_of_call(w, c);
 
-        if (!sk)
-                return 0;
-        begin_call(&n, c);
-        n.a[0] = (__s32) c->args[0];
-        return act_connect(&n, sk, (const void *) c->args[1], (__s32) c->args[2], 1);
+        n->a[0] = (__s32) c->args[0];
+        return sk ? act_connect(n, sk, (const void *) c->args[1], (__s32) c->args[2], 1) : 0;
 }
 
-static __noinline int call_bind(struct bh_call *c) {
-        struct act n;
+SOCKET_CALL(bind, BH_EV_BIND) {
+        struct act *n = act_of_call(w, c);
 
-        begin_call(&n, c);
-        n.a[0] = (__s32) c->args[0];
-        return bound(&n, bh_file_of_fd((__s32) c->args[0]), (const void *) c->args[1], (__s32) c->args[2]);
+        n->a[0] = (__s32) c->args[0];
+        return bound(n, bh_file_of_fd((__s32) c->args[0]), (const void *) c->args[1], (__s32) c->args[2]);
 }
 
-static __noinline int call_listen(struct bh_call *c) {
+SOCKET_CALL(listen, BH_EV_LISTEN) {
         struct sock *sk = sock_of_file(bh_file_of_fd((__s32) c->args[0]));
-        struct act n;
+        struct act *n = act_of_call(w, c);
 
-        if (!sk)
-                return 0;
-        begin_call(&n, c);
-        n.a[0] = (__s32) c->args[0];
-        return act_listen(&n, sk, (__u32) c->args[1]);
+        n->a[0] = (__s32) c->args[0];
+        return sk ? act_listen(n, sk, (__u32) c->args[1]) : 0;
 }
 
-static __noinline int call_accept(struct bh_call *c) {
-        struct act n;
-
-        begin_call(&n, c);
-        return accepted(&n, (__s32) c->args[0]);
+SOCKET_CALL(accept, BH_EV_ACCEPT) {
+        return accepted(act_of_call(w, c), (__s32) c->args[0]);
 }
 
-static __noinline int call_sendto(struct bh_call *c) {
+SOCKET_CALL(accept4, BH_EV_ACCEPT) {
+        return accepted(act_of_call(w, c), (__s32) c->args[0]);
+}
+
+static __always_inline struct moved *moved_of_call(struct work *w, const struct bh_call *c, __u32 out) {
+        struct moved *d = &w->moved;
+
+        __builtin_memset(d, 0, sizeof(*d));
+        d->fd = (__s32) c->args[0];
+        d->bytes = (__u64) c->ret;
+        d->out = out;
+        d->flags = bh_call_flags(c);
+        return d;
+}
+
+SOCKET_CALL(sendto, BH_EV_SEND) {
         struct sock *sk = c->ret < 0 ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
-        struct moved d = { .fd = (__s32) c->args[0], .name = c->args[4], .name_len = (__u32) c->args[5], .buf = c->args[1], .buf_len = (__u64) c->ret,
-                           .bytes = (__u64) c->ret, .out = 1, .flags = bh_call_flags(c) };
+        struct moved *d = moved_of_call(w, c, 1);
 
-        return sk ? datagram_moved(&d, sk) : 0;
+        d->name = c->args[4];
+        d->name_len = (__u32) c->args[5];
+        d->buf = c->args[1];
+        d->buf_len = (__u64) c->ret;
+        return moved(w, sk);
 }
 
-static __noinline int call_recvfrom(struct bh_call *c) {
+SOCKET_CALL(recvfrom, BH_EV_RECV) {
         struct sock *sk = c->ret < 0 || c->args[3] & (MSG_PEEK | MSG_ERRQUEUE) ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
-        struct moved d = { .fd = (__s32) c->args[0], .name = c->args[4], .name_len = 28, .buf = c->args[1], .buf_len = c->args[2],
-                           .bytes = (__u64) c->ret, .flags = bh_call_flags(c) };
+        struct moved *d = moved_of_call(w, c, 0);
 
-        return sk ? datagram_moved(&d, sk) : 0;
+        d->name = c->args[4];
+        d->name_len = 28;
+        d->buf = c->args[1];
+        d->buf_len = c->args[2];
+        return moved(w, sk);
 }
 
-static __always_inline int call_msg(struct bh_call *c, __u32 out) {
+static __always_inline int call_msg(struct work *w, struct bh_call *c, __u32 out) {
         struct sock *sk = c->ret < 0 || (!out && c->args[2] & (MSG_PEEK | MSG_ERRQUEUE)) ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
-        struct moved d = { .fd = (__s32) c->args[0], .bytes = (__u64) c->ret, .out = out, .flags = bh_call_flags(c) };
+        struct moved *d = moved_of_call(w, c, out);
 
         if (!sk)
                 return 0;
-        read_msghdr(&d, c->args[1], c->compat);
-        return datagram_moved(&d, sk);
+        read_msghdr(d, c->args[1], c->compat);
+        return moved(w, sk);
 }
 
-static __noinline int call_sendmsg(struct bh_call *c) {
-        return call_msg(c, 1);
+SOCKET_CALL(sendmsg, BH_EV_SEND) {
+        return call_msg(w, c, 1);
 }
 
-static __noinline int call_recvmsg(struct bh_call *c) {
-        return call_msg(c, 0);
+SOCKET_CALL(recvmsg, BH_EV_RECV) {
+        return call_msg(w, c, 0);
 }
 
-/* sendmmsg and recvmmsg: each message of the batch is an act. Up to 1024 where the kernel can loop; before 5.17 sixteen, the rest is counted as lost. */
-struct batch {
-        struct sock *sk;
-        __u64 at;
-        __s64 fd;
-        __u32 compat, out;
-};
-
-static __noinline long batch_one(__u32 i, struct batch *m) {
-        struct moved d = { .fd = m->fd, .out = m->out, .flags = m->compat ? BH_RF_COMPAT : 0 };
-        __u64 at = m->at + (__u64) i * (m->compat ? 32 : 64);
+/* sendmmsg and recvmmsg: each message of the batch is an act. The kernel takes at most 1024 (UIO_MAXIOV). A global function: see core.bpf.h. */
+__noinline int batch_one(__u32 index, __u32 i) {
+        struct work *w = bpf_map_lookup_elem(&works, &index);
         __u32 bytes = 0;
 
-        if (bpf_probe_read_user(&bytes, sizeof(bytes), (const void *) (at + (m->compat ? 28 : 56))))
-                d.flags |= BH_RF_FAULT;
-        d.bytes = bytes;
-        read_msghdr(&d, at, m->compat);
-        datagram_moved(&d, m->sk);
-        return 0;
+        if (!w)
+                return 0;
+
+        struct moved *d = &w->moved;
+        struct bh_call *c = &w->call;
+        __u64 at = c->args[1] + (__u64) i * (c->compat ? 32 : 64);
+        __u32 out = d->out;
+
+        __builtin_memset(d, 0, sizeof(*d));
+        d->fd = (__s32) c->args[0];
+        d->out = out;
+        d->flags = bh_call_flags(c);
+        if (bpf_probe_read_user(&bytes, sizeof(bytes), (const void *) (at + (c->compat ? 28 : 56))))
+                d->flags |= BH_RF_FAULT;
+        d->bytes = bytes;
+        read_msghdr(d, at, c->compat);
+        return moved(w, datagram_sock(bh_file_of_fd(d->fd)));
 }
 
-static __always_inline int call_batch(struct bh_call *c, __u32 out) {
-        struct batch m = { .at = c->args[1], .fd = (__s32) c->args[0], .compat = c->compat, .out = out };
+static __always_inline int call_batch(struct work *w, struct bh_call *c, __u32 out) {
         __s64 n = c->ret;
 
-        if (n <= 0 || (!out && c->args[3] & (MSG_PEEK | MSG_ERRQUEUE)))
+        if (n <= 0 || (!out && c->args[3] & (MSG_PEEK | MSG_ERRQUEUE)) || !datagram_sock(bh_file_of_fd((__s32) c->args[0])))
                 return 0;
-        m.sk = datagram_sock(bh_file_of_fd(m.fd));
-        if (!m.sk)
-                return 0;
-        if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
-                bpf_loop(n < 1024 ? (__u32) n : 1024, batch_one, &m, 0);
-                return 0;
-        }
-        for (__u32 i = 0; i < 16; i++)
-                if (i < n)
-                        batch_one(i, &m);
-        for (__u32 i = 16; i < 1024; i++) {
+        w->moved.out = out;
+        for (__u32 i = 0; i < 1024; i++) {
                 if (i >= n)
                         break;
-                bh_count_lost(bh_task_cgroup(bh_current()), out ? BH_EV_SEND : BH_EV_RECV, BH_LOST_BUSY);
+                batch_one(w->index, i);
         }
         return 0;
 }
 
-static __noinline int call_sendmmsg(struct bh_call *c) {
-        return call_batch(c, 1);
+SOCKET_CALL(sendmmsg, BH_EV_SEND) {
+        return call_batch(w, c, 1);
 }
 
-static __noinline int call_recvmmsg(struct bh_call *c) {
-        return call_batch(c, 0);
+SOCKET_CALL(recvmmsg, BH_EV_RECV) {
+        return call_batch(w, c, 0);
 }
 
-BH_SYSCALL_SOCKET(socket) {
-        return call_socket(c);
-}
-BH_SYSCALL_SOCKET(connect) {
-        return call_connect(c);
-}
-BH_SYSCALL_SOCKET(bind) {
-        return call_bind(c);
-}
-BH_SYSCALL_SOCKET(listen) {
-        return call_listen(c);
-}
-BH_SYSCALL_SOCKET(accept) {
-        return call_accept(c);
-}
-BH_SYSCALL_SOCKET(accept4) {
-        return call_accept(c);
-}
-BH_SYSCALL_SOCKET(sendto) {
-        return call_sendto(c);
-}
-BH_SYSCALL_SOCKET(sendmsg) {
-        return call_sendmsg(c);
-}
-BH_SYSCALL_SOCKET(sendmmsg) {
-        return call_sendmmsg(c);
-}
-BH_SYSCALL_SOCKET(recvfrom) {
-        return call_recvfrom(c);
-}
-BH_SYSCALL_SOCKET(recvmsg) {
-        return call_recvmsg(c);
-}
-BH_SYSCALL_SOCKET(recvmmsg) {
-        return call_recvmmsg(c);
-}
-BH_SYSCALL_FALLBACK(recvmmsg_time64) { /* 32-bit interface: the timeout's type is all that differs */
-        return call_recvmmsg(c);
+SOCKET_CALL(recvmmsg_time64, BH_EV_RECV) { /* 32-bit interface: the timeout's type is all that differs */
+        return call_batch(w, c, 0);
 }
 
-/* The 32-bit interface's old door to all of them: the arguments are in the caller's memory (net/compat.c). */
 /* ---- io_uring ---- */
 
 #define IORING_OP_SENDMSG 9
@@ -610,8 +589,7 @@ struct {
         __type(value, struct uring_act);
 } uring_acts SEC(".maps");
 
-SEC("tp_btf/io_uring_submit_req")
-int tp_uring_submit(__u64 *ctx) {
+static __always_inline int uring_submitted(__u64 *ctx) {
         struct io_kiocb *req = (struct io_kiocb *) ctx[0];
         __u32 op = BPF_CORE_READ(req, opcode);
         struct uring_key key = { .ctx = (__u64) BPF_CORE_READ(req, ctx), .id = (__u64) req };
@@ -649,34 +627,118 @@ int tp_uring_submit(__u64 *ctx) {
         return 0;
 }
 
-/* A datagram that io_uring moved. */
-static __noinline int uring_datagram(struct io_kiocb *req, __u32 op, __s64 res, struct uring_act *at) {
-        struct sock *sk = res < 0 ? NULL : datagram_sock(BPF_CORE_READ(req, file));
+SEC("tp_btf/io_uring_submit_req")
+int tp_uring_submit(__u64 *ctx) {
+        return uring_submitted(ctx);
+}
+
+SEC("tp_btf/io_uring_submit_sqe") /* before 6.4; before 5.19 it was not about a request, and the loader leaves it out */
+int tp_uring_submit_sqe(__u64 *ctx) {
+        return uring_submitted(ctx);
+}
+
+/* A datagram that io_uring moved: TRUE if it is a DNS message, which is left in w->act and w->moved. */
+static __noinline int uring_datagram(struct work *w, struct io_kiocb *req, __u32 op, struct uring_act *at) {
+        struct act *n = &w->act;
+        struct sock *sk = n->ret < 0 ? NULL : datagram_sock(BPF_CORE_READ(req, file));
         struct io_sr_msg *cmd = (struct io_sr_msg *) req;
-        struct moved d = { .bytes = (__u64) res, .flags = BH_RF_IO_URING | compat_flag() };
+        struct moved *d = &w->moved;
         struct any_addr peer;
-        struct act n;
 
         if (!sk)
                 return 0;
-        d.out = op != IORING_OP_RECV && op != IORING_OP_RECVMSG;
-        d.buf = (__u64) BPF_CORE_READ(cmd, buf);
-        d.buf_len = (__u64) res;
+        __builtin_memset(d, 0, sizeof(*d));
+        d->bytes = (__u64) n->ret;
+        d->out = op != IORING_OP_RECV && op != IORING_OP_RECVMSG;
+        d->buf = (__u64) BPF_CORE_READ(cmd, buf);
+        d->buf_len = (__u64) n->ret;
         if (op == IORING_OP_SENDMSG || op == IORING_OP_SENDMSG_ZC || op == IORING_OP_RECVMSG)
-                read_msghdr(&d, d.buf, d.flags & BH_RF_COMPAT);
+                read_msghdr(d, d->buf, n->flags & BH_RF_COMPAT);
         else
-                d.name = 0;
-        __builtin_memset(&n, 0, sizeof(n));
-        n.ret = res;
-        n.flags = d.flags;
-        n.file = BPF_CORE_READ(req, file);
-        sock_addr(&n.addr, sk);
-        if (!d.out && n.addr.proto != IPPROTO_UDP)
+                d->name = 0;
+        n->flags |= d->flags; /* a header that could not be read */
+        sock_addr(&n->addr, sk);
+        if (!d->out && n->addr.proto != IPPROTO_UDP)
                 return 0;
-        if (d.out ? at && read_addr(&peer, at->addr, at->addr_len, false) == 0 : d.name && read_addr(&peer, (const void *) d.name, 28, true) == 0)
-                use_addr(&n.addr, &peer, false);
-        act_datagram(&n, d.out, d.bytes);
-        return is_dns(&n.addr) ? moved_dns(&d, &n) : 0;
+        if (d->out && at) {
+                if (read_addr(&peer, at->addr, at->addr_len, false) == 0)
+                        use_addr(&n->addr, &peer, false);
+        } else if (d->name && read_addr(&peer, (const void *) d->name, 28, true) == 0) {
+                /* received, or sent at once by a kernel that copies the address only for a request that has to wait (until 6.9) */
+                use_addr(&n->addr, &peer, false);
+                n->flags |= d->out ? BH_RF_PATH_USER : 0;
+        }
+        act_datagram(n, d->out, d->bytes);
+        return is_dns(&n->addr);
+}
+
+static __always_inline int uring_completed(struct work *w, __u64 *ctx) {
+        struct io_kiocb *req = (struct io_kiocb *) ctx[1];
+        struct uring_key key = { .ctx = ctx[0], .id = ctx[1] };
+        struct uring_act *at;
+        struct act *n = &w->act;
+
+        begin_act(n, 0);
+        n->flags |= BH_RF_IO_URING;
+        if (!req) {
+                struct io_uring_cqe *cqe = (struct io_uring_cqe *) ctx[2];
+
+                key.id = BPF_CORE_READ(cqe, user_data);
+                at = bpf_map_lookup_elem(&uring_acts, &key);
+                if (!at)
+                        return 0;
+                n->ret = BPF_CORE_READ(cqe, res);
+                return n->ret < 0 ? 0 : accepted(n, fd_of((struct file *) at->file));
+        }
+
+        __u32 op = BPF_CORE_READ(req, opcode);
+        struct file *file;
+        struct sock *sk;
+        n->ret = BPF_CORE_READ(req, cqe.res);
+        if (op == IORING_OP_SOCKET) {
+                struct io_socket *cmd = (struct io_socket *) req;
+
+                if (!bpf_core_type_exists(struct io_socket))
+                        return 0;
+                return act_socket(n, (__u32) BPF_CORE_READ(cmd, domain), (__u32) BPF_CORE_READ(cmd, type), (__u32) BPF_CORE_READ(cmd, protocol));
+        }
+        file = BPF_CORE_READ(req, file);
+        sk = sock_of_file(file);
+        if (!sk)
+                return 0;
+        if (op == IORING_OP_ACCEPT)
+                return accepted(n, fd_of(file));
+        at = bpf_map_lookup_elem(&uring_acts, &key);
+        n->file = file;
+        if (op == IORING_OP_CONNECT)
+                act_connect(n, sk, at ? at->addr : NULL, at ? at->addr_len : 0, 0);
+        else if (op == IORING_OP_BIND)
+                act_bind(n, sk, at ? at->addr : NULL, at ? at->addr_len : 0, 0);
+        else if (op == IORING_OP_LISTEN && bpf_core_type_exists(struct io_listen))
+                act_listen(n, sk, (__u32) BPF_CORE_READ((struct io_listen *) req, backlog));
+        else if (uring_datagram(w, req, op, at))
+                dns_moved(w);
+        if (at)
+                bpf_map_delete_elem(&uring_acts, &key);
+        return 0;
+}
+
+/* The kind of event that an operation of io_uring is, 0 if it is none of those here. */
+static __always_inline __u32 uring_event(__u32 op) {
+        switch (op) {
+        case IORING_OP_SOCKET: return BH_EV_SOCKET;
+        case IORING_OP_ACCEPT: return BH_EV_ACCEPT;
+        case IORING_OP_CONNECT: return BH_EV_CONNECT;
+        case IORING_OP_BIND: return BH_EV_BIND;
+        case IORING_OP_LISTEN: return BH_EV_LISTEN;
+        case IORING_OP_SEND:
+        case IORING_OP_SENDMSG:
+        case IORING_OP_SEND_ZC:
+        case IORING_OP_SENDMSG_ZC: return BH_EV_SEND;
+        case IORING_OP_RECV:
+        case IORING_OP_RECVMSG: return BH_EV_RECV;
+        default: return 0;
+        }
 }
 
 /*
@@ -687,67 +749,18 @@ static __noinline int uring_datagram(struct io_kiocb *req, __u32 op, __s64 res, 
 SEC("tp_btf/io_uring_complete")
 int tp_uring_complete(__u64 *ctx) {
         struct io_kiocb *req = (struct io_kiocb *) ctx[1];
-        struct uring_key key = { .ctx = ctx[0], .id = ctx[1] };
-        struct uring_act *at;
-        struct act n;
+        __u32 type = BH_EV_ACCEPT;
+        struct work *w;
 
         if (!bpf_core_field_exists(req->cqe) || kernel_thread())
                 return 0;
-        begin_act(&n, 0);
-        n.flags |= BH_RF_IO_URING;
-        if (!req) {
-                struct io_uring_cqe *cqe = (struct io_uring_cqe *) ctx[2];
-
-                key.id = BPF_CORE_READ(cqe, user_data);
-                at = bpf_map_lookup_elem(&uring_acts, &key);
-                if (!at)
-                        return 0;
-                n.ret = BPF_CORE_READ(cqe, res);
-                return n.ret < 0 ? 0 : accepted(&n, fd_of((struct file *) at->file));
-        }
-
-        __u32 op = BPF_CORE_READ(req, opcode);
-        struct file *file;
-        struct sock *sk;
-        switch (op) {
-        case IORING_OP_SOCKET: {
-                struct io_socket *cmd = (struct io_socket *) req;
-
-                if (!bpf_core_type_exists(struct io_socket))
-                        return 0;
-                n.ret = BPF_CORE_READ(req, cqe.res);
-                return act_socket(&n, (__u32) BPF_CORE_READ(cmd, domain), (__u32) BPF_CORE_READ(cmd, type), (__u32) BPF_CORE_READ(cmd, protocol));
-        }
-        case IORING_OP_ACCEPT:
-        case IORING_OP_CONNECT:
-        case IORING_OP_BIND:
-        case IORING_OP_LISTEN:
-        case IORING_OP_SEND:
-        case IORING_OP_SENDMSG:
-        case IORING_OP_SEND_ZC:
-        case IORING_OP_SENDMSG_ZC:
-        case IORING_OP_RECV:
-        case IORING_OP_RECVMSG: break;
-        default: return 0;
-        }
-        n.ret = BPF_CORE_READ(req, cqe.res);
-        file = BPF_CORE_READ(req, file);
-        sk = sock_of_file(file);
-        if (!sk)
+        if (req)
+                type = uring_event(BPF_CORE_READ(req, opcode));
+        if (!type)
                 return 0;
-        if (op == IORING_OP_ACCEPT)
-                return accepted(&n, fd_of(file));
-        at = bpf_map_lookup_elem(&uring_acts, &key);
-        n.file = file;
-        if (op == IORING_OP_CONNECT)
-                act_connect(&n, sk, at ? at->addr : NULL, at ? at->addr_len : 0, 0);
-        else if (op == IORING_OP_BIND)
-                act_bind(&n, sk, at ? at->addr : NULL, at ? at->addr_len : 0, 0);
-        else if (op == IORING_OP_LISTEN && bpf_core_type_exists(struct io_listen))
-                act_listen(&n, sk, (__u32) BPF_CORE_READ((struct io_listen *) req, backlog));
-        else
-                uring_datagram(req, op, n.ret, at);
-        if (at)
-                bpf_map_delete_elem(&uring_acts, &key);
-        return 0;
+        w = work_take(type);
+        if (!w)
+                return 0;
+        uring_completed(w, ctx);
+        return work_give(w);
 }

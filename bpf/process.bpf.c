@@ -11,6 +11,7 @@
 
 #define CLONE_THREAD 0x00010000
 #define S_ISUID 04000
+#define SIGNAL_GROUP_EXIT 4
 
 /* ---- containers and origin ---- */
 
@@ -212,11 +213,10 @@ int tp_exit(__u64 *ctx) {
 
         struct bh_buf *b = bh_begin(BH_EV_EXIT, 0, 0);
         if (b) {
-                int code = BPF_CORE_READ(signal, group_exit_code);
+                /* what wait_task_zombie() gives to the parent */
+                bool group = BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT;
 
-                if (!code)
-                        code = BPF_CORE_READ(task, exit_code);
-                b->rec.a[0] = (__u32) code;
+                b->rec.a[0] = (__u32) (group ? BPF_CORE_READ(signal, group_exit_code) : BPF_CORE_READ(task, group_leader, exit_code));
                 bh_end(b);
         }
         bpf_map_delete_elem(&procs, &tgid);

@@ -318,6 +318,41 @@ BH_SYSCALL_FALLBACK(mprotect) {
         return send_exec_memory(BH_EV_MPROTECT_EXEC, &r, &w.what);
 }
 
+/* The same before 5.17, where mappings are in a tree (find_vma(), mm/mmap.c) and a list; without its lock: in change it may lead to none. */
+BH_SYSCALL_FALLBACK(mprotect_tree) {
+        struct range r = { .start = c->args[0], .len = c->args[1], .prot = c->args[2], .ret = c->ret };
+        struct behind what = { .flags = 0 }, here;
+        struct vm_area_struct *vma = NULL;
+        struct rb_node *node;
+
+        if (!asks_exec(r.prot))
+                return 0;
+        node = r.ret ? NULL : BPF_CORE_READ(bh_current(), mm, mm_rb.rb_node);
+        for (int i = 0; i < 32 && node; i++) { /* deep enough for 65,536 mappings, of which a process may have 65,530 */
+                struct vm_area_struct *at = (struct vm_area_struct *) ((char *) node - bpf_core_field_offset(struct vm_area_struct, vm_rb));
+
+                if (BPF_CORE_READ(at, vm_end) > r.start) {
+                        vma = at;
+                        if (BPF_CORE_READ(at, vm_start) <= r.start)
+                                break;
+                        node = BPF_CORE_READ(node, rb_left);
+                } else {
+                        node = BPF_CORE_READ(node, rb_right);
+                }
+        }
+        if (!vma && !r.ret)
+                what.flags |= BH_RF_FAULT;
+        for (int i = 0; i < MAPPINGS_SEEN && vma && !(what.flags & BH_RF_WRITTEN); i++) {
+                if (i && BPF_CORE_READ(vma, vm_start) >= r.start + r.len)
+                        break;
+                look_behind(&here, vma);
+                if (!i || here.flags & BH_RF_WRITTEN)
+                        what = here;
+                vma = BPF_CORE_READ(vma, vm_next);
+        }
+        return send_exec_memory(BH_EV_MPROTECT_EXEC, &r, &what);
+}
+
 #define MAP_ANONYMOUS 0x20
 #define MAP_IGNORED 0x1800 /* MAP_DENYWRITE, MAP_EXECUTABLE: taken off by some kernels, meant nothing to any */
 #define IS_ERROR(ret) ((ret) < 0 && (ret) > -4096)

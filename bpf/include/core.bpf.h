@@ -137,7 +137,7 @@ struct {
 } scratch SEC(".maps");
 struct bh_busy {
         __u32 slot[BH_SLOTS];
-        __u32 pad;
+        __u32 work[BH_SLOTS]; /* of `works`, see net.bpf.h */
 };
 struct {
         __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -147,10 +147,15 @@ struct {
         BH_PINNED;
 } busy SEC(".maps");
 
-/* The acting process of an event. */
-struct bh_actor {
+/* What identifies the acting process of an event: enough for filters, folding and budgets. */
+struct bh_who {
         __u64 cgroup, origin, start;
-        __u32 tgid, tid, ppid, uid, gid, mnt_ns;
+        __u32 tgid, tid;
+};
+/* The same and the rest that a record says of it, for acts that are told later, when another process may be current. */
+struct bh_actor {
+        struct bh_who id;
+        __u32 ppid, uid, gid, mnt_ns;
         char comm[16];
 };
 
@@ -188,26 +193,28 @@ static __always_inline __u64 bh_container_of(__u64 cgroup) {
         return cg ? cg->container : 0;
 }
 
-static __always_inline __u32 bh_ring_of(__u32 type) {
-        switch (type) {
-#define BH_EVENT_TYPE(num, id, name, ring, folds, doc) \
-        case num: \
-                return BH_RING_##ring;
+/* By kind. A table and not a switch: the verifier would follow each case to the end of the program. */
+static const __u8 bh_rings[256] = {
+#define BH_EVENT_TYPE(num, id, name, ring, folds, doc) [num] = BH_RING_##ring,
 #include "event_types.tbl.h"
-        }
-        return BH_RING_BULK;
+};
+_Static_assert(BH_EV_MAX <= sizeof(bh_rings), "every kind has its ring");
+
+static __always_inline __u32 bh_ring_of(__u32 type) {
+        return bh_rings[type & (sizeof(bh_rings) - 1)];
 }
 
+/* All zero: where a new entry of `acct` comes from, so that no chain of calls needs the stack for it. */
+static const struct bh_acct bh_acct_none;
+
 /* Per CPU and cgroup; a cgroup beyond the map's bound is counted under cgroup 0, whose entries the sensor made at start. */
-static __always_inline struct bh_acct *bh_acct_of(__u64 cgroup, __u32 type) {
+static __noinline struct bh_acct *bh_acct_of(__u64 cgroup, __u32 type) {
         struct bh_acct_key key = { .cgroup = cgroup, .type = type };
         struct bh_acct *a = bpf_map_lookup_elem(&acct, &key);
 
         if (a)
                 return a;
-
-        struct bh_acct zero = {};
-        bpf_map_update_elem(&acct, &key, &zero, BPF_NOEXIST);
+        bpf_map_update_elem(&acct, &key, &bh_acct_none, BPF_NOEXIST);
         a = bpf_map_lookup_elem(&acct, &key);
         if (!a) {
                 key.cgroup = 0;
@@ -216,8 +223,14 @@ static __always_inline struct bh_acct *bh_acct_of(__u64 cgroup, __u32 type) {
         return a;
 }
 
+/*
+ * Global functions (no `static`): the verifier looks at such a function once for each program, on its own, however often and from however many
+ * states it is called, which is most of what a start costs. They take and give only numbers (5.10), so a buffer comes as its index and a kernel
+ * pointer as a number.
+ */
+
 /* For a hook that must give up before or without a record. */
-static __noinline int bh_count_lost(__u64 cgroup, __u32 type, __u32 reason) {
+__noinline int bh_count_lost(__u64 cgroup, __u32 type, __u32 reason) {
         struct bh_acct *a = bh_acct_of(cgroup, type);
 
         if (a) {
@@ -227,8 +240,8 @@ static __noinline int bh_count_lost(__u64 cgroup, __u32 type, __u32 reason) {
         return 0;
 }
 
-/* What identifies the actor, enough for filters and folding; the rest is read only for a record that is really built. */
-static __always_inline void bh_actor_id(struct bh_actor *who, struct task_struct *task) {
+/* Of the current task. The rest is read only for a record that is really built, or kept. */
+static __always_inline void bh_who_is(struct bh_who *who, struct task_struct *task) {
         __u64 id = bpf_get_current_pid_tgid();
         struct bh_proc *p;
 
@@ -240,9 +253,10 @@ static __always_inline void bh_actor_id(struct bh_actor *who, struct task_struct
         who->origin = p && p->start == who->start ? p->origin : 0;
 }
 
-static __always_inline void bh_actor_rest(struct bh_actor *who, struct task_struct *task) {
+static __always_inline void bh_actor_of(struct bh_actor *who, struct task_struct *task) {
         const struct cred *cred = BPF_CORE_READ(task, cred);
 
+        bh_who_is(&who->id, task);
         who->ppid = BPF_CORE_READ(task, real_parent, tgid);
         who->uid = BPF_CORE_READ(cred, euid.val);
         who->gid = BPF_CORE_READ(cred, egid.val);
@@ -251,7 +265,7 @@ static __always_inline void bh_actor_rest(struct bh_actor *who, struct task_stru
 }
 
 /* Room in the budget of a cgroup and kind (or ring)? The count may be a little off where CPUs meet: a budget needs no more. */
-static __always_inline int bh_spend(__u64 cgroup, __u32 type, __u64 limit, __u64 now) {
+__noinline int bh_spend(__u64 cgroup, __u32 type, __u64 limit, __u64 now) {
         struct bh_acct_key key = { .cgroup = cgroup, .type = type };
         struct bh_spent *s = bpf_map_lookup_elem(&spent, &key);
 
@@ -284,11 +298,51 @@ static __always_inline int bh_has_budget(__u32 type, __u32 ring) {
 }
 
 /*
- * Decides about an act of `who`: filtered (not an event), folded, over budget, or to be recorded. Returns 0 when there is nothing more to
- * do; else 1 and *count acts for the record to stand for (repeats folded before included), *fold its final key.
+ * An act on its way to a record. In: type, key (see above) and sum, its bytes. Out, where it is admitted: key is final, count and sum are what
+ * the record stands for, with the repeats that were folded before it.
+ *
+ * The functions from here to bh_begin() are called ones, each with a small frame, and not one big one: kernels until 6.12 give a chain of calls
+ * 512 bytes of stack, and hooks need most of it before they come here (tests/lint/check_stack.py holds the sum).
  */
-static __always_inline int bh_admit(const struct bh_actor *who, __u32 type, __u32 cpu, __u64 *key, __u64 bytes, __u64 now, __u32 *count, __u64 *sum) {
-        __u32 zero = 0, ring = bh_ring_of(type);
+struct bh_ticket {
+        __u64 key, sum, now;
+        __u32 type, count;
+};
+
+/* TRUE: this act is one more of an open window and needs no record. Else t->key is 0 if it cannot be folded after all. */
+static __noinline int bh_fold_into(const struct bh_who *who, struct bh_ticket *t, __u64 window) {
+        struct bh_fold *f;
+
+        t->key = bh_hash(bh_hash(t->key, t->type), bh_hash(who->start, who->tgid | (__u64) bpf_get_smp_processor_id() << 32)) | 1;
+        f = bpf_map_lookup_elem(&folds, &t->key);
+        if (!f) {
+                struct bh_fold first = { .first = t->now, .last = t->now, .cgroup = who->cgroup, .start = who->start, .tgid = who->tgid, .type = (__u16) t->type };
+
+                /* a full map means no folding for this act, not a loss */
+                bpf_map_update_elem(&folds, &t->key, &first, BPF_NOEXIST);
+                return 0;
+        }
+        if (t->now - f->last >= window + window / 2) {
+                t->key = 0; /* closed: the sensor is about to sweep it */
+                return 0;
+        }
+        f->last = t->now;
+        if (t->now - f->first < window) {
+                f->count++;
+                f->bytes += t->sum;
+                return 1;
+        }
+        t->count += f->count;
+        t->sum += f->bytes;
+        f->count = 0;
+        f->bytes = 0;
+        f->first = t->now;
+        return 0;
+}
+
+/* Decides about an act of `who`: 0 if it is filtered (not an event), folded or over budget, else 1. */
+static __noinline int bh_admit(const struct bh_who *who, struct bh_ticket *t) {
+        __u32 zero = 0, type = t->type, ring = bh_ring_of(type);
         struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
 
         if (!cfg)
@@ -317,58 +371,35 @@ static __always_inline int bh_admit(const struct bh_actor *who, __u32 type, __u3
         if (a)
                 a->generated++;
 
-        *count = 1;
-        *sum = bytes;
-        if (*key && cfg->fold_window) {
-                *key = bh_hash(bh_hash(*key, type), bh_hash(who->start, who->tgid | (__u64) cpu << 32)) | 1;
-
-                struct bh_fold *f = bpf_map_lookup_elem(&folds, key);
-                if (!f) {
-                        struct bh_fold first = { .first = now, .last = now, .cgroup = who->cgroup, .start = who->start, .tgid = who->tgid, .type = (__u16) type };
-
-                        /* a full map means no folding for this act, not a loss */
-                        bpf_map_update_elem(&folds, key, &first, BPF_NOEXIST);
-                } else if (now - f->last >= cfg->fold_window + cfg->fold_window / 2) {
-                        *key = 0; /* closed: the sensor is about to sweep it */
-                } else if (now - f->first < cfg->fold_window) {
-                        f->count++;
-                        f->bytes += bytes;
-                        f->last = now;
-                        if (a)
-                                a->folded++;
-                        return 0;
-                } else {
-                        *count += f->count;
-                        *sum += f->bytes;
-                        f->count = 0;
-                        f->bytes = 0;
-                        f->first = now;
-                        f->last = now;
-                }
-        } else {
-                *key = 0;
+        t->now = bpf_ktime_get_boot_ns();
+        t->count = 1;
+        if (!cfg->fold_window)
+                t->key = 0;
+        if (t->key && bh_fold_into(who, t, cfg->fold_window)) {
+                if (a)
+                        a->folded++;
+                return 0;
         }
 
         __u64 budget = cfg->budget[ring & 3];
-        if (budget && bh_has_budget(type, ring) && !bh_spend(who->cgroup, type, BH_RESERVE(budget), now) && !bh_spend(who->cgroup, BH_SPENT_RING + ring, budget, now)) {
+        if (budget && bh_has_budget(type, ring) && !bh_spend(who->cgroup, type, BH_RESERVE(budget), t->now) &&
+            !bh_spend(who->cgroup, BH_SPENT_RING + ring, budget, t->now)) {
                 if (a) {
                         a->folded++;
-                        a->over += *count;
-                        a->over_bytes += *sum;
+                        a->over += t->count;
+                        a->over_bytes += t->sum;
                 }
                 return 0;
         }
         return 1;
 }
 
-static __noinline struct bh_buf *bh_build(struct bh_actor *who, __u32 type, __u64 key, __u64 bytes) {
-        __u64 now = bpf_ktime_get_boot_ns(), sum;
-        __u32 count, zero = 0, cpu = bpf_get_smp_processor_id(), i;
-
-        if (!bh_admit(who, type, cpu, &key, bytes, now, &count, &sum))
-                return NULL;
-
+/* A buffer with the head of the admitted act's record, or NULL: counted as lost. */
+static __noinline struct bh_buf *bh_take(const struct bh_who *who, const struct bh_ticket *t) {
+        __u32 zero = 0, cpu = bpf_get_smp_processor_id(), i, index;
         struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);
+        struct bh_buf *b;
+
         if (!used)
                 return NULL;
         if (!used->slot[0])
@@ -381,47 +412,50 @@ static __noinline struct bh_buf *bh_build(struct bh_actor *who, __u32 type, __u6
                 goto lost;
         used->slot[i] = 1;
 
-        __u32 index = cpu * BH_SLOTS + i;
-        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+        index = cpu * BH_SLOTS + i;
+        b = bpf_map_lookup_elem(&scratch, &index);
         if (!b) {
                 used->slot[i] = 0;
                 goto lost;
         }
         b->slot = i;
         b->index = index;
-        b->ring = bh_ring_of(type);
+        b->ring = bh_ring_of(t->type);
         __builtin_memset(&b->rec, 0, sizeof(b->rec));
         b->rec.size = sizeof(b->rec);
-        b->rec.type = (__u16) type;
+        b->rec.type = (__u16) t->type;
         b->rec.cpu = (__u16) cpu;
-        b->rec.ts = now;
+        b->rec.ts = t->now;
         b->rec.cgroup = who->cgroup;
         b->rec.origin = who->origin;
         b->rec.start = who->start;
-        b->rec.fold_key = key;
+        b->rec.fold_key = t->key;
         b->rec.tgid = who->tgid;
         b->rec.tid = who->tid;
-        b->rec.count = count;
-        b->rec.a[4] = sum; /* kinds with bytes keep the sum there; others overwrite or ignore it */
+        b->rec.count = t->count;
+        b->rec.a[4] = t->sum; /* kinds with bytes keep the sum there; others overwrite or ignore it */
         return b;
 
 lost:;
-        struct bh_acct *a = bh_acct_of(who->cgroup, type);
+        struct bh_acct *a = bh_acct_of(who->cgroup, t->type);
         if (a)
                 a->lost[BH_LOST_BUSY]++;
         return NULL;
 }
 
-/* Starts a record about an act of the current task. `key`: see above; `bytes`: summed over folded repeats into a[4]. */
-static __noinline struct bh_buf *bh_begin(__u32 type, __u64 key, __u64 bytes) {
+/* bh_begin() as a global function: index of the buffer, or -1. */
+__noinline int bh_begin_at(__u32 type, __u64 key, __u64 bytes) {
+        struct bh_ticket t = { .type = type, .key = key, .sum = bytes };
         struct task_struct *task = bh_current();
-        struct bh_actor who = {};
+        struct bh_who who = {};
+        struct bh_buf *b;
 
-        bh_actor_id(&who, task);
-
-        struct bh_buf *b = bh_build(&who, type, key, bytes);
+        bh_who_is(&who, task);
+        if (!bh_admit(&who, &t))
+                return -1;
+        b = bh_take(&who, &t);
         if (!b)
-                return NULL;
+                return -1;
 
         const struct cred *cred = BPF_CORE_READ(task, cred);
         b->rec.ppid = BPF_CORE_READ(task, real_parent, tgid);
@@ -429,13 +463,25 @@ static __noinline struct bh_buf *bh_begin(__u32 type, __u64 key, __u64 bytes) {
         b->rec.gid = BPF_CORE_READ(cred, egid.val);
         b->rec.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
         bpf_get_current_comm(b->rec.comm, sizeof(b->rec.comm));
-        return b;
+        return (int) b->index;
 }
 
-/* Starts a record about an act of a process that is not the current task (found earlier with bh_actor_id and bh_actor_rest). */
-static __noinline struct bh_buf *bh_begin_as(struct bh_actor *who, __u32 type, __u64 key, __u64 bytes) {
-        struct bh_buf *b = bh_build(who, type, key, bytes);
+/* Starts a record about an act of the current task. `key`: see above; `bytes`: summed over folded repeats into a[4]. */
+static __always_inline struct bh_buf *bh_begin(__u32 type, __u64 key, __u64 bytes) {
+        int at = bh_begin_at(type, key, bytes);
+        __u32 index = (__u32) at;
 
+        return at < 0 ? NULL : bpf_map_lookup_elem(&scratch, &index);
+}
+
+/* Starts a record about an act of a process that need not be the current one any more: see bh_actor_of(). */
+static __noinline struct bh_buf *bh_begin_as(const struct bh_actor *who, __u32 type, __u64 key, __u64 bytes) {
+        struct bh_ticket t = { .type = type, .key = key, .sum = bytes };
+        struct bh_buf *b;
+
+        if (!bh_admit(&who->id, &t))
+                return NULL;
+        b = bh_take(&who->id, &t);
         if (!b)
                 return NULL;
         b->rec.ppid = who->ppid;
@@ -454,12 +500,16 @@ static __always_inline void bh_release(struct bh_buf *b) {
                 used->slot[i] = 0;
 }
 
-/* Sends the record and gives the slot back. */
-static __noinline int bh_end(struct bh_buf *b) {
-        struct bh_acct *a = bh_acct_of(b->rec.cgroup, b->rec.type);
-        __u32 size = b->rec.size;
+__noinline int bh_end_at(__u32 index) {
+        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+        struct bh_acct *a;
+        __u32 size;
         long err;
 
+        if (!b)
+                return 0;
+        a = bh_acct_of(b->rec.cgroup, b->rec.type);
+        size = b->rec.size;
         if (size > BH_BUF_SIZE)
                 size = BH_BUF_SIZE;
         /* no wake-ups: the reader looks every few milliseconds, and one interrupt an event would cost more than the event */
@@ -477,6 +527,11 @@ static __noinline int bh_end(struct bh_buf *b) {
         }
         bh_release(b);
         return 0;
+}
+
+/* Sends the record and gives the slot back. */
+static __always_inline int bh_end(struct bh_buf *b) {
+        return bh_end_at(b->index);
 }
 
 /* A record that turns out not to be an event after all (rare): as if it had never been. */
@@ -602,18 +657,12 @@ static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dent
         return 0;
 }
 
-/*
- * A global function: the verifier looks at it once for each program, however often it is called. Such functions take only numbers (5.10), so the
- * buffer comes as its index. What the walk found stands in memory (path_pos, path_done), not in registers, for the same reason as above.
- */
-__noinline int bh_walk_path(__u32 index, __u64 mnt_at, __u64 dentry_at) {
-        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+/* What the walk found stands in memory (path_pos, path_done), not in registers, for the same reason as above. */
+static __always_inline int bh_walk_path(struct bh_buf *b, __u64 mnt_at, __u64 dentry_at) {
         struct vfsmount *vfsmnt = (struct vfsmount *) mnt_at;
         struct mount *mnt = (struct mount *) ((char *) vfsmnt - bpf_core_field_offset(struct mount, mnt));
         struct dentry *dentry = (struct dentry *) dentry_at, *root = BPF_CORE_READ(vfsmnt, mnt_root);
 
-        if (!b)
-                return 0;
         b->path_pos = BH_PATH_MAX;
         b->path_done = 0;
         for (int i = 0; i < BH_PATH_DEPTH; i++) {
@@ -643,8 +692,12 @@ __noinline int bh_walk_path(__u32 index, __u64 mnt_at, __u64 dentry_at) {
         return 0;
 }
 
-static __noinline int bh_put_path(struct bh_buf *b, __u32 tag, struct vfsmount *vfsmnt, struct dentry *dentry) {
-        bh_walk_path(b->index, (__u64) vfsmnt, (__u64) dentry);
+__noinline int bh_put_path_at(__u32 index, __u32 tag, __u64 mnt, __u64 dentry) {
+        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+
+        if (!b)
+                return 0;
+        bh_walk_path(b, mnt, dentry);
         if (!b->path_done)
                 b->rec.flags |= BH_RF_PATH_CUT;
 
@@ -668,6 +721,10 @@ static __noinline int bh_put_path(struct bh_buf *b, __u32 tag, struct vfsmount *
         c->len = (__u16) n;
         b->rec.size = off + sizeof(*c) + (__u32) n;
         return 0;
+}
+
+static __always_inline void bh_put_path(struct bh_buf *b, __u32 tag, struct vfsmount *mnt, struct dentry *dentry) {
+        bh_put_path_at(b->index, tag, (__u64) mnt, (__u64) dentry);
 }
 
 static __always_inline void bh_put_file_path(struct bh_buf *b, __u32 tag, struct file *file) {

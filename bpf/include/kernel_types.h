@@ -141,10 +141,13 @@ struct tty_struct___drv { struct tty_driver *driver; int index; };
 struct signal_struct {
         atomic_t live;
         int group_exit_code;
+        unsigned int flags;
         struct pid *pids[4];
         struct tty_struct *tty;
 };
-struct mm_struct { unsigned long arg_start, arg_end, env_start, env_end; struct file *exe_file; };
+struct rb_node { struct rb_node *rb_right, *rb_left; };
+struct rb_root { struct rb_node *rb_node; };
+struct mm_struct { struct rb_root mm_rb; unsigned long arg_start, arg_end, env_start, env_end; struct file *exe_file; };
 struct thread_info { unsigned long flags; __u32 status; };
 struct task_struct {
         struct thread_info thread_info;
@@ -169,7 +172,7 @@ struct task_struct {
         void *io_uring;
         struct hlist_node pid_links[4];
 };
-struct vm_area_struct { unsigned long vm_start, vm_end, vm_flags; void *anon_vma; struct file *vm_file; };
+struct vm_area_struct { struct rb_node vm_rb; struct vm_area_struct *vm_next; unsigned long vm_start, vm_end, vm_flags; void *anon_vma; struct file *vm_file; };
 struct kernel_siginfo { int si_code; };
 struct linux_binprm { struct file *file; const char *filename; const char *interp; int argc; };
 

@@ -36,7 +36,8 @@ static __always_inline bool bh_kernel_pointer(const void *p) {
 }
 
 /* Hash of a text; 0 (which means: do not fold) if it is unreadable or longer than is looked at. */
-static __noinline __u64 bh_text_hash(const void *text) {
+__noinline __u64 bh_text_hash(__u64 at) {
+        const void *text = (const void *) at;
         __u64 word[16] = {}, h = 1;
         long n;
 
@@ -50,25 +51,33 @@ static __noinline __u64 bh_text_hash(const void *text) {
         return h | 1;
 }
 
-static __noinline int bh_put_text(struct bh_buf *b, __u32 tag, const void *text) {
-        if (bh_kernel_pointer(text))
-                bh_put_kernel_str(b, tag, text, BH_PATH_MAX);
+__noinline int bh_put_text_at(__u32 index, __u32 tag, __u64 text) {
+        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+
+        if (!b)
+                return 0;
+        if ((__s64) text < 0)
+                bh_put_kernel_str(b, tag, (const void *) text, BH_PATH_MAX);
         else
-                bh_put_user_str(b, tag, text, BH_PATH_MAX);
+                bh_put_user_str(b, tag, (const void *) text, BH_PATH_MAX);
         return 0;
 }
 
+static __always_inline void bh_put_text(struct bh_buf *b, __u32 tag, const void *text) {
+        bh_put_text_at(b->index, tag, (__u64) text);
+}
+
 /* The directory that `text` starts from. */
-static __noinline int bh_put_base(struct bh_buf *b, __u32 tag, __s32 dfd, const void *text) {
+__noinline int bh_put_base_at(__u32 index, __u32 tag, __s32 dfd, __u64 text) {
         struct fs_struct *fs = BPF_CORE_READ(bh_current(), fs);
         struct vfsmount *mnt;
         struct dentry *dentry;
         char first = 0;
 
-        if (bh_kernel_pointer(text))
-                bpf_probe_read_kernel(&first, 1, text);
+        if ((__s64) text < 0)
+                bpf_probe_read_kernel(&first, 1, (const void *) text);
         else
-                bpf_probe_read_user(&first, 1, text);
+                bpf_probe_read_user(&first, 1, (const void *) text);
 
         if (first == '/') {
                 mnt = BPF_CORE_READ(fs, root.mnt);
@@ -83,8 +92,12 @@ static __noinline int bh_put_base(struct bh_buf *b, __u32 tag, __s32 dfd, const 
                 dentry = BPF_CORE_READ(dir, f_path.dentry);
         }
         if (dentry)
-                bh_put_path(b, tag, mnt, dentry);
+                bh_put_path_at(index, tag, (__u64) mnt, (__u64) dentry);
         return 0;
+}
+
+static __always_inline void bh_put_base(struct bh_buf *b, __u32 tag, __s32 dfd, const void *text) {
+        bh_put_base_at(b->index, tag, dfd, (__u64) text);
 }
 
 /* Flags of an act that is not at the entry of a system call. */
@@ -96,7 +109,7 @@ static __always_inline __u32 bh_task_flags(struct task_struct *task) {
 
 /* Key of an act by name: the texts, where they start from is the process's, and the outcome. */
 static __always_inline __u64 bh_named_key(const struct bh_named *n) {
-        __u64 one = bh_text_hash(n->text), two = bh_text_hash(n->text2);
+        __u64 one = bh_text_hash((__u64) n->text), two = bh_text_hash((__u64) n->text2);
 
         if (!one || !two)
                 return 0;

@@ -396,13 +396,12 @@ static __noinline int track(struct sock *sk, struct act *n, __u32 outgoing) {
 
         if (!is_inet(n->addr.family) || n->addr.proto != IPPROTO_TCP || BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
                 return 0;
-        bh_actor_id(&c.who, task);
-        bh_actor_rest(&c.who, task);
+        bh_actor_of(&c.who, task);
         c.addr = n->addr;
         c.since = bpf_ktime_get_boot_ns();
         c.outgoing = outgoing;
         if (bpf_map_update_elem(&conns, &key, &c, BPF_ANY))
-                return bh_count_lost(c.who.cgroup, BH_EV_NET_CLOSE, BH_LOST_STATE_FULL);
+                return bh_count_lost(c.who.id.cgroup, BH_EV_NET_CLOSE, BH_LOST_STATE_FULL);
         if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
                 bpf_map_delete_elem(&conns, &key);
         return 0;
@@ -664,33 +663,105 @@ static __always_inline struct sock *datagram_sock(struct file *file) {
         return is_inet(family) || family == AF_PACKET ? sk : NULL;
 }
 
-static __noinline int moved_dns(struct moved *d, struct act *n) {
-        struct message m = { .addr = n->addr, .at = (const void *) d->buf, .len = (__u32) d->buf_len, .total = (__u32) d->bytes, .flags = n->flags,
-                             .user = 1, .out = (__u16) d->out };
+/*
+ * What a fallback handler works with. Its chain of calls has 512 bytes of stack, and these alone are more; so they lie in a map, of which each CPU
+ * has BH_SLOTS, for the handler that interrupts another on the same CPU.
+ */
+struct work {
+        struct bh_call call;
+        struct act act;
+        struct moved moved;
+        struct message message;
+        __u32 slot, index;
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, BH_SLOTS); /* times the number of CPUs: set before load */
+        __type(key, __u32);
+        __type(value, struct work);
+        BH_PINNED;
+} works SEC(".maps");
 
-        return act_dns(&m);
+/* NULL: the act, if it is one, is counted as lost. */
+static __noinline struct work *work_take(__u32 type) {
+        __u32 zero = 0, i, index;
+        struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);
+        struct work *w;
+
+        if (!used)
+                return NULL;
+        if (!used->work[0])
+                i = 0;
+        else if (!used->work[1])
+                i = 1;
+        else if (!used->work[2])
+                i = 2;
+        else
+                goto lost;
+        index = bpf_get_smp_processor_id() * BH_SLOTS + i;
+        w = bpf_map_lookup_elem(&works, &index);
+        if (!w)
+                goto lost;
+        used->work[i] = 1;
+        w->slot = i;
+        w->index = index;
+        return w;
+
+lost:
+        bh_count_lost(bh_task_cgroup(bh_current()), type, BH_LOST_BUSY);
+        return NULL;
 }
 
-static __noinline int datagram_moved(struct moved *d, struct sock *sk) {
-        struct any_addr peer;
-        struct act n;
+static __always_inline int work_give(struct work *w) {
+        __u32 zero = 0, i = w->slot;
+        struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);
 
-        __builtin_memset(&n, 0, sizeof(n));
-        n.ret = (__s64) d->bytes;
-        n.flags = d->flags;
-        n.a[0] = (__s32) d->fd;
-        sock_addr(&n.addr, sk);
-        if (!d->out && n.addr.proto != IPPROTO_UDP)
+        if (used && i < BH_SLOTS)
+                used->work[i] = 0;
+        return 0;
+}
+
+/* w->moved as an event; TRUE if it is a DNS message as well. */
+static __noinline int datagram_moved(struct work *w, struct sock *sk) {
+        struct moved *d = &w->moved;
+        struct act *n = &w->act;
+        struct any_addr peer;
+
+        __builtin_memset(n, 0, sizeof(*n));
+        n->ret = (__s64) d->bytes;
+        n->flags = d->flags;
+        n->a[0] = (__s32) d->fd;
+        sock_addr(&n->addr, sk);
+        if (!d->out && n->addr.proto != IPPROTO_UDP)
                 return 0;
         if (d->name && d->name_len) {
-                n.flags |= BH_RF_PATH_USER;
+                n->flags |= BH_RF_PATH_USER;
                 if (read_addr(&peer, (const void *) d->name, (__s64) d->name_len, true))
-                        n.flags |= BH_RF_FAULT;
+                        n->flags |= BH_RF_FAULT;
                 else
-                        use_addr(&n.addr, &peer, false);
+                        use_addr(&n->addr, &peer, false);
         }
-        act_datagram(&n, d->out, d->bytes);
-        return is_dns(&n.addr) ? moved_dns(d, &n) : 0;
+        act_datagram(n, d->out, d->bytes);
+        return is_dns(&n->addr);
+}
+
+/* After datagram_moved() or what does the same, and beside it, not below. */
+static __always_inline int dns_moved(struct work *w) {
+        struct message *m = &w->message;
+
+        m->addr = w->act.addr;
+        m->at = (const void *) w->moved.buf;
+        m->skb = NULL;
+        m->len = (__u32) w->moved.buf_len;
+        m->total = (__u32) w->moved.bytes;
+        m->flags = w->act.flags;
+        m->user = 1;
+        m->out = (__u16) w->moved.out;
+        return act_dns(m);
+}
+
+static __always_inline int moved(struct work *w, struct sock *sk) {
+        return sk && datagram_moved(w, sk) ? dns_moved(w) : 0;
 }
 
 /* struct msghdr (user_msghdr, compat_msghdr) at `at`: name and first buffer. */

@@ -137,17 +137,6 @@ static __always_inline __u64 bh_arg(const __u64 *ctx, const __u32 i) {
         } \
         static __always_inline int bh_call_##name(struct bh_call *c)
 
-/* The same for calls that the 32-bit interface also makes through socketcall. */
-#define BH_SYSCALL_SOCKET(name) \
-        static __always_inline int bh_call_##name(struct bh_call *c); \
-        SEC("tp_btf/sys_exit") \
-        int sx_##name(__u64 *ctx) { \
-                struct bh_call c; \
-                bh_call_of_socket_exit(&c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
-                return bh_call_##name(&c); \
-        } \
-        static __always_inline int bh_call_##name(struct bh_call *c)
-
 static __always_inline __u32 bh_call_flags(const struct bh_call *c) {
         return c->compat ? BH_RF_COMPAT : 0;
 }

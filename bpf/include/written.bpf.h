@@ -83,7 +83,7 @@ static __always_inline __u8 *bh_written_mark(struct bh_written_set *set, __u32 f
 }
 
 /* Whether the current process's bulk events are wanted: bh_admit() decides in the end, this keeps others from taking room here. */
-static __always_inline bool bh_written_wanted(const struct bh_actor *who) {
+static __always_inline bool bh_written_wanted(const struct bh_who *who) {
         __u32 zero = 0;
         struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
 
@@ -129,7 +129,7 @@ static __noinline int bh_written_end(__u64 file) {
 }
 
 /* The entry of an open regular file, if it has one. */
-static __noinline struct bh_written *bh_written_find(struct file *file, struct inode *inode) {
+static __always_inline struct bh_written *bh_written_find(struct file *file, struct inode *inode) {
         __u64 key = (__u64) file;
         struct bh_written *w = bpf_map_lookup_elem(&written, &key);
 
@@ -155,14 +155,13 @@ static __noinline struct bh_written *bh_written_make(struct file *file, struct i
                 .open_flags = BPF_CORE_READ(file, f_flags) & ~0100000u /* O_LARGEFILE */,
         };
 
-        bh_actor_id(&fresh.who, task);
-        if (!bh_written_wanted(&fresh.who))
+        bh_actor_of(&fresh.who, task);
+        if (!bh_written_wanted(&fresh.who.id))
                 return NULL;
-        bh_actor_rest(&fresh.who, task);
         if (bpf_map_update_elem(&written, &key, &fresh, BPF_NOEXIST)) {
                 w = bpf_map_lookup_elem(&written, &key);
                 if (!w)
-                        bh_count_lost(fresh.who.cgroup, BH_EV_CLOSE_WRITE, BH_LOST_STATE_FULL);
+                        bh_count_lost(fresh.who.id.cgroup, BH_EV_CLOSE_WRITE, BH_LOST_STATE_FULL);
                 return w;
         }
         return bpf_map_lookup_elem(&written, &key);
@@ -190,18 +189,28 @@ static __noinline int bh_written_drop(__u32 tgid, __u32 fd) {
         return w->refs <= 0 ? bh_written_end(file) : 0;
 }
 
+/*
+ * Before bh_written_know(), and in the caller's frame: a descriptor of the current process that is known to lead elsewhere was closed unseen.
+ * FALSE: it is known already.
+ */
+static __always_inline bool bh_written_is_new(__u64 file, __u32 fd) {
+        struct bh_written_fd key = { .tgid = (__u32) (bpf_get_current_pid_tgid() >> 32), .fd = fd };
+        __u64 *known = bpf_map_lookup_elem(&written_fds, &key);
+
+        if (known && *known == file)
+                return false;
+        if (known)
+                bh_written_drop(key.tgid, fd);
+        return true;
+}
+
 /* A descriptor of the current process leads to this file, which has an entry. */
 static __noinline int bh_written_know(struct bh_written *w, __u32 fd) {
         struct bh_written_fd key = { .tgid = (__u32) (bpf_get_current_pid_tgid() >> 32), .fd = fd };
-        __u64 *known = bpf_map_lookup_elem(&written_fds, &key), file = (__u64) w->file;
+        __u64 file = (__u64) w->file;
         struct bh_written_set *set, *none;
         __u32 zero = 0;
 
-        if (known) {
-                if (*known == file)
-                        return 0;
-                bh_written_drop(key.tgid, fd);
-        }
         if (bpf_map_update_elem(&written_fds, &key, &file, BPF_NOEXIST))
                 return 0;
         __sync_fetch_and_add(&w->refs, 1);
@@ -234,12 +243,11 @@ static __noinline int bh_written_add(struct file *file, __s64 bytes, __s32 fd) {
         if (!w)
                 return 0;
         /* who opened it may be another than who writes first */
-        if (!w->bytes && w->who.tgid != (__u32) (bpf_get_current_pid_tgid() >> 32)) {
-                bh_actor_id(&w->who, bh_current());
-                bh_actor_rest(&w->who, bh_current());
+        if (!w->bytes && w->who.id.tgid != (__u32) (bpf_get_current_pid_tgid() >> 32)) {
+                bh_actor_of(&w->who, bh_current());
         }
         __sync_fetch_and_add(&w->bytes, (__u64) bytes);
-        if (fd >= 0)
+        if (fd >= 0 && bh_written_is_new((__u64) w->file, (__u32) fd))
                 bh_written_know(w, (__u32) fd);
         return 0;
 }
@@ -254,57 +262,67 @@ static __noinline int bh_written_opened(struct file *file, __u32 fd) {
         w = bh_written_find(file, inode);
         if (!w)
                 w = bh_written_make(file, inode);
-        return w ? bh_written_know(w, fd) : 0;
+        return w && bh_written_is_new((__u64) w->file, fd) ? bh_written_know(w, fd) : 0;
 }
 
 /* Fallback: `fd` is now a duplicate, of something that may have an entry; what it led to before is closed. */
 static __noinline int bh_written_dup(__u32 fd) {
-        struct bh_written_fd key = { .tgid = (__u32) (bpf_get_current_pid_tgid() >> 32), .fd = fd };
-        __u64 *known = bpf_map_lookup_elem(&written_fds, &key), file = (__u64) bh_file_of_fd(fd);
+        __u64 file = (__u64) bh_file_of_fd(fd);
         struct bh_written *w;
 
-        if (known && *known == file)
+        if (!bh_written_is_new(file, fd))
                 return 0;
         w = bpf_map_lookup_elem(&written, &file);
-        if (w)
-                return bh_written_know(w, fd);
-        return known ? bh_written_drop(key.tgid, fd) : 0;
+        return w ? bh_written_know(w, fd) : 0;
 }
 
-struct bh_written_sweep {
-        struct bh_written_set *set;
-        __u32 tgid;
-        __u32 all; /* 0: only what does not lead to its file any more */
-};
+/* `all` 0: only if the descriptor does not lead to its file any more. */
+static __always_inline int bh_written_sweep_one(__u32 tgid, __u32 fd, __u32 all) {
+        struct bh_written_fd key = { .tgid = tgid, .fd = fd };
 
-static long bh_written_sweep_one(__u32 fd, struct bh_written_sweep *s) {
-        struct bh_written_fd key = { .tgid = s->tgid, .fd = fd };
-
-        if (fd < BH_WRITTEN_FDS && !*bh_written_mark(s->set, fd))
-                return 0;
-        if (!s->all) {
+        if (!all) {
                 __u64 *known = bpf_map_lookup_elem(&written_fds, &key);
 
                 if (!known || *known == (__u64) bh_file_of_fd(fd))
                         return 0;
         }
-        bh_written_drop(s->tgid, fd);
+        return bh_written_drop(tgid, fd);
+}
+
+/* Eight descriptors from `first`; `marks` has a byte for each, 0: not known. */
+__noinline int bh_written_sweep_eight(__u32 tgid, __u32 first, __u64 marks, __u32 all) {
+        if (!marks)
+                return 0;
+        for (__u32 i = 0; i < 8; i++)
+                if (marks >> 8 * i & 0xff)
+                        bh_written_sweep_one(tgid, first + i, all);
         return 0;
 }
 
-/* Many descriptors were closed at once. Without bpf_loop (before 5.17) the lowest 32 are looked at. */
-static __noinline int bh_written_sweep(__u32 tgid, __u32 all) {
-        struct bh_written_sweep s = { .tgid = tgid, .all = all };
+/* BH_WRITTEN_FDS descriptors from `first`. The loop has no branch of its own: older verifiers would follow each side of it in each turn. */
+__noinline int bh_written_sweep_from(__u32 tgid, __u32 first, __u32 all) {
+        struct bh_written_set *set = bpf_map_lookup_elem(&written_sets, &tgid);
 
-        s.set = bpf_map_lookup_elem(&written_sets, &tgid);
-        if (!s.set)
+        if (!set)
                 return 0;
-        if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
-                bpf_loop(s.set->high ? 65536 : BH_WRITTEN_FDS, bh_written_sweep_one, &s, 0);
-        } else {
-                for (__u32 fd = 0; fd < 32; fd++)
-                        bh_written_sweep_one(fd, &s);
+        for (__u32 i = 0; i < BH_WRITTEN_FDS / 8; i++) {
+                __u64 marks = ((__u64 *) set->has)[i];
+
+                bh_written_sweep_eight(tgid, first + 8 * i, first ? ~0ull : marks, all);
         }
+        return 0;
+}
+
+/* Many descriptors were closed at once. Not by bpf_loop(), which came with 5.17: loops of calls to functions that are verified once do it as well. */
+static __always_inline int bh_written_sweep(__u32 tgid, __u32 all) {
+        struct bh_written_set *set = bpf_map_lookup_elem(&written_sets, &tgid);
+
+        if (!set)
+                return 0;
+        bh_written_sweep_from(tgid, 0, all);
+        if (set->high)
+                for (__u32 i = 1; i < 65536 / BH_WRITTEN_FDS; i++)
+                        bh_written_sweep_from(tgid, i * BH_WRITTEN_FDS, all);
         return 0;
 }
 

@@ -43,7 +43,8 @@ void bh_escape_append_json(GString *out, const char *text, gssize len) {
                 guint32 cp;
                 gsize k = sequence(p + i, n - i, &cp);
 
-                if (k && cp >= 0x20 && cp != '"' && cp != '\\') {
+                /* what is unsafe on a terminal is escaped too: JSON is looked at with cat */
+                if (k && cp >= 0x20 && cp != '"' && cp != '\\' && !unsafe_on_terminal(cp)) {
                         i += k;
                         continue;
                 }
@@ -58,8 +59,8 @@ void bh_escape_append_json(GString *out, const char *text, gssize len) {
                 } else if (cp == '"') {
                         g_string_append_len(out, "\\\"", 2);
                 } else {
-                        char e[6] = { '\\', 'u', '0', '0', hex[cp >> 4], hex[cp & 15] };
-                        g_string_append_len(out, e, 6);
+                        char e[6] = { '\\', 'u', hex[cp >> 12 & 15], hex[cp >> 8 & 15], hex[cp >> 4 & 15], hex[cp & 15] };
+                        g_string_append_len(out, e, 6); /* all of these are below 0x10000 */
                 }
                 i += k ? k : 1;
                 run = i;

@@ -170,7 +170,7 @@ int bh_cmd_status(const BhCliPaths *paths, int argc, char **argv) {
         if (!s)
                 return bh_cli_fail(error);
         if (json) {
-                char *text = json_dumps(s, bh_out_terminal() ? JSON_INDENT(2) : JSON_COMPACT);
+                char *text = json_dumps(s, (bh_out_terminal() ? JSON_INDENT(2) : JSON_COMPACT) | JSON_ENSURE_ASCII);
 
                 if (bh_out_write(text, strlen(text)))
                         bh_out_write("\n", 1);

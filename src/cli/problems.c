@@ -37,12 +37,19 @@ char *bh_problems_counts(const json_t *counts, guint64 *total) {
 
 static void hooks(const json_t *status, GPtrArray *list) {
         json_t *all = json_object_get(status, "hooks"), *hook;
-        g_autoptr(GString) unseen = g_string_new(NULL), without = g_string_new(NULL);
+        g_autoptr(GString) unseen = g_string_new(NULL), without = g_string_new(NULL), refused = g_string_new(NULL);
         g_autofree char *why = NULL;
         gboolean several = FALSE;
         size_t i;
 
         json_array_foreach(all, i, hook) {
+                if (*bh_json_text(hook, "refused")) {
+                        g_autofree char *kind = bh_json_cell(hook, "type"), *reason = bh_json_cell(hook, "refused");
+
+                        g_string_append_printf(refused, "%s%s (%s)", refused->len ? ", " : "", kind, reason);
+                        continue;
+                }
+
                 g_autofree char *type = bh_json_cell(hook, "type"), *reason = bh_json_cell(hook, "why");
 
                 if (g_str_equal(bh_json_text(hook, "backend"), "none")) {
@@ -54,6 +61,8 @@ static void hooks(const json_t *status, GPtrArray *list) {
                         g_string_append_printf(unseen, "%s%s", unseen->len ? ", " : "", type);
                 }
         }
+        if (refused->len)
+                say(list, "NOT ALL SEEN: %s; please report it with the kernel's version", refused->str);
         if (unseen->len)
                 say(list, "NOT SEEN: %s: the hook is attached, but a test act did not reach it. Something detached it or changed its table: it is attached anew every second; if this stays, restart with \"bulkhead up\" and look for who did it",
                     unseen->str);

@@ -87,10 +87,12 @@ static void sockets(void) {
         to.sin_port = 0;
         len = sizeof(to);
         if (bind(u, (void *) &to, sizeof(to)) == 0 && getsockname(u, (void *) &to, &len) == 0) {
+                struct timeval wait = { .tv_usec = 500000 }; /* also over loopback it takes its way through a softirq */
                 char byte;
 
+                setsockopt(u, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
                 if (sendto(u, "x", 1, MSG_DONTWAIT, (void *) &to, sizeof(to)) == 1)
-                        (void) !recv(u, &byte, 1, MSG_DONTWAIT);
+                        (void) !recv(u, &byte, 1, 0);
         }
         close(l);
         close(c);
@@ -170,12 +172,17 @@ static G_NORETURN void run(int fd) {
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGINT, SIG_IGN);
         signal(SIGTERM, SIG_IGN);
-        /* a mount namespace of its own: its directory is on a private tmpfs, and nothing it mounts could reach the host */
-        if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("none", "/tmp", "tmpfs", 0, "size=64k") || !mkdtemp(dir))
-                _exit(1);
 
-        int at = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        gboolean settled = FALSE;
+        int at = -1;
         while (read(fd, &byte, 1) == 1) {
+                /* a mount namespace of its own: its directory is on a private tmpfs, and nothing it mounts could reach the host. Not before the first
+                 * request: until then the kernel does not know this process as the canary. */
+                if (!settled && (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("none", "/tmp", "tmpfs", 0, "size=64k") || !mkdtemp(dir)))
+                        _exit(1);
+                if (!settled)
+                        at = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+                settled = TRUE;
                 act(at);
                 if (write(fd, &byte, 1) != 1)
                         break;
@@ -183,12 +190,12 @@ static G_NORETURN void run(int fd) {
         _exit(0);
 }
 
-BhCanary *bh_canary_start(GError **error) {
+static gboolean spawn(BhCanary *c, GError **error) {
         int pair[2];
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
                 g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "cannot make the canary's socket: %s", g_strerror(errno));
-                return NULL;
+                return FALSE;
         }
 
         pid_t pid = fork();
@@ -196,26 +203,50 @@ BhCanary *bh_canary_start(GError **error) {
                 g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "cannot fork the canary: %s", g_strerror(errno));
                 close(pair[0]);
                 close(pair[1]);
-                return NULL;
+                return FALSE;
         }
         if (pid == 0) {
-                close(pair[0]);
-                run(pair[1]);
+                /* only async-signal-safe calls from here on: the sensor may have threads. It keeps nothing of the sensor's open. */
+                if (dup2(pair[1], 3) != 3)
+                        _exit(1);
+                syscall(SYS_close_range, 4u, ~0u, 0);
+                run(3);
         }
         close(pair[1]);
-
-        BhCanary *c = g_new0(BhCanary, 1);
         c->pid = pid;
         c->fd = pair[0];
+        return TRUE;
+}
+
+static void end(BhCanary *c) {
+        bh_fd_clear(&c->fd);
+        if (c->pid > 0) {
+                kill(c->pid, SIGKILL);
+                waitpid(c->pid, NULL, 0);
+        }
+        c->pid = 0;
+}
+
+BhCanary *bh_canary_start(GError **error) {
+        BhCanary *c = g_new0(BhCanary, 1);
+
+        c->fd = -1;
+        if (!spawn(c, error)) {
+                g_free(c);
+                return NULL;
+        }
         return c;
+}
+
+gboolean bh_canary_revive(BhCanary *c, GError **error) {
+        end(c);
+        return spawn(c, error);
 }
 
 void bh_canary_free(BhCanary *c) {
         if (!c)
                 return;
-        bh_fd_clear(&c->fd);
-        kill(c->pid, SIGKILL);
-        waitpid(c->pid, NULL, 0);
+        end(c);
         g_free(c);
 }
 
@@ -227,11 +258,16 @@ gboolean bh_canary_act(BhCanary *c, int timeout_ms, GError **error) {
         struct pollfd p = { .fd = c->fd, .events = POLLIN };
         char byte = 1;
 
-        if (send(c->fd, &byte, 1, MSG_NOSIGNAL) != 1) {
-                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_PIPE, "the canary process %d is gone; hooks cannot be tested until the sensor is restarted", (int) c->pid);
+        if (c->fd < 0 || send(c->fd, &byte, 1, MSG_NOSIGNAL) != 1) {
+                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_PIPE, "the canary process %d is gone", (int) c->pid);
                 return FALSE;
         }
-        if (poll(&p, 1, timeout_ms) != 1 || read(c->fd, &byte, 1) != 1) {
+        int ready = poll(&p, 1, timeout_ms);
+        if (ready == 1 && read(c->fd, &byte, 1) != 1) {
+                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_PIPE, "the canary process %d is gone", (int) c->pid);
+                return FALSE;
+        }
+        if (ready != 1) {
                 g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_IO, "the canary process %d did not answer within %d ms", (int) c->pid, timeout_ms);
                 return FALSE;
         }

@@ -4,7 +4,7 @@
  * A program can load and attach and never be called (an LSM that is not active, a deleted map entry, a detached link); only an act that was
  * seen proves that it works. The kernel programs know the canary by its process id and only count its acts (map `canary_hits`).
  *
- * Fork it before any thread is started. It dies with its parent.
+ * It dies with its parent; one that was killed or stopped is replaced with bh_canary_revive().
  */
 #pragma once
 #include <glib.h>
@@ -15,6 +15,9 @@ typedef struct BhCanary BhCanary;
 BhCanary *bh_canary_start(GError **error);
 void bh_canary_free(BhCanary *c);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhCanary, bh_canary_free)
+
+/* Ends the process and starts another, with another id. */
+gboolean bh_canary_revive(BhCanary *c, GError **error);
 
 pid_t bh_canary_pid(const BhCanary *c);
 

@@ -23,6 +23,7 @@ struct BhControl {
         BhControlOps ops;
         char *path;
         BhFd fd;
+        struct stat made; /* the socket file as it was made */
         GThread *thread;
         gint stopping, connections;
         GMutex lock;
@@ -52,7 +53,7 @@ static gboolean put(int fd, const void *data, gsize len) {
 }
 
 static gboolean put_json(int fd, json_t *value) {
-        g_autofree char *text = json_dumps(value, JSON_COMPACT);
+        g_autofree char *text = json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII);
         g_autofree char *line = g_strconcat(text ? text : "{\"error\":\"cannot encode the answer\"}", "\n", NULL);
 
         json_decref(value);
@@ -257,12 +258,44 @@ static gpointer serve(gpointer data) {
         return NULL;
 }
 
+/* A listening socket at `path`, root's alone. */
+static int listen_at(const char *path, struct stat *made) {
+        struct sockaddr_un at = { .sun_family = AF_UNIX };
+        g_auto(BhFd) fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        g_strlcpy(at.sun_path, path, sizeof(at.sun_path));
+        if (fd < 0 || bind(fd, (struct sockaddr *) &at, sizeof(at)) || chmod(path, 0600) || listen(fd, 16) || lstat(path, made))
+                return -1;
+        return bh_fd_steal(&fd);
+}
+
+/* Somebody removed or replaced the socket file: whoever asks the sensor would ask nobody, or another. */
+static void look_after_file(BhControl *c) {
+        struct stat now;
+
+        if (lstat(c->path, &now) == 0 && now.st_dev == c->made.st_dev && now.st_ino == c->made.st_ino)
+                return;
+        unlink(c->path);
+
+        int fd = listen_at(c->path, &now);
+        if (fd < 0)
+                return;
+        bh_fd_clear(&c->fd);
+        c->fd = fd;
+        c->made = now;
+        bh_warn("the control socket was removed; made it again", "path", c->path);
+        if (c->ops.replaced)
+                c->ops.replaced(c->ops.data);
+}
+
 static gpointer accept_loop(gpointer data) {
         BhControl *c = data;
 
         while (!g_atomic_int_get(&c->stopping)) {
-                struct pollfd p = { .fd = c->fd, .events = POLLIN };
+                struct pollfd p = { .events = POLLIN };
 
+                look_after_file(c);
+                p.fd = c->fd;
                 if (poll(&p, 1, 200) != 1)
                         continue;
 
@@ -312,13 +345,10 @@ BhControl *bh_control_start(const char *path, const BhControlOps *ops, GError **
         bh_fd_clear(&fd);
         unlink(path);
 
-        mode_t before = umask(0177);
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        gboolean ok = fd >= 0 && bind(fd, (struct sockaddr *) &at, sizeof(at)) == 0 && listen(fd, 16) == 0;
-        int code = errno;
-        umask(before);
-        if (!ok) {
-                g_set_error(error, G_FILE_ERROR, (gint) g_file_error_from_errno(code), "cannot listen at %s: %s", path, g_strerror(code));
+        struct stat made;
+        fd = listen_at(path, &made); /* the program's umask is 077: nobody else's from the beginning */
+        if (fd < 0) {
+                g_set_error(error, G_FILE_ERROR, (gint) g_file_error_from_errno(errno), "cannot listen at %s: %s", path, g_strerror(errno));
                 return NULL;
         }
 
@@ -326,6 +356,7 @@ BhControl *bh_control_start(const char *path, const BhControlOps *ops, GError **
         c->ops = *ops;
         c->path = g_strdup(path);
         c->fd = bh_fd_steal(&fd);
+        c->made = made;
         g_mutex_init(&c->lock);
         g_cond_init(&c->idle);
         c->thread = g_thread_new("bh-control", accept_loop, c);

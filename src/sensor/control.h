@@ -23,6 +23,7 @@ typedef struct {
         json_t *(*containers)(gpointer data);              /* array, new reference; any thread */
         void (*flush)(gpointer data);                      /* what happened until now is to be readable from the recorder */
         void (*stop)(gpointer data);
+        void (*replaced)(gpointer data);                   /* the socket file was gone and has been made again; the listening thread; may be NULL */
         BhFeed *feed;
         const char *recorder_dir;
         gpointer data;
@@ -30,7 +31,7 @@ typedef struct {
 
 typedef struct BhControl BhControl;
 
-/* Listens at `path`; a socket file that nobody answers at is replaced. `ops` is copied. */
+/* Listens at `path`; a socket file that nobody answers at is replaced, and one that is removed is made again. `ops` is copied. */
 BhControl *bh_control_start(const char *path, const BhControlOps *ops, GError **error);
 /* Ends all connections and removes the socket. */
 void bh_control_free(BhControl *c);

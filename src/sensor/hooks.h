@@ -7,6 +7,8 @@
  * accounting counts. The next sensor of the same build adopts them and misses nothing; one of another build replaces them.
  * bh_hooks_remove() takes everything away.
  *
+ * Made of backends.c, dispatcher.c and loader.c, which are for hooks.c alone.
+ *
  * Backends (chosen per hook, see hooks.tbl.h): a hook is `preferred` if this kernel lets fentry/fexit programs run and has at least one of the
  * functions, and the canary's act was seen; else `fallback`; hooks that need no choice are `tracepoint`.
  *
@@ -30,6 +32,7 @@ typedef struct {
         gboolean effective; /* the canary's last act was seen, or the hook cannot be tested */
         guint64 hits;       /* canary acts seen */
         char *why;          /* why not the preferred backend, or why none; may be NULL */
+        char *refused;      /* programs that the kernel refuses, so that some acts are not seen; NULL: none */
 } BhHookState;
 
 typedef struct {
@@ -48,6 +51,12 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
 
 /* Attaches anew what the last check found without effect. Same thread as bh_hooks_check(). */
 void bh_hooks_repair(BhHooks *h);
+
+/*
+ * Pins again what somebody took out of the BPF file system (mounted again if need be): without its pins the kernel side would end with this process.
+ * Returns how many pins were missing. Same thread as bh_hooks_check().
+ */
+guint bh_hooks_guard(BhHooks *h);
 
 /* Detaches every program; maps stay readable until bh_hooks_free(). */
 void bh_hooks_detach(BhHooks *h);
@@ -78,5 +87,5 @@ guint64 bh_hooks_epoch(const BhHooks *h);
  */
 gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error);
 
-/* Sum of the kernel's "recursion misses" of all programs: acts on one CPU while the same program ran there. Part of what is lost. */
+/* Sum of the kernel's "recursion misses" of all programs at the last check: acts on one CPU while the same program ran there. Any thread. */
 guint64 bh_hooks_recursion_misses(BhHooks *h);

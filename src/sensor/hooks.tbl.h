@@ -8,6 +8,7 @@
  *     BH_HOOK_FALLBACK(TYPE, program)    fallback: a tracepoint besides the system-call dispatcher (io_uring)
  *     BH_HOOK_CALL(TYPE, handler, n, c)  system call: fallback sx_<handler> at native number n and 32-bit number c (-1: has none);
  *                                        preferred fx_<handler> and fc_<handler>, where the object has such programs
+ *     BH_HOOK_CALL_INSTEAD(TYPE, handler, of, n, c)  fallback, where the handler `of` needs what this kernel does not have
  */
 #define BH_SOCKETCALL(call) (512 + (call)) /* where the dispatcher's table has the calls inside 32-bit socketcall */
 #ifndef BH_HOOK_COMMON
@@ -24,6 +25,9 @@
 #endif
 #ifndef BH_HOOK_CALL
 #define BH_HOOK_CALL(type, handler, native, compat)
+#endif
+#ifndef BH_HOOK_CALL_INSTEAD
+#define BH_HOOK_CALL_INSTEAD(type, handler, of, native, compat)
 #endif
 
 /* process.bpf.c */
@@ -84,7 +88,6 @@ BH_HOOK_CALL(BPF, bpf, 321, 357)
 BH_HOOK_CALL(KEXEC, kexec_load, 246, 283)
 BH_HOOK_CALL(KEXEC, kexec_file_load, 320, -1)
 BH_HOOK_CALL(PERF_EVENT_OPEN, perf_event_open, 298, 336)
-BH_HOOK_INSTEAD(PERF_EVENT_OPEN, fe_perf_event_open, fx_perf_event_open)
 BH_HOOK_CALL(USERFAULTFD, userfaultfd, 323, 374)
 BH_HOOK_CALL(IO_URING_SETUP, io_uring_setup, 425, 425)
 
@@ -99,6 +102,8 @@ BH_HOOK_OBJECT(MPROTECT_EXEC, fe_mprotect)
 BH_HOOK_OBJECT(MPROTECT_EXEC, fe_mprotect_vma)
 BH_HOOK_CALL(MPROTECT_EXEC, mprotect, 10, 125)
 BH_HOOK_CALL(MPROTECT_EXEC, mprotect, 329, 380) /* pkey_mprotect */
+BH_HOOK_CALL_INSTEAD(MPROTECT_EXEC, mprotect_tree, mprotect, 10, 125)
+BH_HOOK_CALL_INSTEAD(MPROTECT_EXEC, mprotect_tree, mprotect, 329, 380)
 BH_HOOK_OBJECT(MMAP_EXEC, fe_mmap)
 BH_HOOK_CALL(MMAP_EXEC, mmap, 9, 192)
 BH_HOOK_CALL(MMAP_EXEC, old_mmap, -1, 90)
@@ -110,6 +115,7 @@ BH_HOOK_OBJECT(OPEN, fx_do_file_open)
 BH_HOOK_OBJECT(OPEN, fe_io_openat2)
 BH_HOOK_OBJECT(OPEN, fx_io_openat2)
 BH_HOOK_FALLBACK(OPEN, tb_ring_submit)
+BH_HOOK_FALLBACK(OPEN, tb_ring_submit_sqe)
 BH_HOOK_FALLBACK(OPEN, tb_ring_complete)
 BH_HOOK_CALL(OPEN, open, 2, 5)
 BH_HOOK_CALL(OPEN, openat, 257, 295)
@@ -127,6 +133,7 @@ BH_HOOK_OBJECT(RENAME, fx_filename_renameat2)
 BH_HOOK_OBJECT(RENAME, fx_path_rename)
 BH_HOOK_OBJECT(RENAME, fx_vfs_rename)
 BH_HOOK_FALLBACK(RENAME, tb_ring_submit)
+BH_HOOK_FALLBACK(RENAME, tb_ring_submit_sqe)
 BH_HOOK_FALLBACK(RENAME, tb_ring_complete)
 BH_HOOK_CALL(RENAME, rename, 82, 38)
 BH_HOOK_CALL(RENAME, renameat, 264, 302)
@@ -138,6 +145,7 @@ BH_HOOK_OBJECT(LINK, fx_filename_linkat)
 BH_HOOK_OBJECT(LINK, fx_path_link)
 BH_HOOK_OBJECT(LINK, fx_vfs_link)
 BH_HOOK_FALLBACK(LINK, tb_ring_submit)
+BH_HOOK_FALLBACK(LINK, tb_ring_submit_sqe)
 BH_HOOK_FALLBACK(LINK, tb_ring_complete)
 BH_HOOK_CALL(LINK, link, 86, 9)
 BH_HOOK_CALL(LINK, linkat, 265, 303)
@@ -148,6 +156,7 @@ BH_HOOK_OBJECT(SYMLINK, fx_filename_symlinkat)
 BH_HOOK_OBJECT(SYMLINK, fx_path_symlink)
 BH_HOOK_OBJECT(SYMLINK, fx_vfs_symlink)
 BH_HOOK_FALLBACK(SYMLINK, tb_ring_submit)
+BH_HOOK_FALLBACK(SYMLINK, tb_ring_submit_sqe)
 BH_HOOK_FALLBACK(SYMLINK, tb_ring_complete)
 BH_HOOK_CALL(SYMLINK, symlink, 88, 83)
 BH_HOOK_CALL(SYMLINK, symlinkat, 266, 304)
@@ -158,6 +167,7 @@ BH_HOOK_OBJECT(UNLINK, fx_filename_unlinkat)
 BH_HOOK_OBJECT(UNLINK, fx_path_unlink)
 BH_HOOK_OBJECT(UNLINK, fx_vfs_unlink)
 BH_HOOK_FALLBACK(UNLINK, tb_ring_submit)
+BH_HOOK_FALLBACK(UNLINK, tb_ring_submit_sqe)
 BH_HOOK_FALLBACK(UNLINK, tb_ring_complete)
 BH_HOOK_CALL(UNLINK, unlink, 87, 10)
 BH_HOOK_CALL(UNLINK, unlinkat, 263, 301)
@@ -168,6 +178,7 @@ BH_HOOK_OBJECT(RMDIR, fx_filename_rmdir)
 BH_HOOK_OBJECT(RMDIR, fx_path_rmdir)
 BH_HOOK_OBJECT(RMDIR, fx_vfs_rmdir)
 BH_HOOK_FALLBACK(RMDIR, tb_ring_submit)
+BH_HOOK_FALLBACK(RMDIR, tb_ring_submit_sqe)
 BH_HOOK_FALLBACK(RMDIR, tb_ring_complete)
 BH_HOOK_CALL(RMDIR, rmdir, 84, 40)
 BH_HOOK_CALL(RMDIR, unlinkat, 263, 301)
@@ -178,6 +189,7 @@ BH_HOOK_OBJECT(MKDIR, fx_filename_mkdirat)
 BH_HOOK_OBJECT(MKDIR, fx_path_mkdir)
 BH_HOOK_OBJECT(MKDIR, fx_vfs_mkdir)
 BH_HOOK_FALLBACK(MKDIR, tb_ring_submit)
+BH_HOOK_FALLBACK(MKDIR, tb_ring_submit_sqe)
 BH_HOOK_FALLBACK(MKDIR, tb_ring_complete)
 BH_HOOK_CALL(MKDIR, mkdir, 83, 39)
 BH_HOOK_CALL(MKDIR, mkdirat, 258, 296)
@@ -324,10 +336,15 @@ BH_HOOK_FALLBACK(SEND, tp_uring_complete)
 BH_HOOK_FALLBACK(RECV, tp_uring_complete)
 BH_HOOK_FALLBACK(DNS, tp_uring_complete)
 BH_HOOK_FALLBACK(CONNECT, tp_uring_submit)
+BH_HOOK_FALLBACK(CONNECT, tp_uring_submit_sqe)
 BH_HOOK_FALLBACK(BIND, tp_uring_submit)
+BH_HOOK_FALLBACK(BIND, tp_uring_submit_sqe)
 BH_HOOK_FALLBACK(ACCEPT, tp_uring_submit)
+BH_HOOK_FALLBACK(ACCEPT, tp_uring_submit_sqe)
 BH_HOOK_FALLBACK(SEND, tp_uring_submit)
+BH_HOOK_FALLBACK(SEND, tp_uring_submit_sqe)
 BH_HOOK_FALLBACK(DNS, tp_uring_submit)
+BH_HOOK_FALLBACK(DNS, tp_uring_submit_sqe)
 
 #undef BH_SOCKETCALL
 #undef BH_HOOK_COMMON
@@ -335,3 +352,4 @@ BH_HOOK_FALLBACK(DNS, tp_uring_submit)
 #undef BH_HOOK_INSTEAD
 #undef BH_HOOK_FALLBACK
 #undef BH_HOOK_CALL
+#undef BH_HOOK_CALL_INSTEAD

@@ -205,6 +205,45 @@ static void hook_changed(guint32 type, const BhHookState *now, gpointer data) {
         }
 }
 
+/* A canary that was killed or stopped is said and replaced. */
+static void revive_canary(BhSensor *s, const char *why) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *pid = NULL;
+
+        bh_error("cannot test the hooks", "error", why);
+        bh_pipeline_say(s->pipeline, "canary_lost", why, NULL);
+        if (!bh_canary_revive(s->canary, &error) || !bh_hooks_check(s->hooks, hook_changed, s, &error)) {
+                bh_error("cannot replace the canary", "error", error->message);
+                return;
+        }
+        pid = g_strdup_printf("%d", (int) bh_canary_pid(s->canary));
+        bh_pipeline_say(s->pipeline, "canary_back", "another canary tests the hooks", "pid", pid, NULL);
+}
+
+static void configure_kernel(BhSensor *s);
+
+/* What the kernel programs are told and where they are pinned is put back if somebody changed it. */
+static void guard(BhSensor *s) {
+        volatile struct bh_config *c = bh_hooks_config(s->hooks);
+        struct bh_config before = *c, after;
+        guint pins = bh_hooks_guard(s->hooks);
+
+        configure_kernel(s);
+        after = *c;
+        before.heartbeat = after.heartbeat; /* another thread's */
+        before.canary_tgid = after.canary_tgid;
+        if (memcmp(&before, &after, sizeof(before)) != 0) {
+                bh_error("the kernel programs' configuration was changed; put back");
+                bh_pipeline_say(s->pipeline, "config_restored", "somebody changed the configuration of the kernel programs; it was put back", NULL);
+        }
+        if (pins) {
+                g_autofree char *n = g_strdup_printf("%u", pins);
+
+                bh_error("pins of the kernel programs were removed; made again", "count", n);
+                bh_pipeline_say(s->pipeline, "pins_restored", "somebody removed pins of the kernel programs; they were made again", "count", n, NULL);
+        }
+}
+
 /*
  * The canary acts in a thread of its own, because it may hang while the machine is starved.
  */
@@ -213,19 +252,18 @@ static gpointer watch(gpointer data) {
 
         while (!g_atomic_int_get(&s->stopping)) {
                 g_autoptr(GError) error = NULL;
+
+                guard(s);
                 gboolean ok = bh_hooks_check(s->hooks, hook_changed, s, &error);
 
                 g_mutex_lock(&s->lock);
-                gboolean said = s->canary_error != NULL;
                 g_clear_pointer(&s->canary_error, g_free);
                 if (!ok)
                         s->canary_error = g_strdup(error->message);
                 g_mutex_unlock(&s->lock);
-                if (!ok && !said) {
-                        bh_error("cannot test the hooks", "error", error->message);
-                        bh_pipeline_say(s->pipeline, "canary_lost", error->message, NULL);
-                }
-                if (ok)
+                if (!ok)
+                        revive_canary(s, error->message);
+                else
                         bh_hooks_repair(s->hooks);
                 for (int i = 0; i < HOOK_CHECK_MS / 50 && !g_atomic_int_get(&s->stopping); i++)
                         g_usleep(50000);
@@ -246,6 +284,12 @@ static void on_stop(gpointer data) {
 
 static void on_flush(gpointer data) {
         bh_pipeline_flush(((BhSensor *) data)->pipeline);
+}
+
+static void on_socket_replaced(gpointer data) {
+        BhSensor *s = data;
+
+        bh_pipeline_say(s->pipeline, "socket_restored", "somebody removed the sensor's control socket; it was made again", NULL);
 }
 
 static json_t *on_status(gpointer data) {
@@ -300,14 +344,15 @@ static void configure_kernel(BhSensor *s) {
 
         c->self_tgid = (__u32) getpid();
         c->canary_tgid = (__u32) bh_canary_pid(s->canary);
-        c->host_bulk = s->options.host_events;
+        c->host_bulk = s->options.host_events ? 1 : 0;
         c->fold_window = (s->options.fold_ms >= 0 ? (guint64) s->options.fold_ms : FOLD_MS_DEFAULT) * 1000000;
-        c->budget[BH_RING_KEY] = budget;
-        c->budget[BH_RING_BULK] = budget;
+        for (guint i = 0; i < BH_RING_MAX; i++)
+                c->budget[i] = budget;
+        c->off[0] = c->off[1] = 0;
 }
 
 static gboolean start(BhSensor *s, GError **error) {
-        g_autofree char *clean = g_build_filename(s->options.data_dir, "stopped-in-order", NULL), *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
+        g_autofree char *running = g_build_filename(s->options.data_dir, "running", NULL), *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
         struct utsname un;
 
         uname(&un);
@@ -337,10 +382,14 @@ static gboolean start(BhSensor *s, GError **error) {
                 return FALSE;
 
         guint64 beat = bh_hooks_adopted(s->hooks) ? bh_hooks_config(s->hooks)->heartbeat : 0, since = boottime();
-        s->after_crash = access(clean, F_OK) != 0 && (beat || s->found.last_time_ns);
-        if (s->after_crash)
-                s->away_ms = beat ? (since - beat) / 1000000 : (guint64) MAX(s->started_ns - (gint64) s->found.last_time_ns, 0) / 1000000;
-        unlink(clean);
+        struct stat left;
+        gint64 seen = stat(running, &left) == 0 ? (gint64) left.st_mtim.tv_sec * 1000000000 + left.st_mtim.tv_nsec : 0;
+        s->after_crash = seen || beat;
+        if (s->after_crash) /* last sign: the kernel side's, else an event in the recorder, else that it had started */
+                s->away_ms = beat ? (since - beat) / 1000000 : (guint64) MAX(s->started_ns - MAX(seen, (gint64) s->found.last_time_ns), 0) / 1000000;
+        g_autoptr(GError) unmarked = NULL;
+        if (!g_file_set_contents(running, "", 0, &unmarked))
+                bh_warn("cannot note that the sensor runs; if it is killed, its successor will not say so", "error", unmarked->message);
         configure_kernel(s);
 
         BhContainerTableConfig table = { .host_root = s->options.host_root, .changed = metadata_changed, .data = s };
@@ -391,7 +440,7 @@ static gboolean start(BhSensor *s, GError **error) {
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;
 
-        BhControlOps ops = { .status = on_status, .containers = on_containers, .flush = on_flush, .stop = on_stop, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
+        BhControlOps ops = { .status = on_status, .containers = on_containers, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
                 return FALSE;
 
@@ -404,7 +453,7 @@ static gboolean start(BhSensor *s, GError **error) {
 }
 
 static void stop(BhSensor *s) {
-        g_autofree char *clean = s->options.data_dir ? g_build_filename(s->options.data_dir, "stopped-in-order", NULL) : NULL;
+        g_autofree char *running = s->options.data_dir ? g_build_filename(s->options.data_dir, "running", NULL) : NULL;
         g_autofree char *pid = s->options.run_dir ? g_build_filename(s->options.run_dir, "sensor.pid", NULL) : NULL;
         gboolean ran = s->pipeline && s->control;
 
@@ -429,7 +478,7 @@ static void stop(BhSensor *s) {
         bh_cgroup_layout_free(s->cgroups);
         bh_canary_free(s->canary);
         if (ran) {
-                g_file_set_contents(clean, "", 0, NULL);
+                unlink(running);
                 unlink(pid);
         }
 }

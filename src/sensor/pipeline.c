@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "describe.h"
 #include "event/codec.h"
 #include "event/select.h"
 #include "ring.h"
@@ -58,6 +59,9 @@ struct BhPipeline {
         Item head[BH_RING_MAX]; /* read from the ring and not taken yet */
         GQueue waiting;
         GHashTable *given_up; /* container cgroups whose metadata did not come in time */
+        GHashTable *cgroups;  /* ids that the kernel's map of cgroups must have */
+        BhRecorderState recorder_state;
+        guint64 recorder_lost;
         GHashTable *origins;  /* cgroup id → BhContainer, for processes that outlive the table's memory */
         struct mark mark, resume;
         gboolean resuming;
@@ -114,33 +118,6 @@ static void done(BhPipeline *p, guint8 ring, guint64 end) {
 
 /* ---- container ---- */
 
-static void append_pair(GByteArray *out, const char *key, const char *value) {
-        g_byte_array_append(out, (const guint8 *) key, (guint) strlen(key) + 1);
-        g_byte_array_append(out, (const guint8 *) value, (guint) strlen(value) + 1);
-}
-
-/* Strings belong to the container, labels to p->labels: both outlive the emit that follows. */
-static void set_container(BhPipeline *p, struct bh_event *e, const BhContainer *c, gboolean labels) {
-        BH_SET_STR(e, container_id, c->id);
-        BH_SET_STR(e, container_name, c->name);
-        BH_SET_STR(e, container_image, c->image);
-        BH_SET_STR(e, container_image_digest, *c->image_digest ? c->image_digest : c->image_id);
-        BH_SET_STR(e, container_runtime, c->runtime);
-        BH_SET_STR(e, workload, c->workload);
-        BH_SET_STR(e, application, c->application);
-        if (c->level == BH_CONTAINER_FULL)
-                BH_SET(e, container_privileged, c->privileged);
-        if (!labels || !c->labels->len)
-                return;
-        g_byte_array_set_size(p->labels, 0);
-        for (guint i = 0; i < c->labels->len; i++) {
-                const BhKeyValue *kv = &g_array_index(c->labels, BhKeyValue, i);
-
-                append_pair(p->labels, kv->key, kv->value);
-        }
-        BH_SET(e, container_labels, ((struct bh_str){ (const char *) p->labels->data, p->labels->len }));
-}
-
 static void set_origin(BhPipeline *p, struct bh_event *e, guint64 origin) {
         BhContainer *c = g_hash_table_lookup(p->origins, &origin);
         g_auto(BhContainerLookup) l = { 0 };
@@ -152,15 +129,8 @@ static void set_origin(BhPipeline *p, struct bh_event *e, guint64 origin) {
         } else if (l.container) {
                 c = l.container;
         }
-        if (!c)
-                return;
-        if (bh_event_has(e, BH_F_container_id) && e->container_id.len == strlen(c->id) && memcmp(e->container_id.p, c->id, e->container_id.len) == 0)
-                return; /* it is where it came from */
-        BH_SET_STR(e, origin_id, c->id);
-        BH_SET_STR(e, origin_name, c->name);
-        BH_SET_STR(e, origin_image, c->image);
-        if (!bh_event_has(e, BH_F_container_id))
-                BH_SET(e, flags, e->flags | BH_RF_GRAFTED);
+        if (c)
+                bh_describe_origin(e, c);
 }
 
 static gboolean wants_labels(guint32 type) {
@@ -193,7 +163,7 @@ static guint64 container_hash(const BhContainer *c) {
 
 static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l, guint64 origin, gboolean labels) {
         if (l->container)
-                set_container(p, e, l->container, labels);
+                bh_describe_container(e, l->container, labels ? p->labels : NULL);
         if (l->is_container && !l->described && g_atomic_int_get(&p->runtime_expected)) {
                 BH_SET(e, flags, e->flags | BH_RF_NO_METADATA);
                 p->stats.released_unready++;
@@ -247,21 +217,21 @@ static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 ori
 
 /* ---- kernel records ---- */
 
-/* The kernel knows containers by the shape of a cgroup's name; what only the table knows (plain runc, nested) it is told here. */
-static void tell_kernel(BhPipeline *p, guint64 cgroup) {
+/* The kernel knows containers by the shape of a cgroup's name; what only the table knows (plain runc, nested) it is told here. TRUE if it was. */
+static gboolean tell_kernel(BhPipeline *p, guint64 cgroup) {
         g_auto(BhContainerLookup) l = { 0 };
         struct bh_cgroup now = { 0 };
         int fd = bh_hooks_map(p->c.hooks, "cgroups");
 
         bh_container_table_lookup(p->c.containers, cgroup, &l);
         gboolean known = bpf_map_lookup_elem(fd, &cgroup, &now) == 0;
-        if (l.ended || (known && !!now.container == l.is_container))
-                return;
+        if (!l.known || l.ended || (known && (!!now.container == l.is_container || l.undecided)))
+                return FALSE;
         if (l.is_container && !now.container)
                 now.container = cgroup;
         else if (!l.is_container && !l.undecided)
                 now.container = 0;
-        bpf_map_update_elem(fd, &cgroup, &now, BPF_ANY);
+        return bpf_map_update_elem(fd, &cgroup, &now, BPF_ANY) == 0;
 }
 
 static void cgroup_created(BhPipeline *p, const struct bh_event *e) {
@@ -272,6 +242,7 @@ static void cgroup_created(BhPipeline *p, const struct bh_event *e) {
 
         bh_container_table_bind(p->c.containers, e->target_cgroup, path, g_get_monotonic_time());
         tell_kernel(p, e->target_cgroup);
+        g_hash_table_add(p->cgroups, g_memdup2(&e->target_cgroup, sizeof(e->target_cgroup)));
 }
 
 static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len, guint8 ring, guint64 end) {
@@ -294,6 +265,7 @@ static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len,
                 bh_container_table_unbind(p->c.containers, e->target_cgroup, g_get_monotonic_time());
                 bh_account_cgroup_gone(p->account, e->target_cgroup);
                 g_hash_table_remove(p->given_up, &e->target_cgroup);
+                g_hash_table_remove(p->cgroups, &e->target_cgroup);
                 break;
         default:
                 break;
@@ -377,61 +349,21 @@ static void release_rings(BhPipeline *p) {
 
 /* ---- events that are not the kernel's ---- */
 
-static void begin_event(BhPipeline *p, struct bh_event *e, guint32 type, enum bh_source source, guint64 time) {
-        memset(e->has, 0, sizeof(e->has));
-        BH_SET(e, type, type);
-        BH_SET(e, source, source);
-        BH_SET(e, time, time);
-        BH_SET(e, boottime, time - p->c.clock.now);
-        BH_SET(e, count, 1);
-        BH_SET(e, flags, 0);
-}
-
 static void runtime_event(BhPipeline *p, const BhRuntimeEvent *ev) {
         struct bh_event e;
         g_autoptr(GByteArray) attributes = g_byte_array_new();
-        char number[24];
 
-        begin_event(p, &e, BH_EV_CONTAINER, BH_SOURCE_RUNTIME, (guint64) ev->time_ns);
-        BH_SET_STR(&e, action, ev->action);
-        BH_SET_STR(&e, actor, ev->actor_id);
-        append_pair(attributes, "kind", ev->kind_name);
-        if (*ev->detail)
-                append_pair(attributes, "detail", ev->detail);
-        if (*ev->exec_id)
-                append_pair(attributes, "exec_id", ev->exec_id);
-        if (*ev->exec_command)
-                append_pair(attributes, "exec_command", ev->exec_command);
-        if (ev->exec_pid) {
-                g_snprintf(number, sizeof(number), "%d", ev->exec_pid);
-                append_pair(attributes, "exec_pid", number);
-        }
-        if (ev->exit_code >= 0) {
-                g_snprintf(number, sizeof(number), "%d", ev->exit_code);
-                append_pair(attributes, "exit_code", number);
-        }
-        if (ev->signal > 0) {
-                g_snprintf(number, sizeof(number), "%d", ev->signal);
-                append_pair(attributes, "signal", number);
-        }
-        if (ev->synthetic)
-                append_pair(attributes, "synthetic", "true");
-        for (guint i = 0; i < ev->attributes->len; i++) {
-                const BhKeyValue *kv = &g_array_index(ev->attributes, BhKeyValue, i);
-
-                if (!ev->container || !bh_container_label(ev->container, kv->key))
-                        append_pair(attributes, kv->key, kv->value);
-        }
-        BH_SET(&e, attributes, ((struct bh_str){ (const char *) attributes->data, attributes->len }));
+        bh_describe_begin(&e, BH_EV_CONTAINER, BH_SOURCE_RUNTIME, (guint64) ev->time_ns, p->c.clock.now);
+        bh_describe_runtime(&e, ev, attributes);
         if (ev->container)
-                set_container(p, &e, ev->container, TRUE);
+                bh_describe_container(&e, ev->container, p->labels);
         emit(p, &e, container_hash(ev->container));
 }
 
 static void say(BhPipeline *p, const char *action, const char *text, const GByteArray *attributes) {
         struct bh_event e;
 
-        begin_event(p, &e, BH_EV_SENSOR, BH_SOURCE_SENSOR, boottime() + p->c.clock.now);
+        bh_describe_begin(&e, BH_EV_SENSOR, BH_SOURCE_SENSOR, boottime() + p->c.clock.now, p->c.clock.now);
         BH_SET_STR(&e, action, action);
         BH_SET_STR(&e, message, text);
         if (attributes && attributes->len)
@@ -443,7 +375,7 @@ static void say_number(BhPipeline *p, const char *action, const char *text, cons
         g_autoptr(GByteArray) attributes = g_byte_array_new();
         g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, n);
 
-        append_pair(attributes, key, number);
+        bh_describe_pair(attributes, key, number);
         say(p, action, text, attributes);
 }
 
@@ -456,15 +388,15 @@ static void on_lost(const BhAccountNews *n, gpointer data) {
         g_autofree char *text = g_strdup_printf("%s %s events were lost in the kernel: %s", count, bh_event_type_name(n->type), bh_lost_reason_name(n->reason));
 
         bh_container_table_lookup(p->c.containers, n->cgroup, &l);
-        append_pair(attributes, "type", bh_event_type_name(n->type));
-        append_pair(attributes, "reason", bh_lost_reason_name(n->reason));
-        append_pair(attributes, "count", count);
-        append_pair(attributes, "cgroup", group);
+        bh_describe_pair(attributes, "type", bh_event_type_name(n->type));
+        bh_describe_pair(attributes, "reason", bh_lost_reason_name(n->reason));
+        bh_describe_pair(attributes, "count", count);
+        bh_describe_pair(attributes, "cgroup", group);
         if (path)
-                append_pair(attributes, "cgroup_path", path);
+                bh_describe_pair(attributes, "cgroup_path", path);
         if (l.container) {
-                append_pair(attributes, "container", l.container->id);
-                append_pair(attributes, "container_name", l.container->name);
+                bh_describe_pair(attributes, "container", l.container->id);
+                bh_describe_pair(attributes, "container_name", l.container->name);
         }
         say(p, "lost", text, attributes);
 }
@@ -571,10 +503,50 @@ static void stats_now(BhPipeline *p) {
         g_mutex_unlock(&p->lock);
 }
 
+/* Entries of the kernel's map of cgroups that somebody took away or changed are put back. */
+static void restore_cgroups(BhPipeline *p) {
+        GHashTableIter i;
+        gpointer id;
+        guint64 restored = 0;
+
+        for (g_hash_table_iter_init(&i, p->cgroups); g_hash_table_iter_next(&i, &id, NULL); )
+                restored += tell_kernel(p, *(guint64 *) id);
+        if (restored)
+                say_number(p, "cgroups_restored", "the kernel's map of cgroups lacked entries or had wrong ones; they were put back", "count", restored);
+}
+
+/* A recorder that cannot write is said at once (to whoever listens), and again with its losses when it can. */
+static void watch_recorder(BhPipeline *p) {
+        g_autoptr(GByteArray) attributes = g_byte_array_new();
+        BhRecorderStats r;
+        guint64 lost = 0;
+
+        bh_recorder_stats(p->c.recorder, &r);
+        for (guint i = 0; i < BH_RECORDER_LOST_REASONS; i++)
+                lost += r.lost[i];
+        /* short troubles show in the count alone */
+        if (r.state == p->recorder_state && (r.state != BH_RECORDER_OK || lost == p->recorder_lost))
+                return;
+
+        g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, lost - p->recorder_lost);
+        bh_describe_pair(attributes, "state", bh_recorder_state_name(r.state));
+        bh_describe_pair(attributes, "problem", r.problem);
+        bh_describe_pair(attributes, "lost", number);
+        if (r.state != BH_RECORDER_OK) {
+                say(p, "recorder_degraded", "the flight recorder cannot write; events that it cannot hold are lost to it and counted", attributes);
+        } else {
+                say(p, "recorder_recovered", "the flight recorder writes again", attributes);
+                p->recorder_lost = lost;
+        }
+        p->recorder_state = r.state;
+}
+
 static void each_second(BhPipeline *p) {
         p->c.clock.now = wall_offset();
         bh_hooks_config(p->c.hooks)->heartbeat = boottime();
         tell_counts(p, FALSE);
+        restore_cgroups(p);
+        watch_recorder(p);
         bh_process_sweep(p->c.processes, boottime());
         bh_container_table_expire(p->c.containers, g_get_monotonic_time());
         stats_now(p);
@@ -582,7 +554,7 @@ static void each_second(BhPipeline *p) {
 
 static gpointer run(gpointer data) {
         BhPipeline *p = data;
-        gint64 last_us = g_get_monotonic_time(), second_us = 0, recheck_us = 0;
+        gint64 last_us, second_us = 0, recheck_us = 0;
 
         if (p->scan_since) {
                 bh_process_scan(p->c.processes, p->scan_since, found_process, p, &p->scan_error);
@@ -593,6 +565,7 @@ static gpointer run(gpointer data) {
         g_cond_broadcast(&p->flushed);
         g_mutex_unlock(&p->lock);
 
+        last_us = g_get_monotonic_time();
         while (!p->stopping) {
                 gint64 now_us = g_get_monotonic_time();
 
@@ -647,12 +620,18 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
         g_cond_init(&p->flushed);
         g_queue_init(&p->waiting);
         p->given_up = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        p->cgroups = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         p->origins = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify) bh_container_unref);
         p->wire = g_byte_array_new();
         p->labels = g_byte_array_new();
         p->inbox = g_async_queue_new_full((GDestroyNotify) message_free);
         p->account = bh_account_new(config->hooks);
         p->next_id = config->found->last_seq + 1;
+        guint64 id, next, *prev = NULL;
+        for (int fd = bh_hooks_map(config->hooks, "cgroups"); bpf_map_get_next_key(fd, prev, &next) == 0; prev = &id) {
+                id = next; /* the sensor has entered what exists */
+                g_hash_table_add(p->cgroups, g_memdup2(&id, sizeof(id)));
+        }
         if (config->found->mark_len == sizeof(p->resume)) {
                 memcpy(&p->resume, config->found->mark, sizeof(p->resume));
                 p->resuming = p->resume.epoch == p->mark.epoch;
@@ -701,6 +680,7 @@ void bh_pipeline_free(BhPipeline *p) {
         for (guint i = 0; i < BH_RING_MAX; i++)
                 g_clear_pointer(&p->rings[i], bh_ring_free);
         g_hash_table_unref(p->given_up);
+        g_hash_table_unref(p->cgroups);
         g_hash_table_unref(p->origins);
         g_byte_array_unref(p->wire);
         g_byte_array_unref(p->labels);
@@ -733,7 +713,7 @@ void bh_pipeline_say(BhPipeline *p, const char *action, const char *message, ...
         for (const char *key; (key = va_arg(ap, const char *)); ) {
                 const char *value = va_arg(ap, const char *);
 
-                append_pair(m->attributes, key, value ? value : "");
+                bh_describe_pair(m->attributes, key, value ? value : "");
         }
         va_end(ap);
         post(p, MESSAGE_SAY, m);

@@ -31,7 +31,7 @@ static json_t *hooks_of(BhSensor *s, const BhAccountTotals *totals) {
                 if (!h)
                         continue;
 
-                json_t *o = json_pack("{s:s, s:s, s:b, s:b}", "type", bh_event_type_name(type), "backend", bh_backend_name(h->backend), "effective", h->effective,
+                json_t *o = json_pack("{s:s, s:s, s:b, s:b}", "type", bh_event_type_name(type), "backend", bh_backend_name(h->backend), "effective", h->effective && !h->refused,
                                       "tested", bh_canary_tests(type));
                 json_object_set_new(o, "generated", number(a->generated));
                 json_object_set_new(o, "delivered", number(a->delivered));
@@ -40,6 +40,8 @@ static json_t *hooks_of(BhSensor *s, const BhAccountTotals *totals) {
                 json_object_set_new(o, "received", number(totals->received[type]));
                 if (h->why)
                         json_object_set_new(o, "why", text(h->why));
+                if (h->refused)
+                        json_object_set_new(o, "refused", text(h->refused));
                 json_array_append_new(list, o);
         }
         return list;

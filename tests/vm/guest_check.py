@@ -104,12 +104,12 @@ def run_acts(results, build, backend):
 
 def check_hooks(results, backend, hooks):
     for kind, hook in hooks.items():
-        wanted = "fallback" if backend == "fallback" else "preferred"
+        wanted = "fallback" if backend == "fallback" or (os.uname().release.startswith("5.10.") and kind == "perf_event_open") else "preferred"
         problems = []
         if hook["backend"] not in (wanted, "tracepoint"):
             problems.append(f"expected the {wanted} backend, saw {hook['backend']}: {hook.get('why')}")
         if not hook["effective"]:
-            problems.append(f"it is not effective: {hook.get('why')}")
+            problems.append(f"it is not effective: {hook.get('refused') or hook.get('why')}")
         results.result(f"{backend} hook {kind}", problems)
 
 
@@ -128,38 +128,58 @@ def forms(build, program):
     return out
 
 
-def check_acts(results, build, backend, hooks, sensor, program):
-    said = sensor.dir / f"{program}.jsonl"
+def perform(results, build, sensor, backend, program, which, again=""):
+    """Performs acts in the container; what they say, and the events until then."""
+    said = sensor.dir / f"{program}{again}.jsonl"
     # On a tmpfs: the overlay over the shared root has inode numbers of its own, other than the kernel's objects.
-    where = sensor.dir / f"{program}.d"
+    where = sensor.dir / f"{program}{again}.d"
     where.mkdir()
     cgroup = CGROUPS / "docker" / CONTAINER
     cgroup.mkdir(parents=True, exist_ok=True)
 
     def enter():
         (cgroup / "cgroup.procs").write_text("0")
-    own = sensor.dir / f"{program}.bin" / program
+    own = sensor.dir / f"{program}{again}.bin" / program
     own.parent.mkdir()
     shutil.copy(f"{build}/tests/bpf/{program}", own)
-    r = subprocess.run([own, "--dir", where, "--out", said, "--cgroup", cgroup, *forms(build, program)],
+    r = subprocess.run([own, "--dir", where, "--out", said, "--cgroup", cgroup, *which],
                        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=600, preexec_fn=enter)
-    results.result(f"{backend} {program} performs", [] if r.returncode == 0 else [f"status {r.returncode}: {r.stderr[-2000:]}"])
-    say(f"{backend} {program} has performed")
-    acts = acts_match.read_acts(said)
-    keep(said, f"{backend}-{program}.jsonl")
+    results.result(f"{backend} {program}{again} performs", [] if r.returncode == 0 else [f"status {r.returncode}: {r.stderr[-2000:]}"])
+    say(f"{backend} {program}{again} has performed")
+    keep(said, f"{backend}-{program}{again}.jsonl")
     events = sensor.events()
     (sensor.dir / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
-    keep(sensor.dir / "events.jsonl", f"{backend}-{program}-events.jsonl")
+    keep(sensor.dir / "events.jsonl", f"{backend}-{program}{again}-events.jsonl")
     say(f"{len(events)} events")
+    return acts_match.read_acts(said), events
+
+
+def judge(acts, events, hooks):
+    """For each act that this kernel has: (act, what is wrong with what was told of it)."""
     matcher = acts_match.Matcher(events, container=CONTAINER)
     place = {"kernel": tuple(int(n) for n in re.findall(r"\d+", os.uname().release)[:2]), "runtime": False}
     for act in acts:
-        title = f"{backend} {acts_match.name(act)}"
+        if act.get("crashed") or act["supported"]:
+            known = [] if act.get("crashed") else acts_match.known_differences(act, hooks[act["type"]]["backend"], place)
+            yield act, matcher.check(act, known)
+
+
+def check_acts(results, build, backend, hooks, sensor, program):
+    acts, events = perform(results, build, sensor, backend, program, forms(build, program))
+    for act in acts:
         if not act.get("crashed") and not act["supported"]:
-            results.skip(title, act.get("why") or "this kernel does not have it")
-            continue
-        known = [] if act.get("crashed") else acts_match.known_differences(act, hooks[act["type"]]["backend"], place)
-        results.result(title, matcher.check(act, known))
+            results.skip(f"{backend} {acts_match.name(act)}", act.get("why") or "this kernel does not have it")
+    verdicts = list(judge(acts, events, hooks))
+    # What the kernel skipped because a program was preempted on that CPU is counted, and not to be found: such an act is performed once more.
+    missed = sensor.status()["recursion_misses"]
+    if missed and any(problems for _, problems in verdicts):
+        wrong = sorted({acts_match.title(act) for act, problems in verdicts if problems and not act.get("crashed")})
+        say(f"{missed} acts were skipped by the kernel and counted; once more: {' '.join(wrong)}")
+        verdicts = [v for v in verdicts if v[0].get("crashed") or acts_match.title(v[0]) not in wrong]
+        if wrong:
+            verdicts += judge(*perform(results, build, sensor, backend, program, wrong, "-again"), hooks)
+    for act, problems in verdicts:
+        results.result(f"{backend} {acts_match.name(act)}", problems)
 
 
 def keep(path, name):

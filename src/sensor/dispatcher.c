@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dispatcher.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+#include "hooks_private.h"
+
+static const struct {
+        guint32 type;
+        const char *handler;
+        int native, compat; /* -1: has none */
+} calls[] = {
+#define BH_HOOK_CALL(type, handler, native, compat) { BH_EV_##type, #handler, native, compat },
+#define BH_HOOK_CALL_INSTEAD(type, handler, of, native, compat) BH_HOOK_CALL(type, handler, native, compat)
+#include "hooks.tbl.h"
+};
+
+/* Where the calls of calls[i] stand in the table; -1: there is none. */
+static void indexes(guint i, int out[2]) {
+        out[0] = calls[i].native;
+        out[1] = calls[i].compat >= 0 ? calls[i].compat + 512 : -1;
+}
+
+gboolean bh_dispatcher_enter(BhHooks *h, struct bpf_program *p, GError **error) {
+        const char *name = bpf_program__name(p);
+        int map = bh_hooks_map(h, "syscalls"), fd = bpf_program__fd(p);
+
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                int at[2];
+
+                if (!g_str_equal(calls[i].handler, name + strlen("sx_")))
+                        continue;
+                indexes(i, at);
+                for (guint k = 0; k < G_N_ELEMENTS(at); k++)
+                        if (at[k] >= 0 && bpf_map_update_elem(map, &at[k], &fd, BPF_ANY))
+                                return bh_hooks_fail(error, "cannot enter %s for system call %d: %s", name, at[k], g_strerror(errno));
+        }
+        g_hash_table_add(h->attached, g_strdup(name));
+        return TRUE;
+}
+
+/* TRUE if the table has an entry for each system call of that handler. */
+static gboolean has(BhHooks *h, const char *handler) {
+        int map = bh_hooks_map(h, "syscalls");
+
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                int at[2];
+
+                if (!g_str_equal(calls[i].handler, handler))
+                        continue;
+                indexes(i, at);
+                for (guint k = 0; k < G_N_ELEMENTS(at); k++) {
+                        __u32 id;
+
+                        if (at[k] >= 0 && bpf_map_lookup_elem(map, &at[k], &id))
+                                return FALSE;
+                }
+        }
+        return TRUE;
+}
+
+void bh_dispatcher_adopt(BhHooks *h) {
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++)
+                if (has(h, calls[i].handler)) /* also of one that stands in for it at the same place: it is looked after alike */
+                        g_hash_table_add(h->attached, g_strconcat("sx_", calls[i].handler, NULL));
+}
+
+gboolean bh_dispatcher_whole(BhHooks *h, guint32 type) {
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                g_autofree char *name = calls[i].type == type ? g_strconcat("sx_", calls[i].handler, NULL) : NULL;
+
+                if (name && g_hash_table_contains(h->attached, name) && !has(h, calls[i].handler))
+                        return FALSE;
+        }
+        return TRUE;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The dispatcher's table: the map `syscalls`, by which the one fallback program tail-calls the handler (program sx_<handler>) of a system call. Which
+ * handler has which numbers is in hooks.tbl.h.
+ *
+ * Works on a BhHooks of the caller's whose maps are open, and owns nothing: entered handlers are in its `attached`. Not thread-safe, as BhHooks.
+ */
+#pragma once
+#include <bpf/libbpf.h>
+#include <glib.h>
+
+#include "hooks.h"
+
+/* Puts a loaded handler into the table at the numbers of its system calls. On error some of them may be there. */
+gboolean bh_dispatcher_enter(BhHooks *h, struct bpf_program *p, GError **error);
+
+/* Notes as attached what an earlier sensor entered at all its numbers. */
+void bh_dispatcher_adopt(BhHooks *h);
+
+/*
+ * FALSE if an attached handler of this kind of event lacks an entry. The calls that the canary does not make (sister calls, 32-bit ones) are
+ * looked after by this.
+ */
+gboolean bh_dispatcher_whole(BhHooks *h, guint32 type);

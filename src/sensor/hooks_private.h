@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of BhHooks, for the modules that it is made of and nobody else: backends (what this kernel can do, what each hook is made of), dispatcher
+ * (the table of system calls), loader (programs and maps), hooks (life cycle, checks, repair).
+ *
+ * hooks.c makes it and frees it; it owns everything in it, save `canary` and the strings of `options`. Threads as in hooks.h; while loader.c's jobs run, nobody changes it.
+ */
+#pragma once
+#include <bpf/btf.h>
+#include <glib.h>
+
+#include "hooks.h"
+
+#define BH_HOOKS_OBJECTS 5 /* BPF objects that the programs come in */
+
+struct BhHooks {
+        char *pin_dir;
+        GPtrArray *loaded;    /* struct bpf_object *, kept for the links' sake */
+        GPtrArray *links;     /* struct bpf_link * of this process */
+        GHashTable *attached; /* name of each program that is attached or in the dispatcher's table */
+        GHashTable *maps;     /* name → fd + 1 */
+        GPtrArray *names[BH_HOOKS_OBJECTS]; /* programs of each object */
+        GHashTable *targets;  /* program → kernel function that it wants (preferred ones) */
+        GHashTable *lacking;  /* programs that need a tracepoint or helper which this kernel does not have; others stand for them, or nothing can */
+        GHashTable *bad;      /* program → why this kernel refuses it, though it should not */
+        struct btf *btf;
+        BhCanary *canary;
+        BhHookState state[BH_EV_KERNEL_MAX];
+        gboolean adopted;
+        gint recursion_shown; /* misses as last read by a check, up to G_MAXINT */
+        volatile struct bh_config *config;
+        volatile guint64 *hits;
+        BhHooksOptions options;
+        gint32 subsys, hierarchy;
+};
+
+/* Sets `error` and returns FALSE. */
+gboolean bh_hooks_fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);

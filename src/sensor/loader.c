@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loader.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "backends.h"
+#include "base/fdio.h"
+#include "base/log.h"
+#include "dispatcher.h"
+#include "file.skel.h"
+#include "hooks_private.h"
+#include "kernel.skel.h"
+#include "net.skel.h"
+#include "process.skel.h"
+#include "security.skel.h"
+
+#define SLOTS_PER_CPU 3
+#define JOB_PROGRAMS 12
+#define JOBS_MAX 8
+
+static const struct {
+        const char *name;
+        const void *(*bytes)(size_t *size);
+} objects[] = {
+        { "process", bh_process__elf_bytes },
+        { "kernel", bh_kernel__elf_bytes },
+        { "security", bh_security__elf_bytes },
+        { "file", bh_file__elf_bytes },
+        { "net", bh_net__elf_bytes },
+};
+G_STATIC_ASSERT(G_N_ELEMENTS(objects) == BH_HOOKS_OBJECTS);
+
+static __thread GString *libbpf_said; /* while loading: what libbpf printed */
+
+static int on_libbpf(enum libbpf_print_level level, const char *format, va_list args) {
+        if (level != LIBBPF_DEBUG && libbpf_said)
+                g_string_append_vprintf(libbpf_said, format, args);
+        return 0;
+}
+
+/* Index of a v1 controller in css_set.subsys[], from the kernel's own enum. */
+static gint32 controller_index(BhHooks *h, const char *controller) {
+        g_autofree char *want = g_strdup_printf("%s_cgrp_id", controller);
+        gint32 id = btf__find_by_name_kind(h->btf, "cgroup_subsys_id", BTF_KIND_ENUM);
+
+        if (id < 0)
+                return -1;
+
+        const struct btf_type *t = btf__type_by_id(h->btf, (__u32) id);
+        const struct btf_enum *e = btf_enum(t);
+        for (guint16 i = 0; i < btf_vlen(t); i++)
+                if (g_str_equal(btf__name_by_offset(h->btf, e[i].name_off), want))
+                        return e[i].val;
+        return -1;
+}
+
+/* Number of the hierarchy of a v1 controller as in /proc/self/cgroup ("11:pids:/…"); 0, the number of v2, if there is none. */
+static gint32 hierarchy_number(const char *controller) {
+        g_autofree char *text = bh_file_read(AT_FDCWD, "/proc/self/cgroup", 65536, NULL, NULL, NULL);
+        g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
+
+        for (guint i = 0; lines[i]; i++) {
+                g_auto(GStrv) parts = g_strsplit(lines[i], ":", 3);
+                g_auto(GStrv) names = parts[0] && parts[1] ? g_strsplit(parts[1], ",", -1) : NULL;
+
+                if (names && g_strv_contains((const char *const *) names, controller))
+                        return atoi(parts[0]);
+        }
+        return 0;
+}
+
+static gboolean has_helper(BhHooks *h, const char *helper) {
+        gint32 id = btf__find_by_name_kind(h->btf, "bpf_func_id", BTF_KIND_ENUM);
+        const struct btf_type *t = id > 0 ? btf__type_by_id(h->btf, (__u32) id) : NULL;
+
+        for (guint16 i = 0; t && i < btf_vlen(t); i++)
+                if (g_str_equal(btf__name_by_offset(h->btf, btf_enum(t)[i].name_off), helper))
+                        return TRUE;
+        return FALSE;
+}
+
+/* Whether there is a tracepoint of that name whose first argument is a struct of that name; `first` NULL: whatever it is. */
+static gboolean has_tracepoint(BhHooks *h, const char *name, const char *first) {
+        g_autofree char *type = g_strconcat("btf_trace_", name, NULL);
+        gint32 id = btf__find_by_name_kind(h->btf, type, BTF_KIND_TYPEDEF);
+
+        if (id < 0 || !first)
+                return id >= 0;
+
+        /* typedef void (*btf_trace_NAME)(void *data, FIRST *, …) */
+        const struct btf_type *t = btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type);
+        const struct btf_type *proto = t ? btf__type_by_id(h->btf, t->type) : NULL;
+        if (!proto || !btf_is_func_proto(proto) || btf_vlen(proto) < 2)
+                return FALSE;
+        t = btf__type_by_id(h->btf, btf_params(proto)[1].type);
+        t = t && btf_is_ptr(t) ? btf__type_by_id(h->btf, t->type) : NULL;
+        return t && g_str_equal(btf__name_by_offset(h->btf, t->name_off), first);
+}
+
+/* Whether the kernel lacks what the program cannot do without. Known before it refuses anything, which would cost another loading. */
+static gboolean lacks(BhHooks *h, const char *program, const char *section) {
+        if (g_str_has_prefix(section, "tp_btf/") &&
+            !has_tracepoint(h, section + strlen("tp_btf/"), g_str_has_suffix(section, "/io_uring_submit_sqe") ? "io_kiocb" : NULL))
+                return TRUE;
+        return g_str_equal(program, "sx_mprotect") && !has_helper(h, "BPF_FUNC_find_vma"); /* 5.17 */
+}
+
+/* Names of all programs, and the function that each fentry/fexit program attaches to. */
+static void note_programs(BhHooks *h) {
+        for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
+                size_t size;
+                const void *bytes = objects[i].bytes(&size);
+                struct bpf_object *o = bpf_object__open_mem(bytes, size, NULL);
+                struct bpf_program *p;
+
+                h->names[i] = g_ptr_array_new_with_free_func(g_free);
+                if (!o)
+                        continue;
+                bpf_object__for_each_program(p, o) {
+                        const char *section = bpf_program__section_name(p), *slash = strchr(section, '/');
+
+                        g_ptr_array_add(h->names[i], g_strdup(bpf_program__name(p)));
+                        if (lacks(h, bpf_program__name(p), section))
+                                g_hash_table_add(h->lacking, g_strdup(bpf_program__name(p)));
+                        if (slash && (g_str_has_prefix(section, "fexit/") || g_str_has_prefix(section, "fentry/")))
+                                g_hash_table_insert(h->targets, g_strdup(bpf_program__name(p)), g_strdup(slash + 1));
+                }
+                bpf_object__close(o);
+        }
+}
+
+gboolean bh_loader_init(BhHooks *h, GError **error) {
+        const char *controller = h->options.cgroup_controller;
+
+        libbpf_set_print(on_libbpf);
+        libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+        h->btf = btf__load_vmlinux_btf();
+        if (!h->btf)
+                return bh_hooks_fail(error, "this kernel has no type information (/sys/kernel/btf/vmlinux): Bulkhead needs Linux 5.10 or later built with CONFIG_DEBUG_INFO_BTF");
+        h->subsys = controller ? controller_index(h, controller) : -1;
+        h->hierarchy = h->subsys >= 0 ? hierarchy_number(controller) : 0;
+        note_programs(h);
+        return TRUE;
+}
+
+guint64 bh_loader_build_id(void) {
+        guint64 id = sizeof(struct bh_rec);
+
+        for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
+                size_t size;
+                const void *bytes = objects[i].bytes(&size);
+
+                id = XXH64(bytes, size, id);
+        }
+        return id;
+}
+
+/* ---- jobs ---- */
+
+static void set_rodata(BhHooks *h, struct bpf_object *o) {
+        struct btf *btf = bpf_object__btf(o);
+        gint32 sec = btf ? btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC) : -1;
+        struct bpf_map *map;
+
+        if (sec < 0)
+                return;
+        bpf_object__for_each_map(map, o) {
+                size_t size;
+                const char *name = bpf_map__name(map);
+                const void *initial = g_str_has_suffix(name, ".rodata") ? bpf_map__initial_value(map, &size) : NULL;
+                g_autofree guint8 *data = initial ? g_memdup2(initial, size) : NULL;
+                const struct btf_type *t = btf__type_by_id(btf, (__u32) sec);
+                const struct btf_var_secinfo *v = btf_var_secinfos(t);
+
+                if (!data)
+                        continue;
+                for (guint16 i = 0; i < btf_vlen(t); i++) {
+                        const char *var = btf__name_by_offset(btf, btf__type_by_id(btf, v[i].type)->name_off);
+                        gint32 value;
+
+                        if (v[i].size != sizeof(value) || v[i].offset + sizeof(value) > size)
+                                continue;
+                        if (g_str_equal(var, "bh_cgroup_subsys")) {
+                                value = h->subsys;
+                        } else if (g_str_equal(var, "bh_cgroup_hierarchy")) {
+                                value = h->hierarchy;
+                        } else if (g_str_has_prefix(var, "bh_nargs_")) {
+                                /* how many parameters that function has on this kernel: where fexit finds the result */
+                                gint32 id = bh_backends_function_id(h, var + strlen("bh_nargs_"));
+
+                                if (id < 0)
+                                        continue;
+                                value = btf_vlen(btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type));
+                        } else {
+                                continue;
+                        }
+                        memcpy(data + v[i].offset, &value, sizeof(value));
+                }
+                bpf_map__set_initial_value(map, data, size);
+        }
+}
+
+/* Name of the program of which libbpf said that it failed, or NULL. */
+static char *failed_program(const char *said) {
+        static const char *const marks[] = { "': BPF program load failed", "': failed to load", "': failed to find kernel BTF type", "': failed to prepare load" };
+
+        for (guint i = 0; i < G_N_ELEMENTS(marks); i++) {
+                const char *end = strstr(said, marks[i]), *start;
+
+                for (start = end; start && start > said && *start != '\''; )
+                        start--;
+                if (!end)
+                        continue;
+                start = end;
+                while (start > said && start[-1] != '\'')
+                        start--;
+                return g_strndup(start, (gsize) (end - start));
+        }
+        return NULL;
+}
+
+static gboolean attach(BhHooks *h, struct bpf_program *p, GError **error) {
+        const char *name = bpf_program__name(p);
+        struct bpf_link *link = bpf_program__attach(p);
+
+        if (!link)
+                return bh_hooks_fail(error, "cannot attach program %s: %s", name, g_strerror(errno));
+        g_ptr_array_add(h->links, link);
+
+        g_autofree char *path = g_strdup_printf("%s/link_%s", h->pin_dir, name);
+        if (bpf_link__pin(link, path))
+                return bh_hooks_fail(error, "cannot pin %s: %s", path, g_strerror(errno));
+        g_hash_table_add(h->attached, g_strdup(name));
+        return TRUE;
+}
+
+/* Programs of one object that are loaded together. Verifying takes most of the time that a start takes, so jobs run side by side. */
+typedef struct {
+        BhHooks *hooks;
+        guint index;         /* of the object */
+        GPtrArray *programs; /* names; none: only makes and pins the maps */
+        struct bpf_object *object;
+        GString *said;
+        int err;
+} Job;
+
+static void job_free(Job *j) {
+        if (j->object)
+                bpf_object__close(j->object);
+        g_string_free(j->said, TRUE);
+        g_ptr_array_unref(j->programs);
+        g_free(j);
+}
+
+static Job *job_new(BhHooks *h, guint index) {
+        Job *j = g_new0(Job, 1);
+
+        j->hooks = h;
+        j->index = index;
+        j->programs = g_ptr_array_new_with_free_func(g_free);
+        j->said = g_string_new(NULL);
+        return j;
+}
+
+static void job_run(gpointer data, gpointer unused) {
+        Job *j = data;
+        size_t size;
+        const void *bytes = objects[j->index].bytes(&size);
+        LIBBPF_OPTS(bpf_object_open_opts, o, .object_name = objects[j->index].name, .pin_root_path = j->hooks->pin_dir);
+        struct bpf_program *p;
+        struct bpf_map *map;
+
+        j->object = bpf_object__open_mem(bytes, size, &o);
+        if (!j->object) {
+                j->err = -errno;
+                return;
+        }
+        bpf_object__for_each_program(p, j->object)
+                bpf_program__set_autoload(p, g_ptr_array_find_with_equal_func(j->programs, bpf_program__name(p), g_str_equal, NULL));
+        bpf_object__for_each_map(map, j->object) {
+                static const char *const rings[] = { "ring_life", "ring_key", "ring_bulk" };
+                g_autofree char *pin = g_build_filename(j->hooks->pin_dir, bpf_map__name(map), NULL);
+
+                if (bpf_map__is_internal(map))
+                        continue;
+                bpf_map__set_pin_path(map, pin); /* every map: jobs and sensors to come share it */
+                if (g_str_equal(bpf_map__name(map), "scratch") || g_str_equal(bpf_map__name(map), "works"))
+                        bpf_map__set_max_entries(map, (__u32) libbpf_num_possible_cpus() * SLOTS_PER_CPU);
+                for (guint i = 0; i < G_N_ELEMENTS(rings); i++)
+                        if (g_str_equal(bpf_map__name(map), rings[i]) && j->hooks->options.ring_bytes[i])
+                                bpf_map__set_max_entries(map, (__u32) j->hooks->options.ring_bytes[i]);
+        }
+        set_rodata(j->hooks, j->object);
+        libbpf_said = j->said;
+        j->err = bpf_object__load(j->object);
+        libbpf_said = NULL;
+}
+
+/*
+ * Attaches what a job loaded. A program that the kernel refuses goes to `bad` with the reason and *again is set: the caller chooses anew.
+ */
+static gboolean job_finish(BhHooks *h, Job *j, gboolean *again, GError **error) {
+        struct bpf_program *p;
+
+        if (j->err) {
+                g_autofree char *name = failed_program(j->said->str);
+
+                g_strchomp(j->said->str);
+                if (!name || g_hash_table_contains(h->bad, name))
+                        return bh_hooks_fail(error, "cannot load the kernel programs of %s: %s: %s", objects[j->index].name, g_strerror(-j->err), j->said->str);
+                bh_debug("kernel refuses a program", "program", name, "said", j->said->str);
+                g_hash_table_insert(h->bad, g_strdup(name), g_strdup_printf("the kernel refuses program %s: %s", name, g_strerror(-j->err)));
+                *again = TRUE;
+                return TRUE;
+        }
+        bpf_object__for_each_program(p, j->object)
+                if (bpf_program__autoload(p) && !(g_str_has_prefix(bpf_program__name(p), "sx_") ? bh_dispatcher_enter(h, p, error) : attach(h, p, error)))
+                        return FALSE;
+        g_ptr_array_add(h->loaded, g_steal_pointer(&j->object));
+        return TRUE;
+}
+
+/* Jobs for what is in `want` and not attached yet. */
+static void add_jobs(BhHooks *h, GHashTable *want, GPtrArray *jobs) {
+        for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
+                Job *j = NULL;
+
+                for (guint k = 0; k < h->names[i]->len; k++) {
+                        const char *name = g_ptr_array_index(h->names[i], k);
+
+                        if (!g_hash_table_contains(want, name) || g_hash_table_contains(h->attached, name))
+                                continue;
+                        if (!j || j->programs->len == JOB_PROGRAMS) {
+                                j = job_new(h, i);
+                                g_ptr_array_add(jobs, j);
+                        }
+                        g_ptr_array_add(j->programs, g_strdup(name));
+                }
+        }
+}
+
+gboolean bh_loader_load(BhHooks *h, GError **error) {
+        gboolean again = TRUE;
+
+        for (guint rounds = 0; again; rounds++) {
+                g_autoptr(GHashTable) want = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+                gboolean dispatch = FALSE;
+
+                again = FALSE;
+                for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                        if (!bh_backends_known(type))
+                                continue;
+                        if (h->state[type].backend == BH_BACKEND_PREFERRED && !bh_backends_programs(h, type, BH_BACKEND_PREFERRED, want))
+                                bh_backends_choose(h, type, BH_BACKEND_NONE, "the kernel refuses the preferred programs");
+                        if (h->state[type].backend != BH_BACKEND_PREFERRED)
+                                bh_backends_programs(h, type, h->state[type].backend == BH_BACKEND_NONE ? BH_BACKEND_FALLBACK : h->state[type].backend, want);
+                        dispatch |= h->state[type].backend == BH_BACKEND_FALLBACK;
+                }
+                if (dispatch)
+                        g_hash_table_add(want, g_strdup("dispatch"));
+                g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify) job_free);
+                add_jobs(h, want, jobs);
+
+                GThreadPool *pool = g_thread_pool_new(job_run, NULL, (gint) MIN(g_get_num_processors(), JOBS_MAX), FALSE, NULL);
+                for (guint i = 0; i < jobs->len; i++)
+                        g_thread_pool_push(pool, g_ptr_array_index(jobs, i), NULL);
+                g_thread_pool_free(pool, FALSE, TRUE);
+                for (guint i = 0; i < jobs->len; i++)
+                        if (!job_finish(h, g_ptr_array_index(jobs, i), &again, error))
+                                return FALSE;
+                if (rounds > 100)
+                        return bh_hooks_fail(error, "gave up loading kernel programs: too many are refused; run with debug logging to see why");
+        }
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
+                if (bh_backends_known(type)) {
+                        g_free(h->state[type].refused);
+                        h->state[type].refused = bh_backends_refused(h, type);
+                }
+        return TRUE;
+}
+
+void bh_loader_detach(BhHooks *h, const char *program) {
+        g_autofree char *path = g_strdup_printf("%s/link_%s", h->pin_dir, program);
+
+        unlink(path);
+        for (guint i = h->links->len; i-- > 0; ) {
+                const char *pin = bpf_link__pin_path(g_ptr_array_index(h->links, i));
+
+                if (pin && g_str_equal(pin, path))
+                        bpf_link__destroy(g_ptr_array_steal_index(h->links, i)); /* not disconnected: detaches */
+        }
+        g_hash_table_remove(h->attached, program);
+}
+
+/* ---- maps ---- */
+
+gboolean bh_loader_open_maps(BhHooks *h, GError **error) {
+        DIR *d = opendir(h->pin_dir);
+
+        if (!d)
+                return bh_hooks_fail(error, "cannot list %s: %s", h->pin_dir, g_strerror(errno));
+        for (struct dirent *e; (e = readdir(d)); ) {
+                if (e->d_name[0] == '.' || g_str_has_prefix(e->d_name, "link_") || g_hash_table_contains(h->maps, e->d_name))
+                        continue;
+
+                g_autofree char *path = g_build_filename(h->pin_dir, e->d_name, NULL);
+                int fd = bpf_obj_get(path);
+                if (fd >= 0)
+                        g_hash_table_insert(h->maps, g_strdup(e->d_name), GINT_TO_POINTER(fd + 1));
+        }
+        closedir(d);
+
+        gsize page = (gsize) sysconf(_SC_PAGESIZE);
+        if (!h->config) {
+                void *at = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, bh_hooks_map(h, "config"), 0);
+
+                if (at == MAP_FAILED)
+                        return bh_hooks_fail(error, "cannot map the kernel programs' configuration: %s", g_strerror(errno));
+                h->config = at;
+        }
+        if (!h->hits) {
+                void *at = mmap(NULL, page, PROT_READ, MAP_SHARED, bh_hooks_map(h, "canary_hits"), 0);
+
+                if (at == MAP_FAILED)
+                        return bh_hooks_fail(error, "cannot map the canary's counts: %s", g_strerror(errno));
+                h->hits = at;
+        }
+        return TRUE;
+}
+
+void bh_loader_close_maps(BhHooks *h) {
+        gsize page = (gsize) sysconf(_SC_PAGESIZE);
+
+        g_hash_table_remove_all(h->maps);
+        if (h->config)
+                munmap((void *) h->config, page);
+        if (h->hits)
+                munmap((void *) h->hits, page);
+        h->config = NULL;
+        h->hits = NULL;
+}
+
+/* Maps first, one object after the other: objects share them by their pins. */
+gboolean bh_loader_make_maps(BhHooks *h, GError **error) {
+        for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
+                Job *j = job_new(h, i);
+
+                job_run(j, NULL);
+                gboolean ok = !j->err || bh_hooks_fail(error, "cannot make the kernel maps of %s: %s: %s", objects[i].name, g_strerror(-j->err), j->said->str);
+                job_free(j);
+                if (!ok)
+                        return FALSE;
+        }
+        return bh_loader_open_maps(h, error);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gets programs and maps into the kernel: opens the BPF objects that are built into the sensor, fits them to this kernel, loads what the chosen
+ * backends want, attaches and pins it. A program that the verifier refuses is noted with the reason, and its hooks make do without it.
+ *
+ * Works on a BhHooks of the caller's, which owns what is made here. Not thread-safe, as BhHooks; loading uses threads of its own, which are done when
+ * the call returns. On error what was attached and pinned before stays so: the caller takes it away.
+ */
+#pragma once
+#include <glib.h>
+
+#include "hooks.h"
+
+/* Reads the kernel's type information and which programs there are. First of all calls, once for each BhHooks; needs its options. */
+gboolean bh_loader_init(BhHooks *h, GError **error);
+
+/* Identity of the programs of this build and of the layout of their records. */
+guint64 bh_loader_build_id(void);
+
+/* Makes and pins all maps, and opens them. */
+gboolean bh_loader_make_maps(BhHooks *h, GError **error);
+
+/* Opens the maps that are pinned and not open yet, and maps the configuration and the canary's counts into memory. */
+gboolean bh_loader_open_maps(BhHooks *h, GError **error);
+void bh_loader_close_maps(BhHooks *h);
+
+/* Loads and attaches what the hooks' backends want and is not attached. May change the choice of hooks whose programs the kernel refuses. */
+gboolean bh_loader_load(BhHooks *h, GError **error);
+
+/* Takes a program's pin away and detaches its link, if this process has it. */
+void bh_loader_detach(BhHooks *h, const char *program);

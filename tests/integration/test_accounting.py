@@ -1,0 +1,117 @@
+"""Exact accounting under flood: what a program did = what was delivered + folded + lost, and the rare acts beside the flood all arrive."""
+import json
+import os
+import time
+
+import pytest
+from boxes import STEP_ACTS, Box, acct, dump, missing_steps, rss_kib, sensor_events, type_numbers
+from docker_env import wait_for
+
+# kind of flood → what it counts that is an event, by its word in the program's output
+FLOODS = {
+    "open": {"open": "open"},
+    "chmod": {"chmod": "chmod"},
+    "paths": {"open": "open", "unlink": "unlink"},
+    "connect": {"socket": "socket", "connect": "connect"},
+    "sockets": {"socket": "socket", "connect": "connect"},
+    "udp": {"send": "send", "socket": "socket"},
+    "fork": {"fork": "fork", "exit": "exit"},
+    "exec": {"fork": "fork", "exec": "exec", "exit": "exit"},
+}
+STEPS = 20
+
+
+def deltas(before, after):
+    zero = {"generated": 0, "delivered": 0, "folded": 0, "over": 0, "lost": [0] * 4}
+    out = {}
+    for t, a in after.items():
+        b = before.get(t, zero)
+        out[t] = {k: a[k] - b[k] for k in ("generated", "delivered", "folded", "over")}
+        out[t]["lost"] = sum(a["lost"]) - sum(b["lost"])
+    return out
+
+
+def counted(events, kind, pid_name="acts"):
+    return sum(e["count"] for e in events if e["type"] == kind)
+
+
+def troubles(sensor):
+    """What may explain a missing event: losses by kind, ring use, sensor events."""
+    status = sensor.status()
+    lost = {h["type"]: {k: n for k, n in h["lost"].items() if n} for h in status["hooks"] if any(h["lost"].values())}
+    return {"lost": lost, "rings": status["rings"], "events": status["events"],
+            "said": [(e["action"], e.get("attributes")) for e in sensor.events(type="sensor")][-5:]}
+
+
+def check_equation(status):
+    for h in status["hooks"]:
+        lost = sum(h["lost"].values())
+        assert h["generated"] == h["delivered"] + h["folded"] + lost, f"expected generated = delivered + folded + lost, saw {h}"
+
+
+@pytest.mark.deadline(240)
+@pytest.mark.parametrize("kind", FLOODS)
+def test_flood_is_counted_exactly_and_hides_nothing(new_sensor, docker, full, kind, capsys):
+    sensor = new_sensor()
+    number = type_numbers(sensor)
+    seconds = 20 if full else 2
+    threads = max(2, os.cpu_count())
+    with Box(docker, f"flood-{kind}", "--pids-limit", "4000") as loud, Box(docker, f"quiet-{kind}") as quiet:
+        cgroup = loud.cgroup(sensor)
+        # what the shell and the program add, whatever the number of acts: measured with none
+        loud.json(f"/acts flood {kind} --max 0 --threads {threads}")
+        before = acct(sensor, cgroup)
+        loud.json(f"/acts flood {kind} --max 0 --threads {threads}")
+        base = deltas(before, acct(sensor, cgroup))
+
+        # alone: the counts
+        before = acct(sensor, cgroup)
+        flood = loud.json(f"/acts flood {kind} --seconds {seconds} --threads {threads}")[0]
+        after = deltas(before, acct(sensor, cgroup))
+        for word, event in FLOODS[kind].items():
+            t = number[event]
+            got, acts = after[t], flood["counts"][word]
+            extra = base.get(t, {"generated": 0})["generated"]
+            assert got["generated"] - extra == acts, f"expected {acts} {event} acts to be counted, saw {got['generated']} less {extra}: {got}"
+            assert got["generated"] == got["delivered"] + got["folded"] + got["lost"], f"{event}: {got}"
+
+        # together: numbered steps beside the flood, here and there
+        n = loud.start(f"/acts flood {kind} --seconds {seconds + 2} --threads {threads} >/ctl/flood.json & sleep 0.5; "
+                       f"/acts steps --count {STEPS} --interval-ms {1000 * seconds // STEPS}; wait")
+        m = quiet.start(f"sleep 0.5; /acts steps --count {STEPS} --first 1001 --interval-ms {1000 * seconds // STEPS}")
+        told = [json.loads(line) for line in loud.wait(n).splitlines()]
+        others = [json.loads(line) for line in quiet.wait(m).splitlines()]
+        both = json.loads((loud.dir / "flood.json").read_text())
+
+        # a flood of one kind may fold that kind's own steps, and nothing else
+        own = set(FLOODS[kind].values())
+        told = [s for s in told if STEP_ACTS.get(s["act"]) not in own]
+        for name, steps in ((loud.name, told), (quiet.name, others)):
+            events = []
+
+            def arrived():
+                events[:] = sensor.events(container=name)
+                missing = missing_steps(steps, events)[0]
+                return not missing, f"missing {missing} of {len(events)} events; {troubles(sensor)}"
+            wait_for(arrived, 10, f"all numbered steps of {name} are recorded\nlog {sensor.log}", every=0.3)
+            twice = missing_steps(steps, events)[1]
+            assert not twice, f"expected each step of {name} once, saw again: {twice[:10]}"
+
+        # what the recorder has: counts of all events together are the acts, when nothing was lost
+        total = acct(sensor, cgroup)
+        status = sensor.status()
+        check_equation(status)
+        lost = {e: sum(total[number[e]]["lost"]) for e in own}
+
+        def sums():
+            events = sensor.events(container=loud.name)
+            got = {e: counted(events, e) for e in own}
+            want = {e: total[number[e]]["generated"] for e in own if not lost[e]}
+            return all(got[e] == want[e] for e in want), {"recorded": got, "generated": want, "lost": lost}
+        wait_for(sums, 12, "the counts of the recorded events add up to the acts", every=0.5)
+        wait_for(lambda: (all(h["received"] == h["delivered"] for h in sensor.status()["hooks"] if h["type"] in own), sensor.status()["hooks"]), 5,
+                 "what was delivered was received")
+        with capsys.disabled():
+            print(f"\n  flood {kind}: {flood['per_second']:,} acts/s alone, {both['per_second']:,} with steps; "
+                  + ", ".join(f"{e} {after[number[e]]}" for e in sorted(own)) + f"; sensor {rss_kib(sensor.pid) // 1024} MiB")
+    assert rss_kib(sensor.pid) < 256 * 1024, f"expected less than 256 MiB resident, saw {rss_kib(sensor.pid)} KiB"
