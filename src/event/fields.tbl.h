@@ -157,7 +157,7 @@ BH_FIELD(162, BYTES, payload, "payload", "first bytes of the message")
 BH_FIELD(163, U32, ifindex, "net.ifindex", "interface, where one was named")
 /* what the inspector found in the payload of dns events */
 BH_FIELD(170, STR, dns_type, "dns.type", "query or response")
-BH_FIELD(171, STR, dns_question, "dns.question", "name asked for, in presentation form: bytes that are not letters, digits and the like as \\\\DDD")
+BH_FIELD(171, STR, dns_question, "dns.question", "name asked for in the first question, in presentation form (RFC 1035, 5.1)")
 BH_FIELD(172, STR, dns_qtype, "dns.qtype", "type asked for: A, AAAA, TXT, … or TYPEn")
 BH_FIELD(173, STR, dns_rcode, "dns.rcode", "result in a response: NOERROR, NXDOMAIN, … or RCODEn")
 BH_FIELD(174, LIST, dns_answers, "dns.answers", "records of the answer: \"A 192.0.2.1\", \"CNAME www.example.com\", …")

@@ -135,7 +135,10 @@ def test_killed_centrals_lose_and_double_no_observation(sensor, root, central, b
     recorded = [e for e in sensor.events(type="exec", container=box.id) if e.get("proc.exe") == "/acts"]
     acted = sum(e["count"] for e in recorded)
     assert acted >= 500, f"expected 500 execs in the recorder, saw {acted}"
-    wait_for(lambda: (observed(root, box.id, "/acts")[0] == acted, observed(root, box.id, "/acts")), 60, f"{acted} execs in the central")
+    def counted():
+        now = [e for e in sensor.events(type="exec", container=box.id) if e.get("proc.exe") == "/acts"]
+        return observed(root, box.id, "/acts")[0] == acted, (observed(root, box.id, "/acts"), len(now), sensor.status()["bus"], [(e["count"], e["flags"], e["proc.args"], e["id"]) for e in now if e["proc.args"] != ["/acts", "true"] or e["count"] != 1])
+    wait_for(counted, 60, f"{acted} execs in the central")
     assert bus_status(sensor)["lost"] == 0
 
 
