@@ -12,13 +12,17 @@
 #include "control.h"
 #include "feed.h"
 #include "hooks.h"
+#include "inspector.h"
 #include "pipeline.h"
+#include "processes.h"
 #include "recorder/recorder.h"
+#include "report.h"
 
 typedef struct {
         char *run_dir, *data_dir, *host_root, *docker;
         BhBackend backend;
-        gboolean no_docker, host_events, debug;
+        char *bus; /* address of the central; NULL: none */
+        gboolean no_docker, no_bus, no_inspector, host_events, debug;
         gint64 max_mib, fold_ms, budget; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -39,12 +43,16 @@ typedef struct {
         BhFeed *feed;
         BhPipeline *pipeline;
         BhDocker *docker;
+        BhInspector *inspector; /* NULL: none could be started */
+        BhReport *report;       /* NULL: no bus */
+        BhProcessesConfig listing;
         BhControl *control;
         GMainLoop *loop;
-        gint stopping;
+        gint stopping, piped; /* piped: the pipeline takes messages */
         GMutex lock; /* docker_* and canary_error */
         gboolean docker_connected, docker_listed;
         char *docker_version, *docker_error, *canary_error;
+        char *report_error, *inspector_error; /* why there is none; set before threads are started */
         GCond docker_ready;
 } BhSensor;
 
