@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ typedef struct {
         char address[INET6_ADDRSTRLEN + 16];
         gint64 until;
         gboolean cut;
+        BhHttpStream *stream; /* that is being sent on it, borrowed: see on_completed() */
 } Connection;
 
 typedef struct Exchange Exchange;
@@ -174,6 +176,7 @@ static enum MHD_Result send_answer(Exchange *x) {
                         return MHD_NO;
                 g_mutex_lock(&h->lock);
                 g_ptr_array_add(h->streams, bh_http_stream_ref(x->stream));
+                x->connection->stream = x->stream;
                 g_mutex_unlock(&h->lock);
                 if (bh_http_stopping(h))
                         bh_http_stream_end(x->stream);
@@ -246,6 +249,8 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, 
                 allow(x, BH_HTTP_IDLE_SECONDS);
         g_mutex_lock(&h->lock);
         h->bodies -= x->body_len;
+        if (x->connection)
+                x->connection->stream = NULL;
         g_mutex_unlock(&h->lock);
         g_clear_pointer(&x->bytes, g_bytes_unref);
         if (x->stream) {
@@ -463,9 +468,19 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         g_mutex_unlock(&h->lock);
 }
 
-/* Ends what takes too long: libmicrohttpd's own timeout starts anew with each byte, so a client that drips would stay for ever. */
+static gboolean hung_up(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+        return poll(&p, 1, 0) == 1 && p.revents & (POLLRDHUP | POLLHUP | POLLERR);
+}
+
+/*
+ * Ends what takes too long: libmicrohttpd's own timeout starts anew with each byte, so a client that drips would stay for ever. And ends
+ * streams whose client is gone: libmicrohttpd does not look at a connection that waits for data from us.
+ */
 static gpointer tick(gpointer data) {
         BhHttp *h = data;
+        g_autoptr(GPtrArray) over = g_ptr_array_new_with_free_func((GDestroyNotify) bh_http_stream_unref);
 
         while (g_atomic_int_get(&h->stopping) < 2) {
                 GHashTableIter it;
@@ -475,6 +490,8 @@ static gpointer tick(gpointer data) {
                 g_mutex_lock(&h->lock);
                 g_hash_table_iter_init(&it, h->connections);
                 while (g_hash_table_iter_next(&it, (gpointer *) &c, NULL)) {
+                        if (c->stream && hung_up(c->fd))
+                                g_ptr_array_add(over, bh_http_stream_ref(c->stream));
                         if (c->cut || t < c->until)
                                 continue;
                         c->cut = TRUE;
@@ -482,6 +499,9 @@ static gpointer tick(gpointer data) {
                         shutdown(c->fd, SHUT_RDWR); /* the event thread finds it closed; the descriptor stays its own */
                 }
                 g_mutex_unlock(&h->lock);
+                for (guint i = 0; i < over->len; i++)
+                        bh_http_stream_end(over->pdata[i]);
+                g_ptr_array_set_size(over, 0);
                 g_usleep(TICK_MS * 1000);
         }
         return NULL;
@@ -497,7 +517,7 @@ static struct MHD_Daemon *start_daemon(BhHttp *h, const BhHttpConfig *config, gb
         unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0);
         struct MHD_OptionItem items[] = {
                 { MHD_OPTION_LISTEN_SOCKET, tls ? config->tcp_fd : config->unix_fd, NULL },
-                { MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL },
+                { MHD_OPTION_STRICT_FOR_CLIENT, 0, NULL }, /* at 1 its own refusal of a missing Host is sent twice; http_check.c is stricter */
                 { MHD_OPTION_CONNECTION_LIMIT, tls ? BH_HTTP_CONNECTIONS : BH_HTTP_CONNECTIONS / 2, NULL },
                 { MHD_OPTION_CONNECTION_TIMEOUT, BH_HTTP_IDLE_SECONDS + 1, NULL },
                 { MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL },

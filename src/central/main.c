@@ -110,7 +110,11 @@ static gboolean choose_user(Program *p, GError **error) {
                 p->gid = getegid();
                 return TRUE;
         }
-        return bh_sandbox_user(p->central.user, &p->uid, &p->gid, error);
+        if (!bh_sandbox_user(p->central.user, &p->uid, &p->gid, error))
+                return FALSE;
+        if (geteuid() != 0 && geteuid() != p->uid)
+                return fail(error, "only root can become uid %u: start it with sudo, or as that user", p->uid);
+        return TRUE;
 }
 
 static gboolean check_reach(const char *path, int mode, uid_t uid, GError **error) {
