@@ -6,8 +6,11 @@
 #include "container/cgroup.h"
 
 typedef struct {
+        BhContainerTable *table;
         BhContainer *c;
-        guint cgroups; /* bound to it, ended ones included */
+        guint64 version; /* of the table when `c` was published */
+        GList change;    /* place in `changes` */
+        guint cgroups;   /* bound to it, ended ones included */
         guint live;
         gboolean removed, expired; /* expired: removed, and the time to keep it is over; goes with its last cgroup */
         gboolean queued;           /* is in `removed` of the table */
@@ -37,12 +40,15 @@ struct BhContainerTable {
         GQueue ended;           /* Cgroup, in the order of their end */
         GQueue removed;         /* Removed, in order */
         GArray *undecided;      /* guint64 */
+        GQueue changes;         /* Entry, in the order of its last change */
+        guint64 version;
         BhContainerTableStats stats;
 };
 
 static void entry_free(gpointer p) {
         Entry *e = p;
 
+        g_queue_unlink(&e->table->changes, &e->change);
         bh_container_unref(e->c);
         g_free(e);
 }
@@ -86,6 +92,7 @@ BhContainerTable *bh_container_table_new(const BhContainerTableConfig *config) {
         t->undecided = g_array_new(FALSE, FALSE, sizeof(guint64));
         g_queue_init(&t->ended);
         g_queue_init(&t->removed);
+        g_queue_init(&t->changes);
         return t;
 }
 
@@ -106,6 +113,13 @@ void bh_container_table_free(BhContainerTable *t) {
 }
 
 /* ---- under the lock ---- */
+
+/* Its description was published. */
+static void changed(BhContainerTable *t, Entry *e) {
+        g_queue_unlink(&t->changes, &e->change);
+        e->version = ++t->version;
+        g_queue_push_tail_link(&t->changes, &e->change);
+}
 
 static void drop_entry_if_done(BhContainerTable *t, Entry *e) {
         if (!e->cgroups && (e->expired || (e->c->level == BH_CONTAINER_FROM_CGROUP && !e->queued)))
@@ -171,6 +185,7 @@ static void end_cgroup(BhContainerTable *t, Cgroup *g, gint64 now_us) {
                 c->state = BH_CONTAINER_EXITED;
                 bh_container_unref(g->entry->c);
                 g->entry->c = c;
+                changed(t, g->entry);
         }
 }
 
@@ -180,7 +195,11 @@ static Entry *add_entry(BhContainerTable *t, BhContainer *c) {
                 return NULL;
         }
         Entry *e = g_new0(Entry, 1);
+        e->table = t;
         e->c = c;
+        e->change.data = e;
+        e->version = ++t->version;
+        g_queue_push_tail_link(&t->changes, &e->change);
         g_hash_table_insert(t->containers, g_strdup(c->id), e);
         return e;
 }
@@ -242,6 +261,7 @@ static void join(BhContainerTable *t, Cgroup *g, const BhCgroupContainer *shape)
                 }
                 bh_container_unref(e->c);
                 e->c = c;
+                changed(t, e);
         }
         g->entry = e;
         e->cgroups++;
@@ -441,6 +461,7 @@ void bh_container_table_upsert(BhContainerTable *t, BhContainer *c, gint64 now_u
                 news = mine->level > old->level;
                 bh_container_unref(e->c);
                 e->c = g_steal_pointer(&mine);
+                changed(t, e);
         }
         if (e) {
                 e->removed = e->c->state == BH_CONTAINER_REMOVED;
@@ -547,6 +568,24 @@ GPtrArray *bh_container_table_snapshot(BhContainerTable *t) {
                 g_ptr_array_add(out, bh_container_ref(((const Entry *) p)->c));
         g_mutex_unlock(&t->lock);
         g_ptr_array_sort(out, by_age);
+        return out;
+}
+
+GPtrArray *bh_container_table_changes(BhContainerTable *t, guint64 since, guint max, guint64 *version) {
+        GPtrArray *out = g_ptr_array_new_with_free_func((GDestroyNotify) bh_container_unref);
+        GList *first = NULL;
+
+        g_mutex_lock(&t->lock);
+        for (GList *l = t->changes.tail; l && ((const Entry *) l->data)->version > since; l = l->prev)
+                first = l;
+        *version = since;
+        for (GList *l = first; l && out->len < max; l = l->next) {
+                const Entry *e = l->data;
+
+                g_ptr_array_add(out, bh_container_ref(e->c));
+                *version = e->version;
+        }
+        g_mutex_unlock(&t->lock);
         return out;
 }
 

@@ -82,6 +82,12 @@ BhContainer *bh_container_table_find(BhContainerTable *t, const char *text);
 /* All containers, oldest first: BhContainer *, owned by the array. */
 GPtrArray *bh_container_table_snapshot(BhContainerTable *t);
 
+/*
+ * What was published after `since` (0: everything there is), each container once, in its newest description, the oldest change first, at most
+ * `max`: BhContainer *, owned by the array. *version is what to ask with the next time.
+ */
+GPtrArray *bh_container_table_changes(BhContainerTable *t, guint64 since, guint max, guint64 *version);
+
 /* Looks again for runtimes' state of undecided cgroups (reads files); some ten times a second while there are any. TRUE if one became a container. */
 gboolean bh_container_table_recheck(BhContainerTable *t, gint64 now_us);
 /* Lets go of what ended long enough ago; every few seconds. */

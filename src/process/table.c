@@ -468,11 +468,7 @@ void bh_process_table_free(BhProcessTable *t) {
         g_free(t);
 }
 
-gboolean bh_process_find(BhProcessTable *t, guint32 pid, guint64 start, struct bh_process_view *view) {
-        const struct bh_process *p = bh_table_find(t, pid, start, FALSE);
-
-        if (!p)
-                return FALSE;
+static void view_of(const struct bh_process *p, struct bh_process_view *view) {
         *view = (struct bh_process_view){ .pid = p->pid, .vpid = p->vpid, .ppid = p->ppid, .start = p->start, .exited = p->exited, .cgroup = p->cgroup, .origin = p->origin, .comm = p->comm };
         if (p->exe)
                 view->exe = (struct bh_str){ p->exe->data, p->exe->len };
@@ -482,7 +478,32 @@ gboolean bh_process_find(BhProcessTable *t, guint32 pid, guint64 start, struct b
                 view->parent_pid = p->parent->pid;
                 view->parent_start = p->parent->start;
         }
-        return TRUE;
+        if (p->cred) {
+                struct bh_cred cred;
+
+                memcpy(&cred, p->cred->data, sizeof(cred));
+                view->has_cred = TRUE;
+                view->uid = cred.euid;
+                view->gid = cred.egid;
+        }
+}
+
+gboolean bh_process_find(BhProcessTable *t, guint32 pid, guint64 start, struct bh_process_view *view) {
+        const struct bh_process *p = bh_table_find(t, pid, start, FALSE);
+
+        if (p)
+                view_of(p, view);
+        return p != NULL;
+}
+
+void bh_process_each(BhProcessTable *t, gboolean (*each)(const struct bh_process_view *view, gpointer data), gpointer data) {
+        struct bh_process_view view;
+
+        for (const struct bh_process *p = t->queues[BH_QUEUE_LIVE].first; p; p = p->q_next) {
+                view_of(p, &view);
+                if (!each(&view, data))
+                        return;
+        }
 }
 
 void bh_process_set_origin(BhProcessTable *t, guint32 pid, guint64 start, guint64 origin) {

@@ -58,6 +58,8 @@ struct bh_process_view {
         struct bh_str exe, args;
         guint32 parent_pid; /* lineage; 0: not known */
         guint64 parent_start;
+        gboolean has_cred;
+        guint32 uid, gid; /* effective, node's user namespace */
 };
 
 BhProcessTable *bh_process_table_new(const struct bh_process_config *config);
@@ -82,6 +84,9 @@ void bh_process_sweep(BhProcessTable *t, guint64 now);
 
 /* FALSE if there is no such process. start 0: the pid's present or last process. */
 gboolean bh_process_find(BhProcessTable *t, guint32 pid, guint64 start, struct bh_process_view *view);
+
+/* Every living process, the one that was not heard of for the longest time first, until `each` returns FALSE. It must not change the table. */
+void bh_process_each(BhProcessTable *t, gboolean (*each)(const struct bh_process_view *view, gpointer data), gpointer data);
 
 /* Sets the origin of a process that has none. */
 void bh_process_set_origin(BhProcessTable *t, guint32 pid, guint64 start, guint64 origin);

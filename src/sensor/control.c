@@ -8,16 +8,14 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "answer.h"
 #include "base/fdio.h"
 #include "base/log.h"
-#include "event/codec.h"
-#include "recorder/query.h"
 
 #define CONNECTIONS_MAX 64
 #define REQUEST_MAX 65536
 #define REQUEST_SECONDS 5
 #define SEND_SECONDS 30
-#define SEND_BATCH 65536
 
 struct BhControl {
         BhControlOps ops;
@@ -93,100 +91,63 @@ static gboolean filter_of(json_t *request, BhFeedFilter *filter, int fd) {
                 return FALSE;
         }
         json_array_foreach(types, i, t) {
-                int type = json_is_string(t) ? bh_event_type_from_name(json_string_value(t)) : -1;
+                const char *name = json_string_value(t);
 
-                if (type < 0) {
-                        put_error(fd, "there is no kind of event \"%s\"; docs/events.md lists them", json_is_string(t) ? json_string_value(t) : "?");
+                if (!name || bh_answer_types(filter, &name, 1)) {
+                        put_error(fd, "there is no kind of event \"%s\"; docs/events.md lists them", name ? name : "?");
                         return FALSE;
                 }
-                filter->types[type / 64] |= 1ull << (type % 64);
         }
         return TRUE;
 }
 
-/* From the recorder. *last becomes the highest id there. FALSE if the connection is gone. */
-static gboolean history(Connection *c, json_t *request, const BhFeedFilter *filter, guint64 *last) {
-        guint64 since = (guint64) json_integer_value(json_object_get(request, "since")), until = (guint64) json_integer_value(json_object_get(request, "until"));
-        guint64 limit = (guint64) json_integer_value(json_object_get(request, "limit"));
-        g_autoptr(GError) error = NULL;
-        BhRecord rec;
+typedef struct {
+        Connection *connection;
+        BhFeedForm form;
+} Reader;
 
-        c->control->ops.flush(c->control->ops.data);
+static gboolean reader_put(const char *bytes, gsize len, guint64 dropped, gpointer data) {
+        Reader *r = data;
+        int fd = r->connection->fd;
 
-        g_autoptr(BhRecorderQuery) q = bh_recorder_query(c->control->ops.recorder_dir, since, until, BH_RECORDER_ANY, 0, &error);
-        if (!q) {
-                put_error(c->fd, "%s", error->message);
+        if (dropped && r->form != BH_FEED_WIRE && !put_json(fd, json_pack("{s:I}", "dropped", (json_int_t) dropped)))
                 return FALSE;
-        }
+        if (dropped && r->form == BH_FEED_WIRE) {
+                guint32 mark = 0xffffffff;
+                guint64 count = GUINT64_TO_LE(dropped);
 
-        g_autoptr(GQueue) tail = g_queue_new(); /* with a limit: the last so many */
-        g_autoptr(GString) out = g_string_sized_new(SEND_BATCH + 4096);
-        gboolean ok = TRUE;
-        while (ok && bh_recorder_query_next(q, &rec)) {
-                struct bh_event e;
-
-                *last = MAX(*last, rec.seq);
-                if (!bh_event_decode(&e, rec.data, rec.len, NULL) || !bh_feed_matches(filter, &e))
-                        continue;
-                bh_feed_format(out, filter->form, &e, rec.data, rec.len);
-                if (limit) {
-                        g_queue_push_tail(tail, g_string_new_len(out->str, (gssize) out->len));
-                        g_string_truncate(out, 0);
-                        if (tail->length > limit)
-                                g_string_free(g_queue_pop_head(tail), TRUE);
-                } else if (out->len >= SEND_BATCH) {
-                        ok = put(c->fd, out->str, out->len);
-                        g_string_truncate(out, 0);
-                }
+                if (!put(fd, &mark, sizeof(mark)) || !put(fd, &count, sizeof(count)))
+                        return FALSE;
         }
-        for (GString *one; (one = g_queue_pop_head(tail)); g_string_free(one, TRUE))
-                g_string_append_len(out, one->str, (gssize) one->len);
-        return ok && put(c->fd, out->str, out->len);
+        return put(fd, bytes, len);
 }
 
-static void live(Connection *c, BhSubscriber *s, BhFeedForm form) {
-        for (;;) {
-                guint64 dropped;
-                gboolean ended;
-                g_autoptr(GBytes) bytes = bh_subscriber_take(s, 200, &dropped, &ended);
+static gboolean reader_alive(gpointer data) {
+        Connection *c = ((Reader *) data)->connection;
 
-                if (dropped && form != BH_FEED_WIRE && !put_json(c->fd, json_pack("{s:I}", "dropped", (json_int_t) dropped)))
-                        return;
-                if (dropped && form == BH_FEED_WIRE) {
-                        guint32 mark = 0xffffffff;
-                        guint64 count = GUINT64_TO_LE(dropped);
-
-                        if (!put(c->fd, &mark, sizeof(mark)) || !put(c->fd, &count, sizeof(count)))
-                                return;
-                }
-                if (bytes && !put(c->fd, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes)))
-                        return;
-                if (!bytes && (ended || g_atomic_int_get(&c->control->stopping) || hung_up(c->fd)))
-                        return;
-        }
+        return !g_atomic_int_get(&c->control->stopping) && !hung_up(c->fd);
 }
 
 static void events(Connection *c, json_t *request) {
         const char *form = json_string_value(json_object_get(request, "form"));
-        BhFeedFilter filter = { .form = g_strcmp0(form, "wire") == 0 ? BH_FEED_WIRE : g_strcmp0(form, "text") == 0 ? BH_FEED_TEXT : BH_FEED_JSON };
-        gboolean follow = json_is_true(json_object_get(request, "follow"));
-        BhFeed *feed = c->control->ops.feed;
-        guint64 last = 0;
+        BhControlOps *ops = &c->control->ops;
+        BhAnswerQuestion q = {
+                .filter.form = g_strcmp0(form, "wire") == 0 ? BH_FEED_WIRE : g_strcmp0(form, "text") == 0 ? BH_FEED_TEXT : BH_FEED_JSON,
+                .since_ns = (guint64) json_integer_value(json_object_get(request, "since")),
+                .until_ns = (guint64) json_integer_value(json_object_get(request, "until")),
+                .limit = (guint64) json_integer_value(json_object_get(request, "limit")),
+                .follow = json_is_true(json_object_get(request, "follow")),
+        };
+        Reader reader = { .connection = c, .form = q.filter.form };
+        BhAnswerSource source = { .feed = ops->feed, .recorder_dir = ops->recorder_dir, .flush = ops->flush, .data = ops->data };
+        BhAnswerSink sink = { .put = reader_put, .alive = reader_alive, .data = &reader };
+        g_autoptr(GError) error = NULL;
 
-        if (!filter_of(request, &filter, c->fd))
+        if (!filter_of(request, &q.filter, c->fd))
                 return;
-
-        /* subscribed before the history is read, so that nothing falls between; what is in both is left out of the live part */
-        BhSubscriber *s = follow ? bh_feed_subscribe(feed, &filter) : NULL;
-        gboolean past = !follow || json_object_get(request, "since") || json_object_get(request, "limit"), ok = TRUE;
-        if (past)
-                ok = history(c, request, &filter, &last);
-        if (s && ok) {
-                bh_subscriber_after(s, last);
-                live(c, s, filter.form);
-        }
-        if (s)
-                bh_feed_unsubscribe(feed, s);
+        q.past = !q.follow || json_object_get(request, "since") || json_object_get(request, "limit");
+        if (!bh_answer_events(&source, &q, &sink, &error))
+                put_error(c->fd, "%s", error->message);
 }
 
 static void answer(Connection *c, char *line) {

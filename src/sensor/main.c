@@ -73,6 +73,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "data-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->data_dir, "flight recorder (default /var/lib/bulkhead)", "DIR" },
                 { "host-root", 0, 0, G_OPTION_ARG_FILENAME, &o->host_root, "where the host's / is, when this runs in a container (default /)", "DIR" },
                 { "docker", 0, 0, G_OPTION_ARG_STRING, &o->docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
+                { "bus", 0, 0, G_OPTION_ARG_STRING, &o->bus, "the central's socket (default unix:RUN-DIR/central/bus.sock)", "ADDRESS" },
+                { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "auto, preferred or fallback", "B" },
                 { "host-events", 0, 0, G_OPTION_ARG_NONE, &o->host_events, "record file and datagram events of host processes too", NULL },
@@ -96,6 +98,12 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 o->run_dir = g_strdup("/run/bulkhead");
         if (!o->data_dir)
                 o->data_dir = g_strdup("/var/lib/bulkhead");
+        if (o->bus && o->no_bus)
+                return fail(error, "--bus and --no-bus exclude each other");
+        if (o->bus && !g_str_has_prefix(o->bus, "unix:/"))
+                return fail(error, "--bus must be unix: and the absolute path of the central's socket, not \"%s\"", o->bus);
+        if (!o->bus && !o->no_bus)
+                o->bus = g_strdup_printf("unix:%s/central/bus.sock", o->run_dir);
         if (!o->host_root)
                 o->host_root = g_strdup("/");
         if (o->docker && g_str_has_prefix(o->docker, "unix://"))
@@ -292,6 +300,20 @@ static void on_socket_replaced(gpointer data) {
         bh_pipeline_say(s->pipeline, "socket_restored", "somebody removed the sensor's control socket; it was made again", NULL);
 }
 
+/* ---- the central ---- */
+
+static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, gpointer data) {
+        bh_report_event(((BhSensor *) data)->report, e, wire, wire_len);
+}
+
+static GPtrArray *on_processes(const char *container, guint limit, gpointer data) {
+        return bh_processes_list(&((BhSensor *) data)->listing, container, limit);
+}
+
+static void on_say(const char *action, const char *message, const char *key, const char *value, gpointer data) {
+        bh_pipeline_say(((BhSensor *) data)->pipeline, action, message, key, value, NULL);
+}
+
 static json_t *on_status(gpointer data) {
         return bh_sensor_status(data);
 }
@@ -349,6 +371,47 @@ static void configure_kernel(BhSensor *s) {
         for (guint i = 0; i < BH_RING_MAX; i++)
                 c->budget[i] = budget;
         c->off[0] = c->off[1] = 0;
+}
+
+/* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
+static void open_report(BhSensor *s) {
+        g_autofree char *spool = g_build_filename(s->options.data_dir, "spool", "bus.db", NULL);
+        BhReportConfig config = {
+                .address = s->options.bus,
+                .spool = spool,
+                .node = s->node,
+                .version = BH_VERSION,
+                .recorder_dir = s->recorder_dir,
+                .containers = s->containers,
+                .feed = s->feed,
+                .status = on_status,
+                .flush = on_flush,
+                .processes = on_processes,
+                .say = on_say,
+                .data = s,
+        };
+        g_autoptr(GError) error = NULL;
+
+        if (!s->options.bus)
+                return;
+        s->report = bh_report_new(&config, &error);
+        if (!s->report) {
+                s->report_error = g_strdup(error->message);
+                bh_error("the central will hear nothing of this node", "error", error->message);
+        }
+}
+
+/* Hooks that the kernel refuses, so that some acts are not seen. */
+static void say_refused(BhSensor *s) {
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                const BhHookState *h = bh_hooks_state(s->hooks, type);
+                g_autofree char *text = NULL;
+
+                if (!h || (!h->refused && h->backend != BH_BACKEND_NONE))
+                        continue;
+                text = g_strdup_printf("the kernel refuses programs of the hook %s; some such acts are not seen", bh_event_type_name(type));
+                bh_pipeline_say(s->pipeline, "hook_refused", text, "type", bh_event_type_name(type), "refused", h->refused ? h->refused : h->why, NULL);
+        }
 }
 
 static gboolean start(BhSensor *s, GError **error) {
@@ -410,6 +473,7 @@ static gboolean start(BhSensor *s, GError **error) {
         };
         s->processes = bh_process_table_new(&processes);
         s->feed = bh_feed_new();
+        open_report(s);
 
         BhPipelineConfig pipeline = {
                 .hooks = s->hooks,
@@ -420,9 +484,14 @@ static gboolean start(BhSensor *s, GError **error) {
                 .found = &s->found,
                 .clock = clock,
                 .node = s->node,
+                .seen = s->report ? on_seen : NULL,
+                .data = s,
         };
+        s->listing = (BhProcessesConfig){ .processes = s->processes, .containers = s->containers, .clock = clock };
         if (!(s->pipeline = bh_pipeline_new(&pipeline, error)))
                 return FALSE;
+
+        s->listing.pipeline = s->pipeline;
 
         if (!s->options.no_docker) {
                 BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state, .data = s };
@@ -449,6 +518,9 @@ static gboolean start(BhSensor *s, GError **error) {
                          : bh_hooks_adopted(s->hooks) ? "the sensor is back after it ended unexpectedly; the kernel went on and kept what it could, losses are counted"
                                                       : "the sensor is back after it ended unexpectedly; its hooks were gone, so nothing was seen in between";
         bh_pipeline_say(s->pipeline, !s->after_crash ? "started" : bh_hooks_adopted(s->hooks) ? "returned" : "gap", text, "away_ms", away, "pid", pid, "version", BH_VERSION, NULL);
+        say_refused(s);
+        if (s->report)
+                bh_report_start(s->report);
         return TRUE;
 }
 
@@ -462,10 +534,13 @@ static void stop(BhSensor *s) {
         if (s->feed)
                 bh_feed_close(s->feed);
         bh_control_free(s->control);
+        if (s->report)
+                bh_report_settle(s->report);
         /* hooks off first: what happens from here on is not the sensor's; then the rest of the rings is read */
         if (s->hooks)
                 bh_hooks_detach(s->hooks);
         bh_pipeline_free(s->pipeline);
+        bh_report_free(s->report);
         bh_docker_free(s->docker);
         bh_recorder_free(s->recorder);
         bh_process_table_free(s->processes);

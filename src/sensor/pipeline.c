@@ -43,14 +43,16 @@ typedef struct {
         gboolean labels;
 } Waiting;
 
-enum message_kind { MESSAGE_WAKE, MESSAGE_RUNTIME, MESSAGE_SAY, MESSAGE_FLUSH, MESSAGE_STOP };
+enum message_kind { MESSAGE_WAKE, MESSAGE_RUNTIME, MESSAGE_SAY, MESSAGE_CALL, MESSAGE_FLUSH, MESSAGE_STOP };
 
 typedef struct {
         enum message_kind kind;
         BhRuntimeEvent *runtime;
         char *action, *text;
         GByteArray *attributes;
-        gboolean *flushed;
+        void (*call)(gpointer data);
+        gpointer data;
+        gboolean *done; /* of a call or a flush */
 } Message;
 
 struct BhPipeline {
@@ -104,6 +106,8 @@ static void emit(BhPipeline *p, struct bh_event *e, guint64 container) {
         bh_event_encode(e, p->wire);
         bh_recorder_append(p->c.recorder, e->time, container, e->id, p->wire->data, p->wire->len);
         bh_feed_publish(p->c.feed, e, p->wire->data, p->wire->len);
+        if (p->c.seen)
+                p->c.seen(e, p->wire->data, p->wire->len, p->c.data);
         p->stats.events++;
         p->stats.last_event_ns = e->time;
 }
@@ -453,6 +457,13 @@ static void message_free(Message *m) {
         g_free(m);
 }
 
+static void answered(BhPipeline *p, Message *m) {
+        g_mutex_lock(&p->lock);
+        *m->done = TRUE;
+        g_cond_broadcast(&p->flushed);
+        g_mutex_unlock(&p->lock);
+}
+
 static void handle(BhPipeline *p, Message *m) {
         switch (m->kind) {
         case MESSAGE_RUNTIME:
@@ -475,12 +486,13 @@ static void handle(BhPipeline *p, Message *m) {
                         release_rings(p);
                         drain(p, boottime() - SETTLE_NS);
                 }
-                g_mutex_lock(&p->lock);
-                *m->flushed = TRUE;
-                g_cond_broadcast(&p->flushed);
-                g_mutex_unlock(&p->lock);
+                answered(p, m);
                 break;
         }
+        case MESSAGE_CALL:
+                m->call(m->data);
+                answered(p, m);
+                break;
         case MESSAGE_STOP:
                 p->stopping = TRUE;
                 break;
@@ -719,16 +731,28 @@ void bh_pipeline_say(BhPipeline *p, const char *action, const char *message, ...
         post(p, MESSAGE_SAY, m);
 }
 
-void bh_pipeline_flush(BhPipeline *p) {
-        Message *m = g_new0(Message, 1);
-        gboolean flushed = FALSE;
+/* Posts the message and waits until the drain thread is done with it. */
+static void post_and_wait(BhPipeline *p, enum message_kind kind, Message *m) {
+        gboolean done = FALSE;
 
-        m->flushed = &flushed;
+        m->done = &done;
         g_mutex_lock(&p->lock);
-        post(p, MESSAGE_FLUSH, m);
-        while (!flushed)
+        post(p, kind, m);
+        while (!done)
                 g_cond_wait(&p->flushed, &p->lock);
         g_mutex_unlock(&p->lock);
+}
+
+void bh_pipeline_call(BhPipeline *p, void (*call)(gpointer data), gpointer data) {
+        Message *m = g_new0(Message, 1);
+
+        m->call = call;
+        m->data = data;
+        post_and_wait(p, MESSAGE_CALL, m);
+}
+
+void bh_pipeline_flush(BhPipeline *p) {
+        post_and_wait(p, MESSAGE_FLUSH, g_new0(Message, 1));
         bh_recorder_flush(p->c.recorder, TRUE);
 }
 

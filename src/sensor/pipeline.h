@@ -32,6 +32,9 @@ typedef struct {
         struct bh_clock clock;
         const char *node;
         gboolean runtime_expected; /* a runtime may describe containers: waiting makes sense */
+        /* Each event when it is recorded, in order, with its protobuf form; the drain thread. NULL: nobody else wants them. */
+        void (*seen)(const struct bh_event *e, const guint8 *wire, guint32 wire_len, gpointer data);
+        gpointer data;
 } BhPipelineConfig;
 
 typedef struct {
@@ -60,6 +63,8 @@ void bh_pipeline_runtime_event(BhPipeline *p, BhRuntimeEvent *ev);
 void bh_pipeline_wake(BhPipeline *p); /* metadata arrived */
 /* Something about the sensor itself, as an event: pairs of strings, NULL-terminated. */
 void bh_pipeline_say(BhPipeline *p, const char *action, const char *message, ...) G_GNUC_NULL_TERMINATED;
+/* Runs `call` in the drain thread, which owns the process table, and waits for it. */
+void bh_pipeline_call(BhPipeline *p, void (*call)(gpointer data), gpointer data);
 /* Waits until everything that happened before the call is in the recorder and readable. */
 void bh_pipeline_flush(BhPipeline *p);
 void bh_pipeline_stats(BhPipeline *p, BhPipelineStats *out);

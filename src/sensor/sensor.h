@@ -13,12 +13,15 @@
 #include "feed.h"
 #include "hooks.h"
 #include "pipeline.h"
+#include "processes.h"
 #include "recorder/recorder.h"
+#include "report.h"
 
 typedef struct {
         char *run_dir, *data_dir, *host_root, *docker;
         BhBackend backend;
-        gboolean no_docker, host_events, debug;
+        char *bus; /* address of the central; NULL: none */
+        gboolean no_docker, no_bus, host_events, debug;
         gint64 max_mib, fold_ms, budget; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -39,12 +42,15 @@ typedef struct {
         BhFeed *feed;
         BhPipeline *pipeline;
         BhDocker *docker;
+        BhReport *report; /* NULL: no bus */
+        BhProcessesConfig listing;
         BhControl *control;
         GMainLoop *loop;
         gint stopping;
         GMutex lock; /* docker_* and canary_error */
         gboolean docker_connected, docker_listed;
         char *docker_version, *docker_error, *canary_error;
+        char *report_error; /* why there is no report although one was asked for; set before threads are started */
         GCond docker_ready;
 } BhSensor;
 

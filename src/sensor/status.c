@@ -142,6 +142,16 @@ static json_t *runtimes_of(BhSensor *s) {
         return json_pack("{s:o}", "docker", o);
 }
 
+static json_t *bus_of(BhSensor *s) {
+        json_t *o = s->report ? bh_report_status(s->report) : json_pack("{s:s}", "state", s->report_error ? "failed" : "off");
+
+        if (s->report_error)
+                json_object_set_new(o, "problem", text(s->report_error));
+        if (s->options.bus)
+                json_object_set_new(o, "address", text(s->options.bus));
+        return o;
+}
+
 json_t *bh_sensor_status(BhSensor *s) {
         g_autofree BhAccountTotals *totals = g_new0(BhAccountTotals, 1);
         BhPipelineStats p;
@@ -174,6 +184,7 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "rings", rings_of(&p));
         json_object_set_new(o, "recorder", recorder_of(s));
         json_object_set_new(o, "runtimes", runtimes_of(s));
+        json_object_set_new(o, "bus", bus_of(s));
 
         part = json_object();
         json_object_set_new(part, "recorded", number(p.events));

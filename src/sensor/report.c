@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "bus/body.h"
+#include "bus/bus.pb-c.h"
+#include "inventory.h"
+#include "report_private.h"
+
+#define OBSERVATIONS_AT_ONCE 64u /* taken under the lock that the drain thread needs */
+
+/* ---- what is told ---- */
+
+static void publish(BhReport *r, const char *topic, GBytes *body) {
+        bh_bus_publish(r->bus, topic, body);
+        g_bytes_unref(body);
+}
+
+static void tell_inventory(BhReport *r, gboolean full) {
+        guint max = full ? G_MAXUINT : BH_REPORT_CONTAINERS;
+
+        for (gboolean first = TRUE;; first = FALSE) {
+                guint64 since = full ? 0 : r->version;
+                g_autoptr(GPtrArray) containers = bh_container_table_changes(r->c.containers, since, max, &r->version);
+
+                if (!containers->len && !full)
+                        return;
+
+                g_autoptr(GPtrArray) bodies = bh_inventory_pack(bh_bus_publisher_node(r->bus), r->boot_id, containers, full, g_get_real_time() * 1000);
+                for (guint i = 0; i < bodies->len; i++)
+                        bh_bus_publish(r->bus, "inventory", g_ptr_array_index(bodies, i));
+                g_mutex_lock(&r->lock);
+                r->inventories += containers->len;
+                r->full_lists += full && first;
+                g_mutex_unlock(&r->lock);
+                if (full || containers->len < max)
+                        return;
+        }
+}
+
+typedef struct {
+        BhReport *report;
+        GPtrArray *bodies;
+} Packing;
+
+static ProtobufCBinaryData data_of(struct bh_str s) {
+        return (ProtobufCBinaryData){ .len = s.len, .data = (uint8_t *) s.p };
+}
+
+static void pack_observation(const BhObservation *what, gpointer data) {
+        Packing *p = data;
+        Bulkhead__Bus__V1__Observation m;
+
+        bulkhead__bus__v1__observation__init(&m);
+        m.node = (char *) bh_bus_publisher_node(p->report->bus);
+        m.container_id = bh_bus_text(what->container_id);
+        m.workload = bh_bus_text(what->workload);
+        m.application = bh_bus_text(what->application);
+        m.image_digest = bh_bus_text(what->image_digest);
+        m.kind = (char *) "exec";
+        m.subject = data_of(what->subject);
+        m.parent = data_of(what->parent);
+        m.count = what->count;
+        m.first_ns = what->first_ns;
+        m.last_ns = what->last_ns;
+        g_ptr_array_add(p->bodies, bh_bus_body_pack(&m.base));
+}
+
+static void tell_observations(BhReport *r, gboolean all) {
+        gint64 now_us = g_get_monotonic_time();
+        guint n;
+
+        do {
+                g_autoptr(GPtrArray) bodies = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
+                Packing packing = { r, bodies };
+
+                n = bh_observe_take(r->observe, all, now_us, OBSERVATIONS_AT_ONCE, pack_observation, &packing);
+                for (guint i = 0; i < bodies->len; i++)
+                        bh_bus_publish(r->bus, "observation", g_ptr_array_index(bodies, i));
+        } while (n);
+}
+
+/* What goes beyond the bounds of observations is said, as often as findings are. */
+static void say_rest(BhReport *r) {
+        BhObserveStats o;
+
+        bh_observe_stats(r->observe, &o);
+        if (o.rest == r->rest_said)
+                return;
+        r->rest_said = o.rest;
+        r->c.say("observations_full", "a container runs more different programs than are told apart; the rest is counted together", "container", o.full, r->c.data);
+}
+
+static void tell_findings(BhReport *r, gboolean all) {
+        for (GBytes *body; (body = bh_findings_take(r->findings, all, g_get_monotonic_time())); )
+                publish(r, "finding", body);
+}
+
+GBytes *bh_report_pack_status(BhReport *r) {
+        json_t *status = r->c.status(r->c.data);
+        g_autofree char *text = json_dumps(status, JSON_COMPACT | JSON_ENSURE_ASCII);
+        Bulkhead__Bus__V1__NodeStatus m;
+
+        json_decref(status);
+        bulkhead__bus__v1__node_status__init(&m);
+        m.node = (char *) bh_bus_publisher_node(r->bus);
+        m.json = bh_bus_text(text);
+        m.time_ns = g_get_real_time() * 1000;
+        return bh_bus_body_pack(&m.base);
+}
+
+static void tell_status(BhReport *r) {
+        g_autoptr(GBytes) body = bh_report_pack_status(r);
+
+        bh_bus_publish_latest(r->bus, "status", body);
+}
+
+/* ---- the worker ---- */
+
+static gpointer work(gpointer data) {
+        BhReport *r = data;
+        gboolean stopping = FALSE, urgent = FALSE;
+
+        tell_inventory(r, TRUE);
+        while (!stopping) {
+                BhBusPublisherStats bus;
+                gint64 now_us = g_get_monotonic_time();
+
+                bh_bus_publisher_stats(r->bus, &bus);
+                gboolean anew = bus.connections != r->connections;
+                r->connections = bus.connections;
+                tell_inventory(r, anew);
+                tell_findings(r, FALSE);
+                tell_observations(r, FALSE);
+                if (urgent || anew || now_us - r->status_us >= BH_REPORT_STATUS_MS * 1000) {
+                        r->status_us = now_us;
+                        say_rest(r);
+                        tell_status(r);
+                }
+
+                gint64 until = now_us + BH_REPORT_TICK_MS * 1000;
+                g_mutex_lock(&r->lock);
+                while (!r->stopping && g_cond_wait_until(&r->moved, &r->lock, until))
+                        ;
+                stopping = r->stopping;
+                urgent = r->urgent;
+                r->urgent = FALSE;
+                g_mutex_unlock(&r->lock);
+        }
+        return NULL;
+}
+
+/* ---- the drain thread ---- */
+
+void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len) {
+        if (e->type == BH_EV_EXEC) {
+                bh_observe_event(r->observe, e, g_get_monotonic_time());
+        } else if (e->type == BH_EV_SENSOR && bh_findings_event(r->findings, e, wire, wire_len, g_get_monotonic_time())) {
+                g_mutex_lock(&r->lock);
+                r->urgent = TRUE;
+                g_mutex_unlock(&r->lock);
+        }
+}
+
+/* ---- life ---- */
+
+static void notice(gboolean trouble, const char *text, gpointer data) {
+        bh_log(trouble ? BH_LOG_WARN : BH_LOG_INFO, "bus", "what", text, NULL);
+}
+
+BhReport *bh_report_new(const BhReportConfig *config, GError **error) {
+        g_autoptr(BhReport) r = g_new0(BhReport, 1);
+        BhBusPublisherOptions options;
+        BhBusSpoolFound found = { 0 };
+
+        g_mutex_init(&r->lock);
+        g_cond_init(&r->moved);
+        r->c = *config;
+        r->recorder_dir = g_strdup(config->recorder_dir);
+        r->boot_id = bh_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, NULL, NULL, NULL);
+        g_strchomp(r->boot_id ? r->boot_id : (r->boot_id = g_strdup("unknown")));
+        bh_bus_publisher_options_init(&options);
+        options.node = config->node;
+        options.version = config->version;
+        options.notice = notice;
+        if (!(r->bus = bh_bus_publisher_new(config->address, config->spool, &options, &found, error)))
+                return NULL;
+        r->findings = bh_findings_new(bh_bus_publisher_node(r->bus));
+        r->observe = bh_observe_new();
+        bh_report_serve(r);
+        if (*found.damaged_kept_as) {
+                bh_error("the spool of messages for the central was damaged; began a new one", "damage", found.damage, "kept_as", found.damaged_kept_as);
+                r->damage = g_strdup(found.damage);
+        }
+        return g_steal_pointer(&r);
+}
+
+void bh_report_start(BhReport *r) {
+        bh_bus_publisher_start(r->bus);
+        if (r->damage)
+                r->c.say("spool_damaged", "the spool of messages for the central was damaged and has been set aside; what it held is lost", "why", r->damage, r->c.data);
+        r->worker = g_thread_new("bh-report", work, r);
+}
+
+void bh_report_settle(BhReport *r) {
+        g_mutex_lock(&r->lock);
+        r->stopping = TRUE;
+        g_cond_broadcast(&r->moved);
+        while (r->answers)
+                g_cond_wait(&r->moved, &r->lock);
+        g_mutex_unlock(&r->lock);
+        if (r->worker)
+                g_thread_join(g_steal_pointer(&r->worker));
+}
+
+void bh_report_free(BhReport *r) {
+        if (!r)
+                return;
+        if (r->bus && r->findings) {
+                bh_report_settle(r);
+                tell_inventory(r, FALSE);
+                tell_findings(r, TRUE);
+                tell_observations(r, TRUE);
+        }
+        bh_bus_publisher_free(r->bus);
+        bh_findings_free(r->findings);
+        if (r->observe)
+                bh_observe_free(r->observe);
+        g_mutex_clear(&r->lock);
+        g_cond_clear(&r->moved);
+        g_free(r->recorder_dir);
+        g_free(r->boot_id);
+        g_free(r->damage);
+        g_free(r);
+}
+
+/* ---- status ---- */
+
+static json_t *number(guint64 n) {
+        return json_integer((json_int_t) n);
+}
+
+json_t *bh_report_status(BhReport *r) {
+        BhBusPublisherStats b;
+        BhFindingsStats f;
+        BhObserveStats o;
+        json_t *out = json_object();
+
+        bh_bus_publisher_stats(r->bus, &b);
+        bh_findings_stats(r->findings, &f);
+        bh_observe_stats(r->observe, &o);
+        g_autofree char *problem = g_utf8_make_valid(b.problem, -1);
+
+        json_object_set_new(out, "state", json_string(b.connected ? "connected" : "not connected"));
+        json_object_set_new(out, "problem", json_string(problem));
+        json_object_set_new(out, "connections", number(b.connections));
+        json_object_set_new(out, "published", number(b.published));
+        json_object_set_new(out, "acknowledged", number(b.acknowledged));
+        json_object_set_new(out, "lost", number(b.lost));
+        json_object_set_new(out, "spool", json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "messages", number(b.spooled), "bytes", number(b.spooled_bytes), "queued", number(b.queued),
+                                                    "queued_bytes", number(b.queued_bytes), "commit_errors", number(b.commit_errors), "damaged", number(b.damaged)));
+        json_object_set_new(out, "answers", json_pack("{s:o, s:o, s:o}", "begun", number(b.streams), "refused", number(b.streams_refused), "dropped", number(b.chunk_drops)));
+        json_object_set_new(out, "observations", json_pack("{s:o, s:o, s:o, s:o}", "keys", number(o.keys), "counted", number(o.counted), "told", number(o.told), "beyond_bounds", number(o.rest)));
+        json_object_set_new(out, "findings", json_pack("{s:o, s:o, s:o}", "events", number(f.events), "told", number(f.told), "refused", number(f.refused)));
+        g_mutex_lock(&r->lock);
+        json_object_set_new(out, "inventory", json_pack("{s:o, s:o}", "containers", number(r->inventories), "full_lists", number(r->full_lists)));
+        g_mutex_unlock(&r->lock);
+        return out;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the sensor tells the central, over the bus: the inventory of containers, observations, findings about itself, its status; and its answers to the
+ * central's questions. See src/bus/bus.h for what the bus promises: what is spooled outlives the central, the sensor and the power.
+ *
+ *   inventory    every description of a container that is published in the table, within BH_REPORT_TICK_MS; several of one container within that are
+ *                one. A full list at each start and each time that the central is there anew.
+ *   observation  new ones within a second, repeats each 30 s: observe.h
+ *   finding      the sensor's own health: findings.h
+ *   status       `bulkhead status`, each two seconds, and at once when something is wrong; a last value
+ *   requests     events, status, processes: requests.c
+ *
+ * Threads: events come from the drain thread, which never waits here (a mutex for microseconds; a repeat allocates nothing). A worker ("bh-report")
+ * does the rest. Requests have threads of the bus's own.
+ *
+ * Life: new (opens the spool; events may come), start, settle (before what status and processes are asked of goes away; ends the answers), free
+ * (tells what is left, closes the spool).
+ */
+#pragma once
+#include <jansson.h>
+
+#include "container/table.h"
+#include "event/event.h"
+#include "feed.h"
+
+#define BH_REPORT_TICK_MS 200
+#define BH_REPORT_STATUS_MS 2000
+#define BH_REPORT_CONTAINERS 256u /* taken from the table at a time */
+
+/* Strings are copied; tables, feed and `data` must outlive the report's settling. */
+typedef struct {
+        const char *address;    /* "unix:/path" of the central's socket */
+        const char *spool;      /* path of the file */
+        const char *node, *version, *recorder_dir;
+        BhContainerTable *containers;
+        BhFeed *feed;
+        json_t *(*status)(gpointer data); /* new reference */
+        void (*flush)(gpointer data);     /* what happened until now is to be readable from the recorder */
+        /* One piece after the other of the answer to "processes" (a packed ProcessList); see processes.h. `container` NULL: all. */
+        GPtrArray *(*processes)(const char *container, guint limit, gpointer data);
+        /* Something about the sensor, as its event: action, sentence, and one attribute. */
+        void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
+        gpointer data;
+} BhReportConfig;
+
+typedef struct BhReport BhReport;
+
+/* NULL with *error: the address is none, or the spool cannot be opened or made. A damaged spool is set aside and said. */
+BhReport *bh_report_new(const BhReportConfig *config, GError **error);
+/* Starts the threads, which inherit the caller's privileges. */
+void bh_report_start(BhReport *r);
+/* No question is asked of the rest of the sensor any more when this returns. */
+void bh_report_settle(BhReport *r);
+/* NULL is allowed. */
+void bh_report_free(BhReport *r);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhReport, bh_report_free)
+
+/* The drain thread: each event that was recorded, with its protobuf form. */
+void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len);
+
+/* For the status: the connection, the spool, what was told. New reference; any thread. */
+json_t *bh_report_status(BhReport *r);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the report: what report.c and requests.c share. */
+#pragma once
+#include "bus/bus.h"
+#include "findings.h"
+#include "observe.h"
+#include "report.h"
+
+struct BhReport {
+        BhReportConfig c; /* strings are in the members below */
+        char *recorder_dir, *boot_id;
+        char *damage; /* of the spool that was found; NULL: none */
+        BhBusPublisher *bus;
+        BhFindings *findings;
+        BhObserve *observe;
+        GThread *worker;
+
+        GMutex lock;
+        GCond moved;
+        gboolean stopping, urgent; /* urgent: the status is to be told now */
+        guint answers;             /* handlers under way */
+
+        /* the worker's */
+        guint64 version;     /* of the container table, told so far */
+        guint64 connections;
+        gint64 status_us;
+        guint64 rest_said;
+
+        /* counted by the worker, read by anybody; under the lock */
+        guint64 inventories, full_lists;
+};
+
+/* The status as the bus carries it. */
+GBytes *bh_report_pack_status(BhReport *r);
+void bh_report_serve(BhReport *r);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The central's questions, each answered in a thread of the bus's own: who reads slowly holds up nobody but himself. */
+#include <string.h>
+
+#include "answer.h"
+#include "bus/body.h"
+#include "bus/bus.pb-c.h"
+#include "report_private.h"
+
+#define EVENTS_LIMIT 10000u    /* of recorded events, where the question sets none, and at most */
+#define PROCESSES_LIMIT 10000u /* the same */
+
+static gboolean begin(BhReport *r, BhBusStream *stream) {
+        g_mutex_lock(&r->lock);
+        gboolean stopping = r->stopping;
+        r->answers += !stopping;
+        g_mutex_unlock(&r->lock);
+        if (stopping)
+                bh_bus_stream_end(stream, "the sensor stops");
+        return !stopping;
+}
+
+static void end(BhReport *r) {
+        g_mutex_lock(&r->lock);
+        r->answers--;
+        g_cond_broadcast(&r->moved);
+        g_mutex_unlock(&r->lock);
+}
+
+static gboolean stopping(BhReport *r) {
+        g_mutex_lock(&r->lock);
+        gboolean yes = r->stopping;
+        g_mutex_unlock(&r->lock);
+        return yes;
+}
+
+/* ---- events ---- */
+
+typedef struct {
+        BhReport *report;
+        BhBusStream *stream;
+} Reader;
+
+/* Waits for the reader, but not when the sensor stops. */
+static gboolean reader_ready(Reader *r) {
+        while (!bh_bus_stream_ready(r->stream, 200))
+                if (!bh_bus_stream_alive(r->stream) || stopping(r->report))
+                        return FALSE;
+        return TRUE;
+}
+
+static gboolean reader_put(const char *bytes, gsize len, guint64 dropped, gpointer data) {
+        Reader *r = data;
+
+        if (len > BH_BUS_MAX_CHUNK) { /* one event, too large for the bus */
+                dropped++;
+                len = 0;
+        }
+
+        g_autoptr(GBytes) chunk = g_bytes_new(bytes, len);
+        return reader_ready(r) && bh_bus_stream_send(r->stream, chunk, dropped);
+}
+
+static gboolean reader_alive(gpointer data) {
+        Reader *r = data;
+
+        return bh_bus_stream_alive(r->stream) && !stopping(r->report);
+}
+
+static void answer_events(BhReport *r, BhBusStream *stream, const Bulkhead__Bus__V1__EventsRequest *m) {
+        g_autofree char *container = bh_bus_text_dup(m->container);
+        BhAnswerQuestion q = {
+                .filter = { .form = BH_FEED_WIRE, .container = *container ? container : NULL },
+                .since_ns = (guint64) MAX(m->since_ns, 0),
+                .until_ns = (guint64) MAX(m->until_ns, 0),
+                .limit = m->limit ? MIN(m->limit, EVENTS_LIMIT) : EVENTS_LIMIT,
+                .past = !m->live_only,
+                .follow = m->follow,
+        };
+        Reader reader = { r, stream };
+        BhAnswerSource source = { .feed = r->c.feed, .recorder_dir = r->recorder_dir, .flush = r->c.flush, .data = r->c.data };
+        BhAnswerSink sink = { .put = reader_put, .alive = reader_alive, .data = &reader };
+        g_autoptr(GError) error = NULL;
+        const char *unknown = bh_answer_types(&q.filter, (const char *const *) m->types, m->n_types);
+
+        if (unknown) {
+                g_autofree char *why = g_strdup_printf("there is no kind of event \"%.64s\"; docs/events.md lists them", unknown);
+
+                bh_bus_stream_end(stream, why);
+        } else if (m->filter.len) {
+                bh_bus_stream_end(stream, "this sensor does not evaluate filters yet; ask by kind and container");
+        } else if (!bh_answer_events(&source, &q, &sink, &error)) {
+                bh_bus_stream_end(stream, error->message);
+        } else {
+                bh_bus_stream_end(stream, stopping(r) ? "the sensor stops" : NULL);
+        }
+}
+
+static void on_events(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+        g_autoptr(GError) error = NULL;
+
+        if (!begin(r, stream))
+                return;
+        Bulkhead__Bus__V1__EventsRequest *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__events_request__descriptor, body, &error);
+        if (m) {
+                answer_events(r, stream, m);
+                bulkhead__bus__v1__events_request__free_unpacked(m, NULL);
+        } else {
+                bh_bus_stream_end(stream, error->message);
+        }
+        end(r);
+}
+
+/* ---- status, processes ---- */
+
+static void on_status(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+
+        if (!begin(r, stream))
+                return;
+        g_autoptr(GBytes) status = bh_report_pack_status(r);
+        Reader reader = { r, stream };
+
+        if (reader_ready(&reader))
+                bh_bus_stream_send(stream, status, 0);
+        bh_bus_stream_end(stream, NULL);
+        end(r);
+}
+
+static void on_processes(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+        g_autoptr(GError) error = NULL;
+
+        if (!begin(r, stream))
+                return;
+        Bulkhead__Bus__V1__ProcessesRequest *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__processes_request__descriptor, body, &error);
+        if (m) {
+                g_autofree char *container = bh_bus_text_dup(m->container);
+                g_autoptr(GPtrArray) pieces = r->c.processes(*container ? container : NULL, m->limit ? MIN(m->limit, PROCESSES_LIMIT) : PROCESSES_LIMIT, r->c.data);
+                Reader reader = { r, stream };
+
+                for (guint i = 0; i < pieces->len && reader_ready(&reader); i++)
+                        if (!bh_bus_stream_send(stream, g_ptr_array_index(pieces, i), 0))
+                                break;
+                bulkhead__bus__v1__processes_request__free_unpacked(m, NULL);
+                bh_bus_stream_end(stream, NULL);
+        } else {
+                bh_bus_stream_end(stream, error->message);
+        }
+        end(r);
+}
+
+void bh_report_serve(BhReport *r) {
+        bh_bus_serve(r->bus, "events", on_events, r);
+        bh_bus_serve(r->bus, "status", on_status, r);
+        bh_bus_serve(r->bus, "processes", on_processes, r);
+}
