@@ -87,6 +87,18 @@ static void remote(GString *out, const struct bh_event *e) {
         }
 }
 
+static void dns(GString *out, const struct bh_event *e) {
+        WORD(" ", dns_type);
+        WORD(" ", dns_qtype);
+        WORD(" ", dns_question);
+        WORD(" ", dns_rcode);
+        if (HAS(dns_answers)) {
+                g_string_append(out, " →");
+                words(out, e->dns_answers, 256);
+        }
+        WORD(" problem=", dns_problem);
+}
+
 static void protocol(GString *out, const struct bh_event *e) {
         const char *name = NULL;
 
@@ -278,6 +290,8 @@ static void act(GString *out, const struct bh_event *e) {
                         g_string_append(out, HAS(outgoing) && e->outgoing ? " →" : " ←");
                 remote(out, e);
                 WORD(" ", path);
+                if (e->type == BH_EV_DNS)
+                        dns(out, e);
                 if (HAS(bytes_out))
                         g_string_append_printf(out, " out=%" G_GUINT64_FORMAT, e->bytes_out);
                 if (HAS(bytes_in))

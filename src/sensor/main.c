@@ -75,6 +75,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "docker", 0, 0, G_OPTION_ARG_STRING, &o->docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
                 { "bus", 0, 0, G_OPTION_ARG_STRING, &o->bus, "the central's socket (default unix:RUN-DIR/central/bus.sock)", "ADDRESS" },
                 { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything", NULL },
+                { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "auto, preferred or fallback", "B" },
                 { "host-events", 0, 0, G_OPTION_ARG_NONE, &o->host_events, "record file and datagram events of host processes too", NULL },
@@ -311,7 +312,10 @@ static GPtrArray *on_processes(const char *container, guint limit, gpointer data
 }
 
 static void on_say(const char *action, const char *message, const char *key, const char *value, gpointer data) {
-        bh_pipeline_say(((BhSensor *) data)->pipeline, action, message, key, value, NULL);
+        BhSensor *s = data;
+
+        if (g_atomic_int_get(&s->piped))
+                bh_pipeline_say(s->pipeline, action, message, key, value, NULL);
 }
 
 static json_t *on_status(gpointer data) {
@@ -401,6 +405,20 @@ static void open_report(BhSensor *s) {
         }
 }
 
+/* The same holds for the inspector. */
+static void open_inspector(BhSensor *s) {
+        BhInspectorConfig config = { .proc = s->proc_path, .host_root = s->options.host_root, .say = on_say, .data = s };
+        g_autoptr(GError) error = NULL;
+
+        if (s->options.no_inspector)
+                return;
+        s->inspector = bh_inspector_new(&config, &error);
+        if (!s->inspector) {
+                s->inspector_error = g_strdup(error->message);
+                bh_error("payloads and files of containers will not be read", "error", error->message);
+        }
+}
+
 /* Hooks that the kernel refuses, so that some acts are not seen. */
 static void say_refused(BhSensor *s) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
@@ -474,6 +492,7 @@ static gboolean start(BhSensor *s, GError **error) {
         s->processes = bh_process_table_new(&processes);
         s->feed = bh_feed_new();
         open_report(s);
+        open_inspector(s);
 
         BhPipelineConfig pipeline = {
                 .hooks = s->hooks,
@@ -484,6 +503,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .found = &s->found,
                 .clock = clock,
                 .node = s->node,
+                .inspector = s->inspector,
                 .seen = s->report ? on_seen : NULL,
                 .data = s,
         };
@@ -492,6 +512,8 @@ static gboolean start(BhSensor *s, GError **error) {
                 return FALSE;
 
         s->listing.pipeline = s->pipeline;
+        s->listing.inspector = s->inspector;
+        g_atomic_int_set(&s->piped, 1);
 
         if (!s->options.no_docker) {
                 BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state, .data = s };
@@ -539,6 +561,10 @@ static void stop(BhSensor *s) {
         /* hooks off first: what happens from here on is not the sensor's; then the rest of the rings is read */
         if (s->hooks)
                 bh_hooks_detach(s->hooks);
+        g_atomic_int_set(&s->piped, 0);
+        if (s->pipeline)
+                bh_pipeline_stop(s->pipeline);
+        bh_inspector_free(s->inspector);
         bh_pipeline_free(s->pipeline);
         bh_report_free(s->report);
         bh_docker_free(s->docker);

@@ -41,6 +41,7 @@ typedef struct {
         gint64 since_us;
         guint8 ring; /* BH_RING_MAX: not from a ring */
         gboolean labels;
+        BhInspection inspection;
 } Waiting;
 
 enum message_kind { MESSAGE_WAKE, MESSAGE_RUNTIME, MESSAGE_SAY, MESSAGE_CALL, MESSAGE_FLUSH, MESSAGE_STOP };
@@ -76,7 +77,7 @@ struct BhPipeline {
         GCond flushed;
         BhPipelineStats stats;
         gint runtime_expected;
-        gboolean stopping;
+        gboolean stopping, hurry; /* hurry: nothing waits for the inspector any more */
         guint64 scan_since;
         GError *scan_error;
         gint scan_done;
@@ -165,7 +166,7 @@ static guint64 container_hash(const BhContainer *c) {
         return c ? bh_container_key(c->id, strlen(c->id)) : 0;
 }
 
-static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l, guint64 origin, gboolean labels) {
+static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l, guint64 origin, gboolean labels, BhInspection *x) {
         if (l->container)
                 bh_describe_container(e, l->container, labels ? p->labels : NULL);
         if (l->is_container && !l->described && g_atomic_int_get(&p->runtime_expected)) {
@@ -174,19 +175,29 @@ static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l
         }
         if (origin)
                 set_origin(p, e, origin);
+        if (p->c.inspector)
+                bh_inspector_finish(p->c.inspector, x, e, l->container, g_get_monotonic_time());
         emit(p, e, container_hash(l->container));
+        bh_inspection_clear(x);
+}
+
+/* TRUE if nothing that was asked of the inspector is worth waiting for any longer. */
+static gboolean inspected(BhPipeline *p, const BhInspection *x, gint64 since_us, gint64 now_us) {
+        return (!x->dns && !x->names) || p->hurry || under_pressure(p) || bh_inspector_ready(p->c.inspector, x, since_us, now_us);
 }
 
 static void release_waiting(BhPipeline *p) {
         gint64 now_us = g_get_monotonic_time();
 
+        if (p->c.inspector)
+                bh_inspector_poll(p->c.inspector);
         for (Waiting *w; (w = g_queue_peek_head(&p->waiting)); ) {
                 g_auto(BhContainerLookup) l = { 0 };
 
                 bh_container_table_lookup(p->c.containers, w->cgroup, &l);
-                if (!ready(p, w->cgroup, &l, w->since_us, now_us))
+                if (!ready(p, w->cgroup, &l, w->since_us, now_us) || !inspected(p, &w->inspection, w->since_us, now_us))
                         return;
-                finish(p, w->event, &l, w->origin, w->labels);
+                finish(p, w->event, &l, w->origin, w->labels, &w->inspection);
                 done(p, w->ring, w->end);
                 g_queue_pop_head(&p->waiting);
                 g_free(w->event);
@@ -194,15 +205,28 @@ static void release_waiting(BhPipeline *p) {
         }
 }
 
+/* The end: what waits gets the time that the inspector may take, and no more. */
+static void release_all(BhPipeline *p) {
+        gint64 until = g_get_monotonic_time() + BH_INSPECTOR_DNS_MS * 1000;
+
+        for (release_waiting(p); p->waiting.length && g_get_monotonic_time() < until; release_waiting(p))
+                g_usleep(1000);
+        p->hurry = TRUE;
+        release_waiting(p);
+}
+
 /* The container half of an event's way. `e` points into the record or into memory that is good during the call. */
 static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 origin, guint8 ring, guint64 end) {
         g_auto(BhContainerLookup) l = { 0 };
         gint64 now_us = g_get_monotonic_time();
         gboolean labels = wants_labels(e->type);
+        BhInspection x = { 0 };
 
         bh_container_table_lookup(p->c.containers, cgroup, &l);
-        if (!p->waiting.length && ready(p, cgroup, &l, now_us, now_us)) {
-                finish(p, e, &l, origin, labels);
+        if (p->c.inspector)
+                x = bh_inspector_begin(p->c.inspector, e, l.container, l.undecided, now_us);
+        if (!p->waiting.length && ready(p, cgroup, &l, now_us, now_us) && inspected(p, &x, now_us, now_us)) {
+                finish(p, e, &l, origin, labels, &x);
                 done(p, ring, end);
                 return;
         }
@@ -215,6 +239,7 @@ static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 ori
         w->end = end;
         w->since_us = now_us;
         w->labels = labels;
+        w->inspection = x;
         g_queue_push_tail(&p->waiting, w);
         p->stats.waited++;
 }
@@ -611,7 +636,7 @@ static gpointer run(gpointer data) {
         }
         while (drain(p, G_MAXUINT64))
                 ;
-        release_waiting(p);
+        release_all(p);
         tell_counts(p, TRUE);
         release_waiting(p);
         say(p, "stopped", "the sensor was stopped in order", NULL);
@@ -687,8 +712,10 @@ void bh_pipeline_free(BhPipeline *p) {
         if (!p)
                 return;
         bh_pipeline_stop(p);
-        for (Waiting *w; (w = g_queue_pop_head(&p->waiting)); g_free(w))
+        for (Waiting *w; (w = g_queue_pop_head(&p->waiting)); g_free(w)) {
+                bh_inspection_clear(&w->inspection);
                 g_free(w->event);
+        }
         for (guint i = 0; i < BH_RING_MAX; i++)
                 g_clear_pointer(&p->rings[i], bh_ring_free);
         g_hash_table_unref(p->given_up);

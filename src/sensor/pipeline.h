@@ -17,6 +17,7 @@
 #include "event/record_decode.h"
 #include "feed.h"
 #include "hooks.h"
+#include "inspector.h"
 #include "process/table.h"
 #include "recorder/recorder.h"
 
@@ -32,6 +33,7 @@ typedef struct {
         struct bh_clock clock;
         const char *node;
         gboolean runtime_expected; /* a runtime may describe containers: waiting makes sense */
+        BhInspector *inspector;    /* NULL: payloads are not read, and ids have no names */
         /* Each event when it is recorded, in order, with its protobuf form; the drain thread. NULL: nobody else wants them. */
         void (*seen)(const struct bh_event *e, const guint8 *wire, guint32 wire_len, gpointer data);
         gpointer data;

@@ -36,6 +36,16 @@ static gboolean is(ProtobufCBinaryData b, const char *text) {
         return b.len == strlen(text) && (!b.len || memcmp(b.data, text, b.len) == 0);
 }
 
+static void set_names(Copy *c, Process *p) {
+        g_autofree char *id = p->container_id.len ? g_strndup((const char *) p->container_id.data, p->container_id.len) : NULL;
+        const char *user = NULL, *group = NULL;
+
+        if (c->config->inspector)
+                bh_inspector_names(c->config->inspector, id, p->uid, p->gid, &user, &group);
+        p->user = keep(c, user, user ? strlen(user) : 0);
+        p->group = keep(c, group, group ? strlen(group) : 0);
+}
+
 static gboolean copy_one(const struct bh_process_view *v, gpointer data) {
         Copy *c = data;
         Process p;
@@ -60,6 +70,7 @@ static gboolean copy_one(const struct bh_process_view *v, gpointer data) {
         if (v->has_cred) {
                 p.uid = v->uid;
                 p.gid = v->gid;
+                set_names(c, &p);
         }
         g_array_append_val(c->rows, p);
         return c->rows->len < c->limit;

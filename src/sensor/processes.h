@@ -15,6 +15,7 @@ typedef struct {
         BhPipeline *pipeline;
         BhProcessTable *processes;
         BhContainerTable *containers;
+        BhInspector *inspector; /* NULL: no names */
         struct bh_clock clock;
 } BhProcessesConfig;
 

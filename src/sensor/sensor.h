@@ -12,6 +12,7 @@
 #include "control.h"
 #include "feed.h"
 #include "hooks.h"
+#include "inspector.h"
 #include "pipeline.h"
 #include "processes.h"
 #include "recorder/recorder.h"
@@ -21,7 +22,7 @@ typedef struct {
         char *run_dir, *data_dir, *host_root, *docker;
         BhBackend backend;
         char *bus; /* address of the central; NULL: none */
-        gboolean no_docker, no_bus, host_events, debug;
+        gboolean no_docker, no_bus, no_inspector, host_events, debug;
         gint64 max_mib, fold_ms, budget; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -42,15 +43,16 @@ typedef struct {
         BhFeed *feed;
         BhPipeline *pipeline;
         BhDocker *docker;
-        BhReport *report; /* NULL: no bus */
+        BhInspector *inspector; /* NULL: none could be started */
+        BhReport *report;       /* NULL: no bus */
         BhProcessesConfig listing;
         BhControl *control;
         GMainLoop *loop;
-        gint stopping;
+        gint stopping, piped; /* piped: the pipeline takes messages */
         GMutex lock; /* docker_* and canary_error */
         gboolean docker_connected, docker_listed;
         char *docker_version, *docker_error, *canary_error;
-        char *report_error; /* why there is no report although one was asked for; set before threads are started */
+        char *report_error, *inspector_error; /* why there is none; set before threads are started */
         GCond docker_ready;
 } BhSensor;
 

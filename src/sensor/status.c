@@ -152,6 +152,14 @@ static json_t *bus_of(BhSensor *s) {
         return o;
 }
 
+static json_t *inspector_of(BhSensor *s) {
+        json_t *o = s->inspector ? bh_inspector_status(s->inspector) : json_pack("{s:s}", "state", s->inspector_error ? "failed" : "off");
+
+        if (s->inspector_error)
+                json_object_set_new(o, "problem", text(s->inspector_error));
+        return o;
+}
+
 json_t *bh_sensor_status(BhSensor *s) {
         g_autofree BhAccountTotals *totals = g_new0(BhAccountTotals, 1);
         BhPipelineStats p;
@@ -185,6 +193,7 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "recorder", recorder_of(s));
         json_object_set_new(o, "runtimes", runtimes_of(s));
         json_object_set_new(o, "bus", bus_of(s));
+        json_object_set_new(o, "inspector", inspector_of(s));
 
         part = json_object();
         json_object_set_new(part, "recorded", number(p.events));
