@@ -59,7 +59,7 @@ struct Exchange {
         const char *uri_at; /* where the target lies in the received bytes */
         char *uri;
         gsize body_len;
-        gboolean begun, handed, close, head_only;
+        gboolean begun, handed, close, drain; /* drain: answered, the body is thrown away */
         guint status;
         struct MHD_Response *response;
         GPtrArray *headers; /* name, value, name, value … */
@@ -291,6 +291,19 @@ static const char *method_name(const char *method) {
         return "?";
 }
 
+/*
+ * An answer that does not need the body. A small one is read and thrown away first: closing on unread data resets the connection, and the
+ * client might never see the answer. Who asked whether to send it at all, or sends a large one, is answered now.
+ */
+static enum MHD_Result send_early(Exchange *x, guint64 length) {
+        x->close = length > 0;
+        if (!length || length > BH_HTTP_BODY_MAX || bh_http_header(&x->request, "Expect"))
+                return send_answer(x);
+        x->drain = TRUE;
+        allow(x, BH_HTTP_BODY_SECONDS);
+        return MHD_YES;
+}
+
 static enum MHD_Result begin(Exchange *x, const char *method, const char *version) {
         BhHttp *h = x->http;
         BhHttpRefusal r = { 0 };
@@ -331,10 +344,8 @@ static enum MHD_Result begin(Exchange *x, const char *method, const char *versio
                 bh_http_answer_error(&x->request, 503, "stopping", "the central is being stopped");
                 return send_answer(x);
         }
-        if (!h->ops.begin(&x->request, &max, h->data)) {
-                x->close = length > 0;
-                return send_answer(x);
-        }
+        if (!h->ops.begin(&x->request, &max, h->data))
+                return send_early(x, length);
 
         gboolean too_large = length > MIN(max, (gsize) BH_HTTP_BODY_MAX), full = FALSE;
         g_mutex_lock(&h->lock);
@@ -344,12 +355,11 @@ static enum MHD_Result begin(Exchange *x, const char *method, const char *versio
                 h->stats.refused_bodies++;
         g_mutex_unlock(&h->lock);
         if (too_large || full) {
-                x->close = TRUE;
                 if (too_large)
                         bh_http_answer_error(&x->request, 413, "body_too_large", "the body is larger than the %" G_GSIZE_FORMAT " bytes that this accepts", max);
                 else
                         bh_http_answer_error(&x->request, 503, "busy", "too many requests with bodies at once; try again");
-                return send_answer(x);
+                return send_early(x, length);
         }
         x->request.body = g_byte_array_sized_new((guint) length + 1);
         allow(x, BH_HTTP_BODY_SECONDS);
@@ -380,6 +390,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
                 return MHD_NO;
         if (!x->begun)
                 return begin(x, method, version);
+        if (x->drain && *len) {
+                *len = 0;
+                return MHD_YES;
+        }
+        if (x->drain)
+                return send_answer(x);
         if (*len) {
                 /* no more comes than was announced: libmicrohttpd counts it */
                 if (x->request.body->len + *len > x->body_len)

@@ -6,6 +6,8 @@
  * (passwords are hashed, the store is asked, a sensor answers). A request is owned by the server; a handler may use it until it
  * returns, and must answer it exactly once before. What a handler leaves unanswered is answered with 500.
  *
+ * An answer that needs no body waits until a small body was read and thrown away, so that the client sees it.
+ *
  * Bounds: BH_HTTP_CONNECTIONS in all, BH_HTTP_PER_ADDRESS from one address, BH_HTTP_PER_UID from one local user other than root;
  * head 16 KiB within 10 s; body as the route says, at most 1 MiB within 20 s, all bodies together 16 MiB; answers must be taken within 60 s,
  * an idle connection is closed after 60 s. Each refusal is counted.
@@ -16,7 +18,7 @@
 
 #include "http_check.h"
 
-#define BH_HTTP_WORKERS 8
+#define BH_HTTP_WORKERS 12 /* four may wait for nodes, five for a password */
 #define BH_HTTP_CONNECTIONS 256
 #define BH_HTTP_PER_ADDRESS 128
 #define BH_HTTP_PER_UID 16

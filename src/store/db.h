@@ -127,6 +127,6 @@ const char *bh_db_peek(BhDbStmt *st, guint i); /* until the next step */
 GBytes *bh_db_blob(BhDbStmt *st, guint i); /* NULL if it is empty or NULL */
 const void *bh_db_peek_blob(BhDbStmt *st, guint i, gsize *len);
 
-/* For building statements with as many values as it takes: their letters and values, bound in order after bh_db_query()'s own. */
+/* For statements with as many values as it takes; the placeholder's place from 0. `v` must live until bh_db_done(). */
 void bh_db_bind_text(BhDbStmt *st, guint i, const char *v);
 void bh_db_bind_int(BhDbStmt *st, guint i, gint64 v);

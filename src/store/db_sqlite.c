@@ -7,6 +7,7 @@
 typedef struct {
         BhDb base;
         sqlite3 *db;
+        gboolean full; /* the transaction under way met a full disk */
 } SqliteDb;
 
 typedef struct {
@@ -81,9 +82,22 @@ gboolean bh_sqlite_exec(sqlite3 *db, const char *sql, const char *path, GError *
 
 /* ---- connections */
 
+/* Damage that was met in use: the next start must look more closely than the quick check does, which passes over indexes. */
+static gboolean fail(BhDb *db, int rc, const char *doing, GError **error) {
+        g_autoptr(GError) e = NULL;
+
+        bh_sqlite_fail(raw(db), rc, doing, db->site->path, &e);
+        if (e->code == BH_STORE_ERROR_DAMAGED)
+                bh_sqlite_suspect(db->site);
+        if (e->code == BH_STORE_ERROR_FULL)
+                ((SqliteDb *) db)->full = TRUE;
+        g_propagate_error(error, g_steal_pointer(&e));
+        return FALSE;
+}
+
 sqlite3 *bh_sqlite_open(const char *path, BhDbMode mode, GError **error) {
         sqlite3 *db = NULL;
-        int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOFOLLOW, NULL);
+        int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
 
         if (rc != SQLITE_OK) {
                 bh_sqlite_fail(db, rc, "open", path, error);
@@ -127,7 +141,9 @@ static void disconnect(BhDb *db) {
 }
 
 static gboolean exec(BhDb *db, const char *sql, GError **error) {
-        return bh_sqlite_exec(raw(db), sql, db->site->path, error);
+        int rc = sqlite3_exec(raw(db), sql, NULL, NULL, NULL);
+
+        return rc == SQLITE_OK || fail(db, rc, "use", error);
 }
 
 static gboolean begin(BhDb *db, gboolean writing, GError **error) {
@@ -141,6 +157,13 @@ static gboolean commit(BhDb *db, GError **error) {
 static void rollback(BhDb *db) {
         if (!sqlite3_get_autocommit(raw(db)))
                 sqlite3_exec(raw(db), "ROLLBACK", NULL, NULL, NULL);
+        /*
+         * Write the log back, as far as readers allow and without waiting for them: the next transaction then begins at its start and
+         * finds room there, if only to delete something.
+         */
+        if (((SqliteDb *) db)->full)
+                sqlite3_wal_checkpoint_v2(raw(db), NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        ((SqliteDb *) db)->full = FALSE;
 }
 
 static gint64 changes(BhDb *db) {
@@ -175,7 +198,7 @@ static BhDbStmt *prepare(BhDb *db, const char *sql, GError **error) {
         int rc = sqlite3_prepare_v3(raw(db), sql, -1, SQLITE_PREPARE_PERSISTENT, &st, NULL);
 
         if (rc != SQLITE_OK) {
-                bh_sqlite_fail(raw(db), rc, "use", db->site->path, error);
+                fail(db, rc, "use", error);
                 return NULL;
         }
         SqliteStmt *s = g_new0(SqliteStmt, 1);
@@ -218,7 +241,7 @@ static BhDbStep step(BhDbStmt *st, GError **error) {
                 return BH_DB_ROW;
         if (rc == SQLITE_DONE)
                 return BH_DB_DONE;
-        bh_sqlite_fail(raw(st->db), rc, sqlite3_stmt_readonly(raw_stmt(st)) ? "read" : "write to", st->db->site->path, error);
+        fail(st->db, rc, sqlite3_stmt_readonly(raw_stmt(st)) ? "read" : "write to", error);
         return BH_DB_FAILED;
 }
 

@@ -257,6 +257,20 @@ static gint by_name(gconstpointer a, gconstpointer b) {
         return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
+/* What a killed process left half made. */
+static void drop_partial_backups(const char *dir) {
+        GDir *d = g_dir_open(dir, 0, NULL);
+
+        for (const char *name; d && (name = g_dir_read_name(d));)
+                if (g_str_has_prefix(name, "bulkhead-") && strstr(name, ".db.partial")) {
+                        g_autofree char *path = g_build_filename(dir, name, NULL);
+
+                        g_unlink(path);
+                }
+        if (d)
+                g_dir_close(d);
+}
+
 /* Names of our own backups, the oldest first. */
 static GPtrArray *list_backups(const char *dir) {
         GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
@@ -280,6 +294,7 @@ gboolean bh_store_backup_rotate(BhStore *s, guint keep, char **path, GError **er
                 g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_FAILED, "cannot create %s: %s", dir, g_strerror(errno));
                 return FALSE;
         }
+        drop_partial_backups(dir);
         if (!bh_store_backup(s, target, error))
                 return FALSE;
         g_autoptr(GPtrArray) all = list_backups(dir);

@@ -27,7 +27,7 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         " UNIQUE (node, id)) STRICT;"
         "CREATE INDEX containers_id ON containers (id);"
         "CREATE INDEX containers_name ON containers (name);"
-        "CREATE INDEX containers_workload ON containers (application, workload);"
+        "CREATE INDEX containers_workload ON containers (application, workload, state, node);"
         "CREATE INDEX containers_state ON containers (node, state);"
         "CREATE INDEX containers_ended ON containers (ended_ns);"
 

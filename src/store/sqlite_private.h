@@ -24,6 +24,9 @@ sqlite3 *bh_sqlite_open(const char *path, BhDbMode mode, GError **error);
 /* Runs statements without parameters. */
 gboolean bh_sqlite_exec(sqlite3 *db, const char *sql, const char *path, GError **error);
 
+/* Remembers beside the database that it was found damaged in use. */
+void bh_sqlite_suspect(BhDbSite *site);
+
 BhDbSite *bh_sqlite_site_open(const char *place, BhStoreOpened *opened, GError **error);
 gboolean bh_sqlite_site_settle(BhDbSite *site, GError **error);
 gboolean bh_sqlite_site_restore(const char *place, const char *backup, BhStoreOpened *opened, GError **error);

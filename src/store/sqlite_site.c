@@ -5,8 +5,9 @@
  *     <path>             the database; -wal and -shm are SQLite's
  *     <path>.lock        flock(2): exclusive while it is checked, restored, migrated; shared by each process that has it open
  *     <path>.created     there once it was made: with it, a database that is missing or empty is damage, not a first start
+ *     <path>.suspect     damage was met in use: the next start checks everything, not only what is quick to check
  *     <path>.restoring   a backup on its way into the database's place; worthless after a crash
- *     <path>.damaged-<time>  (and -wal, -shm) what was replaced
+ *     <path>.damaged-<time>  (and -wal, -shm) what was replaced; the last BH_SQLITE_DAMAGED_KEPT
  *     backup/            beside it
  */
 #include <dirent.h>
@@ -25,11 +26,11 @@
 
 #define WAIT_US (60 * G_USEC_PER_SEC) /* for a process that checks or migrates */
 
-static const char *const satellites[] = { "", "-wal", "-shm" };
+static const char *const satellites[] = { "", "-wal", "-shm", "-journal" };
 
 typedef struct {
         BhDbSite base;
-        char *marker;
+        char *marker, *suspect;
         BhFd lock;
         GMutex backup_lock;
 } Site;
@@ -107,7 +108,7 @@ static gboolean ask(sqlite3 *db, const char *sql, char **text, int *rc) {
         return *rc == SQLITE_ROW && *text;
 }
 
-static Check check_tables(sqlite3 *db, const char *path, char **damage, guint *schema, GError **error) {
+static Check check_tables(sqlite3 *db, const char *path, gboolean whole, char **damage, guint *schema, GError **error) {
         g_autofree char *application = NULL, *tables = NULL, *found = NULL, *version = NULL;
         int rc;
 
@@ -119,7 +120,7 @@ static Check check_tables(sqlite3 *db, const char *path, char **damage, guint *s
                 return CHECK_BLANK;
         if (atoi(application) != BH_SQLITE_APPLICATION)
                 return CHECK_FOREIGN;
-        if (!ask(db, "PRAGMA quick_check(1)", &found, &rc)) {
+        if (!ask(db, whole ? "PRAGMA integrity_check(1)" : "PRAGMA quick_check(1)", &found, &rc)) {
                 bh_sqlite_fail(db, rc, "read", path, error);
                 return CHECK_FAILED;
         }
@@ -133,15 +134,18 @@ static Check check_tables(sqlite3 *db, const char *path, char **damage, guint *s
         return CHECK_SOUND;
 }
 
-/* Looks at a database without leaving a trace in it: what is in its log is neither written back nor thrown away. */
-static Check check_file(const char *path, char **damage, guint *schema, GError **error) {
+/*
+ * Looks at a database without leaving a trace in it: what is in its log is neither written back nor thrown away. `whole`: also whether the
+ * indexes agree with their tables, which takes several times as long.
+ */
+static Check check_file(const char *path, gboolean whole, char **damage, guint *schema, GError **error) {
         g_autoptr(GError) e = NULL;
         sqlite3 *db = bh_sqlite_open(path, BH_DB_READER, &e);
         Check result = CHECK_FAILED;
 
         if (db) {
                 sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-                result = check_tables(db, path, damage, schema, &e);
+                result = check_tables(db, path, whole, damage, schema, &e);
                 if (e && e->code == BH_STORE_ERROR_DAMAGED) /* before the next statement changes what SQLite says */
                         *damage = g_strdup(sqlite3_errmsg(db));
                 sqlite3_close(db);
@@ -280,7 +284,7 @@ gboolean bh_sqlite_site_backup(BhDbSite *site, const char *path, GError **error)
                 remove_with_satellites(partial);
                 return FALSE;
         }
-        Check check = check_file(partial, &damage, &schema, error);
+        Check check = check_file(partial, FALSE, &damage, &schema, error);
         if (check != CHECK_SOUND) {
                 if (check != CHECK_FAILED)
                         g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_DAMAGED,
@@ -320,7 +324,7 @@ static void drop_oldest_damaged(const char *path) {
         for (guint i = 0; i < kept->len; i++) {
                 const char *name = g_ptr_array_index(kept, i);
 
-                if (!g_str_has_suffix(name, "-wal") && !g_str_has_suffix(name, "-shm") && ++n > BH_SQLITE_DAMAGED_KEPT)
+                if (!g_str_has_suffix(name, "-wal") && !g_str_has_suffix(name, "-shm") && !g_str_has_suffix(name, "-journal") && ++n > BH_SQLITE_DAMAGED_KEPT)
                         remove_with_satellites(name);
         }
 }
@@ -339,7 +343,7 @@ static gboolean prepare_restore(const char *path, const char *backup, const char
         remove_with_satellites(restoring);
         if (!copy_file(backup, restoring, error))
                 return FALSE;
-        Check check = check_file(restoring, &wrong, &schema, error);
+        Check check = check_file(restoring, TRUE, &wrong, &schema, error);
         if (check == CHECK_FAILED)
                 return FALSE;
         if (check != CHECK_SOUND) {
@@ -395,6 +399,13 @@ static gboolean restore_from(const char *path, const char *backup, const char *d
         return TRUE;
 }
 
+void bh_sqlite_suspect(BhDbSite *site) {
+        g_auto(BhFd) fd = open(((Site *) site)->suspect, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+        if (fd >= 0)
+                give_to_owner(fd, site->path);
+}
+
 static gboolean restore_newest(Site *s, const char *damage, BhStoreOpened *opened, GError **error) {
         const char *path = s->base.path;
         g_autoptr(Names) backups = list_files(s->base.backup_dir, "", ".db");
@@ -403,8 +414,10 @@ static gboolean restore_newest(Site *s, const char *damage, BhStoreOpened *opene
         for (guint i = 0; i < backups->len; i++) {
                 g_autoptr(GError) e = NULL;
 
-                if (restore_from(path, g_ptr_array_index(backups, i), damage, opened, &e))
+                if (restore_from(path, g_ptr_array_index(backups, i), damage, opened, &e)) {
+                        g_unlink(s->suspect);
                         return TRUE;
+                }
                 /* Not the backup's fault: another one would fare no better, or be needlessly old. */
                 if (e->code == BH_STORE_ERROR_FULL || e->code == BH_STORE_ERROR_FAILED) {
                         g_prefix_error(&e, "the database %s is damaged (%s), and its newest backup cannot be put in its place: ", path, damage);
@@ -455,8 +468,9 @@ static gboolean check_and_mend(Site *s, BhStoreOpened *opened, GError **error) {
                 opened->created = TRUE;
                 return create_database(path, error);
         }
-        switch (check_file(path, &damage, &schema, error)) {
+        switch (check_file(path, g_file_test(s->suspect, G_FILE_TEST_EXISTS), &damage, &schema, error)) {
         case CHECK_SOUND:
+                g_unlink(s->suspect);
                 return TRUE;
         case CHECK_BLANK:
                 if (g_file_test(s->marker, G_FILE_TEST_EXISTS) || backups->len)
@@ -514,6 +528,7 @@ static Site *site_new(const char *place, GError **error) {
         s->base.path = g_strdup(place);
         s->base.backup_dir = g_build_filename(dir, "backup", NULL);
         s->marker = g_strconcat(place, ".created", NULL);
+        s->suspect = g_strconcat(place, ".suspect", NULL);
         s->lock = -1;
         g_mutex_init(&s->backup_lock);
         return s;
@@ -571,6 +586,7 @@ void bh_sqlite_site_close(BhDbSite *site) {
         bh_fd_clear(&s->lock);
         g_mutex_clear(&s->backup_lock);
         g_free(s->marker);
+        g_free(s->suspect);
         g_free(site->path);
         g_free(site->backup_dir);
         g_free(s);

@@ -77,11 +77,15 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhStoreOpened, bh_store_opened_clear)
  * `opened` may be NULL.
  *
  * Each open checks the database. A damaged, emptied or missing one (beside a store lies "<path>.created", which says that there was one)
- * is replaced by the newest sound backup in "backup/" beside it; the damaged file is kept as "<path>.damaged-<UTC time>". All sessions
+ * is replaced by the newest sound backup in "backup/" beside it; the damaged file is kept as "<path>.damaged-<UTC time>" (of these the last
+ * four). Damage that is met while the store is in use fails the call with BH_STORE_ERROR_DAMAGED, and the next open checks all. All sessions
  * end with that, the audit log gets a row "store.restored", and the change log goes on far ahead so that no client misses anything.
  * Without a sound backup the call fails with BH_STORE_ERROR_DAMAGED and changes nothing.
  *
- * Not found by the check: bits that flipped inside a stored text. bh_store_audit_verify() finds them in the audit log.
+ * Not found by the check: bits that flipped inside a stored text (bh_store_audit_verify() finds them in the audit log), and damage of the
+ * write-ahead log, which takes the newest transactions with it: bh_store_position() is then less than what was acknowledged.
+ *
+ * Files made by root are given to the owner of the directory.
  */
 BhStore *bh_store_open(const char *uri, BhStoreOpened *opened, GError **error);
 
@@ -99,7 +103,8 @@ gboolean bh_store_backup(BhStore *s, const char *path, GError **error);
 
 /*
  * The same into "backup/bulkhead-<UTC time>.db" beside the database (the directory is made, 0700), then deletes the oldest there until
- * `keep` (at least 1) are left. `path` (may be NULL) receives the name.
+ * `keep` (at least 1) are left. `path` (may be NULL) receives the name. To be called by one process, and by one thread at a time: it
+ * also clears away what a killed one left half made.
  */
 gboolean bh_store_backup_rotate(BhStore *s, guint keep, char **path, GError **error);
 
@@ -126,6 +131,7 @@ typedef struct {
  * bound), and nodes with everything of theirs that have not been heard of for so long. Age is by the clock of this machine, not the
  * sender's. Then, while more than `max_bytes` (0 = no bound) are in use, the oldest rows of whichever kind takes most room: a
  * flood pushes out itself, not the audit log. What is running, users, tokens and settings never go. Short transactions, so ingest goes on.
+ * To delete is to write: on a disk without any room this fails with BH_STORE_ERROR_FULL like everything else.
  * Expired sessions go, too, uncounted. Nothing of this is in the change log.
  */
 gboolean bh_store_expire(BhStore *s, gint64 max_age_ns, guint64 max_bytes, BhStoreExpired *out, GError **error);

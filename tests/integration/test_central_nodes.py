@@ -1,7 +1,11 @@
 """bulkhead-central and what nodes tell it: inventory, findings, observations, events. The node is a few lines that speak the bus by hand."""
+import contextlib
 import json
 import os
+import pathlib
 import signal
+import subprocess
+import tempfile
 import threading
 import time
 
@@ -326,8 +330,44 @@ def test_a_stop_while_a_question_is_open_does_not_wait_for_the_node():
     with Central() as c:
         admin = c.admin()
         c.node("mute", serve={"events": lambda node, stream, body: None})
-        threading.Thread(target=lambda: admin.get("/api/v1/events"), daemon=True).start()
+
+        def ask():
+            with contextlib.suppress(OSError):
+                admin.get("/api/v1/events")
+        threading.Thread(target=ask, daemon=True).start()
         time.sleep(0.3)
         began = time.monotonic()
         c.stop(signal.SIGTERM)
         assert time.monotonic() - began < 5
+
+
+def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost():
+    tmp_path = pathlib.Path(tempfile.mkdtemp(prefix="bhc-disk-", dir=os.environ.get("BH_TEST_DIR", "/tmp")))  # pytest's own is closed to others
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0711", "tmpfs", tmp_path], check=True)
+    try:
+        with Central(base_dir=tmp_path) as c:
+            admin = c.admin()
+            ballast = tmp_path / "ballast"
+            node, kept = c.node("full"), 0
+            ballast.write_bytes(b"x" * (os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize - 300_000))
+            with contextlib.suppress(OSError):
+                for n in range(1, 400):
+                    node.publish("finding", finding(f"full-{n}", "full", f13=os.urandom(4000)), seq=n)
+                    time.sleep(0.002)
+            wait_for(lambda: node.closed, 10, "the node is told to come again")
+            kept = node.acked
+            assert kept < 399 and "cannot store what a node sent" in c.log_text(), (kept, c.log_text()[-800:])
+            assert "full" in c.log_text().rsplit("cannot store what a node sent", 1)[1].split("\n")[0]
+            assert admin.get("/api/v1/findings?node=full&count=true&limit=1").json["total"] == kept
+            refused = admin.post("/api/v1/users", {"name": "x", "role": "viewer"})
+            assert refused.status in (201, 507), refused
+            ballast.unlink()
+            again = c.node("full", ident=node.ident)
+            assert again.have == kept
+            for n in range(kept + 1, kept + 11):
+                again.publish("finding", finding(f"full-{n}", "full"), seq=n)
+            again.wait_acked(kept + 10)
+            assert admin.get("/api/v1/findings?node=full&count=true&limit=1").json["total"] == kept + 10
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+        tmp_path.rmdir()

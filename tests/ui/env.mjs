@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A central of the test's own with the freshly built interface, and a Chromium that notes whatever it should not do.
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { REPO, require } from "./unit/load.mjs";
@@ -29,6 +29,7 @@ export class Central {
     const c = new Central();
     if (!existsSync(CENTRAL)) throw new Error(`${CENTRAL} is not built`);
     c.dir = mkdtempSync(join(SCRATCH, "bh-ui-"));
+    chmodSync(c.dir, 0o711); /* the central goes on as another user, who must be able to pass */
     c.ui = join(c.dir, "ui");
     await run(process.execPath, [join(REPO, "ui/build.mjs"), c.ui]);
     await c.up("127.0.0.1:0");
@@ -49,7 +50,7 @@ export class Central {
       });
       this.child.on("close", (code) => no(new Error(`the central ended with ${code}:\n${this.log}`)));
     });
-    this.url = first.url;
+    this.url = first.url.replace(/\/$/, "");
     this.firstPassword ??= first.password;
   }
 

@@ -89,6 +89,15 @@ export class Node {
     this.#socket?.write(Buffer.concat([head, body]));
   }
 
+  /* EventsRequest, noted for tests that look at what was asked. */
+  asked = [];
+  #ask(body) {
+    const raw = decode(body ?? Buffer.alloc(0));
+    const asked = { types: (raw[1] ?? []).map(String), container: String(raw[2]?.[0] ?? ""), follow: !!raw[6]?.[0] };
+    this.asked.push(asked);
+    return asked;
+  }
+
   #until(test) {
     return new Promise((ok, no) => {
       const timer = setTimeout(() => no(new Error(`${this.name}: the central did not answer within 10 s`)), 10_000);
@@ -113,7 +122,7 @@ export class Node {
     else if (f.kind === END) this.#live.delete(f.stream);
     else if (f.kind === REQUEST) {
       if (f.subject !== "events") this.#send([[1, END], [2, f.stream], [6, "not in this test"]]);
-      else if (decode(f.body ?? Buffer.alloc(0))[6]?.[0]) this.#live.set(f.stream, { credit: f.credit });
+      else if (this.#ask(f.body).follow) this.#live.set(f.stream, { credit: f.credit });
       else {
         if (this.#recorded.length) this.#send([[1, CHUNK], [2, f.stream], [5, Node.#batch(this.#recorded.slice(-100))]]);
         this.#send([[1, END], [2, f.stream]]);

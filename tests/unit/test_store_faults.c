@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Damage, killed writers, full disks, old and new schemas, many readers. */
+#include <sched.h>
+
+#include "store/sqlite_private.h"
 #include "store_rows.h"
 
 static gboolean copy(const char *from, const char *to) {
@@ -43,7 +46,7 @@ static void ingest_until_killed(const char *dir, int out) {
 
         while (s) {
                 /* What the bus does after a lost acknowledgement: some of it again. */
-                guint64 first = next > 5 ? next - (guint64) g_random_int_range(0, 5) : next, last = next + (guint64) g_random_int_range(0, 60);
+                guint64 first = next > 5 ? next - (guint64) g_test_rand_int_range(0, 5) : next, last = next + (guint64) g_test_rand_int_range(0, 60);
 
                 if (!ingest_range(s, PUBLISHER, first, last, NULL) || write(out, &last, sizeof(last)) != sizeof(last))
                         break;
@@ -67,7 +70,7 @@ static void killed_in_mid_ingest_nothing_is_lost_or_doubled(void) {
                         ingest_until_killed(dir, fds[1]);
                 close(fds[1]);
                 /* In the first rounds perhaps before there is a database at all. */
-                g_usleep((gulong) g_random_int_range(0, round < 3 ? 30000 : 150000));
+                g_usleep((gulong) g_test_rand_int_range(0, round < 3 ? 30000 : 150000));
                 if (round >= 3 && read(fds[0], &last, sizeof(last)) == sizeof(last))
                         said = last;
                 kill(pid, SIGKILL);
@@ -158,6 +161,7 @@ static void damage_is_answered_by_the_newest_sound_backup(void) {
         bh_store_close(s);
 
         /* It is done once. */
+        bh_store_opened_clear(&opened);
         s = must_open(dir, &opened);
         g_assert_null(opened.restored_from);
         assert_exactly(s, 930);
@@ -228,13 +232,13 @@ static void damage_at_random_places_never_empties_the_store(void) {
                 gboolean has_backup = round % 2;
 
                 for (guint i = 0; i < sizeof(bytes); i++)
-                        bytes[i] = (guint8) g_random_int();
+                        bytes[i] = (guint8) g_test_rand_int();
                 g_assert_true(copy(good, path));
                 if (!has_backup)
                         g_assert_cmpint(g_rename(backup, away), ==, 0);
                 /* The first page, where the most depends on each byte, often. */
                 gint64 range = round % 4 ? size - (gint64) len : 4096 - (gint64) MIN(len, 4000);
-                overwrite(path, (gint64) (g_random_double() * (double) range), bytes, len);
+                overwrite(path, (gint64) (g_test_rand_double() * (double) range), bytes, len);
                 BhStore *s = bh_store_open(uri, &opened, &error);
                 if (!has_backup)
                         g_assert_cmpint(g_rename(away, backup), ==, 0);
@@ -269,6 +273,78 @@ static void damage_at_random_places_never_empties_the_store(void) {
         g_assert_cmpuint(count_files(dir, "damaged"), <=, 3 * 4); /* the last four, each with -wal and -shm at most */
 }
 
+/* A log that is damaged is good up to there: what is left is a moment of the past, whole in itself, and the positions say which. */
+static void a_damaged_log_leaves_an_earlier_moment(void) {
+        for (guint round = 0; round < 8; round++) {
+                g_autoptr(TempDir) dir = temp_dir();
+                g_autofree char *path = db_path(dir), *wal = g_strconcat(path, "-wal", NULL);
+                guint8 rubbish[64] = { 3 };
+                int status;
+
+                make_store(dir, 30, FALSE);
+                pid_t pid = fork();
+                if (pid == 0) {
+                        g_autofree char *uri = db_uri(dir);
+                        BhStore *s = bh_store_open(uri, NULL, NULL);
+
+                        for (guint64 seq = 31; s && seq < 300; seq += 30)
+                                if (!ingest_range(s, PUBLISHER, seq, seq + 29, NULL))
+                                        _exit(1);
+                        _exit(s ? 0 : 1); /* without closing, which would write the log back */
+                }
+                g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+                g_assert_cmpint(status, ==, 0);
+                g_assert_cmpint(size_of(wal), >, 8192);
+                overwrite(wal, g_test_rand_int_range(32, (gint32) size_of(wal) - 64), rubbish, sizeof(rubbish));
+                BhStore *s = must_open(dir, NULL);
+                g_assert_cmpuint(position_of(s, PUBLISHER), <, 300);
+                assert_exactly(s, position_of(s, PUBLISHER));
+                bh_store_close(s);
+        }
+}
+
+/* An index that disagrees with its table passes the quick check. Once a statement has met damage, the next start looks at indexes, too. */
+static void damage_met_in_use_is_mended_at_the_next_start(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autofree char *path = db_path(dir), *suspect = g_strconcat(path, ".suspect", NULL);
+        g_auto(BhStoreOpened) opened = { 0 };
+        sqlite3 *raw;
+
+        make_store(dir, 300, TRUE);
+        g_assert_cmpint(sqlite3_open(path, &raw), ==, SQLITE_OK);
+        g_assert_cmpint(sqlite3_exec(raw, "PRAGMA writable_schema=ON; UPDATE sqlite_master SET sql = 'CREATE INDEX containers_name ON "
+                                     "containers (image)' WHERE name = 'containers_name'", NULL, NULL, NULL), ==, SQLITE_OK);
+        sqlite3_close(raw);
+        BhStore *s = must_open(dir, &opened);
+        g_assert_null(opened.restored_from);
+        bh_sqlite_suspect(s->site);
+        g_assert_true(g_file_test(suspect, G_FILE_TEST_EXISTS));
+        bh_store_close(s);
+        s = must_open(dir, &opened);
+        g_assert_nonnull(opened.restored_from);
+        assert_exactly(s, 300);
+        g_assert_false(g_file_test(suspect, G_FILE_TEST_EXISTS));
+
+        /* And it is what a statement that meets damage leaves: the tables' pages are overwritten under an open store. */
+        guint8 rubbish[4096] = { 7 };
+        bh_store_close(s);
+        s = must_open(dir, NULL); /* whose readers have nothing in memory yet */
+        for (gint64 at = 4096 * 2; at + 4096 <= size_of(path); at += 4096)
+                overwrite(path, at, rubbish, sizeof(rubbish));
+        g_autoptr(GError) error = NULL;
+        BhStoreOverview o;
+        g_assert_false(bh_store_overview(s, &o, &error));
+        g_assert_error(error, BH_STORE_ERROR, BH_STORE_ERROR_DAMAGED);
+        g_assert_nonnull(strstr(error->message, "start the central anew"));
+        g_assert_true(g_file_test(suspect, G_FILE_TEST_EXISTS));
+        bh_store_close(s);
+        bh_store_opened_clear(&opened);
+        s = must_open(dir, &opened);
+        g_assert_nonnull(opened.restored_from);
+        assert_exactly(s, 300);
+        bh_store_close(s);
+}
+
 static void a_crash_while_restoring_is_made_good(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autofree char *path = db_path(dir), *restoring = g_strconcat(path, ".restoring", NULL), *kept = g_strconcat(path, ".damaged-x", NULL);
@@ -294,6 +370,22 @@ static void killed_in_the_first_start_it_begins_again(void) {
         g_auto(BhStoreOpened) opened = { 0 };
         BhStore *s = must_open(dir, &opened);
         g_assert_true(opened.created);
+        bh_store_close(s);
+}
+
+/* A data directory on another disk, by a symbolic link. */
+static void a_directory_may_be_reached_by_a_link(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autofree char *real = g_build_filename(dir, "real", NULL), *via = g_build_filename(dir, "link", NULL);
+
+        g_assert_cmpint(g_mkdir(real, 0700), ==, 0);
+        g_assert_cmpint(symlink("real", via), ==, 0);
+        BhStore *s = must_open(via, NULL);
+        must_ingest(s, 1, 30);
+        g_assert_true(bh_store_backup_rotate(s, 1, NULL, NULL));
+        bh_store_close(s);
+        s = must_open(real, NULL);
+        assert_exactly(s, 30);
         bh_store_close(s);
 }
 
@@ -451,28 +543,42 @@ static void every_field_has_its_column(void) {
 
 /* ---- full disk */
 
+static gboolean own_mounts;
+
+static gboolean small_disk(const char *dir, const char *size, unsigned long flags) {
+        g_autofree char *options = g_strconcat("size=", size, NULL);
+
+        if (own_mounts && mount("bulkhead-test", dir, "tmpfs", MS_NOSUID | MS_NODEV | flags, options) == 0)
+                return TRUE;
+        g_test_skip("cannot mount a small disk (needs root)");
+        return FALSE;
+}
+
 static void a_full_disk_loses_nothing_and_storing_goes_on(void) {
         g_autoptr(TempDir) dir = temp_dir();
-        g_autofree char *ballast = g_build_filename(dir, "ballast", NULL), *backup = g_build_filename(dir, "copy.db", NULL);
+        g_autofree char *backup = g_build_filename(dir, "copy.db", NULL);
         g_autoptr(GError) error = NULL;
         guint64 seq = 0;
 
-        if (mount("bulkhead-test", dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=3m") < 0) {
-                g_test_skip("cannot mount a small disk (needs root)");
+        if (!small_disk(dir, "3m", 0))
                 return;
-        }
         BhStore *s = must_open(dir, NULL);
         while (ingest_range(s, PUBLISHER, seq + 1, seq + 90, &error))
                 seq += 90;
         g_assert_error(error, BH_STORE_ERROR, BH_STORE_ERROR_FULL);
         g_assert_nonnull(strstr(error->message, "no room"));
         g_assert_cmpuint(seq, >, 500);
-        assert_exactly(s, seq); /* readers go on */
-        for (guint i = 0; i < 20; i++) {
+        /* Where the log could be written back there was room for some more. */
+        for (guint failed = 0; failed < 20;) {
                 g_clear_error(&error);
-                g_assert_false(ingest_range(s, PUBLISHER, seq + 1, seq + 90, &error));
+                if (ingest_range(s, PUBLISHER, seq + 1, seq + 90, &error)) {
+                        seq += 90;
+                        continue;
+                }
                 g_assert_error(error, BH_STORE_ERROR, BH_STORE_ERROR_FULL);
+                failed++;
         }
+        assert_exactly(s, seq); /* readers go on */
         g_clear_error(&error);
         g_assert_false(bh_store_backup(s, backup, &error));
         g_assert_error(error, BH_STORE_ERROR, BH_STORE_ERROR_FULL);
@@ -483,11 +589,38 @@ static void a_full_disk_loses_nothing_and_storing_goes_on(void) {
         /* Opened again on the full disk, and with room again. */
         s = must_open(dir, NULL);
         assert_exactly(s, seq);
-        g_assert_cmpint(mount("bulkhead-test", dir, "tmpfs", MS_REMOUNT | MS_NOSUID | MS_NODEV, "size=16m"), ==, 0);
+        g_assert_true(small_disk(dir, "16m", MS_REMOUNT));
         must_ingest(s, seq + 1, seq + 90);
         assert_exactly(s, seq + 90);
-        /* Expiring works on a disk that is full, too: that is what it is for. */
-        g_assert_true(g_file_set_contents(ballast, "", 0, NULL));
+        bh_store_close(s);
+        g_assert_cmpint(umount2(dir, MNT_DETACH), ==, 0);
+}
+
+/* Not without any room: to delete is to write. Little is enough, as much as the log takes between two checkpoints. */
+static void on_a_disk_that_was_full_what_is_old_can_be_deleted(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(GError) error = NULL;
+        BhStoreExpired gone = { 0 };
+        guint64 seq = 0;
+
+        if (!small_disk(dir, "12m", 0))
+                return;
+        BhStore *s = must_open(dir, NULL);
+        for (guint failed = 0; failed < 5;) {
+                g_clear_error(&error);
+                if (ingest_range(s, PUBLISHER, seq + 1, seq + 900, &error))
+                        seq += 900;
+                else
+                        failed++;
+        }
+        g_assert_error(error, BH_STORE_ERROR, BH_STORE_ERROR_FULL);
+        g_clear_error(&error);
+        g_assert_true(small_disk(dir, "20m", MS_REMOUNT));
+        bh_store_expire(s, 0, 4 << 20, &gone, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(gone.findings, >, 0);
+        g_assert_cmpuint(position_of(s, PUBLISHER), ==, seq);
+        must_ingest(s, seq + 1, seq + 90);
         bh_store_close(s);
         g_assert_cmpint(umount2(dir, MNT_DETACH), ==, 0);
 }
@@ -495,14 +628,12 @@ static void a_full_disk_loses_nothing_and_storing_goes_on(void) {
 static void a_first_start_without_room_says_so(void) {
         g_autoptr(TempDir) dir = temp_dir();
 
-        if (mount("bulkhead-test", dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=40k") < 0) {
-                g_test_skip("cannot mount a small disk (needs root)");
+        if (!small_disk(dir, "40k", 0))
                 return;
-        }
         g_autofree char *why = must_refuse(dir, BH_STORE_ERROR_FULL);
         g_assert_nonnull(strstr(why, "room"));
         /* With room the same place is good. */
-        g_assert_cmpint(mount("bulkhead-test", dir, "tmpfs", MS_REMOUNT | MS_NOSUID | MS_NODEV, "size=16m"), ==, 0);
+        g_assert_true(small_disk(dir, "16m", MS_REMOUNT));
         BhStore *s = must_open(dir, NULL);
         must_ingest(s, 1, 30);
         assert_exactly(s, 30);
@@ -576,19 +707,25 @@ static void ingest_is_fast_enough(void) {
 
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
+        /* A place of our own for mounts, so that a test that dies leaves none. */
+        own_mounts = unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
         g_test_add_func("/store/faults/killed_in_mid_ingest_nothing_is_lost_or_doubled", killed_in_mid_ingest_nothing_is_lost_or_doubled);
         g_test_add_func("/store/faults/damage_is_answered_by_the_newest_sound_backup", damage_is_answered_by_the_newest_sound_backup);
         g_test_add_func("/store/faults/without_a_backup_damage_is_refused_and_nothing_touched", without_a_backup_damage_is_refused_and_nothing_touched);
         g_test_add_func("/store/faults/a_database_that_vanished_or_was_emptied_is_damage", a_database_that_vanished_or_was_emptied_is_damage);
         g_test_add_func("/store/faults/damage_at_random_places_never_empties_the_store", damage_at_random_places_never_empties_the_store);
+        g_test_add_func("/store/faults/a_damaged_log_leaves_an_earlier_moment", a_damaged_log_leaves_an_earlier_moment);
+        g_test_add_func("/store/faults/damage_met_in_use_is_mended_at_the_next_start", damage_met_in_use_is_mended_at_the_next_start);
         g_test_add_func("/store/faults/a_crash_while_restoring_is_made_good", a_crash_while_restoring_is_made_good);
         g_test_add_func("/store/faults/killed_in_the_first_start_it_begins_again", killed_in_the_first_start_it_begins_again);
+        g_test_add_func("/store/faults/a_directory_may_be_reached_by_a_link", a_directory_may_be_reached_by_a_link);
         g_test_add_func("/store/faults/another_programs_database_is_left_alone", another_programs_database_is_left_alone);
         g_test_add_func("/store/faults/backups_rotate_and_restore_by_hand", backups_rotate_and_restore_by_hand);
         g_test_add_func("/store/faults/a_backup_under_load_is_of_one_moment", a_backup_under_load_is_of_one_moment);
         g_test_add_func("/store/faults/older_schemas_are_brought_up_step_by_step", older_schemas_are_brought_up_step_by_step);
         g_test_add_func("/store/faults/every_field_has_its_column", every_field_has_its_column);
         g_test_add_func("/store/faults/a_full_disk_loses_nothing_and_storing_goes_on", a_full_disk_loses_nothing_and_storing_goes_on);
+        g_test_add_func("/store/faults/on_a_disk_that_was_full_what_is_old_can_be_deleted", on_a_disk_that_was_full_what_is_old_can_be_deleted);
         g_test_add_func("/store/faults/a_first_start_without_room_says_so", a_first_start_without_room_says_so);
         g_test_add_func("/store/faults/readers_and_a_writer_do_not_hinder_each_other", readers_and_a_writer_do_not_hinder_each_other);
         g_test_add_func("/store/faults/ingest_is_fast_enough", ingest_is_fast_enough);

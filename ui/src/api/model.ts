@@ -3,48 +3,43 @@
  * From the API's answers to what the pages use. Answers are checked where a wrong shape would break a page: a newer central
  * may leave fields out or add some, and a page then shows "–" instead of nothing at all.
  */
+import type * as api from "./openapi";
 import type { Described } from "../lib/inventory";
 import type { NodeView, Problem, SensorStatus } from "../lib/health";
 import { toMs } from "../lib/format";
 
-export type Role = "admin" | "analyst" | "viewer";
+export type Role = api.Role;
 export interface Me { name: string; role: Role; mustChange: boolean; csrf: string }
 export interface ContainerPage { items: Described[]; next?: string; total: number }
 export interface StatusView { nodes: NodeView[]; central: Record<string, unknown>; problems: Problem[]; version: string; findings: number; lost: number }
 export interface Paged<T> { items: T[]; next?: string; total: number }
 
 type Json = Record<string, unknown>;
+/* An answer's members by the names that the API's description has, each of a type that is still to be checked. */
+type Loose<T> = Partial<Record<keyof T, unknown>>;
 const object = (v: unknown): Json => (v && typeof v === "object" && !Array.isArray(v) ? (v as Json) : {});
 const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
 
+const role = (v: unknown): Role => (v === "admin" || v === "analyst" ? v : "viewer");
+
 export function meFrom(v: unknown): Me {
-  const o = object(v);
-  const u = o.user && typeof o.user === "object" ? object(o.user) : o;
-  const role = text(u.role);
-  return {
-    name: text(u.name) || text(u.user),
-    role: role === "admin" || role === "analyst" ? role : "viewer",
-    mustChange: !!(u.must_change_password ?? o.must_change_password),
-    csrf: text(o.csrf ?? u.csrf ?? o.csrf_token),
-  };
+  const o: Loose<api.Me> = object(v);
+  return { name: text(o.user), role: role(o.role), mustChange: o.must_change_password === true, csrf: text(o.csrf) };
 }
 
-/* A listing: {items: […], next, total}; also a bare array, and a list under the kind's own name. */
-export function pageFrom<T>(v: unknown, ...names: string[]): Paged<T> {
-  if (Array.isArray(v)) return { items: v as T[], total: v.length };
+/* A listing: {NAME: […], next, total}. */
+export function pageFrom<T>(v: unknown, name: string): Paged<T> {
   const o = object(v);
-  const items = [o.items, o.rows, ...names.map((n) => o[n])].find(Array.isArray) as T[] | undefined;
-  const next = text(o.next ?? o.next_cursor ?? o.cursor);
-  return { items: items ?? [], next: next || undefined, total: Number(o.total ?? items?.length ?? 0) };
+  const items = Array.isArray(o[name]) ? (o[name] as T[]) : [];
+  return { items, next: text(o.next) || undefined, total: Number(o.total ?? items.length) };
 }
 
 export function containersFrom(v: unknown): ContainerPage {
-  const p = pageFrom<Json>(v, "containers");
-  return { ...p, items: p.items.map((c) => ({ ...c, ...object(c.detail) }) as unknown as Described) };
+  return pageFrom<Described>(v, "containers");
 }
 
 function nodeFrom(v: unknown): NodeView {
-  const o = object(v);
+  const o: Loose<api.Node> = object(v);
   const status = object(o.status);
   const seen = toMs(o.status_time ?? o.last_seen);
   return {
@@ -56,9 +51,9 @@ function nodeFrom(v: unknown): NodeView {
 }
 
 /* What the central says of itself that somebody should know. */
-function centralProblems(central: Json): Problem[] {
+function centralProblems(central: Loose<api.Status["central"]>): Problem[] {
   const out: Problem[] = [];
-  const store = object(central.store);
+  const store: Loose<NonNullable<api.Status["central"]["store"]>> = object(central.store);
   const add = (level: Problem["level"], title: string, detail: string) => out.push({ level, key: `central ${title}`, title, detail, href: "/health" });
   if (text(store.restored_from)) add("warn", "The database was damaged and restored from a backup", `What was stored after that backup is gone. The damaged file is kept as ${text(store.damaged_kept_as) || "a file beside it"}.`);
   for (const [k, v] of Object.entries(object(central.upkeep))) if (/error|problem/.test(k) && text(v)) add("bad", `The central: ${k.replace(/_/g, " ")}`, text(v));
@@ -66,9 +61,9 @@ function centralProblems(central: Json): Problem[] {
 }
 
 export function statusFrom(status: unknown): StatusView {
-  const o = object(status);
+  const o: Loose<api.Status> = object(status);
   const central = object(o.central);
-  const overview = object(o.overview);
+  const overview: Loose<api.Status["overview"]> = object(o.overview);
   return {
     nodes: (Array.isArray(o.nodes) ? o.nodes : []).map(nodeFrom).sort((a, b) => (a.name < b.name ? -1 : 1)),
     central,
@@ -81,31 +76,30 @@ export function statusFrom(status: unknown): StatusView {
 
 export interface FindingRow { id: string; at: number; rule: string; priority: string; node: string; container: string; containerId: string; output: string }
 export function findingFrom(v: unknown): FindingRow {
-  const o = object(v);
+  const o: Loose<api.Finding> = object(v);
   return { id: text(o.id), at: toMs(o.time), rule: text(o.rule), priority: text(o.priority).toLowerCase(), node: text(o.hostname), container: text(o.container_name), containerId: text(o.container_id), output: text(o.output) };
 }
 
 export interface LossRow { node: string; topic: string; reason: string; count: number; first: number; last: number }
 export function lossFrom(v: unknown): LossRow {
-  const o = object(v);
+  const o: Loose<api.Loss> = object(v);
   return { node: text(o.node), topic: text(o.topic), reason: text(o.reason), count: Number(o.count ?? 0), first: toMs(o.first), last: toMs(o.last) };
 }
 
 export interface UserRow { name: string; role: Role; created: number; disabled: boolean; mustChange: boolean; lastLogin: number }
 export function userFrom(v: unknown): UserRow {
-  const o = object(v);
-  const role = text(o.role);
-  return { name: text(o.name), role: role === "admin" || role === "analyst" ? role : "viewer", created: toMs(o.created), disabled: !!o.disabled, mustChange: !!o.must_change_password, lastLogin: toMs(o.last_login) };
+  const o: Loose<api.User> = object(v);
+  return { name: text(o.name), role: role(o.role), created: toMs(o.created), disabled: !!o.disabled, mustChange: !!o.must_change_password, lastLogin: toMs(o.last_login) };
 }
 
 export interface TokenRow { id: string; name: string; user: string; role: string; created: number; expires: number; lastUsed: number; revoked: boolean; valid: boolean }
 export function tokenFrom(v: unknown): TokenRow {
-  const o = object(v);
+  const o: Loose<api.Token> = object(v);
   return { id: text(o.id), name: text(o.name), user: text(o.user), role: text(o.role), created: toMs(o.created), expires: toMs(o.expires), lastUsed: toMs(o.last_used), revoked: !!o.revoked, valid: o.valid !== false && !o.revoked };
 }
 
 export interface AuditRow { id: string; at: number; actor: string; role: string; address: string; action: string; object: string; outcome: string; detail: string }
 export function auditFrom(v: unknown): AuditRow {
-  const o = object(v);
+  const o: Loose<api.AuditRow> = object(v);
   return { id: text(o.id), at: toMs(o.time), actor: text(o.actor), role: text(o.role), address: text(o.address), action: text(o.action), object: text(o.object), outcome: text(o.outcome), detail: typeof o.detail === "object" && o.detail ? JSON.stringify(o.detail) : text(o.detail) };
 }

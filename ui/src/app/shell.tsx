@@ -74,7 +74,9 @@ function Search() {
   void inventoryVersion.value;
   const trimmed = text.trim();
   const found = open && trimmed ? inventory.select({ query: trimmed, selected: {}, sort: "attention", descending: false }) : null;
-  const hits = found?.rows.slice(0, 7) ?? [];
+  /* A name that holds the text comes before a label or an image that does. */
+  const named = (found?.rows ?? []).filter((r) => r.name.toLowerCase().includes(trimmed.toLowerCase()));
+  const hits = [...named.slice(0, 7), ...(found?.rows ?? []).slice(0, 14).filter((r) => !named.includes(r))].slice(0, 7);
   const done = () => {
     setOpen(false);
     setText("");
@@ -122,7 +124,7 @@ function Account({ pages }: { pages: PageDef[] }) {
   const [password, setPassword] = useState(false);
   return (
     <>
-      <Menu label={`Account of ${who.name}`} button={<><span class="avatar" aria-hidden="true">{visible([...who.name][0] ?? "?").slice(0, 1).toUpperCase()}</span><span class="account-name"><T s={who.name} max={24} /></span><Icon name="down" size={14} /></>}>
+      <Menu button={<><span class="avatar" aria-hidden="true" data-letter={visible([...who.name][0] ?? "?").slice(0, 1).toUpperCase()} /><span class="sr">Account of </span><span class="account-name"><T s={who.name} max={24} /></span><Icon name="down" size={14} /></>}>
         {(close) => (
           <>
             <div class="menu-who"><strong><T s={who.name} max={48} /></strong><span>{who.role}</span></div>

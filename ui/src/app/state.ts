@@ -9,7 +9,7 @@ import { call, get, setCsrf, whenDenied, ApiError, sentence, address } from "../
 import { containersFrom, type ContainerPage, meFrom, type Me, statusFrom, type StatusView } from "../api/model";
 import { listen } from "../live/client";
 import type { StreamEvent, StreamState } from "../live/hub";
-import { Inventory } from "../lib/inventory";
+import { Inventory, type Described } from "../lib/inventory";
 import { problemsOf, verdict, type Known, type NodeView } from "../lib/health";
 
 export const me = signal<Me | null | undefined>(undefined); /* undefined: not asked yet; null: nobody */
@@ -207,7 +207,7 @@ async function refresh(signalled: AbortSignal): Promise<void> {
   if (ids.length > FEW || ids.includes("")) return readContainers(signalled);
   await Promise.all(ids.map(async (id) => {
     try {
-      inventory.upsert(containersFrom([await get<unknown>(`/containers/${encodeURIComponent(id)}`, {}, signalled)]).items);
+      inventory.upsert([await get<Described>(`/containers/${encodeURIComponent(id)}`, {}, signalled)]);
     } catch (e) {
       if (e instanceof ApiError && e.status === 404) inventory.remove(id);
     }
@@ -217,9 +217,9 @@ async function refresh(signalled: AbortSignal): Promise<void> {
 
 function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
   let kind = "";
-  const fresh: unknown[] = [];
+  const fresh: Described[] = [];
   for (const e of events) {
-    let change: { kind?: string; key?: string; object?: unknown } = {};
+    let change: { kind?: string; key?: string; object?: Described } = {};
     try {
       change = JSON.parse(e.data) as typeof change;
     } catch {
@@ -233,7 +233,7 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
     else if (kind === "node") void readStatus();
   }
   if (fresh.length) {
-    inventory.upsert(containersFrom(fresh).items);
+    inventory.upsert(fresh);
     bump();
   }
   if (dirty.size) dirtyTimer ??= setTimeout(() => void refresh(signalled), 300);

@@ -3,7 +3,7 @@
  * A tab's side of the hub. Three ways to reach it, the first that works: a SharedWorker; else the tabs elect a leader by a web
  * lock and talk over a BroadcastChannel; else (neither exists) the hub runs in this tab. Callers see no difference.
  */
-import { Hub, type FromHub, type StreamEvent, type StreamState, type ToHub } from "./hub";
+import { Hub, SILENCE_MS, type FromHub, type StreamEvent, type StreamState, type ToHub } from "./hub";
 
 declare const __WORKER__: string;
 
@@ -15,11 +15,22 @@ export interface Listener {
 
 interface Transport { send(m: ToHub): void }
 
-const listeners = new Map<string, { set: Set<Listener>; resume: boolean }>();
+/* What is listened to; `lastId` makes a hub that is new (the leading tab was closed) go on where the last one was. */
+interface Entry { set: Set<Listener>; resume: boolean; lastId: string; live: boolean; heard: number }
+const listeners = new Map<string, Entry>();
+/* A hub that falls silent altogether, with its tab frozen, is known by this. */
+const HUB_SILENCE_MS = SILENCE_MS + 15_000;
 let transport: Transport | undefined;
 
 function receive(m: FromHub): void {
-  for (const l of listeners.get(m.url)?.set ?? []) {
+  const entry = listeners.get(m.url);
+  if (!entry) return;
+  entry.heard = Date.now();
+  if (m.kind === "state") {
+    entry.live = m.state === "live";
+    entry.lastId = m.lastId || entry.lastId;
+  } else if (m.kind === "events") entry.lastId = m.events[m.events.length - 1].id || entry.lastId;
+  for (const l of entry.set) {
     if (m.kind === "state") l.state?.(m.state, m.at, m.status, m.why);
     else if (m.kind === "events") l.events?.(m.events, m.at);
     else l.beat?.(m.at);
@@ -27,7 +38,16 @@ function receive(m: FromHub): void {
 }
 
 function resubscribe(): void {
-  for (const [url, { resume }] of listeners) transport?.send({ op: "sub", url, resume });
+  for (const [url, { resume, lastId }] of listeners) transport?.send({ op: "sub", url, resume, lastId });
+}
+
+function watch(): void {
+  for (const [url, e] of listeners) {
+    if (!e.live || Date.now() - e.heard < HUB_SILENCE_MS) continue;
+    e.live = false;
+    for (const l of e.set) l.state?.("stale", e.heard, undefined, "Nothing came for a while.");
+    transport?.send({ op: "sub", url, resume: e.resume, lastId: e.lastId });
+  }
 }
 
 function inTab(): Transport {
@@ -77,7 +97,10 @@ function connect(): Transport {
   } catch {
     transport = elected();
   }
-  setInterval(() => transport?.send({ op: "ping" }), 20_000);
+  setInterval(() => {
+    transport?.send({ op: "ping" });
+    watch();
+  }, 20_000);
   addEventListener("pagehide", () => transport?.send({ op: "bye" }));
   addEventListener("pageshow", (e) => e.persisted && resubscribe());
   return transport;
@@ -88,11 +111,11 @@ export function listen(url: string, listener: Listener, resume = false): () => v
   const t = connect();
   let entry = listeners.get(url);
   if (!entry) {
-    entry = { set: new Set(), resume };
+    entry = { set: new Set(), resume, lastId: "", live: false, heard: Date.now() };
     listeners.set(url, entry);
   }
   entry.set.add(listener);
-  t.send({ op: "sub", url, resume });
+  t.send({ op: "sub", url, resume, lastId: entry.lastId });
   return () => {
     entry.set.delete(listener);
     if (!entry.set.size && listeners.get(url) === entry) {

@@ -8,7 +8,7 @@
 import { backoff, SseReader } from "../lib/sse";
 
 export type ToHub =
-  | { op: "sub"; url: string; resume: boolean }
+  | { op: "sub"; url: string; resume: boolean; lastId?: string }
   | { op: "unsub"; url: string }
   | { op: "ping" }
   | { op: "bye" };
@@ -16,7 +16,7 @@ export type ToHub =
 export type StreamState = "connecting" | "live" | "stale" | "denied" | "full" | "ended";
 export interface StreamEvent { id: string; event: string; data: string }
 export type FromHub =
-  | { url: string; kind: "state"; state: StreamState; at: number; status?: number; why?: string }
+  | { url: string; kind: "state"; state: StreamState; at: number; status?: number; why?: string; lastId?: string }
   | { url: string; kind: "events"; events: StreamEvent[]; at: number }
   | { url: string; kind: "beat"; at: number };
 
@@ -52,7 +52,7 @@ export class Hub {
     else this.#clients.set(client, { send, seen: Date.now() });
     this.#timer ??= setInterval(() => this.#watch(), 5_000);
     switch (message.op) {
-      case "sub": this.#subscribe(client, message.url, message.resume); break;
+      case "sub": this.#subscribe(client, message.url, message.resume, message.lastId ?? ""); break;
       case "unsub": this.#leave(client, message.url); break;
       case "bye": this.#forget(client); break;
       case "ping": break;
@@ -67,14 +67,14 @@ export class Hub {
     this.#timer = undefined;
   }
 
-  #subscribe(client: string, url: string, resume: boolean): void {
+  #subscribe(client: string, url: string, resume: boolean, lastId: string): void {
     let s = this.#streams.get(url);
     if (!s) {
       if (this.#streams.size >= MAX_STREAMS) {
         this.#clients.get(client)?.send({ url, kind: "state", state: "full", at: Date.now(), why: "Other tabs of this browser have too many live views open. Close one of them." });
         return;
       }
-      s = { url, resume, clients: new Set(), stop: new AbortController(), state: "connecting", since: Date.now(), heard: Date.now(), lastId: "", attempts: 0 };
+      s = { url, resume, clients: new Set(), stop: new AbortController(), state: "connecting", since: Date.now(), heard: Date.now(), lastId, attempts: 0 };
       this.#streams.set(url, s);
       s.clients.add(client);
       void this.#run(s);
@@ -87,7 +87,7 @@ export class Hub {
         void this.#run(s);
       }
     }
-    this.#clients.get(client)?.send({ url, kind: "state", state: s.state, at: s.since, status: s.status, why: s.why });
+    this.#clients.get(client)?.send({ url, kind: "state", state: s.state, at: s.since, status: s.status, why: s.why, lastId: s.lastId });
   }
 
   #leave(client: string, url: string): void {

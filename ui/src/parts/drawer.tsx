@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The panel at the right: not modal, so that the list beside it can be walked with the drawer open. Escape closes it. */
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { useNarrow } from "./media";
 import { Button } from "./ui";
 
 export function Drawer({ label, head, children, onClose, focusKey }: { label: string; head: ComponentChildren; children: ComponentChildren; onClose: () => void; focusKey: string }) {
   const box = useRef<HTMLDivElement>(null);
   const narrow = useNarrow();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const key = (e: KeyboardEvent) => {
       if (e.key !== "Escape" || e.defaultPrevented || document.querySelector("dialog[open], .menu-panel, .search-panel")) return;
       e.preventDefault();

@@ -92,7 +92,7 @@ export function Meter({ part, of, label, warnAt = 0.8 }: { part: number; of: num
 }
 
 /* A menu button: opens below, closes with Escape, a click elsewhere, or when focus leaves. */
-export function Menu({ label, button, children, align = "right" }: { label: string; button: ComponentChildren; children: (close: () => void) => ComponentChildren; align?: "left" | "right" }) {
+export function Menu({ label, button, children, align = "right" }: { label?: string; button: ComponentChildren; children: (close: () => void) => ComponentChildren; align?: "left" | "right" }) {
   const [open, setOpen] = useState(false);
   const box = useRef<HTMLDivElement>(null);
   const close = () => {

@@ -14,7 +14,7 @@ export function Audit() {
   const load = async (cursor?: string) => {
     setBusy(true);
     try {
-      const p = pageFrom<unknown>(await get<unknown>("/audit", { limit: 100, cursor }), "audit", "entries");
+      const p = pageFrom<unknown>(await get<unknown>("/audit", { limit: 100, cursor }), "audit");
       setList((l) => [...(cursor ? (l ?? []) : []), ...p.items.map(auditFrom)]);
       setNext(p.next);
       setError("");

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One container with every field that the API gives; what is unknown to this page is still shown, at the end. */
 import { useEffect, useState } from "preact/hooks";
+import type { Container } from "../../api/openapi";
 import { get, sentence, ApiError } from "../../api/client";
 import { href } from "../../app/router";
 import { inventory, inventoryVersion, now } from "../../app/state";
 import { age, date, toMs } from "../../lib/format";
-import { EXPOSURES, exposureOf, type Described } from "../../lib/inventory";
+import { EXPOSURES, exposureOf } from "../../lib/inventory";
 import { shortId, visible } from "../../lib/text";
 import { Icon, StateMark } from "../../parts/icons";
 import { Copy, Facts, Notice, Section, Skeleton, T } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
 
-type Full = Record<string, unknown> & Described;
-interface Mount { type?: string; source?: string; destination?: string; rw?: boolean; sensitive?: boolean }
-interface Network { name?: string; id?: string; ip?: string; ip6?: string; mac?: string }
-interface Port { container_port?: number; protocol?: string; host_ip?: string; host_port?: number | null }
+type Full = Partial<Container> & { id: string };
+type Mount = Container["mounts"][number];
+type Network = Container["networks"][number];
+type Port = Container["ports"][number];
 
-const SHOWN = new Set(["id", "name", "image", "image_id", "image_digest", "runtime", "state", "known_from", "workload", "application", "outer_id", "depth", "labels", "mounts", "networks", "ports", "privileged",
+/* What Details() shows by itself; a field that the API gains is shown under "More" until it has its place. */
+const SHOWN = new Set<string>(["id", "name", "image", "image_id", "image_digest", "runtime", "state", "workload", "application", "outer_id", "depth", "labels", "mounts", "networks", "ports", "privileged",
   "cap_add", "cap_drop", "devices", "security_opt", "network_mode", "pid_mode", "ipc_mode", "host_network", "host_pid", "host_ipc", "host_userns", "readonly_rootfs", "user", "env_names", "health", "init_pid", "created",
-  "started", "finished", "exit_code", "oom_killed", "restart_count", "cgroup_parent", "cgroup_paths", "refused", "node", "detail", "display_name", "level", "first_seen", "last_seen", "ended"]);
+  "started", "finished", "exit_code", "oom_killed", "restart_count", "cgroup_parent", "cgroup_paths", "refused", "node", "display_name", "level", "first_seen", "last_seen", "ended"]);
 
 const LEVELS: Record<string, string> = { cgroup: "its control group alone", event: "an event of its runtime", full: "its runtime, inspected" };
 const list = (v: unknown): string[] => (Array.isArray(v) ? v.map(String) : []);
@@ -28,7 +30,8 @@ const when = (v: unknown) => {
 };
 const bool = (v: unknown) => (v === true ? "yes" : v === false ? "no" : null);
 const txt = (s: unknown) => (s ? <T s={String(s)} /> : null);
-const Mono = ({ s, copy }: { s: unknown; copy?: boolean }) => (s === undefined || s === null || s === "" ? null : <span class="mono wrap"><T s={String(s)} />{copy && <Copy text={String(s)} />}</span>);
+/* A value, or null so that a fact without one shows as such. */
+const mono = (s: unknown, copy = false) => (s === undefined || s === null || s === "" ? null : <span class="mono wrap"><T s={String(s)} />{copy && <Copy text={String(s)} />}</span>);
 const Strings = ({ list: l, none = "none" }: { list: string[]; none?: string }) => (l.length ? <ul class="strings">{l.map((s, i) => <li key={i} class="mono wrap"><T s={s} max={1024} /></li>)}</ul> : <span class="none">{none}</span>);
 
 function Details({ c }: { c: Full }) {
@@ -49,16 +52,16 @@ function Details({ c }: { c: Full }) {
       )}
       <Section title="Identity">
         <Facts rows={[
-          ["Container id", <Mono s={c.id} copy />],
-          ["Image", <Mono s={c.image} copy />],
-          ["Image digest", <Mono s={c.image_digest} copy />],
-          ["Image id", <Mono s={c.image_id} />],
+          ["Container id", mono(c.id, true)],
+          ["Image", mono(c.image, true)],
+          ["Image digest", mono(c.image_digest, true)],
+          ["Image id", mono(c.image_id)],
           ["Application", c.application ? <a href={href("/containers", { app: c.application })}><T s={c.application} /></a> : null],
           ["Workload", txt(c.workload)],
           ["Node", txt(c.node)],
           ["Runtime", txt(c.runtime)],
           ["Runs inside", c.outer_id ? <a class="mono" href={href("/containers", { id: String(c.outer_id) })}>{shortId(String(c.outer_id))}</a> : `the host${c.depth ? `, depth ${c.depth}` : ""}`],
-          ["Known from", LEVELS[String(c.level ?? c.known_from)] ?? visible(String(c.level ?? c.known_from ?? ""))],
+          ["Known from", LEVELS[String(c.level)] ?? visible(String(c.level ?? ""))],
         ]} />
       </Section>
       <Section title="Life">
@@ -72,6 +75,7 @@ function Details({ c }: { c: Full }) {
           ["Killed for memory", bool(c.oom_killed)],
           ["Restarts", c.restart_count === undefined ? null : String(c.restart_count)],
           ["First seen here", when(c.first_seen)],
+          ["Last told", when(c.last_seen)],
           ["Ended", when(c.ended)],
           ["First process", c.init_pid ? `pid ${c.init_pid}` : null],
         ]} />
@@ -112,32 +116,30 @@ function Details({ c }: { c: Full }) {
         {labels.length ? <dl class="labels">{labels.map(([k, v]) => <div key={k}><dt class="mono wrap"><T s={k} max={256} /></dt><dd class="mono wrap"><T s={String(v)} max={1024} /></dd></div>)}</dl> : <p class="none">None.</p>}
       </Section>
       <Section title="Environment names" count={list(c.env_names).length} open={false}><p class="hint">Values are never kept.</p><Strings list={list(c.env_names)} /></Section>
-      <Section title="Control groups" open={false}><Facts rows={[["Parent", <Mono s={c.cgroup_parent} />], ["Paths", <Strings list={list(c.cgroup_paths)} />]]} /></Section>
+      <Section title="Control groups" open={false}><Facts rows={[["Parent", mono(c.cgroup_parent)], ["Paths", <Strings list={list(c.cgroup_paths)} />]]} /></Section>
       {!!c.refused && <p class="hint">{String(c.refused)} of its labels, mounts or texts were over a bound and are not shown in full.</p>}
-      {other.length > 0 && <Section title="More" open={false}><Facts rows={other.map(([k, v]) => [visible(k, 64), <Mono s={typeof v === "object" ? JSON.stringify(v) : v} />])} /></Section>}
+      {other.length > 0 && <Section title="More" open={false}><Facts rows={other.map(([k, v]) => [visible(k, 64), mono(typeof v === "object" ? JSON.stringify(v) : v)])} /></Section>}
     </>
   );
 }
 
 export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => void }) {
-  const [full, setFull] = useState<Full | null>(null);
+  const [told, setFull] = useState<Full | null>(null);
   const [error, setError] = useState("");
   const [gone, setGone] = useState(false);
   void inventoryVersion.value;
   const row = inventory.find(id);
   const key = row?.id ?? id;
 
-  useEffect(() => {
-    setFull(null);
-  }, [key]);
+  /* what was told of the container before is not shown as this one's, not even for a moment */
+  const full = told && told.id.startsWith(key) ? told : null;
+
   useEffect(() => {
     const over = new AbortController();
     setError("");
     setGone(false);
     get<unknown>(`/containers/${encodeURIComponent(key)}`, {}, over.signal).then((v) => {
-      const o = v as Full & { container?: Full };
-      const c = o.container ?? o;
-      setFull({ ...c, ...((c.detail ?? {}) as object) } as Full);
+      setFull(v as Full);
     }, (e: unknown) => {
       if (over.signal.aborted) return;
       if (e instanceof ApiError && e.status === 404) setGone(true);

@@ -93,6 +93,7 @@ export function Events() {
     let leave: (() => void) | undefined;
     let hiddenAt = 0;
     const over = new AbortController();
+    const silent = new Set<string>();
     const query = { types: types || undefined, container: container || undefined };
     const take = (events: { event: string; data: string }[], at: number) => {
       let batch: BhEvent[] = [];
@@ -112,8 +113,11 @@ export function Events() {
             f.gap(Number(v.count ?? 0) || 1, visible(`${v.node ?? ""}: ${v.why ?? "they came faster than they could be passed on"}`, 200), at);
           } else if (e.event === "node") {
             flush();
+            const name = String(v.node ?? "");
+            const back = silent.delete(name);
+            if (v.state === "down") silent.add(name);
             if (v.state === "down") f.gap(0, visible(`No more events come from ${v.node ?? "a node"}${v.why ? `: ${v.why}` : ""}`, 200), at);
-            else if (f.seen) f.gap(0, visible(`Events come from ${v.node ?? "a node"} again`, 200), at);
+            else if (back) f.gap(0, visible(`Events come from ${v.node ?? "a node"} again`, 200), at);
           } else if (v && typeof v === "object") batch.push(v);
         } catch {
           dropped++;

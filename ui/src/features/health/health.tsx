@@ -5,7 +5,7 @@ import { get } from "../../api/client";
 import { lossFrom, pageFrom, type LossRow } from "../../api/model";
 import { href, route } from "../../app/router";
 import { known, now, problems, rates, status, statusAt, statusError, stream } from "../../app/state";
-import { age, brief, bytes, clock, count, date, percent } from "../../lib/format";
+import { age, brief, bytes, clock, count, date, percent, toMs } from "../../lib/format";
 import { GROUPS } from "../../lib/events";
 import { hookSummary, lostOf, sum, type HookStatus, type NodeView, type SensorStatus } from "../../lib/health";
 import { plural, visible } from "../../lib/text";
@@ -160,11 +160,12 @@ function Central() {
   const walk = (o: Record<string, unknown>, at: string) => {
     for (const [k, x] of Object.entries(o)) {
       if (flat.length > 60 || ["nodes", "problems"].includes(k)) continue;
-      const label = (at ? `${at} ` : "") + k.replace(/_/g, " ");
+      const label = (at ? `${at} ` : "") + k.replace(/_s$/, "").replace(/_/g, " ");
       if (x && typeof x === "object" && !Array.isArray(x)) walk(x as Record<string, unknown>, label);
       else if (Array.isArray(x)) flat.push([label, x.map((y) => (typeof y === "object" ? JSON.stringify(y) : String(y))).join(", ")]);
       else if (typeof x === "number") flat.push([label, /bytes/.test(k) ? bytes(x) : /_(s|seconds)$/.test(k) ? age(x * 1000) : count(x)]);
       else if (typeof x === "boolean") flat.push([label, x ? "yes" : "no"]);
+      else if (typeof x === "string" && /^\d{4}-\d\d-\d\dT/.test(x)) flat.push([label, date(toMs(x))]);
       else if (x !== null && x !== "") flat.push([label, String(x)]);
     }
   };

@@ -71,12 +71,12 @@ function Tiles() {
       <li><a class="tile" href="#/events">
         <h2>Events per second</h2>
         <div class="figure-row"><p class="figure">{all.length ? brief(all.reduce((n, r) => n + r.events, 0)) : "–"}</p><Spark values={series} width={132} height={36} /></div>
-        <p class="tile-note">{all.length ? `recorded on ${count(all.length)} ${plural(all.length, "node")}` : "needs two statuses"}</p>
+        <p class="tile-note">{k.stream === "stale" ? `as of ${clock(statusAt.value)}` : all.length ? `recorded on ${count(all.length)} ${plural(all.length, "node")}` : "needs two statuses"}</p>
       </a></li>
       <li><a class="tile" href="#/health">
         <h2>Effective hooks</h2>
         <p class={`figure ${lost || hooks.effective < hooks.total ? "amber" : ""}`}>{hooks.total ? <>{count(hooks.effective)}<small> of {count(hooks.total)}</small></> : "–"}</p>
-        <p class="tile-note">{!k.loaded || !hooks.total ? "no status yet" : lost ? `${count(lost)} of ${brief(seen)} events lost` : `nothing lost of ${brief(seen)} events${hooks.fallback ? `, ${hooks.fallback} ${plural(hooks.fallback, "hook")} on the fallback` : ""}`}</p>
+        <p class="tile-note">{!k.loaded || !hooks.total ? "no status yet" : lost ? `${count(lost)} of ${brief(seen)} events lost` : `nothing lost${hooks.fallback ? `, ${hooks.fallback} on the fallback` : ` of ${brief(seen)} events`}`}</p>
       </a></li>
     </ul>
   );
@@ -194,7 +194,7 @@ function Nodes() {
       <ul class="node-list">
         {nodes.slice(0, 8).map((n) => {
           const r = rates.value[n.name];
-          const old = !n.up || now.value - n.seen > 30_000;
+          const old = !n.up || now.value - n.seen > 30_000 || known.value.stream === "stale";
           return (
             <li key={n.name}><a href={href("/health", { node: n.name })} class={old ? "old" : ""}>
               <Icon name={old ? "warn" : "good"} title={old ? "not reporting" : "reporting"} />

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each page in both themes and both sizes: nothing serious for axe, nothing wider than the screen, no motion for who wants none.
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { events, hostile, id, lossy, plain, status } from "./data.mjs";
+import { Browser, Central, until } from "./env.mjs";
+
+const PAGES = [
+  ["overview", "#/", ".tiles"], ["containers", "#/containers", ".grid-body .row"], ["container", `#/containers?id=${id(4)}`, ".drawer .levers"], ["nothing-found", "#/containers?q=nothing-such", ".empty"],
+  ["events", "#/events?groups=process,file,network", ".grid-body .row"], ["health", "#/health", ".hooks"], ["users", "#/users", ".table"], ["tokens", "#/tokens", ".page-head"], ["audit", "#/audit", ".table"], ["no-such-page", "#/nowhere", ".empty"],
+];
+const SHOTS = process.env.BH_UI_SHOTS; /* a folder for people to look at */
+let central, node;
+
+before(async () => {
+  central = await Central.start();
+  node = await central.node("node-a");
+  await node.inventory([...plain(), ...hostile()], true);
+  node.status(lossy());
+  node.events(events());
+  const b = await Browser.start(central);
+  try {
+    await b.firstLogin();
+  } finally {
+    await b.stop();
+  }
+});
+after(async () => {
+  node?.close();
+  await central?.stop();
+});
+
+for (const theme of ["dark", "light"])
+  for (const [width, height] of [[1440, 900], [390, 844]])
+    describe(`${theme} ${width}×${height}`, () => {
+      let b;
+      before(async () => {
+        b = await Browser.start(central, { width, height, theme, reduced: theme === "light" });
+      });
+      after(() => b?.stop());
+      const check = async (name) => {
+        if (SHOTS) {
+          mkdirSync(SHOTS, { recursive: true });
+          await b.page.screenshot({ path: join(SHOTS, `${name}-${theme}-${width}.png`) });
+        }
+        assert.deepEqual(await b.violations(), []);
+        assert.ok(await b.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "wider than the screen");
+        assert.deepEqual(b.problems, []);
+      };
+
+      test("login", async () => {
+        await b.open();
+        await b.page.waitForSelector("#login-title");
+        assert.equal(await b.page.evaluate(() => document.documentElement.dataset.theme), theme);
+        await check("login");
+        await b.login();
+        await b.page.waitForSelector(".connection.live");
+      });
+      for (const [name, hash, ready] of PAGES)
+        test(name, async () => {
+          await b.open(hash);
+          await b.page.waitForSelector(ready);
+          if (name === "overview") await until("the verdict", async () => !/known yet|Taking stock/.test(await b.page.innerText(".verdict h1")));
+          await check(name);
+        });
+      test("menu and dialogs", async () => {
+        await b.open("#/users");
+        await b.page.click(".menu-button");
+        await check("menu");
+        await b.page.keyboard.press("Escape");
+        await b.page.click("text=Add a user");
+        await check("dialog");
+        await b.page.keyboard.press("Escape");
+        await until("closed", async () => (await b.page.locator("dialog").count()) === 0);
+      });
+      if (theme === "light")
+        test("no motion for who wants none", async () => {
+          await b.open("#/");
+          assert.equal(await b.page.evaluate(() => document.getAnimations().length), 0);
+          assert.equal(await b.page.evaluate(() => getComputedStyle(document.querySelector(".button, .tile")).transitionDuration), "0s");
+        });
+      else
+        test("the whole page is reached by the tab key, and the focus is seen", async () => {
+          await b.open("#/containers");
+          await b.page.reload();
+          await b.page.waitForSelector(".grid-body .row");
+          const seen = new Set();
+          for (let i = 0; i < 90; i++) {
+            await b.page.keyboard.press("Tab");
+            const at = await b.page.evaluate(() => {
+              const e = document.activeElement;
+              const s = getComputedStyle(e);
+              return { what: e.getAttribute("role") ?? (e.className || e.tagName), ring: e === document.body || e.classList.contains("skip") || (s.outlineStyle !== "none" && s.outlineWidth !== "0px") };
+            });
+            assert.ok(at.ring, `no ring on ${at.what}`);
+            seen.add(at.what);
+            if (at.what === "grid") break;
+          }
+          for (const w of ["combobox", "menu-button", "grid"]) assert.ok(seen.has(w), `${w} not among ${[...seen]}`);
+        });
+    });
+
+test("a verdict of all well is reached too", async () => {
+  node.status(status());
+  const b = await Browser.start(central);
+  try {
+    await b.open();
+    await b.login();
+    await until("all well", async () => /Watching/.test(await b.page.innerText(".verdict h1")));
+    assert.deepEqual(await b.violations(), []);
+  } finally {
+    await b.stop();
+  }
+});

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Made by types.mjs from api/openapi.yaml; not edited by hand. */
+
+export type Error = {
+  error: {
+    code: string;
+    message: string;
+  };
+};
+
+export type Cursor = string | null;
+
+export type Time = string | null;
+
+export type Role = "admin" | "analyst" | "viewer";
+
+export type Priority = "emergency" | "alert" | "critical" | "error" | "warning" | "notice" | "informational" | "debug";
+
+export type Me = {
+  user: string;
+  role: Role;
+  must_change_password: boolean;
+  csrf: string | null;
+  by: "session" | "token" | "local";
+};
+
+export type User = {
+  name: string;
+  role: Role;
+  disabled: boolean;
+  must_change_password: boolean;
+  created: Time;
+  password_changed: Time;
+  last_login: Time;
+};
+
+export type UserAnswer = {
+  user: User;
+  password?: string;
+};
+
+export type Token = {
+  id: string;
+  name: string;
+  user: string;
+  role: Role;
+  valid: boolean;
+  created: Time;
+  expires: Time;
+  last_used: Time;
+  revoked: Time;
+};
+
+export type Setting = {
+  key: string;
+  value: number;
+  default: number;
+  min: number;
+  max: number;
+  description: string;
+};
+
+export type AuditRow = {
+  id: number;
+  time: Time;
+  actor: string;
+  role: string;
+  address: string;
+  action: string;
+  object: string;
+  outcome: string;
+  detail: string;
+  hash: string;
+};
+
+export type Container = {
+  node: string;
+  id: string;
+  display_name: string;
+  name: string;
+  image: string;
+  image_id?: string;
+  image_digest?: string;
+  runtime?: string;
+  state: string;
+  level?: string;
+  workload: string;
+  application: string;
+  outer_id?: string;
+  depth?: number;
+  labels: Record<string, string>;
+  mounts: {
+    type?: string;
+    source?: string;
+    destination?: string;
+    rw?: boolean;
+    sensitive?: boolean;
+  }[];
+  networks: {
+    name?: string;
+    id?: string;
+    ip?: string;
+    ip6?: string;
+    mac?: string;
+  }[];
+  ports: ({
+    container_port?: number;
+    protocol?: string;
+    host_ip?: string;
+    host_port?: number | null;
+  })[];
+  cap_add?: string[];
+  cap_drop?: string[];
+  devices?: string[];
+  security_opt?: string[];
+  env_names?: string[];
+  cgroup_paths?: string[];
+  network_mode?: string;
+  pid_mode?: string;
+  ipc_mode?: string;
+  user?: string;
+  health?: string;
+  cgroup_parent?: string;
+  privileged?: boolean;
+  host_network?: boolean;
+  host_pid?: boolean;
+  host_ipc?: boolean;
+  host_userns?: boolean;
+  readonly_rootfs?: boolean;
+  oom_killed?: boolean;
+  init_pid?: number;
+  created?: Time;
+  started?: Time;
+  finished?: Time;
+  exit_code?: number;
+  restart_count?: number;
+  refused?: number;
+  first_seen: Time;
+  last_seen: Time;
+  ended: Time;
+};
+
+export type Workload = {
+  application: string;
+  workload: string;
+  images: {
+    image?: string;
+    image_digest?: string;
+    running?: number;
+    total?: number;
+  }[];
+  running: number;
+  containers: number;
+  nodes: number;
+  executables: number;
+  observations: number;
+  observations_refused: number;
+  findings: number;
+  first_seen: Time;
+  last_seen: Time;
+};
+
+export type Application = {
+  application: string;
+  workloads: number;
+  running: number;
+  containers: number;
+  nodes: number;
+  findings: number;
+  first_seen: Time;
+  last_seen: Time;
+};
+
+export type Observation = {
+  id: number;
+  kind: string;
+  subject: string;
+  parent: string;
+  count: number;
+  application: string;
+  workload: string;
+  image_digest: string;
+  node: string;
+  container_id: string;
+  first: Time;
+  last: Time;
+};
+
+export type Finding = {
+  id: string;
+  time: Time;
+  rule: string;
+  priority: Priority;
+  source: string;
+  hostname: string;
+  output: string;
+  output_fields: Record<string, unknown>;
+  tags: string[];
+  container_id: string;
+  container_name: string;
+  workload: string;
+  application: string;
+  received: Time;
+  event?: Record<string, unknown> | null;
+};
+
+export type Process = {
+  node: string;
+  pid: number;
+  vpid: number;
+  ppid: number;
+  started: Time;
+  container_id: string;
+  origin_id: string;
+  comm: string;
+  exe: string;
+  args: string[];
+  uid: number;
+  gid: number;
+  user: string;
+  group: string;
+};
+
+export type Answer = {
+  node: string;
+  dropped: number;
+  cut: boolean;
+  error: string | null;
+};
+
+export type Node = {
+  name: string;
+  up: boolean;
+  version: string;
+  boot_id: string;
+  first_seen: Time;
+  last_seen: Time;
+  running: number;
+  containers: number;
+  status_time: Time;
+  status?: Record<string, unknown>;
+};
+
+export type Loss = {
+  node: string;
+  topic: string;
+  reason: string;
+  count: number;
+  bytes: number;
+  times: number;
+  first: Time;
+  last: Time;
+};
+
+export type Status = {
+  time: Time;
+  central: {
+    version?: string;
+    started?: Time;
+    uptime_s?: number;
+    landlock?: number;
+    certificate?: string;
+    certificate_expires?: Time;
+    connections?: number;
+    streams?: number;
+    store?: {
+      schema?: number;
+      bytes_used?: number;
+      bytes_file?: number;
+      failed?: number;
+      last_backup?: Time;
+      restored_from?: string | null;
+      damaged_kept_as?: string | null;
+    };
+    upkeep?: {
+      problem?: string | null;
+      over_bound?: boolean;
+    };
+  };
+  overview: {
+    nodes?: number;
+    nodes_up?: number;
+    containers?: number;
+    running?: number;
+    workloads?: number;
+    applications?: number;
+    observations?: number;
+    findings?: number;
+    lost?: number;
+    findings_by_priority?: Record<string, number>;
+  };
+  nodes: Node[];
+};
+
+export type Call =
+  | "GET /healthz"
+  | "GET /readyz"
+  | "GET /metrics"
+  | "POST /api/v1/login"
+  | "POST /api/v1/logout"
+  | "GET /api/v1/me"
+  | "POST /api/v1/me/password"
+  | "GET /api/v1/status"
+  | "GET /api/v1/containers"
+  | "GET /api/v1/containers/{id}"
+  | "GET /api/v1/workloads"
+  | "GET /api/v1/applications"
+  | "GET /api/v1/observations"
+  | "GET /api/v1/processes"
+  | "GET /api/v1/events"
+  | "GET /api/v1/events/live"
+  | "GET /api/v1/findings"
+  | "GET /api/v1/findings/{id}"
+  | "GET /api/v1/nodes"
+  | "GET /api/v1/nodes/{name}"
+  | "GET /api/v1/losses"
+  | "GET /api/v1/stream"
+  | "GET /api/v1/tokens"
+  | "POST /api/v1/tokens"
+  | "DELETE /api/v1/tokens/{id}"
+  | "GET /api/v1/settings"
+  | "PUT /api/v1/settings/{key}"
+  | "GET /api/v1/users"
+  | "POST /api/v1/users"
+  | "GET /api/v1/users/{name}"
+  | "PATCH /api/v1/users/{name}"
+  | "DELETE /api/v1/users/{name}"
+  | "POST /api/v1/users/{name}/password"
+  | "GET /api/v1/audit"
+  | "GET /api/v1/audit/verify";
