@@ -137,7 +137,7 @@ void bh_inspector_poll(BhInspector *i) {
 }
 
 static guint64 touch(BhInspector *i, const struct bh_event *e, const BhContainer *c, gint64 now_us) {
-        return bh_names_touch(i->names, c, bh_event_has(e, BH_F_mnt_ns) ? e->mnt_ns : 0, e->pid, now_us);
+        return bh_names_touch(i->names, c, bh_event_has(e, BH_F_mnt_ns) ? e->mnt_ns : 0, e->pid, e->type == BH_EV_EXEC, now_us);
 }
 
 BhInspection bh_inspector_begin(BhInspector *i, const struct bh_event *e, const BhContainer *c, gboolean undecided, gint64 now_us) {

@@ -15,6 +15,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "privileges.h"
 #include "sensor.h"
 
 #define FOLD_MS_DEFAULT 1000
@@ -605,6 +606,11 @@ int main(int argc, char **argv) {
         umask(077);
         setrlimit(RLIMIT_MEMLOCK, &unlimited); /* before 5.11 BPF maps count as locked memory */
 
+        /* before there is a second thread, and before the canary, which is to be what it is after it was replaced */
+        if (!bh_privileges_drop(&error)) {
+                bh_error("cannot start", "error", error->message);
+                return 1;
+        }
         s.loop = g_main_loop_new(NULL, FALSE);
         /* before anything is attached: a signal during the start is acted on when the start is over, so nothing is left behind */
         g_unix_signal_add(SIGINT, on_signal, &s);

@@ -13,6 +13,7 @@
 #include "parse/rootfile.h"
 
 #define HOST_KEY 0u
+#define EAGER_MAX 16u /* failed loads after which an exec does not hurry the next */
 #define RANGES_MAX 16u
 #define PARSE_WAIT_MS 1000
 #define STUCK_WAIT_US (2 * G_USEC_PER_SEC) /* at the end, for threads that read */
@@ -38,6 +39,7 @@ typedef struct {
         Files files;
         gsize bytes;
         gint64 look_us;    /* not to be looked at before */
+        guint failures;    /* in a row */
         gboolean pending;  /* a load is under way */
         gboolean loaded;   /* at least one has ended */
         GList link;        /* in `used` */
@@ -70,6 +72,7 @@ struct BhNames {
         GQueue used;               /* Table, least recently used first */
         Table *last;
         GThreadPool *pool;
+        struct stat host; /* its root directory */
         GAsyncQueue *loaded;
         gint stopping, active;
         GMutex lock; /* told */
@@ -99,7 +102,10 @@ static void read_map(const char *proc, guint32 pid, const char *name, IdMap *map
         }
 }
 
-/* The root of a process that is in that mount namespace now; also its maps of ids. -1: neither process is any more. */
+/*
+ * The root of a process that is in that mount namespace now; also its maps of ids. -1: neither process is any more, or has a root of its own yet: a runtime's
+ * process is in the container's cgroup and namespace for a while before it changes its root, and until then has the host's.
+ */
 static int open_root(BhNames *n, Load *l) {
         if (l->container == HOST_KEY) {
                 l->uids = l->gids = (IdMap){ .n = 1, .ranges = { { 0, 0, G_MAXUINT32 } } };
@@ -108,9 +114,9 @@ static int open_root(BhNames *n, Load *l) {
         for (guint i = 0; i < G_N_ELEMENTS(l->pids); i++) {
                 g_autofree char *path = g_strdup_printf("%s/%u/ns/mnt", n->proc, l->pids[i]);
                 g_auto(BhFd) root = l->pids[i] ? bh_rootfile_root(n->proc, (pid_t) l->pids[i], NULL) : -1;
-                struct stat ns;
+                struct stat ns, st;
 
-                if (root < 0)
+                if (root < 0 || fstat(root, &st) || (st.st_dev == n->host.st_dev && st.st_ino == n->host.st_ino))
                         continue;
                 read_map(n->proc, l->pids[i], "uid_map", &l->uids);
                 read_map(n->proc, l->pids[i], "gid_map", &l->gids);
@@ -200,6 +206,8 @@ BhNames *bh_names_new(BhInspectClient *client, const char *proc, const char *hos
         n->client = client;
         n->proc = g_strdup(proc);
         n->host_root = g_strdup(host_root);
+        if (stat(host_root, &n->host))
+                n->host = (struct stat){ 0 };
         n->tables = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, table_free);
         n->owners = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
         n->busy = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
@@ -263,12 +271,14 @@ static void take(BhNames *n, Load *l, gint64 now_us) {
         if (!t) /* evicted meanwhile */
                 return;
         t->pending = FALSE;
-        t->loaded = TRUE;
         if (l->gone) {
                 n->stats.failed++;
+                t->failures++;
                 t->look_us = now_us + BH_NAMES_AGAIN_US;
                 return;
         }
+        t->loaded = TRUE;
+        t->failures = 0;
         t->look_us = now_us + BH_NAMES_CHECK_US;
         if (l->unchanged) {
                 n->stats.unchanged++;
@@ -354,7 +364,7 @@ static Table *add_table(BhNames *n, guint64 key, guint64 container) {
         return t;
 }
 
-guint64 bh_names_touch(BhNames *n, const BhContainer *c, guint32 mnt_ns, guint32 pid, gint64 now_us) {
+guint64 bh_names_touch(BhNames *n, const BhContainer *c, guint32 mnt_ns, guint32 pid, gboolean first, gint64 now_us) {
         guint64 container = c ? bh_container_key(c->id, strlen(c->id)) : HOST_KEY;
         guint64 key = c ? container ^ (mnt_ns * 0x9e3779b97f4a7c15ull) : HOST_KEY;
         Table *t = find(n, key);
@@ -365,7 +375,7 @@ guint64 bh_names_touch(BhNames *n, const BhContainer *c, guint32 mnt_ns, guint32
                 g_queue_unlink(&n->used, &t->link);
                 g_queue_push_tail_link(&n->used, &t->link);
         }
-        if (!t->pending && now_us >= t->look_us)
+        if (!t->pending && (now_us >= t->look_us || (first && !t->loaded && t->failures < EAGER_MAX)))
                 ask(n, t, c, mnt_ns, pid, now_us);
         return key;
 }

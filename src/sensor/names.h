@@ -46,9 +46,10 @@ void bh_names_poll(BhNames *n);
 
 /*
  * An event of a process of that container (NULL: the host) comes: its table is made, loaded or looked at again where that is due. The key by which to ask for
- * it; `pid` is a process that has the namespace's root now.
+ * it; `pid` is a process that has the namespace's root now. `first`: this may be the first event that needs the names, so a load that failed a moment ago is tried
+ * again at once.
  */
-guint64 bh_names_touch(BhNames *n, const BhContainer *c, guint32 mnt_ns, guint32 pid, gint64 now_us);
+guint64 bh_names_touch(BhNames *n, const BhContainer *c, guint32 mnt_ns, guint32 pid, gboolean first, gint64 now_us);
 
 /* The first load of that table is under way. */
 gboolean bh_names_pending(BhNames *n, guint64 key);

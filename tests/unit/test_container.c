@@ -757,6 +757,43 @@ static void readers_and_writers(void) {
         g_thread_join(thread);
 }
 
+static void changes_are_told_once_and_in_order(void) {
+        BhContainerTableConfig config = { .host_root = "/nonexistent" };
+        g_autoptr(BhContainerTable) t = bh_container_table_new(&config);
+        guint64 version = 0;
+
+        bh_container_table_bind(t, 1, "/docker/" A, 1);
+        bh_container_table_bind(t, 2, "/docker/" B, 1);
+        g_autoptr(GPtrArray) first = bh_container_table_changes(t, version, 100, &version);
+        g_assert_cmpuint(first->len, ==, 2);
+        g_assert_cmpstr(((BhContainer *) first->pdata[0])->id, ==, A);
+        g_autoptr(GPtrArray) none = bh_container_table_changes(t, version, 100, &version);
+        g_assert_cmpuint(none->len, ==, 0);
+
+        /* described twice and ended: told once, as it is in the end */
+        g_autoptr(BhContainer) c = bh_container_new(A, "docker");
+        c->level = BH_CONTAINER_FROM_EVENT;
+        c->state = BH_CONTAINER_RUNNING;
+        bh_container_table_upsert(t, c, 2);
+        bh_container_table_unbind(t, 2, 3);
+        g_autoptr(BhContainer) better = bh_container_dup(c);
+        bh_container_set(better, &better->name, "web");
+        bh_container_table_upsert(t, better, 4);
+        g_autoptr(GPtrArray) one = bh_container_table_changes(t, version, 1, &version);
+        g_assert_cmpuint(one->len, ==, 1);
+        g_assert_cmpstr(((BhContainer *) one->pdata[0])->id, ==, B);
+        g_assert_cmpint(((BhContainer *) one->pdata[0])->state, ==, BH_CONTAINER_EXITED);
+        g_autoptr(GPtrArray) two = bh_container_table_changes(t, version, 1, &version);
+        g_assert_cmpstr(((BhContainer *) two->pdata[0])->name, ==, "web");
+        g_autoptr(GPtrArray) all = bh_container_table_changes(t, 0, 100, &version);
+        g_assert_cmpuint(all->len, ==, 2);
+
+        /* what is gone leaves no trace */
+        bh_container_table_expire(t, 5 + 2 * BH_CONTAINER_TABLE_KEEP_US);
+        g_autoptr(GPtrArray) rest = bh_container_table_changes(t, 0, 100, &version);
+        g_assert_cmpuint(rest->len, ==, 1);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/container/cgroup/path_shapes", path_shapes);
@@ -780,6 +817,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/container/table/table_is_bounded", table_is_bounded);
         g_test_add_func("/container/table/late_runc_state_is_found", late_runc_state_is_found);
         g_test_add_func("/container/table/find_by_what_people_type", find_by_what_people_type);
+        g_test_add_func("/container/table/changes_are_told_once_and_in_order", changes_are_told_once_and_in_order);
         g_test_add_func("/container/table/readers_and_writers", readers_and_writers);
         return g_test_run();
 }

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of the sensor that need no kernel: observations, findings, inventory, DNS as text. */
+#include <malloc.h>
+#include <string.h>
+#include <time.h>
+
+#include "bus/body.h"
+#include "bus/bus.pb-c.h"
+#include "event/codec.h"
+#include "sensor/dns_text.h"
+#include "sensor/findings.h"
+#include "sensor/inventory.h"
+#include "sensor/observe.h"
+
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define OTHER "f123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* ---- observations ---- */
+
+static struct bh_event exec_of(const char *container, const char *exe, const char *parent, guint64 time) {
+        struct bh_event e = { 0 };
+
+        BH_SET(&e, type, BH_EV_EXEC);
+        BH_SET(&e, time, time);
+        BH_SET(&e, count, 1);
+        BH_SET_STR(&e, container_id, container);
+        BH_SET_STR(&e, workload, "web");
+        BH_SET_STR(&e, application, "shop");
+        BH_SET_STR(&e, exe, exe);
+        BH_SET_STR(&e, parent_exe, parent);
+        return e;
+}
+
+static void see(BhObserve *o, const char *container, const char *exe, const char *parent, guint64 time, gint64 now_us) {
+        struct bh_event e = exec_of(container, exe, parent, time);
+
+        bh_observe_event(o, &e, now_us);
+}
+
+static void note(const BhObservation *what, gpointer data) {
+        g_string_append_printf(data, "%.4s %s/%s %.*s<%.*s %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT "-%" G_GINT64_FORMAT "\n", what->container_id, what->application,
+                               what->workload, (int) what->subject.len, what->subject.p, (int) what->parent.len, what->parent.p, what->count, what->first_ns,
+                               what->last_ns);
+}
+
+static void expect_told(BhObserve *o, gboolean all, gint64 now_us, const char *expected) {
+        g_autoptr(GString) got = g_string_new(NULL);
+
+        while (bh_observe_take(o, all, now_us, 3, note, got))
+                ;
+        g_assert_cmpstr(got->str, ==, expected);
+}
+
+static void new_is_told_at_once_and_repeats_later(void) {
+        g_autoptr(BhObserve) o = bh_observe_new();
+        gint64 now = 1000 * G_USEC_PER_SEC;
+
+        see(o, ID, "/bin/a", "/bin/sh", 1, now);
+        see(o, ID, "/bin/a", "/bin/sh", 2, now);
+        see(o, ID, "/bin/a", "/bin/init", 3, now);
+        see(o, OTHER, "/bin/a", "/bin/sh", 4, now);
+        see(o, "", "/bin/host", "/bin/sh", 5, now);
+        expect_told(o, FALSE, now, "0123 shop/web /bin/a</bin/sh 2 1-2\n0123 shop/web /bin/a</bin/init 1 3-3\nf123 shop/web /bin/a</bin/sh 1 4-4\n");
+        see(o, ID, "/bin/a", "/bin/sh", 6, now);
+        see(o, ID, "/bin/a", "/bin/sh", 7, now + BH_OBSERVE_REPEAT_US / 2);
+        expect_told(o, FALSE, now + BH_OBSERVE_REPEAT_US - 1, "");
+        expect_told(o, FALSE, now + BH_OBSERVE_REPEAT_US, "0123 shop/web /bin/a</bin/sh 2 6-7\n");
+        see(o, ID, "/bin/a", "/bin/sh", 8, now + BH_OBSERVE_REPEAT_US);
+        expect_told(o, TRUE, now + BH_OBSERVE_REPEAT_US, "0123 shop/web /bin/a</bin/sh 1 8-8\n");
+}
+
+static void quiet_ones_are_forgotten(void) {
+        g_autoptr(BhObserve) o = bh_observe_new();
+        BhObserveStats s;
+
+        see(o, ID, "/bin/a", "/bin/sh", 1, 0);
+        see(o, ID, "/bin/b", "/bin/sh", 1, 0);
+        expect_told(o, FALSE, 0, "0123 shop/web /bin/a</bin/sh 1 1-1\n0123 shop/web /bin/b</bin/sh 1 1-1\n");
+        see(o, ID, "/bin/b", "/bin/sh", 2, 1);
+        bh_observe_take(o, FALSE, BH_OBSERVE_QUIET_US - 1, 10, note, g_string_new(NULL));
+        bh_observe_stats(o, &s);
+        g_assert_cmpuint(s.keys, ==, 2);
+        expect_told(o, FALSE, BH_OBSERVE_QUIET_US, "");
+        bh_observe_stats(o, &s);
+        g_assert_cmpuint(s.keys, ==, 1);
+        expect_told(o, FALSE, 3 * BH_OBSERVE_QUIET_US, "");
+        bh_observe_stats(o, &s);
+        g_assert_cmpuint(s.keys, ==, 0);
+        g_assert_cmpuint(s.containers, ==, 0);
+        g_assert_cmpuint(s.bytes, ==, 0);
+}
+
+static void sum(const BhObservation *what, gpointer data) {
+        guint64 *n = data;
+
+        n[what->subject.len == 1 && *what->subject.p == '*']++;
+        n[2] += what->count;
+        n[3] += what->subject.len == 1 && *what->subject.p == '*' ? what->count : 0;
+}
+
+static void beyond_the_bounds_is_counted(void) {
+        g_autoptr(BhObserve) o = bh_observe_new();
+        guint64 n[4] = { 0 };
+        BhObserveStats s;
+
+        for (guint i = 0; i < BH_OBSERVE_PER_CONTAINER + 100; i++) {
+                g_autofree char *exe = g_strdup_printf("/tmp/%u", i);
+
+                see(o, ID, exe, "/bin/sh", i + 1, 0);
+        }
+        see(o, OTHER, "/bin/a", "/bin/sh", 1, 0);
+        while (bh_observe_take(o, FALSE, 0, 64, sum, n))
+                ;
+        g_assert_cmpuint(n[0], ==, BH_OBSERVE_PER_CONTAINER + 1);
+        g_assert_cmpuint(n[1], ==, 1);
+        g_assert_cmpuint(n[2], ==, BH_OBSERVE_PER_CONTAINER + 101);
+        g_assert_cmpuint(n[3], ==, 100);
+        bh_observe_stats(o, &s);
+        g_assert_cmpuint(s.rest, ==, 100);
+        g_assert_cmpstr(s.full, ==, ID);
+
+        /* in total: containers without end */
+        for (guint c = 0; c < 40; c++) {
+                g_autofree char *id = g_strdup_printf("c%063u", c);
+
+                for (guint i = 0; i < BH_OBSERVE_PER_CONTAINER; i++) {
+                        g_autofree char *exe = g_strdup_printf("/tmp/%u", i);
+
+                        see(o, id, exe, "/bin/sh", i + 1, 0);
+                }
+        }
+        bh_observe_stats(o, &s);
+        g_assert_cmpuint(s.keys, <=, BH_OBSERVE_KEYS + 64);
+        g_assert_cmpuint(s.bytes, <=, BH_OBSERVE_BYTES + 64);
+        g_assert_cmpuint(s.counted, ==, BH_OBSERVE_PER_CONTAINER * 41 + 101);
+}
+
+static void long_paths_are_bounded(void) {
+        g_autoptr(BhObserve) o = bh_observe_new();
+        g_autofree char *path = g_strnfill(4000, 'x');
+        BhObserveStats s;
+
+        for (guint c = 0; c < 4; c++) {
+                g_autofree char *id = g_strdup_printf("c%063u", c);
+
+                for (guint i = 0; i < BH_OBSERVE_PER_CONTAINER; i++) {
+                        memcpy(path, (char[4]){ (char) ('a' + i % 20), (char) ('a' + i / 20 % 20), (char) ('a' + i / 400), 'x' }, 4);
+                        see(o, id, path, "/bin/sh", i + 1, 0);
+                }
+        }
+        bh_observe_stats(o, &s);
+        g_assert_cmpuint(s.bytes, <=, BH_OBSERVE_BYTES + 64);
+        g_assert_cmpuint(s.counted, ==, 4 * BH_OBSERVE_PER_CONTAINER);
+        g_assert_cmpuint(s.rest, >, 0);
+}
+
+static void a_repeat_allocates_nothing(void) {
+        g_autoptr(BhObserve) o = bh_observe_new();
+        struct bh_event e = exec_of(ID, "/bin/a", "/bin/sh", 1);
+
+        bh_observe_event(o, &e, 0);
+        expect_told(o, FALSE, 0, "0123 shop/web /bin/a</bin/sh 1 1-1\n");
+        size_t before = mallinfo2().uordblks;
+        for (guint i = 0; i < 1000; i++)
+                bh_observe_event(o, &e, i);
+        g_assert_cmpuint(mallinfo2().uordblks, ==, before);
+}
+
+static void speed(void) {
+        if (!g_test_perf()) {
+                g_test_skip("figures only, with -m perf");
+                return;
+        }
+
+        g_autoptr(BhObserve) o = bh_observe_new();
+        struct bh_event e = exec_of(ID, "/usr/local/bin/a-program", "/usr/bin/another-program", 1);
+        struct timespec from, to;
+        enum { N = 3000000 };
+
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+        for (guint i = 0; i < N; i++)
+                bh_observe_event(o, &e, i);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+        g_test_message("a repeat: %" G_GINT64_FORMAT " ns", (gint64) ((to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec) / N);
+}
+
+/* ---- findings ---- */
+
+static gboolean say(BhFindings *f, guint64 id, const char *action, const char *attributes, guint32 len, gint64 now_us) {
+        struct bh_event e = { 0 };
+        g_autoptr(GByteArray) wire = g_byte_array_new();
+
+        BH_SET(&e, id, id);
+        BH_SET(&e, type, BH_EV_SENSOR);
+        BH_SET(&e, time, 1000 + id);
+        BH_SET_STR(&e, action, action);
+        BH_SET_STR(&e, message, "a sentence");
+        BH_SET(&e, attributes, ((struct bh_str){ attributes, len }));
+        bh_event_encode(&e, wire);
+        return bh_findings_event(f, &e, wire->data, wire->len, now_us);
+}
+#define SAY(f, id, action, attributes, now) say(f, id, action, attributes, sizeof(attributes) - 1, now)
+
+/* "rule priority id field=value …" of the next one. */
+static char *take(BhFindings *f, gboolean all, gint64 now_us) {
+        g_autoptr(GBytes) body = bh_findings_take(f, all, now_us);
+        g_autoptr(GError) error = NULL;
+
+        if (!body)
+                return NULL;
+        Bulkhead__Bus__V1__Finding *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__finding__descriptor, body, &error);
+        g_assert_no_error(error);
+        GString *out = g_string_new(NULL);
+        struct bh_event e;
+        g_autofree char *rule = bh_bus_text_dup(m->rule), *container = bh_bus_text_dup(m->container_id);
+
+        g_assert_true(bh_event_decode(&e, m->event.data, m->event.len, NULL));
+        g_string_append_printf(out, "%s; %s; %s; %s", rule, m->priority, m->id, container);
+        for (gsize i = 0; i < m->n_fields; i++) {
+                g_autofree char *key = bh_bus_text_dup(m->fields[i]->key), *value = bh_bus_text_dup(m->fields[i]->value);
+
+                g_string_append_printf(out, " %s=%s", key, value);
+        }
+        bulkhead__bus__v1__finding__free_unpacked(m, NULL);
+        return g_string_free(out, FALSE);
+}
+
+static void expect_finding(BhFindings *f, gboolean all, gint64 now_us, const char *expected) {
+        g_autofree char *got = take(f, all, now_us);
+
+        g_assert_cmpstr(got, ==, expected);
+}
+
+static void trouble_is_told_once_a_window(void) {
+        g_autoptr(BhFindings) f = bh_findings_new("n1");
+        gint64 now = 5;
+
+        g_assert_false(SAY(f, 1, "started", "", now));
+        g_assert_true(SAY(f, 2, "lost", "type\0exec\0reason\0ring_full\0count\0" "10\0container\0c1\0", now));
+        expect_finding(f, FALSE, now, "Events lost in the kernel; error; n1-2-3ea; c1 type=exec reason=ring_full count=10 container=c1 repeats=1");
+        SAY(f, 3, "lost", "type\0exec\0reason\0ring_full\0count\0" "5\0container\0c1\0", now);
+        SAY(f, 4, "lost", "type\0exec\0reason\0ring_full\0count\0" "6\0container\0c1\0", now + 1);
+        expect_finding(f, FALSE, now + 1, NULL);
+        SAY(f, 5, "lost", "type\0exec\0reason\0ring_full\0count\0" "7\0container\0c2\0", now + 1);
+        expect_finding(f, FALSE, now + 1, "Events lost in the kernel; error; n1-5-3ed; c2 type=exec reason=ring_full count=7 container=c2 repeats=1");
+        expect_finding(f, FALSE, now + BH_FINDINGS_WINDOW_US, "Events lost in the kernel; error; n1-4-3ec; c1 type=exec reason=ring_full count=11 container=c1 repeats=2");
+        expect_finding(f, FALSE, now + BH_FINDINGS_WINDOW_US, NULL);
+        /* a quiet window, and it is new again */
+        expect_finding(f, FALSE, now + 3 * BH_FINDINGS_WINDOW_US, NULL);
+        SAY(f, 6, "lost", "type\0exec\0reason\0ring_full\0count\0" "1\0container\0c1\0", now + 3 * BH_FINDINGS_WINDOW_US);
+        expect_finding(f, FALSE, now + 3 * BH_FINDINGS_WINDOW_US, "Events lost in the kernel; error; n1-6-3ee; c1 type=exec reason=ring_full count=1 container=c1 repeats=1");
+        SAY(f, 7, "lost", "type\0exec\0reason\0ring_full\0count\0" "2\0container\0c1\0", now + 3 * BH_FINDINGS_WINDOW_US);
+        expect_finding(f, TRUE, now + 3 * BH_FINDINGS_WINDOW_US, "Events lost in the kernel; error; n1-7-3ef; c1 type=exec reason=ring_full count=2 container=c1 repeats=1");
+}
+
+static void flood_of_trouble_is_bounded(void) {
+        g_autoptr(BhFindings) f = bh_findings_new("n1");
+        BhFindingsStats s;
+        guint told = 0;
+
+        for (guint i = 0; i < 5000; i++) {
+                char text[64];
+                gint n = g_snprintf(text, sizeof(text), "container=c%u=", i);
+
+                for (gint k = 0; k < n; k++)
+                        text[k] = text[k] == '=' ? '\0' : text[k];
+                say(f, i, "lost", text, (guint32) n, 0);
+        }
+        for (GBytes *b; (b = bh_findings_take(f, FALSE, 0)); g_bytes_unref(b))
+                told++;
+        bh_findings_stats(f, &s);
+        g_assert_cmpuint(told + s.refused, <=, BH_FINDINGS_KEYS + 1);
+        g_assert_cmpuint(told, ==, BH_FINDINGS_WAITING);
+        g_assert_cmpuint(s.events, ==, 5000);
+        g_assert_cmpuint(s.repeated, ==, 5000 - told - s.refused);
+}
+
+static void attributes_that_are_torn_do_no_harm(void) {
+        g_autoptr(BhFindings) f = bh_findings_new("n1");
+
+        SAY(f, 1, "canary_lost", "why", 0);
+        expect_finding(f, FALSE, 0, "Canary of the sensor ended or stopped; critical; n1-1-3e9;  repeats=1");
+        SAY(f, 2, "gap", "a\0b\0c", 0);
+        expect_finding(f, FALSE, 0, "Nothing was seen while the sensor was away; critical; n1-2-3ea;  a=b repeats=1");
+}
+
+/* ---- inventory ---- */
+
+static Bulkhead__Bus__V1__Inventory *unpack(GPtrArray *bodies, guint i) {
+        g_autoptr(GError) error = NULL;
+        Bulkhead__Bus__V1__Inventory *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__inventory__descriptor, g_ptr_array_index(bodies, i), &error);
+
+        g_assert_no_error(error);
+        return m;
+}
+
+static BhContainer *container(const char *id, guint labels, guint label_bytes) {
+        BhContainer *c = bh_container_new(id, "docker");
+        g_autofree char *value = g_strnfill(label_bytes, 'v');
+
+        for (guint i = 0; i < labels; i++) {
+                g_autofree char *key = g_strdup_printf("label-%u", i);
+
+                bh_container_add_label(c, key, value);
+        }
+        bh_container_add_mount(c, "bind", "/var/run/docker.sock", "/sock", TRUE);
+        bh_container_set(c, &c->name, "web\xff\n");
+        c->state = BH_CONTAINER_RUNNING;
+        c->level = BH_CONTAINER_FULL;
+        c->init_pid = 77;
+        bh_container_finish(c);
+        return c;
+}
+
+static void containers_are_carried_whole(void) {
+        g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify) bh_container_unref);
+
+        g_ptr_array_add(list, container(ID, 2, 10));
+        g_autoptr(GPtrArray) bodies = bh_inventory_pack("n1", "boot", list, FALSE, 123);
+        g_assert_cmpuint(bodies->len, ==, 1);
+        Bulkhead__Bus__V1__Inventory *m = unpack(bodies, 0);
+        g_assert_cmpstr(m->kind, ==, "container");
+        g_assert_false(m->full);
+        g_assert_cmpint(m->time_ns, ==, 123);
+        const Bulkhead__Bus__V1__Container *c = m->upsert[0];
+        g_assert_cmpmem(c->name.data, c->name.len, "web\xff\n", 5);
+        g_assert_cmpstr(c->state, ==, "running");
+        g_assert_cmpstr(c->level, ==, "full");
+        g_assert_cmpuint(c->n_labels, ==, 2);
+        g_assert_cmpuint(c->n_mounts, ==, 1);
+        g_assert_true(c->mounts[0]->sensitive);
+        g_assert_cmpint(c->init_pid, ==, 77);
+        bulkhead__bus__v1__inventory__free_unpacked(m, NULL);
+}
+
+static void full_list_is_split_and_says_so_once(void) {
+        g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify) bh_container_unref);
+        guint seen = 0;
+
+        for (guint i = 0; i < 40; i++) {
+                g_autofree char *id = g_strdup_printf("c%063u", i);
+
+                g_ptr_array_add(list, container(id, 60, 4000));
+        }
+        g_autoptr(GPtrArray) bodies = bh_inventory_pack("n1", "boot", list, TRUE, 1);
+        g_assert_cmpuint(bodies->len, >, 1);
+        for (guint i = 0; i < bodies->len; i++) {
+                Bulkhead__Bus__V1__Inventory *m = unpack(bodies, i);
+
+                g_assert_cmpint(m->full, ==, i == 0);
+                g_assert_cmpuint(g_bytes_get_size(g_ptr_array_index(bodies, i)), <, BH_INVENTORY_MESSAGE_BYTES + 65536);
+                seen += (guint) m->n_upsert;
+                bulkhead__bus__v1__inventory__free_unpacked(m, NULL);
+        }
+        g_assert_cmpuint(seen, ==, 40);
+
+        g_autoptr(GPtrArray) none = g_ptr_array_new(), empty = bh_inventory_pack("n1", "boot", none, TRUE, 1), nothing = bh_inventory_pack("n1", "boot", none, FALSE, 1);
+        g_assert_cmpuint(empty->len, ==, 1);
+        g_assert_cmpuint(nothing->len, ==, 0);
+}
+
+static void huge_container_is_shortened_and_says_so(void) {
+        g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify) bh_container_unref);
+        BhContainer *big = container(ID, 1, 10);
+        g_autofree char *text = g_strnfill(4000, 's');
+
+        for (guint i = 0; i < 500; i++) {
+                g_autofree char *at = g_strdup_printf("/%u%s", i, text);
+
+                bh_container_add_mount(big, "bind", text, at, FALSE);
+        }
+        bh_container_finish(big);
+        g_ptr_array_add(list, big);
+        g_autoptr(GPtrArray) bodies = bh_inventory_pack("n1", "boot", list, FALSE, 1);
+        g_assert_cmpuint(g_bytes_get_size(g_ptr_array_index(bodies, 0)), <=, BH_INVENTORY_CONTAINER_BYTES + 4096);
+        Bulkhead__Bus__V1__Inventory *m = unpack(bodies, 0);
+        g_assert_cmpuint(m->upsert[0]->n_mounts, >, 0);
+        g_assert_cmpuint(m->upsert[0]->refused, >, 300);
+        bulkhead__bus__v1__inventory__free_unpacked(m, NULL);
+}
+
+/* ---- DNS as text ---- */
+
+static char *dns(const guint8 *bytes, gsize len, guint max_answers, guint max_bytes) {
+        g_autoptr(BhDnsMessage) m = bh_dns_parse(bytes, len, NULL);
+        BhDnsText t;
+        GString *out = g_string_new(NULL);
+
+        g_assert_nonnull(m);
+        bh_dns_text_init(&t, m, max_answers, max_bytes, 8);
+        g_string_append_printf(out, "%s|%s|%s|%s|%s", t.type, t.question, t.qtype, t.rcode, t.problem);
+        for (guint i = 0; i < t.answers->len; i += (guint) strlen((char *) t.answers->data + i) + 1)
+                g_string_append_printf(out, "|%s", (char *) t.answers->data + i);
+        bh_dns_text_clear(&t);
+        return g_string_free(out, FALSE);
+}
+
+static void dns_messages_as_text(void) {
+        static const guint8 query[] = "\0\1\1\0\0\1\0\0\0\0\0\0\3www\2ex\0\xff\xfa\0\1";
+        static const guint8 answer[] = "\0\1\x81\x83\0\1\0\3\0\0\0\0\1a\0\0\1\0\1"
+                                       "\xc0\x0c\0\1\0\1\0\0\0\1\0\4\1\2\3\4"
+                                       "\xc0\x0c\0\x0f\0\1\0\0\0\1\0\4\0\5\xc0\x0c"
+                                       "\xc0\x0c\0\x10\0\1\0\0\0\1\0\x0c\x0b\x1b[2Jabcdefg";
+        g_autofree char *q = dns(query, sizeof(query) - 1, 10, 1000), *a = dns(answer, sizeof(answer) - 1, 10, 1000), *few = dns(answer, sizeof(answer) - 1, 1, 1000);
+        g_autofree char *small = dns(answer, sizeof(answer) - 1, 10, 11), *cut = dns(query, 20, 10, 1000);
+
+        g_assert_cmpstr(q, ==, "query|www.ex|TYPE65530||");
+        g_assert_cmpstr(a, ==, "response|a|A|NXDOMAIN||A 1.2.3.4|MX 5 a|TXT \\027[2Jabcd…");
+        g_assert_cmpstr(few, ==, "response|a|A|NXDOMAIN|bound|A 1.2.3.4");
+        g_assert_cmpstr(small, ==, "response|a|A|NXDOMAIN|bound|A 1.2.3.4");
+        g_assert_cmpstr(cut, ==, "query||||cut");
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/sensor/observe/new_is_told_at_once_and_repeats_later", new_is_told_at_once_and_repeats_later);
+        g_test_add_func("/sensor/observe/quiet_ones_are_forgotten", quiet_ones_are_forgotten);
+        g_test_add_func("/sensor/observe/beyond_the_bounds_is_counted", beyond_the_bounds_is_counted);
+        g_test_add_func("/sensor/observe/long_paths_are_bounded", long_paths_are_bounded);
+        g_test_add_func("/sensor/observe/a_repeat_allocates_nothing", a_repeat_allocates_nothing);
+        g_test_add_func("/sensor/observe/speed", speed);
+        g_test_add_func("/sensor/findings/trouble_is_told_once_a_window", trouble_is_told_once_a_window);
+        g_test_add_func("/sensor/findings/flood_of_trouble_is_bounded", flood_of_trouble_is_bounded);
+        g_test_add_func("/sensor/findings/attributes_that_are_torn_do_no_harm", attributes_that_are_torn_do_no_harm);
+        g_test_add_func("/sensor/inventory/containers_are_carried_whole", containers_are_carried_whole);
+        g_test_add_func("/sensor/inventory/full_list_is_split_and_says_so_once", full_list_is_split_and_says_so_once);
+        g_test_add_func("/sensor/inventory/huge_container_is_shortened_and_says_so", huge_container_is_shortened_and_says_so);
+        g_test_add_func("/sensor/dns/messages_as_text", dns_messages_as_text);
+        return g_test_run();
+}
