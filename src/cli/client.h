@@ -11,6 +11,9 @@
 typedef struct {
         const char *run_dir;
         const char *data_dir;
+        /* of the central, for the commands that ask one; NULL: not given */
+        const char *server, *token, *cacert;
+        gboolean sensor; /* ask the sensor on this machine, not the central */
 } BhCliPaths;
 
 /* Connects and sends the request (stolen). The descriptor, or -1 with an error; G_FILE_ERROR_NOENT when no sensor answers. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api.h"
 #include "base/escape.h"
 #include "commands.h"
 #include "output.h"
@@ -40,40 +41,17 @@ static char *marks_of(const json_t *c) {
         return g_string_free(marks, FALSE);
 }
 
-int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv) {
+static void print_table(const json_t *list) {
         static const char *const headers[] = { "NAME", "ID", "IMAGE", "STATE", "WORKLOAD", "APPLICATION", ">PID", "WAYS TO THE HOST", NULL };
-        gboolean json = FALSE;
-        GOptionEntry entries[] = {
-                { "json", 0, 0, G_OPTION_ARG_NONE, &json, "everything known, one JSON object a line", NULL },
-                G_OPTION_ENTRY_NULL,
-        };
-        g_autoptr(GError) error = NULL;
-
-        if (!bh_cli_parse(&argc, &argv, entries, NULL, "Lists every container that the sensor found, also those that a runtime does not know.",
-                          "PRIVILEGED, host namespaces, added capabilities and mounts of sensitive host paths stand under WAYS TO THE HOST.\n"))
-                return BH_EXIT_USAGE;
-        if (argc > 1)
-                return bh_cli_usage("it takes no arguments but options, not \"%s\"", argv[1]);
-        if (json) {
-                g_auto(BhFd) fd = bh_client_request(paths, json_pack("{s:s}", "cmd", "containers"), &error);
-
-                if (fd < 0 || !bh_client_lines(fd, print_line, NULL, &error))
-                        return bh_cli_fail(error);
-                return bh_out_finish();
-        }
-
-        json_auto_t *list = bh_client_containers(paths, 15, &error);
-        if (!list)
-                return bh_cli_fail(error);
-        if (!json_array_size(list)) {
-                puts("no containers");
-                return bh_out_finish();
-        }
-
-        g_autoptr(BhTable) table = bh_table_new(headers);
+        static const char *const with_node[] = { "NODE", "NAME", "ID", "IMAGE", "STATE", "WORKLOAD", "APPLICATION", ">PID", "WAYS TO THE HOST", NULL };
+        gboolean nodes = FALSE;
         json_t *c;
         size_t i;
 
+        json_array_foreach(list, i, c)
+                nodes |= !g_str_equal(bh_json_text(c, "node"), bh_json_text(json_array_get(list, 0), "node"));
+
+        g_autoptr(BhTable) table = bh_table_new(nodes ? with_node : headers);
         json_array_foreach(list, i, c) {
                 g_autofree char *id = g_strndup(bh_json_text(c, "id"), 12), *ways = marks_of(c);
                 const char *state = bh_json_text(c, "state"), *health = bh_json_text(c, "health");
@@ -81,6 +59,8 @@ int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv) {
                 guint64 pid = bh_json_number(c, "init_pid");
                 g_autofree char *pid_text = pid ? g_strdup_printf("%" G_GUINT64_FORMAT, pid) : g_strdup("-");
 
+                if (nodes)
+                        bh_table_cell(table, bh_json_text(c, "node"), BH_STYLE_NONE);
                 bh_table_cell(table, bh_json_text(c, "name"), BH_STYLE_NONE);
                 bh_table_cell(table, id, BH_STYLE_DIM);
                 bh_table_cell(table, *bh_json_text(c, "image") ? bh_json_text(c, "image") : "-", BH_STYLE_NONE);
@@ -91,5 +71,58 @@ int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv) {
                 bh_table_cell(table, ways, strstr(ways, "PRIVILEGED") ? BH_STYLE_BAD : BH_STYLE_NONE);
         }
         bh_table_print(table);
+}
+
+int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv) {
+        gboolean json = FALSE, all = FALSE;
+        g_autofree char *node = NULL, *application = NULL, *workload = NULL;
+        GOptionEntry entries[] = {
+                { "json", 0, 0, G_OPTION_ARG_NONE, &json, "everything known, one JSON object a line", NULL },
+                { "all", 'a', 0, G_OPTION_ARG_NONE, &all, "also those that have ended, as long as the central keeps them", NULL },
+                { "node", 0, 0, G_OPTION_ARG_STRING, &node, "only of this node", "NODE" },
+                { "application", 0, 0, G_OPTION_ARG_STRING, &application, "only of this application (\"\": of none)", "APP" },
+                { "workload", 0, 0, G_OPTION_ARG_STRING, &workload, "only of this workload", "WORKLOAD" },
+                G_OPTION_ENTRY_NULL,
+        };
+        g_autoptr(GError) error = NULL;
+        g_autoptr(BhApi) api = NULL;
+
+        if (!bh_cli_parse_api(&argc, &argv, entries, TRUE, NULL, "Lists every container that was found, also those that a runtime does not know.",
+                              "PRIVILEGED, host namespaces, added capabilities and mounts of sensitive host paths stand under WAYS TO THE HOST.\n"))
+                return BH_EXIT_USAGE;
+        if (argc > 1)
+                return bh_cli_usage("it takes no arguments but options, not \"%s\"", argv[1]);
+        if (!bh_api_choose(paths, &api, &error))
+                return bh_cli_fail(error);
+        if (!api && (all || node || application || workload)) {
+                fprintf(stderr, "bulkhead: --all, --node, --application and --workload are the central's to answer, and here is a sensor alone\n");
+                return BH_EXIT_FAILED;
+        }
+        if (!api && json) {
+                g_auto(BhFd) fd = bh_client_request(paths, json_pack("{s:s}", "cmd", "containers"), &error);
+
+                if (fd < 0 || !bh_client_lines(fd, print_line, NULL, &error))
+                        return bh_cli_fail(error);
+                return bh_out_finish();
+        }
+
+        g_autoptr(GString) target = g_string_new("/api/v1/containers");
+        bh_api_param(target, "living", all ? NULL : "true");
+        bh_api_param(target, "node", node);
+        bh_api_param(target, "application", application);
+        bh_api_param(target, "workload", workload);
+        json_auto_t *list = api ? bh_api_list(api, target->str, "containers", 0, NULL, &error) : bh_client_containers(paths, 15, &error);
+        json_t *c;
+        size_t i;
+        if (!list)
+                return bh_cli_fail(error);
+        if (json) {
+                json_array_foreach(list, i, c)
+                        bh_out_json(c);
+        } else if (!json_array_size(list)) {
+                puts("no containers");
+        } else {
+                print_table(list);
+        }
         return bh_out_finish();
 }

@@ -3,16 +3,24 @@
 #include <string.h>
 
 #include "commands.h"
+#include "events.h"
 #include "output.h"
 
 typedef struct {
         gboolean text;
 } Form;
 
+gboolean bh_events_print_text(const char *line, gsize len) {
+        const char *dim = bh_out_style(BH_STYLE_DIM), *none = bh_out_style(BH_STYLE_NONE), *space = memchr(line, ' ', len);
+        gsize time = *dim && space ? (gsize) (space - line) : 0;
+
+        if (time && !(bh_out_write(dim, strlen(dim)) && bh_out_write(line, time) && bh_out_write(none, strlen(none))))
+                return FALSE;
+        return bh_out_write(line + time, len - time) && bh_out_write("\n", 1);
+}
+
 static gboolean print_line(const char *line, gsize len, gpointer data) {
         const Form *form = data;
-        const char *dim = form->text ? bh_out_style(BH_STYLE_DIM) : "", *space = memchr(line, ' ', len);
-        gsize time = space ? (gsize) (space - line) : 0;
 
         if (g_str_has_prefix(line, "{\"dropped\"")) {
                 json_auto_t *mark = json_loadb(line, len, 0, NULL);
@@ -20,14 +28,12 @@ static gboolean print_line(const char *line, gsize len, gpointer data) {
                 fprintf(stderr, "bulkhead: %" G_GUINT64_FORMAT " events are left out here, because this reader is too slow; they are recorded\n", bh_json_number(mark, "dropped"));
                 return TRUE;
         }
-        if (*dim && !(bh_out_write(dim, strlen(dim)) && bh_out_write(line, time) && bh_out_write(bh_out_style(BH_STYLE_NONE), strlen(bh_out_style(BH_STYLE_NONE)))))
-                return FALSE;
-        return bh_out_write(line + (*dim ? time : 0), len - (*dim ? time : 0)) && bh_out_write("\n", 1);
+        return form->text ? bh_events_print_text(line, len) : bh_out_write(line, len) && bh_out_write("\n", 1);
 }
 
 int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
         gboolean follow = FALSE, json = FALSE;
-        g_autofree char *container = NULL, *since = NULL;
+        g_autofree char *container = NULL, *since = NULL, *node = NULL;
         g_auto(GStrv) names = NULL;
         gint limit = 0;
         guint64 types[BH_TYPE_WORDS];
@@ -37,16 +43,19 @@ int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
                 { "type", 't', 0, G_OPTION_ARG_STRING_ARRAY, &names, "only these kinds (may be repeated, or a,b,c)", "KIND" },
                 { "since", 's', 0, G_OPTION_ARG_STRING, &since, "recorded events of the last 90s, 10m, 2h, 1d", "TIME" },
                 { "limit", 'n', 0, G_OPTION_ARG_INT, &limit, "the last N recorded events", "N" },
+                { "node", 0, 0, G_OPTION_ARG_STRING, &node, "only of this node (default: of all)", "NODE" },
                 { "json", 0, 0, G_OPTION_ARG_NONE, &json, "one JSON object a line", NULL },
                 G_OPTION_ENTRY_NULL,
         };
         g_autoptr(GError) error = NULL;
+        g_autoptr(BhApi) api = NULL;
 
-        if (!bh_cli_parse(&argc, &argv, entries, NULL, "Shows recorded events, oldest first, or live ones with -f (after recorded ones with --since or --limit).",
+        if (!bh_cli_parse_api(&argc, &argv, entries, TRUE, NULL, "Shows recorded events, oldest first, or live ones with -f (after recorded ones with --since or --limit).",
                           "Examples:\n"
                           "  bulkhead events -f                            everything, live\n"
                           "  bulkhead events -c web -t exec,connect -s 1h  what web ran and whom it called in the last hour\n"
-                          "  bulkhead events -n 20 --json | jq .           the last twenty, for programs\n"))
+                          "  bulkhead events -n 20 --json | jq .           the last twenty, for programs\n"
+                          "Events stay on their nodes. A central asks the nodes for the last " G_STRINGIFY(BH_EVENTS_MAX) " at most; on a node, --sensor gives all.\n"))
                 return BH_EXIT_USAGE;
 
         guint64 ago = since ? bh_cli_duration(since) : 0;
@@ -61,6 +70,19 @@ int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
         if (!bh_cli_types(names, types))
                 return BH_EXIT_USAGE;
 
+        if (!bh_api_choose(paths, &api, &error))
+                return bh_cli_fail(error);
+        setvbuf(stdout, NULL, follow ? _IOLBF : _IOFBF, 65536);
+        if (api) {
+                const BhEventsAsk ask = { .follow = follow, .json = json, .node = node, .container = container, .types = types, .ago_ns = ago, .limit = (guint) limit };
+
+                return bh_events_of_central(api, &ask);
+        }
+        if (node) {
+                fprintf(stderr, "bulkhead: --node is the central's to answer, and here is a sensor alone\n");
+                return BH_EXIT_FAILED;
+        }
+
         Form form = { .text = !json };
         json_t *request = bh_cli_events_request(json ? "json" : "text", follow, container, types);
         guint64 now = (guint64) g_get_real_time() * 1000;
@@ -70,7 +92,6 @@ int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
                 json_object_set_new(request, "limit", json_integer(limit));
 
         g_auto(BhFd) fd = bh_client_request(paths, request, &error);
-        setvbuf(stdout, NULL, follow ? _IOLBF : _IOFBF, 65536);
         if (fd < 0 || !bh_client_lines(fd, print_line, &form, &error))
                 return bh_cli_fail(error);
         return bh_out_finish();

@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "output.h"
 #include "problems.h"
+#include "status.h"
 
 static void heading(const char *text) {
         printf("\n%s%s%s\n", bh_out_style(BH_STYLE_BOLD), text, bh_out_style(BH_STYLE_NONE));
@@ -26,6 +27,32 @@ static void header(const json_t *s) {
                 printf("docker     Engine %s at %s, %" G_GUINT64_FORMAT " runtime events\n", engine, socket, bh_json_number(docker, "events"));
         else
                 printf("docker     %s%s%s\n", state, *socket ? ", " : "", socket);
+}
+
+/* The way to the central. */
+static void bus(const json_t *s) {
+        json_t *b = json_object_get(s, "bus"), *spool = json_object_get(b, "spool");
+        g_autofree char *state = bh_json_cell(b, "state"), *bytes = bh_out_bytes(bh_json_number(spool, "bytes"));
+
+        if (!json_is_object(b))
+                return;
+        printf("bus        %s", state);
+        if (json_is_object(spool))
+                printf(", spool: %" G_GUINT64_FORMAT " messages, %s; since the start: %" G_GUINT64_FORMAT " told, %" G_GUINT64_FORMAT " acknowledged, %" G_GUINT64_FORMAT " lost",
+                       bh_json_number(spool, "messages"), bytes, bh_json_number(b, "published"), bh_json_number(b, "acknowledged"), bh_json_number(b, "lost"));
+        putchar('\n');
+}
+
+static void inspector(const json_t *s) {
+        json_t *i = json_object_get(s, "inspector");
+        g_autofree char *state = bh_json_cell(i, "state");
+        guint64 lost;
+        g_autofree char *reasons = bh_problems_counts(json_object_get(i, "lost"), &lost);
+
+        if (!json_is_object(i))
+                return;
+        printf("inspector  %s%s%" G_GUINT64_FORMAT " requests, %" G_GUINT64_FORMAT " lost%s%s%s, started %" G_GUINT64_FORMAT " times\n", state, *state ? ", " : "",
+               bh_json_number(i, "submitted"), lost, lost ? " (" : "", reasons, lost ? ")" : "", bh_json_number(i, "starts"));
 }
 
 /* Reasons repeat from hook to hook: each gets a number. */
@@ -151,6 +178,54 @@ static void losses(const json_t *s) {
         bh_table_print(table);
 }
 
+void bh_status_print_problems(GPtrArray *problems) {
+        for (guint i = 0; i < problems->len; i++)
+                printf("%s!%s %s\n", bh_out_style(BH_STYLE_BAD), bh_out_style(BH_STYLE_NONE), (char *) g_ptr_array_index(problems, i));
+        if (problems->len)
+                putchar('\n');
+}
+
+void bh_status_print_sensor(const json_t *s) {
+        header(s);
+        bus(s);
+        inspector(s);
+        hooks(s);
+        rings(s);
+        recorder(s);
+        tables(s);
+        losses(s);
+}
+
+static int of_sensor(const BhCliPaths *paths, gboolean json) {
+        g_autoptr(GError) error = NULL;
+        json_auto_t *s = bh_client_status(paths, 15, &error);
+
+        if (!s)
+                return bh_cli_fail(error);
+        if (json) {
+                bh_status_print_json(s);
+                return bh_out_finish();
+        }
+
+        g_autoptr(GPtrArray) problems = bh_problems_of(s);
+        bh_status_print_problems(problems);
+        bh_status_print_sensor(s);
+        return bh_out_finish();
+}
+
+void bh_status_print_json(const json_t *status) {
+        char *text;
+
+        if (!bh_out_terminal()) {
+                bh_out_json(status);
+                return;
+        }
+        text = json_dumps(status, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+        if (text && bh_out_write(text, strlen(text)))
+                bh_out_write("\n", 1);
+        free(text);
+}
+
 int bh_cmd_status(const BhCliPaths *paths, int argc, char **argv) {
         gboolean json = FALSE;
         GOptionEntry entries[] = {
@@ -158,36 +233,16 @@ int bh_cmd_status(const BhCliPaths *paths, int argc, char **argv) {
                 G_OPTION_ENTRY_NULL,
         };
         g_autoptr(GError) error = NULL;
+        g_autoptr(BhApi) api = NULL;
 
-        if (!bh_cli_parse(&argc, &argv, entries, NULL, "Says how the sensor is: first what is wrong and what to do, then hooks, rings, recorder and losses.",
-                          "For each hook: generated = delivered + folded + lost. Folded acts are repeats that one event with a count stands for.\n"
-                          "EFFECT is what a test act, repeated every second, had: seen, or NOT SEEN.\n"))
+        if (!bh_cli_parse_api(&argc, &argv, entries, TRUE, NULL,
+                              "Says how central and sensors are: first what is wrong and what to do, then the central, then each node's hooks, rings, recorder and losses.",
+                              "For each hook: generated = delivered + folded + lost. Folded acts are repeats that one event with a count stands for.\n"
+                              "EFFECT is what a test act, repeated every second, had: seen, or NOT SEEN.\n"))
                 return BH_EXIT_USAGE;
         if (argc > 1)
                 return bh_cli_usage("it takes no arguments but options, not \"%s\"", argv[1]);
-
-        json_auto_t *s = bh_client_status(paths, 15, &error);
-        if (!s)
+        if (!bh_api_choose(paths, &api, &error))
                 return bh_cli_fail(error);
-        if (json) {
-                char *text = json_dumps(s, (bh_out_terminal() ? JSON_INDENT(2) : JSON_COMPACT) | JSON_ENSURE_ASCII);
-
-                if (bh_out_write(text, strlen(text)))
-                        bh_out_write("\n", 1);
-                free(text);
-                return bh_out_finish();
-        }
-
-        g_autoptr(GPtrArray) problems = bh_problems_of(s);
-        for (guint i = 0; i < problems->len; i++)
-                printf("%s!%s %s\n", bh_out_style(BH_STYLE_BAD), bh_out_style(BH_STYLE_NONE), (char *) g_ptr_array_index(problems, i));
-        if (problems->len)
-                putchar('\n');
-        header(s);
-        hooks(s);
-        rings(s);
-        recorder(s);
-        tables(s);
-        losses(s);
-        return bh_out_finish();
+        return api ? bh_status_of_central(api, json) : of_sensor(paths, json);
 }

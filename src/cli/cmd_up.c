@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `bulkhead up`: starts the sensor as a child, says what it found, shows live events, stops it on SIGINT, SIGTERM or SIGHUP.
+ * `bulkhead up`: starts sensor and central as children, says what they found and where to look, shows live events, starts either one again when it
+ * dies, and stops both on SIGINT, SIGTERM or SIGHUP.
  *
- * The sensor gets a session of its own: the terminal's Ctrl-C reaches it through this program alone, and it outlives this program if that is
- * killed, because evidence matters more than a terminal.
+ * Both outlive this program if that is killed, because evidence matters more than a terminal (see child.h). A central that does not start at all
+ * (its port is taken, its database damaged beyond what it can restore) is said once; the sensor then goes on as it does alone: it keeps what it
+ * has to tell in its spool, and this program ends with it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,142 +13,162 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/escape.h"
 #include "commands.h"
 #include "output.h"
-#include "problems.h"
 #include "signals.h"
+#include "up.h"
 
 #define READY_US (60 * G_USEC_PER_SEC)
 #define SLOW_US (10 * G_USEC_PER_SEC)
 #define STOP_US (15 * G_USEC_PER_SEC)
 #define STUCK_US (1 * G_USEC_PER_SEC)
-#define CHUNK 4096 /* a write of this much after POLLOUT does not block a pipe */
+#define ANNOUNCEMENT_MAX 65536
+
+#define SENSOR_KILLED "what it attached to the kernel is taken over or removed by the next \"bulkhead up\""
+#define CENTRAL_KILLED "its database is as safe as after a power cut"
 
 typedef struct {
         const BhCliPaths *paths;
-        pid_t pid;
-        BhFd pidfd, feed;
-        int stop; /* readable once a signal came */
-        gboolean ended;
-        int how; /* as waitpid() tells it */
-        gint64 started_us;
-        gboolean feed_ended, reader_gone;
-        GString *rest, *out; /* of the feed: begun line, lines to be written */
+        BhChild sensor, central;
+        gboolean platform;   /* the central was ready once: both are kept running from then on */
+        BhFd told;           /* the central's standard output: what it announces */
+        GString *told_rest;
+        char *url, *user, *password;
+        int stop;            /* readable once a signal came */
+        gint64 started_us, gone_us[2]; /* since when sensor and central are gone */
+        gboolean quiet, feed_wanted;
+        BhUpFeed feed;
 } Up;
 
-/* ---- the child ---- */
-
-static char *find_sensor(GError **error) {
-        g_autofree char *self = g_file_read_link("/proc/self/exe", NULL), *dir = self ? g_path_get_dirname(self) : NULL;
-        char *beside = dir ? g_build_filename(dir, "bulkhead-sensor", NULL) : NULL;
-
-        if (beside && access(beside, X_OK) == 0)
-                return beside;
-        g_free(beside);
-
-        char *built = dir ? g_build_filename(dir, "..", "sensor", "bulkhead-sensor", NULL) : NULL;
-        if (built && access(built, X_OK) == 0)
-                return built;
-        g_free(built);
-
-        char *found = g_find_program_in_path("bulkhead-sensor");
-        if (!found)
-                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOENT, "there is no bulkhead-sensor beside this program (%s) nor in PATH; install it", dir ? dir : "?");
-        return found;
+static const char *in_how_long(gint64 us, char text[32]) {
+        if (us < G_USEC_PER_SEC)
+                return "it is started again";
+        g_snprintf(text, 32, "the next try is in %d s", (int) (us / G_USEC_PER_SEC));
+        return text;
 }
 
-static gboolean start(Up *up, char **argv, GError **error) {
-        up->pid = fork();
-        if (up->pid == 0) {
-                int null = open("/dev/null", O_RDONLY);
+/* ---- the central ---- */
 
-                setsid();
-                signal(SIGINT, SIG_DFL);
-                signal(SIGTERM, SIG_DFL);
-                signal(SIGHUP, SIG_DFL);
-                if (null >= 0)
-                        dup2(null, STDIN_FILENO);
-                dup2(STDERR_FILENO, STDOUT_FILENO);
-                execv(argv[0], argv);
-                fprintf(stderr, "bulkhead: cannot run %s: %s\n", argv[0], g_strerror(errno));
-                _exit(127);
-        }
-        up->pidfd = up->pid > 0 ? (int) syscall(SYS_pidfd_open, up->pid, 0) : -1;
-        if (up->pidfd < 0) {
-                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "cannot start the sensor: %s", g_strerror(errno));
-                if (up->pid > 0)
-                        kill(up->pid, SIGTERM);
+static gboolean start_central(Up *up, GError **error) {
+        int ends[2];
+
+        if (pipe2(ends, O_CLOEXEC)) {
+                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "cannot start the central: %s", g_strerror(errno));
                 return FALSE;
         }
-        return TRUE;
+        bh_fd_clear(&up->told);
+        g_string_truncate(up->told_rest, 0);
+
+        gboolean ok = bh_child_start(&up->central, ends[1], error);
+        close(ends[1]);
+        up->told = ends[0];
+        fcntl(up->told, F_SETFL, O_NONBLOCK);
+        return ok;
 }
 
-static gboolean reap(Up *up) {
-        if (!up->ended && waitpid(up->pid, &up->how, WNOHANG) == up->pid)
-                up->ended = TRUE;
-        return up->ended;
+static void forget(char **secret) {
+        if (*secret)
+                memset(*secret, 0, strlen(*secret));
+        g_clear_pointer(secret, g_free);
 }
 
-static char *how_it_ended(const Up *up) {
-        if (WIFSIGNALED(up->how))
-                return g_strdup_printf("was killed by signal %d (%s)", WTERMSIG(up->how), strsignal(WTERMSIG(up->how)));
-        return g_strdup_printf("ended with status %d", WEXITSTATUS(up->how));
-}
+/* The line that it prints once it serves: address, and at the very first start the password. TRUE when it has come with this call. */
+static gboolean read_announcement(Up *up) {
+        char chunk[4096];
+        ssize_t n = read(up->told, chunk, sizeof(chunk));
 
-/* Waits for the child's end. FALSE: not within the time. */
-static gboolean wait_end(Up *up, gint64 us) {
-        gint64 until = g_get_monotonic_time() + us;
+        if (n < 0)
+                return FALSE;
+        if (n == 0 || up->told_rest->len > ANNOUNCEMENT_MAX) {
+                bh_fd_clear(&up->told);
+                return FALSE;
+        }
+        g_string_append_len(up->told_rest, chunk, n);
+        memset(chunk, 0, sizeof(chunk));
+        if (up->central.ready || !strchr(up->told_rest->str, '\n'))
+                return FALSE;
 
-        while (!reap(up)) {
-                struct pollfd p = { .fd = up->pidfd, .events = POLLIN };
-                gint64 left = until - g_get_monotonic_time();
-
-                if (left <= 0)
-                        return FALSE;
-                poll(&p, 1, (int) (left / 1000) + 1);
+        json_auto_t *line = json_loads(up->told_rest->str, JSON_DISABLE_EOF_CHECK, NULL);
+        memset(up->told_rest->str, 0, up->told_rest->len);
+        if (!json_is_true(json_object_get(line, "ready")))
+                return FALSE;
+        up->central.ready = up->platform = TRUE;
+        g_free(up->url);
+        up->url = g_strdup(bh_json_text(line, "url"));
+        if (json_object_get(line, "password")) {
+                forget(&up->password);
+                g_free(up->user);
+                up->user = g_strdup(bh_json_text(line, "user"));
+                up->password = g_strdup(bh_json_text(line, "password"));
         }
         return TRUE;
 }
 
-/* SIGTERM, SIGKILL when that does not help. */
-static void end_sensor(Up *up) {
-        kill(up->pid, SIGTERM);
-        if (wait_end(up, STOP_US))
-                return;
-        fprintf(stderr, "bulkhead: the sensor does not stop within %d s and is killed; what it attached to the kernel is taken over or removed by the next \"bulkhead up\"\n",
-                (int) (STOP_US / G_USEC_PER_SEC));
-        kill(up->pid, SIGKILL);
-        wait_end(up, STOP_US);
+/* The first start: until it serves, or will not. */
+static void await_central(Up *up) {
+        gint64 until = g_get_monotonic_time() + READY_US;
+
+        while (!up->central.ready && !bh_stop_asked()) {
+                struct pollfd p[] = { { .fd = up->told, .events = POLLIN }, { .fd = up->stop, .events = POLLIN } };
+                gboolean ended = bh_child_reap(&up->central);
+
+                if (up->told >= 0 && poll(p, G_N_ELEMENTS(p), ended ? 0 : 200) > 0 && p[0].revents && read_announcement(up))
+                        return;
+                if (ended) {
+                        g_autofree char *how = up->central.pid > 0 ? bh_child_how(&up->central) : g_strdup("was not started");
+
+                        fprintf(stderr, "bulkhead: the central %s before it was ready: %s. The sensor goes on without it, and keeps what it has to tell; start \"bulkhead up\" again when that is mended\n", how,
+                                up->central.pid > 0 && WIFSIGNALED(up->central.how) ? "see \"dmesg\"" : "its message above says why and what to do");
+                        return;
+                }
+                if (g_get_monotonic_time() > until) {
+                        fprintf(stderr, "bulkhead: the central is not ready after %d s; it is stopped. Its messages above say what it was doing; --debug gives more. The sensor goes on without it\n",
+                                (int) (READY_US / G_USEC_PER_SEC));
+                        bh_child_end(&up->central, STOP_US, CENTRAL_KILLED);
+                        return;
+                }
+        }
 }
+
+/* The password is shown by the start; without one it is not, because who reads standard error is not known. */
+static void password_not_shown(Up *up) {
+        if (up->password)
+                fprintf(stderr, "bulkhead: the first password of %s is not shown here; \"bulkhead user password %s --reset\" makes one\n", up->user, up->user);
+        forget(&up->password);
+}
+
+/* ---- the sensor ---- */
 
 /* The sensor's status once it is ready. NULL: it never will be, and *code is the exit status; all is said. */
 static json_t *wait_ready(Up *up, int *code) {
+        BhChild *sensor = &up->sensor;
         gint64 until = g_get_monotonic_time() + READY_US;
         gboolean said = FALSE, slow = FALSE;
 
         *code = BH_EXIT_FAILED;
         for (;;) {
-                struct pollfd p[] = { { .fd = up->pidfd, .events = POLLIN }, { .fd = bh_stop_asked() ? -1 : up->stop, .events = POLLIN } };
+                struct pollfd p[] = { { .fd = sensor->pidfd, .events = POLLIN }, { .fd = bh_stop_asked() ? -1 : up->stop, .events = POLLIN } };
                 g_autoptr(GError) error = NULL;
 
                 poll(p, G_N_ELEMENTS(p), 100);
-                if (reap(up)) {
-                        g_autofree char *how = how_it_ended(up);
+                if (bh_child_reap(sensor)) {
+                        g_autofree char *how = bh_child_how(sensor);
 
                         fprintf(stderr, "bulkhead: the sensor %s before it was ready; %s\n", how,
-                                WIFSIGNALED(up->how) ? "see \"dmesg\", and start it again" : "its message above says why");
-                        if (WIFEXITED(up->how) && WEXITSTATUS(up->how) == BH_EXIT_USAGE)
+                                WIFSIGNALED(sensor->how) ? "see \"dmesg\", and start it again" : "its message above says why");
+                        if (WIFEXITED(sensor->how) && WEXITSTATUS(sensor->how) == BH_EXIT_USAGE)
                                 *code = BH_EXIT_USAGE;
                         return NULL;
                 }
 
                 json_t *status = bh_client_status(up->paths, 5, &error);
-                if (status && bh_json_number(status, "pid") == (guint64) up->pid)
+                if (status && bh_json_number(status, "pid") == (guint64) sensor->pid) {
+                        sensor->ready = TRUE;
                         return status;
+                }
                 json_decref(status);
                 if (!slow && g_get_monotonic_time() > until - READY_US + SLOW_US) {
                         fprintf(stderr, "bulkhead: the sensor is still starting: the kernel checks its programs, which takes long on a busy machine\n");
@@ -160,263 +182,231 @@ static json_t *wait_ready(Up *up, int *code) {
                         if (bh_stop_asked() < 2)
                                 fprintf(stderr, "bulkhead: the sensor is not ready after %d s; it is stopped. Its messages above say what it was doing; --debug gives more\n",
                                         (int) (READY_US / G_USEC_PER_SEC));
-                        end_sensor(up);
+                        bh_child_end(sensor, STOP_US, SENSOR_KILLED);
                         return NULL;
                 }
         }
 }
 
-/* ---- the start, for people ---- */
-
-static void say_hooks(const json_t *status) {
-        static const char *const backends[] = { "preferred", "fallback", "tracepoint" };
-        guint n[G_N_ELEMENTS(backends)] = { 0 }, seen = 0, untested = 0;
-        json_t *all = json_object_get(status, "hooks"), *h;
-        g_autoptr(GPtrArray) why = g_ptr_array_new_with_free_func(g_free);
-        size_t i;
-
-        json_array_foreach(all, i, h) {
-                const char *backend = bh_json_text(h, "backend"), *reason = bh_json_text(h, "why");
-
-                for (guint b = 0; b < G_N_ELEMENTS(backends); b++)
-                        n[b] += g_str_equal(backend, backends[b]);
-                seen += bh_problems_hook_seen(h);
-                untested += bh_problems_hook_seen(h) && !json_is_true(json_object_get(h, "tested"));
-                if (g_str_equal(backend, "fallback") && *reason && !g_ptr_array_find_with_equal_func(why, reason, g_str_equal, NULL))
-                        g_ptr_array_add(why, g_strdup(reason));
-        }
-        printf("  hooks       %u of %zu see their acts%s:", seen, json_array_size(all), untested == seen && seen ? " (untested)" : "");
-        for (guint b = 0, some = 0; b < G_N_ELEMENTS(backends); b++)
-                if (n[b])
-                        printf("%s %u %s", some++ ? "," : "", n[b], backends[b]);
-        putchar('\n');
-        if (n[1]) {
-                g_autofree char *reason = bh_escape_cell(why->len ? g_ptr_array_index(why, 0) : "", -1);
-
-                printf("              fallback%s%s%s; it sees the same acts and costs more. \"bulkhead status\" has each hook\n", *reason ? ": " : "", reason,
-                       why->len > 1 ? ", and other reasons" : "");
-        }
-}
-
-static void say_containers(const Up *up) {
+static void open_feed(Up *up) {
         g_autoptr(GError) error = NULL;
-        json_auto_t *list = bh_client_containers(up->paths, 10, &error);
-        json_t *c;
-        size_t i;
-        guint running = 0, shown = 0;
 
-        if (!list) {
-                printf("  containers  %s\n", error->message);
-                return;
-        }
-        json_array_foreach(list, i, c)
-                running += g_str_equal(bh_json_text(c, "state"), "running") || g_str_equal(bh_json_text(c, "state"), "unknown");
-        printf("  containers  %zu found, %u running%s", json_array_size(list), running, running ? ": " : "; each new one is found when it starts");
-        json_array_foreach(list, i, c) {
-                g_autofree char *name = bh_json_cell(c, "name"), *image = bh_json_cell(c, "image");
-
-                if (!g_str_equal(bh_json_text(c, "state"), "running") && !g_str_equal(bh_json_text(c, "state"), "unknown"))
-                        continue;
-                if (shown++ == 8) {
-                        printf(", …");
-                        break;
-                }
-                printf("%s%s%s%s%s", shown > 1 ? ", " : "", name, *image ? " (" : "", image, *image ? ")" : "");
-        }
-        putchar('\n');
+        if (up->feed_wanted && !up->feed.reader_gone && !bh_up_feed_open(&up->feed, &error))
+                bh_cli_fail(error);
 }
 
-static void say_start(const Up *up, const json_t *status, gboolean feed) {
-        g_autoptr(GPtrArray) problems = bh_problems_of(status);
-        json_t *cgroup = json_object_get(status, "cgroup"), *docker = json_object_get(json_object_get(status, "runtimes"), "docker");
-        g_autofree char *node = bh_json_cell(status, "node"), *kernel = bh_json_cell(status, "kernel"), *version = bh_json_cell(status, "version");
-        g_autofree char *mode = bh_json_cell(cgroup, "mode"), *controller = bh_json_cell(cgroup, "controller"), *mount = bh_json_cell(cgroup, "mount");
-        g_autofree char *state = bh_json_cell(docker, "state"), *engine = bh_json_cell(docker, "version"), *socket = bh_json_cell(docker, "socket");
-        g_autofree char *dir = bh_json_cell(json_object_get(status, "recorder"), "dir");
+/* ---- both, kept running ---- */
 
-        printf("%sBulkhead %s%s watches %s, kernel %s (sensor pid %d)\n", bh_out_style(BH_STYLE_BOLD), version, bh_out_style(BH_STYLE_NONE), node, kernel, (int) up->pid);
-        say_hooks(status);
-        printf("  cgroups     %s%s%s at %s\n", mode, *controller ? ", controller " : "", controller, mount);
-        if (g_str_equal(state, "connected"))
-                printf("  runtimes    Docker Engine %s at %s\n", engine, socket);
-        else if (g_str_equal(state, "off"))
-                printf("  runtimes    not asked (--no-docker); containers are told by their cgroups\n");
-        else
-                printf("  runtimes    none answers; containers are told by their cgroups\n");
-        say_containers(up);
-        printf("  recorder    %s\n", dir);
-        for (guint i = 0; i < problems->len; i++)
-                printf("  %s!%s %s\n", bh_out_style(BH_STYLE_BAD), bh_out_style(BH_STYLE_NONE), (char *) g_ptr_array_index(problems, i));
-        puts(feed ? "Live events follow; Ctrl-C stops.\n" : "Running; Ctrl-C stops.");
+/* A child that ended and is not planned yet: said, and planned. */
+static void plan(Up *up, BhChild *c, gint64 *gone_us) {
+        g_autofree char *how = bh_child_how(c);
+        gint64 now = g_get_monotonic_time();
+        gboolean worked = c->ready;
+        pid_t pid = c->pid;
+        char text[32];
+
+        if (!*gone_us)
+                *gone_us = now;
+        gint64 delay = bh_child_plan(c, now);
         fflush(stdout);
+        if (!worked)
+                fprintf(stderr, "bulkhead: the %s (pid %d) %s before it was ready again; %s\n", c->name, (int) pid, how, in_how_long(delay, text));
+        else if (c == &up->sensor)
+                fprintf(stderr, "bulkhead: the sensor (pid %d) %s, though nobody asked it here; %s. Its kernel programs go on and keep what fits: look for who did it\n", (int) pid, how, in_how_long(delay, text));
+        else
+                fprintf(stderr, "bulkhead: the central (pid %d) %s, though nobody asked it here; %s. The sensor keeps what it has to tell\n", (int) pid, how, in_how_long(delay, text));
 }
 
-/* ---- the feed ---- */
-
-static gboolean take_line(const char *line, gsize len, gpointer data) {
-        Up *up = data;
-        const char *space = memchr(line, ' ', len);
-        gsize time = space ? (gsize) (space - line) : 0;
-
-        if (g_str_has_prefix(line, "{\"dropped\"")) {
-                json_auto_t *mark = json_loadb(line, len, 0, NULL);
-
-                g_string_append_printf(up->out, "… %" G_GUINT64_FORMAT " events are left out here, because this terminal is too slow; they are recorded\n", bh_json_number(mark, "dropped"));
-                return TRUE;
-        }
-        g_string_append(up->out, bh_out_style(BH_STYLE_DIM));
-        g_string_append_len(up->out, line, (gssize) time);
-        g_string_append(up->out, bh_out_style(BH_STYLE_NONE));
-        g_string_append_len(up->out, line + time, (gssize) (len - time));
-        g_string_append_c(up->out, '\n');
-        return TRUE;
+static void back(BhChild *c, gint64 *gone_us) {
+        fflush(stdout);
+        fprintf(stderr, "bulkhead: the %s is back (pid %d) after %.1f s\n", c->name, (int) c->pid, (double) (g_get_monotonic_time() - *gone_us) / G_USEC_PER_SEC);
+        *gone_us = 0;
 }
 
-static void read_feed(Up *up) {
+static void start_again(Up *up, BhChild *c) {
         g_autoptr(GError) error = NULL;
-        BhClientState state = bh_client_read_lines(up->feed, up->rest, take_line, up, &error);
 
-        if (state == BH_CLIENT_MORE)
+        if (c == &up->central ? start_central(up, &error) : bh_child_start(c, -1, &error))
                 return;
-        /* a sensor that ends says so by ending */
-        if (state == BH_CLIENT_FAILED && !reap(up) && !bh_stop_asked())
-                fprintf(stderr, "bulkhead: no more live events: %s\n", error->message);
-        up->feed_ended = TRUE;
+        bh_cli_fail(error);
+        bh_child_plan(c, g_get_monotonic_time());
 }
 
-/* One piece of what waits; the reader may be slow, stopped or gone. */
-static void write_feed(Up *up) {
-        ssize_t n = write(STDOUT_FILENO, up->out->str, MIN(up->out->len, CHUNK));
+/* Ends the ones that do not become ready, tells of the ones that are back, starts the ones whose time it is. */
+static void tend(Up *up) {
+        BhChild *both[] = { &up->sensor, &up->central };
+        gint64 now = g_get_monotonic_time();
 
-        if (n < 0 && (errno == EINTR || errno == EAGAIN))
-                return;
-        if (n < 0) {
-                if (!bh_stop_asked())
-                        fprintf(stderr, "bulkhead: nobody takes the live events (%s); the sensor goes on without showing them\n", g_strerror(errno));
-                up->reader_gone = TRUE;
-                g_string_truncate(up->out, 0);
-                return;
+        for (guint i = 0; i < G_N_ELEMENTS(both); i++) {
+                BhChild *c = both[i];
+
+                if (bh_child_reap(c) && !c->again_us)
+                        plan(up, c, &up->gone_us[i]);
+                else if (c->again_us && now >= c->again_us)
+                        start_again(up, c);
+                else if (bh_child_running(c) && !c->ready && now - c->started_us > READY_US)
+                        bh_child_end(c, STOP_US, c == &up->sensor ? SENSOR_KILLED : CENTRAL_KILLED);
         }
-        g_string_erase(up->out, 0, n);
+        if (bh_child_running(&up->sensor) && !up->sensor.ready) {
+                json_auto_t *status = bh_client_status(up->paths, 2, NULL);
+
+                if (status && bh_json_number(status, "pid") == (guint64) up->sensor.pid) {
+                        up->sensor.ready = TRUE;
+                        back(&up->sensor, &up->gone_us[0]);
+                        open_feed(up);
+                }
+        }
 }
 
-/* Until the child ends or a signal comes. */
+/* Until a signal comes; without a central also until the sensor ends. */
 static void follow(Up *up) {
-        while (!reap(up) && !bh_stop_asked()) {
-                gboolean show = up->feed >= 0 && !up->feed_ended && !up->reader_gone;
+        while (!bh_stop_asked()) {
+                gboolean waiting = up->platform && !(up->sensor.ready && up->central.ready && bh_child_running(&up->sensor) && bh_child_running(&up->central));
                 struct pollfd p[] = {
-                        { .fd = up->pidfd, .events = POLLIN },
+                        { .fd = up->sensor.pidfd, .events = POLLIN },
                         { .fd = up->stop, .events = POLLIN },
-                        { .fd = show && !up->out->len ? up->feed : -1, .events = POLLIN },
-                        { .fd = show && up->out->len ? STDOUT_FILENO : -1, .events = POLLOUT },
+                        { .fd = bh_up_feed_source(&up->feed), .events = POLLIN },
+                        { .fd = bh_up_feed_sink(&up->feed), .events = POLLOUT },
+                        { .fd = up->central.pidfd, .events = POLLIN },
+                        { .fd = up->told, .events = POLLIN },
                 };
+                int n = poll(p, G_N_ELEMENTS(p), waiting ? 50 : 1000);
 
-                if (poll(p, G_N_ELEMENTS(p), 1000) <= 0)
-                        continue;
-                if (p[2].revents)
-                        read_feed(up);
-                if (p[3].revents)
-                        write_feed(up);
+                if (n > 0 && p[2].revents)
+                        bh_up_feed_read(&up->feed, bh_child_reap(&up->sensor) || up->platform);
+                if (n > 0 && p[3].revents)
+                        bh_up_feed_write(&up->feed);
+                if (n > 0 && p[5].revents && read_announcement(up)) {
+                        back(&up->central, &up->gone_us[1]);
+                        password_not_shown(up);
+                }
+                if (up->platform)
+                        tend(up);
+                else if (bh_child_reap(&up->sensor))
+                        return;
         }
 }
 
 /* Stops the sensor; meanwhile shows the events that are left, if somebody takes them. */
-static gboolean stop_in_order(Up *up) {
+static gboolean stop_sensor(Up *up) {
+        BhChild *sensor = &up->sensor;
         gint64 until = g_get_monotonic_time() + STOP_US, stuck = g_get_monotonic_time() + STUCK_US;
 
-        kill(up->pid, SIGTERM);
-        while (!reap(up) && g_get_monotonic_time() < until) {
-                gboolean show = up->feed >= 0 && !up->feed_ended && !up->reader_gone;
+        if (bh_child_reap(sensor))
+                return TRUE; /* it was about to be started again */
+        kill(sensor->pid, SIGTERM);
+        while (!bh_child_reap(sensor) && g_get_monotonic_time() < until) {
                 struct pollfd p[] = {
-                        { .fd = up->pidfd, .events = POLLIN },
-                        { .fd = show && !up->out->len ? up->feed : -1, .events = POLLIN },
-                        { .fd = show && up->out->len ? STDOUT_FILENO : -1, .events = POLLOUT },
+                        { .fd = sensor->pidfd, .events = POLLIN },
+                        { .fd = bh_up_feed_source(&up->feed), .events = POLLIN },
+                        { .fd = bh_up_feed_sink(&up->feed), .events = POLLOUT },
                 };
 
                 /* a stopped terminal must not hold up the sensor, which waits for its readers */
-                if (show && up->out->len && g_get_monotonic_time() > stuck) {
-                        up->feed_ended = TRUE;
-                        bh_fd_clear(&up->feed);
+                if (p[2].fd >= 0 && g_get_monotonic_time() > stuck) {
+                        up->feed.ended = TRUE;
+                        bh_fd_clear(&up->feed.fd);
                 }
                 if (poll(p, G_N_ELEMENTS(p), 200) <= 0)
                         continue;
                 if (p[1].revents)
-                        read_feed(up);
+                        bh_up_feed_read(&up->feed, TRUE);
                 if (p[2].revents)
-                        write_feed(up);
+                        bh_up_feed_write(&up->feed);
                 stuck = g_get_monotonic_time() + STUCK_US;
         }
-        if (!up->ended)
-                end_sensor(up);
-        for (struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT }; up->out->len && !up->reader_gone && poll(&p, 1, 200) == 1; )
-                write_feed(up);
-        return WIFEXITED(up->how) && WEXITSTATUS(up->how) == 0;
+        bh_child_end(sensor, STOP_US, SENSOR_KILLED);
+        bh_up_feed_drain(&up->feed);
+        return WIFEXITED(sensor->how) && WEXITSTATUS(sensor->how) == 0;
 }
 
-static void summary(const Up *up, const json_t *status) {
-        guint64 lost = bh_json_number(status, "lost") + bh_json_number(status, "recursion_misses"), unkept;
-        json_t *recorder = json_object_get(status, "recorder");
-        g_autofree char *reasons = bh_problems_counts(json_object_get(recorder, "lost"), &unkept), *dir = bh_json_cell(recorder, "dir");
-        g_autofree char *span = bh_out_span((guint64) (g_get_monotonic_time() - up->started_us) / G_USEC_PER_SEC);
+static gboolean stop_central(Up *up) {
+        BhChild *c = &up->central;
 
-        if (!status)
-                printf("Stopped after %s.\n", span);
-        else
-                printf("Stopped after %s: %" G_GUINT64_FORMAT " events recorded in %s, %" G_GUINT64_FORMAT " lost in the kernel, %" G_GUINT64_FORMAT " not kept.\n", span,
-                       bh_json_number(json_object_get(status, "events"), "recorded"), dir, lost, unkept);
-        fflush(stdout);
+        if (bh_child_reap(c))
+                return TRUE;
+        bh_child_end(c, STOP_US, CENTRAL_KILLED);
+        return WIFEXITED(c->how) && WEXITSTATUS(c->how) == 0;
 }
 
-static int run(Up *up, char **argv, gboolean quiet, gboolean feed) {
+static int stopped_badly(const BhChild *c) {
+        g_autofree char *how = bh_child_how(c);
+
+        fprintf(stderr, "bulkhead: the %s %s instead of stopping in order\n", c->name, how);
+        return BH_EXIT_FAILED;
+}
+
+static int run(Up *up) {
         g_autoptr(GError) error = NULL;
-        int code;
+        int code = BH_EXIT_OK;
 
         up->stop = bh_stop_install();
         up->started_us = g_get_monotonic_time();
-        if (!start(up, argv, &error))
+        /* the central first: it takes its time to hash the first password, and the sensor has somebody to talk to */
+        if (up->central.argv && !start_central(up, &error)) {
+                bh_cli_fail(error);
+                g_clear_error(&error);
+        }
+        if (!bh_child_start(&up->sensor, -1, &error)) {
+                stop_central(up);
                 return bh_cli_fail(error);
+        }
 
         json_auto_t *status = wait_ready(up, &code);
-        if (!status)
+        if (!status) {
+                if (up->told >= 0 && read_announcement(up))
+                        password_not_shown(up);
+                stop_central(up);
                 return code;
-        if (feed) {
-                guint64 all[BH_TYPE_WORDS] = { 0 };
-
-                /* before the start is described, so that nothing between is missing */
-                up->feed = bh_client_request(up->paths, bh_cli_events_request("text", TRUE, NULL, all), &error);
-                if (up->feed < 0)
-                        bh_cli_fail(error);
         }
-        if (!quiet)
-                say_start(up, status, up->feed >= 0);
+        code = BH_EXIT_OK;
+        if (up->central.argv)
+                await_central(up);
+        open_feed(up); /* before the start is described, so that nothing between is missing */
+        if (!up->quiet) {
+                const BhUpCentral central = { up->central.argv != NULL, up->central.ready, up->url, up->user, up->password, up->central.pid };
+
+                bh_up_say_start(up->paths, up->sensor.pid, status, &central, up->feed.fd >= 0);
+                forget(&up->password);
+        }
+        password_not_shown(up);
         follow(up);
-        if (up->ended) {
-                g_autofree char *how = how_it_ended(up);
+        if (!up->platform && up->sensor.ended) {
+                g_autofree char *how = bh_child_how(&up->sensor);
 
                 fflush(stdout);
-                fprintf(stderr, "bulkhead: the sensor (pid %d) %s, though nobody asked it here. %s\n", (int) up->pid, how,
-                        WIFSIGNALED(up->how) ? "Its kernel programs go on and keep what fits: start it again now with \"bulkhead up\", and look for who did it"
-                                             : "Its messages above may say why; start it again with \"bulkhead up\"");
+                fprintf(stderr, "bulkhead: the sensor (pid %d) %s, though nobody asked it here. %s\n", (int) up->sensor.pid, how,
+                        WIFSIGNALED(up->sensor.how) ? "Its kernel programs go on and keep what fits: start it again now with \"bulkhead up\", and look for who did it"
+                                                    : "Its messages above may say why; start it again with \"bulkhead up\"");
                 return BH_EXIT_FAILED;
         }
 
         json_auto_t *last = bh_client_status(up->paths, 3, NULL);
-        gboolean ok = stop_in_order(up);
-        if (!quiet)
-                summary(up, last);
-        if (!ok) {
-                g_autofree char *how = how_it_ended(up);
+        /* what the sensor tells at its end goes to the central that is still there */
+        gboolean sensor_ok = stop_sensor(up), central_ok = stop_central(up);
+        if (!up->quiet)
+                bh_up_say_summary(last, g_get_monotonic_time() - up->started_us);
+        if (!sensor_ok)
+                code = stopped_badly(&up->sensor);
+        if (!central_ok)
+                code = stopped_badly(&up->central);
+        return code;
+}
 
-                fprintf(stderr, "bulkhead: the sensor %s instead of stopping in order\n", how);
-        }
-        return ok ? BH_EXIT_OK : BH_EXIT_FAILED;
+static void add_option(GPtrArray *argv, const char *name, const char *value) {
+        if (!value)
+                return;
+        g_ptr_array_add(argv, (char *) name);
+        g_ptr_array_add(argv, (char *) value);
 }
 
 int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean quiet = FALSE, no_feed = FALSE, host_events = FALSE, no_docker = FALSE, debug = FALSE;
+        gboolean quiet = FALSE, no_feed = FALSE, host_events = FALSE, no_docker = FALSE, debug = FALSE, no_central = FALSE;
         /* handed on as they are: the sensor checks them */
-        g_autofree char *docker = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *rings = NULL;
+        g_autofree char *docker = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *rings = NULL, *listen = NULL;
         GOptionEntry entries[] = {
+                { "listen", 0, 0, G_OPTION_ARG_STRING, &listen, "where the central serves web interface and API (default 127.0.0.1:8443)", "ADDR:PORT" },
+                { "no-central", 0, 0, G_OPTION_ARG_NONE, &no_central, "start the sensor alone, which then tells nobody anything", NULL },
                 { "docker", 0, 0, G_OPTION_ARG_FILENAME, &docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "kernel hooks: auto (default), preferred or fallback", "B" },
@@ -433,8 +423,9 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
         };
         g_autoptr(GError) error = NULL;
 
-        if (!bh_cli_parse(&argc, &argv, entries, NULL, "Starts Bulkhead on this machine: finds every container and shows, live, what the processes in them do.",
-                          "Runs until Ctrl-C or SIGTERM, which stop the sensor in order. Needs root. The sensor's log goes to standard error.\n"))
+        if (!bh_cli_parse(&argc, &argv, entries, NULL, "Starts Bulkhead on this machine, sensor and central: finds every container, serves web interface and API, and shows, live, what the processes do.",
+                          "The first start prints address and password of the web interface, the password this once.\n"
+                          "Runs until Ctrl-C or SIGTERM, which stop both in order; one that dies before is started again. Needs root. The logs go to standard error.\n"))
                 return BH_EXIT_USAGE;
         if (argc > 1)
                 return bh_cli_usage("it takes no arguments but options, not \"%s\"", argv[1]);
@@ -450,36 +441,56 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 return BH_EXIT_FAILED;
         }
 
-        g_autofree char *sensor = find_sensor(&error);
+        g_autofree char *sensor = bh_child_find("bulkhead-sensor", &error);
         if (!sensor)
                 return bh_cli_fail(error);
+        g_autofree char *central = no_central ? NULL : bh_child_find("bulkhead-central", &error);
+        if (!central && !no_central)
+                return bh_cli_fail(error);
+        if (listen && no_central)
+                return bh_cli_usage("--listen and --no-central exclude each other");
 
-        g_autoptr(GPtrArray) child = g_ptr_array_new();
+        g_autoptr(GPtrArray) sensor_argv = g_ptr_array_new(), central_argv = g_ptr_array_new();
         const struct {
                 const char *name, *value;
-        } options[] = {
+        } of_sensor[] = {
                 { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--docker", docker }, { "--backend", backend }, { "--host-root", host_root },
                 { "--recorder-mib", mib }, { "--budget", budget }, { "--fold-ms", fold }, { "--ring-kib", rings },
-        };
-        g_ptr_array_add(child, sensor);
-        for (guint i = 0; i < G_N_ELEMENTS(options); i++)
-                if (options[i].value) {
-                        g_ptr_array_add(child, (char *) options[i].name);
-                        g_ptr_array_add(child, (char *) options[i].value);
-                }
-        if (no_docker)
-                g_ptr_array_add(child, (char *) "--no-docker");
-        if (host_events)
-                g_ptr_array_add(child, (char *) "--host-events");
-        if (debug)
-                g_ptr_array_add(child, (char *) "--debug");
-        g_ptr_array_add(child, NULL);
+        }, of_central[] = { { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--listen", listen } };
+        const struct {
+                const char *name;
+                gboolean sensor, central;
+        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
 
-        g_autoptr(GString) rest = g_string_new(NULL), out = g_string_new(NULL);
-        Up up = { .paths = paths, .pidfd = -1, .feed = -1, .rest = rest, .out = out };
-        int code = run(&up, (char **) child->pdata, quiet, !quiet && !no_feed);
+        g_ptr_array_add(sensor_argv, sensor);
+        g_ptr_array_add(central_argv, central);
+        for (guint i = 0; i < G_N_ELEMENTS(of_sensor); i++)
+                add_option(sensor_argv, of_sensor[i].name, of_sensor[i].value);
+        for (guint i = 0; i < G_N_ELEMENTS(of_central); i++)
+                add_option(central_argv, of_central[i].name, of_central[i].value);
+        for (guint i = 0; i < G_N_ELEMENTS(flags); i++) {
+                if (flags[i].sensor)
+                        g_ptr_array_add(sensor_argv, (char *) flags[i].name);
+                if (flags[i].central)
+                        g_ptr_array_add(central_argv, (char *) flags[i].name);
+        }
+        g_ptr_array_add(sensor_argv, NULL);
+        g_ptr_array_add(central_argv, NULL);
 
-        bh_fd_clear(&up.pidfd);
-        bh_fd_clear(&up.feed);
+        Up up = { .paths = paths, .sensor = BH_CHILD_INIT("sensor"), .central = BH_CHILD_INIT("central"), .told = -1, .told_rest = g_string_new(NULL), .quiet = quiet,
+                  .feed_wanted = !quiet && !no_feed };
+        up.sensor.argv = (char **) sensor_argv->pdata;
+        up.central.argv = central ? (char **) central_argv->pdata : NULL;
+        bh_up_feed_init(&up.feed, paths);
+
+        int code = run(&up);
+        bh_up_feed_clear(&up.feed);
+        bh_fd_clear(&up.sensor.pidfd);
+        bh_fd_clear(&up.central.pidfd);
+        bh_fd_clear(&up.told);
+        g_string_free(up.told_rest, TRUE);
+        forget(&up.password);
+        g_free(up.url);
+        g_free(up.user);
         return code;
 }

@@ -10,6 +10,12 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_status(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_workloads(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_applications(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_user(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_token(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_audit(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_record(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv);
 
@@ -18,6 +24,16 @@ int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv);
  * with BH_EXIT_USAGE). --help is GLib's and exits 0. Names of arguments stand in `arguments`; examples follow the options.
  */
 gboolean bh_cli_parse(int *argc, char ***argv, GOptionEntry *entries, const char *arguments, const char *summary, const char *examples);
+
+/* The same for a command that asks the central: --server, --token and --cacert as well, and --sensor where the sensor can answer, too. */
+gboolean bh_cli_parse_api(int *argc, char ***argv, GOptionEntry *entries, gboolean sensor_too, const char *arguments, const char *summary, const char *examples);
+
+/* A command of commands, like `bulkhead user list`. */
+typedef struct {
+        const char *name, *arguments, *help;
+        int (*run)(const BhCliPaths *paths, int argc, char **argv); /* argv[0] is "user list" */
+} BhCliSub;
+int bh_cli_sub(const BhCliSub *subs, gsize n, const char *summary, const BhCliPaths *paths, int argc, char **argv);
 
 /* Prints "bulkhead: MESSAGE" and returns BH_EXIT_FAILED. */
 int bh_cli_fail(const GError *error);

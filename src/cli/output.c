@@ -165,6 +165,18 @@ char *bh_json_cell(const json_t *object, const char *key) {
         return bh_escape_cell(bh_json_text(object, key), -1);
 }
 
+char *bh_json_when(const json_t *object, const char *key) {
+        const char *text = json_string_value(json_object_get(object, key));
+        char *out;
+
+        if (!text || strlen(text) < 19)
+                return g_strdup("-");
+        out = g_strndup(text, 19);
+        if (out[10] == 'T')
+                out[10] = ' ';
+        return out;
+}
+
 static int write_error;
 
 gboolean bh_out_write(const void *data, gsize len) {
@@ -174,6 +186,21 @@ gboolean bh_out_write(const void *data, gsize len) {
         if (fwrite(data, 1, len, stdout) != len)
                 write_error = errno ? errno : EIO;
         return !write_error;
+}
+
+void bh_out_json(const json_t *object) {
+        char *text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
+
+        /* DEL is ASCII, and nothing for a terminal */
+        for (const char *p = text; p && *p;) {
+                gsize n = strcspn(p, "\x7f");
+
+                if (!bh_out_write(p, n) || (p[n] && !bh_out_write("\\u007f", 6)))
+                        break;
+                p += n + (p[n] != '\0');
+        }
+        free(text);
+        bh_out_write("\n", 1);
 }
 
 int bh_out_finish(void) {

@@ -39,6 +39,12 @@ guint64 bh_json_number(const json_t *object, const char *key);
 /* The text field escaped for a terminal; caller frees. */
 char *bh_json_cell(const json_t *object, const char *key);
 
+/* "2026-11-24 03:08:20" of an RFC 3339 field; "-" where there is no time. Caller frees. */
+char *bh_json_when(const json_t *object, const char *key);
+
+/* The object, one line of ASCII. */
+void bh_out_json(const json_t *object);
+
 /* To standard output; FALSE: there is no use in going on, bh_out_finish() says why. */
 gboolean bh_out_write(const void *data, gsize len);
 

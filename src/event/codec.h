@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events as JSON (out) and as protobuf (both ways), driven by the field table.
+ * Events as JSON and as protobuf, both ways, driven by the field table.
  *
  * The protobuf message is `bulkhead.v1.Event` of api/bulkhead.proto, which `bulkhead-proto` (built from the same table) prints: a test
  * holds the file against it. The encoder writes it directly, without an object in between: this is the event path.
@@ -17,6 +17,13 @@
  * so any bytes are safe. `node` etc. are fields like all others.
  */
 void bh_event_to_json(const struct bh_event *e, GString *out);
+
+/*
+ * The event that bh_event_to_json() wrote: that text gives the same JSON and the same line for people again. Members that are no field
+ * are passed over (a newer program wrote them). NULL with an error that names the member where the text is something else. It owns all its
+ * bytes in one allocation: free with g_free().
+ */
+struct bh_event *bh_event_from_json(const char *text, gsize len, GError **error);
 
 /* Appends the wire form of the event to `out`. */
 void bh_event_encode(const struct bh_event *e, GByteArray *out);

@@ -124,6 +124,10 @@ const char *bh_enum_name(enum bh_field field, guint32 value);
 #define BH_FLAG_NAMES_MAX 40
 guint bh_flag_names(enum bh_field field, guint64 value, const char *names[BH_FLAG_NAMES_MAX], guint64 *rest);
 
+/* The other way: the number of an ENUM field's name, the bits of one name of a FLAGS field. FALSE: there is no such name. */
+gboolean bh_enum_value(enum bh_field field, const char *name, guint32 *value);
+gboolean bh_flag_value(enum bh_field field, const char *name, guint64 *value);
+
 /*
  * Start time of a process as events tell it: in steps of 1/100 s since boot, as /proc/PID/stat does. A process has the same start
  * in every event, whether the sensor saw it begin or found it in /proc.

@@ -205,3 +205,56 @@ guint bh_flag_names(enum bh_field field, guint64 value, const char *names[BH_FLA
         *rest = value;
         return n;
 }
+
+gboolean bh_enum_value(enum bh_field field, const char *name, guint32 *value) {
+        /* every list of names above is shorter */
+        for (guint32 v = 0; v < 256; v++) {
+                if (g_strcmp0(bh_enum_name(field, v), name) == 0) {
+                        *value = v;
+                        return TRUE;
+                }
+        }
+        return FALSE;
+}
+_Static_assert(BH_EV_MAX <= 256 && G_N_ELEMENTS(families) <= 256, "bh_enum_value() looks at all");
+
+gboolean bh_flag_value(enum bh_field field, const char *name, guint64 *value) {
+        static const struct {
+                enum bh_field field;
+                const struct bit *bits;
+                gsize n;
+        } lists[] = {
+                { BH_F_open_flags, open_bits, G_N_ELEMENTS(open_bits) }, { BH_F_prot, prot_bits, G_N_ELEMENTS(prot_bits) },
+                { BH_F_ns_flags, ns_bits, G_N_ELEMENTS(ns_bits) },       { BH_F_clone_flags, clone_bits, G_N_ELEMENTS(clone_bits) },
+        };
+        /* values that are no bits, or no list's */
+        static const struct {
+                enum bh_field field;
+                struct bit bit;
+        } single[] = {
+                { BH_F_open_flags, { O_RDONLY, "O_RDONLY" } }, { BH_F_open_flags, { O_WRONLY, "O_WRONLY" } }, { BH_F_open_flags, { O_RDWR, "O_RDWR" } },
+                { BH_F_prot, { PROT_NONE, "PROT_NONE" } },     { BH_F_clone_flags, { SIGCHLD, "SIGCHLD" } },
+        };
+
+        for (guint bit = 0; field == BH_F_flags && bit < G_N_ELEMENTS(record_flags); bit++) {
+                if (g_strcmp0(bh_record_flag_name(bit), name) == 0) {
+                        *value = 1ull << bit;
+                        return TRUE;
+                }
+        }
+        for (gsize i = 0; i < G_N_ELEMENTS(single); i++) {
+                if (single[i].field == field && g_str_equal(single[i].bit.name, name)) {
+                        *value = single[i].bit.mask;
+                        return TRUE;
+                }
+        }
+        for (gsize l = 0; l < G_N_ELEMENTS(lists); l++) {
+                for (gsize i = 0; lists[l].field == field && i < lists[l].n; i++) {
+                        if (g_str_equal(lists[l].bits[i].name, name)) {
+                                *value = lists[l].bits[i].mask;
+                                return TRUE;
+                        }
+                }
+        }
+        return FALSE;
+}
