@@ -52,7 +52,7 @@ static void inspector(const json_t *s) {
         if (!json_is_object(i))
                 return;
         printf("inspector  %s%s%" G_GUINT64_FORMAT " requests, %" G_GUINT64_FORMAT " lost%s%s%s, started %" G_GUINT64_FORMAT " times\n", state, *state ? ", " : "",
-               bh_json_number(i, "submitted"), lost, lost ? " (" : "", reasons, lost ? ")" : "", bh_json_number(i, "starts"));
+               bh_json_number(i, "asked"), lost, lost ? " (" : "", reasons, lost ? ")" : "", bh_json_number(i, "starts"));
 }
 
 /* Reasons repeat from hook to hook: each gets a number. */

@@ -131,6 +131,37 @@ static void runtimes(const json_t *status, GPtrArray *list) {
                 say(list, "Docker: %" G_GUINT64_FORMAT " messages could not be understood and were left out", bh_json_number(docker, "events_refused"));
 }
 
+/* The way to the central. */
+static void bus(const json_t *status, GPtrArray *list) {
+        json_t *b = json_object_get(status, "bus"), *spool = json_object_get(b, "spool");
+        g_autofree char *problem = bh_json_cell(b, "problem"), *bytes = bh_out_bytes(bh_json_number(spool, "bytes"));
+        guint64 lost = bh_json_number(b, "lost"), waiting = bh_json_number(spool, "messages");
+
+        if (g_str_equal(bh_json_text(b, "state"), "failed"))
+                say(list, "CENTRAL: it hears nothing of this node: %s", problem);
+        else if (g_str_equal(bh_json_text(b, "state"), "not connected") && waiting)
+                say(list, "CENTRAL: it does not answer; %" G_GUINT64_FORMAT " messages (%s) wait for it%s%s. \"bulkhead up\" starts one; a sensor that is to have none gets --no-bus", waiting, bytes,
+                    *problem ? ": " : "", problem);
+        if (lost)
+                say(list, "LOST before the central had them: %" G_GUINT64_FORMAT " messages, the oldest: it was away longer than the spool holds. It is told how many; events are in the recorder", lost);
+        if (bh_json_number(spool, "commit_errors"))
+                say(list, "SPOOL: %" G_GUINT64_FORMAT " writes failed%s%s; make room beside the recorder", bh_json_number(spool, "commit_errors"), *problem ? ": " : "", problem);
+        if (bh_json_number(spool, "damaged"))
+                say(list, "SPOOL: its file was damaged and has been set aside; what it held for the central is lost");
+}
+
+static void inspector(const json_t *status, GPtrArray *list) {
+        json_t *i = json_object_get(status, "inspector");
+        g_autofree char *problem = bh_json_cell(i, "problem");
+        guint64 lost;
+        g_autofree char *reasons = bh_problems_counts(json_object_get(i, "lost"), &lost);
+
+        if (g_str_equal(bh_json_text(i, "state"), "failed") || (g_str_equal(bh_json_text(i, "state"), "not ready") && *problem))
+                say(list, "INSPECTOR: payloads are not read: %s; events are recorded without what it would add", problem);
+        if (lost)
+                say(list, "INSPECTOR: %" G_GUINT64_FORMAT " questions got no answer (%s); their events are there, and say so", lost, reasons);
+}
+
 GPtrArray *bh_problems_of(const json_t *status) {
         GPtrArray *list = g_ptr_array_new_with_free_func(g_free);
         json_t *events = json_object_get(status, "events"), *processes = json_object_get(status, "processes"), *containers = json_object_get(status, "containers");
@@ -146,6 +177,8 @@ GPtrArray *bh_problems_of(const json_t *status) {
                 say(list, "LOST in the kernel: %" G_GUINT64_FORMAT " acts happened inside another hook on the same CPU and could not be seen; nothing to do, they are counted", n);
         if ((n = bh_json_number(status, "away_ms")))
                 say(list, "the sensor was away for %.1f s before this start; \"bulkhead events --type sensor\" says what became of that time", (double) n / 1000);
+        bus(status, list);
+        inspector(status, list);
         runtimes(status, list);
         if ((n = bh_json_number(events, "undecodable")))
                 say(list, "%" G_GUINT64_FORMAT " kernel records could not be decoded: sensor and kernel programs do not fit each other; restart, and report it", n);
