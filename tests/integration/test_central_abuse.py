@@ -1,0 +1,49 @@
+"""Callers who have a login and mean harm: what a viewer can take from the others, from the log, and from the machine."""
+import socket
+import time
+
+import pytest
+from central_env import Central, finding, proto
+from docker_env import wait_for
+
+
+@pytest.fixture(scope="module")
+def central():
+    with Central() as c:
+        c.session = c.admin()
+        yield c
+
+
+@pytest.fixture
+def admin(central):
+    return central.session
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) // 1024 for line in f if line.startswith("VmRSS"))
+
+
+def test_answers_that_nobody_reads_do_not_fill_the_memory(central, admin):
+    viewer = central.token(central.user(admin, "greedy", "viewer"))
+    node = central.node("large")
+    for n in range(40):
+        node.publish("finding", finding(f"large-{n}", "large", f14=[proto(f1="proc.cmdline", f2="x" * 200_000)]))
+        node.wait_acked()  # the window is small
+    assert len(viewer.get("/api/v1/findings?node=large").body) > 8_000_000
+    before, held = resident(central.pid), []
+    try:
+        for _ in range(24):
+            s = central.tls().wrap_socket(socket.create_connection(("127.0.0.1", central.port), timeout=30), server_hostname="127.0.0.1")
+            s.sendall(f"GET /api/v1/findings?node=large HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {viewer.token}\r\n\r\n".encode())
+            held.append(s)
+        wait_for(lambda: "\nbulkhead_http_refused_answers_total 0\n" not in admin.get("/metrics").body.decode(), 30, "some answers are refused")
+        refused = viewer.get("/api/v1/findings?node=large")
+        assert refused.status == 503 and refused.code == "answers_too_large" and refused.headers["Retry-After"], refused
+        assert viewer.get("/api/v1/me").status == 200
+        time.sleep(1)
+        assert resident(central.pid) < before + 400, f"{before} MiB before, {resident(central.pid)} MiB now"
+    finally:
+        for s in held:
+            s.close()
+    wait_for(lambda: viewer.get("/api/v1/findings?node=large").status == 200, 10, "there is room again")
