@@ -16,6 +16,7 @@
 #define BH_STORE_NAME_MAX 64            /* bytes of a user's name: [a-z0-9][a-z0-9._@-]* */
 #define BH_STORE_HASH_MAX 256           /* bytes of a hash as text */
 #define BH_STORE_TOKENS_PER_USER 100    /* not revoked and not expired */
+#define BH_STORE_TOKENS_DEAD 400        /* of a user, revoked or expired, that are still listed; the oldest goes */
 #define BH_STORE_SESSIONS_PER_USER 32   /* the one that was idle longest ends */
 
 typedef enum {
@@ -123,7 +124,7 @@ BhStoreToken *bh_store_token_by_hash(BhStore *s, const char *hash, GError **erro
 /* Puts down the use; writes at most once a minute for each token. */
 gboolean bh_store_token_used(BhStore *s, const char *id, GError **error);
 BhStoreToken *bh_store_token(BhStore *s, const char *id, GError **error); /* also a revoked one; NOT_FOUND */
-/* GPtrArray of BhStoreToken, newest first, at most 10,000; `user` NULL = of all. Revoked and expired ones included, for 90 days. */
+/* GPtrArray of BhStoreToken, newest first, at most 10,000; `user` NULL = of all. Revoked and expired ones included, for 90 days and BH_STORE_TOKENS_DEAD. */
 GPtrArray *bh_store_tokens(BhStore *s, const char *user, GError **error);
 /* NOT_FOUND; TRUE when it is revoked already (then without an audit row). */
 gboolean bh_store_token_revoke(BhStore *s, const char *id, const BhStoreAuditEntry *audit, GError **error);

@@ -47,3 +47,23 @@ def test_answers_that_nobody_reads_do_not_fill_the_memory(central, admin):
         for s in held:
             s.close()
     wait_for(lambda: viewer.get("/api/v1/findings?node=large").status == 200, 10, "there is room again")
+
+
+def test_a_viewer_cannot_flood_the_audit_log(central, admin):
+    flooder = central.user(admin, "flooder", "viewer")
+    before = admin.get("/api/v1/audit/verify").json["rows"]
+    for _ in range(150):
+        assert flooder.delete("/api/v1/users/admin").status == 403
+    for _ in range(50):
+        answer = flooder.post("/api/v1/tokens", {"name": "again"})
+        assert answer.status in (201, 429), answer
+    assert answer.status == 429 and answer.code == "too_many_acts" and int(answer.headers["Retry-After"]) >= 1, answer
+    assert flooder.get("/api/v1/me").status == 200, "what goes into no log is not slowed down"
+    grown = admin.get("/api/v1/audit/verify").json["rows"] - before
+    assert grown < 100, f"{grown} rows"
+    assert "\nbulkhead_audit_paced_total 0\n" not in admin.get("/metrics").body.decode()
+    time.sleep(4.5)
+    assert flooder.delete("/api/v1/users/admin").status == 403
+    row = admin.get("/api/v1/audit?actor=flooder&outcome=denied&limit=1").json["audit"][0]
+    assert "calls of this user before it were not put down" in row["detail"], row
+    assert flooder.post("/api/v1/logout").status == 204, "to leave is never refused"
