@@ -1,5 +1,7 @@
 """Callers who have a login and mean harm: what a viewer can take from the others, from the log, and from the machine."""
+import contextlib
 import socket
+import sqlite3
 import time
 
 import pytest
@@ -67,3 +69,23 @@ def test_a_viewer_cannot_flood_the_audit_log(central, admin):
     row = admin.get("/api/v1/audit?actor=flooder&outcome=denied&limit=1").json["audit"][0]
     assert "calls of this user before it were not put down" in row["detail"], row
     assert flooder.post("/api/v1/logout").status == 204, "to leave is never refused"
+
+
+def test_readers_far_behind_do_not_keep_an_ended_session_on_its_stream(central, admin):
+    viewer = central.user(admin, "lagging", "viewer")
+    token = central.token(viewer)
+    node = central.node("busy")
+    for n in range(200):
+        node.publish("finding", finding(f"busy-{n}", "busy", f14=[proto(f1="proc.cmdline", f2="x" * 800)]))
+    node.wait_acked()
+    with contextlib.closing(sqlite3.connect(central.db)) as db, db:
+        last = db.execute("SELECT max(id) FROM changes").fetchone()[0]
+        db.executemany("INSERT INTO changes (time_ns, kind, key) VALUES (1, 1, ?)", ((f"busy-{n % 200}",) for n in range(60_000)))
+    behind = [token.stream(f"/api/v1/stream?after={last + n}") for n in range(12)]
+    watch = viewer.stream("/api/v1/stream")
+    watch.wait(lambda _id, event, _data: event == "hello")
+    assert viewer.post("/api/v1/logout").status == 204
+    assert watch.ended.wait(3), "expected the stream to end with its session, it goes on after 3 s"
+    assert any(not s.ended.is_set() for s in behind), "the others were to be busy meanwhile"
+    for s in behind:
+        s.close()
