@@ -449,15 +449,18 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 
 /* ---- connections ---- */
 
-static guint of_uid(BhHttp *h, uid_t uid) {
+/* With the lock held. A user of a namespace has thousands of uids, so there is a bound for all that are not root's, too. */
+static gboolean too_many_of(BhHttp *h, uid_t uid) {
+        guint same = 0, others = 0;
         GHashTableIter it;
         Connection *c;
-        guint n = 0;
 
         g_hash_table_iter_init(&it, h->connections);
-        while (g_hash_table_iter_next(&it, (gpointer *) &c, NULL))
-                n += c->local && c->uid == uid;
-        return n;
+        while (g_hash_table_iter_next(&it, (gpointer *) &c, NULL)) {
+                same += c->local && c->uid == uid;
+                others += c->local && c->uid != 0;
+        }
+        return same >= BH_HTTP_PER_UID || others >= BH_HTTP_OTHERS;
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code) {
@@ -503,7 +506,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 
         g_mutex_lock(&h->lock);
         h->stats.connections++;
-        if (c->local && c->uid != 0 && of_uid(h, c->uid) >= BH_HTTP_PER_UID) {
+        if (c->local && c->uid != 0 && too_many_of(h, c->uid)) {
                 h->stats.refused_uid++;
                 c->cut = TRUE;
                 shutdown(c->fd, SHUT_RDWR);

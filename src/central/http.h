@@ -8,7 +8,8 @@
  *
  * An answer that needs no body waits until a small body was read and thrown away, so that the client sees it.
  *
- * Bounds: BH_HTTP_CONNECTIONS in all, BH_HTTP_PER_ADDRESS from one address, BH_HTTP_PER_UID from one local user other than root;
+ * Bounds: BH_HTTP_CONNECTIONS in all, BH_HTTP_PER_ADDRESS from one address, BH_HTTP_PER_UID from one local user other than root, and
+ * BH_HTTP_OTHERS from all of these (one user may have many uids) of the half that the local socket has;
  * head 16 KiB within 10 s; body as the route says, at most 1 MiB within 20 s, all bodies together 16 MiB; answers must be taken within 60 s,
  * those over BH_HTTP_ANSWER_SMALL are at most BH_HTTP_ANSWERS_MAX together, else 503; an idle connection is closed after 60 s. Each refusal is
  * counted.
@@ -23,6 +24,7 @@
 #define BH_HTTP_CONNECTIONS 256
 #define BH_HTTP_PER_ADDRESS 128
 #define BH_HTTP_PER_UID 16
+#define BH_HTTP_OTHERS 96
 #define BH_HTTP_BODY_MAX (1024 * 1024)
 #define BH_HTTP_BODIES_MAX (16 * 1024 * 1024)
 #define BH_HTTP_ANSWER_SMALL (64 * 1024)
