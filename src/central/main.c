@@ -201,7 +201,7 @@ static gboolean start(Program *p, GError **error) {
                 return FALSE;
         if (c->tls.expires < (gint64) time(NULL))
                 bh_warn("the certificate has expired: replace it", "dir", tls);
-        if (!enclose(p, error) || !open_store(p, error) || !bh_store_nodes_set_down(c->store, error) || !bh_admin_first(c->store, &password, error))
+        if (!enclose(p, error) || !open_store(p, error) || !bh_store_nodes_set_down(c->store, error))
                 return FALSE;
         p->stored = TRUE;
 
@@ -233,6 +233,9 @@ static gboolean start(Program *p, GError **error) {
         if (!bh_http_start(c->http, &http, error))
                 return FALSE;
         p->served = TRUE;
+        /* last: a start that fails behind it would have made a user whose password nobody was told */
+        if (!bh_admin_first(c->store, &password, error))
+                return FALSE;
         g_atomic_int_set(&c->ready, 1);
         announce(p, password);
         bh_secret_free(password);

@@ -486,6 +486,18 @@ def test_the_first_start_prints_a_password_and_no_later_one_does():
         assert c.password.encode() not in c.log.read_bytes()
 
 
+def test_a_first_start_that_fails_makes_no_user_whose_password_nobody_knows():
+    c = Central()
+    try:
+        failed = c.run("--run-dir", str(c.dir / ("long" * 25)))
+        assert failed.returncode == 1 and not failed.stdout and "too long" in failed.stderr, failed
+        c.start()
+        assert c.password and c.admin().get("/api/v1/me").json["role"] == "admin"
+        c.stop()
+    finally:
+        c.close()
+
+
 def test_sigterm_stops_it_with_streams_and_connections_open():
     with Central() as c:
         admin = c.admin()
