@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "bus/bus.h"
+#include "crowd.h"
 #include "http.h"
 #include "limit.h"
 #include "pace.h"
@@ -34,6 +35,7 @@ typedef struct {
         BhUi *ui;
         BhLimit *limit;
         BhPace *pace;
+        BhCrowd *crowd;
         BhUpkeep *upkeep;
         BhTls tls;
         BhStoreOpened opened;
@@ -67,6 +69,7 @@ typedef struct {
         const BhRoute *route;
         const char *captures[2];
         BhIdentity who;
+        gboolean crowded; /* counted in the crowd */
 } BhCall;
 
 /* ---- answers (call.c) */

@@ -207,6 +207,7 @@ static gboolean start(Program *p, GError **error) {
 
         c->limit = bh_limit_new();
         c->pace = bh_pace_new();
+        c->crowd = bh_crowd_new();
         c->upkeep = bh_upkeep_start(c);
         c->hub = bh_hub_new(c);
         bh_store_set_change_func(c->store, on_change, c);
@@ -264,6 +265,7 @@ static void stop(Program *p) {
         bh_store_close(c->store);
         bh_limit_free(c->limit);
         bh_pace_free(c->pace);
+        bh_crowd_free(c->crowd);
         bh_ui_free(c->ui);
         bh_tls_clear(&c->tls);
         bh_store_opened_clear(&c->opened);

@@ -2,6 +2,7 @@
 import contextlib
 import socket
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -89,3 +90,32 @@ def test_readers_far_behind_do_not_keep_an_ended_session_on_its_stream(central, 
     assert any(not s.ended.is_set() for s in behind), "the others were to be busy meanwhile"
     for s in behind:
         s.close()
+
+
+def test_one_user_with_slow_questions_does_not_hold_all_workers(central, admin):
+    viewer = central.token(central.user(admin, "curious", "viewer"))
+    with contextlib.closing(sqlite3.connect(central.db)) as db, db:
+        db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000) "
+                   "INSERT INTO findings (id, received_ns, time_ns, rank, rule, priority, source, output, node, container_id, container_name, workload, application, tags, fields, event) "
+                   "SELECT 'many' || i, 1, 1, 5, 'r', 'notice', 'syscall', hex(zeroblob(400)), 'n', 'c', 'c', 'w', 'a', '[]', '{}', x'' FROM n")
+    seen, over = set(), threading.Event()
+
+    def ask():
+        client = central.client(token=viewer.token)
+        while not over.is_set():
+            with contextlib.suppress(OSError):
+                seen.add(client.get("/api/v1/findings?search=zzz&count=true").status)
+    askers = [threading.Thread(target=ask, daemon=True) for _ in range(20)]
+    for t in askers:
+        t.start()
+    try:
+        wait_for(lambda: 429 in seen, 20, "some are refused")
+        for _ in range(5):
+            began = time.monotonic()
+            assert central.root().get("/api/v1/me").status == 200
+            assert time.monotonic() - began < 3, "root's call waited behind the viewer's"
+    finally:
+        over.set()
+        for t in askers:
+            t.join(30)
+    assert seen <= {200, 429}, seen

@@ -3,6 +3,7 @@
 #include <glib.h>
 #include <string.h>
 
+#include "central/crowd.h"
 #include "central/limit.h"
 #include "central/pace.h"
 #include "central/password.h"
@@ -126,6 +127,21 @@ static void a_user_fills_the_audit_log_at_a_bounded_pace(void) {
         bh_pace_free(p);
 }
 
+static void one_user_does_not_hold_all_workers(void) {
+        BhCrowd *c = bh_crowd_new();
+
+        for (guint i = 0; i < BH_CROWD_PER_USER; i++)
+                g_assert_true(bh_crowd_enter(c, "vera"));
+        g_assert_false(bh_crowd_enter(c, "vera"));
+        for (guint i = BH_CROWD_PER_USER; i < BH_CROWD_ALL; i++)
+                g_assert_true(bh_crowd_enter(c, "victor"));
+        g_assert_false(bh_crowd_enter(c, "victor"));
+        bh_crowd_leave(c, "vera");
+        g_assert_true(bh_crowd_enter(c, "victor"));
+        g_assert_cmpuint(bh_crowd_refused(c), ==, 2);
+        bh_crowd_free(c);
+}
+
 static void an_hour_of_quiet_is_forgotten(void) {
         BhLimit *l = bh_limit_new();
 
@@ -157,6 +173,7 @@ int main(int argc, char **argv) {
         g_assert_true(bh_password_init(NULL));
         g_test_add_func("/central/access/a_password_is_verified_and_never_the_same_hash_twice", a_password_is_verified_and_never_the_same_hash_twice);
         g_test_add_func("/central/access/a_user_fills_the_audit_log_at_a_bounded_pace", a_user_fills_the_audit_log_at_a_bounded_pace);
+        g_test_add_func("/central/access/one_user_does_not_hold_all_workers", one_user_does_not_hold_all_workers);
         g_test_add_func("/central/access/few_wait_for_the_password_hash", few_wait_for_the_password_hash);
         g_test_add_func("/central/access/weak_passwords_are_objected_to", weak_passwords_are_objected_to);
         g_test_add_func("/central/access/secrets_are_long_and_different", secrets_are_long_and_different);
