@@ -88,7 +88,10 @@ gboolean bh_store_user_create_first(BhStore *s, const char *name, const char *pa
 BhStoreUser *bh_store_user(BhStore *s, const char *name, GError **error); /* NOT_FOUND */
 GPtrArray *bh_store_users(BhStore *s, GError **error); /* of BhStoreUser, by name; not paged: BH_STORE_USERS_MAX */
 
-/* Ends all sessions of the user but `keep_session` (a session's hash, may be NULL). NOT_FOUND, INVALID. */
+/*
+ * Ends all sessions of the user but `keep_session` (a session's hash, may be NULL). With must_change, which says that somebody else gave the
+ * password, also all tokens. NOT_FOUND, INVALID.
+ */
 gboolean bh_store_user_set_password(BhStore *s, const char *name, const char *password_hash, gboolean must_change,
                                     const char *keep_session, const BhStoreAuditEntry *audit, GError **error);
 /* Same hash, other parameters: nothing else changes, no session ends. `was` must still be the hash, else BH_STORE_ERROR_CONFLICT. */

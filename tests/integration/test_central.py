@@ -326,13 +326,15 @@ def test_a_first_password_must_be_changed_before_anything_else(central, admin):
 
 def test_changing_and_resetting_a_password_ends_other_sessions(central, admin):
     here = central.user(admin, "mover", "viewer")
-    there = central.login("mover", PASSWORD)
+    there, token = central.login("mover", PASSWORD), central.token(here)
     assert here.post("/api/v1/me/password", {"current": "wrong wrong wrong", "new": "another password"}).status == 403
     assert here.post("/api/v1/me/password", {"current": PASSWORD, "new": "another password"}).status == 204
     assert there.get("/api/v1/me").status == 401 and here.get("/api/v1/me").status == 200
+    assert token.get("/api/v1/me").status == 200, "the own change leaves the own tokens"
     reset = admin.post("/api/v1/users/mover/password")
     assert reset.status == 200 and len(reset.json["password"]) >= 24, reset
     assert here.get("/api/v1/me").status == 401
+    assert token.get("/api/v1/me").status == 401, "who takes an account back takes its tokens, too"
     assert central.login("mover", "another password").status == 401
     assert central.login("mover", reset.json["password"]).get("/api/v1/me").json["must_change_password"]
     assert admin.post("/api/v1/users/admin/password").status == 409, "the own password needs the current one"
