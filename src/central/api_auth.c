@@ -51,6 +51,13 @@ static char *previous(BhCall *call) {
         return secret ? bh_secret_hash(secret, NULL) : NULL;
 }
 
+/* From here on the call is the user's. */
+static gboolean knows(BhCall *call, const BhStoreUser *u) {
+        call->who.name = g_strdup(u->name);
+        call->who.role = u->role;
+        return TRUE;
+}
+
 void bh_api_login(BhCall *call) {
         static const BhBodyField fields[] = {
                 { "user", BH_BODY_TEXT, TRUE, BH_STORE_NAME_MAX },
@@ -81,15 +88,13 @@ void bh_api_login(BhCall *call) {
                 answer_wait(call, 1);
         } else if (result == BH_PASSWORD_WRONG || u->disabled) {
                 login_failed(call, user);
-        } else {
+        } else if (knows(call, u) && bh_call_pace(call)) {
                 g_autofree char *secret = bh_secret_new(""), *hash = bh_secret_hash(secret, NULL), *before = previous(call);
                 char *csrf = bh_secret_hash("csrf", secret);
                 g_autofree char *csrf_hash = bh_secret_hash(csrf, NULL);
                 gint64 idle, absolute;
 
                 bh_auth_session_bounds(call->central, &idle, &absolute);
-                call->who.name = g_strdup(u->name);
-                call->who.role = u->role;
                 BhStoreAuditEntry audit = bh_call_audit(call, u->name, "ok", NULL);
                 BhStoreSession session = {
                         .hash = hash,

@@ -240,9 +240,33 @@ BhStoreAuditEntry bh_call_audit(BhCall *call, const char *object, const char *ou
         };
 }
 
+static guint pace(BhCall *call, guint64 *skipped) {
+        if (!call->who.name || call->who.role >= BH_STORE_ROLE_ADMIN)
+                return 0;
+        return bh_pace_take(call->central->pace, call->who.name, g_get_monotonic_time(), skipped);
+}
+
+gboolean bh_call_pace(BhCall *call) {
+        guint wait = pace(call, NULL);
+        g_autofree char *seconds = wait ? g_strdup_printf("%u", wait) : NULL;
+
+        if (!wait)
+                return TRUE;
+        bh_http_add_header(call->http, "Retry-After", seconds);
+        bh_call_error(call, 429, "too_many_acts", "too many calls that go into the audit log; try again in %u seconds", wait);
+        return FALSE;
+}
+
 void bh_call_audit_write(BhCall *call, const char *object, const char *outcome, const char *detail) {
-        BhStoreAuditEntry entry = bh_call_audit(call, object, outcome, detail);
+        guint64 skipped = 0;
+        g_autofree char *more = NULL;
         g_autoptr(GError) error = NULL;
+
+        if (pace(call, &skipped))
+                return;
+        if (skipped)
+                more = g_strdup_printf("%s%s%" G_GUINT64_FORMAT " calls of this user before it were not put down", detail ? detail : "", detail ? "; " : "", skipped);
+        BhStoreAuditEntry entry = bh_call_audit(call, object, outcome, more ? more : detail);
 
         if (!bh_store_audit(call->central->store, &entry, &error))
                 bh_error("cannot write the audit log", "action", entry.action, "error", error->message);

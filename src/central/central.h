@@ -9,8 +9,10 @@
 #include <jansson.h>
 
 #include "bus/bus.h"
+#include "crowd.h"
 #include "http.h"
 #include "limit.h"
+#include "pace.h"
 #include "store/store.h"
 #include "store/store_access.h"
 #include "tls.h"
@@ -32,6 +34,8 @@ typedef struct {
         BhHub *hub;
         BhUi *ui;
         BhLimit *limit;
+        BhPace *pace;
+        BhCrowd *crowd;
         BhUpkeep *upkeep;
         BhTls tls;
         BhStoreOpened opened;
@@ -65,6 +69,7 @@ typedef struct {
         const BhRoute *route;
         const char *captures[2];
         BhIdentity who;
+        gboolean crowded; /* counted in the crowd */
 } BhCall;
 
 /* ---- answers (call.c) */
@@ -102,5 +107,10 @@ const char *bh_body_text(json_t *body, const char *name);
 
 /* An entry for this call; strings are borrowed from it. */
 BhStoreAuditEntry bh_call_audit(BhCall *call, const char *object, const char *outcome, const char *detail);
-/* Writes a row for what was refused or failed; that it cannot be written is logged. */
+/* FALSE: answered 429, for the caller, who is no administrator, has filled too much of the log (pace.h). To be asked before an act. */
+gboolean bh_call_pace(BhCall *call);
+/*
+ * Writes a row for what was refused or failed; that it cannot be written is logged. Of a user who goes beyond the pace rows are left out; the
+ * next one says how many.
+ */
 void bh_call_audit_write(BhCall *call, const char *object, const char *outcome, const char *detail);

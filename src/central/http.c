@@ -47,6 +47,7 @@ struct BhHttp {
         guint busy;              /* requests that are a worker's, with their connections suspended */
         gint stopping;
         gsize bodies; /* bytes reserved for bodies that are being read */
+        gsize answers; /* bytes of large answers that are not yet taken */
         BhHttpStats stats;
 };
 
@@ -58,7 +59,7 @@ struct Exchange {
         struct MHD_Connection *mhd;
         const char *uri_at; /* where the target lies in the received bytes */
         char *uri;
-        gsize body_len;
+        gsize body_len, answer_len; /* as counted in bodies and answers */
         gboolean begun, handed, close, drain, sent; /* drain: answered, the body is thrown away */
         guint status;
         struct MHD_Response *response;
@@ -102,7 +103,33 @@ gboolean bh_http_add_header(BhHttpRequest *r, const char *name, const char *valu
         return TRUE;
 }
 
+/* Clients that ask and do not read would make this program grow: what is large must find room. */
+static gboolean reserve_answer(Exchange *x, gsize len) {
+        BhHttp *h = x->http;
+
+        if (len <= BH_HTTP_ANSWER_SMALL || x->request.answered)
+                return TRUE;
+        g_mutex_lock(&h->lock);
+        gboolean room = len <= BH_HTTP_ANSWERS_MAX && h->answers <= BH_HTTP_ANSWERS_MAX - len;
+        if (room)
+                h->answers += x->answer_len = len;
+        else
+                h->stats.refused_answers++;
+        g_mutex_unlock(&h->lock);
+        return room;
+}
+
 void bh_http_answer(BhHttpRequest *r, guint status, const char *type, GBytes *body) {
+        if (reserve_answer((Exchange *) r, g_bytes_get_size(body))) {
+                bh_http_answer_shared(r, status, type, body);
+                return;
+        }
+        g_bytes_unref(body);
+        bh_http_add_header(r, "Retry-After", "5");
+        bh_http_answer_error(r, 503, "answers_too_large", "the answers under way are too large together: try again, or ask for less (limit, since, filters)");
+}
+
+void bh_http_answer_shared(BhHttpRequest *r, guint status, const char *type, GBytes *body) {
         Exchange *x = (Exchange *) r;
 
         if (r->answered) {
@@ -253,6 +280,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, 
                 allow(x, BH_HTTP_IDLE_SECONDS);
         g_mutex_lock(&h->lock);
         h->bodies -= x->body_len;
+        h->answers -= x->answer_len;
         if (x->connection)
                 x->connection->stream = NULL;
         g_mutex_unlock(&h->lock);
@@ -425,15 +453,18 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 
 /* ---- connections ---- */
 
-static guint of_uid(BhHttp *h, uid_t uid) {
+/* With the lock held. A user of a namespace has thousands of uids, so there is a bound for all that are not root's, too. */
+static gboolean too_many_of(BhHttp *h, uid_t uid) {
+        guint same = 0, others = 0;
         GHashTableIter it;
         Connection *c;
-        guint n = 0;
 
         g_hash_table_iter_init(&it, h->connections);
-        while (g_hash_table_iter_next(&it, (gpointer *) &c, NULL))
-                n += c->local && c->uid == uid;
-        return n;
+        while (g_hash_table_iter_next(&it, (gpointer *) &c, NULL)) {
+                same += c->local && c->uid == uid;
+                others += c->local && c->uid != 0;
+        }
+        return same >= BH_HTTP_PER_UID || others >= BH_HTTP_OTHERS;
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code) {
@@ -479,7 +510,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 
         g_mutex_lock(&h->lock);
         h->stats.connections++;
-        if (c->local && c->uid != 0 && of_uid(h, c->uid) >= BH_HTTP_PER_UID) {
+        if (c->local && c->uid != 0 && too_many_of(h, c->uid)) {
                 h->stats.refused_uid++;
                 c->cut = TRUE;
                 shutdown(c->fd, SHUT_RDWR);

@@ -8,9 +8,11 @@
  *
  * An answer that needs no body waits until a small body was read and thrown away, so that the client sees it.
  *
- * Bounds: BH_HTTP_CONNECTIONS in all, BH_HTTP_PER_ADDRESS from one address, BH_HTTP_PER_UID from one local user other than root;
+ * Bounds: BH_HTTP_CONNECTIONS in all, BH_HTTP_PER_ADDRESS from one address, BH_HTTP_PER_UID from one local user other than root, and
+ * BH_HTTP_OTHERS from all of these (one user may have many uids) of the half that the local socket has;
  * head 16 KiB within 10 s; body as the route says, at most 1 MiB within 20 s, all bodies together 16 MiB; answers must be taken within 60 s,
- * an idle connection is closed after 60 s. Each refusal is counted.
+ * those over BH_HTTP_ANSWER_SMALL are at most BH_HTTP_ANSWERS_MAX together, else 503; an idle connection is closed after 60 s. Each refusal is
+ * counted.
  */
 #pragma once
 #include <glib.h>
@@ -22,8 +24,11 @@
 #define BH_HTTP_CONNECTIONS 256
 #define BH_HTTP_PER_ADDRESS 128
 #define BH_HTTP_PER_UID 16
+#define BH_HTTP_OTHERS 96
 #define BH_HTTP_BODY_MAX (1024 * 1024)
 #define BH_HTTP_BODIES_MAX (16 * 1024 * 1024)
+#define BH_HTTP_ANSWER_SMALL (64 * 1024)
+#define BH_HTTP_ANSWERS_MAX (128 * 1024 * 1024)
 #define BH_HTTP_HEAD_SECONDS 10
 #define BH_HTTP_BODY_SECONDS 20
 #define BH_HTTP_ANSWER_SECONDS 60
@@ -61,7 +66,7 @@ typedef struct {
 } BhHttpConfig;
 
 typedef struct {
-        guint64 connections, requests, refused_heads, refused_bodies, timeouts, refused_uid;
+        guint64 connections, requests, refused_heads, refused_bodies, refused_answers, timeouts, refused_uid;
         guint open, streams;
 } BhHttpStats;
 
@@ -85,6 +90,8 @@ const char *bh_http_param(BhHttpRequest *r, const char *name);
 gboolean bh_http_add_header(BhHttpRequest *r, const char *name, const char *value);
 /* Answers with these bytes; takes the reference. A Cache-Control header other than no-store is up to the caller. */
 void bh_http_answer(BhHttpRequest *r, guint status, const char *type, GBytes *body);
+/* The same with bytes that are in memory anyway, and so do not count for the bound. */
+void bh_http_answer_shared(BhHttpRequest *r, guint status, const char *type, GBytes *body);
 /* {"error":{"code":…,"message":…}} */
 void bh_http_answer_error(BhHttpRequest *r, guint status, const char *code, const char *format, ...) G_GNUC_PRINTF(4, 5);
 /* Answers 200 with whatever is put into the stream; the caller keeps its reference. */

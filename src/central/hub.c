@@ -9,6 +9,7 @@
 #include "views.h"
 
 #define POLL_SECONDS 2 /* other processes write as well, unheard */
+#define TURN_US (G_USEC_PER_SEC / 4) /* of feeding, before rights, newcomers and beats are looked at again */
 
 typedef struct {
         BhHttpStream *stream;
@@ -169,9 +170,11 @@ static gboolean feed(BhHub *h, Reader *r, Batch *cache) {
         return TRUE;
 }
 
-static void serve(BhHub *h, gboolean recheck) {
+/* TRUE when there is more to feed. */
+static gboolean serve(BhHub *h, gboolean recheck) {
         Batch cache = { 0 };
         gint64 now = g_get_monotonic_time();
+        gboolean more = TRUE;
 
         for (guint i = h->readers->len; i-- > 0;) {
                 Reader *r = h->readers->pdata[i];
@@ -188,7 +191,8 @@ static void serve(BhHub *h, gboolean recheck) {
                         g_ptr_array_remove_index_fast(h->readers, i);
                 }
         }
-        for (gboolean more = TRUE; more && !bh_http_stopping(h->central->http);) {
+        /* for a while only: readers that are far behind, or changes that never pause, must not keep who was logged out on the stream */
+        for (gint64 begun = g_get_monotonic_time(); more && !bh_http_stopping(h->central->http) && g_get_monotonic_time() - begun < TURN_US;) {
                 more = FALSE;
                 for (guint i = 0; i < h->readers->len; i++)
                         if (((Reader *) h->readers->pdata[i])->reads)
@@ -201,17 +205,19 @@ static void serve(BhHub *h, gboolean recheck) {
                 if (r->reads && now - r->beat_us > BH_HUB_BEAT_SECONDS * G_USEC_PER_SEC)
                         put(r, ": beat\n\n", 8);
         }
+        return more && !bh_http_stopping(h->central->http);
 }
 
 static gpointer run(gpointer data) {
         BhHub *h = data;
         gint64 checked = 0;
+        gboolean more = FALSE;
 
         for (;;) {
                 gint64 until = g_get_monotonic_time() + POLL_SECONDS * G_USEC_PER_SEC;
 
                 g_mutex_lock(&h->lock);
-                while (!h->wake && !h->recheck && !h->added->len && !h->stopping && g_cond_wait_until(&h->woken, &h->lock, until))
+                while (!more && !h->wake && !h->recheck && !h->added->len && !h->stopping && g_cond_wait_until(&h->woken, &h->lock, until))
                         ;
                 gboolean stopping = h->stopping, recheck = h->recheck;
                 h->wake = h->recheck = FALSE;
@@ -224,7 +230,7 @@ static gpointer run(gpointer data) {
                         recheck = TRUE;
                 if (recheck)
                         checked = g_get_monotonic_time();
-                serve(h, recheck);
+                more = serve(h, recheck);
         }
 }
 

@@ -119,7 +119,9 @@ static void say(Live *l, const char *event, const char *node, const char *state,
         bh_json_close(data, '}');
         bh_json_end(data);
         bh_sse_append(text, 0, event, data->str);
-        put(l, text);
+        /* what is dropped is not dropped in silence because the client is slow, which is when things are dropped */
+        while (!put(l, text) && !bh_http_stream_gone(l->stream) && !bh_http_stopping(l->central->http))
+                bh_http_stream_wait(l->stream, text->len, 500);
 }
 
 typedef struct {

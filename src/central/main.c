@@ -201,11 +201,13 @@ static gboolean start(Program *p, GError **error) {
                 return FALSE;
         if (c->tls.expires < (gint64) time(NULL))
                 bh_warn("the certificate has expired: replace it", "dir", tls);
-        if (!enclose(p, error) || !open_store(p, error) || !bh_store_nodes_set_down(c->store, error) || !bh_admin_first(c->store, &password, error))
+        if (!enclose(p, error) || !open_store(p, error) || !bh_store_nodes_set_down(c->store, error))
                 return FALSE;
         p->stored = TRUE;
 
         c->limit = bh_limit_new();
+        c->pace = bh_pace_new();
+        c->crowd = bh_crowd_new();
         c->upkeep = bh_upkeep_start(c);
         c->hub = bh_hub_new(c);
         bh_store_set_change_func(c->store, on_change, c);
@@ -232,6 +234,9 @@ static gboolean start(Program *p, GError **error) {
         if (!bh_http_start(c->http, &http, error))
                 return FALSE;
         p->served = TRUE;
+        /* last: a start that fails behind it would have made a user whose password nobody was told */
+        if (!bh_admin_first(c->store, &password, error))
+                return FALSE;
         g_atomic_int_set(&c->ready, 1);
         announce(p, password);
         bh_secret_free(password);
@@ -259,6 +264,8 @@ static void stop(Program *p) {
                 bh_store_nodes_set_down(c->store, NULL);
         bh_store_close(c->store);
         bh_limit_free(c->limit);
+        bh_pace_free(c->pace);
+        bh_crowd_free(c->crowd);
         bh_ui_free(c->ui);
         bh_tls_clear(&c->tls);
         bh_store_opened_clear(&c->opened);

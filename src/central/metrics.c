@@ -64,9 +64,12 @@ void bh_metrics_append(BhCentral *c, GString *out) {
         one(out, "http_requests_total", "counter", "requests", http.requests);
         one(out, "http_refused_heads_total", "counter", "requests with a head that is refused", http.refused_heads);
         one(out, "http_refused_bodies_total", "counter", "requests with a body that is refused", http.refused_bodies);
-        one(out, "http_refused_local_total", "counter", "connections on the local socket over the bound of one user", http.refused_uid);
+        one(out, "http_refused_answers_total", "counter", "large answers that found no room", http.refused_answers);
+        one(out, "http_refused_local_total", "counter", "connections on the local socket over the bounds of users other than root", http.refused_uid);
         one(out, "http_timeouts_total", "counter", "connections that were closed for being slow", http.timeouts);
         one(out, "http_denied_total", "counter", "calls without or beyond the caller's rights", (guint64) g_atomic_int_get(&c->denied));
+        one(out, "http_crowded_total", "counter", "calls refused because their user, or all users, had too many under way", bh_crowd_refused(c->crowd));
+        one(out, "audit_paced_total", "counter", "acts and rows of users who fill the audit log too fast, refused or left out", bh_pace_refused(c->pace));
         one(out, "streams", "gauge", "open event streams", bh_hub_count(c->hub));
         head(out, "logins_total", "counter", "logins by outcome");
         g_string_append_printf(out, "bulkhead_logins_total{outcome=\"ok\"} %d\n", g_atomic_int_get(&c->logins_ok));

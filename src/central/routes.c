@@ -121,6 +121,11 @@ static gboolean permitted(BhCall *call) {
                 return !is_write(route->method) || bh_auth_same_origin(call);
         if (!bh_auth_identify(call))
                 return FALSE;
+        if (!call->who.local_root && !(call->crowded = bh_crowd_enter(call->central->crowd, call->who.name))) {
+                bh_http_add_header(call->http, "Retry-After", "1");
+                bh_call_error(call, 429, "too_many_calls", "too many calls of %s, or of all users, are under way; try again", call->who.name);
+                return FALSE;
+        }
         if (is_write(route->method) && !bh_auth_csrf(call))
                 return FALSE;
         if (call->who.must_change && route->handle != bh_api_me && route->handle != bh_api_own_password && route->handle != bh_api_logout) {
@@ -135,7 +140,8 @@ static gboolean permitted(BhCall *call) {
                               bh_store_role_name(call->who.role));
                 return FALSE;
         }
-        return TRUE;
+        /* to end something is never refused: there is no more of it than was begun */
+        return !route->audit || route->handle == bh_api_logout || route->handle == bh_api_token_revoke || bh_call_pace(call);
 }
 
 void bh_router_handle(BhHttpRequest *r, gpointer data) {
@@ -145,5 +151,7 @@ void bh_router_handle(BhHttpRequest *r, gpointer data) {
         bh_route_find(r->method, r->target.segments, call.captures, &allow);
         if (permitted(&call))
                 call.route->handle(&call);
+        if (call.crowded)
+                bh_crowd_leave(call.central->crowd, call.who.name);
         bh_identity_clear(&call.who);
 }

@@ -198,6 +198,6 @@ gboolean bh_ui_answer(const BhUi *ui, BhHttpRequest *r) {
                 bh_http_add_header(r, "Content-Encoding", "gzip");
                 bytes = f->gzip;
         }
-        bh_http_answer(r, 200, f->type, g_bytes_ref(bytes));
+        bh_http_answer_shared(r, 200, f->type, g_bytes_ref(bytes));
         return TRUE;
 }

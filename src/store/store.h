@@ -30,7 +30,7 @@
 
 typedef struct BhStore BhStore;
 
-#define BH_STORE_READERS 8
+#define BH_STORE_READERS 12
 #define BH_STORE_LIMIT_MAX 1000     /* rows of one page; what asks for more, or for 0, gets this many */
 #define BH_STORE_CHANGES_MAX 100000 /* rows of the change log; older ones go */
 #define BH_STORE_TEXT_MAX 4096      /* bytes of a plain text, unless it says otherwise */

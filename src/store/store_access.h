@@ -16,6 +16,7 @@
 #define BH_STORE_NAME_MAX 64            /* bytes of a user's name: [a-z0-9][a-z0-9._@-]* */
 #define BH_STORE_HASH_MAX 256           /* bytes of a hash as text */
 #define BH_STORE_TOKENS_PER_USER 100    /* not revoked and not expired */
+#define BH_STORE_TOKENS_DEAD 400        /* of a user, revoked or expired, that are still listed; the oldest goes */
 #define BH_STORE_SESSIONS_PER_USER 32   /* the one that was idle longest ends */
 
 typedef enum {
@@ -87,7 +88,10 @@ gboolean bh_store_user_create_first(BhStore *s, const char *name, const char *pa
 BhStoreUser *bh_store_user(BhStore *s, const char *name, GError **error); /* NOT_FOUND */
 GPtrArray *bh_store_users(BhStore *s, GError **error); /* of BhStoreUser, by name; not paged: BH_STORE_USERS_MAX */
 
-/* Ends all sessions of the user but `keep_session` (a session's hash, may be NULL). NOT_FOUND, INVALID. */
+/*
+ * Ends all sessions of the user but `keep_session` (a session's hash, may be NULL). With must_change, which says that somebody else gave the
+ * password, also all tokens. NOT_FOUND, INVALID.
+ */
 gboolean bh_store_user_set_password(BhStore *s, const char *name, const char *password_hash, gboolean must_change,
                                     const char *keep_session, const BhStoreAuditEntry *audit, GError **error);
 /* Same hash, other parameters: nothing else changes, no session ends. `was` must still be the hash, else BH_STORE_ERROR_CONFLICT. */
@@ -123,7 +127,7 @@ BhStoreToken *bh_store_token_by_hash(BhStore *s, const char *hash, GError **erro
 /* Puts down the use; writes at most once a minute for each token. */
 gboolean bh_store_token_used(BhStore *s, const char *id, GError **error);
 BhStoreToken *bh_store_token(BhStore *s, const char *id, GError **error); /* also a revoked one; NOT_FOUND */
-/* GPtrArray of BhStoreToken, newest first, at most 10,000; `user` NULL = of all. Revoked and expired ones included, for 90 days. */
+/* GPtrArray of BhStoreToken, newest first, at most 10,000; `user` NULL = of all. Revoked and expired ones included, for 90 days and BH_STORE_TOKENS_DEAD. */
 GPtrArray *bh_store_tokens(BhStore *s, const char *user, GError **error);
 /* NOT_FOUND; TRUE when it is revoked already (then without an audit row). */
 gboolean bh_store_token_revoke(BhStore *s, const char *id, const BhStoreAuditEntry *audit, GError **error);

@@ -51,6 +51,10 @@ static gboolean insert_token(BhStore *s, const BhStoreToken *t, const BhStoreAud
                 return FALSE;
         }
         return bh_db_run(db, error,
+                         "DELETE FROM tokens WHERE user_name = ? AND id IN (SELECT id FROM tokens WHERE user_name = ? AND (revoked_ns > 0 OR "
+                         "(expires_ns > 0 AND expires_ns <= ?)) ORDER BY created_ns DESC, id LIMIT 100000 OFFSET ?)", "ttii", t->user, t->user, s->tx_now,
+                         (gint64) BH_STORE_TOKENS_DEAD) &&
+               bh_db_run(db, error,
                          "INSERT INTO tokens (id, hash, user_name, role, name, created_ns, expires_ns, last_used_ns, revoked_ns) "
                          "VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)", "tttitii", t->id, t->hash, t->user, (gint64) t->role,
                          bh_store_clean(s, t->name, BH_STORE_KEY_MAX), s->tx_now, t->expires_ns) &&

@@ -130,6 +130,8 @@ gboolean bh_store_user_set_password(BhStore *s, const char *name, const char *pa
                       bh_db_run(db, error, "UPDATE users SET password = ?, must_change = ?, changed_ns = ? WHERE name = ?", "toit", password_hash,
                                 must_change, s->tx_now, name) &&
                       bh_db_run(db, error, "DELETE FROM sessions WHERE user_name = ? AND hash <> ?", "tt", name, keep_session) &&
+                      /* given by somebody else: the account is taken back, with all that opens it */
+                      (!must_change || bh_db_run(db, error, "UPDATE tokens SET revoked_ns = ? WHERE user_name = ? AND revoked_ns = 0", "it", s->tx_now, name)) &&
                       bh_store_put_audit(s, audit, error);
         return bh_store_end(s, ok, error);
 }

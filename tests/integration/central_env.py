@@ -106,8 +106,8 @@ class UnixConnection(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)  # with a timeout, a full backlog would be an error and not a wait
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Events:

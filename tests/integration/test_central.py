@@ -326,13 +326,15 @@ def test_a_first_password_must_be_changed_before_anything_else(central, admin):
 
 def test_changing_and_resetting_a_password_ends_other_sessions(central, admin):
     here = central.user(admin, "mover", "viewer")
-    there = central.login("mover", PASSWORD)
+    there, token = central.login("mover", PASSWORD), central.token(here)
     assert here.post("/api/v1/me/password", {"current": "wrong wrong wrong", "new": "another password"}).status == 403
     assert here.post("/api/v1/me/password", {"current": PASSWORD, "new": "another password"}).status == 204
     assert there.get("/api/v1/me").status == 401 and here.get("/api/v1/me").status == 200
+    assert token.get("/api/v1/me").status == 200, "the own change leaves the own tokens"
     reset = admin.post("/api/v1/users/mover/password")
     assert reset.status == 200 and len(reset.json["password"]) >= 24, reset
     assert here.get("/api/v1/me").status == 401
+    assert token.get("/api/v1/me").status == 401, "who takes an account back takes its tokens, too"
     assert central.login("mover", "another password").status == 401
     assert central.login("mover", reset.json["password"]).get("/api/v1/me").json["must_change_password"]
     assert admin.post("/api/v1/users/admin/password").status == 409, "the own password needs the current one"
@@ -484,6 +486,18 @@ def test_the_first_start_prints_a_password_and_no_later_one_does():
         assert "password" not in c.announced
         assert admin.get("/api/v1/me").status == 200, "a session outlives SIGKILL"
         assert c.password.encode() not in c.log.read_bytes()
+
+
+def test_a_first_start_that_fails_makes_no_user_whose_password_nobody_knows():
+    c = Central()
+    try:
+        failed = c.run("--run-dir", str(c.dir / ("long" * 25)))
+        assert failed.returncode == 1 and not failed.stdout and "too long" in failed.stderr, failed
+        c.start()
+        assert c.password and c.admin().get("/api/v1/me").json["role"] == "admin"
+        c.stop()
+    finally:
+        c.close()
 
 
 def test_sigterm_stops_it_with_streams_and_connections_open():

@@ -243,24 +243,29 @@ def test_a_crowd_of_connections_leaves_room(central):
     wait_for(answers, 10, "the server answers again")
 
 
-def test_one_local_user_cannot_take_the_local_socket_from_root(central):
+@pytest.mark.parametrize("uids", [1, 12], ids=["one uid", "many uids"])
+def test_local_users_cannot_take_the_local_socket_from_root(central, uids):
     path = str(central.run_dir / "central" / "api.sock")
     held = []
 
-    def connect_as_nobody():
+    def connect_as(uid):
         # the credentials of a connection are those of the moment of connect()
-        os.seteuid(65534)
+        os.seteuid(uid)
         try:
             s = socket.socket(socket.AF_UNIX)
+            s.connect(path)  # waits while the backlog is full
             s.settimeout(2)
-            s.connect(path)
             return s
         finally:
             os.seteuid(0)
+
+    def refused():
+        return int(central.root().get("/metrics").body.decode().split("\nbulkhead_http_refused_local_total ")[1].split("\n")[0])
+    before = refused()
     try:
-        for _ in range(40):
-            held.append(connect_as_nobody())
-        wait_for(lambda: "\nbulkhead_http_refused_local_total 0\n" not in central.root().get("/metrics").body.decode(), 5, "some were refused")
+        for n in range(40 if uids == 1 else 16 * uids):
+            held.append(connect_as(100_000 + n // 16 if uids > 1 else 65534))
+        wait_for(lambda: refused() > before, 5, "some were refused")
         assert central.root().get("/api/v1/me").json["role"] == "admin"
     finally:
         for s in held:

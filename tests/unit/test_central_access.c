@@ -3,7 +3,9 @@
 #include <glib.h>
 #include <string.h>
 
+#include "central/crowd.h"
 #include "central/limit.h"
+#include "central/pace.h"
 #include "central/password.h"
 
 #define S G_USEC_PER_SEC
@@ -94,6 +96,52 @@ static void one_password_for_many_users_is_slowed_down_too(void) {
         bh_limit_free(l);
 }
 
+static void a_user_fills_the_audit_log_at_a_bounded_pace(void) {
+        BhPace *p = bh_pace_new();
+        guint64 skipped = 99;
+        gint64 t = S;
+
+        for (guint i = 0; i < BH_PACE_BURST; i++)
+                g_assert_cmpuint(bh_pace_take(p, "vera", t, NULL), ==, 0);
+        for (guint i = 0; i < 3; i++)
+                g_assert_cmpuint(bh_pace_take(p, "vera", t, NULL), ==, BH_PACE_SECONDS);
+        g_assert_cmpuint(bh_pace_take(p, "victor", t, &skipped), ==, 0);
+        g_assert_cmpuint(skipped, ==, 0);
+        t += BH_PACE_SECONDS * S;
+        g_assert_cmpuint(bh_pace_take(p, "vera", t, &skipped), ==, 0);
+        g_assert_cmpuint(skipped, ==, 3);
+        g_assert_cmpuint(bh_pace_take(p, "vera", t, &skipped), >, 0);
+        g_assert_cmpuint(bh_pace_refused(p), ==, 4);
+        /* who was quiet has the whole burst again, and no more */
+        t += (gint64) 10 * BH_PACE_BURST * BH_PACE_SECONDS * S;
+        for (guint i = 0; i < BH_PACE_BURST; i++)
+                g_assert_cmpuint(bh_pace_take(p, "vera", t, NULL), ==, 0);
+        g_assert_cmpuint(bh_pace_take(p, "vera", t, NULL), >, 0);
+        for (guint i = 0; i < 2 * BH_PACE_USERS; i++) {
+                g_autofree char *user = g_strdup_printf("user%u", i);
+
+                g_assert_cmpuint(bh_pace_take(p, user, t, NULL), ==, 0);
+        }
+        /* others do not push out who has used up the burst */
+        g_assert_cmpuint(bh_pace_take(p, "vera", t, NULL), >, 0);
+        bh_pace_free(p);
+}
+
+static void one_user_does_not_hold_all_workers(void) {
+        BhCrowd *c = bh_crowd_new();
+
+        for (guint i = 0; i < BH_CROWD_PER_USER; i++)
+                g_assert_true(bh_crowd_enter(c, "vera"));
+        g_assert_false(bh_crowd_enter(c, "vera"));
+        for (guint i = BH_CROWD_PER_USER; i < BH_CROWD_ALL; i++)
+                g_assert_true(bh_crowd_enter(c, "victor"));
+        g_assert_false(bh_crowd_enter(c, "victor"));
+        bh_crowd_leave(c, "vera");
+        g_assert_true(bh_crowd_enter(c, "victor"));
+        g_assert_cmpuint(bh_crowd_refused(c), ==, 2);
+        bh_crowd_free(c);
+}
+
 static void an_hour_of_quiet_is_forgotten(void) {
         BhLimit *l = bh_limit_new();
 
@@ -124,6 +172,8 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_assert_true(bh_password_init(NULL));
         g_test_add_func("/central/access/a_password_is_verified_and_never_the_same_hash_twice", a_password_is_verified_and_never_the_same_hash_twice);
+        g_test_add_func("/central/access/a_user_fills_the_audit_log_at_a_bounded_pace", a_user_fills_the_audit_log_at_a_bounded_pace);
+        g_test_add_func("/central/access/one_user_does_not_hold_all_workers", one_user_does_not_hold_all_workers);
         g_test_add_func("/central/access/few_wait_for_the_password_hash", few_wait_for_the_password_hash);
         g_test_add_func("/central/access/weak_passwords_are_objected_to", weak_passwords_are_objected_to);
         g_test_add_func("/central/access/secrets_are_long_and_different", secrets_are_long_and_different);

@@ -167,6 +167,27 @@ static gboolean is_in(BhStore *s, const char *hash, gint64 idle_ns) {
         return x != NULL;
 }
 
+static void dead_tokens_do_not_pile_up(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+
+        must_create(s, "vera", BH_STORE_ROLE_VIEWER);
+        must_create(s, "victor", BH_STORE_ROLE_VIEWER);
+        for (guint i = 0; i < BH_STORE_TOKENS_DEAD + 50; i++) {
+                g_autofree char *id = g_strdup_printf("id%u", i), *hash = g_strdup_printf("hash%u", i);
+                BhStoreToken t = { .id = id, .hash = hash, .user = (char *) (i == 1 ? "victor" : "vera"), .role = BH_STORE_ROLE_VIEWER, .name = (char *) "t" };
+
+                g_assert_true(bh_store_token_create(s, &t, NULL, NULL));
+                if (i) /* one is kept alive */
+                        g_assert_true(bh_store_token_revoke(s, id, NULL, NULL));
+        }
+        g_autoptr(GPtrArray) hers = bh_store_tokens(s, "vera", NULL), his = bh_store_tokens(s, "victor", NULL);
+        g_assert_cmpuint(hers->len, ==, BH_STORE_TOKENS_DEAD + 2);
+        g_assert_cmpuint(his->len, ==, 1);
+        g_autoptr(BhStoreToken) alive = bh_store_token_by_hash(s, "hash0", NULL);
+        g_assert_nonnull(alive);
+}
+
 static void sessions_end_when_they_should(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autoptr(BhStore) s = must_open(dir, NULL);
@@ -298,6 +319,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store/access/users_are_created_and_changed", users_are_created_and_changed);
         g_test_add_func("/store/access/tokens_end_at_once", tokens_end_at_once);
+        g_test_add_func("/store/access/dead_tokens_do_not_pile_up", dead_tokens_do_not_pile_up);
         g_test_add_func("/store/access/sessions_end_when_they_should", sessions_end_when_they_should);
         g_test_add_func("/store/access/the_audit_log_shows_what_was_done_to_it", the_audit_log_shows_what_was_done_to_it);
         g_test_add_func("/store/access/settings_keep_small_texts", settings_keep_small_texts);
