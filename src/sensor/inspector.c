@@ -90,9 +90,11 @@ static void set_dns(BhInspector *i, BhDnsTicket *t, struct bh_event *e) {
 
 static void on_problem(const char *problem, gpointer data) {
         BhInspector *i = data;
-        BhInspectStats stats;
+        BhInspectClient *client = g_atomic_pointer_get(&i->client); /* NULL: its thread was faster than its maker */
+        BhInspectStats stats = { 0 };
 
-        bh_inspect_client_stats(i->client, &stats);
+        if (client)
+                bh_inspect_client_stats(client, &stats);
         bh_warn("the inspector", "problem", problem);
         /* one that cannot be started is tried again and again: equal findings are told once a minute */
         if (stats.starts <= stats.start_failures)
@@ -103,19 +105,24 @@ static void on_problem(const char *problem, gpointer data) {
 
 BhInspector *bh_inspector_new(const BhInspectorConfig *config, GError **error) {
         g_autofree char *program = bh_inspect_find_program(error);
-        g_autoptr(BhInspector) i = NULL;
 
         if (!program)
                 return NULL;
-        i = g_new0(BhInspector, 1);
+
+        BhInspector *i = g_new0(BhInspector, 1);
         i->c = *config;
         g_mutex_init(&i->lock);
 
-        BhInspectConfig client = { .program = program, .on_problem = on_problem, .data = i };
-        if (!(i->client = bh_inspect_client_new(&client, error)))
+        BhInspectConfig config_of = { .program = program, .on_problem = on_problem, .data = i };
+        BhInspectClient *client = bh_inspect_client_new(&config_of, error);
+        if (!client) {
+                g_mutex_clear(&i->lock);
+                g_free(i);
                 return NULL;
+        }
+        g_atomic_pointer_set(&i->client, client);
         i->names = bh_names_new(i->client, config->proc, config->host_root);
-        return g_steal_pointer(&i);
+        return i;
 }
 
 void bh_inspector_free(BhInspector *i) {

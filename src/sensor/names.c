@@ -71,6 +71,9 @@ struct BhNames {
         GHashTable *busy;          /* containers with a load under way */
         GQueue used;               /* Table, least recently used first */
         Table *last;
+        BhContainer *seen;         /* a reference: the one of the last touch, as events of a container come in rows … */
+        guint32 seen_ns;
+        guint64 seen_container, seen_key; /* … and what was made of it and its mount namespace */
         GThreadPool *pool;
         struct stat host; /* its root directory */
         GAsyncQueue *loaded;
@@ -229,6 +232,7 @@ gboolean bh_names_free(BhNames *n) {
         if (g_atomic_int_get(&n->active))
                 return FALSE;
         g_thread_pool_free(n->pool, TRUE, TRUE);
+        g_clear_pointer(&n->seen, bh_container_unref);
         g_async_queue_unref(n->loaded);
         g_hash_table_unref(n->owners);
         g_hash_table_unref(n->tables);
@@ -365,8 +369,17 @@ static Table *add_table(BhNames *n, guint64 key, guint64 container) {
 }
 
 guint64 bh_names_touch(BhNames *n, const BhContainer *c, guint32 mnt_ns, guint32 pid, gboolean first, gint64 now_us) {
-        guint64 container = c ? bh_container_key(c->id, strlen(c->id)) : HOST_KEY;
-        guint64 key = c ? container ^ (mnt_ns * 0x9e3779b97f4a7c15ull) : HOST_KEY;
+        if (c && (c != n->seen || mnt_ns != n->seen_ns)) {
+                n->seen_container = bh_container_key(c->id, strlen(c->id));
+                n->seen_key = n->seen_container ^ (mnt_ns * 0x9e3779b97f4a7c15ull);
+                n->seen_ns = mnt_ns;
+                if (c != n->seen) {
+                        g_clear_pointer(&n->seen, bh_container_unref);
+                        n->seen = bh_container_ref((BhContainer *) c);
+                }
+        }
+
+        guint64 container = c ? n->seen_container : HOST_KEY, key = c ? n->seen_key : HOST_KEY;
         Table *t = find(n, key);
 
         if (!t && !(t = add_table(n, key, container)))

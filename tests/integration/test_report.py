@@ -5,7 +5,6 @@ import signal
 import time
 
 import central_env
-import docker_env
 import pytest
 import sensor_env
 from boxes import Box
