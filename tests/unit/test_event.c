@@ -13,6 +13,7 @@
 #include "bulkhead.pb-c.h"
 #include "event/codec.h"
 #include "event/record_decode.h"
+#include "event_fill.h"
 
 #define STR(text) ((struct bh_str){ text, sizeof(text) - 1 })
 #define assert_str(s, text) g_assert_cmpmem((s).p, (s).len, text, sizeof(text) - 1)
@@ -36,44 +37,6 @@ static char *text_of(const struct bh_event *e) {
 
 static gboolean is_text(guint kind) {
         return kind == BH_KIND_STR || kind == BH_KIND_LIST || kind == BH_KIND_PAIRS || kind == BH_KIND_BYTES;
-}
-
-/* Every field has a value that follows from its number; `round` 0 gives zeros and empty texts, 1 the largest. */
-static void fill(struct bh_event *e, guint round) {
-        static const char text[] = "a\0b\xff\"\\\n\xc3\xa4\0";
-
-        memset(e, 0, sizeof(*e));
-        for (guint i = 0; i < BH_F_COUNT; i++) {
-                void *v = (char *) e + bh_fields[i].offset;
-                guint64 n = round == 0 ? 0 : round == 1 ? G_MAXUINT64 : (guint64) g_random_int() << 32 | g_random_int();
-
-                switch ((enum bh_kind) bh_fields[i].kind) {
-                case BH_KIND_BOOL:
-                        *(gboolean *) v = n & 1;
-                        break;
-                case BH_KIND_U32:
-                case BH_KIND_I32:
-                case BH_KIND_ENUM:
-                        *(guint32 *) v = (guint32) n;
-                        break;
-                case BH_KIND_IP: {
-                        struct bh_ip *ip = v;
-
-                        ip->len = n & 1 ? 16 : 4;
-                        memset(ip->b, (int) n & 0xff, ip->len);
-                        break;
-                }
-                case BH_KIND_STR:
-                case BH_KIND_LIST:
-                case BH_KIND_PAIRS:
-                case BH_KIND_BYTES:
-                        *(struct bh_str *) v = (struct bh_str){ text, round ? (guint32) (n % sizeof(text)) : 0 };
-                        break;
-                default:
-                        *(guint64 *) v = n;
-                }
-                bh_event_mark(e, i);
-        }
 }
 
 static void assert_same(const struct bh_event *a, const struct bh_event *b) {
@@ -142,53 +105,13 @@ static void assert_same_as_pb(const struct bh_event *e, const Bulkhead__V1__Even
         }
 }
 
-static void json_is_read_back(void) {
-        for (guint round = 0; round < 200; round++) {
-                struct bh_event e;
-                g_autoptr(GError) error = NULL;
-
-                fill(&e, round);
-                e.time = NOW + round; /* the largest number is no time of four digits a year */
-                for (guint i = 0; i < BH_F_COUNT; i++)
-                        if (bh_fields[i].kind == BH_KIND_TIME)
-                                *(guint64 *) (void *) ((char *) &e + bh_fields[i].offset) = NOW * (round % 3) / 2;
-
-                g_autofree char *json = json_of(&e), *text = text_of(&e);
-                g_autofree struct bh_event *back = bh_event_from_json(json, strlen(json), &error);
-                g_assert_no_error(error);
-                g_autofree char *again = json_of(back), *text_again = text_of(back);
-                g_assert_cmpstr(json, ==, again);
-                g_assert_cmpstr(text, ==, text_again);
-        }
-}
-
-static void json_that_is_no_event_is_refused(void) {
-        static const char *const bad[] = {
-                "", "[]", "{", "{\"proc.pid\":-1}", "{\"proc.pid\":4294967296}", "{\"proc.pid\":\"1\"}", "{\"time\":\"2026-11-24\"}", "{\"type\":\"nothing\"}",
-                "{\"flags\":[\"nothing\"]}", "{\"flags\":1}", "{\"net.laddr\":\"1.2.3\"}", "{\"proc.args\":[1]}", "{\"container.labels\":{\"a\":1}}", "{\"proc.exe\":[]}",
-                "{\"cred.cap_effective\":\"0xg\"}", "{\"exit.code\":2147483648}", "{\"net.outgoing\":1}",
-        };
-
-        for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
-                g_autoptr(GError) error = NULL;
-                g_autofree struct bh_event *e = bh_event_from_json(bad[i], strlen(bad[i]), &error);
-
-                g_assert_null(e);
-                g_assert_error(error, BH_EVENT_ERROR, 0);
-        }
-        static const char of_newer[] = "{\"of.a.newer.sensor\":{},\"proc.pid\":7}";
-        g_autofree struct bh_event *newer = bh_event_from_json(of_newer, strlen(of_newer), NULL);
-        g_assert_nonnull(newer);
-        g_assert_cmpuint(newer->pid, ==, 7);
-}
-
 static void wire_is_what_protobuf_c_reads_and_writes(void) {
         for (guint round = 0; round < 200; round++) {
                 struct bh_event e, back;
                 g_autoptr(GByteArray) ours = g_byte_array_new();
                 g_autoptr(GError) error = NULL;
 
-                fill(&e, round);
+                bh_test_fill(&e, round);
                 if (round > 2) {
                         for (guint w = 0; w < G_N_ELEMENTS(e.has); w++)
                                 e.has[w] &= (guint64) g_random_int() << 32 | g_random_int();
@@ -310,7 +233,7 @@ static void json_of_any_bytes_is_json(void) {
                 guint8 noise[64];
                 json_error_t why;
 
-                fill(&e, round);
+                bh_test_fill(&e, round);
                 for (guint i = 0; i < sizeof(noise); i++)
                         noise[i] = (guint8) g_random_int();
                 BH_SET(&e, path, ((struct bh_str){ (const char *) noise, sizeof(noise) }));
@@ -805,7 +728,7 @@ static void text_is_one_printable_line(void) {
                 for (guint round = 0; round < 4; round++) {
                         struct bh_event e;
 
-                        fill(&e, round);
+                        bh_test_fill(&e, round);
                         BH_SET(&e, type, type);
 
                         g_autofree char *text = text_of(&e);
@@ -876,8 +799,6 @@ static void speed(void) {
 
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
-        g_test_add_func("/event/json_is_read_back", json_is_read_back);
-        g_test_add_func("/event/json_that_is_no_event_is_refused", json_that_is_no_event_is_refused);
         g_test_add_func("/event/contracts_follow_the_tables", contracts_follow_the_tables);
         g_test_add_func("/event/field_names_and_numbers_are_unique", field_names_and_numbers_are_unique);
         g_test_add_func("/event/wire_is_what_protobuf_c_reads_and_writes", wire_is_what_protobuf_c_reads_and_writes);
