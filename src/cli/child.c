@@ -118,7 +118,7 @@ gint64 bh_child_plan(BhChild *c, gint64 now_us) {
 
         if (c->ready && now_us - c->started_us > WORKED_US)
                 c->failures = 0;
-        delay = c->failures < 16 ? MIN(DELAY_US << c->failures, most) : most;
+        delay = MIN((gint64) DELAY_US << MIN(c->failures, 16u), most);
         c->failures++;
         c->restarts++;
         c->again_us = now_us + delay;

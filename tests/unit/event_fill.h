@@ -1,28 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Events for tests: one with a value in every field, and what the codecs make of one. */
+/* Events with a value in every field, for tests of the codecs. */
 #pragma once
-#include <glib.h>
-
-#include "event/codec.h"
-
-#define NOW 1795489700123456789ull /* 2026-11-24T03:08:20.123456789Z */
-
-static inline char *json_of(const struct bh_event *e) {
-        GString *s = g_string_new(NULL);
-
-        bh_event_to_json(e, s);
-        return g_string_free(s, FALSE);
-}
-
-static inline char *text_of(const struct bh_event *e) {
-        GString *s = g_string_new(NULL);
-
-        bh_event_to_text(e, s);
-        return g_string_free(s, FALSE);
-}
+#include "event/event.h"
 
 /* Every field has a value that follows from its number; `round` 0 gives zeros and empty texts, 1 the largest. */
-static inline void fill(struct bh_event *e, guint round) {
+static inline void bh_test_fill(struct bh_event *e, guint round) {
         static const char text[] = "a\0b\xff\"\\\n\xc3\xa4\0";
 
         memset(e, 0, sizeof(*e));

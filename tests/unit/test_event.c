@@ -17,7 +17,23 @@
 
 #define STR(text) ((struct bh_str){ text, sizeof(text) - 1 })
 #define assert_str(s, text) g_assert_cmpmem((s).p, (s).len, text, sizeof(text) - 1)
+#define NOW 1795489700123456789ull /* 2026-11-24T03:08:20.123456789Z */
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_t, json_decref)
+
+static char *json_of(const struct bh_event *e) {
+        GString *s = g_string_new(NULL);
+
+        bh_event_to_json(e, s);
+        return g_string_free(s, FALSE);
+}
+
+static char *text_of(const struct bh_event *e) {
+        GString *s = g_string_new(NULL);
+
+        bh_event_to_text(e, s);
+        return g_string_free(s, FALSE);
+}
 
 static gboolean is_text(guint kind) {
         return kind == BH_KIND_STR || kind == BH_KIND_LIST || kind == BH_KIND_PAIRS || kind == BH_KIND_BYTES;
@@ -95,7 +111,7 @@ static void wire_is_what_protobuf_c_reads_and_writes(void) {
                 g_autoptr(GByteArray) ours = g_byte_array_new();
                 g_autoptr(GError) error = NULL;
 
-                fill(&e, round);
+                bh_test_fill(&e, round);
                 if (round > 2) {
                         for (guint w = 0; w < G_N_ELEMENTS(e.has); w++)
                                 e.has[w] &= (guint64) g_random_int() << 32 | g_random_int();
@@ -217,7 +233,7 @@ static void json_of_any_bytes_is_json(void) {
                 guint8 noise[64];
                 json_error_t why;
 
-                fill(&e, round);
+                bh_test_fill(&e, round);
                 for (guint i = 0; i < sizeof(noise); i++)
                         noise[i] = (guint8) g_random_int();
                 BH_SET(&e, path, ((struct bh_str){ (const char *) noise, sizeof(noise) }));
@@ -712,7 +728,7 @@ static void text_is_one_printable_line(void) {
                 for (guint round = 0; round < 4; round++) {
                         struct bh_event e;
 
-                        fill(&e, round);
+                        bh_test_fill(&e, round);
                         BH_SET(&e, type, type);
 
                         g_autofree char *text = text_of(&e);
