@@ -80,6 +80,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "auto, preferred or fallback", "B" },
                 { "host-events", 0, 0, G_OPTION_ARG_NONE, &o->host_events, "record file and datagram events of host processes too", NULL },
+                { "spool-mib", 0, 0, G_OPTION_ARG_INT64, &o->spool_mib, "bound of what waits for a central that is away (default 256)", "N" },
                 { "recorder-mib", 0, 0, G_OPTION_ARG_INT64, &o->max_mib, "bound of the flight recorder (default 4096)", "N" },
                 { "fold-ms", 0, 0, G_OPTION_ARG_INT64, &o->fold_ms, "window in which equal acts are one event; 0: none (default 1000)", "N" },
                 { "budget", 0, 0, G_OPTION_ARG_INT64, &o->budget, "described events a second and cgroup; 0: no limit (default 20000)", "N" },
@@ -89,7 +90,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
         };
         g_autoptr(GOptionContext) context = g_option_context_new(NULL);
 
-        o->max_mib = o->fold_ms = o->budget = -1;
+        o->max_mib = o->fold_ms = o->budget = o->spool_mib = -1;
         g_option_context_set_summary(context, "Bulkhead's sensor: sees what processes in containers do. Started by \"bulkhead up\".");
         g_option_context_add_main_entries(context, entries, NULL);
         if (!g_option_context_parse(context, argc, argv, error))
@@ -386,6 +387,7 @@ static void open_report(BhSensor *s) {
                 .spool = spool,
                 .node = s->node,
                 .version = BH_VERSION,
+                .spool_bytes = s->options.spool_mib > 0 ? (guint64) s->options.spool_mib << 20 : 0,
                 .recorder_dir = s->recorder_dir,
                 .containers = s->containers,
                 .feed = s->feed,

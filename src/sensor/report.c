@@ -79,6 +79,9 @@ static void tell_observations(BhReport *r, gboolean all) {
                 Packing packing = { r, bodies };
 
                 n = bh_observe_take(r->observe, all, now_us, OBSERVATIONS_AT_ONCE, pack_observation, &packing);
+                /* a killed sensor's successor reads anew what the recorder has not written, and would tell it a second time */
+                if (n && !all)
+                        r->c.flush(r->c.data);
                 for (guint i = 0; i < bodies->len; i++)
                         bh_bus_publish(r->bus, "observation", g_ptr_array_index(bodies, i));
         } while (n);
@@ -186,6 +189,8 @@ BhReport *bh_report_new(const BhReportConfig *config, GError **error) {
         bh_bus_publisher_options_init(&options);
         options.node = config->node;
         options.version = config->version;
+        if (config->spool_bytes)
+                options.spool_max_bytes = config->spool_bytes;
         options.notice = notice;
         if (!(r->bus = bh_bus_publisher_new(config->address, config->spool, &options, &found, error)))
                 return NULL;

@@ -31,6 +31,7 @@
 typedef struct {
         const char *address;    /* "unix:/path" of the central's socket */
         const char *spool;      /* path of the file */
+        guint64 spool_bytes;    /* its bound; 0: the bus's default */
         const char *node, *version, *recorder_dir;
         BhContainerTable *containers;
         BhFeed *feed;

@@ -23,7 +23,7 @@ typedef struct {
         BhBackend backend;
         char *bus; /* address of the central; NULL: none */
         gboolean no_docker, no_bus, no_inspector, host_events, debug;
-        gint64 max_mib, fold_ms, budget; /* -1: default */
+        gint64 max_mib, fold_ms, budget, spool_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
 
