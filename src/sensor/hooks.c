@@ -90,6 +90,7 @@ void bh_hooks_free(BhHooks *h) {
         g_clear_pointer(&h->loaded, g_ptr_array_unref);
         g_clear_pointer(&h->attached, g_hash_table_unref);
         g_clear_pointer(&h->maps, g_hash_table_unref);
+        g_clear_pointer(&h->shared, g_hash_table_unref);
         g_clear_pointer(&h->targets, g_hash_table_unref);
         g_clear_pointer(&h->lacking, g_hash_table_unref);
         g_clear_pointer(&h->bad, g_hash_table_unref);
@@ -100,30 +101,86 @@ void bh_hooks_free(BhHooks *h) {
         for (guint i = 0; i < BH_EV_KERNEL_MAX; i++) {
                 g_free(h->state[i].why);
                 g_free(h->state[i].refused);
+                g_free(h->lost[i]);
         }
         g_free(h->pin_dir);
         g_free(h);
 }
 
-/* What an earlier sensor of the same build left: its links say which backend each hook has. */
-static gboolean adopt(BhHooks *h, GError **error) {
-        if (!bh_loader_open_maps(h, error))
+/* Whether the link is one of that program (of whose name the kernel keeps 15 characters), and not another that somebody pinned under its name. */
+static gboolean links(const struct bpf_link *link, const char *program) {
+        struct bpf_link_info info = {};
+        struct bpf_prog_info prog = {};
+        __u32 len = sizeof(info);
+
+        if (bpf_obj_get_info_by_fd(bpf_link__fd(link), &info, &len))
                 return FALSE;
 
-        DIR *d = opendir(h->pin_dir);
-        for (struct dirent *e; d && (e = readdir(d)); )
-                if (g_str_has_prefix(e->d_name, "link_")) {
-                        g_autofree char *path = g_build_filename(h->pin_dir, e->d_name, NULL);
-                        struct bpf_link *link = bpf_link__open(path);
+        g_auto(BhFd) fd = bpf_prog_get_fd_by_id(info.prog_id);
+        len = sizeof(prog);
+        return fd >= 0 && bpf_obj_get_info_by_fd(fd, &prog, &len) == 0 && strncmp(prog.name, program, sizeof(prog.name) - 1) == 0;
+}
 
-                        if (link) {
-                                g_ptr_array_add(h->links, link);
-                                g_hash_table_add(h->attached, g_strdup(e->d_name + strlen("link_")));
-                        }
+static void adopt_links(BhHooks *h) {
+        DIR *d = opendir(h->pin_dir);
+
+        for (struct dirent *e; d && (e = readdir(d)); ) {
+                if (!g_str_has_prefix(e->d_name, "link_"))
+                        continue;
+
+                g_autofree char *path = g_build_filename(h->pin_dir, e->d_name, NULL);
+                const char *program = e->d_name + strlen("link_");
+                struct bpf_link *link = bpf_link__open(path);
+
+                if (link && links(link, program)) {
+                        g_ptr_array_add(h->links, link);
+                        g_hash_table_add(h->attached, g_strdup(program));
+                        continue;
                 }
+                unlink(path);
+                if (link)
+                        close_link(link);
+        }
         if (d)
                 closedir(d);
-        bh_dispatcher_adopt(h);
+}
+
+/* What is wanted and was gone when this sensor took over, by hook; refused programs were never there. */
+static void note_lost(BhHooks *h, GHashTable *missing) {
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+                g_autoptr(GString) names = g_string_new(NULL);
+                GHashTableIter i;
+                gpointer name;
+
+                if (!bh_backends_known(type))
+                        continue;
+                bh_backends_programs(h, type, h->state[type].backend, set);
+                if (h->state[type].backend == BH_BACKEND_FALLBACK)
+                        g_hash_table_add(set, g_strdup("dispatch"));
+                for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); )
+                        if (g_hash_table_contains(missing, name) && !g_hash_table_contains(h->bad, name))
+                                g_string_append_printf(names, "%s%s", names->len ? ", " : "", (const char *) name);
+                if (names->len)
+                        h->lost[type] = g_string_free(g_steal_pointer(&names), FALSE);
+        }
+}
+
+/*
+ * What an earlier sensor of the same build left: its links say which backend each hook has. Somebody may have taken some of it away meanwhile: what
+ * is wanted and not there is loaded. Without one of the maps that programs share there is nothing to take over.
+ */
+static gboolean adopt(BhHooks *h, GError **error) {
+        GHashTableIter shared, wanted;
+        gpointer map, program;
+
+        if (!bh_loader_open_maps(h, error))
+                return FALSE;
+        for (g_hash_table_iter_init(&shared, h->shared); g_hash_table_iter_next(&shared, &map, NULL); )
+                if (!g_hash_table_contains(h->maps, map))
+                        return bh_hooks_fail(error, "the map %s was removed", (const char *) map);
+        adopt_links(h);
+        bh_dispatcher_look(h);
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
                 GHashTableIter i;
@@ -141,9 +198,23 @@ static gboolean adopt(BhHooks *h, GError **error) {
                 for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); )
                         if (!g_str_has_prefix(name, "tp_") && g_hash_table_contains(h->attached, name))
                                 h->state[type].backend = BH_BACKEND_PREFERRED;
+                if (h->state[type].backend == BH_BACKEND_FALLBACK)
+                        bh_backends_choose(h, type, BH_BACKEND_FALLBACK, "the sensor before this one chose so");
         }
+
+        g_autoptr(GHashTable) missing = bh_loader_wanted(h);
+        for (g_hash_table_iter_init(&wanted, missing); g_hash_table_iter_next(&wanted, &program, NULL); )
+                if (g_hash_table_contains(h->attached, program))
+                        g_hash_table_iter_remove(&wanted);
+        if (g_hash_table_size(missing) && !bh_loader_load(h, error))
+                return FALSE;
+        note_lost(h, missing);
         h->adopted = TRUE;
         return TRUE;
+}
+
+const char *bh_hooks_found_lost(const BhHooks *h, guint32 type) {
+        return type < BH_EV_KERNEL_MAX ? h->lost[type] : NULL;
 }
 
 /* Hooks whose preferred programs are attached and see nothing are given their fallback. */
@@ -181,6 +252,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         h->links = g_ptr_array_new_with_free_func(close_link);
         h->attached = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->maps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_fd);
+        h->shared = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         h->lacking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->bad = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -190,12 +262,18 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         }
 
         g_autofree char *config = g_build_filename(h->pin_dir, "config", NULL);
-        if (access(config, F_OK) == 0) {
-                if (bh_loader_open_maps(h, NULL) && h->config->build_id == id && adopt(h, error)) {
+        g_autoptr(GDir) pins = g_dir_open(h->pin_dir, 0, NULL);
+        gboolean left = FALSE;
+        for (const char *name; pins && (name = g_dir_read_name(pins)); )
+                left |= !strchr(name, '.'); /* maps.debug and progs.debug are the file system's own */
+        g_clear_pointer(&pins, g_dir_close); /* or it could not be unmounted */
+        if (left) {
+                if (access(config, F_OK) == 0 && bh_loader_open_maps(h, NULL) && h->config->build_id == id && adopt(h, error)) {
                         h->config->canary_tgid = (__u32) bh_canary_pid(canary);
                         return h;
                 }
                 /* another build's programs, or a half-made start: begin anew */
+                bh_warn("what an earlier sensor left cannot be taken over", "why", error && *error ? (*error)->message : "it is of another build");
                 bh_hooks_remove(h->pin_dir);
                 bh_loader_close_maps(h);
                 g_hash_table_remove_all(h->attached);

@@ -49,6 +49,12 @@ typedef struct BhHooks BhHooks;
  */
 BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError **error);
 
+/*
+ * Programs of a hook that an earlier sensor had attached and this one found gone when it took over, for people; NULL: none. They are attached again
+ * (or refused, see BhHookState), but what happened in between was not seen.
+ */
+const char *bh_hooks_found_lost(const BhHooks *h, guint32 type);
+
 /* Attaches anew what the last check found without effect. Same thread as bh_hooks_check(). */
 void bh_hooks_repair(BhHooks *h);
 

@@ -19,6 +19,8 @@ struct BhHooks {
         GPtrArray *links;     /* struct bpf_link * of this process */
         GHashTable *attached; /* name of each program that is attached or in the dispatcher's table */
         GHashTable *maps;     /* name → fd + 1 */
+        GHashTable *shared;   /* names of the maps that the objects share by pins */
+        char *lost[BH_EV_KERNEL_MAX]; /* programs that were missing when this sensor took over; NULL: none */
         GPtrArray *names[BH_HOOKS_OBJECTS]; /* programs of each object */
         GHashTable *targets;  /* program → kernel function that it wants (preferred ones) */
         GHashTable *lacking;  /* programs that need a tracepoint or helper which this kernel does not have; others stand for them, or nothing can */

@@ -122,10 +122,14 @@ static void note_programs(BhHooks *h) {
                 const void *bytes = objects[i].bytes(&size);
                 struct bpf_object *o = bpf_object__open_mem(bytes, size, NULL);
                 struct bpf_program *p;
+                struct bpf_map *map;
 
                 h->names[i] = g_ptr_array_new_with_free_func(g_free);
                 if (!o)
                         continue;
+                bpf_object__for_each_map(map, o)
+                        if (!bpf_map__is_internal(map))
+                                g_hash_table_add(h->shared, g_strdup(bpf_map__name(map)));
                 bpf_object__for_each_program(p, o) {
                         const char *section = bpf_program__section_name(p), *slash = strchr(section, '/');
 
@@ -330,6 +334,23 @@ static gboolean job_finish(BhHooks *h, Job *j, gboolean *again, GError **error) 
         return TRUE;
 }
 
+GHashTable *bh_loader_wanted(BhHooks *h) {
+        GHashTable *want = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        gboolean dispatch = FALSE;
+
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                BhBackend backend = h->state[type].backend;
+
+                if (!bh_backends_known(type))
+                        continue;
+                bh_backends_programs(h, type, backend == BH_BACKEND_NONE ? BH_BACKEND_FALLBACK : backend, want);
+                dispatch |= backend == BH_BACKEND_FALLBACK;
+        }
+        if (dispatch)
+                g_hash_table_add(want, g_strdup("dispatch"));
+        return want;
+}
+
 /* Jobs for what is in `want` and not attached yet. */
 static void add_jobs(BhHooks *h, GHashTable *want, GPtrArray *jobs) {
         for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
@@ -353,21 +374,14 @@ gboolean bh_loader_load(BhHooks *h, GError **error) {
         gboolean again = TRUE;
 
         for (guint rounds = 0; again; rounds++) {
-                g_autoptr(GHashTable) want = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-                gboolean dispatch = FALSE;
-
                 again = FALSE;
                 for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
-                        if (!bh_backends_known(type))
-                                continue;
-                        if (h->state[type].backend == BH_BACKEND_PREFERRED && !bh_backends_programs(h, type, BH_BACKEND_PREFERRED, want))
+                        g_autoptr(GHashTable) own = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+                        if (bh_backends_known(type) && h->state[type].backend == BH_BACKEND_PREFERRED && !bh_backends_programs(h, type, BH_BACKEND_PREFERRED, own))
                                 bh_backends_choose(h, type, BH_BACKEND_NONE, "the kernel refuses the preferred programs");
-                        if (h->state[type].backend != BH_BACKEND_PREFERRED)
-                                bh_backends_programs(h, type, h->state[type].backend == BH_BACKEND_NONE ? BH_BACKEND_FALLBACK : h->state[type].backend, want);
-                        dispatch |= h->state[type].backend == BH_BACKEND_FALLBACK;
                 }
-                if (dispatch)
-                        g_hash_table_add(want, g_strdup("dispatch"));
+                g_autoptr(GHashTable) want = bh_loader_wanted(h);
                 g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify) job_free);
                 add_jobs(h, want, jobs);
 

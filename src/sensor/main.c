@@ -433,6 +433,22 @@ static void say_refused(BhSensor *s) {
         }
 }
 
+/* Hooks that somebody took away while no sensor looked after them. */
+static void say_found_lost(BhSensor *s) {
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                const char *programs = bh_hooks_found_lost(s->hooks, type), *name = bh_event_type_name(type);
+                g_autofree char *lost = NULL, *back = NULL;
+
+                if (!programs)
+                        continue;
+                lost = g_strdup_printf("hook %s was detached, in part or whole, while the sensor was away; what it would have seen since then is not known", name);
+                back = g_strdup_printf("hook %s is attached again", name);
+                bh_error("hook was lost while the sensor was away", "type", name, "programs", programs);
+                bh_pipeline_say(s->pipeline, "hook_lost", lost, "type", name, "programs", programs, NULL);
+                bh_pipeline_say(s->pipeline, "hook_back", back, "type", name, "programs", programs, NULL);
+        }
+}
+
 static gboolean start(BhSensor *s, GError **error) {
         g_autofree char *running = g_build_filename(s->options.data_dir, "running", NULL), *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
         struct utsname un;
@@ -541,6 +557,7 @@ static gboolean start(BhSensor *s, GError **error) {
                          : bh_hooks_adopted(s->hooks) ? "the sensor is back after it ended unexpectedly; the kernel went on and kept what it could, losses are counted"
                                                       : "the sensor is back after it ended unexpectedly; its hooks were gone, so nothing was seen in between";
         bh_pipeline_say(s->pipeline, !s->after_crash ? "started" : bh_hooks_adopted(s->hooks) ? "returned" : "gap", text, "away_ms", away, "pid", pid, "version", BH_VERSION, NULL);
+        say_found_lost(s);
         say_refused(s);
         if (s->report)
                 bh_report_start(s->report);

@@ -154,6 +154,43 @@ def test_every_table_entry_and_cgroup_key_deleted(new_sensor, docker):
         all_steps_arrive(sensor, box, box.json("/acts steps --count 3"))
 
 
+def test_hooks_taken_away_while_the_sensor_was_dead(new_sensor, docker):
+    sensor = new_sensor()
+    bpf = sensor.run_dir / "bpf"
+    fallback = hook(sensor, "chmod")["backend"] == "fallback"
+    other = next((k for k in ("setns", "chmod", "connect", "open") if hook(sensor, k)["backend"] == "preferred"), None)
+    sensor.kill()
+    gone = {"exec": ["link_tp_exec"], "cgroup_create": ["link_tp_cgroup_create"]}
+    if other:
+        gone[other] = [p.name for p in bpf.iterdir() if other in p.name and p.name.startswith(("link_fx_", "link_fe_"))][:1]
+    for pins in gone.values():
+        for pin in pins:
+            (bpf / pin).unlink()
+    # another program under its name is not it
+    bpftool("link", "pin", "pinned", bpf / "link_tp_fork", bpf / "link_tp_exec")
+    if fallback:
+        for nr in (90, 512 + 362):  # chmod, of which the canary uses fchmod, and 32-bit connect
+            bpftool("map", "delete", "pinned", bpf / "syscalls", "key", *nr.to_bytes(4, "little"))
+    sensor.start()
+    assert sensor.status()["adopted"] is True
+    for kind in [*gone, *(["chmod", "connect"] if fallback else [])]:
+        wait_hook_said(sensor, "hook_lost", kind, 5)
+        wait_hook_said(sensor, "hook_back", kind, 5)
+    bad = [h["type"] for h in sensor.status()["hooks"] if h["backend"] != "none" and not h["effective"]]
+    assert not bad, f"expected all hooks to be effective, saw {bad}"
+    with Box(docker, "dead-robbed") as box:
+        box.run("touch /tmp/x; chmod 751 /tmp/x")
+        wait_for(lambda: [e for e in sensor.events(container=box.name, type="chmod") if e.get("path") == "/tmp/x"], 5, "the chmod after the repair")
+        all_steps_arrive(sensor, box, box.json("/acts steps --count 3"))
+    sensor.kill()  # a map that programs share: nothing of it can be taken over
+    (bpf / "acct").unlink()
+    sensor.start()
+    assert sensor.status()["adopted"] is False
+    wait_said(sensor, "gap")
+    with Box(docker, "map-robbed") as box:
+        all_steps_arrive(sensor, box, box.json("/acts steps --count 3"))
+
+
 def test_configuration_changed_is_put_back(new_sensor, docker):
     sensor = new_sensor()
     config = bytearray(int(b, 16) for b in dump(sensor, "config")[0]["value"])
