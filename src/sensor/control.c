@@ -261,8 +261,11 @@ static gpointer accept_loop(gpointer data) {
                         continue;
 
                 g_auto(BhFd) fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
-                if (fd < 0)
+                if (fd < 0) {
+                        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+                                g_usleep(200000); /* who asks stays in the queue, and poll() would return at once */
                         continue;
+                }
 
                 g_mutex_lock(&c->lock);
                 gboolean full = c->connections >= CONNECTIONS_MAX;

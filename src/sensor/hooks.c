@@ -20,6 +20,9 @@
 
 #define BPF_FS_MAGIC_NUMBER 0xcafe4a11
 #define CANARY_MS 3000
+#define REPAIR_FIRST_US G_USEC_PER_SEC /* doubled with each repair that does not help */
+#define REPAIR_LAST_US (60 * G_USEC_PER_SEC)
+#define EXCUSED_MAX 10u
 
 gboolean bh_hooks_fail(GError **error, const char *format, ...) {
         va_list ap;
@@ -87,7 +90,6 @@ void bh_hooks_free(BhHooks *h) {
 
         bh_loader_close_maps(h);
         g_clear_pointer(&h->links, g_ptr_array_unref);
-        g_clear_pointer(&h->loaded, g_ptr_array_unref);
         g_clear_pointer(&h->attached, g_hash_table_unref);
         g_clear_pointer(&h->maps, g_hash_table_unref);
         g_clear_pointer(&h->shared, g_hash_table_unref);
@@ -248,7 +250,6 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         h->pin_dir = g_strdup(options->pin_dir);
         h->options = *options;
         h->canary = canary;
-        h->loaded = g_ptr_array_new_with_free_func((GDestroyNotify) bpf_object__close);
         h->links = g_ptr_array_new_with_free_func(close_link);
         h->attached = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->maps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_fd);
@@ -302,34 +303,29 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         return h;
 }
 
+/*
+ * Nothing that is attached is touched: a link cannot be taken from who holds it, so a hook without effect lacks entries of the table, or its acts do
+ * not come about on this machine (no loopback interface) and loading would not help. New entries replace old ones at once; there is no blind moment.
+ */
 void bh_hooks_repair(BhHooks *h) {
-        gboolean any = FALSE, fallback_seen = FALSE, fallback_lost = FALSE;
+        gint64 now_us = g_get_monotonic_time();
+        gboolean due = FALSE;
 
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
-                g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-                BhHookState *s = &h->state[type];
-                GHashTableIter i;
-                gpointer name;
+                if (h->state[type].backend == BH_BACKEND_NONE || h->state[type].effective) {
+                        h->repair[type].due_us = h->repair[type].pause_us = 0;
+                } else if (now_us >= h->repair[type].due_us) {
+                        h->repair[type].pause_us = CLAMP(2 * h->repair[type].pause_us, REPAIR_FIRST_US, REPAIR_LAST_US);
+                        h->repair[type].due_us = now_us + h->repair[type].pause_us;
+                        due = TRUE;
+                }
+        }
+        if (!due)
+                return;
 
-                if (s->backend == BH_BACKEND_FALLBACK && bh_canary_tests(type)) {
-                        fallback_seen |= s->effective;
-                        fallback_lost |= !s->effective;
-                }
-                if (s->backend == BH_BACKEND_NONE || s->effective)
-                        continue;
-                bh_backends_programs(h, type, s->backend, set);
-                for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); ) {
-                        /* what is still linked would act twice when it is attached again */
-                        bh_loader_detach(h, name);
-                        any = TRUE;
-                }
-        }
-        if (fallback_lost && !fallback_seen) { /* all at once: the dispatcher itself */
-                bh_loader_detach(h, "dispatch");
-                any = TRUE;
-        }
         g_autoptr(GError) error = NULL;
-        if (any && !bh_loader_load(h, &error))
+        bh_dispatcher_look(h);
+        if (!bh_loader_load(h, &error))
                 bh_error("cannot attach the lost hooks again", "error", error->message);
 }
 
@@ -435,12 +431,23 @@ gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookSt
                 for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
                         unseen |= h->state[type].backend != BH_BACKEND_NONE && bh_canary_tests(type) && h->hits[type] == before[type];
         }
+        guint64 misses = recursion_misses(h);
+        gboolean excuse = misses > h->recursion;
+
+        h->recursion = misses;
+        g_atomic_int_set(&h->recursion_shown, (gint) MIN(misses, G_MAXINT));
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 BhHookState *s = &h->state[type];
-                gboolean effective = (!bh_canary_tests(type) || h->hits[type] != before[type]) && (s->backend != BH_BACKEND_FALLBACK || bh_dispatcher_whole(h, type));
+                gboolean hit = !bh_canary_tests(type) || h->hits[type] != before[type];
 
                 if (s->backend == BH_BACKEND_NONE)
                         continue;
+
+                gboolean whole = s->backend != BH_BACKEND_FALLBACK || bh_dispatcher_whole(h, type), effective = hit && whole;
+                if (effective)
+                        h->repair[type].excused = 0;
+                else if (whole && s->effective && excuse && h->repair[type].excused++ < EXCUSED_MAX)
+                        continue; /* the program was skipped on that CPU, perhaps for this very act: the next check says more */
                 s->hits += h->hits[type] - before[type];
                 if (effective == s->effective)
                         continue;
@@ -448,7 +455,6 @@ gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookSt
                 if (changed)
                         changed(type, s, data);
         }
-        g_atomic_int_set(&h->recursion_shown, (gint) MIN(recursion_misses(h), G_MAXINT));
         return TRUE;
 }
 

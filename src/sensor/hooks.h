@@ -55,7 +55,10 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
  */
 const char *bh_hooks_found_lost(const BhHooks *h, guint32 type);
 
-/* Attaches anew what the last check found without effect. Same thread as bh_hooks_check(). */
+/*
+ * Loads again what hooks that the last check found without effect lack: at once, and while that does not help after 1 s, 2 s … 60 s. thread as
+ * bh_hooks_check().
+ */
 void bh_hooks_repair(BhHooks *h);
 
 /*
@@ -88,7 +91,8 @@ int bh_hooks_map(const BhHooks *h, const char *name);
 guint64 bh_hooks_epoch(const BhHooks *h);
 
 /*
- * Lets the canary act and sees which hooks have an effect. Calls `changed` for each whose state differs from before. FALSE if the canary
+ * Lets the canary act and sees which hooks have an effect. An act that went unseen while the kernel skipped programs (recursion misses) is not held
+ * against its hook, at most ten checks in a row. Calls `changed` for each whose state differs from before. FALSE if the canary
  * cannot act.
  */
 gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error);

@@ -15,7 +15,6 @@
 
 struct BhHooks {
         char *pin_dir;
-        GPtrArray *loaded;    /* struct bpf_object *, kept for the links' sake */
         GPtrArray *links;     /* struct bpf_link * of this process */
         GHashTable *attached; /* name of each program that is attached or in the dispatcher's table */
         GHashTable *maps;     /* name → fd + 1 */
@@ -28,6 +27,12 @@ struct BhHooks {
         struct btf *btf;
         BhCanary *canary;
         BhHookState state[BH_EV_KERNEL_MAX];
+        struct {
+                gint64 due_us;   /* no repair before; 0: none was needed lately */
+                gint64 pause_us; /* until the next one, if this one does not help */
+                guint excused;   /* checks in a row whose result was not believed */
+        } repair[BH_EV_KERNEL_MAX];
+        guint64 recursion; /* as last read by a check */
         gboolean adopted;
         gint recursion_shown; /* misses as last read by a check, up to G_MAXINT */
         volatile struct bh_config *config;

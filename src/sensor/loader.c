@@ -327,10 +327,10 @@ static gboolean job_finish(BhHooks *h, Job *j, gboolean *again, GError **error) 
                 *again = TRUE;
                 return TRUE;
         }
+        /* links and the table keep their programs: the object, with a descriptor for each, goes with the job */
         bpf_object__for_each_program(p, j->object)
                 if (bpf_program__autoload(p) && !(g_str_has_prefix(bpf_program__name(p), "sx_") ? bh_dispatcher_enter(h, p, error) : attach(h, p, error)))
                         return FALSE;
-        g_ptr_array_add(h->loaded, g_steal_pointer(&j->object));
         return TRUE;
 }
 

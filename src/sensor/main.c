@@ -21,6 +21,7 @@
 #define FOLD_MS_DEFAULT 1000
 #define BUDGET_DEFAULT 20000 /* described events a second, cgroup and class; more are counted */
 #define HOOK_CHECK_MS 1000
+#define FILES_MAX 65536u /* descriptors */
 #define DOCKER_WAIT_US (2 * G_USEC_PER_SEC)
 
 static gboolean fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -607,7 +608,7 @@ static void stop(BhSensor *s) {
 int main(int argc, char **argv) {
         static BhSensor s;
         g_autoptr(GError) error = NULL;
-        struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+        struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY }, files;
 
         g_mutex_init(&s.lock);
         g_cond_init(&s.docker_ready);
@@ -624,6 +625,14 @@ int main(int argc, char **argv) {
         signal(SIGPIPE, SIG_IGN);
         umask(077);
         setrlimit(RLIMIT_MEMLOCK, &unlimited); /* before 5.11 BPF maps count as locked memory */
+        /* links, maps, segments, connections: more than the usual 1,024 on the way through a start */
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES_MAX) {
+                struct rlimit more = { MAX(files.rlim_max, FILES_MAX), MAX(files.rlim_max, FILES_MAX) };
+
+                files.rlim_cur = files.rlim_max;
+                if (setrlimit(RLIMIT_NOFILE, &more))
+                        setrlimit(RLIMIT_NOFILE, &files); /* what it may have without CAP_SYS_RESOURCE */
+        }
 
         /* before there is a second thread, and before the canary, which is to be what it is after it was replaced */
         if (!bh_privileges_drop(&error)) {

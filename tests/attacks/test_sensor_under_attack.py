@@ -191,6 +191,31 @@ def test_hooks_taken_away_while_the_sensor_was_dead(new_sensor, docker):
         all_steps_arrive(sensor, box, box.json("/acts steps --count 3"))
 
 
+def test_hook_that_cannot_become_effective_costs_nothing(build):
+    class NoLoopback(sensor_env.Sensor):
+        def argv(self):
+            return ["unshare", "-n", *super().argv()]
+
+    def held(sensor):
+        fds = pathlib.Path(f"/proc/{sensor.pid}/fd")
+        with open(f"/proc/{sensor.pid}/stat", encoding="ascii") as f:
+            ticks = f.read().rsplit(")", 1)[1].split()
+        return len(list(fds.iterdir())), sum(map(int, ticks[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    with NoLoopback(build, args=["--no-docker"]) as sensor:
+        assert not hook(sensor, "accept")["effective"], "expected no accept without a loopback interface"
+        time.sleep(2)
+        before, cpu = held(sensor)
+        time.sleep(6)
+        after, cpu = held(sensor)[0], held(sensor)[1] - cpu
+        assert after <= before + 2, f"expected no descriptors to pile up, saw {before}, then {after}"
+        if not sensor_env.sanitized(sensor.build):
+            assert cpu < 0.6, f"expected repairs to be rare, saw {cpu:.1f} s of processor time in 6 s"
+        with open("/proc/%d/limits" % sensor.pid, encoding="ascii") as f:
+            soft, hard = re.search(r"Max open files\s+(\d+)\s+(\d+)", f.read()).groups()
+        assert soft == hard or int(soft) >= 65536, f"expected the bound of descriptors to be raised, saw {soft} of {hard}"
+
+
 def test_configuration_changed_is_put_back(new_sensor, docker):
     sensor = new_sensor()
     config = bytearray(int(b, 16) for b in dump(sensor, "config")[0]["value"])
