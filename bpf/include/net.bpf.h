@@ -690,19 +690,20 @@ static __noinline struct work *work_take(__u32 type) {
 
         if (!used)
                 return NULL;
-        if (!used->work[0])
+        if (bh_claim(&used->work[0]))
                 i = 0;
-        else if (!used->work[1])
+        else if (bh_claim(&used->work[1]))
                 i = 1;
-        else if (!used->work[2])
+        else if (bh_claim(&used->work[2]))
                 i = 2;
         else
                 goto lost;
         index = bpf_get_smp_processor_id() * BH_SLOTS + i;
         w = bpf_map_lookup_elem(&works, &index);
-        if (!w)
+        if (!w) {
+                bh_unclaim(&used->work[i]);
                 goto lost;
-        used->work[i] = 1;
+        }
         w->slot = i;
         w->index = index;
         return w;
@@ -717,7 +718,7 @@ static __always_inline int work_give(struct work *w) {
         struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);
 
         if (used && i < BH_SLOTS)
-                used->work[i] = 0;
+                bh_unclaim(&used->work[i]);
         return 0;
 }
 
