@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
@@ -181,13 +180,9 @@ static void metadata_changed(gpointer data) {
 
 static gboolean bind_cgroup(guint64 id, const char *path, gpointer data) {
         BhSensor *s = data;
-        g_auto(BhContainerLookup) l = { 0 };
-        struct bh_cgroup cg = { 0 };
 
         bh_container_table_bind(s->containers, id, path, g_get_monotonic_time());
-        bh_container_table_lookup(s->containers, id, &l);
-        cg.container = l.is_container ? id : 0;
-        bpf_map_update_elem(bh_hooks_map(s->hooks, "cgroups"), &id, &cg, BPF_NOEXIST);
+        bh_cgroups_found(s->kernel_cgroups, id);
         return TRUE;
 }
 
@@ -493,8 +488,10 @@ static gboolean start(BhSensor *s, GError **error) {
 
         BhContainerTableConfig table = { .host_root = s->options.host_root, .changed = metadata_changed, .data = s };
         s->containers = bh_container_table_new(&table);
+        s->kernel_cgroups = bh_cgroups_new(s->hooks, s->containers, s->cgroups);
         if (!bh_cgroup_walk(s->cgroups, bind_cgroup, s, NULL, error))
                 return FALSE;
+        bh_cgroups_adopt(s->kernel_cgroups);
 
         g_autofree char *host_proc = g_build_filename(s->options.host_root, "proc", NULL), *probe = g_build_filename(host_proc, "1", NULL);
         s->proc_path = g_strdup(access(probe, F_OK) == 0 ? host_proc : "/proc");
@@ -515,6 +512,7 @@ static gboolean start(BhSensor *s, GError **error) {
         BhPipelineConfig pipeline = {
                 .hooks = s->hooks,
                 .containers = s->containers,
+                .cgroups = s->kernel_cgroups,
                 .processes = s->processes,
                 .recorder = s->recorder,
                 .feed = s->feed,
@@ -591,6 +589,7 @@ static void stop(BhSensor *s) {
         bh_docker_free(s->docker);
         bh_recorder_free(s->recorder);
         bh_process_table_free(s->processes);
+        bh_cgroups_free(s->kernel_cgroups);
         bh_container_table_free(s->containers);
         bh_feed_free(s->feed);
         if (s->hooks) {

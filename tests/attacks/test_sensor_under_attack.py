@@ -216,6 +216,26 @@ def test_hook_that_cannot_become_effective_costs_nothing(build):
         assert soft == hard or int(soft) >= 65536, f"expected the bound of descriptors to be raised, saw {soft} of {hard}"
 
 
+def test_cgroups_that_come_and_go_are_no_attack(new_sensor):
+    sensor = new_sensor(args=["--no-docker"])
+    base = pathlib.Path(sensor.status()["cgroup"]["mount"]) / "bulkhead-churn"
+    base.mkdir()
+    try:
+        end, made = time.monotonic() + 8, set()
+        while time.monotonic() < end:
+            group = base / f"{len(made):064x}"
+            group.mkdir()
+            made.add(group.stat().st_ino.to_bytes(8, "little"))
+            time.sleep(0.012)
+            group.rmdir()
+    finally:
+        base.rmdir()
+    time.sleep(2.5)
+    assert not said(sensor, "cgroups_restored"), f"{len(made)} short-lived cgroups: {said(sensor, 'cgroups_restored')}"
+    left = made & {bytes(int(b, 16) for b in row["key"]) for row in dump(sensor, "cgroups")}
+    assert not left, f"expected the map to hold no cgroup of {len(made)} that are gone, saw {len(left)}"
+
+
 def test_configuration_changed_is_put_back(new_sensor, docker):
     sensor = new_sensor()
     config = bytearray(int(b, 16) for b in dump(sensor, "config")[0]["value"])
