@@ -9,7 +9,7 @@
  *             return 0;                 // filtered, folded or lost: already accounted
  *     b->rec.ret = ret;
  *     b->rec.a[0] = dev;
- *     bh_put_path(b, BH_TAG_PATH, &file->f_path);
+ *     bh_put_file_path(b, BH_TAG_PATH, file);
  *     bh_end(b);
  *
  * Between begin and end nothing may return: end gives the scratch slot back and sends the record. The fold key says what makes two
@@ -333,6 +333,37 @@ struct bh_ticket {
         __u32 type, count;
 };
 
+/* What no event is made of. The sensor's own acts, kinds that are switched off, bulk acts of the host. */
+static __always_inline bool bh_unwanted(const struct bh_who *who, __u32 type, const struct bh_config *cfg) {
+        if (cfg->self_tgid == who->tgid || cfg->off[(type >> 6) & 1] >> (type & 63) & 1)
+                return true;
+        if (bh_ring_of(type) == BH_RING_BULK && !cfg->host_bulk && !who->origin) {
+                struct bh_cgroup *cg = bpf_map_lookup_elem(&cgroups, &who->cgroup);
+
+                /* a cgroup that is not in the map (it is full, or somebody took the entry away) is not passed over */
+                return cg && !cg->container;
+        }
+        return false;
+}
+
+/* For a hook that cannot tell `n` acts of the current process, if they are wanted at all. */
+__noinline int bh_lose(__u32 type, __u32 reason, __u64 n) {
+        __u32 zero = 0;
+        struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
+        struct bh_who who = {};
+        struct bh_acct *a;
+
+        bh_who_is(&who, bh_current());
+        if (!cfg || (cfg->canary_tgid && cfg->canary_tgid == who.tgid) || bh_unwanted(&who, type, cfg))
+                return 0;
+        a = bh_acct_of(who.cgroup, type);
+        if (a) {
+                BH_ADD(a->generated, n);
+                BH_ADD(a->lost[reason & (BH_LOST_MAX - 1)], n);
+        }
+        return 0;
+}
+
 /* TRUE: this act is one more of an open window and needs no record. Else t->key is 0 if it cannot be folded after all. */
 static __noinline int bh_fold_into(const struct bh_who *who, struct bh_ticket *t, __u64 window) {
         struct bh_fold *f;
@@ -385,18 +416,8 @@ static __noinline int bh_admit(const struct bh_who *who, struct bh_ticket *t) {
                         __sync_fetch_and_add(hits, 1);
                 return 0;
         }
-        if (cfg->self_tgid == who->tgid)
+        if (bh_unwanted(who, type, cfg))
                 return 0;
-        if (cfg->off[(type >> 6) & 1] >> (type & 63) & 1)
-                return 0;
-
-        if (ring == BH_RING_BULK && !cfg->host_bulk && !who->origin) {
-                struct bh_cgroup *cg = bpf_map_lookup_elem(&cgroups, &who->cgroup);
-
-                /* a cgroup that is not in the map (it is full, or somebody took the entry away) is not passed over */
-                if (cg && !cg->container)
-                        return 0;
-        }
 
         struct bh_acct *a = bh_acct_of(who->cgroup, type);
         if (a)

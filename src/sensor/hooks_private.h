@@ -39,6 +39,7 @@ struct BhHooks {
         volatile guint64 *hits;
         BhHooksOptions options;
         gint32 subsys, hierarchy;
+        gint32 uring_cqe; /* see net.bpf.c */
 };
 
 /* Sets `error` and returns FALSE. */

@@ -107,6 +107,19 @@ static gboolean has_tracepoint(BhHooks *h, const char *name, const char *first) 
         return t && g_str_equal(btf__name_by_offset(h->btf, t->name_off), first);
 }
 
+/* Whether that argument of a tracepoint, counted from 0, is a pointer. */
+static gboolean tracepoint_has_pointer(BhHooks *h, const char *name, guint argument) {
+        g_autofree char *type = g_strconcat("btf_trace_", name, NULL);
+        gint32 id = btf__find_by_name_kind(h->btf, type, BTF_KIND_TYPEDEF);
+        const struct btf_type *t = id > 0 ? btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type) : NULL;
+        const struct btf_type *proto = t ? btf__type_by_id(h->btf, t->type) : NULL;
+
+        if (!proto || !btf_is_func_proto(proto) || btf_vlen(proto) < argument + 2)
+                return FALSE;
+        t = btf__type_by_id(h->btf, btf_params(proto)[argument + 1].type); /* the first is the tracepoint's own */
+        return t && btf_is_ptr(t);
+}
+
 /* Whether the kernel lacks what the program cannot do without. Known before it refuses anything, which would cost another loading. */
 static gboolean lacks(BhHooks *h, const char *program, const char *section) {
         if (g_str_has_prefix(section, "tp_btf/") &&
@@ -153,6 +166,7 @@ gboolean bh_loader_init(BhHooks *h, GError **error) {
                 return bh_hooks_fail(error, "this kernel has no type information (/sys/kernel/btf/vmlinux): Bulkhead needs Linux 5.10 or later built with CONFIG_DEBUG_INFO_BTF");
         h->subsys = controller ? controller_index(h, controller) : -1;
         h->hierarchy = h->subsys >= 0 ? hierarchy_number(controller) : 0;
+        h->uring_cqe = tracepoint_has_pointer(h, "io_uring_complete", 2);
         note_programs(h);
         return TRUE;
 }
@@ -198,6 +212,8 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                                 value = h->subsys;
                         } else if (g_str_equal(var, "bh_cgroup_hierarchy")) {
                                 value = h->hierarchy;
+                        } else if (g_str_equal(var, "bh_uring_cqe")) {
+                                value = h->uring_cqe;
                         } else if (g_str_has_prefix(var, "bh_nargs_")) {
                                 /* how many parameters that function has on this kernel: where fexit finds the result */
                                 gint32 id = bh_backends_function_id(h, var + strlen("bh_nargs_"));
