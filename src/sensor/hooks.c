@@ -100,11 +100,8 @@ void bh_hooks_free(BhHooks *h) {
                 g_clear_pointer(&h->names[i], g_ptr_array_unref);
         if (h->btf)
                 btf__free(h->btf);
-        for (guint i = 0; i < BH_EV_KERNEL_MAX; i++) {
-                g_free(h->state[i].why);
-                g_free(h->state[i].refused);
+        for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
                 g_free(h->lost[i]);
-        }
         g_free(h->pin_dir);
         g_free(h);
 }

@@ -31,8 +31,8 @@ typedef struct {
         BhBackend backend;
         gboolean effective; /* the canary's last act was seen, or the hook cannot be tested */
         guint64 hits;       /* canary acts seen */
-        char *why;          /* why not the preferred backend, or why none; may be NULL */
-        char *refused;      /* programs that the kernel refuses, so that some acts are not seen; NULL: none */
+        const char *why;     /* why not the preferred backend, or why none; may be NULL. Both texts stay as they are for ever: any thread may read them */
+        const char *refused; /* programs that the kernel refuses, so that some acts are not seen; NULL: none */
 } BhHookState;
 
 typedef struct {

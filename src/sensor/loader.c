@@ -412,10 +412,8 @@ gboolean bh_loader_load(BhHooks *h, GError **error) {
                         return bh_hooks_fail(error, "gave up loading kernel programs: too many are refused; run with debug logging to see why");
         }
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
-                if (bh_backends_known(type)) {
-                        g_free(h->state[type].refused);
-                        h->state[type].refused = bh_backends_refused(h, type);
-                }
+                if (bh_backends_known(type))
+                        bh_backends_note_refused(h, type);
         return TRUE;
 }
 
