@@ -242,8 +242,8 @@ static gboolean settle(BhHooks *h, GError **error) {
 BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError **error) {
         BhHooks *h = g_new0(BhHooks, 1);
         g_autofree char *no_fexit = NULL;
-        guint64 id = bh_loader_build_id();
 
+        h->build_id = bh_loader_build_id();
         h->pin_dir = g_strdup(options->pin_dir);
         h->options = *options;
         h->canary = canary;
@@ -266,7 +266,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                 left |= !strchr(name, '.'); /* maps.debug and progs.debug are the file system's own */
         g_clear_pointer(&pins, g_dir_close); /* or it could not be unmounted */
         if (left) {
-                if (access(config, F_OK) == 0 && bh_loader_open_maps(h, NULL) && h->config->build_id == id && adopt(h, error)) {
+                if (access(config, F_OK) == 0 && bh_loader_open_maps(h, NULL) && h->config->build_id == h->build_id && adopt(h, error)) {
                         h->config->canary_tgid = (__u32) bh_canary_pid(canary);
                         return h;
                 }
@@ -296,7 +296,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                 bh_hooks_free(h);
                 return NULL;
         }
-        h->config->build_id = id;
+        h->config->build_id = h->build_id;
         return h;
 }
 
@@ -382,6 +382,10 @@ volatile struct bh_config *bh_hooks_config(BhHooks *h) {
 
 int bh_hooks_map(const BhHooks *h, const char *name) {
         return GPOINTER_TO_INT(g_hash_table_lookup(h->maps, name)) - 1;
+}
+
+guint64 bh_hooks_build_id(const BhHooks *h) {
+        return h->build_id;
 }
 
 guint64 bh_hooks_epoch(const BhHooks *h) {

@@ -87,6 +87,9 @@ volatile struct bh_config *bh_hooks_config(BhHooks *h);
 /* Descriptor of a pinned map, owned by `h`; -1 if there is none of that name. */
 int bh_hooks_map(const BhHooks *h, const char *name);
 
+/* Identity of this build's programs, as the configuration has it for the next sensor. */
+guint64 bh_hooks_build_id(const BhHooks *h);
+
 /* Identity of these rings: changes when they are made anew. */
 guint64 bh_hooks_epoch(const BhHooks *h);
 

@@ -40,6 +40,7 @@ struct BhHooks {
         BhHooksOptions options;
         gint32 subsys, hierarchy;
         gint32 uring_cqe; /* see net.bpf.c */
+        guint64 build_id;
 };
 
 /* Sets `error` and returns FALSE. */

@@ -218,6 +218,7 @@ static void revive_canary(BhSensor *s, const char *why) {
 
         bh_error("cannot test the hooks", "error", why);
         bh_pipeline_say(s->pipeline, "canary_lost", why, NULL);
+        bh_hooks_config(s->hooks)->canary_tgid = 0; /* its id may soon be another's */
         if (!bh_canary_revive(s->canary, &error) || !bh_hooks_check(s->hooks, hook_changed, s, &error)) {
                 bh_error("cannot replace the canary", "error", error->message);
                 return;
@@ -372,6 +373,7 @@ static void configure_kernel(BhSensor *s) {
         for (guint i = 0; i < BH_RING_MAX; i++)
                 c->budget[i] = budget;
         c->off[0] = c->off[1] = 0;
+        c->build_id = bh_hooks_build_id(s->hooks);
 }
 
 /* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
