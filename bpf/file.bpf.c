@@ -165,7 +165,10 @@ static __always_inline int open_exit(struct bh_call *c, struct file *file, const
         flags &= ~BH_O_LARGEFILE;
         if (c->ret < 0)
                 return send_open_failed(text, dfd, flags, c->ret, bh_call_flags(c));
-        return file ? send_open(file, text, flags, (__s32) c->ret, bh_call_flags(c)) : 0;
+        if (file)
+                return send_open(file, text, flags, (__s32) c->ret, bh_call_flags(c));
+        /* another thread has closed it again: what was opened is not known, only what was asked for */
+        return text ? send_open_failed(text, dfd, flags, 0, bh_call_flags(c) | BH_RF_FAULT) : bh_lose(BH_EV_OPEN, BH_LOST_FAULT, 1);
 }
 
 /* On the fallback the descriptor is noted too, for what will be written. */

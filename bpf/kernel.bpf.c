@@ -386,7 +386,7 @@ static __noinline int send_dup(struct bh_call *c) {
         SEC("tp_btf/sys_exit") \
         int sx_##name(__u64 *ctx) { \
                 struct bh_call c; \
-                if (ctx[1] < 65536) \
+                if (ctx[1] < 0x80000000u) \
                         bh_written_dup((__u32) ctx[1]); \
                 if (ctx[1] > 2) \
                         return 0; \

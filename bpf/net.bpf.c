@@ -108,7 +108,9 @@ int fx_connect_file(__u64 *ctx) {
 static __always_inline int bound(struct act *n, struct file *file, const void *addr, __s64 len) {
         struct sock *sk = sock_of_file(file);
 
-        return sk ? act_bind(n, sk, addr, len, 1) : 0;
+        if (!sk)
+                return n->ret >= 0 ? act_nowhere(n, addr, len, BH_EV_BIND) : 0;
+        return act_bind(n, sk, addr, len, 1);
 }
 
 SEC("fexit/__sys_bind")
@@ -167,7 +169,9 @@ static __always_inline int accepted(struct act *n, __s64 listener) {
         n->a[0] = (__s32) n->ret;
         n->a[2] = (__s32) listener;
         sk = sock_of_file(bh_file_of_fd(n->ret >= 0 ? n->ret : listener));
-        return sk ? act_accept(n, sk) : 0;
+        if (!sk)
+                return n->ret >= 0 ? bh_lose(BH_EV_ACCEPT, BH_LOST_FAULT, 1) : 0;
+        return act_accept(n, sk);
 }
 
 SEC("fexit/__sys_accept4")
@@ -396,12 +400,32 @@ int fe_dns_recv(__u64 *ctx) {
 
 /* ================================================ fallback ================================================ */
 
-/* A handler: the call and what it works with are in `w`. */
-#define SOCKET_CALL(name, event) \
+/*
+ * Whether a call that moves data, with the descriptor as its first argument, can be an act: it succeeded, and not on a stream, which is what nearly all
+ * are. Looked at before anything is taken: what is no act must neither cost much nor count as lost.
+ */
+static __always_inline bool may_move(const struct pt_regs *regs, __s64 ret) {
+        bool compat = bh_compat_task();
+        struct file *file;
+
+        if ((compat ? (__s32) ret : ret) < 0)
+                return false;
+        if (compat && BPF_CORE_READ(regs, orig_ax) == BH_NR32_SOCKETCALL)
+                return true;
+        file = bh_file_of_fd((__s32) (compat ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di)));
+        return !sock_of_file(file) || datagram_sock(file);
+}
+
+static __always_inline bool may_be_any(const struct pt_regs *regs, __s64 ret) {
+        return true;
+}
+
+/* A handler: the call and what it works with are in `w`. `may`: whether it can be an act. */
+#define SOCKET_CALL(name, event, may) \
         static __always_inline int call_##name(struct work *w, struct bh_call *c); \
         SEC("tp_btf/sys_exit") \
         int sx_##name(__u64 *ctx) { \
-                struct work *w = work_take(event); \
+                struct work *w = may((const struct pt_regs *) ctx[0], (__s64) ctx[1]) ? work_take(event) : NULL; \
                 if (!w) \
                         return 0; \
                 bh_call_of_socket_exit(&w->call, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
@@ -417,38 +441,42 @@ static __always_inline struct act *act_of_call(struct work *w, const struct bh_c
         return &w->act;
 }
 
-SOCKET_CALL(socket, BH_EV_SOCKET) {
+SOCKET_CALL(socket, BH_EV_SOCKET, may_be_any) {
         return act_socket(act_of_call(w, c), (__u32) c->args[0], (__u32) c->args[1], (__u32) c->args[2]);
 }
 
-SOCKET_CALL(connect, BH_EV_CONNECT) {
+SOCKET_CALL(connect, BH_EV_CONNECT, may_be_any) {
         struct sock *sk = sock_of_file(bh_file_of_fd((__s32) c->args[0]));
         struct act *n = act_of_call(w, c);
 
         n->a[0] = (__s32) c->args[0];
-        return sk ? act_connect(n, sk, (const void *) c->args[1], (__s32) c->args[2], 1) : 0;
+        if (!sk)
+                return n->ret >= 0 || n->ret == -EINPROGRESS ? act_nowhere(n, (const void *) c->args[1], (__s32) c->args[2], BH_EV_CONNECT) : 0;
+        return act_connect(n, sk, (const void *) c->args[1], (__s32) c->args[2], 1);
 }
 
-SOCKET_CALL(bind, BH_EV_BIND) {
+SOCKET_CALL(bind, BH_EV_BIND, may_be_any) {
         struct act *n = act_of_call(w, c);
 
         n->a[0] = (__s32) c->args[0];
         return bound(n, bh_file_of_fd((__s32) c->args[0]), (const void *) c->args[1], (__s32) c->args[2]);
 }
 
-SOCKET_CALL(listen, BH_EV_LISTEN) {
+SOCKET_CALL(listen, BH_EV_LISTEN, may_be_any) {
         struct sock *sk = sock_of_file(bh_file_of_fd((__s32) c->args[0]));
         struct act *n = act_of_call(w, c);
 
         n->a[0] = (__s32) c->args[0];
-        return sk ? act_listen(n, sk, (__u32) c->args[1]) : 0;
+        if (!sk)
+                return n->ret >= 0 ? bh_lose(BH_EV_LISTEN, BH_LOST_FAULT, 1) : 0;
+        return act_listen(n, sk, (__u32) c->args[1]);
 }
 
-SOCKET_CALL(accept, BH_EV_ACCEPT) {
+SOCKET_CALL(accept, BH_EV_ACCEPT, may_be_any) {
         return accepted(act_of_call(w, c), (__s32) c->args[0]);
 }
 
-SOCKET_CALL(accept4, BH_EV_ACCEPT) {
+SOCKET_CALL(accept4, BH_EV_ACCEPT, may_be_any) {
         return accepted(act_of_call(w, c), (__s32) c->args[0]);
 }
 
@@ -463,8 +491,27 @@ static __always_inline struct moved *moved_of_call(struct work *w, const struct 
         return d;
 }
 
-SOCKET_CALL(sendto, BH_EV_SEND) {
-        struct sock *sk = c->ret < 0 ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
+/* The socket of a call that moved datagrams, or NULL. If the descriptor leads to no socket any more, `n` acts are told by `to` or lost. */
+static __always_inline struct sock *moved_by(struct work *w, const struct bh_call *c, __u32 type, const void *to, __s64 len, __u64 n) {
+        struct file *file = bh_file_of_fd((__s32) c->args[0]);
+
+        if (c->ret < 0)
+                return NULL;
+        if (sock_of_file(file))
+                return datagram_sock(file);
+        if (to) {
+                struct act *act = act_of_call(w, c);
+
+                act->a[0] = (__s32) c->args[0];
+                act_nowhere(act, to, len, type);
+        } else {
+                bh_lose(type, BH_LOST_FAULT, n);
+        }
+        return NULL;
+}
+
+SOCKET_CALL(sendto, BH_EV_SEND, may_move) {
+        struct sock *sk = moved_by(w, c, BH_EV_SEND, (const void *) c->args[4], (__s32) c->args[5], 1);
         struct moved *d = moved_of_call(w, c, 1);
 
         d->name = c->args[4];
@@ -474,8 +521,8 @@ SOCKET_CALL(sendto, BH_EV_SEND) {
         return moved(w, sk);
 }
 
-SOCKET_CALL(recvfrom, BH_EV_RECV) {
-        struct sock *sk = c->ret < 0 || c->args[3] & (MSG_PEEK | MSG_ERRQUEUE) ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
+SOCKET_CALL(recvfrom, BH_EV_RECV, may_move) {
+        struct sock *sk = c->args[3] & (MSG_PEEK | MSG_ERRQUEUE) ? NULL : moved_by(w, c, BH_EV_RECV, NULL, 0, 1);
         struct moved *d = moved_of_call(w, c, 0);
 
         d->name = c->args[4];
@@ -486,7 +533,7 @@ SOCKET_CALL(recvfrom, BH_EV_RECV) {
 }
 
 static __always_inline int call_msg(struct work *w, struct bh_call *c, __u32 out) {
-        struct sock *sk = c->ret < 0 || (!out && c->args[2] & (MSG_PEEK | MSG_ERRQUEUE)) ? NULL : datagram_sock(bh_file_of_fd((__s32) c->args[0]));
+        struct sock *sk = !out && c->args[2] & (MSG_PEEK | MSG_ERRQUEUE) ? NULL : moved_by(w, c, out ? BH_EV_SEND : BH_EV_RECV, NULL, 0, 1);
         struct moved *d = moved_of_call(w, c, out);
 
         if (!sk)
@@ -495,15 +542,17 @@ static __always_inline int call_msg(struct work *w, struct bh_call *c, __u32 out
         return moved(w, sk);
 }
 
-SOCKET_CALL(sendmsg, BH_EV_SEND) {
+SOCKET_CALL(sendmsg, BH_EV_SEND, may_move) {
         return call_msg(w, c, 1);
 }
 
-SOCKET_CALL(recvmsg, BH_EV_RECV) {
+SOCKET_CALL(recvmsg, BH_EV_RECV, may_move) {
         return call_msg(w, c, 0);
 }
 
-/* sendmmsg and recvmmsg: each message of the batch is an act. The kernel takes at most 1024 (UIO_MAXIOV). A global function: see core.bpf.h. */
+#define BATCH_MAX 1024u /* UIO_MAXIOV */
+
+/* sendmmsg and recvmmsg: each message of the batch is an act. A global function: see core.bpf.h. */
 __noinline int batch_one(__u32 index, __u32 i) {
         struct work *w = bpf_map_lookup_elem(&works, &index);
         __u32 bytes = 0;
@@ -530,26 +579,32 @@ __noinline int batch_one(__u32 index, __u32 i) {
 static __always_inline int call_batch(struct work *w, struct bh_call *c, __u32 out) {
         __s64 n = c->ret;
 
-        if (n <= 0 || (!out && c->args[3] & (MSG_PEEK | MSG_ERRQUEUE)) || !datagram_sock(bh_file_of_fd((__s32) c->args[0])))
+        if (n <= 0 || (!out && c->args[3] & (MSG_PEEK | MSG_ERRQUEUE)) || !moved_by(w, c, out ? BH_EV_SEND : BH_EV_RECV, NULL, 0, (__u64) n))
                 return 0;
         w->moved.out = out;
-        for (__u32 i = 0; i < 1024; i++) {
+        for (__u32 i = 0; i < BATCH_MAX; i++) {
                 if (i >= n)
                         break;
                 batch_one(w->index, i);
         }
+        /* the kernel sends no more at once, but it receives as many as the caller asks for: those are taken for what the last one looked at was */
+        if (n > BATCH_MAX && w->act.addr.proto == IPPROTO_UDP) {
+                bh_lose(BH_EV_RECV, BH_LOST_FAULT, (__u64) n - BATCH_MAX);
+                if (is_dns(&w->act.addr))
+                        bh_lose(BH_EV_DNS, BH_LOST_FAULT, (__u64) n - BATCH_MAX);
+        }
         return 0;
 }
 
-SOCKET_CALL(sendmmsg, BH_EV_SEND) {
+SOCKET_CALL(sendmmsg, BH_EV_SEND, may_move) {
         return call_batch(w, c, 1);
 }
 
-SOCKET_CALL(recvmmsg, BH_EV_RECV) {
+SOCKET_CALL(recvmmsg, BH_EV_RECV, may_move) {
         return call_batch(w, c, 0);
 }
 
-SOCKET_CALL(recvmmsg_time64, BH_EV_RECV) { /* 32-bit interface: the timeout's type is all that differs */
+SOCKET_CALL(recvmmsg_time64, BH_EV_RECV, may_move) { /* 32-bit interface: the timeout's type is all that differs */
         return call_batch(w, c, 0);
 }
 
@@ -672,6 +727,18 @@ static __noinline int uring_datagram(struct work *w, struct io_kiocb *req, __u32
         return is_dns(&n->addr);
 }
 
+/* Set before load: whether the tracepoint's third argument is a pointer to the completion (since 6.16), and not its user_data, with the result after it. */
+const volatile __s32 bh_uring_cqe = 0;
+
+/* Completions that name no request, of a multishot accept or another: whose they are says user_data, a number that the caller chose. */
+static __always_inline __u64 completed_id(const __u64 *ctx) {
+        return bh_uring_cqe ? BPF_CORE_READ((struct io_uring_cqe *) ctx[2], user_data) : ctx[2];
+}
+
+static __always_inline __s64 completed_result(const __u64 *ctx) {
+        return bh_uring_cqe ? BPF_CORE_READ((struct io_uring_cqe *) ctx[2], res) : (__s32) ctx[3];
+}
+
 static __always_inline int uring_completed(struct work *w, __u64 *ctx) {
         struct io_kiocb *req = (struct io_kiocb *) ctx[1];
         struct uring_key key = { .ctx = ctx[0], .id = ctx[1] };
@@ -681,13 +748,11 @@ static __always_inline int uring_completed(struct work *w, __u64 *ctx) {
         begin_act(n, 0);
         n->flags |= BH_RF_IO_URING;
         if (!req) {
-                struct io_uring_cqe *cqe = (struct io_uring_cqe *) ctx[2];
-
-                key.id = BPF_CORE_READ(cqe, user_data);
+                key.id = completed_id(ctx);
                 at = bpf_map_lookup_elem(&uring_acts, &key);
                 if (!at)
                         return 0;
-                n->ret = BPF_CORE_READ(cqe, res);
+                n->ret = completed_result(ctx);
                 return n->ret < 0 ? 0 : accepted(n, fd_of((struct file *) at->file));
         }
 
@@ -743,8 +808,7 @@ static __always_inline __u32 uring_event(__u32 op) {
 
 /*
  * In the task that submitted, or one of its io_uring workers. The request and its file are still there: they are freed after the completion is
- * posted. A multishot accept posts all but its last connection without a request. Third argument since 6.16: the completion; before, its
- * user_data, so no multishot there.
+ * posted. A multishot accept posts all but its last connection without a request.
  */
 SEC("tp_btf/io_uring_complete")
 int tp_uring_complete(__u64 *ctx) {
@@ -754,8 +818,14 @@ int tp_uring_complete(__u64 *ctx) {
 
         if (!bpf_core_field_exists(req->cqe) || kernel_thread())
                 return 0;
-        if (req)
+        if (req) {
                 type = uring_event(BPF_CORE_READ(req, opcode));
+        } else {
+                struct uring_key key = { .ctx = ctx[0], .id = completed_id(ctx) };
+
+                if (!bpf_map_lookup_elem(&uring_acts, &key))
+                        return 0;
+        }
         if (!type)
                 return 0;
         w = work_take(type);

@@ -9,7 +9,7 @@
  *             return 0;                 // filtered, folded or lost: already accounted
  *     b->rec.ret = ret;
  *     b->rec.a[0] = dev;
- *     bh_put_path(b, BH_TAG_PATH, &file->f_path);
+ *     bh_put_file_path(b, BH_TAG_PATH, file);
  *     bh_end(b);
  *
  * Between begin and end nothing may return: end gives the scratch slot back and sends the record. The fold key says what makes two
@@ -159,6 +159,30 @@ struct bh_actor {
         char comm[16];
 };
 
+/*
+ * Programs may be preempted by others on the same CPU (tracepoints on 7.x), so "per CPU" is no protection: what is counted is added by one
+ * instruction. Only addition without a result is there for all kernels since 5.10.
+ */
+#define BH_ADD(to, n) ((void) __sync_fetch_and_add(&(to), (n)))
+
+/*
+ * Takes a place of the current CPU, or what one holder at a time may do: whoever sees itself alone has it. Two that meet may both go without, never
+ * both have it. To be given back on the same CPU.
+ */
+static __always_inline bool bh_claim(__u32 *place) {
+        if (*(volatile __u32 *) place)
+                return false;
+        BH_ADD(*place, 1);
+        if (*(volatile __u32 *) place == 1)
+                return true;
+        BH_ADD(*place, (__u32) -1);
+        return false;
+}
+
+static __always_inline void bh_unclaim(__u32 *place) {
+        BH_ADD(*place, (__u32) -1);
+}
+
 static __always_inline __u64 bh_hash(__u64 a, __u64 b) {
         __u64 h = (a ^ 0x9e3779b97f4a7c15ull) * 0xff51afd7ed558ccdull;
 
@@ -234,8 +258,8 @@ __noinline int bh_count_lost(__u64 cgroup, __u32 type, __u32 reason) {
         struct bh_acct *a = bh_acct_of(cgroup, type);
 
         if (a) {
-                a->generated++;
-                a->lost[reason & (BH_LOST_MAX - 1)]++;
+                BH_ADD(a->generated, 1);
+                BH_ADD(a->lost[reason & (BH_LOST_MAX - 1)], 1);
         }
         return 0;
 }
@@ -309,6 +333,37 @@ struct bh_ticket {
         __u32 type, count;
 };
 
+/* What no event is made of. The sensor's own acts, kinds that are switched off, bulk acts of the host. */
+static __always_inline bool bh_unwanted(const struct bh_who *who, __u32 type, const struct bh_config *cfg) {
+        if (cfg->self_tgid == who->tgid || cfg->off[(type >> 6) & 1] >> (type & 63) & 1)
+                return true;
+        if (bh_ring_of(type) == BH_RING_BULK && !cfg->host_bulk && !who->origin) {
+                struct bh_cgroup *cg = bpf_map_lookup_elem(&cgroups, &who->cgroup);
+
+                /* a cgroup that is not in the map (it is full, or somebody took the entry away) is not passed over */
+                return cg && !cg->container;
+        }
+        return false;
+}
+
+/* For a hook that cannot tell `n` acts of the current process, if they are wanted at all. */
+__noinline int bh_lose(__u32 type, __u32 reason, __u64 n) {
+        __u32 zero = 0;
+        struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
+        struct bh_who who = {};
+        struct bh_acct *a;
+
+        bh_who_is(&who, bh_current());
+        if (!cfg || (cfg->canary_tgid && cfg->canary_tgid == who.tgid) || bh_unwanted(&who, type, cfg))
+                return 0;
+        a = bh_acct_of(who.cgroup, type);
+        if (a) {
+                BH_ADD(a->generated, n);
+                BH_ADD(a->lost[reason & (BH_LOST_MAX - 1)], n);
+        }
+        return 0;
+}
+
 /* TRUE: this act is one more of an open window and needs no record. Else t->key is 0 if it cannot be folded after all. */
 static __noinline int bh_fold_into(const struct bh_who *who, struct bh_ticket *t, __u64 window) {
         struct bh_fold *f;
@@ -328,15 +383,22 @@ static __noinline int bh_fold_into(const struct bh_who *who, struct bh_ticket *t
         }
         f->last = t->now;
         if (t->now - f->first < window) {
-                f->count++;
-                f->bytes += t->sum;
+                BH_ADD(f->count, 1);
+                BH_ADD(f->bytes, t->sum);
                 return 1;
         }
-        t->count += f->count;
-        t->sum += f->bytes;
-        f->count = 0;
-        f->bytes = 0;
+        /* one that this interrupted is taking them, or is about to: then this act is told alone */
+        if (!bh_claim(&f->taking))
+                return 0;
+
+        __u32 count = f->count;
+        __u64 bytes = f->bytes;
         f->first = t->now;
+        BH_ADD(f->count, -count);
+        BH_ADD(f->bytes, -bytes);
+        bh_unclaim(&f->taking);
+        t->count += count;
+        t->sum += bytes;
         return 0;
 }
 
@@ -354,22 +416,12 @@ static __noinline int bh_admit(const struct bh_who *who, struct bh_ticket *t) {
                         __sync_fetch_and_add(hits, 1);
                 return 0;
         }
-        if (cfg->self_tgid == who->tgid)
+        if (bh_unwanted(who, type, cfg))
                 return 0;
-        if (cfg->off[(type >> 6) & 1] >> (type & 63) & 1)
-                return 0;
-
-        if (ring == BH_RING_BULK && !cfg->host_bulk && !who->origin) {
-                struct bh_cgroup *cg = bpf_map_lookup_elem(&cgroups, &who->cgroup);
-
-                /* a cgroup that is not in the map (it is full, or somebody took the entry away) is not passed over */
-                if (cg && !cg->container)
-                        return 0;
-        }
 
         struct bh_acct *a = bh_acct_of(who->cgroup, type);
         if (a)
-                a->generated++;
+                BH_ADD(a->generated, 1);
 
         t->now = bpf_ktime_get_boot_ns();
         t->count = 1;
@@ -377,7 +429,7 @@ static __noinline int bh_admit(const struct bh_who *who, struct bh_ticket *t) {
                 t->key = 0;
         if (t->key && bh_fold_into(who, t, cfg->fold_window)) {
                 if (a)
-                        a->folded++;
+                        BH_ADD(a->folded, 1);
                 return 0;
         }
 
@@ -385,9 +437,9 @@ static __noinline int bh_admit(const struct bh_who *who, struct bh_ticket *t) {
         if (budget && bh_has_budget(type, ring) && !bh_spend(who->cgroup, type, BH_RESERVE(budget), t->now) &&
             !bh_spend(who->cgroup, BH_SPENT_RING + ring, budget, t->now)) {
                 if (a) {
-                        a->folded++;
-                        a->over += t->count;
-                        a->over_bytes += t->sum;
+                        BH_ADD(a->folded, 1);
+                        BH_ADD(a->over, t->count);
+                        BH_ADD(a->over_bytes, t->sum);
                 }
                 return 0;
         }
@@ -402,20 +454,19 @@ static __noinline struct bh_buf *bh_take(const struct bh_who *who, const struct 
 
         if (!used)
                 return NULL;
-        if (!used->slot[0])
+        if (bh_claim(&used->slot[0]))
                 i = 0;
-        else if (!used->slot[1])
+        else if (bh_claim(&used->slot[1]))
                 i = 1;
-        else if (!used->slot[2])
+        else if (bh_claim(&used->slot[2]))
                 i = 2;
         else
                 goto lost;
-        used->slot[i] = 1;
 
         index = cpu * BH_SLOTS + i;
         b = bpf_map_lookup_elem(&scratch, &index);
         if (!b) {
-                used->slot[i] = 0;
+                bh_unclaim(&used->slot[i]);
                 goto lost;
         }
         b->slot = i;
@@ -439,7 +490,7 @@ static __noinline struct bh_buf *bh_take(const struct bh_who *who, const struct 
 lost:;
         struct bh_acct *a = bh_acct_of(who->cgroup, t->type);
         if (a)
-                a->lost[BH_LOST_BUSY]++;
+                BH_ADD(a->lost[BH_LOST_BUSY], 1);
         return NULL;
 }
 
@@ -497,7 +548,7 @@ static __always_inline void bh_release(struct bh_buf *b) {
         struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);
 
         if (used && i < BH_SLOTS)
-                used->slot[i] = 0;
+                bh_unclaim(&used->slot[i]);
 }
 
 __noinline int bh_end_at(__u32 index) {
@@ -521,9 +572,9 @@ __noinline int bh_end_at(__u32 index) {
                 err = bpf_ringbuf_output(&ring_bulk, b->raw, size, BPF_RB_NO_WAKEUP);
         if (a) {
                 if (err)
-                        a->lost[BH_LOST_RING_FULL]++;
+                        BH_ADD(a->lost[BH_LOST_RING_FULL], 1);
                 else
-                        a->delivered++;
+                        BH_ADD(a->delivered, 1);
         }
         bh_release(b);
         return 0;
@@ -532,16 +583,6 @@ __noinline int bh_end_at(__u32 index) {
 /* Sends the record and gives the slot back. */
 static __always_inline int bh_end(struct bh_buf *b) {
         return bh_end_at(b->index);
-}
-
-/* A record that turns out not to be an event after all (rare): as if it had never been. */
-static __noinline int bh_cancel(struct bh_buf *b) {
-        struct bh_acct *a = bh_acct_of(b->rec.cgroup, b->rec.type);
-
-        if (a)
-                a->generated--;
-        bh_release(b);
-        return 0;
 }
 
 /*

@@ -10,6 +10,7 @@
 #define BH_NET_BPF_H
 
 #include "syscall.bpf.h"
+#include "target.bpf.h"
 
 #define AF_UNSPEC 0
 #define AF_UNIX 1
@@ -297,23 +298,15 @@ static __always_inline bool kernel_thread(void) {
         return BPF_CORE_READ(bh_current(), flags) & PF_KTHREAD;
 }
 
-/* Registers with which the current thread entered the kernel. */
-static __always_inline const struct pt_regs *entry_regs(void) {
-        if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
-                return (const struct pt_regs *) bpf_task_pt_regs(bpf_get_current_task_btf());
-        /* 5.15 and older: at the top of a stack of four pages */
-        return (const struct pt_regs *) ((char *) BPF_CORE_READ(bh_current(), stack) + 16384 - bpf_core_type_size(struct pt_regs));
-}
-
 static __always_inline __u32 compat_flag(void) {
-        return BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT ? BH_RF_COMPAT : 0;
+        return bh_compat_task() ? BH_RF_COMPAT : 0;
 }
 
 #define NR_IO_URING_ENTER 426 /* both interfaces */
 
 /* Made by these system calls (native numbers, 32-bit number or socketcall), not by io_uring while the task is in or on its way out of some call. */
 static __always_inline bool in_call(__u32 native, __u32 native2, __u32 compat) {
-        __u32 nr = (__u32) BPF_CORE_READ(entry_regs(), orig_ax);
+        __u32 nr = (__u32) BPF_CORE_READ(bh_user_regs(), orig_ax);
 
         if (BPF_CORE_READ(bh_current(), flags) & PF_IO_WORKER)
                 return false;
@@ -326,12 +319,12 @@ static __always_inline bool in_call(__u32 native, __u32 native2, __u32 compat) {
 static __always_inline bool through_uring(void) {
         if (BPF_CORE_READ(bh_current(), flags) & PF_IO_WORKER)
                 return true;
-        return (__u32) BPF_CORE_READ(entry_regs(), orig_ax) == NR_IO_URING_ENTER;
+        return (__u32) BPF_CORE_READ(bh_user_regs(), orig_ax) == NR_IO_URING_ENTER;
 }
 
 /* Descriptor of a file that the current call works on: most calls have it as first argument. io_uring's is looked for among the low ones. */
 static __noinline __s64 fd_of(struct file *file) {
-        const struct pt_regs *regs = entry_regs();
+        const struct pt_regs *regs = bh_user_regs();
         __s64 fd;
 
         if (BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT) {
@@ -525,6 +518,26 @@ static __noinline int act_listen(struct act *n, struct sock *sk, __u32 backlog) 
         return emit(n, 0);
 }
 
+/*
+ * Fallback: the call was done, and its descriptor leads to no socket any more, because another thread closed or replaced it meanwhile. What is left is
+ * the address that the caller gave; without one the act is counted as lost.
+ */
+static __noinline int act_nowhere(struct act *n, const void *to, __s64 len, __u32 type) {
+        struct any_addr given;
+
+        if (!to || len < 2 || read_addr(&given, to, len, true))
+                return bh_lose(type, BH_LOST_FAULT, 1);
+        n->type = (__u8) type;
+        n->flags |= BH_RF_PATH_USER | BH_RF_FAULT;
+        n->addr.family = given.family;
+        if (given.family == AF_UNIX)
+                un_of_user(n, to, len, true);
+        else
+                use_addr(&n->addr, &given, type == BH_EV_BIND);
+        n->key = bh_hash(bh_hash(addr_key(&n->addr), un_key(n)), bh_hash((__u64) n->ret, (__u64) n->addr.rport << 16 | n->addr.lport));
+        return emit(n, 0);
+}
+
 /* sk: the new connection, or the listener if there is none. */
 static __noinline int act_accept(struct act *n, struct sock *sk) {
         sock_addr(&n->addr, sk);
@@ -682,7 +695,7 @@ struct {
         BH_PINNED;
 } works SEC(".maps");
 
-/* NULL: the act, if it is one, is counted as lost. */
+/* NULL: the act is counted as lost, so the caller has seen that it is one. */
 static __noinline struct work *work_take(__u32 type) {
         __u32 zero = 0, i, index;
         struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);
@@ -690,25 +703,26 @@ static __noinline struct work *work_take(__u32 type) {
 
         if (!used)
                 return NULL;
-        if (!used->work[0])
+        if (bh_claim(&used->work[0]))
                 i = 0;
-        else if (!used->work[1])
+        else if (bh_claim(&used->work[1]))
                 i = 1;
-        else if (!used->work[2])
+        else if (bh_claim(&used->work[2]))
                 i = 2;
         else
                 goto lost;
         index = bpf_get_smp_processor_id() * BH_SLOTS + i;
         w = bpf_map_lookup_elem(&works, &index);
-        if (!w)
+        if (!w) {
+                bh_unclaim(&used->work[i]);
                 goto lost;
-        used->work[i] = 1;
+        }
         w->slot = i;
         w->index = index;
         return w;
 
 lost:
-        bh_count_lost(bh_task_cgroup(bh_current()), type, BH_LOST_BUSY);
+        bh_lose(type, BH_LOST_BUSY, 1);
         return NULL;
 }
 
@@ -717,7 +731,7 @@ static __always_inline int work_give(struct work *w) {
         struct bh_busy *used = bpf_map_lookup_elem(&busy, &zero);
 
         if (used && i < BH_SLOTS)
-                used->work[i] = 0;
+                bh_unclaim(&used->work[i]);
         return 0;
 }
 

@@ -178,7 +178,7 @@ struct bh_fold {
         __u32 tgid;
         __u16 type;
         __u16 pad;
-        __u32 pad2;
+        __u32 taking; /* by a program that is about to report them: see bh_claim() */
 };
 
 /* procs map: key tgid. An entry whose start is not the process's own is of an earlier process with that id. */

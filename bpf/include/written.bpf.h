@@ -10,7 +10,8 @@
  *
  * Counted: write, writev, pwrite and kin, sendfile, splice, copy_file_range, io_uring; asynchronous I/O (io_submit) on the preferred
  * backend. Not counted: stores through shared mappings, truncation, allocation.
- * Bounds: a full map means that the write is counted as lost (STATE_FULL).
+ * Bounds: a full map means that the write is counted as lost (STATE_FULL). So does, on the fallback, a descriptor that cannot be noted: its set must
+ * be found again when many are closed at once, and has room for the numbers below BH_WRITTEN_FDS and for BH_WRITTEN_HIGH others, each at one place.
  */
 #ifndef BH_WRITTEN_BPF_H
 #define BH_WRITTEN_BPF_H
@@ -23,6 +24,7 @@
 #define BH_S_IFMT 0170000
 #define BH_S_IFREG 0100000
 #define BH_WRITTEN_FDS 1024
+#define BH_WRITTEN_HIGH 2048
 
 struct bh_written {
         struct bh_actor who;
@@ -37,10 +39,15 @@ struct bh_written {
 struct bh_written_fd {
         __u32 tgid, fd;
 };
-/* Which descriptors of a process have an entry, by number: bytes, as 5.10 has no atomic way to set a bit; `high` if some have a number beyond. */
+/*
+ * Which descriptors of a process have an entry, by number: bytes, as 5.10 has no atomic way to set a bit. Those with a number beyond stand in `high`, at
+ * the place that their number leaves modulo its size; a place belongs to who finds itself alone there after adding its number.
+ */
 struct bh_written_set {
         __u8 has[BH_WRITTEN_FDS];
-        __u64 high;
+        __u32 high[BH_WRITTEN_HIGH];
+        __u32 highs; /* places taken */
+        __u32 pad;
 };
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
@@ -80,6 +87,13 @@ static __always_inline __u8 *bh_written_mark(struct bh_written_set *set, __u32 f
 
         asm volatile("" : "+r"(i));
         return &set->has[i & (BH_WRITTEN_FDS - 1)];
+}
+
+static __always_inline __u32 *bh_written_place(struct bh_written_set *set, __u32 fd) {
+        __u64 i = fd;
+
+        asm volatile("" : "+r"(i));
+        return &set->high[i & (BH_WRITTEN_HIGH - 1)];
 }
 
 /* Whether the current process's bulk events are wanted: bh_admit() decides in the end, this keeps others from taking room here. */
@@ -180,8 +194,12 @@ static __noinline int bh_written_drop(__u32 tgid, __u32 fd) {
         if (bpf_map_delete_elem(&written_fds, &key))
                 return 0;
         set = bpf_map_lookup_elem(&written_sets, &tgid);
-        if (set && fd < BH_WRITTEN_FDS)
+        if (set && fd < BH_WRITTEN_FDS) {
                 *bh_written_mark(set, fd) = 0;
+        } else if (set) {
+                BH_ADD(*bh_written_place(set, fd), -fd);
+                BH_ADD(set->highs, (__u32) -1);
+        }
         w = bpf_map_lookup_elem(&written, &file);
         if (!w)
                 return 0;
@@ -204,6 +222,15 @@ static __always_inline bool bh_written_is_new(__u64 file, __u32 fd) {
         return true;
 }
 
+/* A descriptor that leads to this file cannot be noted. If none is, what was written would never be told: it is lost. */
+static __noinline int bh_written_astray(struct bh_written *w) {
+        __u64 file = (__u64) w->file;
+
+        if (w->refs > 0 || bpf_map_delete_elem(&written, &file) || !w->bytes)
+                return 0;
+        return bh_count_lost(w->who.id.cgroup, BH_EV_CLOSE_WRITE, BH_LOST_STATE_FULL);
+}
+
 /* A descriptor of the current process leads to this file, which has an entry. */
 static __noinline int bh_written_know(struct bh_written *w, __u32 fd) {
         struct bh_written_fd key = { .tgid = (__u32) (bpf_get_current_pid_tgid() >> 32), .fd = fd };
@@ -212,7 +239,7 @@ static __noinline int bh_written_know(struct bh_written *w, __u32 fd) {
         __u32 zero = 0;
 
         if (bpf_map_update_elem(&written_fds, &key, &file, BPF_NOEXIST))
-                return 0;
+                return bpf_map_lookup_elem(&written_fds, &key) ? 0 : bh_written_astray(w);
         __sync_fetch_and_add(&w->refs, 1);
         set = bpf_map_lookup_elem(&written_sets, &key.tgid);
         if (!set) {
@@ -221,13 +248,27 @@ static __noinline int bh_written_know(struct bh_written *w, __u32 fd) {
                         bpf_map_update_elem(&written_sets, &key.tgid, none, BPF_NOEXIST);
                 set = bpf_map_lookup_elem(&written_sets, &key.tgid);
         }
-        if (!set)
-                return 0;
-        if (fd < BH_WRITTEN_FDS)
+        if (set && fd < BH_WRITTEN_FDS) {
                 *bh_written_mark(set, fd) = 1;
-        else
-                set->high = 1;
-        return 0;
+                return 0;
+        }
+        if (set) {
+                __u32 *place = bh_written_place(set, fd);
+
+                BH_ADD(set->highs, 1);
+                BH_ADD(*place, fd);
+                if (*(volatile __u32 *) place == fd)
+                        return 0;
+        }
+        /* unless another thread has closed it, and with that taken everything back */
+        if (bpf_map_delete_elem(&written_fds, &key))
+                return 0;
+        if (set) {
+                BH_ADD(*bh_written_place(set, fd), -fd);
+                BH_ADD(set->highs, (__u32) -1);
+        }
+        __sync_fetch_and_add(&w->refs, -1);
+        return bh_written_astray(w);
 }
 
 /* `fd` < 0: not known, or not needed. */
@@ -299,8 +340,8 @@ __noinline int bh_written_sweep_eight(__u32 tgid, __u32 first, __u64 marks, __u3
         return 0;
 }
 
-/* BH_WRITTEN_FDS descriptors from `first`. The loop has no branch of its own: older verifiers would follow each side of it in each turn. */
-__noinline int bh_written_sweep_from(__u32 tgid, __u32 first, __u32 all) {
+/* Those below BH_WRITTEN_FDS. The loop has no branch of its own: older verifiers would follow each side of it in each turn. */
+__noinline int bh_written_sweep_low(__u32 tgid, __u32 all) {
         struct bh_written_set *set = bpf_map_lookup_elem(&written_sets, &tgid);
 
         if (!set)
@@ -308,8 +349,29 @@ __noinline int bh_written_sweep_from(__u32 tgid, __u32 first, __u32 all) {
         for (__u32 i = 0; i < BH_WRITTEN_FDS / 8; i++) {
                 __u64 marks = ((__u64 *) set->has)[i];
 
-                bh_written_sweep_eight(tgid, first + 8 * i, first ? ~0ull : marks, all);
+                bh_written_sweep_eight(tgid, 8 * i, marks, all);
         }
+        return 0;
+}
+
+/* Eight places of the others, from `first`. */
+__noinline int bh_written_sweep_places(__u32 tgid, __u32 first, __u32 all) {
+        struct bh_written_set *set = bpf_map_lookup_elem(&written_sets, &tgid);
+
+        if (!set)
+                return 0;
+        for (__u32 i = 0; i < 8; i++) {
+                __u32 fd = *bh_written_place(set, first + i);
+
+                if (fd)
+                        bh_written_sweep_one(tgid, fd, all);
+        }
+        return 0;
+}
+
+__noinline int bh_written_sweep_high(__u32 tgid, __u32 all) {
+        for (__u32 i = 0; i < BH_WRITTEN_HIGH / 8; i++)
+                bh_written_sweep_places(tgid, 8 * i, all);
         return 0;
 }
 
@@ -319,11 +381,8 @@ static __always_inline int bh_written_sweep(__u32 tgid, __u32 all) {
 
         if (!set)
                 return 0;
-        bh_written_sweep_from(tgid, 0, all);
-        if (set->high)
-                for (__u32 i = 1; i < 65536 / BH_WRITTEN_FDS; i++)
-                        bh_written_sweep_from(tgid, i * BH_WRITTEN_FDS, all);
-        return 0;
+        bh_written_sweep_low(tgid, all);
+        return set->highs ? bh_written_sweep_high(tgid, all) : 0;
 }
 
 /* ---- /proc/PID/mem ---- */

@@ -47,7 +47,6 @@ static void hooks(const json_t *status, GPtrArray *list) {
                         g_autofree char *kind = bh_json_cell(hook, "type"), *reason = bh_json_cell(hook, "refused");
 
                         g_string_append_printf(refused, "%s%s (%s)", refused->len ? ", " : "", kind, reason);
-                        continue;
                 }
 
                 g_autofree char *type = bh_json_cell(hook, "type"), *reason = bh_json_cell(hook, "why");
@@ -57,7 +56,7 @@ static void hooks(const json_t *status, GPtrArray *list) {
                         several |= why && !g_str_equal(why, reason);
                         g_free(why);
                         why = g_steal_pointer(&reason);
-                } else if (!bh_problems_hook_seen(hook)) {
+                } else if (*bh_json_text(hook, "refused") ? json_is_false(json_object_get(hook, "seen")) : !bh_problems_hook_seen(hook)) {
                         g_string_append_printf(unseen, "%s%s", unseen->len ? ", " : "", type);
                 }
         }

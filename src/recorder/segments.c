@@ -128,6 +128,13 @@ void bh_segments_age(BhSegments *s, BhBlockEncoder *tail) {
 
 #define UNNAMED "new" /* a segment until it has its header; what a kill leaves of it is written over */
 
+/* Never over a segment that is there, where the file system can be asked for that. */
+static int name_segment(BhSegments *s) {
+        if (renameat2(s->dirfd, UNNAMED, s->dirfd, s->cur.id.name, RENAME_NOREPLACE) == 0)
+                return 0;
+        return errno == EINVAL || errno == ENOSYS ? renameat(s->dirfd, UNNAMED, s->dirfd, s->cur.id.name) : -1;
+}
+
 static int create_segment(BhSegments *s, guint64 first_time) {
         BhFileHeader head;
 
@@ -140,9 +147,11 @@ static int create_segment(BhSegments *s, guint64 first_time) {
                 return errno;
         ssize_t n = pwrite(fd, &head, sizeof(head), 0);
         /* readers list names at any time: one that is there has its header */
-        if (n != (ssize_t) sizeof(head) || renameat(s->dirfd, UNNAMED, s->dirfd, s->cur.id.name) < 0) {
+        if (n != (ssize_t) sizeof(head) || name_segment(s) < 0) {
                 int err = n < 0 || n == (ssize_t) sizeof(head) ? errno : ENOSPC;
 
+                if (err == EEXIST)
+                        s->next_number++; /* the next attempt has another name */
                 unlinkat(s->dirfd, UNNAMED, 0);
                 return err;
         }

@@ -140,21 +140,34 @@ void bh_backends_choose(BhHooks *h, guint32 type, BhBackend wanted, const char *
         g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         BhHookState *s = &h->state[type];
 
-        g_clear_pointer(&s->why, g_free);
         if (bh_backends_common_only(type)) {
                 s->backend = BH_BACKEND_TRACEPOINT;
                 return;
         }
         if (wanted != BH_BACKEND_FALLBACK && bh_backends_programs(h, type, BH_BACKEND_PREFERRED, set)) {
+                g_atomic_pointer_set(&s->why, NULL);
                 s->backend = BH_BACKEND_PREFERRED;
                 return;
         }
-        s->why = g_strdup(why_not ? why_not : "this kernel has none of the functions of the preferred hook");
+        /* interned: who reads the one before may go on */
+        g_atomic_pointer_set(&s->why, g_intern_string(why_not ? why_not : "this kernel has none of the functions of the preferred hook"));
         if (bh_backends_programs(h, type, BH_BACKEND_FALLBACK, set)) {
                 s->backend = BH_BACKEND_FALLBACK;
         } else {
                 s->backend = BH_BACKEND_NONE;
         }
+}
+
+/* Whether another program of that hook stands in for a refused one. */
+static gboolean replaced(BhHooks *h, guint32 type, enum row_kind kind, const char *of) {
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+                g_autofree char *call = g_strconcat("sx_", rows[i].name, NULL);
+
+                if (rows[i].type == type && rows[i].kind == kind && g_str_equal(rows[i].of, of) &&
+                    (kind == ROW_INSTEAD ? can_prefer(h, rows[i].name) : usable(h, call)))
+                        return TRUE;
+        }
+        return FALSE;
 }
 
 /* What the kernel was given and refused. A function that it lacks is no reason: other rows stand for it. */
@@ -165,23 +178,24 @@ static void note_refused(BhHooks *h, const char *program, GString *names) {
                 g_string_append_printf(names, "%s%s", names->len ? "; " : "", reason);
 }
 
-char *bh_backends_refused(BhHooks *h, guint32 type) {
+void bh_backends_note_refused(BhHooks *h, guint32 type) {
+        gboolean preferred = h->state[type].backend == BH_BACKEND_PREFERRED;
         g_autoptr(GString) names = g_string_new(NULL);
-        BhBackend backend = h->state[type].backend;
 
         for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
                 const struct row *r = &rows[i];
-                const char *const prefixes[] = { backend == BH_BACKEND_PREFERRED ? "fx_" : "sx_", backend == BH_BACKEND_PREFERRED ? "fc_" : "sx_" };
+                gboolean call = r->kind == ROW_CALL || r->kind == ROW_CALL_INSTEAD;
+                const char *const prefixes[] = { preferred ? "fx_" : "sx_", preferred ? "fc_" : "sx_" };
 
-                if (r->type != type)
+                if (r->type != type || replaced(h, type, call ? ROW_CALL_INSTEAD : ROW_INSTEAD, r->name))
                         continue;
-                if (r->kind == ROW_COMMON || (r->kind == (backend == BH_BACKEND_PREFERRED ? ROW_OBJECT : ROW_FALLBACK)))
+                if (r->kind == ROW_COMMON || (preferred ? r->kind == ROW_OBJECT || r->kind == ROW_INSTEAD : r->kind == ROW_FALLBACK))
                         note_refused(h, r->name, names);
-                for (guint k = 0; r->kind == ROW_CALL && k < G_N_ELEMENTS(prefixes); k++) {
+                for (guint k = 0; call && k < G_N_ELEMENTS(prefixes) && !(preferred && r->kind == ROW_CALL_INSTEAD); k++) {
                         g_autofree char *name = g_strconcat(prefixes[k], r->name, NULL);
 
                         note_refused(h, name, names);
                 }
         }
-        return names->len ? g_string_free(g_steal_pointer(&names), FALSE) : NULL;
+        g_atomic_pointer_set(&h->state[type].refused, names->len ? g_intern_string(names->str) : NULL);
 }

@@ -36,7 +36,7 @@ guint bh_backends_programs(BhHooks *h, guint32 type, BhBackend backend, GHashTab
 void bh_backends_choose(BhHooks *h, guint32 type, BhBackend wanted, const char *why_not);
 
 /*
- * Programs of `type`'s backend that this kernel's verifier refuses, with the reason, for people; NULL if there are none. Such a hook does not see
- * all of its acts. Known to the process that loaded them, not to one that adopted. Caller frees.
+ * Sets the `refused` of the hook's state: programs of its backend that this kernel's verifier refuses and for which no other stands in, with the reason,
+ * for people. Such a hook does not see all of its acts.
  */
-char *bh_backends_refused(BhHooks *h, guint32 type);
+void bh_backends_note_refused(BhHooks *h, guint32 type);

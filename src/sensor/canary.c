@@ -25,6 +25,8 @@
 #include "base/fdio.h"
 #include "record.h"
 
+#define END_MS 2000u
+
 struct BhCanary {
         pid_t pid;
         BhFd fd;
@@ -206,7 +208,7 @@ static gboolean spawn(BhCanary *c, GError **error) {
                 return FALSE;
         }
         if (pid == 0) {
-                /* only async-signal-safe calls from here on: the sensor may have threads. It keeps nothing of the sensor's open. */
+                /* nothing from here on takes a lock that another thread of the sensor may have held (memory, streams). It keeps nothing of the sensor's open. */
                 if (dup2(pair[1], 3) != 3)
                         _exit(1);
                 syscall(SYS_close_range, 4u, ~0u, 0);
@@ -218,11 +220,13 @@ static gboolean spawn(BhCanary *c, GError **error) {
         return TRUE;
 }
 
+/* One that is frozen does not die before it thaws: it is not waited for, and left behind until the sensor ends. */
 static void end(BhCanary *c) {
         bh_fd_clear(&c->fd);
         if (c->pid > 0) {
                 kill(c->pid, SIGKILL);
-                waitpid(c->pid, NULL, 0);
+                for (guint i = 0; i < END_MS && waitpid(c->pid, NULL, WNOHANG) == 0; i++)
+                        g_usleep(1000);
         }
         c->pid = 0;
 }

@@ -16,7 +16,7 @@ BhCanary *bh_canary_start(GError **error);
 void bh_canary_free(BhCanary *c);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhCanary, bh_canary_free)
 
-/* Ends the process and starts another, with another id. */
+/* Ends the process (without waiting long for it) and starts another, with another id. On error there is none: bh_canary_pid() is 0. */
 gboolean bh_canary_revive(BhCanary *c, GError **error);
 
 pid_t bh_canary_pid(const BhCanary *c);

@@ -22,6 +22,7 @@ struct BhControl {
         char *path;
         BhFd fd;
         struct stat made; /* the socket file as it was made */
+        gint64 again_us, pause_us; /* after a failure to make it again: when to try next, and how long the pause was */
         GThread *thread;
         gint stopping, connections;
         GMutex lock;
@@ -232,15 +233,28 @@ static int listen_at(const char *path, struct stat *made) {
 
 /* Somebody removed or replaced the socket file: whoever asks the sensor would ask nobody, or another. */
 static void look_after_file(BhControl *c) {
+        gint64 now_us = g_get_monotonic_time();
         struct stat now;
 
-        if (lstat(c->path, &now) == 0 && now.st_dev == c->made.st_dev && now.st_ino == c->made.st_ino)
+        if ((lstat(c->path, &now) == 0 && now.st_dev == c->made.st_dev && now.st_ino == c->made.st_ino) || now_us < c->again_us)
                 return;
-        unlink(c->path);
 
+        g_autofree char *dir = g_path_get_dirname(c->path);
+        g_mkdir_with_parents(dir, 0700); /* it may have gone as a whole */
+        if (unlink(c->path) && (errno == EISDIR || errno == EPERM) && rmdir(c->path)) {
+                g_autofree char *aside = g_strdup_printf("%s.displaced-%" G_GINT64_FORMAT, c->path, g_get_real_time());
+
+                (void) !rename(c->path, aside);
+        }
         int fd = listen_at(c->path, &now);
-        if (fd < 0)
+        if (fd < 0) {
+                if (!c->pause_us)
+                        bh_error("the control socket was removed, and cannot be made again; nobody can ask the sensor until it can", "path", c->path, "error", g_strerror(errno));
+                c->pause_us = CLAMP(2 * c->pause_us, G_USEC_PER_SEC, 30 * G_USEC_PER_SEC);
+                c->again_us = now_us + c->pause_us;
                 return;
+        }
+        c->pause_us = c->again_us = 0;
         bh_fd_clear(&c->fd);
         c->fd = fd;
         c->made = now;
@@ -261,8 +275,11 @@ static gpointer accept_loop(gpointer data) {
                         continue;
 
                 g_auto(BhFd) fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
-                if (fd < 0)
+                if (fd < 0) {
+                        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+                                g_usleep(200000); /* who asks stays in the queue, and poll() would return at once */
                         continue;
+                }
 
                 g_mutex_lock(&c->lock);
                 gboolean full = c->connections >= CONNECTIONS_MAX;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "backends.h"
 #include "hooks_private.h"
 
 static const struct {
@@ -61,17 +62,25 @@ static gboolean has(BhHooks *h, const char *handler) {
         return TRUE;
 }
 
-void bh_dispatcher_adopt(BhHooks *h) {
-        for (guint i = 0; i < G_N_ELEMENTS(calls); i++)
+void bh_dispatcher_look(BhHooks *h) {
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                g_autofree char *name = g_strconcat("sx_", calls[i].handler, NULL);
+
                 if (has(h, calls[i].handler)) /* also of one that stands in for it at the same place: it is looked after alike */
-                        g_hash_table_add(h->attached, g_strconcat("sx_", calls[i].handler, NULL));
+                        g_hash_table_add(h->attached, g_steal_pointer(&name));
+                else
+                        g_hash_table_remove(h->attached, name);
+        }
 }
 
 gboolean bh_dispatcher_whole(BhHooks *h, guint32 type) {
+        g_autoptr(GHashTable) want = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+        bh_backends_programs(h, type, BH_BACKEND_FALLBACK, want);
         for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
                 g_autofree char *name = calls[i].type == type ? g_strconcat("sx_", calls[i].handler, NULL) : NULL;
 
-                if (name && g_hash_table_contains(h->attached, name) && !has(h, calls[i].handler))
+                if (name && g_hash_table_contains(want, name) && !has(h, calls[i].handler))
                         return FALSE;
         }
         return TRUE;

@@ -14,11 +14,11 @@
 /* Puts a loaded handler into the table at the numbers of its system calls. On error some of them may be there. */
 gboolean bh_dispatcher_enter(BhHooks *h, struct bpf_program *p, GError **error);
 
-/* Notes as attached what an earlier sensor entered at all its numbers. */
-void bh_dispatcher_adopt(BhHooks *h);
+/* Notes as attached the handlers that have all their entries, and as not attached the others. */
+void bh_dispatcher_look(BhHooks *h);
 
 /*
- * FALSE if an attached handler of this kind of event lacks an entry. The calls that the canary does not make (sister calls, 32-bit ones) are
+ * FALSE if a handler that this kind of event's fallback wants lacks an entry. The calls that the canary does not make (sister calls, 32-bit ones) are
  * looked after by this.
  */
 gboolean bh_dispatcher_whole(BhHooks *h, guint32 type);

@@ -20,6 +20,9 @@
 
 #define BPF_FS_MAGIC_NUMBER 0xcafe4a11
 #define CANARY_MS 3000
+#define REPAIR_FIRST_US G_USEC_PER_SEC /* doubled with each repair that does not help */
+#define REPAIR_LAST_US (60 * G_USEC_PER_SEC)
+#define EXCUSED_MAX 10u
 
 gboolean bh_hooks_fail(GError **error, const char *format, ...) {
         va_list ap;
@@ -87,9 +90,9 @@ void bh_hooks_free(BhHooks *h) {
 
         bh_loader_close_maps(h);
         g_clear_pointer(&h->links, g_ptr_array_unref);
-        g_clear_pointer(&h->loaded, g_ptr_array_unref);
         g_clear_pointer(&h->attached, g_hash_table_unref);
         g_clear_pointer(&h->maps, g_hash_table_unref);
+        g_clear_pointer(&h->shared, g_hash_table_unref);
         g_clear_pointer(&h->targets, g_hash_table_unref);
         g_clear_pointer(&h->lacking, g_hash_table_unref);
         g_clear_pointer(&h->bad, g_hash_table_unref);
@@ -97,33 +100,86 @@ void bh_hooks_free(BhHooks *h) {
                 g_clear_pointer(&h->names[i], g_ptr_array_unref);
         if (h->btf)
                 btf__free(h->btf);
-        for (guint i = 0; i < BH_EV_KERNEL_MAX; i++) {
-                g_free(h->state[i].why);
-                g_free(h->state[i].refused);
-        }
+        for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
+                g_free(h->lost[i]);
         g_free(h->pin_dir);
         g_free(h);
 }
 
-/* What an earlier sensor of the same build left: its links say which backend each hook has. */
-static gboolean adopt(BhHooks *h, GError **error) {
-        if (!bh_loader_open_maps(h, error))
+/* Whether the link is one of that program (of whose name the kernel keeps 15 characters), and not another that somebody pinned under its name. */
+static gboolean links(const struct bpf_link *link, const char *program) {
+        struct bpf_link_info info = {};
+        struct bpf_prog_info prog = {};
+        __u32 len = sizeof(info);
+
+        if (bpf_obj_get_info_by_fd(bpf_link__fd(link), &info, &len))
                 return FALSE;
 
-        DIR *d = opendir(h->pin_dir);
-        for (struct dirent *e; d && (e = readdir(d)); )
-                if (g_str_has_prefix(e->d_name, "link_")) {
-                        g_autofree char *path = g_build_filename(h->pin_dir, e->d_name, NULL);
-                        struct bpf_link *link = bpf_link__open(path);
+        g_auto(BhFd) fd = bpf_prog_get_fd_by_id(info.prog_id);
+        len = sizeof(prog);
+        return fd >= 0 && bpf_obj_get_info_by_fd(fd, &prog, &len) == 0 && strncmp(prog.name, program, sizeof(prog.name) - 1) == 0;
+}
 
-                        if (link) {
-                                g_ptr_array_add(h->links, link);
-                                g_hash_table_add(h->attached, g_strdup(e->d_name + strlen("link_")));
-                        }
+static void adopt_links(BhHooks *h) {
+        DIR *d = opendir(h->pin_dir);
+
+        for (struct dirent *e; d && (e = readdir(d)); ) {
+                if (!g_str_has_prefix(e->d_name, "link_"))
+                        continue;
+
+                g_autofree char *path = g_build_filename(h->pin_dir, e->d_name, NULL);
+                const char *program = e->d_name + strlen("link_");
+                struct bpf_link *link = bpf_link__open(path);
+
+                if (link && links(link, program)) {
+                        g_ptr_array_add(h->links, link);
+                        g_hash_table_add(h->attached, g_strdup(program));
+                        continue;
                 }
+                unlink(path);
+                if (link)
+                        close_link(link);
+        }
         if (d)
                 closedir(d);
-        bh_dispatcher_adopt(h);
+}
+
+/* What is wanted and was gone when this sensor took over, by hook; refused programs were never there. */
+static void note_lost(BhHooks *h, GHashTable *missing) {
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+                g_autoptr(GString) names = g_string_new(NULL);
+                GHashTableIter i;
+                gpointer name;
+
+                if (!bh_backends_known(type))
+                        continue;
+                bh_backends_programs(h, type, h->state[type].backend, set);
+                if (h->state[type].backend == BH_BACKEND_FALLBACK)
+                        g_hash_table_add(set, g_strdup("dispatch"));
+                for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); )
+                        if (g_hash_table_contains(missing, name) && !g_hash_table_contains(h->bad, name))
+                                g_string_append_printf(names, "%s%s", names->len ? ", " : "", (const char *) name);
+                if (names->len)
+                        h->lost[type] = g_string_free(g_steal_pointer(&names), FALSE);
+        }
+}
+
+/*
+ * What an earlier sensor of the same build left: its links say which backend each hook has. Somebody may have taken some of it away meanwhile: what
+ * is wanted and not there is loaded. Without one of the maps that programs share there is nothing to take over.
+ */
+static gboolean adopt(BhHooks *h, GError **error) {
+        GHashTableIter shared, wanted;
+        gpointer map, program;
+
+        if (!bh_loader_open_maps(h, error))
+                return FALSE;
+        for (g_hash_table_iter_init(&shared, h->shared); g_hash_table_iter_next(&shared, &map, NULL); )
+                if (!g_hash_table_contains(h->maps, map))
+                        return bh_hooks_fail(error, "the map %s was removed", (const char *) map);
+        adopt_links(h);
+        bh_dispatcher_look(h);
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
                 GHashTableIter i;
@@ -141,9 +197,23 @@ static gboolean adopt(BhHooks *h, GError **error) {
                 for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); )
                         if (!g_str_has_prefix(name, "tp_") && g_hash_table_contains(h->attached, name))
                                 h->state[type].backend = BH_BACKEND_PREFERRED;
+                if (h->state[type].backend == BH_BACKEND_FALLBACK)
+                        bh_backends_choose(h, type, BH_BACKEND_FALLBACK, "the sensor before this one chose so");
         }
+
+        g_autoptr(GHashTable) missing = bh_loader_wanted(h);
+        for (g_hash_table_iter_init(&wanted, missing); g_hash_table_iter_next(&wanted, &program, NULL); )
+                if (g_hash_table_contains(h->attached, program))
+                        g_hash_table_iter_remove(&wanted);
+        if (g_hash_table_size(missing) && !bh_loader_load(h, error))
+                return FALSE;
+        note_lost(h, missing);
         h->adopted = TRUE;
         return TRUE;
+}
+
+const char *bh_hooks_found_lost(const BhHooks *h, guint32 type) {
+        return type < BH_EV_KERNEL_MAX ? h->lost[type] : NULL;
 }
 
 /* Hooks whose preferred programs are attached and see nothing are given their fallback. */
@@ -172,15 +242,15 @@ static gboolean settle(BhHooks *h, GError **error) {
 BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError **error) {
         BhHooks *h = g_new0(BhHooks, 1);
         g_autofree char *no_fexit = NULL;
-        guint64 id = bh_loader_build_id();
 
+        h->build_id = bh_loader_build_id();
         h->pin_dir = g_strdup(options->pin_dir);
         h->options = *options;
         h->canary = canary;
-        h->loaded = g_ptr_array_new_with_free_func((GDestroyNotify) bpf_object__close);
         h->links = g_ptr_array_new_with_free_func(close_link);
         h->attached = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->maps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_fd);
+        h->shared = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         h->lacking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->bad = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -190,12 +260,18 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         }
 
         g_autofree char *config = g_build_filename(h->pin_dir, "config", NULL);
-        if (access(config, F_OK) == 0) {
-                if (bh_loader_open_maps(h, NULL) && h->config->build_id == id && adopt(h, error)) {
+        g_autoptr(GDir) pins = g_dir_open(h->pin_dir, 0, NULL);
+        gboolean left = FALSE;
+        for (const char *name; pins && (name = g_dir_read_name(pins)); )
+                left |= !strchr(name, '.'); /* maps.debug and progs.debug are the file system's own */
+        g_clear_pointer(&pins, g_dir_close); /* or it could not be unmounted */
+        if (left) {
+                if (access(config, F_OK) == 0 && bh_loader_open_maps(h, NULL) && h->config->build_id == h->build_id && adopt(h, error)) {
                         h->config->canary_tgid = (__u32) bh_canary_pid(canary);
                         return h;
                 }
                 /* another build's programs, or a half-made start: begin anew */
+                bh_warn("what an earlier sensor left cannot be taken over", "why", error && *error ? (*error)->message : "it is of another build");
                 bh_hooks_remove(h->pin_dir);
                 bh_loader_close_maps(h);
                 g_hash_table_remove_all(h->attached);
@@ -220,38 +296,33 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                 bh_hooks_free(h);
                 return NULL;
         }
-        h->config->build_id = id;
+        h->config->build_id = h->build_id;
         return h;
 }
 
+/*
+ * Nothing that is attached is touched: a link cannot be taken from who holds it, so a hook without effect lacks entries of the table, or its acts do
+ * not come about on this machine (no loopback interface) and loading would not help. New entries replace old ones at once; there is no blind moment.
+ */
 void bh_hooks_repair(BhHooks *h) {
-        gboolean any = FALSE, fallback_seen = FALSE, fallback_lost = FALSE;
+        gint64 now_us = g_get_monotonic_time();
+        gboolean due = FALSE;
 
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
-                g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-                BhHookState *s = &h->state[type];
-                GHashTableIter i;
-                gpointer name;
+                if (h->state[type].backend == BH_BACKEND_NONE || h->state[type].effective) {
+                        h->repair[type].due_us = h->repair[type].pause_us = 0;
+                } else if (now_us >= h->repair[type].due_us) {
+                        h->repair[type].pause_us = CLAMP(2 * h->repair[type].pause_us, REPAIR_FIRST_US, REPAIR_LAST_US);
+                        h->repair[type].due_us = now_us + h->repair[type].pause_us;
+                        due = TRUE;
+                }
+        }
+        if (!due)
+                return;
 
-                if (s->backend == BH_BACKEND_FALLBACK && bh_canary_tests(type)) {
-                        fallback_seen |= s->effective;
-                        fallback_lost |= !s->effective;
-                }
-                if (s->backend == BH_BACKEND_NONE || s->effective)
-                        continue;
-                bh_backends_programs(h, type, s->backend, set);
-                for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); ) {
-                        /* what is still linked would act twice when it is attached again */
-                        bh_loader_detach(h, name);
-                        any = TRUE;
-                }
-        }
-        if (fallback_lost && !fallback_seen) { /* all at once: the dispatcher itself */
-                bh_loader_detach(h, "dispatch");
-                any = TRUE;
-        }
         g_autoptr(GError) error = NULL;
-        if (any && !bh_loader_load(h, &error))
+        bh_dispatcher_look(h);
+        if (!bh_loader_load(h, &error))
                 bh_error("cannot attach the lost hooks again", "error", error->message);
 }
 
@@ -313,6 +384,10 @@ int bh_hooks_map(const BhHooks *h, const char *name) {
         return GPOINTER_TO_INT(g_hash_table_lookup(h->maps, name)) - 1;
 }
 
+guint64 bh_hooks_build_id(const BhHooks *h) {
+        return h->build_id;
+}
+
 guint64 bh_hooks_epoch(const BhHooks *h) {
         struct bpf_map_info info = {};
         __u32 len = sizeof(info);
@@ -357,12 +432,23 @@ gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookSt
                 for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
                         unseen |= h->state[type].backend != BH_BACKEND_NONE && bh_canary_tests(type) && h->hits[type] == before[type];
         }
+        guint64 misses = recursion_misses(h);
+        gboolean excuse = misses > h->recursion;
+
+        h->recursion = misses;
+        g_atomic_int_set(&h->recursion_shown, (gint) MIN(misses, G_MAXINT));
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 BhHookState *s = &h->state[type];
-                gboolean effective = (!bh_canary_tests(type) || h->hits[type] != before[type]) && (s->backend != BH_BACKEND_FALLBACK || bh_dispatcher_whole(h, type));
+                gboolean hit = !bh_canary_tests(type) || h->hits[type] != before[type];
 
                 if (s->backend == BH_BACKEND_NONE)
                         continue;
+
+                gboolean whole = s->backend != BH_BACKEND_FALLBACK || bh_dispatcher_whole(h, type), effective = hit && whole;
+                if (effective)
+                        h->repair[type].excused = 0;
+                else if (whole && s->effective && excuse && h->repair[type].excused++ < EXCUSED_MAX)
+                        continue; /* the program was skipped on that CPU, perhaps for this very act: the next check says more */
                 s->hits += h->hits[type] - before[type];
                 if (effective == s->effective)
                         continue;
@@ -370,7 +456,6 @@ gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookSt
                 if (changed)
                         changed(type, s, data);
         }
-        g_atomic_int_set(&h->recursion_shown, (gint) MIN(recursion_misses(h), G_MAXINT));
         return TRUE;
 }
 

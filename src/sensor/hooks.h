@@ -31,8 +31,8 @@ typedef struct {
         BhBackend backend;
         gboolean effective; /* the canary's last act was seen, or the hook cannot be tested */
         guint64 hits;       /* canary acts seen */
-        char *why;          /* why not the preferred backend, or why none; may be NULL */
-        char *refused;      /* programs that the kernel refuses, so that some acts are not seen; NULL: none */
+        const char *why;     /* why not the preferred backend, or why none; may be NULL. Both texts stay as they are for ever: any thread may read them */
+        const char *refused; /* programs that the kernel refuses, so that some acts are not seen; NULL: none */
 } BhHookState;
 
 typedef struct {
@@ -49,7 +49,16 @@ typedef struct BhHooks BhHooks;
  */
 BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError **error);
 
-/* Attaches anew what the last check found without effect. Same thread as bh_hooks_check(). */
+/*
+ * Programs of a hook that an earlier sensor had attached and this one found gone when it took over, for people; NULL: none. They are attached again
+ * (or refused, see BhHookState), but what happened in between was not seen.
+ */
+const char *bh_hooks_found_lost(const BhHooks *h, guint32 type);
+
+/*
+ * Loads again what hooks that the last check found without effect lack: at once, and while that does not help after 1 s, 2 s … 60 s. thread as
+ * bh_hooks_check().
+ */
 void bh_hooks_repair(BhHooks *h);
 
 /*
@@ -78,11 +87,15 @@ volatile struct bh_config *bh_hooks_config(BhHooks *h);
 /* Descriptor of a pinned map, owned by `h`; -1 if there is none of that name. */
 int bh_hooks_map(const BhHooks *h, const char *name);
 
+/* Identity of this build's programs, as the configuration has it for the next sensor. */
+guint64 bh_hooks_build_id(const BhHooks *h);
+
 /* Identity of these rings: changes when they are made anew. */
 guint64 bh_hooks_epoch(const BhHooks *h);
 
 /*
- * Lets the canary act and sees which hooks have an effect. Calls `changed` for each whose state differs from before. FALSE if the canary
+ * Lets the canary act and sees which hooks have an effect. An act that went unseen while the kernel skipped programs (recursion misses) is not held
+ * against its hook, at most ten checks in a row. Calls `changed` for each whose state differs from before. FALSE if the canary
  * cannot act.
  */
 gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error);

@@ -15,10 +15,11 @@
 
 struct BhHooks {
         char *pin_dir;
-        GPtrArray *loaded;    /* struct bpf_object *, kept for the links' sake */
         GPtrArray *links;     /* struct bpf_link * of this process */
         GHashTable *attached; /* name of each program that is attached or in the dispatcher's table */
         GHashTable *maps;     /* name → fd + 1 */
+        GHashTable *shared;   /* names of the maps that the objects share by pins */
+        char *lost[BH_EV_KERNEL_MAX]; /* programs that were missing when this sensor took over; NULL: none */
         GPtrArray *names[BH_HOOKS_OBJECTS]; /* programs of each object */
         GHashTable *targets;  /* program → kernel function that it wants (preferred ones) */
         GHashTable *lacking;  /* programs that need a tracepoint or helper which this kernel does not have; others stand for them, or nothing can */
@@ -26,12 +27,20 @@ struct BhHooks {
         struct btf *btf;
         BhCanary *canary;
         BhHookState state[BH_EV_KERNEL_MAX];
+        struct {
+                gint64 due_us;   /* no repair before; 0: none was needed lately */
+                gint64 pause_us; /* until the next one, if this one does not help */
+                guint excused;   /* checks in a row whose result was not believed */
+        } repair[BH_EV_KERNEL_MAX];
+        guint64 recursion; /* as last read by a check */
         gboolean adopted;
         gint recursion_shown; /* misses as last read by a check, up to G_MAXINT */
         volatile struct bh_config *config;
         volatile guint64 *hits;
         BhHooksOptions options;
         gint32 subsys, hierarchy;
+        gint32 uring_cqe; /* see net.bpf.c */
+        guint64 build_id;
 };
 
 /* Sets `error` and returns FALSE. */

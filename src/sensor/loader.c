@@ -107,6 +107,19 @@ static gboolean has_tracepoint(BhHooks *h, const char *name, const char *first) 
         return t && g_str_equal(btf__name_by_offset(h->btf, t->name_off), first);
 }
 
+/* Whether that argument of a tracepoint, counted from 0, is a pointer. */
+static gboolean tracepoint_has_pointer(BhHooks *h, const char *name, guint argument) {
+        g_autofree char *type = g_strconcat("btf_trace_", name, NULL);
+        gint32 id = btf__find_by_name_kind(h->btf, type, BTF_KIND_TYPEDEF);
+        const struct btf_type *t = id > 0 ? btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type) : NULL;
+        const struct btf_type *proto = t ? btf__type_by_id(h->btf, t->type) : NULL;
+
+        if (!proto || !btf_is_func_proto(proto) || btf_vlen(proto) < argument + 2)
+                return FALSE;
+        t = btf__type_by_id(h->btf, btf_params(proto)[argument + 1].type); /* the first is the tracepoint's own */
+        return t && btf_is_ptr(t);
+}
+
 /* Whether the kernel lacks what the program cannot do without. Known before it refuses anything, which would cost another loading. */
 static gboolean lacks(BhHooks *h, const char *program, const char *section) {
         if (g_str_has_prefix(section, "tp_btf/") &&
@@ -122,10 +135,14 @@ static void note_programs(BhHooks *h) {
                 const void *bytes = objects[i].bytes(&size);
                 struct bpf_object *o = bpf_object__open_mem(bytes, size, NULL);
                 struct bpf_program *p;
+                struct bpf_map *map;
 
                 h->names[i] = g_ptr_array_new_with_free_func(g_free);
                 if (!o)
                         continue;
+                bpf_object__for_each_map(map, o)
+                        if (!bpf_map__is_internal(map))
+                                g_hash_table_add(h->shared, g_strdup(bpf_map__name(map)));
                 bpf_object__for_each_program(p, o) {
                         const char *section = bpf_program__section_name(p), *slash = strchr(section, '/');
 
@@ -149,6 +166,7 @@ gboolean bh_loader_init(BhHooks *h, GError **error) {
                 return bh_hooks_fail(error, "this kernel has no type information (/sys/kernel/btf/vmlinux): Bulkhead needs Linux 5.10 or later built with CONFIG_DEBUG_INFO_BTF");
         h->subsys = controller ? controller_index(h, controller) : -1;
         h->hierarchy = h->subsys >= 0 ? hierarchy_number(controller) : 0;
+        h->uring_cqe = tracepoint_has_pointer(h, "io_uring_complete", 2);
         note_programs(h);
         return TRUE;
 }
@@ -194,6 +212,8 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                                 value = h->subsys;
                         } else if (g_str_equal(var, "bh_cgroup_hierarchy")) {
                                 value = h->hierarchy;
+                        } else if (g_str_equal(var, "bh_uring_cqe")) {
+                                value = h->uring_cqe;
                         } else if (g_str_has_prefix(var, "bh_nargs_")) {
                                 /* how many parameters that function has on this kernel: where fexit finds the result */
                                 gint32 id = bh_backends_function_id(h, var + strlen("bh_nargs_"));
@@ -323,11 +343,28 @@ static gboolean job_finish(BhHooks *h, Job *j, gboolean *again, GError **error) 
                 *again = TRUE;
                 return TRUE;
         }
+        /* links and the table keep their programs: the object, with a descriptor for each, goes with the job */
         bpf_object__for_each_program(p, j->object)
                 if (bpf_program__autoload(p) && !(g_str_has_prefix(bpf_program__name(p), "sx_") ? bh_dispatcher_enter(h, p, error) : attach(h, p, error)))
                         return FALSE;
-        g_ptr_array_add(h->loaded, g_steal_pointer(&j->object));
         return TRUE;
+}
+
+GHashTable *bh_loader_wanted(BhHooks *h) {
+        GHashTable *want = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        gboolean dispatch = FALSE;
+
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                BhBackend backend = h->state[type].backend;
+
+                if (!bh_backends_known(type))
+                        continue;
+                bh_backends_programs(h, type, backend == BH_BACKEND_NONE ? BH_BACKEND_FALLBACK : backend, want);
+                dispatch |= backend == BH_BACKEND_FALLBACK;
+        }
+        if (dispatch)
+                g_hash_table_add(want, g_strdup("dispatch"));
+        return want;
 }
 
 /* Jobs for what is in `want` and not attached yet. */
@@ -353,21 +390,14 @@ gboolean bh_loader_load(BhHooks *h, GError **error) {
         gboolean again = TRUE;
 
         for (guint rounds = 0; again; rounds++) {
-                g_autoptr(GHashTable) want = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-                gboolean dispatch = FALSE;
-
                 again = FALSE;
                 for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
-                        if (!bh_backends_known(type))
-                                continue;
-                        if (h->state[type].backend == BH_BACKEND_PREFERRED && !bh_backends_programs(h, type, BH_BACKEND_PREFERRED, want))
+                        g_autoptr(GHashTable) own = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+                        if (bh_backends_known(type) && h->state[type].backend == BH_BACKEND_PREFERRED && !bh_backends_programs(h, type, BH_BACKEND_PREFERRED, own))
                                 bh_backends_choose(h, type, BH_BACKEND_NONE, "the kernel refuses the preferred programs");
-                        if (h->state[type].backend != BH_BACKEND_PREFERRED)
-                                bh_backends_programs(h, type, h->state[type].backend == BH_BACKEND_NONE ? BH_BACKEND_FALLBACK : h->state[type].backend, want);
-                        dispatch |= h->state[type].backend == BH_BACKEND_FALLBACK;
                 }
-                if (dispatch)
-                        g_hash_table_add(want, g_strdup("dispatch"));
+                g_autoptr(GHashTable) want = bh_loader_wanted(h);
                 g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify) job_free);
                 add_jobs(h, want, jobs);
 
@@ -382,10 +412,8 @@ gboolean bh_loader_load(BhHooks *h, GError **error) {
                         return bh_hooks_fail(error, "gave up loading kernel programs: too many are refused; run with debug logging to see why");
         }
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
-                if (bh_backends_known(type)) {
-                        g_free(h->state[type].refused);
-                        h->state[type].refused = bh_backends_refused(h, type);
-                }
+                if (bh_backends_known(type))
+                        bh_backends_note_refused(h, type);
         return TRUE;
 }
 

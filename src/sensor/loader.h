@@ -24,6 +24,9 @@ gboolean bh_loader_make_maps(BhHooks *h, GError **error);
 gboolean bh_loader_open_maps(BhHooks *h, GError **error);
 void bh_loader_close_maps(BhHooks *h);
 
+/* Names of the programs that the hooks' backends want and the kernel does not refuse, as far as is known. Caller frees. */
+GHashTable *bh_loader_wanted(BhHooks *h);
+
 /* Loads and attaches what the hooks' backends want and is not attached. May change the choice of hooks whose programs the kernel refuses. */
 gboolean bh_loader_load(BhHooks *h, GError **error);
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
@@ -21,6 +20,7 @@
 #define FOLD_MS_DEFAULT 1000
 #define BUDGET_DEFAULT 20000 /* described events a second, cgroup and class; more are counted */
 #define HOOK_CHECK_MS 1000
+#define FILES_MAX 65536u /* descriptors */
 #define DOCKER_WAIT_US (2 * G_USEC_PER_SEC)
 
 static gboolean fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -181,13 +181,9 @@ static void metadata_changed(gpointer data) {
 
 static gboolean bind_cgroup(guint64 id, const char *path, gpointer data) {
         BhSensor *s = data;
-        g_auto(BhContainerLookup) l = { 0 };
-        struct bh_cgroup cg = { 0 };
 
         bh_container_table_bind(s->containers, id, path, g_get_monotonic_time());
-        bh_container_table_lookup(s->containers, id, &l);
-        cg.container = l.is_container ? id : 0;
-        bpf_map_update_elem(bh_hooks_map(s->hooks, "cgroups"), &id, &cg, BPF_NOEXIST);
+        bh_cgroups_found(s->kernel_cgroups, id);
         return TRUE;
 }
 
@@ -223,6 +219,7 @@ static void revive_canary(BhSensor *s, const char *why) {
 
         bh_error("cannot test the hooks", "error", why);
         bh_pipeline_say(s->pipeline, "canary_lost", why, NULL);
+        bh_hooks_config(s->hooks)->canary_tgid = 0; /* its id may soon be another's */
         if (!bh_canary_revive(s->canary, &error) || !bh_hooks_check(s->hooks, hook_changed, s, &error)) {
                 bh_error("cannot replace the canary", "error", error->message);
                 return;
@@ -377,6 +374,7 @@ static void configure_kernel(BhSensor *s) {
         for (guint i = 0; i < BH_RING_MAX; i++)
                 c->budget[i] = budget;
         c->off[0] = c->off[1] = 0;
+        c->build_id = bh_hooks_build_id(s->hooks);
 }
 
 /* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
@@ -435,6 +433,22 @@ static void say_refused(BhSensor *s) {
         }
 }
 
+/* Hooks that somebody took away while no sensor looked after them. */
+static void say_found_lost(BhSensor *s) {
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                const char *programs = bh_hooks_found_lost(s->hooks, type), *name = bh_event_type_name(type);
+                g_autofree char *lost = NULL, *back = NULL;
+
+                if (!programs)
+                        continue;
+                lost = g_strdup_printf("hook %s was detached, in part or whole, while the sensor was away; what it would have seen since then is not known", name);
+                back = g_strdup_printf("hook %s is attached again", name);
+                bh_error("hook was lost while the sensor was away", "type", name, "programs", programs);
+                bh_pipeline_say(s->pipeline, "hook_lost", lost, "type", name, "programs", programs, NULL);
+                bh_pipeline_say(s->pipeline, "hook_back", back, "type", name, "programs", programs, NULL);
+        }
+}
+
 static gboolean start(BhSensor *s, GError **error) {
         g_autofree char *running = g_build_filename(s->options.data_dir, "running", NULL), *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
         struct utsname un;
@@ -478,8 +492,10 @@ static gboolean start(BhSensor *s, GError **error) {
 
         BhContainerTableConfig table = { .host_root = s->options.host_root, .changed = metadata_changed, .data = s };
         s->containers = bh_container_table_new(&table);
+        s->kernel_cgroups = bh_cgroups_new(s->hooks, s->containers, s->cgroups);
         if (!bh_cgroup_walk(s->cgroups, bind_cgroup, s, NULL, error))
                 return FALSE;
+        bh_cgroups_adopt(s->kernel_cgroups);
 
         g_autofree char *host_proc = g_build_filename(s->options.host_root, "proc", NULL), *probe = g_build_filename(host_proc, "1", NULL);
         s->proc_path = g_strdup(access(probe, F_OK) == 0 ? host_proc : "/proc");
@@ -500,6 +516,7 @@ static gboolean start(BhSensor *s, GError **error) {
         BhPipelineConfig pipeline = {
                 .hooks = s->hooks,
                 .containers = s->containers,
+                .cgroups = s->kernel_cgroups,
                 .processes = s->processes,
                 .recorder = s->recorder,
                 .feed = s->feed,
@@ -543,6 +560,7 @@ static gboolean start(BhSensor *s, GError **error) {
                          : bh_hooks_adopted(s->hooks) ? "the sensor is back after it ended unexpectedly; the kernel went on and kept what it could, losses are counted"
                                                       : "the sensor is back after it ended unexpectedly; its hooks were gone, so nothing was seen in between";
         bh_pipeline_say(s->pipeline, !s->after_crash ? "started" : bh_hooks_adopted(s->hooks) ? "returned" : "gap", text, "away_ms", away, "pid", pid, "version", BH_VERSION, NULL);
+        say_found_lost(s);
         say_refused(s);
         if (s->report)
                 bh_report_start(s->report);
@@ -575,6 +593,7 @@ static void stop(BhSensor *s) {
         bh_docker_free(s->docker);
         bh_recorder_free(s->recorder);
         bh_process_table_free(s->processes);
+        bh_cgroups_free(s->kernel_cgroups);
         bh_container_table_free(s->containers);
         bh_feed_free(s->feed);
         if (s->hooks) {
@@ -592,7 +611,7 @@ static void stop(BhSensor *s) {
 int main(int argc, char **argv) {
         static BhSensor s;
         g_autoptr(GError) error = NULL;
-        struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+        struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY }, files;
 
         g_mutex_init(&s.lock);
         g_cond_init(&s.docker_ready);
@@ -609,6 +628,14 @@ int main(int argc, char **argv) {
         signal(SIGPIPE, SIG_IGN);
         umask(077);
         setrlimit(RLIMIT_MEMLOCK, &unlimited); /* before 5.11 BPF maps count as locked memory */
+        /* links, maps, segments, connections: more than the usual 1,024 on the way through a start */
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES_MAX) {
+                struct rlimit more = { MAX(files.rlim_max, FILES_MAX), MAX(files.rlim_max, FILES_MAX) };
+
+                files.rlim_cur = files.rlim_max;
+                if (setrlimit(RLIMIT_NOFILE, &more))
+                        setrlimit(RLIMIT_NOFILE, &files); /* what it may have without CAP_SYS_RESOURCE */
+        }
 
         /* before there is a second thread, and before the canary, which is to be what it is after it was replaced */
         if (!bh_privileges_drop(&error)) {

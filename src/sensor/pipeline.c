@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -62,7 +61,6 @@ struct BhPipeline {
         Item head[BH_RING_MAX]; /* read from the ring and not taken yet */
         GQueue waiting;
         GHashTable *given_up; /* container cgroups whose metadata did not come in time */
-        GHashTable *cgroups;  /* ids that the kernel's map of cgroups must have */
         BhRecorderState recorder_state;
         guint64 recorder_lost;
         GHashTable *origins;  /* cgroup id → BhContainer, for processes that outlive the table's memory */
@@ -246,23 +244,6 @@ static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 ori
 
 /* ---- kernel records ---- */
 
-/* The kernel knows containers by the shape of a cgroup's name; what only the table knows (plain runc, nested) it is told here. TRUE if it was. */
-static gboolean tell_kernel(BhPipeline *p, guint64 cgroup) {
-        g_auto(BhContainerLookup) l = { 0 };
-        struct bh_cgroup now = { 0 };
-        int fd = bh_hooks_map(p->c.hooks, "cgroups");
-
-        bh_container_table_lookup(p->c.containers, cgroup, &l);
-        gboolean known = bpf_map_lookup_elem(fd, &cgroup, &now) == 0;
-        if (!l.known || l.ended || (known && (!!now.container == l.is_container || l.undecided)))
-                return FALSE;
-        if (l.is_container && !now.container)
-                now.container = cgroup;
-        else if (!l.is_container && !l.undecided)
-                now.container = 0;
-        return bpf_map_update_elem(fd, &cgroup, &now, BPF_ANY) == 0;
-}
-
 static void cgroup_created(BhPipeline *p, const struct bh_event *e) {
         if (!bh_event_has(e, BH_F_cgroup_path))
                 return;
@@ -270,8 +251,14 @@ static void cgroup_created(BhPipeline *p, const struct bh_event *e) {
         g_autofree char *path = g_strndup(e->cgroup_path.p, e->cgroup_path.len);
 
         bh_container_table_bind(p->c.containers, e->target_cgroup, path, g_get_monotonic_time());
-        tell_kernel(p, e->target_cgroup);
-        g_hash_table_add(p->cgroups, g_memdup2(&e->target_cgroup, sizeof(e->target_cgroup)));
+        bh_cgroups_made(p->c.cgroups, e->target_cgroup);
+}
+
+static void cgroup_removed(BhPipeline *p, const struct bh_event *e) {
+        bh_container_table_unbind(p->c.containers, e->target_cgroup, g_get_monotonic_time());
+        bh_account_cgroup_gone(p->account, e->target_cgroup);
+        g_hash_table_remove(p->given_up, &e->target_cgroup);
+        bh_cgroups_removed(p->c.cgroups, e->target_cgroup);
 }
 
 static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len, guint8 ring, guint64 end) {
@@ -291,10 +278,7 @@ static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len,
                 cgroup_created(p, e);
                 break;
         case BH_EV_CGROUP_REMOVE:
-                bh_container_table_unbind(p->c.containers, e->target_cgroup, g_get_monotonic_time());
-                bh_account_cgroup_gone(p->account, e->target_cgroup);
-                g_hash_table_remove(p->given_up, &e->target_cgroup);
-                g_hash_table_remove(p->cgroups, &e->target_cgroup);
+                cgroup_removed(p, e);
                 break;
         default:
                 break;
@@ -320,6 +304,8 @@ static void skip(BhPipeline *p, const Item *item, guint8 ring) {
         if (bh_record_decode(item->rec, item->len, &p->c.clock, &d, NULL)) {
                 if (d.event.type == BH_EV_CGROUP_CREATE)
                         cgroup_created(p, &d.event);
+                else if (d.event.type == BH_EV_CGROUP_REMOVE)
+                        cgroup_removed(p, &d.event);
                 bh_process_update(p->c.processes, &d);
         }
         p->stats.skipped++;
@@ -540,14 +526,9 @@ static void stats_now(BhPipeline *p) {
         g_mutex_unlock(&p->lock);
 }
 
-/* Entries of the kernel's map of cgroups that somebody took away or changed are put back. */
 static void restore_cgroups(BhPipeline *p) {
-        GHashTableIter i;
-        gpointer id;
-        guint64 restored = 0;
+        guint64 restored = bh_cgroups_restore(p->c.cgroups);
 
-        for (g_hash_table_iter_init(&i, p->cgroups); g_hash_table_iter_next(&i, &id, NULL); )
-                restored += tell_kernel(p, *(guint64 *) id);
         if (restored)
                 say_number(p, "cgroups_restored", "the kernel's map of cgroups lacked entries or had wrong ones; they were put back", "count", restored);
 }
@@ -623,10 +604,8 @@ static gpointer run(gpointer data) {
                 if (now_us - recheck_us >= 100000) {
                         recheck_us = now_us;
                         if (bh_container_table_recheck(p->c.containers, now_us)) {
-                                g_autoptr(GPtrArray) all = NULL;
-
                                 for (GList *w = p->waiting.head; w; w = w->next)
-                                        tell_kernel(p, ((Waiting *) w->data)->cgroup);
+                                        bh_cgroups_tell(p->c.cgroups, ((Waiting *) w->data)->cgroup);
                         }
                 }
 
@@ -657,18 +636,12 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
         g_cond_init(&p->flushed);
         g_queue_init(&p->waiting);
         p->given_up = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-        p->cgroups = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         p->origins = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify) bh_container_unref);
         p->wire = g_byte_array_new();
         p->labels = g_byte_array_new();
         p->inbox = g_async_queue_new_full((GDestroyNotify) message_free);
         p->account = bh_account_new(config->hooks);
         p->next_id = config->found->last_seq + 1;
-        guint64 id, next, *prev = NULL;
-        for (int fd = bh_hooks_map(config->hooks, "cgroups"); bpf_map_get_next_key(fd, prev, &next) == 0; prev = &id) {
-                id = next; /* the sensor has entered what exists */
-                g_hash_table_add(p->cgroups, g_memdup2(&id, sizeof(id)));
-        }
         if (config->found->mark_len == sizeof(p->resume)) {
                 memcpy(&p->resume, config->found->mark, sizeof(p->resume));
                 p->resuming = p->resume.epoch == p->mark.epoch;
@@ -719,7 +692,6 @@ void bh_pipeline_free(BhPipeline *p) {
         for (guint i = 0; i < BH_RING_MAX; i++)
                 g_clear_pointer(&p->rings[i], bh_ring_free);
         g_hash_table_unref(p->given_up);
-        g_hash_table_unref(p->cgroups);
         g_hash_table_unref(p->origins);
         g_byte_array_unref(p->wire);
         g_byte_array_unref(p->labels);

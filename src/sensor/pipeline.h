@@ -12,6 +12,7 @@
  */
 #pragma once
 #include "account.h"
+#include "cgroups.h"
 #include "container/runtime_event.h"
 #include "container/table.h"
 #include "event/record_decode.h"
@@ -26,6 +27,7 @@
 typedef struct {
         BhHooks *hooks;
         BhContainerTable *containers;
+        BhCgroups *cgroups;
         BhProcessTable *processes;
         BhRecorder *recorder;
         BhFeed *feed;

@@ -36,6 +36,7 @@ typedef struct {
         BhCanary *canary;
         BhCgroupLayout *cgroups;
         BhHooks *hooks;
+        BhCgroups *kernel_cgroups;
         BhContainerTable *containers;
         BhProcessTable *processes;
         BhRecorder *recorder;

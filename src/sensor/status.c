@@ -31,17 +31,19 @@ static json_t *hooks_of(BhSensor *s, const BhAccountTotals *totals) {
                 if (!h)
                         continue;
 
-                json_t *o = json_pack("{s:s, s:s, s:b, s:b}", "type", bh_event_type_name(type), "backend", bh_backend_name(h->backend), "effective", h->effective && !h->refused,
+                const char *why = __atomic_load_n(&h->why, __ATOMIC_ACQUIRE), *refused = __atomic_load_n(&h->refused, __ATOMIC_ACQUIRE); /* repair may set others at this moment */
+
+                json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:b}", "type", bh_event_type_name(type), "backend", bh_backend_name(h->backend), "effective", h->effective && !refused, "seen", h->effective,
                                       "tested", bh_canary_tests(type));
                 json_object_set_new(o, "generated", number(a->generated));
                 json_object_set_new(o, "delivered", number(a->delivered));
                 json_object_set_new(o, "folded", number(a->folded));
                 json_object_set_new(o, "lost", lost_of(a));
                 json_object_set_new(o, "received", number(totals->received[type]));
-                if (h->why)
-                        json_object_set_new(o, "why", text(h->why));
-                if (h->refused)
-                        json_object_set_new(o, "refused", text(h->refused));
+                if (why)
+                        json_object_set_new(o, "why", text(why));
+                if (refused)
+                        json_object_set_new(o, "refused", text(refused));
                 json_array_append_new(list, o);
         }
         return list;

@@ -154,6 +154,88 @@ def test_every_table_entry_and_cgroup_key_deleted(new_sensor, docker):
         all_steps_arrive(sensor, box, box.json("/acts steps --count 3"))
 
 
+def test_hooks_taken_away_while_the_sensor_was_dead(new_sensor, docker):
+    sensor = new_sensor()
+    bpf = sensor.run_dir / "bpf"
+    fallback = hook(sensor, "chmod")["backend"] == "fallback"
+    other = next((k for k in ("setns", "chmod", "connect", "open") if hook(sensor, k)["backend"] == "preferred"), None)
+    sensor.kill()
+    gone = {"exec": ["link_tp_exec"], "cgroup_create": ["link_tp_cgroup_create"]}
+    if other:
+        gone[other] = [p.name for p in bpf.iterdir() if other in p.name and p.name.startswith(("link_fx_", "link_fe_"))][:1]
+    for pins in gone.values():
+        for pin in pins:
+            (bpf / pin).unlink()
+    # another program under its name is not it
+    bpftool("link", "pin", "pinned", bpf / "link_tp_fork", bpf / "link_tp_exec")
+    if fallback:
+        for nr in (90, 512 + 362):  # chmod, of which the canary uses fchmod, and 32-bit connect
+            bpftool("map", "delete", "pinned", bpf / "syscalls", "key", *nr.to_bytes(4, "little"))
+    sensor.start()
+    assert sensor.status()["adopted"] is True
+    for kind in [*gone, *(["chmod", "connect"] if fallback else [])]:
+        wait_hook_said(sensor, "hook_lost", kind, 5)
+        wait_hook_said(sensor, "hook_back", kind, 5)
+    bad = [h["type"] for h in sensor.status()["hooks"] if h["backend"] != "none" and not h["effective"]]
+    assert not bad, f"expected all hooks to be effective, saw {bad}"
+    with Box(docker, "dead-robbed") as box:
+        box.run("touch /tmp/x; chmod 751 /tmp/x")
+        wait_for(lambda: [e for e in sensor.events(container=box.name, type="chmod") if e.get("path") == "/tmp/x"], 5, "the chmod after the repair")
+        all_steps_arrive(sensor, box, box.json("/acts steps --count 3"))
+    sensor.kill()  # a map that programs share: nothing of it can be taken over
+    (bpf / "acct").unlink()
+    sensor.start()
+    assert sensor.status()["adopted"] is False
+    wait_said(sensor, "gap")
+    with Box(docker, "map-robbed") as box:
+        all_steps_arrive(sensor, box, box.json("/acts steps --count 3"))
+
+
+def test_hook_that_cannot_become_effective_costs_nothing(build):
+    class NoLoopback(sensor_env.Sensor):
+        def argv(self):
+            return ["unshare", "-n", *super().argv()]
+
+    def held(sensor):
+        fds = pathlib.Path(f"/proc/{sensor.pid}/fd")
+        with open(f"/proc/{sensor.pid}/stat", encoding="ascii") as f:
+            ticks = f.read().rsplit(")", 1)[1].split()
+        return len(list(fds.iterdir())), sum(map(int, ticks[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    with NoLoopback(build, args=["--no-docker"]) as sensor:
+        assert not hook(sensor, "accept")["effective"], "expected no accept without a loopback interface"
+        time.sleep(2)
+        before, cpu = held(sensor)
+        time.sleep(6)
+        after, cpu = held(sensor)[0], held(sensor)[1] - cpu
+        assert after <= before + 2, f"expected no descriptors to pile up, saw {before}, then {after}"
+        if not sensor_env.sanitized(sensor.build):
+            assert cpu < 0.6, f"expected repairs to be rare, saw {cpu:.1f} s of processor time in 6 s"
+        with open("/proc/%d/limits" % sensor.pid, encoding="ascii") as f:
+            soft, hard = re.search(r"Max open files\s+(\d+)\s+(\d+)", f.read()).groups()
+        assert soft == hard or int(soft) >= 65536, f"expected the bound of descriptors to be raised, saw {soft} of {hard}"
+
+
+def test_cgroups_that_come_and_go_are_no_attack(new_sensor):
+    sensor = new_sensor(args=["--no-docker"])
+    base = pathlib.Path(sensor.status()["cgroup"]["mount"]) / "bulkhead-churn"
+    base.mkdir()
+    try:
+        end, made = time.monotonic() + 8, set()
+        while time.monotonic() < end:
+            group = base / f"{len(made):064x}"
+            group.mkdir()
+            made.add(group.stat().st_ino.to_bytes(8, "little"))
+            time.sleep(0.012)
+            group.rmdir()
+    finally:
+        base.rmdir()
+    time.sleep(2.5)
+    assert not said(sensor, "cgroups_restored"), f"{len(made)} short-lived cgroups: {said(sensor, 'cgroups_restored')}"
+    left = made & {bytes(int(b, 16) for b in row["key"]) for row in dump(sensor, "cgroups")}
+    assert not left, f"expected the map to hold no cgroup of {len(made)} that are gone, saw {len(left)}"
+
+
 def test_configuration_changed_is_put_back(new_sensor, docker):
     sensor = new_sensor()
     config = bytearray(int(b, 16) for b in dump(sensor, "config")[0]["value"])

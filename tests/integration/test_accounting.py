@@ -1,6 +1,9 @@
 """Exact accounting under flood: what a program did = what was delivered + folded + lost, and the rare acts beside the flood all arrive."""
 import json
 import os
+import pathlib
+import subprocess
+import sys
 import time
 
 import pytest
@@ -117,3 +120,39 @@ def test_flood_is_counted_exactly_and_hides_nothing(new_sensor, docker, full, ki
                   + ", ".join(f"{e} {after[number[e]]}" for e in sorted(own)) + f"; sensor {rss_kib(sensor.pid) // 1024} MiB")
     if not sensor_env.sanitized(sensor.build):  # a sanitizer's own memory is most of what is resident then
         assert rss_kib(sensor.pid) < 256 * 1024, f"expected less than 256 MiB resident, saw {rss_kib(sensor.pid)} KiB"
+
+
+BATCH = r"""
+import ctypes, os, socket, struct, sys
+n = 2000
+with open(sys.argv[1] + "/cgroup.procs", "w") as f:
+    f.write("0")
+r, s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+r.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
+r.bind(("127.0.0.1", 0))
+s.connect(r.getsockname())
+for i in range(n):
+    s.send(b"x")
+iov, buf, headers = (ctypes.c_uint64 * (2 * n))(), ctypes.create_string_buffer(n * 8), ctypes.create_string_buffer(n * 64)
+for i in range(n):
+    iov[2 * i], iov[2 * i + 1] = ctypes.addressof(buf) + 8 * i, 8
+    struct.pack_into("QIIQQQQI", headers, 64 * i, 0, 0, 0, ctypes.addressof(iov) + 16 * i, 1, 0, 0, 0)
+print(ctypes.CDLL(None).syscall(299, r.fileno(), headers, n, 0, None))
+"""
+
+
+def test_batch_longer_than_the_kernel_programs_look_at_is_counted(new_sensor):
+    sensor = new_sensor(args=["--no-docker"], backend="fallback")
+    number = type_numbers(sensor)["recv"]
+    group = pathlib.Path(sensor.status()["cgroup"]["mount"]) / "bulkhead-batch" / ("ba" * 32)
+    group.mkdir(parents=True)
+    try:
+        cgroup = group.stat().st_ino
+        got = int(subprocess.run([sys.executable, "-c", BATCH, group], capture_output=True, text=True, check=True).stdout)
+        assert got == 2000, f"expected 2,000 messages at once, saw {got}"
+        recv = acct(sensor, cgroup)[number]
+        assert recv["generated"] == 2000 and sum(recv["lost"]) == 2000 - 1024, f"expected each message to be counted, and those beyond 1,024 as lost, saw {recv}"
+        assert recv["generated"] == recv["delivered"] + recv["folded"] + sum(recv["lost"]), recv
+    finally:
+        group.rmdir()
+        group.parent.rmdir()

@@ -2,7 +2,8 @@
 """check_stack.py [BUILDDIR] [--all]: the stack that each kernel program needs, read from the compiled objects.
 
 Kernels until 6.12 refuse a program whose deepest chain of calls needs more than 512 bytes of stack; each frame counts in steps of 32
-bytes (kernel/bpf/verifier.c, check_max_stack_depth). Later ones give programs a stack of their own, so that a program which loads on
+bytes (kernel/bpf/verifier.c, check_max_stack_depth). All kernels refuse one whose chain has more than 8 frames. A callback given to a helper
+counts as a call. Later ones give programs a stack of their own, so that a program which loads on
 the development machine may be refused elsewhere; here it fails without booting one. Prints a TAP line for each program over the bound
 (--all: for each program) with its chain, and "N passed, N failed, N skipped".
 """
@@ -12,7 +13,10 @@ import sys
 
 BOUND = 512
 STEP = 32
+FRAMES = 8
+R_BPF_64_64 = 1
 R_BPF_64_32 = 10
+SHF_EXECINSTR = 4
 
 
 class Object:
@@ -44,7 +48,7 @@ class Object:
         return out
 
     def read_relocations(self):
-        """(section, instruction) → (section, instruction) that a call across sections goes to."""
+        """(section, instruction) → (section, instruction) that a call across sections, or the address of a callback, goes to."""
         out = {}
         for s in self.sections:
             if s[1] != 9:
@@ -56,6 +60,11 @@ class Object:
                     imm, = struct.unpack_from("<i", self.data, self.sections[s[7]][4] + offset + 4)
                     # a section's symbol leaves the place in the instruction, a function's has it itself
                     out[s[7], offset // 8] = (shndx, value // 8 + (imm + 1 if kind == 3 else 0))
+                elif info & 0xffffffff == R_BPF_64_64:
+                    _, _, shndx, value, _ = self.symbols[info >> 32]
+                    if shndx < len(self.sections) and self.sections[shndx][2] & SHF_EXECINSTR:
+                        imm, = struct.unpack_from("<i", self.data, self.sections[s[7]][4] + offset + 4)
+                        out[s[7], offset // 8] = (shndx, (value + imm) // 8)
         return out
 
     def frame_and_calls(self, section, first, count):
@@ -74,6 +83,8 @@ class Object:
                 depth = max(depth, -off)
             if code == 0x85 and src == 1:
                 calls.append(self.relocations.get((section, i)) or (section, i + 1 + imm))
+            if code == 0x18 and (section, i) in self.relocations:
+                calls.append(self.relocations[section, i])
             if code == 0xbf and src == 10:
                 of_frame[dst] = True
             elif code == 0x07 and of_frame.get(dst):
@@ -84,7 +95,7 @@ class Object:
         return depth, calls
 
     def programs(self):
-        """(name, bytes, chain) of each program: its deepest chain of calls."""
+        """(name, bytes, frames, chain, longest chain) of each program: its deepest chain of calls, and the one of the most frames."""
         memo = {}
 
         def deepest(at):
@@ -94,13 +105,16 @@ class Object:
                 name, count = self.functions[at]
                 depth, calls = self.frame_and_calls(at[0], at[1], count)
                 own = (max(depth, 1) + STEP - 1) // STEP * STEP
-                below = max((deepest(c) for c in calls), default=(0, []))
-                memo[at] = (own + below[0], [f"{name} {depth}"] + below[1])
+                below = [deepest(c) for c in calls]
+                stack = max((b[0] for b in below), default=(0, []))
+                frames = max((b[1] for b in below), default=(0, []))
+                memo[at] = ((own + stack[0], [f"{name} {depth}"] + stack[1]), (1 + frames[0], [name] + frames[1]))
             return memo[at]
 
         for (section, first), (name, _) in sorted(self.functions.items()):
             if self.section_names[section] != ".text":
-                yield (name, *deepest((section, first)))
+                (stack, chain), (frames, longest) = deepest((section, first))
+                yield name, stack, frames, chain, longest
 
 
 def main():
@@ -109,12 +123,13 @@ def main():
     objects = sorted((build / "bpf").glob("*.bpf.o"))
     passed = failed = 0
     for path in objects:
-        for name, depth, chain in Object(path).programs():
-            good = depth <= BOUND
+        for name, depth, frames, chain, longest in Object(path).programs():
+            good = depth <= BOUND and frames <= FRAMES
             passed, failed = passed + good, failed + (not good)
             if not good or "--all" in sys.argv:
-                print(f"{'ok' if good else 'not ok'} - stack of {path.name} {name}: {depth} bytes, at most {BOUND}")
+                print(f"{'ok' if good else 'not ok'} - stack of {path.name} {name}: {depth} bytes, at most {BOUND}; {frames} frames, at most {FRAMES}")
                 print("# " + " > ".join(chain))
+                print("# " + " > ".join(longest))
     if not objects:
         print(f"not ok - no kernel objects in {build}/bpf")
         failed += 1
