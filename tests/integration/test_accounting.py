@@ -191,3 +191,45 @@ def test_files_behind_high_descriptors_are_told_or_counted(new_sensor, tmp_path)
     finally:
         group.rmdir()
         group.parent.rmdir()
+
+
+ELSEWHERE = r"""
+import ctypes, os, socket, sys, threading, time
+with open(sys.argv[1] + "/cgroup.procs", "w") as f:
+    f.write("0")
+libc, path = ctypes.CDLL(None, use_errno=True), sys.argv[2].encode()
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path.decode())
+listener.listen(0)
+first = socket.socket(socket.AF_UNIX)
+first.connect(path.decode())  # the queue is full: the next one blocks
+fd, got = socket.socket(socket.AF_UNIX).detach(), []
+address = socket.AF_UNIX.to_bytes(2, "little") + path + b"\0"
+blocked = threading.Thread(target=lambda: got.append(libc.connect(fd, address, len(address))))
+blocked.start()
+time.sleep(0.3)
+keep = os.dup(fd)
+os.close(fd)
+assert os.open("/dev/null", os.O_RDONLY) == fd
+listener.accept()
+blocked.join()
+print(got[0])
+"""
+
+
+def test_connect_whose_descriptor_leads_elsewhere_is_told(new_sensor, tmp_path):
+    sensor = new_sensor(args=["--no-docker"], backend="fallback")
+    group = pathlib.Path(sensor.status()["cgroup"]["mount"]) / "bulkhead-elsewhere" / ("bd" * 32)
+    group.mkdir(parents=True)
+    path = str(tmp_path / "s")
+    try:
+        got = subprocess.run([sys.executable, "-c", ELSEWHERE, group, path], capture_output=True, text=True, check=True).stdout.strip()
+        assert got == "0", f"expected the blocked connect to succeed, saw {got}"
+
+        def told():
+            seen = [e for e in sensor.events(type="connect") if e.get("path") == path]
+            return len(seen) == 2 and any("path_from_user" in e["flags"] and "unreadable" in e["flags"] for e in seen if "flags" in e), seen
+        wait_for(told, 5, "both connects are told, the one whose descriptor is gone by what its caller gave")
+    finally:
+        group.rmdir()
+        group.parent.rmdir()

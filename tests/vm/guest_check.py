@@ -178,6 +178,8 @@ def check_acts(results, build, backend, hooks, sensor, program):
     verdicts = list(judge(acts, events, hooks))
     # What the kernel skipped because a program was preempted on that CPU is counted, and not to be found: such an act is performed once more,
     # at most as many as were skipped meanwhile.
+    if any(problems for _, problems in verdicts):
+        time.sleep(2.5)  # the sensor asks the kernel each second
     missed = sensor.status()["recursion_misses"] - before
     if missed and any(problems for _, problems in verdicts):
         wrong = sorted({acts_match.title(act) for act, problems in verdicts if unseen(act, problems)})[:missed]
