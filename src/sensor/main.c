@@ -523,6 +523,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .found = &s->found,
                 .clock = clock,
                 .node = s->node,
+                .proc_path = s->proc_path,
                 .inspector = s->inspector,
                 .seen = s->report ? on_seen : NULL,
                 .data = s,

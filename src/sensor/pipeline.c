@@ -9,6 +9,7 @@
 #include "describe.h"
 #include "event/codec.h"
 #include "event/select.h"
+#include "leftovers.h"
 #include "ring.h"
 
 #define TICK_US 4000             /* how often the rings are looked at */
@@ -69,6 +70,7 @@ struct BhPipeline {
         guint64 next_id;
         GByteArray *wire, *labels;
         BhAccount *account;
+        BhLeftovers *leftovers;
         GAsyncQueue *inbox;
         GThread *thread;
         GMutex lock;
@@ -559,11 +561,19 @@ static void watch_recorder(BhPipeline *p) {
         p->recorder_state = r.state;
 }
 
+static void sweep_leftovers(BhPipeline *p) {
+        guint64 forgotten = bh_leftovers_sweep(p->leftovers);
+
+        if (forgotten)
+                say_number(p, "writes_forgotten", "processes ended unseen, with files open that they had written to; no event will tell of those", "count", forgotten);
+}
+
 static void each_second(BhPipeline *p) {
         p->c.clock.now = wall_offset();
         bh_hooks_config(p->c.hooks)->heartbeat = boottime();
         tell_counts(p, FALSE);
         restore_cgroups(p);
+        sweep_leftovers(p);
         watch_recorder(p);
         bh_process_sweep(p->c.processes, boottime());
         bh_container_table_expire(p->c.containers, g_get_monotonic_time());
@@ -641,6 +651,7 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
         p->labels = g_byte_array_new();
         p->inbox = g_async_queue_new_full((GDestroyNotify) message_free);
         p->account = bh_account_new(config->hooks);
+        p->leftovers = bh_leftovers_new(config->hooks, config->proc_path);
         p->next_id = config->found->last_seq + 1;
         if (config->found->mark_len == sizeof(p->resume)) {
                 memcpy(&p->resume, config->found->mark, sizeof(p->resume));
@@ -697,6 +708,7 @@ void bh_pipeline_free(BhPipeline *p) {
         g_byte_array_unref(p->labels);
         g_async_queue_unref(p->inbox);
         bh_account_free(p->account);
+        bh_leftovers_free(p->leftovers);
         g_mutex_clear(&p->lock);
         g_cond_clear(&p->flushed);
         g_free(p);

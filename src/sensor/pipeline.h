@@ -34,6 +34,7 @@ typedef struct {
         const BhRecorderRecovery *found; /* of the recorder, at open */
         struct bh_clock clock;
         const char *node;
+        const char *proc_path; /* processes of the host */
         gboolean runtime_expected; /* a runtime may describe containers: waiting makes sense */
         BhInspector *inspector;    /* NULL: payloads are not read, and ids have no names */
         /* Each event when it is recorded, in order, with its protobuf form; the drain thread. NULL: nobody else wants them. */

@@ -120,13 +120,24 @@ def step_key(event):
 def missing_steps(told, events):
     """What `acts steps` told and the events lack, and what they have more than once: two lists of (act, number)."""
     want = {(s["act"], s["step"]) for s in told if s["act"] in STEP_ACTS}
-    if os.environ.get("ROB_NONET"): want = {w for w in want if w[0] != "connect"}
     seen = {}
     for e in events:
         key = step_key(e)
         if key in want:
             seen[key] = seen.get(key, 0) + e["count"]
     return sorted(want - set(seen)), sorted(k for k, n in seen.items() if n > 1)
+
+
+def lost_steps(sensor, cgroup, missing):
+    """Those of the missing steps that the kernel's losses of that cgroup and kind cannot explain."""
+    numbers, counts = type_numbers(sensor), acct(sensor, cgroup)
+    left = {kind: sum(counts.get(numbers[kind], {"lost": [0]})["lost"]) for kind in set(STEP_ACTS.values())}
+    out = []
+    for act, step in missing:
+        left[STEP_ACTS[act]] -= 1
+        if left[STEP_ACTS[act]] < 0:
+            out.append((act, step))
+    return out
 
 
 def rss_kib(pid):

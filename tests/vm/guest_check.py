@@ -164,16 +164,25 @@ def judge(acts, events, hooks):
             yield act, matcher.check(act, known)
 
 
+def unseen(act, problems):
+    """Whether an act that is wrong may have been skipped, in part or whole; one that was told twice was not."""
+    return problems and not act.get("crashed") and not problems[0].startswith(acts_match.TWICE)
+
+
 def check_acts(results, build, backend, hooks, sensor, program):
+    before = sensor.status()["recursion_misses"]
     acts, events = perform(results, build, sensor, backend, program, forms(build, program))
     for act in acts:
         if not act.get("crashed") and not act["supported"]:
             results.skip(f"{backend} {acts_match.name(act)}", act.get("why") or "this kernel does not have it")
     verdicts = list(judge(acts, events, hooks))
-    # What the kernel skipped because a program was preempted on that CPU is counted, and not to be found: such an act is performed once more.
-    missed = sensor.status()["recursion_misses"]
+    # What the kernel skipped because a program was preempted on that CPU is counted, and not to be found: such an act is performed once more,
+    # at most as many as were skipped meanwhile.
+    if any(problems for _, problems in verdicts):
+        time.sleep(2.5)  # the sensor asks the kernel each second
+    missed = sensor.status()["recursion_misses"] - before
     if missed and any(problems for _, problems in verdicts):
-        wrong = sorted({acts_match.title(act) for act, problems in verdicts if problems and not act.get("crashed")})
+        wrong = sorted({acts_match.title(act) for act, problems in verdicts if unseen(act, problems)})[:missed]
         say(f"{missed} acts were skipped by the kernel and counted; once more: {' '.join(wrong)}")
         verdicts = [v for v in verdicts if v[0].get("crashed") or acts_match.title(v[0]) not in wrong]
         if wrong:
