@@ -1,4 +1,5 @@
 """Exact accounting under flood: what a program did = what was delivered + folded + lost, and the rare acts beside the flood all arrive."""
+import itertools
 import json
 import os
 import pathlib
@@ -23,6 +24,7 @@ FLOODS = {
     "exec": {"fork": "fork", "exec": "exec", "exit": "exit"},
 }
 STEPS = 20
+ROUND = itertools.count()
 
 
 def deltas(before, after):
@@ -53,7 +55,33 @@ def check_equation(status):
         assert h["generated"] == h["delivered"] + h["folded"] + lost, f"expected generated = delivered + folded + lost, saw {h}"
 
 
-@pytest.mark.deadline(240)
+def steps_beside_the_flood(sensor, kind, seconds, threads, loud, quiet):
+    """Numbered steps beside the flood, in its container and in another; all must be recorded, once. What the flood says of itself."""
+    first = 1 + 100 * next(ROUND)
+    n = loud.start(f"/acts flood {kind} --seconds {seconds + 2} --threads {threads} >/ctl/flood.json & sleep 0.5; "
+                   f"/acts steps --count {STEPS} --first {first} --interval-ms {1000 * seconds // STEPS}; wait")
+    m = quiet.start(f"sleep 0.5; /acts steps --count {STEPS} --first {1000 + first} --interval-ms {1000 * seconds // STEPS}")
+    told = [json.loads(line) for line in loud.wait(n).splitlines()]
+    others = [json.loads(line) for line in quiet.wait(m).splitlines()]
+
+    # a flood of one kind may fold that kind's own steps, and nothing else
+    own = set(FLOODS[kind].values())
+    told = [s for s in told if STEP_ACTS.get(s["act"]) not in own]
+    for name, steps in ((loud.name, told), (quiet.name, others)):
+        events = []
+
+        def arrived():
+            events[:] = sensor.events(container=name)
+            missing = missing_steps(steps, events)[0]
+            return not missing, f"missing {missing} of {len(events)} events; {troubles(sensor)}"
+        wait_for(arrived, 10, f"all numbered steps of {name} are recorded\nlog {sensor.log}", every=0.3)
+        time.sleep(1.2)  # repeats come when their window is swept
+        twice = missing_steps(steps, sensor.events(container=name))[1]
+        assert not twice, f"expected each step of {name} once, saw again: {twice[:10]}"
+    return json.loads((loud.dir / "flood.json").read_text())
+
+
+@pytest.mark.deadline(400)
 @pytest.mark.parametrize("kind", FLOODS)
 def test_flood_is_counted_exactly_and_hides_nothing(new_sensor, docker, full, kind, capsys):
     sensor = new_sensor()
@@ -79,28 +107,17 @@ def test_flood_is_counted_exactly_and_hides_nothing(new_sensor, docker, full, ki
             assert got["generated"] - extra == acts, f"expected {acts} {event} acts to be counted, saw {got['generated']} less {extra}: {got}"
             assert got["generated"] == got["delivered"] + got["folded"] + got["lost"], f"{event}: {got}"
 
-        # together: numbered steps beside the flood, here and there
-        n = loud.start(f"/acts flood {kind} --seconds {seconds + 2} --threads {threads} >/ctl/flood.json & sleep 0.5; "
-                       f"/acts steps --count {STEPS} --interval-ms {1000 * seconds // STEPS}; wait")
-        m = quiet.start(f"sleep 0.5; /acts steps --count {STEPS} --first 1001 --interval-ms {1000 * seconds // STEPS}")
-        told = [json.loads(line) for line in loud.wait(n).splitlines()]
-        others = [json.loads(line) for line in quiet.wait(m).splitlines()]
-        both = json.loads((loud.dir / "flood.json").read_text())
+        for again in (True, True, False):
+            stalls = sensor.status()["events"]["stalls"]
+            try:
+                both = steps_beside_the_flood(sensor, kind, seconds, threads, loud, quiet)
+                break
+            except AssertionError:
+                # The machine did not run the sensor for half a second and more: that says nothing about the flood. It is counted all the same.
+                if not again or sensor.status()["events"]["stalls"] == stalls:
+                    raise
 
-        # a flood of one kind may fold that kind's own steps, and nothing else
         own = set(FLOODS[kind].values())
-        told = [s for s in told if STEP_ACTS.get(s["act"]) not in own]
-        for name, steps in ((loud.name, told), (quiet.name, others)):
-            events = []
-
-            def arrived():
-                events[:] = sensor.events(container=name)
-                missing = missing_steps(steps, events)[0]
-                return not missing, f"missing {missing} of {len(events)} events; {troubles(sensor)}"
-            wait_for(arrived, 10, f"all numbered steps of {name} are recorded\nlog {sensor.log}", every=0.3)
-            time.sleep(1.2)  # repeats come when their window is swept
-            twice = missing_steps(steps, sensor.events(container=name))[1]
-            assert not twice, f"expected each step of {name} once, saw again: {twice[:10]}"
 
         # what the recorder has: counts of all events together are the acts, when nothing was lost
         total = acct(sensor, cgroup)
