@@ -245,7 +245,7 @@ def test_a_password_is_reset_without_the_api(central, cli):
 def test_tokens_and_another_machine(central, cli, tmp_path):
     r = cli.run("token", "create", "x", check=False)
     assert r.returncode == 2 and "--user" in r.stderr, r
-    cli.run("user", "add", "bob", "--role", "viewer")
+    password = cli.rows("user", "add", "bob", "--role", "viewer")[0]["password"]
     made = cli.rows("token", "create", "for tests", "--user", "bob", "--days", "1")[0]
     text = cli.run("token", "create", "two", "--user", "bob", "--days", "0").stdout
     assert SECRET.match(text) and "until it is revoked" in text, text
@@ -255,7 +255,6 @@ def test_tokens_and_another_machine(central, cli, tmp_path):
     r = cli.run("containers", check=False, env=remote)
     if r.returncode:  # bob must change the password first
         assert "password" in r.stderr, r
-    password = cli.rows("user", "password", "bob")[0]["password"]
     session = central.login("bob", password)
     assert session.post("/api/v1/me/password", {"current": password, "new": "bob's own long one"}).status == 204
     here = cli.rows("containers")
@@ -282,6 +281,11 @@ def test_tokens_and_another_machine(central, cli, tmp_path):
 
     cli.run("token", "revoke", made["token"]["id"])
     r = cli.run("containers", check=False, env=remote)
+    assert r.returncode == 1 and "revoked" in r.stderr, r
+    other = {**remote, "BULKHEAD_TOKEN": SECRET.match(text)[0]}
+    assert cli.rows("containers", env=other) == here
+    cli.run("user", "password", "bob")  # a password that somebody else gives takes the tokens, too
+    r = cli.run("containers", check=False, env=other)
     assert r.returncode == 1 and "revoked" in r.stderr, r
     r = cli.run("token", "revoke", made["token"]["id"] + "0", check=False)
     assert r.returncode == 1 and "there is no token" in r.stderr, r
