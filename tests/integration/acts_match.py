@@ -327,8 +327,9 @@ def is_told(act):
 
 
 TWICE = "the act was told"
-# What these do first, within their time, looks alike: the mount that is changed, the attribute that is removed, an address that may not be there.
-ALIKE = {"mount_setattr.mount_setattr", "removexattr.removexattr", "removexattr.lremovexattr", "removexattr.fremovexattr", "bind.inet6"}
+# What these do first, within their time, looks alike: the mount that is changed, the attribute that is removed, an address that may not be there, the
+# directory that all opens begin with.
+ALIKE = {"mount_setattr.mount_setattr", "removexattr.removexattr", "removexattr.lremovexattr", "removexattr.fremovexattr", "bind.inet6", "open.directory"}
 
 
 class Matcher:
