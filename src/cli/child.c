@@ -114,12 +114,16 @@ void bh_child_end(BhChild *c, gint64 us, const char *then) {
 }
 
 gint64 bh_child_plan(BhChild *c, gint64 now_us) {
+        /* each has its own count: who was killed often is not one that does not start */
+        guint *count = c->ready ? &c->short_lives : &c->failures;
         gint64 most = c->ready ? DELAY_WORKED_MAX_US : DELAY_MAX_US, delay;
 
-        if (c->ready && now_us - c->started_us > WORKED_US)
+        if (c->ready)
                 c->failures = 0;
-        delay = MIN((gint64) DELAY_US << MIN(c->failures, 16u), most);
-        c->failures++;
+        if (c->ready && now_us - c->started_us > WORKED_US)
+                c->short_lives = 0;
+        delay = MIN((gint64) DELAY_US << MIN(*count, 16u), most);
+        (*count)++;
         c->restarts++;
         c->again_us = now_us + delay;
         return delay;

@@ -20,7 +20,8 @@ typedef struct {
         int how;             /* as waitpid() tells it */
         gint64 started_us;   /* monotonic */
         gint64 again_us;     /* when to start it again; 0: not planned */
-        guint failures;      /* starts in a row that were not worth the name */
+        guint short_lives;   /* in a row: it was ready and soon ended */
+        guint failures;      /* in a row: it ended before it was ready */
         guint restarts;
 } BhChild;
 

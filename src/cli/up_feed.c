@@ -84,6 +84,9 @@ void bh_up_feed_write(BhUpFeed *f) {
                         fprintf(stderr, "bulkhead: nobody takes the live events (%s); Bulkhead goes on without showing them\n", g_strerror(errno));
                 f->reader_gone = TRUE;
                 g_string_truncate(f->out, 0);
+                /* a feed that is open and not read would hold up the sensor when it stops */
+                f->ended = TRUE;
+                bh_fd_clear(&f->fd);
                 return;
         }
         g_string_erase(f->out, 0, n);

@@ -56,7 +56,12 @@ static void who_worked_comes_back_soon_and_who_does_not_start_is_tried_less_ofte
                 g_assert_cmpint(bh_child_plan(&c, now), <=, G_USEC_PER_SEC / 2);
         c.started_us = now - 60 * G_USEC_PER_SEC;
         g_assert_cmpint(bh_child_plan(&c, now), ==, G_USEC_PER_SEC / 10);
+        for (guint i = 0; i < 100; i++)
+                bh_child_plan(&c, now);
+        /* killed often, and then once before it was ready */
         c.ready = FALSE;
+        g_assert_cmpint(bh_child_plan(&c, now), ==, G_USEC_PER_SEC / 10);
+        c.failures = 0;
         for (guint i = 0; i < 100; i++) {
                 gint64 next = bh_child_plan(&c, now);
 
@@ -65,7 +70,7 @@ static void who_worked_comes_back_soon_and_who_does_not_start_is_tried_less_ofte
                 delay = next;
         }
         g_assert_cmpint(delay, ==, 30 * G_USEC_PER_SEC);
-        g_assert_cmpuint(c.restarts, ==, 201);
+        g_assert_cmpuint(c.restarts, ==, 302);
 }
 
 static gboolean says(const char *status, const char *words) {
