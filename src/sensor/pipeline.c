@@ -115,7 +115,8 @@ static void emit(BhPipeline *p, struct bh_event *e, guint64 container) {
 
 /* The record that ended at `end`, and all before it in that ring, are in the recorder. */
 static void done(BhPipeline *p, guint8 ring, guint64 end) {
-        if (ring >= BH_RING_MAX)
+        /* while resuming, what is skipped lies before what the mark says already: a sensor killed now must not leave a mark that takes that back */
+        if (ring >= BH_RING_MAX || end <= p->mark.safe[ring])
                 return;
         p->mark.safe[ring] = end;
         bh_recorder_mark(p->c.recorder, &p->mark, sizeof(p->mark));
@@ -661,7 +662,7 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
                 p->rings[i] = bh_ring_open(bh_hooks_map(config->hooks, names[i]), names[i], error);
                 if (!p->rings[i])
                         return NULL;
-                p->mark.safe[i] = bh_ring_read_position(p->rings[i]);
+                p->mark.safe[i] = MAX(bh_ring_read_position(p->rings[i]), p->resuming ? p->resume.safe[i] : 0);
         }
         return g_steal_pointer(&p);
 }

@@ -79,6 +79,36 @@ def test_killed_twenty_times_under_load_misses_and_doubles_nothing(new_sensor, d
         host.wait()
 
 
+@pytest.mark.deadline(240)
+def test_killed_again_while_it_catches_up_doubles_nothing(new_sensor, docker):
+    """A successor that is killed before it has passed over what its predecessor recorded must not leave that to be read again."""
+    sensor = new_sensor()
+    with Box(docker, "catch-up") as box, Box(docker, "catch-load") as load:
+        n = box.start("/acts driver --log /ctl/driver.log --until /ctl/end --interval-ms 20")
+        m = load.start("/acts flood exec,connect,paths --threads 2 --seconds 10000 >/ctl/flood")
+        for i in range(8):
+            time.sleep(0.5)
+            sensor.kill()
+            for _ in range(4):  # somewhere in its start, with more and more to pass over
+                sensor.start(wait=False)
+                time.sleep(random.uniform(0.1, 0.6))
+                sensor.kill()
+            sensor.start()
+        (box.dir / "end").touch()
+        box.wait(n)
+        load.docker.docker("exec", load.name, "sh", "-c", "kill -TERM $(pidof acts)", check=False)
+        load.wait(m, ok=None)
+        steps, cgroup = lines(box.dir / "driver.log"), box.cgroup(sensor)
+
+        def arrived():
+            missing, twice = missing_steps(steps, sensor.events(container=box.name))
+            return not lost_steps(sensor, cgroup, missing), (missing, twice)
+        wait_for(arrived, 20, f"every act is recorded or counted as lost\nlog {sensor.log}", every=1)
+        time.sleep(1.2)  # repeats come when their window is swept
+        twice = missing_steps(steps, sensor.events(container=box.name))[1]
+        assert not twice, f"expected each act once, saw again {twice[:10]} of {len(steps)}\nlog {sensor.log}"
+
+
 def children(pid):
     return subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()
 
