@@ -15,8 +15,7 @@ typedef struct {
         guint64 key;
         gint64 until_us;
         guint64 repeats; /* since the last one was told */
-        guint64 last_ns;
-        char *rule; /* of the sample, which repeats are told with */
+        guint64 first_ns, last_ns; /* of the repeats */
         GBytes *sample; /* the body of the first */
 } Window;
 
@@ -27,6 +26,7 @@ struct BhAlerts {
         GQueue open;         /* Window, in the order of their end */
         GQueue ready;        /* GBytes */
         GString *output, *fields; /* the drain thread's */
+        gsize sample_bytes;
         BhAlertsStats stats;
 };
 
@@ -34,7 +34,6 @@ static void window_free(gpointer p) {
         Window *w = p;
 
         g_clear_pointer(&w->sample, g_bytes_unref);
-        g_free(w->rule);
         g_free(w);
 }
 
@@ -274,7 +273,10 @@ static GBytes *pack_repeats(const Window *w) {
         GBytes *body;
 
         g_assert(m); /* we made it */
+        g_autofree char *first = g_steal_pointer(&m->id);
+        m->id = g_strdup_printf("%s-%" G_GINT64_MODIFIER "x", first, w->last_ns); /* another message */
         m->count = w->repeats;
+        m->time_ns = (gint64) w->first_ns;
         m->last_ns = (gint64) w->last_ns;
         body = bh_bus_body_pack(&m->base);
         bulkhead__bus__v1__finding__free_unpacked(m, NULL);
@@ -283,15 +285,30 @@ static GBytes *pack_repeats(const Window *w) {
 
 /* ---- matches ---- */
 
+/* The window that the match falls into, or NULL and the key of the one to be made: in less detail, the more there are already. */
+static Window *find(BhAlerts *a, const struct bh_event *e, const char *rule, guint64 *key) {
+        guint open = a->open.length;
+        gsize bytes = a->sample_bytes;
+        enum detail wanted = open < BH_ALERTS_KEYS && bytes < BH_ALERTS_BYTES ? DETAIL_OBJECT : open < 2 * BH_ALERTS_KEYS && bytes < 2 * BH_ALERTS_BYTES ? DETAIL_CONTAINER : DETAIL_RULE;
+        Window *w = NULL;
+
+        for (enum detail d = DETAIL_OBJECT; d <= wanted && !w; d++) {
+                *key = key_of(e, rule, d);
+                w = g_hash_table_lookup(a->windows, key);
+        }
+        return w;
+}
+
 gboolean bh_alerts_match(BhAlerts *a, BhRuleRun *run, const BhRuleEngine *engine, const BhRule *rule, guint32 number, const struct bh_event *e,
                          const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gint64 now_us) {
         g_mutex_lock(&a->lock);
-        guint open = a->open.length;
-        guint64 key = key_of(e, rule->name, open < BH_ALERTS_KEYS ? DETAIL_OBJECT : open < 2 * BH_ALERTS_KEYS ? DETAIL_CONTAINER : DETAIL_RULE);
-        Window *w = g_hash_table_lookup(a->windows, &key);
+        guint64 key;
+        Window *w = find(a, e, rule->name, &key);
 
         a->stats.matches += e->count > 1 ? e->count : 1;
         if (w) {
+                if (!w->repeats)
+                        w->first_ns = e->time;
                 w->repeats += e->count > 1 ? e->count : 1;
                 w->last_ns = MAX(w->last_ns, e->time);
                 a->stats.repeated++;
@@ -313,13 +330,13 @@ gboolean bh_alerts_match(BhAlerts *a, BhRuleRun *run, const BhRuleEngine *engine
         w = g_new0(Window, 1);
         w->key = key;
         w->until_us = now_us + BH_ALERTS_WINDOW_US;
-        w->last_ns = e->time;
+        w->first_ns = w->last_ns = e->time;
         w->repeats = e->count > 1 ? e->count - 1 : 0;
-        w->rule = g_strdup(rule->name);
         w->sample = pack(a, rule, key, e, wire, wire_len, lineage);
         g_mutex_lock(&a->lock);
         g_hash_table_insert(a->windows, &w->key, w);
         g_queue_push_tail(&a->open, w);
+        a->sample_bytes += g_bytes_get_size(w->sample);
         g_queue_push_tail(&a->ready, g_bytes_ref(w->sample));
         g_mutex_unlock(&a->lock);
         return TRUE;
@@ -331,6 +348,7 @@ GBytes *bh_alerts_take(BhAlerts *a, gboolean all, gint64 now_us) {
                 Window *w = g_queue_pop_head(&a->open);
 
                 if (!w->repeats) {
+                        a->sample_bytes -= g_bytes_get_size(w->sample);
                         g_hash_table_remove(a->windows, &w->key);
                         continue;
                 }

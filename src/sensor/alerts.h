@@ -6,8 +6,8 @@
  * all that came within BH_ALERTS_WINDOW_US, as the same finding with their number, first and last time. A quiet window ends it. What a
  * repeat costs is a hash and an addition: its text is not made.
  *
- * One thread (drain) gives matches, another takes bodies; they meet at a mutex. Bounds: BH_ALERTS_KEYS different ones at a time, beyond which all of a rule and
- * container are equal, and at twice as many all of a rule; BH_ALERTS_WAITING bodies that nobody took, beyond which they are refused and counted, by rule too.
+ * One thread (drain) gives matches, another takes bodies; they meet at a mutex. Bounds: BH_ALERTS_KEYS different ones at a time and BH_ALERTS_BYTES, beyond which all of a
+ * rule and container are equal, and at twice as many all of a rule; BH_ALERTS_WAITING bodies that nobody took, beyond which they are refused and counted, by rule too.
  */
 #pragma once
 #include "event/event.h"
@@ -16,6 +16,7 @@
 
 #define BH_ALERTS_WINDOW_US (60 * G_USEC_PER_SEC)
 #define BH_ALERTS_KEYS 4096u
+#define BH_ALERTS_BYTES (16u << 20) /* of what repeats are told with */
 #define BH_ALERTS_WAITING 4096u
 #define BH_ALERTS_LINEAGE 16u /* ancestors told */
 

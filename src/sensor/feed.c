@@ -29,6 +29,7 @@ struct BhFeed {
         guint64 dropped;
         gboolean closed;
         GString *form[3];
+        BhRuleRun *run; /* the publisher's */
 };
 
 BhFeed *bh_feed_new(void) {
@@ -36,6 +37,7 @@ BhFeed *bh_feed_new(void) {
 
         g_mutex_init(&f->lock);
         f->subscribers = g_ptr_array_new();
+        f->run = bh_rule_run_new();
         for (guint i = 0; i < G_N_ELEMENTS(f->form); i++)
                 f->form[i] = g_string_sized_new(4096);
         return f;
@@ -46,14 +48,17 @@ void bh_feed_free(BhFeed *f) {
                 return;
         g_assert(!f->subscribers->len);
         g_ptr_array_unref(f->subscribers);
+        bh_rule_run_free(f->run);
         for (guint i = 0; i < G_N_ELEMENTS(f->form); i++)
                 g_string_free(f->form[i], TRUE);
         g_mutex_clear(&f->lock);
         g_free(f);
 }
 
-gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e) {
-        return bh_event_selected(e, filter->types, filter->container);
+gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e, BhRuleRun *run, const struct bh_lineage *lineage) {
+        const guint32 *matches;
+
+        return bh_event_selected(e, filter->types, filter->container) && (!filter->where || bh_rule_run_event(run, filter->where, e, lineage, &matches) > 0);
 }
 
 void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, const guint8 *wire, guint32 wire_len) {
@@ -75,7 +80,7 @@ void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, con
         }
 }
 
-void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len) {
+void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage) {
         if (!g_atomic_int_get(&f->count))
                 return;
 
@@ -86,7 +91,7 @@ void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, gu
                 BhSubscriber *s = g_ptr_array_index(f->subscribers, i);
                 GString *bytes = f->form[s->filter.form];
 
-                if (!bh_feed_matches(&s->filter, e))
+                if (!bh_feed_matches(&s->filter, e, f->run, lineage))
                         continue;
                 if (!bytes->len)
                         bh_feed_format(bytes, s->filter.form, e, wire, wire_len);
@@ -133,6 +138,8 @@ BhSubscriber *bh_feed_subscribe(BhFeed *f, const BhFeedFilter *filter) {
         s->feed = f;
         s->filter = *filter;
         s->filter.container = g_strdup(filter->container);
+        if (filter->where)
+                bh_rule_engine_ref(filter->where);
         if (!s->filter.max_bytes)
                 s->filter.max_bytes = QUEUE_DEFAULT;
         s->queue = g_byte_array_new();
@@ -154,6 +161,7 @@ void bh_feed_unsubscribe(BhFeed *f, BhSubscriber *s) {
         g_array_unref(s->marks);
         g_cond_clear(&s->ready);
         g_free(s->filter.container);
+        bh_rule_engine_unref(s->filter.where);
         g_free(s);
 }
 

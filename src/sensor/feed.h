@@ -7,7 +7,9 @@
  * listens.
  */
 #pragma once
+#include "event/lineage.h"
 #include "event/select.h"
+#include "rules/engine.h"
 
 typedef enum {
         BH_FEED_JSON, /* one JSON object and a newline */
@@ -19,6 +21,7 @@ typedef struct {
         BhFeedForm form;
         guint64 types[BH_TYPE_WORDS];          /* all zero: every kind */
         char *container;                      /* name, id or beginning of the id; NULL: every container and the host */
+        BhRuleEngine *where;                  /* a condition in the language of rules; NULL: none */
         guint64 max_bytes;                    /* of the queue; 0: 16 MiB */
 } BhFeedFilter;
 
@@ -32,16 +35,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhFeed, bh_feed_free)
 /* Appends the event in that form. `wire` is its protobuf form, used for BH_FEED_WIRE only. */
 void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, const guint8 *wire, guint32 wire_len);
 
-/* Whether the event passes. Pure. */
-gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e);
+/* Whether the event passes. `run`: the calling thread's; `lineage` may be NULL. */
+gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e, BhRuleRun *run, const struct bh_lineage *lineage);
 
-/* `wire` is the event's protobuf form, which the publisher has already. */
-void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len);
+/* `wire` is the event's protobuf form, which the publisher has already; `lineage` for conditions that ask for ancestors, may be NULL. */
+void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);
 
 /* Ends all streams: waiting subscribers get what is queued and then the end. */
 void bh_feed_close(BhFeed *f);
 
-/* *filter is copied. */
+/* *filter is copied; it takes a reference of `where`. */
 BhSubscriber *bh_feed_subscribe(BhFeed *f, const BhFeedFilter *filter);
 void bh_feed_unsubscribe(BhFeed *f, BhSubscriber *s);
 

@@ -67,6 +67,16 @@ static guint64 start_offset(const char *data_dir) {
 
 /* ---- options ---- */
 
+static char *default_rules(void) {
+        g_autofree char *self = g_file_read_link("/proc/self/exe", NULL), *dir = self ? g_path_get_dirname(self) : NULL;
+        g_autofree char *beside = dir ? g_build_filename(dir, "..", "..", "rules", NULL) : NULL;
+
+        /* in a build tree */
+        if (beside && g_str_has_suffix(dir, "/src/sensor") && g_file_test(beside, G_FILE_TEST_IS_DIR))
+                return g_steal_pointer(&beside);
+        return g_strdup("/usr/share/bulkhead/rules");
+}
+
 static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **error) {
         g_autofree char *backend = NULL, *rings = NULL;
         GOptionEntry entries[] = {
@@ -74,6 +84,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "data-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->data_dir, "flight recorder (default /var/lib/bulkhead)", "DIR" },
                 { "host-root", 0, 0, G_OPTION_ARG_FILENAME, &o->host_root, "where the host's / is, when this runs in a container (default /)", "DIR" },
                 { "docker", 0, 0, G_OPTION_ARG_STRING, &o->docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
+                { "rules", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &o->rules, "rule file, or directory of some, after the default rules; may be given several times", "F" },
+                { "no-default-rules", 0, 0, G_OPTION_ARG_NONE, &o->no_default_rules, "leave out Bulkhead's own rules", NULL },
                 { "bus", 0, 0, G_OPTION_ARG_STRING, &o->bus, "the central's socket (default unix:RUN-DIR/central/bus.sock)", "ADDRESS" },
                 { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything", NULL },
                 { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
@@ -107,6 +119,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 return fail(error, "--bus must be unix: and the absolute path of the central's socket, not \"%s\"", o->bus);
         if (!o->bus && !o->no_bus)
                 o->bus = g_strdup_printf("unix:%s/central/bus.sock", o->run_dir);
+        if (!o->no_default_rules)
+                o->default_rules = default_rules();
         if (!o->host_root)
                 o->host_root = g_strdup("/");
         if (o->docker && g_str_has_prefix(o->docker, "unix://"))
@@ -302,8 +316,8 @@ static void on_socket_replaced(gpointer data) {
 
 /* ---- the central ---- */
 
-static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, gpointer data) {
-        bh_report_event(((BhSensor *) data)->report, e, wire, wire_len);
+static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
+        bh_report_event(((BhSensor *) data)->report, e, wire, wire_len, lineage);
 }
 
 static GPtrArray *on_processes(const char *container, guint limit, gpointer data) {
@@ -319,6 +333,34 @@ static void on_say(const char *action, const char *message, const char *key, con
 
 static json_t *on_status(gpointer data) {
         return bh_sensor_status(data);
+}
+
+static json_t *on_rules(gpointer data) {
+        return bh_sensor_rules(data);
+}
+
+/* SIGHUP. Reading the files takes a while: not in the main loop's thread. */
+static gpointer reload(gpointer data) {
+        BhSensor *s = data;
+        g_autoptr(GError) error = NULL;
+
+        if (bh_ruling_reload(s->ruling, &error)) {
+                bh_info("rules were read again");
+                bh_pipeline_say(s->pipeline, "rules_changed", "the rules were read again, and are in force", NULL);
+        } else {
+                bh_error("the rules have errors; those that ran go on", "problem", error->message);
+                bh_pipeline_say(s->pipeline, "rules_refused", "the rules have errors; those that ran go on", "why", error->message, NULL);
+        }
+        g_atomic_int_set(&s->reloading, 0);
+        return NULL;
+}
+
+static gboolean on_hangup(gpointer data) {
+        BhSensor *s = data;
+
+        if (s->ruling && g_atomic_int_compare_and_exchange(&s->reloading, 0, 1))
+                g_thread_unref(g_thread_new("bh-reload", reload, s));
+        return G_SOURCE_CONTINUE;
 }
 
 static json_t *on_containers(gpointer data) {
@@ -377,6 +419,31 @@ static void configure_kernel(BhSensor *s) {
         c->build_id = bh_hooks_build_id(s->hooks);
 }
 
+static gboolean open_rules(BhSensor *s, GError **error) {
+        g_autofree char *managed = g_build_filename(s->options.data_dir, "rules", NULL);
+        guint64 available[2] = { 0, ~0ull }; /* what is not the kernel's is always there */
+        BhRulingConfig config = {
+                .default_dir = s->options.default_rules,
+                .user = (const char *const *) s->options.rules,
+                .managed_dir = managed,
+                .node = s->node,
+                .available = available,
+                .say = on_say,
+                .data = s,
+        };
+
+        if (!s->options.bus)
+                return TRUE;
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                const BhHookState *h = bh_hooks_state(s->hooks, type);
+
+                if (h && h->backend != BH_BACKEND_NONE)
+                        available[type / 64] |= 1ull << (type % 64);
+        }
+        s->ruling = bh_ruling_new(&config, error);
+        return s->ruling != NULL;
+}
+
 /* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
 static void open_report(BhSensor *s) {
         g_autofree char *spool = g_build_filename(s->options.data_dir, "spool", "bus.db", NULL);
@@ -389,6 +456,7 @@ static void open_report(BhSensor *s) {
                 .recorder_dir = s->recorder_dir,
                 .containers = s->containers,
                 .feed = s->feed,
+                .ruling = s->ruling,
                 .status = on_status,
                 .flush = on_flush,
                 .processes = on_processes,
@@ -510,6 +578,8 @@ static gboolean start(BhSensor *s, GError **error) {
         };
         s->processes = bh_process_table_new(&processes);
         s->feed = bh_feed_new();
+        if (!open_rules(s, error))
+                return FALSE;
         open_report(s);
         open_inspector(s);
 
@@ -552,7 +622,7 @@ static gboolean start(BhSensor *s, GError **error) {
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;
 
-        BhControlOps ops = { .status = on_status, .containers = on_containers, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
+        BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
                 return FALSE;
 
@@ -591,6 +661,9 @@ static void stop(BhSensor *s) {
         bh_inspector_free(s->inspector);
         bh_pipeline_free(s->pipeline);
         bh_report_free(s->report);
+        while (g_atomic_int_get(&s->reloading))
+                g_usleep(1000);
+        bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
         bh_recorder_free(s->recorder);
         bh_process_table_free(s->processes);
@@ -647,7 +720,7 @@ int main(int argc, char **argv) {
         /* before anything is attached: a signal during the start is acted on when the start is over, so nothing is left behind */
         g_unix_signal_add(SIGINT, on_signal, &s);
         g_unix_signal_add(SIGTERM, on_signal, &s);
-        g_unix_signal_add(SIGHUP, on_signal, &s);
+        g_unix_signal_add(SIGHUP, on_hangup, &s);
         if (!start(&s, &error)) {
                 bh_error("cannot start", "error", error->message);
                 stop(&s);

@@ -68,6 +68,7 @@ struct BhPipeline {
         struct mark mark, resume;
         gboolean resuming;
         guint64 next_id;
+        struct bh_lineage lineage; /* of the process table */
         GByteArray *wire, *labels;
         BhAccount *account;
         BhLeftovers *leftovers;
@@ -106,9 +107,9 @@ static void emit(BhPipeline *p, struct bh_event *e, guint64 container) {
         g_byte_array_set_size(p->wire, 0);
         bh_event_encode(e, p->wire);
         bh_recorder_append(p->c.recorder, e->time, container, e->id, p->wire->data, p->wire->len);
-        bh_feed_publish(p->c.feed, e, p->wire->data, p->wire->len);
+        bh_feed_publish(p->c.feed, e, p->wire->data, p->wire->len, &p->lineage);
         if (p->c.seen)
-                p->c.seen(e, p->wire->data, p->wire->len, p->c.data);
+                p->c.seen(e, p->wire->data, p->wire->len, &p->lineage, p->c.data);
         p->stats.events++;
         p->stats.last_event_ns = e->time;
 }

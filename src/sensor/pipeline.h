@@ -38,7 +38,7 @@ typedef struct {
         gboolean runtime_expected; /* a runtime may describe containers: waiting makes sense */
         BhInspector *inspector;    /* NULL: payloads are not read, and ids have no names */
         /* Each event when it is recorded, in order, with its protobuf form; the drain thread. NULL: nobody else wants them. */
-        void (*seen)(const struct bh_event *e, const guint8 *wire, guint32 wire_len, gpointer data);
+        void (*seen)(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data);
         gpointer data;
 } BhPipelineConfig;
 

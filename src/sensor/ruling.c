@@ -11,6 +11,8 @@
 #include "base/log.h"
 
 #define FILES_MAX 1000u       /* of a directory, and managed */
+#define DIGEST_MAX 128u
+#define DIGEST_FILE ".state"  /* in the directory of managed files */
 #define PROBLEMS_IN_ERROR 20u /* told in one sentence's place; the others are counted */
 
 /* What runs: read by the drain thread without a lock once it has taken it. */
@@ -33,6 +35,7 @@ struct BhRuling {
         GMutex load_lock; /* one load at a time */
         GMutex lock;      /* of what follows */
         Loaded *current;
+        char *digest;  /* the sender's name for the managed files; "": none */
         char *problem; /* of the last load that changed nothing; NULL: none */
         guint64 loads, refused;
         gint fresh; /* current is another than the drain thread's */
@@ -271,7 +274,9 @@ static void remove_tree(const char *dir) {
 }
 
 /* The new directory takes the old one's place in one step, so that a sensor killed in between finds the one or the other. */
-static gboolean keep_managed(const BhRuling *r, const BhRulingFile *files, guint n, GError **error) {
+static gboolean keep_managed(const BhRuling *r, const BhRulingFile *files, guint n, const char *digest, GError **error) {
+        const BhRulingFile state = { DIGEST_FILE, digest, strlen(digest) };
+
         g_autofree char *next = g_strconcat(r->managed_dir, ".new", NULL), *old = g_strconcat(r->managed_dir, ".old", NULL);
 
         remove_tree(next);
@@ -281,6 +286,8 @@ static gboolean keep_managed(const BhRuling *r, const BhRulingFile *files, guint
         for (guint i = 0; i < n; i++)
                 if (!write_file(next, &files[i], error))
                         return FALSE;
+        if (!write_file(next, &state, error))
+                return FALSE;
         if (rename(r->managed_dir, old) && errno != ENOENT)
                 return fail(error, "cannot move %s away: %s", r->managed_dir, g_strerror(errno));
         if (rename(next, r->managed_dir)) {
@@ -302,16 +309,27 @@ static void mend_managed(const BhRuling *r) {
                 bh_error("the managed rules could not be put back", "path", old);
 }
 
-gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, GError **error) {
+static char *read_digest(const BhRuling *r) {
+        g_autofree char *path = r->managed_dir ? g_build_filename(r->managed_dir, DIGEST_FILE, NULL) : NULL;
+        char *text = path ? bh_file_read(AT_FDCWD, path, DIGEST_MAX, NULL, NULL, NULL) : NULL;
+
+        return text ? text : g_strdup("");
+}
+
+gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, GError **error) {
         g_autoptr(GMutexLocker) one = g_mutex_locker_new(&r->load_lock);
         g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
         g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
+        g_autofree char *name = g_strndup(digest, digest_len);
         g_autoptr(Loaded) l = NULL;
 
         if (!r->managed_dir)
                 return fail(error, "this sensor keeps no rules from the central");
         if (n > FILES_MAX)
                 return fail(error, "%u rule files are more than the %u that are allowed; put several rules in a file", n, FILES_MAX);
+        for (const char *c = name; *c; c++)
+                if (!g_ascii_isalnum(*c) || c - name >= DIGEST_MAX)
+                        return fail(error, "the name of this state of the rules must be at most %u letters and digits", DIGEST_MAX);
         for (guint i = 0; i < n; i++) {
                 if (!good_name(files[i].name))
                         return fail(error, "\"%.100s\" cannot be the name of a rule file: letters, digits, dots, dashes and underscores, ending in .yaml", files[i].name);
@@ -320,8 +338,12 @@ gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, GErro
         }
         if ((r->default_dir && !add_dir(paths, r->default_dir, FALSE, error)) || !add_user(paths, (const char *const *) r->user, error))
                 return FALSE;
-        if (!(l = load_paths(r, paths, files, n, error)) || !keep_managed(r, files, n, error))
+        if (!(l = load_paths(r, paths, files, n, error)) || !keep_managed(r, files, n, name, error))
                 return FALSE;
+        g_mutex_lock(&r->lock);
+        g_free(r->digest);
+        r->digest = g_steal_pointer(&name);
+        g_mutex_unlock(&r->lock);
         install(r, g_steal_pointer(&l));
         return TRUE;
 }
@@ -372,6 +394,7 @@ BhRuling *bh_ruling_new(const BhRulingConfig *config, GError **error) {
         r->run = bh_rule_run_new();
         if (r->managed_dir)
                 mend_managed(r);
+        r->digest = read_digest(r);
         if (!(l = load_at_start(r, error)))
                 return NULL;
 
@@ -392,6 +415,7 @@ void bh_ruling_free(BhRuling *r) {
         g_free(r->default_dir);
         g_free(r->managed_dir);
         g_free(r->problem);
+        g_free(r->digest);
         g_mutex_clear(&r->load_lock);
         g_mutex_clear(&r->lock);
         g_free(r);
@@ -487,6 +511,7 @@ json_t *bh_ruling_status(BhRuling *r) {
         bh_alerts_stats(r->alerts, &a);
         g_mutex_lock(&r->lock);
         json_object_set_new(out, "problem", text_json(r->problem));
+        json_object_set_new(out, "managed", text_json(r->digest));
         json_object_set_new(out, "loads", number(r->loads));
         json_object_set_new(out, "refused_loads", number(r->refused));
         g_mutex_unlock(&r->lock);

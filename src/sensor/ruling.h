@@ -48,8 +48,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhRuling, bh_ruling_free)
 /* Reads all files anew. FALSE with all errors, a line each; what ran goes on. */
 gboolean bh_ruling_reload(BhRuling *r, GError **error);
 
-/* Replaces the managed files by these, if all rules together are then free of errors; else nothing changes. */
-gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, GError **error);
+/*
+ * Replaces the managed files by these, if all rules together are then free of errors; else nothing changes. `digest`: the sender's name for this state, letters and digits,
+ * at most 128; it is kept with the files and shown by the status, so that the sender knows what this node has.
+ */
+gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, GError **error);
 
 /* The drain thread: evaluates, and queues what matched. TRUE if something should be told at once. */
 gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);

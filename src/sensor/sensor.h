@@ -21,6 +21,9 @@
 typedef struct {
         char *run_dir, *data_dir, *host_root, *docker;
         BhBackend backend;
+        char **rules;           /* files and directories; NULL: none */
+        char *default_rules;    /* directory */
+        gboolean no_default_rules;
         char *bus; /* address of the central; NULL: none */
         gboolean no_docker, no_bus, no_inspector, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib; /* -1: default */
@@ -45,10 +48,12 @@ typedef struct {
         BhPipeline *pipeline;
         BhDocker *docker;
         BhInspector *inspector; /* NULL: none could be started */
+        BhRuling *ruling;       /* NULL: no bus, nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
         BhProcessesConfig listing;
         BhControl *control;
         GMainLoop *loop;
+        gint reloading; /* a thread reads the rules */
         gint stopping, piped; /* piped: the pipeline takes messages */
         GMutex lock; /* docker_* and canary_error */
         gboolean docker_connected, docker_listed;
@@ -60,3 +65,4 @@ typedef struct {
 /* `bulkhead status`. New reference; any thread. */
 json_t *bh_sensor_status(BhSensor *s);
 json_t *bh_sensor_containers(BhSensor *s);
+json_t *bh_sensor_rules(BhSensor *s);

@@ -154,6 +154,10 @@ static json_t *bus_of(BhSensor *s) {
         return o;
 }
 
+static json_t *rules_of(BhSensor *s) {
+        return s->ruling ? bh_ruling_status(s->ruling) : json_pack("{s:s}", "state", "off");
+}
+
 static json_t *inspector_of(BhSensor *s) {
         json_t *o = s->inspector ? bh_inspector_status(s->inspector) : json_pack("{s:s}", "state", s->inspector_error ? "failed" : "off");
 
@@ -195,6 +199,7 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "recorder", recorder_of(s));
         json_object_set_new(o, "runtimes", runtimes_of(s));
         json_object_set_new(o, "bus", bus_of(s));
+        json_object_set_new(o, "rules", rules_of(s));
         json_object_set_new(o, "inspector", inspector_of(s));
 
         part = json_object();
@@ -229,6 +234,10 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "canary", json_pack("{s:i, s:s}", "pid", (int) bh_canary_pid(s->canary), "error", s->canary_error ? s->canary_error : ""));
         g_mutex_unlock(&s->lock);
         return o;
+}
+
+json_t *bh_sensor_rules(BhSensor *s) {
+        return s->ruling ? bh_ruling_list(s->ruling) : json_array();
 }
 
 json_t *bh_sensor_containers(BhSensor *s) {
