@@ -15,6 +15,7 @@
 #include "json_out.h"
 #include "live.h"
 #include "routes.h"
+#include "rules/ruleset.h"
 
 #define ASK_SECONDS 20
 #define QUERIES 4 /* of the workers that there are */
@@ -229,6 +230,15 @@ gboolean bh_events_request(BhCall *call, BhEventsAsk *out) {
                 }
                 out->message.types = out->types;
                 out->message.n_types = g_strv_length(out->types);
+        }
+        if (filter && *filter) {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(BhCond) condition = bh_condition_parse(filter, strlen(filter), &error);
+
+                if (!condition) {
+                        bh_call_error(call, 400, "bad_filter", "filter: %s", error->message);
+                        return FALSE;
+                }
         }
         out->message.container = bh_bus_text(bh_call_param(call, "container"));
         out->message.filter = bh_bus_text(filter);

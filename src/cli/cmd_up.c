@@ -401,12 +401,15 @@ static void add_option(GPtrArray *argv, const char *name, const char *value) {
 }
 
 int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean quiet = FALSE, no_feed = FALSE, host_events = FALSE, no_docker = FALSE, debug = FALSE, no_central = FALSE;
+        gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, debug = FALSE, no_central = FALSE;
         /* handed on as they are: the sensor checks them */
+        g_auto(GStrv) rules = NULL;
         g_autofree char *docker = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *rings = NULL, *listen = NULL;
         GOptionEntry entries[] = {
                 { "listen", 0, 0, G_OPTION_ARG_STRING, &listen, "where the central serves web interface and API (default 127.0.0.1:8443)", "ADDR:PORT" },
                 { "no-central", 0, 0, G_OPTION_ARG_NONE, &no_central, "start the sensor alone, which then tells nobody anything", NULL },
+                { "rules", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &rules, "rule file, or directory of some, after the default rules; may be given several times", "F" },
+                { "no-default-rules", 0, 0, G_OPTION_ARG_NONE, &no_default_rules, "leave out Bulkhead's own rules", NULL },
                 { "docker", 0, 0, G_OPTION_ARG_FILENAME, &docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "kernel hooks: auto (default), preferred or fallback", "B" },
@@ -460,12 +463,14 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
         const struct {
                 const char *name;
                 gboolean sensor, central;
-        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
+        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--no-default-rules", no_default_rules, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
 
         g_ptr_array_add(sensor_argv, sensor);
         g_ptr_array_add(central_argv, central);
         for (guint i = 0; i < G_N_ELEMENTS(of_sensor); i++)
                 add_option(sensor_argv, of_sensor[i].name, of_sensor[i].value);
+        for (char **rule = rules; rule && *rule; rule++)
+                add_option(sensor_argv, "--rules", *rule);
         for (guint i = 0; i < G_N_ELEMENTS(of_central); i++)
                 add_option(central_argv, of_central[i].name, of_central[i].value);
         for (guint i = 0; i < G_N_ELEMENTS(flags); i++) {

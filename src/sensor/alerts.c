@@ -37,11 +37,11 @@ static void window_free(gpointer p) {
         g_free(w);
 }
 
-BhAlerts *bh_alerts_new(const char *node) {
+BhAlerts *bh_alerts_new(void) {
         BhAlerts *a = g_new0(BhAlerts, 1);
 
         g_mutex_init(&a->lock);
-        a->node = g_strdup(node);
+        a->node = g_strdup("");
         a->windows = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, window_free);
         a->output = g_string_sized_new(1024);
         a->fields = g_string_sized_new(4096);
@@ -61,6 +61,11 @@ void bh_alerts_free(BhAlerts *a) {
         g_string_free(a->fields, TRUE);
         g_free(a->node);
         g_free(a);
+}
+
+void bh_alerts_name(BhAlerts *a, const char *node) {
+        g_free(a->node);
+        a->node = g_strdup(node);
 }
 
 /* ---- what is equal ---- */

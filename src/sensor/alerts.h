@@ -30,8 +30,9 @@ typedef struct {
 
 typedef struct BhAlerts BhAlerts;
 
-/* `node`: as the bus names it. */
-BhAlerts *bh_alerts_new(const char *node);
+/* bh_alerts_name() before the first match: how the bus names this node. */
+BhAlerts *bh_alerts_new(void);
+void bh_alerts_name(BhAlerts *a, const char *node);
 void bh_alerts_free(BhAlerts *a);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAlerts, bh_alerts_free)
 

@@ -426,7 +426,6 @@ static gboolean open_rules(BhSensor *s, GError **error) {
                 .default_dir = s->options.default_rules,
                 .user = (const char *const *) s->options.rules,
                 .managed_dir = managed,
-                .node = s->node,
                 .available = available,
                 .say = on_say,
                 .data = s,

@@ -215,6 +215,8 @@ BhReport *bh_report_new(const BhReportConfig *config, GError **error) {
         if (!(r->bus = bh_bus_publisher_new(config->address, config->spool, &options, &found, error)))
                 return NULL;
         r->findings = bh_findings_new(bh_bus_publisher_node(r->bus));
+        if (r->c.ruling)
+                bh_ruling_name(r->c.ruling, bh_bus_publisher_node(r->bus));
         r->observe = bh_observe_new();
         bh_report_serve(r);
         if (*found.damaged_kept_as) {

@@ -390,7 +390,7 @@ BhRuling *bh_ruling_new(const BhRulingConfig *config, GError **error) {
         r->user = g_strdupv((char **) config->user);
         if (config->available)
                 memcpy(r->available, config->available, sizeof(r->available));
-        r->alerts = bh_alerts_new(config->node);
+        r->alerts = bh_alerts_new();
         r->run = bh_rule_run_new();
         if (r->managed_dir)
                 mend_managed(r);
@@ -422,6 +422,10 @@ void bh_ruling_free(BhRuling *r) {
 }
 
 /* ---- events ---- */
+
+void bh_ruling_name(BhRuling *r, const char *node) {
+        bh_alerts_name(r->alerts, node);
+}
 
 static void take_fresh(BhRuling *r) {
         g_mutex_lock(&r->lock);

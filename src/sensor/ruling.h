@@ -22,7 +22,6 @@ typedef struct {
         const char *default_dir; /* NULL: none */
         const char *const *user; /* NULL-terminated; files or directories */
         const char *managed_dir;
-        const char *node;
         const guint64 *available; /* kinds of events that this node sees, 128 bits; copied. NULL: all */
         /* The kinds of events that rules need now: called by each load that changed them. NULL: nobody asks. */
         void (*needs)(const guint64 kinds[2], gpointer data);
@@ -43,6 +42,9 @@ typedef struct {
 /* Strings are copied. Loads; NULL with all problems in *error, a line each, if the user's own files have errors. */
 BhRuling *bh_ruling_new(const BhRulingConfig *config, GError **error);
 void bh_ruling_free(BhRuling *r);
+
+/* How the bus names this node; before the first event. */
+void bh_ruling_name(BhRuling *r, const char *node);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhRuling, bh_ruling_free)
 
 /* Reads all files anew. FALSE with all errors, a line each; what ran goes on. */
