@@ -185,7 +185,7 @@ static Bulkhead__Bus__V1__Process *process_of(const struct bh_lineage_process *p
         m->pid = p->pid;
         m->vpid = p->vpid;
         m->ppid = p->ppid;
-        m->start_ns = (gint64) p->start;
+        m->started_ns = (gint64) p->start;
         if (p->comm.len)
                 m->comm = data_of(p->comm);
         if (p->exe.len)
