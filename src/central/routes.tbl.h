@@ -25,7 +25,7 @@ BH_ROUTE(GET, "/api/v1/observations", VIEWER, 0, "application,workload,image_dig
 BH_ROUTE(GET, "/api/v1/processes", VIEWER, 0, "node,container,limit", NULL, processes)
 BH_ROUTE(GET, "/api/v1/events", VIEWER, 0, "node,container,types,since,until,limit,filter,format", NULL, events)
 BH_ROUTE(GET, "/api/v1/events/live", VIEWER, 0, "node,container,types,filter", NULL, events_live)
-BH_ROUTE(GET, "/api/v1/findings", VIEWER, 0, "node,container,application,workload,rule,priority,search,since,until,cursor,limit,count", NULL, findings)
+BH_ROUTE(GET, "/api/v1/findings", VIEWER, 0, "node,container,application,workload,rule,rule_glob,kind,source,tag,priority,search,since,until,cursor,limit,count", NULL, findings)
 BH_ROUTE(GET, "/api/v1/findings/{id}", VIEWER, 0, "", NULL, finding)
 BH_ROUTE(GET, "/api/v1/nodes", VIEWER, 0, "", NULL, nodes)
 BH_ROUTE(GET, "/api/v1/nodes/{name}", VIEWER, 0, "", NULL, node)

@@ -122,6 +122,8 @@ void bh_where_contains(BhWhere *w, const char *expression, const char *value);
 /* A value for a placeholder that an earlier condition's text has. */
 void bh_where_more_text(BhWhere *w, const char *value);
 void bh_where_more_int(BhWhere *w, gint64 value);
+/* Copies the text added last, which is otherwise borrowed. */
+void bh_where_keep(BhWhere *w);
 /* select + conditions + tail, bound; more values may follow with bh_db_bind_int() from *next on. */
 BhDbStmt *bh_where_query(const BhWhere *w, BhDb *db, const char *select, const char *tail, guint *next, GError **error);
 

@@ -34,6 +34,14 @@ void bh_where_more_text(BhWhere *w, const char *value) {
         g_array_append_val(w->values, v);
 }
 
+void bh_where_keep(BhWhere *w) {
+        BhWhereValue *v = &g_array_index(w->values, BhWhereValue, w->values->len - 1);
+        char *copy = g_strdup(v->text);
+
+        g_ptr_array_add(w->owned, copy);
+        v->text = copy;
+}
+
 void bh_where_text(BhWhere *w, const char *condition, const char *value) {
         if (!value)
                 return;
