@@ -17,6 +17,7 @@
 #include "cli_admin.h"
 #include "hub.h"
 #include "ingest.h"
+#include "rules.h"
 #include "json_out.h"
 #include "live.h"
 #include "password.h"
@@ -50,14 +51,14 @@ static gboolean fail(GError **error, const char *format, ...) {
 
 /* ---- options ---- */
 
-static char *default_ui(void) {
+/* In a build tree beside it; else where it is installed. */
+static char *default_dir(const char *name) {
         g_autofree char *self = g_file_read_link("/proc/self/exe", NULL), *dir = self ? g_path_get_dirname(self) : NULL;
-        g_autofree char *beside = dir ? g_build_filename(dir, "..", "..", "ui", NULL) : NULL;
+        g_autofree char *beside = dir ? g_build_filename(dir, "..", "..", name, NULL) : NULL;
 
-        /* in a build tree */
         if (beside && g_str_has_suffix(dir, "/src/central") && g_file_test(beside, G_FILE_TEST_IS_DIR))
                 return g_steal_pointer(&beside);
-        return g_strdup("/usr/share/bulkhead/ui");
+        return g_build_filename("/usr/share/bulkhead", name, NULL);
 }
 
 static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
@@ -67,6 +68,7 @@ static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
                 { "data-dir", 0, 0, G_OPTION_ARG_FILENAME, &c->data_dir, "database, backups, certificate, in DIR/central (default /var/lib/bulkhead)", "DIR" },
                 { "listen", 0, 0, G_OPTION_ARG_STRING, &c->listen, "where HTTPS is served (default 127.0.0.1:8443)", "ADDR:PORT" },
                 { "user", 0, 0, G_OPTION_ARG_STRING, &c->user, "whom to run as (default: bulkhead, where that user exists, else 64055)", "UID|NAME" },
+                { "default-rules", 0, 0, G_OPTION_ARG_FILENAME, &c->rules_dir, "Bulkhead's own rules, for checks (default /usr/share/bulkhead/rules)", "DIR" },
                 { "ui", 0, 0, G_OPTION_ARG_FILENAME, &c->ui_dir, "the web interface's files (default /usr/share/bulkhead/ui)", "DIR" },
                 { "set-password", 0, 0, G_OPTION_ARG_STRING, &p->set_password, "give USER a new random password, print it, and end; a running central may go on", "USER" },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &p->debug, "log more", NULL },
@@ -89,7 +91,9 @@ static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
         if (!c->listen)
                 c->listen = g_strdup("127.0.0.1:8443");
         if (!c->ui_dir)
-                c->ui_dir = default_ui();
+                c->ui_dir = default_dir("ui");
+        if (!c->rules_dir)
+                c->rules_dir = default_dir("rules");
         /* it goes on in /, and Landlock and the store want whole paths */
         for (guint i = 0; i < 2; i++) {
                 char **dir = i ? &c->data_dir : &c->run_dir, *whole = g_canonicalize_filename(*dir, NULL);
@@ -192,6 +196,7 @@ static gboolean start(Program *p, GError **error) {
         if (!become(p, error) || (p->tcp = bh_place_listen(c->listen, &c->url, error)) < 0)
                 return FALSE;
         c->ui = bh_ui_load(c->ui_dir);
+        c->rules = bh_rules_new(c->rules_dir);
         if (!bh_sandbox_drop(p->uid, p->gid, error))
                 return FALSE;
 
@@ -221,6 +226,7 @@ static gboolean start(Program *p, GError **error) {
         options.version = BH_VERSION;
         if (!(c->bus = bh_bus_listen(bh_fd_steal(&p->bus), &callbacks, &options, error)))
                 return FALSE;
+        bh_rules_start(c->rules, c);
 
         BhHttpConfig http = {
                 .tcp_fd = bh_fd_steal(&p->tcp),
@@ -256,6 +262,7 @@ static void stop(Program *p) {
         if (c->store)
                 bh_store_set_change_func(c->store, NULL, NULL);
         bh_hub_free(c->hub);
+        bh_rules_stop(c->rules);
         bh_bus_listener_free(c->bus);
         bh_ingest_stop();
         bh_http_free(c->http);
@@ -267,6 +274,7 @@ static void stop(Program *p) {
         bh_pace_free(c->pace);
         bh_crowd_free(c->crowd);
         bh_ui_free(c->ui);
+        bh_rules_free(c->rules);
         bh_tls_clear(&c->tls);
         bh_store_opened_clear(&c->opened);
         bh_fd_clear(&p->tcp);

@@ -177,6 +177,20 @@ static void on_rules(BhBusStream *stream, GBytes *body, gpointer data) {
         end(r);
 }
 
+static void on_rules_reload(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+        g_autoptr(GError) error = NULL;
+
+        if (!begin(r, stream))
+                return;
+        if (bh_ruling_reload(r->c.ruling, &error)) {
+                r->c.say("rules_changed", "the rules were read again, and are in force", NULL, NULL, r->c.data);
+                bh_report_urgent(r);
+        }
+        bh_bus_stream_end(stream, error ? error->message : NULL);
+        end(r);
+}
+
 /* New managed files. Nothing changes where any of them has an error. */
 static void on_rules_set(BhBusStream *stream, GBytes *body, gpointer data) {
         BhReport *r = data;
@@ -207,5 +221,6 @@ void bh_report_serve(BhReport *r) {
         if (r->c.ruling) {
                 bh_bus_serve(r->bus, "rules", on_rules, r);
                 bh_bus_serve(r->bus, "rules_set", on_rules_set, r);
+                bh_bus_serve(r->bus, "rules_reload", on_rules_reload, r);
         }
 }

@@ -323,6 +323,11 @@ gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const
         g_autofree char *name = g_strndup(digest, digest_len);
         g_autoptr(Loaded) l = NULL;
 
+        g_mutex_lock(&r->lock);
+        gboolean same = g_str_equal(name, r->digest) && *name;
+        g_mutex_unlock(&r->lock);
+        if (same)
+                return TRUE;
         if (!r->managed_dir)
                 return fail(error, "this sensor keeps no rules from the central");
         if (n > FILES_MAX)

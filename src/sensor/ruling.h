@@ -52,7 +52,7 @@ gboolean bh_ruling_reload(BhRuling *r, GError **error);
 
 /*
  * Replaces the managed files by these, if all rules together are then free of errors; else nothing changes. `digest`: the sender's name for this state, letters and digits,
- * at most 128; it is kept with the files and shown by the status, so that the sender knows what this node has.
+ * at most 128; it is kept with the files and shown by the status, so that the sender knows what this node has; the one that it has already changes nothing.
  */
 gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, GError **error);
 

@@ -95,6 +95,8 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "CREATE INDEX findings_last ON findings (last_ns, serial);"
         "CREATE INDEX findings_fold ON findings (fold, serial) WHERE length(fold) > 0;"
         "CREATE TABLE outputs (name TEXT NOT NULL PRIMARY KEY, config TEXT NOT NULL, created_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL) STRICT;",
+        /* 3 */
+        "CREATE TABLE rule_files (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, changed_by TEXT NOT NULL, changed_ns INTEGER NOT NULL) STRICT;",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {
