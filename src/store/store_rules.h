@@ -10,7 +10,7 @@
 #include "store/store_access.h"
 
 #define BH_STORE_RULES_MAX 100
-#define BH_STORE_RULE_FILE_MAX (1024 * 1024)
+#define BH_STORE_RULE_FILE_MAX (512 * 1024) /* as JSON at most twice that, which a body may have */
 
 typedef struct {
         char *name, *text, *changed_by;
