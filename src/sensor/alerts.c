@@ -236,6 +236,7 @@ static GBytes *pack(const BhAlerts *a, const BhRule *rule, guint64 key, const st
         g_autoptr(GPtrArray) fields = g_ptr_array_new_with_free_func(output_field_free), processes = g_ptr_array_new_with_free_func(g_free), tags = g_ptr_array_new();
         g_autofree ProtobufCBinaryData *tag_data = g_new0(ProtobufCBinaryData, rule->tags->len + 1);
         json_auto_t *values = json_loadb(a->fields->str, a->fields->len, JSON_ALLOW_NUL, NULL);
+        g_autofree char *fold = g_strdup_printf("%016" G_GINT64_MODIFIER "x", key);
         Bulkhead__Bus__V1__Finding m;
         const char *name;
         json_t *value;
@@ -262,7 +263,7 @@ static GBytes *pack(const BhAlerts *a, const BhRule *rule, guint64 key, const st
         m.event = (ProtobufCBinaryData){ .len = wire_len, .data = (uint8_t *) wire };
         set_description(&m, rule->desc);
         m.count = 1;
-        m.fold_key = (ProtobufCBinaryData){ .len = sizeof(key), .data = (uint8_t *) &key };
+        m.fold_key = bh_bus_text(fold);
         m.lineage_cut = add_lineage(processes, e, lineage);
         m.lineage = (Bulkhead__Bus__V1__Process **) processes->pdata;
         m.n_lineage = processes->len;

@@ -14,9 +14,12 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "event/codec.h"
 #include "privileges.h"
+#include "recorder/query.h"
 #include "sensor.h"
 
+#define CATCH_UP_NS 3000000000ull
 #define FOLD_MS_DEFAULT 1000
 #define BUDGET_DEFAULT 20000 /* described events a second, cgroup and class; more are counted */
 #define HOOK_CHECK_MS 1000
@@ -443,6 +446,30 @@ static gboolean open_rules(BhSensor *s, GError **error) {
         return s->ruling != NULL;
 }
 
+/*
+ * What a killed sensor recorded last may not have been told as findings yet: the rules look at it once more. Findings have the same numbers again, so that the central
+ * leaves out those that it has. Ancestors are what the events have of them.
+ */
+static void catch_up(BhSensor *s) {
+        guint64 since = s->found.last_time_ns > CATCH_UP_NS ? s->found.last_time_ns - CATCH_UP_NS : 0;
+        g_autoptr(GError) error = NULL;
+        BhRecord rec;
+
+        if (!s->ruling || !s->after_crash || !s->found.last_time_ns)
+                return;
+        g_autoptr(BhRecorderQuery) records = bh_recorder_query(s->recorder_dir, since, 0, BH_RECORDER_ANY, 0, &error);
+        if (!records) {
+                bh_warn("cannot look at the last events once more", "error", error->message);
+                return;
+        }
+        while (bh_recorder_query_next(records, &rec)) {
+                struct bh_event e;
+
+                if (bh_event_decode(&e, rec.data, rec.len, NULL))
+                        bh_ruling_event(s->ruling, &e, rec.data, (guint32) rec.len, NULL);
+        }
+}
+
 /* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
 static void open_report(BhSensor *s) {
         g_autofree char *spool = g_build_filename(s->options.data_dir, "spool", "bus.db", NULL);
@@ -580,6 +607,7 @@ static gboolean start(BhSensor *s, GError **error) {
         if (!open_rules(s, error))
                 return FALSE;
         open_report(s);
+        catch_up(s);
         open_inspector(s);
 
         BhPipelineConfig pipeline = {
