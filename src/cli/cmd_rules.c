@@ -92,7 +92,7 @@ static int check(const BhCliPaths *paths, int argc, char **argv) {
         for (guint i = 0; i < rules->len; i++) {
                 const BhRule *r = g_ptr_array_index(rules, i);
 
-                enabled += r->enabled && !r->skipped;
+                enabled += r->enabled && r->condition && !r->skipped;
                 skipped += r->skipped;
         }
         if (json)

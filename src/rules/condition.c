@@ -367,6 +367,23 @@ static gboolean add_value(BhParser *p, GPtrArray *values, BhOperand *o, gsize at
         return TRUE;
 }
 
+/* A word that is nearly the name of a list is probably meant to be. Looked at only so often. */
+static void warn_like_list(BhParser *p, const BhOperand *o) {
+        if (o->len < 5 || o->len > 40 || !memchr(o->text, '_', o->len) || p->l->likes > 2000000)
+                return;
+        for (guint i = 0; i < p->l->lists->len; i++) {
+                const BhListDef *d = g_ptr_array_index(p->l->lists, i);
+
+                p->l->likes++;
+                if (bh_load_one_off(o->text, d->name)) {
+                        g_autofree char *q = bh_load_quote(o->text, o->len), *ql = bh_load_quote(d->name, strlen(d->name));
+
+                        bh_load_problem(p->l, BH_WARN, "LOAD_COMPILE_CONDITION", o->pos, p->l->object, "%s is compared as a text: there is no list of that name; is the list %s meant? Else put it in quotes", q, ql);
+                        return;
+                }
+        }
+}
+
 /* One value of a list, or a list's name. FALSE with nothing failed: there is none. */
 static gboolean listed_value(BhParser *p, GPtrArray *values) {
         gsize at = p->at, n;
@@ -388,7 +405,9 @@ static gboolean listed_value(BhParser *p, GPtrArray *values) {
                 return add_value(p, values, o, at);
         if (p->what || !(n = bh_lex_bare(p)))
                 return FALSE;
-        return add_value(p, values, literal(p, at, p->s + at, n, FALSE), at);
+        o = literal(p, at, p->s + at, n, FALSE);
+        warn_like_list(p, o);
+        return add_value(p, values, o, at);
 }
 
 /* "(" was taken. */
@@ -547,8 +566,8 @@ static BhCond *check_rest(BhParser *p, BhOperand *left, gsize at) {
                 while (p->at + n < p->n && n < 20 && !strchr(" \t\r\n('\"", p->s[p->at + n] ? p->s[p->at + n] : ' '))
                         n++;
                 g_autofree char *found = here(p), *like = bh_load_like_words(words, G_N_ELEMENTS(words), p->s + p->at, n);
-                bh_parser_fail(p, p->at, "after a field an operator is missing: found %s%s; there are exists = != < <= > >= in intersects contains startswith endswith glob regex pmatch and more", found,
-                               like);
+                bh_parser_fail(p, p->at, "after a field an operator is missing: found %s%s There are exists = != < <= > >= in intersects contains startswith endswith glob regex pmatch and more", found,
+                               *like ? like : ".");
                 return NULL;
         }
         had_blank = g_ascii_isalpha(bh_op_text(op)[0]);

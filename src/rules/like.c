@@ -43,6 +43,12 @@ static guint distance(const char *a, gsize n, const char *b, gsize m) {
         return rows[n % 3][m];
 }
 
+gboolean bh_load_one_off(const char *a, const char *b) {
+        gsize n = strlen(a), m = strlen(b);
+
+        return n <= m + 1 && m <= n + 1 && distance(a, n, b, m) == 1;
+}
+
 typedef struct {
         const char *text;
         gsize len;

@@ -497,6 +497,7 @@ BhLoader *bh_loader_new(const BhRuleLoadOptions *options) {
         l->macros_by = g_hash_table_new(g_str_hash, g_str_equal);
         l->rules_by = g_hash_table_new(g_str_hash, g_str_equal);
         l->odd_lists = g_ptr_array_new();
+        l->macros_told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         l->told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         return l;
 }
@@ -508,6 +509,7 @@ void bh_loader_free(BhLoader *l) {
         g_hash_table_unref(l->macros_by);
         g_hash_table_unref(l->rules_by);
         g_hash_table_unref(l->told);
+        g_hash_table_unref(l->macros_told);
         g_ptr_array_unref(l->odd_lists);
         g_ptr_array_unref(l->lists);
         g_ptr_array_unref(l->macros);

@@ -33,6 +33,7 @@ void bh_load_problem(BhLoader *l, gboolean error, const char *code, struct bh_po
 char *bh_load_quote(const char *text, gsize len);
 
 /* Names that were probably meant, as `: is "a" or "b" meant?`; "" if there is none. `names`: keys are the names. Caller frees. */
+gboolean bh_load_one_off(const char *a, const char *b); /* a swap, or one character more, less or other */
 char *bh_load_like(GHashTable *names, const char *text, gsize len);
 char *bh_load_like_field(const char *text, gsize len);
 char *bh_load_like_words(const char *const words[], guint n, const char *text, gsize len);
@@ -80,6 +81,8 @@ typedef struct {
         gboolean error, unknown; /* unknown: a field that skip-if-unknown-filter excuses */
         const char *code;
         char *what;
+        const char *macro;     /* the macro that it stands in; NULL: the rule itself */
+        struct bh_pos put_in;  /* where the rule, or what the rule uses, names it */
 } BhFault;
 
 typedef struct {
@@ -131,6 +134,8 @@ struct BhLoader {
         GHashTable *lists_by, *macros_by, *rules_by; /* name → definition */
         GPtrArray *odd_lists;    /* whose names are no bare words */
         GHashTable *told;        /* of problems */
+        GHashTable *macros_told; /* faults of macros, which many rules may use */
+        guint64 likes;           /* comparisons of words with names of lists */
         guint32 next_index;
         guint64 put_in, nodes;
         gboolean put_in_told, nodes_told;

@@ -60,9 +60,15 @@ static BhCond *use_macro(Use *u, BhCond *c, guint32 at_depth) {
         u->depth = MAX(u->depth, at_depth + m->depth);
         for (guint i = 0; i < m->faults->len; i++) {
                 const BhFault *f = g_ptr_array_index(m->faults, i);
+                guint before = u->faults->len;
 
-                /* where it is used is said, too: a macro's fields may be wrong for one rule only */
                 bh_fault(u->faults, f->error, f->unknown, f->code, f->pos, "%s", f->what);
+                if (u->faults->len > before) {
+                        BhFault *own = g_ptr_array_index(u->faults, before);
+
+                        own->macro = f->macro ? f->macro : m->name;
+                        own->put_in = c->pos;
+                }
         }
         return bh_cond_share(m->tree);
 }

@@ -45,15 +45,22 @@ static gboolean tell_faults(BhLoader *l, const BhRule *r, const char *object, GP
                 gboolean excused = f->error && only_unknown && r->skip_if_unknown_filter;
                 g_autofree char *where = NULL;
 
-                /* a fault of a macro says which rule brings it in */
-                if (f->error && (f->pos.file != r->pos.file || f->pos.line < r->pos.line))
-                        where = g_strdup_printf(" (put in at %s:%u)", (const char *) g_ptr_array_index(l->set->files, r->pos.file), r->condition_pos.line);
-                if (!where && f->error && f->pos.line > r->pos.line + 200)
-                        where = g_strdup_printf(" (put in at line %u)", r->condition_pos.line);
-                bh_load_problem(l, f->error && !excused, excused ? "LOAD_UNKNOWN_FILTER" : f->code, f->pos, object, "%s%s%s", f->what, where ? where : "",
-                                excused ? ": the rule is skipped, as it says itself" : "");
                 *skip = *skip || excused;
                 good = good && !f->error;
+                if (f->macro && !excused) {
+                        g_autofree char *key = g_strdup_printf("%u:%u:%u:%s", f->pos.file, f->pos.line, f->pos.column, f->what);
+
+                        /* told once, with the first rule that uses the macro */
+                        if (!g_hash_table_add(l->macros_told, g_steal_pointer(&key)))
+                                continue;
+                }
+                if (f->macro) {
+                        g_autofree char *m = bh_load_quote(f->macro, strlen(f->macro));
+
+                        where = g_strdup_printf("; it stands in the macro %s, which the rule uses at %s:%u:%u", m, bh_rule_set_file(l->set, f->put_in.file), f->put_in.line, f->put_in.column);
+                }
+                bh_load_problem(l, f->error && !excused, excused ? "LOAD_UNKNOWN_FILTER" : f->code, f->pos, object, "%s%s%s", f->what, where ? where : "",
+                                excused ? ": the rule is skipped, as it says itself" : "");
         }
         return good;
 }
@@ -110,7 +117,28 @@ static void make_rule(BhLoader *l, BhRuleDef *d) {
         l->object = NULL;
 }
 
+/* Not errors: files for other sources have macros with fields that do not exist here. */
+static void warn_unchecked(BhLoader *l) {
+        for (guint i = 0; i < l->macros->len; i++) {
+                const BhMacroDef *m = g_ptr_array_index(l->macros, i);
+
+                for (guint k = 0; k < m->faults->len; k++) {
+                        const BhFault *f = g_ptr_array_index(m->faults, k);
+                        g_autofree char *key = g_strdup_printf("%u:%u:%u:%s", f->pos.file, f->pos.line, f->pos.column, f->what);
+
+                        if (f->error && g_hash_table_add(l->macros_told, g_steal_pointer(&key))) {
+                                g_autofree char *q = bh_load_quote(m->name, strlen(m->name)), *object = g_strdup_printf("macro %s", q);
+
+                                bh_load_problem(l, BH_WARN, "LOAD_COMPILE_CONDITION", f->pos, object, "%s; no rule that loads uses it", f->what);
+                        }
+                }
+        }
+}
+
 static void warn_unused(BhLoader *l) {
+        /* a rule that could not be read may be the user */
+        if (l->set->errors)
+                return;
         for (guint i = 0; i < l->macros->len; i++) {
                 const BhMacroDef *m = g_ptr_array_index(l->macros, i);
 
@@ -142,6 +170,7 @@ void bh_rules_make(BhLoader *l) {
                 make_rule(l, d);
                 g_ptr_array_add(l->set->rules, g_steal_pointer(&d->rule));
         }
+        warn_unchecked(l);
         warn_unused(l);
 }
 

@@ -307,7 +307,10 @@ static gboolean read_part(Reader *r, guint32 base, guint32 limit, gboolean quiet
                 yaml_event_t event;
 
                 if (!yaml_parser_parse(&parser, &event)) {
-                        *at = MIN(byte_of(r, parser.problem_mark.index), limit);
+                        gboolean open = parser.context && strstr(parser.context, "quoted scalar") && strstr(parser.problem, "end of stream");
+
+                        /* a quote that is never closed: where it opens says more than where the text ends */
+                        *at = MIN(byte_of(r, open ? parser.context_mark.index : parser.problem_mark.index), limit);
                         if (!quiet) {
                                 g_autofree char *what = say_error(r, &parser, *at);
 
