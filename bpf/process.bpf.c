@@ -97,10 +97,10 @@ static __always_inline void exec_info(struct bh_buf *b, struct task_struct *task
         x.pid_ns = BPF_CORE_READ(numbers.ns, ns.inum);
 
         /* PIDTYPE_PGID is 2, PIDTYPE_SID 3 since 4.19; numbers[0] is the id in the initial namespace */
-        bpf_probe_read_kernel(&group, sizeof(group), (char *) signal + bpf_core_field_offset(struct signal_struct, pids) + 2 * sizeof(void *));
-        bpf_probe_read_kernel(&session, sizeof(session), (char *) signal + bpf_core_field_offset(struct signal_struct, pids) + 3 * sizeof(void *));
-        bpf_probe_read_kernel(&x.pgid, sizeof(x.pgid), (char *) group + bpf_core_field_offset(struct pid, numbers));
-        bpf_probe_read_kernel(&x.sid, sizeof(x.sid), (char *) session + bpf_core_field_offset(struct pid, numbers));
+        bh_read(&group, sizeof(group), (char *) signal + bpf_core_field_offset(struct signal_struct, pids) + 2 * sizeof(void *));
+        bh_read(&session, sizeof(session), (char *) signal + bpf_core_field_offset(struct signal_struct, pids) + 3 * sizeof(void *));
+        bh_read(&x.pgid, sizeof(x.pgid), (char *) group + bpf_core_field_offset(struct pid, numbers));
+        bh_read(&x.sid, sizeof(x.sid), (char *) session + bpf_core_field_offset(struct pid, numbers));
 
         struct tty_struct___drv *tty = (void *) BPF_CORE_READ(signal, tty);
         if (tty)
@@ -112,7 +112,7 @@ static __always_inline void exec_info(struct bh_buf *b, struct task_struct *task
                 /* overlayfs keeps the upper dentry right behind the inode (struct ovl_inode, fs/overlayfs/ovl_entry.h) */
                 void *upper = NULL;
 
-                bpf_probe_read_kernel(&upper, sizeof(upper), (char *) inode + bpf_core_type_size(struct inode));
+                bh_read(&upper, sizeof(upper), (char *) inode + bpf_core_type_size(struct inode));
                 if (upper)
                         b->rec.flags |= BH_RF_EXE_UPPER;
         }
@@ -187,7 +187,7 @@ int tp_fork(__u64 *ctx) {
         struct pid *pid = BPF_CORE_READ(child, thread_pid);
         unsigned int level = BPF_CORE_READ(pid, level);
         int vpid = 0;
-        bpf_probe_read_kernel(&vpid, sizeof(vpid), (char *) pid + bpf_core_field_offset(struct pid, numbers) + (level & 31) * bpf_core_type_size(struct upid));
+        bh_read(&vpid, sizeof(vpid), (char *) pid + bpf_core_field_offset(struct pid, numbers) + (level & 31) * bpf_core_type_size(struct upid));
 
         b->rec.ret = child_tgid;
         b->rec.a[0] = child_tgid;

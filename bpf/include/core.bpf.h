@@ -207,7 +207,7 @@ static __always_inline __u64 bh_task_cgroup(struct task_struct *task) {
                 return BPF_CORE_READ(set, dfl_cgrp, kn, id);
 
         struct cgroup_subsys_state *css = NULL;
-        bpf_probe_read_kernel(&css, sizeof(css), (char *) set + bpf_core_field_offset(struct css_set, subsys) + 8 * (bh_cgroup_subsys & 31));
+        bh_read(&css, sizeof(css), (char *) set + bpf_core_field_offset(struct css_set, subsys) + 8 * (bh_cgroup_subsys & 31));
         return BPF_CORE_READ(css, cgroup, kn, id);
 }
 
@@ -794,13 +794,13 @@ static __always_inline struct file *bh_file_of_fd(__s64 fd) {
 
         if (fd < 0 || fd >= BPF_CORE_READ(fdt, max_fds))
                 return NULL;
-        bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
+        bh_read(&file, sizeof(file), fds + fd);
         /* 6.10 and later keep nothing in the low bits here; older neither: struct file is at least 8-aligned */
         return file;
 }
 
 static __always_inline void bh_read_caps(__u64 *out, const void *set) {
-        bpf_probe_read_kernel(out, sizeof(*out), set);
+        bh_read(out, sizeof(*out), set);
 }
 
 static __always_inline void bh_put_cred(struct bh_buf *b, __u32 tag, const struct cred *cred) {

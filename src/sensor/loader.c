@@ -214,6 +214,8 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                                 value = h->hierarchy;
                         } else if (g_str_equal(var, "bh_uring_cqe")) {
                                 value = h->uring_cqe;
+                        } else if (g_str_equal(var, "bh_direct")) {
+                                value = bh_backends_function_id(h, "bpf_rdonly_cast") >= 0;
                         } else if (g_str_has_prefix(var, "bh_nargs_")) {
                                 /* how many parameters that function has on this kernel: where fexit finds the result */
                                 gint32 id = bh_backends_function_id(h, var + strlen("bh_nargs_"));
