@@ -73,6 +73,8 @@ void bh_hooks_remove(const char *pin_dir) {
                 rmdir(pin_dir);
 }
 
+static void set_canary(BhHooks *h);
+
 /* ---- life cycle ---- */
 
 static void close_fd(gpointer fd) {
@@ -267,7 +269,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         g_clear_pointer(&pins, g_dir_close); /* or it could not be unmounted */
         if (left) {
                 if (access(config, F_OK) == 0 && bh_loader_open_maps(h, NULL) && h->config->build_id == h->build_id && adopt(h, error)) {
-                        h->config->canary_tgid = (__u32) bh_canary_pid(canary);
+                        set_canary(h);
                         return h;
                 }
                 /* another build's programs, or a half-made start: begin anew */
@@ -290,7 +292,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                                            options->force == BH_BACKEND_FALLBACK ? "asked for by --backend" : no_fexit);
 
         if (!bh_loader_make_maps(h, error) || !bh_loader_load(h, error) ||
-            (h->config->canary_tgid = (__u32) bh_canary_pid(canary), h->config->self_tgid = (__u32) getpid(), !bh_hooks_check(h, NULL, NULL, error)) ||
+            (set_canary(h), h->config->self_tgid = (__u32) getpid(), !bh_hooks_check(h, NULL, NULL, error)) ||
             !settle(h, error) || !bh_hooks_check(h, NULL, NULL, error)) {
                 bh_hooks_remove(h->pin_dir);
                 bh_hooks_free(h);
@@ -380,6 +382,23 @@ volatile struct bh_config *bh_hooks_config(BhHooks *h) {
         return h->config;
 }
 
+void bh_hooks_judge_anew(BhHooks *h) {
+        __u32 sensor = 1;
+        __u64 n = (guint64) g_get_monotonic_time() << 8 | ((guint) g_atomic_int_add(&h->judged, 1) & 0xff);
+
+        bpf_map_update_elem(bh_hooks_map(h, "changes"), &sensor, &n, BPF_ANY);
+}
+
+/* The canary's acts count, though it is of the host. */
+static void set_canary(BhHooks *h) {
+        __u32 pid = (__u32) bh_canary_pid(h->canary);
+
+        if (h->config->canary_tgid == pid)
+                return;
+        h->config->canary_tgid = pid;
+        bh_hooks_judge_anew(h);
+}
+
 int bh_hooks_map(const BhHooks *h, const char *name) {
         return GPOINTER_TO_INT(g_hash_table_lookup(h->maps, name)) - 1;
 }
@@ -423,7 +442,7 @@ gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookSt
 
         for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
                 before[i] = h->hits[i];
-        h->config->canary_tgid = (__u32) bh_canary_pid(h->canary);
+        set_canary(h);
         /* an act can go unseen without anything being wrong (another ran in the same program on that CPU): one that is unseen twice counts */
         for (guint round = 0; round < 2 && unseen; round++) {
                 if (!bh_canary_act(h->canary, CANARY_MS, error))

@@ -84,6 +84,12 @@ const char *bh_backend_name(BhBackend b);
 /* The kernel's configuration, mapped: writes take effect at once. */
 volatile struct bh_config *bh_hooks_config(BhHooks *h);
 
+/*
+ * Says that something changed which the programs judge by whose acts are events: the configuration, `cgroups` or `procs`. They remember their judgement of
+ * a process for up to a second. Any thread.
+ */
+void bh_hooks_judge_anew(BhHooks *h);
+
 /* Descriptor of a pinned map, owned by `h`; -1 if there is none of that name. */
 int bh_hooks_map(const BhHooks *h, const char *name);
 

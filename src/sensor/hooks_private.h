@@ -34,6 +34,7 @@ struct BhHooks {
         } repair[BH_EV_KERNEL_MAX];
         guint64 recursion; /* as last read by a check */
         gboolean adopted;
+        gint judged; /* calls of bh_hooks_judge_anew() */
         gint recursion_shown; /* misses as last read by a check, up to G_MAXINT */
         volatile struct bh_config *config;
         volatile guint64 *hits;

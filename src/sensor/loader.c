@@ -416,7 +416,7 @@ gboolean bh_loader_load(BhHooks *h, GError **error) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
                 if (bh_backends_known(type))
                         bh_backends_note_refused(h, type);
-        return TRUE;
+        return bh_dispatcher_watch(h, error);
 }
 
 void bh_loader_detach(BhHooks *h, const char *program) {

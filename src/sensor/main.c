@@ -375,6 +375,7 @@ static void configure_kernel(BhSensor *s) {
                 c->budget[i] = budget;
         c->off[0] = c->off[1] = 0;
         c->build_id = bh_hooks_build_id(s->hooks);
+        bh_hooks_judge_anew(s->hooks);
 }
 
 /* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
