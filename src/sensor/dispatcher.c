@@ -9,6 +9,7 @@
 #include "hooks_private.h"
 
 #define NR32_SOCKETCALL 102
+#define BH_DISPATCHER_PLACES 1088 /* of the map `syscalls` */
 
 static const struct {
         guint32 type;
@@ -35,29 +36,31 @@ static gboolean is_bulk(guint32 type) {
         return rings[type] == BH_RING_BULK;
 }
 
-/* What the entries of the table are to be: all handlers that are entered, and whether anything but bulk events comes of a number. */
+/* What the entries of the table are to be: all handlers that are entered for a hook that is needed, and whether anything but bulk events comes of a number. */
 static void watch_of(BhHooks *h, struct bh_watch *w) {
-        memset(w, 0, sizeof(*w));
-        for (guint pass = 0; pass < 2; pass++)
-                for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
-                        g_autofree char *name = g_strconcat("sx_", calls[i].handler, NULL);
-                        gboolean socketcall = calls[i].compat >= 512;
-                        int compat = socketcall ? NR32_SOCKETCALL : calls[i].compat;
+        guint8 key[G_N_ELEMENTS(w->of)] = { 0 }; /* bits as in `of`: others than bulk events too */
 
-                        if (!g_hash_table_contains(h->attached, name))
-                                continue;
-                        if (!pass) {
-                                if (calls[i].native >= 0)
-                                        w->of[calls[i].native] |= BH_WATCH_CALL | BH_WATCH_BULK;
-                                if (compat >= 0)
-                                        w->of[compat] |= (guint8) ((BH_WATCH_CALL | BH_WATCH_BULK) << BH_WATCH_COMPAT);
-                        } else if (!is_bulk(calls[i].type) || socketcall) { /* socketcall is many calls by one number */
-                                if (calls[i].native >= 0)
-                                        w->of[calls[i].native] &= (guint8) ~BH_WATCH_BULK;
-                                if (compat >= 0)
-                                        w->of[compat] &= (guint8) ~(BH_WATCH_BULK << BH_WATCH_COMPAT);
-                        }
+        memset(w, 0, sizeof(*w));
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                g_autofree char *name = g_strconcat("sx_", calls[i].handler, NULL);
+                gboolean socketcall = calls[i].compat >= 512, bulk = is_bulk(calls[i].type);
+                int compat = socketcall ? NR32_SOCKETCALL : calls[i].compat;
+
+                if (!bh_kinds_has(&h->needed, calls[i].type) || !g_hash_table_contains(h->attached, name))
+                        continue;
+                if (calls[i].native >= 0) {
+                        w->of[calls[i].native] |= BH_WATCH_CALL;
+                        key[calls[i].native] |= bulk ? 0 : BH_WATCH_CALL;
                 }
+                if (compat >= 0) {
+                        w->of[compat] |= (guint8) (BH_WATCH_CALL << BH_WATCH_COMPAT);
+                        key[compat] |= (guint8) (bulk && !socketcall ? 0 : BH_WATCH_CALL << BH_WATCH_COMPAT); /* socketcall is many calls by one number */
+                }
+        }
+        for (guint nr = 0; nr < G_N_ELEMENTS(w->of); nr++)
+                for (guint shift = 0; shift <= BH_WATCH_COMPAT; shift += BH_WATCH_COMPAT)
+                        if (w->of[nr] >> shift & BH_WATCH_CALL && !(key[nr] >> shift & BH_WATCH_CALL))
+                                w->of[nr] |= (guint8) (BH_WATCH_BULK << shift);
 }
 
 gboolean bh_dispatcher_watch(BhHooks *h, GError **error) {
@@ -86,6 +89,33 @@ gboolean bh_dispatcher_enter(BhHooks *h, struct bpf_program *p, GError **error) 
         }
         g_hash_table_add(h->attached, g_strdup(name));
         return TRUE;
+}
+
+gboolean bh_dispatcher_prune(BhHooks *h, GHashTable *want, GError **error) {
+        g_autofree guint8 *used = g_new0(guint8, BH_DISPATCHER_PLACES);
+        int map = bh_hooks_map(h, "syscalls");
+
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                g_autofree char *name = g_strconcat("sx_", calls[i].handler, NULL);
+                int at[2];
+
+                indexes(i, at);
+                for (guint k = 0; k < G_N_ELEMENTS(at) && g_hash_table_contains(want, name); k++)
+                        if (at[k] >= 0)
+                                used[at[k]] = 1;
+        }
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                g_autofree char *name = g_strconcat("sx_", calls[i].handler, NULL);
+                int at[2];
+
+                indexes(i, at);
+                for (guint k = 0; k < G_N_ELEMENTS(at); k++)
+                        if (at[k] >= 0 && !used[at[k]])
+                                bpf_map_delete_elem(map, &at[k]);
+                if (!g_hash_table_contains(want, name))
+                        g_hash_table_remove(h->attached, name);
+        }
+        return bh_dispatcher_watch(h, error);
 }
 
 /* TRUE if the table has an entry for each system call of that handler. */

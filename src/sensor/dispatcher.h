@@ -20,6 +20,12 @@ gboolean bh_dispatcher_enter(BhHooks *h, struct bpf_program *p, GError **error);
  */
 gboolean bh_dispatcher_watch(BhHooks *h, GError **error);
 
+/*
+ * Takes the handlers that are not in `want` out of the table, tells the dispatcher, and notes them as not attached. One that stands where a wanted one does
+ * is left alone.
+ */
+gboolean bh_dispatcher_prune(BhHooks *h, GHashTable *want, GError **error);
+
 /* Notes as attached the handlers that have all their entries, and as not attached the others. */
 void bh_dispatcher_look(BhHooks *h);
 

@@ -22,6 +22,7 @@ typedef struct {
         char *run_dir, *data_dir, *host_root, *docker;
         BhBackend backend;
         char *bus; /* address of the central; NULL: none */
+        BhKinds events; /* that the recorder keeps */
         gboolean no_docker, no_bus, no_inspector, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
@@ -51,6 +52,7 @@ typedef struct {
         GMainLoop *loop;
         gint stopping, piped; /* piped: the pipeline takes messages */
         GMutex lock; /* docker_* and canary_error */
+        GMutex kinds_lock; /* one change of what listeners need at a time */
         gboolean docker_connected, docker_listed;
         char *docker_version, *docker_error, *canary_error;
         char *report_error, *inspector_error; /* why there is none; set before threads are started */
