@@ -108,11 +108,11 @@ static __noinline int sock_addr(struct bh_addr *a, struct sock *sk) {
         a->type = BPF_CORE_READ(sk, sk_type);
         a->proto = BPF_CORE_READ(sk, sk_protocol);
         if (family == AF_INET) {
-                bpf_probe_read_kernel(a->laddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_rcv_saddr));
-                bpf_probe_read_kernel(a->raddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_daddr));
+                bh_read(a->laddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_rcv_saddr));
+                bh_read(a->raddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_daddr));
         } else if (family == AF_INET6) {
-                bpf_probe_read_kernel(a->laddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
-                bpf_probe_read_kernel(a->raddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
+                bh_read(a->laddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
+                bh_read(a->raddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
                 if ((a->raddr[0] == 0xfe && (a->raddr[1] & 0xc0) == 0x80) || (a->laddr[0] == 0xfe && (a->laddr[1] & 0xc0) == 0x80))
                         a->ifindex = (__u32) BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
         } else if (family == AF_PACKET) {
@@ -288,7 +288,7 @@ static __always_inline __u32 peer_pid(struct sock *sk) {
         int nr = 0;
 
         if (pid)
-                bpf_probe_read_kernel(&nr, sizeof(nr), (char *) pid + bpf_core_field_offset(struct pid, numbers));
+                bh_read(&nr, sizeof(nr), (char *) pid + bpf_core_field_offset(struct pid, numbers));
         return (__u32) nr;
 }
 
@@ -351,7 +351,7 @@ static __noinline __s64 fd_of(struct file *file) {
 
                 if ((__u32) i >= max)
                         break;
-                bpf_probe_read_kernel(&f, sizeof(f), fds + i);
+                bh_read(&f, sizeof(f), fds + i);
                 if (f == file) {
                         found = i;
                         break;

@@ -26,6 +26,26 @@ static const struct row {
 #include "hooks.tbl.h"
 };
 
+static const struct {
+        guint32 type, other;
+        BhBackend backend;
+} needs[] = {
+#define BH_HOOK_NEEDS(type, other, backend) { BH_EV_##type, BH_EV_##other, BH_BACKEND_##backend },
+#include "hooks.tbl.h"
+};
+
+void bh_backends_close(const BhHooks *h, BhKinds *kinds) {
+        for (gboolean more = TRUE; more; ) {
+                more = FALSE;
+                for (guint i = 0; i < G_N_ELEMENTS(needs); i++)
+                        if (bh_kinds_has(kinds, needs[i].type) && !bh_kinds_has(kinds, needs[i].other) &&
+                            (needs[i].backend == BH_BACKEND_NONE || needs[i].backend == h->state[needs[i].type].backend)) {
+                                bh_kinds_add(kinds, needs[i].other);
+                                more = TRUE;
+                        }
+        }
+}
+
 /* ---- what this kernel can do ---- */
 
 gint32 bh_backends_function_id(BhHooks *h, const char *name) {

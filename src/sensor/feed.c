@@ -30,7 +30,38 @@ struct BhFeed {
         gboolean closed;
         GString *form[3];
         BhRuleRun *run; /* the publisher's */
+        void (*changed)(gpointer data);
+        gpointer data;
 };
+
+void bh_feed_tell_kinds(BhFeed *f, void (*changed)(gpointer data), gpointer data) {
+        f->changed = changed;
+        f->data = data;
+}
+
+BhKinds bh_feed_kinds(BhFeed *f) {
+        BhKinds k = { 0 };
+
+        g_mutex_lock(&f->lock);
+        for (guint i = 0; i < f->subscribers->len; i++)
+                for (guint w = 0; w < BH_TYPE_WORDS; w++)
+                        k.of[w] |= ((BhSubscriber *) g_ptr_array_index(f->subscribers, i))->filter.types[w];
+        g_mutex_unlock(&f->lock);
+        return k;
+}
+
+/* Lock not held. */
+static void tell_kinds(BhFeed *f, gboolean by_name) {
+        if (by_name && f->changed)
+                f->changed(f->data);
+}
+
+static gboolean by_name(const BhFeedFilter *filter) {
+        for (guint i = 0; i < BH_TYPE_WORDS; i++)
+                if (filter->types[i])
+                        return TRUE;
+        return FALSE;
+}
 
 BhFeed *bh_feed_new(void) {
         BhFeed *f = g_new0(BhFeed, 1);
@@ -149,6 +180,7 @@ BhSubscriber *bh_feed_subscribe(BhFeed *f, const BhFeedFilter *filter) {
         g_ptr_array_add(f->subscribers, s);
         g_atomic_int_inc(&f->count);
         g_mutex_unlock(&f->lock);
+        tell_kinds(f, by_name(filter));
         return s;
 }
 
@@ -157,6 +189,7 @@ void bh_feed_unsubscribe(BhFeed *f, BhSubscriber *s) {
         g_ptr_array_remove(f->subscribers, s);
         g_atomic_int_add(&f->count, -1);
         g_mutex_unlock(&f->lock);
+        tell_kinds(f, by_name(&s->filter));
         g_byte_array_unref(s->queue);
         g_array_unref(s->marks);
         g_cond_clear(&s->ready);

@@ -7,8 +7,8 @@
  * listens.
  */
 #pragma once
+#include "event/kinds.h"
 #include "event/lineage.h"
-#include "event/select.h"
 #include "rules/engine.h"
 
 typedef enum {
@@ -30,6 +30,15 @@ typedef struct BhSubscriber BhSubscriber;
 
 BhFeed *bh_feed_new(void);
 void bh_feed_free(BhFeed *f);
+
+/*
+ * `changed` is called when a listener who asked for kinds by name came or went, in that listener's thread, before it hears or after it has heard anything.
+ * Once, before there are listeners.
+ */
+void bh_feed_tell_kinds(BhFeed *f, void (*changed)(gpointer data), gpointer data);
+
+/* The kinds that listeners asked for by name; who asked for every kind takes what there is. */
+BhKinds bh_feed_kinds(BhFeed *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhFeed, bh_feed_free)
 
 /* Appends the event in that form. `wire` is its protobuf form, used for BH_FEED_WIRE only. */

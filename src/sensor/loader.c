@@ -23,6 +23,7 @@
 #include "net.skel.h"
 #include "process.skel.h"
 #include "security.skel.h"
+#include "wishes.h"
 
 #define SLOTS_PER_CPU 3
 #define JOB_PROGRAMS 12
@@ -214,6 +215,8 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                                 value = h->hierarchy;
                         } else if (g_str_equal(var, "bh_uring_cqe")) {
                                 value = h->uring_cqe;
+                        } else if (g_str_equal(var, "bh_direct")) {
+                                value = bh_backends_function_id(h, "bpf_rdonly_cast") >= 0;
                         } else if (g_str_has_prefix(var, "bh_nargs_")) {
                                 /* how many parameters that function has on this kernel: where fexit finds the result */
                                 gint32 id = bh_backends_function_id(h, var + strlen("bh_nargs_"));
@@ -357,7 +360,7 @@ GHashTable *bh_loader_wanted(BhHooks *h) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 BhBackend backend = h->state[type].backend;
 
-                if (!bh_backends_known(type))
+                if (!bh_backends_known(type) || !bh_kinds_has(&h->needed, type))
                         continue;
                 bh_backends_programs(h, type, backend == BH_BACKEND_NONE ? BH_BACKEND_FALLBACK : backend, want);
                 dispatch |= backend == BH_BACKEND_FALLBACK;
@@ -414,11 +417,12 @@ gboolean bh_loader_load(BhHooks *h, GError **error) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
                 if (bh_backends_known(type))
                         bh_backends_note_refused(h, type);
-        return TRUE;
+        bh_wishes_sum(h); /* backends may have changed, and with them what hooks need */
+        return bh_dispatcher_watch(h, error);
 }
 
-void bh_loader_detach(BhHooks *h, const char *program) {
-        g_autofree char *path = g_strdup_printf("%s/link_%s", h->pin_dir, program);
+void bh_loader_detach(BhHooks *h, const char *name) {
+        g_autofree char *program = g_strdup(name), *path = g_strdup_printf("%s/link_%s", h->pin_dir, program); /* the name may be a key of `attached` */
 
         unlink(path);
         for (guint i = h->links->len; i-- > 0; ) {
@@ -428,6 +432,16 @@ void bh_loader_detach(BhHooks *h, const char *program) {
                         bpf_link__destroy(g_ptr_array_steal_index(h->links, i)); /* not disconnected: detaches */
         }
         g_hash_table_remove(h->attached, program);
+}
+
+gboolean bh_loader_prune(BhHooks *h, GError **error) {
+        g_autoptr(GHashTable) want = bh_loader_wanted(h);
+        g_autoptr(GList) names = g_hash_table_get_keys(h->attached);
+
+        for (GList *l = names; l; l = l->next)
+                if (!g_str_has_prefix(l->data, "sx_") && !g_hash_table_contains(want, l->data))
+                        bh_loader_detach(h, l->data);
+        return bh_dispatcher_prune(h, want, error);
 }
 
 /* ---- maps ---- */

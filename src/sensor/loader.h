@@ -30,5 +30,8 @@ GHashTable *bh_loader_wanted(BhHooks *h);
 /* Loads and attaches what the hooks' backends want and is not attached. May change the choice of hooks whose programs the kernel refuses. */
 gboolean bh_loader_load(BhHooks *h, GError **error);
 
+/* Detaches and takes out of the dispatcher's table what is attached and not wanted. */
+gboolean bh_loader_prune(BhHooks *h, GError **error);
+
 /* Takes a program's pin away and detaches its link, if this process has it. */
 void bh_loader_detach(BhHooks *h, const char *program);

@@ -81,7 +81,7 @@ static char *default_rules(void) {
 }
 
 static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **error) {
-        g_autofree char *backend = NULL, *rings = NULL;
+        g_autofree char *backend = NULL, *rings = NULL, *events = NULL;
         GOptionEntry entries[] = {
                 { "run-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->run_dir, "socket and kernel objects (default /run/bulkhead)", "DIR" },
                 { "data-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->data_dir, "flight recorder (default /var/lib/bulkhead)", "DIR" },
@@ -94,6 +94,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "auto, preferred or fallback", "B" },
+                { "events", 0, 0, G_OPTION_ARG_STRING, &events, "kinds of events to record: names with commas between, all, default, none; -NAME: without (default all)", "LIST" },
                 { "host-events", 0, 0, G_OPTION_ARG_NONE, &o->host_events, "record file and datagram events of host processes too", NULL },
                 { "spool-mib", 0, 0, G_OPTION_ARG_INT64, &o->spool_mib, "bound of what waits for a central that is away (default 256)", "N" },
                 { "recorder-mib", 0, 0, G_OPTION_ARG_INT64, &o->max_mib, "bound of the flight recorder (default 4096)", "N" },
@@ -112,6 +113,10 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 return FALSE;
         if (*argc > 1)
                 return fail(error, "unexpected argument \"%s\"; see --help", (*argv)[1]);
+        if (!bh_kinds_parse(events ? events : "default", &o->events, error)) {
+                g_prefix_error(error, "--events: ");
+                return FALSE;
+        }
         if (!o->run_dir)
                 o->run_dir = g_strdup("/run/bulkhead");
         if (!o->data_dir)
@@ -317,6 +322,18 @@ static void on_socket_replaced(gpointer data) {
         bh_pipeline_say(s->pipeline, "socket_restored", "somebody removed the sensor's control socket; it was made again", NULL);
 }
 
+/* Who listens for kinds that the recorder does not keep has them for as long. */
+static void on_kinds(gpointer data) {
+        BhSensor *s = data;
+        g_autoptr(GError) error = NULL;
+
+        g_mutex_lock(&s->kinds_lock);
+        BhKinds kinds = bh_feed_kinds(s->feed);
+        if (!bh_hooks_want(s->hooks, BH_CONSUMER_LIVE, &kinds, &error))
+                bh_error("cannot attach the hooks that a listener asked for", "error", error->message);
+        g_mutex_unlock(&s->kinds_lock);
+}
+
 /* ---- the central ---- */
 
 static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
@@ -418,8 +435,8 @@ static void configure_kernel(BhSensor *s) {
         c->fold_window = (s->options.fold_ms >= 0 ? (guint64) s->options.fold_ms : FOLD_MS_DEFAULT) * 1000000;
         for (guint i = 0; i < BH_RING_MAX; i++)
                 c->budget[i] = budget;
-        c->off[0] = c->off[1] = 0;
         c->build_id = bh_hooks_build_id(s->hooks);
+        bh_hooks_judge_anew(s->hooks);
 }
 
 static gboolean open_rules(BhSensor *s, GError **error) {
@@ -520,7 +537,7 @@ static void say_refused(BhSensor *s) {
                 const BhHookState *h = bh_hooks_state(s->hooks, type);
                 g_autofree char *text = NULL;
 
-                if (!h || (!h->refused && h->backend != BH_BACKEND_NONE))
+                if (!h || !g_atomic_int_get(&h->wanted) || (!h->refused && h->backend != BH_BACKEND_NONE))
                         continue;
                 text = g_strdup_printf("the kernel refuses programs of the hook %s; some such acts are not seen", bh_event_type_name(type));
                 bh_pipeline_say(s->pipeline, "hook_refused", text, "type", bh_event_type_name(type), "refused", h->refused ? h->refused : h->why, NULL);
@@ -567,6 +584,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .pin_dir = s->pin_dir,
                 .force = s->options.backend,
                 .cgroup_controller = s->cgroups->version == 1 ? s->cgroups->controller : NULL,
+                .recorder = s->options.events,
         };
         for (guint i = 0; i < BH_RING_MAX; i++)
                 hooks.ring_bytes[i] = (guint64) s->options.ring_kib[i] << 10;
@@ -606,6 +624,7 @@ static gboolean start(BhSensor *s, GError **error) {
         s->feed = bh_feed_new();
         if (!open_rules(s, error))
                 return FALSE;
+        bh_feed_tell_kinds(s->feed, on_kinds, s);
         open_report(s);
         catch_up(s);
         open_inspector(s);
@@ -616,6 +635,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .cgroups = s->kernel_cgroups,
                 .processes = s->processes,
                 .recorder = s->recorder,
+                .recorded = s->options.events,
                 .feed = s->feed,
                 .found = &s->found,
                 .clock = clock,
@@ -715,6 +735,7 @@ int main(int argc, char **argv) {
         struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY }, files;
 
         g_mutex_init(&s.lock);
+        g_mutex_init(&s.kinds_lock);
         g_cond_init(&s.docker_ready);
         if (!parse(&s.options, &argc, &argv, &error)) {
                 fprintf(stderr, "bulkhead-sensor: %s\n", error->message);

@@ -106,7 +106,8 @@ static void emit(BhPipeline *p, struct bh_event *e, guint64 container) {
         BH_SET(e, node, ((struct bh_str){ p->c.node, (guint32) strlen(p->c.node) }));
         g_byte_array_set_size(p->wire, 0);
         bh_event_encode(e, p->wire);
-        bh_recorder_append(p->c.recorder, e->time, container, e->id, p->wire->data, p->wire->len);
+        if (e->type >= BH_EV_KERNEL_MAX || bh_kinds_has(&p->c.recorded, e->type))
+                bh_recorder_append(p->c.recorder, e->time, container, e->id, p->wire->data, p->wire->len);
         bh_feed_publish(p->c.feed, e, p->wire->data, p->wire->len, &p->lineage);
         if (p->c.seen)
                 p->c.seen(e, p->wire->data, p->wire->len, &p->lineage, p->c.data);

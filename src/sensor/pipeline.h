@@ -30,6 +30,7 @@ typedef struct {
         BhCgroups *cgroups;
         BhProcessTable *processes;
         BhRecorder *recorder;
+        BhKinds recorded;     /* of the kernel's kinds, those that the recorder keeps; others are for those who want them (bh_hooks_want()) */
         BhFeed *feed;
         const BhRecorderRecovery *found; /* of the recorder, at open */
         struct bh_clock clock;

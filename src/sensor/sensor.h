@@ -25,6 +25,7 @@ typedef struct {
         char *default_rules;    /* directory */
         gboolean no_default_rules;
         char *bus; /* address of the central; NULL: none */
+        BhKinds events; /* that the recorder keeps */
         gboolean no_docker, no_bus, no_inspector, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
@@ -56,6 +57,7 @@ typedef struct {
         gint reloading; /* a thread reads the rules */
         gint stopping, piped; /* piped: the pipeline takes messages */
         GMutex lock; /* docker_* and canary_error */
+        GMutex kinds_lock; /* one change of what listeners need at a time */
         gboolean docker_connected, docker_listed;
         char *docker_version, *docker_error, *canary_error;
         char *report_error, *inspector_error; /* why there is none; set before threads are started */
