@@ -25,9 +25,10 @@
 typedef struct BhHub BhHub;
 typedef struct BhRoute BhRoute;
 typedef struct BhUpkeep BhUpkeep;
+typedef struct BhNotifyFeed BhNotifyFeed;
 
 typedef struct {
-        char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *url;
+        char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *url, *alert_dir, *alerts;
         BhStore *store;
         BhHttp *http;
         BhBusListener *bus;
@@ -37,6 +38,7 @@ typedef struct {
         BhPace *pace;
         BhCrowd *crowd;
         BhUpkeep *upkeep;
+        BhNotifyFeed *notify;
         BhTls tls;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
