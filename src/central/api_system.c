@@ -8,6 +8,7 @@
 #include "hub.h"
 #include "json_out.h"
 #include "metrics.h"
+#include "outputs.h"
 #include "routes.h"
 #include "upkeep.h"
 #include "views.h"
@@ -51,6 +52,7 @@ static void append_central(BhCentral *c, GString *out) {
         bh_json_text(out, "damaged_kept_as", c->opened.damaged_kept_as);
         bh_json_close(out, '}');
         bh_upkeep_append_json(c->upkeep, out);
+        bh_outputs_append_json(c, out);
         bh_json_close(out, '}');
 }
 

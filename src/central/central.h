@@ -26,9 +26,10 @@ typedef struct BhHub BhHub;
 typedef struct BhRoute BhRoute;
 typedef struct BhUpkeep BhUpkeep;
 typedef struct BhRules BhRules;
+typedef struct BhNotifyFeed BhNotifyFeed;
 
 typedef struct {
-        char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *rules_dir, *url;
+        char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *rules_dir, *url, *alert_dir, *alerts;
         BhStore *store;
         BhHttp *http;
         BhBusListener *bus;
@@ -39,6 +40,7 @@ typedef struct {
         BhCrowd *crowd;
         BhUpkeep *upkeep;
         BhRules *rules;
+        BhNotifyFeed *notify;
         BhTls tls;
         BhStoreOpened opened;
         gint64 started_ns, started_us;

@@ -19,7 +19,11 @@
 #include "ingest.h"
 #include "rules.h"
 #include "json_out.h"
+#include "keeper.h"
 #include "live.h"
+#include "notifier.h"
+#include "notify/format.h"
+#include "notify_feed.h"
 #include "password.h"
 #include "place.h"
 #include "routes.h"
@@ -32,7 +36,8 @@
 typedef struct {
         BhCentral central;
         char *set_password;
-        gboolean debug, version, stored, served;
+        gboolean debug, version, stored, served, notifier;
+        int alert_summary, keeper;
         uid_t uid;
         gid_t gid;
         BhFd tcp, local, bus;
@@ -71,6 +76,10 @@ static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
                 { "default-rules", 0, 0, G_OPTION_ARG_FILENAME, &c->rules_dir, "Bulkhead's own rules, for checks (default /usr/share/bulkhead/rules)", "DIR" },
                 { "ui", 0, 0, G_OPTION_ARG_FILENAME, &c->ui_dir, "the web interface's files (default /usr/share/bulkhead/ui)", "DIR" },
                 { "set-password", 0, 0, G_OPTION_ARG_STRING, &p->set_password, "give USER a new random password, print it, and end; a running central may go on", "USER" },
+                { "alerts", 0, 0, G_OPTION_ARG_STRING, &c->alerts, "print alerts to the standard output, behind the line that says that it is ready: text, falco (JSON as Falco's) or bulkhead (JSON with everything)", "FORMAT" },
+                { "alert-dir", 0, 0, G_OPTION_ARG_FILENAME, &c->alert_dir, "where outputs of the type file write (default DATA-DIR/central/alerts)", "DIR" },
+                { "alert-summary", 0, 0, G_OPTION_ARG_INT, &p->alert_summary, "equal findings are told at once and then together, once in S seconds (default 60)", "S" },
+                { "notifier", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &p->notifier, NULL, NULL },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &p->debug, "log more", NULL },
                 { "version", 0, 0, G_OPTION_ARG_NONE, &p->version, "print the version", NULL },
                 G_OPTION_ENTRY_NULL,
@@ -94,9 +103,17 @@ static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
                 c->ui_dir = default_dir("ui");
         if (!c->rules_dir)
                 c->rules_dir = default_dir("rules");
+        BhFormat format;
+        if (c->alerts && !bh_format_parse(c->alerts, &format))
+                return fail(error, "--alerts must be text, falco or bulkhead, not \"%s\"", c->alerts);
+        if (p->alert_summary < 1 || p->alert_summary > 3600)
+                return fail(error, "--alert-summary must be from 1 to 3600 seconds");
+        if (!c->alert_dir)
+                c->alert_dir = g_build_filename(c->data_dir, "central", "alerts", NULL);
         /* it goes on in /, and Landlock and the store want whole paths */
-        for (guint i = 0; i < 2; i++) {
-                char **dir = i ? &c->data_dir : &c->run_dir, *whole = g_canonicalize_filename(*dir, NULL);
+        char **const dirs[] = { &c->run_dir, &c->data_dir, &c->alert_dir };
+        for (guint i = 0; i < G_N_ELEMENTS(dirs); i++) {
+                char **dir = dirs[i], *whole = g_canonicalize_filename(*dir, NULL);
 
                 g_free(*dir);
                 *dir = whole;
@@ -151,6 +168,19 @@ static gboolean open_store(Program *p, GError **error) {
 
 static void on_change(guint64 last, gpointer data) {
         bh_hub_wake(((BhCentral *) data)->hub);
+        bh_notify_feed_wake(((BhCentral *) data)->notify);
+}
+
+/* Before the sandbox closes, and before there is a key in memory. Without a notifier the central goes on: alerts are in the store. */
+static void start_keeper(Program *p) {
+        BhCentral *c = &p->central;
+        g_autofree char *summary = g_strdup_printf("%d", p->alert_summary);
+        char *argv[] = { (char *) "bulkhead-central", (char *) "--notifier", (char *) "--data-dir", c->data_dir, (char *) "--alert-dir", c->alert_dir,
+                         (char *) "--alert-summary", summary, p->debug ? (char *) "--debug" : NULL, NULL };
+        g_autoptr(GError) error = NULL;
+
+        if ((p->keeper = bh_keeper_start(argv, &error)) < 0)
+                bh_error("alerts are not delivered", "error", error->message);
 }
 
 static void announce(Program *p, const char *password) {
@@ -183,7 +213,8 @@ static gboolean enclose(Program *p, GError **error) {
 }
 
 static gboolean become(Program *p, GError **error) {
-        return choose_user(p, error) && bh_place_prepare(p->central.run_dir, p->central.data_dir, p->uid, p->gid, error);
+        return choose_user(p, error) && bh_place_prepare(p->central.run_dir, p->central.data_dir, p->uid, p->gid, error) &&
+               bh_place_prepare_alerts(p->central.alert_dir, p->uid, p->gid, error);
 }
 
 static gboolean start(Program *p, GError **error) {
@@ -200,6 +231,8 @@ static gboolean start(Program *p, GError **error) {
         if (!bh_sandbox_drop(p->uid, p->gid, error))
                 return FALSE;
 
+        start_keeper(p);
+
         /* as itself; threads begin behind enclose() */
         if (!check_reach(run, W_OK | X_OK, p->uid, error) || !check_reach(c->dir, W_OK | X_OK, p->uid, error) || !bh_place_lock(c->run_dir, error) ||
             !bh_password_init(error) || !bh_tls_load(tls, &c->tls, error))
@@ -215,6 +248,8 @@ static gboolean start(Program *p, GError **error) {
         c->crowd = bh_crowd_new();
         c->upkeep = bh_upkeep_start(c);
         c->hub = bh_hub_new(c);
+        c->notify = bh_notify_feed_new(c, p->keeper, c->alerts);
+        p->keeper = -1;
         bh_store_set_change_func(c->store, on_change, c);
 
         if ((p->local = bh_place_listen_local(api, error)) < 0 || (p->bus = bh_bus_bind(bus_address, error)) < 0)
@@ -246,6 +281,7 @@ static gboolean start(Program *p, GError **error) {
         g_atomic_int_set(&c->ready, 1);
         announce(p, password);
         bh_secret_free(password);
+        bh_notify_feed_start(c->notify);
         return TRUE;
 }
 
@@ -263,6 +299,7 @@ static void stop(Program *p) {
                 bh_store_set_change_func(c->store, NULL, NULL);
         bh_hub_free(c->hub);
         bh_rules_stop(c->rules);
+        bh_notify_feed_free(c->notify);
         bh_bus_listener_free(c->bus);
         bh_ingest_stop();
         bh_http_free(c->http);
@@ -280,6 +317,7 @@ static void stop(Program *p) {
         bh_fd_clear(&p->tcp);
         bh_fd_clear(&p->local);
         bh_fd_clear(&p->bus);
+        bh_fd_clear(&p->keeper);
 }
 
 static int set_password(Program *p, GError **error) {
@@ -299,7 +337,7 @@ static gboolean on_signal(gpointer data) {
 }
 
 int main(int argc, char **argv) {
-        static Program p = { .tcp = -1, .local = -1, .bus = -1 };
+        static Program p = { .tcp = -1, .local = -1, .bus = -1, .keeper = -1, .alert_summary = 60 };
         g_autoptr(GError) error = NULL;
         struct rlimit files = { DESCRIPTORS, DESCRIPTORS }, core = { 0, 0 };
         sigset_t signals;
@@ -320,6 +358,11 @@ int main(int argc, char **argv) {
         setrlimit(RLIMIT_CORE, &core);
         if (chdir("/"))
                 bh_warn("cannot go to /", "error", g_strerror(errno));
+        if (p.notifier) {
+                const BhNotifierConfig config = { .dir = p.central.dir, .alert_dir = p.central.alert_dir, .summary_s = (guint) p.alert_summary };
+
+                return bh_notifier_main(&config);
+        }
 
         if (p.set_password) {
                 int status = set_password(&p, &error);

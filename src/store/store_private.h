@@ -6,6 +6,7 @@
 #include "store/db.h"
 #include "store/store_access.h"
 #include "store/store_inventory.h"
+#include "store/store_outputs.h"
 
 #define BH_STORE_STATUS_WRITE_NS (10 * G_GINT64_CONSTANT(1000000000))
 #define BH_STORE_NODES_MAX 10000        /* nodes whose status is held in memory */
