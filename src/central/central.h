@@ -10,6 +10,7 @@
 
 #include "bus/bus.h"
 #include "crowd.h"
+#include "device.h"
 #include "http.h"
 #include "limit.h"
 #include "pace.h"
@@ -34,6 +35,7 @@ typedef struct {
         BhHub *hub;
         BhUi *ui;
         BhLimit *limit;
+        BhDevices *devices;
         BhPace *pace;
         BhCrowd *crowd;
         BhUpkeep *upkeep;

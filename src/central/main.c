@@ -206,6 +206,7 @@ static gboolean start(Program *p, GError **error) {
         p->stored = TRUE;
 
         c->limit = bh_limit_new();
+        c->devices = bh_devices_load(c->dir);
         c->pace = bh_pace_new();
         c->crowd = bh_crowd_new();
         c->upkeep = bh_upkeep_start(c);
@@ -264,6 +265,7 @@ static void stop(Program *p) {
                 bh_store_nodes_set_down(c->store, NULL);
         bh_store_close(c->store);
         bh_limit_free(c->limit);
+        bh_devices_free(c->devices);
         bh_pace_free(c->pace);
         bh_crowd_free(c->crowd);
         bh_ui_free(c->ui);

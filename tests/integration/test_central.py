@@ -12,7 +12,7 @@ import time
 
 import central_env
 import pytest
-from central_env import COOKIE, FALLBACK_UID, Central, routes
+from central_env import COOKIE, DEVICE_COOKIE, FALLBACK_UID, Central, routes
 from docker_env import wait_for
 
 ROLES = ("none", "viewer", "analyst", "admin")
@@ -207,8 +207,8 @@ def test_oversized_bodies_are_refused_before_they_are_read(central, admin):
 
 def test_the_cookie_is_for_this_host_https_and_no_script(central):
     answer = central.client().post("/api/v1/login", {"user": "viewer", "password": PASSWORD})
-    cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith(f"{COOKIE}=") and len(answer.cookie()) >= 43, cookie
+    cookie = answer.set_cookie()
+    assert len(answer.cookie()) >= 43, cookie
     for attribute in ("Path=/", "Secure", "HttpOnly", "SameSite=Strict", "Max-Age="):
         assert attribute in cookie, cookie
     assert "Domain" not in cookie
@@ -235,7 +235,7 @@ def test_logout_ends_the_session_and_its_streams(central):
     live = c.stream("/api/v1/stream")
     live.wait(lambda i, e, d: e == "hello")
     answer = c.post("/api/v1/logout")
-    assert answer.status == 204 and "Max-Age=0" in answer.headers["Set-Cookie"], answer.headers
+    assert answer.status == 204 and "Max-Age=0" in answer.set_cookie() and not answer.cookie(DEVICE_COOKIE), answer.headers
     assert c.get("/api/v1/me").status == 401
     assert live.ended.wait(3), "the stream went on"
 
@@ -371,6 +371,40 @@ def test_guessing_is_slowed_down_for_the_guesser_alone(central, admin):
     assert (unknown.status, unknown.json) == (wrong.status, wrong.json), "an unknown user is told apart from a wrong password"
     rows = audit(admin, action="session.login", object="target")
     assert sum(row["outcome"] == "failed" for row in rows) >= 5 and any("must wait" in row["detail"] for row in rows), rows
+
+
+def test_who_logged_in_before_is_not_locked_out_by_guesses_from_the_same_address():
+    with Central() as central:
+        admin = central.admin()
+        central.user(admin, "other", "viewer")
+
+        def login(user, password, device=None):
+            return central.client().post("/api/v1/login", {"user": user, "password": password}, headers={"Cookie": f"{DEVICE_COOKIE}={device}"} if device else None)
+        known = login("admin", central.password)
+        device = known.cookie(DEVICE_COOKIE)
+        for attribute in ("Secure", "HttpOnly", "SameSite=Strict", "Path=/", f"Max-Age={180 * 86400}"):
+            assert attribute in known.set_cookie(DEVICE_COOKIE), known.headers
+        seen = [login(f"guess{i}", PASSWORD).status for i in range(31)]
+        assert seen[:29] == [401] * 29 and seen[-1] == 429, seen
+        assert login("admin", central.password).status == 429 and login("other", PASSWORD).status == 429, "the address is closed for who is not known there"
+        again = login("admin", central.password, device)
+        assert again.status == 200 and again.cookie(DEVICE_COOKIE) not in (None, device), again
+        # it is the browser's own budget, for the one user that it was given to
+        assert login("other", PASSWORD, device).status == 429
+        assert login("admin", central.password, device[:-1] + ("0" if device[-1] != "0" else "1")).status == 429
+        guesses = [login("admin", f"guess number {i}", device).status for i in range(6)]
+        assert guesses[:5] == [401] * 5 and guesses[5] == 429, guesses
+        assert login("admin", central.password, again.cookie(DEVICE_COOKIE)).status == 200, "another device of the user's goes on"
+        # a session may change its password while the door is closed for others
+        assert admin.post("/api/v1/me/password", {"current": central.password, "new": "yet another password"}).status == 204
+        central.password = "yet another password"
+
+        # the failures are forgotten with a restart, the devices are not
+        central.restart()
+        for i in range(31):
+            login(f"guess{i}", PASSWORD)
+        assert login("admin", central.password).status == 429
+        assert login("admin", central.password, again.cookie(DEVICE_COOKIE)).status == 200
 
 
 def test_many_guesses_at_once_leave_the_api_alive(central, admin):
