@@ -205,6 +205,7 @@ static gboolean start(Program *p, GError **error) {
                 return FALSE;
         p->stored = TRUE;
 
+        bh_central_read_settings(c);
         c->limit = bh_limit_new();
         c->devices = bh_devices_load(c->dir);
         c->pace = bh_pace_new();
