@@ -16,7 +16,6 @@
 #include "pace.h"
 #include "store/store.h"
 #include "store/store_access.h"
-#include "tls.h"
 #include "ui_files.h"
 
 #define BH_LIST_DEFAULT 100
@@ -41,7 +40,6 @@ typedef struct {
         BhPace *pace;
         BhCrowd *crowd;
         BhUpkeep *upkeep;
-        BhTls tls;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
         guint landlock; /* the kernel's version, 0: none */

@@ -24,6 +24,7 @@
 #include "routes.h"
 #include "sandbox.h"
 #include "store/store_inventory.h"
+#include "tls_live.h"
 #include "upkeep.h"
 
 #define DESCRIPTORS 1024
@@ -151,11 +152,13 @@ static void on_change(guint64 last, gpointer data) {
 
 static void announce(Program *p, const char *password) {
         g_autoptr(GString) out = g_string_new(NULL);
+        g_autofree char *fingerprint = NULL;
 
+        bh_tls_live_describe(&fingerprint, NULL);
         bh_json_open(out, NULL, '{');
         bh_json_bool(out, "ready", TRUE);
         bh_json_text(out, "url", p->central.url);
-        bh_json_text(out, "certificate", p->central.tls.fingerprint);
+        bh_json_text(out, "certificate", fingerprint);
         if (password) {
                 bh_json_text(out, "user", "admin");
                 bh_json_text(out, "password", password);
@@ -197,10 +200,8 @@ static gboolean start(Program *p, GError **error) {
 
         /* as itself; threads begin behind enclose() */
         if (!check_reach(run, W_OK | X_OK, p->uid, error) || !check_reach(c->dir, W_OK | X_OK, p->uid, error) || !bh_place_lock(c->run_dir, error) ||
-            !bh_password_init(error) || !bh_tls_load(tls, &c->tls, error))
+            !bh_password_init(error) || !bh_tls_live_start(tls, error))
                 return FALSE;
-        if (c->tls.expires < (gint64) time(NULL))
-                bh_warn("the certificate has expired: replace it", "dir", tls);
         if (!enclose(p, error) || !open_store(p, error) || !bh_store_nodes_set_down(c->store, error))
                 return FALSE;
         p->stored = TRUE;
@@ -227,8 +228,7 @@ static gboolean start(Program *p, GError **error) {
         BhHttpConfig http = {
                 .tcp_fd = bh_fd_steal(&p->tcp),
                 .unix_fd = bh_fd_steal(&p->local),
-                .cert_pem = c->tls.cert_pem,
-                .key_pem = c->tls.key_pem,
+                .certificate = bh_tls_live_retrieve,
                 .ops = { .begin = bh_router_begin, .handle = bh_router_handle },
                 .data = c,
         };
@@ -270,7 +270,7 @@ static void stop(Program *p) {
         bh_pace_free(c->pace);
         bh_crowd_free(c->crowd);
         bh_ui_free(c->ui);
-        bh_tls_clear(&c->tls);
+        bh_tls_live_stop();
         bh_store_opened_clear(&c->opened);
         bh_fd_clear(&p->tcp);
         bh_fd_clear(&p->local);
@@ -338,8 +338,10 @@ int main(int argc, char **argv) {
                 return 1;
         }
 
-        g_autofree char *uid = g_strdup_printf("%u", getuid()), *landlock = g_strdup_printf("%u", p.central.landlock);
-        bh_info("central is ready", "url", p.central.url, "uid", uid, "landlock", landlock, "certificate", p.central.tls.fingerprint);
+        g_autofree char *uid = g_strdup_printf("%u", getuid()), *landlock = g_strdup_printf("%u", p.central.landlock), *fingerprint = NULL;
+
+        bh_tls_live_describe(&fingerprint, NULL);
+        bh_info("central is ready", "url", p.central.url, "uid", uid, "landlock", landlock, "certificate", fingerprint);
         if (!p.central.landlock)
                 bh_warn("this kernel has no Landlock: the central is held by its own uid, file modes and the system call filter alone");
         p.loop = g_main_loop_new(NULL, FALSE);

@@ -1,10 +1,13 @@
 """bulkhead-central alone: who may do what, and that nobody may do more. Real TLS, real logins, no sensor."""
 import concurrent.futures
+import hashlib
 import json
 import os
 import re
 import signal
+import socket
 import sqlite3
+import ssl
 import stat
 import subprocess
 import sys
@@ -632,6 +635,61 @@ def test_it_runs_without_root_as_whoever_starts_it():
         fields = status_fields(c.pid)
         assert fields["Uid"].split() == ["12345"] * 4 and fields["Seccomp"] == "2" and fields["NoNewPrivs"] == "1", fields
         assert c.admin().get("/api/v1/status").status == 200
+
+
+def make_certificate(tls, days, organisation, name):
+    """A pair beside the central's, as openssl makes it, then moved into its place one after the other, as tools that renew do."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tls / "new.key", "-out", tls / "new.pem", "-days", str(days),
+                    "-subj", f"/O={organisation}/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"], check=True, capture_output=True)
+    owner = (tls / "cert.pem").stat()
+    for f in ("new.key", "new.pem"):
+        os.chown(tls / f, owner.st_uid, owner.st_gid)
+    (tls / "new.key").rename(tls / "key.pem")
+    (tls / "new.pem").rename(tls / "cert.pem")
+
+
+def served(central):
+    """What a new connection is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", central.port), timeout=10) as plain, context.wrap_socket(plain) as s:
+        return ":".join(f"{b:02X}" for b in hashlib.sha256(s.getpeercert(True)).digest())
+
+
+def test_a_certificate_is_replaced_while_it_runs_and_connections_go_on():
+    with Central() as c:
+        tls, admin = c.data_dir / "central" / "tls", c.admin()
+        first = c.announced["certificate"]
+        assert served(c) == first
+        stream = admin.stream("/api/v1/stream")
+        stream.wait(lambda _id, event, _data: event == "hello")
+        connection = admin._connection.sock
+
+        # our own, near its end: it is made anew
+        make_certificate(tls, 30, "Bulkhead, made at first start", "near its end")
+        near = hashlib.sha256(ssl.PEM_cert_to_DER_cert((tls / "cert.pem").read_text())).hexdigest()
+        wait_for(lambda: (served(c) != first, served(c)), 30, "another certificate is served")
+        second = served(c)
+        assert second.replace(":", "").lower() != near
+        shown = c.root().get("/api/v1/status").json["central"]
+        assert shown["certificate"] == second and shown["certificate_expires"] > time.strftime("%Y", time.gmtime(time.time() + 700 * 86400)), shown
+        assert c.client().get("/readyz").status == 200, "clients that trust the file trust what is served"
+        assert stat.S_IMODE((tls / "key.pem").stat().st_mode) == 0o600
+
+        # a user's own is taken over and left alone, and one that is no pair is not
+        make_certificate(tls, 30, "Shop Ltd", "shop")
+        wait_for(lambda: (served(c) != second, served(c)), 30, "the user's certificate is served")
+        third, theirs = served(c), (tls / "cert.pem").read_bytes()
+        assert hashlib.sha256(ssl.PEM_cert_to_DER_cert(theirs.decode())).hexdigest() == third.replace(":", "").lower()
+        (tls / "key.pem").write_text("rubbish")
+        wait_for(lambda: "is not replaced" in c.log_text(), 30, "it says that the new pair is none")
+        assert served(c) == third and (tls / "cert.pem").read_bytes() == theirs
+
+        # what was open all the time is open
+        assert admin.get("/api/v1/me").status == 200 and admin._connection.sock is connection
+        seen = len(stream.events)
+        c.user(admin, "newcomer", "viewer")
+        wait_for(lambda: len(stream.events) > seen and not stream.ended.is_set(), 10, "the stream goes on")
 
 
 def test_a_certificate_of_the_users_own_is_used_and_a_wrong_one_refused():
