@@ -13,7 +13,7 @@
 #define WORKED_US (10 * G_USEC_PER_SEC)
 #define DELAY_US (G_USEC_PER_SEC / 10)
 #define DELAY_WORKED_MAX_US (G_USEC_PER_SEC / 2)
-#define DELAY_KILLED_MAX_US (2 * G_USEC_PER_SEC)
+#define DELAY_KILLED_MAX_US (1 * G_USEC_PER_SEC)
 #define DELAY_MAX_US (30 * G_USEC_PER_SEC)
 
 char *bh_child_find(const char *program, GError **error) {

@@ -33,9 +33,10 @@ RECOVERY_S = 5.0
 def assert_recovered(platform, took):
     """
     Each kill, of each program: within five seconds. Where the machine is so busy that this run's first start of the whole platform, with nobody
-    killed, took longer than that, within what it took: it does all that a recovery does, and loads the kernel programs besides.
+    killed, took longer than that, within what it took: it does all that a recovery does, and loads the kernel programs besides. Sanitizers are let
+    three times as long: they are not what users run.
     """
-    bound = max(RECOVERY_S, platform.first_start_s)
+    bound = max(RECOVERY_S, platform.first_start_s) * (3 if sensor_env.sanitized(platform.build) else 1)
     late = {what: [round(s, 2) for s in seconds if s >= bound] for what, seconds in took.items()}
     assert not any(late.values()), f"later than {bound:.1f} s (the first start took {platform.first_start_s:.1f} s): {late}, of {took}"
 
@@ -385,7 +386,7 @@ def test_killed_sensors_lose_nothing_that_was_spooled_and_double_nothing(platfor
         assert seq <= position, f"message {seq} never arrived: the central is at {position}"
         if topic == "finding":
             assert m[1][0].decode() in findings, f"finding {m[1]} was spooled and is not there"
-        elif topic == "observation":
+        elif topic == "observation" and m[2][0].decode() == box.id:  # others' may be of one workload, which is one row
             assert (m[2][0].decode(), m[7][0]) in facts, f"observation {m} was spooled and is not there"
     returned = sum("returned" in f for f in findings.values())
     assert KILLS / 2 <= returned <= KILLS, f"{returned} findings tell of {KILLS} kills; a sensor that is killed again before it spooled the finding cannot tell it"
