@@ -20,8 +20,11 @@ static void answer_page(BhCall *call, const char *name, BhStorePage *page, View 
         out = g_string_sized_new(4096);
         bh_json_open(out, NULL, '{');
         bh_json_open(out, name, '[');
-        for (guint i = 0; i < owned->rows->len; i++)
+        for (guint i = 0; i < owned->rows->len; i++) {
                 view(out, NULL, owned->rows->pdata[i]);
+                if (out->len >= BH_ANSWER_BYTES && i + 1 < owned->rows->len)
+                        bh_store_page_cut(owned, i + 1);
+        }
         bh_json_close(out, ']');
         bh_json_text(out, "next", owned->next);
         if (total)

@@ -37,7 +37,7 @@ void bh_call_store_error(BhCall *call, GError *e) {
         } map[] = {
                 { BH_STORE_ERROR_NOT_FOUND, 404, "not_found" }, { BH_STORE_ERROR_EXISTS, 409, "exists" },    { BH_STORE_ERROR_CONFLICT, 409, "conflict" },
                 { BH_STORE_ERROR_INVALID, 400, "invalid" },     { BH_STORE_ERROR_AMBIGUOUS, 409, "ambiguous" }, { BH_STORE_ERROR_FULL, 507, "disk_full" },
-                { BH_STORE_ERROR_BUSY, 503, "busy" },
+                { BH_STORE_ERROR_BUSY, 503, "busy" },           { BH_STORE_ERROR_TIMEOUT, 504, "query_too_long" },
         };
         g_autoptr(GError) error = e;
 
@@ -52,6 +52,15 @@ void bh_call_store_error(BhCall *call, GError *e) {
         /* what the system said may name paths: for the log, not for the caller */
         bh_error("the store failed", "route", call->route->pattern, "error", error->message);
         bh_call_error(call, 500, "store_failed", "the store failed; the central's log says why");
+}
+
+/* ---- settings ---- */
+
+void bh_central_read_settings(BhCentral *c) {
+        g_autofree char *text = bh_store_setting_get(c->store, "query.seconds", NULL);
+        gint64 n = text ? g_ascii_strtoll(text, NULL, 10) : 0;
+
+        g_atomic_int_set(&c->query_seconds, n > 0 && n <= 600 ? (gint) n : BH_QUERY_SECONDS);
 }
 
 /* ---- parameters ---- */

@@ -10,15 +10,17 @@
 
 #include "bus/bus.h"
 #include "crowd.h"
+#include "device.h"
 #include "http.h"
 #include "limit.h"
 #include "pace.h"
 #include "store/store.h"
 #include "store/store_access.h"
-#include "tls.h"
 #include "ui_files.h"
 
 #define BH_LIST_DEFAULT 100
+#define BH_ANSWER_BYTES (8 * 1024 * 1024) /* a page of a list ends behind the row that reaches this */
+#define BH_QUERY_SECONDS 10 /* for a question to the store, where the setting query.seconds says nothing else */
 #define BH_STREAMS_PER_USER 16
 #define BH_STREAMS_MAX 96 /* of the connections that there may be */
 
@@ -36,20 +38,24 @@ typedef struct {
         BhHub *hub;
         BhUi *ui;
         BhLimit *limit;
+        BhDevices *devices;
         BhPace *pace;
         BhCrowd *crowd;
         BhUpkeep *upkeep;
         BhRules *rules;
         BhNotifyFeed *notify;
-        BhTls tls;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
         guint landlock; /* the kernel's version, 0: none */
         gint ready;     /* atomic */
+        gint query_seconds; /* atomic */
         gint event_queries, live_events; /* atomic */
         gint undecodable; /* atomic: bodies from the bus that could not be read */
         gint logins_ok, logins_failed, logins_limited, denied; /* atomic */
 } BhCentral;
+
+/* Takes over the settings that are kept in the state above. */
+void bh_central_read_settings(BhCentral *c);
 
 /* Who calls. Strings are owned; clear with bh_identity_clear(). */
 typedef struct {

@@ -29,6 +29,7 @@
 #include "routes.h"
 #include "sandbox.h"
 #include "store/store_inventory.h"
+#include "tls_live.h"
 #include "upkeep.h"
 
 #define DESCRIPTORS 1024
@@ -185,11 +186,13 @@ static void start_keeper(Program *p) {
 
 static void announce(Program *p, const char *password) {
         g_autoptr(GString) out = g_string_new(NULL);
+        g_autofree char *fingerprint = NULL;
 
+        bh_tls_live_describe(&fingerprint, NULL);
         bh_json_open(out, NULL, '{');
         bh_json_bool(out, "ready", TRUE);
         bh_json_text(out, "url", p->central.url);
-        bh_json_text(out, "certificate", p->central.tls.fingerprint);
+        bh_json_text(out, "certificate", fingerprint);
         if (password) {
                 bh_json_text(out, "user", "admin");
                 bh_json_text(out, "password", password);
@@ -235,15 +238,15 @@ static gboolean start(Program *p, GError **error) {
 
         /* as itself; threads begin behind enclose() */
         if (!check_reach(run, W_OK | X_OK, p->uid, error) || !check_reach(c->dir, W_OK | X_OK, p->uid, error) || !bh_place_lock(c->run_dir, error) ||
-            !bh_password_init(error) || !bh_tls_load(tls, &c->tls, error))
+            !bh_password_init(error) || !bh_tls_live_start(tls, error))
                 return FALSE;
-        if (c->tls.expires < (gint64) time(NULL))
-                bh_warn("the certificate has expired: replace it", "dir", tls);
         if (!enclose(p, error) || !open_store(p, error) || !bh_store_nodes_set_down(c->store, error))
                 return FALSE;
         p->stored = TRUE;
 
+        bh_central_read_settings(c);
         c->limit = bh_limit_new();
+        c->devices = bh_devices_load(c->dir);
         c->pace = bh_pace_new();
         c->crowd = bh_crowd_new();
         c->upkeep = bh_upkeep_start(c);
@@ -266,8 +269,7 @@ static gboolean start(Program *p, GError **error) {
         BhHttpConfig http = {
                 .tcp_fd = bh_fd_steal(&p->tcp),
                 .unix_fd = bh_fd_steal(&p->local),
-                .cert_pem = c->tls.cert_pem,
-                .key_pem = c->tls.key_pem,
+                .certificate = bh_tls_live_retrieve,
                 .ops = { .begin = bh_router_begin, .handle = bh_router_handle },
                 .data = c,
         };
@@ -308,11 +310,12 @@ static void stop(Program *p) {
                 bh_store_nodes_set_down(c->store, NULL);
         bh_store_close(c->store);
         bh_limit_free(c->limit);
+        bh_devices_free(c->devices);
         bh_pace_free(c->pace);
         bh_crowd_free(c->crowd);
         bh_ui_free(c->ui);
         bh_rules_free(c->rules);
-        bh_tls_clear(&c->tls);
+        bh_tls_live_stop();
         bh_store_opened_clear(&c->opened);
         bh_fd_clear(&p->tcp);
         bh_fd_clear(&p->local);
@@ -386,8 +389,10 @@ int main(int argc, char **argv) {
                 return 1;
         }
 
-        g_autofree char *uid = g_strdup_printf("%u", getuid()), *landlock = g_strdup_printf("%u", p.central.landlock);
-        bh_info("central is ready", "url", p.central.url, "uid", uid, "landlock", landlock, "certificate", p.central.tls.fingerprint);
+        g_autofree char *uid = g_strdup_printf("%u", getuid()), *landlock = g_strdup_printf("%u", p.central.landlock), *fingerprint = NULL;
+
+        bh_tls_live_describe(&fingerprint, NULL);
+        bh_info("central is ready", "url", p.central.url, "uid", uid, "landlock", landlock, "certificate", fingerprint);
         if (!p.central.landlock)
                 bh_warn("this kernel has no Landlock: the central is held by its own uid, file modes and the system call filter alone");
         p.loop = g_main_loop_new(NULL, FALSE);

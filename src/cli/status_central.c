@@ -42,7 +42,7 @@ static void central_problems(const json_t *s, GPtrArray *list) {
         if (json_is_true(json_object_get(upkeep, "over_bound")))
                 say(list, "DATABASE: it is larger than its bound although the oldest was deleted; give it more room (setting retention.mib)");
         if (left < 0)
-                say(list, "the central's certificate has expired: replace it in its tls directory, or remove it there and restart, which makes a new one");
+                say(list, "the central's certificate has expired: replace it in its tls directory; it is taken over within seconds");
         else if (left < CERTIFICATE_SOON_S)
                 say(list, "the central's certificate expires in %" G_GINT64_FORMAT " days", left / 86400);
         if (!json_array_size(json_object_get(s, "nodes")))

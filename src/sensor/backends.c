@@ -8,6 +8,7 @@
 
 #include "base/fdio.h"
 #include "hooks_private.h"
+#include "loader.h"
 
 enum row_kind { ROW_COMMON, ROW_OBJECT, ROW_INSTEAD, ROW_FALLBACK, ROW_CALL, ROW_CALL_INSTEAD };
 
@@ -49,7 +50,7 @@ void bh_backends_close(const BhHooks *h, BhKinds *kinds) {
 /* ---- what this kernel can do ---- */
 
 gint32 bh_backends_function_id(BhHooks *h, const char *name) {
-        return btf__find_by_name_kind(h->btf, name, BTF_KIND_FUNC);
+        return btf__find_by_name_kind(bh_loader_btf(h), name, BTF_KIND_FUNC);
 }
 
 gboolean bh_backends_fexit_works(BhHooks *h, char **why) {

@@ -102,8 +102,7 @@ void bh_hooks_free(BhHooks *h) {
         g_clear_pointer(&h->bad, g_hash_table_unref);
         for (guint i = 0; i < BH_HOOKS_OBJECTS; i++)
                 g_clear_pointer(&h->names[i], g_ptr_array_unref);
-        if (h->btf)
-                btf__free(h->btf);
+        bh_loader_forget_btf(h);
         for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
                 g_free(h->lost[i]);
         g_free(h->no_fexit);
@@ -328,6 +327,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                 return NULL;
         }
         h->config->build_id = h->build_id;
+        bh_loader_forget_btf(h);
         return h;
 }
 
@@ -356,6 +356,7 @@ void bh_hooks_repair(BhHooks *h) {
         bh_dispatcher_look(h);
         if (!bh_loader_load(h, &error))
                 bh_error("cannot attach the lost hooks again", "error", error->message);
+        bh_loader_forget_btf(h);
 }
 
 static guint pin_again(int fd, const char *path) {

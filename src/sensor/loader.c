@@ -52,15 +52,15 @@ static int on_libbpf(enum libbpf_print_level level, const char *format, va_list 
 /* Index of a v1 controller in css_set.subsys[], from the kernel's own enum. */
 static gint32 controller_index(BhHooks *h, const char *controller) {
         g_autofree char *want = g_strdup_printf("%s_cgrp_id", controller);
-        gint32 id = btf__find_by_name_kind(h->btf, "cgroup_subsys_id", BTF_KIND_ENUM);
+        gint32 id = btf__find_by_name_kind(bh_loader_btf(h), "cgroup_subsys_id", BTF_KIND_ENUM);
 
         if (id < 0)
                 return -1;
 
-        const struct btf_type *t = btf__type_by_id(h->btf, (__u32) id);
+        const struct btf_type *t = btf__type_by_id(bh_loader_btf(h), (__u32) id);
         const struct btf_enum *e = btf_enum(t);
         for (guint16 i = 0; i < btf_vlen(t); i++)
-                if (g_str_equal(btf__name_by_offset(h->btf, e[i].name_off), want))
+                if (g_str_equal(btf__name_by_offset(bh_loader_btf(h), e[i].name_off), want))
                         return e[i].val;
         return -1;
 }
@@ -81,11 +81,11 @@ static gint32 hierarchy_number(const char *controller) {
 }
 
 static gboolean has_helper(BhHooks *h, const char *helper) {
-        gint32 id = btf__find_by_name_kind(h->btf, "bpf_func_id", BTF_KIND_ENUM);
-        const struct btf_type *t = id > 0 ? btf__type_by_id(h->btf, (__u32) id) : NULL;
+        gint32 id = btf__find_by_name_kind(bh_loader_btf(h), "bpf_func_id", BTF_KIND_ENUM);
+        const struct btf_type *t = id > 0 ? btf__type_by_id(bh_loader_btf(h), (__u32) id) : NULL;
 
         for (guint16 i = 0; t && i < btf_vlen(t); i++)
-                if (g_str_equal(btf__name_by_offset(h->btf, btf_enum(t)[i].name_off), helper))
+                if (g_str_equal(btf__name_by_offset(bh_loader_btf(h), btf_enum(t)[i].name_off), helper))
                         return TRUE;
         return FALSE;
 }
@@ -93,31 +93,31 @@ static gboolean has_helper(BhHooks *h, const char *helper) {
 /* Whether there is a tracepoint of that name whose first argument is a struct of that name; `first` NULL: whatever it is. */
 static gboolean has_tracepoint(BhHooks *h, const char *name, const char *first) {
         g_autofree char *type = g_strconcat("btf_trace_", name, NULL);
-        gint32 id = btf__find_by_name_kind(h->btf, type, BTF_KIND_TYPEDEF);
+        gint32 id = btf__find_by_name_kind(bh_loader_btf(h), type, BTF_KIND_TYPEDEF);
 
         if (id < 0 || !first)
                 return id >= 0;
 
         /* typedef void (*btf_trace_NAME)(void *data, FIRST *, …) */
-        const struct btf_type *t = btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type);
-        const struct btf_type *proto = t ? btf__type_by_id(h->btf, t->type) : NULL;
+        const struct btf_type *t = btf__type_by_id(bh_loader_btf(h), btf__type_by_id(bh_loader_btf(h), (__u32) id)->type);
+        const struct btf_type *proto = t ? btf__type_by_id(bh_loader_btf(h), t->type) : NULL;
         if (!proto || !btf_is_func_proto(proto) || btf_vlen(proto) < 2)
                 return FALSE;
-        t = btf__type_by_id(h->btf, btf_params(proto)[1].type);
-        t = t && btf_is_ptr(t) ? btf__type_by_id(h->btf, t->type) : NULL;
-        return t && g_str_equal(btf__name_by_offset(h->btf, t->name_off), first);
+        t = btf__type_by_id(bh_loader_btf(h), btf_params(proto)[1].type);
+        t = t && btf_is_ptr(t) ? btf__type_by_id(bh_loader_btf(h), t->type) : NULL;
+        return t && g_str_equal(btf__name_by_offset(bh_loader_btf(h), t->name_off), first);
 }
 
 /* Whether that argument of a tracepoint, counted from 0, is a pointer. */
 static gboolean tracepoint_has_pointer(BhHooks *h, const char *name, guint argument) {
         g_autofree char *type = g_strconcat("btf_trace_", name, NULL);
-        gint32 id = btf__find_by_name_kind(h->btf, type, BTF_KIND_TYPEDEF);
-        const struct btf_type *t = id > 0 ? btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type) : NULL;
-        const struct btf_type *proto = t ? btf__type_by_id(h->btf, t->type) : NULL;
+        gint32 id = btf__find_by_name_kind(bh_loader_btf(h), type, BTF_KIND_TYPEDEF);
+        const struct btf_type *t = id > 0 ? btf__type_by_id(bh_loader_btf(h), btf__type_by_id(bh_loader_btf(h), (__u32) id)->type) : NULL;
+        const struct btf_type *proto = t ? btf__type_by_id(bh_loader_btf(h), t->type) : NULL;
 
         if (!proto || !btf_is_func_proto(proto) || btf_vlen(proto) < argument + 2)
                 return FALSE;
-        t = btf__type_by_id(h->btf, btf_params(proto)[argument + 1].type); /* the first is the tracepoint's own */
+        t = btf__type_by_id(bh_loader_btf(h), btf_params(proto)[argument + 1].type); /* the first is the tracepoint's own */
         return t && btf_is_ptr(t);
 }
 
@@ -157,13 +157,23 @@ static void note_programs(BhHooks *h) {
         }
 }
 
+struct btf *bh_loader_btf(BhHooks *h) {
+        if (!h->btf)
+                h->btf = btf__load_vmlinux_btf();
+        return h->btf;
+}
+
+void bh_loader_forget_btf(BhHooks *h) {
+        btf__free(h->btf);
+        h->btf = NULL;
+}
+
 gboolean bh_loader_init(BhHooks *h, GError **error) {
         const char *controller = h->options.cgroup_controller;
 
         libbpf_set_print(on_libbpf);
         libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
-        h->btf = btf__load_vmlinux_btf();
-        if (!h->btf)
+        if (!bh_loader_btf(h))
                 return bh_hooks_fail(error, "this kernel has no type information (/sys/kernel/btf/vmlinux): Bulkhead needs Linux 5.10 or later built with CONFIG_DEBUG_INFO_BTF");
         h->subsys = controller ? controller_index(h, controller) : -1;
         h->hierarchy = h->subsys >= 0 ? hierarchy_number(controller) : 0;
@@ -223,7 +233,7 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
 
                                 if (id < 0)
                                         continue;
-                                value = btf_vlen(btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type));
+                                value = btf_vlen(btf__type_by_id(bh_loader_btf(h), btf__type_by_id(bh_loader_btf(h), (__u32) id)->type));
                         } else {
                                 continue;
                         }

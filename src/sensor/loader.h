@@ -14,6 +14,10 @@
 /* Reads the kernel's type information and which programs there are. First of all calls, once for each BhHooks; needs its options. */
 gboolean bh_loader_init(BhHooks *h, GError **error);
 
+/* The kernel's type information, read again when it was forgotten; five to eight MiB. NULL without it. */
+struct btf *bh_loader_btf(BhHooks *h);
+void bh_loader_forget_btf(BhHooks *h);
+
 /* Identity of the programs of this build and of the layout of their records. */
 guint64 bh_loader_build_id(void);
 

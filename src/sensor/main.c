@@ -15,6 +15,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "event/codec.h"
+#include "memory.h"
 #include "privileges.h"
 #include "recorder/query.h"
 #include "sensor.h"
@@ -295,6 +296,7 @@ static gpointer watch(gpointer data) {
                         revive_canary(s, error->message);
                 else
                         bh_hooks_repair(s->hooks);
+                bh_memory_trim();
                 for (int i = 0; i < HOOK_CHECK_MS / 50 && !g_atomic_int_get(&s->stopping); i++)
                         g_usleep(50000);
         }
@@ -734,6 +736,7 @@ int main(int argc, char **argv) {
         g_autoptr(GError) error = NULL;
         struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY }, files;
 
+        bh_memory_init();
         g_mutex_init(&s.lock);
         g_mutex_init(&s.kinds_lock);
         g_cond_init(&s.docker_ready);
@@ -774,6 +777,7 @@ int main(int argc, char **argv) {
                 stop(&s);
                 return 1;
         }
+        bh_memory_trim();
         bh_info("sensor is ready", "kernel", s.kernel, "adopted", bh_hooks_adopted(s.hooks) ? "yes" : "no");
 
         GThread *watcher = g_thread_new("bh-watch", watch, &s);

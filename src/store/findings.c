@@ -228,8 +228,14 @@ static gboolean filter_to_where(BhWhere *w, const BhStoreFindingFilter *f, GErro
         return TRUE;
 }
 
+static char *cursor_after(gconstpointer row) {
+        const BhStoreFinding *f = row;
+
+        return g_strdup_printf("%" G_GINT64_FORMAT ".%" G_GINT64_FORMAT, f->last_ns, f->serial);
+}
+
 BhStorePage *bh_store_findings(BhStore *s, const BhStoreFindingFilter *filter, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_finding_free);
+        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_finding_free, cursor_after);
         BhDbStep step = BH_DB_FAILED;
         g_auto(BhWhere) w;
         gint64 at[2];
@@ -251,18 +257,11 @@ BhStorePage *bh_store_findings(BhStore *s, const BhStoreFindingFilter *filter, c
         BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM findings", " ORDER BY last_ns DESC, serial DESC LIMIT ?", &next, error);
         if (st)
                 bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
+        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
                 g_ptr_array_add(page->rows, take_row(st, FALSE));
         bh_db_done(st);
         bh_store_read_done(s, db);
-        if (step != BH_DB_DONE)
-                return NULL;
-        if (page->rows->len > limit) {
-                g_ptr_array_set_size(page->rows, (gint) limit);
-                const BhStoreFinding *last = g_ptr_array_index(page->rows, limit - 1);
-                page->next = g_strdup_printf("%" G_GINT64_FORMAT ".%" G_GINT64_FORMAT, last->last_ns, last->serial);
-        }
-        return g_steal_pointer(&page);
+        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
 }
 
 gboolean bh_store_findings_count(BhStore *s, const BhStoreFindingFilter *filter, guint64 *count, GError **error) {

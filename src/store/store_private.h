@@ -134,7 +134,12 @@ static inline guint bh_store_limit(guint limit) {
         return limit == 0 || limit > BH_STORE_LIMIT_MAX ? BH_STORE_LIMIT_MAX : limit;
 }
 
-BhStorePage *bh_page_new(GDestroyNotify free_row);
+BhStorePage *bh_page_new(GDestroyNotify free_row, char *(*cursor_after)(gconstpointer row));
+/*
+ * The next row of a page's statement, which asks for limit + 1 rows. BH_DB_DONE also when the page has its rows or bytes and more would follow:
+ * it then has its cursor.
+ */
+BhDbStep bh_page_step(BhStorePage *p, BhDbStmt *st, guint limit, GError **error);
 /* Cursors of one or two whole numbers, "12" or "12.34"; and of two texts. FALSE with BH_STORE_ERROR_INVALID. */
 gboolean bh_cursor_parse_ints(const char *cursor, gint64 *v, guint n, GError **error);
 gboolean bh_cursor_parse_texts(const char *cursor, char **a, char **b, GError **error);
