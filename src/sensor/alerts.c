@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <string.h>
+#define XXH_STATIC_LINKING_ONLY /* a state on the stack */
 #include <xxhash.h>
 
 #include "bus/body.h"
@@ -123,10 +124,7 @@ static ProtobufCBinaryData data_if(const struct bh_event *e, enum bh_field f, st
 static void output_field_free(gpointer p) {
         Bulkhead__Bus__V1__OutputField *f = p;
 
-        if (f->value_case == BULKHEAD__BUS__V1__OUTPUT_FIELD__VALUE_LIST) {
-                g_free(f->list->items);
-                g_free(f->list);
-        }
+        g_free(f->list);
         g_free(f);
 }
 
@@ -137,41 +135,36 @@ static ProtobufCBinaryData json_data(const json_t *v) {
 
 static Bulkhead__Bus__V1__OutputField *output_field(const char *name, json_t *v) {
         Bulkhead__Bus__V1__OutputField *f = g_new(Bulkhead__Bus__V1__OutputField, 1);
+        json_t *item;
+        size_t i;
 
         bulkhead__bus__v1__output_field__init(f);
         f->name = (char *) name;
         switch (json_typeof(v)) {
         case JSON_STRING:
-                f->value_case = BULKHEAD__BUS__V1__OUTPUT_FIELD__VALUE_TEXT;
+                f->type = BULKHEAD__BUS__V1__OUTPUT_FIELD__TYPE__TYPE_TEXT;
                 f->text = json_data(v);
                 break;
         case JSON_INTEGER:
-                f->value_case = BULKHEAD__BUS__V1__OUTPUT_FIELD__VALUE_NUMBER;
+                f->type = BULKHEAD__BUS__V1__OUTPUT_FIELD__TYPE__TYPE_NUMBER;
                 f->number = json_integer_value(v);
                 break;
         case JSON_REAL:
-                f->value_case = BULKHEAD__BUS__V1__OUTPUT_FIELD__VALUE_REAL;
+                f->type = BULKHEAD__BUS__V1__OUTPUT_FIELD__TYPE__TYPE_REAL;
                 f->real = json_real_value(v);
                 break;
         case JSON_TRUE:
         case JSON_FALSE:
-                f->value_case = BULKHEAD__BUS__V1__OUTPUT_FIELD__VALUE_TRUTH;
+                f->type = BULKHEAD__BUS__V1__OUTPUT_FIELD__TYPE__TYPE_TRUTH;
                 f->truth = json_is_true(v);
                 break;
-        case JSON_ARRAY: {
-                Bulkhead__Bus__V1__OutputField__Texts *list = g_new(Bulkhead__Bus__V1__OutputField__Texts, 1);
-                json_t *item;
-                size_t i;
-
-                bulkhead__bus__v1__output_field__texts__init(list);
-                list->items = g_new0(ProtobufCBinaryData, json_array_size(v) + 1);
+        case JSON_ARRAY:
+                f->type = BULKHEAD__BUS__V1__OUTPUT_FIELD__TYPE__TYPE_LIST;
+                f->list = g_new0(ProtobufCBinaryData, json_array_size(v) + 1);
                 json_array_foreach(v, i, item)
                         if (json_is_string(item))
-                                list->items[list->n_items++] = json_data(item);
-                f->value_case = BULKHEAD__BUS__V1__OUTPUT_FIELD__VALUE_LIST;
-                f->list = list;
+                                f->list[f->n_list++] = json_data(item);
                 break;
-        }
         default: /* null, and what no field is */
                 break;
         }

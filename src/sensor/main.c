@@ -441,6 +441,19 @@ static void configure_kernel(BhSensor *s) {
         bh_hooks_judge_anew(s->hooks);
 }
 
+/* Rules see what the recorder does not keep as well. */
+static void on_needs(const guint64 needs[2], gpointer data) {
+        BhSensor *s = data;
+        g_autoptr(GError) error = NULL;
+        BhKinds kinds = { 0 };
+
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
+                if (needs[type / 64] >> (type % 64) & 1)
+                        bh_kinds_add(&kinds, type);
+        if (!bh_hooks_want(s->hooks, BH_CONSUMER_RULES, &kinds, &error))
+                bh_error("cannot attach the hooks that the rules need", "error", error->message);
+}
+
 static gboolean open_rules(BhSensor *s, GError **error) {
         g_autofree char *managed = g_build_filename(s->options.data_dir, "rules", NULL);
         guint64 available[2] = { 0, ~0ull }; /* what is not the kernel's is always there */
@@ -449,6 +462,7 @@ static gboolean open_rules(BhSensor *s, GError **error) {
                 .user = (const char *const *) s->options.rules,
                 .managed_dir = managed,
                 .available = available,
+                .needs = on_needs,
                 .say = on_say,
                 .data = s,
         };
@@ -458,7 +472,7 @@ static gboolean open_rules(BhSensor *s, GError **error) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 const BhHookState *h = bh_hooks_state(s->hooks, type);
 
-                if (h && h->backend != BH_BACKEND_NONE)
+                if (h && (h->backend != BH_BACKEND_NONE || !h->wanted)) /* not known before it is wanted */
                         available[type / 64] |= 1ull << (type % 64);
         }
         s->ruling = bh_ruling_new(&config, error);

@@ -5,7 +5,7 @@
  * Files, in this order, as later ones may change what earlier ones define:
  *   the default rules   the *.yaml of a directory, by name; left out with no_default
  *   the user's own      files and directories named at the start
- *   the managed ones    <data>/rules/*.yaml: what the central sent (bh_ruling_manage()), kept so that a node without a central has them
+ *   the managed ones    the *.yaml of <data>/rules: what the central sent (bh_ruling_manage()), kept so that a node without a central has them
  *
  * A load never changes anything unless all files are free of errors: the rules that ran go on. Swapping loses no event: the drain thread takes
  * the new engine between two events. At the start errors in the user's own files refuse the start (the caller ends); errors in managed or default files
