@@ -18,6 +18,7 @@ int bh_cmd_token(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_audit(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_record(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_rules(const BhCliPaths *paths, int argc, char **argv);
 
 /*
  * Parses options, among them --run-dir and --data-dir, which every command takes; on a wrong one prints what to do and returns FALSE (exit

@@ -24,6 +24,7 @@ static const struct {
         { "audit", "who did what", bh_cmd_audit },
         { "record", "write live events to a capture file", bh_cmd_record },
         { "replay", "read a capture file or a flight recorder", bh_cmd_replay },
+        { "rules", "check rule files, list the fields of rules", bh_cmd_rules },
 };
 
 static BhCliPaths paths = { .run_dir = "/run/bulkhead", .data_dir = "/var/lib/bulkhead" };

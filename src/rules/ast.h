@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Conditions of rules as trees: what the parser makes and the compiler reads. Macros and lists are already put in, so that a tree
- * stands alone. All memory is the tree's (bh_cond_free). Pure; a tree that is finished may be read by any number of threads.
+ * stands alone. Trees share what is equal (the values of a list, a macro's insides) by reference: a finished tree is never changed. It may be read by any
+ * number of threads, and is freed with bh_cond_free() alone.
  *
  * Grammar and meaning: the Falco rule language (engine 0.63). Precedence, loosest first: or, and, not, check.
  */
@@ -49,15 +50,19 @@ enum bh_operand_kind { BH_OPERAND_LITERAL, BH_OPERAND_FIELD, BH_OPERAND_TRANSFOR
 
 typedef struct BhOperand BhOperand;
 struct BhOperand {
+        gint refs; /* the module's own: copies of trees share operands */
         enum bh_operand_kind kind;
         struct bh_pos pos;
-        /* LITERAL: unquoted bytes, escapes resolved; bcontains, bstartswith: the bytes that the hexadecimal text says */
+        /*
+         * LITERAL: unquoted bytes, escapes resolved; bcontains, bstartswith: the bytes that the hexadecimal text says. Checked against what it is compared with: a number is
+         * decimal or 0x…, in 64 bits; a port a number or a service's name that this machine knows; an address, or an address/bits.
+         */
         char *text;
         gsize len;
         gboolean quoted;
-        /* FIELD */
+        /* FIELD. `text` is the name as it was written */
         const BhRuleField *field;
-        char *arg;         /* what stands in the brackets, NULL: no brackets */
+        char *arg;         /* what stands in the brackets, NULL: no brackets; also of the transformer getopt(…)[c] */
         gboolean has_index; /* arg is a number */
         guint32 index;
         /* TRANSFORM: arguments; LIST: items (of join) */
@@ -69,12 +74,12 @@ typedef struct BhCond BhCond;
 struct BhCond {
         enum bh_cond_kind kind;
         struct bh_pos pos;
-        GPtrArray *kids; /* AND, OR: two or more; NOT: one. Of BhCond, owned */
+        GPtrArray *kids; /* AND, OR: two or more; NOT: one. Of BhCond; may be shared with other trees */
         /* CHECK */
         enum bh_op op;
         enum bh_op_modifier modifier;
         BhOperand *left;
-        GPtrArray *values; /* of BhOperand, owned; ONE without a modifier: exactly one; exists: NULL */
+        GPtrArray *values; /* of BhOperand; may be shared with other trees. ONE without a modifier: exactly one; exists: NULL; a list may be empty */
 };
 
 void bh_operand_free(BhOperand *o);
@@ -82,6 +87,7 @@ void bh_cond_free(BhCond *c);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhOperand, bh_operand_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhCond, bh_cond_free)
 
+/* A tree of its own that shares all that is below the first node. */
 BhCond *bh_cond_copy(const BhCond *c);
 
 const char *bh_op_text(enum bh_op op);

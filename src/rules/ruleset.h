@@ -25,13 +25,14 @@ int bh_priority_from_name(const char *name, gsize len);
 #define BH_RULES_ITEMS_MAX 1000000u      /* items of a list, and of all lists put in one condition */
 #define BH_RULES_NODES_MAX 200000u       /* nodes of one condition, macros put in */
 #define BH_RULES_DEPTH_MAX 1000u         /* of a rule's condition; of a macro or filter by itself 100 in the public engine */
+#define BH_RULES_FILTER_MAX (64u << 10)  /* bytes of a condition by itself */
 #define BH_RULES_YAML_DEPTH_MAX 64u
 #define BH_RULES_RULES_MAX 20000u
 #define BH_RULES_PROBLEMS_MAX 1000u      /* kept; more are counted */
 
 typedef struct BhRule {
         char *name, *desc, *source, *output;
-        BhCond *condition;  /* exceptions are in it */
+        BhCond *condition;  /* exceptions are in it. NULL: skipped, or there is an error */
         enum bh_priority priority;
         GPtrArray *tags;    /* of char* */
         gboolean enabled, warn_evttypes, skip_if_unknown_filter;
@@ -94,6 +95,12 @@ char *bh_rule_problem_text(const BhRuleSet *s, const BhRuleProblem *p);
  * The error's domain is the module's; its message is a sentence for the user.
  */
 BhCond *bh_condition_parse(const char *text, gsize len, GError **error);
+
+/*
+ * The longest field or transformer that stands at the beginning of the text ("proc.name is" → proc.name), as output formats have it: *used bytes. Checked. NULL with an
+ * error that says why there is none.
+ */
+BhOperand *bh_operand_parse(const char *text, gsize len, gsize *used, GError **error);
 
 #define BH_RULES_ERROR (bh_rules_error_quark())
 GQuark bh_rules_error_quark(void);
