@@ -16,10 +16,11 @@ struct bh_lineage_process {
         struct bh_str container_id;
         guint32 uid, gid, sid, pgid, tty, loginuid;
         guint32 exe_mode, exe_uid, exe_dev;
-        guint64 exe_ino, exe_ctime, exe_mtime;
+        guint64 exe_ino, exe_ctime, exe_mtime; /* exe_mtime 0: not known */
         guint64 cap_effective, cap_permitted, cap_inheritable;
         guint32 flags; /* BH_LP_… */
         guint64 cgroup;
+        gconstpointer ref; /* the holder's own: lets parent() go on without looking up */
 };
 
 enum {
@@ -34,10 +35,30 @@ enum {
         BH_LP_EXITED = 1u << 8,
 };
 
+/*
+ * What is known of a container beyond what each event of it carries. Texts may be empty (not known). Lists are NUL-terminated texts one after the other.
+ */
+struct bh_lineage_container {
+        struct bh_str id, name, image, image_id, image_digest, runtime;
+        struct bh_str workload, application;
+        struct bh_str ip;
+        struct bh_str healthcheck, liveness, readiness; /* commands; empty: not known, "NONE": there is none */
+        struct bh_str labels; /* pairs: key, value, key, value, … */
+        struct bh_str mounts; /* fives: source, destination, mode, "true" or "false" (writable), propagation, … */
+        guint64 started;      /* ns since the epoch, 0: not known */
+        gint8 privileged, host_pid, host_network, host_ipc; /* 1, 0; -1: not known */
+};
+
 struct bh_lineage {
         /* The process with that pid that was created then (start 0: the pid's present or last one). FALSE: not known. */
         gboolean (*find)(gpointer data, guint32 pid, guint64 start, struct bh_lineage_process *out);
         /* The one that created it, whatever became of its ppid later. FALSE: not known, or there is none. */
         gboolean (*parent)(gpointer data, const struct bh_lineage_process *of, struct bh_lineage_process *out);
+        /* The container with that id. FALSE: not known. NULL: nobody knows; events tell what they carry. */
+        gboolean (*container)(gpointer data, struct bh_str id, struct bh_lineage_container *out);
+        /* Name of the domain that a DNS answer on this node gave the address last. FALSE: not known. NULL: nobody knows. */
+        gboolean (*domain)(gpointer data, const struct bh_ip *ip, struct bh_str *name);
+        /* Name of a user (group FALSE) or group on the node, or in the acting process's container. FALSE: not known. NULL: nobody knows. */
+        gboolean (*user)(gpointer data, const struct bh_event *e, guint32 id, gboolean group, struct bh_str *name);
         gpointer data;
 };

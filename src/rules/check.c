@@ -13,15 +13,31 @@ void bh_fault_free(gpointer p) {
         BhFault *f = p;
 
         g_free(f->what);
+        g_free(f->field);
         g_free(f);
+}
+
+char *bh_fault_say(BhLoader *l, const BhFault *f) {
+        g_autofree char *like = f->field ? bh_load_like_field(l, f->field, strlen(f->field)) : NULL;
+
+        return g_strconcat(f->what, like, NULL);
 }
 
 void bh_fault(GPtrArray *faults, gboolean error, gboolean unknown, const char *code, struct bh_pos pos, const char *format, ...) {
         va_list args;
         BhFault *f;
 
-        if (faults->len > BH_RULES_PROBLEMS_MAX)
+        if (faults->len >= BH_RULES_FAULTS_MAX) {
+                f = g_ptr_array_index(faults, faults->len - 1);
+                if (error && !f->error) { /* a warning gives way */
+                        f->error = TRUE;
+                        f->unknown = FALSE;
+                        f->code = code;
+                        g_free(f->what);
+                        f->what = g_strdup("there is more wrong in here: mend the rest first");
+                }
                 return;
+        }
         f = g_new0(BhFault, 1);
         f->error = error;
         f->unknown = unknown;
@@ -33,15 +49,23 @@ void bh_fault(GPtrArray *faults, gboolean error, gboolean unknown, const char *c
         g_ptr_array_add(faults, f);
 }
 
+void bh_fault_unknown(GPtrArray *faults, const char *code, struct bh_pos pos, const char *name, gsize len, const char *what) {
+        guint before = faults->len;
+        g_autofree char *q = before < BH_RULES_FAULTS_MAX ? bh_load_quote(name, len) : NULL;
+        g_auto(GStrv) parts = g_strsplit(what, "%s", 2);
+
+        bh_fault(faults, BH_ERROR, TRUE, code, pos, "%s%s%s", parts[0], q, parts[1]);
+        if (faults->len > before)
+                ((BhFault *) g_ptr_array_index(faults, before))->field = g_strndup(name, MIN(len, 100));
+}
+
 /* --- fields and transformers ------------------------------------------------------------------------------------- */
 
 static gboolean check_field(const BhOperand *o, gboolean output, GPtrArray *faults) {
         const BhRuleField *f = o->field;
 
         if (!f) {
-                g_autofree char *q = bh_load_quote(o->text, o->len), *like = bh_load_like_field(o->text, o->len);
-
-                bh_fault(faults, BH_ERROR, TRUE, COND, o->pos, "there is no field %s%s (\"bulkhead rules fields\" lists them)", q, like);
+                bh_fault_unknown(faults, COND, o->pos, o->text, o->len, "there is no field %s (\"bulkhead rules fields\" lists them)");
                 return FALSE;
         }
         if (f->flags & (output ? BH_FF_FILTER_ONLY : BH_FF_OUTPUT_ONLY)) {

@@ -43,7 +43,7 @@ static gboolean priority_key(BhLoader *l, Said *s, BhKeyNeed need) {
         if (s->priority >= 0)
                 return TRUE;
         static const char *const words[] = { "Emergency", "Alert", "Critical", "Error", "Warning", "Notice", "Informational", "Debug" };
-        g_autofree char *q = bh_load_quote(v->text, v->n), *like = bh_load_like_words(words, G_N_ELEMENTS(words), v->text, v->n);
+        g_autofree char *q = bh_load_quote(v->text, v->n), *like = bh_load_like_words(l, words, G_N_ELEMENTS(words), v->text, v->n);
         bh_load_problem(l, BH_ERROR, "LOAD_ERR_YAML_VALIDATE", bh_load_pos(l, v), l->object,
                         "%s is no priority: there are Emergency, Alert, Critical, Error, Warning, Notice, Informational, Debug%s", q, like);
         return FALSE;
@@ -126,7 +126,7 @@ static BhRuleDef *find(BhLoader *l, const Said *s, gboolean say) {
                 return NULL;
         }
         if (!d && say) {
-                g_autofree char *like = bh_load_like(l->rules_by, s->name->text, s->name->n);
+                g_autofree char *like = bh_load_like(l, l->rules_by, s->name->text, s->name->n);
 
                 bh_load_problem(l, BH_ERROR, "LOAD_ERR_VALIDATE", bh_load_pos(l, s->name), l->object, "no rule of that name stands before, to append to or override%s", like);
         }
@@ -232,11 +232,8 @@ static void apply(BhLoader *l, BhRuleDef *d, Said *s, guint32 which, gboolean ap
                 r->warn_evttypes = s->warn_evttypes;
         if (which & BIT(K_SKIP))
                 r->skip_if_unknown_filter = s->skip;
-        if (which & BIT(K_EXCEPTIONS) && s->exceptions) {
-                if (!append)
-                        g_ptr_array_set_size(d->exceptions, 0);
-                bh_exceptions_merge(l, d, s->exceptions);
-        }
+        if (which & BIT(K_EXCEPTIONS) && s->exceptions)
+                bh_exceptions_merge(l, d, s->exceptions, !append);
 }
 
 static void override(BhLoader *l, Said *s, guint32 append, guint32 replace) {

@@ -176,7 +176,7 @@ static BhCaseEvent *event_new(const char *name, json_t *spec) {
         e->n = (lineage || self || others ? 1 : 0) + (guint) json_array_size(lineage) + (guint) json_array_size(others);
         e->chain = e->n - (guint) json_array_size(others);
         e->processes = g_new0(struct bh_lineage_process, e->n + 1);
-        e->lineage = (struct bh_lineage){ find, parent, e };
+        e->lineage = (struct bh_lineage){ .find = find, .parent = parent, .data = e };
 
         json_t *plain = json_copy(spec);
         json_object_del(plain, "lineage");
