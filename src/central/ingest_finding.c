@@ -47,7 +47,8 @@ static void append_value(GString *out, const Bulkhead__Bus__V1__OutputField *f) 
                 g_string_append_printf(out, "%" G_GINT64_FORMAT, f->number);
                 break;
         case BULKHEAD__BUS__V1__OUTPUT_FIELD__TYPE__TYPE_NATURAL:
-                g_string_append_printf(out, "%" G_GUINT64_FORMAT, f->natural);
+                /* many readers of JSON refuse what is over 63 bits, and the whole object with it */
+                g_string_append_printf(out, f->natural > G_MAXINT64 ? "\"%" G_GUINT64_FORMAT "\"" : "%" G_GUINT64_FORMAT, f->natural);
                 break;
         case BULKHEAD__BUS__V1__OUTPUT_FIELD__TYPE__TYPE_TRUTH:
                 g_string_append(out, f->truth ? "true" : "false");

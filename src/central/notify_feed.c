@@ -263,6 +263,7 @@ static void serve(BhNotifyFeed *f, int fd) {
         f->position = -2;
         f->ended = FALSE;
         f->starts++;
+        g_clear_pointer(&f->status, json_decref); /* it was another one's */
         f->configured = f->generation; /* before it is read: what changes meanwhile is another generation */
         gboolean stopping = f->stopping;
         g_mutex_unlock(&f->lock);

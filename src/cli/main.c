@@ -19,6 +19,7 @@ static const struct {
         { "workloads", "what the containers are replicas of", bh_cmd_workloads },
         { "applications", "what the workloads belong to", bh_cmd_applications },
         { "findings", "what was found wrong", bh_cmd_findings },
+        { "output", "where findings are sent: files, syslog, webhooks", bh_cmd_output },
         { "user", "who may log in, and as what", bh_cmd_user },
         { "token", "tokens for programs", bh_cmd_token },
         { "audit", "who did what", bh_cmd_audit },

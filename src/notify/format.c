@@ -156,7 +156,15 @@ static GString *dump(json_t *o) {
         g_autofree char *text = json_dumps(o, JSON_COMPACT | JSON_ENSURE_ASCII);
 
         json_decref(o);
-        return g_string_new(text ? text : "{}");
+        const char *rest = text ? text : "{}";
+        GString *out = g_string_sized_new(strlen(rest) + 8);
+
+        /* the one control character that JSON lets pass; it can be in texts alone */
+        for (const char *del; (del = strchr(rest, 0x7f)); rest = del + 1) {
+                g_string_append_len(out, rest, del - rest);
+                g_string_append(out, "\\u007f");
+        }
+        return g_string_append(out, rest);
 }
 
 /* The least that may be left of an output's text, whatever else is long. */
