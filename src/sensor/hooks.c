@@ -177,6 +177,8 @@ static void choose(BhHooks *h, guint32 type) {
         if (!h->fexit_tried) {
                 h->fexit_tried = TRUE;
                 h->fexit_ok = h->options.force != BH_BACKEND_FALLBACK && bh_backends_fexit_works(h, &h->no_fexit);
+                if (h->fexit_ok)
+                        bh_loader_find_symbols(h);
         }
         bh_backends_choose(h, type, h->fexit_ok ? BH_BACKEND_NONE : BH_BACKEND_FALLBACK, h->options.force == BH_BACKEND_FALLBACK ? "asked for by --backend" : h->no_fexit);
 }

@@ -172,6 +172,22 @@ gboolean bh_loader_init(BhHooks *h, GError **error) {
         return TRUE;
 }
 
+void bh_loader_find_symbols(BhHooks *h) {
+        g_autoptr(GIOChannel) file = g_io_channel_new_file("/proc/kallsyms", "r", NULL);
+        g_autofree char *line = NULL;
+
+        if (!file)
+                return;
+        g_io_channel_set_encoding(file, NULL, NULL);
+        while (!(h->page_offset_base && h->vmemmap_base) && g_io_channel_read_line(file, &line, NULL, NULL, NULL) == G_IO_STATUS_NORMAL) {
+                if (g_str_has_suffix(line, " page_offset_base\n"))
+                        h->page_offset_base = g_ascii_strtoull(line, NULL, 16);
+                else if (g_str_has_suffix(line, " vmemmap_base\n"))
+                        h->vmemmap_base = g_ascii_strtoull(line, NULL, 16);
+                g_clear_pointer(&line, g_free);
+        }
+}
+
 guint64 bh_loader_build_id(void) {
         guint64 id = sizeof(struct bh_rec);
 
@@ -205,8 +221,11 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                         continue;
                 for (guint16 i = 0; i < btf_vlen(t); i++) {
                         const char *var = btf__name_by_offset(btf, btf__type_by_id(btf, v[i].type)->name_off);
+                        guint64 address = g_str_equal(var, "bh_page_offset_base") ? h->page_offset_base : g_str_equal(var, "bh_vmemmap_base") ? h->vmemmap_base : 0;
                         gint32 value;
 
+                        if (address && v[i].size == sizeof(address) && v[i].offset + sizeof(address) <= size)
+                                memcpy(data + v[i].offset, &address, sizeof(address));
                         if (v[i].size != sizeof(value) || v[i].offset + sizeof(value) > size)
                                 continue;
                         if (g_str_equal(var, "bh_cgroup_subsys")) {

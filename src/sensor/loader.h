@@ -14,6 +14,9 @@
 /* Reads the kernel's type information and which programs there are. First of all calls, once for each BhHooks; needs its options. */
 gboolean bh_loader_init(BhHooks *h, GError **error);
 
+/* Finds the kernel's variables that preferred programs read. Takes some milliseconds: only where there are such programs. */
+void bh_loader_find_symbols(BhHooks *h);
+
 /* Identity of the programs of this build and of the layout of their records. */
 guint64 bh_loader_build_id(void);
 
