@@ -50,6 +50,8 @@ typedef struct {
         BhProcessesConfig listing;
         BhControl *control;
         GMainLoop *loop;
+        GThread *loading;   /* during the start */
+        GError *load_error; /* its */
         gint stopping, piped; /* piped: the pipeline takes messages */
         GMutex lock; /* docker_* and canary_error */
         GMutex kinds_lock; /* one change of what listeners need at a time */
