@@ -144,6 +144,7 @@ struct bh_buf {
         __u32 ring;
         __u32 path_pos;
         __u32 path_done;
+        __u64 walk_mnt, walk_dentry, walk_root; /* see bh_path_step() */
         __u32 index; /* of this buffer in `scratch` */
         __u32 pad;
 };
@@ -769,8 +770,7 @@ static __always_inline void bh_put_user_bytes(struct bh_buf *b, __u32 tag, const
  */
 #define BH_PATH_DEPTH 96
 
-/* Puts the name and a slash before it in front of what is rendered already. The position lives in memory so that each turn of the walk looks
- * alike to the verifier, which then has one state a turn to follow and not one for each combination. */
+/* Puts the name and a slash before it in front of what is rendered already. */
 static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dentry) {
         __u64 len = BPF_CORE_READ(dentry, d_name.len) & 0xff, pos = b->path_pos;
         const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
@@ -785,39 +785,39 @@ static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dent
         return 0;
 }
 
-/* What the walk found stands in memory (path_pos, path_done), not in registers, for the same reason as above. */
-static __always_inline int bh_walk_path(struct bh_buf *b, __u64 mnt_at, __u64 dentry_at) {
-        struct vfsmount *vfsmnt = (struct vfsmount *) mnt_at;
-        struct mount *mnt = (struct mount *) ((char *) vfsmnt - bpf_core_field_offset(struct mount, mnt));
-        struct dentry *dentry = (struct dentry *) dentry_at, *root = BPF_CORE_READ(vfsmnt, mnt_root);
+/*
+ * One step of the walk: 1 if there is another. A global function, and what the walk knows in memory, so that the verifier looks at one step once and not
+ * at each of BH_PATH_DEPTH: that was half of what loading all programs cost.
+ */
+__noinline int bh_path_step(__u32 index) {
+        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+        struct dentry *dentry, *parent;
 
-        b->path_pos = BH_PATH_MAX;
-        b->path_done = 0;
-        for (int i = 0; i < BH_PATH_DEPTH; i++) {
-                struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+        if (!b)
+                return 0;
+        dentry = (struct dentry *) b->walk_dentry;
+        if ((__u64) dentry == b->walk_root) {
+                struct mount *mnt = (struct mount *) b->walk_mnt, *up = BPF_CORE_READ(mnt, mnt_parent);
 
-                if (dentry == root) {
-                        struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
-
-                        if (up == mnt) {
-                                b->path_done = 1;
-                                return 0;
-                        }
-                        dentry = BPF_CORE_READ(mnt, mnt_mountpoint);
-                        mnt = up;
-                        root = BPF_CORE_READ(mnt, mnt.mnt_root);
-                        continue;
-                }
-                if (bh_path_prepend(b, dentry))
-                        return 0;
-                /* not under its mount: an anonymous file (memfd, pipe, socket) or a detached directory: its name alone */
-                if (dentry == parent) {
+                if (up == mnt) {
                         b->path_done = 1;
                         return 0;
                 }
-                dentry = parent;
+                b->walk_dentry = (__u64) BPF_CORE_READ(mnt, mnt_mountpoint);
+                b->walk_mnt = (__u64) up;
+                b->walk_root = (__u64) BPF_CORE_READ(up, mnt.mnt_root);
+                return 1;
         }
-        return 0;
+        parent = BPF_CORE_READ(dentry, d_parent);
+        if (bh_path_prepend(b, dentry))
+                return 0;
+        /* not under its mount: an anonymous file (memfd, pipe, socket) or a detached directory: its name alone */
+        if (dentry == parent) {
+                b->path_done = 1;
+                return 0;
+        }
+        b->walk_dentry = (__u64) parent;
+        return 1;
 }
 
 __noinline int bh_put_path_at(__u32 index, __u32 tag, __u64 mnt, __u64 dentry) {
@@ -825,7 +825,14 @@ __noinline int bh_put_path_at(__u32 index, __u32 tag, __u64 mnt, __u64 dentry) {
 
         if (!b)
                 return 0;
-        bh_walk_path(b, mnt, dentry);
+        b->path_pos = BH_PATH_MAX;
+        b->path_done = 0;
+        b->walk_mnt = mnt - bpf_core_field_offset(struct mount, mnt);
+        b->walk_dentry = dentry;
+        b->walk_root = (__u64) BPF_CORE_READ((struct vfsmount *) mnt, mnt_root);
+        for (int i = 0; i < BH_PATH_DEPTH; i++)
+                if (!bh_path_step(index))
+                        break;
         if (!b->path_done)
                 b->rec.flags |= BH_RF_PATH_CUT;
 

@@ -583,8 +583,9 @@ static __always_inline __u64 payload_part(struct bh_buf *b, __u64 off, __u64 pos
         return n;
 }
 
-extern const void page_offset_base __ksym __weak;
-extern const void vmemmap_base __ksym __weak;
+/* Set before load, where this is used: addresses of the kernel's variables of these names. By the sensor, as libbpf would read all symbols for each job. */
+const volatile __u64 bh_page_offset_base = 0;
+const volatile __u64 bh_vmemmap_base = 0;
 
 /* Where the first page fragment of a packet lies: its page's place in the kernel's direct mapping (x86-64, arch/x86/include/asm/page_64.h). */
 static __always_inline const void *first_frag(struct sk_buff *skb, __u64 *len) {
@@ -592,12 +593,12 @@ static __always_inline const void *first_frag(struct sk_buff *skb, __u64 *len) {
         struct { __u64 page; __u32 len, offset; } frag = {};
         __u64 direct = 0, pages = 0;
 
-        if (!BPF_CORE_READ(shared, nr_frags) || !&page_offset_base || !&vmemmap_base)
+        if (!BPF_CORE_READ(shared, nr_frags) || !bh_page_offset_base || !bh_vmemmap_base)
                 return NULL;
         /* struct bio_vec until 6.9, of the same layout: page, length, offset; a page pointer with its low bit set is no memory of ours */
         bpf_probe_read_kernel(&frag, sizeof(frag), (char *) shared + bpf_core_field_offset(struct skb_shared_info, frags));
-        bpf_probe_read_kernel(&direct, sizeof(direct), &page_offset_base);
-        bpf_probe_read_kernel(&pages, sizeof(pages), &vmemmap_base);
+        bpf_probe_read_kernel(&direct, sizeof(direct), (const void *) bh_page_offset_base);
+        bpf_probe_read_kernel(&pages, sizeof(pages), (const void *) bh_vmemmap_base);
         if (frag.page & 1 || !pages)
                 return NULL;
         *len = frag.len;

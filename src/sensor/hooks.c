@@ -176,6 +176,8 @@ static void choose(BhHooks *h, guint32 type) {
         if (!h->fexit_tried) {
                 h->fexit_tried = TRUE;
                 h->fexit_ok = h->options.force != BH_BACKEND_FALLBACK && bh_backends_fexit_works(h, &h->no_fexit);
+                if (h->fexit_ok)
+                        bh_loader_find_symbols(h);
         }
         bh_backends_choose(h, type, h->fexit_ok ? BH_BACKEND_NONE : BH_BACKEND_FALLBACK, h->options.force == BH_BACKEND_FALLBACK ? "asked for by --backend" : h->no_fexit);
 }
@@ -199,6 +201,7 @@ static gboolean adopt(BhHooks *h, GError **error) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
                 if (bh_backends_known(type) && !(h->config->off[type / 64] >> type % 64 & 1))
                         bh_kinds_add(&before, type);
+        bh_wishes_set(h, BH_CONSUMER_RECORDER, &h->options.recorder);
         for (guint i = 0; i < G_N_ELEMENTS(h->off); i++)
                 h->off[i] = h->config->off[i];
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
@@ -283,7 +286,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         h->targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         h->lacking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->bad = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-        bh_wishes_begin(h, &options->recorder);
+        bh_wishes_begin(h);
         if (!bh_loader_init(h, error) || !mount_bpffs(h->pin_dir, error)) {
                 bh_hooks_free(h);
                 return NULL;
@@ -309,6 +312,8 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                 g_hash_table_remove_all(h->attached);
                 g_ptr_array_set_size(h->links, 0);
                 g_clear_error(error);
+                bh_wishes_set(h, BH_CONSUMER_RECORDER, &(BhKinds){ 0 });
+                memset(h->off, 0, sizeof(h->off));
                 if (!mount_bpffs(h->pin_dir, error)) {
                         bh_hooks_free(h);
                         return NULL;

@@ -59,13 +59,15 @@ typedef struct {
         BhBackend force;            /* BH_BACKEND_NONE: choose */
         const char *cgroup_controller; /* v1 controller that names containers, NULL: cgroup v2 */
         guint64 ring_bytes[BH_RING_MAX]; /* powers of two; 0: default */
-        BhKinds recorder;           /* the recorder's wish from the beginning */
+        BhKinds recorder;           /* what the recorder is going to need: kept if an earlier sensor has it attached, else see bh_hooks_open() */
 } BhHooksOptions;
 
 typedef struct BhHooks BhHooks;
 
 /*
- * Loads or adopts. On error nothing stays attached that was not before, and the message says what this kernel lacks.
+ * Loads or adopts. Where nothing is to be adopted only what the sensor needs itself is attached, the lifecycle of processes and containers, which takes a
+ * fraction of the time: events can be read while the caller has the rest attached by bh_hooks_want(). On error nothing stays attached that was not
+ * before, and the message says what this kernel lacks.
  */
 BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError **error);
 

@@ -47,6 +47,7 @@ struct BhHooks {
         BhHooksOptions options;
         gint32 subsys, hierarchy;
         gint32 uring_cqe; /* see net.bpf.c */
+        guint64 page_offset_base, vmemmap_base; /* addresses of the kernel's variables; 0: not known */
         guint64 build_id;
         gboolean fexit_tried, fexit_ok;
         char *no_fexit; /* why not; may be NULL */

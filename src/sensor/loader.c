@@ -26,7 +26,7 @@
 #include "wishes.h"
 
 #define SLOTS_PER_CPU 3
-#define JOB_PROGRAMS 12
+#define JOB_PROGRAMS_MIN 12 /* each job reads the kernel's type information anew, 15 ms */
 #define JOBS_MAX 8
 
 static const struct {
@@ -182,6 +182,22 @@ gboolean bh_loader_init(BhHooks *h, GError **error) {
         return TRUE;
 }
 
+void bh_loader_find_symbols(BhHooks *h) {
+        g_autoptr(GIOChannel) file = g_io_channel_new_file("/proc/kallsyms", "r", NULL);
+        g_autofree char *line = NULL;
+
+        if (!file)
+                return;
+        g_io_channel_set_encoding(file, NULL, NULL);
+        while (!(h->page_offset_base && h->vmemmap_base) && g_io_channel_read_line(file, &line, NULL, NULL, NULL) == G_IO_STATUS_NORMAL) {
+                if (g_str_has_suffix(line, " page_offset_base\n"))
+                        h->page_offset_base = g_ascii_strtoull(line, NULL, 16);
+                else if (g_str_has_suffix(line, " vmemmap_base\n"))
+                        h->vmemmap_base = g_ascii_strtoull(line, NULL, 16);
+                g_clear_pointer(&line, g_free);
+        }
+}
+
 guint64 bh_loader_build_id(void) {
         guint64 id = sizeof(struct bh_rec);
 
@@ -215,8 +231,11 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                         continue;
                 for (guint16 i = 0; i < btf_vlen(t); i++) {
                         const char *var = btf__name_by_offset(btf, btf__type_by_id(btf, v[i].type)->name_off);
+                        guint64 address = g_str_equal(var, "bh_page_offset_base") ? h->page_offset_base : g_str_equal(var, "bh_vmemmap_base") ? h->vmemmap_base : 0;
                         gint32 value;
 
+                        if (address && v[i].size == sizeof(address) && v[i].offset + sizeof(address) <= size)
+                                memcpy(data + v[i].offset, &address, sizeof(address));
                         if (v[i].size != sizeof(value) || v[i].offset + sizeof(value) > size)
                                 continue;
                         if (g_str_equal(var, "bh_cgroup_subsys")) {
@@ -305,6 +324,17 @@ static Job *job_new(BhHooks *h, guint index) {
         return j;
 }
 
+/* Sizes that depend on the machine and on options. */
+static void fit_map(BhHooks *h, struct bpf_map *map) {
+        static const char *const rings[] = { "ring_life", "ring_key", "ring_bulk" };
+
+        if (g_str_equal(bpf_map__name(map), "scratch") || g_str_equal(bpf_map__name(map), "works"))
+                bpf_map__set_max_entries(map, (__u32) libbpf_num_possible_cpus() * SLOTS_PER_CPU);
+        for (guint i = 0; i < G_N_ELEMENTS(rings); i++)
+                if (g_str_equal(bpf_map__name(map), rings[i]) && h->options.ring_bytes[i])
+                        bpf_map__set_max_entries(map, (__u32) h->options.ring_bytes[i]);
+}
+
 static void job_run(gpointer data, gpointer unused) {
         Job *j = data;
         size_t size;
@@ -321,17 +351,12 @@ static void job_run(gpointer data, gpointer unused) {
         bpf_object__for_each_program(p, j->object)
                 bpf_program__set_autoload(p, g_ptr_array_find_with_equal_func(j->programs, bpf_program__name(p), g_str_equal, NULL));
         bpf_object__for_each_map(map, j->object) {
-                static const char *const rings[] = { "ring_life", "ring_key", "ring_bulk" };
                 g_autofree char *pin = g_build_filename(j->hooks->pin_dir, bpf_map__name(map), NULL);
 
                 if (bpf_map__is_internal(map))
                         continue;
                 bpf_map__set_pin_path(map, pin); /* every map: jobs and sensors to come share it */
-                if (g_str_equal(bpf_map__name(map), "scratch") || g_str_equal(bpf_map__name(map), "works"))
-                        bpf_map__set_max_entries(map, (__u32) libbpf_num_possible_cpus() * SLOTS_PER_CPU);
-                for (guint i = 0; i < G_N_ELEMENTS(rings); i++)
-                        if (g_str_equal(bpf_map__name(map), rings[i]) && j->hooks->options.ring_bytes[i])
-                                bpf_map__set_max_entries(map, (__u32) j->hooks->options.ring_bytes[i]);
+                fit_map(j->hooks, map);
         }
         set_rodata(j->hooks, j->object);
         libbpf_said = j->said;
@@ -382,6 +407,8 @@ GHashTable *bh_loader_wanted(BhHooks *h) {
 
 /* Jobs for what is in `want` and not attached yet. */
 static void add_jobs(BhHooks *h, GHashTable *want, GPtrArray *jobs) {
+        guint most = MAX(JOB_PROGRAMS_MIN, g_hash_table_size(want) / (2 * g_get_num_processors()));
+
         for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
                 Job *j = NULL;
 
@@ -390,7 +417,7 @@ static void add_jobs(BhHooks *h, GHashTable *want, GPtrArray *jobs) {
 
                         if (!g_hash_table_contains(want, name) || g_hash_table_contains(h->attached, name))
                                 continue;
-                        if (!j || j->programs->len == JOB_PROGRAMS) {
+                        if (!j || j->programs->len == most) {
                                 j = job_new(h, i);
                                 g_ptr_array_add(jobs, j);
                         }
@@ -502,14 +529,34 @@ void bh_loader_close_maps(BhHooks *h) {
         h->hits = NULL;
 }
 
-/* Maps first, one object after the other: objects share them by their pins. */
+static gboolean make_map(BhHooks *h, struct bpf_map *map, GError **error) {
+        g_autofree char *pin = g_build_filename(h->pin_dir, bpf_map__name(map), NULL);
+        LIBBPF_OPTS(bpf_map_create_opts, o, .map_flags = bpf_map__map_flags(map));
+
+        if (bpf_map__is_internal(map) || access(pin, F_OK) == 0)
+                return TRUE;
+        fit_map(h, map);
+
+        g_auto(BhFd) fd = bpf_map_create(bpf_map__type(map), bpf_map__name(map), bpf_map__key_size(map), bpf_map__value_size(map), bpf_map__max_entries(map), &o);
+        if (fd < 0)
+                return bh_hooks_fail(error, "cannot make the kernel map %s: %s", bpf_map__name(map), g_strerror(errno));
+        return bpf_obj_pin(fd, pin) == 0 || bh_hooks_fail(error, "cannot pin %s: %s", pin, g_strerror(errno));
+}
+
+/* Maps first: objects share them by their pins. Not by loading the objects, for each of which libbpf would read the kernel's type information. */
 gboolean bh_loader_make_maps(BhHooks *h, GError **error) {
         for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
-                Job *j = job_new(h, i);
+                size_t size;
+                const void *bytes = objects[i].bytes(&size);
+                struct bpf_object *o = bpf_object__open_mem(bytes, size, NULL);
+                struct bpf_map *map;
+                gboolean ok = TRUE;
 
-                job_run(j, NULL);
-                gboolean ok = !j->err || bh_hooks_fail(error, "cannot make the kernel maps of %s: %s: %s", objects[i].name, g_strerror(-j->err), j->said->str);
-                job_free(j);
+                if (!o)
+                        return bh_hooks_fail(error, "cannot read the kernel programs of %s: %s", objects[i].name, g_strerror(errno));
+                bpf_object__for_each_map(map, o)
+                        ok = ok && make_map(h, map, error);
+                bpf_object__close(o);
                 if (!ok)
                         return FALSE;
         }

@@ -17,6 +17,8 @@ gboolean bh_loader_init(BhHooks *h, GError **error);
 /* The kernel's type information, read again when it was forgotten; five to eight MiB. NULL without it. */
 struct btf *bh_loader_btf(BhHooks *h);
 void bh_loader_forget_btf(BhHooks *h);
+/* Finds the kernel's variables that preferred programs read. Takes some milliseconds: only where there are such programs. */
+void bh_loader_find_symbols(BhHooks *h);
 
 /* Identity of the programs of this build and of the layout of their records. */
 guint64 bh_loader_build_id(void);

@@ -547,6 +547,14 @@ static void open_inspector(BhSensor *s) {
         }
 }
 
+/* What the recorder needs beside the lifecycle of processes, which is seen already: meanwhile the rest of the start goes on. */
+static gpointer load_rest(gpointer data) {
+        BhSensor *s = data;
+
+        bh_hooks_want(s->hooks, BH_CONSUMER_RECORDER, &s->options.events, &s->load_error);
+        return NULL;
+}
+
 /* Hooks that the kernel refuses, so that some acts are not seen. */
 static void say_refused(BhSensor *s) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
@@ -606,6 +614,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 hooks.ring_bytes[i] = (guint64) s->options.ring_kib[i] << 10;
         if (!(s->hooks = bh_hooks_open(&hooks, s->canary, error)))
                 return FALSE;
+        s->loading = g_thread_new("bh-load", load_rest, s);
 
         guint64 beat = bh_hooks_adopted(s->hooks) ? bh_hooks_config(s->hooks)->heartbeat : 0, since = boottime();
         struct stat left;
@@ -684,6 +693,11 @@ static gboolean start(BhSensor *s, GError **error) {
         }
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;
+        g_thread_join(g_steal_pointer(&s->loading));
+        if (s->load_error) {
+                g_propagate_error(error, g_steal_pointer(&s->load_error));
+                return FALSE;
+        }
 
         BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
@@ -706,6 +720,9 @@ static void stop(BhSensor *s) {
         g_autofree char *pid = s->options.run_dir ? g_build_filename(s->options.run_dir, "sensor.pid", NULL) : NULL;
         gboolean ran = s->pipeline && s->control;
 
+        if (s->loading)
+                g_thread_join(g_steal_pointer(&s->loading));
+        g_clear_error(&s->load_error);
         if (s->docker)
                 bh_docker_stop(s->docker);
         if (ran) /* who listens gets what happened until now */

@@ -55,6 +55,8 @@ typedef struct {
         BhControl *control;
         GMainLoop *loop;
         gint reloading; /* a thread reads the rules */
+        GThread *loading;   /* during the start */
+        GError *load_error; /* its */
         gint stopping, piped; /* piped: the pipeline takes messages */
         GMutex lock; /* docker_* and canary_error */
         GMutex kinds_lock; /* one change of what listeners need at a time */

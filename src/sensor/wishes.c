@@ -13,10 +13,9 @@ const char *bh_consumer_name(BhConsumer who) {
         return who < BH_CONSUMERS ? names[who] : "?";
 }
 
-void bh_wishes_begin(BhHooks *h, const BhKinds *recorder) {
+void bh_wishes_begin(BhHooks *h) {
         for (guint i = 0; i < G_N_ELEMENTS(lifecycle); i++)
                 bh_kinds_add(&h->wishes[BH_CONSUMER_SENSOR], lifecycle[i]);
-        h->wishes[BH_CONSUMER_RECORDER] = *recorder;
         bh_wishes_sum(h);
 }
 

@@ -8,8 +8,8 @@
 
 #include "hooks.h"
 
-/* At the beginning: the sensor's own wish and the recorder's. */
-void bh_wishes_begin(BhHooks *h, const BhKinds *recorder);
+/* At the beginning: the sensor's own wish. */
+void bh_wishes_begin(BhHooks *h);
 
 /* Another wish, and what follows from it. */
 void bh_wishes_set(BhHooks *h, BhConsumer who, const BhKinds *kinds);
