@@ -36,7 +36,8 @@
 
 typedef struct {
         BhCentral central;
-        char *set_password;
+        char *set_password, *restore;
+        char *started_in;
         gboolean debug, version, stored, served, notifier;
         int alert_summary, keeper;
         uid_t uid;
@@ -81,6 +82,7 @@ static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
                 { "alert-dir", 0, 0, G_OPTION_ARG_FILENAME, &c->alert_dir, "where outputs of the type file write (default DATA-DIR/central/alerts)", "DIR" },
                 { "alert-summary", 0, 0, G_OPTION_ARG_INT, &p->alert_summary, "equal findings are told at once and then together, once in S seconds (default 60)", "S" },
                 { "notifier", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &p->notifier, NULL, NULL },
+                { "restore", 0, 0, G_OPTION_ARG_FILENAME, &p->restore, "put that backup (DATA-DIR/central/backup/...) in the database's place, and end; no central may run", "FILE" },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &p->debug, "log more", NULL },
                 { "version", 0, 0, G_OPTION_ARG_NONE, &p->version, "print the version", NULL },
                 G_OPTION_ENTRY_NULL,
@@ -334,6 +336,28 @@ static int set_password(Program *p, GError **error) {
         return ok ? 0 : 1;
 }
 
+static int restore(Program *p, GError **error) {
+        BhCentral *c = &p->central;
+        g_autofree char *uri = g_strconcat("sqlite:", c->db_path, NULL), *backup = g_canonicalize_filename(p->restore, p->started_in);
+        g_auto(BhStoreOpened) found = { 0 };
+
+        if (!become(p, error) || !bh_sandbox_drop(p->uid, p->gid, error) || !check_reach(c->dir, W_OK | X_OK, p->uid, error) || !check_reach(backup, R_OK, p->uid, error))
+                return 1;
+        g_setenv("SQLITE_TMPDIR", c->dir, TRUE);
+        if (!bh_store_restore(uri, backup, &found, error))
+                return 1;
+
+        g_autoptr(GString) out = g_string_new(NULL);
+        bh_json_open(out, NULL, '{');
+        bh_json_text(out, "restored_from", found.restored_from);
+        bh_json_text(out, "kept_as", found.damaged_kept_as);
+        bh_json_int(out, "age_s", found.age_ns / 1000000000);
+        bh_json_close(out, '}');
+        bh_json_end(out);
+        printf("%s\n", out->str);
+        return 0;
+}
+
 static gboolean on_signal(gpointer data) {
         g_main_loop_quit(data);
         return G_SOURCE_CONTINUE;
@@ -359,6 +383,7 @@ int main(int argc, char **argv) {
         umask(077);
         setrlimit(RLIMIT_NOFILE, &files);
         setrlimit(RLIMIT_CORE, &core);
+        p.started_in = g_get_current_dir();
         if (chdir("/"))
                 bh_warn("cannot go to /", "error", g_strerror(errno));
         if (p.notifier) {
@@ -367,8 +392,8 @@ int main(int argc, char **argv) {
                 return bh_notifier_main(&config);
         }
 
-        if (p.set_password) {
-                int status = set_password(&p, &error);
+        if (p.set_password || p.restore) {
+                int status = p.restore ? restore(&p, &error) : set_password(&p, &error);
 
                 if (error)
                         fprintf(stderr, "bulkhead-central: %s\n", error->message);

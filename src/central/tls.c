@@ -155,6 +155,7 @@ static gboolean check(const char *cert_path, const char *key_path, BhTls *tls, G
             gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, of_key, &of_key_len) < 0 || of_crt_len != of_key_len || memcmp(of_crt, of_key, of_crt_len))
                 return fail(error, "%s is not the key of the certificate in %s", key_path, cert_path);
 
+        tls->begins = (gint64) gnutls_x509_crt_get_activation_time(crt);
         tls->expires = (gint64) gnutls_x509_crt_get_expiration_time(crt);
         name_len = sizeof(name) - 1;
         tls->own = gnutls_x509_crt_get_issuer_dn_by_oid(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, 0, 0, name, &name_len) >= 0 && (g_str_equal(name, MADE_BY_ESCAPED) || g_str_equal(name, MADE_BY));
@@ -169,8 +170,8 @@ static gboolean check(const char *cert_path, const char *key_path, BhTls *tls, G
         return TRUE;
 }
 
-gboolean bh_tls_ends_soon(const BhTls *tls, gint64 now) {
-        return tls->own && tls->expires < now + RENEW_DAYS * DAY;
+gboolean bh_tls_is_due(const BhTls *tls, gint64 now) {
+        return tls->own && (tls->expires < now + RENEW_DAYS * DAY || tls->begins > now);
 }
 
 gboolean bh_tls_load(const char *dir, BhTls *tls, GError **error) {
@@ -183,7 +184,7 @@ gboolean bh_tls_load(const char *dir, BhTls *tls, GError **error) {
                 if (!(t.cert_pem = bh_file_read(AT_FDCWD, cert_path, PEM_MAX, NULL, NULL, error)) || !(t.key_pem = bh_file_read(AT_FDCWD, key_path, PEM_MAX, NULL, NULL, error)) ||
                     !check(cert_path, key_path, &t, error))
                         return FALSE;
-                if (bh_tls_ends_soon(&t, (gint64) time(NULL)))
+                if (bh_tls_is_due(&t, (gint64) time(NULL)))
                         bh_tls_clear(&t);
         }
         if (!t.cert_pem && (!make(cert_path, key_path, &t, error) || !check(cert_path, key_path, &t, error)))

@@ -15,13 +15,13 @@
 typedef struct {
         char *cert_pem, *key_pem; /* key_pem is wiped by bh_tls_clear() */
         char *fingerprint;        /* SHA-256 of the first certificate, "AB:CD:…", for people to compare */
-        gint64 expires;           /* seconds since the epoch */
+        gint64 begins, expires;   /* seconds since the epoch */
         gboolean made;            /* by this call */
         gboolean own;             /* self-signed by Bulkhead, not the user's */
 } BhTls;
 
-/* It is our own, and would be made anew by a call now. */
-gboolean bh_tls_ends_soon(const BhTls *tls, gint64 now_s);
+/* It is our own, and would be made anew by a call now: it is near its end, or was made while the clock ran ahead and is not valid yet. */
+gboolean bh_tls_is_due(const BhTls *tls, gint64 now_s);
 gboolean bh_tls_load(const char *dir, BhTls *tls, GError **error);
 void bh_tls_clear(BhTls *tls);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhTls, bh_tls_clear)

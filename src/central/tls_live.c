@@ -148,11 +148,11 @@ gboolean bh_tls_live_check(void) {
         Look l = look();
 
         warn_of_end(now);
-        gboolean ends = bh_tls_ends_soon(&live.tls, now), other = memcmp(&l, &live.seen, sizeof(l)) != 0;
-        if (!ends && !other)
+        gboolean due = bh_tls_is_due(&live.tls, now), other = memcmp(&l, &live.seen, sizeof(l)) != 0;
+        if (!due && !other)
                 return FALSE;
         /* half of a pair that is being replaced: its other half is another change */
-        if (!ends && (!l.cert.ino || !l.key.ino))
+        if (!due && (!l.cert.ino || !l.key.ino))
                 return FALSE;
         bh_tls_live_describe(&before, NULL);
         if (!load(&l, &error)) {
@@ -162,7 +162,7 @@ gboolean bh_tls_live_check(void) {
         say(NULL);
         if (g_strcmp0(before, live.tls.fingerprint) == 0)
                 return FALSE;
-        bh_info(live.tls.made ? "the certificate would have ended soon: another one was made and is served" : "another certificate is served", "certificate", live.tls.fingerprint);
+        bh_info(live.tls.made ? "another certificate was made and is served, for the one before was near its end or not valid yet" : "another certificate is served", "certificate", live.tls.fingerprint);
         return TRUE;
 }
 

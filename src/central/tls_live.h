@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The certificate that is served now. It changes while the central runs: our own is made anew in its last 60 days, and files that a user (or a tool
+ * The certificate that is served now. It changes while the central runs: our own is made anew in its last 60 days (and when the clock is set to before it begins), and files that a user (or a tool
  * that renews them) replaced are taken over once they are a pair; until then, and when they are not one, the old certificate goes on. Connections that are open
  * stay as they are; the next handshake has the new one.
  *

@@ -584,6 +584,14 @@ static void say_found_lost(BhSensor *s) {
         }
 }
 
+/* Said together with why the start failed: what an older kernel lacks says little to people. */
+static void name_old_kernel(const char *release, GError **error) {
+        guint major = 0, minor = 0;
+
+        if (sscanf(release, "%u.%u", &major, &minor) == 2 && (major < 5 || (major == 5 && minor < 10)))
+                g_prefix_error(error, "this kernel is Linux %s, and Bulkhead needs 5.10 or later: ", release);
+}
+
 static gboolean start(BhSensor *s, GError **error) {
         g_autofree char *running = g_build_filename(s->options.data_dir, "running", NULL), *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
         struct utsname un;
@@ -612,8 +620,10 @@ static gboolean start(BhSensor *s, GError **error) {
         };
         for (guint i = 0; i < BH_RING_MAX; i++)
                 hooks.ring_bytes[i] = (guint64) s->options.ring_kib[i] << 10;
-        if (!(s->hooks = bh_hooks_open(&hooks, s->canary, error)))
+        if (!(s->hooks = bh_hooks_open(&hooks, s->canary, error))) {
+                name_old_kernel(un.release, error);
                 return FALSE;
+        }
         s->loading = g_thread_new("bh-load", load_rest, s);
 
         guint64 beat = bh_hooks_adopted(s->hooks) ? bh_hooks_config(s->hooks)->heartbeat : 0, since = boottime();

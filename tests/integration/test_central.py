@@ -564,6 +564,33 @@ def damage(path):
             f.write(os.urandom(512))
 
 
+def test_a_backup_is_restored_by_hand():
+    with Central() as c:
+        c.admin()
+        c.stop()
+        backup = next((c.data_dir / "central" / "backup").glob("*.db"))
+        c.start()
+        admin = c.login("admin", c.password)
+        c.user(admin, "later", "viewer")
+        r = c.run("--restore", str(backup))
+        assert r.returncode == 1 and not r.stdout and "bulkhead.db" in r.stderr, r
+        assert "later" in [u["name"] for u in admin.get("/api/v1/users").json["users"]], "nothing was touched"
+        c.stop()
+        r = c.run("--restore", str(backup.parent / "none.db"))
+        assert r.returncode == 1 and "none.db" in r.stderr, r
+        (c.dir / "rubbish").write_bytes(os.urandom(8192))
+        r = c.run("--restore", str(c.dir / "rubbish"))
+        assert r.returncode == 1 and "rubbish" in r.stderr, r
+
+        r = c.run("--restore", str(backup))
+        said = json.loads(r.stdout)
+        assert r.returncode == 0 and said["restored_from"] == str(backup) and ".damaged-" in said["kept_as"], r
+        c.start()
+        admin = c.login("admin", c.password)
+        assert [u["name"] for u in admin.get("/api/v1/users").json["users"]] == ["admin"], "as it was then"
+        assert any(row["action"] == "store.restored" for row in audit(admin)), "and that is in the log"
+
+
 def test_a_damaged_database_is_restored_or_refused_never_emptied():
     with Central() as c:
         c.admin()
