@@ -203,6 +203,7 @@ class Sensor:
     def __init__(self, base, *options, build=BUILD):
         self.build = pathlib.Path(build)
         self.base = pathlib.Path(base)
+        self.base.mkdir(parents=True, exist_ok=True)
         self.run_dir, self.data_dir = self.base / "run", self.base / "data"
         self.log = self.base / "sensor.log"
         begin = time.monotonic()

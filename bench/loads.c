@@ -4,7 +4,7 @@
  * what is measured is the kernel's work and a sensor's, not a runtime's.
  *
  *   getppid        a system call that nobody watches
- *   open FILE      open and close an existing file, for reading
+ *   open FILE [R]  open and close an existing file, for reading; R: at most so often a second
  *   exec PROGRAM   fork, execve of a small static program, wait
  *   accept         connect to a listener of its own on the loopback, accept, close both
  */
@@ -108,7 +108,7 @@ int main(int argc, char **argv) {
                 if (strcmp(argv[1], kinds[k].name))
                         continue;
                 const char *arg = argc > 3 ? argv[3] : "";
-                double begin, end, now, used;
+                double begin, end, now, used, rate = argc > 4 ? strtod(argv[4], NULL) : 0;
 
                 if (kinds[k].act == do_accept)
                         do_listen();
@@ -121,12 +121,14 @@ int main(int argc, char **argv) {
                                 kinds[k].act(arg);
                         n += kinds[k].batch;
                         now = seconds();
+                        if (rate > 0 && (double) n / rate > now - begin)
+                                usleep((useconds_t) (1e6 * ((double) n / rate - (now - begin))));
                 } while (now < end);
                 used = busy() - used;
                 printf("{\"load\":\"%s\",\"n\":%llu,\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"per_second\":%.1f}\n", argv[1], (unsigned long long) n, now - begin, used,
                        (double) n / (now - begin));
                 return 0;
         }
-        fprintf(stderr, "usage: bench-loads getppid|open|exec|accept SECONDS [FILE]\n");
+        fprintf(stderr, "usage: bench-loads getppid|open|exec|accept SECONDS [FILE [RATE]]\n");
         return 2;
 }

@@ -50,6 +50,7 @@ def audit_rules(container):
 class Nothing:
     name = "none"
     about = "no sensor"
+    on_request = False
 
     def available(self):
         pass
@@ -68,8 +69,8 @@ class Nothing:
 
 
 class Bulkhead(Nothing):
-    def __init__(self, name="bulkhead", about="the sensor as `bulkhead up` starts it", options=()):
-        self.name, self.about, self.options = name, about, options
+    def __init__(self, name="bulkhead", about="the sensor as `bulkhead up` starts it", options=(), on_request=False):
+        self.name, self.about, self.options, self.on_request = name, about, options, on_request
 
     def start(self, base):
         self.sensor = lib.Sensor(base, *self.options)
@@ -233,4 +234,6 @@ class Falco(Nothing):
         return lib.first_line("falco", "--version")
 
 
-ALL = [Nothing(), Bulkhead(), Bulkhead("bulkhead-alone", "the sensor without bus and inspector", ("--no-bus", "--no-inspector")), Auditd(), Falco()]
+ALL = [Nothing(), Bulkhead(), Bulkhead("bulkhead-alone", "the sensor without bus and inspector", ("--no-bus", "--no-inspector")),
+       Bulkhead("preferred", "the sensor, hooks on kernel functions", ("--backend", "preferred"), True),
+       Bulkhead("fallback", "the sensor, system-call tracepoints", ("--backend", "fallback"), True), Auditd(), Falco()]
