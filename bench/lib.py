@@ -223,7 +223,7 @@ class Sensor:
         out = subprocess.run([self.build / "src/cli/bulkhead", "--run-dir", self.run_dir, "status", "--sensor", "--json"], check=True, capture_output=True, text=True, env=ENV)
         return json.loads(out.stdout)
 
-    def settled(self, seconds=10):
+    def settled(self, seconds=4):
         """The status, once what was generated is delivered, folded or lost, and told as such."""
         until = time.monotonic() + seconds
         before = None
