@@ -47,11 +47,11 @@ def more(with_it, without):
     return statistics.median(with_it) - statistics.median(without)
 
 
-def table(head, rows):
-    """Lines of a table: the first column to the left, all others to the right."""
+def table(head, rows, left=0):
+    """Lines of a table: the first column to the left, and that of number `left`, all others to the right."""
     rows = [head] + [[str(c) for c in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return ["  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:])]).rstrip() for row in rows]
+    return ["  ".join(c.ljust(w) if i in (0, left) else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
 
 
 def human(n):
