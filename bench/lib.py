@@ -100,6 +100,7 @@ def machine():
         "mitigations": {p.name: read(p) for p in sorted(vulnerabilities.glob("*")) if read(p) != "Not affected"},
         "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "none (the host decides)"),
         "turbo": read("/sys/devices/system/cpu/cpufreq/boost", "unknown"),
+        "audit": first_line("auditctl", "-s"),
         "load_average_at_start": os.getloadavg()[0],
         "compiler": first_line("cc", "--version"),
     }

@@ -74,13 +74,14 @@ class Bulkhead(Nothing):
 
     def start(self, base):
         self.sensor = lib.Sensor(base, *self.options)
+        self.busy = lib.cpu_seconds(self.sensor.process.pid)  # its start is not what watching costs
 
     def stop(self):
         s = self.sensor
         status = s.settled()
         used = sum(p.stat().st_size for p in (s.data_dir / "recorder").glob("*"))
         hooks = status["hooks"]
-        out = {"ready_s": s.ready_s, "cpu_s": lib.cpu_seconds(s.process.pid), "memory": lib.memory(s.process.pid), "log_bytes": used,
+        out = {"ready_s": s.ready_s, "cpu_s": lib.cpu_seconds(s.process.pid) - self.busy, "start_cpu_s": self.busy, "memory": lib.memory(s.process.pid), "log_bytes": used,
                "events": status["events"]["recorded"], "generated": sum(h["generated"] for h in hooks), "delivered": sum(h["delivered"] for h in hooks),
                "folded": sum(h["folded"] for h in hooks), "lost": status["lost"], "backends": {h["type"]: h["backend"] for h in hooks}}
         s.stop()

@@ -114,6 +114,16 @@ def test_instructions_per_event_have_not_risen():
     assert out.returncode == 0, out.stdout + out.stderr
 
 
+@pytest.mark.full
+@pytest.mark.deadline(1500)
+def test_instructions_of_kernel_programs_have_not_risen():
+    out = subprocess.run([BENCH / "instructions", "--kernel"], capture_output=True, text=True)
+    print(out.stdout, out.stderr)
+    if out.returncode == 77:
+        pytest.skip(out.stdout.strip())
+    assert out.returncode == 0, out.stdout + out.stderr
+
+
 # ---- what is compared ----
 
 def test_audit_rules_cover_the_hooks():
