@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the parts of `dev bench` share: the machine's facts, figures of repeats, a sensor of one's own, a container's cgroup, pinned programs."""
+import ctypes
 import json
 import os
 import pathlib
@@ -123,16 +124,11 @@ def built(name):
 
 # ---- processes ----
 
-def die_with_parent():
-    import ctypes
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def place(cpu=None, cgroup=None, die=True):
-    """A preexec_fn: pinned to one CPU, in a cgroup, ended with this program."""
+def place(cpu=None, cgroup=None):
+    """A preexec_fn: pinned to one CPU, in a cgroup, ended with this program, and not by a Ctrl-C before it: that is for us to do, in order."""
     def enter():
-        if die:
-            die_with_parent()
+        os.setsid()
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
         if cgroup:
@@ -212,12 +208,14 @@ class Sensor:
             self.process = subprocess.Popen(
                 [self.build / "src/sensor/bulkhead-sensor", "--run-dir", self.run_dir, "--data-dir", self.data_dir, "--no-docker", *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=place(), env=ENV)
-        while not (self.run_dir / "sensor.sock").exists():
-            if self.process.poll() is not None or time.monotonic() - begin > SENSOR_DEADLINE_S:
-                stop(self.process)
-                tail = read(self.log)[-2000:]
-                sys.exit(f"bench: the sensor did not start:\n{tail}")
-            time.sleep(0.01)
+        try:
+            while not (self.run_dir / "sensor.sock").exists():
+                if self.process.poll() is not None or time.monotonic() - begin > SENSOR_DEADLINE_S:
+                    sys.exit(f"bench: the sensor did not start:\n{read(self.log)[-2000:]}")
+                time.sleep(0.01)
+        except BaseException:  # also a Ctrl-C: nothing is left behind
+            self.stop()
+            raise
         self.ready_s = time.monotonic() - begin
 
     def status(self):
@@ -270,9 +268,11 @@ class Container:
                     time.sleep(0.05)
 
 
-def need_root(name):
+def begin(name):
+    """Of a part that loads kernel programs: needs root, and clears up when it is told to end."""
     if os.geteuid() != 0:
         sys.exit(f"bench: {name} must be root to load kernel programs: run it with sudo")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def write_json(path, data):

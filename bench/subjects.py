@@ -78,14 +78,15 @@ class Bulkhead(Nothing):
 
     def stop(self):
         s = self.sensor
-        status = s.settled()
-        used = sum(p.stat().st_size for p in (s.data_dir / "recorder").glob("*"))
-        hooks = status["hooks"]
-        out = {"ready_s": s.ready_s, "cpu_s": lib.cpu_seconds(s.process.pid) - self.busy, "start_cpu_s": self.busy, "memory": lib.memory(s.process.pid), "log_bytes": used,
-               "events": status["events"]["recorded"], "generated": sum(h["generated"] for h in hooks), "delivered": sum(h["delivered"] for h in hooks),
-               "folded": sum(h["folded"] for h in hooks), "lost": status["lost"], "backends": {h["type"]: h["backend"] for h in hooks}}
-        s.stop()
-        return out
+        try:
+            status = s.settled()
+            hooks = status["hooks"]
+            return {"ready_s": s.ready_s, "cpu_s": lib.cpu_seconds(s.process.pid) - self.busy, "start_cpu_s": self.busy, "memory": lib.memory(s.process.pid),
+                    "log_bytes": sum(p.stat().st_size for p in (s.data_dir / "recorder").glob("*")), "events": status["events"]["recorded"],
+                    "generated": sum(h["generated"] for h in hooks), "delivered": sum(h["delivered"] for h in hooks), "folded": sum(h["folded"] for h in hooks),
+                    "lost": status["lost"], "backends": {h["type"]: h["backend"] for h in hooks}}
+        finally:
+            s.stop()
 
     def version(self):
         return lib.first_line(lib.built("src/cli/bulkhead"), "--version") or "of this build"
@@ -160,16 +161,18 @@ overflow_action = IGNORE
         with open(etc / "auditd.out", "wb") as out:
             self.process = subprocess.Popen([self.auditd, "-n", "-c", etc], stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=lib.place(), env=lib.ENV)
         begin = time.monotonic()
-        while self._state().get("pid") != str(self.process.pid):
-            if self.process.poll() is not None or time.monotonic() - begin > 20:
-                text = lib.read(etc / "auditd.out")[-500:]
-                lib.stop(self.process)
-                self.quiet()
-                raise lib.NotMeasured(f"auditd did not start: {text or 'it said nothing'}")
-            time.sleep(0.02)
-        self.ready_s = time.monotonic() - begin
-        for args in (["-b", "8192"], ["--backlog_wait_time", "60000"], ["-f", "1"]):  # as Debian's audit.rules has it
-            self._ctl(*args)
+        try:
+            while self._state().get("pid") != str(self.process.pid):
+                if self.process.poll() is not None or time.monotonic() - begin > 20:
+                    raise lib.NotMeasured(f"auditd did not start: {lib.read(etc / 'auditd.out')[-500:] or 'it said nothing'}")
+                time.sleep(0.02)
+            self.ready_s = time.monotonic() - begin
+            for args in (["-b", "8192"], ["--backlog_wait_time", "60000"], ["-f", "1"]):  # as Debian's audit.rules has it
+                self._ctl(*args)
+        except BaseException:
+            lib.stop(self.process)
+            self.quiet()
+            raise
         self.lost = int(self._state().get("lost", "0"))
         self.container = None
 
@@ -182,16 +185,19 @@ overflow_action = IGNORE
         self.container = container
 
     def stop(self):
-        state = self._state()
-        self.quiet()
-        out = {"ready_s": self.ready_s, "cpu_s": lib.cpu_seconds(self.process.pid), "memory": lib.memory(self.process.pid), "lost": int(state.get("lost", "0")) - self.lost,
-               "log_bytes": sum(p.stat().st_size for p in self.log.parent.glob("audit.log*"))}
-        lib.stop(self.process)
-        # What the kernel had before; "never,task" stays, see above.
-        for option, key in (("-b", "backlog_limit"), ("--backlog_wait_time", "backlog_wait_time"), ("-f", "failure"), ("-e", "enabled")):
-            self._ctl(option, self.was.get(key, "0"), check=False)
-        shutil.rmtree(self.log.parent, ignore_errors=True)
-        return out
+        try:
+            state = self._state()
+            return {"ready_s": self.ready_s, "cpu_s": lib.cpu_seconds(self.process.pid), "memory": lib.memory(self.process.pid),
+                    "lost": int(state.get("lost", "0")) - self.lost, "log_bytes": sum(p.stat().st_size for p in self.log.parent.glob("audit.log*"))}
+        finally:
+            try:
+                self.quiet()
+            finally:
+                lib.stop(self.process)
+            # What the kernel had before; "never,task" stays, see above.
+            for option, key in (("-b", "backlog_limit"), ("--backlog_wait_time", "backlog_wait_time"), ("-f", "failure"), ("-e", "enabled")):
+                self._ctl(option, self.was.get(key, "0"), check=False)
+            shutil.rmtree(self.log.parent, ignore_errors=True)
 
     def version(self):
         return lib.first_line("dpkg-query", "-W", "-f", "${Version}", "auditd") or "unpacked from Debian"
@@ -214,12 +220,14 @@ class Falco(Nothing):
                                              "-o", "syslog_output.enabled=false"], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, preexec_fn=lib.place(),
                                             env=lib.ENV)
         # It says so when its engine is open ("Enabled event sources" before, "Opening 'syscall' source" then).
-        while "Opening 'syscall' source" not in lib.read(self.out):
-            if self.process.poll() is not None or time.monotonic() - begin > 60:
-                text = lib.read(self.out)[-500:]
-                lib.stop(self.process)
-                raise lib.NotMeasured(f"falco did not start: {text}")
-            time.sleep(0.05)
+        try:
+            while "Opening 'syscall' source" not in lib.read(self.out):
+                if self.process.poll() is not None or time.monotonic() - begin > 60:
+                    raise lib.NotMeasured(f"falco did not start: {lib.read(self.out)[-500:]}")
+                time.sleep(0.05)
+        except BaseException:
+            lib.stop(self.process)
+            raise
         time.sleep(1)  # its programs are attached after that line
         self.ready_s = time.monotonic() - begin
 

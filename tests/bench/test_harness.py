@@ -82,27 +82,28 @@ def test_stages_are_read_from_callgrind():
 def test_rise_over_the_bound_fails():
     compare = part("instructions").compare
     then = {"total": 1000.0, "decode": 100.0}
-    assert compare({"total": 1099.0, "decode": 109.0}, then, True) == ([], [])
-    problems, _ = compare({"total": 1000.0, "decode": 111.0}, then, True)
+    assert compare({"total": 1099.0, "decode": 109.0}, then, 0.10) == ([], [])
+    problems, _ = compare({"total": 1000.0, "decode": 111.0}, then, 0.10)
     assert len(problems) == 1 and problems[0].startswith("decode:") and "+11.0 %" in problems[0]
-    assert len(compare({"total": 1101.0, "decode": 100.0}, then, True)[0]) == 1
+    assert len(compare({"total": 1101.0, "decode": 100.0}, then, 0.10)[0]) == 1
 
 
 def test_another_compiler_has_a_wider_bound():
-    compare = part("instructions").compare
-    assert compare({"total": 1200.0}, {"total": 1000.0}, False) == ([], [])
-    assert len(compare({"total": 1300.0}, {"total": 1000.0}, False)[0]) == 1
+    instructions = part("instructions")
+    compare = instructions.compare
+    assert compare({"total": 1200.0}, {"total": 1000.0}, instructions.BOUND_ELSEWHERE) == ([], [])
+    assert len(compare({"total": 1300.0}, {"total": 1000.0}, instructions.BOUND_ELSEWHERE)[0]) == 1
 
 
 def test_stage_that_vanished_is_said_and_the_total_must_be_there():
     compare = part("instructions").compare
-    problems, remarks = compare({"total": 1000.0}, {"total": 1000.0, "encode": 10.0}, True)
+    problems, remarks = compare({"total": 1000.0}, {"total": 1000.0, "encode": 10.0}, 0.10)
     assert not problems and "encode" in remarks[0]
-    assert compare({}, {"total": 1000.0}, True)[0]
+    assert compare({}, {"total": 1000.0}, 0.10)[0]
 
 
 def test_fall_is_worth_a_remark():
-    problems, remarks = part("instructions").compare({"total": 500.0}, {"total": 1000.0}, True)
+    problems, remarks = part("instructions").compare({"total": 500.0}, {"total": 1000.0}, 0.10)
     assert not problems and "--update" in remarks[0]
 
 
