@@ -1,12 +1,11 @@
 """Rules on a live node: matches become findings of the central, files change without a break, conditions filter events."""
-import json
 import os
 import pathlib
 import secrets
 import signal
 import subprocess
-import sys
 import time
+import urllib.parse
 
 import central_env
 import pytest
@@ -80,8 +79,8 @@ def box(docker):
 
 
 def findings(root, **filters):
-    query = "&".join(f"{k}={v}" for k, v in filters.items())
-    answer = root.get("/api/v1/findings?limit=500&kind=rule&" + query)
+    query = urllib.parse.urlencode({"limit": 500, "kind": "rule", **filters})
+    answer = root.get("/api/v1/findings?" + query)
     assert answer.status == 200, answer
     return answer.json["findings"]
 
@@ -93,56 +92,58 @@ def wait_finding(root, deadline=10, what="a finding", **filters):
 
 def test_a_match_is_a_finding_with_its_event_lineage_and_container(root, sensor, docker, box):
     docker.docker("exec", box.name, "sh", "-c", "echo secret > /tmp/marker; cat /tmp/marker; true")
-    found = wait_finding(root, container=box.name, rule="Marker%20opened")
-    read = [f for f in found if "cat" in f["output"]]
     wait_for(lambda: (any("by cat" in f["output"] for f in findings(root, container=box.name)), findings(root, container=box.name)), 10, "cat's finding")
-    one = next(f for f in findings(root, container=box.name, rule="Marker%20opened") if "by cat" in f["output"])
+    one = next(f for f in findings(root, container=box.name, rule="Marker opened") if "by cat" in f["output"])
     assert one["output"] == f"marker /tmp/marker by cat parent sh of {box.name} missing <NA>", one
     assert one["priority"].lower() == "warning" and one["tags"] == ["test", "T1005"] and one["container_name"] == box.name and one["workload"] == "web", one
     whole = root.get(f"/api/v1/findings/{one['id']}").json
     assert whole["event"]["path"] == "/tmp/marker" and whole["event"]["type"] == "open", whole
     assert whole["output_fields"]["proc.env[NOT_THERE]"] is None and whole["output_fields"]["proc.name"] == "cat", whole["output_fields"]
     assert whole["lineage"][0]["exe"].endswith("cat") or "busybox" in whole["lineage"][0]["exe"], whole["lineage"]
-    assert len(whole["lineage"]) >= 2 and whole["lineage"][1]["pid"] == whole["event"]["proc"]["ppid"] if "proc" in whole["event"] else whole["lineage"][1]["pid"], whole["lineage"]
+    assert len(whole["lineage"]) >= 2 and whole["lineage"][0]["pid"] == whole["event"]["proc.pid"], whole["lineage"]
+    assert whole["lineage"][1]["pid"] == whole["event"]["proc.ppid"] == whole["lineage"][0]["ppid"], whole["lineage"]
     assert whole["description"] == "A file of the test was opened." and whole["advice"] == "nothing.", whole
     assert whole["container"]["id"] == whole["container_id"], whole["container"]
-    del read
 
 
 def test_the_harmless_neighbour_is_no_finding(root, sensor, docker, box):
     docker.docker("exec", box.name, "sh", "-c", "echo x > /tmp/other; cat /tmp/other; echo mark")
     docker.docker("exec", box.name, "echo", "the-mark")
-    wait_finding(root, container=box.name, rule="Marker%20program%20run")
-    assert findings(root, container=box.name, rule="Marker%20opened") == []
+    wait_finding(root, container=box.name, rule="Marker program run")
+    assert findings(root, container=box.name, rule="Marker opened") == []
 
 
 def test_equal_matches_are_one_finding_with_their_number(root, sensor, docker, box):
+    before = sensor.status()["rules"]["findings"]
     docker.docker("exec", box.name, "sh", "-c", "i=0; while [ $i -lt 300 ]; do cat /tmp/marker2 2>/dev/null; i=$((i+1)); done; true")
-    found = wait_finding(root, container=box.name, rule="Marker%20opened")
-    time.sleep(1)  # would be told by now, if they were told one by one
-    assert len([f for f in findings(root, container=box.name) if "by cat" in f["output"]]) == 1, found
-    status = sensor.status()["rules"]
-    assert status["findings"]["refused"] == 0 and status["findings"]["repeated"] >= 200, status
+
+    def all_seen():
+        now = sensor.status()["rules"]["findings"]
+        return now["told"] - before["told"] + now["repeated"] - before["repeated"] >= 300, now
+    wait_for(all_seen, 10, "300 matches")
+    assert len([f for f in findings(root, container=box.name) if "by cat" in f["output"]]) == 1, findings(root, container=box.name)
+    assert sensor.status()["rules"]["findings"]["refused"] == 0
 
 
-def test_a_finding_is_there_within_half_a_second(root, sensor, docker, box):
-    """Measured at the API, from before the act: the median of nine. A plain `docker exec` is part of it, so that the bound is no tight one."""
-    docker.docker("exec", box.name, "true")
+def test_a_finding_is_told_at_once(root, sensor, docker, box, files):
+    """From before the act to the API's answer, the median of nine, beside what a `docker exec` of nothing takes, which is part of it."""
     plain, times = [], []
-    for n in range(9):
+    for _ in range(9):
+        mark = f"/tmp/at-once-{secrets.token_hex(4)}"
+        files.write_text(CHANGED.replace("/tmp/marker3", mark))
+        assert root.post("/api/v1/rules/reload").status == 200
         begin = time.monotonic()
         docker.docker("exec", box.name, "true")
         plain.append(time.monotonic() - begin)
         begin = time.monotonic()
-        docker.docker("exec", box.name, "echo", f"the-mark-{n}")
-        while not any(f"the-mark-{n}" in f["output"] for f in findings(root, container=box.name)):
-            if n == 0 or any("the-mark-0" in f["output"] and f["count"] > n for f in findings(root, container=box.name)):
-                break
-            if time.monotonic() - begin > 10:
-                break
+        docker.docker("exec", box.name, "sh", "-c", f"cat {mark}; true")
+        while not any(mark in f["output"] for f in findings(root, container=box.name)):
+            assert time.monotonic() - begin < 10, "no finding in ten seconds"
             time.sleep(0.005)
         times.append(time.monotonic() - begin)
-    assert sorted(times)[4] < sorted(plain)[4] + 0.5 or sorted(times)[0] < sorted(plain)[4] + 0.5, (plain, times)
+    files.write_text(RULES)
+    assert root.post("/api/v1/rules/reload").status == 200
+    assert sorted(times)[4] < sorted(plain)[4] + 0.5, (plain, times)
 
 
 def test_events_are_filtered_by_a_condition(root, sensor, docker, box):
@@ -167,7 +168,7 @@ def test_reload_swaps_rules_and_a_bad_file_changes_nothing(root, sensor, docker,
     status = sensor.status()["rules"]
     assert str(files) in status["problem"] and status["rules"] == before["rules"], status
     docker.docker("exec", box.name, "echo", "the-mark still runs")
-    wait_finding(root, container=box.name, rule="Marker%20program%20run")
+    wait_finding(root, container=box.name, rule="Marker program run")
 
     files.write_text(CHANGED)
     os.kill(sensor.pid, signal.SIGHUP)
@@ -180,29 +181,25 @@ def test_reload_swaps_rules_and_a_bad_file_changes_nothing(root, sensor, docker,
     assert sensor.status()["rules"]["rules"] == 2, sensor.status()["rules"]
 
 
-def test_a_reload_under_load_loses_no_event(root, sensor, docker, box, files):
-    """Each of 200 programs, run while the rules are swapped over and over, is matched exactly once."""
-    stop = False
+def test_a_reload_under_load_loses_no_match(root, sensor, docker, box):
+    """Each of 300 programs, run while the rules are swapped over and over, is matched exactly once: told by itself, or in a number."""
     tag = secrets.token_hex(4)
-    before = {r["name"]: r["matches"] for r in root.get("/api/v1/rules").json["rules"]}
-    assert before, "the rules of the node"
-    worker = docker.popen("exec", box.name, "sh", "-c", f"i=0; while [ $i -lt 200 ]; do /bin/busybox echo the-mark-{tag} >/dev/null; i=$((i+1)); done") if hasattr(docker, "popen") else None
-    if worker is None:
-        worker = subprocess.Popen(docker.argv("exec", box.name, "sh", "-c", f"i=0; while [ $i -lt 200 ]; do /bin/busybox echo the-mark-{tag} >/dev/null; i=$((i+1)); done"))
-    loads = sensor.status()["rules"]["loads"]
+    before, status = execs(sensor, box, tag), sensor.status()["rules"]
+    assert before == 0
+    loop = f"i=0; while [ $i -lt 300 ]; do /bin/busybox echo the-mark-{tag} >/dev/null; i=$((i+1)); done"
+    worker = subprocess.Popen(["docker", "--host", docker.host, "exec", box.name, "sh", "-c", loop], stdout=subprocess.DEVNULL)
     while worker.poll() is None:
-        root.post("/api/v1/rules/reload")
-    assert worker.returncode == 0 and not stop
-    assert sensor.status()["rules"]["loads"] > loads
-    def counted():
-        rows = [f for f in findings(root, container=box.name, rule="Marker%20program%20run") if tag in f["output"]]
-        return sum(f["count"] for f in rows) >= 1, rows
-    wait_for(counted, 10, "the findings")
-    status = sensor.status()["rules"]["findings"]
-    execs = [e for e in sensor.events(type="exec", container=box.name) if any(tag in a for a in e.get("proc.args", []))]
-    # the loop's own shell carries the tag in its arguments, too
-    assert len(execs) >= 200, len(execs)
-    assert status["refused"] == 0, status
+        assert root.post("/api/v1/rules/reload").status == 200
+    assert worker.returncode == 0
+    wait_for(lambda: (execs(sensor, box, tag) >= 301, execs(sensor, box, tag)), 10, "300 programs and their shell")
+    after = sensor.status()["rules"]
+    told = after["findings"]["told"] + after["findings"]["repeated"] - status["findings"]["told"] - status["findings"]["repeated"]
+    assert after["loads"] > status["loads"] and after["findings"]["refused"] == 0, after
+    assert told == execs(sensor, box, tag) == 301, (told, execs(sensor, box, tag))
+
+
+def execs(sensor, box, tag):
+    return len([e for e in sensor.events(type="exec", container=box.name) if any(tag in a for a in e.get("proc.args", []))])
 
 
 def test_managed_files_reach_the_node_and_bad_ones_do_not(root, sensor, docker, box):
@@ -256,7 +253,7 @@ def test_what_matched_before_the_sensor_was_killed_is_told(central, root, build,
                 s.kill()
                 s.restart()
                 wait_for(lambda: (any(mark in f["output"] for f in findings(root, container=name)) or
-                                  any(f["count"] > n for f in findings(root, container=name, rule="Marker%20program%20run")), findings(root, container=name)), 15,
+                                  any(f["count"] > n for f in findings(root, container=name, rule="Marker program run")), findings(root, container=name)), 15,
                          f"the finding of round {n}")
 
 
@@ -269,4 +266,3 @@ def test_errors_in_the_users_own_file_refuse_the_start(build, tmp_path):
         assert out.returncode == 1 and f"{bad}:3:" in out.stderr and "proc.nam" in out.stderr, out
     finally:
         s.close()
-    assert json and sys
