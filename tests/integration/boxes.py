@@ -19,14 +19,14 @@ STEP_ACTS = {"exec": "exec", "connect": "connect", "setuid": "creds", "delete_mo
 class Box:
     """A container with a shell in it; run() gives what a command printed. .cgroup(sensor) is the id of its cgroup."""
 
-    def __init__(self, docker, name, *options):
+    def __init__(self, docker, name, *options, image=docker_env.BASE_IMAGE):
         self.docker, self.name = docker, name
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="bhbox-", dir=os.environ.get("BH_TEST_DIR", "/tmp")))
         os.chmod(self.dir, 0o777)
         os.mkfifo(self.dir / "in")
         self._in = os.open(self.dir / "in", os.O_RDWR | os.O_CLOEXEC)
         self._n = 0
-        self.id = docker.run("-d", "--name", name, "-v", f"{self.dir}:/ctl", *options, docker_env.BASE_IMAGE, "sh", "-c",
+        self.id = docker.run("-d", "--name", name, "-v", f"{self.dir}:/ctl", *options, image, "sh", "-c",
                              "while read -r n line; do sh -c \"$line\" >/ctl/out.$n 2>/ctl/err.$n; echo $? >/ctl/status.$n; done </ctl/in")
 
     def __enter__(self):

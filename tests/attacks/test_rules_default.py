@@ -1,0 +1,279 @@
+"""The default rules (rules/*.yaml) on real acts in real containers.
+
+For each rule that is on: an act that it must tell, and its nearest harmless neighbour, which no rule at all may tell above "Informational". All acts are done once, in a handful of containers,
+while a sensor records; the recording is replayed through the rules, and each rule is one test. Neighbours run in containers of their own, so that a finding there has no other explanation.
+"""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import time
+
+import docker_env
+import pytest
+import sensor_env
+import yaml
+from boxes import Box
+
+
+def first_disk():
+    """A disk of this machine, or None."""
+    for path in sorted(pathlib.Path("/sys/block").iterdir()):
+        if not re.match(r"(loop|ram|zram|sr|fd)", path.name):
+            return path.name
+    return None
+
+
+RULES = sensor_env.REPO / "rules"
+IMAGE = "bh-test/rules:1"
+LOADER = "/lib64/ld-linux-x86-64.so.2"
+# Options of the containers; of each kind there is one for attacks and one for neighbours.
+KINDS = {
+    "plain": [],
+    "tmpfs": ["--tmpfs", "/tmp:exec"],
+    # what --privileged gives, but for what root of the test machines may not give away itself
+    "mighty": ["--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined", "--pid=host",
+               "-v", "/:/host:ro", *([f"--device=/dev/{first_disk()}"] if first_disk() else [])],
+    "socket": [],  # with the engine's own socket
+}
+
+# Rule: (kind of container, the act, its neighbour or None where the rule is about the kind of container, where the finding shows up if not in that container)
+# In the commands {pid} is a process of the node, a sleep that the test started.
+ACTS = {
+    "Process from a container runs a program on the node":
+        ("mighty", "mkdir -p /cg; mount {cgroup} none /cg; sh -c 'echo $$ >/cg/cgroup.procs; exec /bin/busybox true'; umount /cg", "/bin/busybox true"),
+    "Process outside of the container traced or written to": ("mighty", "dd if=/dev/zero of=/proc/{pid}/mem bs=1 count=1 conv=notrunc; true", "cat /proc/{pid}/comm"),
+    "Kernel helper path written from a container": ("mighty", "v=$(cat /proc/sys/kernel/core_pattern); echo \"$v\" >/proc/sys/kernel/core_pattern", "cat /proc/sys/kernel/core_pattern"),
+    "Kernel protection switched off or machine triggered from a container":
+        ("mighty", "v=$(cat /proc/sys/kernel/randomize_va_space); echo $v >/proc/sys/kernel/randomize_va_space", "cat /proc/sys/kernel/randomize_va_space"),
+    "Device of the node opened in a container": ("mighty", "dd if=/dev/{disk} of=/dev/null bs=512 count=1", "dd if=/dev/zero of=/dev/null bs=512 count=1"),
+    "Device node made in a container": ("plain", "mknod /tmp/node b 7 0", "mkfifo /tmp/fifo"),
+    "Process hidden by a mount over proc": ("mighty", "sleep 3 & mount --bind /tmp /proc/$!; umount /proc/$!; true", "ls /proc/1"),
+    "Disk or cgroup file system mounted in a container": ("mighty", "mkdir -p /cg2; mount {cgroup} none /cg2; umount /cg2", "cat /proc/mounts"),
+    "File system mounted in a container": ("mighty", "mkdir -p /mnt; mount -t tmpfs none /mnt; umount /mnt", "df"),
+    "Namespace entered from a container": ("mighty", "nsenter -t {pid} -u /bin/busybox true", "readlink /proc/1/ns/uts"),
+    "Root of another process reached through proc": ("mighty", "cat /proc/{pid}/root/etc/hostname", "cat /proc/1/status"),
+    "Root directory changed to a mount of the node": ("mighty", "chroot /host /bin/true", "ls /host"),
+    "Container runtime's socket used from a container": ("socket", "/usr/bin/visit unix /run/docker.sock", "ls -l /run/docker.sock"),
+    "Kernel module loaded or removed from a container": ("plain", "/acts --dir /tmp module_load.init_module", "cat /proc/modules"),
+    "BPF program loaded from a container": ("mighty", "/acts --dir /tmp bpf.prog_load_junk", "/acts --dir /tmp bpf.map_create"),
+    "Signal sent out of a container": ("mighty", "kill -TERM {victim}", "sleep 9 & kill -TERM $!"),
+    "Program run from memory": ("plain", "/acts --dir /tmp exec.execveat_memfd", "/acts --dir /tmp memfd_create.memfd_create"),
+    "Library of an attacker's choice preloaded": ("plain", "LD_PRELOAD=/tmp/x.so /bin/busybox true", "LD_PRELOAD=/usr/lib/x.so /bin/busybox true"),
+    "Known privilege escalation by arguments or environment":
+        ("plain", "GLIBC_TUNABLES=glibc.malloc.mxfast=glibc.malloc.mxfast=A /bin/busybox true", "GLIBC_TUNABLES=glibc.malloc.mxfast=8 /bin/busybox true"),
+    "Crypto miner started": ("plain", "/usr/bin/tool -o stratum+tcp://pool.invalid:3333; true", "echo stratum+tcp://pool.invalid:3333"),
+    "Wiping tool run in a container": ("plain", "touch /tmp/w; /bin/shred /tmp/w", "touch /tmp/w; rm /tmp/w"),
+    "Server program started a shell": ("plain", "/usr/sbin/nginx sh -c '/bin/sh -c \"true; true\"'", "/usr/sbin/nginx sh -c '/bin/sh -c \": /usr/sbin/sendmail -t; true\"'"),
+    "Tool started below a server program": ("plain", "/usr/sbin/nginx sh -c '/bin/sh -c \"/bin/id; true\"'", "/bin/sh -c '/bin/id; true'"),
+    "Deleted program run": ("plain", "/acts --dir /tmp exec.deleted", "/bin/busybox true"),
+    "Program that is not part of the image run": ("plain", "cp /bin/busybox /opt/dropped; /opt/dropped true", "cp /bin/busybox /opt/dropped; /bin/busybox true"),
+    "Program run from a directory that anyone can write to": ("tmpfs", "cp /bin/busybox /tmp/dropped; /tmp/dropped true", "echo true >/tmp/script; sh /tmp/script"),
+    "Program run by way of the dynamic loader": ("plain", f"{LOADER} --list /bin/busybox; true", f"{LOADER} --verify /bin/busybox; true"),
+    "Code written into another process": ("plain", "/acts --dir /tmp process_vm.writev", "/acts --dir /tmp process_vm.readv"),
+    "Process attached to another": ("plain", "/acts --dir /tmp ptrace.attach", "/acts --dir /tmp ptrace.traceme"),
+    "Page faults handled by a program": ("mighty", "/acts --dir /tmp userfaultfd.userfaultfd", "/acts --dir /tmp mmap.anon_rw"),
+    "Capabilities of the node gained": ("mighty", "/acts --dir /tmp setuid.back_to_root", "/acts --dir /tmp setuid.setuid"),
+    "User namespace made in a container": ("mighty", "/acts --dir /tmp unshare.user", "/acts --dir /tmp unshare.uts"),
+    "Set-user-id bit given to a file": ("plain", "touch /tmp/s; chmod 4755 /tmp/s", "touch /tmp/s; chmod 755 /tmp/s"),
+    "Capabilities given to a file": ("mighty", "/acts --dir /tmp setxattr.setxattr", "/acts --dir /tmp setxattr.user"),
+    "Container client run in a container": ("plain", "/usr/bin/kubectl get pods; true", "/usr/bin/tool get pods; true"),
+    "Package manager run in a running container": ("plain", "/usr/bin/apt-get install x; true", "/usr/bin/tool install x; true"),
+    "User or group changed in a running container": ("plain", "/bin/passwd --help 2>/dev/null; true", "/bin/id nobody; true"),
+    "Network tool run in a container": ("plain", "/bin/nc -w 1 127.0.0.1 9; true", "/bin/wget -T 1 -O /dev/null http://127.0.0.1:9/; true"),
+    "Preloaded libraries of all programs changed": ("plain", "echo /tmp/x.so >/etc/ld.so.preload; rm /etc/ld.so.preload", "cat /etc/ld.so.preload; true"),
+    "SSH keys that may log in changed": ("plain", "mkdir -p /root/.ssh; echo key >>/root/.ssh/authorized_keys", "mkdir -p /root/.ssh; echo host >>/root/.ssh/known_hosts"),
+    "Accounts or rights of users changed": ("plain", "echo eve:x:0:0::/:/bin/sh >>/etc/passwd", "cat /etc/passwd"),
+    "Service of the system written": ("plain", "mkdir -p /etc/systemd/system; echo x >/etc/systemd/system/x.service", "mkdir -p /etc/app; echo x >/etc/app/x.service"),
+    "Scheduled job written": ("plain", "mkdir -p /etc/cron.d; echo x >/etc/cron.d/x", "mkdir -p /etc/app; echo x >/etc/app/cron.conf"),
+    "Start file of shells written": ("plain", "echo x >>/root/.profile", "echo x >>/root/profile.txt"),
+    "System program or library replaced": ("plain", "echo x >/bin/new-program", "mkdir -p /var/lib/app; echo x >/var/lib/app/data"),
+    "Script for the web server written by the web server": ("plain", "/usr/sbin/nginx sh -c 'echo x >/www/s.php'", "/usr/sbin/nginx sh -c 'echo x >/www/s.png'"),
+    "Password hashes read": ("plain", "cat /etc/shadow", "cat /etc/group"),
+    "Service account's token read by a tool": ("plain", "cat /var/run/secrets/kubernetes.io/serviceaccount/token", "cat /var/run/secrets/kubernetes.io/serviceaccount/ca.crt"),
+    "Keys or credentials of others read by a tool": ("plain", "cat /root/.ssh/id_rsa", "cat /root/.ssh/id_rsa.pub"),
+    "Environment or memory of another process read by a tool": ("plain", "cat /proc/1/environ", "cat /proc/self/environ; cat /proc/1/stat"),
+    "Files searched for secrets": ("plain", "/bin/grep -r 'BEGIN RSA PRIVATE KEY' /www; true", "/bin/grep -r hello /www"),
+    "Network traffic listened to": ("plain", "/acts --dir /tmp socket.packet_raw", "/acts --dir /tmp socket.inet_dgram"),
+    "Standard input or output put on a network connection":
+        ("plain", "/usr/bin/visit listen 4711 & sleep 1; /usr/bin/visit shell 4711; wait", "/usr/bin/visit listen 4712 & sleep 1; /usr/bin/visit tcp 4712; wait"),
+    "Shell opened a network connection": ("plain", "/usr/bin/bash tcp 9", "/usr/bin/visit tcp 9"),
+    "Cloud metadata service contacted": ("plain", "/bin/wget -T 1 -O /dev/null http://169.254.169.254/latest/; true", "/bin/wget -T 1 -O /dev/null http://169.254.169.250/; true"),
+    "Node's control plane contacted from a container": ("plain", "/bin/wget -T 1 -O /dev/null http://127.0.0.1:10250/pods; true", "/bin/wget -T 1 -O /dev/null http://127.0.0.1:10350/; true"),
+    "Program that is not part of the image opened a connection": ("plain", "cp /usr/bin/visit /opt/visit; /opt/visit tcp 9", "/usr/bin/visit tcp 9"),
+    "SSH connection from a container": ("plain", "/usr/bin/visit tcp 22", "/usr/bin/visit tcp 2022"),
+    "Name of a mining pool asked for": ("plain", "/usr/bin/visit dns xmr.supportxmr.com", "/usr/bin/visit dns www.example.com"),
+    "Name of a tunnel or callback service asked for": ("plain", "/usr/bin/visit dns abc.oast.fun", "/usr/bin/visit dns oast.fun.example.com"),
+    "Data in the names of DNS questions":
+        ("plain", f"/usr/bin/visit dns {'a1b2c3d4' * 7}.{'e5f6a7b8' * 7}.{'c9d0e1f2' * 7}.example.com", f"/usr/bin/visit dns {'a1b2c3d4' * 4}.cdn.example.com"),
+    "Records of logins changed or removed": ("plain", ": >/var/log/wtmp", "cat /var/log/wtmp"),
+    "Log removed or emptied": ("plain", "rm /var/log/app.log", "echo line >>/var/log/app.log"),
+    "Shell history removed": ("plain", "touch /root/.ash_history; rm /root/.ash_history", "touch /root/history; rm /root/history"),
+    "More acts than the node describes": ("plain", "/acts --dir /tmp flood paths --seconds 2 --threads 2 >/dev/null", "/acts --dir /tmp open.open"),
+    "Privileged container started": ("plain", "privileged", None),
+    "Operator's command in a running container": ("plain", "exec", None),
+    "Shell with a terminal in a container": ("plain", "exec -t", None),
+}
+SETUP = """mkdir -p /opt /etc /root/.ssh /var/log /var/run/secrets/kubernetes.io/serviceaccount; echo root:*:1:::::: >/etc/shadow; echo t >/var/run/secrets/kubernetes.io/serviceaccount/token
+echo c >/var/run/secrets/kubernetes.io/serviceaccount/ca.crt; echo k >/root/.ssh/id_rsa; echo k >/root/.ssh/id_rsa.pub; echo l >/var/log/app.log; echo l >/var/log/wtmp"""
+
+
+def default_rules():
+    """Every rule of rules/*.yaml, in the order in which they are loaded."""
+    out = []
+    for path in sorted(RULES.glob("*.yaml")):
+        out += [item for item in yaml.safe_load(path.read_text()) if "rule" in item]
+    return out
+
+
+def make_image(docker, build):
+    """The base image, and programs under the names of others: what a rule takes for a web server or a shell must be part of the image."""
+    busybox, visit = "/bin/busybox", build / "tests" / "attacks" / "visit"
+    acts = build / "tests" / "bpf" / "acts"
+    files = [("acts", acts), ("usr/bin/visit", visit), ("usr/bin/bash", visit), (LOADER, LOADER)]
+    files += [(name, busybox) for name in ("usr/sbin/nginx", "usr/bin/tool", "usr/bin/kubectl", "usr/bin/apt-get")]
+    docker.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=docker_env.make_base_image_tar(files), text=False)
+
+
+def cgroup_mount(sensor):
+    cgroup = sensor.status()["cgroup"]
+    return f"-t cgroup -o {cgroup['controller']}" if cgroup.get("controller") else "-t cgroup2"
+
+
+class Played:
+    """All acts, done once: .findings are what the rules say of the recording."""
+
+    def __init__(self, docker, build, backend):
+        self.failed = {}
+        victims = [subprocess.Popen(["sleep", "300"]) for _ in range(2)]
+        boxes = {}
+        try:
+            with sensor_env.Sensor(build, docker_host=docker.host, backend=backend) as sensor:
+                words = {"pid": victims[0].pid, "victim": victims[1].pid, "disk": first_disk() or "none", "cgroup": cgroup_mount(sensor)}
+                for kind, options in KINDS.items():
+                    options = options + (["-v", f"{docker.dir}/docker.sock:/run/docker.sock"] if kind == "socket" else [])
+                    for side in ("act", "neighbour"):
+                        boxes[kind, side] = Box(docker, f"{kind}-{side}", *options, image=IMAGE)
+                for (kind, side), box in boxes.items():
+                    box.run(SETUP.replace("\n", ";"))
+                self.begin = sensor.events()[-1]["id"]
+                for rule, (kind, act, neighbour) in ACTS.items():
+                    for side, command in (("act", act), ("neighbour", neighbour)):
+                        if command in ("exec", "exec -t"):
+                            self.operator(docker, boxes[kind, side], command)
+                        elif command == "privileged":
+                            self.privileged(docker)
+                        elif command:
+                            self.play(rule, side, boxes[kind, side], command.format(**words))
+                time.sleep(1.2)  # repeats are told when their window is swept
+                self.cli, self.recording = sensor.cli, sensor.data_dir / "recorder"
+                sensor.stop()
+                self.findings = self.replay(sensor)
+        finally:
+            for box in boxes.values():
+                box.close()
+            for victim in victims:
+                victim.kill()
+                victim.wait()
+
+    def play(self, rule, side, box, command):
+        try:
+            box.run(command, deadline=20, ok=None)
+        except AssertionError as e:
+            self.failed[rule, side] = str(e)
+
+    @staticmethod
+    def operator(docker, box, command):
+        argv = ["docker", "--host", docker.host, *command.split(), box.name, "/bin/sh", "-c", "true; true"]
+        if command == "exec -t":  # a terminal needs one on this side as well
+            argv = ["script", "-qec", " ".join(argv[:-1] + ["'true; true'"]), "/dev/null"]
+        subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=docker_env.system_env(), timeout=30, check=False)
+
+    def privileged(self, docker):
+        r = docker.docker("run", "--rm", "--privileged", "--name", "privileged-act", IMAGE, "true", check=False)
+        docker.docker("rm", "-f", "privileged-act", check=False)
+        if r.returncode:
+            self.failed["Privileged container started", "act"] = r.stderr.strip()
+
+    def replay(self, sensor):
+        out = sensor.cli("replay", self.recording, "--rules", RULES, "--json", check=False).stdout
+        return [json.loads(line) for line in out.split("\n") if line]
+
+
+@pytest.fixture(scope="module")
+def played(request, docker, build):
+    make_image(docker, build)
+    return Played(docker, build, request.config.getoption("--backend"))
+
+
+def text(findings):
+    return "\n".join(f"{f['rule']}: {f.get('output', '')[:300]}" for f in findings) or "none"
+
+
+def of(played, name, rule=None):
+    """Findings of the container of that name, also of processes that have left it."""
+    out = []
+    for f in played.findings:
+        fields = f.get("output_fields", {})
+        if name in (fields.get("container.name"), fields.get("bh.origin.name")) and rule in (None, f["rule"]):
+            out.append(f)
+    return out
+
+
+def on():
+    return [r["rule"] for r in default_rules() if r.get("enabled", True)]
+
+
+@pytest.mark.deadline(240)
+@pytest.mark.parametrize("rule", sorted(ACTS))
+def test_rule_tells_the_act(played, rule):
+    kind, act, _ = ACTS[rule]
+    if (rule, "act") in played.failed and act == "privileged":
+        pytest.skip(f"this engine cannot start privileged containers: {played.failed[rule, 'act'][-200:]}")
+    assert (rule, "act") not in played.failed, f"expected the act to be done, saw {played.failed[rule, 'act']}"
+    name = "privileged-act" if act == "privileged" else f"{kind}-act"
+    if rule == "Device of the node opened in a container" and not first_disk():
+        pytest.skip("this machine has no disk")
+    assert of(played, name, rule), f"expected a finding of {rule!r} in {name}, saw there:\n{text(of(played, name))}"
+
+
+@pytest.mark.deadline(240)
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_harmless_neighbours_are_quiet(played, kind):
+    failed = [k for k in played.failed if k[1] == "neighbour"]
+    assert not failed, f"expected each neighbour to be done, saw {[(k, played.failed[k]) for k in failed]}"
+    loud = [f for f in of(played, f"{kind}-neighbour") if f["priority"] not in ("Informational", "Debug")]
+    assert not loud, f"expected no finding above Informational in {kind}-neighbour, saw\n{text(loud)}"
+
+
+def test_every_rule_that_is_on_has_an_act_and_a_neighbour():
+    """The neighbours of the rules about operators and privileged containers are all the other containers."""
+    assert sorted(ACTS) == sorted(on())
+    without = [rule for rule, (_, _, neighbour) in ACTS.items() if not neighbour]
+    assert without == ["Privileged container started", "Operator's command in a running container", "Shell with a terminal in a container"]
+
+
+def test_every_rule_says_what_it_means_and_what_to_do():
+    for rule in default_rules():
+        name = rule["rule"]
+        assert re.search(r"What to do: \S.{20}", rule["desc"], re.S), f"{name}: expected its desc to end with what to do, saw {rule['desc']!r}"
+        assert len(rule["desc"].split("What to do:")[0]) > 50, f"{name}: expected its desc to say what the act means"
+        assert re.search(r"%(container|bh\.origin)\.name", rule["output"]), f"{name}: expected its output to name the container"
+        assert any(re.fullmatch(r"T\d{4}(\.\d{3})?", tag) for tag in rule["tags"]), f"{name}: expected an ATT&CK technique among its tags, saw {rule['tags']}"
+        assert rule.get("enabled", True) or re.search(r"\b[Oo]ff\b", rule["desc"]), f"{name}: expected a rule that is off to say why"
+
+
+def test_coverage_table_names_the_rules_of_each_technique():
+    """docs/attack-coverage.md against the tags: each rule stands at each of its techniques, and no other does."""
+    table = {}
+    for line in (sensor_env.REPO / "docs" / "attack-coverage.md").read_text().splitlines():
+        m = re.match(r"\| [^|]*\b(T\d{4}(?:\.\d{3})?)\b[^|]*\|([^|]*)\|", line)
+        if m:
+            table[m[1]] = {r.strip() for r in m[2].split(";") if r.strip() and not r.strip().startswith("(")}
+    tags = {}
+    for rule in default_rules():
+        for tag in rule["tags"]:
+            if re.fullmatch(r"T\d{4}(\.\d{3})?", tag):
+                tags.setdefault(tag, set()).add(rule["rule"])
+    assert {t: r for t, r in table.items() if r} == tags, f"expected {tags}"

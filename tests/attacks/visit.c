@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * visit: connections that no tool of the test image can make. Static, so that it runs in an empty container. It says nothing and ends with 0, whatever the peer does.
+ *
+ *     visit unix PATH     connects to a Unix socket
+ *     visit tcp PORT      connects to 127.0.0.1
+ *     visit shell PORT    connects, puts the connection on standard input, output and error, and runs /bin/true: a reverse shell without the shell
+ *     visit listen PORT   accepts one connection, within five seconds
+ *     visit dns NAME      sends a question for the name's address to 127.0.0.53, where nobody answers
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int ask(const char *name) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x7f000035) };
+        unsigned char q[512] = { 0x12, 0x34, 1, 0, 0, 1 };
+        size_t n = 12;
+
+        while (*name && n < sizeof q - 80) {
+                size_t len = strcspn(name, ".");
+
+                if (len > 63)
+                        return 2;
+                q[n++] = (unsigned char) len;
+                memcpy(q + n, name, len);
+                n += len;
+                name += len + (name[len] == '.');
+        }
+        q[n + 2] = 1; /* type A, class IN */
+        q[n + 4] = 1;
+        sendto(socket(AF_INET, SOCK_DGRAM, 0), q, n + 5, 0, (struct sockaddr *) &to, sizeof to);
+        return 0;
+}
+
+int main(int argc, char **argv) {
+        struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        struct sockaddr_un un = { .sun_family = AF_UNIX };
+        int fd, one = 1;
+
+        if (argc != 3)
+                return 2;
+        alarm(5);
+        if (!strcmp(argv[1], "unix")) {
+                snprintf(un.sun_path, sizeof un.sun_path, "%s", argv[2]);
+                fd = socket(AF_UNIX, SOCK_STREAM, 0);
+                return connect(fd, (struct sockaddr *) &un, sizeof un) < -1;
+        }
+        if (!strcmp(argv[1], "dns"))
+                return ask(argv[2]);
+        in.sin_port = htons((unsigned short) atoi(argv[2]));
+        fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (!strcmp(argv[1], "listen")) {
+                setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+                if (bind(fd, (struct sockaddr *) &in, sizeof in) < 0 || listen(fd, 1) < 0)
+                        return 1;
+                return accept(fd, NULL, NULL) < -1;
+        }
+        if (connect(fd, (struct sockaddr *) &in, sizeof in) < 0 || strcmp(argv[1], "shell"))
+                return 0;
+        for (int i = 0; i < 3; i++)
+                dup2(fd, i);
+        execl("/bin/busybox", "true", NULL);
+        return 0;
+}
