@@ -149,10 +149,10 @@ static void answer(BhCall *call, guint status, const BhRuleSet *set, const char 
         bh_call_json(call, status, out);
 }
 
-static const BhBodyField file_fields[] = { { "text", BH_BODY_TEXT, TRUE, BH_STORE_RULE_FILE_MAX } };
+static const BhBodyField file_fields[] = { { "text", BH_BODY_LINES, TRUE, BH_STORE_RULE_FILE_MAX } };
 
 void bh_api_rules_check(BhCall *call) {
-        static const BhBodyField fields[] = { { "name", BH_BODY_TEXT, TRUE, 100 }, { "text", BH_BODY_TEXT, TRUE, BH_STORE_RULE_FILE_MAX } };
+        static const BhBodyField fields[] = { { "name", BH_BODY_TEXT, TRUE, 100 }, { "text", BH_BODY_LINES, TRUE, BH_STORE_RULE_FILE_MAX } };
         json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
 
         if (!body)

@@ -148,13 +148,13 @@ static const BhBodyField *field_of(const BhBodyField *fields, guint n, const cha
 }
 
 static char *check_member(const BhBodyField *f, json_t *v) {
-        if (f->kind == BH_BODY_TEXT) {
+        if (f->kind == BH_BODY_TEXT || f->kind == BH_BODY_LINES) {
                 if (!json_is_string(v))
                         return g_strdup_printf("\"%s\" must be a text", f->name);
                 if (json_string_length(v) > f->max)
                         return g_strdup_printf("\"%s\" has at most %" G_GSIZE_FORMAT " bytes", f->name, f->max);
                 for (const char *p = json_string_value(v); *p; p++)
-                        if ((guchar) *p < 0x20 || *p == 0x7f)
+                        if (((guchar) *p < 0x20 && !(f->kind == BH_BODY_LINES && strchr("\n\r\t", *p))) || *p == 0x7f)
                                 return g_strdup_printf("\"%s\" must not hold control characters", f->name);
         } else if (f->kind == BH_BODY_BOOL) {
                 if (!json_is_boolean(v))
@@ -167,9 +167,16 @@ static char *check_member(const BhBodyField *f, json_t *v) {
 
 /* Deep nesting would be a deep recursion in the parser; our bodies are flat. */
 static gboolean too_deep(const char *p, gsize len) {
+        gboolean text = FALSE;
         guint depth = 0;
 
         for (gsize i = 0; i < len; i++) {
+                if (p[i] == '"')
+                        text = !text;
+                else if (p[i] == '\\' && text)
+                        i++;
+                if (text)
+                        continue;
                 if (p[i] == '[' || p[i] == '{')
                         if (++depth > 32)
                                 return TRUE;

@@ -98,12 +98,12 @@ gboolean bh_call_time(BhCall *call, const char *name, gint64 *ns); /* RFC 3339, 
 gboolean bh_call_limit(BhCall *call, guint max, guint *limit);
 gboolean bh_call_flag(BhCall *call, const char *name, gboolean *value); /* "true" and "false"; missing: untouched */
 
-typedef enum { BH_BODY_TEXT, BH_BODY_BOOL, BH_BODY_INT } BhBodyKind;
+typedef enum { BH_BODY_TEXT, BH_BODY_LINES, BH_BODY_BOOL, BH_BODY_INT } BhBodyKind;
 typedef struct {
         const char *name;
         BhBodyKind kind;
         gboolean required;
-        gsize max; /* TEXT: bytes; INT: the largest (the smallest is 0) */
+        gsize max; /* TEXT and LINES (which may hold line ends and tabs): bytes; INT: the largest (the smallest is 0) */
 } BhBodyField;
 
 /* A body: one JSON object with these members and no others. NULL with a sentence in *why (g_free). Pure; hostile input (fuzz_central). */

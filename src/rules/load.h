@@ -84,6 +84,7 @@ typedef struct {
         const char *code;
         char *what;
         char *field;           /* an unknown name: those that it may have meant are said with it */
+        gboolean evt_type;     /* it is no field, but a type of event */
         const char *macro;     /* the macro that it stands in; NULL: the rule itself */
         struct bh_pos put_in;  /* where the rule, or what the rule uses, names it */
 } BhFault;
@@ -276,6 +277,10 @@ void bh_rules_make(BhLoader *l);
 /* The longest beginning of what stands at the cursor that is a field or a transformer. NULL: none (`what` may say why). */
 BhOperand *bh_parse_output_operand(BhParser *p);
 void bh_output_check(BhLoader *l, const BhText *format, GPtrArray *faults);
+
+/* evtnames.c: is there such a type of event anywhere? */
+gboolean bh_evt_name_known(const char *name);
+char *bh_load_like_evt_name(BhLoader *l, const char *name, gsize len);
 
 /* evttypes.c: does the condition look at evt.type in a way that leaves most kinds of events out? */
 gboolean bh_cond_narrow(const BhCond *c);

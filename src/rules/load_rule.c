@@ -152,12 +152,9 @@ static void define(BhLoader *l, Said *s) {
         for (guint i = 0; s->exceptions && i < s->exceptions->len; i++) {
                 BhExceptionDef *e = g_ptr_array_index(s->exceptions, i);
 
-                if (!e->fields) {
-                        bh_load_problem(l, BH_ERROR, "LOAD_ERR_VALIDATE", e->pos, l->object, "an exception needs \"fields\": a field, or a list of fields");
-                        good = FALSE;
-                } else {
+                /* one without fields was told when it was read */
+                if (e->fields)
                         good = bh_exceptions_check(l, e, known) && good;
-                }
         }
         BhRuleDef *d = g_hash_table_lookup(l->rules_by, s->name->text);
         if (d && !g_str_equal(d->rule->source, source)) {
@@ -312,7 +309,6 @@ void bh_load_rule(BhLoader *l, const BhYaml *item) {
         guint32 append = 0, replace = 0;
         gboolean has_append = FALSE, good;
 
-        bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known));
         if (!bh_load_scalar(l, item, "rule", BH_KEY_NEEDED, &s.name))
                 return;
         if (strlen(s.name->text) != s.name->n) {
@@ -321,6 +317,7 @@ void bh_load_rule(BhLoader *l, const BhYaml *item) {
         }
         g_autofree char *q = bh_load_quote(s.name->text, s.name->n);
         l->object = object = g_strdup_printf("rule %s", q);
+        bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known));
         for (guint k = 0; k < K_COUNT; k++)
                 if (bh_yaml_get(item, keys[k], NULL))
                         s.has |= BIT(k);

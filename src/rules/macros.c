@@ -69,6 +69,7 @@ static BhCond *use_macro(Use *u, BhCond *c, guint32 at_depth) {
                         own->macro = f->macro ? f->macro : m->name;
                         own->put_in = c->pos;
                         own->field = g_strdup(f->field);
+                        own->evt_type = f->evt_type;
                 }
         }
         return bh_cond_share(m->tree);

@@ -10,6 +10,7 @@
 #include "event/codec.h"
 #include "event/select.h"
 #include "leftovers.h"
+#include "process/lineage.h"
 #include "ring.h"
 
 #define TICK_US 4000             /* how often the rings are looked at */
@@ -650,6 +651,7 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
         g_queue_init(&p->waiting);
         p->given_up = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         p->origins = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify) bh_container_unref);
+        bh_process_lineage(config->processes, &p->lineage);
         p->wire = g_byte_array_new();
         p->labels = g_byte_array_new();
         p->inbox = g_async_queue_new_full((GDestroyNotify) message_free);
