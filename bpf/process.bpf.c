@@ -113,8 +113,7 @@ static __always_inline void exec_info(struct bh_buf *b, struct task_struct *task
                 void *upper = NULL;
 
                 bpf_probe_read_kernel(&upper, sizeof(upper), (char *) inode + bpf_core_type_size(struct inode));
-                if (upper)
-                        b->rec.flags |= BH_RF_EXE_UPPER;
+                b->rec.flags |= upper ? BH_RF_EXE_UPPER : BH_RF_EXE_LOWER;
         }
         bh_put_struct(b, BH_TAG_EXEC, &x, sizeof(x));
 

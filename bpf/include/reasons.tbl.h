@@ -32,5 +32,6 @@ BH_RECORD_FLAG(16, NO_METADATA, "no_metadata", "released before the container's 
 BH_RECORD_FLAG(17, UNKNOWN_PROCESS, "unknown_process", "the process is not in the process table: its exec was lost or before the sensor")
 BH_RECORD_FLAG(18, GRAFTED, "host_from_container", "the process runs outside containers now and came from one")
 BH_RECORD_FLAG(19, PAYLOAD_CUT, "payload_truncated", "the payload was longer than is kept")
+BH_RECORD_FLAG(20, EXE_LOWER, "exe_lower_layer", "the executable is in a lower layer of an overlay: part of the image")
 #undef BH_RECORD_FLAG
 #endif

@@ -2,7 +2,7 @@
 #include "process/table_private.h"
 
 #define ANCESTORS_MAX 8
-#define EXE_FLAGS (BH_RF_EXE_DELETED | BH_RF_EXE_MEMFD | BH_RF_EXE_UPPER)
+#define EXE_FLAGS (BH_RF_EXE_DELETED | BH_RF_EXE_MEMFD | BH_RF_EXE_UPPER | BH_RF_EXE_LOWER)
 
 static struct bh_str str_of(const struct bh_shared *s) {
         return (struct bh_str){ s->data, s->len };

@@ -146,6 +146,8 @@ void bh_table_remove(BhProcessTable *t, struct bh_process *p) {
                 bh_shared_put(&t->shared, &p->exe);
                 bh_shared_put(&t->shared, &p->args);
                 bh_shared_put(&t->shared, &p->cred);
+                bh_shared_put(&t->shared, &p->env);
+                bh_shared_put(&t->shared, &p->cwd);
                 bh_shared_put(&t->shared, &p->gone_exe);
                 bh_shared_put(&t->shared, &p->gone_comm);
                 g_free(p);
@@ -246,7 +248,29 @@ void bh_table_set_cgroup(BhProcessTable *t, struct bh_process *p, guint64 cgroup
                 p->origin = t->config.container_of(cgroup, path, t->config.data);
 }
 
-static void set_comm(struct bh_process *p, const struct bh_str *comm) {
+void bh_table_set_more(BhProcessTable *t, struct bh_process *p, const struct bh_event *e) {
+        if (bh_event_has(e, BH_F_sid) && bh_event_has(e, BH_F_pgid)) {
+                p->sid = e->sid;
+                p->pgid = e->pgid;
+                p->tty = e->tty;
+                p->known |= BH_LP_SESSION;
+        }
+        if (bh_event_has(e, BH_F_loginuid)) {
+                p->loginuid = e->loginuid;
+                p->known |= BH_LP_LOGIN;
+        }
+        if (bh_event_has(e, BH_F_exe_mode)) {
+                p->exe_mode = e->exe_mode;
+                p->exe_uid = e->exe_uid;
+                p->known |= BH_LP_EXE;
+        }
+        if (bh_event_has(e, BH_F_env))
+                bh_table_set(t, &p->env, e->env.p, MIN(e->env.len, BH_TABLE_ENV_MAX));
+        if (bh_event_has(e, BH_F_cwd))
+                bh_table_set(t, &p->cwd, e->cwd.p, e->cwd.len);
+}
+
+void bh_table_set_comm(struct bh_process *p, const struct bh_str *comm) {
         gsize n = MIN(comm->len, sizeof(p->comm) - 1);
 
         memcpy(p->comm, comm->p, n);
@@ -261,7 +285,24 @@ void bh_table_fill(BhProcessTable *t, struct bh_process *p, const BhProcfs *info
                 p->exe_ino = info->exe_ino;
                 p->exe_ctime = info->exe_ctime;
                 p->flags |= info->flags & (BH_RF_EXE_DELETED | BH_RF_EXE_MEMFD);
+                p->exe_mode = info->exe_mode;
+                p->exe_uid = info->exe_uid;
+                p->known |= BH_LP_EXE;
         }
+        if (!(p->known & BH_LP_SESSION) && info->sid) {
+                p->sid = info->sid;
+                p->pgid = info->pgid;
+                p->tty = info->tty;
+                p->known |= BH_LP_SESSION;
+        }
+        if (!(p->known & BH_LP_LOGIN)) {
+                p->loginuid = info->loginuid;
+                p->known |= BH_LP_LOGIN;
+        }
+        if (!p->env && info->env)
+                bh_table_set(t, &p->env, info->env, MIN(info->env_len, BH_TABLE_ENV_MAX));
+        if (!p->cwd && info->cwd)
+                bh_table_set(t, &p->cwd, info->cwd, info->cwd_len);
         if (!p->args && info->args)
                 bh_table_set_args(t, p, info->args, info->args_len, (info->flags & BH_RF_ARGS_CUT) != 0);
         if (!p->cred && info->has_cred)
@@ -321,11 +362,28 @@ static void on_fork(BhProcessTable *t, struct bh_decoded *d) {
                 child->flags |= parent->flags;
                 if (!child->args)
                         child->args = bh_shared_ref(parent->args);
+                child->exe_mode = parent->exe_mode;
+                child->exe_uid = parent->exe_uid;
+                child->known |= parent->known & BH_LP_EXE;
         }
+        if (parent && !(child->known & BH_LP_SESSION)) {
+                child->sid = parent->sid;
+                child->pgid = parent->pgid;
+                child->tty = parent->tty;
+                child->known |= parent->known & BH_LP_SESSION;
+        }
+        if (parent && !(child->known & BH_LP_LOGIN)) {
+                child->loginuid = parent->loginuid;
+                child->known |= parent->known & BH_LP_LOGIN;
+        }
+        if (parent && !child->env)
+                child->env = bh_shared_ref(parent->env);
+        if (parent && !child->cwd)
+                child->cwd = bh_shared_ref(parent->cwd);
         if (parent && !child->cred)
                 child->cred = bh_shared_ref(parent->cred);
         if (!child->comm[0] && bh_event_has(e, BH_F_comm))
-                set_comm(child, &e->comm);
+                bh_table_set_comm(child, &e->comm);
         if (child->exe)
                 child->stub = FALSE;
         if (d->child_origin)
@@ -343,7 +401,7 @@ static void on_exec(BhProcessTable *t, struct bh_decoded *d) {
                 return;
         p->announced = TRUE;
         p->stub = FALSE;
-        p->flags = (guint32) e->flags & (BH_RF_EXE_DELETED | BH_RF_EXE_MEMFD | BH_RF_EXE_UPPER);
+        p->flags = (guint32) e->flags & (BH_RF_EXE_DELETED | BH_RF_EXE_MEMFD | BH_RF_EXE_UPPER | BH_RF_EXE_LOWER);
         if (bh_event_has(e, BH_F_exe))
                 bh_table_set(t, &p->exe, e->exe.p, e->exe.len);
         else
@@ -358,9 +416,10 @@ static void on_exec(BhProcessTable *t, struct bh_decoded *d) {
         if (bh_event_has(e, BH_F_vpid))
                 p->vpid = e->vpid;
         if (bh_event_has(e, BH_F_comm))
-                set_comm(p, &e->comm);
+                bh_table_set_comm(p, &e->comm);
         if (d->has_cred)
                 bh_table_set(t, &p->cred, &d->cred, sizeof(d->cred));
+        bh_table_set_more(t, p, e);
         bh_table_set_cgroup(t, p, e->cgroup, NULL);
 }
 
@@ -418,10 +477,15 @@ void bh_process_update(BhProcessTable *t, struct bh_decoded *d) {
                 else
                         p = e->tid == e->pid ? bh_table_find(t, e->pid, d->start, TRUE) : NULL;
                 if (p)
-                        set_comm(p, &e->name);
+                        bh_table_set_comm(p, &e->name);
                 break;
         case BH_EV_CGROUP_ATTACH:
                 on_cgroup_attach(t, d);
+                break;
+        case BH_EV_CHDIR:
+                p = bh_event_has(e, BH_F_path) && e->ret == 0 ? bh_table_find(t, e->pid, d->start, TRUE) : NULL;
+                if (p)
+                        bh_table_set(t, &p->cwd, e->path.p, e->path.len);
                 break;
         }
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the process table: entries and what its source files share. */
 #pragma once
+#include "event/lineage.h"
 #include "process/procfs.h"
 #include "process/shared.h"
 #include "process/table.h"
 
 #define BH_TABLE_ARGS_MAX 4096 /* bytes of arguments kept for a process */
+#define BH_TABLE_ENV_MAX 1024 /* bytes of environment kept for a process */
 #define BH_START_SLACK_NS 20000000u /* two ticks of /proc */
 
 enum bh_queue { BH_QUEUE_LIVE, BH_QUEUE_DEAD, BH_QUEUE_HELD, BH_QUEUES };
@@ -23,6 +25,10 @@ struct bh_process {
         guint32 scan;         /* the last scan that saw it */
         char comm[16];
         struct bh_shared *exe, *args, *cred; /* cred: struct bh_cred */
+        /* as of the last exec, or what was inherited since; for readers of lineage */
+        guint32 known; /* BH_LP_SESSION, BH_LP_LOGIN, BH_LP_EXE */
+        guint32 sid, pgid, tty, loginuid, exe_mode, exe_uid;
+        struct bh_shared *env, *cwd;
         struct bh_shared *gone_exe, *gone_comm; /* of the parent, where relinked */
         struct bh_process *parent, *first_child, *next_sibling, *prev_sibling;
         struct bh_process *older;               /* earlier process with this pid */
@@ -36,6 +42,7 @@ struct bh_queue_head {
 
 struct BhProcessTable {
         struct bh_process_config config;
+        gboolean replay; /* fed recorded events: starts are ns since the epoch */
         GHashTable *by_pid; /* pid -> youngest entry */
         BhSharedSet shared;
         struct bh_queue_head queues[BH_QUEUES]; /* live: least recently heard of first; dead and held: oldest exit first */
@@ -58,6 +65,9 @@ struct bh_process *bh_table_parent_of(BhProcessTable *t, const struct bh_process
 void bh_table_set(BhProcessTable *t, struct bh_shared **member, const void *data, gsize len);
 void bh_table_set_args(BhProcessTable *t, struct bh_process *p, const void *args, gsize len, gboolean cut);
 void bh_table_set_cgroup(BhProcessTable *t, struct bh_process *p, guint64 cgroup, const char *path);
+/* Session, login, executable's mode, environment and working directory: what the event tells of them. */
+void bh_table_set_more(BhProcessTable *t, struct bh_process *p, const struct bh_event *e);
+void bh_table_set_comm(struct bh_process *p, const struct bh_str *comm);
 /* What is missing in the entry, from /proc. */
 void bh_table_fill(BhProcessTable *t, struct bh_process *p, const BhProcfs *info, guint64 cgroup);
 guint64 bh_table_now(void);

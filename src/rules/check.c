@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Does what stands in a condition fit together: fields and their arguments, transformers, operators and types, values and types. */
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <string.h>
 
 #include "rules/load.h"
+#include "rules/names.h"
 
 #define COND "LOAD_ERR_COMPILE_CONDITION"
 #define WARN "LOAD_COMPILE_CONDITION"
@@ -13,15 +13,31 @@ void bh_fault_free(gpointer p) {
         BhFault *f = p;
 
         g_free(f->what);
+        g_free(f->field);
         g_free(f);
+}
+
+char *bh_fault_say(BhLoader *l, const BhFault *f) {
+        g_autofree char *like = !f->field ? NULL : f->evt_type ? bh_load_like_evt_name(l, f->field, strlen(f->field)) : bh_load_like_field(l, f->field, strlen(f->field));
+
+        return g_strconcat(f->what, like, NULL);
 }
 
 void bh_fault(GPtrArray *faults, gboolean error, gboolean unknown, const char *code, struct bh_pos pos, const char *format, ...) {
         va_list args;
         BhFault *f;
 
-        if (faults->len > BH_RULES_PROBLEMS_MAX)
+        if (faults->len >= BH_RULES_FAULTS_MAX) {
+                f = g_ptr_array_index(faults, faults->len - 1);
+                if (error && !f->error) { /* a warning gives way */
+                        f->error = TRUE;
+                        f->unknown = FALSE;
+                        f->code = code;
+                        g_free(f->what);
+                        f->what = g_strdup("there is more wrong in here: mend the rest first");
+                }
                 return;
+        }
         f = g_new0(BhFault, 1);
         f->error = error;
         f->unknown = unknown;
@@ -33,15 +49,23 @@ void bh_fault(GPtrArray *faults, gboolean error, gboolean unknown, const char *c
         g_ptr_array_add(faults, f);
 }
 
+void bh_fault_unknown(GPtrArray *faults, const char *code, struct bh_pos pos, const char *name, gsize len, const char *what) {
+        guint before = faults->len;
+        g_autofree char *q = before < BH_RULES_FAULTS_MAX ? bh_load_quote(name, len) : NULL;
+        g_auto(GStrv) parts = g_strsplit(what, "%s", 2);
+
+        bh_fault(faults, BH_ERROR, TRUE, code, pos, "%s%s%s", parts[0], q, parts[1]);
+        if (faults->len > before)
+                ((BhFault *) g_ptr_array_index(faults, before))->field = g_strndup(name, MIN(len, 100));
+}
+
 /* --- fields and transformers ------------------------------------------------------------------------------------- */
 
 static gboolean check_field(const BhOperand *o, gboolean output, GPtrArray *faults) {
         const BhRuleField *f = o->field;
 
         if (!f) {
-                g_autofree char *q = bh_load_quote(o->text, o->len), *like = bh_load_like_field(o->text, o->len);
-
-                bh_fault(faults, BH_ERROR, TRUE, COND, o->pos, "there is no field %s%s (\"bulkhead rules fields\" lists them)", q, like);
+                bh_fault_unknown(faults, COND, o->pos, o->text, o->len, "there is no field %s (\"bulkhead rules fields\" lists them)");
                 return FALSE;
         }
         if (f->flags & (output ? BH_FF_FILTER_ONLY : BH_FF_OUTPUT_ONLY)) {
@@ -238,24 +262,22 @@ static gboolean address(const char *text) {
         return inet_pton(strchr(text, ':') ? AF_INET6 : AF_INET, text, bytes) == 1;
 }
 
-static gboolean address_or_net(const char *text) {
+static gboolean network(const char *text) {
         const char *slash = strchr(text, '/');
         guint64 bits;
 
         if (!slash)
-                return address(text);
+                return FALSE;
         g_autofree char *net = g_strndup(text, (gsize) (slash - text));
         return address(net) && g_ascii_string_to_unsigned(slash + 1, 10, 0, strchr(net, ':') ? 128 : 32, &bits, NULL);
 }
 
 static gboolean port(const char *text) {
-        char buffer[4096];
-        struct servent entry, *found = NULL;
         guint64 n;
 
         if (g_ascii_isdigit(*text))
                 return g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT16, &n, NULL) || (number(text) && strlen(text) <= 6 && text[1] == 'x');
-        return *text && strlen(text) < 256 && getservbyname_r(text, NULL, &entry, buffer, sizeof buffer, &found) == 0 && found;
+        return bh_rule_port_number(text, strlen(text)) >= 0;
 }
 
 /* NULL: it fits; else what is wanted. */
@@ -268,8 +290,8 @@ static const char *wanted(enum bh_rule_type type, const BhOperand *o) {
         case BH_RT_DURATION: return number(o->text) ? NULL : "a whole number of nanoseconds";
         case BH_RT_PORT: return port(o->text) ? NULL : "a port from 0 to 65535, or the name of a service";
         case BH_RT_BOOL: return g_str_equal(o->text, "true") || g_str_equal(o->text, "false") ? NULL : "true or false";
-        case BH_RT_IP: return address_or_net(o->text) ? NULL : "an address, as in 10.0.0.1 or fd00::1, or a network, as in 10.0.0.0/8";
-        case BH_RT_NET: return address_or_net(o->text) ? NULL : "a network, as in 10.0.0.0/8 or fd00::/8, or an address";
+        case BH_RT_IP: return address(o->text) || network(o->text) ? NULL : "an address, as in 10.0.0.1 or fd00::1, or a network, as in 10.0.0.0/8";
+        case BH_RT_NET: return network(o->text) ? NULL : "a network, as in 10.0.0.0/8 or fd00::/8";
         case BH_RT_STRING:
         case BH_RT_FLAGS:
         case BH_RT_BYTES:
@@ -295,6 +317,19 @@ static BhOperand *unhex(const BhOperand *o, GPtrArray *faults) {
         n->len = len;
         n->quoted = o->quoted;
         return g_steal_pointer(&n);
+}
+
+/* FALSE: it is compared with a type of event that there is nowhere. */
+static gboolean event_type(const BhCond *c, const BhOperand *o, GPtrArray *faults) {
+        const char *name = c->left->kind == BH_OPERAND_FIELD ? c->left->field->name : "";
+        guint before = faults->len;
+
+        if ((c->op != BH_OP_EQ && c->op != BH_OP_NE && c->op != BH_OP_IN) || (!g_str_equal(name, "evt.type") && !g_str_equal(name, "syscall.type")) || bh_evt_name_known(o->text))
+                return TRUE;
+        bh_fault_unknown(faults, COND, o->pos, o->text, o->len, "there is no type of event %s");
+        if (faults->len > before)
+                ((BhFault *) g_ptr_array_index(faults, before))->evt_type = TRUE;
+        return FALSE;
 }
 
 /* Values that look like something else than text. */
@@ -403,13 +438,16 @@ static void check_values(BhLoader *l, BhCond *c, BhValueType t, GPtrArray *fault
                                 bh_fault(faults, BH_ERROR, FALSE, COND, c->pos, "a list that is put in here holds %s, and the type %s needs %s", q, bh_rule_type_name(t.type), want);
                         if (++told >= 10)
                                 break;
+                } else if (!event_type(c, o, faults)) {
+                        if (++told >= 10)
+                                break;
                 } else if (!shared || !shared->warned) {
                         warn_value(c, o, faults);
                 }
         }
         if (shared) {
                 shared->warned = TRUE;
-                if (!told)
+                if (!told && t.type != BH_RT_STRING)
                         shared->fit |= 1u << t.type;
         }
         if (bytes) {

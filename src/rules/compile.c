@@ -857,6 +857,11 @@ static void slot_clear(gpointer data) {
         bh_strset_free(((struct bh_slot *) data)->set);
 }
 
+static void outputs_free(gpointer formats) {
+        if (formats)
+                g_ptr_array_unref(formats);
+}
+
 static BhRuleEngine *engine_alloc(void) {
         static guint64 serials;
         static GMutex lock;
@@ -886,7 +891,7 @@ static BhRuleEngine *engine_alloc(void) {
         e->wakes = g_array_new(FALSE, FALSE, sizeof(struct bh_wake));
         e->always = g_array_new(FALSE, TRUE, sizeof(guint64));
         e->arena = g_string_chunk_new(16384);
-        e->outputs = g_ptr_array_new_with_free_func((GDestroyNotify) bh_rule_format_free);
+        e->outputs = g_ptr_array_new_with_free_func(outputs_free);
         return e;
 }
 
@@ -1036,6 +1041,24 @@ static void finish(struct builder *b, const guint32 *nodes, const guint64 (*call
         add_literals(b->e);
 }
 
+static guint32 format_slot(const BhOperand *o, gpointer data) {
+        return slot_of(data, o);
+}
+
+/* The rule's output and its extra fields. */
+static GPtrArray *formats_of(struct builder *b, const BhRule *rule) {
+        GPtrArray *formats = g_ptr_array_new_with_free_func((GDestroyNotify) bh_rule_format_free);
+
+        if (rule->output)
+                g_ptr_array_add(formats, bh_rule_format_new(rule->output, NULL, FALSE, format_slot, b));
+        for (guint i = 0; rule->extra_fields && i < rule->extra_fields->len; i++) {
+                const BhRuleExtra *extra = g_ptr_array_index(rule->extra_fields, i);
+
+                g_ptr_array_add(formats, bh_rule_format_new(extra->format, extra->name, extra->raw, format_slot, b));
+        }
+        return formats;
+}
+
 BhRuleEngine *bh_rule_engine_new(BhRuleSet *set, const BhEngineOptions *options, GPtrArray *problems, GError **error) {
         const GPtrArray *rules = bh_rule_set_rules(set);
         g_autofree guint32 *nodes = NULL;
@@ -1066,6 +1089,7 @@ BhRuleEngine *bh_rule_engine_new(BhRuleSet *set, const BhEngineOptions *options,
                 if (b.failed || !rule->enabled)
                         nodes[i] = BH_NONE;
                 calls_of_source(rule->source, calls[i]);
+                g_ptr_array_add(e->outputs, nodes[i] == BH_NONE ? NULL : formats_of(&b, rule));
         }
         finish(&b, nodes, (const guint64(*)[BH_CALL_WORDS]) calls);
 
@@ -1081,11 +1105,6 @@ BhRuleEngine *bh_rule_engine_new(BhRuleSet *set, const BhEngineOptions *options,
                 b.rule = i;
                 if (nodes[i] != BH_NONE)
                         check_available(&b, g_ptr_array_index(rules, i), wanted[i], options);
-        }
-        for (guint i = 0; i < rules->len; i++) {
-                const BhRule *rule = g_ptr_array_index(rules, i);
-
-                g_ptr_array_add(e->outputs, rule->output ? bh_rule_format_new(rule->output, NULL) : NULL);
         }
         builder_clear(&b);
         return e;

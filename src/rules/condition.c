@@ -362,6 +362,8 @@ static gboolean add_value(BhParser *p, GPtrArray *values, BhOperand *o, gsize at
         g_ptr_array_add(values, o);
         if (values->len > BH_RULES_ITEMS_MAX)
                 return bh_parser_fail(p, at, "more than 1,000,000 values in one place: split the list");
+        if (o->refs == 1 && ++p->l->literals > BH_RULES_LITERALS_MAX)
+                return bh_parser_fail(p, at, "all lists, conditions and exceptions together hold more than 3,000,000 values: use lists by name, or fewer");
         if (++p->l->put_in > BH_RULES_PUT_IN_MAX)
                 return bh_parser_fail(p, at, "all conditions together hold more than 8,000,000 values: use lists by themselves, as in \"in (list)\", or fewer");
         return TRUE;
@@ -565,7 +567,7 @@ static BhCond *check_rest(BhParser *p, BhOperand *left, gsize at) {
 
                 while (p->at + n < p->n && n < 20 && !strchr(" \t\r\n('\"", p->s[p->at + n] ? p->s[p->at + n] : ' '))
                         n++;
-                g_autofree char *found = here(p), *like = bh_load_like_words(words, G_N_ELEMENTS(words), p->s + p->at, n);
+                g_autofree char *found = here(p), *like = bh_load_like_words(p->l, words, G_N_ELEMENTS(words), p->s + p->at, n);
                 bh_parser_fail(p, p->at, "after a field an operator is missing: found %s%s There are exists = != < <= > >= in intersects contains startswith endswith glob regex pmatch and more", found,
                                *like ? like : ".");
                 return NULL;

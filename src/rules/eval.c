@@ -465,8 +465,9 @@ gboolean bh_rule_run_field(BhRuleRun *r, const struct bh_event *event, const str
         ref = (struct bh_field_ref){ .id = field->field->id, .has_arg = field->arg != NULL, .has_index = field->has_index, .index = field->index };
         if (field->arg)
                 ref.arg = (struct bh_str){ field->arg, (guint32) strlen(field->arg) };
-        if (r->scene.event != event || r->scene.lineage != lineage)
-                bh_scene_reset(&r->scene, event, lineage);
+        bh_scene_reset(&r->scene, event, lineage);
+        if (r->serial)
+                next_generation(r); /* what was kept of the event before is void */
         if (field->field->flags & BH_FF_LIST) {
                 n = bh_scene_values(&r->scene, &ref, values);
                 for (guint i = 0; i < n; i++) {

@@ -161,7 +161,8 @@ static gboolean field_known(BhLoader *l, const BhExceptionDef *e, const BhYaml *
         for (guint i = 0; i < faults->len; i++) {
                 const BhFault *f = g_ptr_array_index(faults, i);
 
-                bh_load_problem(l, BH_ERROR, WRONG, f->pos, l->object, "%s", f->what);
+                g_autofree char *what = bh_fault_say(l, f);
+                bh_load_problem(l, BH_ERROR, WRONG, f->pos, l->object, "%s", what);
         }
         return FALSE;
 }
@@ -192,13 +193,16 @@ gboolean bh_exceptions_check(BhLoader *l, const BhExceptionDef *e, gboolean know
         return good;
 }
 
-gboolean bh_exceptions_merge(BhLoader *l, BhRuleDef *d, GPtrArray *more) {
+gboolean bh_exceptions_merge(BhLoader *l, BhRuleDef *d, GPtrArray *more, gboolean replace) {
         gboolean good = TRUE;
+
+        if (replace)
+                g_ptr_array_set_size(d->exceptions, 0);
 
         while (more->len) {
                 BhExceptionDef *e = g_ptr_array_steal_index(more, 0), *old = NULL;
 
-                for (guint i = 0; i < d->exceptions->len && !old; i++) {
+                for (guint i = 0; i < d->exceptions->len && !old && !replace; i++) {
                         BhExceptionDef *x = g_ptr_array_index(d->exceptions, i);
 
                         if (g_str_equal(x->name, e->name))
@@ -215,7 +219,7 @@ gboolean bh_exceptions_merge(BhLoader *l, BhRuleDef *d, GPtrArray *more) {
                 } else if (!e->fields) {
                         bh_load_problem(l, BH_ERROR, WRONG, e->pos, l->object, "the rule has no exception %s, so a new one needs \"fields\"", q);
                         good = FALSE;
-                } else if (!e->values->len) {
+                } else if (!e->values->len && !replace) {
                         bh_load_problem(l, BH_ERROR, WRONG, e->pos, l->object, "the new exception %s needs \"values\"", q);
                         good = FALSE;
                 } else if (bh_exceptions_check(l, e, !d->rule->skipped)) {

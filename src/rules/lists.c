@@ -53,7 +53,7 @@ static gboolean expand(BhLoader *l, BhListDef *list, guint depth) {
                 bh_parser_init_item(&p, l, item);
                 if (!bh_parse_item(&p, list->values)) {
                         bh_load_problem(l, BH_ERROR, "LOAD_ERR_COMPILE_CONDITION", bh_parser_pos(&p, p.bad), object, "%s", p.what);
-                        good = l->put_in <= BH_RULES_PUT_IN_MAX;
+                        good = l->put_in <= BH_RULES_PUT_IN_MAX && l->literals <= BH_RULES_LITERALS_MAX;
                 }
         }
         list->state = 2;

@@ -153,7 +153,7 @@ void bh_load_unknown_keys(BhLoader *l, const BhYaml *map, const char *const know
                         continue;
                 }
                 g_autofree char *q = k->kind == BH_YAML_SCALAR ? bh_load_quote(k->text, k->n) : g_strdup("that is no text");
-                g_autofree char *like = k->kind == BH_YAML_SCALAR ? bh_load_like_words(known, n, k->text, k->n) : g_strdup("");
+                g_autofree char *like = k->kind == BH_YAML_SCALAR ? bh_load_like_words(l, known, n, k->text, k->n) : g_strdup("");
                 bh_load_problem(l, BH_WARN, "LOAD_UNKNOWN_KEY", bh_load_pos(l, k), l->object, "the key %s is unknown here and is ignored%s", q, like);
         }
 }
@@ -175,7 +175,7 @@ gboolean bh_load_override(BhLoader *l, const BhYaml *item, const char *const key
                         if (bh_yaml_is(k, keys[j]))
                                 bit = 1u << j;
                 g_autofree char *q = k->kind == BH_YAML_SCALAR ? bh_load_quote(k->text, k->n) : g_strdup("that is no text");
-                g_autofree char *like = !bit && k->kind == BH_YAML_SCALAR ? bh_load_like_words(keys, n, k->text, k->n) : g_strdup("");
+                g_autofree char *like = !bit && k->kind == BH_YAML_SCALAR ? bh_load_like_words(l, keys, n, k->text, k->n) : g_strdup("");
                 if (bh_yaml_is(v, "append")) {
                         if (bit & may_append)
                                 *append |= bit;
@@ -253,7 +253,7 @@ static void load_list(BhLoader *l, const BhYaml *item) {
                 bh_load_problem(l, BH_WARN, "LOAD_INVALID_LIST_NAME", bh_load_pos(l, name), object, "a list's name should have no blanks and none of ()\"'=, in it");
         BhListDef *d = g_hash_table_lookup(l->lists_by, name->text);
         if (append && !d) {
-                g_autofree char *like = bh_load_like(l->lists_by, name->text, name->n);
+                g_autofree char *like = bh_load_like(l, l->lists_by, name->text, name->n);
 
                 bh_load_problem(l, BH_ERROR, "LOAD_ERR_VALIDATE", bh_load_pos(l, name), object, "no list of that name stands before, to append to%s", like);
                 return;
@@ -300,7 +300,7 @@ static void load_macro(BhLoader *l, const BhYaml *item) {
                                 "no condition can use a macro of this name: write letters, digits and \"_\" only, a letter first");
         BhMacroDef *d = g_hash_table_lookup(l->macros_by, name->text);
         if (append && !d) {
-                g_autofree char *like = bh_load_like(l->macros_by, name->text, name->n);
+                g_autofree char *like = bh_load_like(l, l->macros_by, name->text, name->n);
 
                 bh_load_problem(l, BH_ERROR, "LOAD_ERR_VALIDATE", bh_load_pos(l, name), object, "no macro of that name stands before, to append to%s", like);
                 return;
@@ -345,7 +345,7 @@ static void on_item(gpointer user, const BhYaml *item) {
         } else {
                 static const char *const known[] = { "rule", "macro", "list", "required_engine_version", "required_plugin_versions" };
                 const BhYaml *k = item->n ? item->nodes[0] : NULL;
-                g_autofree char *like = k && k->kind == BH_YAML_SCALAR ? bh_load_like_words(known, G_N_ELEMENTS(known), k->text, k->n) : g_strdup("");
+                g_autofree char *like = k && k->kind == BH_YAML_SCALAR ? bh_load_like_words(l, known, G_N_ELEMENTS(known), k->text, k->n) : g_strdup("");
 
                 bh_load_problem(l, BH_WARN, "LOAD_UNKNOWN_ITEM", bh_load_pos(l, item), NULL, "this is neither rule, macro, list nor requirement, and is ignored%s", like);
         }
@@ -431,6 +431,11 @@ static void load_file(BhLoader *l, const BhRuleSource *source) {
                 unreadable(l, number, "a rules file of more than 16 MiB is refused: split it");
                 text = NULL;
         }
+        if (text && l->bytes + len > BH_RULES_TOTAL_MAX) {
+                unreadable(l, number, "all rules files together have more than 32 MiB: this one is not read");
+                text = NULL;
+        }
+        l->bytes += text ? len : 0;
         /* an unreadable file is an empty one, so that numbers stay */
         BhYamlFile *f = bh_yaml_file_new(source->name, number, text ? text : "", text ? len : 0);
         g_ptr_array_add(l->files, f);

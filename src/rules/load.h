@@ -12,6 +12,8 @@
 #define BH_RULES_CONTAINER_VERSION "0.7.0" /* the container plugin, whose fields are native here */
 #define BH_RULES_PUT_IN_MAX (8u * BH_RULES_ITEMS_MAX) /* values of all lists in all conditions, and of lists in lists */
 #define BH_RULES_ALL_NODES_MAX (20u * BH_RULES_NODES_MAX)
+#define BH_RULES_LITERALS_MAX (3u * BH_RULES_ITEMS_MAX) /* values with bytes of their own */
+#define BH_RULES_FAULTS_MAX 100u /* of one condition with its output */
 #define BH_RULES_LIST_DEPTH_MAX 200u
 #define BH_RULES_FILES_MAX 1024u
 #define BH_RULES_ODD_LISTS_MAX 64u
@@ -32,11 +34,11 @@ void bh_load_problem(BhLoader *l, gboolean error, const char *code, struct bh_po
 /* The text in quotes for a message: escaped, and cut after 100 bytes. Caller frees. */
 char *bh_load_quote(const char *text, gsize len);
 
-/* Names that were probably meant, as `: is "a" or "b" meant?`; "" if there is none. `names`: keys are the names. Caller frees. */
+/* Names that were probably meant, as `: is "a" or "b" meant?`; "" if there is none. `names`: keys are the names. A load guesses only so often. Caller frees. */
 gboolean bh_load_one_off(const char *a, const char *b); /* a swap, or one character more, less or other */
-char *bh_load_like(GHashTable *names, const char *text, gsize len);
-char *bh_load_like_field(const char *text, gsize len);
-char *bh_load_like_words(const char *const words[], guint n, const char *text, gsize len);
+char *bh_load_like(BhLoader *l, GHashTable *names, const char *text, gsize len);
+char *bh_load_like_field(BhLoader *l, const char *text, gsize len);
+char *bh_load_like_words(BhLoader *l, const char *const words[], guint n, const char *text, gsize len);
 
 /* --- texts put together of pieces -------------------------------------------------------------------------------- */
 
@@ -81,6 +83,8 @@ typedef struct {
         gboolean error, unknown; /* unknown: a field that skip-if-unknown-filter excuses */
         const char *code;
         char *what;
+        char *field;           /* an unknown name: those that it may have meant are said with it */
+        gboolean evt_type;     /* it is no field, but a type of event */
         const char *macro;     /* the macro that it stands in; NULL: the rule itself */
         struct bh_pos put_in;  /* where the rule, or what the rule uses, names it */
 } BhFault;
@@ -136,6 +140,9 @@ struct BhLoader {
         GHashTable *told;        /* of problems */
         GHashTable *macros_told; /* faults of macros, which many rules may use */
         guint64 likes;           /* comparisons of words with names of lists */
+        guint like_calls;        /* guesses at what was meant */
+        guint64 literals;        /* values with bytes of their own */
+        gsize bytes;             /* of all files */
         guint32 next_index;
         guint64 put_in, nodes;
         gboolean put_in_told, nodes_told;
@@ -174,7 +181,8 @@ void bh_load_appends(BhLoader *l, BhRuleDef *d, GPtrArray *extra_texts); /* appe
 /* exceptions.c. `append`: fields may be missing. FALSE: told; *out is what could be read. Takes nothing. */
 gboolean bh_load_exceptions(BhLoader *l, const BhYaml *rule, gboolean append, GPtrArray **out);
 gboolean bh_exceptions_check(BhLoader *l, const BhExceptionDef *e, gboolean known_source);
-gboolean bh_exceptions_merge(BhLoader *l, BhRuleDef *d, GPtrArray *more);
+/* `replace`: the rule's own are gone, new ones need no values. Takes what is in `more`. FALSE: told. */
+gboolean bh_exceptions_merge(BhLoader *l, BhRuleDef *d, GPtrArray *more, gboolean replace);
 /* (condition) and not (…) for each exception that has values. Takes and returns the tree; NULL: told. */
 BhCond *bh_exceptions_apply(BhLoader *l, const BhRuleDef *d, BhCond *condition);
 void bh_exception_free(gpointer e);
@@ -251,6 +259,10 @@ gboolean bh_check_operand(const BhOperand *o, gboolean output, BhValueType *type
 /* All checks of a tree without macros. `l` may be NULL. Faults are added; literals of bcontains become bytes. */
 void bh_check_tree(BhLoader *l, BhCond *c, GPtrArray *faults);
 void bh_fault_free(gpointer f);
+/* Its words. Caller frees. */
+char *bh_fault_say(BhLoader *l, const BhFault *f);
+/* A name that is no field; `what` has %s once, for it. */
+void bh_fault_unknown(GPtrArray *faults, const char *code, struct bh_pos pos, const char *name, gsize len, const char *what);
 void bh_fault(GPtrArray *faults, gboolean error, gboolean unknown, const char *code, struct bh_pos pos, const char *format, ...) G_GNUC_PRINTF(6, 7);
 
 /* macros.c */
@@ -265,6 +277,10 @@ void bh_rules_make(BhLoader *l);
 /* The longest beginning of what stands at the cursor that is a field or a transformer. NULL: none (`what` may say why). */
 BhOperand *bh_parse_output_operand(BhParser *p);
 void bh_output_check(BhLoader *l, const BhText *format, GPtrArray *faults);
+
+/* evtnames.c: is there such a type of event anywhere? */
+gboolean bh_evt_name_known(const char *name);
+char *bh_load_like_evt_name(BhLoader *l, const char *name, gsize len);
 
 /* evttypes.c: does the condition look at evt.type in a way that leaves most kinds of events out? */
 gboolean bh_cond_narrow(const BhCond *c);

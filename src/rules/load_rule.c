@@ -43,7 +43,7 @@ static gboolean priority_key(BhLoader *l, Said *s, BhKeyNeed need) {
         if (s->priority >= 0)
                 return TRUE;
         static const char *const words[] = { "Emergency", "Alert", "Critical", "Error", "Warning", "Notice", "Informational", "Debug" };
-        g_autofree char *q = bh_load_quote(v->text, v->n), *like = bh_load_like_words(words, G_N_ELEMENTS(words), v->text, v->n);
+        g_autofree char *q = bh_load_quote(v->text, v->n), *like = bh_load_like_words(l, words, G_N_ELEMENTS(words), v->text, v->n);
         bh_load_problem(l, BH_ERROR, "LOAD_ERR_YAML_VALIDATE", bh_load_pos(l, v), l->object,
                         "%s is no priority: there are Emergency, Alert, Critical, Error, Warning, Notice, Informational, Debug%s", q, like);
         return FALSE;
@@ -126,7 +126,7 @@ static BhRuleDef *find(BhLoader *l, const Said *s, gboolean say) {
                 return NULL;
         }
         if (!d && say) {
-                g_autofree char *like = bh_load_like(l->rules_by, s->name->text, s->name->n);
+                g_autofree char *like = bh_load_like(l, l->rules_by, s->name->text, s->name->n);
 
                 bh_load_problem(l, BH_ERROR, "LOAD_ERR_VALIDATE", bh_load_pos(l, s->name), l->object, "no rule of that name stands before, to append to or override%s", like);
         }
@@ -152,12 +152,9 @@ static void define(BhLoader *l, Said *s) {
         for (guint i = 0; s->exceptions && i < s->exceptions->len; i++) {
                 BhExceptionDef *e = g_ptr_array_index(s->exceptions, i);
 
-                if (!e->fields) {
-                        bh_load_problem(l, BH_ERROR, "LOAD_ERR_VALIDATE", e->pos, l->object, "an exception needs \"fields\": a field, or a list of fields");
-                        good = FALSE;
-                } else {
+                /* one without fields was told when it was read */
+                if (e->fields)
                         good = bh_exceptions_check(l, e, known) && good;
-                }
         }
         BhRuleDef *d = g_hash_table_lookup(l->rules_by, s->name->text);
         if (d && !g_str_equal(d->rule->source, source)) {
@@ -232,11 +229,8 @@ static void apply(BhLoader *l, BhRuleDef *d, Said *s, guint32 which, gboolean ap
                 r->warn_evttypes = s->warn_evttypes;
         if (which & BIT(K_SKIP))
                 r->skip_if_unknown_filter = s->skip;
-        if (which & BIT(K_EXCEPTIONS) && s->exceptions) {
-                if (!append)
-                        g_ptr_array_set_size(d->exceptions, 0);
-                bh_exceptions_merge(l, d, s->exceptions);
-        }
+        if (which & BIT(K_EXCEPTIONS) && s->exceptions)
+                bh_exceptions_merge(l, d, s->exceptions, !append);
 }
 
 static void override(BhLoader *l, Said *s, guint32 append, guint32 replace) {
@@ -315,7 +309,6 @@ void bh_load_rule(BhLoader *l, const BhYaml *item) {
         guint32 append = 0, replace = 0;
         gboolean has_append = FALSE, good;
 
-        bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known));
         if (!bh_load_scalar(l, item, "rule", BH_KEY_NEEDED, &s.name))
                 return;
         if (strlen(s.name->text) != s.name->n) {
@@ -324,6 +317,7 @@ void bh_load_rule(BhLoader *l, const BhYaml *item) {
         }
         g_autofree char *q = bh_load_quote(s.name->text, s.name->n);
         l->object = object = g_strdup_printf("rule %s", q);
+        bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known));
         for (guint k = 0; k < K_COUNT; k++)
                 if (bh_yaml_get(item, keys[k], NULL))
                         s.has |= BIT(k);

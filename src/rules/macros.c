@@ -23,7 +23,7 @@ typedef struct {
 static void unknown_macro(Use *u, const BhCond *c, const BhMacroDef *later) {
         const char *name = c->left->text;
         g_autofree char *q = bh_load_quote(name, c->left->len);
-        g_autofree char *like = later ? NULL : bh_load_like(u->l->macros_by, name, c->left->len);
+        g_autofree char *like = later ? NULL : bh_load_like(u->l, u->l->macros_by, name, c->left->len);
 
         u->broken = TRUE;
         if (later)
@@ -68,6 +68,8 @@ static BhCond *use_macro(Use *u, BhCond *c, guint32 at_depth) {
 
                         own->macro = f->macro ? f->macro : m->name;
                         own->put_in = c->pos;
+                        own->field = g_strdup(f->field);
+                        own->evt_type = f->evt_type;
                 }
         }
         return bh_cond_share(m->tree);

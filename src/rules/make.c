@@ -59,7 +59,8 @@ static gboolean tell_faults(BhLoader *l, const BhRule *r, const char *object, GP
 
                         where = g_strdup_printf("; it stands in the macro %s, which the rule uses at %s:%u:%u", m, bh_rule_set_file(l->set, f->put_in.file), f->put_in.line, f->put_in.column);
                 }
-                bh_load_problem(l, f->error && !excused, excused ? "LOAD_UNKNOWN_FILTER" : f->code, f->pos, object, "%s%s%s", f->what, where ? where : "",
+                g_autofree char *what = bh_fault_say(l, f);
+                bh_load_problem(l, f->error && !excused, excused ? "LOAD_UNKNOWN_FILTER" : f->code, f->pos, object, "%s%s%s", what, where ? where : "",
                                 excused ? ": the rule is skipped, as it says itself" : "");
         }
         return good;
@@ -129,7 +130,8 @@ static void warn_unchecked(BhLoader *l) {
                         if (f->error && g_hash_table_add(l->macros_told, g_steal_pointer(&key))) {
                                 g_autofree char *q = bh_load_quote(m->name, strlen(m->name)), *object = g_strdup_printf("macro %s", q);
 
-                                bh_load_problem(l, BH_WARN, "LOAD_COMPILE_CONDITION", f->pos, object, "%s; no rule that loads uses it", f->what);
+                                g_autofree char *what = bh_fault_say(l, f);
+                                bh_load_problem(l, BH_WARN, "LOAD_COMPILE_CONDITION", f->pos, object, "%s; no rule that loads uses it", what);
                         }
                 }
         }
@@ -207,7 +209,8 @@ BhCond *bh_condition_parse(const char *text, gsize len, GError **error) {
                         first = g_ptr_array_index(faults, i);
         if (!first)
                 return c;
-        g_set_error(error, BH_RULES_ERROR, 0, "%u:%u: %s", first->pos.line, first->pos.column, first->what);
+        g_autofree char *what = bh_fault_say(l, first);
+        g_set_error(error, BH_RULES_ERROR, 0, "%u:%u: %s", first->pos.line, first->pos.column, what);
         bh_cond_free(c);
         return NULL;
 }

@@ -76,9 +76,15 @@ static gboolean token(BhParser *p, gsize percent, GPtrArray *faults) {
         }
         if (!o) {
                 gsize name = bh_lex_field_name(p), n = name ? name : MIN((gsize) 20, p->n - at);
-                g_autofree char *q = bh_load_quote(p->s + at, n), *like = name ? bh_load_like_field(p->s + at, n) : g_strdup("");
 
-                bh_fault(faults, BH_ERROR, name > 0, OUT, bh_parser_pos(p, at), "%s after \"%%\" is no field%s; write %%%% for a percent sign", q, like);
+                p->at = at;
+                if (name) {
+                        bh_fault_unknown(faults, OUT, bh_parser_pos(p, at), p->s + at, n, "%s is no field (write %% for a percent sign)");
+                } else {
+                        g_autofree char *q = bh_load_quote(p->s + at, n);
+
+                        bh_fault(faults, BH_ERROR, FALSE, OUT, bh_parser_pos(p, at), "%s after \"%%\" is no field: write %%%% for a percent sign", q);
+                }
                 p->at = MAX(p->at, at + 1);
                 return TRUE;
         }
@@ -98,7 +104,7 @@ void bh_output_check(BhLoader *l, const BhText *format, GPtrArray *faults) {
                 bh_fault(faults, BH_ERROR, FALSE, OUT, bh_parser_pos(&p, (gsize) (nul - p.s)), "an output cannot hold a NUL byte");
                 return;
         }
-        while (p.at < p.n) {
+        while (p.at < p.n && faults->len < BH_RULES_FAULTS_MAX) {
                 gsize percent = p.at;
 
                 p.depth = 0;

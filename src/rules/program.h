@@ -124,7 +124,7 @@ struct BhRuleEngine {
         GStringChunk *arena;
         guint32 multi;      /* slots with several values */
         guint32 stack;      /* deepest nesting of shared nodes */
-        GPtrArray *outputs; /* of BhRuleFormat, by rule, NULL: none (output.c) */
+        GPtrArray *outputs; /* by rule: GPtrArray of BhRuleFormat (output, extra fields), NULL: none (render.c) */
 };
 
 struct BhRuleRun {
@@ -162,9 +162,10 @@ gboolean bh_text_compare(enum bh_op op, struct bh_str a, struct bh_str b, gboole
 /* transform.c: values of a transformer's slot. */
 guint bh_run_transform(BhRuleRun *r, const BhRuleEngine *e, const struct bh_slot *s, struct bh_value *out);
 
-/* output.c */
+/* render.c. `name`: of an extra field, NULL: the output. slot_of: gives the slot of an operand, BH_NONE: it has none. */
 typedef struct BhRuleFormat BhRuleFormat;
-BhRuleFormat *bh_rule_format_new(const char *text, GPtrArray *problems);
+typedef guint32 (*BhFormatSlot)(const BhOperand *o, gpointer data);
+BhRuleFormat *bh_rule_format_new(const char *text, const char *name, gboolean raw, BhFormatSlot slot_of, gpointer data);
 void bh_rule_format_free(BhRuleFormat *f);
 
 /* reduce.c: nodes, reduced by calls, in order of cost; access sets and code. */

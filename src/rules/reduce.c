@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules by call: reduced by what the call settles, woken by atoms that they need, and as code. */
+#include <math.h>
+
 #include "rules/program.h"
 
 #define WAKERS_MAX 512u /* atoms that may wake one rule; with more it is run for every event of the call */

@@ -22,6 +22,7 @@ int bh_priority_from_name(const char *name, gsize len);
 
 /* Bounds of loading. Beyond: an error with the bound in it. */
 #define BH_RULES_FILE_MAX (16u << 20)    /* bytes of a file */
+#define BH_RULES_TOTAL_MAX (32u << 20)   /* bytes of all files */
 #define BH_RULES_ITEMS_MAX 1000000u      /* items of a list, and of all lists put in one condition */
 #define BH_RULES_NODES_MAX 200000u       /* nodes of one condition, macros put in */
 #define BH_RULES_DEPTH_MAX 1000u         /* of a rule's condition; of a macro or filter by itself 100 in the public engine */

@@ -284,14 +284,6 @@ static gboolean exe_flag(BhRuleScene *s, guint32 record, guint32 known, struct b
         return bh_value_num(out, self && (self->flags & known));
 }
 
-static gboolean exe_lower(BhRuleScene *s, struct bh_value *out) {
-#ifdef BH_RF_HAVE_EXE_LOWER
-        return exe_flag(s, BH_RF_EXE_LOWER, BH_LP_EXE_LOWER, out);
-#else
-        return exe_flag(s, 0, BH_LP_EXE_LOWER, out);
-#endif
-}
-
 static gboolean exe_number(BhRuleScene *s, guint id, struct bh_value *out) {
         const struct bh_event *e = s->event;
         Process *self = NULL;
@@ -579,7 +571,7 @@ gboolean bh_value_proc(BhRuleScene *s, const struct bh_field_ref *f, struct bh_v
                 return bh_value_num(out, f->id == BH_FLD_PROC_PPID_TS ? (gint64) start : e->time > start ? (gint64) (e->time - start) : 0);
         case BH_FLD_PROC_EXE_WRITABLE: return exe_writable(s, out);
         case BH_FLD_PROC_EXE_UPPER: return exe_flag(s, BH_RF_EXE_UPPER, BH_LP_EXE_UPPER, out);
-        case BH_FLD_PROC_EXE_LOWER: return exe_lower(s, out);
+        case BH_FLD_PROC_EXE_LOWER: return exe_flag(s, BH_RF_EXE_LOWER, BH_LP_EXE_LOWER, out);
         case BH_FLD_PROC_EXE_MEMFD: return exe_flag(s, BH_RF_EXE_MEMFD, BH_LP_EXE_MEMFD, out);
         case BH_FLD_PROC_EXE_INO:
         case BH_FLD_PROC_EXE_CTIME:

@@ -185,6 +185,10 @@ static void values_fit_the_type_of_the_field(void) {
         no("fd.sip = 10.0.0.0/33", "1:10:", "address");
         no("fd.sip startswith 10.", "1:1:", "cannot compare");
         no("fd.snet > 1", "1:1:", "cannot compare");
+        no("fd.snet = 10.0.0.0", "1:11:", "network");
+        is("evt.type in (open, ustat, container) or evt.type startswith x", "(evt.type in (\"open\", \"ustat\", \"container\") or evt.type startswith \"x\")");
+        no("evt.type = explode", "1:12:", "no type of event");
+        no("evt.type in (open, opnat)", "1:20:", "\"openat\" meant");
         no("evt.is_open_read = yes", "1:20:", "true or false");
         no("evt.is_open_read > 1", "1:1:", "cannot compare");
         no("proc.name bcontains 41", "1:1:", "cannot compare");
