@@ -198,7 +198,8 @@ class Played:
             self.failed["Privileged container started", "act"] = r.stderr.strip()
 
     def replay(self, sensor):
-        out = sensor.cli("replay", self.recording, "--rules", RULES, "--json", check=False).stdout
+        rules = [arg for path in sorted(RULES.glob("*.yaml")) for arg in ("--rules", path)]
+        out = sensor.cli("replay", self.recording, *rules, "--json").stdout
         return [json.loads(line) for line in out.split("\n") if line]
 
 
