@@ -10,6 +10,7 @@
 #include "output.h"
 #include "recorder/capture.h"
 #include "recorder/query.h"
+#include "replay_rules.h"
 
 #define BATCH 65536
 #define DAMAGE_SAID_MAX 10u /* a hostile file may have any number of damaged places */
@@ -18,6 +19,7 @@ typedef struct {
         const char *container;
         guint64 types[BH_TYPE_WORDS];
         gboolean json;
+        BhReplayRules *rules; /* NULL: events are shown, not what rules say of them */
         GString *out;
         guint64 undecodable, damaged, lost;
         gboolean bad, gone; /* something could not be read; nobody reads on */
@@ -47,13 +49,19 @@ static void show(Replay *r, const BhRecord *record) {
                 r->undecodable++;
                 return;
         }
-        if (!bh_event_selected(&e, r->types, r->container))
-                return;
-        if (r->json)
-                bh_event_to_json(&e, r->out);
-        else
-                bh_event_to_text(&e, r->out);
-        g_string_append_c(r->out, '\n');
+        gboolean selected = bh_event_selected(&e, r->types, r->container);
+        if (r->rules) {
+                /* also others tell of processes and containers */
+                bh_replay_rules_event(r->rules, &e, selected, r->json, r->out);
+        } else {
+                if (!selected)
+                        return;
+                if (r->json)
+                        bh_event_to_json(&e, r->out);
+                else
+                        bh_event_to_text(&e, r->out);
+                g_string_append_c(r->out, '\n');
+        }
         if (r->out->len >= BATCH)
                 put(r);
 }
@@ -121,13 +129,18 @@ static gboolean replay_directory(Replay *r, const char *given) {
 
 int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv) {
         g_autofree char *container = NULL;
-        g_auto(GStrv) names = NULL;
+        g_auto(GStrv) names = NULL, files = NULL;
+        g_autoptr(BhReplayRules) rules = NULL;
+        g_autoptr(GError) error = NULL;
+        gboolean all = FALSE;
         g_autoptr(GString) out = g_string_sized_new(BATCH + 8192);
         Replay r = { .out = out };
         struct stat st;
         GOptionEntry entries[] = {
                 { "container", 'c', 0, G_OPTION_ARG_STRING, &container, "only of this container (name, id or its beginning; \"host\": of none)", "NAME" },
                 { "type", 't', 0, G_OPTION_ARG_STRING_ARRAY, &names, "only these kinds (may be repeated, or a,b,c)", "KIND" },
+                { "rules", 'r', 0, G_OPTION_ARG_FILENAME_ARRAY, &files, "print the alerts of these rules instead (may be repeated; later files change earlier ones)", "FILE" },
+                { "all", 0, 0, G_OPTION_ARG_NONE, &all, "with --rules: all rules that match an event, not only the first", NULL },
                 { "json", 0, 0, G_OPTION_ARG_NONE, &r.json, "one JSON object a line", NULL },
                 G_OPTION_ENTRY_NULL,
         };
@@ -146,6 +159,13 @@ int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv) {
         if (!bh_cli_types(names, r.types))
                 return BH_EXIT_USAGE;
         r.container = container;
+        if (all && !files)
+                return bh_cli_usage("--all goes with --rules");
+        if (files) {
+                r.rules = rules = bh_replay_rules_new(files, all, &error);
+                if (!rules)
+                        return bh_cli_fail(error);
+        }
 
         const char *path = argv[1];
         setvbuf(stdout, NULL, _IOFBF, BATCH);
@@ -154,6 +174,8 @@ int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv) {
         put(&r);
 
         int status = bh_out_finish();
+        if (rules)
+                bh_replay_rules_summary(rules);
         if (r.undecodable)
                 trouble(&r, "%" G_GUINT64_FORMAT " records of %s are no events that this program can read", r.undecodable, path);
         if (r.lost)
