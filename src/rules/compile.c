@@ -741,8 +741,10 @@ static guint32 join_nodes(struct builder *b, enum bh_node_kind kind, GArray *nod
         return n ? bh_node_add(b->e, b->nodes, kind, (const guint32 *) (const void *) nodes->data, n) : constant(b, kind == BH_NODE_AND);
 }
 
+/* The nodes are comparisons by c->op; for != by =, of which all but one must be true. */
 static guint32 exactly_one(struct builder *b, const BhCond *c, guint32 slot, const GArray *nodes) {
-        struct bh_atom a = { .how = BH_HOW_ONE, .op = (guint8) c->op, .slot = slot, .other = BH_NONE, .first = b->e->atom_lists->len, .n = nodes->len, .p = 0.1f };
+        struct bh_atom a = { .how = BH_HOW_ONE, .op = (guint8) c->op, .negated_many = c->op == BH_OP_NE, .slot = slot, .other = BH_NONE, .first = b->e->atom_lists->len, .n = nodes->len,
+                             .p = 0.1f };
         GByteArray *key = atom_key(&a);
 
         for (guint i = 0; i < nodes->len; i++) {
@@ -750,7 +752,7 @@ static guint32 exactly_one(struct builder *b, const BhCond *c, guint32 slot, con
 
                 if (node->kind != BH_NODE_ATOM) {
                         g_byte_array_unref(key);
-                        problem(b, TRUE, c->pos, "%s oneof is not supported: write it with =", bh_op_text(c->op));
+                        problem(b, TRUE, c->pos, "%s oneof does not go with these values", bh_op_text(c->op));
                         return BH_NONE;
                 }
                 key_number(key, node->first);
@@ -764,7 +766,8 @@ static guint32 over_values(struct builder *b, const BhCond *c, guint32 slot) {
         g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(guint32));
 
         for (guint i = 0; c->values && i < c->values->len; i++) {
-                guint32 node = compare_one(b, slot, c->op, g_ptr_array_index(c->values, i));
+                enum bh_op op = c->modifier == BH_MOD_ONEOF && c->op == BH_OP_NE ? BH_OP_EQ : c->op;
+                guint32 node = compare_one(b, slot, op, g_ptr_array_index(c->values, i));
 
                 if (node == BH_NONE)
                         return BH_NONE;
@@ -772,6 +775,13 @@ static guint32 over_values(struct builder *b, const BhCond *c, guint32 slot) {
         }
         if (!nodes->len)
                 return constant(b, FALSE);
+        if (c->modifier == BH_MOD_ONEOF && c->op == BH_OP_NE) { /* what is missing differs from nothing */
+                guint32 both[2] = { exactly_one(b, c, slot, nodes), exists(b, slot) };
+
+                g_array_set_size(nodes, 0);
+                g_array_append_vals(nodes, both, 2);
+                return both[0] == BH_NONE ? BH_NONE : join_nodes(b, BH_NODE_AND, nodes);
+        }
         if (c->modifier == BH_MOD_ONEOF)
                 return exactly_one(b, c, slot, nodes);
         return join_nodes(b, c->modifier == BH_MOD_ALLOF ? BH_NODE_AND : BH_NODE_OR, nodes);

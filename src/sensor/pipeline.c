@@ -168,9 +168,24 @@ static guint64 container_hash(const BhContainer *c) {
         return c ? bh_container_key(c->id, strlen(c->id)) : 0;
 }
 
+/* The container of the process that was acted on: an act that leaves its container is another one than an act inside of it. *l keeps the text. */
+static void set_target(BhPipeline *p, struct bh_event *e, BhContainerLookup *l) {
+        struct bh_lineage_process target;
+
+        if (!p->lineage.find(p->lineage.data, e->target_pid, bh_event_has(e, BH_F_target_start) ? e->target_start : 0, &target))
+                return;
+        bh_container_table_lookup(p->c.containers, target.cgroup, l);
+        if (l->container)
+                BH_SET_STR(e, target_container_id, l->container->id);
+}
+
 static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l, guint64 origin, gboolean labels, BhInspection *x) {
+        g_auto(BhContainerLookup) target = { 0 };
+
         if (l->container)
                 bh_describe_container(e, l->container, labels ? p->labels : NULL);
+        if (bh_event_has(e, BH_F_target_pid))
+                set_target(p, e, &target);
         if (l->is_container && !l->described && g_atomic_int_get(&p->runtime_expected)) {
                 BH_SET(e, flags, e->flags | BH_RF_NO_METADATA);
                 p->stats.released_unready++;
