@@ -172,7 +172,7 @@ static guint64 container_hash(const BhContainer *c) {
 static void set_target(BhPipeline *p, struct bh_event *e, BhContainerLookup *l) {
         struct bh_lineage_process target;
 
-        if (!p->lineage.find(p->lineage.data, e->target_pid, bh_event_has(e, BH_F_target_start) ? e->target_start : 0, &target))
+        if (!p->c.lineage || !p->c.lineage->find(p->c.lineage->data, e->target_pid, bh_event_has(e, BH_F_target_start) ? e->target_start : 0, &target))
                 return;
         bh_container_table_lookup(p->c.containers, target.cgroup, l);
         if (l->container)
