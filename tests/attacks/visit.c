@@ -9,6 +9,7 @@
  *     visit udp ADDRESS   connects a datagram socket to port 7777 there
  *     visit read FILE     reads a file
  *     visit late FILE     the same after six seconds
+ *     visit uid N         becomes that user
  *     visit sh COMMAND    has /bin/sh run it, in a process of its own
  *     visit write FILE    writes a file
  *     visit shell PORT    connects, puts the connection on standard input, output and error, and runs /bin/true: a reverse shell without the shell
@@ -61,6 +62,8 @@ int main(int argc, char **argv) {
                 fd = open(argv[2], O_RDONLY);
                 return fd >= 0 && read(fd, some, sizeof some) < -1;
         }
+        if (!strcmp(argv[1], "uid"))
+                return setuid((uid_t) atoi(argv[2])) < 0;
         if (!strcmp(argv[1], "udp")) {
                 in.sin_port = htons(7777);
                 inet_pton(AF_INET, argv[2], &in.sin_addr);
