@@ -69,7 +69,7 @@ ACTS = {
     "System procs network activity": ("plain", f"/usr/bin/bash far {FAR}"),
     "Program run with disallowed http proxy env": ("plain", "HTTP_PROXY=http://127.0.0.1:9 /bin/wget -q -T 1 http://127.0.0.1:9/; true"),
     "Unexpected UDP Traffic": ("plain", f"/usr/bin/visit udp {FAR}"),
-    "Non sudo setuid": ("plain", "/usr/bin/visit uid 33"),
+    "Non sudo setuid": ("plain", "/usr/bin/visit uid 0"),
     "User mgmt binaries": ("node", "{own}/useradd"),
     "Create files below dev": ("plain", "echo x >/dev/a-new-file"),
     "Contact EC2 Instance Metadata Service From Container": ("plain", "/usr/bin/visit far 169.254.169.254"),

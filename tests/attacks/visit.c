@@ -9,13 +9,14 @@
  *     visit udp ADDRESS   connects a datagram socket to port 7777 there
  *     visit read FILE     reads a file
  *     visit late FILE     the same after six seconds
- *     visit uid N         becomes that user
+ *     visit uid N         becomes user 12345, who then becomes N
  *     visit sh COMMAND    has /bin/sh run it, in a process of its own
  *     visit write FILE    writes a file
  *     visit shell PORT    connects, puts the connection on standard input, output and error, and runs /bin/true: a reverse shell without the shell
  *     visit listen PORT   accepts one connection, within five seconds
  *     visit dns NAME      sends a question for the name's address to 127.0.0.53, where nobody answers
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -63,7 +64,7 @@ int main(int argc, char **argv) {
                 return fd >= 0 && read(fd, some, sizeof some) < -1;
         }
         if (!strcmp(argv[1], "uid"))
-                return setuid((uid_t) atoi(argv[2])) < 0;
+                return setresuid((uid_t) -1, 12345, 0) < 0 || setuid((uid_t) atoi(argv[2])) < 0;
         if (!strcmp(argv[1], "udp")) {
                 in.sin_port = htons(7777);
                 inet_pton(AF_INET, argv[2], &in.sin_addr);
