@@ -69,7 +69,7 @@ ACTS = {
     "System procs network activity": ("plain", f"/usr/bin/bash far {FAR}"),
     "Program run with disallowed http proxy env": ("plain", "HTTP_PROXY=http://127.0.0.1:9 /bin/wget -q -T 1 http://127.0.0.1:9/; true"),
     "Unexpected UDP Traffic": ("plain", f"/usr/bin/visit udp {FAR}"),
-    "Non sudo setuid": ("plain", "/usr/bin/visit uid 0"),
+    "Non sudo setuid": ("node", "{visit} uid 0"),  # in a container the user must have a name, which a recording does not keep of the one before
     "User mgmt binaries": ("node", "{own}/useradd"),
     "Create files below dev": ("plain", "echo x >/dev/a-new-file"),
     "Contact EC2 Instance Metadata Service From Container": ("plain", "/usr/bin/visit far 169.254.169.254"),
@@ -123,7 +123,7 @@ class Played:
                 for n, (rule, (where, command)) in enumerate(ACTS.items()):
                     self.names[rule] = f"public-run-{n}" if where.startswith("run") else "public-plain" if where.startswith("exec") else f"public-{where}"
                     try:
-                        self.play(boxes, where, self.names[rule], command.format(pid=other.pid, own=own))
+                        self.play(boxes, where, self.names[rule], command.format(pid=other.pid, own=own, visit=build / "tests" / "attacks" / "visit"))
                     except (AssertionError, docker_env.DockerError) as e:
                         self.failed[rule] = str(e)
                 time.sleep(1.2)  # repeats are told when their window is swept

@@ -16,7 +16,6 @@
  *     visit listen PORT   accepts one connection, within five seconds
  *     visit dns NAME      sends a question for the name's address to 127.0.0.53, where nobody answers
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdio.h>
