@@ -37,7 +37,7 @@ ACTS = {
     "Read sensitive file trusted after startup": ("plain", "/usr/sbin/nginx late /etc/shadow"),
     "Read sensitive file untrusted": ("plain", "cat /etc/shadow"),
     "Run shell untrusted": ("plain", "/usr/sbin/nginx sh 'true; true'"),
-    "System user interactive": ("run --user 33", "/usr/bin/login"),
+    "System user interactive": ("exec --user 33", "/usr/bin/login"),
     "Terminal shell in container": ("exec -t", "/bin/sh -c true"),
     "Contact K8S API Server From Container": ("plain", "/usr/bin/visit tcp 6443"),
     "Netcat Remote Code Execution in Container": ("plain", "/bin/nc -e /bin/true 127.0.0.1 9; true"),
