@@ -111,7 +111,7 @@ ACTS = {
     "Records of logins changed or removed": ("plain", ": >/var/log/wtmp", "cat /var/log/wtmp"),
     "Log removed or emptied": ("plain", "rm /var/log/app.log", "echo line >>/var/log/app.log"),
     "Shell history removed": ("plain", "rm /root/.ash_history", "rm /root/history"),
-    "More acts than the node describes": ("plain", "/acts flood paths --seconds 1 --threads 2 >/dev/null", "/acts --dir /tmp open.open"),
+    "More acts than the node describes": ("plain", "/acts flood sockets --seconds 1 --threads 2 >/dev/null", "/acts --dir /tmp open.open"),
     "Privileged container started": ("plain", "privileged", None),
     "Operator's command in a running container": ("plain", "exec", None),
     "Shell with a terminal in a container": ("plain", "exec -t", None),
