@@ -5,7 +5,7 @@
 #include "base/escape.h"
 #include "commands.h"
 #include "output.h"
-#include "rules/ruleset.h"
+#include "rules/engine.h"
 
 /* JSON strings are UTF-8: what is not is escaped. */
 static json_t *text(const char *s) {
@@ -15,11 +15,19 @@ static json_t *text(const char *s) {
         return json_string(cell);
 }
 
-static json_t *problem_json(const BhRuleSet *set, const BhRuleProblem *p) {
+/* What loading and compiling said, in one list. */
+typedef struct {
+        const BhRuleSet *set;
+        GPtrArray *compiled; /* of BhEngineProblem */
+        guint rules, enabled, skipped;
+        guint64 errors, warnings;
+} Checked;
+
+static json_t *problem_json(const Checked *c, const BhRuleProblem *p) {
         json_t *o = json_object();
 
         json_object_set_new(o, "severity", json_string(p->error ? "error" : "warning"));
-        json_object_set_new(o, "file", text(bh_rule_set_file(set, p->pos.file)));
+        json_object_set_new(o, "file", text(bh_rule_set_file(c->set, p->pos.file)));
         json_object_set_new(o, "line", json_integer(p->pos.line));
         json_object_set_new(o, "column", json_integer(p->pos.column));
         json_object_set_new(o, "code", json_string(p->code));
@@ -28,21 +36,41 @@ static json_t *problem_json(const BhRuleSet *set, const BhRuleProblem *p) {
         return o;
 }
 
-static void print_json(const BhRuleSet *set, guint n_rules, guint enabled, guint skipped) {
-        const GPtrArray *problems = bh_rule_set_problems(set);
+static void each_problem(const Checked *c, void (*one)(const Checked *c, const BhRuleProblem *p, gpointer user), gpointer user) {
+        const GPtrArray *problems = bh_rule_set_problems(c->set), *rules = bh_rule_set_rules(c->set);
+
+        for (guint i = 0; i < problems->len; i++)
+                one(c, g_ptr_array_index(problems, i), user);
+        for (guint i = 0; i < c->compiled->len; i++) {
+                const BhEngineProblem *e = g_ptr_array_index(c->compiled, i);
+                g_autoptr(GString) object = g_string_new("rule ");
+                BhRuleProblem p = { .error = e->error, .pos = e->pos, .code = (char *) (e->error ? "LOAD_ERR_COMPILE_CONDITION" : "LOAD_COMPILE_CONDITION"), .what = e->what };
+
+                if (e->rule < rules->len) {
+                        bh_escape_append_quoted(object, ((const BhRule *) g_ptr_array_index(rules, e->rule))->name, -1);
+                        p.object = object->str;
+                }
+                one(c, &p, user);
+        }
+}
+
+static void add_json(const Checked *c, const BhRuleProblem *p, gpointer list) {
+        json_array_append_new(list, problem_json(c, p));
+}
+
+static void print_json(const Checked *c) {
         json_auto_t *o = json_object();
         json_t *list = json_array();
 
-        for (guint i = 0; i < problems->len; i++)
-                json_array_append_new(list, problem_json(set, g_ptr_array_index(problems, i)));
-        json_object_set_new(o, "ok", json_boolean(!bh_rule_set_errors(set)));
-        json_object_set_new(o, "rules", json_integer(n_rules));
-        json_object_set_new(o, "enabled", json_integer(enabled));
-        json_object_set_new(o, "skipped", json_integer(skipped));
-        json_object_set_new(o, "macros", json_integer(bh_rule_set_macros(set)));
-        json_object_set_new(o, "lists", json_integer(bh_rule_set_lists(set)));
-        json_object_set_new(o, "errors", json_integer((json_int_t) bh_rule_set_errors(set)));
-        json_object_set_new(o, "warnings", json_integer((json_int_t) bh_rule_set_warnings(set)));
+        each_problem(c, add_json, list);
+        json_object_set_new(o, "ok", json_boolean(!c->errors));
+        json_object_set_new(o, "rules", json_integer(c->rules));
+        json_object_set_new(o, "enabled", json_integer(c->enabled));
+        json_object_set_new(o, "skipped", json_integer(c->skipped));
+        json_object_set_new(o, "macros", json_integer(bh_rule_set_macros(c->set)));
+        json_object_set_new(o, "lists", json_integer(bh_rule_set_lists(c->set)));
+        json_object_set_new(o, "errors", json_integer((json_int_t) c->errors));
+        json_object_set_new(o, "warnings", json_integer((json_int_t) c->warnings));
         json_object_set_new(o, "problems", list);
         bh_out_json(o);
 }
@@ -51,23 +79,23 @@ static const char *plural(guint64 n) {
         return n == 1 ? "" : "s";
 }
 
-static void print_text(const BhRuleSet *set, guint n_rules, guint enabled, guint skipped) {
-        const GPtrArray *problems = bh_rule_set_problems(set);
-        guint64 errors = bh_rule_set_errors(set), warnings = bh_rule_set_warnings(set);
+static void print_line(const Checked *c, const BhRuleProblem *p, gpointer user) {
+        g_autofree char *line = bh_rule_problem_text(c->set, p);
 
-        for (guint i = 0; i < problems->len; i++) {
-                const BhRuleProblem *p = g_ptr_array_index(problems, i);
-                g_autofree char *line = bh_rule_problem_text(set, p);
+        printf("%s%s%s\n", bh_out_style(p->error ? BH_STYLE_BAD : BH_STYLE_DIM), line, bh_out_style(BH_STYLE_NONE));
+}
 
-                printf("%s%s%s\n", bh_out_style(p->error ? BH_STYLE_BAD : BH_STYLE_DIM), line, bh_out_style(BH_STYLE_NONE));
-        }
-        if (errors + warnings > problems->len)
-                printf("… and %" G_GUINT64_FORMAT " more\n", errors + warnings - problems->len);
-        printf("%u rule%s (%u enabled", n_rules, plural(n_rules), enabled);
-        if (skipped)
-                printf(", %u skipped", skipped);
-        printf("), %u macro%s, %u list%s: %" G_GUINT64_FORMAT " error%s, %" G_GUINT64_FORMAT " warning%s\n", bh_rule_set_macros(set), plural(bh_rule_set_macros(set)), bh_rule_set_lists(set),
-               plural(bh_rule_set_lists(set)), errors, plural(errors), warnings, plural(warnings));
+static void print_text(const Checked *c) {
+        guint shown = bh_rule_set_problems(c->set)->len + c->compiled->len, macros = bh_rule_set_macros(c->set), lists = bh_rule_set_lists(c->set);
+
+        each_problem(c, print_line, NULL);
+        if (c->errors + c->warnings > shown)
+                printf("… and %" G_GUINT64_FORMAT " more\n", c->errors + c->warnings - shown);
+        printf("%u rule%s (%u enabled", c->rules, plural(c->rules), c->enabled);
+        if (c->skipped)
+                printf(", %u skipped", c->skipped);
+        printf("), %u macro%s, %u list%s: %" G_GUINT64_FORMAT " error%s, %" G_GUINT64_FORMAT " warning%s\n", macros, plural(macros), lists, plural(lists), c->errors, plural(c->errors),
+               c->warnings, plural(c->warnings));
 }
 
 static int check(const BhCliPaths *paths, int argc, char **argv) {
@@ -76,7 +104,6 @@ static int check(const BhCliPaths *paths, int argc, char **argv) {
                 { "json", 0, 0, G_OPTION_ARG_NONE, &json, "one JSON object with all problems", NULL },
                 G_OPTION_ENTRY_NULL,
         };
-        guint enabled = 0, skipped = 0;
 
         if (!bh_cli_parse(&argc, &argv, entries, "FILE...", "Checks rule files, in the order in which they would be loaded, and says everything that is wrong with them.",
                           "Later files can change what earlier ones define. A file that is a map with append_output or rule_matching\n"
@@ -88,19 +115,30 @@ static int check(const BhCliPaths *paths, int argc, char **argv) {
         for (int i = 1; i < argc; i++)
                 files[i - 1].name = argv[i];
         g_autoptr(BhRuleSet) set = bh_rule_set_load(files, (guint) argc - 1, NULL);
+        g_autoptr(GPtrArray) compiled = g_ptr_array_new();
+        Checked c = { .set = set, .compiled = compiled, .errors = bh_rule_set_errors(set), .warnings = bh_rule_set_warnings(set) };
         const GPtrArray *rules = bh_rule_set_rules(set);
+        c.rules = rules->len;
         for (guint i = 0; i < rules->len; i++) {
                 const BhRule *r = g_ptr_array_index(rules, i);
 
-                enabled += r->enabled && r->condition && !r->skipped;
-                skipped += r->skipped;
+                c.enabled += r->enabled && r->condition && !r->skipped;
+                c.skipped += r->skipped != 0;
+        }
+        /* patterns, and fields that no event has, are the compiler's to say */
+        g_autoptr(BhRuleEngine) engine = c.errors ? NULL : bh_rule_engine_new(set, NULL, compiled, NULL);
+        for (guint i = 0; i < compiled->len; i++) {
+                if (((const BhEngineProblem *) g_ptr_array_index(compiled, i))->error)
+                        c.errors++;
+                else
+                        c.warnings++;
         }
         if (json)
-                print_json(set, rules->len, enabled, skipped);
+                print_json(&c);
         else
-                print_text(set, rules->len, enabled, skipped);
+                print_text(&c);
         int status = bh_out_finish();
-        return bh_rule_set_errors(set) ? BH_EXIT_FAILED : status;
+        return c.errors ? BH_EXIT_FAILED : status;
 }
 
 static json_t *sources_json(guint sources) {

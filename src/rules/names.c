@@ -211,7 +211,7 @@ static GHashTable *tcp, *udp, *by_name;
 
 static void service(const char *name, guint32 port, gboolean is_udp) {
         GHashTable *names = is_udp ? udp : tcp;
-        char *copy = g_strdup(name);
+        char *copy = (char *) g_intern_string(name); /* they live as long as the program */
 
         /* the first name of a port is its own, others are aliases */
         if (!g_hash_table_contains(names, GUINT_TO_POINTER(port)))
