@@ -107,8 +107,8 @@ BETWEEN32(fc_copy_file_range, __ia32_sys_copy_file_range, 2)
 /* ---- fallback ---- */
 
 /* Every write of the machine comes here: first what most are not about. `at`: offset that the call names, or -1. */
-static __always_inline int write_exit(__s32 fd, __s64 ret, __s64 at, __u32 flags) {
-        struct file *file = bh_file_of_fd(fd);
+static __always_inline int write_exit(struct task_struct *task, __s32 fd, __s64 ret, __s64 at, __u32 flags) {
+        struct file *file = bh_task_file(task, fd);
         struct inode *inode = BPF_CORE_READ(file, f_inode);
 
         if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG)
@@ -118,18 +118,21 @@ static __always_inline int write_exit(__s32 fd, __s64 ret, __s64 at, __u32 flags
                         at = BPF_CORE_READ(file, f_pos) - (ret > 0 ? ret : 0);
                 bh_send_mem_write(file, (__u64) at, ret, flags);
         }
+        if (ret <= 0 || bh_is_quiet(task))
+                return 0;
         return bh_written_add(file, ret, fd);
 }
 
 static __always_inline int write_call(__u64 *ctx, bool positioned) {
         const struct pt_regs *regs = (const struct pt_regs *) ctx[0];
-        bool compat = BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT;
+        struct task_struct *task = bh_current();
+        bool compat = BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
         __s64 ret = compat ? (__s32) ctx[1] : (__s64) ctx[1], at = -1;
 
         /* the fourth argument; 32-bit calls have the offset in two halves, the fourth and the fifth */
         if (positioned)
                 at = compat ? (__s64) ((__u64) (__u32) BPF_CORE_READ(regs, di) << 32 | (__u32) BPF_CORE_READ(regs, si)) : (__s64) BPF_CORE_READ(regs, r10);
-        return write_exit((__s32) (compat ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di)), ret, at, compat ? BH_RF_COMPAT : 0);
+        return write_exit(task, (__s32) (compat ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di)), ret, at, compat ? BH_RF_COMPAT : 0);
 }
 
 #define WRITE_CALL(name, positioned) \

@@ -65,7 +65,7 @@ static __noinline int read_creds(struct creds *to, const struct cred *cred) {
 
                 if (i >= n)
                         break;
-                bpf_probe_read_kernel(&gid, sizeof(gid), (char *) groups + bpf_core_field_offset(struct group_info, gid) + i * sizeof(gid));
+                bh_read(&gid, sizeof(gid), (char *) groups + bpf_core_field_offset(struct group_info, gid) + i * sizeof(gid));
                 hash = bh_hash(hash, gid);
         }
         /* longer lists: the list itself stands for its content, so setting an equal one counts as a change */

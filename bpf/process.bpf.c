@@ -97,10 +97,10 @@ static __always_inline void exec_info(struct bh_buf *b, struct task_struct *task
         x.pid_ns = BPF_CORE_READ(numbers.ns, ns.inum);
 
         /* PIDTYPE_PGID is 2, PIDTYPE_SID 3 since 4.19; numbers[0] is the id in the initial namespace */
-        bpf_probe_read_kernel(&group, sizeof(group), (char *) signal + bpf_core_field_offset(struct signal_struct, pids) + 2 * sizeof(void *));
-        bpf_probe_read_kernel(&session, sizeof(session), (char *) signal + bpf_core_field_offset(struct signal_struct, pids) + 3 * sizeof(void *));
-        bpf_probe_read_kernel(&x.pgid, sizeof(x.pgid), (char *) group + bpf_core_field_offset(struct pid, numbers));
-        bpf_probe_read_kernel(&x.sid, sizeof(x.sid), (char *) session + bpf_core_field_offset(struct pid, numbers));
+        bh_read(&group, sizeof(group), (char *) signal + bpf_core_field_offset(struct signal_struct, pids) + 2 * sizeof(void *));
+        bh_read(&session, sizeof(session), (char *) signal + bpf_core_field_offset(struct signal_struct, pids) + 3 * sizeof(void *));
+        bh_read(&x.pgid, sizeof(x.pgid), (char *) group + bpf_core_field_offset(struct pid, numbers));
+        bh_read(&x.sid, sizeof(x.sid), (char *) session + bpf_core_field_offset(struct pid, numbers));
 
         struct tty_struct___drv *tty = (void *) BPF_CORE_READ(signal, tty);
         if (tty)
@@ -112,7 +112,7 @@ static __always_inline void exec_info(struct bh_buf *b, struct task_struct *task
                 /* overlayfs keeps the upper dentry right behind the inode (struct ovl_inode, fs/overlayfs/ovl_entry.h) */
                 void *upper = NULL;
 
-                bpf_probe_read_kernel(&upper, sizeof(upper), (char *) inode + bpf_core_type_size(struct inode));
+                bh_read(&upper, sizeof(upper), (char *) inode + bpf_core_type_size(struct inode));
                 b->rec.flags |= upper ? BH_RF_EXE_UPPER : BH_RF_EXE_LOWER;
         }
         bh_put_struct(b, BH_TAG_EXEC, &x, sizeof(x));
@@ -134,8 +134,14 @@ int tp_exec(__u64 *ctx) {
         __u32 tgid = (__u32) BPF_CORE_READ(task, tgid);
 
         /* a process that was in a container's cgroup before anyone knew it to be one gets its origin here at the latest */
-        if (!bpf_map_lookup_elem(&procs, &tgid))
-                set_origin(tgid, BPF_CORE_READ(task, group_leader, start_boottime), bh_container_of(bh_task_cgroup(task)));
+        if (!bpf_map_lookup_elem(&procs, &tgid)) {
+                __u64 origin = bh_container_of(bh_task_cgroup(task));
+
+                if (origin) {
+                        set_origin(tgid, BPF_CORE_READ(task, group_leader, start_boottime), origin);
+                        bh_quiet_changed();
+                }
+        }
 
         struct bh_buf *b = bh_begin(BH_EV_EXEC, 0, 0);
         if (!b)
@@ -186,7 +192,7 @@ int tp_fork(__u64 *ctx) {
         struct pid *pid = BPF_CORE_READ(child, thread_pid);
         unsigned int level = BPF_CORE_READ(pid, level);
         int vpid = 0;
-        bpf_probe_read_kernel(&vpid, sizeof(vpid), (char *) pid + bpf_core_field_offset(struct pid, numbers) + (level & 31) * bpf_core_type_size(struct upid));
+        bh_read(&vpid, sizeof(vpid), (char *) pid + bpf_core_field_offset(struct pid, numbers) + (level & 31) * bpf_core_type_size(struct upid));
 
         b->rec.ret = child_tgid;
         b->rec.a[0] = child_tgid;
@@ -286,6 +292,7 @@ int tp_cgroup_attach(__u64 *ctx) {
 
         if (!p || p->start != start)
                 set_origin(tgid, start, bh_container_of(id));
+        bh_quiet_changed();
 
         struct bh_buf *b = bh_begin(BH_EV_CGROUP_ATTACH, 0, 0);
         if (!b)
@@ -308,18 +315,37 @@ struct {
         BH_PINNED;
 } syscalls SEC(".maps");
 
+/* What the sensor has entered there: every system call of the machine looks here, and no further if nobody watches its number. */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct bh_watch);
+        BH_PINNED;
+} watch SEC(".maps");
+
 SEC("tp_btf/sys_exit")
 int dispatch(__u64 *ctx) {
         const struct pt_regs *regs = (const struct pt_regs *) ctx[0];
-        __u32 nr = (__u32) BPF_CORE_READ(regs, orig_ax);
+        __u32 nr = (__u32) BPF_CORE_READ(regs, orig_ax), zero = 0, of;
+        struct bh_watch *w = bpf_map_lookup_elem(&watch, &zero);
+        struct task_struct *task;
 
         /* x32 calls (bit 30) have the native arguments; numbers 512 and up are x32's own and lead to the same calls by another layout */
         if (nr & 0x40000000)
                 nr &= ~0x40000000;
-        if (nr < 512) {
-                if (BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT)
-                        nr = nr == BH_NR32_SOCKETCALL ? 1024 + ((__u32) BPF_CORE_READ(regs, bx) & 63) : nr + 512;
-                bpf_tail_call(ctx, &syscalls, nr);
+        if (!w || nr >= 512)
+                return 0;
+        of = w->of[nr];
+        if (!of)
+                return 0;
+        task = bh_current();
+        if (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) {
+                of >>= BH_WATCH_COMPAT;
+                nr = nr == BH_NR32_SOCKETCALL ? 1024 + ((__u32) BPF_CORE_READ(regs, bx) & 63) : nr + 512;
         }
+        if (!(of & BH_WATCH_CALL) || (of & BH_WATCH_BULK && bh_is_quiet(task)))
+                return 0;
+        bpf_tail_call(ctx, &syscalls, nr);
         return 0;
 }

@@ -110,6 +110,25 @@ struct {
         __type(value, struct bh_proc);
         BH_PINNED;
 } procs SEC(".maps");
+/* What the judgements in `quiet` rest on was changed so often: by the programs, by the sensor. */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 2);
+        __type(key, __u32);
+        __type(value, __u64);
+        BH_PINNED;
+} changes SEC(".maps");
+#define BH_QUIET_PLACES 16
+struct bh_quiet {
+        __u64 task[BH_QUIET_PLACES];
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct bh_quiet);
+        BH_PINNED;
+} quiet SEC(".maps");
 /* Scratch: where a record is built. Value bigger than a per-CPU map allows, so an array of (CPU, slot). */
 #define BH_SLOTS 3
 #define BH_BUF_SIZE 65536
@@ -125,6 +144,7 @@ struct bh_buf {
         __u32 ring;
         __u32 path_pos;
         __u32 path_done;
+        __u64 walk_mnt, walk_dentry, walk_root; /* see bh_path_step() */
         __u32 index; /* of this buffer in `scratch` */
         __u32 pad;
 };
@@ -136,6 +156,7 @@ struct {
         BH_PINNED;
 } scratch SEC(".maps");
 struct bh_busy {
+        __u64 jiffies, ns; /* see bh_about_now() */
         __u32 slot[BH_SLOTS];
         __u32 work[BH_SLOTS]; /* of `works`, see net.bpf.h */
 };
@@ -207,7 +228,7 @@ static __always_inline __u64 bh_task_cgroup(struct task_struct *task) {
                 return BPF_CORE_READ(set, dfl_cgrp, kn, id);
 
         struct cgroup_subsys_state *css = NULL;
-        bpf_probe_read_kernel(&css, sizeof(css), (char *) set + bpf_core_field_offset(struct css_set, subsys) + 8 * (bh_cgroup_subsys & 31));
+        bh_read(&css, sizeof(css), (char *) set + bpf_core_field_offset(struct css_set, subsys) + 8 * (bh_cgroup_subsys & 31));
         return BPF_CORE_READ(css, cgroup, kn, id);
 }
 
@@ -288,6 +309,25 @@ static __always_inline void bh_actor_of(struct bh_actor *who, struct task_struct
         bpf_get_current_comm(who->comm, sizeof(who->comm));
 }
 
+/*
+ * CLOCK_BOOTTIME as it was when this CPU first asked in this tick of the kernel (1 to 10 ms): what windows and budgets need, at a quarter of the price of
+ * a clock. Never ahead of the time.
+ */
+static __noinline __u64 bh_about_now(void) {
+        __u32 zero = 0;
+        struct bh_busy *b = bpf_map_lookup_elem(&busy, &zero);
+        __u64 jiffies = bpf_jiffies64(), now;
+
+        if (b && *(volatile __u64 *) &b->jiffies == jiffies)
+                return b->ns;
+        now = bpf_ktime_get_boot_ns();
+        if (b) {
+                *(volatile __u64 *) &b->ns = now;
+                *(volatile __u64 *) &b->jiffies = jiffies;
+        }
+        return now;
+}
+
 /* Room in the budget of a cgroup and kind (or ring)? The count may be a little off where CPUs meet: a budget needs no more. */
 __noinline int bh_spend(__u64 cgroup, __u32 type, __u64 limit, __u64 now) {
         struct bh_acct_key key = { .cgroup = cgroup, .type = type };
@@ -344,6 +384,54 @@ static __always_inline bool bh_unwanted(const struct bh_who *who, __u32 type, co
                 return cg && !cg->container;
         }
         return false;
+}
+
+/* To be called after what bh_is_quiet() goes by has changed for tasks that live. */
+static __always_inline void bh_quiet_changed(void) {
+        __u32 zero = 0;
+        __u64 *n = bpf_map_lookup_elem(&changes, &zero);
+
+        if (n)
+                BH_ADD(*n, 1);
+}
+
+static __noinline int bh_judge_quiet(struct task_struct *task) {
+        __u32 zero = 0;
+        struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
+        struct bh_who who = {};
+        struct bh_cgroup *cg;
+
+        bh_who_is(&who, task);
+        if (!cfg || cfg->host_bulk || who.origin || cfg->canary_tgid == who.tgid)
+                return 0;
+        cg = bpf_map_lookup_elem(&cgroups, &who.cgroup);
+        return cg && !cg->container;
+}
+
+/*
+ * Whether no bulk act of the current task is an event: it is the host's. What most calls of most machines need to know, so each CPU remembers what it
+ * found for its last tasks, each in one word (a program that interrupts here finds it whole): a hash over the task, its cgroups, and the number of
+ * changes; and over the second of the sensor's heartbeat, so that no judgement gets old. Its low bits are 1 for a quiet task, 2 for another.
+ */
+static __always_inline bool bh_is_quiet(struct task_struct *task) {
+        __u32 zero = 0, one = 1;
+        struct bh_quiet *q = bpf_map_lookup_elem(&quiet, &zero);
+        struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
+        __u64 *programs = bpf_map_lookup_elem(&changes, &zero), *sensor = bpf_map_lookup_elem(&changes, &one);
+
+        if (!q || !cfg || !programs || !sensor)
+                return false;
+
+        __u64 of = bh_hash((__u64) task ^ BPF_CORE_READ(task, start_boottime), (__u64) BPF_CORE_READ(task, cgroups));
+        __u64 word = bh_hash(of ^ *(volatile __u64 *) programs, *(volatile __u64 *) sensor ^ cfg->heartbeat >> 30 << 20) & ~3ull, known;
+        __u64 *place = &q->task[of & (BH_QUIET_PLACES - 1)];
+
+        known = *(volatile __u64 *) place;
+        if ((known & ~3ull) != word) {
+                known = word | (bh_judge_quiet(task) ? 1 : 2);
+                *(volatile __u64 *) place = known;
+        }
+        return known & 1;
 }
 
 /* For a hook that cannot tell `n` acts of the current process, if they are wanted at all. */
@@ -423,7 +511,7 @@ static __noinline int bh_admit(const struct bh_who *who, struct bh_ticket *t) {
         if (a)
                 BH_ADD(a->generated, 1);
 
-        t->now = bpf_ktime_get_boot_ns();
+        t->now = bh_about_now();
         t->count = 1;
         if (!cfg->fold_window)
                 t->key = 0;
@@ -476,7 +564,7 @@ static __noinline struct bh_buf *bh_take(const struct bh_who *who, const struct 
         b->rec.size = sizeof(b->rec);
         b->rec.type = (__u16) t->type;
         b->rec.cpu = (__u16) cpu;
-        b->rec.ts = t->now;
+        b->rec.ts = bpf_ktime_get_boot_ns();
         b->rec.cgroup = who->cgroup;
         b->rec.origin = who->origin;
         b->rec.start = who->start;
@@ -682,8 +770,7 @@ static __always_inline void bh_put_user_bytes(struct bh_buf *b, __u32 tag, const
  */
 #define BH_PATH_DEPTH 96
 
-/* Puts the name and a slash before it in front of what is rendered already. The position lives in memory so that each turn of the walk looks
- * alike to the verifier, which then has one state a turn to follow and not one for each combination. */
+/* Puts the name and a slash before it in front of what is rendered already. */
 static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dentry) {
         __u64 len = BPF_CORE_READ(dentry, d_name.len) & 0xff, pos = b->path_pos;
         const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
@@ -698,39 +785,39 @@ static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dent
         return 0;
 }
 
-/* What the walk found stands in memory (path_pos, path_done), not in registers, for the same reason as above. */
-static __always_inline int bh_walk_path(struct bh_buf *b, __u64 mnt_at, __u64 dentry_at) {
-        struct vfsmount *vfsmnt = (struct vfsmount *) mnt_at;
-        struct mount *mnt = (struct mount *) ((char *) vfsmnt - bpf_core_field_offset(struct mount, mnt));
-        struct dentry *dentry = (struct dentry *) dentry_at, *root = BPF_CORE_READ(vfsmnt, mnt_root);
+/*
+ * One step of the walk: 1 if there is another. A global function, and what the walk knows in memory, so that the verifier looks at one step once and not
+ * at each of BH_PATH_DEPTH: that was half of what loading all programs cost.
+ */
+__noinline int bh_path_step(__u32 index) {
+        struct bh_buf *b = bpf_map_lookup_elem(&scratch, &index);
+        struct dentry *dentry, *parent;
 
-        b->path_pos = BH_PATH_MAX;
-        b->path_done = 0;
-        for (int i = 0; i < BH_PATH_DEPTH; i++) {
-                struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+        if (!b)
+                return 0;
+        dentry = (struct dentry *) b->walk_dentry;
+        if ((__u64) dentry == b->walk_root) {
+                struct mount *mnt = (struct mount *) b->walk_mnt, *up = BPF_CORE_READ(mnt, mnt_parent);
 
-                if (dentry == root) {
-                        struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
-
-                        if (up == mnt) {
-                                b->path_done = 1;
-                                return 0;
-                        }
-                        dentry = BPF_CORE_READ(mnt, mnt_mountpoint);
-                        mnt = up;
-                        root = BPF_CORE_READ(mnt, mnt.mnt_root);
-                        continue;
-                }
-                if (bh_path_prepend(b, dentry))
-                        return 0;
-                /* not under its mount: an anonymous file (memfd, pipe, socket) or a detached directory: its name alone */
-                if (dentry == parent) {
+                if (up == mnt) {
                         b->path_done = 1;
                         return 0;
                 }
-                dentry = parent;
+                b->walk_dentry = (__u64) BPF_CORE_READ(mnt, mnt_mountpoint);
+                b->walk_mnt = (__u64) up;
+                b->walk_root = (__u64) BPF_CORE_READ(up, mnt.mnt_root);
+                return 1;
         }
-        return 0;
+        parent = BPF_CORE_READ(dentry, d_parent);
+        if (bh_path_prepend(b, dentry))
+                return 0;
+        /* not under its mount: an anonymous file (memfd, pipe, socket) or a detached directory: its name alone */
+        if (dentry == parent) {
+                b->path_done = 1;
+                return 0;
+        }
+        b->walk_dentry = (__u64) parent;
+        return 1;
 }
 
 __noinline int bh_put_path_at(__u32 index, __u32 tag, __u64 mnt, __u64 dentry) {
@@ -738,7 +825,14 @@ __noinline int bh_put_path_at(__u32 index, __u32 tag, __u64 mnt, __u64 dentry) {
 
         if (!b)
                 return 0;
-        bh_walk_path(b, mnt, dentry);
+        b->path_pos = BH_PATH_MAX;
+        b->path_done = 0;
+        b->walk_mnt = mnt - bpf_core_field_offset(struct mount, mnt);
+        b->walk_dentry = dentry;
+        b->walk_root = (__u64) BPF_CORE_READ((struct vfsmount *) mnt, mnt_root);
+        for (int i = 0; i < BH_PATH_DEPTH; i++)
+                if (!bh_path_step(index))
+                        break;
         if (!b->path_done)
                 b->rec.flags |= BH_RF_PATH_CUT;
 
@@ -788,19 +882,23 @@ static __always_inline bool bh_unlinked(struct dentry *dentry) {
 }
 
 /* Open file behind a descriptor of the current process, or NULL. */
-static __always_inline struct file *bh_file_of_fd(__s64 fd) {
-        struct fdtable *fdt = BPF_CORE_READ(bh_current(), files, fdt);
+static __always_inline struct file *bh_task_file(struct task_struct *task, __s64 fd) {
+        struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
         struct file **fds = BPF_CORE_READ(fdt, fd), *file = NULL;
 
         if (fd < 0 || fd >= BPF_CORE_READ(fdt, max_fds))
                 return NULL;
-        bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
+        bh_read(&file, sizeof(file), fds + fd);
         /* 6.10 and later keep nothing in the low bits here; older neither: struct file is at least 8-aligned */
         return file;
 }
 
+static __always_inline struct file *bh_file_of_fd(__s64 fd) {
+        return bh_task_file(bh_current(), fd);
+}
+
 static __always_inline void bh_read_caps(__u64 *out, const void *set) {
-        bpf_probe_read_kernel(out, sizeof(*out), set);
+        bh_read(out, sizeof(*out), set);
 }
 
 static __always_inline void bh_put_cred(struct bh_buf *b, __u32 tag, const struct cred *cred) {

@@ -108,11 +108,11 @@ static __noinline int sock_addr(struct bh_addr *a, struct sock *sk) {
         a->type = BPF_CORE_READ(sk, sk_type);
         a->proto = BPF_CORE_READ(sk, sk_protocol);
         if (family == AF_INET) {
-                bpf_probe_read_kernel(a->laddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_rcv_saddr));
-                bpf_probe_read_kernel(a->raddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_daddr));
+                bh_read(a->laddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_rcv_saddr));
+                bh_read(a->raddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_daddr));
         } else if (family == AF_INET6) {
-                bpf_probe_read_kernel(a->laddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
-                bpf_probe_read_kernel(a->raddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
+                bh_read(a->laddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
+                bh_read(a->raddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
                 if ((a->raddr[0] == 0xfe && (a->raddr[1] & 0xc0) == 0x80) || (a->laddr[0] == 0xfe && (a->laddr[1] & 0xc0) == 0x80))
                         a->ifindex = (__u32) BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
         } else if (family == AF_PACKET) {
@@ -288,7 +288,7 @@ static __always_inline __u32 peer_pid(struct sock *sk) {
         int nr = 0;
 
         if (pid)
-                bpf_probe_read_kernel(&nr, sizeof(nr), (char *) pid + bpf_core_field_offset(struct pid, numbers));
+                bh_read(&nr, sizeof(nr), (char *) pid + bpf_core_field_offset(struct pid, numbers));
         return (__u32) nr;
 }
 
@@ -351,7 +351,7 @@ static __noinline __s64 fd_of(struct file *file) {
 
                 if ((__u32) i >= max)
                         break;
-                bpf_probe_read_kernel(&f, sizeof(f), fds + i);
+                bh_read(&f, sizeof(f), fds + i);
                 if (f == file) {
                         found = i;
                         break;
@@ -583,8 +583,9 @@ static __always_inline __u64 payload_part(struct bh_buf *b, __u64 off, __u64 pos
         return n;
 }
 
-extern const void page_offset_base __ksym __weak;
-extern const void vmemmap_base __ksym __weak;
+/* Set before load, where this is used: addresses of the kernel's variables of these names. By the sensor, as libbpf would read all symbols for each job. */
+const volatile __u64 bh_page_offset_base = 0;
+const volatile __u64 bh_vmemmap_base = 0;
 
 /* Where the first page fragment of a packet lies: its page's place in the kernel's direct mapping (x86-64, arch/x86/include/asm/page_64.h). */
 static __always_inline const void *first_frag(struct sk_buff *skb, __u64 *len) {
@@ -592,12 +593,12 @@ static __always_inline const void *first_frag(struct sk_buff *skb, __u64 *len) {
         struct { __u64 page; __u32 len, offset; } frag = {};
         __u64 direct = 0, pages = 0;
 
-        if (!BPF_CORE_READ(shared, nr_frags) || !&page_offset_base || !&vmemmap_base)
+        if (!BPF_CORE_READ(shared, nr_frags) || !bh_page_offset_base || !bh_vmemmap_base)
                 return NULL;
         /* struct bio_vec until 6.9, of the same layout: page, length, offset; a page pointer with its low bit set is no memory of ours */
         bpf_probe_read_kernel(&frag, sizeof(frag), (char *) shared + bpf_core_field_offset(struct skb_shared_info, frags));
-        bpf_probe_read_kernel(&direct, sizeof(direct), &page_offset_base);
-        bpf_probe_read_kernel(&pages, sizeof(pages), &vmemmap_base);
+        bpf_probe_read_kernel(&direct, sizeof(direct), (const void *) bh_page_offset_base);
+        bpf_probe_read_kernel(&pages, sizeof(pages), (const void *) bh_vmemmap_base);
         if (frag.page & 1 || !pages)
                 return NULL;
         *len = frag.len;

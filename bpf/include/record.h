@@ -187,6 +187,14 @@ struct bh_proc {
         __u64 origin;
 };
 
+/* watch map: one entry. By number of a system call: whether its exit is looked at, for the native interface and, BH_WATCH_COMPAT bits up, the 32-bit one. */
+#define BH_WATCH_CALL 1u
+#define BH_WATCH_BULK 2u /* for BULK kinds alone */
+#define BH_WATCH_COMPAT 4
+struct bh_watch {
+        __u8 of[512];
+};
+
 /* config map: one entry, written by the sensor, readable at any time. */
 struct bh_config {
         __u32 self_tgid;   /* the sensor: its own acts are not events */

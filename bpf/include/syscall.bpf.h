@@ -98,7 +98,7 @@ static __always_inline const struct pt_regs *bh_user_regs(void) {
 static __always_inline __u64 bh_arg(const __u64 *ctx, const __u32 i) {
         __u64 value = 0;
 
-        bpf_probe_read_kernel(&value, sizeof(value), ctx + i);
+        bh_read(&value, sizeof(value), ctx + i);
         return value;
 }
 

@@ -52,7 +52,7 @@ static __noinline struct task_struct *bh_task_of_vpid(__u32 vpid) {
                 void *slots = (char *) node + bpf_core_field_offset(struct xa_node, slots);
 
                 entry = 0;
-                bpf_probe_read_kernel(&entry, sizeof(entry), (char *) slots + ((vpid >> shift) & 63) * sizeof(void *));
+                bh_read(&entry, sizeof(entry), (char *) slots + ((vpid >> shift) & 63) * sizeof(void *));
         }
         if (!entry || entry & 3)
                 return NULL;
@@ -152,8 +152,8 @@ static __noinline int bh_put_socket(struct bh_buf *b, struct file *file) {
                 BPF_CORE_READ_INTO((__u32 *) addr.laddr, sk, __sk_common.skc_rcv_saddr);
                 BPF_CORE_READ_INTO((__u32 *) addr.raddr, sk, __sk_common.skc_daddr);
         } else if (addr.family == 10) {
-                bpf_probe_read_kernel(addr.laddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
-                bpf_probe_read_kernel(addr.raddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
+                bh_read(addr.laddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
+                bh_read(addr.raddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
         }
         bh_put_struct(b, BH_TAG_ADDR, &addr, sizeof(addr));
         return 0;

@@ -181,8 +181,8 @@ static __noinline struct bh_written *bh_written_make(struct file *file, struct i
         return bpf_map_lookup_elem(&written, &key);
 }
 
-/* The descriptor does not lead to its file any more. */
-static __noinline int bh_written_drop(__u32 tgid, __u32 fd) {
+/* The descriptor does not lead to its file any more. Global: the sweeps below call it from many turns of a loop. */
+__noinline int bh_written_drop(__u32 tgid, __u32 fd) {
         struct bh_written_fd key = { .tgid = tgid, .fd = fd };
         __u64 *known = bpf_map_lookup_elem(&written_fds, &key), file;
         struct bh_written_set *set;

@@ -83,7 +83,7 @@ typedef struct {
         guint64 window_bytes;       /* 4 MiB; one message may always be under way */
         guint stream_wait_ms;       /* 60,000: bh_bus_stream_send() waits so long for credit */
         guint ping_ms, dead_ms;     /* 5,000 and 15,000 */
-        guint backoff_min_ms, backoff_max_ms; /* 50 and 2,000 between two tries to connect */
+        guint backoff_min_ms, backoff_max_ms; /* 50 and 1,000 between two tries to connect */
         BhBusNotice notice;         /* may be NULL */
         gpointer notice_data;
 } BhBusPublisherOptions;

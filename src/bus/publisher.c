@@ -20,7 +20,7 @@ void bh_bus_publisher_options_init(BhBusPublisherOptions *options) {
                 .ping_ms = 5000,
                 .dead_ms = 15000,
                 .backoff_min_ms = 50,
-                .backoff_max_ms = 2000,
+                .backoff_max_ms = 1000,
         };
 }
 

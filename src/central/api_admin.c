@@ -9,6 +9,8 @@
 #include "routes.h"
 #include "views.h"
 
+#define VERIFY_SECONDS 120
+
 #define DAY_NS ((gint64) 86400 * 1000000000)
 #define TOKEN_DAYS_DEFAULT 90
 #define TOKEN_DAYS_MAX 3650
@@ -317,6 +319,7 @@ static const struct {
         { "backup.keep", "how many daily backups are kept", 1, 100, 7 },
         { "session.idle_minutes", "after so long without a call a session ends", 5, 1440, 60 },
         { "session.hours", "after so long a session ends in any case", 1, 168, 12 },
+        { "query.seconds", "after so long a question to the database is given up (504)", 1, 600, BH_QUERY_SECONDS },
 };
 
 void bh_api_settings(BhCall *call) {
@@ -369,10 +372,12 @@ void bh_api_setting_set(BhCall *call) {
                 g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, value);
                 BhStoreAuditEntry audit = bh_call_audit(call, key, "ok", text);
 
-                if (bh_store_setting_set(call->central->store, key, text, &audit, &error))
-                        bh_call_no_content(call);
-                else
+                if (!bh_store_setting_set(call->central->store, key, text, &audit, &error)) {
                         bh_call_store_error(call, error);
+                } else {
+                        bh_central_read_settings(call->central);
+                        bh_call_no_content(call);
+                }
         }
 }
 
@@ -400,8 +405,11 @@ void bh_api_audit(BhCall *call) {
         out = g_string_sized_new(4096);
         bh_json_open(out, NULL, '{');
         bh_json_open(out, "audit", '[');
-        for (guint i = 0; i < page->rows->len; i++)
+        for (guint i = 0; i < page->rows->len; i++) {
                 bh_view_audit(out, NULL, page->rows->pdata[i]);
+                if (out->len >= BH_ANSWER_BYTES && i + 1 < page->rows->len)
+                        bh_store_page_cut(page, i + 1);
+        }
         bh_json_close(out, ']');
         bh_json_text(out, "next", page->next);
         bh_json_close(out, '}');
@@ -414,6 +422,8 @@ void bh_api_audit_verify(BhCall *call) {
         gint64 broken = 0;
         GString *out;
 
+        /* each row counts, and there is no smaller question */
+        bh_store_limit_reads(VERIFY_SECONDS * G_USEC_PER_SEC);
         if (!bh_store_audit_verify(call->central->store, &rows, &broken, &error)) {
                 bh_call_store_error(call, error);
                 return;

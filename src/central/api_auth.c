@@ -21,8 +21,8 @@ static void who_json(BhCall *call, guint status, const char *name, BhStoreRole r
         bh_call_json(call, status, out);
 }
 
-static void set_cookie(BhCall *call, const char *secret, gint64 seconds) {
-        g_autofree char *value = g_strdup_printf("%s=%s; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=%" G_GINT64_FORMAT, BH_COOKIE, secret, seconds);
+static void set_cookie(BhCall *call, const char *name, const char *secret, gint64 seconds) {
+        g_autofree char *value = g_strdup_printf("%s=%s; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=%" G_GINT64_FORMAT, name, secret, seconds);
 
         bh_http_add_header(call->http, "Set-Cookie", value);
 }
@@ -34,11 +34,22 @@ static void answer_wait(BhCall *call, guint seconds) {
         bh_call_error(call, 429, "too_many_attempts", "too many failed attempts; try again in %u seconds", seconds);
 }
 
-static void login_failed(BhCall *call, const char *user) {
+static gint64 seconds_now(void) {
+        return g_get_real_time() / G_USEC_PER_SEC;
+}
+
+static void give_device_cookie(BhCall *call) {
+        g_autofree char *cookie = bh_device_new(call->central->devices, call->who.name, seconds_now());
+
+        set_cookie(call, BH_DEVICE_COOKIE, cookie, (gint64) BH_DEVICE_DAYS * 86400);
+}
+
+static void login_failed(BhCall *call, const BhLimitWho *who) {
+        const char *user = who->user;
         g_autofree char *shown = g_strndup(user, BH_STORE_NAME_MAX);
 
         g_atomic_int_inc(&call->central->logins_failed);
-        gboolean closed = bh_limit_failed(call->central->limit, call->http->address, user, g_get_monotonic_time());
+        gboolean closed = bh_limit_failed(call->central->limit, who, g_get_monotonic_time());
         bh_call_audit_write(call, shown, "failed", closed ? "further attempts must wait" : NULL);
         /* the same for an unknown user, a wrong password and a disabled user */
         bh_call_error(call, 401, "wrong_login", "user or password is wrong");
@@ -69,7 +80,10 @@ void bh_api_login(BhCall *call) {
 
         if (!body)
                 return;
-        guint wait = bh_limit_wait(call->central->limit, call->http->address, user, g_get_monotonic_time());
+        g_autofree char *cookie = bh_http_cookie(bh_http_header(call->http, "Cookie"), BH_DEVICE_COOKIE);
+        g_autofree char *device = bh_device_known(call->central->devices, user, cookie, seconds_now());
+        const BhLimitWho who = { call->http->address, device, user };
+        guint wait = bh_limit_wait(call->central->limit, &who, g_get_monotonic_time());
         if (wait) {
                 g_atomic_int_inc(&call->central->logins_limited);
                 answer_wait(call, wait);
@@ -87,7 +101,7 @@ void bh_api_login(BhCall *call) {
         if (result == BH_PASSWORD_BUSY) {
                 answer_wait(call, 1);
         } else if (result == BH_PASSWORD_WRONG || u->disabled) {
-                login_failed(call, user);
+                login_failed(call, &who);
         } else if (knows(call, u) && bh_call_pace(call)) {
                 g_autofree char *secret = bh_secret_new(""), *hash = bh_secret_hash(secret, NULL), *before = previous(call);
                 char *csrf = bh_secret_hash("csrf", secret);
@@ -105,9 +119,10 @@ void bh_api_login(BhCall *call) {
                         .expires_ns = g_get_real_time() * 1000 + absolute,
                 };
                 if (bh_store_session_create(call->central->store, &session, before, &audit, &error)) {
-                        bh_limit_succeeded(call->central->limit, call->http->address, user);
+                        bh_limit_succeeded(call->central->limit, &who);
                         g_atomic_int_inc(&call->central->logins_ok);
-                        set_cookie(call, secret, absolute / 1000000000);
+                        set_cookie(call, BH_COOKIE, secret, absolute / 1000000000);
+                        give_device_cookie(call);
                         who_json(call, 200, u->name, u->role, u->must_change, csrf);
                         bh_hub_recheck(call->central->hub);
                 } else {
@@ -130,7 +145,7 @@ void bh_api_logout(BhCall *call) {
                 bh_call_store_error(call, error);
                 return;
         }
-        set_cookie(call, "", 0);
+        set_cookie(call, BH_COOKIE, "", 0);
         bh_hub_recheck(call->central->hub);
         bh_call_no_content(call);
 }
@@ -158,7 +173,9 @@ void bh_api_own_password(BhCall *call) {
 
         const char *current = bh_body_text(body, "current"), *fresh = bh_body_text(body, "new");
         const char *objection = bh_password_objection(call->who.name, fresh);
-        guint wait = bh_limit_wait(c->limit, call->http->address, call->who.name, g_get_monotonic_time());
+        /* guesses of who has the session, and of nobody else */
+        const BhLimitWho who = { call->http->address, call->who.session, call->who.name };
+        guint wait = bh_limit_wait(c->limit, &who, g_get_monotonic_time());
         if (wait) {
                 answer_wait(call, wait);
         } else if (objection || g_str_equal(current, fresh)) {
@@ -172,7 +189,7 @@ void bh_api_own_password(BhCall *call) {
                 if (!u) {
                         bh_call_store_error(call, g_steal_pointer(&error));
                 } else if (result == BH_PASSWORD_WRONG) {
-                        bh_limit_failed(c->limit, call->http->address, call->who.name, g_get_monotonic_time());
+                        bh_limit_failed(c->limit, &who, g_get_monotonic_time());
                         bh_call_audit_write(call, call->who.name, "failed", "the current password was wrong");
                         bh_call_error(call, 403, "wrong_password", "the current password is wrong");
                 } else if (!hash) {
@@ -180,7 +197,7 @@ void bh_api_own_password(BhCall *call) {
                 } else if (!bh_store_user_set_password(c->store, u->name, hash, FALSE, call->who.session, &audit, &error)) {
                         bh_call_store_error(call, g_steal_pointer(&error));
                 } else {
-                        bh_limit_succeeded(c->limit, call->http->address, call->who.name);
+                        bh_limit_succeeded(c->limit, &who);
                         bh_hub_recheck(c->hub);
                         bh_call_no_content(call);
                 }

@@ -20,8 +20,11 @@ static void answer_page(BhCall *call, const char *name, BhStorePage *page, View 
         out = g_string_sized_new(4096);
         bh_json_open(out, NULL, '{');
         bh_json_open(out, name, '[');
-        for (guint i = 0; i < owned->rows->len; i++)
+        for (guint i = 0; i < owned->rows->len; i++) {
                 view(out, NULL, owned->rows->pdata[i]);
+                if (out->len >= BH_ANSWER_BYTES && i + 1 < owned->rows->len)
+                        bh_store_page_cut(owned, i + 1);
+        }
         bh_json_close(out, ']');
         bh_json_text(out, "next", owned->next);
         if (total)
@@ -56,7 +59,6 @@ VIEW_OF(BhStoreContainer, container)
 VIEW_OF(BhStoreWorkload, workload)
 VIEW_OF(BhStoreApplication, application)
 VIEW_OF(BhStoreObservation, observation)
-VIEW_OF(BhStoreFinding, finding)
 VIEW_OF(BhStoreLossRow, loss)
 
 static void as_node(GString *out, const char *key, gconstpointer row) {
@@ -162,44 +164,6 @@ void bh_api_observations(BhCall *call) {
                 return;
         BhStorePage *page = bh_store_observations(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
         answer_page(call, "observations", page, as_observation, NULL, error);
-}
-
-void bh_api_findings(BhCall *call) {
-        BhStoreFindingFilter f = {
-                .node = bh_call_param(call, "node"),
-                .container_id = bh_call_param(call, "container"),
-                .application = bh_call_param(call, "application"),
-                .workload = bh_call_param(call, "workload"),
-                .rule = bh_call_param(call, "rule"),
-                .search = bh_call_param(call, "search"),
-        };
-        const char *priority = bh_call_param(call, "priority");
-        gboolean count = FALSE;
-        GError *error = NULL;
-        guint64 total = 0;
-        guint limit;
-
-        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_time(call, "since", &f.since_ns) || !bh_call_time(call, "until", &f.until_ns) ||
-            !bh_call_flag(call, "count", &count))
-                return;
-        if (priority) {
-                f.max_rank = bh_store_priority_rank(priority) + 1;
-                if (f.max_rank > 8) {
-                        bh_call_error(call, 400, "bad_priority", "\"priority\" must be emergency, alert, critical, error, warning, notice, informational or debug");
-                        return;
-                }
-        }
-        BhStorePage *page = bh_store_findings(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
-        if (page && count && !bh_store_findings_count(call->central->store, &f, &total, &error))
-                g_clear_pointer(&page, bh_store_page_free);
-        answer_page(call, "findings", page, as_finding, count ? &total : NULL, error);
-}
-
-void bh_api_finding(BhCall *call) {
-        GError *error = NULL;
-        g_autoptr(BhStoreFinding) f = bh_store_finding(call->central->store, call->captures[0], &error);
-
-        answer_one(call, as_finding, f, error);
 }
 
 void bh_api_nodes(BhCall *call) {

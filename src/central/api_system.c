@@ -8,7 +8,9 @@
 #include "hub.h"
 #include "json_out.h"
 #include "metrics.h"
+#include "outputs.h"
 #include "routes.h"
+#include "tls_live.h"
 #include "upkeep.h"
 #include "views.h"
 
@@ -29,7 +31,10 @@ void bh_api_readyz(BhCall *call) {
 static void append_central(BhCentral *c, GString *out) {
         BhHttpStats http;
         BhStoreStats store;
+        g_autofree char *fingerprint = NULL;
+        gint64 expires;
 
+        bh_tls_live_describe(&fingerprint, &expires);
         bh_http_stats(c->http, &http);
         bh_store_stats(c->store, &store);
         bh_json_open(out, "central", '{');
@@ -37,8 +42,8 @@ static void append_central(BhCentral *c, GString *out) {
         bh_json_time(out, "started", c->started_ns);
         bh_json_int(out, "uptime_s", (g_get_monotonic_time() - c->started_us) / G_USEC_PER_SEC);
         bh_json_uint(out, "landlock", c->landlock);
-        bh_json_text(out, "certificate", c->tls.fingerprint);
-        bh_json_time(out, "certificate_expires", c->tls.expires * 1000000000);
+        bh_json_text(out, "certificate", fingerprint);
+        bh_json_time(out, "certificate_expires", expires * 1000000000);
         bh_json_uint(out, "connections", http.open);
         bh_json_uint(out, "streams", http.streams);
         bh_json_open(out, "store", '{');
@@ -51,6 +56,7 @@ static void append_central(BhCentral *c, GString *out) {
         bh_json_text(out, "damaged_kept_as", c->opened.damaged_kept_as);
         bh_json_close(out, '}');
         bh_upkeep_append_json(c->upkeep, out);
+        bh_outputs_append_json(c, out);
         bh_json_close(out, '}');
 }
 

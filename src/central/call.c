@@ -37,7 +37,7 @@ void bh_call_store_error(BhCall *call, GError *e) {
         } map[] = {
                 { BH_STORE_ERROR_NOT_FOUND, 404, "not_found" }, { BH_STORE_ERROR_EXISTS, 409, "exists" },    { BH_STORE_ERROR_CONFLICT, 409, "conflict" },
                 { BH_STORE_ERROR_INVALID, 400, "invalid" },     { BH_STORE_ERROR_AMBIGUOUS, 409, "ambiguous" }, { BH_STORE_ERROR_FULL, 507, "disk_full" },
-                { BH_STORE_ERROR_BUSY, 503, "busy" },
+                { BH_STORE_ERROR_BUSY, 503, "busy" },           { BH_STORE_ERROR_TIMEOUT, 504, "query_too_long" },
         };
         g_autoptr(GError) error = e;
 
@@ -52,6 +52,15 @@ void bh_call_store_error(BhCall *call, GError *e) {
         /* what the system said may name paths: for the log, not for the caller */
         bh_error("the store failed", "route", call->route->pattern, "error", error->message);
         bh_call_error(call, 500, "store_failed", "the store failed; the central's log says why");
+}
+
+/* ---- settings ---- */
+
+void bh_central_read_settings(BhCentral *c) {
+        g_autofree char *text = bh_store_setting_get(c->store, "query.seconds", NULL);
+        gint64 n = text ? g_ascii_strtoll(text, NULL, 10) : 0;
+
+        g_atomic_int_set(&c->query_seconds, n > 0 && n <= 600 ? (gint) n : BH_QUERY_SECONDS);
 }
 
 /* ---- parameters ---- */
@@ -139,13 +148,13 @@ static const BhBodyField *field_of(const BhBodyField *fields, guint n, const cha
 }
 
 static char *check_member(const BhBodyField *f, json_t *v) {
-        if (f->kind == BH_BODY_TEXT) {
+        if (f->kind == BH_BODY_TEXT || f->kind == BH_BODY_LINES) {
                 if (!json_is_string(v))
                         return g_strdup_printf("\"%s\" must be a text", f->name);
                 if (json_string_length(v) > f->max)
                         return g_strdup_printf("\"%s\" has at most %" G_GSIZE_FORMAT " bytes", f->name, f->max);
                 for (const char *p = json_string_value(v); *p; p++)
-                        if ((guchar) *p < 0x20 || *p == 0x7f)
+                        if (((guchar) *p < 0x20 && !(f->kind == BH_BODY_LINES && strchr("\n\r\t", *p))) || *p == 0x7f)
                                 return g_strdup_printf("\"%s\" must not hold control characters", f->name);
         } else if (f->kind == BH_BODY_BOOL) {
                 if (!json_is_boolean(v))
@@ -158,9 +167,16 @@ static char *check_member(const BhBodyField *f, json_t *v) {
 
 /* Deep nesting would be a deep recursion in the parser; our bodies are flat. */
 static gboolean too_deep(const char *p, gsize len) {
+        gboolean text = FALSE;
         guint depth = 0;
 
         for (gsize i = 0; i < len; i++) {
+                if (p[i] == '"')
+                        text = !text;
+                else if (p[i] == '\\' && text)
+                        i++;
+                if (text)
+                        continue;
                 if (p[i] == '[' || p[i] == '{')
                         if (++depth > 32)
                                 return TRUE;

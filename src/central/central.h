@@ -10,42 +10,52 @@
 
 #include "bus/bus.h"
 #include "crowd.h"
+#include "device.h"
 #include "http.h"
 #include "limit.h"
 #include "pace.h"
 #include "store/store.h"
 #include "store/store_access.h"
-#include "tls.h"
 #include "ui_files.h"
 
 #define BH_LIST_DEFAULT 100
+#define BH_ANSWER_BYTES (8 * 1024 * 1024) /* a page of a list ends behind the row that reaches this */
+#define BH_QUERY_SECONDS 10 /* for a question to the store, where the setting query.seconds says nothing else */
 #define BH_STREAMS_PER_USER 16
 #define BH_STREAMS_MAX 96 /* of the connections that there may be */
 
 typedef struct BhHub BhHub;
 typedef struct BhRoute BhRoute;
 typedef struct BhUpkeep BhUpkeep;
+typedef struct BhRules BhRules;
+typedef struct BhNotifyFeed BhNotifyFeed;
 
 typedef struct {
-        char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *url;
+        char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *rules_dir, *url, *alert_dir, *alerts;
         BhStore *store;
         BhHttp *http;
         BhBusListener *bus;
         BhHub *hub;
         BhUi *ui;
         BhLimit *limit;
+        BhDevices *devices;
         BhPace *pace;
         BhCrowd *crowd;
         BhUpkeep *upkeep;
-        BhTls tls;
+        BhRules *rules;
+        BhNotifyFeed *notify;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
         guint landlock; /* the kernel's version, 0: none */
         gint ready;     /* atomic */
+        gint query_seconds; /* atomic */
         gint event_queries, live_events; /* atomic */
         gint undecodable; /* atomic: bodies from the bus that could not be read */
         gint logins_ok, logins_failed, logins_limited, denied; /* atomic */
 } BhCentral;
+
+/* Takes over the settings that are kept in the state above. */
+void bh_central_read_settings(BhCentral *c);
 
 /* Who calls. Strings are owned; clear with bh_identity_clear(). */
 typedef struct {
@@ -88,12 +98,12 @@ gboolean bh_call_time(BhCall *call, const char *name, gint64 *ns); /* RFC 3339, 
 gboolean bh_call_limit(BhCall *call, guint max, guint *limit);
 gboolean bh_call_flag(BhCall *call, const char *name, gboolean *value); /* "true" and "false"; missing: untouched */
 
-typedef enum { BH_BODY_TEXT, BH_BODY_BOOL, BH_BODY_INT } BhBodyKind;
+typedef enum { BH_BODY_TEXT, BH_BODY_LINES, BH_BODY_BOOL, BH_BODY_INT } BhBodyKind;
 typedef struct {
         const char *name;
         BhBodyKind kind;
         gboolean required;
-        gsize max; /* TEXT: bytes; INT: the largest (the smallest is 0) */
+        gsize max; /* TEXT and LINES (which may hold line ends and tabs): bytes; INT: the largest (the smallest is 0) */
 } BhBodyField;
 
 /* A body: one JSON object with these members and no others. NULL with a sentence in *why (g_free). Pure; hostile input (fuzz_central). */

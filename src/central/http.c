@@ -578,8 +578,7 @@ static struct MHD_Daemon *start_daemon(BhHttp *h, const BhHttpConfig *config, gb
                 { MHD_OPTION_NOTIFY_CONNECTION, (intptr_t) on_connection, h },
                 { tls ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, EVENT_THREADS, NULL },
                 { MHD_OPTION_PER_IP_CONNECTION_LIMIT, BH_HTTP_PER_ADDRESS, NULL },
-                { MHD_OPTION_HTTPS_MEM_KEY, 0, (void *) (gsize) config->key_pem },
-                { MHD_OPTION_HTTPS_MEM_CERT, 0, (void *) (gsize) config->cert_pem },
+                { tls ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, 0, (void *) config->certificate },
                 { MHD_OPTION_HTTPS_PRIORITIES, 0, (void *) (gsize) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" },
                 { MHD_OPTION_END, 0, NULL },
         };

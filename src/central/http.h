@@ -16,6 +16,7 @@
  */
 #pragma once
 #include <glib.h>
+#include <gnutls/abstract.h>
 #include <sys/types.h>
 
 #include "http_check.h"
@@ -60,7 +61,7 @@ typedef struct {
 
 typedef struct {
         int tcp_fd, unix_fd; /* listening; both are the server's to close from the start on, also when that fails. -1: none */
-        const char *cert_pem, *key_pem;
+        gnutls_certificate_retrieve_function2 *certificate; /* asked at each handshake (tls_live.h) */
         BhHttpOps ops;
         gpointer data;
 } BhHttpConfig;

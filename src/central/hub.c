@@ -53,10 +53,8 @@ static void append_object(BhCentral *c, GString *out, const BhStoreChange *chang
         } else if (change->kind == BH_STORE_CHANGE_FINDING) {
                 g_autoptr(BhStoreFinding) x = bh_store_finding(c->store, change->key, NULL);
 
-                if (x) {
-                        g_clear_pointer(&x->event, g_bytes_unref);
+                if (x)
                         bh_view_finding(out, "object", x);
-                }
         } else if (change->kind == BH_STORE_CHANGE_NODE) {
                 BhStoreNode *x = bh_store_node(c->store, change->key, NULL);
 

@@ -7,39 +7,33 @@
 #include "base/log.h"
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
+#include "ingest_private.h"
 #include "json_out.h"
 #include "store/store_inventory.h"
-
-/* What a batch's rows point to; freed when they are stored. */
-typedef struct {
-        GPtrArray *texts;    /* char * */
-        GPtrArray *messages; /* ProtobufCMessage * */
-        GPtrArray *arrays;   /* g_free */
-} Arena;
 
 static void message_free(gpointer m) {
         protobuf_c_message_free_unpacked(m, NULL);
 }
 
-static void arena_init(Arena *a) {
+static void arena_init(BhIngestArena *a) {
         a->texts = g_ptr_array_new_with_free_func(g_free);
         a->messages = g_ptr_array_new_with_free_func(message_free);
         a->arrays = g_ptr_array_new_with_free_func(g_free);
 }
 
-static void arena_clear(Arena *a) {
+static void arena_clear(BhIngestArena *a) {
         g_ptr_array_unref(a->texts);
         g_ptr_array_unref(a->messages);
         g_ptr_array_unref(a->arrays);
 }
 
-static char *keep(Arena *a, char *text) {
+char *bh_ingest_keep(BhIngestArena *a, char *text) {
         g_ptr_array_add(a->texts, text);
         return text;
 }
 
-static char *text(Arena *a, ProtobufCBinaryData b) {
-        return b.len ? keep(a, bh_bus_text_dup(b)) : (char *) "";
+char *bh_ingest_text(BhIngestArena *a, ProtobufCBinaryData b) {
+        return b.len ? bh_ingest_keep(a, bh_bus_text_dup(b)) : (char *) "";
 }
 
 /* ---- lists: JSON text, in the escaping of the sensor's own answers (base/escape.h) ---- */
@@ -51,13 +45,13 @@ static void json_bytes(GString *out, const char *key, ProtobufCBinaryData b) {
         g_string_append_c(out, ',');
 }
 
-static char *finish(Arena *a, GString *out, char bracket) {
+static char *finish(BhIngestArena *a, GString *out, char bracket) {
         bh_json_close(out, bracket);
         bh_json_end(out);
-        return keep(a, g_string_free(out, FALSE));
+        return bh_ingest_keep(a, g_string_free(out, FALSE));
 }
 
-static char *list_of(Arena *a, ProtobufCBinaryData *items, gsize n) {
+char *bh_ingest_list(BhIngestArena *a, ProtobufCBinaryData *items, gsize n) {
         GString *out = g_string_new("[");
 
         for (gsize i = 0; i < n; i++)
@@ -65,7 +59,7 @@ static char *list_of(Arena *a, ProtobufCBinaryData *items, gsize n) {
         return finish(a, out, ']');
 }
 
-static char *pairs_of(Arena *a, Bulkhead__Bus__V1__KeyValue **pairs, gsize n) {
+static char *pairs_of(BhIngestArena *a, Bulkhead__Bus__V1__KeyValue **pairs, gsize n) {
         g_autoptr(GHashTable) seen = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify) g_bytes_unref, NULL);
         GString *out = g_string_new("{");
 
@@ -80,7 +74,7 @@ static char *pairs_of(Arena *a, Bulkhead__Bus__V1__KeyValue **pairs, gsize n) {
         return finish(a, out, '}');
 }
 
-static char *mounts_of(Arena *a, Bulkhead__Bus__V1__Mount **mounts, gsize n) {
+static char *mounts_of(BhIngestArena *a, Bulkhead__Bus__V1__Mount **mounts, gsize n) {
         GString *out = g_string_new("[");
 
         for (gsize i = 0; i < n; i++) {
@@ -95,7 +89,7 @@ static char *mounts_of(Arena *a, Bulkhead__Bus__V1__Mount **mounts, gsize n) {
         return finish(a, out, ']');
 }
 
-static char *networks_of(Arena *a, Bulkhead__Bus__V1__Network **networks, gsize n) {
+static char *networks_of(BhIngestArena *a, Bulkhead__Bus__V1__Network **networks, gsize n) {
         GString *out = g_string_new("[");
 
         for (gsize i = 0; i < n; i++) {
@@ -110,7 +104,7 @@ static char *networks_of(Arena *a, Bulkhead__Bus__V1__Network **networks, gsize 
         return finish(a, out, ']');
 }
 
-static char *ports_of(Arena *a, Bulkhead__Bus__V1__Port **ports, gsize n) {
+static char *ports_of(BhIngestArena *a, Bulkhead__Bus__V1__Port **ports, gsize n) {
         GString *out = g_string_new("[");
 
         for (gsize i = 0; i < n; i++) {
@@ -129,36 +123,36 @@ static char *ports_of(Arena *a, Bulkhead__Bus__V1__Port **ports, gsize n) {
 
 /* ---- bodies ---- */
 
-static void container(Arena *a, const Bulkhead__Bus__V1__Container *c, BhStoreContainer *out) {
+void bh_ingest_container(BhIngestArena *a, const Bulkhead__Bus__V1__Container *c, BhStoreContainer *out) {
         *out = (BhStoreContainer){
-                .id = text(a, c->id),
-                .name = text(a, c->name),
-                .image = text(a, c->image),
-                .image_id = text(a, c->image_id),
-                .image_digest = text(a, c->image_digest),
+                .id = bh_ingest_text(a, c->id),
+                .name = bh_ingest_text(a, c->name),
+                .image = bh_ingest_text(a, c->image),
+                .image_id = bh_ingest_text(a, c->image_id),
+                .image_digest = bh_ingest_text(a, c->image_digest),
                 .runtime = c->runtime,
                 .state = c->state,
                 .level = c->level,
-                .workload = text(a, c->workload),
-                .application = text(a, c->application),
-                .outer_id = text(a, c->outer_id),
+                .workload = bh_ingest_text(a, c->workload),
+                .application = bh_ingest_text(a, c->application),
+                .outer_id = bh_ingest_text(a, c->outer_id),
                 .depth = c->depth,
                 .labels = pairs_of(a, c->labels, c->n_labels),
                 .mounts = mounts_of(a, c->mounts, c->n_mounts),
                 .networks = networks_of(a, c->networks, c->n_networks),
                 .ports = ports_of(a, c->ports, c->n_ports),
-                .cap_add = list_of(a, c->cap_add, c->n_cap_add),
-                .cap_drop = list_of(a, c->cap_drop, c->n_cap_drop),
-                .devices = list_of(a, c->devices, c->n_devices),
-                .security_opt = list_of(a, c->security_opt, c->n_security_opt),
-                .env_names = list_of(a, c->env_names, c->n_env_names),
-                .cgroup_paths = list_of(a, c->cgroup_paths, c->n_cgroup_paths),
-                .network_mode = text(a, c->network_mode),
-                .pid_mode = text(a, c->pid_mode),
-                .ipc_mode = text(a, c->ipc_mode),
-                .user = text(a, c->user),
-                .health = text(a, c->health),
-                .cgroup_parent = text(a, c->cgroup_parent),
+                .cap_add = bh_ingest_list(a, c->cap_add, c->n_cap_add),
+                .cap_drop = bh_ingest_list(a, c->cap_drop, c->n_cap_drop),
+                .devices = bh_ingest_list(a, c->devices, c->n_devices),
+                .security_opt = bh_ingest_list(a, c->security_opt, c->n_security_opt),
+                .env_names = bh_ingest_list(a, c->env_names, c->n_env_names),
+                .cgroup_paths = bh_ingest_list(a, c->cgroup_paths, c->n_cgroup_paths),
+                .network_mode = bh_ingest_text(a, c->network_mode),
+                .pid_mode = bh_ingest_text(a, c->pid_mode),
+                .ipc_mode = bh_ingest_text(a, c->ipc_mode),
+                .user = bh_ingest_text(a, c->user),
+                .health = bh_ingest_text(a, c->health),
+                .cgroup_parent = bh_ingest_text(a, c->cgroup_parent),
                 .privileged = c->privileged,
                 .host_network = c->host_network,
                 .host_pid = c->host_pid,
@@ -176,7 +170,7 @@ static void container(Arena *a, const Bulkhead__Bus__V1__Container *c, BhStoreCo
         };
 }
 
-static gpointer unpack(Arena *a, const ProtobufCMessageDescriptor *what, GBytes *body, GError **error) {
+static gpointer unpack(BhIngestArena *a, const ProtobufCMessageDescriptor *what, GBytes *body, GError **error) {
         ProtobufCMessage *m = bh_bus_body_unpack(what, body, error);
 
         if (m)
@@ -184,7 +178,7 @@ static gpointer unpack(Arena *a, const ProtobufCMessageDescriptor *what, GBytes 
         return m;
 }
 
-static gboolean inventory(Arena *a, GBytes *body, BhStoreMessage *out, GError **error) {
+static gboolean inventory(BhIngestArena *a, GBytes *body, BhStoreMessage *out, GError **error) {
         const Bulkhead__Bus__V1__Inventory *m = unpack(a, &bulkhead__bus__v1__inventory__descriptor, body, error);
 
         if (!m)
@@ -198,24 +192,24 @@ static gboolean inventory(Arena *a, GBytes *body, BhStoreMessage *out, GError **
         out->inventory.containers = g_new0(BhStoreContainer, m->n_upsert + 1);
         g_ptr_array_add(a->arrays, out->inventory.containers);
         for (gsize i = 0; i < m->n_upsert; i++)
-                container(a, m->upsert[i], &out->inventory.containers[i]);
+                bh_ingest_container(a, m->upsert[i], &out->inventory.containers[i]);
         return TRUE;
 }
 
-static gboolean observation(Arena *a, GBytes *body, BhStoreMessage *out, GError **error) {
+static gboolean observation(BhIngestArena *a, GBytes *body, BhStoreMessage *out, GError **error) {
         const Bulkhead__Bus__V1__Observation *m = unpack(a, &bulkhead__bus__v1__observation__descriptor, body, error);
 
         if (!m)
                 return FALSE;
         out->kind = BH_STORE_MESSAGE_OBSERVATION;
         out->observation = (BhStoreObservation){
-                .container_id = text(a, m->container_id),
-                .workload = text(a, m->workload),
-                .application = text(a, m->application),
-                .image_digest = text(a, m->image_digest),
+                .container_id = bh_ingest_text(a, m->container_id),
+                .workload = bh_ingest_text(a, m->workload),
+                .application = bh_ingest_text(a, m->application),
+                .image_digest = bh_ingest_text(a, m->image_digest),
                 .kind = m->kind,
-                .subject = text(a, m->subject),
-                .parent = text(a, m->parent),
+                .subject = bh_ingest_text(a, m->subject),
+                .parent = bh_ingest_text(a, m->parent),
                 .count = m->count,
                 .first_ns = m->first_ns,
                 .last_ns = m->last_ns,
@@ -223,28 +217,13 @@ static gboolean observation(Arena *a, GBytes *body, BhStoreMessage *out, GError 
         return TRUE;
 }
 
-static gboolean finding(Arena *a, GBytes *body, BhStoreMessage *out, GError **error) {
+static gboolean finding(BhIngestArena *a, const char *node, GBytes *body, BhStoreMessage *out, GError **error) {
         const Bulkhead__Bus__V1__Finding *m = unpack(a, &bulkhead__bus__v1__finding__descriptor, body, error);
 
         if (!m)
                 return FALSE;
         out->kind = BH_STORE_MESSAGE_FINDING;
-        out->finding = (BhStoreFinding){
-                .id = m->id,
-                .time_ns = m->time_ns,
-                .rule = text(a, m->rule),
-                .priority = m->priority,
-                .source = m->source,
-                .output = text(a, m->output),
-                .container_id = text(a, m->container_id),
-                .container_name = text(a, m->container_name),
-                .workload = text(a, m->workload),
-                .application = text(a, m->application),
-                .tags = list_of(a, m->tags, m->n_tags),
-                .fields = pairs_of(a, m->fields, m->n_fields),
-        };
-        if (m->event.len)
-                out->finding.event = g_bytes_new(m->event.data, m->event.len); /* released by on_deliver() */
+        bh_ingest_finding(a, node, m, &out->finding);
         return TRUE;
 }
 
@@ -294,7 +273,7 @@ static void add_name(GString *names, const char *name) {
 }
 
 /* A message of the bus is one of the store, for its number is used once: several items are told as their sum. */
-static void loss(Arena *a, const BhBusPeer *peer, const Bulkhead__Bus__V1__Loss *lost, BhStoreMessage *out) {
+static void loss(BhIngestArena *a, const BhBusPeer *peer, const Bulkhead__Bus__V1__Loss *lost, BhStoreMessage *out) {
         GString *topics = g_string_new(NULL), *reasons = g_string_new(NULL);
 
         out->kind = BH_STORE_MESSAGE_LOSS;
@@ -310,14 +289,14 @@ static void loss(Arena *a, const BhBusPeer *peer, const Bulkhead__Bus__V1__Loss 
                         out->loss.first_ns = item->first_ns;
                 out->loss.last_ns = MAX(out->loss.last_ns, item->last_ns);
         }
-        out->loss.topic = keep(a, g_string_free(topics, FALSE));
-        out->loss.reason = keep(a, g_string_free(reasons, FALSE));
+        out->loss.topic = bh_ingest_keep(a, g_string_free(topics, FALSE));
+        out->loss.reason = bh_ingest_keep(a, g_string_free(reasons, FALSE));
 
         g_autofree char *count = g_strdup_printf("%" G_GUINT64_FORMAT, out->loss.count);
         bh_warn("a node lost messages", "node", peer->node, "topic", out->loss.topic, "reason", out->loss.reason, "count", count);
 }
 
-static void convert(BhCentral *c, const BhBusPeer *peer, Arena *a, const BhBusMessage *m, GArray *out) {
+static void convert(BhCentral *c, const BhBusPeer *peer, BhIngestArena *a, const BhBusMessage *m, GArray *out) {
         BhStoreMessage one = { .seq = m->seq };
         g_autoptr(GError) error = NULL;
         gboolean ok = TRUE;
@@ -327,7 +306,7 @@ static void convert(BhCentral *c, const BhBusPeer *peer, Arena *a, const BhBusMe
         } else if (g_str_equal(m->topic, "observation")) {
                 ok = observation(a, m->body, &one, &error);
         } else if (g_str_equal(m->topic, "finding")) {
-                ok = finding(a, m->body, &one, &error);
+                ok = finding(a, peer->node, m->body, &one, &error);
         } else if (g_str_equal(m->topic, BH_BUS_TOPIC_LOST)) {
                 const Bulkhead__Bus__V1__Loss *lost = unpack(a, &bulkhead__bus__v1__loss__descriptor, m->body, &error);
 
@@ -348,7 +327,7 @@ static gboolean on_deliver(const BhBusPeer *peer, const BhBusMessage *messages, 
         g_autoptr(GArray) rows = g_array_sized_new(FALSE, FALSE, sizeof(BhStoreMessage), n);
         g_autofree char *id = id_text(peer);
         g_autoptr(GError) error = NULL;
-        Arena arena;
+        BhIngestArena arena;
 
         arena_init(&arena);
         for (guint i = 0; i < n; i++)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "limit.h"
 
+#include <arpa/inet.h>
+#include <string.h>
+
 #define FORGET_US ((gint64) 3600 * G_USEC_PER_SEC)
 
 typedef struct {
@@ -30,9 +33,21 @@ void bh_limit_free(BhLimit *l) {
         g_free(l);
 }
 
-/* An address holds no line feed. */
-static char *key_of(const char *address, const char *user) {
-        return user ? g_strconcat(address, "\n", user, NULL) : g_strdup(address);
+/* What an address shares its budget with: caller frees. */
+static char *budget_of(const char *address) {
+        struct in6_addr a;
+        char text[INET6_ADDRSTRLEN];
+
+        if (inet_pton(AF_INET6, address, &a) != 1 || IN6_IS_ADDR_V4MAPPED(&a) || IN6_IS_ADDR_LOOPBACK(&a))
+                return g_strdup(address);
+        memset(a.s6_addr + 8, 0, 8);
+        return g_strdup(inet_ntop(AF_INET6, &a, text, sizeof(text)));
+}
+
+/* Neither an address nor a device holds a line feed. *alone (NULL: none): the key of the address. */
+static char *keys_of(const BhLimitWho *who, char **alone) {
+        *alone = who->device ? NULL : budget_of(who->address);
+        return who->device ? g_strconcat("device\n", who->device, "\n", who->user, NULL) : g_strconcat(*alone, "\n", who->user, NULL);
 }
 
 static guint wait_of(BhLimit *l, const char *key, gint64 now) {
@@ -41,11 +56,11 @@ static guint wait_of(BhLimit *l, const char *key, gint64 now) {
         return e && e->closed_until > now ? (guint) ((e->closed_until - now + G_USEC_PER_SEC - 1) / G_USEC_PER_SEC) : 0;
 }
 
-guint bh_limit_wait(BhLimit *l, const char *address, const char *user, gint64 now) {
-        g_autofree char *pair = key_of(address, user), *alone = key_of(address, NULL);
+guint bh_limit_wait(BhLimit *l, const BhLimitWho *who, gint64 now) {
+        g_autofree char *alone = NULL, *pair = keys_of(who, &alone);
 
         g_mutex_lock(&l->lock);
-        guint seconds = MAX(wait_of(l, pair, now), wait_of(l, alone, now));
+        guint seconds = MAX(wait_of(l, pair, now), alone ? wait_of(l, alone, now) : 0);
         g_mutex_unlock(&l->lock);
         return seconds;
 }
@@ -73,6 +88,7 @@ static void make_room(BhLimit *l, gint64 now) {
         }
 }
 
+/* Takes the key. */
 static gboolean count(BhLimit *l, char *key, guint free_failures, gint64 now) {
         Entry *e = g_hash_table_lookup(l->entries, key);
 
@@ -95,15 +111,19 @@ static gboolean count(BhLimit *l, char *key, guint free_failures, gint64 now) {
         return TRUE;
 }
 
-gboolean bh_limit_failed(BhLimit *l, const char *address, const char *user, gint64 now) {
+gboolean bh_limit_failed(BhLimit *l, const BhLimitWho *who, gint64 now) {
+        char *alone, *pair = keys_of(who, &alone);
+
         g_mutex_lock(&l->lock);
-        gboolean pair = count(l, key_of(address, user), BH_LIMIT_FREE, now), alone = count(l, key_of(address, NULL), BH_LIMIT_FREE_ADDRESS, now);
+        gboolean closed = count(l, pair, BH_LIMIT_FREE, now);
+        if (alone && count(l, alone, BH_LIMIT_FREE_ADDRESS, now))
+                closed = TRUE;
         g_mutex_unlock(&l->lock);
-        return pair || alone;
+        return closed;
 }
 
-void bh_limit_succeeded(BhLimit *l, const char *address, const char *user) {
-        g_autofree char *pair = key_of(address, user);
+void bh_limit_succeeded(BhLimit *l, const BhLimitWho *who) {
+        g_autofree char *alone = NULL, *pair = keys_of(who, &alone);
 
         g_mutex_lock(&l->lock);
         g_hash_table_remove(l->entries, pair);

@@ -17,21 +17,29 @@
 #include "cli_admin.h"
 #include "hub.h"
 #include "ingest.h"
+#include "rules.h"
 #include "json_out.h"
+#include "keeper.h"
 #include "live.h"
+#include "notifier.h"
+#include "notify/format.h"
+#include "notify_feed.h"
 #include "password.h"
 #include "place.h"
 #include "routes.h"
 #include "sandbox.h"
 #include "store/store_inventory.h"
+#include "tls_live.h"
 #include "upkeep.h"
 
 #define DESCRIPTORS 1024
 
 typedef struct {
         BhCentral central;
-        char *set_password;
-        gboolean debug, version, stored, served;
+        char *set_password, *restore;
+        char *started_in;
+        gboolean debug, version, stored, served, notifier;
+        int alert_summary, keeper;
         uid_t uid;
         gid_t gid;
         BhFd tcp, local, bus;
@@ -50,14 +58,14 @@ static gboolean fail(GError **error, const char *format, ...) {
 
 /* ---- options ---- */
 
-static char *default_ui(void) {
+/* In a build tree beside it; else where it is installed. */
+static char *default_dir(const char *name) {
         g_autofree char *self = g_file_read_link("/proc/self/exe", NULL), *dir = self ? g_path_get_dirname(self) : NULL;
-        g_autofree char *beside = dir ? g_build_filename(dir, "..", "..", "ui", NULL) : NULL;
+        g_autofree char *beside = dir ? g_build_filename(dir, "..", "..", name, NULL) : NULL;
 
-        /* in a build tree */
         if (beside && g_str_has_suffix(dir, "/src/central") && g_file_test(beside, G_FILE_TEST_IS_DIR))
                 return g_steal_pointer(&beside);
-        return g_strdup("/usr/share/bulkhead/ui");
+        return g_build_filename("/usr/share/bulkhead", name, NULL);
 }
 
 static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
@@ -67,8 +75,14 @@ static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
                 { "data-dir", 0, 0, G_OPTION_ARG_FILENAME, &c->data_dir, "database, backups, certificate, in DIR/central (default /var/lib/bulkhead)", "DIR" },
                 { "listen", 0, 0, G_OPTION_ARG_STRING, &c->listen, "where HTTPS is served (default 127.0.0.1:8443)", "ADDR:PORT" },
                 { "user", 0, 0, G_OPTION_ARG_STRING, &c->user, "whom to run as (default: bulkhead, where that user exists, else 64055)", "UID|NAME" },
+                { "default-rules", 0, 0, G_OPTION_ARG_FILENAME, &c->rules_dir, "Bulkhead's own rules, for checks (default /usr/share/bulkhead/rules)", "DIR" },
                 { "ui", 0, 0, G_OPTION_ARG_FILENAME, &c->ui_dir, "the web interface's files (default /usr/share/bulkhead/ui)", "DIR" },
                 { "set-password", 0, 0, G_OPTION_ARG_STRING, &p->set_password, "give USER a new random password, print it, and end; a running central may go on", "USER" },
+                { "alerts", 0, 0, G_OPTION_ARG_STRING, &c->alerts, "print alerts to the standard output, behind the line that says that it is ready: text, falco (JSON as Falco's) or bulkhead (JSON with everything)", "FORMAT" },
+                { "alert-dir", 0, 0, G_OPTION_ARG_FILENAME, &c->alert_dir, "where outputs of the type file write (default DATA-DIR/central/alerts)", "DIR" },
+                { "alert-summary", 0, 0, G_OPTION_ARG_INT, &p->alert_summary, "equal findings are told at once and then together, once in S seconds (default 60)", "S" },
+                { "notifier", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &p->notifier, NULL, NULL },
+                { "restore", 0, 0, G_OPTION_ARG_FILENAME, &p->restore, "put that backup (DATA-DIR/central/backup/...) in the database's place, and end; no central may run", "FILE" },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &p->debug, "log more", NULL },
                 { "version", 0, 0, G_OPTION_ARG_NONE, &p->version, "print the version", NULL },
                 G_OPTION_ENTRY_NULL,
@@ -89,10 +103,20 @@ static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
         if (!c->listen)
                 c->listen = g_strdup("127.0.0.1:8443");
         if (!c->ui_dir)
-                c->ui_dir = default_ui();
+                c->ui_dir = default_dir("ui");
+        if (!c->rules_dir)
+                c->rules_dir = default_dir("rules");
+        BhFormat format;
+        if (c->alerts && !bh_format_parse(c->alerts, &format))
+                return fail(error, "--alerts must be text, falco or bulkhead, not \"%s\"", c->alerts);
+        if (p->alert_summary < 1 || p->alert_summary > 3600)
+                return fail(error, "--alert-summary must be from 1 to 3600 seconds");
+        if (!c->alert_dir)
+                c->alert_dir = g_build_filename(c->data_dir, "central", "alerts", NULL);
         /* it goes on in /, and Landlock and the store want whole paths */
-        for (guint i = 0; i < 2; i++) {
-                char **dir = i ? &c->data_dir : &c->run_dir, *whole = g_canonicalize_filename(*dir, NULL);
+        char **const dirs[] = { &c->run_dir, &c->data_dir, &c->alert_dir };
+        for (guint i = 0; i < G_N_ELEMENTS(dirs); i++) {
+                char **dir = dirs[i], *whole = g_canonicalize_filename(*dir, NULL);
 
                 g_free(*dir);
                 *dir = whole;
@@ -147,15 +171,30 @@ static gboolean open_store(Program *p, GError **error) {
 
 static void on_change(guint64 last, gpointer data) {
         bh_hub_wake(((BhCentral *) data)->hub);
+        bh_notify_feed_wake(((BhCentral *) data)->notify);
+}
+
+/* Before the sandbox closes, and before there is a key in memory. Without a notifier the central goes on: alerts are in the store. */
+static void start_keeper(Program *p) {
+        BhCentral *c = &p->central;
+        g_autofree char *summary = g_strdup_printf("%d", p->alert_summary);
+        char *argv[] = { (char *) "bulkhead-central", (char *) "--notifier", (char *) "--data-dir", c->data_dir, (char *) "--alert-dir", c->alert_dir,
+                         (char *) "--alert-summary", summary, p->debug ? (char *) "--debug" : NULL, NULL };
+        g_autoptr(GError) error = NULL;
+
+        if ((p->keeper = bh_keeper_start(argv, &error)) < 0)
+                bh_error("alerts are not delivered", "error", error->message);
 }
 
 static void announce(Program *p, const char *password) {
         g_autoptr(GString) out = g_string_new(NULL);
+        g_autofree char *fingerprint = NULL;
 
+        bh_tls_live_describe(&fingerprint, NULL);
         bh_json_open(out, NULL, '{');
         bh_json_bool(out, "ready", TRUE);
         bh_json_text(out, "url", p->central.url);
-        bh_json_text(out, "certificate", p->central.tls.fingerprint);
+        bh_json_text(out, "certificate", fingerprint);
         if (password) {
                 bh_json_text(out, "user", "admin");
                 bh_json_text(out, "password", password);
@@ -179,7 +218,8 @@ static gboolean enclose(Program *p, GError **error) {
 }
 
 static gboolean become(Program *p, GError **error) {
-        return choose_user(p, error) && bh_place_prepare(p->central.run_dir, p->central.data_dir, p->uid, p->gid, error);
+        return choose_user(p, error) && bh_place_prepare(p->central.run_dir, p->central.data_dir, p->uid, p->gid, error) &&
+               bh_place_prepare_alerts(p->central.alert_dir, p->uid, p->gid, error);
 }
 
 static gboolean start(Program *p, GError **error) {
@@ -192,24 +232,29 @@ static gboolean start(Program *p, GError **error) {
         if (!become(p, error) || (p->tcp = bh_place_listen(c->listen, &c->url, error)) < 0)
                 return FALSE;
         c->ui = bh_ui_load(c->ui_dir);
+        c->rules = bh_rules_new(c->rules_dir);
         if (!bh_sandbox_drop(p->uid, p->gid, error))
                 return FALSE;
 
+        start_keeper(p);
+
         /* as itself; threads begin behind enclose() */
         if (!check_reach(run, W_OK | X_OK, p->uid, error) || !check_reach(c->dir, W_OK | X_OK, p->uid, error) || !bh_place_lock(c->run_dir, error) ||
-            !bh_password_init(error) || !bh_tls_load(tls, &c->tls, error))
+            !bh_password_init(error) || !bh_tls_live_start(tls, error))
                 return FALSE;
-        if (c->tls.expires < (gint64) time(NULL))
-                bh_warn("the certificate has expired: replace it", "dir", tls);
         if (!enclose(p, error) || !open_store(p, error) || !bh_store_nodes_set_down(c->store, error))
                 return FALSE;
         p->stored = TRUE;
 
+        bh_central_read_settings(c);
         c->limit = bh_limit_new();
+        c->devices = bh_devices_load(c->dir);
         c->pace = bh_pace_new();
         c->crowd = bh_crowd_new();
         c->upkeep = bh_upkeep_start(c);
         c->hub = bh_hub_new(c);
+        c->notify = bh_notify_feed_new(c, p->keeper, c->alerts);
+        p->keeper = -1;
         bh_store_set_change_func(c->store, on_change, c);
 
         if ((p->local = bh_place_listen_local(api, error)) < 0 || (p->bus = bh_bus_bind(bus_address, error)) < 0)
@@ -221,12 +266,12 @@ static gboolean start(Program *p, GError **error) {
         options.version = BH_VERSION;
         if (!(c->bus = bh_bus_listen(bh_fd_steal(&p->bus), &callbacks, &options, error)))
                 return FALSE;
+        bh_rules_start(c->rules, c);
 
         BhHttpConfig http = {
                 .tcp_fd = bh_fd_steal(&p->tcp),
                 .unix_fd = bh_fd_steal(&p->local),
-                .cert_pem = c->tls.cert_pem,
-                .key_pem = c->tls.key_pem,
+                .certificate = bh_tls_live_retrieve,
                 .ops = { .begin = bh_router_begin, .handle = bh_router_handle },
                 .data = c,
         };
@@ -240,6 +285,7 @@ static gboolean start(Program *p, GError **error) {
         g_atomic_int_set(&c->ready, 1);
         announce(p, password);
         bh_secret_free(password);
+        bh_notify_feed_start(c->notify);
         return TRUE;
 }
 
@@ -256,6 +302,8 @@ static void stop(Program *p) {
         if (c->store)
                 bh_store_set_change_func(c->store, NULL, NULL);
         bh_hub_free(c->hub);
+        bh_rules_stop(c->rules);
+        bh_notify_feed_free(c->notify);
         bh_bus_listener_free(c->bus);
         bh_ingest_stop();
         bh_http_free(c->http);
@@ -264,14 +312,17 @@ static void stop(Program *p) {
                 bh_store_nodes_set_down(c->store, NULL);
         bh_store_close(c->store);
         bh_limit_free(c->limit);
+        bh_devices_free(c->devices);
         bh_pace_free(c->pace);
         bh_crowd_free(c->crowd);
         bh_ui_free(c->ui);
-        bh_tls_clear(&c->tls);
+        bh_rules_free(c->rules);
+        bh_tls_live_stop();
         bh_store_opened_clear(&c->opened);
         bh_fd_clear(&p->tcp);
         bh_fd_clear(&p->local);
         bh_fd_clear(&p->bus);
+        bh_fd_clear(&p->keeper);
 }
 
 static int set_password(Program *p, GError **error) {
@@ -285,13 +336,35 @@ static int set_password(Program *p, GError **error) {
         return ok ? 0 : 1;
 }
 
+static int restore(Program *p, GError **error) {
+        BhCentral *c = &p->central;
+        g_autofree char *uri = g_strconcat("sqlite:", c->db_path, NULL), *backup = g_canonicalize_filename(p->restore, p->started_in);
+        g_auto(BhStoreOpened) found = { 0 };
+
+        if (!become(p, error) || !bh_sandbox_drop(p->uid, p->gid, error) || !check_reach(c->dir, W_OK | X_OK, p->uid, error) || !check_reach(backup, R_OK, p->uid, error))
+                return 1;
+        g_setenv("SQLITE_TMPDIR", c->dir, TRUE);
+        if (!bh_store_restore(uri, backup, &found, error))
+                return 1;
+
+        g_autoptr(GString) out = g_string_new(NULL);
+        bh_json_open(out, NULL, '{');
+        bh_json_text(out, "restored_from", found.restored_from);
+        bh_json_text(out, "kept_as", found.damaged_kept_as);
+        bh_json_int(out, "age_s", found.age_ns / 1000000000);
+        bh_json_close(out, '}');
+        bh_json_end(out);
+        printf("%s\n", out->str);
+        return 0;
+}
+
 static gboolean on_signal(gpointer data) {
         g_main_loop_quit(data);
         return G_SOURCE_CONTINUE;
 }
 
 int main(int argc, char **argv) {
-        static Program p = { .tcp = -1, .local = -1, .bus = -1 };
+        static Program p = { .tcp = -1, .local = -1, .bus = -1, .keeper = -1, .alert_summary = 60 };
         g_autoptr(GError) error = NULL;
         struct rlimit files = { DESCRIPTORS, DESCRIPTORS }, core = { 0, 0 };
         sigset_t signals;
@@ -310,11 +383,17 @@ int main(int argc, char **argv) {
         umask(077);
         setrlimit(RLIMIT_NOFILE, &files);
         setrlimit(RLIMIT_CORE, &core);
+        p.started_in = g_get_current_dir();
         if (chdir("/"))
                 bh_warn("cannot go to /", "error", g_strerror(errno));
+        if (p.notifier) {
+                const BhNotifierConfig config = { .dir = p.central.dir, .alert_dir = p.central.alert_dir, .summary_s = (guint) p.alert_summary };
 
-        if (p.set_password) {
-                int status = set_password(&p, &error);
+                return bh_notifier_main(&config);
+        }
+
+        if (p.set_password || p.restore) {
+                int status = p.restore ? restore(&p, &error) : set_password(&p, &error);
 
                 if (error)
                         fprintf(stderr, "bulkhead-central: %s\n", error->message);
@@ -335,8 +414,10 @@ int main(int argc, char **argv) {
                 return 1;
         }
 
-        g_autofree char *uid = g_strdup_printf("%u", getuid()), *landlock = g_strdup_printf("%u", p.central.landlock);
-        bh_info("central is ready", "url", p.central.url, "uid", uid, "landlock", landlock, "certificate", p.central.tls.fingerprint);
+        g_autofree char *uid = g_strdup_printf("%u", getuid()), *landlock = g_strdup_printf("%u", p.central.landlock), *fingerprint = NULL;
+
+        bh_tls_live_describe(&fingerprint, NULL);
+        bh_info("central is ready", "url", p.central.url, "uid", uid, "landlock", landlock, "certificate", fingerprint);
         if (!p.central.landlock)
                 bh_warn("this kernel has no Landlock: the central is held by its own uid, file modes and the system call filter alone");
         p.loop = g_main_loop_new(NULL, FALSE);

@@ -8,6 +8,7 @@
 
 #include "base/fdio.h"
 #include "hub.h"
+#include "outputs.h"
 #include "store/store_inventory.h"
 
 static void head(GString *out, const char *name, const char *type, const char *help) {
@@ -76,6 +77,7 @@ void bh_metrics_append(BhCentral *c, GString *out) {
         g_string_append_printf(out, "bulkhead_logins_total{outcome=\"failed\"} %d\n", g_atomic_int_get(&c->logins_failed));
         g_string_append_printf(out, "bulkhead_logins_total{outcome=\"limited\"} %d\n", g_atomic_int_get(&c->logins_limited));
 
+        bh_outputs_append_metrics(c, out);
         one(out, "bus_nodes", "gauge", "nodes that are connected", bus.peers);
         one(out, "bus_messages_total", "counter", "messages from nodes", bus.messages);
         one(out, "bus_bytes_total", "counter", "bytes of them", bus.bytes);

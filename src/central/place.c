@@ -73,6 +73,18 @@ gboolean bh_place_prepare(const char *run_dir, const char *data_dir, uid_t uid, 
         return prepare(run_dir, 0755, uid, gid, error) && prepare(data_dir, 0700, uid, gid, error);
 }
 
+gboolean bh_place_prepare_alerts(const char *dir, uid_t uid, gid_t gid, GError **error) {
+        if (mkdir(dir, 0750)) {
+                if (errno == EEXIST && g_file_test(dir, G_FILE_TEST_IS_DIR))
+                        return TRUE;
+                return fail(error, "cannot make the directory for alerts %s: %s", dir, errno == EEXIST ? "there is something else" : g_strerror(errno));
+        }
+        g_auto(BhFd) fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 || fchmod(fd, 0750) || (geteuid() == 0 && fchown(fd, uid, gid)))
+                return fail(error, "cannot give the directory for alerts %s to uid %u: %s", dir, uid, g_strerror(errno));
+        return TRUE;
+}
+
 /* ---- sockets ---- */
 
 static gboolean parse_address(const char *text, struct sockaddr_storage *at, socklen_t *len) {

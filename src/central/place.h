@@ -12,6 +12,9 @@
  */
 gboolean bh_place_prepare(const char *run_dir, const char *data_dir, uid_t uid, gid_t gid, GError **error);
 
+/* The directory for files of alerts: made (0750, `uid`'s) if it is not there and the one above is; else left as it is. */
+gboolean bh_place_prepare_alerts(const char *dir, uid_t uid, gid_t gid, GError **error);
+
 /* "127.0.0.1:8443", "[::1]:8443"; port 0: any. A listening, non-blocking socket; *url is "https://…" with the real port. -1 on failure. */
 int bh_place_listen(const char *address, char **url, GError **error);
 

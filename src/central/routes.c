@@ -149,8 +149,10 @@ void bh_router_handle(BhHttpRequest *r, gpointer data) {
         g_autofree char *allow = NULL;
 
         bh_route_find(r->method, r->target.segments, call.captures, &allow);
+        bh_store_limit_reads(g_atomic_int_get(&call.central->query_seconds) * G_USEC_PER_SEC);
         if (permitted(&call))
                 call.route->handle(&call);
+        bh_store_limit_reads(0); /* the thread may be another pool's next */
         if (call.crowded)
                 bh_crowd_leave(call.central->crowd, call.who.name);
         bh_identity_clear(&call.who);

@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <linux/landlock.h>
 #include <pwd.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
@@ -117,7 +118,21 @@ static gboolean allow_below(int ruleset, const BhSandboxPath *p, guint64 handled
         return TRUE;
 }
 
-static gboolean landlock(const BhSandboxPath *paths, guint *version, GError **error) {
+/* linux/landlock.h of 6.7 */
+#define LL_RULE_NET_PORT 2
+struct ll_net_port {
+        guint64 access, port;
+};
+
+static gboolean allow_port(int ruleset, guint16 port, GError **error) {
+        struct ll_net_port rule = { .access = LL_NET_CONNECT_TCP, .port = port };
+
+        if (syscall(SYS_landlock_add_rule, ruleset, LL_RULE_NET_PORT, &rule, 0))
+                return fail(error, "cannot allow the port %u in Landlock: %s", port, g_strerror(errno));
+        return TRUE;
+}
+
+static gboolean landlock(const BhSandboxPath *paths, const guint16 *ports, guint n_ports, guint *version, GError **error) {
         long v = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
         struct ll_ruleset set = { .fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1 };
         gsize size = sizeof(guint64);
@@ -146,6 +161,9 @@ static gboolean landlock(const BhSandboxPath *paths, guint *version, GError **er
         for (; paths->path; paths++)
                 if (!allow_below(fd, paths, set.fs, error))
                         return FALSE;
+        for (guint i = 0; i < n_ports && set.net; i++)
+                if (!allow_port(fd, ports[i], error))
+                        return FALSE;
         if (syscall(SYS_landlock_restrict_self, fd, 0))
                 return fail(error, "cannot enter the Landlock rule set: %s", g_strerror(errno));
         *version = (guint) v;
@@ -168,12 +186,15 @@ static const char *const allowed[] = {
         "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fchmod", "chmod", "fchmodat", "umask", "flock", "fcntl", "fcntl64", "fadvise64", "statfs", "fstatfs", "dup", "dup2", "dup3",
         "utimensat", "sendfile", "copy_file_range", "fchown",
         /* sockets that are there, and Unix sockets */
-        "accept", "accept4", "bind", "listen", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "shutdown", "send", "sendto", "sendmsg", "sendmmsg", "recv", "recvfrom",
+        "bind", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "shutdown", "send", "sendto", "sendmsg", "sendmmsg", "recv", "recvfrom",
         "recvmsg", "recvmmsg", "poll", "ppoll", "select", "_newselect", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd2", "eventfd",
         "pipe", "pipe2",
         /* what it asks about itself */
         "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getrandom", "uname", "sysinfo", "getrusage", "prlimit64", "getrlimit",
 };
+
+/* Who listens. */
+static const char *const serving[] = { "accept", "accept4", "listen" };
 
 /* A program that gets here has been taken over: it ends. */
 static const char *const fatal[] = {
@@ -196,12 +217,33 @@ static int add(scmp_filter_ctx f, guint32 action, const char *const *names, gsiz
         return 0;
 }
 
-static gboolean seccomp(GError **error) {
+typedef enum { INSIDE, OUT_LOCAL, OUT_NETWORK } Way;
+
+/* What the notifier may beyond: sockets to elsewhere, which it cannot listen on. */
+static int add_way_out(scmp_filter_ctx f, Way way) {
+        static const int families[] = { AF_INET, AF_INET6 };
+        int r = 0;
+
+        for (guint i = 0; way == OUT_NETWORK && !r && i < G_N_ELEMENTS(families); i++)
+                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t) families[i]));
+        /* the resolver asks which addresses this machine has */
+        if (way == OUT_NETWORK && !r)
+                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, 0));
+        /* what a TCP peer has not acknowledged yet */
+        return r ? r : seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ));
+}
+
+static gboolean seccomp(Way way, GError **error) {
         scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
         int r = f ? 0 : -ENOMEM;
 
+        if (!r && way != INSIDE)
+                r = add_way_out(f, way);
+
         if (!r)
                 r = add(f, SCMP_ACT_ALLOW, allowed, G_N_ELEMENTS(allowed));
+        if (!r && way == INSIDE)
+                r = add(f, SCMP_ACT_ALLOW, serving, G_N_ELEMENTS(serving));
         if (!r)
                 r = add(f, SCMP_ACT_KILL_PROCESS, fatal, G_N_ELEMENTS(fatal));
         /* threads, not processes; clone3 hides its flags in memory, so the C library is sent back to clone */
@@ -234,5 +276,9 @@ static gboolean seccomp(GError **error) {
 }
 
 gboolean bh_sandbox_enclose(const BhSandboxPath *paths, guint *version, GError **error) {
-        return landlock(paths, version, error) && seccomp(error);
+        return landlock(paths, NULL, 0, version, error) && seccomp(INSIDE, error);
+}
+
+gboolean bh_sandbox_enclose_out(const BhSandboxPath *paths, const guint16 *ports, guint n_ports, gboolean network, guint *version, GError **error) {
+        return landlock(paths, ports, n_ports, version, error) && seccomp(network ? OUT_NETWORK : OUT_LOCAL, error);
 }

@@ -26,3 +26,9 @@ typedef struct {
 
 /* `paths` ends with a NULL path; those that do not exist are left out. *landlock becomes the kernel's version, 0 = there is none. */
 gboolean bh_sandbox_enclose(const BhSandboxPath *paths, guint *landlock, GError **error);
+
+/*
+ * The same for the process that delivers alerts: TCP to these ports alone (where Landlock has that, from its version 4), with `network` also
+ * datagrams, and without it no sockets but local ones. It can listen on none.
+ */
+gboolean bh_sandbox_enclose_out(const BhSandboxPath *paths, const guint16 *ports, guint n_ports, gboolean network, guint *landlock, GError **error);

@@ -20,6 +20,7 @@
 #define RENEW_DAYS 60
 #define DAY 86400
 #define MADE_BY "Bulkhead, made at first start"
+#define MADE_BY_ESCAPED "Bulkhead\\, made at first start" /* as RFC 4514 writes it, and GnuTLS gives it back */
 
 static void crt_free(gnutls_x509_crt_t crt) {
         gnutls_x509_crt_deinit(crt);
@@ -122,6 +123,8 @@ static gboolean make(const char *cert_path, const char *key_path, BhTls *tls, GE
                 return fail(error, "cannot encode the certificate for TLS");
         tls->made = TRUE;
         /* the key first: a key without a certificate is made anew, a certificate without its key would be refused */
+        if (unlink(cert_path) && errno != ENOENT)
+                return fail(error, "cannot replace %s: %s", cert_path, g_strerror(errno));
         return store(key_path, tls->key_pem, 0600, error) && store(cert_path, tls->cert_pem, 0644, error);
 }
 
@@ -152,9 +155,10 @@ static gboolean check(const char *cert_path, const char *key_path, BhTls *tls, G
             gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, of_key, &of_key_len) < 0 || of_crt_len != of_key_len || memcmp(of_crt, of_key, of_crt_len))
                 return fail(error, "%s is not the key of the certificate in %s", key_path, cert_path);
 
+        tls->begins = (gint64) gnutls_x509_crt_get_activation_time(crt);
         tls->expires = (gint64) gnutls_x509_crt_get_expiration_time(crt);
         name_len = sizeof(name) - 1;
-        tls->own = gnutls_x509_crt_get_issuer_dn_by_oid(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, 0, 0, name, &name_len) >= 0 && g_str_equal(name, MADE_BY);
+        tls->own = gnutls_x509_crt_get_issuer_dn_by_oid(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, 0, 0, name, &name_len) >= 0 && (g_str_equal(name, MADE_BY_ESCAPED) || g_str_equal(name, MADE_BY));
         if (gnutls_x509_crt_get_fingerprint(crt, GNUTLS_DIG_SHA256, digest, &digest_len) >= 0) {
                 GString *text = g_string_new(NULL);
 
@@ -164,6 +168,10 @@ static gboolean check(const char *cert_path, const char *key_path, BhTls *tls, G
                 tls->fingerprint = g_string_free(text, FALSE);
         }
         return TRUE;
+}
+
+gboolean bh_tls_is_due(const BhTls *tls, gint64 now) {
+        return tls->own && (tls->expires < now + RENEW_DAYS * DAY || tls->begins > now);
 }
 
 gboolean bh_tls_load(const char *dir, BhTls *tls, GError **error) {
@@ -176,7 +184,7 @@ gboolean bh_tls_load(const char *dir, BhTls *tls, GError **error) {
                 if (!(t.cert_pem = bh_file_read(AT_FDCWD, cert_path, PEM_MAX, NULL, NULL, error)) || !(t.key_pem = bh_file_read(AT_FDCWD, key_path, PEM_MAX, NULL, NULL, error)) ||
                     !check(cert_path, key_path, &t, error))
                         return FALSE;
-                if (t.own && t.expires < (gint64) time(NULL) + RENEW_DAYS * DAY)
+                if (bh_tls_is_due(&t, (gint64) time(NULL)))
                         bh_tls_clear(&t);
         }
         if (!t.cert_pem && (!make(cert_path, key_path, &t, error) || !check(cert_path, key_path, &t, error)))

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "json_out.h"
+#include "tls_live.h"
 
 #define SECOND_NS ((gint64) 1000000000)
 #define DAY_NS (86400 * SECOND_NS)
@@ -74,14 +75,14 @@ static void expire(BhUpkeep *u) {
 static gpointer run(gpointer data) {
         BhUpkeep *u = data;
         gint64 next_expire = g_get_monotonic_time() + HOUR_US / 60, next_backup = g_get_monotonic_time() + HOUR_US / 30;
-        gint64 age = g_get_real_time() * 1000 - bh_store_backup_time(u->central->store);
+        gint64 age = g_get_real_time() * 1000 - bh_store_backup_time(u->central->store), next_tls = g_get_monotonic_time();
 
         /* a machine that is on for an hour each day gets its backups, too */
         if (age >= 0 && age < DAY_NS)
                 next_backup = g_get_monotonic_time() + (DAY_NS - age) / 1000;
         for (;;) {
                 g_mutex_lock(&u->lock);
-                while (!u->stopping && g_cond_wait_until(&u->woken, &u->lock, MIN(next_expire, next_backup)))
+                while (!u->stopping && g_cond_wait_until(&u->woken, &u->lock, MIN(next_tls, MIN(next_expire, next_backup))))
                         ;
                 gboolean stopping = u->stopping;
                 g_mutex_unlock(&u->lock);
@@ -89,6 +90,10 @@ static gpointer run(gpointer data) {
                         return NULL;
 
                 gint64 t = g_get_monotonic_time();
+                if (t >= next_tls) {
+                        bh_tls_live_check();
+                        next_tls = g_get_monotonic_time() + BH_TLS_LIVE_CHECK_SECONDS * G_USEC_PER_SEC;
+                }
                 if (t >= next_expire) {
                         expire(u);
                         next_expire = g_get_monotonic_time() + HOUR_US;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the store needs from time to time, on a thread of its own: backups (daily, and at a clean stop when the last one is older than an hour),
- * retention (hourly, by the settings retention.days and retention.mib). Failures are logged once each time and shown in the status.
+ * the certificate (tls_live.h), retention (hourly, by the settings retention.days and retention.mib). Failures are logged once each time and shown in the status.
  */
 #pragma once
 #include "central.h"

@@ -11,7 +11,7 @@
 
 /* The store keeps lists as they came; the ingest wrote them. A damaged one must not break the answer around it. */
 static void json_text(GString *out, const char *key, const char *text, const char *fallback) {
-        json_t *v = text && *text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+        json_t *v = text && *text ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
 
         bh_json_raw(out, key, v ? text : fallback);
         json_decref(v);
@@ -104,15 +104,13 @@ void bh_view_observation(GString *out, const char *key, const BhStoreObservation
         bh_json_close(out, '}');
 }
 
-/* The names of Falco's alert output where it has them: time, rule, priority, source, hostname, output, output_fields, tags. */
-void bh_view_finding(GString *out, const char *key, const BhStoreFinding *f) {
-        bh_json_open(out, key, '{');
+static void finding_members(GString *out, const BhStoreFinding *f) {
         bh_json_text(out, "id", f->id);
         bh_json_time(out, "time", f->time_ns);
         bh_json_text(out, "rule", f->rule);
         bh_json_text(out, "priority", f->priority);
         bh_json_text(out, "source", f->source);
-        bh_json_text(out, "hostname", f->node);
+        bh_json_text(out, "hostname", f->hostname);
         bh_json_text(out, "output", f->output);
         json_text(out, "output_fields", f->fields, "{}");
         json_text(out, "tags", f->tags, "[]");
@@ -120,8 +118,31 @@ void bh_view_finding(GString *out, const char *key, const BhStoreFinding *f) {
         bh_json_text(out, "container_name", f->container_name);
         bh_json_text(out, "workload", f->workload);
         bh_json_text(out, "application", f->application);
+        bh_json_text(out, "image", f->image);
+        bh_json_text(out, "node", f->node);
+        bh_json_text(out, "kind", f->kind);
+        bh_json_uint(out, "count", f->count);
+        bh_json_time(out, "last", f->last_ns);
         bh_json_time(out, "received", f->received_ns);
-        if (f->event) {
+}
+
+/* The names of Falco's alert output where it has them: time, rule, priority, source, hostname, output, output_fields, tags. */
+void bh_view_finding(GString *out, const char *key, const BhStoreFinding *f) {
+        bh_json_open(out, key, '{');
+        finding_members(out, f);
+        bh_json_close(out, '}');
+}
+
+void bh_view_finding_whole(GString *out, const char *key, const BhStoreFinding *f) {
+        bh_json_open(out, key, '{');
+        finding_members(out, f);
+        bh_json_text(out, "description", f->description);
+        bh_json_text(out, "advice", f->advice);
+        json_text(out, "container", f->container, "null");
+        json_text(out, "lineage", f->lineage, "[]");
+        if (!f->event)
+                bh_json_raw(out, "event", NULL);
+        else {
                 gsize len;
                 const void *data = g_bytes_get_data(f->event, &len);
                 struct bh_event e;

@@ -9,6 +9,8 @@ void bh_view_workload(GString *out, const char *key, const BhStoreWorkload *w);
 void bh_view_application(GString *out, const char *key, const BhStoreApplication *a);
 void bh_view_observation(GString *out, const char *key, const BhStoreObservation *o);
 void bh_view_finding(GString *out, const char *key, const BhStoreFinding *f);
+/* With description, advice, container, lineage and event. */
+void bh_view_finding_whole(GString *out, const char *key, const BhStoreFinding *f);
 void bh_view_node(GString *out, const char *key, const BhStoreNode *n, gboolean with_status);
 void bh_view_loss(GString *out, const char *key, const BhStoreLossRow *l);
 void bh_view_user(GString *out, const char *key, const BhStoreUser *u);

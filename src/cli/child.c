@@ -13,6 +13,7 @@
 #define WORKED_US (10 * G_USEC_PER_SEC)
 #define DELAY_US (G_USEC_PER_SEC / 10)
 #define DELAY_WORKED_MAX_US (G_USEC_PER_SEC / 2)
+#define DELAY_KILLED_MAX_US (1 * G_USEC_PER_SEC)
 #define DELAY_MAX_US (30 * G_USEC_PER_SEC)
 
 char *bh_child_find(const char *program, GError **error) {
@@ -116,7 +117,9 @@ void bh_child_end(BhChild *c, gint64 us, const char *then) {
 gint64 bh_child_plan(BhChild *c, gint64 now_us) {
         /* each has its own count: who was killed often is not one that does not start */
         guint *count = c->ready ? &c->short_lives : &c->failures;
-        gint64 most = c->ready ? DELAY_WORKED_MAX_US : DELAY_MAX_US, delay;
+        /* a program that does not start says so by its status or by crashing; SIGKILL is somebody else's doing, also in the middle of a start */
+        gboolean killed = WIFSIGNALED(c->how) && WTERMSIG(c->how) == SIGKILL;
+        gint64 most = c->ready ? DELAY_WORKED_MAX_US : killed ? DELAY_KILLED_MAX_US : DELAY_MAX_US, delay;
 
         if (c->ready)
                 c->failures = 0;

@@ -49,6 +49,7 @@ void bh_child_end(BhChild *c, gint64 us, const char *then);
 
 /*
  * Plans the next start of a child that ended: at once where it had worked for a while, later each time where it had not. Who was ready and is killed
- * again and again comes back after half a second at most; who does not become ready is tried every half minute in the end. The delay in us.
+ * again and again comes back after half a second at most, who is killed by SIGKILL before that after one; who does not become ready is tried every half
+ * minute in the end. The delay in us.
  */
 gint64 bh_child_plan(BhChild *c, gint64 now_us);

@@ -33,7 +33,7 @@ static gboolean print_line(const char *line, gsize len, gpointer data) {
 
 int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
         gboolean follow = FALSE, json = FALSE;
-        g_autofree char *container = NULL, *since = NULL, *node = NULL;
+        g_autofree char *container = NULL, *since = NULL, *node = NULL, *filter = NULL;
         g_auto(GStrv) names = NULL;
         gint limit = 0;
         guint64 types[BH_TYPE_WORDS];
@@ -41,6 +41,7 @@ int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
                 { "follow", 'f', 0, G_OPTION_ARG_NONE, &follow, "show events as they happen", NULL },
                 { "container", 'c', 0, G_OPTION_ARG_STRING, &container, "only of this container (name, id or its beginning; \"host\": of none)", "NAME" },
                 { "type", 't', 0, G_OPTION_ARG_STRING_ARRAY, &names, "only these kinds (may be repeated, or a,b,c)", "KIND" },
+                { "filter", 0, 0, G_OPTION_ARG_STRING, &filter, "only what this condition is true for, in the language of rules", "CONDITION" },
                 { "since", 's', 0, G_OPTION_ARG_STRING, &since, "recorded events of the last 90s, 10m, 2h, 1d", "TIME" },
                 { "limit", 'n', 0, G_OPTION_ARG_INT, &limit, "the last N recorded events", "N" },
                 { "node", 0, 0, G_OPTION_ARG_STRING, &node, "only of this node (default: of all)", "NODE" },
@@ -54,6 +55,7 @@ int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
                           "Examples:\n"
                           "  bulkhead events -f                            everything, live\n"
                           "  bulkhead events -c web -t exec,connect -s 1h  what web ran and whom it called in the last hour\n"
+                          "  bulkhead events --filter 'proc.name in (sh, bash) and container.id != host'\n"
                           "  bulkhead events -n 20 --json | jq .           the last twenty, for programs\n"
                           "Events stay on their nodes. A central asks the nodes for the last " G_STRINGIFY(BH_EVENTS_MAX) " at most; on a node, --sensor gives all.\n"))
                 return BH_EXIT_USAGE;
@@ -67,6 +69,8 @@ int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
                 return bh_cli_usage("--since takes a number with s, m, h or d, like 10m, not \"%s\"", since);
         if (container && !*container)
                 return bh_cli_usage("--container needs a name or an id");
+        if (filter && !g_utf8_validate(filter, -1, NULL))
+                return bh_cli_usage("--filter must be UTF-8");
         if (!bh_cli_types(names, types))
                 return BH_EXIT_USAGE;
 
@@ -74,7 +78,7 @@ int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
                 return bh_cli_fail(error);
         setvbuf(stdout, NULL, follow ? _IOLBF : _IOFBF, 65536);
         if (api) {
-                const BhEventsAsk ask = { .follow = follow, .json = json, .node = node, .container = container, .types = types, .ago_ns = ago, .limit = (guint) limit };
+                const BhEventsAsk ask = { .follow = follow, .json = json, .node = node, .container = container, .filter = filter, .types = types, .ago_ns = ago, .limit = (guint) limit };
 
                 return bh_events_of_central(api, &ask);
         }
@@ -88,6 +92,8 @@ int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv) {
         guint64 now = (guint64) g_get_real_time() * 1000;
         if (ago)
                 json_object_set_new(request, "since", json_integer((json_int_t) (now > ago ? now - ago : 1)));
+        if (filter)
+                json_object_set_new(request, "filter", json_string(filter));
         if (limit)
                 json_object_set_new(request, "limit", json_integer(limit));
 

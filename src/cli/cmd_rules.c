@@ -5,6 +5,8 @@
 #include "base/escape.h"
 #include "commands.h"
 #include "output.h"
+#include "rules_managed.h"
+#include "rules/ruleset.h"
 #include "rules/engine.h"
 
 /* JSON strings are UTF-8: what is not is escaped. */
@@ -200,6 +202,12 @@ int bh_cmd_rules(const BhCliPaths *paths, int argc, char **argv) {
         static const BhCliSub subs[] = {
                 { "check", "FILE...", "say what is wrong with rule files", check },
                 { "fields", "[PREFIX]", "the fields that rules can use", fields },
+                { "list", "", "the rules that the nodes evaluate", bh_rules_list },
+                { "files", "", "the rule files that the central manages", bh_rules_files },
+                { "show", "NAME", "print one of them", bh_rules_show },
+                { "set", "NAME FILE", "give the central a rule file, for every node", bh_rules_set },
+                { "remove", "NAME", "take one away", bh_rules_remove },
+                { "reload", "", "let the nodes read their rule files anew", bh_rules_reload },
         };
 
         return bh_cli_sub(subs, G_N_ELEMENTS(subs), "Rules, in the Falco rule language.", paths, argc, argv);

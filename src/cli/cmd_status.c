@@ -72,15 +72,21 @@ static void hooks(const json_t *s) {
         size_t i;
 
         json_array_foreach(json_object_get(s, "hooks"), i, h) {
+                const char *off = bh_problems_hook_off(h);
                 gboolean seen = bh_problems_hook_seen(h), tested = json_is_true(json_object_get(h, "tested"));
                 guint64 lost;
                 g_autofree char *reasons = bh_problems_counts(json_object_get(h, "lost"), &lost), *why = NULL;
 
-                if (*bh_json_text(h, "why"))
+                if (off)
+                        why = g_strdup_printf("[%u]", note(notes, off));
+                else if (*bh_json_text(h, "why"))
                         why = g_strdup_printf("[%u]", note(notes, bh_json_text(h, "why")));
                 bh_table_cell(table, bh_json_text(h, "type"), BH_STYLE_NONE);
                 bh_table_cell(table, bh_json_text(h, "backend"), BH_STYLE_NONE);
-                bh_table_cell(table, !seen ? "NOT SEEN" : tested ? "seen" : "untested", !seen ? BH_STYLE_BAD : tested ? BH_STYLE_GOOD : BH_STYLE_DIM);
+                if (off)
+                        bh_table_cell(table, "off", BH_STYLE_DIM);
+                else
+                        bh_table_cell(table, !seen ? "NOT SEEN" : tested ? "seen" : "untested", !seen ? BH_STYLE_BAD : tested ? BH_STYLE_GOOD : BH_STYLE_DIM);
                 bh_table_number(table, bh_json_number(h, "generated"));
                 bh_table_number(table, bh_json_number(h, "delivered"));
                 bh_table_number(table, bh_json_number(h, "folded"));

@@ -25,7 +25,7 @@
 #define SLOW_US (10 * G_USEC_PER_SEC)
 #define STOP_US (15 * G_USEC_PER_SEC)
 #define STUCK_US (1 * G_USEC_PER_SEC)
-#define ANNOUNCEMENT_MAX 65536
+#define LINE_MAX_BYTES (1u << 20) /* an announcement, or the longest line of an alert, with room */
 
 #define SENSOR_KILLED "what it attached to the kernel is taken over or removed by the next \"bulkhead up\""
 #define CENTRAL_KILLED "its database is as safe as after a power cut"
@@ -75,6 +75,24 @@ static void forget(char **secret) {
         g_clear_pointer(secret, g_free);
 }
 
+/* Behind its announcement come the alerts of outputs that go to the standard output: whole lines are passed on. */
+static void pass_alerts(Up *up) {
+        const char *end = memrchr(up->told_rest->str, '\n', up->told_rest->len);
+        gsize whole = end ? (gsize) (end + 1 - up->told_rest->str) : 0;
+
+        if (!whole)
+                return;
+        g_string_append_len(up->feed.out, up->told_rest->str, (gssize) whole);
+        g_string_erase(up->told_rest, 0, (gssize) whole);
+}
+
+/* What is to be polled of it: nothing while its alerts find no reader here. They wait in its queue then, on disk. */
+static int told_source(Up *up) {
+        if (up->central.ready && up->feed.reader_gone)
+                bh_fd_clear(&up->told); /* it sees that nobody takes them */
+        return up->central.ready && up->feed.out->len ? -1 : up->told;
+}
+
 /* The line that it prints once it serves: address, and at the very first start the password. TRUE when it has come with this call. */
 static gboolean read_announcement(Up *up) {
         char chunk[4096];
@@ -82,17 +100,22 @@ static gboolean read_announcement(Up *up) {
 
         if (n < 0)
                 return FALSE;
-        if (n == 0 || up->told_rest->len > ANNOUNCEMENT_MAX) {
+        if (n == 0 || up->told_rest->len > LINE_MAX_BYTES) {
                 bh_fd_clear(&up->told);
                 return FALSE;
         }
         g_string_append_len(up->told_rest, chunk, n);
         memset(chunk, 0, sizeof(chunk));
-        if (up->central.ready || !strchr(up->told_rest->str, '\n'))
+        if (up->central.ready)
+                pass_alerts(up);
+        char *end = strchr(up->told_rest->str, '\n');
+        if (up->central.ready || !end)
                 return FALSE;
 
+        gsize len = (gsize) (end + 1 - up->told_rest->str);
         json_auto_t *line = json_loads(up->told_rest->str, JSON_DISABLE_EOF_CHECK, NULL);
-        memset(up->told_rest->str, 0, up->told_rest->len);
+        memset(up->told_rest->str, 0, len);
+        g_string_erase(up->told_rest, 0, (gssize) len);
         if (!json_is_true(json_object_get(line, "ready")))
                 return FALSE;
         up->central.ready = up->platform = TRUE;
@@ -268,7 +291,7 @@ static void follow(Up *up) {
                         { .fd = bh_up_feed_source(&up->feed), .events = POLLIN },
                         { .fd = bh_up_feed_sink(&up->feed), .events = POLLOUT },
                         { .fd = up->central.pidfd, .events = POLLIN },
-                        { .fd = up->told, .events = POLLIN },
+                        { .fd = told_source(up), .events = POLLIN },
                 };
                 int n = poll(p, G_N_ELEMENTS(p), waiting ? 50 : 1000);
 
@@ -326,6 +349,15 @@ static gboolean stop_central(Up *up) {
         if (bh_child_reap(c))
                 return TRUE;
         bh_child_end(c, STOP_US, CENTRAL_KILLED);
+        /* alerts that it handed over are not sent again: they must not stay in the pipe */
+        while (up->told >= 0 && !up->feed.reader_gone) {
+                gsize before = up->feed.out->len + up->told_rest->len;
+
+                read_announcement(up);
+                bh_up_feed_drain(&up->feed);
+                if (up->feed.out->len || up->feed.out->len + up->told_rest->len == before)
+                        break;
+        }
         return WIFEXITED(c->how) && WEXITSTATUS(c->how) == 0;
 }
 
@@ -401,12 +433,18 @@ static void add_option(GPtrArray *argv, const char *name, const char *value) {
 }
 
 int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean quiet = FALSE, no_feed = FALSE, host_events = FALSE, no_docker = FALSE, debug = FALSE, no_central = FALSE;
+        gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, debug = FALSE, no_central = FALSE;
         /* handed on as they are: the sensor checks them */
-        g_autofree char *docker = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *rings = NULL, *listen = NULL;
+        g_auto(GStrv) rules = NULL;
+        g_autofree char *docker = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *rings = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL;
         GOptionEntry entries[] = {
                 { "listen", 0, 0, G_OPTION_ARG_STRING, &listen, "where the central serves web interface and API (default 127.0.0.1:8443)", "ADDR:PORT" },
                 { "no-central", 0, 0, G_OPTION_ARG_NONE, &no_central, "start the sensor alone, which then tells nobody anything", NULL },
+                { "rules", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &rules, "rule file, or directory of some, after the default rules; may be given several times", "F" },
+                { "no-default-rules", 0, 0, G_OPTION_ARG_NONE, &no_default_rules, "leave out Bulkhead's own rules", NULL },
+                { "alerts", 0, 0, G_OPTION_ARG_STRING, &alerts, "print findings, as text, falco (JSON as Falco's) or bulkhead (JSON with everything), and not live events; with --quiet nothing else", "FORMAT" },
+                { "alert-dir", 0, 0, G_OPTION_ARG_FILENAME, &alert_dir, "where outputs of the type file write (default DATA-DIR/central/alerts)", "DIR" },
+                { "alert-summary", 0, 0, G_OPTION_ARG_STRING, &alert_summary, "equal findings are told at once and then together, once in S seconds (default 60)", "S" },
                 { "docker", 0, 0, G_OPTION_ARG_FILENAME, &docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "kernel hooks: auto (default), preferred or fallback", "B" },
@@ -449,6 +487,8 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 return bh_cli_fail(error);
         if (listen && no_central)
                 return bh_cli_usage("--listen and --no-central exclude each other");
+        if ((alerts || alert_dir || alert_summary) && no_central)
+                return bh_cli_usage("findings are told by the central: --alerts, --alert-dir and --alert-summary do not go with --no-central");
 
         g_autoptr(GPtrArray) sensor_argv = g_ptr_array_new(), central_argv = g_ptr_array_new();
         const struct {
@@ -456,16 +496,19 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
         } of_sensor[] = {
                 { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--docker", docker }, { "--backend", backend }, { "--host-root", host_root },
                 { "--recorder-mib", mib }, { "--budget", budget }, { "--fold-ms", fold }, { "--ring-kib", rings },
-        }, of_central[] = { { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--listen", listen } };
+        }, of_central[] = { { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--listen", listen }, { "--alerts", alerts }, { "--alert-dir", alert_dir },
+                         { "--alert-summary", alert_summary } };
         const struct {
                 const char *name;
                 gboolean sensor, central;
-        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
+        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--no-default-rules", no_default_rules, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
 
         g_ptr_array_add(sensor_argv, sensor);
         g_ptr_array_add(central_argv, central);
         for (guint i = 0; i < G_N_ELEMENTS(of_sensor); i++)
                 add_option(sensor_argv, of_sensor[i].name, of_sensor[i].value);
+        for (char **rule = rules; rule && *rule; rule++)
+                add_option(sensor_argv, "--rules", *rule);
         for (guint i = 0; i < G_N_ELEMENTS(of_central); i++)
                 add_option(central_argv, of_central[i].name, of_central[i].value);
         for (guint i = 0; i < G_N_ELEMENTS(flags); i++) {
@@ -478,7 +521,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
         g_ptr_array_add(central_argv, NULL);
 
         Up up = { .paths = paths, .sensor = BH_CHILD_INIT("sensor"), .central = BH_CHILD_INIT("central"), .told = -1, .told_rest = g_string_new(NULL), .quiet = quiet,
-                  .feed_wanted = !quiet && !no_feed };
+                  .feed_wanted = !quiet && !no_feed && !alerts };
         up.sensor.argv = (char **) sensor_argv->pdata;
         up.central.argv = central ? (char **) central_argv->pdata : NULL;
         bh_up_feed_init(&up.feed, paths);

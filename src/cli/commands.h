@@ -13,6 +13,7 @@ int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_workloads(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_applications(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_output(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_user(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_token(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_audit(const BhCliPaths *paths, int argc, char **argv);

@@ -79,6 +79,7 @@ static GString *target_of(const BhEventsAsk *ask, const char *path) {
                         g_string_append_printf(types, "%s%s", types->len ? "," : "", bh_event_type_name(t));
         bh_api_param(target, "node", ask->node);
         bh_api_param(target, "container", ask->container);
+        bh_api_param(target, "filter", ask->filter);
         bh_api_param(target, "types", types->len ? types->str : NULL);
         return target;
 }

@@ -8,7 +8,7 @@
 
 typedef struct {
         gboolean follow, json;
-        const char *node, *container; /* may be NULL */
+        const char *node, *container, *filter; /* may be NULL; filter: a condition in the language of rules */
         const guint64 *types;         /* BH_TYPE_WORDS of them */
         guint64 ago_ns;               /* recorded ones of that long; 0: not asked */
         guint limit;                  /* the last so many recorded ones; 0: not asked */

@@ -19,12 +19,13 @@ static const struct {
         { "workloads", "what the containers are replicas of", bh_cmd_workloads },
         { "applications", "what the workloads belong to", bh_cmd_applications },
         { "findings", "what was found wrong", bh_cmd_findings },
+        { "output", "where findings are sent: files, syslog, webhooks", bh_cmd_output },
         { "user", "who may log in, and as what", bh_cmd_user },
         { "token", "tokens for programs", bh_cmd_token },
         { "audit", "who did what", bh_cmd_audit },
         { "record", "write live events to a capture file", bh_cmd_record },
         { "replay", "read a capture file or a flight recorder", bh_cmd_replay },
-        { "rules", "check rule files, list the fields of rules", bh_cmd_rules },
+        { "rules", "rules: check, list, manage; the fields that they can use", bh_cmd_rules },
 };
 
 static BhCliPaths paths = { .run_dir = "/run/bulkhead", .data_dir = "/var/lib/bulkhead" };

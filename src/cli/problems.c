@@ -17,6 +17,10 @@ gboolean bh_problems_hook_seen(const json_t *hook) {
         return !g_str_equal(bh_json_text(hook, "backend"), "none") && json_is_true(json_object_get(hook, "effective"));
 }
 
+const char *bh_problems_hook_off(const json_t *hook) {
+        return json_is_false(json_object_get(hook, "wanted")) ? bh_json_text(hook, "off") : NULL;
+}
+
 char *bh_problems_counts(const json_t *counts, guint64 *total) {
         g_autoptr(GString) out = g_string_new(NULL);
         guint64 sum = 0;
@@ -43,6 +47,8 @@ static void hooks(const json_t *status, GPtrArray *list) {
         size_t i;
 
         json_array_foreach(all, i, hook) {
+                if (bh_problems_hook_off(hook))
+                        continue;
                 if (*bh_json_text(hook, "refused")) {
                         g_autofree char *kind = bh_json_cell(hook, "type"), *reason = bh_json_cell(hook, "refused");
 

@@ -12,3 +12,6 @@ char *bh_problems_counts(const json_t *counts, guint64 *total);
 
 /* How far a hook is seen: TRUE if it has a backend and its last test, if there is one, had an effect. */
 gboolean bh_problems_hook_seen(const json_t *hook);
+
+/* Why a hook is not attached on purpose, or its events are not generated; NULL: it is wanted. */
+const char *bh_problems_hook_off(const json_t *hook);

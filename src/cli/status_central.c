@@ -28,6 +28,25 @@ static gint64 seconds_until(const json_t *o, const char *key) {
 
 /* ---- what is wrong ---- */
 
+static void output_problems(const json_t *outputs, GPtrArray *list) {
+        guint64 lost = bh_json_number(outputs, "lost"), gaps = bh_json_number(outputs, "gaps");
+        json_t *failing = json_object_get(outputs, "failing"), *one;
+        size_t i;
+
+        if (!outputs)
+                return;
+        if (!json_is_true(json_object_get(outputs, "running")))
+                say(list, "ALERTS are not delivered: the process that does it is not running, or still starting; the central's log says why");
+        json_array_foreach(failing, i, one) {
+                g_autofree char *name = bh_json_cell(one, "name"), *problem = bh_json_cell(one, "problem");
+
+                say(list, "ALERTS do not reach the output %s: %s. They wait; \"bulkhead output list\" says how many", name, problem);
+        }
+        if (lost || gaps)
+                say(list, "ALERTS were lost: %" G_GUINT64_FORMAT " given up because an output's queue was full or damaged, %" G_GUINT64_FORMAT " times some because the notifier was away too long; the findings are in \"bulkhead findings\"",
+                    lost, gaps);
+}
+
 static void central_problems(const json_t *s, GPtrArray *list) {
         json_t *c = json_object_get(s, "central"), *store = json_object_get(c, "store"), *upkeep = json_object_get(c, "upkeep");
         g_autofree char *restored = bh_json_cell(store, "restored_from"), *kept = bh_json_cell(store, "damaged_kept_as"), *problem = bh_json_cell(upkeep, "problem");
@@ -41,8 +60,9 @@ static void central_problems(const json_t *s, GPtrArray *list) {
                 say(list, "DATABASE: %s", problem);
         if (json_is_true(json_object_get(upkeep, "over_bound")))
                 say(list, "DATABASE: it is larger than its bound although the oldest was deleted; give it more room (setting retention.mib)");
+        output_problems(json_object_get(c, "outputs"), list);
         if (left < 0)
-                say(list, "the central's certificate has expired: replace it in its tls directory, or remove it there and restart, which makes a new one");
+                say(list, "the central's certificate has expired: replace it in its tls directory; it is taken over within seconds");
         else if (left < CERTIFICATE_SOON_S)
                 say(list, "the central's certificate expires in %" G_GINT64_FORMAT " days", left / 86400);
         if (!json_array_size(json_object_get(s, "nodes")))

@@ -11,7 +11,7 @@
 
 static void say_hooks(const json_t *status) {
         static const char *const backends[] = { "preferred", "fallback", "tracepoint" };
-        guint n[G_N_ELEMENTS(backends)] = { 0 }, seen = 0, untested = 0;
+        guint n[G_N_ELEMENTS(backends)] = { 0 }, seen = 0, untested = 0, off = 0;
         json_t *all = json_object_get(status, "hooks"), *h;
         g_autoptr(GPtrArray) why = g_ptr_array_new_with_free_func(g_free);
         size_t i;
@@ -19,6 +19,10 @@ static void say_hooks(const json_t *status) {
         json_array_foreach(all, i, h) {
                 const char *backend = bh_json_text(h, "backend"), *reason = bh_json_text(h, "why");
 
+                if (bh_problems_hook_off(h)) {
+                        off++;
+                        continue;
+                }
                 for (guint b = 0; b < G_N_ELEMENTS(backends); b++)
                         n[b] += g_str_equal(backend, backends[b]);
                 seen += bh_problems_hook_seen(h);
@@ -26,10 +30,12 @@ static void say_hooks(const json_t *status) {
                 if (g_str_equal(backend, "fallback") && *reason && !g_ptr_array_find_with_equal_func(why, reason, g_str_equal, NULL))
                         g_ptr_array_add(why, g_strdup(reason));
         }
-        printf("  hooks       %u of %zu see their acts%s:", seen, json_array_size(all), untested == seen && seen ? " (untested)" : "");
+        printf("  hooks       %u of %zu see their acts%s:", seen, json_array_size(all) - off, untested == seen && seen ? " (untested)" : "");
         for (guint b = 0, some = 0; b < G_N_ELEMENTS(backends); b++)
                 if (n[b])
                         printf("%s %u %s", some++ ? "," : "", n[b], backends[b]);
+        if (off)
+                printf("; %u off, which nobody needs", off);
         putchar('\n');
         if (n[1]) {
                 g_autofree char *reason = bh_escape_cell(why->len ? g_ptr_array_index(why, 0) : "", -1);

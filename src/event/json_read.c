@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/escape.h"
 #include "event/codec.h"
 
 typedef struct {
@@ -38,6 +39,13 @@ static gboolean put_text(Room *r, const char *p, gsize len) {
         return TRUE;
 }
 
+/* One string of a list, with the NUL that ends it: there is none inside. */
+static gboolean put_item(Room *r, const char *p, gsize len) {
+        const char *from = r->at;
+
+        return put_text(r, p, len) && !memchr(from, 0, (gsize) (r->at - from)) && put_byte(r, '\0');
+}
+
 static gboolean read_u64(const json_t *v, guint64 *n) {
         const char *text = json_string_value(v);
         char *end;
@@ -64,7 +72,7 @@ static gboolean read_time(const json_t *v, guint64 *ns) {
         tm.tm_mon--;
 
         gint64 s = timegm(&tm);
-        if (s < 0 || (guint64) s > G_MAXUINT64 / 1000000000)
+        if (s < 0 || (guint64) s >= G_MAXUINT64 / 1000000000)
                 return FALSE;
         *ns = (guint64) s * 1000000000 + g_ascii_strtoull(frac, NULL, 10);
         return TRUE;
@@ -112,13 +120,12 @@ static gboolean read_text(enum bh_kind kind, const json_t *v, Room *r, struct bh
         case BH_KIND_LIST:
                 ok = json_is_array(v);
                 json_array_foreach(v, i, item)
-                        ok = ok && json_is_string(item) && put_text(r, json_string_value(item), json_string_length(item)) && put_byte(r, '\0');
+                        ok = ok && json_is_string(item) && put_item(r, json_string_value(item), json_string_length(item));
                 break;
         case BH_KIND_PAIRS:
                 ok = json_is_object(v);
                 json_object_foreach((json_t *) v, key, item)
-                        ok = ok && json_is_string(item) && put_text(r, key, strlen(key)) && put_byte(r, '\0') &&
-                             put_text(r, json_string_value(item), json_string_length(item)) && put_byte(r, '\0');
+                        ok = ok && json_is_string(item) && put_item(r, key, strlen(key)) && put_item(r, json_string_value(item), json_string_length(item));
                 break;
         default:
                 if (json_is_string(v) && json_string_length(v) / 4 * 3 <= (gsize) (r->end - r->at)) {
@@ -179,7 +186,9 @@ struct bh_event *bh_event_from_json(const char *text, gsize len, GError **error)
         const char *name, *bad = NULL;
 
         if (!json_is_object(object)) {
-                g_set_error(error, BH_EVENT_ERROR, 0, "this is no event: %s", object ? "it must be a JSON object" : why.text);
+                g_autofree char *near = bh_escape_cell(why.text, -1); /* it quotes what is wrong */
+
+                g_set_error(error, BH_EVENT_ERROR, 0, "this is no event: %s", object ? "it must be a JSON object" : near);
                 json_decref(object);
                 return NULL;
         }

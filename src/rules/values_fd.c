@@ -317,6 +317,10 @@ static gboolean raw_path(const struct bh_event *e, struct bh_value *out) {
         case BH_EV_MEMFD_CREATE:
         case BH_EV_MODULE_LOAD:
         case BH_EV_COMM: break; /* their text is another */
+        case BH_EV_OPEN: /* always says what was asked for: /proc/1/root/etc/shadow, which leads to another file than its name says */
+                if (HAS(name))
+                        return bh_value_str(out, e->name);
+                break;
         default:
                 if (HAS(name) && HAS(flags) && (e->flags & BH_RF_PATH_USER))
                         return bh_value_str(out, e->name);

@@ -257,7 +257,7 @@ guint bh_account_sweep(BhAccount *a, gboolean all, void (*repeat)(const struct b
                         rec->start = f.start;
                         rec->fold_key = key;
                 }
-                rec->ts = f.last;
+                rec->ts = MAX(f.last, rec->ts); /* what windows go by is a tick behind */
                 rec->count = f.count;
                 if (f.bytes)
                         rec->a[4] = f.bytes;

@@ -63,6 +63,7 @@ static gboolean tail_put(Tail *t, Batch *b) {
 static gboolean past(const BhAnswerSource *source, const BhAnswerQuestion *q, Batch *b, guint64 *last, gboolean *gone, GError **error) {
         g_autoptr(GString) one = g_string_sized_new(4096);
         Tail tail = { 0 };
+        g_autoptr(BhRuleRun) run = q->filter.where ? bh_rule_run_new() : NULL;
         BhRecord rec;
         guint n = 0;
 
@@ -78,7 +79,7 @@ static gboolean past(const BhAnswerSource *source, const BhAnswerQuestion *q, Ba
                 *last = MAX(*last, rec.seq);
                 if (++n % 4096 == 0 && !b->sink->alive(b->sink->data))
                         *gone = TRUE;
-                if (!bh_event_decode(&e, rec.data, rec.len, NULL) || !bh_feed_matches(&q->filter, &e))
+                if (!bh_event_decode(&e, rec.data, rec.len, NULL) || !bh_feed_matches(&q->filter, &e, run, NULL))
                         continue;
                 g_string_truncate(one, 0);
                 bh_feed_format(one, q->filter.form, &e, rec.data, rec.len);
@@ -140,6 +141,12 @@ gboolean bh_answer_events(const BhAnswerSource *source, const BhAnswerQuestion *
         if (s)
                 bh_feed_unsubscribe(source->feed, s);
         return ok;
+}
+
+gboolean bh_answer_where(BhFeedFilter *filter, const char *condition, gsize len, GError **error) {
+        BhCond *tree = bh_condition_parse(condition, len, error);
+
+        return tree && (filter->where = bh_rule_engine_new_filter(tree, error));
 }
 
 const char *bh_answer_types(BhFeedFilter *filter, const char *const *names, gsize n) {

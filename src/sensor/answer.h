@@ -41,5 +41,11 @@ typedef struct {
 /* TRUE when all was given or nobody reads any more; FALSE with *error when the recorder cannot be read. */
 gboolean bh_answer_events(const BhAnswerSource *source, const BhAnswerQuestion *question, const BhAnswerSink *sink, GError **error);
 
+/*
+ * Sets the condition from its text (the language of rules, no macros and lists). FALSE with line:column and what is wrong. The caller unrefs filter->where.
+ * Ancestors of the process are known to it for live events, and for recorded ones as far as the event has them.
+ */
+gboolean bh_answer_where(BhFeedFilter *filter, const char *condition, gsize len, GError **error);
+
 /* Sets the kinds from their names. The name that is none, or NULL. */
 const char *bh_answer_types(BhFeedFilter *filter, const char *const *names, gsize n);

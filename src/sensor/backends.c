@@ -8,6 +8,7 @@
 
 #include "base/fdio.h"
 #include "hooks_private.h"
+#include "loader.h"
 
 enum row_kind { ROW_COMMON, ROW_OBJECT, ROW_INSTEAD, ROW_FALLBACK, ROW_CALL, ROW_CALL_INSTEAD };
 
@@ -26,10 +27,30 @@ static const struct row {
 #include "hooks.tbl.h"
 };
 
+static const struct {
+        guint32 type, other;
+        BhBackend backend;
+} needs[] = {
+#define BH_HOOK_NEEDS(type, other, backend) { BH_EV_##type, BH_EV_##other, BH_BACKEND_##backend },
+#include "hooks.tbl.h"
+};
+
+void bh_backends_close(const BhHooks *h, BhKinds *kinds) {
+        for (gboolean more = TRUE; more; ) {
+                more = FALSE;
+                for (guint i = 0; i < G_N_ELEMENTS(needs); i++)
+                        if (bh_kinds_has(kinds, needs[i].type) && !bh_kinds_has(kinds, needs[i].other) &&
+                            (needs[i].backend == BH_BACKEND_NONE || needs[i].backend == h->state[needs[i].type].backend)) {
+                                bh_kinds_add(kinds, needs[i].other);
+                                more = TRUE;
+                        }
+        }
+}
+
 /* ---- what this kernel can do ---- */
 
 gint32 bh_backends_function_id(BhHooks *h, const char *name) {
-        return btf__find_by_name_kind(h->btf, name, BTF_KIND_FUNC);
+        return btf__find_by_name_kind(bh_loader_btf(h), name, BTF_KIND_FUNC);
 }
 
 gboolean bh_backends_fexit_works(BhHooks *h, char **why) {

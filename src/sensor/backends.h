@@ -32,6 +32,9 @@ gboolean bh_backends_common_only(guint32 type);
  */
 guint bh_backends_programs(BhHooks *h, guint32 type, BhBackend backend, GHashTable *set);
 
+/* Adds to `kinds` those whose programs keep what hooks in it are made of, as their backends are now. */
+void bh_backends_close(const BhHooks *h, BhKinds *kinds);
+
 /* Sets the backend of `type`: the preferred one if it has programs here and `wanted` is not the fallback; `why_not`: why it is not, NULL if not known. */
 void bh_backends_choose(BhHooks *h, guint32 type, BhBackend wanted, const char *why_not);
 

@@ -9,6 +9,7 @@
 struct BhCgroups {
         BhContainerTable *containers;
         const BhCgroupLayout *layout;
+        BhHooks *hooks;
         int map;
         GHashTable *known; /* id → Known */
 };
@@ -25,6 +26,7 @@ BhCgroups *bh_cgroups_new(BhHooks *hooks, BhContainerTable *containers, const Bh
 
         c->containers = containers;
         c->layout = layout;
+        c->hooks = hooks;
         c->map = bh_hooks_map(hooks, "cgroups");
         c->known = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         return c;
@@ -78,6 +80,7 @@ static gboolean enter(BhCgroups *c, guint64 id, Known *k) {
         cg.container = k->told == TOLD_CONTAINER ? id : 0;
         if (bpf_map_update_elem(c->map, &id, &cg, BPF_NOEXIST))
                 return FALSE;
+        bh_hooks_judge_anew(c->hooks);
         if (exists(c, id))
                 return TRUE;
         bpf_map_delete_elem(c->map, &id);
@@ -102,7 +105,10 @@ static gboolean correct(BhCgroups *c, guint64 id, struct bh_cgroup *now, enum to
         if (want == TOLD_NOTHING || !!now->container == (want == TOLD_CONTAINER))
                 return FALSE;
         now->container = want == TOLD_CONTAINER ? id : 0;
-        return bpf_map_update_elem(c->map, &id, now, BPF_EXIST) == 0;
+        if (bpf_map_update_elem(c->map, &id, now, BPF_EXIST))
+                return FALSE;
+        bh_hooks_judge_anew(c->hooks);
+        return TRUE;
 }
 
 void bh_cgroups_tell(BhCgroups *c, guint64 id) {

@@ -77,7 +77,7 @@ static gboolean hung_up(int fd) {
 }
 
 static gboolean filter_of(json_t *request, BhFeedFilter *filter, int fd) {
-        json_t *types = json_object_get(request, "types"), *container = json_object_get(request, "container"), *t;
+        json_t *where = json_object_get(request, "filter"), *types = json_object_get(request, "types"), *container = json_object_get(request, "container"), *t;
         size_t i;
 
         if (container && !json_is_null(container)) {
@@ -86,6 +86,14 @@ static gboolean filter_of(json_t *request, BhFeedFilter *filter, int fd) {
                         return FALSE;
                 }
                 filter->container = (char *) json_string_value(container);
+        }
+        if (where && !json_is_null(where)) {
+                g_autoptr(GError) error = NULL;
+
+                if (!json_is_string(where) || !bh_answer_where(filter, json_string_value(where), json_string_length(where), &error)) {
+                        put_error(fd, "filter: %s", error ? error->message : "must be text");
+                        return FALSE;
+                }
         }
         if (types && !json_is_array(types)) {
                 put_error(fd, "\"types\" must be a list of kinds of events");
@@ -144,37 +152,47 @@ static void events(Connection *c, json_t *request) {
         BhAnswerSink sink = { .put = reader_put, .alive = reader_alive, .data = &reader };
         g_autoptr(GError) error = NULL;
 
-        if (!filter_of(request, &q.filter, c->fd))
+        if (!filter_of(request, &q.filter, c->fd)) {
+                bh_rule_engine_unref(q.filter.where);
                 return;
+        }
         q.past = !q.follow || json_object_get(request, "since") || json_object_get(request, "limit");
         if (!bh_answer_events(&source, &q, &sink, &error))
                 put_error(c->fd, "%s", error->message);
+        bh_rule_engine_unref(q.filter.where);
+}
+
+static void put_items(int fd, json_t *items) {
+        json_t *item;
+        size_t i;
+
+        json_array_foreach(items, i, item)
+                if (!put_json(fd, json_incref(item)))
+                        break;
+        json_decref(items);
 }
 
 static void answer(Connection *c, char *line) {
         BhControlOps *ops = &c->control->ops;
         json_error_t why;
-        json_t *request = json_loads(line, JSON_REJECT_DUPLICATES, &why), *items, *item;
+        json_t *request = json_loads(line, JSON_REJECT_DUPLICATES, &why);
         const char *cmd = json_string_value(json_object_get(request, "cmd"));
-        size_t i;
 
         if (!request || !cmd) {
                 put_error(c->fd, "a request is one line with a JSON object and a \"cmd\": %s", request ? "there is no \"cmd\"" : why.text);
         } else if (g_str_equal(cmd, "status")) {
                 put_json(c->fd, ops->status(ops->data));
         } else if (g_str_equal(cmd, "containers")) {
-                items = ops->containers(ops->data);
-                json_array_foreach(items, i, item)
-                        if (!put_json(c->fd, json_incref(item)))
-                                break;
-                json_decref(items);
+                put_items(c->fd, ops->containers(ops->data));
+        } else if (g_str_equal(cmd, "rules")) {
+                put_items(c->fd, ops->rules(ops->data));
         } else if (g_str_equal(cmd, "events")) {
                 events(c, request);
         } else if (g_str_equal(cmd, "stop")) {
                 put_json(c->fd, json_pack("{s:b}", "stopping", 1));
                 ops->stop(ops->data);
         } else {
-                put_error(c->fd, "there is no command \"%s\"; status, containers, events and stop are", cmd);
+                put_error(c->fd, "there is no command \"%s\"; status, containers, rules, events and stop are", cmd);
         }
         json_decref(request);
 }

@@ -5,7 +5,8 @@
  *   client sends one line, a JSON object {"cmd": …}; the sensor answers JSON objects, one a line, and closes. An error is {"error": "sentence"}.
  *   {"cmd":"status"}                      one object
  *   {"cmd":"containers"}                  one object a container
- *   {"cmd":"events", "form":"json"|"text"|"wire", "follow":bool, "types":["exec",…], "container":"…", "since":ns, "until":ns, "limit":n}
+ *   {"cmd":"rules"}                       one object a rule
+ *   {"cmd":"events", "form":"json"|"text"|"wire", "follow":bool, "types":["exec",…], "container":"…", "filter":"…", "since":ns, "until":ns, "limit":n}
  *                                         recorded events, then (follow) live ones; text: lines for people; wire: u32 LE length and protobuf.
  *                                         Where a slow reader missed some: {"dropped":n}; wire: length 0xffffffff and u64 LE n
  *   {"cmd":"stop"}                        ends the sensor; answers {"stopping":true}
@@ -21,6 +22,7 @@
 typedef struct {
         json_t *(*status)(gpointer data);                  /* new reference; any thread */
         json_t *(*containers)(gpointer data);              /* array, new reference; any thread */
+        json_t *(*rules)(gpointer data);                   /* the same */
         void (*flush)(gpointer data);                      /* what happened until now is to be readable from the recorder */
         void (*stop)(gpointer data);
         void (*replaced)(gpointer data);                   /* the socket file was gone and has been made again; the listening thread; may be NULL */

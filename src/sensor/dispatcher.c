@@ -8,6 +8,9 @@
 #include "backends.h"
 #include "hooks_private.h"
 
+#define NR32_SOCKETCALL 102
+#define BH_DISPATCHER_PLACES 1088 /* of the map `syscalls` */
+
 static const struct {
         guint32 type;
         const char *handler;
@@ -22,6 +25,52 @@ static const struct {
 static void indexes(guint i, int out[2]) {
         out[0] = calls[i].native;
         out[1] = calls[i].compat >= 0 ? calls[i].compat + 512 : -1;
+}
+
+static gboolean is_bulk(guint32 type) {
+        static const guint8 rings[BH_EV_MAX] = {
+#define BH_EVENT_TYPE(num, id, name, ring, folds, doc) [num] = BH_RING_##ring,
+#include "event_types.tbl.h"
+        };
+
+        return rings[type] == BH_RING_BULK;
+}
+
+/* What the entries of the table are to be: all handlers that are entered for a hook that is needed, and whether anything but bulk events comes of a number. */
+static void watch_of(BhHooks *h, struct bh_watch *w) {
+        guint8 key[G_N_ELEMENTS(w->of)] = { 0 }; /* bits as in `of`: others than bulk events too */
+
+        memset(w, 0, sizeof(*w));
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                g_autofree char *name = g_strconcat("sx_", calls[i].handler, NULL);
+                gboolean socketcall = calls[i].compat >= 512, bulk = is_bulk(calls[i].type);
+                int compat = socketcall ? NR32_SOCKETCALL : calls[i].compat;
+
+                if (!bh_kinds_has(&h->needed, calls[i].type) || !g_hash_table_contains(h->attached, name))
+                        continue;
+                if (calls[i].native >= 0) {
+                        w->of[calls[i].native] |= BH_WATCH_CALL;
+                        key[calls[i].native] |= bulk ? 0 : BH_WATCH_CALL;
+                }
+                if (compat >= 0) {
+                        w->of[compat] |= (guint8) (BH_WATCH_CALL << BH_WATCH_COMPAT);
+                        key[compat] |= (guint8) (bulk && !socketcall ? 0 : BH_WATCH_CALL << BH_WATCH_COMPAT); /* socketcall is many calls by one number */
+                }
+        }
+        for (guint nr = 0; nr < G_N_ELEMENTS(w->of); nr++)
+                for (guint shift = 0; shift <= BH_WATCH_COMPAT; shift += BH_WATCH_COMPAT)
+                        if (w->of[nr] >> shift & BH_WATCH_CALL && !(key[nr] >> shift & BH_WATCH_CALL))
+                                w->of[nr] |= (guint8) (BH_WATCH_BULK << shift);
+}
+
+gboolean bh_dispatcher_watch(BhHooks *h, GError **error) {
+        struct bh_watch w;
+        __u32 zero = 0;
+
+        watch_of(h, &w);
+        if (bpf_map_update_elem(bh_hooks_map(h, "watch"), &zero, &w, BPF_ANY))
+                return bh_hooks_fail(error, "cannot tell the dispatcher which system calls are watched: %s", g_strerror(errno));
+        return TRUE;
 }
 
 gboolean bh_dispatcher_enter(BhHooks *h, struct bpf_program *p, GError **error) {
@@ -40,6 +89,33 @@ gboolean bh_dispatcher_enter(BhHooks *h, struct bpf_program *p, GError **error) 
         }
         g_hash_table_add(h->attached, g_strdup(name));
         return TRUE;
+}
+
+gboolean bh_dispatcher_prune(BhHooks *h, GHashTable *want, GError **error) {
+        g_autofree guint8 *used = g_new0(guint8, BH_DISPATCHER_PLACES);
+        int map = bh_hooks_map(h, "syscalls");
+
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                g_autofree char *name = g_strconcat("sx_", calls[i].handler, NULL);
+                int at[2];
+
+                indexes(i, at);
+                for (guint k = 0; k < G_N_ELEMENTS(at) && g_hash_table_contains(want, name); k++)
+                        if (at[k] >= 0)
+                                used[at[k]] = 1;
+        }
+        for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+                g_autofree char *name = g_strconcat("sx_", calls[i].handler, NULL);
+                int at[2];
+
+                indexes(i, at);
+                for (guint k = 0; k < G_N_ELEMENTS(at); k++)
+                        if (at[k] >= 0 && !used[at[k]])
+                                bpf_map_delete_elem(map, &at[k]);
+                if (!g_hash_table_contains(want, name))
+                        g_hash_table_remove(h->attached, name);
+        }
+        return bh_dispatcher_watch(h, error);
 }
 
 /* TRUE if the table has an entry for each system call of that handler. */
@@ -73,14 +149,28 @@ void bh_dispatcher_look(BhHooks *h) {
         }
 }
 
+/* Whether the dispatcher looks for a number and does not take it for less than what comes of it. */
+static gboolean watched(guint8 of, gboolean bulk) {
+        return of & BH_WATCH_CALL && (bulk || !(of & BH_WATCH_BULK));
+}
+
 gboolean bh_dispatcher_whole(BhHooks *h, guint32 type) {
         g_autoptr(GHashTable) want = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        struct bh_watch w;
+        __u32 zero = 0;
 
+        if (bpf_map_lookup_elem(bh_hooks_map(h, "watch"), &zero, &w))
+                return FALSE;
         bh_backends_programs(h, type, BH_BACKEND_FALLBACK, want);
         for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
                 g_autofree char *name = calls[i].type == type ? g_strconcat("sx_", calls[i].handler, NULL) : NULL;
 
-                if (name && g_hash_table_contains(want, name) && !has(h, calls[i].handler))
+                if (!name || !g_hash_table_contains(want, name))
+                        continue;
+                if (!has(h, calls[i].handler) || (calls[i].native >= 0 && !watched(w.of[calls[i].native], is_bulk(type))))
+                        return FALSE;
+                if (calls[i].compat >= 0 &&
+                    !watched(w.of[calls[i].compat >= 512 ? NR32_SOCKETCALL : calls[i].compat] >> BH_WATCH_COMPAT, is_bulk(type) && calls[i].compat < 512))
                         return FALSE;
         }
         return TRUE;

@@ -29,13 +29,46 @@ struct BhFeed {
         guint64 dropped;
         gboolean closed;
         GString *form[3];
+        BhRuleRun *run; /* the publisher's */
+        void (*changed)(gpointer data);
+        gpointer data;
 };
+
+void bh_feed_tell_kinds(BhFeed *f, void (*changed)(gpointer data), gpointer data) {
+        f->changed = changed;
+        f->data = data;
+}
+
+BhKinds bh_feed_kinds(BhFeed *f) {
+        BhKinds k = { 0 };
+
+        g_mutex_lock(&f->lock);
+        for (guint i = 0; i < f->subscribers->len; i++)
+                for (guint w = 0; w < BH_TYPE_WORDS; w++)
+                        k.of[w] |= ((BhSubscriber *) g_ptr_array_index(f->subscribers, i))->filter.types[w];
+        g_mutex_unlock(&f->lock);
+        return k;
+}
+
+/* Lock not held. */
+static void tell_kinds(BhFeed *f, gboolean by_name) {
+        if (by_name && f->changed)
+                f->changed(f->data);
+}
+
+static gboolean by_name(const BhFeedFilter *filter) {
+        for (guint i = 0; i < BH_TYPE_WORDS; i++)
+                if (filter->types[i])
+                        return TRUE;
+        return FALSE;
+}
 
 BhFeed *bh_feed_new(void) {
         BhFeed *f = g_new0(BhFeed, 1);
 
         g_mutex_init(&f->lock);
         f->subscribers = g_ptr_array_new();
+        f->run = bh_rule_run_new();
         for (guint i = 0; i < G_N_ELEMENTS(f->form); i++)
                 f->form[i] = g_string_sized_new(4096);
         return f;
@@ -46,14 +79,17 @@ void bh_feed_free(BhFeed *f) {
                 return;
         g_assert(!f->subscribers->len);
         g_ptr_array_unref(f->subscribers);
+        bh_rule_run_free(f->run);
         for (guint i = 0; i < G_N_ELEMENTS(f->form); i++)
                 g_string_free(f->form[i], TRUE);
         g_mutex_clear(&f->lock);
         g_free(f);
 }
 
-gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e) {
-        return bh_event_selected(e, filter->types, filter->container);
+gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e, BhRuleRun *run, const struct bh_lineage *lineage) {
+        const guint32 *matches;
+
+        return bh_event_selected(e, filter->types, filter->container) && (!filter->where || bh_rule_run_event(run, filter->where, e, lineage, &matches) > 0);
 }
 
 void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, const guint8 *wire, guint32 wire_len) {
@@ -75,7 +111,7 @@ void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, con
         }
 }
 
-void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len) {
+void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage) {
         if (!g_atomic_int_get(&f->count))
                 return;
 
@@ -86,7 +122,7 @@ void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, gu
                 BhSubscriber *s = g_ptr_array_index(f->subscribers, i);
                 GString *bytes = f->form[s->filter.form];
 
-                if (!bh_feed_matches(&s->filter, e))
+                if (!bh_feed_matches(&s->filter, e, f->run, lineage))
                         continue;
                 if (!bytes->len)
                         bh_feed_format(bytes, s->filter.form, e, wire, wire_len);
@@ -133,6 +169,8 @@ BhSubscriber *bh_feed_subscribe(BhFeed *f, const BhFeedFilter *filter) {
         s->feed = f;
         s->filter = *filter;
         s->filter.container = g_strdup(filter->container);
+        if (filter->where)
+                bh_rule_engine_ref(filter->where);
         if (!s->filter.max_bytes)
                 s->filter.max_bytes = QUEUE_DEFAULT;
         s->queue = g_byte_array_new();
@@ -142,6 +180,7 @@ BhSubscriber *bh_feed_subscribe(BhFeed *f, const BhFeedFilter *filter) {
         g_ptr_array_add(f->subscribers, s);
         g_atomic_int_inc(&f->count);
         g_mutex_unlock(&f->lock);
+        tell_kinds(f, by_name(filter));
         return s;
 }
 
@@ -150,10 +189,12 @@ void bh_feed_unsubscribe(BhFeed *f, BhSubscriber *s) {
         g_ptr_array_remove(f->subscribers, s);
         g_atomic_int_add(&f->count, -1);
         g_mutex_unlock(&f->lock);
+        tell_kinds(f, by_name(&s->filter));
         g_byte_array_unref(s->queue);
         g_array_unref(s->marks);
         g_cond_clear(&s->ready);
         g_free(s->filter.container);
+        bh_rule_engine_unref(s->filter.where);
         g_free(s);
 }
 

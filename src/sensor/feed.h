@@ -7,7 +7,9 @@
  * listens.
  */
 #pragma once
-#include "event/select.h"
+#include "event/kinds.h"
+#include "event/lineage.h"
+#include "rules/engine.h"
 
 typedef enum {
         BH_FEED_JSON, /* one JSON object and a newline */
@@ -19,6 +21,7 @@ typedef struct {
         BhFeedForm form;
         guint64 types[BH_TYPE_WORDS];          /* all zero: every kind */
         char *container;                      /* name, id or beginning of the id; NULL: every container and the host */
+        BhRuleEngine *where;                  /* a condition in the language of rules; NULL: none */
         guint64 max_bytes;                    /* of the queue; 0: 16 MiB */
 } BhFeedFilter;
 
@@ -27,21 +30,30 @@ typedef struct BhSubscriber BhSubscriber;
 
 BhFeed *bh_feed_new(void);
 void bh_feed_free(BhFeed *f);
+
+/*
+ * `changed` is called when a listener who asked for kinds by name came or went, in that listener's thread, before it hears or after it has heard anything.
+ * Once, before there are listeners.
+ */
+void bh_feed_tell_kinds(BhFeed *f, void (*changed)(gpointer data), gpointer data);
+
+/* The kinds that listeners asked for by name; who asked for every kind takes what there is. */
+BhKinds bh_feed_kinds(BhFeed *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhFeed, bh_feed_free)
 
 /* Appends the event in that form. `wire` is its protobuf form, used for BH_FEED_WIRE only. */
 void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, const guint8 *wire, guint32 wire_len);
 
-/* Whether the event passes. Pure. */
-gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e);
+/* Whether the event passes. `run`: the calling thread's; `lineage` may be NULL. */
+gboolean bh_feed_matches(const BhFeedFilter *filter, const struct bh_event *e, BhRuleRun *run, const struct bh_lineage *lineage);
 
-/* `wire` is the event's protobuf form, which the publisher has already. */
-void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len);
+/* `wire` is the event's protobuf form, which the publisher has already; `lineage` for conditions that ask for ancestors, may be NULL. */
+void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);
 
 /* Ends all streams: waiting subscribers get what is queued and then the end. */
 void bh_feed_close(BhFeed *f);
 
-/* *filter is copied. */
+/* *filter is copied; it takes a reference of `where`. */
 BhSubscriber *bh_feed_subscribe(BhFeed *f, const BhFeedFilter *filter);
 void bh_feed_unsubscribe(BhFeed *f, BhSubscriber *s);
 

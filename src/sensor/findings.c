@@ -126,6 +126,8 @@ static GBytes *pack(const BhFindings *f, guint rule, const struct bh_event *e, G
         if (bh_event_has(e, BH_F_message))
                 m.output = data_of(e->message);
         m.node = f->node;
+        m.kind = (char *) "sensor";
+        m.count = repeats;
         m.container_id = bh_bus_text(id_of);
         m.container_name = bh_bus_text(name_of);
         m.tags = &tag;

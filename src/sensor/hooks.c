@@ -17,6 +17,7 @@
 #include "dispatcher.h"
 #include "hooks_private.h"
 #include "loader.h"
+#include "wishes.h"
 
 #define BPF_FS_MAGIC_NUMBER 0xcafe4a11
 #define CANARY_MS 3000
@@ -73,6 +74,9 @@ void bh_hooks_remove(const char *pin_dir) {
                 rmdir(pin_dir);
 }
 
+static void set_canary(BhHooks *h);
+static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error);
+
 /* ---- life cycle ---- */
 
 static void close_fd(gpointer fd) {
@@ -98,11 +102,13 @@ void bh_hooks_free(BhHooks *h) {
         g_clear_pointer(&h->bad, g_hash_table_unref);
         for (guint i = 0; i < BH_HOOKS_OBJECTS; i++)
                 g_clear_pointer(&h->names[i], g_ptr_array_unref);
-        if (h->btf)
-                btf__free(h->btf);
+        bh_loader_forget_btf(h);
         for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
                 g_free(h->lost[i]);
+        g_free(h->no_fexit);
         g_free(h->pin_dir);
+        g_rec_mutex_clear(&h->lock);
+        g_mutex_clear(&h->wish_lock);
         g_free(h);
 }
 
@@ -144,15 +150,15 @@ static void adopt_links(BhHooks *h) {
                 closedir(d);
 }
 
-/* What is wanted and was gone when this sensor took over, by hook; refused programs were never there. */
-static void note_lost(BhHooks *h, GHashTable *missing) {
+/* What is wanted and was gone when this sensor took over, by hook of those in `before`; refused programs were never there. */
+static void note_lost(BhHooks *h, GHashTable *missing, const BhKinds *before) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
                 g_autoptr(GString) names = g_string_new(NULL);
                 GHashTableIter i;
                 gpointer name;
 
-                if (!bh_backends_known(type))
+                if (!bh_kinds_has(&h->needed, type) || !bh_kinds_has(before, type))
                         continue;
                 bh_backends_programs(h, type, h->state[type].backend, set);
                 if (h->state[type].backend == BH_BACKEND_FALLBACK)
@@ -165,6 +171,17 @@ static void note_lost(BhHooks *h, GHashTable *missing) {
         }
 }
 
+/* Whether fexit programs work here is tried once. */
+static void choose(BhHooks *h, guint32 type) {
+        if (!h->fexit_tried) {
+                h->fexit_tried = TRUE;
+                h->fexit_ok = h->options.force != BH_BACKEND_FALLBACK && bh_backends_fexit_works(h, &h->no_fexit);
+                if (h->fexit_ok)
+                        bh_loader_find_symbols(h);
+        }
+        bh_backends_choose(h, type, h->fexit_ok ? BH_BACKEND_NONE : BH_BACKEND_FALLBACK, h->options.force == BH_BACKEND_FALLBACK ? "asked for by --backend" : h->no_fexit);
+}
+
 /*
  * What an earlier sensor of the same build left: its links say which backend each hook has. Somebody may have taken some of it away meanwhile: what
  * is wanted and not there is loaded. Without one of the maps that programs share there is nothing to take over.
@@ -172,6 +189,7 @@ static void note_lost(BhHooks *h, GHashTable *missing) {
 static gboolean adopt(BhHooks *h, GError **error) {
         GHashTableIter shared, wanted;
         gpointer map, program;
+        BhKinds before = { 0 }, before_needs;
 
         if (!bh_loader_open_maps(h, error))
                 return FALSE;
@@ -180,6 +198,12 @@ static gboolean adopt(BhHooks *h, GError **error) {
                         return bh_hooks_fail(error, "the map %s was removed", (const char *) map);
         adopt_links(h);
         bh_dispatcher_look(h);
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
+                if (bh_backends_known(type) && !(h->config->off[type / 64] >> type % 64 & 1))
+                        bh_kinds_add(&before, type);
+        bh_wishes_set(h, BH_CONSUMER_RECORDER, &h->options.recorder);
+        for (guint i = 0; i < G_N_ELEMENTS(h->off); i++)
+                h->off[i] = h->config->off[i];
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
                 GHashTableIter i;
@@ -197,9 +221,15 @@ static gboolean adopt(BhHooks *h, GError **error) {
                 for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); )
                         if (!g_str_has_prefix(name, "tp_") && g_hash_table_contains(h->attached, name))
                                 h->state[type].backend = BH_BACKEND_PREFERRED;
-                if (h->state[type].backend == BH_BACKEND_FALLBACK)
+                /* one that it had no use for is chosen now, one that was lost altogether like one that is new */
+                if (h->state[type].backend == BH_BACKEND_FALLBACK && bh_kinds_has(&before, type))
                         bh_backends_choose(h, type, BH_BACKEND_FALLBACK, "the sensor before this one chose so");
+                else if (h->state[type].backend == BH_BACKEND_FALLBACK)
+                        choose(h, type);
         }
+        bh_wishes_sum(h);
+        before_needs = before;
+        bh_backends_close(h, &before_needs);
 
         g_autoptr(GHashTable) missing = bh_loader_wanted(h);
         for (g_hash_table_iter_init(&wanted, missing); g_hash_table_iter_next(&wanted, &program, NULL); )
@@ -207,9 +237,9 @@ static gboolean adopt(BhHooks *h, GError **error) {
                         g_hash_table_iter_remove(&wanted);
         if (g_hash_table_size(missing) && !bh_loader_load(h, error))
                 return FALSE;
-        note_lost(h, missing);
+        note_lost(h, missing, &before_needs);
         h->adopted = TRUE;
-        return TRUE;
+        return bh_loader_prune(h, error);
 }
 
 const char *bh_hooks_found_lost(const BhHooks *h, guint32 type) {
@@ -223,7 +253,7 @@ static gboolean settle(BhHooks *h, GError **error) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 BhHookState *s = &h->state[type];
 
-                if (s->backend != BH_BACKEND_PREFERRED || s->effective || h->options.force == BH_BACKEND_PREFERRED)
+                if (!bh_kinds_has(&h->needed, type) || s->backend != BH_BACKEND_PREFERRED || s->effective || h->options.force == BH_BACKEND_PREFERRED)
                         continue;
                 g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
                 GHashTableIter i;
@@ -236,13 +266,15 @@ static gboolean settle(BhHooks *h, GError **error) {
                 bh_backends_choose(h, type, BH_BACKEND_FALLBACK, "the preferred hook is attached but has no effect on this kernel");
                 change = TRUE;
         }
+        bh_wishes_sum(h);
         return !change || bh_loader_load(h, error);
 }
 
 BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError **error) {
         BhHooks *h = g_new0(BhHooks, 1);
-        g_autofree char *no_fexit = NULL;
 
+        g_rec_mutex_init(&h->lock);
+        g_mutex_init(&h->wish_lock);
         h->build_id = bh_loader_build_id();
         h->pin_dir = g_strdup(options->pin_dir);
         h->options = *options;
@@ -254,6 +286,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         h->targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         h->lacking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->bad = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        bh_wishes_begin(h);
         if (!bh_loader_init(h, error) || !mount_bpffs(h->pin_dir, error)) {
                 bh_hooks_free(h);
                 return NULL;
@@ -267,7 +300,9 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         g_clear_pointer(&pins, g_dir_close); /* or it could not be unmounted */
         if (left) {
                 if (access(config, F_OK) == 0 && bh_loader_open_maps(h, NULL) && h->config->build_id == h->build_id && adopt(h, error)) {
-                        h->config->canary_tgid = (__u32) bh_canary_pid(canary);
+                        set_canary(h);
+                        bh_wishes_stop(h);
+                        bh_wishes_go(h);
                         return h;
                 }
                 /* another build's programs, or a half-made start: begin anew */
@@ -277,26 +312,27 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                 g_hash_table_remove_all(h->attached);
                 g_ptr_array_set_size(h->links, 0);
                 g_clear_error(error);
+                bh_wishes_set(h, BH_CONSUMER_RECORDER, &(BhKinds){ 0 });
+                memset(h->off, 0, sizeof(h->off));
                 if (!mount_bpffs(h->pin_dir, error)) {
                         bh_hooks_free(h);
                         return NULL;
                 }
         }
 
-        gboolean fexit_ok = options->force != BH_BACKEND_FALLBACK && bh_backends_fexit_works(h, &no_fexit);
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
                 if (bh_backends_known(type))
-                        bh_backends_choose(h, type, fexit_ok ? BH_BACKEND_NONE : BH_BACKEND_FALLBACK,
-                                           options->force == BH_BACKEND_FALLBACK ? "asked for by --backend" : no_fexit);
-
-        if (!bh_loader_make_maps(h, error) || !bh_loader_load(h, error) ||
-            (h->config->canary_tgid = (__u32) bh_canary_pid(canary), h->config->self_tgid = (__u32) getpid(), !bh_hooks_check(h, NULL, NULL, error)) ||
-            !settle(h, error) || !bh_hooks_check(h, NULL, NULL, error)) {
+                        choose(h, type);
+        bh_wishes_sum(h);
+        if (!bh_loader_make_maps(h, error) || (bh_wishes_stop(h), !bh_loader_load(h, error)) ||
+            (bh_wishes_go(h), set_canary(h), h->config->self_tgid = (__u32) getpid(), !act(h, &h->needed, NULL, NULL, error)) ||
+            !settle(h, error) || !act(h, &h->needed, NULL, NULL, error)) {
                 bh_hooks_remove(h->pin_dir);
                 bh_hooks_free(h);
                 return NULL;
         }
         h->config->build_id = h->build_id;
+        bh_loader_forget_btf(h);
         return h;
 }
 
@@ -305,11 +341,12 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
  * not come about on this machine (no loopback interface) and loading would not help. New entries replace old ones at once; there is no blind moment.
  */
 void bh_hooks_repair(BhHooks *h) {
+        g_autoptr(GRecMutexLocker) locker = g_rec_mutex_locker_new(&h->lock);
         gint64 now_us = g_get_monotonic_time();
         gboolean due = FALSE;
 
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
-                if (h->state[type].backend == BH_BACKEND_NONE || h->state[type].effective) {
+                if (h->state[type].backend == BH_BACKEND_NONE || h->state[type].effective || !bh_kinds_has(&h->needed, type)) {
                         h->repair[type].due_us = h->repair[type].pause_us = 0;
                 } else if (now_us >= h->repair[type].due_us) {
                         h->repair[type].pause_us = CLAMP(2 * h->repair[type].pause_us, REPAIR_FIRST_US, REPAIR_LAST_US);
@@ -324,6 +361,7 @@ void bh_hooks_repair(BhHooks *h) {
         bh_dispatcher_look(h);
         if (!bh_loader_load(h, &error))
                 bh_error("cannot attach the lost hooks again", "error", error->message);
+        bh_loader_forget_btf(h);
 }
 
 static guint pin_again(int fd, const char *path) {
@@ -331,11 +369,13 @@ static guint pin_again(int fd, const char *path) {
 }
 
 guint bh_hooks_guard(BhHooks *h) {
+        g_autoptr(GRecMutexLocker) locker = g_rec_mutex_locker_new(&h->lock);
         GHashTableIter i;
         gpointer name, fd;
         guint restored = 0;
         g_autoptr(GError) error = NULL;
 
+        bh_wishes_hold(h);
         if (!mount_bpffs(h->pin_dir, &error)) {
                 bh_warn("cannot mount the BPF file system again; a killed sensor would take the hooks with it", "error", error->message);
                 return 0;
@@ -380,6 +420,23 @@ volatile struct bh_config *bh_hooks_config(BhHooks *h) {
         return h->config;
 }
 
+void bh_hooks_judge_anew(BhHooks *h) {
+        __u32 sensor = 1;
+        __u64 n = (guint64) g_get_monotonic_time() << 8 | ((guint) g_atomic_int_add(&h->judged, 1) & 0xff);
+
+        bpf_map_update_elem(bh_hooks_map(h, "changes"), &sensor, &n, BPF_ANY);
+}
+
+/* The canary's acts count, though it is of the host. */
+static void set_canary(BhHooks *h) {
+        __u32 pid = (__u32) bh_canary_pid(h->canary);
+
+        if (h->config->canary_tgid == pid)
+                return;
+        h->config->canary_tgid = pid;
+        bh_hooks_judge_anew(h);
+}
+
 int bh_hooks_map(const BhHooks *h, const char *name) {
         return GPOINTER_TO_INT(g_hash_table_lookup(h->maps, name)) - 1;
 }
@@ -417,20 +474,20 @@ static guint64 recursion_misses(BhHooks *h) {
         return sum;
 }
 
-gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
+static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
         guint64 before[BH_EV_KERNEL_MAX];
         gboolean unseen = TRUE;
 
         for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
                 before[i] = h->hits[i];
-        h->config->canary_tgid = (__u32) bh_canary_pid(h->canary);
+        set_canary(h);
         /* an act can go unseen without anything being wrong (another ran in the same program on that CPU): one that is unseen twice counts */
         for (guint round = 0; round < 2 && unseen; round++) {
                 if (!bh_canary_act(h->canary, CANARY_MS, error))
                         return FALSE;
                 unseen = FALSE;
                 for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
-                        unseen |= h->state[type].backend != BH_BACKEND_NONE && bh_canary_tests(type) && h->hits[type] == before[type];
+                        unseen |= bh_kinds_has(of, type) && h->state[type].backend != BH_BACKEND_NONE && bh_canary_tests(type) && h->hits[type] == before[type];
         }
         guint64 misses = recursion_misses(h);
         gboolean excuse = misses > h->recursion;
@@ -441,7 +498,7 @@ gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookSt
                 BhHookState *s = &h->state[type];
                 gboolean hit = !bh_canary_tests(type) || h->hits[type] != before[type];
 
-                if (s->backend == BH_BACKEND_NONE)
+                if (s->backend == BH_BACKEND_NONE || !bh_kinds_has(of, type))
                         continue;
 
                 gboolean whole = s->backend != BH_BACKEND_FALLBACK || bh_dispatcher_whole(h, type), effective = hit && whole;
@@ -457,6 +514,59 @@ gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookSt
                         changed(type, s, data);
         }
         return TRUE;
+}
+
+gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
+        g_autoptr(GRecMutexLocker) locker = g_rec_mutex_locker_new(&h->lock);
+
+        return act(h, &h->needed, changed, data, error);
+}
+
+/* ---- wishes ---- */
+
+/* Loads what is needed now and was not before, and finds out whether it works. */
+static gboolean take_on(BhHooks *h, const BhKinds *before, GError **error) {
+        BhKinds fresh = { 0 };
+
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
+                if (bh_kinds_has(&h->needed, type) && !bh_kinds_has(before, type)) {
+                        bh_kinds_add(&fresh, type);
+                        h->state[type].effective = TRUE; /* until it is tested */
+                }
+        if (bh_kinds_equal(&fresh, &(BhKinds){ 0 }))
+                return TRUE;
+        return bh_loader_load(h, error) && act(h, &fresh, NULL, NULL, error) && settle(h, error) && act(h, &fresh, NULL, NULL, error);
+}
+
+gboolean bh_hooks_want(BhHooks *h, BhConsumer who, const BhKinds *kinds, GError **error) {
+        g_autoptr(GRecMutexLocker) locker = g_rec_mutex_locker_new(&h->lock);
+        BhKinds wish = h->wishes[who], needed = h->needed;
+
+        bh_wishes_set(h, who, kinds);
+        bh_wishes_stop(h);
+
+        gboolean ok = take_on(h, &needed, error);
+        if (!ok)
+                bh_wishes_set(h, who, &wish);
+        /* a program too many does no harm: what it would tell is off */
+        g_autoptr(GError) left = NULL;
+        if (!bh_loader_prune(h, ok ? error : &left))
+                ok = FALSE;
+        bh_wishes_go(h);
+        bh_hooks_judge_anew(h);
+        return ok;
+}
+
+BhKinds bh_hooks_wish(BhHooks *h, BhConsumer who) {
+        g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&h->wish_lock);
+
+        return h->wishes[who];
+}
+
+BhKinds bh_hooks_wanted(BhHooks *h) {
+        g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&h->wish_lock);
+
+        return h->wanted;
 }
 
 guint64 bh_hooks_recursion_misses(BhHooks *h) {

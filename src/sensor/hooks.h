@@ -12,12 +12,18 @@
  * Backends (chosen per hook, see hooks.tbl.h): a hook is `preferred` if this kernel lets fentry/fexit programs run and has at least one of the
  * functions, and the canary's act was seen; else `fallback`; hooks that need no choice are `tracepoint`.
  *
- * Not thread-safe, but bh_hooks_config(), the map descriptors and hook states may be read from any thread after open.
+ * A hook is attached while somebody needs its events: each consumer says which kinds it needs (bh_hooks_want()), at any time. What nobody needs is not
+ * generated, so it is neither counted nor lost, and costs nothing: its programs are not attached, and on the fallback the tracepoint that taxes every
+ * system call goes with the last of them.
+ *
+ * Threads: bh_hooks_want(), bh_hooks_check(), bh_hooks_repair() and bh_hooks_guard() may be called from any thread; they wait for each other. The
+ * rest is not thread-safe, but bh_hooks_config(), the map descriptors and hook states may be read from any thread after open.
  */
 #pragma once
 #include <glib.h>
 
 #include "canary.h"
+#include "event/kinds.h"
 #include "record.h"
 
 typedef enum {
@@ -27,8 +33,21 @@ typedef enum {
         BH_BACKEND_FALLBACK,
 } BhBackend;
 
+/* Who can need events. What they need of the kernel is the union of their wishes. */
+typedef enum {
+        BH_CONSUMER_SENSOR,   /* itself: lifecycle, without which it knows neither processes nor containers; always */
+        BH_CONSUMER_RECORDER, /* the flight recorder: --events */
+        BH_CONSUMER_RULES,
+        BH_CONSUMER_MODELS,
+        BH_CONSUMER_RESPONSE,
+        BH_CONSUMER_LIVE,     /* listeners who asked for kinds by name */
+        BH_CONSUMERS,
+} BhConsumer;
+
 typedef struct {
         BhBackend backend;
+        gboolean wanted;    /* somebody needs its events; else they are not generated. Written atomically */
+        gboolean attached;  /* its programs are attached, because of that or because another wanted hook needs what they keep. Written atomically */
         gboolean effective; /* the canary's last act was seen, or the hook cannot be tested */
         guint64 hits;       /* canary acts seen */
         const char *why;     /* why not the preferred backend, or why none; may be NULL. Both texts stay as they are for ever: any thread may read them */
@@ -40,14 +59,33 @@ typedef struct {
         BhBackend force;            /* BH_BACKEND_NONE: choose */
         const char *cgroup_controller; /* v1 controller that names containers, NULL: cgroup v2 */
         guint64 ring_bytes[BH_RING_MAX]; /* powers of two; 0: default */
+        BhKinds recorder;           /* what the recorder is going to need: kept if an earlier sensor has it attached, else see bh_hooks_open() */
 } BhHooksOptions;
 
 typedef struct BhHooks BhHooks;
 
 /*
- * Loads or adopts. On error nothing stays attached that was not before, and the message says what this kernel lacks.
+ * Loads or adopts. Where nothing is to be adopted only what the sensor needs itself is attached, the lifecycle of processes and containers, which takes a
+ * fraction of the time: events can be read while the caller has the rest attached by bh_hooks_want(). On error nothing stays attached that was not
+ * before, and the message says what this kernel lacks.
  */
 BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError **error);
+
+/*
+ * From now on `who` needs these kinds and no others (kinds that are not the kernel's are ignored). Returns when it is so: new kinds are loaded, attached
+ * and tested, and only then generated, so that every event of them is counted from their first on; kinds that nobody needs any more are first not
+ * generated and then detached. Events of kinds that were wanted and still are go on undisturbed. Takes up to some seconds when programs must be loaded,
+ * else some microseconds; a caller who replaces one set of needs by another (a reload of rules) calls it once with the new set. On error the
+ * former wish stands. A kind that this kernel cannot see is no error: its state says so.
+ */
+gboolean bh_hooks_want(BhHooks *h, BhConsumer who, const BhKinds *kinds, GError **error);
+
+/* What `who` needs now, and what all need together. */
+BhKinds bh_hooks_wish(BhHooks *h, BhConsumer who);
+BhKinds bh_hooks_wanted(BhHooks *h);
+
+/* "recorder", "rules", …: for people. */
+const char *bh_consumer_name(BhConsumer who);
 
 /*
  * Programs of a hook that an earlier sensor had attached and this one found gone when it took over, for people; NULL: none. They are attached again
@@ -56,14 +94,13 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
 const char *bh_hooks_found_lost(const BhHooks *h, guint32 type);
 
 /*
- * Loads again what hooks that the last check found without effect lack: at once, and while that does not help after 1 s, 2 s … 60 s. thread as
- * bh_hooks_check().
+ * Loads again what hooks that the last check found without effect lack: at once, and while that does not help after 1 s, 2 s … 60 s. Any thread.
  */
 void bh_hooks_repair(BhHooks *h);
 
 /*
  * Pins again what somebody took out of the BPF file system (mounted again if need be): without its pins the kernel side would end with this process.
- * Returns how many pins were missing. Same thread as bh_hooks_check().
+ * Returns how many pins were missing.
  */
 guint bh_hooks_guard(BhHooks *h);
 
@@ -83,6 +120,12 @@ const char *bh_backend_name(BhBackend b);
 
 /* The kernel's configuration, mapped: writes take effect at once. */
 volatile struct bh_config *bh_hooks_config(BhHooks *h);
+
+/*
+ * Says that something changed which the programs judge by whose acts are events: the configuration, `cgroups` or `procs`. They remember their judgement of
+ * a process for up to a second. Any thread.
+ */
+void bh_hooks_judge_anew(BhHooks *h);
 
 /* Descriptor of a pinned map, owned by `h`; -1 if there is none of that name. */
 int bh_hooks_map(const BhHooks *h, const char *name);

@@ -9,6 +9,8 @@
  *     BH_HOOK_CALL(TYPE, handler, n, c)  system call: fallback sx_<handler> at native number n and 32-bit number c (-1: has none);
  *                                        preferred fx_<handler> and fc_<handler>, where the object has such programs
  *     BH_HOOK_CALL_INSTEAD(TYPE, handler, of, n, c)  fallback, where the handler `of` needs what this kernel does not have
+ *     BH_HOOK_NEEDS(TYPE, OTHER, backend) the programs of OTHER keep what TYPE's events are made of, on that backend (NONE: on each), so they are attached
+ *                                        for it too
  */
 #define BH_SOCKETCALL(call) (512 + (call)) /* where the dispatcher's table has the calls inside 32-bit socketcall */
 #ifndef BH_HOOK_COMMON
@@ -28,6 +30,10 @@
 #endif
 #ifndef BH_HOOK_CALL_INSTEAD
 #define BH_HOOK_CALL_INSTEAD(type, handler, of, native, compat)
+#endif
+
+#ifndef BH_HOOK_NEEDS
+#define BH_HOOK_NEEDS(type, other, backend)
 #endif
 
 /* process.bpf.c */
@@ -62,6 +68,8 @@ BH_HOOK_CALL(CREDS, creds_fs, -1, 138)
 BH_HOOK_CALL(CREDS, creds_fs, 123, 216)       /* setfsgid */
 BH_HOOK_CALL(CREDS, creds_fs, -1, 139)
 BH_HOOK_CALL(CREDS, prctl, 157, 172)
+BH_HOOK_NEEDS(CREDS, SETNS, FALLBACK)         /* user namespaces */
+BH_HOOK_NEEDS(CREDS, UNSHARE, FALLBACK)
 BH_HOOK_OBJECT(SECCOMP, fe_seccomp)
 BH_HOOK_INSTEAD(SECCOMP, fe_seccomp_call, fe_seccomp)
 BH_HOOK_INSTEAD(SECCOMP, fe_seccomp_call32, fe_seccomp)
@@ -235,6 +243,8 @@ BH_HOOK_CALL(UMOUNT, umount, -1, 22)
 BH_HOOK_CALL(PIVOT_ROOT, pivot_root, 155, 217)
 BH_HOOK_CALL(MOVE_MOUNT, move_mount, 429, 429)
 /* Written files. The fallback also hears of descriptors from the handlers of OPEN and DUP_STDIO. */
+BH_HOOK_NEEDS(CLOSE_WRITE, OPEN, FALLBACK)
+BH_HOOK_NEEDS(CLOSE_WRITE, DUP_STDIO, FALLBACK)
 BH_HOOK_COMMON(CLOSE_WRITE, tp_ring_written)
 BH_HOOK_OBJECT(CLOSE_WRITE, fx_vfs_write)
 BH_HOOK_OBJECT(CLOSE_WRITE, fx_vfs_writev)
@@ -265,6 +275,8 @@ BH_HOOK_CALL(MEM_WRITE, pwritev2, 328, 379)
 
 /* net.bpf.c */
 BH_HOOK_COMMON(NET_CLOSE, tp_net_close)
+BH_HOOK_NEEDS(NET_CLOSE, CONNECT, NONE)       /* who made the connection */
+BH_HOOK_NEEDS(NET_CLOSE, ACCEPT, NONE)
 BH_HOOK_OBJECT(SOCKET, fx_sys_socket)
 BH_HOOK_OBJECT(SOCKET, fx_uring_socket)
 BH_HOOK_OBJECT(CONNECT, fx_connect_file)
@@ -353,3 +365,4 @@ BH_HOOK_FALLBACK(DNS, tp_uring_submit_sqe)
 #undef BH_HOOK_FALLBACK
 #undef BH_HOOK_CALL
 #undef BH_HOOK_CALL_INSTEAD
+#undef BH_HOOK_NEEDS

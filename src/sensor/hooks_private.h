@@ -27,6 +27,12 @@ struct BhHooks {
         struct btf *btf;
         BhCanary *canary;
         BhHookState state[BH_EV_KERNEL_MAX];
+        GRecMutex lock;       /* of everything here that changes after open */
+        GMutex wish_lock;     /* of the next two, which are changed under both: who asks is not to wait for a test of the hooks */
+        BhKinds wishes[BH_CONSUMERS];
+        BhKinds wanted;       /* all of them together */
+        BhKinds needed;       /* wanted, and what those need: these are attached */
+        guint64 off[2];       /* as it is to be in the configuration: kinds whose events are not generated */
         struct {
                 gint64 due_us;   /* no repair before; 0: none was needed lately */
                 gint64 pause_us; /* until the next one, if this one does not help */
@@ -34,13 +40,17 @@ struct BhHooks {
         } repair[BH_EV_KERNEL_MAX];
         guint64 recursion; /* as last read by a check */
         gboolean adopted;
+        gint judged; /* calls of bh_hooks_judge_anew() */
         gint recursion_shown; /* misses as last read by a check, up to G_MAXINT */
         volatile struct bh_config *config;
         volatile guint64 *hits;
         BhHooksOptions options;
         gint32 subsys, hierarchy;
         gint32 uring_cqe; /* see net.bpf.c */
+        guint64 page_offset_base, vmemmap_base; /* addresses of the kernel's variables; 0: not known */
         guint64 build_id;
+        gboolean fexit_tried, fexit_ok;
+        char *no_fexit; /* why not; may be NULL */
 };
 
 /* Sets `error` and returns FALSE. */

@@ -23,9 +23,10 @@
 #include "net.skel.h"
 #include "process.skel.h"
 #include "security.skel.h"
+#include "wishes.h"
 
 #define SLOTS_PER_CPU 3
-#define JOB_PROGRAMS 12
+#define JOB_PROGRAMS_MIN 12 /* each job reads the kernel's type information anew, 15 ms */
 #define JOBS_MAX 8
 
 static const struct {
@@ -51,15 +52,15 @@ static int on_libbpf(enum libbpf_print_level level, const char *format, va_list 
 /* Index of a v1 controller in css_set.subsys[], from the kernel's own enum. */
 static gint32 controller_index(BhHooks *h, const char *controller) {
         g_autofree char *want = g_strdup_printf("%s_cgrp_id", controller);
-        gint32 id = btf__find_by_name_kind(h->btf, "cgroup_subsys_id", BTF_KIND_ENUM);
+        gint32 id = btf__find_by_name_kind(bh_loader_btf(h), "cgroup_subsys_id", BTF_KIND_ENUM);
 
         if (id < 0)
                 return -1;
 
-        const struct btf_type *t = btf__type_by_id(h->btf, (__u32) id);
+        const struct btf_type *t = btf__type_by_id(bh_loader_btf(h), (__u32) id);
         const struct btf_enum *e = btf_enum(t);
         for (guint16 i = 0; i < btf_vlen(t); i++)
-                if (g_str_equal(btf__name_by_offset(h->btf, e[i].name_off), want))
+                if (g_str_equal(btf__name_by_offset(bh_loader_btf(h), e[i].name_off), want))
                         return e[i].val;
         return -1;
 }
@@ -80,11 +81,11 @@ static gint32 hierarchy_number(const char *controller) {
 }
 
 static gboolean has_helper(BhHooks *h, const char *helper) {
-        gint32 id = btf__find_by_name_kind(h->btf, "bpf_func_id", BTF_KIND_ENUM);
-        const struct btf_type *t = id > 0 ? btf__type_by_id(h->btf, (__u32) id) : NULL;
+        gint32 id = btf__find_by_name_kind(bh_loader_btf(h), "bpf_func_id", BTF_KIND_ENUM);
+        const struct btf_type *t = id > 0 ? btf__type_by_id(bh_loader_btf(h), (__u32) id) : NULL;
 
         for (guint16 i = 0; t && i < btf_vlen(t); i++)
-                if (g_str_equal(btf__name_by_offset(h->btf, btf_enum(t)[i].name_off), helper))
+                if (g_str_equal(btf__name_by_offset(bh_loader_btf(h), btf_enum(t)[i].name_off), helper))
                         return TRUE;
         return FALSE;
 }
@@ -92,31 +93,31 @@ static gboolean has_helper(BhHooks *h, const char *helper) {
 /* Whether there is a tracepoint of that name whose first argument is a struct of that name; `first` NULL: whatever it is. */
 static gboolean has_tracepoint(BhHooks *h, const char *name, const char *first) {
         g_autofree char *type = g_strconcat("btf_trace_", name, NULL);
-        gint32 id = btf__find_by_name_kind(h->btf, type, BTF_KIND_TYPEDEF);
+        gint32 id = btf__find_by_name_kind(bh_loader_btf(h), type, BTF_KIND_TYPEDEF);
 
         if (id < 0 || !first)
                 return id >= 0;
 
         /* typedef void (*btf_trace_NAME)(void *data, FIRST *, …) */
-        const struct btf_type *t = btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type);
-        const struct btf_type *proto = t ? btf__type_by_id(h->btf, t->type) : NULL;
+        const struct btf_type *t = btf__type_by_id(bh_loader_btf(h), btf__type_by_id(bh_loader_btf(h), (__u32) id)->type);
+        const struct btf_type *proto = t ? btf__type_by_id(bh_loader_btf(h), t->type) : NULL;
         if (!proto || !btf_is_func_proto(proto) || btf_vlen(proto) < 2)
                 return FALSE;
-        t = btf__type_by_id(h->btf, btf_params(proto)[1].type);
-        t = t && btf_is_ptr(t) ? btf__type_by_id(h->btf, t->type) : NULL;
-        return t && g_str_equal(btf__name_by_offset(h->btf, t->name_off), first);
+        t = btf__type_by_id(bh_loader_btf(h), btf_params(proto)[1].type);
+        t = t && btf_is_ptr(t) ? btf__type_by_id(bh_loader_btf(h), t->type) : NULL;
+        return t && g_str_equal(btf__name_by_offset(bh_loader_btf(h), t->name_off), first);
 }
 
 /* Whether that argument of a tracepoint, counted from 0, is a pointer. */
 static gboolean tracepoint_has_pointer(BhHooks *h, const char *name, guint argument) {
         g_autofree char *type = g_strconcat("btf_trace_", name, NULL);
-        gint32 id = btf__find_by_name_kind(h->btf, type, BTF_KIND_TYPEDEF);
-        const struct btf_type *t = id > 0 ? btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type) : NULL;
-        const struct btf_type *proto = t ? btf__type_by_id(h->btf, t->type) : NULL;
+        gint32 id = btf__find_by_name_kind(bh_loader_btf(h), type, BTF_KIND_TYPEDEF);
+        const struct btf_type *t = id > 0 ? btf__type_by_id(bh_loader_btf(h), btf__type_by_id(bh_loader_btf(h), (__u32) id)->type) : NULL;
+        const struct btf_type *proto = t ? btf__type_by_id(bh_loader_btf(h), t->type) : NULL;
 
         if (!proto || !btf_is_func_proto(proto) || btf_vlen(proto) < argument + 2)
                 return FALSE;
-        t = btf__type_by_id(h->btf, btf_params(proto)[argument + 1].type); /* the first is the tracepoint's own */
+        t = btf__type_by_id(bh_loader_btf(h), btf_params(proto)[argument + 1].type); /* the first is the tracepoint's own */
         return t && btf_is_ptr(t);
 }
 
@@ -156,19 +157,45 @@ static void note_programs(BhHooks *h) {
         }
 }
 
+struct btf *bh_loader_btf(BhHooks *h) {
+        if (!h->btf)
+                h->btf = btf__load_vmlinux_btf();
+        return h->btf;
+}
+
+void bh_loader_forget_btf(BhHooks *h) {
+        btf__free(h->btf);
+        h->btf = NULL;
+}
+
 gboolean bh_loader_init(BhHooks *h, GError **error) {
         const char *controller = h->options.cgroup_controller;
 
         libbpf_set_print(on_libbpf);
         libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
-        h->btf = btf__load_vmlinux_btf();
-        if (!h->btf)
+        if (!bh_loader_btf(h))
                 return bh_hooks_fail(error, "this kernel has no type information (/sys/kernel/btf/vmlinux): Bulkhead needs Linux 5.10 or later built with CONFIG_DEBUG_INFO_BTF");
         h->subsys = controller ? controller_index(h, controller) : -1;
         h->hierarchy = h->subsys >= 0 ? hierarchy_number(controller) : 0;
         h->uring_cqe = tracepoint_has_pointer(h, "io_uring_complete", 2);
         note_programs(h);
         return TRUE;
+}
+
+void bh_loader_find_symbols(BhHooks *h) {
+        g_autoptr(GIOChannel) file = g_io_channel_new_file("/proc/kallsyms", "r", NULL);
+        g_autofree char *line = NULL;
+
+        if (!file)
+                return;
+        g_io_channel_set_encoding(file, NULL, NULL);
+        while (!(h->page_offset_base && h->vmemmap_base) && g_io_channel_read_line(file, &line, NULL, NULL, NULL) == G_IO_STATUS_NORMAL) {
+                if (g_str_has_suffix(line, " page_offset_base\n"))
+                        h->page_offset_base = g_ascii_strtoull(line, NULL, 16);
+                else if (g_str_has_suffix(line, " vmemmap_base\n"))
+                        h->vmemmap_base = g_ascii_strtoull(line, NULL, 16);
+                g_clear_pointer(&line, g_free);
+        }
 }
 
 guint64 bh_loader_build_id(void) {
@@ -204,8 +231,11 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                         continue;
                 for (guint16 i = 0; i < btf_vlen(t); i++) {
                         const char *var = btf__name_by_offset(btf, btf__type_by_id(btf, v[i].type)->name_off);
+                        guint64 address = g_str_equal(var, "bh_page_offset_base") ? h->page_offset_base : g_str_equal(var, "bh_vmemmap_base") ? h->vmemmap_base : 0;
                         gint32 value;
 
+                        if (address && v[i].size == sizeof(address) && v[i].offset + sizeof(address) <= size)
+                                memcpy(data + v[i].offset, &address, sizeof(address));
                         if (v[i].size != sizeof(value) || v[i].offset + sizeof(value) > size)
                                 continue;
                         if (g_str_equal(var, "bh_cgroup_subsys")) {
@@ -214,13 +244,15 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
                                 value = h->hierarchy;
                         } else if (g_str_equal(var, "bh_uring_cqe")) {
                                 value = h->uring_cqe;
+                        } else if (g_str_equal(var, "bh_direct")) {
+                                value = bh_backends_function_id(h, "bpf_rdonly_cast") >= 0;
                         } else if (g_str_has_prefix(var, "bh_nargs_")) {
                                 /* how many parameters that function has on this kernel: where fexit finds the result */
                                 gint32 id = bh_backends_function_id(h, var + strlen("bh_nargs_"));
 
                                 if (id < 0)
                                         continue;
-                                value = btf_vlen(btf__type_by_id(h->btf, btf__type_by_id(h->btf, (__u32) id)->type));
+                                value = btf_vlen(btf__type_by_id(bh_loader_btf(h), btf__type_by_id(bh_loader_btf(h), (__u32) id)->type));
                         } else {
                                 continue;
                         }
@@ -292,6 +324,17 @@ static Job *job_new(BhHooks *h, guint index) {
         return j;
 }
 
+/* Sizes that depend on the machine and on options. */
+static void fit_map(BhHooks *h, struct bpf_map *map) {
+        static const char *const rings[] = { "ring_life", "ring_key", "ring_bulk" };
+
+        if (g_str_equal(bpf_map__name(map), "scratch") || g_str_equal(bpf_map__name(map), "works"))
+                bpf_map__set_max_entries(map, (__u32) libbpf_num_possible_cpus() * SLOTS_PER_CPU);
+        for (guint i = 0; i < G_N_ELEMENTS(rings); i++)
+                if (g_str_equal(bpf_map__name(map), rings[i]) && h->options.ring_bytes[i])
+                        bpf_map__set_max_entries(map, (__u32) h->options.ring_bytes[i]);
+}
+
 static void job_run(gpointer data, gpointer unused) {
         Job *j = data;
         size_t size;
@@ -308,17 +351,12 @@ static void job_run(gpointer data, gpointer unused) {
         bpf_object__for_each_program(p, j->object)
                 bpf_program__set_autoload(p, g_ptr_array_find_with_equal_func(j->programs, bpf_program__name(p), g_str_equal, NULL));
         bpf_object__for_each_map(map, j->object) {
-                static const char *const rings[] = { "ring_life", "ring_key", "ring_bulk" };
                 g_autofree char *pin = g_build_filename(j->hooks->pin_dir, bpf_map__name(map), NULL);
 
                 if (bpf_map__is_internal(map))
                         continue;
                 bpf_map__set_pin_path(map, pin); /* every map: jobs and sensors to come share it */
-                if (g_str_equal(bpf_map__name(map), "scratch") || g_str_equal(bpf_map__name(map), "works"))
-                        bpf_map__set_max_entries(map, (__u32) libbpf_num_possible_cpus() * SLOTS_PER_CPU);
-                for (guint i = 0; i < G_N_ELEMENTS(rings); i++)
-                        if (g_str_equal(bpf_map__name(map), rings[i]) && j->hooks->options.ring_bytes[i])
-                                bpf_map__set_max_entries(map, (__u32) j->hooks->options.ring_bytes[i]);
+                fit_map(j->hooks, map);
         }
         set_rodata(j->hooks, j->object);
         libbpf_said = j->said;
@@ -357,7 +395,7 @@ GHashTable *bh_loader_wanted(BhHooks *h) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 BhBackend backend = h->state[type].backend;
 
-                if (!bh_backends_known(type))
+                if (!bh_backends_known(type) || !bh_kinds_has(&h->needed, type))
                         continue;
                 bh_backends_programs(h, type, backend == BH_BACKEND_NONE ? BH_BACKEND_FALLBACK : backend, want);
                 dispatch |= backend == BH_BACKEND_FALLBACK;
@@ -369,6 +407,8 @@ GHashTable *bh_loader_wanted(BhHooks *h) {
 
 /* Jobs for what is in `want` and not attached yet. */
 static void add_jobs(BhHooks *h, GHashTable *want, GPtrArray *jobs) {
+        guint most = MAX(JOB_PROGRAMS_MIN, g_hash_table_size(want) / (2 * g_get_num_processors()));
+
         for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
                 Job *j = NULL;
 
@@ -377,7 +417,7 @@ static void add_jobs(BhHooks *h, GHashTable *want, GPtrArray *jobs) {
 
                         if (!g_hash_table_contains(want, name) || g_hash_table_contains(h->attached, name))
                                 continue;
-                        if (!j || j->programs->len == JOB_PROGRAMS) {
+                        if (!j || j->programs->len == most) {
                                 j = job_new(h, i);
                                 g_ptr_array_add(jobs, j);
                         }
@@ -414,11 +454,12 @@ gboolean bh_loader_load(BhHooks *h, GError **error) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
                 if (bh_backends_known(type))
                         bh_backends_note_refused(h, type);
-        return TRUE;
+        bh_wishes_sum(h); /* backends may have changed, and with them what hooks need */
+        return bh_dispatcher_watch(h, error);
 }
 
-void bh_loader_detach(BhHooks *h, const char *program) {
-        g_autofree char *path = g_strdup_printf("%s/link_%s", h->pin_dir, program);
+void bh_loader_detach(BhHooks *h, const char *name) {
+        g_autofree char *program = g_strdup(name), *path = g_strdup_printf("%s/link_%s", h->pin_dir, program); /* the name may be a key of `attached` */
 
         unlink(path);
         for (guint i = h->links->len; i-- > 0; ) {
@@ -428,6 +469,16 @@ void bh_loader_detach(BhHooks *h, const char *program) {
                         bpf_link__destroy(g_ptr_array_steal_index(h->links, i)); /* not disconnected: detaches */
         }
         g_hash_table_remove(h->attached, program);
+}
+
+gboolean bh_loader_prune(BhHooks *h, GError **error) {
+        g_autoptr(GHashTable) want = bh_loader_wanted(h);
+        g_autoptr(GList) names = g_hash_table_get_keys(h->attached);
+
+        for (GList *l = names; l; l = l->next)
+                if (!g_str_has_prefix(l->data, "sx_") && !g_hash_table_contains(want, l->data))
+                        bh_loader_detach(h, l->data);
+        return bh_dispatcher_prune(h, want, error);
 }
 
 /* ---- maps ---- */
@@ -478,14 +529,34 @@ void bh_loader_close_maps(BhHooks *h) {
         h->hits = NULL;
 }
 
-/* Maps first, one object after the other: objects share them by their pins. */
+static gboolean make_map(BhHooks *h, struct bpf_map *map, GError **error) {
+        g_autofree char *pin = g_build_filename(h->pin_dir, bpf_map__name(map), NULL);
+        LIBBPF_OPTS(bpf_map_create_opts, o, .map_flags = bpf_map__map_flags(map));
+
+        if (bpf_map__is_internal(map) || access(pin, F_OK) == 0)
+                return TRUE;
+        fit_map(h, map);
+
+        g_auto(BhFd) fd = bpf_map_create(bpf_map__type(map), bpf_map__name(map), bpf_map__key_size(map), bpf_map__value_size(map), bpf_map__max_entries(map), &o);
+        if (fd < 0)
+                return bh_hooks_fail(error, "cannot make the kernel map %s: %s", bpf_map__name(map), g_strerror(errno));
+        return bpf_obj_pin(fd, pin) == 0 || bh_hooks_fail(error, "cannot pin %s: %s", pin, g_strerror(errno));
+}
+
+/* Maps first: objects share them by their pins. Not by loading the objects, for each of which libbpf would read the kernel's type information. */
 gboolean bh_loader_make_maps(BhHooks *h, GError **error) {
         for (guint i = 0; i < G_N_ELEMENTS(objects); i++) {
-                Job *j = job_new(h, i);
+                size_t size;
+                const void *bytes = objects[i].bytes(&size);
+                struct bpf_object *o = bpf_object__open_mem(bytes, size, NULL);
+                struct bpf_map *map;
+                gboolean ok = TRUE;
 
-                job_run(j, NULL);
-                gboolean ok = !j->err || bh_hooks_fail(error, "cannot make the kernel maps of %s: %s: %s", objects[i].name, g_strerror(-j->err), j->said->str);
-                job_free(j);
+                if (!o)
+                        return bh_hooks_fail(error, "cannot read the kernel programs of %s: %s", objects[i].name, g_strerror(errno));
+                bpf_object__for_each_map(map, o)
+                        ok = ok && make_map(h, map, error);
+                bpf_object__close(o);
                 if (!ok)
                         return FALSE;
         }

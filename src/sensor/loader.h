@@ -14,6 +14,12 @@
 /* Reads the kernel's type information and which programs there are. First of all calls, once for each BhHooks; needs its options. */
 gboolean bh_loader_init(BhHooks *h, GError **error);
 
+/* The kernel's type information, read again when it was forgotten; five to eight MiB. NULL without it. */
+struct btf *bh_loader_btf(BhHooks *h);
+void bh_loader_forget_btf(BhHooks *h);
+/* Finds the kernel's variables that preferred programs read. Takes some milliseconds: only where there are such programs. */
+void bh_loader_find_symbols(BhHooks *h);
+
 /* Identity of the programs of this build and of the layout of their records. */
 guint64 bh_loader_build_id(void);
 
@@ -29,6 +35,9 @@ GHashTable *bh_loader_wanted(BhHooks *h);
 
 /* Loads and attaches what the hooks' backends want and is not attached. May change the choice of hooks whose programs the kernel refuses. */
 gboolean bh_loader_load(BhHooks *h, GError **error);
+
+/* Detaches and takes out of the dispatcher's table what is attached and not wanted. */
+gboolean bh_loader_prune(BhHooks *h, GError **error);
 
 /* Takes a program's pin away and detaches its link, if this process has it. */
 void bh_loader_detach(BhHooks *h, const char *program);

@@ -14,9 +14,13 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "event/codec.h"
+#include "memory.h"
 #include "privileges.h"
+#include "recorder/query.h"
 #include "sensor.h"
 
+#define CATCH_UP_NS 3000000000ull
 #define FOLD_MS_DEFAULT 1000
 #define BUDGET_DEFAULT 20000 /* described events a second, cgroup and class; more are counted */
 #define HOOK_CHECK_MS 1000
@@ -67,18 +71,31 @@ static guint64 start_offset(const char *data_dir) {
 
 /* ---- options ---- */
 
+static char *default_rules(void) {
+        g_autofree char *self = g_file_read_link("/proc/self/exe", NULL), *dir = self ? g_path_get_dirname(self) : NULL;
+        g_autofree char *beside = dir ? g_build_filename(dir, "..", "..", "rules", NULL) : NULL;
+
+        /* in a build tree */
+        if (beside && g_str_has_suffix(dir, "/src/sensor") && g_file_test(beside, G_FILE_TEST_IS_DIR))
+                return g_steal_pointer(&beside);
+        return g_strdup("/usr/share/bulkhead/rules");
+}
+
 static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **error) {
-        g_autofree char *backend = NULL, *rings = NULL;
+        g_autofree char *backend = NULL, *rings = NULL, *events = NULL;
         GOptionEntry entries[] = {
                 { "run-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->run_dir, "socket and kernel objects (default /run/bulkhead)", "DIR" },
                 { "data-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->data_dir, "flight recorder (default /var/lib/bulkhead)", "DIR" },
                 { "host-root", 0, 0, G_OPTION_ARG_FILENAME, &o->host_root, "where the host's / is, when this runs in a container (default /)", "DIR" },
                 { "docker", 0, 0, G_OPTION_ARG_STRING, &o->docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
+                { "rules", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &o->rules, "rule file, or directory of some, after the default rules; may be given several times", "F" },
+                { "no-default-rules", 0, 0, G_OPTION_ARG_NONE, &o->no_default_rules, "leave out Bulkhead's own rules", NULL },
                 { "bus", 0, 0, G_OPTION_ARG_STRING, &o->bus, "the central's socket (default unix:RUN-DIR/central/bus.sock)", "ADDRESS" },
                 { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything", NULL },
                 { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "auto, preferred or fallback", "B" },
+                { "events", 0, 0, G_OPTION_ARG_STRING, &events, "kinds of events to record: names with commas between, all, default, none; -NAME: without (default all)", "LIST" },
                 { "host-events", 0, 0, G_OPTION_ARG_NONE, &o->host_events, "record file and datagram events of host processes too", NULL },
                 { "spool-mib", 0, 0, G_OPTION_ARG_INT64, &o->spool_mib, "bound of what waits for a central that is away (default 256)", "N" },
                 { "recorder-mib", 0, 0, G_OPTION_ARG_INT64, &o->max_mib, "bound of the flight recorder (default 4096)", "N" },
@@ -97,6 +114,10 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 return FALSE;
         if (*argc > 1)
                 return fail(error, "unexpected argument \"%s\"; see --help", (*argv)[1]);
+        if (!bh_kinds_parse(events ? events : "default", &o->events, error)) {
+                g_prefix_error(error, "--events: ");
+                return FALSE;
+        }
         if (!o->run_dir)
                 o->run_dir = g_strdup("/run/bulkhead");
         if (!o->data_dir)
@@ -107,6 +128,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 return fail(error, "--bus must be unix: and the absolute path of the central's socket, not \"%s\"", o->bus);
         if (!o->bus && !o->no_bus)
                 o->bus = g_strdup_printf("unix:%s/central/bus.sock", o->run_dir);
+        if (!o->no_default_rules)
+                o->default_rules = default_rules();
         if (!o->host_root)
                 o->host_root = g_strdup("/");
         if (o->docker && g_str_has_prefix(o->docker, "unix://"))
@@ -273,6 +296,7 @@ static gpointer watch(gpointer data) {
                         revive_canary(s, error->message);
                 else
                         bh_hooks_repair(s->hooks);
+                bh_memory_trim();
                 for (int i = 0; i < HOOK_CHECK_MS / 50 && !g_atomic_int_get(&s->stopping); i++)
                         g_usleep(50000);
         }
@@ -300,10 +324,22 @@ static void on_socket_replaced(gpointer data) {
         bh_pipeline_say(s->pipeline, "socket_restored", "somebody removed the sensor's control socket; it was made again", NULL);
 }
 
+/* Who listens for kinds that the recorder does not keep has them for as long. */
+static void on_kinds(gpointer data) {
+        BhSensor *s = data;
+        g_autoptr(GError) error = NULL;
+
+        g_mutex_lock(&s->kinds_lock);
+        BhKinds kinds = bh_feed_kinds(s->feed);
+        if (!bh_hooks_want(s->hooks, BH_CONSUMER_LIVE, &kinds, &error))
+                bh_error("cannot attach the hooks that a listener asked for", "error", error->message);
+        g_mutex_unlock(&s->kinds_lock);
+}
+
 /* ---- the central ---- */
 
-static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, gpointer data) {
-        bh_report_event(((BhSensor *) data)->report, e, wire, wire_len);
+static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
+        bh_report_event(((BhSensor *) data)->report, e, wire, wire_len, lineage);
 }
 
 static GPtrArray *on_processes(const char *container, guint limit, gpointer data) {
@@ -319,6 +355,34 @@ static void on_say(const char *action, const char *message, const char *key, con
 
 static json_t *on_status(gpointer data) {
         return bh_sensor_status(data);
+}
+
+static json_t *on_rules(gpointer data) {
+        return bh_sensor_rules(data);
+}
+
+/* SIGHUP. Reading the files takes a while: not in the main loop's thread. */
+static gpointer reload(gpointer data) {
+        BhSensor *s = data;
+        g_autoptr(GError) error = NULL;
+
+        if (bh_ruling_reload(s->ruling, &error)) {
+                bh_info("rules were read again");
+                bh_pipeline_say(s->pipeline, "rules_changed", "the rules were read again, and are in force", NULL);
+        } else {
+                bh_error("the rules have errors; those that ran go on", "problem", error->message);
+                bh_pipeline_say(s->pipeline, "rules_refused", "the rules have errors; those that ran go on", "why", error->message, NULL);
+        }
+        g_atomic_int_set(&s->reloading, 0);
+        return NULL;
+}
+
+static gboolean on_hangup(gpointer data) {
+        BhSensor *s = data;
+
+        if (s->ruling && g_atomic_int_compare_and_exchange(&s->reloading, 0, 1))
+                g_thread_unref(g_thread_new("bh-reload", reload, s));
+        return G_SOURCE_CONTINUE;
 }
 
 static json_t *on_containers(gpointer data) {
@@ -373,8 +437,70 @@ static void configure_kernel(BhSensor *s) {
         c->fold_window = (s->options.fold_ms >= 0 ? (guint64) s->options.fold_ms : FOLD_MS_DEFAULT) * 1000000;
         for (guint i = 0; i < BH_RING_MAX; i++)
                 c->budget[i] = budget;
-        c->off[0] = c->off[1] = 0;
         c->build_id = bh_hooks_build_id(s->hooks);
+        bh_hooks_judge_anew(s->hooks);
+}
+
+/* Rules see what the recorder does not keep as well. */
+static void on_needs(const guint64 needs[2], gpointer data) {
+        BhSensor *s = data;
+        g_autoptr(GError) error = NULL;
+        BhKinds kinds = { 0 };
+
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
+                if (needs[type / 64] >> (type % 64) & 1)
+                        bh_kinds_add(&kinds, type);
+        if (!bh_hooks_want(s->hooks, BH_CONSUMER_RULES, &kinds, &error))
+                bh_error("cannot attach the hooks that the rules need", "error", error->message);
+}
+
+static gboolean open_rules(BhSensor *s, GError **error) {
+        g_autofree char *managed = g_build_filename(s->options.data_dir, "rules", NULL);
+        guint64 available[2] = { 0, ~0ull }; /* what is not the kernel's is always there */
+        BhRulingConfig config = {
+                .default_dir = s->options.default_rules,
+                .user = (const char *const *) s->options.rules,
+                .managed_dir = managed,
+                .available = available,
+                .needs = on_needs,
+                .say = on_say,
+                .data = s,
+        };
+
+        if (!s->options.bus)
+                return TRUE;
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
+                const BhHookState *h = bh_hooks_state(s->hooks, type);
+
+                if (h && (h->backend != BH_BACKEND_NONE || !h->wanted)) /* not known before it is wanted */
+                        available[type / 64] |= 1ull << (type % 64);
+        }
+        s->ruling = bh_ruling_new(&config, error);
+        return s->ruling != NULL;
+}
+
+/*
+ * What a killed sensor recorded last may not have been told as findings yet: the rules look at it once more. Findings have the same numbers again, so that the central
+ * leaves out those that it has. Ancestors are what the events have of them.
+ */
+static void catch_up(BhSensor *s) {
+        guint64 since = s->found.last_time_ns > CATCH_UP_NS ? s->found.last_time_ns - CATCH_UP_NS : 0;
+        g_autoptr(GError) error = NULL;
+        BhRecord rec;
+
+        if (!s->ruling || !s->after_crash || !s->found.last_time_ns)
+                return;
+        g_autoptr(BhRecorderQuery) records = bh_recorder_query(s->recorder_dir, since, 0, BH_RECORDER_ANY, 0, &error);
+        if (!records) {
+                bh_warn("cannot look at the last events once more", "error", error->message);
+                return;
+        }
+        while (bh_recorder_query_next(records, &rec)) {
+                struct bh_event e;
+
+                if (bh_event_decode(&e, rec.data, rec.len, NULL))
+                        bh_ruling_event(s->ruling, &e, rec.data, (guint32) rec.len, NULL);
+        }
 }
 
 /* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
@@ -389,6 +515,7 @@ static void open_report(BhSensor *s) {
                 .recorder_dir = s->recorder_dir,
                 .containers = s->containers,
                 .feed = s->feed,
+                .ruling = s->ruling,
                 .status = on_status,
                 .flush = on_flush,
                 .processes = on_processes,
@@ -420,13 +547,21 @@ static void open_inspector(BhSensor *s) {
         }
 }
 
+/* What the recorder needs beside the lifecycle of processes, which is seen already: meanwhile the rest of the start goes on. */
+static gpointer load_rest(gpointer data) {
+        BhSensor *s = data;
+
+        bh_hooks_want(s->hooks, BH_CONSUMER_RECORDER, &s->options.events, &s->load_error);
+        return NULL;
+}
+
 /* Hooks that the kernel refuses, so that some acts are not seen. */
 static void say_refused(BhSensor *s) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 const BhHookState *h = bh_hooks_state(s->hooks, type);
                 g_autofree char *text = NULL;
 
-                if (!h || (!h->refused && h->backend != BH_BACKEND_NONE))
+                if (!h || !g_atomic_int_get(&h->wanted) || (!h->refused && h->backend != BH_BACKEND_NONE))
                         continue;
                 text = g_strdup_printf("the kernel refuses programs of the hook %s; some such acts are not seen", bh_event_type_name(type));
                 bh_pipeline_say(s->pipeline, "hook_refused", text, "type", bh_event_type_name(type), "refused", h->refused ? h->refused : h->why, NULL);
@@ -447,6 +582,14 @@ static void say_found_lost(BhSensor *s) {
                 bh_pipeline_say(s->pipeline, "hook_lost", lost, "type", name, "programs", programs, NULL);
                 bh_pipeline_say(s->pipeline, "hook_back", back, "type", name, "programs", programs, NULL);
         }
+}
+
+/* Said together with why the start failed: what an older kernel lacks says little to people. */
+static void name_old_kernel(const char *release, GError **error) {
+        guint major = 0, minor = 0;
+
+        if (sscanf(release, "%u.%u", &major, &minor) == 2 && (major < 5 || (major == 5 && minor < 10)))
+                g_prefix_error(error, "this kernel is Linux %s, and Bulkhead needs 5.10 or later: ", release);
 }
 
 static gboolean start(BhSensor *s, GError **error) {
@@ -473,11 +616,15 @@ static gboolean start(BhSensor *s, GError **error) {
                 .pin_dir = s->pin_dir,
                 .force = s->options.backend,
                 .cgroup_controller = s->cgroups->version == 1 ? s->cgroups->controller : NULL,
+                .recorder = s->options.events,
         };
         for (guint i = 0; i < BH_RING_MAX; i++)
                 hooks.ring_bytes[i] = (guint64) s->options.ring_kib[i] << 10;
-        if (!(s->hooks = bh_hooks_open(&hooks, s->canary, error)))
+        if (!(s->hooks = bh_hooks_open(&hooks, s->canary, error))) {
+                name_old_kernel(un.release, error);
                 return FALSE;
+        }
+        s->loading = g_thread_new("bh-load", load_rest, s);
 
         guint64 beat = bh_hooks_adopted(s->hooks) ? bh_hooks_config(s->hooks)->heartbeat : 0, since = boottime();
         struct stat left;
@@ -510,7 +657,11 @@ static gboolean start(BhSensor *s, GError **error) {
         };
         s->processes = bh_process_table_new(&processes);
         s->feed = bh_feed_new();
+        if (!open_rules(s, error))
+                return FALSE;
+        bh_feed_tell_kinds(s->feed, on_kinds, s);
         open_report(s);
+        catch_up(s);
         open_inspector(s);
 
         BhPipelineConfig pipeline = {
@@ -519,6 +670,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .cgroups = s->kernel_cgroups,
                 .processes = s->processes,
                 .recorder = s->recorder,
+                .recorded = s->options.events,
                 .feed = s->feed,
                 .found = &s->found,
                 .clock = clock,
@@ -551,8 +703,13 @@ static gboolean start(BhSensor *s, GError **error) {
         }
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;
+        g_thread_join(g_steal_pointer(&s->loading));
+        if (s->load_error) {
+                g_propagate_error(error, g_steal_pointer(&s->load_error));
+                return FALSE;
+        }
 
-        BhControlOps ops = { .status = on_status, .containers = on_containers, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
+        BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
                 return FALSE;
 
@@ -573,6 +730,9 @@ static void stop(BhSensor *s) {
         g_autofree char *pid = s->options.run_dir ? g_build_filename(s->options.run_dir, "sensor.pid", NULL) : NULL;
         gboolean ran = s->pipeline && s->control;
 
+        if (s->loading)
+                g_thread_join(g_steal_pointer(&s->loading));
+        g_clear_error(&s->load_error);
         if (s->docker)
                 bh_docker_stop(s->docker);
         if (ran) /* who listens gets what happened until now */
@@ -591,6 +751,9 @@ static void stop(BhSensor *s) {
         bh_inspector_free(s->inspector);
         bh_pipeline_free(s->pipeline);
         bh_report_free(s->report);
+        while (g_atomic_int_get(&s->reloading))
+                g_usleep(1000);
+        bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
         bh_recorder_free(s->recorder);
         bh_process_table_free(s->processes);
@@ -614,7 +777,9 @@ int main(int argc, char **argv) {
         g_autoptr(GError) error = NULL;
         struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY }, files;
 
+        bh_memory_init();
         g_mutex_init(&s.lock);
+        g_mutex_init(&s.kinds_lock);
         g_cond_init(&s.docker_ready);
         if (!parse(&s.options, &argc, &argv, &error)) {
                 fprintf(stderr, "bulkhead-sensor: %s\n", error->message);
@@ -647,12 +812,13 @@ int main(int argc, char **argv) {
         /* before anything is attached: a signal during the start is acted on when the start is over, so nothing is left behind */
         g_unix_signal_add(SIGINT, on_signal, &s);
         g_unix_signal_add(SIGTERM, on_signal, &s);
-        g_unix_signal_add(SIGHUP, on_signal, &s);
+        g_unix_signal_add(SIGHUP, on_hangup, &s);
         if (!start(&s, &error)) {
                 bh_error("cannot start", "error", error->message);
                 stop(&s);
                 return 1;
         }
+        bh_memory_trim();
         bh_info("sensor is ready", "kernel", s.kernel, "adopted", bh_hooks_adopted(s.hooks) ? "yes" : "no");
 
         GThread *watcher = g_thread_new("bh-watch", watch, &s);

@@ -10,6 +10,7 @@
 #include "event/codec.h"
 #include "event/select.h"
 #include "leftovers.h"
+#include "process/lineage.h"
 #include "ring.h"
 
 #define TICK_US 4000             /* how often the rings are looked at */
@@ -68,6 +69,7 @@ struct BhPipeline {
         struct mark mark, resume;
         gboolean resuming;
         guint64 next_id;
+        struct bh_lineage lineage; /* of the process table */
         GByteArray *wire, *labels;
         BhAccount *account;
         BhLeftovers *leftovers;
@@ -105,10 +107,11 @@ static void emit(BhPipeline *p, struct bh_event *e, guint64 container) {
         BH_SET(e, node, ((struct bh_str){ p->c.node, (guint32) strlen(p->c.node) }));
         g_byte_array_set_size(p->wire, 0);
         bh_event_encode(e, p->wire);
-        bh_recorder_append(p->c.recorder, e->time, container, e->id, p->wire->data, p->wire->len);
-        bh_feed_publish(p->c.feed, e, p->wire->data, p->wire->len);
+        if (e->type >= BH_EV_KERNEL_MAX || bh_kinds_has(&p->c.recorded, e->type))
+                bh_recorder_append(p->c.recorder, e->time, container, e->id, p->wire->data, p->wire->len);
+        bh_feed_publish(p->c.feed, e, p->wire->data, p->wire->len, &p->lineage);
         if (p->c.seen)
-                p->c.seen(e, p->wire->data, p->wire->len, p->c.data);
+                p->c.seen(e, p->wire->data, p->wire->len, &p->lineage, p->c.data);
         p->stats.events++;
         p->stats.last_event_ns = e->time;
 }
@@ -167,9 +170,24 @@ static guint64 container_hash(const BhContainer *c) {
         return c ? bh_container_key(c->id, strlen(c->id)) : 0;
 }
 
+/* The container of the process that was acted on: an act that leaves its container is another one than an act inside of it. *l keeps the text. */
+static void set_target(BhPipeline *p, struct bh_event *e, BhContainerLookup *l) {
+        struct bh_lineage_process target;
+
+        if (!p->lineage.find(p->lineage.data, e->target_pid, bh_event_has(e, BH_F_target_start) ? e->target_start : 0, &target))
+                return;
+        bh_container_table_lookup(p->c.containers, target.cgroup, l);
+        if (l->container)
+                BH_SET_STR(e, target_container_id, l->container->id);
+}
+
 static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l, guint64 origin, gboolean labels, BhInspection *x) {
+        g_auto(BhContainerLookup) target = { 0 };
+
         if (l->container)
                 bh_describe_container(e, l->container, labels ? p->labels : NULL);
+        if (bh_event_has(e, BH_F_target_pid))
+                set_target(p, e, &target);
         if (l->is_container && !l->described && g_atomic_int_get(&p->runtime_expected)) {
                 BH_SET(e, flags, e->flags | BH_RF_NO_METADATA);
                 p->stats.released_unready++;
@@ -648,6 +666,7 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
         g_queue_init(&p->waiting);
         p->given_up = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         p->origins = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify) bh_container_unref);
+        bh_process_lineage(config->processes, &p->lineage);
         p->wire = g_byte_array_new();
         p->labels = g_byte_array_new();
         p->inbox = g_async_queue_new_full((GDestroyNotify) message_free);

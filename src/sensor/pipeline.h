@@ -30,6 +30,7 @@ typedef struct {
         BhCgroups *cgroups;
         BhProcessTable *processes;
         BhRecorder *recorder;
+        BhKinds recorded;     /* of the kernel's kinds, those that the recorder keeps; others are for those who want them (bh_hooks_want()) */
         BhFeed *feed;
         const BhRecorderRecovery *found; /* of the recorder, at open */
         struct bh_clock clock;
@@ -38,7 +39,7 @@ typedef struct {
         gboolean runtime_expected; /* a runtime may describe containers: waiting makes sense */
         BhInspector *inspector;    /* NULL: payloads are not read, and ids have no names */
         /* Each event when it is recorded, in order, with its protobuf form; the drain thread. NULL: nobody else wants them. */
-        void (*seen)(const struct bh_event *e, const guint8 *wire, guint32 wire_len, gpointer data);
+        void (*seen)(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data);
         gpointer data;
 } BhPipelineConfig;
 

@@ -101,6 +101,8 @@ static void say_rest(BhReport *r) {
 static void tell_findings(BhReport *r, gboolean all) {
         for (GBytes *body; (body = bh_findings_take(r->findings, all, g_get_monotonic_time())); )
                 publish(r, "finding", body);
+        for (GBytes *body; r->c.ruling && (body = bh_ruling_take(r->c.ruling, all)); )
+                publish(r, "finding", body);
 }
 
 GBytes *bh_report_pack_status(BhReport *r) {
@@ -127,12 +129,19 @@ static void tell_status(BhReport *r) {
 static gpointer work(gpointer data) {
         BhReport *r = data;
         gboolean stopping = FALSE, urgent = FALSE;
+        gint64 round_us = 0;
 
         tell_inventory(r, TRUE);
         while (!stopping) {
                 BhBusPublisherStats bus;
                 gint64 now_us = g_get_monotonic_time();
 
+                /* many findings at once are told together */
+                if (now_us - round_us < BH_REPORT_SOON_MS * 1000) {
+                        g_usleep((gulong) (BH_REPORT_SOON_MS * 1000 - (now_us - round_us)));
+                        now_us = g_get_monotonic_time();
+                }
+                round_us = now_us;
                 bh_bus_publisher_stats(r->bus, &bus);
                 gboolean anew = bus.connections != r->connections;
                 r->connections = bus.connections;
@@ -147,8 +156,9 @@ static gpointer work(gpointer data) {
 
                 gint64 until = now_us + BH_REPORT_TICK_MS * 1000;
                 g_mutex_lock(&r->lock);
-                while (!r->stopping && g_cond_wait_until(&r->moved, &r->lock, until))
+                while (!r->stopping && !r->soon && g_cond_wait_until(&r->moved, &r->lock, until))
                         ;
+                r->soon = FALSE;
                 stopping = r->stopping;
                 urgent = r->urgent;
                 r->urgent = FALSE;
@@ -159,13 +169,23 @@ static gpointer work(gpointer data) {
 
 /* ---- the drain thread ---- */
 
-void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len) {
+void bh_report_urgent(BhReport *r) {
+        g_mutex_lock(&r->lock);
+        r->urgent = TRUE;
+        g_mutex_unlock(&r->lock);
+}
+
+void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage) {
+        if (r->c.ruling && bh_ruling_event(r->c.ruling, e, wire, wire_len, lineage)) {
+                g_mutex_lock(&r->lock);
+                r->soon = TRUE;
+                g_cond_broadcast(&r->moved);
+                g_mutex_unlock(&r->lock);
+        }
         if (e->type == BH_EV_EXEC) {
                 bh_observe_event(r->observe, e, g_get_monotonic_time());
         } else if (e->type == BH_EV_SENSOR && bh_findings_event(r->findings, e, wire, wire_len, g_get_monotonic_time())) {
-                g_mutex_lock(&r->lock);
-                r->urgent = TRUE;
-                g_mutex_unlock(&r->lock);
+                bh_report_urgent(r);
         }
 }
 
@@ -195,6 +215,8 @@ BhReport *bh_report_new(const BhReportConfig *config, GError **error) {
         if (!(r->bus = bh_bus_publisher_new(config->address, config->spool, &options, &found, error)))
                 return NULL;
         r->findings = bh_findings_new(bh_bus_publisher_node(r->bus));
+        if (r->c.ruling)
+                bh_ruling_name(r->c.ruling, bh_bus_publisher_node(r->bus));
         r->observe = bh_observe_new();
         bh_report_serve(r);
         if (*found.damaged_kept_as) {

@@ -6,9 +6,9 @@
  *   inventory    every description of a container that is published in the table, within BH_REPORT_TICK_MS; several of one container within that are
  *                one. A full list at each start and each time that the central is there anew.
  *   observation  new ones within a second, repeats each 30 s: observe.h
- *   finding      the sensor's own health: findings.h
+ *   finding      the sensor's own health (findings.h), and what matched rules (alerts.h), the first of equal ones within BH_REPORT_SOON_MS
  *   status       `bulkhead status`, each two seconds, and at once when something is wrong; a last value
- *   requests     events, status, processes: requests.c
+ *   requests     events, status, processes, rules; and new rules: requests.c
  *
  * Threads: events come from the drain thread, which never waits here (a mutex for microseconds; a repeat allocates nothing). A worker ("bh-report")
  * does the rest. Requests have threads of the bus's own.
@@ -22,8 +22,10 @@
 #include "container/table.h"
 #include "event/event.h"
 #include "feed.h"
+#include "ruling.h"
 
 #define BH_REPORT_TICK_MS 200
+#define BH_REPORT_SOON_MS 20 /* between two rounds that something urgent asks for */
 #define BH_REPORT_STATUS_MS 2000
 #define BH_REPORT_CONTAINERS 256u /* taken from the table at a time */
 
@@ -35,6 +37,7 @@ typedef struct {
         const char *node, *version, *recorder_dir;
         BhContainerTable *containers;
         BhFeed *feed;
+        BhRuling *ruling; /* NULL: this node evaluates no rules */
         json_t *(*status)(gpointer data); /* new reference */
         void (*flush)(gpointer data);     /* what happened until now is to be readable from the recorder */
         /* One piece after the other of the answer to "processes" (a packed ProcessList); see processes.h. `container` NULL: all. */
@@ -57,7 +60,7 @@ void bh_report_free(BhReport *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhReport, bh_report_free)
 
 /* The drain thread: each event that was recorded, with its protobuf form. */
-void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len);
+void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);
 
 /* For the status: the connection, the spool, what was told. New reference; any thread. */
 json_t *bh_report_status(BhReport *r);

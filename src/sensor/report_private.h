@@ -18,6 +18,7 @@ struct BhReport {
         GMutex lock;
         GCond moved;
         gboolean stopping, urgent; /* urgent: the status is to be told now */
+        gboolean soon;             /* a finding is to be told now */
         guint answers;             /* handlers under way */
 
         /* the worker's */
@@ -30,6 +31,8 @@ struct BhReport {
         guint64 inventories, full_lists;
 };
 
+/* The next round tells the status. */
+void bh_report_urgent(BhReport *r);
 /* The status as the bus carries it. */
 GBytes *bh_report_pack_status(BhReport *r);
 void bh_report_serve(BhReport *r);

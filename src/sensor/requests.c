@@ -8,6 +8,7 @@
 #include "report_private.h"
 
 #define EVENTS_LIMIT 10000u    /* of recorded events, where the question sets none, and at most */
+#define RULES_CHUNK (1u << 20)
 #define PROCESSES_LIMIT 10000u /* the same */
 
 static gboolean begin(BhReport *r, BhBusStream *stream) {
@@ -87,13 +88,16 @@ static void answer_events(BhReport *r, BhBusStream *stream, const Bulkhead__Bus_
                 g_autofree char *why = g_strdup_printf("there is no kind of event \"%.64s\"; docs/events.md lists them", unknown);
 
                 bh_bus_stream_end(stream, why);
-        } else if (m->filter.len) {
-                bh_bus_stream_end(stream, "this sensor does not evaluate filters yet; ask by kind and container");
+        } else if (m->filter.len && !bh_answer_where(&q.filter, (const char *) m->filter.data, m->filter.len, &error)) {
+                g_autofree char *why = g_strdup_printf("filter: %s", error->message);
+
+                bh_bus_stream_end(stream, why);
         } else if (!bh_answer_events(&source, &q, &sink, &error)) {
                 bh_bus_stream_end(stream, error->message);
         } else {
                 bh_bus_stream_end(stream, stopping(r) ? "the sensor stops" : NULL);
         }
+        bh_rule_engine_unref(q.filter.where);
 }
 
 static void on_events(BhBusStream *stream, GBytes *body, gpointer data) {
@@ -151,8 +155,72 @@ static void on_processes(BhBusStream *stream, GBytes *body, gpointer data) {
         end(r);
 }
 
+/* ---- rules ---- */
+
+static void answer_text(BhReport *r, BhBusStream *stream, json_t *answer) {
+        g_autofree char *text = json_dumps(answer, JSON_COMPACT | JSON_ENSURE_ASCII);
+        Reader reader = { r, stream };
+
+        json_decref(answer);
+        for (gsize at = 0, len = strlen(text); at < len; at += RULES_CHUNK)
+                if (!reader_put(text + at, MIN(RULES_CHUNK, len - at), 0, &reader))
+                        break;
+        bh_bus_stream_end(stream, NULL);
+}
+
+static void on_rules(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+
+        if (!begin(r, stream))
+                return;
+        answer_text(r, stream, bh_ruling_list(r->c.ruling));
+        end(r);
+}
+
+static void on_rules_reload(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+        g_autoptr(GError) error = NULL;
+
+        if (!begin(r, stream))
+                return;
+        if (bh_ruling_reload(r->c.ruling, &error)) {
+                r->c.say("rules_changed", "the rules were read again, and are in force", NULL, NULL, r->c.data);
+                bh_report_urgent(r);
+        }
+        bh_bus_stream_end(stream, error ? error->message : NULL);
+        end(r);
+}
+
+/* New managed files. Nothing changes where any of them has an error. */
+static void on_rules_set(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+        g_autoptr(GError) error = NULL;
+
+        if (!begin(r, stream))
+                return;
+        Bulkhead__Bus__V1__RulesSet *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__rules_set__descriptor, body, &error);
+        if (m) {
+                g_autofree BhRulingFile *files = g_new0(BhRulingFile, m->n_files + 1);
+
+                for (gsize i = 0; i < m->n_files; i++)
+                        files[i] = (BhRulingFile){ m->files[i]->name, (const char *) m->files[i]->text.data, m->files[i]->text.len };
+                if (bh_ruling_manage(r->c.ruling, files, (guint) m->n_files, m->digest.len ? (const char *) m->digest.data : "", m->digest.len, &error)) {
+                        r->c.say("rules_changed", "the central sent other rules, and they are in force", NULL, NULL, r->c.data);
+                        bh_report_urgent(r);
+                }
+                bulkhead__bus__v1__rules_set__free_unpacked(m, NULL);
+        }
+        bh_bus_stream_end(stream, error ? error->message : NULL);
+        end(r);
+}
+
 void bh_report_serve(BhReport *r) {
         bh_bus_serve(r->bus, "events", on_events, r);
         bh_bus_serve(r->bus, "status", on_status, r);
         bh_bus_serve(r->bus, "processes", on_processes, r);
+        if (r->c.ruling) {
+                bh_bus_serve(r->bus, "rules", on_rules, r);
+                bh_bus_serve(r->bus, "rules_set", on_rules_set, r);
+                bh_bus_serve(r->bus, "rules_reload", on_rules_reload, r);
+        }
 }

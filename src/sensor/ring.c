@@ -3,13 +3,18 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define CHUNK (512u << 10) /* of the data that is mapped or not */
+
 struct BhRing {
-        guint64 size, mask;
+        int fd; /* our own descriptor of the map */
+        guint64 size, mask, chunk;
+        guint8 *mapped; /* a flag for each chunk */
         guint64 *consumer; /* ours to write */
         guint64 *producer;
         const guint8 *data;
@@ -30,6 +35,20 @@ static gboolean fail(GError **error, const char *what, const char *name) {
         return FALSE;
 }
 
+/* Makes these bytes of the data readable. */
+static gboolean map_range(BhRing *r, gsize from, gsize len) {
+        for (gsize i = from / r->chunk; len && i <= (from + len - 1) / r->chunk; i++) {
+                void *at = (void *) (r->data + i * r->chunk);
+
+                if (r->mapped[i])
+                        continue;
+                if (mmap(at, r->chunk, PROT_READ, MAP_SHARED | MAP_FIXED, r->fd, (off_t) (2 * r->page + i * r->chunk)) == MAP_FAILED)
+                        return FALSE;
+                r->mapped[i] = 1;
+        }
+        return TRUE;
+}
+
 BhRing *bh_ring_open(int fd, const char *name, GError **error) {
         struct bpf_map_info info = {};
         __u32 len = sizeof(info);
@@ -40,6 +59,7 @@ BhRing *bh_ring_open(int fd, const char *name, GError **error) {
         }
 
         g_autoptr(BhRing) r = g_new0(BhRing, 1);
+        r->fd = -1;
         r->page = (gsize) sysconf(_SC_PAGESIZE);
         r->size = info.max_entries;
         r->mask = r->size - 1;
@@ -49,16 +69,37 @@ BhRing *bh_ring_open(int fd, const char *name, GError **error) {
                 fail(error, "map", name);
                 return NULL;
         }
-        /* The kernel offers the data twice in a row, so that no record is torn; once is enough here, and half the resident memory. */
-        r->producer = mmap(NULL, r->page + r->size, PROT_READ, MAP_SHARED, fd, (off_t) r->page);
+        r->producer = mmap(NULL, r->page, PROT_READ, MAP_SHARED, fd, (off_t) r->page);
         if (r->producer == MAP_FAILED) {
                 r->producer = NULL;
                 fail(error, "map", name);
                 return NULL;
         }
-        r->data = (const guint8 *) r->producer + r->page;
+        /* The place for all of the data; what is read is mapped into it. (The kernel offers the data twice in a row, so that no record is torn; once is enough.) */
+        r->chunk = MIN(r->size, CHUNK);
+        r->mapped = g_malloc0(r->size / r->chunk);
+        void *data = mmap(NULL, r->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        r->data = data == MAP_FAILED ? NULL : data;
+        r->fd = r->data ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+        if (r->fd < 0 || !map_range(r, 0, 8)) {
+                fail(error, "map", name);
+                return NULL;
+        }
         r->read = bh_ring_released(r);
         return g_steal_pointer(&r);
+}
+
+/* Gives the chunks back in which nothing is that may still be used: from the released position on up to what is read. */
+static void unmap_released(BhRing *r, guint64 before, guint64 released) {
+        for (guint64 i = before / r->chunk; i < released / r->chunk; i++) {
+                gsize n = (gsize) ((i * r->chunk & r->mask) / r->chunk);
+
+                /* the reader may have come around to it */
+                if (!r->mapped[n] || r->read >= (i + r->size / r->chunk) * r->chunk)
+                        continue;
+                if (mmap((void *) (r->data + n * r->chunk), r->chunk, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED)
+                        r->mapped[n] = 0;
+        }
 }
 
 static void forget_torn(BhRing *r, guint64 position) {
@@ -74,7 +115,12 @@ void bh_ring_free(BhRing *r) {
         if (r->consumer)
                 munmap(r->consumer, r->page);
         if (r->producer)
-                munmap(r->producer, r->page + r->size);
+                munmap(r->producer, r->page);
+        if (r->data)
+                munmap((void *) r->data, r->size);
+        if (r->fd >= 0)
+                close(r->fd);
+        g_free(r->mapped);
         forget_torn(r, G_MAXUINT64);
         g_free(r);
 }
@@ -86,18 +132,23 @@ const struct bh_rec *bh_ring_next(BhRing *r, guint64 *end, guint32 *len) {
                         return NULL;
 
                 const guint8 *at = r->data + (r->read & r->mask);
+                if (!map_range(r, r->read & r->mask, BPF_RINGBUF_HDR_SZ))
+                        return NULL; /* without memory for page tables: later; what does not fit meanwhile is counted */
                 guint32 header = __atomic_load_n((const guint32 *) at, __ATOMIC_ACQUIRE);
                 if (header & BPF_RINGBUF_BUSY_BIT)
                         return NULL;
 
                 guint32 size = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+                gsize from = (gsize) (at - r->data) + BPF_RINGBUF_HDR_SZ; /* headers are 8-aligned and so never torn */
+                if (!(header & BPF_RINGBUF_DISCARD_BIT) &&
+                    (!map_range(r, MIN(from, r->size - 1), MIN(size, r->size - MIN(from, r->size - 1))) || (from + size > r->size && !map_range(r, 0, from + size - r->size))))
+                        return NULL;
                 r->read += (size + BPF_RINGBUF_HDR_SZ + 7) & ~7ull;
                 if (header & BPF_RINGBUF_DISCARD_BIT)
                         continue;
                 *end = r->read;
                 *len = size;
 
-                gsize from = (gsize) (at - r->data) + BPF_RINGBUF_HDR_SZ; /* headers are 8-aligned and so never torn */
                 if (from + size <= r->size)
                         return (const struct bh_rec *) (const void *) (r->data + from);
                 if (from == r->size)
@@ -114,8 +165,11 @@ const struct bh_rec *bh_ring_next(BhRing *r, guint64 *end, guint32 *len) {
 }
 
 void bh_ring_release(BhRing *r, guint64 position) {
-        if (position > *r->consumer && position <= r->read) {
+        guint64 before = *r->consumer;
+
+        if (position > before && position <= r->read) {
                 __atomic_store_n(r->consumer, position, __ATOMIC_RELEASE);
+                unmap_released(r, before, position);
                 forget_torn(r, position);
         }
 }

@@ -6,6 +6,9 @@
  * so that nothing is lost when the sensor is killed: the next sensor reads it again. So reading and releasing are two steps, and
  * records are used where they lie, without a copy, until they are released (but for the rare one that lies across the ring's end).
  *
+ * Only what is read and not released is mapped, by half MiB: the whole of the rings would be most of what the sensor has resident, though they are
+ * mostly empty. (The memory is the kernel's, and is there in any case.)
+ *
  * Layout and memory ordering: kernel/bpf/ringbuf.c (consumer page, producer page, data). One thread only.
  */
 #pragma once
@@ -15,7 +18,7 @@
 
 typedef struct BhRing BhRing;
 
-/* Maps the ring of that map. `fd` stays the caller's. */
+/* Maps the ring of that map. `fd` stays the caller's, who may close it. */
 BhRing *bh_ring_open(int fd, const char *name, GError **error);
 void bh_ring_free(BhRing *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhRing, bh_ring_free)

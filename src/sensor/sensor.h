@@ -21,7 +21,11 @@
 typedef struct {
         char *run_dir, *data_dir, *host_root, *docker;
         BhBackend backend;
+        char **rules;           /* files and directories; NULL: none */
+        char *default_rules;    /* directory */
+        gboolean no_default_rules;
         char *bus; /* address of the central; NULL: none */
+        BhKinds events; /* that the recorder keeps */
         gboolean no_docker, no_bus, no_inspector, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
@@ -45,12 +49,17 @@ typedef struct {
         BhPipeline *pipeline;
         BhDocker *docker;
         BhInspector *inspector; /* NULL: none could be started */
+        BhRuling *ruling;       /* NULL: no bus, nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
         BhProcessesConfig listing;
         BhControl *control;
         GMainLoop *loop;
+        gint reloading; /* a thread reads the rules */
+        GThread *loading;   /* during the start */
+        GError *load_error; /* its */
         gint stopping, piped; /* piped: the pipeline takes messages */
         GMutex lock; /* docker_* and canary_error */
+        GMutex kinds_lock; /* one change of what listeners need at a time */
         gboolean docker_connected, docker_listed;
         char *docker_version, *docker_error, *canary_error;
         char *report_error, *inspector_error; /* why there is none; set before threads are started */
@@ -60,3 +69,4 @@ typedef struct {
 /* `bulkhead status`. New reference; any thread. */
 json_t *bh_sensor_status(BhSensor *s);
 json_t *bh_sensor_containers(BhSensor *s);
+json_t *bh_sensor_rules(BhSensor *s);

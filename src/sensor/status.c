@@ -31,10 +31,14 @@ static json_t *hooks_of(BhSensor *s, const BhAccountTotals *totals) {
                 if (!h)
                         continue;
 
+                gboolean wanted = g_atomic_int_get(&h->wanted), attached = g_atomic_int_get(&h->attached);
                 const char *why = __atomic_load_n(&h->why, __ATOMIC_ACQUIRE), *refused = __atomic_load_n(&h->refused, __ATOMIC_ACQUIRE); /* repair may set others at this moment */
 
                 json_t *o = json_pack("{s:s, s:s, s:b, s:b, s:b}", "type", bh_event_type_name(type), "backend", bh_backend_name(h->backend), "effective", h->effective && !refused, "seen", h->effective,
                                       "tested", bh_canary_tests(type));
+                json_object_set_new(o, "wanted", json_boolean(wanted));
+                if (!wanted)
+                        json_object_set_new(o, "off", json_string(attached ? "nobody needs its events; its programs serve another hook" : "nobody needs it"));
                 json_object_set_new(o, "generated", number(a->generated));
                 json_object_set_new(o, "delivered", number(a->delivered));
                 json_object_set_new(o, "folded", number(a->folded));
@@ -47,6 +51,19 @@ static json_t *hooks_of(BhSensor *s, const BhAccountTotals *totals) {
                 json_array_append_new(list, o);
         }
         return list;
+}
+
+/* What each consumer needs, by its name: a list as --events takes it. */
+static json_t *wishes_of(BhSensor *s) {
+        json_t *o = json_object();
+
+        for (BhConsumer who = BH_CONSUMER_SENSOR; who < BH_CONSUMERS; who++) {
+                BhKinds wish = bh_hooks_wish(s->hooks, who);
+                g_autofree char *list = bh_kinds_format(&wish);
+
+                json_object_set_new(o, bh_consumer_name(who), json_string(list));
+        }
+        return o;
 }
 
 static json_t *rings_of(const BhPipelineStats *stats) {
@@ -154,6 +171,10 @@ static json_t *bus_of(BhSensor *s) {
         return o;
 }
 
+static json_t *rules_of(BhSensor *s) {
+        return s->ruling ? bh_ruling_status(s->ruling) : json_pack("{s:s}", "state", "off");
+}
+
 static json_t *inspector_of(BhSensor *s) {
         json_t *o = s->inspector ? bh_inspector_status(s->inspector) : json_pack("{s:s}", "state", s->inspector_error ? "failed" : "off");
 
@@ -185,6 +206,7 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "cgroup", json_pack("{s:s, s:s, s:s}", "mode",
                                                    s->cgroups->mode == BH_CGROUP_V1 ? "v1" : s->cgroups->mode == BH_CGROUP_V2 ? "v2" : "hybrid", "controller",
                                                    s->cgroups->controller, "mount", s->cgroups->mount));
+        json_object_set_new(o, "events_wanted", wishes_of(s));
         json_object_set_new(o, "hooks", hooks_of(s, totals));
         for (guint32 t = 0; t < BH_EV_KERNEL_MAX; t++)
                 for (guint32 r = 0; r < BH_LOST_MAX; r++)
@@ -195,6 +217,7 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "recorder", recorder_of(s));
         json_object_set_new(o, "runtimes", runtimes_of(s));
         json_object_set_new(o, "bus", bus_of(s));
+        json_object_set_new(o, "rules", rules_of(s));
         json_object_set_new(o, "inspector", inspector_of(s));
 
         part = json_object();
@@ -229,6 +252,10 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "canary", json_pack("{s:i, s:s}", "pid", (int) bh_canary_pid(s->canary), "error", s->canary_error ? s->canary_error : ""));
         g_mutex_unlock(&s->lock);
         return o;
+}
+
+json_t *bh_sensor_rules(BhSensor *s) {
+        return s->ruling ? bh_ruling_list(s->ruling) : json_array();
 }
 
 json_t *bh_sensor_containers(BhSensor *s) {

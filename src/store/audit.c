@@ -118,8 +118,12 @@ static void where_action(BhWhere *w, const char *action) {
         bh_where_text(w, "action LIKE ? ESCAPE '!'", g_ptr_array_index(w->owned, w->owned->len - 1));
 }
 
+static char *cursor_after(gconstpointer row) {
+        return g_strdup_printf("%" G_GINT64_FORMAT, ((const BhStoreAuditRow *) row)->id);
+}
+
 BhStorePage *bh_store_audit_rows(BhStore *s, const BhStoreAuditFilter *f, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_audit_row_free);
+        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_audit_row_free, cursor_after);
         BhDbStep step = BH_DB_FAILED;
         g_auto(BhWhere) w;
         gint64 before;
@@ -150,7 +154,7 @@ BhStorePage *bh_store_audit_rows(BhStore *s, const BhStoreAuditFilter *f, const 
                                       " ORDER BY id DESC LIMIT ?", &next, error);
         if (st)
                 bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW) {
                 BhStoreAuditRow *r = g_new0(BhStoreAuditRow, 1);
                 char **texts[] = { &r->actor, &r->role, &r->address, &r->action, &r->object, &r->outcome, &r->detail, &r->hash };
 
@@ -162,11 +166,5 @@ BhStorePage *bh_store_audit_rows(BhStore *s, const BhStoreAuditFilter *f, const 
         }
         bh_db_done(st);
         bh_store_read_done(s, db);
-        if (step != BH_DB_DONE)
-                return NULL;
-        if (page->rows->len > limit) {
-                g_ptr_array_set_size(page->rows, (gint) limit);
-                page->next = g_strdup_printf("%" G_GINT64_FORMAT, ((BhStoreAuditRow *) g_ptr_array_index(page->rows, limit - 1))->id);
-        }
-        return g_steal_pointer(&page);
+        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
 }

@@ -300,7 +300,7 @@ static void filter_to_where(BhWhere *w, const BhStoreContainerFilter *f) {
                 bh_where_int(w, "first_seen_ns <= ?", f->until_ns);
 }
 
-/* Rows until `limit`; TRUE at the statement's end or when there are that many. */
+/* All rows that the statement gives: few. */
 static gboolean take_rows(BhDbStmt *st, GPtrArray *rows, GError **error) {
         BhDbStep step = BH_DB_FAILED;
 
@@ -310,8 +310,13 @@ static gboolean take_rows(BhDbStmt *st, GPtrArray *rows, GError **error) {
         return step == BH_DB_DONE;
 }
 
+static char *cursor_after(gconstpointer row) {
+        return g_strdup_printf("%" G_GINT64_FORMAT, ((const BhStoreContainer *) row)->serial);
+}
+
 BhStorePage *bh_store_containers(BhStore *s, const BhStoreContainerFilter *filter, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_container_free);
+        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_container_free, cursor_after);
+        BhDbStep step = BH_DB_FAILED;
         g_auto(BhWhere) w;
         gint64 before;
         guint next;
@@ -329,15 +334,11 @@ BhStorePage *bh_store_containers(BhStore *s, const BhStoreContainerFilter *filte
         BhDbStmt *st = bh_where_query(&w, db, select_sql, " ORDER BY serial DESC LIMIT ?", &next, error);
         if (st)
                 bh_db_bind_int(st, next, (gint64) limit + 1);
-        gboolean ok = take_rows(st, page->rows, error);
+        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
+                g_ptr_array_add(page->rows, take_row(st));
+        bh_db_done(st);
         bh_store_read_done(s, db);
-        if (!ok)
-                return NULL;
-        if (page->rows->len > limit) {
-                g_ptr_array_set_size(page->rows, (gint) limit);
-                page->next = g_strdup_printf("%" G_GINT64_FORMAT, ((BhStoreContainer *) g_ptr_array_index(page->rows, limit - 1))->serial);
-        }
-        return g_steal_pointer(&page);
+        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
 }
 
 gboolean bh_store_containers_count(BhStore *s, const BhStoreContainerFilter *filter, guint64 *count, GError **error) {

@@ -85,6 +85,10 @@ void bh_db_rollback(BhDb *db) {
         db->driver->rollback(db);
 }
 
+void bh_db_set_deadline(BhDb *db, gint64 until_us) {
+        db->driver->set_deadline(db, until_us);
+}
+
 gint64 bh_db_changes(BhDb *db) {
         return db->driver->changes(db);
 }
@@ -237,6 +241,7 @@ const char *bh_db_peek(BhDbStmt *st, guint i) {
 char *bh_db_text(BhDbStmt *st, guint i) {
         const char *text = bh_db_peek(st, i);
 
+        st->db->taken += strlen(text);
         /* What we wrote is valid; what a failing disk made of it need not be. */
         return g_utf8_validate(text, -1, NULL) ? g_strdup(text) : g_utf8_make_valid(text, -1);
 }

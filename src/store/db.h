@@ -39,6 +39,7 @@ struct BhDbDriver {
         gboolean (*begin)(BhDb *db, gboolean writing, GError **error);
         gboolean (*commit)(BhDb *db, GError **error);
         void (*rollback)(BhDb *db);
+        void (*set_deadline)(BhDb *db, gint64 until_us);
         gint64 (*changes)(BhDb *db); /* rows of the last statement */
         gint64 (*last_id)(BhDb *db); /* of the last INSERT into a table that numbers its rows */
         gboolean (*usage)(BhDb *db, guint64 *used, guint64 *file, GError **error);
@@ -64,6 +65,7 @@ struct BhDb {
         const BhDbDriver *driver;
         BhDbSite *site;
         GHashTable *statements; /* char *sql → BhDbStmt * */
+        gsize taken;            /* bytes of texts that were taken from it since it was lent */
 };
 struct BhDbStmt {
         BhDb *db;
@@ -97,6 +99,8 @@ gboolean bh_db_exec(BhDb *db, const char *sql, GError **error);
 gboolean bh_db_begin(BhDb *db, gboolean writing, GError **error);
 gboolean bh_db_commit(BhDb *db, GError **error);
 void bh_db_rollback(BhDb *db); /* harmless without a transaction */
+/* What runs later than this (monotonic) fails with BH_STORE_ERROR_TIMEOUT. 0: none. */
+void bh_db_set_deadline(BhDb *db, gint64 until_us);
 gint64 bh_db_changes(BhDb *db);
 gint64 bh_db_last_id(BhDb *db);
 gboolean bh_db_usage(BhDb *db, guint64 *used, guint64 *file, GError **error);

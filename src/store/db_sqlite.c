@@ -4,10 +4,13 @@
 
 #include "store/sqlite_private.h"
 
+#define DEADLINE_STEPS 2000 /* of SQLite's machine between two looks at the clock: some ten microseconds */
+
 typedef struct {
         BhDb base;
         sqlite3 *db;
         gboolean full; /* the transaction under way met a full disk */
+        gint64 until_us; /* deadline, 0: none */
 } SqliteDb;
 
 typedef struct {
@@ -40,6 +43,8 @@ static BhStoreError classify(int rc, int code) {
                 if (code == ENOSPC || code == EDQUOT)
                         return BH_STORE_ERROR_FULL;
                 return rc == SQLITE_IOERR_SHORT_READ || rc == SQLITE_IOERR_CORRUPTFS ? BH_STORE_ERROR_DAMAGED : BH_STORE_ERROR_FAILED;
+        case SQLITE_INTERRUPT: /* on_progress() */
+                return BH_STORE_ERROR_TIMEOUT;
         case SQLITE_CONSTRAINT:
                 return rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_PRIMARYKEY ? BH_STORE_ERROR_EXISTS : BH_STORE_ERROR_FAILED;
         default:
@@ -61,6 +66,9 @@ gboolean bh_sqlite_fail(sqlite3 *db, int rc, const char *doing, const char *path
         case BH_STORE_ERROR_BUSY:
                 g_set_error(error, BH_STORE_ERROR, kind, "cannot %s %s: another process has it locked; `fuser %s` tells which", doing, path,
                             path);
+                break;
+        case BH_STORE_ERROR_TIMEOUT:
+                g_set_error(error, BH_STORE_ERROR, kind, "the answer takes longer than it may: ask for less (a shorter time, a filter, no count)");
                 break;
         case BH_STORE_ERROR_DAMAGED:
                 g_set_error(error, BH_STORE_ERROR, kind, "the database %s is damaged (%s): start the central anew, which then puts the "
@@ -164,6 +172,15 @@ static void rollback(BhDb *db) {
         if (((SqliteDb *) db)->full)
                 sqlite3_wal_checkpoint_v2(raw(db), NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
         ((SqliteDb *) db)->full = FALSE;
+}
+
+static int on_progress(void *db) {
+        return g_get_monotonic_time() > ((SqliteDb *) db)->until_us;
+}
+
+static void set_deadline(BhDb *db, gint64 until_us) {
+        ((SqliteDb *) db)->until_us = until_us;
+        sqlite3_progress_handler(raw(db), until_us ? DEADLINE_STEPS : 0, until_us ? on_progress : NULL, db);
 }
 
 static gint64 changes(BhDb *db) {
@@ -275,6 +292,7 @@ const BhDbDriver bh_db_sqlite = {
         .begin = begin,
         .commit = commit,
         .rollback = rollback,
+        .set_deadline = set_deadline,
         .changes = changes,
         .last_id = last_id,
         .usage = usage,

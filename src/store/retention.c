@@ -25,7 +25,7 @@ static const struct {
         const char *count, *size;
 } kinds[KINDS] = {
         [FINDINGS] = { "SELECT count(*) FROM findings",
-                       SAMPLE("length(output) + length(fields) + length(tags) + length(event) + length(rule)", "findings", "", "serial") },
+                       SAMPLE("length(output) + length(fields) + length(tags) + length(event) + length(rule) + length(container) + length(lineage) + length(description) + length(advice)", "findings", "", "serial") },
         [CONTAINERS] = { "SELECT count(*) FROM containers WHERE ended_ns > 0",
                          SAMPLE("800 + length(labels) + length(mounts) + length(env_names) + length(networks) + length(ports)", "containers",
                                 " WHERE ended_ns > 0", "ended_ns") },

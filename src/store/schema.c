@@ -78,6 +78,25 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;"
 
         "CREATE TABLE settings (\"key\" TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT;",
+
+        /* 2: findings of rules, folded; where they are sent. `fold` is empty for those that never fold. */
+        "ALTER TABLE findings ADD COLUMN kind TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE findings ADD COLUMN hostname TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE findings ADD COLUMN image TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE findings ADD COLUMN description TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE findings ADD COLUMN advice TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE findings ADD COLUMN container TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE findings ADD COLUMN lineage TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE findings ADD COLUMN count INTEGER NOT NULL DEFAULT 1;"
+        "ALTER TABLE findings ADD COLUMN last_ns INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE findings ADD COLUMN fold BLOB NOT NULL DEFAULT x'';"
+        "UPDATE findings SET last_ns = time_ns, hostname = node, kind = CASE WHEN source = 'sensor' THEN 'sensor' ELSE 'rule' END;"
+        "DROP INDEX findings_time;"
+        "CREATE INDEX findings_last ON findings (last_ns, serial);"
+        "CREATE INDEX findings_fold ON findings (fold, serial) WHERE length(fold) > 0;"
+        "CREATE TABLE outputs (name TEXT NOT NULL PRIMARY KEY, config TEXT NOT NULL, created_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL) STRICT;",
+        /* 3 */
+        "CREATE TABLE rule_files (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, changed_by TEXT NOT NULL, changed_ns INTEGER NOT NULL) STRICT;",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

@@ -179,12 +179,33 @@ gboolean bh_store_end(BhStore *s, gboolean ok, GError **error) {
         return ok;
 }
 
+static _Thread_local gint64 reads_us; /* 0: no bound */
+
+void bh_store_limit_reads(gint64 us) {
+        reads_us = us;
+}
+
+/* With the lock held. FALSE: it is too late. */
+static gboolean wait_for_reader(BhStore *s, gint64 until_us) {
+        while (!s->idle->len && s->readers >= BH_STORE_READERS) {
+                if (!until_us)
+                        g_cond_wait(&s->pool_free, &s->pool);
+                else if (!g_cond_wait_until(&s->pool_free, &s->pool, until_us))
+                        return FALSE;
+        }
+        return TRUE;
+}
+
 BhDb *bh_store_read(BhStore *s, GError **error) {
+        gint64 until_us = reads_us ? g_get_monotonic_time() + reads_us : 0;
         BhDb *db = NULL;
 
         g_mutex_lock(&s->pool);
-        while (!s->idle->len && s->readers >= BH_STORE_READERS)
-                g_cond_wait(&s->pool_free, &s->pool);
+        if (!wait_for_reader(s, until_us)) {
+                g_mutex_unlock(&s->pool);
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_TIMEOUT, "%d other questions are being answered, and none of them ended in time: try again", BH_STORE_READERS);
+                return NULL;
+        }
         if (s->idle->len)
                 db = g_ptr_array_steal_index_fast(s->idle, s->idle->len - 1);
         else
@@ -193,8 +214,12 @@ BhDb *bh_store_read(BhStore *s, GError **error) {
 
         if (!db)
                 db = bh_db_connect(s->site, BH_DB_READER, error);
-        if (db && bh_db_begin(db, FALSE, error))
+        if (db && bh_db_begin(db, FALSE, error)) {
+                db->taken = 0;
+                if (until_us)
+                        bh_db_set_deadline(db, until_us);
                 return db;
+        }
         bh_db_disconnect(db);
         g_mutex_lock(&s->pool);
         s->readers--;
@@ -204,6 +229,7 @@ BhDb *bh_store_read(BhStore *s, GError **error) {
 }
 
 void bh_store_read_done(BhStore *s, BhDb *db) {
+        bh_db_set_deadline(db, 0);
         bh_db_rollback(db);
         g_mutex_lock(&s->pool);
         g_ptr_array_add(s->idle, db);

@@ -36,6 +36,7 @@ typedef struct BhStore BhStore;
 #define BH_STORE_TEXT_MAX 4096      /* bytes of a plain text, unless it says otherwise */
 #define BH_STORE_KEY_MAX 512        /* bytes of what rows are found by: node, id, workload, application, kind */
 #define BH_STORE_JSON_MAX (256 << 10) /* bytes of a list */
+#define BH_STORE_PAGE_BYTES (4 << 20) /* of the texts of one page; it has one row at least, and ends behind the one that reaches this */
 #define BH_STORE_SETTINGS_MAX 1000
 #define BH_STORE_SETTING_MAX (64 << 10)
 
@@ -54,6 +55,7 @@ typedef enum {
         BH_STORE_ERROR_CONFLICT,  /* refused by a rule, e.g. the last admin cannot go; or a bound is reached */
         BH_STORE_ERROR_INVALID,   /* an argument from a user is malformed: a name, a cursor */
         BH_STORE_ERROR_AMBIGUOUS, /* the text given means more than one object */
+        BH_STORE_ERROR_TIMEOUT,   /* a question that took longer than bh_store_limit_reads() lets it */
 } BhStoreError;
 
 /* ---- opening */
@@ -92,6 +94,12 @@ BhStore *bh_store_open(const char *uri, BhStoreOpened *opened, GError **error);
 /* Waits for nothing: no other thread may be inside a call. NULL is allowed. */
 void bh_store_close(BhStore *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhStore, bh_store_close)
+
+/*
+ * From now on each reading call of this thread may take so many microseconds, waiting for its turn included; then it fails with
+ * BH_STORE_ERROR_TIMEOUT, and the store is as good as before. 0: no bound, which is how a thread begins. Writing is not bounded.
+ */
+void bh_store_limit_reads(gint64 us);
 
 /* ---- backup */
 
@@ -192,9 +200,12 @@ GHashTable *bh_store_settings(BhStore *s, GError **error);
 typedef struct {
         GPtrArray *rows; /* of the type that the function names; owned */
         char *next;      /* cursor of the next page, NULL = that was all. Opaque; safe in a URL. */
+        char *(*cursor_after)(gconstpointer row); /* for bh_store_page_cut() */
 } BhStorePage;
 
 void bh_store_page_free(BhStorePage *p);
+/* Leaves the first `n` rows (at least one), so that the next page begins behind them. */
+void bh_store_page_cut(BhStorePage *p, guint n);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhStorePage, bh_store_page_free)
 
 /* ---- state of the store itself, for status and metrics */

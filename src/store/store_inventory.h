@@ -66,8 +66,26 @@ typedef struct {
         char *fields;  /* JSON object: name → value, as Falco's output_fields */
         GBytes *event; /* encoded bulkhead.v1.Event, may be NULL; NULL in lists */
 
+        char *kind;     /* "rule", "sensor", "model" */
+        char *hostname; /* of the machine; given NULL: the node */
+        char *image;    /* of the container */
+        char *description, *advice; /* of the rule: what it means, what to do; "" in lists */
+        char *container; /* JSON object: the container as it was then; "" = not known, and in lists */
+        char *lineage;   /* JSON array: the process, its parent, …; the same */
+        guint64 count;   /* given: how many this stands for (0 = 1); read: in total */
+        gint64 last_ns;  /* of the latest of them; given 0: time_ns */
+        const char *fold; /* given: what makes it equal to others of its rule, workload and container; NULL = nothing. Not read. */
+
         gint64 serial, received_ns; /* the store's own */
 } BhStoreFinding;
+
+/*
+ * Equal findings are one row: rule, kind, source, priority, node, application, workload, container and `fold` are the same, and the later one is
+ * within BH_STORE_FOLD_GAP_NS of the times that the row has. The row keeps what the first said (id, event, lineage, …), adds up counts,
+ * widens its times, and takes no more once it spans BH_STORE_FOLD_SPAN_NS.
+ */
+#define BH_STORE_FOLD_GAP_NS (3600 * G_GINT64_CONSTANT(1000000000))
+#define BH_STORE_FOLD_SPAN_NS (24 * BH_STORE_FOLD_GAP_NS)
 
 void bh_store_container_free(BhStoreContainer *c);
 void bh_store_observation_free(BhStoreObservation *o);
@@ -249,13 +267,21 @@ BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *f
 /* ---- findings */
 
 typedef struct {
-        const char *node, *container_id, *application, *workload, *rule; /* exactly */
+        const char *node, *container_id, *application, *workload, *rule, *kind, *source; /* exactly */
+        const char *container; /* what a person means: whole id or name, or the beginning (4 or more characters) of an id */
+        const char *rule_glob; /* with * and ?, at most BH_STORE_GLOB_STARS of the first; BH_STORE_ERROR_INVALID beyond */
+        const char *tag;       /* one of its tags, exactly */
         guint max_rank;            /* 1 + bh_store_priority_rank() of the least important wanted; 0 = all */
         const char *search;        /* somewhere in rule, output or the container's name */
-        gint64 since_ns, until_ns; /* since_ns <= time_ns < until_ns */
+        gint64 since_ns, until_ns; /* since_ns <= last_ns and time_ns < until_ns */
 } BhStoreFindingFilter;
 
-/* Page of BhStoreFinding, latest time first, without `event`. */
+#define BH_STORE_GLOB_STARS 4 /* each may multiply the work by the length of the name */
+
+/*
+ * Page of BhStoreFinding, latest last_ns first, without what is only in single ones. One that grows while pages are read moves to the front,
+ * before the cursor: the change log tells of it.
+ */
 BhStorePage *bh_store_findings(BhStore *s, const BhStoreFindingFilter *filter, const char *cursor, guint limit, GError **error);
 gboolean bh_store_findings_count(BhStore *s, const BhStoreFindingFilter *filter, guint64 *count, GError **error);
 BhStoreFinding *bh_store_finding(BhStore *s, const char *id, GError **error); /* with `event`; NOT_FOUND */

@@ -6,6 +6,7 @@
 #include "store/db.h"
 #include "store/store_access.h"
 #include "store/store_inventory.h"
+#include "store/store_outputs.h"
 
 #define BH_STORE_STATUS_WRITE_NS (10 * G_GINT64_CONSTANT(1000000000))
 #define BH_STORE_NODES_MAX 10000        /* nodes whose status is held in memory */
@@ -122,6 +123,8 @@ void bh_where_contains(BhWhere *w, const char *expression, const char *value);
 /* A value for a placeholder that an earlier condition's text has. */
 void bh_where_more_text(BhWhere *w, const char *value);
 void bh_where_more_int(BhWhere *w, gint64 value);
+/* Copies the text added last, which is otherwise borrowed. */
+void bh_where_keep(BhWhere *w);
 /* select + conditions + tail, bound; more values may follow with bh_db_bind_int() from *next on. */
 BhDbStmt *bh_where_query(const BhWhere *w, BhDb *db, const char *select, const char *tail, guint *next, GError **error);
 
@@ -131,7 +134,12 @@ static inline guint bh_store_limit(guint limit) {
         return limit == 0 || limit > BH_STORE_LIMIT_MAX ? BH_STORE_LIMIT_MAX : limit;
 }
 
-BhStorePage *bh_page_new(GDestroyNotify free_row);
+BhStorePage *bh_page_new(GDestroyNotify free_row, char *(*cursor_after)(gconstpointer row));
+/*
+ * The next row of a page's statement, which asks for limit + 1 rows. BH_DB_DONE also when the page has its rows or bytes and more would follow:
+ * it then has its cursor.
+ */
+BhDbStep bh_page_step(BhStorePage *p, BhDbStmt *st, guint limit, GError **error);
 /* Cursors of one or two whole numbers, "12" or "12.34"; and of two texts. FALSE with BH_STORE_ERROR_INVALID. */
 gboolean bh_cursor_parse_ints(const char *cursor, gint64 *v, guint n, GError **error);
 gboolean bh_cursor_parse_texts(const char *cursor, char **a, char **b, GError **error);

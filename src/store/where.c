@@ -34,6 +34,14 @@ void bh_where_more_text(BhWhere *w, const char *value) {
         g_array_append_val(w->values, v);
 }
 
+void bh_where_keep(BhWhere *w) {
+        BhWhereValue *v = &g_array_index(w->values, BhWhereValue, w->values->len - 1);
+        char *copy = g_strdup(v->text);
+
+        g_ptr_array_add(w->owned, copy);
+        v->text = copy;
+}
+
 void bh_where_text(BhWhere *w, const char *condition, const char *value) {
         if (!value)
                 return;
@@ -90,11 +98,27 @@ BhDbStmt *bh_where_query(const BhWhere *w, BhDb *db, const char *select, const c
 
 /* ---- pages */
 
-BhStorePage *bh_page_new(GDestroyNotify free_row) {
+BhStorePage *bh_page_new(GDestroyNotify free_row, char *(*cursor_after)(gconstpointer row)) {
         BhStorePage *p = g_new0(BhStorePage, 1);
 
         p->rows = g_ptr_array_new_with_free_func(free_row);
+        p->cursor_after = cursor_after;
         return p;
+}
+
+BhDbStep bh_page_step(BhStorePage *p, BhDbStmt *st, guint limit, GError **error) {
+        BhDbStep step = bh_db_step(st, error);
+
+        if (step != BH_DB_ROW || !p->rows->len || (p->rows->len < limit && st->db->taken < BH_STORE_PAGE_BYTES))
+                return step;
+        bh_store_page_cut(p, p->rows->len);
+        return BH_DB_DONE;
+}
+
+void bh_store_page_cut(BhStorePage *p, guint n) {
+        g_free(p->next);
+        p->next = p->cursor_after(g_ptr_array_index(p->rows, n - 1));
+        g_ptr_array_set_size(p->rows, (gint) n);
 }
 
 void bh_store_page_free(BhStorePage *p) {

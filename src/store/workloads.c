@@ -165,8 +165,8 @@ static gboolean read_images(BhDb *db, BhStoreWorkload *w, GError **error) {
         return step == BH_DB_DONE;
 }
 
-/* Up to `max` workloads by application and name, with their images. */
-static gboolean read_workloads(BhStore *s, const BhWhere *w, guint max, GPtrArray *rows, GError **error) {
+/* A page of workloads by application and name, with their images. */
+static gboolean read_workloads(BhStore *s, const BhWhere *w, guint limit, BhStorePage *page, GError **error) {
         BhDb *db = bh_store_read(s, error);
         BhDbStep step = BH_DB_FAILED;
         guint next;
@@ -175,19 +175,28 @@ static gboolean read_workloads(BhStore *s, const BhWhere *w, guint max, GPtrArra
                 return FALSE;
         BhDbStmt *st = bh_where_query(w, db, workloads_sql, " ORDER BY w.application, w.workload LIMIT ?", &next, error);
         if (st)
-                bh_db_bind_int(st, next, max);
-        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
-                g_ptr_array_add(rows, take_workload(st));
+                bh_db_bind_int(st, next, (gint64) limit + 1);
+        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
+                g_ptr_array_add(page->rows, take_workload(st));
         bh_db_done(st);
         gboolean ok = step == BH_DB_DONE;
-        for (guint i = 0; ok && i < rows->len; i++)
-                ok = read_images(db, g_ptr_array_index(rows, i), error);
+        for (guint i = 0; ok && i < page->rows->len; i++) {
+                ok = read_images(db, g_ptr_array_index(page->rows, i), error);
+                if (ok && db->taken >= BH_STORE_PAGE_BYTES && i + 1 < page->rows->len)
+                        bh_store_page_cut(page, i + 1);
+        }
         bh_store_read_done(s, db);
         return ok;
 }
 
+static char *workload_after(gconstpointer row) {
+        const BhStoreWorkload *w = row;
+
+        return bh_cursor_from_texts(w->application, w->workload);
+}
+
 BhStorePage *bh_store_workloads(BhStore *s, const BhStoreWorkloadFilter *f, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_workload_free);
+        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_workload_free, workload_after);
         g_autofree char *application = NULL, *workload = NULL;
         g_auto(BhWhere) w;
 
@@ -207,28 +216,21 @@ BhStorePage *bh_store_workloads(BhStore *s, const BhStoreWorkloadFilter *f, cons
                 bh_where_text(&w, "(w.application, w.workload) > (?, ?)", application);
                 bh_where_more_text(&w, workload);
         }
-        if (!read_workloads(s, &w, limit + 1, page->rows, error))
-                return NULL;
-        if (page->rows->len > limit) {
-                g_ptr_array_set_size(page->rows, (gint) limit);
-                const BhStoreWorkload *last = g_ptr_array_index(page->rows, limit - 1);
-                page->next = bh_cursor_from_texts(last->application, last->workload);
-        }
-        return g_steal_pointer(&page);
+        return read_workloads(s, &w, limit, page, error) ? g_steal_pointer(&page) : NULL;
 }
 
 BhStoreWorkload *bh_store_workload(BhStore *s, const char *application, const char *workload, GError **error) {
-        g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify) bh_store_workload_free);
+        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_workload_free, workload_after);
         g_auto(BhWhere) w;
 
         bh_where_init(&w);
         bh_where_text(&w, "w.application = ?", application);
         bh_where_text(&w, "w.workload = ?", workload);
-        if (!read_workloads(s, &w, 1, rows, error))
+        if (!read_workloads(s, &w, 1, page, error))
                 return NULL;
-        if (!rows->len)
+        if (!page->rows->len)
                 bh_store_not_found(error, "workload", workload);
-        return rows->len ? g_ptr_array_steal_index(rows, 0) : NULL;
+        return page->rows->len ? g_ptr_array_steal_index(page->rows, 0) : NULL;
 }
 
 /* ---- applications */
@@ -240,8 +242,12 @@ static const char applications_sql[] =
         " (SELECT count(DISTINCT c.node) FROM containers c WHERE c.application = w.application AND c.workload <> ''),"
         " (SELECT count(*) FROM findings f WHERE f.application = w.application AND f.workload <> '') FROM workloads w";
 
+static char *application_after(gconstpointer row) {
+        return bh_cursor_from_texts(((const BhStoreApplication *) row)->application, "");
+}
+
 BhStorePage *bh_store_applications(BhStore *s, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_application_free);
+        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_application_free, application_after);
         g_autofree char *after = NULL, *unused = NULL;
         BhDbStep step = BH_DB_FAILED;
         g_auto(BhWhere) w;
@@ -261,7 +267,7 @@ BhStorePage *bh_store_applications(BhStore *s, const char *cursor, guint limit, 
         BhDbStmt *st = bh_where_query(&w, db, applications_sql, " GROUP BY w.application ORDER BY w.application LIMIT ?", &next, error);
         if (st)
                 bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW) {
                 BhStoreApplication *a = g_new0(BhStoreApplication, 1);
 
                 a->application = bh_db_text(st, 0);
@@ -276,19 +282,17 @@ BhStorePage *bh_store_applications(BhStore *s, const char *cursor, guint limit, 
         }
         bh_db_done(st);
         bh_store_read_done(s, db);
-        if (step != BH_DB_DONE)
-                return NULL;
-        if (page->rows->len > limit) {
-                g_ptr_array_set_size(page->rows, (gint) limit);
-                page->next = bh_cursor_from_texts(((BhStoreApplication *) g_ptr_array_index(page->rows, limit - 1))->application, "");
-        }
-        return g_steal_pointer(&page);
+        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
 }
 
 /* ---- observations */
 
+static char *observation_after(gconstpointer row) {
+        return g_strdup_printf("%" G_GINT64_FORMAT, ((const BhStoreObservation *) row)->id);
+}
+
 BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *f, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_observation_free);
+        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_observation_free, observation_after);
         BhDbStep step = BH_DB_FAILED;
         g_auto(BhWhere) w;
         gint64 before;
@@ -320,7 +324,7 @@ BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *f
                                       "first_ns, last_ns FROM observations", " ORDER BY id DESC LIMIT ?", &next, error);
         if (st)
                 bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW) {
                 BhStoreObservation *o = g_new0(BhStoreObservation, 1);
                 char **texts[] = { &o->node, &o->container_id, &o->workload, &o->application, &o->image_digest, &o->kind, &o->subject, &o->parent };
 
@@ -334,13 +338,7 @@ BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *f
         }
         bh_db_done(st);
         bh_store_read_done(s, db);
-        if (step != BH_DB_DONE)
-                return NULL;
-        if (page->rows->len > limit) {
-                g_ptr_array_set_size(page->rows, (gint) limit);
-                page->next = g_strdup_printf("%" G_GINT64_FORMAT, ((BhStoreObservation *) g_ptr_array_index(page->rows, limit - 1))->id);
-        }
-        return g_steal_pointer(&page);
+        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
 }
 
 /* ---- overview */

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import time
 
 import docker_env
@@ -42,7 +43,7 @@ KINDS = {
 # In the commands {pid} is a process of the node, a sleep that the test started.
 ACTS = {
     "Process from a container runs a program on the node":
-        ("mighty", "mkdir -p /cg; mount {cgroup} none /cg; sh -c 'echo $$ >/cg/cgroup.procs; exec /bin/busybox true'; umount /cg", "/bin/busybox true"),
+        ("mighty", "mount {cgroup} none /cg; sh -c 'echo $$ >/cg/cgroup.procs; exec /bin/busybox true'; umount /cg", "/bin/busybox true"),
     "Process outside of the container traced or written to": ("mighty", "dd if=/dev/zero of=/proc/{pid}/mem bs=1 count=1 conv=notrunc; true", "cat /proc/{pid}/comm"),
     "Kernel helper path written from a container": ("mighty", "v=$(cat /proc/sys/kernel/core_pattern); echo \"$v\" >/proc/sys/kernel/core_pattern", "cat /proc/sys/kernel/core_pattern"),
     "Kernel protection switched off or machine triggered from a container":
@@ -50,8 +51,8 @@ ACTS = {
     "Device of the node opened in a container": ("mighty", "dd if=/dev/{disk} of=/dev/null bs=512 count=1", "dd if=/dev/zero of=/dev/null bs=512 count=1"),
     "Device node made in a container": ("plain", "mknod /tmp/node b 7 0", "mkfifo /tmp/fifo"),
     "Process hidden by a mount over proc": ("mighty", "sleep 3 & mount --bind /tmp /proc/$!; umount /proc/$!; true", "ls /proc/1"),
-    "Disk or cgroup file system mounted in a container": ("mighty", "mkdir -p /cg2; mount {cgroup} none /cg2; umount /cg2", "cat /proc/mounts"),
-    "File system mounted in a container": ("mighty", "mkdir -p /mnt; mount -t tmpfs none /mnt; umount /mnt", "df"),
+    "Disk or cgroup file system mounted in a container": ("mighty", "mount {cgroup} none /cg2; umount /cg2", "cat /proc/mounts"),
+    "File system mounted in a container": ("mighty", "mount -t tmpfs none /mnt; umount /mnt", "df"),
     "Namespace entered from a container": ("mighty", "nsenter -t {pid} -u /bin/busybox true", "readlink /proc/1/ns/uts"),
     "Root of another process reached through proc": ("mighty", "cat /proc/{pid}/root/etc/hostname", "cat /proc/1/status"),
     "Root directory changed to a mount of the node": ("mighty", "chroot /host /bin/true", "ls /host"),
@@ -65,8 +66,8 @@ ACTS = {
         ("plain", "GLIBC_TUNABLES=glibc.malloc.mxfast=glibc.malloc.mxfast=A /bin/busybox true", "GLIBC_TUNABLES=glibc.malloc.mxfast=8 /bin/busybox true"),
     "Crypto miner started": ("plain", "/usr/bin/tool -o stratum+tcp://pool.invalid:3333; true", "echo stratum+tcp://pool.invalid:3333"),
     "Wiping tool run in a container": ("plain", "touch /tmp/w; /bin/shred /tmp/w", "touch /tmp/w; rm /tmp/w"),
-    "Server program started a shell": ("plain", "/usr/sbin/nginx sh -c '/bin/sh -c \"true; true\"'", "/usr/sbin/nginx sh -c '/bin/sh -c \": /usr/sbin/sendmail -t; true\"'"),
-    "Tool started below a server program": ("plain", "/usr/sbin/nginx sh -c '/bin/sh -c \"/bin/id; true\"'", "/bin/sh -c '/bin/id; true'"),
+    "Server program started a shell": ("plain", "/usr/sbin/nginx sh 'true; true'", "/usr/sbin/nginx sh ': /usr/sbin/sendmail -t; true'"),
+    "Tool started below a server program": ("plain", "/usr/sbin/nginx sh '/bin/id; true'", "/bin/sh -c '/bin/id; true'"),
     "Deleted program run": ("plain", "/acts --dir /tmp exec.deleted", "/bin/busybox true"),
     "Program that is not part of the image run": ("plain", "cp /bin/busybox /opt/dropped; /opt/dropped true", "cp /bin/busybox /opt/dropped; /bin/busybox true"),
     "Program run from a directory that anyone can write to": ("tmpfs", "cp /bin/busybox /tmp/dropped; /tmp/dropped true", "echo true >/tmp/script; sh /tmp/script"),
@@ -81,15 +82,15 @@ ACTS = {
     "Container client run in a container": ("plain", "/usr/bin/kubectl get pods; true", "/usr/bin/tool get pods; true"),
     "Package manager run in a running container": ("plain", "/usr/bin/apt-get install x; true", "/usr/bin/tool install x; true"),
     "User or group changed in a running container": ("plain", "/bin/passwd --help 2>/dev/null; true", "/bin/id nobody; true"),
-    "Network tool run in a container": ("plain", "/bin/nc -w 1 127.0.0.1 9; true", "/bin/wget -T 1 -O /dev/null http://127.0.0.1:9/; true"),
+    "Network tool run in a container": ("plain", "/bin/nc -w 1 127.0.0.1 9; true", "/usr/bin/visit tcp 9"),
     "Preloaded libraries of all programs changed": ("plain", "echo /tmp/x.so >/etc/ld.so.preload; rm /etc/ld.so.preload", "cat /etc/ld.so.preload; true"),
-    "SSH keys that may log in changed": ("plain", "mkdir -p /root/.ssh; echo key >>/root/.ssh/authorized_keys", "mkdir -p /root/.ssh; echo host >>/root/.ssh/known_hosts"),
+    "SSH keys that may log in changed": ("plain", "echo key >>/root/.ssh/authorized_keys", "echo host >>/root/.ssh/known_hosts"),
     "Accounts or rights of users changed": ("plain", "echo eve:x:0:0::/:/bin/sh >>/etc/passwd", "cat /etc/passwd"),
-    "Service of the system written": ("plain", "mkdir -p /etc/systemd/system; echo x >/etc/systemd/system/x.service", "mkdir -p /etc/app; echo x >/etc/app/x.service"),
-    "Scheduled job written": ("plain", "mkdir -p /etc/cron.d; echo x >/etc/cron.d/x", "mkdir -p /etc/app; echo x >/etc/app/cron.conf"),
+    "Service of the system written": ("plain", "echo x >/etc/systemd/system/x.service", "echo x >/etc/app/x.service"),
+    "Scheduled job written": ("plain", "echo x >/etc/cron.d/x", "echo x >/etc/app/cron.conf"),
     "Start file of shells written": ("plain", "echo x >>/root/.profile", "echo x >>/root/profile.txt"),
-    "System program or library replaced": ("plain", "echo x >/bin/new-program", "mkdir -p /var/lib/app; echo x >/var/lib/app/data"),
-    "Script for the web server written by the web server": ("plain", "/usr/sbin/nginx sh -c 'echo x >/www/s.php'", "/usr/sbin/nginx sh -c 'echo x >/www/s.png'"),
+    "System program or library replaced": ("plain", "echo x >/bin/new-program", "echo x >/var/lib/app/data"),
+    "Script for the web server written by the web server": ("plain", "/usr/sbin/nginx write /www/s.php", "/usr/sbin/nginx write /www/s.png"),
     "Password hashes read": ("plain", "cat /etc/shadow", "cat /etc/group"),
     "Service account's token read by a tool": ("plain", "cat /var/run/secrets/kubernetes.io/serviceaccount/token", "cat /var/run/secrets/kubernetes.io/serviceaccount/ca.crt"),
     "Keys or credentials of others read by a tool": ("plain", "cat /root/.ssh/id_rsa", "cat /root/.ssh/id_rsa.pub"),
@@ -99,8 +100,8 @@ ACTS = {
     "Standard input or output put on a network connection":
         ("plain", "/usr/bin/visit listen 4711 & sleep 1; /usr/bin/visit shell 4711; wait", "/usr/bin/visit listen 4712 & sleep 1; /usr/bin/visit tcp 4712; wait"),
     "Shell opened a network connection": ("plain", "/usr/bin/bash tcp 9", "/usr/bin/visit tcp 9"),
-    "Cloud metadata service contacted": ("plain", "/bin/wget -T 1 -O /dev/null http://169.254.169.254/latest/; true", "/bin/wget -T 1 -O /dev/null http://169.254.169.250/; true"),
-    "Node's control plane contacted from a container": ("plain", "/bin/wget -T 1 -O /dev/null http://127.0.0.1:10250/pods; true", "/bin/wget -T 1 -O /dev/null http://127.0.0.1:10350/; true"),
+    "Cloud metadata service contacted": ("plain", "/usr/bin/visit far 169.254.169.254; true", "/usr/bin/visit far 169.254.169.250; true"),
+    "Node's control plane contacted from a container": ("plain", "/usr/bin/visit tcp 10250", "/usr/bin/visit tcp 10350"),
     "Program that is not part of the image opened a connection": ("plain", "cp /usr/bin/visit /opt/visit; /opt/visit tcp 9", "/usr/bin/visit tcp 9"),
     "SSH connection from a container": ("plain", "/usr/bin/visit tcp 22", "/usr/bin/visit tcp 2022"),
     "Name of a mining pool asked for": ("plain", "/usr/bin/visit dns xmr.supportxmr.com", "/usr/bin/visit dns www.example.com"),
@@ -109,14 +110,14 @@ ACTS = {
         ("plain", f"/usr/bin/visit dns {'a1b2c3d4' * 7}.{'e5f6a7b8' * 7}.{'c9d0e1f2' * 7}.example.com", f"/usr/bin/visit dns {'a1b2c3d4' * 4}.cdn.example.com"),
     "Records of logins changed or removed": ("plain", ": >/var/log/wtmp", "cat /var/log/wtmp"),
     "Log removed or emptied": ("plain", "rm /var/log/app.log", "echo line >>/var/log/app.log"),
-    "Shell history removed": ("plain", "touch /root/.ash_history; rm /root/.ash_history", "touch /root/history; rm /root/history"),
-    "More acts than the node describes": ("plain", "/acts --dir /tmp flood paths --seconds 2 --threads 2 >/dev/null", "/acts --dir /tmp open.open"),
+    "Shell history removed": ("plain", "rm /root/.ash_history", "rm /root/history"),
+    "More acts than the node describes": ("plain", "/acts flood paths --seconds 1 --threads 2 >/dev/null", "/acts --dir /tmp open.open"),
     "Privileged container started": ("plain", "privileged", None),
     "Operator's command in a running container": ("plain", "exec", None),
     "Shell with a terminal in a container": ("plain", "exec -t", None),
 }
-SETUP = """mkdir -p /opt /etc /root/.ssh /var/log /var/run/secrets/kubernetes.io/serviceaccount; echo root:*:1:::::: >/etc/shadow; echo t >/var/run/secrets/kubernetes.io/serviceaccount/token
-echo c >/var/run/secrets/kubernetes.io/serviceaccount/ca.crt; echo k >/root/.ssh/id_rsa; echo k >/root/.ssh/id_rsa.pub; echo l >/var/log/app.log; echo l >/var/log/wtmp"""
+FILES = ["etc/shadow", "var/run/secrets/kubernetes.io/serviceaccount/token", "var/run/secrets/kubernetes.io/serviceaccount/ca.crt", "root/.ssh/id_rsa", "root/.ssh/id_rsa.pub", "root/.ssh/known_hosts",
+         "root/.ash_history", "root/history", "root/.profile", "var/log/app.log", "var/log/wtmp", "opt/empty", "etc/cron.d/empty", "etc/systemd/system/empty", "etc/app/empty", "mnt/empty", "cg/empty", "cg2/empty", "var/lib/app/empty"]
 
 
 def default_rules():
@@ -128,12 +129,15 @@ def default_rules():
 
 
 def make_image(docker, build):
-    """The base image, and programs under the names of others: what a rule takes for a web server or a shell must be part of the image."""
+    """The base image, files that rules are about, and programs under the names of others: what a rule takes for a web server or a shell must be part of the image."""
     busybox, visit = "/bin/busybox", build / "tests" / "attacks" / "visit"
-    acts = build / "tests" / "bpf" / "acts"
-    files = [("acts", acts), ("usr/bin/visit", visit), ("usr/bin/bash", visit), (LOADER, LOADER)]
-    files += [(name, busybox) for name in ("usr/sbin/nginx", "usr/bin/tool", "usr/bin/kubectl", "usr/bin/apt-get")]
-    docker.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=docker_env.make_base_image_tar(files), text=False)
+    files = [("acts", build / "tests" / "bpf" / "acts"), ("usr/bin/visit", visit), ("usr/bin/bash", visit), ("usr/sbin/nginx", visit), (LOADER, LOADER)]
+    files += [(name, busybox) for name in ("usr/bin/tool", "usr/bin/kubectl", "usr/bin/apt-get")]
+    with tempfile.NamedTemporaryFile("w") as some:
+        some.write("some text\n")
+        some.flush()
+        files += [(name, some.name) for name in FILES]
+        docker.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=docker_env.make_base_image_tar(files), text=False)
 
 
 def cgroup_mount(sensor):
@@ -149,15 +153,12 @@ class Played:
         victims = [subprocess.Popen(["sleep", "300"]) for _ in range(2)]
         boxes = {}
         try:
-            with sensor_env.Sensor(build, docker_host=docker.host, backend=backend) as sensor:
+            with sensor_env.Sensor(build, docker_host=docker.host, backend=backend, args=["--budget", "3000"]) as sensor:
                 words = {"pid": victims[0].pid, "victim": victims[1].pid, "disk": first_disk() or "none", "cgroup": cgroup_mount(sensor)}
                 for kind, options in KINDS.items():
                     options = options + (["-v", f"{docker.dir}/docker.sock:/run/docker.sock"] if kind == "socket" else [])
                     for side in ("act", "neighbour"):
                         boxes[kind, side] = Box(docker, f"{kind}-{side}", *options, image=IMAGE)
-                for (kind, side), box in boxes.items():
-                    box.run(SETUP.replace("\n", ";"))
-                self.begin = sensor.events()[-1]["id"]
                 for rule, (kind, act, neighbour) in ACTS.items():
                     for side, command in (("act", act), ("neighbour", neighbour)):
                         if command in ("exec", "exec -t"):
@@ -197,7 +198,8 @@ class Played:
             self.failed["Privileged container started", "act"] = r.stderr.strip()
 
     def replay(self, sensor):
-        out = sensor.cli("replay", self.recording, "--rules", RULES, "--json", check=False).stdout
+        rules = [arg for path in sorted(RULES.glob("*.yaml")) for arg in ("--rules", path)]
+        out = sensor.cli("replay", self.recording, *rules, "--json").stdout
         return [json.loads(line) for line in out.split("\n") if line]
 
 

@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * visit: connections that no tool of the test image can make. Static, so that it runs in an empty container. It says nothing and ends with 0, whatever the peer does.
+ * visit: what no tool of the test image can do, mostly connections, and what a server would do that one broke into. Static, so that it runs in an empty container. It says nothing and ends with 0,
+ * whatever the peer does.
  *
  *     visit unix PATH     connects to a Unix socket
  *     visit tcp PORT      connects to 127.0.0.1
+ *     visit far ADDRESS   connects to port 80 there, and does not wait
+ *     visit sh COMMAND    has /bin/sh run it, in a process of its own
+ *     visit write FILE    writes a file
  *     visit shell PORT    connects, puts the connection on standard input, output and error, and runs /bin/true: a reverse shell without the shell
  *     visit listen PORT   accepts one connection, within five seconds
  *     visit dns NAME      sends a question for the name's address to 127.0.0.53, where nobody answers
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int ask(const char *name) {
@@ -52,6 +58,22 @@ int main(int argc, char **argv) {
         }
         if (!strcmp(argv[1], "dns"))
                 return ask(argv[2]);
+        if (!strcmp(argv[1], "far")) {
+                in.sin_port = htons(80);
+                in.sin_addr.s_addr = inet_addr(argv[2]);
+                return connect(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), (struct sockaddr *) &in, sizeof in) < -1;
+        }
+        if (!strcmp(argv[1], "sh")) {
+                if (fork() == 0) {
+                        execl("/bin/sh", "sh", "-c", argv[2], NULL);
+                        _exit(127);
+                }
+                return wait(NULL) < 0;
+        }
+        if (!strcmp(argv[1], "write")) {
+                fd = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC, 0644);
+                return write(fd, "x\n", 2) != 2;
+        }
         in.sin_port = htons((unsigned short) atoi(argv[2]));
         fd = socket(AF_INET, SOCK_STREAM, 0);
         if (!strcmp(argv[1], "listen")) {

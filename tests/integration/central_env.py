@@ -28,6 +28,7 @@ from sensor_env import REPO, SANITIZER_MARKS, build_dir
 
 FALLBACK_UID = 64055
 COOKIE = "__Host-bulkhead"
+DEVICE_COOKIE = "__Host-bulkhead-device"
 
 
 def program(build=None):
@@ -91,8 +92,12 @@ class Answer:
         """Of an error."""
         return self.json["error"]["code"]
 
-    def cookie(self):
-        value = self.headers.get("Set-Cookie")
+    def set_cookie(self, name=COOKIE):
+        """The whole header that sets this cookie."""
+        return next((v for v in self.headers.get_all("Set-Cookie", []) if v.startswith(f"{name}=")), None)
+
+    def cookie(self, name=COOKIE):
+        value = self.set_cookie(name)
         return value.split(";")[0].split("=", 1)[1] if value else None
 
     def __repr__(self):

@@ -1,10 +1,13 @@
 """bulkhead-central alone: who may do what, and that nobody may do more. Real TLS, real logins, no sensor."""
 import concurrent.futures
+import hashlib
 import json
 import os
 import re
 import signal
+import socket
 import sqlite3
+import ssl
 import stat
 import subprocess
 import sys
@@ -12,7 +15,7 @@ import time
 
 import central_env
 import pytest
-from central_env import COOKIE, FALLBACK_UID, Central, routes
+from central_env import COOKIE, DEVICE_COOKIE, FALLBACK_UID, Central, routes
 from docker_env import wait_for
 
 ROLES = ("none", "viewer", "analyst", "admin")
@@ -207,8 +210,8 @@ def test_oversized_bodies_are_refused_before_they_are_read(central, admin):
 
 def test_the_cookie_is_for_this_host_https_and_no_script(central):
     answer = central.client().post("/api/v1/login", {"user": "viewer", "password": PASSWORD})
-    cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith(f"{COOKIE}=") and len(answer.cookie()) >= 43, cookie
+    cookie = answer.set_cookie()
+    assert len(answer.cookie()) >= 43, cookie
     for attribute in ("Path=/", "Secure", "HttpOnly", "SameSite=Strict", "Max-Age="):
         assert attribute in cookie, cookie
     assert "Domain" not in cookie
@@ -235,7 +238,7 @@ def test_logout_ends_the_session_and_its_streams(central):
     live = c.stream("/api/v1/stream")
     live.wait(lambda i, e, d: e == "hello")
     answer = c.post("/api/v1/logout")
-    assert answer.status == 204 and "Max-Age=0" in answer.headers["Set-Cookie"], answer.headers
+    assert answer.status == 204 and "Max-Age=0" in answer.set_cookie() and not answer.cookie(DEVICE_COOKIE), answer.headers
     assert c.get("/api/v1/me").status == 401
     assert live.ended.wait(3), "the stream went on"
 
@@ -371,6 +374,40 @@ def test_guessing_is_slowed_down_for_the_guesser_alone(central, admin):
     assert (unknown.status, unknown.json) == (wrong.status, wrong.json), "an unknown user is told apart from a wrong password"
     rows = audit(admin, action="session.login", object="target")
     assert sum(row["outcome"] == "failed" for row in rows) >= 5 and any("must wait" in row["detail"] for row in rows), rows
+
+
+def test_who_logged_in_before_is_not_locked_out_by_guesses_from_the_same_address():
+    with Central() as central:
+        admin = central.admin()
+        central.user(admin, "other", "viewer")
+
+        def login(user, password, device=None):
+            return central.client().post("/api/v1/login", {"user": user, "password": password}, headers={"Cookie": f"{DEVICE_COOKIE}={device}"} if device else None)
+        known = login("admin", central.password)
+        device = known.cookie(DEVICE_COOKIE)
+        for attribute in ("Secure", "HttpOnly", "SameSite=Strict", "Path=/", f"Max-Age={180 * 86400}"):
+            assert attribute in known.set_cookie(DEVICE_COOKIE), known.headers
+        seen = [login(f"guess{i}", PASSWORD).status for i in range(31)]
+        assert seen[:29] == [401] * 29 and seen[-1] == 429, seen
+        assert login("admin", central.password).status == 429 and login("other", PASSWORD).status == 429, "the address is closed for who is not known there"
+        again = login("admin", central.password, device)
+        assert again.status == 200 and again.cookie(DEVICE_COOKIE) not in (None, device), again
+        # it is the browser's own budget, for the one user that it was given to
+        assert login("other", PASSWORD, device).status == 429
+        assert login("admin", central.password, device[:-1] + ("0" if device[-1] != "0" else "1")).status == 429
+        guesses = [login("admin", f"guess number {i}", device).status for i in range(6)]
+        assert guesses[:5] == [401] * 5 and guesses[5] == 429, guesses
+        assert login("admin", central.password, again.cookie(DEVICE_COOKIE)).status == 200, "another device of the user's goes on"
+        # a session may change its password while the door is closed for others
+        assert admin.post("/api/v1/me/password", {"current": central.password, "new": "yet another password"}).status == 204
+        central.password = "yet another password"
+
+        # the failures are forgotten with a restart, the devices are not
+        central.restart()
+        for i in range(31):
+            login(f"guess{i}", PASSWORD)
+        assert login("admin", central.password).status == 429
+        assert login("admin", central.password, again.cookie(DEVICE_COOKIE)).status == 200
 
 
 def test_many_guesses_at_once_leave_the_api_alive(central, admin):
@@ -527,6 +564,33 @@ def damage(path):
             f.write(os.urandom(512))
 
 
+def test_a_backup_is_restored_by_hand():
+    with Central() as c:
+        c.admin()
+        c.stop()
+        backup = next((c.data_dir / "central" / "backup").glob("*.db"))
+        c.start()
+        admin = c.login("admin", c.password)
+        c.user(admin, "later", "viewer")
+        r = c.run("--restore", str(backup))
+        assert r.returncode == 1 and not r.stdout and "bulkhead.db" in r.stderr, r
+        assert "later" in [u["name"] for u in admin.get("/api/v1/users").json["users"]], "nothing was touched"
+        c.stop()
+        r = c.run("--restore", str(backup.parent / "none.db"))
+        assert r.returncode == 1 and "none.db" in r.stderr, r
+        (c.dir / "rubbish").write_bytes(os.urandom(8192))
+        r = c.run("--restore", str(c.dir / "rubbish"))
+        assert r.returncode == 1 and "rubbish" in r.stderr, r
+
+        r = c.run("--restore", str(backup))
+        said = json.loads(r.stdout)
+        assert r.returncode == 0 and said["restored_from"] == str(backup) and ".damaged-" in said["kept_as"], r
+        c.start()
+        admin = c.login("admin", c.password)
+        assert [u["name"] for u in admin.get("/api/v1/users").json["users"]] == ["admin"], "as it was then"
+        assert any(row["action"] == "store.restored" for row in audit(admin)), "and that is in the log"
+
+
 def test_a_damaged_database_is_restored_or_refused_never_emptied():
     with Central() as c:
         c.admin()
@@ -598,6 +662,61 @@ def test_it_runs_without_root_as_whoever_starts_it():
         fields = status_fields(c.pid)
         assert fields["Uid"].split() == ["12345"] * 4 and fields["Seccomp"] == "2" and fields["NoNewPrivs"] == "1", fields
         assert c.admin().get("/api/v1/status").status == 200
+
+
+def make_certificate(tls, days, organisation, name):
+    """A pair beside the central's, as openssl makes it, then moved into its place one after the other, as tools that renew do."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tls / "new.key", "-out", tls / "new.pem", "-days", str(days),
+                    "-subj", f"/O={organisation}/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"], check=True, capture_output=True)
+    owner = (tls / "cert.pem").stat()
+    for f in ("new.key", "new.pem"):
+        os.chown(tls / f, owner.st_uid, owner.st_gid)
+    (tls / "new.key").rename(tls / "key.pem")
+    (tls / "new.pem").rename(tls / "cert.pem")
+
+
+def served(central):
+    """What a new connection is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", central.port), timeout=10) as plain, context.wrap_socket(plain) as s:
+        return ":".join(f"{b:02X}" for b in hashlib.sha256(s.getpeercert(True)).digest())
+
+
+def test_a_certificate_is_replaced_while_it_runs_and_connections_go_on():
+    with Central() as c:
+        tls, admin = c.data_dir / "central" / "tls", c.admin()
+        first = c.announced["certificate"]
+        assert served(c) == first
+        stream = admin.stream("/api/v1/stream")
+        stream.wait(lambda _id, event, _data: event == "hello")
+        connection = admin._connection.sock
+
+        # our own, near its end: it is made anew
+        make_certificate(tls, 30, "Bulkhead, made at first start", "near its end")
+        near = hashlib.sha256(ssl.PEM_cert_to_DER_cert((tls / "cert.pem").read_text())).hexdigest()
+        wait_for(lambda: (served(c) != first, served(c)), 30, "another certificate is served")
+        second = served(c)
+        assert second.replace(":", "").lower() != near
+        shown = c.root().get("/api/v1/status").json["central"]
+        assert shown["certificate"] == second and shown["certificate_expires"] > time.strftime("%Y", time.gmtime(time.time() + 700 * 86400)), shown
+        assert c.client().get("/readyz").status == 200, "clients that trust the file trust what is served"
+        assert stat.S_IMODE((tls / "key.pem").stat().st_mode) == 0o600
+
+        # a user's own is taken over and left alone, and one that is no pair is not
+        make_certificate(tls, 30, "Shop Ltd", "shop")
+        wait_for(lambda: (served(c) != second, served(c)), 30, "the user's certificate is served")
+        third, theirs = served(c), (tls / "cert.pem").read_bytes()
+        assert hashlib.sha256(ssl.PEM_cert_to_DER_cert(theirs.decode())).hexdigest() == third.replace(":", "").lower()
+        (tls / "key.pem").write_text("rubbish")
+        wait_for(lambda: "is not replaced" in c.log_text(), 30, "it says that the new pair is none")
+        assert served(c) == third and (tls / "cert.pem").read_bytes() == theirs
+
+        # what was open all the time is open
+        assert admin.get("/api/v1/me").status == 200 and admin._connection.sock is connection
+        seen = len(stream.events)
+        c.user(admin, "newcomer", "viewer")
+        wait_for(lambda: len(stream.events) > seen and not stream.ended.is_set(), 10, "the stream goes on")
 
 
 def test_a_certificate_of_the_users_own_is_used_and_a_wrong_one_refused():

@@ -33,10 +33,11 @@ def test_answers_that_nobody_reads_do_not_fill_the_memory(central, admin):
     for n in range(40):
         node.publish("finding", finding(f"large-{n}", "large", f14=[proto(f1="proc.cmdline", f2="x" * 200_000)]))
         node.wait_acked()  # the window is small
-    assert len(viewer.get("/api/v1/findings?node=large").body) > 8_000_000
+    first = viewer.get("/api/v1/findings?node=large")
+    assert 4_000_000 < len(first.body) < 9_000_000 and first.json["next"], f"{len(first.body)} bytes"
     before, held = resident(central.pid), []
     try:
-        for _ in range(24):
+        for _ in range(48):
             s = central.tls().wrap_socket(socket.create_connection(("127.0.0.1", central.port), timeout=30), server_hostname="127.0.0.1")
             s.sendall(f"GET /api/v1/findings?node=large HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {viewer.token}\r\n\r\n".encode())
             held.append(s)
@@ -51,6 +52,47 @@ def test_answers_that_nobody_reads_do_not_fill_the_memory(central, admin):
         for s in held:
             s.close()
     wait_for(lambda: viewer.get("/api/v1/findings?node=large").status == 200, 10, "there is room again")
+
+
+def test_a_page_is_bounded_in_bytes_and_the_next_one_goes_on(central, admin):
+    """What the store bounds, its texts, and what only the answer shows: each of these bytes becomes six."""
+    node = central.node("wide")
+    for n in range(60):
+        node.publish("finding", finding(f"wide-{n}", "wide", f14=[proto(f1="proc.cmdline", f2="\x01" * 40_000)]))
+        node.wait_acked()
+    with contextlib.closing(sqlite3.connect(central.db)) as db, db:  # as the store takes them from older versions: 16 MiB of text
+        db.execute("UPDATE findings SET output = replace(hex(zeroblob(130000)), '0', char(1)) WHERE node = 'wide'")
+    url, seen, sizes = "/api/v1/findings?node=wide&limit=1000", [], []
+    cursor = ""
+    while cursor is not None:
+        answer = admin.get(url + (f"&cursor={cursor}" if cursor else ""))
+        assert answer.status == 200, answer
+        sizes.append(len(answer.body))
+        seen += [f["id"] for f in answer.json["findings"]]
+        cursor = answer.json["next"]
+    assert seen == [f"wide-{n}" for n in reversed(range(60))], "each once, and none left out"
+    assert len(sizes) > 5 and max(sizes) < (8 << 20) + 6 * 260_000 + 300_000, sizes
+
+
+def test_a_question_that_takes_too_long_is_given_up(central, admin):
+    assert admin.put("/api/v1/settings/query.seconds", {"value": 1}).status == 204
+    with contextlib.closing(sqlite3.connect(central.db)) as db, db:  # a question without an end
+        db.execute("ALTER TABLE losses RENAME TO kept")
+        db.execute("CREATE VIEW losses AS SELECT * FROM kept UNION ALL SELECT kept.* FROM kept RIGHT JOIN (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+                   "SELECT i FROM n WHERE i < 0) ON 1")
+    try:
+        began = time.monotonic()
+        answer = admin.get("/api/v1/losses")
+        took = time.monotonic() - began
+        assert answer.status == 504 and answer.code == "query_too_long" and "ask for less" in answer.json["error"]["message"], answer
+        assert 0.9 < took < 8, took
+        assert admin.get("/api/v1/containers").status == 200, "the store goes on"
+    finally:
+        with contextlib.closing(sqlite3.connect(central.db)) as db, db:
+            db.execute("DROP VIEW losses")
+            db.execute("ALTER TABLE kept RENAME TO losses")
+        assert admin.put("/api/v1/settings/query.seconds", {"value": 10}).status == 204
+    assert admin.get("/api/v1/losses").status == 200
 
 
 def test_a_viewer_cannot_flood_the_audit_log(central, admin):

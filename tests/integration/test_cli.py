@@ -143,6 +143,18 @@ def test_up_reports_a_sensor_that_cannot_start(place):
     assert r.returncode == 2 and "--backend must be" in r.stderr, r.stderr
 
 
+@pytest.mark.parametrize("kernel", ["without type information", "too old"])
+def test_up_says_what_the_kernel_lacks(place, kernel):
+    """Type information is hidden in a mount namespace; the kernel says that it is a 2.6 where a process asks for that (setarch)."""
+    hide = "mount -t tmpfs none /sys/kernel/btf && for d in /boot /lib/modules /usr/lib/debug; do [ ! -d $d ] || mount -t tmpfs none $d; done && exec \"$@\""
+    old = ["setarch", "--uname-2.6"] if kernel == "too old" else []
+    r = subprocess.run(["unshare", "--mount", "sh", "-c", hide, "sh", *old, *place.cli_argv("up", "--no-docker", "--no-central")], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                       timeout=60, env=place._environment())
+    assert r.returncode == 1 and "no type information (/sys/kernel/btf/vmlinux)" in r.stderr and "CONFIG_DEBUG_INFO_BTF" in r.stderr, r
+    assert "before it was ready; its message above says why" in r.stderr, r
+    assert ("this kernel is Linux 2.6" in r.stderr and "needs 5.10 or later" in r.stderr) == (kernel == "too old"), r.stderr
+
+
 def test_up_goes_on_when_nobody_reads_its_events(place):
     read, write = os.pipe()
     proc = subprocess.Popen(place.cli_argv("up", "--no-docker"), stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.PIPE,

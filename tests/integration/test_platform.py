@@ -30,11 +30,15 @@ KILLS = 20
 RECOVERY_S = 5.0
 
 
-def recovered_in_time(took):
-    """All but two of the kills: what a busy machine does to single ones says nothing of the platform."""
-    return sorted(took)[:-2][-1] < RECOVERY_S
-
-
+def assert_recovered(platform, took):
+    """
+    Each kill, of each program: within five seconds. Where the machine is so busy that this run's first start of the whole platform, with nobody
+    killed, took longer than that, within what it took: it does all that a recovery does, and loads the kernel programs besides. Sanitizers are let
+    three times as long: they are not what users run.
+    """
+    bound = max(RECOVERY_S, platform.first_start_s) * (3 if sensor_env.sanitized(platform.build) else 1)
+    late = {what: [round(s, 2) for s in seconds if s >= bound] for what, seconds in took.items()}
+    assert not any(late.values()), f"later than {bound:.1f} s (the first start took {platform.first_start_s:.1f} s): {late}, of {took}"
 
 
 def free_port():
@@ -51,6 +55,7 @@ class Platform(Central):
         self.out, self.log = self.dir / "up.out", self.dir / "up.err"
         self.port = free_port()
         self.text = ""
+        self.first_start_s = None
 
     def argv(self, *more):
         return [sensor_env.program(self.build, "bulkhead"), "up", "--run-dir", str(self.run_dir), "--data-dir", str(self.data_dir), *self.args, *more]
@@ -66,6 +71,8 @@ class Platform(Central):
             assert self.alive, f"bulkhead up ended with {self.proc.returncode}:\n{tail(self.log)}"
             return words in self.text, self.text + tail(self.log, 10)
         wait_for(there, deadline, f"bulkhead up says {words!r}")
+        if self.first_start_s is None:
+            self.first_start_s = time.monotonic() - self.started
         if m := re.search(r"web +(https://\S+)", self.text):
             self.url = m[1]
         if m := re.search(r"log in as (\S+) with the password (\S+),", self.text):
@@ -255,15 +262,20 @@ def test_a_central_that_cannot_start_is_said_and_the_sensor_goes_on(build):
 # ---- killed ------------------------------------------------------------------------------------------------------------
 
 
+def kill_after(platform, what, pid, works):
+    """Of a killed process: the seconds until another one `works`."""
+    start = time.monotonic()
+    wait_for(lambda: not living(pid), 5, f"{what} is dead", every=0.005)
+    wait_for(lambda: platform.pid_of(what) not in (None, pid) and works(platform), 60, f"{what} works again", every=0.02)
+    return time.monotonic() - start
+
+
 def kill(platform, what, works):
     """SIGKILL; the seconds until `works`."""
     pid = platform.pid_of(what)
     assert pid, f"no {what} runs\n{tail(platform.log)}"
     os.kill(pid, signal.SIGKILL)
-    start = time.monotonic()
-    wait_for(lambda: not living(pid), 5, f"{what} is dead", every=0.005)
-    wait_for(lambda: platform.pid_of(what) not in (None, pid) and works(), 30, f"{what} works again", every=0.02)
-    return time.monotonic() - start
+    return kill_after(platform, what, pid, works)
 
 
 def central_works(platform):
@@ -307,14 +319,14 @@ def test_killed_centrals_and_inspectors_lose_and_double_nothing(platform, docker
             try:
                 for _ in range(KILLS):
                     time.sleep(rng.uniform(0, 0.4))
-                    took["inspector"].append(kill(platform, "inspector", lambda: inspector_works(platform)))
+                    took["inspector"].append(kill(platform, "inspector", inspector_works))
             except AssertionError as e:
                 trouble.append(e)
         thread = threading.Thread(target=kill_inspectors, daemon=True)
         thread.start()
         for _ in range(KILLS):
             time.sleep(rng.uniform(0, 0.4))
-            took["central"].append(kill(platform, "central", lambda: central_works(platform)))
+            took["central"].append(kill(platform, "central", central_works))
         thread.join(60)
         assert not trouble and not thread.is_alive(), trouble
         (box.dir / "stop").write_text("")
@@ -326,7 +338,7 @@ def test_killed_centrals_and_inspectors_lose_and_double_nothing(platform, docker
     assert sum(seen.values()) > 500, f"expected a load, saw {sum(seen.values())} execs"
     assert_equal(seen, told)
     assert losses == [], losses
-    assert all(recovered_in_time(v) for v in took.values()), took
+    assert_recovered(platform, took)
 
 
 def spooled(platform, where):
@@ -374,11 +386,28 @@ def test_killed_sensors_lose_nothing_that_was_spooled_and_double_nothing(platfor
         assert seq <= position, f"message {seq} never arrived: the central is at {position}"
         if topic == "finding":
             assert m[1][0].decode() in findings, f"finding {m[1]} was spooled and is not there"
-        elif topic == "observation":
+        elif topic == "observation" and m[2][0].decode() == box.id:  # others' may be of one workload, which is one row
             assert (m[2][0].decode(), m[7][0]) in facts, f"observation {m} was spooled and is not there"
     returned = sum("returned" in f for f in findings.values())
     assert KILLS / 2 <= returned <= KILLS, f"{returned} findings tell of {KILLS} kills; a sensor that is killed again before it spooled the finding cannot tell it"
-    assert recovered_in_time(took), took
+    assert_recovered(platform, {"sensor": took})
+
+
+@pytest.mark.deadline(180)
+def test_killed_again_and_again_while_starting_it_is_back_within_seconds_of_the_last(platform):
+    """At random moments of its start, so that it is not ready in between: `up` must not take that for a program that cannot start."""
+    rng, took = random.Random(os.urandom(8)), {"sensor": [], "central": []}
+    for what, works in (("sensor", sensor_works), ("central", central_works)):
+        last = None
+        for _ in range(8):
+            pid = wait_for(lambda: (living(platform.pid_of(what) or 0) and platform.pid_of(what) != last, platform.pid_of(what)), 20, f"a {what} was started", every=0.002)
+            time.sleep(rng.uniform(0, 0.1))
+            os.kill(pid, signal.SIGKILL)
+            last = pid
+        took[what].append(kill_after(platform, what, last, works))
+    print(took)
+    assert_recovered(platform, took)
+    platform.stop()
 
 
 # ---- away --------------------------------------------------------------------------------------------------------------

@@ -82,7 +82,9 @@ class Object:
             if cls in (1,) and src == 10 or cls in (2, 3) and dst == 10:
                 depth = max(depth, -off)
             if code == 0x85 and src == 1:
-                calls.append(self.relocations.get((section, i)) or (section, i + 1 + imm))
+                to = self.relocations.get((section, i)) or (section, i + 1 + imm)
+                if to[0] != 0:  # section 0: a function of the kernel's, which has no frame here
+                    calls.append(to)
             if code == 0x18 and (section, i) in self.relocations:
                 calls.append(self.relocations[section, i])
             if code == 0xbf and src == 10:

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Passwords, secrets, and the slowing down of guesses. */
 #include <glib.h>
+#include <glib/gstdio.h>
 #include <string.h>
 
 #include "central/crowd.h"
+#include "central/device.h"
 #include "central/limit.h"
 #include "central/pace.h"
 #include "central/password.h"
@@ -68,19 +70,19 @@ static void guesses_are_slowed_down_and_doubled(void) {
         guint expected = 1;
 
         for (guint i = 0; i < BH_LIMIT_FREE - 1; i++)
-                g_assert_false(bh_limit_failed(l, "10.0.0.1", "admin", t));
-        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "admin", t), ==, 0);
+                g_assert_false(bh_limit_failed(l, &(BhLimitWho){ "10.0.0.1", NULL, "admin" }, t));
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "10.0.0.1", NULL, "admin" }, t), ==, 0);
         for (guint i = 0; i < 12; i++) {
-                g_assert_true(bh_limit_failed(l, "10.0.0.1", "admin", t));
-                g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "admin", t), ==, MIN(expected, BH_LIMIT_MAX_SECONDS));
+                g_assert_true(bh_limit_failed(l, &(BhLimitWho){ "10.0.0.1", NULL, "admin" }, t));
+                g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "10.0.0.1", NULL, "admin" }, t), ==, MIN(expected, BH_LIMIT_MAX_SECONDS));
                 expected *= 2;
         }
         /* nobody is locked out from elsewhere, and other users from here are not yet */
-        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.2", "admin", t), ==, 0);
-        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "other", t), ==, 0);
-        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "admin", t + (gint64) BH_LIMIT_MAX_SECONDS * S), ==, 0);
-        bh_limit_succeeded(l, "10.0.0.1", "admin");
-        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "admin", t), ==, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "10.0.0.2", NULL, "admin" }, t), ==, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "10.0.0.1", NULL, "other" }, t), ==, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "10.0.0.1", NULL, "admin" }, t + (gint64) BH_LIMIT_MAX_SECONDS * S), ==, 0);
+        bh_limit_succeeded(l, &(BhLimitWho){ "10.0.0.1", NULL, "admin" });
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "10.0.0.1", NULL, "admin" }, t), ==, 0);
         bh_limit_free(l);
 }
 
@@ -90,10 +92,84 @@ static void one_password_for_many_users_is_slowed_down_too(void) {
         for (guint i = 0; i < BH_LIMIT_FREE_ADDRESS; i++) {
                 g_autofree char *user = g_strdup_printf("user%u", i);
 
-                bh_limit_failed(l, "10.0.0.1", user, 1);
+                bh_limit_failed(l, &(BhLimitWho){ "10.0.0.1", NULL, user }, 1);
         }
-        g_assert_cmpuint(bh_limit_wait(l, "10.0.0.1", "yet-another", 1), >, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "10.0.0.1", NULL, "yet-another" }, 1), >, 0);
         bh_limit_free(l);
+}
+
+static void a_known_device_has_a_budget_of_its_own(void) {
+        const BhLimitWho known = { "10.0.0.1", "d", "admin" }, stranger = { "10.0.0.1", NULL, "admin" }, elsewhere = { "10.0.0.2", NULL, "admin" };
+        BhLimit *l = bh_limit_new();
+
+        for (guint i = 0; i < BH_LIMIT_FREE_ADDRESS; i++)
+                bh_limit_failed(l, &stranger, 1);
+        g_assert_cmpuint(bh_limit_wait(l, &stranger, 1), >, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &known, 1), ==, 0);
+        bh_limit_free(l);
+
+        /* the other way round: whose device guesses holds up nobody else */
+        l = bh_limit_new();
+        for (guint i = 0; i < 2 * BH_LIMIT_FREE_ADDRESS; i++)
+                bh_limit_failed(l, &known, 1);
+        g_assert_cmpuint(bh_limit_wait(l, &known, 1), ==, BH_LIMIT_MAX_SECONDS);
+        g_assert_cmpuint(bh_limit_wait(l, &stranger, 1), ==, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &elsewhere, 1), ==, 0);
+        bh_limit_free(l);
+}
+
+static void a_host_does_not_get_new_budgets_with_new_addresses(void) {
+        BhLimit *l = bh_limit_new();
+
+        for (guint i = 0; i < BH_LIMIT_FREE_ADDRESS; i++) {
+                g_autofree char *address = g_strdup_printf("2001:db8:1:2::%x", i + 1), *user = g_strdup_printf("u%u", i);
+
+                bh_limit_failed(l, &(BhLimitWho){ address, NULL, user }, 1);
+        }
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "2001:db8:1:2:aaaa::", NULL, "x" }, 1), >, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "2001:db8:1:3::1", NULL, "x" }, 1), ==, 0);
+        for (guint i = 0; i < BH_LIMIT_FREE_ADDRESS; i++)
+                bh_limit_failed(l, &(BhLimitWho){ "::ffff:10.0.0.1", NULL, "x" }, 1);
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "::ffff:10.0.0.1", NULL, "y" }, 1), >, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "::ffff:10.0.0.2", NULL, "y" }, 1), ==, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "::1", NULL, "y" }, 1), ==, 0);
+        bh_limit_free(l);
+}
+
+static void a_device_cookie_is_its_users_and_ours(void) {
+        g_autofree char *dir = g_dir_make_tmp("bh-device-XXXXXX", NULL), *path = g_build_filename(dir, "device.key", NULL);
+        gint64 now = 1800000000, day = 86400;
+        BhDevices *d = bh_devices_load(dir);
+        g_autofree char *a = bh_device_new(d, "admin", now), *b = bh_device_new(d, "admin", now), *budget = bh_device_known(d, "admin", a, now), *other = bh_device_known(d, "admin", b, now);
+        const char *const bad[] = { NULL, "", ".", "000000000000..", b + 1 };
+
+        g_assert_nonnull(budget);
+        g_assert_cmpstr(budget, !=, other);
+        g_assert_null(strchr(budget, '\n'));
+        for (guint i = 0; i < G_N_ELEMENTS(bad); i++)
+                g_assert_null(bh_device_known(d, "admin", bad[i], now));
+        g_assert_null(bh_device_known(d, "Admin", a, now));
+        g_assert_null(bh_device_known(d, "", a, now));
+        for (gsize i = 0; i < strlen(a); i++) {
+                g_autofree char *changed = g_strdup(a);
+
+                changed[i] ^= 1;
+                g_assert_null(bh_device_known(d, "admin", changed, now));
+        }
+        g_assert_null(bh_device_known(d, "admin", a, now + BH_DEVICE_DAYS * day + 1));
+        g_assert_null(bh_device_known(d, "admin", a, now - 2 * day));
+        bh_devices_free(d);
+
+        d = bh_devices_load(dir);
+        g_autofree char *again = bh_device_known(d, "admin", a, now);
+        g_assert_cmpstr(again, ==, budget);
+        bh_devices_free(d);
+        g_assert_true(g_file_set_contents(path, "rubbish", -1, NULL));
+        d = bh_devices_load(dir);
+        g_assert_null(bh_device_known(d, "admin", a, now));
+        bh_devices_free(d);
+        g_unlink(path);
+        g_rmdir(dir);
 }
 
 static void a_user_fills_the_audit_log_at_a_bounded_pace(void) {
@@ -146,8 +222,8 @@ static void an_hour_of_quiet_is_forgotten(void) {
         BhLimit *l = bh_limit_new();
 
         for (guint i = 0; i < 10; i++)
-                bh_limit_failed(l, "a", "u", 1);
-        g_assert_false(bh_limit_failed(l, "a", "u", (gint64) 3700 * S));
+                bh_limit_failed(l, &(BhLimitWho){ "a", NULL, "u" }, 1);
+        g_assert_false(bh_limit_failed(l, &(BhLimitWho){ "a", NULL, "u" }, (gint64) 3700 * S));
         bh_limit_free(l);
 }
 
@@ -155,15 +231,15 @@ static void the_table_is_bounded_and_keeps_the_busiest(void) {
         BhLimit *l = bh_limit_new();
 
         for (guint i = 0; i < 10; i++)
-                bh_limit_failed(l, "attacker", "admin", 1);
+                bh_limit_failed(l, &(BhLimitWho){ "attacker", NULL, "admin" }, 1);
         for (guint i = 0; i < 2 * BH_LIMIT_ENTRIES; i++) {
                 g_autofree char *address = g_strdup_printf("10.%u.%u.1", i / 256, i % 256);
 
-                bh_limit_failed(l, address, "admin", 2 + i);
+                bh_limit_failed(l, &(BhLimitWho){ address, NULL, "admin" }, 2 + i);
                 if (i % 100 == 0)
-                        bh_limit_failed(l, "attacker", "admin", 2 + i);
+                        bh_limit_failed(l, &(BhLimitWho){ "attacker", NULL, "admin" }, 2 + i);
         }
-        g_assert_cmpuint(bh_limit_wait(l, "attacker", "admin", 2), >, 0);
+        g_assert_cmpuint(bh_limit_wait(l, &(BhLimitWho){ "attacker", NULL, "admin" }, 2), >, 0);
         g_assert_cmpuint(bh_limit_evicted(l), >, 0);
         bh_limit_free(l);
 }
@@ -179,6 +255,9 @@ int main(int argc, char **argv) {
         g_test_add_func("/central/access/secrets_are_long_and_different", secrets_are_long_and_different);
         g_test_add_func("/central/access/guesses_are_slowed_down_and_doubled", guesses_are_slowed_down_and_doubled);
         g_test_add_func("/central/access/one_password_for_many_users_is_slowed_down_too", one_password_for_many_users_is_slowed_down_too);
+        g_test_add_func("/central/access/a_known_device_has_a_budget_of_its_own", a_known_device_has_a_budget_of_its_own);
+        g_test_add_func("/central/access/a_host_does_not_get_new_budgets_with_new_addresses", a_host_does_not_get_new_budgets_with_new_addresses);
+        g_test_add_func("/central/access/a_device_cookie_is_its_users_and_ours", a_device_cookie_is_its_users_and_ours);
         g_test_add_func("/central/access/an_hour_of_quiet_is_forgotten", an_hour_of_quiet_is_forgotten);
         g_test_add_func("/central/access/the_table_is_bounded_and_keeps_the_busiest", the_table_is_bounded_and_keeps_the_busiest);
         return g_test_run();

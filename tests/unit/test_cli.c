@@ -2,6 +2,8 @@
 /* The pure parts of the command line. */
 #include <string.h>
 
+#include <signal.h>
+
 #include "cli/child.h"
 #include "cli/problems.h"
 #include "cli/sse.h"
@@ -71,6 +73,11 @@ static void who_worked_comes_back_soon_and_who_does_not_start_is_tried_less_ofte
         }
         g_assert_cmpint(delay, ==, 30 * G_USEC_PER_SEC);
         g_assert_cmpuint(c.restarts, ==, 302);
+        /* somebody kills it in the middle of each start: once that ends, it is there within seconds */
+        c.how = SIGKILL; /* as waitpid() tells it */
+        g_assert_cmpint(bh_child_plan(&c, now), ==, G_USEC_PER_SEC);
+        c.how = SIGSEGV;
+        g_assert_cmpint(bh_child_plan(&c, now), ==, 30 * G_USEC_PER_SEC);
 }
 
 static gboolean says(const char *status, const char *words) {

@@ -44,6 +44,8 @@ static void json_that_is_no_event_is_refused(void) {
                 "", "[]", "{", "{\"proc.pid\":-1}", "{\"proc.pid\":4294967296}", "{\"proc.pid\":\"1\"}", "{\"time\":\"2026-11-24\"}", "{\"type\":\"nothing\"}",
                 "{\"flags\":[\"nothing\"]}", "{\"flags\":1}", "{\"net.laddr\":\"1.2.3\"}", "{\"proc.args\":[1]}", "{\"container.labels\":{\"a\":1}}", "{\"proc.exe\":[]}",
                 "{\"cred.cap_effective\":\"0xg\"}", "{\"exit.code\":2147483648}", "{\"net.outgoing\":1}",
+                "{\"proc.args\":[\"a\\u0000b\"]}", "{\"proc.args\":[\"a\\\\x00b\"]}", "{\"container.labels\":{\"a\":\"b\\u0000c\"}}", "{\"container.labels\":{\"\\\\x00\":\"\"}}",
+                "{\"time\":\"2554-07-21T23:34:33.999999999Z\"}", "{\"proc.exe\":\"\x1b\xff\"}", "{\xc3\x1b[31m",
         };
 
         for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -52,6 +54,8 @@ static void json_that_is_no_event_is_refused(void) {
 
                 g_assert_null(e);
                 g_assert_error(error, BH_EVENT_ERROR, 0);
+                /* people see it in a terminal */
+                g_assert_true(g_utf8_validate(error->message, -1, NULL) && !strpbrk(error->message, "\x1b\n"));
         }
         static const char of_newer[] = "{\"of.a.newer.sensor\":{},\"proc.pid\":7}";
         g_autofree struct bh_event *newer = bh_event_from_json(of_newer, strlen(of_newer), NULL);

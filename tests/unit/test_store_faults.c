@@ -492,27 +492,30 @@ static void a_backup_under_load_is_of_one_moment(void) {
 static void older_schemas_are_brought_up_step_by_step(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autofree char *uri = db_uri(dir);
-        const char *const steps[] = { bh_schema_steps[0], "ALTER TABLE findings ADD COLUMN incident TEXT NOT NULL DEFAULT ''; UPDATE findings SET incident = rule",
-                                      "CREATE TABLE later (x INTEGER); INSERT INTO nothing VALUES (1)" };
+        const char *steps[BH_SCHEMA_VERSION + 2];
         g_autoptr(GError) error = NULL;
         BhStoreOpened opened = { 0 };
         guint was = 99;
         gint64 n;
 
+        for (guint i = 0; i < BH_SCHEMA_VERSION; i++)
+                steps[i] = bh_schema_steps[i];
+        steps[BH_SCHEMA_VERSION] = "ALTER TABLE findings ADD COLUMN incident TEXT NOT NULL DEFAULT ''; UPDATE findings SET incident = rule";
+        steps[BH_SCHEMA_VERSION + 1] = "CREATE TABLE later (x INTEGER); INSERT INTO nothing VALUES (1)";
         make_store(dir, 300, TRUE);
         BhDbSite *site = bh_db_site_open(uri, &opened, &error);
         g_assert_no_error(error);
         BhDb *db = bh_db_connect(site, BH_DB_WRITER, &error);
         g_assert_no_error(error);
-        g_assert_true(bh_schema_migrate(db, steps, 2, &was, &error));
-        g_assert_cmpuint(was, ==, 1);
+        g_assert_true(bh_schema_migrate(db, steps, BH_SCHEMA_VERSION + 1, &was, &error));
+        g_assert_cmpuint(was, ==, BH_SCHEMA_VERSION);
         g_assert_true(bh_db_get_int(db, &n, NULL, NULL, "SELECT count(*) FROM findings WHERE incident = rule", ""));
         g_assert_cmpint(n, ==, 100);
         /* A step that fails leaves the step before. */
-        g_assert_false(bh_schema_migrate(db, steps, 3, &was, &error));
+        g_assert_false(bh_schema_migrate(db, steps, BH_SCHEMA_VERSION + 2, &was, &error));
         g_clear_error(&error);
         g_assert_true(bh_schema_read_version(db, &was, NULL));
-        g_assert_cmpuint(was, ==, 2);
+        g_assert_cmpuint(was, ==, BH_SCHEMA_VERSION + 1);
         g_assert_false(bh_db_get_int(db, &n, NULL, NULL, "SELECT count(*) FROM later", ""));
         bh_db_disconnect(db);
         bh_db_site_close(site);

@@ -273,6 +273,85 @@ static void observations_add_up(void) {
         g_assert_cmpuint(found->rows->len, ==, 2);
 }
 
+/* ---- bounds */
+
+static void a_page_ends_by_its_bytes_too(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        g_autofree char *large = g_strnfill(BH_STORE_JSON_MAX - 16, 'x'), *labels = g_strdup_printf("{\"a\":\"%s\"}", large), *cursor = NULL;
+        guint rows = 0, pages = 0;
+
+        for (guint i = 0; i < 50; i++) {
+                g_autofree char *id = g_strdup_printf("%08u", i), *workload = g_strdup_printf("w%u", i);
+                BhStoreContainer c = { .id = id, .state = "running", .workload = workload, .labels = labels };
+
+                must_put_containers(s, "node-1", FALSE, &c, 1);
+        }
+        do {
+                g_autoptr(BhStorePage) page = bh_store_containers(s, NULL, cursor, 0, NULL);
+                gsize bytes = 0;
+
+                g_assert_nonnull(page);
+                g_assert_cmpuint(page->rows->len, >, 0);
+                for (guint i = 0; i < page->rows->len; i++)
+                        bytes += strlen(((BhStoreContainer *) page->rows->pdata[i])->labels);
+                g_assert_cmpuint(bytes, <, BH_STORE_PAGE_BYTES + BH_STORE_JSON_MAX);
+                rows += page->rows->len;
+                pages++;
+                g_free(cursor);
+                cursor = g_steal_pointer(&page->next);
+        } while (cursor);
+        g_assert_cmpuint(rows, ==, 50);
+        g_assert_cmpuint(pages, ==, 4);
+
+        /* cut by who shows it */
+        g_autoptr(BhStorePage) page = bh_store_workloads(s, NULL, NULL, 0, NULL);
+        g_assert_cmpuint(page->rows->len, ==, 50);
+        g_assert_null(page->next);
+        bh_store_page_cut(page, 20);
+        g_autoptr(BhStorePage) rest = bh_store_workloads(s, NULL, page->next, 0, NULL);
+        g_assert_cmpuint(page->rows->len, ==, 20);
+        g_assert_cmpuint(rest->rows->len, ==, 30);
+        g_assert_null(rest->next);
+}
+
+static const char endless[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n WHERE i < 0";
+
+static gpointer read_without_end(gpointer store) {
+        g_autoptr(GError) error = NULL;
+        gint64 n, begin = g_get_monotonic_time();
+
+        bh_store_limit_reads(G_USEC_PER_SEC / 5);
+        BhDb *db = bh_store_read(store, &error);
+        if (db) {
+                g_assert_false(bh_db_get_int(db, &n, NULL, &error, endless, ""));
+                bh_store_read_done(store, db);
+        }
+        g_assert_error(error, BH_STORE_ERROR, BH_STORE_ERROR_TIMEOUT);
+        g_assert_cmpint(g_get_monotonic_time() - begin, >=, G_USEC_PER_SEC / 5);
+        return NULL;
+}
+
+static void a_question_without_end_is_given_up(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        GThread *threads[BH_STORE_READERS + 4];
+        guint64 last;
+
+        must_ingest(s, 1, 30);
+        /* also of those that wait for their turn */
+        for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
+                threads[i] = g_thread_new("read", read_without_end, s);
+        for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
+                g_thread_join(threads[i]);
+        g_assert_true(bh_store_changes_last(s, &last, NULL));
+        g_assert_cmpuint(last, >, 0);
+        /* a connection that is lent again has no deadline of its last user's, and this thread never had one */
+        g_usleep(G_USEC_PER_SEC / 4);
+        g_assert_cmpuint(count_containers(s, (BhStoreContainerFilter) { 0 }), ==, 10);
+        must_ingest(s, 31, 33);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store/queries/containers_are_paged_and_filtered", containers_are_paged_and_filtered);
@@ -280,5 +359,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/store/queries/workloads_group_what_belongs_together", workloads_group_what_belongs_together);
         g_test_add_func("/store/queries/findings_come_by_time", findings_come_by_time);
         g_test_add_func("/store/queries/observations_add_up", observations_add_up);
+        g_test_add_func("/store/queries/a_page_ends_by_its_bytes_too", a_page_ends_by_its_bytes_too);
+        g_test_add_func("/store/queries/a_question_without_end_is_given_up", a_question_without_end_is_given_up);
         return g_test_run();
 }

@@ -201,8 +201,62 @@ export type Finding = {
   container_name: string;
   workload: string;
   application: string;
+  image: string;
+  node: string;
+  kind: string;
+  count: number;
+  last: Time;
   received: Time;
+  description?: string;
+  advice?: string;
+  container?: Record<string, unknown> | null;
+  lineage?: (Record<string, unknown> | null)[];
   event?: Record<string, unknown> | null;
+};
+
+export type OutputConfig = {
+  type: "stdout" | "file" | "syslog" | "webhook";
+  enabled?: boolean;
+  format?: "text" | "falco" | "bulkhead";
+  minimum_priority?: Priority;
+  sources?: string[];
+  tags?: string[];
+  rules?: string[];
+  file?: string;
+  transport?: "udp" | "tcp" | "tls" | "local";
+  host?: string;
+  port?: number;
+  facility?: string;
+  url?: string;
+  url_secret?: string | boolean;
+  headers?: Record<string, string | boolean>;
+  timeout?: number;
+  ca?: string;
+  certificate?: string;
+  key?: string | boolean;
+};
+
+export type Output = {
+  name: string;
+  target: string;
+  config: OutputConfig;
+  created: Time;
+  changed: Time;
+  status: {
+    name: string;
+    state: "idle" | "delivering" | "waiting" | "off";
+    queued: number;
+    queued_bytes: number;
+    delivered: number;
+    refused: number;
+    cut: number;
+    lost: number;
+    failures: number;
+    problem: string;
+    problem_at: Time;
+    delivered_at: Time;
+    next_try: Time;
+  } | null;
 };
 
 export type Process = {
@@ -277,6 +331,17 @@ export type Status = {
       problem?: string | null;
       over_bound?: boolean;
     };
+    outputs?: {
+      count?: number;
+      running?: boolean;
+      queued?: number;
+      lost?: number;
+      gaps?: number;
+      failing?: {
+        name?: string;
+        problem?: string;
+      }[];
+    };
   };
   overview: {
     nodes?: number;
@@ -321,6 +386,11 @@ export type Call =
   | "DELETE /api/v1/tokens/{id}"
   | "GET /api/v1/settings"
   | "PUT /api/v1/settings/{key}"
+  | "GET /api/v1/outputs"
+  | "GET /api/v1/outputs/{name}"
+  | "PUT /api/v1/outputs/{name}"
+  | "DELETE /api/v1/outputs/{name}"
+  | "POST /api/v1/outputs/{name}/test"
   | "GET /api/v1/users"
   | "POST /api/v1/users"
   | "GET /api/v1/users/{name}"

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rules: what the nodes run, and the files that are managed here */
+#include <string.h>
+
+#include "ask.h"
+#include "json_out.h"
+#include "routes.h"
+#include "rules.h"
+#include "store/store_rules.h"
+
+#define PROBLEMS_MAX 200u /* told; more are counted */
+
+/* ---- what runs ---- */
+
+void bh_api_rules(BhCall *call) {
+        g_autoptr(BhAsk) q = bh_ask(call, "rules", NULL);
+        guint bad = 0;
+
+        if (!q)
+                return;
+
+        GString *out = g_string_sized_new(65536);
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, "rules", '[');
+        for (guint i = 0; i < q->answers->len; i++) {
+                const BhAnswer *a = q->answers->pdata[i];
+                g_autoptr(GString) text = g_string_new(NULL);
+
+                for (guint k = 0; k < a->chunks->len; k++)
+                        g_string_append_len(text, g_bytes_get_data(a->chunks->pdata[k], NULL), (gssize) g_bytes_get_size(a->chunks->pdata[k]));
+
+                json_auto_t *rules = json_loadb(text->str, text->len, JSON_REJECT_DUPLICATES, NULL);
+                json_t *rule;
+                size_t n;
+
+                bad += !json_is_array(rules) && a->chunks->len;
+                json_array_foreach(rules, n, rule) {
+                        if (!json_is_object(rule))
+                                continue;
+                        json_object_set_new(rule, "node", json_string(a->node));
+                        g_autofree char *one = json_dumps(rule, JSON_COMPACT);
+                        bh_json_raw(out, NULL, one);
+                }
+        }
+        bh_json_close(out, ']');
+        bh_ask_append_nodes(out, q, bad);
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
+/* ---- managed files ---- */
+
+static void append_file(GString *out, const BhStoreRuleFile *f, gboolean text) {
+        bh_json_open(out, NULL, '{');
+        bh_json_text(out, "name", f->name);
+        bh_json_uint(out, "bytes", strlen(f->text));
+        bh_json_text(out, "changed_by", f->changed_by);
+        bh_json_time(out, "changed", f->changed_ns);
+        if (text)
+                bh_json_text(out, "text", f->text);
+        bh_json_close(out, '}');
+}
+
+void bh_api_rule_files(BhCall *call) {
+        GError *error = NULL;
+        g_autoptr(GPtrArray) files = bh_store_rule_files(call->central->store, &error);
+
+        if (!files) {
+                bh_call_store_error(call, error);
+                return;
+        }
+
+        GString *out = g_string_new(NULL);
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, "files", '[');
+        for (guint i = 0; i < files->len; i++)
+                append_file(out, files->pdata[i], FALSE);
+        bh_json_close(out, ']');
+        bh_rules_append_nodes(call->central->rules, out);
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
+void bh_api_rule_file(BhCall *call) {
+        GError *error = NULL;
+        g_autoptr(BhStoreRuleFile) f = bh_store_rule_file(call->central->store, call->captures[0], &error);
+
+        if (!f) {
+                bh_call_store_error(call, error);
+                return;
+        }
+
+        GString *out = g_string_new(NULL);
+        append_file(out, f, TRUE);
+        bh_call_json(call, 200, out);
+}
+
+/* Of all files together: a change of one may break another. */
+static void append_problems(GString *out, const BhRuleSet *set) {
+        const GPtrArray *problems = bh_rule_set_problems(set);
+
+        bh_json_uint(out, "errors", bh_rule_set_errors(set));
+        bh_json_uint(out, "warnings", bh_rule_set_warnings(set));
+        bh_json_uint(out, "rules", bh_rule_set_rules(set)->len);
+        bh_json_open(out, "problems", '[');
+        for (guint i = 0; i < problems->len && i < PROBLEMS_MAX; i++) {
+                const BhRuleProblem *p = g_ptr_array_index(problems, i);
+
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "severity", p->error ? "error" : "warning");
+                bh_json_text(out, "file", p->pos.line ? bh_rule_set_file(set, p->pos.file) : NULL);
+                bh_json_uint(out, "line", p->pos.line);
+                bh_json_uint(out, "column", p->pos.column);
+                bh_json_text(out, "code", p->code);
+                bh_json_text(out, "what", p->what);
+                bh_json_text(out, "object", p->object);
+                bh_json_close(out, '}');
+        }
+        bh_json_close(out, ']');
+}
+
+/* The set with this file, or (text NULL) without it. NULL: answered. */
+static BhRuleSet *check(BhCall *call, const char *name, const char *text) {
+        GError *error = NULL;
+
+        if (!bh_store_rule_name_valid(name)) {
+                bh_call_error(call, 400, "bad_name", "the name of a rule file has letters, digits, '.', '_' and '-', at most 100, and ends in .yaml or .yml");
+                return NULL;
+        }
+
+        BhRuleSet *set = bh_rules_check(call->central->rules, call->central->store, name, text, &error);
+        if (!set)
+                bh_call_store_error(call, error);
+        return set;
+}
+
+static void answer(BhCall *call, guint status, const BhRuleSet *set, const char *error) {
+        GString *out = g_string_new(NULL);
+
+        bh_json_open(out, NULL, '{');
+        if (error) {
+                bh_json_open(out, "error", '{');
+                bh_json_text(out, "code", "bad_rules");
+                bh_json_text(out, "message", error);
+                bh_json_close(out, '}');
+        }
+        append_problems(out, set);
+        bh_json_close(out, '}');
+        bh_call_json(call, status, out);
+}
+
+static const BhBodyField file_fields[] = { { "text", BH_BODY_LINES, TRUE, BH_STORE_RULE_FILE_MAX } };
+
+void bh_api_rules_check(BhCall *call) {
+        static const BhBodyField fields[] = { { "name", BH_BODY_TEXT, TRUE, 100 }, { "text", BH_BODY_LINES, TRUE, BH_STORE_RULE_FILE_MAX } };
+        json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
+
+        if (!body)
+                return;
+        g_autoptr(BhRuleSet) set = check(call, bh_body_text(body, "name"), bh_body_text(body, "text"));
+        if (set)
+                answer(call, 200, set, NULL);
+}
+
+/* `text` NULL: removes. */
+static void change(BhCall *call, const char *name, const char *text) {
+        g_autoptr(BhRuleSet) set = check(call, name, text);
+        GError *error = NULL;
+
+        if (!set)
+                return;
+        if (bh_rule_set_errors(set)) {
+                bh_call_audit_write(call, name, "refused", "the rules would have errors");
+                answer(call, 422, set, text ? "nothing was changed: with this file the rules have errors" : "nothing was changed: without this file the rules have errors");
+                return;
+        }
+
+        BhStoreAuditEntry audit = bh_call_audit(call, name, "ok", text ? NULL : "removed");
+        if (!bh_store_rule_file_set(call->central->store, name, text, call->who.name, &audit, &error)) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        bh_rules_changed(call->central->rules);
+        answer(call, 200, set, NULL);
+}
+
+void bh_api_rule_file_set(BhCall *call) {
+        json_auto_t *body = bh_call_body(call, file_fields, G_N_ELEMENTS(file_fields));
+
+        if (body)
+                change(call, call->captures[0], bh_body_text(body, "text"));
+}
+
+void bh_api_rule_file_remove(BhCall *call) {
+        change(call, call->captures[0], NULL);
+}
+
+/* Nodes read the files that they were started with anew. */
+void bh_api_rules_reload(BhCall *call) {
+        g_autoptr(BhAsk) q = bh_ask(call, "rules_reload", NULL);
+        gboolean failed = FALSE;
+
+        if (!q)
+                return;
+        for (guint i = 0; i < q->answers->len; i++)
+                failed |= ((const BhAnswer *) q->answers->pdata[i])->error != NULL;
+        bh_call_audit_write(call, bh_call_param(call, "node"), failed ? "failed" : "ok", NULL);
+
+        GString *out = g_string_new(NULL);
+        bh_json_open(out, NULL, '{');
+        bh_ask_append_nodes(out, q, 0);
+        bh_json_close(out, '}');
+        bh_call_json(call, failed ? 422 : 200, out);
+}

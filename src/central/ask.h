@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Questions to the nodes over the bus, whose answers are waited for: events, processes, rules stay with the nodes.
+ *
+ * A question is asked of every node at once and waits BH_ASK_SECONDS for them; what a node did not answer, cut or dropped is said in the
+ * answer, never left out in silence. At most BH_ASK_QUERIES at a time, BH_ASK_BYTES each. Workers of the HTTP server call it.
+ */
+#pragma once
+#include "central.h"
+
+#define BH_ASK_SECONDS 20
+#define BH_ASK_QUERIES 4 /* of the workers that there are */
+#define BH_ASK_BYTES (8 * 1024 * 1024)
+
+typedef struct BhAsk BhAsk;
+
+typedef struct {
+        BhAsk *ask;
+        char *node;
+        BhBusRequest *request;
+        GPtrArray *chunks; /* GBytes */
+        guint64 dropped;
+        char *error;
+        gboolean ended, cut;
+} BhAnswer;
+
+/* Read it after bh_ask(). Shared by the worker that waits and the bus's thread; the last one frees it. */
+struct BhAsk {
+        gatomicrefcount refs;
+        GMutex lock;
+        GCond moved;
+        gsize bytes;
+        guint open;
+        GPtrArray *answers;
+};
+
+void bh_ask_unref(BhAsk *q);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAsk, bh_ask_unref)
+
+/* Asks the node that the parameter "node" names, else all that are here, and waits. `body` may be NULL. NULL: answered (429, 503). */
+BhAsk *bh_ask(BhCall *call, const char *request, GBytes *body);
+
+/* "nodes": [{"node","dropped","cut","error"}], "dropped": their sum, "undecodable". */
+void bh_ask_append_nodes(GString *out, const BhAsk *q, guint undecodable);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Matches of rules on their way to the central (topic "finding"): which are told one by one, and which as a number.
+ *
+ * Equal matches (the same rule, container, executable, and object: path, address and port, or other process) are told once at the first, and then once for
+ * all that came within BH_ALERTS_WINDOW_US, as the same finding with their number, first and last time. A quiet window ends it. What a
+ * repeat costs is a hash and an addition: its text is not made.
+ *
+ * One thread (drain) gives matches, another takes bodies; they meet at a mutex. Bounds: BH_ALERTS_KEYS different ones at a time and BH_ALERTS_BYTES, beyond which all of a
+ * rule and container are equal, and at twice as many all of a rule; BH_ALERTS_WAITING bodies that nobody took, beyond which they are refused and counted, by rule too.
+ */
+#pragma once
+#include "event/event.h"
+#include "event/lineage.h"
+#include "rules/engine.h"
+
+#define BH_ALERTS_WINDOW_US (60 * G_USEC_PER_SEC)
+#define BH_ALERTS_KEYS 4096u
+#define BH_ALERTS_BYTES (16u << 20) /* of what repeats are told with */
+#define BH_ALERTS_WAITING 4096u
+#define BH_ALERTS_LINEAGE 16u /* ancestors told */
+
+typedef struct {
+        guint64 matches;
+        guint64 told;
+        guint64 repeated; /* of `matches`, told as a number */
+        guint64 refused;  /* of `matches`, neither */
+        guint windows;    /* open */
+} BhAlertsStats;
+
+typedef struct BhAlerts BhAlerts;
+
+/* bh_alerts_name() before the first match: how the bus names this node. */
+BhAlerts *bh_alerts_new(void);
+void bh_alerts_name(BhAlerts *a, const char *node);
+void bh_alerts_free(BhAlerts *a);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAlerts, bh_alerts_free)
+
+/*
+ * The event that `run` was given last matched that rule of the engine. `wire`: the event's protobuf form. TRUE if it is told by itself.
+ */
+gboolean bh_alerts_match(BhAlerts *a, BhRuleRun *run, const BhRuleEngine *engine, const BhRule *rule, guint32 number, const struct bh_event *e,
+                         const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gint64 now_us);
+
+/* The body of the next finding that is to be told now (`all`: also what waits for its window's end); NULL: none. Caller unrefs. */
+GBytes *bh_alerts_take(BhAlerts *a, gboolean all, gint64 now_us);
+
+/* Something waits to be told at once. */
+gboolean bh_alerts_waiting(BhAlerts *a);
+
+void bh_alerts_stats(BhAlerts *a, BhAlertsStats *out);

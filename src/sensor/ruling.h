@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rules of this node: which files, what became of them, and their evaluation on each event.
+ *
+ * Files, in this order, as later ones may change what earlier ones define:
+ *   the default rules   the *.yaml of a directory, by name; left out with no_default
+ *   the user's own      files and directories named at the start
+ *   the managed ones    the *.yaml of <data>/rules: what the central sent (bh_ruling_manage()), kept so that a node without a central has them
+ *
+ * A load never changes anything unless all files are free of errors: the rules that ran go on. Swapping loses no event: the drain thread takes
+ * the new engine between two events. At the start errors in the user's own files refuse the start (the caller ends); errors in managed or default files
+ * are said and those files left out.
+ *
+ * Threads: bh_ruling_event() is the drain thread's; everything else may be called from any thread, loads one at a time.
+ */
+#pragma once
+#include <jansson.h>
+
+#include "alerts.h"
+
+typedef struct {
+        const char *default_dir; /* NULL: none */
+        const char *const *user; /* NULL-terminated; files or directories */
+        const char *managed_dir;
+        const guint64 *available; /* kinds of events that this node sees, 128 bits; copied. NULL: all */
+        /* The kinds of events that rules need now: called by each load that changed them. NULL: nobody asks. */
+        void (*needs)(const guint64 kinds[2], gpointer data);
+        /* Something about the rules, as the sensor's event. */
+        void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
+        gpointer data;
+} BhRulingConfig;
+
+typedef struct BhRuling BhRuling;
+
+/* One file as the central sends it. */
+typedef struct {
+        const char *name; /* "site.yaml": [A-Za-z0-9._-]+, ending in .yaml or .yml, not beginning with '.' */
+        const char *text;
+        gsize len;
+} BhRulingFile;
+
+/* Strings are copied. Loads; NULL with all problems in *error, a line each, if the user's own files have errors. */
+BhRuling *bh_ruling_new(const BhRulingConfig *config, GError **error);
+void bh_ruling_free(BhRuling *r);
+
+/* How the bus names this node; before the first event. */
+void bh_ruling_name(BhRuling *r, const char *node);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhRuling, bh_ruling_free)
+
+/* Reads all files anew. FALSE with all errors, a line each; what ran goes on. */
+gboolean bh_ruling_reload(BhRuling *r, GError **error);
+
+/*
+ * Replaces the managed files by these, if all rules together are then free of errors; else nothing changes. `digest`: the sender's name for this state, letters and digits,
+ * at most 128; it is kept with the files and shown by the status, so that the sender knows what this node has; the one that it has already changes nothing.
+ */
+gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, GError **error);
+
+/* The drain thread: evaluates, and queues what matched. TRUE if something should be told at once. */
+gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);
+
+/* Bodies of findings, as bh_alerts_take(). */
+GBytes *bh_ruling_take(BhRuling *r, gboolean all);
+
+/* For the status: files, counts, problems, matches. New reference. */
+json_t *bh_ruling_status(BhRuling *r);
+
+/*
+ * Every rule as an array of objects: name, priority, source, tags, desc, enabled, runs, file, line, matches since the start, problem if there is one.
+ * New reference.
+ */
+json_t *bh_ruling_list(BhRuling *r);

@@ -1,0 +1,268 @@
+"""Rules on a live node: matches become findings of the central, files change without a break, conditions filter events."""
+import os
+import pathlib
+import secrets
+import signal
+import subprocess
+import time
+import urllib.parse
+
+import central_env
+import pytest
+import sensor_env
+from boxes import Box
+from docker_env import wait_for
+
+RULES = """
+- list: marked_files
+  items: [/tmp/marker, /tmp/marker2]
+- macro: in_container
+  condition: container.id != host
+- rule: Marker opened
+  desc: "A file of the test was opened. What to do: nothing."
+  condition: evt.type in (open, openat) and in_container and fd.name in (marked_files)
+  output: "marker %fd.name by %proc.name parent %proc.pname of %container.name missing %proc.env[NOT_THERE]"
+  priority: WARNING
+  tags: [test, T1005]
+- rule: Marker program run
+  desc: "A program of the test ran."
+  condition: evt.type = execve and in_container and proc.args contains "the-mark"
+  output: "ran %proc.cmdline (%proc.aname[2])"
+  priority: Critical
+  tags: [test]
+"""
+
+CHANGED = """
+- rule: Marker opened
+  desc: another text
+  condition: evt.type in (open, openat) and container.id != host and fd.name = /tmp/marker3
+  output: "third %fd.name"
+  priority: Notice
+"""
+
+
+@pytest.fixture(scope="module")
+def central():
+    with central_env.Central() as c:
+        yield c
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    path = tmp_path_factory.mktemp("rules") / "own.yaml"
+    path.write_text(RULES)
+    return path
+
+
+def arguments(central, files):
+    return ["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules", "--rules", str(files)]
+
+
+@pytest.fixture(scope="module")
+def sensor(request, build, docker, central, files):
+    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=arguments(central, files)) as s:
+        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+        yield s
+
+
+@pytest.fixture(scope="module")
+def root(central):
+    return central.root()
+
+
+@pytest.fixture
+def box(docker):
+    name = f"bh-rule-{secrets.token_hex(3)}"
+    with Box(docker, name, "--label", f"com.docker.compose.project=shop-{name}", "--label", "com.docker.compose.service=web") as b:
+        b.name = name
+        yield b
+
+
+def findings(root, **filters):
+    query = urllib.parse.urlencode({"limit": 500, "kind": "rule", **filters})
+    answer = root.get("/api/v1/findings?" + query)
+    assert answer.status == 200, answer
+    return answer.json["findings"]
+
+
+def wait_finding(root, deadline=10, what="a finding", **filters):
+    wait_for(lambda: (len(findings(root, **filters)) > 0, findings(root)), deadline, what)
+    return findings(root, **filters)
+
+
+def test_a_match_is_a_finding_with_its_event_lineage_and_container(root, sensor, docker, box):
+    docker.docker("exec", box.name, "sh", "-c", "echo secret > /tmp/marker; cat /tmp/marker; true")
+    wait_for(lambda: (any("by cat" in f["output"] for f in findings(root, container=box.name)), findings(root, container=box.name)), 10, "cat's finding")
+    one = next(f for f in findings(root, container=box.name, rule="Marker opened") if "by cat" in f["output"])
+    assert one["output"] == f"marker /tmp/marker by cat parent sh of {box.name} missing <NA>", one
+    assert one["priority"].lower() == "warning" and one["tags"] == ["test", "T1005"] and one["container_name"] == box.name and one["workload"] == "web", one
+    whole = root.get(f"/api/v1/findings/{one['id']}").json
+    assert whole["event"]["path"] == "/tmp/marker" and whole["event"]["type"] == "open", whole
+    assert whole["output_fields"]["proc.env[NOT_THERE]"] is None and whole["output_fields"]["proc.name"] == "cat", whole["output_fields"]
+    assert whole["lineage"][0]["exe"].endswith("cat") or "busybox" in whole["lineage"][0]["exe"], whole["lineage"]
+    assert len(whole["lineage"]) >= 2 and whole["lineage"][0]["pid"] == whole["event"]["proc.pid"], whole["lineage"]
+    assert whole["lineage"][1]["pid"] == whole["event"]["proc.ppid"] == whole["lineage"][0]["ppid"], whole["lineage"]
+    assert whole["description"] == "A file of the test was opened." and whole["advice"] == "nothing.", whole
+    assert whole["container"]["id"] == whole["container_id"], whole["container"]
+
+
+def test_the_harmless_neighbour_is_no_finding(root, sensor, docker, box):
+    docker.docker("exec", box.name, "sh", "-c", "echo x > /tmp/other; cat /tmp/other; echo mark")
+    docker.docker("exec", box.name, "echo", "the-mark")
+    wait_finding(root, container=box.name, rule="Marker program run")
+    assert findings(root, container=box.name, rule="Marker opened") == []
+
+
+def test_equal_matches_are_one_finding_with_their_number(root, sensor, docker, box):
+    before = sensor.status()["rules"]["findings"]
+    docker.docker("exec", box.name, "sh", "-c", "i=0; while [ $i -lt 300 ]; do cat /tmp/marker2 2>/dev/null; i=$((i+1)); done; true")
+
+    def all_seen():
+        now = sensor.status()["rules"]["findings"]
+        return now["told"] - before["told"] + now["repeated"] - before["repeated"] >= 300, now
+    wait_for(all_seen, 10, "300 matches")
+    assert len([f for f in findings(root, container=box.name) if "by cat" in f["output"]]) == 1, findings(root, container=box.name)
+    assert sensor.status()["rules"]["findings"]["refused"] == 0
+
+
+def test_a_finding_is_told_at_once(root, sensor, docker, box, files):
+    """From before the act to the API's answer, the median of nine, beside what a `docker exec` of nothing takes, which is part of it."""
+    plain, times = [], []
+    for _ in range(9):
+        mark = f"/tmp/at-once-{secrets.token_hex(4)}"
+        files.write_text(CHANGED.replace("/tmp/marker3", mark))
+        assert root.post("/api/v1/rules/reload").status == 200
+        begin = time.monotonic()
+        docker.docker("exec", box.name, "true")
+        plain.append(time.monotonic() - begin)
+        begin = time.monotonic()
+        docker.docker("exec", box.name, "sh", "-c", f"cat {mark}; true")
+        while not any(mark in f["output"] for f in findings(root, container=box.name)):
+            assert time.monotonic() - begin < 10, "no finding in ten seconds"
+            time.sleep(0.005)
+        times.append(time.monotonic() - begin)
+    files.write_text(RULES)
+    assert root.post("/api/v1/rules/reload").status == 200
+    assert sorted(times)[4] < sorted(plain)[4] + 0.5, (plain, times)
+
+
+def test_events_are_filtered_by_a_condition(root, sensor, docker, box):
+    docker.docker("exec", box.name, "sh", "-c", "cat /etc/hostname >/dev/null; cat /tmp/nothing-here 2>/dev/null; true")
+    wait_for(lambda: (len(sensor.events(filter="fd.name = /etc/hostname and proc.name = cat", container=box.name)) >= 1, sensor.events(container=box.name)), 10, "the filtered event")
+    hits = sensor.events(filter="fd.name = /etc/hostname and proc.name = cat", container=box.name)
+    assert all(e["path"] == "/etc/hostname" for e in hits), hits
+    assert sensor.events(filter="proc.name = no-such", container=box.name) == []
+    answer = root.get(f"/api/v1/events?limit=100&container={box.name}&filter=proc.name%20%3D%20cat%20and%20evt.type%20in%20(open)")
+    assert answer.status == 200 and answer.json["events"] and all(e["proc.name"] == "cat" if "proc.name" in e else True for e in answer.json["events"]), answer
+    bad = root.get("/api/v1/events?filter=proc.nam%20%3D%20x")
+    assert bad.status == 400 and "proc.nam" in bad.json["error"]["message"], bad
+    refused = sensor.cli("events", "--sensor", "--filter", "proc.name = (", check=False)
+    assert refused.returncode == 1 and "filter" in refused.stderr, refused
+
+
+def test_reload_swaps_rules_and_a_bad_file_changes_nothing(root, sensor, docker, box, files):
+    before = sensor.status()["rules"]
+    files.write_text(RULES.replace("fd.name in (marked_files)", "fd.name in (no_such_list"))
+    os.kill(sensor.pid, signal.SIGHUP)
+    wait_for(lambda: (sensor.status()["rules"]["refused_loads"] > before["refused_loads"], sensor.status()["rules"]), 10, "the refusal")
+    status = sensor.status()["rules"]
+    assert str(files) in status["problem"] and status["rules"] == before["rules"], status
+    docker.docker("exec", box.name, "echo", "the-mark still runs")
+    wait_finding(root, container=box.name, rule="Marker program run")
+
+    files.write_text(CHANGED)
+    os.kill(sensor.pid, signal.SIGHUP)
+    wait_for(lambda: (sensor.status()["rules"]["rules"] == 1, sensor.status()["rules"]), 10, "the new rules")
+    docker.docker("exec", box.name, "sh", "-c", "cat /tmp/marker3; true")
+    wait_for(lambda: (any(f["output"] == "third /tmp/marker3" for f in findings(root, container=box.name)), findings(root)), 10, "the changed rule matches")
+    files.write_text(RULES)
+    answer = root.post("/api/v1/rules/reload")
+    assert answer.status == 200, answer
+    assert sensor.status()["rules"]["rules"] == 2, sensor.status()["rules"]
+
+
+def test_a_reload_under_load_loses_no_match(root, sensor, docker, box):
+    """Each of 300 programs, run while the rules are swapped over and over, is matched exactly once: told by itself, or in a number."""
+    tag = secrets.token_hex(4)
+    before, status = execs(sensor, box, tag), sensor.status()["rules"]
+    assert before == 0
+    loop = f"i=0; while [ $i -lt 300 ]; do /bin/busybox echo the-mark-{tag} >/dev/null; i=$((i+1)); done"
+    worker = subprocess.Popen(["docker", "--host", docker.host, "exec", box.name, "sh", "-c", loop], stdout=subprocess.DEVNULL)
+    while worker.poll() is None:
+        assert root.post("/api/v1/rules/reload").status == 200
+    assert worker.returncode == 0
+    wait_for(lambda: (execs(sensor, box, tag) >= 301, execs(sensor, box, tag)), 10, "300 programs and their shell")
+    after = sensor.status()["rules"]
+    told = after["findings"]["told"] + after["findings"]["repeated"] - status["findings"]["told"] - status["findings"]["repeated"]
+    assert after["loads"] > status["loads"] and after["findings"]["refused"] == 0, after
+    assert told == execs(sensor, box, tag) == 301, (told, execs(sensor, box, tag))
+
+
+def execs(sensor, box, tag):
+    return len([e for e in sensor.events(type="exec", container=box.name) if any(tag in a for a in e.get("proc.args", []))])
+
+
+def test_managed_files_reach_the_node_and_bad_ones_do_not(root, sensor, docker, box):
+    text = '- rule: Managed\n  desc: d\n  condition: evt.type = execve and container.id != host and proc.args contains managed-mark\n  output: "managed %proc.args"\n  priority: ERROR\n'
+    bad = root.put("/api/v1/rules/files/site.yaml", {"text": text.replace("evt.type", "evt.typo")})
+    assert bad.status == 422 and bad.json["errors"] >= 1 and bad.json["problems"][0]["line"] == 3, bad
+    assert root.get("/api/v1/rules/files").json["files"] == []
+    good = root.put("/api/v1/rules/files/site.yaml", {"text": text})
+    assert good.status == 200, good
+    wait_for(lambda: (any(r["name"] == "Managed" for r in root.get("/api/v1/rules").json["rules"]), root.get("/api/v1/rules/files").json), 10, "the node has the managed rule")
+    docker.docker("exec", box.name, "echo", "managed-mark")
+    wait_finding(root, container=box.name, rule="Managed")
+    assert root.get("/api/v1/rules/files/site.yaml").json["text"] == text
+    for name in ("../x.yaml", "x", ".x.yaml", "a b.yaml", "x.yaml%00"):
+        assert root.put("/api/v1/rules/files/" + name.replace("/", "%2F").replace(" ", "%20"), {"text": text}).status in (400, 404), name
+
+    # the node keeps them for itself
+    kept = pathlib.Path(sensor.data_dir) / "rules" / "site.yaml"
+    assert kept.read_text() == text and kept.stat().st_mode & 0o777 == 0o600
+    assert root.delete("/api/v1/rules/files/site.yaml").status == 200
+    wait_for(lambda: (not any(r["name"] == "Managed" for r in root.get("/api/v1/rules").json["rules"]), root.get("/api/v1/rules/files").json), 10, "the rule is gone from the node")
+    assert not kept.exists()
+
+
+def test_the_command_line_does_the_same(root, sensor, central, docker, tmp_path):
+    def cli(*args, check=True):
+        return sensor.cli(*args, "--run-dir", str(central.run_dir), check=check)
+    path = tmp_path / "a.yaml"
+    path.write_text("- rule: By hand\n  desc: d\n  condition: evt.type = execve and proc.name = never\n  output: x\n  priority: INFO\n")
+    assert "in force" in cli("rules", "set", "hand.yaml", str(path)).stdout
+    assert "hand.yaml" in cli("rules", "files").stdout
+    assert cli("rules", "show", "hand.yaml").stdout == path.read_text()
+    wait_for(lambda: ("By hand" in cli("rules", "list").stdout, cli("rules", "list").stdout), 10, "the list has it")
+    path.write_text("- rule: By hand\n  condition: evt.type = execve and\n")
+    refused = cli("rules", "set", "hand.yaml", str(path), check=False)
+    assert refused.returncode == 1 and "hand.yaml:" in refused.stderr and "nothing was changed" in refused.stderr, refused
+    assert "By hand" in cli("rules", "show", "hand.yaml").stdout
+    cli("rules", "remove", "hand.yaml")
+    assert "no rule files" in cli("rules", "files").stdout
+
+
+def test_what_matched_before_the_sensor_was_killed_is_told(central, root, build, docker, files, request):
+    """SIGKILL directly after the act, ten times: the finding is there, once."""
+    files.write_text(RULES)
+    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=arguments(central, files)) as s:
+        name = f"bh-kill-{secrets.token_hex(3)}"
+        with Box(docker, name):
+            for n in range(10):
+                mark = f"the-mark-{secrets.token_hex(4)}"
+                docker.docker("exec", name, "sh", "-c", f": {mark} $(cat /tmp/marker 2>/dev/null)")
+                s.kill()
+                s.restart()
+                wait_for(lambda: (any(mark in f["output"] for f in findings(root, container=name)) or
+                                  any(f["count"] > n for f in findings(root, container=name, rule="Marker program run")), findings(root, container=name)), 15,
+                         f"the finding of round {n}")
+
+
+def test_errors_in_the_users_own_file_refuse_the_start(build, tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("- rule: X\n  desc: d\n  condition: proc.nam = x\n  output: x\n  priority: INFO\n")
+    s = sensor_env.Sensor(build, args=["--rules", str(bad), "--no-docker"])
+    try:
+        out = subprocess.run(s.argv(), capture_output=True, text=True, timeout=60)
+        assert out.returncode == 1 and f"{bad}:3:" in out.stderr and "proc.nam" in out.stderr, out
+    finally:
+        s.close()
