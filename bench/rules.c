@@ -82,7 +82,7 @@ static const char *const read_files[] = {
         "/usr/lib/python3.11/__pycache__/json.cpython-311.pyc", "/var/lib/postgresql/data/base/16384/2619", "/var/lib/postgresql/data/global/pg_control", "/opt/app/orders.jar",
         "/usr/share/zoneinfo/Europe/Berlin", "/usr/share/locale/locale.alias", "/sys/fs/cgroup/memory.max", "/dev/null", "/dev/urandom", "/srv/www/static/css/site.css", "/srv/www/static/js/app.js",
         "/srv/www/static/img/logo.png", "/var/lib/redis/dump.rdb", "/etc/ssl/certs/ca-certificates.crt", "/etc/nginx/nginx.conf", "/etc/nginx/conf.d/default.conf", "/tmp/cache/7f/3a/page.html",
-        "/home/deploy/app/settings.py", "/usr/bin/dash", "/etc/localtime", "/etc/group", "/run/secrets/db_password", "/var/run/nscd/socket", "/proc/1/cgroup", "/lib/x86_64-linux-gnu/libm.so.6",
+        "/srv/app/settings.py", "/usr/bin/dash", "/etc/localtime", "/etc/group", "/run/secrets/db_password", "/var/run/nscd/socket", "/proc/1/cgroup", "/lib/x86_64-linux-gnu/libm.so.6",
 };
 
 static const char *const written_files[] = {
@@ -289,6 +289,51 @@ static gboolean is_constant(const char *text) {
         return text[0] && (!g_ascii_islower(text[0]) && g_ascii_isupper(text[0]) && strcspn(text, "abcdefghijklmnopqrstuvwxyz") == strlen(text));
 }
 
+static void write_operand(GString *out, const BhOperand *o);
+
+static void write_text(GString *out, const BhOperand *o) {
+        for (gsize i = 0; i < o->len; i++) {
+                if (o->text[i] == '"' || o->text[i] == '\\')
+                        g_string_append_printf(out, "\\x%02x", o->text[i]);
+                else
+                        g_string_append_c(out, o->text[i]);
+        }
+}
+
+static void write_operands(GString *out, const GPtrArray *operands) {
+        g_string_append_c(out, '(');
+        for (guint i = 0; operands && i < operands->len; i++) {
+                if (i)
+                        g_string_append(out, ", ");
+                write_operand(out, g_ptr_array_index(operands, i));
+        }
+        g_string_append_c(out, ')');
+}
+
+static void write_operand(GString *out, const BhOperand *o) {
+        static const char *const transformers[] = {
+#define X(id, text) text,
+                BH_TRANSFORMERS(X)
+#undef X
+        };
+
+        switch (o->kind) {
+        case BH_OPERAND_LITERAL:
+                g_string_append_c(out, '"');
+                write_text(out, o);
+                g_string_append_c(out, '"');
+                return;
+        case BH_OPERAND_FIELD: g_string_append(out, o->field->name); break;
+        case BH_OPERAND_TRANSFORM:
+                g_string_append(out, transformers[o->transformer]);
+                write_operands(out, o->args);
+                break;
+        case BH_OPERAND_LIST: write_operands(out, o->args); break;
+        }
+        if (o->arg)
+                g_string_append_printf(out, "[%s]", o->arg);
+}
+
 /* A literal as the language writes it, another one in each variant. */
 static void write_literal(GString *out, const BhCond *c, const BhOperand *o, guint n) {
         gboolean other = n && c->left->kind == BH_OPERAND_FIELD && c->left->field->type == BH_RT_STRING && !of_few_words(c->left->field) && o->len && o->text[0] != '<' && !is_constant(o->text);
@@ -297,13 +342,12 @@ static void write_literal(GString *out, const BhCond *c, const BhOperand *o, gui
                 g_string_append_len(out, o->text, (gssize) o->len);
                 return;
         }
-        g_string_append_c(out, '"');
-        for (gsize i = 0; i < o->len; i++) {
-                if (o->text[i] == '"' || o->text[i] == '\\')
-                        g_string_append_printf(out, "\\x%02x", o->text[i]);
-                else
-                        g_string_append_c(out, o->text[i]);
+        if (o->kind != BH_OPERAND_LITERAL) {
+                write_operand(out, o);
+                return;
         }
+        g_string_append_c(out, '"');
+        write_text(out, o);
         if (other)
                 g_string_append_printf(out, ".v%u", n);
         g_string_append_c(out, '"');
@@ -323,9 +367,7 @@ static void write_condition(GString *out, const BhCond *c, guint n) {
                 g_string_append_c(out, ')');
                 return;
         }
-        g_string_append(out, c->left->field->name);
-        if (c->left->arg)
-                g_string_append_printf(out, "[%s]", c->left->arg);
+        write_operand(out, c->left);
         g_string_append_printf(out, " %s%s", bh_op_text(c->op), modifiers[c->modifier]);
         many = c->modifier || c->op == BH_OP_IN || c->op == BH_OP_INTERSECTS || c->op == BH_OP_PMATCH;
         g_string_append(out, many ? " (" : " ");
@@ -349,7 +391,7 @@ static void write_rule(GString *out, const BhRule *rule, guint n) {
         bh_escape_append_json(out, condition->str, -1);
         g_string_append(out, "\n  output: ");
         bh_escape_append_json(out, rule->output, -1);
-        g_string_append_printf(out, "\n  priority: %s\n", bh_priority_name(rule->priority));
+        g_string_append_printf(out, "\n  source: %s\n  priority: %s\n", rule->source, bh_priority_name(rule->priority));
 }
 
 static BhRuleSet *load(char **files, guint n, guint variants, guint limit) {

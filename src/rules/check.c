@@ -319,12 +319,17 @@ static BhOperand *unhex(const BhOperand *o, GPtrArray *faults) {
         return g_steal_pointer(&n);
 }
 
-/* FALSE: it is compared with a type of event that there is nowhere. */
-static gboolean event_type(const BhCond *c, const BhOperand *o, GPtrArray *faults) {
+static gboolean compares_event_types(const BhCond *c) {
         const char *name = c->left->kind == BH_OPERAND_FIELD ? c->left->field->name : "";
+
+        return (c->op == BH_OP_EQ || c->op == BH_OP_NE || c->op == BH_OP_IN) && (g_str_equal(name, "evt.type") || g_str_equal(name, "syscall.type"));
+}
+
+/* FALSE: it is compared with a type of event that there is nowhere. */
+static gboolean event_type(const BhOperand *o, GPtrArray *faults) {
         guint before = faults->len;
 
-        if ((c->op != BH_OP_EQ && c->op != BH_OP_NE && c->op != BH_OP_IN) || (!g_str_equal(name, "evt.type") && !g_str_equal(name, "syscall.type")) || bh_evt_name_known(o->text))
+        if (bh_evt_name_known(o->text))
                 return TRUE;
         bh_fault_unknown(faults, COND, o->pos, o->text, o->len, "there is no type of event %s");
         if (faults->len > before)
@@ -398,19 +403,12 @@ static gboolean right_side(const BhCond *c, const BhOperand *o, BhValueType left
 }
 
 static void check_values(BhLoader *l, BhCond *c, BhValueType t, GPtrArray *faults) {
-        gboolean bytes = c->op == BH_OP_BCONTAINS || c->op == BH_OP_BSTARTSWITH;
+        gboolean bytes = c->op == BH_OP_BCONTAINS || c->op == BH_OP_BSTARTSWITH, types = compares_event_types(c);
         g_autoptr(GPtrArray) converted = bytes ? g_ptr_array_new_with_free_func((GDestroyNotify) bh_operand_free) : NULL;
-        BhListDef *shared = NULL;
+        BhListDef *shared = g_hash_table_lookup(l->lists_of, c->values); /* a list by itself, perhaps looked at before for this type */
         guint told = 0;
 
-        /* a list by itself, looked at before for this type */
-        if (l && c->values->len > 100)
-                for (guint i = 0; i < l->lists->len && !shared; i++) {
-                        BhListDef *d = g_ptr_array_index(l->lists, i);
-
-                        shared = d->values == c->values ? d : NULL;
-                }
-        if (shared && !bytes && shared->fit & 1u << t.type)
+        if (shared && !bytes && !types && shared->fit & 1u << t.type)
                 return;
         for (guint i = 0; i < c->values->len; i++) {
                 const BhOperand *o = g_ptr_array_index(c->values, i);
@@ -438,7 +436,7 @@ static void check_values(BhLoader *l, BhCond *c, BhValueType t, GPtrArray *fault
                                 bh_fault(faults, BH_ERROR, FALSE, COND, c->pos, "a list that is put in here holds %s, and the type %s needs %s", q, bh_rule_type_name(t.type), want);
                         if (++told >= 10)
                                 break;
-                } else if (!event_type(c, o, faults)) {
+                } else if (types && !event_type(o, faults)) {
                         if (++told >= 10)
                                 break;
                 } else if (!shared || !shared->warned) {
@@ -447,7 +445,7 @@ static void check_values(BhLoader *l, BhCond *c, BhValueType t, GPtrArray *fault
         }
         if (shared) {
                 shared->warned = TRUE;
-                if (!told && t.type != BH_RT_STRING)
+                if (!told && !types)
                         shared->fit |= 1u << t.type;
         }
         if (bytes) {

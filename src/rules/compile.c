@@ -333,6 +333,7 @@ static gfloat price(const struct bh_slot *s) {
         if (s->many == BH_MANY_ANY)
                 return 150;
         switch ((enum bh_rule_field_id) s->row->id) {
+        case BH_FLD_EVT_ARG: return 100;
         case BH_FLD_PROC_CMDLINE:
         case BH_FLD_PROC_ARGS:
         case BH_FLD_PROC_EXELINE: return 60;
@@ -402,6 +403,9 @@ static guint32 text_atom(struct builder *b, enum bh_atom_how how, enum bh_op op,
                 a.p += likely(s, op, t->len);
                 a.n++;
         }
+        /* of a long list mostly none is met */
+        if ((op == BH_OP_EQ || op == BH_OP_IN) && a.n > 4 && a.p < 0.2f * (gfloat) a.n)
+                a.p = 0.016f + 0.0008f * (gfloat) (a.n - 4);
         a.p = MIN(a.p, 0.9f);
         return node_of(b, atom_add(b, key, &a));
 }
@@ -485,6 +489,28 @@ static guint32 prefix_atom(struct builder *b, guint32 slot, GArray *texts) {
                 g_ptr_array_add(b->e->prefixes, p);
         }
         return node_of(b, at);
+}
+
+static int by_index(gconstpointer x, gconstpointer y) {
+        guint32 a = *(const guint32 *) x, b = *(const guint32 *) y;
+
+        return a < b ? -1 : a > b;
+}
+
+/* AND or OR of nodes, equal ones once. */
+static guint32 join_nodes(struct builder *b, enum bh_node_kind kind, GArray *nodes) {
+        guint n = 0;
+
+        g_array_sort(nodes, by_index);
+        for (guint i = 0; i < nodes->len; i++) {
+                guint32 node = g_array_index(nodes, guint32, i);
+
+                if (!n || g_array_index(nodes, guint32, n - 1) != node)
+                        g_array_index(nodes, guint32, n++) = node;
+        }
+        if (n == 1)
+                return g_array_index(nodes, guint32, 0);
+        return n ? bh_node_add(b->e, b->nodes, kind, (const guint32 *) (const void *) nodes->data, n) : constant(b, kind == BH_NODE_AND);
 }
 
 /* ---- what the call settles ---- */
@@ -605,6 +631,32 @@ static gboolean plain_glob(const BhOperand *o) {
         return strcspn(o->text, "*?[\\") == o->len;
 }
 
+/* What a text must begin and end with to match the pattern: literals, which sets tell, stand in front of the pattern itself. */
+static guint32 glob_with_ends(struct builder *b, guint32 slot, const BhOperand *o, guint32 glob) {
+        gsize head = strcspn(o->text, "*?[\\"), tail = 0;
+        g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(guint32)), texts = g_array_new(FALSE, FALSE, sizeof(struct bh_str));
+
+        g_array_append_val(nodes, glob);
+        while (tail < o->len && !strchr("*?[]\\", o->text[o->len - 1 - tail]))
+                tail++;
+        if (head) {
+                struct bh_str t = keep(b, o->text, head);
+
+                g_array_append_val(texts, t);
+                glob = text_atom(b, BH_HOW_SET, BH_OP_STARTSWITH, slot, texts);
+                g_array_append_val(nodes, glob);
+                g_array_set_size(texts, 0);
+        }
+        if (tail && !strpbrk(o->text, "[\\")) {
+                struct bh_str t = keep(b, o->text + o->len - tail, tail);
+
+                g_array_append_val(texts, t);
+                glob = text_atom(b, BH_HOW_SET, BH_OP_ENDSWITH, slot, texts);
+                g_array_append_val(nodes, glob);
+        }
+        return join_nodes(b, BH_NODE_AND, nodes);
+}
+
 static guint32 compare_texts(struct builder *b, guint32 slot, enum bh_op op, const GPtrArray *constants) {
         const struct bh_slot *s = &BH_AT(b->e->slots, struct bh_slot, slot);
         g_autoptr(GArray) texts = g_array_new(FALSE, FALSE, sizeof(struct bh_str));
@@ -644,6 +696,10 @@ static guint32 compare_texts(struct builder *b, guint32 slot, enum bh_op op, con
 
                         return both(b, BH_NODE_AND, exists(b, slot), negate(b, equal));
                 }
+                break;
+        case BH_OP_GLOB:
+                if (s->many == BH_MANY_ONE && constants->len == 1)
+                        return glob_with_ends(b, slot, g_ptr_array_index(constants, 0), text_atom(b, BH_HOW_TEXT, op, slot, texts));
                 break;
         default: break;
         }
@@ -717,28 +773,6 @@ static guint32 compare_one(struct builder *b, guint32 slot, enum bh_op op, const
         single = g_ptr_array_new();
         g_ptr_array_add(single, (gpointer) value);
         return compare_constants(b, slot, op, single);
-}
-
-static int by_index(gconstpointer x, gconstpointer y) {
-        guint32 a = *(const guint32 *) x, b = *(const guint32 *) y;
-
-        return a < b ? -1 : a > b;
-}
-
-/* AND or OR of nodes, equal ones once. */
-static guint32 join_nodes(struct builder *b, enum bh_node_kind kind, GArray *nodes) {
-        guint n = 0;
-
-        g_array_sort(nodes, by_index);
-        for (guint i = 0; i < nodes->len; i++) {
-                guint32 node = g_array_index(nodes, guint32, i);
-
-                if (!n || g_array_index(nodes, guint32, n - 1) != node)
-                        g_array_index(nodes, guint32, n++) = node;
-        }
-        if (n == 1)
-                return g_array_index(nodes, guint32, 0);
-        return n ? bh_node_add(b->e, b->nodes, kind, (const guint32 *) (const void *) nodes->data, n) : constant(b, kind == BH_NODE_AND);
 }
 
 /* The nodes are comparisons by c->op; for != by =, of which all but one must be true. */

@@ -32,7 +32,7 @@ static void load_match(BhLoader *l, BhAppendDef *a, const BhYaml *match) {
         if (bh_load_scalar(l, match, "source", BH_KEY_OPTIONAL_EMPTY, &v) && v)
                 a->source = g_strdup(v->text);
         if (bh_load_sequence(l, match, "tags", BH_KEY_OPTIONAL_EMPTY, &tags) && tags)
-                for (guint i = 0; i < MIN(tags->n, 1000); i++)
+                for (guint i = 0; i < MIN(tags->n, BH_RULES_TAGS_MAX); i++)
                         g_ptr_array_add(a->tags, g_strdup(tags->nodes[i]->text));
 }
 
@@ -58,7 +58,12 @@ static void load_fields(BhLoader *l, BhAppendDef *a, const BhYaml *fields) {
                 bad(l, fields, "\"extra_fields\" must be a list of fields, or of maps of a name to a format");
                 return;
         }
-        for (guint i = 0; i < MIN(fields->n, 1000); i++) {
+        for (guint i = 0; i < fields->n; i++) {
+                if (i >= BH_RULES_EXTRA_MAX) {
+                        bad(l, fields->nodes[i], "100 extra fields at most: take some away");
+                        return;
+                }
+
                 const BhYaml *f = fields->nodes[i];
 
                 if (f->kind == BH_YAML_SCALAR && f->n)
@@ -114,47 +119,70 @@ void bh_load_config(BhLoader *l, const BhYaml *document) {
                 bad(l, v, "\"append_output\" must be a list");
                 return;
         }
-        for (guint i = 0; i < v->n && l->appends->len < 1000; i++)
+        for (guint i = 0; i < v->n; i++) {
+                if (l->appends->len >= BH_RULES_APPENDS_MAX) {
+                        bad(l, v->nodes[i], "100 items of \"append_output\" at most: take some away");
+                        return;
+                }
                 load_append(l, v->nodes[i]);
+        }
 }
 
-static gboolean matches(const BhAppendDef *a, const BhRule *r) {
+static gboolean matches(const BhAppendDef *a, const BhRule *r, GHashTable *tags) {
         if ((a->rule && !g_str_equal(a->rule, r->name)) || (a->source && !g_str_equal(a->source, r->source)))
                 return FALSE;
         for (guint i = 0; i < a->tags->len; i++)
-                if (!g_ptr_array_find_with_equal_func(r->tags, g_ptr_array_index(a->tags, i), g_str_equal, NULL))
+                if (!g_hash_table_contains(tags, g_ptr_array_index(a->tags, i)))
                         return FALSE;
         return TRUE;
 }
 
-void bh_load_appends(BhLoader *l, BhRuleDef *d, GPtrArray *texts) {
+static void append_text(BhText *to, const BhText *more) {
+        guint32 base = (guint32) to->s->len + 1;
+
+        g_string_append_printf(to->s, " %s", more->s->str);
+        for (guint k = 0; k < more->runs->len; k++) {
+                BhTextRun run = g_array_index(more->runs, BhTextRun, k);
+
+                run.at += base;
+                g_array_append_val(to->runs, run);
+        }
+}
+
+static void add_extra(BhLoader *l, BhRule *r, const BhRuleExtra *from, const BhText *text, GPtrArray *faults) {
+        BhRuleExtra *e;
+
+        l->extra_bytes += strlen(from->name) + strlen(from->format) + sizeof *e;
+        if (r->extra_fields->len >= BH_RULES_EXTRA_MAX || text->s->len > BH_RULES_OUTPUT_MAX || l->extra_bytes > BH_RULES_EXTRA_BYTES_MAX) {
+                bh_fault(faults, BH_ERROR, FALSE, "LOAD_ERR_COMPILE_OUTPUT", bh_text_pos(l, text, 0),
+                         "more than 100 extra fields of one rule, 8,192 bytes of one, or 64 MiB of all: take some away");
+                return;
+        }
+        e = g_new0(BhRuleExtra, 1);
+        e->name = g_strdup(from->name);
+        e->format = g_strdup(from->format);
+        e->raw = from->raw;
+        g_ptr_array_add(r->extra_fields, e);
+        bh_output_check(l, text, faults);
+}
+
+void bh_load_appends(BhLoader *l, BhRuleDef *d, GPtrArray *faults) {
+        g_autoptr(GHashTable) tags = g_hash_table_new(g_str_hash, g_str_equal);
+
+        for (guint i = 0; i < d->rule->tags->len; i++)
+                g_hash_table_add(tags, g_ptr_array_index(d->rule->tags, i));
         for (guint i = 0; i < l->appends->len; i++) {
                 const BhAppendDef *a = g_ptr_array_index(l->appends, i);
 
-                if (!matches(a, d->rule))
+                if (!matches(a, d->rule, tags))
                         continue;
-                if (a->output) {
-                        guint32 base = (guint32) d->output->s->len + 1;
-
-                        g_string_append_printf(d->output->s, " %s", a->output->s->str);
-                        for (guint k = 0; k < a->output->runs->len; k++) {
-                                BhTextRun run = g_array_index(a->output->runs, BhTextRun, k);
-
-                                run.at += base;
-                                g_array_append_val(d->output->runs, run);
-                        }
-                }
+                if (a->output && d->output->s->len <= BH_RULES_OUTPUT_MAX && a->output->s->len <= BH_RULES_OUTPUT_MAX)
+                        append_text(d->output, a->output);
+                else if (a->output)
+                        bh_fault(faults, BH_ERROR, FALSE, "LOAD_ERR_COMPILE_OUTPUT", bh_text_pos(l, a->output, 0), "with this an output has more than 8,192 bytes: shorten it");
                 if (a->suggested && g_str_equal(d->rule->source, "syscall"))
                         g_string_append(d->output->s, " " SUGGESTED);
-                for (guint k = 0; k < a->fields->len; k++) {
-                        const BhRuleExtra *from = g_ptr_array_index(a->fields, k);
-                        BhRuleExtra *e = g_new0(BhRuleExtra, 1);
-
-                        e->name = g_strdup(from->name);
-                        e->format = g_strdup(from->format);
-                        e->raw = from->raw;
-                        g_ptr_array_add(d->rule->extra_fields, e);
-                        g_ptr_array_add(texts, g_ptr_array_index(a->fields_text, k));
-                }
+                for (guint k = 0; k < a->fields->len; k++)
+                        add_extra(l, d->rule, g_ptr_array_index(a->fields, k), g_ptr_array_index(a->fields_text, k), faults);
         }
 }

@@ -51,7 +51,8 @@ static gboolean load_one(BhLoader *l, const BhYaml *ex, gboolean append, GPtrArr
 
         if (ex->kind != BH_YAML_MAP)
                 return bad(l, l->file, ex, SHAPE, "an exception must be a map of \"name\", \"fields\", \"comps\" and \"values\"");
-        bh_load_unknown_keys(l, ex, known, G_N_ELEMENTS(known));
+        if (!bh_load_unknown_keys(l, ex, known, G_N_ELEMENTS(known)))
+                return FALSE;
         if (!bh_load_scalar(l, ex, "name", BH_KEY_NEEDED, &name))
                 return FALSE;
         BhExceptionDef *e = g_new0(BhExceptionDef, 1);
@@ -107,8 +108,8 @@ gboolean bh_load_exceptions(BhLoader *l, const BhYaml *rule, gboolean append, GP
         if (list->kind != BH_YAML_SEQUENCE)
                 return bad(l, l->file, k, SHAPE, "\"exceptions\" must be a list of maps");
         for (guint i = 0; i < list->n; i++) {
-                if (i >= 1000)
-                        return bad(l, l->file, list->nodes[i], WRONG, "a rule can have 1,000 exceptions at most: add values to the others");
+                if (i >= BH_RULES_EXCEPTIONS_MAX)
+                        return bad(l, l->file, list->nodes[i], WRONG, "a rule can have 200 exceptions at most: add values to the others");
                 good = load_one(l, list->nodes[i], append, *out) && good;
         }
         return good;
@@ -221,6 +222,9 @@ gboolean bh_exceptions_merge(BhLoader *l, BhRuleDef *d, GPtrArray *more, gboolea
                         good = FALSE;
                 } else if (!e->values->len && !replace) {
                         bh_load_problem(l, BH_ERROR, WRONG, e->pos, l->object, "the new exception %s needs \"values\"", q);
+                        good = FALSE;
+                } else if (d->exceptions->len >= BH_RULES_EXCEPTIONS_MAX) {
+                        bh_load_problem(l, BH_ERROR, WRONG, e->pos, l->object, "a rule can have 200 exceptions at most: add values to the others");
                         good = FALSE;
                 } else if (bh_exceptions_check(l, e, !d->rule->skipped)) {
                         g_ptr_array_add(d->exceptions, g_steal_pointer(&e));

@@ -57,7 +57,9 @@ static gboolean expand(BhLoader *l, BhListDef *list, guint depth) {
                 }
         }
         list->state = 2;
-        if (!good)
+        if (good)
+                g_hash_table_insert(l->lists_of, list->values, list);
+        else
                 g_clear_pointer(&list->values, g_ptr_array_unref);
         return good;
 }

@@ -138,9 +138,11 @@ gboolean bh_load_sequence(BhLoader *l, const BhYaml *map, const char *key, BhKey
         return TRUE;
 }
 
-void bh_load_unknown_keys(BhLoader *l, const BhYaml *map, const char *const known[], guint n) {
+gboolean bh_load_unknown_keys(BhLoader *l, const BhYaml *map, const char *const known[], guint n) {
         if (map->kind != BH_YAML_MAP)
-                return;
+                return TRUE;
+        if (map->n > 2 * BH_RULES_KEYS_MAX)
+                return bad(l, map, "more than 100 keys: a map here has fifteen at most");
         for (guint i = 0; i + 1 < map->n; i += 2) {
                 const BhYaml *k = map->nodes[i];
                 gboolean found = FALSE;
@@ -156,6 +158,7 @@ void bh_load_unknown_keys(BhLoader *l, const BhYaml *map, const char *const know
                 g_autofree char *like = k->kind == BH_YAML_SCALAR ? bh_load_like_words(l, known, n, k->text, k->n) : g_strdup("");
                 bh_load_problem(l, BH_WARN, "LOAD_UNKNOWN_KEY", bh_load_pos(l, k), l->object, "the key %s is unknown here and is ignored%s", q, like);
         }
+        return TRUE;
 }
 
 gboolean bh_load_override(BhLoader *l, const BhYaml *item, const char *const keys[], guint n, guint32 may_append, guint32 may_replace, guint32 *append, guint32 *replace) {
@@ -165,7 +168,7 @@ gboolean bh_load_override(BhLoader *l, const BhYaml *item, const char *const key
         *append = *replace = 0;
         if (!o || o->kind == BH_YAML_NULL)
                 return TRUE;
-        if (o->kind != BH_YAML_MAP)
+        if (o->kind != BH_YAML_MAP || o->n > 2 * BH_RULES_KEYS_MAX)
                 return bad(l, o, "\"override\" must be a map of keys to append or replace, as in \"condition: append\"");
         for (guint i = 0; i + 1 < o->n; i += 2) {
                 const BhYaml *k = o->nodes[i], *v = o->nodes[i + 1];
@@ -244,7 +247,7 @@ static void load_list(BhLoader *l, const BhYaml *item) {
         const BhYaml *name = named(l, item, "list", &object), *items;
         gboolean append, good = name != NULL, odd;
 
-        bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known));
+        good = bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known)) && good;
         good = bh_load_sequence(l, item, "items", BH_KEY_NEEDED, &items) && good;
         good = appending(l, item, "items", &append) && good;
         if (!good)
@@ -290,7 +293,7 @@ static void load_macro(BhLoader *l, const BhYaml *item) {
         const BhYaml *name = named(l, item, "macro", &object), *condition;
         gboolean append, good = name != NULL;
 
-        bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known));
+        good = bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known)) && good;
         good = bh_load_scalar(l, item, "condition", BH_KEY_NEEDED, &condition) && good;
         good = appending(l, item, "condition", &append) && good;
         if (!good)
@@ -502,6 +505,7 @@ BhLoader *bh_loader_new(const BhRuleLoadOptions *options) {
         l->macros_by = g_hash_table_new(g_str_hash, g_str_equal);
         l->rules_by = g_hash_table_new(g_str_hash, g_str_equal);
         l->odd_lists = g_ptr_array_new();
+        l->lists_of = g_hash_table_new(NULL, NULL);
         l->macros_told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         l->told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         return l;
@@ -511,6 +515,7 @@ void bh_loader_free(BhLoader *l) {
         if (!l)
                 return;
         g_hash_table_unref(l->lists_by);
+        g_hash_table_unref(l->lists_of);
         g_hash_table_unref(l->macros_by);
         g_hash_table_unref(l->rules_by);
         g_hash_table_unref(l->told);

@@ -16,6 +16,9 @@
 #define BH_RULES_FAULTS_MAX 100u /* of one condition with its output */
 #define BH_RULES_LIST_DEPTH_MAX 200u
 #define BH_RULES_FILES_MAX 1024u
+#define BH_RULES_KEYS_MAX 100u            /* of a map */
+#define BH_RULES_APPENDS_MAX 100u         /* items of append_output */
+#define BH_RULES_EXTRA_BYTES_MAX (64u << 20) /* of extra fields of all rules */
 #define BH_RULES_ODD_LISTS_MAX 64u
 
 /* Kinds of nodes that are there only while loading: `left` is a literal, the macro's name; `values` is NULL. */
@@ -136,6 +139,7 @@ struct BhLoader {
         GPtrArray *files;        /* of BhYamlFile */
         GPtrArray *lists, *macros, *rules, *appends; /* in order of first definition */
         GHashTable *lists_by, *macros_by, *rules_by; /* name → definition */
+        GHashTable *lists_of;    /* values of a list → it */
         GPtrArray *odd_lists;    /* whose names are no bare words */
         GHashTable *told;        /* of problems */
         GHashTable *macros_told; /* faults of macros, which many rules may use */
@@ -143,6 +147,7 @@ struct BhLoader {
         guint like_calls;        /* guesses at what was meant */
         guint64 literals;        /* values with bytes of their own */
         gsize bytes;             /* of all files */
+        gsize extra_bytes;       /* of extra fields */
         guint32 next_index;
         guint64 put_in, nodes;
         gboolean put_in_told, nodes_told;
@@ -163,7 +168,8 @@ gboolean bh_load_scalar(BhLoader *l, const BhYaml *map, const char *key, BhKeyNe
 gboolean bh_load_bool(BhLoader *l, const BhYaml *map, const char *key, gboolean *out);
 gboolean bh_load_count(BhLoader *l, const BhYaml *map, const char *key, guint32 *out);
 gboolean bh_load_sequence(BhLoader *l, const BhYaml *map, const char *key, BhKeyNeed need, const BhYaml **out);
-void bh_load_unknown_keys(BhLoader *l, const BhYaml *map, const char *const known[], guint n);
+/* Warns of them; FALSE: too many keys, told. */
+gboolean bh_load_unknown_keys(BhLoader *l, const BhYaml *map, const char *const known[], guint n);
 
 /*
  * override: { key: append | replace } of keys; bits of `append` and `replace` by place in `keys`. `may_append`, `may_replace`: bits of what is allowed.
@@ -176,7 +182,7 @@ void bh_load_rule(BhLoader *l, const BhYaml *item);                  /* load_rul
 void bh_load_requirements(BhLoader *l, const BhYaml *item);          /* versions.c: required_engine_version, required_plugin_versions */
 gboolean bh_load_is_config(const BhYaml *document);                  /* config.c */
 void bh_load_config(BhLoader *l, const BhYaml *document);
-void bh_load_appends(BhLoader *l, BhRuleDef *d, GPtrArray *extra_texts); /* append_output that matches: onto its output and extra fields */
+void bh_load_appends(BhLoader *l, BhRuleDef *d, GPtrArray *faults); /* append_output that matches: onto its output and extra fields */
 
 /* exceptions.c. `append`: fields may be missing. FALSE: told; *out is what could be read. Takes nothing. */
 gboolean bh_load_exceptions(BhLoader *l, const BhYaml *rule, gboolean append, GPtrArray **out);
@@ -256,7 +262,7 @@ typedef struct {
 
 /* Type of an operand; FALSE: a fault was added */
 gboolean bh_check_operand(const BhOperand *o, gboolean output, BhValueType *type, GPtrArray *faults);
-/* All checks of a tree without macros. `l` may be NULL. Faults are added; literals of bcontains become bytes. */
+/* All checks of a tree without macros. Faults are added; literals of bcontains become bytes. */
 void bh_check_tree(BhLoader *l, BhCond *c, GPtrArray *faults);
 void bh_fault_free(gpointer f);
 /* Its words. Caller frees. */

@@ -96,22 +96,30 @@ static void set_text(BhText *t, gboolean append, BhLoader *l, const BhYaml *v) {
         bh_text_add(t, l->file, v);
 }
 
-static void set_desc(BhRule *r, gboolean append, const BhYaml *v) {
+static void set_desc(BhLoader *l, BhRule *r, gboolean append, const BhYaml *v) {
+        if (v->n + (append ? strlen(r->desc) : 0) > BH_RULES_DESC_MAX) {
+                bad(l, v, "LOAD_ERR_VALIDATE", "a description of more than 64 KiB is refused: shorten it");
+                return;
+        }
         char *desc = append && r->desc ? g_strconcat(r->desc, " ", v->text, NULL) : g_strdup(v->text);
 
         g_free(r->desc);
         r->desc = desc;
 }
 
-static void add_tags(BhRule *r, gboolean append, const BhYaml *tags) {
+static void add_tags(BhLoader *l, BhRule *r, gboolean append, const BhYaml *tags) {
         if (!append)
                 g_ptr_array_set_size(r->tags, 0);
-        for (guint i = 0; tags && i < MIN(tags->n, 1000); i++) {
+        for (guint i = 0; tags && i < tags->n; i++) {
                 gboolean there = FALSE;
 
                 for (guint j = 0; j < r->tags->len && !there; j++)
                         there = g_str_equal(g_ptr_array_index(r->tags, j), tags->nodes[i]->text);
-                if (!there && r->tags->len < 1000)
+                if (!there && r->tags->len >= BH_RULES_TAGS_MAX) {
+                        bad(l, tags->nodes[i], "LOAD_ERR_VALIDATE", "a rule can have 100 tags at most: take some away");
+                        return;
+                }
+                if (!there)
                         g_ptr_array_add(r->tags, g_strdup(tags->nodes[i]->text));
         }
 }
@@ -188,10 +196,10 @@ static void define(BhLoader *l, Said *s) {
         r->warn_evttypes = s->warn_evttypes;
         r->skip_if_unknown_filter = s->skip;
         r->skipped = !known;
-        set_desc(r, FALSE, s->desc);
+        set_desc(l, r, FALSE, s->desc);
         set_text(d->condition, FALSE, l, s->condition);
         set_text(d->output, FALSE, l, s->output);
-        add_tags(r, FALSE, s->tags);
+        add_tags(l, r, FALSE, s->tags);
         g_ptr_array_set_size(d->exceptions, 0);
         while (s->exceptions && s->exceptions->len)
                 g_ptr_array_add(d->exceptions, g_ptr_array_steal_index(s->exceptions, 0));
@@ -212,15 +220,15 @@ static void apply(BhLoader *l, BhRuleDef *d, Said *s, guint32 which, gboolean ap
                 if (!append)
                         r->condition_pos = bh_load_pos(l, s->condition);
         }
-        if (which & BIT(K_OUTPUT) && s->output) {
+        if (which & BIT(K_OUTPUT) && s->output && d->output->s->len + s->output->n <= 2 * BH_RULES_OUTPUT_MAX) { /* longer is told when the rule is made */
                 set_text(d->output, append, l, s->output);
                 if (!append)
                         r->output_pos = bh_load_pos(l, s->output);
         }
         if (which & BIT(K_DESC) && s->desc)
-                set_desc(r, append, s->desc);
+                set_desc(l, r, append, s->desc);
         if (which & BIT(K_TAGS))
-                add_tags(r, append, s->tags);
+                add_tags(l, r, append, s->tags);
         if (which & BIT(K_PRIORITY) && s->priority >= 0)
                 r->priority = (enum bh_priority) s->priority;
         if (which & BIT(K_ENABLED))
@@ -317,7 +325,8 @@ void bh_load_rule(BhLoader *l, const BhYaml *item) {
         }
         g_autofree char *q = bh_load_quote(s.name->text, s.name->n);
         l->object = object = g_strdup_printf("rule %s", q);
-        bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known));
+        if (!bh_load_unknown_keys(l, item, known, G_N_ELEMENTS(known)))
+                return;
         for (guint k = 0; k < K_COUNT; k++)
                 if (bh_yaml_get(item, keys[k], NULL))
                         s.has |= BIT(k);

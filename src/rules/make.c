@@ -75,7 +75,7 @@ static char *without_info(const char *format) {
 }
 
 static void make_rule(BhLoader *l, BhRuleDef *d) {
-        g_autoptr(GPtrArray) faults = g_ptr_array_new_with_free_func(bh_fault_free), texts = g_ptr_array_new();
+        g_autoptr(GPtrArray) faults = g_ptr_array_new_with_free_func(bh_fault_free);
         BhRule *r = d->rule;
         g_autofree char *q = bh_load_quote(r->name, strlen(r->name)), *object = g_strdup_printf("rule %s", q);
         g_auto(BhParser) p = { 0 };
@@ -83,15 +83,16 @@ static void make_rule(BhLoader *l, BhRuleDef *d) {
         BhCond *c;
 
         if (r->skipped) {
-                r->output = without_info(d->output->s->str);
+                r->output = d->output->s->len > BH_RULES_OUTPUT_MAX ? g_strdup("") : without_info(d->output->s->str);
                 return;
         }
         l->object = object;
-        bh_load_appends(l, d, texts);
-        bh_output_check(l, d->output, faults);
-        for (guint i = 0; i < texts->len; i++)
-                bh_output_check(l, g_ptr_array_index(texts, i), faults);
-        r->output = without_info(d->output->s->str);
+        bh_load_appends(l, d, faults);
+        if (d->output->s->len > BH_RULES_OUTPUT_MAX)
+                bh_fault(faults, BH_ERROR, FALSE, "LOAD_ERR_COMPILE_OUTPUT", r->output_pos, "an output of more than 8,192 bytes is refused: shorten it");
+        else
+                bh_output_check(l, d->output, faults);
+        r->output = d->output->s->len > BH_RULES_OUTPUT_MAX ? g_strdup("") : without_info(d->output->s->str);
         bh_parser_init(&p, l, d->condition, BH_RULES_DEPTH_MAX);
         c = bh_parse_condition(&p);
         if (!c)
@@ -170,6 +171,9 @@ void bh_rules_make(BhLoader *l) {
                 BhRuleDef *d = g_ptr_array_index(l->rules, i);
 
                 make_rule(l, d);
+                /* what was appended to each of many rules is not kept twice */
+                g_clear_pointer(&d->output, bh_text_free);
+                g_clear_pointer(&d->condition, bh_text_free);
                 g_ptr_array_add(l->set->rules, g_steal_pointer(&d->rule));
         }
         warn_unchecked(l);

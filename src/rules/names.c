@@ -60,8 +60,14 @@ struct bh_str bh_rule_flags(BhRuleScene *s, enum bh_field field, guint64 value) 
 
         if (!p)
                 return (struct bh_str){ "", 0 };
-        for (guint i = 0; i < n && len < 1900; i++)
-                len += (gsize) g_snprintf(p + len, 2048 - len, "%s%s", len ? "|" : "", names[i]);
+        for (guint i = 0; i < n && len < 1900; i++) {
+                gsize name = strlen(names[i]);
+
+                if (len)
+                        p[len++] = '|';
+                memcpy(p + len, names[i], name);
+                len += name;
+        }
         if (rest)
                 len += (gsize) g_snprintf(p + len, 2048 - len, "%s0x%" G_GINT64_MODIFIER "x", len ? "|" : "", rest);
         return bh_scene_take(s, len);

@@ -352,7 +352,8 @@ struct BhPrefixes {
 static struct node *node_new(const char *name, gsize len) {
         struct node *n = g_new0(struct node, 1);
 
-        n->name = g_strndup(name, len);
+        n->name = g_malloc(len + 1);
+        memcpy(n->name, name, len);
         n->len = len;
         for (gsize i = 0; i < len; i++)
                 n->glob |= strchr("?*[", name[i]) != NULL && name[i];

@@ -157,7 +157,7 @@ static gfloat atom_access(const BhRuleEngine *e, guint32 atom) {
         const struct bh_atom *a = &BH_AT(e->atoms, struct bh_atom, atom);
 
         /* a set is asked once for all its atoms; others one by one */
-        return a->p * RUN_NS + (a->how == BH_HOW_SET ? 1 + a->cost / 30 : a->cost);
+        return a->p * RUN_NS + (a->how == BH_HOW_SET ? 1 + a->cost / 8 : a->cost);
 }
 
 static gfloat access_of(struct reducer *x, guint32 node) {
@@ -350,7 +350,8 @@ static guint append_keys(GArray *to, GHashTable *keys) {
 
                 g_array_append_val(to, n);
         }
-        qsort(to->data + first * sizeof(guint32), to->len - first, sizeof(guint32), by_index);
+        if (to->len > first)
+                qsort(to->data + first * sizeof(guint32), to->len - first, sizeof(guint32), by_index);
         return to->len - first;
 }
 

@@ -29,6 +29,11 @@ int bh_priority_from_name(const char *name, gsize len);
 #define BH_RULES_FILTER_MAX (64u << 10)  /* bytes of a condition by itself */
 #define BH_RULES_YAML_DEPTH_MAX 64u
 #define BH_RULES_RULES_MAX 20000u
+#define BH_RULES_TAGS_MAX 100u           /* of a rule */
+#define BH_RULES_EXCEPTIONS_MAX 200u     /* of a rule */
+#define BH_RULES_OUTPUT_MAX 8192u        /* bytes of a format, with what is appended */
+#define BH_RULES_DESC_MAX (64u << 10)    /* bytes */
+#define BH_RULES_EXTRA_MAX 100u          /* extra fields of a rule */
 #define BH_RULES_PROBLEMS_MAX 1000u      /* kept; more are counted */
 
 typedef struct BhRule {

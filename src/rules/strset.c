@@ -40,6 +40,7 @@ struct automaton {
         guint32 *next;
         guint32 root[256];
         gboolean fold;
+        guint64 pairs[1024]; /* bit: these two bytes begin a literal, or the first of them is one */
 };
 
 struct BhStrSet {
@@ -258,6 +259,14 @@ static void build_automaton(BhStrSet *s, enum bh_strset_kind kind, struct automa
                 }
         }
         a->bytes = g_memdup2(bytes->data, bytes->len);
+        for (guint i = 0; i < l->len; i++) {
+                const struct literal *x = &g_array_index(l, struct literal, i);
+
+                if (x->len == 1)
+                        memset(&a->pairs[(guint8) x->p[0] * 4], 0xff, 4 * sizeof(guint64));
+                else if (x->len)
+                        a->pairs[(guint8) x->p[0] * 4 + (guint8) x->p[1] / 64] |= 1ull << ((guint8) x->p[1] % 64);
+        }
 
         struct state *st = (struct state *) (void *) a->states->data;
         for (guint i = 0; i < st[0].n_kids; i++)
@@ -374,6 +383,13 @@ static void match_part(const BhStrSet *s, const struct automaton *a, const char 
         for (gsize i = 0; i < len; i++) {
                 guint8 c = (guint8) (a->fold ? g_ascii_tolower(text[i]) : text[i]);
 
+                /* nearly all bytes begin some literal, few pairs of bytes do */
+                if (!at && i + 1 < len) {
+                        guint8 next = (guint8) (a->fold ? g_ascii_tolower(text[i + 1]) : text[i + 1]);
+
+                        if (!(a->pairs[c * 4 + next / 64] >> (next % 64) & 1))
+                                continue;
+                }
                 for (;;) {
                         const struct state *x = &st[at];
                         const guint8 *kid = a->bytes + x->kids;

@@ -9,6 +9,7 @@
 #define ARENA_BLOCK (64u << 10)
 #define NODES_MAX (2u * BH_RULES_ITEMS_MAX + 100000u)
 #define ANCHORS_MAX 10000u
+#define PARTS_MAX 100000u /* elements that are read one by one after a syntax error */
 
 struct BhYamlFile {
         char *name, *text; /* with its NUL */
@@ -364,7 +365,12 @@ void bh_yaml_read(BhYamlFile *f, const BhYamlCalls *calls, gpointer user) {
                 guint32 broken = at, from = line_start(f, MAX(r.item, start)), next;
 
                 /* element by element from the broken one on: an open quote is confined to its own */
+                guint parts = 0;
                 for (from = MAX(from, start); from < f->len && !r.stop; from = next) {
+                        if (parts++ >= PARTS_MAX) {
+                                tell(&r, from, "after a syntax error only 100,000 elements are read: mend that first");
+                                break;
+                        }
                         next = next_element(f, from);
                         read_part(&r, from, next, FALSE, &at);
                 }

@@ -170,9 +170,10 @@ static guint64 container_hash(const BhContainer *c) {
 
 /* The container of the process that was acted on: an act that leaves its container is another one than an act inside of it. *l keeps the text. */
 static void set_target(BhPipeline *p, struct bh_event *e, BhContainerLookup *l) {
+        const struct bh_lineage *all = p->c.lineage;
         struct bh_lineage_process target;
 
-        if (!p->c.lineage || !p->c.lineage->find(p->c.lineage->data, e->target_pid, bh_event_has(e, BH_F_target_start) ? e->target_start : 0, &target))
+        if (!all || !all->find(all->data, e->target_pid, bh_event_has(e, BH_F_target_start) ? e->target_start : 0, &target))
                 return;
         bh_container_table_lookup(p->c.containers, target.cgroup, l);
         if (l->container)

@@ -2,7 +2,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "rules/field.h"
+#include "rules/value.h"
 
 static const BhRuleField *find(const char *text, gsize *used) {
         return bh_rule_field_find(text, strlen(text), used);
@@ -74,10 +74,32 @@ static void says_what_was_meant(void) {
         g_assert_cmpstr(arg[0], ==, "proc.aname");
 }
 
+static void page_has_all_names(void) {
+        g_autofree char *page = NULL;
+
+        g_assert_true(g_file_get_contents(BH_SOURCE_ROOT "/docs/rules.md", &page, NULL, NULL));
+        for (guint c = 0; c < BH_CALL_COUNT; c++) {
+                g_autofree char *kind = g_strdup_printf("| `%s`", bh_event_type_name(bh_rule_calls[c].kind)), *shown = g_strdup_printf("| `%s` |", bh_rule_calls[c].shown);
+                gboolean found = FALSE;
+
+                for (const char *line = page; line && !found; line = strchr(line + 1, '\n')) {
+                        g_autofree char *text = g_strndup(line, strcspn(line + 1, "\n") + 1);
+                        g_auto(GStrv) names = g_strsplit(bh_rule_calls[c].names, " ", -1);
+
+                        found = strstr(text, kind) && strstr(text, shown);
+                        for (guint i = 0; names[i]; i++)
+                                found = found && strstr(text, names[i]);
+                }
+                if (!found)
+                        g_error("docs/rules.md does not have %s as %s", bh_event_type_name(bh_rule_calls[c].kind), bh_rule_calls[c].names);
+        }
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/rules/field/finds_the_longest_name", finds_the_longest_name);
         g_test_add_func("/rules/field/rows_are_sound", rows_are_sound);
         g_test_add_func("/rules/field/says_what_was_meant", says_what_was_meant);
+        g_test_add_func("/rules/field/page_has_all_names", page_has_all_names);
         return g_test_run();
 }

@@ -229,6 +229,10 @@ static void nesting(void) {
         g_string_assign(t, "- rule: r\n  desc: d\n  output: \"%");
         repeat(t, "tolower(", 1000000);
         g_string_append(t, "\"\n  priority: INFO\n  condition: evt.type=open\n");
+        has_error(t, "LOAD_ERR_COMPILE_OUTPUT", "8,192 bytes");
+        g_string_assign(t, "- rule: r\n  desc: d\n  output: \"%");
+        repeat(t, "tolower(", 1000);
+        g_string_append(t, "\"\n  priority: INFO\n  condition: evt.type=open\n");
         has_error(t, "LOAD_ERR_COMPILE_OUTPUT", "limit of 100");
 }
 
@@ -246,8 +250,10 @@ static void long_conditions(void) {
         g_string_append(t, ") = a\n");
         has_error(t, "LOAD_ERR_COMPILE_CONDITION", "200,000 parts");
         g_string_assign(t, "- rule: r\n  desc: d\n  output: \"");
-        repeat(t, "%foo.bar ", 1000000);
-        g_string_append(t, "\"\n  priority: INFO\n  condition: evt.type=open\n");
+        repeat(t, "%foo.bar ", 900);
+        g_string_append(t, "\"\n  priority: INFO\n  condition: evt.type=open");
+        repeat(t, " or foo.bar=1", 150000);
+        g_string_append(t, "\n");
         has_error(t, "LOAD_ERR_COMPILE_OUTPUT", "foo.bar");
 }
 
@@ -273,6 +279,96 @@ static void many_problems(void) {
 
 static void problems_are_counted_and_a_thousand_kept(void) {
         bounded(many_problems);
+}
+
+static void quadratic(void) {
+        g_autoptr(GString) t = g_string_new(NULL);
+
+        /* elements after a syntax error, each a parse of its own */
+        g_string_assign(t, "- \"\n");
+        repeat(t, "- ~\n", 4000000);
+        has_error(t, "LOAD_ERR_YAML_PARSE", "only 100,000");
+        /* a key that is found late, again and again */
+        g_string_assign(t, "- rule: r\n");
+        for (guint i = 0; i < 300000; i++)
+                g_string_append_printf(t, "  k%u: x\n", i);
+        repeat(t, "  condition: x\n", 300000);
+        has_error(t, "LOAD_ERR_YAML_VALIDATE", "100 keys");
+        /* appends to what was appended to */
+        for (guint n = 400; n <= 16000; n *= 40) {
+                g_string_assign(t, RULE("r", "evt.type=open"));
+                for (guint i = 0; i < n; i++)
+                        g_string_append_printf(t, "- rule: r\n  desc: %0700u\n  tags: [t%u]\n  output: %030u\n  exceptions:\n    - {name: e%u, fields: proc.name, values: [a]}\n"
+                                                  "  override: {desc: append, tags: append, output: append, exceptions: append}\n", i, i, i, i);
+                has_error(t, "LOAD_ERR_VALIDATE", "64 KiB");
+                has_error(t, "LOAD_ERR_VALIDATE", "100 tags");
+                has_error(t, "LOAD_ERR_VALIDATE", "200 exceptions");
+                if (n == 400) /* later there are a thousand problems before it */
+                        has_error(t, "LOAD_ERR_COMPILE_OUTPUT", "8,192 bytes");
+        }
+        /* many lists, many long conditions */
+        g_string_assign(t, "");
+        for (guint i = 0; i < 300000; i++)
+                g_string_append_printf(t, "- list: l%u\n  items: []\n", i);
+        for (guint i = 0; i < 10000; i++) {
+                g_string_append_printf(t, "- rule: r%u\n  desc: d\n  output: o\n  priority: INFO\n  condition: evt.type=open and proc.name in (", i);
+                repeat(t, "a,", 200);
+                g_string_append(t, "a)\n");
+        }
+        BhRuleSource f = { "a.yaml", t->str, t->len };
+        bh_rule_set_unref(bh_rule_set_load(&f, 1, NULL));
+}
+
+static void nothing_takes_the_square_of_its_size(void) {
+        bounded(quadratic);
+}
+
+static void many_appends(void) {
+        g_autoptr(GString) rules = g_string_new(NULL), config = g_string_new("append_output:\n");
+
+        for (guint i = 0; i < 20000; i++) {
+                g_string_append_printf(rules, "- rule: r%u\n  desc: d\n  condition: evt.type=open\n  output: o\n  priority: INFO\n  tags: [", i);
+                for (guint k = 0; k < 90; k++)
+                        g_string_append_printf(rules, "t%u,", k);
+                g_string_append(rules, "]\n");
+        }
+        for (guint i = 0; i < 100; i++) {
+                g_string_append(config, "  - match: {tags: [");
+                for (guint k = 0; k < 90; k++)
+                        g_string_append_printf(config, "t%u,", 89 - k);
+                g_string_append(config, "]}\n    extra_output: \"");
+                repeat(config, "%proc.name ", 500);
+                g_string_append(config, "\"\n    extra_fields: [{a: \"");
+                repeat(config, "x", 8000);
+                g_string_append(config, "\"}]\n");
+        }
+        BhRuleSource f[] = { { "a.yaml", rules->str, rules->len }, { "b.yaml", config->str, config->len } };
+        g_autoptr(BhRuleSet) s = bh_rule_set_load(f, 2, NULL);
+        has(s, TRUE, "LOAD_ERR_COMPILE_OUTPUT", NULL, "8,192 bytes");
+}
+
+static void settings_times_rules_are_bounded(void) {
+        bounded(many_appends);
+}
+
+/* Files that are each as full as may be. */
+static void full_files(void) {
+        g_autoptr(GString) a = g_string_new(NULL);
+
+        for (guint l = 0; l < 2; l++) {
+                g_string_append_printf(a, "- list: l%u\n  items: [", l);
+                for (guint i = 0; i < 999999; i++)
+                        g_string_append_printf(a, "%x,", i);
+                g_string_append(a, "]\n- rule: r%u\n  desc: d\n  condition: evt.type=open and proc.name in (x, l0)\n  output: o\n  priority: INFO\n");
+        }
+        BhRuleSource f[] = { { "a.yaml", a->str, a->len }, { "b.yaml", a->str, a->len }, { "c.yaml", a->str, a->len } };
+        g_assert_cmpuint(a->len, <, BH_RULES_FILE_MAX);
+        g_autoptr(BhRuleSet) s = bh_rule_set_load(f, 3, NULL);
+        has(s, TRUE, "LOAD_ERR_FILE_READ", NULL, "32 MiB");
+}
+
+static void full_files_stay_below_the_bound(void) {
+        bounded(full_files);
 }
 
 static void foreign_bytes_are_refused_and_never_printed(void) {
@@ -317,6 +413,9 @@ int main(int argc, char **argv) {
         TEST(deep_nesting_is_refused);
         TEST(long_conditions_are_bounded);
         TEST(problems_are_counted_and_a_thousand_kept);
+        TEST(nothing_takes_the_square_of_its_size);
+        TEST(settings_times_rules_are_bounded);
+        TEST(full_files_stay_below_the_bound);
         TEST(foreign_bytes_are_refused_and_never_printed);
         return g_test_run();
 }

@@ -137,9 +137,9 @@ static void prefixes_go_by_components(void) {
         g_assert_true(prefix("/var /var/log", "/var/x"));
         g_assert_true(prefix("/", "/anything"));
         g_assert_true(prefix("/", "/"));
-        g_assert_true(prefix("/home/*/.ssh", "/home/me/.ssh/id"));
-        g_assert_false(prefix("/home/*/.ssh", "/home/me/x/.ssh"));
-        g_assert_true(prefix("/home/me/x /home/*/y /home/m?/z", "/home/me/z/1"));
+        g_assert_true(prefix("/srv/*/.ssh", "/srv/me/.ssh/id"));
+        g_assert_false(prefix("/srv/*/.ssh", "/srv/me/x/.ssh"));
+        g_assert_true(prefix("/srv/me/x /srv/*/y /srv/m?/z", "/srv/me/z/1"));
         g_assert_true(prefix("/a/b /a/*", "/a/c"));
         g_assert_true(prefix("//var///log/", "/var//log"));
         g_assert_false(prefix("/x", ""));
@@ -183,7 +183,7 @@ static void sets_tell_all(void) {
         g_assert_cmphex(matched(s, ""), ==, BIT(1) | BIT(11) | BIT(17) | BIT(18));
         g_assert_cmphex(matched(s, "ushers"), ==, BIT(9) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) | BIT(18));
         g_assert_cmphex(matched(s, "/etc"), ==, BIT(2) | BIT(11) | BIT(17) | BIT(18));
-        g_assert_cmphex(matched(s, "xpAsSx"), ==, BIT(10) | BIT(11) | BIT(17) | BIT(18));
+        g_assert_cmphex(matched(s, "xpAsSx"), ==, BIT(9) | BIT(10) | BIT(11) | BIT(17) | BIT(18));
 }
 
 /* Random literals over a small alphabet against the plain functions. */
