@@ -31,11 +31,11 @@
 
 typedef struct {
         BhCentral central;
-        char *set_password, *restore;
-        char *started_in;
+        char *set_password;
         gboolean debug, version, stored, served;
         uid_t uid;
         gid_t gid;
+        char *restore, *started_in;
         BhFd tcp, local, bus;
         GMainLoop *loop;
 } Program;
@@ -71,9 +71,9 @@ static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
                 { "user", 0, 0, G_OPTION_ARG_STRING, &c->user, "whom to run as (default: bulkhead, where that user exists, else 64055)", "UID|NAME" },
                 { "ui", 0, 0, G_OPTION_ARG_FILENAME, &c->ui_dir, "the web interface's files (default /usr/share/bulkhead/ui)", "DIR" },
                 { "set-password", 0, 0, G_OPTION_ARG_STRING, &p->set_password, "give USER a new random password, print it, and end; a running central may go on", "USER" },
-                { "restore", 0, 0, G_OPTION_ARG_FILENAME, &p->restore, "put that backup (DATA-DIR/central/backup/...) in the database's place, and end; no central may run", "FILE" },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &p->debug, "log more", NULL },
                 { "version", 0, 0, G_OPTION_ARG_NONE, &p->version, "print the version", NULL },
+                { "restore", 0, 0, G_OPTION_ARG_FILENAME, &p->restore, "put that backup (DATA-DIR/central/backup/...) in the database's place, and end; no central may run", "FILE" },
                 G_OPTION_ENTRY_NULL,
         };
         g_autoptr(GOptionContext) context = g_option_context_new(NULL);

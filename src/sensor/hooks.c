@@ -98,7 +98,8 @@ void bh_hooks_free(BhHooks *h) {
         g_clear_pointer(&h->bad, g_hash_table_unref);
         for (guint i = 0; i < BH_HOOKS_OBJECTS; i++)
                 g_clear_pointer(&h->names[i], g_ptr_array_unref);
-        bh_loader_forget_btf(h);
+        if (h->btf)
+                btf__free(h->btf);
         for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
                 g_free(h->lost[i]);
         g_free(h->pin_dir);
@@ -267,7 +268,6 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         if (left) {
                 if (access(config, F_OK) == 0 && bh_loader_open_maps(h, NULL) && h->config->build_id == h->build_id && adopt(h, error)) {
                         h->config->canary_tgid = (__u32) bh_canary_pid(canary);
-                        bh_loader_forget_btf(h);
                         return h;
                 }
                 /* another build's programs, or a half-made start: begin anew */
@@ -297,7 +297,6 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                 return NULL;
         }
         h->config->build_id = h->build_id;
-        bh_loader_forget_btf(h);
         return h;
 }
 
@@ -309,6 +308,7 @@ void bh_hooks_repair(BhHooks *h) {
         gint64 now_us = g_get_monotonic_time();
         gboolean due = FALSE;
 
+        bh_loader_forget_btf(h);
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 if (h->state[type].backend == BH_BACKEND_NONE || h->state[type].effective) {
                         h->repair[type].due_us = h->repair[type].pause_us = 0;
@@ -325,7 +325,6 @@ void bh_hooks_repair(BhHooks *h) {
         bh_dispatcher_look(h);
         if (!bh_loader_load(h, &error))
                 bh_error("cannot attach the lost hooks again", "error", error->message);
-        bh_loader_forget_btf(h);
 }
 
 static guint pin_again(int fd, const char *path) {
