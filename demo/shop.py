@@ -12,6 +12,7 @@ import collections
 import dataclasses
 import html
 import http.client
+import json
 import pathlib
 import re
 import time
@@ -38,6 +39,10 @@ class Answer:
     @property
     def text(self):
         return self.body.decode(errors="replace")
+
+    @property
+    def json(self):
+        return json.loads(self.body)
 
 
 @dataclasses.dataclass
