@@ -50,6 +50,7 @@ class Image:
         self.ports, self.env, self.user, self.health = ports, dict(env), user, health
         self.directories, self.links = dict(directories), dict(links)
         self.tag = f"{PREFIX}{name}:{TAG}"
+        self.path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.layers = []  # (digest of its tar, path of it)
         self.config = b""
         self.id = ""
@@ -286,8 +287,7 @@ def _own_layer(cache, image):
 
 def _config(image):
     """The image's configuration; its sha256 is the image's id."""
-    config = {"Cmd": image.cmd, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                                        *(f"{k}={v}" for k, v in image.env.items())],
+    config = {"Cmd": image.cmd, "Env": [f"PATH={image.path}", *(f"{k}={v}" for k, v in image.env.items())],
               "WorkingDir": "/", "User": image.user, "Labels": {LABEL: "1", "org.opencontainers.image.title": image.name,
                                                                 "org.opencontainers.image.version": TAG},
               "ExposedPorts": {f"{p}/tcp": {} for p in image.ports}}
@@ -311,6 +311,9 @@ def build(cache, say=lambda text: None):
     _download(cache, wanted)
     ground = _base_layer(cache, base)
     for image in images:
+        for name, _ in more[tuple(image.packages)]:
+            if m := re.fullmatch(r"postgresql-client-(\d+)", name):  # Debian's own way there is a Perl program
+                image.path += f":/usr/lib/postgresql/{m[1]}/bin"
         image.layers = [ground, _package_layer(cache, more[tuple(image.packages)]), _own_layer(cache, image)]
         image.config = _config(image)
         image.id = "sha256:" + hashlib.sha256(image.config).hexdigest()

@@ -91,7 +91,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     page = None  # function(handler, value) -> HTML
 
     def log_message(self, form, *args):
-        log(self.client_address[0], form % args)
+        log(self.client_address[0], form % args, f"run={self.headers.get('X-Demo-Run', '-')}" if getattr(self, "headers", None) else "")
 
 
 class Server(http.server.ThreadingHTTPServer):
