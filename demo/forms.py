@@ -55,6 +55,24 @@ def merge(into, more):
     return into
 
 
+def refuse_foreign(engine):
+    """DemoError when things of others have the names that ours would get: a volume of that name would be used, a stack changed."""
+    names = set(APPLICATIONS)
+    for application in APPLICATIONS:
+        made = definition(application)
+        names |= {f"{application}_{key}" for what in ("networks", "volumes", "services") for key in made[what]}
+    there = [(f"container {c['Names'][0].lstrip('/')}", c["Labels"].get("com.docker.compose.project"))
+             for c in engine.call("GET", "/containers/json", all=1)]
+    there += [(f"network {n['Name']}", n["Name"]) for n in engine.call("GET", "/networks")]
+    there += [(f"volume {v['Name']}", v["Name"]) for v in engine.call("GET", "/volumes")["Volumes"] or []]
+    if _manager(engine):
+        there += [(f"service {s['Spec']['Name']}", s["Spec"]["Labels"].get("com.docker.stack.namespace")) for s in engine.call("GET", "/services")]
+    foreign = [text for text, name in there if name in names]
+    if foreign:
+        raise DemoError(f"the demo's applications are named {' and '.join(APPLICATIONS)}, and this engine has others of such names: "
+                        f"{', '.join(foreign)}. Remove or rename those, or run the demo on another machine")
+
+
 class Compose:
     """Labels, names and networks as `docker compose` makes them, through the engine's API: Debian 12 has no such command for its engine."""
 

@@ -45,10 +45,10 @@ class ImageError(RuntimeError):
 class Image:
     """What one image is made of. files: path in the image -> path below apps/; health: (command, seconds between two)."""
 
-    def __init__(self, name, packages, files, cmd, *, ports=(), env=(), user="", health=None, directories=(), links=()):
+    def __init__(self, name, packages, files, cmd, *, ports=(), env=(), user="", health=None, directories=(), stop="SIGTERM"):
         self.name, self.packages, self.files, self.cmd = name, list(packages), dict(files), list(cmd)
         self.ports, self.env, self.user, self.health = ports, dict(env), user, health
-        self.directories, self.links = dict(directories), dict(links)
+        self.directories, self.stop = dict(directories), stop
         self.tag = f"{PREFIX}{name}:{TAG}"
         self.path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.layers = []  # (digest of its tar, path of it)
@@ -67,7 +67,7 @@ def catalogue():
         return (["CMD", "curl", "-fsS", "-m", "4", "-o", "/dev/null", f"http://127.0.0.1:{port}/healthz"], 6)
     return [
         Image("front", ["nginx"], {"/etc/nginx/nginx.conf": "nginx.conf", "/usr/local/bin/front": "front.sh"}, ["/usr/local/bin/front"],
-              ports=(80,), health=web(80), directories={"/var/log/nginx": (0, 0o755), "/var/lib/nginx": (33, 0o755)}),
+              ports=(80,), health=web(80), directories={"/var/log/nginx": (0, 0o755), "/var/lib/nginx": (33, 0o755)}, stop="SIGQUIT"),
         python("api", ["python3", "/srv/api.py"], ports=(8000,), health=web(8000), directories={"/srv/uploads": (0, 0o755)},
                files={"/srv/files/terms.txt": "files/terms.txt", "/srv/files/sizes.csv": "files/sizes.csv"}),
         python("worker", ["python3", "/srv/worker.py"], directories={"/srv/invoices": (1000, 0o755)}, user="shop"),
@@ -76,7 +76,7 @@ def catalogue():
               ports=(6379,), user="redis", health=(["CMD", "redis-cli", "ping"], 6), directories={"/var/lib/redis": (102, 0o750)}),
         Image("db", ["postgresql"], {"/usr/local/bin/db": "db.sh", "/srv/schema.sql": "schema.sql"}, ["/usr/local/bin/db"],
               ports=(5432,), health=(["CMD", "/usr/local/bin/db", "ready"], 6),
-              directories={"/var/lib/postgresql": (101, 0o755), "/var/run/postgresql": (101, 0o755)}),
+              directories={"/var/lib/postgresql": (101, 0o755), "/var/run/postgresql": (101, 0o755)}, stop="SIGINT"),
         python("reports", ["python3", "/srv/reports.py"], ports=(8080,), health=web(8080), user="shop"),
         Image("memo", ["memcached"], {}, ["memcached", "-u", "memcache", "-m", "16"], ports=(11211,)),
         Image("broker", ["mosquitto"], {"/etc/mosquitto/demo.conf": "mosquitto.conf"}, ["mosquitto", "-c", "/etc/mosquitto/demo.conf"],
@@ -288,7 +288,7 @@ def _own_layer(cache, image):
 def _config(image):
     """The image's configuration; its sha256 is the image's id."""
     config = {"Cmd": image.cmd, "Env": [f"PATH={image.path}", *(f"{k}={v}" for k, v in image.env.items())],
-              "WorkingDir": "/", "User": image.user, "Labels": {LABEL: "1", "org.opencontainers.image.title": image.name,
+              "WorkingDir": "/", "User": image.user, "StopSignal": image.stop, "Labels": {LABEL: "1", "org.opencontainers.image.title": image.name,
                                                                 "org.opencontainers.image.version": TAG},
               "ExposedPorts": {f"{p}/tcp": {} for p in image.ports}}
     if image.health:

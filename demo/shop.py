@@ -101,6 +101,7 @@ class Shop:
         left = forms.clean(self.engine, images=False)
         if left:
             raise DemoError(f"cannot remove what an earlier demo left: {', '.join(left)}")
+        forms.refuse_foreign(self.engine)
         self.load()
         self.form.up()
         self.wait_ready(deadline)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
 
@@ -54,9 +53,7 @@ def shop(request, engine, platform):
     made.before = inventory(engine)
     made.stopped = False
     try:
-        began = time.monotonic()
         yield made.start()
-        print(f"{request.param}: up in {time.monotonic() - began:.1f} s")
     finally:
         if not made.stopped:
             made.stop(check=False, images=False)
@@ -212,7 +209,7 @@ def test_bulkhead_names_workloads_and_applications(shop, platform):
     expected = {(*shop.workload(s), shop.replicas[s]) for s in APPLICATION}
 
     def seen():
-        rows = [(w["application"], w["name"], w["running"]) for w in platform.rows("workloads", "--living")]
+        rows = [(w["application"], w["workload"], w["running"]) for w in platform.rows("workloads", "--living")]
         return set(rows) == expected, sorted(rows)
     wait_for(seen, 20, f"workloads {sorted(expected)}", every=0.3)
     images = {c["name"]: c["image"] for c in platform.rows("containers")}
