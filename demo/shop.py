@@ -15,6 +15,7 @@ import http.client
 import json
 import pathlib
 import re
+import threading
 import time
 import urllib.parse
 
@@ -75,6 +76,7 @@ class Shop:
         self.form = forms.Compose(*options) if form == "compose" else forms.Swarm(*options, placement)
         self.replicas = {s: n.get("deploy", {}).get("replicas", 1) for a in APPLICATIONS for s, n in forms.definition(a)["services"].items()}
         self.replicas.update(replicas or {})
+        self.given_up = threading.Event()  # set: start() ends with DemoError as soon as it can
         self._addresses = {}
 
     # ---- life ----
@@ -113,7 +115,8 @@ class Shop:
             if time.monotonic() > end:
                 logs = "\n".join(f"--- {c.name}\n{self._log_tail(c.id)}" for c in self.containers(all=True))
                 raise DemoError(f"after {deadline:g} s still missing: {missing}\n{logs}")
-            time.sleep(0.25)
+            if self.given_up.wait(0.25):
+                raise DemoError("given up")
 
     def _log_tail(self, ident):
         try:

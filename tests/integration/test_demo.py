@@ -171,7 +171,7 @@ def by_route(lines, run):
 
 def test_the_traffic_is_what_the_servers_saw(shop):
     before = int(shop.execute("db", ["psql", "-U", "postgres", "-d", "shop", "-Atc", "SELECT count(*) FROM orders"])[1])
-    run = traffic.Traffic(shop, 14, seed=3, rate=2.0, restarts=1)
+    run = traffic.Traffic(shop, 12, seed=3, rate=2.0, restarts=1)
     truth = run.run()
     assert not truth.failed, truth.failed
     assert truth.actions == traffic.planned(run.plan)
@@ -265,6 +265,12 @@ def bulkhead_of(base):
 
 def test_the_demo_introduces_itself_and_ends_at_ctrl_c(program, engine):
     before = inventory(engine)
+    # Also while it starts.
+    proc, log = program(words="loaded")
+    proc.send_signal(signal.SIGINT)
+    assert proc.wait(90) == 0 and "all is up" not in log.read_text(), log.read_text()
+    assert inventory(engine) == before and forms.leftovers(Engine(engine.host)) == []
+
     proc, log = program("--seed", "5", words="acts of the operator")
     text = log.read_text()
     url, password = re.search(r"Bulkhead +(https://127\.0\.0\.1:\d+/)\n +log in as +admin / (\S{20,})\n", text).groups()
@@ -286,12 +292,13 @@ def test_the_demo_introduces_itself_and_ends_at_ctrl_c(program, engine):
 
 def test_what_a_killed_demo_left_is_removed(program, engine):
     before = inventory(engine)
-    proc, log = program("--no-traffic", words="the shop is up")
+    proc, log = program("--no-traffic", words="loaded")
+    wait_for(lambda: (sum(x.startswith("container") for x in forms.leftovers(Engine(engine.host))) > 3, log.read_text()), 60, "some containers are there")
+    assert bulkhead_of(program.base)
     proc.kill()
     proc.wait()
-    assert forms.leftovers(Engine(engine.host))
     clean, _ = program("--clean")
-    assert clean.wait(90) == 0, log.read_text()
+    assert clean.wait(90) == 0 and "removed what there was" in log.read_text(), log.read_text()
     assert inventory(engine) == before and forms.leftovers(Engine(engine.host)) == []
     assert not bulkhead_of(program.base) and [p.name for p in program.base.iterdir()] == ["log"]
 
