@@ -78,8 +78,8 @@ class Compose:
 
     name = "compose"
 
-    def __init__(self, engine, replicas, overrides, ports):
-        self.engine, self.replicas, self.overrides, self.ports = engine, replicas, overrides, ports
+    def __init__(self, engine, replicas, overrides, ports, given_up):
+        self.engine, self.replicas, self.overrides, self.ports, self.given_up = engine, replicas, overrides, ports, given_up
 
     def up(self):
         containers = []
@@ -106,6 +106,8 @@ class Compose:
                 done.result()
 
     def _run(self, project, key, number, service, names):
+        if self.given_up.is_set():
+            raise DemoError("given up")
         nets = networks_of(service)
         first, *others = nets
         body = {
@@ -142,7 +144,7 @@ class Swarm:
 
     name = "swarm"
 
-    def __init__(self, engine, replicas, overrides, ports, placement=None):
+    def __init__(self, engine, replicas, overrides, ports, given_up, placement=None):
         if overrides:
             raise DemoError("a stack has no way to say what the overrides say: use the compose form")
         self.engine, self.replicas, self.ports, self.placement = engine, replicas, ports, placement or {}

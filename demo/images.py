@@ -6,19 +6,22 @@ versions of packages, contents of our own files; what is not used any more is re
 got. An image is what `docker save` would give, so that layers are shared, and its id says whether it is there already.
 """
 import hashlib
+import importlib.util
 import io
 import json
+import marshal
 import os
 import pathlib
 import re
 import subprocess
+import sys
 import tarfile
 
 APPS = pathlib.Path(__file__).resolve().parent / "apps"
 LABEL = "bulkhead.demo"
 PREFIX = "bulkhead-demo/"
 TAG = "1.0"
-FORMAT = 1  # of what is below: a change makes all layers anew
+FORMAT = 2  # of what is below: a change makes all layers anew
 
 BASE = ["base-files", "base-passwd", "bash", "coreutils", "curl", "dash", "debianutils", "findutils", "grep", "gzip", "hostname",
         "libc-bin", "mawk", "mount", "procps", "sed", "tar", "tzdata", "util-linux"]
@@ -28,7 +31,10 @@ LEFT_OUT = re.compile(r"(adduser|debconf|dpkg|gcc-\d+-base|init-system-helpers|i
                       r"postgresql-client-common|readline-common|sensible-utils|ssl-cert|sysvinit-utils|ucf|usrmerge)$")
 PRUNED = re.compile(r"usr/share/(doc|man|locale|info|lintian|bug|bash-completion|fish|zsh|menu|pixmaps|perl5|postgresql-common)(/|$)|"
                     r"usr/lib/[^/]+/(gconv|perl[^/]*)(/|$)|usr/lib/postgresql/[^/]+/lib/(bitcode|llvmjit)|(usr/)?lib/(systemd|udev)(/|$)|"
+                    r"usr/lib/python3[^/]*/(ensurepip|idlelib|lib2to3|pydoc_data|test|tkinter|turtledemo)(/|$)|usr/(include|share/vim)(/|$)|"
                     r"etc/(init\.d|cron\.[a-z]+|logrotate\.d|default|ufw|systemd)(/|$)|var/(cache|lib/dpkg)(/|$)")
+# The image's Python and the packages for it, if it is the version that runs this; what other versions find is not theirs, and not used.
+PYTHON_SOURCE = re.compile(rf"(usr/lib/(?:python3\.{sys.version_info[1]}|python3/dist-packages)(?:/.*)?)/([^/]+)\.py$")
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 USERS = "postgres:x:101:101::/var/lib/postgresql:/bin/bash\nredis:x:102:102::/var/lib/redis:/usr/sbin/nologin\n" \
         "memcache:x:103:103::/nonexistent:/usr/sbin/nologin\nmosquitto:x:104:104::/var/lib/mosquitto:/usr/sbin/nologin\n" \
@@ -75,7 +81,7 @@ def catalogue():
         Image("cache", ["redis-server"], {}, ["redis-server", "--bind", "*", "--protected-mode", "no", "--dir", "/var/lib/redis", "--save", "20", "1"],
               ports=(6379,), user="redis", health=(["CMD", "redis-cli", "ping"], 6), directories={"/var/lib/redis": (102, 0o750)}),
         Image("db", ["postgresql"], {"/usr/local/bin/db": "db.sh", "/srv/schema.sql": "schema.sql"}, ["/usr/local/bin/db"],
-              ports=(5432,), health=(["CMD", "/usr/local/bin/db", "ready"], 6),
+              ports=(5432,), health=(["CMD", "pg_isready", "-q", "-h", "127.0.0.1", "-U", "shop", "-d", "shop"], 6),
               directories={"/var/lib/postgresql": (101, 0o755), "/var/run/postgresql": (101, 0o755)}, stop="SIGINT"),
         python("reports", ["python3", "/srv/reports.py"], ports=(8080,), health=web(8080), user="shop"),
         Image("memo", ["memcached"], {}, ["memcached", "-u", "memcache", "-m", "16"], ports=(11211,)),
@@ -201,7 +207,7 @@ class _Layer:
         self.put(info)
 
     def package(self, deb):
-        """Adds a package's files; its control scripts are not run. Returns the files named in `wanted`."""
+        """Adds a package's files; its control scripts are not run, but what is Python is compiled, as they would: a service starts in a third of the time."""
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as p:
             with tarfile.open(fileobj=p.stdout, mode="r|") as tar:
                 for info in tar:
@@ -212,10 +218,25 @@ class _Layer:
                     info.name = _merged(path)
                     if info.islnk():
                         info.linkname = _merged(info.linkname.removeprefix("./"))
+                    if data and (m := PYTHON_SOURCE.match(info.name)):
+                        source = data.read()
+                        data = io.BytesIO(source)
+                        if (compiled := _compiled(source, info.name)):
+                            self.directory(f"{m[1]}/__pycache__")
+                            self.file(f"{m[1]}/__pycache__/{m[2]}.{sys.implementation.cache_tag}.pyc", compiled)
                     self.put(info, data)
         if p.returncode != 0:
             deb.unlink()
             raise ImageError(f"{deb.name} is damaged and was removed from the cache: try again")
+
+
+def _compiled(source, path):
+    """A .pyc that is not compared with its source (PEP 552); None for a Python that is not ours, or for what is no program."""
+    try:
+        code = compile(source, f"/{path}", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return None
+    return importlib.util.MAGIC_NUMBER + b"\1\0\0\0" + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
 def _write_layer(cache, key, fill):
@@ -268,7 +289,7 @@ def _package_layer(cache, packages):
     def fill(layer):
         for n, v in packages:
             layer.package(_deb(cache, n, v))
-    return _write_layer(cache, "packages-" + _key(packages, LEFT_OUT.pattern, PRUNED.pattern), fill)
+    return _write_layer(cache, "packages-" + _key(packages, LEFT_OUT.pattern, PRUNED.pattern, PYTHON_SOURCE.pattern), fill)
 
 
 def _own_layer(cache, image):
@@ -293,7 +314,7 @@ def _config(image):
               "ExposedPorts": {f"{p}/tcp": {} for p in image.ports}}
     if image.health:
         command, seconds = image.health
-        config["Healthcheck"] = {"Test": command, "Interval": seconds * 10**9, "Timeout": 10 * 10**9, "Retries": 5}
+        config["Healthcheck"] = {"Test": command, "Interval": seconds * 10**9, "Timeout": 10 * 10**9, "Retries": 5, "StartPeriod": 90 * 10**9}
     return json.dumps({"architecture": "amd64", "os": "linux", "created": "2023-11-14T22:13:20Z", "config": config,
                        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{d}" for d, _ in image.layers]},
                        "history": [{"created": "2023-11-14T22:13:20Z", "created_by": "demo"} for _ in image.layers]}, sort_keys=True).encode()

@@ -70,13 +70,13 @@ class Shop:
         self.cache = pathlib.Path(cache or REPO / "build" / "demo")
         self.say = say
         self.sockets = SocketMaker(netns)
-        options = self.engine, replicas or {}, overrides or {}, ports or {}
+        self.given_up = threading.Event()  # set: start() ends with DemoError as soon as it can
+        options = self.engine, replicas or {}, overrides or {}, ports or {}, self.given_up
         if form not in ("compose", "swarm"):
             raise ValueError(f"form is compose or swarm, not {form}")
         self.form = forms.Compose(*options) if form == "compose" else forms.Swarm(*options, placement)
         self.replicas = {s: n.get("deploy", {}).get("replicas", 1) for a in APPLICATIONS for s, n in forms.definition(a)["services"].items()}
         self.replicas.update(replicas or {})
-        self.given_up = threading.Event()  # set: start() ends with DemoError as soon as it can
         self._addresses = {}
 
     # ---- life ----

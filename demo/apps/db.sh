@@ -1,7 +1,6 @@
 #!/bin/bash
-# PostgreSQL: makes the shop's database at the first start. "db ready" is the health check.
+# PostgreSQL: makes the shop's database at the first start.
 set -euo pipefail
-[ "${1:-}" != ready ] || exec pg_isready -q -h 127.0.0.1 -U shop -d shop
 data=/var/lib/postgresql/data
 if [ "$(id -u)" -eq 0 ]; then
   mkdir -p "$data"
