@@ -5,6 +5,7 @@ from the packages (documentation, translations and package management left out).
 versions of packages, contents of our own files; what is not used any more is removed. load(engine, images) hands the engine what it has not
 got. An image is what `docker save` would give, so that layers are shared, and its id says whether it is there already.
 """
+import fcntl
 import hashlib
 import importlib.util
 import io
@@ -116,15 +117,23 @@ def _resolve(images, cache):
     question = _key(BASE, [i.packages for i in images], LEFT_OUT.pattern, lists)
     kept = cache / "resolved.json"
     try:
-        answer = json.loads(kept.read_text())
-        if answer["question"] == question:
-            return [tuple(p) for p in answer["base"]], {tuple(k): [tuple(p) for p in v] for k, v in answer["more"]}
+        if json.loads(kept.read_text())["question"] == question:
+            return _read(kept)
     except (OSError, ValueError, KeyError):
         pass
     base, more = _ask_apt(images, cache)
     if lists:  # else they have come just now
-        kept.write_text(json.dumps({"question": question, "base": base, "more": list(more.items())}))
+        _write(kept, base, more, question)
     return base, more
+
+
+def _write(path, base, more, question=""):
+    path.write_text(json.dumps({"question": question, "base": base, "more": list(more.items())}))
+
+
+def _read(path):
+    answer = json.loads(path.read_text())
+    return [tuple(p) for p in answer["base"]], {tuple(k): [tuple(p) for p in v] for k, v in answer["more"]}
 
 
 def _ask_apt(images, cache):
@@ -165,7 +174,8 @@ def _download(cache, packages):
             _apt(["update"])
     absent = [f"{n} {v}" for n, v in packages if not _deb(cache, n, v)]
     if r.returncode != 0 or absent:
-        raise ImageError(f"cannot download {', '.join(absent) or 'packages'} from the Debian mirror: {r.stderr.strip()}\n"
+        some = ", ".join(absent[:3]) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
+        raise ImageError(f"cannot download {some or 'packages'} from the Debian mirror: {r.stderr.strip()}\n"
                          "The demo's images are made of Debian packages: try 'apt-get update', and look at the network")
 
 
@@ -324,12 +334,28 @@ def build(cache, say=lambda text: None):
     """All images, with their layers in `cache`. Raises ImageError."""
     cache = pathlib.Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
-    images = catalogue()
-    base, more = _resolve(images, cache)
-    wanted = sorted({*base, *(p for packages in more.values() for p in packages)})
-    if not all(_deb(cache, n, v) for n, v in wanted):
-        say(f"downloading {sum(not _deb(cache, n, v) for n, v in wanted)} Debian packages for the images")
-    _download(cache, wanted)
+    with open(cache / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build(catalogue(), cache, say)
+
+
+def _build(images, cache, say):
+    made = cache / "made.json"  # the packages of the last time
+    try:
+        base, more = _resolve(images, cache)
+        wanted = sorted({*base, *(p for packages in more.values() for p in packages)})
+        missing = sum(not _deb(cache, n, v) for n, v in wanted)
+        if missing:
+            say(f"downloading {missing} Debian packages for the images")
+        _download(cache, wanted)
+    except ImageError as e:
+        if not made.exists():
+            raise
+        base, more = _read(made)
+        if not set(more) >= {tuple(i.packages) for i in images}:
+            raise
+        wanted = sorted({*base, *(p for packages in more.values() for p in packages)})
+        say(f"using the packages of the last time: {str(e).splitlines()[0]}")
     ground = _base_layer(cache, base)
     for image in images:
         for name, _ in more[tuple(image.packages)]:
@@ -338,6 +364,7 @@ def build(cache, say=lambda text: None):
         image.layers = [ground, _package_layer(cache, more[tuple(image.packages)]), _own_layer(cache, image)]
         image.config = _config(image)
         image.id = "sha256:" + hashlib.sha256(image.config).hexdigest()
+    _write(made, base, more)
     used = {p for image in images for _, p in image.layers}
     for path in (cache / "layers").iterdir():
         if path.with_suffix(".tar") not in used:

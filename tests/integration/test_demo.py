@@ -22,7 +22,7 @@ from demo import forms, topology, traffic  # noqa: E402
 from demo.engine import Engine  # noqa: E402
 from demo.shop import APPLICATION, Shop  # noqa: E402
 
-pytestmark = pytest.mark.deadline(300)
+pytestmark = pytest.mark.deadline(400)
 JSON = {"Accept": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded", **JSON}
 
@@ -248,7 +248,7 @@ def program(build, engine):
                                     stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=docker_env.system_env(), preexec_fn=docker_env.die_with_parent)
         started.append(proc)
         if words:
-            wait_for(lambda: (words in log.read_text(), f"{proc.poll()} {docker_env.tail(log)}"), 120, f"the demo says {words!r}")
+            wait_for(lambda: (words in log.read_text(), f"{proc.poll()} {docker_env.tail(log)}"), 200, f"the demo says {words!r}")
         return proc, log
     run.base = base
     yield run
@@ -268,7 +268,7 @@ def test_the_demo_introduces_itself_and_ends_at_ctrl_c(program, engine):
     # Also while it starts.
     proc, log = program(words="loaded")
     proc.send_signal(signal.SIGINT)
-    assert proc.wait(90) == 0 and "all is up" not in log.read_text(), log.read_text()
+    assert proc.wait(150) == 0 and "all is up" not in log.read_text(), log.read_text()
     assert inventory(engine) == before and forms.leftovers(Engine(engine.host)) == []
 
     proc, log = program("--seed", "5", words="acts of the operator")
@@ -285,7 +285,7 @@ def test_the_demo_introduces_itself_and_ends_at_ctrl_c(program, engine):
     assert second.wait(30) == 1 and "another demo runs" in log.read_text()
 
     proc.send_signal(signal.SIGINT)
-    assert proc.wait(90) == 0, log.read_text()
+    assert proc.wait(150) == 0, log.read_text()
     assert inventory(engine) == before and forms.leftovers(Engine(engine.host)) == []
     assert not bulkhead_of(program.base) and [p.name for p in program.base.iterdir()] == ["log"]
 
@@ -298,7 +298,7 @@ def test_what_a_killed_demo_left_is_removed(program, engine):
     proc.kill()
     proc.wait()
     clean, _ = program("--clean")
-    assert clean.wait(90) == 0 and "removed what there was" in log.read_text(), log.read_text()
+    assert clean.wait(150) == 0 and "removed what there was" in log.read_text(), log.read_text()
     assert inventory(engine) == before and forms.leftovers(Engine(engine.host)) == []
     assert not bulkhead_of(program.base) and [p.name for p in program.base.iterdir()] == ["log"]
 
