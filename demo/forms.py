@@ -152,9 +152,9 @@ class Swarm:
     def up(self):
         self._join()
         node = self.engine.call("GET", "/info")["Swarm"]["NodeID"]
-        gateway = self.engine.call("GET", f"/networks/{GATEWAY}")
-        # A stack cannot say which address a port is bound to; the bridge can. One that others made may bind to all: no port, then.
-        publish = gateway["Options"].get(LOOPBACK_ONLY) == "127.0.0.1"
+        # A stack cannot say which address a port is bound to; the bridge can. One that others made (or will make) may bind to all: no port, then.
+        gateway = self.engine.find(f"/networks/{GATEWAY}")
+        publish = gateway is not None and gateway["Options"].get(LOOPBACK_ONLY) == "127.0.0.1"
         for stack in APPLICATIONS:
             self._deploy(stack, self._stack(stack, publish, node))
 

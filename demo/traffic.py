@@ -92,6 +92,7 @@ class Truth:
     requests: collections.Counter = dataclasses.field(default_factory=collections.Counter)  # (service, method, path without query): answers, repeated ones too
     actions: collections.Counter = dataclasses.field(default_factory=collections.Counter)   # actions of users that succeeded
     edges: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    served: collections.Counter = dataclasses.field(default_factory=collections.Counter)    # answers by the container (id, 12 digits) of api or reports
     orders: list = dataclasses.field(default_factory=list)
     failed: list = dataclasses.field(default_factory=list)      # actions given up, with the reason
     repeated: list = dataclasses.field(default_factory=list)    # answers and errors after which a request was made again
@@ -101,7 +102,7 @@ class Truth:
     ended: float = 0.0
 
     def add(self, other):
-        for field in ("requests", "actions", "edges"):
+        for field in ("requests", "actions", "edges", "served"):
             getattr(self, field).update(getattr(other, field))
         for field in ("orders", "failed", "repeated", "acts", "restarted"):
             getattr(self, field).extend(getattr(other, field))
@@ -210,6 +211,8 @@ class Traffic:
             else:
                 with self._lock:
                     self.truth.requests[service, method, path.split("?")[0]] += 1
+                    if "X-Served-By" in answer.headers:
+                        self.truth.served[answer.headers["X-Served-By"]] += 1
                 if cookie := answer.headers.get("Set-Cookie"):
                     state["cookie"] = cookie.split(";")[0].split("=", 1)[1]
                 if answer.status in ok:

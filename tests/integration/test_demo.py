@@ -195,6 +195,8 @@ def test_the_traffic_is_what_the_servers_saw(shop):
     assert truth.edges[topology.edge("outside", "front")] == sum(n for a, n in truth.actions.items() if a != "sales")
     assert truth.edges[topology.edge("api", "payments")] == truth.actions["checkout"] + truth.actions["declined"]
     assert not set(truth.edges) & topology.NEVER
+    known = {c.id[:12]: c.service for c in [*shop.containers(all=True), *truth.restarted]}
+    assert {known[i] for i in truth.served} == {"api", "reports"} and len(truth.served) >= 3, truth.served
     shop.wait_ready(60)  # the replica is there again
 
 
@@ -225,12 +227,28 @@ def test_stopped_or_abandoned_it_leaves_nothing(shop, engine):
     # Of a demo that was killed at its start: containers half made, tasks on their way.
     if last:
         shop.load()
+    else:
+        shop.form.replicas, shop.form.overrides = {"api": 1}, {"api": {"HostConfig": {"Privileged": True, "Binds": ["/:/host:ro"]}}}
     shop.form.up()
     assert forms.leftovers(shop.engine)
+    if not last:
+        one, = shop.containers("api")
+        config = shop.engine.call("GET", f"/containers/{one.id}/json")["HostConfig"]
+        assert config["Privileged"] and config["Binds"] == ["shop_uploads:/srv/uploads", "/:/host:ro"], config
     assert forms.clean(shop.engine, images=last) == []
     assert inventory(engine) == shop.before
     if last:
         assert shop.leftovers() == []
+
+
+def test_what_others_have_of_the_same_names_is_not_touched(engine):
+    engine.docker("volume", "create", "shop_data")
+    try:
+        with pytest.raises(forms.DemoError, match="volume shop_data"):
+            Shop(engine.host).start()
+        assert engine.docker("volume", "ls", "-q").stdout == "shop_data\n"
+    finally:
+        engine.docker("volume", "rm", "shop_data")
 
 
 @pytest.fixture
