@@ -60,7 +60,7 @@ class Hit:
 
 
 class Shop:
-    """overrides: service -> what is merged into its container's body of Docker's create call, e.g. {"api": {"HostConfig": {"Privileged": True}}}
+    """overrides: service -> what is merged into its container's body of Docker's create call, e.g. {"api": {"HostConfig": {"CapAdd": ["SYS_ADMIN"]}}}
     (compose form); replicas: service -> number; ports: service -> port on 127.0.0.1 for front and reports (0: any); netns: path of the network
     namespace of an engine that is not in ours; placement: service -> id of a node that has the images (swarm form; see load())."""
 
