@@ -129,9 +129,14 @@ PRIVILEGED_RUNTIME = "most-privileged"  # docker run --privileged --runtime PRIV
 
 
 class DockerEnv:
-    """One engine. start() or `with`; .host is its unix:// address, .dir its state, .bridge None or its bridge's name."""
+    """One engine. start() or `with`; .host is its unix:// address, .dir its state, .bridge None or its bridge's name.
 
-    def __init__(self, keep_logs=None):
+    netns=True gives it a network namespace of its own (.netns is its path), without a way out: with iptables, NAT, several networks and
+    overlays, as an engine that has the machine for itself. Its published ports are reached from within that namespace alone.
+    """
+
+    def __init__(self, keep_logs=None, netns=False):
+        self.netns = netns
         self.tag = secrets.token_hex(3)
         self.keep_logs = keep_logs
         self.dir = None
@@ -163,7 +168,7 @@ class DockerEnv:
         self.host = f"unix://{self.dir}/docker.sock"
         self._cgroups_before = set(self._docker_cgroup_roots())
         try:
-            self._make_bridge()
+            self._make_netns() if self.netns else self._make_bridge()
             self._start_containerd(deadline)
             try:
                 self._start_dockerd(deadline)
@@ -177,6 +182,15 @@ class DockerEnv:
             self.close()
             raise
         return self
+
+    def _make_netns(self):
+        """A namespace that lives as long as the mount on a file of ours, which close() takes away as any mount below its directory."""
+        self.netns = self.dir / "netns"
+        self.netns.touch()
+        for argv in (["unshare", f"--net={self.netns}", "true"], ["nsenter", f"--net={self.netns}", "ip", "link", "set", "lo", "up"]):
+            r = subprocess.run(argv, capture_output=True, text=True, env=system_env())
+            if r.returncode != 0:
+                raise DockerError(f"{' '.join(argv)}: {r.stderr.strip()}")
 
     def _make_bridge(self):
         name = f"bht{self.tag}"
@@ -223,8 +237,8 @@ class DockerEnv:
             "--config-file", f"{self.dir}/none.json",  # not the machine's /etc/docker/daemon.json
             "--pidfile", f"{self.dir}/docker.pid", "--host", self.host,
             "--containerd", f"{self.dir}/containerd.sock",
-            "--bridge", self.bridge or "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
-            "--ip-masq=false", "--userland-proxy=true", "--exec-opt", "native.cgroupdriver=cgroupfs",
+            *([] if self.netns else ["--bridge", self.bridge or "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]),
+            "--userland-proxy=true", "--exec-opt", "native.cgroupdriver=cgroupfs",
             "--add-runtime", self._make_runtime(), "--shutdown-timeout", "2", "--default-address-pool", "base=10.251.0.0/16,size=26"])
 
         def up():
@@ -243,6 +257,8 @@ class DockerEnv:
         path.parent.mkdir(exist_ok=True)
         with open(path, "ab") as log, open(self.dir / "none.json", "w") as none:
             none.write("{}\n")
+            if self.netns:
+                argv = ["nsenter", f"--net={self.netns}", *argv]
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=system_env(),
                                     preexec_fn=die_with_parent, cwd="/")
 
