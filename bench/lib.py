@@ -18,7 +18,7 @@ BUILD = pathlib.Path(os.environ.get("BH_BUILD") or ROOT / "build").resolve()
 # Programs that are services with Debian are unpacked there, not installed: nothing starts by itself (see `dev`).
 UNPACKED = BUILD / "bench" / "packages"
 PATH = os.pathsep.join(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", str(UNPACKED / "usr/sbin"), str(UNPACKED / "sbin"),
-                        str(UNPACKED / "usr/bin")])
+                        str(UNPACKED / "usr/bin"), os.environ.get("PATH", "")])
 ENV = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
 SENSOR_DEADLINE_S = 120
 
