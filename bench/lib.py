@@ -20,7 +20,7 @@ UNPACKED = BUILD / "bench" / "packages"
 PATH = os.pathsep.join(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", str(UNPACKED / "usr/sbin"), str(UNPACKED / "sbin"),
                         str(UNPACKED / "usr/bin"), os.environ.get("PATH", "")])
 ENV = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
-SENSOR_DEADLINE_S = 120
+SENSOR_DEADLINE_S = 600
 
 
 class NotMeasured(Exception):
@@ -180,7 +180,7 @@ def cpu_ns(pid):
     return sum(int((read(p) or "0").split()[0]) for p in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
-def stop(process, seconds=30, sig=signal.SIGTERM):
+def stop(process, seconds=120, sig=signal.SIGTERM):
     """Ends a process that was started here; killed when it does not go."""
     if process is None or process.poll() is not None:
         return
@@ -235,7 +235,7 @@ class Sensor:
             time.sleep(1.1)  # the sensor adds up its counts each second
 
     def stop(self):
-        stop(self.process, 60)
+        stop(self.process, 600)
         subprocess.run(["umount", self.run_dir / "bpf"], capture_output=True)  # only there after a sensor that was killed
         shutil.rmtree(self.run_dir, ignore_errors=True)
         shutil.rmtree(self.data_dir, ignore_errors=True)
