@@ -87,6 +87,15 @@ def git(*args):
     return first_line("git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *args)
 
 
+def tracing_programs():
+    """How many BPF programs trace this machine now; None where nobody can tell."""
+    try:
+        out = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, text=True, env=ENV, timeout=30).stdout
+        return sum(p.get("type") in ("tracing", "raw_tracepoint", "tracepoint", "kprobe", "lsm") for p in json.loads(out))
+    except (OSError, ValueError, TypeError, subprocess.TimeoutExpired):
+        return None
+
+
 def machine():
     """Facts without which a figure says nothing."""
     cpu = re.search(r"^model name\s*:\s*(.*)$", read("/proc/cpuinfo"), re.M)
@@ -101,7 +110,7 @@ def machine():
         "mitigations": {p.name: read(p) for p in sorted(vulnerabilities.glob("*")) if read(p) != "Not affected"},
         "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "none (the host decides)"),
         "turbo": read("/sys/devices/system/cpu/cpufreq/boost", "unknown"),
-        "audit": first_line("auditctl", "-s"),
+        "tracing_programs_at_start": tracing_programs(), "audit": first_line("auditctl", "-s"),
         "load_average_at_start": os.getloadavg()[0],
         "compiler": first_line("cc", "--version"),
     }
