@@ -163,7 +163,7 @@ overflow_action = IGNORE
         begin = time.monotonic()
         try:
             while self._state().get("pid") != str(self.process.pid):
-                if self.process.poll() is not None or time.monotonic() - begin > 20:
+                if self.process.poll() is not None or time.monotonic() - begin > 120:
                     raise lib.NotMeasured(f"auditd did not start: {lib.read(etc / 'auditd.out')[-500:] or 'it said nothing'}")
                 time.sleep(0.02)
             self.ready_s = time.monotonic() - begin

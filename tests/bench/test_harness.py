@@ -161,6 +161,18 @@ def test_list_names_each_part_and_each_explains_itself():
         assert out.returncode == 0 and "--json" in out.stdout, f"{name} --help: expected status 0 and --json, saw {out.returncode}: {out.stdout}{out.stderr}"
 
 
+def test_options_behind_a_part_are_its_own():
+    split = part("run").split
+    names = ["cost", "path"]
+    assert split([], names) == ([], [])
+    assert split(["--quick"], names) == (["--quick"], [])
+    assert split(["cost", "path", "--quick", "--json", "x"], names) == (["cost", "path", "--quick", "--json", "x"], [])
+    assert split(["cost", "--loads", "path", "--json", "x", "--quick"], names) == (["cost", "--json", "x"], ["--loads", "path", "--quick"])
+    assert split(["path", "--events=5", "--json=x"], names) == (["path", "--json=x"], ["--events=5"])
+    assert split(["cost", "--help"], names) == (["cost"], ["--help"])
+    assert split(["nonsense", "--json"], names) == (["nonsense", "--json"], [])
+
+
 def test_facts_say_which_machine():
     facts = lib.machine()
     assert {"cpu", "cpus", "kernel", "mitigations", "governor", "load_average_at_start", "compiler", "commit"} <= set(facts)
@@ -179,7 +191,7 @@ def test_path_replays_without_loss(tmp_path):
     file = tmp_path / "result.json"
     out = run("path", "--events", "20000", "--rounds", "2", "--json", str(file))
     assert out.returncode == 0, out.stdout + out.stderr
-    result = json.loads(file.read_text())
+    result = json.loads(file.read_text())["parts"]["path"]
     assert result["events"] == 40000 and result["lost"] == 0
     assert 0 < result["drain_ns_per_event"] < result["cpu_ns_per_event"]
 
@@ -192,7 +204,9 @@ def test_cost_compares_in_one_run(tmp_path):
     file = tmp_path / "result.json"
     out = run("cost", "--seconds", "0.2", "--rounds", "1", "--loads", "getppid,open", "--subjects", "bulkhead", "--json", str(file), timeout=150)
     assert out.returncode == 0, out.stdout + out.stderr
-    result = json.loads(file.read_text())
+    whole = json.loads(file.read_text())
+    result = whole["parts"]["cost"]
+    assert whole["machine"]["kernel"] == os.uname().release
     rows = {(r["load"], r["where"]): r for r in result["loads"]}
     assert set(rows) == {(load, where) for load in ("getppid", "open") for where in ("host", "container")}
     for row in rows.values():
@@ -209,5 +223,5 @@ def test_hooks_tells_what_an_act_pays(tmp_path):
     file = tmp_path / "result.json"
     out = run("hooks", "--seconds", "0.1", "--acts", "fork", "--no-sweep", "--json", str(file), timeout=150)
     assert out.returncode == 0, out.stdout + out.stderr
-    host = json.loads(file.read_text())["acts"][0]
+    host = json.loads(file.read_text())["parts"]["hooks"]["acts"][0]
     assert host["ns_per_act"] > 0 and host["programs"]["tp_fork"]["calls_per_act"] >= 1
