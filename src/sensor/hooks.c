@@ -21,6 +21,7 @@
 
 #define BPF_FS_MAGIC_NUMBER 0xcafe4a11
 #define CANARY_MS 3000
+#define CANARY_LOAD_MS 15000 /* a machine that does not let it run for seconds is no reason to go without hooks */
 #define REPAIR_FIRST_US G_USEC_PER_SEC /* doubled with each repair that does not help */
 #define REPAIR_LAST_US (60 * G_USEC_PER_SEC)
 #define EXCUSED_MAX 10u
@@ -75,7 +76,7 @@ void bh_hooks_remove(const char *pin_dir) {
 }
 
 static void set_canary(BhHooks *h);
-static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error);
+static gboolean act(BhHooks *h, const BhKinds *of, int timeout_ms, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error);
 
 /* ---- life cycle ---- */
 
@@ -326,8 +327,8 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                         choose(h, type);
         bh_wishes_sum(h);
         if (!bh_loader_make_maps(h, error) || (bh_wishes_stop(h), !bh_loader_load(h, error)) ||
-            (bh_wishes_go(h), set_canary(h), h->config->self_tgid = (__u32) getpid(), !act(h, &h->needed, NULL, NULL, error)) ||
-            !settle(h, error) || !act(h, &h->needed, NULL, NULL, error)) {
+            (bh_wishes_go(h), set_canary(h), h->config->self_tgid = (__u32) getpid(), !act(h, &h->needed, CANARY_LOAD_MS, NULL, NULL, error)) ||
+            !settle(h, error) || !act(h, &h->needed, CANARY_LOAD_MS, NULL, NULL, error)) {
                 bh_hooks_remove(h->pin_dir);
                 bh_hooks_free(h);
                 return NULL;
@@ -473,7 +474,7 @@ static guint64 recursion_misses(BhHooks *h) {
         return sum;
 }
 
-static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
+static gboolean act(BhHooks *h, const BhKinds *of, int timeout_ms, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
         guint64 before[BH_EV_KERNEL_MAX];
         gboolean unseen = TRUE;
 
@@ -482,7 +483,7 @@ static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type,
         set_canary(h);
         /* an act can go unseen without anything being wrong (another ran in the same program on that CPU): one that is unseen twice counts */
         for (guint round = 0; round < 2 && unseen; round++) {
-                if (!bh_canary_act(h->canary, CANARY_MS, error))
+                if (!bh_canary_act(h->canary, timeout_ms, error))
                         return FALSE;
                 unseen = FALSE;
                 for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
@@ -518,7 +519,7 @@ static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type,
 gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
         g_autoptr(GRecMutexLocker) locker = g_rec_mutex_locker_new(&h->lock);
 
-        return act(h, &h->needed, changed, data, error);
+        return act(h, &h->needed, CANARY_MS, changed, data, error);
 }
 
 /* ---- wishes ---- */
@@ -534,7 +535,7 @@ static gboolean take_on(BhHooks *h, const BhKinds *before, GError **error) {
                 }
         if (bh_kinds_equal(&fresh, &(BhKinds){ 0 }))
                 return TRUE;
-        return bh_loader_load(h, error) && act(h, &fresh, NULL, NULL, error) && settle(h, error) && act(h, &fresh, NULL, NULL, error);
+        return bh_loader_load(h, error) && act(h, &fresh, CANARY_LOAD_MS, NULL, NULL, error) && settle(h, error) && act(h, &fresh, CANARY_LOAD_MS, NULL, NULL, error);
 }
 
 gboolean bh_hooks_want(BhHooks *h, BhConsumer who, const BhKinds *kinds, GError **error) {
