@@ -184,6 +184,19 @@ static void choose(BhHooks *h, guint32 type) {
         bh_backends_choose(h, type, h->fexit_ok ? BH_BACKEND_NONE : BH_BACKEND_FALLBACK, h->options.force == BH_BACKEND_FALLBACK ? "asked for by --backend" : h->no_fexit);
 }
 
+/* Whether a fallback handler of that hook is attached. */
+static gboolean has_handler(BhHooks *h, guint32 type) {
+        g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        GHashTableIter i;
+        gpointer name;
+
+        bh_backends_programs(h, type, BH_BACKEND_FALLBACK, set);
+        for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); )
+                if (g_str_has_prefix(name, "sx_") && g_hash_table_contains(h->attached, name))
+                        return TRUE;
+        return FALSE;
+}
+
 /*
  * What an earlier sensor of the same build left: its links say which backend each hook has. Somebody may have taken some of it away meanwhile: what
  * is wanted and not there is loaded. Without one of the maps that programs share there is nothing to take over.
@@ -191,7 +204,7 @@ static void choose(BhHooks *h, guint32 type) {
 static gboolean adopt(BhHooks *h, GError **error) {
         GHashTableIter shared, wanted;
         gpointer map, program;
-        BhKinds before = { 0 }, before_needs;
+        BhKinds before = { 0 }, before_needs, kept;
 
         if (!bh_loader_open_maps(h, error))
                 return FALSE;
@@ -203,7 +216,12 @@ static gboolean adopt(BhHooks *h, GError **error) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
                 if (bh_backends_known(type) && !(h->config->off[type / 64] >> type % 64 & 1))
                         bh_kinds_add(&before, type);
-        bh_wishes_set(h, BH_CONSUMER_RECORDER, &h->options.recorder);
+        /* what it had no use for is taken on later, and tested then as anything new */
+        kept = h->options.recorder;
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
+                if (!bh_kinds_has(&before, type))
+                        bh_kinds_remove(&kept, type);
+        bh_wishes_set(h, BH_CONSUMER_RECORDER, &kept);
         for (guint i = 0; i < G_N_ELEMENTS(h->off); i++)
                 h->off[i] = h->config->off[i];
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
@@ -223,8 +241,8 @@ static gboolean adopt(BhHooks *h, GError **error) {
                 for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); )
                         if (!g_str_has_prefix(name, "tp_") && g_hash_table_contains(h->attached, name))
                                 h->state[type].backend = BH_BACKEND_PREFERRED;
-                /* one that it had no use for is chosen now, one that was lost altogether like one that is new */
-                if (h->state[type].backend == BH_BACKEND_FALLBACK && bh_kinds_has(&before, type))
+                /* one that it had no use for is chosen now */
+                if (h->state[type].backend == BH_BACKEND_FALLBACK && (bh_kinds_has(&before, type) || has_handler(h, type)))
                         bh_backends_choose(h, type, BH_BACKEND_FALLBACK, "the sensor before this one chose so");
                 else if (h->state[type].backend == BH_BACKEND_FALLBACK)
                         choose(h, type);
@@ -542,6 +560,8 @@ gboolean bh_hooks_want(BhHooks *h, BhConsumer who, const BhKinds *kinds, GError 
         g_autoptr(GRecMutexLocker) locker = g_rec_mutex_locker_new(&h->lock);
         BhKinds wish = h->wishes[who], needed = h->needed;
 
+        if (bh_kinds_equal(&wish, kinds))
+                return TRUE;
         bh_wishes_set(h, who, kinds);
         bh_wishes_stop(h);
 
