@@ -385,13 +385,15 @@ static __noinline int send_dup(struct bh_call *c) {
         } \
         SEC("tp_btf/sys_exit") \
         int sx_##name(__u64 *ctx) { \
-                struct bh_call c; \
-                if (ctx[1] < 0x80000000u) \
-                        bh_written_dup((__u32) ctx[1]); \
-                if (ctx[1] > 2) \
+                struct bh_call call, *c = &call; \
+                if (ctx[1] >= 0x80000000u) \
                         return 0; \
-                bh_call_of_exit(&c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
-                return dup_##name(&c); \
+                bh_call_of_exit(c, (const struct pt_regs *) ctx[0], (__s64) ctx[1]); \
+                if (!(condition)) \
+                        return 0; \
+                if (!bh_is_quiet(bh_current())) \
+                        bh_written_dup((__u32) ctx[1]); \
+                return ctx[1] > 2 ? 0 : send_dup(c); \
         } \
         SEC("fexit/__x64_sys_" #name) \
         int fx_##name(__u64 *ctx) { \

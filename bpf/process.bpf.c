@@ -12,6 +12,7 @@
 #define CLONE_THREAD 0x00010000
 #define S_ISUID 04000
 #define SIGNAL_GROUP_EXIT 4
+#define EEXIST 17
 
 /* ---- containers and origin ---- */
 
@@ -206,6 +207,27 @@ int tp_fork(__u64 *ctx) {
 
 /* ---- exit ---- */
 
+/* Processes of several threads whose end was told: threads that end at the same time may all find nobody left. */
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 4096);
+        __type(key, __u32);
+        __type(value, __u64); /* start */
+        BH_PINNED;
+} ended SEC(".maps");
+
+static __always_inline bool ended_already(struct task_struct *task, struct signal_struct *signal, __u32 tgid) {
+        __u64 start = BPF_CORE_READ(task, group_leader, start_boottime), *known = bpf_map_lookup_elem(&ended, &tgid);
+
+        if (known && *known == start)
+                return true;
+        if (BPF_CORE_READ(signal, nr_threads) <= 1)
+                return false;
+        if (known) /* of an earlier process with this id */
+                bpf_map_delete_elem(&ended, &tgid);
+        return bpf_map_update_elem(&ended, &tgid, &start, BPF_NOEXIST) == -EEXIST;
+}
+
 SEC("tp_btf/sched_process_exit")
 int tp_exit(__u64 *ctx) {
         struct task_struct *task = (struct task_struct *) ctx[0];
@@ -213,7 +235,7 @@ int tp_exit(__u64 *ctx) {
         __u32 tgid = (__u32) BPF_CORE_READ(task, tgid);
 
         /* do_exit() has already taken this task off `live`: nobody left means that the process ends with this thread */
-        if (BPF_CORE_READ(signal, live.counter) > 0)
+        if (BPF_CORE_READ(signal, live.counter) > 0 || ended_already(task, signal, tgid))
                 return 0;
 
         struct bh_buf *b = bh_begin(BH_EV_EXIT, 0, 0);

@@ -140,7 +140,7 @@ struct tty_driver { int major, minor_start; };
 struct tty_struct___drv { struct tty_driver *driver; int index; };
 struct signal_struct {
         atomic_t live;
-        int group_exit_code;
+        int group_exit_code, nr_threads;
         unsigned int flags;
         struct pid *pids[4];
         struct tty_struct *tty;

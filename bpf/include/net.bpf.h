@@ -389,6 +389,8 @@ static __noinline int track(struct sock *sk, struct act *n, __u32 outgoing) {
 
         if (!is_inet(n->addr.family) || n->addr.proto != IPPROTO_TCP || BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
                 return 0;
+        if (bh_is_quiet(task)) /* its end, which is all that this is for, will be no event */
+                return 0;
         bh_actor_of(&c.who, task);
         c.addr = n->addr;
         c.since = bpf_ktime_get_boot_ns();

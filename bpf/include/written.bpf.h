@@ -101,9 +101,11 @@ static __always_inline bool bh_written_wanted(const struct bh_who *who) {
         __u32 zero = 0;
         struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
 
+        if (cfg && cfg->canary_tgid && cfg->canary_tgid == who->tgid)
+                return true; /* also while the kind is off: that it works is found out first */
         if (!cfg || cfg->self_tgid == who->tgid || cfg->off[(BH_EV_CLOSE_WRITE >> 6) & 1] >> (BH_EV_CLOSE_WRITE & 63) & 1)
                 return false;
-        return cfg->host_bulk || who->origin || cfg->canary_tgid == who->tgid || bh_container_of(who->cgroup);
+        return cfg->host_bulk || who->origin || bh_container_of(who->cgroup);
 }
 
 static __always_inline int bh_written_send(struct bh_written *w) {

@@ -436,7 +436,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
         gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, debug = FALSE, no_central = FALSE;
         /* handed on as they are: the sensor checks them */
         g_auto(GStrv) rules = NULL;
-        g_autofree char *docker = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *rings = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL;
+        g_autofree char *docker = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *rings = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL, *events = NULL;
         GOptionEntry entries[] = {
                 { "listen", 0, 0, G_OPTION_ARG_STRING, &listen, "where the central serves web interface and API (default 127.0.0.1:8443)", "ADDR:PORT" },
                 { "no-central", 0, 0, G_OPTION_ARG_NONE, &no_central, "start the sensor alone, which then tells nobody anything", NULL },
@@ -448,6 +448,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 { "docker", 0, 0, G_OPTION_ARG_FILENAME, &docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "kernel hooks: auto (default), preferred or fallback", "B" },
+                { "events", 0, 0, G_OPTION_ARG_STRING, &events, "kinds of events to record: names with commas between, all, none; -NAME: without (default all)", "LIST" },
                 { "host-events", 0, 0, G_OPTION_ARG_NONE, &host_events, "record file and datagram events of host processes too", NULL },
                 { "no-feed", 0, 0, G_OPTION_ARG_NONE, &no_feed, "do not show live events", NULL },
                 { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "print nothing but errors", NULL },
@@ -495,7 +496,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 const char *name, *value;
         } of_sensor[] = {
                 { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--docker", docker }, { "--backend", backend }, { "--host-root", host_root },
-                { "--recorder-mib", mib }, { "--budget", budget }, { "--fold-ms", fold }, { "--ring-kib", rings },
+                { "--recorder-mib", mib }, { "--budget", budget }, { "--fold-ms", fold }, { "--ring-kib", rings }, { "--events", events },
         }, of_central[] = { { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--listen", listen }, { "--alerts", alerts }, { "--alert-dir", alert_dir },
                          { "--alert-summary", alert_summary } };
         const struct {

@@ -3,8 +3,12 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <errno.h>
 #include <string.h>
 #include <time.h>
+
+#include "base/log.h"
+#include "map_each.h"
 
 #define REMEMBERED_MAX 32768u /* like the kernel's map of folds */
 
@@ -162,48 +166,58 @@ static void bury(BhAccount *a, const struct bh_acct_key *key) {
         g_mutex_unlock(&a->lock);
 }
 
+typedef struct {
+        BhAccount *account;
+        BhAccountTotals *now;
+        GArray *dead; /* keys */
+        gint64 time_us;
+        void (*news)(const BhAccountNews *, gpointer);
+        gpointer data;
+        guint told;
+} Update;
+
+static void update_entry(const void *at, const void *percpu, gpointer data) {
+        Update *u = data;
+        const struct bh_acct *counts = percpu;
+        struct bh_acct_key key = *(const struct bh_acct_key *) at;
+        struct bh_acct sum = { 0 };
+
+        if (key.type >= BH_EV_KERNEL_MAX)
+                return;
+        for (int c = 0; c < u->account->cpus; c++)
+                add(&sum, &counts[c]);
+        add(&u->now->sum[key.type], &sum);
+        u->now->entries++;
+        if (key.cgroup == BH_ACCT_ENDED)
+                return;
+
+        Entry *e = entry(u->account, &key);
+        g_mutex_lock(&u->account->lock);
+        e->seen = sum;
+        g_mutex_unlock(&u->account->lock);
+        u->told += tell(e, u->news, u->data);
+        if (e->gone_at && u->time_us - e->gone_at > 10 * G_USEC_PER_SEC)
+                g_array_append_val(u->dead, key);
+}
+
 guint bh_account_update(BhAccount *a, void (*news)(const BhAccountNews *, gpointer), gpointer data) {
-        struct bh_acct_key key, *prev = NULL, next;
         g_autofree BhAccountTotals *now = g_new0(BhAccountTotals, 1);
-        g_autoptr(GArray) dead = g_array_new(FALSE, FALSE, sizeof(struct bh_acct_key)), keys = g_array_new(FALSE, FALSE, sizeof(struct bh_acct_key));
-        gint64 time_us = g_get_monotonic_time();
-        guint told = 0;
+        g_autoptr(GArray) dead = g_array_new(FALSE, FALSE, sizeof(struct bh_acct_key));
+        Update u = { .account = a, .now = now, .dead = dead, .time_us = g_get_monotonic_time(), .news = news, .data = data };
 
         memcpy(now->received, a->received, sizeof(now->received));
         now->recursion = bh_hooks_recursion_misses(a->hooks);
-        while (bpf_map_get_next_key(a->acct_fd, prev, &next) == 0) {
-                key = next;
-                prev = &key;
-                if (key.type < BH_EV_KERNEL_MAX)
-                        g_array_append_val(keys, key);
-        }
-        for (guint i = 0; i < keys->len; i++) {
-                struct bh_acct sum = { 0 };
-
-                key = g_array_index(keys, struct bh_acct_key, i);
-                if (bpf_map_lookup_elem(a->acct_fd, &key, a->percpu))
-                        continue;
-                for (int c = 0; c < a->cpus; c++)
-                        add(&sum, &a->percpu[c]);
-                add(&now->sum[key.type], &sum);
-                now->entries++;
-                if (key.cgroup == BH_ACCT_ENDED)
-                        continue;
-
-                Entry *e = entry(a, &key);
-                g_mutex_lock(&a->lock);
-                e->seen = sum;
-                g_mutex_unlock(&a->lock);
-                told += tell(e, news, data);
-                if (e->gone_at && time_us - e->gone_at > 10 * G_USEC_PER_SEC)
-                        g_array_append_val(dead, key);
+        G_STATIC_ASSERT(sizeof(struct bh_acct) % 8 == 0);
+        if (!bh_map_each(a->acct_fd, sizeof(struct bh_acct_key), (guint) a->cpus * (guint) sizeof(struct bh_acct), update_entry, &u)) {
+                bh_warn("cannot read the kernel's counts; those of a second ago stand", "error", g_strerror(errno));
+                return u.told;
         }
         for (guint i = 0; i < dead->len; i++)
                 bury(a, &g_array_index(dead, struct bh_acct_key, i));
         g_mutex_lock(&a->lock);
         a->totals = *now;
         g_mutex_unlock(&a->lock);
-        return told;
+        return u.told;
 }
 
 void bh_account_cgroup_gone(BhAccount *a, guint64 cgroup) {
@@ -226,46 +240,57 @@ static guint64 boottime(void) {
         return (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec;
 }
 
+typedef struct {
+        BhAccount *account;
+        guint64 now, window;
+        gboolean all;
+        void (*repeat)(const struct bh_rec *, guint32, gpointer);
+        gpointer data;
+        guint told;
+} Sweep;
+
+static void sweep_entry(const void *at, const void *value, gpointer data) {
+        Sweep *s = data;
+        const struct bh_fold *f = value;
+        guint64 key = *(const guint64 *) at;
+
+        if (!s->all && (f->last > s->now || s->now - f->last <= 2 * s->window))
+                return;
+        g_array_append_val(s->account->swept, key);
+        if (!f->count)
+                return;
+
+        GBytes *last = g_hash_table_lookup(s->account->remembered, &key);
+        gsize len = sizeof(struct bh_rec);
+        g_autofree struct bh_rec *rec = NULL;
+
+        if (last) {
+                rec = g_memdup2(g_bytes_get_data(last, &len), g_bytes_get_size(last));
+        } else {
+                rec = g_new0(struct bh_rec, 1);
+                rec->size = sizeof(*rec);
+                rec->type = f->type;
+                rec->cgroup = f->cgroup;
+                rec->tgid = rec->tid = f->tgid;
+                rec->start = f->start;
+                rec->fold_key = key;
+        }
+        rec->ts = MAX(f->last, rec->ts); /* what windows go by is a tick behind */
+        rec->count = f->count;
+        if (f->bytes)
+                rec->a[4] = f->bytes;
+        rec->flags |= BH_RF_REPEATS;
+        s->repeat(rec, (guint32) len, s->data);
+        s->told++;
+}
+
 guint bh_account_sweep(BhAccount *a, gboolean all, void (*repeat)(const struct bh_rec *, guint32, gpointer), gpointer data) {
-        guint64 now = boottime(), window = bh_hooks_config(a->hooks)->fold_window, key, next, *prev = NULL;
-        guint told = 0;
+        Sweep s = { .account = a, .now = boottime(), .window = bh_hooks_config(a->hooks)->fold_window, .all = all, .repeat = repeat, .data = data };
 
         g_array_set_size(a->swept, 0);
-        while (bpf_map_get_next_key(a->folds_fd, prev, &next) == 0) {
-                struct bh_fold f;
-
-                key = next;
-                prev = &key;
-                if (bpf_map_lookup_elem(a->folds_fd, &key, &f) || (!all && (f.last > now || now - f.last <= 2 * window)))
-                        continue;
-                g_array_append_val(a->swept, key);
-                if (!f.count)
-                        continue;
-
-                GBytes *last = g_hash_table_lookup(a->remembered, &key);
-                gsize len = sizeof(struct bh_rec);
-                g_autofree struct bh_rec *rec = NULL;
-
-                if (last) {
-                        rec = g_memdup2(g_bytes_get_data(last, &len), g_bytes_get_size(last));
-                } else {
-                        rec = g_new0(struct bh_rec, 1);
-                        rec->size = sizeof(*rec);
-                        rec->type = f.type;
-                        rec->cgroup = f.cgroup;
-                        rec->tgid = rec->tid = f.tgid;
-                        rec->start = f.start;
-                        rec->fold_key = key;
-                }
-                rec->ts = MAX(f.last, rec->ts); /* what windows go by is a tick behind */
-                rec->count = f.count;
-                if (f.bytes)
-                        rec->a[4] = f.bytes;
-                rec->flags |= BH_RF_REPEATS;
-                repeat(rec, (guint32) len, data);
-                told++;
-        }
-        return told;
+        if (!bh_map_each(a->folds_fd, sizeof(guint64), sizeof(struct bh_fold), sweep_entry, &s))
+                bh_warn("cannot read the kernel's repeats; they are told later", "error", g_strerror(errno));
+        return s.told;
 }
 
 void bh_account_commit(BhAccount *a) {

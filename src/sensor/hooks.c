@@ -21,6 +21,7 @@
 
 #define BPF_FS_MAGIC_NUMBER 0xcafe4a11
 #define CANARY_MS 3000
+#define CANARY_LOAD_MS 15000 /* a machine that does not let it run for seconds is no reason to go without hooks */
 #define REPAIR_FIRST_US G_USEC_PER_SEC /* doubled with each repair that does not help */
 #define REPAIR_LAST_US (60 * G_USEC_PER_SEC)
 #define EXCUSED_MAX 10u
@@ -75,7 +76,7 @@ void bh_hooks_remove(const char *pin_dir) {
 }
 
 static void set_canary(BhHooks *h);
-static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error);
+static gboolean act(BhHooks *h, const BhKinds *of, int timeout_ms, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error);
 
 /* ---- life cycle ---- */
 
@@ -183,6 +184,19 @@ static void choose(BhHooks *h, guint32 type) {
         bh_backends_choose(h, type, h->fexit_ok ? BH_BACKEND_NONE : BH_BACKEND_FALLBACK, h->options.force == BH_BACKEND_FALLBACK ? "asked for by --backend" : h->no_fexit);
 }
 
+/* Whether a fallback handler of that hook is attached. */
+static gboolean has_handler(BhHooks *h, guint32 type) {
+        g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        GHashTableIter i;
+        gpointer name;
+
+        bh_backends_programs(h, type, BH_BACKEND_FALLBACK, set);
+        for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); )
+                if (g_str_has_prefix(name, "sx_") && g_hash_table_contains(h->attached, name))
+                        return TRUE;
+        return FALSE;
+}
+
 /*
  * What an earlier sensor of the same build left: its links say which backend each hook has. Somebody may have taken some of it away meanwhile: what
  * is wanted and not there is loaded. Without one of the maps that programs share there is nothing to take over.
@@ -190,7 +204,7 @@ static void choose(BhHooks *h, guint32 type) {
 static gboolean adopt(BhHooks *h, GError **error) {
         GHashTableIter shared, wanted;
         gpointer map, program;
-        BhKinds before = { 0 }, before_needs;
+        BhKinds before = { 0 }, before_needs, kept;
 
         if (!bh_loader_open_maps(h, error))
                 return FALSE;
@@ -202,7 +216,12 @@ static gboolean adopt(BhHooks *h, GError **error) {
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
                 if (bh_backends_known(type) && !(h->config->off[type / 64] >> type % 64 & 1))
                         bh_kinds_add(&before, type);
-        bh_wishes_set(h, BH_CONSUMER_RECORDER, &h->options.recorder);
+        /* what it had no use for is taken on later, and tested then as anything new */
+        kept = h->options.recorder;
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
+                if (!bh_kinds_has(&before, type))
+                        bh_kinds_remove(&kept, type);
+        bh_wishes_set(h, BH_CONSUMER_RECORDER, &kept);
         for (guint i = 0; i < G_N_ELEMENTS(h->off); i++)
                 h->off[i] = h->config->off[i];
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
@@ -222,8 +241,8 @@ static gboolean adopt(BhHooks *h, GError **error) {
                 for (g_hash_table_iter_init(&i, set); g_hash_table_iter_next(&i, &name, NULL); )
                         if (!g_str_has_prefix(name, "tp_") && g_hash_table_contains(h->attached, name))
                                 h->state[type].backend = BH_BACKEND_PREFERRED;
-                /* one that it had no use for is chosen now, one that was lost altogether like one that is new */
-                if (h->state[type].backend == BH_BACKEND_FALLBACK && bh_kinds_has(&before, type))
+                /* one that it had no use for is chosen now */
+                if (h->state[type].backend == BH_BACKEND_FALLBACK && (bh_kinds_has(&before, type) || has_handler(h, type)))
                         bh_backends_choose(h, type, BH_BACKEND_FALLBACK, "the sensor before this one chose so");
                 else if (h->state[type].backend == BH_BACKEND_FALLBACK)
                         choose(h, type);
@@ -326,8 +345,8 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                         choose(h, type);
         bh_wishes_sum(h);
         if (!bh_loader_make_maps(h, error) || (bh_wishes_stop(h), !bh_loader_load(h, error)) ||
-            (bh_wishes_go(h), set_canary(h), h->config->self_tgid = (__u32) getpid(), !act(h, &h->needed, NULL, NULL, error)) ||
-            !settle(h, error) || !act(h, &h->needed, NULL, NULL, error)) {
+            (bh_wishes_go(h), set_canary(h), h->config->self_tgid = (__u32) getpid(), !act(h, &h->needed, CANARY_LOAD_MS, NULL, NULL, error)) ||
+            !settle(h, error) || !act(h, &h->needed, CANARY_LOAD_MS, NULL, NULL, error)) {
                 bh_hooks_remove(h->pin_dir);
                 bh_hooks_free(h);
                 return NULL;
@@ -474,7 +493,7 @@ static guint64 recursion_misses(BhHooks *h) {
         return sum;
 }
 
-static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
+static gboolean act(BhHooks *h, const BhKinds *of, int timeout_ms, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
         guint64 before[BH_EV_KERNEL_MAX];
         gboolean unseen = TRUE;
 
@@ -483,7 +502,7 @@ static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type,
         set_canary(h);
         /* an act can go unseen without anything being wrong (another ran in the same program on that CPU): one that is unseen twice counts */
         for (guint round = 0; round < 2 && unseen; round++) {
-                if (!bh_canary_act(h->canary, CANARY_MS, error))
+                if (!bh_canary_act(h->canary, timeout_ms, error))
                         return FALSE;
                 unseen = FALSE;
                 for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
@@ -519,7 +538,7 @@ static gboolean act(BhHooks *h, const BhKinds *of, void (*changed)(guint32 type,
 gboolean bh_hooks_check(BhHooks *h, void (*changed)(guint32 type, const BhHookState *now, gpointer data), gpointer data, GError **error) {
         g_autoptr(GRecMutexLocker) locker = g_rec_mutex_locker_new(&h->lock);
 
-        return act(h, &h->needed, changed, data, error);
+        return act(h, &h->needed, CANARY_MS, changed, data, error);
 }
 
 /* ---- wishes ---- */
@@ -535,13 +554,15 @@ static gboolean take_on(BhHooks *h, const BhKinds *before, GError **error) {
                 }
         if (bh_kinds_equal(&fresh, &(BhKinds){ 0 }))
                 return TRUE;
-        return bh_loader_load(h, error) && act(h, &fresh, NULL, NULL, error) && settle(h, error) && act(h, &fresh, NULL, NULL, error);
+        return bh_loader_load(h, error) && act(h, &fresh, CANARY_LOAD_MS, NULL, NULL, error) && settle(h, error) && act(h, &fresh, CANARY_LOAD_MS, NULL, NULL, error);
 }
 
 gboolean bh_hooks_want(BhHooks *h, BhConsumer who, const BhKinds *kinds, GError **error) {
         g_autoptr(GRecMutexLocker) locker = g_rec_mutex_locker_new(&h->lock);
         BhKinds wish = h->wishes[who], needed = h->needed;
 
+        if (bh_kinds_equal(&wish, kinds))
+                return TRUE;
         bh_wishes_set(h, who, kinds);
         bh_wishes_stop(h);
 

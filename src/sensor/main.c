@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -553,6 +554,7 @@ static gpointer load_rest(gpointer data) {
         BhSensor *s = data;
 
         bh_hooks_want(s->hooks, BH_CONSUMER_RECORDER, &s->options.events, &s->load_error);
+        malloc_trim(0); /* the kernel's type information, once for each job */
         return NULL;
 }
 

@@ -18,6 +18,7 @@
 #define STALL_US 500000
 #define ORIGINS_MAX 4096u
 #define COMMIT_WAIT_MS 50
+#define CLOCK_EVERY 32u
 
 /*
  * What the recorder keeps with each block: where in the rings its last record stands. Records of one ring are taken, waited for and recorded
@@ -77,6 +78,7 @@ struct BhPipeline {
         GCond flushed;
         BhPipelineStats stats;
         gint runtime_expected;
+        gint64 now_us; /* monotonic time, at most CLOCK_EVERY records old: waiting is counted in milliseconds */
         gboolean stopping, hurry; /* hurry: nothing waits for the inspector any more */
         guint64 scan_since;
         GError *scan_error;
@@ -194,7 +196,7 @@ static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l
         if (origin)
                 set_origin(p, e, origin);
         if (p->c.inspector)
-                bh_inspector_finish(p->c.inspector, x, e, l->container, g_get_monotonic_time());
+                bh_inspector_finish(p->c.inspector, x, e, l->container, p->now_us);
         emit(p, e, container_hash(l->container));
         bh_inspection_clear(x);
 }
@@ -205,7 +207,7 @@ static gboolean inspected(BhPipeline *p, const BhInspection *x, gint64 since_us,
 }
 
 static void release_waiting(BhPipeline *p) {
-        gint64 now_us = g_get_monotonic_time();
+        gint64 now_us = p->now_us = g_get_monotonic_time();
 
         if (p->c.inspector)
                 bh_inspector_poll(p->c.inspector);
@@ -236,7 +238,7 @@ static void release_all(BhPipeline *p) {
 /* The container half of an event's way. `e` points into the record or into memory that is good during the call. */
 static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 origin, guint8 ring, guint64 end) {
         g_auto(BhContainerLookup) l = { 0 };
-        gint64 now_us = g_get_monotonic_time();
+        gint64 now_us = p->now_us;
         gboolean labels = wants_labels(e->type);
         BhInspection x = { 0 };
 
@@ -354,6 +356,9 @@ static guint drain(BhPipeline *p, guint64 limit) {
                 }
                 if (next == BH_RING_MAX || p->head[next].rec->ts > limit)
                         break;
+
+                if (taken % CLOCK_EVERY == 0)
+                        p->now_us = g_get_monotonic_time();
 
                 Item item = p->head[next];
                 p->head[next].rec = NULL;
@@ -602,6 +607,7 @@ static gpointer run(gpointer data) {
         BhPipeline *p = data;
         gint64 last_us, second_us = 0, recheck_us = 0;
 
+        p->now_us = g_get_monotonic_time();
         if (p->scan_since) {
                 bh_process_scan(p->c.processes, p->scan_since, found_process, p, &p->scan_error);
         }
@@ -613,7 +619,7 @@ static gpointer run(gpointer data) {
 
         last_us = g_get_monotonic_time();
         while (!p->stopping) {
-                gint64 now_us = g_get_monotonic_time();
+                gint64 now_us = p->now_us = g_get_monotonic_time();
 
                 if (now_us - last_us > STALL_US) {
                         p->stats.stalls++;

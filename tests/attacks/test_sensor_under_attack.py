@@ -136,6 +136,23 @@ def test_table_entries_deleted_are_noticed_and_repaired(new_sensor, docker, adop
     assert noticed < 4, f"expected the loss to be noticed within about 2 s, took {noticed:.1f}"
 
 
+@pytest.mark.parametrize("how", ["nobody watches", "bulk alone"])
+def test_dispatcher_told_to_look_away_is_noticed_and_repaired(new_sensor, docker, how):
+    sensor = new_sensor()
+    if hook(sensor, "connect")["backend"] != "fallback":
+        pytest.skip("the preferred backend has no table of system calls")
+    watch = bytearray(int(b, 16) for b in dump(sensor, "watch")[0]["value"])
+    assert watch[42] & 1 and not watch[42] & 2, "connect is watched, and not for bulk events alone"
+    assert watch[257] & 1 and watch[257] & 2, "openat is watched for bulk events alone"
+    # connect is told of host processes too, which look like nobody's for bulk events
+    watch = bytearray(len(watch)) if how == "nobody watches" else bytearray(b | 2 if b & 1 else b for b in watch)
+    bpftool("map", "update", "pinned", sensor.run_dir / "bpf" / "watch", "key", 0, 0, 0, 0, "value", *watch)
+    wait_hook_said(sensor, "hook_lost", "connect", 6)
+    wait_hook_said(sensor, "hook_back", "connect", 20)
+    with Box(docker, "look-away") as box:
+        all_steps_arrive(sensor, box, box.json("/acts steps --count 3"))
+
+
 def test_every_table_entry_and_cgroup_key_deleted(new_sensor, docker):
     sensor = new_sensor()
     bpf = sensor.run_dir / "bpf"

@@ -46,13 +46,16 @@ for line in sys.stdin:
     print(n, flush=True)
 """
 
-    def __init__(self, sensor, directory):
+    def __init__(self, sensor, directory, inside=True):
         self.group = pathlib.Path(sensor.status()["cgroup"]["mount"]) / f"bh-wishes-{os.getpid()}" / ("d1" * 32)
         self.group.mkdir(parents=True)
         self.directory = directory
         self.child = subprocess.Popen([sys.executable, "-c", self.CODE, directory], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                      preexec_fn=lambda: (self.group / "cgroup.procs").write_text(str(os.getpid())))
+                                      preexec_fn=(lambda: (self.group / "cgroup.procs").write_text(str(os.getpid()))) if inside else None)
         self.opened = 0
+
+    def move(self, group):
+        (group / "cgroup.procs").write_text(str(self.child.pid))
 
     def touch(self, n):
         self.child.stdin.write(f"{n}\n")
@@ -142,6 +145,32 @@ def test_changing_needs_loses_nothing(new_sensor, tmp_path):
         wait_for(arrived, 20, f"all {toucher.opened} opens are recorded")
         h = hooks(sensor)["open"]
         assert h["generated"] == h["delivered"] + h["folded"] + sum(h["lost"].values()) and not any(h["lost"].values()), h
+    finally:
+        toucher.close()
+
+
+def test_a_host_process_that_enters_a_container_is_heard_at_once(new_sensor, tmp_path):
+    """The programs remember whose bulk acts are nobody's: no longer than that is so."""
+    sensor = new_sensor(args=["--no-docker", "--budget", "0"])
+    toucher = Toucher(sensor, tmp_path, inside=False)
+    try:
+        for turn in range(10):
+            toucher.touch(200)  # host: remembered on whichever CPU it runs
+        before = toucher.paths()
+        toucher.move(toucher.group)
+        toucher.touch(50)
+        inside = toucher.paths() - before
+        toucher.move(toucher.group.parent.parent)  # back to where it came from: its origin stays with it
+        toucher.touch(50)
+        after = toucher.paths() - before - inside
+
+        def told():
+            seen = {e.get("path") for e in sensor.events(type="open")}
+            missing = (inside | after) - seen
+            return not missing, f"{len(inside - seen)} of {len(inside)} opened inside missing, {len(after - seen)} of {len(after)} after it left"
+        wait_for(told, 15, "every open since the process entered the container")
+        early = before & {e.get("path") for e in sensor.events(type="open")}
+        assert not early, f"expected no open of a host process, saw {len(early)}"
     finally:
         toucher.close()
 
