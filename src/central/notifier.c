@@ -98,7 +98,7 @@ static gboolean enclose(Run *r, GError **error) {
         const BhSandboxPath paths[] = {
                 { r->queue_dir, TRUE }, { r->config->alert_dir, TRUE }, { "/dev/urandom", FALSE }, { "/etc/localtime", FALSE }, { "/usr/share/zoneinfo", FALSE },
                 /* without a network the list ends here. Names and certificates; the directory, for resolv.conf is replaced by renaming */
-                { r->network ? "/etc" : NULL, FALSE }, { "/usr/share/ca-certificates", FALSE }, { "/usr/lib/ssl", FALSE }, { resolver_dir, FALSE }, { NULL, FALSE },
+                { r->network ? "/etc" : NULL, FALSE }, { "/usr/share/ca-certificates", FALSE }, { "/usr/local/share/ca-certificates", FALSE }, { "/usr/lib/ssl", FALSE }, { resolver_dir, FALSE }, { NULL, FALSE },
         };
         g_autoptr(GArray) ports = g_array_new(FALSE, FALSE, sizeof(guint16));
         gboolean any_name = FALSE;

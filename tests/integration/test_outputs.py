@@ -1,4 +1,5 @@
 """Findings from the bus to whoever is told: store, API, command line, and outputs against real servers."""
+import contextlib
 import json
 import os
 import pathlib
@@ -9,8 +10,8 @@ import time
 
 import pytest
 import sensor_env
-from central_env import FALLBACK_UID, Central
-from docker_env import wait_for
+from central_env import FALLBACK_UID, Central, Client, Node
+from docker_env import die_with_parent, wait_for
 from output_env import HOSTILE, Hook, Syslog, certificate, falco_alerts, rule_finding, server_tls, set_output, status_of, wait_status
 
 SUMMARY_S = 2
@@ -423,3 +424,51 @@ def test_alerts_come_on_standard_output():
         assert done.run().returncode == 2
     finally:
         done.close()
+
+
+@pytest.mark.deadline(240)
+def test_up_prints_alerts_and_nothing_else(build):
+    """The whole platform; the alert is a node's of the test's own. Alerts that nobody reads for a while wait, a central that is killed loses none."""
+    place = sensor_env.Sensor(build)
+    place.dir.chmod(0o711)
+    argv = place.cli_argv("up", "--quiet", "--no-docker", "--alerts", "falco", "--listen", "127.0.0.1:0")
+    with open(place.dir / "up.err", "wb") as err, subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, preexec_fn=die_with_parent) as up:
+        try:
+            client = Client(place, local=True)
+
+            def ready():
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    o = [o for o in client.get("/api/v1/outputs").json["outputs"] if o["name"] == "console"][0]
+                    return bool(o["status"]), o
+                client.close()
+                return False, (place.dir / "up.err").read_text()[-2000:]
+            wait_for(ready, 90, "the notifier of up runs")
+            node = Node(place.run_dir / "central" / "bus.sock", "other")
+            publish(node, *(rule_finding(f"u-{i}", node="other", output="x" * 2000) for i in range(200)))  # more than a pipe holds
+            node.close()
+            wait_for(lambda: ((s := client.get("/api/v1/outputs").json["outputs"][0]["status"])["queued"] > 0 and s["state"] == "delivering", s), 20, "alerts wait for a reader")
+            seen = []
+            while len([a for a in seen if a["source"] == "syscall"]) < 200:
+                line = up.stdout.readline()
+                assert line, (place.dir / "up.err").read_text()[-2000:]
+                seen += falco_alerts(line.decode())
+            rules = [a for a in seen if a["source"] == "syscall"]
+            assert [a["output_fields"]["bulkhead.id"] for a in rules] == [f"u-{i}/1" for i in range(200)]
+            pids = [int(p) for p in pathlib.Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()]
+            central = [p for p in pids if "bulkhead-central" in pathlib.Path(f"/proc/{p}/cmdline").read_text()][0]
+            os.kill(central, signal.SIGKILL)
+            client.close()
+            wait_for(ready, 60, "the central is back")
+            node = Node(place.run_dir / "central" / "bus.sock", "other", ident=node.ident)
+            publish(node, rule_finding("last", node="other"))
+            node.close()
+            while seen[-1]["output_fields"]["bulkhead.id"] != "last/1":
+                seen += falco_alerts(up.stdout.readline().decode())
+            client.close()
+        finally:
+            up.send_signal(signal.SIGTERM)
+            rest = up.stdout.read()
+            status = up.wait(60)
+            place.close()
+        assert status == 0
+        falco_alerts(rest.decode())
