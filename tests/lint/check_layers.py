@@ -33,7 +33,7 @@ USES = {
     "graph": {"event", "container"},
     "recorder": {"event"},
     "evidence": {"event"},
-    "notify": {"event"},
+    "notify": {"base"},
     "store": {"event"},
     "bus": {"base"},
     "parse": {"base"},
