@@ -397,9 +397,12 @@ char *bh_notify_feed_test(BhNotifyFeed *f, const char *name, const char *who) {
 
         json_auto_t *asked = json_pack("{s:I, s:s, s:s}", "call", (json_int_t) call, "name", name, "who", who);
         g_autofree char *text = json_dumps(asked, JSON_COMPACT);
-        if (text)
-                tell(f, 'T', text, strlen(text));
+        gboolean told = text && tell(f, 'T', text, strlen(text));
         g_mutex_lock(&f->lock);
+        if (!told && !t->answered) {
+                t->problem = g_strdup("the notifier ended meanwhile; try again");
+                t->answered = TRUE;
+        }
         while (!t->answered && !f->stopping && g_cond_wait_until(&f->moved, &f->lock, until))
                 ;
         problem = t->answered ? g_steal_pointer(&t->problem) : g_strdup("no answer in time");

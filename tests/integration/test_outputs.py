@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -352,6 +353,27 @@ def test_a_full_queue_drops_the_oldest_and_says_so(central, root, node):
     assert s["queued"] == 10_000, s
     assert "ALERTS were lost: 50" in cli(central, "status").stdout
     assert 'bulkhead_alerts_lost_total{output="w"} 50' in root.get("/metrics").body.decode()
+
+
+def test_what_the_log_of_changes_has_forgotten_is_counted(central, root, node):
+    """As if the notifier had been away for longer than 100,000 changes."""
+    set_output(root, "f", type="file", file="f.json")
+    publish(node, rule_finding("before"))
+    wait_status(root, "f", lambda s: s["delivered"] == 1)
+    node.close()
+    central.stop()
+    with sqlite3.connect(central.db) as db:
+        (last,), = db.execute("SELECT max(id) FROM changes")
+        db.execute("DELETE FROM changes")
+        db.execute("INSERT INTO changes (id, time_ns, kind, key) VALUES (?, 1, 1, 'long gone')", (last + 100_001,))
+    central.start()
+    root = central.root()
+    s = wait_status(root, "f", lambda s: s["lost"] == 1)
+    assert root.get("/api/v1/outputs").json["notifier"]["gaps"] == 1, s
+    assert "ALERTS were lost" in cli(central, "status").stdout and "alerts were lost" in central.log_text()
+    node = central.node("node-1", ident=node.ident)
+    publish(node, rule_finding("after"))
+    wait_status(root, "f", lambda s: s["delivered"] == 2)
 
 
 # Rights -------------------------------------------------------------------------------------------------------------------------
