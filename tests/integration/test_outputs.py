@@ -5,7 +5,9 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import sqlite3
+import stat
 import subprocess
 import time
 
@@ -215,6 +217,37 @@ def test_syslog_servers_take_whole_messages(central, root, node, servers, tmp_pa
         text.decode()
     assert len(got[40]) <= (8192 if kind == "udp" else 1 << 18)
     assert status_of(root, "s")["cut"] == (1 if kind == "udp" else 0)
+
+
+class WithDevLog(Central):
+    """In a mount namespace whose /dev is the test's own, with a daemon's socket in it."""
+
+    def start(self, deadline=30.0):
+        dev = self.dir / "dev"
+        if not dev.exists():
+            dev.mkdir(mode=0o755)
+            for name in ("null", "urandom"):
+                os.mknod(dev / name, 0o666 | stat.S_IFCHR, os.stat(f"/dev/{name}").st_rdev)
+                os.chmod(dev / name, 0o666)
+        return super().start(deadline)
+
+    def argv(self, *more):
+        return ["unshare", "--mount", "sh", "-c", f'mount --bind "{self.dir}/dev" /dev && exec "$@"', "sh", *super().argv(*more)]
+
+
+def test_the_local_daemon_is_reached_from_the_sandbox():
+    with WithDevLog() as central, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        root, node = central.root(), central.node("node-1")
+        set_output(root, "l", type="syslog", transport="local", facility="authpriv")
+        publish(node, rule_finding("early"))
+        s = wait_status(root, "l", lambda s: s["failures"] >= 1)
+        assert "/dev/log" in s["problem"] and s["queued"] == 1, s
+        daemon.bind(str(central.dir / "dev" / "log"))
+        os.chmod(central.dir / "dev" / "log", 0o666)
+        daemon.settimeout(20)
+        got = daemon.recv(70000)
+        assert re.fullmatch(rb"<82>[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d bulkhead\[\d+\]: \S+: Critical A shell was started", got), got
+        wait_status(root, "l", lambda s: s["delivered"] == 1 and s["queued"] == 0)
 
 
 def test_a_syslog_server_that_is_not_trusted_gets_nothing(central, root, node, servers, tmp_path):
