@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sqlite3
+import ssl
 import stat
 import subprocess
 import time
@@ -263,6 +264,46 @@ def test_a_syslog_server_that_is_not_trusted_gets_nothing(central, root, node, s
     # mended, it goes on
     set_output(root, "s", type="syslog", transport="tls", host="localhost", port=server.port, ca=cert.read_text())
     wait_status(root, "s", lambda s: s["delivered"] == 1 and not s["problem"])
+
+
+def test_servers_may_ask_for_a_certificate(central, root, node, servers, tmp_path):
+    cert, key = certificate(tmp_path)
+    own, own_key = certificate(tmp_path, "client")
+
+    def asking():
+        context = server_tls(cert, key)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(own)
+        return context
+    log, hook = servers(Syslog("tls", tls=asking())), servers(Hook(tls=asking()))
+    both = {"log": {"type": "syslog", "transport": "tls", "host": "localhost", "port": log.port, "ca": cert.read_text()},
+            "hook": {"type": "webhook", "url": f"https://localhost:{hook.port}/", "ca": cert.read_text()}}
+    for name, config in both.items():
+        set_output(root, name, **config)
+    publish(node, rule_finding("a"))
+    for name in both:
+        assert wait_status(root, name, lambda s: s["failures"] >= 1)["queued"] == 1
+    assert not log.messages and not hook.all
+    for name, config in both.items():
+        shown = set_output(root, name, **config, certificate=own.read_text(), key=own_key.read_text())
+        assert shown["config"]["key"] is True and "PRIVATE" not in json.dumps(shown)
+        wait_status(root, name, lambda s: s["delivered"] == 1)
+    assert len(log.messages) == 1 and hook.ids == ["a/1"]
+
+
+def test_a_webhook_that_is_not_trusted_gets_nothing(central, root, node, servers, tmp_path):
+    cert, key = certificate(tmp_path)
+    wrong, wrong_key = certificate(tmp_path, "elsewhere.example")
+    hook = servers(Hook(tls=server_tls(cert, key)))
+    set_output(root, "w", type="webhook", url=f"https://localhost:{hook.port}/", headers={"Authorization": "s3cr3t"})  # the system's list
+    publish(node, rule_finding("a"))
+    s = wait_status(root, "w", lambda s: s["failures"] >= 1)
+    assert "certificate" in s["problem"] and s["queued"] == 1 and not hook.all, s
+    other = servers(Hook(tls=server_tls(wrong, wrong_key)))  # trusted, but another's name
+    set_output(root, "v", type="webhook", url=f"https://localhost:{other.port}/", ca=wrong.read_text())
+    publish(node, rule_finding("b"))
+    s = wait_status(root, "v", lambda s: s["failures"] >= 1)
+    assert s["queued"] == 1 and not other.all, s
 
 
 def test_a_syslog_server_that_restarts_loses_nothing_that_it_had_not_taken(central, root, node, servers):
