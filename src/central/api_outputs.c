@@ -216,7 +216,7 @@ void bh_outputs_append_json(BhCentral *c, GString *out) {
         }
         bh_json_open(out, "outputs", '{');
         bh_json_int(out, "count", (gint64) json_array_size(list));
-        bh_json_bool(out, "running", json_is_true(json_object_get(status, "running")));
+        bh_json_bool(out, "running", !json_is_true(json_object_get(status, "away")));
         bh_json_int(out, "queued", queued);
         bh_json_int(out, "lost", lost);
         bh_json_int(out, "gaps", json_integer_value(json_object_get(status, "gaps")));

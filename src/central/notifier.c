@@ -26,6 +26,7 @@
 #define LOCK_MS 20000    /* the one before may still be ending */
 #define GRACE_MS 4000
 #define STATUS_MS 2000
+#define FOLD_MS 1000 /* looks for what is due so often, and not with each frame: there may be many that have grown */
 #define STORE_RETRY_MS 1000
 #define BATCH_MAX 256u
 #define BATCH_BYTES (8u << 20)
@@ -43,7 +44,7 @@ typedef struct {
         gboolean network;
         guint landlock;
         char *problem; /* of the queue; NULL: none */
-        gint64 status_ms;
+        gint64 status_ms, fold_ms; /* when the last was sent; when to look for what is due */
         gint tests; /* atomic: under way */
         /* taken from the stream, not in the queue yet */
         GPtrArray *texts;
@@ -98,7 +99,7 @@ static gboolean enclose(Run *r, GError **error) {
         const BhSandboxPath paths[] = {
                 { r->queue_dir, TRUE }, { r->config->alert_dir, TRUE }, { "/dev/urandom", FALSE }, { "/etc/localtime", FALSE }, { "/usr/share/zoneinfo", FALSE },
                 /* without a network the list ends here. Names and certificates; the directory, for resolv.conf is replaced by renaming */
-                { r->network ? "/etc" : NULL, FALSE }, { "/usr/share/ca-certificates", FALSE }, { "/usr/lib/ssl", FALSE }, { resolver_dir, FALSE }, { NULL, FALSE },
+                { r->network ? "/etc" : NULL, FALSE }, { "/usr/share/ca-certificates", FALSE }, { "/usr/local/share/ca-certificates", FALSE }, { "/usr/lib/ssl", FALSE }, { resolver_dir, FALSE }, { NULL, FALSE },
         };
         g_autoptr(GArray) ports = g_array_new(FALSE, FALSE, sizeof(guint16));
         gboolean any_name = FALSE;
@@ -294,14 +295,18 @@ static gboolean take_signal(Run *r) {
 static void follow(Run *r) {
         for (gboolean go_on = TRUE; go_on;) {
                 struct pollfd p[] = { { .fd = r->fd, .events = POLLIN }, { .fd = r->signals, .events = POLLIN } };
+                gint64 now = g_get_monotonic_time() / 1000;
                 g_autoptr(GError) error = NULL;
-                gint64 fold_ms = STATUS_MS;
+                gint64 next_ms = FOLD_MS;
 
-                if (!bh_queue_fold(r->queue, now_ms(), &fold_ms, &error))
-                        set_problem(r, error);
-                if (g_get_monotonic_time() / 1000 - r->status_ms >= STATUS_MS)
+                if (now >= r->fold_ms) {
+                        if (!bh_queue_fold(r->queue, now_ms(), &next_ms, &error))
+                                set_problem(r, error);
+                        r->fold_ms = now + CLAMP(next_ms, 20, FOLD_MS);
+                }
+                if (now - r->status_ms >= STATUS_MS)
                         send_status(r);
-                if (poll(p, 2, (int) CLAMP(fold_ms, 10, STATUS_MS)) <= 0)
+                if (poll(p, 2, (int) CLAMP(r->fold_ms - now, 1, FOLD_MS)) <= 0)
                         continue;
                 go_on = (!p[1].revents || take_signal(r)) && (!p[0].revents || take_frame(r));
         }

@@ -19,6 +19,7 @@
 
 #define IDLE_US (2 * G_USEC_PER_SEC) /* changes by other processes are not told */
 #define FAILED_US G_USEC_PER_SEC
+#define SETTLE_US (10 * G_USEC_PER_SEC) /* a notifier that is away for less is being started */
 
 typedef struct {
         char *problem; /* the answer; "" = it was taken */
@@ -42,6 +43,7 @@ struct BhNotifyFeed {
         guint generation, configured; /* of the configuration: wanted, and given to the notifier */
         char *config_problem;
         json_t *status;     /* its last */
+        gint64 away_us;     /* since when there is none */
         GHashTable *tests;  /* number -> Test */
         gint64 calls;
         GMutex writing;     /* frames to the notifier */
@@ -280,6 +282,7 @@ static void serve(BhNotifyFeed *f, int fd) {
         g_thread_join(listener);
         g_mutex_lock(&f->lock);
         f->running = FALSE;
+        f->away_us = g_get_monotonic_time();
         fail_tests(f);
         g_mutex_unlock(&f->lock);
         /* nobody may write to a number that has become somebody else's */
@@ -320,6 +323,7 @@ BhNotifyFeed *bh_notify_feed_new(BhCentral *c, int keeper, const char *console) 
         f->keeper = keeper;
         f->console = g_strdup(console);
         f->fd = -1;
+        f->away_us = g_get_monotonic_time();
         f->tests = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, test_free);
         return f;
 }
@@ -393,9 +397,12 @@ char *bh_notify_feed_test(BhNotifyFeed *f, const char *name, const char *who) {
 
         json_auto_t *asked = json_pack("{s:I, s:s, s:s}", "call", (json_int_t) call, "name", name, "who", who);
         g_autofree char *text = json_dumps(asked, JSON_COMPACT);
-        if (text)
-                tell(f, 'T', text, strlen(text));
+        gboolean told = text && tell(f, 'T', text, strlen(text));
         g_mutex_lock(&f->lock);
+        if (!told && !t->answered) {
+                t->problem = g_strdup("the notifier ended meanwhile; try again");
+                t->answered = TRUE;
+        }
         while (!t->answered && !f->stopping && g_cond_wait_until(&f->moved, &f->lock, until))
                 ;
         problem = t->answered ? g_steal_pointer(&t->problem) : g_strdup("no answer in time");
@@ -410,6 +417,7 @@ json_t *bh_notify_feed_status(BhNotifyFeed *f) {
         g_mutex_lock(&f->lock);
         json_t *s = f->status ? json_deep_copy(f->status) : json_object();
         json_object_set_new(s, "running", json_boolean(f->running));
+        json_object_set_new(s, "away", json_boolean(!f->running && g_get_monotonic_time() - f->away_us > SETTLE_US));
         json_object_set_new(s, "restarts", json_integer(f->starts ? f->starts - 1 : 0));
         json_object_set_new(s, "gaps", json_integer((json_int_t) f->gaps));
         json_object_set_new(s, "sent", json_integer((json_int_t) f->sent));

@@ -29,5 +29,5 @@ void bh_notify_feed_reconfigure(BhNotifyFeed *f);
 /* Sends a test through the output as it is configured now. NULL: it was taken; else why not. Caller frees. */
 char *bh_notify_feed_test(BhNotifyFeed *f, const char *name, const char *who);
 
-/* What the notifier said last, and whether it runs: new reference; {"running", "restarts", "landlock", "problem", "outputs": […]}. */
+/* What the notifier said last, and whether it runs: new reference; {"running", "away" (for longer than a start takes), "restarts", "landlock", "problem", "outputs": […]}. */
 json_t *bh_notify_feed_status(BhNotifyFeed *f);

@@ -313,7 +313,7 @@ int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv) {
                 { "follow", 'f', 0, G_OPTION_ARG_NONE, &live, "show findings as they come; one that comes again and again is shown once a minute", NULL },
                 { "json", 0, 0, G_OPTION_ARG_NONE, &json, "one JSON object a line, with the names of Falco's alerts; the latest first", NULL },
                 { "priority", 'p', 0, G_OPTION_ARG_STRING, &priority, "only of this priority or a more important one (warning, error, …)", "P" },
-                { "rule", 0, 0, G_OPTION_ARG_STRING, &rule, "only of rules like this, with * and ?", "RULE" },
+                { "rule", 0, 0, G_OPTION_ARG_STRING, &rule, "only of rules like this, with * (at most three) and ?", "RULE" },
                 { "container", 'c', 0, G_OPTION_ARG_STRING, &container, "only of this container: name, id, or the id's beginning", "C" },
                 { "workload", 0, 0, G_OPTION_ARG_STRING, &workload, "only of this workload", "WORKLOAD" },
                 { "application", 0, 0, G_OPTION_ARG_STRING, &application, "only of this application", "APP" },

@@ -335,7 +335,11 @@ static int set(const BhCliPaths *paths, int argc, char **argv) {
 }
 
 static int remove_cmd(const BhCliPaths *paths, int argc, char **argv) {
-        GOptionEntry entries[] = { G_OPTION_ENTRY_NULL };
+        gboolean json = FALSE;
+        GOptionEntry entries[] = {
+                { "json", 0, 0, G_OPTION_ARG_NONE, &json, "a JSON object", NULL },
+                G_OPTION_ENTRY_NULL,
+        };
         g_autoptr(GError) error = NULL;
         g_autoptr(GString) target = g_string_new(NULL);
         const char *name;
@@ -349,7 +353,13 @@ static int remove_cmd(const BhCliPaths *paths, int argc, char **argv) {
         json_auto_t *answer = bh_api_send(api, "DELETE", target->str, NULL, &error);
         if (!answer)
                 return bh_cli_fail(error);
-        printf("output %s is removed\n", name);
+        if (json) {
+                json_auto_t *said = json_pack("{s:s}", "removed", name);
+
+                bh_out_json(said);
+        } else {
+                printf("output %s is removed\n", name);
+        }
         return bh_out_finish();
 }
 

@@ -119,6 +119,7 @@ static gboolean read_announcement(Up *up) {
         if (!json_is_true(json_object_get(line, "ready")))
                 return FALSE;
         up->central.ready = up->platform = TRUE;
+        pass_alerts(up); /* what came in the same piece */
         g_free(up->url);
         up->url = g_strdup(bh_json_text(line, "url"));
         if (json_object_get(line, "password")) {
@@ -350,13 +351,12 @@ static gboolean stop_central(Up *up) {
                 return TRUE;
         bh_child_end(c, STOP_US, CENTRAL_KILLED);
         /* alerts that it handed over are not sent again: they must not stay in the pipe */
-        while (up->told >= 0 && !up->feed.reader_gone) {
-                gsize before = up->feed.out->len + up->told_rest->len;
-
+        for (struct pollfd p = { .events = POLLIN }; up->told >= 0 && !up->feed.reader_gone && !up->feed.out->len;) {
+                p.fd = up->told;
+                if (poll(&p, 1, 200) <= 0)
+                        break;
                 read_announcement(up);
                 bh_up_feed_drain(&up->feed);
-                if (up->feed.out->len || up->feed.out->len + up->told_rest->len == before)
-                        break;
         }
         return WIFEXITED(c->how) && WEXITSTATUS(c->how) == 0;
 }

@@ -36,7 +36,7 @@ static void output_problems(const json_t *outputs, GPtrArray *list) {
         if (!outputs)
                 return;
         if (!json_is_true(json_object_get(outputs, "running")))
-                say(list, "ALERTS are not delivered: the process that does it is not running, or still starting; the central's log says why");
+                say(list, "ALERTS are not delivered: the process that does it is not running; the central's log says why");
         json_array_foreach(failing, i, one) {
                 g_autofree char *name = bh_json_cell(one, "name"), *problem = bh_json_cell(one, "problem");
 

@@ -541,6 +541,10 @@ GPtrArray *bh_queue_peek(BhQueue *q, const BhOutput *o, gint64 after, guint max,
                 if (code != SQLITE_DONE && code != SQLITE_ROW)
                         failed(q, "be read", error);
                 sqlite3_reset(st);
+                /* what is reckoned in memory must not make anybody wait for what is not there */
+                Load *l = code == SQLITE_DONE && !out->len && after <= 0 ? load_of(q, o) : NULL;
+                if (l)
+                        l->alerts = l->bytes = 0;
         }
         g_mutex_unlock(&q->lock);
         return code == SQLITE_DONE || code == SQLITE_ROW ? g_steal_pointer(&out) : NULL;

@@ -276,7 +276,7 @@ typedef struct {
         gint64 since_ns, until_ns; /* since_ns <= last_ns and time_ns < until_ns */
 } BhStoreFindingFilter;
 
-#define BH_STORE_GLOB_STARS 4 /* each may multiply the work by the length of the name */
+#define BH_STORE_GLOB_STARS 3 /* each may multiply the work by the length of the name */
 
 /*
  * Page of BhStoreFinding, latest last_ns first, without what is only in single ones. One that grows while pages are read moves to the front,

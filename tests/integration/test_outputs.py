@@ -1,16 +1,21 @@
 """Findings from the bus to whoever is told: store, API, command line, and outputs against real servers."""
+import contextlib
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
+import sqlite3
+import ssl
+import stat
 import subprocess
 import time
 
 import pytest
 import sensor_env
-from central_env import FALLBACK_UID, Central
-from docker_env import wait_for
+from central_env import FALLBACK_UID, Central, Client, Node
+from docker_env import die_with_parent, wait_for
 from output_env import HOSTILE, Hook, Syslog, certificate, falco_alerts, rule_finding, server_tls, set_output, status_of, wait_status
 
 SUMMARY_S = 2
@@ -215,6 +220,37 @@ def test_syslog_servers_take_whole_messages(central, root, node, servers, tmp_pa
     assert status_of(root, "s")["cut"] == (1 if kind == "udp" else 0)
 
 
+class WithDevLog(Central):
+    """In a mount namespace whose /dev is the test's own, with a daemon's socket in it."""
+
+    def start(self, deadline=30.0):
+        dev = self.dir / "dev"
+        if not dev.exists():
+            dev.mkdir(mode=0o755)
+            for name in ("null", "urandom"):
+                os.mknod(dev / name, 0o666 | stat.S_IFCHR, os.stat(f"/dev/{name}").st_rdev)
+                os.chmod(dev / name, 0o666)
+        return super().start(deadline)
+
+    def argv(self, *more):
+        return ["unshare", "--mount", "sh", "-c", f'mount --bind "{self.dir}/dev" /dev && exec "$@"', "sh", *super().argv(*more)]
+
+
+def test_the_local_daemon_is_reached_from_the_sandbox():
+    with WithDevLog() as central, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        root, node = central.root(), central.node("node-1")
+        set_output(root, "l", type="syslog", transport="local", facility="authpriv")
+        publish(node, rule_finding("early"))
+        s = wait_status(root, "l", lambda s: s["failures"] >= 1)
+        assert "/dev/log" in s["problem"] and s["queued"] == 1, s
+        daemon.bind(str(central.dir / "dev" / "log"))
+        os.chmod(central.dir / "dev" / "log", 0o666)
+        daemon.settimeout(20)
+        got = daemon.recv(70000)
+        assert re.fullmatch(rb"<82>[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d bulkhead\[\d+\]: \S+: Critical A shell was started", got), got
+        wait_status(root, "l", lambda s: s["delivered"] == 1 and s["queued"] == 0)
+
+
 def test_a_syslog_server_that_is_not_trusted_gets_nothing(central, root, node, servers, tmp_path):
     cert, key = certificate(tmp_path)
     (tmp_path / "other").mkdir()
@@ -228,6 +264,46 @@ def test_a_syslog_server_that_is_not_trusted_gets_nothing(central, root, node, s
     # mended, it goes on
     set_output(root, "s", type="syslog", transport="tls", host="localhost", port=server.port, ca=cert.read_text())
     wait_status(root, "s", lambda s: s["delivered"] == 1 and not s["problem"])
+
+
+def test_servers_may_ask_for_a_certificate(central, root, node, servers, tmp_path):
+    cert, key = certificate(tmp_path)
+    own, own_key = certificate(tmp_path, "client")
+
+    def asking():
+        context = server_tls(cert, key)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(own)
+        return context
+    log, hook = servers(Syslog("tls", tls=asking())), servers(Hook(tls=asking()))
+    both = {"log": {"type": "syslog", "transport": "tls", "host": "localhost", "port": log.port, "ca": cert.read_text()},
+            "hook": {"type": "webhook", "url": f"https://localhost:{hook.port}/", "ca": cert.read_text()}}
+    for name, config in both.items():
+        set_output(root, name, **config)
+    publish(node, rule_finding("a"))
+    for name in both:
+        assert wait_status(root, name, lambda s: s["failures"] >= 1)["queued"] == 1
+    assert not log.messages and not hook.all
+    for name, config in both.items():
+        shown = set_output(root, name, **config, certificate=own.read_text(), key=own_key.read_text())
+        assert shown["config"]["key"] is True and "PRIVATE" not in json.dumps(shown)
+        wait_status(root, name, lambda s: s["delivered"] == 1)
+    assert len(log.messages) == 1 and hook.ids == ["a/1"]
+
+
+def test_a_webhook_that_is_not_trusted_gets_nothing(central, root, node, servers, tmp_path):
+    cert, key = certificate(tmp_path)
+    wrong, wrong_key = certificate(tmp_path, "elsewhere.example")
+    hook = servers(Hook(tls=server_tls(cert, key)))
+    set_output(root, "w", type="webhook", url=f"https://localhost:{hook.port}/", headers={"Authorization": "s3cr3t"})  # the system's list
+    publish(node, rule_finding("a"))
+    s = wait_status(root, "w", lambda s: s["failures"] >= 1)
+    assert "certificate" in s["problem"] and s["queued"] == 1 and not hook.all, s
+    other = servers(Hook(tls=server_tls(wrong, wrong_key)))  # trusted, but another's name
+    set_output(root, "v", type="webhook", url=f"https://localhost:{other.port}/", ca=wrong.read_text())
+    publish(node, rule_finding("b"))
+    s = wait_status(root, "v", lambda s: s["failures"] >= 1)
+    assert s["queued"] == 1 and not other.all, s
 
 
 def test_a_syslog_server_that_restarts_loses_nothing_that_it_had_not_taken(central, root, node, servers):
@@ -353,6 +429,27 @@ def test_a_full_queue_drops_the_oldest_and_says_so(central, root, node):
     assert 'bulkhead_alerts_lost_total{output="w"} 50' in root.get("/metrics").body.decode()
 
 
+def test_what_the_log_of_changes_has_forgotten_is_counted(central, root, node):
+    """As if the notifier had been away for longer than 100,000 changes."""
+    set_output(root, "f", type="file", file="f.json")
+    publish(node, rule_finding("before"))
+    wait_status(root, "f", lambda s: s["delivered"] == 1)
+    node.close()
+    central.stop()
+    with sqlite3.connect(central.db) as db:
+        (last,), = db.execute("SELECT max(id) FROM changes")
+        db.execute("DELETE FROM changes")
+        db.execute("INSERT INTO changes (id, time_ns, kind, key) VALUES (?, 1, 1, 'long gone')", (last + 100_001,))
+    central.start()
+    root = central.root()
+    s = wait_status(root, "f", lambda s: s["lost"] == 1)
+    assert root.get("/api/v1/outputs").json["notifier"]["gaps"] == 1, s
+    assert "ALERTS were lost" in cli(central, "status").stdout and "alerts were lost" in central.log_text()
+    node = central.node("node-1", ident=node.ident)
+    publish(node, rule_finding("after"))
+    wait_status(root, "f", lambda s: s["delivered"] == 2)
+
+
 # Rights -------------------------------------------------------------------------------------------------------------------------
 
 def test_the_notifier_has_no_rights_and_no_database(central, root):
@@ -423,3 +520,51 @@ def test_alerts_come_on_standard_output():
         assert done.run().returncode == 2
     finally:
         done.close()
+
+
+@pytest.mark.deadline(240)
+def test_up_prints_alerts_and_nothing_else(build):
+    """The whole platform; the alert is a node's of the test's own. Alerts that nobody reads for a while wait, a central that is killed loses none."""
+    place = sensor_env.Sensor(build)
+    place.dir.chmod(0o711)
+    argv = place.cli_argv("up", "--quiet", "--no-docker", "--alerts", "falco", "--listen", "127.0.0.1:0")
+    with open(place.dir / "up.err", "wb") as err, subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, preexec_fn=die_with_parent) as up:
+        try:
+            client = Client(place, local=True)
+
+            def ready():
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    o = [o for o in client.get("/api/v1/outputs").json["outputs"] if o["name"] == "console"][0]
+                    return bool(o["status"]), o
+                client.close()
+                return False, (place.dir / "up.err").read_text()[-2000:]
+            wait_for(ready, 90, "the notifier of up runs")
+            node = Node(place.run_dir / "central" / "bus.sock", "other")
+            publish(node, *(rule_finding(f"u-{i}", node="other", output="x" * 2000) for i in range(200)))  # more than a pipe holds
+            node.close()
+            wait_for(lambda: ((s := client.get("/api/v1/outputs").json["outputs"][0]["status"])["queued"] > 0 and s["state"] == "delivering", s), 20, "alerts wait for a reader")
+            seen = []
+            while len([a for a in seen if a["source"] == "syscall"]) < 200:
+                line = up.stdout.readline()
+                assert line, (place.dir / "up.err").read_text()[-2000:]
+                seen += falco_alerts(line.decode())
+            rules = [a for a in seen if a["source"] == "syscall"]
+            assert [a["output_fields"]["bulkhead.id"] for a in rules] == [f"u-{i}/1" for i in range(200)]
+            pids = [int(p) for p in pathlib.Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()]
+            central = [p for p in pids if "bulkhead-central" in pathlib.Path(f"/proc/{p}/cmdline").read_text()][0]
+            os.kill(central, signal.SIGKILL)
+            client.close()
+            wait_for(ready, 60, "the central is back")
+            node = Node(place.run_dir / "central" / "bus.sock", "other", ident=node.ident)
+            publish(node, rule_finding("last", node="other"))
+            node.close()
+            while seen[-1]["output_fields"]["bulkhead.id"] != "last/1":
+                seen += falco_alerts(up.stdout.readline().decode())
+            client.close()
+        finally:
+            up.send_signal(signal.SIGTERM)
+            rest = up.stdout.read()
+            status = up.wait(60)
+            place.close()
+        assert status == 0
+        falco_alerts(rest.decode())

@@ -2,7 +2,7 @@
 """check_layers.py [BUILDDIR]: the structure rules, as TAP and a last line "N passed, N failed, N skipped".
 
 * Layers: a module includes only what the "uses" column allows (USES below); programs never include each other.
-* Size: no source file is longer than MAX_LINES.
+* Size: no source file is longer than MAX_LINES, or what MAX_LINES_OF allows it.
 * Headers: each compiles alone, with the flags that its module is built with.
 * Paths: no file holds a path of the machine it was written on, nor a leftover of a merge.
 """
@@ -17,6 +17,8 @@ import sys
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 MAX_LINES = 900
+# One contract is one file: its readers take one, and a route is looked up in one place.
+MAX_LINES_OF = {"api/openapi.yaml": 3000}
 
 # Module: what it may include besides itself. "event" brings what event itself uses, and so on.
 USES = {
@@ -31,7 +33,7 @@ USES = {
     "graph": {"event", "container"},
     "recorder": {"event"},
     "evidence": {"event"},
-    "notify": {"event"},
+    "notify": {"base"},
     "store": {"event"},
     "bus": {"base"},
     "parse": {"base"},
@@ -96,7 +98,8 @@ def check_meson(path):
 
 def check_length(path):
     lines = path.read_bytes().count(b"\n")
-    return [f"{lines} lines, at most {MAX_LINES}"] if lines > MAX_LINES else []
+    most = MAX_LINES_OF.get(str(path.relative_to(REPO)), MAX_LINES)
+    return [f"{lines} lines, at most {most}"] if lines > most else []
 
 
 def make_path_check():

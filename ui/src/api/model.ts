@@ -77,7 +77,7 @@ export function statusFrom(status: unknown): StatusView {
 export interface FindingRow { id: string; at: number; rule: string; priority: string; node: string; container: string; containerId: string; output: string }
 export function findingFrom(v: unknown): FindingRow {
   const o: Loose<api.Finding> = object(v);
-  return { id: text(o.id), at: toMs(o.time), rule: text(o.rule), priority: text(o.priority).toLowerCase(), node: text(o.hostname), container: text(o.container_name), containerId: text(o.container_id), output: text(o.output) };
+  return { id: text(o.id), at: toMs(o.last ?? o.time), rule: text(o.rule), priority: text(o.priority).toLowerCase(), node: text(o.node), container: text(o.container_name), containerId: text(o.container_id), output: text(o.output) };
 }
 
 export interface LossRow { node: string; topic: string; reason: string; count: number; first: number; last: number }
