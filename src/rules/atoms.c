@@ -351,7 +351,7 @@ static void settle_one(struct bh_builder *b, struct bh_atom *a) {
 
                 for (guint i = 0; i < a->n; i++)
                         n += BH_AT(b->e->atoms, struct bh_atom, BH_AT(b->e->atom_lists, guint32, a->first + i)).calls[c / 64] >> (c % 64) & 1;
-                if (n == 1)
+                if (n == (a->negated_many ? a->n - 1 : 1))
                         a->calls[c / 64] |= 1ull << (c % 64);
         }
 }

@@ -189,8 +189,10 @@ static guint32 compare_one(struct bh_builder *b, guint32 slot, enum bh_op op, co
         return compare_constants(b, slot, op, single);
 }
 
+/* The nodes are comparisons by c->op; for != by =, of which all but one must be true. */
 static guint32 exactly_one(struct bh_builder *b, const BhCond *c, guint32 slot, const GArray *nodes) {
-        struct bh_atom a = { .how = BH_HOW_ONE, .op = (guint8) c->op, .slot = slot, .other = BH_NONE, .first = b->e->atom_lists->len, .n = nodes->len, .p = 0.1f };
+        struct bh_atom a = { .how = BH_HOW_ONE, .op = (guint8) c->op, .negated_many = c->op == BH_OP_NE, .slot = slot, .other = BH_NONE, .first = b->e->atom_lists->len, .n = nodes->len,
+                             .p = 0.1f };
         GByteArray *key = bh_atom_key(&a);
 
         for (guint i = 0; i < nodes->len; i++) {
@@ -198,7 +200,7 @@ static guint32 exactly_one(struct bh_builder *b, const BhCond *c, guint32 slot, 
 
                 if (node->kind != BH_NODE_ATOM) {
                         g_byte_array_unref(key);
-                        bh_build_problem(b, TRUE, c->pos, "%s oneof is not supported: write it with =", bh_op_text(c->op));
+                        bh_build_problem(b, TRUE, c->pos, "%s oneof does not go with these values", bh_op_text(c->op));
                         return BH_NONE;
                 }
                 bh_key_number(key, node->first);
@@ -212,7 +214,8 @@ static guint32 over_values(struct bh_builder *b, const BhCond *c, guint32 slot) 
         g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(guint32));
 
         for (guint i = 0; c->values && i < c->values->len; i++) {
-                guint32 node = compare_one(b, slot, c->op, g_ptr_array_index(c->values, i));
+                enum bh_op op = c->modifier == BH_MOD_ONEOF && c->op == BH_OP_NE ? BH_OP_EQ : c->op;
+                guint32 node = compare_one(b, slot, op, g_ptr_array_index(c->values, i));
 
                 if (node == BH_NONE)
                         return BH_NONE;
@@ -220,6 +223,13 @@ static guint32 over_values(struct bh_builder *b, const BhCond *c, guint32 slot) 
         }
         if (!nodes->len)
                 return bh_build_constant(b, FALSE);
+        if (c->modifier == BH_MOD_ONEOF && c->op == BH_OP_NE) { /* what is missing differs from nothing */
+                guint32 both[2] = { exactly_one(b, c, slot, nodes), bh_atom_exists(b, slot) };
+
+                g_array_set_size(nodes, 0);
+                g_array_append_vals(nodes, both, 2);
+                return both[0] == BH_NONE ? BH_NONE : bh_build_join(b, BH_NODE_AND, nodes);
+        }
         if (c->modifier == BH_MOD_ONEOF)
                 return exactly_one(b, c, slot, nodes);
         return bh_build_join(b, c->modifier == BH_MOD_ALLOF ? BH_NODE_AND : BH_NODE_OR, nodes);

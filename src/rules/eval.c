@@ -349,9 +349,9 @@ gboolean bh_run_atom(BhRuleRun *r, const BhRuleEngine *e, guint32 atom) {
                 break;
         case BH_HOW_ONE:
                 n = 0;
-                for (guint i = 0; i < a->n && n < 2; i++)
+                for (guint i = 0; i < a->n && (n < 2 || a->negated_many); i++)
                         n += (guint) bh_run_atom(r, e, BH_AT(e->atom_lists, guint32, a->first + i));
-                truth = n == 1;
+                truth = n == (a->negated_many ? a->n - 1 : 1);
                 break;
         default:
                 n = bh_run_slot(r, e, a->slot, &values);
@@ -468,11 +468,11 @@ gboolean bh_rule_run_field(BhRuleRun *r, const struct bh_event *event, const str
         bh_scene_reset(&r->scene, event, lineage);
         if (r->serial)
                 next_generation(r); /* what was kept of the event before is void */
-        if (field->field->flags & BH_FF_LIST) {
+        if (field->field->flags & BH_FF_LIST || (field->field->flags & BH_FF_ANCESTORS && field->field->type == BH_RT_STRING && !field->arg)) {
                 n = bh_scene_values(&r->scene, &ref, values);
                 for (guint i = 0; i < n; i++) {
                         if (i)
-                                g_string_append(out, ",");
+                                g_string_append_c(out, field->field->flags & BH_FF_LIST ? ',' : ' ');
                         bh_value_show(field->field, &values[i], out);
                 }
                 return n > 0;

@@ -350,7 +350,8 @@ static guint append_keys(GArray *to, GHashTable *keys) {
 
                 g_array_append_val(to, n);
         }
-        qsort(to->data + first * sizeof(guint32), to->len - first, sizeof(guint32), by_index);
+        if (to->len > first)
+                qsort(to->data + first * sizeof(guint32), to->len - first, sizeof(guint32), by_index);
         return to->len - first;
 }
 

@@ -12,6 +12,7 @@ struct token {
         guint32 width; /* 0: as wide as it is */
         char *text;    /* the text, or the field's name as it was written */
         gboolean key;  /* a plain field: part of output_fields */
+        gboolean hidden; /* of output_fields only: it stands inside of a transformer */
 };
 
 struct BhRuleFormat {
@@ -44,6 +45,24 @@ static void add_text(BhRuleFormat *f, const char *text, gsize len) {
         g_array_append_val(f->tokens, t);
 }
 
+/* The fields inside of a transformer: output_fields has them, not what was made of them. */
+static void add_inner(BhRuleFormat *f, const BhOperand *o, BhFormatSlot slot_of, gpointer data) {
+        for (guint i = 0; o->args && i < o->args->len; i++) {
+                const BhOperand *arg = g_ptr_array_index(o->args, i);
+
+                if (arg->kind == BH_OPERAND_FIELD && arg->field) {
+                        struct token t = { .slot = slot_of(arg, data), .key = TRUE, .hidden = TRUE };
+
+                        if (t.slot == BH_NONE)
+                                continue;
+                        t.text = arg->arg ? g_strdup_printf("%s[%s]", arg->field->name, arg->arg) : g_strdup(arg->field->name);
+                        g_array_append_val(f->tokens, t);
+                } else {
+                        add_inner(f, arg, slot_of, data);
+                }
+        }
+}
+
 /* A field or transformer behind '%' and its width. FALSE: it is none, and nothing was taken. */
 static gboolean add_operand(BhRuleFormat *f, BhParser *p, BhFormatSlot slot_of, gpointer data) {
         g_autoptr(BhOperand) o = NULL;
@@ -64,6 +83,8 @@ static gboolean add_operand(BhRuleFormat *f, BhParser *p, BhFormatSlot slot_of, 
         t.key = o->kind == BH_OPERAND_FIELD;
         t.text = g_strndup(p->s + from, p->at - from);
         g_array_append_val(f->tokens, t);
+        if (!t.key && !f->raw)
+                add_inner(f, o, slot_of, data);
         return TRUE;
 }
 
@@ -133,13 +154,13 @@ static gboolean show(BhRuleRun *r, const BhRuleEngine *e, guint32 slot, GString 
                 g_string_append(out, "<NA>");
                 return FALSE;
         }
-        if (s->many == BH_MANY_ANY) /* any ancestor: the nearest */
+        if (s->many == BH_MANY_ANY && values[0].kind != BH_VALUE_STR) /* numbers of ancestors: the nearest */
                 n = 1;
         if (s->many == BH_MANY_LIST)
                 g_string_append_c(out, '(');
         for (guint i = 0; i < n; i++) {
                 if (i)
-                        g_string_append_c(out, ',');
+                        g_string_append_c(out, s->many == BH_MANY_LIST ? ',' : ' ');
                 bh_value_show(row_of(s), &values[i], out);
         }
         if (s->many == BH_MANY_LIST)
@@ -163,6 +184,8 @@ static void render(BhRuleRun *r, const BhRuleEngine *e, const BhRuleFormat *f, G
                 const struct token *t = &g_array_index(f->tokens, struct token, i);
                 gsize start = out->len;
 
+                if (t->hidden)
+                        continue;
                 if (t->slot == BH_NONE)
                         g_string_append(out, t->text);
                 else
@@ -201,6 +224,10 @@ static void json_value(BhRuleRun *r, const BhRuleEngine *e, guint32 slot, GStrin
                 } else {
                         g_string_truncate(text, 0);
                         bh_value_show(row, &values[i], text);
+                        for (guint k = 1; s->many == BH_MANY_ANY && k < n; k++) { /* all ancestors, one text */
+                                g_string_append_c(text, ' ');
+                                bh_value_show(row, &values[k], text);
+                        }
                         bounded(text, 0);
                         bh_escape_append_json(out, text->str, (gssize) text->len);
                 }

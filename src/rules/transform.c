@@ -117,6 +117,8 @@ static guint options(BhRuleRun *r, const struct bh_slot *s, const struct bh_valu
                         break;
                 if (a.len == 2 && a.p[1] == '-')
                         break;
+                if (a.p[1] == '-') /* long options are not its business */
+                        continue;
                 for (guint32 k = 1; k < a.len && n + 1 < BH_VALUES_MAX; k++) {
                         const char *known = a.p[k] != ':' && spec.len ? memchr(spec.p, a.p[k], spec.len) : NULL;
                         gboolean takes = known && known + 1 < spec.p + spec.len && known[1] == ':';
@@ -133,7 +135,7 @@ static guint options(BhRuleRun *r, const struct bh_slot *s, const struct bh_valu
                                         value = args[++i].s;
                                         has_value = TRUE;
                                 } else {
-                                        letter = value = spec.len && spec.p[0] == ':' ? (struct bh_str){ ":", 1 } : (struct bh_str){ "?", 1 };
+                                        letter = value = (struct bh_str){ "", 0 }; /* the value is missing: an empty one stands for it */
                                 }
                         }
                         if (selected) {
@@ -203,10 +205,19 @@ guint bh_run_transform(BhRuleRun *r, const BhRuleEngine *e, const struct bh_slot
         case BH_TR_JOIN: return join(r, e, args, s->n_args, TRUE, out);
         case BH_TR_CONCAT: return join(r, e, args, s->n_args, FALSE, out);
         case BH_TR_GETOPT:
-                n = list_of(r, e, args[0], &values, split);
-                if (s->n_args != 2 || !n || bh_run_slot(r, e, args[1], &spec) != 1 || spec->kind != BH_VALUE_STR)
+                if (s->n_args < 2 || bh_run_slot(r, e, args[s->n_args - 1], &spec) != 1 || spec->kind != BH_VALUE_STR)
                         return 0;
-                return options(r, s, values, n, spec->s, out);
+                if (s->n_args == 2) {
+                        n = list_of(r, e, args[0], &values, split);
+                        return n ? options(r, s, values, n, spec->s, out) : 0;
+                }
+                /* a list that was written down: an argument for each item */
+                for (n = 0; n + 1 < s->n_args && n < BH_VALUES_MAX; n++) {
+                        if (bh_run_slot(r, e, args[n], &values) != 1 || values->kind != BH_VALUE_STR)
+                                return 0;
+                        split[n] = *values;
+                }
+                return options(r, s, split, n, spec->s, out);
         case BH_TR_LEN:
                 if (s->n_args != 1)
                         return 0;

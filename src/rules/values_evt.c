@@ -56,7 +56,7 @@ static gboolean failed(const struct bh_event *e) {
 static gboolean rawres(const struct bh_event *e, struct bh_value *out) {
         if (!HAS(ret))
                 return FALSE;
-        if (e->ret >= 0 && HAS(fd) && (e->type == BH_EV_OPEN || e->type == BH_EV_DUP_STDIO))
+        if (e->ret >= 0 && HAS(fd) && e->fd >= 0 && (e->type == BH_EV_OPEN || e->type == BH_EV_DUP_STDIO))
                 return bh_value_num(out, e->fd);
         if (e->ret >= 0 && e->type == BH_EV_OPEN) {
                 out->kind = BH_VALUE_SOME;

@@ -331,7 +331,7 @@ static gboolean raw_path(const struct bh_event *e, struct bh_value *out) {
 static gboolean fd_num(const struct bh_event *e, struct bh_value *out) {
         if (type_char(e) == NOTHING)
                 return FALSE;
-        if (HAS(fd))
+        if (HAS(fd) && (e->fd >= 0 || !HAS(ret) || e->ret < 0))
                 return bh_value_num(out, e->fd);
         switch (e->type) {
         case BH_EV_OPEN:

@@ -8,6 +8,7 @@
 
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
+#include "inventory.h"
 
 #define ADVICE_MARK "What to do:" /* in a rule's description: what follows is advice */
 
@@ -23,6 +24,7 @@ typedef struct {
 struct BhAlerts {
         GMutex lock;
         char *node;
+        BhContainerTable *containers;
         GHashTable *windows; /* key -> Window */
         GQueue open;         /* Window, in the order of their end */
         GQueue ready;        /* GBytes */
@@ -38,11 +40,12 @@ static void window_free(gpointer p) {
         g_free(w);
 }
 
-BhAlerts *bh_alerts_new(void) {
+BhAlerts *bh_alerts_new(BhContainerTable *containers) {
         BhAlerts *a = g_new0(BhAlerts, 1);
 
         g_mutex_init(&a->lock);
         a->node = g_strdup("");
+        a->containers = containers;
         a->windows = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, window_free);
         a->output = g_string_sized_new(1024);
         a->fields = g_string_sized_new(4096);
@@ -209,6 +212,17 @@ static gboolean add_lineage(GPtrArray *out, const struct bh_event *e, const stru
         return TRUE;
 }
 
+/* As it is described now, with everything; NULL: none, or not known. Free with bulkhead__bus__v1__container__free_unpacked(). */
+static Bulkhead__Bus__V1__Container *container_of(const BhAlerts *a, const struct bh_event *e) {
+        if (!a->containers || !bh_event_has(e, BH_F_container_id))
+                return NULL;
+
+        g_autofree char *id = g_strndup(e->container_id.p, e->container_id.len);
+        g_autoptr(BhContainer) c = bh_container_table_get(a->containers, id);
+        g_autoptr(GBytes) body = c ? bh_inventory_container(c) : NULL;
+        return body ? (void *) bh_bus_body_unpack(&bulkhead__bus__v1__container__descriptor, body, NULL) : NULL;
+}
+
 /* "What to do: …" at a description's end is advice. */
 static void set_description(Bulkhead__Bus__V1__Finding *m, const char *desc) {
         const char *advice = desc ? g_strstr_len(desc, -1, ADVICE_MARK) : NULL;
@@ -257,12 +271,17 @@ static GBytes *pack(const BhAlerts *a, const BhRule *rule, guint64 key, const st
         set_description(&m, rule->desc);
         m.count = 1;
         m.fold_key = bh_bus_text(fold);
+        m.container = container_of(a, e);
         m.lineage_cut = add_lineage(processes, e, lineage);
         m.lineage = (Bulkhead__Bus__V1__Process **) processes->pdata;
         m.n_lineage = processes->len;
         m.output_fields = (Bulkhead__Bus__V1__OutputField **) fields->pdata;
         m.n_output_fields = fields->len;
-        return bh_bus_body_pack(&m.base);
+
+        GBytes *body = bh_bus_body_pack(&m.base);
+        if (m.container)
+                bulkhead__bus__v1__container__free_unpacked(m.container, NULL);
+        return body;
 }
 
 /* The first one's body again, with the number and the time of those that came after it. Its number makes it another message of the same finding. */

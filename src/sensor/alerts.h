@@ -10,6 +10,7 @@
  * rule and container are equal, and at twice as many all of a rule; BH_ALERTS_WAITING bodies that nobody took, beyond which they are refused and counted, by rule too.
  */
 #pragma once
+#include "container/table.h"
 #include "event/event.h"
 #include "event/lineage.h"
 #include "rules/engine.h"
@@ -30,8 +31,8 @@ typedef struct {
 
 typedef struct BhAlerts BhAlerts;
 
-/* bh_alerts_name() before the first match: how the bus names this node. */
-BhAlerts *bh_alerts_new(void);
+/* `containers`: for their descriptions; may be NULL. bh_alerts_name() before the first match: how the bus names this node. */
+BhAlerts *bh_alerts_new(BhContainerTable *containers);
 void bh_alerts_name(BhAlerts *a, const char *node);
 void bh_alerts_free(BhAlerts *a);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAlerts, bh_alerts_free)

@@ -147,6 +147,18 @@ static void describe(Arena *a, const BhContainer *c, Container *out) {
         lists(a, c, out);
 }
 
+GBytes *bh_inventory_container(const BhContainer *c) {
+        Arena a = { g_ptr_array_new_with_free_func(g_free) };
+        Container m;
+
+        bulkhead__bus__v1__container__init(&m);
+        describe(&a, c, &m);
+        shorten(&m);
+        GBytes *body = bh_bus_body_pack(&m.base);
+        g_ptr_array_unref(a.blocks);
+        return body;
+}
+
 GPtrArray *bh_inventory_pack(const char *node, const char *boot_id, const GPtrArray *containers, gboolean full, gint64 time_ns) {
         GPtrArray *out = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
         guint done = 0;

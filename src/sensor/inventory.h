@@ -13,6 +13,9 @@
 #define BH_INVENTORY_CONTAINER_BYTES (1u << 20)
 #define BH_INVENTORY_MESSAGE_BYTES (4u << 20) /* of a message with several */
 
+/* One container as a message by itself. */
+GBytes *bh_inventory_container(const BhContainer *c);
+
 /*
  * As few messages as the bounds allow, in order: GBytes *, owned by the array. `full`: the first one says that what is not in it is gone, and is there
  * even when there are no containers; the others add to it.

@@ -461,6 +461,7 @@ static gboolean open_rules(BhSensor *s, GError **error) {
                 .default_dir = s->options.default_rules,
                 .user = (const char *const *) s->options.rules,
                 .managed_dir = managed,
+                .containers = s->containers,
                 .available = available,
                 .needs = on_needs,
                 .say = on_say,
@@ -664,6 +665,8 @@ static gboolean start(BhSensor *s, GError **error) {
         catch_up(s);
         open_inspector(s);
 
+        s->lineage = bh_lineage_new(s->processes, s->containers, s->inspector);
+
         BhPipelineConfig pipeline = {
                 .hooks = s->hooks,
                 .containers = s->containers,
@@ -677,6 +680,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .node = s->node,
                 .proc_path = s->proc_path,
                 .inspector = s->inspector,
+                .lineage = bh_lineage_answers(s->lineage),
                 .seen = s->report ? on_seen : NULL,
                 .data = s,
         };
@@ -756,6 +760,7 @@ static void stop(BhSensor *s) {
         bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
         bh_recorder_free(s->recorder);
+        bh_lineage_free(s->lineage);
         bh_process_table_free(s->processes);
         bh_cgroups_free(s->kernel_cgroups);
         bh_container_table_free(s->containers);

@@ -10,7 +10,6 @@
 #include "event/codec.h"
 #include "event/select.h"
 #include "leftovers.h"
-#include "process/lineage.h"
 #include "ring.h"
 
 #define TICK_US 4000             /* how often the rings are looked at */
@@ -69,7 +68,6 @@ struct BhPipeline {
         struct mark mark, resume;
         gboolean resuming;
         guint64 next_id;
-        struct bh_lineage lineage; /* of the process table */
         GByteArray *wire, *labels;
         BhAccount *account;
         BhLeftovers *leftovers;
@@ -109,9 +107,9 @@ static void emit(BhPipeline *p, struct bh_event *e, guint64 container) {
         bh_event_encode(e, p->wire);
         if (e->type >= BH_EV_KERNEL_MAX || bh_kinds_has(&p->c.recorded, e->type))
                 bh_recorder_append(p->c.recorder, e->time, container, e->id, p->wire->data, p->wire->len);
-        bh_feed_publish(p->c.feed, e, p->wire->data, p->wire->len, &p->lineage);
+        bh_feed_publish(p->c.feed, e, p->wire->data, p->wire->len, p->c.lineage);
         if (p->c.seen)
-                p->c.seen(e, p->wire->data, p->wire->len, &p->lineage, p->c.data);
+                p->c.seen(e, p->wire->data, p->wire->len, p->c.lineage, p->c.data);
         p->stats.events++;
         p->stats.last_event_ns = e->time;
 }
@@ -172,9 +170,10 @@ static guint64 container_hash(const BhContainer *c) {
 
 /* The container of the process that was acted on: an act that leaves its container is another one than an act inside of it. *l keeps the text. */
 static void set_target(BhPipeline *p, struct bh_event *e, BhContainerLookup *l) {
+        const struct bh_lineage *all = p->c.lineage;
         struct bh_lineage_process target;
 
-        if (!p->lineage.find(p->lineage.data, e->target_pid, bh_event_has(e, BH_F_target_start) ? e->target_start : 0, &target))
+        if (!all || !all->find(all->data, e->target_pid, bh_event_has(e, BH_F_target_start) ? e->target_start : 0, &target))
                 return;
         bh_container_table_lookup(p->c.containers, target.cgroup, l);
         if (l->container)
@@ -666,7 +665,6 @@ BhPipeline *bh_pipeline_new(const BhPipelineConfig *config, GError **error) {
         g_queue_init(&p->waiting);
         p->given_up = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         p->origins = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, (GDestroyNotify) bh_container_unref);
-        bh_process_lineage(config->processes, &p->lineage);
         p->wire = g_byte_array_new();
         p->labels = g_byte_array_new();
         p->inbox = g_async_queue_new_full((GDestroyNotify) message_free);

@@ -38,6 +38,7 @@ typedef struct {
         const char *proc_path; /* processes of the host */
         gboolean runtime_expected; /* a runtime may describe containers: waiting makes sense */
         BhInspector *inspector;    /* NULL: payloads are not read, and ids have no names */
+        const struct bh_lineage *lineage; /* for whoever is given events; NULL: none */
         /* Each event when it is recorded, in order, with its protobuf form; the drain thread. NULL: nobody else wants them. */
         void (*seen)(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data);
         gpointer data;

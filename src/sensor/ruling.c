@@ -395,7 +395,7 @@ BhRuling *bh_ruling_new(const BhRulingConfig *config, GError **error) {
         r->user = g_strdupv((char **) config->user);
         if (config->available)
                 memcpy(r->available, config->available, sizeof(r->available));
-        r->alerts = bh_alerts_new();
+        r->alerts = bh_alerts_new(config->containers);
         r->run = bh_rule_run_new();
         if (r->managed_dir)
                 mend_managed(r);

@@ -22,6 +22,7 @@ typedef struct {
         const char *default_dir; /* NULL: none */
         const char *const *user; /* NULL-terminated; files or directories */
         const char *managed_dir;
+        BhContainerTable *containers; /* for findings; may be NULL */
         const guint64 *available; /* kinds of events that this node sees, 128 bits; copied. NULL: all */
         /* The kinds of events that rules need now: called by each load that changed them. NULL: nobody asks. */
         void (*needs)(const guint64 kinds[2], gpointer data);

@@ -13,6 +13,7 @@
 #include "feed.h"
 #include "hooks.h"
 #include "inspector.h"
+#include "lineage.h"
 #include "pipeline.h"
 #include "processes.h"
 #include "recorder/recorder.h"
@@ -51,6 +52,7 @@ typedef struct {
         BhInspector *inspector; /* NULL: none could be started */
         BhRuling *ruling;       /* NULL: no bus, nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
+        BhLineage *lineage;
         BhProcessesConfig listing;
         BhControl *control;
         GMainLoop *loop;

@@ -111,11 +111,24 @@ ACTS = {
     "Records of logins changed or removed": ("plain", ": >/var/log/wtmp", "cat /var/log/wtmp"),
     "Log removed or emptied": ("plain", "rm /var/log/app.log", "echo line >>/var/log/app.log"),
     "Shell history removed": ("plain", "rm /root/.ash_history", "rm /root/history"),
-    "More acts than the node describes": ("plain", "/acts flood paths --seconds 1 --threads 2 >/dev/null", "/acts --dir /tmp open.open"),
+    "More acts than the node describes": ("plain", "/acts flood sockets --seconds 2 --threads 2 >/dev/null", "/acts --dir /tmp open.open"),
     "Privileged container started": ("plain", "privileged", None),
     "Operator's command in a running container": ("plain", "exec", None),
     "Shell with a terminal in a container": ("plain", "exec -t", None),
 }
+# Normal work that must stay quiet, in a container of its own; the operator's command, image build, health check and rolling update are in normal().
+NORMAL = {
+    "log rotation by the application": "/usr/sbin/nginx write /var/log/access.log; mv /var/log/app.log /var/log/app.log.1; gzip /var/log/app.log.1; /usr/sbin/nginx write /var/log/app.log",
+    "a cron job": "mkdir -p /var/spool/cron/crontabs; (sleep 1; kill $!) & timeout 2 crond -f -c /var/spool/cron/crontabs; true",
+    "backup": "tar -czf /tmp/backup.tgz /etc/passwd /www; cp /tmp/backup.tgz /var/lib/app/; rm /tmp/backup.tgz",
+    "certificate renewal": "mkdir -p /etc/ssl/private; umask 077; echo key >/etc/ssl/private/new.key; mv /etc/ssl/private/new.key /etc/ssl/private/site.key; sleep 5 & kill -HUP $!",
+    "just-in-time compilation": "/acts --dir /tmp mprotect.anon_written; /acts --dir /tmp mmap.anon_wx",
+    "an agent that reads /proc and connects everywhere":
+        "for p in /proc/[0-9]*; do cat $p/stat $p/status $p/cmdline; done >/dev/null 2>&1; for port in 80 443 5432 6379 9090; do /usr/bin/visit tcp $port; done; cat /proc/net/tcp /proc/meminfo",
+    "an entry point that prepares": "id; hostname; mkdir -p /var/lib/app/data; chown -R nobody /var/lib/app/data; chmod 700 /var/lib/app/data; ln -sf /dev/stdout /www/link; sed -i s/hello/hi/ /www/index.html",
+    "names that are asked for": "/usr/bin/visit dns api.internal.example.com; /usr/bin/visit dns registry.npmjs.org",
+}
+
 FILES = ["etc/shadow", "var/run/secrets/kubernetes.io/serviceaccount/token", "var/run/secrets/kubernetes.io/serviceaccount/ca.crt", "root/.ssh/id_rsa", "root/.ssh/id_rsa.pub", "root/.ssh/known_hosts",
          "root/.ash_history", "root/history", "root/.profile", "var/log/app.log", "var/log/wtmp", "opt/empty", "etc/cron.d/empty", "etc/systemd/system/empty", "etc/app/empty", "mnt/empty", "cg/empty", "cg2/empty", "var/lib/app/empty"]
 
@@ -132,7 +145,7 @@ def make_image(docker, build):
     """The base image, files that rules are about, and programs under the names of others: what a rule takes for a web server or a shell must be part of the image."""
     busybox, visit = "/bin/busybox", build / "tests" / "attacks" / "visit"
     files = [("acts", build / "tests" / "bpf" / "acts"), ("usr/bin/visit", visit), ("usr/bin/bash", visit), ("usr/sbin/nginx", visit), (LOADER, LOADER)]
-    files += [(name, busybox) for name in ("usr/bin/tool", "usr/bin/kubectl", "usr/bin/apt-get")]
+    files += [(name, busybox) for name in ("usr/bin/tool", "usr/bin/kubectl")] + [("usr/bin/apt-get", visit)]
     with tempfile.NamedTemporaryFile("w") as some:
         some.write("some text\n")
         some.flush()
@@ -153,7 +166,7 @@ class Played:
         victims = [subprocess.Popen(["sleep", "300"]) for _ in range(2)]
         boxes = {}
         try:
-            with sensor_env.Sensor(build, docker_host=docker.host, backend=backend, args=["--budget", "3000"]) as sensor:
+            with sensor_env.Sensor(build, docker_host=docker.host, backend=backend, args=["--budget", "1000"]) as sensor:
                 words = {"pid": victims[0].pid, "victim": victims[1].pid, "disk": first_disk() or "none", "cgroup": cgroup_mount(sensor)}
                 for kind, options in KINDS.items():
                     options = options + (["-v", f"{docker.dir}/docker.sock:/run/docker.sock"] if kind == "socket" else [])
@@ -167,6 +180,10 @@ class Played:
                             self.privileged(docker)
                         elif command:
                             self.play(rule, side, boxes[kind, side], command.format(**words))
+                boxes["normal", "neighbour"] = Box(docker, "normal-neighbour", image=IMAGE)
+                for work, command in NORMAL.items():
+                    self.play(work, "neighbour", boxes["normal", "neighbour"], command)
+                self.normal(docker)
                 time.sleep(1.2)  # repeats are told when their window is swept
                 self.cli, self.recording = sensor.cli, sensor.data_dir / "recorder"
                 sensor.stop()
@@ -196,6 +213,21 @@ class Played:
         docker.docker("rm", "-f", "privileged-act", check=False)
         if r.returncode:
             self.failed["Privileged container started", "act"] = r.stderr.strip()
+
+    def normal(self, docker):
+        """What the runtime does for operators and developers."""
+        with tempfile.TemporaryDirectory() as context:
+            pathlib.Path(context, "Dockerfile").write_text(
+                f"FROM {IMAGE}\nRUN /usr/bin/apt-get sh 'cp /bin/busybox /usr/bin/installed; /usr/bin/installed true; chmod 4755 /usr/bin/installed; echo svc:x:9:9::/:/bin/false >>/etc/passwd'\n"
+                "RUN mkdir -p /srv/app && echo code >/srv/app/main && chmod 755 /srv/app/main\n")
+            env = dict(docker_env.system_env(), DOCKER_BUILDKIT="0")
+            r = subprocess.run(["docker", "--host", docker.host, "build", "-t", "bh-test/built:1", context], capture_output=True, text=True, env=env, timeout=60, check=False)
+            if r.returncode:
+                self.failed["image build", "neighbour"] = r.stdout[-500:] + r.stderr[-500:]
+        for n in range(2):
+            docker.run("-d", "--name", f"rolling-{n}", "--health-cmd", "/usr/bin/visit tcp 80", "--health-interval", "1s", IMAGE, "sh", "-c", "sleep 2")
+        for n in range(2):
+            docker.docker("rm", "-f", f"rolling-{n}", check=False)
 
     def replay(self, sensor):
         rules = [arg for path in sorted(RULES.glob("*.yaml")) for arg in ("--rules", path)]
@@ -247,6 +279,13 @@ def test_harmless_neighbours_are_quiet(played, kind):
     assert not failed, f"expected each neighbour to be done, saw {[(k, played.failed[k]) for k in failed]}"
     loud = [f for f in of(played, f"{kind}-neighbour") if f["priority"] not in ("Informational", "Debug")]
     assert not loud, f"expected no finding above Informational in {kind}-neighbour, saw\n{text(loud)}"
+
+
+def test_normal_work_is_quiet(played):
+    """Builds, rolling updates and all containers that are not there to attack: their names are known to nobody but our own engine's."""
+    attackers = {f"{kind}-act" for kind in KINDS} | {"privileged-act", None}
+    loud = [f for f in played.findings if f["output_fields"].get("container.name") not in attackers and f["priority"] not in ("Informational", "Debug")]
+    assert not loud, f"expected no finding above Informational, saw\n{text(loud)}"
 
 
 def test_every_rule_that_is_on_has_an_act_and_a_neighbour():

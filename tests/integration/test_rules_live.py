@@ -213,8 +213,8 @@ def test_managed_files_reach_the_node_and_bad_ones_do_not(root, sensor, docker, 
     docker.docker("exec", box.name, "echo", "managed-mark")
     wait_finding(root, container=box.name, rule="Managed")
     assert root.get("/api/v1/rules/files/site.yaml").json["text"] == text
-    for name in ("../x.yaml", "x", ".x.yaml", "a b.yaml", "x.yaml%00"):
-        assert root.put("/api/v1/rules/files/" + name.replace("/", "%2F").replace(" ", "%20"), {"text": text}).status in (400, 404), name
+    for name in ("x", ".x.yaml", "a%20b.yaml", "x" * 200 + ".yaml", "x.json"):
+        assert root.put("/api/v1/rules/files/" + name, {"text": text}).status == 400, name
 
     # the node keeps them for itself
     kept = pathlib.Path(sensor.data_dir) / "rules" / "site.yaml"

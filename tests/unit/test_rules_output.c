@@ -84,8 +84,10 @@ static void transformers_and_percent(void) {
         g_auto(made) m = make(&e, "100%% %toupper(proc.name) %basename(proc.exepath)");
 
         g_assert_cmpstr(m.text, ==, "100% BASH bash");
-        /* fields of the alert are plain ones */
-        g_assert_cmpuint(json_object_size(m.fields), ==, 1);
+        /* fields of the alert are plain ones: those inside of the transformers, and the time */
+        g_assert_cmpuint(json_object_size(m.fields), ==, 3);
+        g_assert_cmpstr(json_string_value(json_object_get(m.fields, "proc.name")), ==, "bash");
+        g_assert_nonnull(json_object_get(m.fields, "proc.exepath"));
 }
 
 static void booleans_addresses_and_types(void) {
