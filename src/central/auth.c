@@ -61,7 +61,7 @@ static gboolean is_secret(const char *text, const char *prefix) {
         return TRUE;
 }
 
-static gboolean by_token(BhCall *call, const char *header) {
+static gboolean by_token(BhCall *call, const char *header, GError **trouble) {
         g_autoptr(GError) error = NULL;
 
         if (g_ascii_strncasecmp(header, "Bearer ", 7) || !is_secret(header + 7, BH_TOKEN_PREFIX))
@@ -70,7 +70,7 @@ static gboolean by_token(BhCall *call, const char *header) {
         g_autoptr(BhStoreToken) token = bh_store_token_by_hash(call->central->store, call->who.token_hash, &error);
         if (!token) {
                 if (!g_error_matches(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND))
-                        bh_error("cannot look up a token", "error", error->message);
+                        g_propagate_error(trouble, g_steal_pointer(&error));
                 return FALSE;
         }
         call->who.role = token->effective;
@@ -81,7 +81,7 @@ static gboolean by_token(BhCall *call, const char *header) {
         return TRUE;
 }
 
-static gboolean by_cookie(BhCall *call, const char *header) {
+static gboolean by_cookie(BhCall *call, const char *header, GError **trouble) {
         g_autofree char *secret = bh_http_cookie(header, BH_COOKIE);
         g_autoptr(GError) error = NULL;
         gint64 idle, absolute;
@@ -93,7 +93,7 @@ static gboolean by_cookie(BhCall *call, const char *header) {
         g_autoptr(BhStoreSession) session = bh_store_session_by_hash(call->central->store, call->who.session, idle, &error);
         if (!session) {
                 if (!g_error_matches(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND))
-                        bh_error("cannot look up a session", "error", error->message);
+                        g_propagate_error(trouble, g_steal_pointer(&error));
                 return FALSE;
         }
         call->who.csrf = bh_secret_hash("csrf", secret);
@@ -107,17 +107,23 @@ static gboolean by_cookie(BhCall *call, const char *header) {
 
 gboolean bh_auth_identify(BhCall *call) {
         const char *authorization = bh_http_header(call->http, "Authorization"), *cookies = bh_http_header(call->http, "Cookie");
+        GError *trouble = NULL;
         gboolean ok = FALSE;
 
         if (authorization) {
-                ok = by_token(call, authorization);
+                ok = by_token(call, authorization, &trouble);
         } else if (cookies && strstr(cookies, BH_COOKIE "=")) {
-                ok = by_cookie(call, cookies);
+                ok = by_cookie(call, cookies, &trouble);
         } else if (call->http->local && call->http->peer_uid == 0) {
                 call->who.name = g_strdup(BH_LOCAL_ROOT);
                 call->who.role = BH_STORE_ROLE_ADMIN;
                 call->who.local_root = TRUE;
                 ok = TRUE;
+        }
+        if (trouble) { /* who it is cannot be told now: that is no reason to log in anew */
+                bh_identity_clear(&call->who);
+                bh_call_store_error(call, trouble);
+                return FALSE;
         }
         if (!ok) {
                 g_atomic_int_inc(&call->central->denied);

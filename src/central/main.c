@@ -36,12 +36,12 @@
 
 typedef struct {
         BhCentral central;
-        char *set_password, *restore;
-        char *started_in;
+        char *set_password;
         gboolean debug, version, stored, served, notifier;
         int alert_summary, keeper;
         uid_t uid;
         gid_t gid;
+        char *restore, *started_in;
         BhFd tcp, local, bus;
         GMainLoop *loop;
 } Program;
@@ -82,9 +82,9 @@ static gboolean parse(Program *p, int *argc, char ***argv, GError **error) {
                 { "alert-dir", 0, 0, G_OPTION_ARG_FILENAME, &c->alert_dir, "where outputs of the type file write (default DATA-DIR/central/alerts)", "DIR" },
                 { "alert-summary", 0, 0, G_OPTION_ARG_INT, &p->alert_summary, "equal findings are told at once and then together, once in S seconds (default 60)", "S" },
                 { "notifier", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &p->notifier, NULL, NULL },
-                { "restore", 0, 0, G_OPTION_ARG_FILENAME, &p->restore, "put that backup (DATA-DIR/central/backup/...) in the database's place, and end; no central may run", "FILE" },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &p->debug, "log more", NULL },
                 { "version", 0, 0, G_OPTION_ARG_NONE, &p->version, "print the version", NULL },
+                { "restore", 0, 0, G_OPTION_ARG_FILENAME, &p->restore, "put that backup (DATA-DIR/central/backup/...) in the database's place, and end; no central may run", "FILE" },
                 G_OPTION_ENTRY_NULL,
         };
         g_autoptr(GOptionContext) context = g_option_context_new(NULL);

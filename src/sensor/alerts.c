@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "alerts.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
 #define XXH_STATIC_LINKING_ONLY /* a state on the stack */
 #include <xxhash.h>
 
+#include "base/fdio.h"
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
 #include "inventory.h"
@@ -23,7 +25,7 @@ typedef struct {
 
 struct BhAlerts {
         GMutex lock;
-        char *node;
+        char *node, *boot_id;
         BhContainerTable *containers;
         GHashTable *windows; /* key -> Window */
         GQueue open;         /* Window, in the order of their end */
@@ -46,6 +48,9 @@ BhAlerts *bh_alerts_new(BhContainerTable *containers) {
         g_mutex_init(&a->lock);
         a->node = g_strdup("");
         a->containers = containers;
+        a->boot_id = bh_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, NULL, NULL, NULL);
+        if (!a->boot_id)
+                a->boot_id = g_strdup("unknown");
         a->windows = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, window_free);
         a->output = g_string_sized_new(1024);
         a->fields = g_string_sized_new(4096);
@@ -64,6 +69,7 @@ void bh_alerts_free(BhAlerts *a) {
         g_string_free(a->output, TRUE);
         g_string_free(a->fields, TRUE);
         g_free(a->node);
+        g_free(a->boot_id);
         g_free(a);
 }
 
@@ -238,8 +244,19 @@ static void set_description(Bulkhead__Bus__V1__Finding *m, const char *desc) {
         m->advice = bh_bus_text(advice);
 }
 
+/*
+ * By what the kernel says of the act, and not by the event's number: a sensor that takes over from a killed one may number an event anew that was told already.
+ */
+static char *id_of(const BhAlerts *a, const BhRule *rule, const struct bh_event *e) {
+        guint32 hash = (guint32) XXH3_64bits(rule->name, strlen(rule->name));
+
+        if (!bh_event_has(e, BH_F_boottime) || !bh_event_has(e, BH_F_pid))
+                return g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%08x", a->node, e->id, hash);
+        return g_strdup_printf("%s-%.8s-%" G_GINT64_MODIFIER "x-%x-%08x", a->node, a->boot_id, e->boottime, bh_event_has(e, BH_F_tid) ? e->tid : e->pid, hash);
+}
+
 static GBytes *pack(const BhAlerts *a, const BhRule *rule, guint64 key, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage) {
-        g_autofree char *id = g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%08x", a->node, e->id, (guint) (XXH3_64bits(rule->name, strlen(rule->name)) & 0xffffffff));
+        g_autofree char *id = id_of(a, rule, e);
         g_autoptr(GPtrArray) fields = g_ptr_array_new_with_free_func(output_field_free), processes = g_ptr_array_new_with_free_func(g_free), tags = g_ptr_array_new();
         g_autofree ProtobufCBinaryData *tag_data = g_new0(ProtobufCBinaryData, rule->tags->len + 1);
         json_auto_t *values = json_loadb(a->fields->str, a->fields->len, JSON_ALLOW_NUL, NULL);

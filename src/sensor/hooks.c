@@ -102,7 +102,8 @@ void bh_hooks_free(BhHooks *h) {
         g_clear_pointer(&h->bad, g_hash_table_unref);
         for (guint i = 0; i < BH_HOOKS_OBJECTS; i++)
                 g_clear_pointer(&h->names[i], g_ptr_array_unref);
-        bh_loader_forget_btf(h);
+        if (h->btf)
+                btf__free(h->btf);
         for (guint i = 0; i < BH_EV_KERNEL_MAX; i++)
                 g_free(h->lost[i]);
         g_free(h->no_fexit);
@@ -332,7 +333,6 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
                 return NULL;
         }
         h->config->build_id = h->build_id;
-        bh_loader_forget_btf(h);
         return h;
 }
 
@@ -345,6 +345,7 @@ void bh_hooks_repair(BhHooks *h) {
         gint64 now_us = g_get_monotonic_time();
         gboolean due = FALSE;
 
+        bh_loader_forget_btf(h);
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 if (h->state[type].backend == BH_BACKEND_NONE || h->state[type].effective || !bh_kinds_has(&h->needed, type)) {
                         h->repair[type].due_us = h->repair[type].pause_us = 0;
@@ -361,7 +362,6 @@ void bh_hooks_repair(BhHooks *h) {
         bh_dispatcher_look(h);
         if (!bh_loader_load(h, &error))
                 bh_error("cannot attach the lost hooks again", "error", error->message);
-        bh_loader_forget_btf(h);
 }
 
 static guint pin_again(int fd, const char *path) {

@@ -25,6 +25,7 @@ struct BhHooks {
         GHashTable *lacking;  /* programs that need a tracepoint or helper which this kernel does not have; others stand for them, or nothing can */
         GHashTable *bad;      /* program → why this kernel refuses it, though it should not */
         struct btf *btf;
+        gint64 btf_used_us;
         BhCanary *canary;
         BhHookState state[BH_EV_KERNEL_MAX];
         GRecMutex lock;       /* of everything here that changes after open */

@@ -27,6 +27,7 @@
 
 #define SLOTS_PER_CPU 3
 #define JOB_PROGRAMS_MIN 12 /* each job reads the kernel's type information anew, 15 ms */
+#define BTF_IDLE_US (5 * G_USEC_PER_SEC)
 #define JOBS_MAX 8
 
 static const struct {
@@ -157,15 +158,25 @@ static void note_programs(BhHooks *h) {
         }
 }
 
+static GMutex btf_lock;
+
 struct btf *bh_loader_btf(BhHooks *h) {
+        g_mutex_lock(&btf_lock);
         if (!h->btf)
                 h->btf = btf__load_vmlinux_btf();
-        return h->btf;
+        h->btf_used_us = g_get_monotonic_time();
+        struct btf *btf = h->btf;
+        g_mutex_unlock(&btf_lock);
+        return btf;
 }
 
 void bh_loader_forget_btf(BhHooks *h) {
-        btf__free(h->btf);
-        h->btf = NULL;
+        g_mutex_lock(&btf_lock);
+        if (h->btf && g_get_monotonic_time() - h->btf_used_us > BTF_IDLE_US) {
+                btf__free(h->btf);
+                h->btf = NULL;
+        }
+        g_mutex_unlock(&btf_lock);
 }
 
 gboolean bh_loader_init(BhHooks *h, GError **error) {

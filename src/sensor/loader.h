@@ -14,7 +14,10 @@
 /* Reads the kernel's type information and which programs there are. First of all calls, once for each BhHooks; needs its options. */
 gboolean bh_loader_init(BhHooks *h, GError **error);
 
-/* The kernel's type information, read again when it was forgotten; five to eight MiB. NULL without it. */
+/*
+ * The kernel's type information, five to eight MiB; NULL without it. It is read again when it was forgotten, which happens to what nobody has asked
+ * for in a while: use it at once, and ask again for the next use. Any thread.
+ */
 struct btf *bh_loader_btf(BhHooks *h);
 void bh_loader_forget_btf(BhHooks *h);
 /* Finds the kernel's variables that preferred programs read. Takes some milliseconds: only where there are such programs. */

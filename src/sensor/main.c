@@ -585,14 +585,6 @@ static void say_found_lost(BhSensor *s) {
         }
 }
 
-/* Said together with why the start failed: what an older kernel lacks says little to people. */
-static void name_old_kernel(const char *release, GError **error) {
-        guint major = 0, minor = 0;
-
-        if (sscanf(release, "%u.%u", &major, &minor) == 2 && (major < 5 || (major == 5 && minor < 10)))
-                g_prefix_error(error, "this kernel is Linux %s, and Bulkhead needs 5.10 or later: ", release);
-}
-
 static gboolean start(BhSensor *s, GError **error) {
         g_autofree char *running = g_build_filename(s->options.data_dir, "running", NULL), *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
         struct utsname un;
@@ -621,10 +613,8 @@ static gboolean start(BhSensor *s, GError **error) {
         };
         for (guint i = 0; i < BH_RING_MAX; i++)
                 hooks.ring_bytes[i] = (guint64) s->options.ring_kib[i] << 10;
-        if (!(s->hooks = bh_hooks_open(&hooks, s->canary, error))) {
-                name_old_kernel(un.release, error);
+        if (!(s->hooks = bh_hooks_open(&hooks, s->canary, error)))
                 return FALSE;
-        }
         s->loading = g_thread_new("bh-load", load_rest, s);
 
         guint64 beat = bh_hooks_adopted(s->hooks) ? bh_hooks_config(s->hooks)->heartbeat : 0, since = boottime();
@@ -777,6 +767,15 @@ static void stop(BhSensor *s) {
         }
 }
 
+/* Said together with why the start failed: what an older kernel lacks says little to people. */
+static void name_old_kernel(GError **error) {
+        guint major = 0, minor = 0;
+        struct utsname un;
+
+        if (uname(&un) == 0 && sscanf(un.release, "%u.%u", &major, &minor) == 2 && (major < 5 || (major == 5 && minor < 10)))
+                g_prefix_error(error, "this kernel is Linux %s, and Bulkhead needs 5.10 or later: ", un.release);
+}
+
 int main(int argc, char **argv) {
         static BhSensor s;
         g_autoptr(GError) error = NULL;
@@ -819,6 +818,8 @@ int main(int argc, char **argv) {
         g_unix_signal_add(SIGTERM, on_signal, &s);
         g_unix_signal_add(SIGHUP, on_hangup, &s);
         if (!start(&s, &error)) {
+                if (!s.hooks)
+                        name_old_kernel(&error);
                 bh_error("cannot start", "error", error->message);
                 stop(&s);
                 return 1;

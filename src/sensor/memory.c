@@ -5,7 +5,7 @@
 
 #define ARENAS 2 /* the drain thread's hot path allocates little, and small things come from its own cache in any case */
 #define FREE_MAX (3u << 20)
-#define PAUSE_US (10 * G_USEC_PER_SEC)
+#define PAUSE_US (3 * G_USEC_PER_SEC)
 
 void bh_memory_init(void) {
         mallopt(M_ARENA_MAX, ARENAS);

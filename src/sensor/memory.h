@@ -9,5 +9,5 @@
 
 /* Before there is a second thread. */
 void bh_memory_init(void);
-/* Gives back what is free, if that is much and was not done in the last ten seconds. One thread at a time; an allocating thread may wait for it for a millisecond or so. */
+/* Gives back what is free, if that is much and was not done in the last seconds. One thread at a time; an allocating thread may wait for it for a millisecond or so. */
 void bh_memory_trim(void);

@@ -6,6 +6,10 @@
  *     visit unix PATH     connects to a Unix socket
  *     visit tcp PORT      connects to 127.0.0.1
  *     visit far ADDRESS   connects to port 80 there, and does not wait
+ *     visit udp ADDRESS   connects a datagram socket to port 7777 there
+ *     visit read FILE     reads a file
+ *     visit late FILE     the same after six seconds
+ *     visit uid N         becomes user 12345, who then becomes N
  *     visit sh COMMAND    has /bin/sh run it, in a process of its own
  *     visit write FILE    writes a file
  *     visit shell PORT    connects, puts the connection on standard input, output and error, and runs /bin/true: a reverse shell without the shell
@@ -50,7 +54,21 @@ int main(int argc, char **argv) {
 
         if (argc != 3)
                 return 2;
-        alarm(5);
+        alarm(10);
+        if (!strcmp(argv[1], "read") || !strcmp(argv[1], "late")) {
+                char some[64];
+
+                sleep(strcmp(argv[1], "late") ? 0 : 6);
+                fd = open(argv[2], O_RDONLY);
+                return fd >= 0 && read(fd, some, sizeof some) < -1;
+        }
+        if (!strcmp(argv[1], "uid"))
+                return setresuid((uid_t) -1, 12345, 0) < 0 || setuid((uid_t) atoi(argv[2])) < 0;
+        if (!strcmp(argv[1], "udp")) {
+                in.sin_port = htons(7777);
+                inet_pton(AF_INET, argv[2], &in.sin_addr);
+                return connect(socket(AF_INET, SOCK_DGRAM, 0), (struct sockaddr *) &in, sizeof in) < -1;
+        }
         if (!strcmp(argv[1], "unix")) {
                 snprintf(un.sun_path, sizeof un.sun_path, "%s", argv[2]);
                 fd = socket(AF_UNIX, SOCK_STREAM, 0);

@@ -9,13 +9,15 @@ import socket
 import sqlite3
 import ssl
 import stat
+import struct
 import subprocess
 import sys
 import time
 
 import central_env
 import pytest
-from central_env import COOKIE, DEVICE_COOKIE, FALLBACK_UID, Central, routes
+import sensor_env
+from central_env import COOKIE, DEVICE_COOKIE, FALLBACK_UID, Central, container, finding, inventory, routes
 from docker_env import wait_for
 
 ROLES = ("none", "viewer", "analyst", "admin")
@@ -562,6 +564,50 @@ def damage(path):
         for at in range(0, size, 4096):
             f.seek(at + (100 if at == 0 else 0))
             f.write(os.urandom(512))
+
+
+def test_a_clock_that_jumps_ends_sessions_and_nothing_else(tmp_path):
+    """Ten years ahead while it runs, and back again: what is kept stays, what has an end in wall time is made good."""
+    if sensor_env.sanitized(sensor_env.build_dir()):
+        pytest.skip("a sanitizer must be the first library")
+    tmp_path.chmod(0o755)
+    shift = tmp_path / "shift"
+    shift.write_bytes(struct.pack("=q", 0))
+    shift.chmod(0o644)
+    years = 10 * 365 * 86400
+
+    def jump(seconds):
+        with open(shift, "r+b") as f:  # in place: it is mapped
+            f.write(struct.pack("=q", seconds))
+    library = sensor_env.build_dir() / "tests" / "integration" / "clock-shift.so"
+    with Central(env={"LD_PRELOAD": str(library), "BH_CLOCK_SHIFT": str(shift)}) as c:
+        admin = c.admin()
+        token, node = c.token(admin), c.node("here")
+        node.publish("inventory", inventory("here", [container("a" * 64)]))
+        node.publish("finding", finding("before", "here"))
+        node.wait_acked()
+        first = served(c)
+
+        jump(years)
+        assert c.client(cookie=admin.cookie).get("/api/v1/me").status == 401, "a session of ten years ago is over"
+        assert token.get("/api/v1/me").status == 401, "so is a token, which has an end unless one says otherwise"
+        admin = c.login("admin", c.password)
+        assert admin.get("/api/v1/me").status == 200
+        node.publish("finding", finding("while", "here"))
+        node.wait_acked()
+        wait_for(lambda: (served(c) != first, served(c)), 30, "a certificate that is valid in ten years")
+        later = served(c)
+
+        jump(0)
+        wait_for(lambda: (served(c) != later, served(c)), 30, "a certificate that is valid now")
+        assert c.client().get("/readyz").status == 200, "which is what clients check"
+        assert token.get("/api/v1/me").status == 200, "the token was not thrown away"
+        admin = c.login("admin", c.password)
+        assert {f["id"] for f in admin.get("/api/v1/findings").json["findings"]} == {"before", "while"}
+        assert [x["id"] for x in admin.get("/api/v1/containers").json["containers"]] == ["a" * 64]
+        assert admin.get("/api/v1/audit/verify").json["intact"] is True
+        c.restart()
+        assert c.login("admin", c.password).get("/api/v1/findings").json["findings"], "and what a start checks is sound"
 
 
 def test_a_backup_is_restored_by_hand():

@@ -95,6 +95,25 @@ def test_a_question_that_takes_too_long_is_given_up(central, admin):
     assert admin.get("/api/v1/losses").status == 200
 
 
+def test_who_cannot_be_looked_up_now_is_not_told_to_log_in(central, admin):
+    viewer = central.token(central.user(admin, "patient", "viewer"))
+    assert admin.put("/api/v1/settings/query.seconds", {"value": 1}).status == 204
+    with contextlib.closing(sqlite3.connect(central.db)) as db, db:
+        db.execute("PRAGMA legacy_alter_table=ON")
+        db.execute("ALTER TABLE tokens RENAME TO kept")
+        db.execute("CREATE VIEW tokens AS SELECT kept.* FROM kept RIGHT JOIN (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n WHERE i < 0) ON 1")
+    try:
+        answer = viewer.get("/api/v1/me")
+        assert answer.status == 504 and answer.code == "query_too_long", answer
+    finally:
+        with contextlib.closing(sqlite3.connect(central.db)) as db, db:
+            db.execute("PRAGMA legacy_alter_table=ON")
+            db.execute("DROP VIEW tokens")
+            db.execute("ALTER TABLE kept RENAME TO tokens")
+        assert admin.put("/api/v1/settings/query.seconds", {"value": 10}).status == 204
+    assert viewer.get("/api/v1/me").status == 200
+
+
 def test_a_viewer_cannot_flood_the_audit_log(central, admin):
     flooder = central.user(admin, "flooder", "viewer")
     before = admin.get("/api/v1/audit/verify").json["rows"]

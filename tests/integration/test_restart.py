@@ -33,7 +33,9 @@ def test_killed_twenty_times_under_load_misses_and_doubles_nothing(new_sensor, d
     sensor = new_sensor()
     kills = 100 if full else 20
     os.chmod(tmp_path, 0o755)
-    host = subprocess.Popen([build / "tests/bpf/acts", "driver", "--log", tmp_path / "host.log", "--until", tmp_path / "end", "--interval-ms", "40", "--first", "5001", "--dir", tmp_path])
+    # numbers of this run's own: the host's acts are everybody's, also those of another run of this test
+    first = str(5001 + rng.randrange(60) * 100)  # their ports begin at 20000 and end below those that clients are given
+    host = subprocess.Popen([build / "tests/bpf/acts", "driver", "--log", tmp_path / "host.log", "--until", tmp_path / "end", "--interval-ms", "40", "--first", first, "--dir", tmp_path])
     try:
         with Box(docker, "restarts") as box, Box(docker, "load") as load:
             n = box.start("/acts driver --log /ctl/driver.log --until /ctl/end --interval-ms 40")

@@ -21,10 +21,11 @@ import time
 import traceback
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS / "integration"))
+sys.path[:0] = [str(TESTS / "integration"), str(TESTS / "rules")]
 sys.dont_write_bytecode = True
 
 import acts_match  # noqa: E402
+import families  # noqa: E402
 import sensor_env  # noqa: E402
 
 OUT = pathlib.Path("/out")
@@ -92,6 +93,8 @@ def run_acts(results, build, backend):
         check_hooks(results, backend, hooks)
         for program in ("acts", "acts32"):
             check_acts(results, build, backend, hooks, sensor, program)
+        for kind, ids in sorted(families.missed(sensor, CONTAINER).items()):
+            results.result(f"{backend} a rule for one call sees every form of {kind}", [f"expected every event told, missed {len(ids)}: {ids[:20]}"] if ids else [])
         status = sensor.status()
         results.result(f"{backend} nothing lost", [f"{h['type']}: {h['lost']}" for h in status["hooks"] if any(h["lost"].values())])
         say(f"backend {backend}: recursion misses {status.get('recursion_misses')}")
