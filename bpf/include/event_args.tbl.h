@@ -3,6 +3,7 @@
  * What a[] of a record means, per kind: the sensor copies a[index] into the event field of that name (src/event/fields.tbl.h).
  *     BH_EVENT_ARG(TYPE, index, field)
  */
+BH_EVENT_ARG(EXEC, 0, exe_mtime)
 BH_EVENT_ARG(FORK, 0, child_pid)
 BH_EVENT_ARG(FORK, 1, child_start)
 BH_EVENT_ARG(FORK, 2, clone_flags)

@@ -47,8 +47,11 @@ struct inode {
         struct timespec64 __i_ctime;   /* 6.6: renamed to keep direct users out */
         long long i_ctime_sec;         /* 6.11: split */
         __u32 i_ctime_nsec;
+        struct timespec64 __i_mtime;   /* 6.7 */
+        long long i_mtime_sec;
+        __u32 i_mtime_nsec;
 };
-struct inode___old { struct timespec64 i_ctime; };
+struct inode___old { struct timespec64 i_ctime, i_mtime; };
 struct dentry {
         struct hlist_bl_node d_hash;
         struct dentry *d_parent;

@@ -59,6 +59,7 @@ BH_FIELD(45, U32, exe_mode, "proc.exe_mode", "mode of the executable (st_mode), 
 BH_FIELD(46, U32, exe_uid, "proc.exe_uid", "owner of the executable, on exec events only")
 BH_FIELD(47, STR, proc_user, "proc.user", "name of the effective user, from the container's own /etc/passwd")
 BH_FIELD(48, STR, proc_group, "proc.group", "name of the effective group, from the container's own /etc/group")
+BH_FIELD(49, TIME, exe_mtime, "proc.exe_mtime", "modification time of the executable, on exec events only")
 /* credentials; on exec, creds and process events */
 BH_FIELD(50, U32, ruid, "cred.ruid", "real user id")
 BH_FIELD(51, U32, euid, "cred.euid", "effective user id")

@@ -87,6 +87,7 @@ static void set_arg(struct bh_decoded *out, guint type, guint field, guint64 v, 
         case BH_F_ino:
         case BH_F_rdev: /* as the caller gave it, which is as stat(2) has it; 0: not a device node */
         case BH_F_ctime:
+        case BH_F_exe_mtime:
         case BH_F_address:
         case BH_F_target_cgroup:
         case BH_F_parent_cgroup:

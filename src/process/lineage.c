@@ -33,6 +33,7 @@ static void describe(const BhProcessTable *t, const struct bh_process *p, struct
                 .exe_dev = p->exe_dev,
                 .exe_ino = p->exe_ino,
                 .exe_ctime = p->exe_ctime,
+                .exe_mtime = p->exe_mtime,
                 .flags = p->known | (p->flags & BH_RF_EXE_UPPER ? BH_LP_EXE_UPPER : 0) | (p->flags & BH_RF_EXE_MEMFD ? BH_LP_EXE_MEMFD : 0) | (p->exited ? BH_LP_EXITED : 0),
                 .cgroup = p->cgroup,
                 .ref = p,

@@ -154,6 +154,7 @@ static void read_image(int dir, BhProcfs *out) {
                 out->exe_dev = (guint32) before.st_dev;
                 out->exe_ino = before.st_ino;
                 out->exe_ctime = (guint64) before.st_ctim.tv_sec * 1000000000u + (guint64) before.st_ctim.tv_nsec;
+                out->exe_mtime = (guint64) before.st_mtim.tv_sec * 1000000000u + (guint64) before.st_mtim.tv_nsec;
                 out->exe_mode = before.st_mode;
                 out->exe_uid = before.st_uid;
                 if (before.st_nlink == 0)

@@ -16,7 +16,7 @@ typedef struct {
         char *cgroup;  /* path in the chosen hierarchy; NULL: not known */
         guint32 flags; /* BH_RF_EXE_*, BH_RF_ARGS_CUT, BH_RF_ENV_CUT */
         guint32 exe_dev, exe_mode, exe_uid;
-        guint64 exe_ino, exe_ctime;
+        guint64 exe_ino, exe_ctime, exe_mtime;
         gboolean has_cred;
         struct bh_cred cred;
         guint32 mnt_ns, pid_ns, net_ns, user_ns, ipc_ns, uts_ns, cgroup_ns; /* 0: not known */

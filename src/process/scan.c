@@ -98,6 +98,7 @@ static void describe(const BhProcessTable *t, const struct bh_process *p, const 
                 BH_SET(e, exe_dev, info->exe_dev);
                 BH_SET(e, exe_ino, info->exe_ino);
                 BH_SET(e, exe_ctime, info->exe_ctime);
+                BH_SET(e, exe_mtime, info->exe_mtime);
                 BH_SET(e, exe_mode, info->exe_mode);
                 BH_SET(e, exe_uid, info->exe_uid);
         }

@@ -262,6 +262,7 @@ void bh_table_set_more(BhProcessTable *t, struct bh_process *p, const struct bh_
         if (bh_event_has(e, BH_F_exe_mode)) {
                 p->exe_mode = e->exe_mode;
                 p->exe_uid = e->exe_uid;
+                p->exe_mtime = e->exe_mtime;
                 p->known |= BH_LP_EXE;
         }
         if (bh_event_has(e, BH_F_env))
@@ -287,6 +288,7 @@ void bh_table_fill(BhProcessTable *t, struct bh_process *p, const BhProcfs *info
                 p->flags |= info->flags & (BH_RF_EXE_DELETED | BH_RF_EXE_MEMFD);
                 p->exe_mode = info->exe_mode;
                 p->exe_uid = info->exe_uid;
+                p->exe_mtime = info->exe_mtime;
                 p->known |= BH_LP_EXE;
         }
         if (!(p->known & BH_LP_SESSION) && info->sid) {
@@ -364,6 +366,7 @@ static void on_fork(BhProcessTable *t, struct bh_decoded *d) {
                         child->args = bh_shared_ref(parent->args);
                 child->exe_mode = parent->exe_mode;
                 child->exe_uid = parent->exe_uid;
+                child->exe_mtime = parent->exe_mtime;
                 child->known |= parent->known & BH_LP_EXE;
         }
         if (parent && !(child->known & BH_LP_SESSION)) {

@@ -28,6 +28,7 @@ struct bh_process {
         /* as of the last exec, or what was inherited since; for readers of lineage */
         guint32 known; /* BH_LP_SESSION, BH_LP_LOGIN, BH_LP_EXE */
         guint32 sid, pgid, tty, loginuid, exe_mode, exe_uid;
+        guint64 exe_mtime;
         struct bh_shared *env, *cwd;
         struct bh_shared *gone_exe, *gone_comm; /* of the parent, where relinked */
         struct bh_process *parent, *first_child, *next_sibling, *prev_sibling;

@@ -61,6 +61,6 @@ void bh_rule_run_output(BhRuleRun *r, const BhRuleEngine *e, guint32 rule, GStri
 gboolean bh_rule_run_field(BhRuleRun *r, const struct bh_event *event, const struct bh_lineage *lineage, const BhOperand *field, GString *out);
 
 typedef struct {
-        guint64 events, evaluated /* conditions begun */, matches, limits /* patterns that hit a limit */;
+        guint64 events, evaluated /* conditions begun */, matches, limits /* patterns that hit a limit */, cut /* values that did not fit in an event's scratch memory */;
 } BhRuleRunStats;
 void bh_rule_run_stats(const BhRuleRun *r, BhRuleRunStats *stats);

@@ -453,6 +453,7 @@ found:
 
 void bh_rule_run_stats(const BhRuleRun *r, BhRuleRunStats *stats) {
         *stats = r->stats;
+        stats->cut = r->scene.cut;
 }
 
 gboolean bh_rule_run_field(BhRuleRun *r, const struct bh_event *event, const struct bh_lineage *lineage, const BhOperand *field, GString *out) {

@@ -6,7 +6,8 @@
  * together). It belongs to one thread and is reset for each event; values point into the event, the lineage's holder or the scene's scratch and are good until
  * the next reset. A field that the event does not have is missing: FALSE, never an empty text.
  *
- * Bounds: BH_SCENE_ANCESTORS ancestors, BH_SCENE_TEXT bytes of scratch an event (what is longer is cut there and counted in `cut`).
+ * Bounds: BH_SCENE_ANCESTORS ancestors, BH_SCENE_TEXT bytes of scratch an event: more than all fields of an event with the longest arguments and
+ * environment in itself and in all ancestors need, so that nobody can use it up before a rule looks. What does not fit is missing, counted in `cut`.
  */
 #pragma once
 #include "event/event.h"
@@ -14,7 +15,7 @@
 #include "rules/field.h"
 
 #define BH_SCENE_ANCESTORS 64u
-#define BH_SCENE_TEXT (256u << 10)
+#define BH_SCENE_TEXT (2u << 20)
 #define BH_VALUES_MAX BH_SCENE_ANCESTORS /* values of one operand */
 
 enum bh_value_kind {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* evt.arg.NAME, evt.arg[N], evt.rawarg.NAME and evt.args, from args.tbl.h. */
-#include <errno.h>
+#include <arpa/inet.h>
 
 #include "rules/names.h"
 #include "rules/value.h"
@@ -153,18 +153,15 @@ static gboolean proc(BhRuleScene *s, guint id, gboolean raw, struct bh_value *ou
 static gboolean one_side(BhRuleScene *s, gboolean local, struct bh_value *out) {
         const struct bh_event *e = s->event;
         struct bh_value ip, port;
-        GString *text;
+        char text[INET6_ADDRSTRLEN];
 
         if (HAS(path) && !HAS(laddr) && !HAS(raddr))
                 return bh_value_str(out, e->path);
         if (!bh_value_fd(s, &(struct bh_field_ref){ .id = local ? BH_FLD_FD_LIP : BH_FLD_FD_RIP }, &ip) ||
-            !bh_value_fd(s, &(struct bh_field_ref){ .id = local ? BH_FLD_FD_LPORT : BH_FLD_FD_RPORT }, &port))
+            !bh_value_fd(s, &(struct bh_field_ref){ .id = local ? BH_FLD_FD_LPORT : BH_FLD_FD_RPORT }, &port) ||
+            !inet_ntop(ip.ip.len == 4 ? AF_INET : AF_INET6, ip.ip.b, text, sizeof(text)))
                 return FALSE;
-        text = g_string_new(NULL);
-        bh_value_show(bh_rule_fields(&(guint){ 0 }), &ip, text);
-        bh_value_str(out, bh_scene_print(s, "%s:" DECIMAL, text->str, port.n));
-        g_string_free(text, TRUE);
-        return TRUE;
+        return bh_value_str(out, bh_scene_print(s, "%s:" DECIMAL, text, port.n));
 }
 
 static gboolean target(BhRuleScene *s, gboolean raw, struct bh_value *out) {
@@ -274,22 +271,40 @@ gboolean bh_value_arg(BhRuleScene *s, const struct bh_field_ref *f, gboolean raw
         return arg && get(s, (enum getter) arg->getter, raw, out);
 }
 
+#define SHOWN_MAX 32u /* arguments of a kind */
+
 void bh_value_args(BhRuleScene *s, struct bh_value *out) {
-        g_autoptr(GString) text = g_string_new(NULL);
         guint32 kind = s->event->type;
+        struct {
+                const char *name;
+                struct bh_str text;
+        } shown[SHOWN_MAX];
+        gsize len = 0, used = 0;
+        guint n = 0;
         struct bh_value v;
         char *p;
 
-        for (guint i = kind < BH_EV_MAX ? rows[kind].first : 0; kind < BH_EV_MAX && i < rows[kind].end; i++) {
+        for (guint i = kind < BH_EV_MAX ? rows[kind].first : 0; kind < BH_EV_MAX && i < rows[kind].end && n < SHOWN_MAX; i++) {
                 if (args[i].kind != kind || args[i].alias || args[i].getter == PAYLOAD || !get(s, (enum getter) args[i].getter, FALSE, &v) || v.kind != BH_VALUE_STR)
                         continue;
-                if (text->len)
-                        g_string_append_c(text, ' ');
-                g_string_append_printf(text, "%s=", args[i].name);
-                g_string_append_len(text, v.s.p, v.s.len);
+                shown[n].name = args[i].name;
+                shown[n++].text = v.s;
+                len += strlen(args[i].name) + v.s.len + 2;
         }
-        p = bh_scene_room(s, text->len);
-        if (p)
-                memcpy(p, text->str, text->len);
-        bh_value_str(out, p ? bh_scene_take(s, text->len) : (struct bh_str){ "", 0 });
+        if (!(p = bh_scene_room(s, len))) {
+                bh_value_str(out, (struct bh_str){ "", 0 });
+                return;
+        }
+        for (guint i = 0; i < n; i++) {
+                gsize name = strlen(shown[i].name);
+
+                if (i)
+                        p[used++] = ' ';
+                memcpy(p + used, shown[i].name, name);
+                used += name;
+                p[used++] = '=';
+                memcpy(p + used, shown[i].text.p ? shown[i].text.p : "", shown[i].text.len);
+                used += shown[i].text.len;
+        }
+        bh_value_str(out, bh_scene_take(s, used));
 }

@@ -288,12 +288,12 @@ static gboolean exe_number(BhRuleScene *s, guint id, struct bh_value *out) {
         const struct bh_event *e = s->event;
         Process *self = NULL;
 
-        if (!(id == BH_FLD_PROC_EXE_INO ? HAS(exe_ino) : id == BH_FLD_PROC_EXE_CTIME ? HAS(exe_ctime) : FALSE))
+        if (!(id == BH_FLD_PROC_EXE_INO ? HAS(exe_ino) : id == BH_FLD_PROC_EXE_CTIME ? HAS(exe_ctime) : id == BH_FLD_PROC_EXE_MTIME ? HAS(exe_mtime) : FALSE))
                 self = bh_scene_self(s);
         switch (id) {
         case BH_FLD_PROC_EXE_INO: return HAS(exe_ino) ? bh_value_num(out, (gint64) e->exe_ino) : self && self->exe_ino ? bh_value_num(out, (gint64) self->exe_ino) : FALSE;
         case BH_FLD_PROC_EXE_CTIME: return HAS(exe_ctime) ? bh_value_num(out, (gint64) e->exe_ctime) : self && self->exe_ctime ? bh_value_num(out, (gint64) self->exe_ctime) : FALSE;
-        case BH_FLD_PROC_EXE_MTIME: return self && self->exe_mtime ? bh_value_num(out, (gint64) self->exe_mtime) : FALSE;
+        case BH_FLD_PROC_EXE_MTIME: return HAS(exe_mtime) ? bh_value_num(out, (gint64) e->exe_mtime) : self && self->exe_mtime ? bh_value_num(out, (gint64) self->exe_mtime) : FALSE;
         case BH_FLD_BH_EXE_MODE: return HAS(exe_mode) ? bh_value_num(out, e->exe_mode) : self && (self->flags & BH_LP_EXE) ? bh_value_num(out, self->exe_mode) : FALSE;
         case BH_FLD_BH_EXE_UID: return HAS(exe_uid) ? bh_value_num(out, e->exe_uid) : self && (self->flags & BH_LP_EXE) ? bh_value_num(out, self->exe_uid) : FALSE;
         }

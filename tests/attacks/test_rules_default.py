@@ -10,7 +10,9 @@ import re
 import subprocess
 import tempfile
 import time
+import urllib.parse
 
+import central_env
 import docker_env
 import pytest
 import sensor_env
@@ -168,7 +170,8 @@ class Played:
         victims = [subprocess.Popen(["sleep", "300"]) for _ in range(2)]
         boxes = {}
         try:
-            with sensor_env.Sensor(build, docker_host=docker.host, backend=backend, args=["--budget", "1000"]) as sensor:
+            with central_env.Central() as central, \
+                    sensor_env.Sensor(build, docker_host=docker.host, backend=backend, args=["--budget", "1000", "--bus", f"unix:{central.run_dir}/central/bus.sock"]) as sensor:
                 words = {"pid": victims[0].pid, "victim": victims[1].pid, "disk": first_disk() or "none", "cgroup": cgroup_mount(sensor)}
                 for kind, options in KINDS.items():
                     options = options + (["-v", f"{docker.dir}/docker.sock:/run/docker.sock"] if kind == "socket" else [])
@@ -187,6 +190,7 @@ class Played:
                     self.play(work, "neighbour", boxes["normal", "neighbour"], command)
                 self.normal(docker)
                 time.sleep(1.2)  # repeats are told when their window is swept
+                self.rules, self.live = sensor.status()["rules"], self.told(central.root())
                 self.cli, self.recording = sensor.cli, sensor.data_dir / "recorder"
                 sensor.stop()
                 self.findings = self.replay(sensor)
@@ -230,6 +234,16 @@ class Played:
             docker.run("-d", "--name", f"rolling-{n}", "--health-cmd", "/usr/bin/visit tcp 80", "--health-interval", "1s", IMAGE, "sh", "-c", "sleep 2")
         for n in range(2):
             docker.docker("rm", "-f", f"rolling-{n}", check=False)
+
+    @staticmethod
+    def told(root):
+        """What the sensor told the central meanwhile, by the same rules."""
+        out = set()
+        for rule in on():
+            answer = root.get("/api/v1/findings?" + urllib.parse.urlencode({"limit": 500, "kind": "rule", "rule": rule}))
+            assert answer.status == 200, answer
+            out |= {(f["rule"], f["container_name"]) for f in answer.json["findings"]}
+        return out
 
     def replay(self, sensor):
         rules = [arg for path in sorted(RULES.glob("*.yaml")) for arg in ("--rules", path)]
@@ -281,6 +295,15 @@ def test_harmless_neighbours_are_quiet(played, kind):
     assert not failed, f"expected each neighbour to be done, saw {[(k, played.failed[k]) for k in failed]}"
     loud = [f for f in of(played, f"{kind}-neighbour") if f["priority"] not in ("Informational", "Debug")]
     assert not loud, f"expected no finding above Informational in {kind}-neighbour, saw\n{text(loud)}"
+
+
+@pytest.mark.deadline(240)
+def test_the_live_sensor_tells_what_the_recording_shows(played):
+    """The sensor itself evaluated the default rules, without any option, while it recorded."""
+    names = {f"{kind}-{side}" for kind in KINDS for side in ("act", "neighbour")}
+    replayed = {(f["rule"], f["output_fields"].get("container.name")) for f in played.findings}
+    replayed, live = ({found for found in some if found[1] in names} for some in (replayed, played.live))
+    assert live == replayed, f"expected live what the replay tells; only live {sorted(live - replayed)}, only replayed {sorted(replayed - live)}; {played.rules}"
 
 
 def test_normal_work_is_quiet(played):
