@@ -157,9 +157,12 @@ void bh_api_rules_check(BhCall *call) {
 
         if (!body)
                 return;
-        g_autoptr(BhRuleSet) set = check(call, bh_body_text(body, "name"), bh_body_text(body, "text"));
-        if (set)
-                answer(call, 200, set, NULL);
+        const char *name = bh_body_text(body, "name");
+        g_autoptr(BhRuleSet) set = check(call, name, bh_body_text(body, "text"));
+        if (!set)
+                return;
+        bh_call_audit_write(call, name, "ok", bh_rule_set_errors(set) ? "it has errors" : NULL); /* who tries what is worth knowing */
+        answer(call, 200, set, NULL);
 }
 
 /* `text` NULL: removes. */

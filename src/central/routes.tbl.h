@@ -38,7 +38,7 @@ BH_ROUTE(GET, "/api/v1/tokens", VIEWER, 0, "all", NULL, tokens)
 BH_ROUTE(POST, "/api/v1/tokens", VIEWER, 4096, "", "token.create", token_create)
 BH_ROUTE(DELETE, "/api/v1/tokens/{id}", VIEWER, 0, "", "token.revoke", token_revoke)
 /* analysts */
-BH_ROUTE(POST, "/api/v1/rules/check", ANALYST, 1048576, "", NULL, rules_check)
+BH_ROUTE(POST, "/api/v1/rules/check", ANALYST, 1048576, "", "rules.check", rules_check)
 BH_ROUTE(GET, "/api/v1/settings", ANALYST, 0, "", NULL, settings)
 /* administrators */
 BH_ROUTE(PUT, "/api/v1/rules/files/{name}", ADMIN, 1048576, "", "rules.set", rule_file_set)

@@ -72,3 +72,17 @@ typedef struct {
 json_t *bh_sensor_status(BhSensor *s);
 json_t *bh_sensor_containers(BhSensor *s);
 json_t *bh_sensor_rules(BhSensor *s);
+
+/* ---- rules (sensor_rules.c) */
+
+/* Where Bulkhead's own rules are. Caller frees. */
+char *bh_sensor_default_rules(void);
+/* Loads the rules and attaches what they need. FALSE with all problems when the user's own files have errors. */
+gboolean bh_sensor_open_rules(BhSensor *s, GError **error);
+/*
+ * What a killed sensor recorded last may not have been told as findings yet: the rules look at it once more. Findings have the same numbers again, so that the central
+ * leaves out those that it has. Ancestors are what the events have of them. Before the drain thread runs.
+ */
+void bh_sensor_catch_up(BhSensor *s);
+/* SIGHUP: reads the rule files again, in a thread of its own. A GSourceFunc; `sensor` is the BhSensor. */
+gboolean bh_sensor_on_hangup(gpointer sensor);
