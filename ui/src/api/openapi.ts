@@ -52,6 +52,55 @@ export type Token = {
   revoked: Time;
 };
 
+export type Rule = {
+  name: string;
+  priority: string;
+  source: string;
+  tags: string[];
+  description: string;
+  enabled: boolean;
+  runs: boolean;
+  file: string;
+  line: number;
+  matches: number;
+  problem?: string;
+  node: string;
+};
+
+export type RuleFile = {
+  name: string;
+  bytes: number;
+  changed_by: string;
+  changed: string;
+  text?: string;
+};
+
+export type RuleNode = {
+  node: string;
+  state: "current" | "sending" | "refused" | "failed";
+  error: string | null;
+  time: string | null;
+};
+
+export type RuleCheck = {
+  error?: {
+    code?: string;
+    message?: string;
+  };
+  errors: number;
+  warnings: number;
+  rules: number;
+  problems: ({
+    severity: "error" | "warning";
+    file: string | null;
+    line: number;
+    column: number;
+    code: string | null;
+    what: string;
+    object: string | null;
+  })[];
+};
+
 export type Setting = {
   key: string;
   value: number;
@@ -384,6 +433,13 @@ export type Call =
   | "GET /api/v1/tokens"
   | "POST /api/v1/tokens"
   | "DELETE /api/v1/tokens/{id}"
+  | "GET /api/v1/rules"
+  | "GET /api/v1/rules/files"
+  | "GET /api/v1/rules/files/{name}"
+  | "PUT /api/v1/rules/files/{name}"
+  | "DELETE /api/v1/rules/files/{name}"
+  | "POST /api/v1/rules/check"
+  | "POST /api/v1/rules/reload"
   | "GET /api/v1/settings"
   | "PUT /api/v1/settings/{key}"
   | "GET /api/v1/outputs"
