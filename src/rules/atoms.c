@@ -95,8 +95,8 @@ static gfloat likely(const struct bh_slot *s, enum bh_op op, gsize len) {
         if (op == BH_OP_EQ || op == BH_OP_IN)
                 return len ? 0.004f : 0.05f;
         for (gsize i = 0; i < len && i < 24; i++)
-                p *= 0.75f;
-        return MAX(p, 0.003f);
+                p *= 0.65f;
+        return MAX(p, 0.002f);
 }
 
 /* ns to have the value of a slot and to look at it once. */
@@ -106,7 +106,8 @@ static gfloat price(const struct bh_slot *s) {
         if (s->many == BH_MANY_ANY)
                 return 150;
         switch ((enum bh_rule_field_id) s->row->id) {
-        case BH_FLD_EVT_ARG: return 100;
+        case BH_FLD_EVT_ARG:
+        case BH_FLD_BH_FLAGS: return 100;
         case BH_FLD_PROC_CMDLINE:
         case BH_FLD_PROC_ARGS:
         case BH_FLD_PROC_EXELINE: return 60;
@@ -183,6 +184,11 @@ guint32 bh_atom_text(struct bh_builder *b, enum bh_atom_how how, enum bh_op op, 
         return bh_build_node_of(b, bh_atom_add(b, key, &a));
 }
 
+/* Fields that mostly have one of a few numbers: most calls succeed, most processes have no terminal. */
+static gboolean of_few_numbers(guint id) {
+        return id == BH_FLD_EVT_RAWRES || id == BH_FLD_FD_NUM || id == BH_FLD_USER_UID || id == BH_FLD_GROUP_GID || id == BH_FLD_PROC_TTY || id == BH_FLD_USER_LOGINUID || id == BH_FLD_KRSI_RES;
+}
+
 guint32 bh_atom_number(struct bh_builder *b, enum bh_op op, guint32 slot, GArray *numbers) {
         const struct bh_slot *s = &BH_AT(b->e->slots, struct bh_slot, slot);
         struct bh_atom a = { .how = BH_HOW_NUMBER, .op = (guint8) op, .slot = slot, .other = BH_NONE, .first = b->e->numbers->len, .n = numbers->len };
@@ -193,7 +199,7 @@ guint32 bh_atom_number(struct bh_builder *b, enum bh_op op, guint32 slot, GArray
         g_array_sort(numbers, by_number);
         g_byte_array_append(key, (const guint8 *) numbers->data, numbers->len * (guint) sizeof(gint64));
         g_array_append_vals(b->e->numbers, numbers->data, numbers->len);
-        a.p = op == BH_OP_EQ || op == BH_OP_IN ? MIN(0.05f * (gfloat) numbers->len, 0.9f) : op == BH_OP_NE ? 0.9f : 0.5f;
+        a.p = op == BH_OP_EQ || op == BH_OP_IN ? MIN((s->kind == BH_SLOT_FIELD && of_few_numbers(s->row->id) ? 0.7f : 0.05f) * (gfloat) numbers->len, 0.9f) : op == BH_OP_NE ? 0.9f : 0.5f;
         if (s->type == BH_RT_BOOL && s->kind == BH_SLOT_FIELD) {
                 gboolean wanted = numbers->len == 1 && (g_array_index(numbers, gint64, 0) != 0) == (op != BH_OP_NE);
                 gfloat p = s->row->id == BH_FLD_EVT_IS_OPEN_READ ? 0.8f : s->row->id == BH_FLD_EVT_IS_OPEN_WRITE ? 0.2f : s->row->id == BH_FLD_FD_CONNECTED ? 0.5f : 0.03f;

@@ -45,6 +45,19 @@ static gboolean plain_glob(const BhOperand *o) {
         return strcspn(o->text, "*?[\\") == o->len;
 }
 
+/* "x*", "*x" and "*x*" are a beginning, an end and a part. Changes op and what is looked for. */
+static gboolean simple_glob(struct bh_builder *b, const BhOperand *o, enum bh_op *op, struct bh_str *text) {
+        gboolean front = o->len > 1 && o->text[0] == '*', back = o->len > 1 && o->text[o->len - 1] == '*';
+        const char *p = o->text + front;
+        gsize n = o->len - (gsize) front - (gsize) back;
+
+        if ((!front && !back) || !n || strcspn(p, "*?[\\") < n)
+                return FALSE;
+        *op = front && back ? BH_OP_CONTAINS : front ? BH_OP_ENDSWITH : BH_OP_STARTSWITH;
+        *text = bh_build_keep(b, p, n);
+        return TRUE;
+}
+
 /* What a text must begin and end with to match the pattern: literals, which sets tell, stand in front of the pattern itself. */
 static guint32 glob_with_ends(struct bh_builder *b, guint32 slot, const BhOperand *o, guint32 glob) {
         gsize head = strcspn(o->text, "*?[\\"), tail = 0;
@@ -88,6 +101,8 @@ static guint32 compare_texts(struct bh_builder *b, guint32 slot, enum bh_op op, 
                 return bh_atom_prefix(b, slot, texts);
         if (op == BH_OP_GLOB && constants->len == 1 && plain_glob(g_ptr_array_index(constants, 0)))
                 op = BH_OP_EQ;
+        if (op == BH_OP_GLOB && constants->len == 1)
+                simple_glob(b, g_ptr_array_index(constants, 0), &op, &g_array_index(texts, struct bh_str, 0));
         if (list && op == BH_OP_IN)
                 return bh_atom_text(b, BH_HOW_SUBSET, BH_OP_EQ, slot, texts);
         if (op == BH_OP_IN || op == BH_OP_INTERSECTS)

@@ -157,7 +157,7 @@ static gfloat atom_access(const BhRuleEngine *e, guint32 atom) {
         const struct bh_atom *a = &BH_AT(e->atoms, struct bh_atom, atom);
 
         /* a set is asked once for all its atoms; others one by one */
-        return a->p * RUN_NS + (a->how == BH_HOW_SET ? 1 + a->cost / 8 : a->cost);
+        return a->p * RUN_NS + (a->how == BH_HOW_SET ? 0.3f + a->cost / 40 : a->cost);
 }
 
 static gfloat access_of(struct reducer *x, guint32 node) {
