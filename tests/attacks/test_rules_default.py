@@ -130,7 +130,7 @@ NORMAL = {
     "an agent that reads /proc and connects everywhere":
         "for p in /proc/[0-9]*; do cat $p/stat $p/status $p/cmdline; done >/dev/null 2>&1; for port in 80 443 5432 6379 9090; do /usr/bin/visit tcp $port; done; cat /proc/net/tcp /proc/meminfo",
     "an entry point that prepares": "id; hostname; mkdir -p /var/lib/app/data; chown -R nobody /var/lib/app/data; chmod 700 /var/lib/app/data; ln -sf /dev/stdout /www/link; sed -i s/hello/hi/ /www/index.html",
-    "names that are asked for": "/usr/bin/visit dns api.internal.example.com; /usr/bin/visit dns registry.npmjs.org",
+    "names that are asked for": "/usr/bin/visit dns api.internal.example.com; /usr/bin/visit dns registry.example.org",
 }
 
 FILES = ["etc/shadow", "var/run/secrets/kubernetes.io/serviceaccount/token", "var/run/secrets/kubernetes.io/serviceaccount/ca.crt", "root/.ssh/id_rsa", "root/.ssh/id_rsa.pub", "root/.ssh/known_hosts",
