@@ -239,7 +239,8 @@ static void set_description(Bulkhead__Bus__V1__Finding *m, const char *desc) {
 }
 
 static GBytes *pack(const BhAlerts *a, const BhRule *rule, guint64 key, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage) {
-        g_autofree char *id = g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%08x", a->node, e->id, (guint) (XXH3_64bits(rule->name, strlen(rule->name)) & 0xffffffff));
+        /* with the time: after a kill the numbers of events that the recorder had not written are given again, to others */
+        g_autofree char *id = g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%" G_GINT64_MODIFIER "x-%08x", a->node, e->id, e->time, (guint) (XXH3_64bits(rule->name, strlen(rule->name)) & 0xffffffff));
         g_autoptr(GPtrArray) fields = g_ptr_array_new_with_free_func(output_field_free), processes = g_ptr_array_new_with_free_func(g_free), tags = g_ptr_array_new();
         g_autofree ProtobufCBinaryData *tag_data = g_new0(ProtobufCBinaryData, rule->tags->len + 1);
         json_auto_t *values = json_loadb(a->fields->str, a->fields->len, JSON_ALLOW_NUL, NULL);
