@@ -124,6 +124,39 @@ static void name_of_the_runtime(void) {
         is(mount, "File system mounted in a container");
 }
 
+static struct bh_event asked(const char *name, const char *path) {
+        struct bh_event e = base_event(BH_EV_OPEN);
+
+        ADD(&e, exe, "/usr/bin/cat");
+        ADD(&e, args, "cat\0x");
+        BH_SET_STR(&e, name, name);
+        BH_SET_STR(&e, path, path);
+        BH_SET(&e, open_flags, O_RDONLY);
+        return e;
+}
+
+static void ways_through_proc(void) {
+        static const char *const others[] = { "/proc/1/root/srv/x", "//proc/1/root/srv/x", "/proc/./1//./root//srv/x", "/proc/self/../1/root/srv/x", "/proc/../proc/1/cwd/x", "/proc/1/task/7/root/x",
+                                              "proc/1/root/x", "1/root/srv/x", "./1/root/srv/x" },
+                                 *const own[] = { "/proc/self/root/srv/x", "/srv/v1/root/x", "root/x", "/proc/1/rootfs/x", "/home/1a/cwd/x" };
+
+        for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+                struct bh_event e = asked(others[i], "/srv/x");
+                is(e, "Root of another process reached through proc");
+        }
+        for (guint i = 0; i < G_N_ELEMENTS(own); i++) {
+                struct bh_event e = asked(own[i], "/srv/x");
+                is(e, "");
+        }
+
+        struct bh_event e = asked("environ", "/proc/12/environ");
+        is(e, "Environment or memory of another process read by a tool");
+        e = asked("/proc/12/maps", "/proc/12/maps");
+        is(e, "Environment or memory of another process read by a tool");
+        e = asked("/proc/self/environ", "/proc/12/environ");
+        is(e, "");
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         load();
@@ -131,6 +164,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/rules/shipped/package_managers", names_of_package_managers);
         g_test_add_func("/rules/shipped/set_group_id", directories_that_keep_their_group);
         g_test_add_func("/rules/shipped/name_of_the_runtime", name_of_the_runtime);
+        g_test_add_func("/rules/shipped/ways_through_proc", ways_through_proc);
         int status = g_test_run();
         bh_rule_run_free(run);
         bh_rule_engine_unref(engine);
