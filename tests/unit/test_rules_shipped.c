@@ -137,8 +137,9 @@ static struct bh_event asked(const char *name, const char *path) {
 
 static void ways_through_proc(void) {
         static const char *const others[] = { "/proc/1/root/srv/x", "//proc/1/root/srv/x", "/proc/./1//./root//srv/x", "/proc/self/../1/root/srv/x", "/proc/../proc/1/cwd/x", "/proc/1/task/7/root/x",
-                                              "proc/1/root/x", "1/root/srv/x", "./1/root/srv/x" },
-                                 *const own[] = { "/proc/self/root/srv/x", "/srv/v1/root/x", "root/x", "/proc/1/rootfs/x", "/home/1a/cwd/x" };
+                                              "proc/1/root/x", "/proc/self/root/proc/1/root/x" },
+                                 *const within[] = { "1/root/srv/x", "./1/root/srv/x", "../1/root/srv/x", "1/cwd/x" },
+                                 *const own[] = { "/proc/self/root/srv/x", "/srv/v1/root/x", "root/x", "/proc/1/rootfs/x", "/home/1a/cwd/x", "1/root/x" };
 
         for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
                 struct bh_event e = asked(others[i], "/srv/x");
@@ -147,6 +148,15 @@ static void ways_through_proc(void) {
         for (guint i = 0; i < G_N_ELEMENTS(own); i++) {
                 struct bh_event e = asked(own[i], "/srv/x");
                 is(e, "");
+        }
+
+        for (guint i = 0; i < G_N_ELEMENTS(within); i++) {
+                struct bh_event e = asked(within[i], "/srv/x");
+
+                ADD(&e, cwd, "/home");
+                is(e, "");
+                ADD(&e, cwd, "/proc");
+                is(e, "Root of another process reached through proc");
         }
 
         struct bh_event e = asked("environ", "/proc/12/environ");
