@@ -167,6 +167,24 @@ static void ways_through_proc(void) {
         is(e, "");
 }
 
+static void mail_and_nothing_else(void) {
+        struct bh_event e = exec_event();
+
+        ADD(&e, exe, "/bin/dash");
+        ADD(&e, env, "A=b");
+        ADD(&e, parent_exe, "/usr/sbin/apache2");
+        BH_SET(&e, tty, 0);
+        BH_SET(&e, flags, BH_RF_EXE_LOWER);
+        ADD(&e, args, "sh\0-c\0/usr/sbin/sendmail -t -i -fshop@example.org");
+        is(e, "");
+        ADD(&e, args, "sh\0-c\0--\0/usr/sbin/sendmail -t -i");
+        is(e, "");
+        ADD(&e, args, "sh\0-c\0/usr/sbin/sendmail -t; id");
+        is(e, "Server program started a shell");
+        ADD(&e, args, "sh\0-c\0id #/usr/sbin/sendmail");
+        is(e, "Server program started a shell");
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         load();
@@ -175,6 +193,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/rules/shipped/set_group_id", directories_that_keep_their_group);
         g_test_add_func("/rules/shipped/name_of_the_runtime", name_of_the_runtime);
         g_test_add_func("/rules/shipped/ways_through_proc", ways_through_proc);
+        g_test_add_func("/rules/shipped/mail_and_nothing_else", mail_and_nothing_else);
         int status = g_test_run();
         bh_rule_run_free(run);
         bh_rule_engine_unref(engine);
