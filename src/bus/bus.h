@@ -40,7 +40,7 @@
 #define BH_BUS_MAX_FRAME (8u << 20)
 #define BH_BUS_MAX_BODY (BH_BUS_MAX_FRAME - 4096u) /* of a message */
 #define BH_BUS_MAX_CHUNK (1u << 20)                /* of a piece of an answer */
-#define BH_BUS_MAX_REQUEST 65536u                  /* body of a request */
+#define BH_BUS_MAX_REQUEST ((4u << 20) + 65536u)   /* body of a request: all rule files that a central manages, and their names */
 #define BH_BUS_MAX_LATEST (1u << 20)               /* body of a last-value message */
 #define BH_BUS_MAX_NAME 253u                       /* node, topic, request: [A-Za-z0-9_-], in a node '.' as well */
 #define BH_BUS_MAX_TOPICS 64u

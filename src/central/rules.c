@@ -24,6 +24,7 @@ typedef struct {
         char *error;         /* NULL: none */
         gboolean pending, refused;
         gint64 asked_us, time_ns;
+        guint64 asked; /* how often: tells the answer that counts, which may come before the request has its handle */
         BhBusRequest *request;
 } Node;
 
@@ -39,6 +40,7 @@ struct BhRules {
         /* the thread's */
         GBytes *body;
         char *digest;
+        guint64 asked; /* requests made; a node that comes back begins with another number */
 };
 
 static void node_free(gpointer p) {
@@ -179,6 +181,7 @@ static gboolean pack(BhRules *r) {
 typedef struct {
         BhRules *rules;
         char *node;
+        guint64 asked;
 } Sent;
 
 static void sent_free(gpointer data) {
@@ -198,7 +201,7 @@ static void on_end(BhBusRequest *request, const char *error, gpointer data) {
 
         g_mutex_lock(&s->rules->lock);
         Node *n = g_hash_table_lookup(s->rules->nodes, s->node);
-        if (n && n->request == request) {
+        if (n && n->pending && n->asked == s->asked) {
                 n->pending = FALSE;
                 n->refused = error && strstr(error, "error:") != NULL;
                 n->time_ns = g_get_real_time() * 1000;
@@ -229,6 +232,7 @@ static void send(BhRules *r, Node *n, gint64 now_us) {
                 bh_bus_request_cancel(n->request);
         g_clear_pointer(&n->request, bh_bus_request_unref);
         n->pending = TRUE;
+        s->asked = n->asked = ++r->asked;
         n->asked_us = now_us;
         g_free(n->digest);
         n->digest = g_strdup(r->digest);
@@ -237,7 +241,7 @@ static void send(BhRules *r, Node *n, gint64 now_us) {
         g_mutex_lock(&r->lock);
         n->request = request;
         if (!request) {
-                n->pending = FALSE;
+                n->pending = n->refused = FALSE; /* the connection's fault: asked again */
                 g_free(n->error);
                 n->error = g_strdup(error->message);
         }

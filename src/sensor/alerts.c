@@ -251,7 +251,7 @@ static char *id_of(const BhAlerts *a, const BhRule *rule, const struct bh_event 
         guint32 hash = (guint32) XXH3_64bits(rule->name, strlen(rule->name));
 
         if (!bh_event_has(e, BH_F_boottime) || !bh_event_has(e, BH_F_pid))
-                return g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%08x", a->node, e->id, hash);
+                return g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%" G_GINT64_MODIFIER "x-%08x", a->node, e->id, e->time, hash);
         return g_strdup_printf("%s-%.8s-%" G_GINT64_MODIFIER "x-%x-%08x", a->node, a->boot_id, e->boottime, bh_event_has(e, BH_F_tid) ? e->tid : e->pid, hash);
 }
 

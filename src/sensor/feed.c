@@ -2,10 +2,12 @@
 #include "feed.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "event/codec.h"
 
 #define QUEUE_DEFAULT (16u << 20)
+#define CREDIT_NS (100 * 1000000ll) /* of the publisher's time, that conditions may take at once */
 
 struct BhSubscriber {
         BhFeed *feed;
@@ -30,6 +32,7 @@ struct BhFeed {
         gboolean closed;
         GString *form[3];
         BhRuleRun *run; /* the publisher's */
+        gint64 credit_ns, credit_us; /* what conditions may still take, and since when */
         void (*changed)(gpointer data);
         gpointer data;
 };
@@ -69,6 +72,8 @@ BhFeed *bh_feed_new(void) {
         g_mutex_init(&f->lock);
         f->subscribers = g_ptr_array_new();
         f->run = bh_rule_run_new();
+        f->credit_ns = CREDIT_NS;
+        f->credit_us = g_get_monotonic_time();
         for (guint i = 0; i < G_N_ELEMENTS(f->form); i++)
                 f->form[i] = g_string_sized_new(4096);
         return f;
@@ -111,6 +116,35 @@ void bh_feed_format(GString *out, BhFeedForm form, const struct bh_event *e, con
         }
 }
 
+/* Time that this thread has worked, so that others' work on a busy machine is not held against a condition. */
+static gint64 worked_ns(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        return (gint64) t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Whoever may look at events may ask for a condition that takes long: it must not hold up the publisher, who would lose events for all. FALSE: no time is left for it. */
+static gboolean matches(BhFeed *f, const BhFeedFilter *filter, const struct bh_event *e, const struct bh_lineage *lineage, gboolean *match) {
+        if (!filter->where) {
+                *match = bh_feed_matches(filter, e, f->run, lineage);
+                return TRUE;
+        }
+        *match = FALSE;
+        if (!bh_event_selected(e, filter->types, filter->container))
+                return TRUE;
+
+        gint64 now_us = g_get_monotonic_time(), begin;
+        f->credit_ns = MIN(CREDIT_NS, f->credit_ns + (now_us - f->credit_us) * 1000 / BH_FEED_SHARE);
+        f->credit_us = now_us;
+        if (f->credit_ns <= 0)
+                return FALSE;
+        begin = worked_ns();
+        *match = bh_feed_matches(filter, e, f->run, lineage);
+        f->credit_ns -= worked_ns() - begin;
+        return TRUE;
+}
+
 void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage) {
         if (!g_atomic_int_get(&f->count))
                 return;
@@ -121,8 +155,14 @@ void bh_feed_publish(BhFeed *f, const struct bh_event *e, const guint8 *wire, gu
         for (guint i = 0; i < f->subscribers->len; i++) {
                 BhSubscriber *s = g_ptr_array_index(f->subscribers, i);
                 GString *bytes = f->form[s->filter.form];
+                gboolean match;
 
-                if (!bh_feed_matches(&s->filter, e, f->run, lineage))
+                if (!matches(f, &s->filter, e, lineage, &match)) {
+                        s->dropped++;
+                        f->dropped++;
+                        continue;
+                }
+                if (!match)
                         continue;
                 if (!bytes->len)
                         bh_feed_format(bytes, s->filter.form, e, wire, wire_len);

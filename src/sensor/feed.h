@@ -3,6 +3,9 @@
  * Live events to whoever listens: each subscriber has a filter and a bounded queue; what does not fit is dropped for that subscriber alone and
  * counted in its stream. The drain thread publishes and is never held up by a slow listener.
  *
+ * Conditions together take at most one part in BH_FEED_SHARE of the publisher's time: who may look at events must not be able to make the sensor lose some. An event
+ * for which no time is left is dropped for those subscribers that have a condition, and counted, whether it would have passed or not.
+ *
  * Publishing from one thread; subscribers live in threads of their own. An event is encoded once for all of a form, and not at all when nobody
  * listens.
  */
@@ -10,6 +13,8 @@
 #include "event/kinds.h"
 #include "event/lineage.h"
 #include "rules/engine.h"
+
+#define BH_FEED_SHARE 5
 
 typedef enum {
         BH_FEED_JSON, /* one JSON object and a newline */

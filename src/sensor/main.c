@@ -629,6 +629,9 @@ static void stop(BhSensor *s) {
         if (s->loading)
                 g_thread_join(g_steal_pointer(&s->loading));
         g_clear_error(&s->load_error);
+        /* a reload under way asks for hooks and says how it went: before the hooks come off and the pipeline ends */
+        while (g_atomic_int_get(&s->reloading))
+                g_usleep(1000);
         if (s->docker)
                 bh_docker_stop(s->docker);
         if (ran) /* who listens gets what happened until now */
@@ -647,8 +650,6 @@ static void stop(BhSensor *s) {
         bh_inspector_free(s->inspector);
         bh_pipeline_free(s->pipeline);
         bh_report_free(s->report);
-        while (g_atomic_int_get(&s->reloading))
-                g_usleep(1000);
         bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
         bh_recorder_free(s->recorder);

@@ -201,10 +201,11 @@ static void on_rules_set(BhBusStream *stream, GBytes *body, gpointer data) {
         Bulkhead__Bus__V1__RulesSet *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__rules_set__descriptor, body, &error);
         if (m) {
                 g_autofree BhRulingFile *files = g_new0(BhRulingFile, m->n_files + 1);
+                gboolean changed = FALSE;
 
                 for (gsize i = 0; i < m->n_files; i++)
                         files[i] = (BhRulingFile){ m->files[i]->name, (const char *) m->files[i]->text.data, m->files[i]->text.len };
-                if (bh_ruling_manage(r->c.ruling, files, (guint) m->n_files, m->digest.len ? (const char *) m->digest.data : "", m->digest.len, &error)) {
+                if (bh_ruling_manage(r->c.ruling, files, (guint) m->n_files, m->digest.len ? (const char *) m->digest.data : "", m->digest.len, &changed, &error) && changed) {
                         r->c.say("rules_changed", "the central sent other rules, and they are in force", NULL, NULL, r->c.data);
                         bh_report_urgent(r);
                 }

@@ -231,6 +231,13 @@ static void refuse(BhRuling *r, const char *why) {
         g_mutex_unlock(&r->lock);
 }
 
+static char *read_digest(const BhRuling *r) {
+        g_autofree char *path = r->managed_dir ? g_build_filename(r->managed_dir, DIGEST_FILE, NULL) : NULL;
+        char *text = path ? bh_file_read(AT_FDCWD, path, DIGEST_MAX, NULL, NULL, NULL) : NULL;
+
+        return text ? text : g_strdup("");
+}
+
 gboolean bh_ruling_reload(BhRuling *r, GError **error) {
         g_autoptr(GMutexLocker) one = g_mutex_locker_new(&r->load_lock);
         g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
@@ -246,6 +253,14 @@ gboolean bh_ruling_reload(BhRuling *r, GError **error) {
                 return FALSE;
         }
         install(r, l);
+        if (r->managed_dir) { /* which is part of it now, also where it was left out at the start */
+                g_autofree char *digest = read_digest(r), *old = NULL;
+
+                g_mutex_lock(&r->lock);
+                old = g_steal_pointer(&r->digest);
+                r->digest = g_steal_pointer(&digest);
+                g_mutex_unlock(&r->lock);
+        }
         return TRUE;
 }
 
@@ -309,14 +324,7 @@ static void mend_managed(const BhRuling *r) {
                 bh_error("the managed rules could not be put back", "path", old);
 }
 
-static char *read_digest(const BhRuling *r) {
-        g_autofree char *path = r->managed_dir ? g_build_filename(r->managed_dir, DIGEST_FILE, NULL) : NULL;
-        char *text = path ? bh_file_read(AT_FDCWD, path, DIGEST_MAX, NULL, NULL, NULL) : NULL;
-
-        return text ? text : g_strdup("");
-}
-
-gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, GError **error) {
+gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, gboolean *changed, GError **error) {
         g_autoptr(GMutexLocker) one = g_mutex_locker_new(&r->load_lock);
         g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
         g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
@@ -324,6 +332,7 @@ gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const
         g_autoptr(Loaded) l = NULL;
 
         g_mutex_lock(&r->lock);
+        *changed = FALSE;
         gboolean same = g_str_equal(name, r->digest) && *name;
         g_mutex_unlock(&r->lock);
         if (same)
@@ -350,6 +359,7 @@ gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const
         r->digest = g_steal_pointer(&name);
         g_mutex_unlock(&r->lock);
         install(r, g_steal_pointer(&l));
+        *changed = TRUE;
         return TRUE;
 }
 
@@ -367,6 +377,7 @@ static Loaded *load_at_start(BhRuling *r, GError **error) {
             (!r->managed_dir || add_dir(all, r->managed_dir, FALSE, &why)) && (l = load_paths(r, all, NULL, 0, &why)))
                 return l;
 
+        *r->digest = '\0'; /* so that the central, which sends them again, learns that this node does not have them */
         g_autoptr(GError) without = NULL;
         if ((!r->default_dir || add_dir(most, r->default_dir, FALSE, &without)) && add_user(most, (const char *const *) r->user, &without) &&
             (l = load_paths(r, most, NULL, 0, &without))) {

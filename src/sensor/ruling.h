@@ -53,9 +53,10 @@ gboolean bh_ruling_reload(BhRuling *r, GError **error);
 
 /*
  * Replaces the managed files by these, if all rules together are then free of errors; else nothing changes. `digest`: the sender's name for this state, letters and digits,
- * at most 128; it is kept with the files and shown by the status, so that the sender knows what this node has; the one that it has already changes nothing.
+ * at most 128; it is kept with the files and shown by the status, so that the sender knows what this node has; the one that it has already changes
+ * nothing (*changed FALSE).
  */
-gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, GError **error);
+gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, gboolean *changed, GError **error);
 
 /* The drain thread: evaluates, and queues what matched. TRUE if something should be told at once. */
 gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);

@@ -98,7 +98,7 @@ void bh_sensor_catch_up(BhSensor *s) {
         g_autoptr(GError) error = NULL;
         BhRecord rec;
 
-        if (!s->ruling || !s->after_crash || !s->found.last_time_ns)
+        if (!s->ruling || !s->report || !s->after_crash || !s->found.last_time_ns)
                 return;
         g_autoptr(BhRecorderQuery) records = bh_recorder_query(s->recorder_dir, since, 0, BH_RECORDER_ANY, 0, &error);
         if (!records) {

@@ -59,7 +59,7 @@ BhStoreRuleFile *bh_store_rule_file(BhStore *s, const char *name, GError **error
 }
 
 static gboolean set(BhStore *s, const char *name, const char *text, const char *by, GError **error) {
-        gint64 others;
+        gint64 others, bytes;
 
         if (!text) {
                 if (!bh_db_run(s->writer, error, "DELETE FROM rule_files WHERE name = ?", "t", name))
@@ -74,6 +74,12 @@ static gboolean set(BhStore *s, const char *name, const char *text, const char *
                 return FALSE;
         if (others >= BH_STORE_RULES_MAX) {
                 g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "there are %d rule files, which is as many as there may be: put several rules in a file", BH_STORE_RULES_MAX);
+                return FALSE;
+        }
+        if (!bh_db_get_int(s->writer, &bytes, NULL, error, "SELECT coalesce(sum(length(CAST(text AS BLOB))), 0) FROM rule_files WHERE name <> ?", "t", name))
+                return FALSE;
+        if (bytes + (gint64) strlen(text) > BH_STORE_RULES_BYTES) {
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "all rule files together would have more than %d bytes, which is as much as the nodes take: remove some", BH_STORE_RULES_BYTES);
                 return FALSE;
         }
         return bh_db_run(s->writer, error,

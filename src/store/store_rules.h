@@ -3,13 +3,14 @@
  * Rule files that people manage through the central: small texts by name, which the nodes are told. The store takes any text; that it holds rules without
  * errors is the caller's to see to, before.
  *
- * Bounds: BH_STORE_RULES_MAX files, BH_STORE_RULE_FILE_MAX bytes each. Threads and errors as in store.h.
+ * Bounds: BH_STORE_RULES_MAX files, BH_STORE_RULE_FILE_MAX bytes each, BH_STORE_RULES_BYTES together. Threads and errors as in store.h.
  */
 #pragma once
 #include "store/store.h"
 #include "store/store_access.h"
 
 #define BH_STORE_RULES_MAX 100
+#define BH_STORE_RULES_BYTES (4 * 1024 * 1024) /* all files together: they go to the nodes in one request of the bus */
 #define BH_STORE_RULE_FILE_MAX (512 * 1024) /* as JSON at most twice that, which a body may have */
 
 typedef struct {

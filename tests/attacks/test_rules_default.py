@@ -68,7 +68,7 @@ ACTS = {
         ("plain", "GLIBC_TUNABLES=glibc.malloc.mxfast=glibc.malloc.mxfast=A /bin/busybox true", "GLIBC_TUNABLES=glibc.malloc.mxfast=8 /bin/busybox true"),
     "Crypto miner started": ("plain", "/usr/bin/tool -o stratum+tcp://pool.invalid:3333; true", "echo stratum+tcp://pool.invalid:3333"),
     "Wiping tool run in a container": ("plain", "touch /tmp/w; /bin/shred /tmp/w", "touch /tmp/w; rm /tmp/w"),
-    "Server program started a shell": ("plain", "/usr/sbin/nginx sh 'true; true'", "/usr/sbin/nginx sh ': /usr/sbin/sendmail -t; true'"),
+    "Server program started a shell": ("plain", "/usr/sbin/nginx sh 'true; true'", "/usr/sbin/nginx sh '/usr/sbin/sendmail -t' 2>/dev/null; true"),
     "Tool started below a server program": ("plain", "/usr/sbin/nginx sh '/bin/id; true'", "/bin/sh -c '/bin/id; true'"),
     "Deleted program run": ("plain", "/acts --dir /tmp exec.deleted", "/bin/busybox true"),
     "Program that is not part of the image run": ("plain", "cp /bin/busybox /opt/dropped; /opt/dropped true", "cp /bin/busybox /opt/dropped; /bin/busybox true"),

@@ -224,6 +224,23 @@ def test_managed_files_reach_the_node_and_bad_ones_do_not(root, sensor, docker, 
     assert not kept.exists()
 
 
+def states(root):
+    return [n["state"] for n in root.get("/api/v1/rules/files").json["nodes"]]
+
+
+def test_large_managed_files_reach_the_node(root, sensor):
+    """Together more than any other request of the bus has; each change is answered well before the central would ask again (60 s)."""
+    filler = "# nothing\n" * 30000
+    for n in range(4):
+        text = f'- rule: Large {n}\n  desc: d\n  condition: evt.type = execve and proc.args contains never-{n}\n  output: x\n  priority: INFO\n' + filler
+        assert root.put(f"/api/v1/rules/files/large{n}.yaml", {"text": text}).status == 200
+        wait_for(lambda n=n: (any(r["name"] == f"Large {n}" for r in root.get("/api/v1/rules").json["rules"]), root.get("/api/v1/rules/files").json), 15, f"the node has large file {n}")
+        wait_for(lambda: (states(root) == ["current"], root.get("/api/v1/rules/files").json), 15, "the central knows that")
+    for n in range(4):
+        assert root.delete(f"/api/v1/rules/files/large{n}.yaml").status == 200
+    wait_for(lambda: (not any("Large" in r["name"] for r in root.get("/api/v1/rules").json["rules"]), states(root)), 15, "they are gone again")
+
+
 def test_the_command_line_does_the_same(root, sensor, central, docker, tmp_path):
     def cli(*args, check=True):
         return sensor.cli(*args, "--run-dir", str(central.run_dir), check=check)
@@ -266,3 +283,35 @@ def test_errors_in_the_users_own_file_refuse_the_start(build, tmp_path):
         assert out.returncode == 1 and f"{bad}:3:" in out.stderr and "proc.nam" in out.stderr, out
     finally:
         s.close()
+
+
+def test_a_reload_and_a_stop_at_once(build, tmp_path):
+    """The reload says how it went and asks for hooks: both must be there until it is over."""
+    many, words = tmp_path / "many.yaml", " or ".join(f"proc.args contains never-{word}-{{0}}" for word in "abcdefgh")
+    many.write_text("".join(f"- rule: R{n}\n  desc: d\n  condition: evt.type = execve and ({words.format(n)})\n  output: x\n  priority: INFO\n" for n in range(15000)))
+    for _ in range(2):
+        with sensor_env.Sensor(build, args=["--bus", f"unix:{tmp_path}/nobody.sock", "--no-docker", "--no-default-rules", "--rules", str(many)]) as s:
+            s.proc.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+            s.proc.send_signal(signal.SIGTERM)
+            assert s.proc.wait(60) == 0
+            told = [e["action"] for e in s.replay(pathlib.Path(s.data_dir) / "recorder") if e["type"] == "sensor"]
+            assert "rules_changed" in told, told
+
+
+def test_managed_files_left_out_at_the_start_are_said(build, tmp_path):
+    """The node says which state it has: not one that it could not load, so that the central's next word tells what is wrong."""
+    own = tmp_path / "more.yaml"
+    own.write_text("- macro: theirs\n  condition: evt.type = execve\n")
+    text = "- rule: Built upon\n  desc: d\n  condition: theirs and proc.args contains never\n  output: x\n  priority: INFO\n"
+    with sensor_env.Sensor(build, args=["--bus", f"unix:{tmp_path}/nobody.sock", "--no-docker", "--no-default-rules", "--rules", str(own)]) as s:
+        managed = pathlib.Path(s.data_dir) / "rules"
+        managed.mkdir(mode=0o700, exist_ok=True)
+        (managed / "site.yaml").write_text(text)
+        (managed / ".state").write_text("abc123")
+        s.proc.send_signal(signal.SIGHUP)
+        wait_for(lambda: (s.status()["rules"]["managed"] == "abc123", s.status()["rules"]), 10, "they are in force")
+        own.write_text("[]")
+        s.stop()
+        s.restart()
+        assert s.status()["rules"]["managed"] == "" and "theirs" in s.status()["rules"]["problem"], s.status()["rules"]

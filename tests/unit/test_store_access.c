@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "store/store_rules.h"
 #include "store_rows.h"
 
 static const BhStoreAuditEntry entry = { .actor = "admin", .role = "admin", .address = "127.0.0.1", .action = "user.change", .object = "x", .outcome = "ok" };
@@ -315,6 +316,30 @@ static void settings_keep_small_texts(void) {
         g_assert_null(bh_store_setting_get(s, "retention.days", NULL));
 }
 
+/* All of them go to the nodes in one request. */
+static void rule_files_are_bounded_together(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        g_autofree char *text = g_strnfill(BH_STORE_RULE_FILE_MAX, '#');
+        guint n = BH_STORE_RULES_BYTES / BH_STORE_RULE_FILE_MAX;
+        g_autoptr(GError) error = NULL;
+
+        for (guint i = 0; i < n; i++) {
+                g_autofree char *name = g_strdup_printf("f%u.yaml", i);
+
+                bh_store_rule_file_set(s, name, text, "admin", &entry, &error);
+                g_assert_no_error(error);
+        }
+        assert_fails(bh_store_rule_file_set(s, "more.yaml", "#", "admin", &entry, &e), BH_STORE_ERROR_CONFLICT);
+        g_assert_true(bh_store_rule_file_set(s, "f0.yaml", text, "admin", &entry, NULL)); /* in its own place */
+        g_assert_true(bh_store_rule_file_set(s, "f0.yaml", "\xc3\xa4", "admin", &entry, NULL));
+        /* bytes count, not letters */
+        text[BH_STORE_RULE_FILE_MAX - 1] = '\0';
+        assert_fails(bh_store_rule_file_set(s, "more.yaml", text, "admin", &entry, &e), BH_STORE_ERROR_CONFLICT);
+        text[BH_STORE_RULE_FILE_MAX - 2] = '\0';
+        g_assert_true(bh_store_rule_file_set(s, "more.yaml", text, "admin", &entry, NULL));
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store/access/users_are_created_and_changed", users_are_created_and_changed);
@@ -322,6 +347,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/store/access/dead_tokens_do_not_pile_up", dead_tokens_do_not_pile_up);
         g_test_add_func("/store/access/sessions_end_when_they_should", sessions_end_when_they_should);
         g_test_add_func("/store/access/the_audit_log_shows_what_was_done_to_it", the_audit_log_shows_what_was_done_to_it);
+        g_test_add_func("/store/access/rule_files_are_bounded_together", rule_files_are_bounded_together);
         g_test_add_func("/store/access/settings_keep_small_texts", settings_keep_small_texts);
         return g_test_run();
 }
