@@ -51,8 +51,11 @@ void bh_api_findings(BhCall *call) {
         GString *out = g_string_sized_new(4096);
         bh_json_open(out, NULL, '{');
         bh_json_open(out, "findings", '[');
-        for (guint i = 0; i < page->rows->len; i++)
+        for (guint i = 0; i < page->rows->len; i++) {
                 bh_view_finding(out, NULL, page->rows->pdata[i]);
+                if (out->len >= BH_ANSWER_BYTES && i + 1 < page->rows->len)
+                        bh_store_page_cut(page, i + 1);
+        }
         bh_json_close(out, ']');
         bh_json_text(out, "next", page->next);
         if (count)

@@ -189,10 +189,10 @@ def test_events_are_asked_of_the_nodes(central, admin):
         node.chunk(stream, batch(event(2, node="epsilon"), event(4, node="epsilon")))
         node.end(stream, "the recorder is away")
     nodes = [central.node("delta", serve={"events": serve}), central.node("epsilon", serve={"events": serve_other})]
-    answer = admin.get("/api/v1/events?node=delta&types=exec,open&container=web&limit=50&since=1700000000000000000&filter=x").json
+    answer = admin.get("/api/v1/events?node=delta&types=exec,open&container=web&limit=50&since=1700000000000000000&filter=proc.name%3Dx").json
     assert [e["id"] for e in answer["events"]] == ["1", "3", "5"] and answer["dropped"] == 2 and answer["undecodable"] == 1, answer
     request = asked[0]
-    assert request[1] == [b"exec", b"open"] and request[2] == [b"web"] and request[3] == [1700000000000000000] and request[5] == [50] and request[7] == [b"x"], request
+    assert request[1] == [b"exec", b"open"] and request[2] == [b"web"] and request[3] == [1700000000000000000] and request[5] == [50] and request[7] == [b"proc.name=x"], request
     both = [c for c in ("delta", "epsilon")]
     answer = admin.get("/api/v1/events?limit=4").json
     assert [e["id"] for e in answer["events"]] == ["2", "3", "4", "5"], answer
