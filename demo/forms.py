@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 APPLICATIONS = ("shop", "office")
 LABELS = {LABEL: "1"}
 GATEWAY = "docker_gwbridge"
+INGRESS_ENDPOINT = "gateway_ingress-sbox"
 LOOPBACK_ONLY = "com.docker.network.bridge.host_binding_ipv4"
 KNOWN = {"image", "environment", "networks", "volumes", "deploy", "x-publish"}
 
@@ -277,8 +278,18 @@ def _clean_once(engine, images):
     if manager and engine.call("GET", "/swarm")["Spec"].get("Labels", {}).get(LABEL):
         engine.call("POST", "/swarm/leave?force=1")
     for ident in _labelled(engine, "networks"):
+        if _is_gateway(engine, ident):
+            _free_gateway(engine, ident)
         engine.remove(f"/networks/{ident}")
     return not [x for x in leftovers(engine) if images or not x.startswith("image ")]
+
+
+def _free_gateway(engine, ident):
+    """An engine that leaves its swarm now and then forgets to take the ingress sandbox off the gateway bridge, which then cannot be removed."""
+    found = engine.find(f"/networks/{ident}") or {}
+    for endpoint in (found.get("Containers") or {}).values():
+        if endpoint.get("Name") == INGRESS_ENDPOINT:
+            engine.call("POST", f"/networks/{ident}/disconnect", {"Container": INGRESS_ENDPOINT, "Force": True})
 
 
 def _is_gateway(engine, ident):
