@@ -399,13 +399,6 @@ GBytes *bh_alerts_take(BhAlerts *a, gboolean all, gint64 now_us) {
         return body;
 }
 
-gboolean bh_alerts_waiting(BhAlerts *a) {
-        g_mutex_lock(&a->lock);
-        gboolean yes = a->ready.length > 0;
-        g_mutex_unlock(&a->lock);
-        return yes;
-}
-
 void bh_alerts_stats(BhAlerts *a, BhAlertsStats *out) {
         g_mutex_lock(&a->lock);
         *out = a->stats;

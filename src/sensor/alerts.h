@@ -46,7 +46,4 @@ gboolean bh_alerts_match(BhAlerts *a, BhRuleRun *run, const BhRuleEngine *engine
 /* The body of the next finding that is to be told now (`all`: also what waits for its window's end); NULL: none. Caller unrefs. */
 GBytes *bh_alerts_take(BhAlerts *a, gboolean all, gint64 now_us);
 
-/* Something waits to be told at once. */
-gboolean bh_alerts_waiting(BhAlerts *a);
-
 void bh_alerts_stats(BhAlerts *a, BhAlertsStats *out);

@@ -26,8 +26,6 @@ typedef struct {
         const guint64 *available; /* kinds of events that this node sees, 128 bits; copied. NULL: all */
         /* The kinds of events that rules need now: called by each load that changed them. NULL: nobody asks. */
         void (*needs)(const guint64 kinds[2], gpointer data);
-        /* Something about the rules, as the sensor's event. */
-        void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
         gpointer data;
 } BhRulingConfig;
 

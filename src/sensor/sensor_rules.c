@@ -43,13 +43,6 @@ gboolean bh_sensor_on_hangup(gpointer data) {
         return G_SOURCE_CONTINUE;
 }
 
-static void say(const char *action, const char *message, const char *key, const char *value, gpointer data) {
-        BhSensor *s = data;
-
-        if (g_atomic_int_get(&s->piped))
-                bh_pipeline_say(s->pipeline, action, message, key, value, NULL);
-}
-
 /* Rules see what the recorder does not keep as well. */
 static void on_needs(const guint64 needs[2], gpointer data) {
         BhSensor *s = data;
@@ -73,7 +66,6 @@ gboolean bh_sensor_open_rules(BhSensor *s, GError **error) {
                 .containers = s->containers,
                 .available = available,
                 .needs = on_needs,
-                .say = say,
                 .data = s,
         };
 
