@@ -18,6 +18,7 @@ import pytest
 import sensor_env
 import yaml
 from boxes import Box
+from evasions import LOADER, image_files
 
 
 def first_disk():
@@ -30,7 +31,6 @@ def first_disk():
 
 RULES = sensor_env.REPO / "rules"
 IMAGE = "bh-test/rules:1"
-LOADER = "/lib64/ld-linux-x86-64.so.2"
 # Options of the containers; of each kind there is one for attacks and one for neighbours.
 KINDS = {
     "plain": [],
@@ -70,6 +70,8 @@ ACTS = {
     "Wiping tool run in a container": ("plain", "touch /tmp/w; /bin/shred /tmp/w", "touch /tmp/w; rm /tmp/w"),
     "Server program started a shell": ("plain", "/usr/sbin/nginx sh 'true; true'", "/usr/sbin/nginx sh '/usr/sbin/sendmail -t' 2>/dev/null; true"),
     "Tool started below a server program": ("plain", "/usr/sbin/nginx sh '/bin/id; true'", "/bin/sh -c '/bin/id; true'"),
+    "Shell given more than can be seen": ("plain", "/bin/sh -c \"true; : $(head -c 40000 /dev/zero | tr '\\0' a)\"", "/bin/sh -c \"true; : $(head -c 4000 /dev/zero | tr '\\0' a)\""),
+    "File mapped to be written and run": ("plain", "/acts --dir /tmp mmap.double_mapping", "/acts --dir /tmp mmap.file_exec"),
     "Deleted program run": ("plain", "/acts --dir /tmp exec.deleted", "/bin/busybox true"),
     "Program that is not part of the image run": ("plain", "cp /bin/busybox /opt/dropped; /opt/dropped true", "cp /bin/busybox /opt/dropped; /bin/busybox true"),
     "Program run from a directory that anyone can write to": ("tmpfs", "cp /bin/busybox /tmp/dropped; /tmp/dropped true", "echo true >/tmp/script; sh /tmp/script"),
@@ -126,15 +128,13 @@ NORMAL = {
     "a cron job": "mkdir -p /var/spool/cron/crontabs; (sleep 1; kill $!) & timeout 2 crond -f -c /var/spool/cron/crontabs; true",
     "backup": "tar -czf /tmp/backup.tgz /etc/passwd /www; cp /tmp/backup.tgz /var/lib/app/; rm /tmp/backup.tgz",
     "certificate renewal": "mkdir -p /etc/ssl/private; umask 077; echo key >/etc/ssl/private/new.key; mv /etc/ssl/private/new.key /etc/ssl/private/site.key; sleep 5 & kill -HUP $!",
-    "just-in-time compilation": "/acts --dir /tmp mprotect.anon_written; /acts --dir /tmp mmap.anon_wx",
+    "just-in-time compilation": "/acts --dir /tmp mprotect.anon_written; /acts --dir /tmp mmap.anon_wx; /acts --dir /tmp mmap.memfd_double_mapping",
     "an agent that reads /proc and connects everywhere":
         "for p in /proc/[0-9]*; do cat $p/stat $p/status $p/cmdline; done >/dev/null 2>&1; for port in 80 443 5432 6379 9090; do /usr/bin/visit tcp $port; done; cat /proc/net/tcp /proc/meminfo",
     "an entry point that prepares": "id; hostname; mkdir -p /var/lib/app/data; chown -R nobody /var/lib/app/data; chmod 700 /var/lib/app/data; ln -sf /dev/stdout /www/link; sed -i s/hello/hi/ /www/index.html",
     "names that are asked for": "/usr/bin/visit dns api.internal.example.com; /usr/bin/visit dns registry.example.org",
 }
 
-FILES = ["etc/shadow", "var/run/secrets/kubernetes.io/serviceaccount/token", "var/run/secrets/kubernetes.io/serviceaccount/ca.crt", "root/.ssh/id_rsa", "root/.ssh/id_rsa.pub", "root/.ssh/known_hosts",
-         "root/.ash_history", "root/history", "root/.profile", "var/log/app.log", "var/log/wtmp", "opt/empty", "etc/cron.d/empty", "etc/systemd/system/empty", "etc/app/empty", "mnt/empty", "cg/empty", "cg2/empty", "var/lib/app/empty"]
 
 
 def default_rules():
@@ -147,14 +147,10 @@ def default_rules():
 
 def make_image(docker, build):
     """The base image, files that rules are about, and programs under the names of others: what a rule takes for a web server or a shell must be part of the image."""
-    busybox, visit = "/bin/busybox", build / "tests" / "attacks" / "visit"
-    files = [("acts", build / "tests" / "bpf" / "acts"), ("usr/bin/visit", visit), ("usr/bin/bash", visit), ("usr/sbin/nginx", visit), (LOADER, LOADER)]
-    files += [(name, busybox) for name in ("usr/bin/tool", "usr/bin/kubectl")] + [("usr/bin/apt-get", visit)]
     with tempfile.NamedTemporaryFile("w") as some:
         some.write("some text\n")
         some.flush()
-        files += [(name, some.name) for name in FILES]
-        docker.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=docker_env.make_base_image_tar(files), text=False)
+        docker.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=docker_env.make_base_image_tar(image_files(build, some.name)), text=False)
 
 
 def cgroup_mount(sensor):
@@ -215,7 +211,7 @@ class Played:
         subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=docker_env.system_env(), timeout=30, check=False)
 
     def privileged(self, docker):
-        r = docker.docker("run", "--rm", "--privileged", "--name", "privileged-act", IMAGE, "true", check=False)
+        r = docker.docker("run", "--rm", "--privileged", "--runtime", docker_env.PRIVILEGED_RUNTIME, "--name", "privileged-act", IMAGE, "true", check=False)
         docker.docker("rm", "-f", "privileged-act", check=False)
         if r.returncode:
             self.failed["Privileged container started", "act"] = r.stderr.strip()
@@ -279,8 +275,6 @@ def on():
 @pytest.mark.parametrize("rule", sorted(ACTS))
 def test_rule_tells_the_act(played, rule):
     kind, act, _ = ACTS[rule]
-    if (rule, "act") in played.failed and act == "privileged":
-        pytest.skip(f"this engine cannot start privileged containers: {played.failed[rule, 'act'][-200:]}")
     assert (rule, "act") not in played.failed, f"expected the act to be done, saw {played.failed[rule, 'act']}"
     name = "privileged-act" if act == "privileged" else f"{kind}-act"
     if rule == "Device of the node opened in a container" and not first_disk():
