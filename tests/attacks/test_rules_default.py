@@ -31,6 +31,7 @@ def first_disk():
 
 RULES = sensor_env.REPO / "rules"
 IMAGE = "bh-test/rules:1"
+BUILT = "made-by-buildkit"
 # Options of the containers; of each kind there is one for attacks and one for neighbours.
 KINDS = {
     "plain": [],
@@ -188,6 +189,7 @@ class Played:
                 time.sleep(1.2)  # repeats are told when their window is swept
                 self.rules, self.live = sensor.status()["rules"], self.told(central.root())
                 self.cli, self.recording = sensor.cli, sensor.data_dir / "recorder"
+                self.built = sensor.events(filter="bh.runtime = buildkit and evt.type = execve")
                 sensor.stop()
                 self.findings = self.replay(sensor)
         finally:
@@ -222,14 +224,20 @@ class Played:
             pathlib.Path(context, "Dockerfile").write_text(
                 f"FROM {IMAGE}\nRUN /usr/bin/apt-get sh 'cp /bin/busybox /usr/bin/installed; /usr/bin/installed true; chmod 4755 /usr/bin/installed; echo svc:x:9:9::/:/bin/false >>/etc/passwd'\n"
                 "RUN mkdir -p /srv/app && echo code >/srv/app/main && chmod 755 /srv/app/main\n")
-            env = dict(docker_env.system_env(), DOCKER_BUILDKIT="0")
-            r = subprocess.run(["docker", "--host", docker.host, "build", "-t", "bh-test/built:1", context], capture_output=True, text=True, env=env, timeout=60, check=False)
-            if r.returncode:
-                self.failed["image build", "neighbour"] = r.stdout[-500:] + r.stderr[-500:]
+            self.build(docker, context, "0")
+            pathlib.Path(context, "Dockerfile").write_text(
+                f"FROM {IMAGE}\nRUN cp /usr/bin/visit /opt/{BUILT} && /opt/{BUILT} tcp 9 && chmod 4755 /opt/{BUILT} && cp /usr/bin/visit /tmp/{BUILT} && /tmp/{BUILT} tcp 9 && echo {BUILT}:x:9:9::/:/bin/false >>/etc/passwd\n")
+            self.build(docker, context, "1")
         for n in range(2):
             docker.run("-d", "--name", f"rolling-{n}", "--health-cmd", "/usr/bin/visit tcp 80", "--health-interval", "1s", IMAGE, "sh", "-c", "sleep 2")
         for n in range(2):
             docker.docker("rm", "-f", f"rolling-{n}", check=False)
+
+    def build(self, docker, context, kit):
+        env = dict(docker_env.system_env(), DOCKER_BUILDKIT=kit)
+        r = subprocess.run(["docker", "--host", docker.host, "build", "--network", "none", "-t", f"bh-test/built:{kit}", context], capture_output=True, text=True, env=env, timeout=60, check=False)
+        if r.returncode:
+            self.failed[f"image build {kit}", "neighbour"] = r.stdout[-500:] + r.stderr[-500:]
 
     @staticmethod
     def told(root):
@@ -304,6 +312,14 @@ def test_normal_work_is_quiet(played):
     """Builds, rolling updates and all containers that are not there to attack: their names are known to nobody but our own engine's."""
     attackers = {f"{kind}-act" for kind in KINDS} | {"privileged-act", None}
     loud = [f for f in played.findings if f["output_fields"].get("container.name") not in attackers and f["priority"] not in ("Informational", "Debug")]
+    assert not loud, f"expected no finding above Informational, saw\n{text(loud)}"
+
+
+def test_steps_of_buildkit_are_quiet(played):
+    """Their containers have no name: known by what they ran."""
+    ran = [e for e in played.built if e["type"] == "exec" and e.get("proc.exe", "").endswith(BUILT)]
+    assert len(ran) >= 2, f"expected the programs of the step to be recorded, saw {played.built}"
+    loud = [f for f in played.findings if BUILT in f["output"] and f["priority"] not in ("Informational", "Debug")]
     assert not loud, f"expected no finding above Informational, saw\n{text(loud)}"
 
 

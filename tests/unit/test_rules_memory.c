@@ -74,7 +74,7 @@ static struct bh_event events[EVENTS];
 static char long_args[32768], long_env[12288];
 
 static void make_events(void) {
-        static const char *const paths[] = { "/etc/shadow", "/proc/1/root/etc/passwd", "/usr/bin/x", "/var/log/app.log", "/home/u/.ssh/id_rsa", "/run/docker.sock", "/memfd:x", "/srv/www/index.html" };
+        static const char *const paths[] = { "/etc/shadow", "/proc/1/root/etc/passwd", "/usr/bin/x", "/var/log/app.log", "/root/.ssh/id_rsa", "/run/docker.sock", "/memfd:x", "/srv/www/index.html" };
         static const char *const programs[] = { "/usr/bin/bash", "/bin/busybox", "/usr/sbin/nginx", "/usr/bin/java", "/tmp/x", "/usr/bin/cat", "/usr/sbin/php-fpm7.4" };
 
         g_random_set_seed(1);

@@ -1,10 +1,10 @@
 """Inside a VM: containers without a runtime. A root of its own on an overlay, namespaces and a cgroup named as engines name theirs: what the kernel programs see of one is the same."""
+import io
 import os
 import pathlib
 import shutil
 import subprocess
 import tarfile
-import io
 
 import docker_env
 
@@ -70,13 +70,8 @@ class GuestBox:
         docker_env.wait_for(ended, deadline, f"command {command!r} in the box {self.kind} ends", every=0.02)
 
     def close(self):
-        if self.proc.poll() is None:
-            self.proc.terminate()
-        try:
-            self.proc.wait(10)
-        except subprocess.TimeoutExpired:
-            self.proc.kill()
-            self.proc.wait(10)
+        self.proc.kill()  # unshare does not heed SIGTERM; its child, the first process of the namespace, dies with it, and all others with that
+        self.proc.wait(10)
         self.proc.stdout.close()
         os.close(self._in)
         docker_env.wait_for(self._removed, 10, f"the cgroup {self.cgroup} can be removed", every=0.05)

@@ -228,6 +228,7 @@ def play_evasions(sensor, image, before):
 def check_evasions(results, backend, sensor, image, before):
     start = time.monotonic()
     marks = play_evasions(sensor, image, before)
+    played = time.monotonic()
     names = sensor.dir / "names.yaml"
     names.write_text("append_output:\n- extra_fields: [container.full_id]\n")
     rules = [a for path in [*sorted((sensor_env.REPO / "rules").glob("*.yaml")), names] for a in ("--rules", path)]
@@ -241,7 +242,8 @@ def check_evasions(results, backend, sensor, image, before):
             results.result(name, [f"expected not to be told ({reason}), but it was: take the reason away"] if found else [])
         else:
             results.result(name, [] if found else [f"expected one of {wanted}, saw {sorted(mine)}"])
-    say(f"backend {backend}: {len(marks)} evasions in {time.monotonic() - start:.1f} s")
+    say(f"backend {backend}: {len(marks)} evasions played in {played - start:.1f} s, replayed and judged in {time.monotonic() - played:.1f} s; the slowest " +
+        ", ".join(f"{' '.join(what)} {(b - a) / 1e9:.1f} s" for what, (a, b) in sorted(marks.items(), key=lambda m: m[1][0] - m[1][1])[:5]))
 
 
 def keep(path, name):
