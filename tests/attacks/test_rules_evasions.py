@@ -6,11 +6,15 @@ starts to work. The suite vm plays the same list on stock kernels, with both bac
 import json
 import time
 
+import docker_env
 import pytest
 import sensor_env
 from boxes import Box
-from evasions import EVASIONS
+from evasions import EVASIONS, SHADOW
 from test_rules_default import IMAGE, KINDS, RULES, make_image
+
+FORGED, FORGED_IMAGE = "k8s_kube-proxy_kube-proxy-x_kube-system", "registry.k8s.io/kube-proxy:v1.30.0"
+FORGED_LABELS = ["--label", "io.kubernetes.pod.namespace=kube-system", "--label", "io.kubernetes.pod.name=kube-proxy-x", "--label", "io.kubernetes.container.name=kube-proxy"]
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +25,8 @@ def played(request, docker, build):
         with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend")) as sensor:
             for kind in ("plain", "tmpfs", "mighty"):
                 boxes[kind] = Box(docker, f"evades-{kind}", *KINDS[kind], image=IMAGE)
+            docker.docker("tag", IMAGE, FORGED_IMAGE)
+            boxes["forged"] = Box(docker, FORGED, *FORGED_LABELS, image=FORGED_IMAGE)
             marks = {}
             for n, (what, (kind, command, _, _)) in enumerate(EVASIONS.items()):
                 begin = time.time_ns()
@@ -45,8 +51,26 @@ def test_evasion_is_told(played, what, request):
     marks, out = played
     kind, _, rules, reason = EVASIONS[what]
     first, last = marks[what]
-    seen = [f for f in map(json.loads, out.splitlines()) if str(f["output_fields"].get("container.name", "")).startswith(f"evades-{kind}")]
+    seen = [f for f in map(json.loads, out.splitlines()) if str(f["output_fields"].get("container.name", "")).startswith(FORGED if kind == "forged" else f"evades-{kind}")]
     mine = {f["rule"] for f in seen if first <= f["output_fields"]["evt.time"] <= last}
     if reason:
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     assert mine & set(rules), f"expected one of {rules}, saw {sorted(mine)}"
+
+
+def test_a_race_for_the_path_hides_nothing(new_sensor, docker, build):
+    """B1: each open is told with the file that it got, whatever the path says before and after; of 2,000 that race with another thread."""
+    make_image(docker, build)
+    sensor = new_sensor(args=["--fold-ms", "0"])
+    with Box(docker, "races", image=IMAGE) as box:
+        words = box.run("/usr/bin/visit swap 2000", deadline=60).split()
+        shadow, other = int(words[1]), int(words[3])
+        assert shadow + other == 2000 and min(shadow, other) > 20, f"expected both to be got, saw {words}"
+
+        def told(path):
+            return sum(e["count"] for e in sensor.events(container="races", type="open") if e.get("path") == path and e.get("result", 0) >= 0 and e["proc.exe"] == "/usr/bin/visit" and "O_CREAT" not in e.get("open_flags", ""))
+        docker_env.wait_for(lambda: (told("/etc/shadow") >= shadow, told("/etc/shadow")), 10, f"{shadow} opens of /etc/shadow")
+        assert told("/etc/shadow") == shadow
+        rules = [arg for path in sorted(RULES.glob("*.yaml")) for arg in ("--rules", path)]
+        found = [f for f in map(json.loads, sensor.cli("replay", sensor.data_dir / "recorder", *rules, "--all", "--json").stdout.splitlines()) if f["rule"] == SHADOW and f["output_fields"]["container.name"] == "races"]
+        assert len(found) == shadow, f"expected {shadow} findings, saw {len(found)}"
