@@ -341,9 +341,20 @@ def test_every_rule_says_what_it_means_and_what_to_do():
 
 
 def test_coverage_table_names_the_rules_of_each_technique():
-    """docs/attack-coverage.md against the tags: each rule stands at each of its techniques, and no other does."""
+    """docs/attack-coverage.md against the rules and their tags: their number, those that are off, and each rule at each of its techniques and scenarios and at no other."""
+    document = (sensor_env.REPO / "docs" / "attack-coverage.md").read_text()
+    rules, off = default_rules(), [r["rule"] for r in default_rules() if not r.get("enabled", True)]
+    assert f"\n{len(rules)} rules, of which {len(off)} are off" in document, f"expected {len(rules)} rules of which {len(off)} are off"
+    assert sorted(re.findall(r"^\* (.+)$", document.split("## Off")[1], re.M)) == sorted(off)
+    scenarios = {m[1]: {r.strip() for r in m[2].split(";")} for m in re.finditer(r"^\| (A\d+) [^|]*\|([^|]*)\|", document, re.M)}
+    by_tag = {}
+    for rule in rules:
+        for tag in rule["tags"]:
+            if re.fullmatch(r"A\d+", tag):
+                by_tag.setdefault(tag, set()).add(rule["rule"])
+    assert scenarios == by_tag, {t: (scenarios.get(t, set()) ^ by_tag.get(t, set())) for t in {*scenarios, *by_tag}}
     table = {}
-    for line in (sensor_env.REPO / "docs" / "attack-coverage.md").read_text().splitlines():
+    for line in document.splitlines():
         m = re.match(r"\| [^|]*\b(T\d{4}(?:\.\d{3})?)\b[^|]*\|([^|]*)\|", line)
         if m:
             table[m[1]] = {r.strip() for r in m[2].split(";") if r.strip() and not r.strip().startswith("(")}
