@@ -61,10 +61,16 @@ class Server:
     def __init__(self, ident, info):
         self.id, self.info = ident, info
 
-    def address(self, network=None, six=False):
-        found = self.info["NetworkSettings"]["Networks"]
-        one = found[network] if network else next(iter(found.values()))
-        return one["GlobalIPv6Address" if six else "IPAddress"]
+
+def address_of(container, network=None, six=False):
+    """Of a Server or a Box, in one of its networks (None: the only one)."""
+    found = container.info["NetworkSettings"]["Networks"]
+    one = found[network] if network else next(iter(found.values()))
+    return one["GlobalIPv6Address" if six else "IPAddress"]
+
+
+def gateway_of(container):
+    return next(iter(container.info["NetworkSettings"]["Networks"].values()))["Gateway"]
 
 
 class Place:
@@ -148,7 +154,7 @@ class Place:
         """map-load client in `source` (a Box; HOST) to `target` (a Server or Box; HOST): done, and written down.
         where: the server's own port (or path); address and port: what is dialled, where that is another. Returns what the client counted."""
         dialled = path or port or where
-        words = ("client", proto, address or ("-" if proto.startswith("unix") else target.address()), dialled, count, rate, request, reply, flags)
+        words = ("client", proto, address or ("-" if proto.startswith("unix") else address_of(target)), dialled, count, rate, request, reply, flags)
         got, = self.on_host(*words) if source == HOST else source.json(" ".join(map(str, (LOAD, *words))), deadline=150)
         self.wrote(source, target, proto, where, got, **more)
         return got
