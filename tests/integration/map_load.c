@@ -428,21 +428,20 @@ static int peer_serve(struct peer *p) {
                 if (p->got < p->r.size || !p->has_header) {
                         size_t want = p->has_header ? p->r.size - p->got : sizeof(p->r) - p->got;
 
-                        n = recv(p->fd, p->has_header ? block : (char *) &p->r + p->got, p->packets ? sizeof(block) : want > sizeof(block) ? sizeof(block) : want,
-                                 p->packets && !p->has_header ? MSG_PEEK : 0);
+                        if (p->packets) /* whole ones; the first is looked at before it is taken */
+                                n = recv(p->fd, block, sizeof(block), p->has_header ? 0 : MSG_PEEK);
+                        else
+                                n = recv(p->fd, p->has_header ? block : (char *) &p->r + p->got, want > sizeof(block) ? sizeof(block) : want, 0);
                         if (n < 0 && errno == EAGAIN)
                                 return 0;
                         if (n <= 0)
                                 return 1;
                         if (!p->has_header) {
-                                if (p->packets) { /* looked at, not taken yet */
-                                        if ((size_t) n < sizeof(p->r))
-                                                return 1;
-                                        p->has_header = 1;
-                                        continue;
-                                }
-                                p->got += (uint32_t) n;
-                                if (p->got < sizeof(p->r))
+                                if (p->packets && (size_t) n < sizeof(p->r))
+                                        return 1;
+                                if (p->packets)
+                                        memcpy(&p->r, block, sizeof(p->r));
+                                else if ((p->got += (uint32_t) n) < sizeof(p->r))
                                         continue;
                                 if (p->r.magic != MAGIC || p->r.size > LARGEST || p->r.reply > LARGEST)
                                         return 1;
