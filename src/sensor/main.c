@@ -154,6 +154,13 @@ static void on_container(BhContainer *c, gpointer data) {
         bh_container_table_upsert(s->containers, c, g_get_monotonic_time());
 }
 
+static void on_resources(BhResourceSet *set, gpointer data) {
+        BhSensor *s = data;
+
+        if (s->report)
+                bh_report_resources(s->report, set);
+}
+
 static void on_runtime_event(BhRuntimeEvent *ev, gpointer data) {
         bh_pipeline_runtime_event(((BhSensor *) data)->pipeline, ev);
 }
@@ -585,7 +592,8 @@ static gboolean start(BhSensor *s, GError **error) {
         g_atomic_int_set(&s->piped, 1);
 
         if (!s->options.no_docker) {
-                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state, .data = s };
+                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state,
+                                          .on_resources = on_resources, .data = s };
                 gint64 until = g_get_monotonic_time() + DOCKER_WAIT_US;
 
                 s->docker = bh_docker_new(&docker);

@@ -5,7 +5,7 @@
 
 /* Counted only if the transaction becomes durable. */
 typedef struct {
-        guint64 ingested[5], duplicates, refused;
+        guint64 ingested[6], duplicates, refused;
 } Counts;
 
 static gboolean is_empty(const char *text) {
@@ -59,6 +59,12 @@ static gboolean put_message(BhStore *s, const char *node, BhStoreMessage *m, Cou
                 return TRUE;
         case BH_STORE_MESSAGE_LOSS:
                 return bh_store_put_loss(s, node, &m->loss, error);
+        case BH_STORE_MESSAGE_RESOURCES:
+                if (is_empty(m->resources.source) || is_empty(m->resources.scope)) {
+                        counts->refused++;
+                        return TRUE;
+                }
+                return bh_store_put_resources(s, node, &m->resources, &counts->refused, &m->change, error);
         default:
                 return TRUE;
         }

@@ -4,6 +4,7 @@
  *
  *     store.h             opening, damage and restoring, backup, retention, the change log, settings      (this file)
  *     store_inventory.h   ingest of the bus's messages; containers, workloads, observations, findings, nodes, losses
+ *     store_resources.h   networks, services, nodes, images: what there is beside containers
  *     store_access.h      users, tokens, sessions, the audit log
  *
  * Nothing of a particular database shows through these headers. SQLite is what is behind them today.
@@ -153,6 +154,7 @@ typedef enum {
         BH_STORE_CHANGE_NODE,        /* key: the node's name */
         BH_STORE_CHANGE_AUDIT,       /* key: the row's id */
         BH_STORE_CHANGE_STORE,       /* key: "restored" */
+        BH_STORE_CHANGE_RESOURCE,    /* key: the row's serial; a row that is not there any more was deleted */
         BH_STORE_CHANGE_KINDS,
 } BhStoreChangeKind;
 
@@ -212,7 +214,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhStorePage, bh_store_page_free)
 
 typedef struct {
         guint64 bytes_used, bytes_file;     /* without and with free pages; the write-ahead log is extra */
-        guint64 ingested[5];                /* messages by BhStoreMessageKind, since this open */
+        guint64 ingested[6];                /* messages by BhStoreMessageKind, since this open */
         guint64 duplicates;                 /* messages that had been applied before, since this open */
         guint64 refused;                    /* rows without a key, since this open */
         guint64 cut_texts;                  /* texts and lists over their bound, since this open */

@@ -11,6 +11,7 @@
  */
 #pragma once
 #include "store/store.h"
+#include "store/store_resources.h"
 
 #define BH_STORE_OBSERVATIONS_PER_WORKLOAD 20000 /* further facts are not kept, but counted: BhStoreWorkload.refused */
 #define BH_STORE_OUTPUT_MAX (64 << 10)           /* BhStoreFinding.output */
@@ -119,6 +120,7 @@ typedef enum {
         BH_STORE_MESSAGE_OBSERVATION,
         BH_STORE_MESSAGE_FINDING,
         BH_STORE_MESSAGE_LOSS,
+        BH_STORE_MESSAGE_RESOURCES,
 } BhStoreMessageKind;
 
 /* One message. Everything it points to is borrowed for the call. `node` of rows inside is ignored: the batch's counts. */
@@ -130,6 +132,7 @@ typedef struct {
                 BhStoreObservation observation;
                 BhStoreFinding finding;
                 BhStoreLoss loss;
+                BhStoreResourceList resources;
         };
         guint64 change; /* out: the last change-log number that it made, 0 = none */
 } BhStoreMessage;
