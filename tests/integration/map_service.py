@@ -110,6 +110,7 @@ def hold(host, port=6379, size=200, **_):
     c = Counted(host, port, "redis")
     HELD.append(c)
     use_one(c, size)
+    c.result = "held"
     c.tell(open=1)
 
 
@@ -122,13 +123,13 @@ def use(size=200, **_):
     for c in HELD:
         out, got = c.out, c.got
         use_one(c, size)
-        write(proto="tcp", ip=c.address[0], port=c.address[1], out=c.out - out, got=c.got - got, result="more", protocol="redis")
+        write(proto="tcp", ip=c.address[0], port=c.address[1], out=c.out - out, got=c.got - got, result="held", protocol="redis")
 
 
 def drop(**_):
     for c in HELD:
         c.sock.close()
-        write(proto="tcp", ip=c.address[0], port=c.address[1], out=0, got=0, result="more", open=-1, protocol="redis")
+        write(proto="tcp", ip=c.address[0], port=c.address[1], out=0, got=0, result="ok", open=-1, protocol="redis")
     HELD.clear()
 
 

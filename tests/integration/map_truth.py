@@ -7,7 +7,8 @@
 
 A truth is written at the level of containers; at(level) sums it up. The map may show more of this machine, where others work too: an edge of which no
 end is one of the truth's containers (or a workload or application of theirs) is not looked at. Of the others none may be missing, none may be there more,
-and none may end where nobody knows who it is. Counts are compared exactly, bytes within one per cent.
+and none may end where nobody knows who it is. Counts are compared exactly, bytes within one per cent. `connections` are those that came about and have
+ended; those that are open are in `open`, and those that never came about in `refused`, `timed_out`, `unreachable` or `failed`.
 """
 import collections
 import dataclasses

@@ -312,8 +312,8 @@ class World:
     def _add(self, truth, source, exe, ip, r):
         target = self.by_id[self.addresses[ip]]
         result = r["result"]
-        counts = {"connections": 1} if result == "ok" else {} if result == "more" else {result: 1}
-        served = result in ("ok", "more")
+        counts = {"connections": 1} if result == "ok" else {} if result == "held" else {result: 1}
+        served = result in ("ok", "held")
         truth.add(source, Truth.of(target["id"]), r["proto"], r["port"], protocol=r.get("protocol") if served else None, client=exe,
                   server=target["exe"] if served else None, bytes_out=r["out"], bytes_in=r["got"], open=r.get("open", 0),
                   loose=("connections",) if r["proto"] == "udp" else (), **counts)

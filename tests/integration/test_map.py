@@ -397,7 +397,7 @@ def held(place, box, server, count=4):
     def wait():
         wait_for(lambda: out.exists() and len(out.read_text().splitlines()) >= lines[0], 20, "the held connections have done their exchange")
     wait()
-    place.truth.add(Truth.of(box.id), Truth.of(server.id), "tcp", 7000, connections=count, open=count, bytes_out=200 * count, bytes_in=300 * count)
+    place.truth.add(Truth.of(box.id), Truth.of(server.id), "tcp", 7000, open=count, bytes_out=200 * count, bytes_in=300 * count)
 
     def more(word="more"):
         os.write(control, f"{word}\n".encode())
@@ -406,7 +406,7 @@ def held(place, box, server, count=4):
         if word == "more":
             place.truth.add(Truth.of(box.id), Truth.of(server.id), "tcp", 7000, bytes_out=200 * count, bytes_in=300 * count)
         else:
-            place.truth.add(Truth.of(box.id), Truth.of(server.id), "tcp", 7000, open=-count)
+            place.truth.add(Truth.of(box.id), Truth.of(server.id), "tcp", 7000, open=-count, connections=count)
             box.wait(n)
     try:
         yield more
