@@ -169,7 +169,11 @@ typedef struct {
 
 /* One walk: begin, a call for each socket, end. Sockets may be told in any order; `now_ns` is when the walk began, since the epoch. */
 void bh_flow_table_walk_begin(BhFlowTable *t, gint64 now_ns);
-void bh_flow_table_walk_socket(BhFlowTable *t, const BhFlowSocket *socket);
+/*
+ * `socket->exe` NULL: whoever walks has not looked it up yet. Then FALSE says that it is needed, and that nothing was done: call again with it (which may be "").
+ * So the executable of a connection that is known already need not be looked up in each walk.
+ */
+gboolean bh_flow_table_walk_socket(BhFlowTable *t, const BhFlowSocket *socket);
 /* `whole` FALSE: the walk was broken off; what it did not tell may be there. Returns TRUE if something should be told soon. */
 gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole);
 /* TRUE if a walk soon would tell something new: somebody began to listen. Reset by it. */
@@ -207,10 +211,17 @@ gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, cons
 
 /* ---- telling */
 
-/* Says up to which number events have been told by somebody before: cuts begin there. At the beginning. */
-void bh_flow_table_begin(BhFlowTable *t, guint64 after, guint64 failed_after);
+/*
+ * At the beginning: up to which numbers events have been told by somebody before; they are passed over, and the first cut begins there. `failed_until`: a batch that
+ * was perhaps told is made again, with the failures up to that number in it; else as failed_after.
+ */
+void bh_flow_table_begin(BhFlowTable *t, guint64 after, guint64 failed_after, guint64 failed_until);
+/* An event of any kind had this number: cuts may go on to it. */
+void bh_flow_table_advance(BhFlowTable *t, guint64 id);
 /* TRUE if ends wait for their other end since less than `wait_us`: a cut that is made a little later tells better. */
 gboolean bh_flow_table_unsettled(BhFlowTable *t, gint64 now_us, gint64 wait_us);
+/* TRUE if a cut would tell something, or the failures that are held back are due. */
+gboolean bh_flow_table_pending(BhFlowTable *t, gint64 now_us);
 /*
  * What was added since the cut before, and flows whose open connections are others. `all`: every flow that has open connections, and what is held back of
  * failures. `now_us`: monotonic, for ages.
