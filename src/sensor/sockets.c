@@ -304,9 +304,9 @@ static void look(const void *key, const void *value, gpointer data) {
                 g_array_append_vals(s->stale, key, 1);
 }
 
-static void sweep(BhSockets *w) {
+void bh_sockets_sweep(BhSockets *w, guint64 now) {
         int conns = bh_hooks_map(w->hooks, "conns");
-        Sweep s = { .now = boottime(), .stale = g_array_new(FALSE, FALSE, sizeof(guint64)) };
+        Sweep s = { .now = now, .stale = g_array_new(FALSE, FALSE, sizeof(guint64)) };
 
         w->swept_us = g_get_monotonic_time();
         if (conns >= 0)
@@ -354,6 +354,6 @@ gboolean bh_sockets_walk(BhSockets *w, BhSocketSeen seen, gpointer data, GError 
         g_hash_table_remove_all(w->ports);
         g_array_set_size(w->unclear, 0);
         if (ok && g_get_monotonic_time() - w->swept_us > SWEEP_US)
-                sweep(w);
+                bh_sockets_sweep(w, boottime());
         return ok;
 }

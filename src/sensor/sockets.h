@@ -105,3 +105,9 @@ gboolean bh_sockets_walk(BhSockets *w, BhSocketSeen seen, gpointer data, GError 
 
 /* Of the walks that are over. Any thread. */
 void bh_sockets_stats(BhSockets *w, BhSocketsStats *stats);
+
+/*
+ * Takes connections out of the kernel's table whose end the hooks must have missed: at `now` (CLOCK_BOOTTIME ns) they are older than 20 minutes and no walk has
+ * seen them for as long. Walks do it by themselves each five minutes.
+ */
+void bh_sockets_sweep(BhSockets *w, guint64 now);
