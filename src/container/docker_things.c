@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container/docker_things.h"
 
+#include <gio/gio.h>
 #include <string.h>
 
 static const char *const paths[BH_DOCKER_THINGS] = {
@@ -195,6 +196,23 @@ static const json_t *inspected_of(const BhDockerThings *t, const char *id) {
         return NULL;
 }
 
+/* The engine takes a subnet's first address for a bridge's gateway, and does not say so of its default bridge. NULL: not IPv4 or IPv6 with room. */
+static char *first_address(const char *subnet) {
+        g_autoptr(GInetAddressMask) mask = g_inet_address_mask_new_from_string(subnet, NULL);
+        guint8 bytes[16];
+
+        if (!mask)
+                return NULL;
+        GInetAddress *base = g_inet_address_mask_get_address(mask);
+        gsize n = g_inet_address_get_native_size(base);
+        if (g_inet_address_mask_get_length(mask) + 2 > n * 8)
+                return NULL;
+        memcpy(bytes, g_inet_address_to_bytes(base), n);
+        bytes[n - 1] |= 1;
+        g_autoptr(GInetAddress) first = g_inet_address_new_from_bytes(bytes, g_inet_address_get_family(base));
+        return g_inet_address_to_string(first);
+}
+
 static BhResource *network(const BhDockerThings *t, const json_t *doc, gboolean with_node) {
         const char *id = text_of(doc, "Id"), *driver = text_of(doc, "Driver");
         const json_t *options = json_object_get(doc, "Options"), *inspected = with_node ? inspected_of(t, id) : NULL;
@@ -220,7 +238,9 @@ static BhResource *network(const BhDockerThings *t, const json_t *doc, gboolean 
                 json_t *o = json_object();
 
                 put_text(o, "subnet", text_of(e, "Subnet"));
-                put_address(o, "gateway", text_of(e, "Gateway"));
+                g_autofree char *first = !strcmp(driver, "bridge") && !*text_of(e, "Gateway") ? first_address(text_of(e, "Subnet")) : NULL;
+
+                put_address(o, "gateway", first ? first : text_of(e, "Gateway"));
                 put_text(o, "range", text_of(e, "IPRange"));
                 json_array_append_new(subnets, o);
         }
