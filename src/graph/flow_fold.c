@@ -310,7 +310,7 @@ static void datagrams(BhFlowTable *t, const struct bh_event *e, struct side *s) 
 static void dns(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         struct key key;
 
-        bh_names_learn(t->names, e);
+        bh_flow_names_learn(t->names, e);
         if (!bh_event_has(e, BH_F_dns_type) || !s->raddr.len || !datagram_key(t, s, e->outgoing, &key))
                 return;
         Flow *f = bh_flow_find(t, &key);
@@ -428,7 +428,7 @@ gboolean bh_flow_table_event(BhFlowTable *t, const struct bh_event *e) {
         t->now_ns = MAX(t->now_ns, (gint64) e->time);
         if (is_old(t, e)) {
                 if (e->type == BH_EV_DNS)
-                        bh_names_learn(t->names, e);
+                        bh_flow_names_learn(t->names, e);
                 return FALSE;
         }
         t->last_id = MAX(t->last_id, e->id);

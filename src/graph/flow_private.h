@@ -132,7 +132,7 @@ typedef struct {
 struct BhFlowTable {
         BhFlowTableConfig c;
         BhConntrack *conntrack;
-        BhNames *names;
+        BhFlowNames *names;
         GHashTable *boxes, *ends, *flows; /* Box, End, Flow: by what they are */
         Box *host;
         GHashTable *addresses;      /* struct bh_ip → GArray of Place: containers */

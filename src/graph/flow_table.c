@@ -295,7 +295,7 @@ BhFlowTable *bh_flow_table_new(const BhFlowTableConfig *config) {
         t->c.max_conns = t->c.max_conns ? t->c.max_conns : BH_FLOW_MAX_CONNS;
         t->c.max_waiting = t->c.max_waiting ? t->c.max_waiting : BH_FLOW_MAX_WAITING;
         t->conntrack = bh_conntrack_new(0);
-        t->names = bh_names_new();
+        t->names = bh_flow_names_new();
         t->boxes = g_hash_table_new(box_hash, box_equal);
         t->ends = g_hash_table_new(end_hash, end_equal);
         t->flows = g_hash_table_new(flow_hash, flow_equal);
@@ -333,7 +333,7 @@ void bh_flow_table_free(BhFlowTable *t) {
         g_array_unref(t->told);
         g_ptr_array_unref(t->grave);
         bh_conntrack_free(t->conntrack);
-        bh_names_free(t->names);
+        bh_flow_names_free(t->names);
         g_free(t);
 }
 
@@ -352,6 +352,6 @@ void bh_flow_table_stats(BhFlowTable *t, BhFlowStats *out) {
         out->conns = g_hash_table_size(t->conns);
         out->listeners = g_hash_table_size(t->listeners);
         out->breadths = g_hash_table_size(t->breadths);
-        out->names = bh_names_count(t->names);
+        out->names = bh_flow_names_count(t->names);
         out->translations = conntrack.entries;
 }

@@ -33,7 +33,7 @@
 #include "container/container.h"
 #include "event/event.h"
 #include "graph/conntrack.h"
-#include "graph/names.h"
+#include "graph/flow_names.h"
 
 #define BH_FLOW_MAX 20000u
 #define BH_FLOW_MAX_PER_CONTAINER 512u

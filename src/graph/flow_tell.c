@@ -315,7 +315,7 @@ static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out) {
         if (is_resolver(k))
                 bh_flow_text(t, &f->name, BH_FLOW_DOCKER_DNS);
         else if (k->role == BH_FLOW_CLIENT && k->proto)
-                bh_flow_text(t, &f->name, bh_names_find(t->names, k->end->box->id, k->dialled_len ? &out->dialled_ip : &out->peer_ip));
+                bh_flow_text(t, &f->name, bh_flow_names_find(t->names, k->end->box->id, k->dialled_len ? &out->dialled_ip : &out->peer_ip));
         out->peer_name = or_empty(f->name);
         out->network_id = or_empty(f->network);
         out->protocol = or_empty(f->protocol);
@@ -415,7 +415,8 @@ static void release_held(BhFlowTable *t, gboolean all) {
 static void shift_held(BhFlowTable *t, gboolean all, gint64 now_us) {
         if (!t->held_us)
                 t->held_us = now_us;
-        if (!all && now_us - t->held_us < BH_FLOW_HOLD_US)
+        /* without another event the batch would have the same bounds as the one before, and would be taken for it */
+        if (!all && (now_us - t->held_us < BH_FLOW_HOLD_US || t->last_id <= t->after))
                 return;
         t->held_us = now_us;
         release_held(t, all);
@@ -449,7 +450,7 @@ static void forget_quiet(BhFlowTable *t, gint64 now_us) {
 }
 
 gboolean bh_flow_table_pending(BhFlowTable *t, gint64 now_us) {
-        return t->dirty.length || t->rest_connections || t->rest_bytes || (t->held_us && now_us - t->held_us >= BH_FLOW_HOLD_US);
+        return t->dirty.length || t->rest_connections || t->rest_bytes || (t->last_id > t->after && now_us - t->held_us >= BH_FLOW_HOLD_US);
 }
 
 void bh_flow_table_cut(BhFlowTable *t, gboolean all, gint64 now_us, BhFlowCut *out) {

@@ -324,9 +324,10 @@ static void list_listeners(BhFlowTable *t) {
 }
 
 const GArray *bh_flow_table_listeners(BhFlowTable *t, gboolean *changed) {
-        if (changed)
+        if (changed) {
                 *changed = t->listing_changed;
-        t->listing_changed = FALSE;
+                t->listing_changed = FALSE;
+        }
         return t->listing;
 }
 

@@ -339,7 +339,10 @@ static void on_kinds(gpointer data) {
 /* ---- the central ---- */
 
 static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
-        bh_report_event(((BhSensor *) data)->report, e, wire, wire_len, lineage);
+        BhSensor *s = data;
+
+        bh_report_event(s->report, e, wire, wire_len, lineage);
+        bh_flows_event(s->flows, e);
 }
 
 static GPtrArray *on_processes(const char *container, guint limit, gpointer data) {
@@ -610,6 +613,7 @@ static gboolean start(BhSensor *s, GError **error) {
                         ;
                 g_mutex_unlock(&s->lock);
         }
+        bh_sensor_open_flows(s, clock);
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;
         g_thread_join(g_steal_pointer(&s->loading));
@@ -617,6 +621,9 @@ static gboolean start(BhSensor *s, GError **error) {
                 g_propagate_error(error, g_steal_pointer(&s->load_error));
                 return FALSE;
         }
+
+        if (s->flows)
+                bh_flows_start(s->flows);
 
         BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
@@ -654,6 +661,8 @@ static void stop(BhSensor *s) {
         bh_control_free(s->control);
         if (s->report)
                 bh_report_settle(s->report);
+        if (s->flows)
+                bh_flows_settle(s->flows);
         /* hooks off first: what happens from here on is not the sensor's; then the rest of the rings is read */
         if (s->hooks)
                 bh_hooks_detach(s->hooks);
@@ -662,6 +671,7 @@ static void stop(BhSensor *s) {
                 bh_pipeline_stop(s->pipeline);
         bh_inspector_free(s->inspector);
         bh_pipeline_free(s->pipeline);
+        bh_flows_free(s->flows);
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
@@ -723,6 +733,8 @@ int main(int argc, char **argv) {
                         setrlimit(RLIMIT_NOFILE, &files); /* what it may have without CAP_SYS_RESOURCE */
         }
 
+        if (s.options.bus)
+                bh_flows_open_conntrack(&s.conntrack);
         /* before there is a second thread, and before the canary, which is to be what it is after it was replaced */
         if (!bh_privileges_drop(&error)) {
                 bh_error("cannot start", "error", error->message);

@@ -321,6 +321,33 @@ void bh_report_free(BhReport *r) {
         g_free(r);
 }
 
+/* ---- for others ---- */
+
+#define SPOOLED_MS 200
+
+const char *bh_report_node(const BhReport *r) {
+        return bh_bus_publisher_node(r->bus);
+}
+
+const char *bh_report_boot_id(const BhReport *r) {
+        return r->boot_id;
+}
+
+void bh_report_publish(BhReport *r, const char *topic, GBytes *body) {
+        bh_bus_publish(r->bus, topic, body);
+}
+
+void bh_report_spooled(BhReport *r) {
+        bh_bus_publisher_flush(r->bus, SPOOLED_MS);
+}
+
+guint64 bh_report_connections(BhReport *r) {
+        BhBusPublisherStats bus;
+
+        bh_bus_publisher_stats(r->bus, &bus);
+        return bus.connections;
+}
+
 /* ---- status ---- */
 
 static json_t *number(guint64 n) {

@@ -71,5 +71,14 @@ void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, 
  */
 void bh_report_resources(BhReport *r, BhResourceSet *set);
 
+/* For others of the sensor that tell something: any thread. The node's name on the bus; the boot's id. */
+const char *bh_report_node(const BhReport *r);
+const char *bh_report_boot_id(const BhReport *r);
+void bh_report_publish(BhReport *r, const char *topic, GBytes *body);
+/* Waits, but not for long, until what was published before is spooled. */
+void bh_report_spooled(BhReport *r);
+/* How often a central was there anew. */
+guint64 bh_report_connections(BhReport *r);
+
 /* For the status: the connection, the spool, what was told. New reference; any thread. */
 json_t *bh_report_status(BhReport *r);

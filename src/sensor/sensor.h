@@ -11,6 +11,7 @@
 #include "container/table.h"
 #include "control.h"
 #include "feed.h"
+#include "flows.h"
 #include "hooks.h"
 #include "inspector.h"
 #include "lineage.h"
@@ -52,6 +53,8 @@ typedef struct {
         BhInspector *inspector; /* NULL: none could be started */
         BhRuling *ruling;       /* NULL: no bus, nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
+        BhFlows *flows;         /* NULL: the same */
+        BhConntrackSockets conntrack;
         BhLineage *lineage;
         BhProcessesConfig listing;
         BhControl *control;
@@ -72,6 +75,11 @@ typedef struct {
 json_t *bh_sensor_status(BhSensor *s);
 json_t *bh_sensor_containers(BhSensor *s);
 json_t *bh_sensor_rules(BhSensor *s);
+
+/* ---- flows (sensor_flows.c) */
+
+/* Where there is a central to tell them. Before events come. */
+void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock);
 
 /* ---- rules (sensor_rules.c) */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "graph/names.h"
+#include "graph/flow_names.h"
 
 #include <arpa/inet.h>
 #include <xxhash.h>
@@ -18,7 +18,7 @@ typedef struct {
         GList in_all, in_box;
 } Entry;
 
-struct BhNames {
+struct BhFlowNames {
         GHashTable *boxes;   /* id → Box */
         GHashTable *entries; /* Entry, by box and address */
         GQueue all;
@@ -36,8 +36,8 @@ static gboolean entry_equal(gconstpointer pa, gconstpointer pb) {
         return a->box == b->box && a->ip.len == b->ip.len && memcmp(a->ip.b, b->ip.b, a->ip.len) == 0;
 }
 
-BhNames *bh_names_new(void) {
-        BhNames *n = g_new0(BhNames, 1);
+BhFlowNames *bh_flow_names_new(void) {
+        BhFlowNames *n = g_new0(BhFlowNames, 1);
 
         n->boxes = g_hash_table_new(g_str_hash, g_str_equal);
         n->entries = g_hash_table_new(entry_hash, entry_equal);
@@ -45,7 +45,7 @@ BhNames *bh_names_new(void) {
         return n;
 }
 
-static void forget(BhNames *n, Entry *e) {
+static void forget(BhFlowNames *n, Entry *e) {
         Box *box = e->box;
 
         g_hash_table_remove(n->entries, e);
@@ -60,7 +60,7 @@ static void forget(BhNames *n, Entry *e) {
         }
 }
 
-void bh_names_free(BhNames *n) {
+void bh_flow_names_free(BhFlowNames *n) {
         if (!n)
                 return;
         while (n->all.head)
@@ -70,7 +70,7 @@ void bh_names_free(BhNames *n) {
         g_free(n);
 }
 
-static Box *box_of(BhNames *n, const char *id) {
+static Box *box_of(BhFlowNames *n, const char *id) {
         Box *box = g_hash_table_lookup(n->boxes, id);
 
         if (!box) {
@@ -82,7 +82,7 @@ static Box *box_of(BhNames *n, const char *id) {
         return box;
 }
 
-static void learn(BhNames *n, const char *container, const struct bh_ip *ip, const char *name) {
+static void learn(BhFlowNames *n, const char *container, const struct bh_ip *ip, const char *name) {
         Box *box = box_of(n, container);
         Entry wanted = { .box = box, .ip = *ip };
         Entry *e = g_hash_table_lookup(n->entries, &wanted);
@@ -105,9 +105,9 @@ static void learn(BhNames *n, const char *container, const struct bh_ip *ip, con
         g_queue_push_tail_link(&n->all, &e->in_all);
         g_queue_push_tail_link(&box->entries, &e->in_box);
         /* never its own: that is the youngest of both */
-        if (box->entries.length > BH_NAMES_PER_CONTAINER)
+        if (box->entries.length > BH_FLOW_NAMES_PER_CONTAINER)
                 forget(n, box->entries.head->data);
-        if (n->all.length > BH_NAMES_MAX)
+        if (n->all.length > BH_FLOW_NAMES_MAX)
                 forget(n, n->all.head->data);
 }
 
@@ -125,7 +125,7 @@ static gboolean is_text(struct bh_str s, const char *text) {
         return s.len == strlen(text) && memcmp(s.p, text, s.len) == 0;
 }
 
-guint bh_names_learn(BhNames *n, const struct bh_event *e) {
+guint bh_flow_names_learn(BhFlowNames *n, const struct bh_event *e) {
         char container[129] = "", name[NAME_MAX_LEN + 1];
         guint learned = 0;
 
@@ -158,13 +158,13 @@ guint bh_names_learn(BhNames *n, const struct bh_event *e) {
         return learned;
 }
 
-const char *bh_names_find(BhNames *n, const char *container, const struct bh_ip *ip) {
+const char *bh_flow_names_find(BhFlowNames *n, const char *container, const struct bh_ip *ip) {
         Entry wanted = { .box = g_hash_table_lookup(n->boxes, container), .ip = *ip };
         Entry *e = wanted.box ? g_hash_table_lookup(n->entries, &wanted) : NULL;
 
         return e ? e->name : NULL;
 }
 
-guint bh_names_count(const BhNames *n) {
+guint bh_flow_names_count(const BhFlowNames *n) {
         return g_hash_table_size(n->entries);
 }
