@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/schema.h"
 
+#include "store/schema_flows.h"
+
 /*
  * STRICT, so that the check at opening also sees values of a wrong type. Integers that are times are nanoseconds since the epoch.
  * Rows that are paged through have a number of their own that is never used again (AUTOINCREMENT): a cursor stays good.
@@ -126,6 +128,8 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "CREATE INDEX resources_node ON resources (node);"
         "CREATE TABLE resource_scopes (owner TEXT NOT NULL PRIMARY KEY, node TEXT NOT NULL, source TEXT NOT NULL, scope TEXT NOT NULL,"
         " time_ns INTEGER NOT NULL, refused INTEGER NOT NULL) STRICT;",
+        /* 5 */
+        BH_SCHEMA_FLOWS,
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {
