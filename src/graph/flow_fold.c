@@ -187,12 +187,14 @@ static void connected(BhFlowTable *t, const struct bh_event *e, struct side *s) 
         struct key key;
 
         s->role = BH_FLOW_CLIENT;
+        if (s->proto == BH_PROTO_UDP)
+                return; /* a socket that only knows its peer now, or was told that there is no way: resolvers ask so to sort addresses. Nothing was sent */
         if (half && -e->ret != EINPROGRESS && -e->ret != EINTR) {
                 failed(t, e, s);
                 return;
         }
         if (s->proto != BH_PROTO_TCP)
-                return; /* a datagram socket that only knows its peer now */
+                return;
         bh_flow_pair_client(t, s);
         if (!bh_flow_client_key(t, s, &key))
                 return;
@@ -336,7 +338,8 @@ static void unix_socket(BhFlowTable *t, const struct bh_event *e) {
                 t->wants_walk = TRUE;
                 return;
         }
-        if (!wants_unix(e) || (e->type == BH_EV_ACCEPT && ret < 0) || (ret < 0 && !count_failure(ret, MAX(e->count, 1), &c)))
+        /* where there is no socket there is no other end: libc looks for nscd's in each process */
+        if (!wants_unix(e) || ret == -ENOENT || (e->type == BH_EV_ACCEPT && ret < 0) || (ret < 0 && !count_failure(ret, MAX(e->count, 1), &c)))
                 return;
 
         Box *box = bh_flow_box(t, TEXT(e, container_id));

@@ -431,7 +431,10 @@ void bh_flow_pair_proxy(BhFlowTable *t, const struct side *s, const BhFlowCounts
         a->client = ends.client;
         a->dialled = s->laddr;
         a->dialled_port = s->lport;
-        a->end = client ? bh_flow_end_ref(client->end) : NULL;
+        if (client)
+                a->end = bh_flow_end_ref(client->end);
+        else if (bh_flow_ip_is_loopback(&ends.client) || bh_flow_is_host_address(t, &ends.client)) /* of the node, where docker-proxy is, not of the container */
+                a->end = bh_flow_end(t, t->host, (struct bh_str){ "", 0 });
         a->ns = t->now_ns;
 
         Waiting *w = g_hash_table_lookup(p->carried, &a->carried);
