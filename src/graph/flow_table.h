@@ -92,7 +92,10 @@ typedef struct {
         guint16 samples[BH_FLOW_SAMPLES];
 } BhFlow;
 
-/* A cut: what the events with numbers in (after, through] added; failures are those of (failed_after, failed_through], which lags behind. */
+/*
+ * A cut: what the events with numbers in (after, through] added; failures are those of (failed_after, failed_through], which lags behind. One
+ * without flows and rest need not be told; the next then has the same begin, unless `all` was asked for.
+ */
 typedef struct {
         guint64 after, through, failed_after, failed_through;
         GArray *flows; /* BhFlow; owned by the table */
