@@ -193,7 +193,8 @@ static void connected(BhFlowTable *t, const struct bh_event *e, struct side *s) 
                 failed(t, e, s);
                 return;
         }
-        if (s->proto != BH_PROTO_TCP)
+        /* repeats are told with the addresses of the first of them */
+        if (s->proto != BH_PROTO_TCP || (e->flags & BH_RF_REPEATS))
                 return;
         bh_flow_pair_client(t, s);
         if (!bh_flow_client_key(t, s, &key))
@@ -206,7 +207,7 @@ static void connected(BhFlowTable *t, const struct bh_event *e, struct side *s) 
 
 static void accepted(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         s->role = BH_FLOW_SERVER;
-        if ((bh_event_has(e, BH_F_ret) && e->ret < 0) || s->proto != BH_PROTO_TCP)
+        if ((bh_event_has(e, BH_F_ret) && e->ret < 0) || s->proto != BH_PROTO_TCP || (e->flags & BH_RF_REPEATS))
                 return;
         Conn *c = bh_flow_conn_open(t, s, FALSE, (gint64) e->time);
         if (c && c->flow && !c->flow->told)

@@ -92,7 +92,10 @@ typedef struct {
         guint16 samples[BH_FLOW_SAMPLES];
 } BhFlow;
 
-/* A cut: what the events with numbers in (after, through] added; failures are those of (failed_after, failed_through], which lags behind. */
+/*
+ * A cut: what the events with numbers in (after, through] added; failures are those of (failed_after, failed_through], which lags behind. One
+ * without flows and rest need not be told; the next then has the same begin, unless `all` was asked for.
+ */
 typedef struct {
         guint64 after, through, failed_after, failed_through;
         GArray *flows; /* BhFlow; owned by the table */
@@ -127,6 +130,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhFlowTable, bh_flow_table_free)
 
 /* The containers that there are (BhContainer *), whole: replaces what was known. Addresses of those that are gone stay until another has them. */
 void bh_flow_table_containers(BhFlowTable *t, const GPtrArray *containers);
+/* TRUE if the container is among them. */
+gboolean bh_flow_table_knows(BhFlowTable *t, struct bh_str container_id);
 /* The node's own addresses: replaces what was known. */
 void bh_flow_table_host_addresses(BhFlowTable *t, const struct bh_ip *addresses, gsize n);
 /* Translations of the kernel, for the caller to feed; the table's own, never NULL. */

@@ -495,9 +495,12 @@ void bh_flow_table_cut(BhFlowTable *t, gboolean all, gint64 now_us, BhFlowCut *o
                 .rest_connections = t->rest_connections,
                 .rest_bytes = t->rest_bytes,
         };
-        t->after = out->through;
-        t->failed_after = out->failed_through;
         t->failed_until = 0;
+        /* a cut with nothing in it is not told: the next one goes on where the last that was told ended */
+        if (all || t->told->len || t->rest_connections || t->rest_bytes) {
+                t->after = out->through;
+                t->failed_after = out->failed_through;
+        }
         t->rest_connections = t->rest_bytes = 0;
         t->soon = FALSE;
         forget_quiet(t, now_us);

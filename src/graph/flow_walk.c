@@ -197,7 +197,10 @@ Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open
         c->net_ns = s->net_ns;
         c->since_ns = now_ns;
         c->walk = t->walk;
-        join_flow(t, c, s->role == BH_FLOW_CLIENT ? flow_of_client(t, s, half_open) : bh_flow_pair_open(t, s, FALSE, &hidden));
+        if (s->role == BH_FLOW_CLIENT)
+                join_flow(t, c, flow_of_client(t, s, half_open));
+        else if (!bh_flow_proxy_of(t, s->end, s->pid)) /* the container's own side tells it */
+                join_flow(t, c, bh_flow_pair_open(t, s, FALSE, &hidden));
         return c;
 }
 
