@@ -18,6 +18,7 @@ static const struct {
         { "containers", "every container that was found", bh_cmd_containers },
         { "workloads", "what the containers are replicas of", bh_cmd_workloads },
         { "applications", "what the workloads belong to", bh_cmd_applications },
+        { "resources", "services, tasks, nodes, networks, images, …", bh_cmd_resources },
         { "findings", "what was found wrong", bh_cmd_findings },
         { "output", "where findings are sent: files, syslog, webhooks", bh_cmd_output },
         { "user", "who may log in, and as what", bh_cmd_user },

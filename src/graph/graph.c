@@ -335,8 +335,12 @@ static void try_imprecise(BhGraph *g) {
 
 /* ---- halves */
 
+static gboolean differs(const char *now, const char *before) {
+        return *now && strcmp(now, before) != 0;
+}
+
 static void set_text(char **to, const char *text) {
-        if (*text && strcmp(*to, text)) {
+        if (differs(text, *to)) {
                 g_ref_string_release(*to);
                 *to = bh_graph_text(text);
         }
@@ -407,8 +411,12 @@ gboolean bh_graph_apply(BhGraph *g, const BhHalf *from) {
 
         if (!h)
                 h = add_half(g, from);
-        else if (*from->network_id && strcmp(from->network_id, h->network_id))
-                place = TRUE;
+        else
+                place = differs(from->network_id, h->network_id) || differs(from->peer_name, h->peer_name) || differs(from->peer_container_id, h->peer_container_id) ||
+                        (from->peer_is_host && !h->peer_is_host);
+        h->peer_is_host |= from->peer_is_host != 0;
+        set_text(&h->peer_container_id, from->peer_container_id);
+        set_text(&h->peer_name, from->peer_name);
         set_text(&h->network_id, from->network_id);
         set_text(&h->peer_exe, from->peer_exe);
         set_text(&h->protocol, from->protocol);
