@@ -464,8 +464,7 @@ void bh_graph_resolve_all(BhGraph *g) {
         /* placing changes edges and ends, not the table of halves */
         g_hash_table_iter_init(&it, g->halves);
         while (g_hash_table_iter_next(&it, NULL, &half))
-                if (!*((Half *) half)->peer_container_id)
-                        bh_graph_place(g, half);
+                bh_graph_place(g, half);
         g->tried = 0;
         try_imprecise(g);
 }

@@ -32,7 +32,7 @@ static const struct {
         [OBSERVATIONS] = { "SELECT count(*) FROM observations",
                            SAMPLE("200 + length(subject) + length(parent) + length(image_digest)", "observations", "", "received_ns") },
         [AUDIT] = { "SELECT count(*) FROM audit", SAMPLE("100 + length(object) + length(detail)", "audit", "", "id") },
-        [BUCKETS] = { "SELECT count(*) FROM flow_buckets", "SELECT -40" }, /* eleven small numbers */
+        [BUCKETS] = { "SELECT count(*) FROM flow_buckets", "SELECT -70" }, /* eleven small numbers */
 };
 
 /* ---- one transaction each: at most `max` rows received before `before`, the oldest. *gone = how many went. */
