@@ -4,8 +4,8 @@
  *
  *     store.h             opening, damage and restoring, backup, retention, the change log, settings      (this file)
  *     store_inventory.h   ingest of the bus's messages; containers, workloads, observations, findings, nodes, losses
- *     store_resources.h   networks, services, nodes, images: what there is beside containers
  *     store_flows.h       connections: halves of them and their time buckets, listeners
+ *     store_resources.h   networks, services, nodes, images: what there is beside containers
  *     store_access.h      users, tokens, sessions, the audit log
  *
  * Nothing of a particular database shows through these headers. SQLite is what is behind them today.

@@ -11,8 +11,8 @@
  */
 #pragma once
 #include "store/store.h"
-#include "store/store_resources.h"
 #include "store/store_flows.h"
+#include "store/store_resources.h"
 
 #define BH_STORE_OBSERVATIONS_PER_WORKLOAD 20000 /* further facts are not kept, but counted: BhStoreWorkload.refused */
 #define BH_STORE_OUTPUT_MAX (64 << 10)           /* BhStoreFinding.output */
@@ -135,9 +135,9 @@ typedef struct {
                 BhStoreObservation observation;
                 BhStoreFinding finding;
                 BhStoreLoss loss;
-                BhStoreResourceList resources;
                 BhStoreFlows flows; /* `closed` is the caller's */
                 BhStoreListeners listeners;
+                BhStoreResourceList resources;
         };
         guint64 change; /* out: the last change-log number that it made, 0 = none */
 } BhStoreMessage;
