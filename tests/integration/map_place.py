@@ -48,13 +48,21 @@ class NodePlatform(Platform):
 
     def __init__(self, build, docker, *args):
         super().__init__(build, "--docker", docker.host, *args)
-        self.docker = docker
+        self.docker, self._root = docker, None
 
     def argv(self, *more):
         return ["nsenter", f"--net={self.docker.netns}", *super().argv(*more)]
 
-    def client(self, **how):
-        return super().client(**{"local": True, **how})  # its port is in the namespace
+    def root(self):
+        """One client, which asks again and again: each has a connection, and their number is bounded."""
+        if self._root is None:
+            self._root = super().root()
+        return self._root
+
+    def start(self, *args, **more):
+        if self._root:
+            self._root.close()
+        return super().start(*args, **more)
 
 
 class Server:

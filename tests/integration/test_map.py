@@ -116,8 +116,6 @@ def test_listeners_with_what_leads_to_them(world, platform):
     seen = wait_for(lambda: (set(look()) == wanted, look()), 20, f"listeners {wanted}", every=0.5)
     web, = world.of("web")
     assert any(str(world.port) in r for r in seen[web["id"], "tcp", 80]), seen[web["id"], "tcp", 80]
-    api = world.of("api")[0]
-    assert any(r.startswith(("api:8000", f"{api['workload']}:8000")) for r in seen[api["id"], "tcp", 8000]), seen[api["id"], "tcp", 8000]
 
 
 # ---- single containers, the host, and the ways between them ----
@@ -158,8 +156,9 @@ def test_udp_ipv6_and_loopback(place):
     place.client(box, server, "tcp", 7000, 6, address=address_of(server, six=True))
     place.client(box, datagrams, "udp", 7001, 7, request=120, reply=480)
     place.client(box, datagrams, "udp", 7001, 8, request=120, reply=480, address=address_of(datagrams, six=True))
-    place.client(HOST, datagrams, "udp", 7001, 9, request=100, reply=0, address="127.0.0.1", port=17002)
-    place.client(HOST, datagrams, "udp", 7001, 4, request=100, reply=50)
+    # Datagrams of host processes are not recorded: the container's side tells of them, which does not know the program.
+    place.client(HOST, datagrams, "udp", 7001, 9, request=100, reply=0, address="127.0.0.1", port=17002, client=None)
+    place.client(HOST, datagrams, "udp", 7001, 4, request=100, reply=50, client=None)
     box.run(f"{LOAD} serve tcp 7300 >/ctl/serves 2>&1 &")
     wait_for(lambda: "serves" in (box.dir / "serves").read_text(), 10, "the box serves itself")
     place.client(box, box, "tcp", 7300, 3, address="127.0.0.1")
@@ -253,7 +252,7 @@ def test_the_outside_by_name_and_by_network(place, platform, engine):
             got, = box.json(f"{LOAD} client tcp {address} {port} {n} 0 200 {REPLY if port == OPEN else 0} {1 if port == RESETTING else 0}")
             place.wrote(box, more.pop("end"), "tcp", port, got, server=None, **more)
         # No name was asked for: a network.
-        nameless = Truth.network(f"{NETWORK}.0/24")
+        nameless = Truth.network(f"internet {NETWORK}.0/24")
         to(f"{NETWORK}.90", OPEN, 5, end=nameless)
         to(f"{NETWORK}.90", CLOSED, 3, end=nameless)
         to(f"{NETWORK}.90", SILENT, 1, end=nameless)
