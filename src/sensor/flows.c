@@ -106,12 +106,10 @@ static void tell(BhFlows *f, gboolean all) {
 /* ---- the worker ---- */
 
 static void take_containers(BhFlows *f) {
-        BhContainerTableStats stats;
+        g_autoptr(GPtrArray) changed = bh_container_table_changes(f->c.containers, f->version, G_MAXUINT, &f->version);
 
-        bh_container_table_get_stats(f->c.containers, &stats);
-        if (stats.generation == f->generation)
+        if (!changed->len)
                 return;
-        f->generation = stats.generation;
         g_autoptr(GPtrArray) containers = bh_container_table_snapshot(f->c.containers);
         g_mutex_lock(&f->lock);
         bh_flow_table_containers(f->table, containers);

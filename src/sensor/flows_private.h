@@ -33,7 +33,7 @@ struct BhFlows {
 
         /* the worker's */
         BhSockets *sockets;
-        guint64 generation; /* of the container table */
+        guint64 version; /* of the container table */
         guint64 connections;
         gint64 walk_us, cut_us, addresses_us;
         gboolean full_told;
