@@ -86,6 +86,14 @@ def ident(*parts):
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
+def resource(kind, ident_, name, detail):
+    return proto(f1=kind, f2=ident_, f3=name, f6=json.dumps(detail))
+
+
+def resource_list(node, resources, source="docker", scope="node"):
+    return proto(f1=node, f2=source, f3=scope, f4=time.time_ns(), f5=list(resources))
+
+
 class Box:
     """A container."""
 
@@ -202,7 +210,8 @@ class Synthetic:
             if key in seen:
                 continue
             seen.add(key)
-            self.edges.append((*edge, r.randrange(1, 400), r.choice((200, 1500, 12000, 250000)), r.random(), r.random()))
+            born, dies = r.random(), r.random()
+            self.edges.append((*edge, r.randrange(1, 400), r.choice((200, 1500, 12000, 250000)), born, dies if born < 0.9 else 0))
 
     # What is told ----------------------------------------------------------------------------------------------
 
@@ -297,6 +306,8 @@ class Synthetic:
         for node, boxes in self.inventories().items():
             for i in range(0, len(boxes), 1000):
                 speakers[node].publish("inventory", inventory(node, boxes[i:i + 1000]))
+        for node in self.nodes:
+            speakers[node].publish("resources", resource_list(node, [resource("node", node, node, {"engine": "29.0", "swarm": {"address": self.node_address(node)}})]))
         for node, listeners in self.listeners().items():
             speakers[node].publish("listeners", listener_list(node, listeners))
         for step, (when, told) in enumerate(self.steps(steps)):
