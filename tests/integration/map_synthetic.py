@@ -61,8 +61,9 @@ def flow(container="", exe="", role=CLIENT, proto_=TCP, local=None, peer=None, p
 
 
 def flow_batch(node, flows, through, after=0, full=False, when=None, boot="boot-1", rest_connections=0, rest_bytes=0):
-    fields = {1: node, 2: boot, 3: after, 4: through, 5: int(full), 6: when or time.time_ns(), 7: list(flows), 8: rest_connections, 9: rest_bytes}
-    return proto(**{f"f{n}": v for n, v in fields.items() if v})
+    fields = {1: node, 2: boot, 3: after, 4: through, 5: int(full), 6: when or time.time_ns(), 8: rest_connections, 9: rest_bytes}
+    # joined at once: one after the other they would be copied as often as there are flows
+    return proto(**{f"f{n}": v for n, v in fields.items() if v}) + b"".join(proto(f7=f) for f in flows)
 
 
 def listener(container="", exe="", pid=1, proto_=TCP, ip="0.0.0.0", port=0, path="", started=0, first=0, net_ns=0):
