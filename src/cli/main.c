@@ -19,6 +19,8 @@ static const struct {
         { "workloads", "what the containers are replicas of", bh_cmd_workloads },
         { "applications", "what the workloads belong to", bh_cmd_applications },
         { "resources", "services, tasks, nodes, networks, images, …", bh_cmd_resources },
+        { "graph", "who talks to whom", bh_cmd_graph },
+        { "listeners", "where something listens", bh_cmd_listeners },
         { "findings", "what was found wrong", bh_cmd_findings },
         { "output", "where findings are sent: files, syslog, webhooks", bh_cmd_output },
         { "user", "who may log in, and as what", bh_cmd_user },

@@ -257,7 +257,7 @@ static gboolean is_ephemeral(guint16 port) {
         return port >= EPHEMERAL_FIRST && port <= EPHEMERAL_LAST;
 }
 
-static BhFlowRole datagram_role(BhFlowTable *t, const struct side *s, gboolean out) {
+BhFlowRole bh_flow_datagram_role(BhFlowTable *t, const struct side *s, gboolean out) {
         if (s->proto != BH_PROTO_UDP || !s->lport)
                 return BH_FLOW_CLIENT;
         if (s->rport == BH_PORT_DNS || s->lport == BH_PORT_DNS)
@@ -274,7 +274,7 @@ static gboolean datagram_key(BhFlowTable *t, struct side *s, gboolean out, struc
         BhConntrackEnds ends;
         struct key other;
 
-        s->role = datagram_role(t, s, out);
+        s->role = bh_flow_datagram_role(t, s, out);
         gboolean client = bh_flow_client_key(t, s, key);
         gboolean translated = bh_conntrack_undo_server(t->conntrack, s->proto, &s->laddr, s->lport, &s->raddr, s->rport, &ends);
         bh_flow_server_key(s, NULL, &ends.client, translated ? &ends.dialled : NULL, ends.dialled_port, &other);
@@ -291,14 +291,32 @@ static gboolean datagram_key(BhFlowTable *t, struct side *s, gboolean out, struc
         return client;
 }
 
+static struct talk *talk_of(BhFlowTable *t, const struct side *s, guint64 *who) {
+        guint64 words[] = { (guint64) (uintptr_t) s->end, (guint64) s->pid << 32 | (guint64) s->proto << 16 | s->lport };
+
+        *who = XXH3_64bits(words, sizeof(words)) | 1;
+        return &t->talks[*who / 2 % BH_FLOW_TALKS];
+}
+
 static void datagrams(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         gboolean out = e->type == BH_EV_SEND;
         guint64 bytes = bh_event_has(e, BH_F_bytes) ? e->bytes : 0, n = MAX(e->count, 1);
         BhFlowCounts c = { 0 };
         struct key key;
 
-        if (!s->raddr.len || bh_flow_ip_is_any(&s->raddr) || (bh_event_has(e, BH_F_ret) && e->ret < 0) || !datagram_key(t, s, out, &key))
+        if (bh_event_has(e, BH_F_ret) && e->ret < 0)
                 return;
+        gboolean known = s->raddr.len && !bh_flow_ip_is_any(&s->raddr);
+        guint64 who;
+        struct talk *talk = talk_of(t, s, &who);
+        if (known ? !datagram_key(t, s, out, &key) : talk->who != who || !bh_flow_find(t, &talk->key))
+                return;
+        if (!known) {
+                key = talk->key;
+        } else if (out) {
+                talk->who = who;
+                talk->key = key;
+        }
         if (out) {
                 c.bytes_out = bytes;
                 c.packets_out = n;
@@ -307,7 +325,7 @@ static void datagrams(BhFlowTable *t, const struct bh_event *e, struct side *s) 
                 c.packets_in = n;
         }
         times_of(e, &c);
-        bh_flow_count(t, bh_flow_of(t, s, &key), &c);
+        bh_flow_count(t, known ? bh_flow_of(t, s, &key) : bh_flow_find(t, &key), &c);
 }
 
 static void dns(BhFlowTable *t, const struct bh_event *e, struct side *s) {

@@ -90,6 +90,16 @@ struct Flow {
         GList age, in_box, in_dirty;
 };
 
+/*
+ * Who receives without asking from whom (recv) is not told by every hook whom it heard: most likely him whom it had spoken to. A place for each hash; the key is
+ * compared, and what it points to never followed.
+ */
+#define BH_FLOW_TALKS 4096u
+struct talk {
+        guint64 who; /* hash of container, process and port */
+        struct key key;
+};
+
 /* One side of an open connection. */
 struct tuple {
         Box *box;
@@ -157,6 +167,7 @@ struct BhFlowTable {
         guint64 listing_hash;
         gboolean listing_changed;
 
+        struct talk *talks;  /* whom a datagram socket sent to last, by its place */
         GArray *proxies;     /* struct proxy */
         struct pairs *pairs;
         GHashTable *breadths; /* Breadth */
@@ -237,6 +248,8 @@ struct side {
 
 /* The key of a client's flow, translations undone; FALSE: a leg of docker-proxy, which is no flow. */
 gboolean bh_flow_client_key(BhFlowTable *t, const struct side *s, struct key *key);
+/* Who serves of two that exchange datagrams, as far as their ports tell. `out`: this one is the first that was heard of. */
+BhFlowRole bh_flow_datagram_role(BhFlowTable *t, const struct side *s, gboolean out);
 /* A flow's key from a server's side and who its client really is. `dialled` NULL: what the server has. */
 void bh_flow_server_key(const struct side *s, Box *peer, const struct bh_ip *client, const struct bh_ip *dialled, guint16 dialled_port, struct key *key);
 /* The flow, with what the side tells beside the key. NULL: beyond the bounds. */

@@ -308,6 +308,7 @@ BhFlowTable *bh_flow_table_new(const BhFlowTableConfig *config) {
         t->flows = g_hash_table_new(flow_hash, flow_equal);
         t->grave = g_ptr_array_new_with_free_func(g_free);
         t->told = g_array_new(FALSE, FALSE, sizeof(BhFlow));
+        t->talks = g_new0(struct talk, BH_FLOW_TALKS);
         t->proxies = g_array_new(FALSE, TRUE, sizeof(struct proxy));
         g_queue_init(&t->ages);
         g_queue_init(&t->dirty);
@@ -337,6 +338,7 @@ void bh_flow_table_free(BhFlowTable *t) {
         g_hash_table_unref(t->ends);
         g_hash_table_unref(t->flows);
         g_array_unref(t->proxies);
+        g_free(t->talks);
         g_array_unref(t->told);
         g_ptr_array_unref(t->grave);
         bh_conntrack_free(t->conntrack);

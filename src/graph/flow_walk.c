@@ -378,6 +378,7 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
         struct bh_ip laddr = bh_flow_ip(&s->laddr), raddr = bh_flow_ip(&s->raddr);
         struct tuple k;
 
+        /* a datagram socket that is connected is in the state of an established connection */
         if (!s->lport || !s->rport || s->state == BH_TCP_CLOSE || s->state == BH_TCP_LISTEN)
                 return TRUE;
         set_tuple(&k, box, s->proto, &laddr, s->lport, &raddr, s->rport);
@@ -458,7 +459,7 @@ gboolean bh_flow_table_walk_socket(BhFlowTable *t, const BhFlowSocket *s) {
         box->refs++;
         if (s->listening && (s->family == BH_AF_UNIX ? s->path && *s->path : inet && s->lport))
                 done = walk_listener(t, s, box);
-        else if (inet && s->proto == BH_PROTO_TCP)
+        else if (inet && (s->proto == BH_PROTO_TCP || s->proto == BH_PROTO_UDP))
                 done = walk_connection(t, s, box);
         else if (s->family == BH_AF_UNIX)
                 done = walk_unix(t, s, box);
@@ -515,7 +516,9 @@ static void assign_flow(BhFlowTable *t, Conn *c) {
         };
         gboolean hidden;
 
-        if (c->role == BH_FLOW_ROLE_NONE)
+        if (c->role == BH_FLOW_ROLE_NONE && c->tuple.proto == BH_PROTO_UDP)
+                c->role = bh_flow_datagram_role(t, &s, TRUE);
+        else if (c->role == BH_FLOW_ROLE_NONE)
                 c->role = bh_flow_listener(t, c->net_ns, c->end->box, c->tuple.proto, c->tuple.lport) ? BH_FLOW_SERVER : BH_FLOW_CLIENT;
         s.role = c->role;
         if (c->role == BH_FLOW_CLIENT)

@@ -107,12 +107,10 @@ static void tell(BhFlows *f, gboolean all) {
 
 /* With the lock. */
 static void take_containers(BhFlows *f) {
-        BhContainerTableStats stats;
+        g_autoptr(GPtrArray) changed = bh_container_table_changes(f->c.containers, f->version, G_MAXUINT, &f->version);
 
-        bh_container_table_get_stats(f->c.containers, &stats);
-        if (stats.generation == f->generation)
+        if (!changed->len)
                 return;
-        f->generation = stats.generation;
         g_autoptr(GPtrArray) containers = bh_container_table_snapshot(f->c.containers);
         bh_flow_table_containers(f->table, containers);
 }

@@ -65,12 +65,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhReport, bh_report_free)
 /* The drain thread: each event that was recorded, with its protobuf form. */
 void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);
 
-/*
- * Any thread: what a runtime knows beside containers, whole for its source and scope, in the place of what was given before. Takes a reference. Told within
- * BH_REPORT_TICK_MS, and again each time that the central is there anew. Beyond BH_REPORT_SCOPES it is refused and counted.
- */
-void bh_report_resources(BhReport *r, BhResourceSet *set);
-
 /* For others of the sensor that tell something: any thread. The node's name on the bus; the boot's id. */
 const char *bh_report_node(const BhReport *r);
 const char *bh_report_boot_id(const BhReport *r);
@@ -79,6 +73,12 @@ void bh_report_publish(BhReport *r, const char *topic, GBytes *body);
 void bh_report_spooled(BhReport *r);
 /* How often a central was there anew. */
 guint64 bh_report_connections(BhReport *r);
+
+/*
+ * Any thread: what a runtime knows beside containers, whole for its source and scope, in the place of what was given before. Takes a reference. Told within
+ * BH_REPORT_TICK_MS, and again each time that the central is there anew. Beyond BH_REPORT_SCOPES it is refused and counted.
+ */
+void bh_report_resources(BhReport *r, BhResourceSet *set);
 
 /* For the status: the connection, the spool, what was told. New reference; any thread. */
 json_t *bh_report_status(BhReport *r);

@@ -9,6 +9,7 @@
  *     flow_load reset ADDRESS PORT N           connections that it ends by a reset
  *     flow_load usend ADDRESS PORT N BYTES     datagrams, each answered
  *     flow_load userve PORT                    answers datagrams
+ *     flow_load resolve SERVER NAME            asks for its IPv4 address; sends and receives as resolvers of programs do
  *     flow_load serveunix PATH, flow_load unix PATH N     the same over a Unix socket
  */
 #include <arpa/inet.h>
@@ -222,6 +223,35 @@ static int serve_datagrams(const char *port) {
         }
 }
 
+static int resolve(const char *server, const char *name) {
+        struct sockaddr_in a = address(server, "53");
+        struct timeval tv = { 2, 0 };
+        int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        unsigned char m[512] = { 0x12, 0x34, 1, 0, 0, 1 };
+        size_t len = 12;
+
+        for (const char *label = name; *label && len + strlen(label) < sizeof(m) - 8; ) {
+                size_t n = strcspn(label, ".");
+
+                m[len++] = (unsigned char) n;
+                memcpy(m + len, label, n);
+                len += n;
+                label += n + (label[n] == '.');
+        }
+        memcpy(m + len, "\0\0\1\0\1", 5);
+        len += 5;
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+        if (sendto(fd, m, len, 0, (struct sockaddr *) &a, sizeof(a)) < 0)
+                return failed("sendto");
+        struct sockaddr_in from;
+        socklen_t from_len = sizeof(from);
+        ssize_t got = recvfrom(fd, m, sizeof(m), 0, (struct sockaddr *) &from, &from_len);
+        if (got < 4)
+                return failed("recvfrom");
+        printf("%u.%u.%u.%u\n", m[got - 4], m[got - 3], m[got - 2], m[got - 1]);
+        return 0;
+}
+
 static int connect_unix(const char *path, long n) {
         struct sockaddr_un a = { .sun_family = AF_UNIX };
 
@@ -257,6 +287,8 @@ int main(int argc, char **argv) {
                 return send_datagrams(argv[2], argv[3], atol(argv[4]), atol(argv[5]));
         if (!strcmp(what, "userve") && argc == 3)
                 return serve_datagrams(argv[2]);
+        if (!strcmp(what, "resolve") && argc == 4)
+                return resolve(argv[2], argv[3]);
         if (!strcmp(what, "serveunix") && argc == 3)
                 return serve_unix(argv[2]);
         if (!strcmp(what, "unix") && argc == 4)

@@ -287,9 +287,14 @@ static void test_datagrams_and_dockers_resolver(void) {
         /* nothing tells who serves: who is heard of first, and both ways are one */
         send_or_receive(t, BH_EV_RECV, DB, "/peer", "172.18.0.3:7000", "172.18.0.2:7001", 5, 1);
         send_or_receive(t, BH_EV_SEND, DB, "/peer", "172.18.0.3:7000", "172.18.0.2:7001", 6, 1);
+        /* received without asking from whom */
+        send_or_receive(t, BH_EV_SEND, WEB, "/recv", "172.18.0.2:50003", "172.18.0.3:8125", 1, 1);
+        send_or_receive(t, BH_EV_RECV, WEB, "/recv", "0.0.0.0:50003", NULL, 9, 2);
+        send_or_receive(t, BH_EV_RECV, WEB, "/recv", "0.0.0.0:50004", NULL, 9, 2);
         expect(t, FALSE,
                "aaaa:/app > 127.0.0.11:53/udp [host] \"docker-dns\" out=40\n"
                "aaaa:/app > 172.18.0.3:8125/udp [bbbb] @front out=300 in=10\n"
+               "aaaa:/recv > 172.18.0.3:8125/udp [bbbb] @front out=1 in=9\n"
                "bbbb:/peer < 172.18.0.2:7000/udp [aaaa] @front out=6 in=5\n"
                "bbbb:/statsd < 172.18.0.2:8125/udp [aaaa] @front out=10 in=300");
 }
