@@ -222,8 +222,7 @@ static void closed(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         s->role = e->outgoing ? BH_FLOW_CLIENT : BH_FLOW_SERVER;
         if (!s->net_ns && conn)
                 s->net_ns = conn->net_ns;
-        if (conn)
-                bh_flow_conn_close(t, conn);
+        bh_flow_conn_close(t, s, conn);
         /* an error before a byte was moved: it never became one. (A peer that resets one at once had taken it.) */
         if (ret < 0 && ret != -ECONNRESET && ret != -EPIPE && s->role == BH_FLOW_CLIENT && !e->bytes_in && !e->bytes_out) {
                 failed(t, e, s);

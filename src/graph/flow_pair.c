@@ -283,6 +283,9 @@ static Flow *flow_for(BhFlowTable *t, const struct side *s, End *peer, const str
         /* an address of its own names a container better than the pairing does: all its connections are then one flow */
         Box *by_pair = peer && (bh_flow_ip_is_loopback(client) || !bh_flow_at(t, s->end->box, client, NULL)) ? peer->box : NULL;
 
+        /* who got here by docker-proxy from a loopback address is of the node, if nobody knows more */
+        if (!peer && dialled && dialled->len && bh_flow_ip_is_loopback(client))
+                by_pair = t->host;
         bh_flow_server_key(s, by_pair, client, dialled, dialled_port, &key);
         Flow *f = bh_flow_of(t, s, &key);
         if (f)

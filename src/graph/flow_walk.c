@@ -137,9 +137,13 @@ static void conn_remove(BhFlowTable *t, Conn *c) {
         t->free_conns = c;
 }
 
-void bh_flow_conn_close(BhFlowTable *t, Conn *c) {
-        t->closed[t->n_closed++ % CLOSED_MAX] = XXH3_64bits(&c->tuple, sizeof(c->tuple));
-        conn_remove(t, c);
+void bh_flow_conn_close(BhFlowTable *t, const struct side *s, Conn *c) {
+        struct tuple k;
+
+        set_tuple(&k, s->end->box, s->proto, &s->laddr, s->lport, &s->raddr, s->rport);
+        t->closed[t->n_closed++ % CLOSED_MAX] = XXH3_64bits(&k, sizeof(k));
+        if (c)
+                conn_remove(t, c);
 }
 
 static gboolean closed_lately(const BhFlowTable *t, const struct tuple *k) {
