@@ -12,7 +12,7 @@
  *     bh_put_file_path(b, BH_TAG_PATH, file);
  *     bh_end(b);
  *
- * Between begin and end nothing may return: end gives the scratch slot back and sends the record. The fold key says what makes two
+ * Between begin and end nothing may return: end gives the scratch slot back and sends the record (bh_cancel() throws it away). The fold key says what makes two
  * acts of one process equal; 0 means never folded. Accounting invariant, per cgroup and kind:
  * generated == delivered + folded + sum(lost).
  *
@@ -167,18 +167,6 @@ struct {
         __type(value, struct bh_busy);
         BH_PINNED;
 } busy SEC(".maps");
-
-/* What identifies the acting process of an event: enough for filters, folding and budgets. */
-struct bh_who {
-        __u64 cgroup, origin, start;
-        __u32 tgid, tid;
-};
-/* The same and the rest that a record says of it, for acts that are told later, when another process may be current. */
-struct bh_actor {
-        struct bh_who id;
-        __u32 ppid, uid, gid, mnt_ns;
-        char comm[16];
-};
 
 /*
  * Programs may be preempted by others on the same CPU (tracepoints on 7.x), so "per CPU" is no protection: what is counted is added by one
@@ -377,13 +365,22 @@ struct bh_ticket {
 static __always_inline bool bh_unwanted(const struct bh_who *who, __u32 type, const struct bh_config *cfg) {
         if (cfg->self_tgid == who->tgid || cfg->off[(type >> 6) & 1] >> (type & 63) & 1)
                 return true;
-        if (bh_ring_of(type) == BH_RING_BULK && !cfg->host_bulk && !who->origin) {
+        /* ends of connections are told of the host too: the other end may be a container */
+        if (bh_ring_of(type) == BH_RING_BULK && type != BH_EV_NET_CLOSE && !cfg->host_bulk && !who->origin) {
                 struct bh_cgroup *cg = bpf_map_lookup_elem(&cgroups, &who->cgroup);
 
                 /* a cgroup that is not in the map (it is full, or somebody took the entry away) is not passed over */
                 return cg && !cg->container;
         }
         return false;
+}
+
+/* Whether nobody needs events of this kind. */
+static __always_inline bool bh_is_off(const __u32 type) {
+        __u32 zero = 0;
+        struct bh_config *cfg = bpf_map_lookup_elem(&config, &zero);
+
+        return !cfg || cfg->off[(type >> 6) & 1] >> (type & 63) & 1;
 }
 
 /* To be called after what bh_is_quiet() goes by has changed for tasks that live. */
@@ -671,6 +668,15 @@ __noinline int bh_end_at(__u32 index) {
 /* Sends the record and gives the slot back. */
 static __always_inline int bh_end(struct bh_buf *b) {
         return bh_end_at(b->index);
+}
+
+/* For a record that turned out to be no event, or another's to tell: as if it had never been begun. Not for kinds that are folded. */
+static __always_inline void bh_cancel(struct bh_buf *b) {
+        struct bh_acct *a = bh_acct_of(b->rec.cgroup, b->rec.type);
+
+        if (a)
+                BH_ADD(a->generated, -1);
+        bh_release(b);
 }
 
 /*

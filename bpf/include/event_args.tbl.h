@@ -127,6 +127,9 @@ BH_EVENT_ARG(NET_CLOSE, 0, bytes_out)
 BH_EVENT_ARG(NET_CLOSE, 1, bytes_in)
 BH_EVENT_ARG(NET_CLOSE, 2, duration)
 BH_EVENT_ARG(NET_CLOSE, 3, outgoing)     /* 1: this side connected, 0: it accepted */
+BH_EVENT_ARG(NET_CLOSE, 5, packets_out)
+BH_EVENT_ARG(NET_CLOSE, 6, packets_in)
+BH_EVENT_ARG(NET_CLOSE, 7, net_ns)       /* of the socket */
 BH_EVENT_ARG(SEND, 0, fd)
 BH_EVENT_ARG(SEND, 4, bytes)
 BH_EVENT_ARG(RECV, 0, fd)

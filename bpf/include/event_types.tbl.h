@@ -53,7 +53,7 @@ BH_EVENT_TYPE(51, CONNECT, "connect", KEY, 1, "a socket was connected, or tried 
 BH_EVENT_TYPE(52, BIND, "bind", KEY, 1, "a socket was bound to an address")
 BH_EVENT_TYPE(53, LISTEN, "listen", KEY, 1, "a socket began to listen")
 BH_EVENT_TYPE(54, ACCEPT, "accept", KEY, 1, "a connection was accepted")
-BH_EVENT_TYPE(55, NET_CLOSE, "net_close", BULK, 1, "a TCP connection ended, with bytes each way and its duration")
+BH_EVENT_TYPE(55, NET_CLOSE, "net_close", BULK, 1, "a TCP connection ended, or one that its program did not wait for came to nothing, with bytes and packets each way and its duration; of the host's processes too. The result is 0, or why: ECONNRESET (either side reset it), ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, …, ECONNABORTED (given up before there was an answer)")
 BH_EVENT_TYPE(56, SEND, "send", BULK, 1, "datagrams were sent to a peer (UDP, raw, packet sockets)")
 BH_EVENT_TYPE(57, RECV, "recv", BULK, 1, "datagrams were received from a peer (UDP)")
 BH_EVENT_TYPE(58, DNS, "dns", BULK, 1, "a DNS message was sent or received (port 53), with its bytes for the inspector")

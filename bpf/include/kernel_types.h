@@ -181,12 +181,14 @@ struct linux_binprm { struct file *file; const char *filename; const char *inter
 
 /* sockets */
 struct in6_addr { __u8 in6_u[16]; };
+typedef struct { struct net *net; } bh_possible_net;
 struct sock_common {
         __u32 skc_daddr, skc_rcv_saddr;
         __u16 skc_dport, skc_num;
         unsigned short skc_family;
         volatile unsigned char skc_state;
         int skc_bound_dev_if;
+        bh_possible_net skc_net;
         struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
         unsigned long skc_flags;
 };
@@ -194,16 +196,17 @@ struct socket;
 struct sock {
         struct sock_common __sk_common;
         __u16 sk_type, sk_protocol;
+        int sk_err;
         struct pid *sk_peer_pid;
         struct socket *sk_socket;
 };
 struct socket { short type; struct file *file; struct sock *sk; };
 struct inet_sock { struct sock sk; __u16 inet_sport; };
-struct tcp_sock { __u64 bytes_acked, bytes_received; __u32 snd_una, write_seq; };
+struct tcp_sock { __u64 bytes_acked, bytes_received, bytes_sent, bytes_retrans; __u32 snd_una, snd_nxt, write_seq, segs_in, segs_out; };
 struct packet_sock { struct sock sk; int ifindex; __u16 num; };
 struct sockaddr_un { unsigned short sun_family; char sun_path[108]; };
 struct unix_address { int len; struct sockaddr_un name[0]; };
-struct unix_sock { struct sock sk; struct unix_address *addr; struct sock *peer; };
+struct unix_sock { struct sock sk; struct unix_address *addr; struct sock *peer; struct path path; };
 struct iovec { void *iov_base; __u64 iov_len; };
 struct iov_iter {
         __u8 iter_type; /* 5.14: was `type`, with the direction in it */
@@ -217,6 +220,10 @@ struct msghdr { void *msg_name; int msg_namelen; struct iov_iter msg_iter; };
 struct sk_buff { unsigned int len, data_len; int skb_iif; __u16 protocol, transport_header, network_header; unsigned int end; unsigned char *head; };
 struct skb_frag { unsigned int len; };
 struct skb_shared_info { __u8 nr_frags; struct skb_frag frags[17]; };
+
+/* iterators */
+struct seq_file;
+struct bpf_iter_meta { struct seq_file *seq; };
 
 /* io_uring */
 struct io_uring_cqe { __u64 user_data; __s32 res; __u32 flags; };

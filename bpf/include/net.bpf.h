@@ -9,58 +9,9 @@
 #ifndef BH_NET_BPF_H
 #define BH_NET_BPF_H
 
+#include "sock.bpf.h"
 #include "syscall.bpf.h"
 #include "target.bpf.h"
-
-#define AF_UNSPEC 0
-#define AF_UNIX 1
-#define AF_INET 2
-#define AF_INET6 10
-#define AF_PACKET 17
-#define SOCK_STREAM 1
-#define SOCK_DGRAM 2
-#define SOCK_RAW 3
-#define SOCK_PACKET 10
-#define SOCK_TYPE_MASK 0xf
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define TCP_ESTABLISHED 1
-#define TCP_SYN_SENT 2
-#define TCP_FIN_WAIT1 4
-#define TCP_FIN_WAIT2 5
-#define TCP_TIME_WAIT 6
-#define TCP_CLOSE 7
-#define TCP_LAST_ACK 9
-#define TCP_CLOSING 11
-#define SOCK_DONE 1 /* enum sock_flags: the peer's FIN has come */
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
-#define MSG_PEEK 2
-#define MSG_ERRQUEUE 0x2000
-#define MSG_CMSG_COMPAT 0x80000000u
-#define EAGAIN 11
-#define EISCONN 106
-#define EALREADY 114
-#define EINPROGRESS 115
-#define ERESTARTSYS 512
-#define PORT_DNS 53
-#define ETH_P_IP 0x0800
-
-/* TCP connections and who made them: the end comes in whatever context, often an interrupt. Bounded; what does not fit is counted as lost. */
-struct conn {
-        struct bh_actor who;
-        struct bh_addr addr;
-        __u64 since;
-        __u64 outgoing;
-};
-struct {
-        __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(max_entries, 65536);
-        __uint(map_flags, BPF_F_NO_PREALLOC);
-        __type(key, __u64); /* struct sock * */
-        __type(value, struct conn);
-        BH_PINNED;
-} conns SEC(".maps");
 
 /* An event in the making. Small: it lives on the stack, of which a chain of calls has 512 bytes. */
 struct act {
@@ -77,59 +28,7 @@ struct act {
         __u32 pad;
 };
 
-static __always_inline __u16 swap16(__u16 x) {
-        return (__u16) (x << 8 | x >> 8);
-}
-
-static __always_inline bool is_inet(__u16 family) {
-        return family == AF_INET || family == AF_INET6;
-}
-
-/* ---- sockets and addresses ---- */
-
-static __always_inline struct sock *sock_of_file(struct file *file) {
-        if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
-                return NULL;
-        /* only sockets of sockfs can be open: opening a socket file fails */
-        struct socket *socket = (struct socket *) BPF_CORE_READ(file, private_data);
-        return BPF_CORE_READ(socket, sk);
-}
-
-static __always_inline struct file *file_of_sock(struct sock *sk) {
-        return BPF_CORE_READ(sk, sk_socket, file);
-}
-
-/* What the socket knows of itself. */
-static __noinline int sock_addr(struct bh_addr *a, struct sock *sk) {
-        __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-
-        __builtin_memset(a, 0, sizeof(*a));
-        a->family = family;
-        a->type = BPF_CORE_READ(sk, sk_type);
-        a->proto = BPF_CORE_READ(sk, sk_protocol);
-        if (family == AF_INET) {
-                bh_read(a->laddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_rcv_saddr));
-                bh_read(a->raddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_daddr));
-        } else if (family == AF_INET6) {
-                bh_read(a->laddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
-                bh_read(a->raddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
-                if ((a->raddr[0] == 0xfe && (a->raddr[1] & 0xc0) == 0x80) || (a->laddr[0] == 0xfe && (a->laddr[1] & 0xc0) == 0x80))
-                        a->ifindex = (__u32) BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
-        } else if (family == AF_PACKET) {
-                struct packet_sock *po = (struct packet_sock *) sk;
-
-                if (bpf_core_field_exists(po->num)) {
-                        a->proto = swap16(BPF_CORE_READ(po, num));
-                        a->ifindex = (__u32) BPF_CORE_READ(po, ifindex);
-                }
-        }
-        /* a raw socket keeps its protocol where others keep the port */
-        if (is_inet(family) && a->type != SOCK_RAW) {
-                a->lport = swap16(BPF_CORE_READ((struct inet_sock *) sk, inet_sport));
-                a->rport = swap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
-        }
-        return 0;
-}
+/* ---- addresses that callers give ---- */
 
 /* struct sockaddr_in, _in6 and _ll begin alike on both interfaces. */
 struct any_addr {
@@ -382,59 +281,91 @@ static __always_inline int emit(struct act *n, __u64 bytes) {
 
 /* ---- TCP connections from beginning to end ---- */
 
-static __noinline int track(struct sock *sk, struct act *n, __u32 outgoing) {
-        struct task_struct *task = bh_current();
-        __u64 key = (__u64) sk;
-        struct conn c = {};
+/* Why a connection that was in state `old` (0: not known) ended: 0, or the negative errno. */
+static __always_inline __s64 end_result(struct sock *sk, int old) {
+        __s32 err = BPF_CORE_READ(sk, sk_err);
 
-        if (!is_inet(n->addr.family) || n->addr.proto != IPPROTO_TCP || BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
-                return 0;
-        if (bh_is_quiet(task)) /* its end, which is all that this is for, will be no event */
-                return 0;
-        bh_actor_of(&c.who, task);
-        c.addr = n->addr;
-        c.since = bpf_ktime_get_boot_ns();
-        c.outgoing = outgoing;
-        if (bpf_map_update_elem(&conns, &key, &c, BPF_ANY))
-                return bh_count_lost(c.who.id.cgroup, BH_EV_NET_CLOSE, BH_LOST_STATE_FULL);
-        if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
-                bpf_map_delete_elem(&conns, &key);
+        if (err == EPIPE) /* a reset after the peer's FIN */
+                return -ECONNRESET;
+        if (err)
+                return -err;
+        if (old == TCP_SYN_SENT || !old) /* closed by its program before there was an answer */
+                return -ECONNABORTED;
+        /* without both FINs: this side sent a reset, because there was unread data, because it was told to, or because data came for nobody */
+        if (old == TCP_ESTABLISHED || old == TCP_SYN_RECV || old == TCP_CLOSE_WAIT || old == TCP_FIN_WAIT1)
+                return -ECONNRESET;
         return 0;
 }
 
+/*
+ * The record is made of the entry while it is there, and sent only if it was this program that took it out: a copy on the stack would be too much for some
+ * chains of calls.
+ */
 static __noinline int act_net_close(struct sock *sk, int old) {
         __u64 key = (__u64) sk;
+        struct bh_conn *c = bpf_map_lookup_elem(&conns, &key);
+        struct conn_counts n;
+        struct bh_buf *b;
 
-        struct conn *c = bpf_map_lookup_elem(&conns, &key);
         if (!c)
                 return 0;
-        if (old == TCP_SYN_SENT) { /* never was one: the connect event says so */
-                bpf_map_delete_elem(&conns, &key);
-                return 0;
-        }
-
-        struct bh_buf *b = bh_begin_as(&c->who, BH_EV_NET_CLOSE, 0, 0);
+        b = bh_begin_as(&c->who, BH_EV_NET_CLOSE, 0, 0);
         if (b) {
-                struct tcp_sock *tp = (struct tcp_sock *) key;
-                __u64 out = BPF_CORE_READ(tp, bytes_acked), in = BPF_CORE_READ(tp, bytes_received);
-                bool fin_sent = old == TCP_FIN_WAIT1 || old == TCP_FIN_WAIT2 || old == TCP_CLOSING || old == TCP_LAST_ACK || old == TCP_TIME_WAIT;
-
-                /* tcp_snd_una_update() and tcp_rcv_nxt_update() count sequence numbers: SYN (of the side that connected) and FIN among them */
-                if (c->outgoing && out)
-                        out--;
-                if (fin_sent && out && BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq))
-                        out--;
-                if (in && BPF_CORE_READ((struct sock *) key, __sk_common.skc_flags) & 1u << SOCK_DONE)
-                        in--;
-                b->rec.a[0] = out;
-                b->rec.a[1] = in;
+                conn_count(&n, sk, c->outgoing, old);
+                b->rec.ret = end_result(sk, old);
+                b->rec.flags |= c->flags;
+                b->rec.a[0] = n.out;
+                b->rec.a[1] = n.in;
                 b->rec.a[2] = bpf_ktime_get_boot_ns() - c->since;
                 b->rec.a[3] = c->outgoing;
+                b->rec.a[5] = n.packets_out;
+                b->rec.a[6] = n.packets_in;
+                b->rec.a[7] = sock_net_ns(sk);
                 bh_put_struct(b, BH_TAG_ADDR, &c->addr, sizeof(c->addr));
-                bh_end(b);
         }
-        bpf_map_delete_elem(&conns, &key);
-        return 0;
+        if (bpf_map_delete_elem(&conns, &key)) {
+                if (b)
+                        bh_cancel(b);
+                return 0;
+        }
+        return b ? bh_end(b) : 0;
+}
+
+static __always_inline bool same_ends(const struct bh_addr *a, const struct bh_addr *b) {
+        const __u64 *al = (const __u64 *) a->laddr, *bl = (const __u64 *) b->laddr;
+
+        return a->lport == b->lport && a->rport == b->rport && al[0] == bl[0] && al[1] == bl[1] && al[2] == bl[2] && al[3] == bl[3];
+}
+
+/*
+ * Until its end is told. A call that only asks how its connection is getting on is no new beginning. TRUE: it is over already, and the end is still to be
+ * told: it was refused while the caller was on its way back, or reset before it was accepted.
+ */
+static __noinline int track(struct sock *sk, struct act *n, __u32 outgoing) {
+        bool over = BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE;
+        __u64 key = (__u64) sk;
+        struct bh_conn c = {}, *known;
+
+        /* over, and begun by an earlier call, whose connection it was; or going to be tried again */
+        if (over && n->ret < 0 && n->ret != -EINPROGRESS)
+                return 0;
+        bh_actor_of(&c.who, bh_current());
+        c.addr = n->addr;
+        c.since = bpf_ktime_get_boot_ns();
+        c.outgoing = outgoing;
+        known = bpf_map_lookup_elem(&conns, &key);
+        if (known && same_ends(&known->addr, &c.addr)) {
+                c.since = known->since;
+                c.seen = known->seen;
+        }
+        if (bpf_map_update_elem(&conns, &key, &c, BPF_ANY))
+                return bh_count_lost(c.who.id.cgroup, BH_EV_NET_CLOSE, BH_LOST_STATE_FULL);
+        return over || BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE;
+}
+
+static __always_inline void follow(struct sock *sk, struct act *n, __u32 outgoing) {
+        if (is_inet(n->addr.family) && n->addr.proto == IPPROTO_TCP && !bh_is_off(BH_EV_NET_CLOSE) && track(sk, n, outgoing))
+                act_net_close(sk, 0);
 }
 
 /* ---- the acts, for both backends ---- */
@@ -484,7 +415,7 @@ static __noinline int act_connect(struct act *n, struct sock *sk, const void *to
         } else {
                 if (known && !is_inet(n->addr.family))
                         use_addr(&n->addr, &given, false);
-                track(sk, n, 1);
+                follow(sk, n, 1);
         }
         n->key = bh_hash(bh_hash(n->key, peer_key(&n->addr)), (__u64) ret);
         return emit(n, 0);
@@ -553,7 +484,7 @@ static __noinline int act_accept(struct act *n, struct sock *sk) {
         /* another port of the same peer is the same act again */
         n->key = bh_hash(bh_hash(addr_key(&n->addr), n->key), (__u64) (n->ret < 0 ? n->ret : 0) << 16 | n->addr.lport);
         if (n->ret >= 0)
-                track(sk, n, 0);
+                follow(sk, n, 0);
         return emit(n, 0);
 }
 

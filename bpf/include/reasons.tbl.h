@@ -33,5 +33,6 @@ BH_RECORD_FLAG(17, UNKNOWN_PROCESS, "unknown_process", "the process is not in th
 BH_RECORD_FLAG(18, GRAFTED, "host_from_container", "the process runs outside containers now and came from one")
 BH_RECORD_FLAG(19, PAYLOAD_CUT, "payload_truncated", "the payload was longer than is kept")
 BH_RECORD_FLAG(20, EXE_LOWER, "exe_lower_layer", "the executable is in a lower layer of an overlay: part of the image")
+BH_RECORD_FLAG(21, FOUND, "found", "the connection was not seen to begin: its duration is from when it was found, who began it was inferred")
 #undef BH_RECORD_FLAG
 #endif

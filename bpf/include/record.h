@@ -130,6 +130,18 @@ struct bh_exec_info {
 };
 _Static_assert(sizeof(struct bh_exec_info) == 96, "shared layout");
 
+/* What identifies the acting process of an event: enough for filters, folding and budgets. */
+struct bh_who {
+        __u64 cgroup, origin, start;
+        __u32 tgid, tid;
+};
+/* The same and the rest that a record says of it, for acts that are told later, when another process may be current. */
+struct bh_actor {
+        struct bh_who id;
+        __u32 ppid, uid, gid, mnt_ns;
+        char comm[16];
+};
+
 /* acct map: one per cgroup and kind, per CPU. generated == delivered + folded + sum(lost). */
 struct bh_acct_key {
         __u64 cgroup;

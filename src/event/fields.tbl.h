@@ -79,7 +79,7 @@ BH_FIELD(64, U32, old_egid, "cred.old_egid", "effective group id before the chan
 BH_FIELD(65, HEX, old_cap_effective, "cred.old_cap_effective", "effective capabilities before the change")
 BH_FIELD(66, U32, old_ruid, "cred.old_ruid", "real user id before the change")
 BH_FIELD(67, HEX, old_cap_permitted, "cred.old_cap_permitted", "permitted capabilities before the change")
-/* namespaces: inode numbers; on exec and process events, mnt on all */
+/* namespaces: inode numbers; on exec and process events, mnt on all, net on net_close */
 BH_FIELD(70, U32, mnt_ns, "ns.mnt", "mount namespace")
 BH_FIELD(71, U32, pid_ns, "ns.pid", "pid namespace")
 BH_FIELD(72, U32, net_ns, "ns.net", "network namespace")
@@ -156,6 +156,8 @@ BH_FIELD(160, BOOL, outgoing, "net.outgoing", "this side began it")
 BH_FIELD(161, U32, backlog, "net.backlog", "backlog of the listener")
 BH_FIELD(162, BYTES, payload, "payload", "first bytes of the message")
 BH_FIELD(163, U32, ifindex, "net.ifindex", "interface, where one was named")
+BH_FIELD(164, U32, packets_out, "net.packets_out", "TCP segments sent, those without data among them")
+BH_FIELD(165, U32, packets_in, "net.packets_in", "TCP segments received")
 /* what the inspector found in the payload of dns events */
 BH_FIELD(170, STR, dns_type, "dns.type", "query or response")
 BH_FIELD(171, STR, dns_question, "dns.question", "name asked for in the first question, in presentation form (RFC 1035, 5.1)")

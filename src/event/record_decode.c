@@ -38,7 +38,6 @@ static gboolean result_is_missing(guint type) {
         case BH_EV_CGROUP_CREATE:
         case BH_EV_CGROUP_REMOVE:
         case BH_EV_CGROUP_ATTACH:
-        case BH_EV_NET_CLOSE:
         case BH_EV_CLOSE_WRITE:
                 return TRUE;
         }
@@ -93,6 +92,7 @@ static void set_arg(struct bh_decoded *out, guint type, guint field, guint64 v, 
         case BH_F_parent_cgroup:
         case BH_F_child_cgroup:
         case BH_F_fd_mode:
+        case BH_F_net_ns:
                 if (!v)
                         return;
                 break;

@@ -273,6 +273,51 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
         }
 }
 
+/* Sizes that depend on the machine and on options. */
+static void fit_map(BhHooks *h, struct bpf_map *map) {
+        static const char *const rings[] = { "ring_life", "ring_key", "ring_bulk" };
+
+        if (g_str_equal(bpf_map__name(map), "scratch") || g_str_equal(bpf_map__name(map), "works"))
+                bpf_map__set_max_entries(map, (__u32) libbpf_num_possible_cpus() * SLOTS_PER_CPU);
+        for (guint i = 0; i < G_N_ELEMENTS(rings); i++)
+                if (g_str_equal(bpf_map__name(map), rings[i]) && h->options.ring_bytes[i])
+                        bpf_map__set_max_entries(map, (__u32) h->options.ring_bytes[i]);
+}
+
+struct bpf_object *bh_loader_load_apart(BhHooks *h, const char *name, const void *bytes, gsize size, GError **error) {
+        LIBBPF_OPTS(bpf_object_open_opts, o, .object_name = name);
+        g_autoptr(GString) said = g_string_new(NULL);
+        struct bpf_object *object = bpf_object__open_mem(bytes, size, &o);
+        struct bpf_map *map;
+        int err;
+
+        if (!object) {
+                bh_hooks_fail(error, "cannot read the kernel programs of %s: %s", name, g_strerror(errno));
+                return NULL;
+        }
+        bpf_object__for_each_map(map, object) {
+                g_autofree char *pin = g_build_filename(h->pin_dir, bpf_map__name(map), NULL);
+                gboolean shared = g_hash_table_contains(h->shared, bpf_map__name(map));
+
+                if (!bpf_map__is_internal(map))
+                        bpf_map__set_pin_path(map, shared ? pin : NULL);
+                if (shared)
+                        fit_map(h, map);
+        }
+        g_rec_mutex_lock(&h->lock);
+        set_rodata(h, object);
+        g_rec_mutex_unlock(&h->lock);
+        libbpf_said = said;
+        err = bpf_object__load(object);
+        libbpf_said = NULL;
+        if (!err)
+                return object;
+        bpf_object__close(object);
+        g_strchomp(said->str);
+        bh_hooks_fail(error, "this kernel refuses the programs of %s: %s: %s", name, g_strerror(-err), said->str);
+        return NULL;
+}
+
 /* Name of the program of which libbpf said that it failed, or NULL. */
 static char *failed_program(const char *said) {
         static const char *const marks[] = { "': BPF program load failed", "': failed to load", "': failed to find kernel BTF type", "': failed to prepare load" };
@@ -333,17 +378,6 @@ static Job *job_new(BhHooks *h, guint index) {
         j->programs = g_ptr_array_new_with_free_func(g_free);
         j->said = g_string_new(NULL);
         return j;
-}
-
-/* Sizes that depend on the machine and on options. */
-static void fit_map(BhHooks *h, struct bpf_map *map) {
-        static const char *const rings[] = { "ring_life", "ring_key", "ring_bulk" };
-
-        if (g_str_equal(bpf_map__name(map), "scratch") || g_str_equal(bpf_map__name(map), "works"))
-                bpf_map__set_max_entries(map, (__u32) libbpf_num_possible_cpus() * SLOTS_PER_CPU);
-        for (guint i = 0; i < G_N_ELEMENTS(rings); i++)
-                if (g_str_equal(bpf_map__name(map), rings[i]) && h->options.ring_bytes[i])
-                        bpf_map__set_max_entries(map, (__u32) h->options.ring_bytes[i]);
 }
 
 static void job_run(gpointer data, gpointer unused) {

@@ -44,3 +44,9 @@ gboolean bh_loader_prune(BhHooks *h, GError **error);
 
 /* Takes a program's pin away and detaches its link, if this process has it. */
 void bh_loader_detach(BhHooks *h, const char *program);
+
+/*
+ * Loads an object whose programs are no hook's, with all of them and none attached: it shares the hooks' maps and has others of its own, which end with
+ * it. The caller closes it. `h` must be open. Any thread.
+ */
+struct bpf_object *bh_loader_load_apart(BhHooks *h, const char *name, const void *bytes, gsize size, GError **error);

@@ -15,6 +15,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "container/netns.h"
 #include "memory.h"
 #include "privileges.h"
 #include "sensor.h"
@@ -150,8 +151,19 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
 
 static void on_container(BhContainer *c, gpointer data) {
         BhSensor *s = data;
+        guint32 net_ns = c->init_pid > 0 ? bh_netns_of(s->proc_path, c->init_pid, c->id) : 0;
+        g_autoptr(BhContainer) mine = net_ns && net_ns != c->net_ns ? bh_container_dup(c) : bh_container_ref(c);
 
-        bh_container_table_upsert(s->containers, c, g_get_monotonic_time());
+        if (mine != c)
+                mine->net_ns = net_ns;
+        bh_container_table_upsert(s->containers, mine, g_get_monotonic_time());
+}
+
+static void on_resources(BhResourceSet *set, gpointer data) {
+        BhSensor *s = data;
+
+        if (s->report)
+                bh_report_resources(s->report, set);
 }
 
 static void on_runtime_event(BhRuntimeEvent *ev, gpointer data) {
@@ -327,7 +339,10 @@ static void on_kinds(gpointer data) {
 /* ---- the central ---- */
 
 static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
-        bh_report_event(((BhSensor *) data)->report, e, wire, wire_len, lineage);
+        BhSensor *s = data;
+
+        bh_report_event(s->report, e, wire, wire_len, lineage);
+        bh_flows_event(s->flows, e);
 }
 
 static GPtrArray *on_processes(const char *container, guint limit, gpointer data) {
@@ -627,7 +642,8 @@ static gboolean start(BhSensor *s, GError **error) {
         g_atomic_int_set(&s->piped, 1);
 
         if (!s->options.no_docker) {
-                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state, .data = s };
+                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state,
+                                          .on_resources = on_resources, .data = s };
                 gint64 until = g_get_monotonic_time() + DOCKER_WAIT_US;
 
                 s->docker = bh_docker_new(&docker);
@@ -639,6 +655,7 @@ static gboolean start(BhSensor *s, GError **error) {
                         ;
                 g_mutex_unlock(&s->lock);
         }
+        bh_sensor_open_flows(s, clock);
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;
         g_thread_join(g_steal_pointer(&s->loading));
@@ -646,6 +663,9 @@ static gboolean start(BhSensor *s, GError **error) {
                 g_propagate_error(error, g_steal_pointer(&s->load_error));
                 return FALSE;
         }
+
+        if (s->flows)
+                bh_flows_start(s->flows);
 
         BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
@@ -684,6 +704,8 @@ static void stop(BhSensor *s) {
         bh_control_free(s->control);
         if (s->report)
                 bh_report_settle(s->report);
+        if (s->flows)
+                bh_flows_settle(s->flows);
         /* hooks off first: what happens from here on is not the sensor's; then the rest of the rings is read */
         if (s->hooks)
                 bh_hooks_detach(s->hooks);
@@ -694,6 +716,7 @@ static void stop(BhSensor *s) {
         bh_pipeline_free(s->pipeline);
         if (s->ruling && !s->report)
                 bh_sensor_print_findings(s, TRUE);
+        bh_flows_free(s->flows);
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
@@ -756,6 +779,8 @@ int main(int argc, char **argv) {
                         setrlimit(RLIMIT_NOFILE, &files); /* what it may have without CAP_SYS_RESOURCE */
         }
 
+        if (s.options.bus)
+                bh_flows_open_conntrack(&s.conntrack);
         /* before there is a second thread, and before the canary, which is to be what it is after it was replaced */
         if (!bh_privileges_drop(&error)) {
                 bh_error("cannot start", "error", error->message);

@@ -20,6 +20,8 @@ struct BhReport {
         gboolean stopping, urgent; /* urgent: the status is to be told now */
         gboolean soon;             /* a finding is to be told now */
         guint answers;             /* handlers under way */
+        GHashTable *resources;     /* char *"source scope" → Told, the newest set of each; under the lock */
+        gboolean resources_moved;
 
         /* the worker's */
         guint64 version;     /* of the container table, told so far */
@@ -29,7 +31,7 @@ struct BhReport {
         guint ends; /* whose findings are still to be spooled */
 
         /* counted by the worker, read by anybody; under the lock */
-        guint64 inventories, full_lists;
+        guint64 inventories, full_lists, resource_lists, resource_sets_refused;
 };
 
 /* The next round tells the status. */

@@ -12,6 +12,7 @@
 #include "control.h"
 #include "ends.h"
 #include "feed.h"
+#include "flows.h"
 #include "hooks.h"
 #include "inspector.h"
 #include "lineage.h"
@@ -54,6 +55,8 @@ typedef struct {
         BhInspector *inspector; /* NULL: none could be started */
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
+        BhFlows *flows;         /* NULL: the same */
+        BhConntrackSockets conntrack;
         BhLineage *lineage;
         BhProcessesConfig listing;
         BhControl *control;
@@ -74,6 +77,11 @@ typedef struct {
 json_t *bh_sensor_status(BhSensor *s);
 json_t *bh_sensor_containers(BhSensor *s);
 json_t *bh_sensor_rules(BhSensor *s);
+
+/* ---- flows (sensor_flows.c) */
+
+/* Where there is a central to tell them. Before events come. */
+void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock);
 
 /* ---- rules (sensor_rules.c) */
 

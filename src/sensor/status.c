@@ -158,6 +158,8 @@ static json_t *runtimes_of(BhSensor *s) {
         json_object_set_new(o, "inspects", number(d.inspects));
         json_object_set_new(o, "inspects_failed", number(d.inspects_failed));
         json_object_set_new(o, "connects", number(d.connects));
+        json_object_set_new(o, "gatherings", number(d.gatherings));
+        json_object_set_new(o, "gatherings_failed", number(d.gatherings_failed));
         return json_pack("{s:o}", "docker", o);
 }
 
@@ -218,6 +220,7 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "runtimes", runtimes_of(s));
         json_object_set_new(o, "bus", bus_of(s));
         json_object_set_new(o, "rules", rules_of(s));
+        json_object_set_new(o, "flows", s->flows ? bh_flows_status(s->flows) : json_pack("{s:s}", "state", "off"));
         json_object_set_new(o, "inspector", inspector_of(s));
 
         part = json_object();

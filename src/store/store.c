@@ -80,6 +80,7 @@ BhStore *bh_store_open(const char *uri, BhStoreOpened *opened, GError **error) {
         s->statuses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, status_free);
         s->now = wall_ns;
         s->boot = boot_ns;
+        s->minutes_kept = BH_STORE_MINUTES_KEPT_NS;
         s->opened_now = wall_ns();
         s->opened_boot = boot_ns();
 
@@ -264,6 +265,7 @@ gboolean bh_store_restore(const char *uri, const char *backup, BhStoreOpened *op
 static const char *const kinds[BH_STORE_CHANGE_KINDS] = {
         [BH_STORE_CHANGE_CONTAINER] = "container", [BH_STORE_CHANGE_FINDING] = "finding", [BH_STORE_CHANGE_OBSERVATION] = "observation",
         [BH_STORE_CHANGE_NODE] = "node",           [BH_STORE_CHANGE_AUDIT] = "audit",     [BH_STORE_CHANGE_STORE] = "store",
+        [BH_STORE_CHANGE_RESOURCE] = "resource",
 };
 
 const char *bh_store_change_kind_name(BhStoreChangeKind kind) {

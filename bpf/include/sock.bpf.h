@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Sockets and TCP connections as kernel objects: what net.bpf.c (events) and sockets.bpf.c (the walk over all sockets) both read of them.
+ *
+ * Read as they are at the moment, without locks.
+ */
+#ifndef BH_SOCK_BPF_H
+#define BH_SOCK_BPF_H
+
+#include "core.bpf.h"
+#include "sock_record.h"
+
+#define AF_UNSPEC 0
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define AF_PACKET 17
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
+#define SOCK_PACKET 10
+#define SOCK_TYPE_MASK 0xf
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
+#define TCP_SYN_RECV 3
+#define TCP_FIN_WAIT1 4
+#define TCP_FIN_WAIT2 5
+#define TCP_TIME_WAIT 6
+#define TCP_CLOSE 7
+#define TCP_CLOSE_WAIT 8
+#define TCP_LAST_ACK 9
+#define TCP_LISTEN 10
+#define TCP_CLOSING 11
+#define SOCK_DONE 1 /* enum sock_flags: the peer's FIN has come */
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define MSG_PEEK 2
+#define MSG_ERRQUEUE 0x2000
+#define MSG_CMSG_COMPAT 0x80000000u
+#define EAGAIN 11
+#define EEXIST 17
+#define EPIPE 32
+#define ECONNABORTED 103
+#define ECONNRESET 104
+#define EISCONN 106
+#define EALREADY 114
+#define EINPROGRESS 115
+#define ERESTARTSYS 512
+#define PORT_DNS 53
+#define ETH_P_IP 0x0800
+
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 65536);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u64); /* struct sock * */
+        __type(value, struct bh_conn);
+        BH_PINNED;
+} conns SEC(".maps");
+
+static __always_inline __u16 swap16(__u16 x) {
+        return (__u16) (x << 8 | x >> 8);
+}
+
+static __always_inline bool is_inet(__u16 family) {
+        return family == AF_INET || family == AF_INET6;
+}
+
+/* ---- sockets and addresses ---- */
+
+static __always_inline struct sock *sock_of_file(struct file *file) {
+        if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+                return NULL;
+        /* only sockets of sockfs can be open: opening a socket file fails */
+        struct socket *socket = (struct socket *) BPF_CORE_READ(file, private_data);
+        return BPF_CORE_READ(socket, sk);
+}
+
+static __always_inline struct file *file_of_sock(struct sock *sk) {
+        return BPF_CORE_READ(sk, sk_socket, file);
+}
+
+/* What the socket knows of itself. */
+static __noinline int sock_addr(struct bh_addr *a, struct sock *sk) {
+        __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+        __builtin_memset(a, 0, sizeof(*a));
+        a->family = family;
+        a->type = BPF_CORE_READ(sk, sk_type);
+        a->proto = BPF_CORE_READ(sk, sk_protocol);
+        if (family == AF_INET) {
+                bh_read(a->laddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_rcv_saddr));
+                bh_read(a->raddr, 4, __builtin_preserve_access_index(&sk->__sk_common.skc_daddr));
+        } else if (family == AF_INET6) {
+                bh_read(a->laddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_rcv_saddr));
+                bh_read(a->raddr, 16, __builtin_preserve_access_index(&sk->__sk_common.skc_v6_daddr));
+                if ((a->raddr[0] == 0xfe && (a->raddr[1] & 0xc0) == 0x80) || (a->laddr[0] == 0xfe && (a->laddr[1] & 0xc0) == 0x80))
+                        a->ifindex = (__u32) BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
+        } else if (family == AF_PACKET) {
+                struct packet_sock *po = (struct packet_sock *) sk;
+
+                if (bpf_core_field_exists(po->num)) {
+                        a->proto = swap16(BPF_CORE_READ(po, num));
+                        a->ifindex = (__u32) BPF_CORE_READ(po, ifindex);
+                }
+        }
+        /* a raw socket keeps its protocol where others keep the port */
+        if (is_inet(family) && a->type != SOCK_RAW) {
+                a->lport = swap16(BPF_CORE_READ((struct inet_sock *) sk, inet_sport));
+                a->rport = swap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+        }
+        return 0;
+}
+
+static __always_inline __u32 sock_net_ns(struct sock *sk) {
+        return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+/* ---- what a TCP connection has moved ---- */
+
+struct conn_counts {
+        __u64 out, in;
+        __u32 packets_out, packets_in;
+};
+
+/* Whether the program closed or shut down, so that a FIN was sent, or stands at the end of what is to be sent. */
+static __always_inline bool fin_due(int state) {
+        return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING || state == TCP_LAST_ACK || state == TCP_TIME_WAIT;
+}
+
+/*
+ * tcp_snd_una_update() and tcp_rcv_nxt_update() count sequence numbers: the SYN (of the side that connected) and FINs among them. A connection that
+ * never was one has acknowledged nothing. Packets are all segments that passed the socket itself: SYN-ACKs and what came after its end did not.
+ */
+static __noinline int conn_count(struct conn_counts *n, struct sock *sk, __u32 outgoing, int state) {
+        struct tcp_sock *tp = (struct tcp_sock *) sk;
+        __u64 out = BPF_CORE_READ(tp, bytes_acked), in = BPF_CORE_READ(tp, bytes_received);
+
+        if (outgoing && out)
+                out--;
+        if (fin_due(state) && out && BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq))
+                out--;
+        if (in && BPF_CORE_READ(sk, __sk_common.skc_flags) & 1u << SOCK_DONE)
+                in--;
+        n->out = out;
+        n->in = in;
+        n->packets_out = BPF_CORE_READ(tp, segs_out);
+        n->packets_in = BPF_CORE_READ(tp, segs_in);
+        return 0;
+}
+
+#endif

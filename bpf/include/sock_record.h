@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the kernel programs and src/sensor/sockets.c share about sockets. The walk (sockets.bpf.c) writes records, one after the other, each as long as
+ * its `size` says. Numbers are native-endian, ports in host order.
+ */
+#ifndef BH_SOCK_RECORD_H
+#define BH_SOCK_RECORD_H
+
+#include "record.h"
+
+/*
+ * conns map: key the address of the kernel's struct sock. TCP connections and who made them: the end comes in whatever context, often an interrupt.
+ * What does not fit is counted as lost. Whoever takes an entry out tells the end, as only one can. An entry whose connection's end the programs missed
+ * stays until its address is used again, or until the sensor takes it out because no walk has seen it for long.
+ */
+struct bh_conn {
+        struct bh_actor who;
+        struct bh_addr addr;
+        __u64 since; /* CLOCK_BOOTTIME ns, as the next */
+        __u64 seen;  /* by a walk; 0: by none yet */
+        __u32 outgoing;
+        __u32 flags; /* enum bh_record_flag, of the event to come */
+};
+_Static_assert(sizeof(struct bh_conn) == 136, "shared layout");
+
+#define BH_SOCK_PATH_MAX 108 /* sun_path */
+
+enum bh_sock_flag {
+        BH_SOCK_TRACKED = 1u << 0,      /* in `conns`: its end will be told */
+        BH_SOCK_FOUND = 1u << 1,        /* entered there by a walk */
+        BH_SOCK_CLIENT = 1u << 2,       /* this side connected … */
+        BH_SOCK_SERVER = 1u << 3,       /* … or accepted; neither: not known */
+        BH_SOCK_BY_EVENT = 1u << 4,     /* that was seen */
+        BH_SOCK_BY_PORT = 1u << 5,      /* or told by who listens; neither: by the connection's counters */
+        BH_SOCK_PATH_OF_PEER = 1u << 6, /* it has no name of its own */
+};
+
+struct bh_sock_record {
+        __u32 size;  /* of this record; `path` is left out where there is none */
+        __u32 flags; /* enum bh_sock_flag */
+        __u64 sk;    /* address of the kernel's object */
+        __u64 ino;
+        __u64 cgroup, origin, start; /* the process: see struct bh_rec */
+        __u32 tgid, uid, gid, mnt_ns;
+        char comm[16];
+        struct bh_addr addr;
+        __u32 net_ns;
+        __u8 state; /* TCP_*; of other families too */
+        __u8 path_len; /* of what follows, with the NUL that an abstract name begins with */
+        __u16 pad;
+        __u64 since; /* CLOCK_BOOTTIME ns; 0: not known */
+        __u64 bytes_out, bytes_in;
+        __u32 packets_out, packets_in;
+        __u64 peer_ino;
+        __u64 path_ino;
+        __u32 path_dev; /* kernel encoding: major << 20 | minor */
+        __u32 peer_pid;
+        __u8 path[BH_SOCK_PATH_MAX + 4];
+};
+_Static_assert(sizeof(struct bh_sock_record) == 304, "shared layout");
+#define BH_SOCK_RECORD_MIN (sizeof(struct bh_sock_record) - BH_SOCK_PATH_MAX - 4)
+
+/* `listened` map: local ports that somebody listens on, by network namespace; value: anything. */
+struct bh_sock_port {
+        __u32 net_ns;
+        __u32 port;
+};
+
+/* `walk` map: one entry. */
+struct bh_sock_walk {
+        __u64 now;         /* CLOCK_BOOTTIME ns, the sensor says */
+        __u64 descriptors; /* looked at */
+        __u64 entered;     /* connections put into `conns` */
+        __u64 full;        /* and those for which it had no room */
+        __u32 ports_known; /* the sensor says: `listened` holds all there are. Else connections whose counters say nothing wait for the next walk */
+        __u32 pad;
+        struct bh_sock_record record; /* in the making */
+};
+
+#endif

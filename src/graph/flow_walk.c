@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+#include <sys/socket.h>
+#include <xxhash.h>
+
+#include "graph/flow_private.h"
+
+#define CLOSED_MAX 4096u /* remembered, so that a walk that was slow does not open them again */
+#define EPHEMERAL_FIRST 32768u
+#define WALKS_TO_GIVE_UP 2u
+
+/* Where somebody listens: by network namespace, or by container. Hashed as bytes. */
+struct port_key {
+        guint64 where;
+        guint16 port;
+        guint8 proto, pad[5];
+};
+_Static_assert(sizeof(struct port_key) == 16, "no hidden padding");
+
+typedef struct {
+        struct port_key key;
+        Listener *listener;
+} Port;
+
+/* A connected Unix socket of a walk. */
+typedef struct {
+        guint64 ino, peer_ino;
+        End *end;
+        BhFlowRole role;
+        char path[109];
+        guint32 path_dev;
+        guint64 path_ino;
+} WalkUnix;
+
+static guint tuple_hash(gconstpointer p) {
+        return (guint) XXH3_64bits(p, sizeof(struct tuple));
+}
+
+static gboolean tuple_equal(gconstpointer a, gconstpointer b) {
+        return memcmp(a, b, sizeof(struct tuple)) == 0;
+}
+
+static guint port_hash(gconstpointer p) {
+        return (guint) XXH3_64bits(p, sizeof(struct port_key));
+}
+
+static gboolean port_equal(gconstpointer a, gconstpointer b) {
+        return memcmp(a, b, sizeof(struct port_key)) == 0;
+}
+
+static guint listener_hash(gconstpointer p) {
+        const Listener *l = p;
+        guint64 h = XXH3_64bits_withSeed(l->told.ip.b, l->told.ip.len, (XXH64_hash_t) (uintptr_t) l->end + l->told.port);
+
+        return (guint) XXH3_64bits_withSeed(l->path, strlen(l->path), h + l->told.net_ns + ((guint64) l->told.proto << 32));
+}
+
+static gboolean listener_equal(gconstpointer pa, gconstpointer pb) {
+        const Listener *a = pa, *b = pb;
+
+        return a->end == b->end && a->told.net_ns == b->told.net_ns && a->told.proto == b->told.proto && a->told.port == b->told.port && bh_flow_ip_equal(&a->told.ip, &b->told.ip) &&
+               strcmp(a->path, b->path) == 0;
+}
+
+static void walk_unix_free(gpointer p) {
+        g_free(p);
+}
+
+void bh_flow_walk_init(BhFlowTable *t) {
+        t->conns = g_hash_table_new(tuple_hash, tuple_equal);
+        t->closed = g_new0(guint64, CLOSED_MAX);
+        t->listeners = g_hash_table_new(listener_hash, listener_equal);
+        t->by_port = g_hash_table_new_full(port_hash, port_equal, NULL, g_free);
+        t->listing = g_array_new(FALSE, FALSE, sizeof(BhFlowListener));
+        t->walk_unix = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, walk_unix_free);
+}
+
+/* ---- connections ---- */
+
+static void set_tuple(struct tuple *k, Box *box, guint8 proto, const struct bh_ip *laddr, guint16 lport, const struct bh_ip *raddr, guint16 rport) {
+        memset(k, 0, sizeof(*k));
+        k->box = box;
+        memcpy(k->laddr.b, laddr->b, laddr->len);
+        k->laddr.len = laddr->len;
+        memcpy(k->raddr.b, raddr->b, raddr->len);
+        k->raddr.len = raddr->len;
+        k->lport = lport;
+        k->rport = rport;
+        k->proto = proto;
+}
+
+Conn *bh_flow_conn_find(BhFlowTable *t, const struct side *s) {
+        struct tuple k;
+
+        if (!g_hash_table_size(t->conns))
+                return NULL;
+        set_tuple(&k, s->end->box, s->proto, &s->laddr, s->lport, &s->raddr, s->rport);
+        return g_hash_table_lookup(t->conns, &k);
+}
+
+static void leave_flow(BhFlowTable *t, Conn *c) {
+        Flow *f = c->flow;
+
+        if (!f)
+                return;
+        c->flow = NULL;
+        f->conns--;
+        f->now.open--;
+        f->now.half_open -= c->half_open;
+        f->now.bytes_out -= c->bytes_out;
+        f->now.bytes_in -= c->bytes_in;
+        f->now.packets_out -= c->packets_out;
+        f->now.packets_in -= c->packets_in;
+        if (f->told)
+                bh_flow_touch(t, f);
+}
+
+static void join_flow(BhFlowTable *t, Conn *c, Flow *f) {
+        if (!f)
+                return;
+        c->flow = f;
+        f->conns++;
+        f->now.open++;
+        f->now.half_open += c->half_open;
+        f->now.bytes_out += c->bytes_out;
+        f->now.bytes_in += c->bytes_in;
+        f->now.packets_out += c->packets_out;
+        f->now.packets_in += c->packets_in;
+        bh_flow_touch(t, f);
+}
+
+static void conn_remove(BhFlowTable *t, Conn *c) {
+        g_hash_table_remove(t->conns, &c->tuple);
+        leave_flow(t, c);
+        bh_flow_end_unref(t, c->end);
+        c->free = t->free_conns;
+        t->free_conns = c;
+}
+
+void bh_flow_conn_close(BhFlowTable *t, const struct side *s, Conn *c) {
+        struct tuple k;
+
+        set_tuple(&k, s->end->box, s->proto, &s->laddr, s->lport, &s->raddr, s->rport);
+        t->closed[t->n_closed++ % CLOSED_MAX] = XXH3_64bits(&k, sizeof(k));
+        if (c)
+                conn_remove(t, c);
+}
+
+static gboolean closed_lately(const BhFlowTable *t, const struct tuple *k) {
+        guint64 hash = XXH3_64bits(k, sizeof(*k));
+
+        for (guint i = 0; i < MIN(t->n_closed, CLOSED_MAX); i++)
+                if (t->closed[i] == hash)
+                        return TRUE;
+        return FALSE;
+}
+
+static Conn *conn_add(BhFlowTable *t, const struct tuple *k, End *end, gint64 now_ns) {
+        Conn *c = t->free_conns;
+
+        if (g_hash_table_size(t->conns) >= t->c.max_conns) {
+                t->stats.conns_refused++;
+                return NULL;
+        }
+        if (c)
+                t->free_conns = c->free;
+        else
+                c = g_new(Conn, 1);
+        memset(c, 0, sizeof(*c));
+        c->tuple = *k;
+        c->end = bh_flow_end_ref(end);
+        c->seen_ns = now_ns;
+        g_hash_table_insert(t->conns, &c->tuple, c);
+        return c;
+}
+
+static Flow *flow_of_client(BhFlowTable *t, const struct side *s, gboolean half_open) {
+        struct key key;
+
+        if (!bh_flow_client_key(t, s, &key))
+                return NULL;
+
+        Flow *f = bh_flow_find(t, &key);
+        if (!f && half_open) /* one more of a scan? Failures tell; what is known of it until now says */
+                f = bh_flow_scan_tried(t, &key, FALSE);
+        return f ? f : bh_flow_of(t, s, &key);
+}
+
+Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open, gint64 now_ns) {
+        gboolean hidden;
+        struct tuple k;
+
+        set_tuple(&k, s->end->box, s->proto, &s->laddr, s->lport, &s->raddr, s->rport);
+        if (!s->lport || !s->rport || g_hash_table_contains(t->conns, &k))
+                return g_hash_table_lookup(t->conns, &k);
+        Conn *c = conn_add(t, &k, s->end, now_ns);
+        if (!c)
+                return NULL;
+        c->role = s->role;
+        c->half_open = half_open;
+        c->net_ns = s->net_ns;
+        c->since_ns = now_ns;
+        c->walk = t->walk;
+        if (s->role == BH_FLOW_CLIENT)
+                join_flow(t, c, flow_of_client(t, s, half_open));
+        else if (!bh_flow_proxy_of(t, s->end, s->pid)) /* the container's own side tells it */
+                join_flow(t, c, bh_flow_pair_open(t, s, FALSE, &hidden));
+        return c;
+}
+
+/* ---- listeners ---- */
+
+static void set_port(struct port_key *k, guint64 where, guint8 proto, guint16 port) {
+        memset(k, 0, sizeof(*k));
+        k->where = where;
+        k->proto = proto;
+        k->port = port;
+}
+
+static Listener *port_find(BhFlowTable *t, guint64 where, guint8 proto, guint16 port) {
+        struct port_key k;
+
+        set_port(&k, where, proto, port);
+        Port *p = g_hash_table_lookup(t->by_port, &k);
+        return p ? p->listener : NULL;
+}
+
+End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port) {
+        Listener *l = net_ns ? port_find(t, net_ns, proto, port) : NULL;
+
+        if (!l && box)
+                l = port_find(t, (guint64) (uintptr_t) box, proto, port);
+        return l ? l->end : NULL;
+}
+
+static void port_set(BhFlowTable *t, guint64 where, guint8 proto, guint16 port, Listener *l) {
+        Port *p = g_new0(Port, 1);
+
+        set_port(&p->key, where, proto, port);
+        p->listener = l;
+        g_hash_table_replace(t->by_port, &p->key, p);
+}
+
+static void index_listener(BhFlowTable *t, Listener *l) {
+        if (!l->told.proto)
+                return;
+        port_set(t, (guint64) (uintptr_t) l->end->box, l->told.proto, l->told.port, l);
+        if (l->told.net_ns)
+                port_set(t, l->told.net_ns, l->told.proto, l->told.port, l);
+}
+
+/* NULL: beyond the bound. */
+static Listener *listener_get(BhFlowTable *t, const Listener *wanted, gint64 now_ns) {
+        Listener *l = g_hash_table_lookup(t->listeners, wanted);
+
+        if (!l) {
+                if (g_hash_table_size(t->listeners) >= BH_FLOW_MAX_LISTENERS) {
+                        t->stats.listeners_refused++;
+                        return NULL;
+                }
+                l = g_new0(Listener, 1);
+                *l = *wanted;
+                l->path = g_strdup(wanted->path);
+                bh_flow_end_ref(l->end);
+                l->told.container_id = l->end->box->id;
+                l->told.exe = l->end->exe;
+                l->told.path = l->path;
+                l->told.first_ns = now_ns;
+                g_hash_table_add(t->listeners, l);
+                index_listener(t, l);
+        }
+        l->walk = t->walk;
+        return l;
+}
+
+static void listener_free(BhFlowTable *t, Listener *l) {
+        g_ptr_array_add(t->grave, l->path);
+        bh_flow_end_unref(t, l->end);
+        g_free(l);
+}
+
+void bh_flow_listens(BhFlowTable *t, End *end, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port) {
+        Listener wanted = { .end = end, .path = (char *) "", .told = { .net_ns = net_ns, .proto = proto, .ip = *ip, .port = port } };
+
+        listener_get(t, &wanted, t->now_ns);
+}
+
+static int by_place(gconstpointer pa, gconstpointer pb) {
+        const BhFlowListener *a = pa, *b = pb;
+        int d = strcmp(a->container_id, b->container_id);
+
+        if (!d)
+                d = (int) a->proto - (int) b->proto;
+        if (!d)
+                d = (int) a->port - (int) b->port;
+        if (!d)
+                d = strcmp(a->path, b->path);
+        if (!d)
+                d = memcmp(&a->ip, &b->ip, sizeof(a->ip));
+        if (!d)
+                d = strcmp(a->exe, b->exe);
+        return d ? d : (a->net_ns > b->net_ns) - (a->net_ns < b->net_ns);
+}
+
+static void list_listeners(BhFlowTable *t) {
+        GHashTableIter it;
+        guint64 hash = 0;
+        gpointer p;
+
+        g_array_set_size(t->listing, 0);
+        g_hash_table_iter_init(&it, t->listeners);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const Listener *l = p;
+
+                if (l->told.pid) /* seen by a walk */
+                        g_array_append_val(t->listing, l->told);
+        }
+        g_array_sort(t->listing, by_place);
+        for (guint i = 0; i < t->listing->len; i++) {
+                const BhFlowListener *l = &g_array_index(t->listing, BhFlowListener, i);
+                guint64 words[] = { l->pid, l->net_ns, l->proto, l->port, (guint64) l->started_ns };
+
+                hash = XXH3_64bits_withSeed(words, sizeof(words), hash);
+                hash = XXH3_64bits_withSeed(l->ip.b, l->ip.len, hash);
+                hash = XXH3_64bits_withSeed(l->path, strlen(l->path), hash);
+                hash = XXH3_64bits_withSeed(l->exe, strlen(l->exe), hash);
+                hash = XXH3_64bits_withSeed(l->container_id, strlen(l->container_id), hash);
+        }
+        t->listing_changed |= hash != t->listing_hash || t->walk == 1;
+        t->listing_hash = hash;
+}
+
+const GArray *bh_flow_table_listeners(BhFlowTable *t, gboolean *changed) {
+        if (changed) {
+                *changed = t->listing_changed;
+                t->listing_changed = FALSE;
+        }
+        return t->listing;
+}
+
+gboolean bh_flow_table_wants_walk(BhFlowTable *t) {
+        gboolean wants = t->wants_walk;
+
+        t->wants_walk = FALSE;
+        return wants;
+}
+
+/* ---- walks ---- */
+
+void bh_flow_table_walk_begin(BhFlowTable *t, gint64 now_ns) {
+        t->walk++;
+        t->walk_ns = now_ns;
+        g_hash_table_remove_all(t->walk_unix);
+}
+
+static struct bh_str text_of(const char *s) {
+        return (struct bh_str){ s ? s : "", s ? (guint32) strlen(s) : 0 };
+}
+
+static void moved(BhFlowTable *t, Conn *c, const BhFlowSocket *s, gboolean half_open) {
+        Flow *f = c->flow;
+
+        if (f && (c->bytes_out != s->bytes_out || c->bytes_in != s->bytes_in || c->packets_out != s->packets_out || c->packets_in != s->packets_in || c->half_open != half_open)) {
+                f->now.bytes_out += s->bytes_out - c->bytes_out;
+                f->now.bytes_in += s->bytes_in - c->bytes_in;
+                f->now.packets_out += s->packets_out - c->packets_out;
+                f->now.packets_in += s->packets_in - c->packets_in;
+                f->now.half_open = f->now.half_open - c->half_open + half_open;
+                bh_flow_touch(t, f);
+        }
+        c->bytes_out = s->bytes_out;
+        c->bytes_in = s->bytes_in;
+        c->packets_out = s->packets_out;
+        c->packets_in = s->packets_in;
+        c->half_open = half_open;
+        if (s->net_ns)
+                c->net_ns = s->net_ns;
+}
+
+static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box) {
+        gboolean half_open = s->state == BH_TCP_SYN_SENT;
+        struct bh_ip laddr = bh_flow_ip(&s->laddr), raddr = bh_flow_ip(&s->raddr);
+        struct tuple k;
+
+        /* a datagram socket that is connected is in the state of an established connection */
+        if (!s->lport || !s->rport || s->state == BH_TCP_CLOSE || s->state == BH_TCP_LISTEN)
+                return TRUE;
+        set_tuple(&k, box, s->proto, &laddr, s->lport, &raddr, s->rport);
+        Conn *c = g_hash_table_lookup(t->conns, &k);
+        if (!c) {
+                if (!s->exe)
+                        return FALSE;
+                if (closed_lately(t, &k))
+                        return TRUE;
+                End *end = bh_flow_end(t, box, text_of(s->exe));
+                c = conn_add(t, &k, end, t->walk_ns);
+                bh_flow_end_unref(t, end);
+                if (!c)
+                        return TRUE;
+                c->role = s->role;
+                c->since_ns = s->since_ns;
+        }
+        c->walk = t->walk;
+        moved(t, c, s, half_open);
+        if (c->role == BH_FLOW_ROLE_NONE)
+                c->role = s->role;
+        if (c->role == BH_FLOW_CLIENT) {
+                struct side side = { .end = c->end, .role = c->role, .proto = s->proto, .net_ns = s->net_ns, .pid = s->pid, .laddr = laddr, .raddr = raddr, .lport = s->lport, .rport = s->rport };
+
+                t->now_ns = MAX(t->now_ns, t->walk_ns);
+                bh_flow_pair_client(t, &side);
+        }
+        return TRUE;
+}
+
+static gboolean walk_listener(BhFlowTable *t, const BhFlowSocket *s, Box *box) {
+        if (!s->exe)
+                return FALSE;
+
+        gboolean is_unix = s->family == BH_AF_UNIX;
+        End *end = bh_flow_end(t, box, text_of(s->exe));
+        Listener wanted = { .end = end, .path = (char *) (s->path ? s->path : ""), .told = { .net_ns = s->net_ns, .proto = is_unix ? 0 : s->proto, .port = s->lport } };
+        if (!is_unix)
+                wanted.told.ip = bh_flow_ip(&s->laddr);
+
+        /* a datagram socket without a peer on a port that the kernel chose is a client's, as long as it does not stay */
+        gboolean passing = s->proto == BH_PROTO_UDP && !is_unix && s->lport >= EPHEMERAL_FIRST;
+        Listener *known = g_hash_table_lookup(t->listeners, &wanted);
+        Listener *l = listener_get(t, &wanted, t->walk_ns);
+        if (l && (!passing || known)) {
+                l->told.pid = s->pid;
+                l->told.started_ns = s->started_ns;
+        }
+        bh_flow_end_unref(t, end);
+        return TRUE;
+}
+
+static gboolean walk_unix(BhFlowTable *t, const BhFlowSocket *s, Box *box) {
+        if (!s->peer_ino || !s->ino || !s->path || !*s->path)
+                return TRUE;
+        if (!s->exe)
+                return FALSE;
+
+        WalkUnix *u = g_new0(WalkUnix, 1);
+        u->ino = s->ino;
+        u->peer_ino = s->peer_ino;
+        u->end = bh_flow_end(t, box, text_of(s->exe));
+        u->role = s->role;
+        u->path_dev = s->path_dev;
+        u->path_ino = s->path_ino;
+        g_strlcpy(u->path, s->path, sizeof(u->path));
+        WalkUnix *old = g_hash_table_lookup(t->walk_unix, &u->ino);
+        if (old)
+                bh_flow_end_unref(t, old->end);
+        g_hash_table_replace(t->walk_unix, &u->ino, u);
+        return TRUE;
+}
+
+gboolean bh_flow_table_walk_socket(BhFlowTable *t, const BhFlowSocket *s) {
+        Box *box = bh_flow_box(t, text_of(s->container_id));
+        gboolean inet = s->family == BH_AF_INET || s->family == BH_AF_INET6, done = TRUE;
+
+        box->refs++;
+        if (s->listening && (s->family == BH_AF_UNIX ? s->path && *s->path : inet && s->lport))
+                done = walk_listener(t, s, box);
+        else if (inet && (s->proto == BH_PROTO_TCP || s->proto == BH_PROTO_UDP))
+                done = walk_connection(t, s, box);
+        else if (s->family == BH_AF_UNIX)
+                done = walk_unix(t, s, box);
+        bh_flow_box_unref(t, box);
+        return done;
+}
+
+/* Both ends of Unix connections that are open. A pair is a connection as any, by its inode. */
+static void pair_unix(BhFlowTable *t) {
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, t->walk_unix);
+        while (g_hash_table_iter_next(&it, NULL, &p)) {
+                const WalkUnix *u = p, *peer = g_hash_table_lookup(t->walk_unix, &u->peer_ino);
+                struct bh_ip ino = { .len = 8 }, peer_ino = { .len = 8 };
+                struct tuple k;
+
+                if (!peer || u->role == BH_FLOW_ROLE_NONE || (u->end->box == t->host && peer->end->box == t->host))
+                        continue;
+                memcpy(ino.b, &u->ino, 8);
+                memcpy(peer_ino.b, &u->peer_ino, 8);
+                set_tuple(&k, u->end->box, 0, &ino, 0, &peer_ino, 0);
+
+                Conn *c = g_hash_table_lookup(t->conns, &k);
+                if (c) {
+                        c->walk = t->walk;
+                        continue;
+                }
+                if (!(c = conn_add(t, &k, u->end, t->walk_ns)))
+                        continue;
+                c->walk = t->walk;
+                c->role = u->role;
+
+                struct key key = { .end = u->end, .peer = peer->end->box, .path_hash = XXH3_64bits(u->path, strlen(u->path)), .role = u->role };
+                Flow *f = bh_flow_get(t, &key, u->path);
+                if (f) {
+                        bh_flow_peer_end(t, f, peer->end);
+                        f->path_dev = u->path_dev;
+                        f->path_ino = u->path_ino;
+                }
+                join_flow(t, c, f);
+        }
+        g_hash_table_iter_init(&it, t->walk_unix);
+        while (g_hash_table_iter_next(&it, NULL, &p))
+                bh_flow_end_unref(t, ((WalkUnix *) p)->end);
+        g_hash_table_remove_all(t->walk_unix);
+}
+
+/* Now that all listeners and clients are known. */
+static void assign_flow(BhFlowTable *t, Conn *c) {
+        struct side s = {
+                .end = c->end, .proto = c->tuple.proto, .net_ns = c->net_ns, .laddr = c->tuple.laddr, .raddr = c->tuple.raddr, .lport = c->tuple.lport, .rport = c->tuple.rport,
+        };
+        gboolean hidden;
+
+        if (c->role == BH_FLOW_ROLE_NONE && c->tuple.proto == BH_PROTO_UDP)
+                c->role = bh_flow_datagram_role(t, &s, TRUE);
+        else if (c->role == BH_FLOW_ROLE_NONE)
+                c->role = bh_flow_listener(t, c->net_ns, c->end->box, c->tuple.proto, c->tuple.lport) ? BH_FLOW_SERVER : BH_FLOW_CLIENT;
+        s.role = c->role;
+        if (c->role == BH_FLOW_CLIENT)
+                join_flow(t, c, flow_of_client(t, &s, c->half_open));
+        else
+                join_flow(t, c, bh_flow_pair_open(t, &s, c->walks++ >= WALKS_TO_GIVE_UP, &hidden));
+}
+
+static gboolean is_proxy(const Conn *c) {
+        static const char name[] = "/docker-proxy";
+
+        return g_str_has_suffix(c->end->exe, name) && !*c->end->box->id;
+}
+
+/*
+ * A server's open connections that come from a docker-proxy: each belongs to one that the proxy accepted. Which, nobody says; those that have carried the
+ * same are taken for each other, else those that began in the same order.
+ */
+static void assign_proxied(BhFlowTable *t, GPtrArray *servers, GPtrArray *accepted) {
+        for (guint i = 0; i < servers->len; i++) {
+                Conn *c = g_ptr_array_index(servers, i), *best = NULL;
+
+                for (guint k = 0; k < accepted->len; k++) {
+                        Conn *a = g_ptr_array_index(accepted, k);
+                        const struct proxy *proxy = a ? bh_flow_proxy_at(t, c->tuple.proto, &a->tuple.laddr, a->tuple.lport) : NULL;
+
+                        if (!proxy || proxy->port != c->tuple.lport || !bh_flow_ip_equal(&proxy->ip, &c->tuple.laddr))
+                                continue;
+                        gboolean same = a->bytes_in == c->bytes_in && a->bytes_out == c->bytes_out;
+                        gboolean best_same = best && best->bytes_in == c->bytes_in && best->bytes_out == c->bytes_out;
+                        if (!best || (same && !best_same) || (same == best_same && a->since_ns < best->since_ns))
+                                best = a;
+                }
+                if (!best)
+                        continue;
+                for (guint k = 0; k < accepted->len; k++)
+                        if (g_ptr_array_index(accepted, k) == best)
+                                g_ptr_array_index(accepted, k) = NULL;
+
+                struct side s = { .end = c->end, .role = BH_FLOW_SERVER, .proto = c->tuple.proto, .net_ns = c->net_ns, .laddr = c->tuple.laddr, .raddr = best->tuple.raddr,
+                                  .lport = c->tuple.lport, .rport = best->tuple.rport };
+                struct key key;
+
+                bh_flow_server_key(&s, NULL, &best->tuple.raddr, &best->tuple.laddr, best->tuple.lport, &key);
+                join_flow(t, c, bh_flow_of(t, &s, &key));
+        }
+}
+
+gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
+        g_autoptr(GPtrArray) gone = g_ptr_array_new(), waiting = g_ptr_array_new(), accepted = g_ptr_array_new();
+        GHashTableIter it;
+        gboolean soon;
+        gpointer p;
+
+        pair_unix(t);
+        g_hash_table_iter_init(&it, t->conns);
+        while (g_hash_table_iter_next(&it, NULL, &p)) {
+                Conn *c = p;
+
+                if (whole && c->walk != t->walk && c->seen_ns < t->walk_ns)
+                        g_ptr_array_add(gone, c);
+                else if (is_proxy(c) && c->role == BH_FLOW_SERVER)
+                        g_ptr_array_add(accepted, c);
+                else if (!c->flow && c->tuple.proto && !is_proxy(c))
+                        g_ptr_array_add(waiting, c);
+        }
+        for (guint i = 0; i < gone->len; i++) {
+                t->stats.vanished += ((Conn *) g_ptr_array_index(gone, i))->tuple.proto != 0;
+                conn_remove(t, g_ptr_array_index(gone, i));
+        }
+        if (whole) {
+                g_autoptr(GPtrArray) closed = g_ptr_array_new();
+
+                g_hash_table_iter_init(&it, t->listeners);
+                while (g_hash_table_iter_next(&it, &p, NULL))
+                        if (((Listener *) p)->walk != t->walk)
+                                g_ptr_array_add(closed, p);
+                if (closed->len)
+                        g_hash_table_remove_all(t->by_port);
+                for (guint i = 0; i < closed->len; i++) {
+                        g_hash_table_remove(t->listeners, g_ptr_array_index(closed, i));
+                        listener_free(t, g_ptr_array_index(closed, i));
+                }
+                g_hash_table_iter_init(&it, t->listeners);
+                while (closed->len && g_hash_table_iter_next(&it, &p, NULL))
+                        index_listener(t, p);
+        }
+        for (guint i = 0; i < waiting->len; i++)
+                assign_flow(t, g_ptr_array_index(waiting, i));
+        for (guint i = waiting->len; i-- > 0; )
+                if (((Conn *) g_ptr_array_index(waiting, i))->flow || ((Conn *) g_ptr_array_index(waiting, i))->role != BH_FLOW_SERVER)
+                        g_ptr_array_remove_index_fast(waiting, i);
+        assign_proxied(t, waiting, accepted);
+        list_listeners(t);
+        soon = t->soon;
+        t->soon = FALSE;
+        return soon;
+}
+
+void bh_flow_walk_free(BhFlowTable *t) {
+        g_autoptr(GPtrArray) conns = bh_flow_all(t->conns), listeners = bh_flow_all(t->listeners);
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, t->walk_unix);
+        while (g_hash_table_iter_next(&it, NULL, &p))
+                bh_flow_end_unref(t, ((WalkUnix *) p)->end);
+        for (guint i = 0; i < conns->len; i++)
+                conn_remove(t, g_ptr_array_index(conns, i));
+        for (Conn *c; (c = t->free_conns); g_free(c))
+                t->free_conns = c->free;
+        for (guint i = 0; i < listeners->len; i++)
+                listener_free(t, g_ptr_array_index(listeners, i));
+        g_hash_table_unref(t->conns);
+        g_hash_table_unref(t->listeners);
+        g_hash_table_unref(t->by_port);
+        g_hash_table_unref(t->walk_unix);
+        g_array_unref(t->listing);
+        g_free(t->closed);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the sensor's flows: what flows.c, flows_pack.c, flows_walk.c and flows_conntrack.c share. */
+#pragma once
+#include "flows.h"
+#include "graph/flow_table.h"
+#include "sockets.h"
+
+typedef struct {
+        const char *node, *boot_id;
+        gboolean full;
+} BhFlowsPacked;
+
+/* *cut_off grows by the flows for which the message had no room; what they had to tell is in its rest. */
+GBytes *bh_flows_pack(const BhFlowsPacked *what, const BhFlowCut *cut, gint64 time_ns, guint64 *cut_off);
+GBytes *bh_flows_pack_listeners(const BhFlowsPacked *what, const GArray *listeners, guint64 refused, gint64 time_ns);
+
+struct BhFlows {
+        BhFlowsConfig c; /* strings are in the members below */
+        char *mark, *recorder_dir, *proc_path, *node, *boot_id;
+        GThread *worker, *reader;
+        int stop_pipe[2];
+
+        GMutex lock; /* the table, and all below up to the next comment */
+        GCond moved;
+        BhFlowTable *table;
+        gboolean soon, stopping;
+        guint64 version; /* of the container table */
+        guint64 batches, told, cut_off, unsafe, caught_up, walks_failed, conntrack_refused, conntrack_overruns, conntrack_messages;
+        char *walk_problem, *conntrack_problem;
+        gboolean conntrack_on;
+
+        /* the drain thread writes, the worker reads: atomic */
+        guint64 newest_id, recorded_id;
+
+        /* the worker's */
+        BhSockets *sockets;
+        guint64 connections;
+        gint64 walk_us, cut_us, addresses_us;
+        gboolean full_told;
+};
+
+/* flows_walk.c: the worker */
+void bh_flows_walk(BhFlows *f);
+/* The addresses of the node, also where a docker-proxy runs in a network namespace of its own. */
+void bh_flows_read_addresses(BhFlows *f);
+
+/* flows_conntrack.c */
+gpointer bh_flows_read_conntrack(gpointer flows);

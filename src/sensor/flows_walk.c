@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A walk over all sockets, for the flow table; and the addresses of the node. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "flows_private.h"
+
+#define FILE_MAX (4u << 20)
+#define ADDRESSES_MAX 65536u
+#define NAMESPACES_MAX 64u
+
+/* ---- the walk ---- */
+
+/* A socket of which the executable is not known yet. */
+typedef struct {
+        BhSocket s;
+        char *container, *exe;
+} Unknown;
+
+typedef struct {
+        BhFlows *flows;
+        GArray *unknown;
+        GHashTable *wanted; /* inodes of Unix sockets that have to do with a container: theirs and their peers' */
+} Walk;
+
+static void unknown_clear(gpointer p) {
+        Unknown *u = p;
+
+        g_free(u->container);
+        g_free(u->exe);
+}
+
+static gint64 wall(guint64 boottime, guint64 offset) {
+        return boottime ? (gint64) (boottime + offset) : 0;
+}
+
+static void fill_ip(struct bh_ip *ip, const guint8 bytes[16], guint16 family) {
+        ip->len = family == AF_INET6 ? 16 : 4;
+        memcpy(ip->b, bytes, ip->len);
+}
+
+static BhFlowSocket describe(const BhFlows *f, const BhSocket *s, const char *container, const char *exe) {
+        BhFlowSocket out = {
+                .container_id = container,
+                .exe = exe,
+                .pid = s->pid,
+                .started_ns = wall(s->start, f->c.clock.start),
+                .family = s->family,
+                .type = s->type,
+                .proto = (guint8) s->proto,
+                .state = s->state,
+                /* the kernel has no such state for datagrams: who has a port and no peer waits for anybody */
+                .listening = s->listening || ((s->family == AF_INET || s->family == AF_INET6) && s->proto == IPPROTO_UDP && s->lport && !s->rport),
+                .role = s->role == BH_SOCKET_ROLE_CLIENT ? BH_FLOW_CLIENT : s->role == BH_SOCKET_ROLE_SERVER ? BH_FLOW_SERVER : BH_FLOW_ROLE_NONE,
+                .lport = s->lport,
+                .rport = s->rport,
+                .net_ns = s->net_ns,
+                .bytes_out = s->bytes_out,
+                .bytes_in = s->bytes_in,
+                .packets_out = s->packets_out,
+                .packets_in = s->packets_in,
+                .since_ns = wall(s->since, f->c.clock.now),
+                .path = s->path,
+                .path_dev = s->path_dev,
+                .path_ino = s->path_ino,
+                .ino = s->ino,
+                .peer_ino = s->peer_ino,
+        };
+
+        if (s->family == AF_UNIX)
+                out.role = s->listening ? BH_FLOW_ROLE_NONE : s->path_of_peer ? BH_FLOW_CLIENT : BH_FLOW_SERVER;
+        else
+                fill_ip(&out.laddr, s->laddr, s->family), fill_ip(&out.raddr, s->raddr, s->family);
+        return out;
+}
+
+static void seen(const BhSocket *s, gpointer data) {
+        g_auto(BhContainerLookup) l = { 0 };
+        Walk *w = data;
+        BhFlows *f = w->flows;
+        gboolean done = TRUE;
+
+        if (s->family != AF_INET && s->family != AF_INET6 && s->family != AF_UNIX)
+                return;
+        bh_container_table_lookup(f->c.containers, s->cgroup, &l);
+
+        const char *container = l.container ? l.container->id : "";
+        if (s->family == AF_UNIX && !s->listening) {
+                if (!s->peer_ino || !*s->path)
+                        return;
+                if (*container) {
+                        g_hash_table_add(w->wanted, GSIZE_TO_POINTER((gsize) s->ino));
+                        g_hash_table_add(w->wanted, GSIZE_TO_POINTER((gsize) s->peer_ino));
+                }
+                done = FALSE;
+        } else {
+                BhFlowSocket told = describe(f, s, container, NULL);
+
+                g_mutex_lock(&f->lock);
+                done = bh_flow_table_walk_socket(f->table, &told);
+                g_mutex_unlock(&f->lock);
+        }
+        if (done)
+                return;
+        Unknown u = { .s = *s, .container = g_strdup(container) };
+        g_array_append_val(w->unknown, u);
+}
+
+/* In the drain thread, which owns the process table. */
+static void find_executables(gpointer data) {
+        Walk *w = data;
+
+        for (guint i = 0; i < w->unknown->len; i++) {
+                Unknown *u = &g_array_index(w->unknown, Unknown, i);
+                struct bh_process_view view;
+
+                if (bh_process_find(w->flows->c.processes, u->s.pid, u->s.start, &view) && view.exe.len)
+                        u->exe = g_strndup(view.exe.p, view.exe.len);
+        }
+}
+
+static void drop_unwanted(Walk *w) {
+        for (guint i = w->unknown->len; i-- > 0; ) {
+                Unknown *u = &g_array_index(w->unknown, Unknown, i);
+
+                if (u->s.family == AF_UNIX && !u->s.listening && !g_hash_table_contains(w->wanted, GSIZE_TO_POINTER((gsize) u->s.ino)))
+                        g_array_remove_index_fast(w->unknown, i);
+        }
+}
+
+static void tell_listeners(BhFlows *f, gboolean anyway) {
+        g_autoptr(GBytes) body = NULL;
+        gboolean changed;
+
+        g_mutex_lock(&f->lock);
+        const GArray *listeners = bh_flow_table_listeners(f->table, &changed);
+        if (changed || anyway) {
+                BhFlowsPacked what = { .node = f->node, .boot_id = f->boot_id };
+                BhFlowStats stats;
+
+                bh_flow_table_stats(f->table, &stats);
+                body = bh_flows_pack_listeners(&what, listeners, stats.listeners_refused, g_get_real_time() * 1000);
+        }
+        g_mutex_unlock(&f->lock);
+        if (body)
+                f->c.publish("listeners", body, f->c.data);
+}
+
+void bh_flows_walk(BhFlows *f) {
+        g_autoptr(GArray) unknown = g_array_new(FALSE, TRUE, sizeof(Unknown));
+        g_autoptr(GHashTable) wanted = g_hash_table_new(NULL, NULL);
+        g_autoptr(GError) error = NULL;
+        Walk w = { .flows = f, .unknown = unknown, .wanted = wanted };
+        guint64 connections = f->c.connections(f->c.data);
+
+        g_array_set_clear_func(unknown, unknown_clear);
+        g_mutex_lock(&f->lock);
+        bh_flow_table_walk_begin(f->table, g_get_real_time() * 1000);
+        g_mutex_unlock(&f->lock);
+
+        gboolean whole = bh_sockets_walk(f->sockets, seen, &w, &error);
+        drop_unwanted(&w);
+        if (unknown->len)
+                f->c.call(find_executables, &w, f->c.data);
+        for (guint i = 0; i < unknown->len; i++) {
+                Unknown *u = &g_array_index(unknown, Unknown, i);
+                g_autofree char *link = g_strdup_printf("%s/%u/exe", f->proc_path, u->s.pid), *read = u->exe ? NULL : g_file_read_link(link, NULL);
+                BhFlowSocket told = describe(f, &u->s, u->container, u->exe ? u->exe : read ? read : "");
+
+                g_mutex_lock(&f->lock);
+                bh_flow_table_walk_socket(f->table, &told);
+                g_mutex_unlock(&f->lock);
+        }
+        g_mutex_lock(&f->lock);
+        f->soon |= bh_flow_table_walk_end(f->table, whole);
+        g_clear_pointer(&f->walk_problem, g_free);
+        if (!whole) {
+                f->walks_failed++;
+                f->walk_problem = g_strdup(error->message);
+        }
+        g_mutex_unlock(&f->lock);
+        tell_listeners(f, connections != f->connections);
+        f->connections = connections;
+}
+
+/* ---- addresses ---- */
+
+static void add(GArray *all, const struct bh_ip *ip) {
+        if (all->len < ADDRESSES_MAX)
+                g_array_append_vals(all, ip, 1);
+}
+
+/* The kernel's routing table of addresses of its own: "|-- 10.0.0.1" and below it "/32 host LOCAL". */
+static void read_ipv4(const char *proc, guint32 pid, GArray *all) {
+        g_autofree char *path = g_strdup_printf("%s/%u/net/fib_trie", proc, pid), *text = bh_file_read(AT_FDCWD, path, FILE_MAX, NULL, NULL, NULL);
+        struct bh_ip ip = { .len = 0 };
+
+        for (char *line = text, *end; line && *line; line = end) {
+                end = strchrnul(line, '\n');
+                if (*end)
+                        *end++ = '\0';
+                line += strspn(line, " |");
+                if (g_str_has_prefix(line, "-- "))
+                        ip.len = inet_pton(AF_INET, line + 3, ip.b) == 1 ? 4 : 0;
+                else if (ip.len && g_str_has_prefix(line, "/32 host LOCAL") && ip.b[0] != 127)
+                        add(all, &ip);
+        }
+}
+
+static void read_ipv6(const char *proc, guint32 pid, GArray *all) {
+        g_autofree char *path = g_strdup_printf("%s/%u/net/if_inet6", proc, pid), *text = bh_file_read(AT_FDCWD, path, FILE_MAX, NULL, NULL, NULL);
+
+        for (char *line = text, *end; line && *line; line = end) {
+                struct bh_ip ip = { .len = 16 };
+                guint digits = 0;
+
+                end = strchrnul(line, '\n');
+                if (*end)
+                        end++;
+                for (; digits < 32 && g_ascii_isxdigit(line[digits]); digits++)
+                        ip.b[digits / 2] = (guint8) (ip.b[digits / 2] << 4 | (guint8) g_ascii_xdigit_value(line[digits]));
+                if (digits == 32)
+                        add(all, &ip);
+        }
+}
+
+void bh_flows_read_addresses(BhFlows *f) {
+        g_autoptr(GArray) all = g_array_new(FALSE, TRUE, sizeof(struct bh_ip));
+        guint32 namespaces[NAMESPACES_MAX], pids[NAMESPACES_MAX];
+        guint n = 0;
+
+        /* each docker-proxy listens where its engine's networks begin, which may be a network namespace of their own */
+        g_mutex_lock(&f->lock);
+        const GArray *listeners = bh_flow_table_listeners(f->table, NULL);
+        for (guint i = 0; i < listeners->len && n < NAMESPACES_MAX; i++) {
+                const BhFlowListener *l = &g_array_index(listeners, BhFlowListener, i);
+                guint k = 0;
+
+                if (*l->container_id || !g_str_has_suffix(l->exe, "/docker-proxy"))
+                        continue;
+                while (k < n && namespaces[k] != l->net_ns)
+                        k++;
+                if (k == n) {
+                        namespaces[n] = l->net_ns;
+                        pids[n++] = l->pid;
+                }
+        }
+        g_mutex_unlock(&f->lock);
+
+        read_ipv4(f->proc_path, 1, all);
+        read_ipv6(f->proc_path, 1, all);
+        for (guint i = 0; i < n; i++) {
+                read_ipv4(f->proc_path, pids[i], all);
+                read_ipv6(f->proc_path, pids[i], all);
+        }
+        g_mutex_lock(&f->lock);
+        bh_flow_table_host_addresses(f->table, (const struct bh_ip *) all->data, all->len);
+        g_mutex_unlock(&f->lock);
+}
