@@ -248,6 +248,8 @@ export function buildModel(known: Iterable<Known>, answers: (Answer | Diff)[], k
       container({ id: n.id, unit: "", name: n.name, state: n.state, running: n.state === "running" || n.running > 0, image: n.image, node: n.node, container: n.container || n.id.slice(n.id.lastIndexOf("/") + 1), findings: n.findings }, n.application, n.workload);
       continue;
     }
+    /* what is outside is there for its connections alone */
+    if (n.kind !== "workload" && !sides.has(n.id)) continue;
     let u: Unit;
     if (n.kind === "workload") {
       u = workload(n.application, n.workload || n.name);

@@ -12,10 +12,9 @@ export const CELL_W = 84;
 export const CELL_H = 78;
 export const PAD = 14;
 export const HEAD = 30;
-const GAP_X = 150;
-const GAP_Y = 46;
+const GAP_X = 132;
+const GAP_Y = 62;
 const CLEAR = 26; /* left between a grown box and its neighbours */
-const ASPECT = 1.6;
 export const MAX_KEPT = 20_000;
 
 export interface Box { key: string; group: string; x: number; y: number; w: number; h: number; cols: number; rows: number; annex: boolean }
@@ -41,14 +40,62 @@ export function cellsOf(units: Unit[]): { cols: number; rows: number; at: Map<st
     sorted.forEach((u, i) => at.set(u.id, [Math.floor(i / rows), i % rows]));
     return { cols: Math.max(1, Math.ceil(n / rows)), rows: Math.min(rows, n || 1), at };
   }
+  for (const list of tiers.values()) tall = Math.max(tall, Math.ceil(list.length / Math.ceil(list.length / rows)));
+  if (tiers.size > 2) tall = Math.max(tall, 2);
   for (const list of tiers.values()) {
     const cols = Math.ceil(list.length / rows);
     const high = Math.ceil(list.length / cols);
-    list.forEach((u, i) => at.set(u.id, [col + Math.floor(i / high), i % high]));
+    for (let c = 0; c < cols; c++) {
+      const of = list.slice(c * high, (c + 1) * high);
+      /* turn about at the top and at the bottom, so that a line that passes a column does not run through its nodes */
+      const down = (col + c) % 2 ? tall - of.length : 0;
+      of.forEach((u, i) => at.set(u.id, [col + c, down + i]));
+    }
     col += cols;
-    tall = Math.max(tall, high);
   }
   return { cols: Math.max(1, col), rows: tall, at };
+}
+
+/*
+ * Tiers in columns: a tall tier takes several, and neighbouring short tiers may share one where the picture would else be a thin
+ * strip. Of a dozen heights the one that lets the whole be drawn largest is taken; sharing must be well worth it. What is outside
+ * shares with nobody.
+ */
+function columnsFor(tiers: Group[][], size: (g: Group) => { w: number; h: number }, aspect: number): Group[][] {
+  const high = (c: Group[]) => c.reduce((n, g) => n + size(g).h + GAP_Y, 0) - GAP_Y;
+  const tallest = Math.max(...tiers.flat().map((g) => size(g).h));
+  const all = high(tiers.flat());
+  let best: Group[][] = [];
+  let most = -1;
+  for (const share of [false, true])
+    for (let step = 0; step <= 12; step++) {
+      const limit = tallest * (Math.max(all, tallest + 1) / tallest) ** (step / 12) + 1;
+      const columns: Group[][] = [];
+      for (const list of tiers) {
+        const last = columns[columns.length - 1];
+        const outer = (g: Group) => g.kind !== "application";
+        if (share && last && !last.some(outer) && !list.some(outer) && high([...last, ...list]) <= limit) {
+          last.push(...list);
+          continue;
+        }
+        const total = high(list);
+        const parts = Math.max(1, Math.ceil(total / limit));
+        let c: Group[] = [];
+        columns.push(c);
+        for (const g of list) {
+          if (c.length && high([...c, g]) - size(g).h / 2 > total / parts && parts > 1) columns.push((c = []));
+          c.push(g);
+        }
+      }
+      const w = columns.reduce((n, c) => n + Math.max(...c.map((g) => size(g).w)) + GAP_X, 0) - GAP_X;
+      const h = Math.max(...columns.map(high));
+      const worth = Math.min(aspect / w, 1 / h) * (share ? 0.78 : 1);
+      if (worth > most * 1.0001) {
+        most = worth;
+        best = columns;
+      }
+    }
+  return best;
 }
 
 export class Layout {
@@ -116,8 +163,8 @@ export class Layout {
     return false;
   }
 
-  /* Everything anew. Equal data gives an equal result. */
-  arrange(m: Model, edges: Iterable<{ from: string; to: string; bytesOut: number; bytesIn: number }>): void {
+  /* Everything anew, for a picture of that width to height. Equal data gives an equal result. */
+  arrange(m: Model, edges: Iterable<{ from: string; to: string; bytesOut: number; bytesIn: number }>, aspect = 1.65): void {
     this.boxes.clear();
     this.places.clear();
     this.#taken.clear();
@@ -167,38 +214,21 @@ export class Layout {
         list.forEach((g, i) => high.set(g.id, (i + 0.5) / list.length));
       }
 
-    const area = groups.reduce((n, g) => n + (size(g).w + GAP_X) * (size(g).h + GAP_Y), 0);
-    const limit = Math.max(Math.sqrt(area / ASPECT), ...groups.map((g) => size(g).h + GAP_Y));
+    const best = columnsFor(order.map((t) => tiers.get(t)!), size, aspect);
     let x = 0;
-    for (const t of order) {
-      const list = tiers.get(t)!;
-      const total = list.reduce((n, g) => n + size(g).h + GAP_Y, 0);
-      const parts = Math.max(1, Math.ceil(total / limit));
-      const columns: Group[][] = [[]];
-      let filled = 0;
-      for (const g of list) {
-        const h = size(g).h + GAP_Y;
-        if (filled && filled + h / 2 > total / parts && columns.length < parts) {
-          columns.push([]);
-          filled = 0;
-        }
-        columns[columns.length - 1].push(g);
-        filled += h;
+    for (const c of best) {
+      const w = Math.max(...c.map((g) => size(g).w));
+      let y = -(c.reduce((n, g) => n + size(g).h + GAP_Y, 0) - GAP_Y) / 2;
+      for (const g of c) {
+        const s = size(g);
+        const k = cells.get(g.id)!;
+        const box: Box = { key: g.id, group: g.id, x: Math.round(x + (w - s.w) / 2), y: Math.round(y), w: s.w, h: s.h, cols: k.cols, rows: k.rows, annex: false };
+        this.#addBox(box);
+        for (const [id, [col, row]] of k.at) this.#put(id, box, col, row);
+        y += s.h + GAP_Y;
       }
-      for (const c of columns) {
-        const w = Math.max(...c.map((g) => size(g).w));
-        let y = -(c.reduce((n, g) => n + size(g).h + GAP_Y, 0) - GAP_Y) / 2;
-        for (const g of c) {
-          const s = size(g);
-          const k = cells.get(g.id)!;
-          const box: Box = { key: g.id, group: g.id, x: Math.round(x + (w - s.w) / 2), y: Math.round(y), w: s.w, h: s.h, cols: k.cols, rows: k.rows, annex: false };
-          this.#addBox(box);
-          for (const [id, [col, row]] of k.at) this.#put(id, box, col, row);
-          y += s.h + GAP_Y;
-        }
-        this.columns.push({ tier: t, x, w, bottom: y });
-        x += w + GAP_X;
-      }
+      this.columns.push({ tier: tierOf(c[0]), x, w, bottom: y });
+      x += w + GAP_X;
     }
   }
 
@@ -318,7 +348,7 @@ export class Layout {
 
 /* --- Containers in their circle ------------------------------------------------------------------------------------ */
 
-/* Room for how many, and how far apart: a container's place in its circle depends on its number alone, so others' coming moves nothing. */
+/* Room for how many, and how far apart: a container's place in its circle depends on its number and the class of its circle, so that others' coming moves it only when the circle outgrows its class. */
 const CLASSES = [{ upTo: 1, step: 0, dot: 7 }, { upTo: 7, step: 7.4, dot: 4.6 }, { upTo: 26, step: 5.4, dot: 3.6 }, { upTo: 70, step: 3.45, dot: 2.5 }, { upTo: 200, step: 2.05, dot: 1.5 }];
 const GOLDEN = Math.PI * (3 - Math.sqrt(5));
 export const MAX_DOTS = 200;
@@ -327,7 +357,7 @@ export interface Ring { r: number; step: number; dot: number }
 export function ringOf(count: number): Ring {
   const c = CLASSES.find((k) => count <= k.upTo) ?? CLASSES[CLASSES.length - 1];
   const n = Math.max(1, Math.min(count, c.upTo));
-  return { r: Math.min(32, Math.max(10, c.step * Math.sqrt(n) + c.dot + 3.5)), step: c.step, dot: c.dot };
+  return { r: Math.min(32, Math.max(13, c.step * Math.sqrt(n) + c.dot + 3.5)), step: c.step, dot: c.dot };
 }
 export function dotAt(i: number, ring: Ring): { x: number; y: number } {
   if (!ring.step) return { x: 0, y: 0 };

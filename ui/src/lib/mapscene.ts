@@ -4,7 +4,7 @@
  * point; which thing the arrow keys lead to. Pure: the painter only paints what stands here.
  */
 import { type Changed, type Diff, type Flag, FLAGS, type GEdge, type Group, groupOf, kindOf, type Level, type Model, type NodeKind, type Pair, pairKey, pairsOf, type Unit, unitOf, widthOf } from "./graph";
-import { dotAt, type Layout, Numbers, type Ring, ringOf, MAX_DOTS } from "./maplayout";
+import { CELL_H, CELL_W, dotAt, type Layout, Numbers, type Ring, ringOf, MAX_DOTS } from "./maplayout";
 import type { Filter } from "./mapquery";
 import { visible } from "./text";
 
@@ -25,7 +25,9 @@ export interface SLine {
 }
 export interface Scene {
   level: Level; boxes: SBox[]; units: SUnit[]; lines: SLine[]; byUnit: Map<string, SUnit>; byBox: Map<string, SBox>; touching: Map<string, SLine[]>;
-  left: number; right: number; up: number; down: number; shownEdges: number; totalEdges: number; flagged: Record<string, number>; diff: boolean;
+  left: number; right: number; up: number; down: number; shownEdges: number; totalEdges: number; diff: boolean; dense: number;
+  /* The lines of one thing's ego network; at the level of applications those of a unit are not among `lines`. */
+  ego(id: string): SLine[];
 }
 
 export interface Ask {
@@ -46,6 +48,12 @@ function curve(ax: number, ay: number, ar: number, bx: number, by: number, br: n
     return [ax + ar * side, ay, ax + ar * side + bow, ay + dy * 0.12, bx + br * side + bow, by - dy * 0.12, bx + br * side, by];
   }
   const s = dx > 0 ? 1 : -1;
+  if (Math.abs(dy) < CELL_H * 0.5 && Math.abs(dx) > CELL_W * 1.4) {
+    /* along a row, past others: over them on the way there, under them on the way back */
+    const bow = Math.min(70, 16 + Math.abs(dx) * 0.11) * -s;
+    const up = Math.sign(bow);
+    return [ax + ar * 0.6 * s, ay + ar * 0.8 * up, ax + dx * 0.28, ay + bow * 1.3, bx - dx * 0.28, by + bow * 1.3, bx - br * 0.6 * s, by + br * 0.8 * up];
+  }
   const x0 = ax + ar * s;
   const x3 = bx - br * s;
   const reach = Math.max(26, Math.abs(x3 - x0) * 0.46);
@@ -65,7 +73,7 @@ export function buildScene(a: Ask): Scene {
   const { model, layout, level, filter } = a;
   const scene: Scene = {
     level, boxes: [], units: [], lines: [], byUnit: new Map(), byBox: new Map(), touching: new Map(), left: 0, right: 0, up: 0, down: 0, shownEdges: 0, totalEdges: 0,
-    flagged: { scan: 0, fail: 0, new: 0 }, diff: !!a.diff,
+    diff: !!a.diff, dense: 1, ego: () => [],
   };
   const own = level === "application" ? a.edges.workload ?? a.edges.application ?? [] : a.edges[level] ?? a.edges.workload ?? [];
   const passing = filter.empty ? own : own.filter((e) => filter.edge(e));
@@ -94,14 +102,7 @@ export function buildScene(a: Ask): Scene {
     const f = unitOf(model, p.from)?.id ?? p.from;
     const t = unitOf(model, p.to)?.id ?? p.to;
     touched.add(f).add(t);
-    if (p.flag) {
-      for (const e of p.edges) if (e.ports > 1 || e.addresses > 1) scene.flagged.scan++;
-      if (p.flag === "fail") scene.flagged.fail += p.flagged;
-      else if (p.flag === "new") scene.flagged.new += p.flagged;
-      if (p.flag !== "new") {
-        flagOfUnit.set(f, heavier(flagOfUnit.get(f), p.flag));
-      }
-    }
+    if (p.flag && p.flag !== "new") flagOfUnit.set(f, heavier(flagOfUnit.get(f), p.flag));
   }
   for (const e of goneEdges) touched.add(unitOf(model, e.from)?.id ?? e.from).add(unitOf(model, e.to)?.id ?? e.to);
   for (const u of model.units.values()) {
@@ -258,6 +259,23 @@ export function buildScene(a: Ask): Scene {
   const weight = (l: SLine) => (l.mode ? 4 : 0) + (l.flag === "scan" ? 3 : l.flag === "fail" ? 2 : l.flag === "new" ? 1 : 0);
   scene.lines.sort((x, y) => Number(x.top) - Number(y.top) || weight(x) - weight(y) || x.width - y.width || (x.key < y.key ? -1 : 1));
 
+  /* Many lines are drawn finer and fainter, or they would be all that is seen. */
+  scene.dense = Math.min(1, Math.max(0.3, Math.sqrt(350 / Math.max(1, scene.lines.length))));
+  let byUnit: Map<string, Pair[]> | null = null;
+  scene.ego = (id) => {
+    const have = scene.touching.get(id) ?? [];
+    if (level !== "application" || !scene.byUnit.has(id)) return have;
+    if (!byUnit) {
+      byUnit = new Map();
+      for (const p of pairs.values())
+        for (const end of new Set([p.from, p.to])) {
+          const l = byUnit.get(end);
+          if (l) l.push(p);
+          else byUnit.set(end, [p]);
+        }
+    }
+    return (byUnit.get(id) ?? []).slice(0, MAX_TOP).map((p) => line(p, modes.get(p.key)?.mode ?? "", modes.get(p.key)?.ratio ?? 0, true)).filter((l): l is SLine => !!l).map(bounds);
+  };
   scene.left = Math.min(...scene.boxes.map((b) => b.x), Infinity);
   scene.right = Math.max(...scene.boxes.map((b) => b.x + b.w), -Infinity);
   scene.up = Math.min(...scene.boxes.map((b) => b.y), Infinity);
@@ -303,7 +321,7 @@ export function placeLabels(s: Scene, k: number, measure: (text: string, px: num
   const room = new Occupancy();
   for (const b of s.boxes) {
     const inside = 30 * k >= 20;
-    const most = Math.max(46, (b.w + 30) * k - 18);
+    const most = Math.max(56, (b.w + 110) * k - 24);
     const text = fit(b.title, TITLE_PX, most, measure);
     const w = measure(text, TITLE_PX);
     const x = b.x + (inside ? 13 / k : 2 / k);
@@ -318,10 +336,16 @@ export function placeLabels(s: Scene, k: number, measure: (text: string, px: num
     for (const u of s.units) room.take((u.x - u.r) * k, (u.y - u.r) * k, 2 * u.r * k, 2 * u.r * k, true);
     const order = s.units.slice().sort((a, b) => Number(!!b.flag) - Number(!!a.flag) || a.order - b.order);
     for (const u of order) {
-      const text = fit(visible(u.unit.name, 40), LABEL_PX, Math.max(52, 84 * k * 1.25), measure);
-      const w = measure(text, LABEL_PX);
+      /* whole where there is room, else shortened */
+      const name = visible(u.unit.name, 48);
       const y = u.y + u.r + 13 / k;
-      if (room.take(u.x * k - w / 2 - 2, y * k - 10, w + 4, 13, u.flag !== "")) out.push({ id: u.id, text, x: u.x, y, w, kind: "unit", flag: u.flag, dim: u.dim });
+      for (const most of [150, Math.max(56, CELL_W * k - 6)]) {
+        const text = fit(name, LABEL_PX, most, measure);
+        const w = measure(text, LABEL_PX);
+        if (!room.take(u.x * k - w / 2 - 3, y * k - 10, w + 6, 13, most < 150 && u.flag !== "")) continue;
+        out.push({ id: u.id, text, x: u.x, y, w, kind: "unit", flag: u.flag, dim: u.dim });
+        break;
+      }
     }
   }
   if (s.level === "container" && k >= 1.7)
@@ -331,7 +355,8 @@ export function placeLabels(s: Scene, k: number, measure: (text: string, px: num
         const c = u.unit.conts.find((x) => x.id === d.id);
         if (!c) continue;
         const name = visible(c.name, 48);
-        const short = name.startsWith(u.unit.name + "-") || name.startsWith(u.unit.name + ".") ? "…" + name.slice(u.unit.name.length) : name;
+        const cut = u.unit.name ? name.lastIndexOf(u.unit.name) : -1;
+        const short = cut >= 0 && cut + u.unit.name.length < name.length ? "…" + name.slice(cut + u.unit.name.length) : name;
         const text = fit(short, DOT_PX, 96, measure);
         const w = measure(text, DOT_PX);
         if (room.take((d.x + u.ring.dot) * k + 3, d.y * k - 6, w + 2, 12)) out.push({ id: d.id, text, x: d.x + u.ring.dot + 4 / k, y: d.y + 3.5 / k, w, kind: "dot", flag: "", dim: u.dim });

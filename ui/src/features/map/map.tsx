@@ -195,13 +195,15 @@ function Picture({ scene, model, address, selected, onLevel, layoutKey, onTidy, 
       v.setView(address.at);
       lastWritten.current = writeAddress({ at: address.at }).at ?? "";
     } else {
-      const to = v.fitted(undefined, narrow ? 0.9 : 1.35);
-      if (first) v.setView(to);
-      else v.glide(to);
-      if (first && selected && !isPair(selected)) v.reveal(selected);
+      v.showAll(!first);
     }
   }, [scene, model, layoutKey]);
-  useEffect(() => view.current?.select(selected), [selected]);
+  useEffect(() => {
+    const v = view.current!;
+    v.inset = narrow && selected ? v.size.h * 0.6 : 0;
+    v.select(selected);
+    if (selected) v.reveal(isPair(selected) ? selected.split("\n")[1] : selected);
+  }, [selected, narrow]);
   useEffect(() => void requestAnimationFrame(() => view.current?.retheme()), [theme.value, document.documentElement.dataset.theme]);
   useEffect(() => {
     /* An address that was typed or gone back to moves the picture; one that the picture wrote does not. */
@@ -245,7 +247,7 @@ function Picture({ scene, model, address, selected, onLevel, layoutKey, onTidy, 
       choose(v.active);
     } else if (e.key === "+" || e.key === "=") v.zoom(1.4, undefined, undefined, true);
     else if (e.key === "-") v.zoom(1 / 1.4, undefined, undefined, true);
-    else if (e.key === "0") v.glide(v.fitted());
+    else if (e.key === "0") v.showAll(true);
     else if (e.key === "Escape") {
       if (!v.active) return;
       v.activate("");
@@ -272,7 +274,7 @@ function Picture({ scene, model, address, selected, onLevel, layoutKey, onTidy, 
       <div class="map-buttons" role="group" aria-label="Zoom">
         <button type="button" aria-label="Zoom in" title="Zoom in (+)" onClick={() => view.current?.zoom(1.5, undefined, undefined, true)}><Icon name="plus" /></button>
         <button type="button" aria-label="Zoom out" title="Zoom out (−)" onClick={() => view.current?.zoom(1 / 1.5, undefined, undefined, true)}><Icon name="minus" /></button>
-        <button type="button" aria-label="Show all" title="Show all (0)" onClick={() => { const v = view.current!; v.glide(v.fitted()); set({ at: null }); }}><Icon name="fitall" /></button>
+        <button type="button" aria-label="Show all" title="Show all (0)" onClick={() => { view.current!.showAll(true); set({ at: null }); }}><Icon name="fitall" /></button>
         <button type="button" class={untidy ? "hint-dot" : ""} aria-label="Arrange anew" title={untidy ? "Arrange anew: the map has grown since it was arranged" : "Arrange anew; otherwise nothing ever moves"} onClick={onTidy}><Icon name="tidy" /></button>
       </div>
     </div>
@@ -280,7 +282,7 @@ function Picture({ scene, model, address, selected, onLevel, layoutKey, onTidy, 
 }
 
 function Legend({ diff: changes }: { diff: boolean }) {
-  const [open, setOpen] = useState(true);
+  const [open, setOpen] = useState(!matchMedia("(max-width: 720px)").matches);
   const Sample = ({ kind }: { kind: string }) => (
     <svg width="26" height="12" viewBox="0 0 26 12" aria-hidden="true" class={`sample ${kind}`}>
       <path d="M1 6h24" />
@@ -299,12 +301,12 @@ function Legend({ diff: changes }: { diff: boolean }) {
           <li><Sample kind="grown" />Grown or shrunk</li>
           <li><Sample kind="quiet" />Unchanged</li>
         </> : <>
-          <li><Sample kind="flow" />Connection, wider with bytes</li>
+          <li><Sample kind="flow" />Wider: more bytes</li>
           <li><Sample kind="fail" />Failing</li>
           <li><Sample kind="scan" />Scanning</li>
           <li><Sample kind="new" />New</li>
         </>}
-        <li><span class="legend-dot run" />Running container</li>
+        <li><span class="legend-dot run" />Running</li>
         <li><span class="legend-dot" />Not running</li>
       </ul>
     </details>
@@ -378,7 +380,7 @@ export function MapPage() {
     const list: Answer[] = LEVELS.flatMap((x) => (got[x] ? [{ ...got[x]!, edges: quiet.edges[x]! }] : []));
     const model = buildModel(inventory.rows, diff.value ? [...list, diff.value] : list, (id) => l.groupOfUnit(id));
     if (l.empty) {
-      l.arrange(model, quiet.edges.workload ?? []);
+      l.arrange(model, quiet.edges.workload ?? [], narrow ? 0.75 : 1.65);
       keepPlaces(l);
     } else if (l.extend(model)) keepPlaces(l);
     loader.current?.spent(performance.now() - began);

@@ -110,11 +110,12 @@ function sign(c: Ctx, t: Theme, l: SLine, k: number): void {
   c.stroke();
 }
 
-const lineWidth = (l: SLine, k: number) => (l.width * Math.min(1.5, Math.max(0.75, k))) / k;
+const lineWidth = (l: SLine, k: number, dense: number) => Math.max(0.8, l.width * Math.min(1.15, Math.max(0.75, k)) * (0.35 + 0.65 * dense)) / k;
 
 /* Equal pens together: one path for up to a few dozen lines, which is much cheaper than one each. */
-function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, level: Scene["level"], diff: boolean): void {
-  const plainAlpha = diff ? 0.13 : level === "application" ? (t.dark ? 0.5 : 0.42) : level === "workload" ? (t.dark ? 0.4 : 0.34) : t.dark ? 0.36 : 0.3;
+function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, s: Scene): void {
+  const plainAlpha = (s.diff ? 0.16 : s.level === "application" ? 0.5 : 0.62) * (0.25 + 0.75 * s.dense);
+  const heads = lines.length < 1200;
   c.lineCap = "round";
   const sets = new Map<string, SLine[]>();
   for (const l of lines) {
@@ -127,7 +128,7 @@ function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, level: Scene["
     const l0 = list[0];
     const pen = penOf(t, l0.flag, l0.mode);
     const special = !!l0.flag || !!l0.mode;
-    const w = Math.max(lineWidth(l0, k), special ? 1.7 / k : 0);
+    const w = Math.max(lineWidth(l0, k, special ? 1 : s.dense), special ? 1.7 / k : 0);
     c.strokeStyle = pen.color;
     c.fillStyle = pen.color;
     c.globalAlpha = special ? pen.alpha : plainAlpha;
@@ -139,9 +140,10 @@ function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, level: Scene["
       c.stroke();
     }
     c.setLineDash([]);
-    c.globalAlpha = special ? 1 : Math.min(1, plainAlpha * 1.7);
+    if (!special && !heads) continue;
+    c.globalAlpha = special ? 1 : Math.min(1, plainAlpha * (0.8 + 0.9 * s.dense));
     c.beginPath();
-    for (const l of list) if (!l.loop) arrow(c, l, (special ? 8 : 5.5) / k + w * 0.9);
+    for (const l of list) if (!l.loop) arrow(c, l, (special ? 8 : 3 + 2.5 * s.dense) / k + w * 0.9);
     c.fill();
   }
   c.globalAlpha = 1;
@@ -287,7 +289,7 @@ export function paintPart(c: Ctx, t: Theme, s: Scene, labels: Label[], k: number
   const over = lines.filter((l) => l.top);
   const boxes = s.boxes.filter((b) => b.x + b.w + 2 >= wx && b.x - 2 <= right && b.y + b.h + 2 >= wy && b.y - 2 <= down);
   const units = s.units.filter((u) => u.x + u.r * 1.2 + 2 >= wx && u.x - u.r * 1.2 - 2 <= right && u.y + u.r * 1.2 + 2 >= wy && u.y - u.r * 1.2 - 2 <= down);
-  if (s.level === "application") strokeLines(c, t, under, k, s.level, s.diff);
+  if (s.level === "application") strokeLines(c, t, under, k, s);
   for (const b of boxes) {
     c.globalAlpha = b.dim ? 0.4 : 1;
     c.beginPath();
@@ -295,15 +297,15 @@ export function paintPart(c: Ctx, t: Theme, s: Scene, labels: Label[], k: number
     c.fillStyle = t.surface;
     c.fill();
     c.lineWidth = 1.1 / k;
-    c.strokeStyle = b.flagged && !s.diff ? t.amber : t.strong;
+    c.strokeStyle = t.strong;
     if (b.group.kind !== "application") c.setLineDash([4 / k, 3 / k]);
     c.stroke();
     c.setLineDash([]);
   }
   c.globalAlpha = 1;
-  if (s.level !== "application") strokeLines(c, t, under, k, s.level, s.diff);
+  if (s.level !== "application") strokeLines(c, t, under, k, s);
   paintUnits(c, t, units, k);
-  strokeLines(c, t, over, k, s.level, s.diff);
+  strokeLines(c, t, over, k, s);
   for (const l of lines) if (l.top || (l.flag && s.level !== "application")) sign(c, t, l, k);
   c.setTransform(dpr, 0, 0, dpr, 0, 0);
   const byId = new Map(boxes.map((b) => [b.id, b]));
@@ -331,7 +333,7 @@ export function paintFocus(c: Ctx, t: Theme, s: Scene, labels: Map<string, Label
   c.lineCap = "round";
   for (const l of f.lines) {
     const pen = penOf(t, l.flag, l.mode);
-    const w = Math.max(lineWidth(l, k) * 1.15, 1.8 / k);
+    const w = Math.max(lineWidth(l, k, 0.6) * 1.15, 1.6 / k);
     c.strokeStyle = pen.color;
     c.fillStyle = pen.color;
     c.lineWidth = w;
@@ -347,7 +349,7 @@ export function paintFocus(c: Ctx, t: Theme, s: Scene, labels: Map<string, Label
   }
   c.globalAlpha = 1;
   if (fade < 1) c.globalAlpha = fade;
-  const units = s.units.filter((u) => f.ids.has(u.id));
+  const units = s.units.filter((u) => f.ids.has(u.id) || (s.level === "application" && f.ids.has(u.unit.group)));
   paintUnits(c, t, units.map((u) => (u.dim ? { ...u, dim: false } : u)), k);
   for (const id of f.ids) {
     const b = s.byBox.get(id);

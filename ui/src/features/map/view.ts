@@ -31,6 +31,8 @@ export class MapView {
   view: Viewport = { x: 0, y: 0, k: 1 };
   scene: Scene | null = null;
   onPainted: (() => void) | undefined;
+  inset = 0; /* pixels at the bottom that something covers */
+  #fits = false; /* it shows all, and goes on doing so when its size changes */
   #model: Model | null = null;
   #labels: Label[] = [];
   #labelOf = new Map<string, Label>();
@@ -126,7 +128,16 @@ export class MapView {
     return { w: this.#w, h: this.#h };
   }
 
+  /* All of it, now and whenever the canvas gets another size, until somebody moves it. */
+  showAll(smooth: boolean): void {
+    this.#fits = true;
+    const to = this.fitted();
+    if (smooth) this.glide(to);
+    else this.setView(to);
+  }
+
   setView(v: Viewport, byHand = false): void {
+    if (byHand) this.#fits = false;
     const k = Math.min(MAX_K, Math.max(MIN_K, v.k));
     if (k !== this.view.k) this.#scaledAt = performance.now();
     this.view = { x: v.x, y: v.y, k };
@@ -144,12 +155,15 @@ export class MapView {
   fitted(area?: { left: number; right: number; up: number; down: number }, most = 1.35): Viewport {
     const a = area ?? this.scene;
     if (!a || !(a.right > a.left)) return { x: 0, y: 0, k: 1 };
-    const pad = Math.min(56, this.#w * 0.05);
-    const k = Math.min((this.#w - 2 * pad) / (a.right - a.left), (this.#h - 2 * pad - 20) / (a.down - a.up), most);
-    return { x: (a.left + a.right) / 2, y: (a.up + a.down) / 2 - 8 / k, k: Math.max(MIN_K, k) };
+    /* above stands how much it is, below the legend */
+    const pad = Math.min(40, this.#w * 0.045);
+    const high = this.#h - this.inset;
+    const k = Math.max(MIN_K, Math.min((this.#w - 2 * pad) / (a.right - a.left), (high - 116) / (a.down - a.up), most));
+    return { x: (a.left + a.right) / 2, y: (a.up + a.down) / 2 + (this.inset / 2 - 2) / k, k };
   }
 
   zoom(by: number, px = this.#w / 2, py = this.#h / 2, smooth = false): void {
+    this.#fits = false;
     const from = this.#glide?.to ?? this.view;
     const k = Math.min(MAX_K, Math.max(MIN_K, from.k * by));
     const wx = from.x + (px - this.#w / 2) / from.k;
@@ -168,10 +182,11 @@ export class MapView {
     if (!at) return;
     const { x, y, k } = this.view;
     const hw = Math.max(20, this.#w / 2 - 70) / k;
-    const hh = Math.max(20, this.#h / 2 - 60) / k;
+    const hh = Math.max(20, (this.#h - this.inset) / 2 - 60) / k;
+    const cy = y - this.inset / 2 / k;
     const nx = at.x < x - hw ? at.x + hw * 0.7 : at.x > x + hw ? at.x - hw * 0.7 : x;
-    const ny = at.y < y - hh ? at.y + hh * 0.7 : at.y > y + hh ? at.y - hh * 0.7 : y;
-    if (nx !== x || ny !== y) this.glide({ x: nx, y: ny, k });
+    const ny = at.y < cy - hh ? at.y + hh * 0.7 : at.y > cy + hh ? at.y - hh * 0.7 : cy;
+    if (nx !== x || ny !== cy) this.glide({ x: nx, y: ny + this.inset / 2 / k, k });
   }
 
   key(name: string): string {
@@ -283,6 +298,7 @@ export class MapView {
     this.#dpr = dpr;
     this.canvas.width = Math.round(w * dpr);
     this.canvas.height = Math.round(h * dpr);
+    if (this.#fits && this.scene) this.setView(this.fitted());
     this.events.moved(this.view, false);
     this.ask();
   }
@@ -478,7 +494,7 @@ export class MapView {
       lines = s.lines.filter((l) => l.key === centre);
       for (const l of lines) ids.add(l.from).add(l.to);
     } else {
-      lines = s.touching.get(centre) ?? [];
+      lines = s.ego(centre);
       ids.add(centre);
       for (const l of lines) ids.add(l.from).add(l.to);
     }
