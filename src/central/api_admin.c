@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "auth.h"
+#include "graph.h"
 #include "hub.h"
 #include "json_out.h"
 #include "password.h"
@@ -319,7 +320,17 @@ static const struct {
         { "backup.keep", "how many daily backups are kept", 1, 100, 7 },
         { "session.idle_minutes", "after so long without a call a session ends", 5, 1440, 60 },
         { "session.hours", "after so long a session ends in any case", 1, 168, 12 },
+        { "graph.minute_hours", "how many hours connections are kept by the minute", 1, 168, 24 },
+        { "graph.hour_days", "how many days connections are kept by the hour, and at all", 1, 365, 30 },
         { "query.seconds", "after so long a question to the database is given up (504)", 1, 600, BH_QUERY_SECONDS },
+};
+
+/* Those that are texts. */
+static const struct {
+        const char *key, *doc;
+        gsize max;
+} text_settings[] = {
+        { "graph.networks", "names of networks outside, for the map: a JSON array of {\"name\",\"cidr\"}", 3500 },
 };
 
 void bh_api_settings(BhCall *call) {
@@ -346,13 +357,53 @@ void bh_api_settings(BhCall *call) {
                 bh_json_text(out, "description", known_settings[i].doc);
                 bh_json_close(out, '}');
         }
+        for (guint i = 0; i < G_N_ELEMENTS(text_settings); i++) {
+                const char *value = g_hash_table_lookup(settings, text_settings[i].key);
+
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "key", text_settings[i].key);
+                bh_json_text(out, "value", value ? value : "");
+                bh_json_text(out, "default", "");
+                bh_json_int(out, "min", 0);
+                bh_json_uint(out, "max", text_settings[i].max);
+                bh_json_text(out, "description", text_settings[i].doc);
+                bh_json_close(out, '}');
+        }
         bh_json_close(out, ']');
         bh_json_close(out, '}');
         bh_call_json(call, 200, out);
 }
 
+/* "" takes it away. */
+static void set_networks(BhCall *call) {
+        static const BhBodyField fields[] = { { "value", BH_BODY_LINES, TRUE, 3500 } };
+        json_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
+        const char *value = body ? bh_body_text(body, "value") : NULL;
+        BhStoreAuditEntry audit = bh_call_audit(call, call->captures[0], "ok", value);
+        g_autoptr(GArray) cidrs = NULL;
+        g_autoptr(GError) bad = NULL;
+        GError *error = NULL;
+
+        if (!body)
+                return;
+        if (!bh_graph_parse_networks(value, &cidrs, &bad)) {
+                bh_call_error(call, 400, "bad_networks", "%s", bad->message);
+        } else if (!bh_store_setting_set(call->central->store, call->captures[0], *value ? value : NULL, &audit, &error)) {
+                bh_call_store_error(call, error);
+        } else {
+                bh_map_read_settings(call->central->map);
+                bh_call_no_content(call);
+        }
+        json_decref(body);
+}
+
 void bh_api_setting_set(BhCall *call) {
         static const BhBodyField fields[] = { { "value", BH_BODY_INT, TRUE, G_MAXINT32 } };
+
+        if (g_str_equal(call->captures[0], text_settings[0].key)) {
+                set_networks(call);
+                return;
+        }
         json_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
         const char *key = call->captures[0];
         gint64 value = json_integer_value(json_object_get(body, "value"));

@@ -29,6 +29,7 @@ typedef struct BhRoute BhRoute;
 typedef struct BhUpkeep BhUpkeep;
 typedef struct BhRules BhRules;
 typedef struct BhNotifyFeed BhNotifyFeed;
+typedef struct BhMap BhMap;
 
 typedef struct {
         char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *rules_dir, *url, *alert_dir, *alerts;
@@ -44,6 +45,7 @@ typedef struct {
         BhUpkeep *upkeep;
         BhRules *rules;
         BhNotifyFeed *notify;
+        BhMap *map;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
         guint landlock; /* the kernel's version, 0: none */

@@ -17,6 +17,7 @@ typedef struct {
         gboolean reads;
         guint64 after;
         gint64 beat_us; /* when something was written last */
+        guint64 graph;  /* generation of the map that it was told */
 } Reader;
 
 struct BhHub {
@@ -29,6 +30,7 @@ struct BhHub {
         GPtrArray *readers; /* the thread's own */
         GHashTable *per_user; /* name -> count, with the lock */
         guint count;
+        guint64 graph; /* with the lock; 0: nothing to tell */
 };
 
 static void reader_free(gpointer data) {
@@ -169,6 +171,29 @@ static gboolean feed(BhHub *h, Reader *r, Batch *cache) {
 }
 
 /* TRUE when there is more to feed. */
+/* Not of the change log: the newest is all that counts. A reader without room is told the next one. */
+static void tell_graph(BhHub *h) {
+        g_autoptr(GString) text = NULL;
+
+        g_mutex_lock(&h->lock);
+        guint64 generation = h->graph;
+        g_mutex_unlock(&h->lock);
+        for (guint i = 0; generation && i < h->readers->len; i++) {
+                Reader *r = h->readers->pdata[i];
+
+                if (!r->reads || r->graph == generation)
+                        continue;
+                if (!text) {
+                        g_autofree char *data = g_strdup_printf("{\"kind\":\"graph\",\"generation\":%" G_GUINT64_FORMAT "}", generation);
+
+                        text = g_string_new(NULL);
+                        bh_sse_append(text, 0, "graph", data);
+                }
+                if (put(r, text->str, text->len))
+                        r->graph = generation;
+        }
+}
+
 static gboolean serve(BhHub *h, gboolean recheck) {
         Batch cache = { 0 };
         gint64 now = g_get_monotonic_time();
@@ -197,6 +222,7 @@ static gboolean serve(BhHub *h, gboolean recheck) {
                                 more |= feed(h, h->readers->pdata[i], &cache);
         }
         batch_clear(&cache);
+        tell_graph(h);
         for (guint i = 0; i < h->readers->len; i++) {
                 Reader *r = h->readers->pdata[i];
 
@@ -270,6 +296,14 @@ void bh_hub_wake(BhHub *h) {
         g_mutex_unlock(&h->lock);
 }
 
+void bh_hub_graph(BhHub *h, guint64 generation) {
+        g_mutex_lock(&h->lock);
+        h->graph = generation;
+        h->wake = TRUE;
+        g_cond_signal(&h->woken);
+        g_mutex_unlock(&h->lock);
+}
+
 void bh_hub_recheck(BhHub *h) {
         g_mutex_lock(&h->lock);
         h->recheck = TRUE;
@@ -289,6 +323,7 @@ gboolean bh_hub_add(BhHub *h, BhHttpStream *s, const BhIdentity *who, const guin
                 r->reads = after != NULL;
                 r->after = after ? *after : 0;
                 r->beat_us = g_get_monotonic_time();
+                r->graph = h->graph; /* it loads what there is */
                 g_hash_table_insert(h->per_user, g_strdup(who->name), GUINT_TO_POINTER(n + 1));
                 h->count++;
                 g_ptr_array_add(h->added, r);

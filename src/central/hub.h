@@ -23,6 +23,8 @@ void bh_hub_free(BhHub *h);
 /* Something may have changed, or someone's rights. Quick; any thread. */
 void bh_hub_wake(BhHub *h);
 void bh_hub_recheck(BhHub *h);
+/* The map changed: every reader is told {"kind":"graph","generation":N}, without an id. Quick; any thread. */
+void bh_hub_graph(BhHub *h, guint64 generation);
 
 /*
  * Watches the identity behind a stream; NULL for `after`: only that. Else the stream is a reader of the change log that begins behind *after.

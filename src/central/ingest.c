@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
+#include "graph.h"
 #include "ingest_private.h"
 #include "json_out.h"
 #include "store/store_inventory.h"
@@ -227,6 +228,26 @@ static gboolean finding(BhIngestArena *a, const char *node, GBytes *body, BhStor
         return TRUE;
 }
 
+static gboolean flows(BhIngestArena *a, GBytes *body, BhStoreMessage *out, GError **error) {
+        const Bulkhead__Bus__V1__FlowBatch *m = unpack(a, &bulkhead__bus__v1__flow_batch__descriptor, body, error);
+
+        if (!m)
+                return FALSE;
+        out->kind = BH_STORE_MESSAGE_FLOWS;
+        bh_ingest_flows(a, m, &out->flows);
+        return TRUE;
+}
+
+static gboolean listeners(BhIngestArena *a, GBytes *body, BhStoreMessage *out, GError **error) {
+        const Bulkhead__Bus__V1__ListenerList *m = unpack(a, &bulkhead__bus__v1__listener_list__descriptor, body, error);
+
+        if (!m)
+                return FALSE;
+        out->kind = BH_STORE_MESSAGE_LISTENERS;
+        bh_ingest_listeners(a, m, &out->listeners);
+        return TRUE;
+}
+
 static const char *reason_name(Bulkhead__Bus__V1__Loss__Reason reason) {
         switch (reason) {
         case BULKHEAD__BUS__V1__LOSS__REASON__REASON_SPOOL_FULL:
@@ -307,6 +328,10 @@ static void convert(BhCentral *c, const BhBusPeer *peer, BhIngestArena *a, const
                 ok = observation(a, m->body, &one, &error);
         } else if (g_str_equal(m->topic, "finding")) {
                 ok = finding(a, peer->node, m->body, &one, &error);
+        } else if (g_str_equal(m->topic, "flow")) {
+                ok = flows(a, m->body, &one, &error);
+        } else if (g_str_equal(m->topic, "listeners")) {
+                ok = listeners(a, m->body, &one, &error);
         } else if (g_str_equal(m->topic, BH_BUS_TOPIC_LOST)) {
                 const Bulkhead__Bus__V1__Loss *lost = unpack(a, &bulkhead__bus__v1__loss__descriptor, m->body, &error);
 
@@ -340,6 +365,11 @@ static gboolean on_deliver(const BhBusPeer *peer, const BhBusMessage *messages, 
 
                 if (m->kind == BH_STORE_MESSAGE_FINDING)
                         g_clear_pointer(&m->finding.event, g_bytes_unref);
+                if (m->kind == BH_STORE_MESSAGE_FLOWS) {
+                        if (ok)
+                                bh_map_flows(c->map, &m->flows);
+                        g_clear_pointer(&m->flows.closed, g_array_unref);
+                }
         }
         arena_clear(&arena);
         return ok;

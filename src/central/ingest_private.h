@@ -24,6 +24,10 @@ char *bh_ingest_list(BhIngestArena *a, ProtobufCBinaryData *items, gsize n);
 
 void bh_ingest_container(BhIngestArena *a, const Bulkhead__Bus__V1__Container *c, BhStoreContainer *out);
 
+/* Rows of flows and listeners (ingest_flow.c). */
+void bh_ingest_flows(BhIngestArena *a, const Bulkhead__Bus__V1__FlowBatch *m, BhStoreFlows *out);
+void bh_ingest_listeners(BhIngestArena *a, const Bulkhead__Bus__V1__ListenerList *m, BhStoreListeners *out);
+
 #define BH_INGEST_LINEAGE 64 /* processes of one finding; more are left out, and that is said */
 
 /*

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "central.h"
 #include "cli_admin.h"
+#include "graph.h"
 #include "hub.h"
 #include "ingest.h"
 #include "rules.h"
@@ -172,6 +173,7 @@ static gboolean open_store(Program *p, GError **error) {
 static void on_change(guint64 last, gpointer data) {
         bh_hub_wake(((BhCentral *) data)->hub);
         bh_notify_feed_wake(((BhCentral *) data)->notify);
+        bh_map_wake(((BhCentral *) data)->map);
 }
 
 /* Before the sandbox closes, and before there is a key in memory. Without a notifier the central goes on: alerts are in the store. */
@@ -251,8 +253,10 @@ static gboolean start(Program *p, GError **error) {
         c->devices = bh_devices_load(c->dir);
         c->pace = bh_pace_new();
         c->crowd = bh_crowd_new();
-        c->upkeep = bh_upkeep_start(c);
         c->hub = bh_hub_new(c);
+        if (!(c->map = bh_map_new(c, error)))
+                return FALSE;
+        c->upkeep = bh_upkeep_start(c);
         c->notify = bh_notify_feed_new(c, p->keeper, c->alerts);
         p->keeper = -1;
         bh_store_set_change_func(c->store, on_change, c);
@@ -301,6 +305,7 @@ static void stop(Program *p) {
         }
         if (c->store)
                 bh_store_set_change_func(c->store, NULL, NULL);
+        bh_map_stop(c->map);
         bh_hub_free(c->hub);
         bh_rules_stop(c->rules);
         bh_notify_feed_free(c->notify);
@@ -308,6 +313,7 @@ static void stop(Program *p) {
         bh_ingest_stop();
         bh_http_free(c->http);
         bh_upkeep_free(c->upkeep, p->served);
+        bh_map_free(c->map);
         if (p->stored)
                 bh_store_nodes_set_down(c->store, NULL);
         bh_store_close(c->store);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "graph.h"
 #include "json_out.h"
 #include "tls_live.h"
 
@@ -57,7 +58,15 @@ static void expire(BhUpkeep *u) {
                 set_problem(u, "old rows could not be removed", error);
                 return;
         }
+        g_autoptr(GArray) halves = NULL;
+        gint64 hours = setting(u->central, "graph.minute_hours", 24), kept = setting(u->central, "graph.hour_days", 30);
+        if (!bh_store_flows_expire(u->central->store, hours * DAY_NS / 24, MAX(kept * DAY_NS, hours * DAY_NS / 24), &halves, &error)) {
+                set_problem(u, "old connections could not be removed", error);
+                return;
+        }
+        bh_map_forget(u->central->map, halves);
         g_mutex_lock(&u->lock);
+        u->expired.buckets += gone.buckets;
         u->expired.findings += gone.findings;
         u->expired.containers += gone.containers;
         u->expired.observations += gone.observations;

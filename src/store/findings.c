@@ -298,3 +298,17 @@ BhStoreFinding *bh_store_finding(BhStore *s, const char *id, GError **error) {
                 bh_store_not_found(error, "finding", id);
         return f;
 }
+
+gboolean bh_store_findings_by_container(BhStore *s, BhStoreFindingsFunc func, gpointer data, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+        BhDbStep step = BH_DB_FAILED;
+
+        if (!db)
+                return FALSE;
+        BhDbStmt *st = bh_db_query(db, error, "SELECT node, container_id, application, workload, count(*) FROM findings GROUP BY node, container_id, application, workload", "");
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
+                func(bh_db_peek(st, 0), bh_db_peek(st, 1), bh_db_peek(st, 2), bh_db_peek(st, 3), (guint64) bh_db_int(st, 4), data);
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE;
+}

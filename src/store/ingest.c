@@ -5,7 +5,7 @@
 
 /* Counted only if the transaction becomes durable. */
 typedef struct {
-        guint64 ingested[5], duplicates, refused;
+        guint64 ingested[8], duplicates, refused, folded;
 } Counts;
 
 static gboolean is_empty(const char *text) {
@@ -59,6 +59,13 @@ static gboolean put_message(BhStore *s, const char *node, BhStoreMessage *m, Cou
                 return TRUE;
         case BH_STORE_MESSAGE_LOSS:
                 return bh_store_put_loss(s, node, &m->loss, error);
+        case BH_STORE_MESSAGE_FLOWS:
+                if (!bh_store_put_flows(s, node, &m->flows, &counts->folded, error))
+                        return FALSE;
+                counts->duplicates += !m->flows.counted;
+                return TRUE;
+        case BH_STORE_MESSAGE_LISTENERS:
+                return bh_store_put_listeners(s, node, &m->listeners, error);
         default:
                 return TRUE;
         }
@@ -118,6 +125,7 @@ gboolean bh_store_ingest(BhStore *s, const char *publisher, const char *node, Bh
                 s->stats.ingested[i] += counts.ingested[i];
         s->stats.duplicates += counts.duplicates;
         s->stats.refused += counts.refused;
+        s->stats.halves_folded += counts.folded;
         g_mutex_unlock(&s->state);
         return TRUE;
 }

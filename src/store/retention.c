@@ -15,7 +15,7 @@
 #define COMPACT_ROUNDS 32
 #define COMPACT_MIN (16 << 20)
 
-typedef enum { FINDINGS, CONTAINERS, OBSERVATIONS, AUDIT, KINDS } Kind;
+typedef enum { FINDINGS, CONTAINERS, OBSERVATIONS, AUDIT, BUCKETS, KINDS } Kind;
 
 /* How much of a kind may go, and how large a row of it is: a hundred at each end are taken for all. */
 #define SAMPLE(what, table, where, order) \
@@ -32,6 +32,7 @@ static const struct {
         [OBSERVATIONS] = { "SELECT count(*) FROM observations",
                            SAMPLE("200 + length(subject) + length(parent) + length(image_digest)", "observations", "", "received_ns") },
         [AUDIT] = { "SELECT count(*) FROM audit", SAMPLE("100 + length(object) + length(detail)", "audit", "", "id") },
+        [BUCKETS] = { "SELECT count(*) FROM flow_buckets", "SELECT -40" }, /* eleven small numbers */
 };
 
 /* ---- one transaction each: at most `max` rows received before `before`, the oldest. *gone = how many went. */
@@ -111,16 +112,22 @@ static gboolean drop_audit(BhStore *s, gint64 before, gint64 max, gint64 *gone, 
                                "value = excluded.value", "t", anchor);
 }
 
+/* Their age is bh_store_flows_expire()'s. */
+static gboolean drop_buckets(BhStore *s, gint64 before, gint64 max, gint64 *gone, GError **error) {
+        *gone = 0;
+        return before < G_MAXINT64 || bh_store_drop_buckets(s, max, gone, error);
+}
+
 static gboolean drop(BhStore *s, Kind kind, gint64 before, gint64 max, gint64 *gone, GError **error) {
         static gboolean (*const how[KINDS])(BhStore *, gint64, gint64, gint64 *, GError **) = {
-                [FINDINGS] = drop_findings, [CONTAINERS] = drop_containers, [OBSERVATIONS] = drop_observations, [AUDIT] = drop_audit,
+                [FINDINGS] = drop_findings, [CONTAINERS] = drop_containers, [OBSERVATIONS] = drop_observations, [AUDIT] = drop_audit, [BUCKETS] = drop_buckets,
         };
 
         return bh_store_begin(s, error) && bh_store_end(s, how[kind](s, before, max, gone, error), error);
 }
 
 static guint64 *counter(BhStoreExpired *e, Kind kind) {
-        guint64 *const counters[KINDS] = { [FINDINGS] = &e->findings, [CONTAINERS] = &e->containers, [OBSERVATIONS] = &e->observations, [AUDIT] = &e->audit };
+        guint64 *const counters[KINDS] = { [FINDINGS] = &e->findings, [CONTAINERS] = &e->containers, [OBSERVATIONS] = &e->observations, [AUDIT] = &e->audit, [BUCKETS] = &e->buckets };
 
         return counters[kind];
 }
@@ -133,7 +140,10 @@ static gboolean drop_silent_node(BhStore *s, gint64 before, BhStoreExpired *e, G
 
         gboolean ok = bh_db_run(db, error, "DELETE FROM containers WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before);
         gone = ok ? bh_db_changes(db) : 0;
-        ok = ok && bh_db_run(db, error, "DELETE FROM losses WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before) &&
+        ok = ok && bh_db_run(db, error, "DELETE FROM flow_buckets WHERE half IN (SELECT id FROM flow_halves WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?))",
+                             "i", before) &&
+             bh_db_run(db, error, "DELETE FROM flow_halves WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before) &&
+             bh_db_run(db, error, "DELETE FROM losses WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before) &&
              bh_db_run(db, error, "DELETE FROM nodes WHERE up = 0 AND last_seen_ns < ?", "i", before);
         if (ok) {
                 e->containers += (guint64) gone;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/schema.h"
 
+#include "store/schema_flows.h"
+
 /*
  * STRICT, so that the check at opening also sees values of a wrong type. Integers that are times are nanoseconds since the epoch.
  * Rows that are paged through have a number of their own that is never used again (AUTOINCREMENT): a cursor stays good.
@@ -97,6 +99,10 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "CREATE TABLE outputs (name TEXT NOT NULL PRIMARY KEY, config TEXT NOT NULL, created_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL) STRICT;",
         /* 3 */
         "CREATE TABLE rule_files (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, changed_by TEXT NOT NULL, changed_ns INTEGER NOT NULL) STRICT;",
+        /* 4: nothing yet */
+        "",
+        /* 5 */
+        BH_SCHEMA_FLOWS,
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

@@ -80,6 +80,7 @@ BhStore *bh_store_open(const char *uri, BhStoreOpened *opened, GError **error) {
         s->statuses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, status_free);
         s->now = wall_ns;
         s->boot = boot_ns;
+        s->minutes_kept = BH_STORE_MINUTES_KEPT_NS;
         s->opened_now = wall_ns();
         s->opened_boot = boot_ns();
 

@@ -4,6 +4,7 @@
  *
  *     store.h             opening, damage and restoring, backup, retention, the change log, settings      (this file)
  *     store_inventory.h   ingest of the bus's messages; containers, workloads, observations, findings, nodes, losses
+ *     store_flows.h       connections: halves of them and their time buckets, listeners
  *     store_access.h      users, tokens, sessions, the audit log
  *
  * Nothing of a particular database shows through these headers. SQLite is what is behind them today.
@@ -128,7 +129,7 @@ gboolean bh_store_restore(const char *uri, const char *backup, BhStoreOpened *op
 /* ---- retention */
 
 typedef struct {
-        guint64 findings, containers, observations, audit, nodes, workloads; /* rows that went */
+        guint64 findings, containers, observations, audit, nodes, workloads, buckets; /* rows that went */
         guint64 bytes;           /* in use afterwards, without what is free inside the file */
         gboolean still_over;     /* what may go is gone, and it is over max_bytes all the same */
         gboolean clock_distrusted; /* the wall clock ran ahead of the time since boot by more than an hour; age was reckoned without that */
@@ -212,10 +213,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhStorePage, bh_store_page_free)
 
 typedef struct {
         guint64 bytes_used, bytes_file;     /* without and with free pages; the write-ahead log is extra */
-        guint64 ingested[5];                /* messages by BhStoreMessageKind, since this open */
+        guint64 ingested[8];                /* messages by BhStoreMessageKind, since this open */
         guint64 duplicates;                 /* messages that had been applied before, since this open */
         guint64 refused;                    /* rows without a key, since this open */
         guint64 cut_texts;                  /* texts and lists over their bound, since this open */
+        guint64 halves_folded;              /* halves of connections over their bounds, since this open: store_flows.h */
         guint64 commits, failed;            /* transactions, since this open */
         guint64 commit_ns_max;              /* the slowest one */
         guint schema;

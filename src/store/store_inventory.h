@@ -11,6 +11,7 @@
  */
 #pragma once
 #include "store/store.h"
+#include "store/store_flows.h"
 
 #define BH_STORE_OBSERVATIONS_PER_WORKLOAD 20000 /* further facts are not kept, but counted: BhStoreWorkload.refused */
 #define BH_STORE_OUTPUT_MAX (64 << 10)           /* BhStoreFinding.output */
@@ -119,6 +120,8 @@ typedef enum {
         BH_STORE_MESSAGE_OBSERVATION,
         BH_STORE_MESSAGE_FINDING,
         BH_STORE_MESSAGE_LOSS,
+        BH_STORE_MESSAGE_FLOWS,
+        BH_STORE_MESSAGE_LISTENERS,
 } BhStoreMessageKind;
 
 /* One message. Everything it points to is borrowed for the call. `node` of rows inside is ignored: the batch's counts. */
@@ -130,6 +133,8 @@ typedef struct {
                 BhStoreObservation observation;
                 BhStoreFinding finding;
                 BhStoreLoss loss;
+                BhStoreFlows flows; /* `closed` is the caller's */
+                BhStoreListeners listeners;
         };
         guint64 change; /* out: the last change-log number that it made, 0 = none */
 } BhStoreMessage;
@@ -284,6 +289,9 @@ typedef struct {
  */
 BhStorePage *bh_store_findings(BhStore *s, const BhStoreFindingFilter *filter, const char *cursor, guint limit, GError **error);
 gboolean bh_store_findings_count(BhStore *s, const BhStoreFindingFilter *filter, guint64 *count, GError **error);
+/* How many findings each container has, those without one under the container "". */
+typedef void (*BhStoreFindingsFunc)(const char *node, const char *container_id, const char *application, const char *workload, guint64 count, gpointer data);
+gboolean bh_store_findings_by_container(BhStore *s, BhStoreFindingsFunc func, gpointer data, GError **error);
 BhStoreFinding *bh_store_finding(BhStore *s, const char *id, GError **error); /* with `event`; NOT_FOUND */
 
 /* ---- everything in one look */

@@ -47,6 +47,7 @@ struct BhStore {
         gint64 (*now)(void); /* nanoseconds since the epoch; tests set it */
         gint64 (*boot)(void); /* nanoseconds since boot, suspended time included */
         gint64 opened_now, opened_boot;
+        gint64 minutes_kept; /* atomic: how long buckets of a minute stay */
 };
 
 /* ---- transactions (store.c) */
@@ -74,6 +75,11 @@ gboolean bh_store_end_others(BhStore *s, const char *node, GHashTable *listed_se
 /* Within the writer's transaction: rows of the other messages (workloads.c, findings.c, nodes.c). */
 gboolean bh_store_put_observation(BhStore *s, const char *node, const BhStoreObservation *o, guint64 *change, GError **error);
 gboolean bh_store_put_finding(BhStore *s, const char *node, const BhStoreFinding *f, guint64 *change, gboolean *duplicate, GError **error);
+/* The same of connections (flows.c). *folded counts halves over the bounds. */
+gboolean bh_store_put_flows(BhStore *s, const char *node, BhStoreFlows *batch, guint64 *folded, GError **error);
+gboolean bh_store_put_listeners(BhStore *s, const char *node, const BhStoreListeners *list, GError **error);
+/* Within the writer's transaction: at most `max` buckets, the oldest (flows_read.c). */
+gboolean bh_store_drop_buckets(BhStore *s, gint64 max, gint64 *gone, GError **error);
 gboolean bh_store_put_loss(BhStore *s, const char *node, const BhStoreLoss *l, GError **error);
 /* Sums that stay where databases end. */
 static inline gint64 bh_store_add(gint64 sum, guint64 more) {

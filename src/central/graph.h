@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The owner of the connection map (src/graph): builds it from the store, keeps it current, and tells readers of the stream when it changed.
+ *
+ * Flows are entered by the thread that stored them (ingest_flow.c), the inventory by a thread of its own ("bh-graph"), which reads the store's change log. Readers take a lock
+ * that changes wait for: at most BH_MAP_READERS at a time, since an answer about everything takes memory. Nothing here is durable: it is built anew at each start.
+ */
+#pragma once
+#include "central.h"
+#include "graph/query.h"
+#include "store/store_inventory.h"
+
+#define BH_MAP_READERS 3
+#define BH_MAP_TELL_MS 1000 /* the stream is told of changes once in so long */
+
+typedef struct BhMap BhMap;
+
+/* From the store; takes as long as reading all halves and containers does. NULL with an error. Its thread begins. */
+BhMap *bh_map_new(BhCentral *c, GError **error);
+/* Ends its thread: the hub may go. NULL is allowed. */
+void bh_map_stop(BhMap *m);
+void bh_map_free(BhMap *m);
+
+/* What was stored of a batch. */
+void bh_map_flows(BhMap *m, const BhStoreFlows *batch);
+/* The inventory may have changed. Quick; any thread. */
+void bh_map_wake(BhMap *m);
+/* Halves that are no longer kept: gint64. */
+void bh_map_forget(BhMap *m, const GArray *halves);
+/* Takes over the setting graph.networks. */
+void bh_map_read_settings(BhMap *m);
+
+/* For readers: the graph, until bh_map_release(). NULL: too many read already, and none of them ended within the time that a question may take. */
+const BhGraph *bh_map_acquire(BhMap *m);
+void bh_map_release(BhMap *m);
+/* Findings of what a node stands for; a few seconds old at most. */
+guint64 bh_map_findings(BhMap *m, const BhGraphNode *n);
+guint64 bh_map_generation(BhMap *m); /* rises with each change; below 2^53 */
+
+typedef struct {
+        BhGraphStats graph;
+        guint64 generation, batches, duplicates, halves;
+} BhMapStats;
+void bh_map_stats(BhMap *m, BhMapStats *out);

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "graph/graph_private.h"
+
+#define TRIES 2000 /* imprecise halves that are looked at again after a change */
+
+/* ---- hashes: texts are interned, so pointers are what they say */
+
+static guint mix(guint h, gconstpointer p) {
+        guint64 v = (guint64) (gsize) p;
+
+        return (h ^ (guint) (v >> 4) ^ (guint) (v >> 36)) * 0x9e3779b1u;
+}
+
+guint bh_graph_address_hash(gconstpointer p) {
+        const BhHalfAddress *a = p;
+        guint h = 2166136261u;
+
+        for (guint i = 0; i < a->len; i++)
+                h = (h ^ a->bytes[i]) * 16777619u;
+        return h;
+}
+
+gboolean bh_graph_address_equal(gconstpointer a, gconstpointer b) {
+        return bh_half_address_equal(a, b);
+}
+
+static guint end_hash(gconstpointer p) {
+        const End *e = p;
+
+        return mix(mix((guint) e->kind + 1, e->a), e->b);
+}
+
+static gboolean end_equal(gconstpointer p, gconstpointer q) {
+        const End *x = p, *y = q;
+
+        return x->kind == y->kind && x->a == y->a && x->b == y->b;
+}
+
+static guint edge_hash(gconstpointer p) {
+        const Edge *e = p;
+
+        return mix(mix(mix(e->proto * 65599u + e->port, e->from), e->to), e->path);
+}
+
+static gboolean edge_equal(gconstpointer p, gconstpointer q) {
+        const Edge *x = p, *y = q;
+
+        return x->from == y->from && x->to == y->to && x->proto == y->proto && x->port == y->port && x->path == y->path;
+}
+
+static guint box_hash(gconstpointer p) {
+        return mix(mix(7, ((const Box *) p)->node), ((const Box *) p)->id);
+}
+
+static gboolean box_equal(gconstpointer p, gconstpointer q) {
+        const Box *x = p, *y = q;
+
+        return x->node == y->node && x->id == y->id;
+}
+
+/* ---- life */
+
+static void release(char **text) {
+        if (*text)
+                g_ref_string_release(*text);
+        *text = NULL;
+}
+
+static void half_free(gpointer p) {
+        Half *h = p;
+        char **const texts[] = { &h->node, &h->container_id, &h->exe, &h->path, &h->peer_container_id, &h->peer_name, &h->peer_exe, &h->network_id, &h->protocol, &h->server_name };
+
+        for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
+                release(texts[i]);
+        g_free(h->samples);
+        g_free(h);
+}
+
+static void box_clear(Box *b) {
+        char **const texts[] = { &b->node, &b->id, &b->name, &b->application, &b->workload, &b->image, &b->state };
+
+        for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
+                release(texts[i]);
+        for (guint i = 0; i < b->n_addresses; i++)
+                release(&b->addresses[i].network);
+        g_clear_pointer(&b->addresses, g_free);
+        g_clear_pointer(&b->ports, g_free);
+        b->n_addresses = b->n_ports = 0;
+}
+
+static void box_free(gpointer p) {
+        box_clear(p);
+        g_free(p);
+}
+
+static void edge_free(gpointer p) {
+        release(&((Edge *) p)->path);
+        g_free(p);
+}
+
+static void end_free(gpointer p) {
+        release(&((End *) p)->a);
+        release(&((End *) p)->b);
+        g_free(p);
+}
+
+BhGraph *bh_graph_new(void) {
+        BhGraph *g = g_new0(BhGraph, 1);
+
+        g->halves = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, half_free);
+        g->edges = g_ptr_array_new_with_free_func(edge_free);
+        g->ends = g_ptr_array_new_with_free_func(end_free);
+        g->edge_of = g_hash_table_new(edge_hash, edge_equal);
+        g->end_of = g_hash_table_new(end_hash, end_equal);
+        g->same = g_hash_table_new(bh_graph_address_hash, bh_graph_address_equal);
+        g->boxes = g_hash_table_new_full(box_hash, box_equal, NULL, box_free);
+        g->box_of_id = g_hash_table_new(g_direct_hash, g_direct_equal);
+        g->imprecise = g_hash_table_new(g_direct_hash, g_direct_equal);
+        bh_graph_resolve_init(g);
+        return g;
+}
+
+void bh_graph_free(BhGraph *g) {
+        if (!g)
+                return;
+        bh_graph_resolve_clear(g);
+        g_hash_table_unref(g->imprecise);
+        g_hash_table_unref(g->box_of_id);
+        g_hash_table_unref(g->same);
+        g_hash_table_unref(g->edge_of);
+        g_hash_table_unref(g->end_of);
+        g_hash_table_unref(g->halves);
+        g_hash_table_unref(g->boxes);
+        g_ptr_array_unref(g->edges);
+        g_ptr_array_unref(g->ends);
+        g_free(g);
+}
+
+/* ---- ends and edges */
+
+static Box *find_box(BhGraph *g, const char *node, const char *id) {
+        const Box key = { .node = (char *) (gsize) node, .id = (char *) (gsize) id };
+
+        return g_hash_table_lookup(g->boxes, &key);
+}
+
+/* Takes the references of `a` and `b`. */
+static End *get_end(BhGraph *g, EndKind kind, char *a, char *b) {
+        const End key = { .kind = kind, .a = a, .b = b };
+        End *e = g_hash_table_lookup(g->end_of, &key);
+
+        if (e) {
+                release(&a);
+                release(&b);
+                return e;
+        }
+        e = g_new0(End, 1);
+        e->kind = kind;
+        e->a = a;
+        e->b = b;
+        e->slot = g->ends->len;
+        g_ptr_array_add(g->ends, e);
+        g_hash_table_add(g->end_of, e);
+        if (kind == END_CONTAINER && (e->box = find_box(g, a, b)))
+                e->box->end = e;
+        return e;
+}
+
+static void drop_end(BhGraph *g, End *e) {
+        if (e->edges)
+                return;
+        if (e->box)
+                e->box->end = NULL;
+        g_hash_table_remove(g->end_of, e);
+        /* the last one takes its place */
+        ((End *) g->ends->pdata[g->ends->len - 1])->slot = e->slot;
+        g_ptr_array_remove_index_fast(g->ends, e->slot);
+}
+
+static Edge *get_edge(BhGraph *g, End *from, End *to, guint32 proto, guint32 port, const char *path) {
+        const Edge key = { .from = from, .to = to, .proto = proto, .port = port, .path = (char *) (gsize) path };
+        Edge *e = g_hash_table_lookup(g->edge_of, &key);
+
+        if (e)
+                return e;
+        e = g_new0(Edge, 1);
+        e->from = from;
+        e->to = to;
+        e->proto = proto;
+        e->port = port;
+        e->path = g_ref_string_acquire((char *) (gsize) path);
+        e->slot = g->edges->len;
+        g_ptr_array_add(g->edges, e);
+        g_hash_table_add(g->edge_of, e);
+        if ((e->next_in = to->in))
+                to->in->prev_in = e;
+        to->in = e;
+        if ((e->next_out = from->out))
+                from->out->prev_out = e;
+        from->out = e;
+        from->edges++;
+        to->edges++;
+        g->edges_made++;
+        return e;
+}
+
+static void drop_edge(BhGraph *g, Edge *e) {
+        End *from = e->from, *to = e->to;
+
+        g_hash_table_remove(g->edge_of, e);
+        *(e->prev_in ? &e->prev_in->next_in : &to->in) = e->next_in;
+        if (e->next_in)
+                e->next_in->prev_in = e->prev_in;
+        *(e->prev_out ? &e->prev_out->next_out : &from->out) = e->next_out;
+        if (e->next_out)
+                e->next_out->prev_out = e->prev_out;
+        from->edges--;
+        to->edges--;
+        ((Edge *) g->edges->pdata[g->edges->len - 1])->slot = e->slot;
+        g_ptr_array_remove_index_fast(g->edges, e->slot);
+        drop_end(g, from);
+        if (to != from)
+                drop_end(g, to);
+}
+
+/* ---- a half on its edge */
+
+static void detach(BhGraph *g, Half *h) {
+        Edge *e = h->edge;
+
+        if (!e)
+                return;
+        *(h->prev ? &h->prev->next : &e->halves) = h->next;
+        if (h->next)
+                h->next->prev = h->prev;
+        h->next = h->prev = NULL;
+        h->edge = NULL;
+        if (!h->absorbed)
+                e->counted--;
+        h->absorbed = FALSE;
+        if (!e->halves) {
+                drop_edge(g, e);
+        } else if (!e->counted) {
+                /* those that were absorbed say it themselves again; the last one takes the edge with it */
+                g_autoptr(GPtrArray) rest = g_ptr_array_new();
+
+                for (Half *r = e->halves; r; r = r->next) {
+                        r->absorbed = FALSE;
+                        e->counted++;
+                        g_ptr_array_add(rest, r);
+                }
+                for (guint i = 0; i < rest->len; i++)
+                        bh_graph_place(g, rest->pdata[i]);
+        }
+}
+
+static void attach(Half *h, Edge *e, gboolean absorbed) {
+        h->edge = e;
+        h->absorbed = absorbed;
+        e->counted += !absorbed;
+        if ((h->next = e->halves))
+                e->halves->prev = h;
+        e->halves = h;
+}
+
+static End *local_end(BhGraph *g, const Half *h) {
+        if (*h->container_id)
+                return get_end(g, END_CONTAINER, g_ref_string_acquire(h->node), g_ref_string_acquire(h->container_id));
+        return get_end(g, END_HOST, g_ref_string_acquire(h->node), bh_graph_text(""));
+}
+
+void bh_graph_place(BhGraph *g, Half *h) {
+        Peer peer;
+        Edge *e = NULL;
+
+        bh_graph_peer(g, h, &peer);
+        h->imprecise = peer.imprecise;
+        h->published = peer.published;
+        if (peer.imprecise)
+                g_hash_table_add(g->imprecise, h);
+        else
+                g_hash_table_remove(g->imprecise, h);
+
+        End *mine = local_end(g, h);
+        mine->edges++; /* keeps it while the old edge goes */
+        if (peer.imprecise)
+                e = bh_graph_precise(g, h, mine, &peer);
+        gboolean absorbed = e != NULL;
+        if (!e) {
+                End *other = get_end(g, peer.kind, g_ref_string_acquire(peer.a), g_ref_string_acquire(peer.b));
+
+                e = h->role == BH_HALF_SERVER ? get_edge(g, other, mine, h->proto, peer.port, h->path) : get_edge(g, mine, other, h->proto, peer.port, h->path);
+        }
+        if (e != h->edge || absorbed != h->absorbed) {
+                e->counted++; /* the same for the new edge */
+                if (h->edge == e) {
+                        /* only the kind of belonging changes */
+                        e->counted += absorbed ? -1u : 1u;
+                        h->absorbed = absorbed;
+                } else {
+                        detach(g, h);
+                        attach(h, e, absorbed);
+                }
+                e->counted--;
+        }
+        mine->edges--;
+        release(&peer.a);
+        release(&peer.b);
+}
+
+void bh_graph_place_same(BhGraph *g, const BhHalfAddress *peer) {
+        for (Half *h = g_hash_table_lookup(g->same, peer), *next; h; h = next) {
+                next = h->next_same;
+                if (!*h->peer_container_id)
+                        bh_graph_place(g, h);
+        }
+}
+
+/* New edges may say precisely what some halves say vaguely. */
+static void try_imprecise(BhGraph *g) {
+        GHashTableIter it;
+        gpointer h;
+        guint n = 0;
+
+        if (g->tried == g->edges_made || !g_hash_table_size(g->imprecise))
+                return;
+        g->tried = g->edges_made;
+        g_autoptr(GPtrArray) some = g_ptr_array_new();
+        g_hash_table_iter_init(&it, g->imprecise);
+        while (g_hash_table_iter_next(&it, &h, NULL) && n++ < TRIES)
+                g_ptr_array_add(some, h);
+        for (guint i = 0; i < some->len; i++)
+                bh_graph_place(g, some->pdata[i]);
+}
+
+/* ---- halves */
+
+static void set_text(char **to, const char *text) {
+        if (*text && strcmp(*to, text)) {
+                g_ref_string_release(*to);
+                *to = bh_graph_text(text);
+        }
+}
+
+static void set_samples(Half *h, const BhHalf *from) {
+        if (!from->n_port_samples)
+                return;
+        h->samples = g_realloc_n(h->samples, from->n_port_samples + 1, sizeof(guint32));
+        h->samples[0] = from->n_port_samples;
+        memcpy(h->samples + 1, from->port_samples, from->n_port_samples * sizeof(guint32));
+}
+
+static void enter_same(BhGraph *g, Half *h) {
+        if (!h->peer.len)
+                return;
+        Half *first = g_hash_table_lookup(g->same, &h->peer);
+
+        if ((h->next_same = first))
+                first->prev_same = h;
+        g_hash_table_replace(g->same, &h->peer, h); /* the key is the first one's */
+}
+
+static void leave_same(BhGraph *g, Half *h) {
+        if (!h->peer.len)
+                return;
+        if (h->next_same)
+                h->next_same->prev_same = h->prev_same;
+        if (h->prev_same)
+                h->prev_same->next_same = h->next_same;
+        else if (h->next_same)
+                g_hash_table_replace(g->same, &h->next_same->peer, h->next_same);
+        else
+                g_hash_table_remove(g->same, &h->peer);
+}
+
+static Half *add_half(BhGraph *g, const BhHalf *from) {
+        Half *h = g_new0(Half, 1);
+
+        h->id = from->id;
+        h->node = bh_graph_text(from->node);
+        h->container_id = bh_graph_text(from->container_id);
+        h->exe = bh_graph_text(from->exe);
+        h->path = bh_graph_text(from->path);
+        h->peer_container_id = bh_graph_text(from->peer_container_id);
+        h->peer_name = bh_graph_text(from->peer_name);
+        h->peer_exe = bh_graph_text("");
+        h->network_id = bh_graph_text(from->network_id);
+        h->protocol = bh_graph_text("");
+        h->server_name = bh_graph_text("");
+        h->local = from->local;
+        h->peer = from->peer;
+        h->dialled = from->dialled;
+        h->role = (guint8) from->role;
+        h->peer_is_host = from->peer_is_host != 0;
+        h->proto = from->proto;
+        h->port = from->port;
+        h->dialled_port = from->dialled_port;
+        g_hash_table_insert(g->halves, &h->id, h);
+        enter_same(g, h);
+        return h;
+}
+
+gboolean bh_graph_apply(BhGraph *g, const BhHalf *from) {
+        Half *h = g_hash_table_lookup(g->halves, &from->id);
+        guint64 before = g->edges_made;
+        gboolean place = !h;
+
+        if (!h)
+                h = add_half(g, from);
+        else if (*from->network_id && strcmp(from->network_id, h->network_id))
+                place = TRUE;
+        set_text(&h->network_id, from->network_id);
+        set_text(&h->peer_exe, from->peer_exe);
+        set_text(&h->protocol, from->protocol);
+        set_text(&h->server_name, from->server_name);
+        if (from->local.len)
+                h->local = from->local;
+        h->ports = MAX(h->ports, from->ports);
+        h->addresses = MAX(h->addresses, from->addresses);
+        set_samples(h, from);
+        h->first_ns = h->first_ns && from->first_ns ? MIN(h->first_ns, from->first_ns) : MAX(h->first_ns, from->first_ns);
+        h->last_ns = MAX(h->last_ns, from->last_ns);
+        h->open = from->open;
+        h->half_open = from->half_open;
+        bh_half_counts_add(&h->counts, &from->counts);
+        if (bh_graph_learn(g, h))
+                bh_graph_place_same(g, &h->local);
+        if (place)
+                bh_graph_place(g, h);
+        try_imprecise(g);
+        return g->edges_made != before;
+}
+
+void bh_graph_close(BhGraph *g, gint64 half) {
+        Half *h = g_hash_table_lookup(g->halves, &half);
+
+        if (h)
+                h->open = h->half_open = 0;
+}
+
+void bh_graph_remove(BhGraph *g, gint64 half) {
+        Half *h = g_hash_table_lookup(g->halves, &half);
+
+        if (!h)
+                return;
+        g_hash_table_remove(g->imprecise, h);
+        leave_same(g, h);
+        detach(g, h);
+        g_hash_table_remove(g->halves, &half);
+}
+
+void bh_graph_resolve_all(BhGraph *g) {
+        GHashTableIter it;
+        gpointer half;
+
+        /* placing changes edges and ends, not the table of halves */
+        g_hash_table_iter_init(&it, g->halves);
+        while (g_hash_table_iter_next(&it, NULL, &half))
+                if (!*((Half *) half)->peer_container_id)
+                        bh_graph_place(g, half);
+        g->tried = 0;
+        try_imprecise(g);
+}
+
+/* ---- the inventory */
+
+static void place_box(BhGraph *g, const Box *b) {
+        for (guint i = 0; i < b->n_addresses; i++) {
+                if (b->addresses[i].ip.len)
+                        bh_graph_place_same(g, &b->addresses[i].ip);
+                if (b->addresses[i].ip6.len)
+                        bh_graph_place_same(g, &b->addresses[i].ip6);
+        }
+        if (!b->n_ports)
+                return;
+        /* whoever went to one of its node's addresses may have meant one of its ports */
+        GHashTableIter it;
+        gpointer address;
+        g_autoptr(GPtrArray) own = g_ptr_array_new();
+        g_hash_table_iter_init(&it, g->same);
+        while (g_hash_table_iter_next(&it, &address, NULL))
+                if (bh_graph_node_at(g, b->node, address) == b->node || bh_graph_node_at(g, NULL, address) == b->node)
+                        g_ptr_array_add(own, g_memdup2(address, sizeof(BhHalfAddress)));
+        for (guint i = 0; i < own->len; i++) {
+                bh_graph_place_same(g, own->pdata[i]);
+                g_free(own->pdata[i]);
+        }
+}
+
+static gboolean same_places(const Box *b, const BhGraphContainer *c) {
+        if (b->n_addresses != c->n_addresses || b->n_ports != c->n_ports || b->since_ns != c->since_ns || b->ended_ns != c->ended_ns)
+                return FALSE;
+        for (guint i = 0; i < b->n_addresses; i++)
+                if (strcmp(b->addresses[i].network, c->addresses[i].network) || !bh_half_address_equal(&b->addresses[i].ip, &c->addresses[i].ip) ||
+                    !bh_half_address_equal(&b->addresses[i].ip6, &c->addresses[i].ip6))
+                        return FALSE;
+        for (guint i = 0; i < b->n_ports; i++)
+                if (!bh_half_address_equal(&b->ports[i].host_ip, &c->ports[i].host_ip) || b->ports[i].proto != c->ports[i].proto ||
+                    b->ports[i].host_port != c->ports[i].host_port || b->ports[i].container_port != c->ports[i].container_port)
+                        return FALSE;
+        return TRUE;
+}
+
+static void set_places(Box *b, const BhGraphContainer *c) {
+        BoxAddress *addresses = g_new0(BoxAddress, MAX(c->n_addresses, 1));
+
+        for (guint i = 0; i < c->n_addresses; i++)
+                addresses[i] = (BoxAddress){ bh_graph_text(c->addresses[i].network), c->addresses[i].ip, c->addresses[i].ip6 };
+        for (guint i = 0; i < b->n_addresses; i++)
+                release(&b->addresses[i].network);
+        g_free(b->addresses);
+        g_free(b->ports);
+        b->addresses = addresses;
+        b->n_addresses = c->n_addresses;
+        b->ports = g_memdup2(c->ports, c->n_ports * sizeof(*c->ports));
+        b->n_ports = c->n_ports;
+        b->since_ns = c->since_ns;
+        b->ended_ns = c->ended_ns;
+}
+
+static void replace(char **to, const char *text) {
+        char *now = bh_graph_text(text);
+
+        release(to);
+        *to = now;
+}
+
+void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
+        char *node = bh_graph_text(c->node), *id = bh_graph_text(c->id);
+        Box *b = find_box(g, node, id);
+        gboolean fresh = !b;
+
+        if (fresh) {
+                const End key = { .kind = END_CONTAINER, .a = node, .b = id };
+
+                b = g_new0(Box, 1);
+                b->node = node;
+                b->id = id;
+                g_hash_table_add(g->boxes, b);
+                if ((b->end = g_hash_table_lookup(g->end_of, &key)))
+                        b->end->box = b;
+        } else {
+                release(&node);
+                release(&id);
+        }
+        g_hash_table_replace(g->box_of_id, b->id, b);
+        replace(&b->name, c->name);
+        replace(&b->application, c->application);
+        replace(&b->workload, c->workload);
+        replace(&b->image, c->image);
+        replace(&b->state, c->state);
+        b->running = c->running;
+        if (!fresh && same_places(b, c))
+                return;
+        if (!fresh) {
+                Box before = { .node = b->node, .addresses = b->addresses, .n_addresses = b->n_addresses, .ports = b->ports, .n_ports = b->n_ports };
+
+                bh_graph_index_box(g, b, FALSE);
+                /* those that meant it by what it had are looked up once it has nothing */
+                b->addresses = NULL;
+                b->ports = NULL;
+                b->n_addresses = b->n_ports = 0;
+                set_places(b, c);
+                bh_graph_index_box(g, b, TRUE);
+                place_box(g, &before);
+                for (guint i = 0; i < before.n_addresses; i++)
+                        release(&before.addresses[i].network);
+                g_free(before.addresses);
+                g_free(before.ports);
+        } else {
+                set_places(b, c);
+                bh_graph_index_box(g, b, TRUE);
+        }
+        place_box(g, b);
+        try_imprecise(g);
+}
+
+void bh_graph_remove_container(BhGraph *g, const char *node, const char *id) {
+        char *n = bh_graph_text(node), *i = bh_graph_text(id);
+        Box *b = find_box(g, n, i);
+
+        release(&n);
+        release(&i);
+        if (!b)
+                return;
+        bh_graph_index_box(g, b, FALSE);
+        if (g_hash_table_lookup(g->box_of_id, b->id) == b)
+                g_hash_table_remove(g->box_of_id, b->id);
+        if (b->end)
+                b->end->box = NULL;
+        g_hash_table_steal(g->boxes, b);
+        place_box(g, b);
+        box_free(b);
+}
+
+void bh_graph_stats(const BhGraph *g, BhGraphStats *out) {
+        *out = (BhGraphStats){ .halves = g_hash_table_size(g->halves), .edges = g->edges->len, .ends = g->ends->len, .containers = g_hash_table_size(g->boxes),
+                               .addresses = g_hash_table_size(g->same), .resolved = g->resolved };
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the graph: graph.c keeps it, resolve.c says what addresses mean, query.c reads it.
+ *
+ * All texts are interned GRefStrings: equal texts are one pointer, and are compared and hashed as such.
+ */
+#pragma once
+#include "graph/graph.h"
+
+typedef struct End End;
+typedef struct Edge Edge;
+typedef struct Half Half;
+typedef struct Box Box;
+
+typedef enum { END_CONTAINER, END_WORKLOAD, END_HOST, END_NAME, END_NETWORK, END_RUNTIME } EndKind;
+
+struct End {
+        EndKind kind;
+        char *a, *b;  /* container: node, id; workload: application, workload; host: node; name, network, runtime: its name */
+        Box *box;     /* of a container; NULL: the inventory does not know it */
+        Edge *in, *out;
+        guint slot;   /* in BhGraph.ends */
+        guint edges;  /* at it; one without goes */
+};
+
+struct Edge {
+        End *from, *to;
+        guint32 proto, port;
+        char *path;
+        Half *halves;
+        guint counted; /* of the halves: those that are not absorbed */
+        guint slot;    /* in BhGraph.edges */
+        Edge *next_in, *prev_in, *next_out, *prev_out;
+};
+
+struct Half {
+        gint64 id;
+        char *node, *container_id, *exe, *path, *peer_container_id, *peer_name, *peer_exe, *network_id, *protocol, *server_name;
+        BhHalfAddress local, peer, dialled;
+        guint8 role;
+        guint8 peer_is_host : 1;
+        guint8 absorbed : 1;  /* another half says precisely what this one says vaguely: its numbers do not count */
+        guint8 published : 1; /* its peer address and port are a node's that are passed on to the container */
+        guint8 imprecise : 1; /* its peer is only where it was seen from: a node that hides its containers, a service's address */
+        guint32 proto, port, dialled_port, ports, addresses;
+        guint32 *samples; /* NULL or samples[0] = how many */
+        gint64 first_ns, last_ns;
+        guint64 open, half_open;
+        BhHalfCounts counts;
+        Edge *edge;
+        Half *next, *prev;           /* on the edge */
+        Half *next_same, *prev_same; /* with this peer address */
+};
+
+/* A container of the inventory. */
+typedef struct {
+        char *network;
+        BhHalfAddress ip, ip6;
+} BoxAddress;
+
+struct Box {
+        char *node, *id, *name, *application, *workload, *image, *state;
+        gint64 since_ns, ended_ns;
+        gboolean running;
+        BoxAddress *addresses;
+        BhGraphPort *ports;
+        guint n_addresses, n_ports;
+        End *end; /* NULL: it has no edges */
+};
+
+/* An address in a node or a network, or a node's port, as a key. */
+typedef struct {
+        char *scope; /* node, or the runtime's id of a network */
+        BhHalfAddress address;
+        guint32 proto, port;
+} Place;
+
+struct BhGraph {
+        GHashTable *halves; /* gint64 * in Half → Half */
+        GPtrArray *edges, *ends;
+        GHashTable *edge_of, *end_of; /* Edge → itself by its key, End → itself by its key */
+        GHashTable *same;             /* BhHalfAddress * in Half → the first Half of that peer */
+        GHashTable *boxes;            /* Box → itself, by node and id */
+        GHashTable *box_of_id;        /* char *id → Box: the latest of that id on whatever node */
+        GHashTable *imprecise;        /* set of Half */
+        guint64 edges_made, tried;    /* imprecise ones were looked at when so many had been made */
+
+        /* resolve.c */
+        GHashTable *at;        /* BhHalfAddress → GPtrArray of Box that have, or had, it */
+        GHashTable *published; /* Place of a node's port → GPtrArray of Box */
+        GHashTable *own;       /* set of Place: a node's own address, seen or told */
+        GHashTable *node_of;   /* BhHalfAddress → char *node; "" when several nodes have it */
+        GHashTable *gateways;  /* Place in a network → char *node */
+        GHashTable *services;  /* Place in a network, or everywhere (scope "") → End, of which only kind, a and b are used */
+        GArray *cidrs;         /* BhGraphCidr, the longest first */
+        guint64 resolved;
+};
+
+static inline char *bh_graph_text(const char *text) {
+        return g_ref_string_new_intern(text ? text : "");
+}
+
+guint bh_graph_address_hash(gconstpointer a);
+gboolean bh_graph_address_equal(gconstpointer a, gconstpointer b);
+
+/* ---- resolve.c */
+
+void bh_graph_resolve_init(BhGraph *g);
+void bh_graph_resolve_clear(BhGraph *g);
+
+/* What the other side of a half is: the kind and the two texts of an End (interned, to be released), and the server's port after all translations. */
+typedef struct {
+        EndKind kind;
+        char *a, *b;
+        guint32 port;
+        gboolean imprecise, published;
+} Peer;
+void bh_graph_peer(BhGraph *g, const Half *h, Peer *out);
+
+/* The edge that says precisely what an imprecise half says; NULL: none does. `local` is the half's own end. */
+Edge *bh_graph_precise(BhGraph *g, const Half *h, const End *local, const Peer *peer);
+
+/* Enters, or takes out, what the box says of addresses and ports. */
+void bh_graph_index_box(BhGraph *g, Box *box, gboolean enter);
+/* A process of the host has this address: the node's own. TRUE when that is news. */
+gboolean bh_graph_learn(BhGraph *g, const Half *h);
+/* The node whose own this address is, as seen from a node (NULL: from anywhere); NULL: nobody's. */
+const char *bh_graph_node_at(BhGraph *g, const char *from, const BhHalfAddress *a);
+
+/* ---- graph.c */
+
+/* Puts the half on the edge that it belongs to now. */
+void bh_graph_place(BhGraph *g, Half *h);
+/* The same for all halves with this peer address. */
+void bh_graph_place_same(BhGraph *g, const BhHalfAddress *peer);

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Halves, buckets, listeners: queries, and what goes when. */
+#include <string.h>
+
+#include "store/store_private.h"
+
+#define SECOND_NS G_GINT64_CONSTANT(1000000000)
+#define MINUTE 60
+#define HOUR 3600
+#define ROUND 20000 /* rows of one transaction: ingest waits so long at most */
+
+/* ---- halves */
+
+static void take_samples(BhHalf *h, const char *text) {
+        while (*text && h->n_port_samples < BH_HALF_SAMPLES) {
+                char *end;
+                guint64 port = g_ascii_strtoull(text, &end, 10);
+
+                if (end == text)
+                        return;
+                h->port_samples[h->n_port_samples++] = (guint32) MIN(port, 65535);
+                text = *end ? end + 1 : end;
+        }
+}
+
+static BhHalfAddress address_at(BhDbStmt *st, guint i) {
+        gsize len;
+        const void *p = bh_db_peek_blob(st, i, &len);
+
+        return bh_half_address(p, len);
+}
+
+static guint32 small(gint64 v) {
+        return (guint32) CLAMP(v, 0, (gint64) G_MAXUINT32);
+}
+
+gboolean bh_store_halves(BhStore *s, BhStoreHalfFunc func, gpointer data, GError **error) {
+#define BH_HALF_COUNT(member, other, meaning) ", " #member
+        static const char sql[] = "SELECT id, node, container_id, exe, role, proto, port, path, peer_ip, dialled_ip, dialled_port, peer_container_id, peer_name, "
+                                  "peer_is_host, local_ip, peer_exe, network_id, protocol, server_name, ports, addresses, port_samples, first_ns, last_ns, open, "
+                                  "half_open"
+#include "event/half_counts.tbl.h"
+                                  " FROM flow_halves";
+#undef BH_HALF_COUNT
+        BhDb *db = bh_store_read(s, error);
+        BhDbStep step = BH_DB_FAILED;
+        gboolean more = TRUE;
+
+        if (!db)
+                return FALSE;
+        BhDbStmt *st = bh_db_query(db, error, sql, "");
+        while (st && more && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                BhHalf h = {
+                        .id = bh_db_int(st, 0),
+                        .node = bh_db_peek(st, 1),
+                        .container_id = bh_db_peek(st, 2),
+                        .exe = bh_db_peek(st, 3),
+                        .role = (BhHalfRole) bh_db_int(st, 4),
+                        .proto = small(bh_db_int(st, 5)),
+                        .port = small(bh_db_int(st, 6)),
+                        .path = bh_db_peek(st, 7),
+                        .peer = address_at(st, 8),
+                        .dialled = address_at(st, 9),
+                        .dialled_port = small(bh_db_int(st, 10)),
+                        .peer_container_id = bh_db_peek(st, 11),
+                        .peer_name = bh_db_peek(st, 12),
+                        .peer_is_host = bh_db_int(st, 13) != 0,
+                        .local = address_at(st, 14),
+                        .peer_exe = bh_db_peek(st, 15),
+                        .network_id = bh_db_peek(st, 16),
+                        .protocol = bh_db_peek(st, 17),
+                        .server_name = bh_db_peek(st, 18),
+                        .ports = small(bh_db_int(st, 19)),
+                        .addresses = small(bh_db_int(st, 20)),
+                        .first_ns = bh_db_int(st, 22),
+                        .last_ns = bh_db_int(st, 23),
+                        .open = (guint64) MAX(bh_db_int(st, 24), 0),
+                        .half_open = (guint64) MAX(bh_db_int(st, 25), 0),
+                };
+                guint i = 26;
+
+                take_samples(&h, bh_db_peek(st, 21));
+#define BH_HALF_COUNT(member, other, meaning) h.counts.member = (guint64) MAX(bh_db_int(st, i), 0), i++;
+#include "event/half_counts.tbl.h"
+#undef BH_HALF_COUNT
+                more = func(&h, data);
+        }
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE || (step == BH_DB_ROW && !more);
+}
+
+/* ---- buckets */
+
+static gint64 down(gint64 second, gint64 width) {
+        return second - second % width;
+}
+
+static gint64 up(gint64 second, gint64 width) {
+        return down(second + width - 1, width);
+}
+
+static gboolean read_range(BhDb *db, gint64 width, gint64 from, gint64 to, BhStoreBucketFunc func, gpointer data, GError **error) {
+#define BH_HALF_COUNT(member, other, meaning) ", " #member
+        static const char sql[] = "SELECT half, start"
+#include "event/half_counts.tbl.h"
+                                  " FROM flow_buckets WHERE width = ? AND start >= ? AND start < ?";
+#undef BH_HALF_COUNT
+        BhDbStep step = BH_DB_FAILED;
+
+        if (from >= to)
+                return TRUE;
+        BhDbStmt *st = bh_db_query(db, error, sql, "iii", width, from, to);
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                BhHalfCounts c;
+                guint i = 2;
+
+#define BH_HALF_COUNT(member, other, meaning) c.member = (guint64) bh_db_int(st, i++);
+#include "event/half_counts.tbl.h"
+#undef BH_HALF_COUNT
+                func(bh_db_int(st, 0), bh_db_int(st, 1), &c, data);
+        }
+        bh_db_done(st);
+        return step == BH_DB_DONE;
+}
+
+gboolean bh_store_flow_buckets(BhStore *s, gint64 *since_ns, gint64 *until_ns, BhStoreBucketFunc func, gpointer data, GError **error) {
+        gint64 now = s->now() / SECOND_NS, minutes_from = down(now - g_atomic_pointer_get(&s->minutes_kept) / SECOND_NS, HOUR) + HOUR;
+        gint64 since = MAX(*since_ns, 0) / SECOND_NS, until = MAX(*until_ns, 0) / SECOND_NS, middle_from, middle_to;
+
+        /* beyond any time that is told: keeps the sums below in their range */
+        until = MIN(until, now + 366 * 24 * HOUR);
+        since = MIN(since, until);
+        if (until - since > BH_STORE_WINDOW_HOURS * HOUR) {
+                middle_from = since = down(since, HOUR);
+                middle_to = until = up(until, HOUR);
+        } else {
+                /* hours only where there are no minutes any more */
+                since = down(since, since < minutes_from ? HOUR : MINUTE);
+                until = up(until, until <= minutes_from ? HOUR : MINUTE);
+                middle_from = since;
+                middle_to = CLAMP(minutes_from, since, until);
+        }
+        BhDb *db = bh_store_read(s, error);
+        if (!db)
+                return FALSE;
+        gboolean ok = read_range(db, HOUR, middle_from, middle_to, func, data, error) && read_range(db, MINUTE, middle_to, until, func, data, error);
+        bh_store_read_done(s, db);
+        *since_ns = since * SECOND_NS;
+        *until_ns = until * SECOND_NS;
+        return ok;
+}
+
+gboolean bh_store_flow_rest(BhStore *s, guint64 *connections, guint64 *bytes, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+        gint64 c = 0, b = 0;
+
+        if (!db)
+                return FALSE;
+        /* total() is real and cannot overflow */
+        gboolean ok = bh_db_get_int(db, &c, NULL, error, "SELECT CAST(min(total(rest_connections), 9e18) AS INTEGER) FROM flow_positions", "") &&
+                      bh_db_get_int(db, &b, NULL, error, "SELECT CAST(min(total(rest_bytes), 9e18) AS INTEGER) FROM flow_positions", "");
+        bh_store_read_done(s, db);
+        *connections = (guint64) c;
+        *bytes = (guint64) b;
+        return ok;
+}
+
+/* ---- listeners */
+
+void bh_store_listener_free(BhStoreListener *l) {
+        if (!l)
+                return;
+        g_free(l->node);
+        g_free(l->container_id);
+        g_free(l->exe);
+        g_free(l->path);
+        g_free(l);
+}
+
+static char *listener_cursor(gconstpointer row) {
+        return g_strdup_printf("%" G_GINT64_FORMAT, ((const BhStoreListener *) row)->id);
+}
+
+BhStorePage *bh_store_listeners(BhStore *s, const BhStoreListenerFilter *filter, const char *cursor, guint limit, GError **error) {
+        static const BhStoreListenerFilter any;
+        const BhStoreListenerFilter *f = filter ? filter : &any;
+        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_listener_free, listener_cursor);
+        BhDbStep step = BH_DB_FAILED;
+        g_auto(BhWhere) w;
+        gint64 after;
+        guint next;
+
+        limit = bh_store_limit(limit);
+        bh_where_init(&w);
+        bh_where_text(&w, "l.node = ?", f->node);
+        bh_where_text(&w, "l.container_id = ?", f->container_id);
+        bh_where_text(&w, "coalesce(c.application, '') = ? AND l.container_id <> ''", f->application);
+        bh_where_text(&w, "c.workload = ?", f->workload);
+        if (f->port)
+                bh_where_int(&w, "l.port = ?", f->port);
+        if (cursor) {
+                if (!bh_cursor_parse_ints(cursor, &after, 1, error))
+                        return NULL;
+                bh_where_int(&w, "l.id > ?", after);
+        }
+        BhDb *db = bh_store_read(s, error);
+        if (!db)
+                return NULL;
+        BhDbStmt *st = bh_where_query(&w, db, "SELECT l.id, l.node, l.container_id, l.exe, l.path, l.pid, l.proto, l.port, l.net_ns, l.ip, l.started_ns, l.first_ns "
+                                      "FROM listeners l LEFT JOIN containers c ON c.node = l.node AND c.id = l.container_id", " ORDER BY l.id LIMIT ?", &next, error);
+        if (st)
+                bh_db_bind_int(st, next, (gint64) limit + 1);
+        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW) {
+                BhStoreListener *l = g_new0(BhStoreListener, 1);
+
+                l->id = bh_db_int(st, 0);
+                l->node = bh_db_text(st, 1);
+                l->container_id = bh_db_text(st, 2);
+                l->exe = bh_db_text(st, 3);
+                l->path = bh_db_text(st, 4);
+                l->pid = small(bh_db_int(st, 5));
+                l->proto = small(bh_db_int(st, 6));
+                l->port = small(bh_db_int(st, 7));
+                l->net_ns = small(bh_db_int(st, 8));
+                l->ip = address_at(st, 9);
+                l->started_ns = bh_db_int(st, 10);
+                l->first_ns = bh_db_int(st, 11);
+                g_ptr_array_add(page->rows, l);
+        }
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+}
+
+/* ---- retention */
+
+gboolean bh_store_drop_buckets(BhStore *s, gint64 max, gint64 *gone, GError **error) {
+        /* the oldest minutes, and when there are none hours */
+        gboolean ok = bh_db_run(s->writer, error, "DELETE FROM flow_buckets WHERE (width, start, half) IN (SELECT width, start, half FROM flow_buckets "
+                                "ORDER BY width, start, half LIMIT ?)", "i", max);
+        *gone = ok ? bh_db_changes(s->writer) : 0;
+        return ok;
+}
+
+static gboolean drop_before(BhStore *s, gint64 width, gint64 before, GError **error) {
+        gint64 gone;
+
+        do {
+                if (!bh_store_begin(s, error))
+                        return FALSE;
+                gboolean ok = bh_db_run(s->writer, error, "DELETE FROM flow_buckets WHERE (width, start, half) IN (SELECT width, start, half FROM flow_buckets "
+                                        "WHERE width = ? AND start < ? ORDER BY start, half LIMIT ?)", "iii", width, before, (gint64) ROUND);
+                gone = ok ? bh_db_changes(s->writer) : 0;
+                if (!bh_store_end(s, ok, error))
+                        return FALSE;
+        } while (gone == ROUND);
+        return TRUE;
+}
+
+static gboolean drop_halves(BhStore *s, gint64 before_ns, GArray *gone, GError **error) {
+        guint n;
+
+        do {
+                BhDbStep step = BH_DB_FAILED;
+                guint from = gone->len;
+
+                if (!bh_store_begin(s, error))
+                        return FALSE;
+                BhDbStmt *st = bh_db_query(s->writer, error, "SELECT id FROM flow_halves WHERE last_ns < ? AND open = 0 AND half_open = 0 LIMIT ?", "ii", before_ns, (gint64) ROUND);
+                while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                        gint64 id = bh_db_int(st, 0);
+
+                        g_array_append_val(gone, id);
+                }
+                bh_db_done(st);
+                gboolean ok = step == BH_DB_DONE;
+                for (guint i = from; ok && i < gone->len; i++)
+                        ok = bh_db_run(s->writer, error, "DELETE FROM flow_halves WHERE id = ?", "i", g_array_index(gone, gint64, i));
+                n = gone->len - from;
+                if (!ok)
+                        g_array_set_size(gone, from);
+                if (!bh_store_end(s, ok, error))
+                        return FALSE;
+        } while (n == ROUND);
+        return TRUE;
+}
+
+gboolean bh_store_flows_expire(BhStore *s, gint64 minutes_kept_ns, gint64 hours_kept_ns, GArray **gone, GError **error) {
+        g_autoptr(GArray) ids = g_array_new(FALSE, FALSE, sizeof(gint64));
+        gint64 now = MIN(s->now(), s->opened_now + (s->boot() - s->opened_boot) + HOUR * SECOND_NS);
+
+        /* an hour is whole in one or the other */
+        g_atomic_pointer_set(&s->minutes_kept, minutes_kept_ns);
+        if (!drop_before(s, MINUTE, down((now - minutes_kept_ns) / SECOND_NS, HOUR), error) || !drop_before(s, HOUR, (now - hours_kept_ns) / SECOND_NS, error) ||
+            !drop_halves(s, now - hours_kept_ns, ids, error))
+                return FALSE;
+        if (!bh_store_begin(s, error))
+                return FALSE;
+        gboolean ok = bh_db_run(s->writer, error, "DELETE FROM flow_positions WHERE seen_ns < ?", "i", now - hours_kept_ns) &&
+                      bh_db_run(s->writer, error, "DELETE FROM listeners WHERE node NOT IN (SELECT name FROM nodes)", "");
+        if (!bh_store_end(s, ok, error))
+                return FALSE;
+        if (gone)
+                *gone = g_steal_pointer(&ids);
+        return TRUE;
+}

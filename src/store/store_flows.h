@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the store keeps of connections: halves (event/half.h), what was added to each in time, and where something listens.
+ *
+ * A half is one row for ever: as long as anything about it is kept. What a batch adds goes to its totals and to its buckets: one of a minute and one
+ * of an hour. Bytes and packets of connections that are still open are counted as they grow: a half remembers how much of what its open
+ * connections moved is counted already ("ahead"), and takes it off when they end.
+ *
+ * Exactly once: a batch whose `through` is not above that of the last one of its node and boot adds nothing, but says how it is now; one below it
+ * is passed over. That is in the transaction of bh_store_ingest(), as is the publisher's position.
+ *
+ * Bounds: BH_STORE_HALVES_MAX in all and BH_STORE_HALVES_PER_CONTAINER (four times that for a node's own processes); what is beyond goes to one half of its
+ * container, role, protocol and port without a peer, and is counted in BhStoreStats.halves_folded.
+ *
+ * Threads, errors, ownership, bounds of texts: store.h.
+ */
+#pragma once
+#include "event/half.h"
+#include "store/store.h"
+
+#define BH_STORE_HALVES_MAX 250000
+#define BH_STORE_HALVES_PER_CONTAINER 4096
+#define BH_STORE_LISTENERS_PER_NODE 20000 /* further ones are left out, and counted with those that the node left out */
+#define BH_STORE_MINUTES_KEPT_NS (24 * 3600 * G_GINT64_CONSTANT(1000000000))
+#define BH_STORE_HOURS_KEPT_NS (30 * BH_STORE_MINUTES_KEPT_NS)
+
+/* ---- ingest: messages of BhStoreMessage */
+
+typedef struct {
+        const char *boot_id;
+        guint64 through; /* more than G_MAXINT64 is that */
+        gboolean full;
+        gint64 time_ns;
+        BhHalf *halves; /* `node` is ignored: the batch's counts. Out: id, and in `counts` what was added, bytes of open connections included */
+        guint n_halves;
+        guint64 rest_connections, rest_bytes;
+
+        gboolean counted; /* out: it was news */
+        GArray *closed;   /* out: gint64 ids of halves that have nothing open any more, because a full batch does not know them; may be NULL, else unref it */
+} BhStoreFlows;
+
+typedef struct {
+        char *node, *container_id, *exe, *path;
+        guint32 pid, proto, port, net_ns;
+        BhHalfAddress ip;
+        gint64 started_ns, first_ns;
+
+        gint64 id; /* the store's own */
+} BhStoreListener;
+
+typedef struct {
+        BhStoreListener *listeners; /* borrowed; `node` is ignored */
+        guint n_listeners;
+} BhStoreListeners;
+
+void bh_store_listener_free(BhStoreListener *l);
+
+/* ---- queries */
+
+/* Each half, in no order; texts live during the call. FALSE of the function ends it. */
+typedef gboolean (*BhStoreHalfFunc)(const BhHalf *half, gpointer data);
+gboolean bh_store_halves(BhStore *s, BhStoreHalfFunc func, gpointer data, GError **error);
+
+/*
+ * What was added between two times, as rows of one half in one bucket each. The bounds are widened to whole minutes, or hours where minutes are not
+ * kept any more or the window is longer than BH_STORE_WINDOW_HOURS: *since_ns and *until_ns receive those that count. `func` gets the bucket's
+ * begin in seconds.
+ */
+#define BH_STORE_WINDOW_HOURS 12
+typedef void (*BhStoreBucketFunc)(gint64 half, gint64 start_s, const BhHalfCounts *counts, gpointer data);
+gboolean bh_store_flow_buckets(BhStore *s, gint64 *since_ns, gint64 *until_ns, BhStoreBucketFunc func, gpointer data, GError **error);
+
+typedef struct {
+        const char *node, *container_id, *application, *workload; /* NULL: any */
+        guint port;                                               /* 0: any */
+} BhStoreListenerFilter;
+
+/* Page of BhStoreListener, in the order in which they were told. */
+BhStorePage *bh_store_listeners(BhStore *s, const BhStoreListenerFilter *filter, const char *cursor, guint limit, GError **error);
+
+/* Connections and bytes that nodes could not tell apart, over all. */
+gboolean bh_store_flow_rest(BhStore *s, guint64 *connections, guint64 *bytes, GError **error);
+
+/* ---- retention */
+
+/*
+ * Buckets of minutes and hours older than these go, and halves that were last heard of before all of them and have nothing open: GArray of gint64 ids in *gone (may be
+ * NULL). Short transactions. Bounded by size: bh_store_expire(), which takes buckets, the oldest minutes first, when they take most room.
+ */
+gboolean bh_store_flows_expire(BhStore *s, gint64 minutes_kept_ns, gint64 hours_kept_ns, GArray **gone, GError **error);
