@@ -191,7 +191,10 @@ export interface Known { id: string; name: string; application: string; workload
 
 const ALIVE = new Set(["running", "paused", "restarting", "created", ""]);
 const GROUP_NAMES: Record<Exclude<GroupKind, "application">, string> = { hosts: "Hosts", in: "Outside", out: "Outside", runtime: "Container runtime" };
-export const unitId = (application: string, workload: string) => `w:${application}/${workload}`;
+/* As the server writes ids: in a part that another follows, the sign between them is written otherwise. */
+const part = (s: string) => s.replace(/%/g, "%25").replace(/\//g, "%2F");
+export const unitId = (application: string, workload: string) => `w:${part(application)}/${workload}`;
+export const containerId = (node: string, id: string) => `c:${part(node)}/${id}`;
 export const appId = (application: string) => `a:${application}`;
 
 /*
@@ -229,7 +232,7 @@ export function buildModel(known: Iterable<Known>, answers: (Answer | Diff)[], k
   };
   for (const r of known) {
     if (!ALIVE.has(r.state)) continue;
-    container({ id: `c:${r.node}/${r.id}`, unit: "", name: r.name, state: r.state, running: r.state === "running", image: r.image, node: r.node, container: r.id, findings: 0 }, r.application, r.workload);
+    container({ id: containerId(r.node, r.id), unit: "", name: r.name, state: r.state, running: r.state === "running", image: r.image, node: r.node, container: r.id, findings: 0 }, r.application, r.workload);
   }
   const sides = new Map<string, number>();
   for (const a of answers) for (const e of "edges" in a ? a.edges : [...a.fresh, ...a.gone, ...a.changed.map((c) => c.edge)]) {

@@ -17,23 +17,23 @@ const GAP_Y = 62;
 const CLEAR = 26; /* left between a grown box and its neighbours */
 export const MAX_KEPT = 20_000;
 
-export interface Box { key: string; group: string; x: number; y: number; w: number; h: number; cols: number; rows: number; annex: boolean }
+export interface Box { key: string; group: string; x: number; y: number; w: number; h: number; cols: number; rows: number; annex: boolean; later: boolean }
 export interface Place { box: string; col: number; row: number }
 export interface Column { tier: number; x: number; w: number; bottom: number }
-export interface Saved { v: 1; boxes: [string, string, number, number, number, number, 0 | 1][]; places: [string, string, number, number][]; columns: [number, number, number, number][] }
+export interface Saved { v: 1; boxes: [string, string, number, number, number, number, number][]; places: [string, string, number, number][]; columns: [number, number, number, number][] }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 const boxW = (cols: number) => cols * CELL_W + 2 * PAD;
 const boxH = (rows: number) => rows * CELL_H + HEAD + PAD;
 
 /* Cells of a first arrangement: tiers from left to right, each in as many columns as keep the box near to a square. */
-export function cellsOf(units: Unit[]): { cols: number; rows: number; at: Map<string, [number, number]> } {
+export function cellsOf(units: Unit[], tiered = true): { cols: number; rows: number; at: Map<string, [number, number]> } {
   const sorted = units.slice().sort((a, b) => a.tier - b.tier || b.count - a.count || compare(a.name, b.name) || compare(a.id, b.id));
   const at = new Map<string, [number, number]>();
   const n = sorted.length;
-  const rows = n <= 3 ? Math.max(1, Math.min(n, 2)) : Math.max(2, Math.ceil(Math.sqrt(n * 0.9)));
+  const rows = n <= 3 ? Math.max(1, Math.min(n, tiered ? 2 : 3)) : Math.max(2, Math.ceil(Math.sqrt(n * 0.9)));
   const tiers = new Map<number, Unit[]>();
-  for (const u of sorted) tiers.set(u.tier, [...(tiers.get(u.tier) ?? []), u]);
+  for (const u of sorted) tiers.set(tiered ? u.tier : 0, [...(tiers.get(tiered ? u.tier : 0) ?? []), u]);
   let col = 0;
   let tall = 1;
   if (n > 18 || tiers.size > 6) {
@@ -187,7 +187,7 @@ export class Layout {
         near.set(x, of);
       }
     }
-    const cells = new Map(groups.map((g) => [g.id, cellsOf(g.units)]));
+    const cells = new Map(groups.map((g) => [g.id, cellsOf(g.units, g.kind === "application")]));
     const size = (g: Group) => ({ w: boxW(cells.get(g.id)!.cols), h: boxH(cells.get(g.id)!.rows) });
     const top = Math.max(0, ...groups.filter((g) => g.kind === "application").map((g) => g.tier));
     const tierOf = (g: Group) => (g.kind === "in" || g.kind === "hosts" ? -1 : g.kind === "out" ? top + 1 : g.kind === "runtime" ? top + 2 : near.has(g.id) ? g.tier : top + 3);
@@ -222,7 +222,7 @@ export class Layout {
       for (const g of c) {
         const s = size(g);
         const k = cells.get(g.id)!;
-        const box: Box = { key: g.id, group: g.id, x: Math.round(x + (w - s.w) / 2), y: Math.round(y), w: s.w, h: s.h, cols: k.cols, rows: k.rows, annex: false };
+        const box: Box = { key: g.id, group: g.id, x: Math.round(x + (w - s.w) / 2), y: Math.round(y), w: s.w, h: s.h, cols: k.cols, rows: k.rows, annex: false, later: false };
         this.#addBox(box);
         for (const [id, [col, row]] of k.at) this.#put(id, box, col, row);
         y += s.h + GAP_Y;
@@ -287,7 +287,7 @@ export class Layout {
       best = { tier, x, w, bottom: -h / 2 };
       this.columns.push(best);
     }
-    const box: Box = { key, group, x: Math.round(best.x + Math.max(0, (best.w - w) / 2)), y: Math.round(best.bottom), w, h, cols, rows, annex };
+    const box: Box = { key, group, x: Math.round(best.x + Math.max(0, (best.w - w) / 2)), y: Math.round(best.bottom), w, h, cols, rows, annex, later: true };
     while (!this.#clear(box, w, h)) box.y += CELL_H / 2;
     this.#addBox(box);
     best.bottom = box.y + h + GAP_Y;
@@ -305,24 +305,16 @@ export class Layout {
     }
   }
 
-  /* TRUE when a new arrangement would read better: annexes, or a fifth of the groups far from their tier's column. */
-  untidy(m: Model): boolean {
-    let off = 0;
-    let n = 0;
-    for (const g of m.groups.values()) {
-      const b = this.boxesOf(g.id)[0];
-      if (!b || g.kind !== "application") continue;
-      n++;
-      const c = this.#columnOf(b);
-      if (c && Math.abs(c.tier - g.tier) > 1 && g.tier > 0) off++;
-    }
-    return [...this.boxes.values()].some((b) => b.annex) || off * 5 > n;
+  /* TRUE when a new arrangement would read better: there are annexes, or more than a quarter came after it. */
+  get untidy(): boolean {
+    const boxes = [...this.boxes.values()];
+    return boxes.some((b) => b.annex) || boxes.filter((b) => b.later).length * 4 > boxes.length;
   }
 
   save(): Saved {
     return {
       v: 1,
-      boxes: [...this.boxes.values()].map((b) => [b.key, b.group, b.x, b.y, b.cols, b.rows, b.annex ? 1 : 0]),
+      boxes: [...this.boxes.values()].map((b) => [b.key, b.group, b.x, b.y, b.cols, b.rows, (b.annex ? 1 : 0) + (b.later ? 2 : 0)]),
       places: [...this.places].map(([id, p]) => [id, p.box, p.col, p.row]),
       columns: this.columns.map((c) => [c.tier, c.x, c.w, c.bottom]),
     };
@@ -333,9 +325,9 @@ export class Layout {
     const s = v as Saved;
     const sound = (a: unknown, strings: number, numbers: number) => Array.isArray(a) && a.every((r) => Array.isArray(r) && r.length === strings + numbers && r.every((x, i) => (i < strings ? typeof x === "string" : Number.isFinite(x))));
     if (s?.v !== 1 || !sound(s.boxes, 2, 5) || !sound(s.places, 2, 2) || !sound(s.columns, 0, 4) || !s.columns.length || s.places.length > MAX_KEPT * 2) return false;
-    for (const [key, group, x, y, cols, rows, annex] of s.boxes) {
+    for (const [key, group, x, y, cols, rows, bits] of s.boxes) {
       if (cols < 1 || rows < 1 || cols > 500 || rows > 500) continue;
-      this.#addBox({ key, group, x, y, w: boxW(cols), h: boxH(rows), cols, rows, annex: annex === 1 });
+      this.#addBox({ key, group, x, y, w: boxW(cols), h: boxH(rows), cols, rows, annex: (bits & 1) !== 0, later: (bits & 2) !== 0 });
     }
     for (const [id, box, col, row] of s.places) {
       const b = this.boxes.get(box);

@@ -20,7 +20,7 @@ export type Mode = "" | "new" | "gone" | "changed";
 export interface SBox { key: string; id: string; group: Group; x: number; y: number; w: number; h: number; title: string; note: string; flagged: number; findings: number; dim: boolean }
 export interface SUnit { id: string; unit: Unit; kind: NodeKind; x: number; y: number; r: number; ring: Ring; flag: Flag; dim: boolean; order: number; dots: { id: string; x: number; y: number; running: boolean; index: number }[] }
 export interface SLine {
-  key: string; from: string; to: string; pair: Pair; flag: Flag; mode: Mode; ratio: number; width: number; top: boolean; loop: boolean;
+  key: string; from: string; to: string; pair: Pair; flag: Flag; mode: Mode; ratio: number; width: number; top: boolean; loop: boolean; far: boolean; /* from one group to another */
   p: [number, number, number, number, number, number, number, number]; left: number; right: number; up: number; down: number;
 }
 export interface Scene {
@@ -170,7 +170,7 @@ export function buildScene(a: Ask): Scene {
     const loop = from.x === to.x && from.y === to.y;
     const flag: Flag = a.diff ? "" : p.flag;
     const l: SLine = {
-      key: p.key, from: p.from, to: p.to, pair: p, flag, mode, ratio, width: widthOf(p.bytes), top: top || (!!flag && flag !== "new") || !!mode, loop,
+      key: p.key, from: p.from, to: p.to, pair: p, flag, mode, ratio, width: widthOf(p.bytes), top: top || (!!flag && flag !== "new") || !!mode, loop, far: groupOf(model, p.from) !== groupOf(model, p.to),
       p: loop ? [from.x - from.r * 0.7, from.y - from.r * 0.7, from.x - from.r * 1.6, from.y - from.r * 2.6, from.x + from.r * 1.6, from.y - from.r * 2.6, from.x + from.r * 0.7, from.y - from.r * 0.7] : curve(from.x, from.y, from.r, to.x, to.y, to.r),
       left: 0, right: 0, up: 0, down: 0,
     };
@@ -186,7 +186,7 @@ export function buildScene(a: Ask): Scene {
       const from = scene.byBox.get(p.from);
       const to = scene.byBox.get(p.to);
       if (!from || !to || from === to) continue;
-      const l: SLine = { key: p.key, from: p.from, to: p.to, pair: p, flag: a.diff ? "" : p.flag, mode: "", ratio: 0, width: widthOf(p.bytes), top: false, loop: false, p: [0, 0, 0, 0, 0, 0, 0, 0], left: 0, right: 0, up: 0, down: 0 };
+      const l: SLine = { key: p.key, from: p.from, to: p.to, pair: p, flag: a.diff ? "" : p.flag, mode: "", ratio: 0, width: widthOf(p.bytes), top: false, loop: false, far: false, p: [0, 0, 0, 0, 0, 0, 0, 0], left: 0, right: 0, up: 0, down: 0 };
       const forward = to.x + to.w / 2 >= from.x + from.w / 2;
       const over = Math.abs(to.x + to.w / 2 - from.x - from.w / 2) < (from.w + to.w) / 2;
       const outSide = over ? "r" : forward ? "r" : "l";
@@ -348,7 +348,9 @@ export function placeLabels(s: Scene, k: number, measure: (text: string, px: num
       }
     }
   }
-  if (s.level === "container" && k >= 1.7)
+  if (s.level === "container" && k >= 1.7) {
+    const among = new Occupancy();
+    for (const u of s.units) for (const d of u.dots) among.take(d.x * k - u.ring.dot * k, d.y * k - u.ring.dot * k, 2 * u.ring.dot * k, 2 * u.ring.dot * k, true);
     for (const u of s.units) {
       if (u.dots.length < 2) continue;
       for (const d of u.dots) {
@@ -359,9 +361,10 @@ export function placeLabels(s: Scene, k: number, measure: (text: string, px: num
         const short = cut >= 0 && cut + u.unit.name.length < name.length ? "…" + name.slice(cut + u.unit.name.length) : name;
         const text = fit(short, DOT_PX, 96, measure);
         const w = measure(text, DOT_PX);
-        if (room.take((d.x + u.ring.dot) * k + 3, d.y * k - 6, w + 2, 12)) out.push({ id: d.id, text, x: d.x + u.ring.dot + 4 / k, y: d.y + 3.5 / k, w, kind: "dot", flag: "", dim: u.dim });
+        if (among.take((d.x + u.ring.dot) * k + 3, d.y * k - 6, w + 2, 12)) out.push({ id: d.id, text, x: d.x + u.ring.dot + 4 / k, y: d.y + 3.5 / k, w, kind: "dot", flag: "", dim: u.dim });
       }
     }
+  }
   return out;
 }
 

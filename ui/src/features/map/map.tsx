@@ -384,7 +384,7 @@ export function MapPage() {
       keepPlaces(l);
     } else if (l.extend(model)) keepPlaces(l);
     loader.current?.spent(performance.now() - began);
-    return { model, untidy: l.untidy(model) };
+    return { model, untidy: l.untidy };
   }, [ready, quiet, version, arranged, diff.value]);
   const filter = useMemo(() => (built ? compile(a.query, built.model) : null), [a.query, built]);
   const scene = useMemo(() => {

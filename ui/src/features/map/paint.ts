@@ -119,7 +119,7 @@ function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, s: Scene): voi
   c.lineCap = "round";
   const sets = new Map<string, SLine[]>();
   for (const l of lines) {
-    const key = `${l.flag} ${l.mode} ${Math.round(l.width * 2)}`;
+    const key = `${l.flag} ${l.mode} ${l.far} ${Math.round(l.width * 2)}`;
     const s = sets.get(key);
     if (s) s.push(l);
     else sets.set(key, [l]);
@@ -131,7 +131,9 @@ function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, s: Scene): voi
     const w = Math.max(lineWidth(l0, k, special ? 1 : s.dense), special ? 1.7 / k : 0);
     c.strokeStyle = pen.color;
     c.fillStyle = pen.color;
-    c.globalAlpha = special ? pen.alpha : plainAlpha;
+    /* where it is dense, what stays within a group comes before what crosses the picture */
+    const faint = l0.far ? 0.45 + 0.55 * s.dense : 1;
+    c.globalAlpha = special ? pen.alpha : plainAlpha * faint;
     c.lineWidth = w;
     c.setLineDash(pen.dash.map((d) => d / k));
     for (let i = 0; i < list.length; i += 40) {
@@ -141,7 +143,7 @@ function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, s: Scene): voi
     }
     c.setLineDash([]);
     if (!special && !heads) continue;
-    c.globalAlpha = special ? 1 : Math.min(1, plainAlpha * (0.8 + 0.9 * s.dense));
+    c.globalAlpha = special ? 1 : Math.min(1, plainAlpha * faint * (0.8 + 0.9 * s.dense));
     c.beginPath();
     for (const l of list) if (!l.loop) arrow(c, l, (special ? 8 : 3 + 2.5 * s.dense) / k + w * 0.9);
     c.fill();
