@@ -105,7 +105,7 @@ export function shop(now = Date.now()) {
   return { containers: list, flows };
 }
 
-/* Ends whose every name is an attack on the page. */
+/* Ends whose every name is an attack on the page, or on the terminal that it is copied to. */
 export function hostileFlows(now = Date.now()) {
-  return HOSTILE.map((h, i) => ({ from: { id: id(0xbad0 + i) }, to: { name: h, ip: "203.0.113.9" }, port: 443 + i, proto: 6, protocol: "tls", serverName: h, exe: h, peerExe: h, connections: 3, bytesOut: 100, bytesIn: 1000, first: now - 60_000, last: now - 1000 }));
+  return [...HOSTILE, "\u001b]0;pwned\u0007\u001b[2Jcleared"].map((h, i) => ({ from: { id: id(0xbad0 + (i % HOSTILE.length)) }, to: { name: h, ip: "203.0.113.9" }, port: 443 + i, proto: 6, protocol: "tls", serverName: h, exe: h, peerExe: h, connections: 3, bytesOut: 100, bytesIn: 1000, first: now - 60_000, last: now - 1000 }));
 }

@@ -18,7 +18,7 @@ export interface GNode {
 export interface GEdge {
   id: string; from: string; to: string; proto: string; port: number; path: string; protocol: string; serverName: string;
   connections: number; open: number; halfOpen: number; refused: number; timedOut: number; unreachable: number; failed: number; reset: number;
-  bytesOut: number; bytesIn: number; packetsOut: number; packetsIn: number; duration: number; first: number; last: number; isNew: boolean; hidden: boolean;
+  bytesOut: number; bytesIn: number; packetsOut: number; packetsIn: number; duration: number; first: number; last: number; isNew: boolean; fresh: boolean; hidden: boolean;
   clients: string[]; servers: string[]; names: string[]; dialled: string[]; networks: string[]; ports: number; addresses: number; samples: number[]; sides: string;
 }
 
@@ -54,7 +54,7 @@ export function edgeFrom(v: unknown): GEdge {
     id: text(o.id), from: text(o.from), to: text(o.to), proto: text(o.proto), port: num(o.port), path: text(o.path), protocol: text(o.protocol), serverName: text(o.server_name),
     connections: num(o.connections), open: num(o.open), halfOpen: num(o.half_open), refused: num(o.refused), timedOut: num(o.timed_out), unreachable: num(o.unreachable), failed: num(o.failed), reset: num(o.reset),
     bytesOut: num(o.bytes_out), bytesIn: num(o.bytes_in), packetsOut: num(o.packets_out), packetsIn: num(o.packets_in), duration: num(o.duration), first: toMs(o.first_seen), last: toMs(o.last_seen),
-    isNew: o.new === true, hidden: o.hidden === true, clients: texts(o.clients), servers: texts(o.servers), names: texts(o.names), dialled: texts(o.dialled), networks: texts(o.networks),
+    isNew: o.new === true, fresh: o.new === true, hidden: o.hidden === true, clients: texts(o.clients), servers: texts(o.servers), names: texts(o.names), dialled: texts(o.dialled), networks: texts(o.networks),
     ports: num(o.ports), addresses: num(o.addresses), samples: list(o.port_samples).map(num), sides: text(o.sides),
   };
 }
@@ -115,7 +115,17 @@ export function flagOf(e: GEdge): Flag {
   const bad = failures(e);
   if (bad > 0 && bad * 2 >= e.connections) return "fail";
   if (e.halfOpen > 0 && !e.connections && !bytesOf(e)) return "fail";
-  return e.isNew ? "new" : "";
+  return e.fresh ? "new" : "";
+}
+
+/*
+ * Where most is new, as in a platform's first hour, to be new says nothing and is not drawn as something to look at; `state:new`
+ * still finds it. Sets `fresh` of the edges that it is given.
+ */
+export function settleFresh(edges: GEdge[]): void {
+  const fresh = edges.reduce((n, e) => n + (e.isNew ? 1 : 0), 0);
+  const telling = fresh <= 3 || fresh * 3 <= edges.length;
+  for (const e of edges) e.fresh = e.isNew && telling;
 }
 
 /* All words that `state:` finds an edge by. */
@@ -247,6 +257,8 @@ export function buildModel(known: Iterable<Known>, answers: (Answer | Diff)[], k
       g.findings = Math.max(g.findings, n.findings);
       continue;
     }
+    /* at the level of applications hosts are one; the finer answers have each */
+    if ("level" in a && a.level === "application") continue;
     if (n.kind === "container") {
       container({ id: n.id, unit: "", name: n.name, state: n.state, running: n.state === "running" || n.running > 0, image: n.image, node: n.node, container: n.container || n.id.slice(n.id.lastIndexOf("/") + 1), findings: n.findings }, n.application, n.workload);
       continue;

@@ -28,6 +28,8 @@ export function parse(query: string): Term[] {
   for (const m of query.slice(0, 512).matchAll(/(-?)(?:([a-z]+):)?(?:"([^"]*)"?|(\S+))/gi)) {
     let key = (m[2] ?? "").toLowerCase();
     let value = (m[3] ?? m[4] ?? "").toLowerCase();
+    /* a key whose value is still to be written */
+    if (!key && /^[a-z]+:$/.test(value) && (NAMES.has(value.slice(0, -1)) || value.slice(0, -1) in ALIASES)) continue;
     if (key in ALIASES) key = ALIASES[key];
     else if (key && !NAMES.has(key)) {
       value = `${key}:${value}`;

@@ -25,7 +25,7 @@ export interface SLine {
 }
 export interface Scene {
   level: Level; boxes: SBox[]; units: SUnit[]; lines: SLine[]; byUnit: Map<string, SUnit>; byBox: Map<string, SBox>; touching: Map<string, SLine[]>;
-  left: number; right: number; up: number; down: number; shownEdges: number; totalEdges: number; diff: boolean; dense: number;
+  left: number; right: number; up: number; down: number; shownEdges: number; totalEdges: number; diff: boolean; dense: number; signs: boolean;
   /* The lines of one thing's ego network; at the level of applications those of a unit are not among `lines`. */
   ego(id: string): SLine[];
 }
@@ -73,7 +73,7 @@ export function buildScene(a: Ask): Scene {
   const { model, layout, level, filter } = a;
   const scene: Scene = {
     level, boxes: [], units: [], lines: [], byUnit: new Map(), byBox: new Map(), touching: new Map(), left: 0, right: 0, up: 0, down: 0, shownEdges: 0, totalEdges: 0,
-    diff: !!a.diff, dense: 1, ego: () => [],
+    diff: !!a.diff, dense: 1, signs: true, ego: () => [],
   };
   const own = level === "application" ? a.edges.workload ?? a.edges.application ?? [] : a.edges[level] ?? a.edges.workload ?? [];
   const passing = filter.empty ? own : own.filter((e) => filter.edge(e));
@@ -186,7 +186,7 @@ export function buildScene(a: Ask): Scene {
       const from = scene.byBox.get(p.from);
       const to = scene.byBox.get(p.to);
       if (!from || !to || from === to) continue;
-      const l: SLine = { key: p.key, from: p.from, to: p.to, pair: p, flag: a.diff ? "" : p.flag, mode: "", ratio: 0, width: widthOf(p.bytes), top: false, loop: false, far: false, p: [0, 0, 0, 0, 0, 0, 0, 0], left: 0, right: 0, up: 0, down: 0 };
+      const l: SLine = { key: p.key, from: p.from, to: p.to, pair: p, flag: p.flag === "new" && !a.diff ? "new" : "", mode: "", ratio: 0, width: widthOf(p.bytes), top: false, loop: false, far: false, p: [0, 0, 0, 0, 0, 0, 0, 0], left: 0, right: 0, up: 0, down: 0 };
       const forward = to.x + to.w / 2 >= from.x + from.w / 2;
       const over = Math.abs(to.x + to.w / 2 - from.x - from.w / 2) < (from.w + to.w) / 2;
       const outSide = over ? "r" : forward ? "r" : "l";
@@ -261,6 +261,7 @@ export function buildScene(a: Ask): Scene {
 
   /* Many lines are drawn finer and fainter, or they would be all that is seen. */
   scene.dense = Math.min(1, Math.max(0.3, Math.sqrt(350 / Math.max(1, scene.lines.length))));
+  scene.signs = scene.lines.reduce((n, l) => n + (l.flag || l.mode ? 1 : 0), 0) <= (level === "application" ? 36 : 160);
   let byUnit: Map<string, Pair[]> | null = null;
   scene.ego = (id) => {
     const have = scene.touching.get(id) ?? [];
@@ -337,7 +338,7 @@ export function placeLabels(s: Scene, k: number, measure: (text: string, px: num
     const order = s.units.slice().sort((a, b) => Number(!!b.flag) - Number(!!a.flag) || a.order - b.order);
     for (const u of order) {
       /* whole where there is room, else shortened */
-      const name = visible(u.unit.name, 48);
+      const name = visible(u.kind === "network" ? u.unit.name.replace(/^internet (?=[0-9a-f:.]+\/)/, "") : u.unit.name, 48);
       const y = u.y + u.r + 13 / k;
       for (const most of [150, Math.max(56, CELL_W * k - 6)]) {
         const text = fit(name, LABEL_PX, most, measure);

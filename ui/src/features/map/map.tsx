@@ -8,7 +8,7 @@ import { patch, route } from "../../app/router";
 import { graphChanged, inventory, inventoryState, inventoryVersion, now, stream } from "../../app/state";
 import { theme } from "../../app/theme";
 import { bytes, clock, count } from "../../lib/format";
-import { type Answer, bytesOf, buildModel, flagOf, type GEdge, groupOf, isPair, kindOf, type Level, LEVELS, type Model, nameOf, pairKey, portText, quietOf, QUIETS, type Quiet } from "../../lib/graph";
+import { type Answer, bytesOf, buildModel, flagOf, type GEdge, groupOf, isPair, kindOf, type Level, LEVELS, type Model, nameOf, pairKey, portText, quietOf, QUIETS, type Quiet, settleFresh } from "../../lib/graph";
 import { readAddress, writeAddress, type MapAddress } from "../../lib/mapaddress";
 import { Layout, Numbers } from "../../lib/maplayout";
 import { asksContainers, compile, KEYS, parse, toggleTerm } from "../../lib/mapquery";
@@ -362,6 +362,7 @@ export function MapPage() {
     for (const l of LEVELS) {
       const answer = got[l];
       if (!answer) continue;
+      settleFresh(answer.edges);
       edges[l] = answer.edges.filter((e) => {
         const q = quietOf(e);
         if (!q) return true;

@@ -26,7 +26,7 @@ type Ctx = CanvasRenderingContext2D;
 interface Pen { color: string; dash: number[]; alpha: number }
 function penOf(t: Theme, flag: Flag, mode: Mode): Pen {
   if (mode === "gone") return { color: t.faint, dash: [10, 7], alpha: 0.95 };
-  if (mode === "new" || flag === "new") return { color: t.fresh, dash: [], alpha: 0.95 };
+  if (mode === "new" || flag === "new") return { color: t.fresh, dash: [], alpha: 0.8 };
   if (mode === "changed") return { color: t.accent, dash: [], alpha: 1 };
   if (flag === "scan") return { color: t.amber, dash: [1.5, 4.5], alpha: 1 };
   if (flag === "fail") return { color: t.amber, dash: [7, 5], alpha: 1 };
@@ -114,7 +114,7 @@ const lineWidth = (l: SLine, k: number, dense: number) => Math.max(0.8, l.width 
 
 /* Equal pens together: one path for up to a few dozen lines, which is much cheaper than one each. */
 function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, s: Scene): void {
-  const plainAlpha = (s.diff ? 0.16 : s.level === "application" ? 0.5 : 0.62) * (0.25 + 0.75 * s.dense);
+  const plainAlpha = (s.diff ? 0.16 : s.level === "application" ? (t.dark ? 0.5 : 0.4) : t.dark ? 0.62 : 0.55) * (0.25 + 0.75 * s.dense);
   const heads = lines.length < 1200;
   c.lineCap = "round";
   const sets = new Map<string, SLine[]>();
@@ -128,7 +128,7 @@ function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, s: Scene): voi
     const l0 = list[0];
     const pen = penOf(t, l0.flag, l0.mode);
     const special = !!l0.flag || !!l0.mode;
-    const w = Math.max(lineWidth(l0, k, special ? 1 : s.dense), special ? 1.7 / k : 0);
+    const w = Math.max(lineWidth(l0, k, special && s.signs ? 1 : s.dense), special ? (s.signs ? 1.7 : 1.3) / k : 0);
     c.strokeStyle = pen.color;
     c.fillStyle = pen.color;
     /* where it is dense, what stays within a group comes before what crosses the picture */
@@ -145,7 +145,7 @@ function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, s: Scene): voi
     if (!special && !heads) continue;
     c.globalAlpha = special ? 1 : Math.min(1, plainAlpha * faint * (0.8 + 0.9 * s.dense));
     c.beginPath();
-    for (const l of list) if (!l.loop) arrow(c, l, (special ? 8 : 3 + 2.5 * s.dense) / k + w * 0.9);
+    for (const l of list) if (!l.loop) arrow(c, l, (special && s.signs ? 8 : 3 + 2.5 * s.dense) / k + w * 0.9);
     c.fill();
   }
   c.globalAlpha = 1;
@@ -308,7 +308,8 @@ export function paintPart(c: Ctx, t: Theme, s: Scene, labels: Label[], k: number
   if (s.level !== "application") strokeLines(c, t, under, k, s);
   paintUnits(c, t, units, k);
   strokeLines(c, t, over, k, s);
-  for (const l of lines) if (l.top || (l.flag && s.level !== "application")) sign(c, t, l, k);
+  /* where hundreds are flagged the signs would hide what they mark; dash and colour still tell */
+  if (s.signs) for (const l of lines) if (l.top || l.flag) sign(c, t, l, k);
   c.setTransform(dpr, 0, 0, dpr, 0, 0);
   const byId = new Map(boxes.map((b) => [b.id, b]));
   for (const l of labels) {
