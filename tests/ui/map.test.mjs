@@ -43,7 +43,7 @@ before(async () => {
   node = await central.node("node-a");
   await node.inventory([...env.containers, ...hostile()], true);
   /* most of it began before the window of an hour, so that "new" says something */
-  const old = env.flows.filter((f) => !f.to.id?.endsWith(id(0x900000 + 15).slice(-4)) || f.from.ip).map((f) => ({ ...f, first: f.first - 8_000_000, last: f.last - 7_500_000 }));
+  const old = env.flows.filter((f) => f.port !== 8443).map((f) => ({ ...f, first: f.first - 8_000_000, last: f.last - 7_500_000 }));
   await node.flows(old, Date.now() - 7_500_000, true);
   await node.flows(env.flows);
   const of = (w) => env.containers.filter((c) => c.workload === w);
@@ -72,9 +72,9 @@ describe("the picture", () => {
     await painted();
     const g = await graph();
     const shown = g.edges.filter((e) => !e.hidden);
-    await sees("how many connections", ".map-tally", new RegExp(`3 applications|${shown.length} connections`));
+    await sees("how many connections", ".map-tally", /connections/);
     assert.equal(number((await text(".map-tally")).match(/([\d,]+) connections/)[1]), shown.length);
-    const chips = await page.locator(".map-chips").innerText();
+    const chips = (await page.locator(".map-chips").innerText()).replace(/\s+/g, " ");
     assert.match(chips, /1 scanning/);
     assert.equal(number(chips.match(/(\d+) failing/)[1]), shown.filter((e) => failed(e) * 2 >= e.connections && failed(e) > 0 && e.ports < 2).length);
     assert.equal(number(chips.match(/DNS hidden (\d+)/)[1]), g.edges.filter((e) => e.hidden).length);
@@ -126,7 +126,6 @@ describe("the picture", () => {
 
   test("pointing at a node shows what it is, and nothing is selected by it", async () => {
     const at = await centred("w:shop/web");
-    await page.mouse.move(at.x - 60, at.y - 60);
     await page.mouse.move(at.x, at.y);
     await sees("the tip", ".map-tip:not(.off)", /web[\s\S]*3 of 3 containers running[\s\S]*shop\/web:2\.1/);
     assert.equal(await page.locator(".drawer").count(), 0);
@@ -138,11 +137,11 @@ describe("the picture", () => {
     await page.mouse.down();
     await page.mouse.move(at.x + 150, at.y + 60, { steps: 6 });
     await page.mouse.up();
-    await page.mouse.wheel(0, -900);
+    for (let i = 0; i < 4; i++) await page.mouse.wheel(0, -240);
     await sees("containers when near", ".map-level", /Containers/);
     await until("it is in the address", () => /at=-?\d+%2C-?\d+%2C\d/.test(page.url()));
     assert.equal(await page.locator(".drawer").count(), 0, "a drag is no click");
-    await page.mouse.wheel(0, 4000);
+    for (let i = 0; i < 9; i++) await page.mouse.wheel(0, 240);
     await sees("applications when far", ".map-level", /Applications/);
     await page.click("[aria-label='Show all']");
     await until("no place in the address", () => !/at=/.test(page.url()));

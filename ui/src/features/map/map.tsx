@@ -249,10 +249,13 @@ function Picture({ scene, model, address, selected, onLevel, layoutKey, onTidy, 
     else if (e.key === "-") v.zoom(1 / 1.4, undefined, undefined, true);
     else if (e.key === "0") v.showAll(true);
     else if (e.key === "Escape") {
-      if (!v.active) return;
+      /* the panel's own Escape closes it */
+      const open = !!selected;
+      const was = v.active;
       v.activate("");
       setKeyed("");
       setSaid("");
+      if (open || !was) return;
     } else return;
     e.preventDefault();
   };

@@ -70,13 +70,13 @@ export function MiniMap() {
     };
   }, [told, theme.value, document.documentElement.dataset.theme]);
   if (!told) return null;
-  const bad = told.n.fail + told.n.scan;
   return (
     <section class="card" aria-labelledby="o-map">
       <header><h2 id="o-map">Connections</h2><a href="#/map">Map</a></header>
-      <a class="mini-link" href="#/map" aria-label={`Open the map: ${count(told.edges)} connections in the last hour, ${bad} failing or scanning`}>
+      <a class="mini-link" href="#/map">
         <canvas ref={canvas} class="mini-map" aria-hidden="true" />
         <p class="mini-says">
+          <span class="sr">Open the map:</span>
           <span><strong>{count(told.edges)}</strong> {plural(told.edges, "connection")} in the last hour</span>
           {told.n.scan > 0 && <span class="amber"><strong class="amber">{count(told.n.scan)}</strong> scanning</span>}
           {told.n.fail > 0 && <span class="amber"><strong class="amber">{count(told.n.fail)}</strong> failing</span>}

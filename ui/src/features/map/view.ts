@@ -52,6 +52,7 @@ export class MapView {
   #scaledAt = 0;
   #restTimer: ReturnType<typeof setTimeout> | undefined;
   #hit: Hit = null;
+  #pointer: { x: number; y: number } | null = null; /* of a mouse that is over it */
   #selected = "";
   #active = "";
   #fade = 0;
@@ -70,7 +71,10 @@ export class MapView {
     on("pointermove", (e) => this.#move(e));
     on("pointerup", (e) => this.#up(e));
     on("pointercancel", (e) => this.#up(e));
-    on("pointerleave", () => this.#point(null, null));
+    on("pointerleave", () => {
+      this.#pointer = null;
+      this.#point(null, null);
+    });
     on("wheel", (e) => this.#wheel(e), false);
     on("dblclick", (e) => {
       const r = canvas.getBoundingClientRect();
@@ -229,7 +233,9 @@ export class MapView {
   #move(e: PointerEvent): void {
     const at = this.#at(e);
     if (!this.#drag || !this.#pointers.has(e.pointerId)) {
-      if (e.pointerType !== "touch") this.#point(this.scene ? hitTest(this.scene, this.#world(at).x, this.#world(at).y, this.view.k) : null, at);
+      if (e.pointerType === "touch") return;
+      this.#pointer = at;
+      this.#pointAgain();
       return;
     }
     this.#pointers.set(e.pointerId, at);
@@ -271,6 +277,13 @@ export class MapView {
       return this.setView({ x: x + ((e.deltaX || e.deltaY) * by) / k, y, k }, true);
     }
     this.zoom(Math.exp(-Math.max(-240, Math.min(240, e.deltaY * by)) * (e.ctrlKey ? 0.008 : 0.0018)), at.x, at.y);
+  }
+  /* What is under the pointer now, also where the picture moved and not the pointer. */
+  #pointAgain(): void {
+    const at = this.#pointer;
+    if (!at || this.#drag || !this.scene) return;
+    const w = this.#world(at);
+    this.#point(hitTest(this.scene, w.x, w.y, this.view.k), at);
   }
   #point(hit: Hit, at: { x: number; y: number } | null): void {
     const same = hit?.kind === this.#hit?.kind && hit?.id === this.#hit?.id;
@@ -344,8 +357,10 @@ export class MapView {
       /* the way in space follows the scale, so that what one flies to stays on the line of sight */
       const f = Math.abs(g.to.k - g.from.k) < 1e-9 ? e : (1 / g.from.k - 1 / k) / (1 / g.from.k - 1 / g.to.k);
       this.setView({ x: g.from.x + (g.to.x - g.from.x) * f, y: g.from.y + (g.to.y - g.from.y) * f, k: p === 1 ? g.to.k : k });
-      if (p === 1) this.#glide = null;
-      else again = true;
+      if (p === 1) {
+        this.#glide = null;
+        this.#pointAgain();
+      } else again = true;
     }
     const { x, y, k } = this.view;
     if (!this.#k) this.#rescale(k);
