@@ -3,6 +3,7 @@
  * The connection map: who talks to whom, at the level of detail that the zoom asks for. Everything that is chosen stands in the
  * address (lib/mapaddress.ts); the same selection holds in the picture and in the table.
  */
+import { computed } from "@preact/signals";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { patch, route } from "../../app/router";
 import { graphChanged, inventory, inventoryState, inventoryVersion, now, stream } from "../../app/state";
@@ -24,6 +25,8 @@ import { MapTable } from "./table";
 import { MapView, type Viewport } from "./view";
 
 const PLACES = "bulkhead-map-places";
+/* A live window goes on with the time also where nothing happens. */
+const halfMinute = computed(() => Math.floor(now.value / 30_000));
 
 function readPlaces(): Layout {
   const l = new Layout();
@@ -343,8 +346,7 @@ export function MapPage() {
     loader.current!.want({ since: a.until - a.window, window: a.window, until: a.until, range: a.range, containers, diff: a.diff, level });
   }, [a.until, a.window, a.range, containers, a.diff, a.diff ? level : ""]);
   useEffect(() => loader.current!.touch(), [graphChanged.value]);
-  const minute = Math.floor(now.value / 30_000);
-  useEffect(() => loader.current!.touch(), [minute]);
+  useEffect(() => loader.current!.touch(), [halfMinute.value]);
   useEffect(() => {
     const shown = () => { if (!document.hidden) loader.current?.shown(); };
     document.addEventListener("visibilitychange", shown);

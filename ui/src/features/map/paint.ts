@@ -132,7 +132,7 @@ function strokeLines(c: Ctx, t: Theme, lines: SLine[], k: number, s: Scene): voi
     c.strokeStyle = pen.color;
     c.fillStyle = pen.color;
     /* where it is dense, what stays within a group comes before what crosses the picture */
-    const faint = l0.far ? 0.45 + 0.55 * s.dense : 1;
+    const faint = l0.far ? 0.25 + 0.75 * s.dense : 1;
     c.globalAlpha = special ? pen.alpha : plainAlpha * faint;
     c.lineWidth = w;
     c.setLineDash(pen.dash.map((d) => d / k));
