@@ -56,6 +56,7 @@ static void answer_rows(BhCall *call, const char *name, GPtrArray *rows, View vi
                 bh_view_##function(out, key, (const type *) row); \
         }
 VIEW_OF(BhStoreContainer, container)
+VIEW_OF(BhStoreResource, resource)
 VIEW_OF(BhStoreWorkload, workload)
 VIEW_OF(BhStoreApplication, application)
 VIEW_OF(BhStoreObservation, observation)
@@ -107,6 +108,29 @@ void bh_api_container(BhCall *call) {
                                              : bh_store_container_find(call->central->store, call->captures[0], &error);
 
         answer_one(call, as_container, c, error);
+}
+
+void bh_api_resources(BhCall *call) {
+        BhStoreResourceFilter f = {
+                .kind = bh_call_param(call, "kind"),
+                .scope = bh_call_param(call, "scope"),
+                .source = bh_call_param(call, "source"),
+                .application = bh_call_param(call, "application"),
+                .node = bh_call_param(call, "node"),
+                .id = bh_call_param(call, "id"),
+                .search = bh_call_param(call, "search"),
+        };
+        gboolean count = FALSE;
+        GError *error = NULL;
+        guint64 total = 0;
+        guint limit;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_flag(call, "count", &count))
+                return;
+        BhStorePage *page = bh_store_resources(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        if (page && count && !bh_store_resources_count(call->central->store, &f, &total, &error))
+                g_clear_pointer(&page, bh_store_page_free);
+        answer_page(call, "resources", page, as_resource, count ? &total : NULL, error);
 }
 
 void bh_api_workloads(BhCall *call) {

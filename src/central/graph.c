@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "graph_private.h"
 #include "hub.h"
 
 #define CHANGES_AT_ONCE 256
@@ -143,6 +144,21 @@ static void read_networks(BhMap *m) {
         changed(m);
 }
 
+/* Resources change in bursts: looked at once for all that came together. */
+static gboolean read_places(BhMap *m, GError **error) {
+        g_autoptr(GArray) places = g_array_new(FALSE, TRUE, sizeof(BhGraphPlace));
+        g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+
+        if (!bh_map_load_places(m->central, places, texts, error))
+                return FALSE;
+        g_rw_lock_writer_lock(&m->lock);
+        bh_graph_set_places(m->graph, (const BhGraphPlace *) (const void *) places->data, places->len);
+        bh_graph_resolve_all(m->graph);
+        g_rw_lock_writer_unlock(&m->lock);
+        changed(m);
+        return TRUE;
+}
+
 static void follow_container(BhMap *m, const char *key) {
         const char *slash = strchr(key, '/');
         g_autofree char *node = slash ? g_strndup(key, (gsize) (slash - key)) : NULL;
@@ -163,7 +179,7 @@ static void follow_container(BhMap *m, const char *key) {
 static gboolean follow_changes(BhMap *m) {
         g_autoptr(GError) error = NULL;
         g_autoptr(GHashTable) once = g_hash_table_new(g_str_hash, g_str_equal);
-        gboolean gap = FALSE;
+        gboolean gap = FALSE, resources = FALSE;
         g_autoptr(GPtrArray) changes = bh_store_changes_after(m->central->store, m->after, CHANGES_AT_ONCE, &gap, &error);
         guint64 last;
 
@@ -179,6 +195,7 @@ static gboolean follow_changes(BhMap *m) {
                 g_rw_lock_writer_lock(&m->lock);
                 load_containers(m, NULL);
                 g_rw_lock_writer_unlock(&m->lock);
+                read_places(m, NULL);
                 changed(m);
                 return TRUE;
         }
@@ -188,7 +205,10 @@ static gboolean follow_changes(BhMap *m) {
                 m->after = c->id;
                 if (c->kind == BH_STORE_CHANGE_CONTAINER && g_hash_table_add(once, c->key))
                         follow_container(m, c->key);
+                resources |= c->kind == BH_STORE_CHANGE_RESOURCE;
         }
+        if (resources && !read_places(m, &error))
+                bh_error("the map cannot read what addresses mean", "error", error->message);
         if (g_hash_table_size(once))
                 changed(m);
         return changes->len == CHANGES_AT_ONCE;
@@ -246,7 +266,7 @@ static BhMap *map_alloc(BhCentral *c) {
 BhMap *bh_map_new(BhCentral *c, GError **error) {
         BhMap *m = map_alloc(c);
 
-        if (!bh_store_changes_last(c->store, &m->after, error) || !load_containers(m, error) || !bh_store_halves(c->store, load_half, m, error)) {
+        if (!bh_store_changes_last(c->store, &m->after, error) || !load_containers(m, error) || !read_places(m, error) || !bh_store_halves(c->store, load_half, m, error)) {
                 bh_map_free(m);
                 return NULL;
         }

@@ -57,6 +57,11 @@ static void append_object(BhCentral *c, GString *out, const BhStoreChange *chang
 
                 if (x)
                         bh_view_finding(out, "object", x);
+        } else if (change->kind == BH_STORE_CHANGE_RESOURCE) {
+                g_autoptr(BhStoreResource) x = bh_store_resource(c->store, g_ascii_strtoll(change->key, NULL, 10), NULL);
+
+                if (x)
+                        bh_view_resource(out, "object", x);
         } else if (change->kind == BH_STORE_CHANGE_NODE) {
                 BhStoreNode *x = bh_store_node(c->store, change->key, NULL);
 

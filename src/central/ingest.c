@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ingest.h"
 
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/escape.h"
@@ -122,6 +124,21 @@ static char *ports_of(BhIngestArena *a, Bulkhead__Bus__V1__Port **ports, gsize n
         return finish(a, out, ']');
 }
 
+static char *runs_of(BhIngestArena *a, Bulkhead__Bus__V1__Run **runs, gsize n) {
+        GString *out = g_string_new("[");
+
+        for (gsize i = 0; i < n; i++) {
+                bh_json_open(out, NULL, '{');
+                bh_json_time(out, "started", runs[i]->started_ns);
+                bh_json_time(out, "finished", runs[i]->finished_ns);
+                bh_json_int(out, "exit_code", runs[i]->exit_code);
+                bh_json_bool(out, "oom_killed", runs[i]->oom_killed);
+                json_bytes(out, "error", runs[i]->error);
+                bh_json_close(out, '}');
+        }
+        return finish(a, out, ']');
+}
+
 /* ---- bodies ---- */
 
 void bh_ingest_container(BhIngestArena *a, const Bulkhead__Bus__V1__Container *c, BhStoreContainer *out) {
@@ -168,6 +185,26 @@ void bh_ingest_container(BhIngestArena *a, const Bulkhead__Bus__V1__Container *c
                 .exit_code = c->exit_code,
                 .restart_count = c->restart_count,
                 .refused = c->refused,
+                .layers = bh_ingest_list(a, c->layers, c->n_layers),
+                .created_by = bh_ingest_text(a, c->created_by),
+                .started_by = bh_ingest_text(a, c->started_by),
+                .seccomp = bh_ingest_text(a, c->seccomp),
+                .lsm = bh_ingest_text(a, c->lsm),
+                .uts_mode = bh_ingest_text(a, c->uts_mode),
+                .host_uts = c->host_uts,
+                .host_cgroupns = c->host_cgroupns,
+                .no_new_privileges = c->no_new_privileges,
+                .memory_limit = c->memory_limit,
+                .cpu_limit = c->cpu_limit,
+                .pids_limit = c->pids_limit,
+                .restart_policy = bh_ingest_text(a, c->restart_policy),
+                .command = bh_ingest_list(a, c->command, c->n_command),
+                .runs = runs_of(a, c->runs, c->n_runs),
+                .capabilities = bh_ingest_list(a, c->capabilities, c->n_capabilities),
+                .risks = bh_ingest_list(a, c->risks, c->n_risks),
+                .health_command = bh_ingest_list(a, c->health_command, c->n_health_command),
+                .net_ns = c->net_ns,
+                .network_of = bh_ingest_text(a, c->network_of),
         };
 }
 
@@ -194,6 +231,50 @@ static gboolean inventory(BhIngestArena *a, GBytes *body, BhStoreMessage *out, G
         g_ptr_array_add(a->arrays, out->inventory.containers);
         for (gsize i = 0; i < m->n_upsert; i++)
                 bh_ingest_container(a, m->upsert[i], &out->inventory.containers[i]);
+        return TRUE;
+}
+
+/* An object that a node wrote; what is none must not get into answers. */
+static char *object_of(BhIngestArena *a, ProtobufCBinaryData b) {
+        json_t *v = b.len <= BH_STORE_JSON_MAX ? json_loadb((const char *) b.data, b.len, 0, NULL) : NULL;
+        char *text = json_is_object(v) ? json_dumps(v, JSON_COMPACT) : NULL, *out = bh_ingest_keep(a, g_strdup(text ? text : "{}"));
+
+        free(text);
+        json_decref(v);
+        return out;
+}
+
+static gboolean resources(BhIngestArena *a, GBytes *body, BhStoreMessage *out, GError **error) {
+        const Bulkhead__Bus__V1__ResourceList *m = unpack(a, &bulkhead__bus__v1__resource_list__descriptor, body, error);
+        BhStoreResource *rows;
+
+        if (!m)
+                return FALSE;
+        rows = g_new0(BhStoreResource, m->n_resources + 1);
+        g_ptr_array_add(a->arrays, rows);
+        for (gsize i = 0; i < m->n_resources; i++) {
+                const Bulkhead__Bus__V1__Resource *r = m->resources[i];
+
+                rows[i] = (BhStoreResource){
+                        .kind = r->kind,
+                        .id = bh_ingest_text(a, r->id),
+                        .name = bh_ingest_text(a, r->name),
+                        .application = bh_ingest_text(a, r->application),
+                        .labels = pairs_of(a, r->labels, r->n_labels),
+                        .detail = object_of(a, r->detail),
+                        .created_ns = r->created_ns,
+                        .updated_ns = r->updated_ns,
+                };
+        }
+        out->kind = BH_STORE_MESSAGE_RESOURCES;
+        out->resources = (BhStoreResourceList){
+                .source = m->source,
+                .scope = bh_ingest_text(a, m->scope),
+                .time_ns = m->time_ns,
+                .refused = m->refused,
+                .resources = rows,
+                .n_resources = (guint) m->n_resources,
+        };
         return TRUE;
 }
 
@@ -324,6 +405,8 @@ static void convert(BhCentral *c, const BhBusPeer *peer, BhIngestArena *a, const
 
         if (g_str_equal(m->topic, "inventory")) {
                 ok = inventory(a, m->body, &one, &error);
+        } else if (g_str_equal(m->topic, "resources")) {
+                ok = resources(a, m->body, &one, &error);
         } else if (g_str_equal(m->topic, "observation")) {
                 ok = observation(a, m->body, &one, &error);
         } else if (g_str_equal(m->topic, "finding")) {

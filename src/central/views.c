@@ -46,6 +46,25 @@ void bh_view_container(GString *out, const char *key, const BhStoreContainer *c)
         bh_json_close(out, '}');
 }
 
+void bh_view_resource(GString *out, const char *key, const BhStoreResource *r) {
+        bh_json_open(out, key, '{');
+        bh_json_text(out, "kind", r->kind);
+        bh_json_text(out, "id", r->id);
+        bh_json_text(out, "name", r->name);
+        bh_json_text(out, "application", r->application);
+        bh_json_text(out, "scope", r->scope);
+        bh_json_text(out, "source", r->source);
+        bh_json_text(out, "node", r->node);
+        json_text(out, "labels", r->labels, "{}");
+        json_text(out, "detail", r->detail, "{}");
+        bh_json_time(out, "created", r->created_ns);
+        bh_json_time(out, "updated", r->updated_ns);
+        bh_json_time(out, "first_seen", r->first_seen_ns);
+        bh_json_time(out, "changed", r->changed_ns);
+        bh_json_int(out, "serial", r->serial);
+        bh_json_close(out, '}');
+}
+
 void bh_view_workload(GString *out, const char *key, const BhStoreWorkload *w) {
         bh_json_open(out, key, '{');
         bh_json_text(out, "application", w->application);

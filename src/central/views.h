@@ -5,6 +5,7 @@
 #include "store/store_inventory.h"
 
 void bh_view_container(GString *out, const char *key, const BhStoreContainer *c);
+void bh_view_resource(GString *out, const char *key, const BhStoreResource *r);
 void bh_view_workload(GString *out, const char *key, const BhStoreWorkload *w);
 void bh_view_application(GString *out, const char *key, const BhStoreApplication *a);
 void bh_view_observation(GString *out, const char *key, const BhStoreObservation *o);

@@ -73,6 +73,47 @@ static void print_table(const json_t *list) {
         bh_table_print(table);
 }
 
+static int show_one(const BhCliPaths *paths, BhApi *api, const char *what, const char *node, gboolean json) {
+        g_autoptr(GString) target = g_string_new("/api/v1/containers");
+        g_autoptr(GError) error = NULL;
+        json_auto_t *c = NULL;
+
+        if (api) {
+                bh_api_segment(target, what);
+                bh_api_param(target, "node", node);
+                c = bh_api_get(api, target->str, &error);
+        } else {
+                json_auto_t *list = bh_client_containers(paths, 15, &error);
+                json_t *e, *found = NULL;
+                guint beginnings = 0;
+                size_t i;
+
+                json_array_foreach(list, i, e) {
+                        if (g_str_equal(bh_json_text(e, "id"), what) || g_str_equal(bh_json_text(e, "name"), what)) {
+                                found = e;
+                                beginnings = 1;
+                                break;
+                        }
+                        if (g_str_has_prefix(bh_json_text(e, "id"), what)) {
+                                found = e;
+                                beginnings++;
+                        }
+                }
+                if (list && beginnings != 1)
+                        g_set_error(&error, BH_API_ERROR, BH_API_ERROR_NOT_FOUND, beginnings ? "more than one container's id begins with \"%s\": give more of it"
+                                                                                          : "there is no container \"%s\"; \"bulkhead containers\" lists them", what);
+                else if (list)
+                        c = json_incref(found);
+        }
+        if (!c)
+                return bh_cli_fail(error);
+        if (json)
+                bh_out_json(c);
+        else
+                bh_container_print(c);
+        return bh_out_finish();
+}
+
 int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv) {
         gboolean json = FALSE, all = FALSE;
         g_autofree char *node = NULL, *application = NULL, *workload = NULL;
@@ -87,17 +128,22 @@ int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv) {
         g_autoptr(GError) error = NULL;
         g_autoptr(BhApi) api = NULL;
 
-        if (!bh_cli_parse_api(&argc, &argv, entries, TRUE, NULL, "Lists every container that was found, also those that a runtime does not know.",
+        if (!bh_cli_parse_api(&argc, &argv, entries, TRUE, "[CONTAINER]", "Lists every container that was found, also those that a runtime does not know.",
+                              "With a container's name, id, or the beginning of its id: everything that is known of it.\n"
                               "PRIVILEGED, host namespaces, added capabilities and mounts of sensitive host paths stand under WAYS TO THE HOST.\n"))
                 return BH_EXIT_USAGE;
-        if (argc > 1)
-                return bh_cli_usage("it takes no arguments but options, not \"%s\"", argv[1]);
+        if (argc > 2)
+                return bh_cli_usage("it takes one container at most, not \"%s\" as well", argv[2]);
+        if (argc > 1 && (all || application || workload))
+                return bh_cli_usage("--all, --application and --workload are for the list, and here one container is named");
         if (!bh_api_choose(paths, &api, &error))
                 return bh_cli_fail(error);
         if (!api && (all || node || application || workload)) {
                 fprintf(stderr, "bulkhead: --all, --node, --application and --workload are the central's to answer, and here is a sensor alone\n");
                 return BH_EXIT_FAILED;
         }
+        if (argc > 1)
+                return show_one(paths, api, argv[1], node, json);
         if (!api && json) {
                 g_auto(BhFd) fd = bh_client_request(paths, json_pack("{s:s}", "cmd", "containers"), &error);
 

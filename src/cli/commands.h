@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The commands of `bulkhead`. Each gets its own arguments (argv[0] is its name) and returns the exit code: 0 ok, 1 failed, 2 usage. */
 #pragma once
+#include <jansson.h>
+
 #include "client.h"
 #include "event/select.h"
 
@@ -10,8 +12,11 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_status(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_events(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_resources(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_workloads(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_applications(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_graph(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_listeners(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_output(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_user(const BhCliPaths *paths, int argc, char **argv);
@@ -20,6 +25,9 @@ int bh_cmd_audit(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_record(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_rules(const BhCliPaths *paths, int argc, char **argv);
+
+/* One container as the central or the sensor tells it, for people. */
+void bh_container_print(const json_t *container);
 
 /*
  * Parses options, among them --run-dir and --data-dir, which every command takes; on a wrong one prints what to do and returns FALSE (exit

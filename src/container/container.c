@@ -3,16 +3,19 @@
 
 #include <string.h>
 
-#include "base/escape.h"
+#include "container/privileges.h"
 #include "container/workload.h"
 
 /* Every owned string and string list, for copying and freeing. */
 static const gsize texts[] = {
 #define F(f) G_STRUCT_OFFSET(BhContainer, f)
         F(id), F(name), F(image), F(image_id), F(image_digest), F(runtime), F(workload), F(application), F(outer_id),
-        F(network_mode), F(pid_mode), F(ipc_mode), F(user), F(health), F(cgroup_parent),
+        F(network_mode), F(pid_mode), F(ipc_mode), F(user), F(health), F(cgroup_parent), F(created_by), F(started_by), F(seccomp), F(lsm), F(uts_mode),
+        F(cgroupns_mode), F(restart_policy), F(network_of),
 };
-static const gsize lists[] = { F(cap_add), F(cap_drop), F(devices), F(security_opt), F(env_names), F(cgroup_paths) };
+static const gsize lists[] = {
+        F(cap_add), F(cap_drop), F(devices), F(security_opt), F(env_names), F(cgroup_paths), F(layers), F(command), F(health_command), F(capabilities), F(risks),
+};
 #undef F
 
 static void clear_label(gpointer p) {
@@ -44,6 +47,10 @@ static void clear_port(gpointer p) {
         g_free(((BhPort *) p)->host_ip);
 }
 
+static void clear_run(gpointer p) {
+        g_free(((BhRun *) p)->error);
+}
+
 static GArray *list_of(gsize size, GDestroyNotify clear) {
         GArray *a = g_array_new(FALSE, FALSE, (guint) size);
 
@@ -59,6 +66,7 @@ static BhContainer *blank(void) {
         c->mounts = list_of(sizeof(BhMount), clear_mount);
         c->networks = list_of(sizeof(BhContainerNetwork), clear_network);
         c->ports = list_of(sizeof(BhPort), clear_port);
+        c->runs = list_of(sizeof(BhRun), clear_run);
         return c;
 }
 
@@ -91,6 +99,7 @@ void bh_container_unref(BhContainer *c) {
         g_array_unref(c->mounts);
         g_array_unref(c->networks);
         g_array_unref(c->ports);
+        g_array_unref(c->runs);
         g_free(c);
 }
 
@@ -104,6 +113,7 @@ BhContainer *bh_container_dup(const BhContainer *c) {
         d->mounts = own.mounts;
         d->networks = own.networks;
         d->ports = own.ports;
+        d->runs = own.runs;
         for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
                 G_STRUCT_MEMBER(char *, d, texts[i]) = g_strdup(G_STRUCT_MEMBER(char *, c, texts[i]));
         for (gsize i = 0; i < G_N_ELEMENTS(lists); i++)
@@ -130,6 +140,7 @@ BhContainer *bh_container_dup(const BhContainer *c) {
                 copy.host_ip = g_strdup(copy.host_ip);
                 g_array_append_val(d->ports, copy);
         }
+        bh_container_take_runs(d, c);
         return d;
 }
 
@@ -175,6 +186,63 @@ void bh_container_add_mount(BhContainer *c, const char *type, const char *source
                 .sensitive = bh_mount_is_sensitive(type, source, rw),
         };
         g_array_append_val(c->mounts, m);
+}
+
+void bh_container_set_list(BhContainer *c, char ***field, const char *const *values, gssize n) {
+        g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func(g_free);
+
+        for (gssize i = 0; n < 0 ? values && values[i] : i < n; i++) {
+                if (out->len >= BH_CONTAINER_MAX_LIST || strlen(values[i]) > BH_CONTAINER_MAX_TEXT)
+                        c->refused++;
+                else
+                        g_ptr_array_add(out, g_strdup(values[i]));
+        }
+        g_ptr_array_add(out, NULL);
+        g_strfreev(*field);
+        *field = (char **) g_ptr_array_free(g_steal_pointer(&out), FALSE);
+}
+
+#define RUN_SLACK_NS G_GINT64_CONSTANT(2000000000) /* between the runtime's own time of an end and that of its event */
+
+void bh_container_add_run(BhContainer *c, gint64 started_ns, gint64 finished_ns, gint32 exit_code, gboolean oom_killed, const char *error, gboolean surmised) {
+        BhRun run = { started_ns, finished_ns, exit_code, oom_killed, NULL, surmised };
+        guint at = 0;
+
+        for (guint i = 0; i < c->runs->len; i++) {
+                BhRun *have = &g_array_index(c->runs, BhRun, i);
+
+                if (ABS(have->finished_ns - finished_ns) >= RUN_SLACK_NS || !(surmised || have->surmised))
+                        continue;
+                /* the same end told twice: an event's exit code counts, what only a description has is added */
+                if (!surmised) {
+                        have->exit_code = exit_code;
+                        have->surmised = FALSE;
+                }
+                if (!have->started_ns)
+                        have->started_ns = started_ns;
+                have->oom_killed |= oom_killed;
+                if (error && *error && !*have->error)
+                        bh_container_set(c, &have->error, error);
+                return;
+        }
+        while (at < c->runs->len && g_array_index(c->runs, BhRun, at).finished_ns > finished_ns)
+                at++;
+        if (at >= BH_CONTAINER_MAX_RUNS)
+                return;
+        bh_container_set(c, &run.error, error);
+        g_array_insert_val(c->runs, at, run);
+        if (c->runs->len > BH_CONTAINER_MAX_RUNS)
+                g_array_set_size(c->runs, BH_CONTAINER_MAX_RUNS);
+}
+
+void bh_container_take_runs(BhContainer *c, const BhContainer *from) {
+        g_array_set_size(c->runs, 0);
+        for (guint i = 0; i < from->runs->len; i++) {
+                BhRun copy = g_array_index(from->runs, BhRun, i);
+
+                copy.error = g_strdup(copy.error);
+                g_array_append_val(c->runs, copy);
+        }
 }
 
 gboolean bh_container_add_cgroup(BhContainer *c, const char *path) {
@@ -226,6 +294,9 @@ void bh_container_finish(BhContainer *c) {
         c->host_network = !strcmp(c->network_mode, "host");
         c->host_pid = !strcmp(c->pid_mode, "host");
         c->host_ipc = !strcmp(c->ipc_mode, "host");
+        c->host_uts = !strcmp(c->uts_mode, "host");
+        c->host_cgroupns = !strcmp(c->cgroupns_mode, "host");
+        bh_container_assess(c);
         if (c->level > BH_CONTAINER_FROM_CGROUP)
                 bh_workload_derive(c);
 }
@@ -360,117 +431,4 @@ char *bh_time_format(gint64 ns) {
         g_autofree char *s = t ? g_date_time_format(t, "%Y-%m-%dT%H:%M:%S") : g_strdup("1970-01-01T00:00:00");
 
         return g_strdup_printf("%s.%09dZ", s, (int) (ns % 1000000000));
-}
-
-static json_t *text_json(const char *s) {
-        json_t *plain = json_string(s);
-
-        /* not UTF-8 (only a cgroup's name can be): the project's one escape for such bytes */
-        if (!plain) {
-                g_autoptr(GString) out = g_string_new(NULL);
-
-                bh_escape_append_json(out, s, -1);
-                plain = json_loadb(out->str, out->len, JSON_DECODE_ANY, NULL);
-        }
-        return plain;
-}
-
-static json_t *strv_json(char **v) {
-        json_t *a = json_array();
-
-        for (; *v; v++)
-                json_array_append_new(a, text_json(*v));
-        return a;
-}
-
-static json_t *time_json(gint64 ns) {
-        g_autofree char *s = ns > 0 ? bh_time_format(ns) : NULL;
-
-        return s ? json_string(s) : json_null();
-}
-
-json_t *bh_container_to_json(const BhContainer *c) {
-        json_t *o = json_object(), *labels = json_object(), *mounts = json_array(), *networks = json_array(), *ports = json_array();
-        char short_id[BH_CONTAINER_ID_SHORT + 1];
-
-        for (guint i = 0; i < c->labels->len; i++) {
-                const BhKeyValue *l = &g_array_index(c->labels, BhKeyValue, i);
-                json_object_set_new(labels, l->key, text_json(l->value));
-        }
-        for (guint i = 0; i < c->mounts->len; i++) {
-                const BhMount *m = &g_array_index(c->mounts, BhMount, i);
-                json_t *e = json_object();
-
-                json_object_set_new(e, "type", text_json(m->type));
-                json_object_set_new(e, "source", text_json(m->source));
-                json_object_set_new(e, "destination", text_json(m->destination));
-                json_object_set_new(e, "rw", json_boolean(m->rw));
-                json_object_set_new(e, "sensitive", json_boolean(m->sensitive));
-                json_array_append_new(mounts, e);
-        }
-        for (guint i = 0; i < c->networks->len; i++) {
-                const BhContainerNetwork *n = &g_array_index(c->networks, BhContainerNetwork, i);
-                json_t *e = json_object();
-
-                json_object_set_new(e, "name", text_json(n->name));
-                json_object_set_new(e, "id", text_json(n->id));
-                json_object_set_new(e, "ip", text_json(n->ip));
-                json_object_set_new(e, "ip6", text_json(n->ip6));
-                json_object_set_new(e, "mac", text_json(n->mac));
-                json_array_append_new(networks, e);
-        }
-        for (guint i = 0; i < c->ports->len; i++) {
-                const BhPort *p = &g_array_index(c->ports, BhPort, i);
-                json_t *e = json_object();
-
-                json_object_set_new(e, "container_port", json_integer(p->container_port));
-                json_object_set_new(e, "protocol", text_json(p->protocol));
-                json_object_set_new(e, "host_ip", text_json(p->host_ip));
-                json_object_set_new(e, "host_port", p->host_port ? json_integer(p->host_port) : json_null());
-                json_array_append_new(ports, e);
-        }
-
-        json_object_set_new(o, "id", text_json(c->id));
-        json_object_set_new(o, "name", text_json(bh_container_display_name(c, short_id)));
-        json_object_set_new(o, "image", text_json(c->image));
-        json_object_set_new(o, "image_id", text_json(c->image_id));
-        json_object_set_new(o, "image_digest", text_json(c->image_digest));
-        json_object_set_new(o, "runtime", text_json(c->runtime));
-        json_object_set_new(o, "state", json_string(bh_container_state_name(c->state)));
-        json_object_set_new(o, "known_from", json_string(bh_container_level_name(c->level)));
-        json_object_set_new(o, "workload", text_json(c->workload));
-        json_object_set_new(o, "application", text_json(c->application));
-        json_object_set_new(o, "outer_id", text_json(c->outer_id));
-        json_object_set_new(o, "depth", json_integer(c->depth));
-        json_object_set_new(o, "labels", labels);
-        json_object_set_new(o, "mounts", mounts);
-        json_object_set_new(o, "networks", networks);
-        json_object_set_new(o, "ports", ports);
-        json_object_set_new(o, "privileged", json_boolean(c->privileged));
-        json_object_set_new(o, "cap_add", strv_json(c->cap_add));
-        json_object_set_new(o, "cap_drop", strv_json(c->cap_drop));
-        json_object_set_new(o, "devices", strv_json(c->devices));
-        json_object_set_new(o, "security_opt", strv_json(c->security_opt));
-        json_object_set_new(o, "network_mode", text_json(c->network_mode));
-        json_object_set_new(o, "pid_mode", text_json(c->pid_mode));
-        json_object_set_new(o, "ipc_mode", text_json(c->ipc_mode));
-        json_object_set_new(o, "host_network", json_boolean(c->host_network));
-        json_object_set_new(o, "host_pid", json_boolean(c->host_pid));
-        json_object_set_new(o, "host_ipc", json_boolean(c->host_ipc));
-        json_object_set_new(o, "host_userns", json_boolean(c->host_userns));
-        json_object_set_new(o, "readonly_rootfs", json_boolean(c->readonly_rootfs));
-        json_object_set_new(o, "user", text_json(c->user));
-        json_object_set_new(o, "env_names", strv_json(c->env_names));
-        json_object_set_new(o, "health", text_json(c->health));
-        json_object_set_new(o, "init_pid", json_integer(c->init_pid));
-        json_object_set_new(o, "created", time_json(c->created_ns));
-        json_object_set_new(o, "started", time_json(c->started_ns));
-        json_object_set_new(o, "finished", time_json(c->finished_ns));
-        json_object_set_new(o, "exit_code", c->finished_ns ? json_integer(c->exit_code) : json_null());
-        json_object_set_new(o, "oom_killed", json_boolean(c->oom_killed));
-        json_object_set_new(o, "restart_count", json_integer(c->restart_count));
-        json_object_set_new(o, "cgroup_parent", text_json(c->cgroup_parent));
-        json_object_set_new(o, "cgroup_paths", strv_json(c->cgroup_paths));
-        json_object_set_new(o, "refused", json_integer(c->refused));
-        return o;
 }

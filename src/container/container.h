@@ -22,6 +22,8 @@
 #define BH_CONTAINER_MAX_MOUNTS 512
 #define BH_CONTAINER_MAX_LIST 1024 /* networks, ports, capabilities, devices, environment names, security options: each */
 #define BH_CONTAINER_MAX_CGROUPS 16
+#define BH_CONTAINER_MAX_RUNS 16 /* the latest stay */
+#define BH_CONTAINER_MAX_RISKS 64
 
 typedef enum {
         BH_CONTAINER_CREATED,
@@ -61,6 +63,15 @@ typedef struct {
         guint16 container_port, host_port; /* host_port 0: exposed but not published */
 } BhPort;
 
+/* A run that has ended. */
+typedef struct {
+        gint64 started_ns, finished_ns; /* since the epoch; started 0 = not known */
+        gint32 exit_code;
+        gboolean oom_killed;
+        char *error;       /* why the runtime could not start it; "" for none */
+        gboolean surmised; /* from a description, not from an event: that may still come */
+} BhRun;
+
 typedef struct {
         gatomicrefcount refs;
         BhContainerLevel level;
@@ -84,6 +95,24 @@ typedef struct {
         gint32 exit_code;                              /* of the last run; meaningful once finished_ns is set */
         guint32 restart_count;
         guint32 refused; /* labels, mounts, … that were over a bound or of the wrong type, and texts that were cut */
+
+        char **layers; /* digests of the image's layers, the lowest first */
+        /* Who asked the runtime for it. No runtime says so: "" unless somebody who saw it fills it in. */
+        char *created_by, *started_by;
+        char *seccomp; /* "default", "unconfined", "custom", a profile's name; "" = not known */
+        char *lsm;     /* "apparmor:NAME", "selinux:LABEL", "unconfined"; "" = not known */
+        char *uts_mode, *cgroupns_mode;
+        gboolean host_uts, host_cgroupns, no_new_privileges;
+        gint64 memory_limit, cpu_limit, pids_limit; /* bytes, billionths of a CPU, processes; 0 = none (or not known) */
+        char *restart_policy; /* "no", "always", "on-failure", "unless-stopped"; "" = not known, or the runtime has none */
+        char **command;       /* what it runs */
+        char **health_command; /* what the health check runs, a shell's line with its shell; {"NONE"}: switched off; empty: none is configured */
+        GArray *runs;         /* BhRun, the latest first, at most BH_CONTAINER_MAX_RUNS */
+        char **capabilities;  /* "CAP_…", in the order of their numbers: the bounding set, which is what a root process in it has */
+        char **risks;         /* a sentence for each thing that gives a way to the host; made by bh_container_finish() */
+        guint32 net_ns;       /* inode number of its network namespace; 0 = not known */
+        char *network_of;     /* id of the container or pod sandbox whose network it shares; "" = has its own */
+        gboolean unattended;  /* described from files: no runtime will tell its end, its cgroup does */
 } BhContainer;
 
 /* A container that nobody has published yet: one reference, level BH_CONTAINER_FROM_CGROUP, everything else unknown. */
@@ -100,7 +129,16 @@ void bh_container_add_label(BhContainer *c, const char *key, const char *value);
 void bh_container_add_mount(BhContainer *c, const char *type, const char *source, const char *destination, gboolean rw);
 /* Adds a path to cgroup_paths unless it is there; the oldest goes when there are BH_CONTAINER_MAX_CGROUPS. TRUE if it changed. */
 gboolean bh_container_add_cgroup(BhContainer *c, const char *path);
-/* Sorts the lists, derives workload, application and the host-namespace flags. Must be called before publishing. */
+/*
+ * A run ended. From an event it takes the place of one that a description had surmised; surmised, it is only added if nobody told of it yet.
+ * started_ns 0 = not known, error may be NULL.
+ */
+void bh_container_add_run(BhContainer *c, gint64 started_ns, gint64 finished_ns, gint32 exit_code, gboolean oom_killed, const char *error, gboolean surmised);
+/* The runs of `from` in the place of the container's own: an earlier description of the same container. */
+void bh_container_take_runs(BhContainer *c, const BhContainer *from);
+/* Replaces a list by the first `n` (-1: all) of `values`; those over the bounds are left out and counted. */
+void bh_container_set_list(BhContainer *c, char ***field, const char *const *values, gssize n);
+/* Sorts the lists, derives workload, application, the host-namespace flags and risks. Must be called before publishing. */
 void bh_container_finish(BhContainer *c);
 
 /* Value of a label, NULL if there is none. */

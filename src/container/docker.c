@@ -19,6 +19,14 @@ static void known_free(gpointer p) {
         g_free(k);
 }
 
+static void image_free(gpointer p) {
+        Image *i = p;
+
+        g_free(i->digest);
+        g_strfreev(i->layers);
+        g_free(i);
+}
+
 static void exec_free(gpointer p) {
         Exec *e = p;
 
@@ -64,6 +72,7 @@ static void disconnect(BhDocker *d, const char *why) {
         gboolean news = was_up || g_strcmp0(d->error, why) != 0;
 
         bh_docker_http_cancel_all(d->http);
+        bh_docker_gather_reset(d);
         d->stream = NULL;
         d->active = 0;
         d->phase = DOWN;
@@ -245,6 +254,11 @@ static void answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
         case REQ_IMAGE:
                 bh_docker_image_answer(d, r, result);
                 break;
+        case REQ_INFO:
+        case REQ_THING:
+        case REQ_NETWORK:
+                bh_docker_gather_answer(d, r, result);
+                break;
         case REQ_PING:
                 if (result == CURLE_OK)
                         break;
@@ -315,6 +329,7 @@ static void step(BhDocker *d) {
                 run_jobs(d);
                 run_execs(d, now, &wake);
                 bh_docker_run_missing(d, now, &wake);
+                bh_docker_gather_run(d, now, &wake);
                 if (d->phase == UP && d->resync_at_us && d->resync_at_us <= now) {
                         d->phase = LISTING;
                         d->cutoff_ns = wall_ns() - RESYNC_DELAY_US * 1000 / 2;
@@ -363,14 +378,16 @@ BhDocker *bh_docker_new(const BhDockerConfig *config) {
         if (!d->config.idle_us)
                 d->config.idle_us = IDLE_US;
         d->max_line = BH_DOCKER_MAX_EVENT_LINE;
+        d->gather_at_us = 1;
         g_mutex_init(&d->stats_lock);
         d->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
         d->execs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, exec_free);
-        d->digests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        d->images = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, image_free);
         d->asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         d->replayed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g_queue_init(&d->jobs);
         g_queue_init(&d->replay_order);
+        g_queue_init(&d->networks);
         return d;
 }
 
@@ -402,7 +419,10 @@ void bh_docker_free(BhDocker *d) {
         g_queue_clear(&d->replay_order);
         g_hash_table_unref(d->known);
         g_hash_table_unref(d->execs);
-        g_hash_table_unref(d->digests);
+        g_hash_table_unref(d->images);
+        bh_docker_gather_reset(d);
+        bh_resource_set_unref(d->node_set);
+        bh_resource_set_unref(d->swarm_set);
         g_hash_table_unref(d->asked);
         g_hash_table_unref(d->replayed);
         g_mutex_clear(&d->stats_lock);

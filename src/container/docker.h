@@ -21,6 +21,7 @@
  * The engine is trusted to be the engine, not to be right: see docker_json.h. Reading needs write permission on its socket (root).
  */
 #pragma once
+#include "container/resource.h"
 #include "container/runtime_event.h"
 
 #define BH_DOCKER_DEFAULT_SOCKET "/var/run/docker.sock"
@@ -28,6 +29,9 @@
 #define BH_DOCKER_MAX_EVENT_LINE (1u << 20)
 #define BH_DOCKER_MAX_CONTAINERS 100000u
 #define BH_DOCKER_MAX_EXECS 10000u
+#define BH_DOCKER_THINGS_US (60 * G_USEC_PER_SEC)
+#define BH_DOCKER_THINGS_MIN_US (2 * G_USEC_PER_SEC)
+#define BH_DOCKER_MAX_NETWORKS 256u /* that span nodes and are inspected one by one */
 #define BH_DOCKER_PARALLEL 8u /* requests at a time, besides the event stream */
 
 typedef struct {
@@ -43,6 +47,7 @@ typedef struct {
         guint64 events, events_refused, events_bad, events_duplicate, events_synthetic;
         guint64 inspects, inspects_failed, bodies_refused, bodies_bad, containers_refused, execs_refused;
         guint64 connects, disconnects, listings;
+        guint64 gatherings, gatherings_failed; /* of resources; failed: a question of one was not answered, what was known of it stays */
 } BhDockerStats;
 
 typedef struct {
@@ -50,6 +55,11 @@ typedef struct {
         void (*on_container)(BhContainer *c, gpointer data);
         void (*on_event)(BhRuntimeEvent *ev, gpointer data);
         void (*on_state)(const BhDockerState *state, gpointer data); /* on each change */
+        /*
+         * Networks, volumes, images, projects of Compose, and the Swarm's things where this engine is a manager: a whole set when it is new or differs from the
+         * one told before. Looked at after events about them, at most each BH_DOCKER_THINGS_MIN_US, and each BH_DOCKER_THINGS_US.
+         */
+        void (*on_resources)(BhResourceSet *set, gpointer data);
         gpointer data;
         gint64 idle_us; /* after so long without a sign of life the engine is asked for one; 0 = 10 s */
 } BhDockerConfig;

@@ -79,24 +79,30 @@ void bh_docker_list_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
         bh_docker_tell_state(d);
 }
 
-static void ask_digest(BhDocker *d, BhContainer *c) {
-        const char *digest = g_hash_table_lookup(d->digests, c->image_id);
+gboolean bh_docker_apply_image(BhDocker *d, BhContainer *c) {
+        const Image *image = g_hash_table_lookup(d->images, c->image_id);
 
-        if (digest) {
-                bh_container_set(c, &c->image_digest, digest);
-        } else if (bh_docker_id_is_safe(c->image_id) && !g_hash_table_contains(d->asked, c->image_id)) {
-                g_autofree char *path = g_strdup_printf("/images/%s/json", c->image_id);
-                g_autofree char *target = g_strdup_printf("%s %s", c->image_id, c->image);
+        if (!image)
+                return FALSE;
+        bh_container_set(c, &c->image_digest, image->digest);
+        bh_container_set_list(c, &c->layers, (const char *const *) image->layers, -1);
+        return TRUE;
+}
 
-                g_hash_table_add(d->asked, g_strdup(c->image_id));
-                bh_docker_ask(d, REQ_IMAGE, target, path, SHORT_TIMEOUT_MS);
-        }
+static void ask_image(BhDocker *d, BhContainer *c) {
+        if (bh_docker_apply_image(d, c) || !bh_docker_id_is_safe(c->image_id) || g_hash_table_contains(d->asked, c->image_id))
+                return;
+        g_autofree char *path = g_strdup_printf("/images/%s/json", c->image_id);
+        g_autofree char *target = g_strdup_printf("%s %s", c->image_id, c->image);
+
+        g_hash_table_add(d->asked, g_strdup(c->image_id));
+        bh_docker_ask(d, REQ_IMAGE, target, path, SHORT_TIMEOUT_MS);
 }
 
 void bh_docker_image_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
         g_auto(GStrv) parts = g_strsplit(r->target, " ", 2);
         const char *image_id = parts[0];
-        g_autofree char *digest = NULL;
+        Image *image = g_new0(Image, 1);
         GHashTableIter it;
         gpointer id, p;
 
@@ -104,25 +110,31 @@ void bh_docker_image_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
         if (result == CURLE_OK && r->status == 200) {
                 json_t *doc = bh_docker_json_load((char *) r->body->data, r->body->len, NULL);
 
-                if (doc)
-                        digest = bh_docker_json_image_digest(doc, parts[1]);
-                else
+                if (doc) {
+                        image->digest = bh_docker_json_image_digest(doc, parts[1]);
+                        image->layers = bh_docker_json_image_layers(doc);
+                } else {
                         COUNT(d, bodies_bad);
+                }
                 json_decref(doc);
         }
         /* no digest (a local build, an image already deleted) is remembered as well */
-        if (g_hash_table_size(d->digests) >= DIGEST_CACHE)
-                g_hash_table_remove_all(d->digests);
-        g_hash_table_insert(d->digests, g_strdup(image_id), g_strdup(digest ? digest : ""));
-        if (!digest || !*digest)
+        if (!image->digest)
+                image->digest = g_strdup("");
+        if (!image->layers)
+                image->layers = g_new0(char *, 1);
+        if (g_hash_table_size(d->images) >= DIGEST_CACHE)
+                g_hash_table_remove_all(d->images);
+        g_hash_table_insert(d->images, g_strdup(image_id), image);
+        if (!*image->digest && !image->layers[0])
                 return;
         g_hash_table_iter_init(&it, d->known);
         while (g_hash_table_iter_next(&it, &id, &p)) {
                 Known *k = p;
 
-                if (!k->removed && !*k->c->image_digest && !strcmp(k->c->image_id, image_id)) {
+                if (!k->removed && !*k->c->image_digest && !k->c->layers[0] && !strcmp(k->c->image_id, image_id)) {
                         BhContainer *c = bh_container_dup(k->c);
-                        bh_container_set(c, &c->image_digest, digest);
+                        bh_docker_apply_image(d, c);
                         bh_docker_publish(d, k, c);
                 }
         }
@@ -137,6 +149,19 @@ static void keep_younger(BhContainer *c, const BhContainer *known, gboolean remo
         c->oom_killed |= known->oom_killed;
         if (c->state != BH_CONTAINER_RUNNING && c->state != BH_CONTAINER_PAUSED)
                 c->init_pid = 0;
+}
+
+/* The engine describes the last run alone; those before are what was told of them. */
+static void keep_runs(BhContainer *c, const BhContainer *known) {
+        g_autoptr(BhContainer) now = bh_container_new("", "");
+
+        bh_container_take_runs(now, c);
+        bh_container_take_runs(c, known);
+        for (guint i = 0; i < now->runs->len; i++) {
+                const BhRun *r = &g_array_index(now->runs, BhRun, i);
+
+                bh_container_add_run(c, r->started_ns, r->finished_ns, r->exit_code, r->oom_killed, r->error, TRUE);
+        }
 }
 
 void bh_docker_inspect_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
@@ -166,10 +191,14 @@ void bh_docker_inspect_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) 
                 k->tries = 0;
                 if (k->again || k->removed)
                         keep_younger(c, before, k->removed);
-                if (*before->image_digest && !strcmp(before->image_id, c->image_id))
+                if ((*before->image_digest || before->layers[0]) && !strcmp(before->image_id, c->image_id)) {
                         bh_container_set(c, &c->image_digest, before->image_digest);
-                else
-                        ask_digest(d, c);
+                        bh_container_set_list(c, &c->layers, (const char *const *) before->layers, -1);
+                } else {
+                        ask_image(d, c);
+                }
+                keep_runs(c, before);
+                bh_docker_apply_info(c, &d->info);
                 bh_docker_publish(d, k, g_steal_pointer(&c));
                 if (!k->again && !k->removed)
                         bh_docker_conclude(d, k);

@@ -96,6 +96,7 @@ gboolean bh_docker_apply_event(BhContainer *c, const BhRuntimeEvent *ev) {
                 c->state = BH_CONTAINER_EXITED;
                 c->finished_ns = ev->time_ns;
                 c->exit_code = ev->exit_code;
+                bh_container_add_run(c, c->started_ns, ev->time_ns, ev->exit_code, c->oom_killed, NULL, ev->synthetic);
                 c->init_pid = 0;
         } else if (!strcmp(a, "oom")) {
                 c->oom_killed = TRUE;

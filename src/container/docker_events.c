@@ -63,6 +63,7 @@ void bh_docker_checked(BhDocker *d, Known *k) {
         if (--d->unchecked == 0 && d->phase == UP && !d->listed) {
                 d->listed = TRUE;
                 bh_docker_tell_state(d);
+                bh_docker_gather_soon(d);
         }
 }
 
@@ -181,6 +182,9 @@ static void container_event(BhDocker *d, BhRuntimeEvent *ev) {
         else
                 bh_docker_deliver(d, ev);
 
+        /* of a project or a task: there is something to say about what it belongs to */
+        if (ev->container && *ev->container->application && (destroyed || !strcmp(ev->action, "create") || !strcmp(ev->action, "start") || !strcmp(ev->action, "die")))
+                bh_docker_gather_soon(d);
         for (gsize i = 0; k && i < G_N_ELEMENTS(inspected); i++)
                 if (!strcmp(ev->action, inspected[i]))
                         bh_docker_want_inspect(d, ev->actor_id, k);
@@ -235,8 +239,9 @@ static void event_line(BhDocker *d, char *line, gsize len) {
         if (k)
                 ev->container = bh_container_ref(k->c);
         if (ev->kind == BH_RUNTIME_IMAGE && strcmp(ev->action, "push") && strcmp(ev->action, "save"))
-                g_hash_table_remove_all(d->digests);
+                g_hash_table_remove_all(d->images);
         bh_docker_deliver(d, ev);
+        bh_docker_gather_soon(d);
         if (k && ev->kind == BH_RUNTIME_NETWORK)
                 bh_docker_want_inspect(d, id, k);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "container/privileges.h"
 #include "container/workload.h"
 
 #define API_NEWEST_KNOWN "1.41" /* Docker 20.10; newer engines still answer it or say what their oldest is */
@@ -117,6 +118,94 @@ static char *device_path(const json_t *e) {
         return json_is_object(e) ? g_strdup(text_of(e, "PathOnHost")) : NULL;
 }
 
+/* A seccomp profile stands there whole, with tens of kilobytes. */
+static char *security_option(const json_t *e) {
+        const char *s = json_string_value(e);
+
+        if (s && g_str_has_prefix(s, "seccomp") && (s[7] == '=' || s[7] == ':') && s[8 + strspn(s + 8, " \t\r\n")] == '{')
+                return g_strdup("seccomp=custom");
+        return g_strdup(s);
+}
+
+static gboolean option_is(const char *option, const char *key, const char **value) {
+        gsize n = strlen(key);
+
+        if (strncmp(option, key, n) || (option[n] != '=' && option[n] != ':'))
+                return FALSE;
+        *value = option + n + 1;
+        return TRUE;
+}
+
+/* seccomp, LSM, no_new_privileges: what was asked for and, of the LSM, what the engine made of it. Defaults are the engine's: bh_docker_apply_info(). */
+static void take_posture(BhContainer *c, const json_t *doc) {
+        const char *apparmor = text_of(doc, "AppArmorProfile"), *selinux = text_of(doc, "ProcessLabel"), *mode = text_of(json_object_get(doc, "HostConfig"), "NetworkMode"), *value;
+        g_autofree char *lsm = NULL;
+
+        for (char **o = c->security_opt; *o; o++) {
+                if (option_is(*o, "seccomp", &value))
+                        bh_container_set(c, &c->seccomp, !strcmp(value, "builtin") ? "default" : value);
+                else if (!strcmp(*o, "no-new-privileges") || (option_is(*o, "no-new-privileges", &value) && !strcmp(value, "true")))
+                        c->no_new_privileges = TRUE;
+        }
+        if (c->privileged && !*c->seccomp)
+                bh_container_set(c, &c->seccomp, "unconfined");
+        if (!strcmp(apparmor, "unconfined") || !strcmp(selinux, "disable"))
+                lsm = g_strdup("unconfined");
+        else if (*apparmor)
+                lsm = g_strconcat("apparmor:", apparmor, NULL);
+        else if (*selinux)
+                lsm = g_strconcat("selinux:", selinux, NULL);
+        bh_container_set(c, &c->lsm, lsm);
+        if (g_str_has_prefix(mode, "container:"))
+                bh_container_set(c, &c->network_of, mode + strlen("container:"));
+}
+
+static void take_limits(BhContainer *c, const json_t *host) {
+        gint64 quota = MAX(int_of(host, "CpuQuota"), 0), period = int_of(host, "CpuPeriod");
+
+        c->memory_limit = MAX(int_of(host, "Memory"), 0);
+        c->cpu_limit = MAX(int_of(host, "NanoCpus"), 0);
+        if (!c->cpu_limit && quota && quota < G_MAXINT64 / 1000000000)
+                c->cpu_limit = quota * 1000000000 / (period > 0 ? period : 100000);
+        c->pids_limit = MAX(int_of(host, "PidsLimit"), 0);
+        bh_container_set(c, &c->restart_policy, text_of(json_object_get(host, "RestartPolicy"), "Name"));
+}
+
+/* {"CMD", …}, {"CMD-SHELL", line}, {"NONE"} */
+static void take_health(BhContainer *c, const json_t *config) {
+        json_t *test = json_object_get(json_object_get(config, "Healthcheck"), "Test"), *shell = json_object_get(config, "Shell"), *all = json_array(), *e;
+        const char *kind = json_string_value(json_array_get(test, 0));
+        size_t i;
+
+        if (!g_strcmp0(kind, "NONE")) {
+                json_array_append_new(all, json_string("NONE"));
+        } else if (!g_strcmp0(kind, "CMD") || !g_strcmp0(kind, "CMD-SHELL")) {
+                if (kind[3] && json_array_size(shell)) {
+                        json_array_extend(all, shell);
+                } else if (kind[3]) {
+                        json_array_append_new(all, json_string("/bin/sh"));
+                        json_array_append_new(all, json_string("-c"));
+                }
+                json_array_foreach(test, i, e)
+                        if (i)
+                                json_array_append(all, e);
+        }
+        take_list(c, &c->health_command, all, NULL);
+        json_decref(all);
+}
+
+static void take_command(BhContainer *c, const json_t *doc) {
+        json_t *all = json_array();
+
+        if (*text_of(doc, "Path"))
+                json_array_append(all, json_object_get(doc, "Path"));
+        if (json_is_array(json_object_get(doc, "Args")))
+                json_array_extend(all, json_object_get(doc, "Args"));
+        take_list(c, &c->command, all, NULL);
+        json_decref(all);
+        take_health(c, json_object_get(doc, "Config"));
+}
+
 static void take_mounts(BhContainer *c, const json_t *mounts) {
         size_t i;
         json_t *m;
@@ -211,7 +300,7 @@ BhContainer *bh_docker_json_inspect(const json_t *doc, GError **error) {
         c->host_userns = !strcmp(text_of(host, "UsernsMode"), "host");
         take_list(c, &c->cap_add, json_object_get(host, "CapAdd"), NULL);
         take_list(c, &c->cap_drop, json_object_get(host, "CapDrop"), NULL);
-        take_list(c, &c->security_opt, json_object_get(host, "SecurityOpt"), NULL);
+        take_list(c, &c->security_opt, json_object_get(host, "SecurityOpt"), security_option);
         take_list(c, &c->devices, json_object_get(host, "Devices"), device_path);
         take_list(c, &c->env_names, json_object_get(config, "Env"), env_name);
         bh_container_set(c, &c->network_mode, text_of(host, "NetworkMode"));
@@ -220,6 +309,12 @@ BhContainer *bh_docker_json_inspect(const json_t *doc, GError **error) {
         bh_container_set(c, &c->cgroup_parent, text_of(host, "CgroupParent"));
         bh_container_set(c, &c->user, text_of(config, "User"));
         bh_container_set(c, &c->health, text_of(json_object_get(state, "Health"), "Status"));
+        bh_container_set(c, &c->uts_mode, text_of(host, "UTSMode"));
+        bh_container_set(c, &c->cgroupns_mode, text_of(host, "CgroupnsMode"));
+        take_posture(c, doc);
+        take_limits(c, host);
+        take_command(c, doc);
+        bh_container_docker_capabilities(c);
 
         c->state = bh_container_state_parse(text_of(state, "Status"));
         c->init_pid = MAX(int32_of(state, "Pid"), 0);
@@ -229,6 +324,9 @@ BhContainer *bh_docker_json_inspect(const json_t *doc, GError **error) {
         c->created_ns = bh_time_parse(text_of(doc, "Created"));
         c->started_ns = bh_time_parse(text_of(state, "StartedAt"));
         c->finished_ns = bh_time_parse(text_of(state, "FinishedAt"));
+        /* of a run before the present one the engine keeps the end alone */
+        if (c->finished_ns && (c->state == BH_CONTAINER_EXITED || c->state == BH_CONTAINER_DEAD || c->state == BH_CONTAINER_RESTARTING))
+                bh_container_add_run(c, c->started_ns, c->finished_ns, c->exit_code, c->oom_killed, text_of(state, "Error"), TRUE);
         bh_container_finish(c);
         return c;
 }
@@ -403,6 +501,82 @@ char *bh_docker_json_image_digest(const json_t *doc, const char *image) {
                         first = s;
         }
         return g_strdup(first ? first : "");
+}
+
+char **bh_docker_json_image_layers(const json_t *doc) {
+        GPtrArray *out = g_ptr_array_new();
+        size_t i;
+        json_t *l;
+
+        json_array_foreach(json_object_get(json_object_get(doc, "RootFS"), "Layers"), i, l) {
+                const char *s = json_string_value(l);
+
+                if (s && strlen(s) <= 256 && out->len < BH_CONTAINER_MAX_LIST)
+                        g_ptr_array_add(out, g_strdup(s));
+        }
+        g_ptr_array_add(out, NULL);
+        return (char **) g_ptr_array_free(out, FALSE);
+}
+
+/* "name=seccomp,profile=builtin" */
+static gboolean security_feature(const char *text, const char *name) {
+        g_autofree char *begin = g_strconcat("name=", name, NULL);
+        gsize n = strlen(begin);
+
+        return !strncmp(text, begin, n) && (!text[n] || text[n] == ',');
+}
+
+gboolean bh_docker_json_info(const json_t *doc, BhDockerInfo *out, GError **error) {
+        const json_t *swarm = json_object_get(doc, "Swarm");
+        size_t i;
+        json_t *o;
+
+        if (!json_is_object(doc) || !json_is_array(json_object_get(doc, "SecurityOptions")))
+                return refuse(error, "information without SecurityOptions");
+        *out = (BhDockerInfo) { .known = TRUE };
+        g_strlcpy(out->seccomp, "unconfined", sizeof out->seccomp);
+        json_array_foreach(json_object_get(doc, "SecurityOptions"), i, o) {
+                const char *s = json_string_value(o) ? json_string_value(o) : "", *profile = strstr(s, "profile=");
+
+                if (security_feature(s, "seccomp")) {
+                        profile = profile ? profile + strlen("profile=") : "default";
+                        g_strlcpy(out->seccomp, !strcmp(profile, "builtin") ? "default" : profile, sizeof out->seccomp);
+                } else if (security_feature(s, "apparmor") || security_feature(s, "selinux")) {
+                        out->lsm = TRUE;
+                } else if (security_feature(s, "no-new-privileges")) {
+                        out->no_new_privileges = TRUE;
+                }
+        }
+        g_strlcpy(out->swarm_state, text_of(swarm, "LocalNodeState"), sizeof out->swarm_state);
+        g_strlcpy(out->node_id, text_of(swarm, "NodeID"), sizeof out->node_id);
+        g_strlcpy(out->node_address, text_of(swarm, "NodeAddr"), sizeof out->node_address);
+        g_strlcpy(out->cluster_id, text_of(json_object_get(swarm, "Cluster"), "ID"), sizeof out->cluster_id);
+        g_strlcpy(out->name, text_of(doc, "Name"), sizeof out->name);
+        out->manager = bool_of(swarm, "ControlAvailable");
+        return TRUE;
+}
+
+gboolean bh_docker_apply_info(BhContainer *c, const BhDockerInfo *info) {
+        gboolean changed = FALSE;
+
+        if (!info->known || c->level < BH_CONTAINER_FULL)
+                return FALSE;
+        if (!*c->seccomp) {
+                bh_container_set(c, &c->seccomp, info->seccomp);
+                changed = TRUE;
+        }
+        /* with an LSM, an empty label only says that the container has not started yet */
+        if (!*c->lsm && !info->lsm) {
+                bh_container_set(c, &c->lsm, "unconfined");
+                changed = TRUE;
+        }
+        if (info->no_new_privileges && !c->no_new_privileges) {
+                c->no_new_privileges = TRUE;
+                changed = TRUE;
+        }
+        if (changed)
+                bh_container_finish(c);
+        return changed;
 }
 
 /* "1.41" → 1041; -1 for what is not a version. */

@@ -31,6 +31,25 @@ gboolean bh_docker_json_exec(const json_t *doc, gint32 *pid, gboolean *running, 
 /* GET /images/ID/json: the repository digest that fits `image` as the user gave it, else the first, else "". Caller frees. */
 char *bh_docker_json_image_digest(const json_t *doc, const char *image);
 
+/* The same answer's layers: RootFS.Layers, the lowest first; NULL-terminated, never NULL. Caller frees (g_strfreev). */
+char **bh_docker_json_image_layers(const json_t *doc);
+
+/* GET /info: what containers get that ask for nothing else, and the engine's place in a Swarm. Texts are cut at their room. */
+typedef struct {
+        gboolean known;
+        gboolean lsm;               /* AppArmor or SELinux holds containers */
+        gboolean no_new_privileges; /* of all containers */
+        gboolean manager;           /* of its Swarm, and one that has a quorum */
+        char seccomp[128];          /* "default", "unconfined", or the profile's path */
+        char swarm_state[32];       /* "inactive", "pending", "active", "error", "locked" */
+        char node_id[64], node_address[64], cluster_id[64]; /* the cluster's is known to managers only */
+        char name[256];             /* the host's */
+} BhDockerInfo;
+
+gboolean bh_docker_json_info(const json_t *doc, BhDockerInfo *out, GError **error);
+/* Fills in what an inspected container left to the engine. TRUE if it changed anything; it is finished then. */
+gboolean bh_docker_apply_info(BhContainer *c, const BhDockerInfo *info);
+
 typedef struct {
         char version[64];
         char api_version[16], min_api_version[16];

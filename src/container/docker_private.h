@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the Docker client, shared by its files: docker.c (thread, connection, public functions), docker_events.c (the event
- * stream), docker_answers.c (all other answers), docker_told.c (what is concluded after a gap). Everything here belongs to the client's thread, but for what is marked otherwise.
+ * stream), docker_answers.c (all other answers), docker_told.c
+ * (what is concluded after a gap), docker_gather.c (resources). Everything here belongs to the client's thread, but for what is marked otherwise.
  */
 #pragma once
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "container/docker.h"
 #include "container/docker_http.h"
 #include "container/docker_json.h"
+#include "container/docker_things.h"
 
 #define SECOND_US G_USEC_PER_SEC
 #define BACKOFF_FIRST_US (SECOND_US / 10)
@@ -27,7 +29,7 @@
 #define REPLAY_KEYS 4096
 #define DIGEST_CACHE 4096
 
-typedef enum { REQ_VERSION, REQ_STREAM, REQ_BACKLOG, REQ_LIST, REQ_INSPECT, REQ_EXEC, REQ_IMAGE, REQ_PING } RequestKind;
+typedef enum { REQ_VERSION, REQ_STREAM, REQ_BACKLOG, REQ_LIST, REQ_INSPECT, REQ_EXEC, REQ_IMAGE, REQ_PING, REQ_INFO, REQ_THING, REQ_NETWORK } RequestKind;
 
 typedef enum {
         DOWN,    /* waits for retry_at */
@@ -66,6 +68,11 @@ typedef struct {
         gboolean started, ended, inflight;
 } Exec;
 
+typedef struct {
+        char *digest;
+        char **layers;
+} Image;
+
 struct BhDocker {
         BhDockerConfig config;
         char *socket_path;
@@ -93,11 +100,20 @@ struct BhDocker {
         guint missing;   /* Known with gone_at_us */
         GHashTable *known;   /* id → Known */
         GHashTable *execs;   /* exec id → Exec */
-        GHashTable *digests; /* image id → digest */
+        GHashTable *images;  /* image id → Image */
         GHashTable *asked;   /* image ids being asked for */
         GQueue jobs;         /* ids to inspect */
         GHashTable *replayed; /* keys of events that a replay may send again */
         GQueue replay_order;
+
+        /* resources */
+        BhDockerInfo info; /* of the last answer; survives a reconnection until the next one */
+        BhDockerThings things; /* of the gathering under way */
+        gboolean gathering;
+        guint thing;           /* asked for now */
+        GQueue networks;       /* ids to inspect */
+        gint64 gather_at_us, gathered_us; /* when to begin; when it began last. 0 = not yet */
+        BhResourceSet *node_set, *swarm_set; /* told last */
 };
 
 #define COUNT(d, field)                            \
@@ -154,5 +170,17 @@ void bh_docker_list_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
 void bh_docker_inspect_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
 void bh_docker_exec_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
 void bh_docker_image_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
+/* What the engine's image says, on an unpublished description. TRUE if it is known. */
+gboolean bh_docker_apply_image(BhDocker *d, BhContainer *c);
+
+/* docker_gather.c */
+/* Something changed: look soon, but not more often than is allowed. */
+void bh_docker_gather_soon(BhDocker *d);
+/* Asks what is to be asked; to be called in each round while the stream is open. */
+void bh_docker_gather_run(BhDocker *d, gint64 now, gint64 *wake);
+void bh_docker_gather_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
+/* The connection is gone: the gathering under way is void. What was told stays. */
+void bh_docker_gather_reset(BhDocker *d);
+
 /* Containers that a listing no longer had and whose destroy event did not come either. */
 void bh_docker_run_missing(BhDocker *d, gint64 now, gint64 *wake);

@@ -35,12 +35,12 @@ typedef struct {
         const char *path;
         BhHalfAddress peer, dialled;
         guint32 dialled_port;
-        const char *peer_container_id, *peer_name;
+        const char *peer_container_id;
         gboolean peer_is_host;
 
         /* What is told of it; the last that is not empty counts. */
         BhHalfAddress local;
-        const char *peer_exe, *network_id, *protocol, *server_name;
+        const char *peer_exe, *peer_name, *network_id, *protocol, *server_name;
         guint32 ports, addresses;
         guint32 port_samples[BH_HALF_SAMPLES];
         guint n_port_samples;

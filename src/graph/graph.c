@@ -335,8 +335,12 @@ static void try_imprecise(BhGraph *g) {
 
 /* ---- halves */
 
+static gboolean differs(const char *now, const char *before) {
+        return *now && strcmp(now, before) != 0;
+}
+
 static void set_text(char **to, const char *text) {
-        if (*text && strcmp(*to, text)) {
+        if (differs(text, *to)) {
                 g_ref_string_release(*to);
                 *to = bh_graph_text(text);
         }
@@ -407,8 +411,12 @@ gboolean bh_graph_apply(BhGraph *g, const BhHalf *from) {
 
         if (!h)
                 h = add_half(g, from);
-        else if (*from->network_id && strcmp(from->network_id, h->network_id))
-                place = TRUE;
+        else
+                place = differs(from->network_id, h->network_id) || differs(from->peer_name, h->peer_name) || differs(from->peer_container_id, h->peer_container_id) ||
+                        (from->peer_is_host && !h->peer_is_host);
+        h->peer_is_host |= from->peer_is_host != 0;
+        set_text(&h->peer_container_id, from->peer_container_id);
+        set_text(&h->peer_name, from->peer_name);
         set_text(&h->network_id, from->network_id);
         set_text(&h->peer_exe, from->peer_exe);
         set_text(&h->protocol, from->protocol);
@@ -456,8 +464,7 @@ void bh_graph_resolve_all(BhGraph *g) {
         /* placing changes edges and ends, not the table of halves */
         g_hash_table_iter_init(&it, g->halves);
         while (g_hash_table_iter_next(&it, NULL, &half))
-                if (!*((Half *) half)->peer_container_id)
-                        bh_graph_place(g, half);
+                bh_graph_place(g, half);
         g->tried = 0;
         try_imprecise(g);
 }

@@ -87,6 +87,22 @@ static void lists(Arena *a, const BhContainer *c, Container *out) {
         out->security_opt = texts(a, c->security_opt, &out->n_security_opt);
         out->env_names = texts(a, c->env_names, &out->n_env_names);
         out->cgroup_paths = texts(a, c->cgroup_paths, &out->n_cgroup_paths);
+        out->layers = texts(a, c->layers, &out->n_layers);
+        out->command = texts(a, c->command, &out->n_command);
+        out->health_command = texts(a, c->health_command, &out->n_health_command);
+        out->capabilities = texts(a, c->capabilities, &out->n_capabilities);
+        out->risks = texts(a, c->risks, &out->n_risks);
+        out->n_runs = c->runs->len;
+        out->runs = ROWS(a, Bulkhead__Bus__V1__Run, bulkhead__bus__v1__run__init, out->n_runs);
+        for (guint i = 0; i < c->runs->len; i++) {
+                const BhRun *r = &g_array_index(c->runs, BhRun, i);
+
+                out->runs[i]->started_ns = r->started_ns;
+                out->runs[i]->finished_ns = r->finished_ns;
+                out->runs[i]->exit_code = r->exit_code;
+                out->runs[i]->oom_killed = r->oom_killed;
+                out->runs[i]->error = bh_bus_text(r->error);
+        }
 }
 
 static guint32 halve(size_t *n) {
@@ -101,7 +117,8 @@ static gsize shorten(Container *c) {
 
         while (size > BH_INVENTORY_CONTAINER_BYTES) {
                 guint32 cut = halve(&c->n_labels) + halve(&c->n_mounts) + halve(&c->n_networks) + halve(&c->n_ports) + halve(&c->n_cap_add) + halve(&c->n_cap_drop) +
-                              halve(&c->n_devices) + halve(&c->n_security_opt) + halve(&c->n_env_names) + halve(&c->n_cgroup_paths);
+                              halve(&c->n_devices) + halve(&c->n_security_opt) + halve(&c->n_env_names) + halve(&c->n_cgroup_paths) +
+                              halve(&c->n_layers) + halve(&c->n_command) + halve(&c->n_health_command) + halve(&c->n_runs) + halve(&c->n_risks);
 
                 if (!cut)
                         break; /* texts alone are bounded to less */
@@ -144,6 +161,20 @@ static void describe(Arena *a, const BhContainer *c, Container *out) {
         out->exit_code = c->exit_code;
         out->restart_count = c->restart_count;
         out->refused = c->refused;
+        out->created_by = bh_bus_text(c->created_by);
+        out->started_by = bh_bus_text(c->started_by);
+        out->seccomp = bh_bus_text(c->seccomp);
+        out->lsm = bh_bus_text(c->lsm);
+        out->uts_mode = bh_bus_text(c->uts_mode);
+        out->host_uts = c->host_uts;
+        out->host_cgroupns = c->host_cgroupns;
+        out->no_new_privileges = c->no_new_privileges;
+        out->memory_limit = c->memory_limit;
+        out->cpu_limit = c->cpu_limit;
+        out->pids_limit = c->pids_limit;
+        out->restart_policy = bh_bus_text(c->restart_policy);
+        out->net_ns = c->net_ns;
+        out->network_of = bh_bus_text(c->network_of);
         lists(a, c, out);
 }
 
@@ -190,4 +221,41 @@ GPtrArray *bh_inventory_pack(const char *node, const char *boot_id, const GPtrAr
                 g_ptr_array_unref(a.blocks);
         }
         return out;
+}
+
+GBytes *bh_inventory_resources(const char *node, const BhResourceSet *set, gint64 time_ns) {
+        Arena a = { g_ptr_array_new_with_free_func(g_free) };
+        Bulkhead__Bus__V1__ResourceList m;
+
+        bulkhead__bus__v1__resource_list__init(&m);
+        m.node = (char *) node;
+        m.source = set->source;
+        m.scope = bh_bus_text(set->scope);
+        m.time_ns = time_ns;
+        m.refused = set->refused;
+        m.n_resources = set->resources->len;
+        m.resources = ROWS(&a, Bulkhead__Bus__V1__Resource, bulkhead__bus__v1__resource__init, m.n_resources);
+        for (guint i = 0; i < set->resources->len; i++) {
+                const BhResource *r = set->resources->pdata[i];
+                Bulkhead__Bus__V1__Resource *out = m.resources[i];
+
+                out->kind = r->kind;
+                out->id = bh_bus_text(r->id);
+                out->name = bh_bus_text(r->name);
+                out->application = bh_bus_text(r->application);
+                out->detail = bh_bus_text(r->detail);
+                out->created_ns = r->created_ns;
+                out->updated_ns = r->updated_ns;
+                out->n_labels = r->labels->len;
+                out->labels = ROWS(&a, Bulkhead__Bus__V1__KeyValue, bulkhead__bus__v1__key_value__init, out->n_labels);
+                for (guint j = 0; j < r->labels->len; j++) {
+                        const BhKeyValue *l = &g_array_index(r->labels, BhKeyValue, j);
+
+                        out->labels[j]->key = bh_bus_text(l->key);
+                        out->labels[j]->value = bh_bus_text(l->value);
+                }
+        }
+        GBytes *body = bh_bus_body_pack(&m.base);
+        g_ptr_array_unref(a.blocks);
+        return body;
 }

@@ -9,6 +9,7 @@
 typedef struct {
         BhContainer *of;
         GByteArray *labels, *mounts;
+        char *health; /* the check's command line */
         struct bh_lineage_container answer;
 } Told;
 
@@ -24,6 +25,7 @@ static void told_clear(Told *t) {
         g_clear_pointer(&t->of, bh_container_unref);
         g_clear_pointer(&t->labels, g_byte_array_unref);
         g_clear_pointer(&t->mounts, g_byte_array_unref);
+        g_clear_pointer(&t->health, g_free);
 }
 
 static struct bh_str str(const char *text) {
@@ -59,6 +61,8 @@ static void tell(Told *t, BhContainer *c) {
                 add(t->mounts, m->rw ? "true" : "false");
                 add(t->mounts, "");
         }
+        /* joined like the argument vector of the process that it becomes */
+        t->health = g_strjoinv(" ", c->health_command);
         t->answer = (struct bh_lineage_container){
                 .id = str(c->id),
                 .name = str(c->name),
@@ -69,6 +73,7 @@ static void tell(Told *t, BhContainer *c) {
                 .workload = str(c->workload),
                 .application = str(c->application),
                 .ip = c->networks->len ? str(g_array_index(c->networks, BhContainerNetwork, 0).ip) : (struct bh_str){ NULL, 0 },
+                .healthcheck = str(t->health),
                 .labels = bytes(t->labels),
                 .mounts = bytes(t->mounts),
                 .started = (guint64) MAX(c->started_ns, 0),

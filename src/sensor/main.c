@@ -15,6 +15,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "container/netns.h"
 #include "memory.h"
 #include "privileges.h"
 #include "sensor.h"
@@ -150,8 +151,19 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
 
 static void on_container(BhContainer *c, gpointer data) {
         BhSensor *s = data;
+        guint32 net_ns = c->init_pid > 0 ? bh_netns_of(s->proc_path, c->init_pid, c->id) : 0;
+        g_autoptr(BhContainer) mine = net_ns && net_ns != c->net_ns ? bh_container_dup(c) : bh_container_ref(c);
 
-        bh_container_table_upsert(s->containers, c, g_get_monotonic_time());
+        if (mine != c)
+                mine->net_ns = net_ns;
+        bh_container_table_upsert(s->containers, mine, g_get_monotonic_time());
+}
+
+static void on_resources(BhResourceSet *set, gpointer data) {
+        BhSensor *s = data;
+
+        if (s->report)
+                bh_report_resources(s->report, set);
 }
 
 static void on_runtime_event(BhRuntimeEvent *ev, gpointer data) {
@@ -585,7 +597,8 @@ static gboolean start(BhSensor *s, GError **error) {
         g_atomic_int_set(&s->piped, 1);
 
         if (!s->options.no_docker) {
-                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state, .data = s };
+                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state,
+                                          .on_resources = on_resources, .data = s };
                 gint64 until = g_get_monotonic_time() + DOCKER_WAIT_US;
 
                 s->docker = bh_docker_new(&docker);

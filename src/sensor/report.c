@@ -42,6 +42,58 @@ static void tell_inventory(BhReport *r, gboolean full) {
         }
 }
 
+/* A set of resources, and whether the central has it. */
+typedef struct {
+        BhResourceSet *set;
+        gboolean news;
+} Told;
+
+static void told_free(gpointer p) {
+        bh_resource_set_unref(((Told *) p)->set);
+        g_free(p);
+}
+
+static void tell_resources(BhReport *r, gboolean all) {
+        g_autoptr(GPtrArray) sets = g_ptr_array_new_with_free_func((GDestroyNotify) bh_resource_set_unref);
+        GHashTableIter it;
+        gpointer p;
+
+        g_mutex_lock(&r->lock);
+        if (r->resources_moved || all) {
+                g_hash_table_iter_init(&it, r->resources);
+                while (g_hash_table_iter_next(&it, NULL, &p)) {
+                        Told *t = p;
+
+                        if (t->news || all)
+                                g_ptr_array_add(sets, bh_resource_set_ref(t->set));
+                        t->news = FALSE;
+                }
+                r->resources_moved = FALSE;
+                r->resource_lists += sets->len;
+        }
+        g_mutex_unlock(&r->lock);
+        for (guint i = 0; i < sets->len; i++)
+                publish(r, "resources", bh_inventory_resources(bh_bus_publisher_node(r->bus), sets->pdata[i], g_get_real_time() * 1000));
+}
+
+void bh_report_resources(BhReport *r, BhResourceSet *set) {
+        g_autofree char *key = g_strdup_printf("%s %s", set->source, set->scope);
+        Told *t;
+
+        g_mutex_lock(&r->lock);
+        t = g_hash_table_lookup(r->resources, key);
+        if (!t && g_hash_table_size(r->resources) >= BH_REPORT_SCOPES) {
+                r->resource_sets_refused++;
+        } else {
+                t = g_new0(Told, 1);
+                t->set = bh_resource_set_ref(set);
+                t->news = TRUE;
+                g_hash_table_replace(r->resources, g_steal_pointer(&key), t);
+                r->resources_moved = TRUE;
+        }
+        g_mutex_unlock(&r->lock);
+}
+
 typedef struct {
         BhReport *report;
         GPtrArray *bodies;
@@ -146,6 +198,7 @@ static gpointer work(gpointer data) {
                 gboolean anew = bus.connections != r->connections;
                 r->connections = bus.connections;
                 tell_inventory(r, anew);
+                tell_resources(r, anew);
                 tell_findings(r, FALSE);
                 tell_observations(r, FALSE);
                 if (urgent || anew || now_us - r->status_us >= BH_REPORT_STATUS_MS * 1000) {
@@ -202,6 +255,7 @@ BhReport *bh_report_new(const BhReportConfig *config, GError **error) {
 
         g_mutex_init(&r->lock);
         g_cond_init(&r->moved);
+        r->resources = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, told_free);
         r->c = *config;
         r->recorder_dir = g_strdup(config->recorder_dir);
         r->boot_id = bh_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, NULL, NULL, NULL);
@@ -250,6 +304,7 @@ void bh_report_free(BhReport *r) {
         if (r->bus && r->findings) {
                 bh_report_settle(r);
                 tell_inventory(r, FALSE);
+                tell_resources(r, FALSE);
                 tell_findings(r, TRUE);
                 tell_observations(r, TRUE);
         }
@@ -257,6 +312,7 @@ void bh_report_free(BhReport *r) {
         bh_findings_free(r->findings);
         if (r->observe)
                 bh_observe_free(r->observe);
+        g_hash_table_unref(r->resources);
         g_mutex_clear(&r->lock);
         g_cond_clear(&r->moved);
         g_free(r->recorder_dir);
@@ -294,7 +350,8 @@ json_t *bh_report_status(BhReport *r) {
         json_object_set_new(out, "observations", json_pack("{s:o, s:o, s:o, s:o}", "keys", number(o.keys), "counted", number(o.counted), "told", number(o.told), "beyond_bounds", number(o.rest)));
         json_object_set_new(out, "findings", json_pack("{s:o, s:o, s:o}", "events", number(f.events), "told", number(f.told), "refused", number(f.refused)));
         g_mutex_lock(&r->lock);
-        json_object_set_new(out, "inventory", json_pack("{s:o, s:o}", "containers", number(r->inventories), "full_lists", number(r->full_lists)));
+        json_object_set_new(out, "inventory", json_pack("{s:o, s:o, s:o, s:o}", "containers", number(r->inventories), "full_lists", number(r->full_lists),
+                                                        "resource_lists", number(r->resource_lists), "resource_sets_refused", number(r->resource_sets_refused)));
         g_mutex_unlock(&r->lock);
         return out;
 }

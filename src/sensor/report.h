@@ -5,6 +5,7 @@
  *
  *   inventory    every description of a container that is published in the table, within BH_REPORT_TICK_MS; several of one container within that are
  *                one. A full list at each start and each time that the central is there anew.
+ *   resources    networks, services, images, … : bh_report_resources()
  *   observation  new ones within a second, repeats each 30 s: observe.h
  *   finding      the sensor's own health (findings.h), and what matched rules (alerts.h), the first of equal ones within BH_REPORT_SOON_MS
  *   status       `bulkhead status`, each two seconds, and at once when something is wrong; a last value
@@ -19,6 +20,7 @@
 #pragma once
 #include <jansson.h>
 
+#include "container/resource.h"
 #include "container/table.h"
 #include "event/event.h"
 #include "feed.h"
@@ -27,6 +29,7 @@
 #define BH_REPORT_TICK_MS 200
 #define BH_REPORT_SOON_MS 20 /* between two rounds that something urgent asks for */
 #define BH_REPORT_STATUS_MS 2000
+#define BH_REPORT_SCOPES 64u
 #define BH_REPORT_CONTAINERS 256u /* taken from the table at a time */
 
 /* Strings are copied; tables, feed and `data` must outlive the report's settling. */
@@ -61,6 +64,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhReport, bh_report_free)
 
 /* The drain thread: each event that was recorded, with its protobuf form. */
 void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);
+
+/*
+ * Any thread: what a runtime knows beside containers, whole for its source and scope, in the place of what was given before. Takes a reference. Told within
+ * BH_REPORT_TICK_MS, and again each time that the central is there anew. Beyond BH_REPORT_SCOPES it is refused and counted.
+ */
+void bh_report_resources(BhReport *r, BhResourceSet *set);
 
 /* For the status: the connection, the spool, what was told. New reference; any thread. */
 json_t *bh_report_status(BhReport *r);

@@ -20,6 +20,8 @@ struct BhReport {
         gboolean stopping, urgent; /* urgent: the status is to be told now */
         gboolean soon;             /* a finding is to be told now */
         guint answers;             /* handlers under way */
+        GHashTable *resources;     /* char *"source scope" → Told, the newest set of each; under the lock */
+        gboolean resources_moved;
 
         /* the worker's */
         guint64 version;     /* of the container table, told so far */
@@ -28,7 +30,7 @@ struct BhReport {
         guint64 rest_said;
 
         /* counted by the worker, read by anybody; under the lock */
-        guint64 inventories, full_lists;
+        guint64 inventories, full_lists, resource_lists, resource_sets_refused;
 };
 
 /* The next round tells the status. */

@@ -158,6 +158,8 @@ static json_t *runtimes_of(BhSensor *s) {
         json_object_set_new(o, "inspects", number(d.inspects));
         json_object_set_new(o, "inspects_failed", number(d.inspects_failed));
         json_object_set_new(o, "connects", number(d.connects));
+        json_object_set_new(o, "gatherings", number(d.gatherings));
+        json_object_set_new(o, "gatherings_failed", number(d.gatherings_failed));
         return json_pack("{s:o}", "docker", o);
 }
 

@@ -53,3 +53,24 @@ BH_STORE_FIELD(TIME, finished_ns)
 BH_STORE_FIELD(INT, exit_code)
 BH_STORE_FIELD(INT, restart_count)
 BH_STORE_FIELD(INT, refused)       /* labels, mounts, … that were over a bound and left out */
+/* since schema 4 */
+BH_STORE_FIELD(LIST, layers)       /* digests of the image's layers, the lowest first */
+BH_STORE_FIELD(TEXT, created_by)
+BH_STORE_FIELD(TEXT, started_by)
+BH_STORE_FIELD(TEXT, seccomp)      /* default, unconfined, a profile's name */
+BH_STORE_FIELD(TEXT, lsm)          /* apparmor:NAME, selinux:LABEL, unconfined */
+BH_STORE_FIELD(TEXT, uts_mode)
+BH_STORE_FIELD(BOOL, host_uts)
+BH_STORE_FIELD(BOOL, host_cgroupns)
+BH_STORE_FIELD(BOOL, no_new_privileges)
+BH_STORE_FIELD(INT, memory_limit)  /* bytes, 0 = none */
+BH_STORE_FIELD(INT, cpu_limit)     /* billionths of a CPU, 0 = none */
+BH_STORE_FIELD(INT, pids_limit)    /* 0 = none */
+BH_STORE_FIELD(TEXT, restart_policy)
+BH_STORE_FIELD(LIST, command)
+BH_STORE_FIELD(LIST, runs)         /* {started, finished, exit_code, oom_killed, error}, the latest first */
+BH_STORE_FIELD(LIST, capabilities)
+BH_STORE_FIELD(LIST, risks)        /* sentences */
+BH_STORE_FIELD(LIST, health_command)
+BH_STORE_FIELD(INT, net_ns)
+BH_STORE_FIELD(TEXT, network_of)

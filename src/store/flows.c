@@ -10,7 +10,7 @@
 
 #define BH_HALF_COUNT(member, other, meaning) ", " #member
 static const char known_sql[] = "SELECT id, first_ns, last_ns, ahead_bytes_out, ahead_bytes_in, ahead_packets_out, ahead_packets_in, local_ip, peer_exe, "
-                                "network_id, protocol, server_name"
+                                "network_id, protocol, server_name, peer_name"
 #include "event/half_counts.tbl.h"
                                 " FROM flow_halves WHERE \"key\" = ?";
 static const char insert_sql[] = "INSERT INTO flow_halves (\"key\", node, container_id, exe, role, proto, port, path, peer_ip, dialled_ip, dialled_port, "
@@ -66,7 +66,6 @@ static void key_of(const BhHalf *h, guint8 key[32]) {
         hash_text(sum, h->exe);
         hash_text(sum, h->path);
         hash_text(sum, h->peer_container_id);
-        hash_text(sum, h->peer_name);
         hash_address(sum, &h->peer);
         hash_address(sum, &h->dialled);
         g_checksum_update(sum, (const guchar *) numbers, sizeof(numbers));
@@ -110,7 +109,7 @@ static gboolean look_up(Batch *b, const BhHalf *h, const guint8 *key, Known *out
                 gsize len;
                 const void *ip = bh_db_peek_blob(st, 7, &len);
                 BhHalfAddress local = bh_half_address(ip, len);
-                guint i = 12, k = 0;
+                guint i = 13, k = 0;
 
                 out->id = bh_db_int(st, 0);
                 out->first_ns = bh_db_int(st, 1);
@@ -118,7 +117,7 @@ static gboolean look_up(Batch *b, const BhHalf *h, const guint8 *key, Known *out
                 for (guint n = 0; n < 4; n++)
                         out->ahead[n] = bh_db_int(st, 3 + n);
                 out->differs = (h->local.len && !bh_half_address_equal(&local, &h->local)) || told(h->peer_exe, bh_db_peek(st, 8)) ||
-                               told(h->network_id, bh_db_peek(st, 9)) || told(h->protocol, bh_db_peek(st, 10)) || told(h->server_name, bh_db_peek(st, 11)) ||
+                               told(h->network_id, bh_db_peek(st, 9)) || told(h->protocol, bh_db_peek(st, 10)) || told(h->server_name, bh_db_peek(st, 11)) || told(h->peer_name, bh_db_peek(st, 12)) ||
                                h->ports > 1 || h->addresses > 1;
 #define BH_HALF_COUNT(member, other, meaning) out->counts[k++] = bh_db_int(st, i++);
 #include "event/half_counts.tbl.h"
@@ -183,10 +182,10 @@ static gboolean write_told(Batch *b, const BhHalf *h, gint64 id, GError **error)
         return bh_db_run(b->s->writer, error,
                          "UPDATE flow_halves SET local_ip = CASE WHEN ? THEN ? ELSE local_ip END, peer_exe = CASE WHEN ? THEN ? ELSE peer_exe END, "
                          "network_id = CASE WHEN ? THEN ? ELSE network_id END, protocol = CASE WHEN ? THEN ? ELSE protocol END, "
-                         "server_name = CASE WHEN ? THEN ? ELSE server_name END, ports = max(ports, ?), addresses = max(addresses, ?), "
-                         "port_samples = CASE WHEN ? THEN ? ELSE port_samples END WHERE id = ?", "obotototot" "iioti",
+                         "server_name = CASE WHEN ? THEN ? ELSE server_name END, peer_name = CASE WHEN ? THEN ? ELSE peer_name END, ports = max(ports, ?), addresses = max(addresses, ?), "
+                         "port_samples = CASE WHEN ? THEN ? ELSE port_samples END WHERE id = ?", "obototototot" "iioti",
                          h->local.len > 0, h->local.bytes, (gsize) h->local.len, *h->peer_exe != '\0', h->peer_exe, *h->network_id != '\0', h->network_id,
-                         *h->protocol != '\0', h->protocol, *h->server_name != '\0', h->server_name, (gint64) h->ports, (gint64) h->addresses, *samples != '\0', samples, id);
+                         *h->protocol != '\0', h->protocol, *h->server_name != '\0', h->server_name, *h->peer_name != '\0', h->peer_name, (gint64) h->ports, (gint64) h->addresses, *samples != '\0', samples, id);
 }
 
 static gint64 clamp(guint64 v) {
@@ -280,6 +279,21 @@ static void clean(Batch *b, BhHalf *h) {
                 h->counts = (BhHalfCounts){ 0 };
 }
 
+/* A node finds out later whose address its peer is: the same half from then on. */
+static gboolean look_up_nameless(Batch *b, const BhHalf *h, const guint8 *key, Known *out, GError **error) {
+        BhHalf nameless = *h;
+        guint8 old[32];
+
+        if (!h->peer.len || (!*h->peer_container_id && !h->peer_is_host))
+                return TRUE;
+        nameless.peer_container_id = "";
+        nameless.peer_is_host = FALSE;
+        key_of(&nameless, old);
+        return look_up(b, h, old, out, error) &&
+               (!out->id || bh_db_run(b->s->writer, error, "UPDATE flow_halves SET \"key\" = ?, peer_container_id = ?, peer_is_host = ? WHERE id = ?", "btoi", key,
+                                      (gsize) KEY_LEN, h->peer_container_id, h->peer_is_host, out->id));
+}
+
 static gboolean put_half(Batch *b, BhHalf *h, GError **error) {
         /* the sender's clock is believed as far as it is possible */
         gint64 when = h->last_ns > 0 ? h->last_ns : b->batch->time_ns;
@@ -294,6 +308,8 @@ static gboolean put_half(Batch *b, BhHalf *h, GError **error) {
         h->first_ns = h->first_ns > 0 && h->first_ns <= when ? h->first_ns : when;
         key_of(h, key);
         if (!look_up(b, h, key, &k, error))
+                return FALSE;
+        if (!k.id && !look_up_nameless(b, h, key, &k, error))
                 return FALSE;
         if (!k.id) {
                 if (!has_room(b, h, &room, error))

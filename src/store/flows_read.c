@@ -126,7 +126,7 @@ static gboolean read_range(BhDb *db, gint64 width, gint64 from, gint64 to, BhSto
 
 gboolean bh_store_flow_buckets(BhStore *s, gint64 *since_ns, gint64 *until_ns, BhStoreBucketFunc func, gpointer data, GError **error) {
         gint64 now = s->now() / SECOND_NS, minutes_from = down(now - g_atomic_pointer_get(&s->minutes_kept) / SECOND_NS, HOUR) + HOUR;
-        gint64 since = MAX(*since_ns, 0) / SECOND_NS, until = MAX(*until_ns, 0) / SECOND_NS, middle_from, middle_to;
+        gint64 since = MAX(*since_ns, 0) / SECOND_NS, until = MAX(*until_ns, 0) / SECOND_NS + (*until_ns > 0 && *until_ns % SECOND_NS != 0), middle_from, middle_to;
 
         /* beyond any time that is told: keeps the sums below in their range */
         until = MIN(until, now + 366 * 24 * HOUR);

@@ -66,6 +66,12 @@ static gboolean put_message(BhStore *s, const char *node, BhStoreMessage *m, Cou
                 return TRUE;
         case BH_STORE_MESSAGE_LISTENERS:
                 return bh_store_put_listeners(s, node, &m->listeners, error);
+        case BH_STORE_MESSAGE_RESOURCES:
+                if (is_empty(m->resources.source) || is_empty(m->resources.scope)) {
+                        counts->refused++;
+                        return TRUE;
+                }
+                return bh_store_put_resources(s, node, &m->resources, &counts->refused, &m->change, error);
         default:
                 return TRUE;
         }

@@ -32,7 +32,7 @@ static const struct {
         [OBSERVATIONS] = { "SELECT count(*) FROM observations",
                            SAMPLE("200 + length(subject) + length(parent) + length(image_digest)", "observations", "", "received_ns") },
         [AUDIT] = { "SELECT count(*) FROM audit", SAMPLE("100 + length(object) + length(detail)", "audit", "", "id") },
-        [BUCKETS] = { "SELECT count(*) FROM flow_buckets", "SELECT -40" }, /* eleven small numbers */
+        [BUCKETS] = { "SELECT count(*) FROM flow_buckets", "SELECT -70" }, /* eleven small numbers */
 };
 
 /* ---- one transaction each: at most `max` rows received before `before`, the oldest. *gone = how many went. */
@@ -140,7 +140,7 @@ static gboolean drop_silent_node(BhStore *s, gint64 before, BhStoreExpired *e, G
 
         gboolean ok = bh_db_run(db, error, "DELETE FROM containers WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before);
         gone = ok ? bh_db_changes(db) : 0;
-        ok = ok && bh_db_run(db, error, "DELETE FROM flow_buckets WHERE half IN (SELECT id FROM flow_halves WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?))",
+        ok = ok && bh_store_drop_silent_resources(s, before, error) && bh_db_run(db, error, "DELETE FROM flow_buckets WHERE half IN (SELECT id FROM flow_halves WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?))",
                              "i", before) &&
              bh_db_run(db, error, "DELETE FROM flow_halves WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before) &&
              bh_db_run(db, error, "DELETE FROM losses WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before) &&

@@ -99,8 +99,35 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "CREATE TABLE outputs (name TEXT NOT NULL PRIMARY KEY, config TEXT NOT NULL, created_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL) STRICT;",
         /* 3 */
         "CREATE TABLE rule_files (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, changed_by TEXT NOT NULL, changed_ns INTEGER NOT NULL) STRICT;",
-        /* 4: nothing yet */
-        "",
+        /* 4: more of a container, and what there is beside containers. `owner` is the scope of what a whole cluster shares, else node and source. */
+        "ALTER TABLE containers ADD COLUMN layers TEXT NOT NULL DEFAULT '[]';"
+        "ALTER TABLE containers ADD COLUMN created_by TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE containers ADD COLUMN started_by TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE containers ADD COLUMN seccomp TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE containers ADD COLUMN lsm TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE containers ADD COLUMN uts_mode TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE containers ADD COLUMN host_uts INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE containers ADD COLUMN host_cgroupns INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE containers ADD COLUMN no_new_privileges INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE containers ADD COLUMN memory_limit INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE containers ADD COLUMN cpu_limit INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE containers ADD COLUMN pids_limit INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE containers ADD COLUMN restart_policy TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE containers ADD COLUMN command TEXT NOT NULL DEFAULT '[]';"
+        "ALTER TABLE containers ADD COLUMN runs TEXT NOT NULL DEFAULT '[]';"
+        "ALTER TABLE containers ADD COLUMN capabilities TEXT NOT NULL DEFAULT '[]';"
+        "ALTER TABLE containers ADD COLUMN risks TEXT NOT NULL DEFAULT '[]';"
+        "ALTER TABLE containers ADD COLUMN health_command TEXT NOT NULL DEFAULT '[]';"
+        "ALTER TABLE containers ADD COLUMN net_ns INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE containers ADD COLUMN network_of TEXT NOT NULL DEFAULT '';"
+        "CREATE TABLE resources (serial INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,"
+        " digest BLOB NOT NULL, node TEXT NOT NULL, source TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL, application TEXT NOT NULL,"
+        " labels TEXT NOT NULL, detail TEXT NOT NULL, created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, first_seen_ns INTEGER NOT NULL,"
+        " changed_ns INTEGER NOT NULL, UNIQUE (owner, kind, id)) STRICT;"
+        "CREATE INDEX resources_kind ON resources (kind, serial);"
+        "CREATE INDEX resources_node ON resources (node);"
+        "CREATE TABLE resource_scopes (owner TEXT NOT NULL PRIMARY KEY, node TEXT NOT NULL, source TEXT NOT NULL, scope TEXT NOT NULL,"
+        " time_ns INTEGER NOT NULL, refused INTEGER NOT NULL) STRICT;",
         /* 5 */
         BH_SCHEMA_FLOWS,
 };

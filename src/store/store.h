@@ -5,6 +5,7 @@
  *     store.h             opening, damage and restoring, backup, retention, the change log, settings      (this file)
  *     store_inventory.h   ingest of the bus's messages; containers, workloads, observations, findings, nodes, losses
  *     store_flows.h       connections: halves of them and their time buckets, listeners
+ *     store_resources.h   networks, services, nodes, images: what there is beside containers
  *     store_access.h      users, tokens, sessions, the audit log
  *
  * Nothing of a particular database shows through these headers. SQLite is what is behind them today.
@@ -154,6 +155,7 @@ typedef enum {
         BH_STORE_CHANGE_NODE,        /* key: the node's name */
         BH_STORE_CHANGE_AUDIT,       /* key: the row's id */
         BH_STORE_CHANGE_STORE,       /* key: "restored" */
+        BH_STORE_CHANGE_RESOURCE,    /* key: the row's serial; a row that is not there any more was deleted */
         BH_STORE_CHANGE_KINDS,
 } BhStoreChangeKind;
 

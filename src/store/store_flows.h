@@ -9,6 +9,9 @@
  * Exactly once: a batch whose `through` is not above that of the last one of its node and boot adds nothing, but says how it is now; one below it
  * is passed over. That is in the transaction of bh_store_ingest(), as is the publisher's position.
  *
+ * Which half a flow is of follows from its local side, role, protocol, port, path, what was dialled and its peer: container, host, or address. An address that turns out
+ * to be a container's goes on as the same half.
+ *
  * Bounds: BH_STORE_HALVES_MAX in all and BH_STORE_HALVES_PER_CONTAINER (four times that for a node's own processes); what is beyond goes to one half of its
  * container, role, protocol and port without a peer, and is counted in BhStoreStats.halves_folded.
  *

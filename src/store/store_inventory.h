@@ -12,6 +12,7 @@
 #pragma once
 #include "store/store.h"
 #include "store/store_flows.h"
+#include "store/store_resources.h"
 
 #define BH_STORE_OBSERVATIONS_PER_WORKLOAD 20000 /* further facts are not kept, but counted: BhStoreWorkload.refused */
 #define BH_STORE_OUTPUT_MAX (64 << 10)           /* BhStoreFinding.output */
@@ -120,6 +121,7 @@ typedef enum {
         BH_STORE_MESSAGE_OBSERVATION,
         BH_STORE_MESSAGE_FINDING,
         BH_STORE_MESSAGE_LOSS,
+        BH_STORE_MESSAGE_RESOURCES,
         BH_STORE_MESSAGE_FLOWS,
         BH_STORE_MESSAGE_LISTENERS,
 } BhStoreMessageKind;
@@ -135,6 +137,7 @@ typedef struct {
                 BhStoreLoss loss;
                 BhStoreFlows flows; /* `closed` is the caller's */
                 BhStoreListeners listeners;
+                BhStoreResourceList resources;
         };
         guint64 change; /* out: the last change-log number that it made, 0 = none */
 } BhStoreMessage;

@@ -61,8 +61,9 @@ def flow(container="", exe="", role=CLIENT, proto_=TCP, local=None, peer=None, p
 
 
 def flow_batch(node, flows, through, after=0, full=False, when=None, boot="boot-1", rest_connections=0, rest_bytes=0):
-    fields = {1: node, 2: boot, 3: after, 4: through, 5: int(full), 6: when or time.time_ns(), 7: list(flows), 8: rest_connections, 9: rest_bytes}
-    return proto(**{f"f{n}": v for n, v in fields.items() if v})
+    fields = {1: node, 2: boot, 3: after, 4: through, 5: int(full), 6: when or time.time_ns(), 8: rest_connections, 9: rest_bytes}
+    # joined at once: one after the other they would be copied as often as there are flows
+    return proto(**{f"f{n}": v for n, v in fields.items() if v}) + b"".join(proto(f7=f) for f in flows)
 
 
 def listener(container="", exe="", pid=1, proto_=TCP, ip="0.0.0.0", port=0, path="", started=0, first=0, net_ns=0):
@@ -84,6 +85,14 @@ def published(container_port, host_port, host_ip="0.0.0.0", protocol="tcp"):
 
 def ident(*parts):
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
+
+
+def resource(kind, ident_, name, detail):
+    return proto(f1=kind, f2=ident_, f3=name, f6=json.dumps(detail))
+
+
+def resource_list(node, resources, source="docker", scope="node"):
+    return proto(f1=node, f2=source, f3=scope, f4=time.time_ns(), f5=list(resources))
 
 
 class Box:
@@ -202,7 +211,8 @@ class Synthetic:
             if key in seen:
                 continue
             seen.add(key)
-            self.edges.append((*edge, r.randrange(1, 400), r.choice((200, 1500, 12000, 250000)), r.random(), r.random()))
+            born, dies = r.random(), r.random()
+            self.edges.append((*edge, r.randrange(1, 400), r.choice((200, 1500, 12000, 250000)), born, dies if born < 0.9 else 0))
 
     # What is told ----------------------------------------------------------------------------------------------
 
@@ -297,6 +307,8 @@ class Synthetic:
         for node, boxes in self.inventories().items():
             for i in range(0, len(boxes), 1000):
                 speakers[node].publish("inventory", inventory(node, boxes[i:i + 1000]))
+        for node in self.nodes:
+            speakers[node].publish("resources", resource_list(node, [resource("node", node, node, {"engine": "29.0", "swarm": {"address": self.node_address(node)}})]))
         for node, listeners in self.listeners().items():
             speakers[node].publish("listeners", listener_list(node, listeners))
         for step, (when, told) in enumerate(self.steps(steps)):

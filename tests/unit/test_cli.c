@@ -4,7 +4,9 @@
 
 #include <signal.h>
 
+#include "base/escape.h"
 #include "cli/child.h"
+#include "cli/graph_dot.h"
 #include "cli/problems.h"
 #include "cli/sse.h"
 
@@ -100,11 +102,57 @@ static void trouble_with_central_and_inspector_is_said(void) {
         g_assert_true(says("{\"inspector\":{\"state\":\"not ready\",\"problem\":\"no program\"}}", "no program"));
 }
 
+/* What is in quotes for a reader of the DOT language that knows nothing else; NULL when a quote is left open. */
+static char **quoted_of(const char *dot) {
+        g_autoptr(GStrvBuilder) b = g_strv_builder_new();
+
+        for (const char *p = dot; *p; p++) {
+                g_autoptr(GString) text = g_string_new(NULL);
+
+                if (*p != '"')
+                        continue;
+                for (p++; *p && *p != '"'; p++) {
+                        if (*p == '\\')
+                                p++;
+                        g_string_append_c(text, *p);
+                }
+                if (!*p)
+                        return NULL;
+                g_strv_builder_add(b, text->str);
+        }
+        return g_strv_builder_end(b);
+}
+
+static void names_stay_in_their_quotes_for_graphviz(void) {
+        static const char hostile[] = "x\"]; evil [label=\"<b>\\N\nnew\x1b[31m\xff}\\";
+        g_autofree char *shown = bh_escape_cell(hostile, -1);
+        json_t *nodes = json_pack("[{s:s%, s:s, s:s, s:s}, {s:s, s:s, s:s, s:s}]", "id", "w:a", (size_t) 3, "kind", "workload", "name", "web", "application", "app\"{", "id", "net:b", "kind", "network", "name",
+                                  "10.0.0.0/8", "application", "");
+        json_t *edges = json_pack("[{s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:i}]", "from", "w:a", "to", "net:b", "proto", "tcp", "port", 80, "path", "", "protocol", "http/1", "connections", 2, "refused", 2);
+
+        /* only bytes that are no text cannot come as JSON */
+        json_object_set_new(json_array_get(nodes, 0), "name", json_stringn_nocheck(hostile, sizeof(hostile) - 1));
+        json_auto_t *map = json_pack("{s:o, s:o}", "nodes", nodes, "edges", edges);
+        g_autofree char *dot = bh_graph_dot(map);
+        g_auto(GStrv) texts = quoted_of(dot);
+
+        g_assert_nonnull(texts);
+        g_assert_true(g_strv_contains((const char *const *) texts, shown));
+        g_assert_true(g_strv_contains((const char *const *) texts, "app\"{"));
+        g_assert_true(g_strv_contains((const char *const *) texts, "http/1 tcp/80"));
+        g_assert_nonnull(strstr(dot, "\"w:a\" -> \"net:b\" ["));
+        g_assert_nonnull(strstr(dot, "style=dashed"));
+        for (const char *p = dot; *p; p++)
+                g_assert_true(*p == '\n' || (guchar) *p >= 0x20);
+        g_assert_true(g_str_has_suffix(dot, "}\n"));
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/cli/events_come_whole_however_the_bytes_are_cut", events_come_whole_however_the_bytes_are_cut);
         g_test_add_func("/cli/an_endless_event_is_refused", an_endless_event_is_refused);
         g_test_add_func("/cli/who_worked_comes_back_soon", who_worked_comes_back_soon_and_who_does_not_start_is_tried_less_often);
         g_test_add_func("/cli/trouble_with_central_and_inspector_is_said", trouble_with_central_and_inspector_is_said);
+        g_test_add_func("/cli/names_stay_in_their_quotes_for_graphviz", names_stay_in_their_quotes_for_graphviz);
         return g_test_run();
 }

@@ -274,9 +274,15 @@ static void inspect_gives_everything(void) {
 }
 
 static void copy_and_json_have_every_field(void) {
+        static const gsize rest[] = { G_STRUCT_OFFSET(BhContainer, created_by), G_STRUCT_OFFSET(BhContainer, started_by), G_STRUCT_OFFSET(BhContainer, lsm),
+                                      G_STRUCT_OFFSET(BhContainer, uts_mode), G_STRUCT_OFFSET(BhContainer, restart_policy), G_STRUCT_OFFSET(BhContainer, network_of) };
         g_autoptr(BhContainer) c = inspect(inspect_text, strlen(inspect_text));
         bh_container_set(c, &c->image_digest, "shop/web@sha256:34");
         bh_container_set(c, &c->outer_id, B);
+        for (gsize i = 0; i < G_N_ELEMENTS(rest); i++)
+                bh_container_set(c, &G_STRUCT_MEMBER(char *, c, rest[i]), "x");
+        bh_container_set_list(c, &c->layers, (const char *[]) { "sha256:1", NULL }, -1);
+        bh_container_add_run(c, 1, 2 * SECOND, 3, TRUE, "why", FALSE);
         bh_container_add_cgroup(c, "/docker/" A);
         g_autoptr(BhContainer) d = bh_container_dup(c);
         json_t *jc = bh_container_to_json(c), *jd = bh_container_to_json(d), *v;

@@ -185,9 +185,52 @@ export type Container = {
   exit_code?: number;
   restart_count?: number;
   refused?: number;
+  layers?: string[];
+  created_by?: string;
+  started_by?: string;
+  seccomp?: string;
+  lsm?: string;
+  uts_mode?: string;
+  host_uts?: boolean;
+  host_cgroupns?: boolean;
+  no_new_privileges?: boolean;
+  memory_limit?: number;
+  cpu_limit?: number;
+  pids_limit?: number;
+  restart_policy?: string;
+  command?: string[];
+  runs?: {
+    started?: Time;
+    finished?: Time;
+    exit_code?: number;
+    oom_killed?: boolean;
+    error?: string;
+  }[];
+  capabilities?: string[];
+  risks?: string[];
+  health_command?: string[];
+  net_ns?: number;
+  network_of?: string;
   first_seen: Time;
   last_seen: Time;
   ended: Time;
+};
+
+export type Resource = {
+  kind: string;
+  id: string;
+  name: string;
+  application: string;
+  scope: string;
+  source: string;
+  node: string;
+  labels: Record<string, string>;
+  detail: Record<string, unknown>;
+  created: Time;
+  updated: Time;
+  first_seen: Time;
+  changed: Time;
+  serial: number;
 };
 
 export type Workload = {
@@ -496,6 +539,7 @@ export type Call =
   | "GET /api/v1/status"
   | "GET /api/v1/containers"
   | "GET /api/v1/containers/{id}"
+  | "GET /api/v1/resources"
   | "GET /api/v1/workloads"
   | "GET /api/v1/applications"
   | "GET /api/v1/observations"

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What runtimes and orchestrators say of addresses: nodes, gateways of their bridges, services. */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "graph_private.h"
+#include "store/store_resources.h"
+
+static const char *text_of(const json_t *o, const char *key) {
+        const char *text = json_string_value(json_object_get(o, key));
+
+        return text ? text : "";
+}
+
+static gboolean address_of(const json_t *o, const char *key, BhHalfAddress *out) {
+        const char *text = text_of(o, key);
+        guint8 bytes[16];
+
+        if (inet_pton(AF_INET, text, bytes) == 1)
+                *out = bh_half_address(bytes, 4);
+        else if (inet_pton(AF_INET6, text, bytes) == 1)
+                *out = bh_half_address(bytes, 16);
+        else
+                return FALSE;
+        return TRUE;
+}
+
+typedef struct {
+        GArray *places; /* BhGraphPlace */
+        GPtrArray *texts;
+} Found;
+
+static const char *keep(Found *f, const char *text) {
+        char *copy = g_strdup(text);
+
+        g_ptr_array_add(f->texts, copy);
+        return copy;
+}
+
+static void add_network(Found *f, const BhStoreResource *r, const json_t *detail) {
+        json_t *subnet;
+        size_t i;
+
+        /* a network of the whole Swarm has a gateway on each node; a bridge's is its node's */
+        if (g_str_has_prefix(r->scope, "swarm:"))
+                return;
+        json_array_foreach(json_object_get(detail, "subnets"), i, subnet) {
+                BhGraphPlace p = { .node = keep(f, r->node), .network = keep(f, r->id) };
+
+                if (!address_of(subnet, "gateway", &p.address))
+                        continue;
+                g_array_append_val(f->places, p);
+                p.network = NULL;
+                g_array_append_val(f->places, p);
+        }
+}
+
+static void add_node(Found *f, const BhStoreResource *r, const json_t *detail) {
+        BhGraphPlace p = { .node = keep(f, r->node) };
+
+        if (!g_str_has_prefix(r->scope, "swarm:") && address_of(json_object_get(detail, "swarm"), "address", &p.address))
+                g_array_append_val(f->places, p);
+}
+
+static void add_service(Found *f, const BhStoreResource *r, const json_t *detail) {
+        g_autofree char *prefix = g_strconcat(r->application, "_", NULL);
+        const char *workload = *r->application && g_str_has_prefix(r->name, prefix) ? r->name + strlen(prefix) : r->name;
+        json_t *vip;
+        size_t i;
+
+        json_array_foreach(json_object_get(detail, "vips"), i, vip) {
+                BhGraphPlace p = { .application = keep(f, r->application), .workload = keep(f, workload), .network = keep(f, text_of(vip, "network")) };
+
+                if (address_of(vip, "address", &p.address))
+                        g_array_append_val(f->places, p);
+        }
+}
+
+gboolean bh_map_load_places(BhCentral *c, GArray *places, GPtrArray *texts, GError **error) {
+        static const struct {
+                const char *kind;
+                void (*add)(Found *f, const BhStoreResource *r, const json_t *detail);
+        } kinds[] = { { "network", add_network }, { "node", add_node }, { "service", add_service } };
+        Found f = { places, texts };
+
+        for (guint k = 0; k < G_N_ELEMENTS(kinds); k++) {
+                const BhStoreResourceFilter filter = { .kind = kinds[k].kind };
+                g_autofree char *cursor = NULL;
+
+                do {
+                        g_autoptr(BhStorePage) page = bh_store_resources(c->store, &filter, cursor, 0, error);
+
+                        if (!page)
+                                return FALSE;
+                        for (guint i = 0; i < page->rows->len; i++) {
+                                const BhStoreResource *r = page->rows->pdata[i];
+                                json_t *detail = json_loads(r->detail, 0, NULL);
+
+                                kinds[k].add(&f, r, detail);
+                                json_decref(detail);
+                        }
+                        g_free(cursor);
+                        cursor = g_steal_pointer(&page->next);
+                } while (cursor && places->len < BH_MAP_PLACES);
+        }
+        return TRUE;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between the files of the map's owner (graph.c, graph_places.c).
+ */
+#pragma once
+#include "graph.h"
+
+#define BH_MAP_PLACES 100000 /* addresses of nodes, gateways and services */
+
+/* Appends BhGraphPlace; its texts go to `texts`. */
+gboolean bh_map_load_places(BhCentral *c, GArray *places, GPtrArray *texts, GError **error);

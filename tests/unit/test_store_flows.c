@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Halves of connections in the store: exactly once, what open connections moved, windows, bounds, retention. */
+#include "store_rows.h"
+
+#define MINUTE_NS (60 * G_GINT64_CONSTANT(1000000000))
+#define HOUR_NS (60 * MINUTE_NS)
+
+static gint64 the_time = T0;
+
+static gint64 fixed_now(void) {
+        return the_time;
+}
+
+static BhStore *open_at(const char *dir, gint64 now) {
+        BhStore *s = must_open(dir, NULL);
+
+        the_time = now;
+        s->now = fixed_now;
+        s->opened_now = now;
+        return s;
+}
+
+static BhHalf half_of(guint32 port) {
+        return (BhHalf){ .container_id = "c1", .exe = "/bin/web", .role = BH_HALF_CLIENT, .proto = 6, .port = port, .path = "", .peer_container_id = "", .peer_name = "", .peer_exe = "",
+                         .network_id = "", .protocol = "", .server_name = "", .peer = { 4, { 10, 0, 0, 7 } }, .first_ns = the_time, .last_ns = the_time };
+}
+
+static BhStoreMessage batch_of(BhHalf *halves, guint n, guint64 through) {
+        return (BhStoreMessage){ .kind = BH_STORE_MESSAGE_FLOWS, .flows = { .boot_id = "boot-1", .through = through, .time_ns = the_time, .halves = halves, .n_halves = n } };
+}
+
+static void put(BhStore *s, BhStoreMessage *m) {
+        must_put(s, NODE, m, 1);
+        g_clear_pointer(&m->flows.closed, g_array_unref);
+}
+
+typedef struct {
+        guint n;
+        BhHalfCounts counts;
+        guint64 open;
+        char *name, *peer;
+} Seen;
+
+static gboolean see(const BhHalf *h, gpointer data) {
+        Seen *s = data;
+
+        s->n++;
+        bh_half_counts_add(&s->counts, &h->counts);
+        s->open += h->open;
+        g_free(s->name);
+        g_free(s->peer);
+        s->name = g_strdup(h->peer_name);
+        s->peer = g_strdup(h->peer_container_id);
+        return TRUE;
+}
+
+static Seen seen(BhStore *s) {
+        g_autoptr(GError) error = NULL;
+        Seen out = { 0 };
+
+        g_assert_true(bh_store_halves(s, see, &out, &error));
+        g_assert_no_error(error);
+        return out;
+}
+
+static void seen_clear(Seen *s) {
+        g_free(s->name);
+        g_free(s->peer);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Seen, seen_clear)
+
+static void sum(gint64 half, gint64 start_s, const BhHalfCounts *c, gpointer data) {
+        bh_half_counts_add(data, c);
+}
+
+static BhHalfCounts window(BhStore *s, gint64 since, gint64 until, gint64 *from, gint64 *to) {
+        g_autoptr(GError) error = NULL;
+        BhHalfCounts total = { 0 };
+
+        g_assert_true(bh_store_flow_buckets(s, &since, &until, sum, &total, &error));
+        g_assert_no_error(error);
+        if (from)
+                *from = since;
+        if (to)
+                *to = until;
+        return total;
+}
+
+static void a_batch_counts_once(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+
+        for (guint i = 0; i < 3; i++) {
+                BhHalf h = half_of(80);
+                h.counts.connections = 5;
+                h.open = i;
+                BhStoreMessage m = batch_of(&h, 1, 100); /* three times the same bounds */
+
+                put(s, &m);
+                g_assert_cmpint(m.flows.counted, ==, i == 0);
+                g_assert_cmpuint(h.counts.connections, ==, i == 0 ? 5 : 0);
+                g_assert_cmpint(h.id, ==, 1);
+        }
+        g_auto(Seen) x = seen(s);
+        g_assert_cmpuint(x.n, ==, 1);
+        g_assert_cmpuint(x.counts.connections, ==, 5);
+        g_assert_cmpuint(x.open, ==, 2); /* how it is now is taken from a repetition */
+
+        BhHalf old = half_of(81);
+        BhStoreMessage m = batch_of(&old, 1, 99); /* from before */
+        put(s, &m);
+        g_assert_cmpint(old.id, ==, 0);
+        BhHalf next = half_of(80);
+        next.counts.connections = 1;
+        m = batch_of(&next, 1, 101);
+        put(s, &m);
+        BhHalf other_boot = half_of(80);
+        other_boot.counts.connections = 1;
+        m = batch_of(&other_boot, 1, 7);
+        m.flows.boot_id = "boot-2";
+        put(s, &m);
+        g_auto(Seen) after = seen(s);
+        g_assert_cmpuint(after.counts.connections, ==, 7);
+
+        /* also over a restart */
+        g_clear_pointer(&s, bh_store_close);
+        s = open_at(dir, T0);
+        BhHalf again = half_of(80);
+        again.counts.connections = 1;
+        m = batch_of(&again, 1, 101);
+        put(s, &m);
+        g_auto(Seen) last = seen(s);
+        g_assert_cmpuint(last.counts.connections, ==, 7);
+}
+
+static void open_connections_count_as_they_grow_and_not_again_at_their_end(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        const struct {
+                guint64 ended, open, full;
+                guint64 total;
+        } steps[] = {
+                { 0, 100, 0, 100 },  { 0, 250, 0, 250 }, { 400, 0, 0, 400 }, { 50, 0, 0, 450 },
+                { 0, 70, 0, 520 },   { 0, 60, 0, 520 }, /* less than before: set off */
+                { 60, 15, 0, 525 },  { 0, 15, 1, 525 },
+        };
+
+        for (guint i = 0; i < G_N_ELEMENTS(steps); i++) {
+                BhHalf h = half_of(80);
+                the_time = T0 + (gint64) i * MINUTE_NS;
+                h.last_ns = the_time;
+                h.counts.bytes_in = steps[i].ended;
+                h.open = steps[i].open > 0;
+                h.open_bytes_in = steps[i].open;
+                BhStoreMessage m = batch_of(&h, 1, i + 1);
+                m.flows.full = steps[i].full != 0;
+                put(s, &m);
+                g_auto(Seen) x = seen(s);
+                g_test_message("step %u", i);
+                g_assert_cmpuint(x.counts.bytes_in, ==, steps[i].total);
+                g_assert_cmpuint(window(s, T0, the_time + MINUTE_NS, NULL, NULL).bytes_in, ==, steps[i].total);
+        }
+}
+
+static void a_full_batch_closes_what_it_does_not_know(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        BhHalf two[2] = { half_of(80), half_of(81) };
+
+        two[0].open = two[1].open = 3;
+        two[0].open_bytes_in = two[1].open_bytes_in = 1000;
+        BhStoreMessage m = batch_of(two, 2, 1);
+        put(s, &m);
+        BhHalf one = half_of(80);
+        one.open = 1;
+        one.open_bytes_in = 1100;
+        m = batch_of(&one, 1, 2);
+        m.flows.full = TRUE;
+        must_put(s, NODE, &m, 1);
+        g_assert_nonnull(m.flows.closed);
+        g_assert_cmpuint(m.flows.closed->len, ==, 1);
+        g_assert_cmpint(g_array_index(m.flows.closed, gint64, 0), ==, two[1].id);
+        g_array_unref(m.flows.closed);
+        g_auto(Seen) x = seen(s);
+        g_assert_cmpuint(x.open, ==, 1);
+        g_assert_cmpuint(x.counts.bytes_in, ==, 2100);
+        /* the same connection's successor counts from its beginning */
+        BhHalf later = half_of(81);
+        later.counts.bytes_in = 10;
+        m = batch_of(&later, 1, 3);
+        put(s, &m);
+        g_auto(Seen) y = seen(s);
+        g_assert_cmpuint(y.counts.bytes_in, ==, 2110);
+}
+
+static void windows_are_exact_to_the_minute_and_wide_ones_to_the_hour(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        const gint64 hour = T0 - T0 % HOUR_NS, now = hour + 20 * HOUR_NS;
+        g_autoptr(BhStore) s = open_at(dir, now);
+        gint64 from, to;
+
+        for (guint i = 0; i < 20 * 60; i++) {
+                BhHalf h = half_of(80);
+                h.last_ns = hour + (gint64) i * MINUTE_NS + 1;
+                h.counts.connections = 1;
+                BhStoreMessage m = batch_of(&h, 1, i + 1);
+                put(s, &m);
+        }
+        g_assert_cmpuint(window(s, hour + 10 * MINUTE_NS, hour + 75 * MINUTE_NS, &from, &to).connections, ==, 65);
+        g_assert_cmpint(from, ==, hour + 10 * MINUTE_NS);
+        g_assert_cmpint(to, ==, hour + 75 * MINUTE_NS);
+        /* widened to whole minutes */
+        g_assert_cmpuint(window(s, hour + 10 * MINUTE_NS + 7, hour + 11 * MINUTE_NS + 7, &from, &to).connections, ==, 2);
+        g_assert_cmpint(to, ==, hour + 12 * MINUTE_NS);
+        /* longer than twelve hours: whole hours */
+        g_assert_cmpuint(window(s, hour + 30 * MINUTE_NS, hour + 13 * HOUR_NS, &from, &to).connections, ==, 13 * 60);
+        g_assert_cmpint(from, ==, hour);
+        /* two windows side by side have everything once */
+        g_assert_cmpuint(window(s, hour, hour + 7 * MINUTE_NS, NULL, NULL).connections + window(s, hour + 7 * MINUTE_NS, hour + 600 * MINUTE_NS, NULL, NULL).connections, ==, 600);
+        g_assert_cmpuint(window(s, 0, 1, NULL, NULL).connections, ==, 0);
+        g_assert_cmpuint(window(s, 0, G_MAXINT64, NULL, NULL).connections, ==, 1200);
+
+        /* minutes go, hours stay */
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GArray) gone = NULL;
+        g_assert_true(bh_store_flows_expire(s, 5 * HOUR_NS, 30 * 24 * HOUR_NS, &gone, &error));
+        g_assert_cmpuint(gone->len, ==, 0);
+        g_assert_cmpuint(window(s, hour + 10 * MINUTE_NS, hour + 75 * MINUTE_NS, &from, &to).connections, ==, 120);
+        g_assert_cmpint(from, ==, hour);
+        g_assert_cmpint(to, ==, hour + 2 * HOUR_NS);
+        g_assert_cmpuint(window(s, now - 3 * HOUR_NS + 10 * MINUTE_NS, now, NULL, NULL).connections, ==, 170);
+        /* across the border between them */
+        g_assert_cmpuint(window(s, hour + 14 * HOUR_NS, hour + 16 * HOUR_NS + 5 * MINUTE_NS, NULL, NULL).connections, ==, 125);
+        /* and then everything */
+        the_time = s->opened_now = now + 40 * 24 * HOUR_NS;
+        g_autoptr(GArray) all = NULL;
+        g_assert_true(bh_store_flows_expire(s, 5 * HOUR_NS, 30 * 24 * HOUR_NS, &all, &error));
+        g_assert_cmpuint(all->len, ==, 1);
+        g_assert_cmpuint(window(s, 0, G_MAXINT64, NULL, NULL).connections, ==, 0);
+        g_auto(Seen) x = seen(s);
+        g_assert_cmpuint(x.n, ==, 0);
+}
+
+static void what_is_told_later_is_kept_with_the_same_half(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        BhHalf h = half_of(80);
+
+        h.counts.connections = 1;
+        BhStoreMessage m = batch_of(&h, 1, 1);
+        put(s, &m);
+        h = half_of(80);
+        h.peer_name = "db.example";
+        h.peer_container_id = "c2";
+        h.counts.connections = 1;
+        m = batch_of(&h, 1, 2);
+        put(s, &m);
+        h = half_of(80);
+        h.peer_container_id = "c2";
+        h.counts.connections = 1;
+        m = batch_of(&h, 1, 3);
+        put(s, &m);
+        g_auto(Seen) x = seen(s);
+        g_assert_cmpuint(x.n, ==, 1);
+        g_assert_cmpuint(x.counts.connections, ==, 3);
+        g_assert_cmpstr(x.name, ==, "db.example");
+        g_assert_cmpstr(x.peer, ==, "c2");
+}
+
+static void each_container_has_its_bound_and_nothing_is_lost_beyond(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        const guint n = BH_STORE_HALVES_PER_CONTAINER + 500;
+        g_autofree BhHalf *halves = g_new(BhHalf, n);
+        BhStoreStats stats;
+
+        for (guint i = 0; i < n; i++) {
+                halves[i] = half_of(80);
+                halves[i].peer = (BhHalfAddress){ 4, { 9, (guint8) (i >> 16), (guint8) (i >> 8), (guint8) i } };
+                halves[i].counts.connections = 1;
+        }
+        BhStoreMessage m = batch_of(halves, n, 1);
+        put(s, &m);
+        g_auto(Seen) x = seen(s);
+        g_assert_cmpuint(x.n, ==, BH_STORE_HALVES_PER_CONTAINER + 1);
+        g_assert_cmpuint(x.counts.connections, ==, n);
+        bh_store_stats(s, &stats);
+        g_assert_cmpuint(stats.halves_folded, ==, 500);
+        /* another container is not concerned */
+        BhHalf other = half_of(80);
+        other.container_id = "c2";
+        m = batch_of(&other, 1, 2);
+        put(s, &m);
+        bh_store_stats(s, &stats);
+        g_assert_cmpuint(stats.halves_folded, ==, 500);
+}
+
+static void numbers_and_times_beyond_all_bounds_are_kept_sane(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+
+        for (guint i = 0; i < 4; i++) {
+                BhHalf h = half_of(80);
+                h.counts = (BhHalfCounts){ .connections = G_MAXUINT64, .bytes_in = G_MAXUINT64, .duration_ns = G_MAXUINT64 };
+                h.open = h.half_open = h.open_bytes_in = G_MAXUINT64;
+                h.first_ns = i % 2 ? G_MAXINT64 : G_MININT64;
+                h.last_ns = i % 2 ? G_MININT64 : G_MAXINT64;
+                h.exe = "/bin/\xff\xfe<img src=x onerror=alert(1)>\x1b[31m";
+                h.peer_name = "\x80name";
+                BhStoreMessage m = batch_of(&h, 1, i ? G_MAXUINT64 - 4 + i : 1);
+                m.flows.time_ns = G_MININT64;
+                m.flows.rest_connections = m.flows.rest_bytes = G_MAXUINT64;
+                put(s, &m);
+        }
+        g_auto(Seen) x = seen(s);
+        g_assert_cmpuint(x.n, ==, 1);
+        g_assert_true(g_utf8_validate(x.name, -1, NULL));
+        g_assert_cmpuint(x.counts.connections, >, 0);
+        g_assert_cmpuint(window(s, T0 - HOUR_NS, T0 + HOUR_NS, NULL, NULL).connections, >, 0);
+        g_autoptr(GError) error = NULL;
+        guint64 connections, bytes;
+        g_assert_true(bh_store_flow_rest(s, &connections, &bytes, &error));
+        g_assert_cmpuint(connections, >, 0);
+}
+
+static void listeners_are_replaced_and_found(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        g_autoptr(GError) error = NULL;
+        BhStoreContainer c = { .id = "c1", .name = "web", .workload = "web", .application = "shop", .state = "running", .level = "full" };
+        BhStoreListener three[] = {
+                { .container_id = "c1", .exe = "/bin/web", .path = "", .pid = 7, .proto = 6, .port = 80, .ip = { 4, { 0 } }, .first_ns = T0 },
+                { .container_id = "", .exe = "/usr/sbin/sshd", .path = "", .pid = 1, .proto = 6, .port = 22, .ip = { 16, { 0 } }, .first_ns = T0 },
+                { .container_id = "", .exe = "/usr/bin/dockerd", .path = "/run/docker.sock", .pid = 2, .first_ns = T0 },
+        };
+        BhStoreMessage m = { .kind = BH_STORE_MESSAGE_LISTENERS, .listeners = { three, 3 } };
+        const struct {
+                BhStoreListenerFilter f;
+                guint n;
+        } cases[] = { { { 0 }, 3 }, { { .port = 22 }, 1 }, { { .container_id = "" }, 2 }, { { .application = "shop" }, 1 }, { { .application = "shop", .workload = "db" }, 0 }, { { .node = "x" }, 0 } };
+
+        must_put_containers(s, NODE, FALSE, &c, 1);
+        must_put(s, NODE, &m, 1);
+        for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(BhStorePage) page = bh_store_listeners(s, &cases[i].f, NULL, 10, &error);
+
+                g_assert_no_error(error);
+                g_test_message("case %u", i);
+                g_assert_cmpuint(page->rows->len, ==, cases[i].n);
+        }
+        g_autoptr(BhStorePage) first = bh_store_listeners(s, NULL, NULL, 2, &error);
+        g_assert_cmpuint(first->rows->len, ==, 2);
+        g_autoptr(BhStorePage) second = bh_store_listeners(s, NULL, first->next, 2, &error);
+        g_assert_cmpuint(second->rows->len, ==, 1);
+        g_assert_cmpstr(((BhStoreListener *) second->rows->pdata[0])->path, ==, "/run/docker.sock");
+        g_assert_null(second->next);
+        m.listeners.n_listeners = 1;
+        must_put(s, NODE, &m, 1);
+        g_autoptr(BhStorePage) now = bh_store_listeners(s, NULL, NULL, 10, &error);
+        g_assert_cmpuint(now->rows->len, ==, 1);
+}
+
+static void what_grows_most_is_what_goes_at_the_bound(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        g_autoptr(GError) error = NULL;
+        BhStoreExpired gone = { 0 };
+        BhHalf halves[500];
+
+        for (guint64 i = 1; i <= 60; i++) {
+                the_time = T0 + (gint64) i * MINUTE_NS;
+                for (guint k = 0; k < 500; k++) {
+                        halves[k] = half_of(k + 1);
+                        halves[k].counts.connections = 1;
+                }
+                BhStoreMessage m = batch_of(halves, 500, i);
+                put(s, &m);
+        }
+        g_assert_true(bh_store_expire(s, 0, 900000, &gone, &error));
+        g_assert_no_error(error);
+        g_assert_cmpuint(gone.buckets, >, 0);
+        g_assert_false(gone.still_over);
+        /* halves and their totals stay, and the newest minutes */
+        g_auto(Seen) x = seen(s);
+        g_assert_cmpuint(x.counts.connections, ==, 30000);
+        g_assert_cmpuint(window(s, the_time, the_time + 1, NULL, NULL).connections, ==, 500);
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+#define TEST(name) g_test_add_func("/store/flows/" #name, name)
+        TEST(a_batch_counts_once);
+        TEST(open_connections_count_as_they_grow_and_not_again_at_their_end);
+        TEST(a_full_batch_closes_what_it_does_not_know);
+        TEST(windows_are_exact_to_the_minute_and_wide_ones_to_the_hour);
+        TEST(what_is_told_later_is_kept_with_the_same_half);
+        TEST(each_container_has_its_bound_and_nothing_is_lost_beyond);
+        TEST(numbers_and_times_beyond_all_bounds_are_kept_sane);
+        TEST(listeners_are_replaced_and_found);
+        TEST(what_grows_most_is_what_goes_at_the_bound);
+        return g_test_run();
+}
