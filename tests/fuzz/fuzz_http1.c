@@ -32,7 +32,8 @@ static void take_message(Seen *s, BhHttpMessage *m) {
         add(s->sum, &m->head_bytes, sizeof(m->head_bytes));
         add(s->sum, m->method, strlen(m->method) + 1);
         add(s->sum, m->target, strlen(m->target) + 1);
-        if (m->body->len)
+        /* how much of a damaged body a decoder gives before it says so depends on the pieces */
+        if (m->body->len && !(m->anomalies & BH_HTTP_COMPRESSION_BAD))
                 add(s->sum, m->body->data, m->body->len);
         for (guint i = 0; i < m->n_fields; i++)
                 add(s->sum, m->fields[i].value, strlen(m->fields[i].value) + 1);

@@ -14,10 +14,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         if (size < 1)
                 return 0;
-        char *exact = g_memdup2(data + 1, size - 1 ? size - 1 : 1), *text = g_strndup((const char *) data + 1, size - 1);
+        char *exact = g_malloc(size - 1 ? size - 1 : 1), *text = g_strndup((const char *) data + 1, size - 1);
         g_autoptr(BhHttpMessage) m = bh_http_message_new();
         const char *type = types[data[0] & 3];
         gsize most = 5 * size + 64;
+
+        memcpy(exact, data + 1, size - 1);
 
         bh_http_add_field(m, "Content-Type", 12, type, strlen(type));
         bh_http_add_field(m, "X", 1, exact, size - 1);
