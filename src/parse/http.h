@@ -95,5 +95,7 @@ typedef struct BhHttpBody BhHttpBody;
 /* Puts what it decodes into m->body, at most `keep` bytes. `coding`: Content-Encoding's value, NULL or "" for none. */
 BhHttpBody *bh_http_body_new(BhHttpMessage *m, const char *coding, gsize keep);
 void bh_http_body_feed(BhHttpBody *b, const guint8 *bytes, gsize len);
+/* Whether it has a decoder. NULL is allowed. */
+gboolean bh_http_body_decodes(const BhHttpBody *b);
 /* NULL is allowed. `ended`: the message's body ended, so an unfinished coding is an anomaly. */
 void bh_http_body_free(BhHttpBody *b, gboolean ended);

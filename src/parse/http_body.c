@@ -206,6 +206,10 @@ void bh_http_body_feed(BhHttpBody *b, const guint8 *bytes, gsize len) {
                 feed_zlib(b, bytes, len);
 }
 
+gboolean bh_http_body_decodes(const BhHttpBody *b) {
+        return b && b->coding != PLAIN;
+}
+
 void bh_http_body_free(BhHttpBody *b, gboolean ended) {
         if (!b)
                 return;
