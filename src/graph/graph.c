@@ -471,6 +471,17 @@ void bh_graph_resolve_all(BhGraph *g) {
 
 /* ---- the inventory */
 
+/* Whoever went to one of the node's own addresses. */
+static void place_node(BhGraph *g, const char *node) {
+        GHashTableIter it;
+        gpointer place;
+
+        g_hash_table_iter_init(&it, g->own);
+        while (g_hash_table_iter_next(&it, &place, NULL))
+                if (((const Place *) place)->scope == node)
+                        bh_graph_place_same(g, &((const Place *) place)->address);
+}
+
 static void place_box(BhGraph *g, const Box *b) {
         for (guint i = 0; i < b->n_addresses; i++) {
                 if (b->addresses[i].ip.len)
@@ -481,17 +492,7 @@ static void place_box(BhGraph *g, const Box *b) {
         if (!b->n_ports)
                 return;
         /* whoever went to one of its node's addresses may have meant one of its ports */
-        GHashTableIter it;
-        gpointer address;
-        g_autoptr(GPtrArray) own = g_ptr_array_new();
-        g_hash_table_iter_init(&it, g->same);
-        while (g_hash_table_iter_next(&it, &address, NULL))
-                if (bh_graph_node_at(g, b->node, address) == b->node || bh_graph_node_at(g, NULL, address) == b->node)
-                        g_ptr_array_add(own, g_memdup2(address, sizeof(BhHalfAddress)));
-        for (guint i = 0; i < own->len; i++) {
-                bh_graph_place_same(g, own->pdata[i]);
-                g_free(own->pdata[i]);
-        }
+        place_node(g, b->node);
 }
 
 static gboolean same_places(const Box *b, const BhGraphContainer *c) {
