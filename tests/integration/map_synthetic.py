@@ -102,7 +102,7 @@ class Box:
         self.workload, self.node = workload, node
         self.id = ident("container", workload.application, workload.name, number)
         self.name = f"{workload.application}-{workload.name}-{number + 1}"
-        self.ip = f"10.{100 + workload.app_index}.{index // 250}.{2 + index % 250}"
+        self.ip = f"10.{100 + workload.app_index % 100}.{index // 250}.{2 + index % 250}"
         self.host_port = 0
 
     def message(self, created):
