@@ -26,12 +26,14 @@ static struct bh_ip ip(const char *text) {
 
 static BhContainer *container(const char *id, const char *network, const char *address) {
         BhContainer *c = bh_container_new(id, "docker");
-        BhContainerNetwork n = { g_strdup(network), g_strdup(network), g_strdup(address), g_strdup(""), g_strdup("") };
 
         c->state = BH_CONTAINER_RUNNING;
         c->level = BH_CONTAINER_FULL;
-        if (address)
+        if (address) {
+                BhContainerNetwork n = { .name = g_strdup(network), .id = g_strdup(network), .ip = g_strdup(address), .ip6 = g_strdup(""), .mac = g_strdup("") };
+
                 g_array_append_val(c->networks, n);
+        }
         bh_container_finish(c);
         return c;
 }
