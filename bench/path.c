@@ -2,10 +2,10 @@
 /*
  * bench-path: kernel records through the sensor's own code, from the ring buffers to the flight recorder, with no kernel program behind them.
  *
- *     bench-path [--events N] [--rounds N] [--cpu N] [--dir D] [--counting]
+ *     bench-path [--events N] [--rounds N] [--cpu N] [--dir D] [--counting] [--without-flows]
  *
  * Everything from ring.c to the recorder's files is what the sensor runs (ring, merge by time, decode, process table, container table, encode,
- * recorder, feed without a listener, observations). Stood in for: the rings, which are files in memory of the same layout, filled before the clock
+ * recorder, feed without a listener, observations, flows). Stood in for: the rings, which are files in memory of the same layout, filled before the clock
  * starts; the kernel's other maps, which are empty; no container waits for its description, no payload goes to the inspector.
  *
  * All threads run on one CPU (--cpu, the last one allowed), and their time is added up: `cpu_ns_per_event` is what an event costs, whoever does it;
@@ -26,6 +26,7 @@
 
 #include "records.h"
 #include "event/kinds.h"
+#include "graph/flow_table.h"
 #include "sensor/observe.h"
 #include "sensor/pipeline.h"
 
@@ -184,12 +185,20 @@ static guint64 thread_time(const char *name) {
 /* ---- the sensor's side ---- */
 
 static BhObserve *observe;
+static BhFlowTable *flows; /* NULL: left out */
+static GMutex flows_lock;
 static guint64 incomplete; /* events that were not enriched: then this would measure something else */
 
 static void seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
         if (e->source == BH_SOURCE_KERNEL && (!bh_event_has(e, BH_F_container_name) || (!bh_event_has(e, BH_F_exe) && e->pid >= BH_RECORDS_FIRST_PID)))
                 incomplete++;
         bh_observe_event(observe, e, (gint64) (e->boottime / 1000));
+        /* as in the sensor's flows.c */
+        if (flows && bh_flow_table_wants(e->type) && !((e->type == BH_EV_EXEC || e->type == BH_EV_EXIT) && bh_event_has(e, BH_F_container_id))) {
+                g_mutex_lock(&flows_lock);
+                bh_flow_table_event(flows, e);
+                g_mutex_unlock(&flows_lock);
+        }
 }
 
 static BhContainerTable *make_containers(const char *empty) {
@@ -305,11 +314,11 @@ static int last_cpu(void) {
 
 int main(int argc, char **argv) {
         static const struct option options[] = { { "events", 1, NULL, 'e' }, { "rounds", 1, NULL, 'r' }, { "cpu", 1, NULL, 'c' }, { "dir", 1, NULL, 'd' },
-                                                 { "counting", 0, NULL, 'n' }, { NULL, 0, NULL, 0 } };
+                                                 { "counting", 0, NULL, 'n' }, { "without-flows", 0, NULL, 'f' }, { NULL, 0, NULL, 0 } };
         guint64 events = 1000000, given = 0;
         guint rounds = 5;
         int cpu = last_cpu();
-        gboolean counting = FALSE;
+        gboolean counting = FALSE, without_flows = FALSE;
         const char *top = g_get_tmp_dir();
 
         for (int o; (o = getopt_long(argc, argv, "", options, NULL)) >= 0; )
@@ -319,10 +328,11 @@ int main(int argc, char **argv) {
                 case 'c': cpu = (int) number(optarg, "cpu", 0, CPU_SETSIZE - 1); break;
                 case 'd': top = optarg; break;
                 case 'n': counting = TRUE; break;
+                case 'f': without_flows = TRUE; break;
                 default: return 2;
                 }
         if (optind != argc) {
-                fprintf(stderr, "usage: bench-path [--events N] [--rounds N] [--cpu N] [--dir D] [--counting]\n");
+                fprintf(stderr, "usage: bench-path [--events N] [--rounds N] [--cpu N] [--dir D] [--counting] [--without-flows]\n");
                 return 2;
         }
         if (counting) {
@@ -347,6 +357,8 @@ int main(int argc, char **argv) {
         hooks.config.build_id = 1;
         hooks.config.fold_window = 1000000000;
         observe = bh_observe_new();
+        if (!without_flows)
+                flows = bh_flow_table_new(&(BhFlowTableConfig){ 0 });
 
         guint64 boot = now(CLOCK_BOOTTIME), wall = now(CLOCK_REALTIME) - boot, ts = boot - FIRST_NS;
         BhRecorderLimits limits;
@@ -431,6 +443,7 @@ int main(int argc, char **argv) {
         bh_cgroups_free(cgroups);
         g_clear_pointer(&recorder, bh_recorder_free);
         bh_observe_free(observe);
+        bh_flow_table_free(flows);
         remove_dir(recorder_dir);
         remove_dir(empty);
         remove_dir(dir);

@@ -43,6 +43,23 @@ static void bus(const json_t *s) {
         putchar('\n');
 }
 
+/* Connections, and what hinders seeing all of them. */
+static void flows(const json_t *s) {
+        json_t *f = json_object_get(s, "flows"), *conntrack = json_object_get(f, "conntrack"), *walk = json_object_get(f, "walk"), *rest = json_object_get(f, "rest");
+        g_autofree char *nat = bh_json_cell(conntrack, "state"), *nat_problem = bh_json_cell(conntrack, "problem"), *problem = bh_json_cell(walk, "problem");
+        guint64 beyond = bh_json_number(rest, "connections") + bh_json_number(rest, "open_refused") + bh_json_number(rest, "listeners_refused") + bh_json_number(rest, "cut_off");
+
+        if (!json_is_object(conntrack))
+                return;
+        printf("flows      %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " open connections, %" G_GUINT64_FORMAT " listeners, %" G_GUINT64_FORMAT " scans; translations: %s%s%s%s", bh_json_number(f, "flows"),
+               bh_json_number(f, "open_connections"), bh_json_number(f, "listeners"), bh_json_number(f, "scans"), nat, *nat_problem ? " (" : "", nat_problem, *nat_problem ? ")" : "");
+        if (*problem)
+                printf("; sockets are not walked: %s", problem);
+        if (beyond)
+                printf("; %" G_GUINT64_FORMAT " beyond the bounds", beyond);
+        putchar('\n');
+}
+
 static void inspector(const json_t *s) {
         json_t *i = json_object_get(s, "inspector");
         g_autofree char *state = bh_json_cell(i, "state");
@@ -194,6 +211,7 @@ void bh_status_print_problems(GPtrArray *problems) {
 void bh_status_print_sensor(const json_t *s) {
         header(s);
         bus(s);
+        flows(s);
         inspector(s);
         hooks(s);
         rings(s);

@@ -130,6 +130,7 @@ static gboolean side_of(BhFlowTable *t, const struct bh_event *e, struct side *s
         if (!s->net_ns && box->host_network)
                 s->net_ns = t->c.host_net_ns;
         s->end = bh_flow_end(t, box, TEXT(e, exe));
+        bh_flow_learn(t, box, &s->laddr, s->net_ns);
         return TRUE;
 }
 

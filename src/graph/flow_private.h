@@ -34,6 +34,7 @@ struct Box {
         guint32 id_len;
         guint refs;
         gboolean listed, alive, host_network;
+        guint32 net_ns; /* of its sockets, 0: not known */
         GArray *nets;  /* struct net; those of one that ended stay */
         GQueue flows;  /* the one quiet longest first */
 };
@@ -146,6 +147,7 @@ struct BhFlowTable {
         GHashTable *boxes, *ends, *flows; /* Box, End, Flow: by what they are */
         Box *host;
         GHashTable *addresses;      /* struct bh_ip → GArray of Place: containers */
+        GHashTable *learned;        /* struct bh_ip → Box: of containers of which nobody told the networks */
         GHashTable *host_addresses; /* struct bh_ip */
         GHashTable *published;      /* protocol and port → struct published */
         GQueue ages, dirty;         /* flows: the one quiet longest first; those with something to tell */
@@ -299,6 +301,8 @@ End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, gu
 /* ---- resolving (flow_tell.c) */
 
 void bh_flow_tell_free(BhFlowTable *t);
+/* A socket of the container has that address. */
+void bh_flow_learn(BhFlowTable *t, Box *box, const struct bh_ip *laddr, guint32 net_ns);
 /* The published port of a container on the node's address; FALSE: none is known. */
 gboolean bh_flow_published(BhFlowTable *t, guint8 proto, guint16 port, guint8 ip_len, struct bh_ip *ip, guint16 *to);
 /* The container with that address, as `local` (NULL: anybody) sees it; *network its network's id. NULL: none is known. */

@@ -16,7 +16,7 @@
  *
  * Addresses. Both ends are told as they really are: translations by the kernel (conntrack.h), by docker-proxy (from its arguments and by pairing its two legs,
  * which are not told themselves) and, where neither is known, by ports that containers publish, are undone; what the client had dialled is kept beside it.
- * A peer on this node is found by the socket at the other end (the mirrored addresses), by address in the networks of known containers, by who listens in the
+ * A peer on this node is found by the socket at the other end (the mirrored addresses), by address in the networks of known containers (or, where nobody tells those, by the addresses of their sockets), by who listens in the
  * network namespace, by the node's own addresses. A server's connection from an address that is not told apart (loopback, the node's own) waits for its other end,
  * at most until the next cut that `force`s it. Docker's resolver, 127.0.0.11, is the host by the name "docker-dns". Flows of the host with itself are not told.
  *
@@ -40,6 +40,7 @@
 #define BH_FLOW_MAX_CONNS 65536u
 #define BH_FLOW_MAX_LISTENERS 16384u
 #define BH_FLOW_MAX_WAITING 8192u        /* ends that wait for their other end */
+#define BH_FLOW_MAX_LEARNED 8192u        /* addresses of containers whose networks nobody tells */
 #define BH_FLOW_MAX_BREADTHS 1024u       /* watched for scans */
 #define BH_FLOW_TEXT_MAX 1024u           /* of an executable's path; what is longer is cut */
 #define BH_FLOW_QUIET_US (600 * G_USEC_PER_SEC)

@@ -98,6 +98,15 @@ static void add_published(BhFlowTable *t, Box *b, const BhContainer *c) {
         }
 }
 
+static gboolean learned_is_gone(gpointer key, gpointer value, gpointer data) {
+        Box *b = value;
+
+        if (b->listed)
+                return FALSE;
+        bh_flow_box_unref(data, b);
+        return TRUE;
+}
+
 void bh_flow_table_containers(BhFlowTable *t, const GPtrArray *containers) {
         g_autoptr(GPtrArray) boxes = bh_flow_all(t->boxes), gone = g_ptr_array_new();
 
@@ -143,6 +152,8 @@ void bh_flow_table_containers(BhFlowTable *t, const GPtrArray *containers) {
                         g_ptr_array_add(gone, b);
                 }
         }
+        if (t->learned)
+                g_hash_table_foreach_remove(t->learned, learned_is_gone, t);
         for (guint i = 0; i < gone->len; i++) {
                 Box *b = g_ptr_array_index(gone, i);
 
@@ -210,7 +221,26 @@ Box *bh_flow_at(BhFlowTable *t, const Box *local, const struct bh_ip *ip, const 
         }
         if (found && network)
                 *network = found->network;
-        return found ? found->box : NULL;
+        return found ? found->box : t->learned && ip->len ? g_hash_table_lookup(t->learned, ip) : NULL;
+}
+
+void bh_flow_learn(BhFlowTable *t, Box *box, const struct bh_ip *laddr, guint32 net_ns) {
+        if (box == t->host || box->host_network)
+                return;
+        if (net_ns && net_ns != t->c.host_net_ns)
+                box->net_ns = net_ns;
+        if (box->nets->len || !laddr->len || bh_flow_ip_is_any(laddr) || bh_flow_ip_is_loopback(laddr) || bh_flow_is_host_address(t, laddr))
+                return;
+        if (!t->learned)
+                t->learned = g_hash_table_new_full(ip_hash, ip_equal, g_free, NULL);
+
+        Box *old = g_hash_table_lookup(t->learned, laddr);
+        if (old == box || (!old && g_hash_table_size(t->learned) >= BH_FLOW_MAX_LEARNED))
+                return;
+        box->refs++;
+        g_hash_table_replace(t->learned, g_memdup2(laddr, sizeof(*laddr)), box);
+        if (old)
+                bh_flow_box_unref(t, old);
 }
 
 void bh_flow_tell_free(BhFlowTable *t) {
@@ -218,6 +248,7 @@ void bh_flow_tell_free(BhFlowTable *t) {
         gpointer p;
 
         g_clear_pointer(&t->addresses, g_hash_table_unref);
+        g_clear_pointer(&t->learned, g_hash_table_unref); /* its references go with the boxes, below */
         g_clear_pointer(&t->published, g_hash_table_unref);
         g_clear_pointer(&t->host_addresses, g_hash_table_unref);
         g_array_set_size(t->told, 0);
@@ -264,9 +295,13 @@ static Box *peer_of(BhFlowTable *t, const Flow *f, const char **network, End **l
                 return *listener ? (*listener)->box : local;
         }
         if ((peer = bh_flow_at(t, local, &ip, network))) {
-                if (k->role == BH_FLOW_CLIENT)
-                        *listener = bh_flow_listener(t, 0, peer, k->proto, k->port);
-                return peer;
+                if (k->role != BH_FLOW_CLIENT)
+                        return peer;
+                /* containers may share a network namespace, and so its addresses: who listens is meant */
+                *listener = bh_flow_listener(t, 0, peer, k->proto, k->port);
+                if (!*listener)
+                        *listener = bh_flow_listener(t, peer->net_ns, NULL, k->proto, k->port);
+                return *listener && (*listener)->box != t->host ? (*listener)->box : peer;
         }
         if (!bh_flow_is_host_address(t, &ip))
                 return NULL;

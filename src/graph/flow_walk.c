@@ -400,6 +400,7 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
                 c->role = s->role;
                 c->since_ns = s->since_ns;
         }
+        bh_flow_learn(t, box, &laddr, s->net_ns);
         c->walk = t->walk;
         moved(t, c, s, half_open);
         if (c->role == BH_FLOW_ROLE_NONE)

@@ -26,12 +26,14 @@ static struct bh_ip ip(const char *text) {
 
 static BhContainer *container(const char *id, const char *network, const char *address) {
         BhContainer *c = bh_container_new(id, "docker");
-        BhContainerNetwork n = { g_strdup(network), g_strdup(network), g_strdup(address), g_strdup(""), g_strdup("") };
 
         c->state = BH_CONTAINER_RUNNING;
         c->level = BH_CONTAINER_FULL;
-        if (address)
+        if (address) {
+                BhContainerNetwork n = { .name = g_strdup(network), .id = g_strdup(network), .ip = g_strdup(address), .ip6 = g_strdup(""), .mac = g_strdup("") };
+
                 g_array_append_val(c->networks, n);
+        }
         bh_container_finish(c);
         return c;
 }
@@ -518,6 +520,22 @@ static void test_shared_namespace_tells_clients_apart(void) {
                "host:/usr/bin/curl > 127.0.0.1:80 [bbbb] /nginx n=1 out=9 in=9");
 }
 
+/* Containers that no runtime describes, as those of ctr: their sockets tell their addresses. */
+static void test_containers_without_known_networks(void) {
+        g_autoptr(BhFlowTable) t = table();
+
+        know(t, container("dddd", "", NULL), container("eeee", "", NULL));
+        closed(t, "dddd", "/php", TRUE, "10.88.0.2:40000", "10.88.0.3:5432", 10, 20, 0);
+        closed(t, "eeee", "/postgres", FALSE, "10.88.0.3:5432", "10.88.0.2:40000", 20, 10, 0);
+        expect(t, FALSE,
+               "dddd:/php > 10.88.0.3:5432 [eeee] n=1 out=10 in=20\n"
+               "eeee:/postgres < 10.88.0.2:5432 [dddd] n=1 out=20 in=10");
+        know(t, container("cccc", "", NULL), NULL);
+        know(t, NULL, NULL);
+        closed(t, "cccc", "/php", TRUE, "10.88.0.4:40000", "10.88.0.9:5432", 1, 1, 0);
+        expect(t, FALSE, "cccc:/php > 10.88.0.9:5432 [] n=1 out=1 in=1");
+}
+
 /* ---- scans ---- */
 
 static char *settle(BhFlowTable *t) {
@@ -750,6 +768,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/flow_table/address_that_moves_to_another_container", test_address_that_moves_to_another_container);
         g_test_add_func("/flow_table/open_connections_from_before_the_start", test_open_connections_from_before_the_start);
         g_test_add_func("/flow_table/shared_namespace_tells_clients_apart", test_shared_namespace_tells_clients_apart);
+        g_test_add_func("/flow_table/containers_without_known_networks", test_containers_without_known_networks);
         g_test_add_func("/flow_table/scan_of_ports_is_one_flow", test_scan_of_ports_is_one_flow);
         g_test_add_func("/flow_table/scan_without_waiting", test_scan_without_waiting);
         g_test_add_func("/flow_table/sweep_of_addresses_is_one_flow", test_sweep_of_addresses_is_one_flow);
