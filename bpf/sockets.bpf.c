@@ -163,10 +163,12 @@ static __noinline int unix_names(struct bh_sock_record *r, struct sock *sk) {
                 r->path_dev = BPF_CORE_READ(dentry, d_inode, i_sb, s_dev);
         }
         len = (__u64) BPF_CORE_READ(addr, len) - 2;
-        asm volatile("" : "+r"(len));
+        if (!len)
+                return 0;
+        asm volatile("" : "+r"(len)); /* or the compiler makes one comparison of both, which the verifier of 5.10 does not follow */
         if (len > BH_SOCK_PATH_MAX)
                 return 0;
-        if (len && bpf_probe_read_kernel(r->path, len, (const char *) addr + bpf_core_field_offset(struct unix_address, name) + 2) == 0) {
+        if (bpf_probe_read_kernel(r->path, len, (const char *) addr + bpf_core_field_offset(struct unix_address, name) + 2) == 0) {
                 r->path_len = (__u8) len;
                 r->size = sizeof(*r);
         }
