@@ -21,29 +21,6 @@ struct {
         __type(value, __u32);
 } listened SEC(".maps");
 
-/* Sequence numbers of what was sent and acknowledged, less the bytes that were sent: 1 for the SYN of the side that connected. */
-static __noinline __s64 syn_acked(struct sock *sk, int state) {
-        struct tcp_sock *tp = (struct tcp_sock *) sk;
-        __u32 next = BPF_CORE_READ(tp, snd_nxt);
-        __s64 n = (__s64) BPF_CORE_READ(tp, bytes_acked) + (__u32) (next - BPF_CORE_READ(tp, snd_una));
-
-        if (fin_due(state) && next == BPF_CORE_READ(tp, write_seq))
-                n--;
-        return n - (__s64) (BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans));
-}
-
-/*
- * Which side of a connection this is, from its counters alone: BH_SOCK_CLIENT, BH_SOCK_SERVER, 0 if they do not say. Where the machine's own queue
- * refuses packets bytes are counted as sent twice. Looked at twice, as the connection may be at work.
- */
-static __noinline __u32 side_by_counters(struct sock *sk, int state) {
-        __s64 n = syn_acked(sk, state);
-
-        if (n != syn_acked(sk, state))
-                return 0;
-        return n == 1 ? BH_SOCK_CLIENT : n == 0 ? BH_SOCK_SERVER : 0;
-}
-
 static __always_inline bool is_connection(int state) {
         return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || fin_due(state);
 }
