@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "kernel.h"
+#include "network.h"
 #include "sensor/sockets.h"
 
 #define KINDS "connect,accept,net_close"
@@ -339,7 +340,7 @@ static void pieces_that_find_no_room_are_counted(gconstpointer data) {
         bh_first_bytes_free(g_steal_pointer(&first));
 }
 
-int main(int argc, char **argv) {
+void firstbytes_add(BhBackend with) {
         static const struct {
                 const char *name;
                 void (*run)(gconstpointer data);
@@ -351,20 +352,17 @@ int main(int argc, char **argv) {
                 { "more_sockets_than_the_bound_are_refused_and_counted", more_sockets_than_the_bound_are_refused_and_counted },
                 { "pieces_that_find_no_room_are_counted", pieces_that_find_no_room_are_counted },
         };
-        static const BhBackend backends[] = { BH_BACKEND_PREFERRED, BH_BACKEND_FALLBACK };
 
-        g_test_init(&argc, &argv, NULL);
-        pieces = g_array_new(FALSE, FALSE, sizeof(Piece));
-        for (guint b = 0; b < G_N_ELEMENTS(backends); b++) {
-                for (guint i = 0; i < G_N_ELEMENTS(tests); i++) {
-                        g_autofree char *path = g_strdup_printf("/firstbytes/%s/%s", bh_backend_name(backends[b]), tests[i].name);
+        if (!pieces)
+                pieces = g_array_new(FALSE, FALSE, sizeof(Piece));
+        for (guint i = 0; i < G_N_ELEMENTS(tests); i++) {
+                g_autofree char *path = g_strdup_printf("/%s/firstbytes/%s", bh_backend_name(with), tests[i].name);
 
-                        g_test_add_data_func(path, GINT_TO_POINTER(backends[b]), tests[i].run);
-                }
+                g_test_add_data_func(path, GINT_TO_POINTER(with), tests[i].run);
         }
-        int status = g_test_run();
+}
+
+void firstbytes_end(void) {
         g_clear_pointer(&first, bh_first_bytes_free);
-        kernel_end();
-        g_array_unref(pieces);
-        return status;
+        g_clear_pointer(&pieces, g_array_unref);
 }

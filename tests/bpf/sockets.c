@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "kernel.h"
+#include "network.h"
 #include "sensor/map_each.h"
 #include "sock_record.h"
 
@@ -197,7 +198,7 @@ static void listeners_are_seen_with_owner_address_and_namespace(gconstpointer da
         g_assert_cmpmem(s->laddr, 4, ((guint8[]){ 127, 0, 0, 1 }), 4);
         g_assert_cmpuint(s->pid, ==, getpid());
         g_assert_cmpuint(s->start, >, 0);
-        g_assert_cmpstr(s->comm, ==, "test_sockets");
+        g_assert_cmpstr(s->comm, ==, "test_network");
         g_assert_cmpuint(s->net_ns, ==, own_net_ns());
         g_assert_cmpint(s->role, ==, BH_SOCKET_ROLE_NONE);
         g_assert_false(s->tracked);
@@ -292,7 +293,7 @@ static void connection_from_before_is_entered_and_its_end_told(gconstpointer dat
         g_assert_cmpuint(b->a[1], ==, 80);
         g_assert_cmpuint(b->a[3], ==, 0);
         g_assert_cmpuint(b->tgid, ==, getpid());
-        g_assert_cmpstr(b->comm, ==, "test_sockets");
+        g_assert_cmpstr(b->comm, ==, "test_network");
 }
 
 static void half_closed_connection_from_before_keeps_its_sides(gconstpointer data) {
@@ -620,7 +621,7 @@ static void speed(gconstpointer data) {
                 waitpid(pids[i], NULL, 0);
 }
 
-int main(int argc, char **argv) {
+void sockets_add(BhBackend with) {
         static const struct {
                 const char *name;
                 void (*run)(gconstpointer data);
@@ -637,20 +638,17 @@ int main(int argc, char **argv) {
                 { "ends_that_were_missed_do_not_stay_for_ever", ends_that_were_missed_do_not_stay_for_ever },
                 { "speed", speed },
         };
-        static const BhBackend backends[] = { BH_BACKEND_PREFERRED, BH_BACKEND_FALLBACK };
 
-        g_test_init(&argc, &argv, NULL);
-        seen = g_array_new(FALSE, FALSE, sizeof(BhSocket));
-        for (guint b = 0; b < G_N_ELEMENTS(backends); b++) {
-                for (guint i = 0; i < G_N_ELEMENTS(tests); i++) {
-                        g_autofree char *path = g_strdup_printf("/sockets/%s/%s", bh_backend_name(backends[b]), tests[i].name);
+        if (!seen)
+                seen = g_array_new(FALSE, FALSE, sizeof(BhSocket));
+        for (guint i = 0; i < G_N_ELEMENTS(tests); i++) {
+                g_autofree char *path = g_strdup_printf("/%s/sockets/%s", bh_backend_name(with), tests[i].name);
 
-                        g_test_add_data_func(path, GINT_TO_POINTER(backends[b]), tests[i].run);
-                }
+                g_test_add_data_func(path, GINT_TO_POINTER(with), tests[i].run);
         }
-        int status = g_test_run();
+}
+
+void sockets_end(void) {
         g_clear_pointer(&walker, bh_sockets_free);
-        kernel_end();
-        g_array_unref(seen);
-        return status;
+        g_clear_pointer(&seen, g_array_unref);
 }
