@@ -78,7 +78,7 @@ int tp_first_bytes(__u64 *ctx) {
         h.net_ns = sock_net_ns(sk);
         sock_addr(&h.addr, sk);
         c = bpf_map_lookup_elem(&conns, &key);
-        if (c) {
+        if (c && is_of(c, sk)) {
                 h.cgroup = c->who.id.cgroup;
                 h.start = c->who.id.start;
                 h.tgid = c->who.id.tgid;

@@ -119,6 +119,11 @@ static __always_inline __u32 sock_net_ns(struct sock *sk) {
         return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
+/* FALSE: the entry is of an earlier connection whose end was missed, and whose socket's address in memory is another's now. */
+static __always_inline bool is_of(const struct bh_conn *c, struct sock *sk) {
+        return c->addr.lport == swap16(BPF_CORE_READ((struct inet_sock *) sk, inet_sport)) && c->addr.rport == swap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+}
+
 /* ---- what a TCP connection has moved ---- */
 
 struct conn_counts {
