@@ -82,6 +82,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "bus", 0, 0, G_OPTION_ARG_STRING, &o->bus, "the central's socket (default unix:RUN-DIR/central/bus.sock)", "ADDRESS" },
                 { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything", NULL },
                 { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
+                { "containerd", 0, 0, G_OPTION_ARG_STRING, &o->containerd, "containerd's socket (default HOST-ROOT/run/containerd/containerd.sock)", "SOCK" },
+                { "no-containerd", 0, 0, G_OPTION_ARG_NONE, &o->no_containerd, "do not ask containerd", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "auto, preferred or fallback", "B" },
                 { "events", 0, 0, G_OPTION_ARG_STRING, &events, "kinds of events to record: names with commas between, all, default, none; -NAME: without (default all)", "LIST" },
@@ -125,6 +127,10 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 memmove(o->docker, o->docker + 7, strlen(o->docker + 7) + 1);
         if (!o->docker)
                 o->docker = g_build_filename(o->host_root, "run/docker.sock", NULL);
+        if (o->containerd && g_str_has_prefix(o->containerd, "unix://"))
+                memmove(o->containerd, o->containerd + 7, strlen(o->containerd + 7) + 1);
+        if (!o->containerd)
+                o->containerd = g_build_filename(o->host_root, "run/containerd/containerd.sock", NULL);
         if (!backend || g_str_equal(backend, "auto"))
                 o->backend = BH_BACKEND_NONE;
         else if (g_str_equal(backend, "preferred"))
@@ -191,6 +197,50 @@ static void on_docker_state(const BhDockerState *state, gpointer data) {
                                 state->socket_path, "version", state->engine_version, "error", state->error, NULL);
         if (*state->error)
                 bh_warn("Docker", "error", state->error);
+}
+
+/* ---- containerd ---- */
+
+static void on_containerd_state(const BhContainerdState *state, gpointer data) {
+        BhSensor *s = data;
+
+        bh_container_table_set_namespaces(s->containers, state->namespaces);
+        g_mutex_lock(&s->lock);
+        gboolean changed = state->connected != s->containerd_connected;
+        s->containerd_absent = state->absent;
+        s->containerd_connected = state->connected;
+        s->containerd_listed = state->listed;
+        g_free(s->containerd_version);
+        s->containerd_version = g_strdup(state->version);
+        g_free(s->containerd_error);
+        s->containerd_error = g_strdup(state->error);
+        g_cond_broadcast(&s->docker_ready);
+        g_mutex_unlock(&s->lock);
+
+        if (changed)
+                bh_pipeline_say(s->pipeline, state->connected ? "runtime_connected" : "runtime_lost",
+                                state->connected ? "connected to containerd" : "lost containerd; its containers are told by their cgroups until it is back", "socket",
+                                state->socket_path, "version", state->version, "error", state->error, NULL);
+        if (*state->error)
+                bh_warn("containerd", "error", state->error);
+}
+
+/* FALSE with *error: no thread can be had. */
+static gboolean start_containerd(BhSensor *s, GError **error) {
+        /* the Docker Engine describes its own better; without it they are anybody's */
+        static const char *const engines[] = { "moby", "plugins.moby", NULL };
+        BhContainerdConfig config = { .socket_path = s->options.containerd, .skip = s->options.no_docker ? NULL : engines, .on_container = on_container, .on_event = on_runtime_event,
+                                      .on_state = on_containerd_state, .on_resources = on_resources, .data = s };
+        gint64 until = g_get_monotonic_time() + DOCKER_WAIT_US;
+
+        s->containerd = bh_containerd_new(&config);
+        if (!bh_containerd_start(s->containerd, error))
+                return FALSE;
+        g_mutex_lock(&s->lock);
+        while (!s->containerd_listed && !s->containerd_absent && !(s->containerd_error && *s->containerd_error) && g_cond_wait_until(&s->docker_ready, &s->lock, until))
+                ;
+        g_mutex_unlock(&s->lock);
+        return TRUE;
 }
 
 static void metadata_changed(gpointer data) {
@@ -610,6 +660,8 @@ static gboolean start(BhSensor *s, GError **error) {
                         ;
                 g_mutex_unlock(&s->lock);
         }
+        if (!s->options.no_containerd && !start_containerd(s, error))
+                return FALSE;
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;
         g_thread_join(g_steal_pointer(&s->loading));
@@ -647,6 +699,8 @@ static void stop(BhSensor *s) {
                 g_usleep(1000);
         if (s->docker)
                 bh_docker_stop(s->docker);
+        if (s->containerd)
+                bh_containerd_stop(s->containerd);
         if (ran) /* who listens gets what happened until now */
                 bh_pipeline_flush(s->pipeline);
         if (s->feed)
@@ -665,6 +719,7 @@ static void stop(BhSensor *s) {
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
+        bh_containerd_free(s->containerd);
         bh_recorder_free(s->recorder);
         bh_lineage_free(s->lineage);
         bh_process_table_free(s->processes);

@@ -7,6 +7,7 @@
 
 #include "canary.h"
 #include "container/cgroup.h"
+#include "container/containerd.h"
 #include "container/docker.h"
 #include "container/table.h"
 #include "control.h"
@@ -20,14 +21,14 @@
 #include "report.h"
 
 typedef struct {
-        char *run_dir, *data_dir, *host_root, *docker;
+        char *run_dir, *data_dir, *host_root, *docker, *containerd;
         BhBackend backend;
         char **rules;           /* files and directories; NULL: none */
         char *default_rules;    /* directory */
         gboolean no_default_rules;
         char *bus; /* address of the central; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_bus, no_inspector, host_events, debug;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -49,6 +50,7 @@ typedef struct {
         BhFeed *feed;
         BhPipeline *pipeline;
         BhDocker *docker;
+        BhContainerd *containerd;
         BhInspector *inspector; /* NULL: none could be started */
         BhRuling *ruling;       /* NULL: no bus, nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
@@ -60,10 +62,10 @@ typedef struct {
         GThread *loading;   /* during the start */
         GError *load_error; /* its */
         gint stopping, piped; /* piped: the pipeline takes messages */
-        GMutex lock; /* docker_* and canary_error */
+        GMutex lock; /* docker_*, containerd_* and canary_error */
         GMutex kinds_lock; /* one change of what listeners need at a time */
-        gboolean docker_connected, docker_listed;
-        char *docker_version, *docker_error, *canary_error;
+        gboolean docker_connected, docker_listed, containerd_absent, containerd_connected, containerd_listed;
+        char *docker_version, *docker_error, *containerd_version, *containerd_error, *canary_error;
         char *report_error, *inspector_error; /* why there is none; set before threads are started */
         GCond docker_ready;
 } BhSensor;
