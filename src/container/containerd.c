@@ -200,6 +200,8 @@ static char *explain(BhContainerd *d, const BhGrpcCall *call, gboolean *absent) 
                 code = errno;
         switch (code) {
         case ENOENT:
+                if (d->ever_listed)
+                        return g_strdup_printf("containerd's socket %s is gone: start it (systemctl start containerd); it is tried again by itself", d->socket_path);
                 *absent = TRUE;
                 return NULL;
         case ECONNREFUSED:

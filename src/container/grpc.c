@@ -153,7 +153,9 @@ BhGrpcCall *bh_grpc_call(BhGrpc *g, int kind, const char *target, const char *me
         curl_easy_setopt(call->easy, CURLOPT_UNIX_SOCKET_PATH, g->socket_path);
         curl_easy_setopt(call->easy, CURLOPT_PROXY, "");
         curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
-        curl_easy_setopt(call->easy, CURLOPT_PIPEWAIT, 1L); /* on the connection that is there, not on another one */
+        /* libcurl 7.88 cannot use such a connection twice (it begins HTTP/2 on it once more); on this machine a new one costs little */
+        curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
+        curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
         curl_easy_setopt(call->easy, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
         curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, timeout_ms);

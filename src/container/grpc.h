@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls of a gRPC server over a Unix socket: HTTP/2 without TLS by libcurl, many at a time on one connection, in one thread
+ * Calls of a gRPC server over a Unix socket: HTTP/2 without TLS by libcurl, many at a time, each on a connection of its own, in one thread
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
  *
  * A BhGrpc and its calls belong to the thread that made it, but for bh_grpc_wake(). What arrives is collected in a call's `body`, at most BH_GRPC_MAX_BODY
