@@ -128,8 +128,13 @@ static void changed(BhContainerTable *t, Entry *e) {
         g_queue_push_tail_link(&t->changes, &e->change);
 }
 
+/* Nobody but its cgroup tells its end. */
+static gboolean alone(const BhContainer *c) {
+        return c->level == BH_CONTAINER_FROM_CGROUP || c->unattended;
+}
+
 static void drop_entry_if_done(BhContainerTable *t, Entry *e) {
-        if (!e->cgroups && (e->expired || (e->c->level == BH_CONTAINER_FROM_CGROUP && !e->queued)))
+        if (!e->cgroups && (e->expired || (alone(e->c) && !e->queued)))
                 g_hash_table_remove(t->containers, e->c->id);
 }
 
@@ -186,10 +191,16 @@ static void end_cgroup(BhContainerTable *t, Cgroup *g, gint64 now_us) {
         g->undecided = FALSE;
         g->ended_us = now_us;
         g_queue_push_tail(&t->ended, g);
-        if (g->entry && --g->entry->live == 0 && g->entry->c->level == BH_CONTAINER_FROM_CGROUP) {
+        if (g->entry && --g->entry->live == 0 && alone(g->entry->c)) {
                 BhContainer *c = bh_container_dup(g->entry->c);
 
                 c->state = BH_CONTAINER_EXITED;
+                if (c->unattended) {
+                        c->init_pid = 0;
+                        c->finished_ns = g_get_real_time() * 1000;
+                        c->exit_code = -1;
+                        bh_container_add_run(c, c->started_ns, c->finished_ns, -1, c->oom_killed, NULL, TRUE);
+                }
                 bh_container_unref(g->entry->c);
                 g->entry->c = c;
                 changed(t, g->entry);
@@ -255,10 +266,10 @@ static void join(BhContainerTable *t, Cgroup *g, const BhCgroupContainer *shape)
                 if (!e)
                         return;
                 c = NULL;
-        } else if (!g_strv_contains((const char *const *) e->c->cgroup_paths, own) || (e->c->level == BH_CONTAINER_FROM_CGROUP && !e->live)) {
+        } else if (!g_strv_contains((const char *const *) e->c->cgroup_paths, own) || (alone(e->c) && !e->live)) {
                 BhContainer *c = bh_container_dup(e->c);
 
-                if (c->level == BH_CONTAINER_FROM_CGROUP)
+                if (alone(c))
                         c->state = BH_CONTAINER_RUNNING;
 
                 bh_container_add_cgroup(c, own);
@@ -503,6 +514,15 @@ void bh_container_table_upsert(BhContainerTable *t, BhContainer *c, gint64 now_u
                         mine->depth = old->depth;
                 }
                 news = mine->level > old->level;
+                /* it ended while its state was read */
+                if (mine->unattended && e->cgroups && !e->live) {
+                        BhContainer *ended = bh_container_dup(mine);
+
+                        ended->state = BH_CONTAINER_EXITED;
+                        ended->init_pid = 0;
+                        bh_container_unref(mine);
+                        mine = ended;
+                }
                 bh_container_unref(e->c);
                 e->c = g_steal_pointer(&mine);
                 changed(t, e);

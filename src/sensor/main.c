@@ -662,6 +662,8 @@ static gboolean start(BhSensor *s, GError **error) {
         }
         if (!s->options.no_containerd && !start_containerd(s, error))
                 return FALSE;
+        if (!(s->oci = bh_oci_watch_start(s->containers, s->options.host_root, on_container, s, error)))
+                return FALSE;
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;
         g_thread_join(g_steal_pointer(&s->loading));
@@ -701,6 +703,7 @@ static void stop(BhSensor *s) {
                 bh_docker_stop(s->docker);
         if (s->containerd)
                 bh_containerd_stop(s->containerd);
+        bh_oci_watch_stop(s->oci);
         if (ran) /* who listens gets what happened until now */
                 bh_pipeline_flush(s->pipeline);
         if (s->feed)
@@ -720,6 +723,7 @@ static void stop(BhSensor *s) {
         bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
         bh_containerd_free(s->containerd);
+        bh_oci_watch_free(s->oci);
         bh_recorder_free(s->recorder);
         bh_lineage_free(s->lineage);
         bh_process_table_free(s->processes);

@@ -9,6 +9,7 @@
 #include "container/cgroup.h"
 #include "container/containerd.h"
 #include "container/docker.h"
+#include "container/oci_state.h"
 #include "container/table.h"
 #include "control.h"
 #include "feed.h"
@@ -51,6 +52,7 @@ typedef struct {
         BhPipeline *pipeline;
         BhDocker *docker;
         BhContainerd *containerd;
+        BhOciWatch *oci;
         BhInspector *inspector; /* NULL: none could be started */
         BhRuling *ruling;       /* NULL: no bus, nobody to tell findings */
         BhReport *report;       /* NULL: no bus */

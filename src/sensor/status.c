@@ -187,7 +187,10 @@ static json_t *docker_of(BhSensor *s) {
 }
 
 static json_t *runtimes_of(BhSensor *s) {
-        return json_pack("{s:o, s:o}", "docker", docker_of(s), "containerd", containerd_of(s));
+        BhOciWatchStats oci;
+
+        bh_oci_watch_stats(s->oci, &oci);
+        return json_pack("{s:o, s:o, s:{s:o, s:o}}", "docker", docker_of(s), "containerd", containerd_of(s), "files", "described", number(oci.described), "missed", number(oci.missed));
 }
 
 static json_t *bus_of(BhSensor *s) {
