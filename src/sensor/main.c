@@ -15,7 +15,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
-#include "container/netns.h"
+#include "container/host.h"
 #include "memory.h"
 #include "privileges.h"
 #include "sensor.h"
@@ -155,25 +155,10 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
 
 /* ---- Docker ---- */
 
-static void on_container(BhContainer *c, gpointer data) {
-        BhSensor *s = data;
-        guint32 net_ns = c->init_pid > 0 ? bh_netns_of(s->proc_path, c->init_pid, c->id) : 0;
-        g_autoptr(BhContainer) mine = net_ns && net_ns != c->net_ns ? bh_container_dup(c) : bh_container_ref(c);
-
-        if (mine != c)
-                mine->net_ns = net_ns;
-        bh_container_table_upsert(s->containers, mine, g_get_monotonic_time());
-}
-
-static void on_resources(BhResourceSet *set, gpointer data) {
+static BhResourceSet *on_host(gpointer data) {
         BhSensor *s = data;
 
-        if (s->report)
-                bh_report_resources(s->report, set);
-}
-
-static void on_runtime_event(BhRuntimeEvent *ev, gpointer data) {
-        bh_pipeline_runtime_event(((BhSensor *) data)->pipeline, ev);
+        return bh_host_set(s->node, s->proc_path);
 }
 
 static void on_docker_state(const BhDockerState *state, gpointer data) {
@@ -197,50 +182,6 @@ static void on_docker_state(const BhDockerState *state, gpointer data) {
                                 state->socket_path, "version", state->engine_version, "error", state->error, NULL);
         if (*state->error)
                 bh_warn("Docker", "error", state->error);
-}
-
-/* ---- containerd ---- */
-
-static void on_containerd_state(const BhContainerdState *state, gpointer data) {
-        BhSensor *s = data;
-
-        bh_container_table_set_namespaces(s->containers, state->namespaces);
-        g_mutex_lock(&s->lock);
-        gboolean changed = state->connected != s->containerd_connected;
-        s->containerd_absent = state->absent;
-        s->containerd_connected = state->connected;
-        s->containerd_listed = state->listed;
-        g_free(s->containerd_version);
-        s->containerd_version = g_strdup(state->version);
-        g_free(s->containerd_error);
-        s->containerd_error = g_strdup(state->error);
-        g_cond_broadcast(&s->docker_ready);
-        g_mutex_unlock(&s->lock);
-
-        if (changed)
-                bh_pipeline_say(s->pipeline, state->connected ? "runtime_connected" : "runtime_lost",
-                                state->connected ? "connected to containerd" : "lost containerd; its containers are told by their cgroups until it is back", "socket",
-                                state->socket_path, "version", state->version, "error", state->error, NULL);
-        if (*state->error)
-                bh_warn("containerd", "error", state->error);
-}
-
-/* FALSE with *error: no thread can be had. */
-static gboolean start_containerd(BhSensor *s, GError **error) {
-        /* the Docker Engine describes its own better; without it they are anybody's */
-        static const char *const engines[] = { "moby", "plugins.moby", NULL };
-        BhContainerdConfig config = { .socket_path = s->options.containerd, .skip = s->options.no_docker ? NULL : engines, .on_container = on_container, .on_event = on_runtime_event,
-                                      .on_state = on_containerd_state, .on_resources = on_resources, .data = s };
-        gint64 until = g_get_monotonic_time() + DOCKER_WAIT_US;
-
-        s->containerd = bh_containerd_new(&config);
-        if (!bh_containerd_start(s->containerd, error))
-                return FALSE;
-        g_mutex_lock(&s->lock);
-        while (!s->containerd_listed && !s->containerd_absent && !(s->containerd_error && *s->containerd_error) && g_cond_wait_until(&s->docker_ready, &s->lock, until))
-                ;
-        g_mutex_unlock(&s->lock);
-        return TRUE;
 }
 
 static void metadata_changed(gpointer data) {
@@ -481,6 +422,7 @@ static void open_report(BhSensor *s) {
                 .feed = s->feed,
                 .ruling = s->ruling,
                 .status = on_status,
+                .host = on_host,
                 .flush = on_flush,
                 .processes = on_processes,
                 .say = on_say,
@@ -647,8 +589,8 @@ static gboolean start(BhSensor *s, GError **error) {
         g_atomic_int_set(&s->piped, 1);
 
         if (!s->options.no_docker) {
-                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state,
-                                          .on_resources = on_resources, .data = s };
+                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = bh_sensor_container, .on_event = bh_sensor_runtime_event, .on_state = on_docker_state,
+                                          .on_resources = bh_sensor_resources, .data = s };
                 gint64 until = g_get_monotonic_time() + DOCKER_WAIT_US;
 
                 s->docker = bh_docker_new(&docker);
@@ -660,9 +602,9 @@ static gboolean start(BhSensor *s, GError **error) {
                         ;
                 g_mutex_unlock(&s->lock);
         }
-        if (!s->options.no_containerd && !start_containerd(s, error))
+        if (!s->options.no_containerd && !bh_sensor_start_containerd(s, error))
                 return FALSE;
-        if (!(s->oci = bh_oci_watch_start(s->containers, s->options.host_root, on_container, s, error)))
+        if (!(s->oci = bh_oci_watch_start(s->containers, s->options.host_root, bh_sensor_container, s, error)))
                 return FALSE;
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;

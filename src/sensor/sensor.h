@@ -77,6 +77,14 @@ json_t *bh_sensor_status(BhSensor *s);
 json_t *bh_sensor_containers(BhSensor *s);
 json_t *bh_sensor_rules(BhSensor *s);
 
+/* ---- runtimes (runtimes.c): for their clients' threads; `sensor` is the BhSensor */
+
+void bh_sensor_container(BhContainer *c, gpointer sensor);
+void bh_sensor_runtime_event(BhRuntimeEvent *ev, gpointer sensor);
+void bh_sensor_resources(BhResourceSet *set, gpointer sensor);
+/* Waits a moment for what is there. FALSE with *error: no thread can be had. */
+gboolean bh_sensor_start_containerd(BhSensor *s, GError **error);
+
 /* ---- rules (sensor_rules.c) */
 
 /* Where Bulkhead's own rules are. Caller frees. */
