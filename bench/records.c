@@ -228,6 +228,9 @@ static struct bh_rec *act(BhRecords *r, guint64 ts) {
                 rec->a[1] = 4711;
                 rec->a[2] = 3000000;
                 rec->a[3] = 1;
+                rec->a[5] = 9;
+                rec->a[6] = 8;
+                rec->a[7] = 4026531840u + c;
                 address(rec, c, (guint16) (32768 + r->unit % 20000), 5432);
                 return rec;
         case ACCEPT:

@@ -21,29 +21,6 @@ struct {
         __type(value, __u32);
 } listened SEC(".maps");
 
-/* Sequence numbers of what was sent and acknowledged, less the bytes that were sent: 1 for the SYN of the side that connected. */
-static __noinline __s64 syn_acked(struct sock *sk, int state) {
-        struct tcp_sock *tp = (struct tcp_sock *) sk;
-        __u32 next = BPF_CORE_READ(tp, snd_nxt);
-        __s64 n = (__s64) BPF_CORE_READ(tp, bytes_acked) + (__u32) (next - BPF_CORE_READ(tp, snd_una));
-
-        if (fin_due(state) && next == BPF_CORE_READ(tp, write_seq))
-                n--;
-        return n - (__s64) (BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans));
-}
-
-/*
- * Which side of a connection this is, from its counters alone: BH_SOCK_CLIENT, BH_SOCK_SERVER, 0 if they do not say. Where the machine's own queue
- * refuses packets bytes are counted as sent twice. Looked at twice, as the connection may be at work.
- */
-static __noinline __u32 side_by_counters(struct sock *sk, int state) {
-        __s64 n = syn_acked(sk, state);
-
-        if (n != syn_acked(sk, state))
-                return 0;
-        return n == 1 ? BH_SOCK_CLIENT : n == 0 ? BH_SOCK_SERVER : 0;
-}
-
 static __always_inline bool is_connection(int state) {
         return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || fin_due(state);
 }
@@ -65,7 +42,7 @@ static __always_inline void owner(struct bh_sock_record *r, struct task_struct *
         bh_read(r->comm, sizeof(r->comm), __builtin_preserve_access_index(&task->comm));
 }
 
-static __noinline int enter(struct bh_sock_walk *w, struct task_struct *task) {
+static __noinline int enter(struct bh_sock_walk *w, struct task_struct *task, __u64 how) {
         struct bh_sock_record *r = &w->record;
         struct bh_conn c = {
                 .who = { .id = { .cgroup = r->cgroup, .origin = r->origin, .start = r->start, .tgid = r->tgid, .tid = r->tgid },
@@ -80,7 +57,7 @@ static __noinline int enter(struct bh_sock_walk *w, struct task_struct *task) {
         long err;
 
         __builtin_memcpy(c.who.comm, r->comm, sizeof(c.who.comm));
-        err = bpf_map_update_elem(&conns, &key, &c, BPF_NOEXIST);
+        err = bpf_map_update_elem(&conns, &key, &c, how);
         if (err) {
                 w->full += err != -EEXIST; /* a hook was faster */
                 return 0;
@@ -100,8 +77,9 @@ static __noinline int connection(struct bh_sock_walk *w, struct sock *sk, struct
         struct bh_conn *c = bpf_map_lookup_elem(&conns, &key);
         int state = r->state;
         struct conn_counts n;
+        __u64 how = c ? BPF_ANY : BPF_NOEXIST;
 
-        if (c) {
+        if (c && is_of(c, sk)) {
                 r->cgroup = c->who.id.cgroup;
                 r->origin = c->who.id.origin;
                 r->start = c->who.id.start;
@@ -123,7 +101,7 @@ static __noinline int connection(struct bh_sock_walk *w, struct sock *sk, struct
                         r->flags |= BH_SOCK_BY_PORT | (bpf_map_lookup_elem(&listened, &port) ? BH_SOCK_SERVER : BH_SOCK_CLIENT);
                 }
                 if (r->flags & (BH_SOCK_CLIENT | BH_SOCK_SERVER) && !bh_is_off(BH_EV_NET_CLOSE))
-                        enter(w, task);
+                        enter(w, task, how);
         } else {
                 return 0;
         }
@@ -163,10 +141,12 @@ static __noinline int unix_names(struct bh_sock_record *r, struct sock *sk) {
                 r->path_dev = BPF_CORE_READ(dentry, d_inode, i_sb, s_dev);
         }
         len = (__u64) BPF_CORE_READ(addr, len) - 2;
-        asm volatile("" : "+r"(len));
+        if (!len)
+                return 0;
+        asm volatile("" : "+r"(len)); /* or the compiler makes one comparison of both, which the verifier of 5.10 does not follow */
         if (len > BH_SOCK_PATH_MAX)
                 return 0;
-        if (len && bpf_probe_read_kernel(r->path, len, (const char *) addr + bpf_core_field_offset(struct unix_address, name) + 2) == 0) {
+        if (bpf_probe_read_kernel(r->path, len, (const char *) addr + bpf_core_field_offset(struct unix_address, name) + 2) == 0) {
                 r->path_len = (__u8) len;
                 r->size = sizeof(*r);
         }

@@ -309,6 +309,10 @@ static __noinline int act_net_close(struct sock *sk, int old) {
 
         if (!c)
                 return 0;
+        if (!is_of(c, sk)) {
+                bpf_map_delete_elem(&conns, &key);
+                return 0;
+        }
         b = bh_begin_as(&c->who, BH_EV_NET_CLOSE, 0, 0);
         if (b) {
                 conn_count(&n, sk, c->outgoing, old);

@@ -41,6 +41,7 @@
 #define MSG_CMSG_COMPAT 0x80000000u
 #define EAGAIN 11
 #define EEXIST 17
+#define ENOSPC 28
 #define EPIPE 32
 #define ECONNABORTED 103
 #define ECONNRESET 104
@@ -118,6 +119,11 @@ static __always_inline __u32 sock_net_ns(struct sock *sk) {
         return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
+/* FALSE: the entry is of an earlier connection whose end was missed, and whose socket's address in memory is another's now. */
+static __always_inline bool is_of(const struct bh_conn *c, struct sock *sk) {
+        return c->addr.lport == swap16(BPF_CORE_READ((struct inet_sock *) sk, inet_sport)) && c->addr.rport == swap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+}
+
 /* ---- what a TCP connection has moved ---- */
 
 struct conn_counts {
@@ -149,6 +155,29 @@ static __noinline int conn_count(struct conn_counts *n, struct sock *sk, __u32 o
         n->packets_out = BPF_CORE_READ(tp, segs_out);
         n->packets_in = BPF_CORE_READ(tp, segs_in);
         return 0;
+}
+
+/* Sequence numbers of what was sent and acknowledged, less the bytes that were sent: 1 for the SYN of the side that connected. */
+static __noinline __s64 syn_acked(struct sock *sk, int state) {
+        struct tcp_sock *tp = (struct tcp_sock *) sk;
+        __u32 next = BPF_CORE_READ(tp, snd_nxt);
+        __s64 n = (__s64) BPF_CORE_READ(tp, bytes_acked) + (__u32) (next - BPF_CORE_READ(tp, snd_una));
+
+        if (fin_due(state) && next == BPF_CORE_READ(tp, write_seq))
+                n--;
+        return n - (__s64) (BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans));
+}
+
+/*
+ * Which side of a connection this is, from its counters alone: BH_SOCK_CLIENT, BH_SOCK_SERVER, 0 if they do not say. Where the machine's own queue
+ * refuses packets bytes are counted as sent twice. Looked at twice, as the connection may be at work.
+ */
+static __noinline __u32 side_by_counters(struct sock *sk, int state) {
+        __s64 n = syn_acked(sk, state);
+
+        if (n != syn_acked(sk, state))
+                return 0;
+        return n == 1 ? BH_SOCK_CLIENT : n == 0 ? BH_SOCK_SERVER : 0;
 }
 
 #endif

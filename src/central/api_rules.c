@@ -6,6 +6,7 @@
 #include "json_out.h"
 #include "routes.h"
 #include "rules.h"
+#include "rules/engine.h"
 #include "store/store_rules.h"
 
 #define PROBLEMS_MAX 200u /* told; more are counted */
@@ -95,12 +96,51 @@ void bh_api_rule_file(BhCall *call) {
         bh_call_json(call, 200, out);
 }
 
-/* Of all files together: a change of one may break another. */
-static void append_problems(GString *out, const BhRuleSet *set) {
-        const GPtrArray *problems = bh_rule_set_problems(set);
+/* What loading and compiling all files together said: a change of one may break another. */
+typedef struct {
+        BhRuleSet *set;
+        GPtrArray *compiled; /* of BhEngineProblem */
+} Checked;
 
-        bh_json_uint(out, "errors", bh_rule_set_errors(set));
-        bh_json_uint(out, "warnings", bh_rule_set_warnings(set));
+static void checked_clear(Checked *c) {
+        g_clear_pointer(&c->set, bh_rule_set_unref);
+        g_clear_pointer(&c->compiled, g_ptr_array_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Checked, checked_clear)
+
+static guint64 errors_of(const Checked *c) {
+        guint64 n = bh_rule_set_errors(c->set);
+
+        for (guint i = 0; i < c->compiled->len; i++)
+                n += ((const BhEngineProblem *) c->compiled->pdata[i])->error != FALSE;
+        return n;
+}
+
+static void append_compiled(GString *out, const Checked *c, guint told) {
+        const GPtrArray *rules = bh_rule_set_rules(c->set);
+
+        for (guint i = 0; i < c->compiled->len && told < PROBLEMS_MAX; i++, told++) {
+                const BhEngineProblem *p = c->compiled->pdata[i];
+
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "severity", p->error ? "error" : "warning");
+                bh_json_text(out, "file", p->pos.line ? bh_rule_set_file(c->set, p->pos.file) : NULL);
+                bh_json_uint(out, "line", p->pos.line);
+                bh_json_uint(out, "column", p->pos.column);
+                bh_json_text(out, "code", p->error ? "LOAD_ERR_COMPILE_CONDITION" : "LOAD_COMPILE_CONDITION");
+                bh_json_text(out, "what", p->what);
+                bh_json_text(out, "object", p->rule < rules->len ? ((const BhRule *) rules->pdata[p->rule])->name : NULL);
+                bh_json_close(out, '}');
+        }
+}
+
+static void append_problems(GString *out, const Checked *c) {
+        const BhRuleSet *set = c->set;
+        const GPtrArray *problems = bh_rule_set_problems(set);
+        guint64 errors = errors_of(c);
+
+        bh_json_uint(out, "errors", errors);
+        bh_json_uint(out, "warnings", bh_rule_set_warnings(set) + c->compiled->len - (errors - bh_rule_set_errors(set)));
         bh_json_uint(out, "rules", bh_rule_set_rules(set)->len);
         bh_json_open(out, "problems", '[');
         for (guint i = 0; i < problems->len && i < PROBLEMS_MAX; i++) {
@@ -116,25 +156,25 @@ static void append_problems(GString *out, const BhRuleSet *set) {
                 bh_json_text(out, "object", p->object);
                 bh_json_close(out, '}');
         }
+        append_compiled(out, c, MIN(problems->len, PROBLEMS_MAX));
         bh_json_close(out, ']');
 }
 
-/* The set with this file, or (text NULL) without it. NULL: answered. */
-static BhRuleSet *check(BhCall *call, const char *name, const char *text) {
+/* The set with this file, or (text NULL) without it. FALSE: answered. */
+static gboolean check(BhCall *call, const char *name, const char *text, Checked *out) {
         GError *error = NULL;
 
         if (!bh_store_rule_name_valid(name)) {
                 bh_call_error(call, 400, "bad_name", "the name of a rule file has letters, digits, '.', '_' and '-', at most 100, and ends in .yaml or .yml");
-                return NULL;
+                return FALSE;
         }
-
-        BhRuleSet *set = bh_rules_check(call->central->rules, call->central->store, name, text, &error);
-        if (!set)
+        out->set = bh_rules_check(call->central->rules, call->central->store, name, text, &out->compiled, &error);
+        if (!out->set)
                 bh_call_store_error(call, error);
-        return set;
+        return out->set != NULL;
 }
 
-static void answer(BhCall *call, guint status, const BhRuleSet *set, const char *error) {
+static void answer(BhCall *call, guint status, const Checked *checked, const char *error) {
         GString *out = g_string_new(NULL);
 
         bh_json_open(out, NULL, '{');
@@ -144,7 +184,7 @@ static void answer(BhCall *call, guint status, const BhRuleSet *set, const char 
                 bh_json_text(out, "message", error);
                 bh_json_close(out, '}');
         }
-        append_problems(out, set);
+        append_problems(out, checked);
         bh_json_close(out, '}');
         bh_call_json(call, status, out);
 }
@@ -158,23 +198,24 @@ void bh_api_rules_check(BhCall *call) {
         if (!body)
                 return;
         const char *name = bh_body_text(body, "name");
-        g_autoptr(BhRuleSet) set = check(call, name, bh_body_text(body, "text"));
-        if (!set)
+        g_auto(Checked) checked = { NULL, NULL };
+
+        if (!check(call, name, bh_body_text(body, "text"), &checked))
                 return;
-        bh_call_audit_write(call, name, "ok", bh_rule_set_errors(set) ? "it has errors" : NULL); /* who tries what is worth knowing */
-        answer(call, 200, set, NULL);
+        bh_call_audit_write(call, name, "ok", errors_of(&checked) ? "it has errors" : NULL); /* who tries what is worth knowing */
+        answer(call, 200, &checked, NULL);
 }
 
 /* `text` NULL: removes. */
 static void change(BhCall *call, const char *name, const char *text) {
-        g_autoptr(BhRuleSet) set = check(call, name, text);
+        g_auto(Checked) checked = { NULL, NULL };
         GError *error = NULL;
 
-        if (!set)
+        if (!check(call, name, text, &checked))
                 return;
-        if (bh_rule_set_errors(set)) {
+        if (errors_of(&checked)) {
                 bh_call_audit_write(call, name, "refused", "the rules would have errors");
-                answer(call, 422, set, text ? "nothing was changed: with this file the rules have errors" : "nothing was changed: without this file the rules have errors");
+                answer(call, 422, &checked, text ? "nothing was changed: with this file the rules have errors" : "nothing was changed: without this file the rules have errors");
                 return;
         }
 
@@ -184,7 +225,7 @@ static void change(BhCall *call, const char *name, const char *text) {
                 return;
         }
         bh_rules_changed(call->central->rules);
-        answer(call, 200, set, NULL);
+        answer(call, 200, &checked, NULL);
 }
 
 void bh_api_rule_file_set(BhCall *call) {

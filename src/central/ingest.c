@@ -11,6 +11,7 @@
 #include "bus/bus.pb-c.h"
 #include "graph.h"
 #include "ingest_private.h"
+#include "rules.h"
 #include "json_out.h"
 #include "store/store_inventory.h"
 
@@ -479,6 +480,8 @@ static void apply_state(gpointer data, gpointer user) {
 
         if (!ok)
                 bh_error("cannot store a node's state", "node", s->node, "error", error->message);
+        if (!s->json && s->up)
+                bh_rules_node_up(c->rules, s->node);
         state_free(s);
 }
 

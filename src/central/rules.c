@@ -105,7 +105,14 @@ void bh_rules_free(BhRules *r) {
 
 /* ---- checking ---- */
 
-BhRuleSet *bh_rules_check(BhRules *r, BhStore *store, const char *name, const char *text, GError **error) {
+static void problem_free(gpointer data) {
+        BhEngineProblem *p = data;
+
+        g_free(p->what);
+        g_free(p);
+}
+
+BhRuleSet *bh_rules_check(BhRules *r, BhStore *store, const char *name, const char *text, GPtrArray **compiled, GError **error) {
         g_autoptr(GMutexLocker) one = g_mutex_locker_new(&r->check_lock);
         g_autoptr(GPtrArray) files = bh_store_rule_files(store, error);
         g_autoptr(GArray) sources = g_array_new(FALSE, TRUE, sizeof(BhRuleSource));
@@ -134,7 +141,12 @@ BhRuleSet *bh_rules_check(BhRules *r, BhStore *store, const char *name, const ch
                         g_array_append_val(sources, s);
                 }
         }
-        return bh_rule_set_load((const BhRuleSource *) (gpointer) sources->data, sources->len, NULL);
+
+        BhRuleSet *set = bh_rule_set_load((const BhRuleSource *) (gpointer) sources->data, sources->len, NULL);
+        *compiled = g_ptr_array_new_with_free_func(problem_free);
+        if (!bh_rule_set_errors(set)) /* patterns are the compiler's to refuse */
+                bh_rule_engine_unref(bh_rule_engine_new(set, NULL, *compiled, NULL));
+        return set;
 }
 
 /* ---- sending ---- */
@@ -300,6 +312,19 @@ void bh_rules_stop(BhRules *r) {
         g_cond_signal(&r->moved);
         g_mutex_unlock(&r->lock);
         g_thread_join(g_steal_pointer(&r->thread));
+}
+
+void bh_rules_node_up(BhRules *r, const char *node) {
+        if (!r)
+                return;
+        g_mutex_lock(&r->lock);
+        Node *n = g_hash_table_lookup(r->nodes, node);
+        if (n) { /* an answer that is under way is another connection's */
+                n->pending = FALSE;
+                g_clear_pointer(&n->digest, g_free);
+        }
+        g_cond_signal(&r->moved);
+        g_mutex_unlock(&r->lock);
 }
 
 void bh_rules_changed(BhRules *r) {

@@ -23,11 +23,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhRules, bh_rules_free)
 /* A file has changed: send. */
 void bh_rules_changed(BhRules *r);
 
+/* A node has connected: it is sent the set anew, as it may be another sensor that lacks it, also where nobody saw the last one go. NULL is allowed. */
+void bh_rules_node_up(BhRules *r, const char *node);
+
 /*
- * The default rules and all managed files, `name` with this text instead of the one that is kept (NULL: without it). One check at a time. NULL with
- * *error when the store fails.
+ * The default rules and all managed files, `name` with this text instead of the one that is kept (NULL: without it), loaded and compiled as the nodes do it.
+ * One check at a time. *compiled (of BhEngineProblem): what compiling found, empty if loading found errors. NULL with *error when the store fails.
  */
-BhRuleSet *bh_rules_check(BhRules *r, BhStore *store, const char *name, const char *text, GError **error);
+BhRuleSet *bh_rules_check(BhRules *r, BhStore *store, const char *name, const char *text, GPtrArray **compiled, GError **error);
 
 /* "nodes": [{"node", "state": "current" | "sending" | "refused" | "failed", "error", "time"}] of those that are connected. */
 void bh_rules_append_nodes(BhRules *r, GString *out);

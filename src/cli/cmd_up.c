@@ -439,7 +439,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
         g_autofree char *docker = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *rings = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL, *events = NULL;
         GOptionEntry entries[] = {
                 { "listen", 0, 0, G_OPTION_ARG_STRING, &listen, "where the central serves web interface and API (default 127.0.0.1:8443)", "ADDR:PORT" },
-                { "no-central", 0, 0, G_OPTION_ARG_NONE, &no_central, "start the sensor alone, which then tells nobody anything", NULL },
+                { "no-central", 0, 0, G_OPTION_ARG_NONE, &no_central, "start the sensor alone, which then tells nobody anything; what your --rules find is printed", NULL },
                 { "rules", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &rules, "rule file, or directory of some, after the default rules; may be given several times", "F" },
                 { "no-default-rules", 0, 0, G_OPTION_ARG_NONE, &no_default_rules, "leave out Bulkhead's own rules", NULL },
                 { "alerts", 0, 0, G_OPTION_ARG_STRING, &alerts, "print findings, as text, falco (JSON as Falco's) or bulkhead (JSON with everything), and not live events; with --quiet nothing else", "FORMAT" },

@@ -184,6 +184,10 @@ GPtrArray *bh_problems_of(const json_t *status) {
                 say(list, "the sensor was away for %.1f s before this start; \"bulkhead events --type sensor\" says what became of that time", (double) n / 1000);
         bus(status, list);
         inspector(status, list);
+        if ((n = bh_json_number(json_object_get(status, "rules"), "pattern_limits")))
+                say(list, "RULES: %" G_GUINT64_FORMAT " times a pattern took more than it may and counted as no match; findings of the sensor name rule and pattern", n);
+        if ((n = bh_json_number(json_object_get(status, "rules"), "cut_values")))
+                say(list, "RULES: %" G_GUINT64_FORMAT " values of fields were missing for rules, because their events have more than rules can look at; the events are whole in the recorder", n);
         runtimes(status, list);
         if ((n = bh_json_number(events, "undecodable")))
                 say(list, "%" G_GUINT64_FORMAT " kernel records could not be decoded: sensor and kernel programs do not fit each other; restart, and report it", n);

@@ -188,11 +188,13 @@ static void connected(BhFlowTable *t, const struct bh_event *e, struct side *s) 
         struct key key;
 
         s->role = BH_FLOW_CLIENT;
+        if (s->proto == BH_PROTO_UDP)
+                return; /* a socket that only knows its peer now, or was told that there is no way: resolvers ask so to sort addresses. Nothing was sent */
         if (half && -e->ret != EINPROGRESS && -e->ret != EINTR) {
                 failed(t, e, s);
                 return;
         }
-        /* a datagram socket that only knows its peer now; or repeats, told with the addresses of the first of them */
+        /* repeats are told with the addresses of the first of them */
         if (s->proto != BH_PROTO_TCP || (e->flags & BH_RF_REPEATS))
                 return;
         bh_flow_pair_client(t, s);
@@ -221,8 +223,7 @@ static void closed(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         s->role = e->outgoing ? BH_FLOW_CLIENT : BH_FLOW_SERVER;
         if (!s->net_ns && conn)
                 s->net_ns = conn->net_ns;
-        if (conn)
-                bh_flow_conn_close(t, conn);
+        bh_flow_conn_close(t, s, conn);
         /* an error before a byte was moved: it never became one. (A peer that resets one at once had taken it.) */
         if (ret < 0 && ret != -ECONNRESET && ret != -EPIPE && s->role == BH_FLOW_CLIENT && !e->bytes_in && !e->bytes_out) {
                 failed(t, e, s);
@@ -356,7 +357,8 @@ static void unix_socket(BhFlowTable *t, const struct bh_event *e) {
                 t->wants_walk = TRUE;
                 return;
         }
-        if (!wants_unix(e) || (e->type == BH_EV_ACCEPT && ret < 0) || (ret < 0 && !count_failure(ret, MAX(e->count, 1), &c)))
+        /* where there is no socket there is no other end: libc looks for nscd's in each process */
+        if (!wants_unix(e) || ret == -ENOENT || (e->type == BH_EV_ACCEPT && ret < 0) || (ret < 0 && !count_failure(ret, MAX(e->count, 1), &c)))
                 return;
 
         Box *box = bh_flow_box(t, TEXT(e, container_id));

@@ -283,6 +283,9 @@ static Flow *flow_for(BhFlowTable *t, const struct side *s, End *peer, const str
         /* an address of its own names a container better than the pairing does: all its connections are then one flow */
         Box *by_pair = peer && (bh_flow_ip_is_loopback(client) || !bh_flow_at(t, s->end->box, client, NULL)) ? peer->box : NULL;
 
+        /* who got here by docker-proxy from a loopback address is of the node, if nobody knows more */
+        if (!peer && dialled && dialled->len && bh_flow_ip_is_loopback(client))
+                by_pair = t->host;
         bh_flow_server_key(s, by_pair, client, dialled, dialled_port, &key);
         Flow *f = bh_flow_of(t, s, &key);
         if (f)
@@ -431,7 +434,10 @@ void bh_flow_pair_proxy(BhFlowTable *t, const struct side *s, const BhFlowCounts
         a->client = ends.client;
         a->dialled = s->laddr;
         a->dialled_port = s->lport;
-        a->end = client ? bh_flow_end_ref(client->end) : NULL;
+        if (client)
+                a->end = bh_flow_end_ref(client->end);
+        else if (bh_flow_ip_is_loopback(&ends.client) || bh_flow_is_host_address(t, &ends.client)) /* of the node, where docker-proxy is, not of the container */
+                a->end = bh_flow_end(t, t->host, (struct bh_str){ "", 0 });
         a->ns = t->now_ns;
 
         Waiting *w = g_hash_table_lookup(p->carried, &a->carried);

@@ -292,7 +292,8 @@ void bh_flow_walk_free(BhFlowTable *t);
 Conn *bh_flow_conn_find(BhFlowTable *t, const struct side *s);
 /* Adds it if there is room, and assigns its flow where it is known. */
 Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open, gint64 now_ns);
-void bh_flow_conn_close(BhFlowTable *t, Conn *c);
+/* It has ended, known (`c`) or not (NULL): a walk that saw it before does not open it again. */
+void bh_flow_conn_close(BhFlowTable *t, const struct side *s, Conn *c);
 void bh_flow_listens(BhFlowTable *t, End *end, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 /* Who listens there; by network namespace (0: not known), else by container (NULL: not known). */
 End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port);

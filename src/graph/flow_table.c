@@ -82,6 +82,13 @@ Box *bh_flow_box(BhFlowTable *t, struct bh_str id) {
         return b;
 }
 
+gboolean bh_flow_table_knows(BhFlowTable *t, struct bh_str container_id) {
+        const Box wanted = { .id = (char *) (container_id.len ? container_id.p : ""), .id_len = MIN(container_id.len, 128) };
+        const Box *b = g_hash_table_lookup(t->boxes, &wanted);
+
+        return b && (b == t->host || b->listed);
+}
+
 void bh_flow_box_unref(BhFlowTable *t, Box *b) {
         if (--b->refs)
                 return;

@@ -131,6 +131,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhFlowTable, bh_flow_table_free)
 
 /* The containers that there are (BhContainer *), whole: replaces what was known. Addresses of those that are gone stay until another has them. */
 void bh_flow_table_containers(BhFlowTable *t, const GPtrArray *containers);
+/* TRUE if the container is among them. */
+gboolean bh_flow_table_knows(BhFlowTable *t, struct bh_str container_id);
 /* The node's own addresses: replaces what was known. */
 void bh_flow_table_host_addresses(BhFlowTable *t, const struct bh_ip *addresses, gsize n);
 /* Translations of the kernel, for the caller to feed; the table's own, never NULL. */

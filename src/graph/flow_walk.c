@@ -137,9 +137,13 @@ static void conn_remove(BhFlowTable *t, Conn *c) {
         t->free_conns = c;
 }
 
-void bh_flow_conn_close(BhFlowTable *t, Conn *c) {
-        t->closed[t->n_closed++ % CLOSED_MAX] = XXH3_64bits(&c->tuple, sizeof(c->tuple));
-        conn_remove(t, c);
+void bh_flow_conn_close(BhFlowTable *t, const struct side *s, Conn *c) {
+        struct tuple k;
+
+        set_tuple(&k, s->end->box, s->proto, &s->laddr, s->lport, &s->raddr, s->rport);
+        t->closed[t->n_closed++ % CLOSED_MAX] = XXH3_64bits(&k, sizeof(k));
+        if (c)
+                conn_remove(t, c);
 }
 
 static gboolean closed_lately(const BhFlowTable *t, const struct tuple *k) {
@@ -197,7 +201,10 @@ Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open
         c->net_ns = s->net_ns;
         c->since_ns = now_ns;
         c->walk = t->walk;
-        join_flow(t, c, s->role == BH_FLOW_CLIENT ? flow_of_client(t, s, half_open) : bh_flow_pair_open(t, s, FALSE, &hidden));
+        if (s->role == BH_FLOW_CLIENT)
+                join_flow(t, c, flow_of_client(t, s, half_open));
+        else if (!bh_flow_proxy_of(t, s->end, s->pid)) /* the container's own side tells it */
+                join_flow(t, c, bh_flow_pair_open(t, s, FALSE, &hidden));
         return c;
 }
 

@@ -57,6 +57,17 @@ static BhInspectStatus answer_elf(const guint8 *body, gsize len, const guint8 *f
         return BH_INSPECT_OK;
 }
 
+static BhInspectStatus answer_protocol(const guint8 *body, gsize len, GByteArray *out) {
+        BhProtocolInput in;
+        BhProtocolFacts f;
+
+        if (!bh_inspect_unpack_look(body, len, &in))
+                return say(out, BH_INSPECT_REFUSED, "the request does not hold the first bytes of a connection");
+        bh_protocol_recognise(&in, &f);
+        bh_inspect_pack_protocol(out, &f);
+        return BH_INSPECT_OK;
+}
+
 BhInspectStatus bh_inspect_answer(guint kind, const guint8 *body, gsize len, const guint8 *file, gsize file_len, GByteArray *out) {
         if (!bh_inspect_kind_name(kind))
                 return say(out, BH_INSPECT_REFUSED, "there is no such kind of request");
@@ -78,6 +89,8 @@ BhInspectStatus bh_inspect_answer(guint kind, const guint8 *body, gsize len, con
                 return answer_passwd(BH_PASSWD_GROUPS, body, len, out);
         case BH_INSPECT_ELF:
                 return answer_elf(body, len, file, file_len, out);
+        case BH_INSPECT_PROTOCOL:
+                return answer_protocol(body, len, out);
         }
         return BH_INSPECT_REFUSED;
 }

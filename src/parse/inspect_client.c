@@ -88,6 +88,7 @@ void bh_inspect_answer_clear(BhInspectAnswer *a) {
         g_clear_pointer(&a->dns, bh_dns_free);
         g_clear_pointer(&a->names, bh_passwd_unref);
         g_clear_pointer(&a->elf, bh_elf_free);
+        g_clear_pointer(&a->protocol, g_free);
         g_clear_pointer(&a->owned, g_bytes_unref);
         a->body = NULL;
         a->len = 0;
@@ -407,6 +408,8 @@ static gboolean take_result(const Request *r, const BhInspectHeader *h, const gu
                 return (a->names = bh_inspect_unpack_passwd(body, h->len)) != NULL;
         case BH_INSPECT_ELF:
                 return (a->elf = bh_inspect_unpack_elf(body, h->len)) != NULL;
+        case BH_INSPECT_PROTOCOL:
+                return (a->protocol = bh_inspect_unpack_protocol(body, h->len)) != NULL;
         }
         return FALSE;
 }
@@ -744,6 +747,7 @@ static void asked(BhInspectAnswer *a, gpointer data) {
         a->dns = NULL;
         a->names = NULL;
         a->elf = NULL;
+        a->protocol = NULL;
         ask->answered = TRUE;
         g_cond_signal(&ask->done);
         g_mutex_unlock(&ask->lock);

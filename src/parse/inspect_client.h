@@ -35,7 +35,7 @@ typedef enum {
         BH_INSPECT_LOST_REASONS,
 } BhInspectLostReason;
 
-/* Valid during the callback; it may take `dns`, `names` or `elf` with g_steal_pointer(), and then frees it. */
+/* Valid during the callback; it may take `dns`, `names`, `elf` or `protocol` with g_steal_pointer(), and then frees it. */
 typedef struct {
         guint kind;               /* BhInspectKind */
         BhInspectStatus status;
@@ -44,6 +44,7 @@ typedef struct {
         BhDnsMessage *dns;        /* OK and DNS, DNS_TCP */
         BhPasswd *names;          /* OK and USERS, GROUPS */
         BhElf *elf;               /* OK and ELF */
+        BhProtocolFacts *protocol; /* OK and PROTOCOL; g_free() */
         const guint8 *body;       /* OK and PING */
         gsize len;
         GBytes *owned;            /* what `body` lies in after bh_inspect_ask() */

@@ -12,3 +12,4 @@ BH_INSPECT_KIND(DNS_TCP, 3, "dns_tcp", 1000, BODY) /* the start of a TCP stream:
 BH_INSPECT_KIND(USERS, 4, "users", 1000, BODY)    /* /etc/passwd */
 BH_INSPECT_KIND(GROUPS, 5, "groups", 1000, BODY)  /* /etc/group */
 BH_INSPECT_KIND(ELF, 6, "elf", 5000, FILE)        /* bh_inspect_pack_wanted() as body */
+BH_INSPECT_KIND(PROTOCOL, 7, "protocol", 1000, BODY) /* bh_inspect_pack_look() as body */

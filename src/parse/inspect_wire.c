@@ -373,3 +373,73 @@ gboolean bh_inspect_unpack_wanted(const guint8 *body, gsize len, BhElfWanted *wa
         *names = g_steal_pointer(&all);
         return TRUE;
 }
+
+/* ---- protocols */
+
+void bh_inspect_pack_look(GByteArray *out, const BhProtocolInput *in) {
+        guint16 client = (guint16) MIN(in->client_len, BH_PROTOCOL_BYTES_MAX), server = (guint16) MIN(in->server_len, BH_PROTOCOL_BYTES_MAX);
+
+        put_u8(out, (guint8) in->flags);
+        put_u16(out, client);
+        put_u16(out, server);
+        if (client)
+                put(out, in->client, client);
+        if (server)
+                put(out, in->server, server);
+}
+
+gboolean bh_inspect_unpack_look(const guint8 *body, gsize len, BhProtocolInput *in) {
+        Taker t = { .at = body, .end = body + len };
+
+        in->flags = take_u8(&t);
+        in->client_len = take_u16(&t);
+        in->server_len = take_u16(&t);
+        in->client = take(&t, in->client_len);
+        in->server = take(&t, in->server_len);
+        return taken(&t) && in->flags <= (BH_PROTOCOL_MIDSTREAM | BH_PROTOCOL_DATAGRAM) && in->client_len <= BH_PROTOCOL_BYTES_MAX && in->server_len <= BH_PROTOCOL_BYTES_MAX;
+}
+
+void bh_inspect_pack_protocol(GByteArray *out, const BhProtocolFacts *f) {
+        put_u8(out, (guint8) f->protocol);
+        put_u8(out, (guint8) f->confidence);
+        put_u8(out, (guint8) f->signs);
+        put_text(out, f->version);
+        put_text(out, f->server_name);
+        put_text(out, f->alpn);
+        put_text(out, f->client);
+        put_text(out, f->server);
+        put_text(out, f->fingerprint);
+}
+
+/* Printable ASCII into a field of `room` bytes. */
+static void take_printable(Taker *t, char *out, gsize room) {
+        gsize n = take_u16(t);
+        const guint8 *p = n < room ? take(t, n) : NULL;
+
+        for (gsize i = 0; p && i < n; i++)
+                if (p[i] < 0x20 || p[i] >= 0x7f)
+                        p = NULL;
+        if (p)
+                memcpy(out, p, n);
+        else
+                t->bad = TRUE;
+}
+
+BhProtocolFacts *bh_inspect_unpack_protocol(const guint8 *body, gsize len) {
+        Taker t = { .at = body, .end = body + len };
+        g_autofree BhProtocolFacts *f = g_new0(BhProtocolFacts, 1);
+        guint8 protocol = take_u8(&t), confidence = take_u8(&t), signs = take_u8(&t);
+
+        take_printable(&t, f->version, sizeof(f->version));
+        take_printable(&t, f->server_name, sizeof(f->server_name));
+        take_printable(&t, f->alpn, sizeof(f->alpn));
+        take_printable(&t, f->client, sizeof(f->client));
+        take_printable(&t, f->server, sizeof(f->server));
+        take_printable(&t, f->fingerprint, sizeof(f->fingerprint));
+        if (protocol >= BH_PROTOCOLS || confidence >= BH_PROTOCOL_CONFIDENCES || signs > BH_PROTOCOL_SIGNS || !protocol != !confidence)
+                t.bad = TRUE;
+        f->protocol = (BhProtocol) protocol;
+        f->confidence = (BhProtocolConfidence) confidence;
+        f->signs = signs;
+        return taken(&t) ? g_steal_pointer(&f) : NULL;
+}

@@ -17,6 +17,7 @@
 #include "parse/dns.h"
 #include "parse/elf.h"
 #include "parse/passwd.h"
+#include "parse/protocol.h"
 
 #define BH_INSPECT_VERSION 1u
 #define BH_INSPECT_FD 3                        /* where the inspector finds its end */
@@ -31,7 +32,7 @@ typedef enum {
 #include "parse/inspect_kinds.tbl.h"
 #undef BH_INSPECT_KIND
 } BhInspectKind;
-#define BH_INSPECT_KINDS 7 /* above the largest */
+#define BH_INSPECT_KINDS 8 /* above the largest */
 
 typedef enum {
         BH_INSPECT_OK,        /* the body is the result */
@@ -79,13 +80,20 @@ gboolean bh_inspect_kind_takes_file(guint kind);
 void bh_inspect_pack_dns(GByteArray *out, const BhDnsMessage *m);
 void bh_inspect_pack_passwd(GByteArray *out, const BhPasswd *p);
 void bh_inspect_pack_elf(GByteArray *out, const BhElf *e);
+void bh_inspect_pack_protocol(GByteArray *out, const BhProtocolFacts *f);
 /* The body of a request for an ELF file. NULL = nothing in particular. */
 void bh_inspect_pack_wanted(GByteArray *out, const BhElfWanted *wanted);
+/* The body of a request of kind PROTOCOL: of each direction at most BH_PROTOCOL_BYTES_MAX bytes. */
+void bh_inspect_pack_look(GByteArray *out, const BhProtocolInput *in);
 
 /* NULL, or FALSE, when the bytes are not exactly one well-formed result. */
 BhDnsMessage *bh_inspect_unpack_dns(const guint8 *body, gsize len);
 BhPasswd *bh_inspect_unpack_passwd(const guint8 *body, gsize len);
 BhElf *bh_inspect_unpack_elf(const guint8 *body, gsize len);
+/* With protocol UNKNOWN when nothing was recognised. Caller frees with g_free(). */
+BhProtocolFacts *bh_inspect_unpack_protocol(const guint8 *body, gsize len);
+/* *in points into the body. */
+gboolean bh_inspect_unpack_look(const guint8 *body, gsize len, BhProtocolInput *in);
 /* *names is an array of wanted->n_names strings that wanted->names points to; the caller frees it with g_strfreev(). */
 gboolean bh_inspect_unpack_wanted(const guint8 *body, gsize len, BhElfWanted *wanted, char ***names);
 

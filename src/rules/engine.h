@@ -64,3 +64,11 @@ typedef struct {
         guint64 events, evaluated /* conditions begun */, matches, limits /* patterns that hit a limit */, cut /* values that did not fit in an event's scratch memory */;
 } BhRuleRunStats;
 void bh_rule_run_stats(const BhRuleRun *r, BhRuleRunStats *stats);
+
+/*
+ * Whether bounds were hit since the last call, of patterns or of the scratch memory: TRUE calls `tell` for each pattern of which it was not told since the engine is
+ * run, with the first rule that has it (NULL: none has any more). Cheap where nothing was hit; ask after each event, with its engine.
+ */
+typedef void (*BhRuleLimit)(const char *rule, const char *pattern, gpointer data);
+gboolean bh_rule_run_hit(const BhRuleRun *r); /* the question alone */
+gboolean bh_rule_run_limited(BhRuleRun *r, const BhRuleEngine *e, BhRuleLimit tell, gpointer data);

@@ -22,6 +22,7 @@ static void drop_arrays(BhRuleRun *r) {
         g_free(r->values);
         g_free(r->atom_memo);
         g_free(r->node_memo);
+        g_free(r->limited);
         g_free(r->stack);
         g_free(r->woken);
 }
@@ -51,6 +52,7 @@ void bh_run_fit(BhRuleRun *r, const BhRuleEngine *e) {
         r->values = g_new(struct bh_value, (gsize) e->multi * BH_VALUES_MAX + 1);
         r->atom_memo = g_new0(guint32, r->n_atoms + 1);
         r->node_memo = g_new0(guint32, r->n_nodes + 1);
+        r->limited = g_new0(guint8, r->n_atoms + 1);
         r->stack = g_new(guint32, e->stack + 1);
         r->woken = g_new0(guint64, e->n_rules / 64 + 1);
         r->serial = e->serial;
@@ -249,6 +251,14 @@ static gboolean values_compare(enum bh_op op, const struct bh_value *a, const st
         return FALSE;
 }
 
+static void limit_hit(BhRuleRun *r, const BhRuleEngine *e, const struct bh_atom *a) {
+        gsize atom = (gsize) (a - &BH_AT(e->atoms, struct bh_atom, 0));
+
+        r->stats.limits++;
+        if (atom < r->n_atoms && !r->limited[atom])
+                r->limited[atom] = 1;
+}
+
 static gboolean one_value(BhRuleRun *r, const BhRuleEngine *e, const struct bh_atom *a, const struct bh_value *v) {
         gboolean limit = FALSE, hit = FALSE;
 
@@ -289,7 +299,8 @@ static gboolean one_value(BhRuleRun *r, const BhRuleEngine *e, const struct bh_a
                 break;
         default: return FALSE;
         }
-        r->stats.limits += limit;
+        if (limit)
+                limit_hit(r, e, a);
         return hit;
 }
 
@@ -324,7 +335,8 @@ static gboolean compare_slots(BhRuleRun *r, const BhRuleEngine *e, const struct 
                 if (hit != all)
                         break;
         }
-        r->stats.limits += limit;
+        if (limit)
+                limit_hit(r, e, a);
         return hit;
 }
 
@@ -454,6 +466,85 @@ found:
 void bh_rule_run_stats(const BhRuleRun *r, BhRuleRunStats *stats) {
         *stats = r->stats;
         stats->cut = r->scene.cut;
+}
+
+/* ---- bounds that were hit ---- */
+
+static gboolean has_atom(const BhRuleEngine *e, guint32 has, guint32 atom) {
+        const struct bh_atom *a = &BH_AT(e->atoms, struct bh_atom, has);
+
+        for (guint i = 0; a->how == BH_HOW_ONE && i < a->n; i++) {
+                if (has_atom(e, BH_AT(e->atom_lists, guint32, a->first + i), atom))
+                        return TRUE;
+        }
+        return has == atom;
+}
+
+/* Whether the code from there comes by the atom. `seen`: instructions that were looked at, by anybody. */
+static gboolean code_has(const BhRuleEngine *e, guint32 entry, guint32 atom, guint8 *seen) {
+        g_autoptr(GArray) todo = g_array_new(FALSE, FALSE, sizeof(guint32));
+
+        g_array_append_val(todo, entry);
+        while (todo->len) {
+                guint32 pc = BH_AT(todo, guint32, todo->len - 1);
+                const struct bh_ins *ins = &BH_AT(e->code, struct bh_ins, pc);
+
+                g_array_set_size(todo, todo->len - 1);
+                if (seen[pc] || ins->op == BH_INS_FALSE || ins->op == BH_INS_TRUE)
+                        continue;
+                seen[pc] = 1;
+                if (ins->op == BH_INS_ATOM && has_atom(e, ins->arg, atom))
+                        return TRUE;
+                if (ins->op == BH_INS_NODE)
+                        g_array_append_val(todo, BH_AT(e->nodes, struct bh_node, ins->arg).entry);
+                g_array_append_val(todo, ins->on_true);
+                g_array_append_val(todo, ins->on_false);
+        }
+        return FALSE;
+}
+
+static const char *rule_with(const BhRuleEngine *e, guint32 atom) {
+        g_autofree guint8 *seen = g_new0(guint8, e->code->len + 1);
+        const GPtrArray *rules = e->set ? bh_rule_set_rules(e->set) : NULL;
+
+        for (guint i = 0; rules && i < e->roots->len; i++) {
+                const struct bh_root *root = &BH_AT(e->roots, struct bh_root, i);
+
+                if (code_has(e, root->entry, atom, seen) && root->rule < rules->len)
+                        return ((const BhRule *) g_ptr_array_index(rules, root->rule))->name;
+        }
+        return NULL;
+}
+
+static char *pattern_of(const BhRuleEngine *e, const struct bh_atom *a) {
+        if (a->how == BH_HOW_REGEX)
+                return g_strdup(bh_regex_text(g_ptr_array_index(e->regexes, a->first)));
+        if ((a->how == BH_HOW_TEXT || a->how == BH_HOW_SET || a->how == BH_HOW_SUBSET || a->how == BH_HOW_ANY) && a->n) {
+                struct bh_str s = BH_AT(e->texts, struct bh_str, a->first);
+
+                return g_strndup(s.p, s.len);
+        }
+        return g_strdup(a->how == BH_HOW_PREFIX ? "pmatch" : "a pattern from another field");
+}
+
+gboolean bh_rule_run_hit(const BhRuleRun *r) {
+        return r->stats.limits != r->limits_told || r->scene.cut != r->cut_told;
+}
+
+gboolean bh_rule_run_limited(BhRuleRun *r, const BhRuleEngine *e, BhRuleLimit tell_limit, gpointer data) {
+        if (!bh_rule_run_hit(r))
+                return FALSE;
+        for (guint32 i = 0; r->stats.limits != r->limits_told && r->serial == e->serial && i < r->n_atoms; i++) {
+                if (r->limited[i] != 1)
+                        continue;
+
+                g_autofree char *pattern = pattern_of(e, &BH_AT(e->atoms, struct bh_atom, i));
+                r->limited[i] = 2;
+                tell_limit(rule_with(e, i), pattern, data);
+        }
+        r->limits_told = r->stats.limits;
+        r->cut_told = r->scene.cut;
+        return TRUE;
 }
 
 gboolean bh_rule_run_field(BhRuleRun *r, const struct bh_event *event, const struct bh_lineage *lineage, const BhOperand *field, GString *out) {

@@ -129,6 +129,7 @@ gboolean bh_glob(const char *pattern, gsize pattern_len, const char *text, gsize
 
 struct BhRegex {
         pcre2_code *code;
+        char *text;
 };
 
 struct BhMatcher {
@@ -297,13 +298,19 @@ BhRegex *bh_regex_new(const char *pattern, gsize len, GError **error) {
 
         BhRegex *r = g_new(BhRegex, 1);
         r->code = code;
+        r->text = g_strndup(pattern, len);
         return r;
+}
+
+const char *bh_regex_text(const BhRegex *r) {
+        return r->text;
 }
 
 void bh_regex_free(BhRegex *r) {
         if (!r)
                 return;
         pcre2_code_free(r->code);
+        g_free(r->text);
         g_free(r);
 }
 

@@ -34,6 +34,8 @@ typedef struct BhRegex BhRegex;
 BhRegex *bh_regex_new(const char *pattern, gsize len, GError **error);
 void bh_regex_free(BhRegex *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhRegex, bh_regex_free)
+/* As it was written. */
+const char *bh_regex_text(const BhRegex *r);
 
 /* Scratch of one thread. */
 typedef struct BhMatcher BhMatcher;

@@ -138,6 +138,8 @@ struct BhRuleRun {
         struct bh_value *slot_value;
         struct bh_value *values;
         guint32 *atom_memo, *node_memo; /* generation << 1 | truth */
+        guint8 *limited;        /* by atom: its pattern hit a bound: 1 not told yet, 2 told */
+        guint64 limits_told, cut_told;
         guint32 *stack;
         guint64 *woken;
         guint n_atoms, n_nodes, n_slots;

@@ -27,6 +27,7 @@ struct BhAlerts {
         GMutex lock;
         char *node, *boot_id;
         BhContainerTable *containers;
+        guint64 seed;
         GHashTable *windows; /* key -> Window */
         GQueue open;         /* Window, in the order of their end */
         GQueue ready;        /* GBytes */
@@ -42,12 +43,13 @@ static void window_free(gpointer p) {
         g_free(w);
 }
 
-BhAlerts *bh_alerts_new(BhContainerTable *containers) {
+BhAlerts *bh_alerts_new(BhContainerTable *containers, guint64 seed) {
         BhAlerts *a = g_new0(BhAlerts, 1);
 
         g_mutex_init(&a->lock);
         a->node = g_strdup("");
         a->containers = containers;
+        a->seed = seed;
         a->boot_id = bh_file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, NULL, NULL, NULL);
         if (!a->boot_id)
                 a->boot_id = g_strdup("unknown");
@@ -96,10 +98,11 @@ static void hash_number(XXH3_state_t *h, const struct bh_event *e, enum bh_field
 /* How much of an event tells it from others: all that matters, its container, nothing. */
 enum detail { DETAIL_OBJECT, DETAIL_CONTAINER, DETAIL_RULE };
 
-static guint64 key_of(const struct bh_event *e, const char *rule, enum detail detail) {
+static guint64 key_of(guint64 seed, const struct bh_event *e, const char *rule, enum detail detail) {
         XXH3_state_t h;
 
-        XXH3_64bits_reset(&h);
+        XXH3_INITSTATE(&h); /* a seed that is there already is taken for one whose secret is there as well */
+        XXH3_64bits_reset_withSeed(&h, seed);
         XXH3_64bits_update(&h, rule, strlen(rule));
         XXH3_64bits_update(&h, &detail, sizeof(detail));
         if (detail < DETAIL_RULE)
@@ -328,7 +331,7 @@ static Window *find(BhAlerts *a, const struct bh_event *e, const char *rule, gui
         Window *w = NULL;
 
         for (enum detail d = DETAIL_OBJECT; d <= wanted && !w; d++) {
-                *key = key_of(e, rule, d);
+                *key = key_of(a->seed, e, rule, d);
                 w = g_hash_table_lookup(a->windows, key);
         }
         return w;
@@ -397,6 +400,17 @@ GBytes *bh_alerts_take(BhAlerts *a, gboolean all, gint64 now_us) {
         a->stats.told += body != NULL;
         g_mutex_unlock(&a->lock);
         return body;
+}
+
+void bh_alerts_settle(BhAlerts *a) {
+        g_mutex_lock(&a->lock);
+        for (Window *w; (w = g_queue_pop_head(&a->open)); ) {
+                if (w->repeats)
+                        g_queue_push_tail(&a->ready, pack_repeats(w));
+                a->sample_bytes -= g_bytes_get_size(w->sample);
+                g_hash_table_remove(a->windows, &w->key);
+        }
+        g_mutex_unlock(&a->lock);
 }
 
 void bh_alerts_stats(BhAlerts *a, BhAlertsStats *out) {

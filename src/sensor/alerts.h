@@ -4,7 +4,8 @@
  *
  * Equal matches (the same rule, container, executable, and object: path, address and port, or other process) are told once at the first, and then once for
  * all that came within BH_ALERTS_WINDOW_US, as the same finding with their number, first and last time. A quiet window ends it. What a
- * repeat costs is a hash and an addition: its text is not made.
+ * repeat costs is a hash and an addition: its text is not made. Arguments do not tell matches apart: they are the attacker's to vary, and each variation
+ * would be a finding. Those of the first one are told; those of the others are in the recorder, between first and last time.
  *
  * One thread (drain) gives matches, another takes bodies; they meet at a mutex. Bounds: BH_ALERTS_KEYS different ones at a time and BH_ALERTS_BYTES, beyond which all of a
  * rule and container are equal, and at twice as many all of a rule; BH_ALERTS_WAITING bodies that nobody took, beyond which they are refused and counted, by rule too.
@@ -31,8 +32,11 @@ typedef struct {
 
 typedef struct BhAlerts BhAlerts;
 
-/* `containers`: for their descriptions; may be NULL. bh_alerts_name() before the first match: how the bus names this node. */
-BhAlerts *bh_alerts_new(BhContainerTable *containers);
+/*
+ * `containers`: for their descriptions; may be NULL. `seed`: of the hash that tells what is equal, also to the central: secret, so that nobody can make what he does equal
+ * to something harmless. bh_alerts_name() before the first match: how the bus names this node.
+ */
+BhAlerts *bh_alerts_new(BhContainerTable *containers, guint64 seed);
 void bh_alerts_name(BhAlerts *a, const char *node);
 void bh_alerts_free(BhAlerts *a);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAlerts, bh_alerts_free)
@@ -45,5 +49,8 @@ gboolean bh_alerts_match(BhAlerts *a, BhRuleRun *run, const BhRuleEngine *engine
 
 /* The body of the next finding that is to be told now (`all`: also what waits for its window's end); NULL: none. Caller unrefs. */
 GBytes *bh_alerts_take(BhAlerts *a, gboolean all, gint64 now_us);
+
+/* What was counted is to be told, and nothing is equal to it any more: the next match is told by itself. */
+void bh_alerts_settle(BhAlerts *a);
 
 void bh_alerts_stats(BhAlerts *a, BhAlertsStats *out);

@@ -5,7 +5,7 @@
 #include "bus/bus.pb-c.h"
 
 /* What tells two events of an action apart; anything else in them is how often or how much. */
-static const char *const identity[] = { "type", "reason", "cgroup", "container", "state", "why" };
+static const char *const identity[] = { "type", "reason", "cgroup", "container", "state", "why", "end", "rule" };
 
 static const struct {
         const char *action, *rule, *priority;
@@ -30,6 +30,7 @@ struct BhFindings {
         GHashTable *windows; /* key -> Window */
         GQueue open;         /* Window, in the order of their end */
         GQueue ready;        /* GBytes */
+        guint64 ends; /* bodies of ends that were put into `ready` */
         BhFindingsStats stats;
 };
 
@@ -95,7 +96,8 @@ static ProtobufCBinaryData data_of(struct bh_str s) {
 }
 
 static GBytes *pack(const BhFindings *f, guint rule, const struct bh_event *e, GBytes *wire, guint64 repeats, guint64 count) {
-        g_autofree char *id = g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%" G_GINT64_MODIFIER "x", f->node, e->id, e->time);
+        const char *end = attribute(e, "end");
+        g_autofree char *id = end ? g_strdup_printf("%s-end-%.64s", f->node, end) : g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%" G_GINT64_MODIFIER "x", f->node, e->id, e->time);
         g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, repeats), *sum = g_strdup_printf("%" G_GUINT64_FORMAT, count);
         g_autoptr(GPtrArray) fields = g_ptr_array_new_with_free_func(g_free);
         const char *id_of = attribute(e, "container"), *name_of = attribute(e, "container_name"), *key, *value;
@@ -144,13 +146,14 @@ static GBytes *pack(const BhFindings *f, guint rule, const struct bh_event *e, G
         return body;
 }
 
-static void ready(BhFindings *f, GBytes *body) {
+static void ready(BhFindings *f, GBytes *body, gboolean end) {
         if (f->ready.length >= BH_FINDINGS_WAITING) {
                 f->stats.refused++;
                 g_bytes_unref(body);
                 return;
         }
         g_queue_push_tail(&f->ready, body);
+        f->ends += end;
 }
 
 static int rule_of(const struct bh_event *e) {
@@ -200,7 +203,7 @@ gboolean bh_findings_event(BhFindings *f, const struct bh_event *e, const guint8
                 w->until_us = now_us + BH_FINDINGS_WINDOW_US;
                 g_hash_table_insert(f->windows, w->key, w);
                 g_queue_push_tail(&f->open, w);
-                ready(f, pack(f, (guint) rule, e, bytes, 1, count));
+                ready(f, pack(f, (guint) rule, e, bytes, 1, count), attribute(e, "end") != NULL);
         }
         g_mutex_unlock(&f->lock);
         g_string_free(key, TRUE);
@@ -216,7 +219,7 @@ GBytes *bh_findings_take(BhFindings *f, gboolean all, gint64 now_us) {
                         g_hash_table_remove(f->windows, w->key);
                         continue;
                 }
-                ready(f, pack(f, w->rule, w->event, w->wire, w->repeats, w->count));
+                ready(f, pack(f, w->rule, w->event, w->wire, w->repeats, w->count), FALSE);
                 g_clear_pointer(&w->event, g_free);
                 g_clear_pointer(&w->wire, g_bytes_unref);
                 w->repeats = w->count = 0;
@@ -226,6 +229,8 @@ GBytes *bh_findings_take(BhFindings *f, gboolean all, gint64 now_us) {
 
         GBytes *body = g_queue_pop_head(&f->ready);
         f->stats.told += body != NULL;
+        if (!f->ready.length)
+                f->stats.ends = f->ends;
         g_mutex_unlock(&f->lock);
         return body;
 }

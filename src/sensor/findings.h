@@ -6,6 +6,8 @@
  * within BH_FINDINGS_WINDOW_US, with their number in the field "repeats" and the sum of what they count in "count". Others may be equal in the
  * next window; a quiet window ends it.
  *
+ * An unexpected end of the sensor (attribute "end": its name) is a finding of its own, whose number is made of the name: whoever tells it once more tells the same.
+ *
  * One thread (drain) gives events, another takes bodies; they meet at a mutex. Bounds: BH_FINDINGS_KEYS different ones at a time, beyond which all of
  * an action are equal; BH_FINDINGS_WAITING bodies that nobody took, beyond which they are refused and counted.
  */
@@ -21,6 +23,7 @@ typedef struct {
         guint64 told;
         guint64 repeated; /* of `events`, told as a number */
         guint64 refused;
+        guint64 ends;     /* of `told`, those of an unexpected end of the sensor */
 } BhFindingsStats;
 
 typedef struct BhFindings BhFindings;

@@ -105,22 +105,23 @@ static void tell(BhFlows *f, gboolean all) {
 
 /* ---- the worker ---- */
 
+/* With the lock. */
 static void take_containers(BhFlows *f) {
         g_autoptr(GPtrArray) changed = bh_container_table_changes(f->c.containers, f->version, G_MAXUINT, &f->version);
 
         if (!changed->len)
                 return;
         g_autoptr(GPtrArray) containers = bh_container_table_snapshot(f->c.containers);
-        g_mutex_lock(&f->lock);
         bh_flow_table_containers(f->table, containers);
-        g_mutex_unlock(&f->lock);
 }
 
 static void look_around(BhFlows *f) {
         gint64 now_us = g_get_monotonic_time();
         gboolean wanted = FALSE, first = !f->walk_us;
 
+        g_mutex_lock(&f->lock);
         take_containers(f);
+        g_mutex_unlock(&f->lock);
         if (now_us - f->addresses_us >= ADDRESSES_US) {
                 f->addresses_us = now_us;
                 bh_flows_read_addresses(f);
@@ -188,6 +189,9 @@ void bh_flows_event(BhFlows *f, const struct bh_event *e) {
 
         if (!elsewhere && bh_flow_table_wants(e->type) && is_recorded(f, e->type)) {
                 g_mutex_lock(&f->lock);
+                /* before its addresses are taken for those of who had them last */
+                if (bh_event_has(e, BH_F_container_id) && !bh_flow_table_knows(f->table, e->container_id))
+                        take_containers(f);
                 f->soon |= bh_flow_table_event(f->table, e);
                 g_mutex_unlock(&f->lock);
         }
@@ -259,7 +263,6 @@ void bh_flows_catch_up(BhFlows *f) {
 /* ---- life ---- */
 
 BhFlows *bh_flows_new(const BhFlowsConfig *config) {
-        g_autofree char *ns = g_strdup_printf("%s/1/ns/net", config->proc_path);
         BhFlows *f = g_new0(BhFlows, 1);
         BhFlowTableConfig table = { 0 };
         struct stat st;
@@ -275,7 +278,7 @@ BhFlows *bh_flows_new(const BhFlowsConfig *config) {
         f->conntrack_problem = g_steal_pointer(&f->c.conntrack.problem);
         f->stop_pipe[0] = f->stop_pipe[1] = -1;
         f->connections = G_MAXUINT64;
-        if (stat(ns, &st) == 0)
+        if (stat("/proc/self/ns/net", &st) == 0) /* where the addresses and translations that it reads are */
                 table.host_net_ns = (guint32) st.st_ino;
         f->table = bh_flow_table_new(&table);
         return f;

@@ -24,6 +24,7 @@ struct BhFlows {
         GCond moved;
         BhFlowTable *table;
         gboolean soon, stopping;
+        guint64 version; /* of the container table */
         guint64 batches, told, cut_off, unsafe, caught_up, walks_failed, conntrack_refused, conntrack_overruns, conntrack_messages;
         char *walk_problem, *conntrack_problem;
         gboolean conntrack_on;
@@ -33,7 +34,6 @@ struct BhFlows {
 
         /* the worker's */
         BhSockets *sockets;
-        guint64 version; /* of the container table */
         guint64 connections;
         gint64 walk_us, cut_us, addresses_us;
         gboolean full_told;

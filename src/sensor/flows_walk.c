@@ -54,7 +54,8 @@ static BhFlowSocket describe(const BhFlows *f, const BhSocket *s, const char *co
                 .type = s->type,
                 .proto = (guint8) s->proto,
                 .state = s->state,
-                .listening = s->listening,
+                /* the kernel has no such state for datagrams: who has a port and no peer waits for anybody */
+                .listening = s->listening || ((s->family == AF_INET || s->family == AF_INET6) && s->proto == IPPROTO_UDP && s->lport && !s->rport),
                 .role = s->role == BH_SOCKET_ROLE_CLIENT ? BH_FLOW_CLIENT : s->role == BH_SOCKET_ROLE_SERVER ? BH_FLOW_SERVER : BH_FLOW_ROLE_NONE,
                 .lport = s->lport,
                 .rport = s->rport,

@@ -24,6 +24,7 @@ struct BhInspector {
         BhNames *names;
         GMutex lock;
         guint64 dns, late; /* messages; of these, that were waited for in vain */
+        guint64 looked, recognised, unanswered; /* first bytes of connections */
 };
 
 /* ---- DNS ---- */
@@ -181,6 +182,44 @@ void bh_inspector_names(BhInspector *i, const char *container, guint32 uid, guin
         bh_names_of(i->names, container, uid, gid, user, group);
 }
 
+/* ---- protocols of connections ---- */
+
+typedef struct {
+        BhInspector *i;
+        BhInspectorProtocol done;
+        gpointer data;
+} Look;
+
+static void count_look(BhInspector *i, gboolean answered, gboolean recognised) {
+        g_mutex_lock(&i->lock);
+        i->looked++;
+        i->recognised += recognised;
+        i->unanswered += !answered;
+        g_mutex_unlock(&i->lock);
+}
+
+static void on_protocol(BhInspectAnswer *answer, gpointer data) {
+        g_autofree Look *look = data;
+
+        count_look(look->i, answer->protocol != NULL, answer->protocol && answer->protocol->protocol);
+        look->done(answer->protocol, answer->problem, look->data);
+}
+
+gboolean bh_inspector_protocol(BhInspector *i, const BhProtocolInput *in, BhInspectorProtocol done, gpointer data) {
+        g_autoptr(GByteArray) body = g_byte_array_new();
+        g_autofree Look *look = g_new(Look, 1);
+
+        *look = (Look) { i, done, data };
+        bh_inspect_pack_look(body, in);
+        g_autoptr(GBytes) bytes = g_byte_array_free_to_bytes(g_steal_pointer(&body));
+        if (!bh_inspect_submit(i->client, BH_INSPECT_PROTOCOL, bytes, -1, BH_INSPECTOR_PROTOCOL_MS, on_protocol, look)) {
+                count_look(i, FALSE, FALSE);
+                return FALSE;
+        }
+        g_steal_pointer(&look);
+        return TRUE;
+}
+
 /* ---- status ---- */
 
 static json_t *number(guint64 n) {
@@ -211,6 +250,7 @@ json_t *bh_inspector_status(BhInspector *i) {
         json_object_set_new(o, "lost", lost);
         g_mutex_lock(&i->lock);
         json_object_set_new(o, "dns", json_pack("{s:o, s:o}", "messages", number(i->dns), "late", number(i->late)));
+        json_object_set_new(o, "protocols", json_pack("{s:o, s:o, s:o}", "looked", number(i->looked), "recognised", number(i->recognised), "unanswered", number(i->unanswered)));
         g_mutex_unlock(&i->lock);
         json_object_set_new(o, "names", json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tables", number(n.tables), "bytes", number(n.bytes), "busy", number(n.busy), "loads",
                                                   number(n.loads), "unchanged", number(n.unchanged), "failed", number(n.failed), "refused", number(n.refused), "evicted",

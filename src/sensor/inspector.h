@@ -14,9 +14,11 @@
 
 #include "container/container.h"
 #include "event/event.h"
+#include "parse/protocol.h"
 
 #define BH_INSPECTOR_DNS_MS 200
 #define BH_INSPECTOR_NAMES_MS 100
+#define BH_INSPECTOR_PROTOCOL_MS 2000   /* nobody waits for it */
 #define BH_INSPECTOR_ANSWERS_MAX 64u    /* records of a message that become dns.answers */
 #define BH_INSPECTOR_ANSWERS_BYTES 4096u
 #define BH_INSPECTOR_TEXT_MAX 255u      /* of a TXT record */
@@ -56,6 +58,14 @@ void bh_inspector_finish(BhInspector *i, BhInspection *x, struct bh_event *e, co
 void bh_inspection_clear(BhInspection *x);
 /* Names of ids in the container with that id (NULL: the host); NULL where there are none. */
 void bh_inspector_names(BhInspector *i, const char *container, guint32 uid, guint32 gid, const char **user, const char **group);
+
+/*
+ * What a connection speaks. `facts`: NULL when the inspector gave no answer, `problem` then says why; with protocol UNKNOWN when the bytes did
+ * not tell. Good during the call only. On the inspector's thread: must not block.
+ */
+typedef void (*BhInspectorProtocol)(const BhProtocolFacts *facts, const char *problem, gpointer data);
+/* Any thread. The bytes are copied. FALSE when the inspector takes no more at the moment (counted); `done` is then never called, else exactly once. */
+gboolean bh_inspector_protocol(BhInspector *i, const BhProtocolInput *in, BhInspectorProtocol done, gpointer data);
 
 /* For the status. New reference; any thread. */
 json_t *bh_inspector_status(BhInspector *i);

@@ -80,7 +80,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "rules", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &o->rules, "rule file, or directory of some, after the default rules; may be given several times", "F" },
                 { "no-default-rules", 0, 0, G_OPTION_ARG_NONE, &o->no_default_rules, "leave out Bulkhead's own rules", NULL },
                 { "bus", 0, 0, G_OPTION_ARG_STRING, &o->bus, "the central's socket (default unix:RUN-DIR/central/bus.sock)", "ADDRESS" },
-                { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything", NULL },
+                { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything; with --rules findings are printed", NULL },
                 { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "auto, preferred or fallback", "B" },
@@ -420,6 +420,13 @@ static void configure_kernel(BhSensor *s) {
         bh_hooks_judge_anew(s->hooks);
 }
 
+static void on_ends_told(gpointer data) {
+        g_autoptr(GError) error = NULL;
+
+        if (!bh_ends_told(((BhSensor *) data)->ends, &error))
+                bh_warn("cannot note that ends of the sensor were told; the next one tells them again, under the same numbers", "error", error->message);
+}
+
 /* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
 static void open_report(BhSensor *s) {
         g_autofree char *spool = g_build_filename(s->options.data_dir, "spool", "bus.db", NULL);
@@ -437,6 +444,7 @@ static void open_report(BhSensor *s) {
                 .flush = on_flush,
                 .processes = on_processes,
                 .say = on_say,
+                .ends_told = on_ends_told,
                 .data = s,
         };
         g_autoptr(GError) error = NULL;
@@ -502,8 +510,49 @@ static void say_found_lost(BhSensor *s) {
         }
 }
 
+/* What became of the sensors before this one, and that it runs now. */
+static void look_back(BhSensor *s, guint64 beat, guint64 now) {
+        g_autofree char *running = g_build_filename(s->options.data_dir, "running", NULL), *run = g_strdup_printf("%" G_GINT64_FORMAT, s->started_ns);
+        g_autoptr(GError) error = NULL;
+
+        s->ends = bh_ends_open(running, run);
+        if (beat && !bh_ends_found_ns(s->ends)) {
+                g_autofree char *name = g_strdup_printf("beat-%" G_GUINT64_FORMAT, beat);
+
+                bh_ends_add(s->ends, name);
+        }
+        s->after_crash = bh_ends_count(s->ends) > 0;
+        if (s->after_crash) /* last sign: the kernel side's, else an event in the recorder, else that it had started */
+                s->away_ms = beat ? (now - beat) / 1000000 : (guint64) MAX(s->started_ns - MAX(bh_ends_found_ns(s->ends), (gint64) s->found.last_time_ns), 0) / 1000000;
+        if (!bh_ends_mark(s->ends, &error))
+                bh_warn("cannot note that the sensor runs; if it is killed, its successor will not say so", "error", error->message);
+}
+
+/* Each run that ended unexpectedly and was not told yet, the last one last. Their number. */
+static guint say_ends(BhSensor *s) {
+        gboolean adopted = bh_hooks_adopted(s->hooks);
+        g_autofree char *away = g_strdup_printf("%" G_GUINT64_FORMAT, s->away_ms), *pid = g_strdup_printf("%d", getpid()), *more = g_strdup_printf("%" G_GUINT64_FORMAT, bh_ends_more(s->ends));
+        guint n = bh_ends_count(s->ends);
+
+        if (bh_ends_more(s->ends)) {
+                g_autofree char *name = g_strdup_printf("before-%s", bh_ends_name(s->ends, 0));
+
+                bh_pipeline_say(s->pipeline, "returned", "sensors before those that are told one by one ended unexpectedly, too", "end", name, "count", more, NULL);
+        }
+        for (guint i = 0; i + 1 < n; i++)
+                bh_pipeline_say(s->pipeline, "returned", "a sensor before the last one ended unexpectedly as well, and nobody lived to tell it until now", "end", bh_ends_name(s->ends, i), "pid", pid, NULL);
+        if (n)
+                bh_pipeline_say(s->pipeline, adopted ? "returned" : "gap",
+                                adopted ? "the sensor is back after it ended unexpectedly; the kernel went on and kept what it could, losses are counted"
+                                        : "the sensor is back after it ended unexpectedly; its hooks were gone, so nothing was seen in between",
+                                "away_ms", away, "pid", pid, "version", BH_VERSION, "end", bh_ends_name(s->ends, n - 1), NULL);
+        else
+                bh_pipeline_say(s->pipeline, "started", "the sensor started", "away_ms", away, "pid", pid, "version", BH_VERSION, NULL);
+        return n + (bh_ends_more(s->ends) > 0);
+}
+
 static gboolean start(BhSensor *s, GError **error) {
-        g_autofree char *running = g_build_filename(s->options.data_dir, "running", NULL), *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
+        g_autofree char *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
         struct utsname un;
 
         uname(&un);
@@ -535,14 +584,7 @@ static gboolean start(BhSensor *s, GError **error) {
         s->loading = g_thread_new("bh-load", load_rest, s);
 
         guint64 beat = bh_hooks_adopted(s->hooks) ? bh_hooks_config(s->hooks)->heartbeat : 0, since = boottime();
-        struct stat left;
-        gint64 seen = stat(running, &left) == 0 ? (gint64) left.st_mtim.tv_sec * 1000000000 + left.st_mtim.tv_nsec : 0;
-        s->after_crash = seen || beat;
-        if (s->after_crash) /* last sign: the kernel side's, else an event in the recorder, else that it had started */
-                s->away_ms = beat ? (since - beat) / 1000000 : (guint64) MAX(s->started_ns - MAX(seen, (gint64) s->found.last_time_ns), 0) / 1000000;
-        g_autoptr(GError) unmarked = NULL;
-        if (!g_file_set_contents(running, "", 0, &unmarked))
-                bh_warn("cannot note that the sensor runs; if it is killed, its successor will not say so", "error", unmarked->message);
+        look_back(s, beat, since);
         configure_kernel(s);
 
         BhContainerTableConfig table = { .host_root = s->options.host_root, .changed = metadata_changed, .data = s };
@@ -588,7 +630,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .proc_path = s->proc_path,
                 .inspector = s->inspector,
                 .lineage = bh_lineage_answers(s->lineage),
-                .seen = s->report ? on_seen : NULL,
+                .seen = s->report ? on_seen : s->ruling ? bh_sensor_seen_alone : NULL,
                 .data = s,
         };
         s->listing = (BhProcessesConfig){ .processes = s->processes, .containers = s->containers, .clock = clock };
@@ -629,20 +671,21 @@ static gboolean start(BhSensor *s, GError **error) {
         if (!(s->control = bh_control_start(socket, &ops, error)))
                 return FALSE;
 
-        g_autofree char *away = g_strdup_printf("%" G_GUINT64_FORMAT, s->away_ms), *pid = g_strdup_printf("%d", getpid());
-        const char *text = !s->after_crash ? "the sensor started"
-                         : bh_hooks_adopted(s->hooks) ? "the sensor is back after it ended unexpectedly; the kernel went on and kept what it could, losses are counted"
-                                                      : "the sensor is back after it ended unexpectedly; its hooks were gone, so nothing was seen in between";
-        bh_pipeline_say(s->pipeline, !s->after_crash ? "started" : bh_hooks_adopted(s->hooks) ? "returned" : "gap", text, "away_ms", away, "pid", pid, "version", BH_VERSION, NULL);
+        if (s->ruling && !s->report)
+                g_timeout_add(BH_ALONE_MS, bh_sensor_on_alone, s);
+        guint ends = say_ends(s);
         say_found_lost(s);
         say_refused(s);
-        if (s->report)
-                bh_report_start(s->report);
+        if (s->report) {
+                bh_report_start(s->report, ends);
+        } else if (ends) { /* nobody to tell: what the recorder has is told */
+                bh_pipeline_flush(s->pipeline);
+                on_ends_told(s);
+        }
         return TRUE;
 }
 
 static void stop(BhSensor *s) {
-        g_autofree char *running = s->options.data_dir ? g_build_filename(s->options.data_dir, "running", NULL) : NULL;
         g_autofree char *pid = s->options.run_dir ? g_build_filename(s->options.run_dir, "sensor.pid", NULL) : NULL;
         gboolean ran = s->pipeline && s->control;
 
@@ -671,6 +714,8 @@ static void stop(BhSensor *s) {
                 bh_pipeline_stop(s->pipeline);
         bh_inspector_free(s->inspector);
         bh_pipeline_free(s->pipeline);
+        if (s->ruling && !s->report)
+                bh_sensor_print_findings(s, TRUE);
         bh_flows_free(s->flows);
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
@@ -687,10 +732,11 @@ static void stop(BhSensor *s) {
         }
         bh_cgroup_layout_free(s->cgroups);
         bh_canary_free(s->canary);
-        if (ran) {
-                unlink(running);
+        if (s->ends)
+                bh_ends_close(s->ends);
+        g_clear_pointer(&s->ends, bh_ends_free);
+        if (ran)
                 unlink(pid);
-        }
 }
 
 /* Said together with why the start failed: what an older kernel lacks says little to people. */

@@ -11,6 +11,7 @@
 #include "inventory.h"
 #include "report_private.h"
 
+#define ENDS_WAIT_MS 1000 /* for the disk to have the findings that tell ends of the sensor; then in the next round */
 #define OBSERVATIONS_AT_ONCE 64u /* taken under the lock that the drain thread needs */
 
 /* ---- what is told ---- */
@@ -139,10 +140,15 @@ static void tell_observations(BhReport *r, gboolean all) {
         } while (n);
 }
 
-/* What goes beyond the bounds of observations is said, as often as findings are. */
+/* What goes beyond the bounds of rules and observations is said, as often as findings are. */
 static void say_rest(BhReport *r) {
         BhObserveStats o;
+        BhRulingTrouble t;
 
+        while (r->c.ruling && bh_ruling_trouble(r->c.ruling, &t)) {
+                r->c.say(t.action, t.message, "rule", t.rule, r->c.data);
+                bh_ruling_trouble_clear(&t);
+        }
         bh_observe_stats(r->observe, &o);
         if (o.rest == r->rest_said)
                 return;
@@ -155,6 +161,19 @@ static void tell_findings(BhReport *r, gboolean all) {
                 publish(r, "finding", body);
         for (GBytes *body; r->c.ruling && (body = bh_ruling_take(r->c.ruling, all)); )
                 publish(r, "finding", body);
+}
+
+/* What tells ends of the sensor must be on disk before it is forgotten that it is to be told. */
+static void settle_ends(BhReport *r) {
+        BhFindingsStats f;
+
+        if (!r->ends)
+                return;
+        bh_findings_stats(r->findings, &f);
+        if (f.ends < r->ends || !bh_bus_publisher_flush(r->bus, ENDS_WAIT_MS))
+                return;
+        r->ends = 0;
+        r->c.ends_told(r->c.data);
 }
 
 GBytes *bh_report_pack_status(BhReport *r) {
@@ -200,6 +219,7 @@ static gpointer work(gpointer data) {
                 tell_inventory(r, anew);
                 tell_resources(r, anew);
                 tell_findings(r, FALSE);
+                settle_ends(r);
                 tell_observations(r, FALSE);
                 if (urgent || anew || now_us - r->status_us >= BH_REPORT_STATUS_MS * 1000) {
                         r->status_us = now_us;
@@ -280,7 +300,8 @@ BhReport *bh_report_new(const BhReportConfig *config, GError **error) {
         return g_steal_pointer(&r);
 }
 
-void bh_report_start(BhReport *r) {
+void bh_report_start(BhReport *r, guint ends) {
+        r->ends = ends;
         bh_bus_publisher_start(r->bus);
         if (r->damage)
                 r->c.say("spool_damaged", "the spool of messages for the central was damaged and has been set aside; what it held is lost", "why", r->damage, r->c.data);
@@ -306,6 +327,7 @@ void bh_report_free(BhReport *r) {
                 tell_inventory(r, FALSE);
                 tell_resources(r, FALSE);
                 tell_findings(r, TRUE);
+                settle_ends(r);
                 tell_observations(r, TRUE);
         }
         bh_bus_publisher_free(r->bus);

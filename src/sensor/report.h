@@ -47,6 +47,8 @@ typedef struct {
         GPtrArray *(*processes)(const char *container, guint limit, gpointer data);
         /* Something about the sensor, as its event: action, sentence, and one attribute. */
         void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
+        /* The findings of all ends of the sensor that were said (bh_report_start()) are spooled: called once, by the worker or by bh_report_free(). */
+        void (*ends_told)(gpointer data);
         gpointer data;
 } BhReportConfig;
 
@@ -54,8 +56,8 @@ typedef struct BhReport BhReport;
 
 /* NULL with *error: the address is none, or the spool cannot be opened or made. A damaged spool is set aside and said. */
 BhReport *bh_report_new(const BhReportConfig *config, GError **error);
-/* Starts the threads, which inherit the caller's privileges. */
-void bh_report_start(BhReport *r);
+/* Starts the threads, which inherit the caller's privileges. `ends`: events with an attribute "end" that were said: when they are safe, ends_told is called. */
+void bh_report_start(BhReport *r, guint ends);
 /* No question is asked of the rest of the sensor any more when this returns. */
 void bh_report_settle(BhReport *r);
 /* NULL is allowed. */

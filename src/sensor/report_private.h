@@ -28,6 +28,7 @@ struct BhReport {
         guint64 connections;
         gint64 status_us;
         guint64 rest_said;
+        guint ends; /* whose findings are still to be spooled */
 
         /* counted by the worker, read by anybody; under the lock */
         guint64 inventories, full_lists, resource_lists, resource_sets_refused;

@@ -38,6 +38,9 @@ struct BhRuling {
         char *digest;  /* the sender's name for the managed files; "": none */
         char *problem; /* of the last load that changed nothing; NULL: none */
         guint64 loads, refused;
+        guint64 limits, cut; /* bounds that were hit, of patterns and of scratch memory */
+        GQueue troubles;     /* BhRulingTrouble */
+        gboolean cut_said;
         gint fresh; /* current is another than the drain thread's */
         /* the drain thread's */
         Loaded *mine;
@@ -324,8 +327,7 @@ static void mend_managed(const BhRuling *r) {
                 bh_error("the managed rules could not be put back", "path", old);
 }
 
-gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, gboolean *changed, GError **error) {
-        g_autoptr(GMutexLocker) one = g_mutex_locker_new(&r->load_lock);
+static gboolean manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, gboolean *changed, GError **error) {
         g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
         g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
         g_autofree char *name = g_strndup(digest, digest_len);
@@ -361,6 +363,17 @@ gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const
         install(r, g_steal_pointer(&l));
         *changed = TRUE;
         return TRUE;
+}
+
+gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const char *digest, gsize digest_len, gboolean *changed, GError **error) {
+        g_autoptr(GMutexLocker) one = g_mutex_locker_new(&r->load_lock);
+        g_autoptr(GError) why = NULL;
+
+        if (manage(r, files, n, digest, digest_len, changed, &why))
+                return TRUE;
+        refuse(r, why->message);
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
 }
 
 /* ---- life ---- */
@@ -406,7 +419,8 @@ BhRuling *bh_ruling_new(const BhRulingConfig *config, GError **error) {
         r->user = g_strdupv((char **) config->user);
         if (config->available)
                 memcpy(r->available, config->available, sizeof(r->available));
-        r->alerts = bh_alerts_new(config->containers);
+        g_queue_init(&r->troubles);
+        r->alerts = bh_alerts_new(config->containers, config->seed);
         r->run = bh_rule_run_new();
         if (r->managed_dir)
                 mend_managed(r);
@@ -432,6 +446,8 @@ void bh_ruling_free(BhRuling *r) {
         g_free(r->managed_dir);
         g_free(r->problem);
         g_free(r->digest);
+        for (BhRulingTrouble *t; (t = g_queue_pop_head(&r->troubles)); g_free(t))
+                bh_ruling_trouble_clear(t);
         g_mutex_clear(&r->load_lock);
         g_mutex_clear(&r->lock);
         g_free(r);
@@ -453,6 +469,67 @@ static void take_fresh(BhRuling *r) {
         loaded_unref(old);
 }
 
+typedef struct {
+        BhRuling *ruling;
+        const struct bh_event *event;
+} Limited;
+
+static void add_trouble(BhRuling *r, const char *action, const char *rule, char *message) {
+        if (r->troubles.length < BH_RULING_TROUBLES) {
+                BhRulingTrouble *t = g_new(BhRulingTrouble, 1);
+
+                *t = (BhRulingTrouble){ action, message, g_strdup(rule ? rule : "") };
+                g_queue_push_tail(&r->troubles, t);
+        } else {
+                g_free(message);
+        }
+}
+
+/* The texts are an attacker's: what made it costly is in the recorder, not in the sentence. */
+static void on_limit(const char *rule, const char *pattern, gpointer data) {
+        const Limited *l = data;
+        const struct bh_event *e = l->event;
+        struct bh_str name = bh_event_has(e, BH_F_container_name) ? e->container_name : (struct bh_str){ "the node", 8 };
+
+        add_trouble(l->ruling, "pattern_limit", rule,
+                    g_strdup_printf("a pattern took more than it may for an event of %.*s and counted as no match there: rule \"%s\", pattern \"%.200s\"; write it so that it needs less", (int) MIN(name.len, 128),
+                                    name.p, rule ? rule : "?", pattern));
+}
+
+/* Bounds that the event hit. */
+static void limited(BhRuling *r, const struct bh_event *e) {
+        Limited l = { r, e };
+        BhRuleRunStats stats;
+
+        g_mutex_lock(&r->lock);
+        if (bh_rule_run_limited(r->run, r->mine->engine, on_limit, &l)) {
+                bh_rule_run_stats(r->run, &stats);
+                r->limits = stats.limits;
+                if (stats.cut && !r->cut_said) {
+                        r->cut_said = TRUE;
+                        add_trouble(r, "rules_cut", NULL, g_strdup("an event has more than rules can look at together: some of its fields were missing for them; the event is whole in the recorder"));
+                }
+                r->cut = stats.cut;
+        }
+        g_mutex_unlock(&r->lock);
+}
+
+gboolean bh_ruling_trouble(BhRuling *r, BhRulingTrouble *out) {
+        g_mutex_lock(&r->lock);
+        BhRulingTrouble *t = g_queue_pop_head(&r->troubles);
+        g_mutex_unlock(&r->lock);
+        if (!t)
+                return FALSE;
+        *out = *t;
+        g_free(t);
+        return TRUE;
+}
+
+void bh_ruling_trouble_clear(BhRulingTrouble *t) {
+        g_clear_pointer(&t->message, g_free);
+        g_clear_pointer(&t->rule, g_free);
+}
+
 gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage) {
         const guint32 *matches;
         gboolean urgent = FALSE;
@@ -461,6 +538,8 @@ gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wi
                 take_fresh(r);
 
         guint n = bh_rule_run_event(r->run, r->mine->engine, e, lineage, &matches);
+        if (bh_rule_run_hit(r->run))
+                limited(r, e);
         if (n == 0)
                 return FALSE;
 
@@ -473,6 +552,10 @@ gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wi
                 urgent |= bh_alerts_match(r->alerts, r->run, r->mine->engine, g_ptr_array_index(rules, rule), rule, e, wire, wire_len, lineage, now_us);
         }
         return urgent;
+}
+
+void bh_ruling_settle(BhRuling *r) {
+        bh_alerts_settle(r->alerts);
 }
 
 GBytes *bh_ruling_take(BhRuling *r, gboolean all) {
@@ -534,6 +617,8 @@ json_t *bh_ruling_status(BhRuling *r) {
         json_object_set_new(out, "managed", text_json(r->digest));
         json_object_set_new(out, "loads", number(r->loads));
         json_object_set_new(out, "refused_loads", number(r->refused));
+        json_object_set_new(out, "pattern_limits", number(r->limits));
+        json_object_set_new(out, "cut_values", number(r->cut));
         g_mutex_unlock(&r->lock);
         json_object_set_new(out, "files", number(l->files));
         json_object_set_new(out, "rules", number(rules->len));

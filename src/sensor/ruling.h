@@ -23,6 +23,7 @@ typedef struct {
         const char *const *user; /* NULL-terminated; files or directories */
         const char *managed_dir;
         BhContainerTable *containers; /* for findings; may be NULL */
+        guint64 seed; /* of what makes findings equal: secret, and the same at each start of the node */
         const guint64 *available; /* kinds of events that this node sees, 128 bits; copied. NULL: all */
         /* The kinds of events that rules need now: called by each load that changed them. NULL: nobody asks. */
         void (*needs)(const guint64 kinds[2], gpointer data);
@@ -59,8 +60,23 @@ gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const
 /* The drain thread: evaluates, and queues what matched. TRUE if something should be told at once. */
 gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);
 
+/* As bh_alerts_settle(); while no event comes. */
+void bh_ruling_settle(BhRuling *r);
+
 /* Bodies of findings, as bh_alerts_take(). */
 GBytes *bh_ruling_take(BhRuling *r, gboolean all);
+
+/*
+ * What is to be said of the rules themselves: a pattern that took more than its bound and so counted as no match, each once a load; an event with more than the evaluator's
+ * memory holds, once. Action (a literal), sentence and the rule ("": none in particular); FALSE: nothing now. Caller frees. Bound: BH_RULING_TROUBLES wait; the status counts all.
+ */
+#define BH_RULING_TROUBLES 64u
+typedef struct {
+        const char *action;
+        char *message, *rule;
+} BhRulingTrouble;
+gboolean bh_ruling_trouble(BhRuling *r, BhRulingTrouble *out);
+void bh_ruling_trouble_clear(BhRulingTrouble *t);
 
 /* For the status: files, counts, problems, matches. New reference. */
 json_t *bh_ruling_status(BhRuling *r);

@@ -10,6 +10,7 @@
 #include "container/docker.h"
 #include "container/table.h"
 #include "control.h"
+#include "ends.h"
 #include "feed.h"
 #include "flows.h"
 #include "hooks.h"
@@ -39,6 +40,7 @@ typedef struct {
         gint64 started_us, started_ns;
         guint64 away_ms;        /* between the last sign of the sensor before and this start; 0: first start, or it was stopped in order */
         gboolean after_crash;
+        BhEnds *ends; /* NULL: the start did not come so far */
         BhCanary *canary;
         BhCgroupLayout *cgroups;
         BhHooks *hooks;
@@ -51,7 +53,7 @@ typedef struct {
         BhPipeline *pipeline;
         BhDocker *docker;
         BhInspector *inspector; /* NULL: none could be started */
-        BhRuling *ruling;       /* NULL: no bus, nobody to tell findings */
+        BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
         BhFlows *flows;         /* NULL: the same */
         BhConntrackSockets conntrack;
@@ -89,8 +91,17 @@ char *bh_sensor_default_rules(void);
 gboolean bh_sensor_open_rules(BhSensor *s, GError **error);
 /*
  * What a killed sensor recorded last may not have been told as findings yet: the rules look at it once more. Findings have the same numbers again, so that the central
- * leaves out those that it has. Ancestors are what the events have of them. Before the drain thread runs.
+ * leaves out those that it has; in the number of one that it has they may be counted once more. Ancestors are what the events have of them. Before the drain thread runs.
  */
 void bh_sensor_catch_up(BhSensor *s);
+/*
+ * Without a central, rules that the user named are evaluated all the same, and what they find is printed on standard output, a line each: the drain thread's call for each
+ * event, the main loop's each BH_ALONE_MS, and the last one (`all`) when no event comes any more.
+ */
+#define BH_ALONE_MS 200
+void bh_sensor_seen_alone(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data);
+gboolean bh_sensor_on_alone(gpointer sensor);
+void bh_sensor_print_findings(BhSensor *s, gboolean all);
+
 /* SIGHUP: reads the rule files again, in a thread of its own. A GSourceFunc; `sensor` is the BhSensor. */
 gboolean bh_sensor_on_hangup(gpointer sensor);

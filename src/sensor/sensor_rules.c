@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sensor's rules: where they are, what they need of the kernel, when they are read again, and what a killed sensor left to be looked at. */
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
+#include "base/escape.h"
+#include "base/fdio.h"
 #include "base/log.h"
+#include "bus/body.h"
+#include "bus/bus.pb-c.h"
 #include "event/codec.h"
 #include "recorder/query.h"
 #include "sensor.h"
@@ -56,6 +63,23 @@ static void on_needs(const guint64 needs[2], gpointer data) {
                 bh_error("cannot attach the hooks that the rules need", "error", error->message);
 }
 
+/* Kept, so that what is equal before and after a restart is one finding at the central. */
+static guint64 read_seed(const char *data_dir) {
+        g_autofree char *path = g_build_filename(data_dir, "seed", NULL), *text = bh_file_read(AT_FDCWD, path, 64, NULL, NULL, NULL), *line = NULL;
+        guint64 seed = text ? g_ascii_strtoull(text, NULL, 16) : 0;
+        g_autoptr(GError) error = NULL;
+
+        if (seed)
+                return seed;
+        while (!seed)
+                if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+                        seed = 0;
+        line = g_strdup_printf("%016" G_GINT64_MODIFIER "x\n", seed);
+        if (!g_file_set_contents_full(path, line, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error))
+                bh_warn("cannot keep the seed of findings; equal ones are told apart after the next start", "error", error->message);
+        return seed;
+}
+
 gboolean bh_sensor_open_rules(BhSensor *s, GError **error) {
         g_autofree char *managed = g_build_filename(s->options.data_dir, "rules", NULL);
         guint64 available[2] = { 0, ~0ull }; /* what is not the kernel's is always there */
@@ -64,12 +88,13 @@ gboolean bh_sensor_open_rules(BhSensor *s, GError **error) {
                 .user = (const char *const *) s->options.rules,
                 .managed_dir = managed,
                 .containers = s->containers,
+                .seed = read_seed(s->options.data_dir),
                 .available = available,
                 .needs = on_needs,
                 .data = s,
         };
 
-        if (!s->options.bus)
+        if (!s->options.bus && !(s->options.rules && *s->options.rules))
                 return TRUE;
         for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
                 const BhHookState *h = bh_hooks_state(s->hooks, type);
@@ -78,12 +103,54 @@ gboolean bh_sensor_open_rules(BhSensor *s, GError **error) {
                         available[type / 64] |= 1ull << (type % 64);
         }
         s->ruling = bh_ruling_new(&config, error);
+        if (s->ruling)
+                bh_ruling_name(s->ruling, s->node);
         return s->ruling != NULL;
+}
+
+/* ---- without a central */
+
+void bh_sensor_seen_alone(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
+        bh_ruling_event(((BhSensor *) data)->ruling, e, wire, wire_len, lineage);
+}
+
+/* "12:34:56.123456789: Warning text", as people know it; and how many more there were. */
+static void print_finding(GBytes *body) {
+        Bulkhead__Bus__V1__Finding *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__finding__descriptor, body, NULL);
+        g_autoptr(GString) line = g_string_new(NULL);
+
+        g_assert(m); /* we made it */
+        g_autoptr(GDateTime) when = g_date_time_new_from_unix_utc(m->time_ns / 1000000000);
+        g_autofree char *clock = when ? g_date_time_format(when, "%H:%M:%S") : g_strdup("?");
+        g_string_append_printf(line, "%s.%09d: %c%s ", clock, (int) (m->time_ns % 1000000000), g_ascii_toupper(*m->priority), *m->priority ? m->priority + 1 : "");
+        g_autofree char *text = bh_escape_cell((const char *) m->output.data, (gssize) m->output.len);
+        g_string_append(line, text);
+        if (m->count > 1)
+                g_string_append_printf(line, " (%" G_GUINT64_FORMAT " times)", (guint64) m->count);
+        printf("%s\n", line->str);
+        bulkhead__bus__v1__finding__free_unpacked(m, NULL);
+}
+
+void bh_sensor_print_findings(BhSensor *s, gboolean all) {
+        BhRulingTrouble t;
+
+        for (GBytes *body; (body = bh_ruling_take(s->ruling, all)); g_bytes_unref(body))
+                print_finding(body);
+        fflush(stdout);
+        while (bh_ruling_trouble(s->ruling, &t)) {
+                bh_warn("rules", "what", t.message);
+                bh_ruling_trouble_clear(&t);
+        }
+}
+
+gboolean bh_sensor_on_alone(gpointer data) {
+        bh_sensor_print_findings(data, FALSE);
+        return G_SOURCE_CONTINUE;
 }
 
 /*
  * What a killed sensor recorded last may not have been told as findings yet: the rules look at it once more. Findings have the same numbers again, so that the central
- * leaves out those that it has. Ancestors are what the events have of them.
+ * leaves out those that it has; in the number of one that it has they may be counted once more. Ancestors are what the events have of them.
  */
 void bh_sensor_catch_up(BhSensor *s) {
         guint64 since = s->found.last_time_ns > CATCH_UP_NS ? s->found.last_time_ns - CATCH_UP_NS : 0;
@@ -103,4 +170,6 @@ void bh_sensor_catch_up(BhSensor *s) {
                 if (bh_event_decode(&e, rec.data, rec.len, NULL))
                         bh_ruling_event(s->ruling, &e, rec.data, (guint32) rec.len, NULL);
         }
+        /* most of these were told; what comes now is equal to none of them, or it would wait for a minute, and be lost to the next kill */
+        bh_ruling_settle(s->ruling);
 }

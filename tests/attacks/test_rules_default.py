@@ -18,6 +18,7 @@ import pytest
 import sensor_env
 import yaml
 from boxes import Box
+from evasions import LOADER, image_files
 
 
 def first_disk():
@@ -30,7 +31,7 @@ def first_disk():
 
 RULES = sensor_env.REPO / "rules"
 IMAGE = "bh-test/rules:1"
-LOADER = "/lib64/ld-linux-x86-64.so.2"
+BUILT = "made-by-buildkit"
 # Options of the containers; of each kind there is one for attacks and one for neighbours.
 KINDS = {
     "plain": [],
@@ -70,6 +71,8 @@ ACTS = {
     "Wiping tool run in a container": ("plain", "touch /tmp/w; /bin/shred /tmp/w", "touch /tmp/w; rm /tmp/w"),
     "Server program started a shell": ("plain", "/usr/sbin/nginx sh 'true; true'", "/usr/sbin/nginx sh '/usr/sbin/sendmail -t' 2>/dev/null; true"),
     "Tool started below a server program": ("plain", "/usr/sbin/nginx sh '/bin/id; true'", "/bin/sh -c '/bin/id; true'"),
+    "Shell given more than can be seen": ("plain", "/bin/sh -c \"true; : $(head -c 40000 /dev/zero | tr '\\0' a)\"", "/bin/sh -c \"true; : $(head -c 4000 /dev/zero | tr '\\0' a)\""),
+    "File mapped to be written and run": ("plain", "/acts --dir /tmp mmap.double_mapping", "/acts --dir /tmp mmap.file_exec"),
     "Deleted program run": ("plain", "/acts --dir /tmp exec.deleted", "/bin/busybox true"),
     "Program that is not part of the image run": ("plain", "cp /bin/busybox /opt/dropped; /opt/dropped true", "cp /bin/busybox /opt/dropped; /bin/busybox true"),
     "Program run from a directory that anyone can write to": ("tmpfs", "cp /bin/busybox /tmp/dropped; /tmp/dropped true", "echo true >/tmp/script; sh /tmp/script"),
@@ -126,15 +129,13 @@ NORMAL = {
     "a cron job": "mkdir -p /var/spool/cron/crontabs; (sleep 1; kill $!) & timeout 2 crond -f -c /var/spool/cron/crontabs; true",
     "backup": "tar -czf /tmp/backup.tgz /etc/passwd /www; cp /tmp/backup.tgz /var/lib/app/; rm /tmp/backup.tgz",
     "certificate renewal": "mkdir -p /etc/ssl/private; umask 077; echo key >/etc/ssl/private/new.key; mv /etc/ssl/private/new.key /etc/ssl/private/site.key; sleep 5 & kill -HUP $!",
-    "just-in-time compilation": "/acts --dir /tmp mprotect.anon_written; /acts --dir /tmp mmap.anon_wx",
+    "just-in-time compilation": "/acts --dir /tmp mprotect.anon_written; /acts --dir /tmp mmap.anon_wx; /acts --dir /tmp mmap.memfd_double_mapping",
     "an agent that reads /proc and connects everywhere":
         "for p in /proc/[0-9]*; do cat $p/stat $p/status $p/cmdline; done >/dev/null 2>&1; for port in 80 443 5432 6379 9090; do /usr/bin/visit tcp $port; done; cat /proc/net/tcp /proc/meminfo",
     "an entry point that prepares": "id; hostname; mkdir -p /var/lib/app/data; chown -R nobody /var/lib/app/data; chmod 700 /var/lib/app/data; ln -sf /dev/stdout /www/link; sed -i s/hello/hi/ /www/index.html",
     "names that are asked for": "/usr/bin/visit dns api.internal.example.com; /usr/bin/visit dns registry.example.org",
 }
 
-FILES = ["etc/shadow", "var/run/secrets/kubernetes.io/serviceaccount/token", "var/run/secrets/kubernetes.io/serviceaccount/ca.crt", "root/.ssh/id_rsa", "root/.ssh/id_rsa.pub", "root/.ssh/known_hosts",
-         "root/.ash_history", "root/history", "root/.profile", "var/log/app.log", "var/log/wtmp", "opt/empty", "etc/cron.d/empty", "etc/systemd/system/empty", "etc/app/empty", "mnt/empty", "cg/empty", "cg2/empty", "var/lib/app/empty"]
 
 
 def default_rules():
@@ -147,14 +148,10 @@ def default_rules():
 
 def make_image(docker, build):
     """The base image, files that rules are about, and programs under the names of others: what a rule takes for a web server or a shell must be part of the image."""
-    busybox, visit = "/bin/busybox", build / "tests" / "attacks" / "visit"
-    files = [("acts", build / "tests" / "bpf" / "acts"), ("usr/bin/visit", visit), ("usr/bin/bash", visit), ("usr/sbin/nginx", visit), (LOADER, LOADER)]
-    files += [(name, busybox) for name in ("usr/bin/tool", "usr/bin/kubectl")] + [("usr/bin/apt-get", visit)]
     with tempfile.NamedTemporaryFile("w") as some:
         some.write("some text\n")
         some.flush()
-        files += [(name, some.name) for name in FILES]
-        docker.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=docker_env.make_base_image_tar(files), text=False)
+        docker.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=docker_env.make_base_image_tar(image_files(build, some.name)), text=False)
 
 
 def cgroup_mount(sensor):
@@ -192,6 +189,7 @@ class Played:
                 time.sleep(1.2)  # repeats are told when their window is swept
                 self.rules, self.live = sensor.status()["rules"], self.told(central.root())
                 self.cli, self.recording = sensor.cli, sensor.data_dir / "recorder"
+                self.built = sensor.events(filter="bh.runtime = buildkit and evt.type = execve")
                 sensor.stop()
                 self.findings = self.replay(sensor)
         finally:
@@ -215,7 +213,7 @@ class Played:
         subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=docker_env.system_env(), timeout=30, check=False)
 
     def privileged(self, docker):
-        r = docker.docker("run", "--rm", "--privileged", "--name", "privileged-act", IMAGE, "true", check=False)
+        r = docker.docker("run", "--rm", "--privileged", "--runtime", docker_env.PRIVILEGED_RUNTIME, "--name", "privileged-act", IMAGE, "true", check=False)
         docker.docker("rm", "-f", "privileged-act", check=False)
         if r.returncode:
             self.failed["Privileged container started", "act"] = r.stderr.strip()
@@ -226,14 +224,20 @@ class Played:
             pathlib.Path(context, "Dockerfile").write_text(
                 f"FROM {IMAGE}\nRUN /usr/bin/apt-get sh 'cp /bin/busybox /usr/bin/installed; /usr/bin/installed true; chmod 4755 /usr/bin/installed; echo svc:x:9:9::/:/bin/false >>/etc/passwd'\n"
                 "RUN mkdir -p /srv/app && echo code >/srv/app/main && chmod 755 /srv/app/main\n")
-            env = dict(docker_env.system_env(), DOCKER_BUILDKIT="0")
-            r = subprocess.run(["docker", "--host", docker.host, "build", "-t", "bh-test/built:1", context], capture_output=True, text=True, env=env, timeout=60, check=False)
-            if r.returncode:
-                self.failed["image build", "neighbour"] = r.stdout[-500:] + r.stderr[-500:]
+            self.build(docker, context, "0")
+            pathlib.Path(context, "Dockerfile").write_text(
+                f"FROM {IMAGE}\nRUN cp /usr/bin/visit /opt/{BUILT} && /opt/{BUILT} tcp 9 && chmod 4755 /opt/{BUILT} && cp /usr/bin/visit /tmp/{BUILT} && /tmp/{BUILT} tcp 9 && echo {BUILT}:x:9:9::/:/bin/false >>/etc/passwd\n")
+            self.build(docker, context, "1")
         for n in range(2):
             docker.run("-d", "--name", f"rolling-{n}", "--health-cmd", "/usr/bin/visit tcp 80", "--health-interval", "1s", IMAGE, "sh", "-c", "sleep 2")
         for n in range(2):
             docker.docker("rm", "-f", f"rolling-{n}", check=False)
+
+    def build(self, docker, context, kit):
+        env = dict(docker_env.system_env(), DOCKER_BUILDKIT=kit)
+        r = subprocess.run(["docker", "--host", docker.host, "build", "--network", "none", "-t", f"bh-test/built:{kit}", context], capture_output=True, text=True, env=env, timeout=60, check=False)
+        if r.returncode:
+            self.failed[f"image build {kit}", "neighbour"] = r.stdout[-500:] + r.stderr[-500:]
 
     @staticmethod
     def told(root):
@@ -279,8 +283,6 @@ def on():
 @pytest.mark.parametrize("rule", sorted(ACTS))
 def test_rule_tells_the_act(played, rule):
     kind, act, _ = ACTS[rule]
-    if (rule, "act") in played.failed and act == "privileged":
-        pytest.skip(f"this engine cannot start privileged containers: {played.failed[rule, 'act'][-200:]}")
     assert (rule, "act") not in played.failed, f"expected the act to be done, saw {played.failed[rule, 'act']}"
     name = "privileged-act" if act == "privileged" else f"{kind}-act"
     if rule == "Device of the node opened in a container" and not first_disk():
@@ -313,6 +315,14 @@ def test_normal_work_is_quiet(played):
     assert not loud, f"expected no finding above Informational, saw\n{text(loud)}"
 
 
+def test_steps_of_buildkit_are_quiet(played):
+    """Their containers have no name: known by what they ran."""
+    ran = [e for e in played.built if e["type"] == "exec" and e.get("proc.exe", "").endswith(BUILT)]
+    assert len(ran) >= 2, f"expected the programs of the step to be recorded, saw {played.built}"
+    loud = [f for f in played.findings if BUILT in f["output"] and f["priority"] not in ("Informational", "Debug")]
+    assert not loud, f"expected no finding above Informational, saw\n{text(loud)}"
+
+
 def test_every_rule_that_is_on_has_an_act_and_a_neighbour():
     """The neighbours of the rules about operators and privileged containers are all the other containers."""
     assert sorted(ACTS) == sorted(on())
@@ -331,9 +341,20 @@ def test_every_rule_says_what_it_means_and_what_to_do():
 
 
 def test_coverage_table_names_the_rules_of_each_technique():
-    """docs/attack-coverage.md against the tags: each rule stands at each of its techniques, and no other does."""
+    """docs/attack-coverage.md against the rules and their tags: their number, those that are off, and each rule at each of its techniques and scenarios and at no other."""
+    document = (sensor_env.REPO / "docs" / "attack-coverage.md").read_text()
+    rules, off = default_rules(), [r["rule"] for r in default_rules() if not r.get("enabled", True)]
+    assert f"\n{len(rules)} rules, of which {len(off)} are off" in document, f"expected {len(rules)} rules of which {len(off)} are off"
+    assert sorted(re.findall(r"^\* (.+)$", document.split("## Off")[1], re.M)) == sorted(off)
+    scenarios = {m[1]: {r.strip() for r in m[2].split(";")} for m in re.finditer(r"^\| (A\d+) [^|]*\|([^|]*)\|", document, re.M)}
+    by_tag = {}
+    for rule in rules:
+        for tag in rule["tags"]:
+            if re.fullmatch(r"A\d+", tag):
+                by_tag.setdefault(tag, set()).add(rule["rule"])
+    assert scenarios == by_tag, {t: (scenarios.get(t, set()) ^ by_tag.get(t, set())) for t in {*scenarios, *by_tag}}
     table = {}
-    for line in (sensor_env.REPO / "docs" / "attack-coverage.md").read_text().splitlines():
+    for line in document.splitlines():
         m = re.match(r"\| [^|]*\b(T\d{4}(?:\.\d{3})?)\b[^|]*\|([^|]*)\|", line)
         if m:
             table[m[1]] = {r.strip() for r in m[2].split(";") if r.strip() and not r.strip().startswith("(")}

@@ -14,17 +14,85 @@
  *     visit write FILE    writes a file
  *     visit shell PORT    connects, puts the connection on standard input, output and error, and runs /bin/true: a reverse shell without the shell
  *     visit listen PORT   accepts one connection, within five seconds
+ *     visit swap N        opens one path N times while another thread changes it to /tmp/xa/dow and back to /etc/shadow; prints how often it got which: "shadow 12 other 88"
+ *     visit tmpfile FILE  makes an executable of that name by O_TMPFILE and linkat: a copy of /bin/busybox that never had another name
  *     visit dns NAME      sends a question for the name's address to 127.0.0.53, where nobody answers
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* Both paths end alike, so that one store of eight bytes makes the one of the other: nobody ever sees a third. */
+static union {
+        char text[16];
+        uint64_t head;
+} swapped = { .text = "/etc/shadow" };
+
+static void *swap(void *stop) {
+        const union {
+                char text[8];
+                uint64_t head;
+        } heads[2] = { { { '/', 't', 'm', 'p', '/', 'x', 'a', '/' } }, { { '/', 'e', 't', 'c', '/', 's', 'h', 'a' } } };
+
+        for (unsigned i = 0; !__atomic_load_n((int *) stop, __ATOMIC_RELAXED); i++)
+                __atomic_store_n(&swapped.head, heads[i % 2].head, __ATOMIC_RELAXED);
+        return NULL;
+}
+
+static int race(int n) {
+        int fd, stop = 0, shadow = 0, other = 0;
+        struct stat want, got;
+        pthread_t thread;
+
+        mkdir("/tmp/xa", 0755);
+        fd = open("/tmp/xa/dow", O_CREAT | O_WRONLY, 0644);
+        if (fd < 0 || stat("/etc/shadow", &want) < 0 || pthread_create(&thread, NULL, swap, &stop) != 0)
+                return 1;
+        close(fd);
+        for (int i = 0; i < n; i++) {
+                fd = open(swapped.text, O_RDONLY);
+                if (fd < 0 || fstat(fd, &got) < 0)
+                        return 1;
+                if (got.st_ino == want.st_ino && got.st_dev == want.st_dev)
+                        shadow++;
+                else
+                        other++;
+                close(fd);
+        }
+        __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+        pthread_join(thread, NULL);
+        printf("shadow %d other %d\n", shadow, other);
+        return 0;
+}
+
+static int nameless(const char *path) {
+        char copy[PATH_MAX], self[64];
+        int fd, from = open("/bin/busybox", O_RDONLY);
+        struct stat st;
+        off_t at = 0;
+
+        snprintf(copy, sizeof copy, "%s", path);
+        fd = open(dirname(copy), O_TMPFILE | O_WRONLY, 0755);
+        if (fd < 0 || from < 0 || fstat(from, &st) < 0)
+                return 1;
+        while (at < st.st_size)
+                if (sendfile(fd, from, &at, (size_t) (st.st_size - at)) <= 0)
+                        return 1;
+        snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+        return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0;
+}
 
 static int ask(const char *name) {
         struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x7f000035) };
@@ -62,6 +130,10 @@ int main(int argc, char **argv) {
                 fd = open(argv[2], O_RDONLY);
                 return fd >= 0 && read(fd, some, sizeof some) < -1;
         }
+        if (!strcmp(argv[1], "swap"))
+                return race(atoi(argv[2]));
+        if (!strcmp(argv[1], "tmpfile"))
+                return nameless(argv[2]);
         if (!strcmp(argv[1], "uid"))
                 return setresuid((uid_t) -1, 12345, 0) < 0 || setuid((uid_t) atoi(argv[2])) < 0;
         if (!strcmp(argv[1], "udp")) {

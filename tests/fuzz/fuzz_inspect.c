@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (size < 1)
                 return 0;
         size--;
-        switch (data[0] & 3) {
+        switch (data[0] & 7) {
         case 0: {
                 g_autoptr(BhDnsMessage) m = bh_inspect_unpack_dns(body, size);
 
@@ -39,6 +39,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
                 if ((taken = e != NULL))
                         bh_inspect_pack_elf(again, e);
+                break;
+        }
+        case 3: {
+                g_autofree BhProtocolFacts *f = bh_inspect_unpack_protocol(body, size);
+
+                if ((taken = f != NULL))
+                        bh_inspect_pack_protocol(again, f);
+                break;
+        }
+        case 4: {
+                BhProtocolInput in;
+
+                if ((taken = bh_inspect_unpack_look(body, size, &in)))
+                        bh_inspect_pack_look(again, &in);
                 break;
         }
         default: {

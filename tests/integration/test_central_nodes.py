@@ -208,6 +208,19 @@ def test_events_are_asked_of_the_nodes(central, admin):
         n.close()
 
 
+def test_a_node_that_comes_back_at_once_is_sent_the_rules_anew(central):
+    """Faster than the central looks whether nodes are there: what connects may be another sensor, which lacks them."""
+    asked = []
+
+    def serve(node, stream, body):
+        asked.append(body)
+        node.end(stream)
+    for n in range(5):
+        node = central.node("hasty", serve={"rules_set": serve})
+        wait_for(lambda n=n: (len(asked) > n, len(asked)), 10, f"the rules are sent to connection {n + 1}")
+        node.close()
+
+
 def test_processes_are_asked_of_the_nodes(central, admin):
     def serve(node, stream, body):
         node.chunk(stream, proto(f1=[proto(f1=42, f2=1, f3=1, f5=1_700_000_000_000_000_000, f6=ID, f8=b"sh\xff", f9="/bin/sh", f10=b"sh\0-c\0echo \"x\"\0", f11=1000, f13="app")]))

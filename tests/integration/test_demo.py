@@ -12,6 +12,7 @@ import tempfile
 import pytest
 
 import docker_env
+import map_truth
 from docker_env import wait_for
 from sensor_env import REPO
 from test_platform import Platform
@@ -198,6 +199,30 @@ def test_the_traffic_is_what_the_servers_saw(shop):
     known = {c.id[:12]: c.service for c in [*shop.containers(all=True), *truth.restarted]}
     assert {known[i] for i in truth.served} == {"api", "reports"} and len(truth.served) >= 3, truth.served
     shop.wait_ready(60)  # the replica is there again
+
+
+def test_the_map_shows_the_topology_and_nothing_else(shop, platform):
+    """All that the demo does, in workloads: each edge of the traffic is there with its port, and none that the applications do not have."""
+    truth = traffic.Traffic(shop, 8, seed=4, rate=2.0, restarts=0).run()
+    assert not truth.failed, truth.failed
+    services = {shop.workload(s): s for s in APPLICATION}
+    known = {e for some in (topology.BACKGROUND, *topology.ACTIONS.values(), *topology.JOBS.values()) for e in some}
+
+    def name(node):
+        if node["kind"] == "workload" and "demo/cron" in (node["image"] or ""):
+            return "cron"  # also its job, which a stack has as a container of its own
+        return topology.OUTSIDE if node["kind"] == "host" else services.get((node["application"], node["workload"]), node["id"])
+
+    def seen():
+        graph = map_truth.fetch(platform.root(), "workload")
+        edges = {(name(graph.nodes[e["from"]]), name(graph.nodes[e["to"]]), e["port"], e["proto"]) for e in graph.edges}
+        return {topology.Edge(*e) for e in edges if e[0] != e[1] and {e[0], e[1]} & set(services.values())}
+
+    def look():
+        edges = seen()
+        return set(truth.edges) | topology.BACKGROUND <= edges <= known, {"missing": (set(truth.edges) | topology.BACKGROUND) - edges, "more": edges - known}
+    wait_for(look, 30, "the map is the topology", every=1)
+    assert not seen() & topology.NEVER
 
 
 def test_jobs_and_log_rotation_go_on_by_themselves(shop):

@@ -1,6 +1,7 @@
 """Rules on a live node: matches become findings of the central, files change without a break, conditions filter events."""
 import os
 import pathlib
+import re
 import secrets
 import signal
 import subprocess
@@ -206,6 +207,12 @@ def test_managed_files_reach_the_node_and_bad_ones_do_not(root, sensor, docker, 
     text = '- rule: Managed\n  desc: d\n  condition: evt.type = execve and container.id != host and proc.args contains managed-mark\n  output: "managed %proc.args"\n  priority: ERROR\n'
     bad = root.put("/api/v1/rules/files/site.yaml", {"text": text.replace("evt.type", "evt.typo")})
     assert bad.status == 422 and bad.json["errors"] >= 1 and bad.json["problems"][0]["line"] == 3, bad
+    # what only the compiler can refuse is refused here as well, and not by the nodes afterwards
+    dear = root.put("/api/v1/rules/files/site.yaml", {"text": text.replace("proc.args contains managed-mark", "proc.args regex '(a)\\\\1'")})
+    assert dear.status == 422 and dear.json["errors"] == 1 and dear.json["problems"][0]["line"] == 3 and "back-references" in dear.json["problems"][0]["what"], dear
+    assert dear.json["problems"][0]["object"] == "Managed" and dear.json["problems"][0]["severity"] == "error", dear
+    checked = root.post("/api/v1/rules/check", {"name": "site.yaml", "text": text.replace("proc.args contains managed-mark", "proc.args regex '(a)\\\\1'")})
+    assert checked.status == 200 and checked.json["errors"] == 1 and checked.json["problems"] == dear.json["problems"], checked
     assert root.get("/api/v1/rules/files").json["files"] == []
     good = root.put("/api/v1/rules/files/site.yaml", {"text": text})
     assert good.status == 200, good
@@ -222,6 +229,57 @@ def test_managed_files_reach_the_node_and_bad_ones_do_not(root, sensor, docker, 
     assert root.delete("/api/v1/rules/files/site.yaml").status == 200
     wait_for(lambda: (not any(r["name"] == "Managed" for r in root.get("/api/v1/rules").json["rules"]), root.get("/api/v1/rules/files").json), 10, "the rule is gone from the node")
     assert not kept.exists()
+
+
+def test_rules_that_a_node_refuses_are_counted_there(root, sensor, files):
+    """The central's file builds on a macro that it knows by its default rules, and this node, which runs without these, does not."""
+    before = sensor.status()["rules"]
+    text = "- rule: Built upon defaults\n  desc: d\n  condition: spawned and in_container and proc.args contains never-refused\n  output: x\n  priority: INFO\n"
+    assert root.put("/api/v1/rules/files/site.yaml", {"text": text}).status == 200
+    try:
+        wait_for(lambda: (states(root) == ["refused"], root.get("/api/v1/rules/files").json), 10, "the node refuses them")
+        status = sensor.status()["rules"]
+        assert status["refused_loads"] == before["refused_loads"] + 1 and "spawned" in status["problem"] and status["rules"] == before["rules"], status
+    finally:
+        assert root.delete("/api/v1/rules/files/site.yaml").status == 200
+    wait_for(lambda: (states(root) == ["current"], root.get("/api/v1/rules/files").json), 10, "the node has none again")
+
+
+def test_a_pattern_that_takes_too_much_is_said_once_and_counted(root, sensor, box, files):
+    files.write_text(RULES + "- rule: Too dear\n  desc: d\n  condition: evt.type = execve and container.id != host and proc.args regex '.*(a|aa)+[bc]'\n  output: x\n  priority: INFO\n")
+    assert root.post("/api/v1/rules/reload").status == 200
+    try:
+        before = sensor.status()["rules"]["pattern_limits"]
+        for _ in range(3):
+            box.run(f"/bin/busybox true {'a' * 3000}")
+        wait_for(lambda: (sensor.status()["rules"]["pattern_limits"] >= before + 3, sensor.status()["rules"]), 10, "the limits are counted")
+
+        def said():
+            answer = root.get("/api/v1/findings?" + urllib.parse.urlencode({"limit": 500, "rule": "Pattern of a rule takes more than it may"})).json["findings"]
+            return len(answer) > 0, answer
+        one, = wait_for(said, 10, "the finding of the sensor")
+        assert one["count"] == 1 and '"Too dear"' in one["output"] and ".*(a|aa)+[bc]" in one["output"] and box.name in one["output"], one
+        assert "RULES:" in sensor.cli("status").stdout
+    finally:
+        files.write_text(RULES)
+        assert root.post("/api/v1/rules/reload").status == 200
+
+
+def test_without_a_central_findings_of_the_users_rules_are_printed(build, docker, files, box):
+    files.write_text(RULES)
+    s = sensor_env.Sensor(build, docker_host=docker.host, args=["--no-bus", "--no-default-rules", "--rules", str(files)])
+    try:
+        s.start()
+        box.run("echo x >/tmp/marker")
+        box.run("/bin/busybox echo the-mark")
+        wait_for(lambda: ("the-mark" in s.log.read_text(), s.log.read_text()), 10, "the finding is printed")
+        lines = [line for line in s.log.read_text().splitlines() if "marker /tmp/marker" in line or "ran " in line]
+        assert all(re.match(r"\d\d:\d\d:\d\d\.\d{9}: (Warning|Critical) ", line) for line in lines) and len(lines) >= 2, lines
+        assert s.status()["rules"]["rules"] == 2 and s.status()["bus"]["state"] == "off", s.status()["rules"]
+        s.stop()
+        s.check_sanitizers()
+    finally:
+        s.close()
 
 
 def states(root):
@@ -259,7 +317,7 @@ def test_the_command_line_does_the_same(root, sensor, central, docker, tmp_path)
 
 
 def test_what_matched_before_the_sensor_was_killed_is_told(central, root, build, docker, files, request):
-    """SIGKILL directly after the act, ten times: the finding is there, once."""
+    """SIGKILL directly after the act, ten times: each is told at once, by itself or in the number of those that are equal to it."""
     files.write_text(RULES)
     with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=arguments(central, files)) as s:
         name = f"bh-kill-{secrets.token_hex(3)}"
@@ -270,7 +328,7 @@ def test_what_matched_before_the_sensor_was_killed_is_told(central, root, build,
                 s.kill()
                 s.restart()
                 wait_for(lambda: (any(mark in f["output"] for f in findings(root, container=name)) or
-                                  any(f["count"] > n for f in findings(root, container=name, rule="Marker program run")), findings(root, container=name)), 15,
+                                  sum(f["count"] for f in findings(root, container=name, rule="Marker program run")) > n, findings(root, container=name)), 15,
                          f"the finding of round {n}")
 
 

@@ -65,3 +65,18 @@ export const container = (c) => encode([
 export const event = (e) => encode([
   [1, e.id], [2, { fixed64: e.time_ns }], [3, e.type], [4, e.source ?? 0], [5, e.node], [6, e.count ?? 1], [20, e.pid], [25, e.comm], [26, e.exe],
   [27, e.args && Buffer.concat(e.args.map((a) => Buffer.concat([Buffer.from(a), Buffer.from([0])])))], [80, e.container_id], [81, e.container_name], [100, e.path]]);
+
+/* "10.0.0.1" → four bytes; only what tests use. */
+const ip4 = (s) => s && Buffer.from(s.split(".").map(Number));
+
+/* A Flow of api/bus.proto, told by the side that began it (role "server": by the other); see environment.mjs for its fields. */
+export const flow = (f) => {
+  const server = f.role === "server";
+  const [self, peer] = server ? [f.to, f.from] : [f.from, f.to];
+  return encode([
+    [1, self.id], [2, server ? f.peerExe : f.exe], [3, server ? 2 : 1], [4, f.proto ?? 6], [6, ip4(peer.ip)], [7, f.port], [11, ip4(f.dialled?.[0])], [12, f.dialled?.[1]], [13, peer.id], [14, f.peerHost], [15, server ? f.exe : f.peerExe], [16, f.name ?? peer.name],
+    [18, f.protocol], [19, f.serverName], [30, f.connections], [31, f.refused], [32, f.timedOut], [35, f.reset], [36, server ? f.bytesIn : f.bytesOut], [37, server ? f.bytesOut : f.bytesIn], [38, f.bytesOut && Math.ceil(f.bytesOut / 1400)], [39, f.bytesIn && Math.ceil(f.bytesIn / 1400)],
+    [40, f.connections * 200_000_000], [41, BigInt(Math.round(f.first)) * 1_000_000n], [42, BigInt(Math.round(f.last)) * 1_000_000n], [50, f.open], [60, f.ports], [61, f.addresses], [62, f.samples],
+  ]);
+};
+export const listener = (l) => encode([[1, l.id], [2, l.exe], [3, l.pid ?? 1], [4, l.proto ?? 6], [5, ip4(l.ip ?? "0.0.0.0")], [6, l.port], [7, l.path]]);

@@ -156,6 +156,40 @@ static void limits_are_counted(void) {
         g_assert_cmpuint(stats.limits, ==, 1);
 }
 
+static void add_limit(const char *rule, const char *pattern, gpointer data) {
+        g_string_append_printf(data, "%s: %s\n", rule ? rule : "none", pattern);
+}
+
+static void costly_patterns_are_named_once(void) {
+        static const char yaml[] = "- rule: Cheap\n  desc: d\n  condition: evt.type = execve and proc.name = nobody\n  output: o\n  priority: INFO\n"
+                                   "- rule: Dear\n  desc: d\n  condition: evt.type = execve and (proc.exepath exists and not proc.exepath regex '(a|aa)+[bc]')\n  output: o\n  priority: INFO\n"
+                                   "- rule: Glob\n  desc: d\n  condition: evt.type = execve and proc.cwd glob '*[ab]?c'\n  output: o\n  priority: INFO\n"
+                                   "- rule: Long\n  desc: d\n  condition: evt.type = execve and proc.name = y and proc.env[A] glob '*c*d'\n  output: o\n  priority: INFO\n";
+        BhRuleSource sources[] = { { .name = "x", .text = yaml, .len = sizeof(yaml) - 1 }, { .name = "all", .text = "rule_matching: all", .len = 18 } };
+        g_autoptr(BhRuleSet) set = bh_rule_set_load(sources, 2, NULL);
+        g_autoptr(GError) error = NULL;
+        g_autoptr(BhRuleEngine) engine = bh_rule_engine_new(set, NULL, NULL, &error);
+        g_autoptr(BhRuleRun) run = bh_rule_run_new();
+        g_autoptr(GString) told = g_string_new(NULL);
+        g_autofree char *text = g_strnfill(5000, 'a'), *huge = g_strnfill(1500000, 'b');
+        struct bh_event e = exec_event();
+        const guint32 *matches;
+
+        g_assert_no_error(error);
+        bh_rule_run_event(run, engine, &e, NULL, &matches);
+        g_assert_false(bh_rule_run_hit(run));
+        BH_SET(&e, exe, ((struct bh_str){ text, 5000 }));
+        huge[1499999] = 'c';
+        BH_SET(&e, cwd, ((struct bh_str){ huge, 1500000 }));
+        for (guint i = 0; i < 3; i++) {
+                bh_rule_run_event(run, engine, &e, NULL, &matches);
+                g_assert_true(bh_rule_run_hit(run));
+                g_assert_true(bh_rule_run_limited(run, engine, add_limit, told));
+                g_assert_false(bh_rule_run_limited(run, engine, add_limit, told));
+        }
+        g_assert_cmpstr(told->str, ==, "Dear: (a|aa)+[bc]\nGlob: *[ab]?c\n");
+}
+
 static void problems_are_told_per_rule(void) {
         static const char yaml[] = "- rule: A\n  desc: d\n  condition: evt.type = read\n  output: o\n  priority: INFO\n"
                                    "- rule: B\n  desc: d\n  condition: evt.type = open and proc.nthreads > 1\n  output: o\n  priority: INFO\n"
@@ -209,6 +243,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/rules/engine/together_is_as_alone", together_is_as_alone);
         g_test_add_func("/rules/engine/a_run_follows_a_new_engine", a_run_follows_a_new_engine);
         g_test_add_func("/rules/engine/limits_are_counted", limits_are_counted);
+        g_test_add_func("/rules/engine/costly_patterns_are_named_once", costly_patterns_are_named_once);
         g_test_add_func("/rules/engine/problems_are_told_per_rule", problems_are_told_per_rule);
         g_test_add_func("/rules/engine/large_conditions", large_conditions);
         int status = g_test_run();

@@ -6,15 +6,18 @@ static BhRuleSet *set;
 static BhRuleEngine *engine;
 static BhRuleRun *run;
 
-static void load(void) {
+static void load(const char *more) {
         static const char *const names[] = { "00-common", "10-escape", "20-execution", "30-persistence", "40-credentials", "50-network", "60-traces", "90-noisy" };
-        BhRuleSource files[G_N_ELEMENTS(names)] = { 0 };
+        BhRuleSource files[G_N_ELEMENTS(names) + 1] = { 0 };
+        guint n = G_N_ELEMENTS(names) + (more != NULL);
         g_autoptr(GPtrArray) problems = g_ptr_array_new();
         g_autoptr(GError) error = NULL;
 
         for (guint i = 0; i < G_N_ELEMENTS(names); i++)
                 files[i].name = g_strdup_printf(BH_SOURCE_ROOT "/rules/%s.yaml", names[i]);
-        set = bh_rule_set_load(files, G_N_ELEMENTS(names), NULL);
+        if (more)
+                files[n - 1] = (BhRuleSource){ .name = "more", .text = more, .len = strlen(more) };
+        set = bh_rule_set_load(files, n, NULL);
         g_assert_cmpuint(bh_rule_set_errors(set), ==, 0);
         engine = bh_rule_engine_new(set, NULL, problems, &error);
         g_assert_no_error(error);
@@ -185,18 +188,104 @@ static void mail_and_nothing_else(void) {
         is(e, "Server program started a shell");
 }
 
+static void unload(void) {
+        g_clear_pointer(&run, bh_rule_run_free);
+        g_clear_pointer(&engine, bh_rule_engine_unref);
+        g_clear_pointer(&set, bh_rule_set_unref);
+}
+
+static void runtimes_of_distributions(void) {
+        static const char *const theirs[] = { "/var/lib/rancher/k3s/data/1a2b/bin/runc", "/var/lib/rancher/rke2/data/v1.30/bin/runc", "/snap/microk8s/7000/bin/runc", "/var/lib/k0s/bin/runc", "/usr/libexec/crio/crun",
+                                              "/usr/local/bin/runc" },
+                                 *const others[] = { "/var/lib/rancher/k3s/data/1a2b/bin/kubectl", "/srv/k3s/data/bin/runc", "/usr/bin/bash" };
+        struct bh_event e = exec_event();
+
+        ADD(&e, exe, "/memfd:runc_cloned:/proc/self/exe");
+        ADD(&e, args, "runc\0init");
+        ADD(&e, env, "A=b");
+        BH_SET(&e, flags, BH_RF_EXE_MEMFD);
+        BH_SET(&e, cap_effective, 0x1ffffffffffull);
+        for (guint i = 0; i < G_N_ELEMENTS(theirs); i++) {
+                BH_SET_STR(&e, parent_exe, theirs[i]);
+                is(e, "");
+        }
+        for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+                BH_SET_STR(&e, parent_exe, others[i]);
+                is(e, "Program run from memory");
+        }
+}
+
+static void steps_of_a_build(void) {
+        struct bh_event e = exec_event();
+
+        ADD(&e, exe, "/src/configure-test");
+        ADD(&e, args, "conftest");
+        ADD(&e, env, "A=b");
+        BH_SET(&e, flags, BH_RF_EXE_UPPER);
+        is(e, "Program that is not part of the image run");
+        ADD(&e, container_runtime, "buildkit");
+        is(e, "");
+}
+
+static void commands_that_are_not_seen_whole(void) {
+        struct bh_event e = exec_event();
+
+        ADD(&e, env, "A=b");
+        BH_SET(&e, tty, 0);
+        BH_SET(&e, flags, BH_RF_EXE_LOWER);
+        is(e, "");
+        BH_SET(&e, flags, BH_RF_EXE_LOWER | BH_RF_ARGS_CUT);
+        is(e, "Shell given more than can be seen");
+        ADD(&e, parent_exe, "/usr/bin/xargs");
+        is(e, "");
+        ADD(&e, parent_exe, "/usr/sbin/sshd");
+        ADD(&e, exe, "/usr/bin/rm");
+        is(e, "");
+}
+
+static void ports_of_the_control_plane(void) {
+        struct bh_event e = connect_event("10.0.0.5", 40000, "10.0.0.1", 10250);
+
+        ADD(&e, exe, "/usr/bin/app");
+        is(e, "Node's control plane contacted from a container");
+        e = connect_event("10.0.0.5", 40000, "10.0.0.1", 2379); /* applications have an etcd of theirs */
+        ADD(&e, exe, "/usr/bin/app");
+        is(e, "");
+}
+
+/* Where images do not lie on overlays every program looks as one from a volume. */
+static void other_storage(void) {
+        struct bh_event e = exec_event();
+
+        ADD(&e, exe, "/usr/bin/app");
+        ADD(&e, args, "app");
+        ADD(&e, env, "A=b");
+        BH_SET(&e, flags, 0);
+        is(e, "Program run from a volume");
+        unload();
+        load("- macro: images_lie_on_overlays\n  condition: (evt.num < 0)\n  override: {condition: replace}\n");
+        is(e, "");
+        ADD(&e, exe, "/dev/shm/app");
+        is(e, "Program run from a directory that anyone can write to");
+        unload();
+        load(NULL);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
-        load();
+        load(NULL);
         g_test_add_func("/rules/shipped/sockets_on_stdin", servers_put_sockets_on_stdin);
         g_test_add_func("/rules/shipped/package_managers", names_of_package_managers);
         g_test_add_func("/rules/shipped/set_group_id", directories_that_keep_their_group);
         g_test_add_func("/rules/shipped/name_of_the_runtime", name_of_the_runtime);
         g_test_add_func("/rules/shipped/ways_through_proc", ways_through_proc);
         g_test_add_func("/rules/shipped/mail_and_nothing_else", mail_and_nothing_else);
+        g_test_add_func("/rules/shipped/runtimes_of_distributions", runtimes_of_distributions);
+        g_test_add_func("/rules/shipped/steps_of_a_build", steps_of_a_build);
+        g_test_add_func("/rules/shipped/commands_that_are_not_seen_whole", commands_that_are_not_seen_whole);
+        g_test_add_func("/rules/shipped/ports_of_the_control_plane", ports_of_the_control_plane);
+        g_test_add_func("/rules/shipped/other_storage", other_storage);
         int status = g_test_run();
-        bh_rule_run_free(run);
-        bh_rule_engine_unref(engine);
-        bh_rule_set_unref(set);
+        unload();
         return status;
 }

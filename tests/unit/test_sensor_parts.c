@@ -3,11 +3,13 @@
 #include <malloc.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
 #include "event/codec.h"
 #include "sensor/dns_text.h"
+#include "sensor/ends.h"
 #include "sensor/findings.h"
 #include "sensor/inventory.h"
 #include "sensor/observe.h"
@@ -284,6 +286,106 @@ static void attributes_that_are_torn_do_no_harm(void) {
         expect_finding(f, FALSE, 0, "Nothing was seen while the sensor was away; critical; n1-2-3ea;  a=b repeats=1");
 }
 
+static void each_end_is_a_finding_of_its_own(void) {
+        g_autoptr(BhFindings) f = bh_findings_new("n1"), next = bh_findings_new("n1");
+        BhFindingsStats s;
+
+        SAY(f, 1, "returned", "end\0" "100\0", 0);
+        SAY(f, 2, "returned", "away_ms\0" "5\0end\0" "200\0", 0);
+        bh_findings_stats(f, &s);
+        g_assert_cmpuint(s.ends, ==, 0); /* nobody took them */
+        expect_finding(f, FALSE, 0, "Sensor ended unexpectedly and returned; error; n1-end-100;  end=100 repeats=1");
+        expect_finding(f, FALSE, 0, "Sensor ended unexpectedly and returned; error; n1-end-200;  away_ms=5 end=200 repeats=1");
+        bh_findings_stats(f, &s);
+        g_assert_cmpuint(s.ends, ==, 2);
+        /* who tells it once more tells the same finding, whatever else he thinks of it */
+        SAY(next, 7, "gap", "end\0" "200\0", 9);
+        expect_finding(next, FALSE, 9, "Nothing was seen while the sensor was away; critical; n1-end-200;  end=200 repeats=1");
+}
+
+/* ---- unexpected ends ---- */
+
+static char *ends_of(const BhEnds *e) {
+        GString *out = g_string_new(NULL);
+
+        for (guint i = 0; i < bh_ends_count(e); i++)
+                g_string_append_printf(out, "%s ", bh_ends_name(e, i));
+        if (bh_ends_more(e))
+                g_string_append_printf(out, "and %" G_GUINT64_FORMAT " more", bh_ends_more(e));
+        return g_string_free(out, FALSE);
+}
+
+static void expect_ends(const char *path, const char *run, const char *expected) {
+        g_autoptr(BhEnds) e = bh_ends_open(path, run);
+        g_autofree char *got = ends_of(e);
+
+        g_assert_cmpstr(got, ==, expected);
+}
+
+static void ends_wait_until_they_are_told(void) {
+        g_autofree char *dir = g_dir_make_tmp("bh-ends-XXXXXX", NULL), *path = g_build_filename(dir, "running", NULL);
+        g_autoptr(GError) error = NULL;
+        BhEnds *e = bh_ends_open(path, "100");
+
+        g_assert_cmpuint(bh_ends_count(e), ==, 0);
+        g_assert_cmpint(bh_ends_found_ns(e), ==, 0);
+        g_assert_true(bh_ends_mark(e, &error));
+        bh_ends_free(e); /* killed */
+
+        e = bh_ends_open(path, "200");
+        g_assert_cmpint(bh_ends_found_ns(e), >, 0);
+        g_assert_true(bh_ends_mark(e, &error));
+        bh_ends_free(e); /* killed before it could tell */
+
+        e = bh_ends_open(path, "300");
+        g_autofree char *both = ends_of(e);
+        g_assert_cmpstr(both, ==, "100 200 ");
+        g_assert_true(bh_ends_mark(e, &error));
+        bh_ends_close(e); /* stopped in order, but it could not tell either */
+        bh_ends_free(e);
+        expect_ends(path, "400", "100 200 ");
+
+        e = bh_ends_open(path, "500");
+        g_assert_true(bh_ends_mark(e, &error));
+        g_assert_true(bh_ends_told(e, &error));
+        bh_ends_free(e); /* killed after it told */
+        expect_ends(path, "600", "500 ");
+
+        e = bh_ends_open(path, "700");
+        g_assert_true(bh_ends_mark(e, &error));
+        g_assert_true(bh_ends_told(e, &error));
+        bh_ends_close(e);
+        bh_ends_free(e);
+        g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+        expect_ends(path, "800", "");
+        rmdir(dir);
+}
+
+static void ends_are_bounded_and_counted(void) {
+        g_autofree char *dir = g_dir_make_tmp("bh-ends-XXXXXX", NULL), *path = g_build_filename(dir, "running", NULL);
+        g_autoptr(GError) error = NULL;
+
+        for (guint i = 0; i < 3 * BH_ENDS_MAX; i++) {
+                g_autofree char *run = g_strdup_printf("%u", 1000 + i);
+                g_autoptr(BhEnds) e = bh_ends_open(path, run);
+
+                g_assert_cmpuint(bh_ends_count(e) + bh_ends_more(e), ==, i);
+                g_assert_cmpuint(bh_ends_count(e), <=, BH_ENDS_MAX);
+                g_assert_true(bh_ends_mark(e, &error));
+        }
+
+        /* what an older sensor left, and what is damaged, is one end */
+        g_assert_true(g_file_set_contents(path, "", 0, &error));
+        g_autoptr(BhEnds) old = bh_ends_open(path, "1");
+        g_assert_cmpuint(bh_ends_count(old), ==, 1);
+        g_assert_true(g_file_set_contents(path, "../x\n\n7\n$(y)\n", -1, &error));
+        g_autoptr(BhEnds) bad = bh_ends_open(path, "1");
+        g_assert_cmpuint(bh_ends_count(bad), ==, 2);
+        g_assert_cmpstr(bh_ends_name(bad, 0), ==, "7");
+        unlink(path);
+        rmdir(dir);
+}
+
 /* ---- inventory ---- */
 
 static Bulkhead__Bus__V1__Inventory *unpack(GPtrArray *bodies, guint i) {
@@ -422,6 +524,9 @@ int main(int argc, char **argv) {
         g_test_add_func("/sensor/findings/trouble_is_told_once_a_window", trouble_is_told_once_a_window);
         g_test_add_func("/sensor/findings/flood_of_trouble_is_bounded", flood_of_trouble_is_bounded);
         g_test_add_func("/sensor/findings/attributes_that_are_torn_do_no_harm", attributes_that_are_torn_do_no_harm);
+        g_test_add_func("/sensor/findings/each_end_is_a_finding_of_its_own", each_end_is_a_finding_of_its_own);
+        g_test_add_func("/sensor/ends/ends_wait_until_they_are_told", ends_wait_until_they_are_told);
+        g_test_add_func("/sensor/ends/ends_are_bounded_and_counted", ends_are_bounded_and_counted);
         g_test_add_func("/sensor/inventory/containers_are_carried_whole", containers_are_carried_whole);
         g_test_add_func("/sensor/inventory/full_list_is_split_and_says_so_once", full_list_is_split_and_says_so_once);
         g_test_add_func("/sensor/inventory/huge_container_is_shortened_and_says_so", huge_container_is_shortened_and_says_so);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Inside a VM: runs the BPF tests, then the real sensor beside the real acts program, per backend, and compares.
+"""Inside a VM: runs the BPF tests, then the real sensor beside the real acts program, per backend, and compares; then plays the evasions of tests/attacks.
 
 Backend "auto" on a stock kernel must come to the preferred one for every hook that has it; "fallback" is the other. The acts run in a
 container without a runtime: a cgroup v2 named as engines name theirs. Without --full the i386 program runs those forms that the
@@ -21,16 +21,19 @@ import time
 import traceback
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "integration"), str(TESTS / "rules")]
+sys.path[:0] = [str(TESTS / "integration"), str(TESTS / "rules"), str(TESTS / "attacks"), str(TESTS / "vm")]
 sys.dont_write_bytecode = True
 
 import acts_match  # noqa: E402
+import evasions  # noqa: E402
 import families  # noqa: E402
+import guest_box  # noqa: E402
 import sensor_env  # noqa: E402
 
 OUT = pathlib.Path("/out")
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 CONTAINER = "b0" * 32
+BOXES = {kind: f"e{n}" * 32 for n, kind in enumerate(("before", "plain", "tmpfs", "mighty", "run", "forged"))}
 FULL = "--full" in sys.argv[1:]
 
 
@@ -85,6 +88,8 @@ def run_bpf_tests(results, build):
 def run_acts(results, build, backend):
     """Starts the sensor with one backend, performs acts natively and as i386 in the container, and compares."""
     sensor = sensor_env.Sensor(build, backend=backend, base_dir="/run", args=["--no-docker", "--fold-ms", "0"])
+    image = guest_box.make_image(sensor.dir / "image", evasions.image_files(build, TESTS / "vm" / "guest.sh"))
+    before = guest_box.GuestBox(sensor.dir, image, "before", BOXES["before"])
     try:
         say(f"backend {backend}: the sensor starts")
         sensor.start(deadline=200)
@@ -95,12 +100,14 @@ def run_acts(results, build, backend):
             check_acts(results, build, backend, hooks, sensor, program)
         for kind, ids in sorted(families.missed(sensor, CONTAINER).items()):
             results.result(f"{backend} a rule for one call sees every form of {kind}", [f"expected every event told, missed {len(ids)}: {ids[:20]}"] if ids else [])
+        check_evasions(results, backend, sensor, image, before)
         status = sensor.status()
         results.result(f"{backend} nothing lost", [f"{h['type']}: {h['lost']}" for h in status["hooks"] if any(h["lost"].values())])
         say(f"backend {backend}: recursion misses {status.get('recursion_misses')}")
         sensor.stop(deadline=60)
         sensor.check_sanitizers()
     finally:
+        before.close()
         keep(sensor.log, f"sensor-{backend}.log")
         sensor.close()
 
@@ -192,6 +199,51 @@ def check_acts(results, build, backend, hooks, sensor, program):
             verdicts += judge(*perform(results, build, sensor, backend, program, wrong, "-again"), hooks)
     for act, problems in verdicts:
         results.result(f"{backend} {acts_match.name(act)}", problems)
+
+
+def play_evasions(sensor, image, before):
+    """{evasion: (begin, end)}; each in a box of its kind, as test_rules_evasions.py does it in containers of an engine."""
+    boxes, marks = {"before": before}, {}
+    try:
+        for kind in ("plain", "tmpfs", "mighty", "forged"):  # names are a runtime's, so that the last is like the first here
+            boxes[kind] = guest_box.GuestBox(sensor.dir, image, kind, BOXES[kind])
+        for box in boxes.values():
+            box.run("true")
+        for what, (kind, command, _, _) in evasions.EVASIONS.items():
+            begin = time.time_ns()
+            if kind == "run":
+                once = guest_box.GuestBox(sensor.dir, image, kind, BOXES[kind], command.split())
+                once.proc.wait(60)
+                once.close()
+            else:
+                boxes[kind].run(command)
+            marks[what] = (begin, time.time_ns())
+    finally:
+        for kind, box in boxes.items():
+            if kind != "before":
+                box.close()
+    return marks
+
+
+def check_evasions(results, backend, sensor, image, before):
+    start = time.monotonic()
+    marks = play_evasions(sensor, image, before)
+    played = time.monotonic()
+    names = sensor.dir / "names.yaml"
+    names.write_text("append_output:\n- extra_fields: [container.full_id]\n")
+    rules = [a for path in [*sorted((sensor_env.REPO / "rules").glob("*.yaml")), names] for a in ("--rules", path)]
+    out = sensor.cli("replay", sensor.data_dir / "recorder", *rules, "--all", "--json").stdout
+    seen = [(f["rule"], f["output_fields"]) for f in map(json.loads, out.splitlines())]
+    for what, (kind, _, wanted, reason) in evasions.EVASIONS.items():
+        first, last = marks[what]
+        mine = {rule for rule, fields in seen if fields.get("container.full_id") == BOXES[kind] and first <= fields["evt.time"] <= last}
+        name, found = f"{backend} told in spite of {' '.join(what)}", mine & set(wanted)
+        if backend == "fallback" and reason:  # not told there, with the kernel's reason: if it is, the table is to be corrected
+            results.result(name, [f"expected not to be told ({reason}), but it was: take the reason away"] if found else [])
+        else:
+            results.result(name, [] if found else [f"expected one of {wanted}, saw {sorted(mine)}"])
+    say(f"backend {backend}: {len(marks)} evasions played in {played - start:.1f} s, replayed and judged in {time.monotonic() - played:.1f} s; the slowest " +
+        ", ".join(f"{' '.join(what)} {(b - a) / 1e9:.1f} s" for what, (a, b) in sorted(marks.items(), key=lambda m: m[1][0] - m[1][1])[:5]))
 
 
 def keep(path, name):

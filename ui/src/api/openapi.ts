@@ -103,8 +103,8 @@ export type RuleCheck = {
 
 export type Setting = {
   key: string;
-  value: number;
-  default: number;
+  value: number | string;
+  default: number | string;
   min: number;
   max: number;
   description: string;
@@ -399,6 +399,84 @@ export type Loss = {
   last: Time;
 };
 
+export type GraphNode = {
+  id: string;
+  kind: "container" | "workload" | "application" | "host" | "name" | "network" | "runtime";
+  name: string;
+  application: string;
+  workload: string;
+  container: string;
+  node: string;
+  image: string;
+  state: string;
+  running: number;
+  containers: number;
+  findings: number;
+  level: number;
+};
+
+export type GraphEdge = {
+  id: string;
+  from: string;
+  to: string;
+  proto: string;
+  port: number;
+  path: string;
+  protocol: string;
+  server_name: string;
+  connections: number;
+  open: number;
+  half_open: number;
+  refused: number;
+  timed_out: number;
+  unreachable: number;
+  failed: number;
+  reset: number;
+  bytes_out: number;
+  bytes_in: number;
+  packets_out: number;
+  packets_in: number;
+  duration: number;
+  first_seen: Time;
+  last_seen: Time;
+  new: boolean;
+  clients: string[];
+  servers: string[];
+  names: string[];
+  dialled: string[];
+  networks: string[];
+  ports: number;
+  addresses: number;
+  port_samples: number[];
+  hidden: boolean;
+  sides: "both" | "client" | "server";
+};
+
+export type GraphBucket = {
+  time: Time;
+  connections: number;
+  bytes: number;
+  failures: number;
+  new_edges: number;
+};
+
+export type Listener = {
+  node: string;
+  container: string;
+  container_name: string;
+  application: string;
+  workload: string;
+  exe: string;
+  pid: number;
+  proto: string;
+  address: string;
+  port: number;
+  path: string;
+  started: Time;
+  first_seen: Time;
+  reached_by: string[];
+};
+
 export type Status = {
   time: Time;
   central: {
@@ -465,6 +543,11 @@ export type Call =
   | "GET /api/v1/workloads"
   | "GET /api/v1/applications"
   | "GET /api/v1/observations"
+  | "GET /api/v1/graph"
+  | "GET /api/v1/graph/edges/{id}"
+  | "GET /api/v1/graph/histogram"
+  | "GET /api/v1/graph/diff"
+  | "GET /api/v1/listeners"
   | "GET /api/v1/processes"
   | "GET /api/v1/events"
   | "GET /api/v1/events/live"

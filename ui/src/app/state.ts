@@ -27,6 +27,8 @@ export const inventoryState = signal<{ loading: boolean; complete: boolean; erro
 
 export const now = signal(Date.now());
 export const changed = signal<{ kind: string; n: number }>({ kind: "", n: 0 });
+/* Counts the messages that the connection map changed. */
+export const graphChanged = signal(0);
 
 export const totals = computed(() => {
   void inventoryVersion.value;
@@ -217,6 +219,7 @@ async function refresh(signalled: AbortSignal): Promise<void> {
 
 function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
   let kind = "";
+  let graph = false;
   const fresh: Described[] = [];
   for (const e of events) {
     let change: { kind?: string; key?: string; object?: Described } = {};
@@ -231,7 +234,9 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
       else dirty.add((change.key ?? "").split("/").pop() ?? "");
     } else if (e.event === "reset" || kind === "store") dirty.add("");
     else if (kind === "node") void readStatus();
+    if (kind === "graph" || e.event === "reset") graph = true;
   }
+  if (graph) graphChanged.value++;
   if (fresh.length) {
     inventory.upsert(fresh);
     bump();

@@ -11,6 +11,7 @@ import { EXPOSURES, NONE } from "../../lib/inventory";
 import { plural } from "../../lib/text";
 import { Icon, StateMark } from "../../parts/icons";
 import { Empty, Skeleton, Spark, T } from "../../parts/ui";
+import { MiniMap } from "../map/mini";
 
 export function Exposures({ bits, max = 9 }: { bits: number; max?: number }) {
   const list = EXPOSURES.filter((e) => bits & e.bit);
@@ -216,7 +217,7 @@ export function Overview() {
       <Tiles />
       <div class="columns">
         <div class="column"><Findings /><Problems /><Exposed /></div>
-        <div class="column"><Nodes /><Applications /></div>
+        <div class="column"><MiniMap /><Nodes /><Applications /></div>
       </div>
     </div>
   );

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is odd about an HTTP message: signs of smuggling and of evasion, and bounds of ours. Bits are permanent within a release.
+ *
+ * BH_HTTP_ANOMALY(ID, bit, name, meaning)
+ */
+BH_HTTP_ANOMALY(LENGTHS, 0, "lengths", "Content-Length is given twice and differs")
+BH_HTTP_ANOMALY(LENGTH_AND_CHUNKED, 1, "length-and-chunked", "Content-Length and Transfer-Encoding in one message")
+BH_HTTP_ANOMALY(LENGTH_BAD, 2, "length-bad", "Content-Length is not a plain number")
+BH_HTTP_ANOMALY(CODING_BAD, 3, "coding-bad", "a Transfer-Encoding that is not exactly \"chunked\"")
+BH_HTTP_ANOMALY(CHUNK_BAD, 4, "chunk-bad", "a chunk's size or end is malformed")
+BH_HTTP_ANOMALY(CHUNK_EXTENSION, 5, "chunk-extension", "a chunk has an extension")
+BH_HTTP_ANOMALY(FOLD, 6, "fold", "a header field goes on in the next line")
+BH_HTTP_ANOMALY(BARE_LF, 7, "bare-lf", "a line ends without a carriage return")
+BH_HTTP_ANOMALY(BARE_CR, 8, "bare-cr", "a carriage return inside a line")
+BH_HTTP_ANOMALY(NUL, 9, "nul", "a NUL byte in the head")
+BH_HTTP_ANOMALY(NAME_BAD, 10, "name-bad", "a field's name is empty, has a space before its colon, or other characters than a name may have")
+BH_HTTP_ANOMALY(LINE_BAD, 11, "line-bad", "the first line is not of the form that HTTP has")
+BH_HTTP_ANOMALY(VERSION_BAD, 12, "version-bad", "a version that is none of 1.0 and 1.1")
+BH_HTTP_ANOMALY(HOST_MISSING, 13, "host-missing", "a request of HTTP/1.1 without Host")
+BH_HTTP_ANOMALY(HOSTS, 14, "hosts", "Host is given twice, or differs from the target's")
+BH_HTTP_ANOMALY(TARGET_BAD, 15, "target-bad", "control characters or bytes above 0x7e in the target")
+BH_HTTP_ANOMALY(BODY_UNEXPECTED, 16, "body-unexpected", "a body where the method has none (GET, HEAD, DELETE, TRACE)")
+BH_HTTP_ANOMALY(HEAD_BOUND, 17, "head-bound", "the head is longer, or has more fields, than is kept here")
+BH_HTTP_ANOMALY(COMPRESSION_BAD, 18, "compression-bad", "the body is not what its Content-Encoding says")
+BH_HTTP_ANOMALY(COMPRESSION_UNKNOWN, 19, "compression-unknown", "a Content-Encoding that is not decoded here; the body is kept as it was sent")
+BH_HTTP_ANOMALY(COMPRESSION_RATIO, 20, "compression-ratio", "the body grows to more than a hundred times what was sent")
+BH_HTTP_ANOMALY(GAP, 21, "gap", "bytes of the message were not captured")
+BH_HTTP_ANOMALY(CUT, 22, "cut", "the connection ended, or its capture did, before the message")
+BH_HTTP_ANOMALY(FRAMES_BAD, 23, "frames-bad", "HTTP/2 frames or fields that the standard forbids")

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "parse/redact.h"
+
+#include <string.h>
+
+#define NAME_MAX_LEN 128u
+#define HEAD_LEN 2048u  /* of a part of a multipart form */
+#define FIRST_LEN 1024u /* of a JSON web token's first part: what is longer is none. Searches are bounded, so that a text costs no more than in proportion */
+
+/* ---- names */
+
+static gboolean in_list(const char *const *list, const char *name, gboolean part) {
+        for (; *list; list++)
+                if (part ? strstr(name, *list) != NULL : strcmp(name, *list) == 0)
+                        return TRUE;
+        return FALSE;
+}
+
+gboolean bh_redact_is_secret(const char *name, gsize len) {
+        static const char *const parts[] = { "password", "passwd", "passwort", "passphrase", "passcode", "secret", "token", "apikey", "accesskey", "privatekey", "credential", "sessionid", "jsessionid",
+                                             "phpsessid", "sessid", "authorization", "cardnumber", "creditcard", "ccnumber", "cardno", "securitycode", "xauth", "csrf", "xsrf", NULL };
+        static const char *const whole[] = { "pwd", "pass", "pw", "auth", "sid", "session", "pin", "otp", "totp", "cvv", "cvc", "cvv2", "ssn", "jwt", "sig", "signature", "card", "pan", "iban", "bearer",
+                                             "userpass", "dbpass", "newpass", "oldpass", "pass1", "pass2", "nonce", "assertion", "samlresponse", NULL };
+        char plain[NAME_MAX_LEN + 1];
+        gsize n = 0;
+
+        for (gsize i = 0; i < len && n < NAME_MAX_LEN; i++) {
+                char c = name[i];
+
+                if (c == '%' && i + 2 < len && g_ascii_isxdigit(name[i + 1]) && g_ascii_isxdigit(name[i + 2])) {
+                        c = (char) (g_ascii_xdigit_value(name[i + 1]) << 4 | g_ascii_xdigit_value(name[i + 2]));
+                        i += 2;
+                } else if (c == '\\' && i + 5 < len && name[i + 1] == 'u' && name[i + 2] == '0' && name[i + 3] == '0') { /* JSON's way to hide a letter */
+                        c = (char) (g_ascii_xdigit_value(name[i + 4]) << 4 | (g_ascii_xdigit_value(name[i + 5]) & 15));
+                        i += 5;
+                }
+                if (g_ascii_isalnum(c))
+                        plain[n++] = g_ascii_tolower(c);
+        }
+        plain[n] = 0;
+        return n && (in_list(parts, plain, TRUE) || in_list(whole, plain, FALSE));
+}
+
+/* ---- forms of secrets */
+
+static gboolean token_char(char c) {
+        return g_ascii_isalnum(c) || c == '-' || c == '_' || c == '.' || c == '+' || c == '/' || c == '=' || c == '~' || c == '%';
+}
+
+static gboolean base64url(char c) {
+        return g_ascii_isalnum(c) || c == '-' || c == '_';
+}
+
+/* A card number at p: how many bytes, 0 when there is none. Between its digits may be one space, dash, plus or "%20". *digits: how many there are. */
+static gsize card(const char *p, gsize n, guint *digits) {
+        guint8 d[20];
+        guint count = 0, sum = 0;
+        gsize i = 0, end = 0;
+
+        while (i < n && count < 20) {
+                if (g_ascii_isdigit(p[i])) {
+                        d[count++] = (guint8) (p[i++] - '0');
+                        end = i;
+                        continue;
+                }
+                if (i + 3 < n && p[i] == '%' && p[i + 1] == '2' && (p[i + 2] == '0' || p[i + 2] == 'D' || p[i + 2] == 'd') && g_ascii_isdigit(p[i + 3]))
+                        i += 3;
+                else if ((p[i] == ' ' || p[i] == '-' || p[i] == '+') && i + 1 < n && g_ascii_isdigit(p[i + 1]))
+                        i++;
+                else
+                        break;
+        }
+        if (count < 13 || count > 19)
+                return 0;
+        for (guint k = 0; k < count; k++) {
+                guint v = d[count - 1 - k];
+
+                if (k & 1)
+                        v = v * 2 > 9 ? v * 2 - 9 : v * 2;
+                sum += v;
+        }
+        gboolean same = TRUE;
+        for (guint k = 1; k < count; k++)
+                same &= d[k] == d[0];
+        *digits = count;
+        return sum % 10 == 0 && !same ? end : 0;
+}
+
+static void append_card(GString *out, const char *p, gsize n, guint digits) {
+        guint seen = 0;
+
+        for (gsize i = 0; i < n; i++) {
+                /* of a "%20" between them no digit counts */
+                if (p[i] == '%' && i + 2 < n) {
+                        g_string_append_len(out, p + i, 3);
+                        i += 2;
+                } else if (g_ascii_isdigit(p[i])) {
+                        g_string_append_c(out, ++seen + 4 > digits ? p[i] : '*');
+                } else {
+                        g_string_append_c(out, p[i]);
+                }
+        }
+}
+
+static gboolean word_at(const char *p, gsize n, const char *word) {
+        gsize w = strlen(word);
+
+        return n >= w && g_ascii_strncasecmp(p, word, w) == 0;
+}
+
+/* A secret by its form at p. *keep: bytes that stay; returns how many bytes it has in all, 0 for none. */
+static gsize formed(const char *p, gsize n, gsize *keep) {
+        static const char *const schemes[] = { "Bearer ", "Basic ", "Bearer+", "Basic+", "Bearer%20", "Basic%20" };
+        gsize i;
+
+        *keep = 0;
+        for (gsize s = 0; s < G_N_ELEMENTS(schemes); s++) {
+                gsize w = strlen(schemes[s]);
+
+                if (!word_at(p, n, schemes[s]))
+                        continue;
+                for (i = w; i < n && token_char(p[i]); i++)
+                        ;
+                if (i - w >= 8) {
+                        *keep = w;
+                        return i;
+                }
+        }
+        if (word_at(p, n, "eyJ") && p[0] == 'e') {
+                guint dots = 0;
+
+                for (i = 0; i < n && (dots || i < FIRST_LEN) && (base64url(p[i]) || (p[i] == '.' && dots < 4)); i++)
+                        dots += p[i] == '.';
+                if (dots >= 1 && i >= 20)
+                        return i;
+        }
+        if ((word_at(p, n, "AKIA") || word_at(p, n, "ASIA")) && p[0] == 'A') {
+                for (i = 4; i < n && (g_ascii_isupper(p[i]) || g_ascii_isdigit(p[i])); i++)
+                        ;
+                if (i == 20)
+                        return i;
+        }
+        if (word_at(p, n, "-----BEGIN") && g_strstr_len(p, (gssize) MIN(n, 64u), "PRIVATE KEY")) {
+                const char *end = g_strstr_len(p + 10, (gssize) n - 10, "-----END");
+
+                return end ? (gsize) (end - p) : n;
+        }
+        /* ://user:password@ */
+        if (word_at(p, n, "://")) {
+                gsize colon = 0;
+
+                for (i = 3; i < n && i < 512 && !strchr("/?#@ \t\r\n\"'<>", p[i]); i++)
+                        if (p[i] == ':' && !colon)
+                                colon = i;
+                if (i < n && p[i] == '@' && colon) {
+                        *keep = colon + 1;
+                        return i;
+                }
+        }
+        return 0;
+}
+
+/* ---- values behind a secret's name */
+
+/* Ends of a value in running text. */
+static gboolean ends_value(char c, const char *ends) {
+        return !c || (guchar) c < 0x20 || strchr(ends, c);
+}
+
+/*
+ * How long the value at p is: a quoted string, an object or array as a whole, or a word up to one of `ends`. Where it does not end in what is there, it is all
+ * of it. `*quote`: its quotes stay.
+ */
+static gsize value_len(const char *p, gsize n, const char *ends, gboolean *quote) {
+        *quote = FALSE;
+        if (!n)
+                return 0;
+        if (*p == '"' || *p == '\'') {
+                *quote = TRUE;
+                for (gsize i = 1; i < n; i++) {
+                        if (p[i] == '\\')
+                                i++;
+                        else if (p[i] == *p)
+                                return i + 1;
+                }
+                return n;
+        }
+        if (*p == '{' || *p == '[') {
+                guint depth = 0;
+                gboolean inside = FALSE;
+
+                for (gsize i = 0; i < n; i++) {
+                        if (inside) {
+                                if (p[i] == '\\')
+                                        i++;
+                                else if (p[i] == '"')
+                                        inside = FALSE;
+                        } else if (p[i] == '"') {
+                                inside = TRUE;
+                        } else if (p[i] == '{' || p[i] == '[') {
+                                depth++;
+                        } else if ((p[i] == '}' || p[i] == ']') && --depth == 0) {
+                                return i + 1;
+                        }
+                }
+                return n;
+        }
+        gsize i = 0;
+        while (i < n && !ends_value(p[i], ends))
+                i++;
+        return i;
+}
+
+static gboolean name_char(char c) {
+        return g_ascii_isalnum(c) || c == '_' || c == '-' || c == '.' || c == '[' || c == ']' || c == '%' || c == '\\' || c == '$' || c == ':' || c == '@';
+}
+
+/*
+ * Names and values in running text, JSON and XML: `name=value`, `name: value`, `"name": value`, `<name>value<`, `name="password" … value` of a multipart form.
+ * Everything else goes through as it is, but for secrets that have a form.
+ */
+static void scan(GString *out, const char *p, gsize n, const char *ends) {
+        gsize i = 0;
+
+        while (i < n) {
+                gsize keep, len = formed(p + i, n - i, &keep);
+                guint digits;
+
+                if (len) {
+                        g_string_append_len(out, p + i, (gssize) keep);
+                        g_string_append(out, BH_REDACTED);
+                        i += len;
+                        continue;
+                }
+                if (g_ascii_isdigit(p[i]) && (i == 0 || (!g_ascii_isalnum(p[i - 1]) && p[i - 1] != '.')) && (len = card(p + i, n - i, &digits))) {
+                        append_card(out, p + i, len, digits);
+                        i += len;
+                        continue;
+                }
+                if (!name_char(p[i])) {
+                        g_string_append_c(out, p[i++]);
+                        continue;
+                }
+                /* a word, and what follows it */
+                gsize word = i;
+                while (i < n && name_char(p[i]) && p[i] != ':') {
+                        /* "Bearer", a key or a card may begin behind punctuation of the same word */
+                        if (i > word && !g_ascii_isalnum(p[i - 1]) && (p[i - 1] != '_') && (formed(p + i, n - i, &keep) || (g_ascii_isdigit(p[i]) && card(p + i, n - i, &digits))))
+                                break;
+                        i++;
+                }
+                if (i == word) { /* a colon alone */
+                        g_string_append_c(out, p[i++]);
+                        continue;
+                }
+                gsize at = i;
+                if (at < n && (p[at] == '"' || p[at] == '\''))
+                        at++;
+                while (at < n && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n' || p[at] == '\r'))
+                        at++;
+                gboolean assigned = at < n && (p[at] == '=' || p[at] == ':'), element = i < n && p[i] == '>' && word && (p[word - 1] == '<' || p[word - 1] == ':');
+                if (!(assigned || element) || !bh_redact_is_secret(p + word, i - word)) {
+                        g_string_append_len(out, p + word, (gssize) (i - word));
+                        continue;
+                }
+                at = element ? i + 1 : at + 1;
+                if (assigned && at < n && p[at - 1] == ':' && p[at] == '=')
+                        at++;
+                while (!element && at < n && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n' || p[at] == '\r'))
+                        at++;
+                gboolean quoted = FALSE;
+                gsize value = element ? 0 : value_len(p + at, n - at, ends, &quoted);
+                /* of "Bearer xyz" both words */
+                if (!quoted && value && value <= 8 && at + value < n && p[at + value] == ' ' && (word_at(p + at, n - at, "Bearer ") || word_at(p + at, n - at, "Basic ") || word_at(p + at, n - at, "Token ")))
+                        for (value++; at + value < n && !ends_value(p[at + value], ends);)
+                                value++;
+                while (element && at + value < n && p[at + value] != '<')
+                        value++;
+                g_string_append_len(out, p + word, (gssize) (at - word));
+                if (value && quoted) {
+                        g_string_append_printf(out, "%c" BH_REDACTED, p[at]);
+                        if (value > 1 && p[at + value - 1] == p[at])
+                                g_string_append_c(out, p[at]);
+                } else if (value) {
+                        g_string_append(out, BH_REDACTED);
+                }
+                i = at + value;
+        }
+}
+
+char *bh_redact_text(const char *text, gsize len) {
+        GString *out = g_string_sized_new(len + 16);
+
+        scan(out, text, len, " \t&;,\"'<>)}]");
+        return g_string_free(out, FALSE);
+}
+
+/* `all`: every value is one, as of cookies. */
+static void scan_pairs(GString *out, const char *p, gsize n, const char *separators, gboolean all) {
+        gsize i = 0;
+
+        while (i < n) {
+                gsize end = i, equals;
+
+                while (end < n && !strchr(separators, p[end] ? p[end] : 1))
+                        end++;
+                for (equals = i; equals < end && p[equals] != '=';)
+                        equals++;
+                gsize name = i;
+                while (name < equals && p[name] == ' ')
+                        name++;
+                if (equals < end && (all || bh_redact_is_secret(p + name, equals - name))) {
+                        g_string_append_len(out, p + i, (gssize) (equals + 1 - i));
+                        if (equals + 1 < end)
+                                g_string_append(out, BH_REDACTED);
+                } else if (all && name < end) {
+                        g_string_append(out, BH_REDACTED); /* a cookie without a name is its value */
+                } else {
+                        scan(out, p + i, end - i, "&");
+                }
+                if (end < n)
+                        g_string_append_c(out, p[end]);
+                i = end + 1;
+        }
+}
+
+char *bh_redact_form(const char *text, gsize len) {
+        GString *out = g_string_sized_new(len + 16);
+
+        scan_pairs(out, text, len, "&;", FALSE);
+        return g_string_free(out, FALSE);
+}
+
+/* ---- messages */
+
+char *bh_redact_field(const char *name, const char *value) {
+        gsize n = strlen(value);
+
+        if (g_ascii_strcasecmp(name, "Cookie") == 0) {
+                GString *out = g_string_new(NULL);
+
+                scan_pairs(out, value, n, ";", TRUE);
+                return g_string_free(out, FALSE);
+        }
+        if (g_ascii_strcasecmp(name, "Set-Cookie") == 0) {
+                gsize first = strcspn(value, ";"), equals = strcspn(value, "=");
+                GString *out = g_string_new(NULL);
+
+                if (equals < first)
+                        g_string_append_len(out, value, (gssize) equals + 1);
+                g_string_append(out, BH_REDACTED);
+                g_string_append(out, value + first);
+                return g_string_free(out, FALSE);
+        }
+        if (g_ascii_strcasecmp(name, "Authorization") == 0 || g_ascii_strcasecmp(name, "Proxy-Authorization") == 0) {
+                gsize scheme = strcspn(value, " ");
+
+                return value[scheme] ? g_strdup_printf("%.*s " BH_REDACTED, (int) scheme, value) : g_strdup(BH_REDACTED);
+        }
+        if (bh_redact_is_secret(name, strlen(name)))
+                return g_strdup(n ? BH_REDACTED : "");
+        if (g_ascii_strcasecmp(name, "Referer") == 0 || g_ascii_strcasecmp(name, "Location") == 0)
+                return bh_redact_form(value, n);
+        return bh_redact_text(value, n);
+}
+
+static char *redact_target(const char *target) {
+        gsize path = strcspn(target, "?");
+        g_autofree char *front = bh_redact_text(target, path);
+
+        if (!target[path])
+                return g_steal_pointer(&front);
+        g_autofree char *query = bh_redact_form(target + path + 1, strlen(target + path + 1));
+        return g_strconcat(front, "?", query, NULL);
+}
+
+/* Parts of a multipart form whose name is a secret's lose their content; the others go through the scan. */
+static void redact_multipart(GString *out, const char *p, gsize n) {
+        gsize i = 0;
+
+        while (i < n) {
+                const char *found = g_strstr_len(p + i, (gssize) (n - i), "name=");
+                gsize at = found ? (gsize) (found - p) : n;
+
+                scan(out, p + i, at - i, " \t&;,\"'<>)}]");
+                if (!found)
+                        return;
+                gboolean quoted;
+                gsize name = at + 5, len = value_len(p + name, n - name, ";\r\n", &quoted), skip = quoted && len > 1;
+                gboolean secret = bh_redact_is_secret(p + name + skip, len - skip);
+                const char *blank = g_strstr_len(p + name + len, (gssize) MIN(n - name - len, HEAD_LEN), "\r\n\r\n");
+
+                i = name + len;
+                g_string_append_len(out, p + at, (gssize) (i - at));
+                if (!secret || !blank)
+                        continue;
+                gsize content = (gsize) (blank - p) + 4;
+                const char *end = g_strstr_len(p + content, (gssize) (n - content), "\r\n--");
+                g_string_append_len(out, p + i, (gssize) (content - i));
+                g_string_append(out, BH_REDACTED);
+                i = end ? (gsize) (end - p) : n;
+        }
+}
+
+void bh_redact_message(BhHttpMessage *m) {
+        const char *type = bh_http_field(m, "Content-Type");
+        GString *out = g_string_sized_new(m->body->len + 16);
+
+        if (type && word_at(type, strlen(type), "application/x-www-form-urlencoded"))
+                scan_pairs(out, (const char *) m->body->data, m->body->len, "&", FALSE);
+        else if (type && word_at(type, strlen(type), "multipart/"))
+                redact_multipart(out, (const char *) m->body->data, m->body->len);
+        else if (m->body->len)
+                scan(out, (const char *) m->body->data, m->body->len, " \t&;,\"'<>)}]");
+        g_byte_array_set_size(m->body, 0);
+        g_byte_array_append(m->body, (const guint8 *) out->str, (guint) out->len);
+        g_string_free(out, TRUE);
+
+        char *target = redact_target(m->target);
+        g_free(m->target);
+        m->target = target;
+        for (guint i = 0; i < m->n_fields; i++) {
+                char *value = bh_redact_field(m->fields[i].name, m->fields[i].value);
+
+                g_free(m->fields[i].value);
+                m->fields[i].value = value;
+        }
+}

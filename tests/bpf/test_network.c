@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel programs tell of sockets and connections, by both backends: ends of connections, the walk over all sockets, first bytes. */
+#include <glib.h>
+
+#include "kernel.h"
+#include "network.h"
+
+int main(int argc, char **argv) {
+        static const BhBackend backends[] = { BH_BACKEND_PREFERRED, BH_BACKEND_FALLBACK };
+        int status;
+
+        g_test_init(&argc, &argv, NULL);
+        for (guint i = 0; i < G_N_ELEMENTS(backends); i++) {
+                connections_add(backends[i]);
+                sockets_add(backends[i]);
+                firstbytes_add(backends[i]);
+        }
+        status = g_test_run();
+        sockets_end();
+        firstbytes_end();
+        kernel_end();
+        return status;
+}

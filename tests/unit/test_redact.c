@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <glib.h>
+#include <string.h>
+
+#include "parse/redact.h"
+
+static void names_of_secrets_are_known(void) {
+        static const char *const secret[] = { "password", "User[Pass%77ord]", "API-Key", "access_token", "X-CSRF-Token", "PHPSESSID", "pwd", "otp", "pass\\u0077ord", "db_password_old" };
+        static const char *const plain[] = { "user", "id", "passenger", "page", "author", "key1", "sidebar", "compass", "q", "", "cardigan" };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(secret); i++)
+                if (!bh_redact_is_secret(secret[i], strlen(secret[i])))
+                        g_error("%s must be taken for a secret", secret[i]);
+        for (gsize i = 0; i < G_N_ELEMENTS(plain); i++)
+                if (bh_redact_is_secret(plain[i], strlen(plain[i])))
+                        g_error("%s must not be taken for a secret", plain[i]);
+}
+
+static void fields_lose_their_secrets(void) {
+        static const char *const cases[][3] = {
+                { "Cookie", "sid=abc; theme=dark; bare", "sid=***; theme=***;***" },
+                { "Set-Cookie", "sid=abc; Path=/; HttpOnly", "sid=***; Path=/; HttpOnly" },
+                { "authorization", "Basic dXNlcjpwYXNz", "Basic ***" },
+                { "Proxy-Authorization", "opaque", "***" },
+                { "X-Api-Key", "123", "***" },
+                { "Referer", "https://a/b?token=1&x=2", "https://a/b?token=***&x=2" },
+                { "X-Forwarded", "Bearer abcdefghijkl", "Bearer ***" },
+                { "Accept", "text/html", "text/html" },
+        };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autofree char *v = bh_redact_field(cases[i][0], cases[i][1]);
+
+                g_assert_cmpstr(v, ==, cases[i][2]);
+        }
+}
+
+static void texts_lose_their_secrets(void) {
+        static const char *const cases[][2] = {
+                { "{\"user\":\"a\",\"password\": \"p\\\"q\",\"n\":1}", "{\"user\":\"a\",\"password\": \"***\",\"n\":1}" },
+                { "{\"token\":{\"a\":[1,2,\"}\"]},\"b\":2}", "{\"token\":***,\"b\":2}" },
+                { "{\"pin\":1234}", "{\"pin\":***}" },
+                { "{\"password\":\"cut in the mid", "{\"password\":\"***" },
+                { "<user>x</user><password>hunter2</password>", "<user>x</user><password>***</password>" },
+                { "login user=bob password=hunter2 ok", "login user=bob password=*** ok" },
+                { "secret: 'a b' c", "secret: '***' c" },
+                { "card 4111 1111 1111 1111.", "card **** **** **** 1111." },
+                { "n=4111%201111-11111111", "n=****%20****-****1111" },
+                { "4111111111111112", "4111111111111112" },
+                { "0000000000000000", "0000000000000000" },
+                { "x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc y", "x *** y" },
+                { "postgres://app:hunter2@db/shop", "postgres://app:***@db/shop" },
+                { "AKIAABCDEFGHIJKLMNOP", "***" },
+                { "id=1' or '1'='1", "id=1' or '1'='1" },
+                { "../../etc/passwd", "../../etc/passwd" },
+                { "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", "***-----END RSA PRIVATE KEY-----" },
+        };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autofree char *v = bh_redact_text(cases[i][0], strlen(cases[i][0]));
+
+                g_assert_cmpstr(v, ==, cases[i][1]);
+        }
+}
+
+static BhHttpMessage *message(const char *type, const char *body) {
+        BhHttpMessage *m = bh_http_message_new();
+
+        g_free(m->target);
+        m->target = g_strdup("/login?next=/&access_token=abc");
+        bh_http_add_field(m, "Content-Type", 12, type, strlen(type));
+        bh_http_add_field(m, "Cookie", 6, "a=b", 3);
+        g_byte_array_append(m->body, (const guint8 *) body, (guint) strlen(body));
+        return m;
+}
+
+static void messages_lose_their_secrets(void) {
+        static const char *const cases[][3] = {
+                { "application/x-www-form-urlencoded", "user=a&pass%77ord=b%20c&x=1", "user=a&pass%77ord=***&x=1" },
+                { "application/json", "{\"credentials\":{\"u\":1},\"v\":2}", "{\"credentials\":***,\"v\":2}" },
+                { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--B--",
+                  "--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n***\r\n--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--B--" },
+                { "text/plain", "the token=abc", "the token=***" },
+        };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(BhHttpMessage) m = message(cases[i][0], cases[i][1]);
+
+                bh_redact_message(m);
+                g_byte_array_append(m->body, (const guint8 *) "", 1);
+                g_assert_cmpstr((const char *) m->body->data, ==, cases[i][2]);
+                g_assert_cmpstr(m->target, ==, "/login?next=/&access_token=***");
+                g_assert_cmpstr(bh_http_field(m, "Cookie"), ==, "a=***");
+        }
+}
+
+/* Whatever is around it: a canary under a secret's name never comes out. */
+static void canary_never_comes_out(void) {
+        static const char *const around[] = { "password=%s", "password=%s&a=b", "{\"password\":\"%s\"}", "{\"a\":{\"password\":[\"%s\"]}}", "<password>%s</password>", "x; password: %s; y", "Authorization=Bearer %sabcdefgh",
+                                              "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }" };
+        static const char *const types[] = { "application/x-www-form-urlencoded", "application/json", "text/plain", "multipart/form-data; boundary=x", "application/octet-stream", "" };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(around); i++)
+                for (gsize t = 0; t < G_N_ELEMENTS(types); t++) {
+                        g_autofree char *head = g_strndup(around[i], (gsize) (strstr(around[i], "%s") - around[i]));
+                        g_autofree char *body = g_strconcat(head, "CANARY", strstr(around[i], "%s") + 2, NULL);
+                        g_autoptr(BhHttpMessage) m = message(types[t], body);
+
+                        bh_redact_message(m);
+                        if (g_strstr_len((const char *) m->body->data, m->body->len, "CANARY"))
+                                g_error("as %s: %.*s", types[t], (int) m->body->len, (const char *) m->body->data);
+                }
+}
+
+/* 64 KiB of what costs most: time in proportion, so a second is far more than enough. */
+static void time_is_in_proportion(void) {
+        static const char *const units[] = { "-eyJ", "name=", "-----BEGIN ", "password=[", "://a:", "4111 1111 ", "Bearer ", "{\"token\":{", "<password>" };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(units); i++) {
+                g_autoptr(GString) s = g_string_new(NULL);
+
+                while (s->len < 64 << 10)
+                        g_string_append(s, units[i]);
+                g_autoptr(BhHttpMessage) m = message("multipart/form-data", s->str);
+                gint64 begin = g_get_monotonic_time();
+                bh_redact_message(m);
+                gint64 took = g_get_monotonic_time() - begin;
+                g_test_message("%s: %" G_GINT64_FORMAT " us", units[i], took);
+                g_assert_cmpint(took, <, 5 * G_USEC_PER_SEC);
+        }
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/redact/names-of-secrets-are-known", names_of_secrets_are_known);
+        g_test_add_func("/redact/fields-lose-their-secrets", fields_lose_their_secrets);
+        g_test_add_func("/redact/texts-lose-their-secrets", texts_lose_their_secrets);
+        g_test_add_func("/redact/messages-lose-their-secrets", messages_lose_their_secrets);
+        g_test_add_func("/redact/canary-never-comes-out", canary_never_comes_out);
+        g_test_add_func("/redact/time-is-in-proportion", time_is_in_proportion);
+        return g_test_run();
+}

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""run_crs.py DIRECTORY [--level 4] [--json FILE] [--deviations FILE] [--all]
+
+Runs web attack tests in the format of the OWASP Core Rule Set's regression tests (YAML files anywhere below DIRECTORY) through the inspector's HTTP parser
+and web-attack engine, without a network or a server, and compares the rules that match with what each test asks for.
+
+A test is a stage's input (method, uri, version, headers, data; or encoded_request in base64) and an output: log_contains 'id "N"' must, no_log_contains
+must not be there. Requests are written as the tests' own runner writes them: data without Content-Type is a form; a form that has nothing to decode is encoded;
+Content-Length is added.
+
+Prints each test that does not come out as asked, with the reason from the file of known deviations (lines "TITLE: reason"), then the sums.
+Exit: 0 when all deviations are known, 1 when one is not or a known one did not happen, 2 usage.
+"""
+import argparse
+import base64
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import urllib.parse
+
+import yaml
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def request_of(given):
+    """The bytes that a client sends for a stage's input."""
+    for key in ("encoded_request", "raw_request"):
+        if given.get(key):
+            return base64.b64decode(given[key]) if key == "encoded_request" else given[key].encode("utf-8", "surrogateescape")
+    headers = {str(k): "" if v is None else str(v) for k, v in (given.get("headers") or {}).items()}
+    data = given.get("data")
+    data = "\r\n".join(str(d) for d in data) if isinstance(data, list) else "" if data is None else str(data)
+    names = {k.lower() for k in headers}
+    if data and not given.get("stop_magic"):
+        if "content-type" not in names:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        kind = next(v for k, v in headers.items() if k.lower() == "content-type")
+        if "application/x-www-form-urlencoded" in kind and urllib.parse.unquote(data) == data:
+            pairs = urllib.parse.parse_qsl(data)
+            if pairs:
+                data = urllib.parse.urlencode(pairs)
+        if "content-length" not in names:
+            headers["Content-Length"] = str(len(data.encode("utf-8", "surrogateescape")))
+    head = f"{given.get('method', 'GET')} {given.get('uri', '/')} {given.get('version', 'HTTP/1.1')}\r\n"
+    head += "".join(f"{k}: {v}\r\n" for k, v in headers.items())
+    return (head + "\r\n" + data).encode("utf-8", "surrogateescape")
+
+
+def tests_of(directory):
+    for path in sorted(pathlib.Path(directory).rglob("*.y*ml")):
+        with open(path, encoding="utf-8") as f:
+            content = yaml.safe_load(f)
+        for test in (content or {}).get("tests", []):
+            for stage in test.get("stages", []):
+                stage = stage.get("stage", stage)
+                yield path.parent.name, str(test.get("test_title", path.name)), stage["input"], stage.get("output") or {}
+
+
+def known_deviations(path):
+    known = {}
+    for line in pathlib.Path(path).read_text().splitlines() if path and os.path.exists(path) else []:
+        if line.strip() and not line.startswith("#"):
+            title, _, reason = line.partition(":")
+            known[title.strip()] = reason.strip()
+    return known
+
+
+def judge_all(program, level, requests):
+    """One answer for each request, from one run of the program."""
+    text = b"".join(b"%d\n%s" % (len(r), r) for r in requests)
+    run = subprocess.run([program, "--level", str(level)], input=text, capture_output=True)
+    sys.stderr.write(run.stderr.decode(errors="replace"))
+    answers = [json.loads(line) for line in run.stdout.splitlines()]
+    if run.returncode or len(answers) != len(requests):
+        sys.exit(f"run_crs.py: {program} ended with {run.returncode} after {len(answers)} of {len(requests)} requests")
+    return answers
+
+
+def wanted(output):
+    """(rule number, whether it must be there) for each condition that a log can show."""
+    for key, must in (("log_contains", True), ("no_log_contains", False)):
+        value = output.get(key)
+        for one in value if isinstance(value, list) else [value] if value else []:
+            number = re.search(r'id "(\d+)"', str(one))
+            if number:
+                yield int(number[1]), must
+
+
+def main():
+    build = os.environ.get("BH_BUILD", str(HERE.parents[1] / "build"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory")
+    parser.add_argument("--level", type=int, choices=range(1, 5), default=4, help="paranoia level (4)")
+    parser.add_argument("--program", default=os.path.join(build, "tests/web/judge"), help="the judge (of the build in BH_BUILD)")
+    parser.add_argument("--deviations", default=str(HERE / "crs_deviations.txt"), help="known deviations")
+    parser.add_argument("--json", help="also write every test's result to this file")
+    parser.add_argument("--all", action="store_true", help="print the tests that come out as asked, too")
+    args = parser.parse_args()
+
+    tests = list(tests_of(args.directory))
+    if not tests:
+        print(f"run_crs.py: no test in {args.directory}", file=sys.stderr)
+        return 2
+    known = known_deviations(args.deviations)
+    answers = judge_all(args.program, args.level, [request_of(given) for _, _, given, _ in tests])
+    results, sums, seen = [], {}, set()
+    for (group, title, given, output), answer in zip(tests, answers):
+        got = {rule["id"] for request in answer["requests"] for rule in request["rules"]}
+        passed = any(request["wanted"] for request in answer["requests"])
+        asked = list(wanted(output))
+        wrong = [f"{'no ' if must else ''}rule {number}{'' if must else ', which must not match'}" for number, must in asked if (number in got) != must]
+        anomalies = sorted({a for request in answer["requests"] for a in request["anomalies"]})
+        state = "not checked" if not asked else "deviates" if wrong else "as asked"
+        attack = any(must for _, must in asked)
+        of = sums.setdefault(group, {"as asked": 0, "deviates": 0, "not checked": 0, "attacks": 0, "passed by the filter": 0})
+        of[state] += 1
+        of["attacks"] += attack
+        of["passed by the filter"] += attack and passed
+        results.append({"group": group, "title": title, "state": state, "asked": asked, "got": sorted(got), "filter": passed, "anomalies": anomalies})
+        if wrong:
+            seen.add(title)
+        if wrong or args.all:
+            reason = f"  [{known.get(title, 'NOT KNOWN')}]" if wrong else ""
+            print(f"{state:10} {title}: {'; '.join(wrong) or 'as asked'}; got {' '.join(map(str, sorted(got))) or 'nothing'}"
+                  f"{' (' + ', '.join(anomalies) + ')' if anomalies else ''}{reason}")
+        if attack and not passed:
+            print(f"filter     {title}: the filter does not want a request that rule {asked[0][0]} is asked of: {given.get('uri', '/')} {str(given.get('data') or '')[:80]!r}")
+    print()
+    for group, of in sums.items():
+        print(f"{group}: " + ", ".join(f"{n} {what}" for what, n in of.items()))
+    new = sorted(seen - set(known))
+    titles = {title for _, title, _, _ in tests}
+    gone = sorted(t for t in known if t in titles and t not in seen) if args.level == 4 else []
+    took = sorted(request["us"] for answer in answers for request in answer["requests"])
+    print(f"{len(tests)} tests: {sum(of['as asked'] for of in sums.values())} as asked, {len(seen)} deviate ({len(new)} of them not known), "
+          f"{sum(of['not checked'] for of in sums.values())} not checked; the engine took {took[len(took) // 2]} us a request at the median, {took[-1]} us at most")
+    for title in gone:
+        print(f"{title} is in the list of known deviations and comes out as asked")
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(results, indent=1))
+    return 1 if new or gone else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
