@@ -208,6 +208,21 @@ void bh_flow_proxy_event(BhFlowTable *t, const struct bh_event *e) {
         }
         if (t->proxies->len < PROXIES_MAX)
                 g_array_append_val(t->proxies, p);
+        t->proxies_seen++;
+}
+
+guint bh_flow_table_proxies(BhFlowTable *t, guint32 *pids, guint max, guint64 *changed) {
+        guint n = 0;
+
+        for (guint i = 0; i < t->proxies->len && n < max; i++) {
+                const struct proxy *p = &g_array_index(t->proxies, struct proxy, i);
+
+                if (!p->ended_ns)
+                        pids[n++] = p->pid;
+        }
+        if (changed)
+                *changed = t->proxies_seen;
+        return n;
 }
 
 /* ---- clients ---- */

@@ -87,6 +87,8 @@ struct Flow {
         struct scan *scan;
         guint conns;
         gboolean dirty, told;
+        guint8 looks; /* times that its bytes were asked for in vain */
+        guint32 look; /* the last time */
         gint64 quiet_us, fresh_us; /* told last; seen first by a cut */
         GList age, in_box, in_dirty;
 };
@@ -120,6 +122,7 @@ struct Conn {
         guint64 walk;      /* the last that told it */
         gint64 since_ns, seen_ns;
         guint64 bytes_out, bytes_in, packets_out, packets_in;
+        guint64 sk; /* the kernel's name of the socket, 0: not known */
         Conn *free;
 };
 
@@ -134,7 +137,7 @@ struct proxy {
 
 typedef struct {
         End *end;
-        char *path;
+        char *path, *protocol; /* protocol NULL: not known */
         BhFlowListener told;
         guint64 walk;
         guint64 ino;
@@ -171,6 +174,7 @@ struct BhFlowTable {
 
         struct talk *talks;  /* whom a datagram socket sent to last, by its place */
         GArray *proxies;     /* struct proxy */
+        guint64 proxies_seen;
         struct pairs *pairs;
         GHashTable *breadths; /* Breadth */
         GQueue breadth_ages;
@@ -181,6 +185,8 @@ struct BhFlowTable {
         gint64 now_ns; /* time of the last event */
         guint64 rest_connections, rest_bytes; /* since the last cut */
         gboolean soon;
+        gboolean unspoken; /* connections of flows whose protocol is not known */
+        guint32 look;      /* number of the present time that bytes are asked for */
         BhFlowStats stats;
 };
 
@@ -297,6 +303,21 @@ void bh_flow_conn_close(BhFlowTable *t, const struct side *s, Conn *c);
 void bh_flow_listens(BhFlowTable *t, End *end, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 /* Who listens there; by network namespace (0: not known), else by container (NULL: not known). */
 End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port);
+
+/* What was recognised of connections to it; NULL: nothing. */
+const char *bh_flow_listener_protocol(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port);
+void bh_flow_listener_speaks(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port, const char *protocol);
+
+#define BH_FLOW_LOOKS_MAX 20u
+
+/* A connection of the flow: if its protocol is not known, some bytes are to be looked at. */
+static inline void bh_flow_ask_protocol(BhFlowTable *t, Flow *f) {
+        if (f->protocol || f->key.proto != BH_PROTO_TCP || f->looks >= BH_FLOW_LOOKS_MAX || f->look == t->look)
+                return;
+        f->look = t->look;
+        f->looks++;
+        t->unspoken = TRUE;
+}
 
 /* ---- resolving (flow_tell.c) */
 

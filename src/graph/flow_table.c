@@ -270,6 +270,8 @@ void bh_flow_count(BhFlowTable *t, Flow *f, const BhFlowCounts *more) {
         if (f) {
                 bh_flow_add(&f->added, more);
                 bh_flow_touch(t, f);
+                if (more->connections)
+                        bh_flow_ask_protocol(t, f);
                 return;
         }
         t->rest_connections += more->connections;
@@ -315,6 +317,7 @@ BhFlowTable *bh_flow_table_new(const BhFlowTableConfig *config) {
         t->host = bh_flow_box(t, (struct bh_str){ "", 0 });
         t->host->refs = 1;
         t->host->listed = t->host->alive = t->host->host_network = TRUE;
+        t->look = 1;
         t->pairs = bh_flow_pairs_new();
         bh_flow_scans_init(t);
         bh_flow_walk_init(t);

@@ -135,6 +135,11 @@ void bh_flow_table_containers(BhFlowTable *t, const GPtrArray *containers);
 gboolean bh_flow_table_knows(BhFlowTable *t, struct bh_str container_id);
 /* The node's own addresses: replaces what was known. */
 void bh_flow_table_host_addresses(BhFlowTable *t, const struct bh_ip *addresses, gsize n);
+/*
+ * Processes of docker-proxy that run: they know the addresses of the node where their engine has its networks. Returns how many, at most `max`; *changed (may be NULL)
+ * is another number when there is a new one.
+ */
+guint bh_flow_table_proxies(BhFlowTable *t, guint32 *pids, guint max, guint64 *changed);
 /* Translations of the kernel, for the caller to feed; the table's own, never NULL. */
 BhConntrack *bh_flow_table_conntrack(BhFlowTable *t);
 
@@ -171,6 +176,7 @@ typedef struct {
         guint32 path_dev;
         guint64 path_ino;
         guint64 ino, peer_ino;
+        guint64 sk; /* the kernel's name of it, for bh_flow_table_unspoken_sockets() */
 } BhFlowSocket;
 
 /* One walk: begin, a call for each socket, end. Sockets may be told in any order; `now_ns` is when the walk began, since the epoch. */
@@ -203,6 +209,7 @@ const GArray *bh_flow_table_listeners(BhFlowTable *t, gboolean *changed);
 typedef struct {
         struct bh_str container_id, exe; /* empty: the host; not known */
         gboolean outgoing;               /* this side began it */
+        gboolean anybody;                /* the container is not known either: whoever listens there */
         guint8 proto;
         guint32 net_ns;                  /* 0: not known */
         struct bh_ip laddr, raddr;
@@ -210,8 +217,16 @@ typedef struct {
 } BhFlowEnds;
 
 /*
+ * TRUE if there were connections, since it was asked last, of flows whose protocol is not known: the first bytes of the next ones are worth a look. A flow that was
+ * asked for BH_FLOW_LOOKS_MAX (20) times without an answer is asked for no more.
+ */
+gboolean bh_flow_table_unspoken(BhFlowTable *t);
+/* Sockets of open connections of such flows, as the last walk named them. Returns how many. */
+guint bh_flow_table_unspoken_sockets(BhFlowTable *t, guint64 *sks, guint max);
+/*
  * What the first bytes of a connection were recognised as: "http/1", "tls", …; texts are copied, NULL or "": leave what there is. The last word holds.
  * FALSE: no flow of that connection is known (yet).
+ * What a server speaks holds for all flows to where it listens; without `exe`, what a client speaks for all of the container with that server.
  */
 gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, const char *protocol, const char *server_name);
 

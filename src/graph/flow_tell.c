@@ -346,6 +346,8 @@ static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out) {
         memcpy(out->dialled_ip.b, k->dialled_ip, k->dialled_len);
 
         const char *own = network_of(k->end->box, &f->local_ip);
+        if (!f->protocol && listener)
+                bh_flow_text(t, &f->protocol, bh_flow_listener_protocol(t, 0, listener->box, k->proto, k->port));
         bh_flow_text(t, &f->network, own ? own : network && has_network(k->end->box, network) ? network : NULL);
         if (is_resolver(k))
                 bh_flow_text(t, &f->name, BH_FLOW_DOCKER_DNS);
@@ -364,9 +366,44 @@ static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out) {
         return TRUE;
 }
 
+gboolean bh_flow_table_unspoken(BhFlowTable *t) {
+        gboolean is = t->unspoken;
+
+        t->unspoken = FALSE;
+        t->look++;
+        return is;
+}
+
+static void speaks(BhFlowTable *t, Flow *f, const char *protocol, const char *server_name) {
+        char *before = f->protocol, *name = f->server_name;
+
+        bh_flow_text(t, &f->protocol, protocol);
+        bh_flow_text(t, &f->server_name, server_name);
+        if (f->protocol != before || f->server_name != name)
+                bh_flow_touch(t, f);
+}
+
+static gboolean is_at(const guint8 ip[16], guint8 len, guint16 port, const struct side *s) {
+        return port == s->rport && len == s->raddr.len && memcmp(ip, s->raddr.b, len) == 0;
+}
+
+static gboolean is_same(const Flow *f, const struct side *s, gboolean any_exe) {
+        const struct key *k = &f->key;
+
+        if (k->role != s->role || k->proto != s->proto || k->scan || (!any_exe && k->end != s->end))
+                return FALSE;
+        if (k->role == BH_FLOW_SERVER)
+                return k->port == s->lport;
+        return is_at(k->peer_ip, k->peer_len, k->port, s) || is_at(k->dialled_ip, k->dialled_len, k->dialled_port, s);
+}
+
 gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, const char *protocol, const char *server_name) {
-        Box *box = bh_flow_box(t, ends->container_id);
-        Flow *f = NULL;
+        End *listener = ends->anybody ? bh_flow_listener(t, ends->net_ns, NULL, ends->proto, ends->lport) : NULL;
+        gboolean found = FALSE;
+
+        if (ends->anybody && !listener)
+                return FALSE;
+        Box *box = listener ? listener->box : bh_flow_box(t, ends->container_id);
 
         box->refs++;
         End *end = bh_flow_end(t, box, ends->exe);
@@ -381,30 +418,26 @@ gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, cons
                 .rport = ends->rport,
         };
         Conn *c = bh_flow_conn_find(t, &s);
-        struct key key;
 
         if (c && c->flow) {
-                f = c->flow;
-        } else if (s.role == BH_FLOW_CLIENT) {
-                f = bh_flow_client_key(t, &s, &key) ? bh_flow_find(t, &key) : NULL;
-        } else {
-                BhConntrackEnds real;
-                gboolean translated = bh_conntrack_undo_server(t->conntrack, s.proto, &s.laddr, s.lport, &s.raddr, s.rport, &real);
-
-                bh_flow_server_key(&s, NULL, &real.client, translated ? &real.dialled : NULL, real.dialled_port, &key);
-                f = bh_flow_find(t, &key);
+                speaks(t, c->flow, protocol, server_name);
+                found = TRUE;
         }
-        if (f) {
-                char *before = f->protocol, *name = f->server_name;
+        /* a server speaks the same with all; whose name was asked for is this client's */
+        for (GList *l = box->flows.head; l; l = l->next) {
+                Flow *f = l->data;
 
-                bh_flow_text(t, &f->protocol, protocol);
-                bh_flow_text(t, &f->server_name, server_name);
-                if (f->protocol != before || f->server_name != name)
-                        bh_flow_touch(t, f);
+                if (!is_same(f, &s, !ends->exe.len || s.role == BH_FLOW_SERVER))
+                        continue;
+                if (!f->protocol || s.role == BH_FLOW_CLIENT)
+                        speaks(t, f, protocol, s.role == BH_FLOW_CLIENT ? server_name : NULL);
+                found = TRUE;
         }
+        if (s.role == BH_FLOW_SERVER)
+                bh_flow_listener_speaks(t, s.net_ns, box, s.proto, s.lport, protocol);
         bh_flow_end_unref(t, end);
         bh_flow_box_unref(t, box);
-        return f != NULL;
+        return found;
 }
 
 /* ---- cuts ---- */

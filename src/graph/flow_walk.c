@@ -118,6 +118,8 @@ static void leave_flow(BhFlowTable *t, Conn *c) {
 static void join_flow(BhFlowTable *t, Conn *c, Flow *f) {
         if (!f)
                 return;
+        if (!c->half_open)
+                bh_flow_ask_protocol(t, f);
         c->flow = f;
         f->conns++;
         f->now.open++;
@@ -233,6 +235,40 @@ End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, gu
         return l ? l->end : NULL;
 }
 
+const char *bh_flow_listener_protocol(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port) {
+        Listener *l = net_ns ? port_find(t, net_ns, proto, port) : NULL;
+
+        if (!l && box)
+                l = port_find(t, (guint64) (uintptr_t) box, proto, port);
+        return l ? l->protocol : NULL;
+}
+
+void bh_flow_listener_speaks(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port, const char *protocol) {
+        Listener *l = net_ns ? port_find(t, net_ns, proto, port) : NULL;
+
+        if (!l && box)
+                l = port_find(t, (guint64) (uintptr_t) box, proto, port);
+        if (l)
+                bh_flow_text(t, &l->protocol, protocol);
+}
+
+guint bh_flow_table_unspoken_sockets(BhFlowTable *t, guint64 *sks, guint max) {
+        GHashTableIter it;
+        guint n = 0;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, t->conns);
+        while (n < max && g_hash_table_iter_next(&it, NULL, &p)) {
+                const Conn *c = p;
+
+                if (!c->sk || !c->flow || c->half_open || c->flow->protocol || c->tuple.proto != BH_PROTO_TCP || c->flow->looks >= BH_FLOW_LOOKS_MAX)
+                        continue;
+                c->flow->looks++;
+                sks[n++] = c->sk;
+        }
+        return n;
+}
+
 static void port_set(BhFlowTable *t, guint64 where, guint8 proto, guint16 port, Listener *l) {
         Port *p = g_new0(Port, 1);
 
@@ -275,6 +311,8 @@ static Listener *listener_get(BhFlowTable *t, const Listener *wanted, gint64 now
 
 static void listener_free(BhFlowTable *t, Listener *l) {
         g_ptr_array_add(t->grave, l->path);
+        if (l->protocol)
+                g_ptr_array_add(t->grave, l->protocol);
         bh_flow_end_unref(t, l->end);
         g_free(l);
 }
@@ -401,6 +439,7 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
                 c->since_ns = s->since_ns;
         }
         bh_flow_learn(t, box, &laddr, s->net_ns);
+        c->sk = s->sk;
         c->walk = t->walk;
         moved(t, c, s, half_open);
         if (c->role == BH_FLOW_ROLE_NONE)

@@ -135,6 +135,7 @@ static void look_around(BhFlows *f) {
         }
         if (wanted || first || now_us - f->walk_us >= BH_FLOWS_WALK_MS * 1000) {
                 bh_flows_walk(f);
+                bh_flows_look(f, TRUE);
                 f->walk_us = g_get_monotonic_time();
                 if (first) /* docker-proxies are known now */
                         f->addresses_us = 0;
@@ -165,6 +166,7 @@ static gpointer work(gpointer data) {
 
         while (!stopping) {
                 look_around(f);
+                bh_flows_look(f, FALSE);
                 if (due(f, g_get_monotonic_time()) || !f->full_told)
                         tell(f, FALSE);
 
@@ -292,6 +294,7 @@ void bh_flows_start(BhFlows *f) {
                 f->walk_problem = g_strdup(error->message);
                 f->full_told = TRUE;
         }
+        bh_flows_open_protocols(f);
         if (f->c.conntrack.events >= 0 && pipe2(f->stop_pipe, O_CLOEXEC) == 0) {
                 f->conntrack_on = TRUE;
                 f->reader = g_thread_new("bh-conntrack", bh_flows_read_conntrack, f);
@@ -306,6 +309,7 @@ void bh_flows_settle(BhFlows *f) {
         g_mutex_unlock(&f->lock);
         if (f->worker)
                 g_thread_join(g_steal_pointer(&f->worker));
+        g_clear_pointer(&f->first_bytes, bh_first_bytes_free);
         g_clear_pointer(&f->sockets, bh_sockets_free);
 }
 
@@ -330,6 +334,7 @@ void bh_flows_free(BhFlows *f) {
         g_cond_clear(&f->moved);
         g_free(f->walk_problem);
         g_free(f->conntrack_problem);
+        g_free(f->protocol_problem);
         g_free(f->mark);
         g_free(f->recorder_dir);
         g_free(f->proc_path);
@@ -392,6 +397,17 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(part, "took_us", number(walks.took_us));
         json_object_set_new(part, "refused", number(walks.refused));
         json_object_set_new(o, "walk", part);
+        part = json_object();
+        BhFirstBytesStats bytes = { 0 };
+        if (f->first_bytes)
+                bh_first_bytes_stats(f->first_bytes, &bytes);
+        json_object_set_new(part, "state", json_string(f->first_bytes && !f->protocol_problem ? "on" : f->first_bytes ? "failed" : "off"));
+        json_object_set_new(part, "problem", text(f->protocol_problem));
+        json_object_set_new(part, "attached_ms", number(bytes.attached_ms));
+        json_object_set_new(part, "pieces", number(bytes.told));
+        json_object_set_new(part, "lost", number(bytes.lost + bytes.unreadable));
+        json_object_set_new(part, "recognised", number(f->recognised));
+        json_object_set_new(o, "protocols", part);
         g_mutex_unlock(&f->lock);
         return o;
 }

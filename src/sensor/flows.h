@@ -22,6 +22,7 @@
 #include "container/table.h"
 #include "event/record_decode.h"
 #include "hooks.h"
+#include "inspector.h"
 #include "process/table.h"
 #include "recorder/recorder.h"
 
@@ -42,7 +43,8 @@ typedef struct {
         const char *data_dir, *recorder_dir, *proc_path;
         const char *node, *boot_id;
         BhConntrackSockets conntrack; /* taken over */
-        BhHooks *hooks;               /* NULL: no walks */
+        BhHooks *hooks;               /* NULL: no walks, no protocols */
+        BhInspector *inspector;       /* NULL: no protocols; it ends between settling and the flows' end */
         BhContainerTable *containers;
         BhProcessTable *processes;
         BhRecorder *recorder;

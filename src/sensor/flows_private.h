@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the sensor's flows: what flows.c, flows_pack.c, flows_walk.c and flows_conntrack.c share. */
 #pragma once
+#include "firstbytes.h"
 #include "flows.h"
 #include "graph/flow_table.h"
 #include "sockets.h"
@@ -26,15 +27,21 @@ struct BhFlows {
         gboolean soon, stopping;
         guint64 version; /* of the container table */
         guint64 batches, told, cut_off, unsafe, caught_up, walks_failed, conntrack_refused, conntrack_overruns, conntrack_messages;
-        char *walk_problem, *conntrack_problem;
+        char *walk_problem, *conntrack_problem, *protocol_problem;
+        guint64 recognised;
         gboolean conntrack_on;
 
         /* the drain thread writes, the worker reads: atomic */
         guint64 newest_id, recorded_id;
 
+        gint asked; /* pieces with the inspector; atomic */
+
         /* the worker's */
+        BhFirstBytes *first_bytes;
+        gint64 looked_us, looking_since_us;
         BhSockets *sockets;
         guint64 connections;
+        guint64 proxies; /* seen when addresses were read last */
         gint64 walk_us, cut_us, addresses_us;
         gboolean full_told;
 };
@@ -43,6 +50,11 @@ struct BhFlows {
 void bh_flows_walk(BhFlows *f);
 /* The addresses of the node, also where a docker-proxy runs in a network namespace of its own. */
 void bh_flows_read_addresses(BhFlows *f);
+
+/* flows_protocol.c: the worker */
+void bh_flows_open_protocols(BhFlows *f);
+/* Asks for bytes of connections whose protocol is not known: of new ones, or (`walked`) of open ones. */
+void bh_flows_look(BhFlows *f, gboolean walked);
 
 /* flows_conntrack.c */
 gpointer bh_flows_read_conntrack(gpointer flows);

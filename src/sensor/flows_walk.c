@@ -13,6 +13,7 @@
 #define FILE_MAX (4u << 20)
 #define ADDRESSES_MAX 65536u
 #define NAMESPACES_MAX 64u
+#define PROXIES_MAX 4096u
 
 /* ---- the walk ---- */
 
@@ -70,6 +71,7 @@ static BhFlowSocket describe(const BhFlows *f, const BhSocket *s, const char *co
                 .path_ino = s->path_ino,
                 .ino = s->ino,
                 .peer_ino = s->peer_ino,
+                .sk = s->sk,
         };
 
         if (s->family == AF_UNIX)
@@ -231,26 +233,28 @@ static void read_ipv6(const char *proc, guint32 pid, GArray *all) {
 
 void bh_flows_read_addresses(BhFlows *f) {
         g_autoptr(GArray) all = g_array_new(FALSE, TRUE, sizeof(struct bh_ip));
-        guint32 namespaces[NAMESPACES_MAX], pids[NAMESPACES_MAX];
-        guint n = 0;
+        guint32 pids[PROXIES_MAX];
+        ino_t namespaces[NAMESPACES_MAX];
+        guint found, n = 0;
 
-        /* each docker-proxy listens where its engine's networks begin, which may be a network namespace of their own */
+        /* each docker-proxy runs where its engine's networks begin, which may be a network namespace of their own */
         g_mutex_lock(&f->lock);
-        const GArray *listeners = bh_flow_table_listeners(f->table, NULL);
-        for (guint i = 0; i < listeners->len && n < NAMESPACES_MAX; i++) {
-                const BhFlowListener *l = &g_array_index(listeners, BhFlowListener, i);
+        found = bh_flow_table_proxies(f->table, pids, PROXIES_MAX, &f->proxies);
+        g_mutex_unlock(&f->lock);
+        for (guint i = 0; i < found && n < NAMESPACES_MAX; i++) {
+                g_autofree char *path = g_strdup_printf("%s/%u/ns/net", f->proc_path, pids[i]);
+                struct stat st;
                 guint k = 0;
 
-                if (*l->container_id || !g_str_has_suffix(l->exe, "/docker-proxy"))
+                if (stat(path, &st))
                         continue;
-                while (k < n && namespaces[k] != l->net_ns)
+                while (k < n && namespaces[k] != st.st_ino)
                         k++;
                 if (k == n) {
-                        namespaces[n] = l->net_ns;
-                        pids[n++] = l->pid;
+                        namespaces[n] = st.st_ino;
+                        pids[n++] = pids[i];
                 }
         }
-        g_mutex_unlock(&f->lock);
 
         read_ipv4(f->proc_path, 1, all);
         read_ipv6(f->proc_path, 1, all);

@@ -27,6 +27,7 @@ void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock) {
                 .boot_id = s->report ? bh_report_boot_id(s->report) : NULL,
                 .conntrack = s->conntrack,
                 .hooks = s->hooks,
+                .inspector = s->inspector,
                 .containers = s->containers,
                 .processes = s->processes,
                 .recorder = s->recorder,

@@ -429,7 +429,7 @@ static int resolve(char **arg) {
         fd = make_socket(&t, 0);
         if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 || sendto(fd, q, (size_t) (p - q), 0, &t.a.any, t.length) < 0)
                 die("ask", arg[0]);
-        n = recvfrom(fd, answer, sizeof(answer), 0, NULL, NULL);
+        n = recvfrom(fd, answer, sizeof(answer), 0, &t.a.any, &t.length);
         close(fd);
         /* one answer at most, behind the question: its data are the last four bytes */
         if (n < p - q + 16 || !answer[7])

@@ -328,3 +328,16 @@ def test_a_thousand_connections_a_second_while_the_sensor_is_killed(request, bui
             assert len(flows) == 1 and (flows[0]["bytes_out"], flows[0]["bytes_in"]) == (200000, 200000), flows
         assert not hub.problems, hub.problems
         assert sensor.status()["lost"] == 0, sensor.status()["losses"]
+
+
+# ---- protocols
+
+def test_protocol_of_connections_is_recognised(sensor, hub, box):
+    web, client = box(), box()
+    web.run("busybox httpd -p 8088 -h /www; sleep 0.3")
+
+    def ask():
+        client.run(f"for i in 1 2 3; do wget -q -O /dev/null http://{web.ip}:8088/; done")
+        return bool(hub.find(container=web.id, port=8088, protocol="http/1") and hub.find(container=client.id, port=8088, protocol="http/1")), (
+            hub.find(container=web.id, port=8088), hub.find(container=client.id, port=8088), sensor.status()["flows"]["protocols"])
+    wait_for(ask, 30, "both ends are told as http/1", every=0.5)
