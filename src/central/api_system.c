@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "auth.h"
+#include "graph.h"
 #include "hub.h"
 #include "json_out.h"
 #include "metrics.h"
@@ -56,6 +57,16 @@ static void append_central(BhCentral *c, GString *out) {
         bh_json_text(out, "damaged_kept_as", c->opened.damaged_kept_as);
         bh_json_close(out, '}');
         bh_upkeep_append_json(c->upkeep, out);
+        BhMapStats map;
+        bh_map_stats(c->map, &map);
+        bh_json_open(out, "map", '{');
+        bh_json_uint(out, "generation", map.generation);
+        bh_json_uint(out, "halves", map.graph.halves);
+        bh_json_uint(out, "edges", map.graph.edges);
+        bh_json_uint(out, "containers", map.graph.containers);
+        bh_json_uint(out, "batches", map.batches);
+        bh_json_uint(out, "folded", store.halves_folded);
+        bh_json_close(out, '}');
         bh_outputs_append_json(c, out);
         bh_json_close(out, '}');
 }

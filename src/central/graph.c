@@ -27,6 +27,7 @@ struct BhMap {
         GHashTable *findings; /* "c:node/id", "w:application\nworkload", "a:application" → guint64; with `counting` */
         gint64 counted_us;
 
+        char *places;  /* the thread's: what was read of addresses last, as a digest */
         guint64 after; /* the thread's: place in the change log */
         GThread *thread;
 };
@@ -95,6 +96,7 @@ static void set_container(BhMap *m, const BhStoreContainer *c) {
                 .since_ns = c->created_ns ? c->created_ns : c->first_seen_ns,
                 .ended_ns = c->ended_ns,
                 .running = !c->ended_ns && (g_str_equal(c->state, "running") || g_str_equal(c->state, "paused")),
+                .host_network = c->host_network,
                 .addresses = (const BhGraphAddress *) (const void *) addresses->data,
                 .n_addresses = addresses->len,
                 .ports = (const BhGraphPort *) (const void *) ports->data,
@@ -151,6 +153,11 @@ static gboolean read_places(BhMap *m, GError **error) {
 
         if (!bh_map_load_places(m->central, places, texts, error))
                 return FALSE;
+        g_autofree char *digest = bh_map_digest_places(places);
+        if (g_strcmp0(digest, m->places) == 0)
+                return TRUE;
+        g_free(m->places);
+        m->places = g_steal_pointer(&digest);
         g_rw_lock_writer_lock(&m->lock);
         bh_graph_set_places(m->graph, (const BhGraphPlace *) (const void *) places->data, places->len);
         bh_graph_resolve_all(m->graph);
@@ -292,6 +299,7 @@ void bh_map_free(BhMap *m) {
                 return;
         bh_map_stop(m);
         bh_graph_free(m->graph);
+        g_free(m->places);
         g_rw_lock_clear(&m->lock);
         g_mutex_clear(&m->state);
         g_cond_clear(&m->changed);

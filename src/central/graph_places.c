@@ -105,3 +105,23 @@ gboolean bh_map_load_places(BhCentral *c, GArray *places, GPtrArray *texts, GErr
         }
         return TRUE;
 }
+
+static void add_text(GChecksum *sum, const char *text) {
+        g_checksum_update(sum, (const guchar *) (text ? text : ""), (gssize) (text ? strlen(text) : 0) + 1);
+}
+
+char *bh_map_digest_places(const GArray *places) {
+        g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
+
+        for (guint i = 0; i < places->len; i++) {
+                const BhGraphPlace *p = &g_array_index(places, BhGraphPlace, i);
+
+                g_checksum_update(sum, &p->address.len, 1);
+                g_checksum_update(sum, p->address.bytes, p->address.len);
+                add_text(sum, p->node);
+                add_text(sum, p->network);
+                add_text(sum, p->application);
+                add_text(sum, p->workload);
+        }
+        return g_strdup(g_checksum_get_string(sum));
+}

@@ -9,3 +9,5 @@
 
 /* Appends BhGraphPlace; its texts go to `texts`. */
 gboolean bh_map_load_places(BhCentral *c, GArray *places, GPtrArray *texts, GError **error);
+/* Equal for equal places: resources change often, and mostly in other things. Caller frees. */
+char *bh_map_digest_places(const GArray *places);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "graph.h"
 #include "hub.h"
 #include "outputs.h"
 #include "store/store_inventory.h"
@@ -94,6 +95,20 @@ void bh_metrics_append(BhCentral *c, GString *out) {
         one(out, "store_failures_total", "counter", "transactions that failed", store.failed);
         one(out, "store_refused_rows_total", "counter", "rows without a key", store.refused);
         one(out, "store_cut_texts_total", "counter", "texts over their bound", store.cut_texts);
+        one(out, "store_halves_folded_total", "counter", "halves of connections over their bounds, put together", store.halves_folded);
+        BhMapStats map;
+        bh_map_stats(c->map, &map);
+        one(out, "map_halves", "gauge", "halves of connections in the map", map.graph.halves);
+        one(out, "map_edges", "gauge", "edges between containers in the map", map.graph.edges);
+        one(out, "map_ends", "gauge", "ends of edges in the map", map.graph.ends);
+        one(out, "map_batches_total", "counter", "batches of flows", map.batches);
+        one(out, "map_batches_repeated_total", "counter", "batches that had been told before", map.duplicates);
+        one(out, "map_flows_total", "counter", "flows in them", map.halves);
+        guint64 rest_connections = 0, rest_bytes = 0;
+        if (bh_store_flow_rest(c->store, &rest_connections, &rest_bytes, NULL)) {
+                one(out, "map_rest_connections", "gauge", "connections that nodes could not tell apart", rest_connections);
+                one(out, "map_rest_bytes", "gauge", "bytes of those", rest_bytes);
+        }
         head(out, "store_ingested_total", "counter", "messages stored, by kind");
         for (guint i = 0; i < G_N_ELEMENTS(kinds); i++)
                 g_string_append_printf(out, "bulkhead_store_ingested_total{kind=\"%s\"} %" G_GUINT64_FORMAT "\n", kinds[i], store.ingested[i]);

@@ -116,6 +116,7 @@ BhGraph *bh_graph_new(void) {
         g->boxes = g_hash_table_new_full(box_hash, box_equal, NULL, box_free);
         g->box_of_id = g_hash_table_new(g_direct_hash, g_direct_equal);
         g->imprecise = g_hash_table_new(g_direct_hash, g_direct_equal);
+        g->at_host = g_ptr_array_new();
         bh_graph_resolve_init(g);
         return g;
 }
@@ -125,6 +126,7 @@ void bh_graph_free(BhGraph *g) {
                 return;
         bh_graph_resolve_clear(g);
         g_hash_table_unref(g->imprecise);
+        g_ptr_array_unref(g->at_host);
         g_hash_table_unref(g->box_of_id);
         g_hash_table_unref(g->same);
         g_hash_table_unref(g->edge_of);
@@ -316,6 +318,17 @@ void bh_graph_place_same(BhGraph *g, const BhHalfAddress *peer) {
         }
 }
 
+/* Whoever went to one of the node's own addresses. */
+static void place_node(BhGraph *g, const char *node) {
+        GHashTableIter it;
+        gpointer place;
+
+        g_hash_table_iter_init(&it, g->own);
+        while (g_hash_table_iter_next(&it, &place, NULL))
+                if (((const Place *) place)->scope == node)
+                        bh_graph_place_same(g, &((const Place *) place)->address);
+}
+
 /* New edges may say precisely what some halves say vaguely. */
 static void try_imprecise(BhGraph *g) {
         GHashTableIter it;
@@ -435,6 +448,9 @@ gboolean bh_graph_apply(BhGraph *g, const BhHalf *from) {
                 bh_graph_place_same(g, &h->local);
         if (place)
                 bh_graph_place(g, h);
+        /* it serves at its node's addresses: who went there meant it */
+        if (g->edges_made != before && h->role == BH_HALF_SERVER && h->edge->to->box && h->edge->to->box->host_network)
+                place_node(g, h->node);
         try_imprecise(g);
         return g->edges_made != before;
 }
@@ -478,24 +494,15 @@ static void place_box(BhGraph *g, const Box *b) {
                 if (b->addresses[i].ip6.len)
                         bh_graph_place_same(g, &b->addresses[i].ip6);
         }
-        if (!b->n_ports)
+        if (!b->n_ports && !b->host_network)
                 return;
         /* whoever went to one of its node's addresses may have meant one of its ports */
-        GHashTableIter it;
-        gpointer address;
-        g_autoptr(GPtrArray) own = g_ptr_array_new();
-        g_hash_table_iter_init(&it, g->same);
-        while (g_hash_table_iter_next(&it, &address, NULL))
-                if (bh_graph_node_at(g, b->node, address) == b->node || bh_graph_node_at(g, NULL, address) == b->node)
-                        g_ptr_array_add(own, g_memdup2(address, sizeof(BhHalfAddress)));
-        for (guint i = 0; i < own->len; i++) {
-                bh_graph_place_same(g, own->pdata[i]);
-                g_free(own->pdata[i]);
-        }
+        place_node(g, b->node);
 }
 
 static gboolean same_places(const Box *b, const BhGraphContainer *c) {
-        if (b->n_addresses != c->n_addresses || b->n_ports != c->n_ports || b->since_ns != c->since_ns || b->ended_ns != c->ended_ns)
+        if (b->n_addresses != c->n_addresses || b->n_ports != c->n_ports || b->since_ns != c->since_ns || b->ended_ns != c->ended_ns ||
+            b->host_network != c->host_network)
                 return FALSE;
         for (guint i = 0; i < b->n_addresses; i++)
                 if (strcmp(b->addresses[i].network, c->addresses[i].network) || !bh_half_address_equal(&b->addresses[i].ip, &c->addresses[i].ip) ||
@@ -523,6 +530,7 @@ static void set_places(Box *b, const BhGraphContainer *c) {
         b->n_ports = c->n_ports;
         b->since_ns = c->since_ns;
         b->ended_ns = c->ended_ns;
+        b->host_network = c->host_network;
 }
 
 static void replace(char **to, const char *text) {
@@ -560,7 +568,7 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
         if (!fresh && same_places(b, c))
                 return;
         if (!fresh) {
-                Box before = { .node = b->node, .addresses = b->addresses, .n_addresses = b->n_addresses, .ports = b->ports, .n_ports = b->n_ports };
+                Box before = { .node = b->node, .host_network = b->host_network, .addresses = b->addresses, .n_addresses = b->n_addresses, .ports = b->ports, .n_ports = b->n_ports };
 
                 bh_graph_index_box(g, b, FALSE);
                 /* those that meant it by what it had are looked up once it has nothing */

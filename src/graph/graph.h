@@ -53,6 +53,7 @@ typedef struct {
         const char *node, *id, *name, *application, *workload, *image, *state;
         gint64 since_ns, ended_ns; /* created; 0: lives */
         gboolean running;
+        gboolean host_network; /* what it serves is at its node's addresses */
         const BhGraphAddress *addresses;
         guint n_addresses;
         const BhGraphPort *ports; /* published ones */

@@ -61,7 +61,7 @@ typedef struct {
 struct Box {
         char *node, *id, *name, *application, *workload, *image, *state;
         gint64 since_ns, ended_ns;
-        gboolean running;
+        gboolean running, host_network;
         BoxAddress *addresses;
         BhGraphPort *ports;
         guint n_addresses, n_ports;
@@ -83,6 +83,7 @@ struct BhGraph {
         GHashTable *boxes;            /* Box → itself, by node and id */
         GHashTable *box_of_id;        /* char *id → Box: the latest of that id on whatever node */
         GHashTable *imprecise;        /* set of Half */
+        GPtrArray *at_host;           /* Box that have their node's network */
         guint64 edges_made, tried;    /* imprecise ones were looked at when so many had been made */
 
         /* resolve.c */

@@ -146,6 +146,10 @@ static void index_address(BhGraph *g, Box *box, const BhHalfAddress *a, gboolean
 }
 
 void bh_graph_index_box(BhGraph *g, Box *box, gboolean enter) {
+        if (box->host_network && enter)
+                g_ptr_array_add(g->at_host, box);
+        else if (!enter)
+                g_ptr_array_remove_fast(g->at_host, box);
         for (guint i = 0; i < box->n_addresses; i++) {
                 index_address(g, box, &box->addresses[i].ip, enter);
                 index_address(g, box, &box->addresses[i].ip6, enter);
@@ -313,6 +317,23 @@ static const Box *find_published(BhGraph *g, const Half *h, const char *node, gu
         return found;
 }
 
+/* A container with its node's network, which serves there: it says so itself. */
+static const Box *find_serving(BhGraph *g, const Half *h, const char *node) {
+        for (guint i = 0; i < g->at_host->len; i++) {
+                const Box *b = g->at_host->pdata[i];
+                guint n = 0;
+
+                for (const Edge *e = b->node == node && b->end && lived(b, h) ? b->end->in : NULL; e && n++ < EDGES_LOOKED_AT; e = e->next_in) {
+                        if (e->proto != h->proto || e->port != h->port)
+                                continue;
+                        for (const Half *other = e->halves; other; other = other->next)
+                                if (other->role == BH_HALF_SERVER)
+                                        return b;
+                }
+        }
+        return NULL;
+}
+
 /* ---- the peer */
 
 static void is(Peer *out, EndKind kind, const char *a, const char *b) {
@@ -339,6 +360,10 @@ static void is_node(BhGraph *g, Peer *out, const Half *h, const char *node) {
         if (b) {
                 is_box(out, b);
                 out->published = TRUE;
+                return;
+        }
+        if (h->role == BH_HALF_CLIENT && (b = find_serving(g, h, node))) {
+                is_box(out, b);
                 return;
         }
         is(out, END_HOST, node, "");

@@ -267,7 +267,7 @@ static gboolean drop_halves(BhStore *s, gint64 before_ns, GArray *gone, GError *
 
                 if (!bh_store_begin(s, error))
                         return FALSE;
-                BhDbStmt *st = bh_db_query(s->writer, error, "SELECT id FROM flow_halves WHERE last_ns < ? AND open = 0 AND half_open = 0 LIMIT ?", "ii", before_ns, (gint64) ROUND);
+                BhDbStmt *st = bh_db_query(s->writer, error, "SELECT id FROM flow_halves WHERE last_ns < ? AND ((open = 0 AND half_open = 0) OR node NOT IN (SELECT name FROM nodes WHERE up <> 0)) LIMIT ?", "ii", before_ns, (gint64) ROUND);
                 while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
                         gint64 id = bh_db_int(st, 0);
 

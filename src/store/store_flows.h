@@ -87,7 +87,7 @@ gboolean bh_store_flow_rest(BhStore *s, guint64 *connections, guint64 *bytes, GE
 /* ---- retention */
 
 /*
- * Buckets of minutes and hours older than these go, and halves that were last heard of before all of them and have nothing open: GArray of gint64 ids in *gone (may be
+ * Buckets of minutes and hours older than these go, and halves that were last heard of before all of them, and have nothing open or are of a node that is not up: GArray of gint64 ids in *gone (may be
  * NULL). Short transactions. Bounded by size: bh_store_expire(), which takes buckets, the oldest minutes first, when they take most room.
  */
 gboolean bh_store_flows_expire(BhStore *s, gint64 minutes_kept_ns, gint64 hours_kept_ns, GArray **gone, GError **error);

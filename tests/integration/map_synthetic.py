@@ -102,7 +102,7 @@ class Box:
         self.workload, self.node = workload, node
         self.id = ident("container", workload.application, workload.name, number)
         self.name = f"{workload.application}-{workload.name}-{number + 1}"
-        self.ip = f"10.{100 + workload.app_index}.{index // 250}.{2 + index % 250}"
+        self.ip = f"10.{100 + workload.app_index % 100}.{index // 250}.{2 + index % 250}"
         self.host_port = 0
 
     def message(self, created):
@@ -300,6 +300,8 @@ class Synthetic:
             for i in range(0, max(len(flows), 1), 10000):
                 after, self.through[node] = self.through[node], self.through[node] + 100
                 speakers[node].publish("flow", flow_batch(node, flows[i:i + 10000], self.through[node], after, full and i == 0, when))
+                if len(flows) > 2000:  # the bus has a window of 4 MiB
+                    speakers[node].wait_acked(deadline=300)
 
     def fill(self, central, steps=6, deadline=120):
         """Tells it all, from the speakers (central_env.Node by name) that it returns, and waits until it is stored."""
@@ -307,6 +309,7 @@ class Synthetic:
         for node, boxes in self.inventories().items():
             for i in range(0, len(boxes), 1000):
                 speakers[node].publish("inventory", inventory(node, boxes[i:i + 1000]))
+                speakers[node].wait_acked(deadline=300)
         for node in self.nodes:
             speakers[node].publish("resources", resource_list(node, [resource("node", node, node, {"engine": "29.0", "swarm": {"address": self.node_address(node)}})]))
         for node, listeners in self.listeners().items():

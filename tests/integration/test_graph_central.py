@@ -197,8 +197,12 @@ def test_both_sides_published_ports_and_ended_containers(central, root):
         "dialled": ["192.168.7.2:15432"]}
     # the database ends and another one takes its place: the past stays with the first
     b.publish("inventory", inventory("n2", [container("b" * 64, state="exited", **db)]))
-    nodes, _ = settled(root, wanted)
-    assert (nodes["w:shop/db"]["running"], nodes["w:shop/db"]["containers"], nodes["w:shop/db"]["state"]) == (0, 1, "exited")
+
+    def ended():
+        db_node = graph(root)[0]["w:shop/db"]
+        return (db_node["running"], db_node["containers"], db_node["state"]) == (0, 1, "exited"), db_node
+    wait_for(ended, 10, "the database has ended")
+    settled(root, wanted)
     _, edges = graph(root, level="container", container="b" * 64)
     assert drawn(edges) == [f"c:n1/{'a' * 64} > c:n2/{'b' * 64} tcp/5432"]
     parts = root.get(f"/api/v1/graph/edges/{edge['id']}?level=workload").json

@@ -53,6 +53,7 @@ typedef struct {
         const char *node, *id, *application, *workload, *network, *address;
         guint32 host_port, container_port;
         gint64 since_ns, ended_ns;
+        gboolean host_network;
 } Given;
 
 static void box(Map *m, Given b) {
@@ -60,7 +61,7 @@ static void box(Map *m, Given b) {
         const BhGraphPort p = { .proto = 6, .host_port = b.host_port, .container_port = b.container_port };
         const BhGraphContainer c = { .node = b.node, .id = b.id, .name = b.id, .application = b.application ? b.application : "", .workload = b.workload ? b.workload : "",
                                      .image = "image", .state = b.ended_ns ? "exited" : "running", .running = !b.ended_ns, .since_ns = b.since_ns ? b.since_ns : T0 - 100 * S,
-                                     .ended_ns = b.ended_ns, .addresses = &a, .n_addresses = b.address != NULL, .ports = &p, .n_ports = b.host_port != 0 };
+                                     .ended_ns = b.ended_ns, .host_network = b.host_network, .addresses = &a, .n_addresses = b.address != NULL, .ports = &p, .n_ports = b.host_port != 0 };
 
         bh_graph_set_container(m->g, &c);
 }
@@ -255,6 +256,22 @@ static void a_published_port_leads_to_its_container_and_masks_are_seen_through(v
         /* when the client's half is forgotten, what the server saw is told again */
         bh_graph_remove(m.g, half);
         assert_drawn(&m, BH_GRAPH_CONTAINER, "h:n1 > c:n2/server :80\nh:n1 > net:8.8.8.0/24 :443\nh:n2 > net:8.8.8.0/24 :443\n");
+}
+
+static void what_serves_at_the_nodes_address_is_found_there(void) {
+        g_auto(Map) m = { bh_graph_new(), 0 };
+
+        add(&m, (BhHalf){ .node = "n2", .container_id = "", .role = BH_HALF_CLIENT, .proto = 6, .port = 443, .local = ip("192.168.7.2"), .peer = ip("8.8.8.8") });
+        gint64 half = add(&m, (BhHalf){ .node = "n1", .container_id = "client", .role = BH_HALF_CLIENT, .proto = 6, .port = 9100, .peer = ip("192.168.7.2"), .counts.connections = 1 });
+        assert_drawn(&m, BH_GRAPH_CONTAINER, "c:n1/client > h:n2 :9100\nh:n2 > net:8.8.8.0/24 :443\n");
+        box(&m, (Given){ .node = "n2", .id = "exporter", .host_network = TRUE });
+        add(&m, (BhHalf){ .node = "n2", .container_id = "exporter", .role = BH_HALF_SERVER, .proto = 6, .port = 9100, .local = ip("192.168.7.2"), .peer = ip("192.168.7.1"), .counts.connections = 1 });
+        /* whoever it saw is not known yet: its node has told nothing of itself */
+        assert_drawn(&m, BH_GRAPH_CONTAINER, "c:n1/client > c:n2/exporter :9100\nh:n2 > net:8.8.8.0/24 :443\nnet:192.168.7.0/24 > c:n2/exporter :9100\n");
+        add(&m, (BhHalf){ .node = "n1", .container_id = "", .role = BH_HALF_CLIENT, .proto = 6, .port = 443, .local = ip("192.168.7.1"), .peer = ip("8.8.8.8") });
+        assert_drawn(&m, BH_GRAPH_CONTAINER, "c:n1/client > c:n2/exporter :9100\nh:n1 > net:8.8.8.0/24 :443\nh:n2 > net:8.8.8.0/24 :443\n");
+        bh_graph_remove(m.g, half);
+        bh_graph_remove_container(m.g, "n2", "exporter");
 }
 
 static void gateways_are_the_node_and_services_their_workload(void) {
@@ -487,7 +504,7 @@ static void any_order_gives_the_same_map(void) {
                         bh_graph_apply(m.g, &h);
                         g_array_append_val(halves, h);
                 } else if (what < 7) {
-                        box(&m, (Given){ .node = nodes[k % 2], .id = names[k], .workload = names[k % 3], .network = "net", .address = address, .host_port = k < 4 ? 80 + k : 0, .container_port = 80 });
+                        box(&m, (Given){ .node = nodes[k % 2], .id = names[k], .workload = names[k % 3], .network = "net", .address = address, .host_port = k < 4 ? 80 + k : 0, .container_port = 80, .host_network = k == 7 });
                 } else if (what < 8) {
                         bh_graph_remove_container(m.g, nodes[k % 2], names[k]);
                 } else if (halves->len) {
@@ -540,6 +557,7 @@ int main(int argc, char **argv) {
         TEST(a_network_over_nodes_leads_to_the_other_node);
         TEST(an_address_means_the_container_that_had_it_then);
         TEST(a_published_port_leads_to_its_container_and_masks_are_seen_through);
+        TEST(what_serves_at_the_nodes_address_is_found_there);
         TEST(gateways_are_the_node_and_services_their_workload);
         TEST(the_outside_is_a_name_a_named_network_or_a_block);
         TEST(a_peer_that_is_found_out_later_moves_its_edge);
