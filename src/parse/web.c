@@ -21,6 +21,7 @@ typedef struct {
         BhWeb *w;
         char *client, *server;
         guint16 port;
+        gboolean strict;
 } Connection;
 
 struct BhWeb {
@@ -80,7 +81,7 @@ static int by_score(gconstpointer a, gconstpointer b) {
 static void judge(Connection *c, const BhHttpMessage *m, BhWebRecord *r) {
         const char *why = NULL;
 
-        if (!bh_waf_filter_wants(c->w->filter, m, &why))
+        if (!bh_waf_filter_wants(c->w->filter, m, c->strict, &why))
                 return;
         g_autoptr(BhWafResult) result = bh_waf_judge(c->w->waf, m, NULL, c->client, c->server, c->port);
         guint n = MIN(MIN(result->n_matches, BH_WEB_FACT_MATCHES_MAX), c->w->matches_left);
@@ -181,6 +182,7 @@ static Connection *connection_new(BhWeb *w, const BhWebInput *in) {
         c->client = g_strdup(in->client);
         c->server = g_strdup(in->server);
         c->port = in->port;
+        c->strict = (in->flags & BH_WEB_STRICT) != 0;
         c->stream = bh_web_stream_new(BH_WEB_BODY_KEEP, &sink);
         g_queue_push_tail_link(&w->quiet, &c->link);
         g_hash_table_replace(w->connections, &c->id, c);

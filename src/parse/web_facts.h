@@ -22,7 +22,8 @@ enum {
         BH_WEB_CLIENT = 1, /* the bytes are the client's */
         BH_WEB_OPEN = 2,   /* the connection's first of all */
         BH_WEB_CLOSE = 4,  /* the connection has ended: tells what is open, and is forgotten */
-        BH_WEB_FLAGS = 7,
+        BH_WEB_STRICT = 8, /* with OPEN: its workload wants paranoia level 3 or 4 (waf_filter.h) */
+        BH_WEB_FLAGS = 15,
 };
 
 typedef struct {
