@@ -29,6 +29,8 @@ struct BhReport {
         gint64 status_us;
         guint64 rest_said;
         guint ends; /* whose findings are still to be spooled */
+        gint64 host_us;      /* when the node's addresses were looked at */
+        BhResourceSet *host; /* as told */
 
         /* counted by the worker, read by anybody; under the lock */
         guint64 inventories, full_lists, resource_lists, resource_sets_refused;
