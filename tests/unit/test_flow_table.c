@@ -760,6 +760,7 @@ static void test_protocol_of_a_server_is_its_listeners(void) {
                "aaaa:/php > 172.18.0.3:5432 [bbbb] /postgres @front (postgresql) n=1 out=1 in=1\n"
                "bbbb:/postgres < 172.18.0.2:5432 [aaaa] @front (postgresql) n=1 out=1 in=1\n"
                "bbbb:/postgres < 198.51.100.1:5432 [] @front (postgresql) n=1 out=1 in=1");
+        bh_flow_table_unspoken(t);
         /* it is known: nobody asks again; in vain, not for ever */
         closed(t, DB, "/postgres", FALSE, "172.18.0.3:5432", "172.18.0.2:40001", 1, 1, 0);
         g_assert_false(bh_flow_table_unspoken(t));
