@@ -118,11 +118,13 @@ static void take_containers(BhFlows *f) {
 static void look_around(BhFlows *f) {
         gint64 now_us = g_get_monotonic_time();
         gboolean wanted = FALSE, first = !f->walk_us;
+        guint64 proxies;
 
         g_mutex_lock(&f->lock);
         take_containers(f);
+        bh_flow_table_proxies(f->table, NULL, 0, &proxies);
         g_mutex_unlock(&f->lock);
-        if (now_us - f->addresses_us >= ADDRESSES_US) {
+        if (proxies != f->proxies || now_us - f->addresses_us >= ADDRESSES_US) {
                 f->addresses_us = now_us;
                 bh_flows_read_addresses(f);
         }
@@ -137,8 +139,6 @@ static void look_around(BhFlows *f) {
                 bh_flows_walk(f);
                 bh_flows_look(f, TRUE);
                 f->walk_us = g_get_monotonic_time();
-                if (first) /* docker-proxies are known now */
-                        f->addresses_us = 0;
         }
 }
 

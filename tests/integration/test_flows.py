@@ -180,6 +180,8 @@ def test_refused_reset_and_unreachable(sensor, hub, box):
 
 def test_half_open_connections_are_seen(sensor, hub, engine, box):
     web = box()
+    bridge = "br-" + engine.docker("network", "inspect", "-f", "{{.Id}}", "back").stdout[:12]
+    in_engine(engine, "ip", "route", "replace", "198.51.100.77/32", "dev", bridge)
     in_engine(engine, "iptables", "-I", "FORWARD", "-s", web.ip, "-d", "198.51.100.77", "-j", "DROP")
     web.start("/load connect 198.51.100.77 443 1 0 1")
     flow = hub.wait_flow(container=web.id, port=443, deadline=20, match=lambda f: f["half_open"])

@@ -736,6 +736,42 @@ static void test_protocol_of_a_connection(void) {
         expect(t, FALSE, "aaaa:/php > 172.18.0.3:5432 [bbbb] @front (postgresql) open=1");
 }
 
+static void test_protocol_of_a_server_is_its_listeners(void) {
+        g_autoptr(BhFlowTable) t = table();
+        BhFlowSocket listener = socket_of(DB, "/postgres", "0.0.0.0", 5432, "0.0.0.0", 0);
+        BhFlowEnds nobody = { .anybody = TRUE, .proto = 6, .net_ns = (guint32) DB[0], .lport = 5432, .rport = 40000 };
+
+        g_assert_false(bh_flow_table_unspoken(t));
+        bh_flow_table_walk_begin(t, now_ns);
+        bh_flow_table_walk_socket(t, &listener);
+        bh_flow_table_walk_end(t, TRUE);
+        nobody.laddr = ip("172.18.0.3");
+        nobody.raddr = ip("172.18.0.2");
+        closed(t, DB, "/postgres", FALSE, "172.18.0.3:5432", "172.18.0.2:40000", 1, 1, 0);
+        g_assert_true(bh_flow_table_unspoken(t));
+        g_assert_false(bh_flow_table_unspoken(t));
+        /* the kernel does not know yet who accepts it: whoever listens there */
+        g_assert_true(bh_flow_table_set_protocol(t, &nobody, "postgresql", "not.the.servers"));
+        nobody.lport = 5433;
+        g_assert_false(bh_flow_table_set_protocol(t, &nobody, "tls", NULL));
+        closed(t, DB, "/postgres", FALSE, "172.18.0.3:5432", "198.51.100.1:40000", 1, 1, 0);
+        closed(t, WEB, "/php", TRUE, "172.18.0.2:40000", "172.18.0.3:5432", 1, 1, 0);
+        expect(t, FALSE,
+               "aaaa:/php > 172.18.0.3:5432 [bbbb] /postgres @front (postgresql) n=1 out=1 in=1\n"
+               "bbbb:/postgres < 172.18.0.2:5432 [aaaa] @front (postgresql) n=1 out=1 in=1\n"
+               "bbbb:/postgres < 198.51.100.1:5432 [] @front (postgresql) n=1 out=1 in=1");
+        bh_flow_table_unspoken(t);
+        /* it is known: nobody asks again; in vain, not for ever */
+        closed(t, DB, "/postgres", FALSE, "172.18.0.3:5432", "172.18.0.2:40001", 1, 1, 0);
+        g_assert_false(bh_flow_table_unspoken(t));
+        for (guint i = 0; i < 20; i++) {
+                closed(t, WEB, "/odd", TRUE, "172.18.0.2:40000", "172.18.0.3:9", 1, 1, 0);
+                g_assert_true(bh_flow_table_unspoken(t));
+        }
+        closed(t, WEB, "/odd", TRUE, "172.18.0.2:40000", "172.18.0.3:9", 1, 1, 0);
+        g_assert_false(bh_flow_table_unspoken(t));
+}
+
 static void test_repeats_allocate_nothing(void) {
         g_autoptr(BhFlowTable) t = table();
 
@@ -776,6 +812,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/flow_table/batch_that_is_made_again", test_batch_that_is_made_again);
         g_test_add_func("/flow_table/bounds_and_rest", test_bounds_and_rest);
         g_test_add_func("/flow_table/protocol_of_a_connection", test_protocol_of_a_connection);
+        g_test_add_func("/flow_table/protocol_of_a_server_is_its_listeners", test_protocol_of_a_server_is_its_listeners);
         g_test_add_func("/flow_table/repeats_allocate_nothing", test_repeats_allocate_nothing);
         return g_test_run();
 }
