@@ -132,6 +132,12 @@ static void runtimes(const json_t *status, GPtrArray *list) {
                 say(list, "Docker has not answered yet at %s: until it does, containers are known by their cgroups alone, without names and images", socket);
         else if (*error)
                 say(list, "Docker: %s", error);
+        json_t *containerd = json_object_get(json_object_get(status, "runtimes"), "containerd");
+        g_autofree char *why = bh_json_cell(containerd, "error");
+        if (*why)
+                say(list, "containerd: %s. Without it: --no-containerd", why);
+        if (bh_json_number(containerd, "events_refused"))
+                say(list, "containerd: %" G_GUINT64_FORMAT " messages could not be understood and were left out", bh_json_number(containerd, "events_refused"));
         if (bh_json_number(docker, "events_refused"))
                 say(list, "Docker: %" G_GUINT64_FORMAT " messages could not be understood and were left out", bh_json_number(docker, "events_refused"));
 }

@@ -135,6 +135,10 @@ static void assess_mount(GPtrArray *out, const BhMount *m) {
         static const char *const sockets[] = { "docker.sock", "containerd.sock", "crio.sock", "podman.sock", "cri-dockerd.sock", "dockershim.sock" };
         g_autofree char *base = g_path_get_basename(m->source), *where = g_strdup_printf("%s is mounted at %s%s", m->source, m->destination, m->rw ? "" : " (read only)");
 
+        if ((!strcmp(m->type, "sysfs") || !strcmp(m->type, "cgroup") || !strcmp(m->type, "cgroup2")) && m->rw) {
+                say(out, "the kernel's settings at %s can be written", m->destination);
+                return;
+        }
         if (!m->sensitive)
                 return;
         for (gsize i = 0; i < G_N_ELEMENTS(sockets); i++)

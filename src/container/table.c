@@ -14,6 +14,7 @@ typedef struct {
         guint live;
         gboolean removed, expired; /* expired: removed, and the time to keep it is over; goes with its last cgroup */
         gboolean queued;           /* is in `removed` of the table */
+        char *told_path;           /* of a cgroup that the runtime says is its; NULL: none. A key in `told` */
 } Entry;
 
 typedef struct {
@@ -37,6 +38,7 @@ struct BhContainerTable {
         GHashTable *cgroups;    /* &Cgroup.id → Cgroup */
         GHashTable *paths;      /* Cgroup.path → the youngest Cgroup with it */
         GHashTable *containers; /* id → Entry */
+        GHashTable *told;       /* Entry.told_path → Entry */
         GQueue ended;           /* Cgroup, in the order of their end */
         GQueue removed;         /* Removed, in order */
         GArray *undecided;      /* guint64 */
@@ -49,6 +51,9 @@ static void entry_free(gpointer p) {
         Entry *e = p;
 
         g_queue_unlink(&e->table->changes, &e->change);
+        if (e->told_path && g_hash_table_lookup(e->table->told, e->told_path) == e)
+                g_hash_table_remove(e->table->told, e->told_path);
+        g_free(e->told_path);
         bh_container_unref(e->c);
         g_free(e);
 }
@@ -89,6 +94,7 @@ BhContainerTable *bh_container_table_new(const BhContainerTableConfig *config) {
         t->cgroups = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, cgroup_free);
         t->paths = g_hash_table_new(g_str_hash, g_str_equal);
         t->containers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, entry_free);
+        t->told = g_hash_table_new(g_str_hash, g_str_equal);
         t->undecided = g_array_new(FALSE, FALSE, sizeof(guint64));
         g_queue_init(&t->ended);
         g_queue_init(&t->removed);
@@ -104,6 +110,7 @@ void bh_container_table_free(BhContainerTable *t) {
         g_hash_table_unref(t->paths);
         g_hash_table_unref(t->cgroups);
         g_hash_table_unref(t->containers);
+        g_hash_table_unref(t->told);
         g_array_unref(t->undecided);
         g_strfreev(t->namespaces);
         bh_cgroup_layout_free(t->layout);
@@ -121,8 +128,13 @@ static void changed(BhContainerTable *t, Entry *e) {
         g_queue_push_tail_link(&t->changes, &e->change);
 }
 
+/* Nobody but its cgroup tells its end. */
+static gboolean alone(const BhContainer *c) {
+        return c->level == BH_CONTAINER_FROM_CGROUP || c->unattended;
+}
+
 static void drop_entry_if_done(BhContainerTable *t, Entry *e) {
-        if (!e->cgroups && (e->expired || (e->c->level == BH_CONTAINER_FROM_CGROUP && !e->queued)))
+        if (!e->cgroups && (e->expired || (alone(e->c) && !e->queued)))
                 g_hash_table_remove(t->containers, e->c->id);
 }
 
@@ -179,10 +191,16 @@ static void end_cgroup(BhContainerTable *t, Cgroup *g, gint64 now_us) {
         g->undecided = FALSE;
         g->ended_us = now_us;
         g_queue_push_tail(&t->ended, g);
-        if (g->entry && --g->entry->live == 0 && g->entry->c->level == BH_CONTAINER_FROM_CGROUP) {
+        if (g->entry && --g->entry->live == 0 && alone(g->entry->c)) {
                 BhContainer *c = bh_container_dup(g->entry->c);
 
                 c->state = BH_CONTAINER_EXITED;
+                if (c->unattended) {
+                        c->init_pid = 0;
+                        c->finished_ns = g_get_real_time() * 1000;
+                        c->exit_code = -1;
+                        bh_container_add_run(c, c->started_ns, c->finished_ns, -1, c->oom_killed, NULL, TRUE);
+                }
                 bh_container_unref(g->entry->c);
                 g->entry->c = c;
                 changed(t, g->entry);
@@ -248,10 +266,10 @@ static void join(BhContainerTable *t, Cgroup *g, const BhCgroupContainer *shape)
                 if (!e)
                         return;
                 c = NULL;
-        } else if (!g_strv_contains((const char *const *) e->c->cgroup_paths, own) || (e->c->level == BH_CONTAINER_FROM_CGROUP && !e->live)) {
+        } else if (!g_strv_contains((const char *const *) e->c->cgroup_paths, own) || (alone(e->c) && !e->live)) {
                 BhContainer *c = bh_container_dup(e->c);
 
-                if (c->level == BH_CONTAINER_FROM_CGROUP)
+                if (alone(c))
                         c->state = BH_CONTAINER_RUNNING;
 
                 bh_container_add_cgroup(c, own);
@@ -286,6 +304,15 @@ static gboolean resolve(BhContainerTable *t, Cgroup *g) {
                 join(t, g, &shape);
                 return TRUE;
         }
+        const Entry *told = g_hash_table_lookup(t->told, g->path);
+        if (told) {
+                shape = (BhCgroupContainer) { .own_len = strlen(g->path), .outer_len = strlen(g->path) };
+                g_strlcpy(shape.id, told->c->id, sizeof shape.id);
+                g_strlcpy(shape.outer_id, told->c->id, sizeof shape.outer_id);
+                g_strlcpy(shape.runtime, told->c->runtime, sizeof shape.runtime);
+                join(t, g, &shape);
+                return TRUE;
+        }
         if (!above)
                 return FALSE;
         g->is_container = TRUE;
@@ -316,7 +343,10 @@ static gboolean may_be_named(const char *path) {
 static gboolean recheck_one(BhContainerTable *t, guint64 id, gint64 now_us) {
         g_autofree char *path = bh_container_table_path(t, id);
         BhCgroupContainer shape;
-        gboolean found = path && bh_cgroup_probe(t->host_root, t->layout, (const char *const *) t->namespaces, path, &shape), became = FALSE;
+        g_mutex_lock(&t->lock);
+        g_auto(GStrv) namespaces = g_strdupv(t->namespaces);
+        g_mutex_unlock(&t->lock);
+        gboolean found = path && bh_cgroup_probe(t->host_root, t->layout, (const char *const *) namespaces, path, &shape), became = FALSE;
 
         g_mutex_lock(&t->lock);
         Cgroup *g = g_hash_table_lookup(t->cgroups, &id);
@@ -429,6 +459,31 @@ guint bh_container_table_sync(BhContainerTable *t, const guint64 *ids, gsize n, 
         return ended;
 }
 
+void bh_container_table_set_namespaces(BhContainerTable *t, const char *const *namespaces) {
+        g_mutex_lock(&t->lock);
+        g_strfreev(t->namespaces);
+        t->namespaces = g_strdupv((char **) namespaces);
+        g_mutex_unlock(&t->lock);
+}
+
+/* The runtime says which cgroup is the container's: what nobody's shape gave away. TRUE if one became it. */
+static gboolean take_told_path(BhContainerTable *t, Entry *e, const BhContainer *c) {
+        const char *path = c->cgroup_paths[0];
+
+        if (!path || !*path || g_strcmp0(path, "/") == 0)
+                return FALSE;
+        if (g_strcmp0(e->told_path, path)) {
+                if (e->told_path && g_hash_table_lookup(t->told, e->told_path) == e)
+                        g_hash_table_remove(t->told, e->told_path);
+                g_free(e->told_path);
+                e->told_path = g_strdup(path);
+                /* of two that are told to have one cgroup, the one told last */
+                g_hash_table_replace(t->told, e->told_path, e);
+        }
+        Cgroup *g = g_hash_table_lookup(t->paths, path);
+        return g && !g->ended && !g->is_container && resolve(t, g);
+}
+
 void bh_container_table_upsert(BhContainerTable *t, BhContainer *c, gint64 now_us) {
         g_autoptr(BhContainer) mine = bh_container_ref(c);
         gboolean news = FALSE;
@@ -459,10 +514,21 @@ void bh_container_table_upsert(BhContainerTable *t, BhContainer *c, gint64 now_u
                         mine->depth = old->depth;
                 }
                 news = mine->level > old->level;
+                /* it ended while its state was read */
+                if (mine->unattended && e->cgroups && !e->live) {
+                        BhContainer *ended = bh_container_dup(mine);
+
+                        ended->state = BH_CONTAINER_EXITED;
+                        ended->init_pid = 0;
+                        bh_container_unref(mine);
+                        mine = ended;
+                }
                 bh_container_unref(e->c);
                 e->c = g_steal_pointer(&mine);
                 changed(t, e);
         }
+        if (e && c->state != BH_CONTAINER_REMOVED)
+                news |= take_told_path(t, e, c);
         if (e) {
                 e->removed = e->c->state == BH_CONTAINER_REMOVED;
                 e->expired &= e->removed;

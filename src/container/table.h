@@ -65,7 +65,13 @@ void bh_container_table_unbind(BhContainerTable *t, guint64 cgroup_id, gint64 no
 /* Ends every live cgroup bound before `bound_before_us` that is not among the given: after a gap in the kernel's events. Returns how many. */
 guint bh_container_table_sync(BhContainerTable *t, const guint64 *ids, gsize n, gint64 bound_before_us, gint64 now_us);
 
-/* A runtime describes a container. Cgroup paths and nesting known so far are carried over; the published object may be a copy. */
+/* Names of containerd's namespaces as they are now: see bh_cgroup_probe(). Copied; NULL for none. */
+void bh_container_table_set_namespaces(BhContainerTable *t, const char *const *namespaces);
+
+/*
+ * A runtime describes a container. A cgroup at one of the paths that it gives becomes the container's, also one that is bound later. Cgroup paths and nesting known so far are carried
+ * over; the published object may be a copy.
+ */
 void bh_container_table_upsert(BhContainerTable *t, BhContainer *c, gint64 now_us);
 
 /* Fills *out; release with bh_container_lookup_clear(). */

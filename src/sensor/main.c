@@ -15,7 +15,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
-#include "container/netns.h"
+#include "container/host.h"
 #include "memory.h"
 #include "privileges.h"
 #include "sensor.h"
@@ -82,6 +82,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "bus", 0, 0, G_OPTION_ARG_STRING, &o->bus, "the central's socket (default unix:RUN-DIR/central/bus.sock)", "ADDRESS" },
                 { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything", NULL },
                 { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
+                { "containerd", 0, 0, G_OPTION_ARG_STRING, &o->containerd, "containerd's socket (default HOST-ROOT/run/containerd/containerd.sock)", "SOCK" },
+                { "no-containerd", 0, 0, G_OPTION_ARG_NONE, &o->no_containerd, "do not ask containerd", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "auto, preferred or fallback", "B" },
                 { "events", 0, 0, G_OPTION_ARG_STRING, &events, "kinds of events to record: names with commas between, all, default, none; -NAME: without (default all)", "LIST" },
@@ -125,6 +127,10 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 memmove(o->docker, o->docker + 7, strlen(o->docker + 7) + 1);
         if (!o->docker)
                 o->docker = g_build_filename(o->host_root, "run/docker.sock", NULL);
+        if (o->containerd && g_str_has_prefix(o->containerd, "unix://"))
+                memmove(o->containerd, o->containerd + 7, strlen(o->containerd + 7) + 1);
+        if (!o->containerd)
+                o->containerd = g_build_filename(o->host_root, "run/containerd/containerd.sock", NULL);
         if (!backend || g_str_equal(backend, "auto"))
                 o->backend = BH_BACKEND_NONE;
         else if (g_str_equal(backend, "preferred"))
@@ -149,25 +155,10 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
 
 /* ---- Docker ---- */
 
-static void on_container(BhContainer *c, gpointer data) {
-        BhSensor *s = data;
-        guint32 net_ns = c->init_pid > 0 ? bh_netns_of(s->proc_path, c->init_pid, c->id) : 0;
-        g_autoptr(BhContainer) mine = net_ns && net_ns != c->net_ns ? bh_container_dup(c) : bh_container_ref(c);
-
-        if (mine != c)
-                mine->net_ns = net_ns;
-        bh_container_table_upsert(s->containers, mine, g_get_monotonic_time());
-}
-
-static void on_resources(BhResourceSet *set, gpointer data) {
+static BhResourceSet *on_host(gpointer data) {
         BhSensor *s = data;
 
-        if (s->report)
-                bh_report_resources(s->report, set);
-}
-
-static void on_runtime_event(BhRuntimeEvent *ev, gpointer data) {
-        bh_pipeline_runtime_event(((BhSensor *) data)->pipeline, ev);
+        return bh_host_set(s->node, s->proc_path);
 }
 
 static void on_docker_state(const BhDockerState *state, gpointer data) {
@@ -431,6 +422,7 @@ static void open_report(BhSensor *s) {
                 .feed = s->feed,
                 .ruling = s->ruling,
                 .status = on_status,
+                .host = on_host,
                 .flush = on_flush,
                 .processes = on_processes,
                 .say = on_say,
@@ -597,8 +589,8 @@ static gboolean start(BhSensor *s, GError **error) {
         g_atomic_int_set(&s->piped, 1);
 
         if (!s->options.no_docker) {
-                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = on_container, .on_event = on_runtime_event, .on_state = on_docker_state,
-                                          .on_resources = on_resources, .data = s };
+                BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = bh_sensor_container, .on_event = bh_sensor_runtime_event, .on_state = on_docker_state,
+                                          .on_resources = bh_sensor_resources, .data = s };
                 gint64 until = g_get_monotonic_time() + DOCKER_WAIT_US;
 
                 s->docker = bh_docker_new(&docker);
@@ -610,6 +602,10 @@ static gboolean start(BhSensor *s, GError **error) {
                         ;
                 g_mutex_unlock(&s->lock);
         }
+        if (!s->options.no_containerd && !bh_sensor_start_containerd(s, error))
+                return FALSE;
+        if (!(s->oci = bh_oci_watch_start(s->containers, s->options.host_root, bh_sensor_container, s, error)))
+                return FALSE;
         if (!bh_pipeline_start(s->pipeline, since, error))
                 return FALSE;
         g_thread_join(g_steal_pointer(&s->loading));
@@ -647,6 +643,9 @@ static void stop(BhSensor *s) {
                 g_usleep(1000);
         if (s->docker)
                 bh_docker_stop(s->docker);
+        if (s->containerd)
+                bh_containerd_stop(s->containerd);
+        bh_oci_watch_stop(s->oci);
         if (ran) /* who listens gets what happened until now */
                 bh_pipeline_flush(s->pipeline);
         if (s->feed)
@@ -665,6 +664,8 @@ static void stop(BhSensor *s) {
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
+        bh_containerd_free(s->containerd);
+        bh_oci_watch_free(s->oci);
         bh_recorder_free(s->recorder);
         bh_lineage_free(s->lineage);
         bh_process_table_free(s->processes);

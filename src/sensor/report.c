@@ -53,6 +53,20 @@ static void told_free(gpointer p) {
         g_free(p);
 }
 
+/* The node's own addresses: interfaces come and go with networks of containers. */
+static void look_at_host(BhReport *r, gint64 now_us) {
+        if (!r->c.host || (r->host_us && now_us - r->host_us < BH_REPORT_HOST_MS * 1000))
+                return;
+        r->host_us = now_us;
+        BhResourceSet *set = r->c.host(r->c.data);
+        if (set && !bh_resource_set_equal(set, r->host)) {
+                bh_report_resources(r, set);
+                bh_resource_set_unref(r->host);
+                r->host = bh_resource_set_ref(set);
+        }
+        bh_resource_set_unref(set);
+}
+
 static void tell_resources(BhReport *r, gboolean all) {
         g_autoptr(GPtrArray) sets = g_ptr_array_new_with_free_func((GDestroyNotify) bh_resource_set_unref);
         GHashTableIter it;
@@ -198,6 +212,7 @@ static gpointer work(gpointer data) {
                 gboolean anew = bus.connections != r->connections;
                 r->connections = bus.connections;
                 tell_inventory(r, anew);
+                look_at_host(r, now_us);
                 tell_resources(r, anew);
                 tell_findings(r, FALSE);
                 tell_observations(r, FALSE);
@@ -313,6 +328,7 @@ void bh_report_free(BhReport *r) {
         if (r->observe)
                 bh_observe_free(r->observe);
         g_hash_table_unref(r->resources);
+        bh_resource_set_unref(r->host);
         g_mutex_clear(&r->lock);
         g_cond_clear(&r->moved);
         g_free(r->recorder_dir);

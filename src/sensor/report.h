@@ -30,6 +30,7 @@
 #define BH_REPORT_SOON_MS 20 /* between two rounds that something urgent asks for */
 #define BH_REPORT_STATUS_MS 2000
 #define BH_REPORT_SCOPES 64u
+#define BH_REPORT_HOST_MS 10000
 #define BH_REPORT_CONTAINERS 256u /* taken from the table at a time */
 
 /* Strings are copied; tables, feed and `data` must outlive the report's settling. */
@@ -42,6 +43,7 @@ typedef struct {
         BhFeed *feed;
         BhRuling *ruling; /* NULL: this node evaluates no rules */
         json_t *(*status)(gpointer data); /* new reference */
+        BhResourceSet *(*host)(gpointer data); /* the node itself; NULL, or an answer of NULL: not known. New reference */
         void (*flush)(gpointer data);     /* what happened until now is to be readable from the recorder */
         /* One piece after the other of the answer to "processes" (a packed ProcessList); see processes.h. `container` NULL: all. */
         GPtrArray *(*processes)(const char *container, guint limit, gpointer data);

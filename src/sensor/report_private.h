@@ -28,6 +28,8 @@ struct BhReport {
         guint64 connections;
         gint64 status_us;
         guint64 rest_said;
+        gint64 host_us;      /* when the node's addresses were looked at */
+        BhResourceSet *host; /* as told */
 
         /* counted by the worker, read by anybody; under the lock */
         guint64 inventories, full_lists, resource_lists, resource_sets_refused;

@@ -7,7 +7,9 @@
 
 #include "canary.h"
 #include "container/cgroup.h"
+#include "container/containerd.h"
 #include "container/docker.h"
+#include "container/oci_state.h"
 #include "container/table.h"
 #include "control.h"
 #include "feed.h"
@@ -20,14 +22,14 @@
 #include "report.h"
 
 typedef struct {
-        char *run_dir, *data_dir, *host_root, *docker;
+        char *run_dir, *data_dir, *host_root, *docker, *containerd;
         BhBackend backend;
         char **rules;           /* files and directories; NULL: none */
         char *default_rules;    /* directory */
         gboolean no_default_rules;
         char *bus; /* address of the central; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_bus, no_inspector, host_events, debug;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -49,6 +51,8 @@ typedef struct {
         BhFeed *feed;
         BhPipeline *pipeline;
         BhDocker *docker;
+        BhContainerd *containerd;
+        BhOciWatch *oci;
         BhInspector *inspector; /* NULL: none could be started */
         BhRuling *ruling;       /* NULL: no bus, nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
@@ -60,10 +64,10 @@ typedef struct {
         GThread *loading;   /* during the start */
         GError *load_error; /* its */
         gint stopping, piped; /* piped: the pipeline takes messages */
-        GMutex lock; /* docker_* and canary_error */
+        GMutex lock; /* docker_*, containerd_* and canary_error */
         GMutex kinds_lock; /* one change of what listeners need at a time */
-        gboolean docker_connected, docker_listed;
-        char *docker_version, *docker_error, *canary_error;
+        gboolean docker_connected, docker_listed, containerd_absent, containerd_connected, containerd_listed;
+        char *docker_version, *docker_error, *containerd_version, *containerd_error, *canary_error;
         char *report_error, *inspector_error; /* why there is none; set before threads are started */
         GCond docker_ready;
 } BhSensor;
@@ -72,6 +76,14 @@ typedef struct {
 json_t *bh_sensor_status(BhSensor *s);
 json_t *bh_sensor_containers(BhSensor *s);
 json_t *bh_sensor_rules(BhSensor *s);
+
+/* ---- runtimes (runtimes.c): for their clients' threads; `sensor` is the BhSensor */
+
+void bh_sensor_container(BhContainer *c, gpointer sensor);
+void bh_sensor_runtime_event(BhRuntimeEvent *ev, gpointer sensor);
+void bh_sensor_resources(BhResourceSet *set, gpointer sensor);
+/* Waits a moment for what is there. FALSE with *error: no thread can be had. */
+gboolean bh_sensor_start_containerd(BhSensor *s, GError **error);
 
 /* ---- rules (sensor_rules.c) */
 

@@ -136,12 +136,35 @@ static json_t *losses_of(BhSensor *s) {
         return list;
 }
 
-static json_t *runtimes_of(BhSensor *s) {
+static json_t *containerd_of(BhSensor *s) {
+        json_t *o = json_object();
+        BhContainerdStats d;
+
+        if (!s->containerd)
+                return json_pack("{s:s}", "state", "off");
+        g_mutex_lock(&s->lock);
+        json_object_set_new(o, "state", json_string(s->containerd_connected ? "connected" : s->containerd_absent ? "absent" : "not connected"));
+        json_object_set_new(o, "listed", json_boolean(s->containerd_listed));
+        json_object_set_new(o, "version", text(s->containerd_version));
+        json_object_set_new(o, "error", text(s->containerd_error));
+        g_mutex_unlock(&s->lock);
+        json_object_set_new(o, "socket", text(s->options.containerd));
+        bh_containerd_get_stats(s->containerd, &d);
+        json_object_set_new(o, "events", number(d.events));
+        json_object_set_new(o, "events_refused", number(d.events_bad));
+        json_object_set_new(o, "calls", number(d.calls));
+        json_object_set_new(o, "calls_failed", number(d.calls_failed + d.answers_bad + d.answers_refused));
+        json_object_set_new(o, "containers_refused", number(d.containers_refused + d.ids_twice));
+        json_object_set_new(o, "connects", number(d.connects));
+        return o;
+}
+
+static json_t *docker_of(BhSensor *s) {
         json_t *o = json_object();
 
         if (s->options.no_docker) {
                 json_object_set_new(o, "state", json_string("off"));
-                return json_pack("{s:o}", "docker", o);
+                return o;
         }
         g_mutex_lock(&s->lock);
         json_object_set_new(o, "state", json_string(s->docker_connected ? "connected" : "not connected"));
@@ -160,7 +183,14 @@ static json_t *runtimes_of(BhSensor *s) {
         json_object_set_new(o, "connects", number(d.connects));
         json_object_set_new(o, "gatherings", number(d.gatherings));
         json_object_set_new(o, "gatherings_failed", number(d.gatherings_failed));
-        return json_pack("{s:o}", "docker", o);
+        return o;
+}
+
+static json_t *runtimes_of(BhSensor *s) {
+        BhOciWatchStats oci;
+
+        bh_oci_watch_stats(s->oci, &oci);
+        return json_pack("{s:o, s:o, s:{s:o, s:o}}", "docker", docker_of(s), "containerd", containerd_of(s), "files", "described", number(oci.described), "missed", number(oci.missed));
 }
 
 static json_t *bus_of(BhSensor *s) {

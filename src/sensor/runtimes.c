@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What runtimes' clients tell, and containerd's. */
+#include "base/log.h"
+#include "container/netns.h"
+#include "sensor.h"
+
+#define LISTED_WAIT_US (2 * G_USEC_PER_SEC) /* so that containers that run already have their names on the first events */
+
+void bh_sensor_container(BhContainer *c, gpointer data) {
+        BhSensor *s = data;
+        guint32 net_ns = c->init_pid > 0 ? bh_netns_of(s->proc_path, c->init_pid, c->id) : 0;
+        g_autoptr(BhContainer) mine = net_ns && net_ns != c->net_ns ? bh_container_dup(c) : bh_container_ref(c);
+
+        if (mine != c)
+                mine->net_ns = net_ns;
+        bh_container_table_upsert(s->containers, mine, g_get_monotonic_time());
+}
+
+void bh_sensor_resources(BhResourceSet *set, gpointer data) {
+        BhSensor *s = data;
+
+        if (s->report)
+                bh_report_resources(s->report, set);
+}
+
+void bh_sensor_runtime_event(BhRuntimeEvent *ev, gpointer data) {
+        bh_pipeline_runtime_event(((BhSensor *) data)->pipeline, ev);
+}
+
+static void on_containerd_state(const BhContainerdState *state, gpointer data) {
+        BhSensor *s = data;
+
+        bh_container_table_set_namespaces(s->containers, state->namespaces);
+        g_mutex_lock(&s->lock);
+        gboolean changed = state->connected != s->containerd_connected;
+        s->containerd_absent = state->absent;
+        s->containerd_connected = state->connected;
+        s->containerd_listed = state->listed;
+        g_free(s->containerd_version);
+        s->containerd_version = g_strdup(state->version);
+        g_free(s->containerd_error);
+        s->containerd_error = g_strdup(state->error);
+        g_cond_broadcast(&s->docker_ready);
+        g_mutex_unlock(&s->lock);
+
+        if (changed)
+                bh_pipeline_say(s->pipeline, state->connected ? "runtime_connected" : "runtime_lost",
+                                state->connected ? "connected to containerd" : "lost containerd; its containers are told by their cgroups until it is back", "socket",
+                                state->socket_path, "version", state->version, "error", state->error, NULL);
+        if (*state->error)
+                bh_warn("containerd", "error", state->error);
+}
+
+gboolean bh_sensor_start_containerd(BhSensor *s, GError **error) {
+        /* the Docker Engine describes its own better; without it they are anybody's */
+        static const char *const engines[] = { "moby", "plugins.moby", NULL };
+        BhContainerdConfig config = { .socket_path = s->options.containerd, .skip = s->options.no_docker ? NULL : engines, .on_container = bh_sensor_container, .on_event = bh_sensor_runtime_event,
+                                      .on_state = on_containerd_state, .on_resources = bh_sensor_resources, .data = s };
+        gint64 until = g_get_monotonic_time() + LISTED_WAIT_US;
+
+        s->containerd = bh_containerd_new(&config);
+        if (!bh_containerd_start(s->containerd, error))
+                return FALSE;
+        g_mutex_lock(&s->lock);
+        while (!s->containerd_listed && !s->containerd_absent && !(s->containerd_error && *s->containerd_error) && g_cond_wait_until(&s->docker_ready, &s->lock, until))
+                ;
+        g_mutex_unlock(&s->lock);
+        return TRUE;
+}
