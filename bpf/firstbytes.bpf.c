@@ -54,18 +54,15 @@ int tp_first_bytes(__u64 *ctx) {
         __u64 key = (__u64) sk, all = BH_FIRST_ALL;
         __u32 zero = 0, skip = 0, side;
         struct bh_first_state *f = bpf_map_lookup_elem(&first, &zero);
-        struct bh_first_head h = {};
         struct bh_conn *c;
-        bool asked;
+        __u64 offset = BPF_CORE_READ(tp, bytes_received);
+        bool asked = bpf_map_lookup_elem(&wanted, &key) != NULL;
         long err;
 
-        if (!f)
+        if (!f || (!asked && (offset || !bpf_map_lookup_elem(&wanted, &all))))
                 return 0;
-        h.offset = BPF_CORE_READ(tp, bytes_received);
-        asked = bpf_map_lookup_elem(&wanted, &key) != NULL;
-        if (!asked && (h.offset || !bpf_map_lookup_elem(&wanted, &all)))
-                return 0;
-        h.total = payload(skb, tp, &skip);
+
+        struct bh_first_head h = { .offset = offset, .total = payload(skb, tp, &skip) };
         if (!h.total)
                 return 0;
         /* of several programs that see it wanted one takes it */

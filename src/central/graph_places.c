@@ -12,10 +12,11 @@ static const char *text_of(const json_t *o, const char *key) {
         return text ? text : "";
 }
 
-static gboolean address_of(const json_t *o, const char *key, BhHalfAddress *out) {
-        const char *text = text_of(o, key);
+static gboolean parse_address(const char *text, BhHalfAddress *out) {
         guint8 bytes[16];
 
+        if (!text)
+                return FALSE;
         if (inet_pton(AF_INET, text, bytes) == 1)
                 *out = bh_half_address(bytes, 4);
         else if (inet_pton(AF_INET6, text, bytes) == 1)
@@ -23,6 +24,10 @@ static gboolean address_of(const json_t *o, const char *key, BhHalfAddress *out)
         else
                 return FALSE;
         return TRUE;
+}
+
+static gboolean address_of(const json_t *o, const char *key, BhHalfAddress *out) {
+        return parse_address(text_of(o, key), out);
 }
 
 typedef struct {
@@ -53,13 +58,28 @@ static void add_network(Found *f, const BhStoreResource *r, const json_t *detail
                 p.network = NULL;
                 g_array_append_val(f->places, p);
         }
+        /* its own in a network over several nodes */
+        json_array_foreach(json_object_get(detail, "sandboxes"), i, subnet) {
+                BhGraphPlace p = { .node = keep(f, r->node), .network = keep(f, r->id) };
+
+                if (address_of(subnet, "address", &p.address))
+                        g_array_append_val(f->places, p);
+        }
 }
 
 static void add_node(Found *f, const BhStoreResource *r, const json_t *detail) {
         BhGraphPlace p = { .node = keep(f, r->node) };
+        json_t *text;
+        size_t i;
 
-        if (!g_str_has_prefix(r->scope, "swarm:") && address_of(json_object_get(detail, "swarm"), "address", &p.address))
+        if (g_str_has_prefix(r->scope, "swarm:"))
+                return;
+        if (address_of(json_object_get(detail, "swarm"), "address", &p.address))
                 g_array_append_val(f->places, p);
+        /* of its interfaces */
+        json_array_foreach(json_object_get(detail, "addresses"), i, text)
+                if (parse_address(json_string_value(text), &p.address))
+                        g_array_append_val(f->places, p);
 }
 
 static void add_service(Found *f, const BhStoreResource *r, const json_t *detail) {

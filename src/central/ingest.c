@@ -452,7 +452,7 @@ static gboolean on_deliver(const BhBusPeer *peer, const BhBusMessage *messages, 
                 if (m->kind == BH_STORE_MESSAGE_FLOWS) {
                         if (ok)
                                 bh_map_flows(c->map, &m->flows);
-                        g_clear_pointer(&m->flows.closed, g_array_unref);
+                        bh_store_flows_clear(&m->flows);
                 }
         }
         arena_clear(&arena);

@@ -129,8 +129,8 @@ static gboolean side_of(BhFlowTable *t, const struct bh_event *e, struct side *s
                 .rport = (guint16) (bh_event_has(e, BH_F_rport) ? e->rport : 0),
         };
         Box *box = bh_flow_box(t, TEXT(e, container_id));
-        if (!s->net_ns && box->host_network)
-                s->net_ns = t->c.host_net_ns;
+        if (!s->net_ns)
+                s->net_ns = box->host_network ? t->c.host_net_ns : box->net_ns;
         s->end = bh_flow_end(t, box, TEXT(e, exe));
         bh_flow_learn(t, box, &s->laddr, s->net_ns);
         return TRUE;

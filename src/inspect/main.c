@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bulkhead-inspect: parses attackers' bytes for the sensor, in a sandbox. It is handed one end of a socket pair as descriptor 3 and speaks
- * inspect_wire.h over it until the other end is closed. It needs no file, says nothing but answers, and may die at any moment: the
+ * inspect_wire.h over it until the other end is closed. It needs no file (with the web-attack engine: its rules, which it reads before the sandbox closes), says nothing but answers, and may die at any moment: the
  * sensor's side (inspect_client.h) counts what it had and starts another.
  */
 #include <errno.h>
@@ -15,12 +15,15 @@
 
 #include "parse/inspect_wire.h"
 #include "inspect/sandbox.h"
+#ifdef BH_INSPECT_WEB_ENGINE
+#include "parse/web.h"
+#endif
 
 /* A test's build answers with something else, and leaves the filter out to see what the other layers hold. */
 #ifdef BH_INSPECT_ANSWER
 BhInspectStatus BH_INSPECT_ANSWER(guint kind, const guint8 *body, gsize len, const guint8 *file, gsize file_len, GByteArray *out);
 #else
-#define BH_INSPECT_ANSWER bh_inspect_answer
+#define BH_INSPECT_ANSWER answer_one
 #endif
 #ifndef BH_INSPECT_SEAL
 #define BH_INSPECT_SEAL bh_sandbox_seal
@@ -80,6 +83,29 @@ static const guint8 *take_file(Server *s, guint64 len) {
                 map = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
         close(fd);
         return map == MAP_FAILED ? NULL : map;
+}
+
+#ifdef BH_INSPECT_WEB_ENGINE
+static BhWeb *web;
+#endif
+
+/* bulkhead-inspect-web is this program with the engine: it answers what the other one does, and kind WEB. */
+G_GNUC_UNUSED static BhInspectStatus answer_one(guint kind, const guint8 *body, gsize len, const guint8 *file, gsize file_len, GByteArray *out) {
+#ifdef BH_INSPECT_WEB_ENGINE
+        if (kind == BH_INSPECT_WEB)
+                return bh_web_answer(web, body, len, out);
+#endif
+        return bh_inspect_answer(kind, body, len, file, file_len, out);
+}
+
+static gboolean load(GError **error) {
+#ifdef BH_INSPECT_WEB_ENGINE
+        web = bh_web_new(NULL, error);
+        return web != NULL;
+#else
+        (void) error;
+        return TRUE;
+#endif
 }
 
 static void answer(Server *s, const BhInspectHeader *request, const guint8 *body) {
@@ -162,7 +188,7 @@ int main(int argc, char **argv) {
                       "it takes no arguments and is not meant to be started by hand.\n", stderr);
                 return 2;
         }
-        if (!bh_sandbox_prepare(BH_INSPECT_FD, &error) || !bh_sandbox_confine(&layers, &error) || !BH_INSPECT_SEAL(BH_INSPECT_FD, &layers, &error)) {
+        if (!bh_sandbox_prepare(BH_INSPECT_FD, &error) || !load(&error) || !bh_sandbox_confine(&layers, &error) || !BH_INSPECT_SEAL(BH_INSPECT_FD, &layers, &error)) {
                 greet(layers, error->message);
                 _exit(1);
         }

@@ -91,6 +91,8 @@ BhInspectStatus bh_inspect_answer(guint kind, const guint8 *body, gsize len, con
                 return answer_elf(body, len, file, file_len, out);
         case BH_INSPECT_PROTOCOL:
                 return answer_protocol(body, len, out);
+        case BH_INSPECT_WEB:
+                return say(out, BH_INSPECT_REFUSED, "this inspector does not read the web: bulkhead-inspect-web does");
         }
         return BH_INSPECT_REFUSED;
 }

@@ -89,6 +89,7 @@ void bh_inspect_answer_clear(BhInspectAnswer *a) {
         g_clear_pointer(&a->names, bh_passwd_unref);
         g_clear_pointer(&a->elf, bh_elf_free);
         g_clear_pointer(&a->protocol, g_free);
+        g_clear_pointer(&a->web, bh_web_facts_free);
         g_clear_pointer(&a->owned, g_bytes_unref);
         a->body = NULL;
         a->len = 0;
@@ -410,6 +411,8 @@ static gboolean take_result(const Request *r, const BhInspectHeader *h, const gu
                 return (a->elf = bh_inspect_unpack_elf(body, h->len)) != NULL;
         case BH_INSPECT_PROTOCOL:
                 return (a->protocol = bh_inspect_unpack_protocol(body, h->len)) != NULL;
+        case BH_INSPECT_WEB:
+                return (a->web = bh_inspect_unpack_web(body, h->len)) != NULL;
         }
         return FALSE;
 }
@@ -748,6 +751,7 @@ static void asked(BhInspectAnswer *a, gpointer data) {
         a->names = NULL;
         a->elf = NULL;
         a->protocol = NULL;
+        a->web = NULL;
         ask->answered = TRUE;
         g_cond_signal(&ask->done);
         g_mutex_unlock(&ask->lock);

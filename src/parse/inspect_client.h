@@ -35,7 +35,7 @@ typedef enum {
         BH_INSPECT_LOST_REASONS,
 } BhInspectLostReason;
 
-/* Valid during the callback; it may take `dns`, `names`, `elf` or `protocol` with g_steal_pointer(), and then frees it. */
+/* Valid during the callback; it may take `dns`, `names`, `elf`, `protocol` or `web` with g_steal_pointer(), and then frees it. */
 typedef struct {
         guint kind;               /* BhInspectKind */
         BhInspectStatus status;
@@ -45,6 +45,7 @@ typedef struct {
         BhPasswd *names;          /* OK and USERS, GROUPS */
         BhElf *elf;               /* OK and ELF */
         BhProtocolFacts *protocol; /* OK and PROTOCOL; g_free() */
+        BhWebFacts *web;          /* OK and WEB */
         const guint8 *body;       /* OK and PING */
         gsize len;
         GBytes *owned;            /* what `body` lies in after bh_inspect_ask() */

@@ -18,6 +18,7 @@
 #include "parse/elf.h"
 #include "parse/passwd.h"
 #include "parse/protocol.h"
+#include "parse/web_facts.h"
 
 #define BH_INSPECT_VERSION 1u
 #define BH_INSPECT_FD 3                        /* where the inspector finds its end */
@@ -32,7 +33,7 @@ typedef enum {
 #include "parse/inspect_kinds.tbl.h"
 #undef BH_INSPECT_KIND
 } BhInspectKind;
-#define BH_INSPECT_KINDS 8 /* above the largest */
+#define BH_INSPECT_KINDS 9 /* above the largest */
 
 typedef enum {
         BH_INSPECT_OK,        /* the body is the result */

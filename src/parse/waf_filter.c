@@ -184,6 +184,7 @@ gsize bh_waf_filter_bytes(const BhWafFilter *f) {
 /* Characters that a text may have; letters and digits always. */
 #define IN_PATH "/_.-~+@,: "
 #define IN_VALUE " _.-~+@,:/"
+#define IN_VALUE_STRICT "_.,:-="
 #define IN_JSON " _.-~+@,:/\r\n\t{}[]\""
 #define IN_FIELD " _.-~+@,:/=;()*?\""
 
@@ -292,7 +293,82 @@ static gboolean content_is(const char *type, const char *what) {
         return g_ascii_strncasecmp(type, what, strlen(what)) == 0;
 }
 
-static gboolean plain_body(const BhWafFilter *f, const BhHttpMessage *m, gboolean *word) {
+/* ---- what is unusual */
+
+static gboolean one_of(const char *text, const char *const *list) {
+        for (; *list; list++)
+                if (g_ascii_strcasecmp(text, *list) == 0)
+                        return TRUE;
+        return FALSE;
+}
+
+/* The last segment has no extension, or one that pages and programs are made of. */
+static gboolean usual_extension(const char *path) {
+        static const char *const known[] = { "html", "htm", "js", "mjs", "css", "png", "jpg", "jpeg", "gif", "svg", "ico", "webp", "woff", "woff2", "ttf", "json", "txt", "map", "pdf", "mp4", "webm", NULL };
+        const char *slash = strrchr(path, '/'), *dot = slash ? strrchr(slash, '.') : NULL;
+
+        return !dot || one_of(dot + 1, known);
+}
+
+static gboolean is_address(const char *host) {
+        return *host == '[' || (*host && !host[strspn(host, "0123456789.:")]);
+}
+
+static gboolean usual_field(const BhHttpField *field, const BhHttpMessage *m) {
+        static const char *const rare[] = { "Proxy", "Lock-Token", "Content-Range", "Translate", "If", "Range", "Request-Range", "Expect", "Content-Encoding", "x-up-devcap-post-charset", "Accept-Charset", NULL };
+        static const char *const connection[] = { "keep-alive", "close", "upgrade", NULL };
+        static const char *const cache[] = { "no-cache", "max-age=0", "no-store", NULL };
+        static const char *const types[] = { "application/x-www-form-urlencoded", "application/json", NULL };
+        const char *v = field->value;
+
+        if (one_of(field->name, rare))
+                return FALSE;
+        if (g_ascii_strcasecmp(field->name, "Connection") == 0)
+                return one_of(v, connection);
+        if (g_ascii_strcasecmp(field->name, "Cache-Control") == 0)
+                return one_of(v, cache);
+        if (g_ascii_strcasecmp(field->name, "Content-Type") == 0)
+                return one_of(v, types);
+        if (g_ascii_strcasecmp(field->name, "Accept-Encoding") == 0)
+                return strlen(v) <= 50;
+        if (g_ascii_strcasecmp(field->name, "Accept") == 0)
+                return !strstr(v, "charset");
+        for (guint i = 0; &m->fields[i] != field; i++)
+                if (g_ascii_strcasecmp(m->fields[i].name, field->name) == 0)
+                        return FALSE;
+        return TRUE;
+}
+
+static gboolean same_name_twice(const char *query) {
+        g_auto(GStrv) pairs = g_strsplit(query, "&", 33);
+        guint n = g_strv_length(pairs);
+
+        if (n > 32)
+                return TRUE;
+        for (guint i = 0; i < n; i++)
+                for (guint k = 0; k < i; k++) {
+                        gsize len = strcspn(pairs[i], "=");
+
+                        if (len == strcspn(pairs[k], "=") && memcmp(pairs[i], pairs[k], len) == 0)
+                                return TRUE;
+                }
+        return FALSE;
+}
+
+static gboolean usual(const BhHttpMessage *m) {
+        const char *agent = bh_http_field(m, "User-Agent"), *accept = bh_http_field(m, "Accept"), *length = bh_http_field(m, "Content-Length");
+
+        if (!agent || !*agent || !accept || !*accept || !*m->authority || is_address(m->authority))
+                return FALSE;
+        if (strcmp(m->method, "POST") == 0 && !length && !bh_http_field(m, "Transfer-Encoding") && m->version != 20)
+                return FALSE;
+        for (guint i = 0; i < m->n_fields; i++)
+                if (!usual_field(&m->fields[i], m))
+                        return FALSE;
+        return !same_name_twice(bh_http_query(m));
+}
+
+static gboolean plain_body(const BhWafFilter *f, const BhHttpMessage *m, gboolean strict, gboolean *word) {
         const char *type = bh_http_field(m, "Content-Type"), *body = (const char *) m->body->data;
 
         if (!m->body->len)
@@ -300,11 +376,11 @@ static gboolean plain_body(const BhWafFilter *f, const BhHttpMessage *m, gboolea
         if (!type || m->body_cut)
                 return FALSE;
         if (content_is(type, "application/x-www-form-urlencoded")) {
-                Look l = look_for(f, STRONG | WEAK, IN_VALUE);
+                Look l = look_for(f, STRONG | WEAK, strict ? IN_VALUE_STRICT : IN_VALUE);
 
                 return plain_pairs(&l, body, m->body->len, '&', word);
         }
-        if (content_is(type, "application/json")) {
+        if (content_is(type, "application/json") && !strict) {
                 Look l = look_for(f, STRONG, IN_JSON);
 
                 return plain(&l, body, m->body->len, word);
@@ -318,11 +394,11 @@ static gboolean say(const char **why, const char *what) {
         return what != NULL;
 }
 
-gboolean bh_waf_filter_wants(const BhWafFilter *f, const BhHttpMessage *m, const char **why) {
+gboolean bh_waf_filter_wants(const BhWafFilter *f, const BhHttpMessage *m, gboolean strict, const char **why) {
         static const char *const methods[] = { "GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS" };
         const char *query = bh_http_query(m);
         g_autofree char *path = bh_http_path(m), *decoded = g_malloc(strlen(path) + 1);
-        Look strict = look_for(f, STRONG | SCANNER, IN_PATH), values = look_for(f, STRONG | WEAK, IN_VALUE);
+        Look segments = look_for(f, STRONG | SCANNER, IN_PATH), values = look_for(f, STRONG | WEAK, strict ? IN_VALUE_STRICT : IN_VALUE);
         gboolean known = FALSE, word = FALSE;
 
         for (gsize i = 0; i < G_N_ELEMENTS(methods); i++)
@@ -331,14 +407,16 @@ gboolean bh_waf_filter_wants(const BhWafFilter *f, const BhHttpMessage *m, const
                 return say(why, "method");
         if (m->anomalies)
                 return say(why, "anomaly");
-        if (!plain(&strict, decoded, decode(path, strlen(path), FALSE, decoded), &word) || strchr(m->target, '#'))
+        if (!plain(&segments, decoded, decode(path, strlen(path), FALSE, decoded), &word) || strchr(m->target, '#') || !usual_extension(path))
                 return say(why, "path");
+        if (strict && !usual(m))
+                return say(why, "form");
         if (!plain_pairs(&values, query, strlen(query), '&', &word))
                 return say(why, "query");
         for (guint i = 0; i < m->n_fields; i++)
                 if (!plain_field(f, &m->fields[i], &word))
                         return say(why, "field");
-        if (!plain_body(f, m, &word))
+        if (!plain_body(f, m, strict, &word))
                 return say(why, "body");
         return say(why, word ? "word" : NULL);
 }

@@ -22,7 +22,11 @@ BhWafFilter *bh_waf_filter_new(const char *rules_dir, GError **error);
 /* NULL is allowed. */
 void bh_waf_filter_free(BhWafFilter *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWafFilter, bh_waf_filter_free)
-/* *why (may be NULL): what is not harmless about it, for counting: "method", "anomaly", "path", "query", "field", "body", "word". Static; NULL when it is not wanted. */
-gboolean bh_waf_filter_wants(const BhWafFilter *f, const BhHttpMessage *request, const char **why);
+/*
+ * strict: for paranoia levels 3 and 4, whose rules also want what is merely unusual: no Accept or User-Agent, an address as host, rare fields, types and extensions, the same parameter
+ * twice, and any character but letters, digits and "_.,:-=" in a value. Of most workloads that is a large part of the requests.
+ */
+/* *why (may be NULL): what is not harmless about it, for counting: "method", "anomaly", "path", "query", "field", "body", "word", "form" (strict). Static; NULL when it is not wanted. */
+gboolean bh_waf_filter_wants(const BhWafFilter *f, const BhHttpMessage *request, gboolean strict, const char **why);
 /* Bytes of the automaton. */
 gsize bh_waf_filter_bytes(const BhWafFilter *f);

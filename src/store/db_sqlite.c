@@ -119,7 +119,7 @@ sqlite3 *bh_sqlite_open(const char *path, BhDbMode mode, GError **error) {
         /* Temporary tables in memory: the program's sandbox lets it write nowhere else. */
         if (!bh_sqlite_exec(db, mode == BH_DB_READER ? "PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=ON; PRAGMA query_only=ON"
                                                      : "PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=ON; PRAGMA foreign_keys=ON;"
-                                                       "PRAGMA synchronous=FULL",
+                                                       "PRAGMA synchronous=FULL; PRAGMA cache_size=-" BH_SQLITE_WRITER_CACHE,
                             path, error)) {
                 sqlite3_close(db);
                 return NULL;

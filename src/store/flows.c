@@ -262,19 +262,27 @@ static gboolean write_half(Batch *b, BhHalf *h, Known *k, GError **error) {
         return step == BH_DB_DONE;
 }
 
-static void clean(Batch *b, BhHalf *h) {
-        BhStore *s = b->s;
+/* The caller reads the halves when the transaction is over, and with it what bh_store_clean() made. */
+static void clean_text(Batch *b, const char **text, gsize max) {
+        char *clean = *text ? bh_text_clean(*text, max, &b->s->tx_cut) : NULL;
 
+        if (clean)
+                g_ptr_array_add(b->batch->texts, clean);
+        if (clean || !*text)
+                *text = clean ? clean : "";
+}
+
+static void clean(Batch *b, BhHalf *h) {
         h->node = b->node;
-        h->container_id = bh_store_clean(s, h->container_id, BH_STORE_KEY_MAX);
-        h->peer_container_id = bh_store_clean(s, h->peer_container_id, BH_STORE_KEY_MAX);
-        h->peer_name = bh_store_clean(s, h->peer_name, BH_STORE_KEY_MAX);
-        h->network_id = bh_store_clean(s, h->network_id, BH_STORE_KEY_MAX);
-        h->server_name = bh_store_clean(s, h->server_name, BH_STORE_KEY_MAX);
-        h->protocol = bh_store_clean(s, h->protocol, 64);
-        h->exe = bh_store_clean(s, h->exe, BH_STORE_TEXT_MAX);
-        h->peer_exe = bh_store_clean(s, h->peer_exe, BH_STORE_TEXT_MAX);
-        h->path = bh_store_clean(s, h->path, BH_STORE_TEXT_MAX);
+        clean_text(b, &h->container_id, BH_STORE_KEY_MAX);
+        clean_text(b, &h->peer_container_id, BH_STORE_KEY_MAX);
+        clean_text(b, &h->peer_name, BH_STORE_KEY_MAX);
+        clean_text(b, &h->network_id, BH_STORE_KEY_MAX);
+        clean_text(b, &h->server_name, BH_STORE_KEY_MAX);
+        clean_text(b, &h->protocol, 64);
+        clean_text(b, &h->exe, BH_STORE_TEXT_MAX);
+        clean_text(b, &h->peer_exe, BH_STORE_TEXT_MAX);
+        clean_text(b, &h->path, BH_STORE_TEXT_MAX);
         if (!b->counted)
                 h->counts = (BhHalfCounts){ 0 };
 }
@@ -354,6 +362,10 @@ gboolean bh_store_put_flows(BhStore *s, const char *node, BhStoreFlows *batch, g
         gboolean found, ok = TRUE;
 
         batch->closed = NULL;
+        batch->texts = g_ptr_array_new_with_free_func(g_free);
+        char *name = g_strdup(node);
+        g_ptr_array_add(batch->texts, name);
+        node = name;
         if (!bh_db_get_int(s->writer, &last, &found, error, "SELECT through FROM flow_positions WHERE node = ? AND boot_id = ?", "tt", node, boot))
                 return FALSE;
         batch->counted = !found || through > last;
@@ -377,6 +389,11 @@ gboolean bh_store_put_flows(BhStore *s, const char *node, BhStoreFlows *batch, g
                          "rest_connections = min(rest_connections, 4611686018427387903) + excluded.rest_connections, "
                          "rest_bytes = min(rest_bytes, 4611686018427387903) + excluded.rest_bytes", "ttiiii", node, boot, through, s->tx_now,
                          clamp(batch->rest_connections), clamp(batch->rest_bytes));
+}
+
+void bh_store_flows_clear(BhStoreFlows *batch) {
+        g_clear_pointer(&batch->closed, g_array_unref);
+        g_clear_pointer(&batch->texts, g_ptr_array_unref);
 }
 
 /* ---- listeners */

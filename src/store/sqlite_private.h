@@ -10,6 +10,7 @@
 #define BH_SQLITE_APPLICATION 0x424b4844 /* "BKHD", in the file's header: this database is ours */
 #define BH_SQLITE_BUSY_MS 30000          /* another process's transaction, or a checkpoint */
 #define BH_SQLITE_WAL_KEEP (16 << 20)    /* bytes of the write-ahead log that are kept once it is written back */
+#define BH_SQLITE_WRITER_CACHE "16384" /* KiB: a batch of flows must not spill into the log what it changes again */
 #define BH_SQLITE_DAMAGED_KEPT 4         /* damaged databases that are kept; the oldest goes */
 
 /*

@@ -39,8 +39,12 @@ typedef struct {
         guint64 rest_connections, rest_bytes;
 
         gboolean counted; /* out: it was news */
-        GArray *closed;   /* out: gint64 ids of halves that have nothing open any more, because a full batch does not know them; may be NULL, else unref it */
+        GArray *closed;   /* out: gint64 ids of halves that have nothing open any more, because a full batch does not know them; may be NULL */
+        GPtrArray *texts; /* out: what texts of halves now point to; may be NULL */
 } BhStoreFlows;
+
+/* Frees what ingest left in it, whether it succeeded or not; the halves' texts are not good any more. */
+void bh_store_flows_clear(BhStoreFlows *batch);
 
 typedef struct {
         char *node, *container_id, *exe, *path;

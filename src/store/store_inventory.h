@@ -135,7 +135,7 @@ typedef struct {
                 BhStoreObservation observation;
                 BhStoreFinding finding;
                 BhStoreLoss loss;
-                BhStoreFlows flows; /* `closed` is the caller's */
+                BhStoreFlows flows; /* to be given to bh_store_flows_clear() afterwards */
                 BhStoreListeners listeners;
                 BhStoreResourceList resources;
         };

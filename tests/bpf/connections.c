@@ -387,6 +387,60 @@ static void connections_of_the_host_are_told(gconstpointer data) {
         bh_hooks_judge_anew(kernel_hooks());
 }
 
+enum { MANY = 600, THREADS = 4 };
+
+/* Connections that end in each way, as fast as it goes. Returns how many ends there are to be told. */
+static gpointer many_connections(gpointer data) {
+        guint ends = 0;
+
+        for (guint i = 0; i < MANY; i++) {
+                int listener = bound(0), client = bound(SOCK_NONBLOCK), server;
+                guint16 port = port_of(listener);
+
+                if (i % 5 < 4)
+                        g_assert_no_errno(listen(listener, 1));
+                g_assert_cmpint(connect_to(client, port), ==, -1);
+                g_assert_cmpint(errno, ==, EINPROGRESS);
+                ends++;
+                if (i % 5 < 4) {
+                        if (i % 5 == 0)
+                                close_with_reset(client); /* before it is accepted */
+                        g_assert_no_errno(server = accept4(listener, NULL, NULL, SOCK_CLOEXEC));
+                        ends++;
+                        if (i % 5 == 1)
+                                close_with_reset(server);
+                        else
+                                close(server);
+                }
+                if (i % 5 == 2) /* where the fallback sees it again */
+                        connect_to(client, port);
+                if (i % 5)
+                        close(client);
+                close(listener);
+        }
+        return GUINT_TO_POINTER(ends);
+}
+
+static gboolean is_own(const struct bh_rec *rec, const struct bh_addr *a, gconstpointer data) {
+        return rec->tgid == (__u32) getpid();
+}
+
+static void many_ends_at_once_are_each_told_once(gconstpointer data) {
+        GThread *threads[THREADS];
+        guint ends = 0, told = 0;
+        struct bh_rec *rec;
+
+        if (!begin(data))
+                return;
+        for (guint i = 0; i < THREADS; i++)
+                threads[i] = g_thread_new("many", many_connections, NULL);
+        for (guint i = 0; i < THREADS; i++)
+                ends += GPOINTER_TO_UINT(g_thread_join(threads[i]));
+        for (; (rec = kernel_wait(BH_EV_NET_CLOSE, is_own, NULL, told < ends ? WAIT_MS : AGAIN_MS)); told++)
+                g_free(rec);
+        g_assert_cmpuint(told, ==, ends);
+}
+
 static void count_own(const void *key, const void *value, gpointer data) {
         (*(guint *) data) += ((const struct bh_conn *) value)->who.id.tgid == (__u32) getpid();
 }
@@ -424,6 +478,7 @@ void connections_add(BhBackend with) {
                 { "connection_that_was_reset_before_it_was_accepted_is_told", connection_that_was_reset_before_it_was_accepted_is_told },
                 { "connect_that_is_asked_about_again_is_told_once_from_its_beginning", connect_that_is_asked_about_again_is_told_once_from_its_beginning },
                 { "connections_of_the_host_are_told", connections_of_the_host_are_told },
+                { "many_ends_at_once_are_each_told_once", many_ends_at_once_are_each_told_once },
                 { "nothing_is_kept_of_connections_whose_end_nobody_needs", nothing_is_kept_of_connections_whose_end_nobody_needs },
         };
 

@@ -3,6 +3,7 @@
 #include "sensor/firstbytes.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <glib.h>
 #include <netinet/in.h>
@@ -10,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/fdio.h"
 #include "kernel.h"
 #include "network.h"
 #include "sensor/sockets.h"
@@ -340,6 +342,39 @@ static void pieces_that_find_no_room_are_counted(gconstpointer data) {
         bh_first_bytes_free(g_steal_pointer(&first));
 }
 
+/* Nanoseconds a segment that the program takes while it is attached and looks for something else: a figure, not a test. */
+static void speed(gconstpointer data) {
+        g_autoptr(GError) error = NULL;
+        struct bpf_prog_info info = { 0 };
+        guint32 id = 0;
+        guint64 nobody = 64;
+
+        if (!g_test_perf()) {
+                g_test_skip("figures only, with -m perf");
+                return;
+        }
+        if (!begin(data))
+                return;
+
+        Pair p = pair_new();
+        g_auto(BhFd) stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
+        g_assert_cmpint(stats, >=, 0);
+        want_new(10);
+        g_assert_true(bh_first_bytes_want(first, &nobody, 1, 10, &error));
+        for (guint i = 0; i < 200000; i++)
+                move_text(p.client, p.server, "x", 1);
+        while (bpf_prog_get_next_id(id, &id) == 0) {
+                g_auto(BhFd) fd = bpf_prog_get_fd_by_id(id);
+                guint32 n = sizeof(info);
+
+                memset(&info, 0, sizeof(info));
+                if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &n) == 0 && g_str_equal(info.name, "tp_first_bytes") && info.run_cnt)
+                        g_test_message("%" G_GUINT64_FORMAT " segments, %.0f ns each", (guint64) info.run_cnt, (double) info.run_time_ns / (double) info.run_cnt);
+        }
+        pair_close(&p);
+        g_clear_pointer(&first, bh_first_bytes_free);
+}
+
 void firstbytes_add(BhBackend with) {
         static const struct {
                 const char *name;
@@ -351,6 +386,7 @@ void firstbytes_add(BhBackend with) {
                 { "nothing_is_told_when_the_time_is_over", nothing_is_told_when_the_time_is_over },
                 { "more_sockets_than_the_bound_are_refused_and_counted", more_sockets_than_the_bound_are_refused_and_counted },
                 { "pieces_that_find_no_room_are_counted", pieces_that_find_no_room_are_counted },
+                { "speed", speed },
         };
 
         if (!pieces)

@@ -55,6 +55,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         bh_inspect_pack_look(again, &in);
                 break;
         }
+        case 6: {
+                g_autoptr(BhWebFacts) f = bh_inspect_unpack_web(body, size);
+
+                if ((taken = f != NULL))
+                        bh_inspect_pack_web(again, f);
+                break;
+        }
+        case 7: {
+                GStringChunk *texts;
+                BhWebInput in;
+
+                if ((taken = bh_inspect_unpack_web_input(body, size, &in, &texts))) {
+                        bh_inspect_pack_web_input(again, &in);
+                        g_string_chunk_free(texts);
+                }
+                break;
+        }
         default: {
                 g_auto(GStrv) names = NULL;
                 BhElfWanted w;

@@ -31,7 +31,7 @@ static void on_exchange(BhHttpExchange *x, gpointer data) {
 
         if (!x->request)
                 return;
-        gboolean wanted = bh_waf_filter_wants(filter, x->request, &why);
+        gboolean wanted = bh_waf_filter_wants(filter, x->request, x->request->fields && x->request->n_fields & 1, &why);
         assert(wanted == (why != NULL));
         if (!with_engine)
                 return;

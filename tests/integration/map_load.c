@@ -8,6 +8,7 @@
  *                                                                    by lines: "more": one exchange on each, "end", "reset"
  *     map-load scan ADDRESS FIRST LAST TIMEOUT_MS                    tries each TCP port of a range, 64 at a time
  *     map-load spray NETWORK FIRST LAST PORT TIMEOUT_MS              tries one TCP port of the addresses NETWORK.FIRST to NETWORK.LAST
+ *     map-load resolve SERVER NAME                                   asks a name server for the IPv4 address of NAME, as C libraries do
  *     map-load half ADDRESS PORT COUNT SECONDS                       begins connections, waits for no answer, and gives them up after SECONDS
  *
  * PROTO is tcp, udp, unix, unixgram or unixpacket; WHERE and PORT are a port, or with ADDRESS "-" a path ("@name": abstract). An exchange is
@@ -402,6 +403,41 @@ static int half(char **arg) {
         return 0;
 }
 
+static int resolve(char **arg) {
+        uint8_t q[512] = { 0x4d, 0x4c, 1, 0, 0, 1 }, *p = q + 12, answer[512];
+        struct timeval wait = { .tv_sec = WAIT_MS / 1000 };
+        char text[INET_ADDRSTRLEN];
+        struct target t;
+        ssize_t n;
+        int fd;
+
+        if (strlen(arg[1]) > 250) {
+                errno = ENAMETOOLONG;
+                die("name", arg[1]);
+        }
+        for (const char *label = arg[1]; *label;) {
+                size_t len = strcspn(label, ".");
+
+                *p++ = (uint8_t) len;
+                memcpy(p, label, len);
+                p += len;
+                label += len + (label[len] == '.');
+        }
+        memcpy(p, (uint8_t[]){ 0, 0, 1, 0, 1 }, 5);
+        p += 5;
+        target_parse(&t, "udp", arg[0], "53");
+        fd = make_socket(&t, 0);
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 || sendto(fd, q, (size_t) (p - q), 0, &t.a.any, t.length) < 0)
+                die("ask", arg[0]);
+        n = recvfrom(fd, answer, sizeof(answer), 0, &t.a.any, &t.length);
+        close(fd);
+        /* one answer at most, behind the question: its data are the last four bytes */
+        if (n < p - q + 16 || !answer[7])
+                die("no answer", arg[1]);
+        puts(inet_ntop(AF_INET, answer + n - 4, text, sizeof(text)));
+        return 0;
+}
+
 /* One connection of the server. */
 struct peer {
         int fd, packets;
@@ -565,11 +601,13 @@ int main(int argc, char **argv) {
                 return scan(argv + 2, make_port, argv[5]);
         if (!strcmp(what, "spray") && argc == 7)
                 return scan(argv + 2, make_address, argv[6]);
+        if (!strcmp(what, "resolve") && argc == 4)
+                return resolve(argv + 2);
         if (!strcmp(what, "half") && argc == 6)
                 return half(argv + 2);
         fputs("usage: map-load serve PROTO WHERE... | client PROTO ADDRESS PORT COUNT RATE REQUEST REPLY [FLAGS]\n"
               "     | hold PROTO ADDRESS PORT COUNT REQUEST REPLY CONTROL | scan ADDRESS FIRST LAST TIMEOUT_MS\n"
-              "     | spray NETWORK FIRST LAST PORT TIMEOUT_MS | half ADDRESS PORT COUNT SECONDS\n",
+              "     | spray NETWORK FIRST LAST PORT TIMEOUT_MS | half ADDRESS PORT COUNT SECONDS | resolve SERVER NAME\n",
               stderr);
         return 2;
 }

@@ -174,7 +174,8 @@ class Synthetic:
         by_app = {}
         for w in self.workloads:
             by_app.setdefault(w.application, []).append(w)
-        callers = [w for w in self.workloads if w.kind in CALLS]
+        callers, serving = [w for w in self.workloads if w.kind in CALLS], [w for w in self.workloads if w.port]
+        webs = [w for w in self.workloads if w.kind == "web"]
         kinds = ["inside"] * 80 + ["published"] * 5 + ["name"] * 7 + ["outside"] * 4 + ["host"] * 2 + ["office"] * 2
         special = [("scan", None), ("refused", None), ("timeout", None), ("dns", None), ("socket", None)] * max(1, flows // 300)
         tries = 0
@@ -190,21 +191,19 @@ class Synthetic:
                 server = r.choice(wanted)
                 key, edge = (box.id, server.name, kind), (kind, box, r.choice(server.boxes))
             elif kind == "published":
-                server = r.choice([w for w in self.workloads if w.kind == "web" and w.application != client.application] or [client])
-                target = r.choice(server.boxes)
-                if not target.host_port:
+                target = r.choice(r.choice(webs).boxes)
+                if target.workload.application == client.application:
                     continue
                 key, edge = (box.id, target.id, kind), (kind, box, target)
             elif kind in ("name", "timeout"):
                 name = r.choice(OUTSIDE)
                 key, edge = (box.id, name, kind), (kind, box, name)
             elif kind in ("outside", "office"):
-                webs = [w for w in self.workloads if w.kind == "web"]
                 target = r.choice(r.choice(webs).boxes)
                 ip = f"10.200.{r.randrange(8)}.{r.randrange(1, 250)}" if kind == "office" else f"{r.choice((81, 93, 151, 188, 203))}.{r.randrange(8)}.{r.randrange(40)}.{r.randrange(1, 250)}"
                 key, edge = (ip.rsplit(".", 1)[0], target.id, kind), (kind, ip, target)
             elif kind == "host":
-                target = r.choice(r.choice([w for w in self.workloads if w.port]).boxes)
+                target = r.choice(r.choice(serving).boxes)
                 key, edge = (target.node, target.id, kind), (kind, target.node, target)
             else:
                 key, edge = (box.id, kind), (kind, box, None)

@@ -88,7 +88,14 @@ test("is there within a second of its data", async (t) => {
   const first = paint - (await page.evaluate(() => performance.getEntriesByName("map:data")[0].startTime));
   t.diagnostic(`first whole picture ${Math.round(first)} ms after the data`);
   console.log(`map: first whole picture ${Math.round(first)} ms after the data (data at ${Math.round(data)} ms of the page)`);
-  assert.ok(first < 3000, `${first} ms; the goal is 1,000 on a machine that does nothing else`);
+  /* Against a piece of work of the same browser at the same time, for the machine may be doing other things. */
+  const yard = await page.evaluate(() => {
+    const began = performance.now();
+    for (let round = 0; round < 3; round++) Float64Array.from({ length: 200_000 }, () => Math.random()).sort((x, y) => x - y);
+    return (performance.now() - began) / 3;
+  });
+  console.log(`map: sorting 200,000 numbers ${Math.round(yard)} ms`);
+  assert.ok(first < Math.max(1000, yard * 12), `${first} ms; to sort 200,000 numbers takes ${yard} ms here`);
   const answer = await page.evaluate(async () => (await (await fetch("/api/v1/graph?level=container&hidden=1&limit=10000")).json()).counts);
   const tally = await page.innerText(".map-tally");
   assert.match(tally, /30 applications/);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conditions of those who listen to live events: what they may cost. */
+#include <time.h>
+
 #include "rules_event.h"
 #include "sensor/feed.h"
 
@@ -22,6 +24,13 @@ static guint64 take_dropped(BhSubscriber *s, gsize *bytes) {
         return dropped;
 }
 
+static gint64 worked_us(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        return (gint64) t.tv_sec * G_USEC_PER_SEC + t.tv_nsec / 1000;
+}
+
 /* Each event costs this one 200,000 steps: with 2,000 of them the publisher would stand still for many seconds. */
 static void a_condition_does_not_hold_up_the_publisher(void) {
         g_autoptr(BhFeed) f = bh_feed_new();
@@ -33,10 +42,16 @@ static void a_condition_does_not_hold_up_the_publisher(void) {
         gsize bytes;
 
         ADD(&e, exe, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+        gint64 wall_us = -g_get_monotonic_time(), cpu_us = -worked_us();
         for (guint i = 0; i < n; i++)
                 bh_feed_publish(f, &e, (const guint8 *) "wire", 4, NULL);
+        wall_us += g_get_monotonic_time();
+        cpu_us += worked_us();
         guint64 dropped = take_dropped(bad, &bytes);
-        g_assert_cmpuint(dropped, >, n / 2);
+        /* a machine that gives this thread less than the share anyway has nothing to be held up */
+        if (cpu_us * BH_FEED_SHARE > wall_us)
+                g_assert_cmpuint(dropped, >, n / 2);
+        g_assert_cmpint(cpu_us, <, wall_us / BH_FEED_SHARE + G_USEC_PER_SEC / 2);
         g_assert_cmpuint(bytes, ==, 0);
         g_assert_cmpuint(take_dropped(everything, &bytes), ==, 0);
         g_assert_cmpuint(bytes, ==, 8 * n);

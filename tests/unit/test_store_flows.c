@@ -31,7 +31,7 @@ static BhStoreMessage batch_of(BhHalf *halves, guint n, guint64 through) {
 
 static void put(BhStore *s, BhStoreMessage *m) {
         must_put(s, NODE, m, 1);
-        g_clear_pointer(&m->flows.closed, g_array_unref);
+        bh_store_flows_clear(&m->flows);
 }
 
 typedef struct {
@@ -180,7 +180,7 @@ static void a_full_batch_closes_what_it_does_not_know(void) {
         g_assert_nonnull(m.flows.closed);
         g_assert_cmpuint(m.flows.closed->len, ==, 1);
         g_assert_cmpint(g_array_index(m.flows.closed, gint64, 0), ==, two[1].id);
-        g_array_unref(m.flows.closed);
+        bh_store_flows_clear(&m.flows);
         g_auto(Seen) x = seen(s);
         g_assert_cmpuint(x.open, ==, 1);
         g_assert_cmpuint(x.counts.bytes_in, ==, 2100);
@@ -310,7 +310,11 @@ static void numbers_and_times_beyond_all_bounds_are_kept_sane(void) {
                 BhStoreMessage m = batch_of(&h, 1, i ? G_MAXUINT64 - 4 + i : 1);
                 m.flows.time_ns = G_MININT64;
                 m.flows.rest_connections = m.flows.rest_bytes = G_MAXUINT64;
-                put(s, &m);
+                must_put(s, NODE, &m, 1);
+                /* what it became is good behind the transaction */
+                g_assert_true(g_utf8_validate(h.exe, -1, NULL) && g_str_has_prefix(h.exe, "/bin/"));
+                g_assert_cmpstr(h.node, ==, NODE);
+                bh_store_flows_clear(&m.flows);
         }
         g_auto(Seen) x = seen(s);
         g_assert_cmpuint(x.n, ==, 1);

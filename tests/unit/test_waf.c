@@ -20,6 +20,8 @@ static BhHttpMessage *request(const char *method, const char *target, const char
         m->method = g_strdup(method);
         g_free(m->target);
         m->target = g_strdup(target);
+        g_free(m->authority);
+        m->authority = g_strdup("shop.example");
         bh_http_add_field(m, "Host", 4, "shop.example", 12);
         bh_http_add_field(m, "User-Agent", 10, agent, sizeof(agent) - 1);
         bh_http_add_field(m, "Accept", 6, "text/html", 9);
@@ -65,41 +67,68 @@ static void attacks_are_found_and_wanted(void) {
                         found |= strcmp(r->matches[k].class, cases[i].class) == 0;
                 if (!found || r->score < 5)
                         g_error("case %zu: no %s among %u matches with score %u", i, cases[i].class, r->n_matches, r->score);
-                g_assert_true(bh_waf_filter_wants(filter, m, NULL));
+                g_assert_true(bh_waf_filter_wants(filter, m, FALSE, NULL));
         }
 }
 
 /* What an ordinary shop's users send. */
 static void harmless_requests_are_not_wanted(void) {
         static const char *const targets[] = { "/", "/index.html", "/static/app.3f2a1b.js", "/products?page=3&sort=price", "/api/v1/orders/550e8400-e29b-41d4-a716-446655440000", "/search?q=red+shoes", "/img/a%20b.png",
-                                               "/api/items?since=2026-11-26T10:00:00Z", "/cart/add?id=7&qty=2", "/users/bob%40example.com", "/health" };
+                                               "/api/items?since=2026-11-26T10:00:00Z", "/cart/add?id=7&qty=2", "/users/bob%40example", "/health" };
 
         for (gsize i = 0; i < G_N_ELEMENTS(targets); i++) {
                 g_autoptr(BhHttpMessage) m = request("GET", targets[i], NULL, NULL);
                 const char *why;
 
-                if (bh_waf_filter_wants(filter, m, &why))
+                if (bh_waf_filter_wants(filter, m, FALSE, &why))
                         g_error("%s is wanted: %s", targets[i], why);
         }
         g_autoptr(BhHttpMessage) form = request("POST", "/login", "application/x-www-form-urlencoded", "user=bob&password=Hunter2x"), json = request("POST", "/cart", "application/json", "{\"id\":7,\"note\":\"fast please\"}");
-        g_assert_false(bh_waf_filter_wants(filter, form, NULL));
-        g_assert_false(bh_waf_filter_wants(filter, json, NULL));
+        g_assert_false(bh_waf_filter_wants(filter, form, FALSE, NULL));
+        g_assert_false(bh_waf_filter_wants(filter, json, FALSE, NULL));
         g_autoptr(BhWafResult) r = bh_waf_judge(waf, form, NULL, "192.0.2.1", "192.0.2.2", 80);
         g_assert_cmpuint(r->score, ==, 0);
+}
+
+static void unusual_requests_are_wanted_by_strict_levels(void) {
+        static const struct {
+                const char *target, *name, *value;
+        } cases[] = {
+                { "/?x=a%20b", NULL, NULL }, { "/?x=1&x=2", NULL, NULL }, { "/", "Range", "bytes=0-1" }, { "/", "Connection", "keep-alive, close" }, { "/", "Accept-Charset", "x" }, { "/", "Host", "b" },
+        };
+        g_autoptr(BhHttpMessage) usual = request("GET", "/a?x=1&y=b", NULL, NULL), address = request("GET", "/", NULL, NULL);
+        const char *why;
+
+        g_assert_false(bh_waf_filter_wants(filter, usual, TRUE, &why));
+        g_free(address->authority);
+        address->authority = g_strdup("10.0.0.1:80");
+        g_assert_true(bh_waf_filter_wants(filter, address, TRUE, &why));
+        g_assert_cmpstr(why, ==, "form");
+        for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(BhHttpMessage) m = request("GET", cases[i].target, NULL, NULL);
+
+                if (cases[i].name)
+                        bh_http_add_field(m, cases[i].name, strlen(cases[i].name), cases[i].value, strlen(cases[i].value));
+                g_assert_true(bh_waf_filter_wants(filter, m, TRUE, NULL));
+                g_assert_false(bh_waf_filter_wants(filter, m, FALSE, NULL));
+        }
+        g_autoptr(BhHttpMessage) extension = request("GET", "/a.bak", NULL, NULL);
+        g_assert_true(bh_waf_filter_wants(filter, extension, FALSE, &why));
+        g_assert_cmpstr(why, ==, "path");
 }
 
 static void what_cannot_be_read_is_wanted(void) {
         g_autoptr(BhHttpMessage) twice = request("GET", "/?x=%2527", NULL, NULL), xml = request("POST", "/", "text/xml", "<a/>"), odd = request("GET", "/", NULL, NULL), method = request("TRACK", "/", NULL, NULL);
         const char *why;
 
-        g_assert_true(bh_waf_filter_wants(filter, twice, &why));
+        g_assert_true(bh_waf_filter_wants(filter, twice, FALSE, &why));
         g_assert_cmpstr(why, ==, "query");
-        g_assert_true(bh_waf_filter_wants(filter, xml, &why));
+        g_assert_true(bh_waf_filter_wants(filter, xml, FALSE, &why));
         g_assert_cmpstr(why, ==, "body");
         odd->anomalies = BH_HTTP_LENGTHS;
-        g_assert_true(bh_waf_filter_wants(filter, odd, &why));
+        g_assert_true(bh_waf_filter_wants(filter, odd, FALSE, &why));
         g_assert_cmpstr(why, ==, "anomaly");
-        g_assert_true(bh_waf_filter_wants(filter, method, &why));
+        g_assert_true(bh_waf_filter_wants(filter, method, FALSE, &why));
         g_assert_cmpstr(why, ==, "method");
 }
 
@@ -167,6 +196,7 @@ int main(int argc, char **argv) {
         g_assert_no_error(error);
         g_test_add_func("/waf/attacks-are-found-and-wanted", attacks_are_found_and_wanted);
         g_test_add_func("/waf/harmless-requests-are-not-wanted", harmless_requests_are_not_wanted);
+        g_test_add_func("/waf/unusual-requests-are-wanted-by-strict-levels", unusual_requests_are_wanted_by_strict_levels);
         g_test_add_func("/waf/what-cannot-be-read-is-wanted", what_cannot_be_read_is_wanted);
         g_test_add_func("/waf/matched-parts-are-redacted", matched_parts_are_redacted);
         g_test_add_func("/waf/lines-cannot-be-forged", lines_cannot_be_forged);

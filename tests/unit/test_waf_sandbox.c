@@ -45,7 +45,7 @@ static void on_exchange(BhHttpExchange *x, gpointer data) {
 
         if (!x->request)
                 return;
-        (void) bh_waf_filter_wants(in->filter, x->request, NULL);
+        (void) bh_waf_filter_wants(in->filter, x->request, TRUE, NULL);
         r = bh_waf_judge(in->waf, x->request, x->response, "192.0.2.1", "192.0.2.2", 80);
         in->report->exchanges++;
         in->report->matches += r->n_matches;

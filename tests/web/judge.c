@@ -21,6 +21,7 @@ typedef struct {
         BhWaf *waf;
         BhWafFilter *filter;
         json_t *requests;
+        gboolean strict;
 } Judge;
 
 static json_t *text(const char *s) {
@@ -33,7 +34,7 @@ static void on_request(const BhHttpMessage *m, gpointer data) {
         Judge *j = data;
         const char *why;
         gint64 filter_begin = g_get_monotonic_time();
-        gboolean wanted = bh_waf_filter_wants(j->filter, m, &why);
+        gboolean wanted = bh_waf_filter_wants(j->filter, m, j->strict, &why);
         gint64 filter_took = g_get_monotonic_time() - filter_begin;
         json_t *o = json_object(), *rules = json_array(), *anomalies = json_array();
         gint64 begin = g_get_monotonic_time();
@@ -78,6 +79,7 @@ int main(int argc, char **argv) {
                 }
         }
         gint64 begin = g_get_monotonic_time();
+        j.strict = config.level >= 3;
         j.waf = bh_waf_new(&config, &error);
         j.filter = j.waf ? bh_waf_filter_new(config.rules_dir, &error) : NULL;
         if (!j.filter) {

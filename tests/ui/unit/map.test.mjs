@@ -194,6 +194,19 @@ describe("labels", () => {
     assert.ok(S.placeLabels(s, 0.5, measure).some((l) => l.text === "report" && l.flag === "fail"));
     assert.equal(S.placeLabels(s, 0.2, measure).filter((l) => l.kind === "unit").length, 0);
   });
+  test("a line's sign lies on no name, node or other sign", () => {
+    const { s } = drawn("workload", "", { edges: EDGES.map((e) => ({ ...e, fresh: true })) });
+    for (const k of [0.6, 1, 2]) {
+      const labels = S.placeLabels(s, k, measure).filter((l) => l.kind !== "note");
+      assert.ok(s.signAt.size >= 4, `${s.signAt.size} signs at ${k}`);
+      const at = s.lines.filter((l) => s.signAt.has(l.key)).map((l) => S.pointAt(l.p, s.signAt.get(l.key)));
+      for (const [i, [x, y]] of at.entries()) {
+        for (const u of s.units) assert.ok(Math.abs(u.x - x) >= u.r || Math.abs(u.y - y) >= u.r, `on ${u.id} at ${k}`);
+        for (const l of labels.filter((m) => m.kind === "unit")) assert.ok(Math.abs(l.x - x) * k >= l.w / 2 || Math.abs(l.y - y) * k >= 5, `on ${l.text} at ${k}`);
+        for (const [x2, y2] of at.slice(i + 1)) assert.ok(Math.hypot(x - x2, y - y2) * k >= 17);
+      }
+    }
+  });
   test("long names lose their middle, hidden characters are written out", () => {
     assert.equal(S.fit("payments-service-backend-7", 10, 80, measure).includes("…"), true);
     assert.ok(S.fit("payments-service-backend-7", 10, 80, measure).endsWith("7"));

@@ -501,6 +501,14 @@ export type Status = {
       problem?: string | null;
       over_bound?: boolean;
     };
+    map?: {
+      generation?: number;
+      halves?: number;
+      edges?: number;
+      containers?: number;
+      batches?: number;
+      folded?: number;
+    };
     outputs?: {
       count?: number;
       running?: boolean;

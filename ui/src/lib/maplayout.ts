@@ -33,7 +33,11 @@ export function cellsOf(units: Unit[], tiered = true): { cols: number; rows: num
   const n = sorted.length;
   const rows = n <= 3 ? Math.max(1, Math.min(n, tiered ? 2 : 3)) : Math.max(2, Math.ceil(Math.sqrt(n * 0.9)));
   const tiers = new Map<number, Unit[]>();
-  for (const u of sorted) tiers.set(tiered ? u.tier : 0, [...(tiers.get(tiered ? u.tier : 0) ?? []), u]);
+  for (const u of sorted) {
+    const list = tiers.get(tiered ? u.tier : 0);
+    if (list) list.push(u);
+    else tiers.set(tiered ? u.tier : 0, [u]);
+  }
   let col = 0;
   let tall = 1;
   if (n > 18 || tiers.size > 6) {

@@ -25,7 +25,7 @@ export interface SLine {
 }
 export interface Scene {
   level: Level; boxes: SBox[]; units: SUnit[]; lines: SLine[]; byUnit: Map<string, SUnit>; byBox: Map<string, SBox>; touching: Map<string, SLine[]>;
-  left: number; right: number; up: number; down: number; shownEdges: number; totalEdges: number; diff: boolean; dense: number; signs: boolean;
+  left: number; right: number; up: number; down: number; shownEdges: number; totalEdges: number; diff: boolean; dense: number; signs: boolean; signAt: Map<string, number>; /* along a line; 0.5 where none stands */
   /* The lines of one thing's ego network; at the level of applications those of a unit are not among `lines`. */
   ego(id: string): SLine[];
 }
@@ -73,7 +73,7 @@ export function buildScene(a: Ask): Scene {
   const { model, layout, level, filter } = a;
   const scene: Scene = {
     level, boxes: [], units: [], lines: [], byUnit: new Map(), byBox: new Map(), touching: new Map(), left: 0, right: 0, up: 0, down: 0, shownEdges: 0, totalEdges: 0,
-    diff: !!a.diff, dense: 1, signs: true, ego: () => [],
+    diff: !!a.diff, dense: 1, signs: true, signAt: new Map(), ego: () => [],
   };
   const own = level === "application" ? a.edges.workload ?? a.edges.application ?? [] : a.edges[level] ?? a.edges.workload ?? [];
   const passing = filter.empty ? own : own.filter((e) => filter.edge(e));
@@ -349,6 +349,18 @@ export function placeLabels(s: Scene, k: number, measure: (text: string, px: num
       }
     }
   }
+  /* The signs of lines: in the middle, else beside what stands there. */
+  s.signAt.clear();
+  if (s.signs)
+    for (const l of s.lines) {
+      if (!l.flag && !l.mode) continue;
+      for (const t of [0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74]) {
+        const [x, y] = pointAt(l.p, t);
+        if (!room.take(x * k - 9, y * k - 9, 18, 18)) continue;
+        s.signAt.set(l.key, t);
+        break;
+      }
+    }
   if (s.level === "container" && k >= 1.7) {
     const among = new Occupancy();
     for (const u of s.units) for (const d of u.dots) among.take(d.x * k - u.ring.dot * k, d.y * k - u.ring.dot * k, 2 * u.ring.dot * k, 2 * u.ring.dot * k, true);
@@ -383,6 +395,11 @@ export function fit(text: string, px: number, most: number, measure: (text: stri
 
 export type Hit = { kind: "box" | "unit" | "dot"; id: string } | { kind: "line"; id: string; line: SLine } | null;
 
+export function pointAt(p: SLine["p"], t: number): [number, number] {
+  const m = 1 - t;
+  return [m * m * m * p[0] + 3 * m * m * t * p[2] + 3 * m * t * t * p[4] + t * t * t * p[6], m * m * m * p[1] + 3 * m * m * t * p[3] + 3 * m * t * t * p[5] + t * t * t * p[7]];
+}
+
 /* Squared distance of a point to a curve, by sixteen pieces. */
 export function toCurve(p: SLine["p"], x: number, y: number): number {
   let best = Infinity;
@@ -390,9 +407,7 @@ export function toCurve(p: SLine["p"], x: number, y: number): number {
   let py = p[1];
   for (let i = 1; i <= 16; i++) {
     const t = i / 16;
-    const m = 1 - t;
-    const qx = m * m * m * p[0] + 3 * m * m * t * p[2] + 3 * m * t * t * p[4] + t * t * t * p[6];
-    const qy = m * m * m * p[1] + 3 * m * m * t * p[3] + 3 * m * t * t * p[5] + t * t * t * p[7];
+    const [qx, qy] = pointAt(p, t);
     const dx = qx - px;
     const dy = qy - py;
     const l = dx * dx + dy * dy;

@@ -5,7 +5,7 @@ import type { Container } from "../../api/openapi";
 import { get, sentence, ApiError } from "../../api/client";
 import { href } from "../../app/router";
 import { inventory, inventoryVersion, now } from "../../app/state";
-import { age, date, toMs } from "../../lib/format";
+import { age, bytes, count, date, toMs } from "../../lib/format";
 import { EXPOSURES, exposureOf } from "../../lib/inventory";
 import { shortId, visible } from "../../lib/text";
 import { Icon, StateMark } from "../../parts/icons";
@@ -20,7 +20,8 @@ type Port = Container["ports"][number];
 /* What Details() shows by itself; a field that the API gains is shown under "More" until it has its place. */
 const SHOWN = new Set<string>(["id", "name", "image", "image_id", "image_digest", "runtime", "state", "workload", "application", "outer_id", "depth", "labels", "mounts", "networks", "ports", "privileged",
   "cap_add", "cap_drop", "devices", "security_opt", "network_mode", "pid_mode", "ipc_mode", "host_network", "host_pid", "host_ipc", "host_userns", "readonly_rootfs", "user", "env_names", "health", "init_pid", "created",
-  "started", "finished", "exit_code", "oom_killed", "restart_count", "cgroup_parent", "cgroup_paths", "refused", "node", "display_name", "level", "first_seen", "last_seen", "ended"]);
+  "started", "finished", "exit_code", "oom_killed", "restart_count", "cgroup_parent", "cgroup_paths", "refused", "node", "display_name", "level", "first_seen", "last_seen", "ended",
+  "layers", "created_by", "started_by", "seccomp", "lsm", "uts_mode", "host_uts", "host_cgroupns", "no_new_privileges", "memory_limit", "cpu_limit", "pids_limit", "restart_policy", "command", "runs", "capabilities", "risks", "health_command", "net_ns", "network_of"]);
 
 const LEVELS: Record<string, string> = { cgroup: "its control group alone", event: "an event of its runtime", full: "its runtime, inspected" };
 const list = (v: unknown): string[] => (Array.isArray(v) ? v.map(String) : []);
@@ -41,6 +42,9 @@ function Details({ c }: { c: Full }) {
   const mounts = (c.mounts ?? []) as Mount[];
   const networks = (c.networks ?? []) as Network[];
   const ports = (c.ports ?? []) as Port[];
+  const layers = list(c.layers);
+  const risks = list(c.risks);
+  const runs = Array.isArray(c.runs) ? c.runs : [];
   const other = Object.entries(c).filter(([k, v]) => !SHOWN.has(k) && v !== null && v !== "");
   return (
     <>
@@ -50,6 +54,7 @@ function Details({ c }: { c: Full }) {
           <dl>{exposures.map((e) => <div key={e.key}><dt>{e.label}</dt><dd>{e.why}{e.key === "caps" && <> <span class="mono">{list(c.cap_add).map((s) => visible(s, 64)).join(", ")}</span></>}</dd></div>)}</dl>
         </section>
       )}
+      {risks.length > 0 && <Section title="Ways to the host" count={risks.length}><ul class="strings">{risks.map((r, i) => <li key={i} class="wrap"><T s={r} max={400} /></li>)}</ul></Section>}
       <Section title="Identity">
         <Facts rows={[
           ["Container id", mono(c.id, true)],
@@ -60,6 +65,7 @@ function Details({ c }: { c: Full }) {
           ["Workload", txt(c.workload)],
           ["Node", txt(c.node)],
           ["Runtime", txt(c.runtime)],
+          ["Command", <Strings list={list(c.command)} none="not known" />],
           ["Runs inside", c.outer_id ? <a class="mono" href={href("/containers", { id: String(c.outer_id) })}>{shortId(String(c.outer_id))}</a> : `the host${c.depth ? `, depth ${c.depth}` : ""}`],
           ["Known from", LEVELS[String(c.level)] ?? visible(String(c.level ?? ""))],
         ]} />
@@ -69,32 +75,49 @@ function Details({ c }: { c: Full }) {
           ["State", <><StateMark state={String(c.state)} /> {visible(String(c.state ?? "unknown"))}</>],
           ["Health", txt(c.health)],
           ["Created", when(c.created)],
+          ["Created by", txt(c.created_by)],
           ["Started", when(c.started)],
+          ["Started by", txt(c.started_by)],
           ["Finished", when(c.finished)],
           ["Exit code", c.exit_code === null || c.exit_code === undefined ? null : String(c.exit_code)],
           ["Killed for memory", bool(c.oom_killed)],
           ["Restarts", c.restart_count === undefined ? null : String(c.restart_count)],
+          ["Restart policy", txt(c.restart_policy)],
+          ["Health command", mono(list(c.health_command).join(" "))],
           ["First seen here", when(c.first_seen)],
           ["Last told", when(c.last_seen)],
           ["Ended", when(c.ended)],
           ["First process", c.init_pid ? `pid ${c.init_pid}` : null],
         ]} />
       </Section>
+      {runs.length > 0 && (
+        <Section title="Past runs" count={runs.length} open={false}>
+          <ul class="things">{runs.map((r, i) => (
+            <li key={i}><span><time>{date(toMs(r.started))}</time> – <time>{date(toMs(r.finished))}</time></span><span class="tags"><span class={`tag ${r.exit_code ? "amber" : ""}`}>exit {r.exit_code ?? "–"}</span>{r.oom_killed && <span class="tag amber">killed for memory</span>}</span>{r.error && <span class="wrap dim"><T s={r.error} max={400} /></span>}</li>))}</ul>
+        </Section>
+      )}
       <Section title="Privileges">
         <Facts rows={[
           ["Privileged", bool(c.privileged)],
           ["User", c.user ? <T s={String(c.user)} /> : "image's default, often root"],
           ["Added capabilities", <Strings list={list(c.cap_add)} />],
           ["Dropped capabilities", <Strings list={list(c.cap_drop)} />],
+          ["Has at most", <Strings list={list(c.capabilities)} none="not known" />],
+          ["Seccomp", txt(c.seccomp)],
+          ["Security module", txt(c.lsm)],
+          ["No new privileges", bool(c.no_new_privileges)],
           ["Security options", <Strings list={list(c.security_opt)} none="runtime's defaults" />],
           ["Devices", <Strings list={list(c.devices)} />],
           ["Read-only root", bool(c.readonly_rootfs)],
           ["Host namespaces", (() => {
-            const ns = [["network", c.host_network], ["pid", c.host_pid], ["ipc", c.host_ipc], ["user", c.host_userns]].filter(([, v]) => v).map(([k]) => k);
+            const ns = [["network", c.host_network], ["pid", c.host_pid], ["ipc", c.host_ipc], ["user", c.host_userns], ["uts", c.host_uts], ["cgroup", c.host_cgroupns]].filter(([, v]) => v).map(([k]) => k);
             return ns.length ? ns.join(", ") : "none";
           })()],
-          ["Modes", txt([["network", c.network_mode], ["pid", c.pid_mode], ["ipc", c.ipc_mode]].filter(([, v]) => v).map(([k, v]) => `${k} ${v}`).join(", "))],
+          ["Modes", txt([["network", c.network_mode], ["pid", c.pid_mode], ["ipc", c.ipc_mode], ["uts", c.uts_mode]].filter(([, v]) => v).map(([k, v]) => `${k} ${v}`).join(", "))],
         ]} />
+      </Section>
+      <Section title="Limits" open={false}>
+        <Facts rows={[["Memory", c.memory_limit ? bytes(Number(c.memory_limit)) : "none"], ["Processors", c.cpu_limit ? (Number(c.cpu_limit) / 1e9).toFixed(2) : "none"], ["Processes", c.pids_limit ? count(Number(c.pids_limit)) : "none"]]} />
       </Section>
       <Section title="Mounts" count={mounts.length}>
         {mounts.length ? (
@@ -111,11 +134,13 @@ function Details({ c }: { c: Full }) {
         {ports.length > 0 && <ul class="ports" aria-label="Ports">{ports.map((p, i) => (
           <li key={i} class={`mono ${p.host_port ? "published" : ""}`}>{p.host_port ? <>{p.host_ip ? visible(p.host_ip) + ":" : ""}{p.host_port} → </> : null}{p.container_port}/{visible(p.protocol ?? "")}{p.host_port ? "" : " (not published)"}</li>))}</ul>}
         {!networks.length && !ports.length && <p class="none">None.</p>}
+        {(c.network_of || c.net_ns) ? <Facts rows={[["Shares the network of", txt(c.network_of)], ["Namespace", c.net_ns ? String(c.net_ns) : null]]} /> : null}
       </Section>
       <Section title="Labels" count={labels.length} open={labels.length <= 24}>
         {labels.length ? <dl class="labels">{labels.map(([k, v]) => <div key={k}><dt class="mono wrap"><T s={k} max={256} /></dt><dd class="mono wrap"><T s={String(v)} max={1024} /></dd></div>)}</dl> : <p class="none">None.</p>}
       </Section>
       <Section title="Environment names" count={list(c.env_names).length} open={false}><p class="hint">Values are never kept.</p><Strings list={list(c.env_names)} /></Section>
+      {layers.length > 0 && <Section title="Image layers" count={layers.length} open={false}><Strings list={layers} /></Section>}
       <Section title="Control groups" open={false}><Facts rows={[["Parent", mono(c.cgroup_parent)], ["Paths", <Strings list={list(c.cgroup_paths)} />]]} /></Section>
       {!!c.refused && <p class="hint">{String(c.refused)} of its labels, mounts or texts were over a bound and are not shown in full.</p>}
       {other.length > 0 && <Section title="More" open={false}><Facts rows={other.map(([k, v]) => [visible(k, 64), mono(typeof v === "object" ? JSON.stringify(v) : v)])} /></Section>}

@@ -203,7 +203,8 @@ function Picture({ scene, model, address, selected, onLevel, layoutKey, onTidy, 
   }, [scene, model, layoutKey]);
   useEffect(() => {
     const v = view.current!;
-    v.inset = narrow && selected ? v.size.h * 0.6 : 0;
+    /* on a phone the panel leaves the upper third of the screen to the map (map.css) */
+    v.inset = narrow && selected ? Math.max(0, canvas.current!.getBoundingClientRect().bottom - innerHeight * 0.34) : 0;
     v.select(selected);
     if (selected) v.reveal(isPair(selected) ? selected.split("\n")[1] : selected);
   }, [selected, narrow]);

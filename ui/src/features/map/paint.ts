@@ -4,7 +4,7 @@
  * selected, with its neighbours. Colour is never alone: failing lines are dashed and crossed, scans dotted with a fan, new ones
  * carry a plus, gone ones wide dashes; running containers are filled, others hollow.
  */
-import { DOT_PX, type Label, LABEL_PX, type Mode, type Scene, type SLine, type SUnit, TITLE_PX } from "../../lib/mapscene";
+import { DOT_PX, type Label, LABEL_PX, type Mode, pointAt, type Scene, type SLine, type SUnit, TITLE_PX } from "../../lib/mapscene";
 import type { Flag } from "../../lib/graph";
 
 export interface Theme {
@@ -52,16 +52,11 @@ function arrow(c: Ctx, l: SLine, size: number): void {
   c.closePath();
 }
 
-export function pointAt(p: SLine["p"], t: number): [number, number] {
-  const m = 1 - t;
-  return [m * m * m * p[0] + 3 * m * m * t * p[2] + 3 * m * t * t * p[4] + t * t * t * p[6], m * m * m * p[1] + 3 * m * m * t * p[3] + 3 * m * t * t * p[5] + t * t * t * p[7]];
-}
-
 /* The sign in the middle of a line that is not an ordinary one. */
-function sign(c: Ctx, t: Theme, l: SLine, k: number): void {
+function sign(c: Ctx, t: Theme, l: SLine, k: number, s: Scene): void {
   const kind = l.mode || l.flag;
   if (!kind || kind === "gone") return;
-  const [x, y] = pointAt(l.p, 0.5);
+  const [x, y] = pointAt(l.p, s.signAt.get(l.key) ?? 0.5);
   const r = 6.5 / k;
   const pen = penOf(t, l.flag, l.mode);
   c.setLineDash([]);
@@ -91,21 +86,21 @@ function sign(c: Ctx, t: Theme, l: SLine, k: number): void {
   c.strokeStyle = pen.color;
   c.stroke();
   c.beginPath();
-  const s = r * 0.48;
+  const half = r * 0.48;
   if (kind === "new") {
-    c.moveTo(x - s, y);
-    c.lineTo(x + s, y);
-    c.moveTo(x, y - s);
-    c.lineTo(x, y + s);
+    c.moveTo(x - half, y);
+    c.lineTo(x + half, y);
+    c.moveTo(x, y - half);
+    c.lineTo(x, y + half);
   } else if (kind === "fail") {
-    c.moveTo(x - s, y - s);
-    c.lineTo(x + s, y + s);
-    c.moveTo(x + s, y - s);
-    c.lineTo(x - s, y + s);
+    c.moveTo(x - half, y - half);
+    c.lineTo(x + half, y + half);
+    c.moveTo(x + half, y - half);
+    c.lineTo(x - half, y + half);
   } else
     for (const a of [-0.6, 0, 0.6]) {
-      c.moveTo(x - s, y);
-      c.lineTo(x - s + Math.cos(a) * s * 2, y + Math.sin(a) * s * 2);
+      c.moveTo(x - half, y);
+      c.lineTo(x - half + Math.cos(a) * half * 2, y + Math.sin(a) * half * 2);
     }
   c.stroke();
 }
@@ -309,7 +304,7 @@ export function paintPart(c: Ctx, t: Theme, s: Scene, labels: Label[], k: number
   paintUnits(c, t, units, k);
   strokeLines(c, t, over, k, s);
   /* where hundreds are flagged the signs would hide what they mark; dash and colour still tell */
-  if (s.signs) for (const l of lines) if (l.top || l.flag) sign(c, t, l, k);
+  if (s.signs) for (const l of lines) if (l.top || l.flag) sign(c, t, l, k, s);
   c.setTransform(dpr, 0, 0, dpr, 0, 0);
   const byId = new Map(boxes.map((b) => [b.id, b]));
   for (const l of labels) {
@@ -363,7 +358,7 @@ export function paintFocus(c: Ctx, t: Theme, s: Scene, labels: Map<string, Label
     c.strokeStyle = t.accent;
     c.stroke();
   }
-  for (const l of f.lines) sign(c, t, l, k);
+  for (const l of f.lines) sign(c, t, l, k, s);
   ring(c, t, s, f.selected, k, 2.2);
   if (f.active !== f.selected) ring(c, t, s, f.active, k, 1.6);
   c.setTransform(dpr, 0, 0, dpr, 0, 0);

@@ -266,7 +266,7 @@ function EdgeBody({ e, m, address: a, level }: { e: GEdge; m: Model; address: Ma
       <dl class="twin-figures">
         <div><dt>Asked</dt><dd>{bytes(e.bytesOut)}</dd><dd class="dim">{count(e.packetsOut)} packets →</dd></div>
         <div><dt>Answered</dt><dd>{bytes(e.bytesIn)}</dd><dd class="dim">← {count(e.packetsIn)} packets</dd></div>
-        <div><dt>Connections</dt><dd>{count(e.connections)}</dd><dd class="dim">{count(e.open)} open now</dd></div>
+        <div><dt>Connections</dt><dd>{count(e.connections)}</dd>{bad ? <dd class="amber">{count(bad)} failed</dd> : <dd class="dim">{count(e.open)} open now</dd>}</div>
       </dl>
       {detail && detail.buckets.length > 1 && <figure class="edge-bars"><Spark values={detail.buckets.map((b) => b.connections + b.failures)} marks={detail.buckets.map((b) => b.failures)} width={380} height={44} /><figcaption><span>{clock(detail.buckets[0].time)}</span><span>connections over the window{bad ? ", dots: failures" : ""}</span><span>{clock(detail.buckets[detail.buckets.length - 1].time)}</span></figcaption></figure>}
       <Section title="What is spoken">

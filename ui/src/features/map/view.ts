@@ -14,6 +14,7 @@ import { type Focus, paintFocus, paintPart, type Theme, themeNow } from "./paint
 const TILE = 512;       /* device pixels */
 const MAX_TILES = 72;   /* of a megabyte each */
 const BUDGET_MS = 7;    /* of painting tiles in a frame */
+const FIRST_MS = 150;   /* of the very first frame */
 const REST_MS = 110;    /* after the last change of the scale */
 export const MIN_K = 0.04;
 export const MAX_K = 6;
@@ -397,13 +398,15 @@ export class MapView {
     if (few) for (let i = i0; i <= i1; i++) for (let j = j0; j <= j1; j++) seen.push({ key: `${i} ${j}`, i, j, d: Math.hypot(i - mid[0], j - mid[1]) });
     seen.sort((a, b) => a.d - b.d);
     const began = performance.now();
+    /* with nothing to show yet, all of it at once is sooner than a part a frame */
+    const budget = this.#tiles.size || this.#old ? BUDGET_MS : FIRST_MS;
     let missing = 0;
     this.#clock++;
     for (const tile of seen) {
       const have = this.#tiles.get(tile.key);
       if (have) have.used = this.#clock;
       if (have?.version === this.#version || (k !== this.#k && have)) continue;
-      if (performance.now() - began > BUDGET_MS) {
+      if (performance.now() - began > budget) {
         missing++;
         continue;
       }

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections fed to an inspector of the web, in this process and through the real one in its sandbox. */
+#include <brotli/encode.h>
+#include <glib.h>
+#include <malloc.h>
+#include <string.h>
+
+#include "inspect_env.h"
+#include "parse/web.h"
+#include "parse/web_stream.h"
+
+static BhWeb *web;
+
+#define ATTACK "POST /login/17?next=/&password=hunter2 HTTP/1.1\r\nHost: shop\r\nUser-Agent: curl/8\r\nCookie: a=b\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 38\r\n\r\nq=1%27%20or%20%271%27=%271&card=411111"
+
+static GByteArray *body_of(guint64 connection, guint flags, const char *bytes, gsize len, guint64 gap) {
+        GByteArray *b = g_byte_array_new();
+        BhWebInput in = { .connection = connection, .flags = flags, .gap = gap, .at_ns = 5, .client = "192.0.2.1", .server = "192.0.2.2", .port = 80, .bytes = (const guint8 *) bytes, .len = len };
+
+        bh_inspect_pack_web_input(b, &in);
+        return b;
+}
+
+static BhWebFacts *feed(guint64 connection, guint flags, const char *text) {
+        g_autoptr(GByteArray) b = body_of(connection, flags, text, strlen(text), 0), out = g_byte_array_new(), again = g_byte_array_new();
+
+        g_assert_cmpint(bh_web_answer(web, b->data, b->len, out), ==, BH_INSPECT_OK);
+        g_assert_cmpuint(out->len, <=, BH_INSPECT_ANSWER_MAX);
+        BhWebFacts *f = bh_inspect_unpack_web(out->data, out->len);
+        g_assert_nonnull(f);
+        bh_inspect_pack_web(again, f);
+        g_assert_cmpmem(again->data, again->len, out->data, out->len);
+        return f;
+}
+
+static void assert_attack(const BhWebFacts *f) {
+        const BhWebRecord *r = &f->records[0];
+
+        g_assert_cmpuint(f->n_records, ==, 1);
+        g_assert_false(r->exchange);
+        g_assert_cmpstr(r->method, ==, "POST");
+        g_assert_cmpstr(r->target, ==, "/login/17?next=/&password=***");
+        g_assert_cmpstr(r->path, ==, "/login/{n}");
+        g_assert_cmpstr(r->authority, ==, "shop");
+        g_assert_cmpstr(r->agent, ==, "curl/8");
+        g_assert_cmpuint(r->n_matches, >, 2);
+        g_assert_cmpuint(r->score, >=, 10);
+        gboolean sqli = FALSE;
+        for (guint i = 0; i < r->n_matches; i++) {
+                sqli |= r->matches[i].rule == 942100;
+                g_assert_cmpuint(r->matches[i].score, <=, i ? r->matches[i - 1].score : 5);
+                g_assert_null(strstr(r->matches[i].matched, "hunter2"));
+        }
+        g_assert_true(sqli);
+}
+
+static void request_is_told_before_its_answer(void) {
+        g_autoptr(BhWebFacts) nothing = feed(1, BH_WEB_OPEN | BH_WEB_CLIENT, "POST /login"), request = NULL, exchange = NULL, unknown = NULL;
+
+        g_assert_cmpuint(nothing->n_records, ==, 0);
+        g_assert_cmpuint(nothing->state, ==, BH_WEB_HTTP1);
+        request = feed(1, BH_WEB_CLIENT, ATTACK + strlen("POST /login"));
+        assert_attack(request);
+        exchange = feed(1, BH_WEB_CLOSE, "HTTP/1.1 500 E\r\nContent-Length: 3\r\n\r\nabc");
+        g_assert_cmpuint(exchange->n_records, ==, 1);
+        g_assert_true(exchange->records[0].exchange);
+        g_assert_cmpuint(exchange->records[0].status, ==, 500);
+        g_assert_cmpuint(exchange->records[0].response_bytes, ==, 3);
+        g_assert_cmpstr(exchange->records[0].target, ==, "/login/17?next=/&password=***");
+        unknown = feed(1, BH_WEB_CLIENT, "GET / HTTP/1.1\r\n\r\n");
+        g_assert_cmpuint(unknown->state, ==, BH_WEB_UNKNOWN);
+        g_assert_cmpuint(bh_web_connections(web), ==, 0);
+}
+
+static void closed_connection_tells_what_is_open(void) {
+        g_autoptr(BhWebFacts) f = feed(2, BH_WEB_OPEN | BH_WEB_CLIENT | BH_WEB_CLOSE, "GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b");
+
+        g_assert_cmpuint(f->n_records, ==, 4);
+        g_assert_cmpstr(f->records[0].wanted, ==, "");
+        g_assert_cmpuint(f->records[3].status, ==, 0);
+}
+
+static void answers_are_bounded(void) {
+        g_autoptr(GString) s = g_string_new(NULL);
+        g_autofree char *segment = g_strnfill(3000, 'a');
+
+        for (guint i = 0; i < 200; i++)
+                g_string_append_printf(s, "GET /%s?id=1'or'1'='1 HTTP/1.1\r\nHost: %s\r\nUser-Agent: sqlmap %s\r\n\r\n", segment, segment, segment);
+        g_autoptr(BhWebFacts) f = feed(3, BH_WEB_OPEN | BH_WEB_CLIENT | BH_WEB_CLOSE, s->str);
+        g_assert_cmpuint(f->n_records, ==, BH_WEB_RECORDS_MAX);
+        g_assert_cmpuint(f->dropped, ==, 400 - BH_WEB_RECORDS_MAX);
+}
+
+/* Each connection takes a window of brotli, megabytes for some hundred bytes: the quiet ones go, and memory stays. */
+static void memory_is_bounded(void) {
+        static const char head[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Encoding: br\r\nContent-Length: 9999999\r\n\r\n";
+        gsize n = 1 << 20, packed = BrotliEncoderMaxCompressedSize(n), most = 0;
+        g_autofree guint8 *noise = g_malloc(n), *br = g_malloc(packed);
+        g_autoptr(GByteArray) piece = g_byte_array_new();
+        const guint rounds = 400;
+        guint64 before = bh_web_given_up(web);
+
+        for (gsize i = 0; i < n; i++)
+                noise[i] = (guint8) g_random_int();
+        g_assert_true(BrotliEncoderCompress(5, 22, BROTLI_MODE_GENERIC, n, noise, &packed, br));
+        g_byte_array_append(piece, (const guint8 *) head, sizeof(head) - 1);
+        g_byte_array_append(piece, br, 600);
+        for (guint i = 0; i < rounds; i++) {
+                g_autoptr(GByteArray) b = body_of(1000 + i, BH_WEB_OPEN | BH_WEB_CLIENT, (const char *) piece->data, piece->len, 0), out = g_byte_array_new();
+                struct mallinfo2 m;
+
+                g_assert_cmpint(bh_web_answer(web, b->data, b->len, out), ==, BH_INSPECT_OK);
+                m = mallinfo2();
+                most = MAX(most, m.uordblks + m.hblkhd);
+        }
+        g_test_message("at most %zu MiB; %" G_GUINT64_FORMAT " of %u connections were given up", most >> 20, bh_web_given_up(web) - before, rounds);
+        if (!SANITIZER) { /* whose memory mallinfo2() does not know */
+                g_assert_cmpuint(bh_web_given_up(web), >, before);
+                g_assert_cmpuint(most, <, (gsize) 400 << 20);
+        }
+        for (guint i = 0; i < rounds; i++) {
+                g_autoptr(BhWebFacts) f = feed(1000 + i, BH_WEB_CLOSE, "");
+        }
+        g_assert_cmpuint(bh_web_connections(web), ==, 0);
+}
+
+/* So many connections and no more; the quiet ones go. */
+static void connections_are_bounded(void) {
+        for (guint i = 0; i < BH_WEB_CONNECTIONS_MAX + 10; i++) {
+                g_autoptr(BhWebFacts) f = feed(10000 + i, BH_WEB_OPEN | BH_WEB_CLIENT, "GET /");
+        }
+        g_assert_cmpuint(bh_web_connections(web), ==, BH_WEB_CONNECTIONS_MAX);
+        g_autoptr(BhWebFacts) gone = feed(10000, BH_WEB_CLIENT, "x"), there = feed(10100, BH_WEB_CLIENT, "x");
+        g_assert_cmpuint(gone->state, ==, BH_WEB_UNKNOWN);
+        g_assert_cmpuint(there->state, ==, BH_WEB_HTTP1);
+        for (guint i = 0; i < BH_WEB_CONNECTIONS_MAX + 10; i++) {
+                g_autoptr(BhWebFacts) f = feed(10000 + i, BH_WEB_CLOSE, "");
+        }
+}
+
+static void changed_answers_are_survived(void) {
+        g_autoptr(GByteArray) b = body_of(9, BH_WEB_OPEN | BH_WEB_CLIENT | BH_WEB_CLOSE, ATTACK, sizeof(ATTACK) - 1, 0), out = g_byte_array_new();
+
+        g_assert_cmpint(bh_web_answer(web, b->data, b->len, out), ==, BH_INSPECT_OK);
+        for (guint n = 0; n < out->len; n++) {
+                g_autofree guint8 *exact = g_memdup2(out->data, n ? n : 1);
+
+                g_assert_null(bh_inspect_unpack_web(exact, n));
+        }
+        for (guint at = 0; at < out->len; at++)
+                for (guint bit = 0; bit < 8; bit++) {
+                        g_autofree guint8 *exact = g_memdup2(out->data, out->len);
+
+                        exact[at] ^= (guint8) (1u << bit);
+                        g_autoptr(BhWebFacts) f = bh_inspect_unpack_web(exact, out->len);
+                }
+        g_byte_array_set_size(out, 0);
+        g_assert_cmpint(bh_web_answer(web, b->data, 20, out), ==, BH_INSPECT_REFUSED);
+}
+
+static void real_inspector_answers(void) {
+        g_autoptr(BhInspectClient) c = start_inspector(BH_INSPECT_WEB_PROGRAM), other = start_inspector(BH_INSPECT_PROGRAM);
+        g_autoptr(GByteArray) b = body_of(1, BH_WEB_OPEN | BH_WEB_CLIENT, ATTACK, sizeof(ATTACK) - 1, 0);
+        g_autoptr(GBytes) body = g_bytes_new(b->data, b->len), ssh = NULL;
+        g_autoptr(GByteArray) look = g_byte_array_new();
+        g_auto(BhInspectAnswer) a = { 0 }, p = { 0 }, none = { 0 };
+        g_autoptr(GError) error = NULL;
+        BhInspectStats stats;
+
+        g_assert_true(bh_inspect_ask(c, BH_INSPECT_WEB, body, -1, 20000, &a, &error));
+        assert_attack(a.web);
+        bh_inspect_pack_look(look, &(BhProtocolInput) { .client = (const guint8 *) "SSH-2.0-x\r\n", .client_len = 11 });
+        ssh = g_bytes_new(look->data, look->len);
+        g_assert_true(bh_inspect_ask(c, BH_INSPECT_PROTOCOL, ssh, -1, 20000, &p, &error));
+        g_assert_cmpint(p.protocol->protocol, ==, BH_PROTOCOL_SSH);
+        bh_inspect_client_stats(c, &stats);
+        g_assert_cmphex(stats.layers & (SANITIZER ? BH_INSPECT_NO_NEW_PRIVS : BH_INSPECT_SECCOMP), !=, 0);
+        g_assert_cmpuint(stats.starts, ==, 1);
+        /* the one without the engine says so */
+        g_assert_false(bh_inspect_ask(other, BH_INSPECT_WEB, body, -1, 20000, &none, &error));
+        g_assert_nonnull(strstr(error->message, "bulkhead-inspect-web"));
+}
+
+int main(int argc, char **argv) {
+        g_autoptr(GError) error = NULL;
+
+        g_test_init(&argc, &argv, NULL);
+        web = bh_web_new(NULL, &error);
+        g_assert_no_error(error);
+        g_test_add_func("/web/request-is-told-before-its-answer", request_is_told_before_its_answer);
+        g_test_add_func("/web/closed-connection-tells-what-is-open", closed_connection_tells_what_is_open);
+        g_test_add_func("/web/answers-are-bounded", answers_are_bounded);
+        g_test_add_func("/web/memory-is-bounded", memory_is_bounded);
+        g_test_add_func("/web/connections-are-bounded", connections_are_bounded);
+        g_test_add_func("/web/changed-answers-are-survived", changed_answers_are_survived);
+        g_test_add_func("/web/real-inspector-answers", real_inspector_answers);
+        int result = g_test_run();
+        bh_web_free(web);
+        return result;
+}
