@@ -148,6 +148,14 @@ def test_unix_socket_in_a_shared_volume(sensor, hub, engine, box):
         engine.docker("volume", "rm", "-f", volume, check=False)
 
 
+def test_docker_socket_in_a_container_leads_to_the_host(sensor, hub, engine, box):
+    tool = box("-v", f"{engine.dir}/docker.sock:/var/run/docker.sock")
+    tool.run("/load unix /var/run/docker.sock 3")
+    hub.wait_sum("connections", 3, container=tool.id, role="client", proto=0)
+    flow = hub.wait_flow(container=tool.id, proto=0)
+    assert flow["peer_host"] and flow["peer_exe"].endswith("/dockerd") and flow["path"] == f"{engine.dir}/docker.sock", flow
+
+
 def test_name_by_which_a_container_was_found(sensor, hub, engine, box):
     alias = f"redis-{secrets.token_hex(3)}"
     web, redis = box(), box("--network-alias", alias)
@@ -219,6 +227,19 @@ def test_host_to_container_and_back(sensor, hub, engine, load, box):
     finally:
         daemon.kill()
         daemon.wait()
+
+
+def test_container_in_the_hosts_network(sensor, hub, engine, load, box):
+    """It shares addresses and loopback with the host's own processes; the other end of each connection tells who it was."""
+    web = box(network="host")
+    serve(web, 9300)
+    hub.wait_listener(container=web.id, port=9300)
+    in_engine(engine, load, "connect", "127.0.0.1", 9300, 3, 0, 100)
+    connect(web, "127.0.0.1", 9300, n=2, size=10)
+    hub.wait_sum("connections", 3, container="", role="client", port=9300, peer_container=web.id)
+    hub.wait_sum("connections", 3, container=web.id, role="server", port=9300, peer_host=True)
+    hub.wait_sum("connections", 2, container=web.id, role="server", port=9300, peer_container=web.id)
+    hub.wait_sum("connections", 2, container=web.id, role="client", port=9300, peer_container=web.id)
 
 
 def test_loopback_of_a_container_is_a_flow_with_itself(sensor, hub, box):
