@@ -3,9 +3,12 @@
 
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sensor/privileges.h"
@@ -17,6 +20,8 @@ static struct {
         GPtrArray *records; /* struct bh_rec *, whole */
         char *dir;
         BhBackend backend;
+        pid_t guard;
+        int alive;
 } k;
 
 static int on_record(void *data, void *rec, size_t size) {
@@ -37,8 +42,37 @@ void kernel_end(void) {
         g_ptr_array_unref(k.records);
         g_rmdir(pins);
         g_rmdir(k.dir);
+        close(k.alive);
+        waitpid(k.guard, NULL, 0);
         g_free(k.dir);
         memset(&k, 0, sizeof(k));
+}
+
+/* A test that fails ends by abort(), and what is pinned would stay attached for all of the machine: a child takes it away when this process is gone. */
+static void guard(const char *pins) {
+        int alive[2];
+
+        g_assert_no_errno(pipe2(alive, O_CLOEXEC));
+        pid_t pid = fork();
+        g_assert_no_errno(pid);
+        if (pid == 0) {
+                char c;
+
+                signal(SIGINT, SIG_IGN);
+                signal(SIGTERM, SIG_IGN);
+                close(alive[1]);
+                while (read(alive[0], &c, 1) < 0 && errno == EINTR)
+                        ;
+                if (access(pins, F_OK) == 0) {
+                        bh_hooks_remove(pins);
+                        g_rmdir(pins);
+                        g_rmdir(k.dir);
+                }
+                _exit(0);
+        }
+        close(alive[0]);
+        k.guard = pid;
+        k.alive = alive[1]; /* closed by the kernel, at the latest */
 }
 
 static void open_hooks(BhBackend backend) {
@@ -52,6 +86,7 @@ static void open_hooks(BhBackend backend) {
         k.dir = g_dir_make_tmp("bh-kernel-XXXXXX", &error);
         g_assert_no_error(error);
         g_snprintf(pins, sizeof(pins), "%s/bpf", k.dir);
+        guard(pins);
         k.canary = bh_canary_start(&error);
         g_assert_no_error(error);
         k.hooks = bh_hooks_open(&options, k.canary, &error);
