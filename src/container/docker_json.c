@@ -360,6 +360,11 @@ BhContainer *bh_docker_json_list_entry(const json_t *entry, GError **error) {
         take_mounts(c, json_object_get(entry, "Mounts"));
         take_networks(c, json_object_get(json_object_get(entry, "NetworkSettings"), "Networks"));
         bh_container_finish(c);
+        /* the engine lists an image by its id once its tag went to a newer one: what the container was made from, and so its workload, is the inspect's to tell */
+        g_autofree char *repository = bh_workload_image_repository(c->image);
+        if (!*repository && !bh_container_label(c, "com.docker.swarm.service.name") && !bh_container_label(c, "com.docker.compose.service") &&
+            !bh_container_label(c, "io.kubernetes.pod.name"))
+                bh_container_set(c, &c->workload, "");
         return c;
 }
 

@@ -229,6 +229,35 @@ def test_compose_projects_are_stacks(swarm, platform):
     wait_for(lambda: not resources(admin, kind="stack", id="compose:till"), 15, "the project is gone")
 
 
+def test_a_workload_keeps_its_name_through_a_new_image_a_new_container_and_a_new_sensor(swarm, platform):
+    admin, sensor = platform
+    workloads = set()
+
+    def note(ident, what):
+        c = container(admin, ident, lambda c: c["level"] == "full" and c["state"] == "running")
+        workloads.add((c["application"], c["workload"]))
+        assert workloads == {("", "up/web")}, (what, workloads)
+    swarm.docker("tag", BASE_IMAGE, "up:1")
+    first = swarm.run("-d", "--name", "web-1", "up:1", "sleep", "1000")
+    try:
+        note(first, "the first one")
+        # the tag goes on to another image: the engine lists the old container's image by its id from now on
+        swarm.docker("import", "--change", "ENV PATH=/bin", "-", "up:1", input=docker_env.make_base_image_tar(), text=False)
+        sensor.restart()
+        note(first, "after a new image and a restart of the sensor")
+        second = swarm.run("-d", "--name", "web-2", "up:1", "sleep", "1000")
+        note(second, "another replica, of the new image")
+        swarm.docker("restart", "-t", "0", second)
+        note(second, "restarted")
+        swarm.docker("rm", "-f", first)
+        note(swarm.run("-d", "--name", "web-1", "up:1", "sleep", "1000"), "created anew")
+        told = {w["workload"] for w in admin.get("/api/v1/workloads?search=web&limit=1000").json["workloads"]}
+        assert "up/web" in told and "web" not in told, told
+    finally:
+        swarm.docker("rm", "-f", "web-1", "web-2", check=False)
+        swarm.docker("rmi", "-f", "up:1", check=False)
+
+
 def test_the_engine_leaves_its_swarm(swarm, platform):
     admin, _ = platform
     assert resources(admin, source="swarm")

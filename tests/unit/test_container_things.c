@@ -378,6 +378,26 @@ static void names_stay_through_new_images_and_instances(void) {
         }
 }
 
+/* A tag that went to a newer image leaves its old containers with an id in listings. */
+static void a_listing_that_lost_the_images_name_names_no_workload(void) {
+        static const struct {
+                const char *entry, *workload;
+        } cases[] = {
+                { "{\"Id\":\"" A "\",\"Names\":[\"/web-3\"],\"Image\":\"shop/web:1\"}", "shop/web" },
+                { "{\"Id\":\"" A "\",\"Names\":[\"/web-3\"],\"Image\":\"sha256:1111111111111111111111111111111111111111111111111111111111111111\"}", "" },
+                { "{\"Id\":\"" A "\",\"Names\":[\"/web-3\"],\"Image\":\"0123456789ab\"}", "" },
+                { "{\"Id\":\"" A "\",\"Names\":[\"/p-w-3\"],\"Image\":\"0123456789ab\",\"Labels\":{\"com.docker.compose.service\":\"w\"}}", "w" },
+        };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+                json_t *doc = parse(cases[i].entry);
+                g_autoptr(BhContainer) c = bh_docker_json_list_entry(doc, NULL);
+
+                json_decref(doc);
+                g_assert_cmpstr(c->workload, ==, cases[i].workload);
+        }
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
 #define TEST(name) g_test_add_func("/container_things/" #name, name)
@@ -391,5 +411,6 @@ int main(int argc, char **argv) {
         TEST(the_nodes_part_of_a_network);
         TEST(sets_and_details_are_bounded);
         TEST(names_stay_through_new_images_and_instances);
+        TEST(a_listing_that_lost_the_images_name_names_no_workload);
         return g_test_run();
 }
