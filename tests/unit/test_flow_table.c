@@ -435,6 +435,13 @@ static void test_address_that_moves_to_another_container(void) {
         know(t, container(WEB, "front", "172.18.0.2"), ended);
         closed(t, WEB, "/php", TRUE, "172.18.0.2:40000", "172.18.0.3:5432", 1, 1, 0); /* its last moments */
         expect(t, FALSE, "aaaa:/php > 172.18.0.3:5432 [bbbb] @front n=1 out=1 in=1");
+        /* the next one has it, and nobody says so yet */
+        know(t, container(WEB, "front", "172.18.0.2"), container("cccc", "front", NULL));
+        closed(t, "cccc", "/postgres", FALSE, "172.18.0.3:5432", "172.18.0.2:40000", 1, 1, 0);
+        closed(t, WEB, "/php", TRUE, "172.18.0.2:40000", "172.18.0.3:5432", 1, 1, 0);
+        expect(t, FALSE,
+               "aaaa:/php > 172.18.0.3:5432 [cccc] @front n=1 out=1 in=1\n"
+               "cccc:/postgres < 172.18.0.2:5432 [aaaa] n=1 out=1 in=1");
         know(t, container(WEB, "front", "172.18.0.2"), container("cccc", "front", "172.18.0.3"));
         closed(t, WEB, "/php", TRUE, "172.18.0.2:40001", "172.18.0.3:5432", 1, 1, 0);
         expect(t, FALSE, "aaaa:/php > 172.18.0.3:5432 [cccc] @front n=1 out=1 in=1");
