@@ -383,30 +383,105 @@ static gboolean has_changed(double value) {
         return value > 0 && (value >= CHANGED_RATIO || value <= 1 / CHANGED_RATIO);
 }
 
-/* Those of one that the other does not have. */
-static void only_in(GString *out, const char *key, const BhGraphView *v, const BhGraphView *other, guint limit) {
-        guint n = 0;
+/* What has changed how much. */
+typedef struct {
+        double bytes, connections;
+} Ratio;
 
-        bh_json_open(out, key, '[');
-        for (guint i = 0; i < v->edges->len && n < limit && out->len < BH_ANSWER_BYTES; i++) {
+/* Ids of edges that the other does not have, at most `limit`. */
+static GHashTable *only_in(const BhGraphView *v, const BhGraphView *other, guint limit) {
+        GHashTable *ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+        for (guint i = 0; i < v->edges->len && g_hash_table_size(ids) < limit; i++) {
                 const BhGraphEdge *e = v->edges->pdata[i];
 
-                if (same_edge(other, e->id))
+                if (!same_edge(other, e->id))
+                        g_hash_table_add(ids, g_strdup(e->id));
+        }
+        return ids;
+}
+
+/* Ids of edges that have changed, with how much. */
+static GHashTable *changed_in(const BhGraphView *now, const BhGraphQuery *q, const BhGraphView *before, const BhGraphQuery *base, guint limit) {
+        GHashTable *ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+
+        for (guint i = 0; i < now->edges->len && g_hash_table_size(ids) < limit; i++) {
+                const BhGraphEdge *e = now->edges->pdata[i], *was = same_edge(before, e->id);
+
+                if (!was)
                         continue;
-                bh_graph_edge_open(out, NULL, v, e);
-                bh_json_close(out, '}');
-                n++;
+                const Ratio r = {
+                        .bytes = ratio(e->counts.bytes_out + e->counts.bytes_in, q, was->counts.bytes_out + was->counts.bytes_in, base),
+                        .connections = ratio(e->counts.connections, q, was->counts.connections, base),
+                };
+                if (has_changed(r.bytes) || has_changed(r.connections))
+                        g_hash_table_insert(ids, g_strdup(e->id), g_memdup2(&r, sizeof(r)));
+        }
+        return ids;
+}
+
+/* A list of these edges, in full, and their nodes into `found`. FALSE: answered. */
+static gboolean put_edges(BhCall *call, GString *out, const char *key, const BhGraphQuery *q, GHashTable *ids, gboolean ratios, GPtrArray *found) {
+        BhGraphQuery full = *q;
+
+        full.brief = FALSE;
+        full.only = ids;
+        bh_json_open(out, key, '[');
+        if (g_hash_table_size(ids)) {
+                BhGraphView *v = ask(call, &full, NULL, EDGES_MAX);
+
+                if (!v)
+                        return FALSE;
+                g_ptr_array_add(found, v);
+                for (guint i = 0; i < v->edges->len && out->len < BH_ANSWER_BYTES; i++) {
+                        const BhGraphEdge *e = v->edges->pdata[i];
+                        const Ratio *r = ratios ? g_hash_table_lookup(ids, e->id) : NULL;
+
+                        bh_graph_edge_open(out, NULL, v, e);
+                        if (r) {
+                                put_ratio(out, "bytes_ratio", r->bytes);
+                                put_ratio(out, "connections_ratio", r->connections);
+                        }
+                        bh_json_close(out, '}');
+                }
         }
         bh_json_close(out, ']');
+        return TRUE;
+}
+
+static void view_free(gpointer v) {
+        bh_graph_view_free(v);
+}
+
+/* First all edges of both windows in brief, then in full what is told. */
+static gboolean compare(BhCall *call, GString *out, const BhGraphQuery *q, const BhGraphQuery *base, guint limit) {
+        g_autoptr(GHashTable) once = g_hash_table_new(g_str_hash, g_str_equal), fresh = NULL, gone = NULL, changed = NULL;
+        g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func(view_free);
+        BhGraphView *now = ask(call, q, NULL, ALL_EDGES), *before = now ? ask(call, base, NULL, ALL_EDGES) : NULL;
+
+        if (before) {
+                fresh = only_in(now, before, limit);
+                gone = only_in(before, now, limit);
+                changed = changed_in(now, q, before, base, limit);
+        }
+        bh_graph_view_free(now);
+        bh_graph_view_free(before);
+        if (!before || !put_edges(call, out, "new", q, fresh, FALSE, found) || !put_edges(call, out, "gone", base, gone, FALSE, found) ||
+            !put_edges(call, out, "changed", q, changed, TRUE, found))
+                return FALSE;
+        bh_json_open(out, "nodes", '[');
+        for (guint i = 0; i < found->len; i++)
+                nodes(call, out, found->pdata[i], once);
+        bh_json_close(out, ']');
+        return TRUE;
 }
 
 void bh_api_graph_diff(BhCall *call) {
         g_autoptr(BhGraphSums) sums = NULL, base_sums = NULL;
-        g_autoptr(GHashTable) once = g_hash_table_new(g_str_hash, g_str_equal);
-        BhGraphQuery q = { 0 }, base;
+        BhGraphQuery q = { .brief = TRUE }, base;
         gboolean window, base_window;
         gint64 base_since = 0, base_until = 0;
-        guint limit, n = 0;
+        guint limit;
 
         if (!filters_of(call, &q) || !edge_limit(call, &limit) || !times_of(call, "since", "until", &q.since_ns, &q.until_ns, &window) ||
             !times_of(call, "base_since", "base_until", &base_since, &base_until, &base_window))
@@ -427,40 +502,15 @@ void bh_api_graph_diff(BhCall *call) {
         base.sums = base_sums;
         base.since_ns = base_since;
         base.until_ns = base_until;
-        g_autoptr(BhGraphView) now = ask(call, &q, NULL, ALL_EDGES);
-        if (!now)
-                return;
-        g_autoptr(BhGraphView) before = ask(call, &base, NULL, ALL_EDGES);
-        if (!before)
-                return;
         GString *out = g_string_sized_new(64 * 1024);
         bh_json_open(out, NULL, '{');
         head(call, out, &q);
         bh_json_time(out, "base_since", base.since_ns);
         bh_json_time(out, "base_until", base.until_ns);
-        only_in(out, "new", now, before, limit);
-        only_in(out, "gone", before, now, limit);
-        bh_json_open(out, "changed", '[');
-        for (guint i = 0; i < now->edges->len && n < limit && out->len < BH_ANSWER_BYTES; i++) {
-                const BhGraphEdge *e = now->edges->pdata[i], *was = same_edge(before, e->id);
-
-                if (!was)
-                        continue;
-                double bytes = ratio(e->counts.bytes_out + e->counts.bytes_in, &q, was->counts.bytes_out + was->counts.bytes_in, &base);
-                double connections = ratio(e->counts.connections, &q, was->counts.connections, &base);
-                if (!has_changed(bytes) && !has_changed(connections))
-                        continue;
-                bh_graph_edge_open(out, NULL, now, e);
-                put_ratio(out, "bytes_ratio", bytes);
-                put_ratio(out, "connections_ratio", connections);
-                bh_json_close(out, '}');
-                n++;
+        if (!compare(call, out, &q, &base, limit)) {
+                g_string_free(out, TRUE);
+                return;
         }
-        bh_json_close(out, ']');
-        bh_json_open(out, "nodes", '[');
-        nodes(call, out, now, once);
-        nodes(call, out, before, once);
-        bh_json_close(out, ']');
         bh_json_close(out, '}');
         bh_call_json(call, 200, out);
 }

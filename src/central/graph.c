@@ -2,6 +2,7 @@
 #include "graph.h"
 
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -9,6 +10,7 @@
 #include "hub.h"
 
 #define CHANGES_AT_ONCE 256
+#define LARGE_EDGES 20000 /* a question to a map of so many takes tens of MiB for a moment */
 #define FINDINGS_US (5 * G_USEC_PER_SEC) /* so old may the numbers of findings be */
 
 struct BhMap {
@@ -377,7 +379,13 @@ const BhGraph *bh_map_acquire(BhMap *m) {
 }
 
 void bh_map_release(BhMap *m) {
+        BhGraphStats stats;
+
+        bh_graph_stats(m->graph, &stats);
         g_rw_lock_reader_unlock(&m->lock);
+        /* each worker's heap would keep what one question took */
+        if (stats.edges > LARGE_EDGES)
+                malloc_trim(0);
         g_mutex_lock(&m->state);
         m->readers--;
         g_cond_broadcast(&m->changed);

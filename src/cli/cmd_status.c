@@ -27,6 +27,13 @@ static void header(const json_t *s) {
                 printf("docker     Engine %s at %s, %" G_GUINT64_FORMAT " runtime events\n", engine, socket, bh_json_number(docker, "events"));
         else
                 printf("docker     %s%s%s\n", state, *socket ? ", " : "", socket);
+
+        json_t *containerd = json_object_get(json_object_get(s, "runtimes"), "containerd");
+        g_autofree char *cd_state = bh_json_cell(containerd, "state"), *cd_version = bh_json_cell(containerd, "version"), *cd_socket = bh_json_cell(containerd, "socket");
+        if (g_str_equal(cd_state, "connected"))
+                printf("containerd %s at %s, %" G_GUINT64_FORMAT " runtime events\n", cd_version, cd_socket, bh_json_number(containerd, "events"));
+        else if (*cd_state && !g_str_equal(cd_state, "absent"))
+                printf("containerd %s%s%s\n", cd_state, *cd_socket ? ", " : "", cd_socket);
 }
 
 /* The way to the central. */

@@ -183,7 +183,7 @@ static void container_event(BhDocker *d, BhRuntimeEvent *ev) {
                 bh_docker_deliver(d, ev);
 
         /* of a project or a task: there is something to say about what it belongs to */
-        if (ev->container && *ev->container->application && (destroyed || !strcmp(ev->action, "create") || !strcmp(ev->action, "start") || !strcmp(ev->action, "die")))
+        if (ev->container && (*ev->container->application || bh_container_label(ev->container, "com.docker.swarm.service.id")) && (destroyed || !strcmp(ev->action, "create") || !strcmp(ev->action, "start") || !strcmp(ev->action, "die")))
                 bh_docker_gather_soon(d);
         for (gsize i = 0; k && i < G_N_ELEMENTS(inspected); i++)
                 if (!strcmp(ev->action, inspected[i]))

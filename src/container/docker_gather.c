@@ -4,7 +4,11 @@
 
 #include <string.h>
 
+#define SETTLE_US (3 * SECOND_US)
+#define SETTLE_TRIES 20u /* a minute: what then still waits, waits for something else */
+
 void bh_docker_gather_soon(BhDocker *d) {
+        d->settling = 0;
         gint64 at = MAX(g_get_monotonic_time() + SECOND_US / 4, d->gathered_us + BH_DOCKER_THINGS_MIN_US);
 
         if (!d->gather_at_us || at < d->gather_at_us)
@@ -69,6 +73,11 @@ static void finish(BhDocker *d) {
         }
         if (swarm)
                 tell(d, &d->swarm_set, swarm);
+        if (d->info.manager && bh_docker_things_settling(&d->things) && d->settling < SETTLE_TRIES) {
+                d->settling++;
+                if (!d->gather_at_us)
+                        d->gather_at_us = g_get_monotonic_time() + SETTLE_US;
+        }
         bh_docker_things_clear(&d->things);
         d->gathering = FALSE;
         COUNT(d, gatherings);

@@ -112,6 +112,7 @@ struct BhDocker {
         gboolean gathering;
         guint thing;           /* asked for now */
         GQueue networks;       /* ids to inspect */
+        guint settling;        /* times in a row that it was looked again because of tasks on their way */
         gint64 gather_at_us, gathered_us; /* when to begin; when it began last. 0 = not yet */
         BhResourceSet *node_set, *swarm_set; /* told last */
 };

@@ -590,6 +590,20 @@ static BhResource *task(const json_t *doc, GHashTable *services, GHashTable *nod
         return r;
 }
 
+gboolean bh_docker_things_settling(const BhDockerThings *t) {
+        static const char *const on_the_way[] = { "new", "pending", "assigned", "accepted", "preparing", "ready", "starting", NULL };
+        json_t *e;
+        size_t i;
+
+        json_array_foreach(t->answers[BH_DOCKER_TASKS], i, e) {
+                const char *state = text_of(json_object_get(e, "Status"), "State"), *desired = text_of(e, "DesiredState");
+
+                if (!strcmp(desired, "running") ? g_strv_contains(on_the_way, state) : !strcmp(state, "running"))
+                        return TRUE;
+        }
+        return FALSE;
+}
+
 static BhResource *node(const json_t *doc) {
         const json_t *spec = json_object_get(doc, "Spec"), *what = json_object_get(doc, "Description"), *status = json_object_get(doc, "Status"), *manager = json_object_get(doc, "ManagerStatus");
         BhResource *r = swarm_thing("node", doc, text_of(what, "Hostname"));

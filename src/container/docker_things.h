@@ -35,6 +35,9 @@ typedef struct {
 
 void bh_docker_things_clear(BhDockerThings *t);
 
+/* Whether some task is on its way to where it should be: no event tells when one of another node arrives. */
+gboolean bh_docker_things_settling(const BhDockerThings *t);
+
 /*
  * What is this node's own: source "docker", scope "node". `containers` (BhContainer *) are the engine's: Compose's projects are known from their labels.
  * `before` (may be NULL) is kept from where an answer is missing.

@@ -183,11 +183,15 @@ static void absorb(BhFlowTable *t, Flow *scan, const struct key *of, guint8 kind
                         c->flow->conns--;
                         c->flow->now.open--;
                         c->flow->now.half_open--;
+                        c->flow->now.packets_out -= c->packets_out; /* its SYNs */
+                        c->flow->now.packets_in -= c->packets_in;
                         add_value(scan, &c->flow->key, kind);
                         c->flow = scan;
                         scan->conns++;
                         scan->now.open++;
                         scan->now.half_open++;
+                        scan->now.packets_out += c->packets_out;
+                        scan->now.packets_in += c->packets_in;
                 }
         }
         for (GList *l = of->end->box->flows.head, *next; l; l = next) {

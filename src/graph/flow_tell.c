@@ -132,6 +132,8 @@ void bh_flow_table_containers(BhFlowTable *t, const GPtrArray *containers) {
                 g_hash_table_add(seen, b);
                 b->alive = is_alive(c);
                 b->host_network = c->host_network;
+                if (c->net_ns)
+                        b->net_ns = c->net_ns;
                 take_networks(t, b, c);
                 if (b->alive) {
                         add_places(t, b);

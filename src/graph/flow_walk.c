@@ -606,7 +606,8 @@ static void assign_proxied(BhFlowTable *t, GPtrArray *servers, GPtrArray *accept
                                   .lport = c->tuple.lport, .rport = best->tuple.rport };
                 struct key key;
 
-                bh_flow_server_key(&s, NULL, &best->tuple.raddr, &best->tuple.laddr, best->tuple.lport, &key);
+                /* loopback is the node's there, not the container's own */
+                bh_flow_server_key(&s, bh_flow_ip_is_loopback(&best->tuple.raddr) ? t->host : NULL, &best->tuple.raddr, &best->tuple.laddr, best->tuple.lport, &key);
                 join_flow(t, c, bh_flow_of(t, &s, &key));
         }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "graph/graph_private.h"
 
-#define TRIES 2000 /* imprecise halves that are looked at again after a change */
+#define LOOKED_AT 4096 /* edges of one end, for those that a new one concerns */
 
 /* ---- hashes: texts are interned, so pointers are what they say */
 
@@ -115,7 +115,6 @@ BhGraph *bh_graph_new(void) {
         g->same = g_hash_table_new(bh_graph_address_hash, bh_graph_address_equal);
         g->boxes = g_hash_table_new_full(box_hash, box_equal, NULL, box_free);
         g->box_of_id = g_hash_table_new(g_direct_hash, g_direct_equal);
-        g->imprecise = g_hash_table_new(g_direct_hash, g_direct_equal);
         g->at_host = g_ptr_array_new();
         bh_graph_resolve_init(g);
         return g;
@@ -125,7 +124,6 @@ void bh_graph_free(BhGraph *g) {
         if (!g)
                 return;
         bh_graph_resolve_clear(g);
-        g_hash_table_unref(g->imprecise);
         g_ptr_array_unref(g->at_host);
         g_hash_table_unref(g->box_of_id);
         g_hash_table_unref(g->same);
@@ -271,17 +269,56 @@ static End *local_end(BhGraph *g, const Half *h) {
         return get_end(g, END_HOST, g_ref_string_acquire(h->node), bh_graph_text(""));
 }
 
+static void collect(GPtrArray *to, const Edge *e) {
+        for (Half *h = e ? e->halves : NULL; h; h = h->next)
+                if (h->imprecise && !h->absorbed)
+                        g_ptr_array_add(to, h);
+}
+
+static void place_all(BhGraph *g, const GPtrArray *halves) {
+        for (guint i = 0; i < halves->len; i++)
+                bh_graph_place(g, halves->pdata[i]);
+}
+
+/* A new edge may say precisely what vague halves say: that some container of its node was in touch with its other end. */
+static void explain_node(BhGraph *g, const Edge *e) {
+        g_autoptr(GPtrArray) vague = g_ptr_array_new();
+        End host = { .kind = END_HOST, .a = e->from->a };
+        Edge key = { .to = e->to, .proto = e->proto, .port = e->port, .path = e->path };
+
+        if (e->from->kind != END_CONTAINER)
+                return;
+        host.b = bh_graph_text("");
+        key.from = g_hash_table_lookup(g->end_of, &host);
+        release(&host.b);
+        if (key.from)
+                collect(vague, g_hash_table_lookup(g->edge_of, &key));
+        place_all(g, vague);
+}
+
+/* The same: which of a service's containers it was. */
+static void explain_service(BhGraph *g, const Edge *e) {
+        g_autoptr(GPtrArray) vague = g_ptr_array_new();
+        guint n = 0;
+
+        if (e->to->kind != END_CONTAINER || !e->to->box || !g_hash_table_size(g->services))
+                return;
+        const End key = { .kind = END_WORKLOAD, .a = e->to->box->application, .b = e->to->box->workload };
+        const End *service = g_hash_table_lookup(g->end_of, &key);
+        for (const Edge *v = service ? service->in : NULL; v && n++ < LOOKED_AT; v = v->next_in)
+                if (v->from == e->from && v->proto == e->proto)
+                        collect(vague, v);
+        place_all(g, vague);
+}
+
 void bh_graph_place(BhGraph *g, Half *h) {
-        Peer peer;
+        guint64 before = g->edges_made;
         Edge *e = NULL;
+        Peer peer;
 
         bh_graph_peer(g, h, &peer);
         h->imprecise = peer.imprecise;
         h->published = peer.published;
-        if (peer.imprecise)
-                g_hash_table_add(g->imprecise, h);
-        else
-                g_hash_table_remove(g->imprecise, h);
 
         End *mine = local_end(g, h);
         mine->edges++; /* keeps it while the old edge goes */
@@ -308,6 +345,10 @@ void bh_graph_place(BhGraph *g, Half *h) {
         mine->edges--;
         release(&peer.a);
         release(&peer.b);
+        if (g->edges_made != before && !h->imprecise) {
+                explain_node(g, h->edge);
+                explain_service(g, h->edge);
+        }
 }
 
 void bh_graph_place_same(BhGraph *g, const BhHalfAddress *peer) {
@@ -327,23 +368,6 @@ static void place_node(BhGraph *g, const char *node) {
         while (g_hash_table_iter_next(&it, &place, NULL))
                 if (((const Place *) place)->scope == node)
                         bh_graph_place_same(g, &((const Place *) place)->address);
-}
-
-/* New edges may say precisely what some halves say vaguely. */
-static void try_imprecise(BhGraph *g) {
-        GHashTableIter it;
-        gpointer h;
-        guint n = 0;
-
-        if (g->tried == g->edges_made || !g_hash_table_size(g->imprecise))
-                return;
-        g->tried = g->edges_made;
-        g_autoptr(GPtrArray) some = g_ptr_array_new();
-        g_hash_table_iter_init(&it, g->imprecise);
-        while (g_hash_table_iter_next(&it, &h, NULL) && n++ < TRIES)
-                g_ptr_array_add(some, h);
-        for (guint i = 0; i < some->len; i++)
-                bh_graph_place(g, some->pdata[i]);
 }
 
 /* ---- halves */
@@ -451,7 +475,6 @@ gboolean bh_graph_apply(BhGraph *g, const BhHalf *from) {
         /* it serves at its node's addresses: who went there meant it */
         if (g->edges_made != before && h->role == BH_HALF_SERVER && h->edge->to->box && h->edge->to->box->host_network)
                 place_node(g, h->node);
-        try_imprecise(g);
         return g->edges_made != before;
 }
 
@@ -467,7 +490,6 @@ void bh_graph_remove(BhGraph *g, gint64 half) {
 
         if (!h)
                 return;
-        g_hash_table_remove(g->imprecise, h);
         leave_same(g, h);
         detach(g, h);
         g_hash_table_remove(g->halves, &half);
@@ -481,8 +503,6 @@ void bh_graph_resolve_all(BhGraph *g) {
         g_hash_table_iter_init(&it, g->halves);
         while (g_hash_table_iter_next(&it, NULL, &half))
                 bh_graph_place(g, half);
-        g->tried = 0;
-        try_imprecise(g);
 }
 
 /* ---- the inventory */
@@ -498,6 +518,15 @@ static void place_box(BhGraph *g, const Box *b) {
                 return;
         /* whoever went to one of its node's addresses may have meant one of its ports */
         place_node(g, b->node);
+}
+
+/* It is known now whose container this is. */
+static void explain_end(BhGraph *g, End *end) {
+        guint n = 0;
+
+        /* the vague edges that may go lead to the service and not here */
+        for (const Edge *e = g_hash_table_size(g->services) ? end->in : NULL; e && n++ < LOOKED_AT; e = e->next_in)
+                explain_service(g, e);
 }
 
 static gboolean same_places(const Box *b, const BhGraphContainer *c) {
@@ -559,12 +588,17 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
                 release(&id);
         }
         g_hash_table_replace(g->box_of_id, b->id, b);
+        char *application = b->application ? g_ref_string_acquire(b->application) : NULL, *workload = b->workload ? g_ref_string_acquire(b->workload) : NULL;
         replace(&b->name, c->name);
         replace(&b->application, c->application);
         replace(&b->workload, c->workload);
         replace(&b->image, c->image);
         replace(&b->state, c->state);
         b->running = c->running;
+        if (b->end && (b->application != application || b->workload != workload))
+                explain_end(g, b->end);
+        release(&application);
+        release(&workload);
         if (!fresh && same_places(b, c))
                 return;
         if (!fresh) {
@@ -587,7 +621,6 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
                 bh_graph_index_box(g, b, TRUE);
         }
         place_box(g, b);
-        try_imprecise(g);
 }
 
 void bh_graph_remove_container(BhGraph *g, const char *node, const char *id) {

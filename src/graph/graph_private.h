@@ -82,9 +82,8 @@ struct BhGraph {
         GHashTable *same;             /* BhHalfAddress * in Half → the first Half of that peer */
         GHashTable *boxes;            /* Box → itself, by node and id */
         GHashTable *box_of_id;        /* char *id → Box: the latest of that id on whatever node */
-        GHashTable *imprecise;        /* set of Half */
         GPtrArray *at_host;           /* Box that have their node's network */
-        guint64 edges_made, tried;    /* imprecise ones were looked at when so many had been made */
+        guint64 edges_made;
 
         /* resolve.c */
         GHashTable *at;        /* BhHalfAddress → GPtrArray of Box that have, or had, it */

@@ -521,15 +521,13 @@ static void set_tiers(Fold *f, GPtrArray *edges) {
 
 static void edge_free(gpointer p) {
         BhGraphEdge *e = p;
+        GPtrArray **const lists[] = { &e->clients, &e->servers, &e->names, &e->dialled, &e->networks };
 
         g_ref_string_release(e->path);
         g_ref_string_release(e->protocol);
         g_ref_string_release(e->server_name);
-        g_ptr_array_unref(e->clients);
-        g_ptr_array_unref(e->servers);
-        g_ptr_array_unref(e->names);
-        g_ptr_array_unref(e->dialled);
-        g_ptr_array_unref(e->networks);
+        for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
+                g_clear_pointer(lists[i], g_ptr_array_unref);
         g_free(e);
 }
 
@@ -596,7 +594,7 @@ static BhGraphEdge *edge_of(const Fold *f, const Folded *x) {
         BhGraphEdge *e = g_new0(BhGraphEdge, 1);
         GPtrArray **const lists[] = { &e->clients, &e->servers, &e->names, &e->dialled, &e->networks };
 
-        for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
+        for (guint i = 0; !f->q->brief && i < G_N_ELEMENTS(lists); i++)
                 *lists[i] = g_ptr_array_new_with_free_func(g_free);
         memcpy(e->id, x->id, sizeof(e->id));
         e->proto = x->proto;
@@ -612,10 +610,10 @@ static BhGraphEdge *edge_of(const Fold *f, const Folded *x) {
         e->sides = x->sides;
         e->protocol = bh_graph_text("");
         e->server_name = bh_graph_text("");
-        for (guint b = x->first_base; b != NONE; b = f->next_base[b])
+        for (guint b = f->q->brief ? NONE : x->first_base; b != NONE; b = f->next_base[b])
                 for (const Half *h = ((const Edge *) f->g->edges->pdata[b])->halves; h; h = h->next)
                         describe(e, h);
-        for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
+        for (guint i = 0; !f->q->brief && i < G_N_ELEMENTS(lists); i++)
                 g_ptr_array_sort(*lists[i], by_text);
         return e;
 }
@@ -663,13 +661,13 @@ BhGraphView *bh_graph_query(const BhGraph *g, const BhGraphQuery *q, const char 
                 Group *group = group_at(&f, i);
 
                 v->n_nodes += group->used || group->matches;
-                if (!after && (group->used || group->matches))
+                if (!after && !q->only && (group->used || group->matches))
                         enter_node(v, group, &places[i]);
         }
         for (guint i = 0; i < shown->len; i++) {
                 const Folded *x = shown->pdata[i];
 
-                if (after && strcmp(x->id, after) <= 0)
+                if ((after && strcmp(x->id, after) <= 0) || (q->only && !g_hash_table_contains((GHashTable *) (gsize) q->only, x->id)))
                         continue;
                 if (v->edges->len >= limit) {
                         v->more = TRUE;

@@ -38,6 +38,8 @@ typedef struct {
         gboolean hidden;           /* also edges that are left out otherwise: to the runtime */
         const char *within;        /* only what this edge of the level `within_level` is made of; NULL: all */
         BhGraphLevel within_level;
+        gboolean brief;         /* edges without protocol, lists and samples: for comparing many */
+        const GHashTable *only; /* set of char * ids: no other edges are in the answer; tiers and numbers are of all. NULL: no bound */
 } BhGraphQuery;
 
 typedef struct {
@@ -67,7 +69,7 @@ typedef struct {
         guint32 ports, addresses, samples[BH_HALF_SAMPLES];
         guint n_samples;
         char *protocol, *server_name;                                /* shared; never NULL */
-        GPtrArray *clients, *servers, *names, *dialled, *networks; /* char *, sorted */
+        GPtrArray *clients, *servers, *names, *dialled, *networks; /* char *, sorted; NULL in brief ones */
 } BhGraphEdge;
 
 typedef struct {

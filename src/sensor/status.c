@@ -187,10 +187,7 @@ static json_t *docker_of(BhSensor *s) {
 }
 
 static json_t *runtimes_of(BhSensor *s) {
-        BhOciWatchStats oci;
-
-        bh_oci_watch_stats(s->oci, &oci);
-        return json_pack("{s:o, s:o, s:{s:o, s:o}}", "docker", docker_of(s), "containerd", containerd_of(s), "files", "described", number(oci.described), "missed", number(oci.missed));
+        return json_pack("{s:o, s:o}", "docker", docker_of(s), "containerd", containerd_of(s));
 }
 
 static json_t *bus_of(BhSensor *s) {
@@ -278,6 +275,10 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(part, "cgroups", number(c.cgroups));
         json_object_set_new(part, "refused", number(c.cgroups_refused + c.containers_refused));
         json_object_set_new(part, "impostors", number(c.impostors));
+        BhOciWatchStats files;
+        bh_oci_watch_stats(s->oci, &files);
+        json_object_set_new(part, "described_from_files", number(files.described));
+        json_object_set_new(part, "not_described", number(files.missed));
         json_object_set_new(o, "containers", part);
         json_object_set_new(o, "losses", losses_of(s));
 

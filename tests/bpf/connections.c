@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <linux/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -403,6 +404,7 @@ static gpointer many_connections(gpointer data) {
                 g_assert_cmpint(errno, ==, EINPROGRESS);
                 ends++;
                 if (i % 5 < 4) {
+                        g_assert_cmpint(poll(&(struct pollfd){ .fd = client, .events = POLLOUT }, 1, WAIT_MS), ==, 1);
                         if (i % 5 == 0)
                                 close_with_reset(client); /* before it is accepted */
                         g_assert_no_errno(server = accept4(listener, NULL, NULL, SOCK_CLOEXEC));
@@ -425,20 +427,37 @@ static gboolean is_own(const struct bh_rec *rec, const struct bh_addr *a, gconst
         return rec->tgid == (__u32) getpid();
 }
 
+static void no_change(guint32 type, const BhHookState *now, gpointer data) {
+}
+
+/* Calls that the kernel kept from programs because they ran on that CPU already: 7.x preempts them, and on an emulated machine they take long. */
+static guint64 misses(void) {
+        g_autoptr(GError) error = NULL;
+
+        bh_hooks_check(kernel_hooks(), no_change, NULL, &error);
+        g_assert_no_error(error);
+        return bh_hooks_recursion_misses(kernel_hooks());
+}
+
 static void many_ends_at_once_are_each_told_once(gconstpointer data) {
         GThread *threads[THREADS];
         guint ends = 0, told = 0;
+        guint64 missed;
         struct bh_rec *rec;
 
         if (!begin(data))
                 return;
+        missed = misses();
         for (guint i = 0; i < THREADS; i++)
                 threads[i] = g_thread_new("many", many_connections, NULL);
         for (guint i = 0; i < THREADS; i++)
                 ends += GPOINTER_TO_UINT(g_thread_join(threads[i]));
-        for (; (rec = kernel_wait(BH_EV_NET_CLOSE, is_own, NULL, told < ends ? WAIT_MS : AGAIN_MS)); told++)
+        missed = misses() - missed;
+        for (; (rec = kernel_wait(BH_EV_NET_CLOSE, is_own, NULL, told + missed < ends ? WAIT_MS : AGAIN_MS)); told++)
                 g_free(rec);
-        g_assert_cmpuint(told, ==, ends);
+        g_test_message("%u of %u, %" G_GUINT64_FORMAT " calls missed", told, ends, missed);
+        g_assert_cmpuint(told, <=, ends);
+        g_assert_cmpuint(told + missed, >=, ends);
 }
 
 static void count_own(const void *key, const void *value, gpointer data) {

@@ -6,7 +6,7 @@
  *     map-load client PROTO ADDRESS PORT COUNT RATE REQUEST REPLY [FLAGS]   COUNT exchanges, each on a connection of its own, RATE a second (0: no pauses)
  *     map-load hold PROTO ADDRESS PORT COUNT REQUEST REPLY CONTROL   COUNT connections, one exchange on each; then as the FIFO CONTROL says,
  *                                                                    by lines: "more": one exchange on each, "end", "reset"
- *     map-load scan ADDRESS FIRST LAST TIMEOUT_MS                    tries each TCP port of a range, 64 at a time
+ *     map-load scan ADDRESS FIRST LAST TIMEOUT_MS                    tries each TCP port of a range, 256 at a time
  *     map-load spray NETWORK FIRST LAST PORT TIMEOUT_MS              tries one TCP port of the addresses NETWORK.FIRST to NETWORK.LAST
  *     map-load resolve SERVER NAME                                   asks a name server for the IPv4 address of NAME, as C libraries do
  *     map-load half ADDRESS PORT COUNT SECONDS                       begins connections, waits for no answer, and gives them up after SECONDS
@@ -36,7 +36,7 @@
 
 #define MAGIC 0x6d61706cu
 #define LARGEST (64u << 20)
-#define PARALLEL 64
+#define PARALLEL 256
 #define WAIT_MS 20000
 
 enum {

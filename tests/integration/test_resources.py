@@ -181,6 +181,12 @@ def test_all_of_a_container(swarm, platform):
         assert "docker.sock is mounted at /docker.sock" in risks and "CAP_SYS_PTRACE" in risks and "host's /etc is mounted at /host-etc (read only)" in risks and \
             "process namespace" in risks and "UTS" in risks, risks
 
+        # rules see the check and its processes; live, because recorded events carry no more of a container than its name and image
+        follow = sensor.events(follow=True, type="exec", container="res-all", filter="proc.is_container_healthcheck = true and container.healthcheck contains 'test -e'")
+        check = follow.wait(lambda e: e["type"] == "exec", 10, "the health check's process")
+        assert "test -e /etc/passwd" in json.dumps(check), check
+        follow.close()
+
         sharing = swarm.run("-d", "--name", "res-sharing", "--network", f"container:{ident}", BASE_IMAGE, "sleep", "1000")
         s = container(admin, sharing, lambda s: s["net_ns"] > 0)
         assert s["network_of"] == ident and s["net_ns"] == c["net_ns"], s

@@ -263,6 +263,10 @@ static void a_swarm_is_told_whole_and_without_secrets(void) {
         g_assert_cmpstr(bh_resource_set_find(s, "secret", "k1")->application, ==, "shop");
         g_assert_false(anywhere(s, "hunter2") || anywhere(s, "aHVudGVy") || anywhere(s, "the dog"));
 
+        g_assert_false(bh_docker_things_settling(&t));
+        json_object_set_new(json_object_get(json_array_get(t.answers[BH_DOCKER_TASKS], 0), "Status"), "State", json_string("preparing"));
+        g_assert_true(bh_docker_things_settling(&t));
+
         /* of a worker, nothing */
         t.info.manager = FALSE;
         g_assert_null(bh_docker_swarm_set(&t, s));

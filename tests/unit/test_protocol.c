@@ -269,10 +269,19 @@ static void random_bytes_are_no_protocol(void) {
 
 /* Of what other protocols and files have: lengths, tags, many zeros, few different bytes, text. */
 static gsize structured(guint8 *p, gsize room, guint form) {
-        static const char *const starts[] = { "SIP/2.0 200 OK\r\n", "RTSP/1.0 200 OK\r\n", "REGISTER sip:a SIP/2.0\r\n", "\x89PNG\r\n\x1a\n", "\x1f\x8b\x08", "PK\3\4", "\x7f" "ELF\2\1\1", "%PDF-1.4\n",
-                                              "RFB 003.008\n", "\3\0\0\x13\x0e\xe0", "\x13" "BitTorrent protocol", "\xffSMB", "\xfeSMB@", "ICY 200 OK\r\n", "<?xml version='1.0'?>", "{\"a\":", "[[1,2],",
-                                              "<34>1 2026-11-26T00:00:00Z h a - - -", "a.b.c:1|c\n", "NICK x\r\nUSER x 0 * :x\r\n", "\5\1\0", "\4\1\0\x50", "LIST\r\n", "HELP\r\n", "l\0\x0b\0\0\0\0\0",
-                                              "\x82!\xab", "\0\0\0\x2c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x75\x30", "\x30\x0c\2\1\1\x60\7\2\1\3\4\0\x80\0", "\x04\0\0\0\1\0\0\0\x16\0\1\0\x0b" };
+#define START(text) { text, sizeof(text) - 1 }
+        static const struct {
+                const char *text;
+                gsize len;
+        } starts[] = {
+                START("SIP/2.0 200 OK\r\n"), START("RTSP/1.0 200 OK\r\n"), START("REGISTER sip:a SIP/2.0\r\n"), START("\x89PNG\r\n\x1a\n"), START("\x1f\x8b\x08"),
+                START("PK\3\4"), START("\x7f" "ELF\2\1\1"), START("%PDF-1.4\n"), START("RFB 003.008\n"), START("\3\0\0\x13\x0e\xe0"),
+                START("\x13" "BitTorrent protocol"), START("\xffSMB"), START("\xfeSMB@"), START("ICY 200 OK\r\n"), START("<?xml version='1.0'?>"), START("{\"a\":"),
+                START("[[1,2],"), START("<34>1 2026-11-26T00:00:00Z h a - - -"), START("a.b.c:1|c\n"), START("NICK x\r\nUSER x 0 * :x\r\n"), START("\5\1\0"),
+                START("\4\1\0\x50"), START("LIST\r\n"), START("HELP\r\n"), START("l\0\x0b\0\0\0\0\0"), START("\x82!\xab"),
+                START("\0\0\0\x2c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x75\x30"), START("\x30\x0c\2\1\1\x60\7\2\1\3\4\0\x80\0"), START("\x04\0\0\0\1\0\0\0\x16\0\1\0\x0b"),
+        };
+#undef START
         static const char letters[] = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789,.;:-_/\r\n\"{}[]";
         gsize n = 16 + next_random() % (room - 16);
         guint few = 2 + (guint) (next_random() % 5);
@@ -281,9 +290,9 @@ static gsize structured(guint8 *p, gsize room, guint form) {
         switch (form) {
         case 0: /* a known beginning of something else, then whatever */
         case 1: {
-                const char *s = starts[next_random() % G_N_ELEMENTS(starts)];
+                gsize k = next_random() % G_N_ELEMENTS(starts);
 
-                memcpy(p, s, MAX(strlen(s), 8));
+                memcpy(p, starts[k].text, MIN(starts[k].len, n));
                 break;
         }
         case 2: /* a length of the rest, in 4 bytes, then a small number */

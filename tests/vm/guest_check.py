@@ -201,7 +201,7 @@ def check_acts(results, build, backend, hooks, sensor, program):
         results.result(f"{backend} {acts_match.name(act)}", problems)
 
 
-def play_evasions(sensor, image, before):
+def play_evasions(sensor, image, before, which):
     """{evasion: (begin, end)}; each in a box of its kind, as test_rules_evasions.py does it in containers of an engine."""
     boxes, marks = {"before": before}, {}
     try:
@@ -209,7 +209,8 @@ def play_evasions(sensor, image, before):
             boxes[kind] = guest_box.GuestBox(sensor.dir, image, kind, BOXES[kind])
         for box in boxes.values():
             box.run("true")
-        for what, (kind, command, _, _) in evasions.EVASIONS.items():
+        for what in which:
+            kind, command = evasions.EVASIONS[what][:2]
             begin = time.time_ns()
             if kind == "run":
                 once = guest_box.GuestBox(sensor.dir, image, kind, BOXES[kind], command.split())
@@ -225,25 +226,40 @@ def play_evasions(sensor, image, before):
     return marks
 
 
-def check_evasions(results, backend, sensor, image, before):
-    start = time.monotonic()
-    marks = play_evasions(sensor, image, before)
-    played = time.monotonic()
+def judge_evasions(sensor, backend, marks):
+    """{evasion: what is wrong}."""
     names = sensor.dir / "names.yaml"
     names.write_text("append_output:\n- extra_fields: [container.full_id]\n")
     rules = [a for path in [*sorted((sensor_env.REPO / "rules").glob("*.yaml")), names] for a in ("--rules", path)]
     out = sensor.cli("replay", sensor.data_dir / "recorder", *rules, "--all", "--json").stdout
     seen = [(f["rule"], f["output_fields"]) for f in map(json.loads, out.splitlines())]
-    for what, (kind, _, wanted, reason) in evasions.EVASIONS.items():
-        first, last = marks[what]
+    verdicts = {}
+    for what, (first, last) in marks.items():
+        kind, _, wanted, reason = evasions.EVASIONS[what]
         mine = {rule for rule, fields in seen if fields.get("container.full_id") == BOXES[kind] and first <= fields["evt.time"] <= last}
-        name, found = f"{backend} told in spite of {' '.join(what)}", mine & set(wanted)
         if backend == "fallback" and reason:  # not told there, with the kernel's reason: if it is, the table is to be corrected
-            results.result(name, [f"expected not to be told ({reason}), but it was: take the reason away"] if found else [])
+            verdicts[what] = [f"expected not to be told ({reason}), but it was: take the reason away"] if mine & set(wanted) else []
         else:
-            results.result(name, [] if found else [f"expected one of {wanted}, saw {sorted(mine)}"])
-    say(f"backend {backend}: {len(marks)} evasions played in {played - start:.1f} s, replayed and judged in {time.monotonic() - played:.1f} s; the slowest " +
-        ", ".join(f"{' '.join(what)} {(b - a) / 1e9:.1f} s" for what, (a, b) in sorted(marks.items(), key=lambda m: m[1][0] - m[1][1])[:5]))
+            verdicts[what] = [] if mine & set(wanted) else [f"expected one of {wanted}, saw {sorted(mine)}"]
+    return verdicts
+
+
+def check_evasions(results, backend, sensor, image, before):
+    start, missed = time.monotonic(), sensor.status()["recursion_misses"]
+    marks = play_evasions(sensor, image, before, evasions.EVASIONS)
+    verdicts = judge_evasions(sensor, backend, marks)
+    wrong = [what for what, problems in verdicts.items() if problems]
+    if wrong:
+        time.sleep(2.5)  # the sensor asks the kernel each second
+        missed = sensor.status()["recursion_misses"] - missed
+        # as with the acts: what the kernel skipped is counted and cannot be told, and is done once more
+        if wrong[:missed]:
+            say(f"{missed} acts were skipped by the kernel and counted; once more: {wrong[:missed]}")
+            verdicts |= judge_evasions(sensor, backend, play_evasions(sensor, image, before, wrong[:missed]))
+    for what, problems in verdicts.items():
+        results.result(f"{backend} told in spite of {' '.join(what)}", problems)
+    say(f"backend {backend}: {len(marks)} evasions in {time.monotonic() - start:.1f} s; the slowest " +
+        ", ".join(f"{' '.join(what)} {(b - a) / 1e9:.1f} s" for what, (a, b) in sorted(marks.items(), key=lambda m: m[1][0] - m[1][1])[:3]))
 
 
 def keep(path, name):

@@ -17,6 +17,11 @@ test("all is well only when everything is known to be", () => {
   assert.match(v.title, /Watching 4 running containers on 1 node/);
 });
 
+test("a runtime that is not there at all is no trouble, one that does not answer is", () => {
+  assert.equal(verdict(known({ nodes: [node({}, { runtimes: { docker: { state: "connected" }, containerd: { state: "absent", error: "" } } })] })).tone, "good");
+  assert.notEqual(verdict(known({ nodes: [node({}, { runtimes: { docker: { state: "connected" }, containerd: { state: "not connected", error: "refused" } } })] })).tone, "good");
+});
+
 test("missing data never reads as all clear", () => {
   for (const [what, k] of [
     ["no status", known({ loaded: false })],

@@ -68,7 +68,7 @@ export function nodeProblems(n: NodeView, now: number): Problem[] {
   if (s.recorder?.state && !["ok", "running", "writing", "recording", "good"].includes(s.recorder.state))
     add("bad", "recorder", `The recorder of ${n.name} is ${s.recorder.state}`, s.recorder.problem || "Events are not kept until that is mended.");
   for (const [name, r] of Object.entries(s.runtimes ?? {}))
-    if (r.state && r.state !== "connected" && r.state !== "off") add("warn", `runtime ${name}`, `${n.name} cannot ask ${name}`, r.error || "Containers are told by their cgroup alone: no names, images or labels.");
+    if (r.state && !["connected", "off", "absent"].includes(r.state)) add("warn", `runtime ${name}`, `${n.name} cannot ask ${name}`, r.error || "Containers are told by their cgroup alone: no names, images or labels.");
   const lost = lostOf(s);
   if (lost) add("warn", "lost", `${n.name} lost ${count(lost)} ${plural(lost, "event")}`, "Since its sensor started. The table of losses says of which containers and why.");
   if (s.events?.stalls) add("note", "stalls", `${n.name} held back its kernel rings ${count(s.events.stalls)} ${plural(s.events.stalls, "time")}`, "The recorder was slower than the events came. Nothing is lost by this alone.");

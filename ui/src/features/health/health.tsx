@@ -129,7 +129,7 @@ function Node({ n, focus }: { n: NodeView; focus: boolean }) {
   const seen = sum(Object.fromEntries((s?.hooks ?? []).map((h) => [h.type, h.generated])));
   const rec = s?.recorder;
   const bus = s?.bus;
-  const runtimes = Object.entries(s?.runtimes ?? {});
+  const runtimes = Object.entries(s?.runtimes ?? {}).filter(([, rt]) => rt.state !== "absent");
   return (
     <article class={`card node ${old ? "old" : ""} ${focus ? "focus" : ""}`} aria-label={`Node ${visible(n.name, 64)}`}>
       <header>
@@ -144,7 +144,7 @@ function Node({ n, focus }: { n: NodeView; focus: boolean }) {
           <li><h3>Hooks</h3><p class={`gauge ${hooks.effective < hooks.total ? "amber" : ""}`}>{hooks.effective}<small> of {hooks.total}</small></p><p class="gauge-note">{hooks.fallback ? `${hooks.fallback} on the fallback` : "none on the fallback"}</p></li>
           {Object.keys(s.rings ?? {}).length > 0 && <li><h3>Kernel rings</h3><div class="rings">{Object.entries(s.rings!).map(([name, ring]) => <div key={name}><span>{visible(name, 8)}</span><Meter part={ring.high_water} of={ring.bytes} label={`ring ${name}: at most ${percent(ring.high_water, ring.bytes)} full`} /><span class="n">{percent(ring.high_water, ring.bytes)}</span></div>)}</div></li>}
           {rec && <li><h3>Recorder</h3><p class={`gauge ${rec.state === "ok" ? "" : "amber"}`}>{rec.state === "ok" ? bytes(rec.bytes ?? NaN) : <T s={rec.state} max={24} />}</p><p class="gauge-note">{rec.problem ? <T s={rec.problem} max={120} /> : `${count(rec.segments ?? 0)} segments${rec.dropped_segments ? `, ${count(rec.dropped_segments)} aged out` : ""}`}</p></li>}
-          {runtimes.map(([name, rt]) => <li key={name}><h3>{visible(name, 24)}</h3><p class={`gauge text ${rt.state === "connected" || rt.state === "off" ? "" : "amber"}`}><T s={rt.state} max={24} /></p><p class="gauge-note"><T s={rt.error || (rt.version ? `version ${rt.version}` : "")} max={120} /></p></li>)}
+          {runtimes.map(([name, rt]) => <li key={name}><h3>{visible(name, 24)}</h3><p class={`gauge text ${["connected", "off", "absent"].includes(rt.state ?? "") ? "" : "amber"}`}><T s={rt.state} max={24} /></p><p class="gauge-note"><T s={rt.error || (rt.version ? `version ${rt.version}` : "")} max={120} /></p></li>)}
           {bus && <li><h3>Spool to central</h3><p class={`gauge ${sum(bus.lost) || bus.connected === false ? "amber" : ""}`}>{bytes(bus.spool_bytes ?? 0)}</p><p class="gauge-note">{sum(bus.lost) ? `${count(sum(bus.lost))} messages dropped` : `${count(bus.spool_messages ?? 0)} messages wait${bus.spool_max_bytes ? `, of ${bytes(bus.spool_max_bytes)}` : ""}`}</p></li>}
         </ul>
         <Hooks s={s} />

@@ -209,8 +209,10 @@ function NodePanel({ m, id, edges, onClose }: { m: Model; id: string; edges: Edg
           {!c && u?.kind === "workload" && <a class="button small" href={href("/containers", { q: `workload:${quoted(u.name)} app:${quoted(u.application)}` })}><Icon name="containers" size={14} />Containers</a>}
           {group?.kind === "application" && <a class="button small" href={href("/containers", { app: group.name })}><Icon name="containers" size={14} />Containers</a>}
         </p>
-        <Peers title="Talks to" edges={out} m={m} self={id} out inside={inside} />
-        <Peers title="Is talked to by" edges={into} m={m} self={id} out={false} inside={inside} />
+        {!edges[level] ? <Skeleton rows={4} label="Loading its connections" /> : <>
+          <Peers title="Talks to" edges={out} m={m} self={id} out inside={inside} />
+          <Peers title="Is talked to by" edges={into} m={m} self={id} out={false} inside={inside} />
+        </>}
         {own.length > 0 && <Peers title={group ? "Within" : "With itself"} edges={own} m={m} self={id} out inside={inside} />}
         <Listeners m={m} id={id} />
         {group && <Section title={group.kind === "application" ? "Workloads" : "Members"} count={group.units.length} open={group.units.length <= 16}>
