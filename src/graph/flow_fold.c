@@ -50,7 +50,7 @@ static gboolean redirected(BhFlowTable *t, const struct side *s, struct bh_ip *s
         if (loopback ? !s->end->box->host_network || is_docker_dns(&s->raddr) : !bh_flow_is_host_address(t, &s->raddr))
                 return FALSE;
 
-        const struct proxy *proxy = bh_flow_proxy_at(t, s->proto, &s->raddr, s->rport);
+        const struct proxy *proxy = bh_flow_proxy_at(t, s->net_ns, s->proto, &s->raddr, s->rport);
         if (proxy) {
                 *server = proxy->ip;
                 *port = proxy->port;

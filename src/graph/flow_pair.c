@@ -145,14 +145,32 @@ const struct proxy *bh_flow_proxy_of(BhFlowTable *t, const End *end, guint32 pid
         return NULL;
 }
 
-const struct proxy *bh_flow_proxy_at(BhFlowTable *t, guint8 proto, const struct bh_ip *ip, guint16 port) {
+/* How well it fits; 0: not at all. */
+static guint fits(const struct proxy *p, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port) {
+        gboolean exact = bh_flow_ip_equal(&p->host_ip, ip), known = net_ns && p->net_ns;
+
+        if (p->proto != proto || p->host_port != port || p->ended_ns || (!exact && (!bh_flow_ip_is_any(&p->host_ip) || p->host_ip.len != ip->len)))
+                return 0;
+        /* one namespace's loopback is not another's */
+        if (known && p->net_ns != net_ns && bh_flow_ip_is_loopback(ip))
+                return 0;
+        return 1 + exact + (known && p->net_ns == net_ns ? 2 : 0);
+}
+
+const struct proxy *bh_flow_proxy_at(BhFlowTable *t, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port) {
+        const struct proxy *best = NULL;
+        guint most = 0;
+
         for (guint i = 0; i < t->proxies->len; i++) {
                 const struct proxy *p = &g_array_index(t->proxies, struct proxy, i);
+                guint n = fits(p, net_ns, proto, ip, port);
 
-                if (p->proto == proto && p->host_port == port && !p->ended_ns && (bh_flow_ip_equal(&p->host_ip, ip) || (bh_flow_ip_is_any(&p->host_ip) && p->host_ip.len == ip->len)))
-                        return p;
+                if (n > most || (n && n == most)) { /* of equals the youngest */
+                        best = p;
+                        most = n;
+                }
         }
-        return NULL;
+        return best;
 }
 
 static gboolean parse_port(const char *text, guint16 *port) {
@@ -209,6 +227,15 @@ void bh_flow_proxy_event(BhFlowTable *t, const struct bh_event *e) {
         if (t->proxies->len < PROXIES_MAX)
                 g_array_append_val(t->proxies, p);
         t->proxies_seen++;
+}
+
+void bh_flow_table_proxy_namespace(BhFlowTable *t, guint32 pid, guint32 net_ns) {
+        for (guint i = 0; i < t->proxies->len; i++) {
+                struct proxy *p = &g_array_index(t->proxies, struct proxy, i);
+
+                if (p->pid == pid && !p->ended_ns)
+                        p->net_ns = net_ns;
+        }
 }
 
 guint bh_flow_table_proxies(BhFlowTable *t, guint32 *pids, guint max, guint64 *changed) {

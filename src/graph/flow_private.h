@@ -132,6 +132,7 @@ struct proxy {
         guint8 proto;
         struct bh_ip host_ip, ip; /* host_ip of zeros: any */
         guint16 host_port, port;
+        guint32 net_ns;  /* where it listens, 0: not known */
         gint64 ended_ns; /* 0: it runs */
 };
 
@@ -278,7 +279,8 @@ Flow *bh_flow_pair_open(BhFlowTable *t, const struct side *s, gboolean give_up, 
 /* What waits goes on with what is known. */
 void bh_flow_pair_force(BhFlowTable *t);
 const struct proxy *bh_flow_proxy_of(BhFlowTable *t, const End *end, guint32 pid);
-const struct proxy *bh_flow_proxy_at(BhFlowTable *t, guint8 proto, const struct bh_ip *ip, guint16 port);
+/* `net_ns` of who dials, or listens, there; 0: not known, or another. Several engines may have proxies on one port, each in a network namespace of its own. */
+const struct proxy *bh_flow_proxy_at(BhFlowTable *t, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 void bh_flow_proxy_event(BhFlowTable *t, const struct bh_event *e);
 gboolean bh_flow_is_host_address(BhFlowTable *t, const struct bh_ip *ip);
 

@@ -140,6 +140,8 @@ void bh_flow_table_host_addresses(BhFlowTable *t, const struct bh_ip *addresses,
  * is another number when there is a new one.
  */
 guint bh_flow_table_proxies(BhFlowTable *t, guint32 *pids, guint max, guint64 *changed);
+/* The network namespace of one of them. */
+void bh_flow_table_proxy_namespace(BhFlowTable *t, guint32 pid, guint32 net_ns);
 /* Translations of the kernel, for the caller to feed; the table's own, never NULL. */
 BhConntrack *bh_flow_table_conntrack(BhFlowTable *t);
 

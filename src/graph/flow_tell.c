@@ -221,9 +221,13 @@ Box *bh_flow_at(BhFlowTable *t, const Box *local, const struct bh_ip *ip, const 
                 if (!found || (local && has_network(local, p->network) && !has_network(local, found->network)))
                         found = p;
         }
+        Box *learned = t->learned && ip->len && (!found || !found->box->alive) ? g_hash_table_lookup(t->learned, ip) : NULL;
+        /* one that has just begun, of which its engine has not told the networks yet, has the address of one that has ended */
+        if (learned && (!found || learned->alive))
+                return learned;
         if (found && network)
                 *network = found->network;
-        return found ? found->box : t->learned && ip->len ? g_hash_table_lookup(t->learned, ip) : NULL;
+        return found ? found->box : NULL;
 }
 
 void bh_flow_learn(BhFlowTable *t, Box *box, const struct bh_ip *laddr, guint32 net_ns) {

@@ -587,7 +587,7 @@ static void assign_proxied(BhFlowTable *t, GPtrArray *servers, GPtrArray *accept
 
                 for (guint k = 0; k < accepted->len; k++) {
                         Conn *a = g_ptr_array_index(accepted, k);
-                        const struct proxy *proxy = a ? bh_flow_proxy_at(t, c->tuple.proto, &a->tuple.laddr, a->tuple.lport) : NULL;
+                        const struct proxy *proxy = a ? bh_flow_proxy_at(t, a->net_ns, c->tuple.proto, &a->tuple.laddr, a->tuple.lport) : NULL;
 
                         if (!proxy || proxy->port != c->tuple.lport || !bh_flow_ip_equal(&proxy->ip, &c->tuple.laddr))
                                 continue;

@@ -241,16 +241,19 @@ void bh_flows_read_addresses(BhFlows *f) {
         g_mutex_lock(&f->lock);
         found = bh_flow_table_proxies(f->table, pids, PROXIES_MAX, &f->proxies);
         g_mutex_unlock(&f->lock);
-        for (guint i = 0; i < found && n < NAMESPACES_MAX; i++) {
+        for (guint i = 0; i < found; i++) {
                 g_autofree char *path = g_strdup_printf("%s/%u/ns/net", f->proc_path, pids[i]);
                 struct stat st;
                 guint k = 0;
 
                 if (stat(path, &st))
                         continue;
+                g_mutex_lock(&f->lock);
+                bh_flow_table_proxy_namespace(f->table, pids[i], (guint32) st.st_ino);
+                g_mutex_unlock(&f->lock);
                 while (k < n && namespaces[k] != st.st_ino)
                         k++;
-                if (k == n) {
+                if (k == n && n < NAMESPACES_MAX) {
                         namespaces[n] = st.st_ino;
                         pids[n++] = pids[i];
                 }

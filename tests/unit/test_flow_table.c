@@ -386,6 +386,24 @@ static void test_docker_proxy_is_seen_through(void) {
         g_assert_cmpuint(stats.unpaired, ==, 0);
 }
 
+/* Two engines, each with a network namespace of its own, publish the same port. */
+static void test_docker_proxies_on_one_port(void) {
+        g_autoptr(BhFlowTable) t = table();
+        struct bh_event e = event(BH_EV_EXEC, "", "/usr/bin/docker-proxy", NULL, NULL);
+        static const char args[] = "docker-proxy\0-proto\0tcp\0-host-ip\000127.0.0.1\0-host-port\0008080\0-container-ip\00010.99.0.9\0-container-port\00081";
+        guint32 pids[4];
+
+        start_proxy(t);
+        BH_SET(&e, args, ((struct bh_str){ args, sizeof(args) }));
+        BH_SET(&e, pid, 78);
+        bh_flow_table_event(t, &e);
+        g_assert_cmpuint(bh_flow_table_proxies(t, pids, 4, NULL), ==, 2);
+        bh_flow_table_proxy_namespace(t, 77, HOST_NS);
+        bh_flow_table_proxy_namespace(t, 78, 99);
+        closed(t, "", "/usr/bin/wget", TRUE, "127.0.0.1:50009", "127.0.0.1:8080", 2, 2, 0);
+        expect(t, FALSE, "host:/usr/bin/wget > 172.18.0.3:80 via 127.0.0.1:8080 [bbbb] n=1 out=2 in=2");
+}
+
 static void test_published_port_without_conntrack(void) {
         g_autoptr(BhFlowTable) t = table();
         BhContainer *c = container(DB, "front", "172.18.0.3");
@@ -435,6 +453,13 @@ static void test_address_that_moves_to_another_container(void) {
         know(t, container(WEB, "front", "172.18.0.2"), ended);
         closed(t, WEB, "/php", TRUE, "172.18.0.2:40000", "172.18.0.3:5432", 1, 1, 0); /* its last moments */
         expect(t, FALSE, "aaaa:/php > 172.18.0.3:5432 [bbbb] @front n=1 out=1 in=1");
+        /* the next one has it, and nobody says so yet */
+        know(t, container(WEB, "front", "172.18.0.2"), container("cccc", "front", NULL));
+        closed(t, "cccc", "/postgres", FALSE, "172.18.0.3:5432", "172.18.0.2:40000", 1, 1, 0);
+        closed(t, WEB, "/php", TRUE, "172.18.0.2:40000", "172.18.0.3:5432", 1, 1, 0);
+        expect(t, FALSE,
+               "aaaa:/php > 172.18.0.3:5432 [cccc] @front n=1 out=1 in=1\n"
+               "cccc:/postgres < 172.18.0.2:5432 [aaaa] n=1 out=1 in=1");
         know(t, container(WEB, "front", "172.18.0.2"), container("cccc", "front", "172.18.0.3"));
         closed(t, WEB, "/php", TRUE, "172.18.0.2:40001", "172.18.0.3:5432", 1, 1, 0);
         expect(t, FALSE, "aaaa:/php > 172.18.0.3:5432 [cccc] @front n=1 out=1 in=1");
@@ -799,6 +824,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/flow_table/unix_sockets", test_unix_sockets);
         g_test_add_func("/flow_table/conntrack_is_undone_on_both_ends", test_conntrack_is_undone_on_both_ends);
         g_test_add_func("/flow_table/docker_proxy_is_seen_through", test_docker_proxy_is_seen_through);
+        g_test_add_func("/flow_table/docker_proxies_on_one_port", test_docker_proxies_on_one_port);
         g_test_add_func("/flow_table/published_port_without_conntrack", test_published_port_without_conntrack);
         g_test_add_func("/flow_table/host_and_loopback", test_host_and_loopback);
         g_test_add_func("/flow_table/address_that_moves_to_another_container", test_address_that_moves_to_another_container);
