@@ -137,6 +137,7 @@ class DockerEnv:
 
     def __init__(self, keep_logs=None, netns=False):
         self.netns = netns
+        self.pool = "10.251.0.0/16"  # of its networks
         self.tag = secrets.token_hex(3)
         self.keep_logs = keep_logs
         self.dir = None
@@ -239,7 +240,7 @@ class DockerEnv:
             "--containerd", f"{self.dir}/containerd.sock",
             *([] if self.netns else ["--bridge", self.bridge or "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]),
             "--userland-proxy=true", "--exec-opt", "native.cgroupdriver=cgroupfs",
-            "--add-runtime", self._make_runtime(), "--shutdown-timeout", "2", "--default-address-pool", "base=10.251.0.0/16,size=26"])
+            "--add-runtime", self._make_runtime(), "--shutdown-timeout", "2", "--default-address-pool", f"base={self.pool},size=26"])
 
         def up():
             self._alive(self._dockerd, "dockerd")

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import secrets
 import shutil
 import subprocess
@@ -36,7 +37,10 @@ def load_program(build):
 @contextlib.contextmanager
 def engine_of(build):
     """An engine that has NAT, several networks and a Swarm to itself, with the image of these tests."""
-    with DockerEnv(netns=True, keep_logs=os.environ.get("BH_TEST_LOGS")) as env:
+    env = DockerEnv(netns=True, keep_logs=os.environ.get("BH_TEST_LOGS"))
+    # Other engines on this machine have namespaces of their own, too: where their containers had the same addresses, nobody could tell them apart.
+    env.pool = f"10.{random.randint(130, 199)}.0.0/16"
+    with env:
         env.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=make_base_image_tar([(LOAD, load_program(build))]), text=False)
         yield env
     left = env.leftovers()
