@@ -33,6 +33,8 @@ typedef struct {
         const char *listed_state; /* what the list says of all, NULL = what their inspects say */
         gboolean mute;            /* no answer to a ping */
         GHashTable *inspects; /* id → body; also what /containers/json lists */
+        const char *info, *networks; /* bodies, NULL = 404 */
+        gboolean drop_networks;      /* the connection breaks off instead */
         guint exec_polls;
 } Fake;
 
@@ -106,6 +108,12 @@ static void respond(Fake *f, int fd, const char *target) {
                 }
         } else if (strstr(target, "/exec/")) {
                 body = g_strdup_printf("{\"Running\":true,\"Pid\":%d}", ++f->exec_polls >= 3 ? 4711 : 0);
+        } else if (g_str_has_suffix(target, "/info") && f->info) {
+                body = g_strdup(f->info);
+        } else if (g_str_has_suffix(target, "/networks") && f->drop_networks) {
+                shutdown(fd, SHUT_RDWR);
+        } else if (g_str_has_suffix(target, "/networks") && f->networks) {
+                body = g_strdup(f->networks);
         } else if (strstr(target, "/images/")) {
                 body = g_strdup("{\"RepoDigests\":[\"other@sha256:1\",\"i@sha256:2\"]}");
         } else if (strstr(target, "/_ping")) {
@@ -278,6 +286,17 @@ static void on_event(BhRuntimeEvent *ev, gpointer data) {
             ev->exit_code, ev->exec_command);
 }
 
+static void on_resources(BhResourceSet *set, gpointer data) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        for (guint i = 0; i < set->resources->len; i++) {
+                const BhResource *r = set->resources->pdata[i];
+
+                g_string_append_printf(text, " %s:%s", r->kind, r->id);
+        }
+        say(data, "(%s %s%s)", set->source, set->scope, text->str);
+}
+
 static void on_state(const BhDockerState *s, gpointer data) {
         say(data, "{%s %s api=%s %s}", s->connected ? "up" : "down", s->listed ? "listed" : "", s->api_version, s->error);
 }
@@ -303,7 +322,7 @@ static guint times(Heard *h, const char *text) {
 }
 
 static BhDocker *client_idle(Fake *f, Heard *h, gint64 idle_us) {
-        BhDockerConfig config = { .socket_path = f->path, .on_container = on_container, .on_event = on_event, .on_state = on_state, .data = h, .idle_us = idle_us };
+        BhDockerConfig config = { .socket_path = f->path, .on_container = on_container, .on_event = on_event, .on_state = on_state, .on_resources = on_resources, .data = h, .idle_us = idle_us };
         BhDocker *d = bh_docker_new(&config);
 
         h->log = g_string_new(NULL);
@@ -620,6 +639,68 @@ static void errors_say_what_to_do(void) {
         done(f, d, &h);
 }
 
+static void wait_gatherings(BhDocker *d, guint64 n) {
+        gint64 until = g_get_monotonic_time() + DEADLINE_US;
+        BhDockerStats stats;
+
+        do {
+                g_usleep(10000);
+                bh_docker_get_stats(d, &stats);
+        } while (stats.gatherings < n && g_get_monotonic_time() < until);
+        g_assert_cmpuint(stats.gatherings, >=, n);
+}
+
+static void set_networks(Fake *f, const char *body, gboolean drop) {
+        g_mutex_lock(&f->lock);
+        f->networks = body;
+        f->drop_networks = drop;
+        g_mutex_unlock(&f->lock);
+        /* each of its own time: the same line twice is a replay */
+        static int second;
+        g_autofree char *text = g_strdup_printf("{\"Type\":\"network\",\"Action\":\"create\",\"Actor\":{\"ID\":\"n\"},\"timeNano\":%d000000000}\n", 1600000000 + second++);
+        stream(f, text, 500);
+}
+
+static void resources_outlive_bad_answers_and_restarts(void) {
+        static const char here[] = "(docker node network:n1 node:w1)", swarm[] = "(swarm swarm:c1 network:n2)";
+        Fake *f = fake_new();
+        Heard h = { 0 };
+        BhDockerStats stats;
+
+        f->info = "{\"SecurityOptions\":[\"name=seccomp,profile=default\"],\"Name\":\"h\",\"Swarm\":{\"LocalNodeState\":\"active\",\"NodeID\":\"w1\",\"ControlAvailable\":true,\"Cluster\":{\"ID\":\"c1\"}}}";
+        f->networks = "[{\"Id\":\"n1\",\"Name\":\"a\",\"Scope\":\"local\"}]";
+        put(f, A, "na", "running", "2020-01-02T00:00:00Z", "");
+        fake_open(f);
+        BhDocker *d = client(f, &h);
+        expect(&h, here);
+        expect(&h, "(swarm swarm:c1)");
+
+        /* nonsense, and an answer that breaks off: what was known stays, and is not told again */
+        bh_docker_get_stats(d, &stats);
+        guint64 failed = stats.gatherings_failed;
+        set_networks(f, "{nonsense", FALSE);
+        wait_gatherings(d, stats.gatherings + 1);
+        bh_docker_get_stats(d, &stats);
+        set_networks(f, NULL, TRUE);
+        wait_gatherings(d, stats.gatherings + 1);
+        g_assert_cmpuint(times(&h, "(docker node"), ==, 1);
+        bh_docker_get_stats(d, &stats);
+        g_assert_cmpuint(stats.gatherings_failed, >, failed);
+
+        /* another list is; an engine that comes back with the same is not */
+        set_networks(f, "[{\"Id\":\"n2\",\"Name\":\"b\",\"Scope\":\"swarm\"}]", FALSE);
+        expect(&h, "(docker node network:n2 node:w1)");
+        expect(&h, swarm);
+        fake_close(f);
+        expect(&h, "{down");
+        bh_docker_get_stats(d, &stats);
+        fake_open(f);
+        wait_gatherings(d, stats.gatherings + 1);
+        g_assert_cmpuint(times(&h, "(docker node"), ==, 2);
+        g_assert_cmpuint(times(&h, swarm), ==, 1);
+        done(f, d, &h);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/container/docker/events_in_torn_chunks", events_in_torn_chunks);
@@ -632,5 +713,6 @@ int main(int argc, char **argv) {
         g_test_add_func("/container/docker/an_engine_that_hangs_is_told", an_engine_that_hangs_is_told);
         g_test_add_func("/container/docker/a_line_too_long_is_made_good_by_a_listing", a_line_too_long_is_made_good_by_a_listing);
         g_test_add_func("/container/docker/errors_say_what_to_do", errors_say_what_to_do);
+        g_test_add_func("/container/docker/resources_outlive_bad_answers_and_restarts", resources_outlive_bad_answers_and_restarts);
         return g_test_run();
 }
