@@ -332,6 +332,7 @@ static void on_kinds(gpointer data) {
 static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
         BhSensor *s = data;
 
+        bh_sensor_asked(s, e);
         bh_report_event(s->report, e, wire, wire_len, lineage);
         bh_flows_event(s->flows, e);
 }
@@ -648,6 +649,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 g_mutex_unlock(&s->lock);
         }
         bh_sensor_open_flows(s, clock);
+        s->askers = bh_askers_new(bh_sensor_host_name(s, s->options.docker), bh_sensor_host_name(s, s->options.containerd));
         if (!s->options.no_containerd && !bh_sensor_start_containerd(s, error))
                 return FALSE;
         if (!(s->oci = bh_oci_watch_start(s->containers, s->options.host_root, bh_sensor_container, s, error)))
@@ -719,6 +721,7 @@ static void stop(BhSensor *s) {
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
+        bh_askers_free(s->askers);
         bh_containerd_free(s->containerd);
         bh_oci_watch_free(s->oci);
         bh_recorder_free(s->recorder);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What runtimes' clients tell, and containerd's. */
+#include <string.h>
+
 #include "base/log.h"
 #include "container/netns.h"
 #include "sensor.h"
@@ -25,6 +27,43 @@ void bh_sensor_resources(BhResourceSet *set, gpointer data) {
 
 void bh_sensor_runtime_event(BhRuntimeEvent *ev, gpointer data) {
         bh_pipeline_runtime_event(((BhSensor *) data)->pipeline, ev);
+}
+
+const char *bh_sensor_host_name(const BhSensor *s, const char *path) {
+        gsize n = strlen(s->options.host_root);
+
+        while (n && s->options.host_root[n - 1] == '/')
+                n--;
+        return n && strncmp(path, s->options.host_root, n) == 0 && path[n] == '/' ? path + n : path;
+}
+
+/* A restart policy is the engine's own doing, a task Swarm's: nobody at the socket asked for these. */
+static char *asked_by(BhSensor *s, const struct bh_event *e, const BhContainer *c, gboolean start) {
+        const char *service = bh_container_label(c, "com.docker.swarm.service.name");
+
+        if (service && bh_container_label(c, "com.docker.swarm.task.id"))
+                return g_strdup_printf("Docker Swarm, for the service %s (its labels say so)", service);
+        if (start && c->runs->len && *c->restart_policy && strcmp(c->restart_policy, "no") != 0)
+                return g_strdup("");
+        return bh_askers_of(s->askers, e);
+}
+
+void bh_sensor_asked(BhSensor *s, const struct bh_event *e) {
+        bh_askers_event(s->askers, e);
+        if (e->type != BH_EV_CONTAINER || !bh_event_has(e, BH_F_action) || !bh_event_has(e, BH_F_container_id))
+                return;
+
+        g_autofree char *action = g_strndup(e->action.p, e->action.len), *id = g_strndup(e->container_id.p, e->container_id.len);
+        gboolean start = strcmp(action, "start") == 0;
+        if (!start && strcmp(action, "create") != 0)
+                return;
+
+        g_autoptr(BhContainer) c = bh_container_table_get(s->containers, id);
+        if (!c)
+                return;
+
+        g_autofree char *by = asked_by(s, e, c, start);
+        bh_container_table_asked(s->containers, id, start ? NULL : by, start ? by : NULL);
 }
 
 static void on_containerd_state(const BhContainerdState *state, gpointer data) {

@@ -5,6 +5,7 @@
 #pragma once
 #include <jansson.h>
 
+#include "askers.h"
 #include "canary.h"
 #include "container/cgroup.h"
 #include "container/containerd.h"
@@ -55,6 +56,7 @@ typedef struct {
         BhPipeline *pipeline;
         BhDocker *docker;
         BhContainerd *containerd;
+        BhAskers *askers; /* the drain thread's */
         BhOciWatch *oci;
         BhInspector *inspector; /* NULL: none could be started */
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
@@ -91,6 +93,10 @@ void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock);
 void bh_sensor_container(BhContainer *c, gpointer sensor);
 void bh_sensor_runtime_event(BhRuntimeEvent *ev, gpointer sensor);
 void bh_sensor_resources(BhResourceSet *set, gpointer sensor);
+/* A path that the sensor uses, as the host calls it. */
+const char *bh_sensor_host_name(const BhSensor *s, const char *path);
+/* The drain thread, each event: notes who asks runtimes, and whom a new or started container is owed to. */
+void bh_sensor_asked(BhSensor *s, const struct bh_event *e);
 /* Waits a moment for what is there. FALSE with *error: no thread can be had. */
 gboolean bh_sensor_start_containerd(BhSensor *s, GError **error);
 

@@ -220,6 +220,29 @@ def test_runs_that_ended_are_remembered_and_the_ended_container_stays(swarm, pla
     assert len(c["runs"]) == 4 and c["name"] == "res-runs", c
 
 
+def test_who_asked_for_a_container_and_for_its_run(swarm, platform):
+    admin, _ = platform
+    client = subprocess.run(["readlink", "-f", "/usr/bin/docker"], check=True, capture_output=True, text=True).stdout.strip()
+    own = swarm.run("-d", "--name", "res-asked", BASE_IMAGE, "sleep", "1000")
+    boxed = swarm.run("-d", "--name", "res-asker", "-v", f"{swarm.host[7:]}:/the.sock", "-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", BASE_IMAGE, "sleep", "1000")
+    try:
+        c = container(admin, own, lambda c: c["created_by"] and c["started_by"])
+        for by in (c["created_by"], c["started_by"]):
+            assert f"{client} (user root, pid " in by or f"{client} (uid 0, pid " in by, by
+            assert " container " not in by, by
+        swarm.docker("stop", "-t", "0", own)
+        swarm.docker("start", own)
+        again = container(admin, own, lambda d: d["started_by"] != c["started_by"] and d["started_by"])
+        assert again["created_by"] == c["created_by"], (c["created_by"], again["created_by"])
+        # by a process in a container that has the socket by another name
+        swarm.docker("exec", "res-asker", client, "-H", "unix:///the.sock", "create", "--name", "res-inner", BASE_IMAGE, "true")
+        inner = container(admin, "res-inner", lambda c: c["created_by"])
+        assert f"{client} (" in inner["created_by"] and ") in container res-asker" in inner["created_by"], inner["created_by"]
+    finally:
+        swarm.remove(own, boxed)
+        swarm.docker("rm", "-f", "res-inner", check=False)
+
+
 def test_compose_projects_are_stacks(swarm, platform):
     admin, _ = platform
     ids = [swarm.run("-d", "--label", "com.docker.compose.project=till", "--label", f"com.docker.compose.service={name}", BASE_IMAGE, "sleep", "1000") for name in ("a", "b", "b")]

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "askers.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#define VAR "/var"
+
+enum { DOCKER, CONTAINERD, SOCKETS };
+
+typedef struct {
+        guint32 pid;
+        guint64 start;
+        guint64 connected_ns, ended_ns; /* since the epoch; ended 0: it lives */
+        guint sockets;                  /* bits: to which it connected */
+        char *who;
+} Asker;
+
+struct BhAskers {
+        char *path[SOCKETS];
+        GQueue askers; /* Asker, the one that connected last at the head */
+        gboolean forgot;
+};
+
+static void asker_free(gpointer data) {
+        Asker *k = data;
+
+        g_free(k->who);
+        g_free(k);
+}
+
+/* /var/run is /run wherever these programs run. */
+static const char *plain(const char *path) {
+        return g_str_has_prefix(path, VAR "/run/") ? path + strlen(VAR) : path;
+}
+
+BhAskers *bh_askers_new(const char *docker_socket, const char *containerd_socket) {
+        BhAskers *a = g_new0(BhAskers, 1);
+
+        a->path[DOCKER] = g_strdup(docker_socket ? plain(docker_socket) : NULL);
+        a->path[CONTAINERD] = g_strdup(containerd_socket ? plain(containerd_socket) : NULL);
+        g_queue_init(&a->askers);
+        return a;
+}
+
+void bh_askers_free(BhAskers *a) {
+        if (!a)
+                return;
+        for (guint i = 0; i < SOCKETS; i++)
+                g_free(a->path[i]);
+        g_queue_clear_full(&a->askers, asker_free);
+        g_free(a);
+}
+
+static guint socket_of(const BhAskers *a, const struct bh_event *e) {
+        if (!bh_event_has(e, BH_F_path) || !bh_event_has(e, BH_F_family) || e->family != AF_UNIX || (bh_event_has(e, BH_F_ret) && e->ret < 0) || bh_event_has(e, BH_F_target_container_id))
+                return SOCKETS;
+
+        g_autofree char *path = g_strndup(e->path.p, e->path.len);
+        for (guint i = 0; i < SOCKETS; i++)
+                if (a->path[i] && strcmp(plain(path), a->path[i]) == 0)
+                        return i;
+        return SOCKETS;
+}
+
+static void append(GString *out, struct bh_str s) {
+        g_string_append_len(out, s.p, s.len);
+}
+
+static char *describe(const struct bh_event *e) {
+        GString *out = g_string_new(NULL);
+
+        if (bh_event_has(e, BH_F_exe))
+                append(out, e->exe);
+        else
+                append(out, e->comm);
+        g_string_append(out, " (");
+        if (bh_event_has(e, BH_F_proc_user)) {
+                g_string_append(out, "user ");
+                append(out, e->proc_user);
+        } else {
+                g_string_append_printf(out, "uid %u", e->uid);
+        }
+        g_string_append_printf(out, ", pid %u)", e->pid);
+        if (bh_event_has(e, BH_F_container_id)) {
+                g_string_append(out, " in container ");
+                append(out, bh_event_has(e, BH_F_container_name) ? e->container_name : e->container_id);
+        } else if (bh_event_has(e, BH_F_origin_id)) {
+                g_string_append(out, " from container ");
+                append(out, bh_event_has(e, BH_F_origin_name) ? e->origin_name : e->origin_id);
+        }
+        return g_string_free(out, FALSE);
+}
+
+static GList *find(const BhAskers *a, guint32 pid, guint64 start) {
+        for (GList *l = a->askers.head; l; l = l->next) {
+                const Asker *k = l->data;
+
+                if (k->pid == pid && k->start == start)
+                        return l;
+        }
+        return NULL;
+}
+
+/* Makes room for one. */
+static void make_room(BhAskers *a, guint64 now_ns) {
+        GList *victim = NULL;
+
+        for (GList *l = a->askers.tail, *before; l; l = before) {
+                const Asker *k = l->data;
+
+                before = l->prev;
+                if (k->ended_ns && now_ns > k->ended_ns + BH_ASKERS_KEEP_NS) {
+                        asker_free(l->data);
+                        g_queue_delete_link(&a->askers, l);
+                } else if (!victim && k->ended_ns) {
+                        victim = l;
+                }
+        }
+        if (g_queue_get_length(&a->askers) < BH_ASKERS_MAX)
+                return;
+        if (!victim) {
+                victim = a->askers.tail;
+                a->forgot = TRUE;
+        }
+        asker_free(victim->data);
+        g_queue_delete_link(&a->askers, victim);
+}
+
+void bh_askers_event(BhAskers *a, const struct bh_event *e) {
+        GList *l;
+
+        if (e->type == BH_EV_EXIT) {
+                if (a->askers.head && (l = find(a, e->pid, e->proc_start)))
+                        ((Asker *) l->data)->ended_ns = e->time;
+                return;
+        }
+        if (e->type != BH_EV_CONNECT)
+                return;
+
+        guint socket = socket_of(a, e);
+        if (socket == SOCKETS)
+                return;
+        if ((l = find(a, e->pid, e->proc_start))) {
+                g_queue_unlink(&a->askers, l);
+                g_queue_push_head_link(&a->askers, l);
+                g_free(((Asker *) l->data)->who); /* it may have become another program */
+        } else {
+                make_room(a, e->time);
+                g_queue_push_head(&a->askers, g_new0(Asker, 1));
+        }
+
+        Asker *k = a->askers.head->data;
+        if (!k->connected_ns)
+                k->connected_ns = e->time;
+        k->pid = e->pid;
+        k->start = e->proc_start;
+        k->ended_ns = 0;
+        k->sockets |= 1u << socket;
+        k->who = describe(e);
+}
+
+char *bh_askers_of(const BhAskers *a, const struct bh_event *e) {
+        static const char containerd[] = "containerd";
+        guint socket = bh_event_has(e, BH_F_container_runtime) && e->container_runtime.len == strlen(containerd) && memcmp(e->container_runtime.p, containerd, strlen(containerd)) == 0 ? CONTAINERD : DOCKER;
+        GString *out = g_string_new(NULL);
+        guint n = 0;
+
+        for (const GList *l = a->askers.head; l; l = l->next) {
+                const Asker *k = l->data;
+
+                if (!(k->sockets >> socket & 1) || k->connected_ns > e->time || (k->ended_ns && k->ended_ns < e->time))
+                        continue;
+                if (n++ < BH_ASKERS_NAMED)
+                        g_string_append_printf(out, "%s%s", out->len ? "; " : "", k->who);
+        }
+        if (n > BH_ASKERS_NAMED)
+                g_string_append_printf(out, "; %u more", n - BH_ASKERS_NAMED);
+        if (n && a->forgot)
+                g_string_append(out, "; others");
+        if (n > 1 || (n && a->forgot))
+                g_string_prepend(out, "one of: ");
+        return g_string_free(out, FALSE);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who asked a runtime: the processes that are connected to its socket, so that a container's creation and start can be laid at somebody's door.
+ *
+ * A runtime does not say who a request came from. What can be known is which processes have connected to its socket and still live: one of them it was. Of one, that is an
+ * answer; of several, all are named. The socket is told by the name that the runtime bound it to, whatever it is called where a container has it mounted, and by a listener that is
+ * not in a container: a socket of an attacker's own by the same name does not count.
+ *
+ * Not known: processes whose connection is older than the sensor, and that have not connected again since. Connections through a proxy are the proxy's.
+ *
+ * One thread. Bound: BH_ASKERS_MAX processes; those that ended go first, then those that connected longest ago, after which answers say that there may be others.
+ */
+#pragma once
+#include "event/event.h"
+
+#define BH_ASKERS_MAX 256u
+#define BH_ASKERS_NAMED 4u /* in an answer; more are counted */
+#define BH_ASKERS_KEEP_NS G_GUINT64_CONSTANT(10000000000) /* those that ended, for events of the runtime that come late */
+
+typedef struct BhAskers BhAskers;
+
+/* Paths of the sockets, as the sensor was told; NULL: there is no such runtime. */
+BhAskers *bh_askers_new(const char *docker_socket, const char *containerd_socket);
+/* NULL is allowed. */
+void bh_askers_free(BhAskers *a);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAskers, bh_askers_free)
+
+/* Every event, in order; all but connect and exit are passed over. */
+void bh_askers_event(BhAskers *a, const struct bh_event *e);
+
+/*
+ * Who can have asked for what the runtime tells by event `e` (of kind container): "/usr/bin/docker (user root, pid 812)", with " in container web" or " from container web" where that is so;
+ * "one of: …; …". "" for nobody that is known. The caller frees.
+ */
+char *bh_askers_of(const BhAskers *a, const struct bh_event *e);

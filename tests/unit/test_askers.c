@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is connected to a runtime's socket, and can have asked. */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "sensor/askers.h"
+
+#define SECOND G_GUINT64_CONSTANT(1000000000)
+#define DOCKER "/run/docker.sock"
+
+static struct bh_event act(guint32 type, guint32 pid, guint64 time) {
+        struct bh_event e = { 0 };
+
+        BH_SET(&e, type, type);
+        BH_SET(&e, pid, pid);
+        BH_SET(&e, proc_start, pid * 1000);
+        BH_SET(&e, time, time);
+        BH_SET_STR(&e, exe, "/usr/bin/docker");
+        BH_SET(&e, uid, 0);
+        return e;
+}
+
+static struct bh_event connect_to(const char *path, guint32 pid, guint64 time) {
+        struct bh_event e = act(BH_EV_CONNECT, pid, time);
+
+        BH_SET(&e, family, AF_UNIX);
+        BH_SET(&e, ret, 0);
+        BH_SET_STR(&e, path, path);
+        return e;
+}
+
+static void assert_asked(const BhAskers *a, guint64 time, const char *runtime, const char *expected) {
+        struct bh_event e = { 0 };
+        g_autofree char *who = NULL;
+
+        BH_SET(&e, type, BH_EV_CONTAINER);
+        BH_SET(&e, time, time);
+        BH_SET_STR(&e, container_runtime, runtime);
+        who = bh_askers_of(a, &e);
+        g_assert_cmpstr(who, ==, expected);
+}
+
+static void the_one_that_is_connected_asked(void) {
+        g_autoptr(BhAskers) a = bh_askers_new("/var" DOCKER, "/run/containerd/containerd.sock");
+        struct bh_event e = connect_to(DOCKER, 7, 5 * SECOND);
+
+        assert_asked(a, 9 * SECOND, "docker", "");
+        BH_SET_STR(&e, proc_user, "root");
+        bh_askers_event(a, &e);
+        assert_asked(a, 9 * SECOND, "docker", "/usr/bin/docker (user root, pid 7)");
+        assert_asked(a, 9 * SECOND, "containerd", ""); /* that is another socket */
+        assert_asked(a, 4 * SECOND, "docker", ""); /* before it connected */
+        e = act(BH_EV_EXIT, 7, 10 * SECOND);
+        bh_askers_event(a, &e);
+        assert_asked(a, 9 * SECOND, "docker", "/usr/bin/docker (user root, pid 7)"); /* told late */
+        assert_asked(a, 11 * SECOND, "docker", "");
+}
+
+static void of_several_all_are_named(void) {
+        g_autoptr(BhAskers) a = bh_askers_new(DOCKER, NULL);
+
+        for (guint32 pid = 1; pid <= 6; pid++) {
+                struct bh_event e = connect_to("/var" DOCKER, pid, pid * SECOND);
+
+                if (pid == 2) {
+                        BH_SET_STR(&e, container_id, "0123");
+                        BH_SET_STR(&e, container_name, "web");
+                } else if (pid == 1) {
+                        BH_SET_STR(&e, origin_id, "0123");
+                }
+                bh_askers_event(a, &e);
+        }
+        assert_asked(a, 2 * SECOND, "docker", "one of: /usr/bin/docker (uid 0, pid 2) in container web; /usr/bin/docker (uid 0, pid 1) from container 0123");
+        assert_asked(a, 9 * SECOND, "docker", "one of: /usr/bin/docker (uid 0, pid 6); /usr/bin/docker (uid 0, pid 5); /usr/bin/docker (uid 0, pid 4); /usr/bin/docker (uid 0, pid 3); 2 more");
+}
+
+static void what_is_no_connection_to_the_runtime_does_not_count(void) {
+        g_autoptr(BhAskers) a = bh_askers_new(DOCKER, NULL);
+        struct bh_event e = connect_to("/run/other.sock", 1, SECOND);
+
+        bh_askers_event(a, &e);
+        e = connect_to(DOCKER, 2, SECOND);
+        BH_SET(&e, ret, -13);
+        bh_askers_event(a, &e);
+        e = connect_to(DOCKER, 3, SECOND);
+        BH_SET_STR(&e, target_container_id, "0123"); /* a socket of that name that a container made */
+        bh_askers_event(a, &e);
+        e = connect_to(DOCKER, 4, SECOND);
+        BH_SET(&e, family, AF_INET);
+        bh_askers_event(a, &e);
+        assert_asked(a, 9 * SECOND, "docker", "");
+}
+
+static void a_pid_used_again_is_somebody_else(void) {
+        g_autoptr(BhAskers) a = bh_askers_new(DOCKER, NULL);
+        struct bh_event e = connect_to(DOCKER, 7, SECOND);
+
+        bh_askers_event(a, &e);
+        e = act(BH_EV_EXIT, 7, 2 * SECOND);
+        BH_SET(&e, proc_start, 1);
+        bh_askers_event(a, &e);
+        assert_asked(a, 9 * SECOND, "docker", "/usr/bin/docker (uid 0, pid 7)");
+}
+
+static void there_are_bounds(void) {
+        g_autoptr(BhAskers) a = bh_askers_new(DOCKER, NULL);
+        struct bh_event e;
+
+        for (guint32 pid = 1; pid <= BH_ASKERS_MAX; pid++) {
+                e = connect_to(DOCKER, pid, SECOND);
+                bh_askers_event(a, &e);
+                if (pid > 1) {
+                        e = act(BH_EV_EXIT, pid, 2 * SECOND);
+                        bh_askers_event(a, &e);
+                }
+        }
+        e = connect_to(DOCKER, 9001, 3 * SECOND); /* one that ended goes for it */
+        bh_askers_event(a, &e);
+        assert_asked(a, 4 * SECOND, "docker", "one of: /usr/bin/docker (uid 0, pid 9001); /usr/bin/docker (uid 0, pid 1)");
+        for (guint32 pid = 10000; pid < 10000 + BH_ASKERS_MAX; pid++) {
+                e = connect_to(DOCKER, pid, 60 * SECOND);
+                bh_askers_event(a, &e);
+        }
+        for (guint32 pid = 10000; pid < 10000 + BH_ASKERS_MAX - 1; pid++) {
+                e = act(BH_EV_EXIT, pid, 61 * SECOND);
+                bh_askers_event(a, &e);
+        }
+        g_autofree char *last = g_strdup_printf("one of: /usr/bin/docker (uid 0, pid %u); others", 10000 + BH_ASKERS_MAX - 1);
+        assert_asked(a, 62 * SECOND, "docker", last); /* 1 and 9001 live, and are forgotten */
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/sensor/askers/the_one_that_is_connected_asked", the_one_that_is_connected_asked);
+        g_test_add_func("/sensor/askers/of_several_all_are_named", of_several_all_are_named);
+        g_test_add_func("/sensor/askers/what_is_no_connection_to_the_runtime_does_not_count", what_is_no_connection_to_the_runtime_does_not_count);
+        g_test_add_func("/sensor/askers/a_pid_used_again_is_somebody_else", a_pid_used_again_is_somebody_else);
+        g_test_add_func("/sensor/askers/there_are_bounds", there_are_bounds);
+        return g_test_run();
+}
