@@ -209,8 +209,8 @@ def test_the_map_shows_the_topology_and_nothing_else(shop, platform):
     known = {e for some in (topology.BACKGROUND, *topology.ACTIONS.values(), *topology.JOBS.values()) for e in some}
 
     def name(node):
-        if node["kind"] == "workload" and "demo/cron" in (node["image"] or ""):
-            return "cron"  # also its job, which a stack has as a container of its own
+        if node["kind"] == "workload" and not node["application"] and "demo/cron" in (node["image"] or ""):
+            return "cron"  # its job, which a stack has as a container of its own
         return topology.OUTSIDE if node["kind"] == "host" else services.get((node["application"], node["workload"]), node["id"])
 
     def seen():
