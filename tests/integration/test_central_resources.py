@@ -1,11 +1,8 @@
 """bulkhead-central and lists of resources that a node tells by hand, hostile ones among them; and what it keeps of a container beside its name."""
-import json
 import time
 
-import central_env
 import pytest
 from central_env import Central, container, inventory, proto
-from docker_env import wait_for
 
 ID = "0123456789abcdef" * 4
 

@@ -11,7 +11,7 @@ import flow_env
 import pytest
 import sensor_env
 from boxes import Box
-from docker_env import system_env, wait_for
+from docker_env import listens, system_env, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_host_to_container_and_back(sensor, hub, engine, load, box):
     gateway = engine.inspect(web.id)["NetworkSettings"]["Networks"]["front"]["Gateway"]
     daemon = subprocess.Popen(["nsenter", f"--net={engine.netns}", str(load), "serve", "9100"])
     try:
-        time.sleep(0.3)
+        wait_for(lambda: listens(engine.netns, 9100), 10, "the host's process listens")
         connect(web, gateway, 9100, n=4, size=10)
         hub.wait_sum("connections", 4, container="", role="server", port=9100, peer_container=web.id)
         hub.wait_sum("connections", 4, container=web.id, role="client", port=9100)
