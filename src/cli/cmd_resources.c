@@ -7,7 +7,8 @@
 #include "commands.h"
 #include "output.h"
 
-static const char *const kinds[] = { "service", "task", "node", "stack", "network", "config", "secret", "image", "volume" };
+static const char *const kinds[] = { "service", "task", "node", "stack", "pod", "network", "config", "secret", "image", "volume" };
+#define KINDS "service, task, node, stack, pod, network, config, secret, image, volume"
 
 static void word(GString *out, const char *format, ...) G_GNUC_PRINTF(2, 3);
 static void word(GString *out, const char *format, ...) {
@@ -99,6 +100,10 @@ static char *words_of(const json_t *r) {
         } else if (g_str_equal(kind, "stack")) {
                 text_word(out, d, "source");
                 list_words(out, json_object_get(d, "services"), NULL, 8);
+        } else if (g_str_equal(kind, "pod")) {
+                if (*bh_json_text(d, "namespace"))
+                        word(out, "namespace %s", bh_json_text(d, "namespace"));
+                text_word(out, d, "state");
         } else if (g_str_equal(kind, "volume")) {
                 text_word(out, d, "driver");
                 text_word(out, d, "mountpoint");
@@ -159,13 +164,13 @@ int bh_cmd_resources(const BhCliPaths *paths, int argc, char **argv) {
         g_autoptr(BhApi) api = NULL;
 
         if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "[KIND]", "Lists what runtimes and orchestrators know beside containers.",
-                              "Kinds: service, task, node, stack, network, config, secret, image, volume.\n"
+                              "Kinds: " KINDS ".\n"
                               "Configs and secrets are known by name alone. A network that spans nodes stands there for the Swarm and for each node that has it.\n"))
                 return BH_EXIT_USAGE;
         if (argc > 2)
                 return bh_cli_usage("it takes one kind at most, not \"%s\" as well", argv[2]);
         if (argc > 1 && rank(argv[1]) == G_N_ELEMENTS(kinds))
-                return bh_cli_usage("there is no kind \"%s\": service, task, node, stack, network, config, secret, image, volume", argv[1]);
+                return bh_cli_usage("there is no kind \"%s\": " KINDS, argv[1]);
         if (!(api = bh_api_new(paths, &error)))
                 return bh_cli_fail(error);
 

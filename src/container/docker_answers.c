@@ -79,7 +79,8 @@ void bh_docker_list_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
         bh_docker_tell_state(d);
 }
 
-gboolean bh_docker_apply_image(BhDocker *d, BhContainer *c) {
+/* What the engine's image says, on an unpublished description. TRUE if it is known. */
+static gboolean apply_image(BhDocker *d, BhContainer *c) {
         const Image *image = g_hash_table_lookup(d->images, c->image_id);
 
         if (!image)
@@ -90,7 +91,7 @@ gboolean bh_docker_apply_image(BhDocker *d, BhContainer *c) {
 }
 
 static void ask_image(BhDocker *d, BhContainer *c) {
-        if (bh_docker_apply_image(d, c) || !bh_docker_id_is_safe(c->image_id) || g_hash_table_contains(d->asked, c->image_id))
+        if (apply_image(d, c) || !bh_docker_id_is_safe(c->image_id) || g_hash_table_contains(d->asked, c->image_id))
                 return;
         g_autofree char *path = g_strdup_printf("/images/%s/json", c->image_id);
         g_autofree char *target = g_strdup_printf("%s %s", c->image_id, c->image);
@@ -134,7 +135,7 @@ void bh_docker_image_answer(BhDocker *d, BhDockerRequest *r, CURLcode result) {
 
                 if (!k->removed && !*k->c->image_digest && !k->c->layers[0] && !strcmp(k->c->image_id, image_id)) {
                         BhContainer *c = bh_container_dup(k->c);
-                        bh_docker_apply_image(d, c);
+                        apply_image(d, c);
                         bh_docker_publish(d, k, c);
                 }
         }

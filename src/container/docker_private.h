@@ -171,8 +171,6 @@ void bh_docker_list_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
 void bh_docker_inspect_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
 void bh_docker_exec_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
 void bh_docker_image_answer(BhDocker *d, BhDockerRequest *r, CURLcode result);
-/* What the engine's image says, on an unpublished description. TRUE if it is known. */
-gboolean bh_docker_apply_image(BhDocker *d, BhContainer *c);
 
 /* docker_gather.c */
 /* Something changed: look soon, but not more often than is allowed. */

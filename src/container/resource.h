@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a runtime or an orchestrator knows beside containers: services, tasks, nodes, stacks, networks, volumes, images; configs and secrets by name
+ * What a runtime or an orchestrator knows beside containers: services, tasks, nodes, stacks, pods, networks, volumes, images; configs and secrets by name
  * alone. docs/inventory.md says what each kind's `detail` holds.
  *
  * A set is whole for its scope: what is not in it is not there. It is built by one thread, then published and never changed again; reference
@@ -18,7 +18,7 @@
 #define BH_RESOURCE_LIST_MAX 256u /* elements of a list in a detail; further ones are counted as "refused" in it */
 
 typedef struct {
-        char *kind; /* "service", "task", "node", "stack", "network", "config", "secret", "image", "volume" */
+        char *kind; /* "service", "task", "node", "stack", "network", "config", "secret", "image", "volume", "pod" */
         char *id, *name;
         char *application; /* "" = none */
         GArray *labels;    /* BhKeyValue, sorted by key */

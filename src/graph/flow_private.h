@@ -12,7 +12,6 @@
 #define BH_PROTO_TCP 6
 #define BH_PROTO_UDP 17
 #define BH_TCP_SYN_SENT 2
-#define BH_TCP_TIME_WAIT 6
 #define BH_TCP_CLOSE 7
 #define BH_TCP_LISTEN 10
 #define BH_PORT_DNS 53

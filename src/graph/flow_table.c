@@ -354,9 +354,6 @@ BhConntrack *bh_flow_table_conntrack(BhFlowTable *t) {
 }
 
 void bh_flow_table_stats(BhFlowTable *t, BhFlowStats *out) {
-        BhConntrackStats conntrack;
-
-        bh_conntrack_stats(t->conntrack, &conntrack);
         *out = t->stats;
         out->flows = g_hash_table_size(t->flows);
         out->ends = g_hash_table_size(t->ends);
@@ -365,5 +362,4 @@ void bh_flow_table_stats(BhFlowTable *t, BhFlowStats *out) {
         out->listeners = g_hash_table_size(t->listeners);
         out->breadths = g_hash_table_size(t->breadths);
         out->names = bh_flow_names_count(t->names);
-        out->translations = conntrack.entries;
 }

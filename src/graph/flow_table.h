@@ -104,7 +104,7 @@ typedef struct {
 } BhFlowCut;
 
 typedef struct {
-        guint flows, ends, containers, conns, listeners, waiting, breadths, names, translations;
+        guint flows, ends, containers, conns, listeners, waiting, breadths, names;
         guint64 events;        /* folded */
         guint64 rest_connections, rest_bytes;
         guint64 conns_refused; /* open connections beyond the bound: not in `open`, counted when they end */

@@ -461,7 +461,6 @@ static BhGraphNode *node_of(Group *group) {
         n->state = bh_graph_text(group->running && group->kind != END_CONTAINER ? "running" : b ? b->state : "");
         n->running = group->running;
         n->containers = group->containers;
-        n->isolated = !group->used;
         return n;
 }
 

@@ -49,7 +49,6 @@ typedef struct {
         char *application, *workload, *container, *node, *image, *state; /* shared; never NULL */
         guint running, containers;
         guint tier;
-        gboolean isolated; /* no edge */
 } BhGraphNode;
 
 #define BH_GRAPH_LIST_MAX 16 /* of each list of an edge */

@@ -378,6 +378,7 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(o, "unsafe_batches", number(f->unsafe));
         json_object_set_new(o, "unpaired", number(s.unpaired));
         json_object_set_new(o, "vanished", number(s.vanished));
+        json_object_set_new(o, "forgotten", number(s.forgotten));
         json_object_set_new(o, "rest", json_pack("{s:o, s:o, s:o, s:o, s:o}", "connections", number(s.rest_connections), "bytes", number(s.rest_bytes), "open_refused",
                                                  number(s.conns_refused), "listeners_refused", number(s.listeners_refused), "cut_off", number(f->cut_off)));
         part = json_object();
@@ -396,6 +397,10 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(part, "sockets", number(walks.sockets));
         json_object_set_new(part, "took_us", number(walks.took_us));
         json_object_set_new(part, "refused", number(walks.refused));
+        json_object_set_new(part, "failed", number(f->walks_failed));
+        json_object_set_new(part, "entered", number(walks.entered));
+        json_object_set_new(part, "not_entered", number(walks.not_entered));
+        json_object_set_new(part, "forgotten", number(walks.forgotten));
         json_object_set_new(o, "walk", part);
         part = json_object();
         BhFirstBytesStats bytes = { 0 };
@@ -406,6 +411,7 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(part, "attached_ms", number(bytes.attached_ms));
         json_object_set_new(part, "pieces", number(bytes.told));
         json_object_set_new(part, "lost", number(bytes.lost + bytes.unreadable));
+        json_object_set_new(part, "refused", number(bytes.refused));
         json_object_set_new(part, "recognised", number(f->recognised));
         json_object_set_new(o, "protocols", part);
         g_mutex_unlock(&f->lock);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What flows speak: first bytes of their connections (firstbytes.h), read by the inspector. Bytes are asked for while there are connections of flows whose protocol is
- * not known, for BH_LOOK_SECONDS at a time; in the first minute without a pause, later at most each BH_LOOK_EACH_US, so that a node which sees ever new
+ * not known, for LOOK_SECONDS at a time; in the first minute without a pause, later at most each LOOK_EACH_US, so that a node which sees ever new
  * clients does not pay for it all the time.
  */
 #include <netinet/in.h>

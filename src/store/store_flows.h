@@ -25,7 +25,6 @@
 #define BH_STORE_HALVES_PER_CONTAINER 4096
 #define BH_STORE_LISTENERS_PER_NODE 20000 /* further ones are left out, and counted with those that the node left out */
 #define BH_STORE_MINUTES_KEPT_NS (24 * 3600 * G_GINT64_CONSTANT(1000000000))
-#define BH_STORE_HOURS_KEPT_NS (30 * BH_STORE_MINUTES_KEPT_NS)
 
 /* ---- ingest: messages of BhStoreMessage */
 

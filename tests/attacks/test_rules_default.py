@@ -4,7 +4,6 @@ For each rule that is on: an act that it must tell, and its nearest harmless nei
 while a sensor records; the recording is replayed through the rules, and each rule is one test. Neighbours run in containers of their own, so that a finding there has no other explanation.
 """
 import json
-import os
 import pathlib
 import re
 import subprocess

@@ -2,7 +2,6 @@
 """bench/syscall-counts: what it makes of recordings, made ones and (where they are) real ones."""
 import gzip
 import json
-import os
 import pathlib
 import random
 import subprocess

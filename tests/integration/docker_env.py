@@ -68,6 +68,13 @@ def wait_for(cond, deadline=10.0, what="condition", every=0.05):
         time.sleep(every)
 
 
+def listens(netns, port, proto="tcp"):
+    """Whether something waits at this port in that network namespace (a path, as nsenter takes it), without connecting to it."""
+    r = subprocess.run(["nsenter", f"--net={netns}", "cat", f"/proc/net/{proto}", f"/proc/net/{proto}6"], capture_output=True, text=True, env=system_env())
+    rows = [line.split() for line in r.stdout.splitlines()]
+    return any(len(row) > 3 and row[1].endswith(f":{port:04X}") and row[3] == ("0A" if proto == "tcp" else "07") for row in rows)
+
+
 def tail(path, lines=40):
     """The last lines of a text file, or a sentence saying that there is none."""
     try:

@@ -1,11 +1,11 @@
 """bulkhead-central and lists of resources that a node tells by hand, hostile ones among them; and what it keeps of a container beside its name."""
-import json
+import re
+import subprocess
 import time
 
-import central_env
 import pytest
 from central_env import Central, container, inventory, proto
-from docker_env import wait_for
+from sensor_env import REPO, build_dir, program
 
 ID = "0123456789abcdef" * 4
 
@@ -50,6 +50,20 @@ def test_a_list_is_shown_searched_and_streamed(central):
     stream.wait(lambda i, e, d: e == "resource" and d["key"] == str(net["serial"]) and "object" not in d, what="the network's end in the stream")
     assert [r["id"] for r in admin.get("/api/v1/resources?node=r1").json["resources"]] == ["k1"]
     assert admin.get("/api/v1/resources?cursor=x").status == 400 and admin.get("/api/v1/resources?limit=x").status == 400
+    node.close()
+
+
+def test_the_command_line_knows_every_kind(central):
+    """Those of the inventory's documentation."""
+    text = (REPO / "docs" / "inventory.md").read_text().split("## Resources", 1)[1].split("## Bounds", 1)[0]
+    kinds = {k for cell in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.M) for k in re.findall(r"\w+", cell)}
+    assert {"service", "config", "secret", "pod"} <= kinds, kinds
+    node = central.node("r4")
+    node.publish("resources", resources("r4", [resource(k, f"{k}-1", f"a-{k}") for k in sorted(kinds)]))
+    node.wait_acked()
+    for kind in sorted(kinds):
+        r = subprocess.run([program(build_dir(), "bulkhead"), "--run-dir", central.run_dir, "resources", kind, "--node", "r4"], capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0 and f"a-{kind}" in r.stdout and len(r.stdout.splitlines()) == 2, (kind, r)
     node.close()
 
 

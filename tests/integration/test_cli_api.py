@@ -316,7 +316,7 @@ def test_no_central_is_said(cli, tmp_path):
 
 
 def test_every_command_explains_itself(cli):
-    commands = ["up", "status", "events", "containers", "workloads", "applications", "findings", "audit", "record", "replay", "user", "token", "output"]
+    commands = ["up", "status", "events", "containers", "workloads", "applications", "resources", "graph", "listeners", "findings", "audit", "record", "replay", "user", "token", "output"]
     commands += [f"user {x}" for x in ("list", "add", "role", "disable", "enable", "password", "remove")] + [f"token {x}" for x in ("list", "create", "revoke")]
     commands += [f"output {x}" for x in ("list", "show", "set", "test", "remove")]
     for command in commands:

@@ -5,14 +5,13 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import time
 
 import central_env
 import docker_env
 import pytest
 import sensor_env
 from docker_env import BASE_IMAGE, system_env, wait_for
-from test_resources import CAPABILITIES, container, one, resources
+from test_resources import CAPABILITIES, container, one
 
 NAMESPACE = f"bh-test-{os.getpid()}"  # runc keeps what it runs in a place of the machine, by this name
 

@@ -11,7 +11,7 @@ import flow_env
 import pytest
 import sensor_env
 from boxes import Box
-from docker_env import system_env, wait_for
+from docker_env import listens, system_env, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,9 @@ def box(engine, load):
 
 
 def serve(box, port, how="serve"):
-    box.run(f"/load {how} {port} >/dev/null 2>&1 & sleep 0.2")
+    netns = f"/proc/{box.docker.inspect(box.id)['State']['Pid']}/ns/net"
+    box.run(f"/load {how} {port} >/dev/null 2>&1 &")
+    wait_for(lambda: listens(netns, port, "udp" if how == "userve" else "tcp"), 10, f"{box.name} serves at {port}")
 
 
 def connect(box, ip, port, n=1, rate=0, size=100):
@@ -220,7 +222,7 @@ def test_host_to_container_and_back(sensor, hub, engine, load, box):
     gateway = engine.inspect(web.id)["NetworkSettings"]["Networks"]["front"]["Gateway"]
     daemon = subprocess.Popen(["nsenter", f"--net={engine.netns}", str(load), "serve", "9100"])
     try:
-        time.sleep(0.3)
+        wait_for(lambda: listens(engine.netns, 9100), 10, "the host's process listens")
         connect(web, gateway, 9100, n=4, size=10)
         hub.wait_sum("connections", 4, container="", role="server", port=9100, peer_container=web.id)
         hub.wait_sum("connections", 4, container=web.id, role="client", port=9100)
@@ -291,7 +293,7 @@ def test_translation_by_the_kernel(request, build, docker, load, tmp_path):
         assert added.returncode == 0, added.stderr
         try:
             assert sensor.status()["flows"]["conntrack"]["state"] == "on", sensor.status()["flows"]
-            web.run("/load serve 80 >/dev/null 2>&1 & sleep 0.3")
+            serve(web, 80)
             subprocess.run([load, "connect", virtual, "8080", "3", "0", "50"], check=True, capture_output=True)
             hub.wait_sum("connections", 3, container="", exe=str(load), role="client")
             flow = hub.wait_flow(container="", exe=str(load), role="client")

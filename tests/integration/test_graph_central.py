@@ -9,7 +9,7 @@ import time
 import pytest
 from central_env import Central, container, inventory
 from docker_env import wait_for
-from map_synthetic import CLIENT, HOUR, MINUTE, SERVER, TCP, Synthetic, flow, flow_batch, listener, listener_list, network, published
+from map_synthetic import CLIENT, MINUTE, SERVER, Synthetic, flow, flow_batch, listener, listener_list, network, published
 from sensor_env import build_dir
 
 HOSTILE = ['<img src=x onerror=alert(1)>', '"];evil[', "a'; DROP TABLE flow_halves;--", "\x1b[31mred\x1b[0m", "..%2f/..", "name\nwith\tcontrols", "\u202ertl", "%s%n", "x" * 5000]

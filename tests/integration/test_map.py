@@ -6,12 +6,11 @@ import re
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
 import map_place
-from docker_env import die_with_parent, stop_process, system_env, wait_for
+from docker_env import die_with_parent, listens, stop_process, system_env, wait_for
 from map_outside import CLOSED, NETWORK, OPEN, REPLY, RESETTING, RESOLVER, SERVER, SILENT, ZONE, Outside
 from map_place import IMAGE, LOAD, NodePlatform, Place, address_of, gateway_of
 from map_truth import HOST, Truth, fetch, wait_equal
@@ -314,7 +313,7 @@ def containerd_of(place, docker):
         return r.stdout.decode()
     ctr.sock = sock
     try:
-        wait_for(lambda: sock.is_socket() and ctr("version", check=False), 20, "containerd answers")
+        wait_for(lambda: sock.is_socket() and "Server:" in ctr("version", check=False), 20, "containerd answers")
         yield ctr
     finally:
         for ident in ctr("tasks", "ls", "-q", check=False).split():
@@ -374,7 +373,7 @@ def containers_of_containerd(request, build, engine, place):
             for one in (server, client):
                 place.truth.container(one.id)
             place.host_server("tcp", 7100)
-            wait_for(lambda: subprocess.run(["nsenter", f"--net={engine.netns}", "sh", "-c", "exec 3<>/dev/tcp/10.242.9.2/7000"], capture_output=True).returncode or True, 1)
+            wait_for(lambda: listens(first, 7000), 20, "the server listens")
 
             def inside(n, *words):
                 out = ctr("tasks", "exec", "--exec-id", f"x{n}", client.id, LOAD, *words)
@@ -496,7 +495,8 @@ def test_a_restart_in_the_middle_neither_loses_nor_doubles(build, engine, own_pl
                     os.kill(pid, signal.SIGKILL)
                     wait_for(lambda w=what, p=pid: own_platform.pid_of(w) not in (None, p), 40, f"another {what}")
             more()
-            time.sleep(2)                                             # traffic goes on
+            before = steady.made
+            wait_for(lambda: (steady.made >= before + 100 or bool(steady.problem), steady.made), 30, "traffic goes on")
             steady.stop()
             wait_for(lambda: own_platform.cli("status", check=False).returncode == 0, 60, "Bulkhead is back")
             place.api.close()

@@ -142,7 +142,14 @@ test("what happens moves nothing, and costs the page little", async () => {
     await until("a second happened", () => told > i, 20_000);
   }
   await until("the central knows", async () => (await generation()) > g, 20_000);
-  await new Promise((r) => setTimeout(r, 2500));
+  /* Until the page has read all of it: the first reading may have begun before, the second cannot have. */
+  const read = () => page.evaluate(() => performance.getEntriesByName("map:data").length);
+  for (let i = 0; i < 2; i++) {
+    const had = await read();
+    filler.stdin.write("\n");
+    await until("the page has read anew", async () => (await read()) > had, 60_000);
+  }
+  await page.evaluate(() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r))));
   const now = new Map((await places()).places.map((p) => [p[0], p.join(" ")]));
   for (const p of before.places) assert.equal(now.get(p[0]), p.join(" "));
   const boxes = new Map((await places()).boxes.map((x) => [x[0], x.slice(0, 4).join(" ")]));
