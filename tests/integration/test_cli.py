@@ -433,7 +433,7 @@ def test_record_without_a_sensor_leaves_an_older_capture_alone(build, tmp_path):
 
 @pytest.mark.parametrize("args", [
     (), ("dance",), ("--dance", "status"), ("--run-dir",), ("status", "--dance"), ("status", "extra"), ("events", "-t", "nonsense"),
-    ("events", "--since", "yesterday"), ("events", "--limit", "-1"), ("events", "-c", ""), ("containers", "x"), ("record",), ("record", "-o", "f", "--duration", "0"),
+    ("events", "--since", "yesterday"), ("events", "--limit", "-1"), ("events", "-c", ""), ("containers", "x", "y"), ("record",), ("record", "-o", "f", "--duration", "0"),
     ("record", "-o", "f", "--duration", "-5"), ("record", "-o", "f", "-t", "nonsense"), ("replay",), ("replay", "a", "b"), ("replay", "a", "-t", "nonsense"), ("up", "x")])
 def test_wrong_usage_is_status_2_and_says_where_help_is(build, tmp_path, args):
     r = bulkhead(build, *args, cwd=tmp_path)
