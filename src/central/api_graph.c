@@ -81,12 +81,12 @@ static void add_sum(gint64 half, gint64 start_s, const BhHalfCounts *counts, gpo
         bh_graph_sums_add(data, half, counts);
 }
 
-/* The window's sums; its bounds become those that count. NULL: answered. */
-static BhGraphSums *sums_of(BhCall *call, gint64 *since_ns, gint64 *until_ns) {
+/* The window's sums, of these halves or of all (NULL); its bounds become those that count. NULL: answered. */
+static BhGraphSums *sums_of(BhCall *call, GHashTable *halves, gint64 *since_ns, gint64 *until_ns) {
         g_autoptr(BhGraphSums) sums = bh_graph_sums_new();
         GError *error = NULL;
 
-        if (!bh_store_flow_buckets(call->central->store, since_ns, until_ns, add_sum, sums, &error)) {
+        if (!bh_store_flow_buckets_of(call->central->store, halves, since_ns, until_ns, add_sum, sums, &error)) {
                 bh_call_store_error(call, error);
                 return NULL;
         }
@@ -124,10 +124,18 @@ static void head(BhCall *call, GString *out, const BhGraphQuery *q) {
 }
 
 static void nodes(BhCall *call, GString *out, const BhGraphView *v, GHashTable *once) {
+        g_autofree guint8 *needed = g_new0(guint8, v->nodes->len + 1);
+
+        for (guint i = 0; i < v->edges->len; i++) {
+                const BhGraphEdge *e = v->edges->pdata[i];
+
+                needed[e->from] = needed[e->to] = 1;
+        }
         for (guint i = 0; i < v->nodes->len; i++) {
                 const BhGraphNode *n = v->nodes->pdata[i];
 
-                if (once && !g_hash_table_add(once, n->id))
+                /* of very many those without an edge here come with the pages of theirs */
+                if ((!needed[i] && out->len >= BH_ANSWER_BYTES) || (once && !g_hash_table_add(once, n->id)))
                         continue;
                 bh_graph_node_open(out, n, bh_map_findings(call->central->map, n));
                 bh_json_close(out, '}');
@@ -148,7 +156,7 @@ void bh_api_graph(BhCall *call) {
                 bh_call_error(call, 400, "invalid", "the cursor is not one that an earlier page gave: begin again without it");
                 return;
         }
-        if (window && !(sums = sums_of(call, &q.since_ns, &q.until_ns)))
+        if (window && !(sums = sums_of(call, NULL, &q.since_ns, &q.until_ns)))
                 return;
         q.sums = sums;
         g_autoptr(BhGraphView) v = ask(call, &q, cursor, limit);
@@ -161,10 +169,11 @@ void bh_api_graph(BhCall *call) {
         nodes(call, out, v, NULL);
         bh_json_close(out, ']');
         bh_json_open(out, "edges", '[');
+        gsize begin = out->len;
         for (guint i = 0; i < v->edges->len; i++) {
                 bh_graph_edge_open(out, NULL, v, v->edges->pdata[i]);
                 bh_json_close(out, '}');
-                if (out->len >= BH_ANSWER_BYTES)
+                if (out->len - begin >= BH_ANSWER_BYTES)
                         bh_graph_view_cut(v, i + 1);
         }
         bh_json_close(out, ']');
@@ -186,18 +195,21 @@ typedef struct {
         struct {
                 guint64 connections, bytes, failures, fresh;
         } *of;
-        GHashTable *halves;
 } Bins;
 
 static void add_bin(gint64 half, gint64 start_s, const BhHalfCounts *c, gpointer data) {
         Bins *b = data;
         gint64 i = (start_s - b->begin_s) / b->width_s;
 
-        if (i < 0 || i >= (gint64) b->n || !g_hash_table_contains(b->halves, (gpointer) (gsize) half))
+        if (i < 0 || i >= (gint64) b->n)
                 return;
-        b->of[i].connections += c->connections;
-        b->of[i].bytes += c->bytes_out + c->bytes_in;
-        b->of[i].failures += c->refused + c->timed_out + c->unreachable + c->failed + c->reset;
+        b->of[i].connections = bh_half_sum(b->of[i].connections, c->connections);
+        b->of[i].bytes = bh_half_sum(b->of[i].bytes, bh_half_sum(c->bytes_out, c->bytes_in));
+        b->of[i].failures = bh_half_sum(b->of[i].failures, c->refused);
+        b->of[i].failures = bh_half_sum(b->of[i].failures, c->timed_out);
+        b->of[i].failures = bh_half_sum(b->of[i].failures, c->unreachable);
+        b->of[i].failures = bh_half_sum(b->of[i].failures, c->failed);
+        b->of[i].failures = bh_half_sum(b->of[i].failures, c->reset);
 }
 
 /* {"time","connections","bytes","failures","new_edges"} for each part of the window. FALSE: answered. */
@@ -210,7 +222,7 @@ static gboolean histogram(BhCall *call, GString *out, BhGraphQuery *q, guint wan
         const BhGraph *g = acquire(call);
         if (!g)
                 return FALSE;
-        b.halves = bh_graph_select(g, q, begins);
+        g_autoptr(GHashTable) halves = bh_graph_select(g, q, begins);
         bh_map_release(call->central->map);
         /* whole minutes, or hours where the numbers are by the hour */
         gint64 unit = until - since > BH_STORE_WINDOW_HOURS * 3600 * SECOND_NS ? 3600 : 60;
@@ -220,7 +232,7 @@ static gboolean histogram(BhCall *call, GString *out, BhGraphQuery *q, guint wan
         b.begin_s -= b.begin_s % unit;
         b.n = (guint) CLAMP((until / SECOND_NS - b.begin_s + b.width_s - 1) / b.width_s, 1, BINS_MAX + 1);
         b.of = g_malloc0_n(b.n, sizeof(*b.of));
-        gboolean ok = bh_store_flow_buckets(call->central->store, &since, &until, add_bin, &b, &error);
+        gboolean ok = bh_store_flow_buckets_of(call->central->store, halves, &since, &until, add_bin, &b, &error);
         for (guint i = 0; i < begins->len; i++) {
                 gint64 k = (g_array_index(begins, gint64, i) / SECOND_NS - b.begin_s) / b.width_s;
 
@@ -230,14 +242,13 @@ static gboolean histogram(BhCall *call, GString *out, BhGraphQuery *q, guint wan
         for (guint i = 0; ok && i < b.n; i++) {
                 bh_json_open(out, NULL, '{');
                 bh_json_time(out, "time", (b.begin_s + i * b.width_s) * SECOND_NS);
-                bh_json_uint(out, "connections", b.of[i].connections);
-                bh_json_uint(out, "bytes", b.of[i].bytes);
-                bh_json_uint(out, "failures", b.of[i].failures);
+                bh_json_uint(out, "connections", MIN(b.of[i].connections, (guint64) G_MAXINT64));
+                bh_json_uint(out, "bytes", MIN(b.of[i].bytes, (guint64) G_MAXINT64));
+                bh_json_uint(out, "failures", MIN(b.of[i].failures, (guint64) G_MAXINT64));
                 bh_json_uint(out, "new_edges", b.of[i].fresh);
                 bh_json_close(out, '}');
         }
         g_free(b.of);
-        g_hash_table_unref(b.halves);
         if (!ok)
                 bh_call_store_error(call, error);
         return ok;
@@ -297,11 +308,17 @@ void bh_api_graph_edge(BhCall *call) {
 
         if (!level_of(call, &q.level) || !times_of(call, "since", "until", &q.since_ns, &q.until_ns, &window))
                 return;
-        if (window && !(sums = sums_of(call, &q.since_ns, &q.until_ns)))
+        /* what it is made of is found once, and all that follows reads no more than that */
+        const BhGraph *g = acquire(call);
+        if (!g)
+                return;
+        const BhGraphQuery whole = { .level = q.level, .hidden = TRUE, .within = id, .within_level = q.level, .both = TRUE };
+        g_autoptr(GHashTable) halves = bh_graph_select(g, &whole, NULL);
+        bh_map_release(call->central->map);
+        if (window && !(sums = sums_of(call, halves, &q.since_ns, &q.until_ns)))
                 return;
         q.sums = sums;
-        q.within = id;
-        q.within_level = q.level;
+        q.halves = halves;
         g_autoptr(BhGraphView) v = ask(call, &q, NULL, 1);
         if (!v)
                 return;
@@ -411,7 +428,7 @@ static GHashTable *changed_in(const BhGraphView *now, const BhGraphQuery *q, con
                 if (!was)
                         continue;
                 const Ratio r = {
-                        .bytes = ratio(e->counts.bytes_out + e->counts.bytes_in, q, was->counts.bytes_out + was->counts.bytes_in, base),
+                        .bytes = ratio(bh_half_sum(e->counts.bytes_out, e->counts.bytes_in), q, bh_half_sum(was->counts.bytes_out, was->counts.bytes_in), base),
                         .connections = ratio(e->counts.connections, q, was->counts.connections, base),
                 };
                 if (has_changed(r.bytes) || has_changed(r.connections))
@@ -420,44 +437,48 @@ static GHashTable *changed_in(const BhGraphView *now, const BhGraphQuery *q, con
         return ids;
 }
 
-/* A list of these edges, in full, and their nodes into `found`. FALSE: answered. */
-static gboolean put_edges(BhCall *call, GString *out, const char *key, const BhGraphQuery *q, GHashTable *ids, gboolean ratios, GPtrArray *found) {
+/* These edges in full. NULL: answered. */
+static BhGraphView *in_full(BhCall *call, const BhGraphQuery *q, GHashTable *ids) {
         BhGraphQuery full = *q;
 
         full.brief = FALSE;
         full.only = ids;
-        bh_json_open(out, key, '[');
-        if (g_hash_table_size(ids)) {
-                BhGraphView *v = ask(call, &full, NULL, EDGES_MAX);
-
-                if (!v)
-                        return FALSE;
-                g_ptr_array_add(found, v);
-                for (guint i = 0; i < v->edges->len && out->len < BH_ANSWER_BYTES; i++) {
-                        const BhGraphEdge *e = v->edges->pdata[i];
-                        const Ratio *r = ratios ? g_hash_table_lookup(ids, e->id) : NULL;
-
-                        bh_graph_edge_open(out, NULL, v, e);
-                        if (r) {
-                                put_ratio(out, "bytes_ratio", r->bytes);
-                                put_ratio(out, "connections_ratio", r->connections);
-                        }
-                        bh_json_close(out, '}');
-                }
-        }
-        bh_json_close(out, ']');
-        return TRUE;
+        return ask(call, &full, NULL, 2 * EDGES_MAX);
 }
 
-static void view_free(gpointer v) {
-        bh_graph_view_free(v);
+/* A list of those of the view that are among these. */
+static void put_edges(GString *out, const char *key, const BhGraphView *v, GHashTable *ids, gboolean ratios) {
+        bh_json_open(out, key, '[');
+        for (guint i = 0; v && i < v->edges->len && out->len < BH_ANSWER_BYTES; i++) {
+                const BhGraphEdge *e = v->edges->pdata[i];
+                const Ratio *r = ratios ? g_hash_table_lookup(ids, e->id) : NULL;
+
+                if (!g_hash_table_contains(ids, e->id))
+                        continue;
+                bh_graph_edge_open(out, NULL, v, e);
+                if (r) {
+                        put_ratio(out, "bytes_ratio", r->bytes);
+                        put_ratio(out, "connections_ratio", r->connections);
+                }
+                bh_json_close(out, '}');
+        }
+        bh_json_close(out, ']');
+}
+
+static void add_ids(GHashTable *to, GHashTable *ids) {
+        GHashTableIter it;
+        gpointer id;
+
+        g_hash_table_iter_init(&it, ids);
+        while (g_hash_table_iter_next(&it, &id, NULL))
+                g_hash_table_add(to, id);
 }
 
 /* First all edges of both windows in brief, then in full what is told. */
 static gboolean compare(BhCall *call, GString *out, const BhGraphQuery *q, const BhGraphQuery *base, guint limit) {
-        g_autoptr(GHashTable) once = g_hash_table_new(g_str_hash, g_str_equal), fresh = NULL, gone = NULL, changed = NULL;
-        g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func(view_free);
+        g_autoptr(GHashTable) once = g_hash_table_new(g_str_hash, g_str_equal), of_now = g_hash_table_new(g_str_hash, g_str_equal), fresh = NULL, gone = NULL, changed = NULL;
         BhGraphView *now = ask(call, q, NULL, ALL_EDGES), *before = now ? ask(call, base, NULL, ALL_EDGES) : NULL;
+        g_autoptr(BhGraphView) full = NULL, full_before = NULL;
 
         if (before) {
                 fresh = only_in(now, before, limit);
@@ -466,12 +487,20 @@ static gboolean compare(BhCall *call, GString *out, const BhGraphQuery *q, const
         }
         bh_graph_view_free(now);
         bh_graph_view_free(before);
-        if (!before || !put_edges(call, out, "new", q, fresh, FALSE, found) || !put_edges(call, out, "gone", base, gone, FALSE, found) ||
-            !put_edges(call, out, "changed", q, changed, TRUE, found))
+        if (!before)
                 return FALSE;
+        add_ids(of_now, fresh);
+        add_ids(of_now, changed);
+        if ((g_hash_table_size(of_now) && !(full = in_full(call, q, of_now))) || (g_hash_table_size(gone) && !(full_before = in_full(call, base, gone))))
+                return FALSE;
+        put_edges(out, "new", full, fresh, FALSE);
+        put_edges(out, "gone", full_before, gone, FALSE);
+        put_edges(out, "changed", full, changed, TRUE);
         bh_json_open(out, "nodes", '[');
-        for (guint i = 0; i < found->len; i++)
-                nodes(call, out, found->pdata[i], once);
+        if (full)
+                nodes(call, out, full, once);
+        if (full_before)
+                nodes(call, out, full_before, once);
         bh_json_close(out, ']');
         return TRUE;
 }
@@ -495,7 +524,7 @@ void bh_api_graph_diff(BhCall *call) {
                 base_until = q.since_ns - q.since_ns % (60 * SECOND_NS);
                 base_since = MAX(base_until - (q.until_ns - q.since_ns), 1);
         }
-        if (!(sums = sums_of(call, &q.since_ns, &q.until_ns)) || !(base_sums = sums_of(call, &base_since, &base_until)))
+        if (!(sums = sums_of(call, NULL, &q.since_ns, &q.until_ns)) || !(base_sums = sums_of(call, NULL, &base_since, &base_until)))
                 return;
         base = q;
         q.sums = sums;

@@ -6,28 +6,31 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/turn_lock.h"
 #include "graph_private.h"
 #include "hub.h"
 
 #define CHANGES_AT_ONCE 256
 #define LARGE_EDGES 20000 /* a question to a map of so many takes tens of MiB for a moment */
 #define FINDINGS_US (5 * G_USEC_PER_SEC) /* so old may the numbers of findings be */
+#define FINDINGS_REST 20                 /* or so many times as old as counting them takes */
 
 struct BhMap {
         BhCentral *central;
         BhGraph *graph;
-        GRWLock lock; /* of the graph */
+        BhTurnLock lock; /* of the graph */
 
         GMutex state; /* of what follows */
         GCond changed;
         guint readers;
-        gboolean woken, stopping, settings;
+        gboolean woken, stopping, settings, reload;
         guint64 generation, told;
         guint64 batches, duplicates, halves;
+        BhGraphStats stats; /* of the graph, as the last writer left it */
 
         GMutex counting;
         GHashTable *findings; /* "c:node/id", "w:application\nworkload", "a:application" → guint64; with `counting` */
-        gint64 counted_us;
+        gint64 count_us; /* then they are counted anew; 0: they never were */
 
         char *places;  /* the thread's: what was read of addresses last, as a digest */
         guint64 after; /* the thread's: place in the change log */
@@ -38,6 +41,20 @@ static void changed(BhMap *m) {
         g_mutex_lock(&m->state);
         m->generation++;
         g_cond_broadcast(&m->changed);
+        g_mutex_unlock(&m->state);
+}
+
+static void write_lock(BhMap *m) {
+        bh_turn_lock_write(&m->lock);
+}
+
+static void write_unlock(BhMap *m) {
+        BhGraphStats stats;
+
+        bh_graph_stats(m->graph, &stats);
+        bh_turn_lock_write_done(&m->lock);
+        g_mutex_lock(&m->state);
+        m->stats = stats;
         g_mutex_unlock(&m->state);
 }
 
@@ -117,8 +134,10 @@ static gboolean load_containers(BhMap *m, GError **error) {
 
                 if (!page)
                         return FALSE;
+                write_lock(m);
                 for (guint i = 0; i < page->rows->len; i++)
                         set_container(m, page->rows->pdata[i]);
+                write_unlock(m);
                 g_free(cursor);
                 cursor = g_steal_pointer(&page->next);
         } while (cursor);
@@ -141,10 +160,10 @@ static void read_networks(BhMap *m) {
                 bh_error("the setting graph.networks is not used", "error", error->message);
                 return;
         }
-        g_rw_lock_writer_lock(&m->lock);
+        write_lock(m);
         bh_graph_set_networks(m->graph, cidrs);
         bh_graph_resolve_all(m->graph);
-        g_rw_lock_writer_unlock(&m->lock);
+        write_unlock(m);
         changed(m);
 }
 
@@ -160,10 +179,10 @@ static gboolean read_places(BhMap *m, GError **error) {
                 return TRUE;
         g_free(m->places);
         m->places = g_steal_pointer(&digest);
-        g_rw_lock_writer_lock(&m->lock);
+        write_lock(m);
         bh_graph_set_places(m->graph, (const BhGraphPlace *) (const void *) places->data, places->len);
         bh_graph_resolve_all(m->graph);
-        g_rw_lock_writer_unlock(&m->lock);
+        write_unlock(m);
         changed(m);
         return TRUE;
 }
@@ -176,12 +195,29 @@ static void follow_container(BhMap *m, const char *key) {
 
         if (!c && !g_error_matches(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND))
                 return;
-        g_rw_lock_writer_lock(&m->lock);
+        write_lock(m);
         if (c)
                 set_container(m, c);
         else
                 bh_graph_remove_container(m->graph, node, slash + 1);
-        g_rw_lock_writer_unlock(&m->lock);
+        write_unlock(m);
+}
+
+/* All containers anew: what retention takes away is in no change log. */
+static void reload(BhMap *m) {
+        g_autoptr(GError) error = NULL;
+
+        write_lock(m);
+        bh_graph_containers_begin(m->graph);
+        write_unlock(m);
+        if (!load_containers(m, &error)) {
+                bh_error("the map cannot read the containers", "error", error->message);
+                return;
+        }
+        write_lock(m);
+        bh_graph_containers_end(m->graph);
+        write_unlock(m);
+        changed(m);
 }
 
 /* TRUE when there may be more. */
@@ -201,11 +237,8 @@ static gboolean follow_changes(BhMap *m) {
                 if (!bh_store_changes_last(m->central->store, &last, NULL))
                         return FALSE;
                 m->after = last;
-                g_rw_lock_writer_lock(&m->lock);
-                load_containers(m, NULL);
-                g_rw_lock_writer_unlock(&m->lock);
+                reload(m);
                 read_places(m, NULL);
-                changed(m);
                 return TRUE;
         }
         for (guint i = 0; i < changes->len; i++) {
@@ -229,20 +262,22 @@ static gpointer run(gpointer data) {
 
         for (;;) {
                 g_mutex_lock(&m->state);
-                while (!m->stopping && !m->woken && !m->settings) {
+                while (!m->stopping && !m->woken && !m->settings && !m->reload) {
                         if (m->told == m->generation)
                                 g_cond_wait(&m->changed, &m->state);
                         else if (g_get_monotonic_time() >= tell_us || !g_cond_wait_until(&m->changed, &m->state, tell_us))
                                 break;
                 }
-                gboolean stopping = m->stopping, woken = m->woken, settings = m->settings;
+                gboolean stopping = m->stopping, woken = m->woken, settings = m->settings, again = m->reload;
                 guint64 generation = m->generation, told = m->told;
-                m->woken = m->settings = FALSE;
+                m->woken = m->settings = m->reload = FALSE;
                 g_mutex_unlock(&m->state);
                 if (stopping)
                         return NULL;
                 if (settings)
                         read_networks(m);
+                if (again)
+                        reload(m);
                 while (woken && follow_changes(m) && !bh_http_stopping(m->central->http))
                         ;
                 if (generation != told && g_get_monotonic_time() >= tell_us) {
@@ -262,7 +297,7 @@ static BhMap *map_alloc(BhCentral *c) {
 
         m->central = c;
         m->graph = bh_graph_new();
-        g_rw_lock_init(&m->lock);
+        bh_turn_lock_init(&m->lock);
         g_mutex_init(&m->state);
         g_cond_init(&m->changed);
         g_mutex_init(&m->counting);
@@ -280,6 +315,7 @@ BhMap *bh_map_new(BhCentral *c, GError **error) {
                 return NULL;
         }
         read_networks(m);
+        bh_graph_stats(m->graph, &m->stats);
         m->told = m->generation;
         m->thread = g_thread_new("bh-graph", run, m);
         return m;
@@ -302,7 +338,7 @@ void bh_map_free(BhMap *m) {
         bh_map_stop(m);
         bh_graph_free(m->graph);
         g_free(m->places);
-        g_rw_lock_clear(&m->lock);
+        bh_turn_lock_clear(&m->lock);
         g_mutex_clear(&m->state);
         g_cond_clear(&m->changed);
         g_mutex_clear(&m->counting);
@@ -315,7 +351,7 @@ void bh_map_free(BhMap *m) {
 void bh_map_flows(BhMap *m, const BhStoreFlows *batch) {
         guint n = 0;
 
-        g_rw_lock_writer_lock(&m->lock);
+        write_lock(m);
         for (guint i = 0; i < batch->n_halves; i++) {
                 if (!batch->halves[i].id)
                         continue;
@@ -324,7 +360,7 @@ void bh_map_flows(BhMap *m, const BhStoreFlows *batch) {
         }
         for (guint i = 0; batch->closed && i < batch->closed->len; i++)
                 bh_graph_close(m->graph, g_array_index(batch->closed, gint64, i));
-        g_rw_lock_writer_unlock(&m->lock);
+        write_unlock(m);
         g_mutex_lock(&m->state);
         m->batches++;
         m->duplicates += !batch->counted;
@@ -350,13 +386,20 @@ void bh_map_read_settings(BhMap *m) {
         g_mutex_unlock(&m->state);
 }
 
+void bh_map_reload(BhMap *m) {
+        g_mutex_lock(&m->state);
+        m->reload = TRUE;
+        g_cond_broadcast(&m->changed);
+        g_mutex_unlock(&m->state);
+}
+
 void bh_map_forget(BhMap *m, const GArray *halves) {
         if (!halves->len)
                 return;
-        g_rw_lock_writer_lock(&m->lock);
+        write_lock(m);
         for (guint i = 0; i < halves->len; i++)
                 bh_graph_remove(m->graph, g_array_index(halves, gint64, i));
-        g_rw_lock_writer_unlock(&m->lock);
+        write_unlock(m);
         changed(m);
 }
 
@@ -374,7 +417,7 @@ const BhGraph *bh_map_acquire(BhMap *m) {
         g_mutex_unlock(&m->state);
         if (!ok)
                 return NULL;
-        g_rw_lock_reader_lock(&m->lock);
+        bh_turn_lock_read(&m->lock);
         return m->graph;
 }
 
@@ -382,7 +425,7 @@ void bh_map_release(BhMap *m) {
         BhGraphStats stats;
 
         bh_graph_stats(m->graph, &stats);
-        g_rw_lock_reader_unlock(&m->lock);
+        bh_turn_lock_read_done(&m->lock);
         /* each worker's heap would keep what one question took */
         if (stats.edges > LARGE_EDGES)
                 malloc_trim(0);
@@ -413,6 +456,27 @@ static void count_findings(const char *node, const char *container, const char *
                 count(data, g_strdup_printf("a:%s", application), n);
 }
 
+/* With `counting`, which is let go meanwhile: others go on with the old numbers, but for the first time. */
+static void count_anew(BhMap *m) {
+        g_autoptr(GHashTable) fresh = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        gboolean first = !m->count_us;
+        gint64 begin = g_get_monotonic_time(), took;
+
+        m->count_us = G_MAXINT64;
+        if (!first)
+                g_mutex_unlock(&m->counting);
+        gboolean ok = bh_store_findings_by_container(m->central->store, count_findings, fresh, NULL);
+        if (!first)
+                g_mutex_lock(&m->counting);
+        /* without an answer the old numbers stay */
+        if (ok) {
+                g_hash_table_unref(m->findings);
+                m->findings = g_steal_pointer(&fresh);
+        }
+        took = g_get_monotonic_time() - begin;
+        m->count_us = begin + took + MAX(FINDINGS_US, took * FINDINGS_REST);
+}
+
 guint64 bh_map_findings(BhMap *m, const BhGraphNode *n) {
         g_autofree char *key = NULL;
 
@@ -427,16 +491,8 @@ guint64 bh_map_findings(BhMap *m, const BhGraphNode *n) {
         else
                 return 0;
         g_mutex_lock(&m->counting);
-        if (!m->counted_us || g_get_monotonic_time() - m->counted_us > FINDINGS_US) {
-                g_autoptr(GHashTable) fresh = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-
-                /* without an answer the old numbers stay */
-                if (bh_store_findings_by_container(m->central->store, count_findings, fresh, NULL)) {
-                        g_hash_table_unref(m->findings);
-                        m->findings = g_steal_pointer(&fresh);
-                }
-                m->counted_us = g_get_monotonic_time();
-        }
+        if (g_get_monotonic_time() >= m->count_us)
+                count_anew(m);
         const guint64 *have = g_hash_table_lookup(m->findings, key);
         guint64 found = have ? *have : 0;
         g_mutex_unlock(&m->counting);
@@ -451,10 +507,8 @@ guint64 bh_map_generation(BhMap *m) {
 }
 
 void bh_map_stats(BhMap *m, BhMapStats *out) {
-        g_rw_lock_reader_lock(&m->lock);
-        bh_graph_stats(m->graph, &out->graph);
-        g_rw_lock_reader_unlock(&m->lock);
         g_mutex_lock(&m->state);
+        out->graph = m->stats;
         out->generation = m->generation;
         out->batches = m->batches;
         out->duplicates = m->duplicates;

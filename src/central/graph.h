@@ -3,7 +3,7 @@
  * The owner of the connection map (src/graph): builds it from the store, keeps it current, and tells readers of the stream when it changed.
  *
  * Flows are entered by the thread that stored them (ingest_flow.c), the inventory by a thread of its own ("bh-graph"), which reads the store's change log. Readers take a lock
- * that changes wait for: at most BH_MAP_READERS at a time, since an answer about everything takes memory. Nothing here is durable: it is built anew at each start.
+ * that changes wait for, but for no reader that comes later: at most BH_MAP_READERS at a time, since an answer about everything takes memory. Nothing here is durable: it is built anew at each start.
  */
 #pragma once
 #include "central.h"
@@ -25,6 +25,8 @@ void bh_map_free(BhMap *m);
 void bh_map_flows(BhMap *m, const BhStoreFlows *batch);
 /* The inventory may have changed. Quick; any thread. */
 void bh_map_wake(BhMap *m);
+/* Containers are gone of which no change tells: retention took them. Quick; any thread. */
+void bh_map_reload(BhMap *m);
 /* Halves that are no longer kept: gint64. */
 void bh_map_forget(BhMap *m, const GArray *halves);
 /* Takes over the setting graph.networks. */
@@ -33,7 +35,7 @@ void bh_map_read_settings(BhMap *m);
 /* For readers: the graph, until bh_map_release(). NULL: too many read already, and none of them ended within the time that a question may take. */
 const BhGraph *bh_map_acquire(BhMap *m);
 void bh_map_release(BhMap *m);
-/* Findings of what a node stands for; a few seconds old at most. */
+/* Findings of what a node stands for; a few seconds old, more where it takes long to count them. */
 guint64 bh_map_findings(BhMap *m, const BhGraphNode *n);
 guint64 bh_map_generation(BhMap *m); /* rises with each change; below 2^53 */
 

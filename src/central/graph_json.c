@@ -46,6 +46,11 @@ void bh_graph_node_open(GString *out, const BhGraphNode *n, guint64 findings) {
         bh_json_uint(out, "level", n->tier);
 }
 
+/* What nodes tell adds up to more than readers of JSON take for a whole number. */
+static void number(GString *out, const char *key, guint64 n) {
+        bh_json_uint(out, key, MIN(n, (guint64) G_MAXINT64));
+}
+
 static void list(GString *out, const char *key, const GPtrArray *texts) {
         bh_json_open(out, key, '[');
         for (guint i = 0; i < texts->len; i++)
@@ -67,18 +72,18 @@ void bh_graph_edge_open(GString *out, const char *key, const BhGraphView *v, con
         bh_json_text(out, "path", e->path);
         bh_json_text(out, "protocol", e->protocol);
         bh_json_text(out, "server_name", e->server_name);
-        bh_json_uint(out, "connections", c->connections);
-        bh_json_uint(out, "open", e->open);
-        bh_json_uint(out, "half_open", e->half_open);
-        bh_json_uint(out, "refused", c->refused);
-        bh_json_uint(out, "timed_out", c->timed_out);
-        bh_json_uint(out, "unreachable", c->unreachable);
-        bh_json_uint(out, "failed", c->failed);
-        bh_json_uint(out, "reset", c->reset);
-        bh_json_uint(out, "bytes_out", c->bytes_out);
-        bh_json_uint(out, "bytes_in", c->bytes_in);
-        bh_json_uint(out, "packets_out", c->packets_out);
-        bh_json_uint(out, "packets_in", c->packets_in);
+        number(out, "connections", c->connections);
+        number(out, "open", e->open);
+        number(out, "half_open", e->half_open);
+        number(out, "refused", c->refused);
+        number(out, "timed_out", c->timed_out);
+        number(out, "unreachable", c->unreachable);
+        number(out, "failed", c->failed);
+        number(out, "reset", c->reset);
+        number(out, "bytes_out", c->bytes_out);
+        number(out, "bytes_in", c->bytes_in);
+        number(out, "packets_out", c->packets_out);
+        number(out, "packets_in", c->packets_in);
         g_ascii_formatd(duration, sizeof(duration), "%.9f", (double) c->duration_ns / 1e9);
         bh_json_raw(out, "duration", duration);
         bh_json_time(out, "first_seen", e->first_ns);

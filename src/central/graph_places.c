@@ -6,6 +6,8 @@
 #include "graph_private.h"
 #include "store/store_resources.h"
 
+#define OF_ONE 1024 /* addresses of one resource; one that is full of them must not leave no place for others */
+
 static const char *text_of(const json_t *o, const char *key) {
         const char *text = json_string_value(json_object_get(o, key));
 
@@ -50,6 +52,8 @@ static void add_network(Found *f, const BhStoreResource *r, const json_t *detail
         if (g_str_has_prefix(r->scope, "swarm:"))
                 return;
         json_array_foreach(json_object_get(detail, "subnets"), i, subnet) {
+                if (i >= OF_ONE)
+                        break;
                 BhGraphPlace p = { .node = keep(f, r->node), .network = keep(f, r->id) };
 
                 if (!address_of(subnet, "gateway", &p.address))
@@ -60,6 +64,8 @@ static void add_network(Found *f, const BhStoreResource *r, const json_t *detail
         }
         /* its own in a network over several nodes */
         json_array_foreach(json_object_get(detail, "sandboxes"), i, subnet) {
+                if (i >= OF_ONE)
+                        break;
                 BhGraphPlace p = { .node = keep(f, r->node), .network = keep(f, r->id) };
 
                 if (address_of(subnet, "address", &p.address))
@@ -78,7 +84,7 @@ static void add_node(Found *f, const BhStoreResource *r, const json_t *detail) {
                 g_array_append_val(f->places, p);
         /* of its interfaces */
         json_array_foreach(json_object_get(detail, "addresses"), i, text)
-                if (parse_address(json_string_value(text), &p.address))
+                if (i < OF_ONE && parse_address(json_string_value(text), &p.address))
                         g_array_append_val(f->places, p);
 }
 
@@ -89,6 +95,8 @@ static void add_service(Found *f, const BhStoreResource *r, const json_t *detail
         size_t i;
 
         json_array_foreach(json_object_get(detail, "vips"), i, vip) {
+                if (i >= OF_ONE)
+                        break;
                 BhGraphPlace p = { .application = keep(f, r->application), .workload = keep(f, workload), .network = keep(f, text_of(vip, "network")) };
 
                 if (address_of(vip, "address", &p.address))

@@ -58,6 +58,8 @@ static void expire(BhUpkeep *u) {
                 set_problem(u, "old rows could not be removed", error);
                 return;
         }
+        if (gone.containers || gone.nodes)
+                bh_map_reload(u->central->map);
         g_autoptr(GArray) halves = NULL;
         gint64 hours = setting(u->central, "graph.minute_hours", 24), kept = setting(u->central, "graph.hour_days", 30);
         if (!bh_store_flows_expire(u->central->store, hours * DAY_NS / 24, MAX(kept * DAY_NS, hours * DAY_NS / 24), &halves, &error)) {

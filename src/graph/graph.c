@@ -587,6 +587,7 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
                 release(&node);
                 release(&id);
         }
+        b->round = g->round;
         g_hash_table_replace(g->box_of_id, b->id, b);
         char *application = b->application ? g_ref_string_acquire(b->application) : NULL, *workload = b->workload ? g_ref_string_acquire(b->workload) : NULL;
         replace(&b->name, c->name);
@@ -623,14 +624,7 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
         place_box(g, b);
 }
 
-void bh_graph_remove_container(BhGraph *g, const char *node, const char *id) {
-        char *n = bh_graph_text(node), *i = bh_graph_text(id);
-        Box *b = find_box(g, n, i);
-
-        release(&n);
-        release(&i);
-        if (!b)
-                return;
+static void remove_box(BhGraph *g, Box *b) {
         bh_graph_index_box(g, b, FALSE);
         if (g_hash_table_lookup(g->box_of_id, b->id) == b)
                 g_hash_table_remove(g->box_of_id, b->id);
@@ -639,6 +633,33 @@ void bh_graph_remove_container(BhGraph *g, const char *node, const char *id) {
         g_hash_table_steal(g->boxes, b);
         place_box(g, b);
         box_free(b);
+}
+
+void bh_graph_remove_container(BhGraph *g, const char *node, const char *id) {
+        char *n = bh_graph_text(node), *i = bh_graph_text(id);
+        Box *b = find_box(g, n, i);
+
+        release(&n);
+        release(&i);
+        if (b)
+                remove_box(g, b);
+}
+
+void bh_graph_containers_begin(BhGraph *g) {
+        g->round++;
+}
+
+void bh_graph_containers_end(BhGraph *g) {
+        g_autoptr(GPtrArray) gone = g_ptr_array_new();
+        GHashTableIter it;
+        gpointer b;
+
+        g_hash_table_iter_init(&it, g->boxes);
+        while (g_hash_table_iter_next(&it, &b, NULL))
+                if (((const Box *) b)->round != g->round)
+                        g_ptr_array_add(gone, b);
+        for (guint i = 0; i < gone->len; i++)
+                remove_box(g, gone->pdata[i]);
 }
 
 void bh_graph_stats(const BhGraph *g, BhGraphStats *out) {

@@ -64,6 +64,9 @@ typedef struct {
 void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c);
 /* Its edges stay while their halves do. */
 void bh_graph_remove_container(BhGraph *g, const char *node, const char *id);
+/* All that there are are told anew: those that were not set between begin and end go. */
+void bh_graph_containers_begin(BhGraph *g);
+void bh_graph_containers_end(BhGraph *g);
 
 /* ---- what else addresses may mean. Each replaces what was said before; then bh_graph_resolve_all() */
 

@@ -62,6 +62,7 @@ struct Box {
         char *node, *id, *name, *application, *workload, *image, *state;
         gint64 since_ns, ended_ns;
         gboolean running, host_network;
+        guint round; /* BhGraph.round when it was told last */
         BoxAddress *addresses;
         BhGraphPort *ports;
         guint n_addresses, n_ports;
@@ -84,6 +85,7 @@ struct BhGraph {
         GHashTable *box_of_id;        /* char *id → Box: the latest of that id on whatever node */
         GPtrArray *at_host;           /* Box that have their node's network */
         guint64 edges_made;
+        guint round; /* of telling all containers */
 
         /* resolve.c */
         GHashTable *at;        /* BhHalfAddress → GPtrArray of Box that have, or had, it */

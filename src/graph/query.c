@@ -357,8 +357,8 @@ static void fold_clear(Fold *f) {
         g_free(f->needle);
 }
 
-/* `allowed`: a byte for each edge, NULL: all. */
-static void fold_all(Fold *f, const BhGraph *g, const BhGraphQuery *q, const guint8 *allowed) {
+/* `allowed`: a byte for each edge, NULL: all. Ids are a good part of the work: without `ids` edges have none. */
+static void fold_all(Fold *f, const BhGraph *g, const BhGraphQuery *q, const guint8 *allowed, gboolean ids) {
         *f = (Fold){ .g = g, .q = q };
         f->groups = g_array_new(FALSE, FALSE, sizeof(Group *));
         f->group_of = g_hash_table_new_full(group_hash, group_equal, group_free, NULL);
@@ -381,7 +381,7 @@ static void fold_all(Fold *f, const BhGraph *g, const BhGraphQuery *q, const gui
                 if (s.there)
                         fold_edge(f, e, &s);
         }
-        for (guint i = 0; i < f->edges->len; i++)
+        for (guint i = 0; ids && i < f->edges->len; i++)
                 set_id(f, f->edges->pdata[i]);
 }
 
@@ -391,7 +391,7 @@ static guint8 *edges_within(const BhGraph *g, const BhGraphQuery *q) {
         BhGraphQuery wide = { .level = q->within_level, .hidden = TRUE };
         Fold f;
 
-        fold_all(&f, g, &wide, NULL);
+        fold_all(&f, g, &wide, NULL, TRUE);
         for (guint i = 0; i < f.edges->len; i++) {
                 const Folded *x = f.edges->pdata[i];
 
@@ -404,10 +404,19 @@ static guint8 *edges_within(const BhGraph *g, const BhGraphQuery *q) {
         return allowed;
 }
 
-static void fold(Fold *f, const BhGraph *g, const BhGraphQuery *q) {
-        g_autofree guint8 *allowed = q->within ? edges_within(g, q) : NULL;
+static guint8 *edges_of_halves(const BhGraph *g, GHashTable *halves) {
+        guint8 *allowed = g_new0(guint8, g->edges->len + 1);
 
-        fold_all(f, g, q, allowed);
+        for (guint i = 0; i < g->edges->len; i++)
+                for (const Half *h = ((const Edge *) g->edges->pdata[i])->halves; h && !allowed[i]; h = h->next)
+                        allowed[i] = g_hash_table_contains(halves, (gpointer) (gsize) h->id);
+        return allowed;
+}
+
+static void fold(Fold *f, const BhGraph *g, const BhGraphQuery *q, gboolean ids) {
+        g_autofree guint8 *allowed = q->halves ? edges_of_halves(g, q->halves) : q->within ? edges_within(g, q) : NULL;
+
+        fold_all(f, g, q, allowed, ids);
 }
 
 /* ---- nodes of the answer */
@@ -640,7 +649,7 @@ BhGraphView *bh_graph_query(const BhGraph *g, const BhGraphQuery *q, const char 
 
         v->nodes = g_ptr_array_new_with_free_func(node_free);
         v->edges = g_ptr_array_new_with_free_func(edge_free);
-        fold(&f, g, q);
+        fold(&f, g, q, TRUE);
         for (guint i = 0; i < f.edges->len; i++) {
                 Folded *x = f.edges->pdata[i];
 
@@ -651,8 +660,10 @@ BhGraphView *bh_graph_query(const BhGraph *g, const BhGraphQuery *q, const char 
                 g_ptr_array_add(shown, x);
         }
         v->n_edges = shown->len;
-        count_boxes(&f, !q->within);
-        set_tiers(&f, shown);
+        if (!q->brief) {
+                count_boxes(&f, !q->within && !q->halves);
+                set_tiers(&f, shown);
+        }
         g_ptr_array_sort(shown, by_id);
         places = g_new(guint, f.groups->len + 1);
         memset(places, 0xff, (f.groups->len + 1) * sizeof(guint));
@@ -660,7 +671,7 @@ BhGraphView *bh_graph_query(const BhGraph *g, const BhGraphQuery *q, const char 
                 Group *group = group_at(&f, i);
 
                 v->n_nodes += group->used || group->matches;
-                if (!after && !q->only && (group->used || group->matches))
+                if (!after && !q->only && !q->brief && (group->used || group->matches))
                         enter_node(v, group, &places[i]);
         }
         for (guint i = 0; i < shown->len; i++) {
@@ -673,8 +684,8 @@ BhGraphView *bh_graph_query(const BhGraph *g, const BhGraphQuery *q, const char 
                         break;
                 }
                 BhGraphEdge *e = edge_of(&f, x);
-                e->from = enter_node(v, group_at(&f, x->from), &places[x->from]);
-                e->to = enter_node(v, group_at(&f, x->to), &places[x->to]);
+                e->from = q->brief ? 0 : enter_node(v, group_at(&f, x->from), &places[x->from]);
+                e->to = q->brief ? 0 : enter_node(v, group_at(&f, x->to), &places[x->to]);
                 g_ptr_array_add(v->edges, e);
         }
         fold_clear(&f);
@@ -702,7 +713,7 @@ GHashTable *bh_graph_select(const BhGraph *g, const BhGraphQuery *q, GArray *edg
         GHashTable *ids = g_hash_table_new(g_direct_hash, g_direct_equal);
         Fold f;
 
-        fold(&f, g, q);
+        fold(&f, g, q, FALSE);
         for (guint i = 0; i < f.edges->len; i++) {
                 const Folded *x = f.edges->pdata[i];
 
@@ -720,7 +731,7 @@ GHashTable *bh_graph_select(const BhGraph *g, const BhGraphQuery *q, GArray *edg
                         guint64 server = bh_half_sum(bh_half_sum(s.server.bytes_out, s.server.bytes_in), s.server.connections);
                         guint role = (s.sides & BH_GRAPH_CLIENT_SIDE) && client >= server ? BH_HALF_CLIENT : BH_HALF_SERVER;
                         for (const Half *h = e->halves; h; h = h->next)
-                                if (h->role == role && !h->absorbed)
+                                if (q->both || (h->role == role && !h->absorbed))
                                         g_hash_table_add(ids, (gpointer) (gsize) h->id);
                 }
         }

@@ -38,7 +38,9 @@ typedef struct {
         gboolean hidden;           /* also edges that are left out otherwise: to the runtime */
         const char *within;        /* only what this edge of the level `within_level` is made of; NULL: all */
         BhGraphLevel within_level;
-        gboolean brief;         /* edges without protocol, lists and samples: for comparing many */
+        GHashTable *halves;     /* the same by a set of bh_graph_select(), which has found them: `within` is not looked at. NULL: all */
+        gboolean both;          /* for bh_graph_select(): both sides, and what does not count */
+        gboolean brief;         /* no nodes, edges without ends, protocol, lists and samples: for comparing many */
         const GHashTable *only; /* set of char * ids: no other edges are in the answer; tiers and numbers are of all. NULL: no bound */
 } BhGraphQuery;
 

@@ -6,6 +6,7 @@
 
 #define COUNT_MAX G_GINT64_CONSTANT(4611686018427387903) /* two of them are an integer still */
 #define REST_FACTOR 4
+#define FOLDED_FACTOR 2 /* so many times a container's bound, those over it that were put together included */
 #define CLOCK_AHEAD_NS (60 * G_GINT64_CONSTANT(1000000000))
 
 #define BH_HALF_COUNT(member, other, meaning) ", " #member
@@ -93,7 +94,7 @@ typedef struct {
         gboolean counted;
         GHashTable *seen; /* gint64 * id → Now *: the same half may be told twice in a batch, from two of the node's flows */
         GHashTable *numbers; /* char *container → number of its halves + 1 */
-        gint64 total;        /* of all halves; -1: not asked yet */
+        gint64 of_node;      /* number of its halves; -1: not asked yet */
         guint64 *folded;
 } Batch;
 
@@ -135,13 +136,15 @@ static char *samples_of(const BhHalf *h) {
         return g_string_free(out, FALSE);
 }
 
-/* Whether there is room for one more of its container. */
-static gboolean has_room(Batch *b, const BhHalf *h, gboolean *room, GError **error) {
+/* Whether there is room for one more of its container, `folded`: that is all of one port. A node has its least, whatever others tell. */
+static gboolean has_room(Batch *b, const BhHalf *h, gboolean folded, gboolean *room, GError **error) {
         gpointer number = g_hash_table_lookup(b->numbers, h->container_id);
-        guint most = BH_STORE_HALVES_PER_CONTAINER * (*h->container_id ? 1 : REST_FACTOR);
-        gint64 n;
+        guint most = BH_STORE_HALVES_PER_CONTAINER * (*h->container_id ? 1 : REST_FACTOR) * (folded ? FOLDED_FACTOR : 1);
+        gint64 max = b->s->halves_max + (folded ? b->s->halves_max / 4 : 0), n;
 
-        if (b->total < 0 && !bh_db_get_int(b->s->writer, &b->total, NULL, error, "SELECT count(*) FROM flow_halves", ""))
+        if (b->s->halves < 0 && !bh_db_get_int(b->s->writer, &b->s->halves, NULL, error, "SELECT count(*) FROM flow_halves", ""))
+                return FALSE;
+        if (b->s->halves >= max && b->of_node < 0 && !bh_db_get_int(b->s->writer, &b->of_node, NULL, error, "SELECT count(*) FROM flow_halves WHERE node = ?", "t", b->node))
                 return FALSE;
         if (!number) {
                 if (!bh_db_get_int(b->s->writer, &n, NULL, error, "SELECT count(*) FROM flow_halves WHERE node = ? AND container_id = ?", "tt", b->node, h->container_id))
@@ -149,7 +152,7 @@ static gboolean has_room(Batch *b, const BhHalf *h, gboolean *room, GError **err
                 number = GUINT_TO_POINTER((guint) MIN(n, G_MAXINT32) + 1);
                 g_hash_table_insert(b->numbers, g_strdup(h->container_id), number);
         }
-        *room = b->total < BH_STORE_HALVES_MAX && GPOINTER_TO_UINT(number) <= most;
+        *room = (b->s->halves < max || b->of_node < b->s->halves_least) && GPOINTER_TO_UINT(number) <= most;
         return TRUE;
 }
 
@@ -172,7 +175,8 @@ static gboolean insert(Batch *b, const BhHalf *h, const guint8 *key, Known *out,
                 return FALSE;
         *out = (Known){ .id = bh_db_last_id(b->s->writer), .first_ns = h->first_ns, .last_ns = h->last_ns };
         g_hash_table_insert(b->numbers, g_strdup(h->container_id), GUINT_TO_POINTER(GPOINTER_TO_UINT(number) + 1));
-        b->total++;
+        b->s->halves++;
+        b->of_node += b->of_node >= 0;
         return TRUE;
 }
 
@@ -302,6 +306,14 @@ static gboolean look_up_nameless(Batch *b, const BhHalf *h, const guint8 *key, K
                                       (gsize) KEY_LEN, h->peer_container_id, h->peer_is_host, out->id));
 }
 
+/* Not even its port is kept apart: with what the node itself could not tell apart. */
+static void leave_out(Batch *b, const BhHalf *h) {
+        BhStoreFlows *batch = b->batch;
+
+        batch->rest_connections = bh_half_sum(batch->rest_connections, h->counts.connections);
+        batch->rest_bytes = bh_half_sum(batch->rest_bytes, bh_half_sum(h->counts.bytes_out, h->counts.bytes_in));
+}
+
 static gboolean put_half(Batch *b, BhHalf *h, GError **error) {
         /* the sender's clock is believed as far as it is possible */
         gint64 when = h->last_ns > 0 ? h->last_ns : b->batch->time_ns;
@@ -320,14 +332,18 @@ static gboolean put_half(Batch *b, BhHalf *h, GError **error) {
         if (!k.id && !look_up_nameless(b, h, key, &k, error))
                 return FALSE;
         if (!k.id) {
-                if (!has_room(b, h, &room, error))
+                if (!has_room(b, h, FALSE, &room, error))
                         return FALSE;
                 if (!room) {
                         fold(h);
                         (*b->folded)++;
                         key_of(h, key);
-                        if (!look_up(b, h, key, &k, error))
+                        if (!look_up(b, h, key, &k, error) || !has_room(b, h, TRUE, &room, error))
                                 return FALSE;
+                        if (!k.id && !room) {
+                                leave_out(b, h);
+                                return TRUE;
+                        }
                 }
         }
         if (!k.id && !insert(b, h, key, &k, error))
@@ -374,7 +390,7 @@ gboolean bh_store_put_flows(BhStore *s, const char *node, BhStoreFlows *batch, g
         if (found && through < last)
                 return TRUE;
 
-        Batch b = { .s = s, .batch = batch, .node = node, .counted = batch->counted, .total = -1, .folded = folded };
+        Batch b = { .s = s, .batch = batch, .node = node, .counted = batch->counted, .of_node = -1, .folded = folded };
         b.seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         b.numbers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         for (guint i = 0; ok && i < batch->n_halves; i++)
@@ -384,6 +400,10 @@ gboolean bh_store_put_flows(BhStore *s, const char *node, BhStoreFlows *batch, g
         g_hash_table_unref(b.numbers);
         if (!ok || !batch->counted)
                 return ok;
+        /* each boot has a row: of the older ones too many go */
+        if (!found && !bh_db_run(s->writer, error, "DELETE FROM flow_positions WHERE node = ? AND rowid NOT IN (SELECT rowid FROM flow_positions WHERE node = ? ORDER BY seen_ns DESC, rowid DESC LIMIT ?)",
+                                 "tti", node, node, (gint64) BH_STORE_BOOTS_PER_NODE - 1))
+                return FALSE;
         return bh_db_run(s->writer, error, "INSERT INTO flow_positions (node, boot_id, through, seen_ns, rest_connections, rest_bytes) VALUES (?, ?, ?, ?, ?, ?) "
                          "ON CONFLICT (node, boot_id) DO UPDATE SET through = excluded.through, seen_ns = excluded.seen_ns, "
                          "rest_connections = min(rest_connections, 4611686018427387903) + excluded.rest_connections, "

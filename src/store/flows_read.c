@@ -8,6 +8,7 @@
 #define MINUTE 60
 #define HOUR 3600
 #define ROUND 20000 /* rows of one transaction: ingest waits so long at most */
+#define LOOKED_UP 10000 /* buckets that are looked up one by one rather than that all of a time are read */
 
 /* ---- halves */
 
@@ -100,31 +101,56 @@ static gint64 up(gint64 second, gint64 width) {
         return down(second + width - 1, width);
 }
 
-static gboolean read_range(BhDb *db, gint64 width, gint64 from, gint64 to, BhStoreBucketFunc func, gpointer data, GError **error) {
 #define BH_HALF_COUNT(member, other, meaning) ", " #member
-        static const char sql[] = "SELECT half, start"
+static const char range_sql[] = "SELECT half, start"
 #include "event/half_counts.tbl.h"
-                                  " FROM flow_buckets WHERE width = ? AND start >= ? AND start < ?";
+                                " FROM flow_buckets WHERE width = ? AND start >= ? AND start < ?";
+static const char one_sql[] = "SELECT half, start"
+#include "event/half_counts.tbl.h"
+                              " FROM flow_buckets WHERE width = ? AND start = ? AND half = ?";
 #undef BH_HALF_COUNT
+
+/* The statement's rows of these halves (NULL: of all); it is done then. */
+static gboolean take_buckets(BhDbStmt *st, GHashTable *halves, BhStoreBucketFunc func, gpointer data, GError **error) {
         BhDbStep step = BH_DB_FAILED;
 
-        if (from >= to)
-                return TRUE;
-        BhDbStmt *st = bh_db_query(db, error, sql, "iii", width, from, to);
         while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                gint64 half = bh_db_int(st, 0);
                 BhHalfCounts c;
                 guint i = 2;
 
+                if (halves && !g_hash_table_contains(halves, (gpointer) (gsize) half))
+                        continue;
 #define BH_HALF_COUNT(member, other, meaning) c.member = (guint64) bh_db_int(st, i++);
 #include "event/half_counts.tbl.h"
 #undef BH_HALF_COUNT
-                func(bh_db_int(st, 0), bh_db_int(st, 1), &c, data);
+                func(half, bh_db_int(st, 1), &c, data);
         }
         bh_db_done(st);
         return step == BH_DB_DONE;
 }
 
+static gboolean read_range(BhDb *db, GHashTable *halves, gint64 width, gint64 from, gint64 to, BhStoreBucketFunc func, gpointer data, GError **error) {
+        GHashTableIter it;
+        gpointer half;
+
+        if (from >= to)
+                return TRUE;
+        if (!halves || (to - from) / width * g_hash_table_size(halves) > LOOKED_UP)
+                return take_buckets(bh_db_query(db, error, range_sql, "iii", width, from, to), halves, func, data, error);
+        g_hash_table_iter_init(&it, halves);
+        while (g_hash_table_iter_next(&it, &half, NULL))
+                for (gint64 start = from; start < to; start += width)
+                        if (!take_buckets(bh_db_query(db, error, one_sql, "iii", width, start, (gint64) (gsize) half), NULL, func, data, error))
+                                return FALSE;
+        return TRUE;
+}
+
 gboolean bh_store_flow_buckets(BhStore *s, gint64 *since_ns, gint64 *until_ns, BhStoreBucketFunc func, gpointer data, GError **error) {
+        return bh_store_flow_buckets_of(s, NULL, since_ns, until_ns, func, data, error);
+}
+
+gboolean bh_store_flow_buckets_of(BhStore *s, GHashTable *halves, gint64 *since_ns, gint64 *until_ns, BhStoreBucketFunc func, gpointer data, GError **error) {
         gint64 now = s->now() / SECOND_NS, minutes_from = down(now - g_atomic_pointer_get(&s->minutes_kept) / SECOND_NS, HOUR) + HOUR;
         gint64 since = MAX(*since_ns, 0) / SECOND_NS, until = MAX(*until_ns, 0) / SECOND_NS + (*until_ns > 0 && *until_ns % SECOND_NS != 0), middle_from, middle_to;
 
@@ -144,7 +170,7 @@ gboolean bh_store_flow_buckets(BhStore *s, gint64 *since_ns, gint64 *until_ns, B
         BhDb *db = bh_store_read(s, error);
         if (!db)
                 return FALSE;
-        gboolean ok = read_range(db, HOUR, middle_from, middle_to, func, data, error) && read_range(db, MINUTE, middle_to, until, func, data, error);
+        gboolean ok = read_range(db, halves, HOUR, middle_from, middle_to, func, data, error) && read_range(db, halves, MINUTE, middle_to, until, func, data, error);
         bh_store_read_done(s, db);
         *since_ns = since * SECOND_NS;
         *until_ns = until * SECOND_NS;
@@ -280,6 +306,7 @@ static gboolean drop_halves(BhStore *s, gint64 before_ns, GArray *gone, GError *
                 n = gone->len - from;
                 if (!ok)
                         g_array_set_size(gone, from);
+                s->halves = -1;
                 if (!bh_store_end(s, ok, error))
                         return FALSE;
         } while (n == ROUND);

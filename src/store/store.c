@@ -81,6 +81,9 @@ BhStore *bh_store_open(const char *uri, BhStoreOpened *opened, GError **error) {
         s->now = wall_ns;
         s->boot = boot_ns;
         s->minutes_kept = BH_STORE_MINUTES_KEPT_NS;
+        s->halves = -1;
+        s->halves_max = BH_STORE_HALVES_MAX;
+        s->halves_least = BH_STORE_HALVES_LEAST;
         s->opened_now = wall_ns();
         s->opened_boot = boot_ns();
 
@@ -169,8 +172,10 @@ gboolean bh_store_end(BhStore *s, gboolean ok, GError **error) {
         if (ok && last > BH_STORE_CHANGES_MAX)
                 ok = bh_db_run(s->writer, error, "DELETE FROM changes WHERE id <= ?", "i", (gint64) (last - BH_STORE_CHANGES_MAX));
         ok = ok && bh_db_commit(s->writer, error);
-        if (!ok)
+        if (!ok) {
                 bh_db_rollback(s->writer);
+                s->halves = -1;
+        }
         note_end(s, ok, s->boot() - begin);
         g_ptr_array_set_size(s->scratch, 0);
         g_hash_table_remove_all(s->logged);

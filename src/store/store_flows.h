@@ -12,8 +12,10 @@
  * Which half a flow is of follows from its local side, role, protocol, port, path, what was dialled and its peer: container, host, or address. An address that turns out
  * to be a container's goes on as the same half.
  *
- * Bounds: BH_STORE_HALVES_MAX in all and BH_STORE_HALVES_PER_CONTAINER (four times that for a node's own processes); what is beyond goes to one half of its
- * container, role, protocol and port without a peer, and is counted in BhStoreStats.halves_folded.
+ * Bounds: BH_STORE_HALVES_MAX in all, but BH_STORE_HALVES_LEAST of each node, and BH_STORE_HALVES_PER_CONTAINER (four times that for a node's own processes); what is
+ * beyond goes to one half of its container, role, protocol and port without a peer, and is counted in BhStoreStats.halves_folded. Of those there are a quarter of all
+ * more, and in a container as many again; beyond that halves are left out (id 0), and counted as what the node could not tell apart (bh_store_flow_rest()). Of each
+ * node the last BH_STORE_BOOTS_PER_NODE boots are known.
  *
  * Threads, errors, ownership, bounds of texts: store.h.
  */
@@ -22,7 +24,9 @@
 #include "store/store.h"
 
 #define BH_STORE_HALVES_MAX 250000
+#define BH_STORE_HALVES_LEAST 5000
 #define BH_STORE_HALVES_PER_CONTAINER 4096
+#define BH_STORE_BOOTS_PER_NODE 64
 #define BH_STORE_LISTENERS_PER_NODE 20000 /* further ones are left out, and counted with those that the node left out */
 #define BH_STORE_MINUTES_KEPT_NS (24 * 3600 * G_GINT64_CONSTANT(1000000000))
 
@@ -75,6 +79,8 @@ gboolean bh_store_halves(BhStore *s, BhStoreHalfFunc func, gpointer data, GError
 #define BH_STORE_WINDOW_HOURS 12
 typedef void (*BhStoreBucketFunc)(gint64 half, gint64 start_s, const BhHalfCounts *counts, gpointer data);
 gboolean bh_store_flow_buckets(BhStore *s, gint64 *since_ns, gint64 *until_ns, BhStoreBucketFunc func, gpointer data, GError **error);
+/* The same of these halves only, a set of ids (gint64 as pointers). Of few they are looked up, without reading what others did. */
+gboolean bh_store_flow_buckets_of(BhStore *s, GHashTable *halves, gint64 *since_ns, gint64 *until_ns, BhStoreBucketFunc func, gpointer data, GError **error);
 
 typedef struct {
         const char *node, *container_id, *application, *workload; /* NULL: any */

@@ -30,6 +30,7 @@ struct BhStore {
         guint64 tx_last_change; /* 0 = it has none */
         gint64 tx_now;          /* one time for all rows of a transaction */
         guint64 tx_cut;
+        gint64 halves;          /* rows of flow_halves; -1 = to be counted */
 
         GMutex pool;
         GCond pool_free;
@@ -48,6 +49,7 @@ struct BhStore {
         gint64 (*boot)(void); /* nanoseconds since boot, suspended time included */
         gint64 opened_now, opened_boot;
         gint64 minutes_kept; /* atomic: how long buckets of a minute stay */
+        gint64 halves_max, halves_least; /* bounds of store_flows.h; tests set them */
 };
 
 /* ---- transactions (store.c) */

@@ -313,7 +313,22 @@ def test_malformed_flows_are_passed_over_or_kept_sane(central, root):
     assert any(e["port"] == 53 for e in edges.values())
     for e in edges.values():
         assert len(e["port_samples"]) <= 16
+        assert all(v < 1 << 63 for v in e.values() if isinstance(v, int)), e
     assert root.get("/api/v1/graph?since=1h").status == 200
+    assert len(cli(central, "graph", "--level", "container", "--json").splitlines()) == len(edges)
+
+
+def test_very_many_long_names_come_in_pages_that_end(central, root):
+    """8 MiB of nodes that no edge of the page has are enough; the others come with theirs."""
+    node = central.node("n1")
+    for c in "abc":
+        node.publish("flow", flow_batch("n1", [flow(c * 64, peer="8.8.8.8", port=i + 1, name=f"{c}{i:04d}" + '"' * 500, connections=1) for i in range(2000)], ord(c)))
+        node.wait_acked()
+    first = root.get("/api/v1/graph?level=container&limit=500")
+    assert 8 << 20 < len(first.body) < 12 << 20, len(first.body)
+    assert first.json["counts"] == {"nodes": 6003, "edges": 6000, "hidden": 0} and len(first.json["edges"]) == 500
+    nodes, edges = graph(root, level="container", limit=500)
+    assert len(edges) == 6000 and len(nodes) == 6003
 
 
 # The command line ----------------------------------------------------------------------------------------------------

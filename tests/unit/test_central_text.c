@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "central/events.h"
+#include "central/graph_json.h"
 #include "central/hub.h"
 #include "central/json_out.h"
 #include "event/codec.h"
@@ -146,6 +147,34 @@ static void batches_are_unpacked_and_rubbish_is_counted(void) {
         g_assert_cmpuint(sum, ==, 20);
 }
 
+/* What nodes tell adds up beyond what readers of JSON take for a whole number: they would refuse all of the answer. */
+static void numbers_of_the_map_stay_numbers_for_readers(void) {
+        BhHalf h = { .id = 1, .node = "n", .container_id = "c", .exe = "/x", .role = BH_HALF_CLIENT, .proto = 6, .port = 80, .path = "", .peer_container_id = "d", .peer_name = "",
+                     .peer_exe = "", .network_id = "", .protocol = "", .server_name = "", .first_ns = 1, .last_ns = 1, .open = G_MAXUINT64, .half_open = G_MAXUINT64 };
+        g_autoptr(BhGraph) g = bh_graph_new();
+        g_autoptr(GString) out = g_string_new(NULL);
+        const BhGraphQuery q = { .level = BH_GRAPH_CONTAINER };
+        const char *key;
+        json_t *v;
+
+#define BH_HALF_COUNT(member, other, meaning) h.counts.member = G_MAXUINT64;
+#include "event/half_counts.tbl.h"
+#undef BH_HALF_COUNT
+        bh_graph_apply(g, &h);
+        g_autoptr(BhGraphView) view = bh_graph_query(g, &q, NULL, 10);
+        g_assert_cmpuint(view->edges->len, ==, 1);
+        bh_graph_edge_open(out, NULL, view, view->edges->pdata[0]);
+        bh_json_close(out, '}');
+        bh_json_end(out);
+        json_t *o = json_loads(out->str, 0, NULL);
+        g_assert_nonnull(o);
+        g_assert_cmpint(json_integer_value(json_object_get(o, "bytes_out")), ==, G_MAXINT64);
+        g_assert_cmpint(json_integer_value(json_object_get(o, "open")), ==, G_MAXINT64);
+        json_object_foreach(o, key, v)
+                g_assert_true(!json_is_integer(v) || json_integer_value(v) >= 0);
+        json_decref(o);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/central/text/json_is_escaped_and_closed", json_is_escaped_and_closed);
@@ -154,5 +183,6 @@ int main(int argc, char **argv) {
         g_test_add_func("/central/text/bodies_hold_what_is_described_and_no_more", bodies_hold_what_is_described_and_no_more);
         g_test_add_func("/central/text/deep_bodies_are_refused_before_they_are_parsed", deep_bodies_are_refused_before_they_are_parsed);
         g_test_add_func("/central/text/batches_are_unpacked_and_rubbish_is_counted", batches_are_unpacked_and_rubbish_is_counted);
+        g_test_add_func("/central/text/numbers_of_the_map_stay_numbers_for_readers", numbers_of_the_map_stay_numbers_for_readers);
         return g_test_run();
 }

@@ -440,9 +440,78 @@ static void filters_are_of_one_end_and_parts_make_the_whole(void) {
         g_autoptr(BhGraphView) v = bh_graph_query(m.g, &parts, NULL, 10);
         g_assert_cmpuint(v->edges->len, ==, 2);
         g_assert_cmpuint(v->nodes->len, ==, 3);
+        /* the same by halves, found once */
+        const BhGraphQuery found = { .level = BH_GRAPH_APPLICATION, .within = only(whole)->id, .within_level = BH_GRAPH_APPLICATION, .both = TRUE };
+        g_autoptr(GHashTable) halves = bh_graph_select(m.g, &found, NULL);
+        const BhGraphQuery of_halves = { .level = BH_GRAPH_CONTAINER, .halves = halves };
+        g_autoptr(BhGraphView) same = bh_graph_query(m.g, &of_halves, NULL, 10);
+        g_assert_cmpuint(g_hash_table_size(halves), ==, 2);
+        g_assert_cmpuint(same->edges->len, ==, 2);
+        g_assert_cmpuint(same->nodes->len, ==, 3);
+        for (guint i = 0; i < 2; i++)
+                g_assert_cmpstr(((const BhGraphEdge *) same->edges->pdata[i])->id, ==, ((const BhGraphEdge *) v->edges->pdata[i])->id);
+        const BhGraphQuery brief = { .level = BH_GRAPH_CONTAINER, .brief = TRUE };
+        g_autoptr(BhGraphView) ids = bh_graph_query(m.g, &brief, NULL, 10);
+        g_assert_cmpuint(ids->nodes->len, ==, 0);
+        g_assert_cmpstr(((const BhGraphEdge *) ids->edges->pdata[1])->id, ==, ((const BhGraphEdge *) v->edges->pdata[1])->id);
+        g_assert_cmpuint(((const BhGraphEdge *) ids->edges->pdata[0])->counts.bytes_out + ((const BhGraphEdge *) ids->edges->pdata[1])->counts.bytes_out, ==, 3);
+        g_hash_table_remove_all(halves);
+        g_autoptr(BhGraphView) nothing = bh_graph_query(m.g, &of_halves, NULL, 10);
+        g_assert_cmpuint(nothing->edges->len, ==, 0);
+        g_assert_cmpuint(nothing->nodes->len, ==, 0);
         parts.within = "0000000000000000";
         g_autoptr(BhGraphView) none = bh_graph_query(m.g, &parts, NULL, 10);
         g_assert_cmpuint(none->edges->len, ==, 0);
+}
+
+static void what_an_edge_is_made_of_has_both_sides_and_what_does_not_count(void) {
+        g_auto(Map) m = { bh_graph_new(), 0 };
+        gint64 ids[3];
+
+        box(&m, (Given){ .node = "n1", .id = "web", .application = "shop", .workload = "web" });
+        box(&m, (Given){ .node = "n1", .id = "db", .application = "shop", .workload = "db" });
+        ids[0] = add(&m, (BhHalf){ .node = "n1", .container_id = "web", .role = BH_HALF_CLIENT, .proto = 6, .port = 5432, .peer_container_id = "db", .counts.bytes_out = 10 });
+        ids[1] = add(&m, (BhHalf){ .node = "n1", .container_id = "db", .role = BH_HALF_SERVER, .proto = 6, .port = 5432, .peer_container_id = "web", .counts.bytes_in = 7 });
+        ids[2] = add(&m, (BhHalf){ .node = "n1", .container_id = "web", .role = BH_HALF_CLIENT, .proto = 6, .port = 80, .peer_container_id = "db", .counts.bytes_out = 1 });
+        g_autoptr(BhGraphView) v = view(&m, BH_GRAPH_CONTAINER);
+        g_assert_cmpuint(v->edges->len, ==, 2);
+        for (guint i = 0; i < 2; i++) {
+                const BhGraphEdge *e = v->edges->pdata[i];
+                const BhGraphQuery counted = { .level = BH_GRAPH_CONTAINER, .within = e->id, .within_level = BH_GRAPH_CONTAINER };
+                BhGraphQuery both = counted;
+
+                both.both = TRUE;
+                g_autoptr(GHashTable) one = bh_graph_select(m.g, &counted, NULL), all = bh_graph_select(m.g, &both, NULL);
+                g_assert_cmpuint(g_hash_table_size(one), ==, 1);
+                g_assert_cmpuint(g_hash_table_size(all), ==, e->port == 80 ? 1 : 2);
+                for (guint k = 0; k < 3; k++)
+                        g_assert_cmpint(g_hash_table_contains(all, (gpointer) (gsize) ids[k]), ==, (e->port == 80) == (k == 2));
+        }
+}
+
+static void containers_that_are_not_told_anew_go(void) {
+        g_auto(Map) m = { bh_graph_new(), 0 };
+        const Given web = { .node = "n", .id = "web", .application = "shop", .workload = "web", .network = "net", .address = "172.17.0.2" };
+        const Given db = { .node = "n", .id = "db", .application = "shop", .workload = "db", .network = "net", .address = "172.17.0.3" };
+        BhGraphStats stats;
+
+        box(&m, web);
+        box(&m, db);
+        add(&m, (BhHalf){ .node = "n", .container_id = "web", .role = BH_HALF_CLIENT, .proto = 6, .port = 5432, .peer = ip("172.17.0.3"), .counts.connections = 1 });
+        assert_drawn(&m, BH_GRAPH_WORKLOAD, "w:shop/web > w:shop/db :5432\n");
+        for (guint i = 0; i < 2; i++) {
+                bh_graph_containers_begin(m.g);
+                box(&m, web);
+                if (!i)
+                        box(&m, db);
+                bh_graph_containers_end(m.g);
+                bh_graph_stats(m.g, &stats);
+                g_assert_cmpuint(stats.containers, ==, 2 - i);
+        }
+        /* nobody has the address any more; the edge stays while its half does */
+        assert_drawn(&m, BH_GRAPH_WORKLOAD, "w:shop/web > net:172.17.0.0/24 :5432\n");
+        box(&m, db);
+        assert_drawn(&m, BH_GRAPH_WORKLOAD, "w:shop/web > w:shop/db :5432\n");
 }
 
 static void names_cannot_be_mistaken_for_each_other(void) {
@@ -565,6 +634,8 @@ int main(int argc, char **argv) {
         TEST(windows_have_what_was_added_in_them);
         TEST(pages_have_each_edge_once);
         TEST(filters_are_of_one_end_and_parts_make_the_whole);
+        TEST(what_an_edge_is_made_of_has_both_sides_and_what_does_not_count);
+        TEST(containers_that_are_not_told_anew_go);
         TEST(names_cannot_be_mistaken_for_each_other);
         TEST(tiers_are_the_longest_paths_whatever_the_order);
         TEST(long_chains_do_not_recurse);

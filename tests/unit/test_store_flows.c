@@ -295,6 +295,152 @@ static void each_container_has_its_bound_and_nothing_is_lost_beyond(void) {
         g_assert_cmpuint(stats.halves_folded, ==, 500);
 }
 
+/* A node that makes up containers and ports. */
+static void flood(BhStore *s, const char *node, guint n, guint64 through, guint *stored) {
+        g_autofree BhHalf *halves = g_new(BhHalf, n);
+        g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+
+        for (guint i = 0; i < n; i++) {
+                char *name = g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%u", node, through, i);
+
+                g_ptr_array_add(names, name);
+                halves[i] = half_of(i + 1);
+                halves[i].container_id = name;
+                halves[i].counts.connections = 1;
+                halves[i].counts.bytes_out = 10;
+        }
+        BhStoreMessage m = batch_of(halves, n, through);
+        must_put(s, node, &m, 1);
+        *stored = 0;
+        for (guint i = 0; i < n; i++)
+                *stored += halves[i].id > 0;
+        bh_store_flows_clear(&m.flows);
+}
+
+static void one_node_fills_neither_the_store_nor_the_place_of_others(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        g_autoptr(GError) error = NULL;
+        guint64 connections, bytes;
+        guint stored;
+
+        s->halves_max = 400;
+        s->halves_least = 50;
+        for (guint i = 1; i <= 5; i++)
+                flood(s, "liar", 300, i, &stored);
+        g_assert_cmpuint(stored, ==, 0);
+        g_auto(Seen) x = seen(s);
+        g_assert_cmpuint(x.n, ==, 500); /* a quarter more of those that are put together */
+        /* what has no half is counted */
+        g_assert_true(bh_store_flow_rest(s, &connections, &bytes, &error));
+        g_assert_cmpuint(x.counts.connections + connections, ==, 1500);
+        g_assert_cmpuint(bytes, ==, connections * 10);
+        /* the other has its least */
+        flood(s, "honest", 60, 1, &stored);
+        g_assert_cmpuint(stored, ==, 50);
+        flood(s, "honest", 10, 2, &stored);
+        g_assert_cmpuint(stored, ==, 0);
+        /* what is known is told on */
+        BhHalf again = half_of(1);
+        again.container_id = "honest-1-0";
+        again.counts.connections = 1;
+        BhStoreMessage m = batch_of(&again, 1, 3);
+        must_put(s, "honest", &m, 1);
+        g_assert_cmpint(again.id, >, 0);
+        bh_store_flows_clear(&m.flows);
+}
+
+static void ports_of_one_container_are_bounded_too(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        g_autoptr(GError) error = NULL;
+        const guint n = 3 * BH_STORE_HALVES_PER_CONTAINER;
+        g_autofree BhHalf *halves = g_new(BhHalf, n);
+        guint64 connections, bytes;
+
+        for (guint i = 0; i < n; i++) {
+                halves[i] = half_of(i + 1);
+                halves[i].counts.connections = 1;
+        }
+        BhStoreMessage m = batch_of(halves, n, 1);
+        put(s, &m);
+        g_auto(Seen) x = seen(s);
+        g_assert_cmpuint(x.n, ==, 2 * BH_STORE_HALVES_PER_CONTAINER);
+        g_assert_true(bh_store_flow_rest(s, &connections, &bytes, &error));
+        g_assert_cmpuint(x.counts.connections + connections, ==, n);
+}
+
+static void of_a_node_the_last_boots_are_known(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        g_autoptr(GError) error = NULL;
+        gint64 rows;
+
+        for (guint i = 0; i < 3 * BH_STORE_BOOTS_PER_NODE; i++) {
+                g_autofree char *boot = g_strdup_printf("boot %u", i);
+
+                for (guint again = 0; again < 2; again++) {
+                        BhHalf h = half_of(80);
+                        h.counts.connections = 1;
+                        BhStoreMessage m = batch_of(&h, 1, 1);
+                        m.flows.boot_id = boot;
+                        put(s, &m);
+                        g_assert_cmpint(m.flows.counted, ==, !again);
+                }
+        }
+        g_assert_true(bh_db_get_int(s->writer, &rows, NULL, &error, "SELECT count(*) FROM flow_positions", ""));
+        g_assert_cmpint(rows, ==, BH_STORE_BOOTS_PER_NODE);
+}
+
+typedef struct {
+        GHashTable *wanted;
+        BhHalfCounts counts;
+        guint foreign;
+} Filtered;
+
+static void take_wanted(gint64 half, gint64 start_s, const BhHalfCounts *c, gpointer data) {
+        Filtered *f = data;
+
+        if (g_hash_table_contains(f->wanted, (gpointer) (gsize) half))
+                bh_half_counts_add(&f->counts, c);
+        else
+                f->foreign++;
+}
+
+/* Whether few are looked up or all are read: the same as all, of which some are taken. */
+static void buckets_of_some_are_those_of_all_that_are_theirs(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        BhHalf halves[40];
+
+        for (guint64 i = 1; i <= 90; i++) {
+                the_time = T0 + (gint64) i * 7 * MINUTE_NS;
+                for (guint k = 0; k < G_N_ELEMENTS(halves); k++) {
+                        halves[k] = half_of(k + 1);
+                        halves[k].counts.connections = i * (k + 1);
+                }
+                BhStoreMessage m = batch_of(halves, G_N_ELEMENTS(halves), i);
+                put(s, &m);
+        }
+        for (guint n = 0; n <= G_N_ELEMENTS(halves); n += n < 3 ? 1 : 12)
+                for (guint hours = 1; hours <= 20; hours += 6) {
+                        Filtered of = { .wanted = g_hash_table_new(NULL, NULL) }, all = { .wanted = of.wanted };
+                        gint64 since = the_time - hours * HOUR_NS, until = the_time + 1, all_since = since, all_until = until;
+                        g_autoptr(GError) error = NULL;
+
+                        for (guint k = 0; k < n; k++)
+                                g_hash_table_add(of.wanted, (gpointer) (gsize) halves[k].id);
+                        g_assert_true(bh_store_flow_buckets_of(s, of.wanted, &since, &until, take_wanted, &of, &error));
+                        g_assert_true(bh_store_flow_buckets(s, &all_since, &all_until, take_wanted, &all, &error));
+                        g_assert_cmpint(since, ==, all_since);
+                        g_assert_cmpint(until, ==, all_until);
+                        g_assert_cmpuint(of.foreign, ==, 0);
+                        g_assert_cmpint(of.counts.connections > 0, ==, n > 0);
+                        g_assert_cmpmem(&of.counts, sizeof(of.counts), &all.counts, sizeof(all.counts));
+                        g_hash_table_unref(of.wanted);
+                }
+}
+
 static void numbers_and_times_beyond_all_bounds_are_kept_sane(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autoptr(BhStore) s = open_at(dir, T0);
@@ -399,6 +545,10 @@ int main(int argc, char **argv) {
         TEST(windows_are_exact_to_the_minute_and_wide_ones_to_the_hour);
         TEST(what_is_told_later_is_kept_with_the_same_half);
         TEST(each_container_has_its_bound_and_nothing_is_lost_beyond);
+        TEST(one_node_fills_neither_the_store_nor_the_place_of_others);
+        TEST(ports_of_one_container_are_bounded_too);
+        TEST(of_a_node_the_last_boots_are_known);
+        TEST(buckets_of_some_are_those_of_all_that_are_theirs);
         TEST(numbers_and_times_beyond_all_bounds_are_kept_sane);
         TEST(listeners_are_replaced_and_found);
         TEST(what_grows_most_is_what_goes_at_the_bound);

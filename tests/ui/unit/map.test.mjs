@@ -129,6 +129,11 @@ describe("the address", () => {
   test("nonsense becomes the usual", () => {
     const a = A.readAddress(new URLSearchParams("level=x&range=7&win=-4&until=never&at=1,2&show=evil"));
     assert.deepEqual([a.level, a.range, a.window, a.until, a.at, a.show], ["auto", 6 * A.HOUR, A.MIN_WINDOW, 0, null, []]);
+    for (const until of ["-271821-04-20T00:00:00Z", "+275760-09-13T00:00:00Z", "1969-12-31T00:00:00Z"]) {
+      const b = A.readAddress(new URLSearchParams({ until }));
+      assert.equal(b.until, 0);
+      A.stamp(A.spanOf(b, Date.now()).since);
+    }
   });
 });
 

@@ -16,6 +16,7 @@ export const RANGES: { ms: number; label: string; window: number }[] = [
   { ms: 7 * 24 * HOUR, label: "7 d", window: 24 * HOUR },
 ];
 export const MIN_WINDOW = 60_000;
+const FAR = Date.UTC(2200); /* a time beyond what dates can say would end the page */
 const DEFAULT = RANGES[1];
 
 const whole = (s: string | null, low: number, high: number, otherwise: number) => {
@@ -30,7 +31,7 @@ export function readAddress(p: URLSearchParams): MapAddress {
   const at = (p.get("at") ?? "").split(",").map(Number);
   return {
     level: LEVELS.includes(level) ? level : "auto", query: p.get("q") ?? "", show: QUIETS.map((q) => q.key).filter((k) => (p.get("show") ?? "").split(",").includes(k)), range: range.ms,
-    window: whole(p.get("win"), MIN_WINDOW / 1000, range.ms / 1000, range.window / 1000) * 1000, until: Number.isFinite(until) ? until : 0,
+    window: whole(p.get("win"), MIN_WINDOW / 1000, range.ms / 1000, range.window / 1000) * 1000, until: until > 0 && until < FAR ? until : 0,
     select: p.get("sel") ?? "", to: p.get("to") ?? "", edge: p.get("edge") ?? "", table: p.get("view") === "table", diff: p.get("diff") === "1",
     at: at.length === 3 && at.every(Number.isFinite) && at[2] > 0 ? { x: at[0], y: at[1], k: at[2] } : null, sort: p.get("sort") ?? "",
   };
