@@ -63,7 +63,7 @@ gboolean bh_flow_client_key(BhFlowTable *t, const struct side *s, struct key *ke
         BhConntrackEnds ends;
         gboolean translated;
 
-        if (bh_flow_proxy_of(t, s->end, s->pid))
+        if (bh_flow_proxy_leg(t, s, BH_FLOW_CLIENT))
                 return FALSE;
         translated = bh_conntrack_undo_client(t->conntrack, s->proto, &s->laddr, s->lport, &s->raddr, s->rport, &ends);
         if (translated)
@@ -246,7 +246,7 @@ static void closed(BhFlowTable *t, const struct bh_event *e, struct side *s) {
                 bh_flow_pair_client(t, s);
                 if (bh_flow_client_key(t, s, &key))
                         bh_flow_count(t, bh_flow_of(t, s, &key), &c);
-        } else if (bh_flow_proxy_of(t, s->end, s->pid)) {
+        } else if (bh_flow_proxy_leg(t, s, BH_FLOW_SERVER)) {
                 bh_flow_pair_proxy(t, s, &c);
         } else {
                 bh_flow_pair_server(t, s, &c);
@@ -288,7 +288,7 @@ static gboolean datagram_key(BhFlowTable *t, struct side *s, gboolean out, struc
         }
         if (s->role == BH_FLOW_SERVER) {
                 *key = other;
-                return !bh_flow_proxy_of(t, s->end, s->pid);
+                return !bh_flow_proxy_leg(t, s, BH_FLOW_SERVER);
         }
         return client;
 }

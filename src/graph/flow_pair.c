@@ -145,6 +145,24 @@ const struct proxy *bh_flow_proxy_of(BhFlowTable *t, const End *end, guint32 pid
         return NULL;
 }
 
+gboolean bh_flow_proxy_leg(BhFlowTable *t, const struct side *s, BhFlowRole role) {
+        if (s->end->box != t->host || !is_proxy_exe(s->end->exe, s->end->exe_len))
+                return FALSE;
+        for (guint i = 0; i < t->proxies->len; i++) {
+                const struct proxy *p = &g_array_index(t->proxies, struct proxy, i);
+
+                if (p->proto != s->proto || (s->pid && p->pid != s->pid))
+                        continue;
+                /* a datagram socket on the published port answers from there, too */
+                if (s->lport == p->host_port && (role == BH_FLOW_SERVER || s->proto == BH_PROTO_UDP))
+                        return TRUE;
+                /* its container is near, or known: a program that only calls itself docker-proxy does not hide where it goes in the world */
+                if (role == BH_FLOW_CLIENT && s->rport == p->port && bh_flow_ip_equal(&s->raddr, &p->ip) && (bh_flow_ip_is_near(&p->ip) || bh_flow_at(t, NULL, &p->ip, NULL)))
+                        return TRUE;
+        }
+        return FALSE;
+}
+
 /* How well it fits; 0: not at all. */
 static guint fits(const struct proxy *p, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port) {
         gboolean exact = bh_flow_ip_equal(&p->host_ip, ip), known = net_ns && p->net_ns;
@@ -215,7 +233,8 @@ void bh_flow_proxy_event(BhFlowTable *t, const struct bh_event *e) {
                 }
                 return;
         }
-        if (bh_event_has(e, BH_F_container_id) || !bh_event_has(e, BH_F_exe) || !is_proxy_exe(e->exe.p, e->exe.len) || !bh_event_has(e, BH_F_args) || !parse_proxy(e->args, &p))
+        /* an engine's own is no container's, and came from none */
+        if (bh_event_has(e, BH_F_container_id) || (bh_event_has(e, BH_F_flags) && e->flags & BH_RF_GRAFTED) || !bh_event_has(e, BH_F_exe) || !is_proxy_exe(e->exe.p, e->exe.len) || !bh_event_has(e, BH_F_args) || !parse_proxy(e->args, &p))
                 return;
         for (guint i = t->proxies->len; i-- > 0; ) {
                 const struct proxy *old = &g_array_index(t->proxies, struct proxy, i);

@@ -32,6 +32,7 @@ struct Box {
         char *id;
         guint32 id_len;
         guint refs;
+        guint conns; /* open ones that are its */
         gboolean listed, alive, host_network;
         guint32 net_ns; /* of its sockets, 0: not known */
         GArray *nets;  /* struct net; those of one that ended stay */
@@ -278,6 +279,11 @@ Flow *bh_flow_pair_open(BhFlowTable *t, const struct side *s, gboolean give_up, 
 /* What waits goes on with what is known. */
 void bh_flow_pair_force(BhFlowTable *t);
 const struct proxy *bh_flow_proxy_of(BhFlowTable *t, const End *end, guint32 pid);
+/*
+ * TRUE: the side is what a docker-proxy is there for: it accepted on the port that it publishes (`role` server), or goes to its container (client). Anything else that
+ * a program of that name does is a connection as any. `s->pid` 0: of whichever.
+ */
+gboolean bh_flow_proxy_leg(BhFlowTable *t, const struct side *s, BhFlowRole role);
 /* `net_ns` of who dials, or listens, there; 0: not known, or another. Several engines may have proxies on one port, each in a network namespace of its own. */
 const struct proxy *bh_flow_proxy_at(BhFlowTable *t, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 void bh_flow_proxy_event(BhFlowTable *t, const struct bh_event *e);
@@ -323,7 +329,9 @@ static inline void bh_flow_ask_protocol(BhFlowTable *t, Flow *f) {
 /* ---- resolving (flow_tell.c) */
 
 void bh_flow_tell_free(BhFlowTable *t);
-/* A socket of the container has that address. */
+/* A box that goes: its addresses lead nowhere from now on. */
+void bh_flow_leave_places(BhFlowTable *t, const Box *b);
+/* A socket of the container has that address. Learned if it may be a container's: not the world's, loopback or the node's. */
 void bh_flow_learn(BhFlowTable *t, Box *box, const struct bh_ip *laddr, guint32 net_ns);
 /* The published port of a container on the node's address; FALSE: none is known. */
 gboolean bh_flow_published(BhFlowTable *t, guint8 proto, guint16 port, guint8 ip_len, struct bh_ip *ip, guint16 *to);

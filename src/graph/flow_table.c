@@ -4,6 +4,8 @@
 
 #include "graph/flow_private.h"
 
+#define SCANS_MORE 16u /* beyond the bounds: what is found to be a scan takes the place of its many tries, which may have used up the room */
+
 /* ---- addresses ---- */
 
 gboolean bh_flow_ip_parse(const char *text, struct bh_ip *ip) {
@@ -93,6 +95,7 @@ void bh_flow_box_unref(BhFlowTable *t, Box *b) {
         if (--b->refs)
                 return;
         g_hash_table_remove(t->boxes, b);
+        bh_flow_leave_places(t, b);
         g_array_unref(b->nets);
         g_ptr_array_add(t->grave, b->id);
         g_free(b);
@@ -214,13 +217,14 @@ Flow *bh_flow_find(BhFlowTable *t, const struct key *key) {
 Flow *bh_flow_get(BhFlowTable *t, const struct key *key, const char *path) {
         Flow *f = g_hash_table_lookup(t->flows, key);
         Box *box = key->end->box;
+        guint more = key->scan ? SCANS_MORE : 0;
 
         if (f)
                 return f;
-        /* the host is many containers' peer, and no container: it has no bound of its own */
-        if (box != t->host && box->flows.length >= t->c.max_per_container && !make_room(t, &box->flows))
+        /* the host is many containers' peer, and no container: it may have more, but leaves room for them */
+        if (box->flows.length >= (box == t->host ? t->c.max_flows - t->c.max_flows / 4 : t->c.max_per_container) + more && !make_room(t, &box->flows))
                 return NULL;
-        if (g_hash_table_size(t->flows) >= t->c.max_flows && !make_room(t, &t->ages))
+        if (g_hash_table_size(t->flows) >= t->c.max_flows + more && !make_room(t, &t->ages))
                 return NULL;
         f = g_new0(Flow, 1);
         f->key = *key;

@@ -16,14 +16,15 @@
  *
  * Addresses. Both ends are told as they really are: translations by the kernel (conntrack.h), by docker-proxy (from its arguments and by pairing its two legs,
  * which are not told themselves) and, where neither is known, by ports that containers publish, are undone; what the client had dialled is kept beside it.
- * A peer on this node is found by the socket at the other end (the mirrored addresses), by address in the networks of known containers (or, where nobody tells those, by the addresses of their sockets), by who listens in the
+ * (What else a program called docker-proxy does is told as of any program.) A peer on this node is found by the socket at the other end (the mirrored addresses), by address in the networks of known containers (or, where nobody tells those, by the addresses of their sockets), by who listens in the
  * network namespace, by the node's own addresses. A server's connection from an address that is not told apart (loopback, the node's own) waits for its other end,
  * at most until the next cut that `force`s it. Docker's resolver, 127.0.0.11, is the host by the name "docker-dns". Flows of the host with itself are not told.
  *
  * Scans: more than BH_FLOW_SCAN_PORTS different ports of one peer, or BH_FLOW_SCAN_ADDRESSES addresses on one port, that one local end tried without success within
- * BH_FLOW_SCAN_US: one flow, with the number of different ports or addresses and some of them. Port 0, or no address.
+ * BH_FLOW_SCAN_US: one flow, with the number of different ports or addresses and some of them. Port 0, or no address. A try that a walk finds without an answer counts
+ * as one without success: its failure may be minutes away.
  *
- * Bounds: below. A flow at rest (nothing open, nothing to be told) goes when room is needed, the one that was quiet longest; what finds no room even so is
+ * Bounds: below. The host may have three quarters of all flows, a container seven eighths of the open connections, so that nobody takes all the room. A flow at rest (nothing open, nothing to be told) goes when room is needed, the one that was quiet longest; what finds no room even so is
  * counted as rest. An event that repeats known ones allocates nothing.
  *
  * No I/O and no clock: times come with events or from the caller. No locks: one thread at a time. What a cut gives points into the table and is good until the

@@ -159,19 +159,20 @@ void bh_flow_table_containers(BhFlowTable *t, const GPtrArray *containers) {
         for (guint i = 0; i < gone->len; i++) {
                 Box *b = g_ptr_array_index(gone, i);
 
-                if (b->refs == 1) { /* the addresses point to it: it goes with them, at the next call */
-                        for (guint k = 0; k < b->nets->len; k++) {
-                                struct bh_ip *ip = &g_array_index(b->nets, struct net, k).ip;
-                                GArray *places = g_hash_table_lookup(t->addresses, ip);
-
-                                for (guint n = places ? places->len : 0; n-- > 0; )
-                                        if (g_array_index(places, Place, n).box == b)
-                                                g_array_remove_index(places, n);
-                                if (places && !places->len)
-                                        g_hash_table_remove(t->addresses, ip);
-                        }
-                }
                 bh_flow_box_unref(t, b);
+        }
+}
+
+void bh_flow_leave_places(BhFlowTable *t, const Box *b) {
+        for (guint k = 0; t->addresses && k < b->nets->len; k++) {
+                const struct bh_ip *ip = &g_array_index(b->nets, struct net, k).ip;
+                GArray *places = g_hash_table_lookup(t->addresses, ip);
+
+                for (guint n = places ? places->len : 0; n-- > 0; )
+                        if (g_array_index(places, Place, n).box == b)
+                                g_array_remove_index(places, n);
+                if (places && !places->len)
+                        g_hash_table_remove(t->addresses, ip);
         }
 }
 
@@ -235,7 +236,8 @@ void bh_flow_learn(BhFlowTable *t, Box *box, const struct bh_ip *laddr, guint32 
                 return;
         if (net_ns && net_ns != t->c.host_net_ns)
                 box->net_ns = net_ns;
-        if (box->nets->len || !laddr->len || bh_flow_ip_is_any(laddr) || bh_flow_ip_is_loopback(laddr) || bh_flow_is_host_address(t, laddr))
+        /* whoever has a namespace of his own gives himself any address: one of the world's stays the world's */
+        if (box->nets->len || !bh_flow_ip_is_near(laddr) || bh_flow_ip_is_loopback(laddr) || bh_flow_is_host_address(t, laddr))
                 return;
         if (!t->learned)
                 t->learned = g_hash_table_new_full(ip_hash, ip_equal, g_free, NULL);
@@ -430,9 +432,11 @@ gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, cons
                 found = TRUE;
         }
         /* a server speaks the same with all; whose name was asked for is this client's */
-        for (GList *l = box->flows.head; l; l = l->next) {
+        /* what is touched goes to the end of the list, where nothing is left to do for it */
+        for (GList *l = box->flows.head, *next; l; l = next) {
                 Flow *f = l->data;
 
+                next = l->next;
                 if (!is_same(f, &s, !ends->exe.len || s.role == BH_FLOW_SERVER))
                         continue;
                 if (!f->protocol || s.role == BH_FLOW_CLIENT)

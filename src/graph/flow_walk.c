@@ -8,6 +8,8 @@
 #define CLOSED_MAX 4096u /* remembered, so that a walk that was slow does not open them again */
 #define EPHEMERAL_FIRST 32768u
 #define WALKS_TO_GIVE_UP 2u
+#define UNANSWERED_NS (1500 * G_GINT64_CONSTANT(1000000))
+#define COMPARISONS_MAX 2000000u /* a walk's, of connections through docker-proxy: some milliseconds */
 
 /* Where somebody listens: by network namespace, or by container. Hashed as bytes. */
 struct port_key {
@@ -133,6 +135,7 @@ static void join_flow(BhFlowTable *t, Conn *c, Flow *f) {
 
 static void conn_remove(BhFlowTable *t, Conn *c) {
         g_hash_table_remove(t->conns, &c->tuple);
+        c->tuple.box->conns--;
         leave_flow(t, c);
         bh_flow_end_unref(t, c->end);
         c->free = t->free_conns;
@@ -157,13 +160,19 @@ static gboolean closed_lately(const BhFlowTable *t, const struct tuple *k) {
         return FALSE;
 }
 
+/* No container has all of the room: the last eighth is for the others. */
+static gboolean conns_full(const BhFlowTable *t, const Box *box) {
+        return g_hash_table_size(t->conns) >= t->c.max_conns || (box != t->host && box->conns >= t->c.max_conns - t->c.max_conns / 8);
+}
+
 static Conn *conn_add(BhFlowTable *t, const struct tuple *k, End *end, gint64 now_ns) {
         Conn *c = t->free_conns;
 
-        if (g_hash_table_size(t->conns) >= t->c.max_conns) {
+        if (conns_full(t, k->box)) {
                 t->stats.conns_refused++;
                 return NULL;
         }
+        k->box->conns++;
         if (c)
                 t->free_conns = c->free;
         else
@@ -205,7 +214,7 @@ Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open
         c->walk = t->walk;
         if (s->role == BH_FLOW_CLIENT)
                 join_flow(t, c, flow_of_client(t, s, half_open));
-        else if (!bh_flow_proxy_of(t, s->end, s->pid)) /* the container's own side tells it */
+        else if (!bh_flow_proxy_leg(t, s, BH_FLOW_SERVER)) /* the container's own side tells it */
                 join_flow(t, c, bh_flow_pair_open(t, s, FALSE, &hidden));
         return c;
 }
@@ -426,6 +435,11 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
         set_tuple(&k, box, s->proto, &laddr, s->lport, &raddr, s->rport);
         Conn *c = g_hash_table_lookup(t->conns, &k);
         if (!c) {
+                /* beyond the bound there is no use in looking up whose it is */
+                if (conns_full(t, box)) {
+                        t->stats.conns_refused++;
+                        return TRUE;
+                }
                 if (!s->exe)
                         return FALSE;
                 if (closed_lately(t, &k))
@@ -449,6 +463,14 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
 
                 t->now_ns = MAX(t->now_ns, t->walk_ns);
                 bh_flow_pair_client(t, &side);
+                /* no answer since more than the first repetition of its SYN: as good as a failure, which may be minutes away */
+                if (half_open && c->flow && !c->flow->key.scan && t->walk_ns - c->seen_ns > UNANSWERED_NS) {
+                        struct key key = c->flow->key;
+
+                        bh_flow_end_ref(key.end);
+                        bh_flow_scan_tried(t, &key, TRUE);
+                        bh_flow_end_unref(t, key.end);
+                }
         }
         return TRUE;
 }
@@ -571,36 +593,45 @@ static void assign_flow(BhFlowTable *t, Conn *c) {
                 join_flow(t, c, bh_flow_pair_open(t, &s, c->walks++ >= WALKS_TO_GIVE_UP, &hidden));
 }
 
-static gboolean is_proxy(const Conn *c) {
-        static const char name[] = "/docker-proxy";
+static gboolean is_proxy_leg(BhFlowTable *t, const Conn *c, BhFlowRole role) {
+        struct side s = { .end = c->end, .proto = c->tuple.proto, .laddr = c->tuple.laddr, .raddr = c->tuple.raddr, .lport = c->tuple.lport, .rport = c->tuple.rport };
 
-        return g_str_has_suffix(c->end->exe, name) && !*c->end->box->id;
+        return bh_flow_proxy_leg(t, &s, role);
 }
 
 /*
  * A server's open connections that come from a docker-proxy: each belongs to one that the proxy accepted. Which, nobody says; those that have carried the
- * same are taken for each other, else those that began in the same order.
+ * same are taken for each other, else those that began in the same order. Of very many some are left to the next walk.
  */
 static void assign_proxied(BhFlowTable *t, GPtrArray *servers, GPtrArray *accepted) {
-        for (guint i = 0; i < servers->len; i++) {
-                Conn *c = g_ptr_array_index(servers, i), *best = NULL;
+        g_autofree const struct proxy **proxies = g_new(const struct proxy *, accepted->len + 1);
+        guint comparisons = 0;
 
+        for (guint k = 0; k < accepted->len && servers->len; k++) {
+                const Conn *a = g_ptr_array_index(accepted, k);
+
+                proxies[k] = bh_flow_proxy_at(t, a->net_ns, a->tuple.proto, &a->tuple.laddr, a->tuple.lport);
+        }
+        for (guint i = 0; i < servers->len && comparisons < COMPARISONS_MAX; i++) {
+                Conn *c = g_ptr_array_index(servers, i), *best = NULL;
+                guint best_at = 0;
+
+                comparisons += accepted->len;
                 for (guint k = 0; k < accepted->len; k++) {
                         Conn *a = g_ptr_array_index(accepted, k);
-                        const struct proxy *proxy = a ? bh_flow_proxy_at(t, a->net_ns, c->tuple.proto, &a->tuple.laddr, a->tuple.lport) : NULL;
 
-                        if (!proxy || proxy->port != c->tuple.lport || !bh_flow_ip_equal(&proxy->ip, &c->tuple.laddr))
+                        if (!proxies[k] || proxies[k]->proto != c->tuple.proto || proxies[k]->port != c->tuple.lport || !bh_flow_ip_equal(&proxies[k]->ip, &c->tuple.laddr))
                                 continue;
                         gboolean same = a->bytes_in == c->bytes_in && a->bytes_out == c->bytes_out;
                         gboolean best_same = best && best->bytes_in == c->bytes_in && best->bytes_out == c->bytes_out;
-                        if (!best || (same && !best_same) || (same == best_same && a->since_ns < best->since_ns))
+                        if (!best || (same && !best_same) || (same == best_same && a->since_ns < best->since_ns)) {
                                 best = a;
+                                best_at = k;
+                        }
                 }
                 if (!best)
                         continue;
-                for (guint k = 0; k < accepted->len; k++)
-                        if (g_ptr_array_index(accepted, k) == best)
-                                g_ptr_array_index(accepted, k) = NULL;
+                proxies[best_at] = NULL;
 
                 struct side s = { .end = c->end, .role = BH_FLOW_SERVER, .proto = c->tuple.proto, .net_ns = c->net_ns, .laddr = c->tuple.laddr, .raddr = best->tuple.raddr,
                                   .lport = c->tuple.lport, .rport = best->tuple.rport };
@@ -625,9 +656,9 @@ gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
 
                 if (whole && c->walk != t->walk && c->seen_ns < t->walk_ns)
                         g_ptr_array_add(gone, c);
-                else if (is_proxy(c) && c->role == BH_FLOW_SERVER)
+                else if (c->role == BH_FLOW_SERVER && is_proxy_leg(t, c, BH_FLOW_SERVER))
                         g_ptr_array_add(accepted, c);
-                else if (!c->flow && c->tuple.proto && !is_proxy(c))
+                else if (!c->flow && c->tuple.proto && !is_proxy_leg(t, c, BH_FLOW_CLIENT) && (c->role != BH_FLOW_ROLE_NONE || !is_proxy_leg(t, c, BH_FLOW_SERVER)))
                         g_ptr_array_add(waiting, c);
         }
         for (guint i = 0; i < gone->len; i++) {

@@ -66,16 +66,16 @@ static void wait_durable(BhFlows *f, guint64 id) {
         g_mutex_unlock(&f->lock);
 }
 
-/* A cut, made safe and told. `boot_id` is of the time that it is about. */
-static void tell_cut(BhFlows *f, const BhFlowCut *cut, const char *boot_id, gboolean full, guint64 recorded) {
+/* A cut, made safe and told. `boot_id` is of the time that it is about; `recorded`: its events were read from the recorder. */
+static void tell_cut(BhFlows *f, const BhFlowCut *cut, const char *boot_id, gboolean full, gboolean recorded) {
         BhFlowsPacked what = { .node = f->node, .boot_id = boot_id, .full = full };
         guint64 cut_off = 0;
 
         if (!cut->flows->len && !cut->rest_connections && !cut->rest_bytes && !full)
                 return;
         g_autoptr(GBytes) body = bh_flows_pack(&what, cut, g_get_real_time() * 1000, &cut_off);
-        if (recorded)
-                wait_durable(f, recorded);
+        if (!recorded)
+                wait_durable(f, cut->through);
         f->c.spooled(f->c.data); /* the batch before, of which the mark says nothing any more */
         write_mark(f, boot_id, cut);
         f->c.publish("flow", body, f->c.data);
@@ -92,14 +92,13 @@ static void tell(BhFlows *f, gboolean all) {
         BhFlowCut cut;
 
         g_mutex_lock(&f->lock);
-        guint64 newest = __atomic_load_n(&f->newest_id, __ATOMIC_ACQUIRE), recorded = MIN(__atomic_load_n(&f->recorded_id, __ATOMIC_ACQUIRE), newest);
-        bh_flow_table_advance(f->table, newest);
+        bh_flow_table_advance(f->table, __atomic_load_n(&f->recorded_id, __ATOMIC_ACQUIRE));
         bh_flow_table_cut(f->table, all || full, now_us, &cut);
         f->soon = FALSE;
         g_mutex_unlock(&f->lock);
         f->cut_us = now_us;
         /* what the cut gives is good until the next, which this thread makes */
-        tell_cut(f, &cut, f->boot_id, full, recorded);
+        tell_cut(f, &cut, f->boot_id, full, FALSE);
         f->full_told |= full;
 }
 
@@ -128,7 +127,8 @@ static void look_around(BhFlows *f) {
                 f->addresses_us = now_us;
                 bh_flows_read_addresses(f);
         }
-        if (!f->sockets)
+        /* at most a fifth of the time, however many descriptors there are */
+        if (!f->sockets || now_us - f->walk_us < 4 * f->walk_took_us)
                 return;
         if (now_us - f->walk_us >= BH_FLOWS_WALK_SOON_MS * 1000) {
                 g_mutex_lock(&f->lock);
@@ -139,6 +139,7 @@ static void look_around(BhFlows *f) {
                 bh_flows_walk(f);
                 bh_flows_look(f, TRUE);
                 f->walk_us = g_get_monotonic_time();
+                f->walk_took_us = f->walk_us - now_us;
         }
 }
 
@@ -147,7 +148,7 @@ static gboolean due(BhFlows *f, gint64 now_us) {
         gboolean is = FALSE;
 
         g_mutex_lock(&f->lock);
-        bh_flow_table_advance(f->table, __atomic_load_n(&f->newest_id, __ATOMIC_ACQUIRE));
+        bh_flow_table_advance(f->table, __atomic_load_n(&f->recorded_id, __ATOMIC_ACQUIRE));
         gint64 since_us = now_us - f->cut_us;
         if (since_us >= BH_FLOWS_TELL_MS * 1000)
                 is = bh_flow_table_pending(f->table, now_us);
@@ -250,14 +251,14 @@ void bh_flows_catch_up(BhFlows *f) {
         cut.through = m.through;
         cut.failed_after = m.failed_after;
         cut.failed_through = m.failed_through;
-        tell_cut(f, &cut, m.boot_id, FALSE, 0);
+        tell_cut(f, &cut, m.boot_id, FALSE, TRUE);
         /* and what came behind it */
         bh_flow_table_begin(f->table, m.through, m.failed_through, m.failed_through);
         f->caught_up += fold_recorded(f, m.through + 1, 0);
         if (strcmp(m.boot_id, f->boot_id) != 0) {
                 bh_flow_table_advance(f->table, last);
                 bh_flow_table_cut(f->table, TRUE, g_get_monotonic_time(), &cut);
-                tell_cut(f, &cut, m.boot_id, FALSE, 0);
+                tell_cut(f, &cut, m.boot_id, FALSE, TRUE);
         }
         bh_info("flows that may not have been told were counted again", "boot", m.boot_id);
 }
@@ -359,8 +360,12 @@ json_t *bh_flows_status(BhFlows *f) {
         json_t *o = json_object(), *part;
         BhSocketsStats walks = { 0 };
         BhConntrackStats conntrack;
+        BhFirstBytesStats bytes = { 0 };
         BhFlowStats s;
 
+        /* not under the lock: bytes are being attached or detached, perhaps, which may take long */
+        if (f->first_bytes)
+                bh_first_bytes_stats(f->first_bytes, &bytes);
         g_mutex_lock(&f->lock);
         bh_flow_table_stats(f->table, &s);
         bh_conntrack_stats(bh_flow_table_conntrack(f->table), &conntrack);
@@ -403,9 +408,6 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(part, "forgotten", number(walks.forgotten));
         json_object_set_new(o, "walk", part);
         part = json_object();
-        BhFirstBytesStats bytes = { 0 };
-        if (f->first_bytes)
-                bh_first_bytes_stats(f->first_bytes, &bytes);
         json_object_set_new(part, "state", json_string(f->first_bytes && !f->protocol_problem ? "on" : f->first_bytes ? "failed" : "off"));
         json_object_set_new(part, "problem", text(f->protocol_problem));
         json_object_set_new(part, "attached_ms", number(bytes.attached_ms));

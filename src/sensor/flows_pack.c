@@ -128,8 +128,10 @@ GBytes *bh_flows_pack_listeners(const BhFlowsPacked *what, const GArray *listene
         m.listeners = list;
         m.n_listeners = listeners->len;
         while (m.n_listeners && protobuf_c_message_get_packed_size(&m.base) > BH_BUS_MAX_BODY) {
-                m.refused += (guint32) MIN(m.n_listeners, 64);
-                m.n_listeners -= MIN(m.n_listeners, 64);
+                gsize drop = MAX(m.n_listeners / 8, 1);
+
+                m.refused += (guint32) drop;
+                m.n_listeners -= drop;
         }
         return bh_bus_body_pack(&m.base);
 }

@@ -31,7 +31,7 @@ struct BhFlows {
         guint64 recognised;
         gboolean conntrack_on;
 
-        /* the drain thread writes, the worker reads: atomic */
+        /* the drain thread writes, the worker reads: atomic. A batch goes as far as what is recorded, so that a successor finds the same end */
         guint64 newest_id, recorded_id;
 
         gint asked; /* pieces with the inspector; atomic */
@@ -42,7 +42,7 @@ struct BhFlows {
         BhSockets *sockets;
         guint64 connections;
         guint64 proxies; /* seen when addresses were read last */
-        gint64 walk_us, cut_us, addresses_us;
+        gint64 walk_us, walk_took_us, cut_us, addresses_us;
         gboolean full_told;
 };
 

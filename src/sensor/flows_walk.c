@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gio/gio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,6 +15,8 @@
 #define ADDRESSES_MAX 65536u
 #define NAMESPACES_MAX 64u
 #define PROXIES_MAX 4096u
+#define UNKNOWN_MAX 65536u /* sockets a walk whose executable is looked up … */
+#define FIND_AT_ONCE 1024u /* … so many at a time, as the drain thread does nothing else meanwhile */
 
 /* ---- the walk ---- */
 
@@ -26,6 +29,8 @@ typedef struct {
 typedef struct {
         BhFlows *flows;
         GArray *unknown;
+        guint from, to;     /* of these, whose executables are to be found */
+        guint64 passed_over; /* for want of room */
         GHashTable *wanted; /* inodes of Unix sockets that have to do with a container: theirs and their peers' */
 } Walk;
 
@@ -109,6 +114,10 @@ static void seen(const BhSocket *s, gpointer data) {
         }
         if (done)
                 return;
+        if (w->unknown->len >= UNKNOWN_MAX) {
+                w->passed_over++;
+                return;
+        }
         Unknown u = { .s = *s, .container = g_strdup(container) };
         g_array_append_val(w->unknown, u);
 }
@@ -117,7 +126,7 @@ static void seen(const BhSocket *s, gpointer data) {
 static void find_executables(gpointer data) {
         Walk *w = data;
 
-        for (guint i = 0; i < w->unknown->len; i++) {
+        for (guint i = w->from; i < w->to; i++) {
                 Unknown *u = &g_array_index(w->unknown, Unknown, i);
                 struct bh_process_view view;
 
@@ -136,21 +145,19 @@ static void drop_unwanted(Walk *w) {
 }
 
 static void tell_listeners(BhFlows *f, gboolean anyway) {
-        g_autoptr(GBytes) body = NULL;
+        BhFlowStats stats;
         gboolean changed;
 
         g_mutex_lock(&f->lock);
         const GArray *listeners = bh_flow_table_listeners(f->table, &changed);
-        if (changed || anyway) {
-                BhFlowsPacked what = { .node = f->node, .boot_id = f->boot_id };
-                BhFlowStats stats;
-
-                bh_flow_table_stats(f->table, &stats);
-                body = bh_flows_pack_listeners(&what, listeners, stats.listeners_refused, g_get_real_time() * 1000);
-        }
+        bh_flow_table_stats(f->table, &stats);
         g_mutex_unlock(&f->lock);
-        if (body)
-                f->c.publish("listeners", body, f->c.data);
+        if (!changed && !anyway)
+                return;
+        /* the list is good until the next walk ends, its texts until the next cut: both are this thread's */
+        BhFlowsPacked what = { .node = f->node, .boot_id = f->boot_id };
+        g_autoptr(GBytes) body = bh_flows_pack_listeners(&what, listeners, stats.listeners_refused, g_get_real_time() * 1000);
+        f->c.publish("listeners", body, f->c.data);
 }
 
 void bh_flows_walk(BhFlows *f) {
@@ -158,6 +165,7 @@ void bh_flows_walk(BhFlows *f) {
         g_autoptr(GHashTable) wanted = g_hash_table_new(NULL, NULL);
         g_autoptr(GError) error = NULL;
         Walk w = { .flows = f, .unknown = unknown, .wanted = wanted };
+        BhSocketsStats before, after;
         guint64 connections = f->c.connections(f->c.data);
 
         g_array_set_clear_func(unknown, unknown_clear);
@@ -165,10 +173,20 @@ void bh_flows_walk(BhFlows *f) {
         bh_flow_table_walk_begin(f->table, g_get_real_time() * 1000);
         g_mutex_unlock(&f->lock);
 
+        bh_sockets_stats(f->sockets, &before);
         gboolean whole = bh_sockets_walk(f->sockets, seen, &w, &error);
+        bh_sockets_stats(f->sockets, &after);
+        /* what was passed over is there, and must not be taken for gone */
+        if (whole && (after.refused != before.refused || w.passed_over)) {
+                g_set_error(&error, G_IO_ERROR, G_IO_ERROR_NO_SPACE, "there are more sockets than one walk tells; %" G_GUINT64_FORMAT " were passed over",
+                            after.refused - before.refused + w.passed_over);
+                whole = FALSE;
+        }
         drop_unwanted(&w);
-        if (unknown->len)
+        for (; w.from < unknown->len; w.from = w.to) {
+                w.to = MIN(w.from + FIND_AT_ONCE, unknown->len);
                 f->c.call(find_executables, &w, f->c.data);
+        }
         for (guint i = 0; i < unknown->len; i++) {
                 Unknown *u = &g_array_index(unknown, Unknown, i);
                 g_autofree char *link = g_strdup_printf("%s/%u/exe", f->proc_path, u->s.pid), *read = u->exe ? NULL : g_file_read_link(link, NULL);

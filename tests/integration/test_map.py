@@ -200,7 +200,8 @@ def test_unix_sockets_between_containers_and_docker_s_own(place, engine):
 
 def test_failed_half_open_and_reset_connections_are_told_as_such(place, engine):
     server = place.server("server", "tcp", 7000)
-    box = place.box("box", "--sysctl", "net.ipv4.tcp_syn_retries=1")
+    # Tries last 7 s, so that a walk over sockets, each 5 s, meets them: the kernel folds equal tries into one event.
+    box = place.box("box", "--sysctl", "net.ipv4.tcp_syn_retries=2")
     pid = server.info["State"]["Pid"]
     subprocess.run(["nsenter", "-t", str(pid), "-n", "iptables", "-A", "INPUT", "-p", "tcp", "--dport", "7999", "-j", "DROP"], check=True, env=system_env())
     place.client(box, server, "tcp", 7000, 10)
