@@ -170,23 +170,35 @@ async function readStatus(): Promise<void> {
 
 const PAGE = 1000;
 
+/* What the stream told while a listing was under way: newer than pages that were asked for before. */
+let told = new Map<string, Described>();
+/* The stream began while a listing was under way: what changed between the two would be in neither. */
+let listAgain = false;
+
 /* The whole list, page by page, shown as it comes. Rows that a complete listing did not have are dropped at its end. */
 async function readContainers(signalled: AbortSignal): Promise<void> {
-  if (inventoryState.value.loading) return;
+  if (inventoryState.value.loading) {
+    listAgain = true;
+    return;
+  }
   inventoryState.value = { ...inventoryState.value, loading: true, error: "" };
+  listAgain = false;
+  told.clear();
   const seen = new Set<string>();
   let cursor: string | undefined;
   let expected = 0;
   try {
     do {
       const page: ContainerPage = containersFrom(await get<unknown>("/containers", { limit: PAGE, cursor, count: cursor ? undefined : "true" }, signalled));
-      inventory.upsert(page.items);
+      inventory.upsert(page.items.map((c) => told.get(c.id) ?? c));
       for (const c of page.items) seen.add(c.id);
       cursor = page.next;
       expected = Math.max(page.total, expected, inventory.size);
       bump();
       if (inventoryState.value.expected !== expected) inventoryState.value = { ...inventoryState.value, expected };
     } while (cursor && !signalled.aborted);
+    for (const id of told.keys()) seen.add(id);
+    told.clear();
     inventory.keepOnly(seen);
     batch(() => {
       inventoryVersion.value = inventory.version;
@@ -195,6 +207,7 @@ async function readContainers(signalled: AbortSignal): Promise<void> {
   } catch (e) {
     if (!signalled.aborted) inventoryState.value = { ...inventoryState.value, loading: false, error: sentence(e) };
   }
+  if (listAgain && !signalled.aborted) await readContainers(signalled);
 }
 
 /* Containers that changed: asked for one by one where they are few, else the list is read again. */
@@ -230,7 +243,10 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
     }
     kind = change.kind ?? e.event;
     if (kind === "container") {
-      if (change.object) fresh.push(change.object);
+      if (change.object) {
+        fresh.push(change.object);
+        if (inventoryState.value.loading) told.set(change.object.id, change.object);
+      }
       else dirty.add((change.key ?? "").split("/").pop() ?? "");
     } else if (e.event === "reset" || kind === "store") dirty.add("");
     else if (kind === "node") void readStatus();
@@ -290,6 +306,8 @@ export function stop(): void {
   clearTimeout(dirtyTimer);
   dirtyTimer = undefined;
   dirty = new Set();
+  told = new Map();
+  listAgain = false;
   last.clear();
   inventory.clear();
   batch(() => {
