@@ -2,6 +2,8 @@
 
 For each rule that is on: an act that it must tell, and its nearest harmless neighbour, which no rule at all may tell above "Informational". All acts are done once, in a handful of containers,
 while a sensor records; the recording is replayed through the rules, and each rule is one test. Neighbours run in containers of their own, so that a finding there has no other explanation.
+
+The rules that are off are switched on at last, by a file that the central gives to the node, as a user does; their acts and neighbours are done then, in containers of their own.
 """
 import json
 import pathlib
@@ -17,6 +19,7 @@ import pytest
 import sensor_env
 import yaml
 from boxes import Box
+from docker_env import wait_for
 from evasions import LOADER, image_files
 
 
@@ -122,6 +125,24 @@ ACTS = {
     "Operator's command in a running container": ("plain", "exec", None),
     "Shell with a terminal in a container": ("plain", "exec -t", None),
 }
+# The same for the rules that are off: (kind, acts, neighbours, kernel's reason why the backend cannot tell or None). Each act must be told by itself; no rule at all may tell of a neighbour.
+OFF = {
+    "Memory made executable after it was written":
+        ("plain", [f"/acts --dir /tmp mprotect.{form}" for form in ("anon_written", "anon_rwx", "heap", "stack")], ["/acts --dir /tmp mprotect.anon_never_written", "/acts --dir /tmp mmap.anon_rw"], None),
+    "Memory file mapped to be written and run":
+        ("plain", ["/acts --dir /tmp mmap.memfd_double_mapping", "/acts --dir /tmp mprotect.file_cow"],
+         ["/acts --dir /tmp mmap.file_exec", "/acts --dir /tmp mprotect.file_never_written", "/acts --dir /tmp memfd_create.memfd_create"], None),
+    "Arguments or environment longer than is kept":
+        ("plain", ["/bin/busybox true $(head -c 40000 /dev/zero | tr '\\0' a)", "V=$(head -c 13000 /dev/zero | tr '\\0' a) /bin/busybox true"],
+         ["/bin/busybox true $(head -c 30000 /dev/zero | tr '\\0' a)", "V=$(head -c 11000 /dev/zero | tr '\\0' a) /bin/busybox true"], None),
+    "etcd contacted from a container": ("plain", ["/usr/bin/visit tcp 2379", "/usr/bin/visit tcp 2380"], ["/usr/bin/visit tcp 2381"], None),
+    "Connection to a port that mining pools use":
+        ("plain", ["/usr/bin/visit far 203.0.113.9:3333", "/usr/bin/visit far 203.0.113.9:14444"], ["/usr/bin/visit far 203.0.113.9:3334", "/usr/bin/visit far 10.99.99.99:3333", "/usr/bin/visit tcp 3333"], None),
+    "Somebody looks around": ("plain", ["/bin/id", "/bin/busybox uname -a", "/bin/ps"], ["/bin/busybox echo id", "/bin/busybox echo uname -a", "cat /proc/self/status"], None),
+    "Asynchronous system calls set up": ("mighty", ["/acts --dir /tmp io_uring_setup.io_uring_setup", "/acts --dir /tmp io_uring.openat"], ["/acts --dir /tmp open.openat"], None),
+    "Named pipe made in a container": ("plain", ["mkfifo /tmp/pipe", "/acts --dir /tmp mknod.fifo"], ["/acts --dir /tmp mknod.mknodat", "touch /tmp/file"], None),
+}
+SWITCHED_ON = "on.yaml"  # the central's file that switches them on
 # Normal work that must stay quiet, in a container of its own; the operator's command, image build, health check and rolling update are in normal().
 NORMAL = {
     "log rotation by the application": "/usr/sbin/nginx write /var/log/access.log; mv /var/log/app.log /var/log/app.log.1; gzip /var/log/app.log.1; /usr/sbin/nginx write /var/log/app.log",
@@ -186,11 +207,28 @@ class Played:
                     self.play(work, "neighbour", boxes["normal", "neighbour"], command)
                 self.normal(docker)
                 time.sleep(1.2)  # repeats are told when their window is swept
-                self.rules, self.live = sensor.status()["rules"], self.told(central.root())
-                self.cli, self.recording = sensor.cli, sensor.data_dir / "recorder"
+                root = central.root()
+                self.rules, self.live = sensor.status()["rules"], self.told(root, on())
+                self.switch_on(root)
+                for kind in sorted({kind for kind, *_ in OFF.values()}):
+                    for side in ("act", "neighbour"):
+                        boxes[f"{kind}-off", side] = Box(docker, f"{kind}-off-{side}", *KINDS[kind], image=IMAGE)
+                self.marks = {}
+                for rule, (kind, acts, neighbours, _) in OFF.items():
+                    for side, commands in (("act", acts), ("neighbour", neighbours)):
+                        for command in commands:
+                            begin = time.time_ns()
+                            self.play(rule, side, boxes[f"{kind}-off", side], command)
+                            self.marks[command, side] = (begin, time.time_ns())
+                time.sleep(1.2)
+                self.off_live = self.told(root, off())
                 self.built = sensor.events(filter="bh.runtime = buildkit and evt.type = execve")
                 sensor.stop()
                 self.findings = self.replay(sensor)
+                with tempfile.NamedTemporaryFile("w", suffix=".yaml") as switch:
+                    switch.write(switched_on())
+                    switch.flush()
+                    self.off_findings = self.replay(sensor, switch.name)
         finally:
             for box in boxes.values():
                 box.close()
@@ -239,18 +277,30 @@ class Played:
             self.failed[f"image build {kit}", "neighbour"] = r.stdout[-500:] + r.stderr[-500:]
 
     @staticmethod
-    def told(root):
+    def switch_on(root):
+        """Gives the node a file that switches on what is off, and waits until it uses it."""
+        answer = root.put(f"/api/v1/rules/files/{SWITCHED_ON}", {"text": switched_on()})
+        assert answer.status == 200, answer
+
+        def enabled():
+            rules = {r["name"]: r["enabled"] for r in root.get("/api/v1/rules").json["rules"]}
+            return all(rules[rule] for rule in off()), [rule for rule in off() if not rules[rule]]
+        wait_for(enabled, 20, "the node has switched on the rules that are off")
+
+    @staticmethod
+    def told(root, rules):
         """What the sensor told the central meanwhile, by the same rules."""
         out = set()
-        for rule in on():
+        for rule in rules:
             answer = root.get("/api/v1/findings?" + urllib.parse.urlencode({"limit": 500, "kind": "rule", "rule": rule}))
             assert answer.status == 200, answer
             out |= {(f["rule"], f["container_name"]) for f in answer.json["findings"]}
         return out
 
-    def replay(self, sensor):
-        rules = [arg for path in sorted(RULES.glob("*.yaml")) for arg in ("--rules", path)]
-        out = sensor.cli("replay", self.recording, *rules, "--json").stdout
+    @staticmethod
+    def replay(sensor, *more):
+        rules = [arg for path in [*sorted(RULES.glob("*.yaml")), *more] for arg in ("--rules", path)]
+        out = sensor.cli("replay", sensor.data_dir / "recorder", *rules, "--json").stdout
         return [json.loads(line) for line in out.split("\n") if line]
 
 
@@ -264,10 +314,10 @@ def text(findings):
     return "\n".join(f"{f['rule']}: {f.get('output', '')[:300]}" for f in findings) or "none"
 
 
-def of(played, name, rule=None):
+def of(findings, name, rule=None):
     """Findings of the container of that name, also of processes that have left it."""
     out = []
-    for f in played.findings:
+    for f in findings:
         fields = f.get("output_fields", {})
         if name in (fields.get("container.name"), fields.get("bh.origin.name")) and rule in (None, f["rule"]):
             out.append(f)
@@ -278,6 +328,15 @@ def on():
     return [r["rule"] for r in default_rules() if r.get("enabled", True)]
 
 
+def off():
+    return [r["rule"] for r in default_rules() if not r.get("enabled", True)]
+
+
+def switched_on():
+    """A user's file, as rules/90-noisy.yaml says that one does it."""
+    return yaml.safe_dump([{"rule": rule, "enabled": True, "override": {"enabled": "replace"}} for rule in off()])
+
+
 @pytest.mark.deadline(240)
 @pytest.mark.parametrize("rule", sorted(ACTS))
 def test_rule_tells_the_act(played, rule):
@@ -286,7 +345,7 @@ def test_rule_tells_the_act(played, rule):
     name = "privileged-act" if act == "privileged" else f"{kind}-act"
     if rule == "Device of the node opened in a container" and not first_disk():
         pytest.skip("this machine has no disk")
-    assert of(played, name, rule), f"expected a finding of {rule!r} in {name}, saw there:\n{text(of(played, name))}"
+    assert of(played.findings, name, rule), f"expected a finding of {rule!r} in {name}, saw there:\n{text(of(played.findings, name))}"
 
 
 @pytest.mark.deadline(240)
@@ -294,22 +353,63 @@ def test_rule_tells_the_act(played, rule):
 def test_harmless_neighbours_are_quiet(played, kind):
     failed = [k for k in played.failed if k[1] == "neighbour"]
     assert not failed, f"expected each neighbour to be done, saw {[(k, played.failed[k]) for k in failed]}"
-    loud = [f for f in of(played, f"{kind}-neighbour") if f["priority"] not in ("Informational", "Debug")]
+    loud = [f for f in of(played.findings, f"{kind}-neighbour") if f["priority"] not in ("Informational", "Debug")]
     assert not loud, f"expected no finding above Informational in {kind}-neighbour, saw\n{text(loud)}"
 
 
 @pytest.mark.deadline(240)
 def test_the_live_sensor_tells_what_the_recording_shows(played):
-    """The sensor itself evaluated the default rules, without any option, while it recorded."""
+    """The sensor itself evaluated the default rules, without any option, while it recorded; before those that are off were switched on."""
     names = {f"{kind}-{side}" for kind in KINDS for side in ("act", "neighbour")}
     replayed = {(f["rule"], f["output_fields"].get("container.name")) for f in played.findings}
     replayed, live = ({found for found in some if found[1] in names} for some in (replayed, played.live))
     assert live == replayed, f"expected live what the replay tells; only live {sorted(live - replayed)}, only replayed {sorted(replayed - live)}; {played.rules}"
 
 
+@pytest.mark.deadline(240)
+@pytest.mark.parametrize("rule", sorted(OFF))
+def test_rule_that_is_off_tells_each_act_when_switched_on(played, rule, request):
+    kind, acts, _, reason = OFF[rule]
+    assert (rule, "act") not in played.failed, f"expected the act to be done, saw {played.failed[rule, 'act']}"
+    name, silent = f"{kind}-off-act", []
+    for act in acts:
+        first, last = played.marks[act, "act"]
+        if not any(first <= f["output_fields"]["evt.time"] <= last for f in of(played.off_findings, name, rule)):
+            silent.append(act)
+    if reason:
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+    assert not silent, f"expected a finding of {rule!r} in {name} for each act, saw none for {silent}; there:\n{text(of(played.off_findings, name))}"
+    assert not of(played.findings, name, rule), "expected a rule that is off to tell nothing"
+
+
+@pytest.mark.deadline(240)
+def test_harmless_neighbours_of_rules_that_are_off_are_quiet(played):
+    failed = [k for k in played.failed if k[0] in OFF and k[1] == "neighbour"]
+    assert not failed, f"expected each neighbour to be done, saw {[(k, played.failed[k]) for k in failed]}"
+    for kind in {kind for kind, *_ in OFF.values()}:
+        loud = of(played.off_findings, f"{kind}-off-neighbour")
+        assert not loud, f"expected no finding in {kind}-off-neighbour, saw\n{text(loud)}"
+
+
+@pytest.mark.deadline(240)
+def test_a_node_that_runs_tells_by_rules_switched_on_what_the_recording_shows(played):
+    """From the moment on at which they were switched on: in containers that were started after it."""
+    names = {f"{kind}-off-{side}" for kind, *_ in OFF.values() for side in ("act", "neighbour")}
+    live = {found for found in played.off_live if found[1] in names}
+    replayed = {(f["rule"], f["output_fields"].get("container.name")) for f in played.off_findings if f["rule"] in OFF}
+    assert live == {found for found in replayed if found[1] in names} and live, f"expected {sorted(replayed)}, saw {sorted(live)}"
+
+
+def test_every_rule_that_is_off_has_acts_and_neighbours():
+    assert sorted(OFF) == sorted(off())
+    assert all(acts and neighbours for _, acts, neighbours, _ in OFF.values())
+    commands = [c for _, acts, neighbours, _ in OFF.values() for c in [*acts, *neighbours]]
+    assert len(commands) == len(set(commands)), "a command that is there twice has one mark only"
+
+
 def test_normal_work_is_quiet(played):
     """Builds, rolling updates and all containers that are not there to attack: their names are known to nobody but our own engine's."""
-    attackers = {f"{kind}-act" for kind in KINDS} | {"privileged-act", None}
+    attackers = {f"{kind}-{side}" for kind in KINDS for side in ("act", "off-act")} | {"privileged-act", None}
     loud = [f for f in played.findings if f["output_fields"].get("container.name") not in attackers and f["priority"] not in ("Informational", "Debug")]
     assert not loud, f"expected no finding above Informational, saw\n{text(loud)}"
 
@@ -342,9 +442,9 @@ def test_every_rule_says_what_it_means_and_what_to_do():
 def test_coverage_table_names_the_rules_of_each_technique():
     """docs/attack-coverage.md against the rules and their tags: their number, those that are off, and each rule at each of its techniques and scenarios and at no other."""
     document = (sensor_env.REPO / "docs" / "attack-coverage.md").read_text()
-    rules, off = default_rules(), [r["rule"] for r in default_rules() if not r.get("enabled", True)]
-    assert f"\n{len(rules)} rules, of which {len(off)} are off" in document, f"expected {len(rules)} rules of which {len(off)} are off"
-    assert sorted(re.findall(r"^\* (.+)$", document.split("## Off")[1], re.M)) == sorted(off)
+    rules = default_rules()
+    assert f"\n{len(rules)} rules, of which {len(off())} are off" in document, f"expected {len(rules)} rules of which {len(off())} are off"
+    assert sorted(re.findall(r"^\* (.+)$", document.split("## Off")[1], re.M)) == sorted(off())
     scenarios = {m[1]: {r.strip() for r in m[2].split(";")} for m in re.finditer(r"^\| (A\d+) [^|]*\|([^|]*)\|", document, re.M)}
     by_tag = {}
     for rule in rules:

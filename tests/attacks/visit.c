@@ -5,7 +5,7 @@
  *
  *     visit unix PATH     connects to a Unix socket
  *     visit tcp PORT      connects to 127.0.0.1
- *     visit far ADDRESS   connects to port 80 there, and does not wait
+ *     visit far ADDRESS   connects to port 80 there, or to that of ADDRESS:PORT, and does not wait
  *     visit udp ADDRESS   connects a datagram socket to port 7777 there
  *     visit read FILE     reads a file
  *     visit late FILE     the same after six seconds
@@ -149,7 +149,11 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[1], "dns"))
                 return ask(argv[2]);
         if (!strcmp(argv[1], "far")) {
-                in.sin_port = htons(80);
+                char *colon = strchr(argv[2], ':');
+
+                in.sin_port = htons((unsigned short) (colon ? atoi(colon + 1) : 80));
+                if (colon)
+                        *colon = 0;
                 in.sin_addr.s_addr = inet_addr(argv[2]);
                 return connect(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), (struct sockaddr *) &in, sizeof in) < -1;
         }
