@@ -16,6 +16,11 @@
  *     visit listen PORT   accepts one connection, within five seconds
  *     visit swap N        opens one path N times while another thread changes it to /tmp/xa/dow and back to /etc/shadow; prints how often it got which: "shadow 12 other 88"
  *     visit tmpfile FILE  makes an executable of that name by O_TMPFILE and linkat: a copy of /bin/busybox that never had another name
+ *     visit thread FILE   has a thread that is not the leader run it
+ *     visit forged FILE   runs it with the task name and the first argument of somebody else
+ *     visit pty COMMAND   has /bin/sh run it on a terminal of its own
+ *     visit held FILE     opens /etc and connects to port 4713, as soon as somebody listens there; whenever FILE appears, within a quarter of an hour, has a child open shadow below what was opened, put the
+ *                         connection on standard input, output and error and run /bin/true, and removes FILE then
  *     visit dns NAME      sends a question for the name's address to 127.0.0.53, where nobody answers
  */
 #include <arpa/inet.h>
@@ -27,11 +32,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Both paths end alike, so that one store of eight bytes makes the one of the other: nobody ever sees a third. */
@@ -115,6 +122,58 @@ static int ask(const char *name) {
         return 0;
 }
 
+static void *run_in_thread(void *file) {
+        execl(file, file, "true", NULL);
+        return NULL;
+}
+
+static int on_terminal(const char *command) {
+        int master = posix_openpt(O_RDWR | O_NOCTTY);
+        char name[64], some[64];
+
+        if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 || ptsname_r(master, name, sizeof name) != 0)
+                return 1;
+        if (fork() == 0) {
+                setsid();
+                for (int i = 0, fd = open(name, O_RDWR); i < 3; i++) /* the first terminal that a session's leader opens is its own */
+                        dup2(fd, i);
+                execl("/bin/sh", "sh", "-c", command, NULL);
+                _exit(127);
+        }
+        while (read(master, some, sizeof some) > 0) /* ends when nobody has the other side */
+                ;
+        return wait(NULL) < 0;
+}
+
+/* A connection on standard input, output and error of a program: a reverse shell without the shell. */
+static void give_to_program(int fd) {
+        for (int i = 0; i < 3; i++)
+                dup2(fd, i);
+        execl("/bin/busybox", "true", NULL);
+}
+
+static int hold(const struct sockaddr_in *peer, const char *sign) {
+        int dir = open("/etc", O_RDONLY | O_DIRECTORY), fd = socket(AF_INET, SOCK_STREAM, 0);
+        const struct timespec pause = { .tv_nsec = 20000000 };
+
+        alarm(900);
+        if (dir < 0)
+                return 1;
+        while (connect(fd, (const struct sockaddr *) peer, sizeof *peer) < 0)
+                nanosleep(&pause, NULL);
+        for (;; nanosleep(&pause, NULL)) {
+                if (access(sign, F_OK) < 0)
+                        continue;
+                if (fork() == 0) {
+                        openat(dir, "shadow", O_RDONLY);
+                        give_to_program(fd);
+                        _exit(127);
+                }
+                wait(NULL);
+                unlink(sign);
+        }
+}
+
 int main(int argc, char **argv) {
         struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         struct sockaddr_un un = { .sun_family = AF_UNIX };
@@ -148,6 +207,22 @@ int main(int argc, char **argv) {
         }
         if (!strcmp(argv[1], "dns"))
                 return ask(argv[2]);
+        if (!strcmp(argv[1], "thread")) {
+                pthread_t thread;
+
+                return pthread_create(&thread, NULL, run_in_thread, argv[2]) != 0 || pthread_join(thread, NULL) != 0;
+        }
+        if (!strcmp(argv[1], "forged")) {
+                prctl(PR_SET_NAME, "nginx");
+                execl(argv[2], "nginx: worker process", "true", NULL);
+                return 1;
+        }
+        if (!strcmp(argv[1], "pty"))
+                return on_terminal(argv[2]);
+        if (!strcmp(argv[1], "held")) {
+                in.sin_port = htons(4713);
+                return hold(&in, argv[2]);
+        }
         if (!strcmp(argv[1], "far")) {
                 char *colon = strchr(argv[2], ':');
 
@@ -176,10 +251,7 @@ int main(int argc, char **argv) {
                         return 1;
                 return accept(fd, NULL, NULL) < -1;
         }
-        if (connect(fd, (struct sockaddr *) &in, sizeof in) < 0 || strcmp(argv[1], "shell"))
-                return 0;
-        for (int i = 0; i < 3; i++)
-                dup2(fd, i);
-        execl("/bin/busybox", "true", NULL);
+        if (connect(fd, (struct sockaddr *) &in, sizeof in) == 0 && !strcmp(argv[1], "shell"))
+                give_to_program(fd);
         return 0;
 }

@@ -91,6 +91,7 @@ def run_acts(results, build, backend):
     image = guest_box.make_image(sensor.dir / "image", evasions.image_files(build, TESTS / "vm" / "guest.sh"))
     before = guest_box.GuestBox(sensor.dir, image, "before", BOXES["before"])
     try:
+        before.run(evasions.BEFORE)
         say(f"backend {backend}: the sensor starts")
         sensor.start(deadline=400)  # programs of the preferred backend take minutes to load where others use the machine as well
         hooks = {h["type"]: h for h in sensor.status()["hooks"]}
@@ -229,7 +230,7 @@ def play_evasions(sensor, image, before, which):
 def judge_evasions(sensor, backend, marks):
     """{evasion: what is wrong}."""
     names = sensor.dir / "names.yaml"
-    names.write_text("append_output:\n- extra_fields: [container.full_id]\n")
+    names.write_text(f"{evasions.SWITCH}---\nappend_output:\n- extra_fields: [container.full_id]\n")
     rules = [a for path in [*sorted((sensor_env.REPO / "rules").glob("*.yaml")), names] for a in ("--rules", path)]
     out = sensor.cli("replay", sensor.data_dir / "recorder", *rules, "--all", "--json").stdout
     seen = [(f["rule"], f["output_fields"]) for f in map(json.loads, out.splitlines())]
