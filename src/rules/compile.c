@@ -133,20 +133,53 @@ static void calls_of_source(const char *source, guint64 calls[BH_CALL_WORDS]) {
         }
 }
 
+/* Whether it compares container.id with "host", by that operator. */
+static gboolean is_host_by(const BhCond *c, enum bh_op op) {
+        const BhOperand *value = c->kind == BH_COND_CHECK && c->op == op && c->values && c->values->len == 1 ? g_ptr_array_index(c->values, 0) : NULL;
+
+        return value && value->kind == BH_OPERAND_LITERAL && g_str_equal(value->text, "host") && c->left->kind == BH_OPERAND_FIELD && c->left->field->id == BH_FLD_CONTAINER_ID;
+}
+
+/* Whether it can be true of processes outside of containers alone, in the forms in which rules say that. */
+static gboolean of_host(const BhCond *c) {
+        switch (c->kind) {
+        case BH_COND_CHECK: return is_host_by(c, BH_OP_EQ) || is_host_by(c, BH_OP_IN);
+        case BH_COND_NOT: return is_host_by(g_ptr_array_index(c->kids, 0), BH_OP_NE);
+        case BH_COND_AND:
+                for (guint i = 0; i < c->kids->len; i++)
+                        if (of_host(g_ptr_array_index(c->kids, i)))
+                                return TRUE;
+                return FALSE;
+        case BH_COND_OR:
+                for (guint i = 0; i < c->kids->len; i++)
+                        if (!of_host(g_ptr_array_index(c->kids, i)))
+                                return FALSE;
+                return c->kids->len > 0;
+        }
+        return FALSE;
+}
+
+/* Those of the kinds that are not among the others, by name; empty: none. Free it. */
+static char *kinds_without(const guint64 wanted[2], const guint64 there[2]) {
+        GString *names = g_string_new(NULL);
+
+        for (guint k = 0; k < 128; k++)
+                if ((wanted[k / 64] & ~there[k / 64]) >> (k % 64) & 1)
+                        g_string_append_printf(names, "%s%s", names->len ? ", " : "", bh_event_type_name(k) ? bh_event_type_name(k) : "?");
+        return g_string_free(names, FALSE);
+}
+
 /* Says which of the kinds that the rule wants this node cannot see; all of them: that it cannot match. */
 static void check_available(struct bh_builder *b, const BhRule *rule, const guint64 wanted[2], const BhEngineOptions *options) {
-        g_autoptr(GString) names = g_string_new(NULL);
+        g_autofree char *unseen = options && options->available ? kinds_without(wanted, options->available) : NULL;
+        g_autofree char *untold = options && options->host && of_host(rule->condition) ? kinds_without(wanted, options->host) : NULL;
 
         if (!wanted[0] && !wanted[1] && g_str_equal(rule->source, "syscall"))
                 bh_build_problem(b, FALSE, rule->condition_pos, "the rule can match no event: no kind of event can make its condition true");
-        if (!options || !options->available)
-                return;
-        for (guint k = 0; k < 128; k++) {
-                if ((wanted[k / 64] & ~options->available[k / 64]) >> (k % 64) & 1)
-                        g_string_append_printf(names, "%s%s", names->len ? ", " : "", bh_event_type_name(k) ? bh_event_type_name(k) : "?");
-        }
-        if (names->len)
-                bh_build_problem(b, FALSE, rule->condition_pos, "this node cannot see events that the rule asks for: %s", names->str);
+        if (unseen && *unseen)
+                bh_build_problem(b, FALSE, rule->condition_pos, "this node cannot see events that the rule asks for: %s", unseen);
+        if (untold && *untold)
+                bh_build_problem(b, FALSE, rule->condition_pos, "the rule is about processes outside of containers, of which this node is not told these events: %s; start it with --host-events", untold);
 }
 
 static void finish(struct bh_builder *b, const guint32 *nodes, const guint64 (*calls)[BH_CALL_WORDS]) {

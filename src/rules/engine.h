@@ -27,6 +27,8 @@ typedef struct {
 typedef struct {
         /* kinds of events (bit = enum bh_event_type below 128) that this node can see; NULL: all. A rule that needs another is said, per rule */
         const guint64 *available;
+        /* of these, what this node tells of processes outside of containers; NULL: all. A rule about those alone that needs another is said */
+        const guint64 *host;
 } BhEngineOptions;
 
 /* NULL with an error only if the set has errors. `problems` (of BhEngineProblem) may be NULL. */

@@ -31,7 +31,7 @@ struct BhRuling {
         BhRulingConfig c;
         char *default_dir, *managed_dir;
         GStrv user;
-        guint64 available[2];
+        guint64 available[2], host[2];
         GMutex load_lock; /* one load at a time */
         GMutex lock;      /* of what follows */
         Loaded *current;
@@ -174,7 +174,7 @@ static gboolean has_errors(const GPtrArray *problems) {
 /* NULL with every error in *error, a line each. */
 static Loaded *compile(const BhRuling *r, const BhRuleSource *files, guint n, GError **error) {
         g_autoptr(Loaded) l = g_new0(Loaded, 1);
-        BhEngineOptions options = { .available = r->c.available ? r->available : NULL };
+        BhEngineOptions options = { .available = r->c.available ? r->available : NULL, .host = r->c.host ? r->host : NULL };
         g_autoptr(GString) text = g_string_new(NULL);
 
         g_atomic_ref_count_init(&l->refs);
@@ -210,9 +210,25 @@ static Loaded *load_paths(const BhRuling *r, const GPtrArray *paths, const BhRul
         return compile(r, files, paths->len + n_managed, error);
 }
 
+/* What the rules ask for and this node does not have, a line each. */
+static void log_problems(const Loaded *l) {
+        const GPtrArray *rules = bh_rule_set_rules(l->set);
+
+        for (guint i = 0; i < MIN(l->problems->len, PROBLEMS_IN_ERROR); i++) {
+                const BhEngineProblem *p = g_ptr_array_index(l->problems, i);
+                const BhRule *rule = p->rule < rules->len ? g_ptr_array_index(rules, p->rule) : NULL;
+                g_autofree char *at = g_strdup_printf("%s:%u:%u", p->pos.line ? bh_rule_set_file(l->set, p->pos.file) : "?", p->pos.line, p->pos.column);
+
+                bh_warn("a rule asks for what this node does not have", "rule", rule ? rule->name : "?", "at", at, "problem", p->what);
+        }
+        if (l->problems->len > PROBLEMS_IN_ERROR)
+                bh_warn("more rules ask for what this node does not have; the list of rules has all");
+}
+
 static void install(BhRuling *r, Loaded *l) {
         guint64 needs[2];
 
+        log_problems(l);
         bh_rule_engine_needs(l->engine, needs);
         if (r->c.needs)
                 r->c.needs(needs, r->c.data);
@@ -419,6 +435,8 @@ BhRuling *bh_ruling_new(const BhRulingConfig *config, GError **error) {
         r->user = g_strdupv((char **) config->user);
         if (config->available)
                 memcpy(r->available, config->available, sizeof(r->available));
+        if (config->host)
+                memcpy(r->host, config->host, sizeof(r->host));
         g_queue_init(&r->troubles);
         r->alerts = bh_alerts_new(config->containers, config->seed);
         r->run = bh_rule_run_new();
@@ -586,14 +604,21 @@ static guint64 matches_of(const Loaded *l, guint rule) {
         return __atomic_load_n(&l->matches[rule], __ATOMIC_RELAXED);
 }
 
-static const char *problem_of(const Loaded *l, guint rule) {
+/* All of the rule's, "; " between them; NULL: none. Free it. */
+static char *problems_of(const Loaded *l, guint rule) {
+        GString *all = NULL;
+
         for (guint i = 0; i < l->problems->len; i++) {
                 const BhEngineProblem *p = g_ptr_array_index(l->problems, i);
 
-                if (p->rule == rule)
-                        return p->what;
+                if (p->rule != rule)
+                        continue;
+                if (!all)
+                        all = g_string_new(p->what);
+                else
+                        g_string_append_printf(all, "; %s", p->what);
         }
-        return NULL;
+        return all ? g_string_free(all, FALSE) : NULL;
 }
 
 json_t *bh_ruling_status(BhRuling *r) {
@@ -638,7 +663,8 @@ json_t *bh_ruling_list(BhRuling *r) {
 
         for (guint i = 0; i < rules->len; i++) {
                 const BhRule *rule = g_ptr_array_index(rules, i);
-                const char *problem = problem_of(l, i), *file = bh_rule_set_file(l->set, rule->pos.file);
+                const char *file = bh_rule_set_file(l->set, rule->pos.file);
+                g_autofree char *problem = problems_of(l, i);
                 json_t *one = json_object(), *tags = json_array();
 
                 for (guint t = 0; rule->tags && t < rule->tags->len; t++)

@@ -25,6 +25,7 @@ typedef struct {
         BhContainerTable *containers; /* for findings; may be NULL */
         guint64 seed; /* of what makes findings equal: secret, and the same at each start of the node */
         const guint64 *available; /* kinds of events that this node sees, 128 bits; copied. NULL: all */
+        const guint64 *host;      /* of these, what it is told of processes outside of containers; copied. NULL: all */
         /* The kinds of events that rules need now: called by each load that changed them. NULL: nobody asks. */
         void (*needs)(const guint64 kinds[2], gpointer data);
         gpointer data;

@@ -80,9 +80,21 @@ static guint64 read_seed(const char *data_dir) {
         return seed;
 }
 
+/* Kinds that the kernel programs make events of for processes outside of containers, when bulk acts of those are left out. */
+static void kinds_of_host(guint64 kinds[2]) {
+        static const guint8 rings[BH_EV_MAX] = {
+#define BH_EVENT_TYPE(num, id, name, ring, folds, doc) [num] = BH_RING_##ring,
+#include "event_types.tbl.h"
+        };
+
+        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++)
+                if (rings[type] != BH_RING_BULK || type == BH_EV_NET_CLOSE)
+                        kinds[type / 64] |= 1ull << (type % 64);
+}
+
 gboolean bh_sensor_open_rules(BhSensor *s, GError **error) {
         g_autofree char *managed = g_build_filename(s->options.data_dir, "rules", NULL);
-        guint64 available[2] = { 0, ~0ull }; /* what is not the kernel's is always there */
+        guint64 available[2] = { 0, ~0ull }, host[2] = { 0, ~0ull }; /* what is not the kernel's is always there */
         BhRulingConfig config = {
                 .default_dir = s->options.default_rules,
                 .user = (const char *const *) s->options.rules,
@@ -90,6 +102,7 @@ gboolean bh_sensor_open_rules(BhSensor *s, GError **error) {
                 .containers = s->containers,
                 .seed = read_seed(s->options.data_dir),
                 .available = available,
+                .host = s->options.host_events ? NULL : host,
                 .needs = on_needs,
                 .data = s,
         };
@@ -102,6 +115,7 @@ gboolean bh_sensor_open_rules(BhSensor *s, GError **error) {
                 if (h && (h->backend != BH_BACKEND_NONE || !h->wanted)) /* not known before it is wanted */
                         available[type / 64] |= 1ull << (type % 64);
         }
+        kinds_of_host(host);
         s->ruling = bh_ruling_new(&config, error);
         if (s->ruling)
                 bh_ruling_name(s->ruling, s->node);

@@ -332,6 +332,20 @@ def test_what_matched_before_the_sensor_was_killed_is_told(central, root, build,
                          f"the finding of round {n}")
 
 
+@pytest.mark.parametrize("option", [None, "--host-events"])
+def test_rules_about_what_the_node_is_not_told_are_named(new_sensor, tmp_path, option):
+    """File acts of processes outside of containers are events by an option only."""
+    own = tmp_path / "own.yaml"
+    own.write_text("".join(f"- rule: {name}\n  desc: d\n  condition: evt.type = {kind} and {where}\n  output: x\n  priority: INFO\n" for name, kind, where in (
+        ("files of the node", "open", "container.id = host"), ("programs of the node", "execve", "container.id = host"), ("files of all", "open", "fd.name = /x"))))
+    sensor = new_sensor(args=["--no-docker", "--no-default-rules", "--no-bus", "--rules", str(own), *([option] if option else [])])
+    named = [line for line in sensor.log.read_text().splitlines() if "a rule asks for what this node does not have" in line]
+    if option:
+        assert named == []
+    else:
+        assert len(named) == 1 and 'rule="files of the node"' in named[0] and f'at="{own}:3:14"' in named[0] and "open; start it with --host-events" in named[0], named
+
+
 def test_errors_in_the_users_own_file_refuse_the_start(build, tmp_path):
     bad = tmp_path / "bad.yaml"
     bad.write_text("- rule: X\n  desc: d\n  condition: proc.nam = x\n  output: x\n  priority: INFO\n")

@@ -216,6 +216,44 @@ static void problems_are_told_per_rule(void) {
         g_assert_cmpuint(told[2], ==, 1);
 }
 
+/* A node that is not told what files its own processes open says so of rules about those, and of no other. */
+static void rules_about_the_host_alone_are_told(void) {
+        static const struct {
+                const char *condition;
+                gboolean told;
+        } cases[] = {
+                { "evt.type = open and container.id = host", TRUE },
+                { "evt.type = open and not container.id != host", TRUE },
+                { "evt.type in (open, execve) and (container.id in (host) and fd.name = /x)", TRUE },
+                { "evt.type = open and (container.id = host or container.id = host and proc.name = x)", TRUE },
+                { "evt.type = open", FALSE },
+                { "evt.type = open and container.id != host", FALSE },
+                { "evt.type = open and (container.id = host or fd.name = /x)", FALSE },
+                { "evt.type = open and not container.id = host", FALSE },
+                { "evt.type = execve and container.id = host", FALSE },
+                { "evt.type = open and container.name = host", FALSE },
+        };
+        const guint64 host[2] = { ~(1ull << BH_EV_OPEN), ~0ull };
+
+        for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autofree char *yaml = g_strdup_printf("- rule: A\n  desc: d\n  condition: %s\n  output: o\n  priority: INFO\n", cases[i].condition);
+                BhRuleSource source = { .name = "x", .text = yaml, .len = strlen(yaml) };
+                g_autoptr(BhRuleSet) set = bh_rule_set_load(&source, 1, NULL);
+                g_autoptr(GPtrArray) problems = g_ptr_array_new();
+                g_autoptr(BhRuleEngine) engine = bh_rule_engine_new(set, &(BhEngineOptions){ .host = host }, problems, NULL);
+
+                g_assert_nonnull(engine);
+                if ((problems->len == 1) != cases[i].told)
+                        g_error("%s: expected it %stold, saw %u problems", cases[i].condition, cases[i].told ? "" : "not ", problems->len);
+                if (cases[i].told) {
+                        const BhEngineProblem *p = g_ptr_array_index(problems, 0);
+
+                        g_assert_false(p->error);
+                        g_assert_nonnull(strstr(p->what, "events: open; start it with --host-events"));
+                }
+        }
+}
+
 /* Conditions as deep and wide as the loader lets through. */
 static void large_conditions(void) {
         g_autoptr(GString) deep = g_string_new("proc.name = bash"), wide = g_string_new("proc.name in (x");
@@ -245,6 +283,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/rules/engine/limits_are_counted", limits_are_counted);
         g_test_add_func("/rules/engine/costly_patterns_are_named_once", costly_patterns_are_named_once);
         g_test_add_func("/rules/engine/problems_are_told_per_rule", problems_are_told_per_rule);
+        g_test_add_func("/rules/engine/rules_about_the_host_alone_are_told", rules_about_the_host_alone_are_told);
         g_test_add_func("/rules/engine/large_conditions", large_conditions);
         int status = g_test_run();
         for (guint c = 0; c < CHECKS; c++)
