@@ -412,13 +412,6 @@ static void configure_kernel(BhSensor *s) {
         bh_hooks_judge_anew(s->hooks);
 }
 
-static void on_ends_told(gpointer data) {
-        g_autoptr(GError) error = NULL;
-
-        if (!bh_ends_told(((BhSensor *) data)->ends, &error))
-                bh_warn("cannot note that ends of the sensor were told; the next one tells them again, under the same numbers", "error", error->message);
-}
-
 /* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
 static void open_report(BhSensor *s) {
         g_autofree char *spool = g_build_filename(s->options.data_dir, "spool", "bus.db", NULL);
@@ -437,7 +430,7 @@ static void open_report(BhSensor *s) {
                 .flush = on_flush,
                 .processes = on_processes,
                 .say = on_say,
-                .ends_told = on_ends_told,
+                .ends_told = bh_sensor_on_ends_told,
                 .data = s,
         };
         g_autoptr(GError) error = NULL;
@@ -474,76 +467,6 @@ static gpointer load_rest(gpointer data) {
         return NULL;
 }
 
-/* Hooks that the kernel refuses, so that some acts are not seen. */
-static void say_refused(BhSensor *s) {
-        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
-                const BhHookState *h = bh_hooks_state(s->hooks, type);
-                g_autofree char *text = NULL;
-
-                if (!h || !g_atomic_int_get(&h->wanted) || (!h->refused && h->backend != BH_BACKEND_NONE))
-                        continue;
-                text = g_strdup_printf("the kernel refuses programs of the hook %s; some such acts are not seen", bh_event_type_name(type));
-                bh_pipeline_say(s->pipeline, "hook_refused", text, "type", bh_event_type_name(type), "refused", h->refused ? h->refused : h->why, NULL);
-        }
-}
-
-/* Hooks that somebody took away while no sensor looked after them. */
-static void say_found_lost(BhSensor *s) {
-        for (guint32 type = 0; type < BH_EV_KERNEL_MAX; type++) {
-                const char *programs = bh_hooks_found_lost(s->hooks, type), *name = bh_event_type_name(type);
-                g_autofree char *lost = NULL, *back = NULL;
-
-                if (!programs)
-                        continue;
-                lost = g_strdup_printf("hook %s was detached, in part or whole, while the sensor was away; what it would have seen since then is not known", name);
-                back = g_strdup_printf("hook %s is attached again", name);
-                bh_error("hook was lost while the sensor was away", "type", name, "programs", programs);
-                bh_pipeline_say(s->pipeline, "hook_lost", lost, "type", name, "programs", programs, NULL);
-                bh_pipeline_say(s->pipeline, "hook_back", back, "type", name, "programs", programs, NULL);
-        }
-}
-
-/* What became of the sensors before this one, and that it runs now. */
-static void look_back(BhSensor *s, guint64 beat, guint64 now) {
-        g_autofree char *running = g_build_filename(s->options.data_dir, "running", NULL), *run = g_strdup_printf("%" G_GINT64_FORMAT, s->started_ns);
-        g_autoptr(GError) error = NULL;
-
-        s->ends = bh_ends_open(running, run);
-        if (beat && !bh_ends_found_ns(s->ends)) {
-                g_autofree char *name = g_strdup_printf("beat-%" G_GUINT64_FORMAT, beat);
-
-                bh_ends_add(s->ends, name);
-        }
-        s->after_crash = bh_ends_count(s->ends) > 0;
-        if (s->after_crash) /* last sign: the kernel side's, else an event in the recorder, else that it had started */
-                s->away_ms = beat ? (now - beat) / 1000000 : (guint64) MAX(s->started_ns - MAX(bh_ends_found_ns(s->ends), (gint64) s->found.last_time_ns), 0) / 1000000;
-        if (!bh_ends_mark(s->ends, &error))
-                bh_warn("cannot note that the sensor runs; if it is killed, its successor will not say so", "error", error->message);
-}
-
-/* Each run that ended unexpectedly and was not told yet, the last one last. Their number. */
-static guint say_ends(BhSensor *s) {
-        gboolean adopted = bh_hooks_adopted(s->hooks);
-        g_autofree char *away = g_strdup_printf("%" G_GUINT64_FORMAT, s->away_ms), *pid = g_strdup_printf("%d", getpid()), *more = g_strdup_printf("%" G_GUINT64_FORMAT, bh_ends_more(s->ends));
-        guint n = bh_ends_count(s->ends);
-
-        if (bh_ends_more(s->ends)) {
-                g_autofree char *name = g_strdup_printf("before-%s", bh_ends_name(s->ends, 0));
-
-                bh_pipeline_say(s->pipeline, "returned", "sensors before those that are told one by one ended unexpectedly, too", "end", name, "count", more, NULL);
-        }
-        for (guint i = 0; i + 1 < n; i++)
-                bh_pipeline_say(s->pipeline, "returned", "a sensor before the last one ended unexpectedly as well, and nobody lived to tell it until now", "end", bh_ends_name(s->ends, i), "pid", pid, NULL);
-        if (n)
-                bh_pipeline_say(s->pipeline, adopted ? "returned" : "gap",
-                                adopted ? "the sensor is back after it ended unexpectedly; the kernel went on and kept what it could, losses are counted"
-                                        : "the sensor is back after it ended unexpectedly; its hooks were gone, so nothing was seen in between",
-                                "away_ms", away, "pid", pid, "version", BH_VERSION, "end", bh_ends_name(s->ends, n - 1), NULL);
-        else
-                bh_pipeline_say(s->pipeline, "started", "the sensor started", "away_ms", away, "pid", pid, "version", BH_VERSION, NULL);
-        return n + (bh_ends_more(s->ends) > 0);
-}
-
 static gboolean start(BhSensor *s, GError **error) {
         g_autofree char *socket = g_build_filename(s->options.run_dir, "sensor.sock", NULL);
         struct utsname un;
@@ -577,7 +500,7 @@ static gboolean start(BhSensor *s, GError **error) {
         s->loading = g_thread_new("bh-load", load_rest, s);
 
         guint64 beat = bh_hooks_adopted(s->hooks) ? bh_hooks_config(s->hooks)->heartbeat : 0, since = boottime();
-        look_back(s, beat, since);
+        bh_sensor_look_back(s, beat, since);
         configure_kernel(s);
 
         BhContainerTableConfig table = { .host_root = s->options.host_root, .changed = metadata_changed, .data = s };
@@ -671,14 +594,14 @@ static gboolean start(BhSensor *s, GError **error) {
 
         if (s->ruling && !s->report)
                 g_timeout_add(BH_ALONE_MS, bh_sensor_on_alone, s);
-        guint ends = say_ends(s);
-        say_found_lost(s);
-        say_refused(s);
+        guint ends = bh_sensor_say_ends(s);
+        bh_sensor_say_found_lost(s);
+        bh_sensor_say_refused(s);
         if (s->report) {
                 bh_report_start(s->report, ends);
         } else if (ends) { /* nobody to tell: what the recorder has is told */
                 bh_pipeline_flush(s->pipeline);
-                on_ends_told(s);
+                bh_sensor_on_ends_told(s);
         }
         return TRUE;
 }

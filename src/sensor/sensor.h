@@ -100,6 +100,19 @@ void bh_sensor_asked(BhSensor *s, const struct bh_event *e);
 /* Waits a moment for what is there. FALSE with *error: no thread can be had. */
 gboolean bh_sensor_start_containerd(BhSensor *s, GError **error);
 
+/* ---- what the sensors before left (sensor_past.c) */
+
+/* What became of them, and a note that this one runs now: sets ends, after_crash and away_ms. Once, when hooks and recorder are open. beat: the kernel side's last sign, 0: none; now: CLOCK_BOOTTIME. */
+void bh_sensor_look_back(BhSensor *s, guint64 beat, guint64 now);
+/* Each run that ended unexpectedly and was not told yet, the last one last; or that this one started. Their number. These three say it to the pipeline, which must be there. */
+guint bh_sensor_say_ends(BhSensor *s);
+/* Hooks that somebody took away while no sensor looked after them. */
+void bh_sensor_say_found_lost(BhSensor *s);
+/* Hooks that the kernel refuses, so that some acts are not seen. */
+void bh_sensor_say_refused(BhSensor *s);
+/* The central has been told of the ends, or there is none and the recorder has them: the report's thread calls it, or the start. data: the sensor. */
+void bh_sensor_on_ends_told(gpointer data);
+
 /* ---- rules (sensor_rules.c) */
 
 /* Where Bulkhead's own rules are. Caller frees. */
