@@ -66,6 +66,7 @@ static void append_central(BhCentral *c, GString *out) {
         bh_json_uint(out, "containers", map.graph.containers);
         bh_json_uint(out, "batches", map.batches);
         bh_json_uint(out, "folded", store.halves_folded);
+        bh_json_uint(out, "swarm_conflicts", store.scopes_contested);
         bh_json_close(out, '}');
         bh_outputs_append_json(c, out);
         bh_json_close(out, '}');

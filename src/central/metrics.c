@@ -96,6 +96,7 @@ void bh_metrics_append(BhCentral *c, GString *out) {
         one(out, "store_refused_rows_total", "counter", "rows without a key", store.refused);
         one(out, "store_cut_texts_total", "counter", "texts over their bound", store.cut_texts);
         one(out, "store_halves_folded_total", "counter", "halves of connections over their bounds, put together", store.halves_folded);
+        one(out, "store_scopes_contested_total", "counter", "lists of a cluster's resources that were not believed: from nodes that are none of its known managers", store.scopes_contested);
         BhMapStats map;
         bh_map_stats(c->map, &map);
         one(out, "map_halves", "gauge", "halves of connections in the map", map.graph.halves);

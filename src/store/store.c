@@ -137,6 +137,7 @@ static void note_end(BhStore *s, gboolean ok, gint64 took_ns) {
                 s->stats.commits++;
                 s->stats.commit_ns_max = MAX(s->stats.commit_ns_max, (guint64) took_ns);
                 s->stats.cut_texts += s->tx_cut;
+                s->stats.scopes_contested += s->tx_contested;
         } else {
                 s->stats.failed++;
         }
@@ -154,7 +155,7 @@ static void note_end(BhStore *s, gboolean ok, gint64 took_ns) {
 BhDb *bh_store_begin(BhStore *s, GError **error) {
         g_mutex_lock(&s->write);
         s->tx_now = s->now();
-        s->tx_last_change = s->tx_cut = 0;
+        s->tx_last_change = s->tx_cut = s->tx_contested = 0;
         if (bh_db_begin(s->writer, TRUE, error)) {
                 if (bh_store_write_statuses(s, error))
                         return s->writer;

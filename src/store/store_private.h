@@ -29,7 +29,7 @@ struct BhStore {
         GHashTable *logged;     /* char *"kind:key" → guint64 *, the changes of the transaction under way: one row for each object */
         guint64 tx_last_change; /* 0 = it has none */
         gint64 tx_now;          /* one time for all rows of a transaction */
-        guint64 tx_cut;
+        guint64 tx_cut, tx_contested;
         gint64 halves;          /* rows of flow_halves; -1 = to be counted */
 
         GMutex pool;

@@ -2,8 +2,12 @@
 /*
  * What runtimes and orchestrators know beside containers: services, tasks, nodes, stacks, networks, volumes, images, configs and secrets by name.
  *
- * A list is whole for its scope. Scope "swarm:<cluster>" is the same for all nodes that tell it, the last one counts; any other scope is a node's own, one
+ * A list is whole for its scope. Scope "swarm:<cluster>" is the same for all nodes that tell it; any other scope is a node's own, one
  * for each source ("docker", "containerd"). What a list does not have is deleted.
+ *
+ * What a cluster shares is changed only by the node that told it first, by nodes that the list names as managers (by the node's name; by the engine's id where the
+ * list's name is no node's), and by nodes that it does not name as workers once the one that told it last has been silent for BH_STORE_MANAGER_SILENT_NS. Lists of
+ * others are refused, counted (BhStoreStats.scopes_contested), and a finding.
  *
  * Threads, errors, ownership, bounds of texts: store.h.
  */
@@ -12,6 +16,7 @@
 
 #define BH_STORE_RESOURCES_PER_SCOPE 20000u
 #define BH_STORE_SCOPES_PER_NODE 64 /* that a node told of last; lists of further ones are refused */
+#define BH_STORE_MANAGER_SILENT_NS (600 * G_GINT64_CONSTANT(1000000000))
 
 typedef struct {
         char *kind, *id, *name;

@@ -32,6 +32,11 @@ static guint64 last_change(BhStore *s) {
         return id;
 }
 
+static gint64 now_ns;
+static gint64 now(void) {
+        return now_ns;
+}
+
 static BhStoreResource net(const char *id, const char *name) {
         return (BhStoreResource){ .kind = (char *) "network", .id = (char *) id, .name = (char *) name, .application = (char *) "shop", .detail = (char *) "{\"driver\":\"bridge\"}" };
 }
@@ -79,18 +84,91 @@ static void a_list_replaces_what_was_said_of_its_scope(void) {
         g_assert_cmpuint(last_change(s), ==, at + 1);
 }
 
-static void a_swarm_is_one_whoever_tells_of_it(void) {
+static BhStoreResource member(const char *id, const char *name, gboolean manager) {
+        return (BhStoreResource){ .kind = (char *) "node", .id = (char *) id, .name = (char *) name, .detail = (char *) (manager ? "{\"role\":\"manager\"}" : "{\"role\":\"worker\"}") };
+}
+
+static guint64 contested(BhStore *s) {
+        BhStoreStats stats;
+
+        bh_store_stats(s, &stats);
+        return stats.scopes_contested;
+}
+
+static void a_swarm_is_one_whichever_manager_tells_of_it(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autoptr(BhStore) s = must_open(dir, NULL);
-        BhStoreResource a[] = { net("n1", "a"), net("n2", "b") };
+        BhStoreResource a[] = { member("i1", "one", TRUE), member("i2", "two", TRUE), member("i3", "engine", TRUE), net("n1", "a"), net("n2", "b") };
+        BhStoreResource self[] = { member("i3", "engine", TRUE) };
 
-        tell(s, "one", "swarm", "swarm:c1", a, 2);
-        tell(s, "two", "swarm", "swarm:c1", a, 2);
+        tell(s, "one", "swarm", "swarm:c1", a, 5);
+        tell(s, "two", "swarm", "swarm:c1", a, 4);
         tell(s, "two", "swarm", "swarm:c2", a, 1);
-        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 2);
-        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ 0 }), ==, 3);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 4);
+        /* its engine has another name than its sensor: it says which of the cluster's nodes it is */
+        tell(s, "sensor3", "docker", "node", self, 1);
+        tell(s, "sensor3", "swarm", "swarm:c1", a, 5);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 5);
+        /* who leaves takes away only what it told last itself */
         tell(s, "one", "swarm", "swarm:c1", NULL, 0);
-        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ 0 }), ==, 1);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 5);
+        tell(s, "sensor3", "swarm", "swarm:c1", NULL, 0);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 0);
+        g_assert_cmpuint(contested(s), ==, 0);
+}
+
+static void a_swarm_is_not_told_by_who_does_not_manage_it(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        BhStoreResource real[] = { member("i1", "one", TRUE), member("i2", "two", FALSE), net("n1", "a") };
+        BhStoreResource made_up[] = { member("i2", "two", TRUE), net("n1", "forged") };
+        BhStoreResource says_it_is_one[] = { member("i1", "two", TRUE) };
+
+        tell(s, "one", "swarm", "swarm:c1", real, 3);
+        tell(s, "two", "swarm", "swarm:c1", made_up, 2);
+        tell(s, "two", "swarm", "swarm:c1", NULL, 0);
+        tell(s, "other", "swarm", "swarm:c1", made_up, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1", .node = "one" }), ==, 3);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "forged" }), ==, 0);
+        /* nor by who says that it is a manager whose node is known */
+        tell(s, "other", "docker", "node", says_it_is_one, 1);
+        tell(s, "other", "swarm", "swarm:c1", made_up, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "forged" }), ==, 0);
+        g_assert_cmpuint(contested(s), ==, 3);
+
+        g_autoptr(BhStorePage) found = bh_store_findings(s, NULL, NULL, 0, NULL);
+        g_assert_cmpuint(found->rows->len, ==, 2);
+        for (guint i = 0; i < 2; i++) {
+                const BhStoreFinding *f = found->rows->pdata[i];
+
+                g_assert_cmpstr(f->rule, ==, "Swarm told by a node that does not manage it");
+                g_assert_true(g_str_equal(f->node, "two") || g_str_equal(f->node, "other"));
+                g_assert_cmpuint(f->count, ==, g_str_equal(f->node, "two") ? 1 : 2);
+        }
+}
+
+static void a_swarm_whose_manager_is_silent_goes_to_another_node_but_to_no_worker(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        BhStoreResource old[] = { member("i1", "one", TRUE), member("i2", "two", FALSE), net("n1", "a") }, anew[] = { member("i9", "nine", TRUE), net("n1", "taken") };
+
+        now_ns = s->opened_now;
+        s->now = now;
+        s->boot = now;
+        s->opened_boot = now_ns;
+        tell(s, "one", "swarm", "swarm:c1", old, 3);
+        g_assert_true(bh_store_node_set_up(s, "one", TRUE, NULL, NULL));
+        now_ns += 2 * BH_STORE_MANAGER_SILENT_NS;
+        tell(s, "nine", "swarm", "swarm:c1", anew, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "taken" }), ==, 0);
+        g_assert_true(bh_store_node_set_up(s, "one", FALSE, NULL, NULL));
+        now_ns += 2 * BH_STORE_MANAGER_SILENT_NS;
+        tell(s, "two", "swarm", "swarm:c1", anew, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "taken" }), ==, 0);
+        g_assert_cmpuint(contested(s), ==, 2);
+        tell(s, "nine", "swarm", "swarm:c1", anew, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "taken", .node = "nine" }), ==, 1);
+        g_assert_cmpuint(contested(s), ==, 2);
 }
 
 static void filters_search_and_pages(void) {
@@ -155,11 +233,6 @@ static void hostile_lists_are_bounded(void) {
         g_assert_cmpuint(stats.ingested[BH_STORE_MESSAGE_RESOURCES], ==, 3 + 2 * BH_STORE_SCOPES_PER_NODE);
 }
 
-static gint64 now_ns;
-static gint64 now(void) {
-        return now_ns;
-}
-
 static void they_go_with_the_node_that_told_them(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autoptr(BhStore) s = must_open(dir, NULL);
@@ -200,7 +273,9 @@ static void all_of_a_container_is_kept(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store_resources/a_list_replaces_what_was_said_of_its_scope", a_list_replaces_what_was_said_of_its_scope);
-        g_test_add_func("/store_resources/a_swarm_is_one_whoever_tells_of_it", a_swarm_is_one_whoever_tells_of_it);
+        g_test_add_func("/store_resources/a_swarm_is_one_whichever_manager_tells_of_it", a_swarm_is_one_whichever_manager_tells_of_it);
+        g_test_add_func("/store_resources/a_swarm_is_not_told_by_who_does_not_manage_it", a_swarm_is_not_told_by_who_does_not_manage_it);
+        g_test_add_func("/store_resources/a_swarm_whose_manager_is_silent_goes_to_another_node_but_to_no_worker", a_swarm_whose_manager_is_silent_goes_to_another_node_but_to_no_worker);
         g_test_add_func("/store_resources/filters_search_and_pages", filters_search_and_pages);
         g_test_add_func("/store_resources/hostile_lists_are_bounded", hostile_lists_are_bounded);
         g_test_add_func("/store_resources/they_go_with_the_node_that_told_them", they_go_with_the_node_that_told_them);
