@@ -27,6 +27,8 @@ struct BhMap {
         guint64 generation, told;
         guint64 batches, duplicates, halves;
         BhGraphStats stats; /* of the graph, as the last writer left it */
+        BhGraphContest contests[BH_MAP_CONTESTS];
+        guint n_contests;
 
         GMutex counting;
         GHashTable *findings; /* "c:node/id", "w:application\nworkload", "a:application" → guint64; with `counting` */
@@ -49,12 +51,18 @@ static void write_lock(BhMap *m) {
 }
 
 static void write_unlock(BhMap *m) {
+        BhGraphContest contests[BH_MAP_CONTESTS];
         BhGraphStats stats;
+        guint n = 0;
 
         bh_graph_stats(m->graph, &stats);
+        if (stats.contested)
+                n = bh_graph_contests(m->graph, contests, BH_MAP_CONTESTS);
         bh_turn_lock_write_done(&m->lock);
         g_mutex_lock(&m->state);
         m->stats = stats;
+        memcpy(m->contests, contests, n * sizeof(*contests));
+        m->n_contests = n;
         g_mutex_unlock(&m->state);
 }
 
@@ -149,6 +157,43 @@ static gboolean load_half(const BhHalf *half, gpointer data) {
         return TRUE;
 }
 
+/* ---- whose addresses are */
+
+static gboolean load_claims(BhMap *m, GError **error) {
+        g_autoptr(GArray) known = bh_store_node_addresses(m->central->store, error);
+
+        for (guint i = 0; known && i < known->len; i++) {
+                const BhStoreNodeAddress *a = &g_array_index(known, BhStoreNodeAddress, i);
+
+                bh_graph_claim(m->graph, a->node, &a->address);
+        }
+        return known != NULL;
+}
+
+static void take_claim(const char *node, const BhHalfAddress *address, gpointer data) {
+        const BhStoreNodeAddress a = { (char *) (gsize) node, *address };
+
+        g_array_append_val((GArray *) data, a);
+}
+
+/* What is not kept when the central is killed is claimed again, a little later. */
+static void keep_claims(BhMap *m) {
+        g_autoptr(GArray) fresh = g_array_new(FALSE, FALSE, sizeof(BhStoreNodeAddress));
+        g_autoptr(GError) error = NULL;
+
+        g_mutex_lock(&m->state);
+        gboolean some = m->stats.fresh_claims > 0;
+        g_mutex_unlock(&m->state);
+        if (!some)
+                return;
+        write_lock(m);
+        bh_graph_news(m->graph, take_claim, fresh);
+        write_unlock(m);
+        /* nodes' names are interned, and claims are never taken back */
+        if (!bh_store_add_node_addresses(m->central->store, fresh, &error))
+                bh_error("the map cannot keep whose addresses are", "error", error->message);
+}
+
 /* ---- what follows the start */
 
 static void read_networks(BhMap *m) {
@@ -162,7 +207,6 @@ static void read_networks(BhMap *m) {
         }
         write_lock(m);
         bh_graph_set_networks(m->graph, cidrs);
-        bh_graph_resolve_all(m->graph);
         write_unlock(m);
         changed(m);
 }
@@ -181,7 +225,6 @@ static gboolean read_places(BhMap *m, GError **error) {
         m->places = g_steal_pointer(&digest);
         write_lock(m);
         bh_graph_set_places(m->graph, (const BhGraphPlace *) (const void *) places->data, places->len);
-        bh_graph_resolve_all(m->graph);
         write_unlock(m);
         changed(m);
         return TRUE;
@@ -286,6 +329,7 @@ static gpointer run(gpointer data) {
                         m->told = generation = m->generation;
                         g_mutex_unlock(&m->state);
                         bh_hub_graph(m->central->hub, generation);
+                        keep_claims(m);
                 }
         }
 }
@@ -310,12 +354,13 @@ static BhMap *map_alloc(BhCentral *c) {
 BhMap *bh_map_new(BhCentral *c, GError **error) {
         BhMap *m = map_alloc(c);
 
-        if (!bh_store_changes_last(c->store, &m->after, error) || !load_containers(m, error) || !read_places(m, error) || !bh_store_halves(c->store, load_half, m, error)) {
+        if (!bh_store_changes_last(c->store, &m->after, error) || !load_claims(m, error) || !load_containers(m, error) || !read_places(m, error) || !bh_store_halves(c->store, load_half, m, error)) {
                 bh_map_free(m);
                 return NULL;
         }
         read_networks(m);
-        bh_graph_stats(m->graph, &m->stats);
+        write_lock(m);
+        write_unlock(m);
         m->told = m->generation;
         m->thread = g_thread_new("bh-graph", run, m);
         return m;
@@ -513,5 +558,7 @@ void bh_map_stats(BhMap *m, BhMapStats *out) {
         out->batches = m->batches;
         out->duplicates = m->duplicates;
         out->halves = m->halves;
+        memcpy(out->contests, m->contests, m->n_contests * sizeof(*m->contests));
+        out->n_contests = m->n_contests;
         g_mutex_unlock(&m->state);
 }

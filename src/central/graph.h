@@ -11,6 +11,7 @@
 #include "store/store_inventory.h"
 
 #define BH_MAP_READERS 3
+#define BH_MAP_CONTESTS 8 /* contested addresses that the status names */
 #define BH_MAP_TELL_MS 1000 /* the stream is told of changes once in so long */
 
 typedef struct BhMap BhMap;
@@ -42,5 +43,7 @@ guint64 bh_map_generation(BhMap *m); /* rises with each change; below 2^53 */
 typedef struct {
         BhGraphStats graph;
         guint64 generation, batches, duplicates, halves;
+        BhGraphContest contests[BH_MAP_CONTESTS]; /* some of graph.contested */
+        guint n_contests;
 } BhMapStats;
 void bh_map_stats(BhMap *m, BhMapStats *out);

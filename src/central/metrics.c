@@ -102,6 +102,8 @@ void bh_metrics_append(BhCentral *c, GString *out) {
         one(out, "map_halves", "gauge", "halves of connections in the map", map.graph.halves);
         one(out, "map_edges", "gauge", "edges between containers in the map", map.graph.edges);
         one(out, "map_ends", "gauge", "ends of edges in the map", map.graph.ends);
+        one(out, "map_addresses_contested", "gauge", "addresses that several nodes call their own; the first one's claim counts", map.graph.contested);
+        one(out, "map_addresses_refused_total", "counter", "addresses that nodes call their own, beyond the bounds", map.graph.claims_refused);
         one(out, "map_batches_total", "counter", "batches of flows", map.batches);
         one(out, "map_batches_repeated_total", "counter", "batches that had been told before", map.duplicates);
         one(out, "map_flows_total", "counter", "flows in them", map.halves);

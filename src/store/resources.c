@@ -349,12 +349,12 @@ BhStorePage *bh_store_resources(BhStore *s, const BhStoreResourceFilter *filter,
         if (cursor) {
                 if (!bh_cursor_parse_ints(cursor, &before, 1, error))
                         return NULL;
-                bh_where_int(&w, "serial < ?", before);
+                bh_where_int(&w, filter && filter->oldest_first ? "serial > ?" : "serial < ?", before);
         }
         BhDb *db = bh_store_read(s, error);
         if (!db)
                 return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM resources", " ORDER BY serial DESC LIMIT ?", &next, error);
+        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM resources", filter && filter->oldest_first ? " ORDER BY serial LIMIT ?" : " ORDER BY serial DESC LIMIT ?", &next, error);
         if (st)
                 bh_db_bind_int(st, next, (gint64) limit + 1);
         while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)

@@ -100,3 +100,17 @@ gboolean bh_store_flow_rest(BhStore *s, guint64 *connections, guint64 *bytes, GE
  * NULL). Short transactions. Bounded by size: bh_store_expire(), which takes buckets, the oldest minutes first, when they take most room.
  */
 gboolean bh_store_flows_expire(BhStore *s, gint64 minutes_kept_ns, gint64 hours_kept_ns, GArray **gone, GError **error);
+
+/* ---- whose an address is: the order in which nodes called it theirs (graph.h). Goes with the node. */
+
+#define BH_STORE_NODE_ADDRESSES_MAX 65536u
+
+typedef struct {
+        char *node; /* owned */
+        BhHalfAddress address;
+} BhStoreNodeAddress;
+
+/* GArray of BhStoreNodeAddress, the first one first. */
+GArray *bh_store_node_addresses(BhStore *s, GError **error);
+/* Appends; what is known stays where it is. */
+gboolean bh_store_add_node_addresses(BhStore *s, const GArray *addresses, GError **error);

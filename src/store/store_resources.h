@@ -45,9 +45,10 @@ typedef struct {
 typedef struct {
         const char *kind, *scope, *source, *application, *node, *id;
         const char *search; /* somewhere in name, id, application or labels; ASCII letters in either case */
+        gboolean oldest_first; /* the order of a page, not a filter */
 } BhStoreResourceFilter;
 
-/* Page of BhStoreResource in the order of their first appearance, the latest first. BH_STORE_ERROR_INVALID for a cursor that is none. */
+/* Page of BhStoreResource in the order of their first appearance, the latest first if not asked otherwise. BH_STORE_ERROR_INVALID for a cursor that is none. */
 BhStorePage *bh_store_resources(BhStore *s, const BhStoreResourceFilter *filter, const char *cursor, guint limit, GError **error);
 gboolean bh_store_resources_count(BhStore *s, const BhStoreResourceFilter *filter, guint64 *count, GError **error);
 /* By serial, which is the key in the change log. BH_STORE_ERROR_NOT_FOUND when it is gone. */

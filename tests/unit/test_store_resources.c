@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists that replace what was said before: by scope, with changes, bounds and retention. */
+#include "store/store_flows.h"
 #include "store_rows.h"
 
 static void tell(BhStore *s, const char *node, const char *source, const char *scope, const BhStoreResource *r, guint n) {
@@ -253,6 +254,24 @@ static void they_go_with_the_node_that_told_them(void) {
         g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .node = "two" }), ==, 1);
 }
 
+static void who_called_an_address_his_own_first_is_kept_in_that_order(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        g_autoptr(GArray) add = g_array_new(FALSE, FALSE, sizeof(BhStoreNodeAddress));
+        const guint8 bytes[4] = { 192, 168, 7, 2 };
+        const BhStoreNodeAddress a[] = { { (char *) "two", bh_half_address(bytes, 4) }, { (char *) "evil", bh_half_address(bytes, 4) } };
+
+        g_array_append_vals(add, a, 2);
+        g_assert_true(bh_store_add_node_addresses(s, add, NULL));
+        g_array_remove_index(add, 0);
+        g_assert_true(bh_store_add_node_addresses(s, add, NULL));
+        g_autoptr(GArray) got = bh_store_node_addresses(s, NULL);
+        g_assert_cmpuint(got->len, ==, 2);
+        g_assert_cmpstr(g_array_index(got, BhStoreNodeAddress, 0).node, ==, "two");
+        g_assert_cmpstr(g_array_index(got, BhStoreNodeAddress, 1).node, ==, "evil");
+        g_assert_true(bh_half_address_equal(&g_array_index(got, BhStoreNodeAddress, 1).address, &a[1].address));
+}
+
 static void all_of_a_container_is_kept(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autoptr(BhStore) s = must_open(dir, NULL);
@@ -279,6 +298,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/store_resources/filters_search_and_pages", filters_search_and_pages);
         g_test_add_func("/store_resources/hostile_lists_are_bounded", hostile_lists_are_bounded);
         g_test_add_func("/store_resources/they_go_with_the_node_that_told_them", they_go_with_the_node_that_told_them);
+        g_test_add_func("/store_resources/who_called_an_address_his_own_first_is_kept_in_that_order", who_called_an_address_his_own_first_is_kept_in_that_order);
         g_test_add_func("/store_resources/all_of_a_container_is_kept", all_of_a_container_is_kept);
         return g_test_run();
 }
