@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/turn_lock.h"
 #include "graph_private.h"
+#include "graph_queue.h"
 #include "hub.h"
 
 #define CHANGES_AT_ONCE 256
@@ -19,6 +20,7 @@ struct BhMap {
         BhCentral *central;
         BhGraph *graph;
         BhTurnLock lock; /* of the graph */
+        BhGraphQueue *queue;
 
         GMutex state; /* of what follows */
         GCond changed;
@@ -334,6 +336,48 @@ static gpointer run(gpointer data) {
         }
 }
 
+/* ---- what waits to be entered */
+
+/* A batch, or halves that are no longer kept. */
+typedef struct {
+        BhStoreFlows batch;
+        GArray *gone;
+        GDestroyNotify free;
+        gpointer data;
+} Piece;
+
+static void piece_free(gpointer p) {
+        Piece *piece = p;
+
+        if (piece->free)
+                piece->free(piece->data);
+        bh_store_flows_clear(&piece->batch);
+        g_clear_pointer(&piece->gone, g_array_unref);
+        g_free(piece);
+}
+
+static void enter_piece(gpointer p, gpointer data) {
+        BhMap *m = data;
+        const Piece *piece = p;
+        const BhStoreFlows *batch = &piece->batch;
+        guint n = 0;
+
+        write_lock(m);
+        for (guint i = 0; i < batch->n_halves; i++) {
+                if (!batch->halves[i].id)
+                        continue;
+                bh_graph_apply(m->graph, &batch->halves[i]);
+                n++;
+        }
+        for (guint i = 0; batch->closed && i < batch->closed->len; i++)
+                bh_graph_close(m->graph, g_array_index(batch->closed, gint64, i));
+        for (guint i = 0; piece->gone && i < piece->gone->len; i++)
+                bh_graph_remove(m->graph, g_array_index(piece->gone, gint64, i));
+        write_unlock(m);
+        if (n || (batch->closed && batch->closed->len) || piece->gone)
+                changed(m);
+}
+
 /* ---- life */
 
 static BhMap *map_alloc(BhCentral *c) {
@@ -362,6 +406,7 @@ BhMap *bh_map_new(BhCentral *c, GError **error) {
         write_lock(m);
         write_unlock(m);
         m->told = m->generation;
+        m->queue = bh_graph_queue_new(enter_piece, piece_free, m);
         m->thread = g_thread_new("bh-graph", run, m);
         return m;
 }
@@ -381,6 +426,7 @@ void bh_map_free(BhMap *m) {
         if (!m)
                 return;
         bh_map_stop(m);
+        bh_graph_queue_free(m->queue);
         bh_graph_free(m->graph);
         g_free(m->places);
         bh_turn_lock_clear(&m->lock);
@@ -393,28 +439,20 @@ void bh_map_free(BhMap *m) {
 
 /* ---- changes */
 
-void bh_map_flows(BhMap *m, const BhStoreFlows *batch) {
+void bh_map_flows(BhMap *m, BhStoreFlows *batch, GDestroyNotify free_data, gpointer data) {
+        Piece *piece = g_new0(Piece, 1);
         guint n = 0;
 
-        write_lock(m);
-        for (guint i = 0; i < batch->n_halves; i++) {
-                if (!batch->halves[i].id)
-                        continue;
-                bh_graph_apply(m->graph, &batch->halves[i]);
-                n++;
-        }
-        for (guint i = 0; batch->closed && i < batch->closed->len; i++)
-                bh_graph_close(m->graph, g_array_index(batch->closed, gint64, i));
-        write_unlock(m);
+        for (guint i = 0; i < batch->n_halves; i++)
+                n += batch->halves[i].id != 0;
         g_mutex_lock(&m->state);
         m->batches++;
         m->duplicates += !batch->counted;
         m->halves += n;
-        if (n || (batch->closed && batch->closed->len)) {
-                m->generation++;
-                g_cond_broadcast(&m->changed);
-        }
         g_mutex_unlock(&m->state);
+        *piece = (Piece){ .batch = *batch, .free = free_data, .data = data };
+        *batch = (BhStoreFlows){ 0 };
+        bh_graph_queue_push(m->queue, piece, piece->batch.n_halves + 1);
 }
 
 void bh_map_wake(BhMap *m) {
@@ -439,13 +477,13 @@ void bh_map_reload(BhMap *m) {
 }
 
 void bh_map_forget(BhMap *m, const GArray *halves) {
+        Piece *piece;
+
         if (!halves->len)
                 return;
-        write_lock(m);
-        for (guint i = 0; i < halves->len; i++)
-                bh_graph_remove(m->graph, g_array_index(halves, gint64, i));
-        write_unlock(m);
-        changed(m);
+        piece = g_new0(Piece, 1);
+        piece->gone = g_array_copy((GArray *) (gsize) halves);
+        bh_graph_queue_push(m->queue, piece, 1);
 }
 
 /* ---- readers */
@@ -453,6 +491,8 @@ void bh_map_forget(BhMap *m, const GArray *halves) {
 const BhGraph *bh_map_acquire(BhMap *m) {
         gint64 until = g_get_monotonic_time() + g_atomic_int_get(&m->central->query_seconds) * G_USEC_PER_SEC;
 
+        /* late is better than not at all: then without what waits */
+        bh_graph_queue_wait(m->queue, until);
         g_mutex_lock(&m->state);
         while (m->readers >= BH_MAP_READERS && g_cond_wait_until(&m->changed, &m->state, until))
                 ;
@@ -552,6 +592,7 @@ guint64 bh_map_generation(BhMap *m) {
 }
 
 void bh_map_stats(BhMap *m, BhMapStats *out) {
+        bh_graph_queue_stats(m->queue, &out->queue);
         g_mutex_lock(&m->state);
         out->graph = m->stats;
         out->generation = m->generation;

@@ -106,6 +106,8 @@ void bh_metrics_append(BhCentral *c, GString *out) {
         one(out, "map_addresses_refused_total", "counter", "addresses that nodes call their own, beyond the bounds", map.graph.claims_refused);
         one(out, "map_batches_total", "counter", "batches of flows", map.batches);
         one(out, "map_batches_repeated_total", "counter", "batches that had been told before", map.duplicates);
+        one(out, "map_waiting", "gauge", "batches that are stored and wait to be entered into the map", map.queue.waiting);
+        one(out, "map_stalled_total", "counter", "batches that waited for room before that", map.queue.stalled);
         one(out, "map_flows_total", "counter", "flows in them", map.halves);
         guint64 rest_connections = 0, rest_bytes = 0;
         if (bh_store_flow_rest(c->store, &rest_connections, &rest_bytes, NULL)) {
