@@ -264,6 +264,16 @@ static void is_block(BhGraph *g, Peer *out, const Half *h, Sort sort) {
         is(out, END_NETWORK, text->str, sort == PRIVATE ? "private" : "internet");
 }
 
+/*
+ * The runtime's own resolver is known by its address. A name is the word of whatever resolver a container asked, which may be its own: by that alone an edge must not be
+ * taken for one of those that are left out.
+ */
+static gboolean is_resolver(const Half *h) {
+        static const guint8 address[4] = { 127, 0, 0, 11 };
+
+        return h->peer.len == 4 && !memcmp(h->peer.bytes, address, 4) && h->port == 53 && h->role == BH_HALF_CLIENT && !strcmp(h->peer_name, BH_GRAPH_RUNTIME_DNS);
+}
+
 void bh_graph_peer(BhGraph *g, const Half *h, Peer *out) {
         const char *node;
         const Box *b;
@@ -281,7 +291,7 @@ void bh_graph_peer(BhGraph *g, const Half *h, Peer *out) {
                 return;
         }
         if (h->peer_is_host) {
-                if (!strcmp(h->peer_name, BH_GRAPH_RUNTIME_DNS))
+                if (is_resolver(h))
                         is(out, END_RUNTIME, BH_GRAPH_RUNTIME_DNS, "");
                 else
                         is(out, END_HOST, h->node, "");

@@ -446,6 +446,44 @@ static void the_outside_is_a_name_a_named_network_or_a_block(void) {
         g_assert_nonnull(strstr(now, "net:10.200.3.0/24 :2\n"));
 }
 
+static void a_name_is_the_word_of_who_resolved_it(void) {
+        g_auto(Map) m = { bh_graph_new(), 0 };
+
+        box(&m, (Given){ .node = "n", .id = "good", .application = "shop", .workload = "web", .network = "net", .address = "10.0.1.2" });
+        box(&m, (Given){ .node = "n", .id = "evil", .application = "shop", .workload = "web", .network = "net", .address = "10.0.1.3" });
+        box(&m, (Given){ .node = "n", .id = "db", .application = "shop", .workload = "db", .network = "net", .address = "10.0.1.4" });
+        add(&m, (BhHalf){ .node = "n", .container_id = "good", .role = BH_HALF_CLIENT, .proto = 6, .port = 443, .peer = ip("9.9.9.9"), .peer_name = "bank.example" });
+        add(&m, (BhHalf){ .node = "n", .container_id = "evil", .role = BH_HALF_CLIENT, .proto = 6, .port = 443, .peer = ip("6.6.6.6"), .peer_name = "bank.example" });
+        /* the same addresses of others, and what is known, have their own meaning */
+        add(&m, (BhHalf){ .node = "n", .container_id = "good", .role = BH_HALF_CLIENT, .proto = 6, .port = 25, .peer = ip("6.6.6.6") });
+        add(&m, (BhHalf){ .node = "n", .container_id = "evil", .role = BH_HALF_CLIENT, .proto = 6, .port = 5432, .peer = ip("10.0.1.4"), .network_id = "net", .peer_name = "bank.example" });
+        /* nor does a name that the runtime's resolver has hide what leads to the node */
+        add(&m, (BhHalf){ .node = "n", .container_id = "evil", .role = BH_HALF_CLIENT, .proto = 6, .port = 22, .peer = ip("10.0.1.1"), .peer_is_host = TRUE, .peer_name = "docker-dns" });
+        assert_drawn(&m, BH_GRAPH_CONTAINER, "c:n/evil > c:n/db :5432\nc:n/evil > dns:bank.example :443\nc:n/evil > h:n :22\nc:n/good > dns:bank.example :443\nc:n/good > net:6.6.6.0/24 :25\n");
+
+        g_autoptr(BhGraphView) v = view(&m, BH_GRAPH_WORKLOAD);
+        guint n = 0;
+        for (guint i = 0; i < v->edges->len; i++) {
+                const BhGraphEdge *e = v->edges->pdata[i];
+
+                if (e->port != 443) {
+                        g_assert_null(e->resolved);
+                        continue;
+                }
+                g_assert_cmpuint(e->resolved->len, ==, 2);
+                for (guint k = 0; k < 2; k++) {
+                        const BhGraphResolved *r = e->resolved->pdata[k];
+                        gboolean evil = g_str_equal(r->by, "c:n/evil");
+
+                        g_assert_cmpstr(r->by, ==, evil ? "c:n/evil" : "c:n/good");
+                        g_assert_cmpstr(r->name, ==, evil ? "evil" : "good");
+                        g_assert_cmpstr(r->address, ==, evil ? "6.6.6.6" : "9.9.9.9");
+                        n += evil ? 1 : 10;
+                }
+        }
+        g_assert_cmpuint(n, ==, 11);
+}
+
 static void a_peer_that_is_found_out_later_moves_its_edge(void) {
         g_auto(Map) m = { bh_graph_new(), 0 };
 
@@ -791,6 +829,7 @@ int main(int argc, char **argv) {
         TEST(a_node_claims_no_more_than_its_share);
         TEST(a_container_that_took_an_address_over_is_meant_from_then_on);
         TEST(the_outside_is_a_name_a_named_network_or_a_block);
+        TEST(a_name_is_the_word_of_who_resolved_it);
         TEST(a_peer_that_is_found_out_later_moves_its_edge);
         TEST(wrong_networks_are_refused_with_a_reason);
         TEST(windows_have_what_was_added_in_them);
