@@ -84,6 +84,11 @@ BhStore *bh_store_open(const char *uri, BhStoreOpened *opened, GError **error) {
         s->halves = -1;
         s->halves_max = BH_STORE_HALVES_MAX;
         s->halves_least = BH_STORE_HALVES_LEAST;
+        s->texts = -1;
+        s->texts_of = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        s->texts_max = BH_STORE_TEXTS_MAX;
+        s->texts_node = BH_STORE_TEXTS_PER_NODE;
+        s->texts_least = BH_STORE_TEXTS_LEAST;
         s->opened_now = wall_ns();
         s->opened_boot = boot_ns();
 
@@ -117,6 +122,7 @@ void bh_store_close(BhStore *s) {
         bh_db_site_close(s->site);
         g_ptr_array_unref(s->idle);
         g_ptr_array_unref(s->scratch);
+        g_hash_table_destroy(s->texts_of);
         g_hash_table_destroy(s->logged);
         g_hash_table_destroy(s->statuses);
         g_cond_clear(&s->pool_free);
@@ -175,7 +181,7 @@ gboolean bh_store_end(BhStore *s, gboolean ok, GError **error) {
         ok = ok && bh_db_commit(s->writer, error);
         if (!ok) {
                 bh_db_rollback(s->writer);
-                s->halves = -1;
+                s->halves = s->texts = -1;
         }
         note_end(s, ok, s->boot() - begin);
         g_ptr_array_set_size(s->scratch, 0);

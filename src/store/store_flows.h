@@ -17,6 +17,9 @@
  * more, and in a container as many again; beyond that halves are left out (id 0), and counted as what the node could not tell apart (bh_store_flow_rest()). Of each
  * node the last BH_STORE_BOOTS_PER_NODE boots are known.
  *
+ * Texts are a node's to choose: those of all halves together are at most BH_STORE_TEXTS_MAX bytes, those of a node at most BH_STORE_TEXTS_PER_NODE, but BH_STORE_TEXTS_LEAST whatever
+ * others tell. A half for which there is no room is one beyond the bounds; of one that is known further texts are not taken. Both are counted in halves_folded.
+ *
  * Threads, errors, ownership, bounds of texts: store.h.
  */
 #pragma once
@@ -26,6 +29,9 @@
 #define BH_STORE_HALVES_MAX 250000
 #define BH_STORE_HALVES_LEAST 5000
 #define BH_STORE_HALVES_PER_CONTAINER 4096
+#define BH_STORE_TEXTS_MAX (96 << 20)
+#define BH_STORE_TEXTS_PER_NODE (24 << 20)
+#define BH_STORE_TEXTS_LEAST (1 << 20)
 #define BH_STORE_BOOTS_PER_NODE 64
 #define BH_STORE_LISTENERS_PER_NODE 20000 /* further ones are left out, and counted with those that the node left out */
 #define BH_STORE_MINUTES_KEPT_NS (24 * 3600 * G_GINT64_CONSTANT(1000000000))
