@@ -500,17 +500,71 @@ void bh_store_flows_clear(BhStoreFlows *batch) {
 
 /* ---- listeners */
 
+/* A row as a key: each text with its length before it, so that none can pass for another. */
+static char *listener_key(const char *container, const char *exe, const char *path, gint64 pid, gint64 proto, gint64 port, gint64 net_ns, gint64 started_ns, gint64 first_ns,
+                          const void *ip, gsize ip_len) {
+        GString *key = g_string_new(NULL);
+
+        g_string_append_printf(key, "%zu.%s%zu.%s%zu.%s%" G_GINT64_FORMAT ",%" G_GINT64_FORMAT ",%" G_GINT64_FORMAT ",%" G_GINT64_FORMAT ",%" G_GINT64_FORMAT ",%" G_GINT64_FORMAT ",", strlen(container), container,
+                               strlen(exe), exe, strlen(path), path, pid, proto, port, net_ns, started_ns, first_ns);
+        for (gsize i = 0; i < ip_len; i++)
+                g_string_append_printf(key, "%02x", ((const guint8 *) ip)[i]);
+        return g_string_free(key, FALSE);
+}
+
+static void ids_free(gpointer ids) {
+        g_array_unref(ids);
+}
+
+/* What is there: key → GArray of ids. */
+static GHashTable *known_listeners(BhStore *s, const char *node, GError **error) {
+        g_autoptr(GHashTable) known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, ids_free);
+        BhDbStmt *st = bh_db_query(s->writer, error, "SELECT id, container_id, exe, path, pid, proto, port, net_ns, started_ns, first_ns, ip FROM listeners WHERE node = ?", "t", node);
+        BhDbStep step = BH_DB_FAILED;
+
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                const gint64 id = bh_db_int(st, 0);
+                gsize len;
+                const void *ip = bh_db_peek_blob(st, 10, &len);
+                g_autofree char *key = listener_key(bh_db_peek(st, 1), bh_db_peek(st, 2), bh_db_peek(st, 3), bh_db_int(st, 4), bh_db_int(st, 5), bh_db_int(st, 6), bh_db_int(st, 7),
+                                                    bh_db_int(st, 8), bh_db_int(st, 9), ip, len);
+                GArray *ids = g_hash_table_lookup(known, key);
+
+                if (!ids)
+                        g_hash_table_insert(known, g_steal_pointer(&key), ids = g_array_new(FALSE, FALSE, sizeof(gint64)));
+                g_array_append_val(ids, id);
+        }
+        bh_db_done(st);
+        return step == BH_DB_DONE ? g_steal_pointer(&known) : NULL;
+}
+
+/* Rows that are told again stay what they are, with their numbers: pages go by these. */
 gboolean bh_store_put_listeners(BhStore *s, const char *node, const BhStoreListeners *list, GError **error) {
-        if (!bh_db_run(s->writer, error, "DELETE FROM listeners WHERE node = ?", "t", node))
+        g_autoptr(GHashTable) known = known_listeners(s, node, error);
+        GHashTableIter it;
+        gpointer ids;
+
+        if (!known)
                 return FALSE;
         for (guint i = 0; i < list->n_listeners && i < BH_STORE_LISTENERS_PER_NODE; i++) {
                 const BhStoreListener *l = &list->listeners[i];
+                const char *container = bh_store_clean(s, l->container_id, BH_STORE_KEY_MAX), *exe = bh_store_clean(s, l->exe, BH_STORE_TEXT_MAX), *path = bh_store_clean(s, l->path, BH_STORE_TEXT_MAX);
+                g_autofree char *key = listener_key(container, exe, path, l->pid, l->proto, l->port, l->net_ns, l->started_ns, l->first_ns, l->ip.bytes, l->ip.len);
+                GArray *same = g_hash_table_lookup(known, key);
 
+                if (same && same->len) {
+                        g_array_set_size(same, same->len - 1);
+                        continue;
+                }
                 if (!bh_db_run(s->writer, error, "INSERT INTO listeners (node, container_id, exe, pid, proto, ip, port, path, started_ns, first_ns, net_ns) "
-                               "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "ttti" "ibitiii", node, bh_store_clean(s, l->container_id, BH_STORE_KEY_MAX),
-                               bh_store_clean(s, l->exe, BH_STORE_TEXT_MAX), (gint64) l->pid, (gint64) l->proto, l->ip.bytes, (gsize) l->ip.len, (gint64) l->port,
-                               bh_store_clean(s, l->path, BH_STORE_TEXT_MAX), l->started_ns, l->first_ns, (gint64) l->net_ns))
+                               "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "ttti" "ibitiii", node, container, exe, (gint64) l->pid, (gint64) l->proto, l->ip.bytes, (gsize) l->ip.len,
+                               (gint64) l->port, path, l->started_ns, l->first_ns, (gint64) l->net_ns))
                         return FALSE;
         }
+        g_hash_table_iter_init(&it, known);
+        while (g_hash_table_iter_next(&it, NULL, &ids))
+                for (guint i = 0; i < ((GArray *) ids)->len; i++)
+                        if (!bh_db_run(s->writer, error, "DELETE FROM listeners WHERE id = ?", "i", g_array_index((GArray *) ids, gint64, i)))
+                                return FALSE;
         return TRUE;
 }

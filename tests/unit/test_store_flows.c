@@ -587,6 +587,46 @@ static void listeners_are_replaced_and_found(void) {
         g_assert_cmpuint(now->rows->len, ==, 1);
 }
 
+static void pages_of_listeners_go_on_while_lists_come_anew(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = open_at(dir, T0);
+        g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, g_direct_equal);
+        BhStoreListener list[100], twice[] = { { .exe = "/bin/a", .path = "", .proto = 6, .port = 1, .ip = { 4, { 0 } } }, { .exe = "/bin/a", .path = "", .proto = 6, .port = 1, .ip = { 4, { 0 } } } };
+        BhStoreMessage m = { .kind = BH_STORE_MESSAGE_LISTENERS, .listeners = { list, 100 } };
+        g_autofree char *cursor = NULL;
+        guint pages = 0;
+
+        for (guint i = 0; i < 100; i++)
+                list[i] = (BhStoreListener){ .container_id = "c1", .exe = "/bin/web", .path = "", .pid = 7, .proto = 6, .port = i + 1, .ip = { 4, { 0 } }, .first_ns = T0 };
+        must_put(s, NODE, &m, 1);
+        do {
+                g_autoptr(BhStorePage) page = bh_store_listeners(s, NULL, cursor, 10, NULL);
+
+                for (guint i = 0; i < page->rows->len; i++)
+                        g_assert_true(g_hash_table_add(seen, GUINT_TO_POINTER(((BhStoreListener *) page->rows->pdata[i])->port)));
+                g_free(cursor);
+                cursor = g_steal_pointer(&page->next);
+                /* one that was shown goes, another one comes */
+                list[pages] = list[99];
+                list[99].port = 1000 + pages;
+                must_put(s, NODE, &m, 1);
+                g_assert_cmpuint(++pages, <, 20);
+        } while (cursor);
+        for (guint i = 0; i < 99; i++)
+                g_assert_true(g_hash_table_contains(seen, GUINT_TO_POINTER(i + 1)));
+        /* equal ones are as many as they are told to be */
+        m.listeners = (BhStoreListeners){ twice, 2 };
+        for (guint i = 0; i < 2; i++) {
+                must_put(s, NODE, &m, 1);
+                g_autoptr(BhStorePage) page = bh_store_listeners(s, NULL, NULL, 10, NULL);
+                g_assert_cmpuint(page->rows->len, ==, 2);
+        }
+        m.listeners.n_listeners = 1;
+        must_put(s, NODE, &m, 1);
+        g_autoptr(BhStorePage) page = bh_store_listeners(s, NULL, NULL, 10, NULL);
+        g_assert_cmpuint(page->rows->len, ==, 1);
+}
+
 static void what_grows_most_is_what_goes_at_the_bound(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autoptr(BhStore) s = open_at(dir, T0);
@@ -629,6 +669,7 @@ int main(int argc, char **argv) {
         TEST(buckets_of_some_are_those_of_all_that_are_theirs);
         TEST(numbers_and_times_beyond_all_bounds_are_kept_sane);
         TEST(listeners_are_replaced_and_found);
+        TEST(pages_of_listeners_go_on_while_lists_come_anew);
         TEST(what_grows_most_is_what_goes_at_the_bound);
         return g_test_run();
 }
