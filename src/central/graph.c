@@ -126,6 +126,7 @@ static void set_container(BhMap *m, const BhStoreContainer *c) {
                 .ended_ns = c->ended_ns,
                 .running = !c->ended_ns && (g_str_equal(c->state, "running") || g_str_equal(c->state, "paused")),
                 .host_network = c->host_network,
+                .network_of = c->network_of,
                 .addresses = (const BhGraphAddress *) (const void *) addresses->data,
                 .n_addresses = addresses->len,
                 .ports = (const BhGraphPort *) (const void *) ports->data,

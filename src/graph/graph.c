@@ -77,7 +77,7 @@ static void half_free(gpointer p) {
 }
 
 static void box_clear(Box *b) {
-        char **const texts[] = { &b->node, &b->id, &b->name, &b->application, &b->workload, &b->image, &b->state };
+        char **const texts[] = { &b->node, &b->id, &b->name, &b->application, &b->workload, &b->image, &b->state, &b->network_of };
 
         for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
                 release(texts[i]);
@@ -148,6 +148,21 @@ const Box *bh_graph_local_box(const BhGraph *g, const Half *h) {
         const Box key = { .node = h->node, .id = h->container_id };
 
         return *h->container_id ? g_hash_table_lookup(g->boxes, &key) : NULL;
+}
+
+const End *bh_graph_find_local(const BhGraph *g, const Half *h) {
+        End key = { .kind = *h->container_id ? END_CONTAINER : END_HOST, .a = h->node };
+
+        key.b = *h->container_id ? g_ref_string_acquire(h->container_id) : bh_graph_text("");
+        const End *e = g_hash_table_lookup(g->end_of, &key);
+        release(&key.b);
+        return e;
+}
+
+Edge *bh_graph_find_edge(const BhGraph *g, const End *from, const End *to, guint32 proto, guint32 port, const char *path) {
+        const Edge key = { .from = (End *) (gsize) from, .to = (End *) (gsize) to, .proto = proto, .port = port, .path = (char *) (gsize) path };
+
+        return g_hash_table_lookup(g->edge_of, &key);
 }
 
 /* Takes the references of `a` and `b`. */
@@ -326,6 +341,7 @@ void bh_graph_place(BhGraph *g, Half *h) {
         h->wait_ns = peer.wait_ns;
         h->imprecise = peer.imprecise;
         h->published = peer.published;
+        h->shared = peer.shared;
 
         End *mine = local_end(g, h);
         mine->edges++; /* keeps it while the old edge goes */
@@ -355,13 +371,14 @@ void bh_graph_place(BhGraph *g, Half *h) {
         if (g->edges_made != before && !h->imprecise) {
                 explain_node(g, h->edge);
                 explain_service(g, h->edge);
+                bh_graph_explain_sharing(g, h->edge);
         }
 }
 
 void bh_graph_place_same(BhGraph *g, const BhHalfAddress *peer) {
         for (Half *h = g_hash_table_lookup(g->same, peer), *next; h; h = next) {
                 next = h->next_same;
-                if (!*h->peer_container_id)
+                if (!*h->peer_container_id || g_hash_table_size(g->sharing))
                         bh_graph_place(g, h);
         }
 }
@@ -522,13 +539,21 @@ static void place_own(BhGraph *g, const Box *b, const End *end) {
         place_all(g, halves);
 }
 
-static void place_box(BhGraph *g, const Box *b) {
+static void place_addresses(BhGraph *g, const Box *b) {
         for (guint i = 0; i < b->n_addresses; i++) {
                 if (b->addresses[i].ip.len)
                         bh_graph_place_same(g, &b->addresses[i].ip);
                 if (b->addresses[i].ip6.len)
                         bh_graph_place_same(g, &b->addresses[i].ip6);
         }
+}
+
+static void place_box(BhGraph *g, const Box *b) {
+        const Box *owner = bh_graph_network_owner(g, b);
+
+        place_addresses(g, b);
+        if (owner)
+                place_addresses(g, owner);
         if (!b->n_ports && !b->host_network)
                 return;
         /* whoever went to one of its node's addresses may have meant one of its ports */
@@ -555,13 +580,21 @@ static gboolean same_addresses(const Box *b, const BhGraphContainer *c) {
 }
 
 static gboolean same_places(const Box *b, const BhGraphContainer *c) {
-        if (!same_addresses(b, c) || b->n_ports != c->n_ports || b->since_ns != c->since_ns || b->ended_ns != c->ended_ns || b->host_network != c->host_network)
+        if (!same_addresses(b, c) || b->n_ports != c->n_ports || b->since_ns != c->since_ns || b->ended_ns != c->ended_ns || b->host_network != c->host_network ||
+            strcmp(b->network_of, c->network_of ? c->network_of : ""))
                 return FALSE;
         for (guint i = 0; i < b->n_ports; i++)
                 if (!bh_half_address_equal(&b->ports[i].host_ip, &c->ports[i].host_ip) || b->ports[i].proto != c->ports[i].proto ||
                     b->ports[i].host_port != c->ports[i].host_port || b->ports[i].container_port != c->ports[i].container_port)
                         return FALSE;
         return TRUE;
+}
+
+static void replace(char **to, const char *text) {
+        char *now = bh_graph_text(text);
+
+        release(to);
+        *to = now;
 }
 
 static void set_places(Box *b, const BhGraphContainer *c) {
@@ -580,13 +613,7 @@ static void set_places(Box *b, const BhGraphContainer *c) {
         b->since_ns = c->since_ns;
         b->ended_ns = c->ended_ns;
         b->host_network = c->host_network;
-}
-
-static void replace(char **to, const char *text) {
-        char *now = bh_graph_text(text);
-
-        release(to);
-        *to = now;
+        replace(&b->network_of, c->network_of);
 }
 
 void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
@@ -600,6 +627,7 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
                 b = g_new0(Box, 1);
                 b->node = node;
                 b->id = id;
+                b->network_of = bh_graph_text("");
                 g_hash_table_add(g->boxes, b);
                 if ((b->end = g_hash_table_lookup(g->end_of, &key)))
                         b->end->box = b;
@@ -624,7 +652,7 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
                 return;
         gboolean moved = fresh || !same_addresses(b, c);
         if (!fresh) {
-                Box before = { .node = b->node, .host_network = b->host_network, .addresses = b->addresses, .n_addresses = b->n_addresses, .ports = b->ports, .n_ports = b->n_ports };
+                Box before = { .network_of = g_ref_string_acquire(b->network_of), .node = b->node, .host_network = b->host_network, .addresses = b->addresses, .n_addresses = b->n_addresses, .ports = b->ports, .n_ports = b->n_ports };
 
                 bh_graph_index_box(g, b, FALSE);
                 /* those that meant it by what it had are looked up once it has nothing */
@@ -636,6 +664,7 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
                 place_box(g, &before);
                 for (guint i = 0; i < before.n_addresses; i++)
                         release(&before.addresses[i].network);
+                release(&before.network_of);
                 g_free(before.addresses);
                 g_free(before.ports);
         } else {

@@ -54,6 +54,7 @@ typedef struct {
         gint64 since_ns, ended_ns; /* created; 0: lives */
         gboolean running;
         gboolean host_network; /* what it serves is at its node's addresses */
+        const char *network_of; /* id of the container, or pod's sandbox, whose network it shares; NULL or "": it has its own */
         const BhGraphAddress *addresses;
         guint n_addresses;
         const BhGraphPort *ports; /* published ones */

@@ -41,6 +41,7 @@ struct Half {
         guint8 peer_is_host : 1;
         guint8 absorbed : 1;  /* another half says precisely what this one says vaguely: its numbers do not count */
         guint8 published : 1; /* its peer address and port are a node's that are passed on to the container */
+        guint8 shared : 1;    /* its peer is one of several with one address: sharing.c */
         guint8 imprecise : 1; /* its peer is only where it was seen from: a node that hides its containers, a service's address */
         guint32 proto, port, dialled_port, ports, addresses;
         guint32 *samples; /* NULL or samples[0] = how many */
@@ -61,6 +62,7 @@ typedef struct {
 
 struct Box {
         char *node, *id, *name, *application, *workload, *image, *state;
+        char *network_of; /* id of the container whose network it shares; "": none */
         gint64 since_ns, ended_ns;
         gboolean running, host_network;
         guint round; /* BhGraph.round when it was told last */
@@ -86,6 +88,7 @@ struct BhGraph {
         GHashTable *box_of_id;        /* char *id → Box: the latest of that id on whatever node */
         GPtrArray *at_host;           /* Box that have their node's network */
         guint64 edges_made;
+        guint explaining; /* depth of bh_graph_explain_sharing() */
         guint round; /* of telling all containers */
 
         /* places.c */
@@ -99,6 +102,7 @@ struct BhGraph {
         GHashTable *gateways;  /* set of Place: a gateway, as its node sees it */
         GHashTable *sandboxes; /* Place in a network over several nodes → char *node, whose own it is */
         GHashTable *services;  /* Place in a network, or everywhere (network "") → End, of which only kind, a and b are used */
+        GHashTable *sharing;   /* Place of a node and the id of a container (as `network`) → GPtrArray of Box that share its network */
         GHashTable *bridges;   /* set of Place: a network that is the node's alone */
 
         /* resolve.c */
@@ -145,7 +149,7 @@ typedef struct {
         EndKind kind;
         char *a, *b;
         guint32 port;
-        gboolean imprecise, published;
+        gboolean imprecise, published, shared;
         gint64 wait_ns; /* when heard of again at this time, another container will be meant; 0: never */
 } Peer;
 void bh_graph_peer(BhGraph *g, const Half *h, Peer *out);
@@ -153,11 +157,24 @@ void bh_graph_peer(BhGraph *g, const Half *h, Peer *out);
 /* The edge that says precisely what an imprecise half says; NULL: none does. `local` is the half's own end. */
 Edge *bh_graph_precise(BhGraph *g, const Half *h, const End *local, const Peer *peer);
 
+/* ---- sharing.c */
+
+void bh_graph_index_sharing(BhGraph *g, Box *b, gboolean enter);
+/* The container whose network this one shares; NULL: it has its own, or that one is not known. */
+const Box *bh_graph_network_owner(const BhGraph *g, const Box *b);
+/* Of those that share an address with the one that a half's peer was found to be: who is meant. Sets out->shared and out->imprecise. */
+const Box *bh_graph_among_sharing(const BhGraph *g, const Half *h, const Box *b, Peer *out);
+/* A new edge may say which of several is meant by halves of the same connection. */
+void bh_graph_explain_sharing(BhGraph *g, const Edge *e);
+
 /* ---- graph.c */
 
 /* The container that a half is of; NULL: none, or one that the inventory does not know. */
 const Box *bh_graph_local_box(const BhGraph *g, const Half *h);
 
+/* The half's own end, and an edge, if there are such; NULL otherwise. */
+const End *bh_graph_find_local(const BhGraph *g, const Half *h);
+Edge *bh_graph_find_edge(const BhGraph *g, const End *from, const End *to, guint32 proto, guint32 port, const char *path);
 /* Puts the half on the edge that it belongs to now. */
 void bh_graph_place(BhGraph *g, Half *h);
 /* The same for all halves with this peer address. */

@@ -90,6 +90,7 @@ void bh_graph_places_init(BhGraph *g) {
         g->sandboxes = place_table(release_text);
         g->services = place_table(service_free);
         g->bridges = place_table(NULL);
+        g->sharing = place_table(boxes_free);
 }
 
 void bh_graph_places_clear(BhGraph *g) {
@@ -103,6 +104,7 @@ void bh_graph_places_clear(BhGraph *g) {
         g_hash_table_unref(g->sandboxes);
         g_hash_table_unref(g->services);
         g_hash_table_unref(g->bridges);
+        g_hash_table_unref(g->sharing);
 }
 
 /* ---- containers */
@@ -134,6 +136,7 @@ static void index_address(BhGraph *g, Box *box, const BhHalfAddress *a, gboolean
 }
 
 void bh_graph_index_box(BhGraph *g, Box *box, gboolean enter) {
+        bh_graph_index_sharing(g, box, enter);
         if (box->host_network && enter)
                 g_ptr_array_add(g->at_host, box);
         else if (!enter)
@@ -245,7 +248,14 @@ void bh_graph_claim(BhGraph *g, const char *node, const BhHalfAddress *address) 
         g_ref_string_release(n);
 }
 
+static gint by_order(gconstpointer a, gconstpointer b) {
+        const Claim *x = *(const Claim *const *) a, *y = *(const Claim *const *) b;
+
+        return x->order < y->order ? -1 : x->order > y->order;
+}
+
 void bh_graph_news(BhGraph *g, BhGraphClaimFunc func, gpointer data) {
+        g_ptr_array_sort(g->fresh_claims, by_order);
         for (guint i = 0; i < g->fresh_claims->len; i++) {
                 const Claim *c = g->fresh_claims->pdata[i];
 

@@ -212,8 +212,16 @@ static void is_box(Peer *out, const Box *b) {
         is(out, END_CONTAINER, b->node, b->id);
 }
 
-static void is_itself(Peer *out, const Half *h) {
-        if (*h->container_id)
+static void is_one_at(BhGraph *g, Peer *out, const Half *h, const Box *b) {
+        is_box(out, bh_graph_among_sharing(g, h, b, out));
+}
+
+static void is_itself(BhGraph *g, Peer *out, const Half *h) {
+        const Box *b = bh_graph_local_box(g, h);
+
+        if (b)
+                is_one_at(g, out, h, b);
+        else if (*h->container_id)
                 is(out, END_CONTAINER, h->node, h->container_id);
         else
                 is(out, END_HOST, h->node, "");
@@ -287,7 +295,10 @@ void bh_graph_peer(BhGraph *g, const Half *h, Peer *out) {
                 b = g_hash_table_lookup(g->boxes, &key);
                 if (!b)
                         b = g_hash_table_lookup(g->box_of_id, h->peer_container_id);
-                is(out, END_CONTAINER, b ? b->node : h->node, h->peer_container_id);
+                if (b && h->proto)
+                        is_one_at(g, out, h, b);
+                else
+                        is(out, END_CONTAINER, b ? b->node : h->node, h->peer_container_id);
                 return;
         }
         if (h->peer_is_host) {
@@ -311,9 +322,9 @@ void bh_graph_peer(BhGraph *g, const Half *h, Peer *out) {
         }
         Sort sort = bh_graph_sort_of(&h->peer);
         if (sort == LOOPBACK || sort == ANY) {
-                is_itself(out, h);
+                is_itself(g, out, h);
         } else if ((b = find_at(g, h, &out->wait_ns))) {
-                is_box(out, b);
+                is_one_at(g, out, h, b);
         } else if ((node = bh_graph_gateway_at(g, h)) || (node = bh_graph_node_at(g, h->node, &h->peer))) {
                 is_node(g, out, h, node);
         } else if ((s = bh_graph_service_at(g, h))) {
@@ -337,6 +348,13 @@ Edge *bh_graph_precise(BhGraph *g, const Half *h, const End *local, const Peer *
         Edge *found = NULL;
         guint n = 0;
 
+        if (peer->kind == END_CONTAINER) {
+                const Box key = { .node = peer->a, .id = peer->b };
+                const Box *b = g_hash_table_lookup(g->boxes, &key);
+
+                found = b && b->end ? bh_graph_find_edge(g, b->end, local, h->proto, h->port, h->path) : NULL;
+                return found && says_precisely(found) ? found : NULL;
+        }
         if (h->role == BH_HALF_SERVER) {
                 for (Edge *e = local->in; e && n++ < EDGES_LOOKED_AT; e = e->next_in) {
                         if (e->proto != h->proto || e->port != h->port || e->from->a != peer->a || (e->from->kind != END_CONTAINER && e->from->kind != END_HOST) ||

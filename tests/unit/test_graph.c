@@ -54,6 +54,7 @@ typedef struct {
         guint32 host_port, container_port;
         gint64 since_ns, ended_ns;
         gboolean host_network;
+        const char *network_of;
 } Given;
 
 static void box(Map *m, Given b) {
@@ -61,7 +62,7 @@ static void box(Map *m, Given b) {
         const BhGraphPort p = { .proto = 6, .host_port = b.host_port, .container_port = b.container_port };
         const BhGraphContainer c = { .node = b.node, .id = b.id, .name = b.id, .application = b.application ? b.application : "", .workload = b.workload ? b.workload : "",
                                      .image = "image", .state = b.ended_ns ? "exited" : "running", .running = !b.ended_ns, .since_ns = b.since_ns ? b.since_ns : T0 - 100 * S,
-                                     .ended_ns = b.ended_ns, .host_network = b.host_network, .addresses = &a, .n_addresses = b.address != NULL, .ports = &p, .n_ports = b.host_port != 0 };
+                                     .ended_ns = b.ended_ns, .host_network = b.host_network, .network_of = b.network_of, .addresses = &a, .n_addresses = b.address != NULL, .ports = &p, .n_ports = b.host_port != 0 };
 
         bh_graph_set_container(m->g, &c);
 }
@@ -293,6 +294,13 @@ static void gateways_are_the_node_and_services_their_workload(void) {
         assert_drawn(&m, BH_GRAPH_WORKLOAD, "c:n2/a > h:n2 :22\nw:shop/web > w:shop/db :5432\n");
 }
 
+static void nothing_changes_when_all_is_looked_up(Map *m) {
+        g_autofree char *before = drawn(m, BH_GRAPH_CONTAINER);
+
+        bh_graph_resolve_all(m->g);
+        assert_drawn(m, BH_GRAPH_CONTAINER, before);
+}
+
 static guint contested(Map *m) {
         BhGraphStats s;
 
@@ -413,6 +421,69 @@ static void a_container_that_took_an_address_over_is_meant_from_then_on(void) {
         h.last_ns = T0 + 200 * S;
         bh_graph_apply(m.g, &h);
         assert_drawn(&m, BH_GRAPH_CONTAINER, "c:n/a > c:n/new :1\n");
+}
+
+static void those_that_share_an_address_are_told_apart_by_their_own_word_in_any_order(void) {
+        static const Given boxes[] = {
+                { .node = "n1", .id = "pod1", .network = "net", .address = "10.0.9.2" },
+                { .node = "n1", .id = "x1", .network_of = "pod1" },
+                { .node = "n1", .id = "x2", .network_of = "pod1" },
+                { .node = "n2", .id = "pod2", .network = "net", .address = "10.0.9.3" },
+                { .node = "n2", .id = "y1", .network_of = "pod2" },
+                { .node = "n2", .id = "y2", .network_of = "pod2" },
+        };
+        const BhHalf halves[] = {
+                { .node = "n1", .container_id = "x1", .role = BH_HALF_CLIENT, .proto = 6, .port = 80, .local = ip("10.0.9.2"), .peer = ip("10.0.9.3"), .network_id = "net", .counts.connections = 3 },
+                { .node = "n1", .container_id = "x2", .role = BH_HALF_CLIENT, .proto = 6, .port = 81, .local = ip("10.0.9.2"), .peer = ip("10.0.9.3"), .network_id = "net", .counts.connections = 4 },
+                { .node = "n2", .container_id = "y1", .role = BH_HALF_SERVER, .proto = 6, .port = 80, .local = ip("10.0.9.3"), .peer = ip("10.0.9.2"), .network_id = "net", .counts.connections = 3 },
+                { .node = "n2", .container_id = "y2", .role = BH_HALF_SERVER, .proto = 6, .port = 81, .local = ip("10.0.9.3"), .peer = ip("10.0.9.2"), .network_id = "net", .counts.connections = 4 },
+                /* and another one of the first pod goes to the same place: what that sees is of both */
+                { .node = "n1", .container_id = "x2", .role = BH_HALF_CLIENT, .proto = 6, .port = 80, .local = ip("10.0.9.2"), .peer = ip("10.0.9.3"), .network_id = "net", .counts.connections = 5 },
+        };
+        g_autoptr(GRand) r = g_rand_new_with_seed(3);
+
+        for (guint round = 0; round < 400; round++) {
+                const guint n = G_N_ELEMENTS(boxes) + (round % 2 ? 5 : 4);
+                g_auto(Map) m = { bh_graph_new(), 0 };
+                guint order[16];
+
+                for (guint i = 0; i < n; i++) {
+                        guint k = (guint) g_rand_int_range(r, 0, (gint) i + 1);
+
+                        order[i] = order[k];
+                        order[k] = i;
+                }
+                for (guint i = 0; i < n; i++)
+                        if (order[i] < G_N_ELEMENTS(boxes))
+                                box(&m, boxes[order[i]]);
+                        else
+                                add(&m, halves[order[i] - G_N_ELEMENTS(boxes)]);
+                assert_drawn(&m, BH_GRAPH_CONTAINER, round % 2 ? "c:n1/x1 > c:n2/y1 :80\nc:n1/x2 > c:n2/y1 :80\nc:n1/x2 > c:n2/y2 :81\n" : "c:n1/x1 > c:n2/y1 :80\nc:n1/x2 > c:n2/y2 :81\n");
+                g_autoptr(BhGraphView) v = view(&m, BH_GRAPH_CONTAINER);
+                guint64 connections = 0;
+                for (guint i = 0; i < v->edges->len; i++)
+                        connections += ((const BhGraphEdge *) v->edges->pdata[i])->counts.connections;
+                g_assert_cmpuint(connections, ==, round % 2 ? 12 : 7);
+                nothing_changes_when_all_is_looked_up(&m);
+        }
+}
+
+static void containers_in_each_others_network_do_not_go_round(void) {
+        g_auto(Map) m = { bh_graph_new(), 0 };
+
+        box(&m, (Given){ .node = "n", .id = "a", .network = "net", .address = "10.0.9.2", .network_of = "b" });
+        box(&m, (Given){ .node = "n", .id = "b", .network = "net", .address = "10.0.9.3", .network_of = "a" });
+        box(&m, (Given){ .node = "n", .id = "self", .network = "net", .address = "10.0.9.4", .network_of = "self" });
+        for (guint i = 0; i < 3; i++) {
+                g_autofree char *a = g_strdup_printf("10.0.9.%u", i + 2);
+
+                add(&m, (BhHalf){ .node = "n", .container_id = "a", .role = BH_HALF_CLIENT, .proto = 6, .port = 80, .peer = ip(a), .network_id = "net" });
+                add(&m, (BhHalf){ .node = "n", .container_id = "b", .role = BH_HALF_SERVER, .proto = 6, .port = 80, .peer = ip(a), .network_id = "net" });
+        }
+        bh_graph_resolve_all(m.g);
+        bh_graph_remove_container(m.g, "n", "a");
+        box(&m, (Given){ .node = "n", .id = "b", .network = "net", .address = "10.0.9.3" });
+        bh_graph_remove_container(m.g, "n", "self");
 }
 
 static void the_outside_is_a_name_a_named_network_or_a_block(void) {
@@ -723,13 +794,6 @@ static guint random_places(GRand *r, BhGraphPlace *places) {
         return n;
 }
 
-static void nothing_changes_when_all_is_looked_up(Map *m) {
-        g_autofree char *before = drawn(m, BH_GRAPH_CONTAINER);
-
-        bh_graph_resolve_all(m->g);
-        assert_drawn(m, BH_GRAPH_CONTAINER, before);
-}
-
 static void any_order_gives_the_same_map(void) {
         g_autoptr(GRand) r = g_rand_new_with_seed(7);
         g_auto(Map) m = { bh_graph_new(), 0 }, fresh = { bh_graph_new(), 0 };
@@ -828,6 +892,8 @@ int main(int argc, char **argv) {
         TEST(what_a_node_says_of_a_network_that_is_anothers_alone_does_not_count);
         TEST(a_node_claims_no_more_than_its_share);
         TEST(a_container_that_took_an_address_over_is_meant_from_then_on);
+        TEST(those_that_share_an_address_are_told_apart_by_their_own_word_in_any_order);
+        TEST(containers_in_each_others_network_do_not_go_round);
         TEST(the_outside_is_a_name_a_named_network_or_a_block);
         TEST(a_name_is_the_word_of_who_resolved_it);
         TEST(a_peer_that_is_found_out_later_moves_its_edge);
