@@ -1,8 +1,10 @@
 """The connection map over a real central: synthetic nodes tell flows, and the API and the command line say exactly what they told."""
 import collections
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import statistics
 import subprocess
 import threading
@@ -11,7 +13,7 @@ import time
 import pytest
 from central_env import Central, container, inventory
 from docker_env import wait_for
-from map_synthetic import CLIENT, MINUTE, SERVER, Synthetic, flow, flow_batch, listener, listener_list, network, published
+from map_synthetic import CLIENT, MINUTE, SERVER, Synthetic, flow, flow_batch, listener, listener_list, network, published, resource, resource_list
 from sensor_env import build_dir
 
 HOSTILE = ['<img src=x onerror=alert(1)>', '"];evil[', "a'; DROP TABLE flow_halves;--", "\x1b[31mred\x1b[0m", "..%2f/..", "name\nwith\tcontrols", "\u202ertl", "%s%n", "x" * 5000]
@@ -431,3 +433,41 @@ def test_what_nodes_tell_does_not_wait_for_questions_under_way(central, root):
     print(f"acknowledged after {quiet * 1000:.0f} ms without questions, {statistics.median(waits) * 1000:.0f} ms (at most {max(waits) * 1000:.0f} ms) with; an answer takes {statistics.median(answers) * 1000:.0f} ms")
     assert only(edges)["connections"] == 37
     assert statistics.median(waits) - quiet < statistics.median(answers) / 4, (quiet, waits, answers)
+
+
+def test_an_address_that_two_nodes_call_theirs_stays_the_first_one_s_over_a_restart(central, root):
+    """And the status says so. An address in a node's bridge, which many have alike, is none of these."""
+    def host(name, *addresses):
+        return resource_list(name, [resource("node", name, name, {"addresses": list(addresses)})], source="host")
+    first, second, asker = (central.node(n) for n in ("first", "second", "asker"))
+    bridge = resource_list("first", [resource("network", "b1", "bridge", {"driver": "bridge", "scope": "local", "subnets": [{"gateway": "172.17.0.1"}]})])
+    first.publish("resources", host("first", "192.0.2.7", "172.17.0.1"))
+    first.publish("resources", bridge)
+    asker.publish("flow", flow_batch("asker", [flow("a" * 64, "/bin/a", peer="192.0.2.7", port=22, connections=1)], 1))
+    for n in (first, asker):
+        n.wait_acked()
+    wanted = [f"c:asker/{'a' * 64} > h:first tcp/22"]
+    wait_for(lambda: drawn(graph(root, level="container")[1]) == wanted, 20, "the address is the first one's")
+    second.publish("resources", host("second", "192.0.2.7", "172.17.0.1"))
+    second.publish("resources", resource_list("second", [resource("network", "b2", "bridge", {"driver": "bridge", "scope": "local", "subnets": [{"gateway": "172.17.0.1"}]})]))
+    second.wait_acked()
+
+    def contested():
+        m = root.get("/api/v1/status").json["central"]["map"]
+        return m["contested"] == 1 and m["contested_addresses"] == [{"address": "192.0.2.7", "node": "first", "rival": "second", "rivals": 1}], m
+    wait_for(contested, 20, "the status names what is contested")
+    assert "CONTESTED: 1 addresses" in cli(central, "status")
+    def kept():
+        with contextlib.closing(sqlite3.connect(f"file:{central.db}?mode=ro", uri=True)) as db:
+            rows = db.execute("SELECT node FROM node_addresses WHERE ip = ? ORDER BY id", (bytes((192, 0, 2, 7)),)).fetchall()
+        return rows == [("first",), ("second",)], rows
+    wait_for(kept, 20, "who was first is kept")
+    # the second one's list is the older row now
+    first.publish("resources", resource_list("first", [], source="host"))
+    first.wait_acked()
+    first.publish("resources", host("first", "192.0.2.7", "172.17.0.1"))
+    first.wait_acked()
+    central.restart()
+    root = central.root()
+    assert drawn(graph(root, level="container")[1]) == wanted
+    wait_for(lambda: root.get("/api/v1/status").json["central"]["map"]["contested"] == 1, 20, "it is contested still")
