@@ -154,15 +154,29 @@ static gboolean look_up_listed(BhStore *s, const char *owner, const char *column
         return step == BH_DB_DONE;
 }
 
-/* Which of the cluster's nodes this one says it is: "" none, or one that another said it was before. */
+/* Which of the cluster's nodes this one says it is; "": none, several, or one that another said it was before. */
 static gboolean own_id(BhStore *s, const char *node, char **id, GError **error) {
-        BhDbStmt *st = bh_db_query(s->writer, error, "SELECT id FROM resources AS own WHERE node = ? AND kind = 'node' AND source = 'docker' AND scope = 'node' AND NOT EXISTS "
-                                   "(SELECT 1 FROM resources WHERE kind = 'node' AND source = 'docker' AND scope = 'node' AND id = own.id AND serial < own.serial) LIMIT 1", "t", node);
-        BhDbStep step = st ? bh_db_step(st, error) : BH_DB_FAILED;
+        g_autofree char *owner = g_strdup_printf("%s/docker/node", node);
+        gint64 serial = 0, before = 0;
+        guint n = 0;
+        BhDbStmt *st = bh_db_query(s->writer, error, "SELECT id, serial FROM resources WHERE owner = ? AND kind = 'node' LIMIT 2", "t", owner);
+        BhDbStep step = BH_DB_FAILED;
 
-        *id = step == BH_DB_ROW ? bh_db_text(st, 0) : g_strdup("");
+        *id = NULL;
+        for (; st && (step = bh_db_step(st, error)) == BH_DB_ROW; n++) {
+                g_free(*id);
+                *id = bh_db_text(st, 0);
+                serial = bh_db_int(st, 1);
+        }
         bh_db_done(st);
-        return step != BH_DB_FAILED;
+        if (step != BH_DB_DONE || (n == 1 && !bh_db_get_int(s->writer, &before, NULL, error, "SELECT count(*) FROM (SELECT 1 FROM resources WHERE kind = 'node' AND id = ? AND source = 'docker' AND "
+                                                            "scope = 'node' AND serial < ? LIMIT 1)", "ti", *id, serial)))
+                return FALSE;
+        if (n != 1 || before) {
+                g_free(*id);
+                *id = g_strdup("");
+        }
+        return TRUE;
 }
 
 /* Whether the list that there is names the node as one of the cluster's managers, or as something else. */
