@@ -47,6 +47,19 @@ static void output_problems(const json_t *outputs, GPtrArray *list) {
                     lost, gaps);
 }
 
+/* Nodes that contradict each other: either of them may have been taken over. */
+static void contest_problems(const json_t *map, GPtrArray *list) {
+        guint64 contested = bh_json_number(map, "contested"), swarm = bh_json_number(map, "swarm_conflicts");
+        const json_t *one = json_array_get(json_object_get(map, "contested_addresses"), 0);
+        g_autofree char *address = bh_json_cell(one, "address"), *node = bh_json_cell(one, "node"), *rival = bh_json_cell(one, "rival");
+
+        if (contested)
+                say(list, "CONTESTED: %" G_GUINT64_FORMAT " addresses are called their own by several nodes, like %s by %s and %s; the first of them is believed. Is that one address for several on purpose?", contested, address,
+                    node, rival);
+        if (swarm)
+                say(list, "CONTESTED: %" G_GUINT64_FORMAT " lists of a Swarm came from nodes that do not manage it, and were not believed: \"bulkhead findings\" says from which", swarm);
+}
+
 static void central_problems(const json_t *s, GPtrArray *list) {
         json_t *c = json_object_get(s, "central"), *store = json_object_get(c, "store"), *upkeep = json_object_get(c, "upkeep");
         g_autofree char *restored = bh_json_cell(store, "restored_from"), *kept = bh_json_cell(store, "damaged_kept_as"), *problem = bh_json_cell(upkeep, "problem");
@@ -60,6 +73,7 @@ static void central_problems(const json_t *s, GPtrArray *list) {
                 say(list, "DATABASE: %s", problem);
         if (json_is_true(json_object_get(upkeep, "over_bound")))
                 say(list, "DATABASE: it is larger than its bound although the oldest was deleted; give it more room (setting retention.mib)");
+        contest_problems(json_object_get(c, "map"), list);
         output_problems(json_object_get(c, "outputs"), list);
         if (left < 0)
                 say(list, "the central's certificate has expired: replace it in its tls directory; it is taken over within seconds");

@@ -130,6 +130,12 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         " time_ns INTEGER NOT NULL, refused INTEGER NOT NULL) STRICT;",
         /* 5 */
         BH_SCHEMA_FLOWS,
+        /* 6: which node called an address its own, the first one first; who says that it is which of a cluster's nodes */
+        "CREATE TABLE node_addresses (id INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL, ip BLOB NOT NULL, UNIQUE (node, ip)) STRICT;"
+        "CREATE INDEX resources_id ON resources (kind, id);",
+        /* 7: findings are counted from indexes alone: their rows have some KiB each */
+        "CREATE INDEX findings_count ON findings (last_ns, time_ns, rank, kind, source, node, application, workload, rule);"
+        "CREATE INDEX findings_of ON findings (node, container_id, application, workload);",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

@@ -45,7 +45,7 @@ static void box(BhGraph *g, Bytes *b) {
         const BhGraphPort p = { .proto = 6, .host_port = next(b) % 4, .container_port = next(b) % 4, .host_ip = address(b) };
         uint8_t flags = next(b);
         const BhGraphContainer c = { .node = name(b), .id = name(b), .name = name(b), .application = name(b), .workload = name(b), .image = "", .state = "", .since_ns = next(b), .ended_ns = next(b),
-                                     .running = flags & 1, .host_network = (flags & 2) != 0, .addresses = &a, .n_addresses = (flags & 4) != 0, .ports = &p, .n_ports = (flags & 8) != 0 };
+                                     .running = flags & 1, .host_network = (flags & 2) != 0, .addresses = &a, .n_addresses = (flags & 4) != 0, .ports = &p, .n_ports = (flags & 8) != 0, .network_of = flags & 16 ? name(b) : "" };
 
         bh_graph_set_container(g, &c);
 }
@@ -116,10 +116,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         bh_graph_remove(g, 1 + next(&b) % 32);
                         break;
                 default: {
-                        const BhGraphPlace place = { .address = address(&b), .node = next(&b) % 2 ? name(&b) : NULL, .network = name(&b), .application = name(&b), .workload = name(&b) };
+                        const BhGraphPlace place = { .what = (BhGraphPlaceKind) (next(&b) % 5), .address = address(&b), .node = name(&b), .network = name(&b), .application = name(&b), .workload = name(&b) };
 
                         bh_graph_set_places(g, &place, 1);
-                        bh_graph_resolve_all(g);
                 }
                 }
         }

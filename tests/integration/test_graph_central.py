@@ -1,15 +1,19 @@
 """The connection map over a real central: synthetic nodes tell flows, and the API and the command line say exactly what they told."""
 import collections
+import contextlib
 import json
 import os
 import re
+import sqlite3
+import statistics
 import subprocess
+import threading
 import time
 
 import pytest
 from central_env import Central, container, inventory
 from docker_env import wait_for
-from map_synthetic import CLIENT, MINUTE, SERVER, Synthetic, flow, flow_batch, listener, listener_list, network, published
+from map_synthetic import CLIENT, MINUTE, SERVER, Synthetic, flow, flow_batch, listener, listener_list, network, published, resource, resource_list
 from sensor_env import build_dir
 
 HOSTILE = ['<img src=x onerror=alert(1)>', '"];evil[', "a'; DROP TABLE flow_halves;--", "\x1b[31mred\x1b[0m", "..%2f/..", "name\nwith\tcontrols", "\u202ertl", "%s%n", "x" * 5000]
@@ -390,3 +394,80 @@ def test_a_batch_of_twenty_thousand_flows_does_not_hold_up_others(central, root)
     assert max(waits) < 3 * alone + 1, f"a message waited {max(waits):.2f} s; one batch takes {alone:.2f} s"
     _, edges = graph(root, level="container", limit=10000)
     assert sum(e["connections"] for e in edges.values()) == 4 * 20000
+
+
+@pytest.mark.deadline(300)
+def test_what_nodes_tell_does_not_wait_for_questions_under_way(central, root):
+    """Three ask for all of a large map without a pause; a batch is acknowledged in a fraction of what one answer takes, and the next answer has it."""
+    big, small = central.node("big"), central.node("small")
+    for n in range(3):
+        big.publish("flow", flow_batch("big", [flow(f"{i % 500:064x}", f"/bin/x{n}", peer=f"{n + 20}.{i >> 16}.{i >> 8 & 255}.{i & 255}", port=443, connections=1, into=10) for i in range(20000)], n + 1))
+        big.wait_acked(deadline=120)
+
+    def tell(through):
+        begun = time.monotonic()
+        small.publish("flow", flow_batch("small", [flow("f" * 64, "/bin/small", peer="9.9.9.9", port=1, connections=1)], through))
+        small.wait_acked(deadline=60)
+        return time.monotonic() - begun
+    quiet = statistics.median(tell(n) for n in range(1, 8))
+    answers, ended = [], threading.Event()
+
+    def ask():
+        client = central.root()
+        while not ended.is_set():
+            begun = time.monotonic()
+            assert client.get("/api/v1/graph?level=container&limit=10000").status == 200
+            answers.append(time.monotonic() - begun)
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for t in threads:
+        t.start()
+    wait_for(lambda: len(answers) >= 3, 60, "three answers")
+    waits = []
+    for n in range(8, 38):
+        waits.append(tell(n))
+        time.sleep(0.05)
+    _, edges = graph(root, level="container", container="f" * 64)
+    ended.set()
+    for t in threads:
+        t.join()
+    print(f"acknowledged after {quiet * 1000:.0f} ms without questions, {statistics.median(waits) * 1000:.0f} ms (at most {max(waits) * 1000:.0f} ms) with; an answer takes {statistics.median(answers) * 1000:.0f} ms")
+    assert only(edges)["connections"] == 37
+    assert statistics.median(waits) - quiet < statistics.median(answers) / 4, (quiet, waits, answers)
+
+
+def test_an_address_that_two_nodes_call_theirs_stays_the_first_one_s_over_a_restart(central, root):
+    """And the status says so. An address in a node's bridge, which many have alike, is none of these."""
+    def host(name, *addresses):
+        return resource_list(name, [resource("node", name, name, {"addresses": list(addresses)})], source="host")
+    first, second, asker = (central.node(n) for n in ("first", "second", "asker"))
+    bridge = resource_list("first", [resource("network", "b1", "bridge", {"driver": "bridge", "scope": "local", "subnets": [{"gateway": "172.17.0.1"}]})])
+    first.publish("resources", host("first", "192.0.2.7", "172.17.0.1"))
+    first.publish("resources", bridge)
+    asker.publish("flow", flow_batch("asker", [flow("a" * 64, "/bin/a", peer="192.0.2.7", port=22, connections=1)], 1))
+    for n in (first, asker):
+        n.wait_acked()
+    wanted = [f"c:asker/{'a' * 64} > h:first tcp/22"]
+    wait_for(lambda: drawn(graph(root, level="container")[1]) == wanted, 20, "the address is the first one's")
+    second.publish("resources", host("second", "192.0.2.7", "172.17.0.1"))
+    second.publish("resources", resource_list("second", [resource("network", "b2", "bridge", {"driver": "bridge", "scope": "local", "subnets": [{"gateway": "172.17.0.1"}]})]))
+    second.wait_acked()
+
+    def contested():
+        m = root.get("/api/v1/status").json["central"]["map"]
+        return m["contested"] == 1 and m["contested_addresses"] == [{"address": "192.0.2.7", "node": "first", "rival": "second", "rivals": 1}], m
+    wait_for(contested, 20, "the status names what is contested")
+    assert "CONTESTED: 1 addresses" in cli(central, "status")
+    def kept():
+        with contextlib.closing(sqlite3.connect(f"file:{central.db}?mode=ro", uri=True)) as db:
+            rows = db.execute("SELECT node FROM node_addresses WHERE ip = ? ORDER BY id", (bytes((192, 0, 2, 7)),)).fetchall()
+        return rows == [("first",), ("second",)], rows
+    wait_for(kept, 20, "who was first is kept")
+    # the second one's list is the older row now
+    first.publish("resources", resource_list("first", [], source="host"))
+    first.wait_acked()
+    first.publish("resources", host("first", "192.0.2.7", "172.17.0.1"))
+    first.wait_acked()
+    central.restart()
+    root = central.root()
+    assert drawn(graph(root, level="container")[1]) == wanted
+    wait_for(lambda: root.get("/api/v1/status").json["central"]["map"]["contested"] == 1, 20, "it is contested still")

@@ -160,6 +160,9 @@ def test_a_container_in_another_one_s_network(place):
     wait_for(listed, 15, "the neighbour's listener is known")
     place.client(box, neighbour, "tcp", 7300, 13, address=address_of(server))
     place.client(box, server, "tcp", 7000, 2)
+    # and who of them went somewhere says only its own side: the other sees the address
+    other, friend = place.server("other", "tcp", 7400), place.box("friend", "--network", f"container:{server.id}")
+    place.client(friend, other, "tcp", 7400, 9)
     place.check()
 
 

@@ -443,6 +443,11 @@ export type GraphEdge = {
   clients: string[];
   servers: string[];
   names: string[];
+  resolved?: {
+    by: string;
+    by_name: string;
+    address: string;
+  }[];
   dialled: string[];
   networks: string[];
   ports: number;
@@ -508,6 +513,14 @@ export type Status = {
       containers?: number;
       batches?: number;
       folded?: number;
+      swarm_conflicts?: number;
+      contested?: number;
+      contested_addresses?: {
+        address?: string;
+        node?: string;
+        rival?: string;
+        rivals?: number;
+      }[];
     };
     outputs?: {
       count?: number;
