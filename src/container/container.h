@@ -78,7 +78,7 @@ typedef struct {
         char *id;   /* full; 64 hex digits with Docker and most others */
         char *name; /* without Docker's leading '/' */
         char *image, *image_id, *image_digest; /* as given by the user; sha256:…; repository@sha256:… */
-        char *runtime;                         /* docker, containerd, podman, crio, runc, buildkit, unknown */
+        char *runtime;                         /* docker, containerd, podman, crio, runc, crun, buildkit, unknown */
         BhContainerState state;
         char *workload, *application; /* DESIGN: a workload is named by the pair; application "" = none */
         char *outer_id;               /* container in which this one runs (Docker in Docker), "" for none */

@@ -1,4 +1,4 @@
-"""Containers of a real containerd, started by ctr, and of plain runc: an engine of the tests' own, a sensor, a central."""
+"""Containers of a real containerd, started by ctr: an engine of the tests' own, a sensor, a central."""
 import json
 import os
 import pathlib
@@ -160,33 +160,3 @@ def test_containerd_ends_and_comes_back(engine, platform):
         if engine._containerd.poll() is not None:
             engine._start_containerd(60)
         end(engine, "stays-1", "goes-1", "new-1")
-
-
-def test_a_container_of_plain_runc_is_described_from_its_bundle(engine, platform, tmp_path):
-    admin, sensor = platform
-    name = f"bh-runc-{os.getpid()}-1"
-    root = tmp_path / "rootfs"
-    root.mkdir()
-    with subprocess.Popen(["tar", "-x", "-C", root], stdin=subprocess.PIPE) as tar:
-        tar.communicate(docker_env.make_base_image_tar())
-    subprocess.run(["runc", "spec"], cwd=tmp_path, check=True, env=system_env())
-    spec = json.loads((tmp_path / "config.json").read_text())
-    spec["process"].update(terminal=False, args=["sleep", "1000"], env=["PATH=/bin", "TOKEN=hunter6"])
-    spec["process"]["capabilities"]["bounding"] = ["CAP_NET_RAW", "CAP_KILL"]
-    for kind in ("effective", "permitted", "inheritable", "ambient"):
-        spec["process"]["capabilities"].pop(kind, None)
-    spec["mounts"].append({"type": "bind", "source": "/etc", "destination": "/host-etc", "options": ["rbind", "ro"]})
-    spec["linux"]["cgroupsPath"] = f"/{name}"
-    (tmp_path / "config.json").write_text(json.dumps(spec))
-    subprocess.run(["runc", "run", "-d", name], cwd=tmp_path, check=True, env=system_env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        c = container(admin, name, lambda c: c["level"] == "full" and c["net_ns"])
-        assert (c["runtime"], c["name"], c["state"], c["command"]) == ("runc", name, "running", ["sleep", "1000"]), c
-        assert c["env_names"] == ["PATH", "TOKEN"] and "hunter6" not in json.dumps(c), c
-        assert c["capabilities"] == ["CAP_KILL", "CAP_NET_RAW"] and c["readonly_rootfs"] and c["no_new_privileges"], c
-        assert c["mounts"][0]["source"] == "/etc" and any("host's /etc" in r for r in c["risks"]), c
-        assert c["net_ns"] == os.stat(f"/proc/{c['init_pid']}/ns/net").st_ino and c["created"], c
-    finally:
-        subprocess.run(["runc", "delete", "-f", name], check=True, env=system_env())
-    gone = container(admin, name, lambda c: c["state"] == "exited")
-    assert gone["ended"] and len(gone["runs"]) == 1 and gone["runs"][0]["exit_code"] == -1, gone
