@@ -103,12 +103,17 @@ void bh_containerd_take_described(BhContainerd *d, Known *k, BhContainer *c) {
                 c->oom_killed = old->oom_killed;
                 bh_container_take_runs(c, old);
         }
-        if (digest) {
+        if (old && *old->image_id && !strcmp(old->image, c->image)) {
+                /* a name may come to mean another image; the container is still of the one that it meant */
+                bh_container_set(c, &c->image_digest, old->image_digest);
+                bh_container_set(c, &c->image_id, old->image_id);
+        } else if (digest) {
                 g_autofree char *whole = bh_containerd_digest_of(c->image, digest);
 
                 bh_container_set(c, &c->image_digest, whole);
                 bh_container_set(c, &c->image_id, digest);
         }
+        bh_containerd_set_layers(d, k->namespace, c);
 }
 
 static gboolean equal(const BhContainer *a, const BhContainer *b) {
@@ -313,14 +318,8 @@ void bh_containerd_list_next(BhContainerd *d) {
 
 static void get(BhContainerd *d, const char *id, const char *namespace) {
         g_autofree char *target = g_strdup_printf("%s %s", namespace, id);
-        guint8 message[2 + 128];
-        gsize n = MIN(strlen(id), 127);
 
-        /* GetRequest: field 1, its length, itself */
-        message[0] = 1 << 3 | 2;
-        message[1] = (guint8) n;
-        memcpy(message + 2, id, n);
-        bh_containerd_ask(d, CALL_GET, target, namespace, message, n + 2);
+        bh_containerd_ask_for(d, CALL_GET, target, namespace, id);
 }
 
 static void exec_event(BhContainerd *d, Known *k, const BhContainerdEvent *e, const char *action) {

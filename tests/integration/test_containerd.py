@@ -91,6 +91,9 @@ def test_a_container_of_ctr_is_described_and_its_acts_are_its(engine, platform):
         assert c["command"] == ["sleep", "1000"] and "PASSWORD" in c["env_names"] and "hunter5" not in json.dumps(c), c
         assert c["mounts"] == [{"type": "bind", "source": "/etc", "destination": "/host-etc", "rw": False, "sensitive": True}], c["mounts"]
         assert c["memory_limit"] == 48 << 20 and c["seccomp"] == "unconfined" and not c["privileged"] and not c["host_network"], c
+        # the image came from the Docker Engine, with whose word containerd's own store is compared
+        c = container(admin, "web-1", lambda c: c["layers"])
+        assert c["layers"] == json.loads(engine.docker("image", "inspect", BASE_IMAGE).stdout)[0]["RootFS"]["Layers"], c["layers"]
         assert c["image_digest"].endswith(ctr(engine, "images", "ls").stdout.split("sha256:")[1][:64]), c["image_digest"]
         with open(f"/proc/{c['init_pid']}/status") as f:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
