@@ -21,6 +21,7 @@
 #define BH_CONTAINER_MAX_TEXT 4096
 #define BH_CONTAINER_MAX_MOUNTS 512
 #define BH_CONTAINER_MAX_LIST 1024 /* networks, ports, capabilities, devices, environment names, security options: each */
+#define BH_CONTAINER_MAX_ALIASES 64 /* of a network */
 #define BH_CONTAINER_MAX_CGROUPS 16
 #define BH_CONTAINER_MAX_RUNS 16 /* the latest stay */
 #define BH_CONTAINER_MAX_RISKS 64
@@ -55,6 +56,7 @@ typedef struct {
 
 typedef struct {
         char *name, *id, *ip, *ip6, *mac;
+        char **aliases; /* other names that it is found by in this network; never NULL, at most BH_CONTAINER_MAX_ALIASES */
 } BhContainerNetwork;
 
 typedef struct {

@@ -281,6 +281,41 @@ def test_a_workload_keeps_its_name_through_a_new_image_a_new_container_and_a_new
         swarm.docker("rmi", "-f", "up:1", check=False)
 
 
+def test_a_listener_says_by_which_names_it_is_reached(swarm, platform):
+    admin, _ = platform
+    swarm.docker("network", "create", "-d", "overlay", "names-over")
+    swarm.docker("network", "create", "names-front")
+    listens = ["sh", "-c", "httpd -p 127.0.0.1:8081; exec httpd -f -p 8080"]
+    # as a Compose project and a stack of Swarm name theirs
+    made = swarm.run("-d", "--name", "shop-db-1", "--network", "names-front", "--network-alias", "db", "--network-alias", "postgres", "--label", "com.docker.compose.project=shop",
+                     "--label", "com.docker.compose.service=db", BASE_IMAGE, *listens)
+    beside = swarm.run("-d", "--name", "beside", "--network", "container:shop-db-1", BASE_IMAGE, "httpd", "-f", "-p", "9090")
+    plain = swarm.run("-d", "--name", "plain", "--publish", "18080:8080", BASE_IMAGE, *listens)
+    swarm.docker("service", "create", "--detach", "--no-resolve-image", "--name", "stack_api", "--endpoint-mode", "dnsrr", "--network", "name=names-over,alias=api", "--label",
+                 "com.docker.stack.namespace=stack", "--container-label", "com.docker.stack.namespace=stack", BASE_IMAGE, *listens)
+    try:
+        def ways(port, **filters):
+            query = "&".join(f"{k}={v}" for k, v in filters.items())
+            rows = [r for r in admin.get(f"/api/v1/listeners?{query}").json["listeners"] if r["port"] == port]
+            return rows[0]["reached_by"] if rows else None
+
+        def says(port, expected, **filters):
+            wait_for(lambda: (lambda seen: (seen == expected, seen))(ways(port, **filters)), 30, f"port {port} of {filters} is reached by {expected}")
+        says(8080, ["shop-db-1:8080 (network names-front)", "db:8080 (network names-front)", "postgres:8080 (network names-front)"], container=made)
+        says(8081, [], container=made)
+        says(9090, ["shop-db-1:9090 (network names-front)", "db:9090 (network names-front)", "postgres:9090 (network names-front)"], container=beside)
+        says(8080, [f"{line.split()[-1]}".replace(":::", "[::]:") for line in swarm.docker("port", plain).stdout.splitlines()], container=plain)
+        says(8080, ["api:8080 (network names-over)", "stack_api:8080 (service)"], workload="stack_api", application="stack")
+        # Docker's resolver answers these
+        for name in ("db", "postgres", "shop-db-1"):
+            swarm.run("--rm", "--network", "names-front", BASE_IMAGE, "nslookup", name)
+    finally:
+        swarm.docker("service", "rm", "stack_api", check=False)
+        swarm.remove(made, beside, plain)
+        for network in ("names-front", "names-over"):
+            wait_for(lambda: swarm.docker("network", "rm", network, check=False).returncode == 0, 30, "the network can be removed")
+
+
 def test_the_engine_leaves_its_swarm(swarm, platform):
     admin, _ = platform
     assert resources(admin, source="swarm")
