@@ -428,8 +428,12 @@ static void one_event(BhContainerd *d, const guint8 *data, gsize len) {
         } else if (g_str_has_prefix(e->topic, "/images/")) {
                 g_autoptr(BhRuntimeEvent) ev = bh_runtime_event_new(BH_RUNTIME_IMAGE, "image", e->topic + strlen("/images/"), e->image, e->time_ns);
 
+                g_autofree char *name = g_strdup_printf("%s %s", e->namespace, e->image);
+
                 add_attribute(ev, "namespace", e->namespace);
                 deliver(d, ev);
+                /* what it means now says the next listing: a container that is made before has no digest rather than another image's */
+                g_hash_table_remove(d->digests, name);
                 bh_containerd_list_soon(d, 2 * SECOND_US);
         } else if (g_str_has_prefix(e->topic, "/namespaces/")) {
                 bh_containerd_list_soon(d, SECOND_US);

@@ -163,3 +163,44 @@ def test_containerd_ends_and_comes_back(engine, platform):
         if engine._containerd.poll() is not None:
             engine._start_containerd(60)
         end(engine, "stays-1", "goes-1", "new-1")
+
+
+def test_a_workload_keeps_its_name_and_a_container_its_image_through_upgrades(engine, platform):
+    admin, _ = platform
+    name = image_of(engine)
+    other = name.rsplit(":", 1)[0] + ":2"
+    seen = {}
+
+    def note(ident, image):
+        c = container(admin, ident, lambda c: c["state"] == "running" and c["level"] == "full" and c["image"] == image and c["image_digest"])
+        seen[c["id"], c["init_pid"]] = c
+        assert (c["application"], c["workload"]) == ("", "docker.io/bh-test/base/front"), c
+        return c
+    start(engine, "front-1")
+    tar = engine.dir / "other.tar"
+    try:
+        first = note("front-1", name)
+        start(engine, "front-2")  # another replica
+        note("front-2", name)
+        # the task ends and is started again: one container, another process
+        ctr(engine, "tasks", "kill", "--signal", "SIGKILL", "front-2")
+        container(admin, "front-2", lambda c: c["state"] == "exited")
+        wait_for(lambda: ctr(engine, "tasks", "rm", "front-2", check=False).returncode == 0, 20, "the task is gone")
+        ctr(engine, "tasks", "start", "-d", "front-2")
+        note("front-2", name)
+        # the name comes to mean another image: who runs is still of the one before, with its layers
+        engine.docker("import", "--change", "ENV PATH=/bin", "--change", "LABEL version=2", "-", BASE_IMAGE, input=docker_env.make_base_image_tar(), text=False)
+        engine.docker("save", "-o", tar, BASE_IMAGE)
+        ctr(engine, "images", "import", "--snapshotter", "native", tar)
+        ctr(engine, "images", "tag", name, other)
+        start(engine, "front-3")
+        third = note("front-3", name)
+        assert third["image_digest"] != first["image_digest"], third
+        assert (note("front-1", name)["image_digest"], note("front-1", name)["layers"]) == (first["image_digest"], first["layers"]), first
+        end(engine, "front-1")  # re-created, of another tag
+        ctr(engine, "run", "-d", "--snapshotter", "native", other, "front-1", "sleep", "1000")
+        note("front-1", other)
+        assert len(seen) == 5, seen.keys()
+    finally:
+        tar.unlink(missing_ok=True)
+        end(engine, "front-1", "front-2", "front-3")
