@@ -7,6 +7,7 @@
 #include "graph.h"
 #include "graph_json.h"
 #include "json_out.h"
+#include "reached.h"
 #include "routes.h"
 
 #define EDGES_DEFAULT 1000
@@ -546,12 +547,23 @@ void bh_api_graph_diff(BhCall *call) {
 
 /* ---- listeners ---- */
 
-static void listener(BhCall *call, GString *out, const BhGraph *g, const BhStoreListener *l) {
+static gboolean is_loopback(const BhHalfAddress *a) {
+        static const guint8 one[16] = { [15] = 1 };
+
+        return a->len == 4 ? a->bytes[0] == 127 : a->len == 16 && memcmp(a->bytes, one, sizeof one) == 0;
+}
+
+static void listener(GString *out, const BhGraph *g, BhReached *reached, const BhStoreListener *l) {
         char proto[16], address[INET6_ADDRSTRLEN] = "";
         BhGraphBox box;
         gboolean known = *l->container_id && bh_graph_box(g, l->node, l->container_id, &box);
         g_autoptr(GPtrArray) ways = bh_graph_reached_by(g, l->node, l->container_id, l->proto, l->port);
 
+        /* no address from outside leads to loopback, whatever is published */
+        if (is_loopback(&l->ip))
+                g_ptr_array_set_size(ways, 0);
+        else if (l->port)
+                bh_reached_names(reached, l->node, l->container_id, l->port, ways);
         if (l->ip.len)
                 inet_ntop(l->ip.len == 4 ? AF_INET : AF_INET6, l->ip.bytes, address, sizeof(address));
         bh_json_open(out, NULL, '{');
@@ -604,6 +616,13 @@ void bh_api_listeners(BhCall *call) {
                 bh_call_store_error(call, error);
                 return;
         }
+        /* before the map is held: nobody waits for the store */
+        g_autoptr(BhReached) reached = bh_reached_new(call->central->store);
+        for (guint i = 0; i < page->rows->len; i++) {
+                const BhStoreListener *l = page->rows->pdata[i];
+
+                bh_reached_load(reached, l->node, l->container_id);
+        }
         const BhGraph *g = acquire(call);
         if (!g)
                 return;
@@ -611,7 +630,7 @@ void bh_api_listeners(BhCall *call) {
         bh_json_open(out, NULL, '{');
         bh_json_open(out, "listeners", '[');
         for (guint i = 0; i < page->rows->len; i++) {
-                listener(call, out, g, page->rows->pdata[i]);
+                listener(out, g, reached, page->rows->pdata[i]);
                 if (out->len >= BH_ANSWER_BYTES && i + 1 < page->rows->len)
                         bh_store_page_cut(page, i + 1);
         }

@@ -102,8 +102,7 @@ static void add_node(Found *f, const BhStoreResource *r, const json_t *detail) {
 }
 
 static void add_service(Found *f, const BhStoreResource *r, const json_t *detail) {
-        g_autofree char *prefix = g_strconcat(r->application, "_", NULL);
-        const char *workload = *r->application && g_str_has_prefix(r->name, prefix) ? r->name + strlen(prefix) : r->name;
+        const char *workload = r->name; /* its containers' is the service's whole name as well, also in a stack */
         json_t *vip;
         size_t i;
 

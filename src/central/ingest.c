@@ -113,6 +113,10 @@ static char *networks_of(BhIngestArena *a, Bulkhead__Bus__V1__Network **networks
                 json_bytes(out, "ip", networks[i]->ip);
                 json_bytes(out, "ip6", networks[i]->ip6);
                 json_bytes(out, "mac", networks[i]->mac);
+                bh_json_open(out, "aliases", '[');
+                for (gsize k = 0; k < networks[i]->n_aliases; k++)
+                        json_bytes(out, NULL, networks[i]->aliases[k]);
+                bh_json_close(out, ']');
                 bh_json_close(out, '}');
         }
         return finish(a, out, ']');

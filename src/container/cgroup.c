@@ -418,6 +418,22 @@ static gboolean runc_state_names(const char *file, const char *controller, const
         return named;
 }
 
+/* crun's status names it as the hierarchy does: {"cgroup-path": "/NAME"} */
+static gboolean crun_status_names(const char *file, const char *path) {
+        gsize len;
+        g_autofree char *text = bh_file_read(AT_FDCWD, file, STATE_MAX, &len, NULL, NULL);
+        json_t *doc = text ? json_loadb(text, len, 0, NULL) : NULL;
+        gboolean named = !g_strcmp0(json_string_value(json_object_get(doc, "cgroup-path")), path);
+
+        json_decref(doc);
+        return named;
+}
+
+/* A runtime's name for a cgroup whose last part is `name`: with systemd as its driver, PREFIX-NAME.scope. Caller frees. */
+static char *name_of_scope(const char *name, const char *prefix) {
+        return g_str_has_prefix(name, prefix) && g_str_has_suffix(name, ".scope") ? g_strndup(name + strlen(prefix), strlen(name) - strlen(prefix) - strlen(".scope")) : g_strdup(name);
+}
+
 gboolean bh_cgroup_probe(const char *host_root, const BhCgroupLayout *layout, const char *const *namespaces, const char *path, BhCgroupContainer *out) {
         const char *prefix = !host_root || !strcmp(host_root, "/") ? "" : host_root;
         gsize len = strlen(path);
@@ -428,14 +444,16 @@ gboolean bh_cgroup_probe(const char *host_root, const BhCgroupLayout *layout, co
                 return FALSE;
         name++;
 
-        /* with systemd as its cgroup driver, runc-NAME.scope */
-        g_autofree char *named = g_str_has_prefix(name, "runc-") && g_str_has_suffix(name, ".scope") ? g_strndup(name + 5, strlen(name) - 11) : g_strdup(name);
+        g_autofree char *named = name_of_scope(name, "runc-"), *crunned = name_of_scope(name, "crun-");
         if (!usable_name(named, strlen(named)))
                 return FALSE;
         g_autofree char *state = g_strdup_printf("%s/run/runc/%s/state.json", prefix, named);
         g_autofree char *full = layout ? host_path(layout, prefix, path) : NULL;
         if (full && stat(state, &st) == 0 && S_ISREG(st.st_mode) && runc_state_names(state, layout->controller, full))
                 return take_named(out, named, "runc", len);
+        g_autofree char *status = usable_name(crunned, strlen(crunned)) ? g_strdup_printf("%s/run/crun/%s/status", prefix, crunned) : NULL;
+        if (status && stat(status, &st) == 0 && S_ISREG(st.st_mode) && crun_status_names(status, path))
+                return take_named(out, crunned, "crun", len);
 
         /* exactly /NAMESPACE/NAME */
         if (name - path < 3 || memchr(path + 1, '/', (gsize) (name - 1 - (path + 1))))

@@ -62,7 +62,7 @@ gboolean bh_cgroup_walk(const BhCgroupLayout *l, BhCgroupVisit visit, gpointer d
 typedef struct {
         char id[BH_CGROUP_ID_MAX];       /* of the innermost container */
         char outer_id[BH_CGROUP_ID_MAX]; /* of the outermost; equal to id when depth is 0 */
-        char runtime[16];                /* docker, containerd, podman, crio, buildkit, runc, unknown */
+        char runtime[16];                /* docker, containerd, podman, crio, buildkit, runc, crun, unknown */
         guint depth;                     /* containers around the innermost one */
         gsize own_len;                   /* length of the innermost container's own cgroup path; more follows in cgroups inside it */
         gsize outer_len;                 /* the same for the outermost */
@@ -78,7 +78,7 @@ gboolean bh_cgroup_parse(const char *path, BhCgroupContainer *out);
 
 /*
  * Containers with names of their own, which only the runtime's state on disk proves: plain runc (<host_root>/run/runc/NAME/state.json,
- * when that gives this cgroup's full path in `layout`'s hierarchy as the host mounts it; none without a layout) and containerd's (/NAMESPACE/NAME for a namespace in `namespaces`, NULL for none, or with a task
+ * when that gives this cgroup's full path in `layout`'s hierarchy as the host mounts it; none without a layout), plain crun (<host_root>/run/crun/NAME/status, when that gives this path) and containerd's (/NAMESPACE/NAME for a namespace in `namespaces`, NULL for none, or with a task
  * directory under <host_root>/run/containerd). Reads files: not for hot paths.
  */
 gboolean bh_cgroup_probe(const char *host_root, const BhCgroupLayout *layout, const char *const *namespaces, const char *path, BhCgroupContainer *out);

@@ -41,6 +41,7 @@ static void clear_network(gpointer p) {
         g_free(n->ip);
         g_free(n->ip6);
         g_free(n->mac);
+        g_strfreev(n->aliases);
 }
 
 static void clear_port(gpointer p) {
@@ -132,7 +133,7 @@ BhContainer *bh_container_dup(const BhContainer *c) {
         }
         for (guint i = 0; i < c->networks->len; i++) {
                 BhContainerNetwork *n = &g_array_index(c->networks, BhContainerNetwork, i);
-                BhContainerNetwork copy = { g_strdup(n->name), g_strdup(n->id), g_strdup(n->ip), g_strdup(n->ip6), g_strdup(n->mac) };
+                BhContainerNetwork copy = { g_strdup(n->name), g_strdup(n->id), g_strdup(n->ip), g_strdup(n->ip6), g_strdup(n->mac), g_strdupv(n->aliases) };
                 g_array_append_val(d->networks, copy);
         }
         for (guint i = 0; i < c->ports->len; i++) {

@@ -21,6 +21,7 @@
 #define BH_CONTAINER_MAX_TEXT 4096
 #define BH_CONTAINER_MAX_MOUNTS 512
 #define BH_CONTAINER_MAX_LIST 1024 /* networks, ports, capabilities, devices, environment names, security options: each */
+#define BH_CONTAINER_MAX_ALIASES 64 /* of a network */
 #define BH_CONTAINER_MAX_CGROUPS 16
 #define BH_CONTAINER_MAX_RUNS 16 /* the latest stay */
 #define BH_CONTAINER_MAX_RISKS 64
@@ -55,6 +56,7 @@ typedef struct {
 
 typedef struct {
         char *name, *id, *ip, *ip6, *mac;
+        char **aliases; /* other names that it is found by in this network; never NULL, at most BH_CONTAINER_MAX_ALIASES */
 } BhContainerNetwork;
 
 typedef struct {
@@ -78,7 +80,7 @@ typedef struct {
         char *id;   /* full; 64 hex digits with Docker and most others */
         char *name; /* without Docker's leading '/' */
         char *image, *image_id, *image_digest; /* as given by the user; sha256:…; repository@sha256:… */
-        char *runtime;                         /* docker, containerd, podman, crio, runc, buildkit, unknown */
+        char *runtime;                         /* docker, containerd, podman, crio, runc, crun, buildkit, unknown */
         BhContainerState state;
         char *workload, *application; /* DESIGN: a workload is named by the pair; application "" = none */
         char *outer_id;               /* container in which this one runs (Docker in Docker), "" for none */

@@ -75,6 +75,7 @@ json_t *bh_container_to_json(const BhContainer *c) {
                 json_object_set_new(e, "ip", text_json(n->ip));
                 json_object_set_new(e, "ip6", text_json(n->ip6));
                 json_object_set_new(e, "mac", text_json(n->mac));
+                json_object_set_new(e, "aliases", strv_json(n->aliases));
                 json_array_append_new(networks, e);
         }
         for (guint i = 0; i < c->ports->len; i++) {

@@ -18,6 +18,7 @@ static const char *const methods[] = {
         [CALL_TASKS] = "containerd.services.tasks.v1.Tasks/List",
         [CALL_IMAGES] = "containerd.services.images.v1.Images/List",
         [CALL_GET] = "containerd.services.containers.v1.Containers/Get",
+        [CALL_CONTENT] = "containerd.services.content.v1.Content/Read",
 };
 
 static void known_free(gpointer p) {
@@ -65,6 +66,16 @@ BhGrpcCall *bh_containerd_ask(BhContainerd *d, CallKind kind, const char *target
         return bh_grpc_call(d->grpc, (int) kind, target, methods[kind], namespace, message, len, stream, stream ? 0 : CALL_TIMEOUT_MS);
 }
 
+void bh_containerd_ask_for(BhContainerd *d, CallKind kind, const char *target, const char *namespace, const char *text) {
+        guint8 message[2 + 128];
+        gsize n = MIN(strlen(text), 127);
+
+        message[0] = 1 << 3 | 2;
+        message[1] = (guint8) n;
+        memcpy(message + 2, text, n);
+        bh_containerd_ask(d, kind, target, namespace, message, n + 2);
+}
+
 void bh_containerd_disconnect(BhContainerd *d, const char *why, gboolean absent) {
         gboolean was_up = d->phase == UP, news = was_up || absent != d->absent || g_strcmp0(d->error, why) != 0;
 
@@ -74,6 +85,7 @@ void bh_containerd_disconnect(BhContainerd *d, const char *why, gboolean absent)
         d->listed = d->listing = FALSE;
         d->absent = absent;
         g_queue_clear_full(&d->to_list, g_free);
+        bh_containerd_forget_reading(d);
         g_clear_pointer(&d->images, g_ptr_array_unref);
         d->backoff_us = was_up || !d->backoff_us ? BACKOFF_FIRST_US : MIN(d->backoff_us * 2, BACKOFF_MAX_US);
         d->retry_at_us = g_get_monotonic_time() + d->backoff_us;
@@ -193,6 +205,7 @@ static void got(BhContainerd *d, const BhGrpcCall *call, const guint8 *data, gsi
                         bh_containerd_publish(d, k, bh_container_ref(c));
                 }
                 break;
+        case CALL_CONTENT:
         case CALL_SUBSCRIBE:
                 break;
         }
@@ -248,6 +261,13 @@ static void answer(BhContainerd *d, BhGrpcCall *call, gboolean ok) {
                 g_autofree char *why = explain(d, call, &absent);
 
                 bh_containerd_disconnect(d, why, absent);
+                return;
+        }
+        if (kind == CALL_CONTENT && (ok || call->status >= 0 || call->too_large)) {
+                /* a blob that was never fetched, or is gone, is no failure */
+                if (!ok && call->status != 5)
+                        COUNT(d, calls_failed);
+                bh_containerd_take_blob(d, call, ok);
                 return;
         }
         if (ok && bh_grpc_take(call->body->data, call->body->len, &from, &data, &len) == BH_GRPC_MESSAGE) {
@@ -343,7 +363,9 @@ BhContainerd *bh_containerd_new(const BhContainerdConfig *config) {
         g_mutex_init(&d->stats_lock);
         d->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
         d->digests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        d->layers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_strfreev);
         g_queue_init(&d->to_list);
+        g_queue_init(&d->to_read);
         return d;
 }
 
@@ -372,6 +394,8 @@ void bh_containerd_free(BhContainerd *d) {
         bh_containerd_stop(d);
         bh_grpc_free(d->grpc);
         g_queue_clear_full(&d->to_list, g_free);
+        g_queue_clear_full(&d->to_read, g_free);
+        g_hash_table_unref(d->layers);
         g_clear_pointer(&d->images, g_ptr_array_unref);
         bh_resource_set_unref(d->set);
         g_hash_table_unref(d->known);

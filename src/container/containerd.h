@@ -34,7 +34,7 @@ typedef struct {
 
 typedef struct {
         guint64 events, events_bad, events_synthetic, events_duplicate;
-        guint64 calls, calls_failed, answers_refused, answers_bad, containers_refused, ids_twice;
+        guint64 calls, calls_failed, answers_refused, answers_bad, containers_refused, ids_twice, layers_refused; /* images whose layers were not kept */
         guint64 connects, disconnects, listings;
 } BhContainerdStats;
 

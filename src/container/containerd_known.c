@@ -103,12 +103,17 @@ void bh_containerd_take_described(BhContainerd *d, Known *k, BhContainer *c) {
                 c->oom_killed = old->oom_killed;
                 bh_container_take_runs(c, old);
         }
-        if (digest) {
+        if (old && *old->image_id && !strcmp(old->image, c->image)) {
+                /* a name may come to mean another image; the container is still of the one that it meant */
+                bh_container_set(c, &c->image_digest, old->image_digest);
+                bh_container_set(c, &c->image_id, old->image_id);
+        } else if (digest) {
                 g_autofree char *whole = bh_containerd_digest_of(c->image, digest);
 
                 bh_container_set(c, &c->image_digest, whole);
                 bh_container_set(c, &c->image_id, digest);
         }
+        bh_containerd_set_layers(d, k->namespace, c);
 }
 
 static gboolean equal(const BhContainer *a, const BhContainer *b) {
@@ -313,14 +318,8 @@ void bh_containerd_list_next(BhContainerd *d) {
 
 static void get(BhContainerd *d, const char *id, const char *namespace) {
         g_autofree char *target = g_strdup_printf("%s %s", namespace, id);
-        guint8 message[2 + 128];
-        gsize n = MIN(strlen(id), 127);
 
-        /* GetRequest: field 1, its length, itself */
-        message[0] = 1 << 3 | 2;
-        message[1] = (guint8) n;
-        memcpy(message + 2, id, n);
-        bh_containerd_ask(d, CALL_GET, target, namespace, message, n + 2);
+        bh_containerd_ask_for(d, CALL_GET, target, namespace, id);
 }
 
 static void exec_event(BhContainerd *d, Known *k, const BhContainerdEvent *e, const char *action) {
@@ -429,8 +428,12 @@ static void one_event(BhContainerd *d, const guint8 *data, gsize len) {
         } else if (g_str_has_prefix(e->topic, "/images/")) {
                 g_autoptr(BhRuntimeEvent) ev = bh_runtime_event_new(BH_RUNTIME_IMAGE, "image", e->topic + strlen("/images/"), e->image, e->time_ns);
 
+                g_autofree char *name = g_strdup_printf("%s %s", e->namespace, e->image);
+
                 add_attribute(ev, "namespace", e->namespace);
                 deliver(d, ev);
+                /* what it means now says the next listing: a container that is made before has no digest rather than another image's */
+                g_hash_table_remove(d->digests, name);
                 bh_containerd_list_soon(d, 2 * SECOND_US);
         } else if (g_str_has_prefix(e->topic, "/namespaces/")) {
                 bh_containerd_list_soon(d, SECOND_US);

@@ -235,6 +235,16 @@ GPtrArray *bh_containerd_images(const guint8 *data, gsize len, const char *names
         return out;
 }
 
+gboolean bh_containerd_content_piece(const guint8 *data, gsize len, gsize max, GByteArray *out) {
+        Bulkhead__Containerd__ReadContentResponse *m = unpack(&bulkhead__containerd__read_content_response__descriptor, data, len);
+        gboolean fits = m && m->data.len <= max && out->len <= max - m->data.len;
+
+        if (fits)
+                g_byte_array_append(out, m->data.data, (guint) m->data.len);
+        release(m);
+        return fits;
+}
+
 /* ---- events ---- */
 
 void bh_containerd_event_free(BhContainerdEvent *ev) {

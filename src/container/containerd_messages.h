@@ -34,6 +34,9 @@ GArray *bh_containerd_tasks(const guint8 *data, gsize len, guint *bad);
 /* Images/List: BhResource * of kind "image", id = digest, name = the image's; owned by the array. */
 GPtrArray *bh_containerd_images(const guint8 *data, gsize len, const char *namespace, guint *bad);
 
+/* One message of Content/Read: appends its data. FALSE: no such message, or `out` would have more than `max` bytes. */
+gboolean bh_containerd_content_piece(const guint8 *data, gsize len, gsize max, GByteArray *out);
+
 typedef struct {
         gint64 time_ns;
         char *namespace, *topic; /* "/tasks/exit" */

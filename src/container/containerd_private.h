@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of containerd's client, shared by its files: containerd.c (thread, connection, answers), containerd_known.c (listings, events, and what is
- * known of each container because of them). Everything here belongs to the client's thread, but for what is marked otherwise.
+ * known of each container because of them), containerd_layers.c (layers of images). Everything here belongs to the client's thread, but for what is marked otherwise.
  */
 #pragma once
 #include "container/containerd.h"
+#include "container/containerd_layers.h"
 #include "container/containerd_messages.h"
 #include "container/grpc.h"
 
@@ -14,7 +15,7 @@
 #define CALL_TIMEOUT_MS 30000
 #define ERRORS_KEPT 512u
 
-typedef enum { CALL_VERSION, CALL_SUBSCRIBE, CALL_NAMESPACES, CALL_CONTAINERS, CALL_TASKS, CALL_IMAGES, CALL_GET } CallKind;
+typedef enum { CALL_VERSION, CALL_SUBSCRIBE, CALL_NAMESPACES, CALL_CONTAINERS, CALL_TASKS, CALL_IMAGES, CALL_GET, CALL_CONTENT } CallKind;
 typedef enum { DOWN, VERSION, UP } Phase;
 
 typedef struct {
@@ -43,6 +44,9 @@ struct BhContainerd {
         GHashTable *known; /* id → Known */
         GQueue to_list;    /* names of namespaces, of the listing under way */
         GHashTable *digests; /* "namespace image" → digest */
+        GHashTable *layers;  /* digest of an image → its layers; NULL: asked for, or they cannot be had */
+        GQueue to_read;      /* blobs that wait to be */
+        guint reading;       /* and those that are */
         GPtrArray *images;   /* BhResource, of the listing under way */
         BhResourceSet *set;  /* told last */
 };
@@ -58,6 +62,8 @@ struct BhContainerd {
 void bh_containerd_tell_state(BhContainerd *d);
 gboolean bh_containerd_skipped(const BhContainerd *d, const char *namespace);
 BhGrpcCall *bh_containerd_ask(BhContainerd *d, CallKind kind, const char *target, const char *namespace, const void *message, gsize len);
+/* The same with a message that has one text, of at most 127 bytes, as its first field. */
+void bh_containerd_ask_for(BhContainerd *d, CallKind kind, const char *target, const char *namespace, const char *text);
 /* `why` NULL: it is just not there. */
 void bh_containerd_disconnect(BhContainerd *d, const char *why, gboolean absent);
 
@@ -74,3 +80,10 @@ void bh_containerd_tasks_listed(BhContainerd *d, const char *namespace, GArray *
 void bh_containerd_list_next(BhContainerd *d);
 /* Consumes the whole events of the stream. */
 void bh_containerd_read_events(BhContainerd *d);
+
+/* containerd_layers.c */
+/* Those of its image, if they are known; if not, they are asked for, and the container is published again when they come. */
+void bh_containerd_set_layers(BhContainerd *d, const char *namespace, BhContainer *c);
+void bh_containerd_take_blob(BhContainerd *d, const BhGrpcCall *call, gboolean ok);
+/* The connection is gone: what it did not bring is to be asked for anew. */
+void bh_containerd_forget_reading(BhContainerd *d);

@@ -219,6 +219,24 @@ static void take_mounts(BhContainer *c, const json_t *mounts) {
         }
 }
 
+/* Names that Docker's resolver answers to in a network. Engines before 25 put the beginning of the container's id among them. */
+static char **aliases_of(BhContainer *c, const json_t *network) {
+        g_autoptr(GPtrArray) out = g_ptr_array_new();
+        size_t i;
+        json_t *e;
+
+        json_array_foreach(json_object_get(network, "Aliases"), i, e) {
+                const char *s = json_string_value(e);
+
+                if (!s || strlen(s) > 255 || out->len >= BH_CONTAINER_MAX_ALIASES)
+                        c->refused++;
+                else if (*s && !(strlen(s) == BH_CONTAINER_ID_SHORT && g_str_has_prefix(c->id, s)))
+                        g_ptr_array_add(out, g_strdup(s));
+        }
+        g_ptr_array_add(out, NULL);
+        return (char **) g_ptr_array_steal(out, NULL);
+}
+
 static void take_networks(BhContainer *c, const json_t *networks) {
         const char *name;
         json_t *n;
@@ -234,6 +252,7 @@ static void take_networks(BhContainer *c, const json_t *networks) {
                         .ip = g_strndup(text_of(n, "IPAddress"), 64),
                         .ip6 = g_strndup(text_of(n, "GlobalIPv6Address"), 64),
                         .mac = g_strndup(text_of(n, "MacAddress"), 64),
+                        .aliases = aliases_of(c, n),
                 };
                 g_array_append_val(c->networks, out);
         }

@@ -63,6 +63,13 @@ static gboolean has_option(const json_t *options, const char *wanted) {
         return FALSE;
 }
 
+/* podman and CRI-O put hosts, resolv.conf, … of a container's own into it from "…-containers/ID/userdata", as Docker does from a place that it does not tell. */
+static gboolean is_own_state(const char *source, const char *id) {
+        g_autofree char *own = g_strdup_printf("-containers/%s/userdata/", id);
+
+        return strstr(source, own) != NULL;
+}
+
 /* What every container gets (proc, tmpfs, devpts, …) is nothing to tell, but for the kernel's settings when they can be written. */
 static void take_mounts(BhContainer *c, const json_t *mounts) {
         size_t i;
@@ -73,7 +80,7 @@ static void take_mounts(BhContainer *c, const json_t *mounts) {
                 const char *type = text_of(m, "type"), *source = text_of(m, "source"), *destination = text_of(m, "destination");
                 gboolean bind = !strcmp(type, "bind") || has_option(options, "bind") || has_option(options, "rbind"), rw = !has_option(options, "ro");
 
-                if (bind && source[0] == '/')
+                if (bind && source[0] == '/' && !is_own_state(source, c->id))
                         bh_container_add_mount(c, "bind", source, destination, rw);
                 else if ((!strcmp(type, "sysfs") || !strcmp(type, "cgroup") || !strcmp(type, "cgroup2")) && rw)
                         bh_container_add_mount(c, type, source, destination, TRUE);

@@ -2,31 +2,19 @@
 #include "container/oci_state.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
-#include "base/fdio.h"
 #include "container/docker_json.h"
 #include "container/oci.h"
+#include "container/oci_storage.h"
 
 #define TICK_US (G_USEC_PER_SEC / 4)
 #define TRIES 20u        /* five seconds */
 #define OTHERS_FIRST 12u /* of these for what a client may still describe */
 #define WAITING_MAX 4096u
 #define CHANGES_MAX 256u
-
-static json_t *read_json(const char *path, gsize max) {
-        g_auto(BhFd) fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        gboolean truncated = FALSE;
-        struct stat st;
-        gsize len;
-
-        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != 0 || (guint64) st.st_size > max)
-                return NULL;
-        g_autofree char *proc = g_strdup_printf("/proc/self/fd/%d", fd), *text = bh_file_read(AT_FDCWD, proc, max, &len, &truncated, NULL);
-        return text && !truncated ? bh_docker_json_load(text, len, NULL) : NULL;
-}
 
 static const char *text_of(const json_t *o, const char *key) {
         const char *s = json_string_value(json_object_get(o, key));
@@ -41,6 +29,17 @@ static gint32 pid_of(const json_t *o, const char *key) {
         return n > 0 && n <= G_MAXINT32 ? (gint32) n : 0;
 }
 
+/* When a process was created that is told in clock ticks since the boot, as /proc/PID/stat has it; 0: not told. */
+static gint64 started(const json_t *ticks) {
+        json_int_t n = json_is_integer(ticks) ? json_integer_value(ticks) : 0;
+        struct timespec wall, boot;
+        long hz = sysconf(_SC_CLK_TCK);
+
+        if (n <= 0 || hz <= 0 || n > G_MAXINT64 / 1000000000 || clock_gettime(CLOCK_REALTIME, &wall) < 0 || clock_gettime(CLOCK_BOOTTIME, &boot) < 0)
+                return 0;
+        return (wall.tv_sec - boot.tv_sec) * 1000000000 + (wall.tv_nsec - boot.tv_nsec) + n * (1000000000 / hz);
+}
+
 /* runc keeps its states by namespace where containerd calls it. NULL: nowhere. */
 static json_t *runc_state(const char *prefix, const char *id) {
         static const char *const roots[] = { "run/runc", "run/docker/runtime-runc/moby", "run/docker/runtime-runc/plugins.moby" };
@@ -50,13 +49,13 @@ static json_t *runc_state(const char *prefix, const char *id) {
         for (gsize i = 0; i < G_N_ELEMENTS(roots) && !doc; i++) {
                 g_autofree char *path = g_strdup_printf("%s/%s/%s/state.json", prefix, roots[i], id);
 
-                doc = read_json(path, BH_OCI_STATE_MAX);
+                doc = bh_oci_read_json(path, BH_OCI_STATE_MAX);
         }
         GDir *dir = doc ? NULL : g_dir_open(spaces, 0, NULL);
         for (const char *name; dir && !doc && (name = g_dir_read_name(dir));) {
                 g_autofree char *path = g_strdup_printf("%s/%s/%s/state.json", spaces, name, id);
 
-                doc = read_json(path, BH_OCI_STATE_MAX);
+                doc = bh_oci_read_json(path, BH_OCI_STATE_MAX);
         }
         if (dir)
                 g_dir_close(dir);
@@ -66,7 +65,7 @@ static json_t *runc_state(const char *prefix, const char *id) {
 static json_t *bundle_config(const char *prefix, const char *bundle) {
         g_autofree char *path = *bundle == '/' ? g_strdup_printf("%s%s/config.json", prefix, bundle) : NULL;
 
-        return path ? read_json(path, BH_OCI_MAX_TEXT) : NULL;
+        return path ? bh_oci_read_json(path, BH_OCI_MAX_TEXT) : NULL;
 }
 
 /* "bundle=/path" among runc's labels; "" if there is none. */
@@ -78,44 +77,6 @@ static const char *runc_bundle(const json_t *state) {
                 if (json_is_string(l) && g_str_has_prefix(json_string_value(l), "bundle="))
                         return json_string_value(l) + strlen("bundle=");
         return "";
-}
-
-static json_t *storage_config(const char *prefix, const char *id) {
-        static const char *const roots[] = { "run/containers/storage", "var/lib/containers/storage" };
-        json_t *doc = NULL;
-
-        for (gsize i = 0; i < G_N_ELEMENTS(roots) && !doc; i++) {
-                g_autofree char *path = g_strdup_printf("%s/%s/overlay-containers/%s/userdata/config.json", prefix, roots[i], id);
-
-                doc = read_json(path, BH_OCI_MAX_TEXT);
-        }
-        return doc;
-}
-
-/* Name and image as containers/storage has them: {"id", "names": [], "image": id, "metadata": "{\"image-name\": …, \"name\": …}", "created"}. */
-static void take_storage(BhContainer *c, const char *prefix) {
-        g_autofree char *path = g_strdup_printf("%s/var/lib/containers/storage/overlay-containers/containers.json", prefix);
-        json_t *list = read_json(path, BH_OCI_NAMES_MAX), *e;
-        size_t i;
-
-        json_array_foreach(list, i, e) {
-                if (strcmp(text_of(e, "id"), c->id))
-                        continue;
-                g_autofree char *copy = g_strdup(text_of(e, "metadata")), *image = NULL;
-                json_t *metadata = bh_docker_json_load(copy, strlen(copy), NULL);
-                const char *name = json_string_value(json_array_get(json_object_get(e, "names"), 0));
-
-                bh_container_set(c, &c->name, *text_of(metadata, "name") ? text_of(metadata, "name") : name);
-                bh_container_set(c, &c->image, text_of(metadata, "image-name"));
-                if (*text_of(e, "image")) {
-                        image = g_strconcat("sha256:", text_of(e, "image"), NULL);
-                        bh_container_set(c, &c->image_id, image);
-                }
-                c->created_ns = bh_time_parse(text_of(e, "created"));
-                json_decref(metadata);
-                break;
-        }
-        json_decref(list);
 }
 
 /* CRI-O writes down what it was asked for. */
@@ -146,18 +107,19 @@ gboolean bh_oci_state_describe(const char *host_root, BhContainer *c) {
         if (!runc) {
                 g_autofree char *path = g_strdup_printf("%s/run/crun/%s/status", prefix, c->id);
 
-                crun = read_json(path, BH_OCI_STATE_MAX);
+                crun = bh_oci_read_json(path, BH_OCI_STATE_MAX);
         }
         /* containers/storage first: its copy is there as long as the container, a bundle may change or go */
-        spec = storage_config(prefix, c->id);
+        const char *bundle = runc ? runc_bundle(runc) : text_of(crun, "bundle");
+        spec = bh_oci_storage_spec(prefix, bundle, c->id);
         if (!spec)
-                spec = bundle_config(prefix, runc ? runc_bundle(runc) : text_of(crun, "bundle"));
+                spec = bundle_config(prefix, bundle);
         if (spec) {
                 const char *created = runc ? text_of(runc, "created") : text_of(crun, "created");
 
                 c->level = BH_CONTAINER_FULL;
                 c->unattended = TRUE;
-                take_storage(c, prefix);
+                bh_oci_storage_describe(prefix, bundle, c);
                 take_crio(c, spec);
                 if (!strcmp(c->runtime, "unknown"))
                         bh_container_set(c, &c->runtime, runc ? "runc" : crun ? "crun" : c->runtime);
@@ -166,6 +128,7 @@ gboolean bh_oci_state_describe(const char *host_root, BhContainer *c) {
                 if (!c->created_ns)
                         c->created_ns = bh_time_parse(created);
                 c->init_pid = runc ? pid_of(runc, "init_process_pid") : pid_of(crun, "pid");
+                c->started_ns = started(runc ? json_object_get(runc, "init_process_start") : json_object_get(crun, "process-start-time"));
 
                 g_auto(GStrv) cgroups = g_steal_pointer(&c->cgroup_paths);
                 c->cgroup_paths = g_new0(char *, 1);
@@ -220,7 +183,8 @@ static gboolean try_one(BhOciWatch *w, const char *id, guint tries) {
                 return FALSE;
 
         g_autoptr(BhContainer) c = bh_container_dup(now);
-        if (bh_oci_state_describe(w->host_root, c)) {
+        /* a storage has its specification before the runtime has written whose process it is */
+        if (bh_oci_state_describe(w->host_root, c) && (c->init_pid || tries >= TRIES || now->state != BH_CONTAINER_RUNNING)) {
                 w->on_container(c, w->data);
                 count(w, TRUE);
                 return TRUE;

@@ -4,8 +4,8 @@
  * thread that does so for each one that the table knows from its cgroup alone.
  *
  * Read, all below host_root: runc's state.json and crun's status (/run/runc, /run/crun, runc's of containerd and Docker), the bundle's config.json that they
- * name, and config.json and containers.json of containers/storage (/run/containers/storage, /var/lib/containers/storage). A file counts if it is a regular one of
- * root's, not reached by a link in its last place, and within its bound: what a user who is not root runs is known from its cgroup alone.
+ * name, and what containers/storage has of it (oci_storage.h). A file counts if it is a regular one of root's, not reached by a link in its last place, and within its
+ * bound: what a user who is not root runs is known from its cgroup alone.
  */
 #pragma once
 #include "container/table.h"

@@ -215,7 +215,7 @@ void bh_container_assess(BhContainer *c) {
                 assess_capabilities(out, c);
         if (!c->privileged && !strcmp(c->seccomp, "unconfined"))
                 say(out, "no seccomp profile holds it: it may make every system call");
-        for (char **d = c->devices; *d; d++)
+        for (char **d = c->devices; *d && !c->privileged; d++)
                 say(out, "the host's device %s is handed in", *d);
         g_ptr_array_add(out, NULL);
         bh_container_set_list(c, &c->risks, (const char *const *) out->pdata, -1);

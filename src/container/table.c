@@ -271,7 +271,15 @@ static void join(BhContainerTable *t, Cgroup *g, const BhCgroupContainer *shape)
 
                 if (alone(c))
                         c->state = BH_CONTAINER_RUNNING;
-
+                if (c->unattended && !e->live) {
+                        /* it runs again: what the files say of its run now is to be read anew */
+                        c->level = BH_CONTAINER_FROM_CGROUP;
+                        c->unattended = FALSE;
+                        c->started_ns = c->finished_ns = 0;
+                        c->exit_code = 0;
+                        c->net_ns = 0;
+                        bh_container_set(c, &c->started_by, "");
+                }
                 bh_container_add_cgroup(c, own);
                 if (s.depth && !*c->outer_id) {
                         bh_container_set(c, &c->outer_id, s.outer_id);

@@ -20,6 +20,10 @@ struct BhAskers {
         char *path[SOCKETS];
         GQueue askers; /* Asker, the one that connected last at the head */
         gboolean forgot;
+
+        GMutex lock; /* of the two below */
+        GHashTable *makers; /* path of a cgroup → who made it */
+        GQueue paths;       /* of these, the oldest at the head; owned by the hash table */
 };
 
 static void asker_free(gpointer data) {
@@ -40,6 +44,9 @@ BhAskers *bh_askers_new(const char *docker_socket, const char *containerd_socket
         a->path[DOCKER] = g_strdup(docker_socket ? plain(docker_socket) : NULL);
         a->path[CONTAINERD] = g_strdup(containerd_socket ? plain(containerd_socket) : NULL);
         g_queue_init(&a->askers);
+        g_mutex_init(&a->lock);
+        a->makers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        g_queue_init(&a->paths);
         return a;
 }
 
@@ -49,6 +56,9 @@ void bh_askers_free(BhAskers *a) {
         for (guint i = 0; i < SOCKETS; i++)
                 g_free(a->path[i]);
         g_queue_clear_full(&a->askers, asker_free);
+        g_queue_clear(&a->paths);
+        g_hash_table_unref(a->makers);
+        g_mutex_clear(&a->lock);
         g_free(a);
 }
 
@@ -67,29 +77,93 @@ static void append(GString *out, struct bh_str s) {
         g_string_append_len(out, s.p, s.len);
 }
 
-static char *describe(const struct bh_event *e) {
+static char *tell(struct bh_str program, struct bh_str user, guint32 uid, guint32 pid, const char *relation, struct bh_str container) {
         GString *out = g_string_new(NULL);
 
-        if (bh_event_has(e, BH_F_exe))
-                append(out, e->exe);
-        else
-                append(out, e->comm);
+        append(out, program);
         g_string_append(out, " (");
-        if (bh_event_has(e, BH_F_proc_user)) {
+        if (user.len) {
                 g_string_append(out, "user ");
-                append(out, e->proc_user);
+                append(out, user);
         } else {
-                g_string_append_printf(out, "uid %u", e->uid);
+                g_string_append_printf(out, "uid %u", uid);
         }
-        g_string_append_printf(out, ", pid %u)", e->pid);
-        if (bh_event_has(e, BH_F_container_id)) {
-                g_string_append(out, " in container ");
-                append(out, bh_event_has(e, BH_F_container_name) ? e->container_name : e->container_id);
-        } else if (bh_event_has(e, BH_F_origin_id)) {
-                g_string_append(out, " from container ");
-                append(out, bh_event_has(e, BH_F_origin_name) ? e->origin_name : e->origin_id);
+        g_string_append_printf(out, ", pid %u)", pid);
+        if (container.len) {
+                g_string_append(out, relation);
+                append(out, container);
         }
         return g_string_free(out, FALSE);
+}
+
+static char *describe(const struct bh_event *e) {
+        gboolean in = bh_event_has(e, BH_F_container_id), from = !in && bh_event_has(e, BH_F_origin_id);
+        struct bh_str none = { NULL, 0 }, container = none;
+
+        if (in)
+                container = bh_event_has(e, BH_F_container_name) ? e->container_name : e->container_id;
+        else if (from)
+                container = bh_event_has(e, BH_F_origin_name) ? e->origin_name : e->origin_id;
+        return tell(bh_event_has(e, BH_F_exe) ? e->exe : e->comm, bh_event_has(e, BH_F_proc_user) ? e->proc_user : none, e->uid, e->pid, in ? " in container " : " from container ", container);
+}
+
+/* crun runs from a mount of itself alone, whose path is "/"; others from memory. There its name for itself says more. */
+static struct bh_str program_of(const struct bh_lineage_process *p) {
+        return p->exe.len > 1 && p->exe.p[0] == '/' ? p->exe : p->comm;
+}
+
+/* Programs that a container's engine is made of, from the lowest to those that people call. */
+static gboolean is_runtime(const struct bh_lineage_process *p) {
+        static const char *const programs[] = { "runc", "crun", "youki", "conmon", "conmonrs", "buildah", "podman", "crio" };
+        struct bh_str program = program_of(p);
+        g_autofree char *path = g_strndup(program.p, program.len), *name = g_path_get_basename(path);
+
+        for (gsize i = 0; i < G_N_ELEMENTS(programs); i++)
+                if (strcmp(name, programs[i]) == 0)
+                        return TRUE;
+        return FALSE;
+}
+
+char *bh_askers_maker(const struct bh_event *e, const struct bh_lineage *lineage) {
+        struct bh_lineage_process p, up;
+        struct bh_lineage_container in = { 0 };
+        struct bh_str user = { NULL, 0 };
+
+        if (!lineage->find(lineage->data, e->pid, e->proc_start, &p))
+                return g_strdup("");
+        for (guint n = 0; n < BH_ASKERS_ABOVE && lineage->parent(lineage->data, &p, &up) && is_runtime(&up); n++)
+                p = up;
+        if (lineage->user && (p.flags & BH_LP_CRED) && !p.container_id.len && !lineage->user(lineage->data, e, p.uid, FALSE, &user))
+                user.len = 0;
+        if (p.container_id.len && (!lineage->container || !lineage->container(lineage->data, p.container_id, &in) || !in.name.len))
+                in.name = p.container_id;
+        return tell(program_of(&p), user, p.uid, p.pid, " in container ", in.name);
+}
+
+void bh_askers_keep_maker(BhAskers *a, const struct bh_event *e, const struct bh_lineage *lineage) {
+        struct bh_lineage_process p;
+
+        if (!lineage->find(lineage->data, e->pid, e->proc_start, &p) || !is_runtime(&p))
+                return;
+
+        char *path = g_strndup(e->cgroup_path.p, e->cgroup_path.len), *who = bh_askers_maker(e, lineage);
+        gpointer had;
+
+        g_mutex_lock(&a->lock);
+        if (g_hash_table_lookup_extended(a->makers, path, &had, NULL))
+                g_queue_remove(&a->paths, had);
+        else if (g_queue_get_length(&a->paths) >= BH_ASKERS_MAX)
+                g_hash_table_remove(a->makers, g_queue_pop_head(&a->paths));
+        g_hash_table_replace(a->makers, path, who);
+        g_queue_push_tail(&a->paths, path);
+        g_mutex_unlock(&a->lock);
+}
+
+char *bh_askers_made(BhAskers *a, const char *path) {
+        g_mutex_lock(&a->lock);
+        char *who = g_strdup(g_hash_table_lookup(a->makers, path));
+        g_mutex_unlock(&a->lock);
+        return who;
 }
 
 static GList *find(const BhAskers *a, guint32 pid, guint64 start) {

@@ -70,6 +70,7 @@ static void lists(Arena *a, const BhContainer *c, Container *out) {
                 out->networks[i]->ip = bh_bus_text(n->ip);
                 out->networks[i]->ip6 = bh_bus_text(n->ip6);
                 out->networks[i]->mac = bh_bus_text(n->mac);
+                out->networks[i]->aliases = texts(a, n->aliases, &out->networks[i]->n_aliases);
         }
         out->n_ports = c->ports->len;
         out->ports = ROWS(a, Bulkhead__Bus__V1__Port, bulkhead__bus__v1__port__init, out->n_ports);

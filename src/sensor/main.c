@@ -333,7 +333,7 @@ static void on_kinds(gpointer data) {
 static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
         BhSensor *s = data;
 
-        bh_sensor_asked(s, e);
+        bh_sensor_asked(s, e, lineage);
         bh_report_event(s->report, e, wire, wire_len, lineage);
         bh_flows_event(s->flows, e);
 }

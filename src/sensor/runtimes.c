@@ -16,6 +16,13 @@ void bh_sensor_container(BhContainer *c, gpointer data) {
         if (mine != c)
                 mine->net_ns = net_ns;
         bh_container_table_upsert(s->containers, mine, g_get_monotonic_time());
+        /* one that has a name of its own is known as a container only after its cgroup was told */
+        for (char **path = c->cgroup_paths; c->unattended && *path; path++) {
+                g_autofree char *by = bh_askers_made(s->askers, *path);
+
+                if (by)
+                        bh_container_table_asked(s->containers, c->id, *c->created_by ? NULL : by, by);
+        }
 }
 
 void bh_sensor_resources(BhResourceSet *set, gpointer data) {
@@ -48,8 +55,27 @@ static char *asked_by(BhSensor *s, const struct bh_event *e, const BhContainer *
         return bh_askers_of(s->askers, e);
 }
 
-void bh_sensor_asked(BhSensor *s, const struct bh_event *e) {
+/* Without a daemon it is whoever made the container's cgroup; what lies below that is the container's own doing. */
+static void made(BhSensor *s, const struct bh_event *e, const struct bh_lineage *lineage) {
+        static const char *const daemons[] = { "docker", "containerd", "buildkit", NULL };
+        g_autofree char *path = g_strndup(e->cgroup_path.p, e->cgroup_path.len), *id = g_strndup(e->container_id.p, e->container_id.len);
+        g_autoptr(BhContainer) c = bh_container_table_get(s->containers, id);
+
+        if (!c || (!c->unattended && g_strv_contains(daemons, c->runtime)) || !g_strv_contains((const char *const *) c->cgroup_paths, path))
+                return;
+
+        g_autofree char *by = bh_askers_maker(e, lineage);
+        bh_container_table_asked(s->containers, id, *c->created_by ? NULL : by, by);
+}
+
+void bh_sensor_asked(BhSensor *s, const struct bh_event *e, const struct bh_lineage *lineage) {
         bh_askers_event(s->askers, e);
+        if (e->type == BH_EV_CGROUP_CREATE && bh_event_has(e, BH_F_cgroup_path)) {
+                if (bh_event_has(e, BH_F_container_id))
+                        made(s, e, lineage);
+                else
+                        bh_askers_keep_maker(s->askers, e, lineage);
+        }
         if (e->type != BH_EV_CONTAINER || !bh_event_has(e, BH_F_action) || !bh_event_has(e, BH_F_container_id))
                 return;
 

@@ -96,7 +96,7 @@ void bh_sensor_resources(BhResourceSet *set, gpointer sensor);
 /* A path that the sensor uses, as the host calls it. */
 const char *bh_sensor_host_name(const BhSensor *s, const char *path);
 /* The drain thread, each event: notes who asks runtimes, and whom a new or started container is owed to. */
-void bh_sensor_asked(BhSensor *s, const struct bh_event *e);
+void bh_sensor_asked(BhSensor *s, const struct bh_event *e, const struct bh_lineage *lineage);
 /* Waits a moment for what is there. FALSE with *error: no thread can be had. */
 gboolean bh_sensor_start_containerd(BhSensor *s, GError **error);
 

@@ -155,6 +155,7 @@ static json_t *containerd_of(BhSensor *s) {
         json_object_set_new(o, "calls", number(d.calls));
         json_object_set_new(o, "calls_failed", number(d.calls_failed + d.answers_bad + d.answers_refused));
         json_object_set_new(o, "containers_refused", number(d.containers_refused + d.ids_twice));
+        json_object_set_new(o, "layers_refused", number(d.layers_refused));
         json_object_set_new(o, "connects", number(d.connects));
         return o;
 }

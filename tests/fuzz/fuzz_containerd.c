@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "container/containerd_layers.h"
 #include "container/containerd_messages.h"
 #include "container/docker_things.h"
 #include "container/grpc.h"
@@ -42,6 +43,18 @@ static void fuzz_stream(const uint8_t *data, size_t size) {
                 assert(!ev || (ev->topic && ev->id && ev->exec_id && ev->image && ev->namespace));
         }
         assert(took == BH_GRPC_MORE || took == BH_GRPC_BAD);
+}
+
+/* An answer of the content store, and what is in it. */
+static void fuzz_blob(const uint8_t *data, size_t size) {
+        g_autoptr(GByteArray) content = bh_containerd_content(data, size);
+        g_autofree char *copy = content ? g_strndup((const char *) content->data, content->len) : g_strndup((const char *) data, size), *next = NULL;
+        g_auto(GStrv) layers = NULL;
+        gboolean leads = bh_containerd_blob(copy, strlen(copy), "amd64", &next, &layers);
+
+        assert(leads == (next || layers) && !(next && layers) && (!content || content->len <= BH_CONTAINERD_BLOB_MAX));
+        assert(!next || bh_docker_id_is_safe(next));
+        assert(!layers || g_strv_length(layers) <= BH_CONTAINER_MAX_LIST);
 }
 
 static void fuzz_spec(const uint8_t *data, size_t size) {
@@ -109,7 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 return 0;
         const uint8_t *in = data + 1;
         size_t n = size - 1;
-        switch (data[0] % 8) {
+        switch (data[0] % 9) {
         case 0:
                 fuzz_stream(in, n);
                 break;
@@ -140,6 +153,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
         case 6:
                 fuzz_spec(in, n);
+                break;
+        case 8:
+                fuzz_blob(in, n);
                 break;
         default:
                 fuzz_things(in, n);

@@ -1,4 +1,4 @@
-"""Containers of a real containerd, started by ctr, and of plain runc: an engine of the tests' own, a sensor, a central."""
+"""Containers of a real containerd, started by ctr: an engine of the tests' own, a sensor, a central."""
 import json
 import os
 import pathlib
@@ -91,6 +91,9 @@ def test_a_container_of_ctr_is_described_and_its_acts_are_its(engine, platform):
         assert c["command"] == ["sleep", "1000"] and "PASSWORD" in c["env_names"] and "hunter5" not in json.dumps(c), c
         assert c["mounts"] == [{"type": "bind", "source": "/etc", "destination": "/host-etc", "rw": False, "sensitive": True}], c["mounts"]
         assert c["memory_limit"] == 48 << 20 and c["seccomp"] == "unconfined" and not c["privileged"] and not c["host_network"], c
+        # the image came from the Docker Engine, with whose word containerd's own store is compared
+        c = container(admin, "web-1", lambda c: c["layers"])
+        assert c["layers"] == json.loads(engine.docker("image", "inspect", BASE_IMAGE).stdout)[0]["RootFS"]["Layers"], c["layers"]
         assert c["image_digest"].endswith(ctr(engine, "images", "ls").stdout.split("sha256:")[1][:64]), c["image_digest"]
         with open(f"/proc/{c['init_pid']}/status") as f:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
@@ -162,31 +165,42 @@ def test_containerd_ends_and_comes_back(engine, platform):
         end(engine, "stays-1", "goes-1", "new-1")
 
 
-def test_a_container_of_plain_runc_is_described_from_its_bundle(engine, platform, tmp_path):
-    admin, sensor = platform
-    name = f"bh-runc-{os.getpid()}-1"
-    root = tmp_path / "rootfs"
-    root.mkdir()
-    with subprocess.Popen(["tar", "-x", "-C", root], stdin=subprocess.PIPE) as tar:
-        tar.communicate(docker_env.make_base_image_tar())
-    subprocess.run(["runc", "spec"], cwd=tmp_path, check=True, env=system_env())
-    spec = json.loads((tmp_path / "config.json").read_text())
-    spec["process"].update(terminal=False, args=["sleep", "1000"], env=["PATH=/bin", "TOKEN=hunter6"])
-    spec["process"]["capabilities"]["bounding"] = ["CAP_NET_RAW", "CAP_KILL"]
-    for kind in ("effective", "permitted", "inheritable", "ambient"):
-        spec["process"]["capabilities"].pop(kind, None)
-    spec["mounts"].append({"type": "bind", "source": "/etc", "destination": "/host-etc", "options": ["rbind", "ro"]})
-    spec["linux"]["cgroupsPath"] = f"/{name}"
-    (tmp_path / "config.json").write_text(json.dumps(spec))
-    subprocess.run(["runc", "run", "-d", name], cwd=tmp_path, check=True, env=system_env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_a_workload_keeps_its_name_and_a_container_its_image_through_upgrades(engine, platform):
+    admin, _ = platform
+    name = image_of(engine)
+    other = name.rsplit(":", 1)[0] + ":2"
+    seen = {}
+
+    def note(ident, image):
+        c = container(admin, ident, lambda c: c["state"] == "running" and c["level"] == "full" and c["image"] == image and c["image_digest"])
+        seen[c["id"], c["init_pid"]] = c
+        assert (c["application"], c["workload"]) == ("", "docker.io/bh-test/base/front"), c
+        return c
+    start(engine, "front-1")
+    tar = engine.dir / "other.tar"
     try:
-        c = container(admin, name, lambda c: c["level"] == "full" and c["net_ns"])
-        assert (c["runtime"], c["name"], c["state"], c["command"]) == ("runc", name, "running", ["sleep", "1000"]), c
-        assert c["env_names"] == ["PATH", "TOKEN"] and "hunter6" not in json.dumps(c), c
-        assert c["capabilities"] == ["CAP_KILL", "CAP_NET_RAW"] and c["readonly_rootfs"] and c["no_new_privileges"], c
-        assert c["mounts"][0]["source"] == "/etc" and any("host's /etc" in r for r in c["risks"]), c
-        assert c["net_ns"] == os.stat(f"/proc/{c['init_pid']}/ns/net").st_ino and c["created"], c
+        first = note("front-1", name)
+        start(engine, "front-2")  # another replica
+        note("front-2", name)
+        # the task ends and is started again: one container, another process
+        ctr(engine, "tasks", "kill", "--signal", "SIGKILL", "front-2")
+        container(admin, "front-2", lambda c: c["state"] == "exited")
+        wait_for(lambda: ctr(engine, "tasks", "rm", "front-2", check=False).returncode == 0, 20, "the task is gone")
+        ctr(engine, "tasks", "start", "-d", "front-2")
+        note("front-2", name)
+        # the name comes to mean another image: who runs is still of the one before, with its layers
+        engine.docker("import", "--change", "ENV PATH=/bin", "--change", "LABEL version=2", "-", BASE_IMAGE, input=docker_env.make_base_image_tar(), text=False)
+        engine.docker("save", "-o", tar, BASE_IMAGE)
+        ctr(engine, "images", "import", "--snapshotter", "native", tar)
+        ctr(engine, "images", "tag", name, other)
+        start(engine, "front-3")
+        third = note("front-3", name)
+        assert third["image_digest"] != first["image_digest"], third
+        assert (note("front-1", name)["image_digest"], note("front-1", name)["layers"]) == (first["image_digest"], first["layers"]), first
+        end(engine, "front-1")  # re-created, of another tag
+        ctr(engine, "run", "-d", "--snapshotter", "native", other, "front-1", "sleep", "1000")
+        note("front-1", other)
+        assert len(seen) == 5, seen.keys()
     finally:
-        subprocess.run(["runc", "delete", "-f", name], check=True, env=system_env())
-    gone = container(admin, name, lambda c: c["state"] == "exited")
-    assert gone["ended"] and len(gone["runs"]) == 1 and gone["runs"][0]["exit_code"] == -1, gone
+        tar.unlink(missing_ok=True)
+        end(engine, "front-1", "front-2", "front-3")

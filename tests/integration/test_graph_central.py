@@ -13,7 +13,7 @@ import time
 import pytest
 from central_env import Central, container, inventory
 from docker_env import wait_for
-from map_synthetic import CLIENT, MINUTE, SERVER, Synthetic, flow, flow_batch, listener, listener_list, network, published, resource, resource_list
+from map_synthetic import CLIENT, MINUTE, SERVER, Synthetic, flow, flow_batch, listener, listener_list, network, proto, published, resource, resource_list
 from sensor_env import build_dir
 
 HOSTILE = ['<img src=x onerror=alert(1)>', '"];evil[', "a'; DROP TABLE flow_halves;--", "\x1b[31mred\x1b[0m", "..%2f/..", "name\nwith\tcontrols", "\u202ertl", "%s%n", "x" * 5000]
@@ -211,6 +211,16 @@ def test_both_sides_published_ports_and_ended_containers(central, root):
     assert drawn(edges) == [f"c:n1/{'a' * 64} > c:n2/{'b' * 64} tcp/5432"]
     parts = root.get(f"/api/v1/graph/edges/{edge['id']}?level=workload").json
     assert drawn({e["id"]: e for e in parts["parts"]}) == [f"c:n1/{'a' * 64} > c:n2/{'b' * 64} tcp/5432"]
+
+
+def test_a_services_address_in_a_stack_leads_to_its_workload(central, root):
+    node = central.node("n1")
+    node.publish("resources", resource_list("n1", [proto(f1="node", f2="m", f3="n1", f6=json.dumps({"role": "manager", "state": "ready"})),
+                                                   proto(f1="service", f2="s", f3="shop_web", f5="shop", f6=json.dumps({"vips": [{"network": "ov", "address": "10.0.9.2"}]}))], "swarm", "swarm:c"))
+    node.publish("inventory", inventory("n1", [container("a" * 64, name="shop_web.1.x", workload="shop_web", application="shop", f15=[network("shop_ov", "ov", "10.0.9.3")]),
+                                               container("b" * 64, name="shop_job.1.x", workload="shop_job", application="shop", f15=[network("shop_ov", "ov", "10.0.9.4")])]))
+    node.publish("flow", flow_batch("n1", [flow("b" * 64, "/bin/job", CLIENT, local="10.0.9.4", peer="10.0.9.2", port=80, network="ov", connections=2)], 1))
+    settled(root, ["w:shop/shop_job > w:shop/shop_web tcp/80"])
 
 
 def test_named_networks_are_a_setting(central):

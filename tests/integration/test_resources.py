@@ -281,6 +281,91 @@ def test_a_workload_keeps_its_name_through_a_new_image_a_new_container_and_a_new
         swarm.docker("rmi", "-f", "up:1", check=False)
 
 
+def test_workloads_of_swarm_and_compose_keep_their_names_through_scaling_upgrades_and_re_creation(swarm, platform):
+    admin, _ = platform
+    label = "com.docker.stack.namespace=keep"
+    swarm.docker("tag", BASE_IMAGE, "keep:1")
+    swarm.docker("import", "--change", "ENV PATH=/bin", "-", "keep:2", input=docker_env.make_base_image_tar(), text=False)
+    seen = set()
+
+    def note(idents, expected, image):
+        for ident in idents:
+            c = container(admin, ident, lambda c: c["level"] == "full" and c["state"] == "running" and c["image"].startswith(image), 30)
+            assert (c["application"], c["workload"]) == expected, c
+            seen.add(ident)
+        return list(idents)
+
+    def tasks(n, image):
+        def look():
+            ids = swarm.docker("ps", "-q", "--no-trunc", "--filter", "label=com.docker.swarm.service.name=keep_web", "--filter", f"ancestor={image}", "--filter", "status=running").stdout.split()
+            return (len(ids) == n, ids)
+        return note(wait_for(look, 60, f"{n} tasks of {image}"), ("keep", "keep_web"), image)
+
+    def compose(number, image):
+        return swarm.run("-d", "--name", f"till-web-{number}", "--label", "com.docker.compose.project=till", "--label", "com.docker.compose.service=web", "--label",
+                         f"com.docker.compose.container-number={number}", image, "sleep", "1000")
+    swarm.docker("service", "create", "--detach", "--no-resolve-image", "--name", "keep_web", "--label", label, "--container-label", label, "--stop-grace-period", "1s", "--restart-delay", "100ms",
+                 "keep:1", "sleep", "1000")
+    try:
+        first = tasks(1, "keep:1")
+        swarm.docker("service", "scale", "--detach", "keep_web=2")
+        tasks(2, "keep:1")
+        swarm.docker("kill", *first)  # Swarm makes another one in its place
+        wait_for(lambda: set(tasks(2, "keep:1")) - set(first) and first[0] not in tasks(2, "keep:1"), 60, "another task in its place")
+        swarm.docker("service", "update", "--detach", "--no-resolve-image", "--image", "keep:2", "keep_web")
+        tasks(2, "keep:2")
+        assert len(seen) >= 5, seen
+
+        expected = ("till", "web")
+        one_, two = note([compose(1, "keep:1"), compose(2, "keep:1")], expected, "keep:1")
+        swarm.docker("restart", "-t", "0", one_)
+        note([one_], expected, "keep:1")
+        swarm.remove(one_, two)
+        note([compose(1, "keep:2"), compose(2, "keep:2"), compose(3, "keep:2")], expected, "keep:2")
+        told = {(w["application"], w["workload"]) for w in admin.get("/api/v1/workloads?search=web&limit=1000").json["workloads"] if w["application"] in ("keep", "till")}
+        assert told == {("keep", "keep_web"), ("till", "web")}, told
+    finally:
+        swarm.docker("service", "rm", "keep_web", check=False)
+        swarm.docker("rm", "-f", *(f"till-web-{n}" for n in (1, 2, 3)), check=False)
+        wait_for(lambda: not swarm.docker("ps", "-aq", "--filter", "label=com.docker.swarm.service.name=keep_web").stdout.split(), 40, "the tasks are gone")
+        swarm.docker("rmi", "-f", "keep:1", "keep:2", check=False)
+
+
+def test_a_listener_says_by_which_names_it_is_reached(swarm, platform):
+    admin, _ = platform
+    swarm.docker("network", "create", "-d", "overlay", "names-over")
+    swarm.docker("network", "create", "names-front")
+    listens = ["sh", "-c", "httpd -p 127.0.0.1:8081; exec httpd -f -p 8080"]
+    # as a Compose project and a stack of Swarm name theirs
+    made = swarm.run("-d", "--name", "shop-db-1", "--network", "names-front", "--network-alias", "db", "--network-alias", "postgres", "--label", "com.docker.compose.project=shop",
+                     "--label", "com.docker.compose.service=db", BASE_IMAGE, *listens)
+    beside = swarm.run("-d", "--name", "beside", "--network", "container:shop-db-1", BASE_IMAGE, "httpd", "-f", "-p", "9090")
+    plain = swarm.run("-d", "--name", "plain", "--publish", "18080:8080", BASE_IMAGE, *listens)
+    swarm.docker("service", "create", "--detach", "--no-resolve-image", "--name", "stack_api", "--endpoint-mode", "dnsrr", "--network", "name=names-over,alias=api", "--label",
+                 "com.docker.stack.namespace=stack", "--container-label", "com.docker.stack.namespace=stack", BASE_IMAGE, *listens)
+    try:
+        def ways(port, **filters):
+            query = "&".join(f"{k}={v}" for k, v in filters.items())
+            rows = [r for r in admin.get(f"/api/v1/listeners?{query}").json["listeners"] if r["port"] == port]
+            return rows[0]["reached_by"] if rows else None
+
+        def says(port, expected, **filters):
+            wait_for(lambda: (lambda seen: (seen == expected, seen))(ways(port, **filters)), 30, f"port {port} of {filters} is reached by {expected}")
+        says(8080, ["shop-db-1:8080 (network names-front)", "db:8080 (network names-front)", "postgres:8080 (network names-front)"], container=made)
+        says(8081, [], container=made)
+        says(9090, ["shop-db-1:9090 (network names-front)", "db:9090 (network names-front)", "postgres:9090 (network names-front)"], container=beside)
+        says(8080, [f"{line.split()[-1]}".replace(":::", "[::]:") for line in swarm.docker("port", plain).stdout.splitlines()], container=plain)
+        says(8080, ["api:8080 (network names-over)", "stack_api:8080 (service)"], workload="stack_api", application="stack")
+        # Docker's resolver answers these
+        for name in ("db", "postgres", "shop-db-1"):
+            swarm.run("--rm", "--network", "names-front", BASE_IMAGE, "nslookup", name)
+    finally:
+        swarm.docker("service", "rm", "stack_api", check=False)
+        swarm.remove(made, beside, plain)
+        for network in ("names-front", "names-over"):
+            wait_for(lambda: swarm.docker("network", "rm", network, check=False).returncode == 0, 30, "the network can be removed")
+
+
 def test_the_engine_leaves_its_swarm(swarm, platform):
     admin, _ = platform
     assert resources(admin, source="swarm")

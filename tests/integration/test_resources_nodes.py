@@ -1,4 +1,5 @@
 """A Swarm of two nodes: what the manager tells, what the worker tells, and that neither takes the other's away."""
+import contextlib
 import subprocess
 
 import central_env
@@ -11,20 +12,21 @@ from test_resources import container, in_netns, one, resources
 ADDRESSES = ("10.253.2.1", "10.253.2.2")
 
 
-@pytest.fixture(scope="module")
-def nodes(build):
-    """(manager, worker): two engines, each in a network namespace of its own, joined by a cable."""
+@contextlib.contextmanager
+def joined(prepare=lambda engine: None):
+    """(manager, worker): two engines, each in a network namespace of its own, joined by a cable, that are a Swarm. prepare(engine) runs before that."""
     with docker_env.DockerEnv(netns=True) as manager, docker_env.DockerEnv(netns=True) as worker:
         engines = (manager, worker)
         ends = [f"c{e.tag}" for e in engines]
         in_netns(manager, "ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
-        with subprocess.Popen(["nsenter", f"--net={worker.netns}", "sleep", "60"], env=system_env()) as inside:
+        with subprocess.Popen(["nsenter", f"--net={worker.netns}", "sh", "-c", "echo there; exec sleep 60"], env=system_env(), stdout=subprocess.PIPE) as inside:
+            inside.stdout.readline()
             in_netns(manager, "ip", "link", "set", ends[1], "netns", str(inside.pid))
             inside.kill()
         for engine, end, address in zip(engines, ends, ADDRESSES):
             in_netns(engine, "ip", "addr", "add", f"{address}/24", "dev", end)
             in_netns(engine, "ip", "link", "set", end, "up")
-            engine.import_base_image(build)
+            prepare(engine)
         manager.docker("swarm", "init", "--advertise-addr", ADDRESSES[0], "--listen-addr", f"{ADDRESSES[0]}:2377", "--data-path-addr", ADDRESSES[0])
         token = manager.docker("swarm", "join-token", "-q", "worker").stdout.strip()
         worker.docker("swarm", "join", "--token", token, "--advertise-addr", ADDRESSES[1], "--listen-addr", f"{ADDRESSES[1]}:2377", "--data-path-addr", ADDRESSES[1],
@@ -36,15 +38,22 @@ def nodes(build):
     assert not left, f"expected the engines to leave nothing behind, saw {left}"
 
 
+@pytest.fixture(scope="module")
+def nodes(build):
+    with joined(lambda engine: engine.import_base_image(build)) as engines:
+        yield engines
+
+
 class NamedSensor(sensor_env.Sensor):
     """A sensor on a machine of another name: the node's."""
 
-    def __init__(self, name, *args, **options):
+    def __init__(self, name, *args, netns=None, **options):
         super().__init__(*args, **options)
-        self.name = name
+        self.name, self.netns = name, netns
 
     def argv(self):
-        return ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', self.name, *map(str, super().argv())]
+        inside = ["nsenter", f"--net={self.netns}"] if self.netns else []
+        return [*inside, "unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', self.name, *map(str, super().argv())]
 
 
 @pytest.mark.deadline(300)

@@ -129,6 +129,73 @@ static void there_are_bounds(void) {
         assert_asked(a, 62 * SECOND, "docker", last); /* 1 and 9001 live, and are forgotten */
 }
 
+/* ---- makers of cgroups ---- */
+
+/* Each process is the child of the one before it; start is pid * 1000. */
+typedef struct {
+        const char *exe, *comm, *container;
+} Ancestor;
+
+static const Ancestor *line; /* its first is pid 1 */
+
+static gboolean find(gpointer data, guint32 pid, guint64 start, struct bh_lineage_process *out) {
+        if (!pid || start != pid * 1000)
+                return FALSE;
+        const Ancestor *a = &line[pid - 1];
+        *out = (struct bh_lineage_process){ .pid = pid, .start = start, .uid = 7 };
+        out->exe = (struct bh_str){ a->exe, (guint32) strlen(a->exe) };
+        out->comm = (struct bh_str){ a->comm, (guint32) strlen(a->comm) };
+        if (a->container)
+                out->container_id = (struct bh_str){ a->container, (guint32) strlen(a->container) };
+        return TRUE;
+}
+
+static gboolean parent(gpointer data, const struct bh_lineage_process *of, struct bh_lineage_process *out) {
+        return find(data, of->pid - 1, (of->pid - 1) * 1000, out);
+}
+
+static void assert_maker(const Ancestor *ancestors, guint32 pid, const char *expected) {
+        const struct bh_lineage lineage = { .find = find, .parent = parent };
+        struct bh_event e = act(BH_EV_CGROUP_CREATE, pid, SECOND);
+
+        line = ancestors;
+        g_autofree char *who = bh_askers_maker(&e, &lineage);
+        g_assert_cmpstr(who, ==, expected);
+}
+
+static void the_maker_of_a_cgroup_is_the_highest_part_of_its_runtime(void) {
+        static const Ancestor podman[] = { { "/usr/bin/bash", "bash", NULL }, { "/usr/bin/podman", "podman", NULL }, { "/usr/bin/conmon", "conmon", NULL }, { "/", "crun", NULL } };
+        static const Ancestor plain[] = { { "/usr/bin/bash", "bash", NULL }, { "/usr/sbin/runc", "runc", "inner" } };
+        static const Ancestor between[] = { { "/usr/bin/podman", "podman", NULL }, { "/usr/bin/bash", "bash", NULL }, { "/memfd:x", "crun", NULL } };
+
+        assert_maker(podman, 4, "/usr/bin/podman (uid 7, pid 2)");
+        assert_maker(plain, 2, "/usr/sbin/runc (uid 7, pid 2) in container inner");
+        assert_maker(between, 3, "/memfd:x (uid 7, pid 3)");
+        assert_maker(podman, 1, "/usr/bin/bash (uid 7, pid 1)");
+}
+
+static void makers_of_what_is_not_yet_a_container_are_kept(void) {
+        static const Ancestor runc[] = { { "/usr/sbin/runc", "runc", NULL }, { "/usr/bin/mkdir", "mkdir", NULL } };
+        const struct bh_lineage lineage = { .find = find, .parent = parent };
+        g_autoptr(BhAskers) a = bh_askers_new(NULL, NULL);
+
+        line = runc;
+        for (guint32 i = 0; i < 2 * BH_ASKERS_MAX; i++) {
+                struct bh_event e = act(BH_EV_CGROUP_CREATE, 1, SECOND);
+                g_autofree char *path = g_strdup_printf("/c%u", i % (BH_ASKERS_MAX + 1)); /* some come again */
+
+                BH_SET_STR(&e, cgroup_path, path);
+                bh_askers_keep_maker(a, &e, &lineage);
+        }
+        struct bh_event other = act(BH_EV_CGROUP_CREATE, 2, SECOND);
+        BH_SET_STR(&other, cgroup_path, "/mine");
+        bh_askers_keep_maker(a, &other, &lineage);
+        g_autofree char *last = bh_askers_made(a, "/c3"), *oldest = g_strdup_printf("/c%u", BH_ASKERS_MAX - 1), *gone = bh_askers_made(a, oldest), *no = bh_askers_made(a, "/mine");
+        g_assert_cmpstr(last, ==, "/usr/sbin/runc (uid 7, pid 1)");
+        g_assert_null(gone);
+        g_assert_null(no);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/sensor/askers/the_one_that_is_connected_asked", the_one_that_is_connected_asked);
@@ -136,5 +203,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/sensor/askers/what_is_no_connection_to_the_runtime_does_not_count", what_is_no_connection_to_the_runtime_does_not_count);
         g_test_add_func("/sensor/askers/a_pid_used_again_is_somebody_else", a_pid_used_again_is_somebody_else);
         g_test_add_func("/sensor/askers/there_are_bounds", there_are_bounds);
+        g_test_add_func("/sensor/askers/the_maker_of_a_cgroup_is_the_highest_part_of_its_runtime", the_maker_of_a_cgroup_is_the_highest_part_of_its_runtime);
+        g_test_add_func("/sensor/askers/makers_of_what_is_not_yet_a_container_are_kept", makers_of_what_is_not_yet_a_container_are_kept);
         return g_test_run();
 }

@@ -201,6 +201,16 @@ static void named_containers_need_proof(void) {
         g_assert_false(bh_cgroup_probe(root, &v1, namespaces, "/prod/..", &got));
         g_assert_false(bh_cgroup_probe(root, &v1, namespaces, "prod", &got));
         g_assert_false(bh_cgroup_probe(root, &v1, namespaces, "/", &got));
+
+        write_file(root, "run/crun/box/status", "{\"cgroup-path\":\"/user.slice/box\"}");
+        write_file(root, "run/crun/unit/status", "{\"cgroup-path\":\"/system.slice/crun-unit.scope\"}");
+        g_assert_true(bh_cgroup_probe(root, &v1, NULL, "/user.slice/box", &got));
+        g_assert_cmpstr(got.id, ==, "box");
+        g_assert_cmpstr(got.runtime, ==, "crun");
+        g_assert_false(bh_cgroup_probe(root, &v1, NULL, "/box", &got));
+        g_assert_true(bh_cgroup_probe(root, &v2, NULL, "/system.slice/crun-unit.scope", &got));
+        g_assert_cmpstr(got.id, ==, "unit");
+        g_assert_false(bh_cgroup_probe(root, &v2, NULL, "/system.slice/crun-..scope", &got));
         remove_tree(root);
 }
 

@@ -13,6 +13,7 @@
 #include "base/fdio.h"
 #include "container/containerd.h"
 #include "container/containerd.pb-c.h"
+#include "container/containerd_layers.h"
 #include "container/containerd_messages.h"
 #include "container/grpc.h"
 #include "container/oci.h"
@@ -213,6 +214,58 @@ static void many_empty_elements_take_bounded_memory(void) {
         }
         g_autoptr(GPtrArray) list = bh_containerd_containers(bytes, n, "n", FALSE, &bad);
         g_assert_true(!list || list->len == 0);
+}
+
+/* ---- layers ---- */
+
+static void frame(GByteArray *out, const char *piece) {
+        Bulkhead__Containerd__ReadContentResponse m = BULKHEAD__CONTAINERD__READ_CONTENT_RESPONSE__INIT;
+
+        m.data = bin(piece);
+        g_autoptr(GByteArray) bytes = packed(&m);
+        const guint8 head[5] = { 0, 0, 0, 0, (guint8) bytes->len };
+        g_byte_array_append(out, head, sizeof head);
+        g_byte_array_append(out, bytes->data, bytes->len);
+}
+
+static void a_blob_comes_in_pieces(void) {
+        g_autoptr(GByteArray) body = g_byte_array_new();
+
+        frame(body, "{\"a\":");
+        frame(body, "");
+        frame(body, "1}");
+        for (guint n = 0; n <= body->len; n++) {
+                g_autoptr(GByteArray) got = bh_containerd_content(body->data, n);
+
+                g_assert_true(!got || n < body->len || (got->len == 7 && !memcmp(got->data, "{\"a\":1}", 7)));
+                g_assert_true(got || n < body->len);
+        }
+}
+
+/* Where a blob leads: "> digest" or the layers. */
+static void assert_leads(const char *blob, const char *expected) {
+        g_autofree char *copy = g_strdup(blob), *next = NULL, *seen = NULL;
+        g_auto(GStrv) layers = NULL;
+
+        if (!bh_containerd_blob(copy, strlen(copy), "amd64", &next, &layers))
+                seen = g_strdup("nowhere");
+        else
+                seen = next ? g_strconcat("> ", next, NULL) : g_strjoinv(" ", layers);
+        g_assert_true(!next || !layers);
+        g_assert_cmpstr(seen, ==, expected);
+}
+
+static void blobs_lead_from_an_image_to_its_layers(void) {
+        assert_leads("{\"manifests\":[{\"digest\":\"sha256:1\",\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\"}},"
+                     "{\"digest\":\"sha256:2\",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}},{\"digest\":\"sha256:3\",\"platform\":{\"os\":\"unknown\",\"architecture\":\"unknown\"}}]}",
+                     "> sha256:2");
+        assert_leads("{\"manifests\":[{\"digest\":\"sha256:1\"}]}", "> sha256:1");
+        assert_leads("{\"manifests\":[{\"digest\":\"sha256:1\"},{\"digest\":\"sha256:2\"}]}", "nowhere"); /* for another platform, then */
+        assert_leads("{\"schemaVersion\":2,\"config\":{\"digest\":\"sha256:4\"},\"layers\":[{\"digest\":\"sha256:z\"}]}", "> sha256:4");
+        assert_leads("{\"config\":{\"Cmd\":[\"sh\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:5\",7,\"sha256:6\"]}}", "sha256:5 sha256:6");
+        assert_leads("{\"config\":{\"digest\":\"../../x\"}}", "nowhere");
+        assert_leads("{\"manifests\":7,\"config\":[],\"rootfs\":{\"diff_ids\":{}}}", "nowhere");
+        assert_leads("[", "nowhere");
 }
 
 /* ---- state on disk ---- */
@@ -431,6 +484,8 @@ int main(int argc, char **argv) {
         TEST(containers_are_described);
         TEST(privileged_is_concluded);
         TEST(events_are_read_by_their_topic);
+        TEST(a_blob_comes_in_pieces);
+        TEST(blobs_lead_from_an_image_to_its_layers);
         TEST(many_empty_elements_take_bounded_memory);
         TEST(containers_of_files);
         TEST(a_told_cgroup_becomes_the_containers);
