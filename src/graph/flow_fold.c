@@ -244,6 +244,7 @@ static void closed(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         times_of(e, &c);
         if (s->role == BH_FLOW_CLIENT) {
                 bh_flow_pair_client(t, s);
+                bh_flow_not_again(&c, s->told);
                 if (bh_flow_client_key(t, s, &key))
                         bh_flow_count(t, bh_flow_of(t, s, &key), &c);
         } else if (bh_flow_proxy_leg(t, s, BH_FLOW_SERVER)) {

@@ -65,12 +65,21 @@ struct held {
         BhFlowCounts slot[2];
 };
 
+/* A connection that has ended. */
+struct ended {
+        guint64 hash; /* of its ends */
+        gint64 ns;
+};
+
 struct scan {
         guint8 *seen; /* a bit for each port, or for each hash of an address */
         guint different;
         guint n_samples;
         guint16 samples[BH_FLOW_SAMPLES];
 };
+
+/* Bytes and packets, each way. */
+#define BH_FLOW_MOVED 4
 
 struct Flow {
         struct key key;
@@ -83,6 +92,8 @@ struct Flow {
         char *name, *network, *protocol, *server_name; /* NULL: none */
         BhFlowCounts added;
         BhFlowOpen now;
+        Box *told_peer; /* as whose peer it was told last; NULL: by its address. A reference */
+        guint64 ahead[BH_FLOW_MOVED], elsewhere[BH_FLOW_MOVED]; /* flow_told.c */
         struct held *held;
         struct scan *scan;
         guint conns;
@@ -121,6 +132,7 @@ struct Conn {
         guint32 net_ns;
         guint64 walk;      /* the last that told it */
         gint64 since_ns, seen_ns;
+        gint64 missed_ns; /* when a walk missed it; 0: none has since one told it */
         guint64 bytes_out, bytes_in, packets_out, packets_in;
         guint64 sk; /* the kernel's name of the socket, 0: not known */
         Conn *free;
@@ -162,10 +174,10 @@ struct BhFlowTable {
         Conn *free_conns;
         guint64 walk;
         gint64 walk_ns;
-        guint64 *closed; /* hashes of the connections that ended last, a ring */
+        struct ended *closed; /* the connections that ended last, a ring */
         guint n_closed;
         GHashTable *walk_unix; /* inode → WalkUnix, during a walk */
-        gboolean wants_walk;
+        gboolean wants_walk, assigning;
 
         GHashTable *listeners; /* Listener, by where it listens */
         GHashTable *by_port;   /* port key → Listener */
@@ -253,6 +265,7 @@ struct side {
         guint32 net_ns, pid;
         struct bh_ip laddr, raddr;
         guint16 lport, rport;
+        guint64 told[BH_FLOW_MOVED]; /* of what an ended connection moved: counted already, where it was told while it was open */
 };
 
 /* The key of a client's flow, translations undone; FALSE: a leg of docker-proxy, which is no flow. */
@@ -289,6 +302,22 @@ const struct proxy *bh_flow_proxy_at(BhFlowTable *t, guint32 net_ns, guint8 prot
 void bh_flow_proxy_event(BhFlowTable *t, const struct bh_event *e);
 gboolean bh_flow_is_host_address(BhFlowTable *t, const struct bh_ip *ip);
 
+/* ---- what was told of open connections (flow_told.c) */
+
+/*
+ * A connection that was in `f` has ended, its numbers are out of f->now: what was told of them stays there. `told`: how much that is, which is not to be counted
+ * again, whatever flow the connection ends in.
+ */
+void bh_flow_leaves(BhFlowTable *t, Flow *f, const Conn *c, gint64 ns, guint64 told[BH_FLOW_MOVED]);
+void bh_flow_not_again(BhFlowCounts *c, const guint64 told[BH_FLOW_MOVED]);
+/*
+ * Notes as whose peer the flow is told now. TRUE: what was told of its open connections was told of another, and is to be told as ended there, which `out`, a copy of
+ * the flow's description, says now. Texts in it live until the next cut.
+ */
+gboolean bh_flow_peer_changes(BhFlowTable *t, Flow *f, Box *peer, BhFlow *out);
+/* Takes off what is counted elsewhere, and notes what is told. */
+void bh_flow_tells(Flow *f, BhFlow *out);
+
 /* ---- scans (flow_scan.c) */
 
 /* A try without success, or (`failed` FALSE) one whose end is not known. Returns the flow of the scan that it belongs to, or NULL. */
@@ -305,8 +334,8 @@ void bh_flow_walk_free(BhFlowTable *t);
 Conn *bh_flow_conn_find(BhFlowTable *t, const struct side *s);
 /* Adds it if there is room, and assigns its flow where it is known. */
 Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open, gint64 now_ns);
-/* It has ended, known (`c`) or not (NULL): a walk that saw it before does not open it again. */
-void bh_flow_conn_close(BhFlowTable *t, const struct side *s, Conn *c);
+/* It has ended, known (`c`) or not (NULL): a walk that saw it before does not open it again. Fills s->told. */
+void bh_flow_conn_close(BhFlowTable *t, struct side *s, Conn *c);
 void bh_flow_listens(BhFlowTable *t, End *end, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 /* Who listens there; by network namespace (0: not known), else by container (NULL: not known). */
 End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port);

@@ -188,6 +188,8 @@ void bh_flow_drop(BhFlowTable *t, Flow *f) {
         bh_flow_end_unref(t, f->peer_end);
         if (f->key.peer)
                 bh_flow_box_unref(t, f->key.peer);
+        if (f->told_peer)
+                bh_flow_box_unref(t, f->told_peer);
         bh_flow_end_unref(t, f->key.end);
         g_free(f);
 }

@@ -191,6 +191,8 @@ void bh_flow_table_walk_begin(BhFlowTable *t, gint64 now_ns);
 gboolean bh_flow_table_walk_socket(BhFlowTable *t, const BhFlowSocket *socket);
 /* `whole` FALSE: the walk was broken off; what it did not tell may be there. Returns TRUE if something should be told soon. */
 gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole);
+/* TRUE if the last walk left connections whose other end another walk may tell. At most three walks in a row find such. */
+gboolean bh_flow_table_assigning(BhFlowTable *t);
 /* TRUE if a walk soon would tell something new: somebody began to listen. Reset by it. */
 gboolean bh_flow_table_wants_walk(BhFlowTable *t);
 

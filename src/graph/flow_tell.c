@@ -322,13 +322,14 @@ static const char *or_empty(const char *s) {
         return s ? s : "";
 }
 
-/* FALSE: it is the host with itself. */
-static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out) {
+/* FALSE: it is the host with itself. *who: whom it is told as the peer of; NULL: by its address. */
+static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out, Box **who) {
         const struct key *k = &f->key;
         const char *network = NULL;
         End *listener;
         Box *peer = peer_of(t, f, &network, &listener);
 
+        *who = peer;
         if (peer == t->host && k->end->box == t->host)
                 return FALSE;
         *out = (BhFlow){
@@ -547,12 +548,18 @@ void bh_flow_table_cut(BhFlowTable *t, gboolean all, gint64 now_us, BhFlowCut *o
         }
         for (GList *l = t->dirty.head; l; l = next) {
                 Flow *f = l->data;
+                Box *peer;
                 BhFlow told;
 
                 next = l->next;
                 if (!all && too_early(t, f, now_us))
                         continue;
-                if (describe(t, f, &told)) {
+                if (describe(t, f, &told, &peer)) {
+                        BhFlow before = told;
+
+                        if (bh_flow_peer_changes(t, f, peer, &before))
+                                g_array_append_val(t->told, before);
+                        bh_flow_tells(f, &told);
                         /* nothing of it was ever told, and nothing is there any more: it was a try whose failure is told otherwise */
                         if (f->told || told.added.last_ns || told.now.open)
                                 g_array_append_val(t->told, told);

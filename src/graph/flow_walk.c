@@ -8,6 +8,9 @@
 #define CLOSED_MAX 4096u /* remembered, so that a walk that was slow does not open them again */
 #define EPHEMERAL_FIRST 32768u
 #define WALKS_TO_GIVE_UP 2u
+#define MISSED_NS (2 * G_GINT64_CONSTANT(1000000000)) /* a TCP connection that no walk tells any more: its end is on its way for so long */
+#define INVERTED 16u                                  /* of those that ended last, where an event of their beginning may come behind that of their end … */
+#define INVERTED_NS 1000000                           /* … as it has a time that is a little later */
 #define UNANSWERED_NS (1500 * G_GINT64_CONSTANT(1000000))
 #define COMPARISONS_MAX 2000000u /* a walk's, of connections through docker-proxy: some milliseconds */
 
@@ -70,7 +73,7 @@ static void walk_unix_free(gpointer p) {
 
 void bh_flow_walk_init(BhFlowTable *t) {
         t->conns = g_hash_table_new(tuple_hash, tuple_equal);
-        t->closed = g_new0(guint64, CLOSED_MAX);
+        t->closed = g_new0(struct ended, CLOSED_MAX);
         t->listeners = g_hash_table_new(listener_hash, listener_equal);
         t->by_port = g_hash_table_new_full(port_hash, port_equal, NULL, g_free);
         t->listing = g_array_new(FALSE, FALSE, sizeof(BhFlowListener));
@@ -142,21 +145,40 @@ static void conn_remove(BhFlowTable *t, Conn *c) {
         t->free_conns = c;
 }
 
-void bh_flow_conn_close(BhFlowTable *t, const struct side *s, Conn *c) {
+void bh_flow_conn_close(BhFlowTable *t, struct side *s, Conn *c) {
         struct tuple k;
 
         set_tuple(&k, s->end->box, s->proto, &s->laddr, s->lport, &s->raddr, s->rport);
-        t->closed[t->n_closed++ % CLOSED_MAX] = XXH3_64bits(&k, sizeof(k));
-        if (c)
-                conn_remove(t, c);
+        t->closed[t->n_closed++ % CLOSED_MAX] = (struct ended){ XXH3_64bits(&k, sizeof(k)), t->now_ns };
+        if (!c)
+                return;
+
+        Flow *f = c->flow;
+        leave_flow(t, c);
+        if (f && f->told)
+                bh_flow_leaves(t, f, c, t->now_ns, s->told);
+        conn_remove(t, c);
 }
 
 static gboolean closed_lately(const BhFlowTable *t, const struct tuple *k) {
         guint64 hash = XXH3_64bits(k, sizeof(*k));
 
         for (guint i = 0; i < MIN(t->n_closed, CLOSED_MAX); i++)
-                if (t->closed[i] == hash)
+                if (t->closed[i].hash == hash)
                         return TRUE;
+        return FALSE;
+}
+
+/* A hook notes a connection before it makes the event of it: in between the connection may have ended, and its end been told. */
+static gboolean is_over(const BhFlowTable *t, const struct tuple *k, gint64 ns) {
+        guint64 hash = XXH3_64bits(k, sizeof(*k));
+
+        for (guint i = 1; i <= MIN(t->n_closed, INVERTED); i++) {
+                const struct ended *e = &t->closed[(t->n_closed - i) % CLOSED_MAX];
+
+                if (e->hash == hash && ns < e->ns + INVERTED_NS)
+                        return TRUE;
+        }
         return FALSE;
 }
 
@@ -204,6 +226,8 @@ Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open
         set_tuple(&k, s->end->box, s->proto, &s->laddr, s->lport, &s->raddr, s->rport);
         if (!s->lport || !s->rport || g_hash_table_contains(t->conns, &k))
                 return g_hash_table_lookup(t->conns, &k);
+        if (is_over(t, &k, now_ns))
+                return NULL;
         Conn *c = conn_add(t, &k, s->end, now_ns);
         if (!c)
                 return NULL;
@@ -385,6 +409,10 @@ const GArray *bh_flow_table_listeners(BhFlowTable *t, gboolean *changed) {
         return t->listing;
 }
 
+gboolean bh_flow_table_assigning(BhFlowTable *t) {
+        return t->assigning;
+}
+
 gboolean bh_flow_table_wants_walk(BhFlowTable *t) {
         gboolean wants = t->wants_walk;
 
@@ -455,6 +483,7 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
         bh_flow_learn(t, box, &laddr, s->net_ns);
         c->sk = s->sk;
         c->walk = t->walk;
+        c->missed_ns = 0;
         moved(t, c, s, half_open);
         if (c->role == BH_FLOW_ROLE_NONE)
                 c->role = s->role;
@@ -643,6 +672,17 @@ static void assign_proxied(BhFlowTable *t, GPtrArray *servers, GPtrArray *accept
         }
 }
 
+/*
+ * The walk did not tell it. The end of a TCP connection may be told a little later than a walk misses it; who took it out now would have to count it as another.
+ */
+static gboolean is_gone(const BhFlowTable *t, Conn *c) {
+        if (c->tuple.proto != BH_PROTO_TCP || (c->missed_ns && t->walk_ns - c->missed_ns >= MISSED_NS))
+                return TRUE;
+        if (!c->missed_ns)
+                c->missed_ns = t->walk_ns;
+        return FALSE;
+}
+
 gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
         g_autoptr(GPtrArray) gone = g_ptr_array_new(), waiting = g_ptr_array_new(), accepted = g_ptr_array_new();
         GHashTableIter it;
@@ -654,12 +694,14 @@ gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
         while (g_hash_table_iter_next(&it, NULL, &p)) {
                 Conn *c = p;
 
-                if (whole && c->walk != t->walk && c->seen_ns < t->walk_ns)
-                        g_ptr_array_add(gone, c);
-                else if (c->role == BH_FLOW_SERVER && is_proxy_leg(t, c, BH_FLOW_SERVER))
+                if (whole && c->walk != t->walk && c->seen_ns < t->walk_ns) {
+                        if (is_gone(t, c))
+                                g_ptr_array_add(gone, c);
+                } else if (c->role == BH_FLOW_SERVER && is_proxy_leg(t, c, BH_FLOW_SERVER)) {
                         g_ptr_array_add(accepted, c);
-                else if (!c->flow && c->tuple.proto && !is_proxy_leg(t, c, BH_FLOW_CLIENT) && (c->role != BH_FLOW_ROLE_NONE || !is_proxy_leg(t, c, BH_FLOW_SERVER)))
+                } else if (!c->flow && c->tuple.proto && !is_proxy_leg(t, c, BH_FLOW_CLIENT) && (c->role != BH_FLOW_ROLE_NONE || !is_proxy_leg(t, c, BH_FLOW_SERVER))) {
                         g_ptr_array_add(waiting, c);
+                }
         }
         for (guint i = 0; i < gone->len; i++) {
                 t->stats.vanished += ((Conn *) g_ptr_array_index(gone, i))->tuple.proto != 0;
@@ -688,6 +730,13 @@ gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
                 if (((Conn *) g_ptr_array_index(waiting, i))->flow || ((Conn *) g_ptr_array_index(waiting, i))->role != BH_FLOW_SERVER)
                         g_ptr_array_remove_index_fast(waiting, i);
         assign_proxied(t, waiting, accepted);
+        t->assigning = FALSE;
+        for (guint i = 0; i < waiting->len; i++) {
+                const Conn *c = g_ptr_array_index(waiting, i);
+
+                t->assigning |= !c->flow && c->walks <= WALKS_TO_GIVE_UP;
+        }
+        t->wants_walk |= t->assigning;
         list_listeners(t);
         soon = t->soon;
         t->soon = FALSE;

@@ -14,6 +14,7 @@
 #include "recorder/query.h"
 
 #define TICK_US (50 * 1000)
+#define PROXY_US (20 * 1000)
 #define ADDRESSES_US (10 * G_USEC_PER_SEC)
 #define DURABLE_WAIT_US (200 * 1000)
 #define MARK_VERSION 1u
@@ -88,10 +89,11 @@ static void tell_cut(BhFlows *f, const BhFlowCut *cut, const char *boot_id, gboo
 
 static void tell(BhFlows *f, gboolean all) {
         gint64 now_us = g_get_monotonic_time();
-        gboolean full = !f->full_told && f->walk_us;
         BhFlowCut cut;
 
         g_mutex_lock(&f->lock);
+        /* what is open and has no flow yet would be taken for ended, and counted anew when it has */
+        gboolean full = !f->full_told && f->walk_us && (all || !bh_flow_table_assigning(f->table));
         bh_flow_table_advance(f->table, __atomic_load_n(&f->recorded_id, __ATOMIC_ACQUIRE));
         bh_flow_table_cut(f->table, all || full, now_us, &cut);
         f->soon = FALSE;
@@ -188,15 +190,26 @@ static gboolean is_recorded(const BhFlows *f, guint32 type) {
 }
 
 void bh_flows_event(BhFlows *f, const struct bh_event *e) {
-        gboolean elsewhere = (e->type == BH_EV_EXEC || e->type == BH_EV_PROCESS || e->type == BH_EV_EXIT) && bh_event_has(e, BH_F_container_id);
+        gboolean new_proxy = FALSE, elsewhere = (e->type == BH_EV_EXEC || e->type == BH_EV_PROCESS || e->type == BH_EV_EXIT) && bh_event_has(e, BH_F_container_id);
 
         if (!elsewhere && bh_flow_table_wants(e->type) && is_recorded(f, e->type)) {
+                guint64 proxies;
+
                 g_mutex_lock(&f->lock);
+                proxies = f->proxies;
                 /* before its addresses are taken for those of who had them last */
                 if (bh_event_has(e, BH_F_container_id) && !bh_flow_table_knows(f->table, e->container_id))
                         take_containers(f);
                 f->soon |= bh_flow_table_event(f->table, e);
+                if (e->type == BH_EV_EXEC || e->type == BH_EV_PROCESS)
+                        bh_flow_table_proxies(f->table, NULL, 0, &proxies);
+                new_proxy = proxies != f->proxies;
                 g_mutex_unlock(&f->lock);
+        }
+        /* what is dialled of the addresses that it stands for is known by them: the next event may be of that. Of many proxies the worker does the rest */
+        if (new_proxy && g_get_monotonic_time() - f->proxy_us >= PROXY_US) {
+                bh_flows_read_addresses(f);
+                f->proxy_us = g_get_monotonic_time();
         }
         if (is_recorded(f, e->type))
                 __atomic_store_n(&f->recorded_id, e->id, __ATOMIC_RELEASE);

@@ -31,6 +31,10 @@ struct BhFlows {
         guint64 recognised;
         gboolean conntrack_on;
 
+        guint64 proxies; /* seen when addresses were read last */
+
+        gint64 proxy_us; /* the drain thread's */
+
         /* the drain thread writes, the worker reads: atomic. A batch goes as far as what is recorded, so that a successor finds the same end */
         guint64 newest_id, recorded_id;
 
@@ -41,7 +45,6 @@ struct BhFlows {
         gint64 looked_us, looking_since_us;
         BhSockets *sockets;
         guint64 connections;
-        guint64 proxies; /* seen when addresses were read last */
         gint64 walk_us, walk_took_us, cut_us, addresses_us;
         gboolean full_told;
 };

@@ -312,8 +312,12 @@ static void test_open_connections_from_before_the_start(void) {
         client.bytes_out = 99;
         bh_flow_table_walk_socket(t, &client); /* was read before it ended */
         bh_flow_table_walk_end(t, TRUE);
+        expect(t, FALSE, "aaaa:/php > 172.18.0.3:5432 [bbbb] @front n=1 out=12 in=23");
+        /* the event of its end may be on its way, for a while */
+        now_ns += 2 * SECOND_NS;
+        bh_flow_table_walk_begin(t, now_ns);
+        bh_flow_table_walk_end(t, TRUE);
         expect(t, FALSE,
-               "aaaa:/php > 172.18.0.3:5432 [bbbb] @front n=1 out=12 in=23\n"
                "aaaa:/php > 192.0.2.1:25 [] @front\n"
                "bbbb:/postgres < 172.18.0.2:5432 [aaaa] @front");
         bh_flow_table_listeners(t, &changed);
