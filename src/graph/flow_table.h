@@ -174,6 +174,7 @@ typedef struct {
         guint32 net_ns;
         guint64 bytes_out, bytes_in, packets_out, packets_in;
         gint64 since_ns;          /* when it began, since the epoch; 0: not known */
+        gboolean fresh;           /* an event told its beginning just now, or is on its way, and knows better whose it is: not entered by this walk */
         /* Unix */
         const char *path;
         guint32 path_dev;

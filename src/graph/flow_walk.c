@@ -468,6 +468,8 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
                         t->stats.conns_refused++;
                         return TRUE;
                 }
+                if (s->fresh)
+                        return TRUE;
                 if (!s->exe)
                         return FALSE;
                 if (closed_lately(t, &k))

@@ -145,6 +145,20 @@ static void test_translation_that_is_told_late(void) {
                "aaaa:/curl > 172.18.0.3:80 via 10.0.0.5:8080 [bbbb] @front n=1 out=30");
 }
 
+/* A walk that meets a connection before its event does not say whose it is: the process may have become another program since anybody heard of it. */
+static void test_walk_that_is_ahead_of_the_event(void) {
+        g_autoptr(BhFlowTable) t = table();
+        BhFlowSocket s = client("/runc", 40000, "172.18.0.3", 5432, 70);
+
+        s.fresh = TRUE;
+        walk_one(t, &s);
+        expect(t, FALSE, "");
+        struct bh_event e = event(BH_EV_CONNECT, WEB, "/php", "172.18.0.2:40000", "172.18.0.3:5432");
+        bh_flow_table_event(t, &e);
+        walk_one(t, &s);
+        expect(t, FALSE, "aaaa:/php > 172.18.0.3:5432 [bbbb] @front open=1 oout=70");
+}
+
 /* A walk does not meet it any more, and the event of its end comes behind. */
 static void test_end_that_comes_after_a_walk_missed_it(void) {
         g_autoptr(BhFlowTable) t = table();
@@ -309,6 +323,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/flow_exact/program_that_is_known_at_the_end", test_program_that_is_known_at_the_end);
         g_test_add_func("/flow_exact/peer_that_is_found_out_while_it_is_open", test_peer_that_is_found_out_while_it_is_open);
         g_test_add_func("/flow_exact/translation_that_is_told_late", test_translation_that_is_told_late);
+        g_test_add_func("/flow_exact/walk_that_is_ahead_of_the_event", test_walk_that_is_ahead_of_the_event);
         g_test_add_func("/flow_exact/end_that_comes_after_a_walk_missed_it", test_end_that_comes_after_a_walk_missed_it);
         g_test_add_func("/flow_exact/beginning_that_comes_after_the_end", test_beginning_that_comes_after_the_end);
         g_test_add_func("/flow_exact/any_order_is_exact", test_any_order_is_exact);
