@@ -6,6 +6,7 @@
 #include <gio/gio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/fdio.h"
 #include "base/log.h"
@@ -16,7 +17,7 @@
 #define NAMESPACES_MAX 64u
 #define PROXIES_MAX 4096u
 #define UNKNOWN_MAX 65536u /* sockets a walk whose executable is looked up … */
-#define FRESH_NS (2 * G_GINT64_CONSTANT(1000000000))
+#define FRESH_NS 2000000000u
 #define FIND_AT_ONCE 1024u /* … so many at a time, as the drain thread does nothing else meanwhile */
 
 /* ---- the walk ---- */
@@ -52,8 +53,11 @@ static void fill_ip(struct bh_ip *ip, const guint8 bytes[16], guint16 family) {
 }
 
 /* The process table knows of an exec when its event has come through, which a connection that is made at once may be ahead of. */
-static gboolean is_fresh(const BhFlows *f, const BhSocket *s) {
-        return s->tracked && !s->found && s->since && g_get_real_time() * 1000 - wall(s->since, f->c.clock.now) < FRESH_NS;
+static gboolean is_fresh(const BhSocket *s) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_BOOTTIME, &t);
+        return s->tracked && !s->found && s->since && (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec < s->since + FRESH_NS;
 }
 
 static BhFlowSocket describe(const BhFlows *f, const BhSocket *s, const char *container, const char *exe) {
@@ -77,7 +81,7 @@ static BhFlowSocket describe(const BhFlows *f, const BhSocket *s, const char *co
                 .packets_out = s->packets_out,
                 .packets_in = s->packets_in,
                 .since_ns = wall(s->since, f->c.clock.now),
-                .fresh = is_fresh(f, s),
+                .fresh = is_fresh(s),
                 .path = s->path,
                 .path_dev = s->path_dev,
                 .path_ino = s->path_ino,
