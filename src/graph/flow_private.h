@@ -22,6 +22,8 @@ typedef struct Flow Flow;
 typedef struct Conn Conn;
 typedef struct Breadth Breadth;
 
+#define BH_FLOW_CROWD 3
+
 struct net {
         char *id;
         struct bh_ip ip;
@@ -37,6 +39,8 @@ struct Box {
         guint32 net_ns; /* of its sockets, 0: not known */
         GArray *nets;  /* struct net; those of one that ended stay */
         GQueue flows;  /* the one quiet longest first */
+        guint crowds, fresh, large, tokens; /* flow_crowd.c: of its flows, those beyond its bound; of new ones that may be */
+        gint64 token_ns;
 };
 
 /* A program of a container. */
@@ -55,7 +59,7 @@ struct key {
         guint16 port, dialled_port;
         guint8 peer_ip[16], dialled_ip[16];
         guint8 peer_len, dialled_len, proto, role;
-        guint8 scan; /* 1: of ports, 2: of addresses */
+        guint8 scan; /* 1: of ports, 2: of addresses, BH_FLOW_CROWD */
         guint8 pad[7];
 };
 _Static_assert(sizeof(struct key) == 72, "no hidden padding");
@@ -96,6 +100,8 @@ struct Flow {
         guint64 ahead[BH_FLOW_MOVED], elsewhere[BH_FLOW_MOVED]; /* flow_told.c */
         struct held *held;
         struct scan *scan;
+        struct crowd *crowd;
+        guint *counted_in; /* of its box: it was taken out of a crowd; NULL: not */
         guint conns;
         gboolean dirty, told;
         guint8 looks; /* times that its bytes were asked for in vain */
@@ -242,13 +248,15 @@ End *bh_flow_end(BhFlowTable *t, Box *box, struct bh_str exe);
 End *bh_flow_end_ref(End *e);
 void bh_flow_end_unref(BhFlowTable *t, End *e);
 
-/* NULL: beyond the bounds. `path` "" : none. */
+/* NULL: beyond the bounds. `path` "" : none. Beyond its container's it may be a crowd. */
 Flow *bh_flow_get(BhFlowTable *t, const struct key *key, const char *path);
 Flow *bh_flow_find(BhFlowTable *t, const struct key *key);
+/* Whatever the bounds are. */
+Flow *bh_flow_new(BhFlowTable *t, const struct key *key, const char *path);
 void bh_flow_drop(BhFlowTable *t, Flow *f);
 void bh_flow_touch(BhFlowTable *t, Flow *f);
 void bh_flow_add(BhFlowCounts *to, const BhFlowCounts *more);
-/* Adds to the flow, or to the rest where there is none. */
+/* Adds to the flow, or to the rest where there is none. A crowd: about whom bh_flow_get() was asked last. */
 void bh_flow_count(BhFlowTable *t, Flow *f, const BhFlowCounts *more);
 /* Failures: held back. `id` of the event. */
 void bh_flow_count_failed(BhFlowTable *t, Flow *f, const BhFlowCounts *more, guint64 id);
@@ -301,6 +309,17 @@ gboolean bh_flow_proxy_leg(BhFlowTable *t, const struct side *s, BhFlowRole role
 const struct proxy *bh_flow_proxy_at(BhFlowTable *t, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 void bh_flow_proxy_event(BhFlowTable *t, const struct bh_event *e);
 gboolean bh_flow_is_host_address(BhFlowTable *t, const struct bh_ip *ip);
+
+/* ---- beyond the bounds of a container (flow_crowd.c) */
+
+/* The crowd for what finds no room, or a flow of its own if that is worth it; NULL: no room for either. */
+Flow *bh_flow_crowd(BhFlowTable *t, const struct key *key, const char *path);
+/* That is going to be added for whom the crowd was asked for: to which flow. */
+Flow *bh_flow_crowd_counts(BhFlowTable *t, Flow *f, const BhFlowCounts *more);
+/* An open connection in a crowd has moved so much: a flow of its own, or NULL. */
+Flow *bh_flow_crowd_moved(BhFlowTable *t, Flow *f, const struct key *key, guint64 bytes);
+void bh_flow_crowd_drop(Flow *f);
+guint bh_flow_crowd_size(const Flow *f);
 
 /* ---- what was told of open connections (flow_told.c) */
 

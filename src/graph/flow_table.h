@@ -25,7 +25,8 @@
  * as one without success: its failure may be minutes away.
  *
  * Bounds: below. The host may have three quarters of all flows, a container seven eighths of the open connections, so that nobody takes all the room. A flow at rest (nothing open, nothing to be told) goes when room is needed, the one that was quiet longest; what finds no room even so is
- * counted as rest. An event that repeats known ones allocates nothing.
+ * told as a crowd: one flow without a peer for each program, role, protocol and port, with the number of peers in `addresses`. Who is large, or new and outside, gets a flow of
+ * its own even so (flow_crowd.c). Beyond a few crowds it is counted as rest. An event that repeats known ones allocates nothing.
  *
  * No I/O and no clock: times come with events or from the caller. No locks: one thread at a time. What a cut gives points into the table and is good until the
  * next call of bh_flow_table_cut() or bh_flow_table_free(), also while events are folded.
@@ -50,6 +51,8 @@
 #define BH_FLOW_SCAN_PORTS 32u
 #define BH_FLOW_SCAN_ADDRESSES 64u
 #define BH_FLOW_SAMPLES 16u
+#define BH_FLOW_CROWD_PEERS 8u
+#define BH_FLOW_CROWD_TOKENS 16u
 
 #define BH_FLOW_DOCKER_DNS "docker-dns"
 
@@ -113,6 +116,7 @@ typedef struct {
         guint64 unpaired;      /* ends whose other end did not come in time */
         guint64 scans;         /* found */
         guint64 forgotten;     /* flows at rest that went for room or for age */
+        guint64 crowds;        /* made, for what was beyond a container's bound */
         guint64 listeners_refused;
 } BhFlowStats;
 
@@ -254,5 +258,19 @@ gboolean bh_flow_table_pending(BhFlowTable *t, gint64 now_us);
  * failures. `now_us`: monotonic, for ages.
  */
 void bh_flow_table_cut(BhFlowTable *t, gboolean all, gint64 now_us, BhFlowCut *out);
+
+/* A container's program that has more peers than are told apart. Texts are the caller's. */
+typedef struct {
+        char *container_id, *exe;
+        guint8 proto;
+        guint16 port;
+        guint peers; /* at least */
+        guint64 bytes;
+        char *large, *newest; /* addresses: of those who moved most, and of the last that were new and outside */
+} BhFlowCrowd;
+
+/* One of which nothing was said yet, or that has grown much since. FALSE: none. */
+gboolean bh_flow_table_next_crowd(BhFlowTable *t, BhFlowCrowd *out);
+void bh_flow_crowd_clear(BhFlowCrowd *c);
 
 void bh_flow_table_stats(BhFlowTable *t, BhFlowStats *out);

@@ -291,8 +291,8 @@ static Box *peer_of(BhFlowTable *t, const Flow *f, const char **network, End **l
 
         *listener = NULL;
         memcpy(ip.b, k->peer_ip, k->peer_len);
-        if (k->scan == 2)
-                return NULL;
+        if (k->scan >= 2)
+                return k->peer;
         if (peer || !k->proto)
                 return peer;
         if (is_resolver(k))
@@ -366,6 +366,8 @@ static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out, Box **who) {
         out->network_id = or_empty(f->network);
         out->protocol = or_empty(f->protocol);
         out->server_name = or_empty(f->server_name);
+        if (f->crowd)
+                out->addresses = bh_flow_crowd_size(f);
         if (f->scan) {
                 out->ports = k->scan == 1 ? f->scan->different : 0;
                 out->addresses = k->scan == 2 ? f->scan->different : 0;
@@ -552,6 +554,11 @@ void bh_flow_table_cut(BhFlowTable *t, gboolean all, gint64 now_us, BhFlowCut *o
                 BhFlow told;
 
                 next = l->next;
+                /* its connections turned out to be a scan's */
+                if (f->crowd && !f->told && !f->conns && !f->held && !f->added.last_ns) {
+                        bh_flow_drop(t, f);
+                        continue;
+                }
                 if (!all && too_early(t, f, now_us))
                         continue;
                 if (describe(t, f, &told, &peer)) {

@@ -452,6 +452,31 @@ static void moved(BhFlowTable *t, Conn *c, const BhFlowSocket *s, gboolean half_
                 c->net_ns = s->net_ns;
 }
 
+/* What has moved much while it is open does not stay in a crowd; what was told of it does. */
+static void step_out(BhFlowTable *t, Conn *c, const struct side *s) {
+        guint64 told[BH_FLOW_MOVED] = { 0 };
+        Flow *crowd = c->flow, *own;
+        BhConntrackEnds ends;
+        struct key key;
+
+        if (s->role == BH_FLOW_SERVER) {
+                gboolean translated = bh_conntrack_undo_server(t->conntrack, s->proto, &s->laddr, s->lport, &s->raddr, s->rport, &ends);
+
+                bh_flow_server_key(s, NULL, &ends.client, translated ? &ends.dialled : NULL, ends.dialled_port, &key);
+        } else if (!bh_flow_client_key(t, s, &key)) {
+                return;
+        }
+        own = bh_flow_find(t, &key);
+        if (!own && !(own = bh_flow_crowd_moved(t, crowd, &key, c->bytes_out + c->bytes_in)))
+                return;
+        leave_flow(t, c);
+        if (crowd->told)
+                bh_flow_leaves(t, crowd, c, t->walk_ns, told);
+        for (guint i = 0; i < BH_FLOW_MOVED; i++)
+                own->elsewhere[i] += told[i];
+        join_flow(t, c, own);
+}
+
 static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box) {
         gboolean half_open = s->state == BH_TCP_SYN_SENT;
         struct bh_ip laddr = bh_flow_ip(&s->laddr), raddr = bh_flow_ip(&s->raddr);
@@ -489,20 +514,28 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
         moved(t, c, s, half_open);
         if (c->role == BH_FLOW_ROLE_NONE)
                 c->role = s->role;
+        struct side side = { .end = c->end, .role = c->role, .proto = s->proto, .net_ns = s->net_ns, .pid = s->pid, .laddr = laddr, .raddr = raddr, .lport = s->lport, .rport = s->rport };
+        gboolean in_crowd = c->flow && c->flow->crowd;
         if (c->role == BH_FLOW_CLIENT) {
-                struct side side = { .end = c->end, .role = c->role, .proto = s->proto, .net_ns = s->net_ns, .pid = s->pid, .laddr = laddr, .raddr = raddr, .lport = s->lport, .rport = s->rport };
-
                 t->now_ns = MAX(t->now_ns, t->walk_ns);
                 bh_flow_pair_client(t, &side);
                 /* no answer since more than the first repetition of its SYN: as good as a failure, which may be minutes away */
-                if (half_open && c->flow && !c->flow->key.scan && t->walk_ns - c->seen_ns > UNANSWERED_NS) {
+                if (half_open && c->flow && (in_crowd || !c->flow->key.scan) && t->walk_ns - c->seen_ns > UNANSWERED_NS) {
                         struct key key = c->flow->key;
 
+                        if (in_crowd && !bh_flow_client_key(t, &side, &key))
+                                return TRUE;
                         bh_flow_end_ref(key.end);
-                        bh_flow_scan_tried(t, &key, TRUE);
+                        Flow *scan = bh_flow_scan_tried(t, &key, TRUE);
+                        if (scan && in_crowd) {
+                                leave_flow(t, c);
+                                join_flow(t, c, scan);
+                        }
                         bh_flow_end_unref(t, key.end);
                 }
         }
+        if (in_crowd && !half_open && c->flow && c->flow->crowd)
+                step_out(t, c, &side);
         return TRUE;
 }
 

@@ -18,6 +18,7 @@
 #define ADDRESSES_US (10 * G_USEC_PER_SEC)
 #define DURABLE_WAIT_US (200 * 1000)
 #define MARK_VERSION 1u
+#define CROWDS_AT_ONCE 16u
 
 /* ---- the mark: what has been told ---- */
 
@@ -87,6 +88,27 @@ static void tell_cut(BhFlows *f, const BhFlowCut *cut, const char *boot_id, gboo
         g_mutex_unlock(&f->lock);
 }
 
+/* A container has more peers than have flows of their own: who might be hidden among them is said. */
+static void say_crowds(BhFlows *f) {
+        for (guint i = 0; i < CROWDS_AT_ONCE; i++) {
+                BhFlowCrowd c = { 0 };
+
+                g_mutex_lock(&f->lock);
+                gboolean is = bh_flow_table_next_crowd(f->table, &c);
+                g_mutex_unlock(&f->lock);
+                if (!is)
+                        return;
+                g_autofree char *message = g_strdup_printf("%s of %s%.12s talks to at least %u peers on port %u, more than are told apart (%" G_GUINT64_FORMAT " bytes with those that have no flow "
+                                                           "of their own). Most of it with %s; the last new ones outside: %s. Look whether one is hidden behind many", *c.exe ? c.exe : "Programs",
+                                                           *c.container_id ? "container " : "the node", c.container_id, c.peers, c.port, c.bytes, *c.large ? c.large : "nobody",
+                                                           *c.newest ? c.newest : "none");
+                g_autofree char *why = g_strdup_printf("%s:%u", c.exe, c.port), *valid = g_utf8_make_valid(message, -1), *valid_why = g_utf8_make_valid(why, -1);
+
+                f->c.say("peers_full", valid, c.container_id, valid_why, f->c.data);
+                bh_flow_crowd_clear(&c);
+        }
+}
+
 static void tell(BhFlows *f, gboolean all) {
         gint64 now_us = g_get_monotonic_time();
         BhFlowCut cut;
@@ -102,6 +124,8 @@ static void tell(BhFlows *f, gboolean all) {
         /* what the cut gives is good until the next, which this thread makes */
         tell_cut(f, &cut, f->boot_id, full, FALSE);
         f->full_told |= full;
+        if (!all)
+                say_crowds(f);
 }
 
 /* ---- the worker ---- */
@@ -397,6 +421,7 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(o, "unpaired", number(s.unpaired));
         json_object_set_new(o, "vanished", number(s.vanished));
         json_object_set_new(o, "forgotten", number(s.forgotten));
+        json_object_set_new(o, "crowds", number(s.crowds));
         json_object_set_new(o, "rest", json_pack("{s:o, s:o, s:o, s:o, s:o}", "connections", number(s.rest_connections), "bytes", number(s.rest_bytes), "open_refused",
                                                  number(s.conns_refused), "listeners_refused", number(s.listeners_refused), "cut_off", number(f->cut_off)));
         part = json_object();

@@ -14,6 +14,10 @@ static guint64 on_connections(gpointer data) {
         return bh_report_connections(((BhSensor *) data)->report);
 }
 
+static void on_say(const char *action, const char *message, const char *container, const char *why, gpointer data) {
+        bh_pipeline_say(((BhSensor *) data)->pipeline, action, message, "container", container, "why", why, NULL);
+}
+
 static void on_call(void (*what)(gpointer), gpointer arg, gpointer data) {
         bh_pipeline_call(((BhSensor *) data)->pipeline, what, arg);
 }
@@ -38,6 +42,7 @@ void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock) {
                 .publish = on_publish,
                 .spooled = on_spooled,
                 .connections = on_connections,
+                .say = on_say,
                 .call = on_call,
                 .data = s,
         };
