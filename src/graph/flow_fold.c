@@ -212,6 +212,7 @@ static void accepted(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         s->role = BH_FLOW_SERVER;
         if ((bh_event_has(e, BH_F_ret) && e->ret < 0) || s->proto != BH_PROTO_TCP || (e->flags & BH_RF_REPEATS))
                 return;
+        bh_flow_serves(t, s);
         Conn *c = bh_flow_conn_open(t, s, FALSE, (gint64) e->time);
         if (c && c->flow && !c->flow->told)
                 bh_flow_touch(t, c->flow);
@@ -250,6 +251,7 @@ static void closed(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         } else if (bh_flow_proxy_leg(t, s, BH_FLOW_SERVER)) {
                 bh_flow_pair_proxy(t, s, &c);
         } else {
+                bh_flow_serves(t, s);
                 bh_flow_pair_server(t, s, &c);
         }
 }
@@ -288,6 +290,8 @@ static gboolean datagram_key(BhFlowTable *t, struct side *s, gboolean out, struc
                         s->role = BH_FLOW_CLIENT;
         }
         if (s->role == BH_FLOW_SERVER) {
+                if (!out)
+                        bh_flow_serves(t, s);
                 *key = other;
                 return !bh_flow_proxy_leg(t, s, BH_FLOW_SERVER);
         }

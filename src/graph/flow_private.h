@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside of the flow table. flow_table.c has containers, ends and flows and their life; flow_fold.c what events say; flow_pair.c finds who is at the other end;
- * flow_scan.c finds scans; flow_walk.c has open connections and listeners; flow_tell.c resolves addresses and makes cuts.
+ * flow_scan.c finds scans; flow_crowd.c has what is beyond bounds; flow_walk.c open connections, flow_listen.c listeners; flow_told.c what was told of open ones; flow_tell.c resolves addresses and makes cuts.
  */
 #pragma once
 #include "graph/flow_table.h"
@@ -187,6 +187,7 @@ struct BhFlowTable {
 
         GHashTable *listeners; /* Listener, by where it listens */
         GHashTable *by_port;   /* port key → Listener */
+        GHashTable *served;    /* struct served: who has a socket at an address that another container owns */
         GArray *listing;       /* BhFlowListener */
         guint64 listing_hash;
         gboolean listing_changed;
@@ -346,7 +347,7 @@ gboolean bh_flow_scan_suspects(BhFlowTable *t, const struct key *key);
 void bh_flow_scans_init(BhFlowTable *t);
 void bh_flow_scans_free(BhFlowTable *t);
 
-/* ---- open connections, listeners (flow_walk.c) */
+/* ---- open connections (flow_walk.c) */
 
 void bh_flow_walk_init(BhFlowTable *t);
 void bh_flow_walk_free(BhFlowTable *t);
@@ -355,6 +356,23 @@ Conn *bh_flow_conn_find(BhFlowTable *t, const struct side *s);
 Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open, gint64 now_ns);
 /* It has ended, known (`c`) or not (NULL): a walk that saw it before does not open it again. Fills s->told. */
 void bh_flow_conn_close(BhFlowTable *t, struct side *s, Conn *c);
+/* ---- who is at an address and port (flow_listen.c) */
+
+void bh_flow_listen_init(BhFlowTable *t);
+void bh_flow_listen_free(BhFlowTable *t);
+/* Made if it is not known; NULL: beyond the bound. */
+Listener *bh_flow_listen_get(BhFlowTable *t, const Listener *wanted, gint64 now_ns);
+/* A whole walk is over: those that it did not tell are gone. */
+void bh_flow_listen_close(BhFlowTable *t);
+/* What bh_flow_table_listeners() gives. */
+void bh_flow_listen_list(BhFlowTable *t);
+/*
+ * Somebody has a server's connection at that address, seen by its own event: where containers share a network namespace, and so an address, it is he who is meant, not
+ * whoever the address was given to.
+ */
+void bh_flow_serves(BhFlowTable *t, const struct side *s);
+/* NULL: nobody but the address's own. `net_ns` counts for loopback alone. */
+End *bh_flow_server_at(BhFlowTable *t, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 void bh_flow_listens(BhFlowTable *t, End *end, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 /* Who listens there; by network namespace (0: not known), else by container (NULL: not known). */
 End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port);

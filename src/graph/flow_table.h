@@ -42,6 +42,7 @@
 #define BH_FLOW_MAX_CONNS 65536u
 #define BH_FLOW_MAX_LISTENERS 16384u
 #define BH_FLOW_MAX_WAITING 8192u        /* ends that wait for their other end */
+#define BH_FLOW_MAX_SERVED 8192u         /* ports of addresses that another container owns */
 #define BH_FLOW_MAX_LEARNED 8192u        /* addresses of containers whose networks nobody tells */
 #define BH_FLOW_MAX_BREADTHS 1024u       /* watched for scans */
 #define BH_FLOW_TEXT_MAX 1024u           /* of an executable's path; what is longer is cut */

@@ -298,7 +298,7 @@ static Box *peer_of(BhFlowTable *t, const Flow *f, const char **network, End **l
         if (is_resolver(k))
                 return t->host;
         if (bh_flow_ip_is_loopback(&ip)) {
-                if (k->role == BH_FLOW_CLIENT)
+                if (k->role == BH_FLOW_CLIENT && !(*listener = bh_flow_server_at(t, f->net_ns, k->proto, &ip, k->port)))
                         *listener = bh_flow_listener(t, f->net_ns, local, k->proto, k->port);
                 return *listener ? (*listener)->box : local;
         }
@@ -306,7 +306,9 @@ static Box *peer_of(BhFlowTable *t, const Flow *f, const char **network, End **l
                 if (k->role != BH_FLOW_CLIENT)
                         return peer;
                 /* containers may share a network namespace, and so its addresses: who listens is meant */
-                *listener = bh_flow_listener(t, 0, peer, k->proto, k->port);
+                *listener = bh_flow_server_at(t, 0, k->proto, &ip, k->port);
+                if (!*listener)
+                        *listener = bh_flow_listener(t, 0, peer, k->proto, k->port);
                 if (!*listener)
                         *listener = bh_flow_listener(t, peer->net_ns, NULL, k->proto, k->port);
                 return *listener && (*listener)->box != t->host ? (*listener)->box : peer;

@@ -14,19 +14,6 @@
 #define UNANSWERED_NS (1500 * G_GINT64_CONSTANT(1000000))
 #define COMPARISONS_MAX 2000000u /* a walk's, of connections through docker-proxy: some milliseconds */
 
-/* Where somebody listens: by network namespace, or by container. Hashed as bytes. */
-struct port_key {
-        guint64 where;
-        guint16 port;
-        guint8 proto, pad[5];
-};
-_Static_assert(sizeof(struct port_key) == 16, "no hidden padding");
-
-typedef struct {
-        struct port_key key;
-        Listener *listener;
-} Port;
-
 /* A connected Unix socket of a walk. */
 typedef struct {
         guint64 ino, peer_ino;
@@ -45,28 +32,6 @@ static gboolean tuple_equal(gconstpointer a, gconstpointer b) {
         return memcmp(a, b, sizeof(struct tuple)) == 0;
 }
 
-static guint port_hash(gconstpointer p) {
-        return (guint) XXH3_64bits(p, sizeof(struct port_key));
-}
-
-static gboolean port_equal(gconstpointer a, gconstpointer b) {
-        return memcmp(a, b, sizeof(struct port_key)) == 0;
-}
-
-static guint listener_hash(gconstpointer p) {
-        const Listener *l = p;
-        guint64 h = XXH3_64bits_withSeed(l->told.ip.b, l->told.ip.len, (XXH64_hash_t) (uintptr_t) l->end + l->told.port);
-
-        return (guint) XXH3_64bits_withSeed(l->path, strlen(l->path), h + l->told.net_ns + ((guint64) l->told.proto << 32));
-}
-
-static gboolean listener_equal(gconstpointer pa, gconstpointer pb) {
-        const Listener *a = pa, *b = pb;
-
-        return a->end == b->end && a->told.net_ns == b->told.net_ns && a->told.proto == b->told.proto && a->told.port == b->told.port && bh_flow_ip_equal(&a->told.ip, &b->told.ip) &&
-               strcmp(a->path, b->path) == 0;
-}
-
 static void walk_unix_free(gpointer p) {
         g_free(p);
 }
@@ -74,9 +39,7 @@ static void walk_unix_free(gpointer p) {
 void bh_flow_walk_init(BhFlowTable *t) {
         t->conns = g_hash_table_new(tuple_hash, tuple_equal);
         t->closed = g_new0(struct ended, CLOSED_MAX);
-        t->listeners = g_hash_table_new(listener_hash, listener_equal);
-        t->by_port = g_hash_table_new_full(port_hash, port_equal, NULL, g_free);
-        t->listing = g_array_new(FALSE, FALSE, sizeof(BhFlowListener));
+        bh_flow_listen_init(t);
         t->walk_unix = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, walk_unix_free);
 }
 
@@ -243,48 +206,6 @@ Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open
         return c;
 }
 
-/* ---- listeners ---- */
-
-static void set_port(struct port_key *k, guint64 where, guint8 proto, guint16 port) {
-        memset(k, 0, sizeof(*k));
-        k->where = where;
-        k->proto = proto;
-        k->port = port;
-}
-
-static Listener *port_find(BhFlowTable *t, guint64 where, guint8 proto, guint16 port) {
-        struct port_key k;
-
-        set_port(&k, where, proto, port);
-        Port *p = g_hash_table_lookup(t->by_port, &k);
-        return p ? p->listener : NULL;
-}
-
-End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port) {
-        Listener *l = net_ns ? port_find(t, net_ns, proto, port) : NULL;
-
-        if (!l && box)
-                l = port_find(t, (guint64) (uintptr_t) box, proto, port);
-        return l ? l->end : NULL;
-}
-
-const char *bh_flow_listener_protocol(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port) {
-        Listener *l = net_ns ? port_find(t, net_ns, proto, port) : NULL;
-
-        if (!l && box)
-                l = port_find(t, (guint64) (uintptr_t) box, proto, port);
-        return l ? l->protocol : NULL;
-}
-
-void bh_flow_listener_speaks(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port, const char *protocol) {
-        Listener *l = net_ns ? port_find(t, net_ns, proto, port) : NULL;
-
-        if (!l && box)
-                l = port_find(t, (guint64) (uintptr_t) box, proto, port);
-        if (l)
-                bh_flow_text(t, &l->protocol, protocol);
-}
-
 guint bh_flow_table_unspoken_sockets(BhFlowTable *t, guint64 *sks, guint max) {
         GHashTableIter it;
         guint n = 0;
@@ -300,113 +221,6 @@ guint bh_flow_table_unspoken_sockets(BhFlowTable *t, guint64 *sks, guint max) {
                 sks[n++] = c->sk;
         }
         return n;
-}
-
-static void port_set(BhFlowTable *t, guint64 where, guint8 proto, guint16 port, Listener *l) {
-        Port *p = g_new0(Port, 1);
-
-        set_port(&p->key, where, proto, port);
-        p->listener = l;
-        g_hash_table_replace(t->by_port, &p->key, p);
-}
-
-static void index_listener(BhFlowTable *t, Listener *l) {
-        if (!l->told.proto)
-                return;
-        port_set(t, (guint64) (uintptr_t) l->end->box, l->told.proto, l->told.port, l);
-        if (l->told.net_ns)
-                port_set(t, l->told.net_ns, l->told.proto, l->told.port, l);
-}
-
-/* NULL: beyond the bound. */
-static Listener *listener_get(BhFlowTable *t, const Listener *wanted, gint64 now_ns) {
-        Listener *l = g_hash_table_lookup(t->listeners, wanted);
-
-        if (!l) {
-                if (g_hash_table_size(t->listeners) >= BH_FLOW_MAX_LISTENERS) {
-                        t->stats.listeners_refused++;
-                        return NULL;
-                }
-                l = g_new0(Listener, 1);
-                *l = *wanted;
-                l->path = g_strdup(wanted->path);
-                bh_flow_end_ref(l->end);
-                l->told.container_id = l->end->box->id;
-                l->told.exe = l->end->exe;
-                l->told.path = l->path;
-                l->told.first_ns = now_ns;
-                g_hash_table_add(t->listeners, l);
-                index_listener(t, l);
-        }
-        l->walk = t->walk;
-        return l;
-}
-
-static void listener_free(BhFlowTable *t, Listener *l) {
-        g_ptr_array_add(t->grave, l->path);
-        if (l->protocol)
-                g_ptr_array_add(t->grave, l->protocol);
-        bh_flow_end_unref(t, l->end);
-        g_free(l);
-}
-
-void bh_flow_listens(BhFlowTable *t, End *end, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port) {
-        Listener wanted = { .end = end, .path = (char *) "", .told = { .net_ns = net_ns, .proto = proto, .ip = *ip, .port = port } };
-
-        listener_get(t, &wanted, t->now_ns);
-}
-
-static int by_place(gconstpointer pa, gconstpointer pb) {
-        const BhFlowListener *a = pa, *b = pb;
-        int d = strcmp(a->container_id, b->container_id);
-
-        if (!d)
-                d = (int) a->proto - (int) b->proto;
-        if (!d)
-                d = (int) a->port - (int) b->port;
-        if (!d)
-                d = strcmp(a->path, b->path);
-        if (!d)
-                d = memcmp(&a->ip, &b->ip, sizeof(a->ip));
-        if (!d)
-                d = strcmp(a->exe, b->exe);
-        return d ? d : (a->net_ns > b->net_ns) - (a->net_ns < b->net_ns);
-}
-
-static void list_listeners(BhFlowTable *t) {
-        GHashTableIter it;
-        guint64 hash = 0;
-        gpointer p;
-
-        g_array_set_size(t->listing, 0);
-        g_hash_table_iter_init(&it, t->listeners);
-        while (g_hash_table_iter_next(&it, &p, NULL)) {
-                const Listener *l = p;
-
-                if (l->told.pid) /* seen by a walk */
-                        g_array_append_val(t->listing, l->told);
-        }
-        g_array_sort(t->listing, by_place);
-        for (guint i = 0; i < t->listing->len; i++) {
-                const BhFlowListener *l = &g_array_index(t->listing, BhFlowListener, i);
-                guint64 words[] = { l->pid, l->net_ns, l->proto, l->port, (guint64) l->started_ns };
-
-                hash = XXH3_64bits_withSeed(words, sizeof(words), hash);
-                hash = XXH3_64bits_withSeed(l->ip.b, l->ip.len, hash);
-                hash = XXH3_64bits_withSeed(l->path, strlen(l->path), hash);
-                hash = XXH3_64bits_withSeed(l->exe, strlen(l->exe), hash);
-                hash = XXH3_64bits_withSeed(l->container_id, strlen(l->container_id), hash);
-        }
-        t->listing_changed |= hash != t->listing_hash || t->walk == 1;
-        t->listing_hash = hash;
-}
-
-const GArray *bh_flow_table_listeners(BhFlowTable *t, gboolean *changed) {
-        if (changed) {
-                *changed = t->listing_changed;
-                t->listing_changed = FALSE;
-        }
-        return t->listing;
 }
 
 gboolean bh_flow_table_assigning(BhFlowTable *t) {
@@ -552,7 +366,7 @@ static gboolean walk_listener(BhFlowTable *t, const BhFlowSocket *s, Box *box) {
         /* a datagram socket without a peer on a port that the kernel chose is a client's, as long as it does not stay */
         gboolean passing = s->proto == BH_PROTO_UDP && !is_unix && s->lport >= EPHEMERAL_FIRST;
         Listener *known = g_hash_table_lookup(t->listeners, &wanted);
-        Listener *l = listener_get(t, &wanted, t->walk_ns);
+        Listener *l = bh_flow_listen_get(t, &wanted, t->walk_ns);
         if (l && (!passing || known)) {
                 l->told.pid = s->pid;
                 l->told.started_ns = s->started_ns;
@@ -742,23 +556,8 @@ gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
                 t->stats.vanished += ((Conn *) g_ptr_array_index(gone, i))->tuple.proto != 0;
                 conn_remove(t, g_ptr_array_index(gone, i));
         }
-        if (whole) {
-                g_autoptr(GPtrArray) closed = g_ptr_array_new();
-
-                g_hash_table_iter_init(&it, t->listeners);
-                while (g_hash_table_iter_next(&it, &p, NULL))
-                        if (((Listener *) p)->walk != t->walk)
-                                g_ptr_array_add(closed, p);
-                if (closed->len)
-                        g_hash_table_remove_all(t->by_port);
-                for (guint i = 0; i < closed->len; i++) {
-                        g_hash_table_remove(t->listeners, g_ptr_array_index(closed, i));
-                        listener_free(t, g_ptr_array_index(closed, i));
-                }
-                g_hash_table_iter_init(&it, t->listeners);
-                while (closed->len && g_hash_table_iter_next(&it, &p, NULL))
-                        index_listener(t, p);
-        }
+        if (whole)
+                bh_flow_listen_close(t);
         for (guint i = 0; i < waiting->len; i++)
                 assign_flow(t, g_ptr_array_index(waiting, i));
         for (guint i = waiting->len; i-- > 0; )
@@ -772,14 +571,14 @@ gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
                 t->assigning |= !c->flow && c->walks <= WALKS_TO_GIVE_UP;
         }
         t->wants_walk |= t->assigning;
-        list_listeners(t);
+        bh_flow_listen_list(t);
         soon = t->soon;
         t->soon = FALSE;
         return soon;
 }
 
 void bh_flow_walk_free(BhFlowTable *t) {
-        g_autoptr(GPtrArray) conns = bh_flow_all(t->conns), listeners = bh_flow_all(t->listeners);
+        g_autoptr(GPtrArray) conns = bh_flow_all(t->conns);
         GHashTableIter it;
         gpointer p;
 
@@ -790,12 +589,8 @@ void bh_flow_walk_free(BhFlowTable *t) {
                 conn_remove(t, g_ptr_array_index(conns, i));
         for (Conn *c; (c = t->free_conns); g_free(c))
                 t->free_conns = c->free;
-        for (guint i = 0; i < listeners->len; i++)
-                listener_free(t, g_ptr_array_index(listeners, i));
+        bh_flow_listen_free(t);
         g_hash_table_unref(t->conns);
-        g_hash_table_unref(t->listeners);
-        g_hash_table_unref(t->by_port);
         g_hash_table_unref(t->walk_unix);
-        g_array_unref(t->listing);
         g_free(t->closed);
 }

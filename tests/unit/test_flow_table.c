@@ -348,6 +348,43 @@ static void test_shared_namespace_tells_clients_apart(void) {
 }
 
 /* Containers that no runtime describes, as those of ctr: their sockets tell their addresses. */
+/* A third container is in the second one's network namespace: who has the socket is meant, from the first connection on, not who has the address. */
+static void test_shared_address_is_whose_socket_it_is(void) {
+        g_autoptr(BhFlowTable) t = table();
+        BhFlowSocket s = socket_of(WEB, "/php", "172.18.0.2", 40009, "172.18.0.3", 7300);
+
+        closed(t, WEB, "/php", TRUE, "172.18.0.2:40000", "172.18.0.3:7300", 5, 6, 0);
+        closed(t, "cccc", "/side", FALSE, "172.18.0.3:7300", "172.18.0.2:40000", 6, 5, 0);
+        closed(t, WEB, "/php", TRUE, "172.18.0.2:40001", "172.18.0.3:5432", 7, 8, 0);
+        closed(t, DB, "/postgres", FALSE, "172.18.0.3:5432", "172.18.0.2:40001", 8, 7, 0);
+        expect(t, FALSE,
+               "aaaa:/php > 172.18.0.3:5432 [bbbb] @front n=1 out=7 in=8\n"
+               "aaaa:/php > 172.18.0.3:7300 [cccc] /side @front n=1 out=5 in=6\n"
+               "bbbb:/postgres < 172.18.0.2:5432 [aaaa] @front n=1 out=8 in=7\n"
+               "cccc:/side < 172.18.0.2:7300 [aaaa] n=1 out=6 in=5");
+        /* and when the owner has the port itself, it is its */
+        closed(t, DB, "/postgres", FALSE, "172.18.0.3:7300", "172.18.0.2:40003", 1, 1, 0);
+        s.role = BH_FLOW_CLIENT;
+        bh_flow_table_walk_begin(t, now_ns);
+        bh_flow_table_walk_socket(t, &s);
+        bh_flow_table_walk_end(t, TRUE);
+        expect(t, FALSE,
+               "aaaa:/php > 172.18.0.3:7300 [bbbb] @front open=1\n"
+               "bbbb:/postgres < 172.18.0.2:7300 [aaaa] @front n=1 out=1 in=1");
+
+        /* by loopback, which is the namespace's */
+        struct bh_event e = event(BH_EV_NET_CLOSE, "cccc", "/side", "127.0.0.1:9", "127.0.0.1:50000");
+        BH_SET(&e, net_ns, 77);
+        bh_flow_table_event(t, &e);
+        e = event(BH_EV_NET_CLOSE, DB, "/psql", "127.0.0.1:50000", "127.0.0.1:9");
+        BH_SET(&e, net_ns, 77);
+        BH_SET(&e, outgoing, TRUE);
+        bh_flow_table_event(t, &e);
+        expect(t, FALSE,
+               "bbbb:/psql > 127.0.0.1:9 [cccc] /side n=1\n"
+               "cccc:/side < 127.0.0.1:9 [bbbb] /psql n=1");
+}
+
 static void test_containers_without_known_networks(void) {
         g_autoptr(BhFlowTable) t = table();
 
@@ -640,6 +677,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/flow_table/address_that_moves_to_another_container", test_address_that_moves_to_another_container);
         g_test_add_func("/flow_table/open_connections_from_before_the_start", test_open_connections_from_before_the_start);
         g_test_add_func("/flow_table/shared_namespace_tells_clients_apart", test_shared_namespace_tells_clients_apart);
+        g_test_add_func("/flow_table/shared_address_is_whose_socket_it_is", test_shared_address_is_whose_socket_it_is);
         g_test_add_func("/flow_table/containers_without_known_networks", test_containers_without_known_networks);
         g_test_add_func("/flow_table/scan_of_ports_is_one_flow", test_scan_of_ports_is_one_flow);
         g_test_add_func("/flow_table/scan_without_waiting", test_scan_without_waiting);
