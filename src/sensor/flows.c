@@ -363,10 +363,7 @@ void bh_flows_free(BhFlows *f) {
         } else if (f->newest_id) {
                 tell(f, TRUE);
         }
-        if (f->c.conntrack.events >= 0)
-                close(f->c.conntrack.events);
-        if (f->c.conntrack.listing >= 0)
-                close(f->c.conntrack.listing);
+        bh_flows_close_conntrack(&f->c.conntrack);
         bh_flow_table_free(f->table);
         g_mutex_clear(&f->lock);
         g_cond_clear(&f->moved);

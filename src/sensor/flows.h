@@ -63,6 +63,8 @@ typedef struct {
 typedef struct BhFlows BhFlows;
 
 void bh_flows_open_conntrack(BhConntrackSockets *out);
+/* Of those that no flows took over. */
+void bh_flows_close_conntrack(BhConntrackSockets *sockets);
 
 BhFlows *bh_flows_new(const BhFlowsConfig *config);
 /* What a killed sensor may not have told. */

@@ -47,8 +47,11 @@ void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock) {
                 .data = s,
         };
 
-        if (!s->report)
+        if (!s->report) { /* nobody is told: the kernel need not go on telling */
+                if (s->options.bus)
+                        bh_flows_close_conntrack(&s->conntrack);
                 return;
+        }
         s->conntrack = (BhConntrackSockets){ .events = -1, .listing = -1 };
         s->flows = bh_flows_new(&config);
         bh_flows_catch_up(s->flows);

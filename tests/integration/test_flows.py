@@ -366,3 +366,27 @@ def test_protocol_of_connections_is_recognised(sensor, hub, box):
         return bool(hub.find(container=web.id, port=8088, protocol="http/1") and hub.find(container=client.id, port=8088, protocol="http/1")), (
             hub.find(container=web.id, port=8088), hub.find(container=client.id, port=8088), sensor.status()["flows"]["protocols"])
     wait_for(ask, 30, "both ends are told as http/1", every=0.5)
+
+
+def conntrack_sockets(pid):
+    """Sockets of NETLINK_NETFILTER that the process holds."""
+    rows = [line.split() for line in pathlib.Path(f"/proc/{pid}/net/netlink").read_text().splitlines()[1:]]
+    netfilter = {f"socket:[{r[-1]}]" for r in rows if r[1] == "12"}
+    links = set()
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.add(os.readlink(fd))
+        except FileNotFoundError:
+            pass
+    return netfilter & links
+
+
+def test_a_sensor_that_can_tell_nobody_does_not_listen_to_the_kernel_s_connection_tracking(request, build, tmp_path):
+    backend = request.config.getoption("--backend")
+    with flow_env.Hub(tmp_path / "bus.sock") as hub:
+        with sensor_env.Sensor(build, backend=backend, args=["--bus", f"unix:{hub.path}"]) as s:
+            assert len(conntrack_sockets(s.pid)) == 2
+        broken = sensor_env.Sensor(build, backend=backend, args=["--bus", f"unix:{hub.path}"])
+        (broken.data_dir / "spool").write_text("no directory")
+        with broken as s:
+            assert conntrack_sockets(s.pid) == set()

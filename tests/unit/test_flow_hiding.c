@@ -243,6 +243,86 @@ static void test_many_visitors_are_counted(void) {
         g_assert_false(bh_flow_table_next_crowd(t, &crowd));
 }
 
+/* ---- false names ---- */
+
+static void answer(BhFlowTable *t, const char *box, const char *resolver, const char *name, const char *record) {
+        struct bh_event e = event(BH_EV_DNS, box, "/curl", "172.18.0.2:50000", resolver);
+        g_autofree char *question = g_strdup_printf("%s.", name);
+
+        BH_SET(&e, proto, 17);
+        BH_SET_STR(&e, dns_type, "response");
+        BH_SET_STR(&e, dns_question, question);
+        BH_SET(&e, dns_answers, ((struct bh_str){ record, (guint32) strlen(record) + 1 }));
+        BH_SET(&e, outgoing, FALSE);
+        bh_flow_table_event(t, &e);
+        now_ns += 1000000;
+}
+
+static void visit(BhFlowTable *t, const char *box, const char *local, const char *to) {
+        closed(t, box, "/curl", TRUE, local, to, 1, 1, 0);
+}
+
+/* A container that asks a server of its own gets any name for any address: it hides behind none, and others are not concerned. */
+static void test_names_of_the_asker_s_own(void) {
+        g_autoptr(BhFlowTable) t = table();
+
+        answer(t, WEB, "127.0.0.11:53", "db", "A 203.0.113.1");
+        answer(t, WEB, "127.0.0.11:53", "backup.shop.internal", "A 203.0.113.2");
+        answer(t, WEB, "127.0.0.11:53", "printer.local", "AAAA 2001:db8::5");
+        answer(t, WEB, "127.0.0.11:53", "billing.shop.internal", "A 10.9.9.9");
+        answer(t, WEB, "127.0.0.1:53", "updates.example.com", "A 203.0.113.3");
+        answer(t, "", "127.0.0.53:53", "deb.example.com", "A 203.0.113.4");
+        for (guint i = 1; i <= 4; i++) {
+                g_autofree char *to = g_strdup_printf("203.0.113.%u:443", i);
+
+                visit(t, i < 4 ? WEB : "", i < 4 ? "172.18.0.2:40000" : "10.0.0.5:40000", to);
+        }
+        visit(t, WEB, "172.18.0.2:40000", "10.9.9.9:443");
+        visit(t, DB, "172.18.0.3:40000", "203.0.113.3:443");
+        expect(t, FALSE,
+               "aaaa:/curl > 10.9.9.9:443 [] \"billing.shop.internal\" @front n=1 out=1 in=1\n"
+               "aaaa:/curl > 203.0.113.1:443 [] @front n=1 out=1 in=1\n"
+               "aaaa:/curl > 203.0.113.2:443 [] @front n=1 out=1 in=1\n"
+               "aaaa:/curl > 203.0.113.3:443 [] \"updates.example.com (says 127.0.0.1)\" @front n=1 out=1 in=1\n"
+               "bbbb:/curl > 203.0.113.3:443 [] @front n=1 out=1 in=1\n"
+               "host:/curl > 203.0.113.4:443 [] \"deb.example.com\" n=1 out=1 in=1");
+}
+
+static char *name_of_flow(BhFlowTable *t) {
+        visit(t, WEB, "172.18.0.2:40000", "203.0.113.9:443");
+        g_autofree char *got = cut(t, FALSE);
+        char **parts = g_strsplit(got, "\"", 3);
+        char *name = g_strdup(parts[1]);
+
+        g_strfreev(parts);
+        return name;
+}
+
+/* One address under ever new names is one place, by one of them and who says so. */
+static void test_many_names_of_one_address(void) {
+        g_autoptr(BhFlowTable) t = table();
+
+        for (guint i = 0; i < 8; i++) {
+                g_autofree char *name = g_strdup_printf("n%u.example.com", i);
+
+                answer(t, WEB, "198.51.100.53:53", name, "A 203.0.113.9");
+        }
+        g_autofree char *some = name_of_flow(t);
+        g_assert_cmpstr(some, ==, "n7.example.com");
+        for (guint i = 8; i < 50; i++) {
+                g_autofree char *name = g_strdup_printf("n%u.example.com", i);
+
+                answer(t, WEB, "198.51.100.53:53", name, "A 203.0.113.9");
+        }
+        g_autofree char *many = name_of_flow(t);
+        g_assert_cmpstr(many, ==, "n7.example.com (says 198.51.100.53)");
+        /* no longer at it, or another resolver: believed again */
+        now_ns += 2 * BH_FLOW_NAMES_WINDOW_NS;
+        answer(t, WEB, "198.51.100.53:53", "again.example.com", "A 203.0.113.9");
+        g_autofree char *again = name_of_flow(t);
+        g_assert_cmpstr(again, ==, "again.example.com");
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/flow_hiding/address_of_a_forgotten_container", test_address_of_a_forgotten_container);
@@ -253,5 +333,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/flow_hiding/new_place_is_not_hidden_by_many", test_new_place_is_not_hidden_by_many);
         g_test_add_func("/flow_hiding/much_is_not_hidden_by_many", test_much_is_not_hidden_by_many);
         g_test_add_func("/flow_hiding/many_visitors_are_counted", test_many_visitors_are_counted);
+        g_test_add_func("/flow_hiding/names_of_the_asker_s_own", test_names_of_the_asker_s_own);
+        g_test_add_func("/flow_hiding/many_names_of_one_address", test_many_names_of_one_address);
         return g_test_run();
 }
