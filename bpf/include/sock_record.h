@@ -76,6 +76,15 @@ struct bh_sock_port {
         __u32 port;
 };
 
+/* `followed` map of datagrams.bpf.c: what a connected datagram socket moved by the calls for files. */
+#define BH_DATAGRAMS_MAX 1024
+struct bh_datagrams_moved {
+        __u64 bytes_out, bytes_in, packets_out, packets_in;
+        __u16 lport, rport; /* of the socket that is meant */
+        __u32 pad;
+};
+_Static_assert(sizeof(struct bh_datagrams_moved) == 40, "shared layout");
+
 /* `walk` map: one entry. */
 struct bh_sock_walk {
         __u64 now;         /* CLOCK_BOOTTIME ns, the sensor says */

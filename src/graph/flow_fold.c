@@ -332,7 +332,11 @@ static void datagrams(BhFlowTable *t, const struct bh_event *e, struct side *s) 
                 c.packets_in = n;
         }
         times_of(e, &c);
-        bh_flow_count(t, known ? bh_flow_of(t, s, &key) : bh_flow_find(t, &key), &c);
+
+        Flow *f = known ? bh_flow_of(t, s, &key) : bh_flow_find(t, &key);
+        if (f)
+                f->heard = TRUE;
+        bh_flow_count(t, f, &c);
 }
 
 static void dns(BhFlowTable *t, const struct bh_event *e, struct side *s) {

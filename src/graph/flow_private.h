@@ -103,7 +103,7 @@ struct Flow {
         struct crowd *crowd;
         guint *counted_in; /* of its box: it was taken out of a crowd; NULL: not */
         guint conns;
-        gboolean dirty, told;
+        gboolean dirty, told, heard; /* heard: events tell of its datagrams */
         guint8 looks; /* times that its bytes were asked for in vain */
         guint32 look; /* the last time */
         gint64 quiet_us, fresh_us; /* told last; seen first by a cut */
@@ -138,6 +138,7 @@ struct Conn {
         guint32 net_ns;
         guint64 walk;      /* the last that told it */
         gint64 since_ns, seen_ns;
+        guint8 dull; /* walks in which a datagram socket moved nothing, up to twice BH_FLOW_DULL_WALKS */
         gint64 missed_ns; /* when a walk missed it; 0: none has since one told it */
         guint64 bytes_out, bytes_in, packets_out, packets_in;
         guint64 sk; /* the kernel's name of the socket, 0: not known */
@@ -335,6 +336,8 @@ void bh_flow_not_again(BhFlowCounts *c, const guint64 told[BH_FLOW_MOVED]);
  * the flow's description, says now. Texts in it live until the next cut.
  */
 gboolean bh_flow_peer_changes(BhFlowTable *t, Flow *f, Box *peer, BhFlow *out);
+/* TRUE: something was told of connections that are open, or were when it was told last. */
+gboolean bh_flow_is_ahead(const Flow *f);
 /* Takes off what is counted elsewhere, and notes what is told. */
 void bh_flow_tells(Flow *f, BhFlow *out);
 

@@ -52,6 +52,7 @@
 #define BH_FLOW_SCAN_PORTS 32u
 #define BH_FLOW_SCAN_ADDRESSES 64u
 #define BH_FLOW_SAMPLES 16u
+#define BH_FLOW_DULL_WALKS 12u
 #define BH_FLOW_CROWD_PEERS 8u
 #define BH_FLOW_CROWD_TOKENS 16u
 
@@ -195,6 +196,19 @@ void bh_flow_table_walk_begin(BhFlowTable *t, gint64 now_ns);
  * So the executable of a connection that is known already need not be looked up in each walk.
  */
 gboolean bh_flow_table_walk_socket(BhFlowTable *t, const BhFlowSocket *socket);
+/*
+ * Datagram sockets that are open and connected, have sent or received nothing that an event told, and are a container's: they may be used by the calls for files, which
+ * have no event on the fallback. Whoever counts for them tells it in `bytes_out` … of their sockets. *look: now is the time to count; a socket that moved nothing
+ * for BH_FLOW_DULL_WALKS walks is looked at in each BH_FLOW_DULL_WALKS-th only. Returns how many.
+ */
+typedef struct {
+        guint64 sk;
+        guint16 lport, rport;
+} BhFlowSilent;
+guint bh_flow_table_silent_datagrams(BhFlowTable *t, BhFlowSilent *out, guint max, gboolean *look);
+/* Before the walk's end: what such a socket had moved in all, which this walk may not have met any more. */
+void bh_flow_table_walk_datagrams(BhFlowTable *t, guint64 sk, guint64 bytes_out, guint64 bytes_in, guint64 packets_out, guint64 packets_in);
+
 /* `whole` FALSE: the walk was broken off; what it did not tell may be there. Returns TRUE if something should be told soon. */
 gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole);
 /* TRUE if the last walk left connections whose other end another walk may tell. At most three walks in a row find such. */

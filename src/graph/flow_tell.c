@@ -561,9 +561,15 @@ void bh_flow_table_cut(BhFlowTable *t, gboolean all, gint64 now_us, BhFlowCut *o
                         bh_flow_drop(t, f);
                         continue;
                 }
+                /* what a walk ended needs the number of an event, as a batch without a new one adds nothing */
+                if (!all && t->last_id <= t->after && f->added.last_ns && !f->added.connections)
+                        continue;
                 if (!all && too_early(t, f, now_us))
                         continue;
-                if (describe(t, f, &told, &peer)) {
+                gboolean is = describe(t, f, &told, &peer);
+                if (is && !all && t->last_id <= t->after && peer != f->told_peer && bh_flow_is_ahead(f)) /* the same */
+                        continue;
+                if (is) {
                         BhFlow before = told;
 
                         if (bh_flow_peer_changes(t, f, peer, &before))

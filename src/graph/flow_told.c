@@ -47,6 +47,13 @@ void bh_flow_not_again(BhFlowCounts *c, const guint64 told[BH_FLOW_MOVED]) {
                 ADDED(c, i) = less(ADDED(c, i), told[i]);
 }
 
+gboolean bh_flow_is_ahead(const Flow *f) {
+        for (guint i = 0; i < BH_FLOW_MOVED; i++)
+                if (f->ahead[i])
+                        return TRUE;
+        return FALSE;
+}
+
 gboolean bh_flow_peer_changes(BhFlowTable *t, Flow *f, Box *peer, BhFlow *out) {
         Box *before = f->told_peer;
         BhFlowCounts settled = { 0 };

@@ -246,8 +246,22 @@ static struct bh_str text_of(const char *s) {
         return (struct bh_str){ s ? s : "", s ? (guint32) strlen(s) : 0 };
 }
 
-static void moved(BhFlowTable *t, Conn *c, const BhFlowSocket *s, gboolean half_open) {
+static void moved(BhFlowTable *t, Conn *c, const BhFlowSocket *told, gboolean half_open) {
+        BhFlowSocket copy = *told, *s = &copy;
         Flow *f = c->flow;
+
+        if (c->tuple.proto == BH_PROTO_UDP) { /* counted from some time on, and perhaps not any more */
+                guint64 before = c->bytes_out + c->bytes_in + c->packets_out + c->packets_in;
+
+                s->bytes_out = MAX(s->bytes_out, c->bytes_out);
+                s->bytes_in = MAX(s->bytes_in, c->bytes_in);
+                s->packets_out = MAX(s->packets_out, c->packets_out);
+                s->packets_in = MAX(s->packets_in, c->packets_in);
+                if (s->bytes_out + s->bytes_in + s->packets_out + s->packets_in != before)
+                        c->dull = 0;
+                else if (c->dull++ >= 2 * BH_FLOW_DULL_WALKS)
+                        c->dull = BH_FLOW_DULL_WALKS + 1;
+        }
 
         if (f && (c->bytes_out != s->bytes_out || c->bytes_in != s->bytes_in || c->packets_out != s->packets_out || c->packets_in != s->packets_in || c->half_open != half_open)) {
                 f->now.bytes_out += s->bytes_out - c->bytes_out;
@@ -411,6 +425,53 @@ gboolean bh_flow_table_walk_socket(BhFlowTable *t, const BhFlowSocket *s) {
         return done;
 }
 
+guint bh_flow_table_silent_datagrams(BhFlowTable *t, BhFlowSilent *out, guint max, gboolean *look) {
+        GHashTableIter it;
+        guint n = 0;
+        gpointer p;
+
+        *look = FALSE;
+        g_hash_table_iter_init(&it, t->conns);
+        while (n < max && g_hash_table_iter_next(&it, NULL, &p)) {
+                const Conn *c = p;
+
+                if (c->tuple.proto != BH_PROTO_UDP || !c->sk || c->tuple.box == t->host || !c->flow || c->flow->heard || c->walk != t->walk)
+                        continue;
+                *look |= c->dull <= BH_FLOW_DULL_WALKS || c->dull == 2 * BH_FLOW_DULL_WALKS;
+                out[n++] = (BhFlowSilent){ c->sk, c->tuple.lport, c->tuple.rport };
+        }
+        return n;
+}
+
+void bh_flow_table_walk_datagrams(BhFlowTable *t, guint64 sk, guint64 bytes_out, guint64 bytes_in, guint64 packets_out, guint64 packets_in) {
+        const BhFlowSocket s = { .bytes_out = bytes_out, .bytes_in = bytes_in, .packets_out = packets_out, .packets_in = packets_in };
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, t->conns);
+        while (g_hash_table_iter_next(&it, NULL, &p)) {
+                Conn *c = p;
+
+                if (c->sk == sk && c->tuple.proto == BH_PROTO_UDP && c->walk != t->walk)
+                        moved(t, c, &s, FALSE);
+        }
+}
+
+/* Nobody tells the end of a datagram socket: what was counted of it becomes what has ended. */
+static void datagrams_end(BhFlowTable *t, Conn *c) {
+        BhFlowCounts all = { .bytes_out = c->bytes_out, .bytes_in = c->bytes_in, .packets_out = c->packets_out, .packets_in = c->packets_in, .last_ns = t->walk_ns };
+        guint64 told[BH_FLOW_MOVED] = { 0 };
+        Flow *f = c->flow;
+
+        if (!f || !(all.packets_out + all.packets_in))
+                return;
+        leave_flow(t, c);
+        if (f->told)
+                bh_flow_leaves(t, f, c, t->walk_ns, told);
+        bh_flow_not_again(&all, told);
+        bh_flow_count(t, f, &all);
+}
+
 /* Both ends of Unix connections that are open. A pair is a connection as any, by its inode. */
 static void pair_unix(BhFlowTable *t) {
         GHashTableIter it;
@@ -553,8 +614,12 @@ gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
                 }
         }
         for (guint i = 0; i < gone->len; i++) {
-                t->stats.vanished += ((Conn *) g_ptr_array_index(gone, i))->tuple.proto != 0;
-                conn_remove(t, g_ptr_array_index(gone, i));
+                Conn *c = g_ptr_array_index(gone, i);
+
+                t->stats.vanished += c->tuple.proto == BH_PROTO_TCP;
+                if (c->tuple.proto == BH_PROTO_UDP)
+                        datagrams_end(t, c);
+                conn_remove(t, c);
         }
         if (whole)
                 bh_flow_listen_close(t);

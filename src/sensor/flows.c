@@ -332,6 +332,8 @@ void bh_flows_start(BhFlows *f) {
                 f->walk_problem = g_strdup(error->message);
                 f->full_told = TRUE;
         }
+        if (f->sockets)
+                f->datagrams = bh_datagrams_new(f->c.hooks);
         bh_flows_open_protocols(f);
         if (f->c.conntrack.events >= 0 && pipe2(f->stop_pipe, O_CLOEXEC) == 0) {
                 f->conntrack_on = TRUE;
@@ -348,6 +350,7 @@ void bh_flows_settle(BhFlows *f) {
         if (f->worker)
                 g_thread_join(g_steal_pointer(&f->worker));
         g_clear_pointer(&f->first_bytes, bh_first_bytes_free);
+        g_clear_pointer(&f->datagrams, bh_datagrams_free);
         g_clear_pointer(&f->sockets, bh_sockets_free);
 }
 
@@ -370,6 +373,7 @@ void bh_flows_free(BhFlows *f) {
         g_free(f->walk_problem);
         g_free(f->conntrack_problem);
         g_free(f->protocol_problem);
+        g_free(f->datagrams_problem);
         g_free(f->mark);
         g_free(f->recorder_dir);
         g_free(f->proc_path);
@@ -395,6 +399,7 @@ json_t *bh_flows_status(BhFlows *f) {
         BhSocketsStats walks = { 0 };
         BhConntrackStats conntrack;
         BhFirstBytesStats bytes = { 0 };
+        BhDatagramStats datagrams = { 0 };
         BhFlowStats s;
 
         /* not under the lock: bytes are being attached or detached, perhaps, which may take long */
@@ -442,6 +447,15 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(part, "not_entered", number(walks.not_entered));
         json_object_set_new(part, "forgotten", number(walks.forgotten));
         json_object_set_new(o, "walk", part);
+        if (f->datagrams)
+                bh_datagrams_stats(f->datagrams, &datagrams);
+        part = json_object();
+        json_object_set_new(part, "state", json_string(datagrams.attached ? "on" : f->datagrams_problem ? "failed" : "off"));
+        json_object_set_new(part, "problem", text(f->datagrams_problem));
+        json_object_set_new(part, "followed", number(datagrams.followed));
+        json_object_set_new(part, "refused", number(datagrams.refused));
+        json_object_set_new(part, "attached", number(datagrams.attached_times));
+        json_object_set_new(o, "written_datagrams", part);
         part = json_object();
         json_object_set_new(part, "state", json_string(f->first_bytes && !f->protocol_problem ? "on" : f->first_bytes ? "failed" : "off"));
         json_object_set_new(part, "problem", text(f->protocol_problem));

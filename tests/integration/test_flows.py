@@ -131,6 +131,25 @@ def test_datagrams(sensor, hub, box):
     assert (server["bytes_out"], server["packets_out"], server["packets_in"], server["peer_container"]) == (1000, 20, 20, app.id), server
 
 
+def test_datagrams_by_write_and_read(sensor, hub, box):
+    """No hook of the fallback sees these: they are counted while there is such a socket, and nothing is paid while there is none."""
+    app, stats = box(), box()
+    serve(stats, 8125, "userve")
+
+    def counting():
+        return sensor.status()["flows"]["written_datagrams"]
+    sending = app.start(f"/load wsend {stats.ip} 8125 20 50 /ctl/go")
+    wait_for(lambda: (counting()["followed"] > 0 and counting()["state"] == "on", counting()), 20, "the socket is followed")
+    (app.dir / "go").write_text("")
+    assert app.wait(sending).strip() == "20"
+    for name in ("bytes_out", "bytes_in"):
+        hub.wait_sum(name, 1000, container=app.id, role="client", proto=17)
+        hub.wait_sum(name, 1000, container=stats.id, role="server", proto=17)
+    hub.wait_sum("packets_out", 20, container=app.id, role="client", proto=17)
+    assert hub.find(container=app.id, proto=17)[0]["open"] == 0
+    wait_for(lambda: (counting()["state"] == "off", counting()), 20, "nothing is attached")
+
+
 def test_unix_socket_in_a_shared_volume(sensor, hub, engine, box):
     volume = f"bh-vol-{secrets.token_hex(3)}"
     engine.docker("volume", "create", volume)
