@@ -42,7 +42,7 @@ static __always_inline void owner(struct bh_sock_record *r, struct task_struct *
         bh_read(r->comm, sizeof(r->comm), __builtin_preserve_access_index(&task->comm));
 }
 
-static __noinline int enter(struct bh_sock_walk *w, struct task_struct *task, __u64 how) {
+static __noinline int enter(struct bh_sock_walk *w, struct task_struct *task, __u32 replace) {
         struct bh_sock_record *r = &w->record;
         struct bh_conn c = {
                 .who = { .id = { .cgroup = r->cgroup, .origin = r->origin, .start = r->start, .tgid = r->tgid, .tid = r->tgid },
@@ -54,10 +54,10 @@ static __noinline int enter(struct bh_sock_walk *w, struct task_struct *task, __
                 .flags = BH_RF_FOUND,
         };
         __u64 key = r->sk;
-        long err;
+        int err;
 
         __builtin_memcpy(c.who.comm, r->comm, sizeof(c.who.comm));
-        err = bpf_map_update_elem(&conns, &key, &c, how);
+        err = conn_put(key, &c, replace);
         if (err) {
                 w->full += err != -EEXIST; /* a hook was faster */
                 return 0;
@@ -66,7 +66,7 @@ static __noinline int enter(struct bh_sock_walk *w, struct task_struct *task, __
         r->since = c.since;
         w->entered++;
         if (BPF_CORE_READ((struct sock *) key, __sk_common.skc_state) == TCP_CLOSE)
-                bpf_map_delete_elem(&conns, &key);
+                conn_take_out(key, c.share);
         return 0;
 }
 
@@ -77,7 +77,7 @@ static __noinline int connection(struct bh_sock_walk *w, struct sock *sk, struct
         struct bh_conn *c = bpf_map_lookup_elem(&conns, &key);
         int state = r->state;
         struct conn_counts n;
-        __u64 how = c ? BPF_ANY : BPF_NOEXIST;
+        __u32 replace = c != NULL;
 
         if (c && is_of(c, sk)) {
                 r->cgroup = c->who.id.cgroup;
@@ -101,7 +101,7 @@ static __noinline int connection(struct bh_sock_walk *w, struct sock *sk, struct
                         r->flags |= BH_SOCK_BY_PORT | (bpf_map_lookup_elem(&listened, &port) ? BH_SOCK_SERVER : BH_SOCK_CLIENT);
                 }
                 if (r->flags & (BH_SOCK_CLIENT | BH_SOCK_SERVER) && !bh_is_off(BH_EV_NET_CLOSE))
-                        enter(w, task, how);
+                        enter(w, task, replace);
         } else {
                 return 0;
         }

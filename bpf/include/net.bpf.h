@@ -306,11 +306,13 @@ static __noinline int act_net_close(struct sock *sk, int old) {
         struct bh_conn *c = bpf_map_lookup_elem(&conns, &key);
         struct conn_counts n;
         struct bh_buf *b;
+        __u64 share;
 
         if (!c)
                 return 0;
+        share = c->share;
         if (!is_of(c, sk)) {
-                bpf_map_delete_elem(&conns, &key);
+                conn_take_out(key, share);
                 return 0;
         }
         b = bh_begin_as(&c->who, BH_EV_NET_CLOSE, 0, 0);
@@ -327,7 +329,7 @@ static __noinline int act_net_close(struct sock *sk, int old) {
                 b->rec.a[7] = sock_net_ns(sk);
                 bh_put_struct(b, BH_TAG_ADDR, &c->addr, sizeof(c->addr));
         }
-        if (bpf_map_delete_elem(&conns, &key)) {
+        if (!conn_take_out(key, share)) {
                 if (b)
                         bh_cancel(b);
                 return 0;
@@ -362,7 +364,7 @@ static __noinline int track(struct sock *sk, struct act *n, __u32 outgoing) {
                 c.since = known->since;
                 c.seen = known->seen;
         }
-        if (bpf_map_update_elem(&conns, &key, &c, BPF_ANY))
+        if (conn_put(key, &c, 1))
                 return bh_count_lost(c.who.id.cgroup, BH_EV_NET_CLOSE, BH_LOST_STATE_FULL);
         return over || BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE;
 }

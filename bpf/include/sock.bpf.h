@@ -54,12 +54,20 @@
 
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(max_entries, 65536);
+        __uint(max_entries, BH_CONNS_MAX);
         __uint(map_flags, BPF_F_NO_PREALLOC);
         __type(key, __u64); /* struct sock * */
         __type(value, struct bh_conn);
         BH_PINNED;
 } conns SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 16384);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u64);
+        __type(value, __s64);
+        BH_PINNED;
+} conn_shares SEC(".maps");
 
 static __always_inline __u16 swap16(__u16 x) {
         return (__u16) (x << 8 | x >> 8);
@@ -122,6 +130,79 @@ static __always_inline __u32 sock_net_ns(struct sock *sk) {
 /* FALSE: the entry is of an earlier connection whose end was missed, and whose socket's address in memory is another's now. */
 static __always_inline bool is_of(const struct bh_conn *c, struct sock *sk) {
         return c->addr.lport == swap16(BPF_CORE_READ((struct inet_sock *) sk, inet_sport)) && c->addr.rport == swap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+}
+
+/* ---- who has how many ---- */
+
+static __always_inline void share_add(__u64 share, __s64 n) {
+        __u64 all = BH_SHARE_ALL;
+        __s64 *has = bpf_map_lookup_elem(&conn_shares, &share), *sum = bpf_map_lookup_elem(&conn_shares, &all);
+
+        if (has)
+                BH_ADD(*has, n);
+        if (sum)
+                BH_ADD(*sum, n);
+}
+
+/* FALSE: it has as many as are free, or there is no place to count it. */
+static __noinline int share_take(__u64 share) {
+        __u64 all = BH_SHARE_ALL;
+        __s64 zero = 0, *sum = bpf_map_lookup_elem(&conn_shares, &all), *has = bpf_map_lookup_elem(&conn_shares, &share), n, used;
+
+        if (!sum || !has) {
+                bpf_map_update_elem(&conn_shares, &all, &zero, BPF_NOEXIST);
+                bpf_map_update_elem(&conn_shares, &share, &zero, BPF_NOEXIST);
+                sum = bpf_map_lookup_elem(&conn_shares, &all);
+                has = bpf_map_lookup_elem(&conn_shares, &share);
+        }
+        if (!sum || !has)
+                return 0;
+        n = *(volatile __s64 *) has;
+        used = *(volatile __s64 *) sum;
+        if (n > 0 && n >= BH_CONNS_MAX - used)
+                return 0;
+        BH_ADD(*has, 1);
+        BH_ADD(*sum, 1);
+        return 1;
+}
+
+/*
+ * An entry for the socket, in the share of its process's container, or, where one is there already (of an earlier call, a walk, or a connection whose end was
+ * missed), in its place and share. `replace` 0: only if there is none. 0, or why not: -EEXIST, -ENOSPC.
+ */
+static __noinline int conn_put(__u64 key, struct bh_conn *c, __u32 replace) {
+        struct bh_conn *known = bpf_map_lookup_elem(&conns, &key);
+
+        if (known && !replace)
+                return -EEXIST;
+        if (known) {
+                c->share = known->share;
+                if (bpf_map_update_elem(&conns, &key, c, BPF_EXIST) == 0)
+                        return 0;
+        }
+        c->share = bh_container_of(c->who.id.cgroup);
+        if (!share_take(c->share))
+                return -ENOSPC;
+        long err = bpf_map_update_elem(&conns, &key, c, BPF_NOEXIST);
+        if (!err)
+                return 0;
+        share_add(c->share, -1);
+        if (err != -EEXIST)
+                return -ENOSPC;
+        if (!replace)
+                return -EEXIST;
+        known = bpf_map_lookup_elem(&conns, &key); /* a walk was faster */
+        if (known)
+                c->share = known->share;
+        return bpf_map_update_elem(&conns, &key, c, BPF_EXIST) ? -ENOSPC : 0;
+}
+
+/* TRUE: it was this program that took the entry out. */
+static __always_inline bool conn_take_out(__u64 key, __u64 share) {
+        if (bpf_map_delete_elem(&conns, &key))
+                return false;
+        share_add(share, -1);
+        return true;
 }
 
 /* ---- what a TCP connection has moved ---- */

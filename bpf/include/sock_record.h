@@ -10,7 +10,7 @@
 
 /*
  * conns map: key the address of the kernel's struct sock. TCP connections and who made them: the end comes in whatever context, often an interrupt.
- * What does not fit is counted as lost. Whoever takes an entry out tells the end, as only one can. An entry whose connection's end the programs missed
+ * What does not fit, or is beyond its container's share, is counted as lost. Whoever takes an entry out tells the end, as only one can. An entry whose connection's end the programs missed
  * stays until its address is used again, or until the sensor takes it out because no walk has seen it for long.
  */
 struct bh_conn {
@@ -18,10 +18,20 @@ struct bh_conn {
         struct bh_addr addr;
         __u64 since; /* CLOCK_BOOTTIME ns, as the next */
         __u64 seen;  /* by a walk; 0: by none yet */
+        __u64 share; /* in whose it is counted */
         __u32 outgoing;
         __u32 flags; /* enum bh_record_flag, of the event to come */
 };
-_Static_assert(sizeof(struct bh_conn) == 136, "shared layout");
+_Static_assert(sizeof(struct bh_conn) == 144, "shared layout");
+
+/*
+ * conn_shares map: key the id of a container's cgroup, BH_SHARE_HOST for all that are in none, BH_SHARE_ALL for the sum; value the number of entries in `conns`,
+ * which may be off by what two programs did at the same moment (signed: never taken for very many). Nobody may have more entries than are free: one alone gets half
+ * of all, and whoever has few finds room, however many others take what they can.
+ */
+#define BH_CONNS_MAX 131072
+#define BH_SHARE_HOST 0ull
+#define BH_SHARE_ALL (~0ull)
 
 #define BH_SOCK_PATH_MAX 108 /* sun_path */
 
@@ -65,6 +75,15 @@ struct bh_sock_port {
         __u32 net_ns;
         __u32 port;
 };
+
+/* `followed` map of datagrams.bpf.c: what a connected datagram socket moved by the calls for files. */
+#define BH_DATAGRAMS_MAX 1024
+struct bh_datagrams_moved {
+        __u64 bytes_out, bytes_in, packets_out, packets_in;
+        __u16 lport, rport; /* of the socket that is meant */
+        __u32 pad;
+};
+_Static_assert(sizeof(struct bh_datagrams_moved) == 40, "shared layout");
 
 /* `walk` map: one entry. */
 struct bh_sock_walk {

@@ -212,6 +212,7 @@ static void accepted(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         s->role = BH_FLOW_SERVER;
         if ((bh_event_has(e, BH_F_ret) && e->ret < 0) || s->proto != BH_PROTO_TCP || (e->flags & BH_RF_REPEATS))
                 return;
+        bh_flow_serves(t, s);
         Conn *c = bh_flow_conn_open(t, s, FALSE, (gint64) e->time);
         if (c && c->flow && !c->flow->told)
                 bh_flow_touch(t, c->flow);
@@ -244,11 +245,13 @@ static void closed(BhFlowTable *t, const struct bh_event *e, struct side *s) {
         times_of(e, &c);
         if (s->role == BH_FLOW_CLIENT) {
                 bh_flow_pair_client(t, s);
+                bh_flow_not_again(&c, s->told);
                 if (bh_flow_client_key(t, s, &key))
                         bh_flow_count(t, bh_flow_of(t, s, &key), &c);
         } else if (bh_flow_proxy_leg(t, s, BH_FLOW_SERVER)) {
                 bh_flow_pair_proxy(t, s, &c);
         } else {
+                bh_flow_serves(t, s);
                 bh_flow_pair_server(t, s, &c);
         }
 }
@@ -287,6 +290,8 @@ static gboolean datagram_key(BhFlowTable *t, struct side *s, gboolean out, struc
                         s->role = BH_FLOW_CLIENT;
         }
         if (s->role == BH_FLOW_SERVER) {
+                if (!out)
+                        bh_flow_serves(t, s);
                 *key = other;
                 return !bh_flow_proxy_leg(t, s, BH_FLOW_SERVER);
         }
@@ -327,7 +332,11 @@ static void datagrams(BhFlowTable *t, const struct bh_event *e, struct side *s) 
                 c.packets_in = n;
         }
         times_of(e, &c);
-        bh_flow_count(t, known ? bh_flow_of(t, s, &key) : bh_flow_find(t, &key), &c);
+
+        Flow *f = known ? bh_flow_of(t, s, &key) : bh_flow_find(t, &key);
+        if (f)
+                f->heard = TRUE;
+        bh_flow_count(t, f, &c);
 }
 
 static void dns(BhFlowTable *t, const struct bh_event *e, struct side *s) {

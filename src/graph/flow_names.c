@@ -4,17 +4,23 @@
 #include <arpa/inet.h>
 #include <xxhash.h>
 
+#include "graph/flow_private.h"
+
 #define NAME_MAX_LEN 255u
+#define SHOWN_MAX 160 /* of a name that its resolver follows: nobody cuts that off */
 
 typedef struct {
         char *id;
         GQueue entries; /* the one heard of longest ago first */
-} Box;
+} Asker;
 
 typedef struct {
-        Box *box;
-        struct bh_ip ip;
-        char *name;
+        Asker *box;
+        struct bh_ip ip, resolver;
+        char *name, *shown; /* shown: with the resolver's address; NULL: as it is */
+        gint64 since_ns;    /* of the window */
+        guint64 claims[BH_FLOW_NAMES_CLAIMS + 1]; /* hashes of different names that the resolver gave in it */
+        guint n_claims;
         GList in_all, in_box;
 } Entry;
 
@@ -46,12 +52,13 @@ BhFlowNames *bh_flow_names_new(void) {
 }
 
 static void forget(BhFlowNames *n, Entry *e) {
-        Box *box = e->box;
+        Asker *box = e->box;
 
         g_hash_table_remove(n->entries, e);
         g_queue_unlink(&n->all, &e->in_all);
         g_queue_unlink(&box->entries, &e->in_box);
         g_free(e->name);
+        g_free(e->shown);
         g_free(e);
         if (!box->entries.length) {
                 g_hash_table_remove(n->boxes, box->id);
@@ -70,11 +77,11 @@ void bh_flow_names_free(BhFlowNames *n) {
         g_free(n);
 }
 
-static Box *box_of(BhFlowNames *n, const char *id) {
-        Box *box = g_hash_table_lookup(n->boxes, id);
+static Asker *box_of(BhFlowNames *n, const char *id) {
+        Asker *box = g_hash_table_lookup(n->boxes, id);
 
         if (!box) {
-                box = g_new0(Box, 1);
+                box = g_new0(Asker, 1);
                 box->id = g_strdup(id);
                 g_queue_init(&box->entries);
                 g_hash_table_insert(n->boxes, box->id, box);
@@ -82,26 +89,89 @@ static Box *box_of(BhFlowNames *n, const char *id) {
         return box;
 }
 
-static void learn(BhFlowNames *n, const char *container, const struct bh_ip *ip, const char *name) {
-        Box *box = box_of(n, container);
+/* ---- what is not believed ---- */
+
+/* Names of one label, and those that nobody in the world has. */
+static gboolean is_private_name(const char *name) {
+        static const char *const tops[] = { "alt", "arpa", "corp", "example", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost", "onion",
+                                            "private", "test" };
+        const char *top = strrchr(name, '.');
+
+        if (!top)
+                return TRUE;
+        for (guint i = 0; i < G_N_ELEMENTS(tops); i++)
+                if (g_str_equal(top + 1, tops[i]))
+                        return TRUE;
+        return FALSE;
+}
+
+static gboolean is_runtimes(const struct bh_ip *ip) {
+        static const guint8 docker[4] = { 127, 0, 0, 11 };
+
+        return ip->len == 4 && memcmp(ip->b, docker, 4) == 0;
+}
+
+static void show_resolver(Entry *e) {
+        char text[INET6_ADDRSTRLEN] = "nobody known";
+
+        if (e->resolver.len)
+                inet_ntop(e->resolver.len == 16 ? AF_INET6 : AF_INET, e->resolver.b, text, sizeof(text));
+        g_free(e->shown);
+        e->shown = g_strdup_printf("%.*s%s (says %s)", SHOWN_MAX, e->name, strlen(e->name) > SHOWN_MAX ? "..." : "", text);
+}
+
+/* TRUE: the resolver has claimed the address for too many names. */
+static gboolean claims_too_many(Entry *e, const char *name, const struct bh_ip *resolver, gint64 ns) {
+        guint64 hash = XXH3_64bits(name, strlen(name));
+        guint i = 0;
+
+        if (ns - e->since_ns > BH_FLOW_NAMES_WINDOW_NS || !bh_flow_ip_equal(&e->resolver, resolver)) {
+                e->since_ns = ns;
+                e->n_claims = 0;
+                e->resolver = *resolver;
+        }
+        while (i < e->n_claims && e->claims[i] != hash)
+                i++;
+        if (i == e->n_claims && e->n_claims < G_N_ELEMENTS(e->claims))
+                e->claims[e->n_claims++] = hash;
+        return e->n_claims > BH_FLOW_NAMES_CLAIMS;
+}
+
+static void set_name(Entry *e, const char *container, const char *name, const struct bh_ip *resolver, gint64 ns) {
+        gboolean own = *container && bh_flow_ip_is_loopback(resolver) && !is_runtimes(resolver);
+
+        if (claims_too_many(e, name, resolver, ns)) {
+                if (!e->shown)
+                        show_resolver(e);
+                return;
+        }
+        gboolean changed = !e->name || strcmp(e->name, name) != 0;
+        if (changed) {
+                g_free(e->name);
+                e->name = g_strdup(name);
+        }
+        if (own && (changed || !e->shown))
+                show_resolver(e);
+        else if (!own)
+                g_clear_pointer(&e->shown, g_free);
+}
+
+static void learn(BhFlowNames *n, const char *container, const struct bh_ip *ip, const char *name, const struct bh_ip *resolver, gint64 ns) {
+        Asker *box = box_of(n, container);
         Entry wanted = { .box = box, .ip = *ip };
         Entry *e = g_hash_table_lookup(n->entries, &wanted);
 
         if (e) {
-                if (strcmp(e->name, name) != 0) {
-                        g_free(e->name);
-                        e->name = g_strdup(name);
-                }
                 g_queue_unlink(&n->all, &e->in_all);
                 g_queue_unlink(&box->entries, &e->in_box);
         } else {
                 e = g_new0(Entry, 1);
                 e->box = box;
                 e->ip = *ip;
-                e->name = g_strdup(name);
                 e->in_all.data = e->in_box.data = e;
                 g_hash_table_add(n->entries, e);
         }
+        set_name(e, container, name, resolver, ns);
         g_queue_push_tail_link(&n->all, &e->in_all);
         g_queue_push_tail_link(&box->entries, &e->in_box);
         /* never its own: that is the youngest of both */
@@ -146,12 +216,13 @@ guint bh_flow_names_learn(BhFlowNames *n, const struct bh_event *e) {
                 container[e->container_id.len] = '\0';
         }
 
+        struct bh_ip resolver = bh_event_has(e, BH_F_raddr) ? bh_flow_ip(&e->raddr) : (struct bh_ip){ .len = 0 };
         const char *p = e->dns_answers.p, *end = p + e->dns_answers.len;
         for (const char *nul; p < end && (nul = memchr(p, '\0', (gsize) (end - p))); p = nul + 1) {
                 struct bh_ip ip;
 
-                if (address_of(p, &ip)) {
-                        learn(n, container, &ip, name);
+                if (address_of(p, &ip) && (bh_flow_ip_is_near(&ip) || !is_private_name(name))) {
+                        learn(n, container, &ip, name, &resolver, (gint64) e->time);
                         learned++;
                 }
         }
@@ -162,7 +233,7 @@ const char *bh_flow_names_find(BhFlowNames *n, const char *container, const stru
         Entry wanted = { .box = g_hash_table_lookup(n->boxes, container), .ip = *ip };
         Entry *e = wanted.box ? g_hash_table_lookup(n->entries, &wanted) : NULL;
 
-        return e ? e->name : NULL;
+        return !e ? NULL : e->shown ? e->shown : e->name;
 }
 
 guint bh_flow_names_count(const BhFlowNames *n) {

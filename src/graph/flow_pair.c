@@ -355,7 +355,10 @@ static Flow *flow_for(BhFlowTable *t, const struct side *s, End *peer, const str
 }
 
 static void settle(BhFlowTable *t, const struct side *s, const BhFlowCounts *c, End *peer, const struct bh_ip *client, const struct bh_ip *dialled, guint16 dialled_port) {
-        bh_flow_count(t, flow_for(t, s, peer, client, dialled, dialled_port), c);
+        BhFlowCounts more = *c;
+
+        bh_flow_not_again(&more, s->told);
+        bh_flow_count(t, flow_for(t, s, peer, client, dialled, dialled_port), &more);
 }
 
 static void set_carried(struct carried *k, const struct bh_ip *server, guint16 port, guint8 proto, guint64 in, guint64 out) {

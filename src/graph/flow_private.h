@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside of the flow table. flow_table.c has containers, ends and flows and their life; flow_fold.c what events say; flow_pair.c finds who is at the other end;
- * flow_scan.c finds scans; flow_walk.c has open connections and listeners; flow_tell.c resolves addresses and makes cuts.
+ * flow_scan.c finds scans; flow_crowd.c has what is beyond bounds; flow_walk.c open connections, flow_listen.c listeners; flow_told.c what was told of open ones; flow_tell.c resolves addresses and makes cuts.
  */
 #pragma once
 #include "graph/flow_table.h"
@@ -22,6 +22,8 @@ typedef struct Flow Flow;
 typedef struct Conn Conn;
 typedef struct Breadth Breadth;
 
+#define BH_FLOW_CROWD 3
+
 struct net {
         char *id;
         struct bh_ip ip;
@@ -37,6 +39,8 @@ struct Box {
         guint32 net_ns; /* of its sockets, 0: not known */
         GArray *nets;  /* struct net; those of one that ended stay */
         GQueue flows;  /* the one quiet longest first */
+        guint crowds, fresh, large, tokens; /* flow_crowd.c: of its flows, those beyond its bound; of new ones that may be */
+        gint64 token_ns;
 };
 
 /* A program of a container. */
@@ -55,7 +59,7 @@ struct key {
         guint16 port, dialled_port;
         guint8 peer_ip[16], dialled_ip[16];
         guint8 peer_len, dialled_len, proto, role;
-        guint8 scan; /* 1: of ports, 2: of addresses */
+        guint8 scan; /* 1: of ports, 2: of addresses, BH_FLOW_CROWD */
         guint8 pad[7];
 };
 _Static_assert(sizeof(struct key) == 72, "no hidden padding");
@@ -65,12 +69,21 @@ struct held {
         BhFlowCounts slot[2];
 };
 
+/* A connection that has ended. */
+struct ended {
+        guint64 hash; /* of its ends */
+        gint64 ns;
+};
+
 struct scan {
         guint8 *seen; /* a bit for each port, or for each hash of an address */
         guint different;
         guint n_samples;
         guint16 samples[BH_FLOW_SAMPLES];
 };
+
+/* Bytes and packets, each way. */
+#define BH_FLOW_MOVED 4
 
 struct Flow {
         struct key key;
@@ -83,10 +96,14 @@ struct Flow {
         char *name, *network, *protocol, *server_name; /* NULL: none */
         BhFlowCounts added;
         BhFlowOpen now;
+        Box *told_peer; /* as whose peer it was told last; NULL: by its address. A reference */
+        guint64 ahead[BH_FLOW_MOVED], elsewhere[BH_FLOW_MOVED]; /* flow_told.c */
         struct held *held;
         struct scan *scan;
+        struct crowd *crowd;
+        guint *counted_in; /* of its box: it was taken out of a crowd; NULL: not */
         guint conns;
-        gboolean dirty, told;
+        gboolean dirty, told, heard; /* heard: events tell of its datagrams */
         guint8 looks; /* times that its bytes were asked for in vain */
         guint32 look; /* the last time */
         gint64 quiet_us, fresh_us; /* told last; seen first by a cut */
@@ -121,6 +138,8 @@ struct Conn {
         guint32 net_ns;
         guint64 walk;      /* the last that told it */
         gint64 since_ns, seen_ns;
+        guint8 dull; /* walks in which a datagram socket moved nothing, up to twice BH_FLOW_DULL_WALKS */
+        gint64 missed_ns; /* when a walk missed it; 0: none has since one told it */
         guint64 bytes_out, bytes_in, packets_out, packets_in;
         guint64 sk; /* the kernel's name of the socket, 0: not known */
         Conn *free;
@@ -162,13 +181,14 @@ struct BhFlowTable {
         Conn *free_conns;
         guint64 walk;
         gint64 walk_ns;
-        guint64 *closed; /* hashes of the connections that ended last, a ring */
+        struct ended *closed; /* the connections that ended last, a ring */
         guint n_closed;
         GHashTable *walk_unix; /* inode → WalkUnix, during a walk */
-        gboolean wants_walk;
+        gboolean wants_walk, assigning;
 
         GHashTable *listeners; /* Listener, by where it listens */
         GHashTable *by_port;   /* port key → Listener */
+        GHashTable *served;    /* struct served: who has a socket at an address that another container owns */
         GArray *listing;       /* BhFlowListener */
         guint64 listing_hash;
         gboolean listing_changed;
@@ -230,13 +250,15 @@ End *bh_flow_end(BhFlowTable *t, Box *box, struct bh_str exe);
 End *bh_flow_end_ref(End *e);
 void bh_flow_end_unref(BhFlowTable *t, End *e);
 
-/* NULL: beyond the bounds. `path` "" : none. */
+/* NULL: beyond the bounds. `path` "" : none. Beyond its container's it may be a crowd. */
 Flow *bh_flow_get(BhFlowTable *t, const struct key *key, const char *path);
 Flow *bh_flow_find(BhFlowTable *t, const struct key *key);
+/* Whatever the bounds are. */
+Flow *bh_flow_new(BhFlowTable *t, const struct key *key, const char *path);
 void bh_flow_drop(BhFlowTable *t, Flow *f);
 void bh_flow_touch(BhFlowTable *t, Flow *f);
 void bh_flow_add(BhFlowCounts *to, const BhFlowCounts *more);
-/* Adds to the flow, or to the rest where there is none. */
+/* Adds to the flow, or to the rest where there is none. A crowd: about whom bh_flow_get() was asked last. */
 void bh_flow_count(BhFlowTable *t, Flow *f, const BhFlowCounts *more);
 /* Failures: held back. `id` of the event. */
 void bh_flow_count_failed(BhFlowTable *t, Flow *f, const BhFlowCounts *more, guint64 id);
@@ -253,6 +275,7 @@ struct side {
         guint32 net_ns, pid;
         struct bh_ip laddr, raddr;
         guint16 lport, rport;
+        guint64 told[BH_FLOW_MOVED]; /* of what an ended connection moved: counted already, where it was told while it was open */
 };
 
 /* The key of a client's flow, translations undone; FALSE: a leg of docker-proxy, which is no flow. */
@@ -289,6 +312,35 @@ const struct proxy *bh_flow_proxy_at(BhFlowTable *t, guint32 net_ns, guint8 prot
 void bh_flow_proxy_event(BhFlowTable *t, const struct bh_event *e);
 gboolean bh_flow_is_host_address(BhFlowTable *t, const struct bh_ip *ip);
 
+/* ---- beyond the bounds of a container (flow_crowd.c) */
+
+/* The crowd for what finds no room, or a flow of its own if that is worth it; NULL: no room for either. */
+Flow *bh_flow_crowd(BhFlowTable *t, const struct key *key, const char *path);
+/* That is going to be added for whom the crowd was asked for: to which flow. */
+Flow *bh_flow_crowd_counts(BhFlowTable *t, Flow *f, const BhFlowCounts *more);
+/* An open connection in a crowd has moved so much: a flow of its own, or NULL. */
+Flow *bh_flow_crowd_moved(BhFlowTable *t, Flow *f, const struct key *key, guint64 bytes);
+void bh_flow_crowd_drop(Flow *f);
+guint bh_flow_crowd_size(const Flow *f);
+
+/* ---- what was told of open connections (flow_told.c) */
+
+/*
+ * A connection that was in `f` has ended, its numbers are out of f->now: what was told of them stays there. `told`: how much that is, which is not to be counted
+ * again, whatever flow the connection ends in.
+ */
+void bh_flow_leaves(BhFlowTable *t, Flow *f, const Conn *c, gint64 ns, guint64 told[BH_FLOW_MOVED]);
+void bh_flow_not_again(BhFlowCounts *c, const guint64 told[BH_FLOW_MOVED]);
+/*
+ * Notes as whose peer the flow is told now. TRUE: what was told of its open connections was told of another, and is to be told as ended there, which `out`, a copy of
+ * the flow's description, says now. Texts in it live until the next cut.
+ */
+gboolean bh_flow_peer_changes(BhFlowTable *t, Flow *f, Box *peer, BhFlow *out);
+/* TRUE: something was told of connections that are open, or were when it was told last. */
+gboolean bh_flow_is_ahead(const Flow *f);
+/* Takes off what is counted elsewhere, and notes what is told. */
+void bh_flow_tells(Flow *f, BhFlow *out);
+
 /* ---- scans (flow_scan.c) */
 
 /* A try without success, or (`failed` FALSE) one whose end is not known. Returns the flow of the scan that it belongs to, or NULL. */
@@ -298,15 +350,32 @@ gboolean bh_flow_scan_suspects(BhFlowTable *t, const struct key *key);
 void bh_flow_scans_init(BhFlowTable *t);
 void bh_flow_scans_free(BhFlowTable *t);
 
-/* ---- open connections, listeners (flow_walk.c) */
+/* ---- open connections (flow_walk.c) */
 
 void bh_flow_walk_init(BhFlowTable *t);
 void bh_flow_walk_free(BhFlowTable *t);
 Conn *bh_flow_conn_find(BhFlowTable *t, const struct side *s);
 /* Adds it if there is room, and assigns its flow where it is known. */
 Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open, gint64 now_ns);
-/* It has ended, known (`c`) or not (NULL): a walk that saw it before does not open it again. */
-void bh_flow_conn_close(BhFlowTable *t, const struct side *s, Conn *c);
+/* It has ended, known (`c`) or not (NULL): a walk that saw it before does not open it again. Fills s->told. */
+void bh_flow_conn_close(BhFlowTable *t, struct side *s, Conn *c);
+/* ---- who is at an address and port (flow_listen.c) */
+
+void bh_flow_listen_init(BhFlowTable *t);
+void bh_flow_listen_free(BhFlowTable *t);
+/* Made if it is not known; NULL: beyond the bound. */
+Listener *bh_flow_listen_get(BhFlowTable *t, const Listener *wanted, gint64 now_ns);
+/* A whole walk is over: those that it did not tell are gone. */
+void bh_flow_listen_close(BhFlowTable *t);
+/* What bh_flow_table_listeners() gives. */
+void bh_flow_listen_list(BhFlowTable *t);
+/*
+ * Somebody has a server's connection at that address, seen by its own event: where containers share a network namespace, and so an address, it is he who is meant, not
+ * whoever the address was given to.
+ */
+void bh_flow_serves(BhFlowTable *t, const struct side *s);
+/* NULL: nobody but the address's own. `net_ns` counts for loopback alone. */
+End *bh_flow_server_at(BhFlowTable *t, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 void bh_flow_listens(BhFlowTable *t, End *end, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port);
 /* Who listens there; by network namespace (0: not known), else by container (NULL: not known). */
 End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port);

@@ -185,9 +185,12 @@ void bh_flow_drop(BhFlowTable *t, Flow *f) {
                 g_free(f->scan->seen);
         g_free(f->scan);
         g_free(f->held);
+        bh_flow_crowd_drop(f);
         bh_flow_end_unref(t, f->peer_end);
         if (f->key.peer)
                 bh_flow_box_unref(t, f->key.peer);
+        if (f->told_peer)
+                bh_flow_box_unref(t, f->told_peer);
         bh_flow_end_unref(t, f->key.end);
         g_free(f);
 }
@@ -222,11 +225,17 @@ Flow *bh_flow_get(BhFlowTable *t, const struct key *key, const char *path) {
         if (f)
                 return f;
         /* the host is many containers' peer, and no container: it may have more, but leaves room for them */
-        if (box->flows.length >= (box == t->host ? t->c.max_flows - t->c.max_flows / 4 : t->c.max_per_container) + more && !make_room(t, &box->flows))
-                return NULL;
-        if (g_hash_table_size(t->flows) >= t->c.max_flows + more && !make_room(t, &t->ages))
-                return NULL;
-        f = g_new0(Flow, 1);
+        guint beyond = box->crowds + box->fresh + box->large;
+        if (box->flows.length - beyond >= (box == t->host ? t->c.max_flows - t->c.max_flows / 4 : t->c.max_per_container) + more && !make_room(t, &box->flows))
+                return key->scan ? NULL : bh_flow_crowd(t, key, path);
+        if (g_hash_table_size(t->flows) >= t->c.max_flows + (key->scan ? t->c.max_flows / 8 : 0) && !make_room(t, &t->ages))
+                return key->scan ? NULL : bh_flow_crowd(t, key, path);
+        return bh_flow_new(t, key, path);
+}
+
+Flow *bh_flow_new(BhFlowTable *t, const struct key *key, const char *path) {
+        Flow *f = g_new0(Flow, 1);
+
         f->key = *key;
         bh_flow_end_ref(key->end);
         if (key->peer)
@@ -234,7 +243,7 @@ Flow *bh_flow_get(BhFlowTable *t, const struct key *key, const char *path) {
         f->path = g_strdup(path);
         f->age.data = f->in_box.data = f->in_dirty.data = f;
         g_queue_push_tail_link(&t->ages, &f->age);
-        g_queue_push_tail_link(&box->flows, &f->in_box);
+        g_queue_push_tail_link(&key->end->box->flows, &f->in_box);
         g_hash_table_add(t->flows, f);
         return f;
 }
@@ -272,6 +281,8 @@ void bh_flow_add(BhFlowCounts *to, const BhFlowCounts *more) {
 
 void bh_flow_count(BhFlowTable *t, Flow *f, const BhFlowCounts *more) {
         if (f) {
+                if (f->crowd)
+                        f = bh_flow_crowd_counts(t, f, more);
                 bh_flow_add(&f->added, more);
                 bh_flow_touch(t, f);
                 if (more->connections)

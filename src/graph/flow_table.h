@@ -25,7 +25,8 @@
  * as one without success: its failure may be minutes away.
  *
  * Bounds: below. The host may have three quarters of all flows, a container seven eighths of the open connections, so that nobody takes all the room. A flow at rest (nothing open, nothing to be told) goes when room is needed, the one that was quiet longest; what finds no room even so is
- * counted as rest. An event that repeats known ones allocates nothing.
+ * told as a crowd: one flow without a peer for each program, role, protocol and port, with the number of peers in `addresses`. Who is large, or new and outside, gets a flow of
+ * its own even so (flow_crowd.c). Beyond a few crowds it is counted as rest. An event that repeats known ones allocates nothing.
  *
  * No I/O and no clock: times come with events or from the caller. No locks: one thread at a time. What a cut gives points into the table and is good until the
  * next call of bh_flow_table_cut() or bh_flow_table_free(), also while events are folded.
@@ -41,6 +42,7 @@
 #define BH_FLOW_MAX_CONNS 65536u
 #define BH_FLOW_MAX_LISTENERS 16384u
 #define BH_FLOW_MAX_WAITING 8192u        /* ends that wait for their other end */
+#define BH_FLOW_MAX_SERVED 8192u         /* ports of addresses that another container owns */
 #define BH_FLOW_MAX_LEARNED 8192u        /* addresses of containers whose networks nobody tells */
 #define BH_FLOW_MAX_BREADTHS 1024u       /* watched for scans */
 #define BH_FLOW_TEXT_MAX 1024u           /* of an executable's path; what is longer is cut */
@@ -50,6 +52,9 @@
 #define BH_FLOW_SCAN_PORTS 32u
 #define BH_FLOW_SCAN_ADDRESSES 64u
 #define BH_FLOW_SAMPLES 16u
+#define BH_FLOW_DULL_WALKS 12u
+#define BH_FLOW_CROWD_PEERS 8u
+#define BH_FLOW_CROWD_TOKENS 16u
 
 #define BH_FLOW_DOCKER_DNS "docker-dns"
 
@@ -113,6 +118,7 @@ typedef struct {
         guint64 unpaired;      /* ends whose other end did not come in time */
         guint64 scans;         /* found */
         guint64 forgotten;     /* flows at rest that went for room or for age */
+        guint64 crowds;        /* made, for what was beyond a container's bound */
         guint64 listeners_refused;
 } BhFlowStats;
 
@@ -174,6 +180,7 @@ typedef struct {
         guint32 net_ns;
         guint64 bytes_out, bytes_in, packets_out, packets_in;
         gint64 since_ns;          /* when it began, since the epoch; 0: not known */
+        gboolean fresh;           /* an event told its beginning just now, or is on its way, and knows better whose it is: not entered by this walk */
         /* Unix */
         const char *path;
         guint32 path_dev;
@@ -189,8 +196,23 @@ void bh_flow_table_walk_begin(BhFlowTable *t, gint64 now_ns);
  * So the executable of a connection that is known already need not be looked up in each walk.
  */
 gboolean bh_flow_table_walk_socket(BhFlowTable *t, const BhFlowSocket *socket);
+/*
+ * Datagram sockets that are open and connected, have sent or received nothing that an event told, and are a container's: they may be used by the calls for files, which
+ * have no event on the fallback. Whoever counts for them tells it in `bytes_out` … of their sockets. *look: now is the time to count; a socket that moved nothing
+ * for BH_FLOW_DULL_WALKS walks is looked at in each BH_FLOW_DULL_WALKS-th only. Returns how many.
+ */
+typedef struct {
+        guint64 sk;
+        guint16 lport, rport;
+} BhFlowSilent;
+guint bh_flow_table_silent_datagrams(BhFlowTable *t, BhFlowSilent *out, guint max, gboolean *look);
+/* Before the walk's end: what such a socket had moved in all, which this walk may not have met any more. */
+void bh_flow_table_walk_datagrams(BhFlowTable *t, guint64 sk, guint64 bytes_out, guint64 bytes_in, guint64 packets_out, guint64 packets_in);
+
 /* `whole` FALSE: the walk was broken off; what it did not tell may be there. Returns TRUE if something should be told soon. */
 gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole);
+/* TRUE if the last walk left connections whose other end another walk may tell. At most three walks in a row find such. */
+gboolean bh_flow_table_assigning(BhFlowTable *t);
 /* TRUE if a walk soon would tell something new: somebody began to listen. Reset by it. */
 gboolean bh_flow_table_wants_walk(BhFlowTable *t);
 
@@ -251,5 +273,19 @@ gboolean bh_flow_table_pending(BhFlowTable *t, gint64 now_us);
  * failures. `now_us`: monotonic, for ages.
  */
 void bh_flow_table_cut(BhFlowTable *t, gboolean all, gint64 now_us, BhFlowCut *out);
+
+/* A container's program that has more peers than are told apart. Texts are the caller's. */
+typedef struct {
+        char *container_id, *exe;
+        guint8 proto;
+        guint16 port;
+        guint peers; /* at least */
+        guint64 bytes;
+        char *large, *newest; /* addresses: of those who moved most, and of the last that were new and outside */
+} BhFlowCrowd;
+
+/* One of which nothing was said yet, or that has grown much since. FALSE: none. */
+gboolean bh_flow_table_next_crowd(BhFlowTable *t, BhFlowCrowd *out);
+void bh_flow_crowd_clear(BhFlowCrowd *c);
 
 void bh_flow_table_stats(BhFlowTable *t, BhFlowStats *out);

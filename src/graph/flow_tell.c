@@ -291,14 +291,14 @@ static Box *peer_of(BhFlowTable *t, const Flow *f, const char **network, End **l
 
         *listener = NULL;
         memcpy(ip.b, k->peer_ip, k->peer_len);
-        if (k->scan == 2)
-                return NULL;
+        if (k->scan >= 2)
+                return k->peer;
         if (peer || !k->proto)
                 return peer;
         if (is_resolver(k))
                 return t->host;
         if (bh_flow_ip_is_loopback(&ip)) {
-                if (k->role == BH_FLOW_CLIENT)
+                if (k->role == BH_FLOW_CLIENT && !(*listener = bh_flow_server_at(t, f->net_ns, k->proto, &ip, k->port)))
                         *listener = bh_flow_listener(t, f->net_ns, local, k->proto, k->port);
                 return *listener ? (*listener)->box : local;
         }
@@ -306,7 +306,9 @@ static Box *peer_of(BhFlowTable *t, const Flow *f, const char **network, End **l
                 if (k->role != BH_FLOW_CLIENT)
                         return peer;
                 /* containers may share a network namespace, and so its addresses: who listens is meant */
-                *listener = bh_flow_listener(t, 0, peer, k->proto, k->port);
+                *listener = bh_flow_server_at(t, 0, k->proto, &ip, k->port);
+                if (!*listener)
+                        *listener = bh_flow_listener(t, 0, peer, k->proto, k->port);
                 if (!*listener)
                         *listener = bh_flow_listener(t, peer->net_ns, NULL, k->proto, k->port);
                 return *listener && (*listener)->box != t->host ? (*listener)->box : peer;
@@ -322,13 +324,14 @@ static const char *or_empty(const char *s) {
         return s ? s : "";
 }
 
-/* FALSE: it is the host with itself. */
-static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out) {
+/* FALSE: it is the host with itself. *who: whom it is told as the peer of; NULL: by its address. */
+static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out, Box **who) {
         const struct key *k = &f->key;
         const char *network = NULL;
         End *listener;
         Box *peer = peer_of(t, f, &network, &listener);
 
+        *who = peer;
         if (peer == t->host && k->end->box == t->host)
                 return FALSE;
         *out = (BhFlow){
@@ -365,6 +368,8 @@ static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out) {
         out->network_id = or_empty(f->network);
         out->protocol = or_empty(f->protocol);
         out->server_name = or_empty(f->server_name);
+        if (f->crowd)
+                out->addresses = bh_flow_crowd_size(f);
         if (f->scan) {
                 out->ports = k->scan == 1 ? f->scan->different : 0;
                 out->addresses = k->scan == 2 ? f->scan->different : 0;
@@ -547,12 +552,29 @@ void bh_flow_table_cut(BhFlowTable *t, gboolean all, gint64 now_us, BhFlowCut *o
         }
         for (GList *l = t->dirty.head; l; l = next) {
                 Flow *f = l->data;
+                Box *peer;
                 BhFlow told;
 
                 next = l->next;
+                /* its connections turned out to be a scan's */
+                if (f->crowd && !f->told && !f->conns && !f->held && !f->added.last_ns) {
+                        bh_flow_drop(t, f);
+                        continue;
+                }
+                /* what a walk ended needs the number of an event, as a batch without a new one adds nothing */
+                if (!all && t->last_id <= t->after && f->added.last_ns && !f->added.connections)
+                        continue;
                 if (!all && too_early(t, f, now_us))
                         continue;
-                if (describe(t, f, &told)) {
+                gboolean is = describe(t, f, &told, &peer);
+                if (is && !all && t->last_id <= t->after && peer != f->told_peer && bh_flow_is_ahead(f)) /* the same */
+                        continue;
+                if (is) {
+                        BhFlow before = told;
+
+                        if (bh_flow_peer_changes(t, f, peer, &before))
+                                g_array_append_val(t->told, before);
+                        bh_flow_tells(f, &told);
                         /* nothing of it was ever told, and nothing is there any more: it was a try whose failure is told otherwise */
                         if (f->told || told.added.last_ns || told.now.open)
                                 g_array_append_val(t->told, told);

@@ -8,21 +8,11 @@
 #define CLOSED_MAX 4096u /* remembered, so that a walk that was slow does not open them again */
 #define EPHEMERAL_FIRST 32768u
 #define WALKS_TO_GIVE_UP 2u
+#define MISSED_NS (2 * G_GINT64_CONSTANT(1000000000)) /* a TCP connection that no walk tells any more: its end is on its way for so long */
+#define INVERTED 16u                                  /* of those that ended last, where an event of their beginning may come behind that of their end … */
+#define INVERTED_NS 1000000                           /* … as it has a time that is a little later */
 #define UNANSWERED_NS (1500 * G_GINT64_CONSTANT(1000000))
 #define COMPARISONS_MAX 2000000u /* a walk's, of connections through docker-proxy: some milliseconds */
-
-/* Where somebody listens: by network namespace, or by container. Hashed as bytes. */
-struct port_key {
-        guint64 where;
-        guint16 port;
-        guint8 proto, pad[5];
-};
-_Static_assert(sizeof(struct port_key) == 16, "no hidden padding");
-
-typedef struct {
-        struct port_key key;
-        Listener *listener;
-} Port;
 
 /* A connected Unix socket of a walk. */
 typedef struct {
@@ -42,38 +32,14 @@ static gboolean tuple_equal(gconstpointer a, gconstpointer b) {
         return memcmp(a, b, sizeof(struct tuple)) == 0;
 }
 
-static guint port_hash(gconstpointer p) {
-        return (guint) XXH3_64bits(p, sizeof(struct port_key));
-}
-
-static gboolean port_equal(gconstpointer a, gconstpointer b) {
-        return memcmp(a, b, sizeof(struct port_key)) == 0;
-}
-
-static guint listener_hash(gconstpointer p) {
-        const Listener *l = p;
-        guint64 h = XXH3_64bits_withSeed(l->told.ip.b, l->told.ip.len, (XXH64_hash_t) (uintptr_t) l->end + l->told.port);
-
-        return (guint) XXH3_64bits_withSeed(l->path, strlen(l->path), h + l->told.net_ns + ((guint64) l->told.proto << 32));
-}
-
-static gboolean listener_equal(gconstpointer pa, gconstpointer pb) {
-        const Listener *a = pa, *b = pb;
-
-        return a->end == b->end && a->told.net_ns == b->told.net_ns && a->told.proto == b->told.proto && a->told.port == b->told.port && bh_flow_ip_equal(&a->told.ip, &b->told.ip) &&
-               strcmp(a->path, b->path) == 0;
-}
-
 static void walk_unix_free(gpointer p) {
         g_free(p);
 }
 
 void bh_flow_walk_init(BhFlowTable *t) {
         t->conns = g_hash_table_new(tuple_hash, tuple_equal);
-        t->closed = g_new0(guint64, CLOSED_MAX);
-        t->listeners = g_hash_table_new(listener_hash, listener_equal);
-        t->by_port = g_hash_table_new_full(port_hash, port_equal, NULL, g_free);
-        t->listing = g_array_new(FALSE, FALSE, sizeof(BhFlowListener));
+        t->closed = g_new0(struct ended, CLOSED_MAX);
+        bh_flow_listen_init(t);
         t->walk_unix = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, walk_unix_free);
 }
 
@@ -142,21 +108,40 @@ static void conn_remove(BhFlowTable *t, Conn *c) {
         t->free_conns = c;
 }
 
-void bh_flow_conn_close(BhFlowTable *t, const struct side *s, Conn *c) {
+void bh_flow_conn_close(BhFlowTable *t, struct side *s, Conn *c) {
         struct tuple k;
 
         set_tuple(&k, s->end->box, s->proto, &s->laddr, s->lport, &s->raddr, s->rport);
-        t->closed[t->n_closed++ % CLOSED_MAX] = XXH3_64bits(&k, sizeof(k));
-        if (c)
-                conn_remove(t, c);
+        t->closed[t->n_closed++ % CLOSED_MAX] = (struct ended){ XXH3_64bits(&k, sizeof(k)), t->now_ns };
+        if (!c)
+                return;
+
+        Flow *f = c->flow;
+        leave_flow(t, c);
+        if (f && f->told)
+                bh_flow_leaves(t, f, c, t->now_ns, s->told);
+        conn_remove(t, c);
 }
 
 static gboolean closed_lately(const BhFlowTable *t, const struct tuple *k) {
         guint64 hash = XXH3_64bits(k, sizeof(*k));
 
         for (guint i = 0; i < MIN(t->n_closed, CLOSED_MAX); i++)
-                if (t->closed[i] == hash)
+                if (t->closed[i].hash == hash)
                         return TRUE;
+        return FALSE;
+}
+
+/* A hook notes a connection before it makes the event of it: in between the connection may have ended, and its end been told. */
+static gboolean is_over(const BhFlowTable *t, const struct tuple *k, gint64 ns) {
+        guint64 hash = XXH3_64bits(k, sizeof(*k));
+
+        for (guint i = 1; i <= MIN(t->n_closed, INVERTED); i++) {
+                const struct ended *e = &t->closed[(t->n_closed - i) % CLOSED_MAX];
+
+                if (e->hash == hash && ns < e->ns + INVERTED_NS)
+                        return TRUE;
+        }
         return FALSE;
 }
 
@@ -204,6 +189,8 @@ Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open
         set_tuple(&k, s->end->box, s->proto, &s->laddr, s->lport, &s->raddr, s->rport);
         if (!s->lport || !s->rport || g_hash_table_contains(t->conns, &k))
                 return g_hash_table_lookup(t->conns, &k);
+        if (is_over(t, &k, now_ns))
+                return NULL;
         Conn *c = conn_add(t, &k, s->end, now_ns);
         if (!c)
                 return NULL;
@@ -217,48 +204,6 @@ Conn *bh_flow_conn_open(BhFlowTable *t, const struct side *s, gboolean half_open
         else if (!bh_flow_proxy_leg(t, s, BH_FLOW_SERVER)) /* the container's own side tells it */
                 join_flow(t, c, bh_flow_pair_open(t, s, FALSE, &hidden));
         return c;
-}
-
-/* ---- listeners ---- */
-
-static void set_port(struct port_key *k, guint64 where, guint8 proto, guint16 port) {
-        memset(k, 0, sizeof(*k));
-        k->where = where;
-        k->proto = proto;
-        k->port = port;
-}
-
-static Listener *port_find(BhFlowTable *t, guint64 where, guint8 proto, guint16 port) {
-        struct port_key k;
-
-        set_port(&k, where, proto, port);
-        Port *p = g_hash_table_lookup(t->by_port, &k);
-        return p ? p->listener : NULL;
-}
-
-End *bh_flow_listener(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port) {
-        Listener *l = net_ns ? port_find(t, net_ns, proto, port) : NULL;
-
-        if (!l && box)
-                l = port_find(t, (guint64) (uintptr_t) box, proto, port);
-        return l ? l->end : NULL;
-}
-
-const char *bh_flow_listener_protocol(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port) {
-        Listener *l = net_ns ? port_find(t, net_ns, proto, port) : NULL;
-
-        if (!l && box)
-                l = port_find(t, (guint64) (uintptr_t) box, proto, port);
-        return l ? l->protocol : NULL;
-}
-
-void bh_flow_listener_speaks(BhFlowTable *t, guint32 net_ns, Box *box, guint8 proto, guint16 port, const char *protocol) {
-        Listener *l = net_ns ? port_find(t, net_ns, proto, port) : NULL;
-
-        if (!l && box)
-                l = port_find(t, (guint64) (uintptr_t) box, proto, port);
-        if (l)
-                bh_flow_text(t, &l->protocol, protocol);
 }
 
 guint bh_flow_table_unspoken_sockets(BhFlowTable *t, guint64 *sks, guint max) {
@@ -278,111 +223,8 @@ guint bh_flow_table_unspoken_sockets(BhFlowTable *t, guint64 *sks, guint max) {
         return n;
 }
 
-static void port_set(BhFlowTable *t, guint64 where, guint8 proto, guint16 port, Listener *l) {
-        Port *p = g_new0(Port, 1);
-
-        set_port(&p->key, where, proto, port);
-        p->listener = l;
-        g_hash_table_replace(t->by_port, &p->key, p);
-}
-
-static void index_listener(BhFlowTable *t, Listener *l) {
-        if (!l->told.proto)
-                return;
-        port_set(t, (guint64) (uintptr_t) l->end->box, l->told.proto, l->told.port, l);
-        if (l->told.net_ns)
-                port_set(t, l->told.net_ns, l->told.proto, l->told.port, l);
-}
-
-/* NULL: beyond the bound. */
-static Listener *listener_get(BhFlowTable *t, const Listener *wanted, gint64 now_ns) {
-        Listener *l = g_hash_table_lookup(t->listeners, wanted);
-
-        if (!l) {
-                if (g_hash_table_size(t->listeners) >= BH_FLOW_MAX_LISTENERS) {
-                        t->stats.listeners_refused++;
-                        return NULL;
-                }
-                l = g_new0(Listener, 1);
-                *l = *wanted;
-                l->path = g_strdup(wanted->path);
-                bh_flow_end_ref(l->end);
-                l->told.container_id = l->end->box->id;
-                l->told.exe = l->end->exe;
-                l->told.path = l->path;
-                l->told.first_ns = now_ns;
-                g_hash_table_add(t->listeners, l);
-                index_listener(t, l);
-        }
-        l->walk = t->walk;
-        return l;
-}
-
-static void listener_free(BhFlowTable *t, Listener *l) {
-        g_ptr_array_add(t->grave, l->path);
-        if (l->protocol)
-                g_ptr_array_add(t->grave, l->protocol);
-        bh_flow_end_unref(t, l->end);
-        g_free(l);
-}
-
-void bh_flow_listens(BhFlowTable *t, End *end, guint32 net_ns, guint8 proto, const struct bh_ip *ip, guint16 port) {
-        Listener wanted = { .end = end, .path = (char *) "", .told = { .net_ns = net_ns, .proto = proto, .ip = *ip, .port = port } };
-
-        listener_get(t, &wanted, t->now_ns);
-}
-
-static int by_place(gconstpointer pa, gconstpointer pb) {
-        const BhFlowListener *a = pa, *b = pb;
-        int d = strcmp(a->container_id, b->container_id);
-
-        if (!d)
-                d = (int) a->proto - (int) b->proto;
-        if (!d)
-                d = (int) a->port - (int) b->port;
-        if (!d)
-                d = strcmp(a->path, b->path);
-        if (!d)
-                d = memcmp(&a->ip, &b->ip, sizeof(a->ip));
-        if (!d)
-                d = strcmp(a->exe, b->exe);
-        return d ? d : (a->net_ns > b->net_ns) - (a->net_ns < b->net_ns);
-}
-
-static void list_listeners(BhFlowTable *t) {
-        GHashTableIter it;
-        guint64 hash = 0;
-        gpointer p;
-
-        g_array_set_size(t->listing, 0);
-        g_hash_table_iter_init(&it, t->listeners);
-        while (g_hash_table_iter_next(&it, &p, NULL)) {
-                const Listener *l = p;
-
-                if (l->told.pid) /* seen by a walk */
-                        g_array_append_val(t->listing, l->told);
-        }
-        g_array_sort(t->listing, by_place);
-        for (guint i = 0; i < t->listing->len; i++) {
-                const BhFlowListener *l = &g_array_index(t->listing, BhFlowListener, i);
-                guint64 words[] = { l->pid, l->net_ns, l->proto, l->port, (guint64) l->started_ns };
-
-                hash = XXH3_64bits_withSeed(words, sizeof(words), hash);
-                hash = XXH3_64bits_withSeed(l->ip.b, l->ip.len, hash);
-                hash = XXH3_64bits_withSeed(l->path, strlen(l->path), hash);
-                hash = XXH3_64bits_withSeed(l->exe, strlen(l->exe), hash);
-                hash = XXH3_64bits_withSeed(l->container_id, strlen(l->container_id), hash);
-        }
-        t->listing_changed |= hash != t->listing_hash || t->walk == 1;
-        t->listing_hash = hash;
-}
-
-const GArray *bh_flow_table_listeners(BhFlowTable *t, gboolean *changed) {
-        if (changed) {
-                *changed = t->listing_changed;
-                t->listing_changed = FALSE;
-        }
-        return t->listing;
+gboolean bh_flow_table_assigning(BhFlowTable *t) {
+        return t->assigning;
 }
 
 gboolean bh_flow_table_wants_walk(BhFlowTable *t) {
@@ -404,8 +246,22 @@ static struct bh_str text_of(const char *s) {
         return (struct bh_str){ s ? s : "", s ? (guint32) strlen(s) : 0 };
 }
 
-static void moved(BhFlowTable *t, Conn *c, const BhFlowSocket *s, gboolean half_open) {
+static void moved(BhFlowTable *t, Conn *c, const BhFlowSocket *told, gboolean half_open) {
+        BhFlowSocket copy = *told, *s = &copy;
         Flow *f = c->flow;
+
+        if (c->tuple.proto == BH_PROTO_UDP) { /* counted from some time on, and perhaps not any more */
+                guint64 before = c->bytes_out + c->bytes_in + c->packets_out + c->packets_in;
+
+                s->bytes_out = MAX(s->bytes_out, c->bytes_out);
+                s->bytes_in = MAX(s->bytes_in, c->bytes_in);
+                s->packets_out = MAX(s->packets_out, c->packets_out);
+                s->packets_in = MAX(s->packets_in, c->packets_in);
+                if (s->bytes_out + s->bytes_in + s->packets_out + s->packets_in != before)
+                        c->dull = 0;
+                else if (c->dull++ >= 2 * BH_FLOW_DULL_WALKS)
+                        c->dull = BH_FLOW_DULL_WALKS + 1;
+        }
 
         if (f && (c->bytes_out != s->bytes_out || c->bytes_in != s->bytes_in || c->packets_out != s->packets_out || c->packets_in != s->packets_in || c->half_open != half_open)) {
                 f->now.bytes_out += s->bytes_out - c->bytes_out;
@@ -424,6 +280,31 @@ static void moved(BhFlowTable *t, Conn *c, const BhFlowSocket *s, gboolean half_
                 c->net_ns = s->net_ns;
 }
 
+/* What has moved much while it is open does not stay in a crowd; what was told of it does. */
+static void step_out(BhFlowTable *t, Conn *c, const struct side *s) {
+        guint64 told[BH_FLOW_MOVED] = { 0 };
+        Flow *crowd = c->flow, *own;
+        BhConntrackEnds ends;
+        struct key key;
+
+        if (s->role == BH_FLOW_SERVER) {
+                gboolean translated = bh_conntrack_undo_server(t->conntrack, s->proto, &s->laddr, s->lport, &s->raddr, s->rport, &ends);
+
+                bh_flow_server_key(s, NULL, &ends.client, translated ? &ends.dialled : NULL, ends.dialled_port, &key);
+        } else if (!bh_flow_client_key(t, s, &key)) {
+                return;
+        }
+        own = bh_flow_find(t, &key);
+        if (!own && !(own = bh_flow_crowd_moved(t, crowd, &key, c->bytes_out + c->bytes_in)))
+                return;
+        leave_flow(t, c);
+        if (crowd->told)
+                bh_flow_leaves(t, crowd, c, t->walk_ns, told);
+        for (guint i = 0; i < BH_FLOW_MOVED; i++)
+                own->elsewhere[i] += told[i];
+        join_flow(t, c, own);
+}
+
 static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box) {
         gboolean half_open = s->state == BH_TCP_SYN_SENT;
         struct bh_ip laddr = bh_flow_ip(&s->laddr), raddr = bh_flow_ip(&s->raddr);
@@ -440,6 +321,8 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
                         t->stats.conns_refused++;
                         return TRUE;
                 }
+                if (s->fresh)
+                        return TRUE;
                 if (!s->exe)
                         return FALSE;
                 if (closed_lately(t, &k))
@@ -455,23 +338,32 @@ static gboolean walk_connection(BhFlowTable *t, const BhFlowSocket *s, Box *box)
         bh_flow_learn(t, box, &laddr, s->net_ns);
         c->sk = s->sk;
         c->walk = t->walk;
+        c->missed_ns = 0;
         moved(t, c, s, half_open);
         if (c->role == BH_FLOW_ROLE_NONE)
                 c->role = s->role;
+        struct side side = { .end = c->end, .role = c->role, .proto = s->proto, .net_ns = s->net_ns, .pid = s->pid, .laddr = laddr, .raddr = raddr, .lport = s->lport, .rport = s->rport };
+        gboolean in_crowd = c->flow && c->flow->crowd;
         if (c->role == BH_FLOW_CLIENT) {
-                struct side side = { .end = c->end, .role = c->role, .proto = s->proto, .net_ns = s->net_ns, .pid = s->pid, .laddr = laddr, .raddr = raddr, .lport = s->lport, .rport = s->rport };
-
                 t->now_ns = MAX(t->now_ns, t->walk_ns);
                 bh_flow_pair_client(t, &side);
                 /* no answer since more than the first repetition of its SYN: as good as a failure, which may be minutes away */
-                if (half_open && c->flow && !c->flow->key.scan && t->walk_ns - c->seen_ns > UNANSWERED_NS) {
+                if (half_open && c->flow && (in_crowd || !c->flow->key.scan) && t->walk_ns - c->seen_ns > UNANSWERED_NS) {
                         struct key key = c->flow->key;
 
+                        if (in_crowd && !bh_flow_client_key(t, &side, &key))
+                                return TRUE;
                         bh_flow_end_ref(key.end);
-                        bh_flow_scan_tried(t, &key, TRUE);
+                        Flow *scan = bh_flow_scan_tried(t, &key, TRUE);
+                        if (scan && in_crowd) {
+                                leave_flow(t, c);
+                                join_flow(t, c, scan);
+                        }
                         bh_flow_end_unref(t, key.end);
                 }
         }
+        if (in_crowd && !half_open && c->flow && c->flow->crowd)
+                step_out(t, c, &side);
         return TRUE;
 }
 
@@ -488,7 +380,7 @@ static gboolean walk_listener(BhFlowTable *t, const BhFlowSocket *s, Box *box) {
         /* a datagram socket without a peer on a port that the kernel chose is a client's, as long as it does not stay */
         gboolean passing = s->proto == BH_PROTO_UDP && !is_unix && s->lport >= EPHEMERAL_FIRST;
         Listener *known = g_hash_table_lookup(t->listeners, &wanted);
-        Listener *l = listener_get(t, &wanted, t->walk_ns);
+        Listener *l = bh_flow_listen_get(t, &wanted, t->walk_ns);
         if (l && (!passing || known)) {
                 l->told.pid = s->pid;
                 l->told.started_ns = s->started_ns;
@@ -531,6 +423,53 @@ gboolean bh_flow_table_walk_socket(BhFlowTable *t, const BhFlowSocket *s) {
                 done = walk_unix(t, s, box);
         bh_flow_box_unref(t, box);
         return done;
+}
+
+guint bh_flow_table_silent_datagrams(BhFlowTable *t, BhFlowSilent *out, guint max, gboolean *look) {
+        GHashTableIter it;
+        guint n = 0;
+        gpointer p;
+
+        *look = FALSE;
+        g_hash_table_iter_init(&it, t->conns);
+        while (n < max && g_hash_table_iter_next(&it, NULL, &p)) {
+                const Conn *c = p;
+
+                if (c->tuple.proto != BH_PROTO_UDP || !c->sk || c->tuple.box == t->host || !c->flow || c->flow->heard || c->walk != t->walk)
+                        continue;
+                *look |= c->dull <= BH_FLOW_DULL_WALKS || c->dull == 2 * BH_FLOW_DULL_WALKS;
+                out[n++] = (BhFlowSilent){ c->sk, c->tuple.lport, c->tuple.rport };
+        }
+        return n;
+}
+
+void bh_flow_table_walk_datagrams(BhFlowTable *t, guint64 sk, guint64 bytes_out, guint64 bytes_in, guint64 packets_out, guint64 packets_in) {
+        const BhFlowSocket s = { .bytes_out = bytes_out, .bytes_in = bytes_in, .packets_out = packets_out, .packets_in = packets_in };
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, t->conns);
+        while (g_hash_table_iter_next(&it, NULL, &p)) {
+                Conn *c = p;
+
+                if (c->sk == sk && c->tuple.proto == BH_PROTO_UDP && c->walk != t->walk)
+                        moved(t, c, &s, FALSE);
+        }
+}
+
+/* Nobody tells the end of a datagram socket: what was counted of it becomes what has ended. */
+static void datagrams_end(BhFlowTable *t, Conn *c) {
+        BhFlowCounts all = { .bytes_out = c->bytes_out, .bytes_in = c->bytes_in, .packets_out = c->packets_out, .packets_in = c->packets_in, .last_ns = t->walk_ns };
+        guint64 told[BH_FLOW_MOVED] = { 0 };
+        Flow *f = c->flow;
+
+        if (!f || !(all.packets_out + all.packets_in))
+                return;
+        leave_flow(t, c);
+        if (f->told)
+                bh_flow_leaves(t, f, c, t->walk_ns, told);
+        bh_flow_not_again(&all, told);
+        bh_flow_count(t, f, &all);
 }
 
 /* Both ends of Unix connections that are open. A pair is a connection as any, by its inode. */
@@ -643,6 +582,17 @@ static void assign_proxied(BhFlowTable *t, GPtrArray *servers, GPtrArray *accept
         }
 }
 
+/*
+ * The walk did not tell it. The end of a TCP connection may be told a little later than a walk misses it; who took it out now would have to count it as another.
+ */
+static gboolean is_gone(const BhFlowTable *t, Conn *c) {
+        if (c->tuple.proto != BH_PROTO_TCP || (c->missed_ns && t->walk_ns - c->missed_ns >= MISSED_NS))
+                return TRUE;
+        if (!c->missed_ns)
+                c->missed_ns = t->walk_ns;
+        return FALSE;
+}
+
 gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
         g_autoptr(GPtrArray) gone = g_ptr_array_new(), waiting = g_ptr_array_new(), accepted = g_ptr_array_new();
         GHashTableIter it;
@@ -654,48 +604,46 @@ gboolean bh_flow_table_walk_end(BhFlowTable *t, gboolean whole) {
         while (g_hash_table_iter_next(&it, NULL, &p)) {
                 Conn *c = p;
 
-                if (whole && c->walk != t->walk && c->seen_ns < t->walk_ns)
-                        g_ptr_array_add(gone, c);
-                else if (c->role == BH_FLOW_SERVER && is_proxy_leg(t, c, BH_FLOW_SERVER))
+                if (whole && c->walk != t->walk && c->seen_ns < t->walk_ns) {
+                        if (is_gone(t, c))
+                                g_ptr_array_add(gone, c);
+                } else if (c->role == BH_FLOW_SERVER && is_proxy_leg(t, c, BH_FLOW_SERVER)) {
                         g_ptr_array_add(accepted, c);
-                else if (!c->flow && c->tuple.proto && !is_proxy_leg(t, c, BH_FLOW_CLIENT) && (c->role != BH_FLOW_ROLE_NONE || !is_proxy_leg(t, c, BH_FLOW_SERVER)))
+                } else if (!c->flow && c->tuple.proto && !is_proxy_leg(t, c, BH_FLOW_CLIENT) && (c->role != BH_FLOW_ROLE_NONE || !is_proxy_leg(t, c, BH_FLOW_SERVER))) {
                         g_ptr_array_add(waiting, c);
+                }
         }
         for (guint i = 0; i < gone->len; i++) {
-                t->stats.vanished += ((Conn *) g_ptr_array_index(gone, i))->tuple.proto != 0;
-                conn_remove(t, g_ptr_array_index(gone, i));
-        }
-        if (whole) {
-                g_autoptr(GPtrArray) closed = g_ptr_array_new();
+                Conn *c = g_ptr_array_index(gone, i);
 
-                g_hash_table_iter_init(&it, t->listeners);
-                while (g_hash_table_iter_next(&it, &p, NULL))
-                        if (((Listener *) p)->walk != t->walk)
-                                g_ptr_array_add(closed, p);
-                if (closed->len)
-                        g_hash_table_remove_all(t->by_port);
-                for (guint i = 0; i < closed->len; i++) {
-                        g_hash_table_remove(t->listeners, g_ptr_array_index(closed, i));
-                        listener_free(t, g_ptr_array_index(closed, i));
-                }
-                g_hash_table_iter_init(&it, t->listeners);
-                while (closed->len && g_hash_table_iter_next(&it, &p, NULL))
-                        index_listener(t, p);
+                t->stats.vanished += c->tuple.proto == BH_PROTO_TCP;
+                if (c->tuple.proto == BH_PROTO_UDP)
+                        datagrams_end(t, c);
+                conn_remove(t, c);
         }
+        if (whole)
+                bh_flow_listen_close(t);
         for (guint i = 0; i < waiting->len; i++)
                 assign_flow(t, g_ptr_array_index(waiting, i));
         for (guint i = waiting->len; i-- > 0; )
                 if (((Conn *) g_ptr_array_index(waiting, i))->flow || ((Conn *) g_ptr_array_index(waiting, i))->role != BH_FLOW_SERVER)
                         g_ptr_array_remove_index_fast(waiting, i);
         assign_proxied(t, waiting, accepted);
-        list_listeners(t);
+        t->assigning = FALSE;
+        for (guint i = 0; i < waiting->len; i++) {
+                const Conn *c = g_ptr_array_index(waiting, i);
+
+                t->assigning |= !c->flow && c->walks <= WALKS_TO_GIVE_UP;
+        }
+        t->wants_walk |= t->assigning;
+        bh_flow_listen_list(t);
         soon = t->soon;
         t->soon = FALSE;
         return soon;
 }
 
 void bh_flow_walk_free(BhFlowTable *t) {
-        g_autoptr(GPtrArray) conns = bh_flow_all(t->conns), listeners = bh_flow_all(t->listeners);
+        g_autoptr(GPtrArray) conns = bh_flow_all(t->conns);
         GHashTableIter it;
         gpointer p;
 
@@ -706,12 +654,8 @@ void bh_flow_walk_free(BhFlowTable *t) {
                 conn_remove(t, g_ptr_array_index(conns, i));
         for (Conn *c; (c = t->free_conns); g_free(c))
                 t->free_conns = c->free;
-        for (guint i = 0; i < listeners->len; i++)
-                listener_free(t, g_ptr_array_index(listeners, i));
+        bh_flow_listen_free(t);
         g_hash_table_unref(t->conns);
-        g_hash_table_unref(t->listeners);
-        g_hash_table_unref(t->by_port);
         g_hash_table_unref(t->walk_unix);
-        g_array_unref(t->listing);
         g_free(t->closed);
 }

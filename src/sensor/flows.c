@@ -15,8 +15,10 @@
 #include "recorder/query.h"
 
 #define TICK_US (50 * 1000)
+#define PROXY_US (20 * 1000)
 #define ADDRESSES_US (10 * G_USEC_PER_SEC)
 #define DURABLE_WAIT_US (200 * 1000)
+#define CROWDS_AT_ONCE 16u
 
 /* ---- the mark: what has been told ---- */
 
@@ -72,12 +74,34 @@ static void tell_cut(BhFlows *f, const BhFlowCut *cut, const char *boot_id, gboo
         g_mutex_unlock(&f->lock);
 }
 
+/* A container has more peers than have flows of their own: who might be hidden among them is said. */
+static void say_crowds(BhFlows *f) {
+        for (guint i = 0; i < CROWDS_AT_ONCE; i++) {
+                BhFlowCrowd c = { 0 };
+
+                g_mutex_lock(&f->lock);
+                gboolean is = bh_flow_table_next_crowd(f->table, &c);
+                g_mutex_unlock(&f->lock);
+                if (!is)
+                        return;
+                g_autofree char *message = g_strdup_printf("%s of %s%.12s talks to at least %u peers on port %u, more than are told apart (%" G_GUINT64_FORMAT " bytes with those that have no flow "
+                                                           "of their own). Most of it with %s; the last new ones outside: %s. Look whether one is hidden behind many", *c.exe ? c.exe : "Programs",
+                                                           *c.container_id ? "container " : "the node", c.container_id, c.peers, c.port, c.bytes, *c.large ? c.large : "nobody",
+                                                           *c.newest ? c.newest : "none");
+                g_autofree char *why = g_strdup_printf("%s:%u", c.exe, c.port), *valid = g_utf8_make_valid(message, -1), *valid_why = g_utf8_make_valid(why, -1);
+
+                f->c.say("peers_full", valid, c.container_id, valid_why, f->c.data);
+                bh_flow_crowd_clear(&c);
+        }
+}
+
 static void tell(BhFlows *f, gboolean all) {
         gint64 now_us = g_get_monotonic_time();
-        gboolean full = !f->full_told && f->walk_us;
         BhFlowCut cut;
 
         g_mutex_lock(&f->lock);
+        /* what is open and has no flow yet would be taken for ended, and counted anew when it has */
+        gboolean full = !f->full_told && f->walk_us && (all || !bh_flow_table_assigning(f->table));
         bh_flow_table_advance(f->table, __atomic_load_n(&f->recorded_id, __ATOMIC_ACQUIRE));
         bh_flow_table_cut(f->table, all || full, now_us, &cut);
         f->soon = FALSE;
@@ -86,6 +110,8 @@ static void tell(BhFlows *f, gboolean all) {
         /* what the cut gives is good until the next, which this thread makes */
         tell_cut(f, &cut, f->boot_id, full, FALSE);
         f->full_told |= full;
+        if (!all)
+                say_crowds(f);
 }
 
 /* ---- the worker ---- */
@@ -174,15 +200,26 @@ static gboolean is_recorded(const BhFlows *f, guint32 type) {
 }
 
 void bh_flows_event(BhFlows *f, const struct bh_event *e) {
-        gboolean elsewhere = (e->type == BH_EV_EXEC || e->type == BH_EV_PROCESS || e->type == BH_EV_EXIT) && bh_event_has(e, BH_F_container_id);
+        gboolean new_proxy = FALSE, elsewhere = (e->type == BH_EV_EXEC || e->type == BH_EV_PROCESS || e->type == BH_EV_EXIT) && bh_event_has(e, BH_F_container_id);
 
         if (!elsewhere && bh_flow_table_wants(e->type) && is_recorded(f, e->type)) {
+                guint64 proxies;
+
                 g_mutex_lock(&f->lock);
+                proxies = f->proxies;
                 /* before its addresses are taken for those of who had them last */
                 if (bh_event_has(e, BH_F_container_id) && !bh_flow_table_knows(f->table, e->container_id))
                         take_containers(f);
                 f->soon |= bh_flow_table_event(f->table, e);
+                if (e->type == BH_EV_EXEC || e->type == BH_EV_PROCESS)
+                        bh_flow_table_proxies(f->table, NULL, 0, &proxies);
+                new_proxy = proxies != f->proxies;
                 g_mutex_unlock(&f->lock);
+        }
+        /* what is dialled of the addresses that it stands for is known by them: the next event may be of that. Of many proxies the worker does the rest */
+        if (new_proxy && g_get_monotonic_time() - f->proxy_us >= PROXY_US) {
+                bh_flows_read_addresses(f);
+                f->proxy_us = g_get_monotonic_time();
         }
         if (is_recorded(f, e->type))
                 __atomic_store_n(&f->recorded_id, e->id, __ATOMIC_RELEASE);
@@ -281,6 +318,8 @@ void bh_flows_start(BhFlows *f) {
                 f->walk_problem = g_strdup(error->message);
                 f->full_told = TRUE;
         }
+        if (f->sockets)
+                f->datagrams = bh_datagrams_new(f->c.hooks);
         bh_flows_open_protocols(f);
         if (f->c.conntrack.events >= 0 && pipe2(f->stop_pipe, O_CLOEXEC) == 0) {
                 f->conntrack_on = TRUE;
@@ -297,6 +336,7 @@ void bh_flows_settle(BhFlows *f) {
         if (f->worker)
                 g_thread_join(g_steal_pointer(&f->worker));
         g_clear_pointer(&f->first_bytes, bh_first_bytes_free);
+        g_clear_pointer(&f->datagrams, bh_datagrams_free);
         g_clear_pointer(&f->sockets, bh_sockets_free);
 }
 
@@ -312,16 +352,14 @@ void bh_flows_free(BhFlows *f) {
         } else if (f->newest_id) {
                 tell(f, TRUE);
         }
-        if (f->c.conntrack.events >= 0)
-                close(f->c.conntrack.events);
-        if (f->c.conntrack.listing >= 0)
-                close(f->c.conntrack.listing);
+        bh_flows_close_conntrack(&f->c.conntrack);
         bh_flow_table_free(f->table);
         g_mutex_clear(&f->lock);
         g_cond_clear(&f->moved);
         g_free(f->walk_problem);
         g_free(f->conntrack_problem);
         g_free(f->protocol_problem);
+        g_free(f->datagrams_problem);
         g_free(f->mark);
         g_free(f->recorder_dir);
         g_free(f->proc_path);
@@ -347,6 +385,7 @@ json_t *bh_flows_status(BhFlows *f) {
         BhSocketsStats walks = { 0 };
         BhConntrackStats conntrack;
         BhFirstBytesStats bytes = { 0 };
+        BhDatagramStats datagrams = { 0 };
         BhFlowStats s;
 
         /* not under the lock: bytes are being attached or detached, perhaps, which may take long */
@@ -370,6 +409,7 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(o, "unpaired", number(s.unpaired));
         json_object_set_new(o, "vanished", number(s.vanished));
         json_object_set_new(o, "forgotten", number(s.forgotten));
+        json_object_set_new(o, "crowds", number(s.crowds));
         json_object_set_new(o, "rest", json_pack("{s:o, s:o, s:o, s:o, s:o}", "connections", number(s.rest_connections), "bytes", number(s.rest_bytes), "open_refused",
                                                  number(s.conns_refused), "listeners_refused", number(s.listeners_refused), "cut_off", number(f->cut_off)));
         part = json_object();
@@ -393,6 +433,15 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(part, "not_entered", number(walks.not_entered));
         json_object_set_new(part, "forgotten", number(walks.forgotten));
         json_object_set_new(o, "walk", part);
+        if (f->datagrams)
+                bh_datagrams_stats(f->datagrams, &datagrams);
+        part = json_object();
+        json_object_set_new(part, "state", json_string(datagrams.attached ? "on" : f->datagrams_problem ? "failed" : "off"));
+        json_object_set_new(part, "problem", text(f->datagrams_problem));
+        json_object_set_new(part, "followed", number(datagrams.followed));
+        json_object_set_new(part, "refused", number(datagrams.refused));
+        json_object_set_new(part, "attached", number(datagrams.attached_times));
+        json_object_set_new(o, "written_datagrams", part);
         part = json_object();
         json_object_set_new(part, "state", json_string(f->first_bytes && !f->protocol_problem ? "on" : f->first_bytes ? "failed" : "off"));
         json_object_set_new(part, "problem", text(f->protocol_problem));

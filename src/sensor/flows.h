@@ -55,6 +55,7 @@ typedef struct {
         void (*publish)(const char *topic, GBytes *body, gpointer data);
         void (*spooled)(gpointer data); /* waits until what was published is safe from a kill, or for a moment */
         guint64 (*connections)(gpointer data); /* how often a central was there anew */
+        void (*say)(const char *action, const char *message, const char *container, const char *why, gpointer data); /* an event of the sensor's own */
         void (*call)(void (*what)(gpointer), gpointer arg, gpointer data); /* in the drain thread */
         gpointer data;
 } BhFlowsConfig;
@@ -62,6 +63,8 @@ typedef struct {
 typedef struct BhFlows BhFlows;
 
 void bh_flows_open_conntrack(BhConntrackSockets *out);
+/* Of those that no flows took over. */
+void bh_flows_close_conntrack(BhConntrackSockets *sockets);
 
 BhFlows *bh_flows_new(const BhFlowsConfig *config);
 /* What a killed sensor may not have told. */

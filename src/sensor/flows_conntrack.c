@@ -82,6 +82,15 @@ void bh_flows_open_conntrack(BhConntrackSockets *out) {
                 out->problem = g_strdup_printf("cannot list the connections that the kernel tracks: %s", g_strerror(errno));
 }
 
+void bh_flows_close_conntrack(BhConntrackSockets *sockets) {
+        if (sockets->events >= 0)
+                close(sockets->events);
+        if (sockets->listing >= 0)
+                close(sockets->listing);
+        g_free(sockets->problem);
+        *sockets = (BhConntrackSockets){ .events = -1, .listing = -1 };
+}
+
 static void apply(const BhConntrackEntry *entry, gpointer data) {
         BhFlows *f = data;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the sensor's flows: what flows.c, flows_pack.c, flows_walk.c and flows_conntrack.c share. */
 #pragma once
+#include "datagrams.h"
 #include "firstbytes.h"
 #include "flows.h"
 #include "graph/flow_table.h"
@@ -27,9 +28,13 @@ struct BhFlows {
         gboolean soon, stopping;
         guint64 version; /* of the container table */
         guint64 batches, told, cut_off, unsafe, caught_up, walks_failed, conntrack_refused, conntrack_overruns, conntrack_messages;
-        char *walk_problem, *conntrack_problem, *protocol_problem;
+        char *walk_problem, *conntrack_problem, *protocol_problem, *datagrams_problem;
         guint64 recognised;
         gboolean conntrack_on;
+
+        guint64 proxies; /* seen when addresses were read last */
+
+        gint64 proxy_us; /* the drain thread's */
 
         /* the drain thread writes, the worker reads: atomic. A batch goes as far as what is recorded, so that a successor finds the same end */
         guint64 newest_id, recorded_id;
@@ -40,8 +45,8 @@ struct BhFlows {
         BhFirstBytes *first_bytes;
         gint64 looked_us, looking_since_us;
         BhSockets *sockets;
+        BhDatagrams *datagrams;
         guint64 connections;
-        guint64 proxies; /* seen when addresses were read last */
         gint64 walk_us, walk_took_us, cut_us, addresses_us;
         gboolean full_told;
 };

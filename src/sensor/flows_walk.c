@@ -4,18 +4,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/fdio.h"
 #include "base/log.h"
 #include "flows_private.h"
+#include "sock_record.h"
 
 #define FILE_MAX (4u << 20)
 #define ADDRESSES_MAX 65536u
 #define NAMESPACES_MAX 64u
 #define PROXIES_MAX 4096u
 #define UNKNOWN_MAX 65536u /* sockets a walk whose executable is looked up … */
+#define FRESH_NS 2000000000u
 #define FIND_AT_ONCE 1024u /* … so many at a time, as the drain thread does nothing else meanwhile */
 
 /* ---- the walk ---- */
@@ -50,6 +54,14 @@ static void fill_ip(struct bh_ip *ip, const guint8 bytes[16], guint16 family) {
         memcpy(ip->b, bytes, ip->len);
 }
 
+/* The process table knows of an exec when its event has come through, which a connection that is made at once may be ahead of. */
+static gboolean is_fresh(const BhSocket *s) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_BOOTTIME, &t);
+        return s->tracked && !s->found && s->since && (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec < s->since + FRESH_NS;
+}
+
 static BhFlowSocket describe(const BhFlows *f, const BhSocket *s, const char *container, const char *exe) {
         BhFlowSocket out = {
                 .container_id = container,
@@ -71,6 +83,7 @@ static BhFlowSocket describe(const BhFlows *f, const BhSocket *s, const char *co
                 .packets_out = s->packets_out,
                 .packets_in = s->packets_in,
                 .since_ns = wall(s->since, f->c.clock.now),
+                .fresh = is_fresh(s),
                 .path = s->path,
                 .path_dev = s->path_dev,
                 .path_ino = s->path_ino,
@@ -79,6 +92,13 @@ static BhFlowSocket describe(const BhFlows *f, const BhSocket *s, const char *co
                 .sk = s->sk,
         };
 
+        BhDatagramCounts n;
+        if (s->proto == IPPROTO_UDP && s->rport && f->datagrams && bh_datagrams_read(f->datagrams, s->sk, &n)) {
+                out.bytes_out = n.bytes_out;
+                out.bytes_in = n.bytes_in;
+                out.packets_out = n.packets_out;
+                out.packets_in = n.packets_in;
+        }
         if (s->family == AF_UNIX)
                 out.role = s->listening ? BH_FLOW_ROLE_NONE : s->path_of_peer ? BH_FLOW_CLIENT : BH_FLOW_SERVER;
         else
@@ -160,6 +180,32 @@ static void tell_listeners(BhFlows *f, gboolean anyway) {
         f->c.publish("listeners", body, f->c.data);
 }
 
+/* With the lock. */
+static void last_of(guint64 sk, const BhDatagramCounts *n, gpointer data) {
+        bh_flow_table_walk_datagrams(data, sk, n->bytes_out, n->bytes_in, n->packets_out, n->packets_in);
+}
+
+/* Datagram sockets of containers of which no event tells: what they move is counted from now on. */
+static void follow_datagrams(BhFlows *f) {
+        g_autofree BhFlowSilent *silent = g_new(BhFlowSilent, BH_DATAGRAMS_MAX);
+        g_autofree BhDatagramSocket *sockets = g_new(BhDatagramSocket, BH_DATAGRAMS_MAX);
+        g_autoptr(GError) error = NULL;
+        gboolean look;
+
+        g_mutex_lock(&f->lock);
+        guint n = bh_flow_table_silent_datagrams(f->table, silent, BH_DATAGRAMS_MAX, &look);
+        g_mutex_unlock(&f->lock);
+        for (guint i = 0; i < n; i++)
+                sockets[i] = (BhDatagramSocket){ silent[i].sk, silent[i].lport, silent[i].rport };
+        if (bh_datagrams_follow(f->datagrams, sockets, n, look, &error))
+                return;
+        bh_warn("datagrams that are sent by write() have no bytes in flows", "error", error->message);
+        g_mutex_lock(&f->lock);
+        g_free(f->datagrams_problem);
+        f->datagrams_problem = g_strdup(error->message);
+        g_mutex_unlock(&f->lock);
+}
+
 void bh_flows_walk(BhFlows *f) {
         g_autoptr(GArray) unknown = g_array_new(FALSE, TRUE, sizeof(Unknown));
         g_autoptr(GHashTable) wanted = g_hash_table_new(NULL, NULL);
@@ -197,6 +243,7 @@ void bh_flows_walk(BhFlows *f) {
                 g_mutex_unlock(&f->lock);
         }
         g_mutex_lock(&f->lock);
+        bh_datagrams_each(f->datagrams, last_of, f->table);
         f->soon |= bh_flow_table_walk_end(f->table, whole);
         g_clear_pointer(&f->walk_problem, g_free);
         if (!whole) {
@@ -204,6 +251,7 @@ void bh_flows_walk(BhFlows *f) {
                 f->walk_problem = g_strdup(error->message);
         }
         g_mutex_unlock(&f->lock);
+        follow_datagrams(f);
         tell_listeners(f, connections != f->connections);
         f->connections = connections;
 }

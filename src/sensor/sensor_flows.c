@@ -14,6 +14,10 @@ static guint64 on_connections(gpointer data) {
         return bh_report_connections(((BhSensor *) data)->report);
 }
 
+static void on_say(const char *action, const char *message, const char *container, const char *why, gpointer data) {
+        bh_pipeline_say(((BhSensor *) data)->pipeline, action, message, "container", container, "why", why, NULL);
+}
+
 static void on_call(void (*what)(gpointer), gpointer arg, gpointer data) {
         bh_pipeline_call(((BhSensor *) data)->pipeline, what, arg);
 }
@@ -38,12 +42,16 @@ void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock) {
                 .publish = on_publish,
                 .spooled = on_spooled,
                 .connections = on_connections,
+                .say = on_say,
                 .call = on_call,
                 .data = s,
         };
 
-        if (!s->report)
+        if (!s->report) { /* nobody is told: the kernel need not go on telling */
+                if (s->options.bus)
+                        bh_flows_close_conntrack(&s->conntrack);
                 return;
+        }
         s->conntrack = (BhConntrackSockets){ .events = -1, .listing = -1 };
         s->flows = bh_flows_new(&config);
         bh_flows_catch_up(s->flows);

@@ -22,6 +22,7 @@
 #define PORTS_MAX 16384u        /* as the kernel's map has room for */
 #define SWEEP_US (5 * 60 * G_USEC_PER_SEC)
 #define STALE_NS (20 * 60 * 1000000000ull) /* a closed connection that is still sending what it had is not seen by walks either */
+#define SHARE_OFF 1024 /* entries by which a share may be off before it is counted anew */
 #define TCP_LISTEN 10
 
 struct BhSockets {
@@ -290,23 +291,75 @@ static gboolean pass_again(Pass *p, struct bh_sock_walk *state, GError **error) 
 
 typedef struct {
         guint64 now;
-        GArray *stale; /* struct bh_conn's keys */
+        GArray *stale;      /* struct bh_conn's keys */
+        GHashTable *counts; /* guint64 * → gint64 *: entries of each share, as they are */
+        GArray *shares;     /* those of the kernel's table */
 } Sweep;
 
 static gboolean is_stale(const struct bh_conn *c, guint64 now) {
         return now > MAX(c->since, c->seen) + STALE_NS;
 }
 
+static void count(Sweep *s, guint64 share) {
+        gint64 *n = g_hash_table_lookup(s->counts, &share);
+
+        if (!n) {
+                n = g_new0(gint64, 1);
+                g_hash_table_insert(s->counts, g_memdup2(&share, sizeof(share)), n);
+        }
+        (*n)++;
+}
+
 static void look(const void *key, const void *value, gpointer data) {
+        const struct bh_conn *c = value;
         Sweep *s = data;
 
-        if (is_stale(value, s->now))
+        if (is_stale(c, s->now)) {
                 g_array_append_vals(s->stale, key, 1);
+                return;
+        }
+        count(s, c->share);
+        count(s, BH_SHARE_ALL);
+}
+
+static void look_share(const void *key, const void *value, gpointer data) {
+        g_array_append_vals(((Sweep *) data)->shares, key, 1);
+}
+
+static void change_share(int shares, guint64 share, gint64 by) {
+        gint64 n;
+
+        if (shares >= 0 && bpf_map_lookup_elem(shares, &share, &n) == 0) {
+                n += by;
+                bpf_map_update_elem(shares, &share, &n, BPF_EXIST);
+        }
+}
+
+/*
+ * The programs count for themselves. What they may have missed over time is put right here, not what may have changed since it was counted; shares of containers
+ * that have nothing any more go.
+ */
+static void set_shares(int shares, Sweep *s) {
+        bh_map_each(shares, sizeof(guint64), sizeof(gint64), look_share, s);
+        for (guint i = 0; i < s->shares->len; i++) {
+                guint64 share = g_array_index(s->shares, guint64, i);
+                const gint64 *is = g_hash_table_lookup(s->counts, &share);
+                gint64 said, n = is ? *is : 0;
+
+                if (bpf_map_lookup_elem(shares, &share, &said))
+                        continue;
+                if (said < 0 || ABS(said - n) > SHARE_OFF)
+                        bpf_map_update_elem(shares, &share, &n, BPF_EXIST);
+                else if (!said && !n && share != BH_SHARE_HOST && share != BH_SHARE_ALL)
+                        bpf_map_delete_elem(shares, &share);
+        }
 }
 
 void bh_sockets_sweep(BhSockets *w, guint64 now) {
-        int conns = bh_hooks_map(w->hooks, "conns");
-        Sweep s = { .now = now, .stale = g_array_new(FALSE, FALSE, sizeof(guint64)) };
+        int conns = bh_hooks_map(w->hooks, "conns"), shares = bh_hooks_map(w->hooks, "conn_shares");
+        g_autoptr(GHashTable) counts = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+        g_autoptr(GArray) stale = g_array_new(FALSE, FALSE, sizeof(guint64)), known = g_array_new(FALSE, FALSE, sizeof(guint64));
+        Sweep s = { .now = now, .stale = stale, .counts = counts, .shares = known };
 
         w->swept_us = g_get_monotonic_time();
         if (conns >= 0)
@@ -316,12 +369,15 @@ void bh_sockets_sweep(BhSockets *w, guint64 now) {
                 guint64 key = g_array_index(s.stale, guint64, i);
 
                 if (bpf_map_lookup_elem(conns, &key, &c) == 0 && is_stale(&c, s.now) && bpf_map_delete_elem(conns, &key) == 0) {
+                        change_share(shares, c.share, -1);
+                        change_share(shares, BH_SHARE_ALL, -1);
                         g_mutex_lock(&w->lock);
                         w->stats.forgotten++;
                         g_mutex_unlock(&w->lock);
                 }
         }
-        g_array_unref(s.stale);
+        if (conns >= 0 && shares >= 0)
+                set_shares(shares, &s);
 }
 
 gboolean bh_sockets_walk(BhSockets *w, BhSocketSeen seen, gpointer data, GError **error) {

@@ -79,7 +79,7 @@ typedef struct {
         guint64 sockets;     /* told in the last walk */
         guint64 refused;     /* beyond the bound, in all walks */
         guint64 entered;     /* connections whose end would not have been told otherwise, in all walks */
-        guint64 not_entered; /* those for which the kernel's table had no room, in all walks */
+        guint64 not_entered; /* those for which the kernel's table, or their container's share of it, had no room, in all walks */
         guint64 forgotten;   /* connections whose end the hooks missed: taken from the kernel's table after 20 minutes in which no walk saw them */
         guint64 walks, took_us; /* number of walks; time of the last one */
 } BhSocketsStats;

@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -480,6 +481,106 @@ static void nothing_is_kept_of_connections_whose_end_nobody_needs(gconstpointer 
         close(p.listener);
 }
 
+/* ---- shares of the table ---- */
+
+static void take_cgroup(const void *key, const void *value, gpointer data) {
+        const struct bh_conn *c = value;
+
+        if (c->who.id.tgid == (__u32) getpid())
+                *(guint64 *) data = c->who.id.cgroup;
+}
+
+static void set_container(guint64 cgroup, guint64 container) {
+        struct bh_cgroup cg = { .container = container };
+
+        g_assert_no_errno(bpf_map_update_elem(bh_hooks_map(kernel_hooks(), "cgroups"), &cgroup, &cg, BPF_ANY));
+}
+
+static gint64 share_of(guint64 share) {
+        gint64 n = -1;
+
+        bpf_map_lookup_elem(bh_hooks_map(kernel_hooks(), "conn_shares"), &share, &n);
+        return n;
+}
+
+static void set_share(guint64 share, gint64 n) {
+        g_assert_no_errno(bpf_map_update_elem(bh_hooks_map(kernel_hooks(), "conn_shares"), &share, &n, BPF_ANY));
+}
+
+static guint64 refused(guint64 cgroup) {
+        struct bh_acct_key key = { .cgroup = cgroup, .type = BH_EV_NET_CLOSE };
+        guint cpus = (guint) libbpf_num_possible_cpus();
+        g_autofree struct bh_acct *a = g_new0(struct bh_acct, cpus);
+        guint64 n = 0;
+
+        if (bpf_map_lookup_elem(bh_hooks_map(kernel_hooks(), "acct"), &key, a))
+                return 0;
+        for (guint i = 0; i < cpus; i++)
+                n += a[i].lost[BH_LOST_STATE_FULL];
+        return n;
+}
+
+static void pair_end(Pair *p) {
+        close(p->client);
+        close(p->server);
+        close(p->listener);
+}
+
+/* A container that has as many connections as are free gets no more, which is counted; another, that has few, is told of each. */
+static void who_has_most_of_the_table_leaves_room_for_others(gconstpointer data) {
+        const guint64 greedy = 0x7fff0001, modest = 0x7fff0002;
+        struct bh_cgroup cg = { 0 };
+        guint64 cgroup = 0, before;
+        gint64 all;
+
+        if (!begin(data))
+                return;
+        Pair p = pair_new();
+        g_assert_true(bh_map_each(bh_hooks_map(kernel_hooks(), "conns"), 8, sizeof(struct bh_conn), take_cgroup, &cgroup));
+        g_assert_cmpuint(cgroup, !=, 0);
+        pair_end(&p);
+        expect_end(p.server_port, p.client_port, 0, 0, 0, FALSE);
+        expect_end(p.client_port, p.server_port, 0, 0, 0, TRUE);
+        gboolean known = bpf_map_lookup_elem(bh_hooks_map(kernel_hooks(), "cgroups"), &cgroup, &cg) == 0;
+        all = share_of(BH_SHARE_ALL);
+
+        set_container(cgroup, greedy);
+        set_share(greedy, 60000);
+        set_share(BH_SHARE_ALL, BH_CONNS_MAX - 1000);
+        before = refused(cgroup);
+        p = pair_new();
+        pair_end(&p);
+        g_assert_null(kernel_wait(BH_EV_NET_CLOSE, is_own, NULL, AGAIN_MS));
+        g_assert_cmpuint(refused(cgroup) - before, ==, 2);
+        g_assert_cmpint(share_of(greedy), ==, 60000);
+
+        set_container(cgroup, modest);
+        p = pair_new();
+        g_assert_cmpint(share_of(modest), ==, 2);
+        pair_end(&p);
+        expect_end(p.server_port, p.client_port, 0, 0, 0, FALSE);
+        expect_end(p.client_port, p.server_port, 0, 0, 0, TRUE);
+        g_assert_cmpint(share_of(modest), ==, 0);
+
+        /* the same number is no matter where more than that is free */
+        set_container(cgroup, greedy);
+        set_share(BH_SHARE_ALL, 60000);
+        p = pair_new();
+        g_assert_cmpint(share_of(greedy), ==, 60002);
+        pair_end(&p);
+        expect_end(p.server_port, p.client_port, 0, 0, 0, FALSE);
+        expect_end(p.client_port, p.server_port, 0, 0, 0, TRUE);
+        g_assert_cmpint(share_of(greedy), ==, 60000);
+
+        set_share(BH_SHARE_ALL, all);
+        if (known)
+                set_container(cgroup, cg.container);
+        else
+                bpf_map_delete_elem(bh_hooks_map(kernel_hooks(), "cgroups"), &cgroup);
+        bpf_map_delete_elem(bh_hooks_map(kernel_hooks(), "conn_shares"), &greedy);
+        bpf_map_delete_elem(bh_hooks_map(kernel_hooks(), "conn_shares"), &modest);
+}
+
 void connections_add(BhBackend with) {
         static const struct {
                 const char *name;
@@ -499,6 +600,7 @@ void connections_add(BhBackend with) {
                 { "connections_of_the_host_are_told", connections_of_the_host_are_told },
                 { "many_ends_at_once_are_each_told_once", many_ends_at_once_are_each_told_once },
                 { "nothing_is_kept_of_connections_whose_end_nobody_needs", nothing_is_kept_of_connections_whose_end_nobody_needs },
+                { "who_has_most_of_the_table_leaves_room_for_others", who_has_most_of_the_table_leaves_room_for_others },
         };
 
         for (guint i = 0; i < G_N_ELEMENTS(tests); i++) {

@@ -561,8 +561,19 @@ static void ends_that_were_missed_do_not_stay_for_ever(gconstpointer data) {
         p = pair_new();
         walk();
         live = told(ino_of(p.client))->sk;
+        /* a share that cannot be is counted anew, one that has nothing goes */
+        int shares = bh_hooks_map(kernel_hooks(), "conn_shares");
+        guint64 host = BH_SHARE_HOST, gone = 0x7fff0003;
+        gint64 wrong = -70000, none = 0;
+        g_assert_cmpint(bpf_map_lookup_elem(conns, &live, &old), ==, 0);
+        g_assert_cmpint(bpf_map_update_elem(shares, &old.share, &wrong, BPF_ANY), ==, 0);
+        g_assert_cmpint(bpf_map_update_elem(shares, &gone, &none, BPF_ANY), ==, 0);
         bh_sockets_sweep(walker, 0);
         g_assert_cmpint(bpf_map_lookup_elem(conns, &live, &old), ==, 0);
+        g_assert_cmpint(bpf_map_lookup_elem(shares, &old.share, &wrong), ==, 0);
+        g_assert_cmpint(wrong, >, 0);
+        g_assert_cmpint(bpf_map_lookup_elem(shares, &gone, &none), !=, 0);
+        g_assert_cmpint(bpf_map_lookup_elem(shares, &host, &none), ==, 0);
         pair_close(&p);
 }
 

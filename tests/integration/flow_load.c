@@ -8,6 +8,7 @@
  *     flow_load hold ADDRESS PORT BYTES        one connection that sends so much, gets it back and stays until its standard input ends
  *     flow_load reset ADDRESS PORT N           connections that it ends by a reset
  *     flow_load usend ADDRESS PORT N BYTES     datagrams, each answered
+ *     flow_load wsend ADDRESS PORT N BYTES GO  the same by write and read on a connected socket, when there is a file GO
  *     flow_load userve PORT                    answers datagrams
  *     flow_load resolve SERVER NAME            asks for its IPv4 address; sends and receives as resolvers of programs do
  *     flow_load serveunix PATH, flow_load unix PATH N     the same over a Unix socket
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -208,6 +210,28 @@ static int send_datagrams(const char *ip, const char *port, long n, long size) {
         return 0;
 }
 
+static int write_datagrams(const char *ip, const char *port, long n, size_t size, const char *go) {
+        struct sockaddr_in a = address(ip, port);
+        struct timeval tv = { 1, 0 };
+        int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        long got = 0;
+
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+        if (connect(fd, (struct sockaddr *) &a, sizeof(a)))
+                return failed("connect");
+        while (access(go, F_OK))
+                nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+        for (long i = 0; i < n; i++) {
+                struct iovec v = { bytes, size };
+
+                if ((i % 2 ? writev(fd, &v, 1) : write(fd, bytes, size)) < 0)
+                        return failed("write");
+                got += read(fd, bytes, sizeof(bytes)) > 0;
+        }
+        printf("%ld\n", got);
+        return 0;
+}
+
 static int serve_datagrams(const char *port) {
         struct sockaddr_in a = address("0.0.0.0", port), from;
         int fd = socket(AF_INET, SOCK_DGRAM, 0);
@@ -285,6 +309,8 @@ int main(int argc, char **argv) {
                 return reset(argv[2], argv[3], atol(argv[4]));
         if (!strcmp(what, "usend") && argc == 6)
                 return send_datagrams(argv[2], argv[3], atol(argv[4]), atol(argv[5]));
+        if (!strcmp(what, "wsend") && argc == 7)
+                return write_datagrams(argv[2], argv[3], atol(argv[4]), (size_t) atol(argv[5]), argv[6]);
         if (!strcmp(what, "userve") && argc == 3)
                 return serve_datagrams(argv[2]);
         if (!strcmp(what, "resolve") && argc == 4)

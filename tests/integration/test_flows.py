@@ -131,6 +131,25 @@ def test_datagrams(sensor, hub, box):
     assert (server["bytes_out"], server["packets_out"], server["packets_in"], server["peer_container"]) == (1000, 20, 20, app.id), server
 
 
+def test_datagrams_by_write_and_read(sensor, hub, box):
+    """No hook of the fallback sees these: they are counted while there is such a socket, and nothing is paid while there is none."""
+    app, stats = box(), box()
+    serve(stats, 8125, "userve")
+
+    def counting():
+        return sensor.status()["flows"]["written_datagrams"]
+    sending = app.start(f"/load wsend {stats.ip} 8125 20 50 /ctl/go")
+    wait_for(lambda: (counting()["followed"] > 0 and counting()["state"] == "on", counting()), 20, "the socket is followed")
+    (app.dir / "go").write_text("")
+    assert app.wait(sending).strip() == "20"
+    for name in ("bytes_out", "bytes_in"):
+        hub.wait_sum(name, 1000, container=app.id, role="client", proto=17)
+        hub.wait_sum(name, 1000, container=stats.id, role="server", proto=17)
+    hub.wait_sum("packets_out", 20, container=app.id, role="client", proto=17)
+    assert hub.find(container=app.id, proto=17)[0]["open"] == 0
+    wait_for(lambda: (counting()["state"] == "off", counting()), 20, "nothing is attached")
+
+
 def test_unix_socket_in_a_shared_volume(sensor, hub, engine, box):
     volume = f"bh-vol-{secrets.token_hex(3)}"
     engine.docker("volume", "create", volume)
@@ -385,3 +404,27 @@ def test_protocol_of_connections_is_recognised(sensor, hub, box):
         return bool(hub.find(container=web.id, port=8088, protocol="http/1") and hub.find(container=client.id, port=8088, protocol="http/1")), (
             hub.find(container=web.id, port=8088), hub.find(container=client.id, port=8088), sensor.status()["flows"]["protocols"])
     wait_for(ask, 30, "both ends are told as http/1", every=0.5)
+
+
+def conntrack_sockets(pid):
+    """Sockets of NETLINK_NETFILTER that the process holds."""
+    rows = [line.split() for line in pathlib.Path(f"/proc/{pid}/net/netlink").read_text().splitlines()[1:]]
+    netfilter = {f"socket:[{r[-1]}]" for r in rows if r[1] == "12"}
+    links = set()
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.add(os.readlink(fd))
+        except FileNotFoundError:
+            pass
+    return netfilter & links
+
+
+def test_a_sensor_that_can_tell_nobody_does_not_listen_to_the_kernel_s_connection_tracking(request, build, tmp_path):
+    backend = request.config.getoption("--backend")
+    with flow_env.Hub(tmp_path / "bus.sock") as hub:
+        with sensor_env.Sensor(build, backend=backend, args=["--bus", f"unix:{hub.path}"]) as s:
+            assert len(conntrack_sockets(s.pid)) == 2
+        broken = sensor_env.Sensor(build, backend=backend, args=["--bus", f"unix:{hub.path}"])
+        (broken.data_dir / "spool").write_text("no directory")
+        with broken as s:
+            assert conntrack_sockets(s.pid) == set()
