@@ -66,6 +66,18 @@ static void append_central(BhCentral *c, GString *out) {
         bh_json_uint(out, "containers", map.graph.containers);
         bh_json_uint(out, "batches", map.batches);
         bh_json_uint(out, "folded", store.halves_folded);
+        bh_json_uint(out, "swarm_conflicts", store.scopes_contested);
+        bh_json_uint(out, "contested", map.graph.contested);
+        bh_json_open(out, "contested_addresses", '[');
+        for (guint i = 0; i < map.n_contests; i++) {
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "address", map.contests[i].address);
+                bh_json_text(out, "node", map.contests[i].node);
+                bh_json_text(out, "rival", map.contests[i].rival);
+                bh_json_uint(out, "rivals", map.contests[i].rivals);
+                bh_json_close(out, '}');
+        }
+        bh_json_close(out, ']');
         bh_json_close(out, '}');
         bh_outputs_append_json(c, out);
         bh_json_close(out, '}');

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/turn_lock.h"
 #include "graph_private.h"
+#include "graph_queue.h"
 #include "hub.h"
 
 #define CHANGES_AT_ONCE 256
@@ -19,6 +20,7 @@ struct BhMap {
         BhCentral *central;
         BhGraph *graph;
         BhTurnLock lock; /* of the graph */
+        BhGraphQueue *queue;
 
         GMutex state; /* of what follows */
         GCond changed;
@@ -27,6 +29,8 @@ struct BhMap {
         guint64 generation, told;
         guint64 batches, duplicates, halves;
         BhGraphStats stats; /* of the graph, as the last writer left it */
+        BhGraphContest contests[BH_MAP_CONTESTS];
+        guint n_contests;
 
         GMutex counting;
         GHashTable *findings; /* "c:node/id", "w:application\nworkload", "a:application" → guint64; with `counting` */
@@ -49,12 +53,18 @@ static void write_lock(BhMap *m) {
 }
 
 static void write_unlock(BhMap *m) {
+        BhGraphContest contests[BH_MAP_CONTESTS];
         BhGraphStats stats;
+        guint n = 0;
 
         bh_graph_stats(m->graph, &stats);
+        if (stats.contested)
+                n = bh_graph_contests(m->graph, contests, BH_MAP_CONTESTS);
         bh_turn_lock_write_done(&m->lock);
         g_mutex_lock(&m->state);
         m->stats = stats;
+        memcpy(m->contests, contests, n * sizeof(*contests));
+        m->n_contests = n;
         g_mutex_unlock(&m->state);
 }
 
@@ -149,6 +159,43 @@ static gboolean load_half(const BhHalf *half, gpointer data) {
         return TRUE;
 }
 
+/* ---- whose addresses are */
+
+static gboolean load_claims(BhMap *m, GError **error) {
+        g_autoptr(GArray) known = bh_store_node_addresses(m->central->store, error);
+
+        for (guint i = 0; known && i < known->len; i++) {
+                const BhStoreNodeAddress *a = &g_array_index(known, BhStoreNodeAddress, i);
+
+                bh_graph_claim(m->graph, a->node, &a->address);
+        }
+        return known != NULL;
+}
+
+static void take_claim(const char *node, const BhHalfAddress *address, gpointer data) {
+        const BhStoreNodeAddress a = { (char *) (gsize) node, *address };
+
+        g_array_append_val((GArray *) data, a);
+}
+
+/* What is not kept when the central is killed is claimed again, a little later. */
+static void keep_claims(BhMap *m) {
+        g_autoptr(GArray) fresh = g_array_new(FALSE, FALSE, sizeof(BhStoreNodeAddress));
+        g_autoptr(GError) error = NULL;
+
+        g_mutex_lock(&m->state);
+        gboolean some = m->stats.fresh_claims > 0;
+        g_mutex_unlock(&m->state);
+        if (!some)
+                return;
+        write_lock(m);
+        bh_graph_news(m->graph, take_claim, fresh);
+        write_unlock(m);
+        /* nodes' names are interned, and claims are never taken back */
+        if (!bh_store_add_node_addresses(m->central->store, fresh, &error))
+                bh_error("the map cannot keep whose addresses are", "error", error->message);
+}
+
 /* ---- what follows the start */
 
 static void read_networks(BhMap *m) {
@@ -162,7 +209,6 @@ static void read_networks(BhMap *m) {
         }
         write_lock(m);
         bh_graph_set_networks(m->graph, cidrs);
-        bh_graph_resolve_all(m->graph);
         write_unlock(m);
         changed(m);
 }
@@ -181,7 +227,6 @@ static gboolean read_places(BhMap *m, GError **error) {
         m->places = g_steal_pointer(&digest);
         write_lock(m);
         bh_graph_set_places(m->graph, (const BhGraphPlace *) (const void *) places->data, places->len);
-        bh_graph_resolve_all(m->graph);
         write_unlock(m);
         changed(m);
         return TRUE;
@@ -286,8 +331,51 @@ static gpointer run(gpointer data) {
                         m->told = generation = m->generation;
                         g_mutex_unlock(&m->state);
                         bh_hub_graph(m->central->hub, generation);
+                        keep_claims(m);
                 }
         }
+}
+
+/* ---- what waits to be entered */
+
+/* A batch, or halves that are no longer kept. */
+typedef struct {
+        BhStoreFlows batch;
+        GArray *gone;
+        GDestroyNotify free;
+        gpointer data;
+} Piece;
+
+static void piece_free(gpointer p) {
+        Piece *piece = p;
+
+        if (piece->free)
+                piece->free(piece->data);
+        bh_store_flows_clear(&piece->batch);
+        g_clear_pointer(&piece->gone, g_array_unref);
+        g_free(piece);
+}
+
+static void enter_piece(gpointer p, gpointer data) {
+        BhMap *m = data;
+        const Piece *piece = p;
+        const BhStoreFlows *batch = &piece->batch;
+        guint n = 0;
+
+        write_lock(m);
+        for (guint i = 0; i < batch->n_halves; i++) {
+                if (!batch->halves[i].id)
+                        continue;
+                bh_graph_apply(m->graph, &batch->halves[i]);
+                n++;
+        }
+        for (guint i = 0; batch->closed && i < batch->closed->len; i++)
+                bh_graph_close(m->graph, g_array_index(batch->closed, gint64, i));
+        for (guint i = 0; piece->gone && i < piece->gone->len; i++)
+                bh_graph_remove(m->graph, g_array_index(piece->gone, gint64, i));
+        write_unlock(m);
+        if (n || (batch->closed && batch->closed->len) || piece->gone)
+                changed(m);
 }
 
 /* ---- life */
@@ -310,13 +398,15 @@ static BhMap *map_alloc(BhCentral *c) {
 BhMap *bh_map_new(BhCentral *c, GError **error) {
         BhMap *m = map_alloc(c);
 
-        if (!bh_store_changes_last(c->store, &m->after, error) || !load_containers(m, error) || !read_places(m, error) || !bh_store_halves(c->store, load_half, m, error)) {
+        if (!bh_store_changes_last(c->store, &m->after, error) || !load_claims(m, error) || !load_containers(m, error) || !read_places(m, error) || !bh_store_halves(c->store, load_half, m, error)) {
                 bh_map_free(m);
                 return NULL;
         }
         read_networks(m);
-        bh_graph_stats(m->graph, &m->stats);
+        write_lock(m);
+        write_unlock(m);
         m->told = m->generation;
+        m->queue = bh_graph_queue_new(enter_piece, piece_free, m);
         m->thread = g_thread_new("bh-graph", run, m);
         return m;
 }
@@ -336,6 +426,7 @@ void bh_map_free(BhMap *m) {
         if (!m)
                 return;
         bh_map_stop(m);
+        bh_graph_queue_free(m->queue);
         bh_graph_free(m->graph);
         g_free(m->places);
         bh_turn_lock_clear(&m->lock);
@@ -348,28 +439,20 @@ void bh_map_free(BhMap *m) {
 
 /* ---- changes */
 
-void bh_map_flows(BhMap *m, const BhStoreFlows *batch) {
+void bh_map_flows(BhMap *m, BhStoreFlows *batch, GDestroyNotify free_data, gpointer data) {
+        Piece *piece = g_new0(Piece, 1);
         guint n = 0;
 
-        write_lock(m);
-        for (guint i = 0; i < batch->n_halves; i++) {
-                if (!batch->halves[i].id)
-                        continue;
-                bh_graph_apply(m->graph, &batch->halves[i]);
-                n++;
-        }
-        for (guint i = 0; batch->closed && i < batch->closed->len; i++)
-                bh_graph_close(m->graph, g_array_index(batch->closed, gint64, i));
-        write_unlock(m);
+        for (guint i = 0; i < batch->n_halves; i++)
+                n += batch->halves[i].id != 0;
         g_mutex_lock(&m->state);
         m->batches++;
         m->duplicates += !batch->counted;
         m->halves += n;
-        if (n || (batch->closed && batch->closed->len)) {
-                m->generation++;
-                g_cond_broadcast(&m->changed);
-        }
         g_mutex_unlock(&m->state);
+        *piece = (Piece){ .batch = *batch, .free = free_data, .data = data };
+        *batch = (BhStoreFlows){ 0 };
+        bh_graph_queue_push(m->queue, piece, piece->batch.n_halves + 1);
 }
 
 void bh_map_wake(BhMap *m) {
@@ -394,13 +477,13 @@ void bh_map_reload(BhMap *m) {
 }
 
 void bh_map_forget(BhMap *m, const GArray *halves) {
+        Piece *piece;
+
         if (!halves->len)
                 return;
-        write_lock(m);
-        for (guint i = 0; i < halves->len; i++)
-                bh_graph_remove(m->graph, g_array_index(halves, gint64, i));
-        write_unlock(m);
-        changed(m);
+        piece = g_new0(Piece, 1);
+        piece->gone = g_array_copy((GArray *) (gsize) halves);
+        bh_graph_queue_push(m->queue, piece, 1);
 }
 
 /* ---- readers */
@@ -408,6 +491,8 @@ void bh_map_forget(BhMap *m, const GArray *halves) {
 const BhGraph *bh_map_acquire(BhMap *m) {
         gint64 until = g_get_monotonic_time() + g_atomic_int_get(&m->central->query_seconds) * G_USEC_PER_SEC;
 
+        /* late is better than not at all: then without what waits */
+        bh_graph_queue_wait(m->queue, until);
         g_mutex_lock(&m->state);
         while (m->readers >= BH_MAP_READERS && g_cond_wait_until(&m->changed, &m->state, until))
                 ;
@@ -507,11 +592,14 @@ guint64 bh_map_generation(BhMap *m) {
 }
 
 void bh_map_stats(BhMap *m, BhMapStats *out) {
+        bh_graph_queue_stats(m->queue, &out->queue);
         g_mutex_lock(&m->state);
         out->graph = m->stats;
         out->generation = m->generation;
         out->batches = m->batches;
         out->duplicates = m->duplicates;
         out->halves = m->halves;
+        memcpy(out->contests, m->contests, m->n_contests * sizeof(*m->contests));
+        out->n_contests = m->n_contests;
         g_mutex_unlock(&m->state);
 }

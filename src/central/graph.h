@@ -2,15 +2,17 @@
 /*
  * The owner of the connection map (src/graph): builds it from the store, keeps it current, and tells readers of the stream when it changed.
  *
- * Flows are entered by the thread that stored them (ingest_flow.c), the inventory by a thread of its own ("bh-graph"), which reads the store's change log. Readers take a lock
- * that changes wait for, but for no reader that comes later: at most BH_MAP_READERS at a time, since an answer about everything takes memory. Nothing here is durable: it is built anew at each start.
+ * Flows are handed over by the thread that stored them (ingest.c) and entered by another (graph_queue.h), the inventory by a third ("bh-graph"), which reads the store's change log. Readers take a
+ * lock that changes wait for, but for no reader that comes later: at most BH_MAP_READERS at a time, since an answer about everything takes memory. Nothing here is durable: it is built anew at each start.
  */
 #pragma once
 #include "central.h"
 #include "graph/query.h"
+#include "graph_queue.h"
 #include "store/store_inventory.h"
 
 #define BH_MAP_READERS 3
+#define BH_MAP_CONTESTS 8 /* contested addresses that the status names */
 #define BH_MAP_TELL_MS 1000 /* the stream is told of changes once in so long */
 
 typedef struct BhMap BhMap;
@@ -21,8 +23,11 @@ BhMap *bh_map_new(BhCentral *c, GError **error);
 void bh_map_stop(BhMap *m);
 void bh_map_free(BhMap *m);
 
-/* What was stored of a batch. */
-void bh_map_flows(BhMap *m, const BhStoreFlows *batch);
+/*
+ * What was stored of a batch: taken over, with `data`, which holds what its texts point to and is freed when it has been entered. That may be a little later; it waits for questions
+ * under way only when very much waits already (graph_queue.h).
+ */
+void bh_map_flows(BhMap *m, BhStoreFlows *batch, GDestroyNotify free_data, gpointer data);
 /* The inventory may have changed. Quick; any thread. */
 void bh_map_wake(BhMap *m);
 /* Containers are gone of which no change tells: retention took them. Quick; any thread. */
@@ -41,6 +46,9 @@ guint64 bh_map_generation(BhMap *m); /* rises with each change; below 2^53 */
 
 typedef struct {
         BhGraphStats graph;
+        BhGraphQueueStats queue;
         guint64 generation, batches, duplicates, halves;
+        BhGraphContest contests[BH_MAP_CONTESTS]; /* some of graph.contested */
+        guint n_contests;
 } BhMapStats;
 void bh_map_stats(BhMap *m, BhMapStats *out);

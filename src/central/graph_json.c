@@ -92,6 +92,19 @@ void bh_graph_edge_open(GString *out, const char *key, const BhGraphView *v, con
         list(out, "clients", e->clients);
         list(out, "servers", e->servers);
         list(out, "names", e->names);
+        if (e->resolved) {
+                bh_json_open(out, "resolved", '[');
+                for (guint i = 0; i < e->resolved->len; i++) {
+                        const BhGraphResolved *r = e->resolved->pdata[i];
+
+                        bh_json_open(out, NULL, '{');
+                        bh_json_text(out, "by", r->by);
+                        bh_json_text(out, "by_name", r->name);
+                        bh_json_text(out, "address", r->address);
+                        bh_json_close(out, '}');
+                }
+                bh_json_close(out, ']');
+        }
         list(out, "dialled", e->dialled);
         list(out, "networks", e->networks);
         bh_json_uint(out, "ports", e->ports);

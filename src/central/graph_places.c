@@ -35,6 +35,7 @@ static gboolean address_of(const json_t *o, const char *key, BhHalfAddress *out)
 typedef struct {
         GArray *places; /* BhGraphPlace */
         GPtrArray *texts;
+        GHashTable *numbers; /* char *node, or scope of a Swarm → number of its places */
 } Found;
 
 static const char *keep(Found *f, const char *text) {
@@ -44,48 +45,60 @@ static const char *keep(Found *f, const char *text) {
         return copy;
 }
 
+/* One node must not leave no place for others; what a Swarm shares is its managers' word, and has a bound of its own. */
+static void add(Found *f, const BhStoreResource *r, const BhGraphPlace *p) {
+        g_autofree char *of = g_strdup(g_str_equal(r->scope, "node") ? r->node : r->scope);
+        guint n = GPOINTER_TO_UINT(g_hash_table_lookup(f->numbers, of));
+
+        if (n >= BH_MAP_PLACES_OF_ONE || f->places->len >= BH_MAP_PLACES)
+                return;
+        g_hash_table_replace(f->numbers, g_steal_pointer(&of), GUINT_TO_POINTER(n + 1));
+        g_array_append_val(f->places, *p);
+}
+
 static void add_network(Found *f, const BhStoreResource *r, const json_t *detail) {
+        const char *driver = text_of(detail, "driver");
+        gboolean alone = !g_str_equal(driver, "overlay") && !g_str_equal(text_of(detail, "scope"), "swarm");
+        /* of these the gateway is a machine of the network outside */
+        gboolean outside = g_str_equal(driver, "macvlan") || g_str_equal(driver, "ipvlan");
+        BhGraphPlace p = { .what = alone ? BH_GRAPH_PLACE_BRIDGE : BH_GRAPH_PLACE_GATEWAY };
         json_t *subnet;
         size_t i;
 
         /* a network of the whole Swarm has a gateway on each node; a bridge's is its node's */
-        if (g_str_has_prefix(r->scope, "swarm:"))
+        if (!g_str_equal(r->scope, "node"))
                 return;
-        json_array_foreach(json_object_get(detail, "subnets"), i, subnet) {
-                if (i >= OF_ONE)
-                        break;
-                BhGraphPlace p = { .node = keep(f, r->node), .network = keep(f, r->id) };
-
-                if (!address_of(subnet, "gateway", &p.address))
-                        continue;
-                g_array_append_val(f->places, p);
-                p.network = NULL;
-                g_array_append_val(f->places, p);
-        }
+        p.node = keep(f, r->node);
+        p.network = keep(f, r->id);
+        if (alone)
+                add(f, r, &p);
+        json_array_foreach(json_object_get(detail, "subnets"), i, subnet)
+                if (i < OF_ONE && !outside && address_of(subnet, "gateway", &p.address))
+                        add(f, r, &p);
         /* its own in a network over several nodes */
+        p.what = BH_GRAPH_PLACE_SANDBOX;
         json_array_foreach(json_object_get(detail, "sandboxes"), i, subnet) {
-                if (i >= OF_ONE)
-                        break;
-                BhGraphPlace p = { .node = keep(f, r->node), .network = keep(f, r->id) };
-
-                if (address_of(subnet, "address", &p.address))
-                        g_array_append_val(f->places, p);
+                if (i < OF_ONE && address_of(subnet, "address", &p.address))
+                        add(f, r, &p);
+                if (i < OF_ONE && address_of(subnet, "address6", &p.address))
+                        add(f, r, &p);
         }
 }
 
 static void add_node(Found *f, const BhStoreResource *r, const json_t *detail) {
-        BhGraphPlace p = { .node = keep(f, r->node) };
+        BhGraphPlace p = { .what = BH_GRAPH_PLACE_NODE };
         json_t *text;
         size_t i;
 
-        if (g_str_has_prefix(r->scope, "swarm:"))
+        if (!g_str_equal(r->scope, "node"))
                 return;
+        p.node = keep(f, r->node);
         if (address_of(json_object_get(detail, "swarm"), "address", &p.address))
-                g_array_append_val(f->places, p);
+                add(f, r, &p);
         /* of its interfaces */
         json_array_foreach(json_object_get(detail, "addresses"), i, text)
                 if (i < OF_ONE && parse_address(json_string_value(text), &p.address))
-                        g_array_append_val(f->places, p);
+                        add(f, r, &p);
 }
 
 static void add_service(Found *f, const BhStoreResource *r, const json_t *detail) {
@@ -94,13 +107,16 @@ static void add_service(Found *f, const BhStoreResource *r, const json_t *detail
         json_t *vip;
         size_t i;
 
+        /* its address leads all nodes there: that is no single node's word */
+        if (!g_str_has_prefix(r->scope, "swarm:"))
+                return;
         json_array_foreach(json_object_get(detail, "vips"), i, vip) {
                 if (i >= OF_ONE)
                         break;
-                BhGraphPlace p = { .application = keep(f, r->application), .workload = keep(f, workload), .network = keep(f, text_of(vip, "network")) };
+                BhGraphPlace p = { .what = BH_GRAPH_PLACE_SERVICE, .application = keep(f, r->application), .workload = keep(f, workload), .network = keep(f, text_of(vip, "network")) };
 
                 if (address_of(vip, "address", &p.address))
-                        g_array_append_val(f->places, p);
+                        add(f, r, &p);
         }
 }
 
@@ -109,10 +125,11 @@ gboolean bh_map_load_places(BhCentral *c, GArray *places, GPtrArray *texts, GErr
                 const char *kind;
                 void (*add)(Found *f, const BhStoreResource *r, const json_t *detail);
         } kinds[] = { { "network", add_network }, { "node", add_node }, { "service", add_service } };
-        Found f = { places, texts };
+        g_autoptr(GHashTable) numbers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        Found f = { places, texts, numbers };
 
         for (guint k = 0; k < G_N_ELEMENTS(kinds); k++) {
-                const BhStoreResourceFilter filter = { .kind = kinds[k].kind };
+                const BhStoreResourceFilter filter = { .kind = kinds[k].kind, .oldest_first = TRUE };
                 g_autofree char *cursor = NULL;
 
                 do {
@@ -144,6 +161,9 @@ char *bh_map_digest_places(const GArray *places) {
         for (guint i = 0; i < places->len; i++) {
                 const BhGraphPlace *p = &g_array_index(places, BhGraphPlace, i);
 
+                const guint8 what = (guint8) p->what;
+
+                g_checksum_update(sum, &what, 1);
                 g_checksum_update(sum, &p->address.len, 1);
                 g_checksum_update(sum, p->address.bytes, p->address.len);
                 add_text(sum, p->node);

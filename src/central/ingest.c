@@ -19,16 +19,26 @@ static void message_free(gpointer m) {
         protobuf_c_message_free_unpacked(m, NULL);
 }
 
-static void arena_init(BhIngestArena *a) {
+/* Shared by a batch's rows, and by those of them that wait for the map. */
+static BhIngestArena *arena_new(void) {
+        BhIngestArena *a = g_atomic_rc_box_new0(BhIngestArena);
+
         a->texts = g_ptr_array_new_with_free_func(g_free);
         a->messages = g_ptr_array_new_with_free_func(message_free);
         a->arrays = g_ptr_array_new_with_free_func(g_free);
+        return a;
 }
 
-static void arena_clear(BhIngestArena *a) {
+static void arena_clear(gpointer p) {
+        BhIngestArena *a = p;
+
         g_ptr_array_unref(a->texts);
         g_ptr_array_unref(a->messages);
         g_ptr_array_unref(a->arrays);
+}
+
+static void arena_unref(gpointer a) {
+        g_atomic_rc_box_release_full(a, arena_clear);
 }
 
 char *bh_ingest_keep(BhIngestArena *a, char *text) {
@@ -436,11 +446,10 @@ static gboolean on_deliver(const BhBusPeer *peer, const BhBusMessage *messages, 
         g_autoptr(GArray) rows = g_array_sized_new(FALSE, FALSE, sizeof(BhStoreMessage), n);
         g_autofree char *id = id_text(peer);
         g_autoptr(GError) error = NULL;
-        BhIngestArena arena;
+        BhIngestArena *arena = arena_new();
 
-        arena_init(&arena);
         for (guint i = 0; i < n; i++)
-                convert(c, peer, &arena, &messages[i], rows);
+                convert(c, peer, arena, &messages[i], rows);
         gboolean ok = bh_store_ingest(c->store, id, peer->node, (BhStoreMessage *) (void *) rows->data, rows->len, &error);
         if (!ok)
                 bh_error("cannot store what a node sent; it will come again", "node", peer->node, "error", error->message);
@@ -451,11 +460,11 @@ static gboolean on_deliver(const BhBusPeer *peer, const BhBusMessage *messages, 
                         g_clear_pointer(&m->finding.event, g_bytes_unref);
                 if (m->kind == BH_STORE_MESSAGE_FLOWS) {
                         if (ok)
-                                bh_map_flows(c->map, &m->flows);
+                                bh_map_flows(c->map, &m->flows, arena_unref, g_atomic_rc_box_acquire(arena));
                         bh_store_flows_clear(&m->flows);
                 }
         }
-        arena_clear(&arena);
+        arena_unref(arena);
         return ok;
 }
 

@@ -8,7 +8,7 @@
 #include "bus/bus.pb-c.h"
 #include "store/store_inventory.h"
 
-/* What a batch's rows point to; freed when they are stored. */
+/* What a batch's rows point to; freed when they are stored, and entered into the map. */
 typedef struct {
         GPtrArray *texts;    /* char * */
         GPtrArray *messages; /* ProtobufCMessage * */

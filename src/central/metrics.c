@@ -96,13 +96,18 @@ void bh_metrics_append(BhCentral *c, GString *out) {
         one(out, "store_refused_rows_total", "counter", "rows without a key", store.refused);
         one(out, "store_cut_texts_total", "counter", "texts over their bound", store.cut_texts);
         one(out, "store_halves_folded_total", "counter", "halves of connections over their bounds, put together", store.halves_folded);
+        one(out, "store_scopes_contested_total", "counter", "lists of a cluster's resources that were not believed: from nodes that are none of its known managers", store.scopes_contested);
         BhMapStats map;
         bh_map_stats(c->map, &map);
         one(out, "map_halves", "gauge", "halves of connections in the map", map.graph.halves);
         one(out, "map_edges", "gauge", "edges between containers in the map", map.graph.edges);
         one(out, "map_ends", "gauge", "ends of edges in the map", map.graph.ends);
+        one(out, "map_addresses_contested", "gauge", "addresses that several nodes call their own; the first one's claim counts", map.graph.contested);
+        one(out, "map_addresses_refused_total", "counter", "addresses that nodes call their own, beyond the bounds", map.graph.claims_refused);
         one(out, "map_batches_total", "counter", "batches of flows", map.batches);
         one(out, "map_batches_repeated_total", "counter", "batches that had been told before", map.duplicates);
+        one(out, "map_waiting", "gauge", "batches that are stored and wait to be entered into the map", map.queue.waiting);
+        one(out, "map_stalled_total", "counter", "batches that waited for room before that", map.queue.stalled);
         one(out, "map_flows_total", "counter", "flows in them", map.halves);
         guint64 rest_connections = 0, rest_bytes = 0;
         if (bh_store_flow_rest(c->store, &rest_connections, &rest_bytes, NULL)) {

@@ -133,7 +133,7 @@ int bh_place_listen(const char *address, char **url, GError **error) {
                 int code = errno;
 
                 fail(error, "cannot listen at %s: %s%s", address, g_strerror(code),
-                     code == EADDRINUSE      ? "; another program, or another central, listens there: stop it, or choose another --listen"
+                     code == EADDRINUSE      ? "; another program, or another central, listens there, or the kernel gave the port to an outgoing connection within the last minute (as it does from 32768 on): stop it, or choose another --listen"
                      : code == EACCES        ? "; ports below 1024 need root"
                      : code == EADDRNOTAVAIL ? "; no interface of this machine has that address"
                                              : "");

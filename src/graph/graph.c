@@ -144,6 +144,12 @@ static Box *find_box(BhGraph *g, const char *node, const char *id) {
         return g_hash_table_lookup(g->boxes, &key);
 }
 
+const Box *bh_graph_local_box(const BhGraph *g, const Half *h) {
+        const Box key = { .node = h->node, .id = h->container_id };
+
+        return *h->container_id ? g_hash_table_lookup(g->boxes, &key) : NULL;
+}
+
 /* Takes the references of `a` and `b`. */
 static End *get_end(BhGraph *g, EndKind kind, char *a, char *b) {
         const End key = { .kind = kind, .a = a, .b = b };
@@ -317,6 +323,7 @@ void bh_graph_place(BhGraph *g, Half *h) {
         Peer peer;
 
         bh_graph_peer(g, h, &peer);
+        h->wait_ns = peer.wait_ns;
         h->imprecise = peer.imprecise;
         h->published = peer.published;
 
@@ -357,17 +364,6 @@ void bh_graph_place_same(BhGraph *g, const BhHalfAddress *peer) {
                 if (!*h->peer_container_id)
                         bh_graph_place(g, h);
         }
-}
-
-/* Whoever went to one of the node's own addresses. */
-static void place_node(BhGraph *g, const char *node) {
-        GHashTableIter it;
-        gpointer place;
-
-        g_hash_table_iter_init(&it, g->own);
-        while (g_hash_table_iter_next(&it, &place, NULL))
-                if (((const Place *) place)->scope == node)
-                        bh_graph_place_same(g, &((const Place *) place)->address);
 }
 
 /* ---- halves */
@@ -468,13 +464,14 @@ gboolean bh_graph_apply(BhGraph *g, const BhHalf *from) {
         h->open = from->open;
         h->half_open = from->half_open;
         bh_half_counts_add(&h->counts, &from->counts);
+        place |= h->wait_ns && h->last_ns >= h->wait_ns;
         if (bh_graph_learn(g, h))
                 bh_graph_place_same(g, &h->local);
         if (place)
                 bh_graph_place(g, h);
         /* it serves at its node's addresses: who went there meant it */
         if (g->edges_made != before && h->role == BH_HALF_SERVER && h->edge->to->box && h->edge->to->box->host_network)
-                place_node(g, h->node);
+                bh_graph_place_node(g, h->node);
         return g->edges_made != before;
 }
 
@@ -507,6 +504,24 @@ void bh_graph_resolve_all(BhGraph *g) {
 
 /* ---- the inventory */
 
+static void collect_own(GPtrArray *to, const Edge *e, const Box *b) {
+        for (Half *h = e->halves; h; h = h->next)
+                if (h->node == b->node && h->container_id == b->id)
+                        g_ptr_array_add(to, h);
+}
+
+/* Its own connections: in which networks it is decides what addresses mean to it. */
+static void place_own(BhGraph *g, const Box *b, const End *end) {
+        g_autoptr(GPtrArray) halves = g_ptr_array_new();
+
+        for (const Edge *e = end ? end->in : NULL; e; e = e->next_in)
+                collect_own(halves, e, b);
+        for (const Edge *e = end ? end->out : NULL; e; e = e->next_out)
+                if (e->to != end) /* or it was there before */
+                        collect_own(halves, e, b);
+        place_all(g, halves);
+}
+
 static void place_box(BhGraph *g, const Box *b) {
         for (guint i = 0; i < b->n_addresses; i++) {
                 if (b->addresses[i].ip.len)
@@ -517,7 +532,7 @@ static void place_box(BhGraph *g, const Box *b) {
         if (!b->n_ports && !b->host_network)
                 return;
         /* whoever went to one of its node's addresses may have meant one of its ports */
-        place_node(g, b->node);
+        bh_graph_place_node(g, b->node);
 }
 
 /* It is known now whose container this is. */
@@ -529,14 +544,19 @@ static void explain_end(BhGraph *g, End *end) {
                 explain_service(g, e);
 }
 
-static gboolean same_places(const Box *b, const BhGraphContainer *c) {
-        if (b->n_addresses != c->n_addresses || b->n_ports != c->n_ports || b->since_ns != c->since_ns || b->ended_ns != c->ended_ns ||
-            b->host_network != c->host_network)
+static gboolean same_addresses(const Box *b, const BhGraphContainer *c) {
+        if (b->n_addresses != c->n_addresses)
                 return FALSE;
         for (guint i = 0; i < b->n_addresses; i++)
                 if (strcmp(b->addresses[i].network, c->addresses[i].network) || !bh_half_address_equal(&b->addresses[i].ip, &c->addresses[i].ip) ||
                     !bh_half_address_equal(&b->addresses[i].ip6, &c->addresses[i].ip6))
                         return FALSE;
+        return TRUE;
+}
+
+static gboolean same_places(const Box *b, const BhGraphContainer *c) {
+        if (!same_addresses(b, c) || b->n_ports != c->n_ports || b->since_ns != c->since_ns || b->ended_ns != c->ended_ns || b->host_network != c->host_network)
+                return FALSE;
         for (guint i = 0; i < b->n_ports; i++)
                 if (!bh_half_address_equal(&b->ports[i].host_ip, &c->ports[i].host_ip) || b->ports[i].proto != c->ports[i].proto ||
                     b->ports[i].host_port != c->ports[i].host_port || b->ports[i].container_port != c->ports[i].container_port)
@@ -602,6 +622,7 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
         release(&workload);
         if (!fresh && same_places(b, c))
                 return;
+        gboolean moved = fresh || !same_addresses(b, c);
         if (!fresh) {
                 Box before = { .node = b->node, .host_network = b->host_network, .addresses = b->addresses, .n_addresses = b->n_addresses, .ports = b->ports, .n_ports = b->n_ports };
 
@@ -622,15 +643,21 @@ void bh_graph_set_container(BhGraph *g, const BhGraphContainer *c) {
                 bh_graph_index_box(g, b, TRUE);
         }
         place_box(g, b);
+        if (moved)
+                place_own(g, b, b->end);
 }
 
 static void remove_box(BhGraph *g, Box *b) {
         bh_graph_index_box(g, b, FALSE);
         if (g_hash_table_lookup(g->box_of_id, b->id) == b)
                 g_hash_table_remove(g->box_of_id, b->id);
-        if (b->end)
-                b->end->box = NULL;
+        End *end = b->end;
+        if (end)
+                end->box = NULL;
+        b->end = NULL;
         g_hash_table_steal(g->boxes, b);
+        /* its own first: while it has some, the end stays */
+        place_own(g, b, end);
         place_box(g, b);
         box_free(b);
 }
@@ -664,5 +691,6 @@ void bh_graph_containers_end(BhGraph *g) {
 
 void bh_graph_stats(const BhGraph *g, BhGraphStats *out) {
         *out = (BhGraphStats){ .halves = g_hash_table_size(g->halves), .edges = g->edges->len, .ends = g->ends->len, .containers = g_hash_table_size(g->boxes),
-                               .addresses = g_hash_table_size(g->same), .resolved = g->resolved };
+                               .addresses = g_hash_table_size(g->same), .fresh_claims = g->fresh_claims->len, .contested = g_hash_table_size(g->contested), .claims_refused = g->claims_refused,
+                               .resolved = g->resolved };
 }

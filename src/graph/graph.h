@@ -6,7 +6,7 @@
  * An *end* is a container, a workload behind a service's address, a node's own processes, a name or a network outside, or the runtime itself (its DNS). An *edge* goes
  * from the end that began to the one that was asked, for one protocol and port (or path of a Unix socket). The two halves of one connection, told by two nodes, are
  * on the same edge: of what both sides count, the larger number is shown, since one of them may be behind. Which end an address means is found by
- * resolve.c, when a half comes, and again when the inventory changes.
+ * resolve.c, when a half comes, and again when what is known of that address changes.
  *
  * Nothing is kept twice: an edge is its halves, what is shown of it is added up when it is asked for (query.h). Texts are shared (GRefString).
  *
@@ -68,7 +68,7 @@ void bh_graph_remove_container(BhGraph *g, const char *node, const char *id);
 void bh_graph_containers_begin(BhGraph *g);
 void bh_graph_containers_end(BhGraph *g);
 
-/* ---- what else addresses may mean. Each replaces what was said before; then bh_graph_resolve_all() */
+/* ---- what else addresses may mean. Each replaces what was said before; halves that mean something else now go to their new edge */
 
 typedef struct {
         char *name;
@@ -83,22 +83,52 @@ gboolean bh_graph_parse_networks(const char *json, GArray **cidrs, GError **erro
 /* GArray of BhGraphCidr. */
 void bh_graph_set_networks(BhGraph *g, GArray *cidrs);
 
+typedef enum {
+        BH_GRAPH_PLACE_NODE,    /* an address of an interface of `node` */
+        BH_GRAPH_PLACE_BRIDGE,  /* `network` is the node's alone; the address, if there is one, is its gateway: the node */
+        BH_GRAPH_PLACE_GATEWAY, /* the same of a network that other nodes have as well, each with that gateway */
+        BH_GRAPH_PLACE_SANDBOX, /* an own address of `node` in a `network` over several nodes, seen by all of them */
+        BH_GRAPH_PLACE_SERVICE, /* of `application`'s `workload`, in `network`; "": everywhere */
+} BhGraphPlaceKind;
+
 typedef struct {
+        BhGraphPlaceKind what;
         BhHalfAddress address;
-        const char *node;                  /* the node's own address, also as a gateway of a network (`network` set) */
-        const char *network;               /* only in this network; NULL or "": everywhere */
-        const char *application, *workload; /* with `node` NULL: a service's address */
+        const char *node, *network, *application, *workload;
 } BhGraphPlace;
 
-/* Addresses of nodes, gateways and services, as orchestrators and runtimes tell them. */
+/*
+ * Addresses of nodes, gateways and services, as orchestrators and runtimes tell them; those that are known longest first, for of two that say the same place is theirs the
+ * first one stays. Hostile: any node may call any address its own (BhGraphStats.contested).
+ */
 void bh_graph_set_places(BhGraph *g, const BhGraphPlace *places, guint n);
 
+/*
+ * Who called an address his own first has to outlast a restart: all such claims that are new since the last call, and at the start, before anything else, in the order in which they
+ * came from there. At most 65,536, of a node 4,096.
+ */
+typedef void (*BhGraphClaimFunc)(const char *node, const BhHalfAddress *address, gpointer data);
+void bh_graph_news(BhGraph *g, BhGraphClaimFunc func, gpointer data);
+void bh_graph_claim(BhGraph *g, const char *node, const BhHalfAddress *address);
+
+/* An address that several nodes call their own, gateways of bridges apart. */
+typedef struct {
+        char address[46], node[254], rival[254]; /* whose it is, and one more */
+        guint rivals;
+} BhGraphContest;
+/* Some of them; returns how many. */
+guint bh_graph_contests(const BhGraph *g, BhGraphContest *out, guint max);
+
+/* Everything anew. Changes nothing if the rest of this works: for tests. */
 void bh_graph_resolve_all(BhGraph *g);
 
 /* ---- numbers */
 
 typedef struct {
         guint halves, edges, ends, containers, addresses;
-        guint64 resolved; /* times that an address was looked up */
+        guint fresh_claims;     /* that bh_graph_news() would give out */
+        guint contested;        /* addresses that several nodes call their own */
+        guint64 claims_refused; /* of an address as one's own, beyond the bounds */
+        guint64 resolved;       /* times that an address was looked up */
 } BhGraphStats;
 void bh_graph_stats(const BhGraph *g, BhGraphStats *out);

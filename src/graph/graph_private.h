@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inside of the graph: graph.c keeps it, resolve.c says what addresses mean, query.c reads it.
+ * The inside of the graph: graph.c keeps it, resolve.c says what addresses mean, places.c whose they are, query.c reads it.
  *
  * All texts are interned GRefStrings: equal texts are one pointer, and are compared and hashed as such.
  */
@@ -45,6 +45,7 @@ struct Half {
         guint32 proto, port, dialled_port, ports, addresses;
         guint32 *samples; /* NULL or samples[0] = how many */
         gint64 first_ns, last_ns;
+        gint64 wait_ns; /* Peer.wait_ns */
         guint64 open, half_open;
         BhHalfCounts counts;
         Edge *edge;
@@ -71,7 +72,7 @@ struct Box {
 
 /* An address in a node or a network, or a node's port, as a key. */
 typedef struct {
-        char *scope; /* node, or the runtime's id of a network */
+        char *node, *network; /* NULL: whichever; a network is the runtime's id */
         BhHalfAddress address;
         guint32 proto, port;
 } Place;
@@ -87,13 +88,20 @@ struct BhGraph {
         guint64 edges_made;
         guint round; /* of telling all containers */
 
-        /* resolve.c */
+        /* places.c */
         GHashTable *at;        /* BhHalfAddress → GPtrArray of Box that have, or had, it */
         GHashTable *published; /* Place of a node's port → GPtrArray of Box */
-        GHashTable *own;       /* set of Place: a node's own address, seen or told */
-        GHashTable *node_of;   /* BhHalfAddress → char *node; "" when several nodes have it */
-        GHashTable *gateways;  /* Place in a network → char *node */
-        GHashTable *services;  /* Place in a network, or everywhere (scope "") → End, of which only kind, a and b are used */
+        GHashTable *own;       /* char *node → GHashTable of the addresses that it calls its own */
+        GHashTable *claims;    /* BhHalfAddress → all who call it theirs */
+        GHashTable *contested; /* of these: those with more than one */
+        GPtrArray *fresh_claims; /* not given out yet */
+        guint64 n_claims, claims_refused;
+        GHashTable *gateways;  /* set of Place: a gateway, as its node sees it */
+        GHashTable *sandboxes; /* Place in a network over several nodes → char *node, whose own it is */
+        GHashTable *services;  /* Place in a network, or everywhere (network "") → End, of which only kind, a and b are used */
+        GHashTable *bridges;   /* set of Place: a network that is the node's alone */
+
+        /* resolve.c */
         GArray *cidrs;         /* BhGraphCidr, the longest first */
         guint64 resolved;
 };
@@ -105,7 +113,29 @@ static inline char *bh_graph_text(const char *text) {
 guint bh_graph_address_hash(gconstpointer a);
 gboolean bh_graph_address_equal(gconstpointer a, gconstpointer b);
 
+/* ---- places.c */
+
+void bh_graph_places_init(BhGraph *g);
+void bh_graph_places_clear(BhGraph *g);
+
+/* Enters, or takes out, what the box says of addresses and ports. */
+void bh_graph_index_box(BhGraph *g, Box *box, gboolean enter);
+/* A process of the host has this address: the node's own. TRUE when that is news. */
+gboolean bh_graph_learn(BhGraph *g, const Half *h);
+/* The node whose own this address is, as seen from a node (NULL: from anywhere); NULL: nobody's. */
+const char *bh_graph_node_at(BhGraph *g, const char *from, const BhHalfAddress *a);
+/* The node that a gateway, or another own address of a node in the half's network, is. */
+const char *bh_graph_gateway_at(BhGraph *g, const Half *h);
+const End *bh_graph_service_at(BhGraph *g, const Half *h);
+/* Whether a network is the node's alone, as that node says: what others say of addresses in it does not count. */
+gboolean bh_graph_is_bridge(const BhGraph *g, const char *node, const char *network);
+/* Places anew whoever went to one of the node's own addresses. */
+void bh_graph_place_node(BhGraph *g, const char *node);
+
 /* ---- resolve.c */
+
+typedef enum { PLAIN, LOOPBACK, ANY, MULTICAST, BROADCAST, LINK_LOCAL, PRIVATE } Sort;
+Sort bh_graph_sort_of(const BhHalfAddress *a);
 
 void bh_graph_resolve_init(BhGraph *g);
 void bh_graph_resolve_clear(BhGraph *g);
@@ -116,20 +146,17 @@ typedef struct {
         char *a, *b;
         guint32 port;
         gboolean imprecise, published;
+        gint64 wait_ns; /* when heard of again at this time, another container will be meant; 0: never */
 } Peer;
 void bh_graph_peer(BhGraph *g, const Half *h, Peer *out);
 
 /* The edge that says precisely what an imprecise half says; NULL: none does. `local` is the half's own end. */
 Edge *bh_graph_precise(BhGraph *g, const Half *h, const End *local, const Peer *peer);
 
-/* Enters, or takes out, what the box says of addresses and ports. */
-void bh_graph_index_box(BhGraph *g, Box *box, gboolean enter);
-/* A process of the host has this address: the node's own. TRUE when that is news. */
-gboolean bh_graph_learn(BhGraph *g, const Half *h);
-/* The node whose own this address is, as seen from a node (NULL: from anywhere); NULL: nobody's. */
-const char *bh_graph_node_at(BhGraph *g, const char *from, const BhHalfAddress *a);
-
 /* ---- graph.c */
+
+/* The container that a half is of; NULL: none, or one that the inventory does not know. */
+const Box *bh_graph_local_box(const BhGraph *g, const Half *h);
 
 /* Puts the half on the edge that it belongs to now. */
 void bh_graph_place(BhGraph *g, Half *h);

@@ -536,7 +536,15 @@ static void edge_free(gpointer p) {
         g_ref_string_release(e->server_name);
         for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
                 g_clear_pointer(lists[i], g_ptr_array_unref);
+        g_clear_pointer(&e->resolved, g_ptr_array_unref);
         g_free(e);
+}
+
+static void resolved_free(gpointer p) {
+        g_free(((BhGraphResolved *) p)->by);
+        g_free(((BhGraphResolved *) p)->name);
+        g_free(((BhGraphResolved *) p)->address);
+        g_free(p);
 }
 
 static void note(GPtrArray *list, const char *text) {
@@ -562,8 +570,35 @@ static void take(char **to, char *text) {
         }
 }
 
-static void describe(BhGraphEdge *e, const Half *h) {
+static void note_resolved(BhGraphEdge *e, const Edge *base, const Half *h) {
+        const End *from = base->from;
+        const Group group = { .kind = from->kind, .a = from->a, .b = from->b };
+        char address[INET6_ADDRSTRLEN] = "";
+
+        if (base->to->kind != END_NAME || h->role != BH_HALF_CLIENT || (e->resolved && e->resolved->len >= BH_GRAPH_LIST_MAX))
+                return;
+        if (h->peer.len)
+                inet_ntop(h->peer.len == 4 ? AF_INET : AF_INET6, h->peer.bytes, address, sizeof(address));
+        g_autofree char *by = group_id(&group);
+        for (guint i = 0; e->resolved && i < e->resolved->len; i++) {
+                const BhGraphResolved *r = e->resolved->pdata[i];
+
+                if (!strcmp(r->by, by) && !strcmp(r->address, address))
+                        return;
+        }
+        BhGraphResolved *r = g_new0(BhGraphResolved, 1);
+        r->by = g_steal_pointer(&by);
+        r->name = g_strdup(from->box ? from->box->name : from->kind == END_HOST ? from->a : "");
+        r->address = g_strdup(address);
+        if (!e->resolved)
+                e->resolved = g_ptr_array_new_with_free_func(resolved_free);
+        g_ptr_array_add(e->resolved, r);
+}
+
+static void describe(BhGraphEdge *e, const Edge *base, const Half *h) {
         gboolean server = h->role == BH_HALF_SERVER;
+
+        note_resolved(e, base, h);
 
         note(server ? e->servers : e->clients, h->exe);
         note(server ? e->clients : e->servers, h->peer_exe);
@@ -620,7 +655,7 @@ static BhGraphEdge *edge_of(const Fold *f, const Folded *x) {
         e->server_name = bh_graph_text("");
         for (guint b = f->q->brief ? NONE : x->first_base; b != NONE; b = f->next_base[b])
                 for (const Half *h = ((const Edge *) f->g->edges->pdata[b])->halves; h; h = h->next)
-                        describe(e, h);
+                        describe(e, f->g->edges->pdata[b], h);
         for (guint i = 0; !f->q->brief && i < G_N_ELEMENTS(lists); i++)
                 g_ptr_array_sort(*lists[i], by_text);
         return e;

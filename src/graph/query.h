@@ -57,6 +57,13 @@ typedef struct {
 #define BH_GRAPH_CLIENT_SIDE 1
 #define BH_GRAPH_SERVER_SIDE 2
 
+/* One that found a name leads to an address: whose word that is, for its resolver may be its own. */
+typedef struct {
+        char *by;   /* id of the container's node at its level, or of the host's */
+        char *name; /* of that container */
+        char *address;
+} BhGraphResolved;
+
 typedef struct {
         char id[17];
         guint from, to; /* nodes of the answer */
@@ -71,6 +78,7 @@ typedef struct {
         guint n_samples;
         char *protocol, *server_name;                                /* shared; never NULL */
         GPtrArray *clients, *servers, *names, *dialled, *networks; /* char *, sorted; NULL in brief ones */
+        GPtrArray *resolved; /* BhGraphResolved, of an edge to a name; NULL: none */
 } BhGraphEdge;
 
 typedef struct {

@@ -12,71 +12,27 @@
 #include "graph/graph_private.h"
 
 #define SLACK_NS (10 * G_GINT64_CONSTANT(1000000000)) /* between clocks, and from an end to its being told */
-#define OWN_MAX 65536                                   /* addresses of nodes that were seen */
 #define EDGES_LOOKED_AT 4096                            /* of one end, for one that says it precisely */
 #define NAME_MAX_BYTES 128
-
-static guint place_hash(gconstpointer p) {
-        const Place *k = p;
-
-        return bh_graph_address_hash(&k->address) ^ (guint) ((gsize) k->scope >> 4) * 0x9e3779b1u ^ (k->proto << 16 | k->port) * 65599u;
-}
-
-static gboolean place_equal(gconstpointer p, gconstpointer q) {
-        const Place *x = p, *y = q;
-
-        return x->scope == y->scope && x->proto == y->proto && x->port == y->port && bh_half_address_equal(&x->address, &y->address);
-}
-
-static void place_free(gpointer p) {
-        g_ref_string_release(((Place *) p)->scope);
-        g_free(p);
-}
-
-static void service_free(gpointer p) {
-        g_ref_string_release(((End *) p)->a);
-        g_ref_string_release(((End *) p)->b);
-        g_free(p);
-}
 
 static void cidr_clear(gpointer p) {
         g_free(((BhGraphCidr *) p)->name);
 }
 
-static void release_text(gpointer text) {
-        g_ref_string_release(text);
-}
-
-static void boxes_free(gpointer p) {
-        g_ptr_array_unref(p);
-}
-
 void bh_graph_resolve_init(BhGraph *g) {
-        g->at = g_hash_table_new_full(bh_graph_address_hash, bh_graph_address_equal, g_free, boxes_free);
-        g->published = g_hash_table_new_full(place_hash, place_equal, place_free, boxes_free);
-        g->own = g_hash_table_new_full(place_hash, place_equal, place_free, NULL);
-        g->node_of = g_hash_table_new_full(bh_graph_address_hash, bh_graph_address_equal, g_free, release_text);
-        g->gateways = g_hash_table_new_full(place_hash, place_equal, place_free, release_text);
-        g->services = g_hash_table_new_full(place_hash, place_equal, place_free, service_free);
         g->cidrs = g_array_new(FALSE, FALSE, sizeof(BhGraphCidr));
         g_array_set_clear_func(g->cidrs, cidr_clear);
+        bh_graph_places_init(g);
 }
 
 void bh_graph_resolve_clear(BhGraph *g) {
-        g_hash_table_unref(g->at);
-        g_hash_table_unref(g->published);
-        g_hash_table_unref(g->own);
-        g_hash_table_unref(g->node_of);
-        g_hash_table_unref(g->gateways);
-        g_hash_table_unref(g->services);
+        bh_graph_places_clear(g);
         g_array_unref(g->cidrs);
 }
 
 /* ---- kinds of addresses */
 
-typedef enum { PLAIN, LOOPBACK, ANY, MULTICAST, BROADCAST, LINK_LOCAL, PRIVATE } Sort;
-
-static Sort sort_of(const BhHalfAddress *a) {
+Sort bh_graph_sort_of(const BhHalfAddress *a) {
         const guint8 *b = a->bytes;
         static const guint8 zero[16], one[16] = { [15] = 1 };
 
@@ -117,136 +73,37 @@ static gboolean within(const BhHalfAddress *a, const BhGraphCidr *c) {
                (!rest || ((a->bytes[whole] ^ c->address.bytes[whole]) & (guint8) (0xff << (8 - rest))) == 0);
 }
 
-/* ---- what is known of places */
-
-static void forget(GHashTable *table, gconstpointer key, Box *box) {
-        GPtrArray *boxes = g_hash_table_lookup(table, key);
-
-        if (!boxes)
-                return;
-        g_ptr_array_remove_fast(boxes, box);
-        if (!boxes->len)
-                g_hash_table_remove(table, key);
-}
-
-static void index_address(BhGraph *g, Box *box, const BhHalfAddress *a, gboolean enter) {
-        GPtrArray *boxes;
-
-        if (!a->len)
-                return;
-        if (!enter) {
-                forget(g->at, a, box);
-                return;
-        }
-        if (!(boxes = g_hash_table_lookup(g->at, a))) {
-                boxes = g_ptr_array_new();
-                g_hash_table_insert(g->at, g_memdup2(a, sizeof(*a)), boxes);
-        }
-        g_ptr_array_add(boxes, box);
-}
-
-void bh_graph_index_box(BhGraph *g, Box *box, gboolean enter) {
-        if (box->host_network && enter)
-                g_ptr_array_add(g->at_host, box);
-        else if (!enter)
-                g_ptr_array_remove_fast(g->at_host, box);
-        for (guint i = 0; i < box->n_addresses; i++) {
-                index_address(g, box, &box->addresses[i].ip, enter);
-                index_address(g, box, &box->addresses[i].ip6, enter);
-        }
-        for (guint i = 0; i < box->n_ports; i++) {
-                const Place key = { .scope = box->node, .proto = box->ports[i].proto, .port = box->ports[i].host_port };
-                GPtrArray *boxes = g_hash_table_lookup(g->published, &key);
-
-                if (!enter) {
-                        forget(g->published, &key, box);
-                        continue;
-                }
-                if (!boxes) {
-                        Place *owned = g_memdup2(&key, sizeof(key));
-
-                        g_ref_string_acquire(owned->scope);
-                        boxes = g_ptr_array_new();
-                        g_hash_table_insert(g->published, owned, boxes);
-                }
-                g_ptr_array_add(boxes, box);
-        }
-}
-
-/* TRUE when it is news. */
-static gboolean enter_own(BhGraph *g, char *node, const BhHalfAddress *a) {
-        const Place key = { .scope = node, .address = *a };
-
-        if (g_hash_table_contains(g->own, &key) || g_hash_table_size(g->own) >= OWN_MAX)
+static gboolean same_networks(const GArray *a, const GArray *b) {
+        if ((b ? MIN(b->len, BH_GRAPH_CIDRS) : 0) != a->len)
                 return FALSE;
-        Place *owned = g_memdup2(&key, sizeof(key));
-        g_ref_string_acquire(owned->scope);
-        g_hash_table_add(g->own, owned);
-        /* an address that several nodes have (a bridge's gateway) names none of them to the others */
-        char *before = g_hash_table_lookup(g->node_of, a);
-        if (!before || before != node)
-                g_hash_table_replace(g->node_of, g_memdup2(a, sizeof(*a)), before ? bh_graph_text("") : g_ref_string_acquire(node));
+        for (guint i = 0; i < a->len; i++) {
+                const BhGraphCidr *x = &g_array_index(a, BhGraphCidr, i), *y = &g_array_index(b, BhGraphCidr, i);
+
+                if (strcmp(x->name, y->name) || x->bits != y->bits || !bh_half_address_equal(&x->address, &y->address))
+                        return FALSE;
+        }
         return TRUE;
 }
 
-gboolean bh_graph_learn(BhGraph *g, const Half *h) {
-        Sort sort;
-
-        if (*h->container_id || !h->local.len)
-                return FALSE;
-        sort = sort_of(&h->local);
-        return (sort == PLAIN || sort == PRIVATE) && enter_own(g, h->node, &h->local);
-}
-
-const char *bh_graph_node_at(BhGraph *g, const char *from, const BhHalfAddress *a) {
-        const Place key = { .scope = (char *) (gsize) from, .address = *a };
-        const char *node;
-
-        if (from && g_hash_table_contains(g->own, &key))
-                return from;
-        node = g_hash_table_lookup(g->node_of, a);
-        return node && *node ? node : NULL;
-}
-
-void bh_graph_set_places(BhGraph *g, const BhGraphPlace *places, guint n) {
-        g_hash_table_remove_all(g->gateways);
-        g_hash_table_remove_all(g->services);
-        for (guint i = 0; i < n; i++) {
-                const BhGraphPlace *p = &places[i];
-                const char *network = p->network ? p->network : "";
-
-                if (!p->address.len)
-                        continue;
-                if (p->node && !*network) {
-                        char *node = bh_graph_text(p->node);
-
-                        enter_own(g, node, &p->address);
-                        g_ref_string_release(node);
-                        continue;
-                }
-                Place *key = g_new0(Place, 1);
-                key->scope = bh_graph_text(network);
-                key->address = p->address;
-                if (p->node) {
-                        g_hash_table_replace(g->gateways, key, bh_graph_text(p->node));
-                } else {
-                        End *service = g_new0(End, 1);
-
-                        service->kind = END_WORKLOAD;
-                        service->a = bh_graph_text(p->application);
-                        service->b = bh_graph_text(p->workload);
-                        g_hash_table_replace(g->services, key, service);
-                }
-        }
-}
-
 void bh_graph_set_networks(BhGraph *g, GArray *cidrs) {
+        GHashTableIter it;
+        gpointer half;
+
+        if (same_networks(g->cidrs, cidrs))
+                return;
         g_array_set_size(g->cidrs, 0);
         for (guint i = 0; cidrs && i < cidrs->len && i < BH_GRAPH_CIDRS; i++) {
                 BhGraphCidr c = g_array_index(cidrs, BhGraphCidr, i);
 
                 c.name = g_strdup(c.name);
                 g_array_append_val(g->cidrs, c);
+        }
+        g_hash_table_iter_init(&it, g->halves);
+        while (g_hash_table_iter_next(&it, NULL, &half)) {
+                const Edge *e = ((const Half *) half)->edge;
+
+                if (e->from->kind == END_NETWORK || e->to->kind == END_NETWORK)
+                        bh_graph_place(g, half);
         }
 }
 
@@ -259,8 +116,13 @@ static gboolean is_in(const Box *b, const char *network, const BhHalfAddress *a)
         return FALSE;
 }
 
-static gboolean lived(const Box *b, const Half *h) {
-        return b->since_ns <= h->last_ns + SLACK_NS && (!b->ended_ns || b->ended_ns >= h->first_ns - SLACK_NS);
+/* `wait`: when it will have, at the earliest. */
+static gboolean lived(const Box *b, const Half *h, gint64 *wait) {
+        if (b->since_ns > h->last_ns + SLACK_NS) {
+                *wait = *wait ? MIN(*wait, b->since_ns - SLACK_NS) : b->since_ns - SLACK_NS;
+                return FALSE;
+        }
+        return !b->ended_ns || b->ended_ns >= h->first_ns - SLACK_NS;
 }
 
 /* Which of two containers is meant rather. */
@@ -268,27 +130,31 @@ static const Box *better(const Box *a, const Box *b) {
         return !a || b->since_ns > a->since_ns ? b : a;
 }
 
-static const Box *find_at(BhGraph *g, const Half *h) {
+/* What another node says of a network counts where that network is not this node's alone. */
+static gboolean counts_in(const BhGraph *g, const Box *b, const Half *h, const char *network) {
+        return b->node == h->node || !bh_graph_is_bridge(g, h->node, network);
+}
+
+static const Box *find_at(BhGraph *g, const Half *h, gint64 *wait) {
         const GPtrArray *boxes = g_hash_table_lookup(g->at, &h->peer);
-        const Box *in_network = NULL, *shared = NULL, *on_node = NULL, *local = NULL;
+        const Box *in_network = NULL, *shared = NULL, *on_node = NULL, *local;
 
         if (!boxes)
                 return NULL;
-        if (*h->container_id) {
-                const Box key = { .node = h->node, .id = h->container_id };
-
-                local = g_hash_table_lookup(g->boxes, &key);
-        }
+        local = bh_graph_local_box(g, h);
         for (guint i = 0; i < boxes->len; i++) {
                 const Box *b = boxes->pdata[i];
 
-                if (!lived(b, h))
+                if (!lived(b, h, wait))
                         continue;
-                if (*h->network_id && is_in(b, h->network_id, &h->peer))
+                if (*h->network_id && is_in(b, h->network_id, &h->peer) && counts_in(g, b, h, h->network_id))
                         in_network = better(in_network, b);
-                for (guint k = 0; local && k < local->n_addresses; k++)
-                        if (*local->addresses[k].network && is_in(b, local->addresses[k].network, &h->peer))
+                for (guint k = 0; local && k < local->n_addresses; k++) {
+                        const char *network = local->addresses[k].network;
+
+                        if (*network && is_in(b, network, &h->peer) && counts_in(g, b, h, network))
                                 shared = better(shared, b);
+                }
                 if (b->node == h->node)
                         on_node = better(on_node, b);
         }
@@ -296,19 +162,19 @@ static const Box *find_at(BhGraph *g, const Half *h) {
 }
 
 /* Behind a published port of a node. */
-static const Box *find_published(BhGraph *g, const Half *h, const char *node, guint32 *port) {
-        const Place key = { .scope = (char *) (gsize) node, .proto = h->proto, .port = h->port };
+static const Box *find_published(BhGraph *g, const Half *h, const char *node, guint32 *port, gint64 *wait) {
+        const Place key = { .node = (char *) (gsize) node, .proto = h->proto, .port = h->port };
         const GPtrArray *boxes = g_hash_table_lookup(g->published, &key);
         const Box *found = NULL;
 
         for (guint i = 0; boxes && i < boxes->len; i++) {
                 const Box *b = boxes->pdata[i];
 
-                for (guint k = 0; lived(b, h) && k < b->n_ports; k++) {
+                for (guint k = 0, alive = lived(b, h, wait); alive && k < b->n_ports; k++) {
                         const BhGraphPort *p = &b->ports[k];
 
                         if (p->proto != h->proto || p->host_port != h->port ||
-                            (p->host_ip.len && sort_of(&p->host_ip) != ANY && !bh_half_address_equal(&p->host_ip, &h->peer)))
+                            (p->host_ip.len && bh_graph_sort_of(&p->host_ip) != ANY && !bh_half_address_equal(&p->host_ip, &h->peer)))
                                 continue;
                         if ((found = better(found, b)) == b)
                                 *port = p->container_port;
@@ -318,12 +184,12 @@ static const Box *find_published(BhGraph *g, const Half *h, const char *node, gu
 }
 
 /* A container with its node's network, which serves there: it says so itself. */
-static const Box *find_serving(BhGraph *g, const Half *h, const char *node) {
+static const Box *find_serving(BhGraph *g, const Half *h, const char *node, gint64 *wait) {
         for (guint i = 0; i < g->at_host->len; i++) {
                 const Box *b = g->at_host->pdata[i];
                 guint n = 0;
 
-                for (const Edge *e = b->node == node && b->end && lived(b, h) ? b->end->in : NULL; e && n++ < EDGES_LOOKED_AT; e = e->next_in) {
+                for (const Edge *e = b->node == node && b->end && lived(b, h, wait) ? b->end->in : NULL; e && n++ < EDGES_LOOKED_AT; e = e->next_in) {
                         if (e->proto != h->proto || e->port != h->port)
                                 continue;
                         for (const Half *other = e->halves; other; other = other->next)
@@ -355,14 +221,14 @@ static void is_itself(Peer *out, const Half *h) {
 
 /* The node's own address, or a port that it passes on. */
 static void is_node(BhGraph *g, Peer *out, const Half *h, const char *node) {
-        const Box *b = h->role == BH_HALF_CLIENT ? find_published(g, h, node, &out->port) : NULL;
+        const Box *b = h->role == BH_HALF_CLIENT ? find_published(g, h, node, &out->port, &out->wait_ns) : NULL;
 
         if (b) {
                 is_box(out, b);
                 out->published = TRUE;
                 return;
         }
-        if (h->role == BH_HALF_CLIENT && (b = find_serving(g, h, node))) {
+        if (h->role == BH_HALF_CLIENT && (b = find_serving(g, h, node, &out->wait_ns))) {
                 is_box(out, b);
                 return;
         }
@@ -398,22 +264,14 @@ static void is_block(BhGraph *g, Peer *out, const Half *h, Sort sort) {
         is(out, END_NETWORK, text->str, sort == PRIVATE ? "private" : "internet");
 }
 
-static const End *service_at(BhGraph *g, const Half *h) {
-        Place key = { .scope = h->network_id, .address = h->peer };
-        const End *s = h->role == BH_HALF_CLIENT ? g_hash_table_lookup(g->services, &key) : NULL;
+/*
+ * The runtime's own resolver is known by its address. A name is the word of whatever resolver a container asked, which may be its own: by that alone an edge must not be
+ * taken for one of those that are left out.
+ */
+static gboolean is_resolver(const Half *h) {
+        static const guint8 address[4] = { 127, 0, 0, 11 };
 
-        if (!s && h->role == BH_HALF_CLIENT) {
-                key.scope = bh_graph_text("");
-                s = g_hash_table_lookup(g->services, &key);
-                g_ref_string_release(key.scope);
-        }
-        return s;
-}
-
-static const char *gateway_at(BhGraph *g, const Half *h) {
-        const Place key = { .scope = h->network_id, .address = h->peer };
-
-        return *h->network_id ? g_hash_table_lookup(g->gateways, &key) : NULL;
+        return h->peer.len == 4 && !memcmp(h->peer.bytes, address, 4) && h->port == 53 && h->role == BH_HALF_CLIENT && !strcmp(h->peer_name, BH_GRAPH_RUNTIME_DNS);
 }
 
 void bh_graph_peer(BhGraph *g, const Half *h, Peer *out) {
@@ -433,7 +291,7 @@ void bh_graph_peer(BhGraph *g, const Half *h, Peer *out) {
                 return;
         }
         if (h->peer_is_host) {
-                if (!strcmp(h->peer_name, BH_GRAPH_RUNTIME_DNS))
+                if (is_resolver(h))
                         is(out, END_RUNTIME, BH_GRAPH_RUNTIME_DNS, "");
                 else
                         is(out, END_HOST, h->node, "");
@@ -451,14 +309,14 @@ void bh_graph_peer(BhGraph *g, const Half *h, Peer *out) {
                         is(out, END_NETWORK, h->addresses > 1 ? "many addresses" : "others", "special");
                 return;
         }
-        Sort sort = sort_of(&h->peer);
+        Sort sort = bh_graph_sort_of(&h->peer);
         if (sort == LOOPBACK || sort == ANY) {
                 is_itself(out, h);
-        } else if ((b = find_at(g, h))) {
+        } else if ((b = find_at(g, h, &out->wait_ns))) {
                 is_box(out, b);
-        } else if ((node = gateway_at(g, h)) || (node = bh_graph_node_at(g, h->node, &h->peer))) {
+        } else if ((node = bh_graph_gateway_at(g, h)) || (node = bh_graph_node_at(g, h->node, &h->peer))) {
                 is_node(g, out, h, node);
-        } else if ((s = service_at(g, h))) {
+        } else if ((s = bh_graph_service_at(g, h))) {
                 is(out, END_WORKLOAD, s->a, s->b);
                 out->imprecise = TRUE;
         } else if (*h->peer_name) {

@@ -10,37 +10,23 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "event/codec.h"
+#include "flow_mark.h"
 #include "flows_private.h"
 #include "recorder/query.h"
 
 #define TICK_US (50 * 1000)
 #define ADDRESSES_US (10 * G_USEC_PER_SEC)
 #define DURABLE_WAIT_US (200 * 1000)
-#define MARK_VERSION 1u
 
 /* ---- the mark: what has been told ---- */
 
-typedef struct {
-        char boot_id[64];
-        guint64 after, through, failed_after, failed_through;
-} Mark;
-
-static gboolean read_mark(const char *path, Mark *m) {
-        g_autofree char *text = bh_file_read(AT_FDCWD, path, 512, NULL, NULL, NULL);
-        guint version;
-
-        return text && sscanf(text, "%u %63s %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT, &version, m->boot_id, &m->after, &m->through,
-                              &m->failed_after, &m->failed_through) == 6 &&
-               version == MARK_VERSION && m->after <= m->through && m->failed_after <= m->failed_through && m->failed_through <= m->through;
-}
-
 static void write_mark(BhFlows *f, const char *boot_id, const BhFlowCut *cut) {
-        g_autofree char *text = g_strdup_printf("%u %s %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT "\n", MARK_VERSION, boot_id, cut->after,
-                                                cut->through, cut->failed_after, cut->failed_through);
+        BhFlowMark m = { .after = cut->after, .through = cut->through, .failed_after = cut->failed_after, .failed_through = cut->failed_through };
         g_autoptr(GError) error = NULL;
         static gboolean said;
 
-        if (!g_file_set_contents_full(f->mark, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error) && !said) {
+        g_strlcpy(m.boot_id, boot_id, sizeof(m.boot_id));
+        if (!bh_flow_mark_write(f->mark, &m, &error) && !said) {
                 bh_warn("cannot note which flows have been told; should the sensor be killed, some may be told twice or not at all", "error", error->message);
                 said = TRUE;
         }
@@ -232,12 +218,12 @@ static guint64 fold_recorded(BhFlows *f, guint64 from, guint64 to) {
 void bh_flows_catch_up(BhFlows *f) {
         guint64 last = f->c.found->last_seq;
         BhFlowCut cut;
-        Mark m;
+        BhFlowMark m;
 
         take_containers(f);
         bh_flows_read_addresses(f);
         f->newest_id = f->recorded_id = last;
-        if (!f->c.after_crash || !read_mark(f->mark, &m) || m.through > last) {
+        if (!f->c.after_crash || !bh_flow_mark_read(f->mark, &m) || m.through > last) {
                 bh_flow_table_begin(f->table, last, last, last);
                 cut = (BhFlowCut){ .after = last, .through = last, .failed_after = last, .failed_through = last };
                 write_mark(f, f->boot_id, &cut);
@@ -273,7 +259,7 @@ BhFlows *bh_flows_new(const BhFlowsConfig *config) {
         g_mutex_init(&f->lock);
         g_cond_init(&f->moved);
         f->c = *config;
-        f->mark = g_build_filename(config->data_dir, "flows.mark", NULL);
+        f->mark = g_build_filename(config->data_dir, BH_FLOW_MARK, NULL);
         f->recorder_dir = g_strdup(config->recorder_dir);
         f->proc_path = g_strdup(config->proc_path);
         f->node = g_strdup(config->node);

@@ -16,6 +16,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "container/host.h"
+#include "flow_mark.h"
 #include "memory.h"
 #include "privileges.h"
 #include "sensor.h"
@@ -395,6 +396,8 @@ static gboolean open_recorder(BhSensor *s, GError **error) {
         limits.node = s->node;
         s->recorder_dir = g_build_filename(s->options.data_dir, "recorder", NULL);
         s->recorder = bh_recorder_open(s->recorder_dir, &limits, &s->found, error);
+        /* events that a full disk did not take had numbers, too, and the central may have been told of them */
+        s->found.last_seq = MAX(s->found.last_seq, bh_flow_mark_through(s->options.data_dir));
         return s->recorder != NULL;
 }
 

@@ -81,6 +81,7 @@ typedef struct {
         gint64 ahead[4]; /* bytes out, in, packets out, in */
         gint64 counts[16];
         gboolean differs; /* what is told of it */
+        gint64 growth;    /* of its texts by that, in bytes */
 } Known;
 
 typedef struct {
@@ -117,9 +118,20 @@ static gboolean look_up(Batch *b, const BhHalf *h, const guint8 *key, Known *out
                 out->last_ns = bh_db_int(st, 2);
                 for (guint n = 0; n < 4; n++)
                         out->ahead[n] = bh_db_int(st, 3 + n);
-                out->differs = (h->local.len && !bh_half_address_equal(&local, &h->local)) || told(h->peer_exe, bh_db_peek(st, 8)) ||
-                               told(h->network_id, bh_db_peek(st, 9)) || told(h->protocol, bh_db_peek(st, 10)) || told(h->server_name, bh_db_peek(st, 11)) || told(h->peer_name, bh_db_peek(st, 12)) ||
-                               h->ports > 1 || h->addresses > 1;
+                const struct {
+                        const char *now;
+                        guint column;
+                } texts[] = { { h->peer_exe, 8 }, { h->network_id, 9 }, { h->protocol, 10 }, { h->server_name, 11 }, { h->peer_name, 12 } };
+
+                out->differs = (h->local.len && !bh_half_address_equal(&local, &h->local)) || h->ports > 1 || h->addresses > 1;
+                for (guint n = 0; n < G_N_ELEMENTS(texts); n++) {
+                        const char *before = bh_db_peek(st, texts[n].column);
+
+                        if (!told(texts[n].now, before))
+                                continue;
+                        out->differs = TRUE;
+                        out->growth += (gint64) strlen(texts[n].now) - (gint64) strlen(before);
+                }
 #define BH_HALF_COUNT(member, other, meaning) out->counts[k++] = bh_db_int(st, i++);
 #include "event/half_counts.tbl.h"
 #undef BH_HALF_COUNT
@@ -134,6 +146,62 @@ static char *samples_of(const BhHalf *h) {
         for (guint i = 0; i < h->n_port_samples && i < BH_HALF_SAMPLES; i++)
                 g_string_append_printf(out, "%s%u", i ? "," : "", h->port_samples[i]);
         return g_string_free(out, FALSE);
+}
+
+/* ---- bounds */
+
+static gint64 texts_of(const BhHalf *h) {
+        const char *const texts[] = { h->container_id, h->exe, h->path, h->peer_container_id, h->peer_name, h->peer_exe, h->network_id, h->protocol, h->server_name };
+        gint64 n = 0;
+
+        for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
+                n += (gint64) strlen(texts[i]);
+        return n;
+}
+
+static gint64 *texts_of_node(BhStore *s, const char *node) {
+        gint64 *n = g_hash_table_lookup(s->texts_of, node);
+
+        if (!n)
+                g_hash_table_insert(s->texts_of, g_strdup(node), n = g_new0(gint64, 1));
+        return n;
+}
+
+static gboolean count_texts(BhStore *s, GError **error) {
+#define BYTES(column) "length(CAST(" column " AS BLOB))"
+        BhDbStmt *st = bh_db_query(s->writer, error, "SELECT node, sum(" BYTES("container_id") "+" BYTES("exe") "+" BYTES("path") "+" BYTES("peer_container_id") "+" BYTES("peer_name") "+"
+                                   BYTES("peer_exe") "+" BYTES("network_id") "+" BYTES("protocol") "+" BYTES("server_name") ") FROM flow_halves GROUP BY node", "");
+#undef BYTES
+        BhDbStep step = BH_DB_FAILED;
+
+        s->texts = 0;
+        g_hash_table_remove_all(s->texts_of);
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                gint64 n = bh_db_int(st, 1);
+
+                *texts_of_node(s, bh_db_peek(st, 0)) = n;
+                s->texts += n;
+        }
+        bh_db_done(st);
+        if (step != BH_DB_DONE)
+                s->texts = -1;
+        return step == BH_DB_DONE;
+}
+
+/* Room for so many bytes more of texts. */
+static gboolean text_room(Batch *b, gint64 more, gboolean *room, GError **error) {
+        BhStore *s = b->s;
+
+        if (s->texts < 0 && !count_texts(s, error))
+                return FALSE;
+        gint64 mine = *texts_of_node(s, b->node) + more;
+        *room = more <= 0 || (mine <= s->texts_node && (s->texts + more <= s->texts_max || mine <= s->texts_least));
+        return TRUE;
+}
+
+static void add_texts(Batch *b, gint64 more) {
+        *texts_of_node(b->s, b->node) += more;
+        b->s->texts += more;
 }
 
 /* Whether there is room for one more of its container, `folded`: that is all of one port. A node has its least, whatever others tell. */
@@ -152,7 +220,10 @@ static gboolean has_room(Batch *b, const BhHalf *h, gboolean folded, gboolean *r
                 number = GUINT_TO_POINTER((guint) MIN(n, G_MAXINT32) + 1);
                 g_hash_table_insert(b->numbers, g_strdup(h->container_id), number);
         }
-        *room = (b->s->halves < max || b->of_node < b->s->halves_least) && GPOINTER_TO_UINT(number) <= most;
+        if (!text_room(b, texts_of(h), room, error))
+                return FALSE;
+        /* what is beyond the bounds has no texts but its container's id, of which there are few */
+        *room = (*room || folded) && (b->s->halves < max || b->of_node < b->s->halves_least) && GPOINTER_TO_UINT(number) <= most;
         return TRUE;
 }
 
@@ -175,6 +246,7 @@ static gboolean insert(Batch *b, const BhHalf *h, const guint8 *key, Known *out,
                 return FALSE;
         *out = (Known){ .id = bh_db_last_id(b->s->writer), .first_ns = h->first_ns, .last_ns = h->last_ns };
         g_hash_table_insert(b->numbers, g_strdup(h->container_id), GUINT_TO_POINTER(GPOINTER_TO_UINT(number) + 1));
+        add_texts(b, texts_of(h));
         b->s->halves++;
         b->of_node += b->of_node >= 0;
         return TRUE;
@@ -344,6 +416,16 @@ static gboolean put_half(Batch *b, BhHalf *h, GError **error) {
                                 leave_out(b, h);
                                 return TRUE;
                         }
+                }
+        }
+        if (k.id && k.growth) {
+                if (!text_room(b, k.growth, &room, error))
+                        return FALSE;
+                if (room) {
+                        add_texts(b, k.growth);
+                } else {
+                        h->peer_exe = h->network_id = h->protocol = h->server_name = h->peer_name = "";
+                        (*b->folded)++;
                 }
         }
         if (!k.id && !insert(b, h, key, &k, error))

@@ -306,7 +306,8 @@ static gboolean drop_halves(BhStore *s, gint64 before_ns, GArray *gone, GError *
                 n = gone->len - from;
                 if (!ok)
                         g_array_set_size(gone, from);
-                s->halves = -1;
+                if (n)
+                        s->halves = s->texts = -1;
                 if (!bh_store_end(s, ok, error))
                         return FALSE;
         } while (n == ROUND);

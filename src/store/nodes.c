@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "store/store_flows.h"
 #include "store/store_private.h"
 
 #define LOSS_KINDS_PER_NODE 64
@@ -257,4 +258,49 @@ GPtrArray *bh_store_losses(BhStore *s, GError **error) {
         bh_db_done(st);
         bh_store_read_done(s, db);
         return step == BH_DB_DONE ? g_steal_pointer(&rows) : NULL;
+}
+
+/* ---- their addresses */
+
+static void node_address_clear(gpointer p) {
+        g_free(((BhStoreNodeAddress *) p)->node);
+}
+
+GArray *bh_store_node_addresses(BhStore *s, GError **error) {
+        g_autoptr(GArray) out = g_array_new(FALSE, FALSE, sizeof(BhStoreNodeAddress));
+        BhDbStep step = BH_DB_FAILED;
+        BhDb *db = bh_store_read(s, error);
+
+        g_array_set_clear_func(out, node_address_clear);
+        if (!db)
+                return NULL;
+        BhDbStmt *st = bh_db_query(db, error, "SELECT node, ip FROM node_addresses ORDER BY id LIMIT ?", "i", (gint64) BH_STORE_NODE_ADDRESSES_MAX);
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                gsize len;
+                const void *ip = bh_db_peek_blob(st, 1, &len);
+                BhStoreNodeAddress a = { bh_db_text(st, 0), bh_half_address(ip, len) };
+
+                g_array_append_val(out, a);
+        }
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE ? g_steal_pointer(&out) : NULL;
+}
+
+gboolean bh_store_add_node_addresses(BhStore *s, const GArray *addresses, GError **error) {
+        gboolean ok = TRUE;
+        gint64 n;
+
+        if (!addresses->len)
+                return TRUE;
+        if (!bh_store_begin(s, error))
+                return FALSE;
+        ok = bh_db_get_int(s->writer, &n, NULL, error, "SELECT count(*) FROM node_addresses", "");
+        for (guint i = 0; ok && i < addresses->len && n + i < BH_STORE_NODE_ADDRESSES_MAX; i++) {
+                const BhStoreNodeAddress *a = &g_array_index(addresses, BhStoreNodeAddress, i);
+
+                ok = bh_db_run(s->writer, error, "INSERT INTO node_addresses (node, ip) VALUES (?, ?) ON CONFLICT (node, ip) DO NOTHING", "tb", bh_store_clean(s, a->node, BH_STORE_KEY_MAX),
+                               a->address.bytes, (gsize) a->address.len);
+        }
+        return bh_store_end(s, ok, error);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <jansson.h>
 #include <string.h>
 
 #include "store/store_private.h"
@@ -121,14 +122,140 @@ static gboolean may_have(BhStore *s, const char *owner, const char *node, gboole
         return TRUE;
 }
 
+/* ---- whose word counts for what a cluster shares */
+
+/* A node as the cluster's list has it. */
+typedef struct {
+        gboolean listed, manager;
+        char *name;
+} Listed;
+
+static void listed_clear(Listed *l) {
+        g_free(l->name);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Listed, listed_clear)
+
+/* By `column`, "name" or "id". Of several of one name (host names are the nodes' own word) a manager counts. */
+static gboolean look_up_listed(BhStore *s, const char *owner, const char *column, const char *value, Listed *out, GError **error) {
+        g_autofree char *sql = g_strdup_printf("SELECT name, detail FROM resources WHERE owner = ? AND kind = 'node' AND %s = ? ORDER BY serial LIMIT 64", column);
+        BhDbStmt *st = bh_db_query(s->writer, error, sql, "tt", owner, value);
+        BhDbStep step = BH_DB_FAILED;
+
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                json_t *detail = json_loads(bh_db_peek(st, 1), 0, NULL);
+
+                out->manager |= !g_strcmp0(json_string_value(json_object_get(detail, "role")), "manager");
+                if (!out->listed)
+                        out->name = bh_db_text(st, 0);
+                out->listed = TRUE;
+                json_decref(detail);
+        }
+        bh_db_done(st);
+        return step == BH_DB_DONE;
+}
+
+/* Which of the cluster's nodes this one says it is: "" none, or one that another said it was before. */
+static gboolean own_id(BhStore *s, const char *node, char **id, GError **error) {
+        BhDbStmt *st = bh_db_query(s->writer, error, "SELECT id FROM resources AS own WHERE node = ? AND kind = 'node' AND source = 'docker' AND scope = 'node' AND NOT EXISTS "
+                                   "(SELECT 1 FROM resources WHERE kind = 'node' AND source = 'docker' AND scope = 'node' AND id = own.id AND serial < own.serial) LIMIT 1", "t", node);
+        BhDbStep step = st ? bh_db_step(st, error) : BH_DB_FAILED;
+
+        *id = step == BH_DB_ROW ? bh_db_text(st, 0) : g_strdup("");
+        bh_db_done(st);
+        return step != BH_DB_FAILED;
+}
+
+/* Whether the list that there is names the node as one of the cluster's managers, or as something else. */
+static gboolean look_at_list(BhStore *s, const char *owner, const char *node, gboolean *manager, gboolean *other, GError **error) {
+        g_auto(Listed) by_name = { 0 }, by_id = { 0 };
+        g_autofree char *id = NULL;
+        gint64 known = 0;
+
+        if (!look_up_listed(s, owner, "name", node, &by_name, error))
+                return FALSE;
+        if (by_name.listed) {
+                *manager = by_name.manager;
+                *other = !by_name.manager;
+                return TRUE;
+        }
+        /* a sensor whose machine has another name for the engine. What it says of itself does not count where the node of that name is known */
+        if (!own_id(s, node, &id, error) || (*id && !look_up_listed(s, owner, "id", id, &by_id, error)) ||
+            (by_id.listed && !bh_db_get_int(s->writer, &known, NULL, error, "SELECT count(*) FROM nodes WHERE name = ?", "t", by_id.name)))
+                return FALSE;
+        *manager = by_id.manager && !known;
+        *other = by_id.listed && !*manager;
+        return TRUE;
+}
+
+/*
+ * What a whole cluster shares is the word of one of its managers: of the node that told it first, and then of whoever that one's own list names as a manager. Any other node
+ * is heard when the one whose word it was has been silent for long, unless the list says that it is a worker.
+ */
+static gboolean may_tell(BhStore *s, const char *owner, const char *node, gboolean empty, gboolean *may, char **of, GError **error) {
+        gboolean manager = FALSE, other = FALSE;
+        gint64 heard = 0;
+        BhDbStmt *st = bh_db_query(s->writer, error, "SELECT node FROM resource_scopes WHERE owner = ?", "t", owner);
+        BhDbStep step = st ? bh_db_step(st, error) : BH_DB_FAILED;
+
+        *of = step == BH_DB_ROW ? bh_db_text(st, 0) : NULL;
+        bh_db_done(st);
+        *may = !*of || !strcmp(*of, node);
+        if (step == BH_DB_FAILED || *may)
+                return step != BH_DB_FAILED;
+        if (!look_at_list(s, owner, node, &manager, &other, error) ||
+            !bh_db_get_int(s->writer, &heard, NULL, error, "SELECT count(*) FROM nodes WHERE name = ? AND (up <> 0 OR last_seen_ns > ?)", "ti", *of,
+                           s->tx_now - BH_STORE_MANAGER_SILENT_NS))
+                return FALSE;
+        /* who leaves the cluster takes away what it said itself, not what another manager said after it */
+        *may = !empty && (manager || (!heard && !other));
+        return TRUE;
+}
+
+static gboolean tell_contested(BhStore *s, const char *node, const char *of, const char *scope, GError **error) {
+        g_autofree char *raw = g_strconcat(node, "\n", scope, NULL), *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, raw, -1);
+        g_autofree char *id = g_strdup_printf("contested-%.16s-%" G_GINT64_FORMAT, sum, s->tx_now);
+        g_autofree char *output = g_strdup_printf("Node %s told of %s, of which node %s tells; it is none of the managers that are known and was not believed", node, scope, of);
+        json_t *fields = json_pack("{s:s, s:s, s:s}", "scope", scope, "told_by", node, "managed_by", of);
+        g_autofree char *text = fields ? json_dumps(fields, JSON_COMPACT) : NULL;
+        const BhStoreFinding f = {
+                .id = id,
+                .time_ns = s->tx_now,
+                .last_ns = s->tx_now,
+                .count = 1,
+                .rule = (char *) "Swarm told by a node that does not manage it",
+                .priority = (char *) "warning",
+                .source = (char *) "central",
+                .kind = (char *) "sensor",
+                .output = output,
+                .tags = (char *) "[\"inventory\"]",
+                .fields = text,
+                .description = (char *) "A node's sensor told the services, tasks and networks of a Swarm that another node manages. A node that was taken over can do that to change what the map shows.",
+                .advice = (char *) "Compare `docker node ls` of a manager with the nodes here. If the node became a manager, nothing is to be done: it counts as soon as another manager's list names it. Otherwise look at "
+                                   "that node: who runs there as root?",
+                .fold = (char *) scope,
+        };
+        gboolean duplicate;
+
+        json_decref(fields);
+        s->tx_contested++;
+        return bh_store_put_finding(s, node, &f, NULL, &duplicate, error);
+}
+
 gboolean bh_store_put_resources(BhStore *s, const char *node, const BhStoreResourceList *list, guint64 *refused, guint64 *change, GError **error) {
         gboolean shared = g_str_has_prefix(list->scope, "swarm:"), may;
         g_autofree char *raw = shared ? g_strdup(list->scope) : g_strdup_printf("%s/%s/%s", node, list->source, list->scope);
         const char *owner = bh_store_clean(s, raw, BH_STORE_KEY_MAX);
         guint left = list->n_resources;
+        g_autofree char *of = NULL;
         GHashTableIter it;
         gpointer p;
 
+        if (shared && !may_tell(s, owner, node, !list->n_resources, &may, &of, error))
+                return FALSE;
+        if (shared && !may) {
+                *refused += list->n_resources;
+                return !list->n_resources || tell_contested(s, node, of, bh_store_clean(s, list->scope, BH_STORE_KEY_MAX), error);
+        }
         if (!may_have(s, owner, node, &may, error))
                 return FALSE;
         if (!may) {
@@ -222,12 +349,12 @@ BhStorePage *bh_store_resources(BhStore *s, const BhStoreResourceFilter *filter,
         if (cursor) {
                 if (!bh_cursor_parse_ints(cursor, &before, 1, error))
                         return NULL;
-                bh_where_int(&w, "serial < ?", before);
+                bh_where_int(&w, filter && filter->oldest_first ? "serial > ?" : "serial < ?", before);
         }
         BhDb *db = bh_store_read(s, error);
         if (!db)
                 return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM resources", " ORDER BY serial DESC LIMIT ?", &next, error);
+        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM resources", filter && filter->oldest_first ? " ORDER BY serial LIMIT ?" : " ORDER BY serial DESC LIMIT ?", &next, error);
         if (st)
                 bh_db_bind_int(st, next, (gint64) limit + 1);
         while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)

@@ -141,6 +141,7 @@ static gboolean drop_silent_node(BhStore *s, gint64 before, BhStoreExpired *e, G
         gboolean ok = bh_db_run(db, error, "DELETE FROM containers WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before);
         gone = ok ? bh_db_changes(db) : 0;
         ok = ok && bh_store_drop_silent_resources(s, before, error) && bh_db_run(db, error, "DELETE FROM losses WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before) &&
+             bh_db_run(db, error, "DELETE FROM node_addresses WHERE node IN (SELECT name FROM nodes WHERE up = 0 AND last_seen_ns < ?)", "i", before) &&
              bh_db_run(db, error, "DELETE FROM nodes WHERE up = 0 AND last_seen_ns < ?", "i", before);
         if (ok) {
                 e->containers += (guint64) gone;

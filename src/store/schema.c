@@ -130,6 +130,8 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         " time_ns INTEGER NOT NULL, refused INTEGER NOT NULL) STRICT;",
         /* 5 */
         BH_SCHEMA_FLOWS,
+        /* 6: which node called an address its own, the first one first */
+        "CREATE TABLE node_addresses (id INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL, ip BLOB NOT NULL, UNIQUE (node, ip)) STRICT;",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

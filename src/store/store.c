@@ -84,6 +84,11 @@ BhStore *bh_store_open(const char *uri, BhStoreOpened *opened, GError **error) {
         s->halves = -1;
         s->halves_max = BH_STORE_HALVES_MAX;
         s->halves_least = BH_STORE_HALVES_LEAST;
+        s->texts = -1;
+        s->texts_of = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        s->texts_max = BH_STORE_TEXTS_MAX;
+        s->texts_node = BH_STORE_TEXTS_PER_NODE;
+        s->texts_least = BH_STORE_TEXTS_LEAST;
         s->opened_now = wall_ns();
         s->opened_boot = boot_ns();
 
@@ -117,6 +122,7 @@ void bh_store_close(BhStore *s) {
         bh_db_site_close(s->site);
         g_ptr_array_unref(s->idle);
         g_ptr_array_unref(s->scratch);
+        g_hash_table_destroy(s->texts_of);
         g_hash_table_destroy(s->logged);
         g_hash_table_destroy(s->statuses);
         g_cond_clear(&s->pool_free);
@@ -137,6 +143,7 @@ static void note_end(BhStore *s, gboolean ok, gint64 took_ns) {
                 s->stats.commits++;
                 s->stats.commit_ns_max = MAX(s->stats.commit_ns_max, (guint64) took_ns);
                 s->stats.cut_texts += s->tx_cut;
+                s->stats.scopes_contested += s->tx_contested;
         } else {
                 s->stats.failed++;
         }
@@ -154,7 +161,7 @@ static void note_end(BhStore *s, gboolean ok, gint64 took_ns) {
 BhDb *bh_store_begin(BhStore *s, GError **error) {
         g_mutex_lock(&s->write);
         s->tx_now = s->now();
-        s->tx_last_change = s->tx_cut = 0;
+        s->tx_last_change = s->tx_cut = s->tx_contested = 0;
         if (bh_db_begin(s->writer, TRUE, error)) {
                 if (bh_store_write_statuses(s, error))
                         return s->writer;
@@ -174,7 +181,7 @@ gboolean bh_store_end(BhStore *s, gboolean ok, GError **error) {
         ok = ok && bh_db_commit(s->writer, error);
         if (!ok) {
                 bh_db_rollback(s->writer);
-                s->halves = -1;
+                s->halves = s->texts = -1;
         }
         note_end(s, ok, s->boot() - begin);
         g_ptr_array_set_size(s->scratch, 0);

@@ -17,6 +17,9 @@
  * more, and in a container as many again; beyond that halves are left out (id 0), and counted as what the node could not tell apart (bh_store_flow_rest()). Of each
  * node the last BH_STORE_BOOTS_PER_NODE boots are known.
  *
+ * Texts are a node's to choose: those of all halves together are at most BH_STORE_TEXTS_MAX bytes, those of a node at most BH_STORE_TEXTS_PER_NODE, but BH_STORE_TEXTS_LEAST whatever
+ * others tell. A half for which there is no room is one beyond the bounds; of one that is known further texts are not taken. Both are counted in halves_folded.
+ *
  * Threads, errors, ownership, bounds of texts: store.h.
  */
 #pragma once
@@ -26,6 +29,9 @@
 #define BH_STORE_HALVES_MAX 250000
 #define BH_STORE_HALVES_LEAST 5000
 #define BH_STORE_HALVES_PER_CONTAINER 4096
+#define BH_STORE_TEXTS_MAX (96 << 20)
+#define BH_STORE_TEXTS_PER_NODE (24 << 20)
+#define BH_STORE_TEXTS_LEAST (1 << 20)
 #define BH_STORE_BOOTS_PER_NODE 64
 #define BH_STORE_LISTENERS_PER_NODE 20000 /* further ones are left out, and counted with those that the node left out */
 #define BH_STORE_MINUTES_KEPT_NS (24 * 3600 * G_GINT64_CONSTANT(1000000000))
@@ -100,3 +106,17 @@ gboolean bh_store_flow_rest(BhStore *s, guint64 *connections, guint64 *bytes, GE
  * NULL). Short transactions. Bounded by size: bh_store_expire(), which takes buckets, the oldest minutes first, when they take most room.
  */
 gboolean bh_store_flows_expire(BhStore *s, gint64 minutes_kept_ns, gint64 hours_kept_ns, GArray **gone, GError **error);
+
+/* ---- whose an address is: the order in which nodes called it theirs (graph.h). Goes with the node. */
+
+#define BH_STORE_NODE_ADDRESSES_MAX 65536u
+
+typedef struct {
+        char *node; /* owned */
+        BhHalfAddress address;
+} BhStoreNodeAddress;
+
+/* GArray of BhStoreNodeAddress, the first one first. */
+GArray *bh_store_node_addresses(BhStore *s, GError **error);
+/* Appends; what is known stays where it is. */
+gboolean bh_store_add_node_addresses(BhStore *s, const GArray *addresses, GError **error);

@@ -29,8 +29,10 @@ struct BhStore {
         GHashTable *logged;     /* char *"kind:key" → guint64 *, the changes of the transaction under way: one row for each object */
         guint64 tx_last_change; /* 0 = it has none */
         gint64 tx_now;          /* one time for all rows of a transaction */
-        guint64 tx_cut;
+        guint64 tx_cut, tx_contested;
         gint64 halves;          /* rows of flow_halves; -1 = to be counted */
+        gint64 texts;           /* bytes of their texts; the same */
+        GHashTable *texts_of;   /* char *node → gint64 *, of these */
 
         GMutex pool;
         GCond pool_free;
@@ -50,6 +52,7 @@ struct BhStore {
         gint64 opened_now, opened_boot;
         gint64 minutes_kept; /* atomic: how long buckets of a minute stay */
         gint64 halves_max, halves_least; /* bounds of store_flows.h; tests set them */
+        gint64 texts_max, texts_node, texts_least;
 };
 
 /* ---- transactions (store.c) */

@@ -116,10 +116,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                         bh_graph_remove(g, 1 + next(&b) % 32);
                         break;
                 default: {
-                        const BhGraphPlace place = { .address = address(&b), .node = next(&b) % 2 ? name(&b) : NULL, .network = name(&b), .application = name(&b), .workload = name(&b) };
+                        const BhGraphPlace place = { .what = (BhGraphPlaceKind) (next(&b) % 5), .address = address(&b), .node = name(&b), .network = name(&b), .application = name(&b), .workload = name(&b) };
 
                         bh_graph_set_places(g, &place, 1);
-                        bh_graph_resolve_all(g);
                 }
                 }
         }

@@ -105,13 +105,16 @@ class Answer:
 
 
 class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout):
+    def __init__(self, path, timeout, log):
         super().__init__("localhost", timeout=timeout)
-        self.path = str(path)
+        self.path, self.log = str(path), log
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self.path)  # with a timeout, a full backlog would be an error and not a wait
+        try:
+            self.sock.connect(self.path)  # with a timeout, a full backlog would be an error and not a wait
+        except (FileNotFoundError, ConnectionRefusedError) as e:
+            raise type(e)(e.errno, f"{e.strerror}: no central answers at {self.path}; the end of its log {self.log}:\n{tail(self.log)}") from None
         self.sock.settimeout(self.timeout)
 
 
@@ -164,7 +167,7 @@ class Client:
 
     def connect(self, timeout=20):
         if self.local:
-            return UnixConnection(self.central.run_dir / "central" / "api.sock", timeout)
+            return UnixConnection(self.central.run_dir / "central" / "api.sock", timeout, self.central.log)
         return http.client.HTTPSConnection("127.0.0.1", self.central.port, timeout=timeout, context=self.central.tls())
 
     def _headers(self, method, headers):

@@ -355,6 +355,25 @@ def test_a_thousand_connections_a_second_while_the_sensor_is_killed(request, bui
         assert sensor.status()["lost"] == 0, sensor.status()["losses"]
 
 
+def test_numbers_of_events_go_on_behind_what_was_told_when_the_recorder_lost_it(request, build, engine, box, tmp_path):
+    """As after a full disk: the events that were told of are not there. What comes then must not look like what was told before."""
+    web, db = box(), box()
+    serve(db, 80)
+    with flow_env.Hub(tmp_path / "bus.sock") as hub, \
+            sensor_env.Sensor(build, docker_host=engine.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{hub.path}"]) as sensor:
+        connect(web, db.ip, 80, n=5)
+        hub.wait_sum("connections", 5, container=web.id, role="client", deadline=30)
+        os.kill(sensor.pid, signal.SIGKILL)
+        sensor.proc.wait()
+        for segment in (sensor.data_dir / "recorder").iterdir():
+            if segment.is_file():
+                segment.unlink()
+        sensor.start()
+        connect(web, db.ip, 80, n=7)
+        hub.wait_sum("connections", 12, container=web.id, role="client", deadline=30)
+        assert not hub.problems, hub.problems
+
+
 # ---- protocols
 
 def test_protocol_of_connections_is_recognised(sensor, hub, box):

@@ -3,7 +3,9 @@ import collections
 import json
 import os
 import re
+import statistics
 import subprocess
+import threading
 import time
 
 import pytest
@@ -390,3 +392,42 @@ def test_a_batch_of_twenty_thousand_flows_does_not_hold_up_others(central, root)
     assert max(waits) < 3 * alone + 1, f"a message waited {max(waits):.2f} s; one batch takes {alone:.2f} s"
     _, edges = graph(root, level="container", limit=10000)
     assert sum(e["connections"] for e in edges.values()) == 4 * 20000
+
+
+@pytest.mark.deadline(300)
+def test_what_nodes_tell_does_not_wait_for_questions_under_way(central, root):
+    """Three ask for all of a large map without a pause; a batch is acknowledged in a fraction of what one answer takes, and the next answer has it."""
+    big, small = central.node("big"), central.node("small")
+    for n in range(3):
+        big.publish("flow", flow_batch("big", [flow(f"{i % 500:064x}", f"/bin/x{n}", peer=f"{n + 20}.{i >> 16}.{i >> 8 & 255}.{i & 255}", port=443, connections=1, into=10) for i in range(20000)], n + 1))
+        big.wait_acked(deadline=120)
+
+    def tell(through):
+        begun = time.monotonic()
+        small.publish("flow", flow_batch("small", [flow("f" * 64, "/bin/small", peer="9.9.9.9", port=1, connections=1)], through))
+        small.wait_acked(deadline=60)
+        return time.monotonic() - begun
+    quiet = statistics.median(tell(n) for n in range(1, 8))
+    answers, ended = [], threading.Event()
+
+    def ask():
+        client = central.root()
+        while not ended.is_set():
+            begun = time.monotonic()
+            assert client.get("/api/v1/graph?level=container&limit=10000").status == 200
+            answers.append(time.monotonic() - begun)
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for t in threads:
+        t.start()
+    wait_for(lambda: len(answers) >= 3, 60, "three answers")
+    waits = []
+    for n in range(8, 38):
+        waits.append(tell(n))
+        time.sleep(0.05)
+    _, edges = graph(root, level="container", container="f" * 64)
+    ended.set()
+    for t in threads:
+        t.join()
+    print(f"acknowledged after {quiet * 1000:.0f} ms without questions, {statistics.median(waits) * 1000:.0f} ms (at most {max(waits) * 1000:.0f} ms) with; an answer takes {statistics.median(answers) * 1000:.0f} ms")
+    assert only(edges)["connections"] == 37
+    assert statistics.median(waits) - quiet < statistics.median(answers) / 4, (quiet, waits, answers)

@@ -4,6 +4,7 @@ What is compared in the end: the recorder's exec events (one for each exec, whoe
 Observations that a killed sensor had not yet spooled may be missing, nothing may be there twice, and what was in the spool must have arrived.
 """
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -42,9 +43,16 @@ def assert_recovered(platform, took):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """
+    None that the kernel gives to outgoing connections: such a one cannot be listened at while it is used, and for a minute after it, in the network namespace where the platform
+    is to run, which may be another one than this.
+    """
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(100):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", random.randrange(first // 2, first)))
+            return s.getsockname()[1]
+    raise AssertionError(f"no port between {first // 2} and {first} is free")
 
 
 class Platform(Central):
@@ -56,6 +64,7 @@ class Platform(Central):
         self.port = free_port()
         self.text = ""
         self.first_start_s = None
+        self.needs_central = True
 
     def argv(self, *more):
         return [sensor_env.program(self.build, "bulkhead"), "up", "--run-dir", str(self.run_dir), "--data-dir", str(self.data_dir), *self.args, *more]
@@ -71,6 +80,8 @@ class Platform(Central):
             assert self.alive, f"bulkhead up ended with {self.proc.returncode}:\n{tail(self.log)}"
             return words in self.text, self.text + tail(self.log, 10)
         wait_for(there, deadline, f"bulkhead up says {words!r}")
+        if self.needs_central:
+            self.check_central()
         if self.first_start_s is None:
             self.first_start_s = time.monotonic() - self.started
         if m := re.search(r"web +(https://\S+)", self.text):
@@ -78,6 +89,10 @@ class Platform(Central):
         if m := re.search(r"log in as (\S+) with the password (\S+),", self.text):
             self.password = m[2]
         return self
+
+    def check_central(self):
+        """The platform starts without a central, too; a test that goes on then fails much later, somewhere else."""
+        assert "does not run" not in self.text, f"expected the central to run, `bulkhead up` says:\n{self.text}\nlog {self.log}:\n{tail(self.log)}"
 
     def stop(self, sig=signal.SIGTERM, deadline=40.0, status=0):
         self.proc.send_signal(sig)
@@ -241,7 +256,10 @@ def test_a_central_that_cannot_start_is_said_and_the_sensor_goes_on(build):
         taken.listen()
         p = Platform(build, "--no-docker")
         p.port = taken.getsockname()[1]
+        p.needs_central = False
         with p:
+            with pytest.raises(AssertionError, match="choose another --listen"):
+                p.check_central()
             said = p.log_text()
             assert "another program" in said and "choose another --listen" in said and "goes on without it" in said, said
             assert "does not run" in p.text and p.rows("status")[0]["ready"] is True, "status is the sensor's own"

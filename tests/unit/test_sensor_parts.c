@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parts of the sensor that need no kernel: observations, findings, inventory, DNS as text. */
+#include <glib/gstdio.h>
 #include <malloc.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 #include "sensor/dns_text.h"
 #include "sensor/ends.h"
 #include "sensor/findings.h"
+#include "sensor/flow_mark.h"
 #include "sensor/inventory.h"
 #include "sensor/observe.h"
 
@@ -513,6 +515,46 @@ static void dns_messages_as_text(void) {
         g_assert_cmpstr(cut, ==, "query||||cut");
 }
 
+/* ---- which flows were told */
+
+static void mark_is_written_where_there_is_no_room_for_another_file(void) {
+        g_autofree char *dir = g_dir_make_tmp("bulkhead-mark-XXXXXX", NULL), *name = g_strnfill(255, 'm'), *path = g_build_filename(dir, name, NULL);
+        BhFlowMark m = { .boot_id = "a-boot-id-that-is-longer", .after = 1000000, .through = 2000000, .failed_after = 900000, .failed_through = 1900000 }, got;
+        g_autoptr(GError) error = NULL;
+
+        /* a name without room for what is appended to that of a temporary file: no second file can be made, as on a full disk */
+        g_assert_false(bh_flow_mark_write(path, &m, &error));
+        g_assert_nonnull(error);
+        g_assert_true(g_file_set_contents_full(path, "", 0, G_FILE_SET_CONTENTS_NONE, 0600, NULL));
+        g_assert_true(bh_flow_mark_write(path, &m, NULL));
+        m.after = 2000000;
+        m.through = 2000001;
+        g_strlcpy(m.boot_id, "short", sizeof(m.boot_id));
+        g_assert_true(bh_flow_mark_write(path, &m, NULL));
+        g_assert_true(bh_flow_mark_read(path, &got));
+        g_assert_cmpstr(got.boot_id, ==, "short");
+        g_assert_cmpuint(got.after, ==, 2000000);
+        g_assert_cmpuint(got.through, ==, 2000001);
+        g_assert_cmpuint(got.failed_through, ==, 1900000);
+        g_unlink(path);
+        g_rmdir(dir);
+}
+
+static void mark_that_makes_no_sense_says_nothing(void) {
+        g_autofree char *dir = g_dir_make_tmp("bulkhead-mark-XXXXXX", NULL), *path = g_build_filename(dir, BH_FLOW_MARK, NULL);
+        static const char *const bad[] = { "", "1 boot", "2 boot 1 2 1 2\n", "1 boot 3 2 1 2\n", "1 boot 1 2 1 3\n", "1 boot 1 99999999999999999999999 1 2\n" };
+
+        g_assert_cmpuint(bh_flow_mark_through(dir), ==, 0);
+        for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
+                g_assert_true(g_file_set_contents(path, bad[i], -1, NULL));
+                g_assert_cmpuint(bh_flow_mark_through(dir), ==, 0);
+        }
+        g_assert_true(g_file_set_contents(path, "1 boot 1 77 1 2\n", -1, NULL));
+        g_assert_cmpuint(bh_flow_mark_through(dir), ==, 77);
+        g_unlink(path);
+        g_rmdir(dir);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/sensor/observe/new_is_told_at_once_and_repeats_later", new_is_told_at_once_and_repeats_later);
@@ -530,6 +572,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/sensor/inventory/containers_are_carried_whole", containers_are_carried_whole);
         g_test_add_func("/sensor/inventory/full_list_is_split_and_says_so_once", full_list_is_split_and_says_so_once);
         g_test_add_func("/sensor/inventory/huge_container_is_shortened_and_says_so", huge_container_is_shortened_and_says_so);
+        g_test_add_func("/sensor/flow_mark/written_where_there_is_no_room_for_another_file", mark_is_written_where_there_is_no_room_for_another_file);
+        g_test_add_func("/sensor/flow_mark/one_that_makes_no_sense_says_nothing", mark_that_makes_no_sense_says_nothing);
         g_test_add_func("/sensor/dns/messages_as_text", dns_messages_as_text);
         return g_test_run();
 }

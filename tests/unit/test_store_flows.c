@@ -350,6 +350,83 @@ static void one_node_fills_neither_the_store_nor_the_place_of_others(void) {
         bh_store_flows_clear(&m.flows);
 }
 
+/* Halves of programs with long names. */
+static void flood_texts(BhStore *s, const char *node, guint n, gsize length, guint64 through, guint *stored) {
+        g_autofree BhHalf *halves = g_new(BhHalf, n);
+        g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+
+        for (guint i = 0; i < n; i++) {
+                char *exe = g_strnfill(length, 'x');
+
+                g_snprintf(exe, 24, "/%05u", i);
+                exe[6] = 'x';
+                g_ptr_array_add(texts, exe);
+                halves[i] = half_of(1);
+                halves[i].exe = exe;
+                halves[i].counts.connections = 1;
+        }
+        BhStoreMessage m = batch_of(halves, n, through);
+        must_put(s, node, &m, 1);
+        *stored = 0;
+        for (guint i = 0; i < n; i++)
+                *stored += strlen(halves[i].exe) > 0;
+        bh_store_flows_clear(&m.flows);
+}
+
+static gint64 bytes_of_texts(BhStore *s) {
+        gint64 n;
+
+        g_assert_true(bh_db_get_int(s->writer, &n, NULL, NULL,
+                                    "SELECT sum(length(container_id) + length(exe) + length(path) + length(peer_container_id) + length(peer_name) + length(peer_exe) + length(network_id) + "
+                                    "length(protocol) + length(server_name)) FROM flow_halves", ""));
+        return n;
+}
+
+static void texts_of_one_node_are_bounded_and_leave_room_for_others(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = open_at(dir, T0);
+        BhStoreStats stats;
+        guint stored;
+
+        s->texts_max = 300000;
+        s->texts_node = 250000;
+        s->texts_least = 60000;
+        flood_texts(s, "liar", 200, 3000, 1, &stored);
+        g_assert_cmpuint(stored, >, 70);
+        g_assert_cmpuint(stored, <, 84);
+        bh_store_stats(s, &stats);
+        g_assert_cmpuint(stats.halves_folded, ==, 200 - stored);
+        g_assert_cmpint(bytes_of_texts(s), <=, 260000);
+        g_assert_cmpint(bytes_of_texts(s), ==, s->texts);
+        /* another one takes what is left of all, and has its least when nothing is */
+        flood_texts(s, "liar2", 100, 3000, 1, &stored);
+        g_assert_cmpuint(stored, >, 15);
+        flood_texts(s, "honest", 40, 1000, 1, &stored);
+        g_assert_cmpuint(stored, ==, 40);
+        g_assert_cmpint(bytes_of_texts(s), ==, s->texts);
+        /* what is known is told on, but takes no more room by what is told of it later */
+        BhHalf again = half_of(1);
+        g_autofree char *exe = g_strnfill(3000, 'x'), *name = g_strnfill(200, 'n');
+        memcpy(exe, "/00000", 6);
+        again.exe = exe;
+        again.server_name = name;
+        again.counts.connections = 1;
+        BhStoreMessage m = batch_of(&again, 1, 9);
+        must_put(s, "liar", &m, 1);
+        g_assert_cmpint(again.id, >, 0);
+        g_assert_cmpstr(again.server_name, ==, "");
+        bh_store_flows_clear(&m.flows);
+        gint64 before = s->texts;
+        g_assert_cmpint(bytes_of_texts(s), ==, before);
+        bh_store_close(s);
+        /* the same after a restart */
+        s = open_at(dir, T0);
+        flood_texts(s, "new", 1, 100, 1, &stored);
+        g_assert_cmpint(bytes_of_texts(s), ==, s->texts);
+        g_assert_cmpint(s->texts, >, before);
+        bh_store_close(s);
+}
+
 static void ports_of_one_container_are_bounded_too(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autoptr(BhStore) s = open_at(dir, T0);
@@ -546,6 +623,7 @@ int main(int argc, char **argv) {
         TEST(what_is_told_later_is_kept_with_the_same_half);
         TEST(each_container_has_its_bound_and_nothing_is_lost_beyond);
         TEST(one_node_fills_neither_the_store_nor_the_place_of_others);
+        TEST(texts_of_one_node_are_bounded_and_leave_room_for_others);
         TEST(ports_of_one_container_are_bounded_too);
         TEST(of_a_node_the_last_boots_are_known);
         TEST(buckets_of_some_are_those_of_all_that_are_theirs);

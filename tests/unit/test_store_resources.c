@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists that replace what was said before: by scope, with changes, bounds and retention. */
+#include "store/store_flows.h"
 #include "store_rows.h"
 
 static void tell(BhStore *s, const char *node, const char *source, const char *scope, const BhStoreResource *r, guint n) {
@@ -30,6 +31,11 @@ static guint64 last_change(BhStore *s) {
 
         g_assert_true(bh_store_changes_last(s, &id, NULL));
         return id;
+}
+
+static gint64 now_ns;
+static gint64 now(void) {
+        return now_ns;
 }
 
 static BhStoreResource net(const char *id, const char *name) {
@@ -79,18 +85,91 @@ static void a_list_replaces_what_was_said_of_its_scope(void) {
         g_assert_cmpuint(last_change(s), ==, at + 1);
 }
 
-static void a_swarm_is_one_whoever_tells_of_it(void) {
+static BhStoreResource member(const char *id, const char *name, gboolean manager) {
+        return (BhStoreResource){ .kind = (char *) "node", .id = (char *) id, .name = (char *) name, .detail = (char *) (manager ? "{\"role\":\"manager\"}" : "{\"role\":\"worker\"}") };
+}
+
+static guint64 contested(BhStore *s) {
+        BhStoreStats stats;
+
+        bh_store_stats(s, &stats);
+        return stats.scopes_contested;
+}
+
+static void a_swarm_is_one_whichever_manager_tells_of_it(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autoptr(BhStore) s = must_open(dir, NULL);
-        BhStoreResource a[] = { net("n1", "a"), net("n2", "b") };
+        BhStoreResource a[] = { member("i1", "one", TRUE), member("i2", "two", TRUE), member("i3", "engine", TRUE), net("n1", "a"), net("n2", "b") };
+        BhStoreResource self[] = { member("i3", "engine", TRUE) };
 
-        tell(s, "one", "swarm", "swarm:c1", a, 2);
-        tell(s, "two", "swarm", "swarm:c1", a, 2);
+        tell(s, "one", "swarm", "swarm:c1", a, 5);
+        tell(s, "two", "swarm", "swarm:c1", a, 4);
         tell(s, "two", "swarm", "swarm:c2", a, 1);
-        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 2);
-        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ 0 }), ==, 3);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 4);
+        /* its engine has another name than its sensor: it says which of the cluster's nodes it is */
+        tell(s, "sensor3", "docker", "node", self, 1);
+        tell(s, "sensor3", "swarm", "swarm:c1", a, 5);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 5);
+        /* who leaves takes away only what it told last itself */
         tell(s, "one", "swarm", "swarm:c1", NULL, 0);
-        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ 0 }), ==, 1);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 5);
+        tell(s, "sensor3", "swarm", "swarm:c1", NULL, 0);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1" }), ==, 0);
+        g_assert_cmpuint(contested(s), ==, 0);
+}
+
+static void a_swarm_is_not_told_by_who_does_not_manage_it(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        BhStoreResource real[] = { member("i1", "one", TRUE), member("i2", "two", FALSE), net("n1", "a") };
+        BhStoreResource made_up[] = { member("i2", "two", TRUE), net("n1", "forged") };
+        BhStoreResource says_it_is_one[] = { member("i1", "two", TRUE) };
+
+        tell(s, "one", "swarm", "swarm:c1", real, 3);
+        tell(s, "two", "swarm", "swarm:c1", made_up, 2);
+        tell(s, "two", "swarm", "swarm:c1", NULL, 0);
+        tell(s, "other", "swarm", "swarm:c1", made_up, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .scope = "swarm:c1", .node = "one" }), ==, 3);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "forged" }), ==, 0);
+        /* nor by who says that it is a manager whose node is known */
+        tell(s, "other", "docker", "node", says_it_is_one, 1);
+        tell(s, "other", "swarm", "swarm:c1", made_up, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "forged" }), ==, 0);
+        g_assert_cmpuint(contested(s), ==, 3);
+
+        g_autoptr(BhStorePage) found = bh_store_findings(s, NULL, NULL, 0, NULL);
+        g_assert_cmpuint(found->rows->len, ==, 2);
+        for (guint i = 0; i < 2; i++) {
+                const BhStoreFinding *f = found->rows->pdata[i];
+
+                g_assert_cmpstr(f->rule, ==, "Swarm told by a node that does not manage it");
+                g_assert_true(g_str_equal(f->node, "two") || g_str_equal(f->node, "other"));
+                g_assert_cmpuint(f->count, ==, g_str_equal(f->node, "two") ? 1 : 2);
+        }
+}
+
+static void a_swarm_whose_manager_is_silent_goes_to_another_node_but_to_no_worker(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        BhStoreResource old[] = { member("i1", "one", TRUE), member("i2", "two", FALSE), net("n1", "a") }, anew[] = { member("i9", "nine", TRUE), net("n1", "taken") };
+
+        now_ns = s->opened_now;
+        s->now = now;
+        s->boot = now;
+        s->opened_boot = now_ns;
+        tell(s, "one", "swarm", "swarm:c1", old, 3);
+        g_assert_true(bh_store_node_set_up(s, "one", TRUE, NULL, NULL));
+        now_ns += 2 * BH_STORE_MANAGER_SILENT_NS;
+        tell(s, "nine", "swarm", "swarm:c1", anew, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "taken" }), ==, 0);
+        g_assert_true(bh_store_node_set_up(s, "one", FALSE, NULL, NULL));
+        now_ns += 2 * BH_STORE_MANAGER_SILENT_NS;
+        tell(s, "two", "swarm", "swarm:c1", anew, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "taken" }), ==, 0);
+        g_assert_cmpuint(contested(s), ==, 2);
+        tell(s, "nine", "swarm", "swarm:c1", anew, 2);
+        g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .search = "taken", .node = "nine" }), ==, 1);
+        g_assert_cmpuint(contested(s), ==, 2);
 }
 
 static void filters_search_and_pages(void) {
@@ -155,11 +234,6 @@ static void hostile_lists_are_bounded(void) {
         g_assert_cmpuint(stats.ingested[BH_STORE_MESSAGE_RESOURCES], ==, 3 + 2 * BH_STORE_SCOPES_PER_NODE);
 }
 
-static gint64 now_ns;
-static gint64 now(void) {
-        return now_ns;
-}
-
 static void they_go_with_the_node_that_told_them(void) {
         g_autoptr(TempDir) dir = temp_dir();
         g_autoptr(BhStore) s = must_open(dir, NULL);
@@ -178,6 +252,24 @@ static void they_go_with_the_node_that_told_them(void) {
         g_assert_true(bh_store_expire(s, 30 * day, 0, &gone, NULL));
         g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .node = "one" }), ==, 0);
         g_assert_cmpuint(count(s, (BhStoreResourceFilter){ .node = "two" }), ==, 1);
+}
+
+static void who_called_an_address_his_own_first_is_kept_in_that_order(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        g_autoptr(GArray) add = g_array_new(FALSE, FALSE, sizeof(BhStoreNodeAddress));
+        const guint8 bytes[4] = { 192, 168, 7, 2 };
+        const BhStoreNodeAddress a[] = { { (char *) "two", bh_half_address(bytes, 4) }, { (char *) "evil", bh_half_address(bytes, 4) } };
+
+        g_array_append_vals(add, a, 2);
+        g_assert_true(bh_store_add_node_addresses(s, add, NULL));
+        g_array_remove_index(add, 0);
+        g_assert_true(bh_store_add_node_addresses(s, add, NULL));
+        g_autoptr(GArray) got = bh_store_node_addresses(s, NULL);
+        g_assert_cmpuint(got->len, ==, 2);
+        g_assert_cmpstr(g_array_index(got, BhStoreNodeAddress, 0).node, ==, "two");
+        g_assert_cmpstr(g_array_index(got, BhStoreNodeAddress, 1).node, ==, "evil");
+        g_assert_true(bh_half_address_equal(&g_array_index(got, BhStoreNodeAddress, 1).address, &a[1].address));
 }
 
 static void all_of_a_container_is_kept(void) {
@@ -200,10 +292,13 @@ static void all_of_a_container_is_kept(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store_resources/a_list_replaces_what_was_said_of_its_scope", a_list_replaces_what_was_said_of_its_scope);
-        g_test_add_func("/store_resources/a_swarm_is_one_whoever_tells_of_it", a_swarm_is_one_whoever_tells_of_it);
+        g_test_add_func("/store_resources/a_swarm_is_one_whichever_manager_tells_of_it", a_swarm_is_one_whichever_manager_tells_of_it);
+        g_test_add_func("/store_resources/a_swarm_is_not_told_by_who_does_not_manage_it", a_swarm_is_not_told_by_who_does_not_manage_it);
+        g_test_add_func("/store_resources/a_swarm_whose_manager_is_silent_goes_to_another_node_but_to_no_worker", a_swarm_whose_manager_is_silent_goes_to_another_node_but_to_no_worker);
         g_test_add_func("/store_resources/filters_search_and_pages", filters_search_and_pages);
         g_test_add_func("/store_resources/hostile_lists_are_bounded", hostile_lists_are_bounded);
         g_test_add_func("/store_resources/they_go_with_the_node_that_told_them", they_go_with_the_node_that_told_them);
+        g_test_add_func("/store_resources/who_called_an_address_his_own_first_is_kept_in_that_order", who_called_an_address_his_own_first_is_kept_in_that_order);
         g_test_add_func("/store_resources/all_of_a_container_is_kept", all_of_a_container_is_kept);
         return g_test_run();
 }
