@@ -165,6 +165,7 @@ static void append_line(GString *out, const BhIncidentLine *l) {
         bh_json_text(out, "application", l->application);
         bh_json_uint(out, "pid", l->pid);
         bh_json_text(out, "exe", l->exe);
+        bh_json_text(out, "command", l->command);
         bh_json_text(out, "parent", l->parent);
         bh_json_text(out, "object", l->object);
         bh_json_text(out, "output", l->output);

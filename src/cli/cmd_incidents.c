@@ -160,7 +160,7 @@ static void print_timeline(const json_t *list) {
                 bh_table_number(t, bh_json_number(l, "count"));
                 bh_table_cell(t, *container ? container : host, BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(l, "rule"), BH_STYLE_NONE);
-                bh_table_cell(t, *bh_json_text(l, "exe") ? bh_json_text(l, "exe") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, *bh_json_text(l, "command") ? bh_json_text(l, "command") : *bh_json_text(l, "exe") ? bh_json_text(l, "exe") : "-", BH_STYLE_NONE);
                 bh_table_cell(t, *bh_json_text(l, "object") ? bh_json_text(l, "object") : "-", BH_STYLE_NONE);
                 bh_table_cell(t, *bh_json_text(l, "joined_by") ? bh_json_text(l, "joined_by") : "-", BH_STYLE_DIM);
                 bh_table_cell(t, bh_json_text(l, "finding"), BH_STYLE_DIM);

@@ -17,6 +17,7 @@ static void line_free(gpointer p) {
         g_free(l->exe);
         g_free(l->object);
         g_free(l->parent);
+        g_free(l->command);
         g_free(l);
 }
 
@@ -80,6 +81,21 @@ char *bh_incident_object(const BhIncidentFinding *f) {
         if (text_of(e, BH_F_path2, e->path2, &text) || text_of(e, BH_F_path, e->path, &text) || text_of(e, BH_F_name, e->name, &text))
                 return text;
         return g_strdup("");
+}
+
+/* Each argument as it is; what is cut is said by the event itself. */
+static char *command_of(const struct bh_event *e) {
+        GString *out;
+
+        if (!e || e->type != BH_EV_EXEC || !bh_event_has(e, BH_F_args))
+                return g_strdup("");
+        out = g_string_new_len(e->args.p, MIN(e->args.len, BH_INCIDENT_TEXT_MAX));
+        while (out->len && !out->str[out->len - 1])
+                g_string_truncate(out, out->len - 1);
+        for (gsize i = 0; i < out->len; i++)
+                if (!out->str[i])
+                        out->str[i] = ' ';
+        return g_string_free(out, FALSE);
 }
 
 static char *exe_of(const BhIncidentFinding *f) {
@@ -184,6 +200,7 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 l->workload = bounded(f->workload);
                 l->application = bounded(f->application);
                 l->parent = bounded(f->n_lineage > 1 ? f->lineage[1].exe : NULL);
+                l->command = command_of(f->event);
                 l->pid = f->n_lineage ? f->lineage[0].pid : f->event && bh_event_has(f->event, BH_F_pid) ? f->event->pid : 0;
                 l->tactics = f->tactics;
                 l->rank = (guint8) MIN(f->rank, 8);

@@ -91,6 +91,7 @@ typedef struct {
 typedef struct {
         gint64 serial;  /* the first one's */
         char *id, *rule, *output, *node, *container_id, *container_name, *workload, *application, *exe, *object, *parent;
+        char *command;  /* of the first, where it is about a program that was run: its arguments, separated by blanks */
         guint32 pid, tactics;
         guint8 rank;
         BhBasis basis;

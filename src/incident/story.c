@@ -58,7 +58,7 @@ static void append_duration(GString *out, gint64 ns) {
                 g_string_append_printf(out, "over %" G_GINT64_FORMAT " h", s / 3600);
 }
 
-/* " (sh, pid 7, started by nginx, on /etc/shadow, 3 times)" */
+/* " (sh -c id, pid 7, started by nginx, on /etc/shadow, 3 times)" */
 static void append_act(GString *out, const BhIncidentLine *l) {
         gboolean any = FALSE;
 
@@ -66,7 +66,7 @@ static void append_act(GString *out, const BhIncidentLine *l) {
                 return;
         g_string_append(out, " (");
         if (*l->exe) {
-                append_text(out, l->exe);
+                append_text(out, *l->command ? l->command : l->exe);
                 if (l->pid)
                         g_string_append_printf(out, ", pid %u", l->pid);
                 any = TRUE;

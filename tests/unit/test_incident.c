@@ -231,8 +231,11 @@ static void test_story(void) {
         g_autoptr(BhIncidents) g = bh_incidents_new(1);
         const BhIncidentProcess sh[] = { { 7, 1, "/bin/sh", "web", "" }, { 3, 1, "/usr/sbin/nginx", "web", "" } };
         BhIncidentFinding f = act("web\x1b[31m", "Server program started a shell", 2, T(INITIAL_ACCESS), 0);
-        struct bh_event e = { 0 };
+        struct bh_event e = { 0 }, run = { 0 };
 
+        BH_SET(&run, type, BH_EV_EXEC);
+        BH_SET(&run, args, ((struct bh_str){ "sh\0-c\0id\n", 9 }));
+        f.event = &run;
         f.lineage = sh;
         f.n_lineage = 2;
         guint64 id = join(g, f);
@@ -246,7 +249,7 @@ static void test_story(void) {
         g_autofree char *title = bh_story_title(i), *text = bh_story_text(i);
         g_assert_cmpstr(title, ==, "Way out of container web\\x1b[31m to node n");
         g_assert_cmpstr(text, ==,
-                        "It began at 1970-01-01 00:16:40 UTC in container web\\x1b[31m (web\\x1b[31m of app, node n): Server program started a shell (/bin/sh, pid 7, started by "
+                        "It began at 1970-01-01 00:16:40 UTC in container web\\x1b[31m (web\\x1b[31m of app, node n): Server program started a shell (sh -c id\\n, pid 7, started by "
                         "/usr/sbin/nginx). After 90 s: Scheduled job written (/host/etc/cron.d/x). In all 2 findings in 1 container over 90 s; stages: Initial access, Persistence.");
         /* a long one stays short and says what it leaves out */
         for (guint n = 0; n < 100; n++) {
