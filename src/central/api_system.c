@@ -7,6 +7,7 @@
 #include "auth.h"
 #include "graph.h"
 #include "hub.h"
+#include "incidents.h"
 #include "json_out.h"
 #include "metrics.h"
 #include "outputs.h"
@@ -57,6 +58,7 @@ static void append_central(BhCentral *c, GString *out) {
         bh_json_text(out, "damaged_kept_as", c->opened.damaged_kept_as);
         bh_json_close(out, '}');
         bh_upkeep_append_json(c->upkeep, out);
+        bh_correlator_append_json(c->correlator, out);
         BhMapStats map;
         bh_map_stats(c->map, &map);
         bh_json_open(out, "map", '{');

@@ -5,6 +5,7 @@
 
 #include "auth.h"
 #include "base/log.h"
+#include "incidents.h"
 #include "json_out.h"
 #include "views.h"
 
@@ -62,6 +63,11 @@ static void append_object(BhCentral *c, GString *out, const BhStoreChange *chang
 
                 if (x)
                         bh_view_resource(out, "object", x);
+        } else if (change->kind == BH_STORE_CHANGE_INCIDENT) {
+                g_autoptr(BhStoreIncident) x = bh_store_incident(c->store, g_ascii_strtoull(change->key, NULL, 10), NULL);
+
+                if (x)
+                        bh_view_incident(out, "object", x);
         } else if (change->kind == BH_STORE_CHANGE_NODE) {
                 BhStoreNode *x = bh_store_node(c->store, change->key, NULL);
 

@@ -17,6 +17,7 @@
 #include "cli_admin.h"
 #include "graph.h"
 #include "hub.h"
+#include "incidents.h"
 #include "ingest.h"
 #include "rules.h"
 #include "json_out.h"
@@ -173,6 +174,7 @@ static gboolean open_store(Program *p, GError **error) {
 static void on_change(guint64 last, gpointer data) {
         bh_hub_wake(((BhCentral *) data)->hub);
         bh_notify_feed_wake(((BhCentral *) data)->notify);
+        bh_correlator_wake(((BhCentral *) data)->correlator);
         bh_map_wake(((BhCentral *) data)->map);
 }
 
@@ -256,6 +258,8 @@ static gboolean start(Program *p, GError **error) {
         c->hub = bh_hub_new(c);
         if (!(c->map = bh_map_new(c, error)))
                 return FALSE;
+        if (!(c->correlator = bh_correlator_new(c, error)))
+                return FALSE;
         c->upkeep = bh_upkeep_start(c);
         c->notify = bh_notify_feed_new(c, p->keeper, c->alerts);
         p->keeper = -1;
@@ -306,6 +310,7 @@ static void stop(Program *p) {
         if (c->store)
                 bh_store_set_change_func(c->store, NULL, NULL);
         bh_map_stop(c->map);
+        bh_correlator_free(c->correlator);
         bh_hub_free(c->hub);
         bh_rules_stop(c->rules);
         bh_notify_feed_free(c->notify);

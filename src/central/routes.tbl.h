@@ -33,6 +33,8 @@ BH_ROUTE(GET, "/api/v1/events", VIEWER, 0, "node,container,types,since,until,lim
 BH_ROUTE(GET, "/api/v1/events/live", VIEWER, 0, "node,container,types,filter", NULL, events_live)
 BH_ROUTE(GET, "/api/v1/findings", VIEWER, 0, "node,container,application,workload,rule,rule_glob,kind,source,tag,priority,search,since,until,cursor,limit,count", NULL, findings)
 BH_ROUTE(GET, "/api/v1/findings/{id}", VIEWER, 0, "", NULL, finding)
+BH_ROUTE(GET, "/api/v1/incidents", VIEWER, 0, "state,severity,application,workload,container,node,assignee,search,since,until,cursor,limit,count", NULL, incidents)
+BH_ROUTE(GET, "/api/v1/incidents/{id}", VIEWER, 0, "", NULL, incident)
 BH_ROUTE(GET, "/api/v1/rules", VIEWER, 0, "node", NULL, rules)
 BH_ROUTE(GET, "/api/v1/rules/files", VIEWER, 0, "", NULL, rule_files)
 BH_ROUTE(GET, "/api/v1/rules/files/{name}", VIEWER, 0, "", NULL, rule_file)
@@ -45,6 +47,9 @@ BH_ROUTE(POST, "/api/v1/tokens", VIEWER, 4096, "", "token.create", token_create)
 BH_ROUTE(DELETE, "/api/v1/tokens/{id}", VIEWER, 0, "", "token.revoke", token_revoke)
 /* analysts */
 BH_ROUTE(POST, "/api/v1/rules/check", ANALYST, 1048576, "", "rules.check", rules_check)
+BH_ROUTE(POST, "/api/v1/incidents/{id}/assign", ANALYST, 4096, "", "incident.assign", incident_assign)
+BH_ROUTE(POST, "/api/v1/incidents/{id}/comment", ANALYST, 16384, "", "incident.comment", incident_comment)
+BH_ROUTE(POST, "/api/v1/incidents/{id}/close", ANALYST, 16384, "", "incident.close", incident_close)
 BH_ROUTE(GET, "/api/v1/settings", ANALYST, 0, "", NULL, settings)
 /* administrators */
 BH_ROUTE(PUT, "/api/v1/rules/files/{name}", ADMIN, 1048576, "", "rules.set", rule_file_set)

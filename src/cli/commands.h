@@ -18,6 +18,8 @@ int bh_cmd_applications(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_graph(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_listeners(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_incidents(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_output(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_user(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_token(const BhCliPaths *paths, int argc, char **argv);

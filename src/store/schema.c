@@ -136,6 +136,17 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         /* 7: findings are counted from indexes alone: their rows have some KiB each */
         "CREATE INDEX findings_count ON findings (last_ns, time_ns, rank, kind, source, node, application, workload, rule);"
         "CREATE INDEX findings_of ON findings (node, container_id, application, workload);",
+        /* 8: incidents, the findings that are in them, and what people say of them */
+        "CREATE TABLE incidents (id INTEGER PRIMARY KEY, state TEXT NOT NULL, merged_into INTEGER NOT NULL, severity INTEGER NOT NULL, rank INTEGER NOT NULL, tactics INTEGER NOT NULL,"
+        " first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, findings INTEGER NOT NULL, dropped INTEGER NOT NULL, title TEXT NOT NULL, story TEXT NOT NULL, nodes TEXT NOT NULL,"
+        " applications TEXT NOT NULL, workloads TEXT NOT NULL, containers TEXT NOT NULL, lines TEXT NOT NULL, assignee TEXT NOT NULL DEFAULT '', verdict TEXT NOT NULL DEFAULT '',"
+        " closed_by TEXT NOT NULL DEFAULT '', closed_ns INTEGER NOT NULL DEFAULT 0, opened_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL) STRICT;"
+        "CREATE INDEX incidents_last ON incidents (last_ns, id);"
+        "CREATE TABLE incident_findings (serial INTEGER PRIMARY KEY, incident INTEGER NOT NULL) STRICT;"
+        "CREATE INDEX incident_findings_of ON incident_findings (incident);"
+        "CREATE TABLE incident_notes (id INTEGER PRIMARY KEY AUTOINCREMENT, incident INTEGER NOT NULL, time_ns INTEGER NOT NULL, who TEXT NOT NULL, text TEXT NOT NULL) STRICT;"
+        "CREATE INDEX incident_notes_of ON incident_notes (incident);"
+        "CREATE TABLE incident_position (one INTEGER PRIMARY KEY, position INTEGER NOT NULL, last INTEGER NOT NULL) STRICT;",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

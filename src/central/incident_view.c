@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <jansson.h>
+
+#include "incident/incident.h"
+#include "incidents.h"
+#include "json_out.h"
+#include "store/store_inventory.h"
+
+static void members(GString *out, const BhStoreIncident *i) {
+        static const char *const priorities[] = { "emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug", "" };
+
+        bh_json_uint(out, "id", i->id);
+        bh_json_text(out, "state", i->state);
+        if (i->merged_into)
+                bh_json_uint(out, "merged_into", i->merged_into);
+        bh_json_text(out, "severity", bh_severity_name(i->severity));
+        bh_json_text(out, "priority", priorities[MIN(i->rank, 8)]);
+        bh_json_text(out, "title", i->title);
+        bh_json_text(out, "story", i->story);
+        bh_json_open(out, "tactics", '[');
+        for (guint t = 0; t < BH_TACTICS; t++)
+                if (i->tactics >> t & 1)
+                        bh_json_text(out, NULL, bh_tactic_name(t));
+        bh_json_close(out, ']');
+        bh_json_time(out, "first", i->first_ns);
+        bh_json_time(out, "last", i->last_ns);
+        bh_json_uint(out, "findings", i->findings);
+        bh_json_uint(out, "dropped", i->dropped);
+        bh_json_raw(out, "nodes", i->nodes);
+        bh_json_raw(out, "applications", i->applications);
+        bh_json_raw(out, "workloads", i->workloads);
+        bh_json_text(out, "assignee", i->assignee);
+        bh_json_text(out, "verdict", i->verdict);
+        bh_json_text(out, "closed_by", i->closed_by);
+        bh_json_time(out, "closed", i->closed_ns);
+        bh_json_time(out, "opened", i->opened_ns);
+        bh_json_time(out, "changed", i->changed_ns);
+}
+
+void bh_view_incident(GString *out, const char *key, const BhStoreIncident *i) {
+        bh_json_open(out, key, '{');
+        members(out, i);
+        bh_json_raw(out, "containers", i->containers);
+        bh_json_close(out, '}');
+}
+
+/* What the inventory knows of it now: it may be gone, and that is part of the story. */
+static void append_container(BhStore *s, GString *out, json_t *c) {
+        const char *node = json_string_value(json_object_get(c, "node")), *id = json_string_value(json_object_get(c, "id"));
+        g_autoptr(BhStoreContainer) x = node && id ? bh_store_container(s, node, id, NULL) : NULL;
+        const char *key;
+        json_t *v;
+
+        bh_json_open(out, NULL, '{');
+        json_object_foreach(c, key, v)
+                bh_json_text(out, key, json_string_value(v));
+        bh_json_text(out, "image", x ? x->image : NULL);
+        bh_json_text(out, "state", x ? x->state : NULL);
+        bh_json_time(out, "ended", x ? x->ended_ns : 0);
+        bh_json_bool(out, "privileged", x && x->privileged);
+        bh_json_close(out, '}');
+}
+
+void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes) {
+        json_auto_t *containers = json_loads(i->containers, 0, NULL);
+        json_t *c;
+        size_t n;
+
+        bh_json_open(out, NULL, '{');
+        members(out, i);
+        bh_json_open(out, "containers", '[');
+        json_array_foreach(containers, n, c)
+                append_container(s, out, c);
+        bh_json_close(out, ']');
+        bh_json_raw(out, "timeline", *i->lines ? i->lines : "[]");
+        bh_json_open(out, "comments", '[');
+        for (guint m = 0; m < notes->len; m++) {
+                const BhStoreIncidentNote *x = notes->pdata[m];
+
+                bh_json_open(out, NULL, '{');
+                bh_json_time(out, "time", x->time_ns);
+                bh_json_text(out, "who", x->who);
+                bh_json_text(out, "text", x->text);
+                bh_json_close(out, '}');
+        }
+        bh_json_close(out, ']');
+        bh_json_close(out, '}');
+}

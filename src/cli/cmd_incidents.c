@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `bulkhead incidents`, `bulkhead incident ID [assign|comment|close …]` */
+#include <stdio.h>
+#include <string.h>
+
+#include "api.h"
+#include "base/escape.h"
+#include "commands.h"
+#include "output.h"
+
+#define INCIDENTS_DEFAULT 50
+#define WIDTH 100 /* of a paragraph */
+
+static BhStyle style_of(const json_t *i) {
+        const char *severity = bh_json_text(i, "severity");
+
+        if (!g_str_equal(bh_json_text(i, "state"), "open"))
+                return BH_STYLE_DIM;
+        return g_str_equal(severity, "critical") || g_str_equal(severity, "high") ? BH_STYLE_BAD : BH_STYLE_NONE;
+}
+
+/* "a, b and 3 more" of an array of texts. Caller frees. */
+static char *some_of(const json_t *list) {
+        GString *out = g_string_new(NULL);
+        json_t *v;
+        size_t i;
+
+        json_array_foreach(list, i, v) {
+                if (i == 2) {
+                        g_string_append_printf(out, " and %zu more", json_array_size(list) - 2);
+                        break;
+                }
+                g_string_append_printf(out, "%s%s", i ? ", " : "", json_string_value(v));
+        }
+        return g_string_free(out, FALSE);
+}
+
+static void print_table(const json_t *list) {
+        static const char *const headers[] = { ">ID", "LAST", "SEVERITY", "STATE", ">STAGES", ">FINDINGS", "WORKLOADS", "ASSIGNED", "WHAT", NULL };
+        g_autoptr(BhTable) t = bh_table_new(headers);
+
+        for (size_t n = json_array_size(list); n-- > 0;) { /* the latest at the bottom, as findings */
+                json_t *i = json_array_get(list, n);
+                g_autofree char *when = bh_json_when(i, "last"), *workloads = some_of(json_object_get(i, "workloads"));
+
+                bh_table_number(t, bh_json_number(i, "id"));
+                bh_table_cell(t, when, BH_STYLE_DIM);
+                bh_table_cell(t, bh_json_text(i, "severity"), style_of(i));
+                bh_table_cell(t, bh_json_text(i, "state"), BH_STYLE_NONE);
+                bh_table_number(t, json_array_size(json_object_get(i, "tactics")));
+                bh_table_number(t, bh_json_number(i, "findings"));
+                bh_table_cell(t, *workloads ? workloads : "-", BH_STYLE_NONE);
+                bh_table_cell(t, *bh_json_text(i, "assignee") ? bh_json_text(i, "assignee") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(i, "title"), BH_STYLE_BOLD);
+        }
+        bh_table_print(t);
+}
+
+int bh_cmd_incidents(const BhCliPaths *paths, int argc, char **argv) {
+        gboolean json = FALSE, more = FALSE, all = FALSE;
+        gint limit = -1;
+        g_autofree char *state = NULL, *severity = NULL, *container = NULL, *workload = NULL, *application = NULL, *node = NULL, *search = NULL, *since = NULL;
+        GOptionEntry entries[] = {
+                { "json", 0, 0, G_OPTION_ARG_NONE, &json, "one JSON object a line, the latest first", NULL },
+                { "all", 'a', 0, G_OPTION_ARG_NONE, &all, "closed ones as well", NULL },
+                { "state", 0, 0, G_OPTION_ARG_STRING, &state, "only those that are open, closed or merged", "STATE" },
+                { "severity", 0, 0, G_OPTION_ARG_STRING, &severity, "only of this severity or above: low, medium, high, critical", "S" },
+                { "container", 'c', 0, G_OPTION_ARG_STRING, &container, "only with this container: name or id", "C" },
+                { "workload", 0, 0, G_OPTION_ARG_STRING, &workload, "only with this workload", "WORKLOAD" },
+                { "application", 0, 0, G_OPTION_ARG_STRING, &application, "only with this application", "APP" },
+                { "node", 0, 0, G_OPTION_ARG_STRING, &node, "only with this node", "NODE" },
+                { "search", 0, 0, G_OPTION_ARG_STRING, &search, "only with this text in title or story", "TEXT" },
+                { "since", 's', 0, G_OPTION_ARG_STRING, &since, "only what went on within 90s, 10m, 2h, 1d", "TIME" },
+                { "limit", 'n', 0, G_OPTION_ARG_INT, &limit, "the last N (default 50; 0: all)", "N" },
+                G_OPTION_ENTRY_NULL,
+        };
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GString) target = g_string_new("/api/v1/incidents");
+
+        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, NULL, "Lists incidents: findings that one cause ties together, each as one story.",
+                              "Without --all and --state those that are open. \"bulkhead incident ID\" tells one.\n"))
+                return BH_EXIT_USAGE;
+        if (argc > 1)
+                return bh_cli_usage("it takes no arguments but options, not \"%s\"; \"bulkhead incident %s\" tells one", argv[1], argv[1]);
+        if (limit < -1)
+                return bh_cli_usage("--limit must not be negative");
+        if (all && state)
+                return bh_cli_usage("--all and --state exclude each other");
+        if (since && !bh_cli_duration(since))
+                return bh_cli_usage("--since takes a number with s, m, h or d, like 10m, not \"%s\"", since);
+        g_autoptr(BhApi) api = bh_api_new(paths, &error);
+        if (!api)
+                return bh_cli_fail(error);
+        bh_api_param(target, "state", all ? NULL : state ? state : "open");
+        bh_api_param(target, "severity", severity);
+        bh_api_param(target, "container", container);
+        bh_api_param(target, "workload", workload);
+        bh_api_param(target, "application", application);
+        bh_api_param(target, "node", node);
+        bh_api_param(target, "search", search);
+        bh_api_param(target, "since", since);
+        json_auto_t *list = bh_api_list(api, target->str, "incidents", limit < 0 ? INCIDENTS_DEFAULT : (guint) limit, &more, &error);
+        json_t *row;
+        size_t i;
+        if (!list)
+                return bh_cli_fail(error);
+        if (json) {
+                json_array_foreach(list, i, row)
+                        bh_out_json(row);
+        } else if (json_array_size(list)) {
+                print_table(list);
+        } else {
+                puts(all || state ? "no incidents" : "no open incidents");
+        }
+        int code = bh_out_finish();
+        if (more)
+                fprintf(stderr, "bulkhead: these are the last %zu; --limit gives more\n", json_array_size(list));
+        return code;
+}
+
+/* ---- one ---- */
+
+static void heading(const char *text) {
+        printf("\n%s%s%s\n", bh_out_style(BH_STYLE_BOLD), text, bh_out_style(BH_STYLE_NONE));
+}
+
+/* Broken at blanks, so that it can be read. */
+static void paragraph(const char *text) {
+        g_autofree char *safe = bh_escape_cell(text, -1);
+        g_auto(GStrv) words = g_strsplit(safe, " ", -1);
+        glong column = 0;
+
+        for (guint i = 0; words[i]; i++) {
+                glong n = g_utf8_strlen(words[i], -1);
+
+                if (column && column + 1 + n > WIDTH) {
+                        putchar('\n');
+                        column = 0;
+                }
+                printf("%s%s", column ? " " : "", words[i]);
+                column += n + (column ? 1 : 0);
+        }
+        putchar('\n');
+}
+
+static void print_timeline(const json_t *list) {
+        static const char *const headers[] = { "TIME", "PRIORITY", ">COUNT", "WHERE", "RULE", "PROGRAM", "OBJECT", "TIED BY", "FINDING", NULL };
+        g_autoptr(BhTable) t = bh_table_new(headers);
+        json_t *l;
+        size_t i;
+
+        json_array_foreach(list, i, l) {
+                g_autofree char *when = bh_json_when(l, "time"), *host = g_strdup_printf("node %s", bh_json_text(l, "node"));
+                const char *container = *bh_json_text(l, "container_name") ? bh_json_text(l, "container_name") : bh_json_text(l, "container_id");
+                const char *priority = bh_json_text(l, "priority");
+                gboolean bad = g_str_equal(priority, "critical") || g_str_equal(priority, "error") || g_str_equal(priority, "alert") || g_str_equal(priority, "emergency");
+
+                bh_table_cell(t, when, BH_STYLE_DIM);
+                bh_table_cell(t, priority, bad ? BH_STYLE_BAD : BH_STYLE_NONE);
+                bh_table_number(t, bh_json_number(l, "count"));
+                bh_table_cell(t, *container ? container : host, BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(l, "rule"), BH_STYLE_NONE);
+                bh_table_cell(t, *bh_json_text(l, "command") ? bh_json_text(l, "command") : *bh_json_text(l, "exe") ? bh_json_text(l, "exe") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, *bh_json_text(l, "object") ? bh_json_text(l, "object") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, *bh_json_text(l, "joined_by") ? bh_json_text(l, "joined_by") : "-", BH_STYLE_DIM);
+                bh_table_cell(t, bh_json_text(l, "finding"), BH_STYLE_DIM);
+        }
+        bh_table_print(t);
+}
+
+static void print_containers(const json_t *list) {
+        static const char *const headers[] = { "CONTAINER", "WORKLOAD", "APPLICATION", "NODE", "STATE", "ENDED", "IMAGE", NULL };
+        g_autoptr(BhTable) t = bh_table_new(headers);
+        json_t *c;
+        size_t i;
+
+        json_array_foreach(list, i, c) {
+                g_autofree char *ended = bh_json_when(c, "ended");
+
+                bh_table_cell(t, *bh_json_text(c, "name") ? bh_json_text(c, "name") : bh_json_text(c, "id"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(c, "workload"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(c, "application"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(c, "node"), BH_STYLE_NONE);
+                bh_table_cell(t, *bh_json_text(c, "state") ? bh_json_text(c, "state") : "not known any more", BH_STYLE_NONE);
+                bh_table_cell(t, ended, BH_STYLE_DIM);
+                bh_table_cell(t, bh_json_text(c, "image"), BH_STYLE_NONE);
+        }
+        bh_table_print(t);
+}
+
+static void print_whole(const json_t *i) {
+        g_autofree char *title = bh_json_cell(i, "title"), *first = bh_json_when(i, "first"), *last = bh_json_when(i, "last"), *closed = bh_json_when(i, "closed");
+        g_autofree char *assignee = bh_json_cell(i, "assignee"), *by = bh_json_cell(i, "closed_by"), *verdict = bh_json_cell(i, "verdict");
+        json_t *comments = json_object_get(i, "comments"), *c;
+        size_t n;
+
+        printf("%sIncident %" G_GUINT64_FORMAT ": %s%s\n", bh_out_style(BH_STYLE_BOLD), bh_json_number(i, "id"), title, bh_out_style(BH_STYLE_NONE));
+        printf("%s%s%s, %s, %s to %s%s%s\n\n", bh_out_style(style_of(i)), bh_json_text(i, "severity"), bh_out_style(BH_STYLE_NONE), bh_json_text(i, "state"), first, last,
+               *assignee ? ", assigned to " : "", assignee);
+        if (json_object_get(i, "merged_into"))
+                printf("It goes on as incident %" G_GUINT64_FORMAT ".\n\n", bh_json_number(i, "merged_into"));
+        if (*verdict)
+                printf("Closed %s by %s: %s.\n\n", closed, by, verdict);
+        paragraph(bh_json_text(i, "story"));
+        heading("Timeline");
+        print_timeline(json_object_get(i, "timeline"));
+        if (bh_json_number(i, "dropped"))
+                printf("and %" G_GUINT64_FORMAT " more kinds of findings: \"bulkhead findings\" has them\n", bh_json_number(i, "dropped"));
+        if (json_array_size(json_object_get(i, "containers"))) {
+                heading("Containers");
+                print_containers(json_object_get(i, "containers"));
+        }
+        if (json_array_size(comments))
+                heading("Comments");
+        json_array_foreach(comments, n, c) {
+                g_autofree char *when = bh_json_when(c, "time"), *who = bh_json_cell(c, "who"), *text = bh_json_cell(c, "text");
+
+                printf("%s  %s: %s\n", when, who, text);
+        }
+}
+
+/* The error is read here, because the first argument sets it. */
+static int show(json_t *answer, gboolean json, GError *const *error) {
+        json_auto_t *i = answer;
+
+        if (!i)
+                return bh_cli_fail(*error);
+        if (json)
+                bh_out_json(i);
+        else
+                print_whole(i);
+        return bh_out_finish();
+}
+
+int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
+        gboolean json = FALSE;
+        g_autofree char *comment = NULL;
+        GOptionEntry entries[] = {
+                { "json", 0, 0, G_OPTION_ARG_NONE, &json, "as JSON", NULL },
+                { "comment", 'm', 0, G_OPTION_ARG_STRING, &comment, "with close: why", "TEXT" },
+                G_OPTION_ENTRY_NULL,
+        };
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GString) target = g_string_new("/api/v1/incidents");
+
+        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "ID [assign USER | comment TEXT | close VERDICT]", "Tells an incident: what happened, in order, where, and what became of the containers.",
+                              "close takes true_positive, false_positive or benign; assign \"\" takes it from whoever has it.\n"))
+                return BH_EXIT_USAGE;
+        const char *id = argc > 1 ? argv[1] : NULL, *act = argc > 2 ? argv[2] : NULL, *value = argc > 3 ? argv[3] : NULL;
+        if (!id || !g_ascii_isdigit(*id) || strspn(id, "0123456789") != strlen(id))
+                return bh_cli_usage("it takes the number of an incident: \"bulkhead incidents\" lists them");
+        if (argc > 4)
+                return bh_cli_usage("a text with blanks goes into quotes, not \"%s\" behind it", argv[4]);
+        if (act && !g_str_equal(act, "assign") && !g_str_equal(act, "comment") && !g_str_equal(act, "close"))
+                return bh_cli_usage("an incident can be assigned (assign USER), commented (comment TEXT) and closed (close VERDICT), not \"%s\"", act);
+        if (act && !value)
+                return bh_cli_usage("%s takes %s", act, g_str_equal(act, "assign") ? "a user" : g_str_equal(act, "comment") ? "a text" : "true_positive, false_positive or benign");
+        if (comment && (!act || !g_str_equal(act, "close")))
+                return bh_cli_usage("--comment goes with close");
+        g_autoptr(BhApi) api = bh_api_new(paths, &error);
+        if (!api)
+                return bh_cli_fail(error);
+        bh_api_segment(target, id);
+        if (!act)
+                return show(bh_api_get(api, target->str, &error), json, &error);
+        bh_api_segment(target, act);
+        json_t *body = json_object();
+        json_object_set_new(body, g_str_equal(act, "assign") ? "user" : g_str_equal(act, "comment") ? "text" : "verdict", json_string(value));
+        if (comment)
+                json_object_set_new(body, "comment", json_string(comment));
+        return show(bh_api_send(api, "POST", target->str, body, &error), json, &error);
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+
+#include "incident/group.h"
+
+static void line_free(gpointer p) {
+        BhIncidentLine *l = p;
+
+        g_free(l->id);
+        g_free(l->rule);
+        g_free(l->output);
+        g_free(l->node);
+        g_free(l->container_id);
+        g_free(l->container_name);
+        g_free(l->workload);
+        g_free(l->application);
+        g_free(l->exe);
+        g_free(l->object);
+        g_free(l->parent);
+        g_free(l->command);
+        g_free(l);
+}
+
+BhIncidentGroup *bh_incident_group_new(guint64 id) {
+        BhIncidentGroup *g = g_new0(BhIncidentGroup, 1);
+
+        g->i.id = id;
+        g->i.rank = 8;
+        g->i.lines = g_ptr_array_new_with_free_func(line_free);
+        g->by_equal = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g->serials = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+        return g;
+}
+
+void bh_incident_group_free(BhIncidentGroup *g) {
+        g_hash_table_destroy(g->by_equal);
+        g_hash_table_destroy(g->serials);
+        g_ptr_array_unref(g->i.lines);
+        g_free(g);
+}
+
+/* ---- texts ---- */
+
+static char *bounded(const char *text) {
+        return g_strndup(text ? text : "", BH_INCIDENT_TEXT_MAX);
+}
+
+static gboolean text_of(const struct bh_event *e, enum bh_field field, struct bh_str s, char **out) {
+        if (!bh_event_has(e, field) || !s.len)
+                return FALSE;
+        *out = g_strndup(s.p, MIN(s.len, BH_INCIDENT_TEXT_MAX));
+        return TRUE;
+}
+
+static char *address_of(const struct bh_event *e) {
+        char text[INET6_ADDRSTRLEN] = "";
+        gboolean v6 = e->raddr.len == 16;
+
+        inet_ntop(v6 ? AF_INET6 : AF_INET, e->raddr.b, text, sizeof(text));
+        if (!bh_event_has(e, BH_F_rport))
+                return g_strdup(text);
+        return g_strdup_printf(v6 ? "[%s]:%u" : "%s:%u", text, e->rport);
+}
+
+char *bh_incident_object(const BhIncidentFinding *f) {
+        const struct bh_event *e = f->event;
+        char *text = NULL;
+
+        if (!e)
+                return g_strdup("");
+        if (bh_event_has(e, BH_F_target_exe) && e->target_exe.len) {
+                g_autofree char *exe = g_strndup(e->target_exe.p, MIN(e->target_exe.len, BH_INCIDENT_TEXT_MAX));
+
+                return bh_event_has(e, BH_F_target_pid) ? g_strdup_printf("%s (pid %u)", exe, e->target_pid) : g_steal_pointer(&exe);
+        }
+        if (bh_event_has(e, BH_F_dns_question) && text_of(e, BH_F_dns_question, e->dns_question, &text))
+                return text;
+        if (bh_event_has(e, BH_F_raddr))
+                return address_of(e);
+        /* of renames and links the new name is what is there afterwards */
+        if (text_of(e, BH_F_path2, e->path2, &text) || text_of(e, BH_F_path, e->path, &text) || text_of(e, BH_F_name, e->name, &text))
+                return text;
+        return g_strdup("");
+}
+
+/* Each argument as it is; what is cut is said by the event itself. */
+static char *command_of(const struct bh_event *e) {
+        GString *out;
+
+        if (!e || e->type != BH_EV_EXEC || !bh_event_has(e, BH_F_args))
+                return g_strdup("");
+        out = g_string_new_len(e->args.p, MIN(e->args.len, BH_INCIDENT_TEXT_MAX));
+        while (out->len && !out->str[out->len - 1])
+                g_string_truncate(out, out->len - 1);
+        for (gsize i = 0; i < out->len; i++)
+                if (!out->str[i])
+                        out->str[i] = ' ';
+        return g_string_free(out, FALSE);
+}
+
+static char *exe_of(const BhIncidentFinding *f) {
+        char *text = NULL;
+
+        if (f->event && text_of(f->event, BH_F_exe, f->event->exe, &text))
+                return text;
+        return bounded(f->n_lineage ? f->lineage[0].exe : NULL);
+}
+
+/* ---- what follows from the lines ---- */
+
+static guint weight(guint rank) {
+        return rank <= 2 ? 4 : rank <= 5 ? 6 - rank : 0;
+}
+
+static void judge(BhIncident *i) {
+        guint of[BH_TACTICS] = { 0 }, score = 0, alone = 0;
+        gboolean escape = FALSE, host = FALSE;
+
+        i->tactics = 0;
+        for (guint n = 0; n < i->lines->len; n++) {
+                const BhIncidentLine *l = g_ptr_array_index(i->lines, n);
+
+                i->rank = MIN(i->rank, l->rank);
+                i->tactics |= l->tactics;
+                escape |= l->escape && l->rank <= BH_INCIDENT_RANK_ALONE;
+                host |= l->of_host && l->rank <= BH_INCIDENT_RANK_ALONE;
+                alone = MAX(alone, l->tactics ? 0 : weight(l->rank));
+                for (guint t = 0; t < BH_TACTICS; t++)
+                        if (l->tactics >> t & 1)
+                                of[t] = MAX(of[t], weight(l->rank));
+        }
+        for (guint t = 0; t < BH_TACTICS; t++)
+                score += of[t];
+        /* the way out of the container, and what stays on the node when the container is gone */
+        score = MAX(score, alone) + (escape ? 3 : 0) + (host ? 3 : 0);
+        i->severity = score >= 12 ? BH_SEVERITY_CRITICAL : score >= 7 ? BH_SEVERITY_HIGH : score >= 4 ? BH_SEVERITY_MEDIUM : BH_SEVERITY_LOW;
+        if (i->state == BH_INCIDENT_FORMING && (i->rank <= BH_INCIDENT_RANK_ALONE || __builtin_popcount(i->tactics) >= 2))
+                i->state = BH_INCIDENT_OPEN;
+}
+
+static int by_time(gconstpointer a, gconstpointer b) {
+        const BhIncidentLine *x = *(BhIncidentLine *const *) a, *y = *(BhIncidentLine *const *) b;
+
+        return x->time_ns != y->time_ns ? (x->time_ns < y->time_ns ? -1 : 1) : x->serial < y->serial ? -1 : x->serial > y->serial;
+}
+
+static void place(BhIncident *i, BhIncidentLine *l) {
+        guint n = i->lines->len;
+
+        g_ptr_array_add(i->lines, l);
+        if (n && by_time(&g_ptr_array_index(i->lines, n - 1), &l) > 0)
+                g_ptr_array_sort(i->lines, by_time);
+}
+
+static char *equal_key(const BhIncidentLine *l) {
+        return g_strjoin("\1", l->rule, l->node, l->container_id, l->exe, l->object, NULL);
+}
+
+static void widen(BhIncident *i, gint64 first, gint64 last) {
+        i->first_ns = i->first_ns ? MIN(i->first_ns, first) : first;
+        i->last_ns = MAX(i->last_ns, last);
+}
+
+static void remember(BhIncidentGroup *g, gint64 serial, guint64 count) {
+        g_hash_table_replace(g->serials, g_memdup2(&serial, sizeof(serial)), g_memdup2(&count, sizeof(count)));
+}
+
+gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, BhBasis basis) {
+        const guint64 *had = g_hash_table_lookup(g->serials, &f->serial);
+        guint64 count = MAX(f->count, 1), more = had ? (count > *had ? count - *had : 0) : count;
+        gint64 last = MAX(f->time_ns, f->last_ns);
+        g_autofree char *key = NULL;
+        BhIncidentLine *l = g_new0(BhIncidentLine, 1), *old;
+        gboolean is_new = FALSE;
+
+        l->serial = f->serial;
+        l->rule = bounded(f->rule);
+        l->node = bounded(f->node);
+        l->container_id = bounded(f->container_id);
+        l->exe = exe_of(f);
+        l->object = bh_incident_object(f);
+        key = equal_key(l);
+        old = g_hash_table_lookup(g->by_equal, key);
+        if (old) {
+                line_free(l);
+                old->count += more;
+                old->last_ns = MAX(old->last_ns, last);
+                old->rank = MIN(old->rank, (guint8) f->rank);
+                if (f->time_ns < old->time_ns) {
+                        old->time_ns = f->time_ns;
+                        g_ptr_array_sort(g->i.lines, by_time);
+                }
+        } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
+                line_free(l);
+                g->i.lines_dropped += had ? 0 : 1;
+        } else {
+                l->id = bounded(f->id);
+                l->output = bounded(f->output);
+                l->container_name = bounded(f->container_name);
+                l->workload = bounded(f->workload);
+                l->application = bounded(f->application);
+                l->parent = bounded(f->n_lineage > 1 ? f->lineage[1].exe : NULL);
+                l->command = command_of(f->event);
+                l->pid = f->n_lineage ? f->lineage[0].pid : f->event && bh_event_has(f->event, BH_F_pid) ? f->event->pid : 0;
+                l->tactics = f->tactics;
+                l->rank = (guint8) MIN(f->rank, 8);
+                l->basis = basis;
+                l->escape = f->escape;
+                l->of_host = f->of_host;
+                l->time_ns = f->time_ns;
+                l->last_ns = last;
+                l->count = more ? more : 1;
+                place(&g->i, l);
+                g_hash_table_insert(g->by_equal, g_steal_pointer(&key), l);
+                is_new = TRUE;
+        }
+        if (!had)
+                g->i.findings++;
+        remember(g, f->serial, had ? MAX(count, *had) : count);
+        widen(&g->i, f->time_ns, last);
+        judge(&g->i);
+        g->i.version++;
+        return is_new;
+}
+
+void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
+        GHashTableIter it;
+        gpointer key, value;
+
+        while (from->i.lines->len) {
+                BhIncidentLine *l = g_ptr_array_steal_index(from->i.lines, 0);
+                g_autofree char *equal = equal_key(l);
+                BhIncidentLine *old = g_hash_table_lookup(g->by_equal, equal);
+
+                if (old || g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
+                        if (old)
+                                old->count += l->count, old->last_ns = MAX(old->last_ns, l->last_ns), old->time_ns = MIN(old->time_ns, l->time_ns);
+                        else
+                                g->i.lines_dropped++;
+                        line_free(l);
+                        continue;
+                }
+                g_ptr_array_add(g->i.lines, l);
+                g_hash_table_insert(g->by_equal, g_steal_pointer(&equal), l);
+        }
+        g_ptr_array_sort(g->i.lines, by_time);
+        g_hash_table_remove_all(from->by_equal);
+        g_hash_table_iter_init(&it, from->serials);
+        while (g_hash_table_iter_next(&it, &key, &value)) {
+                const guint64 *had = g_hash_table_lookup(g->serials, key);
+
+                if (!had || *had < *(guint64 *) value)
+                        remember(g, *(gint64 *) key, *(guint64 *) value);
+        }
+        g_hash_table_remove_all(from->serials);
+        g->i.findings = g_hash_table_size(g->serials);
+        g->i.lines_dropped += from->i.lines_dropped;
+        widen(&g->i, from->i.first_ns, from->i.last_ns);
+        judge(&g->i);
+        g->i.version++;
+        from->i.state = BH_INCIDENT_MERGED;
+        from->i.merged_into = g->i.id;
+        from->i.version++;
+}

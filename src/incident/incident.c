@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+
+#include "incident/group.h"
+
+#define CANDIDATES 16
+
+/* Where a key was seen: in which group, and when last. */
+typedef struct {
+        guint64 group;
+        gint64 time_ns;
+} Entry;
+
+struct BhIncidents {
+        guint64 next;
+        GHashTable *groups;  /* guint64 * → BhIncidentGroup *: those that may still grow */
+        GHashTable *into;    /* guint64 * → guint64 *: where merged ones went */
+        GHashTable *keys;    /* char * → Entry * */
+        GHashTable *reached; /* char * → Entry *: containers that a connection of the group led to */
+        GHashTable *serials; /* gint64 * → guint64 *: the group of each finding */
+        GPtrArray *gone;     /* merged by the last call */
+        BhIncidentStats stats;
+};
+
+static void group_free(gpointer p) {
+        bh_incident_group_free(p);
+}
+
+BhIncidents *bh_incidents_new(guint64 next) {
+        BhIncidents *g = g_new0(BhIncidents, 1);
+
+        g->next = next;
+        g->groups = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, group_free);
+        g->into = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+        g->keys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        g->reached = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        g->serials = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+        g->gone = g_ptr_array_new_with_free_func(group_free);
+        return g;
+}
+
+void bh_incidents_free(BhIncidents *g) {
+        if (!g)
+                return;
+        g_hash_table_destroy(g->groups);
+        g_hash_table_destroy(g->into);
+        g_hash_table_destroy(g->keys);
+        g_hash_table_destroy(g->reached);
+        g_hash_table_destroy(g->serials);
+        g_ptr_array_unref(g->gone);
+        g_free(g);
+}
+
+/* ---- groups ---- */
+
+static guint64 *number(guint64 n) {
+        return g_memdup2(&n, sizeof(n));
+}
+
+static BhIncidentGroup *group_of(BhIncidents *g, guint64 id) {
+        const guint64 *to;
+
+        for (guint hops = 0; hops < 64 && (to = g_hash_table_lookup(g->into, &id)); hops++)
+                id = *to;
+        return g_hash_table_lookup(g->groups, &id);
+}
+
+static gint64 distance(const BhIncident *i, gint64 time_ns) {
+        return time_ns > i->last_ns ? time_ns - i->last_ns : time_ns < i->first_ns ? i->first_ns - time_ns : 0;
+}
+
+/* Room for one more: the forming group that was quiet for longest goes, else the open one (which stays where incidents are kept, and grows no more). */
+static void make_room(BhIncidents *g) {
+        GHashTableIter it;
+        gpointer value;
+        BhIncidentGroup *worst = NULL;
+
+        if (g_hash_table_size(g->groups) < BH_INCIDENTS_MAX)
+                return;
+        g_hash_table_iter_init(&it, g->groups);
+        while (g_hash_table_iter_next(&it, NULL, &value)) {
+                BhIncidentGroup *x = value;
+                gboolean forming = x->i.state == BH_INCIDENT_FORMING;
+
+                if (!worst || (forming && worst->i.state != BH_INCIDENT_FORMING) || (forming == (worst->i.state == BH_INCIDENT_FORMING) && x->i.last_ns < worst->i.last_ns))
+                        worst = x;
+        }
+        g->stats.given_up++;
+        g_hash_table_remove(g->groups, &worst->i.id);
+}
+
+static BhIncidentGroup *group_new(BhIncidents *g, guint64 id) {
+        BhIncidentGroup *x;
+
+        make_room(g);
+        x = bh_incident_group_new(id);
+        g_hash_table_replace(g->groups, number(id), x);
+        g->next = MAX(g->next, id + 1);
+        return x;
+}
+
+/* ---- keys ---- */
+
+static char *key_of(char kind, const char *node, const char *what) {
+        return g_strdup_printf("%c%s\1%s", kind, node ? node : "", what);
+}
+
+static char *container_key(const char *node, const char *id) {
+        return key_of('c', node, id);
+}
+
+static char *process_key(const char *node, guint32 pid, gint64 start_ns) {
+        g_autofree char *what = g_strdup_printf("%u\1%" G_GINT64_FORMAT, pid, start_ns);
+
+        return key_of('p', node, what);
+}
+
+static char *file_key(const char *node, guint32 dev, guint64 ino) {
+        g_autofree char *what = g_strdup_printf("%u\1%" G_GUINT64_FORMAT, dev, ino);
+
+        return key_of('f', node, what);
+}
+
+typedef struct {
+        char *key;
+        BhBasis basis;
+        gboolean look, leave; /* for who is there; for who comes later */
+} Key;
+
+static void key_clear(gpointer p) {
+        g_free(((Key *) p)->key);
+}
+
+static void add_key(GArray *keys, char *key, BhBasis basis, gboolean look, gboolean leave) {
+        Key k = { key, basis, look, leave };
+
+        g_array_append_val(keys, k);
+}
+
+/* Below these everything on a node begins: to have them in common says nothing. */
+static gboolean is_root(const BhIncidentProcess *p) {
+        static const char *const names[] = { "systemd", "init", "sshd", "cron", "crond", "dockerd", "containerd", "runc", "crun", "conmon", "crio", "kubelet", "agetty", "login", "atd", "supervisord" };
+        g_autofree char *base = p->exe && *p->exe ? g_path_get_basename(p->exe) : NULL;
+
+        if (p->pid <= 2)
+                return TRUE;
+        if (!base)
+                return FALSE;
+        for (guint n = 0; n < G_N_ELEMENTS(names); n++)
+                if (g_str_equal(base, names[n]))
+                        return TRUE;
+        return g_str_has_prefix(base, "containerd-shim");
+}
+
+static gboolean has_text(const char *text) {
+        return text && *text;
+}
+
+/* TRUE: the event leaves the file changed, and it names it. */
+static gboolean wrote(const struct bh_event *e) {
+        switch (e->type) {
+        case BH_EV_OPEN: return bh_event_has(e, BH_F_open_flags) && ((e->open_flags & O_ACCMODE) != O_RDONLY || e->open_flags & (O_CREAT | O_TRUNC));
+        case BH_EV_CLOSE_WRITE:
+        case BH_EV_RENAME:
+        case BH_EV_LINK:
+        case BH_EV_CHMOD:
+        case BH_EV_CHOWN:
+        case BH_EV_SETXATTR:
+        case BH_EV_MKNOD: return TRUE;
+        default: return FALSE;
+        }
+}
+
+static void keys_of_event(GArray *keys, const BhIncidentFinding *f) {
+        const struct bh_event *e = f->event;
+
+        if (bh_event_has(e, BH_F_origin_id) && e->origin_id.len) {
+                g_autofree char *origin = g_strndup(e->origin_id.p, e->origin_id.len);
+
+                add_key(keys, container_key(f->node, origin), BH_BASIS_CONTAINER, TRUE, TRUE);
+        }
+        if (bh_event_has(e, BH_F_dev) && bh_event_has(e, BH_F_ino) && e->ino)
+                add_key(keys, file_key(f->node, e->dev, e->ino), BH_BASIS_FILE, TRUE, wrote(e));
+        if (bh_event_has(e, BH_F_exe_dev) && bh_event_has(e, BH_F_exe_ino) && e->exe_ino)
+                add_key(keys, file_key(f->node, e->exe_dev, e->exe_ino), BH_BASIS_FILE, TRUE, FALSE);
+        if (bh_event_has(e, BH_F_target_container_id) && e->target_container_id.len) {
+                g_autofree char *target = g_strndup(e->target_container_id.p, e->target_container_id.len);
+
+                add_key(keys, container_key(f->node, target), BH_BASIS_TARGET, TRUE, TRUE);
+        } else if (bh_event_has(e, BH_F_target_pid) && bh_event_has(e, BH_F_target_start) && e->target_pid > 2) {
+                add_key(keys, process_key(f->node, e->target_pid, (gint64) e->target_start), BH_BASIS_TARGET, TRUE, TRUE);
+        }
+}
+
+static GArray *keys_of(const BhIncidentFinding *f) {
+        GArray *keys = g_array_new(FALSE, FALSE, sizeof(Key));
+        gboolean inside = has_text(f->container_id), from = FALSE;
+
+        g_array_set_clear_func(keys, key_clear);
+        if (inside)
+                add_key(keys, container_key(f->node, f->container_id), BH_BASIS_CONTAINER, TRUE, TRUE);
+        for (guint n = 0; n < f->n_lineage; n++)
+                if (has_text(f->lineage[n].origin_id)) {
+                        add_key(keys, container_key(f->node, f->lineage[n].origin_id), BH_BASIS_CONTAINER, TRUE, TRUE);
+                        from = TRUE;
+                }
+        if (f->event)
+                keys_of_event(keys, f);
+        if (!inside && !from && !(f->event && bh_event_has(f->event, BH_F_origin_id)))
+                for (guint n = 0; n < f->n_lineage && !is_root(&f->lineage[n]); n++)
+                        add_key(keys, process_key(f->node, f->lineage[n].pid, f->lineage[n].start_ns), BH_BASIS_PROCESS, TRUE, TRUE);
+        /* what a process that is known on the node did by its number: a target before */
+        else if (f->n_lineage)
+                add_key(keys, process_key(f->node, f->lineage[0].pid, f->lineage[0].start_ns), BH_BASIS_TARGET, TRUE, FALSE);
+        return keys;
+}
+
+static void leave(BhIncidents *g, GHashTable *where, const char *key, guint64 group, gint64 time_ns) {
+        Entry *e = g_hash_table_lookup(where, key);
+
+        if (e) {
+                e->group = group;
+                e->time_ns = MAX(e->time_ns, time_ns);
+                return;
+        }
+        if (g_hash_table_size(where) >= BH_INCIDENT_KEYS_MAX) {
+                g->stats.keys_dropped++;
+                return;
+        }
+        e = g_new(Entry, 1);
+        *e = (Entry){ group, time_ns };
+        g_hash_table_insert(where, g_strdup(key), e);
+}
+
+/* ---- whose it is ---- */
+
+typedef struct {
+        BhIncidentGroup *groups[CANDIDATES];
+        BhBasis basis[CANDIDATES];
+        guint n;
+} Found;
+
+static void found(Found *out, BhIncidentGroup *x, BhBasis basis) {
+        for (guint n = 0; n < out->n; n++)
+                if (out->groups[n] == x)
+                        return;
+        if (out->n < CANDIDATES) {
+                out->groups[out->n] = x;
+                out->basis[out->n++] = basis;
+        }
+}
+
+static void look(BhIncidents *g, GHashTable *where, const char *key, BhBasis basis, gint64 time_ns, gint64 within, Found *out) {
+        const Entry *e = g_hash_table_lookup(where, key);
+        BhIncidentGroup *x;
+
+        if (!e || !(x = group_of(g, e->group)))
+                return;
+        if (basis == BH_BASIS_REACHED ? ABS(time_ns - e->time_ns) > within : distance(&x->i, time_ns) > within)
+                return;
+        found(out, x, basis);
+}
+
+/* The open one goes on, of two of a kind the older. */
+static gboolean goes_on(const BhIncidentGroup *a, const BhIncidentGroup *b) {
+        if ((a->i.state == BH_INCIDENT_OPEN) != (b->i.state == BH_INCIDENT_OPEN))
+                return a->i.state == BH_INCIDENT_OPEN;
+        return a->i.id < b->i.id;
+}
+
+static void merge(BhIncidents *g, BhIncidentGroup *to, BhIncidentGroup *from) {
+        gpointer key, value;
+
+        bh_incident_group_take(to, from);
+        g_hash_table_replace(g->into, number(from->i.id), number(to->i.id));
+        g_hash_table_steal_extended(g->groups, &from->i.id, &key, &value);
+        g_free(key);
+        g_ptr_array_add(g->gone, from);
+        g->stats.merged++;
+}
+
+static gboolean incoming(const BhIncidentFinding *f) {
+        return !f->event || !bh_event_has(f->event, BH_F_outgoing) ? f->event && f->event->type == BH_EV_ACCEPT : !f->event->outgoing;
+}
+
+static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, const BhIncidentGroup *x) {
+        gint64 time_ns = MAX(f->time_ns, f->last_ns);
+
+        for (guint n = 0; n < keys->len; n++) {
+                const Key *k = &g_array_index(keys, Key, n);
+
+                if (k->leave)
+                        leave(g, g->keys, k->key, x->i.id, time_ns);
+        }
+        if (has_text(f->peer_container) && !incoming(f)) {
+                g_autofree char *peer = container_key(f->node, f->peer_container);
+
+                leave(g, g->reached, peer, x->i.id, time_ns);
+        }
+        g_hash_table_replace(g->serials, g_memdup2(&f->serial, sizeof(f->serial)), number(x->i.id));
+}
+
+BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) {
+        BhIncidentJoin out = { 0 };
+        Found who = { 0 };
+        const guint64 *known = g_hash_table_lookup(g->serials, &f->serial);
+        BhIncidentGroup *x = known ? group_of(g, *known) : NULL;
+        g_autoptr(GArray) keys = NULL;
+        BhIncidentState was;
+
+        g_ptr_array_set_size(g->gone, 0);
+        if (!known)
+                g->stats.findings++;
+        else if (!x)
+                return out; /* of one that is closed or has gone */
+        keys = keys_of(f);
+        if (x) {
+                out.basis = BH_BASIS_NONE;
+        } else {
+                for (guint n = 0; n < keys->len; n++) {
+                        const Key *k = &g_array_index(keys, Key, n);
+
+                        if (k->look)
+                                look(g, g->keys, k->key, k->basis, f->time_ns, BH_INCIDENT_QUIET_NS, &who);
+                }
+                if (!who.n && has_text(f->container_id)) {
+                        g_autofree char *own = container_key(f->node, f->container_id);
+
+                        look(g, g->reached, own, BH_BASIS_REACHED, f->time_ns, BH_INCIDENT_REACHED_NS, &who);
+                        if (!who.n && has_text(f->peer_container) && incoming(f)) {
+                                g_autofree char *peer = container_key(f->node, f->peer_container);
+
+                                look(g, g->keys, peer, BH_BASIS_REACHED, f->time_ns, BH_INCIDENT_REACHED_NS, &who);
+                        }
+                }
+                if (!who.n && f->rank > BH_INCIDENT_RANK) {
+                        g->stats.passed_over++;
+                        return out;
+                }
+                for (guint n = 0; n < who.n; n++)
+                        if (!x || goes_on(who.groups[n], x)) {
+                                x = who.groups[n];
+                                out.basis = who.basis[n];
+                        }
+                if (!x)
+                        x = group_new(g, g->next);
+        }
+        was = x->i.state;
+        for (guint n = 0; n < who.n; n++)
+                if (who.groups[n] != x) {
+                        if (who.groups[n]->i.state == BH_INCIDENT_OPEN && out.n_merged < G_N_ELEMENTS(out.merged))
+                                out.merged[out.n_merged++] = &who.groups[n]->i;
+                        merge(g, x, who.groups[n]);
+                }
+        out.is_new_line = bh_incident_group_add(x, f, out.basis);
+        out.incident = &x->i;
+        out.opened = was == BH_INCIDENT_FORMING && x->i.state == BH_INCIDENT_OPEN;
+        leave_all(g, keys, f, x);
+        return out;
+}
+
+BhIncident *bh_incidents_restore(BhIncidents *g, guint64 incident, BhIncidentState state, const BhIncidentFinding *f) {
+        BhIncidentGroup *x = group_of(g, incident);
+        g_autoptr(GArray) keys = keys_of(f);
+
+        if (!x)
+                x = group_new(g, incident);
+        bh_incident_group_add(x, f, BH_BASIS_NONE);
+        if (state == BH_INCIDENT_OPEN)
+                x->i.state = BH_INCIDENT_OPEN;
+        leave_all(g, keys, f, x);
+        return &x->i;
+}
+
+void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, const char *container, gint64 time_ns) {
+        g_autofree char *from = container_key(node, asker), *to = container_key(node, container);
+        const Entry *e = g_hash_table_lookup(g->keys, from);
+        BhIncidentGroup *x = e ? group_of(g, e->group) : NULL;
+
+        if (x && distance(&x->i, time_ns) <= BH_INCIDENT_QUIET_NS && !g_hash_table_contains(g->keys, to))
+                leave(g, g->keys, to, x->i.id, time_ns);
+}
+
+/* ---- by hand, and by time ---- */
+
+BhIncident *bh_incidents_get(BhIncidents *g, guint64 id) {
+        BhIncidentGroup *x = group_of(g, id);
+
+        return x ? &x->i : NULL;
+}
+
+gboolean bh_incidents_close(BhIncidents *g, guint64 id) {
+        return g_hash_table_remove(g->groups, &id);
+}
+
+BhIncident *bh_incidents_merge(BhIncidents *g, guint64 a, guint64 b) {
+        BhIncidentGroup *x = group_of(g, a), *y = group_of(g, b);
+
+        g_ptr_array_set_size(g->gone, 0);
+        if (!x || !y || x == y)
+                return NULL;
+        if (goes_on(y, x)) {
+                BhIncidentGroup *other = x;
+
+                x = y;
+                y = other;
+        }
+        merge(g, x, y);
+        return &x->i;
+}
+
+/* Entries of groups that are no more. */
+static gboolean is_stale(gpointer key, gpointer value, gpointer data) {
+        (void) key;
+        return group_of(data, ((Entry *) value)->group) == NULL;
+}
+
+static gboolean is_lost(gpointer key, gpointer value, gpointer data) {
+        (void) key;
+        return group_of(data, *(guint64 *) value) == NULL;
+}
+
+guint bh_incidents_age(BhIncidents *g, gint64 now_ns, void (*gone)(const BhIncident *i, gpointer data), gpointer data) {
+        GHashTableIter it;
+        gpointer value;
+        guint n = 0;
+
+        g_hash_table_iter_init(&it, g->groups);
+        while (g_hash_table_iter_next(&it, NULL, &value)) {
+                BhIncidentGroup *x = value;
+
+                if (now_ns - x->i.last_ns <= BH_INCIDENT_QUIET_NS)
+                        continue;
+                if (gone)
+                        gone(&x->i, data);
+                g_hash_table_iter_remove(&it);
+                n++;
+        }
+        g_hash_table_foreach_remove(g->keys, is_stale, g);
+        g_hash_table_foreach_remove(g->reached, is_stale, g);
+        g_hash_table_foreach_remove(g->serials, is_lost, g);
+        g_hash_table_foreach_remove(g->into, is_lost, g);
+        return n;
+}
+
+void bh_incidents_stats(const BhIncidents *g, BhIncidentStats *out) {
+        GHashTableIter it;
+        gpointer value;
+
+        *out = g->stats;
+        g_hash_table_iter_init(&it, g->groups);
+        while (g_hash_table_iter_next(&it, NULL, &value))
+                ((BhIncidentGroup *) value)->i.state == BH_INCIDENT_OPEN ? out->open++ : out->forming++;
+        out->keys = g_hash_table_size(g->keys) + g_hash_table_size(g->reached);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Correlation: findings become incidents when one caused the other, by what they have in common.
+ *
+ *   container   the same container, or a process that came from it (origin) wherever it is now
+ *   process     on the node itself: the same process or one below it
+ *   file        written by the incident, then run, loaded or read by another
+ *   target      a process of another container traced, signalled, or entered
+ *   asked       a container that a container of the incident asked the runtime for
+ *   reached     a connection that the incident told of led to this container, or this finding's came from the incident
+ *
+ * The first five hold for BH_INCIDENT_QUIET_NS after the incident's last finding, the last one for BH_INCIDENT_REACHED_NS after the connection, and joins nothing but the later of both
+ * ends: two attackers who reach the same database are two. All by the time of the events: a replay gives what the live run gave.
+ *
+ * A finding below BH_INCIDENT_RANK only joins what is there. One at or above it begins a group, and the group is an incident (open) once it has a finding of BH_INCIDENT_RANK_ALONE or better, or two
+ * tactics; until then it is forming, and told to nobody. A finding that ties two groups together merges them: the older one goes on.
+ *
+ * Equal findings (rule, container, executable and object) are one line with a count. The object is what a person would name: a file, an address, another process.
+ *
+ * Bounds: below. What goes over them is counted (BhIncidentStats), oldest forming groups go first. Not thread-safe: one thread at a time. Nothing here is written to disk: who keeps incidents
+ * gives them back with bh_incidents_restore().
+ */
+#pragma once
+#include "event/event.h"
+
+#define BH_INCIDENT_RANK 4u       /* warning, as bh_store_priority_rank() counts */
+#define BH_INCIDENT_RANK_ALONE 3u /* error */
+#define BH_INCIDENT_QUIET_NS (24 * 3600 * G_GINT64_CONSTANT(1000000000))
+#define BH_INCIDENT_REACHED_NS (6 * 3600 * G_GINT64_CONSTANT(1000000000))
+
+#define BH_INCIDENTS_MAX 4096u    /* open and forming */
+#define BH_INCIDENT_LINES_MAX 512u
+#define BH_INCIDENT_KEYS_MAX 131072u
+#define BH_INCIDENT_TEXT_MAX 512u /* bytes of a line's texts, each */
+
+typedef enum {
+#define BH_TACTIC(id, name, title, tag) BH_TACTIC_##id,
+#include "incident/stages.tbl.h"
+        BH_TACTICS
+} BhTactic;
+
+const char *bh_tactic_name(BhTactic t);
+const char *bh_tactic_title(BhTactic t);
+/* The bit 1 << t of a rule's tag; 0: it is none of the tactics'. */
+guint32 bh_tactic_of_tag(const char *tag);
+
+typedef enum {
+        BH_BASIS_NONE, /* it began the group */
+        BH_BASIS_CONTAINER,
+        BH_BASIS_PROCESS,
+        BH_BASIS_FILE,
+        BH_BASIS_TARGET,
+        BH_BASIS_ASKED,
+        BH_BASIS_REACHED,
+        BH_BASES
+} BhBasis;
+/* "container", …; "" for NONE. */
+const char *bh_basis_name(BhBasis b);
+
+typedef enum { BH_INCIDENT_FORMING, BH_INCIDENT_OPEN, BH_INCIDENT_CLOSED, BH_INCIDENT_MERGED, BH_INCIDENT_STATES } BhIncidentState;
+const char *bh_incident_state_name(BhIncidentState s);
+
+typedef enum { BH_SEVERITY_LOW, BH_SEVERITY_MEDIUM, BH_SEVERITY_HIGH, BH_SEVERITY_CRITICAL, BH_SEVERITIES } BhSeverity;
+const char *bh_severity_name(BhSeverity s);
+
+/* A process and its ancestors as a finding has them, the acting one first. Texts may be "" or NULL. */
+typedef struct {
+        guint32 pid;
+        gint64 start_ns;
+        const char *exe, *container_id, *origin_id;
+} BhIncidentProcess;
+
+/* Everything is borrowed for the call. Texts may be NULL where they are not known. */
+typedef struct {
+        gint64 serial; /* names the finding; given again: it has grown */
+        const char *id, *rule, *kind, *output;
+        guint rank;    /* 0 = emergency … 7 = debug */
+        gint64 time_ns, last_ns;
+        guint64 count; /* in total */
+        const char *node, *container_id, *container_name, *workload, *application;
+        guint32 tactics;   /* bits, 1 << BhTactic */
+        gboolean escape;   /* a technique that leads out of the container (T1611) */
+        gboolean of_host;  /* a rule about the node itself */
+        const BhIncidentProcess *lineage;
+        guint n_lineage;
+        const struct bh_event *event; /* NULL: it has none */
+        const char *peer_container;   /* of the same node, the other end of the event's connection; NULL: not known */
+} BhIncidentFinding;
+
+/* One thing that happened in an incident: equal findings. Owned by the incident. */
+typedef struct {
+        gint64 serial;  /* the first one's */
+        char *id, *rule, *output, *node, *container_id, *container_name, *workload, *application, *exe, *object, *parent;
+        char *command;  /* of the first, where it is about a program that was run: its arguments, separated by blanks */
+        guint32 pid, tactics;
+        guint8 rank;
+        BhBasis basis;
+        gboolean escape, of_host;
+        gint64 time_ns, last_ns;
+        guint64 count;
+} BhIncidentLine;
+
+typedef struct {
+        guint64 id; /* rising, never again */
+        BhIncidentState state;
+        guint64 merged_into; /* with MERGED */
+        gint64 first_ns, last_ns;
+        guint32 tactics;
+        BhSeverity severity;
+        guint8 rank; /* of the worst finding */
+        GPtrArray *lines; /* of BhIncidentLine *, in the order of their first time */
+        guint64 findings, lines_dropped; /* in total; of these, those beyond BH_INCIDENT_LINES_MAX */
+        guint64 version; /* rises with each change */
+} BhIncident;
+
+typedef struct {
+        guint open, forming, keys;
+        guint64 findings, passed_over; /* passed over: they joined nothing and were below BH_INCIDENT_RANK */
+        guint64 merged, given_up, keys_dropped;
+} BhIncidentStats;
+
+typedef struct {
+        BhIncident *incident;  /* NULL: passed over. Good until the next call */
+        BhBasis basis;
+        gboolean is_new_line;
+        gboolean opened;       /* it became an incident by this finding */
+        BhIncident *merged[4]; /* went into it by this finding; good until the next call */
+        guint n_merged;
+} BhIncidentJoin;
+
+typedef struct BhIncidents BhIncidents;
+
+/* `next`: the number that the first new incident gets, above all that there ever were. */
+BhIncidents *bh_incidents_new(guint64 next);
+/* NULL is allowed. */
+void bh_incidents_free(BhIncidents *g);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhIncidents, bh_incidents_free)
+
+BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f);
+/* A finding that belongs to that incident by what was decided before: in the order in which they were told. Makes the incident where it is not known. */
+BhIncident *bh_incidents_restore(BhIncidents *g, guint64 incident, BhIncidentState state, const BhIncidentFinding *f);
+/* `container` was asked for by a process of `asker`, both on `node`. */
+void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, const char *container, gint64 time_ns);
+
+BhIncident *bh_incidents_get(BhIncidents *g, guint64 id);
+/* It takes no more findings; what it held is free to begin another. FALSE: there is no such open one. */
+gboolean bh_incidents_close(BhIncidents *g, guint64 id);
+/* The younger one goes into the older one, whatever is given first. NULL: one of them is not there, or both are the same. */
+BhIncident *bh_incidents_merge(BhIncidents *g, guint64 a, guint64 b);
+/* Forgets what was quiet for long, by the time of events. Returns how many; `gone` is told of each before it goes. */
+guint bh_incidents_age(BhIncidents *g, gint64 now_ns, void (*gone)(const BhIncident *i, gpointer data), gpointer data);
+
+void bh_incidents_stats(const BhIncidents *g, BhIncidentStats *out);

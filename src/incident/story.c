@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "incident/story.h"
+
+#include "base/escape.h"
+
+#define TEXT_SHOWN 120
+
+static void append_text(GString *out, const char *text) {
+        g_autofree char *safe = bh_escape_cell(text, -1);
+
+        if (strlen(safe) <= TEXT_SHOWN) {
+                g_string_append(out, safe);
+                return;
+        }
+        const char *end = g_utf8_find_prev_char(safe, safe + TEXT_SHOWN);
+        g_string_append_len(out, safe, end ? end - safe : TEXT_SHOWN);
+        g_string_append(out, "…");
+}
+
+/* "container web-1", "node a" */
+static void append_place(GString *out, const BhIncidentLine *l) {
+        if (*l->container_id || *l->container_name) {
+                g_string_append(out, "container ");
+                append_text(out, *l->container_name ? l->container_name : l->container_id);
+        } else {
+                g_string_append(out, "node ");
+                append_text(out, *l->node ? l->node : "(not known)");
+        }
+}
+
+static gboolean same_place(const BhIncidentLine *a, const BhIncidentLine *b) {
+        return g_str_equal(a->container_id, b->container_id) && g_str_equal(a->node, b->node);
+}
+
+static void append_after(GString *out, gint64 ns) {
+        gint64 s = ns / 1000000000;
+
+        if (s < 1)
+                g_string_append(out, "At once");
+        else if (s < 120)
+                g_string_append_printf(out, "After %" G_GINT64_FORMAT " s", s);
+        else if (s < 7200)
+                g_string_append_printf(out, "After %" G_GINT64_FORMAT " min", s / 60);
+        else
+                g_string_append_printf(out, "After %" G_GINT64_FORMAT " h", s / 3600);
+}
+
+static void append_duration(GString *out, gint64 ns) {
+        gint64 s = ns / 1000000000;
+
+        if (s < 1)
+                g_string_append(out, "within a second");
+        else if (s < 120)
+                g_string_append_printf(out, "over %" G_GINT64_FORMAT " s", s);
+        else if (s < 7200)
+                g_string_append_printf(out, "over %" G_GINT64_FORMAT " min", s / 60);
+        else
+                g_string_append_printf(out, "over %" G_GINT64_FORMAT " h", s / 3600);
+}
+
+/* " (sh -c id, pid 7, started by nginx, on /etc/shadow, 3 times)" */
+static void append_act(GString *out, const BhIncidentLine *l) {
+        gboolean any = FALSE;
+
+        if (!*l->exe && !*l->parent && !*l->object && l->count <= 1)
+                return;
+        g_string_append(out, " (");
+        if (*l->exe) {
+                append_text(out, *l->command ? l->command : l->exe);
+                if (l->pid)
+                        g_string_append_printf(out, ", pid %u", l->pid);
+                any = TRUE;
+        }
+        if (*l->parent) {
+                g_string_append(out, any ? ", started by " : "started by ");
+                append_text(out, l->parent);
+                any = TRUE;
+        }
+        if (*l->object && !g_str_equal(l->object, l->exe)) {
+                g_string_append(out, any ? ", on " : "");
+                append_text(out, l->object);
+                any = TRUE;
+        }
+        if (l->count > 1)
+                g_string_append_printf(out, "%s%" G_GUINT64_FORMAT " times", any ? ", " : "", l->count);
+        g_string_append_c(out, ')');
+}
+
+static const BhIncidentLine *line(const BhIncident *i, guint n) {
+        return g_ptr_array_index(i->lines, n);
+}
+
+static guint containers_of(const BhIncident *i) {
+        g_autoptr(GHashTable) ids = g_hash_table_new(g_str_hash, g_str_equal);
+
+        for (guint n = 0; n < i->lines->len; n++)
+                if (*line(i, n)->container_id)
+                        g_hash_table_add(ids, line(i, n)->container_id);
+        return g_hash_table_size(ids);
+}
+
+/* Where it began: the first line that is not merely a note. */
+static const BhIncidentLine *entry_of(const BhIncident *i) {
+        for (guint n = 0; n < i->lines->len; n++)
+                if (line(i, n)->rank <= BH_INCIDENT_RANK)
+                        return line(i, n);
+        return i->lines->len ? line(i, 0) : NULL;
+}
+
+static const BhIncidentLine *worst_of(const BhIncident *i, gboolean (*which)(const BhIncidentLine *l)) {
+        const BhIncidentLine *worst = NULL;
+
+        for (guint n = 0; n < i->lines->len; n++)
+                if (which(line(i, n)) && (!worst || line(i, n)->rank < worst->rank))
+                        worst = line(i, n);
+        return worst;
+}
+
+static gboolean leads_out(const BhIncidentLine *l) {
+        return l->rank <= BH_INCIDENT_RANK_ALONE && (l->escape || (l->of_host && l->basis != BH_BASIS_NONE));
+}
+
+static gboolean any_line(const BhIncidentLine *l) {
+        (void) l;
+        return TRUE;
+}
+
+char *bh_story_title(const BhIncident *i) {
+        const BhIncidentLine *entry = entry_of(i), *worst = worst_of(i, any_line), *out_of = worst_of(i, leads_out);
+        GString *text = g_string_new(NULL);
+        guint others = containers_of(i);
+
+        if (!entry)
+                return g_string_free(text, FALSE);
+        if (out_of && *entry->container_id) {
+                g_string_append(text, "Way out of ");
+                append_place(text, entry);
+                g_string_append(text, " to node ");
+                append_text(text, out_of->node);
+        } else if (i->tactics & (1u << BH_TACTIC_INITIAL_ACCESS) && *entry->container_id) {
+                append_place(text, entry);
+                text->str[0] = g_ascii_toupper(text->str[0]);
+                g_string_append(text, " taken over");
+        } else {
+                append_text(text, worst->rule);
+                g_string_append(text, *worst->container_id ? " in " : " on ");
+                append_place(text, worst);
+        }
+        if (others > 1)
+                g_string_append_printf(text, ", %u containers", others);
+        return g_string_free(text, FALSE);
+}
+
+static void append_begin(GString *out, const BhIncident *i, const BhIncidentLine *first) {
+        g_autoptr(GDateTime) t = g_date_time_new_from_unix_utc(first->time_ns / 1000000000);
+        g_autofree char *when = t ? g_date_time_format(t, "%Y-%m-%d %H:%M:%S") : g_strdup("?");
+
+        (void) i;
+        g_string_append_printf(out, "It began at %s UTC %s ", when, *first->container_id ? "in" : "on");
+        append_place(out, first);
+        if (*first->workload || *first->application) {
+                g_string_append(out, " (");
+                append_text(out, *first->workload ? first->workload : first->application);
+                if (*first->workload && *first->application) {
+                        g_string_append(out, " of ");
+                        append_text(out, first->application);
+                }
+                g_string_append(out, *first->node ? ", node " : "");
+                append_text(out, first->node);
+                g_string_append_c(out, ')');
+        }
+        g_string_append(out, ": ");
+        append_text(out, first->rule);
+        append_act(out, first);
+        g_string_append(out, ".");
+}
+
+/* How the two are tied, where it is not the container that both are in. */
+static void append_tie(GString *out, const BhIncidentLine *l) {
+        static const char *const words[BH_BASES] = {
+                [BH_BASIS_PROCESS] = " by a process below the one before",
+                [BH_BASIS_FILE] = " with a file that was written before",
+                [BH_BASIS_TARGET] = " in what was acted on before",
+                [BH_BASIS_ASKED] = " in a container that was asked for before",
+                [BH_BASIS_REACHED] = " reached by a connection",
+        };
+
+        if (l->basis < BH_BASES && words[l->basis])
+                g_string_append(out, words[l->basis]);
+}
+
+static void append_end(GString *out, const BhIncident *i, guint untold) {
+        gboolean first = TRUE;
+
+        if (untold || i->lines_dropped)
+                g_string_append_printf(out, " %" G_GUINT64_FORMAT " more of its findings are in the timeline.", untold + i->lines_dropped);
+        g_string_append_printf(out, " In all %" G_GUINT64_FORMAT " finding%s in %u container%s ", i->findings, i->findings == 1 ? "" : "s", containers_of(i), containers_of(i) == 1 ? "" : "s");
+        append_duration(out, i->last_ns - i->first_ns);
+        g_string_append(out, i->tactics ? "; stages: " : ".");
+        for (guint t = 0; t < BH_TACTICS; t++)
+                if (i->tactics >> t & 1) {
+                        g_string_append(out, first ? "" : ", ");
+                        g_string_append(out, bh_tactic_title(t));
+                        first = FALSE;
+                }
+        if (!first)
+                g_string_append_c(out, '.');
+}
+
+/* The worst of each tactic and place first, then what room is left, told in the order of time. */
+static guint choose(const BhIncident *i, const BhIncidentLine *first, gboolean *told) {
+        guint n_told = 0;
+
+        for (guint rank = 0; rank <= 8; rank++)
+                for (guint n = 0; n < i->lines->len && n_told < BH_STORY_SENTENCES_MAX - 2; n++) {
+                        const BhIncidentLine *l = line(i, n);
+                        gboolean new_kind = TRUE;
+
+                        if (l == first || told[n] || l->rank != rank)
+                                continue;
+                        for (guint m = 0; m < i->lines->len && new_kind; m++)
+                                new_kind = !(told[m] && g_str_equal(line(i, m)->rule, l->rule) && same_place(line(i, m), l));
+                        if (new_kind)
+                                told[n] = TRUE, n_told++;
+                }
+        for (guint n = 0; n < i->lines->len && n_told < BH_STORY_SENTENCES_MAX - 2; n++)
+                if (line(i, n) != first && !told[n] && line(i, n)->rank <= BH_INCIDENT_RANK)
+                        told[n] = TRUE, n_told++;
+        return n_told;
+}
+
+char *bh_story_text(const BhIncident *i) {
+        const BhIncidentLine *first = entry_of(i), *before = first;
+        g_autofree gboolean *told = g_new0(gboolean, i->lines->len + 1);
+        GString *out = g_string_new(NULL);
+        guint n_told;
+
+        if (!first)
+                return g_string_free(out, FALSE);
+        append_begin(out, i, first);
+        n_told = choose(i, first, told);
+        for (guint n = 0; n < i->lines->len; n++) {
+                const BhIncidentLine *l = line(i, n);
+
+                if (!told[n])
+                        continue;
+                g_string_append_c(out, ' ');
+                if (l->time_ns < first->time_ns)
+                        g_string_append(out, "Before it");
+                else
+                        append_after(out, l->time_ns - first->time_ns);
+                if (!same_place(l, before)) {
+                        g_string_append(out, *l->container_id ? ", in " : ", on ");
+                        append_place(out, l);
+                        append_tie(out, l);
+                }
+                g_string_append(out, ": ");
+                append_text(out, l->rule);
+                append_act(out, l);
+                g_string_append_c(out, '.');
+                before = l;
+        }
+        append_end(out, i, i->lines->len - 1 - n_told);
+        return g_string_free(out, FALSE);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an incident says of itself, for people: a title and a few sentences, from its lines alone. Plain words, no judgement that the lines do not carry. Pure.
+ *
+ * Texts of attackers (names, paths, addresses) stand in it quoted and escaped: no control characters, valid UTF-8.
+ */
+#pragma once
+#include "incident/incident.h"
+
+#define BH_STORY_SENTENCES_MAX 12u
+
+/* "Container shop-web-1 taken over, out to node-a: 5 stages". Caller frees. */
+char *bh_story_title(const BhIncident *i);
+/* Sentences, separated by a blank; the last ones say how far it went and what is not told. Caller frees. */
+char *bh_story_text(const BhIncident *i);

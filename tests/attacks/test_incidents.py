@@ -1,0 +1,190 @@
+"""Incidents: attacks in real containers, told as one story each, and what is no attack as none."""
+import json
+import secrets
+import subprocess
+import tempfile
+import urllib.parse
+
+import central_env
+import docker_env
+import pytest
+import sensor_env
+from boxes import Box
+from docker_env import wait_for
+from evasions import image_files
+
+IMAGE = "bh-test/incidents:1"
+MIGHTY = ["--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined", "--pid=host"]
+
+
+@pytest.fixture(scope="module")
+def image(docker, build):
+    with tempfile.NamedTemporaryFile("w") as some:
+        some.write("some text\n")
+        some.flush()
+        docker.docker("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=docker_env.make_base_image_tar(image_files(build, some.name)), text=False)
+    return IMAGE
+
+
+@pytest.fixture(scope="module")
+def central():
+    with central_env.Central() as c:
+        yield c
+
+
+@pytest.fixture(scope="module")
+def sensor(request, build, docker, central, image):
+    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{central.run_dir}/central/bus.sock"]) as s:
+        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+        yield s
+
+
+@pytest.fixture
+def name():
+    return f"bh-inc-{secrets.token_hex(3)}"
+
+
+def box(docker, name, *options, project=None):
+    labels = ["--label", f"com.docker.compose.project={project or name}", "--label", f"com.docker.compose.service={name}"]
+    return Box(docker, name, *labels, *options, image=IMAGE)
+
+
+def incidents(central, **filters):
+    answer = central.root().get("/api/v1/incidents?" + urllib.parse.urlencode({"limit": 500, **filters}))
+    assert answer.status == 200, answer
+    return answer.json["incidents"]
+
+
+def incident(central, number):
+    answer = central.root().get(f"/api/v1/incidents/{number}")
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def wait_incident(central, container, ready=lambda i: True, deadline=15):
+    """The only one with this container, once it is `ready`."""
+    def look():
+        found = incidents(central, container=container)
+        return len(found) == 1 and ready(found[0]), found
+    wait_for(look, deadline, f"one incident with {container}")
+    return incident(central, incidents(central, container=container)[0]["id"])
+
+
+def cli(central, *argv, status=0):
+    r = subprocess.run([sensor_env.program(sensor_env.build_dir(), "bulkhead"), *argv, "--run-dir", str(central.run_dir), "--data-dir", str(central.data_dir)], capture_output=True, text=True, check=False, timeout=30)
+    assert r.returncode == status, f"bulkhead {' '.join(argv)}: {r.returncode}\n{r.stdout}{r.stderr}"
+    return r.stdout + r.stderr
+
+
+def findings(central, container):
+    return central.root().get("/api/v1/findings?" + urllib.parse.urlencode({"limit": 500, "container": container})).json["findings"]
+
+
+def rules_of(i):
+    return {line["rule"] for line in i["timeline"]}
+
+
+def test_an_attack_out_of_a_container_is_one_story_and_outlives_it(central, sensor, docker, name):
+    victim = subprocess.Popen(["sleep", "300"])
+    try:
+        with box(docker, name, *MIGHTY) as b:
+            b.run("/usr/sbin/nginx sh 'true; true'")
+            b.run("cat /etc/shadow", ok=None)
+            b.run("/acts --dir /tmp exec.execveat_memfd", ok=None)
+            b.run(f"nsenter -t {victim.pid} -u /bin/busybox true", ok=None)
+            b.run(f"dd if=/dev/zero of=/proc/{victim.pid}/mem bs=1 count=1 conv=notrunc; true", ok=None)
+            docker.docker("rm", "-f", name)
+            i = wait_incident(central, name, lambda i: {"initial-access", "credential-access", "defense-evasion", "privilege-escalation"} <= set(i["tactics"]))
+    finally:
+        victim.kill()
+        victim.wait()
+    assert i["severity"] == "critical" and i["state"] == "open", i
+    assert {"Server program started a shell", "Password hashes read", "Program run from memory", "Process outside of the container traced or written to"} <= rules_of(i), rules_of(i)
+    assert [x["name"] for x in i["containers"]] == [name], i["containers"]
+    wait_for(lambda: (incident(central, i["id"])["containers"][0]["state"] in ("removed", "exited", "dead"), incident(central, i["id"])["containers"]), 15, "the container is told to be gone")
+    times = [line["time"] for line in i["timeline"]]
+    assert times == sorted(times), times
+    first = next(line for line in i["timeline"] if line["rule"] == "Server program started a shell")
+    assert first["parent"].endswith("nginx") and first["tactics"] == ["initial-access"], first
+    assert i["title"].startswith(f"Way out of container {name} to node "), i["title"]
+    assert "Server program started a shell" in i["story"] and "Password hashes read" in i["story"] and name in i["story"], i["story"]
+    # each finding of the container that is more than a note is in it: none is lost
+    told = {f["rule"] for f in findings(central, name) if f["kind"] == "rule" and f["priority"] not in ("informational", "debug", "notice")}
+    assert told <= rules_of(i), told - rules_of(i)
+    text = cli(central, "incident", str(i["id"]))
+    print(text)
+    assert i["title"] in text and "Timeline" in text and "Server program started a shell" in text, text
+    assert json.loads(cli(central, "incident", str(i["id"]), "--json"))["id"] == i["id"]
+    assert name in cli(central, "incidents", "--severity", "high"), cli(central, "incidents")
+
+
+def test_two_attacks_in_one_application_are_two(central, sensor, docker, name):
+    with box(docker, f"{name}-a", project=name) as a, box(docker, f"{name}-b", project=name) as b:
+        for x in (a, b):
+            x.run("/usr/sbin/nginx sh 'true; true'")
+        for x in (b, a):
+            x.run("cat /etc/shadow", ok=None)
+        both = [wait_incident(central, f"{name}-{x}", lambda i: "credential-access" in i["tactics"]) for x in "ab"]
+    assert both[0]["id"] != both[1]["id"]
+    for i, x in zip(both, "ab"):
+        assert [c["name"] for c in i["containers"]] == [f"{name}-{x}"], i["containers"]
+    assert {i["id"] for i in incidents(central, application=name)} == {i["id"] for i in both}
+
+
+def test_what_an_operator_does_is_none(central, sensor, docker, name):
+    with box(docker, name) as b:
+        docker.docker("exec", name, "/bin/sh", "-c", "ls; true")
+        b.run("echo hello")
+        wait_for(lambda: (any(f["rule"] == "Operator's command in a running container" for f in findings(central, name)), findings(central, name)), 10, "the operator's finding")
+        # the next attack's finding is behind it in the log: then the operator's has been looked at
+        with box(docker, f"{name}-x") as x:
+            x.run("/usr/sbin/nginx sh 'true; true'")
+            wait_incident(central, f"{name}-x")
+    assert incidents(central, container=name) == []
+
+
+def test_people_work_on_it_and_a_closed_one_takes_no_more(central, sensor, docker, name):
+    with box(docker, name) as b:
+        b.run("/usr/sbin/nginx sh 'true; true'")
+        i = wait_incident(central, name)
+        number = str(i["id"])
+        assert "control characters" in cli(central, "incident", number, "comment", "looks \x1b[31mbad", status=1)
+        cli(central, "incident", number, "comment", "looks <b>bad</b>")
+        cli(central, "incident", number, "assign", "admin")
+        assert "nobody-of-that-name" in cli(central, "incident", number, "assign", "nobody-of-that-name", status=1)
+        assert "true_positive" in cli(central, "incident", number, "close", "maybe", status=1)
+        text = cli(central, "incident", number, "close", "benign", "-m", "a test")
+        assert "looks <b>bad</b>" in text and "a test" in text and "assigned to admin" in text and "benign" in text, text
+        assert "is closed, not open" in cli(central, "incident", number, "close", "benign", status=1)
+        assert name not in cli(central, "incidents") and name in cli(central, "incidents", "--all")
+        b.run("cat /etc/shadow", ok=None)
+        wait_for(lambda: (len(incidents(central, container=name)) == 2, incidents(central, container=name)), 15, "what happens afterwards is another incident")
+    assert incident(central, number)["findings"] == i["findings"] and incident(central, number)["state"] == "closed"
+    actions = [a["action"] for a in central.root().get("/api/v1/audit?limit=50").json["audit"]]
+    assert {"incident.comment", "incident.assign", "incident.close"} <= set(actions), actions
+
+
+def test_the_stream_tells_how_it_grows(central, sensor, docker, name):
+    live = central.root().stream("/api/v1/stream")
+    live.wait(lambda i, e, d: e == "hello")
+    with box(docker, name) as b:
+        b.run("/usr/sbin/nginx sh 'true; true'")
+        live.wait(lambda i, e, d: e == "incident" and name in json.dumps(d), 15, "the incident in the stream")
+        b.run("cat /etc/shadow", ok=None)
+        live.wait(lambda i, e, d: e == "incident" and name in json.dumps(d) and "credential-access" in json.dumps(d), 15, "its next stage in the stream")
+    live.close()
+
+
+def test_a_killed_central_goes_on_with_the_same_incident(central, sensor, docker, name):
+    """Last: the central is another process afterwards."""
+    with box(docker, name) as b:
+        b.run("/usr/sbin/nginx sh 'true; true'")
+        i = wait_incident(central, name)
+        before = {x["id"]: x["findings"] for x in incidents(central)}
+        central.kill()
+        b.run("cat /etc/shadow", ok=None)
+        central.start()
+        again = wait_incident(central, name, lambda i: "credential-access" in i["tactics"], deadline=40)
+    assert again["id"] == i["id"] and again["findings"] > i["findings"], (i, again)
+    after = {x["id"]: x["findings"] for x in incidents(central)}
+    assert {k: after[k] for k in before if k != i["id"]} == {k: v for k, v in before.items() if k != i["id"]}, (before, after)
