@@ -436,7 +436,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
         gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, no_containerd = FALSE, debug = FALSE, no_central = FALSE;
         /* handed on as they are: the sensor checks them */
         g_auto(GStrv) rules = NULL;
-        g_autofree char *docker = NULL, *containerd = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *rings = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL, *events = NULL;
+        g_autofree char *docker = NULL, *containerd = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *walk = NULL, *rings = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL, *events = NULL;
         GOptionEntry entries[] = {
                 { "listen", 0, 0, G_OPTION_ARG_STRING, &listen, "where the central serves web interface and API (default 127.0.0.1:8443)", "ADDR:PORT" },
                 { "no-central", 0, 0, G_OPTION_ARG_NONE, &no_central, "start the sensor alone, which then tells nobody anything; what your --rules find is printed", NULL },
@@ -458,6 +458,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 { "recorder-mib", 0, 0, G_OPTION_ARG_STRING, &mib, "bound of the flight recorder (default 4096)", "N" },
                 { "budget", 0, 0, G_OPTION_ARG_STRING, &budget, "described events a second and cgroup; 0: no limit (default 20000)", "N" },
                 { "fold-ms", 0, 0, G_OPTION_ARG_STRING, &fold, "window in which equal acts are one event; 0: none (default 1000)", "N" },
+                { "walk-ms", 0, 0, G_OPTION_ARG_STRING, &walk, "how often all sockets are looked through for the map (default 5000)", "N" },
                 { "ring-kib", 0, 0, G_OPTION_ARG_STRING, &rings, "sizes of the ring buffers, powers of two (default 16384,8192,16384)", "L,K,B" },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &debug, "log more", NULL },
                 G_OPTION_ENTRY_NULL,
@@ -498,7 +499,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 const char *name, *value;
         } of_sensor[] = {
                 { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--docker", docker }, { "--containerd", containerd }, { "--backend", backend }, { "--host-root", host_root },
-                { "--recorder-mib", mib }, { "--budget", budget }, { "--fold-ms", fold }, { "--ring-kib", rings }, { "--events", events },
+                { "--recorder-mib", mib }, { "--budget", budget }, { "--fold-ms", fold }, { "--walk-ms", walk }, { "--ring-kib", rings }, { "--events", events },
         }, of_central[] = { { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--listen", listen }, { "--alerts", alerts }, { "--alert-dir", alert_dir },
                          { "--alert-summary", alert_summary } };
         const struct {

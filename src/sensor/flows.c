@@ -147,7 +147,7 @@ static void look_around(BhFlows *f) {
                 wanted = bh_flow_table_wants_walk(f->table);
                 g_mutex_unlock(&f->lock);
         }
-        if (wanted || first || now_us - f->walk_us >= BH_FLOWS_WALK_MS * 1000) {
+        if (wanted || first || now_us - f->walk_us >= (gint64) f->c.walk_ms * 1000) {
                 bh_flows_walk(f);
                 bh_flows_look(f, TRUE);
                 f->walk_us = g_get_monotonic_time();
@@ -296,6 +296,7 @@ BhFlows *bh_flows_new(const BhFlowsConfig *config) {
         g_mutex_init(&f->lock);
         g_cond_init(&f->moved);
         f->c = *config;
+        f->c.walk_ms = f->c.walk_ms ? f->c.walk_ms : BH_FLOWS_WALK_MS;
         f->mark = g_build_filename(config->data_dir, BH_FLOW_MARK, NULL);
         f->recorder_dir = g_strdup(config->recorder_dir);
         f->proc_path = g_strdup(config->proc_path);

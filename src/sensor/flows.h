@@ -4,7 +4,7 @@
  * tells them.
  *
  *   flow       a FlowBatch each BH_FLOWS_TELL_MS when something changed, and within BH_FLOWS_SOON_MS when there is a flow that was not known
- *   listeners  a ListenerList when it changed, after a walk: each BH_FLOWS_WALK_MS, and soon after somebody began to listen
+ *   listeners  a ListenerList when it changed, after a walk: each BH_FLOWS_WALK_MS or as configured, and soon after somebody began to listen
  *
  * Exactly once. A batch says from which event's number to which it was counted. Before it is published these bounds are in <data>/flows.mark and the events in the
  * recorder. The successor of a killed sensor reads the events from there, makes the same batch again, which whoever has it already leaves out, and goes on behind
@@ -31,6 +31,7 @@
 #define BH_FLOWS_SETTLE_MS 60   /* a cut waits so long for the other ends of connections */
 #define BH_FLOWS_WALK_MS 5000
 #define BH_FLOWS_WALK_SOON_MS 1000
+#define BH_FLOWS_WALK_MS_MIN 200
 
 /* Sockets of nfnetlink, or why there are none. */
 typedef struct {
@@ -52,6 +53,7 @@ typedef struct {
         BhKinds recorded;
         struct bh_clock clock;
         gboolean after_crash;
+        guint walk_ms;                /* 0: BH_FLOWS_WALK_MS */
         void (*publish)(const char *topic, GBytes *body, gpointer data);
         void (*spooled)(gpointer data); /* waits until what was published is safe from a kill, or for a moment */
         guint64 (*connections)(gpointer data); /* how often a central was there anew */

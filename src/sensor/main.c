@@ -93,13 +93,14 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "recorder-mib", 0, 0, G_OPTION_ARG_INT64, &o->max_mib, "bound of the flight recorder (default 4096)", "N" },
                 { "fold-ms", 0, 0, G_OPTION_ARG_INT64, &o->fold_ms, "window in which equal acts are one event; 0: none (default 1000)", "N" },
                 { "budget", 0, 0, G_OPTION_ARG_INT64, &o->budget, "described events a second and cgroup; 0: no limit (default 20000)", "N" },
+                { "walk-ms", 0, 0, G_OPTION_ARG_INT64, &o->walk_ms, "how often all sockets are looked through for the map (default 5000)", "N" },
                 { "ring-kib", 0, 0, G_OPTION_ARG_STRING, &rings, "sizes of the ring buffers, powers of two (default 16384,8192,16384)", "L,K,B" },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &o->debug, "log more", NULL },
                 G_OPTION_ENTRY_NULL,
         };
         g_autoptr(GOptionContext) context = g_option_context_new(NULL);
 
-        o->max_mib = o->fold_ms = o->budget = o->spool_mib = -1;
+        o->max_mib = o->fold_ms = o->budget = o->spool_mib = o->walk_ms = -1;
         g_option_context_set_summary(context, "Bulkhead's sensor: sees what processes in containers do. Started by \"bulkhead up\".");
         g_option_context_add_main_entries(context, entries, NULL);
         if (!g_option_context_parse(context, argc, argv, error))
@@ -118,6 +119,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 return fail(error, "--bus and --no-bus exclude each other");
         if (o->bus && !g_str_has_prefix(o->bus, "unix:/"))
                 return fail(error, "--bus must be unix: and the absolute path of the central's socket, not \"%s\"", o->bus);
+        if (o->walk_ms != -1 && (o->walk_ms < BH_FLOWS_WALK_MS_MIN || o->walk_ms > G_MAXINT))
+                return fail(error, "--walk-ms must be %d or more milliseconds", BH_FLOWS_WALK_MS_MIN);
         if (!o->bus && !o->no_bus)
                 o->bus = g_strdup_printf("unix:%s/central/bus.sock", o->run_dir);
         if (!o->no_default_rules)

@@ -33,7 +33,7 @@ typedef struct {
         char *bus; /* address of the central; NULL: none */
         BhKinds events; /* that the recorder keeps */
         gboolean no_docker, no_containerd, no_bus, no_inspector, host_events, debug;
-        gint64 max_mib, fold_ms, budget, spool_mib; /* -1: default */
+        gint64 max_mib, fold_ms, budget, spool_mib, walk_ms; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
 

@@ -38,6 +38,7 @@ void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock) {
                 .found = &s->found,
                 .recorded = s->options.events,
                 .clock = clock,
+                .walk_ms = s->options.walk_ms == -1 ? 0 : (guint) s->options.walk_ms,
                 .after_crash = s->after_crash,
                 .publish = on_publish,
                 .spooled = on_spooled,

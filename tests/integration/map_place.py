@@ -51,7 +51,8 @@ class NodePlatform(Platform):
     """`bulkhead up` in the engine's network namespace: the node of the engine's containers."""
 
     def __init__(self, build, docker, *args):
-        super().__init__(build, "--docker", docker.host, *args)
+        # More walks over sockets than usual: what is to be seen in open connections is, sooner, and more of them meet what comes and goes.
+        super().__init__(build, "--docker", docker.host, "--walk-ms", "1000", *args)
         self.docker, self._root = docker, None
 
     def argv(self, *more):

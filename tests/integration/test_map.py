@@ -198,8 +198,8 @@ def test_unix_sockets_between_containers_and_docker_s_own(place, engine):
 
 def test_failed_half_open_and_reset_connections_are_told_as_such(place, engine):
     server = place.server("server", "tcp", 7000)
-    # Tries last 7 s, so that a walk over sockets, each 5 s, meets them: the kernel folds equal tries into one event.
-    box = place.box("box", "--sysctl", "net.ipv4.tcp_syn_retries=2")
+    # Tries last 3 s, so that a walk over sockets, each second, meets them: the kernel folds equal tries into one event.
+    box = place.box("box", "--sysctl", "net.ipv4.tcp_syn_retries=1")
     pid = server.info["State"]["Pid"]
     subprocess.run(["nsenter", "-t", str(pid), "-n", "iptables", "-A", "INPUT", "-p", "tcp", "--dport", "7999", "-j", "DROP"], check=True, env=system_env())
     place.client(box, server, "tcp", 7000, 10)
@@ -210,7 +210,7 @@ def test_failed_half_open_and_reset_connections_are_told_as_such(place, engine):
     place.check()
     # Half open for longer than a walk over sockets takes to come around, and given up by the client: no answer came, so it never was one.
     patient = place.box("patient")
-    half = patient.start(f"{LOAD} half {address_of(server)} 7999 3 12")
+    half = patient.start(f"{LOAD} half {address_of(server)} 7999 3 5")
     wait_for(lambda: (any(e["half_open"] == 3 for e in place.edges(patient, server) if e["port"] == 7999), place.edges(patient, server)), 12, "three half-open connections")
     patient.wait(half)
 
@@ -221,7 +221,7 @@ def test_failed_half_open_and_reset_connections_are_told_as_such(place, engine):
 
 
 def test_a_thousand_short_connections_a_second_are_counted_exactly(place, full):
-    seconds = 60 if full else 20
+    seconds = 60 if full else 10
     server = place.server("server", "tcp", 7000)
     box = place.box("box")
     got = place.client(box, server, "tcp", 7000, 1000 * seconds, rate=1000, request=64, reply=64, flags=1)
