@@ -7,6 +7,8 @@
 #include "commands.h"
 #include "output.h"
 
+#define LABELS_SHOWN 32u
+
 static void line(const char *name, const char *format, ...) G_GNUC_PRINTF(2, 3);
 static void line(const char *name, const char *format, ...) {
         va_list args;
@@ -80,17 +82,52 @@ static void places(const json_t *c) {
         json_t *e;
         size_t i;
 
-        json_array_foreach(json_object_get(c, "networks"), i, e)
-                line(i ? "" : "networks", "%s %s%s%s", bh_json_text(e, "name"), bh_json_text(e, "ip"), *bh_json_text(e, "ip6") ? " " : "", bh_json_text(e, "ip6"));
+        json_array_foreach(json_object_get(c, "networks"), i, e) {
+                g_autofree char *names = joined(json_object_get(e, "aliases"), ", ");
+
+                line(i ? "" : "networks", "%s%s%s%s%s%s%s%s", bh_json_text(e, "name"), *bh_json_text(e, "ip") ? " " : "", bh_json_text(e, "ip"), *bh_json_text(e, "ip6") ? " " : "",
+                     bh_json_text(e, "ip6"), *names ? " (as " : "", names, *names ? ")" : "");
+        }
         json_array_foreach(json_object_get(c, "ports"), i, e) {
                 guint64 host = bh_json_number(e, "host_port");
-                g_autofree char *at = host ? g_strdup_printf(" at %s:%" G_GUINT64_FORMAT, *bh_json_text(e, "host_ip") ? bh_json_text(e, "host_ip") : "*", host) : g_strdup("");
+                const char *ip = *bh_json_text(e, "host_ip") ? bh_json_text(e, "host_ip") : "*";
+                gboolean six = strchr(ip, ':') != NULL;
+                g_autofree char *at = host ? g_strdup_printf(" at %s%s%s:%" G_GUINT64_FORMAT, six ? "[" : "", ip, six ? "]" : "", host) : g_strdup("");
 
                 line(i ? "" : "ports", "%" G_GUINT64_FORMAT "/%s%s", bh_json_number(e, "container_port"), bh_json_text(e, "protocol"), at);
         }
         json_array_foreach(json_object_get(c, "mounts"), i, e)
                 line(i ? "" : "mounts", "%s %s%s%s%s", bh_json_text(e, "destination"), bh_json_text(e, "type"), *bh_json_text(e, "source") ? " of " : "", bh_json_text(e, "source"),
                      json_is_true(json_object_get(e, "rw")) ? "" : " (read only)");
+}
+
+/* Of an ended one with what it ended, if that was told. */
+static void state(const json_t *c) {
+        const char *health = bh_json_text(c, "health");
+        json_int_t code = json_integer_value(json_object_get(c, "exit_code"));
+        gboolean ended = g_str_equal(bh_json_text(c, "state"), "exited") || g_str_equal(bh_json_text(c, "state"), "dead");
+        g_autofree char *with = ended && code >= 0 ? g_strdup_printf(" (exit %" JSON_INTEGER_FORMAT "%s)", code, json_is_true(json_object_get(c, "oom_killed")) ? ", out of memory" : "")
+                              : ended              ? g_strdup("")
+                              : *health            ? g_strdup_printf(" (%s)", health)
+                                                   : g_strdup("");
+
+        line("state", "%s%s", bh_json_text(c, "state"), with);
+}
+
+static void labels(const json_t *c) {
+        const json_t *all = json_object_get(c, "labels");
+        const char *key, *name = "labels";
+        json_t *value;
+        size_t n = 0;
+
+        json_object_foreach((json_t *) all, key, value) {
+                if (n++ == LABELS_SHOWN) {
+                        line("", "and %zu more: --json has them", json_object_size(all) - LABELS_SHOWN);
+                        break;
+                }
+                line(name, "%s=%s", key, json_string_value(value) ? json_string_value(value) : "");
+                name = "";
+        }
 }
 
 static void runs(const json_t *c) {
@@ -112,13 +149,13 @@ void bh_container_print(const json_t *c) {
         text(c, "name", *bh_json_text(c, "display_name") ? "display_name" : "name");
         text(c, "id", "id");
         text(c, "node", "node");
-        line("state", "%s%s%s%s", bh_json_text(c, "state"), *bh_json_text(c, "health") ? " (" : "", bh_json_text(c, "health"), *bh_json_text(c, "health") ? ")" : "");
+        state(c);
         line("workload", "%s%s%s", bh_json_text(c, "workload"), *bh_json_text(c, "application") ? " of " : "", bh_json_text(c, "application"));
         text(c, "image", "image");
         text(c, "image id", "image_id");
         text(c, "digest", "image_digest");
-        if (json_array_size(json_object_get(c, "layers")))
-                line("layers", "%zu", json_array_size(json_object_get(c, "layers")));
+        json_array_foreach(json_object_get(c, "layers"), i, e)
+                line(i ? "" : "layers", "%s", json_string_value(e) ? json_string_value(e) : "");
         text(c, "runtime", "runtime");
         when(c, "created", "created", "created_by");
         when(c, "started", "started", "started_by");
@@ -135,12 +172,17 @@ void bh_container_print(const json_t *c) {
         places(c);
         namespaces(c);
         list(c, "capabilities", "capabilities", " ");
+        if (json_is_true(json_object_get(c, "privileged")))
+                line("privileged", "%s", "yes");
         text(c, "seccomp", "seccomp");
         text(c, "LSM", "lsm");
         if (json_is_true(json_object_get(c, "no_new_privileges")))
                 line("privileges", "%s", "no new ones");
+        if (json_is_true(json_object_get(c, "readonly_rootfs")))
+                line("file system", "%s", "read only");
         list(c, "devices", "devices", " ");
         list(c, "environment", "env_names", " ");
+        labels(c);
         runs(c);
         json_array_foreach(json_object_get(c, "risks"), i, e) {
                 g_autofree char *safe = bh_escape_cell(json_string_value(e) ? json_string_value(e) : "", -1);

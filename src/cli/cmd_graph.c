@@ -266,7 +266,7 @@ int bh_cmd_graph(const BhCliPaths *paths, int argc, char **argv) {
 /* ---- listeners */
 
 static void print_listeners(const json_t *list) {
-        static const char *const headers[] = { "CONTAINER", "APPLICATION", "WORKLOAD", "WHERE", "PROGRAM", ">PID", "REACHED BY", "NODE", NULL };
+        static const char *const headers[] = { "CONTAINER", "APPLICATION", "WORKLOAD", "WHERE", "PROGRAM", ">PID", "NODE", "REACHED BY", NULL };
         g_autoptr(BhTable) t = bh_table_new(headers);
         json_t *l, *w;
         size_t i, k;
@@ -286,8 +286,8 @@ static void print_listeners(const json_t *list) {
                 bh_table_cell(t, where, BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(l, "exe"), BH_STYLE_NONE);
                 bh_table_number(t, bh_json_number(l, "pid"));
-                bh_table_cell(t, ways->len ? ways->str : "-", BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(l, "node"), BH_STYLE_DIM);
+                bh_table_cell(t, ways->len ? ways->str : "-", BH_STYLE_NONE);
         }
         bh_table_print(t);
 }

@@ -651,6 +651,7 @@ static void stop(BhSensor *s) {
         bh_ruling_free(s->ruling);
         bh_docker_free(s->docker);
         bh_askers_free(s->askers);
+        g_queue_clear_full(&s->to_ask, g_free);
         bh_containerd_free(s->containerd);
         bh_oci_watch_free(s->oci);
         bh_recorder_free(s->recorder);

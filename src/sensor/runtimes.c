@@ -6,6 +6,7 @@
 #include "container/netns.h"
 #include "sensor.h"
 
+#define TO_ASK_MAX 256u /* of what runtimes told and the kernel has not come to */
 #define LISTED_WAIT_US (2 * G_USEC_PER_SEC) /* so that containers that run already have their names on the first events */
 
 void bh_sensor_container(BhContainer *c, gpointer data) {
@@ -68,17 +69,8 @@ static void made(BhSensor *s, const struct bh_event *e, const struct bh_lineage 
         bh_container_table_asked(s->containers, id, *c->created_by ? NULL : by, by);
 }
 
-void bh_sensor_asked(BhSensor *s, const struct bh_event *e, const struct bh_lineage *lineage) {
-        bh_askers_event(s->askers, e);
-        if (e->type == BH_EV_CGROUP_CREATE && bh_event_has(e, BH_F_cgroup_path)) {
-                if (bh_event_has(e, BH_F_container_id))
-                        made(s, e, lineage);
-                else
-                        bh_askers_keep_maker(s->askers, e, lineage);
-        }
-        if (e->type != BH_EV_CONTAINER || !bh_event_has(e, BH_F_action) || !bh_event_has(e, BH_F_container_id))
-                return;
-
+/* Lays what the runtime told by `e` at somebody's door. */
+static void ask(BhSensor *s, const struct bh_event *e) {
         g_autofree char *action = g_strndup(e->action.p, e->action.len), *id = g_strndup(e->container_id.p, e->container_id.len);
         gboolean start = strcmp(action, "start") == 0;
         if (!start && strcmp(action, "create") != 0)
@@ -90,6 +82,25 @@ void bh_sensor_asked(BhSensor *s, const struct bh_event *e, const struct bh_line
 
         g_autofree char *by = asked_by(s, e, c, start);
         bh_container_table_asked(s->containers, id, start ? NULL : by, start ? by : NULL);
+}
+
+void bh_sensor_asked(BhSensor *s, const struct bh_event *e, const struct bh_lineage *lineage) {
+        struct bh_event *asked;
+
+        bh_askers_event(s->askers, e);
+        if (e->type == BH_EV_CGROUP_CREATE && bh_event_has(e, BH_F_cgroup_path)) {
+                if (bh_event_has(e, BH_F_container_id))
+                        made(s, e, lineage);
+                else
+                        bh_askers_keep_maker(s->askers, e, lineage);
+        }
+        if (e->type == BH_EV_CONTAINER && bh_event_has(e, BH_F_action) && bh_event_has(e, BH_F_container_id))
+                g_queue_push_tail(&s->to_ask, bh_event_copy(e));
+        /* The runtime's word comes by a way of its own. Who asked is known once the kernel's has come as far: that is told in the order of time, but may be seconds late. */
+        while ((asked = g_queue_peek_head(&s->to_ask)) && (g_queue_get_length(&s->to_ask) > TO_ASK_MAX || (e->source == BH_SOURCE_KERNEL && e->time > asked->time))) {
+                ask(s, asked);
+                g_free(g_queue_pop_head(&s->to_ask));
+        }
 }
 
 static void on_containerd_state(const BhContainerdState *state, gpointer data) {

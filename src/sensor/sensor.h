@@ -56,7 +56,8 @@ typedef struct {
         BhPipeline *pipeline;
         BhDocker *docker;
         BhContainerd *containerd;
-        BhAskers *askers; /* the drain thread's */
+        BhAskers *askers;
+        GQueue to_ask; /* struct bh_event of runtimes: see bh_sensor_asked() */ /* the drain thread's */
         BhOciWatch *oci;
         BhInspector *inspector; /* NULL: none could be started */
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */

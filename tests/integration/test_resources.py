@@ -1,5 +1,6 @@
 """What a node tells beside containers, and all that it tells of a container: a real engine, alone in its Swarm, with a sensor and a central."""
 import json
+import re
 import subprocess
 import time
 
@@ -159,7 +160,7 @@ def test_all_of_a_container(swarm, platform):
     admin, sensor = platform
     ident = swarm.run("-d", "--name", "res-all", "--cap-add", "SYS_PTRACE", "--cap-drop", "MKNOD", "--security-opt", "no-new-privileges", "--memory", "32m", "--cpus", "0.5",
                       "--pids-limit", "77", "--restart", "on-failure:3", "--uts", "host", "--pid", "host", "-v", "/etc:/host-etc:ro", "-v", f"{swarm.host[7:]}:/docker.sock",
-                      "-e", "PASSWORD=hunter4", "--health-cmd", "test -e /etc/passwd", "--health-interval", "1s", BASE_IMAGE, "sleep", "1000")
+                      "-e", "PASSWORD=hunter4", "--health-cmd", "test -e /etc/passwd", "--health-interval", "1s", "--label", "team=a", "--read-only", BASE_IMAGE, "sleep", "1000")
     try:
         c = container(admin, ident, lambda c: c["level"] == "full" and c["init_pid"] and c["layers"] and c["net_ns"] and c["health"] == "healthy", 20)
         seen = swarm.inspect(ident)
@@ -192,6 +193,7 @@ def test_all_of_a_container(swarm, platform):
         assert s["network_of"] == ident and s["net_ns"] == c["net_ns"], s
 
         text = subprocess.run(sensor_cli(platform, "containers", "res-all"), check=True, capture_output=True, text=True, env=system_env()).stdout
+        assert re.search(r"^layers +sha256:[0-9a-f]{64}$", text, re.M) and re.search(r"^labels +\S+=", text, re.M) and re.search(r"^file system +read only$", text, re.M), text
         assert "0.50 CPUs" in text and "Ways to the host:" in text and "no new ones" in text and "PASSWORD" in text and "hunter4" not in text, text
     finally:
         swarm.remove(ident)
@@ -234,13 +236,19 @@ def test_who_asked_for_a_container_and_for_its_run(swarm, platform):
         swarm.docker("start", own)
         again = container(admin, own, lambda d: d["started_by"] != c["started_by"] and d["started_by"])
         assert again["created_by"] == c["created_by"], (c["created_by"], again["created_by"])
+        # one process after the other: it is never the one before, however late the kernel's word comes
+        for i in range(3):
+            with subprocess.Popen(["docker", "--host", swarm.host, "run", "-d", "--name", f"res-asked-{i}", BASE_IMAGE, "sleep", "1000"], stdout=subprocess.PIPE, text=True, env=system_env()) as p:
+                ident = p.stdout.read().strip()
+            d = container(admin, ident, lambda d: d["created_by"] and d["started_by"])
+            assert f"pid {p.pid})" in d["created_by"] and f"pid {p.pid})" in d["started_by"], (p.pid, d["created_by"], d["started_by"])
         # by a process in a container that has the socket by another name
         swarm.docker("exec", "res-asker", client, "-H", "unix:///the.sock", "create", "--name", "res-inner", BASE_IMAGE, "true")
         inner = container(admin, "res-inner", lambda c: c["created_by"])
         assert f"{client} (" in inner["created_by"] and ") in container res-asker" in inner["created_by"], inner["created_by"]
     finally:
         swarm.remove(own, boxed)
-        swarm.docker("rm", "-f", "res-inner", check=False)
+        swarm.docker("rm", "-f", "res-inner", *(f"res-asked-{i}" for i in range(3)), check=False)
 
 
 def test_compose_projects_are_stacks(swarm, platform):
