@@ -10,7 +10,7 @@ case $1 in
   cost) "$here/cost" --seconds 0.1 --rounds 1 --repeats 3 --seed 1 --loads "$2" --subjects "$3" --json /out/cost.json;;
   programs)
     for backend in preferred fallback; do
-      "$here/hooks" --seconds 0.05 --count 3 --acts getppid --backend "$backend" --json "/out/hooks-$backend.json"
+      "$here/hooks" --seconds 0.05 --count 3 --acts getppid,talk,open --backend "$backend" --json "/out/hooks-$backend.json"
     done;;
   *) echo "vm-guest.sh: nothing to do for '$1'"; exit 2;;
 esac
