@@ -6,6 +6,7 @@
  *   getppid        a system call that nobody watches
  *   open FILE [R]  open and close an existing file, for reading; R: at most so often a second
  *   exec PROGRAM   fork, execve of a small static program, wait
+ *   talk           write a few bytes to a stream socket, and read them at its other end
  *   accept         connect to a listener of its own on the loopback, accept, close both
  */
 #include <arpa/inet.h>
@@ -23,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int listener = -1;
+static int listener = -1, ends[2] = { -1, -1 };
 static struct sockaddr_in at = { .sin_family = AF_INET };
 
 static _Noreturn void die(const char *what) {
@@ -41,6 +42,13 @@ static void do_open(const char *arg) {
         if (fd < 0)
                 die(arg);
         close(fd);
+}
+
+static void do_talk(const char *arg) {
+        char text[8];
+
+        if (write(ends[0], "talk", 4) != 4 || read(ends[1], text, sizeof text) != 4)
+                die("write and read");
 }
 
 static void do_exec(const char *arg) {
@@ -101,7 +109,7 @@ int main(int argc, char **argv) {
                 const char *name;
                 void (*act)(const char *arg);
                 unsigned batch; /* acts between two looks at the clock */
-        } kinds[] = { { "getppid", do_getppid, 1024 }, { "open", do_open, 64 }, { "exec", do_exec, 1 }, { "accept", do_accept, 4 } };
+        } kinds[] = { { "getppid", do_getppid, 1024 }, { "open", do_open, 64 }, { "talk", do_talk, 256 }, { "exec", do_exec, 1 }, { "accept", do_accept, 4 } };
         uint64_t n = 0;
 
         for (size_t k = 0; argc >= 3 && k < sizeof kinds / sizeof *kinds; k++) {
@@ -112,6 +120,8 @@ int main(int argc, char **argv) {
 
                 if (kinds[k].act == do_accept)
                         do_listen();
+                if (kinds[k].act == do_talk && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+                        die("socketpair");
                 kinds[k].act(arg);
                 used = busy();
                 begin = seconds();
@@ -129,6 +139,6 @@ int main(int argc, char **argv) {
                        (double) n / (now - begin));
                 return 0;
         }
-        fprintf(stderr, "usage: bench-loads getppid|open|exec|accept SECONDS [FILE [RATE]]\n");
+        fprintf(stderr, "usage: bench-loads getppid|open|talk|exec|accept SECONDS [FILE [RATE]]\n");
         return 2;
 }

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What bench/cost compares: each is started, watches the machine while the loads run, and is stopped with nothing left behind."""
+import ctypes
 import os
 import pathlib
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -66,6 +68,39 @@ class Nothing:
 
     def version(self):
         return ""
+
+
+class Floor(Nothing):
+    """
+    What nobody who attaches to the exit of system calls gets below: one program there that returns at once. The kernel then takes its slow way out of each
+    system call of the machine. What a sensor on the fallback costs above this is its own; where no hook needs that tracepoint (preferred backend) it costs less.
+    """
+    name = "floor"
+    about = "an empty program at the exit of system calls"
+    NUMBERS = {"x86_64": 321, "aarch64": 280}
+    PROG_LOAD, RAW_TRACEPOINT_OPEN, RAW_TRACEPOINT = 5, 17, 17
+    RETURN_0 = struct.pack("=BBhiBBhi", 0xb7, 0, 0, 0, 0x95, 0, 0, 0)  # r0 = 0; exit
+
+    def _bpf(self, command, attr):
+        libc = ctypes.CDLL(None, use_errno=True)
+        fd = libc.syscall(self.NUMBERS[os.uname().machine], command, ctypes.create_string_buffer(attr, 128), 128)
+        if fd < 0:
+            raise lib.NotMeasured(f"the kernel takes no program at the exit of system calls: {os.strerror(ctypes.get_errno())}")
+        return fd
+
+    def start(self, base):
+        code, text = ctypes.create_string_buffer(self.RETURN_0), ctypes.create_string_buffer(b"GPL")
+        # prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version, prog_flags, prog_name
+        program = self._bpf(self.PROG_LOAD, struct.pack("=IIQQIIQII16s", self.RAW_TRACEPOINT, 2, ctypes.addressof(code), ctypes.addressof(text), 0, 0, 0, 0, 0, b"bench_floor"))
+        try:
+            where = ctypes.create_string_buffer(b"sys_exit")
+            self.link = self._bpf(self.RAW_TRACEPOINT_OPEN, struct.pack("=QI", ctypes.addressof(where), program))
+        finally:
+            os.close(program)
+
+    def stop(self):
+        os.close(self.link)
+        return {}
 
 
 class Bulkhead(Nothing):
@@ -243,6 +278,6 @@ class Falco(Nothing):
         return lib.first_line("falco", "--version")
 
 
-ALL = [Nothing(), Bulkhead(), Bulkhead("bulkhead-alone", "the sensor without bus and inspector", ("--no-bus", "--no-inspector")),
+ALL = [Nothing(), Floor(), Bulkhead(), Bulkhead("bulkhead-alone", "the sensor without bus and inspector", ("--no-bus", "--no-inspector")),
        Bulkhead("preferred", "the sensor, hooks on kernel functions", ("--backend", "preferred"), True),
        Bulkhead("fallback", "the sensor, system-call tracepoints", ("--backend", "fallback"), True), Auditd(), Falco()]

@@ -11,11 +11,17 @@
 
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(max_entries, BH_FIRST_WANTED + 1);
+        __uint(max_entries, BH_FIRST_WANTED);
         __uint(map_flags, BPF_F_NO_PREALLOC);
-        __type(key, __u64); /* struct sock *, or BH_FIRST_ALL */
+        __type(key, __u64); /* struct sock * */
         __type(value, __u32);
 } wanted SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct bh_first_wish);
+} wish SEC(".maps");
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
         __uint(max_entries, 1);
@@ -51,15 +57,19 @@ int tp_first_bytes(__u64 *ctx) {
         struct sock *sk = (struct sock *) ctx[0];
         struct sk_buff *skb = (struct sk_buff *) ctx[1];
         struct tcp_sock *tp = (struct tcp_sock *) sk;
-        __u64 key = (__u64) sk, all = BH_FIRST_ALL;
+        __u64 key = (__u64) sk, offset = BPF_CORE_READ(tp, bytes_received);
         __u32 zero = 0, skip = 0, side;
+        struct bh_first_wish *w = bpf_map_lookup_elem(&wish, &zero);
         struct bh_first_state *f = bpf_map_lookup_elem(&first, &zero);
         struct bh_conn *c;
-        __u64 offset = BPF_CORE_READ(tp, bytes_received);
-        bool asked = bpf_map_lookup_elem(&wanted, &key) != NULL;
+        bool asked;
         long err;
 
-        if (!f || (!asked && (offset || !bpf_map_lookup_elem(&wanted, &all))))
+        /* nearly all segments leave here, while connections that begin are waited for */
+        if (!w || !f || (!w->sockets && (offset || !w->all)))
+                return 0;
+        asked = w->sockets && bpf_map_lookup_elem(&wanted, &key);
+        if (!asked && (offset || !w->all))
                 return 0;
 
         struct bh_first_head h = { .offset = offset, .total = payload(skb, tp, &skip) };

@@ -7,6 +7,7 @@
  * name, children like parents; the sensor adds what only a runtime can tell) and `procs` (origin container of each process).
  */
 #include "core.bpf.h"
+#include "subject.bpf.h"
 #include "syscall.bpf.h"
 
 #define CLONE_THREAD 0x00010000
@@ -364,6 +365,8 @@ int dispatch(__u64 *ctx) {
         __u32 nr = (__u32) BPF_CORE_READ(regs, orig_ax), zero = 0, of;
         struct bh_watch *w = bpf_map_lookup_elem(&watch, &zero);
         struct task_struct *task;
+        __s64 ret = (__s64) ctx[1];
+        __s32 fd;
 
         /* x32 calls (bit 30) have the native arguments; numbers 512 and up are x32's own and lead to the same calls by another layout */
         if (nr & 0x40000000)
@@ -377,8 +380,16 @@ int dispatch(__u64 *ctx) {
         if (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) {
                 of >>= BH_WATCH_COMPAT;
                 nr = nr == BH_NR32_SOCKETCALL ? 1024 + ((__u32) BPF_CORE_READ(regs, bx) & 63) : nr + 512;
+                fd = (__s32) BPF_CORE_READ(regs, bx);
+                ret = (__s32) ret;
+        } else {
+                fd = (__s32) BPF_CORE_READ(regs, di);
         }
-        if (!(of & BH_WATCH_CALL) || (of & BH_WATCH_BULK && bh_is_quiet(task)))
+        if (!(of & BH_WATCH_CALL))
+                return 0;
+        if (BH_WATCH_SUBJECT(of) && bh_subject_is_nothing(task, BH_WATCH_SUBJECT(of), fd, ret))
+                return 0;
+        if (of & BH_WATCH_BULK && bh_is_quiet(task))
                 return 0;
         bpf_tail_call(ctx, &syscalls, nr);
         return 0;

@@ -10,7 +10,6 @@
 
 #define BH_FIRST_BYTES 512
 #define BH_FIRST_WANTED 4096 /* sockets at a time */
-#define BH_FIRST_ALL 0ull    /* as key of `wanted`: the first segment of each connection */
 
 enum bh_first_flag {
         BH_FIRST_AT_CLIENT = 1u << 0, /* what came is the server's … */
@@ -32,6 +31,12 @@ struct bh_first_head {
         struct bh_addr addr; /* of the receiving socket */
 };
 _Static_assert(sizeof(struct bh_first_head) == 112, "shared layout");
+
+/* `wish` map: one entry, what is wanted now. */
+struct bh_first_wish {
+        __u32 sockets; /* how many stand in the map `wanted`, or a moment ago did */
+        __u32 all;     /* 1: the first segment of every connection */
+};
 
 /* `first` map: one entry, what was done with segments that were wanted. */
 struct bh_first_state {

@@ -202,7 +202,14 @@ struct bh_proc {
 /* watch map: one entry. By number of a system call: whether its exit is looked at, for the native interface and, BH_WATCH_COMPAT bits up, the 32-bit one. */
 #define BH_WATCH_CALL 1u
 #define BH_WATCH_BULK 2u /* for BULK kinds alone */
+#define BH_WATCH_SUBJECT(of) ((of) >> 2 & 3) /* enum bh_subject: what its first argument, a descriptor, must lead to for there to be an event */
 #define BH_WATCH_COMPAT 4
+enum bh_subject {
+        BH_SUBJECT_ANY,
+        BH_SUBJECT_FILE,      /* a regular file */
+        BH_SUBJECT_DATAGRAMS, /* no stream socket, and the call succeeded */
+        BH_SUBJECT_KNOWN,     /* led to a file that may have been written to */
+};
 struct bh_watch {
         __u8 of[512];
 };

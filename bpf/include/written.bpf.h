@@ -17,6 +17,7 @@
 #define BH_WRITTEN_BPF_H
 
 #include "core.bpf.h"
+#include "subject.bpf.h"
 #include "syscall.bpf.h"
 #include "target.bpf.h"
 
@@ -183,6 +184,22 @@ static __noinline struct bh_written *bh_written_make(struct file *file, struct i
         return bpf_map_lookup_elem(&written, &key);
 }
 
+/* One more, or one less, of the descriptors in `written_fds` than the dispatcher knows of. */
+static __always_inline void bh_written_count(const struct bh_written_fd *key, __u32 by) {
+        __u32 *n = bh_known_place(key->tgid, key->fd);
+
+        if (n)
+                BH_ADD(*n, by);
+}
+
+/* Takes a descriptor out: 0 for the one that did it. */
+static __noinline int bh_written_forget(const struct bh_written_fd *key) {
+        if (bpf_map_delete_elem(&written_fds, key))
+                return -1;
+        bh_written_count(key, (__u32) -1);
+        return 0;
+}
+
 /* The descriptor does not lead to its file any more. Global: the sweeps below call it from many turns of a loop. */
 __noinline int bh_written_drop(__u32 tgid, __u32 fd) {
         struct bh_written_fd key = { .tgid = tgid, .fd = fd };
@@ -193,7 +210,7 @@ __noinline int bh_written_drop(__u32 tgid, __u32 fd) {
         if (!known)
                 return 0;
         file = *known;
-        if (bpf_map_delete_elem(&written_fds, &key))
+        if (bh_written_forget(&key))
                 return 0;
         set = bpf_map_lookup_elem(&written_sets, &tgid);
         if (set && fd < BH_WRITTEN_FDS) {
@@ -240,8 +257,11 @@ static __noinline int bh_written_know(struct bh_written *w, __u32 fd) {
         struct bh_written_set *set, *none;
         __u32 zero = 0;
 
-        if (bpf_map_update_elem(&written_fds, &key, &file, BPF_NOEXIST))
+        bh_written_count(&key, 1);
+        if (bpf_map_update_elem(&written_fds, &key, &file, BPF_NOEXIST)) {
+                bh_written_count(&key, (__u32) -1);
                 return bpf_map_lookup_elem(&written_fds, &key) ? 0 : bh_written_astray(w);
+        }
         __sync_fetch_and_add(&w->refs, 1);
         set = bpf_map_lookup_elem(&written_sets, &key.tgid);
         if (!set) {
@@ -263,7 +283,7 @@ static __noinline int bh_written_know(struct bh_written *w, __u32 fd) {
                         return 0;
         }
         /* unless another thread has closed it, and with that taken everything back */
-        if (bpf_map_delete_elem(&written_fds, &key))
+        if (bh_written_forget(&key))
                 return 0;
         if (set) {
                 BH_ADD(*bh_written_place(set, fd), -fd);

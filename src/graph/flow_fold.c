@@ -105,7 +105,7 @@ Flow *bh_flow_of(BhFlowTable *t, const struct side *s, const struct key *key) {
         if (f && s->net_ns)
                 f->net_ns = s->net_ns;
         if (f && !f->protocol && !f->told && key->role == BH_FLOW_SERVER)
-                bh_flow_text(t, &f->protocol, bh_flow_listener_protocol(t, s->net_ns, s->end->box, key->proto, key->port));
+                bh_flow_speaks(t, f, bh_flow_listener_protocol(t, s->net_ns, s->end->box, key->proto, key->port));
         return f;
 }
 

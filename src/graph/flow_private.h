@@ -208,6 +208,7 @@ struct BhFlowTable {
         gboolean soon;
         gboolean unspoken; /* connections of flows whose protocol is not known */
         guint32 look;      /* number of the present time that bytes are asked for */
+        guint awaited[2];  /* flows that are asked for, and still without an answer: now, and the time before */
         BhFlowStats stats;
 };
 
@@ -393,6 +394,22 @@ static inline void bh_flow_ask_protocol(BhFlowTable *t, Flow *f) {
         f->look = t->look;
         f->looks++;
         t->unspoken = TRUE;
+        t->awaited[0]++;
+}
+
+/* Before a flow without a protocol gets one, or goes. */
+static inline void bh_flow_awaits_no_more(BhFlowTable *t, const Flow *f) {
+        guint ago = t->look - f->look;
+
+        if (!f->protocol && f->looks && ago < G_N_ELEMENTS(t->awaited) && t->awaited[ago])
+                t->awaited[ago]--;
+}
+
+/* NULL or "": leaves what there is. */
+static inline void bh_flow_speaks(BhFlowTable *t, Flow *f, const char *protocol) {
+        if (protocol && *protocol)
+                bh_flow_awaits_no_more(t, f);
+        bh_flow_text(t, &f->protocol, protocol);
 }
 
 /* ---- resolving (flow_tell.c) */

@@ -173,6 +173,7 @@ void bh_flow_peer_end(BhFlowTable *t, Flow *f, End *peer) {
 void bh_flow_drop(BhFlowTable *t, Flow *f) {
         char *texts[] = { f->path, f->name, f->network, f->protocol, f->server_name };
 
+        bh_flow_awaits_no_more(t, f);
         g_hash_table_remove(t->flows, &f->key);
         g_queue_unlink(&t->ages, &f->age);
         g_queue_unlink(&f->key.end->box->flows, &f->in_box);

@@ -246,6 +246,8 @@ typedef struct {
  * asked for BH_FLOW_LOOKS_MAX (20) times without an answer is asked for no more.
  */
 gboolean bh_flow_table_unspoken(BhFlowTable *t);
+/* Whether a flow that bh_flow_table_unspoken() last told of, or one that came since, still has no protocol: else nobody waits for the bytes any more. */
+gboolean bh_flow_table_awaited(const BhFlowTable *t);
 /* Sockets of open connections of such flows, as the last walk named them. Returns how many. */
 guint bh_flow_table_unspoken_sockets(BhFlowTable *t, guint64 *sks, guint max);
 /*

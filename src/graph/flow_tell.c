@@ -358,7 +358,7 @@ static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out, Box **who) {
 
         const char *own = network_of(k->end->box, &f->local_ip);
         if (!f->protocol && listener)
-                bh_flow_text(t, &f->protocol, bh_flow_listener_protocol(t, 0, listener->box, k->proto, k->port));
+                bh_flow_speaks(t, f, bh_flow_listener_protocol(t, 0, listener->box, k->proto, k->port));
         bh_flow_text(t, &f->network, own ? own : network && has_network(k->end->box, network) ? network : NULL);
         if (is_resolver(k))
                 bh_flow_text(t, &f->name, BH_FLOW_DOCKER_DNS);
@@ -382,15 +382,23 @@ static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out, Box **who) {
 gboolean bh_flow_table_unspoken(BhFlowTable *t) {
         gboolean is = t->unspoken;
 
-        t->unspoken = FALSE;
-        t->look++;
+        if (is) {
+                t->unspoken = FALSE;
+                t->look++;
+                t->awaited[1] = t->awaited[0];
+                t->awaited[0] = 0;
+        }
         return is;
+}
+
+gboolean bh_flow_table_awaited(const BhFlowTable *t) {
+        return t->awaited[0] || t->awaited[1];
 }
 
 static void speaks(BhFlowTable *t, Flow *f, const char *protocol, const char *server_name) {
         char *before = f->protocol, *name = f->server_name;
 
-        bh_flow_text(t, &f->protocol, protocol);
+        bh_flow_speaks(t, f, protocol);
         bh_flow_text(t, &f->server_name, server_name);
         if (f->protocol != before || f->server_name != name)
                 bh_flow_touch(t, f);

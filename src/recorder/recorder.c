@@ -95,14 +95,13 @@ const char *bh_recorder_state_name(BhRecorderState state) {
 static guint64 now_ms(void) {
         struct timespec t;
 
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+        clock_gettime(CLOCK_MONOTONIC, &t); /* the one that waiting goes by: a coarse one lags by up to a tick, and the waiter would spin through it */
         return (guint64) t.tv_sec * 1000 + (guint64) t.tv_nsec / 1000000;
 }
 
 /* Waits on `cond` until it is signalled or `until_ms` has come. */
 static void wait_until(BhRecorder *r, pthread_cond_t *cond, guint64 until_ms) {
-        /* The coarse clock lags by up to a tick: without the extra millisecond the waiter would spin through it. */
-        struct timespec t = { .tv_sec = (time_t) ((until_ms + 1) / 1000), .tv_nsec = (long) ((until_ms + 1) % 1000) * 1000000 };
+        struct timespec t = { .tv_sec = (time_t) (until_ms / 1000), .tv_nsec = (long) (until_ms % 1000) * 1000000 };
 
         pthread_cond_timedwait(cond, &r->lock, &t);
 }

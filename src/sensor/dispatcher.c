@@ -21,6 +21,22 @@ static const struct {
 #include "hooks.tbl.h"
 };
 
+static const struct {
+        const char *handler;
+        guint8 subject; /* enum bh_subject */
+} subjects[] = {
+#define BH_HOOK_SUBJECT(handler, subject) { #handler, BH_SUBJECT_##subject },
+#include "hooks.tbl.h"
+};
+
+/* What a handler's first argument must lead to, at its place in an entry of `watch`. socketcall is many calls by one number, its descriptor in memory: any. */
+static guint8 subject_of(const char *handler, gboolean socketcall) {
+        for (guint i = 0; i < G_N_ELEMENTS(subjects) && !socketcall; i++)
+                if (g_str_equal(subjects[i].handler, handler))
+                        return (guint8) (subjects[i].subject << 2);
+        return 0;
+}
+
 /* Where the calls of calls[i] stand in the table; -1: there is none. */
 static void indexes(guint i, int out[2]) {
         out[0] = calls[i].native;
@@ -49,11 +65,11 @@ static void watch_of(BhHooks *h, struct bh_watch *w) {
                 if (!bh_kinds_has(&h->needed, calls[i].type) || !g_hash_table_contains(h->attached, name))
                         continue;
                 if (calls[i].native >= 0) {
-                        w->of[calls[i].native] |= BH_WATCH_CALL;
+                        w->of[calls[i].native] |= (guint8) (BH_WATCH_CALL | subject_of(calls[i].handler, FALSE));
                         key[calls[i].native] |= bulk ? 0 : BH_WATCH_CALL;
                 }
                 if (compat >= 0) {
-                        w->of[compat] |= (guint8) (BH_WATCH_CALL << BH_WATCH_COMPAT);
+                        w->of[compat] |= (guint8) ((BH_WATCH_CALL | subject_of(calls[i].handler, socketcall)) << BH_WATCH_COMPAT);
                         key[compat] |= (guint8) (bulk && !socketcall ? 0 : BH_WATCH_CALL << BH_WATCH_COMPAT); /* socketcall is many calls by one number */
                 }
         }
@@ -150,8 +166,8 @@ void bh_dispatcher_look(BhHooks *h) {
 }
 
 /* Whether the dispatcher looks for a number and does not take it for less than what comes of it. */
-static gboolean watched(guint8 of, gboolean bulk) {
-        return of & BH_WATCH_CALL && (bulk || !(of & BH_WATCH_BULK));
+static gboolean watched(guint of, gboolean bulk, guint8 subject) {
+        return of & BH_WATCH_CALL && (bulk || !(of & BH_WATCH_BULK)) && BH_WATCH_SUBJECT(of) << 2 == subject;
 }
 
 gboolean bh_dispatcher_whole(BhHooks *h, guint32 type) {
@@ -167,10 +183,14 @@ gboolean bh_dispatcher_whole(BhHooks *h, guint32 type) {
 
                 if (!name || !g_hash_table_contains(want, name))
                         continue;
-                if (!has(h, calls[i].handler) || (calls[i].native >= 0 && !watched(w.of[calls[i].native], is_bulk(type))))
+                if (!has(h, calls[i].handler) || (calls[i].native >= 0 && !watched(w.of[calls[i].native], is_bulk(type), subject_of(calls[i].handler, FALSE))))
                         return FALSE;
-                if (calls[i].compat >= 0 &&
-                    !watched(w.of[calls[i].compat >= 512 ? NR32_SOCKETCALL : calls[i].compat] >> BH_WATCH_COMPAT, is_bulk(type) && calls[i].compat < 512))
+                if (calls[i].compat < 0)
+                        continue;
+
+                gboolean socketcall = calls[i].compat >= 512;
+                guint of = w.of[socketcall ? NR32_SOCKETCALL : calls[i].compat] >> BH_WATCH_COMPAT;
+                if (!watched(of, is_bulk(type) && !socketcall, subject_of(calls[i].handler, socketcall)))
                         return FALSE;
         }
         return TRUE;

@@ -23,7 +23,7 @@ G_STATIC_ASSERT(BH_FIRST_BYTES_SOCKETS == BH_FIRST_WANTED);
 struct BhFirstBytes {
         struct bpf_object *object;
         struct bpf_program *program;
-        int wanted, first, samples; /* maps of the object */
+        int wanted, wish, first, samples; /* maps of the object */
         BhFirstBytesSeen seen;
         gpointer data;
         GThread *thread;
@@ -38,6 +38,14 @@ struct BhFirstBytes {
         gboolean ends;
         BhFirstBytesStats stats;
 };
+
+/* Under the lock: lets the program know what is wanted, so that it need not look for each segment's socket. */
+static gboolean tell_wish(BhFirstBytes *f) {
+        struct bh_first_wish w = { .sockets = g_hash_table_size(f->due), .all = f->all_due != 0 };
+        guint32 zero = 0;
+
+        return bpf_map_update_elem(f->wish, &zero, &w, BPF_ANY) == 0;
+}
 
 /* ---- what comes ---- */
 
@@ -73,19 +81,13 @@ static void on_sample(void *ctx, int cpu, void *sample, __u32 size) {
 
         g_mutex_lock(&f->lock);
         f->stats.told++;
-        g_hash_table_remove(f->due, GSIZE_TO_POINTER((gsize) h.sk));
+        if (g_hash_table_remove(f->due, GSIZE_TO_POINTER((gsize) h.sk)))
+                tell_wish(f);
         g_mutex_unlock(&f->lock);
         f->seen(&piece, f->data);
 }
 
 /* ---- attached or not; all under the lock ---- */
-
-static gboolean set_all(BhFirstBytes *f, gboolean all) {
-        guint64 key = BH_FIRST_ALL;
-        guint32 one = 1;
-
-        return (all ? bpf_map_update_elem(f->wanted, &key, &one, BPF_ANY) : bpf_map_delete_elem(f->wanted, &key)) == 0;
-}
 
 static gboolean attach(BhFirstBytes *f, GError **error) {
         guint pages = PAGES_MAX;
@@ -108,6 +110,7 @@ static gboolean attach(BhFirstBytes *f, GError **error) {
 
 /* Sockets whose time is over. Returns whether anything is wanted still. */
 static gboolean expire(BhFirstBytes *f, gint64 now) {
+        gboolean less = FALSE;
         GHashTableIter i;
         gpointer sk, until;
 
@@ -119,11 +122,14 @@ static gboolean expire(BhFirstBytes *f, gint64 now) {
                         continue;
                 bpf_map_delete_elem(f->wanted, &key);
                 g_hash_table_iter_remove(&i);
+                less = TRUE;
         }
         if (f->all_due && f->all_due <= now) {
                 f->all_due = 0;
-                set_all(f, FALSE);
+                less = TRUE;
         }
+        if (less)
+                tell_wish(f);
         return f->all_due || g_hash_table_size(f->due);
 }
 
@@ -177,6 +183,7 @@ BhFirstBytes *bh_first_bytes_new(BhHooks *hooks, BhFirstBytesSeen seen, gpointer
         }
         f->program = bpf_object__find_program_by_name(f->object, "tp_first_bytes");
         f->wanted = bpf_object__find_map_fd_by_name(f->object, "wanted");
+        f->wish = bpf_object__find_map_fd_by_name(f->object, "wish");
         f->first = bpf_object__find_map_fd_by_name(f->object, "first");
         f->samples = bpf_object__find_map_fd_by_name(f->object, "samples");
         f->thread = g_thread_new("bh-first-bytes", run, f);
@@ -227,6 +234,8 @@ gboolean bh_first_bytes_want(BhFirstBytes *f, const guint64 *sks, guint n, guint
                         g_hash_table_replace(f->due, name, g_memdup2(&due, sizeof(due)));
                 }
         }
+        if (ok && !tell_wish(f))
+                ok = bh_hooks_fail(error, "cannot ask for the bytes of connections: %s", g_strerror(errno));
         g_mutex_unlock(&f->lock);
         return ok;
 }
@@ -235,11 +244,23 @@ gboolean bh_first_bytes_want_new(BhFirstBytes *f, guint seconds, GError **error)
         gboolean ok;
 
         g_mutex_lock(&f->lock);
-        ok = attach(f, error) && (set_all(f, TRUE) || bh_hooks_fail(error, "cannot ask for first bytes of connections: %s", g_strerror(errno)));
-        if (ok)
+        ok = attach(f, error);
+        if (ok) {
                 f->all_due = MAX(f->all_due, until(seconds));
+                if (!tell_wish(f))
+                        ok = bh_hooks_fail(error, "cannot ask for first bytes of connections: %s", g_strerror(errno));
+        }
         g_mutex_unlock(&f->lock);
         return ok;
+}
+
+void bh_first_bytes_enough(BhFirstBytes *f) {
+        g_mutex_lock(&f->lock);
+        if (f->all_due) {
+                f->all_due = 1; /* its time has come */
+                g_cond_signal(&f->changed);
+        }
+        g_mutex_unlock(&f->lock);
 }
 
 void bh_first_bytes_stats(BhFirstBytes *f, BhFirstBytesStats *stats) {

@@ -77,5 +77,7 @@ gboolean bh_first_bytes_want(BhFirstBytes *f, const guint64 *sks, guint n, guint
 
 /* For `seconds` from now: the first segment with payload of every connection, in either direction. Connections that have received something are passed over. */
 gboolean bh_first_bytes_want_new(BhFirstBytes *f, guint seconds, GError **error);
+/* Takes that wish back before its time is over. */
+void bh_first_bytes_enough(BhFirstBytes *f);
 
 void bh_first_bytes_stats(BhFirstBytes *f, BhFirstBytesStats *stats);

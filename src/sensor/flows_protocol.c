@@ -110,6 +110,11 @@ void bh_flows_look(BhFlows *f, gboolean walked) {
                         failed(f, error);
                 return;
         }
+        g_mutex_lock(&f->lock);
+        gboolean awaited = bh_flow_table_awaited(f->table);
+        g_mutex_unlock(&f->lock);
+        if (!awaited)
+                bh_first_bytes_enough(f->first_bytes); /* each segment of the machine pays while it is looked at */
         gint64 pause_us = now_us - f->looking_since_us < LOOK_FREELY_US ? (gint64) LOOK_SECONDS * G_USEC_PER_SEC / 2 : LOOK_EACH_US;
         if (f->looked_us && now_us - f->looked_us < pause_us)
                 return;

@@ -9,6 +9,8 @@
  *     BH_HOOK_CALL(TYPE, handler, n, c)  system call: fallback sx_<handler> at native number n and 32-bit number c (-1: has none);
  *                                        preferred fx_<handler> and fc_<handler>, where the object has such programs
  *     BH_HOOK_CALL_INSTEAD(TYPE, handler, of, n, c)  fallback, where the handler `of` needs what this kernel does not have
+ *     BH_HOOK_SUBJECT(handler, SUBJECT)  fallback: the handler makes an event only where the call's first argument is such a descriptor (enum bh_subject), so
+ *                                        that the dispatcher need not call it for others
  *     BH_HOOK_NEEDS(TYPE, OTHER, backend) the programs of OTHER keep what TYPE's events are made of, on that backend (NONE: on each), so they are attached
  *                                        for it too
  */
@@ -31,7 +33,9 @@
 #ifndef BH_HOOK_CALL_INSTEAD
 #define BH_HOOK_CALL_INSTEAD(type, handler, of, native, compat)
 #endif
-
+#ifndef BH_HOOK_SUBJECT
+#define BH_HOOK_SUBJECT(handler, subject)
+#endif
 #ifndef BH_HOOK_NEEDS
 #define BH_HOOK_NEEDS(type, other, backend)
 #endif
@@ -358,6 +362,20 @@ BH_HOOK_FALLBACK(SEND, tp_uring_submit_sqe)
 BH_HOOK_FALLBACK(DNS, tp_uring_submit)
 BH_HOOK_FALLBACK(DNS, tp_uring_submit_sqe)
 
+BH_HOOK_SUBJECT(write, FILE)
+BH_HOOK_SUBJECT(writev, FILE)
+BH_HOOK_SUBJECT(pwrite64, FILE)
+BH_HOOK_SUBJECT(pwritev, FILE)
+BH_HOOK_SUBJECT(pwritev2, FILE)
+BH_HOOK_SUBJECT(close, KNOWN)
+BH_HOOK_SUBJECT(sendto, DATAGRAMS)
+BH_HOOK_SUBJECT(sendmsg, DATAGRAMS)
+BH_HOOK_SUBJECT(sendmmsg, DATAGRAMS)
+BH_HOOK_SUBJECT(recvfrom, DATAGRAMS)
+BH_HOOK_SUBJECT(recvmsg, DATAGRAMS)
+BH_HOOK_SUBJECT(recvmmsg, DATAGRAMS)
+BH_HOOK_SUBJECT(recvmmsg_time64, DATAGRAMS)
+
 #undef BH_SOCKETCALL
 #undef BH_HOOK_COMMON
 #undef BH_HOOK_OBJECT
@@ -365,4 +383,5 @@ BH_HOOK_FALLBACK(DNS, tp_uring_submit_sqe)
 #undef BH_HOOK_FALLBACK
 #undef BH_HOOK_CALL
 #undef BH_HOOK_CALL_INSTEAD
+#undef BH_HOOK_SUBJECT
 #undef BH_HOOK_NEEDS

@@ -5,8 +5,10 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -202,20 +204,37 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs
 @needs_root
 def test_cost_compares_in_one_run(tmp_path):
     file = tmp_path / "result.json"
-    out = run("cost", "--seconds", "0.2", "--rounds", "1", "--loads", "getppid,open", "--subjects", "bulkhead", "--json", str(file), timeout=150)
+    out = run("cost", "--seconds", "0.2", "--rounds", "1", "--loads", "getppid,open,talk", "--subjects", "floor,bulkhead", "--json", str(file), timeout=150)
     assert out.returncode == 0, out.stdout + out.stderr
     whole = json.loads(file.read_text())
     result = whole["parts"]["cost"]
     assert whole["machine"]["kernel"] == os.uname().release
     rows = {(r["load"], r["where"]): r for r in result["loads"]}
-    assert set(rows) == {(load, where) for load in ("getppid", "open") for where in ("host", "container")}
+    assert set(rows) == {(load, where) for load in ("getppid", "open", "talk") for where in ("host", "container")}
     for row in rows.values():
-        side = row["with"]["bulkhead"]
-        assert len(row["without"]["per_second"]["values"]) == side["kept"]["n"] == 1
-        assert side["kept"]["min"] <= side["kept"]["median"] <= side["kept"]["max"]
+        for name in ("floor", "bulkhead"):
+            side = row["with"][name]
+            assert len(row["without"]["per_second"]["values"]) == side["kept"]["n"] == 1
+            assert side["kept"]["min"] <= side["kept"]["median"] <= side["kept"]["max"]
     # what the loads did in the container was seen
     assert all(r["generated"] > 0 and r["events"] > 0 for s in result["subjects"] if s["name"] == "bulkhead" for r in s["rounds"])
     assert "throughput kept" in out.stdout and not list(pathlib.Path("/sys/fs/cgroup").glob(f"*/bulkhead-bench-{os.getpid()}"))
+
+
+@needs_root
+def test_floor_is_an_empty_program_while_it_lasts():
+    def names():
+        return {p["id"]: p.get("name") for p in json.loads(subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, text=True, check=True, env=lib.ENV).stdout)}
+
+    floor = subjects.Floor()
+    floor.start(None)
+    mine = int(re.search(r"^prog_id:\s*(\d+)", lib.read(f"/proc/self/fdinfo/{floor.link}"), re.M)[1])
+    attached = names().get(mine)
+    assert floor.stop() == {}
+    until = time.monotonic() + 30
+    while mine in names() and time.monotonic() < until:  # the kernel frees it a little later
+        time.sleep(0.05)
+    assert attached == "bench_floor" and mine not in names()
 
 
 @needs_root

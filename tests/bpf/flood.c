@@ -16,8 +16,8 @@
 #include <time.h>
 
 /* What is counted, in the words of the event types where there is one. */
-enum { N_OPEN, N_CLOSE, N_GETPPID, N_FORK, N_EXIT, N_EXEC, N_CONNECT, N_STAT, N_WRITE, N_SEND, N_UNLINK, N_SOCKET, N_CHMOD, N_ERRORS, N_KINDS };
-static const char *const count_names[N_KINDS] = { "open", "close", "getppid", "fork", "exit", "exec", "connect", "stat", "write", "send", "unlink", "socket", "chmod", "errors" };
+enum { N_OPEN, N_CLOSE, N_GETPPID, N_FORK, N_EXIT, N_EXEC, N_CONNECT, N_STAT, N_WRITE, N_SEND, N_UNLINK, N_SOCKET, N_CHMOD, N_TALK, N_ERRORS, N_KINDS };
+static const char *const count_names[N_KINDS] = { "open", "close", "getppid", "fork", "exit", "exec", "connect", "stat", "write", "send", "unlink", "socket", "chmod", "talk", "errors" };
 
 struct worker {
         pthread_t thread;
@@ -59,6 +59,15 @@ static void step_stat(struct worker *w) {
 
 static void step_write(struct worker *w) {
         counted(w, N_WRITE, pwrite(w->fd, "flood", 5, 0) == 5);
+}
+
+/* Over a stream socket: what most writes and receives of a server are. */
+static void step_talk(struct worker *w) {
+        char text[8];
+
+        if (w->held[0] < 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w->held))
+                w->counts[N_ERRORS]++;
+        counted(w, N_TALK, write(w->held[0], "flood", 5) == 5 && recv(w->held[1], text, sizeof text, 0) == 5);
 }
 
 static void step_chmod(struct worker *w) {
@@ -136,6 +145,7 @@ static void step_sockets(struct worker *w) {
 static const struct { const char *name; void (*step)(struct worker *); } kinds[] = {
         { "open", step_open }, { "getppid", step_getppid }, { "fork", step_fork },   { "exec", step_exec },   { "connect", step_connect }, { "stat", step_stat },
         { "write", step_write }, { "udp", step_udp },       { "paths", step_paths }, { "sockets", step_sockets }, { "chmod", step_chmod },
+        { "talk", step_talk },
 };
 
 static void *work(void *arg) {

@@ -620,8 +620,10 @@ static void test_protocol_of_a_server_is_its_listeners(void) {
         nobody.laddr = ip("172.18.0.3");
         nobody.raddr = ip("172.18.0.2");
         closed(t, DB, "/postgres", FALSE, "172.18.0.3:5432", "172.18.0.2:40000", 1, 1, 0);
+        g_assert_true(bh_flow_table_awaited(t));
         g_assert_true(bh_flow_table_unspoken(t));
         g_assert_false(bh_flow_table_unspoken(t));
+        g_assert_true(bh_flow_table_awaited(t));
         /* the kernel does not know yet who accepts it: whoever listens there */
         g_assert_true(bh_flow_table_set_protocol(t, &nobody, "postgresql", "not.the.servers"));
         nobody.lport = 5433;
@@ -633,7 +635,8 @@ static void test_protocol_of_a_server_is_its_listeners(void) {
                "bbbb:/postgres < 172.18.0.2:5432 [aaaa] @front (postgresql) n=1 out=1 in=1\n"
                "bbbb:/postgres < 198.51.100.1:5432 [] @front (postgresql) n=1 out=1 in=1");
         bh_flow_table_unspoken(t);
-        /* it is known: nobody asks again; in vain, not for ever */
+        /* it is known: nobody waits, and nobody asks again; in vain, not for ever */
+        g_assert_false(bh_flow_table_awaited(t));
         closed(t, DB, "/postgres", FALSE, "172.18.0.3:5432", "172.18.0.2:40001", 1, 1, 0);
         g_assert_false(bh_flow_table_unspoken(t));
         for (guint i = 0; i < 20; i++) {
