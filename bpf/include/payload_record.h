@@ -30,6 +30,12 @@ enum bh_payload_protocol {
         BH_PAYLOAD_P_DNS,
 };
 
+/* Numbers as in BhPayloadSide; 0: not known. */
+enum bh_payload_side {
+        BH_PAYLOAD_AT_CLIENT = 1,
+        BH_PAYLOAD_AT_SERVER = 2,
+};
+
 /* Numbers as in BhPayloadSkipped. */
 enum bh_payload_skipped {
         BH_PAYLOAD_S_REQUEST,
@@ -103,15 +109,18 @@ struct bh_payload_rule {
         __u32 off, per_request, per_second, pad;
 };
 
-/* payload_config map: one entry. The sensor writes the first part. */
+/* payload_config map: one entry, the sensor's. */
 struct bh_payload_config {
-        __u32 probe_tgid; /* whose calls are counted below and not told; 0: nobody's */
+        __u32 probe_tgid; /* whose calls are counted and not told; 0: nobody's */
         __u32 rules;      /* changes of payload_rules */
+};
+
+/* payload_counts map: one entry, the programs'. */
+struct bh_payload_counts {
         __u64 probe_sent, probe_read;
         __u64 followed, ignored, refused;
         __u64 ends_lost; /* records without bytes for which the ring had no room */
-        __u32 batching;  /* some thread has used sendmmsg() or recvmmsg() */
-        __u32 pad;
+        __u64 batching;  /* not 0: some thread has used sendmmsg() or recvmmsg() */
 };
 
 /* payload_accounts map, per CPU: key the container's cgroup; 0: containers for which there was no room. */
