@@ -22,7 +22,7 @@ __noinline int payload_moved(__u32 index, __u64 socket, __u32 sent, __u32 n) {
         struct work *w = bpf_map_lookup_elem(&payload_works, &index);
         struct sock *sk = (struct sock *) socket;
         struct bh_payload_stream *s = stream_of(sk);
-        __u32 now = position(sk, sent), missed, want;
+        __u32 now = position(sk, sent), other = position(sk, !sent), missed, want;
         struct bh_payload_account *a;
         struct bh_payload_dir *d;
 
@@ -49,8 +49,9 @@ __noinline int payload_moved(__u32 index, __u64 socket, __u32 sent, __u32 n) {
 
         struct bh_payload_head *h = &w->head;
         h->flags = 0;
-        if (s->last != (sent ? 2 : 1)) {
-                s->last = sent ? 2 : 1;
+        if (!(s->begun & (sent ? 2 : 1)) || other != d->other) {
+                s->begun |= sent ? 2 : 1;
+                d->other = other;
                 if (s->state != BH_PAYLOAD_HELLO)
                         d->left = s->per_request;
                 h->flags = BH_PAYLOAD_F_TURN;
@@ -60,10 +61,10 @@ __noinline int payload_moved(__u32 index, __u64 socket, __u32 sent, __u32 n) {
         d->pos += n;
         want = admit(w, s, d, n);
         if (!want && s->state == BH_PAYLOAD_HELLO)
-                return ended(w, s, sk);
+                return ended(w, s, sk, sent);
         copy(w, want);
         if (s->state == BH_PAYLOAD_HELLO && starts_encrypted(w))
-                return ended(w, s, sk);
+                return ended(w, s, sk, sent);
         if ((s->state == BH_PAYLOAD_NEW || s->state == BH_PAYLOAD_LOOKING) && decide(w, s, sk, sent) == NO)
                 return 0;
 

@@ -846,7 +846,7 @@ static __always_inline bool starts_encrypted(struct work *w) {
         return w->src.got >= 2 && w->bytes[0] == 23 && w->bytes[1] == 3;
 }
 
-static __noinline int ended(struct work *w, struct bh_payload_stream *s, struct sock *sk) {
+static __noinline int ended(struct work *w, struct bh_payload_stream *s, struct sock *sk, bool sent) {
         struct bh_payload_account *a = account_of(s->container);
 
         s->state = BH_PAYLOAD_ENDED;
@@ -856,7 +856,7 @@ static __noinline int ended(struct work *w, struct bh_payload_stream *s, struct 
                 BH_ADD(a->tls_closed, 1);
         w->head.flags = BH_PAYLOAD_F_TLS_CLOSED;
         w->head.total = 0;
-        if (tell(w, s, sk, s->last == 2, 0))
+        if (tell(w, s, sk, sent, 0))
                 end_lost();
         return 0;
 }

@@ -69,6 +69,8 @@ struct bh_payload_dir {
         __u64 told; /* … and of what follows the last byte that was told */
         __u32 seq;  /* as pos, the kernel's number */
         __u32 left; /* of this request or response that may be told yet */
+        __u32 other; /* where the other direction stood at the last call, the kernel's number: the stream turns when that has moved, whether it was seen or not */
+        __u32 pad;
 };
 
 enum bh_payload_state {
@@ -94,7 +96,7 @@ struct bh_payload_stream {
         __u8 state;   /* enum bh_payload_state */
         __u8 protocol, side;
         __u8 looks;   /* in state LOOKING */
-        __u8 last;    /* direction of the last call: 1 read, 2 written, 0: none yet */
+        __u8 begun;   /* directions in which there were calls: 1 read, 2 written */
         __u8 opened;  /* something was told */
         __u8 clear;   /* calls of a TLS library are seen that use it */
         __u8 first_len;
@@ -102,7 +104,7 @@ struct bh_payload_stream {
         struct bh_payload_dir dir[2]; /* [1]: written */
         __u64 text[2]; /* position in the clear text of a TLS library */
 };
-_Static_assert(sizeof(struct bh_payload_stream) == 152, "shared layout");
+_Static_assert(sizeof(struct bh_payload_stream) == 168, "shared layout");
 
 /* payload_rules map: key the container's cgroup; 0: the others. */
 struct bh_payload_rule {

@@ -269,6 +269,10 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
         p->seen = seen;
         p->data = data;
         p->cpus = (guint) libbpf_num_possible_cpus();
+        g_rec_mutex_lock(&hooks->lock);
+        if (!hooks->vmemmap_base)
+                bh_loader_find_symbols(hooks);
+        g_rec_mutex_unlock(&hooks->lock);
         if (force == BH_BACKEND_FALLBACK || !load(p, hooks, TRUE, force ? error : &no_fexit)) {
                 if (force == BH_BACKEND_PREFERRED || !load(p, hooks, FALSE, error))
                         return NULL;
