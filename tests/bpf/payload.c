@@ -11,10 +11,11 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <net/if.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -39,6 +40,7 @@ static GPtrArray *pieces;
 static BhPayload *payload;
 static guint64 container;
 static char *cgroup_dir;
+static gint blocked; /* the callback waits */
 
 static void piece_free(gpointer data) {
         Piece *piece = data;
@@ -50,6 +52,8 @@ static void piece_free(gpointer data) {
 static void on_piece(const BhPayloadPiece *p, gpointer data) {
         Piece *copy = g_new0(Piece, 1);
 
+        while (g_atomic_int_get(&blocked))
+                g_usleep(1000);
         copy->p = *p;
         copy->bytes = g_memdup2(p->bytes, p->len);
         g_mutex_lock(&lock);
@@ -141,7 +145,7 @@ static void container_remove(void) {
         g_clear_pointer(&cgroup_dir, g_free);
 }
 
-G_GNUC_UNUSED static void enter_container(void) {
+static void enter_container(void) {
         g_autofree char *procs = g_build_filename(cgroup_dir, "cgroup.procs", NULL);
         int fd = open(procs, O_WRONLY | O_CLOEXEC);
 
@@ -299,13 +303,529 @@ static void every_form_of_call_gives_the_bytes_in_order(gconstpointer data) {
         }
 }
 
+/* ---- a child in the container, with both ends of a connection ---- */
+
+typedef struct {
+        pid_t pid;
+        int to, from;
+        guint16 client, server; /* ports */
+} Child;
+
+static int client_fd, server_fd; /* in the child */
+
+static void must(gboolean ok) {
+        if (!ok)
+                _exit(3);
+}
+
+/* This process has dropped what a port below 1024 needs: in namespaces of its own the child has it. */
+static void child_may_use_low_ports(void) {
+        struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+        int fd;
+
+        must(unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 && (fd = socket(AF_INET, SOCK_DGRAM, 0)) >= 0);
+        must(ioctl(fd, SIOCSIFFLAGS, &lo) == 0);
+        close(fd);
+}
+
+static void child_pair(guint16 port, int say) {
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(0x7f000035) }, c;
+        socklen_t len = sizeof(a);
+        int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+        guint16 ports[2];
+
+        client_fd = socket(AF_INET, SOCK_STREAM, 0);
+        setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        must(bind(listener, (struct sockaddr *) &a, len) == 0 && listen(listener, 1) == 0 && getsockname(listener, (struct sockaddr *) &a, &len) == 0);
+        must(connect(client_fd, (struct sockaddr *) &a, len) == 0 && getsockname(client_fd, (struct sockaddr *) &c, &len) == 0);
+        must((server_fd = accept(listener, NULL, NULL)) >= 0);
+        ports[0] = ntohs(c.sin_port);
+        ports[1] = ntohs(a.sin_port);
+        must(write(say, ports, sizeof(ports)) == sizeof(ports));
+        close(listener);
+}
+
+/* In the child: `act` for each step that the parent asks for. */
+static Child child_new(void (*act)(guint step), guint16 port, gboolean contained) {
+        int down[2], up[2];
+        guint16 ports[2];
+        Child c;
+
+        g_assert_no_errno(pipe2(down, O_CLOEXEC));
+        g_assert_no_errno(pipe2(up, O_CLOEXEC));
+        g_assert_no_errno(c.pid = fork());
+        if (c.pid == 0) {
+                char byte;
+
+                close(down[1]);
+                close(up[0]);
+                if (contained)
+                        enter_container();
+                if (port)
+                        child_may_use_low_ports();
+                child_pair(port, up[1]);
+                for (guint step = 0; read(down[0], &byte, 1) == 1; step++) {
+                        act(step);
+                        must(write(up[1], &byte, 1) == 1);
+                }
+                _exit(0);
+        }
+        close(down[0]);
+        close(up[1]);
+        c.to = down[1];
+        c.from = up[0];
+        g_assert_cmpint(read(c.from, ports, sizeof(ports)), ==, sizeof(ports));
+        c.client = ports[0];
+        c.server = ports[1];
+        return c;
+}
+
+static void child_step(Child *c) {
+        char byte = 'x';
+
+        g_assert_cmpint(write(c->to, &byte, 1), ==, 1);
+        g_assert_cmpint(read(c->from, &byte, 1), ==, 1);
+}
+
+static void child_end(Child *c) {
+        int status;
+
+        close(c->to);
+        g_assert_no_errno(waitpid(c->pid, &status, 0));
+        g_assert_cmpint(status, ==, 0);
+        close(c->from);
+}
+
+/* In the child: one call to send, and one that reads all of it. */
+static void move_bytes(int from, int to, const void *bytes, gsize len) {
+        char *got = malloc(len);
+
+        must(send(from, bytes, len, MSG_NOSIGNAL) == (ssize_t) len);
+        must(recv(to, got, len, MSG_WAITALL) == (ssize_t) len && memcmp(got, bytes, len) == 0);
+        free(got);
+}
+
+static void move_text(int from, int to, const char *text) {
+        move_bytes(from, to, text, strlen(text));
+}
+
+static guint count_of(guint16 lport, guint16 rport) {
+        guint n = 0;
+
+        g_mutex_lock(&lock);
+        for (guint i = 0; i < pieces->len; i++) {
+                const Piece *x = pieces->pdata[i];
+
+                n += (x->p.lport == lport && x->p.rport == rport) || (x->p.lport == rport && x->p.rport == lport);
+        }
+        g_mutex_unlock(&lock);
+        return n;
+}
+
+/* Everything that was in the ring before has been told. */
+static void wait_for_all(void) {
+        gint64 until = g_get_monotonic_time() + WAIT_MS * 1000;
+        BhPayloadStats s;
+
+        do {
+                g_usleep(2000);
+                bh_payload_stats(payload, &s);
+                g_assert_cmpint(g_get_monotonic_time(), <, until);
+        } while (s.told < s.all.pieces); /* ends are told as well: more, never fewer */
+        g_usleep(AGAIN_MS * 1000);
+}
+
+/* ---- what is looked at, and what is not ---- */
+
+static void act_redis(guint step) {
+        move_text(client_fd, server_fd, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n");
+        move_text(server_fd, client_fd, "+OK\r\n");
+}
+
+static void act_banner(guint step) {
+        move_text(server_fd, client_fd, "SSH-2.0-OpenSSH_9.2\r\n");
+        move_text(client_fd, server_fd, "GET / HTTP/1.1\r\n\r\n");
+}
+
+static void act_http(guint step) {
+        move_text(client_fd, server_fd, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+        move_text(server_fd, client_fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+static void nothing_of_other_protocols_is_copied(gconstpointer data) {
+        static void (*const acts[])(guint) = { act_redis, act_banner };
+        BhPayloadAccount before, after;
+        BhPayloadStats then, later;
+
+        if (!begin(data))
+                return;
+        for (guint i = 0; i < G_N_ELEMENTS(acts); i++) {
+                check_account(&before);
+                bh_payload_stats(payload, &then);
+                Child c = child_new(acts[i], 0, TRUE);
+                child_step(&c);
+                child_step(&c);
+                child_end(&c);
+                wait_for_all();
+                g_assert_cmpuint(count_of(c.client, c.server), ==, 0);
+                check_account(&after);
+                bh_payload_stats(payload, &later);
+                g_assert_cmpuint(after.moved, ==, before.moved);
+                g_assert_cmpuint(later.ignored, >=, then.ignored + 2);
+                g_assert_cmpuint(later.followed, ==, then.followed);
+        }
+}
+
+static void nothing_of_the_host_is_looked_at(gconstpointer data) {
+        BhPayloadStats then, later;
+
+        if (!begin(data))
+                return;
+        bh_payload_stats(payload, &then);
+        Child c = child_new(act_http, 0, FALSE);
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        bh_payload_stats(payload, &later);
+        g_assert_cmpuint(count_of(c.client, c.server), ==, 0);
+        g_assert_cmpuint(later.followed, ==, then.followed);
+}
+
+static void act_tls(guint step) {
+        static const guint8 client_hello[] = { 22, 3, 1, 0, 8, 1, 0, 0, 4, 3, 3, 0, 0 }, server_hello[] = { 22, 3, 3, 0, 8, 2, 0, 0, 4, 3, 3, 0, 0 };
+        static const guint8 data[] = { 23, 3, 3, 0, 4, 1, 2, 3, 4 };
+
+        if (step == 0) {
+                move_bytes(client_fd, server_fd, client_hello, sizeof(client_hello));
+                move_bytes(server_fd, client_fd, server_hello, sizeof(server_hello));
+        }
+        move_bytes(client_fd, server_fd, data, sizeof(data));
+        move_bytes(server_fd, client_fd, data, sizeof(data));
+}
+
+static void of_tls_the_handshake_is_told_and_then_that_it_is_closed(gconstpointer data) {
+        BhPayloadAccount before, after;
+        const Piece *hello, *closed;
+
+        if (!begin(data))
+                return;
+        check_account(&before);
+        Child c = child_new(act_tls, 0, TRUE);
+        child_step(&c);
+        child_step(&c);
+        child_end(&c);
+        g_assert_nonnull(piece_with(c.client, c.server, BH_PAYLOAD_CLOSE, WAIT_MS));
+        g_assert_nonnull(piece_with(c.server, c.client, BH_PAYLOAD_CLOSE, WAIT_MS));
+        g_assert_nonnull(hello = piece_with(c.client, c.server, BH_PAYLOAD_OPEN, 0));
+        g_assert_cmpint(hello->p.protocol, ==, BH_PAYLOAD_TLS_HELLO);
+        g_assert_cmpuint(hello->p.len, ==, 13);
+        g_assert_nonnull(closed = piece_with(c.client, c.server, BH_PAYLOAD_TLS_CLOSED, 0));
+        g_assert_cmpuint(closed->p.len, ==, 0);
+        g_assert_cmpuint(closed->p.connection, ==, hello->p.connection);
+        /* of each end: both hellos, that it is closed, that it is over */
+        g_assert_cmpuint(count_of(c.client, c.server), ==, 8);
+        check_account(&after);
+        g_assert_cmpuint(after.tls_closed - before.tls_closed, ==, 2);
+}
+
+static void act_dns(guint step) {
+        static const guint8 query[] = { 0, 19, 1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 0, 0, 1, 0, 1 };
+
+        move_bytes(client_fd, server_fd, query, 2);
+        move_bytes(client_fd, server_fd, query + 2, sizeof(query) - 2);
+        move_bytes(server_fd, client_fd, query, sizeof(query));
+}
+
+static void dns_over_tcp_is_followed_on_its_port(gconstpointer data) {
+        guint8 got[21] = { 0 };
+
+        if (!begin(data))
+                return;
+        Child c = child_new(act_dns, 53, TRUE);
+        child_step(&c);
+        child_end(&c);
+        g_assert_nonnull(piece_with(c.client, c.server, BH_PAYLOAD_CLOSE, WAIT_MS));
+        g_assert_cmpuint(put_together(c.client, c.server, TRUE, got, sizeof(got)), ==, sizeof(got));
+        g_assert_cmpint(piece_with(c.client, c.server, BH_PAYLOAD_CLOSE, 0)->p.protocol, ==, BH_PAYLOAD_DNS);
+        g_assert_cmpint(piece_with(c.client, c.server, BH_PAYLOAD_CLOSE, 0)->p.side, ==, BH_PAYLOAD_CLIENT);
+        /* the same bytes on another port say nothing */
+        c = child_new(act_dns, 0, TRUE);
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        g_assert_cmpuint(count_of(c.client, c.server), ==, 0);
+}
+
+static void connection_that_was_open_before_is_followed_from_its_next_request(gconstpointer data) {
+        g_autoptr(GError) error = NULL;
+        const Piece *first;
+
+        if (!begin(data))
+                return;
+        bh_payload_stop(payload);
+        Child c = child_new(act_http, 0, TRUE);
+        child_step(&c);
+        wait_for_all();
+        g_assert_cmpuint(count_of(c.client, c.server), ==, 0);
+        g_assert_true(bh_payload_start(payload, &error));
+        child_step(&c);
+        child_step(&c);
+        child_end(&c);
+        g_assert_nonnull(piece_with(c.server, c.client, BH_PAYLOAD_CLOSE, WAIT_MS));
+        first = piece_with(c.server, c.client, BH_PAYLOAD_OPEN, 0);
+        g_assert_nonnull(first);
+        g_assert_cmpuint(first->p.offset, ==, strlen("GET /a HTTP/1.1\r\nHost: x\r\n\r\n"));
+        g_assert_true(first->p.flags & BH_PAYLOAD_SKIPPED);
+        g_assert_cmpint(first->p.side, ==, BH_PAYLOAD_SERVER);
+        g_assert_cmpmem(first->bytes, first->p.len, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n", 28);
+}
+
+static void connection_that_is_ignored_tells_nothing_more(gconstpointer data) {
+        const Piece *first;
+        guint n;
+
+        if (!begin(data))
+                return;
+        Child c = child_new(act_http, 0, TRUE);
+        child_step(&c);
+        g_assert_nonnull(first = piece_with(c.server, c.client, BH_PAYLOAD_OPEN, WAIT_MS));
+        bh_payload_ignore(payload, first->p.connection + 1, first->p.sk); /* another's: nothing happens */
+        child_step(&c);
+        wait_for_all();
+        g_assert_cmpuint(n = count_of(c.client, c.server), ==, 8);
+        bh_payload_ignore(payload, first->p.connection, first->p.sk);
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        g_assert_cmpuint(count_of(c.client, c.server), ==, n + 3); /* the client's end alone: request, response, its end */
+}
+
+/* ---- bounds ---- */
+
+#define LONG 50000u
+static guint8 long_request[LONG];
+
+static void act_long(guint step) {
+        move_bytes(client_fd, server_fd, long_request, LONG);
+        move_text(server_fd, client_fd, "HTTP/1.1 200 OK\r\n\r\n");
+}
+
+/* One long request; what the server's end of it has, and its account. */
+static void run_long(BhPayloadAccount *by, const Piece **first) {
+        BhPayloadAccount before, after;
+
+        memset(long_request, 'a', sizeof(long_request));
+        memcpy(long_request, "POST / HTTP/1.1\r\n", 17);
+        forget_pieces();
+        check_account(&before);
+        Child c = child_new(act_long, 0, TRUE);
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        check_account(&after);
+        for (guint i = 0; i < sizeof(after) / sizeof(guint64); i++)
+                ((guint64 *) by)[i] = ((guint64 *) &after)[i] - ((guint64 *) &before)[i];
+        *first = piece_with(c.server, c.client, 0, 0);
+}
+
+static void set(guint64 of, BhPayloadRule rule) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_true(bh_payload_set(payload, of, &rule, &error));
+        g_assert_no_error(error);
+}
+
+static void what_is_beyond_a_bound_is_counted_by_reason(gconstpointer data) {
+        enum { ANSWER = 19 };
+        g_autoptr(GError) error = NULL;
+        BhPayloadAccount by;
+        const Piece *first;
+
+        if (!begin(data))
+                return;
+        run_long(&by, &first);
+        g_assert_cmpuint(first->p.len, ==, BH_PAYLOAD_REQUEST);
+        g_assert_cmpuint(first->p.total, ==, LONG);
+        g_assert_true(first->p.flags & BH_PAYLOAD_CUT);
+        g_assert_cmpmem(first->bytes, first->p.len, long_request, BH_PAYLOAD_REQUEST);
+        g_assert_cmpuint(by.moved, ==, 2 * (LONG + ANSWER));
+        g_assert_cmpuint(by.copied, ==, 2 * (BH_PAYLOAD_REQUEST + ANSWER));
+        g_assert_cmpuint(by.skipped[BH_PAYLOAD_SKIPPED_REQUEST], ==, 2 * (LONG - BH_PAYLOAD_REQUEST));
+
+        set(container, (BhPayloadRule) { .bytes_per_request = LONG });
+        run_long(&by, &first);
+        g_assert_cmpuint(first->p.len, ==, BH_PAYLOAD_PIECE);
+        g_assert_cmpmem(first->bytes, first->p.len, long_request, BH_PAYLOAD_PIECE);
+        g_assert_cmpuint(by.skipped[BH_PAYLOAD_SKIPPED_CALL], ==, 2 * (LONG - BH_PAYLOAD_PIECE));
+
+        set(container, (BhPayloadRule) { .bytes_per_request = 100 });
+        set(0, (BhPayloadRule) { .bytes_per_request = 200 }); /* of those without a rule of their own */
+        run_long(&by, &first);
+        g_assert_cmpuint(first->p.len, ==, 100);
+        g_assert_true(bh_payload_set(payload, container, NULL, &error));
+        run_long(&by, &first);
+        g_assert_cmpuint(first->p.len, ==, 200);
+        g_assert_true(bh_payload_set(payload, 0, NULL, &error));
+
+        set(container, (BhPayloadRule) { .bytes_per_second = 10 });
+        run_long(&by, &first);
+        g_assert_cmpuint(first->p.len, ==, 10);
+        g_assert_cmpuint(by.skipped[BH_PAYLOAD_SKIPPED_CONTAINER], >=, BH_PAYLOAD_REQUEST);
+
+        set(container, (BhPayloadRule) { .off = TRUE });
+        run_long(&by, &first);
+        g_assert_null(first);
+        g_assert_cmpuint(by.moved, ==, 0);
+        g_assert_true(bh_payload_set(payload, container, NULL, &error));
+        run_long(&by, &first);
+        g_assert_cmpuint(first->p.len, ==, BH_PAYLOAD_REQUEST);
+
+        g_assert_false(bh_payload_set(payload, container, &(BhPayloadRule) { .bytes_per_request = BH_PAYLOAD_REQUEST_MAX + 1 }, &error));
+        g_assert_nonnull(error);
+}
+
+static void act_many(guint step) {
+        static guint8 bytes[4096] = "POST / HTTP/1.1\r\n";
+
+        for (guint i = 0; i < 3000; i++) {
+                move_bytes(client_fd, server_fd, bytes, sizeof(bytes));
+                move_bytes(server_fd, client_fd, bytes, 16);
+        }
+}
+
+static void bytes_that_find_no_room_in_the_ring_are_counted(gconstpointer data) {
+        BhPayloadAccount before, after;
+
+        if (!begin(data))
+                return;
+        set(container, (BhPayloadRule) { .bytes_per_request = BH_PAYLOAD_REQUEST_MAX, .bytes_per_second = G_MAXUINT32 });
+        check_account(&before);
+        g_atomic_int_set(&blocked, 1);
+        Child c = child_new(act_many, 0, TRUE);
+        child_step(&c);
+        child_end(&c);
+        check_account(&after);
+        g_atomic_int_set(&blocked, 0);
+        g_assert_cmpuint(after.moved - before.moved, ==, 2 * 3000 * (4096 + 16));
+        g_assert_cmpuint(after.skipped[BH_PAYLOAD_SKIPPED_FULL] + after.skipped[BH_PAYLOAD_SKIPPED_CONNECTION], >,
+                         before.skipped[BH_PAYLOAD_SKIPPED_FULL] + before.skipped[BH_PAYLOAD_SKIPPED_CONNECTION]);
+        g_assert_cmpuint(after.skipped[BH_PAYLOAD_SKIPPED_FULL], >, before.skipped[BH_PAYLOAD_SKIPPED_FULL]);
+        wait_for_all();
+        bh_payload_set(payload, container, NULL, NULL);
+}
+
+static void account_of_a_container_that_is_gone_stays_in_the_sum(gconstpointer data) {
+        BhPayloadAccount own;
+        BhPayloadStats then, later;
+
+        if (!begin(data))
+                return;
+        Child c = child_new(act_http, 0, TRUE);
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        check_account(&own);
+        g_assert_cmpuint(own.moved, >, 0);
+        bh_payload_stats(payload, &then);
+        bh_payload_forget(payload, container);
+        bh_payload_stats(payload, &later);
+        g_assert_cmpuint(later.all.moved, ==, then.all.moved);
+        check_account(&own);
+        g_assert_cmpuint(own.moved, ==, 0);
+}
+
+/* ---- figures ---- */
+
+static gint64 ns_of_moves(guint n, const char *first) {
+        struct timespec a, b;
+        char byte[64] = { 0 };
+
+        move_text(client_fd, server_fd, first);
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        for (guint i = 0; i < n; i++) {
+                must(send(client_fd, byte, sizeof(byte), MSG_NOSIGNAL) == sizeof(byte));
+                must(recv(server_fd, byte, sizeof(byte), 0) == sizeof(byte));
+                must(send(server_fd, byte, sizeof(byte), MSG_NOSIGNAL) == sizeof(byte));
+                must(recv(client_fd, byte, sizeof(byte), 0) == sizeof(byte));
+        }
+        clock_gettime(CLOCK_MONOTONIC, &b);
+        return ((b.tv_sec - a.tv_sec) * 1000000000ll + b.tv_nsec - a.tv_nsec) / (4 * n);
+}
+
+static const char *speed_first;
+static int speed_say;
+
+static void act_speed(guint step) {
+        gint64 ns = ns_of_moves(20000, speed_first);
+
+        must(write(speed_say, &ns, sizeof(ns)) == sizeof(ns));
+}
+
+/* Nanoseconds a send or recv of 64 bytes, in turns: not attached, of a connection that is ignored, one that is followed, one of the host. */
+static void speed(gconstpointer data) {
+        static const char *const names[] = { "off", "ignored", "followed", "host" };
+        enum { ROUNDS = 9 };
+        gint64 ns[4][ROUNDS];
+        g_autoptr(GError) error = NULL;
+        int say[2];
+
+        if (!g_test_perf()) {
+                g_test_skip("figures only, with -m perf");
+                return;
+        }
+        if (!begin(data))
+                return;
+        set(container, (BhPayloadRule) { .bytes_per_second = G_MAXUINT32 });
+        g_assert_no_errno(pipe2(say, O_CLOEXEC));
+        speed_say = say[1];
+        for (guint round = 0; round < ROUNDS; round++) {
+                for (guint i = 0; i < 4; i++) {
+                        if (i == 0)
+                                bh_payload_stop(payload);
+                        else
+                                g_assert_true(bh_payload_start(payload, &error));
+                        speed_first = i == 2 ? "POST / HTTP/1.1\r\n\r\n" : "*1\r\n$4\r\nPING\r\n";
+                        Child c = child_new(act_speed, 0, i != 3);
+                        child_step(&c);
+                        child_end(&c);
+                        g_assert_cmpint(read(say[0], &ns[i][round], sizeof(gint64)), ==, sizeof(gint64));
+                        forget_pieces();
+                }
+        }
+        for (guint i = 0; i < 4; i++) {
+                for (guint a = 1; a < ROUNDS; a++)
+                        for (guint b = a; b > 0 && ns[i][b - 1] > ns[i][b]; b--) {
+                                gint64 t = ns[i][b];
+
+                                ns[i][b] = ns[i][b - 1];
+                                ns[i][b - 1] = t;
+                        }
+                g_print("# payload %s: %s: %" G_GINT64_FORMAT " ns a call (median of %d; %" G_GINT64_FORMAT "-%" G_GINT64_FORMAT "), %.3f of off\n", bh_backend_name(now), names[i],
+                        ns[i][ROUNDS / 2], ROUNDS, ns[i][0], ns[i][ROUNDS - 1], (double) ns[i][ROUNDS / 2] / (double) ns[0][ROUNDS / 2]);
+        }
+        close(say[0]);
+        close(say[1]);
+        bh_payload_set(payload, container, NULL, NULL);
+}
+
 void payload_add(BhBackend with) {
         const char *name = bh_backend_name(with);
         static const struct {
                 const char *name;
                 GTestDataFunc run;
         } tests[] = {
-                { "every_form_of_call_gives_the_bytes_in_order", every_form_of_call_gives_the_bytes_in_order },
+#define TEST(name) { #name, name }
+                TEST(every_form_of_call_gives_the_bytes_in_order),
+                TEST(nothing_of_other_protocols_is_copied),
+                TEST(nothing_of_the_host_is_looked_at),
+                TEST(of_tls_the_handshake_is_told_and_then_that_it_is_closed),
+                TEST(dns_over_tcp_is_followed_on_its_port),
+                TEST(connection_that_was_open_before_is_followed_from_its_next_request),
+                TEST(connection_that_is_ignored_tells_nothing_more),
+                TEST(what_is_beyond_a_bound_is_counted_by_reason),
+                TEST(bytes_that_find_no_room_in_the_ring_are_counted),
+                TEST(account_of_a_container_that_is_gone_stays_in_the_sum),
+                TEST(speed),
         };
 
         for (guint i = 0; i < G_N_ELEMENTS(tests); i++) {
