@@ -797,7 +797,7 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
         }
         if (s)
                 bpf_map_delete_elem(&streams, &key);
-        else if (!is_tcp(sk) || bh_is_quiet(bh_current()))
+        else if (!is_tcp(sk) || bh_is_quiet(bh_current()) || !bh_container_of(bh_task_cgroup(bh_current())))
                 return 0;
         return stream_begin(sk, sent, n) != NULL;
 }
@@ -963,10 +963,8 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
                 forget(s);
                 return NO;
         }
-        if (!got) { /* never silently: it may be one to be followed */
-                skip(s, w->src.kind == SRC_NONE ? BH_PAYLOAD_S_FORM : BH_PAYLOAD_S_UNREADABLE, w->head.total);
-                return NO;
-        }
+        if (!got) /* it may be one to be followed: counted */
+                return WAIT;
         for (__u32 i = 0; i < BH_PAYLOAD_FIRST; i++) {
                 __u32 to = at;
 
