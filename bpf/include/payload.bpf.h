@@ -140,32 +140,28 @@ static __noinline int rules_for(struct bh_payload_stream *s, __u64 container, __
         return r && r->off;
 }
 
-/*
- * Positions before the call that moved `n` bytes. Counters of a socket at work may be read in the middle of a change: they are read until two looks agree, and if none
- * do, the connection is taken for one that was open before.
- */
-static __noinline int positions_begin(struct bh_payload_stream *s, struct sock *sk, bool sent, __u32 n) {
+/* Positions before the call that moved `n` bytes, as the counters say. FALSE: those were in the middle of a change. */
+static __always_inline bool positions_look(struct bh_payload_stream *s, struct sock *sk, bool sent, __u32 n) {
         struct tcp_sock *tp = (struct tcp_sock *) sk;
-        __u64 out = 0, in = 0;
+        __u64 acked = BPF_CORE_READ(tp, bytes_acked), received = BPF_CORE_READ(tp, bytes_received);
+        __u32 una = BPF_CORE_READ(tp, snd_una), next = BPF_CORE_READ(tp, rcv_nxt);
 
-        for (int i = 0; i < 4; i++) {
-                __u64 acked = BPF_CORE_READ(tp, bytes_acked), received = BPF_CORE_READ(tp, bytes_received);
-                __u32 una = BPF_CORE_READ(tp, snd_una), next = BPF_CORE_READ(tp, rcv_nxt);
+        s->dir[1].seq = position(sk, true) - (sent ? n : 0);
+        s->dir[0].seq = position(sk, false) - (sent ? 0 : n);
+        /* signed: bytes of this call may be acknowledged by now */
+        s->dir[1].pos = acked + (__u64) (__s64) (__s32) (s->dir[1].seq - una);
+        s->dir[0].pos = received - (__u64) (__s64) (__s32) (next - s->dir[0].seq);
+        return acked == BPF_CORE_READ(tp, bytes_acked) && received == BPF_CORE_READ(tp, bytes_received);
+}
 
-                s->dir[1].seq = position(sk, true) - (sent ? n : 0);
-                s->dir[0].seq = position(sk, false) - (sent ? 0 : n);
-                /* signed: bytes of this call may be acknowledged by now */
-                out = acked + (__u64) (__s64) (__s32) (s->dir[1].seq - una);
-                in = received - (__u64) (__s64) (__s32) (next - s->dir[0].seq);
-                if (acked == BPF_CORE_READ(tp, bytes_acked) && received == BPF_CORE_READ(tp, bytes_received))
-                        break;
-        }
+/* Whether something was moved before. Not a loop: it would be entered in its middle, which kernels before 6.3 refuse. */
+static __noinline int positions_begin(struct bh_payload_stream *s, struct sock *sk, bool sent, __u32 n) {
+        if (!positions_look(s, sk, sent, n) && !positions_look(s, sk, sent, n))
+                positions_look(s, sk, sent, n);
         /* the SYN of the side that connected is counted */
-        if (out && (s->side == BH_PAYLOAD_AT_CLIENT || (!s->side && out == 1)))
-                out--;
-        s->dir[1].pos = out;
-        s->dir[0].pos = in;
-        return out || in;
+        if (s->dir[1].pos && (s->side == BH_PAYLOAD_AT_CLIENT || (!s->side && s->dir[1].pos == 1)))
+                s->dir[1].pos--;
+        return s->dir[1].pos || s->dir[0].pos;
 }
 
 static __always_inline void forget(struct bh_payload_stream *s) {
