@@ -293,3 +293,35 @@ int tp_payload_end(__u64 *ctx) {
         bpf_map_delete_elem(&streams, &key);
         return 0;
 }
+
+/* ---- functions of TLS libraries; attached by their places in files ---- */
+
+SEC("uprobe")
+int up_tls_moves(struct pt_regs *ctx) {
+        return tls_begins(ctx, true);
+}
+
+SEC("uprobe")
+int up_tls_handshake(struct pt_regs *ctx) {
+        return tls_begins(ctx, false);
+}
+
+SEC("uretprobe")
+int ur_tls_read(struct pt_regs *ctx) {
+        return tls_ends(ctx, false, false);
+}
+
+SEC("uretprobe")
+int ur_tls_write(struct pt_regs *ctx) {
+        return tls_ends(ctx, true, false);
+}
+
+SEC("uretprobe")
+int ur_tls_read_ex(struct pt_regs *ctx) {
+        return tls_ends(ctx, false, true);
+}
+
+SEC("uretprobe")
+int ur_tls_write_ex(struct pt_regs *ctx) {
+        return tls_ends(ctx, true, true);
+}

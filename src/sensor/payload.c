@@ -25,10 +25,12 @@ G_STATIC_ASSERT((int) BH_PAYLOAD_SKIPPED_REASONS == (int) BH_PAYLOAD_S_MAX && (i
 G_STATIC_ASSERT((int) BH_PAYLOAD_TURN == (int) BH_PAYLOAD_F_TURN && (int) BH_PAYLOAD_DNS == (int) BH_PAYLOAD_P_DNS);
 G_STATIC_ASSERT(sizeof(BhPayloadAccount) == sizeof(struct bh_payload_account));
 
-enum { PROGRAMS_MAX = 8 };
+enum { PROGRAMS_MAX = 16 };
 
 struct BhPayload {
+        BhHooks *hooks;
         struct bpf_object *object;
+        const char *names[PROGRAMS_MAX]; /* of its programs that are loaded */
         struct bpf_link *links[PROGRAMS_MAX];
         struct ring_buffer *ring;
         int streams, rules, config, counts, accounts; /* maps of the object */
@@ -136,12 +138,12 @@ static void detach(BhPayload *p) {
                         bpf_link__destroy(g_steal_pointer(&p->links[i]));
 }
 
-static gboolean attach(BhPayload *p, GError **error) {
+static gboolean attach_loaded(BhPayload *p, GError **error) {
         struct bpf_program *program;
         guint n = 0;
 
         bpf_object__for_each_program(program, p->object) {
-                if (!bpf_program__autoload(program))
+                if (!bpf_program__autoload(program) || bpf_program__type(program) == BPF_PROG_TYPE_KPROBE)
                         continue;
                 p->links[n] = bpf_program__attach(program);
                 if (!p->links[n]) {
@@ -152,6 +154,36 @@ static gboolean attach(BhPayload *p, GError **error) {
                 n++;
         }
         return TRUE;
+}
+
+static void find_maps(BhPayload *p) {
+        p->streams = bpf_object__find_map_fd_by_name(p->object, "streams");
+        p->rules = bpf_object__find_map_fd_by_name(p->object, "payload_rules");
+        p->config = bpf_object__find_map_fd_by_name(p->object, "payload_config");
+        p->counts = bpf_object__find_map_fd_by_name(p->object, "payload_counts");
+        p->accounts = bpf_object__find_map_fd_by_name(p->object, "payload_accounts");
+}
+
+static struct bpf_object *load_object(BhPayload *p, struct bpf_object *like, GError **error) {
+        size_t size;
+        const void *bytes = bh_payload__elf_bytes(&size);
+
+        return bh_loader_load_some(p->hooks, "payload", bytes, size, p->names, like, error);
+}
+
+/* 5.10 attaches a loaded fexit program once, and never again: then it is loaded anew, with the same maps. */
+static gboolean attach(BhPayload *p, GError **error) {
+        struct bpf_object *again;
+
+        if (attach_loaded(p, NULL))
+                return TRUE;
+        again = load_object(p, p->object, error);
+        if (!again)
+                return FALSE;
+        bpf_object__close(p->object);
+        p->object = again;
+        find_maps(p);
+        return attach_loaded(p, error);
 }
 
 /* Connections that the programs know: with them detached nobody would see their ends. */
@@ -234,22 +266,14 @@ static void unload(BhPayload *p) {
                 bpf_object__close(g_steal_pointer(&p->object));
 }
 
-static gboolean load(BhPayload *p, BhHooks *hooks, gboolean fexit, GError **error) {
-        const char *names[PROGRAMS_MAX];
-        size_t size;
-        const void *bytes = bh_payload__elf_bytes(&size);
-
+static gboolean load(BhPayload *p, gboolean fexit, GError **error) {
         p->backend = fexit ? "fexit" : "calls";
-        if (!programs_of(hooks, fexit, names, error))
+        if (!programs_of(p->hooks, fexit, p->names, error))
                 return FALSE;
-        p->object = bh_loader_load_some(hooks, "payload", bytes, size, names, error);
+        p->object = load_object(p, NULL, error);
         if (!p->object)
                 return FALSE;
-        p->streams = bpf_object__find_map_fd_by_name(p->object, "streams");
-        p->rules = bpf_object__find_map_fd_by_name(p->object, "payload_rules");
-        p->config = bpf_object__find_map_fd_by_name(p->object, "payload_config");
-        p->counts = bpf_object__find_map_fd_by_name(p->object, "payload_counts");
-        p->accounts = bpf_object__find_map_fd_by_name(p->object, "payload_accounts");
+        find_maps(p);
         p->ring = ring_buffer__new(bpf_object__find_map_fd_by_name(p->object, "payload_ring"), on_record, p, NULL);
         if (!p->ring)
                 bh_hooks_fail(error, "cannot map the ring buffer for what connections say: %s", g_strerror(errno));
@@ -266,6 +290,7 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
 
         g_mutex_init(&p->lock);
         g_cond_init(&p->changed);
+        p->hooks = hooks;
         p->seen = seen;
         p->data = data;
         p->cpus = (guint) libbpf_num_possible_cpus();
@@ -273,8 +298,8 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
         if (!hooks->vmemmap_base)
                 bh_loader_find_symbols(hooks);
         g_rec_mutex_unlock(&hooks->lock);
-        if (force == BH_BACKEND_FALLBACK || !load(p, hooks, TRUE, force ? error : &no_fexit)) {
-                if (force == BH_BACKEND_PREFERRED || !load(p, hooks, FALSE, error))
+        if (force == BH_BACKEND_FALLBACK || !load(p, TRUE, force ? error : &no_fexit)) {
+                if (force == BH_BACKEND_PREFERRED || !load(p, FALSE, error))
                         return NULL;
         }
 
@@ -412,6 +437,7 @@ void bh_payload_stats(BhPayload *p, BhPayloadStats *stats) {
                 .ignored = c.ignored + p->user_ignored,
                 .refused = c.refused,
                 .ends_lost = c.ends_lost,
+                .clear_unknown = c.clear_unknown,
         };
         for (int more = bpf_map_get_next_key(p->accounts, NULL, &next); !more; more = bpf_map_get_next_key(p->accounts, &key, &next)) {
                 key = next;

@@ -103,7 +103,8 @@ typedef struct {
         guint64 copied;  /* … that were put into the ring buffer … */
         guint64 skipped[BH_PAYLOAD_SKIPPED_REASONS]; /* … or not: moved == copied + the sum, when no call is under way */
         guint64 tls_closed; /* connections */
-        guint64 clear;      /* bytes of clear text of TLS libraries; not among the others */
+        guint64 clear;        /* bytes of followed clear text of TLS libraries, which are not among the others … */
+        guint64 clear_copied; /* … of which so many were put into the ring buffer */
 } BhPayloadAccount;
 
 typedef struct {
@@ -115,6 +116,7 @@ typedef struct {
         guint64 ignored;  /* connections that were not, and those that the callback had ignored */
         guint64 refused;  /* connections beyond BH_PAYLOAD_SOCKETS */
         guint64 ends_lost; /* pieces without bytes (ends, BH_PAYLOAD_TLS_CLOSED) for which the ring buffer had no room: forget connections that are silent for long */
+        guint64 clear_unknown; /* calls of TLS libraries whose connection is not known */
 } BhPayloadStats;
 
 typedef struct {
