@@ -15,6 +15,7 @@
 #include "hooks_private.h"
 #include "loader.h"
 #include "payload.skel.h"
+#include "payload_private.h"
 #include "payload_record.h"
 
 #define LOOK_MIN_US (2 * G_TIME_SPAN_MILLISECOND) /* after something came; doubles while nothing does, up to … */
@@ -25,33 +26,9 @@ G_STATIC_ASSERT((int) BH_PAYLOAD_SKIPPED_REASONS == (int) BH_PAYLOAD_S_MAX && (i
 G_STATIC_ASSERT((int) BH_PAYLOAD_TURN == (int) BH_PAYLOAD_F_TURN && (int) BH_PAYLOAD_DNS == (int) BH_PAYLOAD_P_DNS);
 G_STATIC_ASSERT(sizeof(BhPayloadAccount) == sizeof(struct bh_payload_account));
 
-enum { PROGRAMS_MAX = 16 };
-
-struct BhPayload {
-        BhHooks *hooks;
-        struct bpf_object *object;
-        const char *names[PROGRAMS_MAX]; /* of its programs that are loaded */
-        struct bpf_link *links[PROGRAMS_MAX];
-        struct ring_buffer *ring;
-        int streams, rules, config, counts, accounts; /* maps of the object */
-        const char *backend;
-        BhPayloadSeen seen;
-        gpointer data;
-        GThread *thread;
-        guint64 told; /* atomically */
-
-        GMutex lock; /* of all below, and of attaching */
-        GCond changed;
-        gboolean started, ends;
-        struct bh_payload_config state; /* as it is in the kernel */
-        guint n_rules;
-        guint cpus;
-        guint64 user_ignored;
-        BhPayloadAccount gone;
-};
-
 /* Of each backend, what it cannot do without first. */
 static const char *const fexit_programs[] = { "fx_tcp_sendmsg", "fx_tcp_recvmsg", "tp_payload_end", "fx_tcp_sendpage", NULL };
+static const char *const tls_programs[] = { "up_tls_moves", "up_tls_handshake", "ur_tls_read", "ur_tls_write", "ur_tls_read_ex", "ur_tls_write_ex", NULL };
 static const char *const calls_programs[] = { "tp_sent", "tp_read", "tp_payload_end", "tp_sending", "tp_uring_read", NULL };
 
 const char *bh_payload_skipped_name(BhPayloadSkipped why) {
@@ -126,14 +103,14 @@ static gpointer run(gpointer data) {
 
 /* ---- attached or not; all under the lock ---- */
 
-static void config_write(BhPayload *p) {
+void bh_payload_config_write(BhPayload *p) {
         guint32 zero = 0;
 
         bpf_map_update_elem(p->config, &zero, &p->state, BPF_ANY);
 }
 
 static void detach(BhPayload *p) {
-        for (guint i = 0; i < PROGRAMS_MAX; i++)
+        for (guint i = 0; i < BH_PAYLOAD_PROGRAMS; i++)
                 if (p->links[i])
                         bpf_link__destroy(g_steal_pointer(&p->links[i]));
 }
@@ -217,7 +194,7 @@ static gboolean probe(BhPayload *p, GError **error) {
         gboolean moved, ok;
 
         p->state.probe_tgid = (guint32) getpid();
-        config_write(p);
+        bh_payload_config_write(p);
         bpf_map_lookup_elem(p->counts, &zero, &before);
         ok = attach(p, error);
         moved = ok && loop_byte();
@@ -226,7 +203,7 @@ static gboolean probe(BhPayload *p, GError **error) {
         detach(p);
         bpf_map_lookup_elem(p->counts, &zero, &after);
         p->state.probe_tgid = 0;
-        config_write(p);
+        bh_payload_config_write(p);
         if (!moved)
                 return FALSE;
         return (after.probe_sent > before.probe_sent && after.probe_read > before.probe_read) ||
@@ -236,7 +213,7 @@ static gboolean probe(BhPayload *p, GError **error) {
 /* ---- life cycle ---- */
 
 /* Names of the programs of a backend that this kernel has; what is left out is said in the header. NULL: it lacks what the backend cannot do without. */
-static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char *names[PROGRAMS_MAX], GError **error) {
+static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char *names[BH_PAYLOAD_PROGRAMS], GError **error) {
         const char *const *from = fexit ? fexit_programs : calls_programs;
         g_autofree char *why = NULL;
         guint n = 0;
@@ -255,6 +232,8 @@ static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char
                     (!g_str_equal(from[i], "tp_sending") || bh_loader_has_tracepoint(hooks, "tcp_sendmsg_locked")) &&
                     (!g_str_equal(from[i], "tp_uring_read") || bh_loader_has_tracepoint(hooks, "io_uring_complete")))
                         names[n++] = from[i];
+        for (guint i = 0; tls_programs[i]; i++)
+                names[n++] = tls_programs[i];
         names[n] = NULL;
         return names;
 }
@@ -290,6 +269,7 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
 
         g_mutex_init(&p->lock);
         g_cond_init(&p->changed);
+        p->tls = bh_payload_tls_table();
         p->hooks = hooks;
         p->seen = seen;
         p->data = data;
@@ -320,6 +300,8 @@ void bh_payload_free(BhPayload *p) {
         if (p->thread)
                 g_thread_join(p->thread);
         detach(p);
+        bh_payload_tls_forget(p);
+        g_clear_pointer(&p->tls, g_hash_table_unref);
         unload(p);
         g_mutex_clear(&p->lock);
         g_cond_clear(&p->changed);
@@ -341,6 +323,7 @@ void bh_payload_stop(BhPayload *p) {
         g_mutex_lock(&p->lock);
         if (p->started) {
                 detach(p);
+                bh_payload_tls_forget(p);
                 forget_streams(p);
                 p->started = FALSE;
         }
@@ -384,7 +367,7 @@ gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *ru
                         p->n_rules++;
         }
         p->state.rules++;
-        config_write(p);
+        bh_payload_config_write(p);
         g_mutex_unlock(&p->lock);
         return ok;
 }

@@ -3,7 +3,7 @@
  * What containers' sockets read and write: every form of call gives exactly the bytes in order, gaps are counted, and nothing of other sockets is told. The container
  * is a cgroup of its own that `cgroups` calls one; who acts in it is payload_calls, or a child of this process.
  */
-#include "sensor/payload.h"
+#include "sensor/payload_tls.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -207,15 +207,20 @@ static gboolean calls(const char *program, const char *form, guint16 *client, gu
 
 /* The programs read pages where the kernel says where it maps them: CONFIG_KALLSYMS_ALL. */
 static gboolean pages_are_readable(void) {
-        g_autoptr(GIOChannel) file = g_io_channel_new_file("/proc/kallsyms", "r", NULL);
+        static int known = -1;
+        g_autoptr(GIOChannel) file = NULL;
         g_autofree char *line = NULL;
         gboolean found = FALSE;
 
+        if (known >= 0)
+                return known;
+        file = g_io_channel_new_file("/proc/kallsyms", "r", NULL);
         g_io_channel_set_encoding(file, NULL, NULL);
         while (!found && g_io_channel_read_line(file, &line, NULL, NULL, NULL) == G_IO_STATUS_NORMAL) {
                 found = g_str_has_suffix(line, " vmemmap_base\n") && g_ascii_strtoull(line, NULL, 16);
                 g_clear_pointer(&line, g_free);
         }
+        known = found;
         return found;
 }
 
@@ -741,6 +746,124 @@ static void account_of_a_container_that_is_gone_stays_in_the_sum(gconstpointer d
         g_assert_cmpuint(own.moved, ==, 0);
 }
 
+/* ---- clear text of TLS ---- */
+
+/* Both ends in one program of the container. It says its ports, waits for a line, and then talks. */
+static const char tls_script[] =
+        "import signal, socket, ssl, sys, threading\n"
+        "signal.alarm(100)\n"
+        "open(sys.argv[1] + '/cgroup.procs', 'w').write('0')\n"
+        "s = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); s.load_cert_chain(sys.argv[2])\n"
+        "c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT); c.check_hostname = False; c.verify_mode = ssl.CERT_NONE\n"
+        "l = socket.create_server(('127.0.0.1', 0)); a = socket.create_connection(l.getsockname()); b = l.accept()[0]\n"
+        "print(a.getsockname()[1], l.getsockname()[1], flush=True); sys.stdin.readline()\n"
+        "def serve():\n"
+        "    t = s.wrap_socket(b, server_side=True)\n"
+        "    for i in range(2):\n"
+        "        got = b''\n"
+        "        while not got.endswith(b'\\r\\n\\r\\n'): got += t.read(7)\n"
+        "        t.write(b'HTTP/1.1 200 Fine\\r\\n\\r\\n')\n"
+        "    t.read(1)\n"
+        "h = threading.Thread(target=serve); h.start()\n"
+        "t = c.wrap_socket(a)\n"
+        "for i in range(2):\n"
+        "    t.write(b'GET /secret HTTP/1.1\\r\\nHost: inside\\r\\n\\r\\n')\n"
+        "    assert t.read(100) == b'HTTP/1.1 200 Fine\\r\\n\\r\\n'\n"
+        "t.shutdown(socket.SHUT_WR); h.join()\n";
+
+typedef struct {
+        guint attached;
+        GError *error;
+} Attaching;
+
+/* As the sensor does with what the inspector says; here this process reads the file itself. */
+static void on_tls_file(const BhPayloadTlsFile *file, gpointer data) {
+        Attaching *to = data;
+        g_autofree char *bytes = NULL;
+        BhElfWanted wanted = { 0 };
+        gsize len;
+
+        if (bh_payload_tls_known(payload, file->dev, file->ino))
+                return;
+        wanted.names = bh_payload_tls_functions(&wanted.n_names);
+        if (!g_file_get_contents(file->path, &bytes, &len, NULL))
+                return;
+
+        g_autoptr(BhElf) elf = bh_elf_parse((const guint8 *) bytes, len, &wanted, NULL);
+        if (elf && !to->error && bh_payload_tls_attach(payload, file->dev, file->ino, file->path, elf, &to->error))
+                to->attached++;
+}
+
+/* The clear text of one direction, put together. */
+static char *clear_of(guint16 lport, guint16 rport, gboolean sent) {
+        GString *text = g_string_new(NULL);
+
+        g_mutex_lock(&lock);
+        for (guint i = 0; i < pieces->len; i++) {
+                const Piece *x = pieces->pdata[i];
+
+                if (x->p.lport != lport || x->p.rport != rport || x->p.sent != sent || !(x->p.flags & BH_PAYLOAD_TLS))
+                        continue;
+                g_assert_cmpuint(x->p.offset, ==, text->len);
+                g_string_append_len(text, (const char *) x->bytes, x->p.len);
+        }
+        g_mutex_unlock(&lock);
+        return g_string_free(text, FALSE);
+}
+
+static void tls_library_gives_the_clear_text(gconstpointer data) {
+        static const char request[] = "GET /secret HTTP/1.1\r\nHost: inside\r\n\r\n", answer[] = "HTTP/1.1 200 Fine\r\n\r\n";
+        g_autofree char *dir = g_dir_make_tmp("bh-payload-XXXXXX", NULL), *cert = g_build_filename(dir, "c.pem", NULL), *requests = g_strconcat(request, request, NULL);
+        g_autofree char *answers = g_strconcat(answer, answer, NULL), *make = NULL, *line = NULL;
+        g_autoptr(GIOChannel) from = NULL;
+        g_autoptr(GError) error = NULL;
+        Attaching to = { 0 };
+        BhPayloadTlsStats stats;
+        int in, out, status, client, server;
+        GPid pid;
+
+        if (!begin(data))
+                return;
+        make = g_strdup_printf("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout %s/k.pem -out %s/x.pem 2>/dev/null && cat %s/k.pem %s/x.pem > %s && rm %s/k.pem %s/x.pem", dir, dir, dir, dir,
+                               cert, dir, dir);
+        char *sh[] = { (char *) "sh", (char *) "-c", make, NULL };
+        char *argv[] = { (char *) "/usr/bin/python3", (char *) "-c", (char *) tls_script, cgroup_dir, cert, NULL };
+        if (!g_spawn_sync(NULL, sh, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, &status, NULL) || status || access(argv[0], X_OK)) {
+                g_rmdir(dir);
+                g_test_skip("no openssl program or no /usr/bin/python3 here to talk TLS with");
+                return;
+        }
+        g_assert_true(g_spawn_async_with_pipes(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, &in, &out, NULL, &error));
+        from = g_io_channel_unix_new(out);
+        g_assert_cmpint(g_io_channel_read_line(from, &line, NULL, NULL, NULL), ==, G_IO_STATUS_NORMAL);
+        g_assert_cmpint(sscanf(line, "%d %d", &client, &server), ==, 2);
+        g_assert_true(bh_payload_tls_files("/proc", (guint32) pid, on_tls_file, &to));
+        g_assert_no_error(to.error);
+        bh_payload_tls_stats(payload, &stats);
+        g_assert_cmpuint(stats.files, ==, 1); /* libssl; the interpreter has none of the functions */
+        g_assert_cmpuint(stats.functions, ==, 5);
+        g_assert_cmpuint(to.attached, >=, 2);
+        g_assert_cmpint(write(in, "\n", 1), ==, 1);
+        g_assert_no_errno(waitpid(pid, &status, 0));
+        g_assert_cmpint(status, ==, 0);
+        close(in);
+        close(out);
+        g_unlink(cert);
+        g_rmdir(dir);
+
+        guint16 c = (guint16) client, s = (guint16) server;
+        g_assert_nonnull(piece_with(c, s, BH_PAYLOAD_CLOSE, WAIT_MS));
+        g_assert_nonnull(piece_with(s, c, BH_PAYLOAD_CLOSE, WAIT_MS));
+        g_autofree char *a = clear_of(c, s, TRUE), *b = clear_of(c, s, FALSE), *d = clear_of(s, c, FALSE), *e = clear_of(s, c, TRUE);
+        g_assert_cmpstr(a, ==, requests);
+        g_assert_cmpstr(b, ==, answers);
+        g_assert_cmpstr(d, ==, requests);
+        g_assert_cmpstr(e, ==, answers);
+        g_assert_null(piece_with(c, s, BH_PAYLOAD_TLS_CLOSED, 0)); /* it is open */
+        g_assert_nonnull(piece_with(c, s, BH_PAYLOAD_OPEN, 0));    /* the handshake is told all the same */
+        g_assert_cmpint(piece_with(c, s, BH_PAYLOAD_TLS, 0)->p.protocol, ==, BH_PAYLOAD_HTTP1);
+}
+
 /* ---- figures ---- */
 
 static gint64 ns_of_moves(guint n, const char *first) {
@@ -832,6 +955,7 @@ void payload_add(BhBackend with) {
                 TEST(what_is_beyond_a_bound_is_counted_by_reason),
                 TEST(bytes_that_find_no_room_in_the_ring_are_counted),
                 TEST(account_of_a_container_that_is_gone_stays_in_the_sum),
+                TEST(tls_library_gives_the_clear_text),
                 TEST(speed),
         };
 
