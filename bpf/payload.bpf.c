@@ -178,7 +178,7 @@ int tp_sending(__u64 *ctx) {
         __u64 id = bpf_get_current_pid_tgid();
         struct sending now = { .sk = (__u64) sk, .msg = bh_arg(ctx, 1), .seq = position(sk, true) }, *of;
 
-        if (call_is_plain(true) || !payload_looked_at(now.sk, true, 0))
+        if (call_is_plainest() || !payload_looked_at(now.sk, true, 0) || call_is_plain(true))
                 return 0;
         /* called for each packet of the message: where it began is what counts */
         of = bpf_map_lookup_elem(&sendings, &id);
