@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What containers' TCP sockets read and write, in stream order, taken where the calls end: no packets, no reassembly. For the inspector of web traffic.
+ *
+ * Which sockets: those of containers whose client begins with what looks like HTTP/1, HTTP/2, a TLS handshake or DNS (on port 53). Decided in the kernel from
+ * the first bytes; nothing of another socket is ever copied. A connection that was open before is looked at for its next BH_PAYLOAD_LOOKS calls: if one
+ * begins like a request it is followed from there. Of TLS the handshake is told, then BH_PAYLOAD_TLS_CLOSED once, unless its clear text is to be had.
+ *
+ * How much: of each request and each response the first bytes_per_request bytes (one begins whenever the stream's direction turns), BH_PAYLOAD_PIECE bytes of a
+ * call, BH_PAYLOAD_CONNECTION_SECOND bytes of a connection in a second, and bytes_per_second of a container. What is left out is never silent: positions
+ * come from the kernel's own sequence numbers, so a piece says where it stands, and for each container moved == copied + the sum of skipped.
+ *
+ * Backends, chosen by effect (a connection of our own over loopback): `fexit` on tcp_sendmsg(), tcp_recvmsg(), tcp_sendpage(): sees every form of call and
+ * io_uring. `calls`, where the kernel refuses fexit (6.5 and later): tracepoints at the end of socket calls; the buffer is found by the task's registers, and
+ * since 6.16 for all that is sent by the kernel's own description of the message. It does not see what io_uring and splice() receive (before 6.16: and what
+ * io_uring and sendfile() send): counted as BH_PAYLOAD_SKIPPED_FORM. Neither sees what is read by splice() or by mapping receive buffers, counted the same.
+ * The bytes are read from the caller's memory when the call is at its end. Another thread of the same program can change them just then: what a server reads can
+ * be hidden by that server only, what a compromised client sends can be.
+ *
+ * Costs nothing while it is stopped. Bytes are hostile: to be parsed by the inspector alone.
+ *
+ * Any thread may call; the callback runs in a thread of the object's own and may call bh_payload_ignore().
+ */
+#pragma once
+#include <glib.h>
+
+#include "hooks.h"
+
+#define BH_PAYLOAD_PIECE 16384u               /* bytes of one call */
+#define BH_PAYLOAD_REQUEST 4096u              /* default of bytes_per_request */
+#define BH_PAYLOAD_REQUEST_MAX (1u << 20)
+#define BH_PAYLOAD_CONNECTION_SECOND 65536u   /* at least; a rule's bytes_per_request if that is more */
+#define BH_PAYLOAD_SECOND (16u << 20)         /* default of bytes_per_second */
+#define BH_PAYLOAD_SOCKETS 65536u             /* known at a time, ignored ones among them; more are refused and counted */
+#define BH_PAYLOAD_RULES 16384u               /* containers with a rule of their own */
+#define BH_PAYLOAD_RING (8u << 20)            /* bytes of the ring buffer */
+#define BH_PAYLOAD_LOOKS 8u
+
+typedef enum {
+        BH_PAYLOAD_CLIENT = 1, /* the socket connected … */
+        BH_PAYLOAD_SERVER = 2, /* … or was accepted. By what is known of the connection, else by who sent the request */
+} BhPayloadSide;
+
+typedef enum {
+        BH_PAYLOAD_OPEN = 1 << 0,       /* first of its connection that is told */
+        BH_PAYLOAD_CLOSE = 1 << 1,      /* no bytes: the connection is over */
+        BH_PAYLOAD_TLS = 1 << 2,        /* clear text of a TLS library; offsets count clear text, apart from the socket's */
+        BH_PAYLOAD_CUT = 1 << 3,        /* the call moved more than is here (total > len) */
+        BH_PAYLOAD_SKIPPED = 1 << 4,    /* bytes before this one were not told: since the last piece of this direction, or since the connection's beginning */
+        BH_PAYLOAD_TLS_CLOSED = 1 << 5, /* no bytes: the handshake is over, and what follows is encrypted. Once a connection */
+        BH_PAYLOAD_TURN = 1 << 6,       /* the stream's direction turned: first of a request or response */
+} BhPayloadFlags;
+
+/* What the kernel took the connection for. */
+typedef enum {
+        BH_PAYLOAD_UNDECIDED, /* too few bytes yet */
+        BH_PAYLOAD_HTTP1,
+        BH_PAYLOAD_HTTP2,     /* with prior knowledge: the client's preface */
+        BH_PAYLOAD_TLS_HELLO,
+        BH_PAYLOAD_DNS,
+} BhPayloadProtocol;
+
+/* A piece of one direction of one connection. Addresses as in BhSocket: local is the socket that was read or written. */
+typedef struct {
+        guint64 connection; /* of this socket's life, never another's again */
+        guint64 sk;         /* BhSocket.sk */
+        gint64 time_ns;     /* CLOCK_BOOTTIME */
+        guint64 offset;     /* of bytes[0] in this direction's stream, from the connection's beginning */
+        gboolean sent;      /* written by this socket; else read */
+        guint flags;        /* BhPayloadFlags */
+        BhPayloadSide side; /* of this socket; 0: not known */
+        BhPayloadProtocol protocol;
+        guint32 pid, tid;   /* who read or wrote; 0 with BH_PAYLOAD_CLOSE */
+        guint64 start;      /* of the process, CLOCK_BOOTTIME ns */
+        guint64 cgroup;     /* of the task, as in events */
+        guint64 container;  /* the container's own cgroup */
+        guint32 net_ns;
+        guint16 family, lport, rport;
+        guint8 laddr[16], raddr[16];
+        guint32 total;      /* bytes that the call moved */
+        guint32 len;        /* of them here, from the first on */
+        const guint8 *bytes; /* valid during the call */
+} BhPayloadPiece;
+
+/* Why bytes of followed connections were not copied. */
+typedef enum {
+        BH_PAYLOAD_SKIPPED_REQUEST,    /* beyond bytes_per_request, or the handshake's bound */
+        BH_PAYLOAD_SKIPPED_CALL,       /* beyond BH_PAYLOAD_PIECE of one call */
+        BH_PAYLOAD_SKIPPED_CONNECTION, /* beyond BH_PAYLOAD_CONNECTION_SECOND */
+        BH_PAYLOAD_SKIPPED_CONTAINER,  /* beyond bytes_per_second */
+        BH_PAYLOAD_SKIPPED_FULL,       /* the ring buffer had no room */
+        BH_PAYLOAD_SKIPPED_FORM,       /* moved in a way that this backend does not see */
+        BH_PAYLOAD_SKIPPED_UNREADABLE, /* not in memory, or too many parts */
+        BH_PAYLOAD_SKIPPED_BUSY,       /* calls that interrupted each other on one CPU */
+        BH_PAYLOAD_SKIPPED_REASONS,
+} BhPayloadSkipped;
+
+const char *bh_payload_skipped_name(BhPayloadSkipped why); /* "request", "call", …: for status */
+
+typedef struct {
+        guint64 pieces;
+        guint64 moved;   /* bytes of followed connections … */
+        guint64 copied;  /* … that were put into the ring buffer … */
+        guint64 skipped[BH_PAYLOAD_SKIPPED_REASONS]; /* … or not: moved == copied + the sum, when no call is under way */
+        guint64 tls_closed; /* connections */
+        guint64 clear;        /* bytes of followed clear text of TLS libraries, which are not among the others … */
+        guint64 clear_copied; /* … of which so many were put into the ring buffer */
+} BhPayloadAccount;
+
+typedef struct {
+        gboolean started;
+        const char *backend; /* "fexit" or "calls"; static */
+        BhPayloadAccount all;
+        guint64 told;     /* pieces that reached the callback, those without bytes among them */
+        guint64 followed; /* connections that were found to be of interest */
+        guint64 ignored;  /* connections that were not, and those that the callback had ignored */
+        guint64 refused;  /* connections beyond BH_PAYLOAD_SOCKETS */
+        guint64 ends_lost; /* pieces without bytes (ends, BH_PAYLOAD_TLS_CLOSED) for which the ring buffer had no room: forget connections that are silent for long */
+        guint64 clear_unknown; /* calls of TLS libraries whose connection is not known */
+} BhPayloadStats;
+
+typedef struct {
+        gboolean off;              /* nothing of this container is looked at */
+        guint32 bytes_per_request; /* 0: default; at most BH_PAYLOAD_REQUEST_MAX */
+        guint32 bytes_per_second;  /* 0: default */
+} BhPayloadRule;
+
+typedef struct BhPayload BhPayload;
+typedef void (*BhPayloadSeen)(const BhPayloadPiece *piece, gpointer data);
+
+/*
+ * Loads the programs, attaches them for a moment to see that they work, and leaves nothing attached. `hooks` must be open and outlive it. NULL with an error that says
+ * what this kernel lacks. `force`: BH_BACKEND_PREFERRED or BH_BACKEND_FALLBACK, for tests; BH_BACKEND_NONE chooses.
+ */
+BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, gpointer data, GError **error);
+/* Stops. Nothing is told any more when it returns. */
+void bh_payload_free(BhPayload *p);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhPayload, bh_payload_free)
+
+/* Attaches; detaches, which forgets all connections. Either does nothing where it is so. On error nothing stays attached. */
+gboolean bh_payload_start(BhPayload *p, GError **error);
+void bh_payload_stop(BhPayload *p);
+
+/* Nothing of this connection is copied any more; it has no BH_PAYLOAD_CLOSE. `connection` and `sk` as in its pieces; one that is over is no error. */
+void bh_payload_ignore(BhPayload *p, guint64 connection, guint64 sk);
+
+/*
+ * For a container, by its own cgroup's id (BhPayloadPiece.container); 0: all that have no rule of their own. NULL: the default again. Holds from the next call of each socket
+ * on; may be called before the start. FALSE: there are BH_PAYLOAD_RULES rules, or a number is beyond its bound.
+ */
+gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *rule, GError **error);
+
+/* `container`: its part of the account; all zero if it has none. What containers that are gone had stays in bh_payload_stats(). */
+void bh_payload_account(BhPayload *p, guint64 container, BhPayloadAccount *account);
+void bh_payload_forget(BhPayload *p, guint64 container); /* it is gone: its account and rule */
+void bh_payload_stats(BhPayload *p, BhPayloadStats *stats);
