@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "parse/redact.h"
+#include "parse/web_facts.h"
 
 #define PLACE_BITS 64u
 
@@ -185,46 +186,6 @@ const char *bh_waf_place(const BhWaf *w) {
         return w->place;
 }
 
-const char *bh_waf_class(guint rule) {
-        switch (rule / 1000) {
-        case 911:
-                return "method";
-        case 913:
-                return "scanner";
-        case 920:
-        case 921:
-                return "protocol";
-        case 922:
-                return "multipart";
-        case 930:
-                return "lfi";
-        case 931:
-                return "rfi";
-        case 932:
-                return "rce";
-        case 933:
-                return "php";
-        case 934:
-                return "nodejs";
-        case 941:
-                return "xss";
-        case 942:
-                return "sqli";
-        case 943:
-                return "session-fixation";
-        case 944:
-                return "java";
-        case 950:
-        case 951:
-        case 952:
-        case 953:
-        case 954:
-                return "leak";
-        default:
-                return "other";
-        }
-}
-
 /* ---- what the engine tells */
 
 /* `from` up to the first (or last) `until`. NULL when one of them is missing; *behind is then as it was. */
@@ -276,7 +237,7 @@ void bh_waf_take_line(BhWaf *w, const char *line, BhWafResult *r) {
                 .level = known ? known->level : 0,
                 .score = known ? known->score : 0,
                 .count = 1,
-                .class = bh_waf_class(number),
+                .class = bh_web_class(number),
                 .message = printable(message ? message : "", BH_WAF_MATCHED_MAX),
                 .matched = printable(data ? data : "", BH_WAF_MATCHED_MAX),
         };

@@ -34,7 +34,7 @@ typedef struct {
         guint level;       /* the paranoia level that it belongs to; 0 = unknown */
         guint score;       /* what it adds: 5 critical, 4 error, 3 warning, 2 notice, 0 none */
         guint count;       /* of parts that it matched */
-        const char *class; /* "sqli"; see bh_waf_class() */
+        const char *class; /* "sqli"; see bh_web_class() */
         char *message;     /* the rule's */
         char *matched;     /* of the first: what and where, redacted, cut */
 } BhWafMatch;
@@ -61,8 +61,6 @@ BhWafResult *bh_waf_judge(BhWaf *w, const BhHttpMessage *request, const BhHttpMe
 void bh_waf_result_free(BhWafResult *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWafResult, bh_waf_result_free)
 
-/* "protocol", "scanner", "lfi", "rfi", "rce", "php", "nodejs", "xss", "sqli", "session-fixation", "java", "leak", "multipart", "method"; "other". */
-const char *bh_waf_class(guint rule);
 /* For the parser of the engine's lines alone, which tests and a fuzz target reach so. `line`: one of the engine's; `place`: what is before the rule file's name in it. */
 void bh_waf_take_line(BhWaf *w, const char *line, BhWafResult *r);
 const char *bh_waf_place(const BhWaf *w);
