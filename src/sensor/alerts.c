@@ -206,11 +206,10 @@ static Bulkhead__Bus__V1__Process *process_of(const struct bh_lineage_process *p
         return m;
 }
 
-/* The acting process and those that it descends from. */
-static gboolean add_lineage(GPtrArray *out, const struct bh_event *e, const struct bh_lineage *lineage) {
+gboolean bh_alerts_add_lineage(GPtrArray *out, guint32 pid, guint64 start, const struct bh_lineage *lineage) {
         struct bh_lineage_process p, parent;
 
-        if (!lineage || !bh_event_has(e, BH_F_pid) || !lineage->find(lineage->data, e->pid, bh_event_has(e, BH_F_proc_start) ? e->proc_start : 0, &p))
+        if (!lineage || !pid || !lineage->find(lineage->data, pid, start, &p))
                 return FALSE;
         for (guint i = 0; i <= BH_ALERTS_LINEAGE; i++) {
                 g_ptr_array_add(out, process_of(&p));
@@ -219,6 +218,11 @@ static gboolean add_lineage(GPtrArray *out, const struct bh_event *e, const stru
                 p = parent;
         }
         return TRUE;
+}
+
+/* The acting process and those that it descends from. */
+static gboolean add_lineage(GPtrArray *out, const struct bh_event *e, const struct bh_lineage *lineage) {
+        return bh_event_has(e, BH_F_pid) && bh_alerts_add_lineage(out, e->pid, bh_event_has(e, BH_F_proc_start) ? e->proc_start : 0, lineage);
 }
 
 /* As it is described now, with everything; NULL: none, or not known. Free with bulkhead__bus__v1__container__free_unpacked(). */

@@ -22,7 +22,9 @@
 #include "pipeline.h"
 #include "processes.h"
 #include "recorder/recorder.h"
+#include "payload.h"
 #include "report.h"
+#include "web_watch.h"
 
 typedef struct {
         char *run_dir, *data_dir, *host_root, *docker, *containerd;
@@ -31,8 +33,9 @@ typedef struct {
         char *default_rules;    /* directory */
         gboolean no_default_rules;
         char *bus; /* address of the central; NULL: none */
+        char *web_settings;     /* file; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_containerd, no_bus, no_inspector, host_events, debug;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -59,6 +62,9 @@ typedef struct {
         BhAskers *askers; /* the drain thread's */
         BhOciWatch *oci;
         BhInspector *inspector; /* NULL: none could be started */
+        BhPayload *payload;     /* NULL: web traffic is not looked at */
+        BhWebPolicy *web_policy;
+        BhWebWatch *web;        /* the same */
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
         BhFlows *flows;         /* NULL: the same */
@@ -75,7 +81,7 @@ typedef struct {
         GMutex kinds_lock; /* one change of what listeners need at a time */
         gboolean docker_connected, docker_listed, containerd_absent, containerd_connected, containerd_listed;
         char *docker_version, *docker_error, *containerd_version, *containerd_error, *canary_error;
-        char *report_error, *inspector_error; /* why there is none; set before threads are started */
+        char *report_error, *inspector_error, *web_error; /* why there is none; set before threads are started */
         GCond docker_ready;
 } BhSensor;
 
@@ -88,6 +94,17 @@ json_t *bh_sensor_rules(BhSensor *s);
 
 /* Where there is a central to tell them. Before events come. */
 void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock);
+/* ---- web traffic (sensor_web.c) */
+
+/* After the hooks, the tables and the report; before the pipeline. FALSE with *error: the settings have errors. What else hinders it is said and shown by the status. */
+gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error);
+/* Attaches, when the pipeline runs. */
+void bh_sensor_start_web(BhSensor *s);
+/* No piece comes any more. */
+void bh_sensor_settle_web(BhSensor *s);
+void bh_sensor_free_web(BhSensor *s);
+json_t *bh_sensor_web_status(BhSensor *s);
+
 /* ---- runtimes (runtimes.c): for their clients' threads; `sensor` is the BhSensor */
 
 void bh_sensor_container(BhContainer *c, gpointer sensor);
