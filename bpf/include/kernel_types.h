@@ -202,7 +202,7 @@ struct sock {
 };
 struct socket { short type; struct file *file; struct sock *sk; };
 struct inet_sock { struct sock sk; __u16 inet_sport; };
-struct tcp_sock { __u64 bytes_acked, bytes_received, bytes_sent, bytes_retrans; __u32 snd_una, snd_nxt, write_seq, rcv_nxt, segs_in, segs_out; };
+struct tcp_sock { __u64 bytes_acked, bytes_received, bytes_sent, bytes_retrans; __u32 snd_una, snd_nxt, write_seq, rcv_nxt, copied_seq, segs_in, segs_out; };
 struct packet_sock { struct sock sk; int ifindex; __u16 num; };
 struct sockaddr_un { unsigned short sun_family; char sun_path[108]; };
 struct unix_address { int len; struct sockaddr_un name[0]; };
@@ -215,7 +215,7 @@ struct iov_iter {
         void *ubuf;
 };
 struct iov_iter___old { unsigned int type; const struct iovec *iov; };
-enum iter_type { ITER_IOVEC = 1, ITER_UBUF = 0 }; /* numbers differ: bpf_core_enum_value() */
+enum iter_type { ITER_IOVEC = 1, ITER_UBUF = 0, ITER_BVEC = 2, ITER_KVEC = 3 }; /* numbers differ: bpf_core_enum_value() */
 struct msghdr { void *msg_name; int msg_namelen; struct iov_iter msg_iter; };
 struct sk_buff { unsigned int len, data_len; int skb_iif; __u16 protocol, transport_header, network_header; unsigned int end; unsigned char *head, *data; };
 struct skb_frag { unsigned int len; };

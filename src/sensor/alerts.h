@@ -20,7 +20,6 @@
 #define BH_ALERTS_KEYS 4096u
 #define BH_ALERTS_BYTES (16u << 20) /* of what repeats are told with */
 #define BH_ALERTS_WAITING 4096u
-#define BH_ALERTS_LINEAGE 16u /* ancestors told */
 
 typedef struct {
         guint64 matches;
@@ -52,8 +51,5 @@ GBytes *bh_alerts_take(BhAlerts *a, gboolean all, gint64 now_us);
 
 /* What was counted is to be told, and nothing is equal to it any more: the next match is told by itself. */
 void bh_alerts_settle(BhAlerts *a);
-
-/* Of a process and those that it descends from, as findings carry them: Bulkhead__Bus__V1__Process, to be freed with g_free(). TRUE: there are more. The drain thread. */
-gboolean bh_alerts_add_lineage(GPtrArray *out, guint32 pid, guint64 start, const struct bh_lineage *lineage);
 
 void bh_alerts_stats(BhAlerts *a, BhAlertsStats *out);

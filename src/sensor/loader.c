@@ -277,17 +277,26 @@ static void set_rodata(BhHooks *h, struct bpf_object *o) {
 static void fit_map(BhHooks *h, struct bpf_map *map) {
         static const char *const rings[] = { "ring_life", "ring_key", "ring_bulk" };
 
-        if (g_str_equal(bpf_map__name(map), "scratch") || g_str_equal(bpf_map__name(map), "works"))
+        if (g_str_equal(bpf_map__name(map), "scratch") || g_str_equal(bpf_map__name(map), "works") || g_str_equal(bpf_map__name(map), "payload_works"))
                 bpf_map__set_max_entries(map, (__u32) libbpf_num_possible_cpus() * SLOTS_PER_CPU);
         for (guint i = 0; i < G_N_ELEMENTS(rings); i++)
                 if (g_str_equal(bpf_map__name(map), rings[i]) && h->options.ring_bytes[i])
                         bpf_map__set_max_entries(map, (__u32) h->options.ring_bytes[i]);
 }
 
+gboolean bh_loader_has_tracepoint(BhHooks *h, const char *name) {
+        return has_tracepoint(h, name, NULL);
+}
+
 struct bpf_object *bh_loader_load_apart(BhHooks *h, const char *name, const void *bytes, gsize size, GError **error) {
+        return bh_loader_load_some(h, name, bytes, size, NULL, error);
+}
+
+struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void *bytes, gsize size, const char *const *programs, GError **error) {
         LIBBPF_OPTS(bpf_object_open_opts, o, .object_name = name);
         g_autoptr(GString) said = g_string_new(NULL);
         struct bpf_object *object = bpf_object__open_mem(bytes, size, &o);
+        struct bpf_program *p;
         struct bpf_map *map;
         int err;
 
@@ -301,9 +310,11 @@ struct bpf_object *bh_loader_load_apart(BhHooks *h, const char *name, const void
 
                 if (!bpf_map__is_internal(map))
                         bpf_map__set_pin_path(map, shared ? pin : NULL);
-                if (shared)
-                        fit_map(h, map);
+                fit_map(h, map);
         }
+        bpf_object__for_each_program(p, object)
+                if (programs)
+                        bpf_program__set_autoload(p, g_strv_contains(programs, bpf_program__name(p)));
         g_rec_mutex_lock(&h->lock);
         set_rodata(h, object);
         g_rec_mutex_unlock(&h->lock);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "alerts.h"
+#include "ancestry.h"
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
 #include "inventory.h"
@@ -127,7 +127,7 @@ static GBytes *pack(const BhNetAlerts *a, const BhNetAlert *alert, const char *k
         m.count = 1;
         m.fold_key = bh_bus_text(key);
         m.container = container_of(alert->container);
-        m.lineage_cut = bh_alerts_add_lineage(processes, alert->pid, alert->start, lineage);
+        m.lineage_cut = bh_ancestry_add(processes, alert->pid, alert->start, lineage);
         m.lineage = (Bulkhead__Bus__V1__Process **) processes->pdata;
         m.n_lineage = processes->len;
         m.output_fields = (Bulkhead__Bus__V1__OutputField **) fields->pdata;

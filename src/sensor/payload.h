@@ -114,6 +114,7 @@ typedef struct {
         guint64 followed; /* connections that were found to be of interest */
         guint64 ignored;  /* connections that were not, and those that the callback had ignored */
         guint64 refused;  /* connections beyond BH_PAYLOAD_SOCKETS */
+        guint64 ends_lost; /* pieces without bytes (ends, BH_PAYLOAD_TLS_CLOSED) for which the ring buffer had no room: forget connections that are silent for long */
 } BhPayloadStats;
 
 typedef struct {

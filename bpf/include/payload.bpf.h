@@ -1,0 +1,916 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What payload.bpf.c is made of: streams, where the bytes of a call lie, what a connection speaks, bounds. For payload.bpf.c alone.
+ */
+#ifndef BH_PAYLOAD_BPF_H
+#define BH_PAYLOAD_BPF_H
+
+#include "payload_record.h"
+#include "sock.bpf.h"
+#include "syscall.bpf.h"
+
+#define MSG_OOB 1
+#define MSG_TRUNC 0x20
+#define ENOSYS 38
+#define LOOKS 8
+#define SECOND 1000000000ull
+#define CONNECTION_SECOND 65536
+#define DEFAULT_REQUEST 4096
+#define DEFAULT_SECOND (16u << 20)
+#define PARTS_MAX 64     /* of a message; what is behind them is counted as unreadable */
+#define REWIND_MAX 1024  /* UIO_MAXIOV */
+#define WORKS 3          /* calls at a time on a CPU that interrupt each other */
+
+struct {
+        __uint(type, BPF_MAP_TYPE_RINGBUF);
+        __uint(max_entries, 8 << 20);
+} payload_ring SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 65536);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u64); /* struct sock * */
+        __type(value, struct bh_payload_stream);
+} streams SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct bh_payload_config);
+} payload_config SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 16384 + 1);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u64);
+        __type(value, struct bh_payload_rule);
+} payload_rules SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+        __uint(max_entries, 16384 + 1);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u64);
+        __type(value, struct bh_payload_account);
+} payload_accounts SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 16384);
+        __type(key, __u64);
+        __type(value, struct bh_payload_spent);
+} payload_spent SEC(".maps");
+
+static __always_inline struct bh_payload_config *config_of(void) {
+        __u32 zero = 0;
+
+        return bpf_map_lookup_elem(&payload_config, &zero);
+}
+
+/* ---- where the bytes of a call lie ---- */
+
+enum source_kind {
+        SRC_NONE,    /* not known */
+        SRC_USER,    /* at `at` in the caller's memory */
+        SRC_KERNEL,
+        SRC_UVEC,    /* struct iovec at `at`, itself in the caller's memory … */
+        SRC_UVEC32,  /* … of the 32-bit interface */
+        SRC_VEC,     /* struct iovec at `at` in the kernel's memory, of the caller's */
+        SRC_KVEC,    /* the same, of the kernel's */
+        SRC_BVEC,    /* struct bio_vec: pages */
+};
+struct source {
+        __u64 at;
+        __u64 skip;  /* bytes of the first part that are not meant */
+        __u32 kind;
+        __u32 got;   /* bytes that copy_part() has put into the record … */
+        __u32 want;  /* … of these */
+        __u32 back;  /* the message has been consumed by so much since: rewind() */
+};
+
+/* Works of a CPU: what a hook needs and the stack, 512 bytes, has no room for. */
+struct work {
+        struct source src;
+        __u32 over[BH_PAYLOAD_S_FULL]; /* bytes that are beyond each bound */
+        __u32 index, slot;
+        __u32 pad;
+        struct bh_payload_head head; /* of the record; … */
+        __u8 bytes[2 * BH_PAYLOAD_RECORD_BYTES]; /* … twice what it can have, as the verifier knows no sum of two bounded numbers */
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, WORKS); /* times the number of CPUs: set before load */
+        __type(key, __u32);
+        __type(value, struct work);
+} payload_works SEC(".maps");
+struct works_busy {
+        __u32 of[WORKS];
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct works_busy);
+} payload_busy SEC(".maps");
+
+static __noinline struct work *work_take(void) {
+        __u32 zero = 0, i, index;
+        struct works_busy *b = bpf_map_lookup_elem(&payload_busy, &zero);
+        struct work *w;
+
+        if (!b)
+                return NULL;
+        if (bh_claim(&b->of[0]))
+                i = 0;
+        else if (bh_claim(&b->of[1]))
+                i = 1;
+        else if (bh_claim(&b->of[2]))
+                i = 2;
+        else
+                return NULL;
+        index = bpf_get_smp_processor_id() * WORKS + i;
+        w = bpf_map_lookup_elem(&payload_works, &index);
+        if (!w) {
+                bh_unclaim(&b->of[i]);
+                return NULL;
+        }
+        w->index = index;
+        w->slot = i;
+        __builtin_memset(w->over, 0, sizeof(w->over));
+        return w;
+}
+
+static __always_inline int work_give(struct work *w) {
+        __u32 zero = 0, i = w->slot;
+        struct works_busy *b = bpf_map_lookup_elem(&payload_busy, &zero);
+
+        if (b && i < WORKS)
+                bh_unclaim(&b->of[i]);
+        return 0;
+}
+
+static __always_inline void source_none(struct source *src) {
+        __builtin_memset(src, 0, sizeof(*src));
+}
+
+/* Set before load: addresses of the kernel's variables of these names; 0: not known, and pages cannot be read. */
+const volatile __u64 bh_page_offset_base = 0;
+const volatile __u64 bh_vmemmap_base = 0;
+
+/* A page's place in the kernel's direct mapping (x86-64, arch/x86/include/asm/page_64.h), 0: not known. */
+static __always_inline __u64 page_at(__u64 page, __u32 offset) {
+        __u64 direct = 0, pages = 0;
+
+        if (!bh_page_offset_base || !bh_vmemmap_base)
+                return 0;
+        bpf_probe_read_kernel(&direct, sizeof(direct), (const void *) bh_page_offset_base);
+        bpf_probe_read_kernel(&pages, sizeof(pages), (const void *) bh_vmemmap_base);
+        if (!direct || !pages || page < pages)
+                return 0;
+        return direct + (page - pages) / 64 * 4096 + offset;
+}
+
+/* The kernel's description of a message, of which `consumed` bytes are behind where it stands. */
+static __noinline int source_of_iter(struct source *src, struct msghdr *msg, __u32 consumed) {
+        struct iov_iter *it = (struct iov_iter *) ((char *) msg + bpf_core_field_offset(struct msghdr, msg_iter));
+        struct iov_iter___old *old = (struct iov_iter___old *) it;
+        __u32 type;
+
+        source_none(src);
+        src->skip = BPF_CORE_READ(it, iov_offset);
+        if (bpf_core_field_exists(it->iter_type))
+                type = BPF_CORE_READ(it, iter_type);
+        else
+                type = BPF_CORE_READ(old, type) & ~1u; /* 5.10: with the direction */
+        if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) && type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
+                src->kind = SRC_USER;
+                src->at = (__u64) BPF_CORE_READ(it, ubuf) + src->skip - consumed;
+                src->skip = 0;
+                return 0;
+        }
+        if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC))
+                src->kind = SRC_VEC;
+        else if (type == bpf_core_enum_value(enum iter_type, ITER_KVEC))
+                src->kind = SRC_KVEC;
+        else if (type == bpf_core_enum_value(enum iter_type, ITER_BVEC))
+                src->kind = SRC_BVEC;
+        else
+                return 0;
+        if (bpf_core_field_exists(it->__iov))
+                src->at = (__u64) BPF_CORE_READ(it, __iov);
+        else
+                src->at = (__u64) BPF_CORE_READ(old, iov);
+        if (src->skip >= consumed)
+                src->skip -= consumed;
+        else
+                src->back = consumed;
+        return 0;
+}
+
+/* Goes back over parts that are consumed. All three kinds of parts are 16 bytes: base or page, then the length; a page's is 32 bits wide. */
+__noinline int rewind(__u32 index) {
+        struct work *w = bpf_map_lookup_elem(&payload_works, &index);
+        __u64 back, at;
+        __u32 mask;
+
+        if (!w)
+                return 0;
+        back = w->src.back - w->src.skip;
+        at = w->src.at;
+        mask = w->src.kind == SRC_BVEC;
+        for (int i = 0; i < REWIND_MAX; i++) {
+                __u64 len = 0;
+
+                at -= 16;
+                bpf_probe_read_kernel(&len, sizeof(len), (const void *) (at + 8));
+                if (mask)
+                        len = (__u32) len;
+                if (len >= back) {
+                        w->src.skip = len - back;
+                        w->src.at = at;
+                        w->src.back = 0;
+                        return 0;
+                }
+                back -= len;
+        }
+        w->src.kind = SRC_NONE;
+        return 0;
+}
+
+/* Puts the next part of the message into the record. 0: that was all that there is, or is wanted. */
+__noinline int copy_part(__u32 index, __u32 i) {
+        struct work *w = bpf_map_lookup_elem(&payload_works, &index);
+        __u64 part[2] = { 0, ~0ull }, n, got;
+        const void *from;
+        __u32 kind;
+
+        if (!w || w->src.got >= w->src.want)
+                return 0;
+        kind = w->src.kind;
+        from = (const void *) (w->src.at + (__u64) i * 16);
+        if (kind == SRC_USER || kind == SRC_KERNEL) {
+                if (i)
+                        return 0;
+                part[0] = w->src.at;
+        } else if (kind == SRC_UVEC) {
+                if (bpf_probe_read_user(part, sizeof(part), from))
+                        return 0;
+        } else if (kind == SRC_UVEC32) {
+                __u32 narrow[2] = {};
+
+                if (bpf_probe_read_user(narrow, sizeof(narrow), (const void *) (w->src.at + (__u64) i * 8)))
+                        return 0;
+                part[0] = narrow[0];
+                part[1] = narrow[1];
+        } else if (kind == SRC_VEC || kind == SRC_KVEC) {
+                if (bpf_probe_read_kernel(part, sizeof(part), from))
+                        return 0;
+        } else if (kind == SRC_BVEC) {
+                if (bpf_probe_read_kernel(part, sizeof(part), from))
+                        return 0;
+                part[0] = page_at(part[0], (__u32) (part[1] >> 32));
+                part[1] = (__u32) part[1];
+                if (!part[0])
+                        return 0;
+        } else {
+                return 0;
+        }
+        if (i == 0) {
+                part[0] += w->src.skip;
+                part[1] = part[1] > w->src.skip ? part[1] - w->src.skip : 0;
+        }
+        got = w->src.got;
+        n = w->src.want - got;
+        if (n > part[1])
+                n = part[1];
+        /* the verifier is to see the bounds of what is really used */
+        asm volatile("" : "+r"(n), "+r"(got));
+        if (got > BH_PAYLOAD_RECORD_BYTES || n > BH_PAYLOAD_RECORD_BYTES)
+                return 0;
+        if (!n)
+                return 1;
+        if (kind == SRC_KERNEL || kind == SRC_KVEC || kind == SRC_BVEC ? bpf_probe_read_kernel(w->bytes + got, n, (const void *) part[0]) :
+                                                                        bpf_probe_read_user(w->bytes + got, n, (const void *) part[0]))
+                return 0;
+        w->src.got = (__u32) (got + n);
+        return 1;
+}
+
+static __always_inline void copy(struct work *w, __u32 want) {
+        __u32 index = w->index;
+
+        w->src.got = 0;
+        w->src.want = want;
+        if (!want || w->src.kind == SRC_NONE)
+                return;
+        for (__u32 i = 0; i < PARTS_MAX; i++)
+                if (!copy_part(index, i))
+                        break;
+}
+
+/* ---- the system call that a task is in (fallback) ---- */
+
+/* Where the call of the current task has its message. */
+struct call {
+        __u64 at;
+        __u32 kind;  /* enum source_kind: SRC_USER, SRC_UVEC, SRC_UVEC32; SRC_NONE: no call of these */
+        __u32 form;  /* what `at` is */
+        __s32 fd;
+        __u32 batch; /* messages of sendmmsg() and recvmmsg(); 0: another call */
+};
+enum { FORM_BYTES, FORM_VEC, FORM_MSG, FORM_BATCH };
+
+static __always_inline void call_set(struct call *c, __u32 form, __u64 at) {
+        c->form = form;
+        c->at = at;
+}
+
+/* FALSE: it is none that sends (or reads) from the caller's memory. What a socket call runs in is a call only until its result stands in the registers (x86-64: ax). */
+static __noinline bool call_read(struct call *c, bool sent) {
+        const struct pt_regs *regs = bh_user_regs();
+        struct bh_call now;
+        __u32 nr, compat = BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT;
+
+        __builtin_memset(c, 0, sizeof(*c));
+        if (BPF_CORE_READ(bh_current(), flags) & (PF_IO_WORKER | PF_KTHREAD) || (__s64) BPF_CORE_READ(regs, ax) != -ENOSYS)
+                return false;
+        if (compat)
+                bh_call_compat(&now, regs, 0);
+        else
+                bh_call_native(&now, regs, 0);
+        nr = now.nr;
+        c->kind = compat ? SRC_UVEC32 : SRC_UVEC;
+        c->fd = (__s32) now.args[0];
+        if (!compat) {
+                if (nr == (sent ? 1 : 0) || nr == (sent ? 44 : 45)) /* write, read; sendto, recvfrom */
+                        call_set(c, FORM_BYTES, now.args[1]);
+                else if (nr == (sent ? 20 : 19) || nr == (sent ? 328 : 327)) /* writev, readv; pwritev2, preadv2 */
+                        call_set(c, FORM_VEC, now.args[1]);
+                else if (nr == (sent ? 46 : 47))
+                        call_set(c, FORM_MSG, now.args[1]);
+                else if (nr == (sent ? 307 : 299))
+                        call_set(c, FORM_BATCH, now.args[1]);
+                else
+                        return false;
+        } else if (nr == 102) { /* socketcall */
+                __u32 args[4] = {}, what = (__u32) now.args[0];
+
+                if (bpf_probe_read_user(args, sizeof(args), (const void *) now.args[1]))
+                        return false;
+                c->fd = (__s32) args[0];
+                now.args[2] = args[2];
+                now.args[4] = 0;
+                if (what == (sent ? 9 : 10) || what == (sent ? 11 : 12))
+                        call_set(c, FORM_BYTES, args[1]);
+                else if (what == (sent ? 16 : 17))
+                        call_set(c, FORM_MSG, args[1]);
+                else if (what == (sent ? 20 : 19))
+                        call_set(c, FORM_BATCH, args[1]);
+                else
+                        return false;
+                if (what == 19)
+                        return false; /* with a timeout in memory: see below */
+        } else {
+                if (nr == (sent ? 4 : 3) || nr == (sent ? 369 : 371))
+                        call_set(c, FORM_BYTES, now.args[1]);
+                else if (nr == (sent ? 146 : 145) || nr == (sent ? 379 : 378))
+                        call_set(c, FORM_VEC, now.args[1]);
+                else if (nr == (sent ? 370 : 372))
+                        call_set(c, FORM_MSG, now.args[1]);
+                else if (nr == (sent ? 345 : 337) || (!sent && nr == 417))
+                        call_set(c, FORM_BATCH, now.args[1]);
+                else
+                        return false;
+        }
+        if (c->form == FORM_BYTES)
+                c->kind = SRC_USER;
+        if (c->form == FORM_BATCH) {
+                c->batch = (__u32) now.args[2];
+                /* a call that ends at its timeout ends without a sign, and the messages could no longer be counted */
+                if (!sent && now.args[4])
+                        return false;
+        }
+        return true;
+}
+
+/* How many messages of the current sendmmsg() or recvmmsg() are done, by thread: each ends in one socket call. */
+struct batch {
+        __u64 sk, at;
+        __u32 done, sent;
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 1024);
+        __type(key, __u64);
+        __type(value, struct batch);
+} batches SEC(".maps");
+
+/* A message that is being sent, by thread: where it lies and where in the stream it begins. */
+struct sending {
+        __u64 sk, msg;
+        __u32 seq, pad;
+        struct source src;
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 8192);
+        __type(key, __u64);
+        __type(value, struct sending);
+} sendings SEC(".maps");
+
+static __always_inline bool call_is_plain(bool sent) {
+        struct call c;
+
+        return call_read(&c, sent) && !c.batch;
+}
+
+/* The caller's struct msghdr at `at`: its vector. */
+static __always_inline int source_of_msghdr(struct source *src, __u64 at, bool compat) {
+        if (compat) {
+                __u32 iov = 0;
+
+                if (bpf_probe_read_user(&iov, sizeof(iov), (const void *) (at + 8)))
+                        return -1;
+                src->at = iov;
+                src->kind = SRC_UVEC32;
+        } else {
+                __u64 iov = 0;
+
+                if (bpf_probe_read_user(&iov, sizeof(iov), (const void *) (at + 16)))
+                        return -1;
+                src->at = iov;
+                src->kind = SRC_UVEC;
+        }
+        return 0;
+}
+
+/*
+ * Where the message lies of a socket call that is at its end. Counts the messages of a batch: the next one of the same system call finds how many are done. A system call
+ * that ends early does so by a socket call that fails, see batch_failed().
+ */
+static __noinline int source_of_call(struct source *src, struct sock *sk, bool sent) {
+        __u64 id = bpf_get_current_pid_tgid();
+        struct batch *b, now = { .sk = (__u64) sk, .sent = sent, .done = 1 };
+        struct bh_payload_config *cfg = config_of();
+        struct call c;
+        bool compat;
+
+        if (!call_read(&c, sent) || sock_of_file(bh_file_of_fd(c.fd)) != sk)
+                return 0;
+        compat = c.kind == SRC_UVEC32;
+        if (c.form == FORM_MSG) {
+                source_of_msghdr(src, c.at, compat);
+        } else if (c.form == FORM_BATCH) {
+                b = bpf_map_lookup_elem(&batches, &id);
+                now.at = c.at;
+                if (b && b->sk == now.sk && b->at == now.at && b->sent == sent)
+                        now.done = b->done + 1;
+                source_of_msghdr(src, c.at + (__u64) (now.done - 1) * (compat ? 32 : 64), compat);
+                if (now.done >= c.batch)
+                        bpf_map_delete_elem(&batches, &id);
+                else
+                        bpf_map_update_elem(&batches, &id, &now, BPF_ANY);
+                if (cfg)
+                        *(volatile __u32 *) &cfg->batching = 1;
+        } else {
+                src->kind = c.kind;
+                src->at = c.at;
+        }
+        return 0;
+}
+
+static __always_inline void batch_failed(void) {
+        struct bh_payload_config *cfg = config_of();
+        __u64 id = bpf_get_current_pid_tgid();
+
+        if (cfg && cfg->batching)
+                bpf_map_delete_elem(&batches, &id);
+}
+
+/* ---- accounts and bounds ---- */
+
+/* The sensor tries the hooks: its own call. */
+static __always_inline bool probing(bool sent) {
+        struct bh_payload_config *cfg = config_of();
+
+        if (!cfg || !cfg->probe_tgid || cfg->probe_tgid != bpf_get_current_pid_tgid() >> 32)
+                return !cfg;
+        if (sent)
+                BH_ADD(cfg->probe_sent, 1);
+        else
+                BH_ADD(cfg->probe_read, 1);
+        return true;
+}
+
+static __always_inline void end_lost(void) {
+        struct bh_payload_config *cfg = config_of();
+
+        if (cfg)
+                BH_ADD(cfg->ends_lost, 1);
+}
+
+static const struct bh_payload_account account_none;
+
+static __noinline struct bh_payload_account *account_of(__u64 container) {
+        struct bh_payload_account *a = bpf_map_lookup_elem(&payload_accounts, &container);
+
+        if (a)
+                return a;
+        bpf_map_update_elem(&payload_accounts, &container, &account_none, BPF_NOEXIST);
+        a = bpf_map_lookup_elem(&payload_accounts, &container);
+        if (!a) {
+                container = 0;
+                a = bpf_map_lookup_elem(&payload_accounts, &container);
+        }
+        return a;
+}
+
+/* Bytes of a followed connection that were moved and are not told, for one reason. */
+static __noinline int skip(struct bh_payload_stream *s, __u32 why, __u32 n) {
+        struct bh_payload_account *a;
+
+        if (s->state != BH_PAYLOAD_FOLLOWED && s->state != BH_PAYLOAD_HELLO)
+                return 0;
+        a = account_of(s->container);
+        if (!a)
+                return 0;
+        BH_ADD(a->moved, n);
+        BH_ADD(a->skipped[why & (BH_PAYLOAD_S_MAX - 1)], n);
+        return 0;
+}
+
+/* How many of `n` bytes are within all bounds; w->over says beyond which the others are. */
+static __noinline __u32 admit(struct work *w, struct bh_payload_stream *s, struct bh_payload_dir *d, __u32 n) {
+        __u32 bound = s->per_request > CONNECTION_SECOND ? s->per_request : CONNECTION_SECOND, room;
+        __u64 now = bpf_ktime_get_boot_ns(), container = s->container;
+        struct bh_payload_spent *b;
+
+        if (n > d->left) {
+                w->over[BH_PAYLOAD_S_REQUEST] = n - d->left;
+                n = d->left;
+        }
+        d->left -= n;
+        if (n > BH_PAYLOAD_RECORD_BYTES) {
+                w->over[BH_PAYLOAD_S_CALL] = n - BH_PAYLOAD_RECORD_BYTES;
+                n = BH_PAYLOAD_RECORD_BYTES;
+        }
+        if (now - s->window >= SECOND) {
+                s->window = now;
+                s->used = 0;
+        }
+        room = s->used < bound ? bound - s->used : 0;
+        if (n > room) {
+                w->over[BH_PAYLOAD_S_CONNECTION] = n - room;
+                n = room;
+        }
+        s->used += n;
+        if (!n)
+                return 0;
+
+        b = bpf_map_lookup_elem(&payload_spent, &container);
+        if (!b) {
+                struct bh_payload_spent first = { .window = now };
+
+                bpf_map_update_elem(&payload_spent, &container, &first, BPF_NOEXIST);
+                b = bpf_map_lookup_elem(&payload_spent, &container);
+                if (!b)
+                        return n;
+        }
+        if (now - b->window >= SECOND) {
+                b->window = now;
+                b->used = 0;
+        }
+        room = b->used < s->per_second ? s->per_second - (__u32) b->used : 0;
+        if (n > room) {
+                w->over[BH_PAYLOAD_S_CONTAINER] = n - room;
+                n = room;
+        }
+        BH_ADD(b->used, n);
+        return n;
+}
+
+/* ---- streams ---- */
+
+/* Where the program of a socket stands in what it writes or reads, as the kernel numbers it. */
+static __always_inline __u32 position(struct sock *sk, bool sent) {
+        struct tcp_sock *tp = (struct tcp_sock *) sk;
+
+        return sent ? BPF_CORE_READ(tp, write_seq) : BPF_CORE_READ(tp, copied_seq);
+}
+
+static __always_inline __u32 ports_of(struct sock *sk) {
+        return (__u32) BPF_CORE_READ(sk, __sk_common.skc_num) << 16 | swap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+}
+
+static __noinline int rules_for(struct bh_payload_stream *s, __u64 container, __u32 rules) {
+        struct bh_payload_rule *r = bpf_map_lookup_elem(&payload_rules, &container);
+        __u64 others = 0;
+
+        if (!r)
+                r = bpf_map_lookup_elem(&payload_rules, &others);
+        s->rules = rules;
+        s->per_request = r && r->per_request ? r->per_request : DEFAULT_REQUEST;
+        s->per_second = r && r->per_second ? r->per_second : DEFAULT_SECOND;
+        return r && r->off;
+}
+
+/*
+ * Positions before the call that moved `n` bytes. Counters of a socket at work may be read in the middle of a change: they are read until two looks agree, and if none
+ * do, the connection is taken for one that was open before.
+ */
+static __noinline int positions_begin(struct bh_payload_stream *s, struct sock *sk, bool sent, __u32 n) {
+        struct tcp_sock *tp = (struct tcp_sock *) sk;
+        __u64 out = 0, in = 0;
+
+        for (int i = 0; i < 4; i++) {
+                __u64 acked = BPF_CORE_READ(tp, bytes_acked), received = BPF_CORE_READ(tp, bytes_received);
+                __u32 una = BPF_CORE_READ(tp, snd_una), next = BPF_CORE_READ(tp, rcv_nxt);
+
+                s->dir[1].seq = position(sk, true) - (sent ? n : 0);
+                s->dir[0].seq = position(sk, false) - (sent ? 0 : n);
+                /* signed: bytes of this call may be acknowledged by now */
+                out = acked + (__u64) (__s64) (__s32) (s->dir[1].seq - una);
+                in = received - (__u64) (__s64) (__s32) (next - s->dir[0].seq);
+                if (acked == BPF_CORE_READ(tp, bytes_acked) && received == BPF_CORE_READ(tp, bytes_received))
+                        break;
+        }
+        /* the SYN of the side that connected is counted */
+        if (out && (s->side == BH_SOCK_CLIENT || (!s->side && out == 1)))
+                out--;
+        s->dir[1].pos = out;
+        s->dir[0].pos = in;
+        return out || in;
+}
+
+static __always_inline void forget(struct bh_payload_stream *s) {
+        struct bh_payload_config *cfg = config_of();
+
+        s->state = BH_PAYLOAD_IGNORED;
+        if (cfg)
+                BH_ADD(cfg->ignored, 1);
+}
+
+/* In the zeroed entry. FALSE: it is none of a container's. */
+static __noinline int stream_make(struct bh_payload_stream *s, struct sock *sk, bool sent, __u32 n) {
+        struct task_struct *task = bh_current();
+        struct bh_payload_config *cfg = config_of();
+        __u64 key = (__u64) sk;
+        struct bh_conn *c;
+        __u32 side;
+
+        s->container = bh_container_of(bh_task_cgroup(task));
+        if (!s->container || !cfg)
+                return 0;
+        s->id = bpf_ktime_get_boot_ns() >> 5 << 10 | (bpf_get_smp_processor_id() & 1023);
+        s->ports = ports_of(sk);
+        if (rules_for(s, s->container, *(volatile __u32 *) &cfg->rules)) {
+                s->state = BH_PAYLOAD_OFF;
+                return 1;
+        }
+        c = bpf_map_lookup_elem(&conns, &key);
+        if (c && is_of(c, sk)) {
+                s->side = c->outgoing ? BH_SOCK_CLIENT : BH_SOCK_SERVER;
+        } else {
+                side = side_by_counters(sk, BPF_CORE_READ(sk, __sk_common.skc_state));
+                s->side = (__u8) side;
+        }
+        s->side = s->side == BH_SOCK_CLIENT ? 1 : s->side == BH_SOCK_SERVER ? 2 : 0;
+        s->state = positions_begin(s, sk, sent, n) ? BH_PAYLOAD_LOOKING : BH_PAYLOAD_NEW;
+        return 1;
+}
+
+static const struct bh_payload_stream stream_none;
+
+static __noinline struct bh_payload_stream *stream_begin(struct sock *sk, bool sent, __u32 n) {
+        struct bh_payload_config *cfg = config_of();
+        __u64 key = (__u64) sk;
+        struct bh_payload_stream *s;
+
+        if (bpf_map_update_elem(&streams, &key, &stream_none, BPF_NOEXIST)) {
+                if (cfg)
+                        BH_ADD(cfg->refused, 1);
+                return NULL;
+        }
+        s = bpf_map_lookup_elem(&streams, &key);
+        if (!s)
+                return NULL;
+        if (!stream_make(s, sk, sent, n)) {
+                bpf_map_delete_elem(&streams, &key);
+                return NULL;
+        }
+        return s->state == BH_PAYLOAD_OFF ? NULL : s;
+}
+
+static __always_inline bool is_tcp(struct sock *sk) {
+        return is_inet(BPF_CORE_READ(sk, __sk_common.skc_family)) && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && BPF_CORE_READ(sk, sk_type) == SOCK_STREAM;
+}
+
+/* The stream of a socket of which `n` bytes were moved just now, NULL: none that is looked at. One look-up for those that are known. */
+static __noinline struct bh_payload_stream *stream_of(struct sock *sk, bool sent, __u32 n) {
+        __u64 key = (__u64) sk;
+        struct bh_payload_stream *s = bpf_map_lookup_elem(&streams, &key);
+        struct bh_payload_config *cfg;
+
+        if (s && s->ports == ports_of(sk)) {
+                if (s->state == BH_PAYLOAD_IGNORED || s->state == BH_PAYLOAD_ENDED)
+                        return NULL;
+                cfg = config_of();
+                if (!cfg || s->rules == *(volatile __u32 *) &cfg->rules)
+                        return s->state == BH_PAYLOAD_OFF ? NULL : s;
+                if (!rules_for(s, s->container, *(volatile __u32 *) &cfg->rules) && s->state != BH_PAYLOAD_OFF)
+                        return s;
+                /* it is off now, or was: then it is looked at as one that was open before */
+        }
+        if (s)
+                bpf_map_delete_elem(&streams, &key);
+        else if (!is_tcp(sk) || bh_is_quiet(bh_current()))
+                return NULL;
+        return stream_begin(sk, sent, n);
+}
+
+/* ---- records ---- */
+
+static __always_inline void head_of(struct bh_payload_head *h, struct bh_payload_stream *s, struct sock *sk) {
+        h->connection = s->id;
+        h->sk = (__u64) sk;
+        h->ts = bpf_ktime_get_boot_ns();
+        h->container = s->container;
+        h->net_ns = sock_net_ns(sk);
+        h->side = s->side;
+        h->protocol = s->protocol;
+        sock_addr(&h->addr, sk);
+}
+
+/* Sends the record, of `len` bytes. w->head has flags, offset and total. 0, or there was no room. */
+static __noinline int tell(struct work *w, struct bh_payload_stream *s, struct sock *sk, bool sent, __u32 len) {
+        struct bh_payload_head *h = &w->head;
+        struct task_struct *task = bh_current();
+        __u64 id = bpf_get_current_pid_tgid(), size = sizeof(*h) + len;
+
+        head_of(h, s, sk);
+        if (!s->opened)
+                h->flags |= BH_PAYLOAD_F_OPEN;
+        h->sent = sent;
+        h->len = len;
+        h->tgid = id >> 32;
+        h->tid = (__u32) id;
+        h->start = BPF_CORE_READ(task, group_leader, start_boottime);
+        h->cgroup = bh_task_cgroup(task);
+        asm volatile("" : "+r"(size));
+        if (size > sizeof(*h) + BH_PAYLOAD_RECORD_BYTES)
+                return -1;
+        if (bpf_ringbuf_output(&payload_ring, h, size, BPF_RB_NO_WAKEUP))
+                return -1;
+        s->opened = 1;
+        return 0;
+}
+
+/* ---- TLS ---- */
+
+/* A record of application data (RFC 8446, 5.1). Libraries read and write whole records, or a record's head alone. */
+static __always_inline bool starts_encrypted(struct work *w) {
+        return w->src.got >= 2 && w->bytes[0] == 23 && w->bytes[1] == 3;
+}
+
+static __noinline int ended(struct work *w, struct bh_payload_stream *s, struct sock *sk) {
+        struct bh_payload_account *a = account_of(s->container);
+
+        s->state = BH_PAYLOAD_ENDED;
+        if (s->clear)
+                return 0;
+        if (a)
+                BH_ADD(a->tls_closed, 1);
+        w->head.flags = BH_PAYLOAD_F_TLS_CLOSED;
+        w->head.total = 0;
+        if (tell(w, s, sk, s->last == 2, 0))
+                end_lost();
+        return 0;
+}
+
+/* ---- what a connection speaks ---- */
+
+enum verdict { NO, WAIT, YES };
+
+static __always_inline bool is_token(__u8 c) {
+        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+/* Methods of which any target is believed; of another word one that is a path. */
+static __always_inline bool is_method(const __u8 *f, __u32 at) {
+        __u32 word;
+
+        if (at > BH_PAYLOAD_FIRST - 4)
+                return false;
+        word = (__u32) f[at] << 24 | (__u32) f[at + 1] << 16 | (__u32) f[at + 2] << 8 | f[at + 3];
+        return word == 0x47455420 /* GET_ */ || word == 0x504f5354 /* POST */ || word == 0x50555420 /* PUT_ */ || word == 0x48454144 /* HEAD */ ||
+               word == 0x44454c45 /* DELE */ || word == 0x4f505449 /* OPTI */ || word == 0x50415443 /* PATC */ || word == 0x434f4e4e /* CONN */ ||
+               word == 0x54524143 /* TRAC */ || word == 0x50524f50 /* PROP */ || word == 0x50524f58 /* PROX: what a proxy says before it */;
+}
+
+#define LINES_MAX 4  /* empty lines before a request */
+#define TOKEN_MAX 20
+
+/* By s->first: what is sent first. Sets the protocol. */
+static __noinline int classify(struct bh_payload_stream *s, __u32 dns) {
+        const __u8 *f = s->first;
+        __u32 n = s->first_len, from = 0, i;
+        __u8 c = 0;
+
+        if (!n)
+                return WAIT;
+        if (dns) {
+                /* its length, then id, flags: a query, of a kind that there is */
+                if (n < 14)
+                        return WAIT;
+                if (((__u32) f[0] << 8 | f[1]) < 12 || f[4] & 0xf8)
+                        return NO;
+                s->protocol = BH_PAYLOAD_P_DNS;
+                return YES;
+        }
+        if (f[0] == 22) { /* RFC 8446, 5.1: a handshake record, of which the first is a hello */
+                if ((n > 1 && f[1] != 3) || (n > 5 && f[5] != 1))
+                        return NO;
+                s->protocol = n > 5 ? BH_PAYLOAD_P_TLS : BH_PAYLOAD_P_UNDECIDED;
+                return n > 5 ? YES : WAIT;
+        }
+        if (n >= 3 && f[0] == '\r' && f[1] == '\n' && f[2] == '\r' && n >= 5 && f[3] == '\n' && f[4] == 0) {
+                s->protocol = BH_PAYLOAD_P_HTTP1; /* version 2 of what a proxy says before it */
+                return YES;
+        }
+        for (i = 0; i < LINES_MAX; i++) {
+                if (f[i] != '\r' && f[i] != '\n')
+                        break;
+                from++;
+        }
+        if (from >= n)
+                return from < LINES_MAX ? WAIT : NO;
+        for (i = 0; i < LINES_MAX + TOKEN_MAX; i++) {
+                if (i < from)
+                        continue;
+                if (i >= n)
+                        return WAIT;
+                c = f[i];
+                if (!is_token(c))
+                        break;
+        }
+        if (i == from || i >= LINES_MAX + TOKEN_MAX || (c != ' ' && c != '\t'))
+                return NO;
+        i++;
+        if (i >= n && !is_method(f, from))
+                return WAIT;
+        c = i < BH_PAYLOAD_FIRST ? f[i & (BH_PAYLOAD_FIRST - 1)] : 0;
+        if (c != '/' && c != '*' && c != 'h' && c != 'H' && !is_method(f, from))
+                return NO;
+        s->protocol = f[from & 3] == 'P' && f[(from & 3) + 1] == 'R' && f[(from & 3) + 2] == 'I' && c == '*' ? BH_PAYLOAD_P_HTTP2 : BH_PAYLOAD_P_HTTP1;
+        return YES;
+}
+
+/* Of a connection that is new, or was open before, after what was copied of a call. NO: nothing of it is told. */
+static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct sock *sk, bool sent) {
+        struct bh_payload_config *cfg = config_of();
+        __u32 at = s->state == BH_PAYLOAD_NEW ? s->first_len : 0, got = w->src.got, verdict;
+        __u32 ports = s->ports;
+
+        if (s->state == BH_PAYLOAD_NEW && (!got || s->dir[!sent].pos)) {
+                /* nothing to be seen of what was first; or the other side answers already, to what was not understood */
+                if (got && at) {
+                        forget(s);
+                        return NO;
+                }
+                s->state = BH_PAYLOAD_LOOKING;
+                at = 0;
+        }
+        if (s->state == BH_PAYLOAD_LOOKING && ++s->looks > LOOKS) {
+                forget(s);
+                return NO;
+        }
+        if (!got)
+                return NO;
+        for (__u32 i = 0; i < BH_PAYLOAD_FIRST; i++) {
+                if (at >= BH_PAYLOAD_FIRST || i >= got)
+                        break;
+                s->first[at & (BH_PAYLOAD_FIRST - 1)] = w->bytes[i];
+                at++;
+        }
+        s->first_len = (__u8) at;
+        verdict = classify(s, (sent && (ports & 0xffff) == PORT_DNS) || (!sent && ports >> 16 == PORT_DNS));
+        if (verdict == YES) {
+                s->state = BH_PAYLOAD_FOLLOWED;
+                if (!s->side)
+                        s->side = sent ? 1 : 2;
+                if (s->protocol == BH_PAYLOAD_P_TLS) {
+                        s->state = BH_PAYLOAD_HELLO;
+                        s->dir[0].left = s->dir[1].left = BH_PAYLOAD_HANDSHAKE;
+                }
+                if (cfg)
+                        BH_ADD(cfg->followed, 1);
+        } else if (s->state == BH_PAYLOAD_LOOKING) {
+                /* not this call, or too little of it */
+                s->first_len = 0;
+                return NO;
+        } else if (verdict == NO || at >= BH_PAYLOAD_FIRST) {
+                forget(s);
+                return NO;
+        }
+        return verdict;
+}
+
+#endif

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * What containers' TCP sockets read and write: see src/sensor/payload.h.
+ *
+ * All looks are at the end of a call, when it is known how much was moved, and where in the stream: the kernel's own numbers (write_seq, copied_seq) say so.
+ * Bytes that a call moved which no program saw, or whose memory is not known, are therefore a gap of known size and not a fault in the stream.
+ * Two calls that move bytes the same way on one socket at the same moment cannot be told apart in order; that is counted as a gap.
+ *
+ * Fallback: tp_btf/sock_send_length and sock_recv_length, at the end of each socket call, whoever made it. They say socket and length; the memory is that of the
+ * system call in the task's registers. tp_btf/tcp_sendmsg_locked (6.16), while a message is being sent, has the kernel's description of it, which is kept for
+ * the end of the call.
+ */
+#include "payload_record.h"
+#include "sock.bpf.h"
+#include "syscall.bpf.h"
+#include "payload.bpf.h"
+
+/* ---- the end of a call ---- */
+
+/* Bytes of one direction from `begin` on have moved until where the socket stands now; source_of_… has said where they lie. */
+static __noinline int moved(struct work *w, struct bh_payload_stream *s, struct sock *sk, bool sent, __u32 n) {
+        struct bh_payload_dir *d = &s->dir[sent];
+        __u32 now = position(sk, sent), missed = now - n - d->seq;
+        struct bh_payload_account *a;
+        __u32 want, verdict;
+
+        if ((__s32) missed < 0) {
+                /* another call on the same socket was at its end first, and these bytes were part of the gap before it, or of its own */
+                if ((__s32) (now - d->seq) > 0) {
+                        skip(s, BH_PAYLOAD_S_FORM, now - d->seq);
+                        d->pos += now - d->seq;
+                        d->seq = now;
+                }
+                return 0;
+        }
+        if (missed) {
+                skip(s, BH_PAYLOAD_S_FORM, missed);
+                d->pos += missed;
+                if (s->state == BH_PAYLOAD_NEW)
+                        s->state = BH_PAYLOAD_LOOKING;
+        }
+        d->seq = now;
+
+        struct bh_payload_head *h = &w->head;
+        h->flags = 0;
+        if (s->last != sent + 1) {
+                s->last = sent + 1;
+                if (s->state != BH_PAYLOAD_HELLO)
+                        d->left = s->per_request;
+                h->flags = BH_PAYLOAD_F_TURN;
+        }
+        h->offset = d->pos;
+        h->total = n;
+        d->pos += n;
+        want = admit(w, s, d, n);
+        if (!want && s->state == BH_PAYLOAD_HELLO)
+                return ended(w, s, sk);
+        copy(w, want);
+        if (s->state == BH_PAYLOAD_HELLO && starts_encrypted(w))
+                return ended(w, s, sk);
+        if (s->state == BH_PAYLOAD_NEW || s->state == BH_PAYLOAD_LOOKING) {
+                verdict = decide(w, s, sk, sent);
+                if (verdict == NO)
+                        return 0;
+        }
+
+        a = account_of(s->container);
+        if (!a)
+                return 0;
+        BH_ADD(a->moved, n);
+        for (int i = 0; i < BH_PAYLOAD_S_FULL; i++)
+                if (w->over[i])
+                        BH_ADD(a->skipped[i], w->over[i]);
+        if (w->src.got < want)
+                BH_ADD(a->skipped[w->src.kind == SRC_NONE ? BH_PAYLOAD_S_FORM : BH_PAYLOAD_S_UNREADABLE], want - w->src.got);
+        if (!w->src.got)
+                return 0;
+        if (d->told != h->offset)
+                h->flags |= BH_PAYLOAD_F_SKIPPED;
+        if (w->src.got < n)
+                h->flags |= BH_PAYLOAD_F_CUT;
+        if (tell(w, s, sk, sent, w->src.got)) {
+                BH_ADD(a->skipped[BH_PAYLOAD_S_FULL], w->src.got);
+                return 0;
+        }
+        d->told = h->offset + w->src.got;
+        BH_ADD(a->copied, w->src.got);
+        BH_ADD(a->pieces, 1);
+        return 0;
+}
+
+/* For all hooks at the end of a call: what is to be told of it, or NULL. Gives back w->index. */
+static __always_inline struct work *take(struct bh_payload_stream *s, struct sock *sk, bool sent, __s32 n) {
+        struct work *w = work_take();
+
+        if (!w) {
+                /* the next call sees where this one left the stream, and counts its bytes among what was not seen */
+                struct bh_payload_account *a = account_of(s->container);
+                struct bh_payload_dir *d = &s->dir[sent];
+
+                if (s->state == BH_PAYLOAD_FOLLOWED && a && position(sk, sent) - n == d->seq) {
+                        BH_ADD(a->moved, n);
+                        BH_ADD(a->skipped[BH_PAYLOAD_S_BUSY], n);
+                        d->pos += n;
+                        d->seq += n;
+                }
+        }
+        return w;
+}
+
+/* ---- preferred ---- */
+
+static __always_inline int fx_moved(struct sock *sk, struct msghdr *msg, bool sent, __s32 n) {
+        struct bh_payload_stream *s;
+        struct work *w;
+
+        if (n <= 0 || probing(sent))
+                return 0;
+        s = stream_of(sk, sent, n);
+        if (!s)
+                return 0;
+        w = take(s, sk, sent, n);
+        if (!w)
+                return 0;
+        source_none(&w->src);
+        if (msg)
+                source_of_iter(&w->src, msg, n);
+        if (w->src.back)
+                rewind(w->index);
+        moved(w, s, sk, sent, n);
+        return work_give(w);
+}
+
+SEC("fexit/tcp_sendmsg")
+int fx_tcp_sendmsg(__u64 *ctx) {
+        return fx_moved((struct sock *) bh_arg(ctx, 0), (struct msghdr *) bh_arg(ctx, 1), true, (__s32) bh_arg(ctx, 3));
+}
+
+/* Until 5.18 with `nonblock` before the flags; from 7.1 without the address length behind them. */
+const volatile __u32 bh_nargs_tcp_recvmsg = 5;
+
+SEC("fexit/tcp_recvmsg")
+int fx_tcp_recvmsg(__u64 *ctx) {
+        __u32 flags = (__u32) bh_arg(ctx, bh_nargs_tcp_recvmsg == 6 ? 4 : 3);
+
+        if (flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB))
+                return 0;
+        return fx_moved((struct sock *) bh_arg(ctx, 0), flags & MSG_TRUNC ? NULL : (struct msghdr *) bh_arg(ctx, 1), false, (__s32) bh_arg(ctx, bh_nargs_tcp_recvmsg));
+}
+
+/* sendfile() and splice() to a socket, until 6.4: one page a call. */
+SEC("fexit/tcp_sendpage")
+int fx_tcp_sendpage(__u64 *ctx) {
+        struct sock *sk = (struct sock *) bh_arg(ctx, 0);
+        __s32 n = (__s32) bh_arg(ctx, 5);
+        struct bh_payload_stream *s;
+        struct work *w;
+
+        if (n <= 0 || probing(true))
+                return 0;
+        s = stream_of(sk, true, n);
+        if (!s)
+                return 0;
+        w = take(s, sk, true, n);
+        if (!w)
+                return 0;
+        source_none(&w->src);
+        w->src.at = page_at(bh_arg(ctx, 1), (__u32) bh_arg(ctx, 2));
+        if (w->src.at)
+                w->src.kind = SRC_KERNEL;
+        moved(w, s, sk, true, n);
+        return work_give(w);
+}
+
+/* ---- fallback ---- */
+
+SEC("tp_btf/tcp_sendmsg_locked")
+int tp_sending(__u64 *ctx) {
+        struct sock *sk = (struct sock *) bh_arg(ctx, 0);
+        __u64 id = bpf_get_current_pid_tgid();
+        struct sending now = { .sk = (__u64) sk, .msg = bh_arg(ctx, 1), .seq = position(sk, true) }, *of;
+
+        if (call_is_plain(true) || !stream_of(sk, true, 0))
+                return 0;
+        /* called for each packet of the message: where it began is what counts */
+        of = bpf_map_lookup_elem(&sendings, &id);
+        if (of && of->sk == now.sk && of->msg == now.msg && of->seq != now.seq)
+                return 0;
+        source_of_iter(&now.src, (struct msghdr *) now.msg, 0);
+        bpf_map_update_elem(&sendings, &id, &now, BPF_ANY);
+        return 0;
+}
+
+static __always_inline int tp_moved(struct sock *sk, bool sent, __s32 n, bool discarded) {
+        __u64 id = bpf_get_current_pid_tgid();
+        struct bh_payload_stream *s;
+        struct sending *of;
+        struct work *w;
+
+        if (probing(sent))
+                return 0;
+        if (n <= 0) {
+                batch_failed();
+                return 0;
+        }
+        s = stream_of(sk, sent, n);
+        if (!s)
+                return 0;
+        w = take(s, sk, sent, n);
+        if (!w)
+                return 0;
+        source_none(&w->src);
+        of = sent && !call_is_plain(true) ? bpf_map_lookup_elem(&sendings, &id) : NULL;
+        if (of) {
+                if (of->sk == (__u64) sk && of->seq == position(sk, true) - n)
+                        w->src = of->src;
+                bpf_map_delete_elem(&sendings, &id);
+        } else if (!discarded) {
+                source_of_call(&w->src, sk, sent);
+        }
+        moved(w, s, sk, sent, n);
+        return work_give(w);
+}
+
+SEC("tp_btf/sock_send_length")
+int tp_sent(__u64 *ctx) {
+        return tp_moved((struct sock *) bh_arg(ctx, 0), true, (__s32) bh_arg(ctx, 1), false);
+}
+
+SEC("tp_btf/sock_recv_length")
+int tp_read(__u64 *ctx) {
+        __u32 flags = (__u32) bh_arg(ctx, 2);
+
+        if (flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB))
+                return 0;
+        return tp_moved((struct sock *) bh_arg(ctx, 0), false, (__s32) bh_arg(ctx, 1), flags & MSG_TRUNC);
+}
+
+/* ---- the end of a connection ---- */
+
+SEC("tp_btf/tcp_destroy_sock")
+int tp_payload_end(__u64 *ctx) {
+        struct sock *sk = (struct sock *) bh_arg(ctx, 0);
+        __u64 key = (__u64) sk;
+        struct bh_payload_stream *s = bpf_map_lookup_elem(&streams, &key);
+        struct bh_payload_head *h;
+
+        if (!s)
+                return 0;
+        if (s->opened) {
+                h = bpf_ringbuf_reserve(&payload_ring, sizeof(*h), 0);
+                if (h) {
+                        __builtin_memset(h, 0, sizeof(*h));
+                        h->flags = BH_PAYLOAD_F_CLOSE;
+                        head_of(h, s, sk);
+                        bpf_ringbuf_submit(h, BPF_RB_NO_WAKEUP);
+                } else {
+                        end_lost();
+                }
+        }
+        bpf_map_delete_elem(&streams, &key);
+        return 0;
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "payload.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "backends.h"
+#include "base/fdio.h"
+#include "hooks_private.h"
+#include "loader.h"
+#include "payload.skel.h"
+#include "payload_record.h"
+
+#define LOOK_MIN_US (2 * G_TIME_SPAN_MILLISECOND) /* after something came; doubles while nothing does, up to … */
+#define LOOK_MAX_US (32 * G_TIME_SPAN_MILLISECOND)
+
+G_STATIC_ASSERT(BH_PAYLOAD_PIECE == BH_PAYLOAD_RECORD_BYTES);
+G_STATIC_ASSERT((int) BH_PAYLOAD_SKIPPED_REASONS == (int) BH_PAYLOAD_S_MAX && (int) BH_PAYLOAD_SKIPPED_BUSY == (int) BH_PAYLOAD_S_BUSY);
+G_STATIC_ASSERT((int) BH_PAYLOAD_TURN == (int) BH_PAYLOAD_F_TURN && (int) BH_PAYLOAD_DNS == (int) BH_PAYLOAD_P_DNS);
+G_STATIC_ASSERT(sizeof(BhPayloadAccount) == sizeof(struct bh_payload_account));
+
+enum { PROGRAMS_MAX = 8 };
+
+struct BhPayload {
+        struct bpf_object *object;
+        struct bpf_link *links[PROGRAMS_MAX];
+        struct ring_buffer *ring;
+        int streams, rules, config, accounts; /* maps of the object */
+        const char *backend;
+        BhPayloadSeen seen;
+        gpointer data;
+        GThread *thread;
+        guint64 told; /* atomically */
+
+        GMutex lock; /* of all below, and of attaching */
+        GCond changed;
+        gboolean started, ends;
+        struct bh_payload_config state; /* as the sensor's part of it is in the kernel */
+        guint n_rules;
+        guint cpus;
+        guint64 user_ignored;
+        BhPayloadAccount gone;
+};
+
+/* Of each backend, what it cannot do without first. */
+static const char *const fexit_programs[] = { "fx_tcp_sendmsg", "fx_tcp_recvmsg", "tp_payload_end", "fx_tcp_sendpage", NULL };
+static const char *const calls_programs[] = { "tp_sent", "tp_read", "tp_payload_end", "tp_sending", NULL };
+
+const char *bh_payload_skipped_name(BhPayloadSkipped why) {
+        static const char *const names[] = { "request", "call", "connection", "container", "full", "form", "unreadable", "busy" };
+
+        G_STATIC_ASSERT(G_N_ELEMENTS(names) == BH_PAYLOAD_SKIPPED_REASONS);
+        return names[why];
+}
+
+/* ---- what comes ---- */
+
+static int on_record(void *ctx, void *data, size_t size) {
+        BhPayload *p = ctx;
+        struct bh_payload_head h;
+
+        /* what the program wrote is consistent, and would be read out of bounds if it were not */
+        if (size < sizeof(h))
+                return 0;
+        memcpy(&h, data, sizeof(h));
+        if (h.len > size - sizeof(h))
+                return 0;
+
+        BhPayloadPiece piece = {
+                .connection = h.connection,
+                .sk = h.sk,
+                .time_ns = (gint64) h.ts,
+                .offset = h.offset,
+                .sent = h.sent != 0,
+                .flags = h.flags,
+                .side = h.side,
+                .protocol = h.protocol,
+                .pid = h.tgid,
+                .tid = h.tid,
+                .start = h.start,
+                .cgroup = h.cgroup,
+                .container = h.container,
+                .net_ns = h.net_ns,
+                .family = h.addr.family,
+                .lport = h.addr.lport,
+                .rport = h.addr.rport,
+                .total = h.total,
+                .len = h.len,
+                .bytes = (const guint8 *) data + sizeof(h),
+        };
+        memcpy(piece.laddr, h.addr.laddr, sizeof(piece.laddr));
+        memcpy(piece.raddr, h.addr.raddr, sizeof(piece.raddr));
+        __atomic_fetch_add(&p->told, 1, __ATOMIC_RELAXED);
+        p->seen(&piece, p->data);
+        return 0;
+}
+
+/* The programs wake nobody, which would cost the application at each call: the ring holds what comes in between. */
+static gpointer run(gpointer data) {
+        BhPayload *p = data;
+        gint64 pause = LOOK_MAX_US;
+
+        g_mutex_lock(&p->lock);
+        while (!p->ends) {
+                if (!p->started) {
+                        g_cond_wait(&p->changed, &p->lock);
+                        continue;
+                }
+                g_mutex_unlock(&p->lock);
+                pause = ring_buffer__consume(p->ring) > 0 ? LOOK_MIN_US : MIN(2 * pause, LOOK_MAX_US);
+                g_mutex_lock(&p->lock);
+                if (!p->ends)
+                        g_cond_wait_until(&p->changed, &p->lock, g_get_monotonic_time() + pause);
+        }
+        g_mutex_unlock(&p->lock);
+        return NULL;
+}
+
+/* ---- attached or not; all under the lock ---- */
+
+/* Writes the sensor's part; the counters of the programs stay, which are read just before: no program runs meanwhile, or what it adds there is lost to the statistics alone. */
+static void config_write(BhPayload *p) {
+        struct bh_payload_config now = { 0 };
+        guint32 zero = 0;
+
+        bpf_map_lookup_elem(p->config, &zero, &now);
+        now.probe_tgid = p->state.probe_tgid;
+        now.rules = p->state.rules;
+        bpf_map_update_elem(p->config, &zero, &now, BPF_ANY);
+}
+
+static void detach(BhPayload *p) {
+        for (guint i = 0; i < PROGRAMS_MAX; i++)
+                if (p->links[i])
+                        bpf_link__destroy(g_steal_pointer(&p->links[i]));
+}
+
+static gboolean attach(BhPayload *p, GError **error) {
+        struct bpf_program *program;
+        guint n = 0;
+
+        bpf_object__for_each_program(program, p->object) {
+                if (!bpf_program__autoload(program))
+                        continue;
+                p->links[n] = bpf_program__attach(program);
+                if (!p->links[n]) {
+                        bh_hooks_fail(error, "cannot attach %s, which looks at what sockets move: %s", bpf_program__name(program), g_strerror(errno));
+                        detach(p);
+                        return FALSE;
+                }
+                n++;
+        }
+        return TRUE;
+}
+
+/* Connections that the programs know: with them detached nobody would see their ends. */
+static void forget_streams(BhPayload *p) {
+        guint64 key;
+
+        while (bpf_map_get_next_key(p->streams, NULL, &key) == 0)
+                if (bpf_map_delete_elem(p->streams, &key) && errno != ENOENT)
+                        break;
+}
+
+/* One byte each way through a connection of our own. */
+static gboolean loop_byte(void) {
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t len = sizeof(a);
+        g_auto(BhFd) listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_auto(BhFd) client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_auto(BhFd) server = -1;
+        char byte = 'x';
+
+        if (listener < 0 || client < 0 || bind(listener, (struct sockaddr *) &a, len) || listen(listener, 1) || getsockname(listener, (struct sockaddr *) &a, &len) ||
+            connect(client, (struct sockaddr *) &a, len))
+                return FALSE;
+        server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        return server >= 0 && send(client, &byte, 1, MSG_NOSIGNAL) == 1 && recv(server, &byte, 1, 0) == 1;
+}
+
+static gboolean probe(BhPayload *p, GError **error) {
+        struct bh_payload_config before = { 0 }, after = { 0 };
+        guint32 zero = 0;
+        gboolean moved, ok;
+
+        p->state.probe_tgid = (guint32) getpid();
+        config_write(p);
+        bpf_map_lookup_elem(p->config, &zero, &before);
+        ok = attach(p, error);
+        moved = ok && loop_byte();
+        if (ok && !moved)
+                bh_hooks_fail(error, "cannot test the programs that look at what sockets move with a connection over 127.0.0.1: %s", g_strerror(errno));
+        detach(p);
+        bpf_map_lookup_elem(p->config, &zero, &after);
+        p->state.probe_tgid = 0;
+        config_write(p);
+        if (!moved)
+                return FALSE;
+        return (after.probe_sent > before.probe_sent && after.probe_read > before.probe_read) ||
+               bh_hooks_fail(error, "the programs that look at what sockets move load and attach (%s), but are not called", p->backend);
+}
+
+/* ---- life cycle ---- */
+
+/* Names of the programs of a backend that this kernel has; what is left out is said in the header. NULL: it lacks what the backend cannot do without. */
+static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char *names[PROGRAMS_MAX], GError **error) {
+        const char *const *from = fexit ? fexit_programs : calls_programs;
+        g_autofree char *why = NULL;
+        guint n = 0;
+
+        if (fexit && !bh_backends_fexit_works(hooks, &why)) {
+                bh_hooks_fail(error, "this kernel runs no fexit programs: %s", why ? why : "not known why");
+                return NULL;
+        }
+        if (!fexit && !(bh_loader_has_tracepoint(hooks, "sock_send_length") && bh_loader_has_tracepoint(hooks, "sock_recv_length"))) {
+                bh_hooks_fail(error, "this kernel lets no fexit programs run and has no tracepoints sock_send_length and sock_recv_length (Linux 6.5): what containers' connections say cannot be inspected; "
+                              "boot it without lockdown, or take a later one");
+                return NULL;
+        }
+        for (guint i = 0; from[i]; i++)
+                if ((!g_str_equal(from[i], "fx_tcp_sendpage") || bh_backends_function_id(hooks, "tcp_sendpage") >= 0) &&
+                    (!g_str_equal(from[i], "tp_sending") || bh_loader_has_tracepoint(hooks, "tcp_sendmsg_locked")))
+                        names[n++] = from[i];
+        names[n] = NULL;
+        return names;
+}
+
+static void unload(BhPayload *p) {
+        if (p->ring)
+                ring_buffer__free(g_steal_pointer(&p->ring));
+        if (p->object)
+                bpf_object__close(g_steal_pointer(&p->object));
+}
+
+static gboolean load(BhPayload *p, BhHooks *hooks, gboolean fexit, GError **error) {
+        const char *names[PROGRAMS_MAX];
+        size_t size;
+        const void *bytes = bh_payload__elf_bytes(&size);
+
+        p->backend = fexit ? "fexit" : "calls";
+        if (!programs_of(hooks, fexit, names, error))
+                return FALSE;
+        p->object = bh_loader_load_some(hooks, "payload", bytes, size, names, error);
+        if (!p->object)
+                return FALSE;
+        p->streams = bpf_object__find_map_fd_by_name(p->object, "streams");
+        p->rules = bpf_object__find_map_fd_by_name(p->object, "payload_rules");
+        p->config = bpf_object__find_map_fd_by_name(p->object, "payload_config");
+        p->accounts = bpf_object__find_map_fd_by_name(p->object, "payload_accounts");
+        p->ring = ring_buffer__new(bpf_object__find_map_fd_by_name(p->object, "payload_ring"), on_record, p, NULL);
+        if (!p->ring)
+                bh_hooks_fail(error, "cannot map the ring buffer for what connections say: %s", g_strerror(errno));
+        if (p->ring && probe(p, error))
+                return TRUE;
+        unload(p);
+        return FALSE;
+}
+
+BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, gpointer data, GError **error) {
+        g_autoptr(BhPayload) p = g_new0(BhPayload, 1);
+        g_autoptr(GError) no_fexit = NULL;
+        guint64 others = 0;
+
+        g_mutex_init(&p->lock);
+        g_cond_init(&p->changed);
+        p->seen = seen;
+        p->data = data;
+        p->cpus = (guint) libbpf_num_possible_cpus();
+        if (force == BH_BACKEND_FALLBACK || !load(p, hooks, TRUE, force ? error : &no_fexit)) {
+                if (force == BH_BACKEND_PREFERRED || !load(p, hooks, FALSE, error))
+                        return NULL;
+        }
+
+        /* containers for which the map has no room share one account */
+        g_autofree struct bh_payload_account *none = g_new0(struct bh_payload_account, p->cpus);
+        bpf_map_update_elem(p->accounts, &others, none, BPF_NOEXIST);
+        p->thread = g_thread_new("bh-payload", run, p);
+        return g_steal_pointer(&p);
+}
+
+void bh_payload_free(BhPayload *p) {
+        if (!p)
+                return;
+        g_mutex_lock(&p->lock);
+        p->ends = TRUE;
+        g_cond_signal(&p->changed);
+        g_mutex_unlock(&p->lock);
+        if (p->thread)
+                g_thread_join(p->thread);
+        detach(p);
+        unload(p);
+        g_mutex_clear(&p->lock);
+        g_cond_clear(&p->changed);
+        g_free(p);
+}
+
+gboolean bh_payload_start(BhPayload *p, GError **error) {
+        gboolean ok = TRUE;
+
+        g_mutex_lock(&p->lock);
+        if (!p->started)
+                ok = p->started = attach(p, error);
+        g_cond_signal(&p->changed);
+        g_mutex_unlock(&p->lock);
+        return ok;
+}
+
+void bh_payload_stop(BhPayload *p) {
+        g_mutex_lock(&p->lock);
+        if (p->started) {
+                detach(p);
+                forget_streams(p);
+                p->started = FALSE;
+        }
+        g_mutex_unlock(&p->lock);
+}
+
+/* ---- from outside ---- */
+
+void bh_payload_ignore(BhPayload *p, guint64 connection, guint64 sk) {
+        struct bh_payload_stream s;
+
+        if (bpf_map_lookup_elem(p->streams, &sk, &s) || s.id != connection || s.state == BH_PAYLOAD_IGNORED)
+                return;
+        s.state = BH_PAYLOAD_IGNORED;
+        s.opened = 0;
+        if (bpf_map_update_elem(p->streams, &sk, &s, BPF_EXIST))
+                return;
+        g_mutex_lock(&p->lock);
+        p->user_ignored++;
+        g_mutex_unlock(&p->lock);
+}
+
+gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *rule, GError **error) {
+        struct bh_payload_rule r, old;
+        gboolean ok = TRUE, had;
+
+        if (rule && rule->bytes_per_request > BH_PAYLOAD_REQUEST_MAX)
+                return bh_hooks_fail(error, "%u bytes of each request are more than the %u that can be inspected", rule->bytes_per_request, BH_PAYLOAD_REQUEST_MAX);
+        g_mutex_lock(&p->lock);
+        had = bpf_map_lookup_elem(p->rules, &container, &old) == 0;
+        if (!rule) {
+                if (had && bpf_map_delete_elem(p->rules, &container) == 0 && container)
+                        p->n_rules--;
+        } else if (!had && container && p->n_rules >= BH_PAYLOAD_RULES) {
+                ok = bh_hooks_fail(error, "%u containers have a rule of their own for inspection already: no more are taken", p->n_rules);
+        } else {
+                r = (struct bh_payload_rule) { .off = rule->off != FALSE, .per_request = rule->bytes_per_request, .per_second = rule->bytes_per_second };
+                if (bpf_map_update_elem(p->rules, &container, &r, BPF_ANY))
+                        ok = bh_hooks_fail(error, "cannot enter a rule for inspection: %s", g_strerror(errno));
+                else if (!had && container)
+                        p->n_rules++;
+        }
+        p->state.rules++;
+        config_write(p);
+        g_mutex_unlock(&p->lock);
+        return ok;
+}
+
+static void add(BhPayloadAccount *sum, const void *part) {
+        guint64 *to = (guint64 *) sum;
+        const guint64 *from = part;
+
+        for (gsize i = 0; i < sizeof(*sum) / sizeof(guint64); i++)
+                to[i] += from[i];
+}
+
+static gboolean add_of(BhPayload *p, guint64 container, BhPayloadAccount *sum) {
+        g_autofree struct bh_payload_account *of = g_new0(struct bh_payload_account, p->cpus);
+
+        if (bpf_map_lookup_elem(p->accounts, &container, of))
+                return FALSE;
+        for (guint i = 0; i < p->cpus; i++)
+                add(sum, &of[i]);
+        return TRUE;
+}
+
+void bh_payload_account(BhPayload *p, guint64 container, BhPayloadAccount *account) {
+        memset(account, 0, sizeof(*account));
+        add_of(p, container, account);
+}
+
+void bh_payload_forget(BhPayload *p, guint64 container) {
+        g_mutex_lock(&p->lock);
+        if (add_of(p, container, &p->gone))
+                bpf_map_delete_elem(p->accounts, &container);
+        if (bpf_map_delete_elem(p->rules, &container) == 0)
+                p->n_rules--;
+        g_mutex_unlock(&p->lock);
+}
+
+void bh_payload_stats(BhPayload *p, BhPayloadStats *stats) {
+        struct bh_payload_config c = { 0 };
+        guint64 key, next;
+        guint32 zero = 0;
+
+        g_mutex_lock(&p->lock);
+        bpf_map_lookup_elem(p->config, &zero, &c);
+        *stats = (BhPayloadStats) {
+                .started = p->started,
+                .backend = p->backend,
+                .all = p->gone,
+                .told = __atomic_load_n(&p->told, __ATOMIC_RELAXED),
+                .followed = c.followed,
+                .ignored = c.ignored + p->user_ignored,
+                .refused = c.refused,
+                .ends_lost = c.ends_lost,
+        };
+        for (int more = bpf_map_get_next_key(p->accounts, NULL, &next); !more; more = bpf_map_get_next_key(p->accounts, &key, &next)) {
+                key = next;
+                add_of(p, key, &stats->all);
+        }
+        g_mutex_unlock(&p->lock);
+}
