@@ -18,12 +18,18 @@
 /* ---- the end of a call ---- */
 
 /* Bytes of one direction from `begin` on have moved until where the socket stands now; source_of_… has said where they lie. */
-static __noinline int moved(struct work *w, struct bh_payload_stream *s, struct sock *sk, bool sent, __u32 n) {
-        struct bh_payload_dir *d = &s->dir[sent];
-        __u32 now = position(sk, sent), missed = now - n - d->seq;
+__noinline int payload_moved(__u32 index, __u64 socket, __u32 sent, __u32 n) {
+        struct work *w = bpf_map_lookup_elem(&payload_works, &index);
+        struct sock *sk = (struct sock *) socket;
+        struct bh_payload_stream *s = stream_of(sk);
+        __u32 now = position(sk, sent), other = position(sk, !sent), missed, want;
         struct bh_payload_account *a;
-        __u32 want, verdict;
+        struct bh_payload_dir *d;
 
+        if (!w || !s)
+                return 0;
+        d = dir_of(s, sent);
+        missed = now - n - d->seq;
         if ((__s32) missed < 0) {
                 /* another call on the same socket was at its end first, and these bytes were part of the gap before it, or of its own */
                 if ((__s32) (now - d->seq) > 0) {
@@ -43,8 +49,9 @@ static __noinline int moved(struct work *w, struct bh_payload_stream *s, struct 
 
         struct bh_payload_head *h = &w->head;
         h->flags = 0;
-        if (s->last != sent + 1) {
-                s->last = sent + 1;
+        if (!(s->begun & (sent ? 2 : 1)) || other != d->other) {
+                s->begun |= sent ? 2 : 1;
+                d->other = other;
                 if (s->state != BH_PAYLOAD_HELLO)
                         d->left = s->per_request;
                 h->flags = BH_PAYLOAD_F_TURN;
@@ -54,15 +61,12 @@ static __noinline int moved(struct work *w, struct bh_payload_stream *s, struct 
         d->pos += n;
         want = admit(w, s, d, n);
         if (!want && s->state == BH_PAYLOAD_HELLO)
-                return ended(w, s, sk);
+                return ended(w, s, sk, sent);
         copy(w, want);
         if (s->state == BH_PAYLOAD_HELLO && starts_encrypted(w))
-                return ended(w, s, sk);
-        if (s->state == BH_PAYLOAD_NEW || s->state == BH_PAYLOAD_LOOKING) {
-                verdict = decide(w, s, sk, sent);
-                if (verdict == NO)
-                        return 0;
-        }
+                return ended(w, s, sk, sent);
+        if ((s->state == BH_PAYLOAD_NEW || s->state == BH_PAYLOAD_LOOKING) && decide(w, s, sk, sent) == NO)
+                return 0;
 
         a = account_of(s->container);
         if (!a)
@@ -89,46 +93,46 @@ static __noinline int moved(struct work *w, struct bh_payload_stream *s, struct 
         return 0;
 }
 
-/* For all hooks at the end of a call: what is to be told of it, or NULL. Gives back w->index. */
-static __always_inline struct work *take(struct bh_payload_stream *s, struct sock *sk, bool sent, __s32 n) {
+/* For all hooks at the end of a call that moved `n` bytes: a work with nothing known of where they lie, or NULL where nothing is to be told. */
+static __noinline struct work *take(struct sock *sk, bool sent, __u32 n) {
         struct work *w = work_take();
 
-        if (!w) {
-                /* the next call sees where this one left the stream, and counts its bytes among what was not seen */
-                struct bh_payload_account *a = account_of(s->container);
-                struct bh_payload_dir *d = &s->dir[sent];
-
-                if (s->state == BH_PAYLOAD_FOLLOWED && a && position(sk, sent) - n == d->seq) {
-                        BH_ADD(a->moved, n);
-                        BH_ADD(a->skipped[BH_PAYLOAD_S_BUSY], n);
-                        d->pos += n;
-                        d->seq += n;
-                }
+        if (w) {
+                source_none(&w->src);
+                return w;
         }
-        return w;
+
+        struct bh_payload_stream *s = stream_of(sk);
+        struct bh_payload_account *a = s ? account_of(s->container) : NULL;
+        if (a && s->state == BH_PAYLOAD_FOLLOWED && position(sk, sent) - n == dir_of(s, sent)->seq) {
+                BH_ADD(a->moved, n);
+                BH_ADD(a->skipped[BH_PAYLOAD_S_BUSY], n);
+                dir_of(s, sent)->pos += n;
+                dir_of(s, sent)->seq += n;
+        }
+        return NULL;
+}
+
+static __always_inline int give(struct work *w, struct sock *sk, bool sent, __u32 n) {
+        payload_moved(w->index, (__u64) sk, sent, n);
+        return work_give(w);
 }
 
 /* ---- preferred ---- */
 
 static __always_inline int fx_moved(struct sock *sk, struct msghdr *msg, bool sent, __s32 n) {
-        struct bh_payload_stream *s;
         struct work *w;
 
-        if (n <= 0 || probing(sent))
+        if (n <= 0 || probing(sent) || !payload_looked_at((__u64) sk, sent, n))
                 return 0;
-        s = stream_of(sk, sent, n);
-        if (!s)
-                return 0;
-        w = take(s, sk, sent, n);
+        w = take(sk, sent, n);
         if (!w)
                 return 0;
-        source_none(&w->src);
         if (msg)
                 source_of_iter(&w->src, msg, n);
         if (w->src.back)
-                rewind(w->index);
-        moved(w, s, sk, sent, n);
-        return work_give(w);
+                payload_rewind(w->index);
+        return give(w, sk, sent, n);
 }
 
 SEC("fexit/tcp_sendmsg")
@@ -153,23 +157,17 @@ SEC("fexit/tcp_sendpage")
 int fx_tcp_sendpage(__u64 *ctx) {
         struct sock *sk = (struct sock *) bh_arg(ctx, 0);
         __s32 n = (__s32) bh_arg(ctx, 5);
-        struct bh_payload_stream *s;
         struct work *w;
 
-        if (n <= 0 || probing(true))
+        if (n <= 0 || probing(true) || !payload_looked_at((__u64) sk, true, n))
                 return 0;
-        s = stream_of(sk, true, n);
-        if (!s)
-                return 0;
-        w = take(s, sk, true, n);
+        w = take(sk, true, n);
         if (!w)
                 return 0;
-        source_none(&w->src);
         w->src.at = page_at(bh_arg(ctx, 1), (__u32) bh_arg(ctx, 2));
         if (w->src.at)
                 w->src.kind = SRC_KERNEL;
-        moved(w, s, sk, true, n);
-        return work_give(w);
+        return give(w, sk, true, n);
 }
 
 /* ---- fallback ---- */
@@ -180,7 +178,7 @@ int tp_sending(__u64 *ctx) {
         __u64 id = bpf_get_current_pid_tgid();
         struct sending now = { .sk = (__u64) sk, .msg = bh_arg(ctx, 1), .seq = position(sk, true) }, *of;
 
-        if (call_is_plain(true) || !stream_of(sk, true, 0))
+        if (call_is_plain(true) || !payload_looked_at(now.sk, true, 0))
                 return 0;
         /* called for each packet of the message: where it began is what counts */
         of = bpf_map_lookup_elem(&sendings, &id);
@@ -193,7 +191,6 @@ int tp_sending(__u64 *ctx) {
 
 static __always_inline int tp_moved(struct sock *sk, bool sent, __s32 n, bool discarded) {
         __u64 id = bpf_get_current_pid_tgid();
-        struct bh_payload_stream *s;
         struct sending *of;
         struct work *w;
 
@@ -203,23 +200,21 @@ static __always_inline int tp_moved(struct sock *sk, bool sent, __s32 n, bool di
                 batch_failed();
                 return 0;
         }
-        s = stream_of(sk, sent, n);
-        if (!s)
+        /* of io_uring the request is known when it is complete, see below */
+        if (!payload_looked_at((__u64) sk, sent, n) || (!sent && call_is_uring()))
                 return 0;
-        w = take(s, sk, sent, n);
+        w = take(sk, sent, n);
         if (!w)
                 return 0;
-        source_none(&w->src);
         of = sent && !call_is_plain(true) ? bpf_map_lookup_elem(&sendings, &id) : NULL;
         if (of) {
                 if (of->sk == (__u64) sk && of->seq == position(sk, true) - n)
                         w->src = of->src;
                 bpf_map_delete_elem(&sendings, &id);
         } else if (!discarded) {
-                source_of_call(&w->src, sk, sent);
+                payload_source_of_call(w->index, (__u64) sk, sent);
         }
-        moved(w, s, sk, sent, n);
-        return work_give(w);
+        return give(w, sk, sent, n);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -236,6 +231,31 @@ int tp_read(__u64 *ctx) {
         return tp_moved((struct sock *) bh_arg(ctx, 0), false, (__s32) bh_arg(ctx, 1), flags & MSG_TRUNC);
 }
 
+/* Set before load: whether the tracepoint's third argument is a pointer to the completion (since 6.16), and not its user_data, with the result after it. */
+const volatile __s32 bh_uring_cqe = 0;
+
+/* Completions of requests that go on (multishot) name none: what they moved is seen as a gap by the next one that is. */
+SEC("tp_btf/io_uring_complete")
+int tp_uring_read(__u64 *ctx) {
+        struct io_kiocb *req = (struct io_kiocb *) bh_arg(ctx, 1);
+        __u32 op = req ? BPF_CORE_READ(req, opcode) : 0;
+        struct sock *sk;
+        struct work *w;
+        __s32 n;
+
+        if (!uring_reads(op))
+                return 0;
+        n = bh_uring_cqe ? BPF_CORE_READ((struct io_uring_cqe *) bh_arg(ctx, 2), res) : (__s32) bh_arg(ctx, 3);
+        sk = n > 0 ? sock_of_file(BPF_CORE_READ(req, file)) : NULL;
+        if (!sk || !payload_looked_at((__u64) sk, false, n))
+                return 0;
+        w = take(sk, false, n);
+        if (!w)
+                return 0;
+        source_of_uring(&w->src, req, op);
+        return give(w, sk, false, n);
+}
+
 /* ---- the end of a connection ---- */
 
 SEC("tp_btf/tcp_destroy_sock")
@@ -247,6 +267,11 @@ int tp_payload_end(__u64 *ctx) {
 
         if (!s)
                 return 0;
+        /* what nobody saw at the end: the position may have gone on over the other side's FIN */
+        if (s->state <= BH_PAYLOAD_HELLO)
+                for (int i = 0; i < 2; i++)
+                        if ((__s32) (position(sk, i) - s->dir[i].seq) > 1)
+                                skip(s, BH_PAYLOAD_S_FORM, position(sk, i) - s->dir[i].seq);
         if (s->opened) {
                 h = bpf_ringbuf_reserve(&payload_ring, sizeof(*h), 0);
                 if (h) {

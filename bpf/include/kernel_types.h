@@ -232,7 +232,8 @@ struct io_accept { int iou_flags; };
 struct io_connect { int addr_len; };
 struct io_bind { int addr_len; };
 struct io_listen { int backlog; };
-struct io_sr_msg { void *buf; };
+struct io_sr_msg { void *buf; unsigned int done_io; };
+struct io_rw { __u64 addr; };
 struct __kernel_sockaddr_storage { unsigned short ss_family; };
 struct io_async_msghdr { struct msghdr msg; struct __kernel_sockaddr_storage addr; };
 

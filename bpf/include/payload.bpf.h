@@ -12,6 +12,7 @@
 #define MSG_OOB 1
 #define MSG_TRUNC 0x20
 #define ENOSYS 38
+#define NR_IO_URING_ENTER 426 /* both interfaces */
 #define LOOKS 8
 #define SECOND 1000000000ull
 #define CONNECTION_SECOND 65536
@@ -39,6 +40,12 @@ struct {
         __type(value, struct bh_payload_config);
 } payload_config SEC(".maps");
 struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct bh_payload_counts);
+} payload_counts SEC(".maps");
+struct {
         __uint(type, BPF_MAP_TYPE_HASH);
         __uint(max_entries, 16384 + 1);
         __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -65,6 +72,31 @@ static __always_inline struct bh_payload_config *config_of(void) {
         return bpf_map_lookup_elem(&payload_config, &zero);
 }
 
+static __always_inline struct bh_payload_counts *counts_of(void) {
+        __u32 zero = 0;
+
+        return bpf_map_lookup_elem(&payload_counts, &zero);
+}
+
+static __always_inline struct bh_payload_stream *stream_of(struct sock *sk) {
+        __u64 key = (__u64) sk;
+
+        return bpf_map_lookup_elem(&streams, &key);
+}
+
+/* By a branch: the verifier does not know the product of a number that it has seen to be small. */
+static __always_inline struct bh_payload_dir *dir_of(struct bh_payload_stream *s, bool sent) {
+        if (sent)
+                return &s->dir[1];
+        asm volatile("");
+        return &s->dir[0];
+}
+
+/*
+ * Functions that are not static: the verifier looks at such a one once, on its own, and not for each way that leads to it; for these that is the difference between a
+ * second and not at all. They take numbers alone (5.10): a work as its index, a socket as its address.
+ */
+
 /* ---- where the bytes of a call lie ---- */
 
 enum source_kind {
@@ -81,9 +113,9 @@ struct source {
         __u64 at;
         __u64 skip;  /* bytes of the first part that are not meant */
         __u32 kind;
-        __u32 got;   /* bytes that copy_part() has put into the record … */
+        __u32 got;   /* bytes that payload_copy_part() has put into the record … */
         __u32 want;  /* … of these */
-        __u32 back;  /* the message has been consumed by so much since: rewind() */
+        __u32 back;  /* the message has been consumed by so much since: payload_rewind() */
 };
 
 /* Works of a CPU: what a hook needs and the stack, 512 bytes, has no room for. */
@@ -206,7 +238,7 @@ static __noinline int source_of_iter(struct source *src, struct msghdr *msg, __u
 }
 
 /* Goes back over parts that are consumed. All three kinds of parts are 16 bytes: base or page, then the length; a page's is 32 bits wide. */
-__noinline int rewind(__u32 index) {
+__noinline int payload_rewind(__u32 index) {
         struct work *w = bpf_map_lookup_elem(&payload_works, &index);
         __u64 back, at;
         __u32 mask;
@@ -236,7 +268,7 @@ __noinline int rewind(__u32 index) {
 }
 
 /* Puts the next part of the message into the record. 0: that was all that there is, or is wanted. */
-__noinline int copy_part(__u32 index, __u32 i) {
+__noinline int payload_copy_part(__u32 index, __u32 i) {
         struct work *w = bpf_map_lookup_elem(&payload_works, &index);
         __u64 part[2] = { 0, ~0ull }, n, got;
         const void *from;
@@ -302,7 +334,7 @@ static __always_inline void copy(struct work *w, __u32 want) {
         if (!want || w->src.kind == SRC_NONE)
                 return;
         for (__u32 i = 0; i < PARTS_MAX; i++)
-                if (!copy_part(index, i))
+                if (!payload_copy_part(index, i))
                         break;
 }
 
@@ -330,7 +362,7 @@ static __noinline bool call_read(struct call *c, bool sent) {
         __u32 nr, compat = BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT;
 
         __builtin_memset(c, 0, sizeof(*c));
-        if (BPF_CORE_READ(bh_current(), flags) & (PF_IO_WORKER | PF_KTHREAD) || (__s64) BPF_CORE_READ(regs, ax) != -ENOSYS)
+        if (BPF_CORE_READ(bh_current(), flags) & (PF_IO_WORKER | PF_KTHREAD) || (__s32) BPF_CORE_READ(regs, ax) != -ENOSYS)
                 return false;
         if (compat)
                 bh_call_compat(&now, regs, 0);
@@ -446,13 +478,19 @@ static __always_inline int source_of_msghdr(struct source *src, __u64 at, bool c
  * Where the message lies of a socket call that is at its end. Counts the messages of a batch: the next one of the same system call finds how many are done. A system call
  * that ends early does so by a socket call that fails, see batch_failed().
  */
-static __noinline int source_of_call(struct source *src, struct sock *sk, bool sent) {
+__noinline int payload_source_of_call(__u32 index, __u64 socket, __u32 sent) {
+        struct work *w = bpf_map_lookup_elem(&payload_works, &index);
+        struct sock *sk = (struct sock *) socket;
+        struct source *src;
         __u64 id = bpf_get_current_pid_tgid();
         struct batch *b, now = { .sk = (__u64) sk, .sent = sent, .done = 1 };
-        struct bh_payload_config *cfg = config_of();
+        struct bh_payload_counts *counts = counts_of();
         struct call c;
         bool compat;
 
+        if (!w)
+                return 0;
+        src = &w->src;
         if (!call_read(&c, sent) || sock_of_file(bh_file_of_fd(c.fd)) != sk)
                 return 0;
         compat = c.kind == SRC_UVEC32;
@@ -468,8 +506,8 @@ static __noinline int source_of_call(struct source *src, struct sock *sk, bool s
                         bpf_map_delete_elem(&batches, &id);
                 else
                         bpf_map_update_elem(&batches, &id, &now, BPF_ANY);
-                if (cfg)
-                        *(volatile __u32 *) &cfg->batching = 1;
+                if (counts)
+                        *(volatile __u64 *) &counts->batching = 1;
         } else {
                 src->kind = c.kind;
                 src->at = c.at;
@@ -477,11 +515,48 @@ static __noinline int source_of_call(struct source *src, struct sock *sk, bool s
         return 0;
 }
 
+/* A socket call that io_uring makes: in a thread of its own, in io_uring_enter(), or on a task's way out of any call. */
+static __always_inline bool call_is_uring(void) {
+        const struct pt_regs *regs = bh_user_regs();
+
+        return BPF_CORE_READ(bh_current(), flags) & PF_IO_WORKER || (__u32) BPF_CORE_READ(regs, orig_ax) == NR_IO_URING_ENTER || (__s32) BPF_CORE_READ(regs, ax) != -ENOSYS;
+}
+
+#define IORING_OP_READV 1
+#define IORING_OP_READ_FIXED 4
+#define IORING_OP_RECVMSG 10
+#define IORING_OP_READ 22
+#define IORING_OP_RECV 27
+
+/* Whether a request of io_uring is one that reads. */
+static __always_inline bool uring_reads(__u32 op) {
+        return op == IORING_OP_RECV || op == IORING_OP_RECVMSG || op == IORING_OP_READ || op == IORING_OP_READV || op == IORING_OP_READ_FIXED;
+}
+
+static __noinline int source_of_uring(struct source *src, struct io_kiocb *req, __u32 op) {
+        struct io_sr_msg *msg = (struct io_sr_msg *) req;
+        struct io_rw *rw = (struct io_rw *) req;
+        bool compat = BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT;
+
+        if (op == IORING_OP_RECV) {
+                src->at = (__u64) BPF_CORE_READ(msg, buf);
+                if (bpf_core_field_exists(msg->done_io)) /* it came in parts */
+                        src->at -= BPF_CORE_READ(msg, done_io);
+                src->kind = SRC_USER;
+        } else if (op == IORING_OP_RECVMSG) {
+                source_of_msghdr(src, (__u64) BPF_CORE_READ(msg, buf), compat);
+        } else {
+                src->at = BPF_CORE_READ(rw, addr);
+                src->kind = op == IORING_OP_READV ? compat ? SRC_UVEC32 : SRC_UVEC : SRC_USER;
+        }
+        return 0;
+}
+
 static __always_inline void batch_failed(void) {
-        struct bh_payload_config *cfg = config_of();
+        struct bh_payload_counts *counts = counts_of();
         __u64 id = bpf_get_current_pid_tgid();
 
-        if (cfg && cfg->batching)
+        if (counts && counts->batching)
                 bpf_map_delete_elem(&batches, &id);
 }
 
@@ -490,21 +565,23 @@ static __always_inline void batch_failed(void) {
 /* The sensor tries the hooks: its own call. */
 static __always_inline bool probing(bool sent) {
         struct bh_payload_config *cfg = config_of();
+        struct bh_payload_counts *counts;
 
         if (!cfg || !cfg->probe_tgid || cfg->probe_tgid != bpf_get_current_pid_tgid() >> 32)
                 return !cfg;
-        if (sent)
-                BH_ADD(cfg->probe_sent, 1);
-        else
-                BH_ADD(cfg->probe_read, 1);
+        counts = counts_of();
+        if (counts && sent)
+                BH_ADD(counts->probe_sent, 1);
+        else if (counts)
+                BH_ADD(counts->probe_read, 1);
         return true;
 }
 
 static __always_inline void end_lost(void) {
-        struct bh_payload_config *cfg = config_of();
+        struct bh_payload_counts *counts = counts_of();
 
-        if (cfg)
-                BH_ADD(cfg->ends_lost, 1);
+        if (counts)
+                BH_ADD(counts->ends_lost, 1);
 }
 
 static const struct bh_payload_account account_none;
@@ -523,12 +600,10 @@ static __noinline struct bh_payload_account *account_of(__u64 container) {
         return a;
 }
 
-/* Bytes of a followed connection that were moved and are not told, for one reason. */
+/* Bytes of a connection that is followed, or of which it could not be seen whether it is to be, that were moved and are not told. */
 static __noinline int skip(struct bh_payload_stream *s, __u32 why, __u32 n) {
         struct bh_payload_account *a;
 
-        if (s->state != BH_PAYLOAD_FOLLOWED && s->state != BH_PAYLOAD_HELLO)
-                return 0;
         a = account_of(s->container);
         if (!a)
                 return 0;
@@ -633,7 +708,7 @@ static __noinline int positions_begin(struct bh_payload_stream *s, struct sock *
                         break;
         }
         /* the SYN of the side that connected is counted */
-        if (out && (s->side == BH_SOCK_CLIENT || (!s->side && out == 1)))
+        if (out && (s->side == BH_PAYLOAD_AT_CLIENT || (!s->side && out == 1)))
                 out--;
         s->dir[1].pos = out;
         s->dir[0].pos = in;
@@ -641,11 +716,11 @@ static __noinline int positions_begin(struct bh_payload_stream *s, struct sock *
 }
 
 static __always_inline void forget(struct bh_payload_stream *s) {
-        struct bh_payload_config *cfg = config_of();
+        struct bh_payload_counts *counts = counts_of();
 
         s->state = BH_PAYLOAD_IGNORED;
-        if (cfg)
-                BH_ADD(cfg->ignored, 1);
+        if (counts)
+                BH_ADD(counts->ignored, 1);
 }
 
 /* In the zeroed entry. FALSE: it is none of a container's. */
@@ -667,12 +742,11 @@ static __noinline int stream_make(struct bh_payload_stream *s, struct sock *sk, 
         }
         c = bpf_map_lookup_elem(&conns, &key);
         if (c && is_of(c, sk)) {
-                s->side = c->outgoing ? BH_SOCK_CLIENT : BH_SOCK_SERVER;
+                s->side = c->outgoing ? BH_PAYLOAD_AT_CLIENT : BH_PAYLOAD_AT_SERVER;
         } else {
                 side = side_by_counters(sk, BPF_CORE_READ(sk, __sk_common.skc_state));
-                s->side = (__u8) side;
+                s->side = side == BH_SOCK_CLIENT ? BH_PAYLOAD_AT_CLIENT : side == BH_SOCK_SERVER ? BH_PAYLOAD_AT_SERVER : 0;
         }
-        s->side = s->side == BH_SOCK_CLIENT ? 1 : s->side == BH_SOCK_SERVER ? 2 : 0;
         s->state = positions_begin(s, sk, sent, n) ? BH_PAYLOAD_LOOKING : BH_PAYLOAD_NEW;
         return 1;
 }
@@ -680,13 +754,13 @@ static __noinline int stream_make(struct bh_payload_stream *s, struct sock *sk, 
 static const struct bh_payload_stream stream_none;
 
 static __noinline struct bh_payload_stream *stream_begin(struct sock *sk, bool sent, __u32 n) {
-        struct bh_payload_config *cfg = config_of();
+        struct bh_payload_counts *counts = counts_of();
         __u64 key = (__u64) sk;
         struct bh_payload_stream *s;
 
         if (bpf_map_update_elem(&streams, &key, &stream_none, BPF_NOEXIST)) {
-                if (cfg)
-                        BH_ADD(cfg->refused, 1);
+                if (counts)
+                        BH_ADD(counts->refused, 1);
                 return NULL;
         }
         s = bpf_map_lookup_elem(&streams, &key);
@@ -703,27 +777,29 @@ static __always_inline bool is_tcp(struct sock *sk) {
         return is_inet(BPF_CORE_READ(sk, __sk_common.skc_family)) && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && BPF_CORE_READ(sk, sk_type) == SOCK_STREAM;
 }
 
-/* The stream of a socket of which `n` bytes were moved just now, NULL: none that is looked at. One look-up for those that are known. */
-static __noinline struct bh_payload_stream *stream_of(struct sock *sk, bool sent, __u32 n) {
-        __u64 key = (__u64) sk;
+/*
+ * Whether a socket of which `n` bytes were moved just now is one that is looked at: it is then in `streams`. One look-up for those that are known.
+ */
+__noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
+        struct sock *sk = (struct sock *) key;
         struct bh_payload_stream *s = bpf_map_lookup_elem(&streams, &key);
         struct bh_payload_config *cfg;
 
         if (s && s->ports == ports_of(sk)) {
                 if (s->state == BH_PAYLOAD_IGNORED || s->state == BH_PAYLOAD_ENDED)
-                        return NULL;
+                        return 0;
                 cfg = config_of();
                 if (!cfg || s->rules == *(volatile __u32 *) &cfg->rules)
-                        return s->state == BH_PAYLOAD_OFF ? NULL : s;
+                        return s->state == BH_PAYLOAD_OFF ? 0 : 1;
                 if (!rules_for(s, s->container, *(volatile __u32 *) &cfg->rules) && s->state != BH_PAYLOAD_OFF)
-                        return s;
+                        return 1;
                 /* it is off now, or was: then it is looked at as one that was open before */
         }
         if (s)
                 bpf_map_delete_elem(&streams, &key);
         else if (!is_tcp(sk) || bh_is_quiet(bh_current()))
-                return NULL;
-        return stream_begin(sk, sent, n);
+                return 0;
+        return stream_begin(sk, sent, n) != NULL;
 }
 
 /* ---- records ---- */
@@ -770,7 +846,7 @@ static __always_inline bool starts_encrypted(struct work *w) {
         return w->src.got >= 2 && w->bytes[0] == 23 && w->bytes[1] == 3;
 }
 
-static __noinline int ended(struct work *w, struct bh_payload_stream *s, struct sock *sk) {
+static __noinline int ended(struct work *w, struct bh_payload_stream *s, struct sock *sk, bool sent) {
         struct bh_payload_account *a = account_of(s->container);
 
         s->state = BH_PAYLOAD_ENDED;
@@ -780,7 +856,7 @@ static __noinline int ended(struct work *w, struct bh_payload_stream *s, struct 
                 BH_ADD(a->tls_closed, 1);
         w->head.flags = BH_PAYLOAD_F_TLS_CLOSED;
         w->head.total = 0;
-        if (tell(w, s, sk, s->last == 2, 0))
+        if (tell(w, s, sk, sent, 0))
                 end_lost();
         return 0;
 }
@@ -809,11 +885,16 @@ static __always_inline bool is_method(const __u8 *f, __u32 at) {
 #define TOKEN_MAX 20
 
 /* By s->first: what is sent first. Sets the protocol. */
-static __noinline int classify(struct bh_payload_stream *s, __u32 dns) {
-        const __u8 *f = s->first;
-        __u32 n = s->first_len, from = 0, i;
+__noinline int payload_classify(__u64 sk, __u32 dns) {
+        struct bh_payload_stream *s = bpf_map_lookup_elem(&streams, &sk);
+        __u32 n, from = 0, i;
+        const __u8 *f;
         __u8 c = 0;
 
+        if (!s)
+                return NO;
+        f = s->first;
+        n = s->first_len;
         if (!n)
                 return WAIT;
         if (dns) {
@@ -865,11 +946,11 @@ static __noinline int classify(struct bh_payload_stream *s, __u32 dns) {
 
 /* Of a connection that is new, or was open before, after what was copied of a call. NO: nothing of it is told. */
 static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct sock *sk, bool sent) {
-        struct bh_payload_config *cfg = config_of();
+        struct bh_payload_counts *counts = counts_of();
         __u32 at = s->state == BH_PAYLOAD_NEW ? s->first_len : 0, got = w->src.got, verdict;
         __u32 ports = s->ports;
 
-        if (s->state == BH_PAYLOAD_NEW && (!got || s->dir[!sent].pos)) {
+        if (s->state == BH_PAYLOAD_NEW && (!got || dir_of(s, !sent)->pos)) {
                 /* nothing to be seen of what was first; or the other side answers already, to what was not understood */
                 if (got && at) {
                         forget(s);
@@ -878,30 +959,35 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
                 s->state = BH_PAYLOAD_LOOKING;
                 at = 0;
         }
-        if (s->state == BH_PAYLOAD_LOOKING && ++s->looks > LOOKS) {
+        if (s->state == BH_PAYLOAD_LOOKING && got && ++s->looks > LOOKS) {
                 forget(s);
                 return NO;
         }
-        if (!got)
+        if (!got) { /* never silently: it may be one to be followed */
+                skip(s, w->src.kind == SRC_NONE ? BH_PAYLOAD_S_FORM : BH_PAYLOAD_S_UNREADABLE, w->head.total);
                 return NO;
+        }
         for (__u32 i = 0; i < BH_PAYLOAD_FIRST; i++) {
+                __u32 to = at;
+
                 if (at >= BH_PAYLOAD_FIRST || i >= got)
                         break;
-                s->first[at & (BH_PAYLOAD_FIRST - 1)] = w->bytes[i];
+                asm volatile("" : "+r"(to)); /* or the compiler drops the mask that the verifier needs */
+                s->first[to & (BH_PAYLOAD_FIRST - 1)] = w->bytes[i];
                 at++;
         }
         s->first_len = (__u8) at;
-        verdict = classify(s, (sent && (ports & 0xffff) == PORT_DNS) || (!sent && ports >> 16 == PORT_DNS));
+        verdict = payload_classify((__u64) sk, (sent && (ports & 0xffff) == PORT_DNS) || (!sent && ports >> 16 == PORT_DNS));
         if (verdict == YES) {
                 s->state = BH_PAYLOAD_FOLLOWED;
                 if (!s->side)
-                        s->side = sent ? 1 : 2;
+                        s->side = sent ? BH_PAYLOAD_AT_CLIENT : BH_PAYLOAD_AT_SERVER;
                 if (s->protocol == BH_PAYLOAD_P_TLS) {
                         s->state = BH_PAYLOAD_HELLO;
                         s->dir[0].left = s->dir[1].left = BH_PAYLOAD_HANDSHAKE;
                 }
-                if (cfg)
-                        BH_ADD(cfg->followed, 1);
+                if (counts)
+                        BH_ADD(counts->followed, 1);
         } else if (s->state == BH_PAYLOAD_LOOKING) {
                 /* not this call, or too little of it */
                 s->first_len = 0;

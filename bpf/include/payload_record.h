@@ -30,6 +30,12 @@ enum bh_payload_protocol {
         BH_PAYLOAD_P_DNS,
 };
 
+/* Numbers as in BhPayloadSide; 0: not known. */
+enum bh_payload_side {
+        BH_PAYLOAD_AT_CLIENT = 1,
+        BH_PAYLOAD_AT_SERVER = 2,
+};
+
 /* Numbers as in BhPayloadSkipped. */
 enum bh_payload_skipped {
         BH_PAYLOAD_S_REQUEST,
@@ -63,6 +69,8 @@ struct bh_payload_dir {
         __u64 told; /* … and of what follows the last byte that was told */
         __u32 seq;  /* as pos, the kernel's number */
         __u32 left; /* of this request or response that may be told yet */
+        __u32 other; /* where the other direction stood at the last call, the kernel's number: the stream turns when that has moved, whether it was seen or not */
+        __u32 pad;
 };
 
 enum bh_payload_state {
@@ -88,7 +96,7 @@ struct bh_payload_stream {
         __u8 state;   /* enum bh_payload_state */
         __u8 protocol, side;
         __u8 looks;   /* in state LOOKING */
-        __u8 last;    /* direction of the last call: 1 read, 2 written, 0: none yet */
+        __u8 begun;   /* directions in which there were calls: 1 read, 2 written */
         __u8 opened;  /* something was told */
         __u8 clear;   /* calls of a TLS library are seen that use it */
         __u8 first_len;
@@ -96,22 +104,25 @@ struct bh_payload_stream {
         struct bh_payload_dir dir[2]; /* [1]: written */
         __u64 text[2]; /* position in the clear text of a TLS library */
 };
-_Static_assert(sizeof(struct bh_payload_stream) == 152, "shared layout");
+_Static_assert(sizeof(struct bh_payload_stream) == 168, "shared layout");
 
 /* payload_rules map: key the container's cgroup; 0: the others. */
 struct bh_payload_rule {
         __u32 off, per_request, per_second, pad;
 };
 
-/* payload_config map: one entry. The sensor writes the first part. */
+/* payload_config map: one entry, the sensor's. */
 struct bh_payload_config {
-        __u32 probe_tgid; /* whose calls are counted below and not told; 0: nobody's */
+        __u32 probe_tgid; /* whose calls are counted and not told; 0: nobody's */
         __u32 rules;      /* changes of payload_rules */
+};
+
+/* payload_counts map: one entry, the programs'. */
+struct bh_payload_counts {
         __u64 probe_sent, probe_read;
         __u64 followed, ignored, refused;
         __u64 ends_lost; /* records without bytes for which the ring had no room */
-        __u32 batching;  /* some thread has used sendmmsg() or recvmmsg() */
-        __u32 pad;
+        __u64 batching;  /* not 0: some thread has used sendmmsg() or recvmmsg() */
 };
 
 /* payload_accounts map, per CPU: key the container's cgroup; 0: containers for which there was no room. */

@@ -31,7 +31,7 @@ struct BhPayload {
         struct bpf_object *object;
         struct bpf_link *links[PROGRAMS_MAX];
         struct ring_buffer *ring;
-        int streams, rules, config, accounts; /* maps of the object */
+        int streams, rules, config, counts, accounts; /* maps of the object */
         const char *backend;
         BhPayloadSeen seen;
         gpointer data;
@@ -41,7 +41,7 @@ struct BhPayload {
         GMutex lock; /* of all below, and of attaching */
         GCond changed;
         gboolean started, ends;
-        struct bh_payload_config state; /* as the sensor's part of it is in the kernel */
+        struct bh_payload_config state; /* as it is in the kernel */
         guint n_rules;
         guint cpus;
         guint64 user_ignored;
@@ -50,7 +50,7 @@ struct BhPayload {
 
 /* Of each backend, what it cannot do without first. */
 static const char *const fexit_programs[] = { "fx_tcp_sendmsg", "fx_tcp_recvmsg", "tp_payload_end", "fx_tcp_sendpage", NULL };
-static const char *const calls_programs[] = { "tp_sent", "tp_read", "tp_payload_end", "tp_sending", NULL };
+static const char *const calls_programs[] = { "tp_sent", "tp_read", "tp_payload_end", "tp_sending", "tp_uring_read", NULL };
 
 const char *bh_payload_skipped_name(BhPayloadSkipped why) {
         static const char *const names[] = { "request", "call", "connection", "container", "full", "form", "unreadable", "busy" };
@@ -124,15 +124,10 @@ static gpointer run(gpointer data) {
 
 /* ---- attached or not; all under the lock ---- */
 
-/* Writes the sensor's part; the counters of the programs stay, which are read just before: no program runs meanwhile, or what it adds there is lost to the statistics alone. */
 static void config_write(BhPayload *p) {
-        struct bh_payload_config now = { 0 };
         guint32 zero = 0;
 
-        bpf_map_lookup_elem(p->config, &zero, &now);
-        now.probe_tgid = p->state.probe_tgid;
-        now.rules = p->state.rules;
-        bpf_map_update_elem(p->config, &zero, &now, BPF_ANY);
+        bpf_map_update_elem(p->config, &zero, &p->state, BPF_ANY);
 }
 
 static void detach(BhPayload *p) {
@@ -185,19 +180,19 @@ static gboolean loop_byte(void) {
 }
 
 static gboolean probe(BhPayload *p, GError **error) {
-        struct bh_payload_config before = { 0 }, after = { 0 };
+        struct bh_payload_counts before = { 0 }, after = { 0 };
         guint32 zero = 0;
         gboolean moved, ok;
 
         p->state.probe_tgid = (guint32) getpid();
         config_write(p);
-        bpf_map_lookup_elem(p->config, &zero, &before);
+        bpf_map_lookup_elem(p->counts, &zero, &before);
         ok = attach(p, error);
         moved = ok && loop_byte();
         if (ok && !moved)
                 bh_hooks_fail(error, "cannot test the programs that look at what sockets move with a connection over 127.0.0.1: %s", g_strerror(errno));
         detach(p);
-        bpf_map_lookup_elem(p->config, &zero, &after);
+        bpf_map_lookup_elem(p->counts, &zero, &after);
         p->state.probe_tgid = 0;
         config_write(p);
         if (!moved)
@@ -225,7 +220,8 @@ static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char
         }
         for (guint i = 0; from[i]; i++)
                 if ((!g_str_equal(from[i], "fx_tcp_sendpage") || bh_backends_function_id(hooks, "tcp_sendpage") >= 0) &&
-                    (!g_str_equal(from[i], "tp_sending") || bh_loader_has_tracepoint(hooks, "tcp_sendmsg_locked")))
+                    (!g_str_equal(from[i], "tp_sending") || bh_loader_has_tracepoint(hooks, "tcp_sendmsg_locked")) &&
+                    (!g_str_equal(from[i], "tp_uring_read") || bh_loader_has_tracepoint(hooks, "io_uring_complete")))
                         names[n++] = from[i];
         names[n] = NULL;
         return names;
@@ -252,6 +248,7 @@ static gboolean load(BhPayload *p, BhHooks *hooks, gboolean fexit, GError **erro
         p->streams = bpf_object__find_map_fd_by_name(p->object, "streams");
         p->rules = bpf_object__find_map_fd_by_name(p->object, "payload_rules");
         p->config = bpf_object__find_map_fd_by_name(p->object, "payload_config");
+        p->counts = bpf_object__find_map_fd_by_name(p->object, "payload_counts");
         p->accounts = bpf_object__find_map_fd_by_name(p->object, "payload_accounts");
         p->ring = ring_buffer__new(bpf_object__find_map_fd_by_name(p->object, "payload_ring"), on_record, p, NULL);
         if (!p->ring)
@@ -272,6 +269,10 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
         p->seen = seen;
         p->data = data;
         p->cpus = (guint) libbpf_num_possible_cpus();
+        g_rec_mutex_lock(&hooks->lock);
+        if (!hooks->vmemmap_base)
+                bh_loader_find_symbols(hooks);
+        g_rec_mutex_unlock(&hooks->lock);
         if (force == BH_BACKEND_FALLBACK || !load(p, hooks, TRUE, force ? error : &no_fexit)) {
                 if (force == BH_BACKEND_PREFERRED || !load(p, hooks, FALSE, error))
                         return NULL;
@@ -396,12 +397,12 @@ void bh_payload_forget(BhPayload *p, guint64 container) {
 }
 
 void bh_payload_stats(BhPayload *p, BhPayloadStats *stats) {
-        struct bh_payload_config c = { 0 };
+        struct bh_payload_counts c = { 0 };
         guint64 key, next;
         guint32 zero = 0;
 
         g_mutex_lock(&p->lock);
-        bpf_map_lookup_elem(p->config, &zero, &c);
+        bpf_map_lookup_elem(p->counts, &zero, &c);
         *stats = (BhPayloadStats) {
                 .started = p->started,
                 .backend = p->backend,

@@ -9,3 +9,5 @@ void sockets_add(BhBackend with);
 void sockets_end(void);
 void firstbytes_add(BhBackend with);
 void firstbytes_end(void);
+void payload_add(BhBackend with);
+void payload_end(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel programs tell of sockets and connections, by both backends: ends of connections, the walk over all sockets, first bytes. */
+/* What the kernel programs tell of sockets and connections, by both backends: ends of connections, the walk over all sockets, first bytes, payloads. */
 #include <glib.h>
 
 #include "kernel.h"
@@ -14,10 +14,12 @@ int main(int argc, char **argv) {
                 connections_add(backends[i]);
                 sockets_add(backends[i]);
                 firstbytes_add(backends[i]);
+                payload_add(backends[i]);
         }
         status = g_test_run();
         sockets_end();
         firstbytes_end();
+        payload_end();
         kernel_end();
         return status;
 }
