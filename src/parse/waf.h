@@ -4,6 +4,7 @@
  *
  * bh_waf_new() reads the rules, and is the only part that needs a file system: call it before the sandbox closes. Afterwards nothing opens, connects or starts
  * anything: rule files that would (reputation lists asked over the network, collections kept by address) and those that only add scores up are not loaded.
+ * Rules of our own come beside the set's (waf_rules.h).
  * The administrator's own crs-setup.conf is not read: it configures another program.
  *
  * bh_waf_judge() takes one exchange as the parsers told it, before redaction. What it tells is redacted. A request costs milliseconds at level 4: ask

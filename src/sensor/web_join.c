@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "parse/web_trace.h"
 #include "web_private.h"
 
 #define SWEEP_NS G_GINT64_CONSTANT(1000000000)
@@ -117,7 +118,7 @@ gboolean bh_web_watch_ready(BhWebWatch *w, const BhWebTicket *t) {
 #define TEXTS_MAX 8u
 
 typedef struct {
-        struct bh_str of[TEXTS_MAX];
+        BhWebText of[TEXTS_MAX];
         guint n;
         char peer[80], ip[64];
         struct bh_str domain;
@@ -125,7 +126,27 @@ typedef struct {
 
 static void add_text(Texts *t, struct bh_str s) {
         if (s.len && t->n < TEXTS_MAX)
-                t->of[t->n++] = s;
+                t->of[t->n++] = (BhWebText){ s, FALSE };
+}
+
+/* What the request must have all of. */
+static void add_whole(Texts *t, struct bh_str s) {
+        if (t->n < TEXTS_MAX)
+                t->of[t->n++] = (BhWebText){ s, TRUE };
+}
+
+/* A directory is common to many paths: what counts is the last segment, and what comes before only as far as the request has it in one piece with that. */
+static void add_path(Texts *t, struct bh_str path) {
+        guint32 at = path.len;
+
+        while (at > 0 && path.p[at - 1] != '/')
+                at--;
+        if (path.len - at < BH_WEB_TRACE_LEAST) {
+                if (path.len >= BH_WEB_TRACE_LEAST && path.len <= 2 * BH_WEB_TRACE_LEAST)
+                        add_whole(t, path);
+                return;
+        }
+        add_whole(t, (struct bh_str){ path.p + at, path.len - at });
 }
 
 static void texts_of(Texts *t, const struct bh_event *e, const struct bh_lineage *lineage) {
@@ -133,11 +154,9 @@ static void texts_of(Texts *t, const struct bh_event *e, const struct bh_lineage
         if (e->type == BH_EV_EXEC && bh_event_has(e, BH_F_args))
                 add_text(t, e->args);
         if (bh_event_has(e, BH_F_path))
-                add_text(t, e->path);
+                add_path(t, e->path);
         if (bh_event_has(e, BH_F_path2))
-                add_text(t, e->path2);
-        if (bh_event_has(e, BH_F_name))
-                add_text(t, e->name);
+                add_path(t, e->path2);
         if (bh_event_has(e, BH_F_dns_question))
                 add_text(t, e->dns_question);
         if (bh_event_has(e, BH_F_raddr) && inet_ntop(e->raddr.len == 4 ? AF_INET : AF_INET6, e->raddr.b, t->ip, sizeof(t->ip))) {
@@ -208,7 +227,7 @@ static void tell_act(BhWebWatch *w, const BhWebTicket *t, const BhWebRequest *q,
         const char *tags[] = { "web", "mitre_execution", "T1190", e->type == BH_EV_EXEC ? "T1059" : NULL, NULL };
         g_autofree char *act = act_text(e, texts), *id = g_strdup_printf("%s-act-%" G_GUINT64_FORMAT "-%" G_GINT64_MODIFIER "x", w->node, bh_event_has(e, BH_F_boottime) ? e->boottime : 0, q->begin_ns);
         g_autofree char *output = g_strdup_printf("%s after %s %s from %s (%s): %s", act, q->method, q->target, q->source, bh_web_class_name(q->class), t->basis);
-        g_autofree char *object = g_strndup(texts->n && e->type != BH_EV_EXEC ? texts->of[0].p : "", texts->n && e->type != BH_EV_EXEC ? texts->of[0].len : 0);
+        g_autofree char *object = g_strndup(texts->n && e->type != BH_EV_EXEC ? texts->of[0].text.p : "", texts->n && e->type != BH_EV_EXEC ? texts->of[0].text.len : 0);
         g_autofree char *exe = bh_event_has(e, BH_F_exe) ? g_strndup(e->exe.p, e->exe.len) : g_strdup("");
         g_autofree char *key = g_strdup_printf("act\n%s\n%u\n%s %s\n%u\n%s\n%s", q->container ? q->container->id : "", q->rule, q->method, q->path, e->type, exe, object);
         g_autofree char *coarse = g_strdup_printf("act\n%s\n%u", q->container ? q->container->id : "", e->type);

@@ -294,7 +294,7 @@ BhWebCause *bh_web_requests_cause(BhWebRequests *t, guint32 pid, guint32 tid, gi
         return c ? cause_copy(c) : NULL;
 }
 
-gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const struct bh_str *texts, guint n) {
+gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n) {
         gsize best = 0, second = 0;
         BhWebRequest *of = NULL;
 
@@ -302,8 +302,12 @@ gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid
                 BhWebRequest *r = cause->requests->pdata[i];
                 gsize here = 0;
 
-                for (guint k = 0; k < n; k++)
-                        here = MAX(here, bh_web_trace_common(r->bytes, texts[k].p, texts[k].len));
+                for (guint k = 0; k < n; k++) {
+                        gsize common = bh_web_trace_common(r->bytes, texts[k].text.p, texts[k].text.len);
+
+                        if (!texts[k].whole || common == texts[k].text.len)
+                                here = MAX(here, common);
+                }
                 if (here > best) {
                         second = best;
                         best = here;

@@ -89,11 +89,17 @@ void bh_web_requests_exit(BhWebRequests *t, guint32 pid);
 
 /* Requests that what this thread did then may be due to. NULL: none. Caller frees. */
 BhWebCause *bh_web_requests_cause(BhWebRequests *t, guint32 pid, guint32 tid, gint64 when_ns);
+/* Of what was done. whole: nothing less than all of it counts. */
+typedef struct {
+        struct bh_str text;
+        gboolean whole;
+} BhWebText;
+
 /*
- * Looks for parts of them in what was done (pairs of texts and lengths). When one has the longest, it alone remains, and what the process (if it has none of its own) and its
+ * Looks for parts of them in what was done. When one has the longest, it alone remains, and what the process (if it has none of its own) and its
  * children do later is due to it. TRUE: so it was.
  */
-gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const struct bh_str *texts, guint n);
+gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n);
 /* NULL is allowed. */
 void bh_web_cause_free(BhWebCause *cause);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWebCause, bh_web_cause_free)

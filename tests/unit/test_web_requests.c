@@ -97,7 +97,7 @@ static void children_are_due_to_what_was_open_when_they_were_made(void) {
 }
 
 static gboolean narrow(BhWebRequests *t, BhWebCause *c, guint32 pid, const char *text) {
-        struct bh_str s = { text, (guint32) strlen(text) };
+        BhWebText s = { { text, (guint32) strlen(text) }, FALSE };
 
         return bh_web_requests_narrow(t, c, pid, &s, 1);
 }
