@@ -258,6 +258,13 @@ int tp_uring_read(__u64 *ctx) {
 
 /* ---- the end of a connection ---- */
 
+static __always_inline void end_gap(struct bh_payload_stream *s, struct sock *sk, bool sent) {
+        __u32 n = position(sk, sent) - dir_of(s, sent)->seq;
+
+        if ((__s32) n > 1)
+                skip(s, BH_PAYLOAD_S_FORM, n);
+}
+
 SEC("tp_btf/tcp_destroy_sock")
 int tp_payload_end(__u64 *ctx) {
         struct sock *sk = (struct sock *) bh_arg(ctx, 0);
@@ -268,10 +275,10 @@ int tp_payload_end(__u64 *ctx) {
         if (!s)
                 return 0;
         /* what nobody saw at the end: the position may have gone on over the other side's FIN */
-        if (s->state <= BH_PAYLOAD_HELLO)
-                for (int i = 0; i < 2; i++)
-                        if ((__s32) (position(sk, i) - s->dir[i].seq) > 1)
-                                skip(s, BH_PAYLOAD_S_FORM, position(sk, i) - s->dir[i].seq);
+        if (s->state <= BH_PAYLOAD_HELLO) {
+                end_gap(s, sk, false);
+                end_gap(s, sk, true);
+        }
         if (s->opened) {
                 h = bpf_ringbuf_reserve(&payload_ring, sizeof(*h), 0);
                 if (h) {
