@@ -20,6 +20,14 @@ static void on_ignore(guint64 connection, guint64 sk, gpointer data) {
         bh_payload_ignore(s->payload, connection, sk);
 }
 
+static gint64 on_told(gpointer data) {
+        return bh_payload_told_ns(((BhSensor *) data)->payload);
+}
+
+static void on_hurry(gpointer data) {
+        bh_payload_hurry(((BhSensor *) data)->payload);
+}
+
 static void on_off(guint64 container, gpointer data) {
         BhSensor *s = data;
         BhPayloadRule off = { .off = TRUE };
@@ -79,6 +87,8 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
                 .clock_start = clock_start,
                 .publish = on_finding,
                 .observe = on_endpoint,
+                .told_ns = on_told,
+                .hurry = on_hurry,
                 .ignore = on_ignore,
                 .off = on_off,
                 .problem = on_problem,

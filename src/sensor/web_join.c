@@ -10,10 +10,16 @@
 
 #define SWEEP_NS G_GINT64_CONSTANT(1000000000)
 #define FACTS_AT_ONCE 64u
+#define LOOK_BYTES (64u << 10) /* of requests that are looked through for a file that is opened */
 
 struct BhWebTicket {
+        guint32 pid, tid;
+        gint64 ns;
+        gboolean exits;     /* the process ends: what is known of it goes when the event does */
+        gboolean resolved;  /* `cause` is what there is */
+        gboolean waits;     /* for the inspector to tell of the requests */
+        char *segment;      /* of the path that is opened */
         BhWebCause *cause;
-        gboolean waits;
         GString *requests;  /* NUL-terminated texts */
         char *method, *path, *source, *rule, *basis, *finding;
 };
@@ -21,7 +27,9 @@ struct BhWebTicket {
 void bh_web_ticket_free(BhWebTicket *t) {
         if (!t)
                 return;
-        bh_web_cause_free(t->cause);
+        if (t->cause)
+                bh_web_cause_free(t->cause);
+        g_free(t->segment);
         if (t->requests)
                 g_string_free(t->requests, TRUE);
         g_free(t->method);
@@ -31,6 +39,22 @@ void bh_web_ticket_free(BhWebTicket *t) {
         g_free(t->basis);
         g_free(t->finding);
         g_free(t);
+}
+
+/*
+ * What of a path a request must have, all of it: its last segment, or when that is short the last two. What comes before is common to many paths.
+ * Empty: too short to prove anything.
+ */
+static struct bh_str last_part(struct bh_str path) {
+        guint32 at = path.len;
+
+        for (guint i = 0; i < 2 && path.len - at < BH_WEB_TRACE_LEAST; i++) {
+                while (at > 0 && path.p[at - 1] == '/')
+                        at--;
+                while (at > 0 && path.p[at - 1] != '/')
+                        at--;
+        }
+        return path.len - at < BH_WEB_TRACE_LEAST ? (struct bh_str){ "", 0 } : (struct bh_str){ path.p + at, path.len - at };
 }
 
 /* ---- which events */
@@ -72,39 +96,86 @@ static gboolean is_grave(const struct bh_event *e) {
         return e->type == BH_EV_EXEC || e->type == BH_EV_CONNECT || e->type == BH_EV_CLOSE_WRITE || e->type == BH_EV_DUP_STDIO || e->type == BH_EV_LISTEN;
 }
 
-BhWebTicket *bh_web_watch_event(BhWebWatch *w, const struct bh_event *e) {
-        BhWebTicket *t = NULL;
+static gboolean is_told(const BhWebWatch *w, gint64 ns) {
+        return !w->c.told_ns || w->c.told_ns(w->c.data) >= ns;
+}
 
-        /* as long as nothing was served there is nothing to look for; but children are remembered from the start */
-        if (!bh_event_has(e, BH_F_pid) || !bh_event_has(e, BH_F_boottime) || (e->type != BH_EV_FORK && e->type != BH_EV_EXIT && (!g_atomic_int_get(&w->busy) || !is_act(e))))
+/* Under the lock. Of what reads a file, what is worth waiting for is a file that a request names. */
+static void resolve(BhWebWatch *w, BhWebTicket *t) {
+        gsize bytes = 0;
+
+        t->resolved = TRUE;
+        t->cause = bh_web_requests_cause(w->requests, t->pid, t->tid, t->ns);
+        for (guint i = 0; t->cause && t->segment && i < t->cause->requests->len && !t->waits; i++) {
+                const BhWebRequest *r = t->cause->requests->pdata[i];
+
+                if (!r->bytes || (bytes += r->bytes->len) > LOOK_BYTES)
+                        continue;
+                t->waits = bh_web_trace_common(r->bytes, t->segment, strlen(t->segment)) == strlen(t->segment);
+        }
+}
+
+static BhWebTicket *ticket_new(const struct bh_event *e) {
+        BhWebTicket *t = g_new0(BhWebTicket, 1);
+
+        t->pid = e->pid;
+        t->tid = bh_event_has(e, BH_F_tid) ? e->tid : e->pid;
+        t->ns = (gint64) e->boottime;
+        t->waits = is_grave(e);
+        if (e->type == BH_EV_OPEN && bh_event_has(e, BH_F_path)) {
+                struct bh_str part = last_part(e->path);
+
+                t->segment = part.len ? g_strndup(part.p, part.len) : NULL;
+        }
+        return t;
+}
+
+BhWebTicket *bh_web_watch_event(BhWebWatch *w, const struct bh_event *e) {
+        gboolean life = e->type == BH_EV_FORK || e->type == BH_EV_EXIT || e->type == BH_EV_ACCEPT;
+        BhWebTicket *t = NULL;
+        gboolean hurry = FALSE;
+
+        /* as long as nothing is served there is nothing to look for; but children are remembered from the start */
+        if (!bh_event_has(e, BH_F_pid) || !bh_event_has(e, BH_F_boottime) || (!life && (!g_atomic_int_get(&w->busy) || !is_act(e))))
                 return NULL;
         g_mutex_lock(&w->lock);
         if (e->type == BH_EV_FORK) {
                 if (bh_event_has(e, BH_F_child_pid))
                         bh_web_requests_fork(w->requests, e->pid, bh_event_has(e, BH_F_tid) ? e->tid : e->pid, e->child_pid, (gint64) e->boottime);
+        } else if (e->type == BH_EV_ACCEPT) {
+                bh_web_requests_accepts(w->requests, e->pid, (gint64) e->boottime);
+                g_atomic_int_set(&w->busy, 1);
         } else if (e->type == BH_EV_EXIT) {
-                bh_web_requests_exit(w->requests, e->pid);
-        } else {
-                BhWebCause *cause = bh_web_requests_cause(w->requests, e->pid, bh_event_has(e, BH_F_tid) ? e->tid : e->pid, (gint64) e->boottime);
-
-                if (cause) {
-                        t = g_new0(BhWebTicket, 1);
-                        t->cause = cause;
-                        t->waits = is_grave(e);
-                }
+                /* acts of it may still wait: it goes after them */
+                t = ticket_new(e);
+                t->exits = TRUE;
+        } else if (bh_web_requests_related(w->requests, e->pid)) {
+                t = ticket_new(e);
+                if (is_told(w, t->ns))
+                        resolve(w, t);
+                else
+                        hurry = TRUE;
+                if (t->resolved && !t->cause)
+                        g_clear_pointer(&t, bh_web_ticket_free);
         }
         g_mutex_unlock(&w->lock);
+        if (hurry && w->c.hurry)
+                w->c.hurry(w->c.data);
         return t;
 }
 
-gboolean bh_web_watch_ready(BhWebWatch *w, const BhWebTicket *t) {
+gboolean bh_web_watch_ready(BhWebWatch *w, BhWebTicket *t) {
         gboolean ready = TRUE;
 
-        if (!t->waits)
+        if (t->exits || (t->resolved && (!t->waits || !t->cause)))
                 return TRUE;
+        if (!t->resolved && !is_told(w, t->ns))
+                return FALSE;
         g_mutex_lock(&w->lock);
+        if (!t->resolved)
+                resolve(w, t);
         /* one whose response has ended will not be told of any more: its stream broke */
-        for (guint i = 0; i < t->cause->requests->len && ready; i++) {
+        for (guint i = 0; t->cause && t->waits && i < t->cause->requests->len && ready; i++) {
                 const BhWebRequest *r = t->cause->requests->pdata[i];
 
                 ready = r->known || r->end_ns;
@@ -135,18 +206,11 @@ static void add_whole(Texts *t, struct bh_str s) {
                 t->of[t->n++] = (BhWebText){ s, TRUE };
 }
 
-/* A directory is common to many paths: what counts is the last segment, and what comes before only as far as the request has it in one piece with that. */
 static void add_path(Texts *t, struct bh_str path) {
-        guint32 at = path.len;
+        struct bh_str part = last_part(path);
 
-        while (at > 0 && path.p[at - 1] != '/')
-                at--;
-        if (path.len - at < BH_WEB_TRACE_LEAST) {
-                if (path.len >= BH_WEB_TRACE_LEAST && path.len <= 2 * BH_WEB_TRACE_LEAST)
-                        add_whole(t, path);
-                return;
-        }
-        add_whole(t, (struct bh_str){ path.p + at, path.len - at });
+        if (part.len)
+                add_whole(t, part);
 }
 
 static void texts_of(Texts *t, const struct bh_event *e, const struct bh_lineage *lineage) {
@@ -326,8 +390,22 @@ void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, cons
         BhWebRequest *attack;
         Texts texts;
 
+        if (t->exits) {
+                g_mutex_lock(&w->lock);
+                bh_web_requests_exit(w->requests, t->pid);
+                g_mutex_unlock(&w->lock);
+                return;
+        }
         texts_of(&texts, e, lineage);
         g_mutex_lock(&w->lock);
+        if (!t->resolved) {
+                w->n.waited_in_vain++;
+                resolve(w, t);
+        }
+        if (!t->cause) {
+                g_mutex_unlock(&w->lock);
+                return;
+        }
         bh_web_requests_narrow(w->requests, t->cause, e->pid, texts.of, texts.n);
         attack = describe(t);
         w->n.joined++;

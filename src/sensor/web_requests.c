@@ -10,6 +10,7 @@ typedef struct {
         guint64 start;
         gint64 last_ns;
         gboolean gone; /* it ended */
+        gboolean serves; /* a request, at least once */
         GQueue requests; /* BhWebRequest, references, by begin */
 } Worker;
 
@@ -87,10 +88,13 @@ static void forget_oldest(BhWebRequests *t, Worker *w) {
 static Worker *worker_of(BhWebRequests *t, guint32 pid, guint64 start) {
         Worker *w = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(pid));
 
+        if (w && !w->start)
+                w->start = start; /* it was heard of before */
         if (w && w->start != start) {
                 while (w->requests.length)
                         forget_oldest(t, w);
                 w->start = start;
+                w->gone = FALSE;
         }
         if (!w) {
                 w = g_new0(Worker, 1);
@@ -110,6 +114,7 @@ BhWebRequest *bh_web_requests_begin(BhWebRequests *t, guint32 pid, guint32 tid, 
         }
         Worker *w = worker_of(t, pid, start);
         w->last_ns = begin_ns;
+        w->serves = TRUE;
         if (w->requests.length >= BH_WEB_REQUESTS_WORKER) {
                 forget_oldest(t, w);
                 t->stats.forgotten++;
@@ -213,6 +218,26 @@ void bh_web_requests_exit(BhWebRequests *t, guint32 pid) {
         /* a worker's requests stay until the sweep: its children may still be looked for */
 }
 
+void bh_web_requests_accepts(BhWebRequests *t, guint32 pid, gint64 when_ns) {
+        Worker *w = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(pid));
+
+        if (!w)
+                w = worker_of(t, pid, 0);
+        w->gone = FALSE;
+        w->last_ns = MAX(w->last_ns, when_ns);
+}
+
+gboolean bh_web_requests_related(const BhWebRequests *t, guint32 pid) {
+        const Fork *f;
+
+        if (g_hash_table_contains(t->workers, GUINT_TO_POINTER(pid)))
+                return TRUE;
+        for (f = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid)); f; f = f->up)
+                if (f->cause || g_hash_table_contains(t->workers, GUINT_TO_POINTER(f->by_pid)))
+                        return TRUE;
+        return FALSE;
+}
+
 /* ---- causes */
 
 void bh_web_cause_free(BhWebCause *c) {
@@ -287,7 +312,7 @@ static const BhWebCause *inherited(BhWebRequests *t, Fork *f) {
 BhWebCause *bh_web_requests_cause(BhWebRequests *t, guint32 pid, guint32 tid, gint64 when_ns) {
         const Worker *w = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(pid));
 
-        if (w)
+        if (w && w->serves)
                 return open_in(w, tid, when_ns);
         Fork *f = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid));
         const BhWebCause *c = f ? inherited(t, f) : NULL;
@@ -323,7 +348,8 @@ gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid
         g_ptr_array_add(cause->requests, of);
         cause->basis = BH_WEB_BASIS_BYTES;
 
-        Fork *f = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(pid)) ? NULL : g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid));
+        const Worker *own = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(pid));
+        Fork *f = own && own->serves ? NULL : g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid));
         if (f) {
                 bh_web_cause_free(f->cause);
                 f->cause = cause_copy(cause);

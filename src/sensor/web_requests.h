@@ -83,6 +83,11 @@ BhWebRequest *bh_web_request_ref(BhWebRequest *r);
 /* NULL is allowed. */
 void bh_web_request_unref(BhWebRequest *r);
 
+/* The process accepts connections: it may serve requests of which no bytes were told yet. */
+void bh_web_requests_accepts(BhWebRequests *t, guint32 pid, gint64 when_ns);
+/* Whether it serves requests or accepts connections, or was created by one that does, or descends from such. */
+gboolean bh_web_requests_related(const BhWebRequests *t, guint32 pid);
+
 /* Processes come and go. In the order of their times. */
 void bh_web_requests_fork(BhWebRequests *t, guint32 pid, guint32 tid, guint32 child, gint64 when_ns);
 void bh_web_requests_exit(BhWebRequests *t, guint32 pid);

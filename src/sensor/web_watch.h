@@ -46,6 +46,8 @@ typedef struct {
         void (*publish)(GBytes *body, gpointer data);              /* a finding; takes the reference. The drain thread */
         /* HTTP facts that are due, with the executable of the process ("" unknown). May be NULL. The drain thread; must not block. */
         void (*observe)(const BhWebEndpoint *endpoint, struct bh_str exe, gpointer data);
+        gint64 (*told_ns)(gpointer data); /* all pieces of before that time were given; NULL: always all */
+        void (*hurry)(gpointer data);     /* that is to be so soon */
         void (*ignore)(guint64 connection, guint64 sk, gpointer data); /* nothing more of it is wanted */
         void (*off)(guint64 container, gpointer data);             /* nothing of this container (its cgroup's id) is */
         void (*problem)(const char *problem, gboolean away, gpointer data); /* the inspector ended, or (away) cannot be started. On its client's thread */
@@ -65,10 +67,10 @@ void bh_web_watch_piece(BhWebWatch *w, const BhPayloadPiece *piece);
 
 /* ---- the drain thread */
 
-/* Each event, before it goes on. NULL: nothing served a request then. */
+/* Each event of a container, in order. NULL: it has nothing to do with requests. */
 BhWebTicket *bh_web_watch_event(BhWebWatch *w, const struct bh_event *e);
 /* Whether what it waits for is there. */
-gboolean bh_web_watch_ready(BhWebWatch *w, const BhWebTicket *t);
+gboolean bh_web_watch_ready(BhWebWatch *w, BhWebTicket *t);
 /* Gives the event its fields, good until the ticket is freed, and tells what is to be told. */
 void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, const struct bh_lineage *lineage);
 /* NULL is allowed. */
