@@ -13,6 +13,7 @@
 #define LOOK_BYTES (64u << 10) /* of requests that are looked through for a file that is opened */
 
 struct BhWebTicket {
+        BhWebWatch *w;
         guint32 pid, tid;
         gint64 ns;
         gboolean exits;     /* the process ends: what is known of it goes when the event does */
@@ -24,11 +25,12 @@ struct BhWebTicket {
         char *method, *path, *source, *rule, *basis, *finding;
 };
 
-void bh_web_ticket_free(BhWebTicket *t) {
-        if (!t)
-                return;
-        if (t->cause)
+static void ticket_clear(BhWebTicket *t) {
+        if (t->cause) { /* references are counted under the lock */
+                g_mutex_lock(&t->w->lock);
                 bh_web_cause_free(t->cause);
+                g_mutex_unlock(&t->w->lock);
+        }
         g_free(t->segment);
         if (t->requests)
                 g_string_free(t->requests, TRUE);
@@ -38,6 +40,12 @@ void bh_web_ticket_free(BhWebTicket *t) {
         g_free(t->rule);
         g_free(t->basis);
         g_free(t->finding);
+}
+
+void bh_web_ticket_free(BhWebTicket *t) {
+        if (!t)
+                return;
+        ticket_clear(t);
         g_free(t);
 }
 
@@ -115,9 +123,10 @@ static void resolve(BhWebWatch *w, BhWebTicket *t) {
         }
 }
 
-static BhWebTicket *ticket_new(const struct bh_event *e) {
+static BhWebTicket *ticket_new(BhWebWatch *w, const struct bh_event *e) {
         BhWebTicket *t = g_new0(BhWebTicket, 1);
 
+        t->w = w;
         t->pid = e->pid;
         t->tid = bh_event_has(e, BH_F_tid) ? e->tid : e->pid;
         t->ns = (gint64) e->boottime;
@@ -147,10 +156,10 @@ BhWebTicket *bh_web_watch_event(BhWebWatch *w, const struct bh_event *e) {
                 g_atomic_int_set(&w->busy, 1);
         } else if (e->type == BH_EV_EXIT) {
                 /* acts of it may still wait: it goes after them */
-                t = ticket_new(e);
+                t = ticket_new(w, e);
                 t->exits = TRUE;
         } else if (bh_web_requests_related(w->requests, e->pid)) {
-                t = ticket_new(e);
+                t = ticket_new(w, e);
                 if (is_told(w, t->ns))
                         resolve(w, t);
                 else
@@ -191,7 +200,7 @@ gboolean bh_web_watch_ready(BhWebWatch *w, BhWebTicket *t) {
 typedef struct {
         BhWebText of[TEXTS_MAX];
         guint n;
-        char peer[80], ip[64];
+        char peer[80], ip[64], args[BH_WEB_TRACE_TEXT_MAX];
         struct bh_str domain;
 } Texts;
 
@@ -215,8 +224,14 @@ static void add_path(Texts *t, struct bh_str path) {
 
 static void texts_of(Texts *t, const struct bh_event *e, const struct bh_lineage *lineage) {
         memset(t, 0, sizeof(*t));
-        if (e->type == BH_EV_EXEC && bh_event_has(e, BH_F_args))
-                add_text(t, e->args);
+        if (e->type == BH_EV_EXEC && bh_event_has(e, BH_F_args)) {
+                guint32 n = MIN(e->args.len, (guint32) sizeof(t->args));
+
+                /* as a shell's line has them */
+                for (guint32 i = 0; i < n; i++)
+                        t->args[i] = e->args.p[i] ? e->args.p[i] : ' ';
+                add_text(t, (struct bh_str){ t->args, n });
+        }
         if (bh_event_has(e, BH_F_path))
                 add_path(t, e->path);
         if (bh_event_has(e, BH_F_path2))
@@ -339,6 +354,64 @@ static void tell_act(BhWebWatch *w, const BhWebTicket *t, const BhWebRequest *q,
         bh_net_alerts_add(w->alerts, &a, lineage, g_get_monotonic_time());
 }
 
+/* ---- acts that went on before their request was told of */
+
+typedef struct {
+        struct bh_event *event;
+        BhWebCause *cause;
+        gint64 until_us;
+} Late;
+
+/* Under the lock. */
+static void look_again(BhWebWatch *w, const BhWebTicket *t, const struct bh_event *e) {
+        if (w->late.length >= BH_WEB_LATE_MAX) {
+                w->late_refused++;
+                return;
+        }
+        Late *l = g_new(Late, 1);
+        *l = (Late){ bh_event_copy(e), bh_web_cause_copy(t->cause), g_get_monotonic_time() + BH_WEB_LATE_US };
+        g_queue_push_tail(&w->late, l);
+}
+
+static BhWebRequest *describe(BhWebTicket *t);
+
+void bh_web_tell_late(BhWebWatch *w, const struct bh_lineage *lineage, gint64 now_us, gboolean all) {
+        for (GList *at = w->late.head, *next; at; at = next) {
+                Late *l = at->data;
+                BhWebTicket t = { .cause = l->cause };
+                BhWebRequest *attack = NULL;
+                gboolean known = TRUE;
+                Texts texts;
+
+                next = at->next;
+                g_mutex_lock(&w->lock);
+                for (guint i = 0; i < l->cause->requests->len; i++)
+                        known &= ((BhWebRequest *) l->cause->requests->pdata[i])->known;
+                if (known && (attack = describe(&t))) {
+                        gboolean tell = attack->acts++ < BH_WEB_ACTS_MAX;
+
+                        w->n.acts += tell;
+                        w->n.acts_refused += !tell;
+                        attack = tell ? attack : NULL;
+                }
+                g_mutex_unlock(&w->lock);
+                if (attack) {
+                        texts_of(&texts, l->event, lineage);
+                        tell_act(w, &t, attack, l->event, &texts, lineage);
+                }
+                t.cause = NULL;
+                ticket_clear(&t);
+                if (!known && !all && now_us < l->until_us)
+                        continue;
+                g_mutex_lock(&w->lock);
+                bh_web_cause_free(l->cause);
+                g_mutex_unlock(&w->lock);
+                g_free(l->event);
+                g_free(l);
+                g_queue_delete_link(&w->late, at);
+        }
+}
+
 /* ---- an event goes on */
 
 static void set_fields(BhWebTicket *t, struct bh_event *e) {
@@ -402,6 +475,11 @@ void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, cons
                 w->n.waited_in_vain++;
                 resolve(w, t);
         }
+        if (t->cause && t->cause->inherited) {
+                /* what came before it may have told more of its parent since */
+                bh_web_cause_free(t->cause);
+                t->cause = bh_web_requests_cause(w->requests, t->pid, t->tid, t->ns);
+        }
         if (!t->cause) {
                 g_mutex_unlock(&w->lock);
                 return;
@@ -409,11 +487,12 @@ void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, cons
         bh_web_requests_narrow(w->requests, t->cause, e->pid, texts.of, texts.n);
         attack = describe(t);
         w->n.joined++;
-        for (guint i = 0; t->waits && i < t->cause->requests->len; i++)
-                if (!((BhWebRequest *) t->cause->requests->pdata[i])->known) {
-                        w->n.waited_in_vain++;
-                        break;
-                }
+        gboolean open = FALSE;
+        for (guint i = 0; i < t->cause->requests->len; i++)
+                open |= !((BhWebRequest *) t->cause->requests->pdata[i])->known;
+        w->n.waited_in_vain += open && t->waits;
+        if (open && !attack && worth_telling(e, t->cause->basis))
+                look_again(w, t, e);
         gboolean tell = attack && attack->known && worth_telling(e, t->cause->basis);
         if (tell && attack->acts++ >= BH_WEB_ACTS_MAX) {
                 w->n.acts_refused++;
@@ -474,6 +553,7 @@ void bh_web_watch_round(BhWebWatch *w, const struct bh_lineage *lineage, gint64 
                 bh_web_suspect_free(s);
                 g_mutex_unlock(&w->lock);
         }
+        bh_web_tell_late(w, lineage, g_get_monotonic_time(), FALSE);
         bh_net_alerts_round(w->alerts, g_get_monotonic_time());
 }
 
@@ -527,6 +607,7 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         json_object_set_new(join, "acts", number(w->n.acts));
         json_object_set_new(join, "acts_not_told", number(w->n.acts_refused));
         json_object_set_new(join, "waited_in_vain", number(w->n.waited_in_vain));
+        json_object_set_new(join, "not_looked_at_again", number(w->late_refused));
         json_object_set_new(join, "open_requests", number(r.requests));
         json_object_set_new(join, "workers", number(r.workers));
         json_object_set_new(join, "refused", number(r.refused + r.forgotten));

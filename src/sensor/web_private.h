@@ -63,7 +63,8 @@ struct BhWebWatch {
 
         /* the drain thread's alone */
         BhNetAlerts *alerts;
-        gint64 round_us;
+        GQueue late; /* acts */
+        guint64 late_refused;
         gint busy; /* atomic: something serves requests; events need not look otherwise */
 };
 
@@ -74,5 +75,7 @@ void bh_web_end_open(BhWebWatch *w, BhWebConn *conn, gint64 end_ns);
 void bh_web_suspect_free(BhWebSuspect *s);
 /* The drain thread, without the lock. */
 void bh_web_tell_suspect(BhWebWatch *w, const BhWebSuspect *s, const struct bh_lineage *lineage, gint64 now_us);
+/* The drain thread: acts whose requests are told of by now (all: whatever is left). */
+void bh_web_tell_late(BhWebWatch *w, const struct bh_lineage *lineage, gint64 now_us, gboolean all);
 /* "remote command execution", … of a class. */
 const char *bh_web_class_name(const char *class);

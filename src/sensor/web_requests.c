@@ -254,7 +254,7 @@ static BhWebCause *cause_new(void) {
         return c;
 }
 
-static BhWebCause *cause_copy(const BhWebCause *from) {
+BhWebCause *bh_web_cause_copy(const BhWebCause *from) {
         BhWebCause *c = cause_new();
 
         c->basis = from->basis;
@@ -316,7 +316,7 @@ BhWebCause *bh_web_requests_cause(BhWebRequests *t, guint32 pid, guint32 tid, gi
                 return open_in(w, tid, when_ns);
         Fork *f = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid));
         const BhWebCause *c = f ? inherited(t, f) : NULL;
-        return c ? cause_copy(c) : NULL;
+        return c ? bh_web_cause_copy(c) : NULL;
 }
 
 gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n) {
@@ -352,7 +352,7 @@ gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid
         Fork *f = own && own->serves ? NULL : g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid));
         if (f) {
                 bh_web_cause_free(f->cause);
-                f->cause = cause_copy(cause);
+                f->cause = bh_web_cause_copy(cause);
         }
         return TRUE;
 }

@@ -105,6 +105,8 @@ typedef struct {
  * children do later is due to it. TRUE: so it was.
  */
 gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n);
+/* With references of its own. */
+BhWebCause *bh_web_cause_copy(const BhWebCause *from);
 /* NULL is allowed. */
 void bh_web_cause_free(BhWebCause *cause);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWebCause, bh_web_cause_free)

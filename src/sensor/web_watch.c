@@ -437,6 +437,7 @@ void bh_web_watch_free(BhWebWatch *w) {
                 return;
         bh_inspect_client_free(w->client);
         bh_web_watch_round(w, NULL, G_MAXINT64 / 2);
+        bh_web_tell_late(w, NULL, 0, TRUE);
         bh_net_alerts_free(w->alerts);
         while (w->quiet.length)
                 conn_free(w, w->quiet.head->data);
