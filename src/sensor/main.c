@@ -337,6 +337,7 @@ static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_l
         bh_sensor_asked(s, e);
         bh_report_event(s->report, e, wire, wire_len, lineage);
         bh_flows_event(s->flows, e);
+        bh_sensor_signs_event(s, e, lineage);
 }
 
 static GPtrArray *on_processes(const char *container, guint limit, gpointer data) {
@@ -609,6 +610,7 @@ static gboolean start(BhSensor *s, GError **error) {
         bh_sensor_catch_up(s);
         open_inspector(s);
 
+        bh_sensor_open_signs(s);
         if (!bh_sensor_open_web(s, clock.start, error))
                 return FALSE;
 
@@ -724,6 +726,7 @@ static void stop(BhSensor *s) {
         bh_inspector_free(s->inspector);
         bh_pipeline_free(s->pipeline);
         bh_sensor_free_web(s);
+        bh_sensor_free_signs(s);
         if (s->ruling && !s->report)
                 bh_sensor_print_findings(s, TRUE);
         bh_flows_free(s->flows);

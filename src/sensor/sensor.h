@@ -13,6 +13,7 @@
 #include "container/oci_state.h"
 #include "container/table.h"
 #include "control.h"
+#include "dns_signs.h"
 #include "ends.h"
 #include "feed.h"
 #include "flows.h"
@@ -22,6 +23,7 @@
 #include "pipeline.h"
 #include "processes.h"
 #include "recorder/recorder.h"
+#include "net_alerts.h"
 #include "payload.h"
 #include "report.h"
 #include "web_watch.h"
@@ -65,6 +67,8 @@ typedef struct {
         BhPayload *payload;     /* NULL: web traffic is not looked at */
         BhWebPolicy *web_policy;
         BhWebWatch *web;        /* the same */
+        BhDnsSigns *dns_signs;  /* the drain thread's; NULL: no report, or no inspector */
+        BhNetAlerts *dns_alerts;
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
         BhFlows *flows;         /* NULL: the same */
@@ -104,6 +108,14 @@ void bh_sensor_start_web(BhSensor *s);
 void bh_sensor_settle_web(BhSensor *s);
 void bh_sensor_free_web(BhSensor *s);
 json_t *bh_sensor_web_status(BhSensor *s);
+
+/* ---- signs in DNS messages (sensor_signs.c) */
+
+/* After the report and the inspector. */
+void bh_sensor_open_signs(BhSensor *s);
+void bh_sensor_free_signs(BhSensor *s);
+/* The drain thread, each event. */
+void bh_sensor_signs_event(BhSensor *s, const struct bh_event *e, const struct bh_lineage *lineage);
 
 /* ---- runtimes (runtimes.c): for their clients' threads; `sensor` is the BhSensor */
 

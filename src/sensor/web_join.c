@@ -187,7 +187,7 @@ gboolean bh_web_watch_ready(BhWebWatch *w, BhWebTicket *t) {
         for (guint i = 0; t->cause && t->waits && i < t->cause->requests->len && ready; i++) {
                 const BhWebRequest *r = t->cause->requests->pdata[i];
 
-                ready = r->known || r->end_ns;
+                ready = r->known || r->end_ns || t->ns - r->begin_ns > BH_WEB_YOUNG_NS;
         }
         g_mutex_unlock(&w->lock);
         return ready;
@@ -358,7 +358,9 @@ static void tell_act(BhWebWatch *w, const BhWebTicket *t, const BhWebRequest *q,
 
 typedef struct {
         struct bh_event *event;
-        BhWebCause *cause;
+        guint32 pid, tid;
+        gint64 ns;
+        BhWebCause *cause; /* NULL: what was served is not known yet either */
         gint64 until_us;
 } Late;
 
@@ -369,7 +371,7 @@ static void look_again(BhWebWatch *w, const BhWebTicket *t, const struct bh_even
                 return;
         }
         Late *l = g_new(Late, 1);
-        *l = (Late){ bh_event_copy(e), bh_web_cause_copy(t->cause), g_get_monotonic_time() + BH_WEB_LATE_US };
+        *l = (Late){ bh_event_copy(e), t->pid, t->tid, t->ns, t->cause ? bh_web_cause_copy(t->cause) : NULL, g_get_monotonic_time() + BH_WEB_LATE_US };
         g_queue_push_tail(&w->late, l);
 }
 
@@ -378,14 +380,24 @@ static BhWebRequest *describe(BhWebTicket *t);
 void bh_web_tell_late(BhWebWatch *w, const struct bh_lineage *lineage, gint64 now_us, gboolean all) {
         for (GList *at = w->late.head, *next; at; at = next) {
                 Late *l = at->data;
-                BhWebTicket t = { .cause = l->cause };
+                BhWebTicket t = { .w = w };
                 BhWebRequest *attack = NULL;
                 gboolean known = TRUE;
                 Texts texts;
 
                 next = at->next;
+                texts_of(&texts, l->event, lineage);
                 g_mutex_lock(&w->lock);
-                for (guint i = 0; i < l->cause->requests->len; i++)
+                if (!l->cause && is_told(w, l->ns)) {
+                        l->cause = bh_web_requests_cause(w->requests, l->pid, l->tid, l->ns);
+                        if (l->cause)
+                                bh_web_requests_narrow(w->requests, l->cause, l->pid, texts.of, texts.n);
+                        if (!l->cause || !worth_telling(l->event, l->cause->basis))
+                                l->until_us = 0; /* nothing comes of it */
+                }
+                known = l->cause && l->until_us;
+                t.cause = l->cause;
+                for (guint i = 0; known && i < l->cause->requests->len; i++)
                         known &= ((BhWebRequest *) l->cause->requests->pdata[i])->known;
                 if (known && (attack = describe(&t))) {
                         gboolean tell = attack->acts++ < BH_WEB_ACTS_MAX;
@@ -395,16 +407,14 @@ void bh_web_tell_late(BhWebWatch *w, const struct bh_lineage *lineage, gint64 no
                         attack = tell ? attack : NULL;
                 }
                 g_mutex_unlock(&w->lock);
-                if (attack) {
-                        texts_of(&texts, l->event, lineage);
+                if (attack)
                         tell_act(w, &t, attack, l->event, &texts, lineage);
-                }
                 t.cause = NULL;
                 ticket_clear(&t);
                 if (!known && !all && now_us < l->until_us)
                         continue;
                 g_mutex_lock(&w->lock);
-                bh_web_cause_free(l->cause);
+                g_clear_pointer(&l->cause, bh_web_cause_free);
                 g_mutex_unlock(&w->lock);
                 g_free(l->event);
                 g_free(l);
@@ -474,6 +484,8 @@ void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, cons
         if (!t->resolved) {
                 w->n.waited_in_vain++;
                 resolve(w, t);
+                if (!t->cause && worth_telling(e, BH_WEB_BASIS_BYTES))
+                        look_again(w, t, e);
         }
         if (t->cause && t->cause->inherited) {
                 /* what came before it may have told more of its parent since */

@@ -28,9 +28,10 @@
 #define BH_WEB_WAITING 8192u             /* pieces that wait at most: more are lost, and counted */
 #define BH_WEB_WAITING_BYTES (32u << 20)
 #define BH_WEB_RESPONSE_US (2 * G_USEC_PER_SEC)
+#define BH_WEB_YOUNG_NS (300 * G_GINT64_CONSTANT(1000000)) /* one that is not told of for longer is one that is long in coming: nothing waits for it */
 #define BH_WEB_JOIN_MS 250               /* an act waits so long for the inspector to tell of the requests that it may be due to */
 #define BH_WEB_FINDINGS_WAITING 1024u    /* requests with an attack in them whose response is not known yet */
-#define BH_WEB_LATE_MAX 256u             /* acts that went on before the inspector told of their request; looked at again … */
+#define BH_WEB_LATE_MAX 1024u            /* acts that went on before the inspector told of their request; looked at again … */
 #define BH_WEB_LATE_US (10 * G_USEC_PER_SEC) /* … so long */
 #define BH_WEB_ACTS_MAX 16u              /* findings of acts that are due to one request */
 
