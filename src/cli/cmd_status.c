@@ -79,6 +79,28 @@ static void inspector(const json_t *s) {
                bh_json_number(i, "asked"), lost, lost ? " (" : "", reasons, lost ? ")" : "", bh_json_number(i, "starts"));
 }
 
+/* Web traffic: what is looked at, and what was not. */
+static void web(const json_t *s) {
+        json_t *w = json_object_get(s, "web"), *capture = json_object_get(w, "capture"), *skipped = json_object_get(w, "skipped");
+        g_autofree char *state = bh_json_cell(w, "state"), *problem = bh_json_cell(w, "problem"), *backend = bh_json_cell(capture, "backend");
+        guint64 lost, missed, left_out = bh_json_number(skipped, "requests");
+        g_autofree char *reasons = bh_problems_counts(json_object_get(w, "lost"), &lost), *uncopied = bh_problems_counts(json_object_get(capture, "skipped"), &missed);
+
+        if (!json_is_object(w))
+                return;
+        printf("web        %s", state);
+        if (json_is_object(capture))
+                printf(" (%s), %" G_GUINT64_FORMAT " connections, %" G_GUINT64_FORMAT " requests, %" G_GUINT64_FORMAT " judged, %" G_GUINT64_FORMAT " attacks; %" G_GUINT64_FORMAT
+                       " requests left out above capacity, %" G_GUINT64_FORMAT " pieces lost%s%s%s, %" G_GUINT64_FORMAT " connections closed to it by TLS, started %" G_GUINT64_FORMAT " times",
+                       backend, bh_json_number(w, "connections"), bh_json_number(w, "requests"), bh_json_number(w, "judged"), bh_json_number(w, "attacks"), left_out, lost, lost ? " (" : "", reasons,
+                       lost ? ")" : "", bh_json_number(w, "tls_closed"), bh_json_number(w, "starts"));
+        if (*problem)
+                printf("; %s", problem);
+        putchar('\n');
+        if (missed)
+                printf("           bytes that were not copied: %s\n", uncopied);
+}
+
 /* Reasons repeat from hook to hook: each gets a number. */
 static guint note(GPtrArray *notes, const char *why) {
         for (guint i = 0; i < notes->len; i++)
@@ -220,6 +242,7 @@ void bh_status_print_sensor(const json_t *s) {
         bus(s);
         flows(s);
         inspector(s);
+        web(s);
         hooks(s);
         rings(s);
         recorder(s);

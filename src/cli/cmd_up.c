@@ -433,10 +433,10 @@ static void add_option(GPtrArray *argv, const char *name, const char *value) {
 }
 
 int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, no_containerd = FALSE, debug = FALSE, no_central = FALSE;
+        gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, no_containerd = FALSE, no_web = FALSE, debug = FALSE, no_central = FALSE;
         /* handed on as they are: the sensor checks them */
         g_auto(GStrv) rules = NULL;
-        g_autofree char *docker = NULL, *containerd = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *walk = NULL, *rings = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL, *events = NULL;
+        g_autofree char *docker = NULL, *containerd = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *walk = NULL, *rings = NULL, *web = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL, *events = NULL;
         GOptionEntry entries[] = {
                 { "listen", 0, 0, G_OPTION_ARG_STRING, &listen, "where the central serves web interface and API (default 127.0.0.1:8443)", "ADDR:PORT" },
                 { "no-central", 0, 0, G_OPTION_ARG_NONE, &no_central, "start the sensor alone, which then tells nobody anything; what your --rules find is printed", NULL },
@@ -448,6 +448,8 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 { "docker", 0, 0, G_OPTION_ARG_FILENAME, &docker, "Docker Engine's socket (default HOST-ROOT/run/docker.sock)", "SOCK" },
                 { "containerd", 0, 0, G_OPTION_ARG_FILENAME, &containerd, "containerd's socket (default HOST-ROOT/run/containerd/containerd.sock)", "SOCK" },
                 { "no-containerd", 0, 0, G_OPTION_ARG_NONE, &no_containerd, "do not ask containerd", NULL },
+                { "web", 0, 0, G_OPTION_ARG_FILENAME, &web, "settings of the inspection of web traffic (docs/web.md)", "FILE" },
+                { "no-web", 0, 0, G_OPTION_ARG_NONE, &no_web, "look at no web traffic of containers", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "kernel hooks: auto (default), preferred or fallback", "B" },
                 { "events", 0, 0, G_OPTION_ARG_STRING, &events, "kinds of events to record: names with commas between, all, none; -NAME: without (default all)", "LIST" },
@@ -499,13 +501,13 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 const char *name, *value;
         } of_sensor[] = {
                 { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--docker", docker }, { "--containerd", containerd }, { "--backend", backend }, { "--host-root", host_root },
-                { "--recorder-mib", mib }, { "--budget", budget }, { "--fold-ms", fold }, { "--walk-ms", walk }, { "--ring-kib", rings }, { "--events", events },
+                { "--recorder-mib", mib }, { "--budget", budget }, { "--fold-ms", fold }, { "--walk-ms", walk }, { "--ring-kib", rings }, { "--events", events }, { "--web", web },
         }, of_central[] = { { "--run-dir", paths->run_dir }, { "--data-dir", paths->data_dir }, { "--listen", listen }, { "--alerts", alerts }, { "--alert-dir", alert_dir },
                          { "--alert-summary", alert_summary } };
         const struct {
                 const char *name;
                 gboolean sensor, central;
-        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--no-containerd", no_containerd, FALSE }, { "--no-default-rules", no_default_rules, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
+        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--no-containerd", no_containerd, FALSE }, { "--no-web", no_web, FALSE }, { "--no-default-rules", no_default_rules, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
 
         g_ptr_array_add(sensor_argv, sensor);
         g_ptr_array_add(central_argv, central);

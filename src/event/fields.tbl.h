@@ -165,6 +165,15 @@ BH_FIELD(172, STR, dns_qtype, "dns.qtype", "type asked for: A, AAAA, TXT, … or
 BH_FIELD(173, STR, dns_rcode, "dns.rcode", "result in a response: NOERROR, NXDOMAIN, … or RCODEn")
 BH_FIELD(174, LIST, dns_answers, "dns.answers", "records of the answer: \"A 192.0.2.1\", \"CNAME www.example.com\", …")
 BH_FIELD(175, STR, dns_problem, "dns.problem", "what is wrong: cut, malformed, bound (more than is kept), or lost and why it could not be read; missing: nothing")
+/* web requests that the process served when it did this, or when it or an ancestor was created: docs/web.md */
+BH_FIELD(190, LIST, web_requests, "web.requests", "requests that this may be due to, each as \"METHOD /target from ADDRESS\", with the rule it matched")
+BH_FIELD(191, STR, web_method, "web.request.method", "method, where there is one such request, or one of them is an attack")
+BH_FIELD(192, STR, web_path, "web.request.path", "its path as a template")
+BH_FIELD(193, STR, web_source, "web.request.source", "address that it came from")
+BH_FIELD(194, STR, web_rule, "web.request.rule", "number and class of the rule of the web-attack rules that it matched: \"932100 rce\"; missing: none")
+BH_FIELD(195, STR, web_basis, "web.request.basis", "what joins the two: bytes of the request found in the act, only request open in this thread, only request open in this process, or one of N requests open")
+BH_FIELD(196, STR, web_finding, "web.request.finding", "id of the finding of that request")
+BH_FIELD(197, U32, web_candidates, "web.request.candidates", "number of such requests")
 /* runtime and sensor events */
 BH_FIELD(180, STR, action, "action", "what the runtime did or the sensor found: start, die, oom, …")
 BH_FIELD(181, STR, actor, "actor", "object of the runtime's event: container, image, network or volume id")

@@ -86,7 +86,10 @@ static const guint8 *take_file(Server *s, guint64 len) {
 }
 
 #ifdef BH_INSPECT_WEB_ENGINE
+#define WITH_ENGINE TRUE
 static BhWeb *web;
+#else
+#define WITH_ENGINE FALSE
 #endif
 
 /* bulkhead-inspect-web is this program with the engine: it answers what the other one does, and kind WEB. */
@@ -188,7 +191,7 @@ int main(int argc, char **argv) {
                       "it takes no arguments and is not meant to be started by hand.\n", stderr);
                 return 2;
         }
-        if (!bh_sandbox_prepare(BH_INSPECT_FD, &error) || !load(&error) || !bh_sandbox_confine(&layers, &error) || !BH_INSPECT_SEAL(BH_INSPECT_FD, &layers, &error)) {
+        if (!bh_sandbox_prepare(BH_INSPECT_FD, &error) || !load(&error) || !bh_sandbox_confine(&layers, &error) || !BH_INSPECT_SEAL(BH_INSPECT_FD, WITH_ENGINE, &layers, &error)) {
                 greet(layers, error->message);
                 _exit(1);
         }

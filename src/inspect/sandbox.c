@@ -238,12 +238,11 @@ static int allow_on(scmp_filter_ctx f, int call, int fd) {
         return seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1, SCMP_A0_32(SCMP_CMP_EQ, (guint32) fd));
 }
 
-static int build(scmp_filter_ctx f, int fd) {
+static int build(scmp_filter_ctx f, int fd, gboolean web) {
         /* what the C library's and GLib's memory and mutexes need in one thread; nothing here takes a path, a process or an address */
         static const int calls[] = {
                 SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(close), SCMP_SYS(exit_group),
                 SCMP_SYS(rt_sigreturn),
-                SCMP_SYS(getcwd), /* the XML parser asks, and learns that it is in "/" */
         };
         const guint64 data = PROT_READ | PROT_WRITE;
         int problem = seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
@@ -255,8 +254,10 @@ static int build(scmp_filter_ctx f, int fd) {
                 problem = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2_64(SCMP_CMP_MASKED_EQ, ~data, 0));
         if (!problem)
                 problem = allow_on(f, SCMP_SYS(recvmsg), fd);
-        /* the web-attack engine measures what it uses; of this process alone, and no other clock */
-        if (!problem)
+        /* the web-attack engine: its XML parser asks for the directory, and learns that it is in "/"; it measures what it uses, of this process alone, and no other clock */
+        if (!problem && web)
+                problem = allow(f, SCMP_SYS(getcwd));
+        if (!problem && web)
                 problem = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clock_gettime), 1, SCMP_A0_32(SCMP_CMP_EQ, CLOCK_PROCESS_CPUTIME_ID));
         /* not sendmsg: it could hand descriptors to the sensor */
         if (!problem)
@@ -264,14 +265,14 @@ static int build(scmp_filter_ctx f, int fd) {
         return problem;
 }
 
-gboolean bh_sandbox_seal(int fd, guint32 *layers, GError **error) {
+gboolean bh_sandbox_seal(int fd, gboolean web, guint32 *layers, GError **error) {
         if (SANITIZER)
                 return TRUE;
 
         scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
         if (!f)
                 return fail(error, "cannot begin the system-call filter", ENOMEM);
-        int problem = build(f, fd);
+        int problem = build(f, fd, web);
         if (!problem)
                 problem = seccomp_load(f);
         seccomp_release(f);

@@ -21,5 +21,5 @@
 gboolean bh_sandbox_prepare(int keep, GError **error);
 /* Namespaces, empty root, ids, capabilities, no_new_privs, Landlock. */
 gboolean bh_sandbox_confine(guint32 *layers, GError **error);
-/* The system-call filter: what is not on its list kills the process. `fd` is the only descriptor that may be written. */
-gboolean bh_sandbox_seal(int fd, guint32 *layers, GError **error);
+/* The system-call filter: what is not on its list kills the process. `fd` is the only descriptor that may be written. `web`: also the two calls that the web-attack engine needs. */
+gboolean bh_sandbox_seal(int fd, gboolean web, guint32 *layers, GError **error);

@@ -165,19 +165,12 @@ char *bh_http_path_template(const char *path) {
 
 /* ---- names */
 
-static const struct {
-        guint bit;
-        const char *name, *meaning;
-} anomalies[] = {
-#define BH_HTTP_ANOMALY(ID, number, text, sentence) { number, text, sentence },
+static const char *const anomalies[] = {
+#define BH_HTTP_ANOMALY(ID, number, text, sentence) [number] = text,
 #include "parse/http_anomalies.tbl.h"
 #undef BH_HTTP_ANOMALY
 };
 
 const char *bh_http_anomaly_name(guint bit) {
-        return bit < G_N_ELEMENTS(anomalies) ? anomalies[bit].name : NULL;
-}
-
-const char *bh_http_anomaly_meaning(guint bit) {
-        return bit < G_N_ELEMENTS(anomalies) ? anomalies[bit].meaning : NULL;
+        return bit < G_N_ELEMENTS(anomalies) ? anomalies[bit] : NULL;
 }

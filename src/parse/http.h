@@ -86,7 +86,6 @@ char *bh_http_path(const BhHttpMessage *m);
 char *bh_http_path_template(const char *path);
 /* "lengths", …; NULL for a bit that has none. */
 const char *bh_http_anomaly_name(guint bit);
-const char *bh_http_anomaly_meaning(guint bit);
 
 /* ---- bodies */
 

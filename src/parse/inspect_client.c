@@ -585,19 +585,19 @@ static void wake(BhInspectClient *c) {
 
 /* ---- for other threads */
 
-char *bh_inspect_find_program(GError **error) {
+char *bh_inspect_find_program(const char *name, GError **error) {
         g_autofree char *self = g_file_read_link("/proc/self/exe", error);
 
         if (!self)
                 return NULL;
-        g_autofree char *dir = g_path_get_dirname(self), *beside = g_build_filename(dir, "bulkhead-inspect", NULL);
-        g_autofree char *built = g_build_filename(dir, "..", "inspect", "bulkhead-inspect", NULL);
+        g_autofree char *dir = g_path_get_dirname(self), *beside = g_build_filename(dir, name, NULL);
+        g_autofree char *built = g_build_filename(dir, "..", "inspect", name, NULL);
 
         if (access(beside, X_OK) == 0)
                 return g_steal_pointer(&beside);
         if (access(built, X_OK) == 0)
                 return g_steal_pointer(&built);
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOENT, "cannot find bulkhead-inspect: neither %s nor %s can be executed", beside, built);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOENT, "cannot find %s: neither %s nor %s can be executed", name, beside, built);
         return NULL;
 }
 

@@ -85,8 +85,8 @@ typedef struct BhInspectClient BhInspectClient;
 /* "died", …; "?" for another number. */
 const char *bh_inspect_lost_name(BhInspectLostReason reason);
 
-/* bulkhead-inspect beside this program, or where the build has it (../inspect/). NULL with *error naming the places. Caller frees. */
-char *bh_inspect_find_program(GError **error);
+/* The program of that name ("bulkhead-inspect", "bulkhead-inspect-web") beside this one, or where the build has it (../inspect/). NULL with *error naming the places. Caller frees. */
+char *bh_inspect_find_program(const char *name, GError **error);
 
 /* Starts the thread, which starts the child. NULL with *error when the program cannot be executed or there is no thread to be had. */
 BhInspectClient *bh_inspect_client_new(const BhInspectConfig *config, GError **error);

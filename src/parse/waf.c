@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "parse/redact.h"
+#include "parse/waf_rules.h"
+#include "parse/web_facts.h"
 
 #define PLACE_BITS 64u
 
@@ -20,6 +22,7 @@ struct BhWaf {
         RulesSet *rules;
         GHashTable *known; /* number → Rule */
         char *place;       /* the directory of the rules, as nobody else would write it */
+        char *mark;        /* what messages of our own rules begin with */
         guint64 judged;
 };
 
@@ -103,6 +106,14 @@ static gboolean add_text(BhWaf *w, const char *text, GError **error) {
         return FALSE;
 }
 
+static gboolean add_own(BhWaf *w, GError **error) {
+        g_autoptr(GString) text = g_string_new(BH_WAF_OWN_RULES);
+
+        g_string_replace(text, BH_WAF_OWN_MARK, w->mark, 0);
+        learn_rules(w, text->str);
+        return add_text(w, text->str, error);
+}
+
 static gboolean load(BhWaf *w, const BhWafConfig *c, const char *dir, GError **error) {
         guint level = c->level ? c->level : 1;
         g_autofree char *settings = g_strdup_printf(
@@ -139,7 +150,7 @@ static gboolean load(BhWaf *w, const BhWafConfig *c, const char *dir, GError **e
                 learn_rules(w, text);
         }
         /* in memory, by the client's address, for ever: nothing that is loaded reads them */
-        return add_text(w, "SecRuleRemoveById 901318 901321\n", error);
+        return add_text(w, "SecRuleRemoveById 901318 901321\n", error) && add_own(w, error);
 }
 
 static void on_line(void *result, const void *line) {
@@ -159,6 +170,7 @@ BhWaf *bh_waf_new(const BhWafConfig *config, GError **error) {
         g_assert(config->level <= 4);
         w->known = g_hash_table_new_full(NULL, NULL, NULL, g_free);
         w->place = random_place(dir);
+        w->mark = g_strdup_printf("%08x%08x%08x", g_random_int(), g_random_int(), g_random_int());
         w->engine = msc_init();
         w->rules = msc_create_rules_set();
         msc_set_log_cb(w->engine, on_line);
@@ -174,6 +186,7 @@ void bh_waf_free(BhWaf *w) {
                 msc_cleanup(w->engine);
         g_hash_table_unref(w->known);
         g_free(w->place);
+        g_free(w->mark);
         g_free(w);
 }
 
@@ -183,46 +196,6 @@ guint bh_waf_rules(const BhWaf *w) {
 
 const char *bh_waf_place(const BhWaf *w) {
         return w->place;
-}
-
-const char *bh_waf_class(guint rule) {
-        switch (rule / 1000) {
-        case 911:
-                return "method";
-        case 913:
-                return "scanner";
-        case 920:
-        case 921:
-                return "protocol";
-        case 922:
-                return "multipart";
-        case 930:
-                return "lfi";
-        case 931:
-                return "rfi";
-        case 932:
-                return "rce";
-        case 933:
-                return "php";
-        case 934:
-                return "nodejs";
-        case 941:
-                return "xss";
-        case 942:
-                return "sqli";
-        case 943:
-                return "session-fixation";
-        case 944:
-                return "java";
-        case 950:
-        case 951:
-        case 952:
-        case 953:
-        case 954:
-                return "leak";
-        default:
-                return "other";
-        }
 }
 
 /* ---- what the engine tells */
@@ -251,10 +224,15 @@ static char *printable(const char *text, gsize most) {
 }
 
 void bh_waf_take_line(BhWaf *w, const char *line, BhWafResult *r) {
-        g_autofree char *mark = g_strconcat("[file \"", w->place, NULL), *id = NULL, *message = NULL, *data = NULL;
+        g_autofree char *mark = g_strconcat("[file \"", w->place, NULL), *own = g_strconcat("[msg \"", w->mark, " ", NULL), *id = NULL, *message = NULL, *data = NULL;
         const char *at = strstr(line, mark);
+        gboolean own_rule = FALSE;
 
-        if (!at || !(id = between(at, "[id \"", "\"]", FALSE, &at)))
+        if (!at && (at = strstr(line, own)))
+                own_rule = (id = g_strndup(at + strlen(own), 6)) != NULL;
+        else if (at)
+                id = between(at, "[id \"", "\"]", FALSE, &at);
+        if (!id)
                 return;
         guint number = (guint) g_ascii_strtoull(id, NULL, 10);
         for (guint i = 0; i < r->n_matches; i++)
@@ -266,7 +244,9 @@ void bh_waf_take_line(BhWaf *w, const char *line, BhWafResult *r) {
                 r->dropped++;
                 return;
         }
-        message = between(at, "[msg \"", "\"] [data \"", FALSE, &at);
+        message = own_rule ? between(at, own, "\"] [data \"", FALSE, &at) : between(at, "[msg \"", "\"] [data \"", FALSE, &at);
+        if (own_rule && message && strlen(message) > 7)
+                memmove(message, message + 7, strlen(message + 7) + 1); /* its number */
         data = between(at, "[data \"", "\"] [severity \"", TRUE, &at);
 
         const Rule *known = g_hash_table_lookup(w->known, GUINT_TO_POINTER(number));
@@ -276,7 +256,7 @@ void bh_waf_take_line(BhWaf *w, const char *line, BhWafResult *r) {
                 .level = known ? known->level : 0,
                 .score = known ? known->score : 0,
                 .count = 1,
-                .class = bh_waf_class(number),
+                .class = bh_web_class(number),
                 .message = printable(message ? message : "", BH_WAF_MATCHED_MAX),
                 .matched = printable(data ? data : "", BH_WAF_MATCHED_MAX),
         };

@@ -4,6 +4,7 @@
  *
  * bh_waf_new() reads the rules, and is the only part that needs a file system: call it before the sandbox closes. Afterwards nothing opens, connects or starts
  * anything: rule files that would (reputation lists asked over the network, collections kept by address) and those that only add scores up are not loaded.
+ * Rules of our own come beside the set's (waf_rules.h).
  * The administrator's own crs-setup.conf is not read: it configures another program.
  *
  * bh_waf_judge() takes one exchange as the parsers told it, before redaction. What it tells is redacted. A request costs milliseconds at level 4: ask
@@ -34,7 +35,7 @@ typedef struct {
         guint level;       /* the paranoia level that it belongs to; 0 = unknown */
         guint score;       /* what it adds: 5 critical, 4 error, 3 warning, 2 notice, 0 none */
         guint count;       /* of parts that it matched */
-        const char *class; /* "sqli"; see bh_waf_class() */
+        const char *class; /* "sqli"; see bh_web_class() */
         char *message;     /* the rule's */
         char *matched;     /* of the first: what and where, redacted, cut */
 } BhWafMatch;
@@ -61,8 +62,6 @@ BhWafResult *bh_waf_judge(BhWaf *w, const BhHttpMessage *request, const BhHttpMe
 void bh_waf_result_free(BhWafResult *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWafResult, bh_waf_result_free)
 
-/* "protocol", "scanner", "lfi", "rfi", "rce", "php", "nodejs", "xss", "sqli", "session-fixation", "java", "leak", "multipart", "method"; "other". */
-const char *bh_waf_class(guint rule);
 /* For the parser of the engine's lines alone, which tests and a fuzz target reach so. `line`: one of the engine's; `place`: what is before the rule file's name in it. */
 void bh_waf_take_line(BhWaf *w, const char *line, BhWafResult *r);
 const char *bh_waf_place(const BhWaf *w);

@@ -12,7 +12,7 @@
 
 #define LOOK_REQUESTS 16u /* also after so many requests: a decoder takes megabytes for few bytes */
 #define MATCHES_MAX 64u   /* of an answer */
-G_STATIC_ASSERT(BH_WEB_RECORDS_MAX * (2 * BH_WEB_TARGET_MAX + 3 * BH_WEB_TEXT_MAX + 128) + MATCHES_MAX * (2 * BH_WEB_TEXT_MAX + 16) <= BH_INSPECT_ANSWER_MAX);
+G_STATIC_ASSERT(BH_WEB_RECORDS_MAX * (2 * BH_WEB_TARGET_MAX + 4 * BH_WEB_TEXT_MAX + 128) + MATCHES_MAX * (2 * BH_WEB_TEXT_MAX + 16) <= BH_INSPECT_ANSWER_MAX);
 
 typedef struct {
         guint64 id;
@@ -21,7 +21,8 @@ typedef struct {
         BhWeb *w;
         char *client, *server;
         guint16 port;
-        gboolean strict;
+        gboolean strict, unjudged;
+        guint64 dropped; /* of the stream, told */
 } Connection;
 
 struct BhWeb {
@@ -52,6 +53,18 @@ static BhWebRecord *add_record(BhWeb *w) {
         return &f->records[f->n_records++];
 }
 
+/* All of its fields, as one list: who is nearest stands at the end. */
+static char *forwarded_of(const BhHttpMessage *m) {
+        g_autoptr(GString) all = g_string_new(NULL);
+
+        for (guint i = 0; i < m->n_fields; i++)
+                if (g_ascii_strcasecmp(m->fields[i].name, "X-Forwarded-For") == 0)
+                        g_string_append_printf(all, "%s%s", all->len ? "," : "", m->fields[i].value);
+        if (all->len > BH_WEB_TEXT_MAX)
+                g_string_erase(all, 0, (gssize) (all->len - BH_WEB_TEXT_MAX));
+        return g_strdup(all->str);
+}
+
 /* The request's part of a record; what leaves is redacted. */
 static void tell_request(BhWebRecord *r, const BhHttpMessage *m) {
         g_autofree char *path = bh_http_path(m), *clean = bh_redact_text(path, strlen(path));
@@ -67,6 +80,7 @@ static void tell_request(BhWebRecord *r, const BhHttpMessage *m) {
         r->target = behind ? g_strconcat(before, "?", behind, NULL) : g_strdup(before);
         r->path = bh_http_path_template(clean);
         r->authority = bh_redact_text(m->authority, strlen(m->authority));
+        r->forwarded = forwarded_of(m);
         r->agent = agent ? bh_redact_field("User-Agent", agent) : g_strdup("");
         r->request_anomalies = m->anomalies;
         r->request_bytes = m->body_bytes;
@@ -81,7 +95,7 @@ static int by_score(gconstpointer a, gconstpointer b) {
 static void judge(Connection *c, const BhHttpMessage *m, BhWebRecord *r) {
         const char *why = NULL;
 
-        if (!bh_waf_filter_wants(c->w->filter, m, c->strict, &why))
+        if (c->unjudged || !bh_waf_filter_wants(c->w->filter, m, c->strict, &why))
                 return;
         g_autoptr(BhWafResult) result = bh_waf_judge(c->w->waf, m, NULL, c->client, c->server, c->port);
         guint n = MIN(MIN(result->n_matches, BH_WEB_FACT_MATCHES_MAX), c->w->matches_left);
@@ -183,6 +197,7 @@ static Connection *connection_new(BhWeb *w, const BhWebInput *in) {
         c->server = g_strdup(in->server);
         c->port = in->port;
         c->strict = (in->flags & BH_WEB_STRICT) != 0;
+        c->unjudged = (in->flags & BH_WEB_UNJUDGED) != 0;
         c->stream = bh_web_stream_new(BH_WEB_BODY_KEEP, &sink);
         g_queue_push_tail_link(&w->quiet, &c->link);
         g_hash_table_replace(w->connections, &c->id, c);
@@ -215,6 +230,9 @@ BhInspectStatus bh_web_answer(BhWeb *w, const guint8 *body, gsize len, GByteArra
                 if (in.gap)
                         bh_web_stream_gap(c->stream, client, in.gap);
                 facts->state = bh_web_stream_feed(c->stream, client, in.bytes, in.len, in.at_ns);
+                guint64 dropped = bh_web_stream_dropped(c->stream);
+                facts->partial = (guint) MIN(dropped - MIN(c->dropped, dropped), G_MAXUINT16);
+                c->dropped = dropped;
                 if (in.flags & BH_WEB_CLOSE)
                         g_hash_table_remove(w->connections, &in.connection);
         }

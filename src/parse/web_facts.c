@@ -21,10 +21,51 @@ void bh_web_facts_free(BhWebFacts *f) {
                 g_free(r->path);
                 g_free(r->authority);
                 g_free(r->agent);
+                g_free(r->forwarded);
                 g_free(r->wanted);
         }
         g_free(f->records);
         g_free(f);
+}
+
+const char *bh_web_class(guint rule) {
+        switch (rule / 1000) {
+        case 911:
+                return "method";
+        case 913:
+                return "scanner";
+        case 920:
+        case 921:
+                return "protocol";
+        case 922:
+                return "multipart";
+        case 930:
+                return "lfi";
+        case 931:
+                return "rfi";
+        case 932:
+                return "rce";
+        case 933:
+                return "php";
+        case 934:
+                return "nodejs";
+        case 941:
+                return "xss";
+        case 942:
+                return "sqli";
+        case 943:
+                return "session-fixation";
+        case 944:
+                return "java";
+        case 950:
+        case 951:
+        case 952:
+        case 953:
+        case 954:
+                return "leak";
+        default:
+                return "other";
+        }
 }
 
 /* ---- putting: machine byte order, no padding */
@@ -123,6 +164,7 @@ gboolean bh_inspect_unpack_web_input(const guint8 *body, gsize len, BhWebInput *
 void bh_inspect_pack_web(GByteArray *out, const BhWebFacts *f) {
         put_number(out, f->state, 1);
         put_number(out, f->dropped, 4);
+        put_number(out, f->partial, 4);
         put_number(out, f->n_records, 1);
         for (guint i = 0; i < f->n_records; i++) {
                 const BhWebRecord *r = &f->records[i];
@@ -137,6 +179,7 @@ void bh_inspect_pack_web(GByteArray *out, const BhWebFacts *f) {
                 put_text(out, r->path, BH_WEB_TARGET_MAX);
                 put_text(out, r->authority, BH_WEB_TEXT_MAX);
                 put_text(out, r->agent, BH_WEB_TEXT_MAX);
+                put_text(out, r->forwarded, BH_WEB_TEXT_MAX);
                 put_number(out, r->status, 2);
                 put_number(out, r->request_anomalies, 4);
                 put_number(out, r->response_anomalies, 4);
@@ -194,6 +237,7 @@ static void take_record(BhBytes *b, BhWebRecord *r) {
         r->path = take_text(b, BH_WEB_TARGET_MAX);
         r->authority = take_text(b, BH_WEB_TEXT_MAX);
         r->agent = take_text(b, BH_WEB_TEXT_MAX);
+        r->forwarded = take_text(b, BH_WEB_TEXT_MAX);
         r->status = (guint16) take_number(b, 2);
         r->request_anomalies = (guint32) take_number(b, 4);
         r->response_anomalies = (guint32) take_number(b, 4);
@@ -213,6 +257,7 @@ BhWebFacts *bh_inspect_unpack_web(const guint8 *body, gsize len) {
 
         f->state = (guint) take_number(&b, 1);
         f->dropped = (guint32) take_number(&b, 4);
+        f->partial = (guint32) take_number(&b, 4);
         guint n = (guint) take_number(&b, 1);
         if (b.bad || n > BH_WEB_RECORDS_MAX || (f->state > 6 && f->state != BH_WEB_UNKNOWN))
                 return NULL;

@@ -23,7 +23,8 @@ enum {
         BH_WEB_OPEN = 2,   /* the connection's first of all */
         BH_WEB_CLOSE = 4,  /* the connection has ended: tells what is open, and is forgotten */
         BH_WEB_STRICT = 8, /* with OPEN: its workload wants paranoia level 3 or 4 (waf_filter.h) */
-        BH_WEB_FLAGS = 15,
+        BH_WEB_UNJUDGED = 16, /* with OPEN: facts alone are wanted of this connection, no request of it is judged */
+        BH_WEB_FLAGS = 31,
 };
 
 typedef struct {
@@ -54,6 +55,7 @@ typedef struct {
         guint64 number;
         gint64 begin_ns, end_ns;            /* of the exchange: its request's begin, its response's end */
         char *method, *target, *path, *authority, *agent; /* path: as a template */
+        char *forwarded;                    /* X-Forwarded-For as it came, the end of it when it is too long; "" = none. Whoever asks decides whether to believe it */
         guint16 status;                     /* 0: no response */
         guint32 request_anomalies, response_anomalies;
         guint64 request_bytes, response_bytes; /* of the bodies, as sent */
@@ -67,11 +69,15 @@ typedef struct {
         guint state;            /* BhWebState, or BH_WEB_UNKNOWN */
         BhWebRecord *records;
         guint n_records, dropped;
+        guint partial;          /* requests of which only a part was kept since the last answer, because too many of this connection were open */
 } BhWebFacts;
 
 /* NULL is allowed. */
 void bh_web_facts_free(BhWebFacts *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWebFacts, bh_web_facts_free)
+
+/* "protocol", "scanner", "lfi", "rfi", "rce", "php", "nodejs", "xss", "sqli", "session-fixation", "java", "leak", "multipart", "method"; "other". */
+const char *bh_web_class(guint rule);
 
 void bh_inspect_pack_web_input(GByteArray *out, const BhWebInput *in);
 /* *in points into `body` and into *texts, which the caller frees. */

@@ -237,8 +237,9 @@ guint bh_scene_values(BhRuleScene *s, const struct bh_field_ref *f, struct bh_va
                 return bh_value_fd_either(s, f, out);
         if (is_ancestors(row, f))
                 return bh_value_proc_ancestors(s, f, out);
-        if (f->id == BH_FLD_BH_DNS_ANSWERS) {
-                struct bh_str list = bh_event_has(s->event, BH_F_dns_answers) ? s->event->dns_answers : (struct bh_str){ NULL, 0 }, text;
+        if (f->id == BH_FLD_BH_DNS_ANSWERS || f->id == BH_FLD_BH_WEB_REQUESTS) {
+                gboolean dns = f->id == BH_FLD_BH_DNS_ANSWERS, has = bh_event_has(s->event, dns ? BH_F_dns_answers : BH_F_web_requests);
+                struct bh_str list = !has ? (struct bh_str){ NULL, 0 } : dns ? s->event->dns_answers : s->event->web_requests, text;
 
                 for (n = 0; n < BH_VALUES_MAX && next_text(&list, &text); n++)
                         bh_value_str(&out[n], text);

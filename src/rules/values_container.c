@@ -330,6 +330,13 @@ gboolean bh_value_own(BhRuleScene *s, const struct bh_field_ref *f, struct bh_va
         case BH_FLD_BH_DNS_QTYPE: return STR(dns_qtype);
         case BH_FLD_BH_DNS_RCODE: return STR(dns_rcode);
         case BH_FLD_BH_DNS_ANSWERS: return STR(dns_answers);
+        case BH_FLD_BH_WEB_REQUESTS: return STR(web_requests);
+        case BH_FLD_BH_WEB_METHOD: return STR(web_method);
+        case BH_FLD_BH_WEB_PATH: return STR(web_path);
+        case BH_FLD_BH_WEB_SOURCE: return STR(web_source);
+        case BH_FLD_BH_WEB_RULE: return STR(web_rule);
+        case BH_FLD_BH_WEB_BASIS: return STR(web_basis);
+        case BH_FLD_BH_WEB_CANDIDATES: return NUM(web_candidates);
         case BH_FLD_BH_CGROUP: return STR(cgroup_path);
         case BH_FLD_BH_CRED_OLD_UID: return NUM(old_euid);
         case BH_FLD_BH_CRED_OLD_CAP_EFFECTIVE: return HAS(old_cap_effective) ? bh_value_str(out, bh_value_caps(s, e->old_cap_effective)) : FALSE;

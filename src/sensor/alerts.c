@@ -7,6 +7,7 @@
 #define XXH_STATIC_LINKING_ONLY /* a state on the stack */
 #include <xxhash.h>
 
+#include "ancestry.h"
 #include "base/fdio.h"
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
@@ -183,42 +184,9 @@ static Bulkhead__Bus__V1__OutputField *output_field(const char *name, json_t *v)
         return f;
 }
 
-static Bulkhead__Bus__V1__Process *process_of(const struct bh_lineage_process *p) {
-        Bulkhead__Bus__V1__Process *m = g_new(Bulkhead__Bus__V1__Process, 1);
-
-        bulkhead__bus__v1__process__init(m);
-        m->pid = p->pid;
-        m->vpid = p->vpid;
-        m->ppid = p->ppid;
-        m->started_ns = (gint64) p->start;
-        if (p->comm.len)
-                m->comm = data_of(p->comm);
-        if (p->exe.len)
-                m->exe = data_of(p->exe);
-        if (p->args.len)
-                m->args = data_of(p->args);
-        if (p->container_id.len)
-                m->container_id = data_of(p->container_id);
-        if (p->flags & BH_LP_CRED) {
-                m->uid = p->uid;
-                m->gid = p->gid;
-        }
-        return m;
-}
-
 /* The acting process and those that it descends from. */
 static gboolean add_lineage(GPtrArray *out, const struct bh_event *e, const struct bh_lineage *lineage) {
-        struct bh_lineage_process p, parent;
-
-        if (!lineage || !bh_event_has(e, BH_F_pid) || !lineage->find(lineage->data, e->pid, bh_event_has(e, BH_F_proc_start) ? e->proc_start : 0, &p))
-                return FALSE;
-        for (guint i = 0; i <= BH_ALERTS_LINEAGE; i++) {
-                g_ptr_array_add(out, process_of(&p));
-                if (!lineage->parent(lineage->data, &p, &parent))
-                        return FALSE;
-                p = parent;
-        }
-        return TRUE;
+        return bh_event_has(e, BH_F_pid) && bh_ancestry_add(out, e->pid, bh_event_has(e, BH_F_proc_start) ? e->proc_start : 0, lineage);
 }
 
 /* As it is described now, with everything; NULL: none, or not known. Free with bulkhead__bus__v1__container__free_unpacked(). */

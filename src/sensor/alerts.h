@@ -20,7 +20,6 @@
 #define BH_ALERTS_KEYS 4096u
 #define BH_ALERTS_BYTES (16u << 20) /* of what repeats are told with */
 #define BH_ALERTS_WAITING 4096u
-#define BH_ALERTS_LINEAGE 16u /* ancestors told */
 
 typedef struct {
         guint64 matches;

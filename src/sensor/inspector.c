@@ -105,7 +105,7 @@ static void on_problem(const char *problem, gpointer data) {
 }
 
 BhInspector *bh_inspector_new(const BhInspectorConfig *config, GError **error) {
-        g_autofree char *program = bh_inspect_find_program(error);
+        g_autofree char *program = bh_inspect_find_program("bulkhead-inspect", error);
 
         if (!program)
                 return NULL;

@@ -30,6 +30,7 @@ typedef struct BhDnsTicket BhDnsTicket;
 typedef struct {
         BhDnsTicket *dns;
         guint64 names; /* key of the table of names that it waits for; 0: none */
+        struct BhWebTicket *web; /* requests that it may be due to (web_watch.h); whoever began it frees it */
 } BhInspection;
 
 typedef struct {

@@ -83,6 +83,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "bus", 0, 0, G_OPTION_ARG_STRING, &o->bus, "the central's socket (default unix:RUN-DIR/central/bus.sock)", "ADDRESS" },
                 { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything; with --rules findings are printed", NULL },
                 { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
+                { "web", 0, 0, G_OPTION_ARG_FILENAME, &o->web_settings, "settings of the inspection of web traffic (docs/web.md)", "FILE" },
+                { "no-web", 0, 0, G_OPTION_ARG_NONE, &o->no_web, "look at no web traffic of containers", NULL },
                 { "containerd", 0, 0, G_OPTION_ARG_STRING, &o->containerd, "containerd's socket (default HOST-ROOT/run/containerd/containerd.sock)", "SOCK" },
                 { "no-containerd", 0, 0, G_OPTION_ARG_NONE, &o->no_containerd, "do not ask containerd", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
@@ -339,6 +341,7 @@ static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_l
         bh_sensor_asked(s, e, lineage);
         bh_report_event(s->report, e, wire, wire_len, lineage);
         bh_flows_event(s->flows, e);
+        bh_sensor_signs_event(s, e, lineage);
 }
 
 static GPtrArray *on_processes(const char *container, guint limit, gpointer data) {
@@ -536,6 +539,10 @@ static gboolean start(BhSensor *s, GError **error) {
         bh_sensor_catch_up(s);
         open_inspector(s);
 
+        bh_sensor_open_signs(s);
+        if (!bh_sensor_open_web(s, clock.start, error))
+                return FALSE;
+
         s->lineage = bh_lineage_new(s->processes, s->containers, s->inspector);
 
         BhPipelineConfig pipeline = {
@@ -551,6 +558,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .node = s->node,
                 .proc_path = s->proc_path,
                 .inspector = s->inspector,
+                .web = s->web,
                 .lineage = bh_lineage_answers(s->lineage),
                 .seen = s->report ? on_seen : s->ruling ? bh_sensor_seen_alone : NULL,
                 .data = s,
@@ -593,6 +601,7 @@ static gboolean start(BhSensor *s, GError **error) {
 
         if (s->flows)
                 bh_flows_start(s->flows);
+        bh_sensor_start_web(s);
 
         BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
@@ -636,6 +645,7 @@ static void stop(BhSensor *s) {
                 bh_report_settle(s->report);
         if (s->flows)
                 bh_flows_settle(s->flows);
+        bh_sensor_settle_web(s);
         /* hooks off first: what happens from here on is not the sensor's; then the rest of the rings is read */
         if (s->hooks)
                 bh_hooks_detach(s->hooks);
@@ -644,6 +654,8 @@ static void stop(BhSensor *s) {
                 bh_pipeline_stop(s->pipeline);
         bh_inspector_free(s->inspector);
         bh_pipeline_free(s->pipeline);
+        bh_sensor_free_web(s);
+        bh_sensor_free_signs(s);
         if (s->ruling && !s->report)
                 bh_sensor_print_findings(s, TRUE);
         bh_flows_free(s->flows);

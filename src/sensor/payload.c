@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <time.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -81,6 +82,21 @@ static int on_record(void *ctx, void *data, size_t size) {
 }
 
 /* The programs wake nobody, which would cost the application at each call: the ring holds what comes in between. */
+static gint64 boottime_ns(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_BOOTTIME, &t);
+        return (gint64) t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+gint64 bh_payload_told_ns(BhPayload *p) {
+        return (gint64) (guintptr) g_atomic_pointer_get(&p->told_ns);
+}
+
+void bh_payload_hurry(BhPayload *p) {
+        g_cond_broadcast(&p->changed);
+}
+
 static gpointer run(gpointer data) {
         BhPayload *p = data;
         gint64 pause = LOOK_MAX_US;
@@ -92,7 +108,9 @@ static gpointer run(gpointer data) {
                         continue;
                 }
                 g_mutex_unlock(&p->lock);
+                gint64 now_ns = boottime_ns();
                 pause = ring_buffer__consume(p->ring) > 0 ? LOOK_MIN_US : MIN(2 * pause, LOOK_MAX_US);
+                g_atomic_pointer_set(&p->told_ns, (gpointer) (guintptr) now_ns);
                 g_mutex_lock(&p->lock);
                 if (!p->ends)
                         g_cond_wait_until(&p->changed, &p->lock, g_get_monotonic_time() + pause);

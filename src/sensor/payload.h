@@ -141,6 +141,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhPayload, bh_payload_free)
 gboolean bh_payload_start(BhPayload *p, GError **error);
 void bh_payload_stop(BhPayload *p);
 
+/* All pieces of before this time (CLOCK_BOOTTIME) were told: for who has to know that none is missing. Ask for it to be so soon: hurry. Cheap. */
+gint64 bh_payload_told_ns(BhPayload *p);
+void bh_payload_hurry(BhPayload *p);
+
 /* Nothing of this connection is copied any more; it has no BH_PAYLOAD_CLOSE. `connection` and `sk` as in its pieces; one that is over is no error. */
 void bh_payload_ignore(BhPayload *p, guint64 connection, guint64 sk);
 

@@ -19,6 +19,7 @@ struct BhPayload {
         BhPayloadSeen seen;
         gpointer data;
         GThread *thread;
+        gpointer told_ns; /* a time: all before it was told; set by the thread */
         guint64 told; /* atomically */
 
         GMutex lock; /* of all below, and of attaching */

@@ -197,13 +197,20 @@ static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l
                 set_origin(p, e, origin);
         if (p->c.inspector)
                 bh_inspector_finish(p->c.inspector, x, e, l->container, p->now_us);
+        if (x->web)
+                bh_web_watch_finish(p->c.web, x->web, e, p->c.lineage);
         emit(p, e, container_hash(l->container));
         bh_inspection_clear(x);
+        g_clear_pointer(&x->web, bh_web_ticket_free);
 }
 
 /* TRUE if nothing that was asked of the inspector is worth waiting for any longer. */
 static gboolean inspected(BhPipeline *p, const BhInspection *x, gint64 since_us, gint64 now_us) {
-        return (!x->dns && !x->names) || p->hurry || under_pressure(p) || bh_inspector_ready(p->c.inspector, x, since_us, now_us);
+        if ((!x->dns && !x->names && !x->web) || p->hurry || under_pressure(p))
+                return TRUE;
+        if (x->web && now_us - since_us < BH_WEB_JOIN_MS * 1000 && !bh_web_watch_ready(p->c.web, x->web))
+                return FALSE;
+        return (!x->dns && !x->names) || bh_inspector_ready(p->c.inspector, x, since_us, now_us);
 }
 
 static void release_waiting(BhPipeline *p) {
@@ -211,6 +218,8 @@ static void release_waiting(BhPipeline *p) {
 
         if (p->c.inspector)
                 bh_inspector_poll(p->c.inspector);
+        if (p->c.web)
+                bh_web_watch_round(p->c.web, p->c.lineage, now_us);
         for (Waiting *w; (w = g_queue_peek_head(&p->waiting)); ) {
                 g_auto(BhContainerLookup) l = { 0 };
 
@@ -245,6 +254,8 @@ static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 ori
         bh_container_table_lookup(p->c.containers, cgroup, &l);
         if (p->c.inspector)
                 x = bh_inspector_begin(p->c.inspector, e, l.container, l.undecided, now_us);
+        if (p->c.web && l.is_container)
+                x.web = bh_web_watch_event(p->c.web, e);
         if (!p->waiting.length && ready(p, cgroup, &l, now_us, now_us) && inspected(p, &x, now_us, now_us)) {
                 finish(p, e, &l, origin, labels, &x);
                 done(p, ring, end);
@@ -722,6 +733,7 @@ void bh_pipeline_free(BhPipeline *p) {
         bh_pipeline_stop(p);
         for (Waiting *w; (w = g_queue_pop_head(&p->waiting)); g_free(w)) {
                 bh_inspection_clear(&w->inspection);
+                bh_web_ticket_free(w->inspection.web);
                 g_free(w->event);
         }
         for (guint i = 0; i < BH_RING_MAX; i++)

@@ -13,6 +13,7 @@
 #include "container/oci_state.h"
 #include "container/table.h"
 #include "control.h"
+#include "dns_signs.h"
 #include "ends.h"
 #include "feed.h"
 #include "flows.h"
@@ -22,7 +23,10 @@
 #include "pipeline.h"
 #include "processes.h"
 #include "recorder/recorder.h"
+#include "net_alerts.h"
+#include "payload.h"
 #include "report.h"
+#include "web_watch.h"
 
 typedef struct {
         char *run_dir, *data_dir, *host_root, *docker, *containerd;
@@ -31,8 +35,9 @@ typedef struct {
         char *default_rules;    /* directory */
         gboolean no_default_rules;
         char *bus; /* address of the central; NULL: none */
+        char *web_settings;     /* file; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_containerd, no_bus, no_inspector, host_events, debug;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib, walk_ms; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -60,6 +65,11 @@ typedef struct {
         GQueue to_ask; /* struct bh_event of runtimes: see bh_sensor_asked() */ /* the drain thread's */
         BhOciWatch *oci;
         BhInspector *inspector; /* NULL: none could be started */
+        BhPayload *payload;     /* NULL: web traffic is not looked at */
+        BhWebPolicy *web_policy;
+        BhWebWatch *web;        /* the same */
+        BhDnsSigns *dns_signs;  /* the drain thread's; NULL: no report, or no inspector */
+        BhNetAlerts *dns_alerts;
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
         BhFlows *flows;         /* NULL: the same */
@@ -76,7 +86,7 @@ typedef struct {
         GMutex kinds_lock; /* one change of what listeners need at a time */
         gboolean docker_connected, docker_listed, containerd_absent, containerd_connected, containerd_listed;
         char *docker_version, *docker_error, *containerd_version, *containerd_error, *canary_error;
-        char *report_error, *inspector_error; /* why there is none; set before threads are started */
+        char *report_error, *inspector_error, *web_error; /* why there is none; set before threads are started */
         GCond docker_ready;
 } BhSensor;
 
@@ -89,6 +99,25 @@ json_t *bh_sensor_rules(BhSensor *s);
 
 /* Where there is a central to tell them. Before events come. */
 void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock);
+/* ---- web traffic (sensor_web.c) */
+
+/* After the hooks, the tables and the report; before the pipeline. FALSE with *error: the settings have errors. What else hinders it is said and shown by the status. */
+gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error);
+/* Attaches, when the pipeline runs. */
+void bh_sensor_start_web(BhSensor *s);
+/* No piece comes any more. */
+void bh_sensor_settle_web(BhSensor *s);
+void bh_sensor_free_web(BhSensor *s);
+json_t *bh_sensor_web_status(BhSensor *s);
+
+/* ---- signs in DNS messages (sensor_signs.c) */
+
+/* After the report and the inspector. */
+void bh_sensor_open_signs(BhSensor *s);
+void bh_sensor_free_signs(BhSensor *s);
+/* The drain thread, each event. */
+void bh_sensor_signs_event(BhSensor *s, const struct bh_event *e, const struct bh_lineage *lineage);
+
 /* ---- runtimes (runtimes.c): for their clients' threads; `sensor` is the BhSensor */
 
 void bh_sensor_container(BhContainer *c, gpointer sensor);

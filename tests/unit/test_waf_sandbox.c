@@ -61,7 +61,7 @@ static void work_inside(int fd, guint rounds) {
         Inside in = { waf, filter, &report };
 
         report.load_us = g_get_monotonic_time() - begin;
-        if (!waf || !filter || !bh_sandbox_prepare(fd, NULL) || !bh_sandbox_confine(&report.layers, NULL) || !bh_sandbox_seal(fd, &report.layers, NULL))
+        if (!waf || !filter || !bh_sandbox_prepare(fd, NULL) || !bh_sandbox_confine(&report.layers, NULL) || !bh_sandbox_seal(fd, TRUE, &report.layers, NULL))
                 _exit(3);
         report.rules = bh_waf_rules(waf);
         begin = g_get_monotonic_time();

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes of a request, as a client sent them, looked at without understanding them: whether they may be skipped when the inspector has more than it can do, and whether what a
+ * process did has a part of them in it.
+ *
+ * This is the only code with the sensor's privileges that looks at a request's bytes. It has no state, no recursion and allocates what it returns; it is one pass, and its work is
+ * bounded by the numbers below.
+ *
+ * Any thread.
+ */
+#pragma once
+#include <glib.h>
+
+#define BH_WEB_TRACE_MAX 4096u       /* bytes of a request that are kept */
+#define BH_WEB_TRACE_TEXT_MAX 1024u  /* bytes of what a process did */
+#define BH_WEB_TRACE_LEAST 6u        /* shorter parts that are equal prove nothing */
+#define BH_WEB_TRACE_TRIES 8u         /* places of the text at which the same six bytes are tried */
+#define BH_WEB_TRACE_WORK (1u << 18)  /* bytes compared; then the longest one until there */
+
+/*
+ * FALSE: the bytes are one whole GET or HEAD request of HTTP/1 without a body, whose target has letters, digits and "/._-?=&" only, no "..", and no "${", "() {", "<", "'" or control
+ * character in its fields: skipping it loses what no rule of paranoia level 1 wants. TRUE for everything else.
+ */
+gboolean bh_web_trace_suspected(const guint8 *bytes, gsize len);
+
+/*
+ * What the client chose in a request: its bytes with percent-encoding and "+" undone, without the fields that name the server or the way to it (Host, Origin, Referer, X-Forwarded-…, …),
+ * which what a process does may have in it for other reasons. Caller frees.
+ */
+GByteArray *bh_web_trace_keep(const guint8 *bytes, gsize len);
+
+/* The length of the longest part of `text` that is in `kept` as it is; 0 when it is shorter than BH_WEB_TRACE_LEAST. */
+gsize bh_web_trace_common(const GByteArray *kept, const char *text, gsize len);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Web traffic in the sensor as a whole: the capture, the watch over it, and what becomes of what it tells. */
+#include <string.h>
+
+#include "base/log.h"
+#include "bus/body.h"
+#include "bus/bus.pb-c.h"
+#include "parse/inspect_client.h"
+#include "sensor.h"
+
+static void on_piece(const BhPayloadPiece *piece, gpointer data) {
+        BhSensor *s = data;
+
+        bh_web_watch_piece(s->web, piece);
+}
+
+static void on_ignore(guint64 connection, guint64 sk, gpointer data) {
+        BhSensor *s = data;
+
+        bh_payload_ignore(s->payload, connection, sk);
+}
+
+static gint64 on_told(gpointer data) {
+        return bh_payload_told_ns(((BhSensor *) data)->payload);
+}
+
+static void on_hurry(gpointer data) {
+        bh_payload_hurry(((BhSensor *) data)->payload);
+}
+
+static void on_off(guint64 container, gpointer data) {
+        BhSensor *s = data;
+        BhPayloadRule off = { .off = TRUE };
+        g_autoptr(GError) error = NULL;
+
+        if (!bh_payload_set(s->payload, container, &off, &error))
+                bh_warn("the web traffic of a container that is not to be looked at is copied all the same, and passed over", "why", error->message);
+}
+
+static void on_finding(GBytes *body, gpointer data) {
+        BhSensor *s = data;
+
+        if (s->report)
+                bh_report_publish(s->report, "finding", body);
+        g_bytes_unref(body);
+}
+
+static void on_endpoint(const BhWebEndpoint *e, struct bh_str exe, gpointer data) {
+        BhSensor *s = data;
+        g_autofree char *subject = g_strdup_printf("%s %s", e->method, e->path);
+        Bulkhead__Bus__V1__Observation m;
+
+        if (!s->report)
+                return;
+        bulkhead__bus__v1__observation__init(&m);
+        m.node = (char *) bh_report_node(s->report);
+        m.container_id = bh_bus_text(e->container->id);
+        m.workload = bh_bus_text(e->container->workload);
+        m.application = bh_bus_text(e->container->application);
+        m.image_digest = bh_bus_text(e->container->image_digest);
+        m.kind = (char *) "http";
+        m.subject = bh_bus_text(subject);
+        m.parent = (ProtobufCBinaryData){ .len = exe.len, .data = (uint8_t *) exe.p };
+        m.count = e->count;
+        m.first_ns = bh_web_epoch_ns(e->first_ns);
+        m.last_ns = bh_web_epoch_ns(e->last_ns);
+        g_autoptr(GBytes) body = bh_bus_body_pack(&m.base);
+        bh_report_publish(s->report, "observation", body);
+}
+
+static void on_problem(const char *problem, gboolean away, gpointer data) {
+        BhSensor *s = data;
+
+        bh_warn("the inspector of web traffic", "problem", problem);
+        if (!g_atomic_int_get(&s->piped))
+                return;
+        if (away)
+                bh_pipeline_say(s->pipeline, "inspector_away", "the inspector of web traffic cannot be started; requests of containers are not looked at", "problem", problem, NULL);
+        else
+                bh_pipeline_say(s->pipeline, "inspector_lost", "the inspector of web traffic ended and is started again; the connection that it worked on is given up", "problem", problem, NULL);
+}
+
+gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
+        BhWebWatchConfig config = {
+                .containers = s->containers,
+                .node = s->report ? bh_report_node(s->report) : s->node,
+                .clock_start = clock_start,
+                .publish = on_finding,
+                .observe = on_endpoint,
+                .told_ns = on_told,
+                .hurry = on_hurry,
+                .ignore = on_ignore,
+                .off = on_off,
+                .problem = on_problem,
+                .data = s,
+        };
+        g_autoptr(GError) why = NULL;
+        g_autofree char *program = NULL;
+
+        if (s->options.no_web || s->options.no_inspector)
+                return TRUE;
+        if (!(s->web_policy = bh_web_policy_new(s->options.web_settings, error)))
+                return FALSE;
+        config.policy = s->web_policy;
+        config.program = program = bh_inspect_find_program("bulkhead-inspect-web", &why);
+        if (program && (s->payload = bh_payload_new(s->hooks, s->options.backend, on_piece, s, &why)))
+                s->web = bh_web_watch_new(&config, &why);
+        if (!s->web) {
+                g_clear_pointer(&s->payload, bh_payload_free);
+                s->web_error = g_strdup(why->message);
+                bh_error("web traffic of containers will not be looked at", "error", why->message);
+        }
+        return TRUE;
+}
+
+void bh_sensor_start_web(BhSensor *s) {
+        g_autoptr(GError) error = NULL;
+
+        if (s->payload && !bh_payload_start(s->payload, &error)) {
+                bh_error("web traffic of containers will not be looked at", "error", error->message);
+                s->web_error = g_strdup(error->message);
+        }
+}
+
+void bh_sensor_settle_web(BhSensor *s) {
+        if (s->payload)
+                bh_payload_stop(s->payload);
+}
+
+void bh_sensor_free_web(BhSensor *s) {
+        g_clear_pointer(&s->payload, bh_payload_free);
+        g_clear_pointer(&s->web, bh_web_watch_free);
+        g_clear_pointer(&s->web_policy, bh_web_policy_free);
+}
+
+static json_t *number(guint64 n) {
+        return json_integer((json_int_t) n);
+}
+
+static json_t *capture_of(BhSensor *s) {
+        json_t *o = json_object(), *skipped = json_object();
+        BhPayloadStats p;
+
+        bh_payload_stats(s->payload, &p);
+        for (guint i = 0; i < BH_PAYLOAD_SKIPPED_REASONS; i++)
+                json_object_set_new(skipped, bh_payload_skipped_name(i), number(p.all.skipped[i]));
+        json_object_set_new(o, "started", json_boolean(p.started));
+        json_object_set_new(o, "backend", json_string(p.backend ? p.backend : ""));
+        json_object_set_new(o, "pieces", number(p.all.pieces));
+        json_object_set_new(o, "bytes", number(p.all.moved));
+        json_object_set_new(o, "copied", number(p.all.copied));
+        json_object_set_new(o, "clear", number(p.all.clear));
+        json_object_set_new(o, "tls_closed", number(p.all.tls_closed));
+        json_object_set_new(o, "followed", number(p.followed));
+        json_object_set_new(o, "ignored", number(p.ignored));
+        json_object_set_new(o, "refused", number(p.refused));
+        json_object_set_new(o, "skipped", skipped);
+        return o;
+}
+
+json_t *bh_sensor_web_status(BhSensor *s) {
+        json_t *o = s->web ? bh_web_watch_status(s->web) : json_pack("{s:s}", "state", s->web_error ? "failed" : "off");
+
+        if (s->web)
+                json_object_set_new(o, "capture", capture_of(s));
+        if (s->web_error) {
+                g_autofree char *text = g_utf8_make_valid(s->web_error, -1);
+
+                json_object_set_new(o, "state", json_string("failed"));
+                json_object_set_new(o, "problem", json_string(text));
+        }
+        return o;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the watch over web traffic: what web_watch.c (connections), web_records.c (what the inspector told) and web_join.c (events) share. */
+#pragma once
+#include "net_alerts.h"
+#include "parse/inspect_client.h"
+#include "web_watch.h"
+
+#define OPEN_MAX 128u    /* requests of a connection without their response */
+#define MATCHES_KEPT 8u  /* of a finding */
+
+/* A request with an attack in it on its way to becoming a finding. */
+typedef struct {
+        BhWebRequest *request;
+        BhWebMatch matches[MATCHES_KEPT];
+        guint n_matches, more, score, level;
+        char *agent, *authority, *peer, *key;
+        gint64 due_us; /* told without a response then */
+        gboolean answered;
+} BhWebSuspect;
+
+typedef struct {
+        guint64 connection, sk; /* of the payload */
+        guint64 serial;         /* of the inspector; 0: it was not told of it */
+        guint64 epoch;          /* of the inspector's process when it was told */
+        guint64 container;      /* its cgroup */
+        gboolean tls, server, suspected, skipping, done, closing;
+        guint state;            /* BhWebState, of the last answer */
+        guint64 next[2];        /* where each direction's stream goes on; [1]: the client's */
+        gboolean seen[2];
+        guint32 pid, tid;
+        guint64 start;
+        char client[64], host[64]; /* addresses */
+        guint16 port;
+        BhContainer *c;         /* NULL: not known */
+        BhWebPlan *plan;
+        GQueue open;            /* BhWebRequest, references */
+        guint under_way;        /* pieces that are not answered */
+        GList link;             /* in `quiet` */
+} BhWebConn;
+
+struct BhWebWatch {
+        BhWebWatchConfig c;
+        char *node, *program;
+        BhInspectClient *client;
+
+        GMutex lock; /* all below */
+        GHashTable *conns;   /* connection and tls → BhWebConn */
+        GHashTable *serials; /* serial → BhWebConn */
+        GQueue quiet;        /* BhWebConn, the longest quiet one first */
+        guint64 last_serial, epoch;
+        char *last_problem;  /* of the last lost piece: names the process that died */
+        guint waiting;       /* pieces under way */
+        BhWebRequests *requests;
+        BhWebEndpoints *endpoints;
+        GQueue suspects;     /* BhWebSuspect, by due_us */
+        GQueue ready;        /* BhWebSuspect, to be told */
+        gint64 swept_ns;
+        struct {
+                guint64 connections, pieces, requests, served, judged, attacks, exchanges;
+                guint64 skipped_requests, skipped_pieces; /* above capacity */
+                guint64 lost[BH_INSPECT_LOST_REASONS], refused, malformed, unknown, banned, evicted, tls_closed, gaps, records_dropped, partial, suspects_refused, acts, acts_refused, joined, waited_in_vain, off;
+        } n;
+
+        /* the drain thread's alone */
+        BhNetAlerts *alerts;
+        GQueue late; /* acts */
+        guint64 late_refused;
+        gint busy; /* atomic: something serves requests; events need not look otherwise */
+};
+
+/* Under the lock: what the inspector told of this connection. */
+void bh_web_take_records(BhWebWatch *w, BhWebConn *conn, BhWebFacts *facts);
+/* Under the lock: what is open there has ended. */
+void bh_web_end_open(BhWebWatch *w, BhWebConn *conn, gint64 end_ns);
+void bh_web_suspect_free(BhWebSuspect *s);
+/* The drain thread, without the lock. */
+void bh_web_tell_suspect(BhWebWatch *w, const BhWebSuspect *s, const struct bh_lineage *lineage, gint64 now_us);
+/* The drain thread: acts whose requests are told of by now (all: whatever is left). */
+void bh_web_tell_late(BhWebWatch *w, const struct bh_lineage *lineage, gint64 now_us, gboolean all);
+/* "remote command execution", … of a class. */
+const char *bh_web_class_name(const char *class);
