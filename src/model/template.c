@@ -144,7 +144,7 @@ static void put_run(Writer *w, const char *p, gsize n, Place place) {
                         while (i < n && g_ascii_isdigit(p[i]))
                                 i++;
                         /* one digit is mostly part of a name: utf8, h2, x86 */
-                        if (i - begin > 1 || (i > begin && begin && i == n))
+                        if (i - begin > 1)
                                 put_text(w, "{n}");
                         else
                                 put_raw(w, p + begin, i - begin);
