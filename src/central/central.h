@@ -30,6 +30,7 @@ typedef struct BhUpkeep BhUpkeep;
 typedef struct BhRules BhRules;
 typedef struct BhNotifyFeed BhNotifyFeed;
 typedef struct BhMap BhMap;
+typedef struct BhModels BhModels;
 
 typedef struct {
         char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *rules_dir, *url, *alert_dir, *alerts;
@@ -46,6 +47,7 @@ typedef struct {
         BhRules *rules;
         BhNotifyFeed *notify;
         BhMap *map;
+        BhModels *models;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
         guint landlock; /* the kernel's version, 0: none */

@@ -349,7 +349,7 @@ static double upper_of(const BhFacets *f, BhFamily family) {
 gboolean bh_facet_scored(const BhFacets *f, BhFamily family, const BhModelScale *scale) {
         const BhFacet *facet = &f->families[family];
 
-        return f->starts && !facet->over && upper_of(f, family) < scale->bound && facet->fresh_at <= f->trials / 2;
+        return !facet->over && upper_of(f, family) < scale->bound && facet->fresh_at <= f->trials / 2;
 }
 
 gboolean bh_facet_enforceable(const BhFacets *f, BhFamily family, const BhModelScale *scale) {

@@ -8,7 +8,8 @@
  * limit of a Poisson mean at q1, which holds where both are small, over the trials. Repeats within a slot are one, so that a burst is no evidence, and quiet time is
  * evidence, as it must be: a program that starts nothing for a week says something.
  *
- * What is only seen while a container begins is apart: it has one trial a start and is no part of q1.
+ * What is only seen while a container begins is apart: it has one trial a start and is no part of q1. The first start that is seen is learned from even when a family is
+ * scored already (as of containers that ran before anybody looked), but for what is suspicious.
  *
  * A family is *scored* when the 95 % bound is below the scale's and the last doubling of trials brought nothing new; *enforceable* when fewer than 0.1 new items are to be
  * expected in a container-day, at the bound, after at least two starts. Too many items for the bound of memory: never either.

@@ -189,6 +189,8 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         if (a->suspicious) {
                 out.kind = BH_VERDICT_REFUSED;
                 flags = BH_ITEM_REFUSED;
+        } else if (!v->shadow && a->starting && v->facets->starts <= 1) {
+                /* nobody has seen it begin before: what the first start shows is all that is known of starts */
         } else if (is_scored(v, a->family) || (v->shadow && out.risk >= BH_MODEL_HASTE)) {
                 out.kind = BH_VERDICT_NOVEL;
                 flags = BH_ITEM_NOVEL;

@@ -2,6 +2,7 @@
 #include "store/schema.h"
 
 #include "store/schema_flows.h"
+#include "store/schema_models.h"
 
 /*
  * STRICT, so that the check at opening also sees values of a wrong type. Integers that are times are nanoseconds since the epoch.
@@ -130,6 +131,8 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         " time_ns INTEGER NOT NULL, refused INTEGER NOT NULL) STRICT;",
         /* 5 */
         BH_SCHEMA_FLOWS,
+        /* 6 */
+        BH_SCHEMA_MODELS,
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {
