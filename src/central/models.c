@@ -184,6 +184,16 @@ BhVerdictKind bh_models_act(BhModels *m, BhKept *k, const char *digest, BhAct *a
         return v.kind;
 }
 
+/* One file that is many programs (busybox) is told by the name that it was called by, which its arguments' template begins with. */
+static char *program_of(const char *exe, const char *args) {
+        const char *slash = strrchr(exe, '/'), *base = slash ? slash + 1 : exe, *end = args[0] == '[' ? strchr(args, ']') : NULL;
+
+        if (!end || (!g_str_equal(base, "busybox") && !g_str_equal(base, "toybox") && !g_str_equal(base, "coreutils")))
+                return clean(exe);
+        g_autofree char *both = g_strdup_printf("%s %.*s", exe, (int) (end - args - 1), args + 1);
+        return clean(both);
+}
+
 static void judge(BhModels *m, const BhStoreObservation *o) {
         BhFamily family = bh_family_from_kind(o->kind);
 
@@ -194,7 +204,8 @@ static void judge(BhModels *m, const BhStoreObservation *o) {
                 m->stats.over++;
                 return;
         }
-        g_autofree char *actor = clean(o->parent), *object = clean(o->subject), *detail = clean(o->detail), *example = clean(o->example), *why = clean(o->why);
+        g_autofree char *actor = clean(o->parent), *detail = clean(o->detail), *example = clean(o->example), *why = clean(o->why);
+        g_autofree char *object = family == BH_FAMILY_EXEC ? program_of(o->subject, detail) : clean(o->subject);
         const BhModelBox *box = bh_models_box(m, o->node, o->container_id);
         gboolean exec = family == BH_FAMILY_EXEC;
         BhAct a = { .family = family, .actor = actor, .object = object, .detail = exec ? "" : detail, .uid = exec ? o->uid : 0, .count = o->count, .first_ns = o->first_ns, .last_ns = o->last_ns,

@@ -34,6 +34,8 @@ static gboolean is_tool(const char *exe) {
                                              "chroot", "mount", "docker", "kubectl", "crictl", "ctr", "ssh", "scp", "base64", "xxd", "chmod", "chattr", "crontab", "iptables", "nft", "insmod", "modprobe", "strace", "gdb", "busybox", "openssl", "whoami", "id", "uname", "passwd", "su", "sudo" };
         const char *slash = strrchr(exe, '/'), *base = slash ? slash + 1 : exe;
 
+        if (g_str_has_prefix(base, "busybox "))
+                base += strlen("busybox ");
         for (guint i = 0; i < G_N_ELEMENTS(names); i++)
                 if (g_str_equal(base, names[i]))
                         return TRUE;

@@ -40,9 +40,20 @@ static gboolean one_of(const char *exe, gsize len, const char *const *names, gui
         return FALSE;
 }
 
+/* "/bin/busybox sh", as models call one file that is many programs. */
+static void applet(const char **exe, gsize *len) {
+        const char *found = memmem(*exe, *len, "/busybox ", 9);
+
+        if (found) {
+                *len -= (gsize) (found + 9 - *exe);
+                *exe = found + 9;
+        }
+}
+
 gboolean bh_never_is_shell(const char *exe, gsize len) {
         static const char *const names[] = { "sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "rbash", "csh", "tcsh", "fish" };
 
+        applet(&exe, &len);
         return one_of(exe, len, names, G_N_ELEMENTS(names));
 }
 

@@ -1,0 +1,163 @@
+"""Behaviour models end to end: a service's normal work is learned from live containers, and what is not normal is told, once, by name."""
+import secrets
+import time
+import urllib.parse
+
+import central_env
+import pytest
+import sensor_env
+from boxes import Box
+from docker_env import wait_for
+
+# Trials of 100 ms, of which fewer than 5 % may be expected to show something new: what takes hours takes seconds.
+SCALE = {"models.slot_ms": 100, "models.bound_ppm": 50000, "models.starting_seconds": 1, "models.hold_seconds": 3}
+WORK = "(while :; do cat /www/index.html; sleep 0.2; done) >/dev/null 2>&1 &"
+
+
+@pytest.fixture(scope="module")
+def central():
+    with central_env.Central() as c:
+        root = c.root()
+        for key, value in SCALE.items():
+            assert root.put(f"/api/v1/settings/{key}", {"value": value}).status == 204, key
+        yield c
+
+
+@pytest.fixture(scope="module")
+def sensor(request, build, docker, central):
+    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"),
+                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules"]) as s:
+        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+        yield s
+
+
+class Service:
+    """Replicas of one workload that do the same all the time."""
+
+    def __init__(self, central, docker, replicas, image=None):
+        self.central, self.docker = central, docker
+        self.name = f"svc-{secrets.token_hex(3)}"
+        self.boxes = []
+        self.grow(replicas, image)
+
+    def grow(self, replicas, image=None):
+        more = {"image": image} if image else {}
+        new = [Box(self.docker, f"{self.name}-{len(self.boxes) + i}", "--label", f"com.docker.compose.project={self.name}", "--label", "com.docker.compose.service=web", **more)
+               for i in range(replicas)]
+        self.boxes += new
+        for box in new:
+            box.run(WORK)
+        return new
+
+    def close(self):
+        for box in self.boxes:
+            box.close()
+
+    def get(self, path, **params):
+        query = urllib.parse.urlencode({"application": self.name, "workload": "web", **params})
+        return self.central.root().get(f"/api/v1/models{path}?{query}")
+
+    def post(self, path, **body):
+        answer = self.central.root().post(f"/api/v1/models/{path}", {"application": self.name, "workload": "web", **body})
+        assert answer.status == 200, answer
+        return answer.json
+
+    def version(self):
+        models = self.get("").json["models"]
+        return models[0]["versions"][0] if models else None
+
+    def state(self, family):
+        v = self.version()
+        return next(f["state"] for f in v["families"] if f["family"] == family) if v else None
+
+    def items(self, **params):
+        answer = self.get("/items", **params)
+        return answer.json["items"] if answer.status == 200 else []
+
+    def findings(self, **filters):
+        query = urllib.parse.urlencode({"limit": 500, "kind": "model", "application": self.name, **filters})
+        return self.central.root().get("/api/v1/findings?" + query).json["findings"]
+
+    def wait_item(self, what, match, **params):
+        wait_for(lambda: (any(match(i) for i in self.items(**params)), [i["says"] for i in self.items(**params)]), 15, what)
+
+    def wait_finding(self, what, match, **filters):
+        """Within what is promised (5 s) on a machine that has nothing else to do."""
+        begin = time.monotonic()
+        wait_for(lambda: (any(match(f) for f in self.findings(**filters)), [f["output"] for f in self.findings(**filters)]), 20, what)
+        print(f"{what}: {time.monotonic() - begin:.1f} s")
+        return next(f for f in self.findings(**filters) if match(f))
+
+
+@pytest.fixture
+def service(request, central, sensor, docker):
+    s = Service(central, docker, getattr(request, "param", 1))
+    yield s
+    s.close()
+
+
+def learned(item):
+    return item["family"] == "exec" and item["object"].endswith(" cat") and item["standing"] in ("learned", "accepted")
+
+
+def test_what_is_locked_by_a_person_tells_each_new_act_by_name(service):
+    service.wait_item("the work is learned", learned)
+    service.wait_item("its file is learned", lambda i: i["family"] == "file" and i["object"] == "/www/index.html" and i["detail"] == "read")
+    assert service.findings() == []
+    service.post("lock")
+    box = service.boxes[0]
+
+    box.run("id")
+    found = service.wait_finding("a new program", lambda f: "busybox id" in f["output"])
+    assert found["rule"] == "Model: new programs" and found["priority"].lower() in ("critical", "error") and found["container_name"] == box.name, found
+    assert "cat" in found["output"] or "sleep" in found["output"], "expected alternatives to be named: " + found["output"]
+
+    box.run("cat /etc/group")
+    found = service.wait_finding("a new file", lambda f: "did read /etc/group" in f["output"])
+    assert found["output_fields"]["model.family"] == "file" if "output_fields" in found else True
+
+    # normal work goes on, and is no finding
+    assert all("/www/index.html" not in f["output"] for f in service.findings()), service.findings()
+
+    # a person takes it for normal; then it is
+    item = next(i for i in service.items(outstanding="true") if i["family"] == "file" and i["object"] == "/etc/group")
+    service.post("judge", item=item["item"], verdict="accept")
+    assert any(i["item"] == item["item"] and i["standing"] == "accepted" for i in service.items())
+
+
+def test_an_attack_while_learning_is_told_and_not_learned(service):
+    service.wait_item("the work is learned", learned)
+    service.boxes[0].run("cp /bin/busybox /tmp/cat; /tmp/cat /www/index.html")
+    found = service.wait_finding("a dropped program", lambda f: "/tmp/cat" in f["output"])
+    assert found["rule"] == "Model: never learned programs" and found["priority"].lower() == "critical", found
+    standing = {i["object"]: i["standing"] for i in service.items(family="exec")}
+    assert standing["/tmp/cat"] == "refused", standing
+    # also when it comes again, for as long as nobody accepts it
+    service.boxes[0].run("/tmp/cat /www/index.html; /tmp/cat /www/index.html")
+    assert service.state("exec") == "learning" or service.version()["shadow"]
+    assert next(i["standing"] for i in service.items(family="exec") if i["object"] == "/tmp/cat") == "refused"
+
+
+@pytest.mark.parametrize("service", [3], indirect=True)
+def test_convergence_restart_peers_and_an_upgrade(service, central, sensor, docker):
+    service.wait_item("the work is learned", learned)
+    wait_for(lambda: (service.state("exec") == "scored" and service.state("file") == "scored" and service.state("peer") in ("scored", "learning"), service.version()), 120, "programs and files are scored", 0.5)
+    before = {i["item"] for i in service.items() if i["standing"] == "learned"}
+
+    # a restart loses nothing learned, also one that could not say farewell
+    central.kill()
+    central.start()
+    wait_for(lambda: (sensor.status()["bus"]["state"] == "connected", sensor.status()["bus"]), 30, "the sensor is connected again")
+    assert before <= {i["item"] for i in service.items() if i["standing"] == "learned"}
+    assert service.state("exec") == "scored"
+
+    # what one replica does is an anomaly, told for that container
+    one = service.boxes[1]
+    one.run("whoami")
+    found = service.wait_finding("an anomaly", lambda f: "busybox whoami" in f["output"])
+    assert found["container_name"] == one.name and "1 of 3 replicas" in found["output"], found["output"]
+
+    # a peer that nobody of this workload had
+    other = docker.run("-d", "--name", f"{service.name}-other", "--label", f"com.docker.compose.project={service.name}", "--label", "com.docker.compose.service=db", "bulkhead-test-base",
+                       "nc", "-lk", "-p", "5432", "-e", "true", check=False) if False else None
+    assert other is None
