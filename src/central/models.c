@@ -201,7 +201,7 @@ static void judge(BhModels *m, const BhStoreObservation *o) {
                 return;
         BhKept *k = bh_models_kept(m, o->application, o->workload, TRUE);
         if (!k) {
-                m->stats.over++;
+                m->stats.over += *o->workload != '\0'; /* what belongs to none has no model */
                 return;
         }
         g_autofree char *actor = clean(o->parent), *detail = clean(o->detail), *example = clean(o->example), *why = clean(o->why);

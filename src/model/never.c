@@ -3,13 +3,6 @@
 
 #include "model/template.h"
 
-#define FLAG(id) (1ull << BH_FLAG_BIT_##id)
-
-enum {
-#define BH_RECORD_FLAG(bit, ID, name, doc) BH_FLAG_BIT_##ID = bit,
-#include "reasons.tbl.h"
-};
-
 static const char *base_of(const char *exe, gsize len, gsize *n) {
         const char *slash = len ? memrchr(exe, '/', len) : NULL;
         const char *base = slash ? slash + 1 : exe;
@@ -73,20 +66,20 @@ gboolean bh_never_runtime(const struct bh_event *e) {
         if (!bh_event_has(e, BH_F_exe) || !e->exe.len)
                 return FALSE;
         /* runc runs from a sealed copy of itself, without a name or in memory, and was started by the runtime */
-        gboolean copy = (e->exe.len == 1 && e->exe.p[0] == '/') || ((flags & FLAG(EXE_MEMFD)) && e->exe.len > 18 && memcmp(e->exe.p, "/memfd:runc_cloned:", 19) == 0);
+        gboolean copy = (e->exe.len == 1 && e->exe.p[0] == '/') || ((flags & BH_RF_EXE_MEMFD) && e->exe.len > 18 && memcmp(e->exe.p, "/memfd:runc_cloned:", 19) == 0);
         if (copy)
                 return bh_event_has(e, BH_F_parent_exe) && (one_of(e->parent_exe.p, e->parent_exe.len, names, G_N_ELEMENTS(names)) || (e->parent_exe.len == 1 && e->parent_exe.p[0] == '/') ||
                         (e->parent_exe.len > 18 && memcmp(e->parent_exe.p, "/memfd:runc_cloned:", 19) == 0));
         /* of a container's own layers nothing is the runtime */
-        return !(flags & (FLAG(EXE_UPPER) | FLAG(EXE_LOWER) | FLAG(EXE_MEMFD))) && one_of(e->exe.p, e->exe.len, names, G_N_ELEMENTS(names));
+        return !(flags & (BH_RF_EXE_UPPER | BH_RF_EXE_LOWER | BH_RF_EXE_MEMFD)) && one_of(e->exe.p, e->exe.len, names, G_N_ELEMENTS(names));
 }
 
 static const char *of_exec(const struct bh_event *e, guint64 flags) {
-        if (flags & FLAG(EXE_MEMFD))
+        if (flags & BH_RF_EXE_MEMFD)
                 return "a program that is only in memory";
-        if (flags & FLAG(EXE_UPPER))
+        if (flags & BH_RF_EXE_UPPER)
                 return "a program that is not in the image";
-        if (flags & FLAG(EXE_DELETED))
+        if (flags & BH_RF_EXE_DELETED)
                 return "a program whose file was removed";
         if (bh_event_has(e, BH_F_exe) && bh_template_writable(e->exe.p, e->exe.len))
                 return "a program in a place where programs may be written";

@@ -57,7 +57,7 @@ static guint file(const struct bh_event *e, BhFact *f, const char *operation, st
 
 static guint opened(const struct bh_event *e, BhFact *f) {
         guint64 flags = NUMBER(e, open_flags, 0), marks = NUMBER(e, flags, 0);
-        gboolean created = marks & 1ull << 12;
+        gboolean created = (marks & BH_RF_CREATED) != 0;
 
         return file(e, f, created ? "create" : (flags & 3) ? "write" : "read", TEXT(e, path));
 }
@@ -211,9 +211,14 @@ static gboolean is_told(guint32 type) {
                (type >= BH_EV_OPEN && type <= BH_EV_MOVE_MOUNT) || type == BH_EV_LISTEN || type == BH_EV_DNS || (type >= BH_EV_MODULE_LOAD && type <= BH_EV_IO_URING_SETUP);
 }
 
+/* Events that only count: what they repeat was told when it was described, and whoever did it may be another program by now. */
+#define ONLY_COUNTS (BH_RF_OVER_BUDGET | BH_RF_REPEATS)
+
 guint bh_facts_of(const struct bh_event *e, BhFact out[BH_FACTS_MAX]) {
         struct bh_str actor = TEXT(e, exe);
 
+        if (NUMBER(e, flags, 0) & ONLY_COUNTS)
+                return 0;
         if (!is_told(e->type) || !bh_event_has(e, BH_F_container_id) || !e->container_id.len || (e->type != BH_EV_EXEC && bh_never_runtime(e)))
                 return 0;
         for (guint i = 0; i < BH_FACTS_MAX; i++) {

@@ -9,8 +9,8 @@ import sensor_env
 from boxes import Box
 from docker_env import wait_for
 
-# Trials of 100 ms, of which fewer than 5 % may be expected to show something new: what takes hours takes seconds.
-SCALE = {"models.slot_ms": 100, "models.bound_ppm": 50000, "models.starting_seconds": 1, "models.hold_seconds": 3}
+# Trials of 100 ms, of which fewer than 1 % may be expected to show something new: what takes hours takes seconds.
+SCALE = {"models.slot_ms": 100, "models.bound_ppm": 10000, "models.starting_seconds": 1, "models.hold_seconds": 3}
 WORK = "(while :; do cat /www/index.html; sleep 0.2; done) >/dev/null 2>&1 &"
 
 
@@ -37,6 +37,7 @@ class Service:
     def __init__(self, central, docker, replicas, image=None):
         self.central, self.docker = central, docker
         self.name = f"svc-{secrets.token_hex(3)}"
+        self.root = central.root()
         self.boxes = []
         self.grow(replicas, image)
 
@@ -55,10 +56,10 @@ class Service:
 
     def get(self, path, **params):
         query = urllib.parse.urlencode({"application": self.name, "workload": "web", **params})
-        return self.central.root().get(f"/api/v1/models{path}?{query}")
+        return self.root.get(f"/api/v1/models{path}?{query}")
 
     def post(self, path, **body):
-        answer = self.central.root().post(f"/api/v1/models/{path}", {"application": self.name, "workload": "web", **body})
+        answer = self.root.post(f"/api/v1/models/{path}", {"application": self.name, "workload": "web", **body})
         assert answer.status == 200, answer
         return answer.json
 
@@ -76,7 +77,7 @@ class Service:
 
     def findings(self, **filters):
         query = urllib.parse.urlencode({"limit": 500, "kind": "model", "application": self.name, **filters})
-        return self.central.root().get("/api/v1/findings?" + query).json["findings"]
+        return self.root.get("/api/v1/findings?" + query).json["findings"]
 
     def wait_item(self, what, match, **params):
         wait_for(lambda: (any(match(i) for i in self.items(**params)), [i["says"] for i in self.items(**params)]), 15, what)
@@ -107,8 +108,8 @@ def test_what_is_locked_by_a_person_tells_each_new_act_by_name(service):
     service.post("lock")
     box = service.boxes[0]
 
-    box.run("id")
-    found = service.wait_finding("a new program", lambda f: "busybox id" in f["output"])
+    box.run("wget -h", ok=None)
+    found = service.wait_finding("a new program", lambda f: "busybox wget" in f["output"])
     assert found["rule"] == "Model: new programs" and found["priority"].lower() in ("critical", "error") and found["container_name"] == box.name, found
     assert "cat" in found["output"] or "sleep" in found["output"], "expected alternatives to be named: " + found["output"]
 
@@ -139,7 +140,7 @@ def test_an_attack_while_learning_is_told_and_not_learned(service):
 
 
 @pytest.mark.parametrize("service", [3], indirect=True)
-def test_convergence_restart_peers_and_an_upgrade(service, central, sensor, docker):
+def test_convergence_a_restart_anomalies_and_peers(service, central, sensor, docker):
     service.wait_item("the work is learned", learned)
     wait_for(lambda: (service.state("exec") == "scored" and service.state("file") == "scored" and service.state("peer") in ("scored", "learning"), service.version()), 120, "programs and files are scored", 0.5)
     before = {i["item"] for i in service.items() if i["standing"] == "learned"}
@@ -153,11 +154,58 @@ def test_convergence_restart_peers_and_an_upgrade(service, central, sensor, dock
 
     # what one replica does is an anomaly, told for that container
     one = service.boxes[1]
-    one.run("whoami")
-    found = service.wait_finding("an anomaly", lambda f: "busybox whoami" in f["output"])
+    one.run("gzip -h", ok=None)
+    found = service.wait_finding("an anomaly", lambda f: "busybox gzip" in f["output"])
     assert found["container_name"] == one.name and "1 of 3 replicas" in found["output"], found["output"]
+    one.run("cp /bin/busybox /tmp/wget; /tmp/wget -h", ok=None)
+    service.wait_finding("a dropped program", lambda f: "/tmp/wget" in f["output"])
 
     # a peer that nobody of this workload had
-    other = docker.run("-d", "--name", f"{service.name}-other", "--label", f"com.docker.compose.project={service.name}", "--label", "com.docker.compose.service=db", "bulkhead-test-base",
-                       "nc", "-lk", "-p", "5432", "-e", "true", check=False) if False else None
-    assert other is None
+    wait_for(lambda: (service.state("peer") == "scored" or not any(f["observed"] for f in service.version()["families"] if f["family"] == "peer"), service.version()), 60, "peers are scored", 0.5)
+    service.post("lock", family="peer")
+    with Box(docker, f"{service.name}-db", "--label", f"com.docker.compose.project={service.name}", "--label", "com.docker.compose.service=db") as db:
+        db.run("(nc -ll -p 5432 -e cat) >/dev/null 2>&1 &")
+        address = docker.inspect(db.id)["NetworkSettings"]["IPAddress"]
+        assert address, "the engine gave the container no address"
+        one.run(f"echo hello | nc -w 2 {address} 5432", ok=None)
+        found = service.wait_finding("a new peer", lambda f: f["rule"] == "Model: new peers")
+        assert f"workload {service.name}/db" in found["output"] and "tcp/5432" in found["output"], found["output"]
+
+
+def exec_of(program):
+    return lambda i: i["family"] == "exec" and i["object"].endswith(program)
+
+
+@pytest.mark.parametrize("service", [3], indirect=True)
+def test_an_upgrade_is_one_notice_and_its_odd_replica_an_anomaly(service, docker):
+    service.wait_item("the work is learned", learned)
+    service.post("lock")
+    old, image = service.boxes, f"bh-test/{service.name}:2"
+    docker.docker("commit", old[0].name, image)
+    try:
+        service.boxes = []
+        new = [Box(docker, f"{service.name}-new-{i}", "--label", f"com.docker.compose.project={service.name}", "--label", "com.docker.compose.service=web", image=image) for i in range(3)]
+        service.boxes = new + old
+        for box in new:
+            box.run(WORK.replace("sleep", "gzip -c /www/index.html; sleep"))
+        wait_for(lambda: (service.version()["shadow"] and service.version()["running"] == 3, service.version()), 20, "a version in the old one's shadow")
+        wait_for(lambda: (any(exec_of(" cat")(i) and not i["inherited"] for i in service.items()), service.items()), 20, "the old work is known")
+        notice = service.wait_finding("a notice", lambda f: f["rule"] == "Model: drift" and "busybox gzip" in f["output"])
+        assert notice["priority"].lower() == "notice", notice
+
+        new[1].run("ping -h", ok=None)
+        found = service.wait_finding("an anomaly", lambda f: "busybox ping" in f["output"] and f["rule"] != "Model: drift")
+        assert found["container_name"] == new[1].name, found
+
+        drift = [f for f in service.findings() if f["rule"] == "Model: drift"]
+        assert len(drift) == 1, [f["output"] for f in drift]
+        assert not [f for f in service.findings() if "busybox gzip" in f["output"] and f["rule"] != "Model: drift"], "the storm that the notice is told instead of"
+        added = service.get("/diff").json["added"]
+        assert any(exec_of(" gzip")(i) and i["standing"] == "drift" for i in added), added
+        service.post("judge", verdict="accept_drift")
+        assert any(exec_of(" gzip")(i) and i["standing"] == "accepted" for i in service.items())
+    finally:
+        for box in service.boxes:
+            box.close()
+        service.boxes = []
+        docker.docker("rmi", "-f", image, check=False)
