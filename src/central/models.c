@@ -112,6 +112,7 @@ static void save(BhModels *m, gboolean all, gint64 position_ns) {
                 if (bh_store_models_save(m->central->store, (const BhStoreModel *) (const void *) rows->data, rows->len, (const BhStoreFinding *) (const void *) findings->data, findings->len,
                                          position_ns, NULL, &error)) {
                         g_ptr_array_set_size(m->findings, 0);
+                        m->changed = FALSE;
                         for (guint i = 0; i < of->len; i++)
                                 ((BhKept *) of->pdata[i])->urgent = ((BhKept *) of->pdata[i])->model->dirty = FALSE;
                 } else {
@@ -294,7 +295,8 @@ static void tick(BhModels *m) {
                 BhKept *k = p;
 
                 k->model->seen = m->seen;
-                bh_model_converge(k->model);
+                if (bh_model_converge(k->model))
+                        k->urgent = m->changed = TRUE; /* what is trusted stays so over a crash */
                 if (now_us - m->age_us >= AGE_US)
                         bh_model_age(k->model, now_ns);
         }
@@ -336,7 +338,7 @@ static gpointer run(gpointer data) {
                         tick_us = g_get_monotonic_time() + TICK_US;
                 }
                 gboolean all = stopping || g_get_monotonic_time() - m->save_us >= BH_MODELS_SAVE_S * G_USEC_PER_SEC;
-                if (all || m->findings->len)
+                if (all || m->findings->len || m->changed)
                         save(m, all, all ? begun_ns - SLACK_NS : 0);
                 if (all)
                         m->save_us = g_get_monotonic_time();

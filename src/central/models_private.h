@@ -36,6 +36,7 @@ struct BhModels {
         guint64 generation; /* of the map when it was asked last */
         gint64 peers_us, nodes_us, settings_us, save_us, age_us;
         GPtrArray *findings; /* BhStoreFinding, owned, waiting to be stored */
+        gboolean changed;   /* some model is urgent without a finding */
         gboolean replaying; /* what is known to be told is not told again */
         BhModelsStats stats;
 

@@ -148,6 +148,7 @@ static void surprise(const BhModelVersion *v, BhVerdict *out, const BhAct *a) {
         const BhFacet *facet = &v->facets->families[a->family];
 
         out->risk = bh_act_risk(a);
+        out->vouched = v->locked >> a->family & 1;
         out->surprise = log((v->facets->trials + 1) / (facet->singles + 1));
 }
 
@@ -189,7 +190,7 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         if (a->suspicious) {
                 out.kind = BH_VERDICT_REFUSED;
                 flags = BH_ITEM_REFUSED;
-        } else if (!v->shadow && a->starting && v->facets->starts <= 1) {
+        } else if (!v->shadow && a->starting && v->facets->starts <= 1 && !(v->locked >> a->family & 1)) {
                 /* nobody has seen it begin before: what the first start shows is all that is known of starts */
         } else if (is_scored(v, a->family) || (v->shadow && out.risk >= BH_MODEL_HASTE)) {
                 out.kind = BH_VERDICT_NOVEL;

@@ -70,6 +70,7 @@ typedef struct {
         BhItem *item;       /* NULL: none was kept */
         gboolean fresh;     /* the first time that this is said of the item */
         gboolean of_replica; /* the first time that this replica shows it */
+        gboolean vouched; /* a person locked the family: whoever does says that it is complete */
         double risk, surprise; /* 0 … 1; natural logarithm of how seldom something new is to be expected */
 } BhVerdict;
 

@@ -9,7 +9,7 @@
 
 guint bh_verdict_priority(const BhVerdict *v) {
         /* how sure it is that this is new: 1 from one in a thousand trials on */
-        double sure = CLAMP(v->surprise / log(1000), 0, 1);
+        double sure = v->vouched ? 1 : CLAMP(v->surprise / log(1000), 0, 1);
         double weight = v->kind == BH_VERDICT_FORBIDDEN || v->kind == BH_VERDICT_REFUSED ? MAX(v->risk, 0.85) : v->risk * (0.6 + 0.4 * sure);
 
         if (v->kind == BH_VERDICT_DRIFT)

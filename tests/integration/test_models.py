@@ -115,10 +115,11 @@ def test_what_is_locked_by_a_person_tells_each_new_act_by_name(service):
 
     box.run("cat /etc/group")
     found = service.wait_finding("a new file", lambda f: "did read /etc/group" in f["output"])
-    assert found["output_fields"]["model.family"] == "file" if "output_fields" in found else True
+    fields = service.root.get(f"/api/v1/findings/{found['id']}").json["output_fields"]
+    assert fields["model.family"] == "file" and fields["model.object"] == "/etc/group" and fields["container.name"] == box.name, fields
 
     # normal work goes on, and is no finding
-    assert all("/www/index.html" not in f["output"] for f in service.findings()), service.findings()
+    assert all("/www/index.html" not in f["output"].split(". ")[0] for f in service.findings()), [f["output"] for f in service.findings()]
 
     # a person takes it for normal; then it is
     item = next(i for i in service.items(outstanding="true") if i["family"] == "file" and i["object"] == "/etc/group")
@@ -151,6 +152,8 @@ def test_convergence_a_restart_anomalies_and_peers(service, central, sensor, doc
     wait_for(lambda: (sensor.status()["bus"]["state"] == "connected", sensor.status()["bus"]), 30, "the sensor is connected again")
     assert before <= {i["item"] for i in service.items() if i["standing"] == "learned"}
     assert service.state("exec") == "scored"
+
+    wait_for(lambda: (service.version()["running"] == 3, service.version()), 20, "three replicas run")
 
     # what one replica does is an anomaly, told for that container
     one = service.boxes[1]
