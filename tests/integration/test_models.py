@@ -1,5 +1,7 @@
 """Behaviour models end to end: a service's normal work is learned from live containers, and what is not normal is told, once, by name."""
+import json
 import secrets
+import subprocess
 import time
 import urllib.parse
 
@@ -7,7 +9,7 @@ import central_env
 import pytest
 import sensor_env
 from boxes import Box
-from docker_env import wait_for
+from docker_env import system_env, wait_for
 
 # Trials of 100 ms, of which fewer than 1 % may be expected to show something new: what takes hours takes seconds.
 SCALE = {"models.slot_ms": 100, "models.bound_ppm": 10000, "models.starting_seconds": 1, "models.hold_seconds": 3}
@@ -125,6 +127,43 @@ def test_what_is_locked_by_a_person_tells_each_new_act_by_name(service):
     item = next(i for i in service.items(outstanding="true") if i["family"] == "file" and i["object"] == "/etc/group")
     service.post("judge", item=item["item"], verdict="accept")
     assert any(i["item"] == item["item"] and i["standing"] == "accepted" for i in service.items())
+
+
+def test_the_command_line_shows_judges_and_carries_a_model(service, central, build, tmp_path):
+    def cli(*args, status=0):
+        r = subprocess.run([str(sensor_env.program(build, "bulkhead")), "model", *args, "--run-dir", str(central.run_dir)], capture_output=True, text=True, timeout=60, env=system_env())
+        assert r.returncode == status, (args, r.returncode, r.stdout, r.stderr)
+        return r.stdout
+
+    service.wait_item("the work is learned", learned)
+    assert service.name in cli("list") and "learning" in cli("list")
+    shown = cli("show", "web", "--application", service.name)
+    assert "/bin/busybox started /bin/busybox cat" in shown and "container-hours" in shown, shown
+    whole = json.loads(cli("show", "web", "--application", service.name, "--family", "exec", "--json"))
+    item = next(i for i in whole["items"] if i["object"].endswith(" cat"))
+    cli("forbid", "web", item["item"], "--application", service.name)
+    assert next(i["standing"] for i in service.items(family="exec") if i["item"] == item["item"]) == "forbidden"
+    cli("accept", "web", item["item"], "--application", service.name)
+    cli("accept", "web", "0123456789abcdef", "--application", service.name, status=1)
+    cli("accept", "web", "--application", service.name, status=2)
+
+    text = cli("export", "web", "--application", service.name)
+    (tmp_path / "model").write_text(text)
+    assert json.loads(text.splitlines()[0])["bulkhead_model"] == 1 and len(text.splitlines()) > 4, text
+    other = f"{service.name}-copy"
+    cli("import", "web", str(tmp_path / "model"), "--application", other)
+    copied = json.loads(cli("show", "web", "--application", other, "--json"))
+    assert {i["item"] for i in copied["items"] if i["family"] == "exec"} == {i["item"] for i in service.items(family="exec") if i["standing"] in ("learned", "accepted")}
+    (tmp_path / "wrong").write_text("nonsense\n")
+    cli("import", "web", str(tmp_path / "wrong"), "--application", other, status=1)
+    assert "NetworkPolicy" in cli("export", "web", "--application", service.name, "--format", "networkpolicy")
+    assert "/bin/busybox cat" in cli("export", "web", "--application", service.name, "--format", "allow")
+    cli("lock", "web", "--application", service.name)
+    assert service.version()["locked"]
+    cli("relearn", "web", "--application", service.name)
+    assert not service.version()["locked"]
+    answer = service.root.get("/api/v1/audit?limit=100").json
+    assert {"model.lock", "model.relearn", "model.judge", "model.import"} <= {row["action"] for row in answer[next(k for k in answer if isinstance(answer[k], list))]}, answer
 
 
 def test_an_attack_while_learning_is_told_and_not_learned(service):
