@@ -322,6 +322,10 @@ static const struct {
         { "session.hours", "after so long a session ends in any case", 1, 168, 12 },
         { "graph.minute_hours", "how many hours connections are kept by the minute", 1, 168, 24 },
         { "graph.hour_days", "how many days connections are kept by the hour, and at all", 1, 365, 30 },
+        { "models.slot_ms", "a trial of behaviour models, in milliseconds: how finely repeats are told apart, and what convergence is counted in", 50, 600000, 10000 },
+        { "models.bound_ppm", "a family of a behaviour model is scored when fewer new things than this in a million trials are to be expected", 10, 500000, 1000 },
+        { "models.starting_seconds", "for so long a container counts as starting, for behaviour models", 0, 3600, 60 },
+        { "models.hold_seconds", "for so long new behaviour of a new image waits for the other replicas", 1, 3600, 20 },
         { "query.seconds", "after so long a question to the database is given up (504)", 1, 600, BH_QUERY_SECONDS },
 };
 

@@ -31,6 +31,7 @@ typedef struct BhRules BhRules;
 typedef struct BhNotifyFeed BhNotifyFeed;
 typedef struct BhMap BhMap;
 typedef struct BhCorrelator BhCorrelator;
+typedef struct BhModels BhModels;
 
 typedef struct {
         char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *rules_dir, *url, *alert_dir, *alerts;
@@ -48,6 +49,7 @@ typedef struct {
         BhNotifyFeed *notify;
         BhMap *map;
         BhCorrelator *correlator;
+        BhModels *models;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
         guint landlock; /* the kernel's version, 0: none */

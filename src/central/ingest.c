@@ -11,6 +11,7 @@
 #include "bus/bus.pb-c.h"
 #include "graph.h"
 #include "ingest_private.h"
+#include "models.h"
 #include "rules.h"
 #include "json_out.h"
 #include "store/store_inventory.h"
@@ -310,6 +311,11 @@ static gboolean observation(BhIngestArena *a, GBytes *body, BhStoreMessage *out,
                 .count = m->count,
                 .first_ns = m->first_ns,
                 .last_ns = m->last_ns,
+                .detail = bh_ingest_text(a, m->detail),
+                .example = bh_ingest_text(a, m->example),
+                .why = bh_ingest_text(a, m->why),
+                .uid = m->uid,
+                .suspicious = m->suspicious,
         };
         return TRUE;
 }
@@ -462,6 +468,8 @@ static gboolean on_deliver(const BhBusPeer *peer, const BhBusMessage *messages, 
 
                 if (m->kind == BH_STORE_MESSAGE_FINDING)
                         g_clear_pointer(&m->finding.event, g_bytes_unref);
+                if (m->kind == BH_STORE_MESSAGE_OBSERVATION && ok)
+                        bh_models_observe(c->models, peer->node, &m->observation);
                 if (m->kind == BH_STORE_MESSAGE_FLOWS) {
                         if (ok)
                                 bh_map_flows(c->map, &m->flows, arena_unref, g_atomic_rc_box_acquire(arena));

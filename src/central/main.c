@@ -23,6 +23,7 @@
 #include "json_out.h"
 #include "keeper.h"
 #include "live.h"
+#include "models.h"
 #include "notifier.h"
 #include "notify/format.h"
 #include "notify_feed.h"
@@ -260,6 +261,8 @@ static gboolean start(Program *p, GError **error) {
                 return FALSE;
         if (!(c->correlator = bh_correlator_new(c, error)))
                 return FALSE;
+        if (!(c->models = bh_models_new(c, error)))
+                return FALSE;
         c->upkeep = bh_upkeep_start(c);
         c->notify = bh_notify_feed_new(c, p->keeper, c->alerts);
         p->keeper = -1;
@@ -309,6 +312,7 @@ static void stop(Program *p) {
         }
         if (c->store)
                 bh_store_set_change_func(c->store, NULL, NULL);
+        bh_models_stop(c->models);
         bh_map_stop(c->map);
         bh_correlator_free(c->correlator);
         bh_hub_free(c->hub);
@@ -318,6 +322,7 @@ static void stop(Program *p) {
         bh_ingest_stop();
         bh_http_free(c->http);
         bh_upkeep_free(c->upkeep, p->served);
+        bh_models_free(c->models);
         bh_map_free(c->map);
         if (p->stored)
                 bh_store_nodes_set_down(c->store, NULL);

@@ -112,6 +112,11 @@ void bh_view_observation(GString *out, const char *key, const BhStoreObservation
         bh_json_text(out, "kind", o->kind);
         bh_json_text(out, "subject", o->subject);
         bh_json_text(out, "parent", o->parent);
+        bh_json_text(out, "detail", o->detail);
+        bh_json_uint(out, "uid", o->uid);
+        bh_json_text(out, "example", o->example);
+        bh_json_bool(out, "suspicious", o->suspicious);
+        bh_json_text(out, "why", o->why);
         bh_json_uint(out, "count", o->count);
         bh_json_text(out, "application", o->application);
         bh_json_text(out, "workload", o->workload);

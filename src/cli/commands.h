@@ -26,6 +26,7 @@ int bh_cmd_token(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_audit(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_record(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_model(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_rules(const BhCliPaths *paths, int argc, char **argv);
 
 /* One container as the central or the sensor tells it, for people. */

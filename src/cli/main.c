@@ -30,6 +30,7 @@ static const struct {
         { "audit", "who did what", bh_cmd_audit },
         { "record", "write live events to a capture file", bh_cmd_record },
         { "replay", "read a capture file or a flight recorder", bh_cmd_replay },
+        { "model", "behaviour models: what workloads were learned to do, and what is new", bh_cmd_model },
         { "rules", "rules: check, list, manage; the fields that they can use", bh_cmd_rules },
 };
 

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "observe.h"
 
+#include "facts.h"
+#include "model/never.h"
+
 #include <xxhash.h>
 
 typedef struct {
         guint refs; /* keys of it */
+        guint often; /* of them, those that come in floods */
         char *container_id, *workload, *application, *image_digest; /* one allocation, begins at container_id */
         struct Key *rest;
 } Group;
@@ -12,7 +16,11 @@ typedef struct {
 /* A key is in one of three lists: `fresh` (never told), `repeats` (told, counted since), `idle`; each in the order of what it waits for. */
 typedef struct Key {
         Group *group;
-        struct bh_str subject, parent; /* behind the struct */
+        const char *kind; /* static */
+        struct bh_str subject, parent, detail, example; /* behind the struct */
+        char *why;        /* there, too */
+        guint32 uid;
+        gboolean suspicious, often;
         guint64 count;
         gint64 first_ns, last_ns, due_us;
         GQueue *in;
@@ -29,7 +37,7 @@ struct BhObserve {
         GMutex lock;
         GHashTable *groups; /* Group, by its texts */
         GHashTable *keys;   /* Key, by group, subject, parent */
-        GQueue fresh, repeats, idle;
+        GQueue fresh, repeats, slow, idle; /* slow: repeats of what comes in floods */
         Group *last;        /* the one found last: events of a container come in rows */
         BhObserveStats stats;
 };
@@ -46,7 +54,8 @@ static guint key_hash(gconstpointer p) {
         const Key *k = p;
         guint64 h = XXH3_64bits_withSeed(k->subject.p, k->subject.len, (XXH64_hash_t) (uintptr_t) k->group);
 
-        return (guint) XXH3_64bits_withSeed(k->parent.p, k->parent.len, h + k->rest);
+        h = XXH3_64bits_withSeed(k->detail.p, k->detail.len, h + k->uid);
+        return (guint) XXH3_64bits_withSeed(k->parent.p, k->parent.len, h + (guint64) k->rest + 2 * (guint64) k->suspicious + (guint8) k->kind[0] * 4ull);
 }
 
 static gboolean str_equal(struct bh_str a, struct bh_str b) {
@@ -56,7 +65,8 @@ static gboolean str_equal(struct bh_str a, struct bh_str b) {
 static gboolean key_equal(gconstpointer pa, gconstpointer pb) {
         const Key *a = pa, *b = pb;
 
-        return a->group == b->group && a->rest == b->rest && str_equal(a->subject, b->subject) && str_equal(a->parent, b->parent);
+        return a->group == b->group && a->rest == b->rest && a->uid == b->uid && a->suspicious == b->suspicious && g_str_equal(a->kind, b->kind) && str_equal(a->subject, b->subject) &&
+               str_equal(a->parent, b->parent) && str_equal(a->detail, b->detail);
 }
 
 static guint64 container_hash(const char *id, gsize len) {
@@ -71,6 +81,7 @@ BhObserve *bh_observe_new(void) {
         o->keys = g_hash_table_new(key_hash, key_equal);
         g_queue_init(&o->fresh);
         g_queue_init(&o->repeats);
+        g_queue_init(&o->slow);
         g_queue_init(&o->idle);
         return o;
 }
@@ -97,10 +108,15 @@ static void group_unref(BhObserve *o, Group *g) {
         o->stats.containers--;
 }
 
+static gsize bytes_of(const Key *k) {
+        return k->subject.len + k->parent.len + k->detail.len + k->example.len;
+}
+
 static void forget(BhObserve *o, Key *k) {
         g_hash_table_remove(o->keys, k);
         g_queue_unlink(k->in, &k->link);
-        o->stats.bytes -= k->subject.len + k->parent.len;
+        o->stats.bytes -= bytes_of(k);
+        k->group->often -= k->often;
         if (k->rest)
                 k->group->rest = NULL;
         group_unref(o, k->group);
@@ -108,7 +124,7 @@ static void forget(BhObserve *o, Key *k) {
 }
 
 void bh_observe_free(BhObserve *o) {
-        GQueue *lists[] = { &o->fresh, &o->repeats, &o->idle };
+        GQueue *lists[] = { &o->fresh, &o->repeats, &o->slow, &o->idle };
 
         for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
                 while (lists[i]->head)
@@ -150,27 +166,54 @@ static Group *group_of(BhObserve *o, const Description *d) {
         return o->last = g;
 }
 
-static Key *add_key(BhObserve *o, Group *g, struct bh_str subject, struct bh_str parent, gboolean rest) {
-        Key *k = g_malloc0(sizeof(*k) + (gsize) subject.len + parent.len + 2);
+/* Lists have NULs between their texts; for people they are one line. */
+static struct bh_str example_of(struct bh_str s) {
+        while (s.len && !s.p[s.len - 1])
+                s.len--;
+        return (struct bh_str){ s.p, MIN(s.len, BH_OBSERVE_EXAMPLE) };
+}
+
+static Key *add_key(BhObserve *o, Group *g, const BhFact *f, const char *why, const char *rule, gboolean rest) {
+        struct bh_str example = example_of(f->example);
+        gsize why_len = why ? strlen(why) : 0, rule_len = rule ? strlen(rule) + strlen("rule ") : 0;
+        Key *k = g_malloc0(sizeof(*k) + (gsize) f->subject.len + f->parent.len + f->detail.len + example.len + MAX(why_len, rule_len) + 5);
         char *at = (char *) (k + 1);
 
         k->group = g;
-        k->subject = (struct bh_str){ put(&at, subject), subject.len };
-        k->parent = (struct bh_str){ put(&at, parent), parent.len };
+        k->kind = f->kind;
+        k->subject = (struct bh_str){ put(&at, f->subject), f->subject.len };
+        k->parent = (struct bh_str){ put(&at, f->parent), f->parent.len };
+        k->detail = (struct bh_str){ put(&at, f->detail), f->detail.len };
+        k->example = (struct bh_str){ at, example.len };
+        put(&at, example);
+        for (guint i = 0; i < example.len; i++)
+                if (!k->example.p[i])
+                        ((char *) k->example.p)[i] = ' ';
+        k->why = at;
+        if (why)
+                put(&at, (struct bh_str){ why, (guint32) why_len });
+        else if (rule)
+                g_snprintf(k->why, rule_len + 1, "rule %s", rule);
+        k->uid = f->uid;
+        k->suspicious = why || rule;
+        k->often = f->often;
+        g->often += k->often;
         k->rest = rest;
         k->link.data = k;
         k->in = &o->fresh;
         g_queue_push_tail_link(k->in, &k->link);
         g_hash_table_add(o->keys, k);
         g->refs++;
-        o->stats.bytes += subject.len + parent.len;
+        o->stats.bytes += bytes_of(k);
         return k;
 }
 
 /* One for each container that went beyond a bound, so these are bounded by the containers. */
 static Key *rest_of(BhObserve *o, Group *g) {
         if (!g->rest) {
-                g->rest = add_key(o, g, (struct bh_str){ BH_OBSERVE_REST, 1 }, (struct bh_str){ "", 0 }, TRUE);
+                const BhFact all = { .kind = "exec", .subject = { BH_OBSERVE_REST, 1 }, .parent = { "", 0 }, .detail = { "", 0 }, .example = { "", 0 } };
+
+                g->rest = add_key(o, g, &all, NULL, NULL, TRUE);
                 g_strlcpy(o->stats.full, g->container_id, sizeof(o->stats.full));
         }
         return g->rest;
@@ -185,24 +228,20 @@ static void move(Key *k, GQueue *to, gint64 due_us) {
 
 #define FIELD(e, member) (bh_event_has(e, BH_F_##member) ? (e)->member : (struct bh_str){ "", 0 })
 
-void bh_observe_event(BhObserve *o, const struct bh_event *e, gint64 now_us) {
-        if (e->type != BH_EV_EXEC || !bh_event_has(e, BH_F_container_id) || !e->container_id.len || !bh_event_has(e, BH_F_exe))
-                return;
-
-        Description d = { e->container_id, FIELD(e, workload), FIELD(e, application), FIELD(e, container_image_digest) };
-        Key wanted = { .subject = e->exe, .parent = FIELD(e, parent_exe) };
-
-        g_mutex_lock(&o->lock);
-        Group *g = wanted.group = group_of(o, &d);
+static void count(BhObserve *o, const struct bh_event *e, const Description *d, const BhFact *f, const char *why, const char *rule, gint64 now_us) {
+        Key wanted = { .kind = f->kind, .subject = f->subject, .parent = f->parent, .detail = f->detail, .uid = f->uid, .suspicious = why || rule };
+        Group *g = wanted.group = group_of(o, d);
         Key *k = g_hash_table_lookup(o->keys, &wanted);
-        if (!k) {
-                gboolean full = g->refs - (g->rest != NULL) >= BH_OBSERVE_PER_CONTAINER || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
-                                o->stats.bytes + wanted.subject.len + wanted.parent.len > BH_OBSERVE_BYTES;
 
-                k = full ? rest_of(o, g) : add_key(o, g, wanted.subject, wanted.parent, FALSE);
+        if (!k) {
+                guint keys = g->refs - (g->rest != NULL);
+                gboolean full = keys >= BH_OBSERVE_PER_CONTAINER || (f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
+                                o->stats.bytes + f->subject.len + f->parent.len + f->detail.len + BH_OBSERVE_EXAMPLE > BH_OBSERVE_BYTES;
+
+                k = full ? rest_of(o, g) : add_key(o, g, f, why, rule, FALSE);
         }
         if (k->in == &o->idle)
-                move(k, &o->repeats, now_us + BH_OBSERVE_REPEAT_US);
+                move(k, k->often ? &o->slow : &o->repeats, now_us + (k->often ? BH_OBSERVE_OFTEN_US : BH_OBSERVE_REPEAT_US));
         if (!k->count)
                 k->first_ns = (gint64) e->time;
         k->count += e->count;
@@ -210,7 +249,27 @@ void bh_observe_event(BhObserve *o, const struct bh_event *e, gint64 now_us) {
         o->stats.counted += e->count;
         if (k->rest)
                 o->stats.rest += e->count;
+}
+
+void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, gint64 now_us) {
+        BhFact facts[BH_FACTS_MAX];
+        guint n = bh_facts_of(e, facts);
+
+        if (!n)
+                return;
+        const Description d = { e->container_id, FIELD(e, workload), FIELD(e, application), FIELD(e, container_image_digest) };
+        const char *why = bh_never_learn(e);
+
+        g_mutex_lock(&o->lock);
+        for (guint i = 0; i < n; i++)
+                count(o, e, &d, &facts[i], why, rule, now_us);
         g_mutex_unlock(&o->lock);
+}
+
+static Key *due_of(GQueue *list, gboolean all, gint64 now_us) {
+        Key *k = list->head ? list->head->data : NULL;
+
+        return k && (all || k->due_us <= now_us) ? k : NULL;
 }
 
 guint bh_observe_take(BhObserve *o, gboolean all, gint64 now_us, guint max, void (*told)(const BhObservation *what, gpointer data), gpointer data) {
@@ -220,9 +279,7 @@ guint bh_observe_take(BhObserve *o, gboolean all, gint64 now_us, guint max, void
         for (; n < max; n++) {
                 Key *k = o->fresh.head ? o->fresh.head->data : NULL;
 
-                if (!k && o->repeats.head && (all || ((Key *) o->repeats.head->data)->due_us <= now_us))
-                        k = o->repeats.head->data;
-                if (!k)
+                if (!k && !(k = due_of(&o->repeats, all, now_us)) && !(k = due_of(&o->slow, all, now_us)))
                         break;
 
                 BhObservation what = {
@@ -231,7 +288,13 @@ guint bh_observe_take(BhObserve *o, gboolean all, gint64 now_us, guint max, void
                         .application = k->group->application,
                         .image_digest = k->group->image_digest,
                         .subject = k->subject,
+                        .kind = k->kind,
                         .parent = k->parent,
+                        .detail = k->detail,
+                        .example = k->example,
+                        .uid = k->uid,
+                        .suspicious = k->suspicious,
+                        .why = k->why,
                         .count = k->count,
                         .first_ns = k->first_ns,
                         .last_ns = k->last_ns,

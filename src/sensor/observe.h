@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What containers do, counted: for each container (as it was described), executable and parent's executable the number of execs. A new one is
- * there to be told at once; what it did since is told again at most each BH_OBSERVE_REPEAT_US.
+ * What containers do, counted: for each container (as it was described) and fact (facts.h: kind, subject, parent, detail, user, whether it is suspicious) how often it was. A new one is
+ * there to be told at once; what it did since is told again at most each BH_OBSERVE_REPEAT_US, of kinds that come in floods each BH_OBSERVE_OFTEN_US.
  *
  * The drain thread counts; a repeat allocates nothing. Another thread takes what is due. Both meet at a mutex that is held for some microseconds.
  *
  * Bounds: BH_OBSERVE_PER_CONTAINER keys of a container (as described: a renamed one has as many again), BH_OBSERVE_KEYS and BH_OBSERVE_BYTES in
- * total. What is beyond is counted for its container under BH_OBSERVE_REST, which is what an observation's subject then is. Keys that were quiet for
+ * total; facts of kinds that come in floods have at most half of a container's, so that they leave room for what it runs. What is beyond is counted for its container under BH_OBSERVE_REST, which is what an observation's subject then is. Keys that were quiet for
  * BH_OBSERVE_QUIET_US are forgotten once they are told: should they come again, they are new.
  */
 #pragma once
@@ -16,12 +16,18 @@
 #define BH_OBSERVE_KEYS 65536u
 #define BH_OBSERVE_BYTES (16u << 20) /* of executables' paths */
 #define BH_OBSERVE_REPEAT_US (30 * G_USEC_PER_SEC)
+#define BH_OBSERVE_OFTEN_US (300 * G_USEC_PER_SEC)
+#define BH_OBSERVE_EXAMPLE 512u /* bytes of an example; the rest is cut */
 #define BH_OBSERVE_QUIET_US (600 * G_USEC_PER_SEC)
 #define BH_OBSERVE_REST "*" /* no executable's path is that; the store refuses an empty one */
 
 typedef struct {
         const char *container_id, *workload, *application, *image_digest;
-        struct bh_str subject, parent;
+        const char *kind;
+        struct bh_str subject, parent, detail, example;
+        guint32 uid;
+        gboolean suspicious;
+        const char *why; /* "" where it is not */
         guint64 count; /* since it was told last */
         gint64 first_ns, last_ns;
 } BhObservation;
@@ -40,8 +46,11 @@ BhObserve *bh_observe_new(void);
 void bh_observe_free(BhObserve *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhObserve, bh_observe_free)
 
-/* An event; one that is no exec in a container is passed over. One thread. */
-void bh_observe_event(BhObserve *o, const struct bh_event *e, gint64 now_us);
+/*
+ * An event; one that says nothing of a container's behaviour is passed over. `rule`: of high priority that it matched, whose name is then why it is suspicious; NULL: none. One
+ * thread.
+ */
+void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, gint64 now_us);
 
 /*
  * Gives at most `max` of what is due (`all`: whatever was counted and is not told) to `told`, which must not block: the lock is held. Returns how many;

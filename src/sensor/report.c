@@ -128,7 +128,12 @@ static void pack_observation(const BhObservation *what, gpointer data) {
         m.workload = bh_bus_text(what->workload);
         m.application = bh_bus_text(what->application);
         m.image_digest = bh_bus_text(what->image_digest);
-        m.kind = (char *) "exec";
+        m.kind = (char *) what->kind;
+        m.detail = data_of(what->detail);
+        m.uid = what->uid;
+        m.example = data_of(what->example);
+        m.suspicious = what->suspicious;
+        m.why = bh_bus_text(what->why);
         m.subject = data_of(what->subject);
         m.parent = data_of(what->parent);
         m.count = what->count;
@@ -270,9 +275,8 @@ void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, 
                 g_cond_broadcast(&r->moved);
                 g_mutex_unlock(&r->lock);
         }
-        if (e->type == BH_EV_EXEC) {
-                bh_observe_event(r->observe, e, g_get_monotonic_time());
-        } else if (e->type == BH_EV_SENSOR && bh_findings_event(r->findings, e, wire, wire_len, g_get_monotonic_time())) {
+        bh_observe_event(r->observe, e, r->c.ruling ? bh_ruling_suspects(r->c.ruling) : NULL, g_get_monotonic_time());
+        if (e->type == BH_EV_SENSOR && bh_findings_event(r->findings, e, wire, wire_len, g_get_monotonic_time())) {
                 bh_report_urgent(r);
         }
 }

@@ -37,6 +37,7 @@ struct BhRuling {
         Loaded *current;
         char *digest;  /* the sender's name for the managed files; "": none */
         char *problem; /* of the last load that changed nothing; NULL: none */
+        const char *suspects; /* the drain thread's: bh_ruling_suspects() */
         guint64 loads, refused;
         guint64 limits, cut; /* bounds that were hit, of patterns and of scratch memory */
         GQueue troubles;     /* BhRulingTrouble */
@@ -555,6 +556,7 @@ gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wi
         if (g_atomic_int_get(&r->fresh))
                 take_fresh(r);
 
+        r->suspects = NULL;
         guint n = bh_rule_run_event(r->run, r->mine->engine, e, lineage, &matches);
         if (bh_rule_run_hit(r->run))
                 limited(r, e);
@@ -566,10 +568,18 @@ gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wi
         for (guint i = 0; i < n; i++) {
                 guint32 rule = matches[i];
 
+                const BhRule *matched = g_ptr_array_index(rules, rule);
+
+                if (matched->priority <= BH_PRIO_ERROR)
+                        r->suspects = matched->name;
                 __atomic_add_fetch(&r->mine->matches[rule], 1, __ATOMIC_RELAXED);
                 urgent |= bh_alerts_match(r->alerts, r->run, r->mine->engine, g_ptr_array_index(rules, rule), rule, e, wire, wire_len, lineage, now_us);
         }
         return urgent;
+}
+
+const char *bh_ruling_suspects(const BhRuling *r) {
+        return r->suspects;
 }
 
 void bh_ruling_settle(BhRuling *r) {

@@ -61,6 +61,8 @@ gboolean bh_ruling_manage(BhRuling *r, const BhRulingFile *files, guint n, const
 /* The drain thread: evaluates, and queues what matched. TRUE if something should be told at once. */
 gboolean bh_ruling_event(BhRuling *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);
 
+/* Name of a rule of priority Error or higher that the last event matched; NULL: none. The drain thread; until the next event. */
+const char *bh_ruling_suspects(const BhRuling *r);
 /* As bh_alerts_settle(); while no event comes. */
 void bh_ruling_settle(BhRuling *r);
 

@@ -2,6 +2,7 @@
 #include "store/schema.h"
 
 #include "store/schema_flows.h"
+#include "store/schema_models.h"
 
 /*
  * STRICT, so that the check at opening also sees values of a wrong type. Integers that are times are nanoseconds since the epoch.
@@ -147,6 +148,8 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "CREATE TABLE incident_notes (id INTEGER PRIMARY KEY AUTOINCREMENT, incident INTEGER NOT NULL, time_ns INTEGER NOT NULL, who TEXT NOT NULL, text TEXT NOT NULL) STRICT;"
         "CREATE INDEX incident_notes_of ON incident_notes (incident);"
         "CREATE TABLE incident_position (one INTEGER PRIMARY KEY, position INTEGER NOT NULL, last INTEGER NOT NULL) STRICT;",
+        /* 9 */
+        BH_SCHEMA_MODELS,
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

@@ -47,11 +47,15 @@ typedef struct {
 typedef struct {
         char *node, *container_id; /* read: where it was seen last */
         char *workload, *application, *image_digest;
-        char *kind;    /* "exec" */
+        char *kind;    /* "exec", … */
         char *subject; /* exec: path of the executable */
         char *parent;  /* exec: path of the executable that started it */
         guint64 count; /* given: since the last message about it; read: in total */
         gint64 first_ns, last_ns;
+        char *detail;        /* and uid: api/bus.proto. Given, the texts may be NULL */
+        char *example, *why; /* of the first; not part of what makes two equal */
+        guint32 uid;
+        gboolean suspicious;
 
         gint64 id; /* the store's own */
 } BhStoreObservation;

@@ -33,7 +33,7 @@ void bh_store_application_free(BhStoreApplication *a) {
 void bh_store_observation_free(BhStoreObservation *o) {
         if (!o)
                 return;
-        char *texts[] = { o->node, o->container_id, o->workload, o->application, o->image_digest, o->kind, o->subject, o->parent };
+        char *texts[] = { o->node, o->container_id, o->workload, o->application, o->image_digest, o->kind, o->subject, o->parent, o->detail, o->example, o->why };
 
         for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
                 g_free(texts[i]);
@@ -79,9 +79,10 @@ static gboolean add_fact(BhStore *s, const char *node, const BhStoreObservation 
                 return bh_db_run(db, error, "UPDATE workloads SET refused = refused + 1 WHERE application = ? AND workload = ?", "tt", texts[0], texts[1]);
         if (!bh_db_run(db, error,
                        "INSERT INTO observations (fact, received_ns, node, container_id, application, workload, image_digest, kind, subject, parent, "
-                       "count, first_ns, last_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "bittttttttuii",
+                       "count, first_ns, last_ns, detail, uid, example, suspicious, why) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "bittttttttuiitutot",
                        fact, (gsize) 32, s->tx_now, node, bh_store_clean(s, o->container_id, BH_STORE_KEY_MAX), texts[0], texts[1], texts[2],
-                       texts[3], texts[4], texts[5], o->count, o->first_ns, o->last_ns))
+                       texts[3], texts[4], texts[5], o->count, o->first_ns, o->last_ns, texts[6], (guint64) o->uid, bh_store_clean(s, o->example, BH_STORE_TEXT_MAX),
+                       o->suspicious, bh_store_clean(s, o->why, BH_STORE_TEXT_MAX)))
                 return FALSE;
         g_autofree char *key = g_strdup_printf("%" G_GINT64_FORMAT, bh_db_last_id(db));
         return bh_db_run(db, error, "UPDATE workloads SET observations = observations + 1 WHERE application = ? AND workload = ?", "tt", texts[0],
@@ -90,9 +91,10 @@ static gboolean add_fact(BhStore *s, const char *node, const BhStoreObservation 
 }
 
 gboolean bh_store_put_observation(BhStore *s, const char *node, const BhStoreObservation *o, guint64 *change, GError **error) {
+        g_autofree char *who = g_strdup_printf("%u %d", o->uid, o->suspicious);
         const char *texts[] = { bh_store_clean(s, o->application, BH_STORE_KEY_MAX), bh_store_clean(s, o->workload, BH_STORE_KEY_MAX),
                                 bh_store_clean(s, o->image_digest, BH_STORE_TEXT_MAX), bh_store_clean(s, o->kind, BH_STORE_KEY_MAX),
-                                bh_store_clean(s, o->subject, BH_STORE_TEXT_MAX), bh_store_clean(s, o->parent, BH_STORE_TEXT_MAX) };
+                                bh_store_clean(s, o->subject, BH_STORE_TEXT_MAX), bh_store_clean(s, o->parent, BH_STORE_TEXT_MAX), bh_store_clean(s, o->detail, BH_STORE_TEXT_MAX), who };
         guint8 fact[32];
         gint64 id = 0, count = 0;
 
@@ -321,7 +323,7 @@ BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *f
         if (!db)
                 return NULL;
         BhDbStmt *st = bh_where_query(&w, db, "SELECT id, node, container_id, workload, application, image_digest, kind, subject, parent, count, "
-                                      "first_ns, last_ns FROM observations", " ORDER BY id DESC LIMIT ?", &next, error);
+                                      "first_ns, last_ns, detail, example, why, uid, suspicious FROM observations", " ORDER BY id DESC LIMIT ?", &next, error);
         if (st)
                 bh_db_bind_int(st, next, (gint64) limit + 1);
         while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW) {
@@ -334,6 +336,11 @@ BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *f
                 o->count = (guint64) bh_db_int(st, 9);
                 o->first_ns = bh_db_int(st, 10);
                 o->last_ns = bh_db_int(st, 11);
+                o->detail = bh_db_text(st, 12);
+                o->example = bh_db_text(st, 13);
+                o->why = bh_db_text(st, 14);
+                o->uid = (guint32) bh_db_int(st, 15);
+                o->suspicious = bh_db_int(st, 16) != 0;
                 g_ptr_array_add(page->rows, o);
         }
         bh_db_done(st);

@@ -163,13 +163,13 @@ def told_of(path, data_dir, container):
     """The same as the sensor told it. What it tells at its end may wait in the spool for the next start."""
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        rows = db.execute("SELECT subject, parent, sum(count) FROM observations WHERE container_id = ? GROUP BY subject, parent", (container,)).fetchall()
+        rows = db.execute("SELECT subject, parent, sum(count) FROM observations WHERE container_id = ? AND kind = 'exec' GROUP BY subject, parent", (container,)).fetchall()
         position = db.execute("SELECT max(position) FROM publishers").fetchone()[0]
     counts = collections.Counter({(s, p): n for s, p, n in rows})
     with sqlite3.connect(data_dir / "spool" / "bus.db") as db:
         for body, in db.execute("SELECT body FROM message WHERE topic = 'observation' AND seq > ?", (position,)):
             m = central_env.parse(body)
-            if m[2][0].decode() == container:
+            if m[2][0].decode() == container and m[6][0] == b"exec":
                 counts[m[7][0].decode(), m[8][0].decode()] += m[9][0]
     return counts
 

@@ -38,7 +38,7 @@ static struct bh_event exec_of(const char *container, const char *exe, const cha
 static void see(BhObserve *o, const char *container, const char *exe, const char *parent, guint64 time, gint64 now_us) {
         struct bh_event e = exec_of(container, exe, parent, time);
 
-        bh_observe_event(o, &e, now_us);
+        bh_observe_event(o, &e, NULL, now_us);
 }
 
 static void note(const BhObservation *what, gpointer data) {
@@ -162,11 +162,11 @@ static void a_repeat_allocates_nothing(void) {
         g_autoptr(BhObserve) o = bh_observe_new();
         struct bh_event e = exec_of(ID, "/bin/a", "/bin/sh", 1);
 
-        bh_observe_event(o, &e, 0);
+        bh_observe_event(o, &e, NULL, 0);
         expect_told(o, FALSE, 0, "0123 shop/web /bin/a</bin/sh 1 1-1\n");
         size_t before = mallinfo2().uordblks;
         for (guint i = 0; i < 1000; i++)
-                bh_observe_event(o, &e, i);
+                bh_observe_event(o, &e, NULL, i);
         g_assert_cmpuint(mallinfo2().uordblks, ==, before);
 }
 
@@ -183,7 +183,7 @@ static void speed(void) {
 
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
         for (guint i = 0; i < N; i++)
-                bh_observe_event(o, &e, i);
+                bh_observe_event(o, &e, NULL, i);
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
         g_test_message("a repeat: %" G_GINT64_FORMAT " ns", (gint64) ((to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec) / N);
 }

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/act.h"
+
+#include <string.h>
+
+#include "model/never.h"
+#include "model/template.h"
+
+static const struct {
+        const char *kind, *title;
+        guint risk;
+} families[BH_FAMILIES] = {
+#define BH_FAMILY(number, ID, kind, title, actor, object, detail, risk, doc) [number] = { kind, title, risk },
+#include "model/families.tbl.h"
+};
+
+const char *bh_family_kind(BhFamily family) {
+        return (guint) family < BH_FAMILIES ? families[family].kind : NULL;
+}
+
+const char *bh_family_title(BhFamily family) {
+        return (guint) family < BH_FAMILIES ? families[family].title : NULL;
+}
+
+BhFamily bh_family_from_kind(const char *kind) {
+        for (guint i = 1; i < BH_FAMILIES; i++)
+                if (families[i].kind && g_str_equal(families[i].kind, kind))
+                        return (BhFamily) i;
+        return BH_FAMILY_NONE;
+}
+
+static gboolean is_tool(const char *exe) {
+        static const char *const names[] = { "curl", "wget", "nc", "ncat", "nc.traditional", "nc.openbsd", "socat", "nmap", "tcpdump", "gcc", "cc", "make", "apt", "apt-get", "apk", "yum", "dnf", "pip", "pip3", "nsenter", "unshare",
+                                             "chroot", "mount", "docker", "kubectl", "crictl", "ctr", "ssh", "scp", "base64", "xxd", "chmod", "chattr", "crontab", "iptables", "nft", "insmod", "modprobe", "strace", "gdb", "busybox", "openssl", "whoami", "id", "uname", "passwd", "su", "sudo" };
+        const char *slash = strrchr(exe, '/'), *base = slash ? slash + 1 : exe;
+
+        if (g_str_has_prefix(base, "busybox "))
+                base += strlen("busybox ");
+        for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+                if (g_str_equal(base, names[i]))
+                        return TRUE;
+        return FALSE;
+}
+
+static double risk_of_exec(const BhAct *a) {
+        gsize len = strlen(a->object);
+
+        if (bh_never_is_shell(a->object, len) || bh_template_writable(a->object, len) || g_str_has_prefix(a->object, "/memfd:"))
+                return 0.95;
+        if (is_tool(a->object))
+                return 0.9;
+        return a->uid == 0 ? 0.85 : 0.8;
+}
+
+static double risk_of_file(const BhAct *a) {
+        gsize len = strlen(a->object);
+        gboolean reads = g_str_equal(a->detail, "read");
+        char wild[BH_TEMPLATE_MAX];
+
+        if (bh_template_credential(a->object, len) || g_str_has_suffix(a->object, "/docker.sock") || g_str_has_suffix(a->object, "/containerd.sock"))
+                return 0.95;
+        if (g_str_has_prefix(a->object, "/proc/1/") || g_str_has_prefix(a->object, "/host/"))
+                return 0.85;
+        if (bh_template_sensitive(a->object, len))
+                return reads ? 0.4 : 0.85;
+        if (!reads && !bh_template_wild(a->object, len, wild))
+                return 0.7;
+        return reads ? 0.25 : 0.4;
+}
+
+static double risk_of_peer(const BhAct *a) {
+        gboolean out = g_str_has_prefix(a->detail, "out ");
+
+        if (strstr(a->object, "169.254.169.254") || strstr(a->object, "metadata.google"))
+                return 0.95;
+        if (!out)
+                return 0.45;
+        return g_str_has_prefix(a->object, "workload ") ? 0.6 : g_str_has_prefix(a->object, "host ") ? 0.8 : 0.75;
+}
+
+double bh_act_risk(const BhAct *a) {
+        switch (a->family) {
+        case BH_FAMILY_EXEC:
+                return risk_of_exec(a);
+        case BH_FAMILY_FILE:
+                return risk_of_file(a);
+        case BH_FAMILY_PEER:
+                return risk_of_peer(a);
+        case BH_FAMILY_ARGS:
+                return bh_never_is_shell(a->actor, strlen(a->actor)) ? 0.7 : 0.3;
+        default:
+                return (guint) a->family < BH_FAMILIES ? families[a->family].risk / 100.0 : 0;
+        }
+}
+
+static const char *actor_of(const BhAct *a) {
+        return *a->actor ? a->actor : "a program";
+}
+
+char *bh_act_say(const BhAct *a) {
+        const char *example = a->example && *a->example ? a->example : NULL;
+
+        switch (a->family) {
+        case BH_FAMILY_EXEC:
+                return g_strdup_printf("%s started %s as user %u%s%s%s", actor_of(a), a->object, a->uid, example ? " (" : "", example ? example : "", example ? ")" : "");
+        case BH_FAMILY_ARGS:
+                return g_strdup_printf("%s was started with %s", actor_of(a), example ? example : *a->object ? a->object : "no arguments");
+        case BH_FAMILY_FILE:
+                return g_strdup_printf("%s did %s %s", actor_of(a), a->detail, example ? example : a->object);
+        case BH_FAMILY_LISTEN:
+                return g_strdup_printf("%s listens at %s", actor_of(a), a->object);
+        case BH_FAMILY_PEER:
+                return g_strdup_printf(g_str_has_prefix(a->detail, "in ") ? "%s was called by %s (%s)" : "%s called %s (%s)", actor_of(a), a->object, a->detail);
+        case BH_FAMILY_DNS:
+                return g_strdup_printf("%s asked for the name %s", actor_of(a), example ? example : a->object);
+        case BH_FAMILY_HTTP:
+                return g_strdup_printf(g_str_equal(a->detail, "client") ? "%s requested %s" : "%s was asked for %s", actor_of(a), example ? example : a->object);
+        default:
+                return g_strdup_printf("%s: %s%s%s%s%s%s", actor_of(a), a->object, *a->detail ? " " : "", a->detail, example ? " (" : "", example ? example : "", example ? ")" : "");
+        }
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/model.h"
+
+#include <math.h>
+#include <string.h>
+
+#define OUTSTANDING (BH_ITEM_HELD | BH_ITEM_DRIFT | BH_ITEM_NOVEL | BH_ITEM_REFUSED)
+#define ITEM_VERSION_OVERHEAD 2048 /* the tables of a version */
+
+const char *bh_model_state_name(BhModelState state) {
+        static const char *const names[] = { "learning", "shadow", "scored", "enforceable" };
+
+        return (guint) state < G_N_ELEMENTS(names) ? names[state] : "?";
+}
+
+static void version_free(gpointer p) {
+        BhModelVersion *v = p;
+
+        g_free(v->digest);
+        bh_facets_free(v->facets);
+        g_free(v);
+}
+
+BhModel *bh_model_new(const char *application, const char *workload, const BhModelScale *scale) {
+        BhModel *m = g_new0(BhModel, 1);
+
+        m->application = g_strdup(application);
+        m->workload = g_strdup(workload);
+        m->versions = g_ptr_array_new_with_free_func(version_free);
+        m->scale = scale;
+        m->dirty = TRUE;
+        return m;
+}
+
+void bh_model_free(BhModel *m) {
+        if (!m)
+                return;
+        g_ptr_array_unref(m->versions);
+        g_free(m->application);
+        g_free(m->workload);
+        g_free(m);
+}
+
+BhModelVersion *bh_model_version(const BhModel *m, const char *digest) {
+        if (!digest)
+                return m->versions->len ? m->versions->pdata[m->versions->len - 1] : NULL;
+        for (guint i = m->versions->len; i-- > 0;) {
+                BhModelVersion *v = m->versions->pdata[i];
+
+                if (g_str_equal(v->digest, digest))
+                        return v;
+        }
+        return NULL;
+}
+
+gsize bh_model_bytes(const BhModel *m) {
+        gsize sum = sizeof(*m);
+
+        for (guint i = 0; i < m->versions->len; i++)
+                sum += ((BhModelVersion *) m->versions->pdata[i])->facets->bytes + ITEM_VERSION_OVERHEAD;
+        return sum;
+}
+
+static gsize pending_bytes(const BhModelVersion *v) {
+        gsize sum = 0;
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const BhItem *i = p;
+
+                if (!(i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)))
+                        sum += sizeof(*i) + strlen(i->actor) + strlen(i->object) + strlen(i->detail) + strlen(i->example) + strlen(i->why);
+        }
+        return sum;
+}
+
+/* What the version before knows comes along; what people set, too. */
+static void inherit(BhModel *m, BhModelVersion *v) {
+        const BhModelVersion *from = bh_model_version(m, NULL);
+        GHashTableIter it;
+        gpointer p;
+
+        if (!from)
+                return;
+        v->shadow = TRUE;
+        memset(v->states, BH_MODEL_SHADOW, sizeof(v->states));
+        g_hash_table_iter_init(&it, from->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const BhItem *i = p;
+
+                if ((i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)) && bh_model_bytes(m) + v->facets->bytes < BH_MODEL_BYTES - BH_MODEL_PENDING)
+                        bh_facets_inherit(v->facets, i);
+        }
+}
+
+/* The oldest that does not run makes room; if all run, the oldest. */
+static void make_room(BhModel *m) {
+        guint out = 0;
+
+        if (m->versions->len < BH_MODEL_VERSIONS)
+                return;
+        for (guint i = 0; i + 1 < m->versions->len; i++)
+                if (!((BhModelVersion *) m->versions->pdata[i])->running) {
+                        out = i;
+                        break;
+                }
+        g_ptr_array_remove_index(m->versions, out);
+}
+
+/* Of what is over half of the memory, versions that run no more go first. */
+static void thin(BhModel *m) {
+        for (guint i = 0; i + 2 < m->versions->len && bh_model_bytes(m) > BH_MODEL_BYTES / 2;)
+                if (!((BhModelVersion *) m->versions->pdata[i])->running)
+                        g_ptr_array_remove_index(m->versions, i);
+                else
+                        i++;
+}
+
+static BhModelVersion *version_for(BhModel *m, const char *digest, gint64 now_ns) {
+        BhModelVersion *v = bh_model_version(m, digest);
+
+        if (v)
+                return v;
+        make_room(m);
+        thin(m);
+        v = g_new0(BhModelVersion, 1);
+        v->digest = g_strdup(digest);
+        v->facets = bh_facets_new();
+        v->first_ns = now_ns;
+        inherit(m, v);
+        g_ptr_array_add(m->versions, v);
+        m->dirty = TRUE;
+        return v;
+}
+
+static gboolean is_scored(const BhModelVersion *v, guint family) {
+        return v->states[family] >= BH_MODEL_SCORED || (v->locked >> family & 1);
+}
+
+/* More than half of the replicas, as far as they are told apart. One replica alone has nobody to be compared with. */
+static gboolean most_do(const BhModelVersion *v, const BhItem *i) {
+        return i->n_replicas >= MIN(v->running / 2 + 1, BH_FACET_REPLICAS);
+}
+
+static void surprise(const BhModelVersion *v, BhVerdict *out, const BhAct *a) {
+        const BhFacet *facet = &v->facets->families[a->family];
+
+        out->risk = bh_act_risk(a);
+        out->vouched = v->locked >> a->family & 1;
+        out->surprise = log((v->facets->trials + 1) / (facet->singles + 1));
+}
+
+static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhAct *a) {
+        BhVerdict out = { .kind = BH_VERDICT_KNOWN, .version = v, .item = i };
+        guint replicas = i->n_replicas;
+
+        bh_facets_touch(v->facets, i, a, m->scale);
+        out.of_replica = i->n_replicas > replicas;
+        if (i->flags & BH_ITEM_FORBIDDEN)
+                out.kind = BH_VERDICT_FORBIDDEN;
+        else if (i->flags & BH_ITEM_LEARNED)
+                return out;
+        else
+                out.kind = i->flags & BH_ITEM_DRIFT ? BH_VERDICT_DRIFT : i->flags & BH_ITEM_HELD ? BH_VERDICT_HELD : i->flags & BH_ITEM_REFUSED ? BH_VERDICT_REFUSED : BH_VERDICT_NOVEL;
+        surprise(v, &out, a);
+        /* what the others begin to do as well is no longer what one does */
+        if (out.kind == BH_VERDICT_NOVEL && v->running >= 3 && most_do(v, i)) {
+                bh_facets_flag(v->facets, i, BH_ITEM_DRIFT, BH_ITEM_NOVEL);
+                v->drift++;
+                out.kind = BH_VERDICT_DRIFT;
+                out.fresh = TRUE;
+        }
+        return out;
+}
+
+BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
+        BhModelVersion *v = version_for(m, digest, a->first_ns);
+        BhVerdict out = { .kind = BH_VERDICT_LEARNED, .version = v, .fresh = TRUE, .of_replica = TRUE };
+        guint flags = BH_ITEM_LEARNED;
+        gboolean together;
+
+        m->dirty = TRUE;
+        v->last_ns = MAX(v->last_ns, a->last_ns);
+        if ((out.item = bh_facets_find(v->facets, a)))
+                return judge_known(m, v, out.item, a);
+
+        surprise(v, &out, a);
+        if (a->suspicious) {
+                out.kind = BH_VERDICT_REFUSED;
+                flags = BH_ITEM_REFUSED;
+        } else if (!v->shadow && a->starting && v->facets->starts <= 1 && !(v->locked >> a->family & 1)) {
+                /* nobody has seen it begin before: what the first start shows is all that is known of starts */
+        } else if (is_scored(v, a->family) || (v->shadow && out.risk >= BH_MODEL_HASTE)) {
+                out.kind = BH_VERDICT_NOVEL;
+                flags = BH_ITEM_NOVEL;
+        } else if (v->shadow) {
+                out.kind = BH_VERDICT_HELD;
+                flags = BH_ITEM_HELD;
+        }
+
+        gsize all = bh_model_bytes(m), bound = BH_MODEL_BYTES - (flags & BH_ITEM_LEARNED ? BH_MODEL_PENDING : 0), room = all < bound ? bound - all : 0;
+        if (!(flags & BH_ITEM_LEARNED) && pending_bytes(v) >= BH_MODEL_PENDING)
+                room = 0;
+        out.item = bh_facets_add(v->facets, a, flags, room, m->scale, &together);
+        if (!out.item) {
+                m->over += a->count;
+                /* nothing that was told of is remembered: the caller bounds how often it tells */
+                if (out.kind == BH_VERDICT_LEARNED || out.kind == BH_VERDICT_HELD)
+                        out.kind = BH_VERDICT_FULL;
+                return out;
+        }
+        v->novel += out.kind == BH_VERDICT_NOVEL;
+        v->refused += out.kind == BH_VERDICT_REFUSED;
+        v->held += out.kind == BH_VERDICT_HELD;
+        return out;
+}
+
+void bh_model_expose(BhModel *m, const char *digest, guint running, double container_ns) {
+        BhModelVersion *v = bh_model_version(m, digest);
+
+        if (!v)
+                return;
+        v->running = running;
+        if (container_ns > 0) {
+                v->facets->trials += container_ns / m->scale->slot_ns;
+                m->dirty = TRUE;
+        }
+}
+
+void bh_model_start(BhModel *m, const char *digest, gint64 now_ns) {
+        version_for(m, digest, now_ns)->facets->starts++;
+        m->dirty = TRUE;
+}
+
+gboolean bh_model_converge(BhModel *m) {
+        gboolean changed = FALSE;
+
+        for (guint k = 0; k < m->versions->len; k++) {
+                BhModelVersion *v = m->versions->pdata[k];
+
+                for (guint family = 1; family < BH_FAMILIES; family++) {
+                        guint was = v->states[family], is = was;
+
+                        if (!(m->seen >> family & 1))
+                                continue;
+                        /* what a person locked stays so; what has converged does not fall back, as nothing more is learned */
+                        if (was < BH_MODEL_SCORED && bh_facet_scored(v->facets, family, m->scale))
+                                is = BH_MODEL_SCORED;
+                        if (is == BH_MODEL_SCORED && bh_facet_enforceable(v->facets, family, m->scale))
+                                is = BH_MODEL_ENFORCEABLE;
+                        v->states[family] = (guint8) is;
+                        changed |= is != was;
+                }
+        }
+        m->dirty |= changed;
+        return changed;
+}
+
+void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const BhVerdict *, gpointer), gpointer data) {
+        for (guint k = 0; k < m->versions->len; k++) {
+                BhModelVersion *v = m->versions->pdata[k];
+                g_autoptr(GPtrArray) due = g_ptr_array_new();
+                GHashTableIter it;
+                gpointer p;
+
+                if (!v->held)
+                        continue;
+                g_hash_table_iter_init(&it, v->facets->items);
+                while (g_hash_table_iter_next(&it, &p, NULL)) {
+                        const BhItem *i = p;
+
+                        if ((i->flags & BH_ITEM_HELD) && i->first_ns + m->scale->hold_ns <= now_ns)
+                                g_ptr_array_add(due, p);
+                }
+                for (guint d = 0; d < due->len; d++) {
+                        BhItem *i = due->pdata[d];
+                        const BhAct a = bh_item_act(i);
+                        BhVerdict out = { .version = v, .item = i, .fresh = TRUE };
+
+                        surprise(v, &out, &a);
+                        out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
+                        bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL, BH_ITEM_HELD);
+                        v->held--;
+                        v->drift += out.kind == BH_VERDICT_DRIFT;
+                        v->novel += out.kind == BH_VERDICT_NOVEL;
+                        m->dirty = TRUE;
+                        decided(m, &out, data);
+                }
+        }
+}
+
+guint bh_model_age(BhModel *m, gint64 now_ns) {
+        guint gone = 0;
+
+        for (guint k = 0; k < m->versions->len; k++) {
+                BhModelVersion *v = m->versions->pdata[k];
+                g_autoptr(GPtrArray) old = g_ptr_array_new();
+                GHashTableIter it;
+                gpointer p;
+
+                g_hash_table_iter_init(&it, v->facets->items);
+                while (g_hash_table_iter_next(&it, &p, NULL)) {
+                        const BhItem *i = p;
+
+                        if (!(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_FORBIDDEN | BH_ITEM_HELD)) && i->last_ns + m->scale->age_ns < now_ns)
+                                g_ptr_array_add(old, p);
+                }
+                for (guint d = 0; d < old->len; d++)
+                        bh_facets_remove(v->facets, old->pdata[d]);
+                gone += old->len;
+        }
+        m->dirty |= gone > 0;
+        return gone;
+}
+
+/* ---- people ---- */
+
+void bh_model_lock(BhModel *m, BhModelVersion *v, guint32 families) {
+        v->locked |= families;
+        m->dirty = TRUE;
+}
+
+void bh_model_relearn(BhModel *m, BhModelVersion *v, guint32 families) {
+        g_autoptr(GPtrArray) out = g_ptr_array_new();
+        GHashTableIter it;
+        gpointer p;
+
+        v->locked &= ~families;
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const BhItem *i = p;
+
+                if ((families >> i->family & 1) && !(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_FORBIDDEN)))
+                        g_ptr_array_add(out, p);
+        }
+        for (guint k = 0; k < out->len; k++) {
+                if (((BhItem *) out->pdata[k])->flags & BH_ITEM_HELD)
+                        v->held--;
+                bh_facets_remove(v->facets, out->pdata[k]);
+        }
+        for (guint family = 1; family < BH_FAMILIES; family++)
+                if (families >> family & 1) {
+                        v->states[family] = BH_MODEL_LEARNING;
+                        v->facets->families[family].fresh_at = 0;
+                        v->facets->families[family].over = 0;
+                }
+        /* trials are of all families: those that are not learned anew have proved themselves already */
+        v->facets->trials = 0;
+        v->shadow = FALSE;
+        m->dirty = TRUE;
+}
+
+BhItem *bh_model_item(const BhModelVersion *v, guint64 item) {
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL))
+                if (((BhItem *) p)->hash == item)
+                        return p;
+        return NULL;
+}
+
+static gboolean set(BhModel *m, BhModelVersion *v, guint64 item, guint flags) {
+        BhItem *i = bh_model_item(v, item);
+
+        if (!i)
+                return FALSE;
+        if (i->flags & BH_ITEM_HELD)
+                v->held--;
+        bh_facets_flag(v->facets, i, flags, OUTSTANDING | BH_ITEM_LEARNED | BH_ITEM_ACCEPTED | BH_ITEM_FORBIDDEN);
+        m->dirty = TRUE;
+        return TRUE;
+}
+
+gboolean bh_model_accept(BhModel *m, BhModelVersion *v, guint64 item) {
+        return set(m, v, item, BH_ITEM_LEARNED | BH_ITEM_ACCEPTED);
+}
+
+gboolean bh_model_forbid(BhModel *m, BhModelVersion *v, guint64 item) {
+        return set(m, v, item, BH_ITEM_FORBIDDEN);
+}
+
+guint bh_model_accept_drift(BhModel *m, BhModelVersion *v) {
+        g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(guint64));
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL))
+                if (((BhItem *) p)->flags & BH_ITEM_DRIFT)
+                        g_array_append_val(all, ((BhItem *) p)->hash);
+        for (guint k = 0; k < all->len; k++)
+                bh_model_accept(m, v, g_array_index(all, guint64, k));
+        return all->len;
+}
