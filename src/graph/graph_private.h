@@ -88,7 +88,9 @@ struct BhGraph {
         GHashTable *box_of_id;        /* char *id → Box: the latest of that id on whatever node */
         GPtrArray *at_host;           /* Box that have their node's network */
         guint64 edges_made;
-        guint explaining; /* depth of bh_graph_explain_sharing() */
+        gboolean explaining;   /* bh_graph_explain_sharing() is under way */
+        GPtrArray *to_explain; /* of it: Half */
+        GHashTable *explained; /* of it: Half → how often */
         guint round; /* of telling all containers */
 
         /* places.c */

@@ -91,6 +91,8 @@ void bh_graph_places_init(BhGraph *g) {
         g->services = place_table(service_free);
         g->bridges = place_table(NULL);
         g->sharing = place_table(boxes_free);
+        g->to_explain = g_ptr_array_new();
+        g->explained = g_hash_table_new(g_direct_hash, g_direct_equal);
 }
 
 void bh_graph_places_clear(BhGraph *g) {
@@ -105,6 +107,8 @@ void bh_graph_places_clear(BhGraph *g) {
         g_hash_table_unref(g->services);
         g_hash_table_unref(g->bridges);
         g_hash_table_unref(g->sharing);
+        g_ptr_array_unref(g->to_explain);
+        g_hash_table_unref(g->explained);
 }
 
 /* ---- containers */

@@ -7,7 +7,7 @@
 
 #define MEMBERS_MAX 16 /* looked at; of more the rest is taken for the one that has the address */
 #define EDGES_LOOKED_AT 256
-#define DEPTH_MAX 8 /* one edge explains another, which explains a third */
+#define TIMES_MAX 2 /* that a half is placed anew because of one edge, and of what that brings about */
 
 /* Under whose id those are that share with `b`. */
 static char *group_of(const Box *b) {
@@ -123,31 +123,37 @@ const Box *bh_graph_among_sharing(const BhGraph *g, const Half *h, const Box *b,
         return found ? found : b;
 }
 
-static void collect_shared(GPtrArray *to, const Edge *e, const Edge *except) {
-        for (Half *h = e && e != except ? e->halves : NULL; h; h = h->next)
-                if (h->shared)
-                        g_ptr_array_add(to, h);
+static void collect_shared(BhGraph *g, const Edge *e) {
+        for (Half *h = e ? e->halves : NULL; h; h = h->next) {
+                guint times = h->shared ? GPOINTER_TO_UINT(g_hash_table_lookup(g->explained, h)) : TIMES_MAX;
+
+                if (times >= TIMES_MAX)
+                        continue;
+                g_hash_table_insert(g->explained, h, GUINT_TO_POINTER(times + 1));
+                g_ptr_array_add(g->to_explain, h);
+        }
 }
 
 void bh_graph_explain_sharing(BhGraph *g, const Edge *e) {
         const Box *from[MEMBERS_MAX + 1], *to[MEMBERS_MAX + 1];
         guint n_from = e->from->box ? members_of(g, e->from->box, from) : 0, n_to = e->to->box ? members_of(g, e->to->box, to) : 0;
-        g_autoptr(GPtrArray) halves = NULL;
 
-        if ((n_from < 2 && n_to < 2) || g->explaining >= DEPTH_MAX)
+        if (n_from < 2 && n_to < 2)
                 return;
-        halves = g_ptr_array_new();
         for (guint i = 0; i < MAX(n_from, 1); i++)
                 for (guint k = 0; k < MAX(n_to, 1); k++) {
                         const End *a = n_from ? from[i]->end : e->from, *b = n_to ? to[k]->end : e->to;
 
+                        /* this one too: another member may have gone there before */
                         if (a && b)
-                                collect_shared(halves, bh_graph_find_edge(g, a, b, e->proto, e->port, e->path), e);
+                                collect_shared(g, bh_graph_find_edge(g, a, b, e->proto, e->port, e->path));
                 }
-        /* this one too: another member may have gone there before */
-        collect_shared(halves, e, NULL);
-        g->explaining++;
-        for (guint i = 0; i < halves->len; i++)
-                bh_graph_place(g, halves->pdata[i]);
-        g->explaining--;
+        /* one edge explains another, which explains a third: by a list, for there is no end to how deep that goes */
+        if (g->explaining)
+                return;
+        g->explaining = TRUE;
+        while (g->to_explain->len)
+                bh_graph_place(g, g_ptr_array_steal_index_fast(g->to_explain, g->to_explain->len - 1));
+        g->explaining = FALSE;
+        g_hash_table_remove_all(g->explained);
 }
