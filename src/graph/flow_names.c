@@ -93,7 +93,7 @@ static Asker *box_of(BhFlowNames *n, const char *id) {
 
 /* Names of one label, and those that nobody in the world has. */
 static gboolean is_private_name(const char *name) {
-        static const char *const tops[] = { "alt", "arpa", "corp", "example", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost", "onion",
+        static const char *const tops[] = { "alt", "arpa", "corp", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost", "onion",
                                             "private", "test" };
         const char *top = strrchr(name, '.');
 

@@ -210,7 +210,7 @@ def test_failed_half_open_and_reset_connections_are_told_as_such(place, engine):
     place.check()
     # Half open for longer than a walk over sockets takes to come around, and given up by the client: no answer came, so it never was one.
     patient = place.box("patient")
-    half = patient.start(f"{LOAD} half {address_of(server)} 7999 3 5")
+    half = patient.start(f"{LOAD} half {address_of(server)} 7999 3 10")
     wait_for(lambda: (any(e["half_open"] == 3 for e in place.edges(patient, server) if e["port"] == 7999), place.edges(patient, server)), 12, "three half-open connections")
     patient.wait(half)
 
