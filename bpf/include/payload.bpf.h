@@ -232,8 +232,9 @@ struct tls_call {
         __u64 sk; /* that the thread read or wrote in it; 0: none yet */
 };
 struct {
-        __uint(type, BPF_MAP_TYPE_LRU_HASH);
-        __uint(max_entries, 8192);
+        __uint(type, BPF_MAP_TYPE_HASH); /* what is left of threads that ended in a call stays until it is started anew */
+        __uint(max_entries, 32768);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
         __type(key, __u64); /* thread */
         __type(value, struct tls_call);
 } tls_calls SEC(".maps");
@@ -577,6 +578,7 @@ __noinline int payload_clear(__u32 index, __u64 sk, __u32 sent, __u32 n) {
 static __always_inline int tls_begins(struct pt_regs *regs, bool moves) {
         __u64 id = bpf_get_current_pid_tgid();
         struct tls_call c = { .session = regs->di };
+        struct bh_payload_counts *counts = counts_of();
 
         if (bh_is_quiet(bh_current()))
                 return 0;
@@ -584,7 +586,8 @@ static __always_inline int tls_begins(struct pt_regs *regs, bool moves) {
                 c.buf = regs->si;
                 c.lenp = regs->cx;
         }
-        bpf_map_update_elem(&tls_calls, &id, &c, BPF_ANY);
+        if (bpf_map_update_elem(&tls_calls, &id, &c, BPF_ANY) && counts)
+                BH_ADD(counts->clear_unknown, 1);
         return 0;
 }
 
@@ -619,7 +622,7 @@ static __noinline int tls_ends(struct pt_regs *regs, bool sent, bool counted) {
         }
         w = c.sk ? work_take() : NULL;
         if (!w) {
-                if (counts && !c.sk)
+                if (counts)
                         BH_ADD(counts->clear_unknown, 1);
                 return 0;
         }

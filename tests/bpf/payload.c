@@ -161,7 +161,7 @@ void payload_add(BhBackend with) {
         };
 
         for (guint i = 0; i < G_N_ELEMENTS(tests); i++) {
-                g_autofree char *path = g_strdup_printf("/payload/%s/%s", name, tests[i].name);
+                g_autofree char *path = g_strdup_printf("/%s/payload/%s", name, tests[i].name);
 
                 g_test_add_data_func(path, GINT_TO_POINTER(with), tests[i].run);
         }
