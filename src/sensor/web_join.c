@@ -365,13 +365,13 @@ typedef struct {
 } Late;
 
 /* Under the lock. */
-static void look_again(BhWebWatch *w, const BhWebTicket *t, const struct bh_event *e) {
+static void look_again(BhWebWatch *w, const BhWebTicket *t, const struct bh_event *e, gboolean caused) {
         if (w->late.length >= BH_WEB_LATE_MAX) {
                 w->late_refused++;
                 return;
         }
         Late *l = g_new(Late, 1);
-        *l = (Late){ bh_event_copy(e), t->pid, t->tid, t->ns, t->cause ? bh_web_cause_copy(t->cause) : NULL, g_get_monotonic_time() + BH_WEB_LATE_US };
+        *l = (Late){ bh_event_copy(e), t->pid, t->tid, t->ns, caused ? bh_web_cause_copy(t->cause) : NULL, g_get_monotonic_time() + BH_WEB_LATE_US };
         g_queue_push_tail(&w->late, l);
 }
 
@@ -386,6 +386,8 @@ void bh_web_tell_late(BhWebWatch *w, const struct bh_lineage *lineage, gint64 no
                 Texts texts;
 
                 next = at->next;
+                if (!l->cause && !all && now_us < l->until_us && !is_told(w, l->ns))
+                        continue;
                 texts_of(&texts, l->event, lineage);
                 g_mutex_lock(&w->lock);
                 if (!l->cause && is_told(w, l->ns)) {
@@ -471,11 +473,12 @@ static BhWebRequest *describe(BhWebTicket *t) {
 
 void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, const struct bh_lineage *lineage) {
         BhWebRequest *attack;
+        gboolean again = FALSE;
         Texts texts;
 
         if (t->exits) {
                 g_mutex_lock(&w->lock);
-                bh_web_requests_exit(w->requests, t->pid);
+                bh_web_requests_exit(w->requests, t->pid, t->ns);
                 g_mutex_unlock(&w->lock);
                 return;
         }
@@ -484,8 +487,11 @@ void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, cons
         if (!t->resolved) {
                 w->n.waited_in_vain++;
                 resolve(w, t);
-                if (!t->cause && worth_telling(e, BH_WEB_BASIS_BYTES))
-                        look_again(w, t, e);
+                /* requests of before it may still come */
+                if (worth_telling(e, BH_WEB_BASIS_BYTES)) {
+                        look_again(w, t, e, FALSE);
+                        again = TRUE;
+                }
         }
         if (t->cause && t->cause->inherited) {
                 /* what came before it may have told more of its parent since */
@@ -503,9 +509,9 @@ void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, cons
         for (guint i = 0; i < t->cause->requests->len; i++)
                 open |= !((BhWebRequest *) t->cause->requests->pdata[i])->known;
         w->n.waited_in_vain += open && t->waits;
-        if (open && !attack && worth_telling(e, t->cause->basis))
-                look_again(w, t, e);
-        gboolean tell = attack && attack->known && worth_telling(e, t->cause->basis);
+        if (open && !attack && !again && worth_telling(e, t->cause->basis))
+                look_again(w, t, e, TRUE);
+        gboolean tell = attack && !again && attack->known && worth_telling(e, t->cause->basis);
         if (tell && attack->acts++ >= BH_WEB_ACTS_MAX) {
                 w->n.acts_refused++;
                 tell = FALSE;

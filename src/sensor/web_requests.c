@@ -19,7 +19,7 @@ typedef struct Fork {
         guint refs;
         struct Fork *up;
         guint32 pid, by_pid, by_tid;
-        gint64 when_ns;
+        gint64 when_ns, gone_ns; /* gone: it ended; 0: not */
         BhWebCause *cause; /* once it is known */
         GList link;
         gboolean listed;
@@ -206,16 +206,16 @@ void bh_web_requests_fork(BhWebRequests *t, guint32 pid, guint32 tid, guint32 ch
         g_hash_table_insert(t->forks, GUINT_TO_POINTER(child), f);
 }
 
-void bh_web_requests_exit(BhWebRequests *t, guint32 pid) {
+void bh_web_requests_exit(BhWebRequests *t, guint32 pid, gint64 when_ns) {
         Fork *f = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid));
 
         Worker *w = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(pid));
 
-        if (f)
-                drop_fork(t, f);
+        if (f && !f->gone_ns)
+                f->gone_ns = MAX(when_ns, 1);
         if (w)
                 w->gone = TRUE;
-        /* a worker's requests stay until the sweep: its children may still be looked for */
+        /* both stay until the sweep: acts may still be looked at, and its children */
 }
 
 void bh_web_requests_accepts(BhWebRequests *t, guint32 pid, gint64 when_ns) {
@@ -315,7 +315,7 @@ BhWebCause *bh_web_requests_cause(BhWebRequests *t, guint32 pid, guint32 tid, gi
         if (w && w->serves)
                 return open_in(w, tid, when_ns);
         Fork *f = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid));
-        const BhWebCause *c = f ? inherited(t, f) : NULL;
+        const BhWebCause *c = f && (!f->gone_ns || when_ns <= f->gone_ns) ? inherited(t, f) : NULL;
         return c ? bh_web_cause_copy(c) : NULL;
 }
 
@@ -379,6 +379,13 @@ static gboolean sweep_worker(gpointer key, gpointer value, gpointer data) {
 
 void bh_web_requests_sweep(BhWebRequests *t, gint64 now_ns) {
         g_hash_table_foreach_remove(t->workers, sweep_worker, &now_ns);
+        for (GList *l = t->order.head, *next; l; l = next) {
+                Fork *f = l->data;
+
+                next = l->next;
+                if (f->gone_ns && f->gone_ns + BH_WEB_GONE_NS <= now_ns)
+                        drop_fork(t, f);
+        }
 }
 
 BhWebRequests *bh_web_requests_new(void) {

@@ -11,7 +11,7 @@
  * Times are CLOCK_BOOTTIME. The owner of a table holds its lock in every call. Requests are counted references; their members are under the owner's lock as well.
  *
  * Bounds, each counted in the stats: BH_WEB_REQUESTS_MAX requests at a time, BH_WEB_REQUESTS_WORKER of a process (its oldest goes), BH_WEB_BYTES_MAX of their bytes (further ones
- * are kept without), BH_WEB_FORKS_MAX processes that were created (the oldest is forgotten). A request that ended is remembered for BH_WEB_ENDED_NS, since events come later.
+ * are kept without), BH_WEB_FORKS_MAX processes that were created (the oldest is forgotten). A request that ended is remembered for BH_WEB_ENDED_NS, a process for BH_WEB_GONE_NS, since events come later.
  */
 #pragma once
 #include "container/container.h"
@@ -22,6 +22,7 @@
 #define BH_WEB_BYTES_MAX (16u << 20)
 #define BH_WEB_FORKS_MAX 16384u
 #define BH_WEB_ENDED_NS (2 * G_GINT64_CONSTANT(1000000000))
+#define BH_WEB_GONE_NS (10 * G_GINT64_CONSTANT(1000000000))
 #define BH_WEB_OPEN_NS (600 * G_GINT64_CONSTANT(1000000000)) /* an open request whose end was not seen is forgotten after so long */
 #define BH_WEB_CANDIDATES_MAX 64u
 
@@ -90,7 +91,7 @@ gboolean bh_web_requests_related(const BhWebRequests *t, guint32 pid);
 
 /* Processes come and go. In the order of their times. */
 void bh_web_requests_fork(BhWebRequests *t, guint32 pid, guint32 tid, guint32 child, gint64 when_ns);
-void bh_web_requests_exit(BhWebRequests *t, guint32 pid);
+void bh_web_requests_exit(BhWebRequests *t, guint32 pid, gint64 when_ns);
 
 /* Requests that what this thread did then may be due to. NULL: none. Caller frees. */
 BhWebCause *bh_web_requests_cause(BhWebRequests *t, guint32 pid, guint32 tid, gint64 when_ns);

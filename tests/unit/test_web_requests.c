@@ -77,7 +77,7 @@ static void children_are_due_to_what_was_open_when_they_were_made(void) {
         b = begin(t, 10, 10, 130, NULL);
         bh_web_requests_fork(t, 11, 11, 12, 140 * MS); /* of the first child, while the second request is served */
         bh_web_requests_fork(t, 10, 10, 13, 150 * MS);
-        bh_web_requests_exit(t, 11);
+        bh_web_requests_exit(t, 11, 155 * MS);
         assert_cause(cause(t, 12, 12, 5000), 1, a, BH_WEB_BASIS_PROCESS);
         assert_cause(cause(t, 13, 13, 5000), 1, b, BH_WEB_BASIS_PROCESS);
         g_assert_null(cause(t, 11, 11, 160)); /* it is gone */
@@ -86,7 +86,7 @@ static void children_are_due_to_what_was_open_when_they_were_made(void) {
         bh_web_requests_sweep(t, 100000 * MS);
         assert_cause(cause(t, 12, 12, 100000), 1, a, BH_WEB_BASIS_PROCESS);
         /* the pid is another's */
-        bh_web_requests_exit(t, 12);
+        bh_web_requests_exit(t, 12, 100000 * MS);
         bh_web_requests_fork(t, 1, 1, 12, 100001 * MS);
         g_assert_null(cause(t, 12, 12, 100002));
         /* a child that serves requests of its own is a worker, not a consequence */
@@ -157,7 +157,7 @@ static void bounds_hold(void) {
         g_assert_cmpuint(s.forks_forgotten, ==, 100);
         /* all goes when its time has come */
         for (guint i = 0; i < BH_WEB_FORKS_MAX + 100; i++)
-                bh_web_requests_exit(t, 1000000 + i);
+                bh_web_requests_exit(t, 1000000 + i, 1);
         bh_web_requests_sweep(t, BH_WEB_OPEN_NS * 3);
         bh_web_requests_stats(t, &s);
         g_assert_true(!s.requests && !s.workers && !s.forks && !s.bytes);
@@ -171,10 +171,10 @@ static void long_chains_are_let_go(void) {
         for (guint32 i = 1; i < 100000; i++) {
                 bh_web_requests_fork(t, i, i, i + 1, (2 + i) * MS);
                 if (i > 1)
-                        bh_web_requests_exit(t, i);
+                        bh_web_requests_exit(t, i, (3 + i) * MS);
         }
         bh_web_cause_free(cause(t, 100000, 100000, 200000));
-        bh_web_requests_exit(t, 100000);
+        bh_web_requests_exit(t, 100000, 1);
         bh_web_request_unref(r);
 }
 
