@@ -34,7 +34,7 @@ typedef struct {
         struct bh_str container_id, workload, application, image_digest;
 } Description;
 
-/* Opens come most often: what an equal one led to is found without generalising its path again. */
+/* Acts on files come most often: what an equal one led to is found without generalising its path again. */
 #define RECENT 2048u
 
 struct BhObserve {
@@ -42,7 +42,7 @@ struct BhObserve {
                 guint64 hash; /* 0: empty */
                 Key *key;
         } recent[RECENT];
-        guint64 seed; /* drawn at the start: nobody can make two opens equal */
+        guint64 seed; /* drawn at the start: nobody can make two acts equal */
         GMutex lock;
         GHashTable *groups; /* Group, by its texts */
         GHashTable *keys;   /* Key, by group, subject, parent */
@@ -268,11 +268,11 @@ static Key *count(BhObserve *o, const struct bh_event *e, const Description *d, 
         return k;
 }
 
-/* Of all that a fact about an open is made from. 0: it is not looked for. */
-static guint64 open_hash(const BhObserve *o, const struct bh_event *e, const Group *g, const char *rule) {
+/* Of all that a fact about a file is made from. 0: it is not looked for. */
+static guint64 file_hash(const BhObserve *o, const struct bh_event *e, const Group *g, const char *rule) {
         gint64 ret = bh_event_has(e, BH_F_ret) ? e->ret : 0;
-        const guint64 rest[] = { (guint64) (uintptr_t) g, bh_event_has(e, BH_F_flags) ? e->flags : 0, bh_event_has(e, BH_F_open_flags) ? e->open_flags : 0, ret < 0 ? (guint64) ret : 0, rule != NULL };
-        struct bh_str texts[] = { FIELD(e, exe), FIELD(e, parent_exe), FIELD(e, path) };
+        const guint64 rest[] = { (guint64) (uintptr_t) g, bh_event_has(e, BH_F_flags) ? e->flags : 0, bh_event_has(e, BH_F_open_flags) ? e->open_flags : 0, ret < 0 ? (guint64) ret : 0, e->type, rule != NULL };
+        struct bh_str texts[] = { FIELD(e, exe), FIELD(e, parent_exe), FIELD(e, path), FIELD(e, path2) };
         guint64 h = XXH3_64bits_withSeed(rest, sizeof(rest), o->seed);
 
         for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
@@ -280,11 +280,11 @@ static guint64 open_hash(const BhObserve *o, const struct bh_event *e, const Gro
         return h;
 }
 
-static void count_open(BhObserve *o, const struct bh_event *e, const Description *d, const char *rule, gint64 now_us) {
+static void count_file(BhObserve *o, const struct bh_event *e, const Description *d, const char *rule, gint64 now_us) {
         BhFact facts[BH_FACTS_MAX];
 
         g_mutex_lock(&o->lock);
-        guint64 hash = o->last && is_group(o->last, d) ? open_hash(o, e, o->last, rule) : 0;
+        guint64 hash = o->last && is_group(o->last, d) ? file_hash(o, e, o->last, rule) : 0;
         guint slot = hash % RECENT;
         if (hash && o->recent[slot].hash == hash) {
                 add(o, o->recent[slot].key, e, now_us);
@@ -293,7 +293,7 @@ static void count_open(BhObserve *o, const struct bh_event *e, const Description
 
                 if (!k->rest) {
                         /* its group is the last one now */
-                        hash = open_hash(o, e, o->last, rule);
+                        hash = file_hash(o, e, o->last, rule);
                         if (o->recent[k->recent].key == k)
                                 o->recent[k->recent].hash = 0;
                         k->recent = hash % RECENT;
@@ -308,13 +308,15 @@ void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, 
         BhFact facts[BH_FACTS_MAX];
         guint n = 0;
 
-        if (e->type != BH_EV_OPEN && !(n = bh_facts_of(e, facts)))
+        gboolean file = e->type >= BH_EV_OPEN && e->type <= BH_EV_SETXATTR;
+
+        if (!file && !(n = bh_facts_of(e, facts)))
                 return;
         if (!bh_event_has(e, BH_F_container_id) || !e->container_id.len)
                 return;
         const Description d = { e->container_id, FIELD(e, workload), FIELD(e, application), FIELD(e, container_image_digest) };
-        if (e->type == BH_EV_OPEN) {
-                count_open(o, e, &d, rule, now_us);
+        if (file) {
+                count_file(o, e, &d, rule, now_us);
                 return;
         }
         const char *why = bh_never_learn(e);
