@@ -192,7 +192,7 @@ static guint64 incomplete; /* events that were not enriched: then this would mea
 static void seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
         if (e->source == BH_SOURCE_KERNEL && (!bh_event_has(e, BH_F_container_name) || (!bh_event_has(e, BH_F_exe) && e->pid >= BH_RECORDS_FIRST_PID)))
                 incomplete++;
-        bh_observe_event(observe, e, (gint64) (e->boottime / 1000));
+        bh_observe_event(observe, e, NULL, (gint64) (e->boottime / 1000));
         /* as in the sensor's flows.c */
         if (flows && bh_flow_table_wants(e->type) && !((e->type == BH_EV_EXEC || e->type == BH_EV_EXIT) && bh_event_has(e, BH_F_container_id))) {
                 g_mutex_lock(&flows_lock);

@@ -227,9 +227,11 @@ gboolean bh_template_credential(const char *path, gsize len) {
                                              "/.docker/config.json", "/.git-credentials", "/.netrc", "/.pgpass", "/.vault-token" };
         static const char *const ends[] = { "/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-", "/environ", "_rsa", "_ed25519", "_ecdsa", "ssh_host_rsa_key", "ssh_host_ed25519_key" };
 
-        for (guint i = 0; i < G_N_ELEMENTS(parts); i++)
-                if (has_part(path, len, parts[i]))
-                        return TRUE;
+        /* one look tells for most paths that none of the parts is there */
+        if (has_part(path, len, "/.") || has_part(path, len, "secrets/"))
+                for (guint i = 0; i < G_N_ELEMENTS(parts); i++)
+                        if (has_part(path, len, parts[i]))
+                                return TRUE;
         for (guint i = 0; i < G_N_ELEMENTS(ends); i++)
                 if (ends_with(path, len, ends[i]))
                         return TRUE;

@@ -21,6 +21,7 @@ typedef struct Key {
         char *why;        /* there, too */
         guint32 uid;
         gboolean suspicious, often;
+        guint recent; /* its place there, if it has one */
         guint64 count;
         gint64 first_ns, last_ns, due_us;
         GQueue *in;
@@ -33,7 +34,15 @@ typedef struct {
         struct bh_str container_id, workload, application, image_digest;
 } Description;
 
+/* Acts on files come most often: what an equal one led to is found without generalising its path again. */
+#define RECENT 2048u
+
 struct BhObserve {
+        struct {
+                guint64 hash; /* 0: empty */
+                Key *key;
+        } recent[RECENT];
+        guint64 seed; /* drawn at the start: nobody can make two acts equal */
         GMutex lock;
         GHashTable *groups; /* Group, by its texts */
         GHashTable *keys;   /* Key, by group, subject, parent */
@@ -77,6 +86,7 @@ BhObserve *bh_observe_new(void) {
         BhObserve *o = g_new0(BhObserve, 1);
 
         g_mutex_init(&o->lock);
+        o->seed = (guint64) g_random_int() << 32 | g_random_int();
         o->groups = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         o->keys = g_hash_table_new(key_hash, key_equal);
         g_queue_init(&o->fresh);
@@ -113,6 +123,8 @@ static gsize bytes_of(const Key *k) {
 }
 
 static void forget(BhObserve *o, Key *k) {
+        if (o->recent[k->recent].key == k)
+                o->recent[k->recent].hash = 0;
         g_hash_table_remove(o->keys, k);
         g_queue_unlink(k->in, &k->link);
         o->stats.bytes -= bytes_of(k);
@@ -228,18 +240,7 @@ static void move(Key *k, GQueue *to, gint64 due_us) {
 
 #define FIELD(e, member) (bh_event_has(e, BH_F_##member) ? (e)->member : (struct bh_str){ "", 0 })
 
-static void count(BhObserve *o, const struct bh_event *e, const Description *d, const BhFact *f, const char *why, const char *rule, gint64 now_us) {
-        Key wanted = { .kind = f->kind, .subject = f->subject, .parent = f->parent, .detail = f->detail, .uid = f->uid, .suspicious = why || rule };
-        Group *g = wanted.group = group_of(o, d);
-        Key *k = g_hash_table_lookup(o->keys, &wanted);
-
-        if (!k) {
-                guint keys = g->refs - (g->rest != NULL);
-                gboolean full = keys >= BH_OBSERVE_PER_CONTAINER || (f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
-                                o->stats.bytes + f->subject.len + f->parent.len + f->detail.len + BH_OBSERVE_EXAMPLE > BH_OBSERVE_BYTES;
-
-                k = full ? rest_of(o, g) : add_key(o, g, f, why, rule, FALSE);
-        }
+static void add(BhObserve *o, Key *k, const struct bh_event *e, gint64 now_us) {
         if (k->in == &o->idle)
                 move(k, k->often ? &o->slow : &o->repeats, now_us + (k->often ? BH_OBSERVE_OFTEN_US : BH_OBSERVE_REPEAT_US));
         if (!k->count)
@@ -251,13 +252,73 @@ static void count(BhObserve *o, const struct bh_event *e, const Description *d, 
                 o->stats.rest += e->count;
 }
 
+static Key *count(BhObserve *o, const struct bh_event *e, const Description *d, const BhFact *f, const char *why, const char *rule, gint64 now_us) {
+        Key wanted = { .kind = f->kind, .subject = f->subject, .parent = f->parent, .detail = f->detail, .uid = f->uid, .suspicious = why || rule };
+        Group *g = wanted.group = group_of(o, d);
+        Key *k = g_hash_table_lookup(o->keys, &wanted);
+
+        if (!k) {
+                guint keys = g->refs - (g->rest != NULL);
+                gboolean full = keys >= BH_OBSERVE_PER_CONTAINER || (f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
+                                o->stats.bytes + f->subject.len + f->parent.len + f->detail.len + BH_OBSERVE_EXAMPLE > BH_OBSERVE_BYTES;
+
+                k = full ? rest_of(o, g) : add_key(o, g, f, why, rule, FALSE);
+        }
+        add(o, k, e, now_us);
+        return k;
+}
+
+/* Of all that a fact about a file is made from. 0: it is not looked for. */
+static guint64 file_hash(const BhObserve *o, const struct bh_event *e, const Group *g, const char *rule) {
+        gint64 ret = bh_event_has(e, BH_F_ret) ? e->ret : 0;
+        const guint64 rest[] = { (guint64) (uintptr_t) g, bh_event_has(e, BH_F_flags) ? e->flags : 0, bh_event_has(e, BH_F_open_flags) ? e->open_flags : 0, ret < 0 ? (guint64) ret : 0, e->type, rule != NULL };
+        struct bh_str texts[] = { FIELD(e, exe), FIELD(e, parent_exe), FIELD(e, path), FIELD(e, path2) };
+        guint64 h = XXH3_64bits_withSeed(rest, sizeof(rest), o->seed);
+
+        for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
+                h = XXH3_64bits_withSeed(texts[i].p, texts[i].len, h);
+        return h;
+}
+
+static void count_file(BhObserve *o, const struct bh_event *e, const Description *d, const char *rule, gint64 now_us) {
+        BhFact facts[BH_FACTS_MAX];
+
+        g_mutex_lock(&o->lock);
+        guint64 hash = o->last && is_group(o->last, d) ? file_hash(o, e, o->last, rule) : 0;
+        guint slot = hash % RECENT;
+        if (hash && o->recent[slot].hash == hash) {
+                add(o, o->recent[slot].key, e, now_us);
+        } else if (bh_facts_of(e, facts)) {
+                Key *k = count(o, e, d, &facts[0], bh_never_learn(e), rule, now_us);
+
+                if (!k->rest) {
+                        /* its group is the last one now */
+                        hash = file_hash(o, e, o->last, rule);
+                        if (o->recent[k->recent].key == k)
+                                o->recent[k->recent].hash = 0;
+                        k->recent = hash % RECENT;
+                        o->recent[k->recent].hash = hash;
+                        o->recent[k->recent].key = k;
+                }
+        }
+        g_mutex_unlock(&o->lock);
+}
+
 void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, gint64 now_us) {
         BhFact facts[BH_FACTS_MAX];
-        guint n = bh_facts_of(e, facts);
+        guint n = 0;
 
-        if (!n)
+        gboolean file = e->type >= BH_EV_OPEN && e->type <= BH_EV_SETXATTR;
+
+        if (!file && !(n = bh_facts_of(e, facts)))
+                return;
+        if (!bh_event_has(e, BH_F_container_id) || !e->container_id.len)
                 return;
         const Description d = { e->container_id, FIELD(e, workload), FIELD(e, application), FIELD(e, container_image_digest) };
+        if (file) {
+                count_file(o, e, &d, rule, now_us);
+                return;
+        }
         const char *why = bh_never_learn(e);
 
         g_mutex_lock(&o->lock);

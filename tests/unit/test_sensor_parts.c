@@ -94,6 +94,55 @@ static void quiet_ones_are_forgotten(void) {
         g_assert_cmpuint(s.bytes, ==, 0);
 }
 
+static void sum(const BhObservation *what, gpointer data);
+
+static void look_at(BhObserve *o, const char *container, const char *exe, const char *path, guint64 time, gint64 now_us) {
+        struct bh_event e = exec_of(container, exe, "/bin/sh", time);
+
+        BH_SET(&e, type, BH_EV_OPEN);
+        BH_SET_STR(&e, path, path);
+        bh_observe_event(o, &e, NULL, now_us);
+}
+
+/* Equal opens are found by a shorter way, which must lead where the long one does, also when what it led to is gone. */
+static void opens_are_counted_where_they_belong(void) {
+        g_autoptr(BhObserve) o = bh_observe_new();
+        BhObserveStats s;
+
+        for (guint64 i = 1; i <= 3; i++) {
+                look_at(o, ID, "/bin/a", "/data/11.db", 10 * i, 0);
+                look_at(o, ID, "/bin/a", "/data/22.db", 10 * i + 1, 0);
+                look_at(o, ID, "/bin/b", "/data/11.db", 10 * i + 2, 0);
+                look_at(o, OTHER, "/bin/a", "/data/11.db", 10 * i + 3, 0);
+        }
+        expect_told(o, FALSE, 0, "0123 shop/web /data/{n}.db</bin/a 6 10-31\n0123 shop/web /data/{n}.db</bin/b 3 12-32\nf123 shop/web /data/{n}.db</bin/a 3 13-33\n");
+        look_at(o, ID, "/bin/a", "/data/11.db", 40, 1);
+        expect_told(o, FALSE, BH_OBSERVE_OFTEN_US, "");
+        expect_told(o, FALSE, BH_OBSERVE_OFTEN_US + 1, "0123 shop/web /data/{n}.db</bin/a 1 40-40\n");
+        expect_told(o, FALSE, 3 * BH_OBSERVE_QUIET_US, "");
+        bh_observe_stats(o, &s);
+        g_assert_cmpuint(s.keys, ==, 0);
+        look_at(o, ID, "/bin/a", "/data/11.db", 50, 3 * BH_OBSERVE_QUIET_US);
+        expect_told(o, FALSE, 3 * BH_OBSERVE_QUIET_US, "0123 shop/web /data/{n}.db</bin/a 1 50-50\n");
+}
+
+/* Files are as many as one likes to make them: programs have their place all the same. */
+static void files_leave_room_for_programs(void) {
+        g_autoptr(BhObserve) o = bh_observe_new();
+        guint64 n[4] = { 0 };
+
+        for (guint i = 0; i < 2 * BH_OBSERVE_PER_CONTAINER; i++) {
+                g_autofree char *path = g_strdup_printf("/data/%c%c%c/x", 'a' + i % 20, 'a' + i / 20 % 20, 'a' + i / 400);
+
+                look_at(o, ID, "/bin/a", path, i + 1, 0);
+        }
+        see(o, ID, "/bin/new", "/bin/sh", 1, 0);
+        while (bh_observe_take(o, FALSE, 0, 64, sum, n))
+                ;
+        g_assert_cmpuint(n[0], ==, BH_OBSERVE_PER_CONTAINER / 2 + 1);
+        g_assert_cmpuint(n[2], ==, 2 * BH_OBSERVE_PER_CONTAINER + 1);
+}
+
 static void sum(const BhObservation *what, gpointer data) {
         guint64 *n = data;
 
@@ -560,6 +609,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/sensor/observe/new_is_told_at_once_and_repeats_later", new_is_told_at_once_and_repeats_later);
         g_test_add_func("/sensor/observe/quiet_ones_are_forgotten", quiet_ones_are_forgotten);
         g_test_add_func("/sensor/observe/beyond_the_bounds_is_counted", beyond_the_bounds_is_counted);
+        g_test_add_func("/sensor/observe/opens_are_counted_where_they_belong", opens_are_counted_where_they_belong);
+        g_test_add_func("/sensor/observe/files_leave_room_for_programs", files_leave_room_for_programs);
         g_test_add_func("/sensor/observe/long_paths_are_bounded", long_paths_are_bounded);
         g_test_add_func("/sensor/observe/a_repeat_allocates_nothing", a_repeat_allocates_nothing);
         g_test_add_func("/sensor/observe/speed", speed);
