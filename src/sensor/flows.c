@@ -22,8 +22,8 @@
 
 /* ---- the mark: what has been told ---- */
 
-static void write_mark(BhFlows *f, const char *boot_id, const BhFlowCut *cut) {
-        BhFlowMark m = { .after = cut->after, .through = cut->through, .failed_after = cut->failed_after, .failed_through = cut->failed_through };
+static void write_mark(BhFlows *f, const char *boot_id, const BhFlowCut *cut, gboolean gone) {
+        BhFlowMark m = { .gone = gone, .after = cut->after, .through = cut->through, .failed_after = cut->failed_after, .failed_through = cut->failed_through };
         g_autoptr(GError) error = NULL;
         static gboolean said;
 
@@ -36,8 +36,8 @@ static void write_mark(BhFlows *f, const char *boot_id, const BhFlowCut *cut) {
 
 /* ---- telling ---- */
 
-/* What a cut counted must be there for a successor to count again. A disk that is slow or full must not hold up the telling for it. */
-static void wait_durable(BhFlows *f, guint64 id) {
+/* What a cut counted must be there for a successor to count again. A disk that is slow or full must not hold up the telling for it. TRUE: it never will be. */
+static gboolean wait_durable(BhFlows *f, guint64 id) {
         gint64 until = g_get_monotonic_time() + DURABLE_WAIT_US;
         BhRecorderStats r;
 
@@ -45,13 +45,14 @@ static void wait_durable(BhFlows *f, guint64 id) {
         for (;; g_usleep(2000)) {
                 bh_recorder_stats(f->c.recorder, &r);
                 if (r.durable_seq >= id)
-                        return;
+                        return FALSE;
                 if (r.state != BH_RECORDER_OK || g_get_monotonic_time() > until)
                         break;
         }
         g_mutex_lock(&f->lock);
         f->unsafe++;
         g_mutex_unlock(&f->lock);
+        return r.state != BH_RECORDER_OK;
 }
 
 /* A cut, made safe and told. `boot_id` is of the time that it is about; `recorded`: its events were read from the recorder. */
@@ -62,10 +63,9 @@ static void tell_cut(BhFlows *f, const BhFlowCut *cut, const char *boot_id, gboo
         if (!cut->flows->len && !cut->rest_connections && !cut->rest_bytes && !full)
                 return;
         g_autoptr(GBytes) body = bh_flows_pack(&what, cut, g_get_real_time() * 1000, &cut_off);
-        if (!recorded)
-                wait_durable(f, cut->through);
+        gboolean gone = recorded ? f->mark_gone : wait_durable(f, cut->through);
         f->c.spooled(f->c.data); /* the batch before, of which the mark says nothing any more */
-        write_mark(f, boot_id, cut);
+        write_mark(f, boot_id, cut, gone);
         f->c.publish("flow", body, f->c.data);
         g_mutex_lock(&f->lock);
         f->batches++;
@@ -257,13 +257,14 @@ void bh_flows_catch_up(BhFlows *f) {
         BhFlowCut cut;
         BhFlowMark m;
 
+        f->mark_gone = bh_flow_mark_read(f->mark, &m) && m.gone;
         take_containers(f);
         bh_flows_read_addresses(f);
         f->newest_id = f->recorded_id = last;
         if (!f->c.after_crash || !bh_flow_mark_read(f->mark, &m) || m.through > last) {
                 bh_flow_table_begin(f->table, last, last, last);
                 cut = (BhFlowCut){ .after = last, .through = last, .failed_after = last, .failed_through = last };
-                write_mark(f, f->boot_id, &cut);
+                write_mark(f, f->boot_id, &cut, f->mark_gone);
                 return;
         }
         /* the batch that was perhaps told, with the same bounds */

@@ -18,6 +18,7 @@ GBytes *bh_flows_pack_listeners(const BhFlowsPacked *what, const GArray *listene
 
 struct BhFlows {
         BhFlowsConfig c; /* strings are in the members below */
+        gboolean mark_gone; /* of the mark that was found: BhFlowMark.gone */
         char *mark, *recorder_dir, *proc_path, *node, *boot_id;
         GThread *worker, *reader;
         int stop_pipe[2];

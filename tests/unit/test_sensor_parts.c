@@ -568,7 +568,7 @@ static void dns_messages_as_text(void) {
 
 static void mark_is_written_where_there_is_no_room_for_another_file(void) {
         g_autofree char *dir = g_dir_make_tmp("bulkhead-mark-XXXXXX", NULL), *name = g_strnfill(255, 'm'), *path = g_build_filename(dir, name, NULL);
-        BhFlowMark m = { .boot_id = "a-boot-id-that-is-longer", .after = 1000000, .through = 2000000, .failed_after = 900000, .failed_through = 1900000 }, got;
+        BhFlowMark m = { .gone = TRUE, .boot_id = "a-boot-id-that-is-longer", .after = 1000000, .through = 2000000, .failed_after = 900000, .failed_through = 1900000 }, got;
         g_autoptr(GError) error = NULL;
 
         /* a name without room for what is appended to that of a temporary file: no second file can be made, as on a full disk */
@@ -576,6 +576,8 @@ static void mark_is_written_where_there_is_no_room_for_another_file(void) {
         g_assert_nonnull(error);
         g_assert_true(g_file_set_contents_full(path, "", 0, G_FILE_SET_CONTENTS_NONE, 0600, NULL));
         g_assert_true(bh_flow_mark_write(path, &m, NULL));
+        g_assert_true(bh_flow_mark_read(path, &got) && got.gone);
+        m.gone = FALSE;
         m.after = 2000000;
         m.through = 2000001;
         g_strlcpy(m.boot_id, "short", sizeof(m.boot_id));
@@ -585,6 +587,7 @@ static void mark_is_written_where_there_is_no_room_for_another_file(void) {
         g_assert_cmpuint(got.after, ==, 2000000);
         g_assert_cmpuint(got.through, ==, 2000001);
         g_assert_cmpuint(got.failed_through, ==, 1900000);
+        g_assert_false(got.gone);
         g_unlink(path);
         g_rmdir(dir);
 }
@@ -598,8 +601,10 @@ static void mark_that_makes_no_sense_says_nothing(void) {
                 g_assert_true(g_file_set_contents(path, bad[i], -1, NULL));
                 g_assert_cmpuint(bh_flow_mark_through(dir), ==, 0);
         }
-        g_assert_true(g_file_set_contents(path, "1 boot 1 77 1 2\n", -1, NULL));
+        g_assert_true(g_file_set_contents(path, "1 boot 1 77 1 2 gone\n", -1, NULL));
         g_assert_cmpuint(bh_flow_mark_through(dir), ==, 77);
+        g_assert_true(g_file_set_contents(path, "1 boot 1 77 1 2\n 1 2 gone\n", -1, NULL));
+        g_assert_cmpuint(bh_flow_mark_through(dir), ==, 0);
         g_unlink(path);
         g_rmdir(dir);
 }
