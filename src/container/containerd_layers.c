@@ -22,7 +22,7 @@ GByteArray *bh_containerd_content(const guint8 *body, gsize len) {
         while ((took = bh_grpc_take(body, len, &from, &data, &n)) == BH_GRPC_MESSAGE)
                 if (!bh_containerd_content_piece(data, n, BH_CONTAINERD_BLOB_MAX, out))
                         return NULL;
-        return took == BH_GRPC_MORE && from == len ? g_steal_pointer(&out) : NULL;
+        return took == BH_GRPC_MORE && from == len && out->len ? g_steal_pointer(&out) : NULL;
 }
 
 static const char *text_of(const json_t *o, const char *key) {

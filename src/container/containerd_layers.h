@@ -9,7 +9,7 @@
 #define BH_CONTAINERD_BLOB_MAX (4u << 20)
 #define BH_CONTAINERD_BLOBS 4u /* from an image to its layers: indexes, manifest, configuration */
 
-/* The data of the messages of an answer to Content/Read, which comes in pieces; `body` is as bh_grpc_take() takes it. NULL: no such answer, or more than BH_CONTAINERD_BLOB_MAX. */
+/* The data of the messages of an answer to Content/Read, which comes in pieces; `body` is as bh_grpc_take() takes it. NULL: no such answer, nothing in it, or more than BH_CONTAINERD_BLOB_MAX. */
 GByteArray *bh_containerd_content(const guint8 *body, gsize len);
 
 /*

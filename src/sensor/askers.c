@@ -116,6 +116,9 @@ static struct bh_str program_of(const struct bh_lineage_process *p) {
 static gboolean is_runtime(const struct bh_lineage_process *p) {
         static const char *const programs[] = { "runc", "crun", "youki", "conmon", "conmonrs", "buildah", "podman", "crio" };
         struct bh_str program = program_of(p);
+
+        if (!program.len)
+                return FALSE;
         g_autofree char *path = g_strndup(program.p, program.len), *name = g_path_get_basename(path);
 
         for (gsize i = 0; i < G_N_ELEMENTS(programs); i++)

@@ -143,8 +143,9 @@ static gboolean find(gpointer data, guint32 pid, guint64 start, struct bh_lineag
                 return FALSE;
         const Ancestor *a = &line[pid - 1];
         *out = (struct bh_lineage_process){ .pid = pid, .start = start, .uid = 7 };
-        out->exe = (struct bh_str){ a->exe, (guint32) strlen(a->exe) };
-        out->comm = (struct bh_str){ a->comm, (guint32) strlen(a->comm) };
+        /* what is not known has no text at all */
+        out->exe = (struct bh_str){ *a->exe ? a->exe : NULL, (guint32) strlen(a->exe) };
+        out->comm = (struct bh_str){ *a->comm ? a->comm : NULL, (guint32) strlen(a->comm) };
         if (a->container)
                 out->container_id = (struct bh_str){ a->container, (guint32) strlen(a->container) };
         return TRUE;
@@ -168,6 +169,9 @@ static void the_maker_of_a_cgroup_is_the_highest_part_of_its_runtime(void) {
         static const Ancestor plain[] = { { "/usr/bin/bash", "bash", NULL }, { "/usr/sbin/runc", "runc", "inner" } };
         static const Ancestor between[] = { { "/usr/bin/podman", "podman", NULL }, { "/usr/bin/bash", "bash", NULL }, { "/memfd:x", "crun", NULL } };
 
+        static const Ancestor unknown[] = { { "", "", NULL }, { "/usr/sbin/runc", "runc", NULL } };
+
+        assert_maker(unknown, 2, "/usr/sbin/runc (uid 7, pid 2)");
         assert_maker(podman, 4, "/usr/bin/podman (uid 7, pid 2)");
         assert_maker(plain, 2, "/usr/sbin/runc (uid 7, pid 2) in container inner");
         assert_maker(between, 3, "/memfd:x (uid 7, pid 3)");

@@ -239,7 +239,11 @@ static void a_blob_comes_in_pieces(void) {
 
                 g_assert_true(!got || n < body->len || (got->len == 7 && !memcmp(got->data, "{\"a\":1}", 7)));
                 g_assert_true(got || n < body->len);
+                g_assert_true(!got || got->len);
         }
+        g_byte_array_set_size(body, 0);
+        frame(body, "");
+        g_assert_null(bh_containerd_content(body->data, body->len)); /* an empty one leads nowhere */
 }
 
 /* Where a blob leads: "> digest" or the layers. */
