@@ -178,7 +178,7 @@ int tp_sending(__u64 *ctx) {
         __u64 id = bpf_get_current_pid_tgid();
         struct sending now = { .sk = (__u64) sk, .msg = bh_arg(ctx, 1), .seq = position(sk, true) }, *of;
 
-        if (call_is_plain(true) || !payload_looked_at(now.sk, true, 0))
+        if (call_is_plainest() || !payload_looked_at(now.sk, true, 0) || call_is_plain(true))
                 return 0;
         /* called for each packet of the message: where it began is what counts */
         of = bpf_map_lookup_elem(&sendings, &id);
@@ -292,4 +292,36 @@ int tp_payload_end(__u64 *ctx) {
         }
         bpf_map_delete_elem(&streams, &key);
         return 0;
+}
+
+/* ---- functions of TLS libraries; attached by their places in files ---- */
+
+SEC("uprobe")
+int up_tls_moves(struct pt_regs *ctx) {
+        return tls_begins(ctx, true);
+}
+
+SEC("uprobe")
+int up_tls_handshake(struct pt_regs *ctx) {
+        return tls_begins(ctx, false);
+}
+
+SEC("uretprobe")
+int ur_tls_read(struct pt_regs *ctx) {
+        return tls_ends(ctx, false, false);
+}
+
+SEC("uretprobe")
+int ur_tls_write(struct pt_regs *ctx) {
+        return tls_ends(ctx, true, false);
+}
+
+SEC("uretprobe")
+int ur_tls_read_ex(struct pt_regs *ctx) {
+        return tls_ends(ctx, false, true);
+}
+
+SEC("uretprobe")
+int ur_tls_write_ex(struct pt_regs *ctx) {
+        return tls_ends(ctx, true, true);
 }

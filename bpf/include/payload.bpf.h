@@ -226,6 +226,32 @@ static __always_inline bool is_tcp(struct sock *sk) {
         return is_inet(BPF_CORE_READ(sk, __sk_common.skc_family)) && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && BPF_CORE_READ(sk, sk_type) == SOCK_STREAM;
 }
 
+/* A call of a TLS library that a thread is in: between the probe at its beginning and the one at its end. */
+struct tls_call {
+        __u64 session, buf, lenp;
+        __u64 sk; /* that the thread read or wrote in it; 0: none yet */
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH); /* what is left of threads that ended in a call stays until it is started anew */
+        __uint(max_entries, 32768);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u64); /* thread */
+        __type(value, struct tls_call);
+} tls_calls SEC(".maps");
+
+static __always_inline void tls_note(struct bh_payload_stream *s, __u64 sk) {
+        __u64 id = bpf_get_current_pid_tgid();
+        struct tls_call *c = bpf_map_lookup_elem(&tls_calls, &id);
+
+        if (!c)
+                return;
+        c->sk = sk;
+        if (s->clear == BH_PAYLOAD_CLEAR_NONE) {
+                s->clear = BH_PAYLOAD_CLEAR_NEW;
+                s->looks = 0;
+        }
+}
+
 /*
  * Whether a socket of which `n` bytes were moved just now is one that is looked at: it is then in `streams`. One look-up for those that are known.
  */
@@ -235,9 +261,13 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
         struct bh_payload_config *cfg;
 
         if (s && s->ports == ports_of(sk)) {
-                if (s->state == BH_PAYLOAD_IGNORED || s->state == BH_PAYLOAD_ENDED)
+                if (s->state == BH_PAYLOAD_IGNORED)
                         return 0;
                 cfg = config_of();
+                if (cfg && cfg->tls && (s->state == BH_PAYLOAD_ENDED || s->state == BH_PAYLOAD_HELLO))
+                        tls_note(s, key);
+                if (s->state == BH_PAYLOAD_ENDED)
+                        return 0;
                 if (!cfg || s->rules == *(volatile __u32 *) &cfg->rules)
                         return s->state == BH_PAYLOAD_OFF ? 0 : 1;
                 if (!rules_for(s, s->container, *(volatile __u32 *) &cfg->rules) && s->state != BH_PAYLOAD_OFF)
@@ -414,6 +444,11 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
         }
         if (!got) /* it may be one to be followed: counted */
                 return WAIT;
+        if (s->state == BH_PAYLOAD_LOOKING && starts_encrypted(w)) {
+                s->protocol = BH_PAYLOAD_P_TLS;
+                ended(w, s, sk, sent);
+                return NO;
+        }
         for (__u32 i = 0; i < BH_PAYLOAD_FIRST; i++) {
                 __u32 to = at;
 
@@ -444,6 +479,158 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
                 return NO;
         }
         return verdict;
+}
+
+/* ---- clear text of TLS libraries ---- */
+
+/* The socket of a session, of a process: a call that is served from what was read before uses none. */
+struct tls_session {
+        __u64 session;
+        __u32 tgid, pad;
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 16384);
+        __type(key, struct tls_session);
+        __type(value, __u64); /* struct sock * */
+} tls_sockets SEC(".maps");
+
+/* What HTTP/2's server may say first: a frame of settings, of the connection itself (RFC 9113, 6.5). */
+static __always_inline bool is_settings(struct work *w) {
+        const __u8 *b = w->bytes;
+
+        return w->src.got >= 9 && b[3] == 4 && !b[4] && !b[5] && !b[6] && !b[7] && !b[8];
+}
+
+/* As decide(), by the first bytes of the clear text; of one that was open before, by those of each call. */
+static __noinline int decide_clear(struct work *w, struct bh_payload_stream *s, __u64 sk, bool sent) {
+        bool client = sent == (s->side == BH_PAYLOAD_AT_CLIENT);
+        struct bh_payload_counts *counts = counts_of();
+        __u32 got = w->src.got, verdict = NO;
+
+        if (client) {
+                for (__u32 i = 0; i < BH_PAYLOAD_FIRST; i++)
+                        s->first[i] = i < got ? w->bytes[i] : 0;
+                s->first_len = got < BH_PAYLOAD_FIRST ? (__u8) got : BH_PAYLOAD_FIRST;
+                verdict = payload_classify(sk, 0);
+        } else if (is_settings(w)) {
+                s->protocol = BH_PAYLOAD_P_HTTP2;
+                verdict = YES;
+        }
+        if (verdict == YES) {
+                s->clear = BH_PAYLOAD_CLEAR_FOLLOWED;
+                if (counts)
+                        BH_ADD(counts->followed, 1);
+        } else if (++s->looks > LOOKS) {
+                s->clear = BH_PAYLOAD_CLEAR_IGNORED;
+        }
+        return verdict;
+}
+
+/* A call of a TLS library has moved `n` bytes of clear text, which lie where w->src says. */
+__noinline int payload_clear(__u32 index, __u64 sk, __u32 sent, __u32 n) {
+        struct work *w = bpf_map_lookup_elem(&payload_works, &index);
+        struct bh_payload_stream *s = bpf_map_lookup_elem(&streams, &sk);
+        struct bh_payload_dir *d, *o;
+        struct bh_payload_account *a;
+        __u32 want;
+
+        if (!w || !s || !s->clear || s->clear == BH_PAYLOAD_CLEAR_IGNORED)
+                return 0;
+        a = account_of(s->container);
+        if (!a)
+                return 0;
+        if (sent) {
+                d = &s->text[1];
+                o = &s->text[0];
+        } else {
+                d = &s->text[0];
+                o = &s->text[1];
+        }
+        w->head.flags = BH_PAYLOAD_F_TLS;
+        if (!d->pos || d->other != (__u32) o->pos) {
+                d->other = (__u32) o->pos;
+                d->left = s->per_request;
+                w->head.flags |= BH_PAYLOAD_F_TURN;
+        }
+        w->head.offset = d->pos;
+        w->head.total = n;
+        d->pos += n;
+        want = admit(w, s, d, n);
+        copy(w, want);
+        if (s->clear == BH_PAYLOAD_CLEAR_NEW && decide_clear(w, s, sk, sent) != YES)
+                return 0;
+        BH_ADD(a->clear, n);
+        if (!w->src.got)
+                return 0;
+        if (d->told != w->head.offset)
+                w->head.flags |= BH_PAYLOAD_F_SKIPPED;
+        if (w->src.got < n)
+                w->head.flags |= BH_PAYLOAD_F_CUT;
+        if (tell(w, s, (struct sock *) sk, sent, w->src.got))
+                return 0;
+        d->told = w->head.offset + w->src.got;
+        BH_ADD(a->clear_copied, w->src.got);
+        BH_ADD(a->pieces, 1);
+        return 0;
+}
+
+static __always_inline int tls_begins(struct pt_regs *regs, bool moves) {
+        __u64 id = bpf_get_current_pid_tgid();
+        struct tls_call c = { .session = regs->di };
+        struct bh_payload_counts *counts = counts_of();
+
+        if (bh_is_quiet(bh_current()))
+                return 0;
+        if (moves) {
+                c.buf = regs->si;
+                c.lenp = regs->cx;
+        }
+        if (bpf_map_update_elem(&tls_calls, &id, &c, BPF_ANY) && counts)
+                BH_ADD(counts->clear_unknown, 1);
+        return 0;
+}
+
+/* `counted`: the result is 1, and how many bytes stands where the caller said. */
+static __noinline int tls_ends(struct pt_regs *regs, bool sent, bool counted) {
+        __u64 id = bpf_get_current_pid_tgid(), n = 0;
+        struct tls_session key = { .tgid = id >> 32 };
+        struct tls_call *at = bpf_map_lookup_elem(&tls_calls, &id), c;
+        struct bh_payload_counts *counts = counts_of();
+        __s32 result = (__s32) regs->ax;
+        struct work *w;
+        __u64 *known;
+
+        if (!at)
+                return 0;
+        c = *at;
+        bpf_map_delete_elem(&tls_calls, &id);
+        key.session = c.session;
+        if (c.sk)
+                bpf_map_update_elem(&tls_sockets, &key, &c.sk, BPF_ANY);
+        if (!c.buf || result <= 0)
+                return 0;
+        n = (__u32) result;
+        if (counted && bpf_probe_read_user(&n, sizeof(n), (const void *) c.lenp))
+                return 0;
+        if (!n || n > 1u << 30)
+                return 0;
+        if (!c.sk) {
+                known = bpf_map_lookup_elem(&tls_sockets, &key);
+                if (known)
+                        c.sk = *known;
+        }
+        w = c.sk ? work_take() : NULL;
+        if (!w) {
+                if (counts)
+                        BH_ADD(counts->clear_unknown, 1);
+                return 0;
+        }
+        source_none(&w->src);
+        w->src.kind = SRC_USER;
+        w->src.at = c.buf;
+        payload_clear(w->index, c.sk, sent, (__u32) n);
+        return work_give(w);
 }
 
 #endif

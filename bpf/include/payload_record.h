@@ -83,6 +83,14 @@ enum bh_payload_state {
         BH_PAYLOAD_OFF,     /* until the rules change */
 };
 
+/* Of the clear text of a TLS connection. */
+enum bh_payload_clear {
+        BH_PAYLOAD_CLEAR_NONE, /* no call of a TLS library was seen that uses the socket */
+        BH_PAYLOAD_CLEAR_NEW,
+        BH_PAYLOAD_CLEAR_FOLLOWED,
+        BH_PAYLOAD_CLEAR_IGNORED,
+};
+
 #define BH_PAYLOAD_FIRST 32
 /* streams map: key the address of the kernel's struct sock; removed when that is destroyed. The sensor writes IGNORED, with its connection's `id`. */
 struct bh_payload_stream {
@@ -98,13 +106,13 @@ struct bh_payload_stream {
         __u8 looks;   /* in state LOOKING */
         __u8 begun;   /* directions in which there were calls: 1 read, 2 written */
         __u8 opened;  /* something was told */
-        __u8 clear;   /* calls of a TLS library are seen that use it */
+        __u8 clear;   /* enum bh_payload_clear */
         __u8 first_len;
         __u8 first[BH_PAYLOAD_FIRST];
         struct bh_payload_dir dir[2]; /* [1]: written */
-        __u64 text[2]; /* position in the clear text of a TLS library */
+        struct bh_payload_dir text[2]; /* the same of the clear text of a TLS library; `seq` is not used */
 };
-_Static_assert(sizeof(struct bh_payload_stream) == 168, "shared layout");
+_Static_assert(sizeof(struct bh_payload_stream) == 216, "shared layout");
 
 /* payload_rules map: key the container's cgroup; 0: the others. */
 struct bh_payload_rule {
@@ -115,6 +123,8 @@ struct bh_payload_rule {
 struct bh_payload_config {
         __u32 probe_tgid; /* whose calls are counted and not told; 0: nobody's */
         __u32 rules;      /* changes of payload_rules */
+        __u32 tls;        /* calls of TLS libraries are looked at */
+        __u32 pad;
 };
 
 /* payload_counts map: one entry, the programs'. */
@@ -122,12 +132,13 @@ struct bh_payload_counts {
         __u64 probe_sent, probe_read;
         __u64 followed, ignored, refused;
         __u64 ends_lost; /* records without bytes for which the ring had no room */
+        __u64 clear_unknown; /* calls of a TLS library whose socket is not known */
         __u64 batching;  /* not 0: some thread has used sendmmsg() or recvmmsg() */
 };
 
 /* payload_accounts map, per CPU: key the container's cgroup; 0: containers for which there was no room. */
 struct bh_payload_account {
-        __u64 pieces, moved, copied, skipped[BH_PAYLOAD_S_MAX], tls_closed, clear;
+        __u64 pieces, moved, copied, skipped[BH_PAYLOAD_S_MAX], tls_closed, clear, clear_copied;
 };
 
 /* payload_spent map: key the container's cgroup. */

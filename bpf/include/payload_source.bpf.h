@@ -444,6 +444,15 @@ struct {
         __type(value, struct sending);
 } sendings SEC(".maps");
 
+/* Most calls that send, told at little cost: write, sendto, sendmsg, writev, of the 64-bit interface. Others may be plain as well. */
+static __always_inline bool call_is_plainest(void) {
+        const struct pt_regs *regs = bh_user_regs();
+        __u32 nr = (__u32) BPF_CORE_READ(regs, orig_ax);
+
+        return (nr == 1 || nr == 44 || nr == 46 || nr == 20) && (__s32) BPF_CORE_READ(regs, ax) == -ENOSYS && !(BPF_CORE_READ(bh_current(), flags) & (PF_IO_WORKER | PF_KTHREAD)) &&
+               !(BPF_CORE_READ(bh_current(), thread_info.status) & TS_COMPAT);
+}
+
 static __always_inline bool call_is_plain(bool sent) {
         struct call c;
 

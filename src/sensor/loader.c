@@ -289,10 +289,10 @@ gboolean bh_loader_has_tracepoint(BhHooks *h, const char *name) {
 }
 
 struct bpf_object *bh_loader_load_apart(BhHooks *h, const char *name, const void *bytes, gsize size, GError **error) {
-        return bh_loader_load_some(h, name, bytes, size, NULL, error);
+        return bh_loader_load_some(h, name, bytes, size, NULL, NULL, error);
 }
 
-struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void *bytes, gsize size, const char *const *programs, GError **error) {
+struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void *bytes, gsize size, const char *const *programs, struct bpf_object *like, GError **error) {
         LIBBPF_OPTS(bpf_object_open_opts, o, .object_name = name);
         g_autoptr(GString) said = g_string_new(NULL);
         struct bpf_object *object = bpf_object__open_mem(bytes, size, &o);
@@ -311,6 +311,8 @@ struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void 
                 if (!bpf_map__is_internal(map))
                         bpf_map__set_pin_path(map, shared ? pin : NULL);
                 fit_map(h, map);
+                if (like && !shared && !bpf_map__is_internal(map))
+                        bpf_map__reuse_fd(map, bpf_object__find_map_fd_by_name(like, bpf_map__name(map)));
         }
         bpf_object__for_each_program(p, object)
                 if (programs)

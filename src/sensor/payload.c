@@ -16,6 +16,7 @@
 #include "hooks_private.h"
 #include "loader.h"
 #include "payload.skel.h"
+#include "payload_private.h"
 #include "payload_record.h"
 
 #define LOOK_MIN_US (2 * G_TIME_SPAN_MILLISECOND) /* after something came; doubles while nothing does, up to … */
@@ -26,32 +27,9 @@ G_STATIC_ASSERT((int) BH_PAYLOAD_SKIPPED_REASONS == (int) BH_PAYLOAD_S_MAX && (i
 G_STATIC_ASSERT((int) BH_PAYLOAD_TURN == (int) BH_PAYLOAD_F_TURN && (int) BH_PAYLOAD_DNS == (int) BH_PAYLOAD_P_DNS);
 G_STATIC_ASSERT(sizeof(BhPayloadAccount) == sizeof(struct bh_payload_account));
 
-enum { PROGRAMS_MAX = 8 };
-
-struct BhPayload {
-        struct bpf_object *object;
-        struct bpf_link *links[PROGRAMS_MAX];
-        struct ring_buffer *ring;
-        int streams, rules, config, counts, accounts; /* maps of the object */
-        const char *backend;
-        BhPayloadSeen seen;
-        gpointer data;
-        GThread *thread;
-        gpointer told_ns; /* a time: all before it was told; set by the thread */
-        guint64 told; /* atomically */
-
-        GMutex lock; /* of all below, and of attaching */
-        GCond changed;
-        gboolean started, ends;
-        struct bh_payload_config state; /* as it is in the kernel */
-        guint n_rules;
-        guint cpus;
-        guint64 user_ignored;
-        BhPayloadAccount gone;
-};
-
 /* Of each backend, what it cannot do without first. */
 static const char *const fexit_programs[] = { "fx_tcp_sendmsg", "fx_tcp_recvmsg", "tp_payload_end", "fx_tcp_sendpage", NULL };
+static const char *const tls_programs[] = { "up_tls_moves", "up_tls_handshake", "ur_tls_read", "ur_tls_write", "ur_tls_read_ex", "ur_tls_write_ex", NULL };
 static const char *const calls_programs[] = { "tp_sent", "tp_read", "tp_payload_end", "tp_sending", "tp_uring_read", NULL };
 
 const char *bh_payload_skipped_name(BhPayloadSkipped why) {
@@ -143,24 +121,24 @@ static gpointer run(gpointer data) {
 
 /* ---- attached or not; all under the lock ---- */
 
-static void config_write(BhPayload *p) {
+void bh_payload_config_write(BhPayload *p) {
         guint32 zero = 0;
 
         bpf_map_update_elem(p->config, &zero, &p->state, BPF_ANY);
 }
 
 static void detach(BhPayload *p) {
-        for (guint i = 0; i < PROGRAMS_MAX; i++)
+        for (guint i = 0; i < BH_PAYLOAD_PROGRAMS; i++)
                 if (p->links[i])
                         bpf_link__destroy(g_steal_pointer(&p->links[i]));
 }
 
-static gboolean attach(BhPayload *p, GError **error) {
+static gboolean attach_loaded(BhPayload *p, GError **error) {
         struct bpf_program *program;
         guint n = 0;
 
         bpf_object__for_each_program(program, p->object) {
-                if (!bpf_program__autoload(program))
+                if (!bpf_program__autoload(program) || bpf_program__type(program) == BPF_PROG_TYPE_KPROBE)
                         continue;
                 p->links[n] = bpf_program__attach(program);
                 if (!p->links[n]) {
@@ -171,6 +149,36 @@ static gboolean attach(BhPayload *p, GError **error) {
                 n++;
         }
         return TRUE;
+}
+
+static void find_maps(BhPayload *p) {
+        p->streams = bpf_object__find_map_fd_by_name(p->object, "streams");
+        p->rules = bpf_object__find_map_fd_by_name(p->object, "payload_rules");
+        p->config = bpf_object__find_map_fd_by_name(p->object, "payload_config");
+        p->counts = bpf_object__find_map_fd_by_name(p->object, "payload_counts");
+        p->accounts = bpf_object__find_map_fd_by_name(p->object, "payload_accounts");
+}
+
+static struct bpf_object *load_object(BhPayload *p, struct bpf_object *like, GError **error) {
+        size_t size;
+        const void *bytes = bh_payload__elf_bytes(&size);
+
+        return bh_loader_load_some(p->hooks, "payload", bytes, size, p->names, like, error);
+}
+
+/* 5.10 attaches a loaded fexit program once, and never again: then it is loaded anew, with the same maps. */
+static gboolean attach(BhPayload *p, GError **error) {
+        struct bpf_object *again;
+
+        if (attach_loaded(p, NULL))
+                return TRUE;
+        again = load_object(p, p->object, error);
+        if (!again)
+                return FALSE;
+        bpf_object__close(p->object);
+        p->object = again;
+        find_maps(p);
+        return attach_loaded(p, error);
 }
 
 /* Connections that the programs know: with them detached nobody would see their ends. */
@@ -204,7 +212,7 @@ static gboolean probe(BhPayload *p, GError **error) {
         gboolean moved, ok;
 
         p->state.probe_tgid = (guint32) getpid();
-        config_write(p);
+        bh_payload_config_write(p);
         bpf_map_lookup_elem(p->counts, &zero, &before);
         ok = attach(p, error);
         moved = ok && loop_byte();
@@ -213,7 +221,7 @@ static gboolean probe(BhPayload *p, GError **error) {
         detach(p);
         bpf_map_lookup_elem(p->counts, &zero, &after);
         p->state.probe_tgid = 0;
-        config_write(p);
+        bh_payload_config_write(p);
         if (!moved)
                 return FALSE;
         return (after.probe_sent > before.probe_sent && after.probe_read > before.probe_read) ||
@@ -223,7 +231,7 @@ static gboolean probe(BhPayload *p, GError **error) {
 /* ---- life cycle ---- */
 
 /* Names of the programs of a backend that this kernel has; what is left out is said in the header. NULL: it lacks what the backend cannot do without. */
-static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char *names[PROGRAMS_MAX], GError **error) {
+static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char *names[BH_PAYLOAD_PROGRAMS], GError **error) {
         const char *const *from = fexit ? fexit_programs : calls_programs;
         g_autofree char *why = NULL;
         guint n = 0;
@@ -242,6 +250,8 @@ static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char
                     (!g_str_equal(from[i], "tp_sending") || bh_loader_has_tracepoint(hooks, "tcp_sendmsg_locked")) &&
                     (!g_str_equal(from[i], "tp_uring_read") || bh_loader_has_tracepoint(hooks, "io_uring_complete")))
                         names[n++] = from[i];
+        for (guint i = 0; tls_programs[i]; i++)
+                names[n++] = tls_programs[i];
         names[n] = NULL;
         return names;
 }
@@ -253,22 +263,14 @@ static void unload(BhPayload *p) {
                 bpf_object__close(g_steal_pointer(&p->object));
 }
 
-static gboolean load(BhPayload *p, BhHooks *hooks, gboolean fexit, GError **error) {
-        const char *names[PROGRAMS_MAX];
-        size_t size;
-        const void *bytes = bh_payload__elf_bytes(&size);
-
+static gboolean load(BhPayload *p, gboolean fexit, GError **error) {
         p->backend = fexit ? "fexit" : "calls";
-        if (!programs_of(hooks, fexit, names, error))
+        if (!programs_of(p->hooks, fexit, p->names, error))
                 return FALSE;
-        p->object = bh_loader_load_some(hooks, "payload", bytes, size, names, error);
+        p->object = load_object(p, NULL, error);
         if (!p->object)
                 return FALSE;
-        p->streams = bpf_object__find_map_fd_by_name(p->object, "streams");
-        p->rules = bpf_object__find_map_fd_by_name(p->object, "payload_rules");
-        p->config = bpf_object__find_map_fd_by_name(p->object, "payload_config");
-        p->counts = bpf_object__find_map_fd_by_name(p->object, "payload_counts");
-        p->accounts = bpf_object__find_map_fd_by_name(p->object, "payload_accounts");
+        find_maps(p);
         p->ring = ring_buffer__new(bpf_object__find_map_fd_by_name(p->object, "payload_ring"), on_record, p, NULL);
         if (!p->ring)
                 bh_hooks_fail(error, "cannot map the ring buffer for what connections say: %s", g_strerror(errno));
@@ -285,6 +287,8 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
 
         g_mutex_init(&p->lock);
         g_cond_init(&p->changed);
+        p->tls = bh_payload_tls_table();
+        p->hooks = hooks;
         p->seen = seen;
         p->data = data;
         p->cpus = (guint) libbpf_num_possible_cpus();
@@ -292,8 +296,8 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
         if (!hooks->vmemmap_base)
                 bh_loader_find_symbols(hooks);
         g_rec_mutex_unlock(&hooks->lock);
-        if (force == BH_BACKEND_FALLBACK || !load(p, hooks, TRUE, force ? error : &no_fexit)) {
-                if (force == BH_BACKEND_PREFERRED || !load(p, hooks, FALSE, error))
+        if (force == BH_BACKEND_FALLBACK || !load(p, TRUE, force ? error : &no_fexit)) {
+                if (force == BH_BACKEND_PREFERRED || !load(p, FALSE, error))
                         return NULL;
         }
 
@@ -314,6 +318,8 @@ void bh_payload_free(BhPayload *p) {
         if (p->thread)
                 g_thread_join(p->thread);
         detach(p);
+        bh_payload_tls_forget(p);
+        g_clear_pointer(&p->tls, g_hash_table_unref);
         unload(p);
         g_mutex_clear(&p->lock);
         g_cond_clear(&p->changed);
@@ -335,6 +341,7 @@ void bh_payload_stop(BhPayload *p) {
         g_mutex_lock(&p->lock);
         if (p->started) {
                 detach(p);
+                bh_payload_tls_forget(p);
                 forget_streams(p);
                 p->started = FALSE;
         }
@@ -378,7 +385,7 @@ gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *ru
                         p->n_rules++;
         }
         p->state.rules++;
-        config_write(p);
+        bh_payload_config_write(p);
         g_mutex_unlock(&p->lock);
         return ok;
 }
@@ -431,6 +438,7 @@ void bh_payload_stats(BhPayload *p, BhPayloadStats *stats) {
                 .ignored = c.ignored + p->user_ignored,
                 .refused = c.refused,
                 .ends_lost = c.ends_lost,
+                .clear_unknown = c.clear_unknown,
         };
         for (int more = bpf_map_get_next_key(p->accounts, NULL, &next); !more; more = bpf_map_get_next_key(p->accounts, &key, &next)) {
                 key = next;

@@ -10,14 +10,20 @@
  * call, BH_PAYLOAD_CONNECTION_SECOND bytes of a connection in a second, and bytes_per_second of a container. What is left out is never silent: positions
  * come from the kernel's own sequence numbers, so a piece says where it stands, and for each container moved == copied + the sum of skipped.
  *
- * Backends, chosen by effect (a connection of our own over loopback): `fexit` on tcp_sendmsg(), tcp_recvmsg(), tcp_sendpage(): sees every form of call and
- * io_uring. `calls`, where the kernel refuses fexit (6.5 and later): tracepoints at the end of socket calls; the buffer is found by the task's registers, and
- * since 6.16 for all that is sent by the kernel's own description of the message. It does not see what io_uring and splice() receive (before 6.16: and what
- * io_uring and sendfile() send): counted as BH_PAYLOAD_SKIPPED_FORM. Neither sees what is read by splice() or by mapping receive buffers, counted the same.
+ * Backends, chosen by effect (a connection of our own over loopback): `fexit` on tcp_sendmsg(), tcp_recvmsg(), tcp_sendpage(), which reads the kernel's own
+ * description of the message: every form of call, and io_uring. `calls`, where the kernel refuses fexit (needs 6.5): tracepoints at the end of socket calls;
+ * the memory is that of the system call in the task's registers (64- and 32-bit, x32 not), of the request that io_uring completes, and since 6.16, for what is sent, of the
+ * kernel's description as well. It does not see what multishot requests of io_uring receive, recvmmsg() with a timeout, and before 6.16 what io_uring, sendfile()
+ * and splice() send. Neither sees what is read by splice() or by mapping receive buffers. What is sent from pages (sendfile(), splice()) can be read only where the
+ * kernel says where it maps them (CONFIG_KALLSYMS_ALL, and addresses in /proc/kallsyms). All of that is counted, as BH_PAYLOAD_SKIPPED_FORM or _UNREADABLE, from the first
+ * call of the connection that was seen.
+ *
  * The bytes are read from the caller's memory when the call is at its end. Another thread of the same program can change them just then: what a server reads can
- * be hidden by that server only, what a compromised client sends can be.
+ * be hidden by that server only, what a compromised client sends can be. Two threads that read one socket (or write one) at the same moment: one of the pieces is
+ * left out and counted as BH_PAYLOAD_SKIPPED_FORM, and the other may stand at the wrong one of two places.
  *
  * Costs nothing while it is stopped. Bytes are hostile: to be parsed by the inspector alone.
+ * Clear text of TLS: payload_tls.h.
  *
  * Any thread may call; the callback runs in a thread of the object's own and may call bh_payload_ignore().
  */
@@ -103,7 +109,8 @@ typedef struct {
         guint64 copied;  /* … that were put into the ring buffer … */
         guint64 skipped[BH_PAYLOAD_SKIPPED_REASONS]; /* … or not: moved == copied + the sum, when no call is under way */
         guint64 tls_closed; /* connections */
-        guint64 clear;      /* bytes of clear text of TLS libraries; not among the others */
+        guint64 clear;        /* bytes of followed clear text of TLS libraries, which are not among the others … */
+        guint64 clear_copied; /* … of which so many were put into the ring buffer */
 } BhPayloadAccount;
 
 typedef struct {
@@ -115,6 +122,7 @@ typedef struct {
         guint64 ignored;  /* connections that were not, and those that the callback had ignored */
         guint64 refused;  /* connections beyond BH_PAYLOAD_SOCKETS */
         guint64 ends_lost; /* pieces without bytes (ends, BH_PAYLOAD_TLS_CLOSED) for which the ring buffer had no room: forget connections that are silent for long */
+        guint64 clear_unknown; /* calls of TLS libraries whose connection is not known */
 } BhPayloadStats;
 
 typedef struct {

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of BhPayload, for payload.c and payload_tls.c alone. */
+#pragma once
+#include <bpf/libbpf.h>
+
+#include "payload.h"
+#include "payload_record.h"
+
+#define BH_PAYLOAD_PROGRAMS 16
+
+struct BhPayload {
+        BhHooks *hooks;
+        struct bpf_object *object;
+        const char *names[BH_PAYLOAD_PROGRAMS]; /* of its programs that are loaded */
+        struct bpf_link *links[BH_PAYLOAD_PROGRAMS];
+        struct ring_buffer *ring;
+        int streams, rules, config, counts, accounts; /* maps of the object */
+        const char *backend;
+        BhPayloadSeen seen;
+        gpointer data;
+        GThread *thread;
+        gpointer told_ns; /* a time: all before it was told; set by the thread */
+        guint64 told; /* atomically */
+
+        GMutex lock; /* of all below, and of attaching */
+        GCond changed;
+        gboolean started, ends;
+        struct bh_payload_config state; /* as it is in the kernel */
+        guint n_rules;
+        guint cpus;
+        guint64 user_ignored;
+        BhPayloadAccount gone;
+        GHashTable *tls; /* files of TLS libraries: see payload_tls.c */
+        guint64 tls_refused;
+};
+
+/* With the lock held, these. */
+void bh_payload_config_write(BhPayload *p);
+GHashTable *bh_payload_tls_table(void);
+void bh_payload_tls_forget(BhPayload *p);
