@@ -12,8 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const uint8_t *mark = memchr(data, 0xff, size);
         size_t n = mark ? (size_t) (mark - data) : size;
         g_autofree guint8 *request = g_memdup2(data, n ? n : 1);
-        g_autofree char *text = mark ? g_memdup2(mark + 1, size - n) : g_strdup("");
         gsize len = mark ? size - n - 1 : 0;
+        g_autofree char *text = len ? g_memdup2(mark + 1, len) : g_strdup("");
 
         (void) bh_web_trace_suspected(request, n);
         g_autoptr(GByteArray) kept = bh_web_trace_keep(request, n);
