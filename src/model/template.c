@@ -254,13 +254,17 @@ static void put_path(Writer *w, const char *path, gsize len) {
                 while (i < len && path[i] != '/')
                         i++;
 
-                Shape s = shape_of(path + begin, i - begin);
-                gboolean number = s.digits == i - begin;
+                gsize digits = 0;
+                for (gsize k = begin; k < i; k++)
+                        digits += path[k] >= '0' && path[k] <= '9';
+                gboolean number = digits == i - begin;
                 gboolean one = i - begin == 1 && path[begin] == '1';
 
                 /* /proc/1 is whoever begins a namespace: often not oneself */
                 if (number && ((proc && !(part == 2 && one)) || pts))
                         put_text(w, "{n}");
+                else if (!digits && !place.temporary)
+                        put_raw(w, path + begin, i - begin); /* nothing without a digit is generalised, but there */
                 else
                         put_part(w, path + begin, i - begin, place);
         }
