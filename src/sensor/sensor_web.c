@@ -61,6 +61,7 @@ static void on_endpoint(const BhWebEndpoint *e, struct bh_str exe, gpointer data
         m.kind = (char *) "http";
         m.subject = bh_bus_text(subject);
         m.parent = (ProtobufCBinaryData){ .len = exe.len, .data = (uint8_t *) exe.p };
+        m.detail = bh_bus_text(e->client ? "client" : "server");
         m.count = e->count;
         m.first_ns = bh_web_epoch_ns(e->first_ns);
         m.last_ns = bh_web_epoch_ns(e->last_ns);
