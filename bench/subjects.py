@@ -278,6 +278,7 @@ class Falco(Nothing):
         return lib.first_line("falco", "--version")
 
 
-ALL = [Nothing(), Floor(), Bulkhead(), Bulkhead("bulkhead-alone", "the sensor without bus and inspector", ("--no-bus", "--no-inspector")),
+ALL = [Nothing(), Floor(), Bulkhead(), Bulkhead("no-web", "as `bulkhead up --no-web` starts it: web traffic is not inspected", ("--no-web",), True),
+       Bulkhead("bulkhead-alone", "the sensor without bus and inspector", ("--no-bus", "--no-inspector")),
        Bulkhead("preferred", "the sensor, hooks on kernel functions", ("--backend", "preferred"), True),
        Bulkhead("fallback", "the sensor, system-call tracepoints", ("--backend", "fallback"), True), Auditd(), Falco()]
