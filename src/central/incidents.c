@@ -151,6 +151,8 @@ static void on_finding(BhCorrelator *k, const char *id, Batch *b) {
                 BhStoreIncident *row = g_new0(BhStoreIncident, 1);
 
                 bh_incident_row(j.merged[n], row);
+                if (!j.merged_open[n])
+                        row->state = (char *) bh_incident_state_name(BH_INCIDENT_FORMING);
                 g_ptr_array_add(b->merged, row);
         }
         if (!j.incident)

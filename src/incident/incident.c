@@ -234,6 +234,8 @@ static void leave(BhIncidents *g, GHashTable *where, const char *key, guint64 gr
 
 /* ---- whose it is ---- */
 
+G_STATIC_ASSERT(CANDIDATES <= G_N_ELEMENTS(((BhIncidentJoin *) NULL)->merged));
+
 typedef struct {
         BhIncidentGroup *groups[CANDIDATES];
         BhBasis basis[CANDIDATES];
@@ -348,8 +350,8 @@ BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) 
         was = x->i.state;
         for (guint n = 0; n < who.n; n++)
                 if (who.groups[n] != x) {
-                        if (who.groups[n]->i.state == BH_INCIDENT_OPEN && out.n_merged < G_N_ELEMENTS(out.merged))
-                                out.merged[out.n_merged++] = &who.groups[n]->i;
+                        out.merged_open[out.n_merged] = who.groups[n]->i.state == BH_INCIDENT_OPEN;
+                        out.merged[out.n_merged++] = &who.groups[n]->i;
                         merge(g, x, who.groups[n]);
                 }
         out.is_new_line = bh_incident_group_add(x, f, out.basis);

@@ -124,7 +124,8 @@ typedef struct {
         BhBasis basis;
         gboolean is_new_line;
         gboolean opened;       /* it became an incident by this finding */
-        BhIncident *merged[4]; /* went into it by this finding; good until the next call */
+        BhIncident *merged[16]; /* went into it by this finding, forming ones too; good until the next call */
+        gboolean merged_open[16]; /* it had been told of */
         guint n_merged;
 } BhIncidentJoin;
 

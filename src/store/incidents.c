@@ -57,6 +57,10 @@ static gboolean log_row(BhStore *s, guint64 id, GError **error) {
 static gboolean put_row(BhStore *s, const BhStoreIncident *i, GError **error) {
         gboolean forming = g_str_equal(i->state, "forming");
 
+        /* nobody was told of it: its findings go along, and it goes without a trace */
+        if (forming && i->merged_into)
+                return bh_db_run(s->writer, error, "UPDATE incident_findings SET incident = ? WHERE incident = ?", "uu", i->merged_into, i->id) &&
+                       bh_db_run(s->writer, error, "DELETE FROM incidents WHERE id = ? AND state = 'forming'", "u", i->id);
         if (!bh_db_run(s->writer, error,
                        "INSERT INTO incidents (id, state, merged_into, severity, rank, tactics, first_ns, last_ns, findings, dropped, title, story, nodes, applications, workloads, containers, lines, "
                        "opened_ns, changed_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "

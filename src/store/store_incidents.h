@@ -46,7 +46,7 @@ typedef struct {
 gboolean bh_store_incidents_position(BhStore *s, guint64 *position, GError **error);
 /* The largest number that an incident ever had. */
 gboolean bh_store_incidents_last(BhStore *s, guint64 *id, GError **error);
-/* All or nothing. A row that people closed meanwhile stays closed. Members of a merged incident go with it. */
+/* All or nothing. A row that people closed meanwhile stays closed. Members of a merged incident go with it; one that is "forming" and has merged_into is deleted. */
 gboolean bh_store_incidents_put(BhStore *s, const BhStoreIncident *rows, guint n, const BhStoreIncidentMember *members, guint n_members, guint64 position, GError **error);
 /* Findings of incidents that are forming or open and had one since `since_ns`, in the order in which they came; at most `max`, the latest. */
 typedef void (*BhStoreMemberFunc)(const char *finding, guint64 incident, gboolean open, gpointer data);
