@@ -112,11 +112,27 @@ static guint weight(guint rank) {
         return rank <= 2 ? 4 : rank <= 5 ? 6 - rank : 0;
 }
 
-static void judge(BhIncident *i) {
-        guint of[BH_TACTICS] = { 0 }, score = 0, alone = 0;
-        gboolean escape = FALSE, host = FALSE;
+/* A line that is not kept. */
+static void drop(BhIncidentGroup *g, guint rank, guint32 tactics, gboolean of_escape, gboolean of_host) {
+        g->i.rank = (guint8) MIN(g->i.rank, rank);
+        g->i.lines_dropped++;
+        g->dropped_tactics |= tactics;
+        g->dropped_escape |= of_escape && rank <= BH_INCIDENT_RANK_ALONE;
+        g->dropped_host |= of_host && rank <= BH_INCIDENT_RANK_ALONE;
+        g->dropped_alone = (guint8) MAX(g->dropped_alone, tactics ? 0 : weight(rank));
+        for (guint t = 0; t < BH_TACTICS; t++)
+                if (tactics >> t & 1)
+                        g->dropped_of[t] = (guint8) MAX(g->dropped_of[t], weight(rank));
+}
 
-        i->tactics = 0;
+static void judge(BhIncidentGroup *g) {
+        BhIncident *i = &g->i;
+        guint of[BH_TACTICS], score = 0, alone = g->dropped_alone;
+        gboolean escape = g->dropped_escape, host = g->dropped_host;
+
+        i->tactics = g->dropped_tactics;
+        for (guint t = 0; t < BH_TACTICS; t++)
+                of[t] = g->dropped_of[t];
         for (guint n = 0; n < i->lines->len; n++) {
                 const BhIncidentLine *l = g_ptr_array_index(i->lines, n);
 
@@ -192,7 +208,8 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 }
         } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
                 line_free(l);
-                g->i.lines_dropped += had ? 0 : 1;
+                drop(g, f->rank, f->tactics, f->escape, f->of_host);
+                g->i.lines_dropped -= had != NULL;
         } else {
                 l->id = bounded(f->id);
                 l->output = bounded(f->output);
@@ -218,7 +235,7 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 g->i.findings++;
         remember(g, f->serial, had ? MAX(count, *had) : count);
         widen(&g->i, f->time_ns, last);
-        judge(&g->i);
+        judge(g);
         g->i.version++;
         return is_new;
 }
@@ -236,7 +253,7 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
                         if (old)
                                 old->count += l->count, old->last_ns = MAX(old->last_ns, l->last_ns), old->time_ns = MIN(old->time_ns, l->time_ns);
                         else
-                                g->i.lines_dropped++;
+                                drop(g, l->rank, l->tactics, l->escape, l->of_host);
                         line_free(l);
                         continue;
                 }
@@ -255,8 +272,15 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
         g_hash_table_remove_all(from->serials);
         g->i.findings = g_hash_table_size(g->serials);
         g->i.lines_dropped += from->i.lines_dropped;
+        g->i.rank = MIN(g->i.rank, from->i.rank);
+        g->dropped_tactics |= from->dropped_tactics;
+        g->dropped_escape |= from->dropped_escape;
+        g->dropped_host |= from->dropped_host;
+        g->dropped_alone = MAX(g->dropped_alone, from->dropped_alone);
+        for (guint t = 0; t < BH_TACTICS; t++)
+                g->dropped_of[t] = MAX(g->dropped_of[t], from->dropped_of[t]);
         widen(&g->i, from->i.first_ns, from->i.last_ns);
-        judge(&g->i);
+        judge(g);
         g->i.version++;
         from->i.state = BH_INCIDENT_MERGED;
         from->i.merged_into = g->i.id;

@@ -9,6 +9,10 @@ typedef struct {
         BhIncident i;         /* first: what others see */
         GHashTable *by_equal; /* char * → BhIncidentLine * of i.lines */
         GHashTable *serials;  /* gint64 * → guint64 * : findings that are in it, and with which count */
+        /* of the lines for which there was no room: they are judged like the others */
+        guint32 dropped_tactics;
+        guint8 dropped_of[BH_TACTICS], dropped_alone;
+        gboolean dropped_escape, dropped_host;
 } BhIncidentGroup;
 
 BhIncidentGroup *bh_incident_group_new(guint64 id);
