@@ -327,7 +327,8 @@ BhCorrelator *bh_correlator_new(BhCentral *c, GError **error) {
                 return NULL;
         }
         k->incidents = bh_incidents_new(last + 1);
-        if (!learn_containers(k, error) || !bh_store_incidents_members(c->store, g_get_real_time() * 1000 - RESTORED_NS, BH_INCIDENTS_RESTORED, restore, k, error)) {
+        /* once for whose address is whose, and again when there are incidents, for who asked for which container */
+        if (!learn_containers(k, error) || !bh_store_incidents_members(c->store, g_get_real_time() * 1000 - RESTORED_NS, BH_INCIDENTS_RESTORED, restore, k, error) || !learn_containers(k, error)) {
                 bh_correlator_free(k);
                 return NULL;
         }

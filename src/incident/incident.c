@@ -364,10 +364,27 @@ BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) 
 BhIncident *bh_incidents_restore(BhIncidents *g, guint64 incident, BhIncidentState state, const BhIncidentFinding *f) {
         BhIncidentGroup *x = group_of(g, incident);
         g_autoptr(GArray) keys = keys_of(f);
+        BhBasis basis = BH_BASIS_NONE;
+        Found who = { 0 };
 
         if (!x)
                 x = group_new(g, incident);
-        bh_incident_group_add(x, f, BH_BASIS_NONE);
+        /* what tied it to those before it is found as it was then */
+        for (guint n = 0; n < keys->len; n++) {
+                const Key *k = &g_array_index(keys, Key, n);
+
+                if (k->look)
+                        look(g, g->keys, k->key, k->basis, f->time_ns, BH_INCIDENT_QUIET_NS, &who);
+        }
+        if (!who.n && has_text(f->container_id)) {
+                g_autofree char *own = container_key(f->node, f->container_id);
+
+                look(g, g->reached, own, BH_BASIS_REACHED, f->time_ns, BH_INCIDENT_REACHED_NS, &who);
+        }
+        for (guint n = 0; n < who.n; n++)
+                if (who.groups[n] == x)
+                        basis = who.basis[n];
+        bh_incident_group_add(x, f, basis);
         if (state == BH_INCIDENT_OPEN)
                 x->i.state = BH_INCIDENT_OPEN;
         leave_all(g, keys, f, x);
