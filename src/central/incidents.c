@@ -41,9 +41,11 @@ typedef struct {
 /* ---- what is known of containers ---- */
 
 static void know(GHashTable *where, const char *node, const char *text, const char *id) {
-        if (!*text || (g_hash_table_size(where) >= BH_INCIDENTS_KNOWN && !g_hash_table_contains(where, text)))
+        g_autofree char *key = g_strconcat(node, "\1", text, NULL);
+
+        if (!*text || (g_hash_table_size(where) >= BH_INCIDENTS_KNOWN && !g_hash_table_contains(where, key)))
                 return;
-        g_hash_table_replace(where, g_strconcat(node, "\1", text, NULL), g_strdup(id));
+        g_hash_table_replace(where, g_steal_pointer(&key), g_strdup(id));
 }
 
 static const char *known(GHashTable *where, const char *node, const char *text) {
