@@ -42,7 +42,8 @@ static gboolean drop_findings(BhStore *s, gint64 before, gint64 max, gint64 *gon
         gboolean ok = bh_db_run(s->writer, error, "DELETE FROM findings WHERE serial IN (SELECT serial FROM findings ORDER BY serial LIMIT ?) "
                                 "AND received_ns < ?", "ii", max, before);
         *gone = ok ? bh_db_changes(s->writer) : 0;
-        return ok;
+        /* which incident they were in: numbers are never used again, so all below the oldest that stays */
+        return ok && (!*gone || bh_db_run(s->writer, error, "DELETE FROM incident_findings WHERE serial < (SELECT min(serial) FROM findings)", ""));
 }
 
 static gboolean drop_containers(BhStore *s, gint64 before, gint64 max, gint64 *gone, GError **error) {
