@@ -57,16 +57,17 @@ static const char *known(GHashTable *where, const char *node, const char *text) 
 /* "/usr/bin/docker (uid 0, pid 7) in container NAME": one program, known exactly. Of several it is not said which. */
 static char *asker_of(const char *by) {
         static const char *const words[] = { ") in container ", ") from container " };
+        const char *name = NULL; /* behind the last of them: a program may be called like that, too */
 
         if (g_str_has_prefix(by, "one of:"))
                 return NULL;
         for (guint i = 0; i < G_N_ELEMENTS(words); i++) {
-                const char *at = strstr(by, words[i]);
+                const char *at = g_strrstr(by, words[i]);
 
-                if (at)
-                        return g_strdup(at + strlen(words[i]));
+                if (at && (!name || at + strlen(words[i]) > name))
+                        name = at + strlen(words[i]);
         }
-        return NULL;
+        return g_strdup(name);
 }
 
 static void learn_container(BhCorrelator *k, const BhStoreContainer *c) {
