@@ -104,7 +104,7 @@ void bh_api_incident_assign(BhCall *call) {
         g_autoptr(GError) error = NULL;
         guint64 id;
 
-        if (!read_id(call, &id) || !bh_call_pace(call))
+        if (!read_id(call, &id))
                 return;
         json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
         if (!body)
@@ -124,7 +124,7 @@ void bh_api_incident_comment(BhCall *call) {
         GError *error = NULL;
         guint64 id;
 
-        if (!read_id(call, &id) || !bh_call_pace(call))
+        if (!read_id(call, &id))
                 return;
         json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
         if (!body)
@@ -147,7 +147,7 @@ void bh_api_incident_close(BhCall *call) {
         GError *error = NULL;
         guint64 id;
 
-        if (!read_id(call, &id) || !bh_call_pace(call))
+        if (!read_id(call, &id))
                 return;
         json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
         if (!body)
