@@ -179,7 +179,8 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         BhModelVersion *v = version_for(m, digest, a->first_ns);
         BhVerdict out = { .kind = BH_VERDICT_LEARNED, .version = v, .fresh = TRUE, .of_replica = TRUE };
         guint flags = BH_ITEM_LEARNED;
-        gboolean together;
+        /* but for a family that a person has made learn anew */
+        gboolean together, shadow = v->shadow && v->states[a->family] != BH_MODEL_LEARNING;
 
         m->dirty = TRUE;
         v->last_ns = MAX(v->last_ns, a->last_ns);
@@ -190,12 +191,12 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         if (a->suspicious) {
                 out.kind = BH_VERDICT_REFUSED;
                 flags = BH_ITEM_REFUSED;
-        } else if (!v->shadow && a->starting && v->facets->starts <= 1 && !(v->locked >> a->family & 1)) {
+        } else if (!shadow && a->starting && v->facets->starts <= 1 && !(v->locked >> a->family & 1)) {
                 /* nobody has seen it begin before: what the first start shows is all that is known of starts */
-        } else if (is_scored(v, a->family) || (v->shadow && out.risk >= BH_MODEL_HASTE)) {
+        } else if (is_scored(v, a->family) || (shadow && out.risk >= BH_MODEL_HASTE)) {
                 out.kind = BH_VERDICT_NOVEL;
                 flags = BH_ITEM_NOVEL;
-        } else if (v->shadow) {
+        } else if (shadow) {
                 out.kind = BH_VERDICT_HELD;
                 flags = BH_ITEM_HELD;
         }
@@ -348,7 +349,8 @@ void bh_model_relearn(BhModel *m, BhModelVersion *v, guint32 families) {
                 }
         /* trials are of all families: those that are not learned anew have proved themselves already */
         v->facets->trials = 0;
-        v->shadow = FALSE;
+        if (families == BH_MODEL_ALL)
+                v->shadow = FALSE;
         m->dirty = TRUE;
 }
 
