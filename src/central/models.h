@@ -7,7 +7,8 @@
  * began. Models that changed are stored each BH_MODELS_SAVE_S and at a stop; with each finding, its model in the same transaction. At a start what was observed since is taken in
  * again: a crash forgets nothing that was learned (up to BH_MODELS_SAVE_S of running time, which only makes convergence later).
  *
- * Never a storm: a workload has BH_MODELS_BURST findings, and one more each BH_MODELS_PACE_S; what is over is counted and told together once a minute.
+ * Never a storm: a workload has BH_MODELS_BURST findings, of which a third is for new ones of priority error or more, and one more each BH_MODELS_PACE_S; what is over is counted and
+ * told together once a minute.
  */
 #pragma once
 #include "central.h"

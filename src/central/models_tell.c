@@ -40,13 +40,14 @@ static BhStoreFinding *finding(BhModels *m, BhKept *k, const char *node, gint64 
         return f;
 }
 
-static gboolean may_tell(BhModels *m, BhKept *k) {
+/* What is grave, and new, has a third of the findings to itself: a flood of small things does not make it unheard. */
+static gboolean may_tell(BhModels *m, BhKept *k, gboolean grave) {
         gint64 now_us = g_get_monotonic_time();
 
         if (k->tokens_us)
                 k->tokens = MIN(BH_MODELS_BURST, k->tokens + (double) (now_us - k->tokens_us) / (BH_MODELS_PACE_S * (double) G_USEC_PER_SEC));
         k->tokens_us = now_us;
-        if (k->tokens >= 1) {
+        if (k->tokens >= (grave ? 1 : 1 + BH_MODELS_BURST / 3)) {
                 k->tokens--;
                 return TRUE;
         }
@@ -58,7 +59,7 @@ static gboolean may_tell(BhModels *m, BhKept *k) {
 
 void bh_models_tell(BhModels *m, BhKept *k, const BhVerdict *v, const BhAct *a, const BhModelBox *box, const char *node, const char *container) {
         m->stats.anomalies += v->fresh;
-        if (!may_tell(m, k))
+        if (!may_tell(m, k, v->fresh && bh_verdict_priority(v) <= 3))
                 return;
         BhStoreFinding *f = finding(m, k, node, a->first_ns, bh_verdict_priority(v));
         GString *out = g_string_new("{");
