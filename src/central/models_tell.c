@@ -102,7 +102,8 @@ void bh_models_tell(BhModels *m, BhKept *k, const BhVerdict *v, const BhAct *a, 
         f->description = g_strdup("The workload did what its behaviour model does not hold. Models learn what is normal until little new is to be expected; docs/models.md says how.");
         f->advice = g_strdup_printf("If it is right, let the model have it: bulkhead model accept %s %s. If not, look at what the container does: bulkhead events --container %.12s.", k->model->workload, id,
                                     container);
-        f->fold = g_strdup_printf("%s %s", id, v->version->digest);
+        /* one that there was no room for has no number: it is not equal to all others of the kind */
+        f->fold = v->item ? g_strdup_printf("%s %s", id, v->version->digest) : g_strdup_printf("%s\n%s\n%s %s", a->actor, a->object, a->detail, v->version->digest);
 }
 
 static BhModelBox *box_of(BhModels *m, const BhKept *k, const BhItem *i) {
