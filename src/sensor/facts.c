@@ -95,6 +95,8 @@ static const char *const capabilities[] = {
         "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 };
 
+#define USUAL 0xa80425fbull /* what Docker and containerd give by default */
+
 static guint becomes(const struct bh_event *e, BhFact out[BH_FACTS_MAX]) {
         guint64 gained = bh_event_has(e, BH_F_old_cap_effective) ? NUMBER(e, cap_effective, 0) & ~e->old_cap_effective : 0;
         guint n = 0;
@@ -108,12 +110,14 @@ static guint becomes(const struct bh_event *e, BhFact out[BH_FACTS_MAX]) {
                 out[n].kind = "credential";
                 set_subject(&out[n++], text);
         }
-        for (guint bit = 0; bit < G_N_ELEMENTS(capabilities) && n < BH_FACTS_MAX; bit++)
-                if (gained >> bit & 1) {
-                        out[n].kind = "capability";
-                        out[n].subject = literal(capabilities[bit]);
-                        out[n++].detail = literal("gained");
-                }
+        /* first what a container's root does not have anyway: there is room for few */
+        for (guint pass = 0; pass < 2; pass++)
+                for (guint bit = 0; bit < G_N_ELEMENTS(capabilities) && n < BH_FACTS_MAX; bit++)
+                        if ((gained >> bit & 1) && (USUAL >> bit & 1) == pass) {
+                                out[n].kind = "capability";
+                                out[n].subject = literal(capabilities[bit]);
+                                out[n++].detail = literal("gained");
+                        }
         return n;
 }
 

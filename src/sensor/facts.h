@@ -9,7 +9,7 @@
 #include "event/event.h"
 #include "model/template.h"
 
-#define BH_FACTS_MAX 4u /* of one event; capabilities beyond are told by the next one's */
+#define BH_FACTS_MAX 4u /* of one event; of capabilities beyond, those that containers have by default go first */
 
 typedef struct {
         const char *kind; /* static */

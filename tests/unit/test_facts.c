@@ -90,7 +90,10 @@ static void other_kinds_are_told(void) {
         BH_SET(&e, euid, 33);
         BH_SET(&e, old_cap_effective, 0);
         BH_SET(&e, cap_effective, 1ull << 21 | 1ull << 13);
-        expect(&e, "credential|/usr/bin/app|uid 33||0\ncapability|/usr/bin/app|CAP_NET_RAW|gained|0\ncapability|/usr/bin/app|CAP_SYS_ADMIN|gained|0");
+        expect(&e, "credential|/usr/bin/app|uid 33||0\ncapability|/usr/bin/app|CAP_SYS_ADMIN|gained|0\ncapability|/usr/bin/app|CAP_NET_RAW|gained|0");
+        /* root of a container, and one that it should not have */
+        BH_SET(&e, cap_effective, 0xa80425fbull | 1ull << 21);
+        expect(&e, "credential|/usr/bin/app|uid 33||0\ncapability|/usr/bin/app|CAP_SYS_ADMIN|gained|0\ncapability|/usr/bin/app|CAP_CHOWN|gained|0\ncapability|/usr/bin/app|CAP_DAC_OVERRIDE|gained|0");
         BH_SET(&e, cap_effective, ~0ull);
         BhFact f[BH_FACTS_MAX];
         g_assert_cmpuint(bh_facts_of(&e, f), ==, BH_FACTS_MAX);
