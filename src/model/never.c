@@ -70,8 +70,8 @@ gboolean bh_never_runtime(const struct bh_event *e) {
         if (copy)
                 return bh_event_has(e, BH_F_parent_exe) && (one_of(e->parent_exe.p, e->parent_exe.len, names, G_N_ELEMENTS(names)) || (e->parent_exe.len == 1 && e->parent_exe.p[0] == '/') ||
                         (e->parent_exe.len > 18 && memcmp(e->parent_exe.p, "/memfd:runc_cloned:", 19) == 0));
-        /* of a container's own layers nothing is the runtime */
-        return !(flags & (BH_RF_EXE_UPPER | BH_RF_EXE_LOWER | BH_RF_EXE_MEMFD)) && one_of(e->exe.p, e->exe.len, names, G_N_ELEMENTS(names));
+        /* of a container's own layers nothing is the runtime, nor of its tmpfs, which is no layer */
+        return !(flags & (BH_RF_EXE_UPPER | BH_RF_EXE_LOWER | BH_RF_EXE_MEMFD)) && !bh_template_writable(e->exe.p, e->exe.len) && one_of(e->exe.p, e->exe.len, names, G_N_ELEMENTS(names));
 }
 
 static const char *of_exec(const struct bh_event *e, guint64 flags) {

@@ -137,6 +137,9 @@ static void what_is_never_learned_is_told(void) {
         g_assert_nonnull(bh_never_learn(&e));
         e = event(BH_EV_MOUNT, "/usr/bin/runc", NULL, NULL);
         g_assert_null(bh_never_learn(&e));
+        e = event(BH_EV_MOUNT, "/dev/shm/runc", NULL, NULL);
+        g_assert_nonnull(bh_never_learn(&e));
+        e = event(BH_EV_MOUNT, "/usr/bin/runc", NULL, NULL);
         /* of a container's own layer nothing is the runtime, whatever it is called */
         BH_SET(&e, flags, 1ull << 20);
         g_assert_nonnull(bh_never_learn(&e));
