@@ -140,12 +140,17 @@ static void add_key(GArray *keys, char *key, BhBasis basis, gboolean look, gbool
 /* Below these everything on a node begins: to have them in common says nothing. */
 static gboolean is_root(const BhIncidentProcess *p) {
         static const char *const names[] = { "systemd", "init", "sshd", "cron", "crond", "dockerd", "containerd", "runc", "crun", "conmon", "crio", "kubelet", "agetty", "login", "atd", "supervisord" };
+        static const char *const others[] = { "/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/home/", "/root/" };
         g_autofree char *base = p->exe && *p->exe ? g_path_get_basename(p->exe) : NULL;
 
         if (p->pid <= 2)
                 return TRUE;
         if (!base)
                 return FALSE;
+        /* whoever writes there may call a program what he likes */
+        for (guint n = 0; n < G_N_ELEMENTS(others); n++)
+                if (g_str_has_prefix(p->exe, others[n]))
+                        return FALSE;
         for (guint n = 0; n < G_N_ELEMENTS(names); n++)
                 if (g_str_equal(base, names[n]))
                         return TRUE;
