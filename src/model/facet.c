@@ -21,10 +21,15 @@ const BhModelScale bh_model_scale_default = {
 };
 
 static guint64 hash_of(guint family, const char *actor, const char *object, const char *detail, guint32 uid) {
-        guint64 h = XXH3_64bits_withSeed(actor, strlen(actor), (guint64) family << 32 | uid);
+        guint64 h = XXH3_64bits_withSeed(actor, strnlen(actor, BH_FACET_TEXT), (guint64) family << 32 | uid);
 
-        h = XXH3_64bits_withSeed(object, strlen(object), h);
-        return XXH3_64bits_withSeed(detail, strlen(detail), h);
+        h = XXH3_64bits_withSeed(object, strnlen(object, BH_FACET_TEXT), h);
+        return XXH3_64bits_withSeed(detail, strnlen(detail, BH_FACET_TEXT), h);
+}
+
+/* What is beyond the bound is cut in items, and so makes no difference in what is looked for. */
+static gboolean same(const char *a, const char *b) {
+        return strncmp(a, b, BH_FACET_TEXT) == 0;
 }
 
 static guint item_hash(gconstpointer p) {
@@ -34,8 +39,7 @@ static guint item_hash(gconstpointer p) {
 static gboolean item_equal(gconstpointer pa, gconstpointer pb) {
         const BhItem *a = pa, *b = pb;
 
-        return a->hash == b->hash && a->family == b->family && a->uid == b->uid && g_str_equal(a->object, b->object) && g_str_equal(a->actor, b->actor) &&
-               g_str_equal(a->detail, b->detail);
+        return a->hash == b->hash && a->family == b->family && a->uid == b->uid && same(a->object, b->object) && same(a->actor, b->actor) && same(a->detail, b->detail);
 }
 
 BhFacets *bh_facets_new(void) {
@@ -147,7 +151,7 @@ static const char *put(char **at, const char *text, gsize len) {
         return begin;
 }
 
-/* Texts beyond their bound are cut: what is looked for is cut the same way, by who makes acts (templates are shorter). */
+/* Texts beyond their bound are cut. */
 static BhItem *make(guint family, const char *actor, const char *object, const char *detail, guint32 uid, const char *example, const char *why, gsize *size) {
         const char *texts[] = { actor, object, detail, example, why };
         gsize lens[G_N_ELEMENTS(texts)], sum = sizeof(BhItem) + G_N_ELEMENTS(texts);
