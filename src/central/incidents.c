@@ -143,9 +143,13 @@ static void touch(Batch *b, guint64 id) {
 static void on_finding(BhCorrelator *k, const char *id, Batch *b) {
         g_autoptr(BhStoreFinding) f = bh_store_finding(k->central->store, id, NULL);
         g_auto(BhIncidentInput) in = { 0 };
+        gboolean closed = FALSE;
 
         if (!f || !counts(f))
                 return; /* retention was faster */
+        /* what belongs to a closed one opens nothing when it grows, also when the closed one is no longer in memory */
+        if (f->count > 1 && bh_store_incident_is_closed(k->central->store, f->serial, &closed, NULL) && closed)
+                return;
         bh_incident_input_init(&in, f);
         in.finding.peer_container = peer_of(k, &in.finding);
         BhIncidentJoin j = bh_incidents_finding(k->incidents, &in.finding);

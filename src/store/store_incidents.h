@@ -51,6 +51,8 @@ gboolean bh_store_incidents_put(BhStore *s, const BhStoreIncident *rows, guint n
 /* Findings of incidents that are forming or open and had one since `since_ns`, in the order in which they came; at most `max`, the latest. */
 typedef void (*BhStoreMemberFunc)(const char *finding, guint64 incident, gboolean open, gpointer data);
 gboolean bh_store_incidents_members(BhStore *s, gint64 since_ns, guint max, BhStoreMemberFunc func, gpointer data, GError **error);
+/* Whether the incident that this finding is in was closed. */
+gboolean bh_store_incident_is_closed(BhStore *s, gint64 serial, gboolean *closed, GError **error);
 
 /* ---- people's */
 

@@ -126,6 +126,10 @@ static void members_are_read_back_in_order(void) {
         const BhStoreIncidentMember members[] = { { 1, 1 }, { 2, 2 }, { 3, 3 }, { 4, 4 }, { 5, 1 } };
         g_assert_true(bh_store_incidents_put(s, rows, 4, members, 5, 9, NULL));
         g_autoptr(GString) got = g_string_new(NULL);
+        gboolean closed;
+        g_assert_true(bh_store_incident_is_closed(s, 3, &closed, NULL) && closed);
+        g_assert_true(bh_store_incident_is_closed(s, 1, &closed, NULL) && !closed);
+        g_assert_true(bh_store_incident_is_closed(s, 6, &closed, NULL) && !closed);
         g_assert_true(bh_store_incidents_members(s, T0, 100, note_member, got, NULL));
         g_assert_cmpstr(got->str, ==, "f1>1 f2>2? f4>1 f5>1 ");
         g_string_truncate(got, 0);
