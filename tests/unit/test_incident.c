@@ -175,6 +175,40 @@ static void test_counts(void) {
         g_assert_cmpuint(i->lines_dropped, ==, 51);
 }
 
+static void test_what_has_no_line_is_judged(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        guint64 id = join(g, act("a", "w", 4, T(DISCOVERY), 0));
+
+        for (guint n = 0; n < BH_INCIDENT_LINES_MAX + 10; n++) {
+                g_autofree char *rule = g_strdup_printf("r%u", n);
+
+                g_assert_cmpuint(join(g, act("a", rule, 5, T(DISCOVERY), 1)), ==, id);
+        }
+        BhIncidentFinding f = act("a", "x", 2, T(PRIVILEGE_ESCALATION), 2);
+        f.escape = TRUE;
+        BhIncidentJoin j = bh_incidents_finding(g, &f);
+        g_assert_true(j.opened);
+        g_assert_cmpuint(j.incident->rank, ==, 2);
+        g_assert_cmpuint(j.incident->tactics, ==, T(DISCOVERY) | T(PRIVILEGE_ESCALATION));
+        g_assert_cmpint(j.incident->severity, ==, BH_SEVERITY_HIGH); /* 2 + 4, and 3 for the way out */
+}
+
+static void test_forming_ones_that_merge_are_told_of(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        guint64 a = join(g, act("a", "x", 2, T(EXECUTION), 0)), b = join(g, act("b", "w", 4, T(DISCOVERY), 10));
+        struct bh_event trace = { 0 };
+
+        BH_SET(&trace, type, BH_EV_PTRACE);
+        BH_SET_STR(&trace, target_container_id, "b");
+        BhIncidentFinding f = act("a", "traced", 2, T(PRIVILEGE_ESCALATION), 20);
+        f.event = &trace;
+        BhIncidentJoin j = bh_incidents_finding(g, &f);
+        g_assert_cmpuint(j.incident->id, ==, a);
+        g_assert_cmpuint(j.n_merged, ==, 1);
+        g_assert_cmpuint(j.merged[0]->id, ==, b);
+        g_assert_false(j.merged_open[0]);
+}
+
 static void test_bounds(void) {
         g_autoptr(BhIncidents) g = bh_incidents_new(1);
         BhIncidentStats s;
@@ -209,6 +243,10 @@ static void test_close_and_restore(void) {
 
         g_autoptr(BhIncidents) h = bh_incidents_new(1);
         bh_incidents_restore(h, 41, BH_INCIDENT_OPEN, &f);
+        BhIncidentFinding later = act("a", "later", 4, T(IMPACT), 2);
+        const BhIncident *i = bh_incidents_restore(h, 41, BH_INCIDENT_OPEN, &later);
+        g_assert_cmpint(((BhIncidentLine *) g_ptr_array_index(i->lines, 0))->basis, ==, BH_BASIS_NONE);
+        g_assert_cmpint(((BhIncidentLine *) g_ptr_array_index(i->lines, 1))->basis, ==, BH_BASIS_CONTAINER);
         g_assert_cmpuint(join(h, act("a", "y", 6, T(DISCOVERY), 6)), ==, 41);
         g_assert_cmpuint(join(h, act("b", "y", 2, T(DISCOVERY), 6)), ==, 42);
 }
@@ -270,6 +308,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/incident/out", test_out_of_the_container);
         g_test_add_func("/incident/merge", test_merge);
         g_test_add_func("/incident/counts", test_counts);
+        g_test_add_func("/incident/lines", test_what_has_no_line_is_judged);
+        g_test_add_func("/incident/forming", test_forming_ones_that_merge_are_told_of);
         g_test_add_func("/incident/bounds", test_bounds);
         g_test_add_func("/incident/close", test_close_and_restore);
         g_test_add_func("/incident/asked", test_asked);

@@ -202,6 +202,18 @@ static void a_person_locks_and_lets_learn_anew(void) {
         g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 51 * SLOT, 1), ==, BH_VERDICT_LEARNED);
 }
 
+static void one_family_that_learns_anew_leaves_the_others_in_the_shadow(void) {
+        g_autoptr(BhModel) m = new_model();
+
+        live(m, "old", 3, 24);
+        bh_model_start(m, "new", 1000 * SLOT);
+        bh_model_expose(m, "new", 3, 0);
+        bh_model_relearn(m, bh_model_version(m, "new"), 1u << BH_FAMILY_DNS);
+        g_assert_cmpint(act_at(m, "new", "/usr/bin/feature", 1001 * SLOT, 11), ==, BH_VERDICT_HELD);
+        const BhAct name = { .family = BH_FAMILY_DNS, .actor = "x", .object = "a.example", .detail = "A", .count = 1, .first_ns = 1002 * SLOT, .last_ns = 1002 * SLOT };
+        g_assert_cmpint(bh_model_observe(m, "new", &name).kind, ==, BH_VERDICT_LEARNED);
+}
+
 /* ---- versions and replicas ---- */
 
 static guint drifts, novels;
@@ -443,6 +455,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/what_begins_with_a_container_is_no_rarity", what_begins_with_a_container_is_no_rarity);
         g_test_add_func("/model/suspicious_acts_are_never_learned_but_by_a_person", suspicious_acts_are_never_learned_but_by_a_person);
         g_test_add_func("/model/a_person_locks_and_lets_learn_anew", a_person_locks_and_lets_learn_anew);
+        g_test_add_func("/model/one_family_that_learns_anew_leaves_the_others_in_the_shadow", one_family_that_learns_anew_leaves_the_others_in_the_shadow);
         g_test_add_func("/model/what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly", what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly);
         g_test_add_func("/model/an_anomaly_that_most_replicas_show_becomes_drift", an_anomaly_that_most_replicas_show_becomes_drift);
         g_test_add_func("/model/old_versions_make_room", old_versions_make_room);
