@@ -4,7 +4,7 @@
  *
  *     BH_TACTIC(ID, "name", "title", "tag")
  *
- * name: in the API and the store; tag: what rules carry. Numbers are their places and stand in no store.
+ * name: in the API and the store; tag: what rules carry. Numbers are their places, and stand in the store as bits (incidents.tactics): new ones go to the end.
  */
 BH_TACTIC(RECONNAISSANCE, "reconnaissance", "Reconnaissance", "mitre_reconnaissance")
 BH_TACTIC(INITIAL_ACCESS, "initial-access", "Initial access", "mitre_initial_access")

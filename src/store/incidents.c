@@ -64,8 +64,9 @@ static gboolean put_row(BhStore *s, const BhStoreIncident *i, GError **error) {
         if (!bh_db_run(s->writer, error,
                        "INSERT INTO incidents (id, state, merged_into, severity, rank, tactics, first_ns, last_ns, findings, dropped, title, story, nodes, applications, workloads, containers, lines, "
                        "opened_ns, changed_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                       "state = CASE WHEN incidents.state = 'closed' THEN 'closed' ELSE excluded.state END, merged_into = excluded.merged_into, severity = excluded.severity, "
-                       "rank = excluded.rank, tactics = excluded.tactics, first_ns = excluded.first_ns, last_ns = excluded.last_ns, findings = excluded.findings, dropped = excluded.dropped, "
+                       "state = CASE WHEN incidents.state = 'closed' THEN 'closed' ELSE excluded.state END, merged_into = excluded.merged_into, severity = max(incidents.severity, excluded.severity), "
+                       "rank = min(incidents.rank, excluded.rank), tactics = incidents.tactics | excluded.tactics, first_ns = min(incidents.first_ns, excluded.first_ns), "
+                       "last_ns = max(incidents.last_ns, excluded.last_ns), findings = max(incidents.findings, excluded.findings), dropped = max(incidents.dropped, excluded.dropped), "
                        "title = excluded.title, story = excluded.story, nodes = excluded.nodes, applications = excluded.applications, workloads = excluded.workloads, "
                        "containers = excluded.containers, lines = excluded.lines, opened_ns = CASE WHEN incidents.opened_ns > 0 THEN incidents.opened_ns ELSE excluded.opened_ns END, "
                        "changed_ns = excluded.changed_ns",
