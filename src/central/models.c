@@ -213,7 +213,7 @@ static void judge(BhModels *m, const BhStoreObservation *o) {
                     .suspicious = o->suspicious, .example = example, .why = why };
 
         BhVerdictKind said = bh_models_act(m, k, o->image_digest, &a, box, o->node, o->container_id);
-        if (!exec || (said != BH_VERDICT_KNOWN && said != BH_VERDICT_LEARNED))
+        if (!exec || g_str_equal(detail, BH_FACET_ANY) || (said != BH_VERDICT_KNOWN && said != BH_VERDICT_LEARNED))
                 return;
         BhAct args = { .family = BH_FAMILY_ARGS, .actor = object, .object = detail, .detail = "", .count = o->count, .first_ns = o->first_ns, .last_ns = o->last_ns, .suspicious = o->suspicious,
                        .example = example, .why = why };

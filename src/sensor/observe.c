@@ -259,6 +259,13 @@ static Key *count(BhObserve *o, const struct bh_event *e, const Description *d, 
 
         if (!k) {
                 guint keys = g->refs - (g->rest != NULL);
+
+                if (keys >= BH_OBSERVE_ARGUMENTS && f->detail.len && !same(BH_OBSERVE_REST, f->detail) && g_str_equal(f->kind, "exec")) {
+                        BhFact bare = *f;
+
+                        bare.detail = (struct bh_str){ BH_OBSERVE_REST, 1 };
+                        return count(o, e, d, &bare, why, rule, now_us);
+                }
                 gboolean full = keys >= BH_OBSERVE_PER_CONTAINER || (f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
                                 o->stats.bytes + f->subject.len + f->parent.len + f->detail.len + BH_OBSERVE_EXAMPLE > BH_OBSERVE_BYTES;
 

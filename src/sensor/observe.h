@@ -13,6 +13,7 @@
 #include "event/event.h"
 
 #define BH_OBSERVE_PER_CONTAINER 4096u
+#define BH_OBSERVE_ARGUMENTS 3072u /* keys of a container, from which on a program is told without its arguments (detail BH_OBSERVE_REST): they are as many as one likes */
 #define BH_OBSERVE_KEYS 65536u
 #define BH_OBSERVE_BYTES (16u << 20) /* of executables' paths */
 #define BH_OBSERVE_REPEAT_US (30 * G_USEC_PER_SEC)

@@ -143,6 +143,28 @@ static void files_leave_room_for_programs(void) {
         g_assert_cmpuint(n[2], ==, 2 * BH_OBSERVE_PER_CONTAINER + 1);
 }
 
+/* Arguments, too. */
+static void arguments_leave_room_for_programs(void) {
+        g_autoptr(BhObserve) o = bh_observe_new();
+        guint64 n[4] = { 0 };
+
+        for (guint i = 0; i < 2 * BH_OBSERVE_PER_CONTAINER; i++) {
+                g_autofree char *word = g_strdup_printf("%c%c%c", 'a' + i % 20, 'a' + i / 20 % 20, 'a' + i / 400);
+                g_autofree char *args = g_strdup_printf("a %s", word);
+                struct bh_event e = exec_of(ID, "/bin/a", "/bin/sh", i + 1);
+
+                args[1] = '\0';
+                BH_SET(&e, args, ((struct bh_str){ args, 5 }));
+                bh_observe_event(o, &e, NULL, 0);
+        }
+        see(o, ID, "/bin/new", "/bin/sh", 1, 0);
+        while (bh_observe_take(o, FALSE, 0, 64, sum, n))
+                ;
+        g_assert_cmpuint(n[0], ==, BH_OBSERVE_ARGUMENTS + 2); /* and one of all others together, and the new program */
+        g_assert_cmpuint(n[1], ==, 0);
+        g_assert_cmpuint(n[2], ==, 2 * BH_OBSERVE_PER_CONTAINER + 1);
+}
+
 static void sum(const BhObservation *what, gpointer data) {
         guint64 *n = data;
 
@@ -616,6 +638,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/sensor/observe/beyond_the_bounds_is_counted", beyond_the_bounds_is_counted);
         g_test_add_func("/sensor/observe/opens_are_counted_where_they_belong", opens_are_counted_where_they_belong);
         g_test_add_func("/sensor/observe/files_leave_room_for_programs", files_leave_room_for_programs);
+        g_test_add_func("/sensor/observe/arguments_leave_room_for_programs", arguments_leave_room_for_programs);
         g_test_add_func("/sensor/observe/long_paths_are_bounded", long_paths_are_bounded);
         g_test_add_func("/sensor/observe/a_repeat_allocates_nothing", a_repeat_allocates_nothing);
         g_test_add_func("/sensor/observe/speed", speed);
