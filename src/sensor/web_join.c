@@ -613,6 +613,7 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         json_object_set_new(lost, "refused", number(w->n.refused));
         json_object_set_new(lost, "malformed", number(w->n.malformed));
         json_object_set_new(lost, "forgotten", number(w->n.unknown));
+        json_object_set_new(lost, "without_begin", number(w->n.unbegun));
         json_object_set_new(lost, "records", number(w->n.records_dropped));
         json_object_set_new(lost, "findings", number(w->n.suspects_refused));
         json_object_set_new(o, "lost", lost);

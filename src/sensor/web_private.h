@@ -58,7 +58,7 @@ struct BhWebWatch {
         struct {
                 guint64 connections, pieces, requests, served, judged, attacks, exchanges;
                 guint64 skipped_requests, skipped_pieces; /* above capacity */
-                guint64 lost[BH_INSPECT_LOST_REASONS], refused, malformed, unknown, banned, evicted, tls_closed, gaps, records_dropped, partial, suspects_refused, acts, acts_refused, joined, waited_in_vain, off;
+                guint64 lost[BH_INSPECT_LOST_REASONS], refused, malformed, unknown, banned, evicted, unbegun, tls_closed, gaps, records_dropped, partial, suspects_refused, acts, acts_refused, joined, waited_in_vain, off;
         } n;
 
         /* the drain thread's alone */

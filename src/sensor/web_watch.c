@@ -151,8 +151,17 @@ static void end_stream(BhWebWatch *w, BhWebConn *c, gint64 at_ns) {
         c->under_way = 0;
 }
 
+/* As the kernel's program and the inspector take it: empty lines may come before it, and a method is any word before a path. */
 static gboolean begins_request(const BhPayloadPiece *p) {
-        return p->len && g_ascii_isupper((char) p->bytes[0]);
+        guint32 from = 0, end;
+
+        while (from < p->len && (p->bytes[from] == '\r' || p->bytes[from] == '\n'))
+                from++;
+        if (from < p->len && g_ascii_isupper((char) p->bytes[from]))
+                return TRUE;
+        for (end = from; end < p->len && (g_ascii_isalnum((char) p->bytes[end]) || p->bytes[end] == '-' || p->bytes[end] == '_'); end++)
+                ;
+        return end > from && end + 1 < p->len && (p->bytes[end] == ' ' || p->bytes[end] == '\t') && (p->bytes[end + 1] == '/' || p->bytes[end + 1] == '*');
 }
 
 static void begin_stream(BhWebWatch *w, BhWebConn *c) {
@@ -248,8 +257,10 @@ static void feed(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
                 return;
         }
         if (!c->serial) {
-                if (!request || !begins_request(p) || c->state == STATE_HTTP2)
+                if (!request || !begins_request(p) || c->state == STATE_HTTP2) {
+                        w->n.unbegun++;
                         return;
+                }
                 begin_stream(w, c);
                 in.flags = BH_WEB_OPEN | (c->plan->level >= 3 ? BH_WEB_STRICT : 0) | (c->server ? 0 : BH_WEB_UNJUDGED);
         }
