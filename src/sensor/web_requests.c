@@ -5,6 +5,8 @@
 
 #include "parse/web_trace.h"
 
+#define CHAIN_MAX 64u /* ancestors that are kept of a process, but for the one that its requests are found by */
+
 typedef struct {
         guint32 pid;
         guint64 start;
@@ -18,6 +20,7 @@ typedef struct {
 typedef struct Fork {
         guint refs;
         struct Fork *up;
+        guint depth; /* ancestors above it, at most */
         guint32 pid, by_pid, by_tid;
         gint64 when_ns, gone_ns; /* gone: it ended; 0: not */
         BhWebCause *cause; /* once it is known */
@@ -176,6 +179,24 @@ static void drop_fork(BhWebRequests *t, Fork *f) {
         fork_unref(f);
 }
 
+/* Whoever looks for requests of what descends from it ends here. */
+static gboolean leads(const BhWebRequests *t, const Fork *f) {
+        return f->cause || g_hash_table_contains(t->workers, GUINT_TO_POINTER(f->by_pid));
+}
+
+/* Processes that each create the next and end would be a chain without end, kept in memory and walked at each act: of one that is long, what leads somewhere stays. */
+static Fork *shorten(BhWebRequests *t, Fork *up) {
+        if (!up || up->depth < CHAIN_MAX)
+                return up;
+        while (up && !leads(t, up))
+                up = up->up;
+        if (up) {
+                fork_unref(g_steal_pointer(&up->up));
+                up->depth = 0;
+        }
+        return up;
+}
+
 void bh_web_requests_fork(BhWebRequests *t, guint32 pid, guint32 tid, guint32 child, gint64 when_ns) {
         Fork *old = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(child)), *up = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid)), *f;
 
@@ -198,9 +219,10 @@ void bh_web_requests_fork(BhWebRequests *t, guint32 pid, guint32 tid, guint32 ch
         f->by_tid = tid;
         f->when_ns = when_ns;
         f->link.data = f;
-        if (up) {
+        if ((up = shorten(t, up))) {
                 up->refs++;
                 f->up = up;
+                f->depth = up->depth + 1;
         }
         g_queue_push_tail_link(&t->order, &f->link);
         g_hash_table_insert(t->forks, GUINT_TO_POINTER(child), f);
@@ -233,7 +255,7 @@ gboolean bh_web_requests_related(const BhWebRequests *t, guint32 pid) {
         if (g_hash_table_contains(t->workers, GUINT_TO_POINTER(pid)))
                 return TRUE;
         for (f = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid)); f; f = f->up)
-                if (f->cause || g_hash_table_contains(t->workers, GUINT_TO_POINTER(f->by_pid)))
+                if (leads(t, f))
                         return TRUE;
         return FALSE;
 }
