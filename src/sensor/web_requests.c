@@ -32,6 +32,7 @@ struct BhWebRequests {
         GHashTable *workers; /* pid → Worker */
         GHashTable *forks;   /* pid → Fork */
         GQueue order;        /* Fork, the oldest first */
+        GQueue gone;         /* those of them that ended, the longest gone first: they go first */
         GQueue open;         /* BhWebRequest, those in the table, by begin */
         BhWebRequestsStats stats;
 };
@@ -174,7 +175,7 @@ static void fork_unref(Fork *f) {
 }
 
 static void drop_fork(BhWebRequests *t, Fork *f) {
-        g_queue_unlink(&t->order, &f->link);
+        g_queue_unlink(f->gone_ns ? &t->gone : &t->order, &f->link);
         g_hash_table_remove(t->forks, GUINT_TO_POINTER(f->pid));
         fork_unref(f);
 }
@@ -204,8 +205,8 @@ void bh_web_requests_fork(BhWebRequests *t, guint32 pid, guint32 tid, guint32 ch
                 drop_fork(t, old);
         if (up == old)
                 up = NULL;
-        if (t->order.length >= BH_WEB_FORKS_MAX) {
-                Fork *first = t->order.head->data;
+        if (t->order.length + t->gone.length >= BH_WEB_FORKS_MAX) {
+                Fork *first = t->gone.length ? t->gone.head->data : t->order.head->data;
 
                 t->stats.forks_forgotten++;
                 if (first == up)
@@ -233,8 +234,11 @@ void bh_web_requests_exit(BhWebRequests *t, guint32 pid, gint64 when_ns) {
 
         Worker *w = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(pid));
 
-        if (f && !f->gone_ns)
+        if (f && !f->gone_ns) {
+                g_queue_unlink(&t->order, &f->link);
                 f->gone_ns = MAX(when_ns, 1);
+                g_queue_push_tail_link(&t->gone, &f->link);
+        }
         if (w)
                 w->gone = TRUE;
         /* both stay until the sweep: acts may still be looked at, and its children */
@@ -401,11 +405,11 @@ static gboolean sweep_worker(gpointer key, gpointer value, gpointer data) {
 
 void bh_web_requests_sweep(BhWebRequests *t, gint64 now_ns) {
         g_hash_table_foreach_remove(t->workers, sweep_worker, &now_ns);
-        for (GList *l = t->order.head, *next; l; l = next) {
+        for (GList *l = t->gone.head, *next; l; l = next) {
                 Fork *f = l->data;
 
                 next = l->next;
-                if (f->gone_ns && f->gone_ns + BH_WEB_GONE_NS <= now_ns)
+                if (f->gone_ns + BH_WEB_GONE_NS <= now_ns)
                         drop_fork(t, f);
         }
 }
@@ -423,6 +427,8 @@ void bh_web_requests_free(BhWebRequests *t) {
                 return;
         while (t->order.length)
                 drop_fork(t, t->order.head->data);
+        while (t->gone.length)
+                drop_fork(t, t->gone.head->data);
         while (t->open.length)
                 unlist(t, t->open.head->data);
         g_hash_table_unref(t->workers);
@@ -434,7 +440,7 @@ void bh_web_requests_stats(const BhWebRequests *t, BhWebRequestsStats *out) {
         *out = t->stats;
         out->requests = t->open.length;
         out->workers = g_hash_table_size(t->workers);
-        out->forks = t->order.length;
+        out->forks = t->order.length + t->gone.length;
 }
 
 const char *bh_web_basis_name(BhWebBasis basis) {

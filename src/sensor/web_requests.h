@@ -11,7 +11,7 @@
  * Times are CLOCK_BOOTTIME. The owner of a table holds its lock in every call. Requests are counted references; their members are under the owner's lock as well.
  *
  * Bounds, each counted in the stats: BH_WEB_REQUESTS_MAX requests at a time, BH_WEB_REQUESTS_WORKER of a process (its oldest goes), BH_WEB_BYTES_MAX of their bytes (further ones
- * are kept without), BH_WEB_FORKS_MAX processes that were created (the oldest is forgotten). A request that ended is remembered for BH_WEB_ENDED_NS, a process for BH_WEB_GONE_NS, since events come later.
+ * are kept without), BH_WEB_FORKS_MAX processes that were created (of those that ended, or else of all, the oldest is forgotten). A request that ended is remembered for BH_WEB_ENDED_NS, a process for BH_WEB_GONE_NS, since events come later.
  */
 #pragma once
 #include "container/container.h"

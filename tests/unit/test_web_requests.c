@@ -163,6 +163,20 @@ static void bounds_hold(void) {
         g_assert_true(!s.requests && !s.workers && !s.forks && !s.bytes);
 }
 
+/* What a request started is not forgotten because of many others that came and went since. */
+static void what_ended_is_forgotten_first(void) {
+        g_autoptr(BhWebRequests) t = bh_web_requests_new();
+        BhWebRequest *r = begin(t, 1, 1, 1, NULL);
+
+        bh_web_requests_fork(t, 1, 1, 2, 2 * MS);
+        for (guint i = 0; i < 2 * BH_WEB_FORKS_MAX; i++) {
+                bh_web_requests_fork(t, 2, 2, 1000 + i, 3 * MS);
+                bh_web_requests_exit(t, 1000 + i, 4 * MS);
+        }
+        assert_cause(cause(t, 2, 2, 5), 1, r, BH_WEB_BASIS_PROCESS);
+        bh_web_request_unref(r);
+}
+
 /* A chain of a hundred thousand children, each made by the one before, is let go of without recursion. */
 static void long_chains_are_let_go(void) {
         g_autoptr(BhWebRequests) t = bh_web_requests_new();
@@ -185,6 +199,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_requests/children-are-due-to-what-was-open-when-they-were-made", children_are_due_to_what_was_open_when_they_were_made);
         g_test_add_func("/web_requests/bytes-tell-one-of-many", bytes_tell_one_of_many);
         g_test_add_func("/web_requests/bounds-hold", bounds_hold);
+        g_test_add_func("/web_requests/what-ended-is-forgotten-first", what_ended_is_forgotten_first);
         g_test_add_func("/web_requests/long-chains-are-let-go", long_chains_are_let_go);
         return g_test_run();
 }
