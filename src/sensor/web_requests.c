@@ -292,10 +292,12 @@ BhWebCause *bh_web_cause_copy(const BhWebCause *from) {
 }
 
 static void add(BhWebCause *c, BhWebRequest *r) {
-        if (c->requests->len < BH_WEB_CANDIDATES_MAX)
-                g_ptr_array_add(c->requests, bh_web_request_ref(r));
-        else
+        /* who wants to hide a request sends it behind others that he leaves open */
+        if (c->requests->len >= BH_WEB_CANDIDATES_MAX) {
+                g_ptr_array_remove_index(c->requests, 0);
                 c->more++;
+        }
+        g_ptr_array_add(c->requests, bh_web_request_ref(r));
 }
 
 static BhWebCause *open_in(const Worker *w, guint32 tid, gint64 when_ns) {

@@ -58,7 +58,7 @@ typedef enum {
 /* Requests that an act may be due to. */
 typedef struct {
         BhWebBasis basis;
-        GPtrArray *requests; /* BhWebRequest, references; the oldest first; at most BH_WEB_CANDIDATES_MAX */
+        GPtrArray *requests; /* BhWebRequest, references; the oldest first; at most BH_WEB_CANDIDATES_MAX, the newest */
         guint more;          /* beyond */
         gboolean inherited;  /* they were open when the process, or the one that it descends from, was created */
 } BhWebCause;

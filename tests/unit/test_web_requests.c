@@ -144,6 +144,7 @@ static void bounds_hold(void) {
         g_autoptr(BhWebCause) c = cause(t, 10, 10, 100000);
         g_assert_cmpuint(c->requests->len, ==, BH_WEB_CANDIDATES_MAX);
         g_assert_cmpuint(c->more, ==, BH_WEB_REQUESTS_WORKER - BH_WEB_CANDIDATES_MAX);
+        g_assert_cmpint(((BhWebRequest *) c->requests->pdata[BH_WEB_CANDIDATES_MAX - 1])->begin_ns, ==, (BH_WEB_REQUESTS_WORKER + 5) * MS); /* the newest among them */
         for (guint i = 0; i < 2 * BH_WEB_REQUESTS_MAX / BH_WEB_REQUESTS_WORKER; i++)
                 for (guint k = 0; k < BH_WEB_REQUESTS_WORKER; k++)
                         bh_web_request_unref(begin(t, 100 + i, 1, 1, NULL));
