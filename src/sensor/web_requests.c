@@ -34,6 +34,8 @@ struct BhWebRequests {
         GQueue order;        /* Fork, the oldest first */
         GQueue gone;         /* those of them that ended, the longest gone first: they go first */
         GQueue open;         /* BhWebRequest, those in the table, by begin */
+        gint64 look_us;      /* when the second began in which … */
+        gsize looked;        /* … so many bytes were looked through */
         BhWebRequestsStats stats;
 };
 
@@ -347,6 +349,23 @@ BhWebCause *bh_web_requests_cause(BhWebRequests *t, guint32 pid, guint32 tid, gi
         return c ? bh_web_cause_copy(c) : NULL;
 }
 
+gsize bh_web_requests_common(BhWebRequests *t, const BhWebRequest *r, const char *text, gsize len) {
+        gint64 now_us = g_get_monotonic_time();
+
+        if (!r->bytes)
+                return 0;
+        if (now_us - t->look_us >= G_USEC_PER_SEC) {
+                t->look_us = now_us;
+                t->looked = 0;
+        }
+        if (t->looked >= BH_WEB_LOOK_SECOND) {
+                t->stats.not_looked++;
+                return 0;
+        }
+        t->looked += r->bytes->len;
+        return bh_web_trace_common(r->bytes, text, len);
+}
+
 gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n) {
         gsize best = 0, second = 0;
         BhWebRequest *of = NULL;
@@ -356,7 +375,7 @@ gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid
                 gsize here = 0;
 
                 for (guint k = 0; k < n; k++) {
-                        gsize common = bh_web_trace_common(r->bytes, texts[k].text.p, texts[k].text.len);
+                        gsize common = bh_web_requests_common(t, r, texts[k].text.p, texts[k].text.len);
 
                         if (!texts[k].whole || common == texts[k].text.len)
                                 here = MAX(here, common);

@@ -20,6 +20,7 @@
 #define BH_WEB_REQUESTS_MAX 16384u
 #define BH_WEB_REQUESTS_WORKER 512u
 #define BH_WEB_BYTES_MAX (16u << 20)
+#define BH_WEB_LOOK_SECOND (8u << 20)
 #define BH_WEB_FORKS_MAX 16384u
 #define BH_WEB_ENDED_NS (2 * G_GINT64_CONSTANT(1000000000))
 #define BH_WEB_GONE_NS (10 * G_GINT64_CONSTANT(1000000000))
@@ -66,7 +67,7 @@ typedef struct {
 typedef struct {
         guint requests, workers, forks;
         gsize bytes;
-        guint64 begun, refused, forgotten, bytes_refused, forks_forgotten;
+        guint64 begun, refused, forgotten, bytes_refused, forks_forgotten, not_looked;
 } BhWebRequestsStats;
 
 BhWebRequests *bh_web_requests_new(void);
@@ -106,6 +107,11 @@ typedef struct {
  * children do later is due to it. TRUE: so it was.
  */
 gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n);
+/*
+ * bh_web_trace_common() of the request's bytes. The events of one container come with the work that this is: of all requests together BH_WEB_LOOK_SECOND bytes are looked through in a
+ * second, and what is beyond has nothing in common with anything, and is counted.
+ */
+gsize bh_web_requests_common(BhWebRequests *t, const BhWebRequest *r, const char *text, gsize len);
 /* With references of its own. */
 BhWebCause *bh_web_cause_copy(const BhWebCause *from);
 /* NULL is allowed. */

@@ -164,6 +164,28 @@ static void bounds_hold(void) {
         g_assert_true(!s.requests && !s.workers && !s.forks && !s.bytes);
 }
 
+/* Looking for what an act has of requests is work that whoever acts can make as much of as he likes. */
+static void work_is_bounded(void) {
+        g_autoptr(BhWebRequests) t = bh_web_requests_new();
+        g_autofree char *body = g_strnfill(BH_WEB_TRACE_MAX, 'a');
+        BhWebRequest *r = begin(t, 1, 1, 1, body);
+        BhWebRequestsStats s = { 0 };
+        gint64 until = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
+
+        g_assert_cmpuint(bh_web_requests_common(t, r, "aaaaaaaa", 8), ==, 8);
+        while (!s.not_looked && g_get_monotonic_time() < until) {
+                for (guint i = 0; i < 2 * BH_WEB_LOOK_SECOND / BH_WEB_TRACE_MAX; i++)
+                        bh_web_requests_common(t, r, "bbbbbbbb", 8);
+                bh_web_requests_stats(t, &s);
+        }
+        g_assert_cmpuint(s.not_looked, >, 0);
+        /* a second later it goes on */
+        while (!bh_web_requests_common(t, r, "aaaaaaaa", 8) && g_get_monotonic_time() < until)
+                g_usleep(10000);
+        g_assert_cmpint(g_get_monotonic_time(), <, until);
+        bh_web_request_unref(r);
+}
+
 /* What a request started is not forgotten because of many others that came and went since. */
 static void what_ended_is_forgotten_first(void) {
         g_autoptr(BhWebRequests) t = bh_web_requests_new();
@@ -200,6 +222,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_requests/children-are-due-to-what-was-open-when-they-were-made", children_are_due_to_what_was_open_when_they_were_made);
         g_test_add_func("/web_requests/bytes-tell-one-of-many", bytes_tell_one_of_many);
         g_test_add_func("/web_requests/bounds-hold", bounds_hold);
+        g_test_add_func("/web_requests/work-is-bounded", work_is_bounded);
         g_test_add_func("/web_requests/what-ended-is-forgotten-first", what_ended_is_forgotten_first);
         g_test_add_func("/web_requests/long-chains-are-let-go", long_chains_are_let_go);
         return g_test_run();
