@@ -337,7 +337,9 @@ static void on_lost(BhWebWatch *w, BhWebConn *c, const BhInspectAnswer *a) {
 
         w->n.lost[a->lost]++;
         if (!death) {
-                if (c)
+                if (c && c->closing)
+                        conn_free(w, c); /* nothing else is to come that would */
+                else if (c)
                         end_stream(w, c, 0);
                 return;
         }
@@ -348,7 +350,10 @@ static void on_lost(BhWebWatch *w, BhWebConn *c, const BhInspectAnswer *a) {
         w->epoch++;
         if (c) {
                 w->n.banned++;
-                done(w, c);
+                if (c->closing)
+                        conn_free(w, c);
+                else
+                        done(w, c);
         }
 }
 
