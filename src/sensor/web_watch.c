@@ -179,14 +179,7 @@ static void begin_request(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) 
                 return;
         r->connection = c->serial;
         r->container = c->c ? bh_container_ref(c->c) : NULL;
-        if (c->open.length >= OPEN_MAX) {
-                BhWebRequest *oldest = g_queue_pop_head(&c->open);
-
-                bh_web_requests_end(w->requests, oldest, p->time_ns);
-                bh_web_request_unref(oldest);
-        }
-        g_queue_push_tail(&c->open, r);
-        g_atomic_int_set(&w->busy, 1);
+        bh_web_add_open(w, c, r);
 }
 
 /* More of the request that was begun last: its body often comes in a piece of its own. */
