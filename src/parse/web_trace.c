@@ -11,12 +11,18 @@ static gboolean begins(const guint8 *bytes, gsize len, const char *with) {
         return len >= n && memcmp(bytes, with, n) == 0;
 }
 
+/* Paths of letters are attacks, too: those of hidden files and of empty names, and any in a parameter. */
 static gboolean plain_target(const guint8 *at, const guint8 *end) {
+        gboolean query = FALSE;
+
         for (const guint8 *p = at; p < end; p++) {
                 if (!g_ascii_isalnum(*p) && !strchr("/._-?=&", *p))
                         return FALSE;
                 if (*p == '.' && p + 1 < end && p[1] == '.')
                         return FALSE;
+                if (*p == '/' && (query || (p + 1 < end && (p[1] == '.' || p[1] == '/'))))
+                        return FALSE;
+                query |= *p == '?';
         }
         return TRUE;
 }

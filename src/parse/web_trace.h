@@ -18,8 +18,8 @@
 #define BH_WEB_TRACE_WORK (1u << 18)  /* bytes compared; then the longest one until there */
 
 /*
- * FALSE: the bytes are one whole GET or HEAD request of HTTP/1 without a body, whose target has letters, digits and "/._-?=&" only, no "..", and no "${", "() {", "<", "'" or control
- * character in its fields: skipping it loses what no rule of paranoia level 1 wants. TRUE for everything else.
+ * FALSE: the bytes are one whole GET or HEAD request of HTTP/1 without a body, whose target has letters, digits and "/._-?=&" only, no "..", "//" or "/.", no "/" in a parameter, and no "${", "() {", "<",
+ * "'" or control character in its fields: what is lost by skipping it is words alone, such as a scanner's name or a file that is not meant to be there. TRUE for everything else.
  */
 gboolean bh_web_trace_suspected(const guint8 *bytes, gsize len);
 

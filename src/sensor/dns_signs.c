@@ -38,9 +38,18 @@ struct BhDnsSigns {
         BhDnsSignsStats stats;
 };
 
+/* Names are the attacker's: he must not know which of them are one here. */
+static guint64 seed(void) {
+        static gsize drawn;
+
+        if (g_once_init_enter(&drawn))
+                g_once_init_leave(&drawn, ((gsize) g_random_int() << 32 | g_random_int()) | 1);
+        return drawn;
+}
+
 /* TRUE: it was not in there. */
 static gboolean set_add(Set *s, const char *text, gsize len) {
-        guint at = (guint) (XXH3_64bits(text, len) % BITS);
+        guint at = (guint) (XXH3_64bits_withSeed(text, len, seed()) % BITS);
 
         if (s->bits[at / 64] >> at % 64 & 1)
                 return FALSE;

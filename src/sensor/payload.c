@@ -308,15 +308,19 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
         return g_steal_pointer(&p);
 }
 
-void bh_payload_free(BhPayload *p) {
-        if (!p)
-                return;
+void bh_payload_end(BhPayload *p) {
         g_mutex_lock(&p->lock);
         p->ends = TRUE;
         g_cond_signal(&p->changed);
         g_mutex_unlock(&p->lock);
         if (p->thread)
-                g_thread_join(p->thread);
+                g_thread_join(g_steal_pointer(&p->thread));
+}
+
+void bh_payload_free(BhPayload *p) {
+        if (!p)
+                return;
+        bh_payload_end(p);
         detach(p);
         bh_payload_tls_forget(p);
         g_clear_pointer(&p->tls, g_hash_table_unref);

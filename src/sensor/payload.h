@@ -139,7 +139,9 @@ typedef void (*BhPayloadSeen)(const BhPayloadPiece *piece, gpointer data);
  * what this kernel lacks. `force`: BH_BACKEND_PREFERRED or BH_BACKEND_FALLBACK, for tests; BH_BACKEND_NONE chooses.
  */
 BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, gpointer data, GError **error);
-/* Stops. Nothing is told any more when it returns. */
+/* Ends its thread: nothing is told any more when it returns, and everything else may still be called until it is freed. */
+void bh_payload_end(BhPayload *p);
+/* Ends and stops. NULL is allowed. */
 void bh_payload_free(BhPayload *p);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhPayload, bh_payload_free)
 

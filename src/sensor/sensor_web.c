@@ -129,8 +129,11 @@ void bh_sensor_settle_web(BhSensor *s) {
 }
 
 void bh_sensor_free_web(BhSensor *s) {
-        g_clear_pointer(&s->payload, bh_payload_free);
+        /* pieces first; but the watch asks the payload until its own thread has ended, and looks at what is left of acts when it is freed */
+        if (s->payload)
+                bh_payload_end(s->payload);
         g_clear_pointer(&s->web, bh_web_watch_free);
+        g_clear_pointer(&s->payload, bh_payload_free);
         g_clear_pointer(&s->web_policy, bh_web_policy_free);
 }
 

@@ -119,7 +119,7 @@ static void resolve(BhWebWatch *w, BhWebTicket *t) {
 
                 if (!r->bytes || (bytes += r->bytes->len) > LOOK_BYTES)
                         continue;
-                t->waits = bh_web_trace_common(r->bytes, t->segment, strlen(t->segment)) == strlen(t->segment);
+                t->waits = bh_web_requests_common(w->requests, r, t->segment, strlen(t->segment)) == strlen(t->segment);
         }
 }
 
@@ -613,6 +613,7 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         json_object_set_new(lost, "refused", number(w->n.refused));
         json_object_set_new(lost, "malformed", number(w->n.malformed));
         json_object_set_new(lost, "forgotten", number(w->n.unknown));
+        json_object_set_new(lost, "without_begin", number(w->n.unbegun));
         json_object_set_new(lost, "records", number(w->n.records_dropped));
         json_object_set_new(lost, "findings", number(w->n.suspects_refused));
         json_object_set_new(o, "lost", lost);
@@ -630,6 +631,7 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         json_object_set_new(join, "workers", number(r.workers));
         json_object_set_new(join, "refused", number(r.refused + r.forgotten));
         json_object_set_new(join, "without_bytes", number(r.bytes_refused));
+        json_object_set_new(join, "not_compared", number(r.not_looked));
         json_object_set_new(join, "forks_forgotten", number(r.forks_forgotten));
         json_object_set_new(o, "join", join);
         json_object_set_new(o, "endpoints", json_pack("{s:o, s:o, s:o, s:o, s:o}", "known", number(e.endpoints), "counted", number(e.counted), "told", number(e.told), "beyond_bounds", number(e.rest),

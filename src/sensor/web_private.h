@@ -58,7 +58,7 @@ struct BhWebWatch {
         struct {
                 guint64 connections, pieces, requests, served, judged, attacks, exchanges;
                 guint64 skipped_requests, skipped_pieces; /* above capacity */
-                guint64 lost[BH_INSPECT_LOST_REASONS], refused, malformed, unknown, banned, evicted, tls_closed, gaps, records_dropped, partial, suspects_refused, acts, acts_refused, joined, waited_in_vain, off;
+                guint64 lost[BH_INSPECT_LOST_REASONS], refused, malformed, unknown, banned, evicted, unbegun, tls_closed, gaps, records_dropped, partial, suspects_refused, acts, acts_refused, joined, waited_in_vain, off;
         } n;
 
         /* the drain thread's alone */
@@ -70,6 +70,8 @@ struct BhWebWatch {
 
 /* Under the lock: what the inspector told of this connection. */
 void bh_web_take_records(BhWebWatch *w, BhWebConn *conn, BhWebFacts *facts);
+/* Under the lock: takes the reference; of too many, the oldest has ended. */
+void bh_web_add_open(BhWebWatch *w, BhWebConn *conn, BhWebRequest *request);
 /* Under the lock: what is open there has ended. */
 void bh_web_end_open(BhWebWatch *w, BhWebConn *conn, gint64 end_ns);
 void bh_web_suspect_free(BhWebSuspect *s);

@@ -62,6 +62,17 @@ void bh_web_end_open(BhWebWatch *w, BhWebConn *c, gint64 end_ns) {
         }
 }
 
+void bh_web_add_open(BhWebWatch *w, BhWebConn *c, BhWebRequest *r) {
+        if (c->open.length >= OPEN_MAX) {
+                BhWebRequest *oldest = g_queue_pop_head(&c->open);
+
+                bh_web_requests_end(w->requests, oldest, r->begin_ns);
+                bh_web_request_unref(oldest);
+        }
+        g_queue_push_tail(&c->open, r);
+        g_atomic_int_set(&w->busy, 1);
+}
+
 /* The request that was begun when its first bytes came, or one that came in the same piece. */
 static BhWebRequest *request_of(BhWebWatch *w, BhWebConn *c, const BhWebRecord *r) {
         for (GList *l = c->open.head; l; l = l->next) {
@@ -75,8 +86,7 @@ static BhWebRequest *request_of(BhWebWatch *w, BhWebConn *c, const BhWebRecord *
                 return NULL;
         more->connection = c->serial;
         more->container = c->c ? bh_container_ref(c->c) : NULL;
-        g_queue_push_tail(&c->open, more);
-        g_atomic_int_set(&w->busy, 1);
+        bh_web_add_open(w, c, more);
         return more;
 }
 

@@ -5,6 +5,8 @@
 
 #include "parse/web_trace.h"
 
+#define CHAIN_MAX 64u /* ancestors that are kept of a process, but for the one that its requests are found by */
+
 typedef struct {
         guint32 pid;
         guint64 start;
@@ -18,6 +20,7 @@ typedef struct {
 typedef struct Fork {
         guint refs;
         struct Fork *up;
+        guint depth; /* ancestors above it, at most */
         guint32 pid, by_pid, by_tid;
         gint64 when_ns, gone_ns; /* gone: it ended; 0: not */
         BhWebCause *cause; /* once it is known */
@@ -29,7 +32,10 @@ struct BhWebRequests {
         GHashTable *workers; /* pid → Worker */
         GHashTable *forks;   /* pid → Fork */
         GQueue order;        /* Fork, the oldest first */
+        GQueue gone;         /* those of them that ended, the longest gone first: they go first */
         GQueue open;         /* BhWebRequest, those in the table, by begin */
+        gint64 look_us;      /* when the second began in which … */
+        gsize looked;        /* … so many bytes were looked through */
         BhWebRequestsStats stats;
 };
 
@@ -171,9 +177,27 @@ static void fork_unref(Fork *f) {
 }
 
 static void drop_fork(BhWebRequests *t, Fork *f) {
-        g_queue_unlink(&t->order, &f->link);
+        g_queue_unlink(f->gone_ns ? &t->gone : &t->order, &f->link);
         g_hash_table_remove(t->forks, GUINT_TO_POINTER(f->pid));
         fork_unref(f);
+}
+
+/* Whoever looks for requests of what descends from it ends here. */
+static gboolean leads(const BhWebRequests *t, const Fork *f) {
+        return f->cause || g_hash_table_contains(t->workers, GUINT_TO_POINTER(f->by_pid));
+}
+
+/* Processes that each create the next and end would be a chain without end, kept in memory and walked at each act: of one that is long, what leads somewhere stays. */
+static Fork *shorten(BhWebRequests *t, Fork *up) {
+        if (!up || up->depth < CHAIN_MAX)
+                return up;
+        while (up && !leads(t, up))
+                up = up->up;
+        if (up) {
+                fork_unref(g_steal_pointer(&up->up));
+                up->depth = 0;
+        }
+        return up;
 }
 
 void bh_web_requests_fork(BhWebRequests *t, guint32 pid, guint32 tid, guint32 child, gint64 when_ns) {
@@ -183,8 +207,8 @@ void bh_web_requests_fork(BhWebRequests *t, guint32 pid, guint32 tid, guint32 ch
                 drop_fork(t, old);
         if (up == old)
                 up = NULL;
-        if (t->order.length >= BH_WEB_FORKS_MAX) {
-                Fork *first = t->order.head->data;
+        if (t->order.length + t->gone.length >= BH_WEB_FORKS_MAX) {
+                Fork *first = t->gone.length ? t->gone.head->data : t->order.head->data;
 
                 t->stats.forks_forgotten++;
                 if (first == up)
@@ -198,9 +222,10 @@ void bh_web_requests_fork(BhWebRequests *t, guint32 pid, guint32 tid, guint32 ch
         f->by_tid = tid;
         f->when_ns = when_ns;
         f->link.data = f;
-        if (up) {
+        if ((up = shorten(t, up))) {
                 up->refs++;
                 f->up = up;
+                f->depth = up->depth + 1;
         }
         g_queue_push_tail_link(&t->order, &f->link);
         g_hash_table_insert(t->forks, GUINT_TO_POINTER(child), f);
@@ -211,8 +236,11 @@ void bh_web_requests_exit(BhWebRequests *t, guint32 pid, gint64 when_ns) {
 
         Worker *w = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(pid));
 
-        if (f && !f->gone_ns)
+        if (f && !f->gone_ns) {
+                g_queue_unlink(&t->order, &f->link);
                 f->gone_ns = MAX(when_ns, 1);
+                g_queue_push_tail_link(&t->gone, &f->link);
+        }
         if (w)
                 w->gone = TRUE;
         /* both stay until the sweep: acts may still be looked at, and its children */
@@ -233,7 +261,7 @@ gboolean bh_web_requests_related(const BhWebRequests *t, guint32 pid) {
         if (g_hash_table_contains(t->workers, GUINT_TO_POINTER(pid)))
                 return TRUE;
         for (f = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid)); f; f = f->up)
-                if (f->cause || g_hash_table_contains(t->workers, GUINT_TO_POINTER(f->by_pid)))
+                if (leads(t, f))
                         return TRUE;
         return FALSE;
 }
@@ -266,10 +294,12 @@ BhWebCause *bh_web_cause_copy(const BhWebCause *from) {
 }
 
 static void add(BhWebCause *c, BhWebRequest *r) {
-        if (c->requests->len < BH_WEB_CANDIDATES_MAX)
-                g_ptr_array_add(c->requests, bh_web_request_ref(r));
-        else
+        /* who wants to hide a request sends it behind others that he leaves open */
+        if (c->requests->len >= BH_WEB_CANDIDATES_MAX) {
+                g_ptr_array_remove_index(c->requests, 0);
                 c->more++;
+        }
+        g_ptr_array_add(c->requests, bh_web_request_ref(r));
 }
 
 static BhWebCause *open_in(const Worker *w, guint32 tid, gint64 when_ns) {
@@ -319,6 +349,23 @@ BhWebCause *bh_web_requests_cause(BhWebRequests *t, guint32 pid, guint32 tid, gi
         return c ? bh_web_cause_copy(c) : NULL;
 }
 
+gsize bh_web_requests_common(BhWebRequests *t, const BhWebRequest *r, const char *text, gsize len) {
+        gint64 now_us = g_get_monotonic_time();
+
+        if (!r->bytes)
+                return 0;
+        if (now_us - t->look_us >= G_USEC_PER_SEC) {
+                t->look_us = now_us;
+                t->looked = 0;
+        }
+        if (t->looked >= BH_WEB_LOOK_SECOND) {
+                t->stats.not_looked++;
+                return 0;
+        }
+        t->looked += r->bytes->len;
+        return bh_web_trace_common(r->bytes, text, len);
+}
+
 gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n) {
         gsize best = 0, second = 0;
         BhWebRequest *of = NULL;
@@ -328,7 +375,7 @@ gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid
                 gsize here = 0;
 
                 for (guint k = 0; k < n; k++) {
-                        gsize common = bh_web_trace_common(r->bytes, texts[k].text.p, texts[k].text.len);
+                        gsize common = bh_web_requests_common(t, r, texts[k].text.p, texts[k].text.len);
 
                         if (!texts[k].whole || common == texts[k].text.len)
                                 here = MAX(here, common);
@@ -379,11 +426,11 @@ static gboolean sweep_worker(gpointer key, gpointer value, gpointer data) {
 
 void bh_web_requests_sweep(BhWebRequests *t, gint64 now_ns) {
         g_hash_table_foreach_remove(t->workers, sweep_worker, &now_ns);
-        for (GList *l = t->order.head, *next; l; l = next) {
+        for (GList *l = t->gone.head, *next; l; l = next) {
                 Fork *f = l->data;
 
                 next = l->next;
-                if (f->gone_ns && f->gone_ns + BH_WEB_GONE_NS <= now_ns)
+                if (f->gone_ns + BH_WEB_GONE_NS <= now_ns)
                         drop_fork(t, f);
         }
 }
@@ -401,6 +448,8 @@ void bh_web_requests_free(BhWebRequests *t) {
                 return;
         while (t->order.length)
                 drop_fork(t, t->order.head->data);
+        while (t->gone.length)
+                drop_fork(t, t->gone.head->data);
         while (t->open.length)
                 unlist(t, t->open.head->data);
         g_hash_table_unref(t->workers);
@@ -412,7 +461,7 @@ void bh_web_requests_stats(const BhWebRequests *t, BhWebRequestsStats *out) {
         *out = t->stats;
         out->requests = t->open.length;
         out->workers = g_hash_table_size(t->workers);
-        out->forks = t->order.length;
+        out->forks = t->order.length + t->gone.length;
 }
 
 const char *bh_web_basis_name(BhWebBasis basis) {

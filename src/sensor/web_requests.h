@@ -11,7 +11,7 @@
  * Times are CLOCK_BOOTTIME. The owner of a table holds its lock in every call. Requests are counted references; their members are under the owner's lock as well.
  *
  * Bounds, each counted in the stats: BH_WEB_REQUESTS_MAX requests at a time, BH_WEB_REQUESTS_WORKER of a process (its oldest goes), BH_WEB_BYTES_MAX of their bytes (further ones
- * are kept without), BH_WEB_FORKS_MAX processes that were created (the oldest is forgotten). A request that ended is remembered for BH_WEB_ENDED_NS, a process for BH_WEB_GONE_NS, since events come later.
+ * are kept without), BH_WEB_FORKS_MAX processes that were created (of those that ended, or else of all, the oldest is forgotten). A request that ended is remembered for BH_WEB_ENDED_NS, a process for BH_WEB_GONE_NS, since events come later.
  */
 #pragma once
 #include "container/container.h"
@@ -20,6 +20,7 @@
 #define BH_WEB_REQUESTS_MAX 16384u
 #define BH_WEB_REQUESTS_WORKER 512u
 #define BH_WEB_BYTES_MAX (16u << 20)
+#define BH_WEB_LOOK_SECOND (8u << 20)
 #define BH_WEB_FORKS_MAX 16384u
 #define BH_WEB_ENDED_NS (2 * G_GINT64_CONSTANT(1000000000))
 #define BH_WEB_GONE_NS (10 * G_GINT64_CONSTANT(1000000000))
@@ -58,7 +59,7 @@ typedef enum {
 /* Requests that an act may be due to. */
 typedef struct {
         BhWebBasis basis;
-        GPtrArray *requests; /* BhWebRequest, references; the oldest first; at most BH_WEB_CANDIDATES_MAX */
+        GPtrArray *requests; /* BhWebRequest, references; the oldest first; at most BH_WEB_CANDIDATES_MAX, the newest */
         guint more;          /* beyond */
         gboolean inherited;  /* they were open when the process, or the one that it descends from, was created */
 } BhWebCause;
@@ -66,7 +67,7 @@ typedef struct {
 typedef struct {
         guint requests, workers, forks;
         gsize bytes;
-        guint64 begun, refused, forgotten, bytes_refused, forks_forgotten;
+        guint64 begun, refused, forgotten, bytes_refused, forks_forgotten, not_looked;
 } BhWebRequestsStats;
 
 BhWebRequests *bh_web_requests_new(void);
@@ -106,6 +107,11 @@ typedef struct {
  * children do later is due to it. TRUE: so it was.
  */
 gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n);
+/*
+ * bh_web_trace_common() of the request's bytes. The events of one container come with the work that this is: of all requests together BH_WEB_LOOK_SECOND bytes are looked through in a
+ * second, and what is beyond has nothing in common with anything, and is counted.
+ */
+gsize bh_web_requests_common(BhWebRequests *t, const BhWebRequest *r, const char *text, gsize len);
 /* With references of its own. */
 BhWebCause *bh_web_cause_copy(const BhWebCause *from);
 /* NULL is allowed. */

@@ -151,8 +151,17 @@ static void end_stream(BhWebWatch *w, BhWebConn *c, gint64 at_ns) {
         c->under_way = 0;
 }
 
+/* As the kernel's program and the inspector take it: empty lines may come before it, and a method is any word before a path. */
 static gboolean begins_request(const BhPayloadPiece *p) {
-        return p->len && g_ascii_isupper((char) p->bytes[0]);
+        guint32 from = 0, end;
+
+        while (from < p->len && (p->bytes[from] == '\r' || p->bytes[from] == '\n'))
+                from++;
+        if (from < p->len && g_ascii_isupper((char) p->bytes[from]))
+                return TRUE;
+        for (end = from; end < p->len && (g_ascii_isalnum((char) p->bytes[end]) || p->bytes[end] == '-' || p->bytes[end] == '_'); end++)
+                ;
+        return end > from && end + 1 < p->len && (p->bytes[end] == ' ' || p->bytes[end] == '\t') && (p->bytes[end + 1] == '/' || p->bytes[end + 1] == '*');
 }
 
 static void begin_stream(BhWebWatch *w, BhWebConn *c) {
@@ -170,14 +179,7 @@ static void begin_request(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) 
                 return;
         r->connection = c->serial;
         r->container = c->c ? bh_container_ref(c->c) : NULL;
-        if (c->open.length >= OPEN_MAX) {
-                BhWebRequest *oldest = g_queue_pop_head(&c->open);
-
-                bh_web_requests_end(w->requests, oldest, p->time_ns);
-                bh_web_request_unref(oldest);
-        }
-        g_queue_push_tail(&c->open, r);
-        g_atomic_int_set(&w->busy, 1);
+        bh_web_add_open(w, c, r);
 }
 
 /* More of the request that was begun last: its body often comes in a piece of its own. */
@@ -248,8 +250,10 @@ static void feed(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
                 return;
         }
         if (!c->serial) {
-                if (!request || !begins_request(p) || c->state == STATE_HTTP2)
+                if (!request || !begins_request(p) || c->state == STATE_HTTP2) {
+                        w->n.unbegun++;
                         return;
+                }
                 begin_stream(w, c);
                 in.flags = BH_WEB_OPEN | (c->plan->level >= 3 ? BH_WEB_STRICT : 0) | (c->server ? 0 : BH_WEB_UNJUDGED);
         }
@@ -326,7 +330,9 @@ static void on_lost(BhWebWatch *w, BhWebConn *c, const BhInspectAnswer *a) {
 
         w->n.lost[a->lost]++;
         if (!death) {
-                if (c)
+                if (c && c->closing)
+                        conn_free(w, c); /* nothing else is to come that would */
+                else if (c)
                         end_stream(w, c, 0);
                 return;
         }
@@ -337,7 +343,10 @@ static void on_lost(BhWebWatch *w, BhWebConn *c, const BhInspectAnswer *a) {
         w->epoch++;
         if (c) {
                 w->n.banned++;
-                done(w, c);
+                if (c->closing)
+                        conn_free(w, c);
+                else
+                        done(w, c);
         }
 }
 

@@ -144,6 +144,7 @@ static void bounds_hold(void) {
         g_autoptr(BhWebCause) c = cause(t, 10, 10, 100000);
         g_assert_cmpuint(c->requests->len, ==, BH_WEB_CANDIDATES_MAX);
         g_assert_cmpuint(c->more, ==, BH_WEB_REQUESTS_WORKER - BH_WEB_CANDIDATES_MAX);
+        g_assert_cmpint(((BhWebRequest *) c->requests->pdata[BH_WEB_CANDIDATES_MAX - 1])->begin_ns, ==, (BH_WEB_REQUESTS_WORKER + 5) * MS); /* the newest among them */
         for (guint i = 0; i < 2 * BH_WEB_REQUESTS_MAX / BH_WEB_REQUESTS_WORKER; i++)
                 for (guint k = 0; k < BH_WEB_REQUESTS_WORKER; k++)
                         bh_web_request_unref(begin(t, 100 + i, 1, 1, NULL));
@@ -163,6 +164,42 @@ static void bounds_hold(void) {
         g_assert_true(!s.requests && !s.workers && !s.forks && !s.bytes);
 }
 
+/* Looking for what an act has of requests is work that whoever acts can make as much of as he likes. */
+static void work_is_bounded(void) {
+        g_autoptr(BhWebRequests) t = bh_web_requests_new();
+        g_autofree char *body = g_strnfill(BH_WEB_TRACE_MAX, 'a');
+        BhWebRequest *r = begin(t, 1, 1, 1, body);
+        BhWebRequestsStats s = { 0 };
+        gint64 until = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
+
+        g_assert_cmpuint(bh_web_requests_common(t, r, "aaaaaaaa", 8), ==, 8);
+        while (!s.not_looked && g_get_monotonic_time() < until) {
+                for (guint i = 0; i < 2 * BH_WEB_LOOK_SECOND / BH_WEB_TRACE_MAX; i++)
+                        bh_web_requests_common(t, r, "bbbbbbbb", 8);
+                bh_web_requests_stats(t, &s);
+        }
+        g_assert_cmpuint(s.not_looked, >, 0);
+        /* a second later it goes on */
+        while (!bh_web_requests_common(t, r, "aaaaaaaa", 8) && g_get_monotonic_time() < until)
+                g_usleep(10000);
+        g_assert_cmpint(g_get_monotonic_time(), <, until);
+        bh_web_request_unref(r);
+}
+
+/* What a request started is not forgotten because of many others that came and went since. */
+static void what_ended_is_forgotten_first(void) {
+        g_autoptr(BhWebRequests) t = bh_web_requests_new();
+        BhWebRequest *r = begin(t, 1, 1, 1, NULL);
+
+        bh_web_requests_fork(t, 1, 1, 2, 2 * MS);
+        for (guint i = 0; i < 2 * BH_WEB_FORKS_MAX; i++) {
+                bh_web_requests_fork(t, 2, 2, 1000 + i, 3 * MS);
+                bh_web_requests_exit(t, 1000 + i, 4 * MS);
+        }
+        assert_cause(cause(t, 2, 2, 5), 1, r, BH_WEB_BASIS_PROCESS);
+        bh_web_request_unref(r);
+}
+
 /* A chain of a hundred thousand children, each made by the one before, is let go of without recursion. */
 static void long_chains_are_let_go(void) {
         g_autoptr(BhWebRequests) t = bh_web_requests_new();
@@ -173,7 +210,7 @@ static void long_chains_are_let_go(void) {
                 if (i > 1)
                         bh_web_requests_exit(t, i, (3 + i) * MS);
         }
-        bh_web_cause_free(cause(t, 100000, 100000, 200000));
+        assert_cause(cause(t, 100000, 100000, 200000), 1, r, BH_WEB_BASIS_PROCESS); /* however long */
         bh_web_requests_exit(t, 100000, 1);
         bh_web_request_unref(r);
 }
@@ -185,6 +222,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_requests/children-are-due-to-what-was-open-when-they-were-made", children_are_due_to_what_was_open_when_they_were_made);
         g_test_add_func("/web_requests/bytes-tell-one-of-many", bytes_tell_one_of_many);
         g_test_add_func("/web_requests/bounds-hold", bounds_hold);
+        g_test_add_func("/web_requests/work-is-bounded", work_is_bounded);
+        g_test_add_func("/web_requests/what-ended-is-forgotten-first", what_ended_is_forgotten_first);
         g_test_add_func("/web_requests/long-chains-are-let-go", long_chains_are_let_go);
         return g_test_run();
 }

@@ -17,6 +17,9 @@ static void others_may_not(void) {
         static const char *const texts[] = {
                 "GET /a?x=1%27 HTTP/1.1\r\nHost: h\r\n\r\n",
                 "GET /../../etc/passwd HTTP/1.1\r\nHost: h\r\n\r\n",
+                "GET /show?file=/etc/passwd HTTP/1.1\r\nHost: h\r\n\r\n",
+                "GET /.env HTTP/1.1\r\nHost: h\r\n\r\n",
+                "GET //etc/passwd HTTP/1.1\r\nHost: h\r\n\r\n",
                 "GET /a;b HTTP/1.1\r\nHost: h\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: h\r\nX: ${jndi:ldap://h/}\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: h\r\nUser-Agent: () { :; }; id\r\n\r\n",

@@ -436,6 +436,20 @@ static void file_that_a_traversal_reads_is_joined(void) {
         bh_web_ticket_free(t);
 }
 
+/* Servers pass over empty lines before a request: so must whoever decides whether one begins here. */
+static void request_behind_empty_lines_is_looked_at(void) {
+        g_auto(Env) e;
+        env_init(&e, NULL, NULL);
+        Socket s = socket_of(&e, 100, 100, FALSE), other = socket_of(&e, 100, 100, FALSE);
+
+        asks(&other, "\x01\x02 no request");
+        g_assert_cmpint(status_of(&e, "lost", "without_begin"), ==, 1);
+        asks(&s, "\r\n" SQLI);
+        answers(&s, OK);
+        wait_findings(&e, 1);
+        g_assert_cmpint(status_of(&e, "lost", "without_begin"), ==, 1);
+}
+
 /* ---- trouble */
 
 static void dead_inspector_costs_one_connection(void) {
@@ -521,6 +535,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_watch/facts-are-counted-for-both-sides", facts_are_counted_for_both_sides);
         g_test_add_func("/web_watch/act-of-an-attack-is-joined-among-many", act_of_an_attack_is_joined_among_many);
         g_test_add_func("/web_watch/file-that-a-traversal-reads-is-joined", file_that_a_traversal_reads_is_joined);
+        g_test_add_func("/web_watch/request-behind-empty-lines-is-looked-at", request_behind_empty_lines_is_looked_at);
         g_test_add_func("/web_watch/dead-inspector-costs-one-connection", dead_inspector_costs_one_connection);
         g_test_add_func("/web_watch/attack-is-found-above-capacity", attack_is_found_above_capacity);
         g_test_add_func("/web_watch/other-protocols-and-ends-leave-nothing", other_protocols_and_ends_leave_nothing);
