@@ -140,9 +140,13 @@ static void touch(Batch *b, guint64 id) {
 static void on_finding(BhCorrelator *k, const char *id, Batch *b) {
         g_autoptr(BhStoreFinding) f = bh_store_finding(k->central->store, id, NULL);
         g_auto(BhIncidentInput) in = { 0 };
+        gboolean ended = FALSE;
 
         if (!f || !counts(f))
                 return; /* retention was faster */
+        /* one that grows goes on where it is, also when this program was another process when that was closed */
+        if (f->count > 1 && bh_store_incident_ended(k->central->store, f->serial, &ended, NULL) && ended)
+                return;
         bh_incident_input_init(&in, f);
         in.finding.peer_container = peer_of(k, &in.finding);
         BhIncidentJoin j = bh_incidents_finding(k->incidents, &in.finding);

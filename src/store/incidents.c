@@ -126,6 +126,16 @@ gboolean bh_store_incidents_members(BhStore *s, gint64 since_ns, guint max, BhSt
         return step == BH_DB_DONE;
 }
 
+gboolean bh_store_incident_ended(BhStore *s, gint64 serial, gboolean *ended, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+        gint64 one = 0;
+        gboolean ok = db && bh_db_get_int(db, &one, ended, error, "SELECT 1 FROM incident_findings m JOIN incidents i ON i.id = m.incident WHERE m.serial = ? AND i.state = 'closed'", "i", serial);
+
+        if (db)
+                bh_store_read_done(s, db);
+        return ok;
+}
+
 /* ---- queries ---- */
 
 #define COLUMNS "id, state, merged_into, severity, rank, tactics, first_ns, last_ns, findings, dropped, title, story, nodes, applications, workloads, containers, assignee, verdict, closed_by, " \

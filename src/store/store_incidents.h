@@ -52,6 +52,9 @@ gboolean bh_store_incidents_put(BhStore *s, const BhStoreIncident *rows, guint n
 typedef void (*BhStoreMemberFunc)(const char *finding, guint64 incident, gboolean open, gpointer data);
 gboolean bh_store_incidents_members(BhStore *s, gint64 since_ns, guint max, BhStoreMemberFunc func, gpointer data, GError **error);
 
+/* Whether the finding is in an incident that is closed. */
+gboolean bh_store_incident_ended(BhStore *s, gint64 serial, gboolean *ended, GError **error);
+
 /* ---- people's */
 
 typedef struct {
