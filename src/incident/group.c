@@ -178,6 +178,8 @@ static void widen(BhIncident *i, gint64 first, gint64 last) {
 }
 
 static void remember(BhIncidentGroup *g, gint64 serial, guint64 count) {
+        if (g_hash_table_size(g->serials) >= BH_INCIDENT_SERIALS_MAX / 4 && !g_hash_table_contains(g->serials, &serial))
+                return;
         g_hash_table_replace(g->serials, g_memdup2(&serial, sizeof(serial)), g_memdup2(&count, sizeof(count)));
 }
 
@@ -270,7 +272,7 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
                         remember(g, *(gint64 *) key, *(guint64 *) value);
         }
         g_hash_table_remove_all(from->serials);
-        g->i.findings = g_hash_table_size(g->serials);
+        g->i.findings += from->i.findings;
         g->i.lines_dropped += from->i.lines_dropped;
         g->i.rank = MIN(g->i.rank, from->i.rank);
         g->dropped_tactics |= from->dropped_tactics;

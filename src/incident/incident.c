@@ -304,7 +304,8 @@ static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, 
 
                 leave(g, g->reached, peer, x->i.id, time_ns);
         }
-        g_hash_table_replace(g->serials, g_memdup2(&f->serial, sizeof(f->serial)), number(x->i.id));
+        if (g_hash_table_size(g->serials) < BH_INCIDENT_SERIALS_MAX || g_hash_table_contains(g->serials, &f->serial))
+                g_hash_table_replace(g->serials, g_memdup2(&f->serial, sizeof(f->serial)), number(x->i.id));
 }
 
 BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) {
@@ -415,22 +416,6 @@ BhIncident *bh_incidents_get(BhIncidents *g, guint64 id) {
 
 gboolean bh_incidents_close(BhIncidents *g, guint64 id) {
         return g_hash_table_remove(g->groups, &id);
-}
-
-BhIncident *bh_incidents_merge(BhIncidents *g, guint64 a, guint64 b) {
-        BhIncidentGroup *x = group_of(g, a), *y = group_of(g, b);
-
-        g_ptr_array_set_size(g->gone, 0);
-        if (!x || !y || x == y)
-                return NULL;
-        if (goes_on(y, x)) {
-                BhIncidentGroup *other = x;
-
-                x = y;
-                y = other;
-        }
-        merge(g, x, y);
-        return &x->i;
 }
 
 /* Entries of groups that are no more. */

@@ -31,6 +31,7 @@
 #define BH_INCIDENTS_MAX 4096u    /* open and forming */
 #define BH_INCIDENT_LINES_MAX 512u
 #define BH_INCIDENT_KEYS_MAX 131072u
+#define BH_INCIDENT_SERIALS_MAX 262144u /* findings whose growing is followed, in all; others are counted each time they are told */
 #define BH_INCIDENT_TEXT_MAX 512u /* bytes of a line's texts, each */
 
 typedef enum {
@@ -146,8 +147,6 @@ void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, con
 BhIncident *bh_incidents_get(BhIncidents *g, guint64 id);
 /* It takes no more findings; what it held is free to begin another. FALSE: there is no such open one. */
 gboolean bh_incidents_close(BhIncidents *g, guint64 id);
-/* The younger one goes into the older one, whatever is given first. NULL: one of them is not there, or both are the same. */
-BhIncident *bh_incidents_merge(BhIncidents *g, guint64 a, guint64 b);
 /* Forgets what was quiet for long, by the time of events. Returns how many; `gone` is told of each before it goes. */
 guint bh_incidents_age(BhIncidents *g, gint64 now_ns, void (*gone)(const BhIncident *i, gpointer data), gpointer data);
 

@@ -141,6 +141,23 @@ static void members_are_read_back_in_order(void) {
         bh_store_close(s);
 }
 
+static void a_finding_knows_its_incident(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        BhStoreIncident rows[] = { row(1, "open", T0), row(2, "closed", T0) };
+        const BhStoreIncidentMember members[] = { { 7, 1 }, { 8, 2 } };
+        gboolean ended = TRUE;
+
+        g_assert_true(bh_store_incidents_put(s, rows, 2, members, 2, 9, NULL));
+        g_assert_true(bh_store_incident_is_closed(s, 7, &ended, NULL));
+        g_assert_false(ended);
+        g_assert_true(bh_store_incident_is_closed(s, 8, &ended, NULL));
+        g_assert_true(ended);
+        g_assert_true(bh_store_incident_is_closed(s, 9, &ended, NULL));
+        g_assert_false(ended);
+        bh_store_close(s);
+}
+
 static void bound_holds(void) {
         g_autoptr(TempDir) dir = temp_dir();
         BhStore *s = must_open(dir, NULL);
@@ -155,7 +172,8 @@ static void bound_holds(void) {
                         rows[n] = row(id + n, n % 2 ? "forming" : "open", T0 + (gint64) (id + n));
                 put(s, rows, BATCH, id);
         }
-        g_assert_nonnull(bh_store_incident(s, 1, NULL)); /* what forms went first */
+        g_autoptr(BhStoreIncident) oldest = bh_store_incident(s, 1, NULL);
+        g_assert_nonnull(oldest); /* what forms went first */
         gint64 have = (gint64) count_of(s, (BhStoreIncidentFilter){ 0 });
         g_assert_cmpint(have, ==, BH_STORE_INCIDENTS_MAX / 2 + 2);
         bh_store_close(s);
@@ -166,6 +184,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/store/incidents/what_people_say_outlasts_what_comes", what_people_say_outlasts_what_comes);
         g_test_add_func("/store/incidents/filters_and_pages", filters_and_pages);
         g_test_add_func("/store/incidents/members_are_read_back_in_order", members_are_read_back_in_order);
+        g_test_add_func("/store/incidents/a_finding_knows_its_incident", a_finding_knows_its_incident);
         g_test_add_func("/store/incidents/bound_holds", bound_holds);
         return g_test_run();
 }
