@@ -104,10 +104,8 @@ void bh_api_incident_assign(BhCall *call) {
         g_autoptr(GError) error = NULL;
         guint64 id;
 
-        if (!read_id(call, &id))
-                return;
         json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
-        if (!body)
+        if (!body || !read_id(call, &id))
                 return;
         const char *user = bh_body_text(body, "user");
         g_autoptr(BhStoreUser) who = *user ? bh_store_user(call->central->store, user, &error) : NULL;
@@ -124,10 +122,8 @@ void bh_api_incident_comment(BhCall *call) {
         GError *error = NULL;
         guint64 id;
 
-        if (!read_id(call, &id))
-                return;
         json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
-        if (!body)
+        if (!body || !read_id(call, &id))
                 return;
         const char *text = bh_body_text(body, "text");
         if (!*text) {
@@ -147,10 +143,8 @@ void bh_api_incident_close(BhCall *call) {
         GError *error = NULL;
         guint64 id;
 
-        if (!read_id(call, &id))
-                return;
         json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
-        if (!body)
+        if (!body || !read_id(call, &id))
                 return;
         const char *verdict = bh_body_text(body, "verdict"), *comment = bh_body_text(body, "comment");
         BhStoreAuditEntry audit = bh_call_audit(call, call->captures[0], "ok", verdict);

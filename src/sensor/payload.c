@@ -97,6 +97,21 @@ void bh_payload_hurry(BhPayload *p) {
         g_cond_broadcast(&p->changed);
 }
 
+/* How many there were. */
+static guint take(BhPayload *p) {
+        const struct bh_rec *r;
+        guint64 end;
+        guint32 len;
+        guint n = 0;
+
+        while ((r = bh_ring_next(p->ring, &end, &len))) {
+                on_record(p, (void *) r, len);
+                bh_ring_release(p->ring, end);
+                n++;
+        }
+        return n;
+}
+
 static gpointer run(gpointer data) {
         BhPayload *p = data;
         gint64 pause = LOOK_MAX_US;
@@ -109,7 +124,7 @@ static gpointer run(gpointer data) {
                 }
                 g_mutex_unlock(&p->lock);
                 gint64 now_ns = boottime_ns();
-                pause = ring_buffer__consume(p->ring) > 0 ? LOOK_MIN_US : MIN(2 * pause, LOOK_MAX_US);
+                pause = take(p) ? LOOK_MIN_US : MIN(2 * pause, LOOK_MAX_US);
                 g_atomic_pointer_set(&p->told_ns, (gpointer) (guintptr) now_ns);
                 g_mutex_lock(&p->lock);
                 if (!p->ends)
@@ -257,8 +272,7 @@ static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char
 }
 
 static void unload(BhPayload *p) {
-        if (p->ring)
-                ring_buffer__free(g_steal_pointer(&p->ring));
+        g_clear_pointer(&p->ring, bh_ring_free);
         if (p->object)
                 bpf_object__close(g_steal_pointer(&p->object));
 }
@@ -271,9 +285,7 @@ static gboolean load(BhPayload *p, gboolean fexit, GError **error) {
         if (!p->object)
                 return FALSE;
         find_maps(p);
-        p->ring = ring_buffer__new(bpf_object__find_map_fd_by_name(p->object, "payload_ring"), on_record, p, NULL);
-        if (!p->ring)
-                bh_hooks_fail(error, "cannot map the ring buffer for what connections say: %s", g_strerror(errno));
+        p->ring = bh_ring_open(bpf_object__find_map_fd_by_name(p->object, "payload_ring"), "payload_ring", error);
         if (p->ring && probe(p, error))
                 return TRUE;
         unload(p);

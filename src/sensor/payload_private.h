@@ -5,6 +5,7 @@
 
 #include "payload.h"
 #include "payload_record.h"
+#include "ring.h"
 
 #define BH_PAYLOAD_PROGRAMS 16
 
@@ -13,7 +14,7 @@ struct BhPayload {
         struct bpf_object *object;
         const char *names[BH_PAYLOAD_PROGRAMS]; /* of its programs that are loaded */
         struct bpf_link *links[BH_PAYLOAD_PROGRAMS];
-        struct ring_buffer *ring;
+        BhRing *ring;
         int streams, rules, config, counts, accounts; /* maps of the object */
         const char *backend;
         BhPayloadSeen seen;

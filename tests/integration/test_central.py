@@ -444,7 +444,7 @@ def test_on_the_local_socket_root_is_administrator_and_others_log_in(central):
     made = root.post("/api/v1/tokens", {"name": "cli", "user": "by-root", "role": "viewer"})
     assert made.status == 201 and root.post("/api/v1/tokens", {"name": "cli"}).status == 400
     script = ("import sys; sys.path.insert(0, sys.argv[1]); import central_env, pathlib, os; os.setgid(65534); os.setuid(65534)\n"
-              "class C: run_dir = pathlib.Path(sys.argv[2]); streams = []\n"
+              "class C: run_dir = pathlib.Path(sys.argv[2]); streams = []; log = None\n"
               "print(central_env.Client(C, local=True).get('/api/v1/users').status, "
               "central_env.Client(C, local=True, token=sys.argv[3]).get('/api/v1/me').json['user'])")
     r = subprocess.run([sys.executable, "-c", script, os.path.dirname(central_env.__file__), str(central.run_dir), made.json["secret"]],
