@@ -97,6 +97,10 @@ void bh_payload_hurry(BhPayload *p) {
         g_cond_broadcast(&p->changed);
 }
 
+static void told_until(BhPayload *p, gint64 ns) {
+        g_atomic_pointer_set(&p->told_ns, (gpointer) (guintptr) ns);
+}
+
 static gpointer run(gpointer data) {
         BhPayload *p = data;
         gint64 pause = LOOK_MAX_US;
@@ -110,8 +114,9 @@ static gpointer run(gpointer data) {
                 g_mutex_unlock(&p->lock);
                 gint64 now_ns = boottime_ns();
                 pause = ring_buffer__consume(p->ring) > 0 ? LOOK_MIN_US : MIN(2 * pause, LOOK_MAX_US);
-                g_atomic_pointer_set(&p->told_ns, (gpointer) (guintptr) now_ns);
                 g_mutex_lock(&p->lock);
+                if (p->started)
+                        told_until(p, now_ns);
                 if (!p->ends)
                         g_cond_wait_until(&p->changed, &p->lock, g_get_monotonic_time() + pause);
         }
@@ -292,6 +297,7 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
         p->seen = seen;
         p->data = data;
         p->cpus = (guint) libbpf_num_possible_cpus();
+        told_until(p, G_MAXINT64);
         g_rec_mutex_lock(&hooks->lock);
         if (!hooks->vmemmap_base)
                 bh_loader_find_symbols(hooks);
@@ -334,8 +340,8 @@ gboolean bh_payload_start(BhPayload *p, GError **error) {
         gboolean ok = TRUE;
 
         g_mutex_lock(&p->lock);
-        if (!p->started)
-                ok = p->started = attach(p, error);
+        if (!p->started && (ok = p->started = attach(p, error)))
+                told_until(p, 0);
         g_cond_signal(&p->changed);
         g_mutex_unlock(&p->lock);
         return ok;
@@ -348,6 +354,7 @@ void bh_payload_stop(BhPayload *p) {
                 bh_payload_tls_forget(p);
                 forget_streams(p);
                 p->started = FALSE;
+                told_until(p, G_MAXINT64);
         }
         g_mutex_unlock(&p->lock);
 }
