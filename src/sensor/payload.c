@@ -112,6 +112,10 @@ static guint take(BhPayload *p) {
         return n;
 }
 
+static void told_until(BhPayload *p, gint64 ns) {
+        g_atomic_pointer_set(&p->told_ns, (gpointer) (guintptr) ns);
+}
+
 static gpointer run(gpointer data) {
         BhPayload *p = data;
         gint64 pause = LOOK_MAX_US;
@@ -125,8 +129,9 @@ static gpointer run(gpointer data) {
                 g_mutex_unlock(&p->lock);
                 gint64 now_ns = boottime_ns();
                 pause = take(p) ? LOOK_MIN_US : MIN(2 * pause, LOOK_MAX_US);
-                g_atomic_pointer_set(&p->told_ns, (gpointer) (guintptr) now_ns);
                 g_mutex_lock(&p->lock);
+                if (p->started)
+                        told_until(p, now_ns);
                 if (!p->ends)
                         g_cond_wait_until(&p->changed, &p->lock, g_get_monotonic_time() + pause);
         }
@@ -304,6 +309,7 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
         p->seen = seen;
         p->data = data;
         p->cpus = (guint) libbpf_num_possible_cpus();
+        told_until(p, G_MAXINT64);
         g_rec_mutex_lock(&hooks->lock);
         if (!hooks->vmemmap_base)
                 bh_loader_find_symbols(hooks);
@@ -346,8 +352,8 @@ gboolean bh_payload_start(BhPayload *p, GError **error) {
         gboolean ok = TRUE;
 
         g_mutex_lock(&p->lock);
-        if (!p->started)
-                ok = p->started = attach(p, error);
+        if (!p->started && (ok = p->started = attach(p, error)))
+                told_until(p, 0);
         g_cond_signal(&p->changed);
         g_mutex_unlock(&p->lock);
         return ok;
@@ -360,6 +366,7 @@ void bh_payload_stop(BhPayload *p) {
                 bh_payload_tls_forget(p);
                 forget_streams(p);
                 p->started = FALSE;
+                told_until(p, G_MAXINT64);
         }
         g_mutex_unlock(&p->lock);
 }

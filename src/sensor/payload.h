@@ -149,7 +149,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhPayload, bh_payload_free)
 gboolean bh_payload_start(BhPayload *p, GError **error);
 void bh_payload_stop(BhPayload *p);
 
-/* All pieces of before this time (CLOCK_BOOTTIME) were told: for who has to know that none is missing. Ask for it to be so soon: hurry. Cheap. */
+/* All pieces of before this time (CLOCK_BOOTTIME) were told: for who has to know that none is missing; while it is stopped none is waited for: G_MAXINT64. Ask for it to be so soon: hurry. Cheap. */
 gint64 bh_payload_told_ns(BhPayload *p);
 void bh_payload_hurry(BhPayload *p);
 

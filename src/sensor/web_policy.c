@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "parse/web_facts.h"
+
 typedef struct {
         guint first, last;
         char *path; /* NULL: everywhere */
@@ -302,6 +304,16 @@ void bh_web_plan_free(BhWebPlan *plan) {
         g_free(plan);
 }
 
+/* A server may take another path for it than where it begins ("/health/../login"), or it is not all there: '?' is what the inspector writes for its cut and for bytes that are none of text. */
+static gboolean climbs(const char *path) {
+        const char *p = path;
+
+        for (; *p; p++)
+                if (*p == '?' || (p[0] == '.' && p[1] == '.') || (p[0] == '%' && p[1] == '2' && (p[2] == 'e' || p[2] == 'E')))
+                        return TRUE;
+        return p - path >= (gssize) BH_WEB_TARGET_MAX;
+}
+
 gboolean bh_web_plan_excludes(const BhWebPlan *plan, guint rule, const char *path) {
         for (guint i = 0; i < plan->exclusions->len; i++) {
                 const Exclusion *e = &g_array_index(plan->exclusions, Exclusion, i);
@@ -309,7 +321,7 @@ gboolean bh_web_plan_excludes(const BhWebPlan *plan, guint rule, const char *pat
 
                 if (rule < e->first || rule > e->last)
                         continue;
-                if (!n || (strncmp(path, e->path, n) == 0 && (!path[n] || path[n] == '/' || e->path[n - 1] == '/')))
+                if (!n || (!climbs(path) && strncmp(path, e->path, n) == 0 && (!path[n] || path[n] == '/' || e->path[n - 1] == '/')))
                         return TRUE;
         }
         return FALSE;

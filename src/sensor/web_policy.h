@@ -45,7 +45,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWebPolicy, bh_web_policy_free)
 BhWebPlan *bh_web_policy_plan(const BhWebPolicy *p, const BhContainer *c);
 void bh_web_plan_free(BhWebPlan *plan);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWebPlan, bh_web_plan_free)
-/* Whether this rule is not to be counted there; `path`: the request's, as a template. */
+/* Whether this rule is not to be counted there; `path`: the request's, as a template. One that has ".." in it, or is cut, is below no path. */
 gboolean bh_web_plan_excludes(const BhWebPlan *plan, guint rule, const char *path);
 
 /*

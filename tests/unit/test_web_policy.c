@@ -64,6 +64,10 @@ static void nearest_word_counts(void) {
         g_assert_true(bh_web_plan_excludes(a, 920350, "/health"));
         g_assert_true(bh_web_plan_excludes(a, 920350, "/health/live"));
         g_assert_false(bh_web_plan_excludes(a, 920350, "/healthy"));
+        g_assert_false(bh_web_plan_excludes(a, 920350, "/health/../login")); /* which is what a server makes of it */
+        g_assert_false(bh_web_plan_excludes(a, 920350, "/health/%2E%2e/login"));
+        g_assert_false(bh_web_plan_excludes(a, 920350, "/health/a/a/???"));
+        g_assert_true(bh_web_plan_excludes(a, 942150, "/a/../x"));
         g_assert_true(bh_web_plan_excludes(d, 931100, "/"));
 }
 
