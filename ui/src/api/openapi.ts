@@ -152,6 +152,7 @@ export type Container = {
     ip?: string;
     ip6?: string;
     mac?: string;
+    aliases?: string[];
   }[];
   ports: ({
     container_port?: number;
@@ -269,6 +270,11 @@ export type Observation = {
   kind: string;
   subject: string;
   parent: string;
+  detail?: string;
+  uid?: number;
+  example?: string;
+  suspicious?: boolean;
+  why?: string;
   count: number;
   application: string;
   workload: string;
@@ -277,6 +283,65 @@ export type Observation = {
   container_id: string;
   first: Time;
   last: Time;
+};
+
+export type ModelFamily = {
+  family: string;
+  title: string;
+  state: "learning" | "shadow" | "scored" | "enforceable";
+  locked: boolean;
+  observed: boolean;
+  learned: number;
+  outstanding: number;
+  seen_once: number;
+  acts: number;
+  over: number;
+  new_per_trial: number;
+};
+
+export type ModelVersion = {
+  image_digest: string;
+  state: string;
+  locked: boolean;
+  shadow: boolean;
+  running: number;
+  starts: number;
+  trials: number;
+  container_hours: number;
+  first: Time;
+  last: Time;
+  families: ModelFamily[];
+  learned: number;
+  outstanding: number;
+};
+
+export type Model = {
+  application: string;
+  workload: string;
+  bytes: number;
+  over: number;
+  versions: ModelVersion[];
+};
+
+export type ModelItem = {
+  item: string;
+  family: string;
+  actor: string;
+  object: string;
+  detail: string;
+  uid: number;
+  standing: "learned" | "accepted" | "forbidden" | "refused" | "drift" | "held" | "novel";
+  inherited?: boolean;
+  starting?: boolean;
+  count: number;
+  trials: number;
+  replicas: number;
+  first: Time;
+  last: Time;
+  example: string;
+  why: string;
+  says: string;
+  risk: number;
 };
 
 export type Finding = {
@@ -304,6 +369,69 @@ export type Finding = {
   container?: Record<string, unknown> | null;
   lineage?: (Record<string, unknown> | null)[];
   event?: Record<string, unknown> | null;
+};
+
+export type Tactic = "reconnaissance" | "initial-access" | "execution" | "persistence" | "privilege-escalation" | "defense-evasion" | "credential-access" | "discovery" | "lateral-movement" | "collection" | "command-and-control" | "exfiltration" | "impact";
+
+export type Incident = {
+  id: number;
+  state: "open" | "closed" | "merged";
+  merged_into?: number;
+  severity: "low" | "medium" | "high" | "critical";
+  priority: Priority;
+  title: string;
+  story: string;
+  tactics: Tactic[];
+  first: Time;
+  last: Time;
+  findings: number;
+  dropped: number;
+  nodes: string[];
+  applications: string[];
+  workloads: string[];
+  containers: ({
+    node: string;
+    id: string;
+    name: string;
+    workload: string;
+    application: string;
+    image?: string | null;
+    state?: string | null;
+    ended?: string | null;
+    privileged?: boolean;
+  })[];
+  assignee: string;
+  verdict: "" | "true_positive" | "false_positive" | "benign";
+  closed_by: string;
+  closed: string | null;
+  opened: Time;
+  changed: Time;
+  timeline?: ({
+    finding: string;
+    time: Time;
+    last: Time;
+    count: number;
+    rule: string;
+    priority: string;
+    tactics: Tactic[];
+    joined_by: "" | "container" | "process" | "file" | "target" | "asked" | "reached";
+    node: string;
+    container_id: string;
+    container_name: string;
+    workload: string;
+    application: string;
+    pid: number;
+    exe: string;
+    command: string;
+    parent: string;
+    object: string;
+    output: string;
+  })[];
+  comments?: {
+    time: Time;
+    who: string;
+    text: string;
+  }[];
 };
 
 export type OutputConfig = {
@@ -574,6 +702,11 @@ export type Call =
   | "GET /api/v1/events/live"
   | "GET /api/v1/findings"
   | "GET /api/v1/findings/{id}"
+  | "GET /api/v1/incidents"
+  | "GET /api/v1/incidents/{id}"
+  | "POST /api/v1/incidents/{id}/assign"
+  | "POST /api/v1/incidents/{id}/comment"
+  | "POST /api/v1/incidents/{id}/close"
   | "GET /api/v1/nodes"
   | "GET /api/v1/nodes/{name}"
   | "GET /api/v1/losses"
@@ -588,6 +721,14 @@ export type Call =
   | "DELETE /api/v1/rules/files/{name}"
   | "POST /api/v1/rules/check"
   | "POST /api/v1/rules/reload"
+  | "GET /api/v1/models"
+  | "GET /api/v1/models/items"
+  | "GET /api/v1/models/diff"
+  | "GET /api/v1/models/text"
+  | "POST /api/v1/models/lock"
+  | "POST /api/v1/models/relearn"
+  | "POST /api/v1/models/judge"
+  | "POST /api/v1/models/import"
   | "GET /api/v1/settings"
   | "PUT /api/v1/settings/{key}"
   | "GET /api/v1/outputs"
