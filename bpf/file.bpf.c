@@ -30,7 +30,7 @@ static __noinline int send_open(struct file *file, const void *text, __u32 flags
         struct inode *inode = BPF_CORE_READ(file, f_inode);
         __u64 dev = BPF_CORE_READ(inode, i_sb, s_dev), ino = BPF_CORE_READ(inode, i_ino);
         __u32 made = BPF_CORE_READ(file, f_mode) & FMODE_CREATED || flags & BH_O_TMPFILE ? BH_RF_CREATED : 0;
-        struct bh_buf *b = bh_begin(BH_EV_OPEN, bh_hash(bh_hash(dev, ino), (__u64) flags << 32 | made | 1), 0);
+        struct bh_buf *b = bh_begin(BH_EV_OPEN, bh_hash(bh_hash(bh_place_of_file(file) ^ dev, ino), (__u64) flags << 32 | made | 1), 0);
 
         if (!b)
                 return 0;
@@ -231,6 +231,7 @@ struct pending {
         struct dentry *other;  /* rename: the new name; link: the old */
         struct dentry *old_dir;
         __u64 dev, ino;
+        __u64 place; /* bh_place() of all that is named, before the act changes it */
         __u32 mode;
         __u32 done;
         char old_name[256];
@@ -317,16 +318,11 @@ static __noinline int put_below(struct bh_buf *b, __u32 tag, struct vfsmount *mn
 
 static __noinline int send_pending(struct pending *p, __s64 ret, struct dentry *made) {
         __u32 type = p->n.type;
-        struct dentry *dentry = p->dentry, *other = p->other;
-        __u64 key = bh_hash((__u64) BPF_CORE_READ(dentry, d_parent, d_inode, i_ino) ^ p->dev, BPF_CORE_READ(dentry, d_name.hash));
-        __u64 dev = p->dev, ino = p->ino;
+        struct dentry *dentry = p->dentry;
+        __u64 dev = p->dev, ino = p->ino, key, target = 1;
         __u32 mode = p->mode;
 
         p->done = 1;
-        if (type == BH_EV_RMDIR) /* maybe freed: see names_exit() */
-                key = dev;
-        if (type == BH_EV_RENAME || type == BH_EV_LINK)
-                key = bh_hash(key, bh_hash(BPF_CORE_READ(other, d_parent, d_inode, i_ino), BPF_CORE_READ(other, d_name.hash)));
         if (!ino && ret >= 0) {
                 struct inode *inode = BPF_CORE_READ(made, d_inode);
 
@@ -335,7 +331,11 @@ static __noinline int send_pending(struct pending *p, __s64 ret, struct dentry *
                 mode = BPF_CORE_READ(inode, i_mode);
         }
 
-        struct bh_buf *b = bh_begin(type, bh_hash(bh_hash(key, ino), (__u64) ret) | 1, 0);
+        if (type == BH_EV_SYMLINK)
+                target = bh_text_hash((__u64) p->n.text2);
+        key = bh_hash(bh_hash(bh_hash(p->place, ino), bh_hash((__u64) ret, target)), bh_hash(p->n.x, p->n.y)) | 1;
+
+        struct bh_buf *b = bh_begin(type, target ? key : 0, 0);
         if (!b)
                 return 0;
         b->rec.ret = ret;
@@ -372,6 +372,9 @@ static __always_inline int names_found(struct pending *p, const struct path *dir
         p->dev = BPF_CORE_READ(inode, i_sb, s_dev);
         p->ino = BPF_CORE_READ(inode, i_ino);
         p->mode = BPF_CORE_READ(inode, i_mode);
+        p->place = bh_place(p->mnt, dentry);
+        if (other)
+                p->place = bh_hash(p->place, bh_place(p->mnt, other));
         if (p->n.type == BH_EV_RENAME || p->n.type == BH_EV_RMDIR)
                 bpf_probe_read_kernel_str(p->old_name, sizeof(p->old_name), BPF_CORE_READ(dentry, d_name.name));
         if (ret)
@@ -656,12 +659,19 @@ static __always_inline const void *as_number(const void *p) {
         return number;
 }
 
+/* Where the file is, or else where the texts start from. */
+static __noinline __u64 ring_place(struct ring_request *r, struct file *file, const void *text, const void *text2) {
+        if (file)
+                return bh_hash(bh_place_of_file(file) ^ BPF_CORE_READ(file, f_inode, i_sb, s_dev), BPF_CORE_READ(file, f_inode, i_ino));
+        return bh_hash(bh_base_place(r->dfd, (__u64) text), bh_base_place(r->dfd2, (__u64) text2));
+}
+
 static __always_inline int ring_done(struct ring_request *r, __s64 ret) {
         const void *text = as_number(r->text), *text2 = as_number(r->text2);
         struct file *file = r->type == BH_EV_OPEN && ret >= 0 && !r->slot ? bh_file_of_fd(ret) : NULL;
         struct inode *inode = BPF_CORE_READ(file, f_inode);
         __u64 one = bh_text_hash((__u64) text), two = bh_text_hash((__u64) text2);
-        __u64 key = one && two ? bh_hash(bh_hash(one, two), bh_hash(ret < 0 ? (__u64) ret : 0, r->x)) | 1 : 0;
+        __u64 key = one && two ? bh_hash(bh_hash(bh_hash(one, two), bh_hash(ret < 0 ? (__u64) ret : 0, r->x)), ring_place(r, file, text, text2)) | 1 : 0;
         struct bh_buf *b = bh_begin_as(&r->who, r->type, key, 0);
 
         if (!b)

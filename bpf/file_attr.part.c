@@ -284,7 +284,7 @@ int fx_path_umount(__u64 *ctx) {
         if (!u)
                 return 0;
 
-        struct bh_buf *b = bh_begin(BH_EV_UMOUNT, bh_hash(bh_hash(u->dev, u->ino), bh_hash((__u64) u->dentry, (__u64) ret)) | 1, 0);
+        struct bh_buf *b = bh_begin(BH_EV_UMOUNT, bh_hash(bh_hash(u->dev, u->ino), bh_hash(bh_place(u->mnt, u->dentry), (__u64) ret)) | 1, 0);
         if (b) {
                 b->rec.ret = ret;
                 b->rec.flags |= bh_task_flags(bh_current());

@@ -306,14 +306,15 @@ static __noinline int send_dir(struct bh_call *c, __u32 type) {
         struct fs_struct *fs = BPF_CORE_READ(bh_current(), fs);
         struct vfsmount *mnt = type == BH_EV_CHROOT ? BPF_CORE_READ(fs, root.mnt) : BPF_CORE_READ(fs, pwd.mnt);
         struct dentry *dentry = type == BH_EV_CHROOT ? BPF_CORE_READ(fs, root.dentry) : BPF_CORE_READ(fs, pwd.dentry);
-        __u64 dev = 0, ino = 0;
+        __u64 dev = 0, ino = 0, place = 0;
 
         if (c->ret == 0) {
+                place = bh_place(mnt, dentry);
                 dev = BPF_CORE_READ(dentry, d_sb, s_dev);
                 ino = BPF_CORE_READ(dentry, d_inode, i_ino);
         }
 
-        struct bh_buf *b = bh_begin(type, bh_hash(bh_hash(dev, ino), c->ret | 1ull << 32), 0);
+        struct bh_buf *b = bh_begin(type, bh_hash(bh_hash(place ^ dev, ino), c->ret | 1ull << 32), 0);
         if (!b)
                 return 0;
         b->rec.flags |= bh_call_flags(c);
@@ -362,7 +363,7 @@ static __noinline int send_dup(struct bh_call *c) {
         if (!file || old == fd)
                 return 0;
 
-        struct bh_buf *b = bh_begin(BH_EV_DUP_STDIO, bh_hash(bh_hash(dev, ino), (__u64) fd + 1), 0);
+        struct bh_buf *b = bh_begin(BH_EV_DUP_STDIO, bh_hash(bh_hash(bh_place_of_file(file) ^ dev, ino), (__u64) fd + 1), 0);
         if (!b)
                 return 0;
         b->rec.flags |= bh_call_flags(c);
@@ -486,7 +487,7 @@ BH_SYSCALL(finit_module) {
         struct file *file = bh_file_of_fd((__s32) c->args[0]);
         struct inode *inode = BPF_CORE_READ(file, f_inode);
         __u64 dev = BPF_CORE_READ(inode, i_sb, s_dev), ino = BPF_CORE_READ(inode, i_ino);
-        struct bh_buf *b = begin_call(c, BH_EV_MODULE_LOAD, bh_hash(dev, ino));
+        struct bh_buf *b = begin_call(c, BH_EV_MODULE_LOAD, bh_hash(bh_place_of_file(file) ^ dev, ino));
 
         if (!b)
                 return 0;

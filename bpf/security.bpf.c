@@ -163,7 +163,7 @@ BH_SYSCALL32(memfd_secret, __ia32_sys_memfd_secret)
 /* What lies behind memory that becomes executable. */
 struct behind {
         struct file *file;
-        __u64 dev, ino;
+        __u64 dev, ino, place;
         __u32 flags; /* BH_RF_WRITTEN, BH_RF_ANON */
         __u32 pad;
 };
@@ -182,6 +182,7 @@ static __always_inline void name_file(struct behind *to, struct file *file) {
         to->file = file;
         to->dev = BPF_CORE_READ(inode, i_sb, s_dev);
         to->ino = BPF_CORE_READ(inode, i_ino);
+        to->place = bh_place_of_file(file);
 }
 
 /* A private mapping has an anon_vma once a page of it was written to (or may have been: __anon_vma_prepare() at the first write fault). */
@@ -196,6 +197,7 @@ static __noinline int look_behind(struct behind *to, struct vm_area_struct *vma)
                 to->file = NULL;
                 to->dev = 0;
                 to->ino = 0;
+                to->place = 0;
                 to->flags = BH_RF_ANON;
         }
         if (BPF_CORE_READ(vma, anon_vma) || (file && BPF_CORE_READ(vma, vm_flags) & VM_SHARED && writable_file(file)))
@@ -209,7 +211,7 @@ struct range {
 };
 
 static __noinline int send_exec_memory(__u32 type, const struct range *r, const struct behind *what) {
-        __u64 key = bh_hash(bh_hash(what->dev, what->ino), bh_hash(r->prot << 32 | what->flags, r->ret < 0 && r->ret > -4096 ? r->ret : 1));
+        __u64 key = bh_hash(bh_hash(what->place ^ what->dev, what->ino), bh_hash(r->prot << 32 | what->flags, r->ret < 0 && r->ret > -4096 ? r->ret : 1));
         struct bh_buf *b = bh_begin(type, key, r->len);
         struct file *file = what->file;
 

@@ -4,7 +4,7 @@
  *
  * A hook does:
  *
- *     struct bh_buf *b = bh_begin(BH_EV_CHDIR, bh_hash(bh_hash(dev, ino), ret), 0);
+ *     struct bh_buf *b = bh_begin(BH_EV_CHDIR, bh_hash(bh_hash(bh_place_of_file(file), ino), ret), 0);
  *     if (!b)
  *             return 0;                 // filtered, folded or lost: already accounted
  *     b->rec.ret = ret;
@@ -13,7 +13,8 @@
  *     bh_end(b);
  *
  * Between begin and end nothing may return: end gives the scratch slot back and sends the record (bh_cancel() throws it away). The fold key says what makes two
- * acts of one process equal; 0 means never folded. Accounting invariant, per cgroup and kind:
+ * acts of one process equal; 0 means never folded. It has all that a record tells of what the act was about: of a file its name (bh_place()) and not only
+ * its number. Accounting invariant, per cgroup and kind:
  * generated == delivered + folded + sum(lost).
  *
  * Maps are pinned by name, so that all objects and a sensor that comes back after a crash share them.

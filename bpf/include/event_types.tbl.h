@@ -7,7 +7,7 @@
  * Numbers are permanent: they stand in recordings and on the wire. Kinds below 128 come from a kernel hook of the same name
  * and number (accounting is by kind); the others from the container runtime or from the sensor itself.
  * RING: LIFE lifecycle, KEY rare security-relevant acts and connections, BULK what can come in floods.
- * FOLDS: 1 if repeats (same process, object and outcome within the fold window) become one event with a count.
+ * FOLDS: 1 if repeats (same process, object by the same name and outcome within the fold window) become one event with a count.
  * Not include-guarded: define BH_EVENT_TYPE, include, and it is undefined again at the end.
  */
 BH_EVENT_TYPE(1, EXEC, "exec", LIFE, 0, "a process started to run a program (execve, execveat), seen when the new program is in place")

@@ -35,10 +35,13 @@ static __always_inline bool bh_kernel_pointer(const void *p) {
         return (__s64) p < 0;
 }
 
-/* Hash of a text; 0 (which means: do not fold) if it is unreadable or longer than is looked at. */
+/*
+ * Hash of a text; 0 (which means: do not fold) if it is unreadable or longer than is looked at. It begins with an address of the kernel, which is the
+ * process's: without it, anybody could work out texts whose hashes meet.
+ */
 __noinline __u64 bh_text_hash(__u64 at) {
         const void *text = (const void *) at;
-        __u64 word[16] = {}, h = 1;
+        __u64 word[16] = {}, h = (__u64) BPF_CORE_READ(bh_current(), group_leader);
         long n;
 
         if (!text)
@@ -68,10 +71,12 @@ static __always_inline void bh_put_text(struct bh_buf *b, __u32 tag, const void 
 }
 
 /* The directory that `text` starts from. */
-__noinline int bh_put_base_at(__u32 index, __u32 tag, __s32 dfd, __u64 text) {
-        struct fs_struct *fs = BPF_CORE_READ(bh_current(), fs);
+struct bh_base {
         struct vfsmount *mnt;
         struct dentry *dentry;
+};
+static __always_inline void bh_base_of(struct bh_base *to, __s32 dfd, __u64 text) {
+        struct fs_struct *fs = BPF_CORE_READ(bh_current(), fs);
         char first = 0;
 
         if ((__s64) text < 0)
@@ -80,20 +85,36 @@ __noinline int bh_put_base_at(__u32 index, __u32 tag, __s32 dfd, __u64 text) {
                 bpf_probe_read_user(&first, 1, (const void *) text);
 
         if (first == '/') {
-                mnt = BPF_CORE_READ(fs, root.mnt);
-                dentry = BPF_CORE_READ(fs, root.dentry);
+                to->mnt = BPF_CORE_READ(fs, root.mnt);
+                to->dentry = BPF_CORE_READ(fs, root.dentry);
         } else if (dfd == AT_FDCWD) {
-                mnt = BPF_CORE_READ(fs, pwd.mnt);
-                dentry = BPF_CORE_READ(fs, pwd.dentry);
+                to->mnt = BPF_CORE_READ(fs, pwd.mnt);
+                to->dentry = BPF_CORE_READ(fs, pwd.dentry);
         } else {
                 struct file *dir = bh_file_of_fd(dfd);
 
-                mnt = BPF_CORE_READ(dir, f_path.mnt);
-                dentry = BPF_CORE_READ(dir, f_path.dentry);
+                to->mnt = BPF_CORE_READ(dir, f_path.mnt);
+                to->dentry = BPF_CORE_READ(dir, f_path.dentry);
         }
-        if (dentry)
-                bh_put_path_at(index, tag, (__u64) mnt, (__u64) dentry);
+}
+
+__noinline int bh_put_base_at(__u32 index, __u32 tag, __s32 dfd, __u64 text) {
+        struct bh_base base;
+
+        bh_base_of(&base, dfd, text);
+        if (base.dentry)
+                bh_put_path_at(index, tag, (__u64) base.mnt, (__u64) base.dentry);
         return 0;
+}
+
+/* bh_place() of it. */
+__noinline __u64 bh_base_place(__s32 dfd, __u64 text) {
+        struct bh_base base;
+
+        if (!text)
+                return 0;
+        bh_base_of(&base, dfd, text);
+        return bh_place(base.mnt, base.dentry);
 }
 
 static __always_inline void bh_put_base(struct bh_buf *b, __u32 tag, __s32 dfd, const void *text) {
@@ -107,12 +128,15 @@ static __always_inline __u32 bh_task_flags(struct task_struct *task) {
         return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT ? BH_RF_COMPAT : 0;
 }
 
-/* Key of an act by name: the texts, where they start from is the process's, and the outcome. */
+/* Key of an act by name: the texts, where they start from, and the outcome. */
 static __always_inline __u64 bh_named_key(const struct bh_named *n) {
         __u64 one = bh_text_hash((__u64) n->text), two = bh_text_hash((__u64) n->text2);
 
         if (!one || !two)
                 return 0;
+        one = bh_hash(one, bh_base_place(n->dfd, (__u64) n->text));
+        if (n->dfd2 != BH_NO_BASE)
+                two = bh_hash(two, bh_base_place(n->dfd2, (__u64) n->text2));
         one = bh_hash(bh_hash(one, two), (__u64) n->ret);
         return bh_hash(bh_hash(one, n->x), bh_hash(n->y, (__u64) (__u32) n->dfd << 32 | (__u32) n->dfd2)) | 1;
 }
@@ -150,7 +174,7 @@ static __noinline int bh_send_named(struct bh_named *n, __u32 tag) {
 static __noinline struct bh_buf *bh_begin_object(__u32 type, struct vfsmount *mnt, struct dentry *dentry, __s64 ret, __u64 x) {
         struct inode *inode = BPF_CORE_READ(dentry, d_inode);
         __u64 dev = BPF_CORE_READ(inode, i_sb, s_dev), ino = BPF_CORE_READ(inode, i_ino);
-        struct bh_buf *b = bh_begin(type, bh_hash(bh_hash(dev, ino), bh_hash((__u64) ret, x)) | 1, 0);
+        struct bh_buf *b = bh_begin(type, bh_hash(bh_hash(bh_place(mnt, dentry) ^ dev, ino), bh_hash((__u64) ret, x)) | 1, 0);
 
         if (!b)
                 return NULL;

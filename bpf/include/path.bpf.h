@@ -11,6 +11,46 @@
 
 #define BH_PATH_DEPTH 96
 
+/*
+ * Which name of which file an act is about, for fold keys: device and number alone do not say. A file made after another was removed may get its number,
+ * and a file may have several names. Here are the mount, the name and those of the two directories above it; of a name the hash that the kernel has of it,
+ * which goes by the address of its directory too, so that nobody can look for names whose hashes meet.
+ */
+struct bh_entry {
+        struct dentry *parent;
+        __u32 hash, len;
+};
+
+static __always_inline void bh_entry_of(struct bh_entry *to, struct dentry *dentry) {
+        /* as long as they lie side by side, one read */
+        if (bpf_core_field_offset(struct dentry, d_name) == bpf_core_field_offset(struct dentry, d_parent) + sizeof(to->parent)) {
+                bh_read(to, sizeof(*to), (char *) dentry + bpf_core_field_offset(struct dentry, d_parent));
+        } else {
+                to->parent = BPF_CORE_READ(dentry, d_parent);
+                to->hash = BPF_CORE_READ(dentry, d_name.hash);
+        }
+}
+
+__noinline __u64 bh_place_at(__u64 mnt, __u64 dentry) {
+        struct bh_entry e = {};
+        __u64 h;
+
+        bh_entry_of(&e, (struct dentry *) dentry);
+        h = bh_hash(mnt ^ (__u64) e.parent, e.hash);
+        bh_entry_of(&e, e.parent);
+        h = bh_hash(h ^ (__u64) e.parent, e.hash);
+        bh_entry_of(&e, e.parent);
+        return bh_hash(h ^ (__u64) e.parent, e.hash);
+}
+
+static __always_inline __u64 bh_place(struct vfsmount *mnt, struct dentry *dentry) {
+        return bh_place_at((__u64) mnt, (__u64) dentry);
+}
+
+static __always_inline __u64 bh_place_of_file(struct file *file) {
+        return bh_place(BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry));
+}
+
 /* Puts the name and a slash before it in front of what is rendered already. */
 static __always_inline int bh_path_prepend(struct bh_buf *b, struct dentry *dentry) {
         __u64 len = BPF_CORE_READ(dentry, d_name.len) & 0xff, pos = b->path_pos;

@@ -72,7 +72,7 @@ struct bh_rec {
         __u64 cgroup;   /* id of the acting task's cgroup in the hierarchy that the sensor chose */
         __u64 origin;   /* id of the container cgroup that the process, or an ancestor, was in first; 0: none */
         __u64 start;    /* start time of the acting process (thread group leader), CLOCK_BOOTTIME ns */
-        __u64 fold_key; /* same process, object, outcome; 0: not folded */
+        __u64 fold_key; /* same process, object by the same name, outcome; 0: not folded */
         __u32 tgid;     /* process id, initial pid namespace */
         __u32 tid;
         __u32 ppid;     /* process id of the real parent */

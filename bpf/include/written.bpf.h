@@ -113,17 +113,22 @@ static __always_inline int bh_written_send(struct bh_written *w) {
         struct dentry *dentry = w->dentry;
         struct inode *inode = w->inode;
         struct bh_buf *b;
+        __u64 place = 0;
+        bool there;
 
         if (!w->bytes)
                 return 0;
-        b = bh_begin_as(&w->who, BH_EV_CLOSE_WRITE, bh_hash(bh_hash(w->dev, w->ino), w->open_flags) | 1, w->bytes);
+        /* on the fallback the file is closed already: its name is there as long as the kernel remembers it, and then still has the inode */
+        there = BPF_CORE_READ(dentry, d_inode) == inode && BPF_CORE_READ(inode, i_ino) == w->ino;
+        if (there)
+                place = bh_place(w->mnt, dentry);
+        b = bh_begin_as(&w->who, BH_EV_CLOSE_WRITE, bh_hash(bh_hash(place ^ w->dev, w->ino), w->open_flags) | 1, w->bytes);
         if (!b)
                 return 0;
         b->rec.a[0] = w->dev;
         b->rec.a[1] = w->ino;
         b->rec.a[2] = w->open_flags;
-        /* on the fallback the file is closed already: its name is there as long as the kernel remembers it, and then still has the inode */
-        if (BPF_CORE_READ(dentry, d_inode) == inode && BPF_CORE_READ(inode, i_ino) == w->ino) {
+        if (there) {
                 if (!BPF_CORE_READ(inode, i_nlink))
                         b->rec.flags |= BH_RF_DELETED;
                 bh_put_path(b, BH_TAG_PATH, w->mnt, dentry);

@@ -255,3 +255,93 @@ def test_connect_whose_descriptor_leads_elsewhere_is_told(new_sensor, tmp_path):
     finally:
         group.rmdir()
         group.parent.rmdir()
+
+
+NAMES = r"""
+import mmap, os, stat, sys
+with open(sys.argv[1] + "/cgroup.procs", "w") as f:
+    f.write("0")
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # what one processor sees is folded
+os.chdir(sys.argv[2])
+
+
+def make(name):
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(fd, b"x")
+    number = os.fstat(fd).st_ino
+    os.close(fd)
+    return number
+
+
+for i in range(20):
+    number = make(f"gone{i}")
+    os.unlink(f"gone{i}")
+    if make(f"new{i}") == number:
+        break
+else:
+    i = -1
+number = make("one")
+os.link("one", "two")
+for name in ("one", "two"):
+    os.chmod(name, 0o640)
+    fd = os.open(name, os.O_RDONLY)
+    mmap.mmap(fd, 1, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+    os.close(fd)
+for _ in range(50):
+    os.close(os.open("one", os.O_RDONLY))
+for name in ("a", "b"):
+    os.mkdir(name)
+    os.chdir(name)
+    for call in (os.unlink, lambda missing: os.open(missing, os.O_RDONLY)):
+        try:
+            call("missing")
+        except FileNotFoundError:
+            pass
+    os.chdir("..")
+    os.rmdir(name)
+for target in ("here", "there"):
+    os.symlink(target, "link")
+    os.unlink("link")
+for minor in (3, 5):
+    os.mknod("node", stat.S_IFCHR | 0o600, os.makedev(1, minor))
+    os.unlink("node")
+for name in ("from1", "from2"):
+    make(name)
+    os.rename(name, "to")
+    os.unlink("to")
+print(i)
+"""
+
+
+def test_an_act_on_another_name_is_no_repeat(new_sensor, tmp_path):
+    sensor = new_sensor(args=["--no-docker"])
+    group = pathlib.Path(sensor.status()["cgroup"]["mount"]) / "bulkhead-names" / ("be" * 32)
+    group.mkdir(parents=True)
+    try:
+        cgroup = group.stat().st_ino
+        i = int(subprocess.run([sys.executable, "-c", NAMES, group, tmp_path], capture_output=True, text=True, check=True).stdout)
+        want = {(kind, name) for kind in ("open", "chmod", "mmap_exec") for name in ("one", "two")}
+        want |= {(kind, f"{name}/missing") for kind in ("open", "unlink") for name in ("a", "b")}
+        want |= {("rmdir", "a"), ("rmdir", "b"), ("symlink", "link", "here"), ("symlink", "link", "there"), ("rename", "from1", "to"), ("rename", "from2", "to")}
+        want |= {("mknod", "node", 0x103), ("mknod", "node", 0x105)}
+        if i >= 0:  # else the file system does not use an inode's number again
+            want |= {(kind, f"{name}{i}") for kind in ("open", "close_write") for name in ("gone", "new")}
+
+        def told():
+            seen = set()
+            for e in sensor.events():
+                act = [e["type"]] + [e[k].removeprefix(f"{tmp_path}/") for k in ("path", "path2") if k in e]
+                if e["type"] == "mknod":
+                    act.append(e.get("rdev"))
+                seen.add(tuple(act))
+            return want <= seen, sorted(want - seen, key=str)
+        wait_for(told, 5, "each act is told under the name of its own file")
+        numbers = type_numbers(sensor)
+        counts = acct(sensor, cgroup)
+        assert counts[numbers["open"]]["folded"] >= 40, f"expected repeats under one name to be folded, saw {counts[numbers['open']]}"
+        for kind in {w[0] for w in want}:
+            n = counts[numbers[kind]]
+            assert n["generated"] == n["delivered"] + n["folded"] + sum(n["lost"]) and not any(n["lost"]), f"{kind}: {n}"
+    finally:
+        group.rmdir()
+        group.parent.rmdir()
