@@ -14,7 +14,8 @@
  *     visit write FILE    writes a file
  *     visit shell PORT    connects, puts the connection on standard input, output and error, and runs /bin/true: a reverse shell without the shell
  *     visit listen PORT   accepts one connection, within five seconds
- *     visit swap N        opens one path N times while another thread changes it to /tmp/xa/dow and back to /etc/shadow; prints how often it got which: "shadow 12 other 88"
+ *     visit swap N        opens one path N times, and on until it got both files, for a minute at most, while another thread changes it to /tmp/xa/dow and back to /etc/shadow; prints how often it got which: "shadow 12
+ *                         other 88"
  *     visit tmpfile FILE  makes an executable of that name by O_TMPFILE and linkat: a copy of /bin/busybox that never had another name
  *     visit thread FILE   has a thread that is not the leader run it
  *     visit forged FILE   runs it with the task name and the first argument of somebody else
@@ -60,6 +61,7 @@ static void *swap(void *stop) {
 
 static int race(int n) {
         int fd, stop = 0, shadow = 0, other = 0;
+        time_t until = time(NULL) + 60;
         struct stat want, got;
         pthread_t thread;
 
@@ -68,7 +70,8 @@ static int race(int n) {
         if (fd < 0 || stat("/etc/shadow", &want) < 0 || pthread_create(&thread, NULL, swap, &stop) != 0)
                 return 1;
         close(fd);
-        for (int i = 0; i < n; i++) {
+        /* On one busy processor the other thread may not run, or rest on one path, all through N openings. */
+        for (int i = 0; i < n || ((shadow == 0 || other == 0) && time(NULL) < until); i++) {
                 fd = open(swapped.text, O_RDONLY);
                 if (fd < 0 || fstat(fd, &got) < 0)
                         return 1;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """check_counts.py: tests/counts on reports made here: what a second try changes and what it does not. Exit status 1 when something is wrong."""
+import json
 import pathlib
 import subprocess
 import sys
@@ -8,10 +9,16 @@ import tempfile
 TOOL = pathlib.Path(__file__).resolve().parent.parent / "counts"
 
 
-def report(path, **tests):
-    """tests: name="passed" | "failed" | "error" | "skipped", all of class integration.test_x."""
+def log(path, **programs):
+    """meson's log of programs: name="OK" | "FAIL" | "TIMEOUT"."""
+    path.write_text("".join(json.dumps({"name": f"bulkhead:unit / {n}", "stdout": "", "result": r}) + "\n" for n, r in programs.items()))
+    return path
+
+
+def report(path, of="integration.test_x", **tests):
+    """tests: name="passed" | "failed" | "error" | "skipped", all of the class `of`."""
     inner = {"passed": "", "failed": '<failure message="no"/>', "error": '<error message="no"/>', "skipped": '<skipped message="why"/>'}
-    path.write_text("<testsuites><testsuite>" + "".join(f'<testcase classname="integration.test_x" name="{n}">{inner[r]}</testcase>' for n, r in tests.items()) + "</testsuite></testsuites>")
+    path.write_text("<testsuites><testsuite>" + "".join(f'<testcase classname="{of}" name="{n}">{inner[r]}</testcase>' for n, r in tests.items()) + "</testsuite></testsuites>")
     return path
 
 
@@ -44,6 +51,15 @@ def main():
         expect("too many failed", tool("again", report(d / "3.xml", a="failed", b="failed", c="error"), d), (1, ""))
         (d / "integration" / "test_x.py").unlink()
         expect("no such file", tool("again", first, d), (1, ""))
+        ran, of = log(d / "1.json", p="FAIL", q="OK"), "bulkhead.bulkhead:unit / p"
+        cases = report(d / "4.xml", of, a="failed", b="passed")
+        expect("a program", tool("meson", ran, cases), (0, "failed bulkhead:unit / p: FAIL\n1 passed, 1 failed, 0 skipped"))
+        expect("a program that passes then", tool("meson", ran, cases, log(d / "2.json", p="OK")), (0, f"unsteady {of}.a\nunsteady bulkhead:unit / p: FAIL\n2 passed, 0 failed, 0 skipped"))
+        expect("a program that fails again", tool("meson", ran, cases, log(d / "2.json", p="TIMEOUT"))[1].splitlines()[-1], "1 passed, 1 failed, 0 skipped")
+        expect("a program that died has no case", tool("meson", log(d / "1.json", p="TIMEOUT"), report(d / "4.xml", of, b="passed"), log(d / "2.json", p="FAIL"))[1].splitlines()[-1], "1 passed, 1 failed, 0 skipped")
+        expect("programs", tool("programs", ran), (0, "p"))
+        expect("no program failed", tool("programs", log(d / "1.json", q="OK", r="SKIP"))[0], 1)
+        expect("too many programs failed", tool("programs", log(d / "1.json", p="FAIL", q="FAIL", r="TIMEOUT")), (1, ""))
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return failed > 0
 
