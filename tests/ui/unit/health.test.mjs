@@ -9,12 +9,20 @@ const model = await load("api/model.ts");
 const now = 1_800_000_000_000;
 const hook = (type, o = {}) => ({ type, backend: "preferred", effective: true, tested: true, generated: 10, delivered: 10, folded: 0, lost: { ring_full: 0 }, ...o });
 const node = (o = {}, s = {}) => ({ name: "n1", up: true, seen: now - 1000, status: { lost: 0, hooks: [hook("exec")], recorder: { state: "ok" }, runtimes: { docker: { state: "connected" } }, ...s }, ...o });
-const known = (o = {}) => ({ now, loaded: true, stream: "live", streamSince: now, nodes: [node()], central: [], containers: 5, running: 4, exposed: 0, inventoryComplete: true, ...o });
+const known = (o = {}) => ({ now, loaded: true, stream: "live", streamSince: now, nodes: [node()], central: [], containers: 5, running: 4, exposed: 0, inventoryComplete: true, incidents: 0, ...o });
 
 test("all is well only when everything is known to be", () => {
   const v = verdict(known());
   assert.equal(v.tone, "good");
   assert.match(v.title, /Watching 4 running containers on 1 node/);
+});
+
+test("an open incident comes before all else that can be said of the nodes, and what keeps from seeing is said with it", () => {
+  assert.deepEqual([verdict(known({ incidents: 1 })).tone, verdict(known({ incidents: 1 })).title], ["incident", "One incident is open"]);
+  const v = verdict(known({ incidents: 3, nodes: [node({ up: false })] }));
+  assert.equal(v.title, "3 incidents are open");
+  assert.match(v.detail, /n1 is not connected/);
+  for (const incidents of [-1, undefined, NaN]) assert.equal(verdict(known({ incidents })).tone, "unknown");
 });
 
 test("a runtime that is not there at all is no trouble, one that does not answer is", () => {

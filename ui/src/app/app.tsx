@@ -7,6 +7,7 @@ import { Users } from "../features/admin/users";
 import { Containers } from "../features/containers/containers";
 import { Events } from "../features/events/events";
 import { Health } from "../features/health/health";
+import { Incidents } from "../features/incidents/incidents";
 import { MapPage } from "../features/map/map";
 import { Login } from "../features/login/login";
 import { Password } from "../features/login/password";
@@ -21,6 +22,7 @@ export interface PageDef { path: string; title: string; icon: string; aside?: bo
 
 export const PAGES: PageDef[] = [
   { path: "/", title: "Overview", icon: "overview", page: Overview },
+  { path: "/incidents", title: "Incidents", icon: "incidents", page: Incidents },
   { path: "/map", title: "Map", icon: "map", page: MapPage },
   { path: "/containers", title: "Containers", icon: "containers", page: Containers },
   { path: "/events", title: "Live events", icon: "events", page: Events },

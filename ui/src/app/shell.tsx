@@ -2,14 +2,14 @@
 /* What stands around every page: navigation, search, connection, account, and the banner that says when data is old. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { age, clock, count } from "../lib/format";
+import { age, brief, clock, count } from "../lib/format";
 import { visible } from "../lib/text";
 import { Brand, Icon, StateMark } from "../parts/icons";
 import { Menu, T } from "../parts/ui";
 import { Password } from "../features/login/password";
 import type { PageDef } from "./app";
 import { go, href, route } from "./router";
-import { inventory, inventoryVersion, known, logout, me, problems, status, statusError, stream } from "./state";
+import { incidentsOpen, inventory, inventoryVersion, known, logout, me, problems, status, statusError, stream } from "./state";
 import { setTheme, theme, type Theme } from "./theme";
 
 function Connection() {
@@ -155,6 +155,7 @@ function Nav({ pages }: { pages: PageDef[] }) {
       <li key={p.path}>
         <a href={`#${p.path}`} aria-current={here ? "page" : undefined}>
           <Icon name={p.icon} size={18} /><span>{p.title}</span>
+          {p.path === "/incidents" && incidentsOpen.value > 0 && <span class="badge red" title={`${incidentsOpen.value} open`}>{brief(incidentsOpen.value)}<span class="sr"> open</span></span>}
           {p.path === "/health" && trouble > 0 && <span class="badge" title={`${trouble} problems`}>{trouble}<span class="sr"> problems</span></span>}
         </a>
       </li>

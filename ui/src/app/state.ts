@@ -30,6 +30,10 @@ export const changed = signal<{ kind: string; n: number }>({ kind: "", n: 0 });
 /* Counts the messages that the connection map changed. */
 export const graphChanged = signal(0);
 
+/* Counts the messages that some incident changed; how many are open, or -1 while that is not known. */
+export const incidentsChanged = signal(0);
+export const incidentsOpen = signal(-1);
+
 export const totals = computed(() => {
   void inventoryVersion.value;
   let running = 0;
@@ -50,6 +54,7 @@ export const known = computed<Known>(() => ({
   nodes: status.value?.nodes ?? [],
   central: status.value?.problems ?? [],
   inventoryComplete: inventoryState.value.complete,
+  incidents: incidentsOpen.value,
   ...totals.value,
 }));
 export const problems = computed(() => problemsOf(known.value));
@@ -230,9 +235,23 @@ async function refresh(signalled: AbortSignal): Promise<void> {
   bump();
 }
 
+/* An attack that goes on changes its incident many times a second: the pages read it again at most so often. */
+let incidentTimer: ReturnType<typeof setTimeout> | undefined;
+async function noteIncidents(signalled: AbortSignal): Promise<void> {
+  incidentTimer = undefined;
+  incidentsChanged.value++;
+  try {
+    const n = Number((await get<{ total?: number }>("/incidents", { state: "open", limit: 1, count: "true" }, signalled)).total ?? -1);
+    incidentsOpen.value = n;
+  } catch {
+    /* the number stays as it was; the connection's own mark says that it may be old */
+  }
+}
+
 function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
   let kind = "";
   let graph = false;
+  let incident = false;
   const fresh: Described[] = [];
   for (const e of events) {
     let change: { kind?: string; key?: string; object?: Described } = {};
@@ -251,8 +270,10 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
     } else if (e.event === "reset" || kind === "store") dirty.add("");
     else if (kind === "node") void readStatus();
     if (kind === "graph" || e.event === "reset") graph = true;
+    if (kind === "incident" || kind === "store" || e.event === "reset") incident = true;
   }
   if (graph) graphChanged.value++;
+  if (incident) incidentTimer ??= setTimeout(() => void noteIncidents(signalled), 400);
   if (fresh.length) {
     inventory.upsert(fresh);
     bump();
@@ -273,6 +294,7 @@ export function start(): void {
         wasLive = true;
         void readStatus();
         void readContainers(over.signal);
+        void noteIncidents(over.signal);
       } else if (state === "stale") {
         /* What changed meanwhile comes with the resumed stream; the status is asked for anew. */
         if (wasLive) void readStatus();
@@ -305,6 +327,8 @@ export function stop(): void {
   bumpTimer = undefined;
   clearTimeout(dirtyTimer);
   dirtyTimer = undefined;
+  clearTimeout(incidentTimer);
+  incidentTimer = undefined;
   dirty = new Set();
   told = new Map();
   listAgain = false;
@@ -317,6 +341,7 @@ export function stop(): void {
     statusAt.value = 0;
     stream.value = { state: "off", since: 0, why: "" };
     rates.value = {};
+    incidentsOpen.value = -1;
   });
 }
 

@@ -87,6 +87,7 @@ export interface Known {
   running: number;
   exposed: number;
   inventoryComplete: boolean;
+  incidents: number;             /* open; below 0: not known */
 }
 
 const ORDER: Record<Level, number> = { bad: 0, warn: 1, note: 2 };
@@ -96,7 +97,7 @@ export function problemsOf(k: Known): Problem[] {
   return all.map((p, i) => ({ p, i })).sort((a, b) => ORDER[a.p.level] - ORDER[b.p.level] || a.i - b.i).map((x) => x.p);
 }
 
-export interface Verdict { tone: "unknown" | "bad" | "warn" | "good"; title: string; detail: string }
+export interface Verdict { tone: "unknown" | "incident" | "bad" | "warn" | "good"; title: string; detail: string }
 
 export function verdict(k: Known): Verdict {
   if (!k.loaded) return { tone: "unknown", title: "Nothing is known yet", detail: "Waiting for the first status." };
@@ -106,11 +107,16 @@ export function verdict(k: Known): Verdict {
   if (k.stream === "stale" || k.stream === "denied")
     return { tone: "bad", title: "This page has lost its connection", detail: `What is shown is ${age(k.now - k.streamSince)} old. It goes on by itself when the central answers.` };
   const up = k.nodes.filter((n) => n.up).length;
+  if (k.incidents > 0) {
+    const gaps = bad.length ? `Also: ${bad.slice(0, 2).map((p) => p.title).join(" · ")}` : "Each is told in order, with what it touched.";
+    return { tone: "incident", title: k.incidents === 1 ? "One incident is open" : `${count(k.incidents)} incidents are open`, detail: gaps };
+  }
   if (!up) return { tone: "bad", title: "No node is reporting", detail: "Containers run unwatched, or are gone: neither can be told from here." };
   if (bad.length) return { tone: "bad", title: bad.length === 1 ? bad[0].title : `${bad.length} things keep Bulkhead from seeing everything`, detail: bad.length === 1 ? bad[0].detail : bad.slice(0, 3).map((p) => p.title).join(" · ") };
   const watched = `${count(k.running)} running ${plural(k.running, "container")} on ${count(up)} ${plural(up, "node")}`;
   const exposed = k.exposed ? `${count(k.exposed)} of them ${plural(k.exposed, "has", "have")} a lever on the host.` : "None of them has a lever on the host.";
   if (!k.inventoryComplete) return { tone: "unknown", title: "Taking stock", detail: `${count(k.containers)} containers so far.` };
+  if (!(k.incidents >= 0)) return { tone: "unknown", title: `Watching ${watched}`, detail: "Whether an incident is open is not known yet." };
   const warn = problems.filter((p) => p.level === "warn");
   if (warn.length) return { tone: "warn", title: `Watching ${watched}, with gaps`, detail: warn.slice(0, 2).map((p) => p.title).join(" · ") };
   return { tone: "good", title: `Watching ${watched}`, detail: `Every hook is effective and nothing was lost. ${exposed}` };

@@ -4,13 +4,15 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { get } from "../../api/client";
 import { findingFrom, pageFrom, type FindingRow } from "../../api/model";
 import { href } from "../../app/router";
-import { inventory, inventoryState, inventoryVersion, known, now, problems, rates, status, statusAt, totals, verdictNow } from "../../app/state";
-import { age, brief, clock, count } from "../../lib/format";
+import { incidentsChanged, inventory, inventoryState, inventoryVersion, known, now, problems, rates, status, statusAt, totals, verdictNow } from "../../app/state";
+import { incidentFrom, type Incident } from "../../lib/incidents";
+import { age, ageShort, brief, clock, count } from "../../lib/format";
 import { hookSummary, lostOf, sum } from "../../lib/health";
 import { EXPOSURES, NONE } from "../../lib/inventory";
 import { plural } from "../../lib/text";
 import { Icon, StateMark } from "../../parts/icons";
 import { Empty, Skeleton, Spark, T } from "../../parts/ui";
+import { SeverityMark } from "../incidents/mark";
 import { MiniMap } from "../map/mini";
 
 export function Exposures({ bits, max = 9 }: { bits: number; max?: number }) {
@@ -27,7 +29,7 @@ function Verdict() {
   const v = verdictNow.value;
   return (
     <section class={`verdict ${v.tone}`} aria-live="polite">
-      <span class="verdict-mark"><Icon name={v.tone} size={28} /></span>
+      <span class="verdict-mark"><Icon name={v.tone === "incident" ? "incidents" : v.tone} size={28} /></span>
       <div>
         <h1><T s={v.title} /></h1>
         <p><T s={v.detail} /></p>
@@ -97,6 +99,36 @@ function Problems() {
         ))}
       </ul>
       {list.length > 8 && <p class="card-foot"><a href="#/health">{list.length - 8} more</a></p>}
+    </section>
+  );
+}
+
+function OpenIncidents() {
+  const [rows, setRows] = useState<Incident[]>([]);
+  const [total, setTotal] = useState(0);
+  const version = incidentsChanged.value;
+  useEffect(() => {
+    const over = new AbortController();
+    get<unknown>("/incidents", { state: "open", limit: 5, count: "true" }, over.signal).then((v) => {
+      const p = pageFrom<unknown>(v, "incidents");
+      setRows(p.items.map(incidentFrom));
+      setTotal(p.total);
+    }, () => undefined);
+    return () => over.abort();
+  }, [version]);
+  if (!rows.length) return null;
+  return (
+    <section class="card" aria-labelledby="o-incidents">
+      <header><h2 id="o-incidents">Open incidents</h2><span class="tally">{count(total)}</span><a href="#/incidents">All incidents</a></header>
+      <ul class="problems">
+        {rows.map((i) => (
+          <li key={i.id}><a href={href(`/incidents/${i.id}`)} class="problem finding">
+            <SeverityMark severity={i.severity} brief />
+            <span class="problem-text"><strong><T s={i.title} max={160} /></strong><span><T s={i.story} max={240} /></span></span>
+            <time class="faint" title={new Date(i.last || 0).toISOString()}>{Number.isFinite(i.last) ? `${ageShort(now.value - i.last)} ago` : ""}</time>
+          </a></li>
+        ))}
+      </ul>
     </section>
   );
 }
@@ -216,7 +248,7 @@ export function Overview() {
       <Verdict />
       <Tiles />
       <div class="columns">
-        <div class="column"><Findings /><Problems /><Exposed /></div>
+        <div class="column"><OpenIncidents /><Problems /><Findings /><Exposed /></div>
         <div class="column"><MiniMap /><Nodes /><Applications /></div>
       </div>
     </div>
