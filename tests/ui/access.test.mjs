@@ -4,12 +4,12 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { attack, events, hostile, id, lossy, plain, status } from "./data.mjs";
+import { attack, events, HOSTILE, hostile, id, lossy, plain, status } from "./data.mjs";
 import { Browser, Central, until } from "./env.mjs";
 
 const PAGES = [
   ["overview", "#/", ".tiles"], ["containers", "#/containers", ".grid-body .row"], ["container", `#/containers?id=${id(4)}`, ".drawer .levers"], ["nothing-found", "#/containers?q=nothing-such", ".empty"],
-  ["events", "#/events?groups=process,file,network", ".grid-body .row"], ["health", "#/health", ".hooks"], ["incidents", "#/incidents", ".incidents-grid .row.is-open"], ["incident", "#/incidents/1", ".step .lineage"], ["no-incident", "#/incidents?q=nothing-such", ".empty"], ["users", "#/users", ".table"], ["tokens", "#/tokens", ".page-head"], ["audit", "#/audit", ".table"], ["no-such-page", "#/nowhere", ".empty"],
+  ["events", "#/events?groups=process,file,network", ".grid-body .row"], ["health", "#/health", ".hooks"], ["incidents", "#/incidents", ".incidents-grid .row.is-open"], ["incident", "#/incidents/1", ".step .lineage"], ["models", "#/models", ".models-grid .row:not(.head)"], ["model", "#/models?app=payments&workload=api", ".items-grid .row:not(.head)"], ["no-incident", "#/incidents?q=nothing-such", ".empty"], ["users", "#/users", ".table"], ["tokens", "#/tokens", ".page-head"], ["audit", "#/audit", ".table"], ["no-such-page", "#/nowhere", ".empty"],
 ];
 const SHOTS = process.env.BH_UI_SHOTS; /* a folder for people to look at */
 let central, node;
@@ -21,6 +21,7 @@ before(async () => {
   node.status(lossy());
   node.events(events());
   for (const f of attack({ ...plain()[0], node: "node-a" })) await node.finding(f);
+  for (const h of HOSTILE) await node.observe({ container: plain()[0], subject: `/usr/bin/${h}`, parent: "/bin/sh", example: h });
   const b = await Browser.start(central);
   try {
     await b.firstLogin();

@@ -3,7 +3,7 @@
 // test needs, hostile names above all.
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
-import { container, decode, encode, event, finding, flow, listener } from "./wire.mjs";
+import { container, decode, encode, event, finding, flow, listener, observation } from "./wire.mjs";
 
 const HELLO = 1, WELCOME = 2, MESSAGE = 3, ACK = 4, REQUEST = 5, CHUNK = 6, CREDIT = 7, END = 8, PING = 9, PONG = 10;
 const ns = () => BigInt(Date.now()) * 1_000_000n;
@@ -62,6 +62,9 @@ export class Node {
   #findings = 0;
   finding(f) {
     return this.publish("finding", finding({ id: `${this.name}-${++this.#findings}`, node: this.name, time_ns: ns(), ...f }));
+  }
+  observe(o) {
+    return this.publish("observation", observation({ node: this.name, first_ns: ns(), last_ns: ns(), ...o }));
   }
   listens(list) {
     return this.publish("listeners", encode([[1, this.name], [2, "boot-1"], [3, ns()], [4, list.map(listener)]]));

@@ -86,3 +86,7 @@ export const finding = (f) => encode([
   [1, f.id], [2, f.time_ns], [3, f.rule], [4, f.priority ?? "critical"], [5, "syscall"], [6, f.output ?? f.rule], [7, f.node], [8, f.container?.id], [9, f.container?.name], [10, f.container?.workload], [11, f.container?.application], [12, f.tags],
   [13, f.event && event({ id: 1, time_ns: f.time_ns, node: f.node, ...f.event })], [15, "rule"], [16, f.description], [17, f.advice], [18, f.count], [20, f.fold],
   [23, (f.lineage ?? []).map((p) => encode([[1, p.pid], [5, BigInt(f.time_ns) - 1_000_000_000n], [6, p.container_id], [9, p.exe], [10, p.args && Buffer.concat(p.args.map((a) => Buffer.from(`${a}\0`)))]]))]]);
+
+export const observation = (o) => encode([
+  [1, o.node], [2, o.container.id], [3, o.container.workload], [4, o.container.application], [5, o.container.image_digest], [6, o.kind ?? "exec"], [7, o.subject], [8, o.parent], [9, o.count ?? 1], [10, o.first_ns], [11, o.last_ns], [12, o.detail], [14, o.example],
+  [15, o.suspicious], [16, o.why]]);

@@ -9,6 +9,7 @@ import { Events } from "../features/events/events";
 import { Health } from "../features/health/health";
 import { Incidents } from "../features/incidents/incidents";
 import { MapPage } from "../features/map/map";
+import { Models } from "../features/models/models";
 import { Login } from "../features/login/login";
 import { Password } from "../features/login/password";
 import { Overview } from "../features/overview/overview";
@@ -24,6 +25,7 @@ export const PAGES: PageDef[] = [
   { path: "/", title: "Overview", icon: "overview", page: Overview },
   { path: "/incidents", title: "Incidents", icon: "incidents", page: Incidents },
   { path: "/map", title: "Map", icon: "map", page: MapPage },
+  { path: "/models", title: "Models", icon: "models", page: Models },
   { path: "/containers", title: "Containers", icon: "containers", page: Containers },
   { path: "/events", title: "Live events", icon: "events", page: Events },
   { path: "/health", title: "Health", icon: "health", page: Health },

@@ -132,7 +132,15 @@ function Forest({ incident, selected, onSelect }: { incident: Incident; selected
 
 function Timeline({ incident, selected, onSelect }: { incident: Incident; selected: number; onSelect: (n: number) => void }) {
   const list = useRef<HTMLOListElement>(null);
-  useEffect(() => list.current?.querySelector('[aria-current="step"]')?.scrollIntoView({ block: "nearest" }), [selected]);
+  /* Within the list alone: the page stays where the person reads. */
+  useEffect(() => {
+    const l = list.current;
+    const li = l?.querySelector<HTMLElement>('[aria-current="step"]')?.parentElement;
+    if (!l || !li) return;
+    const top = li.offsetTop - l.offsetTop;
+    if (top < l.scrollTop) l.scrollTop = top;
+    else if (top + li.offsetHeight > l.scrollTop + l.clientHeight) l.scrollTop = top + li.offsetHeight - l.clientHeight;
+  }, [selected]);
   return (
     <ol class="timeline" ref={list}>
       {incident.lines.map((l, n) => (

@@ -44,7 +44,7 @@ export function LanesView({ incident, selected, onSelect }: { incident: Incident
           <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`} aria-hidden="true" focusable="false">
             <defs><marker id="lane-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto-start-reverse"><path d="M0 0 8 4 0 8z" class="lane-arrow-head" /></marker></defs>
             {lanes.map((l, n) => <g key={l.key}>{n % 2 === 0 && <rect x="0" y={HEAD + n * ROW} width={width} height={ROW} class="lane-stripe" />}<path d={`M0 ${y(n)}H${width}`} class={`lane-line ${l.host ? "host" : ""}`} /></g>)}
-            {picture.ticks.map((t) => <g key={t.at}><path d={`M${x(t.x)} ${HEAD - 4}V${height}`} class="lane-tick" /><text x={Math.min(x(t.x), width - 44)} y="11" class="lane-time">{clock(t.at)}</text></g>)}
+            {picture.ticks.map((t) => <g key={t.at}><path d={`M${x(t.x)} ${HEAD - 4}V${height}`} class="lane-tick" /><text x={Math.min(x(t.x), width - 56)} y="11" class="lane-time">{clock(t.at)}</text></g>)}
             {picture.arrows.filter((a) => a.from < lanes.length && a.to < lanes.length).map((a, n) => {
               const down = a.to > a.from ? 1 : -1;
               const x0 = x(a.x0);

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Behaviour models in the browser: what was learned, what is to be judged, and what a lock and a relearning change.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, afterEach, before, test } from "node:test";
+import { HOSTILE, plain, status } from "./data.mjs";
+import { Browser, Central, until } from "./env.mjs";
+
+let central, node, b, page;
+const [web] = plain();
+const text = (selector) => page.locator(selector).first().innerText();
+const api = (path) => page.evaluate(async (p) => (await fetch(`/api/v1${p}`)).json(), path);
+const model = async () => (await api("/models?application=payments&workload=api")).models[0];
+
+before(async () => {
+  central = await Central.start();
+  node = await central.node("node-a");
+  await node.inventory(plain(), true);
+  node.status(status());
+  b = await Browser.start(central);
+  page = b.page;
+  await b.firstLogin();
+});
+after(async () => {
+  node?.close();
+  await b?.stop();
+  await central?.stop();
+});
+afterEach(() => {
+  const found = b.problems;
+  b.problems = [];
+  assert.deepEqual(found, []);
+});
+
+test("a filter that leaves nothing says so, and goes", async () => {
+  await b.open("#/models?q=nothing-such");
+  await until("the empty list", async () => /No model matches/.test(await text(".empty")));
+  await page.click(".empty >> text=Clear");
+  await until("the address is free of it", () => !page.url().includes("q="));
+});
+
+test("what a workload does is there, with what is to be judged", async () => {
+  for (const program of ["/usr/sbin/nginx", "/usr/bin/curl", `/opt/${HOSTILE[0]}`]) await node.observe({ container: web, subject: program, parent: "/usr/bin/dumb-init", count: 7 });
+  await node.observe({ container: web, kind: "file", subject: "/etc/nginx/nginx.conf", parent: "/usr/sbin/nginx", detail: "read" });
+  await node.observe({ container: web, subject: "/bin/sh", parent: "/usr/sbin/nginx", suspicious: true, why: "a shell started by a server" });
+  await until("the model", async () => (await model())?.versions[0]?.outstanding >= 1);
+  await page.reload();
+  await until("the row", async () => /payments.*api/s.test(await text(".models-grid .row:not(.head)")));
+  await page.click(".m-name a");
+  await page.waitForSelector(".items-grid .row:not(.head)");
+  assert.match(page.url(), /app=payments/);
+  const m = (await model()).versions[0];
+  assert.equal(await page.locator(".family").count(), m.families.length + 1);
+  await until("all items", async () => (await page.locator(".items-grid .grid-body .row").count()) === m.learned + m.outstanding);
+  assert.equal(await page.evaluate(() => window.pwned), undefined);
+});
+
+test("an item is read and accepted, and the central knows it", async () => {
+  await page.click("text=Only what is to be judged");
+  await until("one item", async () => (await page.locator(".items-grid .grid-body .row").count()) === 1);
+  await page.click(".items-grid .grid-body .row");
+  await until("its drawer", async () => /a shell started by a server/.test(await text(".drawer")));
+  assert.match(page.url(), /item=[0-9a-f]{16}/);
+  await page.click(".drawer >> text=Accept as normal");
+  await until("accepted", async () => (await model()).versions[0].outstanding === 0);
+  await until("nothing left", async () => /Nothing is to be judged/.test(await text(".empty")));
+});
+
+test("a lock shows first what it changes", async () => {
+  await page.click("text=Only what is to be judged");
+  await page.click(".incident-acts >> text=Lock…");
+  await until("what changes", async () => /still learning\. From now on whatever is new there is told/.test(await text(".changes")));
+  await page.click(".dialog >> text=Leave it");
+  assert.equal((await model()).versions[0].locked, false);
+  await page.click(".incident-acts >> text=Lock…");
+  await page.click(".dialog >> css=button.primary");
+  await until("locked", async () => (await model()).versions[0].locked === true);
+  await until("said", async () => /locked/.test(await text(".incident-title .model-state")));
+});
+
+test("a family is looked at alone and relearned alone, with its preview", async () => {
+  await page.click(".family >> nth=1");
+  assert.match(page.url(), /family=/);
+  await page.click("text=Relearn this family…");
+  await until("what changes", async () => /forgotten[\s\S]*lock of/.test(await text(".changes")));
+  await page.click(".dialog >> text=Forget and learn anew");
+  const key = new URLSearchParams(page.url().split("?")[1]).get("family");
+  await until("forgotten", async () => {
+    const f = (await model()).versions[0].families.find((x) => x.family === key);
+    return !f.locked;
+  });
+});
+
+test("the model leaves as text", async () => {
+  const waiting = page.waitForEvent("download");
+  await page.click(".incident-acts .menu-button");
+  await page.click(".menu-panel >> text=Model, for another");
+  const d = await waiting;
+  assert.match(d.suggestedFilename(), /^api-model\.jsonl$/);
+  assert.match(readFileSync(await d.path(), "utf8"), /nginx\.conf|curl/);
+});
+
+test("a viewer may look and not act", async () => {
+  const made = await page.evaluate(async () => {
+    const csrf = (await (await fetch("/api/v1/me")).json()).csrf;
+    return (await fetch("/api/v1/users", { method: "POST", headers: { "content-type": "application/json", "x-bulkhead-csrf": csrf }, body: JSON.stringify({ name: "eve", role: "viewer" }) })).json();
+  });
+  const v = await Browser.start(central);
+  try {
+    await v.open("#/models");
+    await v.login("eve", made.password);
+    await v.page.waitForSelector("#pw-title");
+    const fields = v.page.locator("input[type=password]");
+    await fields.nth(0).fill(made.password);
+    await fields.nth(1).fill("correct horse battery 9");
+    await fields.nth(2).fill("correct horse battery 9");
+    await v.page.click("button[type=submit]");
+    await v.page.click(".m-name a");
+    await v.page.waitForSelector(".families");
+    assert.equal(await v.page.locator("text=Relearn…").count(), 0);
+    assert.deepEqual(v.problems, []);
+  } finally {
+    await v.stop();
+  }
+});

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { load } from "./load.mjs";
+
+const { modelFrom, itemFrom, versionFrom, lockChanges, relearnChanges, observed, trusted } = await load("lib/models.ts");
+const family = (family, o = {}) => ({ family, title: family, state: "learning", locked: false, observed: true, learned: 5, outstanding: 0, ...o });
+const version = (...families) => versionFrom({ image_digest: "sha256:1", families });
+
+test("an answer of any shape becomes a model", () => {
+  for (const v of [null, 5, [], { versions: [null, { families: [null, 7] }] }, { versions: "x" }]) {
+    const m = modelFrom(v);
+    assert.ok(Array.isArray(m.versions));
+    for (const x of m.versions) lockChanges(x).concat(relearnChanges(x)).forEach((s) => assert.equal(typeof s, "string"));
+  }
+  assert.equal(itemFrom({}).standing, "");
+});
+
+test("a family that nobody observes is neither trusted nor counted", () => {
+  const v = version(family("exec", { state: "scored" }), family("file"), family("dns", { observed: false, state: "enforceable" }), family("peer", { locked: true }));
+  assert.deepEqual(observed(v).map((f) => f.key), ["exec", "file", "peer"]);
+  assert.deepEqual(trusted(v).map((f) => f.key), ["exec", "peer"]);
+});
+
+test("a lock says what is still learning, what was never seen and what nobody judged", () => {
+  const v = version(family("exec", { state: "scored" }), family("file", { outstanding: 2 }), family("dns", { observed: false, learned: 0 }));
+  const all = lockChanges(v).join(" ");
+  assert.match(all, /10 learned items stay normal/);
+  assert.match(all, /file: still learning/);
+  assert.match(all, /dns: nothing was ever seen/);
+  assert.match(all, /2 items that nobody has judged stay/);
+  assert.doesNotMatch(lockChanges(v, "exec").join(" "), /still learning|never seen|judged/);
+});
+
+test("relearning says what is forgotten, and that a lock goes", () => {
+  const v = version(family("exec", { locked: true }), family("file", { learned: 1 }));
+  assert.match(relearnChanges(v).join(" "), /6 items[\s\S]*lock of exec/);
+  assert.match(relearnChanges(v, "file").join(" "), /1 item that was learned/);
+});
