@@ -264,7 +264,8 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
                 if (s->state == BH_PAYLOAD_IGNORED)
                         return 0;
                 cfg = config_of();
-                if (cfg && cfg->tls && (s->state == BH_PAYLOAD_ENDED || s->state == BH_PAYLOAD_HELLO))
+                /* in the first states too: a call whose program the kernel left out, since the same one was interrupted on this CPU, must not make it a closed one */
+                if (cfg && cfg->tls && s->state != BH_PAYLOAD_FOLLOWED && s->state != BH_PAYLOAD_OFF)
                         tls_note(s, key);
                 if (s->state == BH_PAYLOAD_ENDED)
                         return 0;
@@ -278,7 +279,11 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
                 bpf_map_delete_elem(&streams, &key);
         else if (!is_tcp(sk) || bh_is_quiet(bh_current()) || !bh_container_of(bh_task_cgroup(bh_current())))
                 return 0;
-        return stream_begin(sk, sent, n) != NULL;
+        s = stream_begin(sk, sent, n);
+        cfg = config_of();
+        if (s && cfg && cfg->tls)
+                tls_note(s, key);
+        return s != NULL;
 }
 
 /* ---- records ---- */

@@ -76,13 +76,27 @@ static int openat2_place(int root, const char *path, guint64 resolve) {
         return fd;
 }
 
-int bh_rootfile_open(int root, const char *path, guint64 max, BhRootfileFlags flags, BhRootfileInfo *info, GError **error) {
-        g_auto(BhFd) place = openat2_place(root, path, flags & BH_ROOTFILE_ANY_MOUNT ? 0 : RESOLVE_NO_XDEV), fd = -1;
+static BhRootfileInfo info_of(const struct stat *st) {
+        return (BhRootfileInfo) {
+                .dev = st->st_dev,
+                .ino = st->st_ino,
+                .size = (guint64) st->st_size,
+                .mtime_ns = (gint64) st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+                .ctime_ns = (gint64) st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
+                .mode = st->st_mode,
+                .uid = st->st_uid,
+                .gid = st->st_gid,
+        };
+}
+
+/* `place` stays open. */
+static int open_place(int place, const char *path, guint64 max, gboolean pseudo_too, BhRootfileInfo *info, GError **error) {
+        g_auto(BhFd) fd = -1;
         struct statfs fs;
         struct stat st;
         char self[64];
 
-        if (place < 0 || fstat(place, &st)) {
+        if (fstat(place, &st)) {
                 fail_errno(error, path, errno);
                 return -1;
         }
@@ -90,7 +104,7 @@ int bh_rootfile_open(int root, const char *path, guint64 max, BhRootfileFlags fl
                 fail(error, BH_ROOTFILE_ERROR_KIND, path, "it is not a regular file");
                 return -1;
         }
-        if ((flags & BH_ROOTFILE_ANY_MOUNT) && (fstatfs(place, &fs) || is_pseudo((unsigned long) fs.f_type))) {
+        if (!pseudo_too && (fstatfs(place, &fs) || is_pseudo((unsigned long) fs.f_type))) {
                 fail(error, BH_ROOTFILE_ERROR_KIND, path, "it is on a file system of the kernel's or a user's own making");
                 return -1;
         }
@@ -108,17 +122,18 @@ int bh_rootfile_open(int root, const char *path, guint64 max, BhRootfileFlags fl
                 return -1;
         }
         if (info)
-                *info = (BhRootfileInfo) {
-                        .dev = st.st_dev,
-                        .ino = st.st_ino,
-                        .size = (guint64) st.st_size,
-                        .mtime_ns = (gint64) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
-                        .ctime_ns = (gint64) st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec,
-                        .mode = st.st_mode,
-                        .uid = st.st_uid,
-                        .gid = st.st_gid,
-                };
+                *info = info_of(&st);
         return bh_fd_steal(&fd);
+}
+
+int bh_rootfile_open(int root, const char *path, guint64 max, BhRootfileFlags flags, BhRootfileInfo *info, GError **error) {
+        g_auto(BhFd) place = openat2_place(root, path, flags & BH_ROOTFILE_ANY_MOUNT ? 0 : RESOLVE_NO_XDEV);
+
+        if (place < 0) {
+                fail_errno(error, path, errno);
+                return -1;
+        }
+        return open_place(place, path, max, !(flags & BH_ROOTFILE_ANY_MOUNT), info, error);
 }
 
 GBytes *bh_rootfile_read(int root, const char *path, guint64 max, BhRootfileFlags flags, BhRootfileInfo *info, GError **error) {
@@ -151,20 +166,16 @@ GBytes *bh_rootfile_read(int root, const char *path, guint64 max, BhRootfileFlag
         return g_bytes_new_take(g_steal_pointer(&bytes), have);
 }
 
-int bh_rootfile_memfd(int root, const char *path, guint64 max, BhRootfileFlags flags, BhRootfileInfo *info, GError **error) {
-        BhRootfileInfo found;
-        g_auto(BhFd) fd = bh_rootfile_open(root, path, max, flags, &found, error), copy = -1;
+static int copy_of(int fd, const char *path, guint64 size, GError **error) {
+        g_auto(BhFd) copy = memfd_create("bulkhead-file", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         guint64 have = 0;
 
-        if (fd < 0)
-                return -1;
-        copy = memfd_create("bulkhead-file", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         if (copy < 0) {
                 fail_errno(error, path, errno);
                 return -1;
         }
-        while (have < found.size) {
-                ssize_t n = sendfile(copy, fd, NULL, (size_t) MIN(found.size - have, (guint64) 64 << 20));
+        while (have < size) {
+                ssize_t n = sendfile(copy, fd, NULL, (size_t) MIN(size - have, (guint64) 64 << 20));
 
                 if (n < 0 && errno == EINTR)
                         continue;
@@ -180,7 +191,42 @@ int bh_rootfile_memfd(int root, const char *path, guint64 max, BhRootfileFlags f
                 fail_errno(error, path, errno);
                 return -1;
         }
-        if (info)
-                *info = found;
         return bh_fd_steal(&copy);
+}
+
+int bh_rootfile_memfd(int root, const char *path, guint64 max, BhRootfileFlags flags, BhRootfileInfo *info, GError **error) {
+        BhRootfileInfo found;
+        g_auto(BhFd) fd = bh_rootfile_open(root, path, max, flags, &found, error);
+        int copy = fd < 0 ? -1 : copy_of(fd, path, found.size, error);
+
+        if (copy >= 0 && info)
+                *info = found;
+        return copy;
+}
+
+int bh_rootfile_mapped(const char *path, BhRootfileInfo *info, GError **error) {
+        g_auto(BhFd) place = open(path, O_PATH | O_CLOEXEC);
+        struct statfs fs;
+        struct stat st;
+
+        if (place < 0 || fstat(place, &st) || fstatfs(place, &fs)) {
+                fail_errno(error, path, errno);
+                return -1;
+        }
+        if (!S_ISREG(st.st_mode) || is_pseudo((unsigned long) fs.f_type)) {
+                fail(error, BH_ROOTFILE_ERROR_KIND, path, "it is on a file system of the kernel's or a user's own making");
+                return -1;
+        }
+        *info = info_of(&st);
+        /* of one layer below several mounts the number is the same, the device is each mount's own */
+        if (fs.f_type == OVERLAYFS_SUPER_MAGIC)
+                info->dev = 0;
+        return bh_fd_steal(&place);
+}
+
+int bh_rootfile_mapped_memfd(int place, guint64 max, GError **error) {
+        BhRootfileInfo found;
+        g_auto(BhFd) fd = open_place(place, "what a process maps", max, FALSE, &found, error);
+
+        return fd < 0 ? -1 : copy_of(fd, "what a process maps", found.size, error);
 }

@@ -54,3 +54,11 @@ GBytes *bh_rootfile_read(int root, const char *path, guint64 max, BhRootfileFlag
  * in this process's heap. -1 with *error. Caller closes.
  */
 int bh_rootfile_memfd(int root, const char *path, guint64 max, BhRootfileFlags flags, BhRootfileInfo *info, GError **error);
+
+/*
+ * A file that a process maps or runs, by the kernel's own link to it (/proc/PID/map_files/…, /proc/PID/exe), as a place: no name is resolved. *info names the file: of layered file systems
+ * (overlayfs) with device 0, since the same file of a layer has another one in each container; size and times tell such apart. -1 with *error. Caller closes.
+ */
+int bh_rootfile_mapped(const char *path, BhRootfileInfo *info, GError **error);
+/* Its bytes as a sealed memfd. -1 with *error. Caller closes. */
+int bh_rootfile_mapped_memfd(int place, guint64 max, GError **error);

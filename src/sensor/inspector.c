@@ -8,6 +8,7 @@
 #include "names.h"
 #include "parse/inspect_client.h"
 
+#define ELF_WAIT_MS 5000
 #define LATE_US (BH_INSPECTOR_DNS_MS * 1000)
 
 /* Shared by the drain thread, which may go on without it, and the client's. */
@@ -224,6 +225,17 @@ gboolean bh_inspector_protocol(BhInspector *i, const BhProtocolInput *in, BhInsp
 
 static json_t *number(guint64 n) {
         return json_integer((json_int_t) n);
+}
+
+BhElf *bh_inspector_elf(BhInspector *i, int memfd, const BhElfWanted *wanted, GError **error) {
+        g_autoptr(GByteArray) body = g_byte_array_new();
+        g_auto(BhInspectAnswer) answer = { 0 };
+
+        bh_inspect_pack_wanted(body, wanted);
+        g_autoptr(GBytes) bytes = g_byte_array_free_to_bytes(g_steal_pointer(&body));
+        if (!bh_inspect_ask(i->client, BH_INSPECT_ELF, bytes, memfd, ELF_WAIT_MS, &answer, error))
+                return NULL;
+        return g_steal_pointer(&answer.elf);
 }
 
 json_t *bh_inspector_status(BhInspector *i) {

@@ -14,6 +14,7 @@
 
 #include "container/container.h"
 #include "event/event.h"
+#include "parse/elf.h"
 #include "parse/protocol.h"
 
 #define BH_INSPECTOR_DNS_MS 200
@@ -67,6 +68,9 @@ void bh_inspector_names(BhInspector *i, const char *container, guint32 uid, guin
 typedef void (*BhInspectorProtocol)(const BhProtocolFacts *facts, const char *problem, gpointer data);
 /* Any thread. The bytes are copied. FALSE when the inspector takes no more at the moment (counted); `done` is then never called, else exactly once. */
 gboolean bh_inspector_protocol(BhInspector *i, const BhProtocolInput *in, BhInspectorProtocol done, gpointer data);
+
+/* What an ELF file has of `wanted`, from a sealed memfd (the caller's). Waits, at most some seconds: not the drain thread. NULL with *error. */
+BhElf *bh_inspector_elf(BhInspector *i, int memfd, const BhElfWanted *wanted, GError **error);
 
 /* For the status. New reference; any thread. */
 json_t *bh_inspector_status(BhInspector *i);

@@ -559,6 +559,8 @@ static gboolean start(BhSensor *s, GError **error) {
                 .proc_path = s->proc_path,
                 .inspector = s->inspector,
                 .web = s->web,
+                .tls = s->tls,
+                .cgroup_gone = s->payload ? bh_sensor_web_cgroup_gone : NULL,
                 .lineage = bh_lineage_answers(s->lineage),
                 .seen = s->report ? on_seen : s->ruling ? bh_sensor_seen_alone : NULL,
                 .data = s,

@@ -303,6 +303,7 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
         guint64 others = 0;
 
         g_mutex_init(&p->lock);
+        g_mutex_init(&p->tls_lock);
         g_cond_init(&p->changed);
         p->tls = bh_payload_tls_table();
         p->hooks = hooks;
@@ -344,6 +345,7 @@ void bh_payload_free(BhPayload *p) {
         g_clear_pointer(&p->tls, g_hash_table_unref);
         unload(p);
         g_mutex_clear(&p->lock);
+        g_mutex_clear(&p->tls_lock);
         g_cond_clear(&p->changed);
         g_free(p);
 }
@@ -351,24 +353,32 @@ void bh_payload_free(BhPayload *p) {
 gboolean bh_payload_start(BhPayload *p, GError **error) {
         gboolean ok = TRUE;
 
+        g_mutex_lock(&p->tls_lock);
         g_mutex_lock(&p->lock);
-        if (!p->started && (ok = p->started = attach(p, error)))
+        if (!p->started && (ok = attach(p, error))) {
+                g_atomic_int_set(&p->started, TRUE);
                 told_until(p, 0);
+        }
         g_cond_signal(&p->changed);
         g_mutex_unlock(&p->lock);
+        g_mutex_unlock(&p->tls_lock);
         return ok;
 }
 
 void bh_payload_stop(BhPayload *p) {
+        g_mutex_lock(&p->tls_lock);
+        bh_payload_tls_forget(p);
         g_mutex_lock(&p->lock);
         if (p->started) {
                 detach(p);
-                bh_payload_tls_forget(p);
+                p->state.tls = 0;
+                bh_payload_config_write(p);
                 forget_streams(p);
-                p->started = FALSE;
+                g_atomic_int_set(&p->started, FALSE);
                 told_until(p, G_MAXINT64);
         }
         g_mutex_unlock(&p->lock);
+        g_mutex_unlock(&p->tls_lock);
 }
 
 /* ---- from outside ---- */
@@ -445,6 +455,20 @@ void bh_payload_forget(BhPayload *p, guint64 container) {
         g_mutex_unlock(&p->lock);
 }
 
+static guint64 interrupted(BhPayload *p) {
+        struct bpf_program *program;
+        guint64 n = 0;
+
+        bpf_object__for_each_program(program, p->object) {
+                struct bpf_prog_info info = { 0 };
+                guint32 len = sizeof(info);
+
+                if (bpf_program__autoload(program) && bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &len) == 0)
+                        n += info.recursion_misses;
+        }
+        return n;
+}
+
 void bh_payload_stats(BhPayload *p, BhPayloadStats *stats) {
         struct bh_payload_counts c = { 0 };
         guint64 key, next;
@@ -462,6 +486,7 @@ void bh_payload_stats(BhPayload *p, BhPayloadStats *stats) {
                 .refused = c.refused,
                 .ends_lost = c.ends_lost,
                 .clear_unknown = c.clear_unknown,
+                .interrupted = interrupted(p),
         };
         for (int more = bpf_map_get_next_key(p->accounts, NULL, &next); !more; more = bpf_map_get_next_key(p->accounts, &key, &next)) {
                 key = next;

@@ -123,6 +123,7 @@ typedef struct {
         guint64 refused;  /* connections beyond BH_PAYLOAD_SOCKETS */
         guint64 ends_lost; /* pieces without bytes (ends, BH_PAYLOAD_TLS_CLOSED) for which the ring buffer had no room: forget connections that are silent for long */
         guint64 clear_unknown; /* calls of TLS libraries whose connection is not known */
+        guint64 interrupted;   /* calls that the kernel ran no program for, since the same one had been interrupted on that CPU (needs 5.12): their bytes are a gap, counted as BH_PAYLOAD_SKIPPED_FORM */
 } BhPayloadStats;
 
 typedef struct {

@@ -25,17 +25,21 @@ struct BhPayload {
 
         GMutex lock; /* of all below, and of attaching */
         GCond changed;
-        gboolean started, ends;
+        gint started; /* changed with both locks held; atomically */
+        gboolean ends;
         struct bh_payload_config state; /* as it is in the kernel */
         guint n_rules;
         guint cpus;
         guint64 user_ignored;
         BhPayloadAccount gone;
+
+        GMutex tls_lock; /* of the rest; before `lock`. Attaching takes long, and no piece waits for it */
         GHashTable *tls; /* files of TLS libraries: see payload_tls.c */
         guint64 tls_refused;
 };
 
-/* With the lock held, these. */
+/* With `lock` held. */
 void bh_payload_config_write(BhPayload *p);
 GHashTable *bh_payload_tls_table(void);
+/* With `tls_lock` held. */
 void bh_payload_tls_forget(BhPayload *p);

@@ -2,17 +2,10 @@
 #include "payload_tls.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/sysmacros.h>
 
-#include "base/fdio.h"
 #include "hooks_private.h"
 #include "payload_private.h"
 
-#define MAPS_MAX (4u << 20)   /* bytes of /proc/PID/maps that are read */
 #define KNOWN_MAX 16384u      /* files that are remembered; beyond that all without probes are forgotten, and may be offered again */
 #define MACHINE_X86_64 62
 
@@ -61,65 +54,25 @@ GHashTable *bh_payload_tls_table(void) {
 
 void bh_payload_tls_forget(BhPayload *p) {
         g_hash_table_remove_all(p->tls);
-        if (!p->state.tls)
-                return;
-        p->state.tls = 0;
-        bh_payload_config_write(p);
 }
 
-const char *const *bh_payload_tls_functions(guint32 *n) {
-        static const char *names[G_N_ELEMENTS(functions)];
-
-        for (guint i = 0; i < G_N_ELEMENTS(functions); i++)
-                names[i] = functions[i].name;
-        *n = G_N_ELEMENTS(functions);
-        return names;
-}
-
-/* ---- which files ---- */
-
-static gboolean may_be(const char *path) {
-        const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-
-        return g_str_has_prefix(name, "libssl") || g_str_has_prefix(name, "libgnutls");
-}
-
-gboolean bh_payload_tls_files(const char *proc, guint32 pid, void (*found)(const BhPayloadTlsFile *file, gpointer data), gpointer data) {
-        g_autofree char *maps = g_strdup_printf("%s/%u/maps", proc, pid), *exe = g_strdup_printf("%s/%u/exe", proc, pid), *text = NULL;
-        g_autofree char *executable = g_file_read_link(exe, NULL);
-        g_auto(GStrv) lines = NULL;
-
-        text = bh_file_read(AT_FDCWD, maps, MAPS_MAX, NULL, NULL, NULL);
-        if (!text)
-                return FALSE;
-        lines = g_strsplit(text, "\n", -1);
-        for (guint i = 0; lines[i]; i++) {
-                BhPayloadTlsFile file = { 0 };
-                guint64 from, to, offset, ino;
-                unsigned major, minor;
-                char mode[5];
-                int name = 0;
-
-                if (sscanf(lines[i], "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &from, &to, mode, &offset, &major, &minor, &ino, &name) != 7 || !name || mode[2] != 'x' || !ino)
-                        continue;
-                file.name = lines[i] + name;
-                if (!may_be(file.name) && g_strcmp0(file.name, executable) != 0)
-                        continue;
-                file.dev = makedev(major, minor);
-                file.ino = ino;
-                g_snprintf(file.path, sizeof(file.path), "/proc/%u/map_files/%" PRIx64 "-%" PRIx64, pid, from, to);
-                found(&file, data);
+/* Whether the socket programs look for calls of libraries. The table's lock is held. */
+static void tell_programs(BhPayload *p, gboolean any) {
+        g_mutex_lock(&p->lock);
+        if (p->state.tls != (guint32) any) {
+                p->state.tls = (guint32) any;
+                bh_payload_config_write(p);
         }
-        return TRUE;
+        g_mutex_unlock(&p->lock);
 }
 
 gboolean bh_payload_tls_known(BhPayload *p, guint64 dev, guint64 ino) {
         File key = { .dev = dev, .ino = ino };
         gboolean known;
 
-        g_mutex_lock(&p->lock);
+        g_mutex_lock(&p->tls_lock);
         known = g_hash_table_contains(p->tls, &key);
-        g_mutex_unlock(&p->lock);
+        g_mutex_unlock(&p->tls_lock);
         return known;
 }
 
@@ -168,11 +121,11 @@ gboolean bh_payload_tls_attach(BhPayload *p, guint64 dev, guint64 ino, const cha
         File *f;
         gboolean ok = TRUE;
 
-        g_mutex_lock(&p->lock);
+        g_mutex_lock(&p->tls_lock);
         f = g_new0(File, 1);
         f->dev = dev;
         f->ino = ino;
-        if (!p->started) {
+        if (!g_atomic_int_get(&p->started)) {
                 ok = bh_hooks_fail(error, "what connections say is not captured at the moment: probes on TLS functions would show nothing");
         } else if (!g_hash_table_contains(p->tls, f)) {
                 if (g_hash_table_size(p->tls) >= KNOWN_MAX)
@@ -182,24 +135,32 @@ gboolean bh_payload_tls_attach(BhPayload *p, guint64 dev, guint64 ino, const cha
                         ok = attach_all(p, f, path, elf, error);
                 if (!ok)
                         p->tls_refused++;
-                if (ok && f->n && !p->state.tls) {
-                        p->state.tls = 1;
-                        bh_payload_config_write(p);
-                }
+                if (ok && f->n)
+                        tell_programs(p, TRUE);
                 if (ok)
                         g_hash_table_add(p->tls, g_steal_pointer(&f));
         }
         if (f)
                 file_free(f);
-        g_mutex_unlock(&p->lock);
+        g_mutex_unlock(&p->tls_lock);
         return ok;
+}
+
+void bh_payload_tls_detach(BhPayload *p, guint64 dev, guint64 ino) {
+        File key = { .dev = dev, .ino = ino };
+
+        g_mutex_lock(&p->tls_lock);
+        g_hash_table_remove(p->tls, &key);
+        if (!files_with_probes(p))
+                tell_programs(p, FALSE);
+        g_mutex_unlock(&p->tls_lock);
 }
 
 void bh_payload_tls_stats(BhPayload *p, BhPayloadTlsStats *stats) {
         GHashTableIter i;
         gpointer key;
 
-        g_mutex_lock(&p->lock);
+        g_mutex_lock(&p->tls_lock);
         *stats = (BhPayloadTlsStats) { .refused = p->tls_refused };
         for (g_hash_table_iter_init(&i, p->tls); g_hash_table_iter_next(&i, &key, NULL); ) {
                 const File *f = key;
@@ -207,5 +168,5 @@ void bh_payload_tls_stats(BhPayload *p, BhPayloadTlsStats *stats) {
                 stats->files += f->n != 0;
                 stats->functions += f->n / 2;
         }
-        g_mutex_unlock(&p->lock);
+        g_mutex_unlock(&p->tls_lock);
 }

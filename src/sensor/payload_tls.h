@@ -7,9 +7,7 @@
  * at further. Which connection a call belongs to is not asked of the library: it is the socket that the thread read or wrote inside the call, or inside an
  * earlier one of the same session.
  *
- * A way to use it: for each container process that runs at the start, and at each exec and each mapping of an executable file, bh_payload_tls_files();
- * for each file that bh_payload_tls_known() does not know, the inspector's ELF with bh_payload_tls_functions() as names; then bh_payload_tls_attach().
- * ELF files are hostile bytes: nothing here reads them.
+ * Who finds the files, and knows when nobody uses them any more: tls_watch.h. ELF files are hostile bytes: nothing here reads them.
  *
  * Not seen: 32-bit programs; other libraries (BH_PAYLOAD_TLS_CLOSED says that of a connection); a library that does its input and output in another thread than its caller's.
  *
@@ -21,28 +19,16 @@
 
 #define BH_PAYLOAD_TLS_FILES 256u /* with probes at a time; more are refused and counted */
 
-typedef struct {
-        guint64 dev, ino; /* as in /proc/PID/maps: device as stat() has it */
-        char path[64];    /* by which the kernel finds the file now, while the process maps it: /proc/PID/map_files/… */
-        const char *name; /* as the process knows it; good during the call */
-} BhPayloadTlsFile;
-
-/* Names to ask the inspector for. */
-const char *const *bh_payload_tls_functions(guint32 *n);
-
-/*
- * Files that a process maps executable and that may hold such functions: its executable, and what is named as those libraries are. FALSE: it is gone. `proc`: "/proc".
- */
-gboolean bh_payload_tls_files(const char *proc, guint32 pid, void (*found)(const BhPayloadTlsFile *file, gpointer data), gpointer data);
-
 /* Whether the file was offered before, with or without such functions in it. */
 gboolean bh_payload_tls_known(BhPayload *p, guint64 dev, guint64 ino);
 
 /*
- * Attaches to what `elf` has of the functions, and remembers the file, until bh_payload_stop(). FALSE: it is not started, the bound is reached or the kernel refuses; a file without such functions
+ * Attaches to what `elf` has of the functions, and remembers the file, until bh_payload_tls_detach() or bh_payload_stop(). `dev` and `ino` are the caller's name of it. FALSE: it is not started, the bound is reached or the kernel refuses; a file without such functions
  * is no error.
  */
 gboolean bh_payload_tls_attach(BhPayload *p, guint64 dev, guint64 ino, const char *path, const BhElf *elf, GError **error);
+/* Takes its probes away and forgets it. Waits for the kernel, some hundred milliseconds. One that is not known is no error. */
+void bh_payload_tls_detach(BhPayload *p, guint64 dev, guint64 ino);
 
 typedef struct {
         guint files;     /* with probes now */

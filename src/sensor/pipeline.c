@@ -256,6 +256,8 @@ static void place(BhPipeline *p, struct bh_event *e, guint64 cgroup, guint64 ori
                 x = bh_inspector_begin(p->c.inspector, e, l.container, l.undecided, now_us);
         if (p->c.web && l.is_container)
                 x.web = bh_web_watch_event(p->c.web, e);
+        if (p->c.tls && l.container)
+                bh_tls_watch_event(p->c.tls, e, l.container);
         if (!p->waiting.length && ready(p, cgroup, &l, now_us, now_us) && inspected(p, &x, now_us, now_us)) {
                 finish(p, e, &l, origin, labels, &x);
                 done(p, ring, end);
@@ -292,6 +294,8 @@ static void cgroup_removed(BhPipeline *p, const struct bh_event *e) {
         bh_account_cgroup_gone(p->account, e->target_cgroup);
         g_hash_table_remove(p->given_up, &e->target_cgroup);
         bh_cgroups_removed(p->c.cgroups, e->target_cgroup);
+        if (p->c.cgroup_gone)
+                p->c.cgroup_gone(e->target_cgroup, p->c.data);
 }
 
 static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len, guint8 ring, guint64 end) {

@@ -21,6 +21,7 @@
 #include "inspector.h"
 #include "process/table.h"
 #include "recorder/recorder.h"
+#include "tls_watch.h"
 #include "web_watch.h"
 
 #define BH_PIPELINE_WAIT_MS 1500
@@ -40,6 +41,8 @@ typedef struct {
         gboolean runtime_expected; /* a runtime may describe containers: waiting makes sense */
         BhInspector *inspector;    /* NULL: payloads are not read, and ids have no names */
         BhWebWatch *web;           /* NULL: web traffic is not looked at */
+        BhTlsWatch *tls;           /* NULL: TLS is not looked into */
+        void (*cgroup_gone)(guint64 cgroup, gpointer data); /* the drain thread; NULL: nobody wants to know */
         const struct bh_lineage *lineage; /* for whoever is given events; NULL: none */
         /* Each event when it is recorded, in order, with its protobuf form; the drain thread. NULL: nobody else wants them. */
         void (*seen)(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data);

@@ -68,6 +68,8 @@ typedef struct {
         BhPayload *payload;     /* NULL: web traffic is not looked at */
         BhWebPolicy *web_policy;
         BhWebWatch *web;        /* the same */
+        BhTlsWatch *tls;        /* the same, or there is no inspector that could parse files */
+        GQueue gone;            /* cgroups whose account of web traffic is to be forgotten; the drain thread's */
         BhDnsSigns *dns_signs;  /* the drain thread's; NULL: no report, or no inspector */
         BhNetAlerts *dns_alerts;
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
@@ -108,6 +110,8 @@ void bh_sensor_start_web(BhSensor *s);
 /* No piece comes any more. */
 void bh_sensor_settle_web(BhSensor *s);
 void bh_sensor_free_web(BhSensor *s);
+/* The drain thread: a container's cgroup was removed; its account and rule are forgotten a little later, when its connections have ended. `sensor` is the BhSensor. */
+void bh_sensor_web_cgroup_gone(guint64 cgroup, gpointer sensor);
 json_t *bh_sensor_web_status(BhSensor *s);
 
 /* ---- signs in DNS messages (sensor_signs.c) */

@@ -6,12 +6,19 @@
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
 #include "parse/inspect_client.h"
+#include "payload_tls.h"
 #include "sensor.h"
+#include "tls_files.h"
+
+#define GONE_US (10 * G_USEC_PER_SEC)
+#define GONE_MAX 4096u
 
 static void on_piece(const BhPayloadPiece *piece, gpointer data) {
         BhSensor *s = data;
 
         bh_web_watch_piece(s->web, piece);
+        if (s->tls)
+                bh_tls_watch_piece(s->tls, piece);
 }
 
 static void on_ignore(guint64 connection, guint64 sk, gpointer data) {
@@ -81,6 +88,65 @@ static void on_problem(const char *problem, gboolean away, gpointer data) {
                 bh_pipeline_say(s->pipeline, "inspector_lost", "the inspector of web traffic ended and is started again; the connection that it worked on is given up", "problem", problem, NULL);
 }
 
+/* ---- TLS ---- */
+
+static BhElf *on_parse(int memfd, gpointer data, GError **error) {
+        BhElfWanted wanted = { 0 };
+
+        wanted.names = bh_tls_symbols(&wanted.n_names);
+        return bh_inspector_elf(((BhSensor *) data)->inspector, memfd, &wanted, error);
+}
+
+static gboolean on_attach(guint64 dev, guint64 ino, const char *path, const BhElf *elf, gpointer data, GError **error) {
+        return bh_payload_tls_attach(((BhSensor *) data)->payload, dev, ino, path, elf, error);
+}
+
+static void on_detach(guint64 dev, guint64 ino, gpointer data) {
+        bh_payload_tls_detach(((BhSensor *) data)->payload, dev, ino);
+}
+
+static void open_tls(BhSensor *s) {
+        BhTlsWatchConfig config = { .proc = s->proc_path, .containers = s->containers, .parse = on_parse, .attach = on_attach, .detach = on_detach, .data = s };
+
+        if (s->inspector)
+                s->tls = bh_tls_watch_new(&config);
+}
+
+static gboolean on_process(const struct bh_process_view *v, gpointer data) {
+        BhSensor *s = data;
+
+        if (v->cgroup)
+                bh_tls_watch_process(s->tls, v->pid, v->cgroup);
+        return TRUE;
+}
+
+static void on_processes(gpointer data) {
+        BhSensor *s = data;
+
+        bh_process_each(s->processes, on_process, s);
+}
+
+/* Late: connections of a container may end after its cgroup. */
+typedef struct {
+        guint64 cgroup;
+        gint64 due_us;
+} Gone;
+
+void bh_sensor_web_cgroup_gone(guint64 cgroup, gpointer sensor) {
+        BhSensor *s = sensor;
+        gint64 now_us = g_get_monotonic_time();
+        Gone *g = g_new(Gone, 1);
+
+        *g = (Gone){ cgroup, now_us + GONE_US };
+        g_queue_push_tail(&s->gone, g);
+        while ((g = g_queue_peek_head(&s->gone)) && (g->due_us <= now_us || s->gone.length > GONE_MAX)) {
+                bh_payload_forget(s->payload, g->cgroup);
+                g_free(g_queue_pop_head(&s->gone));
+        }
+}
+
+/* ---- life ---- */
+
 gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
         BhWebWatchConfig config = {
                 .containers = s->containers,
@@ -110,7 +176,9 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
                 g_clear_pointer(&s->payload, bh_payload_free);
                 s->web_error = g_strdup(why->message);
                 bh_error("web traffic of containers will not be looked at", "error", why->message);
+                return TRUE;
         }
+        open_tls(s);
         return TRUE;
 }
 
@@ -120,10 +188,14 @@ void bh_sensor_start_web(BhSensor *s) {
         if (s->payload && !bh_payload_start(s->payload, &error)) {
                 bh_error("web traffic of containers will not be looked at", "error", error->message);
                 s->web_error = g_strdup(error->message);
+        } else if (s->payload && s->tls) {
+                bh_pipeline_call(s->pipeline, on_processes, s);
+                bh_tls_watch_start(s->tls);
         }
 }
 
 void bh_sensor_settle_web(BhSensor *s) {
+        bh_tls_watch_stop(s->tls);
         if (s->payload)
                 bh_payload_stop(s->payload);
 }
@@ -132,6 +204,8 @@ void bh_sensor_free_web(BhSensor *s) {
         /* pieces first; but the watch asks the payload until its own thread has ended, and looks at what is left of acts when it is freed */
         if (s->payload)
                 bh_payload_end(s->payload);
+        g_queue_clear_full(&s->gone, g_free);
+        g_clear_pointer(&s->tls, bh_tls_watch_free);
         g_clear_pointer(&s->web, bh_web_watch_free);
         g_clear_pointer(&s->payload, bh_payload_free);
         g_clear_pointer(&s->web_policy, bh_web_policy_free);
@@ -154,10 +228,13 @@ static json_t *capture_of(BhSensor *s) {
         json_object_set_new(o, "bytes", number(p.all.moved));
         json_object_set_new(o, "copied", number(p.all.copied));
         json_object_set_new(o, "clear", number(p.all.clear));
+        json_object_set_new(o, "clear_copied", number(p.all.clear_copied));
+        json_object_set_new(o, "clear_unknown", number(p.clear_unknown));
         json_object_set_new(o, "tls_closed", number(p.all.tls_closed));
         json_object_set_new(o, "followed", number(p.followed));
         json_object_set_new(o, "ignored", number(p.ignored));
         json_object_set_new(o, "refused", number(p.refused));
+        json_object_set_new(o, "interrupted", number(p.interrupted));
         json_object_set_new(o, "skipped", skipped);
         return o;
 }
@@ -167,6 +244,14 @@ json_t *bh_sensor_web_status(BhSensor *s) {
 
         if (s->web)
                 json_object_set_new(o, "capture", capture_of(s));
+        if (s->tls) {
+                BhPayloadTlsStats probes;
+
+                json_t *tls = bh_tls_watch_status(s->tls);
+                bh_payload_tls_stats(s->payload, &probes);
+                json_object_set_new(tls, "functions", number(probes.functions));
+                json_object_set_new(o, "tls", tls);
+        }
         if (s->web_error) {
                 g_autofree char *text = g_utf8_make_valid(s->web_error, -1);
 

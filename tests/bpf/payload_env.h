@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "sensor/payload_tls.h"
+#include "sensor/tls_files.h"
 
 #define WAIT_MS 20000
 #define AGAIN_MS 200
