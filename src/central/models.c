@@ -10,6 +10,9 @@
 
 #define TICK_US G_USEC_PER_SEC
 #define SLACK_NS (10 * G_GINT64_CONSTANT(1000000000)) /* rows are stored a little before they are queued */
+#define ACTS_AT_ONCE 256u /* that readers wait for, at most */
+#define BREATH_US 100
+#define BREATHS 20u /* for so many times: the analyzer does not starve either */
 #define AGE_US (3600 * (gint64) G_USEC_PER_SEC)
 
 /* ---- the table ---- */
@@ -40,7 +43,9 @@ BhKept *bh_models_kept(BhModels *m, const char *application, const char *workloa
 }
 
 void bh_models_acquire(BhModels *m) {
+        g_atomic_int_inc(&m->wanted);
         g_mutex_lock(&m->lock);
+        g_atomic_int_add(&m->wanted, -1);
 }
 
 void bh_models_release(BhModels *m) {
@@ -68,6 +73,17 @@ void bh_models_each(BhModels *m, void (*each)(BhModel *, gpointer), gpointer dat
                 each(((BhKept *) p)->model, data);
 }
 
+GPtrArray *bh_models_keys(BhModels *m) {
+        GPtrArray *keys = g_ptr_array_new_full(g_hash_table_size(m->models), g_free);
+        GHashTableIter it;
+        gpointer key;
+
+        g_hash_table_iter_init(&it, m->models);
+        while (g_hash_table_iter_next(&it, &key, NULL))
+                g_ptr_array_add(keys, g_strdup(key));
+        return keys;
+}
+
 void bh_models_stats(BhModels *m, BhModelsStats *out) {
         GHashTableIter it;
         gpointer p;
@@ -75,7 +91,7 @@ void bh_models_stats(BhModels *m, BhModelsStats *out) {
         g_mutex_lock(&m->queue_lock);
         guint queued = m->queue.length;
         g_mutex_unlock(&m->queue_lock);
-        g_mutex_lock(&m->lock);
+        bh_models_acquire(m);
         *out = m->stats;
         out->queued = queued;
         out->models = g_hash_table_size(m->models);
@@ -222,10 +238,19 @@ void bh_models_observe(BhModels *m, const char *node, const BhStoreObservation *
         g_mutex_unlock(&m->queue_lock);
 }
 
+/* Lets readers in: a mutex is not fair, and whoever has just left it is the first to have it again. */
+static void breathe(BhModels *m) {
+        g_mutex_unlock(&m->lock);
+        for (guint i = 0; i < BREATHS && g_atomic_int_get(&m->wanted); i++)
+                g_usleep(BREATH_US);
+        g_mutex_lock(&m->lock);
+}
+
 static void judge_row(const BhStoreObservation *o, gpointer data) {
         BhModels *m = data;
 
-        m->stats.reread++;
+        if (m->stats.reread++ % ACTS_AT_ONCE == 0 && m->thread)
+                breathe(m);
         judge(m, o);
 }
 
@@ -297,8 +322,12 @@ static gpointer run(gpointer data) {
 
                 gint64 begun_ns = g_get_real_time() * 1000;
                 g_mutex_lock(&m->lock);
-                for (BhStoreObservation *o; (o = g_queue_pop_head(&batch)); queued_free(o))
+                guint judged = 0;
+                for (BhStoreObservation *o; (o = g_queue_pop_head(&batch)); queued_free(o)) {
+                        if (++judged % ACTS_AT_ONCE == 0)
+                                breathe(m);
                         judge(m, o);
+                }
                 if (again_ns) {
                         g_autoptr(GError) error = NULL;
 
