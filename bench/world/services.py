@@ -31,9 +31,9 @@ def text(name):
 
 # name → what it runs, its files, options of `docker run`, the command that an operator or a health check gives it
 SERVICES = {
-    "nginx": {"run": ["nginx", "-c", "/etc/nginx.conf"], "files": {"etc/nginx.conf": NGINX},
+    "nginx": {"run": ["nginx", "-c", "/etc/nginx.conf"], "pages": True, "files": {"etc/nginx.conf": NGINX},
               "options": ["--health-cmd", "/bin/busybox wget -q -O /dev/null http://127.0.0.1/page-1.html", "--health-interval", "20s"]},
-    "apache": {"run": ["sh", "-c", ". /etc/apache2/envvars; mkdir -p $APACHE_RUN_DIR; exec apache2 -DFOREGROUND"],
+    "apache": {"run": ["sh", "-c", ". /etc/apache2/envvars; mkdir -p $APACHE_RUN_DIR; exec apache2 -DFOREGROUND"], "pages": True,
                "files": {"var/www/html/index.php": text("index.php")}, "dirs": {"var/www/html/up": 0o777}},
     "redis": {"run": ["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/var/lib/redis", "--save", "30", "1"], "operator": ["redis-cli", "info"]},
     "postgres": {"run": ["sh", "/app/postgres.sh"], "files": {"app/postgres.sh": text("postgres.sh")}, "options": ["--user", "postgres"], "operator": ["psql", "-h", "127.0.0.1", "-c", "select 1"]},
@@ -48,6 +48,14 @@ SERVICES = {
     "worker": {"run": ["sh", "-c", "mkdir -p /var/log/jobs /backup; exec cron -f"],
                "files": {"app/worker.sh": text("worker.sh"), "etc/cron.d/shop": "* * * * * root /bin/sh /app/worker.sh\n", "etc/jobs.rotate": ROTATE}},
     "clients": {"run": ["python3", "/app/clients.py"], "files": {"app/clients.py": text("clients.py")}, "replicas": 1},
+}
+
+# A world of one busybox, for a run of less than a minute that needs no packages: --small.
+SMALL = {
+    "web": {"run": ["sh", "-c", "httpd -p 80 -h /www; while :; do cat /www/index.html > /tmp/page; rm /tmp/page; sleep 0.2; done"]},
+    "cache": {"run": ["sh", "-c", "while :; do nc -l -p 6379 -e cat; done"]},
+    "clients": {"run": ["sh", "-c", "while :; do for a in $(cat /peers/web); do wget -q -O /dev/null http://$a/index.html; done; for a in $(cat /peers/cache); do echo x | nc -w 1 $a 6379; done >/dev/null; sleep 0.2; done"],
+                "replicas": 1},
 }
 
 
