@@ -139,9 +139,11 @@ static gboolean is_scored(const BhModelVersion *v, guint family) {
         return v->states[family] >= BH_MODEL_SCORED || (v->locked >> family & 1);
 }
 
-/* More than half of the replicas, as far as they are told apart. One replica alone has nobody to be compared with. */
+/*
+ * More than half of the replicas. One replica alone has nobody to be compared with; and what only the first start shows that anybody saw can be compared with no other start.
+ */
 static gboolean most_do(const BhModelVersion *v, const BhItem *i) {
-        return i->n_replicas >= MIN(v->running / 2 + 1, BH_FACET_REPLICAS);
+        return bh_item_replicas(i) >= MIN(v->running / 2 + 1, BH_FACET_CROWD) || ((i->flags & BH_ITEM_STARTING) && v->facets->starts <= 1);
 }
 
 static void surprise(const BhModelVersion *v, BhVerdict *out, const BhAct *a) {
@@ -154,10 +156,10 @@ static void surprise(const BhModelVersion *v, BhVerdict *out, const BhAct *a) {
 
 static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhAct *a) {
         BhVerdict out = { .kind = BH_VERDICT_KNOWN, .version = v, .item = i };
-        guint replicas = i->n_replicas;
+        guint replicas = bh_item_replicas(i);
 
         bh_facets_touch(v->facets, i, a, m->scale);
-        out.of_replica = i->n_replicas > replicas;
+        out.of_replica = bh_item_replicas(i) > replicas;
         if (i->flags & BH_ITEM_FORBIDDEN)
                 out.kind = BH_VERDICT_FORBIDDEN;
         else if (i->flags & BH_ITEM_LEARNED)
@@ -192,7 +194,11 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
                 out.kind = BH_VERDICT_REFUSED;
                 flags = BH_ITEM_REFUSED;
         } else if (!shadow && a->starting && v->facets->starts <= 1 && !(v->locked >> a->family & 1)) {
-                /* nobody has seen it begin before: what the first start shows is all that is known of starts */
+                /* nobody has seen it begin before: of a family that is trusted already it is told as drift, once, and otherwise learned */
+                if (is_scored(v, a->family)) {
+                        out.kind = BH_VERDICT_HELD;
+                        flags = BH_ITEM_HELD;
+                }
         } else if (is_scored(v, a->family) || (shadow && out.risk >= BH_MODEL_HASTE)) {
                 out.kind = BH_VERDICT_NOVEL;
                 flags = BH_ITEM_NOVEL;

@@ -62,7 +62,7 @@ char *bh_verdict_say(const BhModel *m, const BhVerdict *v, const BhAct *a) {
         g_autofree char *act = bh_act_say(a);
         const BhFacets *f = v->version->facets;
         GString *out = g_string_new(NULL);
-        guint replicas = v->item ? v->item->n_replicas : 1;
+        guint replicas = v->item ? bh_item_replicas(v->item) : 1;
         double hours = f->trials * m->scale->slot_ns / 3600e9;
 
         g_string_append_printf(out, "%s/%s: %s", m->application, m->workload, act);
