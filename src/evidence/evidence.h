@@ -18,7 +18,7 @@
 #include <glib.h>
 #include <jansson.h>
 
-#define BH_EVIDENCE_LINE_MAX 16384u
+#define BH_EVIDENCE_LINE_MAX 32768u
 #define BH_EVIDENCE_SEED 32u
 #define BH_EVIDENCE_HEX 65u /* 32 bytes and a NUL */
 #define BH_EVIDENCE_PROBLEMS 64u /* told of one verification; more are counted */

@@ -424,7 +424,7 @@ json_t *bh_vault_head(BhVault *v) {
         return o;
 }
 
-json_t *bh_vault_verify(BhVault *v) {
+json_t *bh_vault_verify(BhVault *v, const char *heads, gsize len) {
         g_autoptr(BhEvidenceVerifier) check = bh_evidence_verifier_new();
         g_autoptr(GError) error = NULL;
         const BhEvidenceReport *r = NULL;
@@ -432,6 +432,9 @@ json_t *bh_vault_verify(BhVault *v) {
         json_t *out;
 
         g_mutex_lock(&v->lock);
+        if (heads && !bh_evidence_verifier_heads(check, heads, len, &error))
+                bh_evidence_verifier_problem(check, "unreadable", 0, g_strdup(error->message));
+        g_clear_error(&error);
         if (v->committed)
                 bh_evidence_verifier_head(check, v->k.chain, v->committed, v->k.prev);
         bh_evidence_key_public(&v->k, next);

@@ -63,5 +63,5 @@ int bh_vault_object(BhVault *v, const char *sha256);
 void bh_vault_stats(BhVault *v, BhVaultStats *out);
 /* The head as JSON (docs/evidence.md). New reference; NULL: there is no item. */
 json_t *bh_vault_head(BhVault *v);
-/* Looks at everything, against the key as well. New reference. */
-json_t *bh_vault_verify(BhVault *v);
+/* Looks at everything, against the key and these heads (NULL: none). New reference. */
+json_t *bh_vault_verify(BhVault *v, const char *heads, gsize len);
