@@ -317,6 +317,7 @@ static const struct {
 } known_settings[] = {
         { "retention.days", "how long findings, ended containers, observations and audit rows are kept", 1, 3650, 30 },
         { "retention.mib", "bound of the database in MiB; the oldest goes", 64, 1048576, 4096 },
+        { "evidence.mib", "bound of the bytes of evidence in MiB; the oldest goes, that of open incidents last", 16, 16777216, 4096 },
         { "backup.keep", "how many daily backups are kept", 1, 100, 7 },
         { "session.idle_minutes", "after so long without a call a session ends", 5, 1440, 60 },
         { "session.hours", "after so long a session ends in any case", 1, 168, 12 },

@@ -7,6 +7,7 @@
 #include "auth.h"
 #include "graph.h"
 #include "hub.h"
+#include "evidence.h"
 #include "incidents.h"
 #include "json_out.h"
 #include "metrics.h"
@@ -59,6 +60,7 @@ static void append_central(BhCentral *c, GString *out) {
         bh_json_close(out, '}');
         bh_upkeep_append_json(c->upkeep, out);
         bh_correlator_append_json(c->correlator, out);
+        bh_evidence_append_json(out);
         BhMapStats map;
         bh_map_stats(c->map, &map);
         bh_json_open(out, "map", '{');

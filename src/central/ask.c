@@ -86,12 +86,9 @@ static char **nodes_of(BhCall *call) {
         return one;
 }
 
-BhAsk *bh_ask(BhCall *call, const char *request, GBytes *body) {
-        g_auto(GStrv) nodes = nodes_of(call);
+static BhAsk *ask(BhCall *call, char **nodes, const char *request, GBytes *body) {
         gint64 until = g_get_monotonic_time() + BH_ASK_SECONDS * G_USEC_PER_SEC;
 
-        if (!nodes)
-                return NULL;
         if (g_atomic_int_add(&call->central->event_queries, 1) >= BH_ASK_QUERIES) {
                 g_atomic_int_add(&call->central->event_queries, -1);
                 bh_http_add_header(call->http, "Retry-After", "1");
@@ -144,6 +141,18 @@ BhAsk *bh_ask(BhCall *call, const char *request, GBytes *body) {
                         bh_bus_request_cancel(((BhAnswer *) q->answers->pdata[i])->request);
         g_atomic_int_add(&call->central->event_queries, -1);
         return q;
+}
+
+BhAsk *bh_ask(BhCall *call, const char *request, GBytes *body) {
+        g_auto(GStrv) nodes = nodes_of(call);
+
+        return nodes ? ask(call, nodes, request, body) : NULL;
+}
+
+BhAsk *bh_ask_node(BhCall *call, const char *node, const char *request, GBytes *body) {
+        char *nodes[] = { (char *) node, NULL };
+
+        return ask(call, nodes, request, body);
 }
 
 void bh_ask_append_nodes(GString *out, const BhAsk *q, guint undecodable) {

@@ -39,6 +39,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAsk, bh_ask_unref)
 
 /* Asks the node that the parameter "node" names, else all that are here, and waits. `body` may be NULL. NULL: answered (429, 503). */
 BhAsk *bh_ask(BhCall *call, const char *request, GBytes *body);
+/* Asks one node, whatever the parameters say. */
+BhAsk *bh_ask_node(BhCall *call, const char *node, const char *request, GBytes *body);
 
 /* "nodes": [{"node","dropped","cut","error"}], "dropped": their sum, "undecodable". */
 void bh_ask_append_nodes(GString *out, const BhAsk *q, guint undecodable);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
+#include "evidence.h"
 #include "graph.h"
 #include "ingest_private.h"
 #include "models.h"
@@ -350,6 +351,16 @@ static gboolean listeners(BhIngestArena *a, GBytes *body, BhStoreMessage *out, G
         return TRUE;
 }
 
+static gboolean evidence(BhCentral *c, BhIngestArena *a, const char *node, GBytes *body, BhStoreMessage *out, GError **error) {
+        const Bulkhead__Bus__V1__Evidence *m = unpack(a, &bulkhead__bus__v1__evidence__descriptor, body, error);
+
+        if (!m || !bh_evidence_ingest(c, node, m, &out->evidence, a->texts, error))
+                return FALSE;
+        if (out->evidence.line)
+                out->kind = BH_STORE_MESSAGE_EVIDENCE;
+        return TRUE;
+}
+
 static const char *reason_name(Bulkhead__Bus__V1__Loss__Reason reason) {
         switch (reason) {
         case BULKHEAD__BUS__V1__LOSS__REASON__REASON_SPOOL_FULL:
@@ -436,6 +447,8 @@ static void convert(BhCentral *c, const BhBusPeer *peer, BhIngestArena *a, const
                 ok = flows(a, m->body, &one, &error);
         } else if (g_str_equal(m->topic, "listeners")) {
                 ok = listeners(a, m->body, &one, &error);
+        } else if (g_str_equal(m->topic, "evidence")) {
+                ok = evidence(c, a, peer->node, m->body, &one, &error);
         } else if (g_str_equal(m->topic, BH_BUS_TOPIC_LOST)) {
                 const Bulkhead__Bus__V1__Loss *lost = unpack(a, &bulkhead__bus__v1__loss__descriptor, m->body, &error);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "evidence.h"
 #include "graph.h"
 #include "json_out.h"
 #include "tls_live.h"
@@ -58,6 +59,7 @@ static void expire(BhUpkeep *u) {
                 set_problem(u, "old rows could not be removed", error);
                 return;
         }
+        bh_evidence_expire(u->central, (guint64) setting(u->central, "evidence.mib", BH_CENTRAL_EVIDENCE_MIB) << 20);
         if (gone.containers || gone.nodes)
                 bh_map_reload(u->central->map);
         g_autoptr(GArray) halves = NULL;

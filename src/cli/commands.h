@@ -19,6 +19,7 @@ int bh_cmd_graph(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_listeners(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_incidents(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_evidence(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_output(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_user(const BhCliPaths *paths, int argc, char **argv);

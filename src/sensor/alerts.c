@@ -25,6 +25,8 @@ typedef struct {
 } Window;
 
 struct BhAlerts {
+        BhAlertsTold told; /* NULL: nobody wants to know */
+        gpointer told_data;
         GMutex lock;
         char *node, *boot_id;
         BhContainerTable *containers;
@@ -60,6 +62,11 @@ BhAlerts *bh_alerts_new(BhContainerTable *containers, guint64 seed) {
         g_queue_init(&a->open);
         g_queue_init(&a->ready);
         return a;
+}
+
+void bh_alerts_tell(BhAlerts *a, BhAlertsTold told, gpointer data) {
+        a->told = told;
+        a->told_data = data;
 }
 
 void bh_alerts_free(BhAlerts *a) {
@@ -339,6 +346,11 @@ gboolean bh_alerts_match(BhAlerts *a, BhRuleRun *run, const BhRuleEngine *engine
         w->first_ns = w->last_ns = e->time;
         w->repeats = e->count > 1 ? e->count - 1 : 0;
         w->sample = pack(a, rule, key, e, wire, wire_len, lineage);
+        if (a->told) {
+                g_autofree char *id = id_of(a, rule, e);
+
+                a->told(rule, id, e, a->told_data);
+        }
         g_mutex_lock(&a->lock);
         g_hash_table_insert(a->windows, &w->key, w);
         g_queue_push_tail(&a->open, w);

@@ -37,6 +37,9 @@ typedef struct BhAlerts BhAlerts;
  */
 BhAlerts *bh_alerts_new(BhContainerTable *containers, guint64 seed);
 void bh_alerts_name(BhAlerts *a, const char *node);
+/* Called for each match that is told by itself, with the id of its finding, in the thread that gives matches. Before the first one. */
+typedef void (*BhAlertsTold)(const BhRule *rule, const char *id, const struct bh_event *e, gpointer data);
+void bh_alerts_tell(BhAlerts *a, BhAlertsTold told, gpointer data);
 void bh_alerts_free(BhAlerts *a);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAlerts, bh_alerts_free)
 

@@ -85,6 +85,9 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
                 { "web", 0, 0, G_OPTION_ARG_FILENAME, &o->web_settings, "settings of the inspection of web traffic (docs/web.md)", "FILE" },
                 { "no-web", 0, 0, G_OPTION_ARG_NONE, &o->no_web, "look at no web traffic of containers", NULL },
+                { "no-evidence", 0, 0, G_OPTION_ARG_NONE, &o->no_evidence, "keep no evidence", NULL },
+                { "evidence-mib", 0, 0, G_OPTION_ARG_INT64, &o->evidence_mib, "bound of the evidence kept on this node (default 1024)", "N" },
+                { "evidence-heads", 0, 0, G_OPTION_ARG_FILENAME, &o->evidence_heads, "file, off this node at best, that heads of the chain of evidence are appended to (docs/evidence.md)", "FILE" },
                 { "containerd", 0, 0, G_OPTION_ARG_STRING, &o->containerd, "containerd's socket (default HOST-ROOT/run/containerd/containerd.sock)", "SOCK" },
                 { "no-containerd", 0, 0, G_OPTION_ARG_NONE, &o->no_containerd, "do not ask containerd", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &o->no_docker, "tell containers by their cgroups alone", NULL },
@@ -102,7 +105,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
         };
         g_autoptr(GOptionContext) context = g_option_context_new(NULL);
 
-        o->max_mib = o->fold_ms = o->budget = o->spool_mib = o->walk_ms = -1;
+        o->max_mib = o->fold_ms = o->budget = o->spool_mib = o->walk_ms = o->evidence_mib = -1;
         g_option_context_set_summary(context, "Bulkhead's sensor: sees what processes in containers do. Started by \"bulkhead up\".");
         g_option_context_add_main_entries(context, entries, NULL);
         if (!g_option_context_parse(context, argc, argv, error))
@@ -339,6 +342,8 @@ static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_l
         BhSensor *s = data;
 
         bh_sensor_asked(s, e, lineage);
+        if (s->evidence)
+                bh_evidence_seen(s->evidence, e);
         bh_report_event(s->report, e, wire, wire_len, lineage);
         bh_flows_event(s->flows, e);
         bh_sensor_signs_event(s, e, lineage);
@@ -440,6 +445,7 @@ static void open_report(BhSensor *s) {
                 .processes = on_processes,
                 .say = on_say,
                 .ends_told = bh_sensor_on_ends_told,
+                .evidence = bh_sensor_verify_evidence,
                 .data = s,
         };
         g_autoptr(GError) error = NULL;
@@ -536,6 +542,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 return FALSE;
         bh_feed_tell_kinds(s->feed, on_kinds, s);
         open_report(s);
+        bh_sensor_open_evidence(s);
         bh_sensor_catch_up(s);
         open_inspector(s);
 
@@ -562,6 +569,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .tls = s->tls,
                 .cgroup_gone = s->payload ? bh_sensor_web_cgroup_gone : NULL,
                 .lineage = bh_lineage_answers(s->lineage),
+                .early = bh_sensor_early,
                 .seen = s->report ? on_seen : s->ruling ? bh_sensor_seen_alone : NULL,
                 .data = s,
         };
@@ -604,6 +612,7 @@ static gboolean start(BhSensor *s, GError **error) {
         if (s->flows)
                 bh_flows_start(s->flows);
         bh_sensor_start_web(s);
+        bh_sensor_start_evidence(s);
 
         BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
@@ -643,6 +652,8 @@ static void stop(BhSensor *s) {
         if (s->feed)
                 bh_feed_close(s->feed);
         bh_control_free(s->control);
+        if (s->evidence)
+                bh_evidence_settle(s->evidence);
         if (s->report)
                 bh_report_settle(s->report);
         if (s->flows)
@@ -663,6 +674,7 @@ static void stop(BhSensor *s) {
         bh_flows_free(s->flows);
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
+        bh_evidence_free(s->evidence);
         bh_docker_free(s->docker);
         bh_askers_free(s->askers);
         g_queue_clear_full(&s->to_ask, g_free);

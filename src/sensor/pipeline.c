@@ -322,6 +322,8 @@ static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len,
         }
         bh_process_update(p->c.processes, &d);
         bh_process_enrich(p->c.processes, &d);
+        if (p->c.early)
+                p->c.early(&d, rec->cgroup, p->c.data);
 
         /* cgroup events are of the runtime's process; they belong to the container whose cgroup it is */
         gboolean of_cgroup = e->type == BH_EV_CGROUP_CREATE || e->type == BH_EV_CGROUP_REMOVE || e->type == BH_EV_CGROUP_ATTACH;

@@ -44,6 +44,8 @@ typedef struct {
         BhTlsWatch *tls;           /* NULL: TLS is not looked into */
         void (*cgroup_gone)(guint64 cgroup, gpointer data); /* the drain thread; NULL: nobody wants to know */
         const struct bh_lineage *lineage; /* for whoever is given events; NULL: none */
+        /* Each of the kernel's events as soon as it is decoded and its process known, before it waits for anything; the drain thread. NULL: nobody is in such a hurry. */
+        void (*early)(const struct bh_decoded *d, guint64 cgroup, gpointer data);
         /* Each event when it is recorded, in order, with its protobuf form; the drain thread. NULL: nobody else wants them. */
         void (*seen)(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data);
         gpointer data;

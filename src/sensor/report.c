@@ -383,6 +383,17 @@ void bh_report_spooled(BhReport *r) {
         bh_bus_publisher_flush(r->bus, SPOOLED_MS);
 }
 
+gboolean bh_report_flush(BhReport *r, guint ms) {
+        return bh_bus_publisher_flush(r->bus, ms);
+}
+
+guint64 bh_report_waiting(BhReport *r) {
+        BhBusPublisherStats bus;
+
+        bh_bus_publisher_stats(r->bus, &bus);
+        return bus.queued_bytes + bus.spooled_bytes;
+}
+
 guint64 bh_report_connections(BhReport *r) {
         BhBusPublisherStats bus;
 

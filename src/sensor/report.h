@@ -51,6 +51,8 @@ typedef struct {
         void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
         /* The findings of all ends of the sensor that were said (bh_report_start()) are spooled: called once, by the worker or by bh_report_free(). */
         void (*ends_told)(gpointer data);
+        /* The evidence of this node, verified against these heads; NULL: there is none. New reference. */
+        json_t *(*evidence)(const char *heads, gsize len, gpointer data);
         gpointer data;
 } BhReportConfig;
 
@@ -75,6 +77,9 @@ const char *bh_report_boot_id(const BhReport *r);
 void bh_report_publish(BhReport *r, const char *topic, GBytes *body);
 /* Waits, but not for long, until what was published before is spooled. */
 void bh_report_spooled(BhReport *r);
+/* Until it is; FALSE: not within the time. And the bytes that wait for the central. */
+gboolean bh_report_flush(BhReport *r, guint ms);
+guint64 bh_report_waiting(BhReport *r);
 /* How often a central was there anew. */
 guint64 bh_report_connections(BhReport *r);
 

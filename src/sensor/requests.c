@@ -215,7 +215,25 @@ static void on_rules_set(BhBusStream *stream, GBytes *body, gpointer data) {
         end(r);
 }
 
+/* ---- evidence ---- */
+
+static void on_evidence_verify(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+        gsize len = 0;
+        const char *heads = body ? g_bytes_get_data(body, &len) : NULL;
+
+        if (!begin(r, stream))
+                return;
+        json_t *answer = r->c.evidence ? r->c.evidence(heads, len, r->c.data) : NULL;
+        if (answer)
+                answer_text(r, stream, answer);
+        else
+                bh_bus_stream_end(stream, "this node keeps no evidence: bulkhead status says why");
+        end(r);
+}
+
 void bh_report_serve(BhReport *r) {
+        bh_bus_serve(r->bus, "evidence_verify", on_evidence_verify, r);
         bh_bus_serve(r->bus, "events", on_events, r);
         bh_bus_serve(r->bus, "status", on_status, r);
         bh_bus_serve(r->bus, "processes", on_processes, r);

@@ -582,6 +582,10 @@ const char *bh_ruling_suspects(const BhRuling *r) {
         return r->suspects;
 }
 
+void bh_ruling_tell(BhRuling *r, BhAlertsTold told, gpointer data) {
+        bh_alerts_tell(r->alerts, told, data);
+}
+
 void bh_ruling_settle(BhRuling *r) {
         bh_alerts_settle(r->alerts);
 }

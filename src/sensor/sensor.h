@@ -15,6 +15,7 @@
 #include "control.h"
 #include "dns_signs.h"
 #include "ends.h"
+#include "evidence.h"
 #include "feed.h"
 #include "flows.h"
 #include "hooks.h"
@@ -36,9 +37,10 @@ typedef struct {
         gboolean no_default_rules;
         char *bus; /* address of the central; NULL: none */
         char *web_settings;     /* file; NULL: none */
+        char *evidence_heads;   /* file; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, host_events, debug;
-        gint64 max_mib, fold_ms, budget, spool_mib, walk_ms; /* -1: default */
+        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_evidence, host_events, debug;
+        gint64 max_mib, fold_ms, budget, spool_mib, walk_ms, evidence_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
 
@@ -74,6 +76,8 @@ typedef struct {
         BhNetAlerts *dns_alerts;
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
+        BhEvidence *evidence;   /* NULL: none is kept */
+        char *evidence_error, *evidence_broken; /* set before threads are started */
         BhFlows *flows;         /* NULL: the same */
         BhConntrackSockets conntrack;
         BhLineage *lineage;
@@ -113,6 +117,18 @@ void bh_sensor_free_web(BhSensor *s);
 /* The drain thread: a container's cgroup was removed; its account and rule are forgotten a little later, when its connections have ended. `sensor` is the BhSensor. */
 void bh_sensor_web_cgroup_gone(guint64 cgroup, gpointer sensor);
 json_t *bh_sensor_web_status(BhSensor *s);
+
+/* ---- evidence (sensor_evidence.c) */
+
+/* After the report, before the first event. What hinders it is said and shown by the status. */
+void bh_sensor_open_evidence(BhSensor *s);
+/* When the pipeline runs. */
+void bh_sensor_start_evidence(BhSensor *s);
+/* The pipeline's `early`; `sensor` is the BhSensor. */
+void bh_sensor_early(const struct bh_decoded *d, guint64 cgroup, gpointer sensor);
+json_t *bh_sensor_evidence_status(BhSensor *s);
+/* The answer to the question "evidence_verify". NULL: there is none. */
+json_t *bh_sensor_verify_evidence(const char *heads, gsize len, gpointer sensor);
 
 /* ---- signs in DNS messages (sensor_signs.c) */
 

@@ -5,7 +5,7 @@
 
 /* Counted only if the transaction becomes durable. */
 typedef struct {
-        guint64 ingested[8], duplicates, refused, folded;
+        guint64 ingested[9], duplicates, refused, folded;
 } Counts;
 
 static gboolean is_empty(const char *text) {
@@ -63,6 +63,11 @@ static gboolean put_message(BhStore *s, const char *node, BhStoreMessage *m, Cou
                 if (!bh_store_put_flows(s, node, &m->flows, &counts->folded, error))
                         return FALSE;
                 counts->duplicates += !m->flows.counted;
+                return TRUE;
+        case BH_STORE_MESSAGE_EVIDENCE:
+                if (!bh_store_put_evidence(s, node, &m->evidence, &duplicate, error))
+                        return FALSE;
+                counts->duplicates += duplicate;
                 return TRUE;
         case BH_STORE_MESSAGE_LISTENERS:
                 return bh_store_put_listeners(s, node, &m->listeners, error);

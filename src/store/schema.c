@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/schema.h"
 
+#include "store/schema_evidence.h"
 #include "store/schema_flows.h"
 #include "store/schema_models.h"
 
@@ -150,6 +151,8 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "CREATE TABLE incident_position (one INTEGER PRIMARY KEY, position INTEGER NOT NULL, last INTEGER NOT NULL) STRICT;",
         /* 9 */
         BH_SCHEMA_MODELS,
+        /* 10 */
+        BH_SCHEMA_EVIDENCE,
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

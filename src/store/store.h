@@ -216,7 +216,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhStorePage, bh_store_page_free)
 
 typedef struct {
         guint64 bytes_used, bytes_file;     /* without and with free pages; the write-ahead log is extra */
-        guint64 ingested[8];                /* messages by BhStoreMessageKind, since this open */
+        guint64 ingested[9];                /* messages by BhStoreMessageKind, since this open */
         guint64 duplicates;                 /* messages that had been applied before, since this open */
         guint64 refused;                    /* rows without a key, since this open */
         guint64 cut_texts;                  /* texts and lists over their bound, since this open */

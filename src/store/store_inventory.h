@@ -10,6 +10,7 @@
  * Threads, errors, ownership, bounds of texts: store.h.
  */
 #pragma once
+#include "store/store_evidence.h"
 #include "store/store.h"
 #include "store/store_flows.h"
 #include "store/store_resources.h"
@@ -128,6 +129,7 @@ typedef enum {
         BH_STORE_MESSAGE_RESOURCES,
         BH_STORE_MESSAGE_FLOWS,
         BH_STORE_MESSAGE_LISTENERS,
+        BH_STORE_MESSAGE_EVIDENCE,
 } BhStoreMessageKind;
 
 /* One message. Everything it points to is borrowed for the call. `node` of rows inside is ignored: the batch's counts. */
@@ -142,6 +144,7 @@ typedef struct {
                 BhStoreFlows flows; /* to be given to bh_store_flows_clear() afterwards */
                 BhStoreListeners listeners;
                 BhStoreResourceList resources;
+                BhStoreEvidence evidence;
         };
         guint64 change; /* out: the last change-log number that it made, 0 = none */
 } BhStoreMessage;

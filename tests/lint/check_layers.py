@@ -32,7 +32,7 @@ USES = {
     "response": {"event", "container"},
     "graph": {"event", "container"},
     "recorder": {"event"},
-    "evidence": {"event"},
+    "evidence": {"base"},
     "notify": {"base"},
     "store": {"event"},
     "bus": {"base"},

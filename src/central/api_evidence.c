@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* evidence: what there is, its bytes, whether it is whole, and an archive that others can verify */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ask.h"
+#include "base/fdio.h"
+#include "bus/bus.pb-c.h"
+#include "evidence.h"
+#include "evidence/evidence.h"
+#include "json_out.h"
+#include "routes.h"
+
+#define EXPORT_ITEMS 2000u
+#define EXPORT_BYTES (48u << 20) /* of objects; more are named as left out */
+
+static gboolean number(const char *text, guint64 *out) {
+        char *end;
+
+        *out = text ? g_ascii_strtoull(text, &end, 10) : 0;
+        return text && g_ascii_isdigit(*text) && !*end && *out && strlen(text) < 16;
+}
+
+static gboolean read_filter(BhCall *call, BhStoreEvidenceFilter *f) {
+        const char *incident = bh_call_param(call, "incident");
+
+        *f = (BhStoreEvidenceFilter){
+                .node = bh_call_param(call, "node"),
+                .container = bh_call_param(call, "container"),
+                .finding = bh_call_param(call, "finding"),
+                .kind = bh_call_param(call, "kind"),
+        };
+        if (!bh_call_time(call, "since", &f->since_ns) || !bh_call_time(call, "until", &f->until_ns))
+                return FALSE;
+        if (incident && !number(incident, &f->incident)) {
+                bh_call_error(call, 400, "bad_incident", "\"incident\" must be the number of an incident");
+                return FALSE;
+        }
+        return TRUE;
+}
+
+/* ---- items ---- */
+
+/* "here", "dropped", "missing" (not yet, or lost on the way), "none". */
+static const char *state_of(BhCall *call, const BhStoreEvidence *e) {
+        g_autofree char *why = NULL;
+
+        if (!*e->sha256)
+                return "none";
+        g_auto(BhFd) fd = bh_evidence_open(call->central, e->sha256);
+        if (fd >= 0)
+                return "here";
+        return bh_store_evidence_is_dropped(call->central->store, e->sha256, &why, NULL) && why ? "dropped" : "missing";
+}
+
+static void append_item(BhCall *call, GString *out, const BhStoreEvidence *e, gboolean whole) {
+        json_auto_t *facts = json_loadb(e->line, strlen(e->line) > 129 ? strlen(e->line) - 129 : 0, 0, NULL);
+        json_t *container = json_object_get(facts, "container"), *process = json_object_get(facts, "process");
+
+        bh_json_open(out, NULL, '{');
+        bh_json_uint(out, "id", (guint64) e->serial);
+        bh_json_text(out, "kind", e->kind);
+        bh_json_text(out, "node", e->node);
+        bh_json_time(out, "time", e->time_ns);
+        bh_json_time(out, "received", e->received_ns);
+        bh_json_text(out, "why", json_string_value(json_object_get(facts, "why")));
+        bh_json_text(out, "path", json_string_value(json_object_get(facts, "path")));
+        bh_json_text(out, "rule", json_string_value(json_object_get(facts, "rule")));
+        bh_json_text(out, "finding", e->finding);
+        bh_json_text(out, "container_id", e->container_id);
+        bh_json_text(out, "container_name", json_string_value(json_object_get(container, "name")));
+        bh_json_text(out, "workload", json_string_value(json_object_get(container, "workload")));
+        bh_json_uint(out, "pid", e->pid);
+        bh_json_time(out, "process_start", e->start_ns);
+        bh_json_text(out, "exe", json_string_value(json_object_get(process, "exe")));
+        bh_json_text(out, "args", json_string_value(json_object_get(process, "args")));
+        bh_json_text(out, "sha256", *e->sha256 ? e->sha256 : NULL);
+        bh_json_uint(out, "size", e->size);
+        bh_json_bool(out, "cut", json_is_true(json_object_get(json_object_get(facts, "object"), "cut")));
+        bh_json_text(out, "data", state_of(call, e));
+        bh_json_text(out, "chain", e->chain);
+        bh_json_uint(out, "seq", e->seq);
+        if (whole)
+                bh_json_text(out, "line", e->line);
+        bh_json_close(out, '}');
+}
+
+void bh_api_evidence(BhCall *call) {
+        BhStoreEvidenceFilter f;
+        gboolean counted = FALSE;
+        GError *error = NULL;
+        guint64 total = 0;
+        guint limit;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_flag(call, "count", &counted) || !read_filter(call, &f))
+                return;
+        g_autoptr(BhStorePage) page = bh_store_evidence(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        if (!page || (counted && !bh_store_evidence_count(call->central->store, &f, &total, &error))) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        GString *out = g_string_sized_new(4096);
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, "evidence", '[');
+        for (guint i = 0; i < page->rows->len; i++) {
+                append_item(call, out, page->rows->pdata[i], FALSE);
+                if (out->len >= BH_ANSWER_BYTES && i + 1 < page->rows->len)
+                        bh_store_page_cut(page, i + 1);
+        }
+        bh_json_close(out, ']');
+        bh_json_text(out, "next", page->next);
+        if (counted)
+                bh_json_uint(out, "total", total);
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
+static BhStoreEvidence *item_of(BhCall *call) {
+        GError *error = NULL;
+        guint64 id;
+
+        if (!number(call->captures[0], &id)) {
+                bh_call_error(call, 404, "not_found", "there is no evidence of that number: GET /api/v1/evidence lists what there is");
+                return NULL;
+        }
+        BhStoreEvidence *e = bh_store_evidence_item(call->central->store, (gint64) id, &error);
+        if (!e)
+                bh_call_store_error(call, error);
+        return e;
+}
+
+void bh_api_evidence_item(BhCall *call) {
+        g_autoptr(BhStoreEvidence) e = item_of(call);
+
+        if (!e)
+                return;
+        GString *out = g_string_sized_new(4096);
+        append_item(call, out, e, TRUE);
+        bh_call_json(call, 200, out);
+}
+
+static GBytes *bytes_of(BhCentral *c, const char *sha256) {
+        g_auto(BhFd) fd = bh_evidence_open(c, sha256);
+        struct stat st;
+
+        if (fd < 0 || fstat(fd, &st) || st.st_size > BH_CENTRAL_OBJECT_MAX)
+                return NULL;
+        g_autofree char *data = g_malloc((gsize) st.st_size + 1);
+        if (!bh_fd_read_all(fd, data, (gsize) st.st_size, NULL, sha256, NULL))
+                return NULL;
+        return g_bytes_new_take(g_steal_pointer(&data), (gsize) st.st_size);
+}
+
+void bh_api_evidence_data(BhCall *call) {
+        g_autoptr(BhStoreEvidence) e = item_of(call);
+        g_autofree char *name = NULL;
+
+        if (!e)
+                return;
+        GBytes *bytes = *e->sha256 ? bytes_of(call->central, e->sha256) : NULL;
+        if (!bytes) {
+                const char *state = state_of(call, e);
+
+                bh_call_error(call, 404, "no_data", g_str_equal(state, "none")      ? "this item has no bytes"
+                                                    : g_str_equal(state, "dropped") ? "its bytes were dropped for the bound (setting evidence.mib)"
+                                                                                    : "its bytes have not come, or were lost on the way: the node may have them still");
+                return;
+        }
+        /* what attackers wrote is to be saved, never shown by a browser */
+        name = g_strdup_printf("attachment; filename=\"%.64s.bin\"", e->sha256);
+        bh_http_add_header(call->http, "Content-Disposition", name);
+        bh_http_answer(call->http, 200, "application/octet-stream", bytes);
+}
+
+/* ---- heads ---- */
+
+static void append_heads(GString *out, const GPtrArray *chains) {
+        for (guint i = 0; i < chains->len; i++) {
+                const BhStoreEvidenceChain *x = chains->pdata[i];
+
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "node", x->node);
+                bh_json_text(out, "chain", x->chain);
+                bh_json_uint(out, "seq", x->last_seq);
+                bh_json_text(out, "sha256", x->hash);
+                bh_json_text(out, "next", x->next);
+                bh_json_close(out, '}');
+                bh_json_end(out);
+                g_string_append_c(out, '\n');
+        }
+}
+
+void bh_api_evidence_heads(BhCall *call) {
+        GError *error = NULL;
+        g_autoptr(GPtrArray) chains = bh_store_evidence_chains(call->central->store, bh_call_param(call, "node"), &error);
+
+        if (!chains) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        GString *out = g_string_new(NULL);
+        append_heads(out, chains);
+        bh_http_answer(call->http, 200, "application/x-ndjson", g_string_free_to_bytes(out));
+}
+
+/* ---- verification ---- */
+
+static int open_here(const char *sha256, gpointer data) {
+        BhCall *call = data;
+        g_autofree char *why = NULL;
+        int fd = bh_evidence_open(call->central, sha256);
+
+        if (fd < 0 && bh_store_evidence_is_dropped(call->central->store, sha256, &why, NULL) && why)
+                return -2;
+        return fd;
+}
+
+static gboolean each_line(const char *line, gsize len, gpointer data) {
+        bh_evidence_verifier_line(data, line, len);
+        return TRUE;
+}
+
+/* The central's own copy. */
+static gboolean verify_here(BhCall *call, const GPtrArray *chains, GString *out, GError **error) {
+        g_autoptr(BhEvidenceVerifier) v = bh_evidence_verifier_new();
+
+        for (guint i = 0; i < chains->len; i++) {
+                const BhStoreEvidenceChain *x = chains->pdata[i];
+
+                bh_evidence_verifier_head(v, x->chain, x->last_seq, x->hash);
+                if (x->first_seq > 1)
+                        bh_evidence_verifier_begins(v, x->chain, x->first_seq);
+                if (x->conflicts)
+                        bh_evidence_verifier_problem(v, "rewritten", 0, g_strdup_printf("node %s sent %" G_GUINT64_FORMAT " items again with other contents: its chain was rewritten there", x->node, x->conflicts));
+                if (!bh_store_evidence_lines(call->central->store, x->chain, each_line, v, error))
+                        return FALSE;
+        }
+        json_auto_t *report = bh_evidence_report_json(bh_evidence_verifier_end(v, open_here, call));
+        char *text = json_dumps(report, JSON_COMPACT | JSON_ENSURE_ASCII);
+        bh_json_raw(out, "central", text);
+        free(text);
+        return TRUE;
+}
+
+static void append_node(GString *out, const BhAnswer *a) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        for (guint k = 0; k < a->chunks->len; k++) {
+                gsize len;
+                const char *part = g_bytes_get_data(a->chunks->pdata[k], &len);
+
+                g_string_append_len(text, part, (gssize) len);
+        }
+        json_auto_t *answer = json_loadb(text->str, text->len, 0, NULL); /* a node's: it may be anything */
+        char *good = json_is_object(answer) ? json_dumps(answer, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+        bh_json_open(out, NULL, '{');
+        bh_json_text(out, "node", a->node);
+        bh_json_text(out, "error", a->error ? a->error : good ? NULL : "it sent no answer that can be read");
+        bh_json_raw(out, "answer", good);
+        bh_json_close(out, '}');
+        free(good);
+}
+
+void bh_api_evidence_verify(BhCall *call) {
+        GError *error = NULL;
+        g_autoptr(GPtrArray) chains = bh_store_evidence_chains(call->central->store, bh_call_param(call, "node"), &error);
+        gboolean nodes = TRUE;
+        GString *out, *heads;
+
+        if (!bh_call_flag(call, "nodes", &nodes)) {
+                g_clear_error(&error);
+                return;
+        }
+        out = g_string_sized_new(4096);
+        bh_json_open(out, NULL, '{');
+        if (!chains || !verify_here(call, chains, out, &error)) {
+                g_string_free(out, TRUE);
+                bh_call_store_error(call, error);
+                return;
+        }
+        bh_json_open(out, "nodes", '[');
+        g_auto(GStrv) here = bh_bus_listener_nodes(call->central->bus);
+        const char *wanted = bh_call_param(call, "node");
+        if (nodes && here[0] && (!wanted || g_strv_contains((const char *const *) here, wanted))) {
+                heads = g_string_new(NULL);
+                append_heads(heads, chains);
+                /* each node is asked with all heads that are known of it alone: those of others would be missing there */
+                for (guint i = 0; here[i]; i++) {
+                        if (wanted && strcmp(wanted, here[i]))
+                                continue;
+                        g_autoptr(GPtrArray) own = bh_store_evidence_chains(call->central->store, here[i], NULL);
+                        GString *of_node = g_string_new(NULL);
+
+                        /* chains that were set aside before are not in the node's log any more: the one that it goes on with is the last */
+                        if (own && own->len) {
+                                g_ptr_array_remove_range(own, 0, own->len - 1);
+                                append_heads(of_node, own);
+                        }
+                        g_autoptr(GBytes) body = g_string_free_to_bytes(of_node);
+                        g_autoptr(BhAsk) q = bh_ask_node(call, here[i], "evidence_verify", body);
+                        if (!q) {
+                                g_string_free(heads, TRUE);
+                                g_string_free(out, TRUE);
+                                return;
+                        }
+                        for (guint k = 0; k < q->answers->len; k++)
+                                append_node(out, q->answers->pdata[k]);
+                }
+                g_string_free(heads, TRUE);
+        }
+        bh_json_close(out, ']');
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
+/* ---- export ---- */
+
+static const char how_to[] =
+        "Evidence exported by Bulkhead\n\n"
+        "log             every item of the chains that this evidence is part of: a JSON object, a blank, an Ed25519 signature (hexadecimal)\n"
+        "heads.jsonl     the last item of each chain as the central knew it\n"
+        "objects/        bytes, named by their SHA-256\n"
+        "manifest.json   what of it belongs to what was asked for, and what was left out\n\n"
+        "To verify: bulkhead evidence verify THIS.tar --heads FILE, with heads that were kept elsewhere.\n"
+        "Without Bulkhead, for each line of log: the signature is over \"bulkhead-evidence-1\\n\" and the JSON text, with the key \"key\";\n"
+        "\"key\" is \"next\" of the line before (of the first line: \"chain\"); \"prev\" is the SHA-256 of the whole line before, without its line end;\n"
+        "\"seq\" counts 1, 2, 3; \"object\".\"sha256\" is the SHA-256 of the file in objects/; lines of heads.jsonl that were kept elsewhere have \"seq\" and \"sha256\" of a line.\n";
+
+static gboolean each_export(const char *line, gsize len, gpointer data) {
+        g_byte_array_append(data, (const guint8 *) line, (guint) len);
+        g_byte_array_append(data, (const guint8 *) "\n", 1);
+        return ((GByteArray *) data)->len < EXPORT_BYTES;
+}
+
+static gboolean add_chains(BhCall *call, GByteArray *tar, GHashTable *wanted, gint64 now_s, GError **error) {
+        g_autoptr(GPtrArray) chains = bh_store_evidence_chains(call->central->store, NULL, error);
+        g_autoptr(GByteArray) log = g_byte_array_new();
+        g_autoptr(GString) heads = g_string_new(NULL);
+
+        if (!chains)
+                return FALSE;
+        for (guint i = chains->len; i-- > 0;)
+                if (!g_hash_table_contains(wanted, ((BhStoreEvidenceChain *) chains->pdata[i])->chain))
+                        g_ptr_array_remove_index(chains, i);
+        for (guint i = 0; i < chains->len; i++)
+                if (!bh_store_evidence_lines(call->central->store, ((BhStoreEvidenceChain *) chains->pdata[i])->chain, each_export, log, error))
+                        return FALSE;
+        append_heads(heads, chains);
+        bh_tar_add(tar, "log", log->data ? log->data : (const guint8 *) "", log->len, now_s);
+        bh_tar_add(tar, "heads.jsonl", heads->str, heads->len, now_s);
+        return TRUE;
+}
+
+void bh_api_evidence_export(BhCall *call) {
+        const char *item = bh_call_param(call, "item");
+        g_autoptr(GHashTable) chains = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), had = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GByteArray) tar = g_byte_array_new();
+        g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify) bh_store_evidence_free);
+        gint64 now_s = g_get_real_time() / G_USEC_PER_SEC;
+        BhStoreEvidenceFilter f;
+        GError *error = NULL;
+        guint64 id, left_out = 0;
+
+        if (!read_filter(call, &f))
+                return;
+        if (item) {
+                BhStoreEvidence *e = number(item, &id) ? bh_store_evidence_item(call->central->store, (gint64) id, &error) : NULL;
+
+                if (!e && !error) {
+                        bh_call_error(call, 400, "bad_item", "\"item\" must be the number of an item of evidence");
+                        return;
+                }
+                if (!e) {
+                        bh_call_store_error(call, error);
+                        return;
+                }
+                g_ptr_array_add(rows, e);
+        } else {
+                g_autoptr(BhStorePage) page = bh_store_evidence(call->central->store, &f, NULL, MIN(EXPORT_ITEMS, BH_STORE_LIMIT_MAX), &error);
+
+                if (!page) {
+                        bh_call_store_error(call, error);
+                        return;
+                }
+                while (page->rows->len)
+                        g_ptr_array_add(rows, g_ptr_array_steal_index(page->rows, 0));
+                left_out += page->next != NULL;
+        }
+
+        GString *manifest = g_string_sized_new(4096);
+        bh_json_open(manifest, NULL, '{');
+        bh_json_time(manifest, "exported", g_get_real_time() * 1000);
+        bh_json_uint(manifest, "incident", f.incident);
+        bh_json_bool(manifest, "more_items", left_out > 0);
+        bh_json_open(manifest, "items", '[');
+        for (guint i = 0; i < rows->len; i++) {
+                append_item(call, manifest, rows->pdata[i], FALSE);
+                g_hash_table_add(chains, g_strdup(((BhStoreEvidence *) rows->pdata[i])->chain));
+        }
+        bh_json_close(manifest, ']');
+        bh_tar_add(tar, "README", how_to, strlen(how_to), now_s);
+        if (!add_chains(call, tar, chains, now_s, &error)) {
+                g_string_free(manifest, TRUE);
+                bh_call_store_error(call, error);
+                return;
+        }
+        bh_json_open(manifest, "objects", '[');
+        GString *out_list = g_string_new(NULL);
+        for (guint i = 0; i < rows->len; i++) {
+                const BhStoreEvidence *e = rows->pdata[i];
+                char name[100];
+
+                if (!*e->sha256 || !g_hash_table_add(had, g_strdup(e->sha256)))
+                        continue;
+                g_autoptr(GBytes) bytes = tar->len + e->size < EXPORT_BYTES ? bytes_of(call->central, e->sha256) : NULL;
+                if (!bytes) {
+                        bh_json_text(out_list, NULL, e->sha256);
+                        continue;
+                }
+                g_snprintf(name, sizeof(name), "objects/%.2s/%s", e->sha256, e->sha256);
+                bh_tar_add(tar, name, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), e->time_ns / 1000000000);
+                bh_json_text(manifest, NULL, e->sha256);
+        }
+        bh_json_close(manifest, ']');
+        bh_json_open(manifest, "left_out", '[');
+        g_string_append(manifest, out_list->str);
+        g_string_free(out_list, TRUE);
+        bh_json_close(manifest, ']');
+        bh_json_close(manifest, '}');
+        bh_json_end(manifest);
+        g_string_append_c(manifest, '\n');
+        bh_tar_add(tar, "manifest.json", manifest->str, manifest->len, now_s);
+        g_string_free(manifest, TRUE);
+        bh_tar_add(tar, NULL, NULL, 0, 0);
+        bh_http_add_header(call->http, "Content-Disposition", "attachment; filename=\"bulkhead-evidence.tar\"");
+        bh_http_answer(call->http, 200, "application/x-tar", g_byte_array_free_to_bytes(g_steal_pointer(&tar)));
+}

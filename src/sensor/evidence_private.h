@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the sensor's evidence: jobs, and who reads what they name. */
+#pragma once
+#include "evidence.h"
+
+typedef enum { BH_JOB_EXE, BH_JOB_FILE, BH_JOB_FD, BH_JOB_HOLD, BH_JOB_PROCESS, BH_JOB_WINDOW, BH_JOB_CONTAINER, BH_JOB_TEXT } BhJobKind;
+
+typedef struct {
+        BhJobKind kind;
+        guint32 pid;
+        guint64 start; /* CLOCK_BOOTTIME ns, exact; 0: not known */
+        gint64 start_ns, time_ns; /* since the epoch */
+        int fd; /* of the process: FD, HOLD */
+        guint64 cgroup, origin;   /* 0: none */
+        char *container, *origin_id; /* ids; NULL: none, or not known yet */
+        char *exe, *args, *path;
+        guint32 dev;
+        guint64 ino; /* of the file; 0: any */
+        gboolean only_written; /* the file counts only if a container wrote it */
+        char *why, *rule, *priority, *finding, *text_kind;
+        GBytes *text;
+} BhJob;
+
+typedef struct {
+        guint64 dev, ino;
+        int fd;
+        gint64 until_us;
+} BhHold;
+
+struct BhEvidence {
+        BhEvidenceConfig c;
+        char *dir, *node, *proc_path, *heads;
+        BhVault *vault;
+        GThreadPool *pool;
+        BhReport *report;
+        GThread *sender, *timer;
+
+        GMutex lock; /* of all below */
+        GCond moved;
+        gboolean stopping, busy_disk;
+        GHashTable *written;  /* guint64 *: of (device, inode) and of (cgroup, path) */
+        GHashTable *seen_exe; /* guint64 *: of executables that were looked at */
+        GHashTable *spent;    /* container id → Spent */
+        GHashTable *windows;  /* container id, "" for the host → Due */
+        GHashTable *marked;   /* ids of containers with evidence: those whose end matters */
+        BhHold holds[BH_EVIDENCE_HOLDS];
+        guint64 queue_full, over_budget, missed, refused_windows, failed, files, processes, windows_kept, hold_full, sent, send_failed;
+        guint busy;
+        gint64 heads_us;
+        guint64 heads_seq;
+};
+
+void bh_job_free(BhJob *j);
+gboolean bh_evidence_was_written(BhEvidence *v, guint64 dev, guint64 ino);
+guint64 bh_evidence_file_key(guint64 dev, guint64 ino);
+
+/* ---- evidence_read.c: a worker's */
+
+/* The process's directory in /proc, if it is still the same one; -1. */
+int bh_evidence_open_process(BhEvidence *v, const BhJob *j);
+/* The file that the job names; -1: it is nowhere any more. */
+int bh_evidence_open_file(BhEvidence *v, const BhJob *j);
+/* A look at the process, as text. NULL: it is gone. */
+GString *bh_evidence_look(BhEvidence *v, const BhJob *j);
+
+/* ---- evidence_send.c */
+
+gpointer bh_evidence_send(gpointer evidence);
+void bh_evidence_tell_heads(BhEvidence *v, gboolean now);

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/store_evidence.h"
+
+#include <string.h>
+
+#include "store/store_private.h"
+
+#define BEFORE_NS (600 * G_GINT64_CONSTANT(1000000000)) /* of an incident's first finding */
+#define ROWS_AT_ONCE 500
+
+void bh_store_evidence_free(BhStoreEvidence *e) {
+        if (!e)
+                return;
+        char *texts[] = { e->chain, e->node, e->kind, e->container_id, e->finding, e->sha256, e->line, e->hash, e->next };
+
+        for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
+                g_free(texts[i]);
+        g_free(e);
+}
+
+void bh_store_evidence_chain_free(BhStoreEvidenceChain *c) {
+        if (!c)
+                return;
+        g_free(c->chain);
+        g_free(c->node);
+        g_free(c->hash);
+        g_free(c->next);
+        g_free(c);
+}
+
+/* ---- ingest ---- */
+
+static gboolean conflict(BhStore *s, const BhStoreEvidence *e, GError **error) {
+        g_autofree char *line = NULL;
+
+        if (!bh_db_get_text(s->writer, &line, error, "SELECT line FROM evidence WHERE chain = ? AND seq = ?", "tu", e->chain, e->seq))
+                return FALSE;
+        return !line || g_str_equal(line, e->line) || bh_db_run(s->writer, error, "UPDATE evidence_chains SET conflicts = conflicts + 1, changed_ns = ? WHERE chain = ?", "it", s->tx_now, e->chain);
+}
+
+/* Beyond the bound the oldest go, a thousand at a time. */
+static gboolean make_room(BhStore *s, gint64 serial, GError **error) {
+        gint64 first;
+
+        if (serial % 1000)
+                return TRUE;
+        if (!bh_db_get_int(s->writer, &first, NULL, error, "SELECT min(serial) FROM evidence", ""))
+                return FALSE;
+        if (serial - first < BH_STORE_EVIDENCE_MAX)
+                return TRUE;
+        return bh_db_run(s->writer, error, "DELETE FROM evidence WHERE serial <= ?", "i", serial - BH_STORE_EVIDENCE_MAX) &&
+               bh_db_run(s->writer, error, "UPDATE evidence_chains SET first_seq = coalesce((SELECT min(seq) FROM evidence WHERE evidence.chain = evidence_chains.chain), last_seq + 1)", "");
+}
+
+gboolean bh_store_put_evidence(BhStore *s, const char *node, const BhStoreEvidence *e, gboolean *duplicate, GError **error) {
+        gint64 have;
+
+        if (!bh_db_get_int(s->writer, &have, NULL, error, "SELECT count(*) FROM evidence WHERE chain = ? AND seq = ?", "tu", e->chain, e->seq))
+                return FALSE;
+        *duplicate = have > 0;
+        if (have)
+                return conflict(s, e, error);
+        if (!bh_db_run(s->writer, error, "INSERT INTO evidence (chain, seq, node, time_ns, received_ns, kind, container_id, pid, start_ns, finding, sha256, size, line) "
+                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "tutiittiittut", e->chain, e->seq, node, e->time_ns, s->tx_now, bh_store_clean(s, e->kind, 64),
+                       bh_store_clean(s, e->container_id, BH_STORE_KEY_MAX), (gint64) e->pid, e->start_ns, bh_store_clean(s, e->finding, BH_STORE_KEY_MAX), e->sha256, e->size, e->line))
+                return FALSE;
+        return make_room(s, bh_db_last_id(s->writer), error) &&
+               bh_db_run(s->writer, error, "INSERT INTO evidence_chains (chain, node, first_seq, last_seq, hash, next, conflicts, changed_ns) VALUES (?, ?, ?, ?, ?, ?, 0, ?) "
+                         "ON CONFLICT (chain) DO UPDATE SET first_seq = min(evidence_chains.first_seq, excluded.first_seq), "
+                         "hash = CASE WHEN excluded.last_seq > evidence_chains.last_seq THEN excluded.hash ELSE evidence_chains.hash END, "
+                         "next = CASE WHEN excluded.last_seq > evidence_chains.last_seq THEN excluded.next ELSE evidence_chains.next END, "
+                         "last_seq = max(evidence_chains.last_seq, excluded.last_seq), changed_ns = excluded.changed_ns", "ttuutti", e->chain, node, e->seq, e->seq, e->hash, e->next, s->tx_now);
+}
+
+/* ---- queries ---- */
+
+#define COLUMNS "serial, chain, seq, node, time_ns, received_ns, kind, container_id, pid, start_ns, finding, sha256, size, line"
+
+static BhStoreEvidence *take_row(BhDbStmt *st) {
+        BhStoreEvidence *e = g_new0(BhStoreEvidence, 1);
+
+        e->serial = bh_db_int(st, 0);
+        e->chain = bh_db_text(st, 1);
+        e->seq = (guint64) bh_db_int(st, 2);
+        e->node = bh_db_text(st, 3);
+        e->time_ns = bh_db_int(st, 4);
+        e->received_ns = bh_db_int(st, 5);
+        e->kind = bh_db_text(st, 6);
+        e->container_id = bh_db_text(st, 7);
+        e->pid = (guint32) bh_db_int(st, 8);
+        e->start_ns = bh_db_int(st, 9);
+        e->finding = bh_db_text(st, 10);
+        e->sha256 = bh_db_text(st, 11);
+        e->size = (guint64) bh_db_int(st, 12);
+        e->line = bh_db_text(st, 13);
+        return e;
+}
+
+/*
+ * Of an incident: what names one of its findings (the repeats of one have its id and more behind it), and what is of one of its containers while it went on. A container of two incidents
+ * gives what is not of a finding to both.
+ */
+#define OF_INCIDENT "(finding IN (SELECT f.id FROM incident_findings m JOIN findings f ON f.serial = m.serial WHERE m.incident = ?) OR (container_id <> '' AND " \
+        "(finding = '' OR finding NOT IN (SELECT f.id FROM incident_findings m JOIN findings f ON f.serial = m.serial WHERE m.incident <> ?)) AND " \
+        "EXISTS (SELECT 1 FROM incidents i, json_each(i.containers) c WHERE i.id = ? AND json_extract(c.value, '$.id') = container_id AND time_ns >= i.first_ns - ?)))"
+
+static void filter_to_where(BhWhere *w, const BhStoreEvidenceFilter *f) {
+        if (!f)
+                return;
+        bh_where_text(w, "node = ?", f->node);
+        bh_where_text(w, "finding = ?", f->finding);
+        bh_where_text(w, "kind = ?", f->kind);
+        if (f->container) {
+                bh_where_text(w, "(container_id = ? OR container_id IN (SELECT id FROM containers WHERE name = ?))", f->container);
+                bh_where_more_text(w, f->container);
+        }
+        if (f->incident) {
+                bh_where_int(w, OF_INCIDENT, (gint64) f->incident);
+                bh_where_more_int(w, (gint64) f->incident);
+                bh_where_more_int(w, (gint64) f->incident);
+                bh_where_more_int(w, BEFORE_NS);
+        }
+        if (f->since_ns)
+                bh_where_int(w, "time_ns >= ?", f->since_ns);
+        if (f->until_ns)
+                bh_where_int(w, "time_ns <= ?", f->until_ns);
+}
+
+static char *cursor_after(gconstpointer row) {
+        return g_strdup_printf("%" G_GINT64_FORMAT, ((const BhStoreEvidence *) row)->serial);
+}
+
+BhStorePage *bh_store_evidence(BhStore *s, const BhStoreEvidenceFilter *filter, const char *cursor, guint limit, GError **error) {
+        g_auto(BhWhere) w = { 0 };
+        gint64 from[1] = { 0 };
+        BhDbStep step = BH_DB_FAILED;
+        guint next;
+
+        limit = bh_store_limit(limit);
+        if (cursor && !bh_cursor_parse_ints(cursor, from, 1, error))
+                return NULL;
+        bh_where_init(&w);
+        filter_to_where(&w, filter);
+        if (cursor)
+                bh_where_int(&w, "serial < ?", from[0]);
+        BhDb *db = bh_store_read(s, error);
+        if (!db)
+                return NULL;
+        BhStorePage *page = bh_page_new((GDestroyNotify) bh_store_evidence_free, cursor_after);
+        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM evidence", " ORDER BY serial DESC LIMIT ?", &next, error);
+        if (st) {
+                bh_db_bind_int(st, next, (gint64) limit + 1);
+                while ((step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
+                        g_ptr_array_add(page->rows, take_row(st));
+        }
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        if (step != BH_DB_DONE)
+                g_clear_pointer(&page, bh_store_page_free);
+        return page;
+}
+
+gboolean bh_store_evidence_count(BhStore *s, const BhStoreEvidenceFilter *filter, guint64 *count, GError **error) {
+        g_auto(BhWhere) w = { 0 };
+        BhDbStep step = BH_DB_FAILED;
+        BhDb *db = bh_store_read(s, error);
+
+        if (!db)
+                return FALSE;
+        bh_where_init(&w);
+        filter_to_where(&w, filter);
+        BhDbStmt *st = bh_where_query(&w, db, "SELECT count(*) FROM evidence", "", NULL, error);
+        if (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
+                *count = (guint64) bh_db_int(st, 0);
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_ROW;
+}
+
+BhStoreEvidence *bh_store_evidence_item(BhStore *s, gint64 serial, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+        BhStoreEvidence *e = NULL;
+        BhDbStep step = BH_DB_FAILED;
+
+        if (!db)
+                return NULL;
+        BhDbStmt *st = bh_db_query(db, error, "SELECT " COLUMNS " FROM evidence WHERE serial = ?", "i", serial);
+        if (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
+                e = take_row(st);
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        if (step == BH_DB_DONE) {
+                g_autofree char *name = g_strdup_printf("%" G_GINT64_FORMAT, serial);
+
+                bh_store_not_found(error, "item of evidence", name);
+        }
+        return e;
+}
+
+GPtrArray *bh_store_evidence_chains(BhStore *s, const char *node, GError **error) {
+        g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func((GDestroyNotify) bh_store_evidence_chain_free);
+        BhDb *db = bh_store_read(s, error);
+        BhDbStep step = BH_DB_FAILED;
+
+        if (!db)
+                return NULL;
+        BhDbStmt *st = bh_db_query(db, error, "SELECT chain, node, hash, next, first_seq, last_seq, conflicts FROM evidence_chains WHERE ? = '' OR node = ? ORDER BY changed_ns, chain", "tt", node, node);
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                BhStoreEvidenceChain *c = g_new0(BhStoreEvidenceChain, 1);
+
+                c->chain = bh_db_text(st, 0);
+                c->node = bh_db_text(st, 1);
+                c->hash = bh_db_text(st, 2);
+                c->next = bh_db_text(st, 3);
+                c->first_seq = (guint64) bh_db_int(st, 4);
+                c->last_seq = (guint64) bh_db_int(st, 5);
+                c->conflicts = (guint64) bh_db_int(st, 6);
+                g_ptr_array_add(out, c);
+        }
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE ? g_steal_pointer(&out) : NULL;
+}
+
+gboolean bh_store_evidence_lines(BhStore *s, const char *chain, gboolean (*each)(const char *, gsize, gpointer), gpointer data, GError **error) {
+        gint64 after = 0;
+        guint rows;
+
+        /* in pieces, so that no reader's snapshot is held for long */
+        do {
+                BhDb *db = bh_store_read(s, error);
+                BhDbStep step = BH_DB_FAILED;
+
+                rows = 0;
+                if (!db)
+                        return FALSE;
+                BhDbStmt *st = bh_db_query(db, error, "SELECT seq, line FROM evidence WHERE chain = ? AND seq > ? ORDER BY seq LIMIT ?", "tii", chain, after, (gint64) ROWS_AT_ONCE);
+                while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                        const char *line = bh_db_peek(st, 1);
+
+                        after = bh_db_int(st, 0);
+                        rows++;
+                        if (!each(line, strlen(line), data)) {
+                                rows = 0;
+                                step = BH_DB_DONE;
+                                break;
+                        }
+                }
+                bh_db_done(st);
+                bh_store_read_done(s, db);
+                if (step != BH_DB_DONE)
+                        return FALSE;
+        } while (rows == ROWS_AT_ONCE);
+        return TRUE;
+}
+
+/* ---- retention ---- */
+
+gboolean bh_store_evidence_oldest(BhStore *s, guint max, void (*each)(const char *, guint64, gboolean, gpointer), gpointer data, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+        BhDbStep step = BH_DB_FAILED;
+
+        if (!db)
+                return FALSE;
+        BhDbStmt *st = bh_db_query(db, error,
+                                   "SELECT sha256, max(size), max(container_id IN (SELECT json_extract(c.value, '$.id') FROM incidents i, json_each(i.containers) c WHERE i.state = 'open') "
+                                   "OR finding IN (SELECT f.id FROM incidents i JOIN incident_findings m ON m.incident = i.id JOIN findings f ON f.serial = m.serial WHERE i.state = 'open')) AS held "
+                                   "FROM evidence WHERE sha256 <> '' AND sha256 NOT IN (SELECT sha256 FROM evidence_dropped) GROUP BY sha256 ORDER BY held, max(serial) LIMIT ?", "i", (gint64) max);
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
+                each(bh_db_peek(st, 0), (guint64) bh_db_int(st, 1), bh_db_int(st, 2) != 0, data);
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE;
+}
+
+gboolean bh_store_evidence_drop(BhStore *s, const char *const *sha256, guint n, const char *why, GError **error) {
+        gboolean ok = TRUE;
+
+        if (!bh_store_begin(s, error))
+                return FALSE;
+        for (guint i = 0; ok && i < n; i++)
+                ok = bh_db_run(s->writer, error, "INSERT INTO evidence_dropped (sha256, why, time_ns) VALUES (?, ?, ?) ON CONFLICT (sha256) DO NOTHING", "tti", sha256[i], why, s->tx_now);
+        return bh_store_end(s, ok, error);
+}
+
+gboolean bh_store_evidence_is_dropped(BhStore *s, const char *sha256, char **why, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+
+        if (!db)
+                return FALSE;
+        gboolean ok = bh_db_get_text(db, why, error, "SELECT why FROM evidence_dropped WHERE sha256 = ?", "t", sha256);
+        bh_store_read_done(s, db);
+        return ok;
+}
