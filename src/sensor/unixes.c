@@ -67,10 +67,11 @@ static gboolean choose(BhUnixes *u, GError **error) {
                 { "fx_unix_dgram_read", "unix_dgram_recvmsg", TRUE },
                 { "fx_unix_page", "unix_stream_sendpage", FALSE },
         };
+        g_autofree char *why = NULL;
         guint n = 0;
 
         G_STATIC_ASSERT(G_N_ELEMENTS(preferred) <= PROGRAMS);
-        u->fexit = u->hooks->options.force != BH_BACKEND_FALLBACK && bh_backends_fexit_works(u->hooks, NULL);
+        u->fexit = u->hooks->options.force != BH_BACKEND_FALLBACK && bh_backends_fexit_works(u->hooks, &why);
         for (guint i = 0; u->fexit && i < G_N_ELEMENTS(preferred); i++) {
                 if (bh_backends_function_id(u->hooks, preferred[i].function) >= 0)
                         u->names[n++] = preferred[i].program;

@@ -30,7 +30,7 @@ typedef struct {
 
 typedef struct BhUnixes BhUnixes;
 
-/* Loads and attaches. NULL with an error that says what this kernel lacks. `hooks` must outlive it. */
+/* Loads and attaches, before bh_payload_start(). NULL with an error that says what this kernel lacks. `hooks` must outlive it. */
 BhUnixes *bh_unixes_new(BhHooks *hooks, GError **error);
 void bh_unixes_free(BhUnixes *u);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhUnixes, bh_unixes_free)
