@@ -5,7 +5,7 @@
  * Entering a connection that nobody followed is done here and not by the sensor, because here its file is held: the kernel's object cannot become
  * another's between the look and the entry.
  */
-#include "sock.bpf.h"
+#include "unix.bpf.h"
 
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -119,19 +119,16 @@ static __always_inline __u64 ino_of_sock(struct sock *sk) {
 
 static __noinline int unix_names(struct bh_sock_record *r, struct sock *sk) {
         struct unix_sock *peer = (struct unix_sock *) BPF_CORE_READ((struct unix_sock *) sk, peer), *named = (struct unix_sock *) sk;
-        struct unix_address *addr = BPF_CORE_READ(named, addr);
+        struct unix_address *addr = BPF_CORE_READ(named, addr), *theirs = peer ? BPF_CORE_READ(peer, addr) : NULL;
         struct dentry *dentry;
-        struct pid *pid = BPF_CORE_READ(sk, sk_peer_pid);
-        __u64 len;
 
         if (peer)
                 r->peer_ino = ino_of_sock((struct sock *) peer);
-        if (pid)
-                bh_read(&r->peer_pid, sizeof(r->peer_pid), (char *) pid + bpf_core_field_offset(struct pid, numbers));
-        if (!addr && peer) {
+        r->peer_pid = unix_peer_pid(sk);
+        if (theirs && !unix_serves(sk, addr, theirs)) {
                 named = peer;
-                addr = BPF_CORE_READ(named, addr);
-                r->flags |= addr ? BH_SOCK_PATH_OF_PEER : 0;
+                addr = theirs;
+                r->flags |= BH_SOCK_PATH_OF_PEER;
         }
         if (!addr)
                 return 0;
@@ -140,16 +137,9 @@ static __noinline int unix_names(struct bh_sock_record *r, struct sock *sk) {
                 r->path_ino = BPF_CORE_READ(dentry, d_inode, i_ino);
                 r->path_dev = BPF_CORE_READ(dentry, d_inode, i_sb, s_dev);
         }
-        len = (__u64) BPF_CORE_READ(addr, len) - 2;
-        if (!len)
-                return 0;
-        asm volatile("" : "+r"(len)); /* or the compiler makes one comparison of both, which the verifier of 5.10 does not follow */
-        if (len > BH_SOCK_PATH_MAX)
-                return 0;
-        if (bpf_probe_read_kernel(r->path, len, (const char *) addr + bpf_core_field_offset(struct unix_address, name) + 2) == 0) {
-                r->path_len = (__u8) len;
+        r->path_len = (__u8) unix_name(r->path, addr);
+        if (r->path_len)
                 r->size = sizeof(*r);
-        }
         return 0;
 }
 

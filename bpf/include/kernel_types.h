@@ -205,7 +205,8 @@ struct inet_sock { struct sock sk; __u16 inet_sport; };
 struct tcp_sock { __u64 bytes_acked, bytes_received, bytes_sent, bytes_retrans; __u32 snd_una, snd_nxt, write_seq, rcv_nxt, copied_seq, segs_in, segs_out; };
 struct packet_sock { struct sock sk; int ifindex; __u16 num; };
 struct sockaddr_un { unsigned short sun_family; char sun_path[108]; };
-struct unix_address { int len; struct sockaddr_un name[0]; };
+typedef struct refcount_struct { atomic_t refs; } refcount_t;
+struct unix_address { refcount_t refcnt; int len; struct sockaddr_un name[0]; };
 struct unix_sock { struct sock sk; struct unix_address *addr; struct sock *peer; struct path path; };
 struct iovec { void *iov_base; __u64 iov_len; };
 struct iov_iter {

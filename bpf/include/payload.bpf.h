@@ -6,6 +6,7 @@
 #define BH_PAYLOAD_BPF_H
 
 #include "payload_source.bpf.h"
+#include "unix.bpf.h"
 
 #define LOOKS 8
 #define SECOND 1000000000ull
@@ -277,6 +278,8 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
         }
         if (s)
                 bpf_map_delete_elem(&streams, &key);
+        else if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
+                return n ? bh_unix_count(key, sent, n, BH_UNIX_BY_PAYLOAD) : 0;
         else if (!is_tcp(sk) || bh_is_quiet(bh_current()) || !bh_container_of(bh_task_cgroup(bh_current())))
                 return 0;
         s = stream_begin(sk, sent, n);

@@ -219,7 +219,10 @@ struct bh_config {
         __u32 self_tgid;   /* the sensor: its own acts are not events */
         __u32 canary_tgid; /* the canary: its acts are counted in canary_hits and are not events */
         __u32 host_bulk;   /* 1: BULK kinds of processes outside containers are events too */
-        __u32 pad;
+        __u8 unix_by;      /* enum bh_unix_by: whose programs count what Unix sockets move */
+        __u8 unix_wanted;  /* 0: nobody wants it */
+        __u8 unix_turn;    /* part of the key of what is counted from now on */
+        __u8 pad;
         __u64 fold_window; /* ns; 0: no folding */
         __u64 budget[BH_RING_MAX]; /* records per second and cgroup that kinds of a ring share once they have used their reserve; 0: no limit */
         __u64 off[2];      /* bit set of kinds (event type number) that nobody needs */

@@ -69,6 +69,22 @@ struct {
         BH_PINNED;
 } conn_shares SEC(".maps");
 
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, BH_UNIX_MAX);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, struct bh_unix_key);
+        __type(value, struct bh_unix_moved);
+        BH_PINNED;
+} unix_moved SEC(".maps");
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct bh_unix_lost);
+        BH_PINNED;
+} unix_lost SEC(".maps");
+
 static __always_inline __u16 swap16(__u16 x) {
         return (__u16) (x << 8 | x >> 8);
 }

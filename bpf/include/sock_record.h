@@ -85,6 +85,46 @@ struct bh_datagrams_moved {
 };
 _Static_assert(sizeof(struct bh_datagrams_moved) == 40, "shared layout");
 
+/*
+ * unix_moved map: what processes sent over connected Unix sockets that have a name, and received over connected datagram sockets, whose other end need not be connected.
+ * What one sends the other gets, so for streams one look at each message is enough. Kept by who did it, to which name, and who is at the other end as the kernel
+ * remembers it (who connected, or who listened), and not by socket: nobody tells a socket's end. The sensor takes what was counted in one turn while the programs count in
+ * the other, so that nothing is added to what is being taken.
+ */
+#define BH_UNIX_MAX 16384
+enum bh_unix_by {
+        BH_UNIX_BY_NOBODY,
+        BH_UNIX_BY_ITS_OWN,  /* unixes.bpf.c */
+        BH_UNIX_BY_PAYLOAD,  /* payload.bpf.c, whose programs are at the same tracepoints */
+};
+struct bh_unix_key {
+        __u64 start;    /* of the process, CLOCK_BOOTTIME ns */
+        __u64 addr;     /* the kernel's object that the name is in; all connections to one listener share it */
+        __u32 tgid;
+        __u32 peer_pid; /* 0: not known (datagrams) */
+        __u8 turn;
+        __u8 server;    /* the name is this side's own */
+        __u8 pad[6];
+};
+_Static_assert(sizeof(struct bh_unix_key) == 32, "shared layout");
+struct bh_unix_moved {
+        __u64 cgroup;
+        __u64 first, last; /* CLOCK_BOOTTIME ns */
+        __u64 bytes_out, bytes_in, messages_out, messages_in;
+        __u64 path_ino;
+        __u32 path_dev; /* kernel encoding: major << 20 | minor */
+        __u8 path_len;  /* as in struct bh_sock_record */
+        __u8 path[BH_SOCK_PATH_MAX];
+        __u8 pad[7];
+};
+_Static_assert(sizeof(struct bh_unix_moved) == 184, "shared layout");
+
+/* unix_lost map: one entry. */
+struct bh_unix_lost {
+        __u64 refused, refused_bytes;       /* for which the map had no room */
+        __u64 unaddressed, unaddressed_bytes; /* datagrams of sockets that are not connected: to whom is not known */
+};
+
 /* `walk` map: one entry. */
 struct bh_sock_walk {
         __u64 now;         /* CLOCK_BOOTTIME ns, the sensor says */

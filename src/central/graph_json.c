@@ -58,6 +58,13 @@ static void list(GString *out, const char *key, const GPtrArray *texts) {
         bh_json_close(out, ']');
 }
 
+/* Of a Unix socket over which no message was counted: nothing was sent, or the node's kernel cannot tell. */
+static gboolean bytes_are_known(const BhGraphEdge *e) {
+        const BhHalfCounts *c = &e->counts;
+
+        return e->proto || c->bytes_out || c->bytes_in || c->packets_out || c->packets_in || !(c->connections || e->open);
+}
+
 void bh_graph_edge_open(GString *out, const char *key, const BhGraphView *v, const BhGraphEdge *e) {
         static const char *const sides[] = { "", "client", "server", "both" };
         const BhHalfCounts *c = &e->counts;
@@ -82,6 +89,7 @@ void bh_graph_edge_open(GString *out, const char *key, const BhGraphView *v, con
         number(out, "reset", c->reset);
         number(out, "bytes_out", c->bytes_out);
         number(out, "bytes_in", c->bytes_in);
+        bh_json_bool(out, "bytes_known", bytes_are_known(e));
         number(out, "packets_out", c->packets_out);
         number(out, "packets_in", c->packets_in);
         g_ascii_formatd(duration, sizeof(duration), "%.9f", (double) c->duration_ns / 1e9);

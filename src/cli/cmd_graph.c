@@ -120,6 +120,11 @@ static char *times_of(const json_t *e) {
         return g_strdup_printf("×%.2g", most);
 }
 
+/* "?": nobody counted them. */
+static char *bytes_of(const json_t *e, const char *which) {
+        return json_is_false(json_object_get(e, "bytes_known")) ? g_strdup("?") : bh_out_bytes(bh_json_number(e, which));
+}
+
 static void print_rows(GArray *rows, gboolean changes) {
         static const char *const headers[] = { "FROM", "TO", "WHERE", "PROTOCOL", ">CONNECTIONS", ">OPEN", ">FAILED", ">SENT", ">GOT", "LAST SEEN", NULL };
         static const char *const with_change[] = { "CHANGE", "FROM", "TO", "WHERE", "PROTOCOL", ">CONNECTIONS", ">OPEN", ">FAILED", ">SENT", ">GOT", "LAST SEEN", NULL };
@@ -129,7 +134,7 @@ static void print_rows(GArray *rows, gboolean changes) {
         for (guint i = 0; i < rows->len; i++) {
                 const Row *r = &g_array_index(rows, Row, i);
                 const json_t *e = r->edge;
-                g_autofree char *where = where_of(e), *seen = bh_json_when(e, "last_seen"), *sent = bh_out_bytes(bh_json_number(e, "bytes_out")), *got = bh_out_bytes(bh_json_number(e, "bytes_in"));
+                g_autofree char *where = where_of(e), *seen = bh_json_when(e, "last_seen"), *sent = bytes_of(e, "bytes_out"), *got = bytes_of(e, "bytes_in");
                 guint64 bad = bh_json_number(e, "refused") + bh_json_number(e, "timed_out") + bh_json_number(e, "unreachable") + bh_json_number(e, "failed") + bh_json_number(e, "reset");
 
                 if (changes) {

@@ -358,6 +358,50 @@ static gboolean wants_unix(const struct bh_event *e) {
         return bh_event_has(e, BH_F_path) && e->path.len && (e->type == BH_EV_CONNECT || e->type == BH_EV_ACCEPT);
 }
 
+/* One side of connections over a Unix socket. */
+struct unix_ends {
+        struct bh_str box, exe; /* box "": the host */
+        BhFlowRole role;
+        const char *path;
+        gboolean has_peer;          /* the process at the other end is known … */
+        struct bh_str peer, peer_exe; /* … which is in this container ("": the host) */
+};
+
+static struct bh_str text_of(const char *s) {
+        return (struct bh_str){ s ? s : "", s ? (guint32) strlen(s) : 0 };
+}
+
+/* NULL: of the host with itself, or beyond the bounds. */
+static Flow *unix_counts(BhFlowTable *t, const struct unix_ends *ends, const BhFlowCounts *c, gboolean failed, guint64 id) {
+        Box *box = bh_flow_box(t, ends->box);
+        /* nobody says who is there: a socket that a container can reach and nobody else is known to serve is its own */
+        Box *peer = ends->peer.len ? bh_flow_box(t, ends->peer) : ends->has_peer ? t->host : box;
+        Flow *f = NULL;
+
+        box->refs++;
+        peer->refs++;
+        if (box != t->host || peer != t->host) {
+                End *end = bh_flow_end(t, box, ends->exe);
+                struct key key = { .end = end, .peer = peer, .path_hash = XXH3_64bits(ends->path, strlen(ends->path)), .role = ends->role };
+
+                f = bh_flow_get(t, &key, ends->path);
+                if (failed)
+                        bh_flow_count_failed(t, f, c, id);
+                else
+                        bh_flow_count(t, f, c);
+                if (f && ends->has_peer && ends->peer_exe.len) {
+                        End *peer_end = bh_flow_end(t, peer, ends->peer_exe);
+
+                        bh_flow_peer_end(t, f, peer_end);
+                        bh_flow_end_unref(t, peer_end);
+                }
+                bh_flow_end_unref(t, end);
+        }
+        bh_flow_box_unref(t, peer);
+        bh_flow_box_unref(t, box);
+        return f;
+}
+
 static void unix_socket(BhFlowTable *t, const struct bh_event *e) {
         gint64 ret = bh_event_has(e, BH_F_ret) ? e->ret : 0;
         gboolean has_peer = bh_event_has(e, BH_F_target_pid) && e->target_pid;
@@ -372,37 +416,43 @@ static void unix_socket(BhFlowTable *t, const struct bh_event *e) {
         if (!wants_unix(e) || ret == -ENOENT || (e->type == BH_EV_ACCEPT && ret < 0) || (ret < 0 && !count_failure(ret, MAX(e->count, 1), &c)))
                 return;
 
-        Box *box = bh_flow_box(t, TEXT(e, container_id));
-        /* nobody says who is there: a socket that a container can reach and nobody else is known to serve is its own */
-        Box *peer = bh_event_has(e, BH_F_target_container_id) ? bh_flow_box(t, e->target_container_id) : has_peer ? t->host : box;
-        gsize len = MIN(e->path.len, sizeof(path) - 1);
+        memcpy(path, e->path.p, MIN(e->path.len, sizeof(path) - 1));
+        path[MIN(e->path.len, sizeof(path) - 1)] = '\0';
 
-        box->refs++;
-        peer->refs++;
-        if (box != t->host || peer != t->host) {
-                memcpy(path, e->path.p, len);
-                path[len] = '\0';
+        struct unix_ends ends = {
+                .box = TEXT(e, container_id),
+                .exe = TEXT(e, exe),
+                .role = e->type == BH_EV_CONNECT ? BH_FLOW_CLIENT : BH_FLOW_SERVER,
+                .path = path,
+                .has_peer = has_peer,
+                .peer = TEXT(e, target_container_id),
+                .peer_exe = TEXT(e, target_exe),
+        };
+        times_of(e, &c);
+        if (ret >= 0)
+                c.connections = MAX(e->count, 1);
+        unix_counts(t, &ends, &c, ret < 0, e->id);
+}
 
-                End *end = bh_flow_end(t, box, TEXT(e, exe));
-                struct key key = { .end = end, .peer = peer, .path_hash = XXH3_64bits(path, len), .role = e->type == BH_EV_CONNECT ? BH_FLOW_CLIENT : BH_FLOW_SERVER };
-                Flow *f = bh_flow_get(t, &key, path);
-                times_of(e, &c);
-                if (ret < 0) {
-                        bh_flow_count_failed(t, f, &c, e->id);
-                } else {
-                        c.connections = MAX(e->count, 1);
-                        bh_flow_count(t, f, &c);
-                }
-                if (f && has_peer && bh_event_has(e, BH_F_target_exe)) {
-                        End *peer_end = bh_flow_end(t, peer, e->target_exe);
+void bh_flow_table_unix_moved(BhFlowTable *t, const BhFlowUnix *m) {
+        const struct unix_ends ends = {
+                .box = text_of(m->container_id),
+                .exe = text_of(m->exe),
+                .role = m->role,
+                .path = m->path,
+                .has_peer = m->peer_known,
+                .peer = text_of(m->peer_container_id),
+                .peer_exe = text_of(m->peer_exe),
+        };
+        const BhFlowCounts c = {
+                .bytes_out = m->bytes_out, .bytes_in = m->bytes_in, .packets_out = m->messages_out, .packets_in = m->messages_in, .first_ns = m->first_ns, .last_ns = m->last_ns,
+        };
+        Flow *f = unix_counts(t, &ends, &c, FALSE, 0);
 
-                        bh_flow_peer_end(t, f, peer_end);
-                        bh_flow_end_unref(t, peer_end);
-                }
-                bh_flow_end_unref(t, end);
+        if (f && m->path_ino) {
+                f->path_dev = m->path_dev;
+                f->path_ino = m->path_ino;
         }
-        bh_flow_box_unref(t, peer);
-        bh_flow_box_unref(t, box);
 }
 
 /* ---- all ---- */

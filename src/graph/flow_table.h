@@ -10,7 +10,8 @@
  *   refused, timed_out, unreachable, failed        connections that never became one (net_close with an error, connect with an error). Held back for
  *                                                  BH_FLOW_HOLD_US at least, so that a scan is told as one flow and not as each of its ports
  *   bytes and packets of datagrams                 send and recv
- *   Unix sockets: connections                      connect and accept; nobody tells what they moved
+ *   Unix sockets: connections                      connect and accept
+ *   Unix sockets: bytes                            no event tells them: bh_flow_table_unix_moved()
  * Each event is counted once, in the order of its number. bh_flow_table_cut() gives what the events up to a number have added since the cut before, with the
  * bounds that go into the batch, so that who reads the same events again from the recorder makes the same batch.
  *
@@ -161,6 +162,25 @@ gboolean bh_flow_table_wants(guint32 type);
  * Events of kinds that it does not want are passed over.
  */
 gboolean bh_flow_table_event(BhFlowTable *t, const struct bh_event *e);
+
+/* ---- Unix sockets */
+
+/* What a process moved over connections to one name; texts need to be good during the call only. */
+typedef struct {
+        const char *container_id, *exe;
+        BhFlowRole role;
+        const char *path;
+        guint32 path_dev;
+        guint64 path_ino;
+        gboolean peer_known;           /* the process at the other end is; it is in … */
+        const char *peer_container_id; /* … ("": the host) */
+        const char *peer_exe;
+        guint64 bytes_out, bytes_in, messages_out, messages_in;
+        gint64 first_ns, last_ns;      /* since the epoch */
+} BhFlowUnix;
+
+/* Added to what the flow has counted. As there is no event, it is told with the next cut that has one. Each byte is told by whoever sent it, and by him alone. */
+void bh_flow_table_unix_moved(BhFlowTable *t, const BhFlowUnix *moved);
 
 /* ---- walks over all sockets */
 

@@ -180,6 +180,7 @@ static gpointer work(gpointer data) {
         while (!stopping) {
                 look_around(f);
                 bh_flows_look(f, FALSE);
+                bh_flows_take_unix(f, FALSE);
                 if (due(f, g_get_monotonic_time()) || !f->full_told)
                         tell(f, FALSE);
 
@@ -322,6 +323,7 @@ void bh_flows_start(BhFlows *f) {
         }
         if (f->sockets)
                 f->datagrams = bh_datagrams_new(f->c.hooks);
+        bh_flows_open_unix(f);
         bh_flows_open_protocols(f);
         if (f->c.conntrack.events >= 0 && pipe2(f->stop_pipe, O_CLOEXEC) == 0) {
                 f->conntrack_on = TRUE;
@@ -337,6 +339,7 @@ void bh_flows_settle(BhFlows *f) {
         g_mutex_unlock(&f->lock);
         if (f->worker)
                 g_thread_join(g_steal_pointer(&f->worker));
+        bh_flows_close_unix(f);
         g_clear_pointer(&f->first_bytes, bh_first_bytes_free);
         g_clear_pointer(&f->datagrams, bh_datagrams_free);
         g_clear_pointer(&f->sockets, bh_sockets_free);
@@ -362,6 +365,7 @@ void bh_flows_free(BhFlows *f) {
         g_free(f->conntrack_problem);
         g_free(f->protocol_problem);
         g_free(f->datagrams_problem);
+        g_free(f->unix_problem);
         g_free(f->mark);
         g_free(f->recorder_dir);
         g_free(f->proc_path);
@@ -388,6 +392,7 @@ json_t *bh_flows_status(BhFlows *f) {
         BhConntrackStats conntrack;
         BhFirstBytesStats bytes = { 0 };
         BhDatagramStats datagrams = { 0 };
+        BhUnixesStats unixes = { 0 };
         BhFlowStats s;
 
         /* not under the lock: bytes are being attached or detached, perhaps, which may take long */
@@ -437,6 +442,8 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(o, "walk", part);
         if (f->datagrams)
                 bh_datagrams_stats(f->datagrams, &datagrams);
+        if (f->unixes)
+                bh_unixes_stats(f->unixes, &unixes);
         part = json_object();
         json_object_set_new(part, "state", json_string(datagrams.attached ? "on" : f->datagrams_problem ? "failed" : "off"));
         json_object_set_new(part, "problem", text(f->datagrams_problem));
@@ -444,6 +451,17 @@ json_t *bh_flows_status(BhFlows *f) {
         json_object_set_new(part, "refused", number(datagrams.refused));
         json_object_set_new(part, "attached", number(datagrams.attached_times));
         json_object_set_new(o, "written_datagrams", part);
+        part = json_object();
+        json_object_set_new(part, "state", json_string(f->unix_problem ? "failed" : unixes.backend ? "on" : "off"));
+        json_object_set_new(part, "problem", text(f->unix_problem));
+        json_object_set_new(part, "backend", text(unixes.backend));
+        json_object_set_new(part, "entries", number(unixes.entries));
+        json_object_set_new(part, "bytes", number(unixes.bytes));
+        json_object_set_new(part, "refused", number(unixes.refused));
+        json_object_set_new(part, "refused_bytes", number(unixes.refused_bytes));
+        json_object_set_new(part, "unaddressed", number(unixes.unaddressed));
+        json_object_set_new(part, "unaddressed_bytes", number(unixes.unaddressed_bytes));
+        json_object_set_new(o, "unix_sockets", part);
         part = json_object();
         json_object_set_new(part, "state", json_string(f->first_bytes && !f->protocol_problem ? "on" : f->first_bytes ? "failed" : "off"));
         json_object_set_new(part, "problem", text(f->protocol_problem));

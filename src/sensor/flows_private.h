@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the sensor's flows: what flows.c, flows_pack.c, flows_walk.c and flows_conntrack.c share. */
+/* Inside of the sensor's flows: what flows.c, flows_pack.c, flows_walk.c, flows_unix.c and flows_conntrack.c share. */
 #pragma once
 #include "datagrams.h"
 #include "firstbytes.h"
 #include "flows.h"
 #include "graph/flow_table.h"
 #include "sockets.h"
+#include "unixes.h"
 
 typedef struct {
         const char *node, *boot_id;
@@ -29,7 +30,7 @@ struct BhFlows {
         gboolean soon, stopping;
         guint64 version; /* of the container table */
         guint64 batches, told, cut_off, unsafe, caught_up, walks_failed, conntrack_refused, conntrack_overruns, conntrack_messages;
-        char *walk_problem, *conntrack_problem, *protocol_problem, *datagrams_problem;
+        char *walk_problem, *conntrack_problem, *protocol_problem, *datagrams_problem, *unix_problem;
         guint64 recognised;
         gboolean conntrack_on;
 
@@ -47,6 +48,9 @@ struct BhFlows {
         gint64 looked_us, looking_since_us;
         BhSockets *sockets;
         BhDatagrams *datagrams;
+        BhUnixes *unixes;     /* NULL: it is not known what Unix sockets move */
+        GArray *unix_waiting; /* BhUnixMoved, of which it is not known yet whose they are … */
+        gint64 unix_since_us; /* … and the last of them came then; 0: there are none */
         guint64 connections;
         gint64 walk_us, walk_took_us, cut_us, addresses_us;
         gboolean full_told;
@@ -56,6 +60,12 @@ struct BhFlows {
 void bh_flows_walk(BhFlows *f);
 /* The addresses of the node, also where a docker-proxy runs in a network namespace of its own. */
 void bh_flows_read_addresses(BhFlows *f);
+
+/* flows_unix.c: the worker, or before it begins and after it has ended, while the pipeline is there */
+void bh_flows_open_unix(BhFlows *f);
+/* What was counted since. `rest`: all, as it is the last time. */
+void bh_flows_take_unix(BhFlows *f, gboolean rest);
+void bh_flows_close_unix(BhFlows *f);
 
 /* flows_protocol.c: the worker */
 void bh_flows_open_protocols(BhFlows *f);

@@ -18,6 +18,7 @@
 #include "payload.skel.h"
 #include "payload_private.h"
 #include "payload_record.h"
+#include "sock_record.h"
 
 #define LOOK_MIN_US (2 * G_TIME_SPAN_MILLISECOND) /* after something came; doubles while nothing does, up to … */
 #define LOOK_MAX_US (32 * G_TIME_SPAN_MILLISECOND)
@@ -201,6 +202,19 @@ static gboolean attach(BhPayload *p, GError **error) {
         return attach_loaded(p, error);
 }
 
+/* Programs at the tracepoints of everything that sockets move count what Unix sockets do, too, for whom it may concern: see unixes.h. */
+static void count_unix(BhPayload *p, gboolean count) {
+        volatile struct bh_config *c = bh_hooks_config(p->hooks);
+        guint8 ours = BH_UNIX_BY_PAYLOAD;
+
+        if (!g_str_equal(p->backend, "calls"))
+                return;
+        if (count)
+                c->unix_by = BH_UNIX_BY_PAYLOAD;
+        else
+                __atomic_compare_exchange_n(&c->unix_by, &ours, BH_UNIX_BY_NOBODY, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 /* Connections that the programs know: with them detached nobody would see their ends. */
 static void forget_streams(BhPayload *p) {
         guint64 key;
@@ -340,6 +354,8 @@ void bh_payload_free(BhPayload *p) {
         if (!p)
                 return;
         bh_payload_end(p);
+        if (p->started)
+                count_unix(p, FALSE);
         detach(p);
         bh_payload_tls_forget(p);
         g_clear_pointer(&p->tls, g_hash_table_unref);
@@ -358,6 +374,7 @@ gboolean bh_payload_start(BhPayload *p, GError **error) {
         if (!p->started && (ok = attach(p, error))) {
                 g_atomic_int_set(&p->started, TRUE);
                 told_until(p, 0);
+                count_unix(p, TRUE);
         }
         g_cond_signal(&p->changed);
         g_mutex_unlock(&p->lock);
@@ -370,6 +387,7 @@ void bh_payload_stop(BhPayload *p) {
         bh_payload_tls_forget(p);
         g_mutex_lock(&p->lock);
         if (p->started) {
+                count_unix(p, FALSE);
                 detach(p);
                 p->state.tls = 0;
                 bh_payload_config_write(p);

@@ -11,3 +11,4 @@ void firstbytes_add(BhBackend with);
 void firstbytes_end(void);
 void payload_add(BhBackend with);
 void payload_end(void);
+void unixes_add(BhBackend with);

@@ -14,25 +14,6 @@
 
 /* ---- every form of call ---- */
 
-static gboolean calls(const char *program, const char *form, guint16 *client, guint16 *server) {
-        g_autofree char *self = g_file_read_link("/proc/self/exe", NULL), *dir = g_path_get_dirname(self), *path = g_build_filename(dir, program, NULL);
-        g_autofree char *procs = g_build_filename(cgroup_dir, "cgroup.procs", NULL), *out = NULL, *err = NULL;
-        char *argv[] = { path, procs, (char *) form, NULL };
-        g_autoptr(GError) error = NULL;
-        int status, a, b;
-
-        if (access(path, X_OK))
-                return FALSE;
-        g_assert_true(g_spawn_sync(NULL, argv, NULL, 0, NULL, NULL, &out, &err, &status, &error));
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-                return FALSE;
-        if (status || sscanf(out, "%d %d", &a, &b) != 2)
-                g_error("%s %s: status %d: %s", program, form, status, err);
-        *client = (guint16) a;
-        *server = (guint16) b;
-        return TRUE;
-}
-
 /* The programs read pages where the kernel says where it maps them: CONFIG_KALLSYMS_ALL. */
 static gboolean pages_are_readable(void) {
         static int known = -1;
@@ -93,7 +74,7 @@ static void check_form(const char *program, const char *form) {
         gboolean sends = !(pages && !pages_are_readable()) && !(calls_alone && (pages || uring));
 
         check_account(&before);
-        if (!calls(program, form, &client, &server)) {
+        if (!run_calls(program, form, NULL, &client, &server)) {
                 g_test_message("%s has no %s here", program, form);
                 return;
         }

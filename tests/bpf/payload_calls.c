@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * payload_calls CGROUP.PROCS FORM: enters the cgroup, opens a TCP connection to itself over 127.0.0.1, and sends what payload_calls.h says to and fro, all of it
+ * payload_calls CGROUP.PROCS FORM [NAME]: enters the cgroup, opens a TCP connection to itself over 127.0.0.1 (or one over the Unix socket of that abstract name), and sends what payload_calls.h says to and fro, all of it
  * by one form of call. Prints "CLIENT-PORT SERVER-PORT" when it is done. Exit status 77: this kernel, or this interface, does not have the form.
  * Static, and built for the 32-bit interface as well. System calls are made by number, so that it is those.
  */
@@ -10,11 +10,13 @@
 #include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "payload_calls.h"
@@ -278,31 +280,46 @@ static void move(Form out, int to, Form in, int from, int response, unsigned tur
         check(memcmp(text, got, sizeof(text)) == 0, "what came is not what was sent");
 }
 
-int main(int argc, char **argv) {
-        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, c;
-        socklen_t len = sizeof(a);
-        unsigned f = 0;
-        int fd, listener, client, server;
+/* A TCP connection, or one over the Unix socket with that abstract name. */
+static void connect_pair(const char *name, int *client, int *server, unsigned ports[2]) {
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, c = a;
+        struct sockaddr_un un = { .sun_family = AF_UNIX };
+        struct sockaddr *at = name ? (struct sockaddr *) &un : (struct sockaddr *) &a;
+        socklen_t len = sizeof(a), name_len = name ? (socklen_t) strlen(name) : 0;
+        int listener = socket(at->sa_family, SOCK_STREAM, 0);
 
-        while (f < sizeof(forms) / sizeof(*forms) && (argc != 3 || strcmp(forms[f].name, argv[2]) != 0))
+        *client = socket(at->sa_family, SOCK_STREAM, 0);
+        if (name) {
+                check(name_len < sizeof(un.sun_path), name);
+                memcpy(un.sun_path + 1, name, name_len);
+                len = (socklen_t) offsetof(struct sockaddr_un, sun_path) + 1 + name_len;
+        }
+        check(bind(listener, at, len) == 0 && listen(listener, 1) == 0 && (name || getsockname(listener, at, &len) == 0), "listening");
+        check(connect(*client, at, len) == 0 && (name || getsockname(*client, (struct sockaddr *) &c, &len) == 0), "connecting");
+        *server = accept(listener, NULL, NULL);
+        check(*server >= 0, "accepting");
+        ports[0] = ntohs(c.sin_port);
+        ports[1] = ntohs(a.sin_port);
+}
+
+int main(int argc, char **argv) {
+        unsigned f = 0, ports[2];
+        int fd, client, server;
+
+        while (f < sizeof(forms) / sizeof(*forms) && (argc < 3 || strcmp(forms[f].name, argv[2]) != 0))
                 f++;
         if (f == sizeof(forms) / sizeof(*forms))
                 return SKIP;
         fd = open(argv[1], O_WRONLY);
         check(fd >= 0 && write(fd, "0", 1) == 1, argv[1]);
         close(fd);
-        listener = socket(AF_INET, SOCK_STREAM, 0);
-        client = socket(AF_INET, SOCK_STREAM, 0);
-        check(bind(listener, (struct sockaddr *) &a, len) == 0 && listen(listener, 1) == 0 && getsockname(listener, (struct sockaddr *) &a, &len) == 0, "listening");
-        check(connect(client, (struct sockaddr *) &a, len) == 0 && getsockname(client, (struct sockaddr *) &c, &len) == 0, "connecting");
-        server = accept(listener, NULL, NULL);
-        check(server >= 0, "accepting");
+        connect_pair(argc > 3 ? argv[3] : NULL, &client, &server, ports);
         for (unsigned turn = 0; turn < PAYLOAD_TURNS; turn++) {
                 move(forms[f].out, client, forms[f].in, server, 0, turn);
                 move(forms[f].out, server, forms[f].in, client, 1, turn);
         }
         close(client);
         close(server);
-        printf("%u %u\n", ntohs(c.sin_port), ntohs(a.sin_port));
+        printf("%u %u\n", ports[0], ports[1]);
         return 0;
 }

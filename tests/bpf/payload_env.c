@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -164,6 +165,27 @@ gboolean begin(gconstpointer data) {
         g_assert_true(bh_payload_start(payload, &error));
         g_assert_no_error(error);
         forget_pieces();
+        return TRUE;
+}
+
+/* ---- payload_calls ---- */
+
+gboolean run_calls(const char *program, const char *form, const char *name, guint16 *client, guint16 *server) {
+        g_autofree char *self = g_file_read_link("/proc/self/exe", NULL), *dir = g_path_get_dirname(self), *path = g_build_filename(dir, program, NULL);
+        g_autofree char *procs = g_build_filename(cgroup_dir, "cgroup.procs", NULL), *out = NULL, *err = NULL;
+        char *argv[] = { path, procs, (char *) form, (char *) name, NULL };
+        g_autoptr(GError) error = NULL;
+        int status, a, b;
+
+        if (access(path, X_OK))
+                return FALSE;
+        g_assert_true(g_spawn_sync(NULL, argv, NULL, 0, NULL, NULL, &out, &err, &status, &error));
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+                return FALSE;
+        if (status || sscanf(out, "%d %d", &a, &b) != 2)
+                g_error("%s %s: status %d: %s", program, form, status, err);
+        *client = (guint16) a;
+        *server = (guint16) b;
         return TRUE;
 }
 

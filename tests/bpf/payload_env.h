@@ -42,6 +42,8 @@ void check_account(BhPayloadAccount *a);
 void container_remove(void);
 /* Started, with this backend, and nothing told yet. FALSE: this kernel has no such (said by g_test_skip()). */
 gboolean begin(gconstpointer data);
+/* Runs payload_calls (or payload_calls32) in the container, over TCP or (`name`) a Unix socket. FALSE: it is not built, or has no such form here. */
+gboolean run_calls(const char *program, const char *form, const char *name, guint16 *client, guint16 *server);
 /* In the child. */
 void must(gboolean ok);
 /* Forks a child with both ends of a connection; `act` runs in it, for each child_step(). */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel programs tell of sockets and connections, by both backends: ends of connections, the walk over all sockets, first bytes, payloads. */
+/* What the kernel programs tell of sockets and connections, by both backends: ends of connections, the walk over all sockets, first bytes, payloads, what moves over Unix sockets. */
 #include <glib.h>
 
 #include "kernel.h"
@@ -15,6 +15,7 @@ int main(int argc, char **argv) {
                 sockets_add(backends[i]);
                 firstbytes_add(backends[i]);
                 payload_add(backends[i]);
+                unixes_add(backends[i]);
         }
         status = g_test_run();
         sockets_end();

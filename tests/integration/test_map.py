@@ -194,6 +194,14 @@ def test_unix_sockets_between_containers_and_docker_s_own(place, engine):
     got, = box.json(f"{LOAD} client unix - /var/run/docker.sock 3 0 100 0")
     place.wrote(box, HOST, "unix", f"{engine.dir}/docker.sock", got, server="/usr/sbin/dockerd")
     place.check()
+    # much at once; and connections that stay, whose bytes are told while they are open
+    place.client(box, server, "unix", "/srv/sock/s", 3, path="/run/peer/s", request=3_000_000, reply=5_000_000)
+    with held(place, box, server, 3, unix="/srv/sock/s", path="/run/peer/s") as more:
+        place.check()
+        more()
+        place.check()
+        more("end")
+    place.check()
 
 
 def test_failed_half_open_and_reset_connections_are_told_as_such(place, engine):
@@ -414,11 +422,13 @@ class Steady(threading.Thread):
 
 
 @contextlib.contextmanager
-def held(place, box, server, count=4):
-    """Connections that stay, with one exchange; yields a function that makes another exchange on each ("end": ends them)."""
+def held(place, box, server, count=4, unix=None, path=None):
+    """Connections that stay, with one exchange; yields a function that makes another exchange on each ("end": ends them). unix: the server's name of its socket; path: the box's."""
     os.mkfifo(box.dir / "hold")
     (box.dir / "hold").chmod(0o666)
-    n = box.start(f"{LOAD} hold tcp {address_of(server)} 7000 {count} 200 300 /ctl/hold")
+    n = box.start(f"{LOAD} hold unix - {path or unix} {count} 200 300 /ctl/hold" if unix else f"{LOAD} hold tcp {address_of(server)} 7000 {count} 200 300 /ctl/hold")
+    # the beginning of one over a Unix socket is told when it begins, as nobody tells its end
+    edge, begun = (Truth.of(box.id), Truth.of(server.id), *(("unix", unix) if unix else ("tcp", 7000))), count if unix else 0
     out = box.dir / f"out.{n}"
     control = os.open(box.dir / "hold", os.O_RDWR)
     lines = [1]
@@ -426,16 +436,16 @@ def held(place, box, server, count=4):
     def wait():
         wait_for(lambda: out.exists() and len(out.read_text().splitlines()) >= lines[0], 20, "the held connections have done their exchange")
     wait()
-    place.truth.add(Truth.of(box.id), Truth.of(server.id), "tcp", 7000, open=count, bytes_out=200 * count, bytes_in=300 * count)
+    place.truth.add(*edge, open=count, connections=begun, bytes_out=200 * count, bytes_in=300 * count)
 
     def more(word="more"):
         os.write(control, f"{word}\n".encode())
         lines[0] += 1
         wait()
         if word == "more":
-            place.truth.add(Truth.of(box.id), Truth.of(server.id), "tcp", 7000, bytes_out=200 * count, bytes_in=300 * count)
+            place.truth.add(*edge, bytes_out=200 * count, bytes_in=300 * count)
         else:
-            place.truth.add(Truth.of(box.id), Truth.of(server.id), "tcp", 7000, open=-count, connections=count)
+            place.truth.add(*edge, open=-count, connections=count - begun)
             box.wait(n)
     try:
         yield more

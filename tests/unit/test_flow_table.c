@@ -135,6 +135,23 @@ static void test_unix_sockets(void) {
         expect(t, FALSE,
                "aaaa:/php > /run/docker.sock [host] /usr/bin/dockerd n=4\n"
                "bbbb:/mysqld < @sock [aaaa] n=1");
+
+        /* what they moved comes to the same flows; it is told with the next event, as a batch without one adds nothing */
+        BhFlowUnix asked = { .container_id = WEB, .exe = "/php", .role = BH_FLOW_CLIENT, .path = "/run/docker.sock", .peer_known = TRUE, .peer_container_id = "", .peer_exe = "/usr/bin/dockerd",
+                             .bytes_out = 70, .messages_out = 2, .first_ns = 1, .last_ns = 2 };
+        BhFlowUnix answered = { .container_id = DB, .exe = "/mysqld", .role = BH_FLOW_SERVER, .path = "@sock", .peer_known = TRUE, .peer_container_id = WEB, .bytes_out = 900, .messages_out = 1,
+                                .first_ns = 1, .last_ns = 2 };
+        BhFlowUnix own = { .container_id = "", .exe = "/systemctl", .role = BH_FLOW_CLIENT, .path = "/run/dbus", .peer_known = TRUE, .bytes_out = 5, .messages_out = 1, .first_ns = 1, .last_ns = 2 };
+        bh_flow_table_unix_moved(t, &asked);
+        bh_flow_table_unix_moved(t, &answered);
+        bh_flow_table_unix_moved(t, &own);
+        expect(t, FALSE, "");
+        BH_SET(&e, id, ++next_id);
+        BH_SET(&e, count, 1);
+        bh_flow_table_event(t, &e);
+        expect(t, FALSE,
+               "aaaa:/php > /run/docker.sock [host] /usr/bin/dockerd n=1 out=70\n"
+               "bbbb:/mysqld < @sock [aaaa] out=900");
 }
 
 /* ---- translations ---- */

@@ -562,6 +562,7 @@ export type GraphEdge = {
   reset: number;
   bytes_out: number;
   bytes_in: number;
+  bytes_known?: boolean;
   packets_out: number;
   packets_in: number;
   duration: number;
