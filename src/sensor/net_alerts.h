@@ -13,7 +13,7 @@
 #include "event/lineage.h"
 
 #define BH_NET_ALERTS_WINDOW_US (60 * G_USEC_PER_SEC)
-#define BH_NET_ALERTS_KEYS 1024u
+#define BH_NET_ALERTS_KEYS 4096u
 #define BH_NET_ALERTS_BYTES (8u << 20)
 #define BH_NET_ALERTS_FIELDS_MAX 32u
 #define BH_NET_ALERTS_LIST_MAX 64u

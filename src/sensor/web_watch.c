@@ -218,6 +218,25 @@ static gboolean in_order(BhWebWatch *w, BhWebConn *c, gboolean from_client, cons
         return TRUE;
 }
 
+static void note_reader(BhWebConn *c, const BhPayloadPiece *p) {
+        const BhWebReader *last = c->n_readers ? &c->readers[c->n_readers - 1] : NULL;
+
+        if (last && last->pid == p->pid && last->tid == p->tid && last->start == p->start)
+                return;
+        if (c->n_readers == READERS_MAX)
+                memmove(c->readers, c->readers + 1, --c->n_readers * sizeof(*c->readers));
+        c->readers[c->n_readers++] = (BhWebReader){ p->time_ns, p->pid, p->tid, p->start };
+}
+
+const BhWebReader *bh_web_reader_at(const BhWebConn *c, gint64 when_ns) {
+        static const BhWebReader nobody;
+        guint i = c->n_readers;
+
+        while (i > 1 && c->readers[i - 1].from_ns > when_ns)
+                i--;
+        return i ? &c->readers[i - 1] : &nobody;
+}
+
 /* Whether this request is passed over because there is more than the inspector can do. */
 static gboolean skips(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
         if (c->suspected || c->state >= STATE_HTTP2)
@@ -261,11 +280,8 @@ static void feed(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
         in.flags |= from_client ? BH_WEB_CLIENT : 0;
         if (!in_order(w, c, from_client, p, &in))
                 return;
-        if (from_client) {
-                c->pid = p->pid;
-                c->tid = p->tid;
-                c->start = p->start;
-        }
+        if (from_client)
+                note_reader(c, p);
         /* of HTTP/2 the inspector alone can tell where a request begins */
         if (from_client && c->server && c->state < STATE_HTTP2 && p->protocol != BH_PAYLOAD_HTTP2) {
                 if (request)
