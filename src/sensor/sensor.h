@@ -24,6 +24,7 @@
 #include "processes.h"
 #include "recorder/recorder.h"
 #include "net_alerts.h"
+#include "dns_tcp.h"
 #include "payload.h"
 #include "report.h"
 #include "web_watch.h"
@@ -67,6 +68,7 @@ typedef struct {
         BhInspector *inspector; /* NULL: none could be started */
         BhPayload *payload;     /* NULL: web traffic is not looked at */
         BhWebPolicy *web_policy;
+        BhDnsTcp *dns_tcp;      /* DNS over TCP; NULL as `web` */
         BhWebWatch *web;        /* the same */
         BhDnsSigns *dns_signs;  /* the drain thread's; NULL: no report, or no inspector */
         BhNetAlerts *dns_alerts;

@@ -3,6 +3,7 @@
 #pragma once
 #include "net_alerts.h"
 #include "parse/inspect_client.h"
+#include "parse/waf_words.h"
 #include "web_watch.h"
 
 #define OPEN_MAX 128u    /* requests of a connection without their response */
@@ -51,6 +52,7 @@ typedef struct {
 struct BhWebWatch {
         BhWebWatchConfig c;
         char *node, *program;
+        BhWafWords *words;
         BhInspectClient *client;
 
         GMutex lock; /* all below */

@@ -241,7 +241,7 @@ const BhWebReader *bh_web_reader_at(const BhWebConn *c, gint64 when_ns) {
 static gboolean skips(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
         if (c->suspected || c->state >= STATE_HTTP2)
                 return FALSE;
-        if (bh_web_trace_suspected(p->bytes, p->len)) {
+        if (c->plan->level >= 3 || bh_web_trace_suspected(w->words, p->bytes, p->len)) {
                 c->suspected = TRUE;
                 return FALSE;
         }
@@ -441,6 +441,7 @@ BhWebWatch *bh_web_watch_new(const BhWebWatchConfig *config, GError **error) {
         g_mutex_init(&w->lock);
         w->conns = g_hash_table_new(conn_hash, conn_equal);
         w->serials = g_hash_table_new(g_int64_hash, g_int64_equal);
+        w->words = bh_waf_words_new(NULL, NULL); /* NULL: nothing is passed over */
         w->requests = bh_web_requests_new();
         w->endpoints = bh_web_endpoints_new();
         w->alerts = bh_net_alerts_new(w->node, publish, w);
@@ -470,6 +471,7 @@ void bh_web_watch_free(BhWebWatch *w) {
         g_queue_clear_full(&w->ready, (GDestroyNotify) bh_web_suspect_free);
         bh_web_endpoints_free(w->endpoints);
         bh_web_requests_free(w->requests);
+        bh_waf_words_free(w->words);
         g_hash_table_unref(w->conns);
         g_hash_table_unref(w->serials);
         g_free(w->last_problem);
