@@ -59,6 +59,12 @@ gboolean bh_never_is_server(const char *exe, gsize len) {
         return one_of(exe, len, names, G_N_ELEMENTS(names));
 }
 
+static gboolean is_cloned(struct bh_str exe) {
+        static const char prefix[] = "/memfd:runc_cloned:";
+
+        return exe.len >= sizeof(prefix) - 1 && memcmp(exe.p, prefix, sizeof(prefix) - 1) == 0;
+}
+
 gboolean bh_never_runtime(const struct bh_event *e) {
         static const char *const names[] = { "runc", "crun", "youki", "conmon", "containerd", "containerd-shim", "containerd-shim-runc-v", "dockerd", "crio", "podman", "docker-init" };
         guint64 flags = bh_event_has(e, BH_F_flags) ? e->flags : 0;
@@ -66,12 +72,17 @@ gboolean bh_never_runtime(const struct bh_event *e) {
         if (!bh_event_has(e, BH_F_exe) || !e->exe.len)
                 return FALSE;
         /* runc runs from a sealed copy of itself, without a name or in memory, and was started by the runtime */
-        gboolean copy = (e->exe.len == 1 && e->exe.p[0] == '/') || ((flags & BH_RF_EXE_MEMFD) && e->exe.len > 18 && memcmp(e->exe.p, "/memfd:runc_cloned:", 19) == 0);
+        gboolean copy = (e->exe.len == 1 && e->exe.p[0] == '/') || ((flags & BH_RF_EXE_MEMFD) && is_cloned(e->exe));
+        gboolean parent = bh_event_has(e, BH_F_parent_exe) && e->parent_exe.len, by_runtime = parent && (one_of(e->parent_exe.p, e->parent_exe.len, names, G_N_ELEMENTS(names)) ||
+                                                                                                        (e->parent_exe.len == 1 && e->parent_exe.p[0] == '/') || is_cloned(e->parent_exe));
         if (copy)
-                return bh_event_has(e, BH_F_parent_exe) && (one_of(e->parent_exe.p, e->parent_exe.len, names, G_N_ELEMENTS(names)) || (e->parent_exe.len == 1 && e->parent_exe.p[0] == '/') ||
-                        (e->parent_exe.len > 18 && memcmp(e->parent_exe.p, "/memfd:runc_cloned:", 19) == 0));
-        /* of a container's own layers nothing is the runtime, nor of its tmpfs, which is no layer */
-        return !(flags & (BH_RF_EXE_UPPER | BH_RF_EXE_LOWER | BH_RF_EXE_MEMFD)) && !bh_template_writable(e->exe.p, e->exe.len) && one_of(e->exe.p, e->exe.len, names, G_N_ELEMENTS(names));
+                return by_runtime;
+        /*
+         * Of a container's own layers nothing is the runtime, nor of its tmpfs, which is no layer. A volume is none either, and looks like the host's disk: but what is started in a container has a
+         * parent that is no runtime.
+         */
+        return (by_runtime || !parent) && !(flags & (BH_RF_EXE_UPPER | BH_RF_EXE_LOWER | BH_RF_EXE_MEMFD)) && !bh_template_writable(e->exe.p, e->exe.len) &&
+               one_of(e->exe.p, e->exe.len, names, G_N_ELEMENTS(names));
 }
 
 static const char *of_exec(const struct bh_event *e, guint64 flags) {

@@ -38,6 +38,7 @@ typedef struct {
         gsize bytes;
         guint64 counted, told;
         guint64 rest;    /* of `counted`, what was beyond a bound */
+        guint64 displaced; /* programs whose rates began anew within a minute, see rates.h */
         char full[65];   /* container that was the last to go beyond its bound; "" none ever */
 } BhObserveStats;
 
@@ -48,10 +49,15 @@ void bh_observe_free(BhObserve *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhObserve, bh_observe_free)
 
 /*
- * An event; one that says nothing of a container's behaviour is passed over. `rule`: of high priority that it matched, whose name is then why it is suspicious; NULL: none. One
+ * An event; one that says nothing of a container's behaviour is passed over, but counts for its rates (rates.h), which are facts as well. `rule`: of high priority that it matched, whose name is then why it is suspicious; NULL: none. One
  * thread.
  */
 void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, gint64 now_us);
+
+/*
+ * What no event tells of: system calls (callbook.h). From container_id to detail, example, uid, count and times as they are in what is told later; kind is static. Of a kind that comes in floods. Any thread.
+ */
+void bh_observe_act(BhObserve *o, const BhObservation *what, gint64 now_us);
 
 /*
  * Gives at most `max` of what is due (`all`: whatever was counted and is not told) to `told`, which must not block: the lock is held. Returns how many;

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "askers.h"
+#include "callers.h"
 #include "canary.h"
 #include "container/cgroup.h"
 #include "container/containerd.h"
@@ -37,10 +38,12 @@ typedef struct {
         char *bus; /* address of the central; NULL: none */
         char *web_settings;     /* file; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, host_events, debug;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib, walk_ms; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
+
+typedef struct BhSensorCalls BhSensorCalls;
 
 typedef struct {
         BhSensorOptions options;
@@ -68,6 +71,7 @@ typedef struct {
         BhPayload *payload;     /* NULL: web traffic is not looked at */
         BhWebPolicy *web_policy;
         BhWebWatch *web;        /* the same */
+        BhSensorCalls *calls;   /* NULL: no report, or not wanted */
         BhDnsSigns *dns_signs;  /* the drain thread's; NULL: no report, or no inspector */
         BhNetAlerts *dns_alerts;
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
@@ -109,6 +113,20 @@ void bh_sensor_start_web(BhSensor *s);
 void bh_sensor_settle_web(BhSensor *s);
 void bh_sensor_free_web(BhSensor *s);
 json_t *bh_sensor_web_status(BhSensor *s);
+
+/* ---- system calls (sensor_calls.c) */
+
+/* After the hooks and the report. */
+void bh_sensor_open_calls(BhSensor *s);
+/* When the pipeline runs. */
+void bh_sensor_start_calls(BhSensor *s);
+/* Nothing is attached any more, and the pipeline not asked. */
+void bh_sensor_settle_calls(BhSensor *s);
+/* When no event comes any more. */
+void bh_sensor_free_calls(BhSensor *s);
+/* The drain thread, each event, after the rules. */
+void bh_sensor_calls_event(BhSensor *s, const struct bh_event *e);
+json_t *bh_sensor_calls_status(BhSensor *s);
 
 /* ---- signs in DNS messages (sensor_signs.c) */
 
