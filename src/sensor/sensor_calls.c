@@ -104,6 +104,11 @@ typedef struct {
         const BhCallerWindow *w;
 } Telling;
 
+/* As events have it. */
+static const char *digest_of(const BhContainer *c) {
+        return *c->image_digest ? c->image_digest : c->image_id;
+}
+
 static void on_fact(const BhCallFact *f, gpointer data) {
         const Telling *t = data;
         const BhContainer *c = t->container;
@@ -111,7 +116,7 @@ static void on_fact(const BhCallFact *f, gpointer data) {
                 .container_id = c->id,
                 .workload = c->workload,
                 .application = c->application,
-                .image_digest = c->image_digest,
+                .image_digest = digest_of(c),
                 .kind = f->kind,
                 .subject = { f->object, (guint32) strlen(f->object) },
                 .parent = { t->exe, (guint32) strlen(t->exe) },
@@ -131,19 +136,19 @@ static gboolean on_window(const BhCallerWindow *w, gpointer data) {
         g_auto(BhContainerLookup) found = { 0 };
 
         bh_container_table_lookup(s->containers, w->container, &found);
-        g_autofree char *exe = found.container ? exe_of(s, found.container, w) : NULL;
-        /* what has no description yet is looked at again when it has one */
-        if (!exe || !found.described) {
+        g_autofree char *exe = found.container && found.described ? exe_of(s, found.container, w) : NULL;
+        /* what nobody describes has no model */
+        if (!exe) {
                 g_mutex_lock(&c->lock);
                 c->nameless++;
                 g_mutex_unlock(&c->lock);
-                return TRUE;
+                return FALSE;
         }
         if (!*exe)
                 return FALSE;
 
         Telling telling = { s, found.container, exe, w };
-        const BhCallBookOf of = { found.container->application, found.container->workload, found.container->image_digest, found.container->id, exe };
+        const BhCallBookOf of = { found.container->application, found.container->workload, digest_of(found.container), found.container->id, exe };
         gboolean more = bh_callbook_window(c->book, &of, w, on_fact, &telling);
         g_mutex_lock(&c->lock);
         c->whole++;
