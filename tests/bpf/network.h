@@ -9,5 +9,6 @@ void sockets_add(BhBackend with);
 void sockets_end(void);
 void firstbytes_add(BhBackend with);
 void firstbytes_end(void);
+void callers_add(BhBackend with);
 void payload_add(BhBackend with);
 void payload_end(void);
