@@ -28,7 +28,7 @@ static gboolean one_of(const char *exe, gsize len, const char *const *names, gui
         const char *base = base_of(exe, len, &n);
 
         for (guint i = 0; i < n_names; i++)
-                if (named(base, n, names[i]))
+                if (n && base[0] == names[i][0] && named(base, n, names[i]))
                         return TRUE;
         return FALSE;
 }
@@ -106,7 +106,8 @@ static const char *of_exec(const struct bh_event *e, guint64 flags) {
 static const char *of_open(const struct bh_event *e) {
         static const char *const checkers[] = { "su", "sudo", "login", "sshd", "sshd-session", "passwd", "chage", "unix_chkpwd", "chpasswd", "useradd", "usermod", "userdel", "groupadd", "adduser", "cron", "crond", "expiry", "chfn", "chsh", "pwconv", "pwck", "dpkg", "systemd-sysusers" };
 
-        if (!bh_event_has(e, BH_F_path) || !bh_template_credential(e->path.p, e->path.len))
+        /* most paths end here */
+        if (!bh_event_has(e, BH_F_path) || !e->path.len || !memmem(e->path.p, e->path.len, "shadow", 6) || !bh_template_credential(e->path.p, e->path.len))
                 return NULL;
         /* tokens and keys are read by whom they are for: novelty tells of others; password files are not */
         if (!memmem(e->path.p, e->path.len, "/etc/shadow", 11) && !memmem(e->path.p, e->path.len, "/etc/gshadow", 12))
@@ -118,12 +119,13 @@ static const char *of_open(const struct bh_event *e) {
 
 const char *bh_never_learn(const struct bh_event *e) {
         guint64 flags = bh_event_has(e, BH_F_flags) ? e->flags : 0;
+        const char *why;
 
         switch (e->type) {
         case BH_EV_EXEC:
                 return bh_never_runtime(e) ? NULL : of_exec(e, flags);
         case BH_EV_OPEN:
-                return bh_never_runtime(e) ? NULL : of_open(e);
+                return (why = of_open(e)) && !bh_never_runtime(e) ? why : NULL;
         case BH_EV_SETNS:
         case BH_EV_PIVOT_ROOT:
         case BH_EV_MOUNT:

@@ -10,7 +10,8 @@
 typedef struct {
         guint refs; /* keys of it */
         guint often; /* of them, those that come in floods */
-        char *container_id, *workload, *application, *image_digest; /* one allocation, begins at container_id */
+        guint rates; /* of them, rates */
+        struct bh_str container_id, workload, application, image_digest; /* one allocation, begins at container_id; each ends with a NUL */
         struct Key *rest;
 } Group;
 
@@ -21,7 +22,7 @@ typedef struct Key {
         struct bh_str subject, parent, detail, example; /* behind the struct */
         char *why;        /* there, too */
         guint32 uid;
-        gboolean suspicious, often;
+        gboolean suspicious, often, rate;
         guint recent; /* its place there, if it has one */
         guint64 count;
         gint64 first_ns, last_ns, due_us;
@@ -57,8 +58,12 @@ static gboolean same(const char *text, struct bh_str s) {
         return strlen(text) == s.len && memcmp(text, s.p, s.len) == 0;
 }
 
+static gboolean str_equal(struct bh_str a, struct bh_str b) {
+        return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
+}
+
 static gboolean is_group(const Group *g, const Description *d) {
-        return same(g->container_id, d->container_id) && same(g->workload, d->workload) && same(g->application, d->application) && same(g->image_digest, d->image_digest);
+        return str_equal(g->container_id, d->container_id) && str_equal(g->workload, d->workload) && str_equal(g->application, d->application) && str_equal(g->image_digest, d->image_digest);
 }
 
 static guint key_hash(gconstpointer p) {
@@ -67,10 +72,6 @@ static guint key_hash(gconstpointer p) {
 
         h = XXH3_64bits_withSeed(k->detail.p, k->detail.len, h + k->uid);
         return (guint) XXH3_64bits_withSeed(k->parent.p, k->parent.len, h + (guint64) k->rest + 2 * (guint64) k->suspicious + (guint8) k->kind[0] * 4ull);
-}
-
-static gboolean str_equal(struct bh_str a, struct bh_str b) {
-        return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
 static gboolean key_equal(gconstpointer pa, gconstpointer pb) {
@@ -110,13 +111,13 @@ static void group_unref(BhObserve *o, Group *g) {
         if (o->last == g)
                 o->last = NULL;
 
-        guint64 hash = container_hash(g->container_id, strlen(g->container_id));
+        guint64 hash = container_hash(g->container_id.p, g->container_id.len);
         GSList *left = g_slist_remove(groups_of(o, hash), g);
         if (left)
                 g_hash_table_replace(o->groups, g_memdup2(&hash, sizeof(hash)), left);
         else
                 g_hash_table_remove(o->groups, &hash);
-        g_free(g->container_id);
+        g_free((char *) g->container_id.p);
         g_free(g);
         o->stats.containers--;
 }
@@ -132,6 +133,7 @@ static void forget(BhObserve *o, Key *k) {
         g_queue_unlink(k->in, &k->link);
         o->stats.bytes -= bytes_of(k);
         k->group->often -= k->often;
+        k->group->rates -= k->rate;
         if (k->rest)
                 k->group->rest = NULL;
         group_unref(o, k->group);
@@ -172,11 +174,11 @@ static Group *group_of(BhObserve *o, const Description *d) {
                         return o->last = l->data;
 
         Group *g = g_new0(Group, 1);
-        char *at = g->container_id = g_malloc((gsize) d->container_id.len + d->workload.len + d->application.len + d->image_digest.len + 4);
-        put(&at, d->container_id);
-        g->workload = put(&at, d->workload);
-        g->application = put(&at, d->application);
-        g->image_digest = put(&at, d->image_digest);
+        char *at = g_malloc((gsize) d->container_id.len + d->workload.len + d->application.len + d->image_digest.len + 4);
+        g->container_id = (struct bh_str){ put(&at, d->container_id), d->container_id.len };
+        g->workload = (struct bh_str){ put(&at, d->workload), d->workload.len };
+        g->application = (struct bh_str){ put(&at, d->application), d->application.len };
+        g->image_digest = (struct bh_str){ put(&at, d->image_digest), d->image_digest.len };
         g_hash_table_replace(o->groups, g_memdup2(&hash, sizeof(hash)), g_slist_prepend(list, g));
         o->stats.containers++;
         return o->last = g;
@@ -214,6 +216,8 @@ static Key *add_key(BhObserve *o, Group *g, const BhFact *f, const char *why, co
         k->suspicious = why || rule;
         k->often = f->often;
         g->often += k->often;
+        k->rate = g_str_equal(f->kind, "rate");
+        g->rates += k->rate;
         k->rest = rest;
         k->link.data = k;
         k->in = &o->fresh;
@@ -230,7 +234,7 @@ static Key *rest_of(BhObserve *o, Group *g) {
                 const BhFact all = { .kind = "exec", .subject = { BH_OBSERVE_REST, 1 }, .parent = { "", 0 }, .detail = { "", 0 }, .example = { "", 0 } };
 
                 g->rest = add_key(o, g, &all, NULL, NULL, TRUE);
-                g_strlcpy(o->stats.full, g->container_id, sizeof(o->stats.full));
+                g_strlcpy(o->stats.full, g->container_id.p, sizeof(o->stats.full));
         }
         return g->rest;
 }
@@ -272,7 +276,8 @@ static Key *count(BhObserve *o, Times t, const Description *d, const BhFact *f, 
         Key *k = g_hash_table_lookup(o->keys, &wanted);
 
         if (!k) {
-                guint keys = g->refs - (g->rest != NULL);
+                gboolean rate = g_str_equal(f->kind, "rate");
+                guint keys = g->refs - (g->rest != NULL) - g->rates;
 
                 if (keys >= BH_OBSERVE_ARGUMENTS && f->detail.len && !same(BH_OBSERVE_REST, f->detail) && g_str_equal(f->kind, "exec")) {
                         BhFact bare = *f;
@@ -280,7 +285,7 @@ static Key *count(BhObserve *o, Times t, const Description *d, const BhFact *f, 
                         bare.detail = (struct bh_str){ BH_OBSERVE_REST, 1 };
                         return count(o, t, d, &bare, why, rule, now_us);
                 }
-                gboolean full = keys >= BH_OBSERVE_PER_CONTAINER || (f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
+                gboolean full = (rate ? g->rates >= BH_OBSERVE_RATES : keys >= BH_OBSERVE_PER_CONTAINER) || (f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
                                 o->stats.bytes + f->subject.len + f->parent.len + f->detail.len + BH_OBSERVE_EXAMPLE > BH_OBSERVE_BYTES;
 
                 k = full ? rest_of(o, g) : add_key(o, g, f, why, rule, FALSE);
@@ -417,10 +422,10 @@ guint bh_observe_take(BhObserve *o, gboolean all, gint64 now_us, guint max, void
                         break;
 
                 BhObservation what = {
-                        .container_id = k->group->container_id,
-                        .workload = k->group->workload,
-                        .application = k->group->application,
-                        .image_digest = k->group->image_digest,
+                        .container_id = k->group->container_id.p,
+                        .workload = k->group->workload.p,
+                        .application = k->group->application.p,
+                        .image_digest = k->group->image_digest.p,
                         .subject = k->subject,
                         .kind = k->kind,
                         .parent = k->parent,

@@ -14,6 +14,7 @@
 
 #define BH_OBSERVE_PER_CONTAINER 4096u
 #define BH_OBSERVE_ARGUMENTS 3072u /* keys of a container, from which on a program is told without its arguments (detail BH_OBSERVE_REST): they are as many as one likes */
+#define BH_OBSERVE_RATES 512u /* keys of a container's rates, which are beside the others: how much it does is told also where what it does is too much to tell */
 #define BH_OBSERVE_KEYS 65536u
 #define BH_OBSERVE_BYTES (16u << 20) /* of executables' paths */
 #define BH_OBSERVE_REPEAT_US (30 * G_USEC_PER_SEC)
