@@ -159,6 +159,7 @@ struct task_struct {
         struct task_struct *real_parent, *group_leader;
         struct pid *thread_pid;
         __u64 start_time, start_boottime;
+        __u64 self_exec_id;
         const struct cred *cred, *real_cred;
         char comm[16];
         struct fs_struct *fs;

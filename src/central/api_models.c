@@ -376,6 +376,7 @@ void bh_api_model_diff(BhCall *call) {
 void bh_api_model_text(BhCall *call) {
         const char *format = bh_call_param(call, "format");
         g_autofree char *text = NULL;
+        g_autoptr(GError) error = NULL;
 
         if (!format)
                 format = "model";
@@ -388,8 +389,12 @@ void bh_api_model_text(BhCall *call) {
                 text = bh_model_allow_list(m, v);
         else if (v && g_str_equal(format, "networkpolicy"))
                 text = bh_model_network_policy(m, v);
+        else if (v && g_str_equal(format, "seccomp") && !(text = bh_model_seccomp(m, v, &error)))
+                bh_call_error(call, 409, "nothing_learned", "%s", error->message);
+        else if (text)
+                ;
         else if (v)
-                bh_call_error(call, 400, "bad_request", "format is \"model\", \"allow\" or \"networkpolicy\"");
+                bh_call_error(call, 400, "bad_request", "format is \"model\", \"allow\", \"networkpolicy\" or \"seccomp\"");
         bh_models_release(call->central->models);
         if (text) {
                 GString *out = g_string_new(NULL);

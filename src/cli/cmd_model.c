@@ -41,7 +41,7 @@ static gboolean begin(Which *w, const BhCliPaths *paths, int *argc, char ***argv
         const GOptionEntry outstanding = { "outstanding", 'o', 0, G_OPTION_ARG_NONE, &w->outstanding, "only what is not normal: new, held, drift, never learned", NULL };
         const GOptionEntry drift = { "drift", 0, 0, G_OPTION_ARG_NONE, &w->drift, "all that most replicas of the version do, instead of one item", NULL };
         const GOptionEntry base = { "base", 0, 0, G_OPTION_ARG_STRING, &w->base, "version to compare with (default: the one before)", "DIGEST" };
-        const GOptionEntry format = { "format", 0, 0, G_OPTION_ARG_STRING, &w->format, "model (default), allow (allow list) or networkpolicy (Kubernetes)", "FORMAT" };
+        const GOptionEntry format = { "format", 0, 0, G_OPTION_ARG_STRING, &w->format, "model (default), allow (allow list), networkpolicy (Kubernetes) or seccomp (profile for Docker, podman, runc)", "FORMAT" };
         const GOptionEntry output = { "output", 'O', 0, G_OPTION_ARG_FILENAME, &w->output, "write to this file", "FILE" };
         g_autoptr(GError) error = NULL;
 
@@ -286,7 +286,7 @@ static int export_model(const BhCliPaths *paths, int argc, char **argv) {
         g_autoptr(GError) error = NULL;
         int code;
 
-        if (!begin(&w, paths, &argc, &argv, FORMAT, "WORKLOAD", 1, 1, "Prints a model as text: JSON lines to review and to import elsewhere, an allow list, or a network policy.", NULL, &code))
+        if (!begin(&w, paths, &argc, &argv, FORMAT, "WORKLOAD", 1, 1, "Prints a model as text: JSON lines to review and to import elsewhere, an allow list, a network policy, or a seccomp profile.", NULL, &code))
                 return code;
         g_autoptr(GString) target = target_of(&w, MODELS "/text", argv[1]);
         bh_api_param(target, "format", w.format);

@@ -78,6 +78,19 @@ static double risk_of_peer(const BhAct *a) {
         return g_str_has_prefix(a->object, "workload ") ? 0.6 : g_str_has_prefix(a->object, "host ") ? 0.8 : 0.75;
 }
 
+/* Calls that reach into other processes, the kernel or other containers, and that few services need. */
+static double risk_of_syscall(const BhAct *a) {
+        static const char *const names[] = { "ptrace", "process_vm_writev", "process_vm_readv", "process_madvise", "pidfd_getfd", "bpf", "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "mount", "umount2",
+                                             "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "pivot_root", "setns", "unshare", "chroot", "userfaultfd", "perf_event_open", "keyctl", "add_key", "request_key",
+                                             "open_by_handle_at", "name_to_handle_at", "iopl", "ioperm", "modify_ldt", "swapon", "swapoff", "reboot", "settimeofday", "clock_settime", "acct", "quotactl", "execveat", "memfd_create", "io_uring_setup" };
+
+        for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+                if (g_str_equal(a->object, names[i]))
+                        return 0.75;
+        /* another interface than the program was built for is a way around filters */
+        return *a->detail ? 0.6 : families[BH_FAMILY_SYSCALL].risk / 100.0;
+}
+
 double bh_act_risk(const BhAct *a) {
         switch (a->family) {
         case BH_FAMILY_EXEC:
@@ -86,6 +99,8 @@ double bh_act_risk(const BhAct *a) {
                 return risk_of_file(a);
         case BH_FAMILY_PEER:
                 return risk_of_peer(a);
+        case BH_FAMILY_SYSCALL:
+                return risk_of_syscall(a);
         case BH_FAMILY_ARGS:
                 return bh_never_is_shell(a->actor, strlen(a->actor)) ? 0.7 : 0.3;
         default:
@@ -115,6 +130,12 @@ char *bh_act_say(const BhAct *a) {
                 return g_strdup_printf("%s asked for the name %s", actor_of(a), example ? example : a->object);
         case BH_FAMILY_HTTP:
                 return g_strdup_printf(g_str_equal(a->detail, "client") ? "%s requested %s" : "%s was asked for %s", actor_of(a), example ? example : a->object);
+        case BH_FAMILY_SYSCALL:
+                return g_strdup_printf("%s made the system call %s%s%s%s", actor_of(a), a->object, *a->detail ? " (" : "", a->detail, *a->detail ? ")" : "");
+        case BH_FAMILY_SEQUENCE:
+                return g_strdup_printf("%s made the system calls %s %s", actor_of(a), a->object, a->detail);
+        case BH_FAMILY_RATE:
+                return g_strdup_printf("%s: %s, %s", actor_of(a), a->object, a->detail);
         default:
                 return g_strdup_printf("%s: %s%s%s%s%s%s", actor_of(a), a->object, *a->detail ? " " : "", a->detail, example ? " (" : "", example ? example : "", example ? ")" : "");
         }

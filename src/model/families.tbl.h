@@ -19,4 +19,7 @@ BH_FAMILY(8, CREDENTIAL, "credential", "users", "executable", "change: uid 33, g
 BH_FAMILY(9, KERNEL, "kernel", "kernel interfaces", "executable", "act: ptrace, bpf, module_load, memfd_create, …", "request or kind", 90, "which program uses interfaces of the kernel that reach beyond it")
 BH_FAMILY(10, HTTP, "http", "requests", "executable that serves, or asks", "METHOD /path/template", "server, client", 30, "which requests a workload answers or makes")
 BH_FAMILY(11, ARGS, "args", "arguments", "executable", "template of the arguments", "", 30, "with which arguments programs are started; from observations of kind exec")
+BH_FAMILY(12, SYSCALL, "syscall", "system calls", "executable", "name of the call", "32-bit, if of that interface", 30, "which program makes which system calls; sensors look in turns, see src/sensor/callers.h")
+BH_FAMILY(13, SEQUENCE, "sequence", "patterns of system calls", "executable", "calls: two within 100 ms, one far more often than ever, four of a thread in their order", "which of these", 20, "how a program makes its system calls; told only of what is new on a node, see src/sensor/callbook.h")
+BH_FAMILY(14, RATE, "rate", "rates and volumes", "executable", "what is counted: connections made, bytes sent, …", "step that was reached: 64 or more a minute", 35, "how much a program does in a minute, in steps of a factor of four, see src/sensor/rates.h")
 #undef BH_FAMILY

@@ -129,3 +129,8 @@ int bh_model_import(BhModel *m, const char *text, gsize len, const char *digest,
 /* An allow list (JSON), and what facets give of a NetworkPolicy (YAML). Caller frees. */
 char *bh_model_allow_list(const BhModel *m, const BhModelVersion *v);
 char *bh_model_network_policy(const BhModel *m, const BhModelVersion *v);
+/*
+ * A seccomp profile (JSON, for "docker run --security-opt seccomp=FILE" and for linux.seccomp of a runtime's config.json): every learned call of every program of the workload, and
+ * what the runtime needs to start it; EPERM for others. NULL with an error where no system calls were learned. Caller frees.
+ */
+char *bh_model_seccomp(const BhModel *m, const BhModelVersion *v, GError **error);

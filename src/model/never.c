@@ -28,7 +28,7 @@ static gboolean one_of(const char *exe, gsize len, const char *const *names, gui
         const char *base = base_of(exe, len, &n);
 
         for (guint i = 0; i < n_names; i++)
-                if (named(base, n, names[i]))
+                if (n && base[0] == names[i][0] && named(base, n, names[i]))
                         return TRUE;
         return FALSE;
 }
@@ -59,6 +59,12 @@ gboolean bh_never_is_server(const char *exe, gsize len) {
         return one_of(exe, len, names, G_N_ELEMENTS(names));
 }
 
+static gboolean is_cloned(struct bh_str exe) {
+        static const char prefix[] = "/memfd:runc_cloned:";
+
+        return exe.len >= sizeof(prefix) - 1 && memcmp(exe.p, prefix, sizeof(prefix) - 1) == 0;
+}
+
 gboolean bh_never_runtime(const struct bh_event *e) {
         static const char *const names[] = { "runc", "crun", "youki", "conmon", "containerd", "containerd-shim", "containerd-shim-runc-v", "dockerd", "crio", "podman", "docker-init" };
         guint64 flags = bh_event_has(e, BH_F_flags) ? e->flags : 0;
@@ -66,12 +72,17 @@ gboolean bh_never_runtime(const struct bh_event *e) {
         if (!bh_event_has(e, BH_F_exe) || !e->exe.len)
                 return FALSE;
         /* runc runs from a sealed copy of itself, without a name or in memory, and was started by the runtime */
-        gboolean copy = (e->exe.len == 1 && e->exe.p[0] == '/') || ((flags & BH_RF_EXE_MEMFD) && e->exe.len > 18 && memcmp(e->exe.p, "/memfd:runc_cloned:", 19) == 0);
+        gboolean copy = (e->exe.len == 1 && e->exe.p[0] == '/') || ((flags & BH_RF_EXE_MEMFD) && is_cloned(e->exe));
+        gboolean parent = bh_event_has(e, BH_F_parent_exe) && e->parent_exe.len, by_runtime = parent && (one_of(e->parent_exe.p, e->parent_exe.len, names, G_N_ELEMENTS(names)) ||
+                                                                                                        (e->parent_exe.len == 1 && e->parent_exe.p[0] == '/') || is_cloned(e->parent_exe));
         if (copy)
-                return bh_event_has(e, BH_F_parent_exe) && (one_of(e->parent_exe.p, e->parent_exe.len, names, G_N_ELEMENTS(names)) || (e->parent_exe.len == 1 && e->parent_exe.p[0] == '/') ||
-                        (e->parent_exe.len > 18 && memcmp(e->parent_exe.p, "/memfd:runc_cloned:", 19) == 0));
-        /* of a container's own layers nothing is the runtime, nor of its tmpfs, which is no layer */
-        return !(flags & (BH_RF_EXE_UPPER | BH_RF_EXE_LOWER | BH_RF_EXE_MEMFD)) && !bh_template_writable(e->exe.p, e->exe.len) && one_of(e->exe.p, e->exe.len, names, G_N_ELEMENTS(names));
+                return by_runtime;
+        /*
+         * Of a container's own layers nothing is the runtime, nor of its tmpfs, which is no layer. A volume is none either, and looks like the host's disk: but what is started in a container has a
+         * parent that is no runtime.
+         */
+        return (by_runtime || !parent) && !(flags & (BH_RF_EXE_UPPER | BH_RF_EXE_LOWER | BH_RF_EXE_MEMFD)) && !bh_template_writable(e->exe.p, e->exe.len) &&
+               one_of(e->exe.p, e->exe.len, names, G_N_ELEMENTS(names));
 }
 
 static const char *of_exec(const struct bh_event *e, guint64 flags) {
@@ -95,7 +106,8 @@ static const char *of_exec(const struct bh_event *e, guint64 flags) {
 static const char *of_open(const struct bh_event *e) {
         static const char *const checkers[] = { "su", "sudo", "login", "sshd", "sshd-session", "passwd", "chage", "unix_chkpwd", "chpasswd", "useradd", "usermod", "userdel", "groupadd", "adduser", "cron", "crond", "expiry", "chfn", "chsh", "pwconv", "pwck", "dpkg", "systemd-sysusers" };
 
-        if (!bh_event_has(e, BH_F_path) || !bh_template_credential(e->path.p, e->path.len))
+        /* most paths end here */
+        if (!bh_event_has(e, BH_F_path) || !e->path.len || !memmem(e->path.p, e->path.len, "shadow", 6) || !bh_template_credential(e->path.p, e->path.len))
                 return NULL;
         /* tokens and keys are read by whom they are for: novelty tells of others; password files are not */
         if (!memmem(e->path.p, e->path.len, "/etc/shadow", 11) && !memmem(e->path.p, e->path.len, "/etc/gshadow", 12))
@@ -107,12 +119,13 @@ static const char *of_open(const struct bh_event *e) {
 
 const char *bh_never_learn(const struct bh_event *e) {
         guint64 flags = bh_event_has(e, BH_F_flags) ? e->flags : 0;
+        const char *why;
 
         switch (e->type) {
         case BH_EV_EXEC:
                 return bh_never_runtime(e) ? NULL : of_exec(e, flags);
         case BH_EV_OPEN:
-                return bh_never_runtime(e) ? NULL : of_open(e);
+                return (why = of_open(e)) && !bh_never_runtime(e) ? why : NULL;
         case BH_EV_SETNS:
         case BH_EV_PIVOT_ROOT:
         case BH_EV_MOUNT:

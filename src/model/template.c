@@ -27,7 +27,18 @@ static void put_text(Writer *w, const char *text) {
 }
 
 static void put_raw(Writer *w, const char *p, gsize n) {
-        for (gsize i = 0; i < n; i++) {
+        gsize i = 0, room = w->len < BH_TEMPLATE_MAX - 1 ? BH_TEMPLATE_MAX - 1 - w->len : 0, plain = MIN(n, room);
+        guint64 hash = w->hash;
+        char *out = w->out + (room ? w->len : 0);
+
+        /* nearly all there is: it fits, and nothing in it is to be marked */
+        for (; i < plain && p[i] && p[i] != '{' && p[i] != '}'; i++) {
+                out[i] = p[i];
+                hash = (hash ^ (guint8) p[i]) * 0x100000001b3ull;
+        }
+        w->len += i;
+        w->hash = hash;
+        for (; i < n; i++) {
                 put(w, p[i]);
                 if (p[i] == '{' || p[i] == '}')
                         put(w, p[i]);
@@ -203,39 +214,50 @@ static gboolean ends_with(const char *p, gsize n, const char *end) {
         return n >= len && memcmp(p + n - len, end, len) == 0;
 }
 
+static gboolean credential(const char *path, gsize len, gboolean hidden);
+
 gboolean bh_template_sensitive(const char *path, gsize len) {
         static const char *const trees[] = { "/etc/", "/root/", "/usr/", "/bin/", "/sbin/", "/lib", "/boot/", "/dev/", "/proc/", "/sys/", "/run/secrets/",
                                              "/var/run/secrets/", "/var/spool/cron", "/host/", "/home/" };
 
+        /* the second letter tells most of them apart */
         for (guint i = 0; i < G_N_ELEMENTS(trees); i++)
-                if (begins_with(path, len, trees[i]))
+                if (len > 1 && path[1] == trees[i][1] && begins_with(path, len, trees[i]))
                         return TRUE;
-        return has_part(path, len, "/.") || ends_with(path, len, ".sock") || bh_template_credential(path, len);
+        return has_part(path, len, "/.") || ends_with(path, len, ".sock") || credential(path, len, FALSE);
 }
 
 gboolean bh_template_writable(const char *path, gsize len) {
         static const char *const trees[] = { "/tmp/", "/var/tmp/", "/dev/shm/", "/run/", "/var/run/", "/dev/mqueue/", "/var/lock/" };
 
         for (guint i = 0; i < G_N_ELEMENTS(trees); i++)
-                if (begins_with(path, len, trees[i]))
+                if (len > 1 && path[1] == trees[i][1] && begins_with(path, len, trees[i]))
+                        return TRUE;
+        return FALSE;
+}
+
+/* hidden: there is "/." in it. */
+static gboolean credential(const char *path, gsize len, gboolean hidden) {
+        static const char *const parts[] = { "/secrets/kubernetes.io/", "/run/secrets/", "/.ssh/id_", "/.aws/credentials", "/.config/gcloud/", "/.azure/", "/.kube/config",
+                                             "/.docker/config.json", "/.git-credentials", "/.netrc", "/.pgpass", "/.vault-token" };
+        static const char *const ends[] = { "/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-", "/environ", "_rsa", "_ed25519", "_ecdsa", "ssh_host_rsa_key", "ssh_host_ed25519_key" };
+        static const char last[] = { 'w', 'w', '-', '-', 'n', 'a', '9', 'a', 'y', 'y' }; /* letters of those */
+
+        G_STATIC_ASSERT(sizeof(last) == G_N_ELEMENTS(ends));
+
+        /* one look tells for most paths that none of the parts is there */
+        if (hidden || has_part(path, len, "secrets/"))
+                for (guint i = 0; i < G_N_ELEMENTS(parts); i++)
+                        if (has_part(path, len, parts[i]))
+                                return TRUE;
+        for (guint i = 0; i < G_N_ELEMENTS(ends); i++)
+                if (len && path[len - 1] == last[i] && ends_with(path, len, ends[i]))
                         return TRUE;
         return FALSE;
 }
 
 gboolean bh_template_credential(const char *path, gsize len) {
-        static const char *const parts[] = { "/secrets/kubernetes.io/", "/run/secrets/", "/.ssh/id_", "/.aws/credentials", "/.config/gcloud/", "/.azure/", "/.kube/config",
-                                             "/.docker/config.json", "/.git-credentials", "/.netrc", "/.pgpass", "/.vault-token" };
-        static const char *const ends[] = { "/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-", "/environ", "_rsa", "_ed25519", "_ecdsa", "ssh_host_rsa_key", "ssh_host_ed25519_key" };
-
-        /* one look tells for most paths that none of the parts is there */
-        if (has_part(path, len, "/.") || has_part(path, len, "secrets/"))
-                for (guint i = 0; i < G_N_ELEMENTS(parts); i++)
-                        if (has_part(path, len, parts[i]))
-                                return TRUE;
-        for (guint i = 0; i < G_N_ELEMENTS(ends); i++)
-                if (ends_with(path, len, ends[i]))
-                        return TRUE;
-        return FALSE;
+        return credential(path, len, has_part(path, len, "/."));
 }
 
 static void put_path(Writer *w, const char *path, gsize len) {

@@ -84,6 +84,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "no-bus", 0, 0, G_OPTION_ARG_NONE, &o->no_bus, "tell no central anything; with --rules findings are printed", NULL },
                 { "no-inspector", 0, 0, G_OPTION_ARG_NONE, &o->no_inspector, "read no payloads and no containers' lists of users", NULL },
                 { "web", 0, 0, G_OPTION_ARG_FILENAME, &o->web_settings, "settings of the inspection of web traffic (docs/web.md)", "FILE" },
+                { "no-calls", 0, 0, G_OPTION_ARG_NONE, &o->no_calls, "do not learn which system calls containers make", NULL },
                 { "no-web", 0, 0, G_OPTION_ARG_NONE, &o->no_web, "look at no web traffic of containers", NULL },
                 { "no-evidence", 0, 0, G_OPTION_ARG_NONE, &o->no_evidence, "keep no evidence", NULL },
                 { "evidence-mib", 0, 0, G_OPTION_ARG_INT64, &o->evidence_mib, "bound of the evidence kept on this node (default 1024)", "N" },
@@ -345,6 +346,7 @@ static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_l
         if (s->evidence)
                 bh_evidence_seen(s->evidence, e);
         bh_report_event(s->report, e, wire, wire_len, lineage);
+        bh_sensor_calls_event(s, e);
         bh_flows_event(s->flows, e);
         bh_sensor_signs_event(s, e, lineage);
 }
@@ -547,6 +549,7 @@ static gboolean start(BhSensor *s, GError **error) {
         open_inspector(s);
 
         bh_sensor_open_signs(s);
+        bh_sensor_open_calls(s);
         if (!bh_sensor_open_web(s, clock.start, error))
                 return FALSE;
 
@@ -613,6 +616,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 bh_flows_start(s->flows);
         bh_sensor_start_web(s);
         bh_sensor_start_evidence(s);
+        bh_sensor_start_calls(s);
 
         BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
@@ -659,6 +663,7 @@ static void stop(BhSensor *s) {
         if (s->flows)
                 bh_flows_settle(s->flows);
         bh_sensor_settle_web(s);
+        bh_sensor_settle_calls(s);
         /* hooks off first: what happens from here on is not the sensor's; then the rest of the rings is read */
         if (s->hooks)
                 bh_hooks_detach(s->hooks);
@@ -669,6 +674,7 @@ static void stop(BhSensor *s) {
         bh_pipeline_free(s->pipeline);
         bh_sensor_free_web(s);
         bh_sensor_free_signs(s);
+        bh_sensor_free_calls(s);
         if (s->ruling && !s->report)
                 bh_sensor_print_findings(s, TRUE);
         bh_flows_free(s->flows);

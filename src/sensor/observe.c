@@ -3,13 +3,15 @@
 
 #include "facts.h"
 #include "model/never.h"
+#include "rates.h"
 
 #include <xxhash.h>
 
 typedef struct {
         guint refs; /* keys of it */
         guint often; /* of them, those that come in floods */
-        char *container_id, *workload, *application, *image_digest; /* one allocation, begins at container_id */
+        guint rates; /* of them, rates */
+        struct bh_str container_id, workload, application, image_digest; /* one allocation, begins at container_id; each ends with a NUL */
         struct Key *rest;
 } Group;
 
@@ -20,7 +22,7 @@ typedef struct Key {
         struct bh_str subject, parent, detail, example; /* behind the struct */
         char *why;        /* there, too */
         guint32 uid;
-        gboolean suspicious, often;
+        gboolean suspicious, often, rate;
         guint recent; /* its place there, if it has one */
         guint64 count;
         gint64 first_ns, last_ns, due_us;
@@ -47,6 +49,7 @@ struct BhObserve {
         GHashTable *groups; /* Group, by its texts */
         GHashTable *keys;   /* Key, by group, subject, parent */
         GQueue fresh, repeats, slow, idle; /* slow: repeats of what comes in floods */
+        BhRates *rates;
         Group *last;        /* the one found last: events of a container come in rows */
         BhObserveStats stats;
 };
@@ -55,8 +58,12 @@ static gboolean same(const char *text, struct bh_str s) {
         return strlen(text) == s.len && memcmp(text, s.p, s.len) == 0;
 }
 
+static gboolean str_equal(struct bh_str a, struct bh_str b) {
+        return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
+}
+
 static gboolean is_group(const Group *g, const Description *d) {
-        return same(g->container_id, d->container_id) && same(g->workload, d->workload) && same(g->application, d->application) && same(g->image_digest, d->image_digest);
+        return str_equal(g->container_id, d->container_id) && str_equal(g->workload, d->workload) && str_equal(g->application, d->application) && str_equal(g->image_digest, d->image_digest);
 }
 
 static guint key_hash(gconstpointer p) {
@@ -65,10 +72,6 @@ static guint key_hash(gconstpointer p) {
 
         h = XXH3_64bits_withSeed(k->detail.p, k->detail.len, h + k->uid);
         return (guint) XXH3_64bits_withSeed(k->parent.p, k->parent.len, h + (guint64) k->rest + 2 * (guint64) k->suspicious + (guint8) k->kind[0] * 4ull);
-}
-
-static gboolean str_equal(struct bh_str a, struct bh_str b) {
-        return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
 static gboolean key_equal(gconstpointer pa, gconstpointer pb) {
@@ -93,6 +96,7 @@ BhObserve *bh_observe_new(void) {
         g_queue_init(&o->repeats);
         g_queue_init(&o->slow);
         g_queue_init(&o->idle);
+        o->rates = bh_rates_new();
         return o;
 }
 
@@ -107,13 +111,13 @@ static void group_unref(BhObserve *o, Group *g) {
         if (o->last == g)
                 o->last = NULL;
 
-        guint64 hash = container_hash(g->container_id, strlen(g->container_id));
+        guint64 hash = container_hash(g->container_id.p, g->container_id.len);
         GSList *left = g_slist_remove(groups_of(o, hash), g);
         if (left)
                 g_hash_table_replace(o->groups, g_memdup2(&hash, sizeof(hash)), left);
         else
                 g_hash_table_remove(o->groups, &hash);
-        g_free(g->container_id);
+        g_free((char *) g->container_id.p);
         g_free(g);
         o->stats.containers--;
 }
@@ -129,6 +133,7 @@ static void forget(BhObserve *o, Key *k) {
         g_queue_unlink(k->in, &k->link);
         o->stats.bytes -= bytes_of(k);
         k->group->often -= k->often;
+        k->group->rates -= k->rate;
         if (k->rest)
                 k->group->rest = NULL;
         group_unref(o, k->group);
@@ -143,6 +148,7 @@ void bh_observe_free(BhObserve *o) {
                         forget(o, lists[i]->head->data);
         g_hash_table_unref(o->keys);
         g_hash_table_unref(o->groups);
+        bh_rates_free(o->rates);
         g_mutex_clear(&o->lock);
         g_free(o);
 }
@@ -168,11 +174,11 @@ static Group *group_of(BhObserve *o, const Description *d) {
                         return o->last = l->data;
 
         Group *g = g_new0(Group, 1);
-        char *at = g->container_id = g_malloc((gsize) d->container_id.len + d->workload.len + d->application.len + d->image_digest.len + 4);
-        put(&at, d->container_id);
-        g->workload = put(&at, d->workload);
-        g->application = put(&at, d->application);
-        g->image_digest = put(&at, d->image_digest);
+        char *at = g_malloc((gsize) d->container_id.len + d->workload.len + d->application.len + d->image_digest.len + 4);
+        g->container_id = (struct bh_str){ put(&at, d->container_id), d->container_id.len };
+        g->workload = (struct bh_str){ put(&at, d->workload), d->workload.len };
+        g->application = (struct bh_str){ put(&at, d->application), d->application.len };
+        g->image_digest = (struct bh_str){ put(&at, d->image_digest), d->image_digest.len };
         g_hash_table_replace(o->groups, g_memdup2(&hash, sizeof(hash)), g_slist_prepend(list, g));
         o->stats.containers++;
         return o->last = g;
@@ -210,6 +216,8 @@ static Key *add_key(BhObserve *o, Group *g, const BhFact *f, const char *why, co
         k->suspicious = why || rule;
         k->often = f->often;
         g->often += k->often;
+        k->rate = g_str_equal(f->kind, "rate");
+        g->rates += k->rate;
         k->rest = rest;
         k->link.data = k;
         k->in = &o->fresh;
@@ -226,7 +234,7 @@ static Key *rest_of(BhObserve *o, Group *g) {
                 const BhFact all = { .kind = "exec", .subject = { BH_OBSERVE_REST, 1 }, .parent = { "", 0 }, .detail = { "", 0 }, .example = { "", 0 } };
 
                 g->rest = add_key(o, g, &all, NULL, NULL, TRUE);
-                g_strlcpy(o->stats.full, g->container_id, sizeof(o->stats.full));
+                g_strlcpy(o->stats.full, g->container_id.p, sizeof(o->stats.full));
         }
         return g->rest;
 }
@@ -240,39 +248,87 @@ static void move(Key *k, GQueue *to, gint64 due_us) {
 
 #define FIELD(e, member) (bh_event_has(e, BH_F_##member) ? (e)->member : (struct bh_str){ "", 0 })
 
-static void add(BhObserve *o, Key *k, const struct bh_event *e, gint64 now_us) {
+/* When, and how often. */
+typedef struct {
+        guint64 count;
+        gint64 first_ns, last_ns;
+} Times;
+
+static Times times_of(const struct bh_event *e) {
+        return (Times){ e->count, (gint64) e->time, (gint64) e->time };
+}
+
+static void add(BhObserve *o, Key *k, Times t, gint64 now_us) {
         if (k->in == &o->idle)
                 move(k, k->often ? &o->slow : &o->repeats, now_us + (k->often ? BH_OBSERVE_OFTEN_US : BH_OBSERVE_REPEAT_US));
         if (!k->count)
-                k->first_ns = (gint64) e->time;
-        k->count += e->count;
-        k->last_ns = (gint64) e->time;
-        o->stats.counted += e->count;
+                k->first_ns = t.first_ns;
+        k->count += t.count;
+        k->last_ns = t.last_ns;
+        o->stats.counted += t.count;
         if (k->rest)
-                o->stats.rest += e->count;
+                o->stats.rest += t.count;
 }
 
-static Key *count(BhObserve *o, const struct bh_event *e, const Description *d, const BhFact *f, const char *why, const char *rule, gint64 now_us) {
+static Key *count(BhObserve *o, Times t, const Description *d, const BhFact *f, const char *why, const char *rule, gint64 now_us) {
         Key wanted = { .kind = f->kind, .subject = f->subject, .parent = f->parent, .detail = f->detail, .uid = f->uid, .suspicious = why || rule };
         Group *g = wanted.group = group_of(o, d);
         Key *k = g_hash_table_lookup(o->keys, &wanted);
 
         if (!k) {
-                guint keys = g->refs - (g->rest != NULL);
+                gboolean rate = g_str_equal(f->kind, "rate");
+                guint keys = g->refs - (g->rest != NULL) - g->rates;
 
                 if (keys >= BH_OBSERVE_ARGUMENTS && f->detail.len && !same(BH_OBSERVE_REST, f->detail) && g_str_equal(f->kind, "exec")) {
                         BhFact bare = *f;
 
                         bare.detail = (struct bh_str){ BH_OBSERVE_REST, 1 };
-                        return count(o, e, d, &bare, why, rule, now_us);
+                        return count(o, t, d, &bare, why, rule, now_us);
                 }
-                gboolean full = keys >= BH_OBSERVE_PER_CONTAINER || (f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
+                gboolean full = (rate ? g->rates >= BH_OBSERVE_RATES : keys >= BH_OBSERVE_PER_CONTAINER) || (f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
                                 o->stats.bytes + f->subject.len + f->parent.len + f->detail.len + BH_OBSERVE_EXAMPLE > BH_OBSERVE_BYTES;
 
                 k = full ? rest_of(o, g) : add_key(o, g, f, why, rule, FALSE);
         }
-        add(o, k, e, now_us);
+        add(o, k, t, now_us);
         return k;
+}
+
+typedef struct {
+        BhObserve *o;
+        const struct bh_event *e;
+        const Description *d;
+        gint64 now_us;
+} Reaching;
+
+/* Of what the runtime does, which stands in a container's account as well, nothing is told. */
+static void on_rate(BhRate which, guint64 step, guint64 now, gpointer data) {
+        const Reaching *r = data;
+        BhFact f = { .kind = "rate", .parent = r->e->type == BH_EV_EXEC ? FIELD(r->e, parent_exe) : FIELD(r->e, exe), .example = { "", 0 } };
+        const char *title = bh_rate_title(which);
+        char text[64];
+
+        if (bh_never_runtime(r->e))
+                return;
+        bh_rate_step(which, step, text);
+        f.subject = (struct bh_str){ title, (guint32) strlen(title) };
+        f.detail = (struct bh_str){ text, (guint32) strlen(text) };
+        count(r->o, (Times){ 1, (gint64) r->e->time, (gint64) r->e->time }, r->d, &f, NULL, NULL, r->now_us);
+}
+
+/* With the lock. */
+static void count_rates(BhObserve *o, const struct bh_event *e, const Description *d, gint64 now_us) {
+        Reaching r = { o, e, d, now_us };
+        BhRate which[2];
+        guint64 much[2];
+        guint n = bh_rates_of(e, which, much);
+
+        if (!n)
+                return;
+        struct bh_str exe = e->type == BH_EV_EXEC ? FIELD(e, parent_exe) : FIELD(e, exe);
+        guint64 who = XXH3_64bits_withSeed(exe.p, exe.len, XXH3_64bits_withSeed(d->container_id.p, d->container_id.len, o->seed));
+        for (guint i = 0; i < n; i++)
+                bh_rates_add(o->rates, who, which[i], much[i], e->time, on_rate, &r);
 }
 
 /* Of all that a fact about a file is made from. 0: it is not looked for. */
@@ -294,9 +350,9 @@ static void count_file(BhObserve *o, const struct bh_event *e, const Description
         guint64 hash = o->last && is_group(o->last, d) ? file_hash(o, e, o->last, rule) : 0;
         guint slot = hash % RECENT;
         if (hash && o->recent[slot].hash == hash) {
-                add(o, o->recent[slot].key, e, now_us);
+                add(o, o->recent[slot].key, times_of(e), now_us);
         } else if (bh_facts_of(e, facts)) {
-                Key *k = count(o, e, d, &facts[0], bh_never_learn(e), rule, now_us);
+                Key *k = count(o, times_of(e), d, &facts[0], bh_never_learn(e), rule, now_us);
 
                 if (!k->rest) {
                         /* its group is the last one now */
@@ -308,17 +364,14 @@ static void count_file(BhObserve *o, const struct bh_event *e, const Description
                         o->recent[k->recent].key = k;
                 }
         }
+        count_rates(o, e, d, now_us);
         g_mutex_unlock(&o->lock);
 }
 
 void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, gint64 now_us) {
         BhFact facts[BH_FACTS_MAX];
-        guint n = 0;
-
         gboolean file = e->type >= BH_EV_OPEN && e->type <= BH_EV_SETXATTR;
 
-        if (!file && !(n = bh_facts_of(e, facts)))
-                return;
         if (!bh_event_has(e, BH_F_container_id) || !e->container_id.len)
                 return;
         const Description d = { e->container_id, FIELD(e, workload), FIELD(e, application), FIELD(e, container_image_digest) };
@@ -326,11 +379,29 @@ void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, 
                 count_file(o, e, &d, rule, now_us);
                 return;
         }
-        const char *why = bh_never_learn(e);
 
+        guint n = bh_facts_of(e, facts);
+        const char *why = n ? bh_never_learn(e) : NULL;
+
+        if (!n && e->type != BH_EV_CONNECT && e->type != BH_EV_ACCEPT && e->type != BH_EV_NET_CLOSE)
+                return;
         g_mutex_lock(&o->lock);
         for (guint i = 0; i < n; i++)
-                count(o, e, &d, &facts[i], why, rule, now_us);
+                count(o, times_of(e), &d, &facts[i], why, rule, now_us);
+        count_rates(o, e, &d, now_us);
+        g_mutex_unlock(&o->lock);
+}
+
+static struct bh_str borrowed(const char *text) {
+        return (struct bh_str){ text, (guint32) strlen(text) };
+}
+
+void bh_observe_act(BhObserve *o, const BhObservation *what, gint64 now_us) {
+        const Description d = { borrowed(what->container_id), borrowed(what->workload), borrowed(what->application), borrowed(what->image_digest) };
+        const BhFact f = { .kind = what->kind, .subject = what->subject, .parent = what->parent, .detail = what->detail, .example = what->example, .uid = what->uid, .often = TRUE };
+
+        g_mutex_lock(&o->lock);
+        count(o, (Times){ what->count, what->first_ns, what->last_ns }, &d, &f, what->suspicious ? what->why : NULL, NULL, now_us);
         g_mutex_unlock(&o->lock);
 }
 
@@ -351,10 +422,10 @@ guint bh_observe_take(BhObserve *o, gboolean all, gint64 now_us, guint max, void
                         break;
 
                 BhObservation what = {
-                        .container_id = k->group->container_id,
-                        .workload = k->group->workload,
-                        .application = k->group->application,
-                        .image_digest = k->group->image_digest,
+                        .container_id = k->group->container_id.p,
+                        .workload = k->group->workload.p,
+                        .application = k->group->application.p,
+                        .image_digest = k->group->image_digest.p,
                         .subject = k->subject,
                         .kind = k->kind,
                         .parent = k->parent,
@@ -382,5 +453,6 @@ void bh_observe_stats(BhObserve *o, BhObserveStats *out) {
         g_mutex_lock(&o->lock);
         *out = o->stats;
         out->keys = g_hash_table_size(o->keys);
+        out->displaced = bh_rates_displaced(o->rates);
         g_mutex_unlock(&o->lock);
 }

@@ -14,6 +14,7 @@
 
 #define BH_OBSERVE_PER_CONTAINER 4096u
 #define BH_OBSERVE_ARGUMENTS 3072u /* keys of a container, from which on a program is told without its arguments (detail BH_OBSERVE_REST): they are as many as one likes */
+#define BH_OBSERVE_RATES 512u /* keys of a container's rates, which are beside the others: how much it does is told also where what it does is too much to tell */
 #define BH_OBSERVE_KEYS 65536u
 #define BH_OBSERVE_BYTES (16u << 20) /* of executables' paths */
 #define BH_OBSERVE_REPEAT_US (30 * G_USEC_PER_SEC)
@@ -38,6 +39,7 @@ typedef struct {
         gsize bytes;
         guint64 counted, told;
         guint64 rest;    /* of `counted`, what was beyond a bound */
+        guint64 displaced; /* programs whose rates began anew within a minute, see rates.h */
         char full[65];   /* container that was the last to go beyond its bound; "" none ever */
 } BhObserveStats;
 
@@ -48,10 +50,15 @@ void bh_observe_free(BhObserve *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhObserve, bh_observe_free)
 
 /*
- * An event; one that says nothing of a container's behaviour is passed over. `rule`: of high priority that it matched, whose name is then why it is suspicious; NULL: none. One
+ * An event; one that says nothing of a container's behaviour is passed over, but counts for its rates (rates.h), which are facts as well. `rule`: of high priority that it matched, whose name is then why it is suspicious; NULL: none. One
  * thread.
  */
 void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, gint64 now_us);
+
+/*
+ * What no event tells of: system calls (callbook.h). From container_id to detail, example, uid, count and times as they are in what is told later; kind is static. Of a kind that comes in floods. Any thread.
+ */
+void bh_observe_act(BhObserve *o, const BhObservation *what, gint64 now_us);
 
 /*
  * Gives at most `max` of what is due (`all`: whatever was counted and is not told) to `told`, which must not block: the lock is held. Returns how many;

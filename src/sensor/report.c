@@ -281,6 +281,10 @@ void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, 
         }
 }
 
+void bh_report_observe(BhReport *r, const BhObservation *what) {
+        bh_observe_act(r->observe, what, g_get_monotonic_time());
+}
+
 /* ---- life ---- */
 
 static void notice(gboolean trouble, const char *text, gpointer data) {

@@ -24,6 +24,7 @@
 #include "container/table.h"
 #include "event/event.h"
 #include "feed.h"
+#include "observe.h"
 #include "ruling.h"
 
 #define BH_REPORT_TICK_MS 200
@@ -68,6 +69,8 @@ void bh_report_settle(BhReport *r);
 void bh_report_free(BhReport *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhReport, bh_report_free)
 
+/* What no event tells of: see bh_observe_act(). Any thread. */
+void bh_report_observe(BhReport *r, const BhObservation *what);
 /* The drain thread: each event that was recorded, with its protobuf form. */
 void bh_report_event(BhReport *r, const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage);
 

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "askers.h"
+#include "callers.h"
 #include "canary.h"
 #include "container/cgroup.h"
 #include "container/containerd.h"
@@ -40,10 +41,12 @@ typedef struct {
         char *web_settings;     /* file; NULL: none */
         char *evidence_heads;   /* file; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_evidence, host_events, debug;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, no_evidence, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib, walk_ms, evidence_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
+
+typedef struct BhSensorCalls BhSensorCalls;
 
 typedef struct {
         BhSensorOptions options;
@@ -74,6 +77,7 @@ typedef struct {
         BhWebWatch *web;        /* the same */
         BhTlsWatch *tls;        /* the same, or there is no inspector that could parse files */
         GQueue gone;            /* cgroups whose account of web traffic is to be forgotten; the drain thread's */
+        BhSensorCalls *calls;   /* NULL: no report, or not wanted */
         BhDnsSigns *dns_signs;  /* the drain thread's; NULL: no report, or no inspector */
         BhNetAlerts *dns_alerts;
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
@@ -131,6 +135,19 @@ void bh_sensor_early(const struct bh_decoded *d, guint64 cgroup, gpointer sensor
 json_t *bh_sensor_evidence_status(BhSensor *s);
 /* The answer to the question "evidence_verify". NULL: there is none. */
 json_t *bh_sensor_verify_evidence(const char *heads, gsize len, gpointer sensor);
+/* ---- system calls (sensor_calls.c) */
+
+/* After the hooks and the report. */
+void bh_sensor_open_calls(BhSensor *s);
+/* When the pipeline runs. */
+void bh_sensor_start_calls(BhSensor *s);
+/* Nothing is attached any more, and the pipeline not asked. */
+void bh_sensor_settle_calls(BhSensor *s);
+/* When no event comes any more. */
+void bh_sensor_free_calls(BhSensor *s);
+/* The drain thread, each event, after the rules. */
+void bh_sensor_calls_event(BhSensor *s, const struct bh_event *e);
+json_t *bh_sensor_calls_status(BhSensor *s);
 
 /* ---- signs in DNS messages (sensor_signs.c) */
 

@@ -9,6 +9,7 @@ void sockets_add(BhBackend with);
 void sockets_end(void);
 void firstbytes_add(BhBackend with);
 void firstbytes_end(void);
+void callers_add(BhBackend with);
 void payload_add(BhBackend with);
 void payload_end(void);
 void unixes_add(BhBackend with);

@@ -14,6 +14,7 @@ int main(int argc, char **argv) {
                 connections_add(backends[i]);
                 sockets_add(backends[i]);
                 firstbytes_add(backends[i]);
+                callers_add(backends[i]);
                 payload_add(backends[i]);
                 unixes_add(backends[i]);
         }

@@ -121,8 +121,22 @@ static void what_says_nothing_of_a_container_is_passed_over(void) {
         /* the runtime, before there is a container to speak of */
         e = event(BH_EV_MOUNT);
         BH_SET_STR(&e, exe, "/usr/sbin/runc");
+        BH_SET_STR(&e, parent_exe, "/usr/bin/containerd-shim-runc-v2");
         BH_SET_STR(&e, path, "/");
         expect(&e, "");
+}
+
+static void a_program_of_a_volume_that_has_the_runtimes_name_is_not_the_runtime(void) {
+        struct bh_event e = event(BH_EV_MOUNT);
+
+        BH_SET_STR(&e, exe, "/data/runc");
+        BH_SET_STR(&e, parent_exe, "/bin/sh");
+        BH_SET_STR(&e, path, "/mnt");
+        expect(&e, "namespace|/data/runc|mount|/mnt|0");
+        /* nor one in memory that has the name of runc's copy */
+        BH_SET_STR(&e, exe, "/memfd:runc_cloned:/proc/self/exe (deleted)");
+        BH_SET(&e, flags, BH_RF_EXE_MEMFD);
+        expect(&e, "namespace|/memfd:runc_cloned:/proc/self/exe (deleted)|mount|/mnt|0");
 }
 
 int main(int argc, char **argv) {
@@ -132,5 +146,6 @@ int main(int argc, char **argv) {
         g_test_add_func("/facts/tries_that_were_refused_count_and_misses_do_not", tries_that_were_refused_count_and_misses_do_not);
         g_test_add_func("/facts/other_kinds_are_told", other_kinds_are_told);
         g_test_add_func("/facts/what_says_nothing_of_a_container_is_passed_over", what_says_nothing_of_a_container_is_passed_over);
+        g_test_add_func("/facts/a_program_of_a_volume_that_has_the_runtimes_name_is_not_the_runtime", a_program_of_a_volume_that_has_the_runtimes_name_is_not_the_runtime);
         return g_test_run();
 }
