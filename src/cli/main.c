@@ -23,7 +23,7 @@ static const struct {
         { "listeners", "where something listens", bh_cmd_listeners },
         { "findings", "what was found wrong", bh_cmd_findings },
         { "incidents", "findings as stories: what happened, in order", bh_cmd_incidents },
-        { "incident", "one of them: its story and timeline; assign, comment, close", bh_cmd_incident },
+        { "incident", "one of them: its story and timeline; assign, comment, close, merge, split", bh_cmd_incident },
         { "output", "where findings are sent: files, syslog, webhooks", bh_cmd_output },
         { "user", "who may log in, and as what", bh_cmd_user },
         { "token", "tokens for programs", bh_cmd_token },
