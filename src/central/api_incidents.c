@@ -154,3 +154,49 @@ void bh_api_incident_close(BhCall *call) {
         }
         answer_whole(call, id);
 }
+
+void bh_api_incident_merge(BhCall *call) {
+        static const BhBodyField fields[] = { { "into", BH_BODY_INT, TRUE, G_MAXINT64 } };
+        GError *error = NULL;
+        guint64 id, into;
+
+        json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
+        if (!body || !read_id(call, &id))
+                return;
+        into = (guint64) json_integer_value(json_object_get(body, "into"));
+        if (!into) {
+                bh_call_error(call, 400, "bad_body", "\"into\" must be the number of the incident that goes on");
+                return;
+        }
+        g_autofree char *detail = g_strdup_printf("into %" G_GUINT64_FORMAT, into);
+        BhStoreAuditEntry audit = bh_call_audit(call, call->captures[0], "ok", detail);
+        if (!bh_correlator_merge(call->central->correlator, id, into, call->who.name, &audit, &error)) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        answer_whole(call, into);
+}
+
+void bh_api_incident_split(BhCall *call) {
+        static const BhBodyField fields[] = { { "findings", BH_BODY_TEXT, TRUE, 60000 } };
+        g_autoptr(GPtrArray) ids = g_ptr_array_new();
+        GError *error = NULL;
+        guint64 id, made;
+
+        json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
+        if (!body || !read_id(call, &id))
+                return;
+        g_auto(GStrv) parts = g_strsplit_set(bh_body_text(body, "findings"), ", ", -1);
+        for (guint n = 0; parts[n]; n++)
+                if (*parts[n])
+                        g_ptr_array_add(ids, parts[n]);
+        g_ptr_array_add(ids, NULL);
+        g_autofree char *detail = g_strdup_printf("%u lines", ids->len - 1);
+        BhStoreAuditEntry audit = bh_call_audit(call, call->captures[0], "ok", detail);
+        made = bh_correlator_split(call->central->correlator, id, (const char *const *) ids->pdata, call->who.name, &audit, &error);
+        if (!made) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        answer_whole(call, made);
+}

@@ -146,9 +146,9 @@ static void append_tactics(GString *out, guint32 tactics) {
         bh_json_close(out, ']');
 }
 
-static void append_line(GString *out, const BhIncidentLine *l) {
-        static const char *const priorities[] = { "emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug", "" };
+static const char *const priorities[] = { "emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug", "" };
 
+static void append_line(GString *out, const BhIncidentLine *l) {
         bh_json_open(out, NULL, '{');
         bh_json_text(out, "finding", l->id);
         bh_json_time(out, "time", l->time_ns);
@@ -169,7 +169,68 @@ static void append_line(GString *out, const BhIncidentLine *l) {
         bh_json_text(out, "parent", l->parent);
         bh_json_text(out, "object", l->object);
         bh_json_text(out, "output", l->output);
+        bh_json_bool(out, "escape", l->escape);
+        bh_json_bool(out, "of_host", l->of_host);
+        bh_json_int(out, "serial", l->serial);
         bh_json_close(out, '}');
+}
+
+static char *text(json_t *o, const char *key) {
+        const char *t = json_string_value(json_object_get(o, key));
+
+        return g_strdup(t ? t : "");
+}
+
+static gint64 time_of(json_t *o, const char *key) {
+        const char *t = json_string_value(json_object_get(o, key));
+
+        return t ? bh_time_parse(t) : 0;
+}
+
+static BhIncidentLine *read_line(json_t *o) {
+        BhIncidentLine *l = g_new0(BhIncidentLine, 1);
+        json_t *tactics = json_object_get(o, "tactics"), *t;
+        g_autofree char *priority = text(o, "priority"), *basis = text(o, "joined_by");
+        size_t n;
+
+        l->id = text(o, "finding");
+        l->rule = text(o, "rule");
+        l->output = text(o, "output");
+        l->node = text(o, "node");
+        l->container_id = text(o, "container_id");
+        l->container_name = text(o, "container_name");
+        l->workload = text(o, "workload");
+        l->application = text(o, "application");
+        l->exe = text(o, "exe");
+        l->object = text(o, "object");
+        l->parent = text(o, "parent");
+        l->command = text(o, "command");
+        l->serial = json_integer_value(json_object_get(o, "serial"));
+        l->pid = (guint32) json_integer_value(json_object_get(o, "pid"));
+        l->escape = json_is_true(json_object_get(o, "escape"));
+        l->of_host = json_is_true(json_object_get(o, "of_host"));
+        l->time_ns = time_of(o, "time");
+        l->last_ns = time_of(o, "last");
+        l->count = (guint64) MAX(json_integer_value(json_object_get(o, "count")), 1);
+        while (l->rank < 8 && !g_str_equal(priority, priorities[l->rank]))
+                l->rank++;
+        while (l->basis + 1 < BH_BASES && !g_str_equal(basis, bh_basis_name(l->basis)))
+                l->basis++;
+        json_array_foreach(tactics, n, t)
+                for (guint i = 0; i < BH_TACTICS; i++)
+                        if (g_strcmp0(json_string_value(t), bh_tactic_name(i)) == 0)
+                                l->tactics |= 1u << i;
+        return l;
+}
+
+void bh_incident_row_lines(const char *lines, BhIncidents *to, guint64 id) {
+        json_auto_t *list = *lines ? json_loads(lines, 0, NULL) : NULL;
+        json_t *o;
+        size_t n;
+
+        json_array_foreach(list, n, o)
+                if (json_is_object(o))
+                        bh_incidents_restore_line(to, id, read_line(o));
 }
 
 static char *lines_of(const BhIncident *i, guint64 *dropped) {

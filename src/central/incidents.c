@@ -14,6 +14,32 @@
 #define FAILED_US G_USEC_PER_SEC
 #define AGE_US (600 * G_USEC_PER_SEC)
 #define RESTORED_NS (2 * BH_INCIDENT_QUIET_NS)
+#define READ_TRIES 60    /* of a finding, a second apart: what cannot be read after a minute is passed over, and counted */
+#define ASK_US (10 * G_USEC_PER_SEC)
+/* A row is written at most once in as long as 128 KiB of it take at 128 KiB/s; a new line waits a second at most, a new stage never. What is not written yet is made again from findings after a crash. */
+#define PACE_US_PER_BYTE 8
+#define PACE_LINE_US G_USEC_PER_SEC
+#define PACE_MAX_US (5 * G_USEC_PER_SEC)
+
+/* An incident's row as it was written last. */
+typedef struct {
+        gint64 at_us;
+        gsize bytes;
+        guint32 tactics;
+        BhSeverity severity;
+        BhIncidentState state;
+} Kept;
+
+/* What people ask for: on the stack of who asks. */
+typedef struct {
+        guint64 id, into;       /* into 0: split */
+        const char *const *ids;
+        const char *who;
+        const BhStoreAuditEntry *audit;
+        guint64 result;
+        GError *error;
+        gboolean done;
+} Order;
 
 struct BhCorrelator {
         BhCentral *central;
@@ -22,20 +48,23 @@ struct BhCorrelator {
         GHashTable *addresses, *names; /* char *"node\1text" → char *container id */
         GThread *thread;
         gint64 aged_us;
+        GHashTable *kept;  /* guint64 * → Kept *: of each that was written */
+        GHashTable *dirty; /* guint64 * → GINT: of those that are not written as they are, whether they have a line that nobody has seen */
 
         GMutex lock;
         GCond moved;
         /* under the lock */
         gboolean stopping, woken;
         BhIncidentStats stats;
-        guint64 gaps, failed;
+        guint64 gaps, failed, unread, written;
+        GQueue orders; /* of Order * */
 };
 
 /* What a batch changed. */
 typedef struct {
-        GHashTable *touched; /* guint64 * of incidents, each once */
-        GPtrArray *merged;   /* BhStoreIncident * : rows of those that went into others */
-        GArray *members;     /* BhStoreIncidentMember */
+        GPtrArray *rows; /* BhStoreIncident * : of those that went into others, or had to go */
+        GArray *members; /* BhStoreIncidentMember */
+        const Order *order; /* NULL: it is of findings */
 } Batch;
 
 /* ---- what is known of containers ---- */
@@ -107,11 +136,43 @@ static gboolean learn_containers(BhCorrelator *k, GError **error) {
         return TRUE;
 }
 
+/* What cannot be read now is read again: what is passed over would be lost. FALSE: all stops, or it cannot be read at all. */
+static gboolean read_again(BhCorrelator *k, guint *tries, const GError *error) {
+        gint64 until = g_get_monotonic_time() + FAILED_US;
+        gboolean again;
+
+        g_mutex_lock(&k->lock);
+        if (++*tries == 1)
+                bh_error("incidents cannot be followed; it is tried again", "error", error->message);
+        if (*tries >= READ_TRIES)
+                k->unread++;
+        again = *tries < READ_TRIES;
+        while (again && !k->stopping && g_cond_wait_until(&k->moved, &k->lock, until))
+                ;
+        again &= !k->stopping;
+        g_mutex_unlock(&k->lock);
+        return again;
+}
+
+static gboolean is_stopping(BhCorrelator *k) {
+        g_mutex_lock(&k->lock);
+        gboolean stopping = k->stopping;
+        g_mutex_unlock(&k->lock);
+        return stopping;
+}
+
 static void on_container(BhCorrelator *k, const char *key) {
         const char *slash = strchr(key, '/');
         g_autofree char *node = slash ? g_strndup(key, (gsize) (slash - key)) : NULL;
-        g_autoptr(BhStoreContainer) c = slash ? bh_store_container(k->central->store, node, slash + 1, NULL) : NULL;
+        g_autoptr(BhStoreContainer) c = NULL;
+        g_autoptr(GError) error = NULL;
+        guint tries = 0;
 
+        while (slash && !(c = bh_store_container(k->central->store, node, slash + 1, &error)) && !g_error_matches(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND)) {
+                if (!read_again(k, &tries, error))
+                        return;
+                g_clear_error(&error);
+        }
         if (c)
                 learn_container(k, c);
 }
@@ -135,49 +196,80 @@ static gboolean counts(const BhStoreFinding *f) {
         return !g_str_equal(f->kind, "sensor");
 }
 
-static void touch(Batch *b, guint64 id) {
-        if (!g_hash_table_contains(b->touched, &id))
-                g_hash_table_add(b->touched, g_memdup2(&id, sizeof(id)));
+static void touch(BhCorrelator *k, guint64 id, gboolean new_line) {
+        new_line |= GPOINTER_TO_INT(g_hash_table_lookup(k->dirty, &id));
+        g_hash_table_replace(k->dirty, g_memdup2(&id, sizeof(id)), GINT_TO_POINTER(new_line));
 }
 
-static void on_finding(BhCorrelator *k, const char *id, Batch *b) {
-        g_autoptr(BhStoreFinding) f = bh_store_finding(k->central->store, id, NULL);
-        g_auto(BhIncidentInput) in = { 0 };
-        gboolean closed = FALSE;
+static void add_row(Batch *b, const BhIncident *i, gboolean told) {
+        BhStoreIncident *row = g_new0(BhStoreIncident, 1);
 
-        if (!f || !counts(f))
-                return; /* retention was faster */
-        /* what belongs to a closed one opens nothing when it grows, also when the closed one is no longer in memory */
-        if (f->count > 1 && bh_store_incident_is_closed(k->central->store, f->serial, &closed, NULL) && closed)
-                return;
+        bh_incident_row(i, row);
+        if (!told)
+                row->state = (char *) bh_incident_state_name(BH_INCIDENT_FORMING);
+        g_ptr_array_add(b->rows, row);
+}
+
+static void take_finding(BhCorrelator *k, const BhStoreFinding *f, Batch *b) {
+        g_auto(BhIncidentInput) in = { 0 };
+
         bh_incident_input_init(&in, f);
         in.finding.peer_container = peer_of(k, &in.finding);
         BhIncidentJoin j = bh_incidents_finding(k->incidents, &in.finding);
 
-        for (guint n = 0; n < j.n_merged; n++) {
-                BhStoreIncident *row = g_new0(BhStoreIncident, 1);
-
-                bh_incident_row(j.merged[n], row);
-                if (!j.merged_open[n])
-                        row->state = (char *) bh_incident_state_name(BH_INCIDENT_FORMING);
-                g_ptr_array_add(b->merged, row);
-        }
+        for (guint n = 0; n < j.n_merged; n++)
+                add_row(b, j.merged[n], j.merged_open[n]);
+        if (j.given_up)
+                add_row(b, j.given_up, TRUE);
         if (!j.incident)
                 return;
-        touch(b, j.incident->id);
+        touch(k, j.incident->id, j.is_new_line);
         BhStoreIncidentMember m = { f->serial, j.incident->id };
         g_array_append_val(b->members, m);
+}
+
+/* FALSE: all stops before it could be read. */
+static gboolean on_finding(BhCorrelator *k, const char *id, Batch *b) {
+        guint tries = 0;
+
+        for (;;) {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(BhStoreFinding) f = bh_store_finding(k->central->store, id, &error);
+                gboolean closed = FALSE;
+
+                if (f && !counts(f))
+                        return TRUE;
+                /* what belongs to a closed one opens nothing when it grows, also when the closed one is no longer in memory */
+                if (f && (f->count <= 1 || bh_store_incident_is_closed(k->central->store, f->serial, &closed, &error))) {
+                        if (!closed)
+                                take_finding(k, f, b);
+                        return TRUE;
+                }
+                if (g_error_matches(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND))
+                        return TRUE; /* retention was faster */
+                if (!read_again(k, &tries, error))
+                        return !is_stopping(k);
+        }
 }
 
 static void on_incident(BhCorrelator *k, const char *key) {
         guint64 id = g_ascii_strtoull(key, NULL, 10);
         BhIncident *mine = bh_incidents_get(k->incidents, id);
+        g_autoptr(BhStoreIncident) row = NULL;
+        g_autoptr(GError) error = NULL;
+        guint tries = 0;
 
         if (!mine || mine->id != id)
                 return;
-        g_autoptr(BhStoreIncident) row = bh_store_incident(k->central->store, id, NULL);
-        if (row && g_str_equal(row->state, "closed"))
+        while (!(row = bh_store_incident(k->central->store, id, &error)) && !g_error_matches(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND)) {
+                if (!read_again(k, &tries, error))
+                        return;
+                g_clear_error(&error);
+        }
+        if (row && g_str_equal(row->state, "closed")) {
                 bh_incidents_close(k->incidents, id);
+                g_hash_table_remove(k->dirty, &id);
+        }
 }
 
 static void row_free(gpointer p) {
@@ -185,35 +277,111 @@ static void row_free(gpointer p) {
         g_free(p);
 }
 
-static gboolean store(BhCorrelator *k, const Batch *b, guint64 position, GError **error) {
-        guint n_touched = g_hash_table_size(b->touched), n = 0;
-        g_autofree BhStoreIncident *rows = g_new0(BhStoreIncident, n_touched + b->merged->len + 1);
-        GHashTableIter it;
-        gpointer id;
-        guint made = 0;
+static Batch batch_new(void) {
+        return (Batch){ g_ptr_array_new_with_free_func(row_free), g_array_new(FALSE, FALSE, sizeof(BhStoreIncidentMember)), NULL };
+}
 
-        for (; n < b->merged->len; n++)
-                rows[n] = *(const BhStoreIncident *) b->merged->pdata[n];
-        g_hash_table_iter_init(&it, b->touched);
-        while (g_hash_table_iter_next(&it, &id, NULL)) {
+static void batch_clear(Batch *b) {
+        g_ptr_array_unref(b->rows);
+        g_array_unref(b->members);
+}
+
+/* When its row is to be written (monotonic); 0: now. */
+static gint64 due_us(BhCorrelator *k, const BhIncident *i, gboolean new_line) {
+        const Kept *kept = g_hash_table_lookup(k->kept, &i->id);
+
+        if (!kept || kept->tactics != i->tactics || kept->severity != i->severity || kept->state != i->state)
+                return 0;
+        return kept->at_us + MIN((gint64) kept->bytes * PACE_US_PER_BYTE, new_line ? PACE_LINE_US : PACE_MAX_US);
+}
+
+static gsize bytes_of(const BhStoreIncident *row) {
+        return strlen(row->lines) + strlen(row->containers) + strlen(row->story);
+}
+
+/* Rows of those whose time has come go behind the batch's. *next: when the next one is due, 0: none waits. */
+static void add_due(BhCorrelator *k, Batch *b, gboolean all, gint64 *next) {
+        gint64 now = g_get_monotonic_time();
+        GHashTableIter it;
+        gpointer id, new_line;
+
+        *next = 0;
+        g_hash_table_iter_init(&it, k->dirty);
+        while (g_hash_table_iter_next(&it, &id, &new_line)) {
                 const BhIncident *i = bh_incidents_get(k->incidents, *(guint64 *) id);
 
                 /* one that was merged meanwhile is in the one that it went into, which was touched itself */
-                if (i && i->id == *(guint64 *) id)
-                        bh_incident_row(i, &rows[n + made++]);
+                if (!i || i->id != *(guint64 *) id) {
+                        g_hash_table_iter_remove(&it);
+                        continue;
+                }
+                gint64 due = due_us(k, i, GPOINTER_TO_INT(new_line));
+                if (all || due <= now)
+                        add_row(b, i, i->state != BH_INCIDENT_FORMING);
+                else
+                        *next = *next ? MIN(*next, due) : due;
         }
-        gboolean ok = bh_store_incidents_put(k->central->store, rows, n + made, (const BhStoreIncidentMember *) b->members->data, b->members->len, position, error);
-        for (guint m = 0; m < made; m++)
-                bh_incident_row_clear(&rows[n + m]);
-        return ok;
 }
 
-/* Everything that is decided is stored before the next is looked at; until it is, it is tried again. */
-static gboolean take(BhCorrelator *k, GPtrArray *changes) {
+static void note_kept(BhCorrelator *k, const Batch *b) {
+        for (guint n = 0; n < b->rows->len; n++) {
+                const BhStoreIncident *row = b->rows->pdata[n];
+                const BhIncident *i = bh_incidents_get(k->incidents, row->id);
+
+                g_hash_table_remove(k->dirty, &row->id);
+                if (!i || i->id != row->id)
+                        continue;
+                const Kept kept = { g_get_monotonic_time(), bytes_of(row), i->tactics, i->severity, i->state };
+                g_hash_table_replace(k->kept, g_memdup2(&row->id, sizeof(row->id)), g_memdup2(&kept, sizeof(kept)));
+        }
+}
+
+static gboolean store_once(BhCorrelator *k, const Batch *b, guint64 position, GError **error) {
+        g_autofree BhStoreIncident *rows = g_new0(BhStoreIncident, b->rows->len + 1);
+        const BhStoreIncidentMember *members = (const BhStoreIncidentMember *) b->members->data;
+        BhStore *s = k->central->store;
+
+        for (guint n = 0; n < b->rows->len; n++)
+                rows[n] = *(const BhStoreIncident *) b->rows->pdata[n];
+        if (!b->order)
+                return bh_store_incidents_put(s, rows, b->rows->len, members, b->members->len, position, error);
+        const Order *o = b->order;
+        guint64 other = o->into ? o->into : o->result;
+        g_autofree char *here = o->into ? g_strdup_printf("merged into incident %" G_GUINT64_FORMAT, other) : g_strdup_printf("a part of it was made incident %" G_GUINT64_FORMAT, other);
+        g_autofree char *there = o->into ? g_strdup_printf("incident %" G_GUINT64_FORMAT " was merged into this one", o->id) : g_strdup_printf("taken out of incident %" G_GUINT64_FORMAT, o->id);
+        const BhStoreIncidentSaid said[] = { { o->id, o->who, here }, { other, o->who, there } };
+        return bh_store_incidents_decide(s, rows, b->rows->len, members, b->members->len, position, said, G_N_ELEMENTS(said), o->audit, error);
+}
+
+/* Tries until it is stored. FALSE: all stops; the next start reads the same changes again. */
+static gboolean store(BhCorrelator *k, const Batch *b, guint64 position) {
+        for (;;) {
+                g_autoptr(GError) error = NULL;
+                gboolean stored = store_once(k, b, position, &error), stopping;
+
+                g_mutex_lock(&k->lock);
+                if (stored)
+                        k->written += b->rows->len;
+                else if (!k->failed++)
+                        bh_error("incidents cannot be stored; it is tried again", "error", error->message);
+                gint64 until = g_get_monotonic_time() + FAILED_US;
+                while (!stored && !k->stopping && g_cond_wait_until(&k->moved, &k->lock, until))
+                        ;
+                stopping = k->stopping;
+                g_mutex_unlock(&k->lock);
+                if (stored)
+                        note_kept(k, b);
+                if (stored || stopping)
+                        return stored;
+        }
+}
+
+/* Members and place are stored before the next is looked at, rows when it is time (*next). */
+static gboolean take(BhCorrelator *k, GPtrArray *changes, gint64 *next) {
         g_autoptr(GHashTable) newest = g_hash_table_new(g_str_hash, g_str_equal);
         guint64 last = ((const BhStoreChange *) changes->pdata[changes->len - 1])->id;
-        Batch b = { g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL), g_ptr_array_new_with_free_func(row_free), g_array_new(FALSE, FALSE, sizeof(BhStoreIncidentMember)) };
-        gboolean stored;
+        Batch b = batch_new();
+        gboolean ok = TRUE;
 
         for (guint i = 0; i < changes->len; i++) {
                 BhStoreChange *c = changes->pdata[i];
@@ -221,91 +389,38 @@ static gboolean take(BhCorrelator *k, GPtrArray *changes) {
                 if (c->kind == BH_STORE_CHANGE_FINDING)
                         g_hash_table_insert(newest, c->key, c);
         }
-        /* changes of other kinds may be read again after a restart: what they say does not add up */
-        stored = g_hash_table_size(newest) == 0;
-        for (guint i = 0; i < changes->len; i++) {
+        for (guint i = 0; ok && i < changes->len; i++) {
                 const BhStoreChange *c = changes->pdata[i];
 
                 if (c->kind == BH_STORE_CHANGE_FINDING && g_hash_table_lookup(newest, c->key) == c)
-                        on_finding(k, c->key, &b);
+                        ok = on_finding(k, c->key, &b);
                 else if (c->kind == BH_STORE_CHANGE_CONTAINER)
                         on_container(k, c->key);
                 else if (c->kind == BH_STORE_CHANGE_INCIDENT)
                         on_incident(k, c->key);
         }
-        while (!stored) {
-                g_autoptr(GError) error = NULL;
-
-                if ((stored = store(k, &b, last, &error)))
-                        break;
-                g_mutex_lock(&k->lock);
-                if (!k->failed++)
-                        bh_error("incidents cannot be stored; it is tried again", "error", error->message);
-                gint64 until = g_get_monotonic_time() + FAILED_US;
-                while (!k->stopping && g_cond_wait_until(&k->moved, &k->lock, until))
-                        ;
-                gboolean stopping = k->stopping;
-                g_mutex_unlock(&k->lock);
-                if (stopping)
-                        break; /* the next start reads the same changes again */
-        }
-        g_hash_table_unref(b.touched);
-        g_ptr_array_unref(b.merged);
-        g_array_unref(b.members);
-        k->at = stored ? last : k->at;
-        return stored;
+        add_due(k, &b, FALSE, next);
+        /* changes of other kinds may be read again after a restart: what they say does not add up */
+        if (ok && (g_hash_table_size(newest) || b.rows->len))
+                ok = store(k, &b, last);
+        batch_clear(&b);
+        if (ok)
+                k->at = last;
+        return ok;
 }
 
-/* FALSE: all stops. */
-static gboolean rest(BhCorrelator *k, gint64 us) {
-        gint64 until = g_get_monotonic_time() + us;
+/* Rows whose time has come, or all of them. */
+static gboolean flush(BhCorrelator *k, gboolean all, gint64 *next) {
+        Batch b = batch_new();
+        gboolean ok;
 
-        g_mutex_lock(&k->lock);
-        while (!k->stopping && !k->woken && us && g_cond_wait_until(&k->moved, &k->lock, until))
-                ;
-        k->woken = FALSE;
-        bh_incidents_stats(k->incidents, &k->stats);
-        gboolean go_on = !k->stopping;
-        g_mutex_unlock(&k->lock);
-        return go_on;
+        add_due(k, &b, all, next);
+        ok = !b.rows->len || store(k, &b, k->at);
+        batch_clear(&b);
+        return ok;
 }
 
-static gpointer work(gpointer data) {
-        BhCorrelator *k = data;
-        gint64 us = 0;
-
-        while (rest(k, us)) {
-                g_autoptr(GError) error = NULL;
-                gboolean gap = FALSE;
-                g_autoptr(GPtrArray) changes = bh_store_changes_after(k->central->store, k->at, BH_INCIDENTS_BATCH, &gap, &error);
-
-                us = 0;
-                if (!changes) {
-                        bh_error("cannot read what changed", "error", error->message);
-                        us = FAILED_US;
-                        continue;
-                }
-                if (gap) {
-                        g_mutex_lock(&k->lock);
-                        k->gaps++;
-                        g_mutex_unlock(&k->lock);
-                        bh_warn("findings went by while incidents were not followed: they are in the list of findings, and in no incident");
-                        if (!changes->len)
-                                bh_store_changes_last(k->central->store, &k->at, NULL);
-                }
-                if (changes->len && !take(k, changes))
-                        break;
-                if (g_get_monotonic_time() - k->aged_us > AGE_US) {
-                        k->aged_us = g_get_monotonic_time();
-                        bh_incidents_age(k->incidents, g_get_real_time() * 1000, NULL, NULL);
-                }
-                if (changes->len < BH_INCIDENTS_BATCH)
-                        us = IDLE_US;
-        }
-        return NULL;
-}
-
-/* ---- life ---- */
+/* ---- what people ask for ---- */
 
 static void restore(const char *finding, guint64 incident, gboolean open, gpointer data) {
         BhCorrelator *k = data;
@@ -319,6 +434,251 @@ static void restore(const char *finding, guint64 incident, gboolean open, gpoint
         bh_incidents_restore(k->incidents, incident, open ? BH_INCIDENT_OPEN : BH_INCIDENT_FORMING, &in.finding);
 }
 
+/* What its row tells that findings do not tell any more; and what the row does not tell yet. */
+static gboolean restore_row(BhCorrelator *k, guint64 id, GError **error) {
+        g_autoptr(BhStoreIncident) row = bh_store_incident(k->central->store, id, error);
+        BhIncident *i;
+
+        if (!row)
+                return FALSE;
+        bh_incident_row_lines(row->lines, k->incidents, id);
+        bh_incidents_restore_totals(k->incidents, id, row->findings, row->dropped);
+        i = bh_incidents_get(k->incidents, id);
+        if (i && i->id == id && (i->findings > row->findings || i->last_ns > row->last_ns || i->tactics != row->tactics || i->severity != row->severity))
+                touch(k, id, TRUE);
+        return TRUE;
+}
+
+/* The open incident of that number, out of the store where it was quiet for so long that it is not in memory. */
+static BhIncident *must_have(BhCorrelator *k, guint64 id, GError **error) {
+        g_autoptr(BhStoreIncident) row = bh_store_incident(k->central->store, id, error);
+        BhIncident *i = bh_incidents_get(k->incidents, id);
+
+        if (!row)
+                return NULL;
+        if (!g_str_equal(row->state, "open")) {
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "incident %" G_GUINT64_FORMAT " is %s, not open", id, row->state);
+                return NULL;
+        }
+        if (i && i->id == id)
+                return i;
+        if (!bh_store_incident_members(k->central->store, id, BH_INCIDENTS_RESTORED, restore, k, error) || !restore_row(k, id, error))
+                return NULL;
+        i = bh_incidents_get(k->incidents, id);
+        if (!i || i->id != id) {
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "incident %" G_GUINT64_FORMAT " has no findings any more: they are older than what is kept", id);
+                return NULL;
+        }
+        return i;
+}
+
+static gboolean do_merge(BhCorrelator *k, Order *o, Batch *b) {
+        BhIncident *from = NULL, *into;
+
+        if (o->id == o->into) {
+                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_INVALID, "an incident cannot be merged into itself");
+                return FALSE;
+        }
+        if (!must_have(k, o->id, &o->error) || !must_have(k, o->into, &o->error))
+                return FALSE;
+        into = bh_incidents_merge(k->incidents, o->into, o->id, &from);
+        if (!into) {
+                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "too many incidents are open to take these out of the store");
+                return FALSE;
+        }
+        add_row(b, from, TRUE);
+        add_row(b, into, TRUE);
+        o->result = o->into;
+        return TRUE;
+}
+
+static gboolean do_split(BhCorrelator *k, Order *o, Batch *b) {
+        g_autoptr(GArray) serials = NULL;
+        BhIncident *given_up = NULL, *made;
+
+        if (!must_have(k, o->id, &o->error))
+                return FALSE;
+        made = bh_incidents_split(k->incidents, o->id, o->ids, &serials, &given_up);
+        if (!made) {
+                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_INVALID,
+                            "no such line, or nothing would be left: give the findings of some lines of the timeline of incident %" G_GUINT64_FORMAT ", not of all", o->id);
+                return FALSE;
+        }
+        o->result = made->id;
+        if (given_up)
+                add_row(b, given_up, TRUE);
+        add_row(b, bh_incidents_get(k->incidents, o->id), TRUE);
+        add_row(b, made, TRUE);
+        for (guint n = 0; n < serials->len; n++) {
+                BhStoreIncidentMember m = { g_array_index(serials, gint64, n), made->id };
+
+                g_array_append_val(b->members, m);
+        }
+        return TRUE;
+}
+
+static Order *next_order(BhCorrelator *k) {
+        g_mutex_lock(&k->lock);
+        Order *o = g_queue_pop_head(&k->orders);
+        g_mutex_unlock(&k->lock);
+        return o;
+}
+
+/* FALSE: all stops. */
+static gboolean obey(BhCorrelator *k) {
+        gboolean ok = TRUE;
+
+        for (Order *o; ok && (o = next_order(k));) {
+                Batch b = batch_new();
+
+                b.order = o;
+                if (o->into ? do_merge(k, o, &b) : do_split(k, o, &b)) {
+                        ok = store(k, &b, k->at);
+                        if (!ok)
+                                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_BUSY, "the central stops; nothing was changed");
+                }
+                batch_clear(&b);
+                g_mutex_lock(&k->lock);
+                o->done = TRUE;
+                g_cond_broadcast(&k->moved);
+                g_mutex_unlock(&k->lock);
+        }
+        return ok;
+}
+
+/* Waits for its turn, and then for as long as it takes. */
+static guint64 ask(BhCorrelator *k, Order *o, GError **error) {
+        gint64 until = g_get_monotonic_time() + ASK_US;
+
+        g_mutex_lock(&k->lock);
+        g_queue_push_tail(&k->orders, o);
+        k->woken = TRUE;
+        g_cond_broadcast(&k->moved);
+        while (!o->done && !k->stopping && g_cond_wait_until(&k->moved, &k->lock, until))
+                ;
+        if (!o->done && g_queue_remove(&k->orders, o)) {
+                o->done = TRUE;
+                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_BUSY, "incidents cannot be changed at the moment: findings are being followed; try again");
+        }
+        while (!o->done)
+                g_cond_wait(&k->moved, &k->lock);
+        g_mutex_unlock(&k->lock);
+        if (o->error) {
+                g_propagate_error(error, o->error);
+                return 0;
+        }
+        return o->result;
+}
+
+guint64 bh_correlator_merge(BhCorrelator *k, guint64 id, guint64 into, const char *who, const BhStoreAuditEntry *audit, GError **error) {
+        Order o = { .id = id, .into = into, .who = who, .audit = audit };
+
+        return ask(k, &o, error);
+}
+
+guint64 bh_correlator_split(BhCorrelator *k, guint64 id, const char *const *findings, const char *who, const BhStoreAuditEntry *audit, GError **error) {
+        Order o = { .id = id, .ids = findings, .who = who, .audit = audit };
+
+        return ask(k, &o, error);
+}
+
+/* FALSE: all stops. */
+static gboolean rest(BhCorrelator *k, gint64 us) {
+        gint64 until = g_get_monotonic_time() + us;
+
+        g_mutex_lock(&k->lock);
+        while (!k->stopping && !k->woken && us && !k->orders.length && g_cond_wait_until(&k->moved, &k->lock, until))
+                ;
+        k->woken = FALSE;
+        bh_incidents_stats(k->incidents, &k->stats);
+        gboolean go_on = !k->stopping;
+        g_mutex_unlock(&k->lock);
+        return go_on;
+}
+
+static gboolean is_gone(gpointer id, gpointer value, gpointer data) {
+        const BhIncident *i = bh_incidents_get(data, *(guint64 *) id);
+
+        (void) value;
+        return !i || i->id != *(guint64 *) id;
+}
+
+/* FALSE: all stops. */
+static gboolean age(BhCorrelator *k) {
+        gint64 next;
+
+        if (g_get_monotonic_time() - k->aged_us <= AGE_US)
+                return TRUE;
+        k->aged_us = g_get_monotonic_time();
+        if (!flush(k, TRUE, &next))
+                return FALSE;
+        bh_incidents_age(k->incidents, g_get_real_time() * 1000, NULL, NULL);
+        g_hash_table_foreach_remove(k->kept, is_gone, k->incidents);
+        return TRUE;
+}
+
+static gpointer work(gpointer data) {
+        BhCorrelator *k = data;
+        gint64 us = 0, next = 0;
+        gboolean ok = TRUE;
+
+        while (ok && rest(k, us)) {
+                g_autoptr(GError) error = NULL;
+                gboolean gap = FALSE;
+                g_autoptr(GPtrArray) changes = NULL;
+
+                us = 0;
+                if (!obey(k))
+                        break;
+                changes = bh_store_changes_after(k->central->store, k->at, BH_INCIDENTS_BATCH, &gap, &error);
+                if (!changes) {
+                        bh_error("cannot read what changed", "error", error->message);
+                        us = FAILED_US;
+                        continue;
+                }
+                if (gap) {
+                        g_mutex_lock(&k->lock);
+                        k->gaps++;
+                        g_mutex_unlock(&k->lock);
+                        bh_warn("findings went by while incidents were not followed: they are in the list of findings, and in no incident");
+                        if (!changes->len)
+                                bh_store_changes_last(k->central->store, &k->at, NULL);
+                }
+                ok = (changes->len ? take(k, changes, &next) : flush(k, FALSE, &next)) && age(k);
+                if (changes->len < BH_INCIDENTS_BATCH)
+                        us = next ? CLAMP(next - g_get_monotonic_time(), 1, IDLE_US) : IDLE_US;
+        }
+        /* who stops in peace leaves nothing to be made again */
+        if (ok) {
+                Batch b = batch_new();
+
+                add_due(k, &b, TRUE, &next);
+                if (b.rows->len)
+                        store(k, &b, k->at);
+                batch_clear(&b);
+        }
+        return NULL;
+}
+
+/* ---- life ---- */
+
+static gboolean restore_all(BhCorrelator *k, GError **error) {
+        g_autoptr(GArray) open = NULL;
+
+        if (!bh_store_incidents_members(k->central->store, g_get_real_time() * 1000 - RESTORED_NS, BH_INCIDENTS_RESTORED, restore, k, error))
+                return FALSE;
+        open = bh_incidents_open(k->incidents);
+        for (guint n = 0; n < open->len; n++) {
+                g_autoptr(GError) e = NULL;
+
+                if (!restore_row(k, g_array_index(open, guint64, n), &e) && !g_error_matches(e, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND)) {
+                        g_propagate_error(error, g_steal_pointer(&e));
+                        return FALSE;
+                }
+        }
+        return TRUE;
+}
+
 BhCorrelator *bh_correlator_new(BhCentral *c, GError **error) {
         BhCorrelator *k = g_new0(BhCorrelator, 1);
         guint64 last = 0;
@@ -328,6 +688,8 @@ BhCorrelator *bh_correlator_new(BhCentral *c, GError **error) {
         g_cond_init(&k->moved);
         k->addresses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         k->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        k->kept = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+        k->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         k->aged_us = g_get_monotonic_time();
         if (!bh_store_incidents_last(c->store, &last, error) || !bh_store_incidents_position(c->store, &k->at, error)) {
                 bh_correlator_free(k);
@@ -335,7 +697,7 @@ BhCorrelator *bh_correlator_new(BhCentral *c, GError **error) {
         }
         k->incidents = bh_incidents_new(last + 1);
         /* once for whose address is whose, and again when there are incidents, for who asked for which container */
-        if (!learn_containers(k, error) || !bh_store_incidents_members(c->store, g_get_real_time() * 1000 - RESTORED_NS, BH_INCIDENTS_RESTORED, restore, k, error) || !learn_containers(k, error)) {
+        if (!learn_containers(k, error) || !restore_all(k, error) || !learn_containers(k, error)) {
                 bh_correlator_free(k);
                 return NULL;
         }
@@ -355,6 +717,8 @@ void bh_correlator_free(BhCorrelator *k) {
         bh_incidents_free(k->incidents);
         g_hash_table_unref(k->addresses);
         g_hash_table_unref(k->names);
+        g_hash_table_unref(k->kept);
+        g_hash_table_unref(k->dirty);
         g_mutex_clear(&k->lock);
         g_cond_clear(&k->moved);
         g_free(k);
@@ -379,6 +743,8 @@ void bh_correlator_append_json(BhCorrelator *k, GString *out) {
         bh_json_uint(out, "keys_dropped", k->stats.keys_dropped);
         bh_json_uint(out, "gaps", k->gaps);
         bh_json_uint(out, "failed", k->failed);
+        bh_json_uint(out, "unread", k->unread);
+        bh_json_uint(out, "written", k->written);
         bh_json_close(out, '}');
         g_mutex_unlock(&k->lock);
 }

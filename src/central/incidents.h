@@ -3,7 +3,10 @@
  * Runs the correlation (src/incident): reads findings out of the store's change log, from where it was when it was stopped, and keeps what comes of them (store_incidents.h). Whoever is killed
  * when, each finding is taken in once: rows and place are one transaction. A finding is in its incident some milliseconds after it is stored.
  *
- * One thread. What people change goes to the store (api_incidents.c); this learns of it by the change log, in its order.
+ * Rows can have 900 KiB: members and place are written with each batch, an incident's row when it is new, gets another stage, severity or state, else at a pace that its size sets (at most 5 s late,
+ * 1 s with a new line). After a crash the rows are made again from members.
+ *
+ * One thread. What people say goes to the store (api_incidents.c); this learns of it by the change log, in its order. To merge and to split is asked of it here.
  */
 #pragma once
 #include "central.h"
@@ -19,6 +22,13 @@ BhCorrelator *bh_correlator_new(BhCentral *c, GError **error);
 void bh_correlator_free(BhCorrelator *k);
 /* The store changed. Quick; any thread. */
 void bh_correlator_wake(BhCorrelator *k);
+/*
+ * By hand, with audit entry and a comment on both. From any thread; waits up to 10 s for its turn. The number of the incident that goes on, or of the new one; 0 with an error: NOT_FOUND, CONFLICT (one is
+ * not open), INVALID (itself; no line of it, or all), BUSY.
+ */
+guint64 bh_correlator_merge(BhCorrelator *k, guint64 id, guint64 into, const char *who, const BhStoreAuditEntry *audit, GError **error);
+/* `findings`: ids of lines of its timeline, NULL-terminated. */
+guint64 bh_correlator_split(BhCorrelator *k, guint64 id, const char *const *findings, const char *who, const BhStoreAuditEntry *audit, GError **error);
 /* "incidents": {…} for the status. */
 void bh_correlator_append_json(BhCorrelator *k, GString *out);
 

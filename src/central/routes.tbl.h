@@ -59,6 +59,8 @@ BH_ROUTE(DELETE, "/api/v1/tokens/{id}", VIEWER, 0, "", "token.revoke", token_rev
 BH_ROUTE(POST, "/api/v1/rules/check", ANALYST, 1048576, "", "rules.check", rules_check)
 BH_ROUTE(POST, "/api/v1/incidents/{id}/assign", ANALYST, 4096, "", "incident.assign", incident_assign)
 BH_ROUTE(POST, "/api/v1/incidents/{id}/comment", ANALYST, 16384, "", "incident.comment", incident_comment)
+BH_ROUTE(POST, "/api/v1/incidents/{id}/merge", ANALYST, 4096, "", "incident.merge", incident_merge)
+BH_ROUTE(POST, "/api/v1/incidents/{id}/split", ANALYST, 65536, "", "incident.split", incident_split)
 BH_ROUTE(POST, "/api/v1/incidents/{id}/close", ANALYST, 16384, "", "incident.close", incident_close)
 BH_ROUTE(POST, "/api/v1/models/lock", ANALYST, 4096, "", "model.lock", model_lock)
 BH_ROUTE(POST, "/api/v1/models/relearn", ANALYST, 4096, "", "model.relearn", model_relearn)

@@ -232,6 +232,26 @@ static int show(json_t *answer, gboolean json, GError *const *error) {
         return bh_out_finish();
 }
 
+typedef struct {
+        const char *name, *takes, *member;
+        gboolean number, many;
+} Act;
+
+static const Act *act_of(const char *name) {
+        static const Act acts[] = {
+                { "assign", "a user", "user", FALSE, FALSE },
+                { "comment", "a text", "text", FALSE, FALSE },
+                { "close", "true_positive, false_positive or benign", "verdict", FALSE, FALSE },
+                { "merge", "the number of the incident that goes on", "into", TRUE, FALSE },
+                { "split", "findings of its timeline: \"bulkhead incident ID\" has them in the last column", "findings", FALSE, TRUE },
+        };
+
+        for (guint n = 0; n < G_N_ELEMENTS(acts); n++)
+                if (g_str_equal(name, acts[n].name))
+                        return &acts[n];
+        return NULL;
+}
+
 int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
         gboolean json = FALSE;
         g_autofree char *comment = NULL;
@@ -243,18 +263,22 @@ int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
         g_autoptr(GError) error = NULL;
         g_autoptr(GString) target = g_string_new("/api/v1/incidents");
 
-        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "ID [assign USER | comment TEXT | close VERDICT]", "Tells an incident: what happened, in order, where, and what became of the containers.",
-                              "close takes true_positive, false_positive or benign; assign \"\" takes it from whoever has it.\n"))
+        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "ID [assign USER | comment TEXT | close VERDICT | merge ID | split FINDING…]", "Tells an incident: what happened, in order, where, and what became of the containers.",
+                              "close takes true_positive, false_positive or benign; assign \"\" takes it from whoever has it. merge puts all of it into the incident with the number given, which goes on;\n"
+                              "split makes lines of the timeline, named by their findings, an incident of their own.\n"))
                 return BH_EXIT_USAGE;
         const char *id = argc > 1 ? argv[1] : NULL, *act = argc > 2 ? argv[2] : NULL, *value = argc > 3 ? argv[3] : NULL;
         if (!id || !g_ascii_isdigit(*id) || strspn(id, "0123456789") != strlen(id))
                 return bh_cli_usage("it takes the number of an incident: \"bulkhead incidents\" lists them");
-        if (argc > 4)
+        const Act *a = act ? act_of(act) : NULL;
+        if (act && !a)
+                return bh_cli_usage("an incident can be assigned (assign USER), commented (comment TEXT), closed (close VERDICT), merged (merge ID) and split (split FINDING…), not \"%s\"", act);
+        if (argc > 4 && !(a && a->many))
                 return bh_cli_usage("a text with blanks goes into quotes, not \"%s\" behind it", argv[4]);
-        if (act && !g_str_equal(act, "assign") && !g_str_equal(act, "comment") && !g_str_equal(act, "close"))
-                return bh_cli_usage("an incident can be assigned (assign USER), commented (comment TEXT) and closed (close VERDICT), not \"%s\"", act);
-        if (act && !value)
-                return bh_cli_usage("%s takes %s", act, g_str_equal(act, "assign") ? "a user" : g_str_equal(act, "comment") ? "a text" : "true_positive, false_positive or benign");
+        if (a && !value)
+                return bh_cli_usage("%s takes %s", act, a->takes);
+        if (a && a->number && (!g_ascii_isdigit(*value) || strspn(value, "0123456789") != strlen(value) || strlen(value) > 15))
+                return bh_cli_usage("%s takes %s", act, a->takes);
         if (comment && (!act || !g_str_equal(act, "close")))
                 return bh_cli_usage("--comment goes with close");
         g_autoptr(BhApi) api = bh_api_new(paths, &error);
@@ -265,7 +289,8 @@ int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
                 return show(bh_api_get(api, target->str, &error), json, &error);
         bh_api_segment(target, act);
         json_t *body = json_object();
-        json_object_set_new(body, g_str_equal(act, "assign") ? "user" : g_str_equal(act, "comment") ? "text" : "verdict", json_string(value));
+        g_autofree char *values = a->many ? g_strjoinv(",", argv + 3) : g_strdup(value);
+        json_object_set_new(body, a->member, a->number ? json_integer((json_int_t) g_ascii_strtoull(value, NULL, 10)) : json_string(values));
         if (comment)
                 json_object_set_new(body, "comment", json_string(comment));
         return show(bh_api_send(api, "POST", target->str, body, &error), json, &error);

@@ -3,9 +3,9 @@
 
 #include "incident/group.h"
 
-static void line_free(gpointer p) {
-        BhIncidentLine *l = p;
-
+void bh_incident_line_free(BhIncidentLine *l) {
+        if (!l)
+                return;
         g_free(l->id);
         g_free(l->rule);
         g_free(l->output);
@@ -21,6 +21,10 @@ static void line_free(gpointer p) {
         g_free(l);
 }
 
+static void line_free(gpointer p) {
+        bh_incident_line_free(p);
+}
+
 BhIncidentGroup *bh_incident_group_new(guint64 id) {
         BhIncidentGroup *g = g_new0(BhIncidentGroup, 1);
 
@@ -29,10 +33,14 @@ BhIncidentGroup *bh_incident_group_new(guint64 id) {
         g->i.lines = g_ptr_array_new_with_free_func(line_free);
         g->by_equal = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g->serials = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+        g->apart = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        g->own = g_queue_new();
         return g;
 }
 
 void bh_incident_group_free(BhIncidentGroup *g) {
+        g_hash_table_destroy(g->apart);
+        g_queue_free(g->own);
         g_hash_table_destroy(g->by_equal);
         g_hash_table_destroy(g->serials);
         g_ptr_array_unref(g->i.lines);
@@ -177,15 +185,17 @@ static void widen(BhIncident *i, gint64 first, gint64 last) {
         i->last_ns = MAX(i->last_ns, last);
 }
 
-static void remember(BhIncidentGroup *g, gint64 serial, guint64 count) {
+static void remember(BhIncidentGroup *g, gint64 serial, guint64 count, BhIncidentLine *line) {
+        const BhIncidentSerial known = { count, line };
+
         if (g_hash_table_size(g->serials) >= BH_INCIDENT_SERIALS_MAX / 4 && !g_hash_table_contains(g->serials, &serial))
                 return;
-        g_hash_table_replace(g->serials, g_memdup2(&serial, sizeof(serial)), g_memdup2(&count, sizeof(count)));
+        g_hash_table_replace(g->serials, g_memdup2(&serial, sizeof(serial)), g_memdup2(&known, sizeof(known)));
 }
 
 gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, BhBasis basis) {
-        const guint64 *had = g_hash_table_lookup(g->serials, &f->serial);
-        guint64 count = MAX(f->count, 1), more = had ? (count > *had ? count - *had : 0) : count;
+        const BhIncidentSerial *had = g_hash_table_lookup(g->serials, &f->serial);
+        guint64 count = MAX(f->count, 1), more = had ? (count > had->count ? count - had->count : 0) : count;
         gint64 last = MAX(f->time_ns, f->last_ns);
         g_autofree char *key = NULL;
         BhIncidentLine *l = g_new0(BhIncidentLine, 1), *old;
@@ -231,11 +241,12 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 l->count = more ? more : 1;
                 place(&g->i, l);
                 g_hash_table_insert(g->by_equal, g_steal_pointer(&key), l);
+                old = l;
                 is_new = TRUE;
         }
         if (!had)
                 g->i.findings++;
-        remember(g, f->serial, had ? MAX(count, *had) : count);
+        remember(g, f->serial, had ? MAX(count, had->count) : count, old);
         widen(&g->i, f->time_ns, last);
         judge(g);
         g->i.version++;
@@ -243,35 +254,41 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
 }
 
 void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
+        g_autoptr(GHashTable) went = g_hash_table_new(NULL, NULL); /* BhIncidentLine * of `from` → of g, NULL: none */
         GHashTableIter it;
         gpointer key, value;
 
-        while (from->i.lines->len) {
-                BhIncidentLine *l = g_ptr_array_steal_index(from->i.lines, 0);
+        for (guint n = 0; n < from->i.lines->len; n++) {
+                BhIncidentLine *l = g_ptr_array_index(from->i.lines, n);
                 g_autofree char *equal = equal_key(l);
                 BhIncidentLine *old = g_hash_table_lookup(g->by_equal, equal);
 
-                if (old || g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
-                        if (old)
-                                old->count += l->count, old->last_ns = MAX(old->last_ns, l->last_ns), old->time_ns = MIN(old->time_ns, l->time_ns);
-                        else
-                                drop(g, l->rank, l->tactics, l->escape, l->of_host);
-                        line_free(l);
-                        continue;
+                if (old) {
+                        old->count += l->count, old->last_ns = MAX(old->last_ns, l->last_ns), old->time_ns = MIN(old->time_ns, l->time_ns);
+                        old->rank = MIN(old->rank, l->rank);
+                } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
+                        drop(g, l->rank, l->tactics, l->escape, l->of_host);
+                } else {
+                        g_ptr_array_add(g->i.lines, l);
+                        g_hash_table_insert(g->by_equal, g_steal_pointer(&equal), l);
+                        from->i.lines->pdata[n] = NULL;
+                        old = l;
                 }
-                g_ptr_array_add(g->i.lines, l);
-                g_hash_table_insert(g->by_equal, g_steal_pointer(&equal), l);
+                g_hash_table_insert(went, l, old);
         }
         g_ptr_array_sort(g->i.lines, by_time);
         g_hash_table_remove_all(from->by_equal);
         g_hash_table_iter_init(&it, from->serials);
         while (g_hash_table_iter_next(&it, &key, &value)) {
-                const guint64 *had = g_hash_table_lookup(g->serials, key);
+                const BhIncidentSerial *had = g_hash_table_lookup(g->serials, key), *x = value;
 
-                if (!had || *had < *(guint64 *) value)
-                        remember(g, *(gint64 *) key, *(guint64 *) value);
+                if (!had || had->count < x->count)
+                        remember(g, *(gint64 *) key, x->count, g_hash_table_lookup(went, x->line));
         }
         g_hash_table_remove_all(from->serials);
+        g_ptr_array_set_size(from->i.lines, 0);
+        while (from->own->length)
+                g_queue_push_tail_link(g->own, g_queue_pop_head_link(from->own));
         g->i.findings += from->i.findings;
         g->i.lines_dropped += from->i.lines_dropped;
         g->i.rank = MIN(g->i.rank, from->i.rank);
@@ -287,4 +304,89 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
         from->i.state = BH_INCIDENT_MERGED;
         from->i.merged_into = g->i.id;
         from->i.version++;
+}
+
+static void span(BhIncident *i) {
+        i->first_ns = i->last_ns = 0;
+        i->rank = 8;
+        for (guint n = 0; n < i->lines->len; n++) {
+                const BhIncidentLine *l = g_ptr_array_index(i->lines, n);
+
+                widen(i, l->time_ns, l->last_ns);
+        }
+}
+
+GArray *bh_incident_group_split(BhIncidentGroup *g, const char *const *ids, BhIncidentGroup *to) {
+        g_autoptr(GHashTable) moved = g_hash_table_new(NULL, NULL);
+        GArray *serials;
+        GHashTableIter it;
+        gpointer key, value;
+
+        for (guint n = 0; n < g->i.lines->len; n++) {
+                BhIncidentLine *l = g_ptr_array_index(g->i.lines, n);
+
+                if (g_strv_contains(ids, l->id))
+                        g_hash_table_add(moved, l);
+        }
+        if (!g_hash_table_size(moved) || g_hash_table_size(moved) == g->i.lines->len)
+                return NULL;
+        serials = g_array_new(FALSE, FALSE, sizeof(gint64));
+        g_hash_table_iter_init(&it, g->serials);
+        while (g_hash_table_iter_next(&it, &key, &value)) {
+                const BhIncidentSerial *x = value;
+
+                if (!x->line || !g_hash_table_contains(moved, x->line))
+                        continue;
+                remember(to, *(gint64 *) key, x->count, x->line);
+                g_array_append_vals(serials, key, 1);
+                g_hash_table_iter_remove(&it);
+        }
+        for (guint n = 0; n < g->i.lines->len;) {
+                BhIncidentLine *l = g_ptr_array_index(g->i.lines, n);
+                char *equal;
+
+                if (!g_hash_table_contains(moved, l)) {
+                        n++;
+                        continue;
+                }
+                equal = equal_key(l);
+                g_hash_table_remove(g->by_equal, equal);
+                g_hash_table_insert(to->by_equal, equal, l);
+                g_ptr_array_steal_index(g->i.lines, n);
+                g_ptr_array_add(to->i.lines, l);
+        }
+        to->i.state = g->i.state;
+        to->i.findings = MAX(serials->len, to->i.lines->len);
+        g->i.findings -= MIN(g->i.findings, to->i.findings);
+        span(&g->i);
+        span(&to->i);
+        judge(g);
+        judge(to);
+        g->i.version++;
+        to->i.version++;
+        return serials;
+}
+
+void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line) {
+        char *equal = equal_key(line);
+        BhIncidentLine *old = g_hash_table_lookup(g->by_equal, equal);
+
+        if (old) {
+                old->count = MAX(old->count, line->count);
+                old->time_ns = MIN(old->time_ns, line->time_ns);
+                old->last_ns = MAX(old->last_ns, line->last_ns);
+                old->basis = line->basis;
+                bh_incident_line_free(line);
+                g_free(equal);
+                g_ptr_array_sort(g->i.lines, by_time);
+        } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
+                drop(g, line->rank, line->tactics, line->escape, line->of_host);
+                bh_incident_line_free(line);
+                g_free(equal);
+        } else {
+                widen(&g->i, line->time_ns, line->last_ns);
+                place(&g->i, line);
+                g_hash_table_insert(g->by_equal, equal, line);
+        }
+        judge(g);
 }

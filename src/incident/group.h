@@ -6,9 +6,16 @@
 #include "incident/incident.h"
 
 typedef struct {
+        guint64 count;        /* with which it was told last */
+        BhIncidentLine *line; /* NULL: there was no room for one */
+} BhIncidentSerial;
+
+typedef struct {
         BhIncident i;         /* first: what others see */
         GHashTable *by_equal; /* char * → BhIncidentLine * of i.lines */
-        GHashTable *serials;  /* gint64 * → guint64 * : findings that are in it, and with which count */
+        GHashTable *serials;  /* gint64 * → BhIncidentSerial * : findings that are in it */
+        GHashTable *apart;    /* guint64 * : those that people took from it, or it from */
+        GQueue *own;          /* of char *, keys of files and processes that are its own, the latest first; borrowed (incident.c) */
         /* of the lines for which there was no room: they are judged like the others */
         guint32 dropped_tactics;
         guint8 dropped_of[BH_TACTICS], dropped_alone;
@@ -21,6 +28,10 @@ void bh_incident_group_free(BhIncidentGroup *g);
 gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, BhBasis basis);
 /* All of `from` goes into `g`; `from` keeps its times and has no lines afterwards. */
 void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from);
+/* Lines with these ids (of findings), with all their findings, go into `to`, which is new and gets the state. Returns the serials of the findings: GArray of gint64, NULL: no such line, or no line would be left. */
+GArray *bh_incident_group_split(BhIncidentGroup *g, const char *const *ids, BhIncidentGroup *to);
+/* A line as it was kept: lets what is there grow, but never beyond what it says. Takes the line. */
+void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line);
 
 /* What a person would name the finding's object: "/etc/shadow", "10.0.0.3:5432", "nginx (pid 17)"; "" for none. Caller frees. */
 char *bh_incident_object(const BhIncidentFinding *f);

@@ -9,11 +9,13 @@
  *   asked       a container that a container of the incident asked the runtime for
  *   reached     a connection that the incident told of led to this container, or this finding's came from the incident
  *
- * The first five hold for BH_INCIDENT_QUIET_NS after the incident's last finding, the last one for BH_INCIDENT_REACHED_NS after the connection, and joins nothing but the later of both
+ * The first five hold for BH_INCIDENT_QUIET_NS after the incident's last finding (a file: after it was written), the last one for BH_INCIDENT_REACHED_NS after the connection, and joins nothing but the later of both
  * ends: two attackers who reach the same database are two. All by the time of the events: a replay gives what the live run gave.
  *
  * A finding below BH_INCIDENT_RANK only joins what is there. One at or above it begins a group, and the group is an incident (open) once it has a finding of BH_INCIDENT_RANK_ALONE or better, or two
  * tactics; until then it is forming, and told to nobody. A finding that ties two groups together merges them: the older one goes on.
+ *
+ * A process of the node itself that acts on several containers, one after the other (agents, runtimes), does not tie them to each other.
  *
  * Equal findings (rule, container, executable and object) are one line with a count. The object is what a person would name: a file, an address, another process.
  *
@@ -31,6 +33,7 @@
 #define BH_INCIDENTS_MAX 4096u    /* open and forming */
 #define BH_INCIDENT_LINES_MAX 512u
 #define BH_INCIDENT_KEYS_MAX 131072u
+#define BH_INCIDENT_OWN_MAX 2048u /* of these, files and processes of one incident: the latest; others go and are counted (keys_dropped) */
 #define BH_INCIDENT_SERIALS_MAX 262144u /* findings whose growing is followed, in all; others are counted each time they are told */
 #define BH_INCIDENT_TEXT_MAX 512u /* bytes of a line's texts, each */
 
@@ -101,6 +104,8 @@ typedef struct {
         guint64 count;
 } BhIncidentLine;
 
+void bh_incident_line_free(BhIncidentLine *l);
+
 typedef struct {
         guint64 id; /* rising, never again */
         BhIncidentState state;
@@ -128,6 +133,7 @@ typedef struct {
         BhIncident *merged[16]; /* went into it by this finding, forming ones too; good until the next call */
         gboolean merged_open[16]; /* it had been told of */
         guint n_merged;
+        BhIncident *given_up;  /* an open one that had to go, for room: it grows no more; good until the next call */
 } BhIncidentJoin;
 
 typedef struct BhIncidents BhIncidents;
@@ -141,10 +147,23 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhIncidents, bh_incidents_free)
 BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f);
 /* A finding that belongs to that incident by what was decided before: in the order in which they were told. Makes the incident where it is not known. */
 BhIncident *bh_incidents_restore(BhIncidents *g, guint64 incident, BhIncidentState state, const BhIncidentFinding *f);
+/* A line of it as it was kept, after its findings were given back: what retention took from the findings is still in it. Takes the line. Nothing is done where the incident is not known. */
+void bh_incidents_restore_line(BhIncidents *g, guint64 incident, BhIncidentLine *line);
+/* And its numbers: they only rise. */
+void bh_incidents_restore_totals(BhIncidents *g, guint64 incident, guint64 findings, guint64 dropped);
 /* `container` was asked for by a process of `asker`, both on `node`. */
 void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, const char *container, gint64 time_ns);
 
+/* Numbers of those that are open: GArray of guint64, the oldest first. */
+GArray *bh_incidents_open(BhIncidents *g);
 BhIncident *bh_incidents_get(BhIncidents *g, guint64 id);
+/* By hand: all of `from` goes into `into`, which goes on whatever is older. NULL: one of them is not known, or both are one. Good until the next call: *from, as it is afterwards. */
+BhIncident *bh_incidents_merge(BhIncidents *g, guint64 into, guint64 from, BhIncident **merged);
+/*
+ * By hand: the lines with these ids (a NULL-terminated list of findings' ids) go into an incident of their own, with what follows from them: containers that are in no other line, what these
+ * findings left. The two are not merged by findings any more as long as this runs. *serials: of the findings that went, GArray of gint64. NULL: no such incident or line, or nothing would be left.
+ */
+BhIncident *bh_incidents_split(BhIncidents *g, guint64 id, const char *const *ids, GArray **serials, BhIncident **given_up);
 /* It takes no more findings; what it held is free to begin another. FALSE: there is no such open one. */
 gboolean bh_incidents_close(BhIncidents *g, guint64 id);
 /* Forgets what was quiet for long, by the time of events. Returns how many; `gone` is told of each before it goes. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/store_incidents.h"
 
-#include "base/escape.h"
 #include "store/store_private.h"
 
 #define JSON_COLUMN_MAX (1 << 20)
@@ -61,10 +60,15 @@ static gboolean put_row(BhStore *s, const BhStoreIncident *i, GError **error) {
         if (forming && i->merged_into)
                 return bh_db_run(s->writer, error, "UPDATE incident_findings SET incident = ? WHERE incident = ?", "uu", i->merged_into, i->id) &&
                        bh_db_run(s->writer, error, "DELETE FROM incidents WHERE id = ? AND state = 'forming'", "u", i->id);
+        /* what it was stays to be read where it was; its findings are elsewhere */
+        if (i->merged_into)
+                return bh_db_run(s->writer, error, "UPDATE incident_findings SET incident = ? WHERE incident = ?", "uu", i->merged_into, i->id) &&
+                       bh_db_run(s->writer, error, "UPDATE incidents SET state = 'merged', merged_into = ?, changed_ns = ? WHERE id = ? AND state <> 'closed'", "uiu", i->merged_into, s->tx_now, i->id) &&
+                       log_row(s, i->id, error);
         if (!bh_db_run(s->writer, error,
                        "INSERT INTO incidents (id, state, merged_into, severity, rank, tactics, first_ns, last_ns, findings, dropped, title, story, nodes, applications, workloads, containers, lines, "
                        "opened_ns, changed_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                       "state = CASE WHEN incidents.state = 'closed' THEN 'closed' ELSE excluded.state END, merged_into = excluded.merged_into, severity = max(incidents.severity, excluded.severity), "
+                       "state = CASE WHEN incidents.state IN ('closed', 'merged') THEN incidents.state ELSE excluded.state END, severity = max(incidents.severity, excluded.severity), "
                        "rank = min(incidents.rank, excluded.rank), tactics = incidents.tactics | excluded.tactics, first_ns = min(incidents.first_ns, excluded.first_ns), "
                        "last_ns = max(incidents.last_ns, excluded.last_ns), findings = max(incidents.findings, excluded.findings), dropped = max(incidents.dropped, excluded.dropped), "
                        "title = excluded.title, story = excluded.story, nodes = excluded.nodes, applications = excluded.applications, workloads = excluded.workloads, "
@@ -75,9 +79,20 @@ static gboolean put_row(BhStore *s, const BhStoreIncident *i, GError **error) {
                        bh_store_clean_json(s, i->applications, "[]"), bh_store_clean_json(s, i->workloads, "[]"), bh_store_clean_json(s, i->containers, "[]"),
                        bh_store_clean(s, i->lines, JSON_COLUMN_MAX), forming ? 0 : s->tx_now, s->tx_now))
                 return FALSE;
-        if (i->merged_into && !bh_db_run(s->writer, error, "UPDATE incident_findings SET incident = ? WHERE incident = ?", "uu", i->merged_into, i->id))
-                return FALSE;
         return forming || log_row(s, i->id, error);
+}
+
+static gboolean add_note(BhStore *s, guint64 id, const char *who, const char *text, GError **error) {
+        gint64 have;
+
+        if (!bh_db_get_int(s->writer, &have, NULL, error, "SELECT count(*) FROM incident_notes WHERE incident = ?", "u", id))
+                return FALSE;
+        if (have >= BH_STORE_INCIDENT_NOTES_MAX) {
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "incident %" G_GUINT64_FORMAT " has %d comments, which is as many as there may be", id, BH_STORE_INCIDENT_NOTES_MAX);
+                return FALSE;
+        }
+        return bh_db_run(s->writer, error, "INSERT INTO incident_notes (incident, time_ns, who, text) VALUES (?, ?, ?, ?)", "uitt", id, s->tx_now, bh_store_clean(s, who, BH_STORE_KEY_MAX),
+                         bh_store_clean(s, text, BH_STORE_INCIDENT_NOTE_MAX));
 }
 
 /* Beyond the bound: what forms and was quiet for long, what ended, then the oldest. */
@@ -113,6 +128,38 @@ static gboolean put(BhStore *s, const BhStoreIncident *rows, guint n, const BhSt
 
 gboolean bh_store_incidents_put(BhStore *s, const BhStoreIncident *rows, guint n, const BhStoreIncidentMember *members, guint n_members, guint64 position, GError **error) {
         return bh_store_begin(s, error) && bh_store_end(s, put(s, rows, n, members, n_members, position, error), error);
+}
+
+gboolean bh_store_incidents_decide(BhStore *s, const BhStoreIncident *rows, guint n, const BhStoreIncidentMember *members, guint n_members, guint64 position, const BhStoreIncidentSaid *said, guint n_said,
+                                   const BhStoreAuditEntry *audit, GError **error) {
+        gboolean ok;
+
+        if (!bh_store_begin(s, error))
+                return FALSE;
+        ok = put(s, rows, n, members, n_members, position, error);
+        for (guint i = 0; ok && i < n_said; i++) {
+                g_autoptr(GError) full = NULL;
+
+                ok = add_note(s, said[i].incident, said[i].who, said[i].text, &full) || g_error_matches(full, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT);
+                if (!ok)
+                        g_propagate_error(error, g_steal_pointer(&full));
+        }
+        return bh_store_end(s, ok && bh_store_put_audit(s, audit, error), error);
+}
+
+gboolean bh_store_incident_members(BhStore *s, guint64 id, guint max, BhStoreMemberFunc func, gpointer data, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+        BhDbStep step = BH_DB_FAILED;
+
+        if (!db)
+                return FALSE;
+        BhDbStmt *st = bh_db_query(db, error, "SELECT id, incident, open FROM (SELECT f.serial AS serial, f.id AS id, m.incident AS incident, i.state = 'open' AS open FROM incident_findings m "
+                                   "JOIN incidents i ON i.id = m.incident JOIN findings f ON f.serial = m.serial WHERE m.incident = ? ORDER BY f.serial DESC LIMIT ?) ORDER BY serial", "ui", id, (gint64) max);
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
+                func(bh_db_peek(st, 0), (guint64) bh_db_int(st, 1), bh_db_int(st, 2) != 0, data);
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE;
 }
 
 gboolean bh_store_incidents_members(BhStore *s, gint64 since_ns, guint max, BhStoreMemberFunc func, gpointer data, GError **error) {
@@ -171,27 +218,16 @@ static BhStoreIncident *take_row(BhDbStmt *st, gboolean whole) {
         return i;
 }
 
-/* The columns are JSON that the central wrote with the same escaping: a text is there with its quotes, and they are nowhere else. */
-static void where_element(BhWhere *w, const char *condition, const char *value) {
-        g_autoptr(GString) quoted = g_string_new(NULL);
-
-        if (!value)
-                return;
-        bh_escape_append_json(quoted, value, -1);
-        bh_where_text(w, condition, quoted->str);
-        bh_where_keep(w);
-}
-
 static void filter_to_where(BhWhere *w, const BhStoreIncidentFilter *f) {
         bh_where_sql(w, f && f->state ? "state <> 'forming'" : "state IN ('open', 'closed')");
         if (!f)
                 return;
         bh_where_text(w, "state = ?", f->state);
         bh_where_text(w, "assignee = ?", f->assignee);
-        where_element(w, "instr(applications, ?) > 0", f->application);
-        where_element(w, "instr(workloads, ?) > 0", f->workload);
-        where_element(w, "instr(containers, ?) > 0", f->container);
-        where_element(w, "instr(nodes, ?) > 0", f->node);
+        bh_where_text(w, "EXISTS (SELECT 1 FROM json_each(applications) WHERE value = ?)", f->application);
+        bh_where_text(w, "EXISTS (SELECT 1 FROM json_each(workloads) WHERE value = ?)", f->workload);
+        bh_where_text(w, "EXISTS (SELECT 1 FROM json_each(containers) AS c WHERE ? IN (json_extract(c.value, '$.id'), json_extract(c.value, '$.name')))", f->container);
+        bh_where_text(w, "EXISTS (SELECT 1 FROM json_each(nodes) WHERE value = ?)", f->node);
         bh_where_contains(w, "title || ' ' || story", f->search);
         if (f->min_severity)
                 bh_where_int(w, "severity >= ?", f->min_severity);
@@ -317,19 +353,6 @@ static gboolean must_be(BhStore *s, guint64 id, gboolean open, GError **error) {
                 return FALSE;
         }
         return TRUE;
-}
-
-static gboolean add_note(BhStore *s, guint64 id, const char *who, const char *text, GError **error) {
-        gint64 have;
-
-        if (!bh_db_get_int(s->writer, &have, NULL, error, "SELECT count(*) FROM incident_notes WHERE incident = ?", "u", id))
-                return FALSE;
-        if (have >= BH_STORE_INCIDENT_NOTES_MAX) {
-                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "incident %" G_GUINT64_FORMAT " has %d comments, which is as many as there may be", id, BH_STORE_INCIDENT_NOTES_MAX);
-                return FALSE;
-        }
-        return bh_db_run(s->writer, error, "INSERT INTO incident_notes (incident, time_ns, who, text) VALUES (?, ?, ?, ?)", "uitt", id, s->tx_now, bh_store_clean(s, who, BH_STORE_KEY_MAX),
-                         bh_store_clean(s, text, BH_STORE_INCIDENT_NOTE_MAX));
 }
 
 static gboolean touch(BhStore *s, guint64 id, GError **error) {

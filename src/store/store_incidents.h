@@ -46,11 +46,20 @@ typedef struct {
 gboolean bh_store_incidents_position(BhStore *s, guint64 *position, GError **error);
 /* The largest number that an incident ever had. */
 gboolean bh_store_incidents_last(BhStore *s, guint64 *id, GError **error);
-/* All or nothing. A row that people closed meanwhile stays closed. Members of a merged incident go with it; one that is "forming" and has merged_into is deleted. */
+/* All or nothing. A row that was closed or merged meanwhile stays so. With merged_into nothing else of the row is written, and its members go along; one that is "forming" and has it is deleted. */
 gboolean bh_store_incidents_put(BhStore *s, const BhStoreIncident *rows, guint n, const BhStoreIncidentMember *members, guint n_members, guint64 position, GError **error);
+/* The same, for what people decide, with what is to be said of it (not where there are as many comments as may be) and the audit entry. */
+typedef struct {
+        guint64 incident;
+        const char *who, *text;
+} BhStoreIncidentSaid;
+gboolean bh_store_incidents_decide(BhStore *s, const BhStoreIncident *rows, guint n, const BhStoreIncidentMember *members, guint n_members, guint64 position, const BhStoreIncidentSaid *said, guint n_said,
+                                   const BhStoreAuditEntry *audit, GError **error);
 /* Findings of incidents that are forming or open and had one since `since_ns`, in the order in which they came; at most `max`, the latest. */
 typedef void (*BhStoreMemberFunc)(const char *finding, guint64 incident, gboolean open, gpointer data);
 gboolean bh_store_incidents_members(BhStore *s, gint64 since_ns, guint max, BhStoreMemberFunc func, gpointer data, GError **error);
+/* The same of one incident, in whatever state. */
+gboolean bh_store_incident_members(BhStore *s, guint64 id, guint max, BhStoreMemberFunc func, gpointer data, GError **error);
 /* Whether the incident that this finding is in was closed. */
 gboolean bh_store_incident_is_closed(BhStore *s, gint64 serial, gboolean *closed, GError **error);
 

@@ -300,6 +300,159 @@ static void test_story(void) {
         g_assert_nonnull(strstr(lengthy, " 91 more of its findings are in the timeline."));
 }
 
+static BhIncidentFinding with_file(BhIncidentFinding f, struct bh_event *e, guint64 ino, gboolean writes) {
+        BH_SET(e, type, writes ? BH_EV_OPEN : BH_EV_EXEC);
+        if (writes) {
+                BH_SET(e, open_flags, O_WRONLY | O_CREAT);
+                BH_SET(e, dev, 9);
+                BH_SET(e, ino, ino);
+        } else {
+                BH_SET(e, exe_dev, 9);
+                BH_SET(e, exe_ino, ino);
+        }
+        f.event = e;
+        return f;
+}
+
+static void test_a_file_is_known_by_its_own_time(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        struct bh_event write = { 0 }, run = { 0 };
+        guint64 id = join(g, with_file(act("web", "File dropped", 3, T(PERSISTENCE), 0), &write, 7, TRUE));
+
+        for (gint64 h = 1; h <= 30; h++)
+                g_assert_cmpuint(join(g, act("web", "Log removed or emptied", 4, T(DEFENSE_EVASION), h * 3600)), ==, id);
+        g_assert_cmpuint(join(g, with_file(act("other", "Program run", 3, T(EXECUTION), 20 * 3600), &run, 7, FALSE)), ==, id);
+        /* thirty hours after it was written the number may be another file's */
+        g_assert_cmpuint(join(g, with_file(act("third", "Program run", 3, T(EXECUTION), 30 * 3600), &run, 7, FALSE)), !=, id);
+}
+
+static void test_files_of_one_flood_are_bounded(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        struct bh_event write = { 0 }, run = { 0 };
+        guint64 other = join(g, with_file(act("web", "File dropped", 3, T(PERSISTENCE), 0), &write, 1, TRUE)), id = 0;
+        BhIncidentStats s;
+
+        for (guint n = 0; n < BH_INCIDENT_OWN_MAX + 100; n++)
+                id = join(g, with_file(act("flood", "File dropped", 3, T(PERSISTENCE), 1), &write, 1000 + n, TRUE));
+        bh_incidents_stats(g, &s);
+        g_assert_cmpuint(s.keys_dropped, ==, 100);
+        g_assert_cmpuint(s.keys, ==, BH_INCIDENT_OWN_MAX + 3);
+        /* the latest are kept, and those of others */
+        g_assert_cmpuint(join(g, with_file(act("a", "Program run", 3, T(EXECUTION), 2), &run, 1000 + BH_INCIDENT_OWN_MAX + 99, FALSE)), ==, id);
+        g_assert_cmpuint(join(g, with_file(act("b", "Program run", 3, T(EXECUTION), 2), &run, 1000, FALSE)), !=, id);
+        g_assert_cmpuint(join(g, with_file(act("c", "Program run", 3, T(EXECUTION), 2), &run, 1, FALSE)), ==, other);
+}
+
+static void test_an_agent_ties_no_two_containers(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        const BhIncidentProcess agent[] = { { 900, 1, "/opt/agent", "", "" } };
+        struct bh_event enter[2] = { 0 };
+        guint64 a = join(g, act("a", "x", 2, T(EXECUTION), 0)), b = join(g, act("b", "x", 2, T(EXECUTION), 0));
+
+        BH_SET_STR(&enter[0], target_container_id, "a");
+        BH_SET_STR(&enter[1], target_container_id, "b");
+        for (guint n = 0; n < 4; n++) {
+                BhIncidentFinding f = act("", "Container entered from the node", 4, T(EXECUTION), 1 + n);
+
+                BH_SET(&enter[n % 2], type, BH_EV_PTRACE);
+                f.event = &enter[n % 2];
+                f.lineage = agent;
+                f.n_lineage = 1;
+                g_assert_cmpuint(join(g, f), ==, n % 2 ? b : a);
+        }
+}
+
+static void test_by_hand(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        BhIncident *from = NULL, *given_up = NULL;
+        g_autoptr(GArray) serials = NULL, none = NULL;
+        struct bh_event trace = { 0 };
+        BhIncidentFinding f = act("a", "x", 2, T(EXECUTION), 0), g2 = act("b", "y", 3, T(IMPACT), 5);
+        guint64 a, b;
+
+        f.id = "fa";
+        g2.id = "fb";
+        a = join(g, f);
+        b = join(g, g2);
+        g_assert_null(bh_incidents_merge(g, a, a, &from));
+        g_assert_true(bh_incidents_merge(g, b, a, &from) == bh_incidents_get(g, b));
+        g_assert_cmpuint(from->id, ==, a);
+        g_assert_cmpuint(from->merged_into, ==, b);
+        g_assert_cmpuint(bh_incidents_get(g, b)->lines->len, ==, 2);
+        g_assert_cmpuint(join(g, act("a", "z", 4, T(DISCOVERY), 6)), ==, b);
+
+        /* and apart again: the container goes along, and what grows stays where it is */
+        const char *all[] = { "fb", "fa", "id", NULL }, *part[] = { "fb", NULL };
+        g_assert_null(bh_incidents_split(g, b, all, &none, &given_up));
+        const BhIncident *made = bh_incidents_split(g, b, part, &serials, &given_up);
+        g_assert_nonnull(made);
+        guint64 c = made->id;
+        g_assert_cmpuint(c, >, b);
+        g_assert_cmpuint(serials->len, ==, 1);
+        g_assert_cmpint(g_array_index(serials, gint64, 0), ==, g2.serial);
+        g_assert_cmpuint(made->tactics, ==, T(IMPACT));
+        g_assert_cmpuint(made->findings, ==, 1);
+        g_assert_cmpuint(bh_incidents_get(g, b)->tactics, ==, T(EXECUTION) | T(DISCOVERY));
+        g_assert_cmpuint(bh_incidents_get(g, b)->findings, ==, 2);
+        g_assert_cmpuint(join(g, act("b", "w", 3, T(IMPACT), 7)), ==, c);
+        g_assert_cmpuint(join(g, act("a", "w", 3, T(IMPACT), 7)), ==, b);
+        g2.count = 5;
+        g_assert_cmpuint(join(g, g2), ==, c);
+        /* what people took apart no finding brings together, people do */
+        BH_SET(&trace, type, BH_EV_PTRACE);
+        BH_SET_STR(&trace, target_container_id, "b");
+        f = act("a", "traced", 2, T(PRIVILEGE_ESCALATION), 8);
+        f.event = &trace;
+        BhIncidentJoin j = bh_incidents_finding(g, &f);
+        g_assert_cmpuint(j.n_merged, ==, 0);
+        g_assert_nonnull(bh_incidents_merge(g, b, c, &from));
+        g_assert_cmpuint(join(g, act("b", "v", 3, T(IMPACT), 9)), ==, b);
+}
+
+static void test_lines_outlive_their_findings(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(8);
+        BhIncidentFinding f = act("web", "second", 3, T(IMPACT), 10);
+        BhIncidentLine *gone = g_new0(BhIncidentLine, 1), *had = g_new0(BhIncidentLine, 1);
+
+        *gone = (BhIncidentLine){ .serial = 1, .id = g_strdup("f1"), .rule = g_strdup("first"), .output = g_strdup(""), .node = g_strdup("n"), .container_id = g_strdup("web"), .container_name = g_strdup("web"),
+                .workload = g_strdup(""), .application = g_strdup(""), .exe = g_strdup("/bin/sh"), .object = g_strdup(""), .parent = g_strdup("/nginx"), .command = g_strdup(""), .rank = 2,
+                .tactics = T(INITIAL_ACCESS), .time_ns = 1000 * S, .last_ns = 1000 * S, .count = 3 };
+        *had = (BhIncidentLine){ .serial = f.serial, .id = g_strdup("f2"), .rule = g_strdup("second"), .output = g_strdup(""), .node = g_strdup("n"), .container_id = g_strdup("web"),
+                .container_name = g_strdup("web"), .workload = g_strdup(""), .application = g_strdup(""), .exe = g_strdup(""), .object = g_strdup(""), .parent = g_strdup(""), .command = g_strdup(""), .rank = 3,
+                .tactics = T(IMPACT), .basis = BH_BASIS_CONTAINER, .time_ns = 1010 * S, .last_ns = 1010 * S, .count = 40 };
+        bh_incidents_restore(g, 5, BH_INCIDENT_OPEN, &f);
+        bh_incidents_restore_line(g, 5, gone);
+        bh_incidents_restore_line(g, 5, had);
+        bh_incidents_restore_totals(g, 5, 44, 2);
+        const BhIncident *i = bh_incidents_get(g, 5);
+        g_autofree char *title = bh_story_title(i);
+        g_assert_cmpuint(i->lines->len, ==, 2);
+        g_assert_cmpstr(((BhIncidentLine *) i->lines->pdata[0])->rule, ==, "first");
+        g_assert_cmpuint(((BhIncidentLine *) i->lines->pdata[1])->count, ==, 40);
+        g_assert_cmpint(((BhIncidentLine *) i->lines->pdata[1])->basis, ==, BH_BASIS_CONTAINER);
+        g_assert_cmpuint(i->tactics, ==, T(INITIAL_ACCESS) | T(IMPACT));
+        g_assert_cmpuint(i->findings, ==, 44);
+        g_assert_cmpint(i->first_ns, ==, 1000 * S);
+        g_assert_cmpstr(title, ==, "Container web taken over");
+        g_autoptr(GArray) open = bh_incidents_open(g);
+        g_assert_cmpuint(open->len, ==, 1);
+}
+
+static void test_an_open_one_that_has_to_go_is_told(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        BhIncidentJoin j = { 0 };
+
+        for (guint n = 0; n <= BH_INCIDENTS_MAX; n++) {
+                g_autofree char *container = g_strdup_printf("c%u", n);
+                BhIncidentFinding f = act(container, "x", 2, T(EXECUTION), n);
+
+                j = bh_incidents_finding(g, &f);
+                g_assert_true((j.given_up != NULL) == (n == BH_INCIDENTS_MAX));
+        }
+        g_assert_cmpuint(j.given_up->id, ==, 1);
+        g_assert_cmpuint(j.given_up->lines->len, ==, 1);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/incident/one", test_one_attack_is_one);
@@ -314,5 +467,11 @@ int main(int argc, char **argv) {
         g_test_add_func("/incident/close", test_close_and_restore);
         g_test_add_func("/incident/asked", test_asked);
         g_test_add_func("/incident/story", test_story);
+        g_test_add_func("/incident/file_time", test_a_file_is_known_by_its_own_time);
+        g_test_add_func("/incident/flood", test_files_of_one_flood_are_bounded);
+        g_test_add_func("/incident/agent", test_an_agent_ties_no_two_containers);
+        g_test_add_func("/incident/by_hand", test_by_hand);
+        g_test_add_func("/incident/kept", test_lines_outlive_their_findings);
+        g_test_add_func("/incident/given_up", test_an_open_one_that_has_to_go_is_told);
         return g_test_run();
 }

@@ -71,8 +71,17 @@ static void filters_and_pages(void) {
 
         rows[2].severity = 3;
         rows[2].workloads = (char *) "[\"db\"]";
-        rows[3].merged_into = 3;
+        rows[3].state = (char *) "open";
         put(s, rows, G_N_ELEMENTS(rows), 1);
+        /* it keeps what it told, and nothing that comes late opens it again */
+        BhStoreIncident went = { .id = 4, .state = (char *) "merged", .merged_into = 3 };
+        put(s, &went, 1, 1);
+        put(s, &rows[3], 1, 1);
+        g_autoptr(BhStoreIncident) merged = bh_store_incident(s, 4, NULL);
+        g_assert_cmpstr(merged->state, ==, "merged");
+        g_assert_cmpuint(merged->merged_into, ==, 3);
+        g_assert_cmpstr(merged->title, ==, rows[3].title);
+        g_assert_cmpstr(merged->lines, ==, rows[3].lines);
         g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ 0 }), ==, 3); /* neither what forms nor what went into another */
         g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ .state = "merged" }), ==, 1);
         g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ .state = "forming" }), ==, 0);
@@ -81,6 +90,9 @@ static void filters_and_pages(void) {
         g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ .workload = "d" }), ==, 0);
         g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ .workload = "a\"b" }), ==, 2);
         g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ .container = "web-1" }), ==, 3);
+        /* keys of the JSON are no names */
+        g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ .container = "name" }), ==, 0);
+        g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ .container = "node" }), ==, 0);
         g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ .node = "n1", .search = "OUT OF" }), ==, 3);
         g_assert_cmpuint(count_of(s, (BhStoreIncidentFilter){ .since_ns = T0 + 3 }), ==, 2);
         g_assert_null(bh_store_incident(s, 2, NULL));
@@ -102,7 +114,7 @@ static void filters_and_pages(void) {
                 told += c->kind == BH_STORE_CHANGE_INCIDENT;
                 g_assert_false(c->kind == BH_STORE_CHANGE_INCIDENT && g_str_equal(c->key, "2"));
         }
-        g_assert_cmpuint(told, ==, 4);
+        g_assert_cmpuint(told, ==, 6);
         bh_store_close(s);
 }
 
