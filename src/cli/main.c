@@ -24,6 +24,8 @@ static const struct {
         { "findings", "what was found wrong", bh_cmd_findings },
         { "incidents", "findings as stories: what happened, in order", bh_cmd_incidents },
         { "incident", "one of them: its story and timeline; assign, comment, close", bh_cmd_incident },
+        { "respond", "act on a container: isolate, quarantine, block, kill; release", bh_cmd_respond },
+        { "responses", "what was done to containers, by whom and why", bh_cmd_responses },
         { "output", "where findings are sent: files, syslog, webhooks", bh_cmd_output },
         { "user", "who may log in, and as what", bh_cmd_user },
         { "token", "tokens for programs", bh_cmd_token },

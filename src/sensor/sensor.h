@@ -26,6 +26,7 @@
 #include "net_alerts.h"
 #include "payload.h"
 #include "report.h"
+#include "respond.h"
 #include "web_watch.h"
 
 typedef struct {
@@ -72,6 +73,8 @@ typedef struct {
         BhNetAlerts *dns_alerts;
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
+        BhRespond *respond;     /* NULL: the same, and nothing is held since an earlier run; or it could not be opened */
+        char *respond_error;
         BhFlows *flows;         /* NULL: the same */
         BhConntrackSockets conntrack;
         BhLineage *lineage;
@@ -109,6 +112,16 @@ void bh_sensor_start_web(BhSensor *s);
 void bh_sensor_settle_web(BhSensor *s);
 void bh_sensor_free_web(BhSensor *s);
 json_t *bh_sensor_web_status(BhSensor *s);
+
+/* ---- responses (sensor_respond.c) */
+
+/* Before the report; when the containers are known; when nobody asks any more. */
+void bh_sensor_open_respond(BhSensor *s);
+void bh_sensor_start_respond(BhSensor *s);
+void bh_sensor_free_respond(BhSensor *s);
+/* For the report: `sensor` is the BhSensor. */
+GPtrArray *bh_sensor_respond(GBytes *body, gpointer sensor, GError **error);
+json_t *bh_sensor_respond_status(BhSensor *s);
 
 /* ---- signs in DNS messages (sensor_signs.c) */
 
