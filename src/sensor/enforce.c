@@ -45,7 +45,7 @@ typedef struct {
 
 struct BhEnforce {
         char *dir, *home, *v2, *proc; /* home: of this build, in dir */
-        gboolean loaded;
+        gboolean loaded, pinned; /* loaded alone: kept by this process, ready for the next that is held */
         int maps[MAPS], programs[PROGRAMS], links[2];
         guint32 next_list;
         GHashTable *subjects; /* by id */
@@ -133,7 +133,7 @@ static void close_all(BhEnforce *e) {
                         close(*fd);
                 *fd = -1;
         }
-        e->loaded = FALSE;
+        e->loaded = e->pinned = FALSE;
 }
 
 static gboolean open_pins(BhEnforce *e) {
@@ -148,7 +148,7 @@ static gboolean open_pins(BhEnforce *e) {
                         return FALSE;
                 }
         }
-        return e->loaded = TRUE;
+        return e->loaded = e->pinned = TRUE;
 }
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list args) {
@@ -162,6 +162,30 @@ static gboolean load(BhEnforce *e, GError **error) {
 
         if (e->loaded)
                 return TRUE;
+        libbpf_print_fn_t before = libbpf_set_print(quiet);
+        struct bpf_object *o = bpf_object__open_mem(bytes, size, NULL);
+        int rc = o ? bpf_object__load(o) : -errno;
+        libbpf_set_print(before);
+        for (guint i = 0; !rc && i < FDS; i++) {
+                int *fd = fd_at(e, i, &kind, &name);
+
+                *fd = fcntl(i < MAPS ? bpf_object__find_map_fd_by_name(o, name) : bpf_program__fd(bpf_object__find_program_by_name(o, name)), F_DUPFD_CLOEXEC, 3);
+                if (*fd < 0)
+                        rc = -errno;
+        }
+        bpf_object__close(o);
+        if (!rc)
+                return e->loaded = TRUE;
+        close_all(e);
+        return bh_enforce_fail(error, "the kernel does not take the programs that cut off containers: %s", g_strerror(-rc));
+}
+
+/* Whatever is attached from here on goes on without this process. */
+static gboolean pin(BhEnforce *e, GError **error) {
+        const char *kind, *name;
+
+        if (e->pinned)
+                return TRUE;
         if (g_mkdir_with_parents(e->dir, 0700))
                 return bh_enforce_fail(error, "cannot make %s: %s", e->dir, g_strerror(errno));
         if (!is_bpffs(e->dir) && mount("bpf", e->dir, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
@@ -169,37 +193,26 @@ static gboolean load(BhEnforce *e, GError **error) {
         remove_home(e->home);
         if (mkdir(e->home, 0700))
                 return bh_enforce_fail(error, "cannot make %s: %s", e->home, g_strerror(errno));
-
-        libbpf_print_fn_t before = libbpf_set_print(quiet);
-        struct bpf_object *o = bpf_object__open_mem(bytes, size, NULL);
-        int rc = o ? bpf_object__load(o) : -errno;
-        libbpf_set_print(before);
-        if (rc) {
-                bpf_object__close(o);
-                remove_home(e->home);
-                return bh_enforce_fail(error, "the kernel does not take the programs that cut off containers: %s", g_strerror(-rc));
-        }
         for (guint i = 0; i < FDS; i++) {
                 int *fd = fd_at(e, i, &kind, &name);
-                g_autofree char *pin = g_strdup_printf("%s/%s_%s", e->home, kind, name);
-                int of = i < MAPS ? bpf_object__find_map_fd_by_name(o, name) : bpf_program__fd(bpf_object__find_program_by_name(o, name));
+                g_autofree char *path = g_strdup_printf("%s/%s_%s", e->home, kind, name);
 
-                *fd = fcntl(of, F_DUPFD_CLOEXEC, 3);
-                if (*fd < 0 || bpf_obj_pin(*fd, pin)) {
-                        bh_enforce_fail(error, "cannot pin %s: %s", pin, g_strerror(errno));
-                        close_all(e);
-                        bpf_object__close(o);
+                if (bpf_obj_pin(*fd, path)) {
+                        bh_enforce_fail(error, "cannot pin %s: %s", path, g_strerror(errno));
                         remove_home(e->home);
                         return FALSE;
                 }
         }
-        bpf_object__close(o);
-        return e->loaded = TRUE;
+        return e->pinned = TRUE;
 }
 
-/* Nothing is in force any more: nothing stays in the kernel. */
-static void unload(BhEnforce *e) {
-        close_all(e);
+gboolean bh_enforce_prepare(BhEnforce *e, GError **error) {
+        return load(e, error);
+}
+
+/* Nothing is in force any more: nothing stays that this process does not hold. */
+static void unpin(BhEnforce *e) {
+        e->pinned = FALSE;
         if (!is_bpffs(e->dir))
                 return;
         remove_home(e->home);
@@ -452,7 +465,7 @@ gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *
         fresh = !g_hash_table_contains(e->subjects, &id);
         if (fresh && g_hash_table_size(e->subjects) >= BH_ENFORCE_CGROUPS)
                 return bh_enforce_fail(error, "%u containers are cut off, which is as many as there may be: release others first", BH_ENFORCE_CGROUPS);
-        if (!load(e, error))
+        if (!load(e, error) || !pin(e, error))
                 return FALSE;
 
         Subject *s = subject_at(e, cgroup);
@@ -485,7 +498,7 @@ gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *
                 s->deny = refuse;
                 drop_subject(e, s);
                 if (!g_hash_table_size(e->subjects))
-                        unload(e);
+                        unpin(e);
         } else { /* as it was */
                 bpf_map_update_elem(e->maps[MAP_SUBJECTS], &id, &was, BPF_ANY);
                 s->isolate = was.isolate;
@@ -512,7 +525,7 @@ void bh_enforce_clear(BhEnforce *e, const char *cgroup) {
                 return;
         drop_subject(e, s);
         if (!g_hash_table_size(e->subjects))
-                unload(e);
+                unpin(e);
 }
 
 /* Lists that nobody uses: of a process that was killed while it made one. */
@@ -581,7 +594,7 @@ void bh_enforce_settle(BhEnforce *e) {
         if (d)
                 closedir(d);
         if (!g_hash_table_size(e->subjects))
-                unload(e);
+                unpin(e);
 }
 
 gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, guint64 *bytes, guint64 *calls) {

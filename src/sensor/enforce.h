@@ -27,6 +27,9 @@ BhEnforce *bh_enforce_open(const char *dir, const char *v2_mount, const char *pr
 void bh_enforce_free(BhEnforce *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhEnforce, bh_enforce_free)
 
+/* Loads the programs, attached to nothing: the next that is held does not wait for it. */
+gboolean bh_enforce_prepare(BhEnforce *e, GError **error);
+
 typedef struct {
         gboolean isolate;
         const GArray *allow; /* BhPeerNet: what remains of an isolated one; may be NULL */

@@ -469,8 +469,11 @@ static void look_after_all(BhRespond *r) {
 
 static gpointer work(gpointer data) {
         BhRespond *r = data;
+        g_autoptr(GError) error = NULL;
 
         g_mutex_lock(&r->lock);
+        if (r->enforce && !bh_enforce_prepare(r->enforce, &error))
+                bh_error("this node cannot cut containers off", "error", error->message);
         while (!r->stopping) {
                 look_after_all(r);
                 if (held_now(r))
