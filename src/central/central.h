@@ -32,6 +32,7 @@ typedef struct BhNotifyFeed BhNotifyFeed;
 typedef struct BhMap BhMap;
 typedef struct BhCorrelator BhCorrelator;
 typedef struct BhModels BhModels;
+typedef struct BhResponses BhResponses;
 
 typedef struct {
         char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *rules_dir, *url, *alert_dir, *alerts;
@@ -50,6 +51,7 @@ typedef struct {
         BhMap *map;
         BhCorrelator *correlator;
         BhModels *models;
+        BhResponses *responses;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
         guint landlock; /* the kernel's version, 0: none */

@@ -19,6 +19,7 @@
 #include "hub.h"
 #include "incidents.h"
 #include "ingest.h"
+#include "responses.h"
 #include "rules.h"
 #include "json_out.h"
 #include "keeper.h"
@@ -263,6 +264,7 @@ static gboolean start(Program *p, GError **error) {
                 return FALSE;
         if (!(c->models = bh_models_new(c, error)))
                 return FALSE;
+        c->responses = bh_responses_new(c);
         c->upkeep = bh_upkeep_start(c);
         c->notify = bh_notify_feed_new(c, p->keeper, c->alerts);
         p->keeper = -1;
@@ -278,6 +280,7 @@ static gboolean start(Program *p, GError **error) {
         if (!(c->bus = bh_bus_listen(bh_fd_steal(&p->bus), &callbacks, &options, error)))
                 return FALSE;
         bh_rules_start(c->rules, c);
+        bh_responses_start(c->responses);
 
         BhHttpConfig http = {
                 .tcp_fd = bh_fd_steal(&p->tcp),
@@ -305,6 +308,7 @@ static void stop(Program *p) {
         g_autofree char *api = g_build_filename(c->run_dir, "central", "api.sock", NULL);
 
         g_atomic_int_set(&c->ready, 0);
+        bh_responses_stop(c->responses); /* workers wait for it no more */
         if (p->served) {
                 bh_http_stop(c->http);
                 bh_live_stop(c);
@@ -321,6 +325,7 @@ static void stop(Program *p) {
         bh_bus_listener_free(c->bus);
         bh_ingest_stop();
         bh_http_free(c->http);
+        bh_responses_free(c->responses);
         bh_upkeep_free(c->upkeep, p->served);
         bh_models_free(c->models);
         bh_map_free(c->map);

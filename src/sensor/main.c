@@ -445,6 +445,7 @@ static void open_report(BhSensor *s) {
                 .host = on_host,
                 .flush = on_flush,
                 .processes = on_processes,
+                .respond = s->respond ? bh_sensor_respond : NULL,
                 .say = on_say,
                 .ends_told = bh_sensor_on_ends_told,
                 .evidence = bh_sensor_verify_evidence,
@@ -543,6 +544,7 @@ static gboolean start(BhSensor *s, GError **error) {
         if (!bh_sensor_open_rules(s, error))
                 return FALSE;
         bh_feed_tell_kinds(s->feed, on_kinds, s);
+        bh_sensor_open_respond(s);
         open_report(s);
         bh_sensor_open_evidence(s);
         bh_sensor_catch_up(s);
@@ -617,6 +619,7 @@ static gboolean start(BhSensor *s, GError **error) {
         bh_sensor_start_web(s);
         bh_sensor_start_evidence(s);
         bh_sensor_start_calls(s);
+        bh_sensor_start_respond(s);
 
         BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
@@ -664,6 +667,7 @@ static void stop(BhSensor *s) {
                 bh_flows_settle(s->flows);
         bh_sensor_settle_web(s);
         bh_sensor_settle_calls(s);
+        bh_sensor_free_respond(s);
         /* hooks off first: what happens from here on is not the sensor's; then the rest of the rings is read */
         if (s->hooks)
                 bh_hooks_detach(s->hooks);

@@ -48,6 +48,8 @@ typedef struct {
         void (*flush)(gpointer data);     /* what happened until now is to be readable from the recorder */
         /* One piece after the other of the answer to "processes" (a packed ProcessList); see processes.h. `container` NULL: all. */
         GPtrArray *(*processes)(const char *container, guint limit, gpointer data);
+        /* Pieces of the answer to "respond" (packed ResponseResults); NULL: this node carries out no responses. */
+        GPtrArray *(*respond)(GBytes *body, gpointer data, GError **error);
         /* Something about the sensor, as its event: action, sentence, and one attribute. */
         void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
         /* The findings of all ends of the sensor that were said (bh_report_start()) are spooled: called once, by the worker or by bh_report_free(). */

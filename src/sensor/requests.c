@@ -232,11 +232,31 @@ static void on_evidence_verify(BhBusStream *stream, GBytes *body, gpointer data)
         end(r);
 }
 
+/* ---- responses ---- */
+
+static void on_respond(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+        g_autoptr(GError) error = NULL;
+
+        if (!begin(r, stream))
+                return;
+        g_autoptr(GPtrArray) pieces = r->c.respond(body, r->c.data, &error);
+        Reader reader = { r, stream };
+
+        for (guint i = 0; pieces && i < pieces->len && reader_ready(&reader); i++)
+                if (!bh_bus_stream_send(stream, g_ptr_array_index(pieces, i), 0))
+                        break;
+        bh_bus_stream_end(stream, error ? error->message : NULL);
+        end(r);
+}
+
 void bh_report_serve(BhReport *r) {
         bh_bus_serve(r->bus, "evidence_verify", on_evidence_verify, r);
         bh_bus_serve(r->bus, "events", on_events, r);
         bh_bus_serve(r->bus, "status", on_status, r);
         bh_bus_serve(r->bus, "processes", on_processes, r);
+        if (r->c.respond)
+                bh_bus_serve(r->bus, "respond", on_respond, r);
         if (r->c.ruling) {
                 bh_bus_serve(r->bus, "rules", on_rules, r);
                 bh_bus_serve(r->bus, "rules_set", on_rules_set, r);

@@ -29,6 +29,7 @@
 #include "dns_tcp.h"
 #include "payload.h"
 #include "report.h"
+#include "respond.h"
 #include "web_watch.h"
 
 typedef struct {
@@ -84,6 +85,8 @@ typedef struct {
         BhReport *report;       /* NULL: no bus */
         BhEvidence *evidence;   /* NULL: none is kept */
         char *evidence_error, *evidence_broken; /* set before threads are started */
+        BhRespond *respond;     /* NULL: the same, and nothing is held since an earlier run; or it could not be opened */
+        char *respond_error;
         BhFlows *flows;         /* NULL: the same */
         BhConntrackSockets conntrack;
         BhLineage *lineage;
@@ -148,6 +151,15 @@ void bh_sensor_free_calls(BhSensor *s);
 /* The drain thread, each event, after the rules. */
 void bh_sensor_calls_event(BhSensor *s, const struct bh_event *e);
 json_t *bh_sensor_calls_status(BhSensor *s);
+/* ---- responses (sensor_respond.c) */
+
+/* Before the report; when the containers are known; when nobody asks any more. */
+void bh_sensor_open_respond(BhSensor *s);
+void bh_sensor_start_respond(BhSensor *s);
+void bh_sensor_free_respond(BhSensor *s);
+/* For the report: `sensor` is the BhSensor. */
+GPtrArray *bh_sensor_respond(GBytes *body, gpointer sensor, GError **error);
+json_t *bh_sensor_respond_status(BhSensor *s);
 
 /* ---- signs in DNS messages (sensor_signs.c) */
 

@@ -153,6 +153,12 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         BH_SCHEMA_MODELS,
         /* 10 */
         BH_SCHEMA_EVIDENCE,
+        /* 11: the ledger of responses */
+        "CREATE TABLE responses (serial INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, action TEXT NOT NULL, state TEXT NOT NULL, node TEXT NOT NULL, container_id TEXT NOT NULL, container_name TEXT NOT NULL,"
+        " workload TEXT NOT NULL, application TEXT NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL, allow TEXT NOT NULL, deny TEXT NOT NULL, result TEXT NOT NULL, detail TEXT NOT NULL,"
+        " until_ns INTEGER NOT NULL, created_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL, best_effort INTEGER NOT NULL, releasing INTEGER NOT NULL) STRICT;"
+        "CREATE INDEX responses_created ON responses (created_ns, serial);"
+        "CREATE INDEX responses_open ON responses (node) WHERE state IN ('pending', 'active') OR releasing = 1;",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

@@ -157,6 +157,7 @@ typedef enum {
         BH_STORE_CHANGE_STORE,       /* key: "restored" */
         BH_STORE_CHANGE_RESOURCE,    /* key: the row's serial; a row that is not there any more was deleted */
         BH_STORE_CHANGE_INCIDENT,    /* key: its number; never of one that is forming */
+        BH_STORE_CHANGE_RESPONSE,    /* key: its id */
         BH_STORE_CHANGE_KINDS,
 } BhStoreChangeKind;
 

@@ -373,6 +373,28 @@ export type Finding = {
 
 export type Tactic = "reconnaissance" | "initial-access" | "execution" | "persistence" | "privilege-escalation" | "defense-evasion" | "credential-access" | "discovery" | "lateral-movement" | "collection" | "command-and-control" | "exfiltration" | "impact";
 
+export type Response = {
+  id: string;
+  action: "isolate" | "quarantine" | "pause" | "block" | "kill" | "stop" | "restart";
+  state: "pending" | "active" | "released" | "gone" | "done" | "failed" | "dry_run";
+  releasing: boolean;
+  node: string;
+  container_id: string;
+  container_name: string;
+  workload: string;
+  application: string;
+  actor: string;
+  reason: string;
+  allow: string[];
+  deny: string[];
+  best_effort: boolean;
+  result: string;
+  until: string | null;
+  created: Time;
+  changed: Time;
+  detail?: Record<string, unknown>;
+};
+
 export type Incident = {
   id: number;
   state: "open" | "closed" | "merged";
@@ -715,6 +737,10 @@ export type Call =
   | "GET /api/v1/tokens"
   | "POST /api/v1/tokens"
   | "DELETE /api/v1/tokens/{id}"
+  | "GET /api/v1/responses"
+  | "POST /api/v1/responses"
+  | "GET /api/v1/responses/{id}"
+  | "POST /api/v1/responses/{id}/release"
   | "GET /api/v1/rules"
   | "GET /api/v1/rules/files"
   | "GET /api/v1/rules/files/{name}"

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* what is done to containers, by whom and why, and its undoing */
+#include <sodium.h>
+#include <string.h>
+
+#include "json_out.h"
+#include "response/response.h"
+#include "responses.h"
+#include "routes.h"
+#include "store/store_inventory.h"
+
+#define PEERS_BYTES 65536
+#define HELD_MAX 50u       /* containers held or ended at a time, where nobody insists */
+#define WORKLOAD_PART 2u   /* of a workload's running containers one in so many at most */
+
+/* ---- reading ---- */
+
+void bh_view_response(GString *out, const char *key, const BhStoreResponse *r, gboolean whole) {
+        bh_json_open(out, key, '{');
+        bh_json_text(out, "id", r->id);
+        bh_json_text(out, "action", r->action);
+        bh_json_text(out, "state", r->state);
+        bh_json_bool(out, "releasing", r->releasing);
+        bh_json_text(out, "node", r->node);
+        bh_json_text(out, "container_id", r->container_id);
+        bh_json_text(out, "container_name", r->container_name);
+        bh_json_text(out, "workload", r->workload);
+        bh_json_text(out, "application", r->application);
+        bh_json_text(out, "actor", r->actor);
+        bh_json_text(out, "reason", r->reason);
+        bh_json_raw(out, "allow", r->allow);
+        bh_json_raw(out, "deny", r->deny);
+        bh_json_bool(out, "best_effort", r->best_effort);
+        bh_json_text(out, "result", r->result);
+        bh_json_time(out, "until", r->until_ns);
+        bh_json_time(out, "created", r->created_ns);
+        bh_json_time(out, "changed", r->changed_ns);
+        if (whole)
+                bh_json_raw(out, "detail", r->detail && *r->detail ? r->detail : "{}");
+        bh_json_close(out, '}');
+}
+
+static gboolean valid_state(const char *state) {
+        BhResponseState s;
+
+        return !state || bh_response_state_parse(state, &s);
+}
+
+void bh_api_responses(BhCall *call) {
+        BhStoreResponseFilter f = {
+                .state = bh_call_param(call, "state"),
+                .action = bh_call_param(call, "action"),
+                .node = bh_call_param(call, "node"),
+                .container = bh_call_param(call, "container"),
+                .application = bh_call_param(call, "application"),
+                .workload = bh_call_param(call, "workload"),
+        };
+        GError *error = NULL;
+        guint limit;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_flag(call, "open", &f.open))
+                return;
+        if (!valid_state(f.state)) {
+                bh_call_error(call, 400, "bad_state", "\"state\" must be pending, active, released, gone, done, failed or dry_run");
+                return;
+        }
+        g_autoptr(BhStorePage) page = bh_store_responses(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        if (!page) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        GString *out = g_string_sized_new(4096);
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, "responses", '[');
+        for (guint i = 0; i < page->rows->len; i++) {
+                bh_view_response(out, NULL, page->rows->pdata[i], FALSE);
+                if (out->len >= BH_ANSWER_BYTES && i + 1 < page->rows->len)
+                        bh_store_page_cut(page, i + 1);
+        }
+        bh_json_close(out, ']');
+        bh_json_text(out, "next", page->next);
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
+static void answer(BhCall *call, const char *id, guint status) {
+        GError *error = NULL;
+        g_autoptr(BhStoreResponse) r = bh_store_response(call->central->store, id, &error);
+
+        if (!r) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        GString *out = g_string_sized_new(4096);
+        bh_view_response(out, NULL, r, TRUE);
+        bh_call_json(call, status, out);
+}
+
+void bh_api_response(BhCall *call) {
+        answer(call, call->captures[0], 200);
+}
+
+/* ---- ordering ---- */
+
+/* One a line, blanks around it left out. FALSE: answered. */
+static gboolean read_peers(BhCall *call, const char *text, char **json) {
+        g_auto(GStrv) lines = g_strsplit_set(text ? text : "", "\n, ", -1);
+        g_autoptr(GPtrArray) texts = g_ptr_array_new();
+        g_autoptr(GString) out = g_string_new(NULL);
+        g_autoptr(GError) error = NULL;
+
+        bh_json_open(out, NULL, '[');
+        for (guint i = 0; lines[i]; i++)
+                if (*g_strstrip(lines[i])) {
+                        g_ptr_array_add(texts, lines[i]);
+                        bh_json_text(out, NULL, lines[i]);
+                }
+        bh_json_close(out, ']');
+        bh_json_end(out);
+        g_autoptr(GArray) peers = bh_peers_parse((const char *const *) texts->pdata, texts->len, &error);
+        g_autoptr(GArray) nets = peers ? bh_peers_merge(peers, &error) : NULL;
+        if (!nets) {
+                bh_call_error(call, 400, "bad_peer", "%s", error->message);
+                return FALSE;
+        }
+        *json = g_strdup(out->str);
+        return TRUE;
+}
+
+/* FALSE: answered. Blast radius: what one mistake, or one stolen token, can do at once. */
+static gboolean within_limits(BhCall *call, const BhStoreContainer *c) {
+        BhStoreContainerFilter all = { .application = c->application, .workload = c->workload, .living = TRUE };
+        BhStoreResponseFilter open = { .open = TRUE };
+        g_autoptr(GHashTable) held = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autofree char *this = g_strdup_printf("%s/%s", c->node, c->id);
+        GError *error = NULL;
+        guint64 running = 0;
+        guint of_workload = 1;
+
+        g_autoptr(BhStorePage) page = bh_store_responses(call->central->store, &open, NULL, BH_STORE_LIMIT_MAX, &error);
+        if (!page || !bh_store_containers_count(call->central->store, &all, &running, &error)) {
+                bh_call_store_error(call, error);
+                return FALSE;
+        }
+        for (guint i = 0; i < page->rows->len; i++) {
+                const BhStoreResponse *r = page->rows->pdata[i];
+                char *key = g_strdup_printf("%s/%s", r->node, r->container_id);
+
+                if (g_str_equal(r->action, "block") || g_str_equal(key, this)) {
+                        g_free(key);
+                        continue;
+                }
+                if (g_hash_table_add(held, key) && g_str_equal(r->workload, c->workload) && g_str_equal(r->application, c->application))
+                        of_workload++;
+        }
+        if (g_hash_table_size(held) >= HELD_MAX) {
+                bh_call_error(call, 409, "blast_radius", "%u containers are held already; \"force\": true does it all the same", g_hash_table_size(held));
+                return FALSE;
+        }
+        if (running > 1 && of_workload * WORKLOAD_PART > running) {
+                bh_call_error(call, 409, "blast_radius", "with this %u of the %" G_GUINT64_FORMAT " running containers of %s would be held; \"force\": true does it all the same", of_workload, running, c->workload);
+                return FALSE;
+        }
+        return TRUE;
+}
+
+static void dry_run(BhCall *call, const BhStoreResponse *r) {
+        g_autofree char *state = NULL, *result = NULL, *detail = NULL;
+        g_autoptr(GError) error = NULL;
+
+        if (!bh_responses_try(call->central->responses, r, &state, &result, &detail, &error)) {
+                bh_call_error(call, 503, "node_away", "%s", error->message);
+                return;
+        }
+        BhStoreResponse told = *r;
+        told.state = state;
+        told.result = result;
+        told.detail = detail;
+        told.created_ns = told.changed_ns = g_get_real_time() * 1000;
+        GString *out = g_string_sized_new(1024);
+        bh_view_response(out, NULL, &told, TRUE);
+        bh_call_audit_write(call, r->container_name, "ok", "dry run");
+        bh_call_json(call, 200, out);
+}
+
+static char *new_id(void) {
+        guint8 bytes[6];
+        GString *id = g_string_new(NULL);
+
+        randombytes_buf(bytes, sizeof(bytes));
+        for (guint i = 0; i < sizeof(bytes); i++)
+                g_string_append_printf(id, "%02x", bytes[i]);
+        return g_string_free(id, FALSE);
+}
+
+void bh_api_response_create(BhCall *call) {
+        static const BhBodyField fields[] = {
+                { "action", BH_BODY_TEXT, TRUE, 32 },
+                { "container", BH_BODY_TEXT, TRUE, BH_STORE_KEY_MAX },
+                { "node", BH_BODY_TEXT, FALSE, BH_STORE_KEY_MAX },
+                { "reason", BH_BODY_LINES, FALSE, BH_STORE_RESPONSE_REASON_MAX },
+                { "ttl", BH_BODY_INT, FALSE, BH_RESPONSE_TTL_MAX_S },
+                { "allow", BH_BODY_LINES, FALSE, PEERS_BYTES },
+                { "deny", BH_BODY_LINES, FALSE, PEERS_BYTES },
+                { "dry_run", BH_BODY_BOOL, FALSE, 0 },
+                { "best_effort", BH_BODY_BOOL, FALSE, 0 },
+                { "force", BH_BODY_BOOL, FALSE, 0 },
+                { "confirm", BH_BODY_TEXT, FALSE, BH_STORE_KEY_MAX },
+        };
+        json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
+        GError *error = NULL;
+        BhResponseAction action;
+
+        if (!body)
+                return;
+        const char *node = bh_body_text(body, "node"), *confirm = bh_body_text(body, "confirm"), *reason = bh_body_text(body, "reason");
+        if (!bh_response_action_parse(bh_body_text(body, "action"), &action)) {
+                bh_call_error(call, 400, "bad_action", "\"action\" must be isolate, quarantine, pause, block, kill, stop or restart");
+                return;
+        }
+        gboolean holds = bh_response_action_holds(action), dry = json_is_true(json_object_get(body, "dry_run"));
+        gint64 ttl = json_integer_value(json_object_get(body, "ttl"));
+        if (ttl && !holds) {
+                bh_call_error(call, 400, "bad_ttl", "\"ttl\" goes with what can be released: isolate, quarantine, pause, block");
+                return;
+        }
+        if ((bh_body_text(body, "allow") && !bh_response_action_isolates(action)) || (bh_body_text(body, "deny") && action != BH_RESPONSE_BLOCK)) {
+                bh_call_error(call, 400, "bad_peer", "\"allow\" goes with isolate and quarantine, \"deny\" with block");
+                return;
+        }
+        g_autoptr(BhStoreContainer) c = node ? bh_store_container(call->central->store, node, bh_body_text(body, "container"), &error) : bh_store_container_find(call->central->store, bh_body_text(body, "container"), &error);
+        if (!c) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        if (!holds && !dry && g_strcmp0(confirm, c->name) != 0) {
+                bh_call_error(call, 400, "not_confirmed", "%s cannot be undone: say so by giving the container's name (%s) as \"confirm\"", bh_response_action_name(action), c->name);
+                return;
+        }
+        g_autofree char *allow = NULL, *deny = NULL, *id = new_id();
+        if (!read_peers(call, bh_body_text(body, "allow"), &allow) || !read_peers(call, bh_body_text(body, "deny"), &deny))
+                return;
+        if (action == BH_RESPONSE_BLOCK && g_str_equal(deny, "[]")) {
+                bh_call_error(call, 400, "bad_peer", "\"deny\" must name at least one peer: what is blocked");
+                return;
+        }
+        BhStoreResponse r = {
+                .id = id,
+                .action = (char *) bh_response_action_name(action),
+                .state = (char *) "pending",
+                .node = c->node,
+                .container_id = c->id,
+                .container_name = c->name,
+                .workload = c->workload,
+                .application = c->application,
+                .actor = call->who.name,
+                .reason = (char *) (reason ? reason : ""),
+                .allow = allow,
+                .deny = deny,
+                .result = (char *) "the node has not answered yet",
+                .detail = (char *) "{}",
+                .until_ns = ttl ? (g_get_real_time() + ttl * G_USEC_PER_SEC) * 1000 : 0,
+                .best_effort = json_is_true(json_object_get(body, "best_effort")),
+        };
+        if (!json_is_true(json_object_get(body, "force")) && action != BH_RESPONSE_BLOCK && !within_limits(call, c))
+                return;
+        if (dry) {
+                dry_run(call, &r);
+                return;
+        }
+        g_autofree char *object = g_strdup_printf("%s %s", c->node, c->name), *detail = g_strdup_printf("%s %s: %s", r.action, id, r.reason);
+        BhStoreAuditEntry audit = bh_call_audit(call, object, "ok", detail);
+        if (!bh_store_response_add(call->central->store, &r, &audit, &error)) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        g_autoptr(GError) away = NULL;
+        answer(call, id, bh_responses_order(call->central->responses, &r, &away) ? 200 : 202);
+}
+
+void bh_api_response_release(BhCall *call) {
+        static const BhBodyField fields[] = { { "reason", BH_BODY_LINES, FALSE, BH_STORE_RESPONSE_REASON_MAX } };
+        json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
+        GError *error = NULL;
+
+        if (!body)
+                return;
+        BhStoreAuditEntry audit = bh_call_audit(call, call->captures[0], "ok", bh_body_text(body, "reason"));
+        if (!bh_store_response_release(call->central->store, call->captures[0], &audit, &error)) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        g_autoptr(BhStoreResponse) r = bh_store_response(call->central->store, call->captures[0], &error);
+        g_autoptr(GError) away = NULL;
+        if (!r) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        answer(call, r->id, bh_responses_order(call->central->responses, r, &away) ? 200 : 202);
+}

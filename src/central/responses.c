@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "responses.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "bus/body.h"
+#include "bus/bus.pb-c.h"
+#include "response/response.h"
+
+struct BhResponses {
+        BhCentral *central;
+        GThread *thread;
+        GMutex lock;
+        GCond moved;
+        gint stopping; /* atomic */
+};
+
+/* ---- one question ---- */
+
+typedef struct {
+        gatomicrefcount refs;
+        GMutex lock;
+        GCond moved;
+        GPtrArray *chunks; /* GBytes */
+        char *error;
+        gboolean ended;
+} Question;
+
+static void question_unref(gpointer data) {
+        Question *q = data;
+
+        if (!g_atomic_ref_count_dec(&q->refs))
+                return;
+        g_ptr_array_unref(q->chunks);
+        g_free(q->error);
+        g_mutex_clear(&q->lock);
+        g_cond_clear(&q->moved);
+        g_free(q);
+}
+
+static void on_chunk(BhBusRequest *r, GBytes *chunk, guint64 dropped, gpointer data) {
+        Question *q = data;
+
+        g_mutex_lock(&q->lock);
+        if (q->chunks->len < 2 * BH_STORE_LIMIT_MAX)
+                g_ptr_array_add(q->chunks, g_bytes_ref(chunk));
+        g_mutex_unlock(&q->lock);
+        bh_bus_request_credit(r, 1);
+}
+
+static void on_end(BhBusRequest *r, const char *error, gpointer data) {
+        Question *q = data;
+
+        g_mutex_lock(&q->lock);
+        q->ended = TRUE;
+        q->error = g_strdup(error);
+        g_cond_signal(&q->moved);
+        g_mutex_unlock(&q->lock);
+}
+
+/* GPtrArray of GBytes. */
+static GPtrArray *ask(BhResponses *r, const char *node, GBytes *body, GError **error) {
+        gint64 until = g_get_monotonic_time() + BH_RESPONSES_WAIT_MS * 1000;
+        Question *q = g_new0(Question, 1);
+        GPtrArray *chunks = NULL;
+
+        g_atomic_ref_count_init(&q->refs);
+        g_atomic_ref_count_inc(&q->refs);
+        g_mutex_init(&q->lock);
+        g_cond_init(&q->moved);
+        q->chunks = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
+        g_autoptr(BhBusRequest) request = bh_bus_request(r->central->bus, node, "respond", body, 8, on_chunk, on_end, q, question_unref, error);
+        if (request) {
+                g_mutex_lock(&q->lock);
+                while (!q->ended && g_get_monotonic_time() < until && !g_atomic_int_get(&r->stopping))
+                        g_cond_wait_until(&q->moved, &q->lock, MIN(until, g_get_monotonic_time() + G_USEC_PER_SEC / 5));
+                if (q->ended && !q->error)
+                        chunks = g_ptr_array_ref(q->chunks);
+                else
+                        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "the node %s did not answer: %s", node, q->error ? q->error : "it takes too long");
+                g_mutex_unlock(&q->lock);
+                bh_bus_request_cancel(request);
+        }
+        question_unref(q);
+        return chunks;
+}
+
+/* ---- orders ---- */
+
+static GBytes *pack(const BhStoreResponse *row, gboolean dry_run) {
+        Bulkhead__Bus__V1__ResponseOrders m = BULKHEAD__BUS__V1__RESPONSE_ORDERS__INIT;
+        Bulkhead__Bus__V1__ResponseOrder o = BULKHEAD__BUS__V1__RESPONSE_ORDER__INIT, *orders[] = { &o };
+        json_auto_t *allow = NULL, *deny = NULL;
+        g_autofree ProtobufCBinaryData *allowed = NULL, *denied = NULL;
+
+        if (row) {
+                json_t **lists[] = { &allow, &deny };
+                const char *texts[] = { row->allow, row->deny };
+                ProtobufCBinaryData **to[] = { &allowed, &denied };
+                size_t *n[] = { &o.n_allow, &o.n_deny };
+
+                for (guint i = 0; i < 2; i++) {
+                        *lists[i] = json_loads(texts[i] ? texts[i] : "[]", 0, NULL);
+                        *n[i] = json_array_size(*lists[i]);
+                        *to[i] = g_new0(ProtobufCBinaryData, *n[i] + 1);
+                        for (size_t k = 0; k < *n[i]; k++)
+                                (*to[i])[k] = bh_bus_text(json_string_value(json_array_get(*lists[i], k)));
+                }
+                o.id = row->id;
+                o.action = row->action;
+                o.container = bh_bus_text(row->container_id);
+                o.allow = allowed;
+                o.deny = denied;
+                o.until_ns = row->until_ns;
+                o.dry_run = dry_run;
+                o.best_effort = row->best_effort;
+                o.reason = bh_bus_text(row->reason);
+                o.actor = bh_bus_text(row->actor);
+                o.release = row->releasing;
+                m.orders = orders;
+                m.n_orders = 1;
+        }
+        return bh_bus_body_pack(&m.base);
+}
+
+/* Stores what a node says; what it says of others' responses has no effect. `only`: of this one alone, whose words go to *state and so on instead. */
+static gboolean take(BhResponses *r, const char *node, GPtrArray *chunks, const char *only, char **state, char **result, char **detail) {
+        gboolean found = FALSE;
+
+        for (guint i = 0; i < chunks->len; i++) {
+                g_autoptr(GError) error = NULL;
+                Bulkhead__Bus__V1__ResponseResults *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__response_results__descriptor, chunks->pdata[i], &error);
+
+                if (!m) {
+                        g_atomic_int_inc(&r->central->undecodable);
+                        continue;
+                }
+                for (gsize k = 0; k < m->n_results; k++) {
+                        const Bulkhead__Bus__V1__ResponseResult *one = m->results[k];
+                        g_autofree char *said = bh_bus_text_dup(one->result), *touched = bh_bus_text_dup(one->detail);
+                        BhResponseState s;
+
+                        if (!bh_response_id_valid(one->id) || !bh_response_state_parse(one->state, &s))
+                                continue;
+                        if (only) {
+                                if (found || strcmp(one->id, only))
+                                        continue;
+                                found = TRUE;
+                                *state = g_strdup(one->state);
+                                *result = g_steal_pointer(&said);
+                                *detail = g_steal_pointer(&touched);
+                        } else if (!bh_store_response_told(r->central->store, node, one->id, one->state, said, m->whole ? NULL : touched, &error)) {
+                                bh_error("cannot store what a node says of a response", "node", node, "response", one->id, "error", error->message);
+                        }
+                }
+                bulkhead__bus__v1__response_results__free_unpacked(m, NULL);
+        }
+        return found;
+}
+
+gboolean bh_responses_order(BhResponses *r, const BhStoreResponse *row, GError **error) {
+        g_autoptr(GBytes) body = pack(row, FALSE);
+        g_autoptr(GPtrArray) chunks = ask(r, row->node, body, error);
+
+        if (chunks)
+                take(r, row->node, chunks, NULL, NULL, NULL, NULL);
+        return chunks != NULL;
+}
+
+gboolean bh_responses_try(BhResponses *r, const BhStoreResponse *row, char **state, char **result, char **detail, GError **error) {
+        g_autoptr(GBytes) body = pack(row, TRUE);
+        g_autoptr(GPtrArray) chunks = ask(r, row->node, body, error);
+
+        if (!chunks)
+                return FALSE;
+        if (take(r, row->node, chunks, row->id, state, result, detail))
+                return TRUE;
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "the node %s gave no answer to this", row->node);
+        return FALSE;
+}
+
+/* ---- what was left ---- */
+
+static void look_after(BhResponses *r, gint64 *asked_us) {
+        BhStoreResponseFilter open = { .open = TRUE };
+        g_autoptr(GHashTable) active = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_auto(GStrv) here = bh_bus_listener_nodes(r->central->bus);
+        g_autofree char *cursor = NULL;
+        gboolean ask_now = g_get_monotonic_time() - *asked_us >= BH_RESPONSES_ASK_MS * 1000;
+        GHashTableIter it;
+        const char *node;
+
+        do {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(BhStorePage) page = bh_store_responses(r->central->store, &open, cursor, BH_STORE_LIMIT_MAX, &error);
+
+                if (!page) {
+                        bh_error("cannot read the ledger of responses", "error", error->message);
+                        return;
+                }
+                for (guint i = 0; i < page->rows->len && !g_atomic_int_get(&r->stopping); i++) {
+                        const BhStoreResponse *row = page->rows->pdata[i];
+                        g_autoptr(GError) away = NULL;
+
+                        if (!g_strv_contains((const char *const *) here, row->node))
+                                continue;
+                        /* a new one is first its worker's: the node answers the same to both */
+                        if (row->releasing || (g_str_equal(row->state, "pending") && g_get_real_time() * 1000 - row->changed_ns > BH_RESPONSES_ASK_MS * G_GINT64_CONSTANT(1000000)))
+                                bh_responses_order(r, row, &away);
+                        g_hash_table_add(active, g_strdup(row->node));
+                }
+                g_free(cursor);
+                cursor = g_strdup(page->next);
+        } while (cursor && !g_atomic_int_get(&r->stopping));
+        if (!ask_now)
+                return;
+        *asked_us = g_get_monotonic_time();
+        g_hash_table_iter_init(&it, active);
+        while (g_hash_table_iter_next(&it, (gpointer *) &node, NULL) && !g_atomic_int_get(&r->stopping)) {
+                g_autoptr(GError) away = NULL;
+                g_autoptr(GBytes) body = pack(NULL, FALSE);
+                g_autoptr(GPtrArray) chunks = ask(r, node, body, &away);
+
+                if (chunks)
+                        take(r, node, chunks, NULL, NULL, NULL, NULL);
+        }
+}
+
+static gpointer work(gpointer data) {
+        BhResponses *r = data;
+        gint64 asked_us = 0;
+
+        g_mutex_lock(&r->lock);
+        while (!g_atomic_int_get(&r->stopping)) {
+                g_mutex_unlock(&r->lock);
+                look_after(r, &asked_us);
+                g_mutex_lock(&r->lock);
+                if (!g_atomic_int_get(&r->stopping))
+                        g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPONSES_TICK_MS * 1000);
+        }
+        g_mutex_unlock(&r->lock);
+        return NULL;
+}
+
+BhResponses *bh_responses_new(BhCentral *c) {
+        BhResponses *r = g_new0(BhResponses, 1);
+
+        r->central = c;
+        g_mutex_init(&r->lock);
+        g_cond_init(&r->moved);
+        return r;
+}
+
+void bh_responses_start(BhResponses *r) {
+        r->thread = g_thread_new("bh-responses", work, r);
+}
+
+void bh_responses_stop(BhResponses *r) {
+        if (!r || !r->thread)
+                return;
+        g_mutex_lock(&r->lock);
+        g_atomic_int_set(&r->stopping, TRUE);
+        g_cond_signal(&r->moved);
+        g_mutex_unlock(&r->lock);
+        g_thread_join(g_steal_pointer(&r->thread));
+}
+
+void bh_responses_free(BhResponses *r) {
+        if (!r)
+                return;
+        bh_responses_stop(r);
+        g_mutex_clear(&r->lock);
+        g_cond_clear(&r->moved);
+        g_free(r);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `bulkhead respond ACTION TARGET`, `bulkhead responses [ID]` */
+#include <stdio.h>
+#include <string.h>
+
+#include "api.h"
+#include "base/escape.h"
+#include "commands.h"
+#include "output.h"
+
+#define RESPONSES_DEFAULT 50
+
+static const char *const actions[] = { "isolate", "quarantine", "pause", "block", "kill", "stop", "restart", "release", NULL };
+
+static BhStyle style_of(const json_t *r) {
+        const char *state = bh_json_text(r, "state");
+
+        return g_str_equal(state, "failed") ? BH_STYLE_BAD : g_str_equal(state, "active") || g_str_equal(state, "pending") ? BH_STYLE_BOLD : BH_STYLE_DIM;
+}
+
+static void print_table(const json_t *list) {
+        static const char *const headers[] = { "ID", "CREATED", "ACTION", "STATE", "CONTAINER", "WORKLOAD", "NODE", "UNTIL", "ACTOR", "REASON", "RESULT", NULL };
+        g_autoptr(BhTable) t = bh_table_new(headers);
+
+        for (size_t n = json_array_size(list); n-- > 0;) { /* the latest at the bottom, as findings */
+                json_t *r = json_array_get(list, n);
+                g_autofree char *when = bh_json_when(r, "created"), *until = bh_json_when(r, "until");
+                gboolean releasing = json_is_true(json_object_get(r, "releasing"));
+
+                bh_table_cell(t, bh_json_text(r, "id"), BH_STYLE_NONE);
+                bh_table_cell(t, when, BH_STYLE_DIM);
+                bh_table_cell(t, bh_json_text(r, "action"), BH_STYLE_NONE);
+                bh_table_cell(t, releasing ? "releasing" : bh_json_text(r, "state"), style_of(r));
+                bh_table_cell(t, bh_json_text(r, "container_name"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(r, "workload"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(r, "node"), BH_STYLE_NONE);
+                bh_table_cell(t, until && *until ? until : "-", BH_STYLE_DIM);
+                bh_table_cell(t, bh_json_text(r, "actor"), BH_STYLE_NONE);
+                bh_table_cell(t, *bh_json_text(r, "reason") ? bh_json_text(r, "reason") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(r, "result"), BH_STYLE_NONE);
+        }
+        bh_table_print(t);
+}
+
+/* Exit code: what was asked for did not come to be. */
+static int print_one(const json_t *r, gboolean json) {
+        const char *state = bh_json_text(r, "state");
+        g_autofree char *container = bh_json_cell(r, "container_name"), *result = bh_json_cell(r, "result"), *until = bh_json_when(r, "until");
+        json_t *open = json_object_get(json_object_get(r, "detail"), "open"), *one;
+        size_t i;
+
+        if (json) {
+                bh_out_json(r);
+        } else {
+                printf("%s %s of %s on %s: %s%s%s, %s%s%s\n", bh_json_text(r, "id"), bh_json_text(r, "action"), container, bh_json_text(r, "node"), bh_out_style(style_of(r)), state, bh_out_style(BH_STYLE_NONE), result,
+                       json_is_string(json_object_get(r, "until")) ? ", until " : "", json_is_string(json_object_get(r, "until")) ? until : "");
+                json_array_foreach(open, i, one) {
+                        g_autofree char *text = bh_escape_cell(json_string_value(one), -1);
+
+                        printf("  still open: %s\n", text);
+                }
+        }
+        return bh_out_finish() == BH_EXIT_OK && !g_str_equal(state, "failed") ? BH_EXIT_OK : BH_EXIT_FAILED;
+}
+
+/* ID, or whatever goes on of this container. NULL with *error. */
+static json_t *to_release(BhApi *api, const char *target, GError **error) {
+        g_autoptr(GString) one = g_string_new("/api/v1/responses"), all = g_string_new("/api/v1/responses");
+        g_autoptr(GError) none = NULL;
+
+        bh_api_segment(one, target);
+        json_t *r = bh_api_get(api, one->str, &none);
+        if (r) {
+                json_t *list = json_array();
+
+                json_array_append_new(list, r);
+                return list;
+        }
+        if (!g_error_matches(none, BH_API_ERROR, BH_API_ERROR_NOT_FOUND)) {
+                g_propagate_error(error, g_steal_pointer(&none));
+                return NULL;
+        }
+        bh_api_param(all, "container", target);
+        bh_api_param(all, "open", "true");
+        return bh_api_list(api, all->str, "responses", 0, NULL, error);
+}
+
+static int release(BhApi *api, const char *target, const char *reason, gboolean json) {
+        g_autoptr(GError) error = NULL;
+        json_auto_t *list = to_release(api, target, &error);
+        json_t *r;
+        size_t i;
+        int code = BH_EXIT_OK;
+
+        if (!list)
+                return bh_cli_fail(error);
+        if (!json_array_size(list)) {
+                g_set_error(&error, BH_API_ERROR, BH_API_ERROR_NOT_FOUND, "there is no response \"%s\", and none that goes on of a container of that name: \"bulkhead responses\" lists them", target);
+                return bh_cli_fail(error);
+        }
+        json_array_foreach(list, i, r) {
+                g_autoptr(GString) path = g_string_new("/api/v1/responses");
+                json_t *body = json_object();
+
+                bh_api_segment(path, bh_json_text(r, "id"));
+                bh_api_segment(path, "release");
+                if (reason)
+                        json_object_set_new(body, "reason", json_string(reason));
+                json_auto_t *done = bh_api_send(api, "POST", path->str, body, &error);
+                if (!done)
+                        return bh_cli_fail(error);
+                code = MAX(code, print_one(done, json));
+        }
+        return code;
+}
+
+static void set_lines(json_t *body, const char *name, char **texts) {
+        g_autofree char *lines = texts ? g_strjoinv("\n", texts) : NULL;
+
+        if (lines)
+                json_object_set_new(body, name, json_string(lines));
+}
+
+int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
+        gboolean json = FALSE, dry = FALSE, best = FALSE, force = FALSE;
+        g_autofree char *ttl = NULL, *reason = NULL, *node = NULL, *confirm = NULL;
+        g_auto(GStrv) allow = NULL, deny = NULL;
+        GOptionEntry entries[] = {
+                { "json", 0, 0, G_OPTION_ARG_NONE, &json, "as JSON", NULL },
+                { "dry-run", 0, 0, G_OPTION_ARG_NONE, &dry, "say what would be done", NULL },
+                { "ttl", 0, 0, G_OPTION_ARG_STRING, &ttl, "release it by itself after 90s, 10m, 2h, 1d (default: never)", "TIME" },
+                { "reason", 'm', 0, G_OPTION_ARG_STRING, &reason, "why, for the ledger", "TEXT" },
+                { "allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &allow, "isolate, quarantine: a peer that remains; may be given several times", "PEER" },
+                { "deny", 0, 0, G_OPTION_ARG_STRING_ARRAY, &deny, "block: a peer that is refused; may be given several times", "PEER" },
+                { "best-effort", 0, 0, G_OPTION_ARG_NONE, &best, "also where the node cannot close every way", NULL },
+                { "force", 0, 0, G_OPTION_ARG_NONE, &force, "also beyond the bound of what may be held at once", NULL },
+                { "confirm", 0, 0, G_OPTION_ARG_STRING, &confirm, "kill, stop, restart: the container's name once more", "NAME" },
+                { "node", 0, 0, G_OPTION_ARG_STRING, &node, "the container's node, with its whole id as target", "NODE" },
+                G_OPTION_ENTRY_NULL,
+        };
+        g_autoptr(GError) error = NULL;
+
+        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "isolate|quarantine|pause|block|kill|stop|restart|release TARGET", "Acts on a container: cuts it off, freezes it, ends it; and undoes that.",
+                              "TARGET is a container's name or id; of release also a response's id.\n"
+                              "PEER is an address, a network, a port, a protocol: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:443, [fd00::1]:53/udp, *:53/udp.\n"
+                              "Docker's own name server is 127.0.0.11 inside containers.\n"))
+                return BH_EXIT_USAGE;
+        const char *action = argc > 1 ? argv[1] : NULL, *target = argc > 2 ? argv[2] : NULL;
+        if (!action || !g_strv_contains(actions, action))
+                return bh_cli_usage("it takes what to do: isolate, quarantine, pause, block, kill, stop, restart or release%s%s", action ? ", not " : "", action ? action : "");
+        if (!target)
+                return bh_cli_usage("%s takes a container: its name or id", action);
+        if (argc > 3)
+                return bh_cli_usage("one target at a time, not also \"%s\"", argv[3]);
+        if (ttl && !bh_cli_duration(ttl))
+                return bh_cli_usage("--ttl takes a number with s, m, h or d, like 10m, not \"%s\"", ttl);
+        g_autoptr(BhApi) api = bh_api_new(paths, &error);
+        if (!api)
+                return bh_cli_fail(error);
+        if (g_str_equal(action, "release"))
+                return release(api, target, reason, json);
+
+        json_t *body = json_object();
+        json_object_set_new(body, "action", json_string(action));
+        json_object_set_new(body, "container", json_string(target));
+        if (node)
+                json_object_set_new(body, "node", json_string(node));
+        if (reason)
+                json_object_set_new(body, "reason", json_string(reason));
+        if (confirm)
+                json_object_set_new(body, "confirm", json_string(confirm));
+        if (ttl)
+                json_object_set_new(body, "ttl", json_integer((json_int_t) (bh_cli_duration(ttl) / G_USEC_PER_SEC / 1000)));
+        set_lines(body, "allow", allow);
+        set_lines(body, "deny", deny);
+        json_object_set_new(body, "dry_run", json_boolean(dry));
+        json_object_set_new(body, "best_effort", json_boolean(best));
+        json_object_set_new(body, "force", json_boolean(force));
+        json_auto_t *done = bh_api_send(api, "POST", "/api/v1/responses", body, &error);
+        return done ? print_one(done, json) : bh_cli_fail(error);
+}
+
+int bh_cmd_responses(const BhCliPaths *paths, int argc, char **argv) {
+        gboolean json = FALSE, open = FALSE, more = FALSE;
+        gint limit = -1;
+        g_autofree char *state = NULL, *container = NULL, *node = NULL, *workload = NULL, *application = NULL;
+        GOptionEntry entries[] = {
+                { "json", 0, 0, G_OPTION_ARG_NONE, &json, "one JSON object a line, the latest first", NULL },
+                { "open", 0, 0, G_OPTION_ARG_NONE, &open, "only those that go on", NULL },
+                { "state", 0, 0, G_OPTION_ARG_STRING, &state, "only those that are pending, active, released, gone, done or failed", "STATE" },
+                { "container", 'c', 0, G_OPTION_ARG_STRING, &container, "only of this container: name or whole id", "C" },
+                { "workload", 0, 0, G_OPTION_ARG_STRING, &workload, "only of this workload", "WORKLOAD" },
+                { "application", 0, 0, G_OPTION_ARG_STRING, &application, "only of this application", "APP" },
+                { "node", 0, 0, G_OPTION_ARG_STRING, &node, "only on this node", "NODE" },
+                { "limit", 'n', 0, G_OPTION_ARG_INT, &limit, "the last N (default 50; 0: all)", "N" },
+                G_OPTION_ENTRY_NULL,
+        };
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GString) target = g_string_new("/api/v1/responses");
+
+        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "[ID]", "Lists what was done to containers, by whom, why and until when; with ID tells one whole.", NULL))
+                return BH_EXIT_USAGE;
+        if (argc > 2)
+                return bh_cli_usage("it takes one id, not also \"%s\"", argv[2]);
+        if (limit < -1)
+                return bh_cli_usage("--limit must not be negative");
+        g_autoptr(BhApi) api = bh_api_new(paths, &error);
+        if (!api)
+                return bh_cli_fail(error);
+        if (argc == 2) {
+                bh_api_segment(target, argv[1]);
+                json_auto_t *one = bh_api_get(api, target->str, &error);
+                if (!one)
+                        return bh_cli_fail(error);
+                print_one(one, json);
+                return bh_out_finish();
+        }
+        bh_api_param(target, "state", state);
+        bh_api_param(target, "open", open ? "true" : NULL);
+        bh_api_param(target, "container", container);
+        bh_api_param(target, "workload", workload);
+        bh_api_param(target, "application", application);
+        bh_api_param(target, "node", node);
+        json_auto_t *list = bh_api_list(api, target->str, "responses", limit < 0 ? RESPONSES_DEFAULT : (guint) limit, &more, &error);
+        json_t *row;
+        size_t i;
+        if (!list)
+                return bh_cli_fail(error);
+        if (json) {
+                json_array_foreach(list, i, row)
+                        bh_out_json(row);
+        } else if (json_array_size(list)) {
+                print_table(list);
+        } else {
+                puts(open ? "no responses go on" : "no responses");
+        }
+        int code = bh_out_finish();
+        if (more)
+                fprintf(stderr, "bulkhead: these are the last %zu; --limit gives more\n", json_array_size(list));
+        return code;
+}

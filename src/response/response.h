@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a response is, for whoever orders one (the central), carries it out (the sensor) or shows it: actions, states, and the peers that a list names.
+ *
+ * A response is one action on one container of one node, with a reason, an actor and an end. The central's ledger has all of them; the node keeps those that are in force, so that they
+ * survive both. An order is idempotent by its id: it may be sent again, and says then what it came to.
+ *
+ *      pending ──▶ active ──▶ released       isolate, quarantine, pause, block
+ *         │  │        └─────▶ gone           its container ended
+ *         │  └─▶ done                        kill, stop, restart: there is nothing to undo
+ *         └─▶ failed, dry_run
+ *
+ * Pure functions, any thread. Texts come from outside the process: errors are sentences.
+ */
+#pragma once
+#include <glib.h>
+
+#define BH_RESPONSE_PEERS_MAX 1024u          /* of one response */
+#define BH_RESPONSE_ID_MAX 32u               /* letters and digits */
+#define BH_RESPONSE_TTL_MAX_S (366 * 86400)
+
+/* BH_ACTION(NAME, text, holds: it goes on until it is released, what it does) */
+#define BH_RESPONSE_ACTIONS(X)                                                                                                       \
+        X(ISOLATE, "isolate", TRUE, "no traffic but with the peers that are allowed")                                                 \
+        X(QUARANTINE, "quarantine", TRUE, "isolated, frozen, and a snapshot of its processes is taken")                               \
+        X(PAUSE, "pause", TRUE, "all its processes are frozen")                                                                        \
+        X(BLOCK, "block", TRUE, "these peers are refused")                                                                             \
+        X(KILL, "kill", FALSE, "all its processes are killed")                                                                         \
+        X(STOP, "stop", FALSE, "stopped by its runtime")                                                                               \
+        X(RESTART, "restart", FALSE, "restarted by its runtime")
+
+typedef enum {
+#define X(name, text, holds, does) BH_RESPONSE_##name,
+        BH_RESPONSE_ACTIONS(X)
+#undef X
+        BH_RESPONSE_N_ACTIONS,
+} BhResponseAction;
+
+const char *bh_response_action_name(BhResponseAction a);
+const char *bh_response_action_does(BhResponseAction a);
+/* FALSE: there is none of that name. */
+gboolean bh_response_action_parse(const char *name, BhResponseAction *a);
+gboolean bh_response_action_holds(BhResponseAction a);
+gboolean bh_response_action_isolates(BhResponseAction a);
+gboolean bh_response_action_freezes(BhResponseAction a);
+
+#define BH_RESPONSE_STATES(X) X(PENDING, "pending") X(ACTIVE, "active") X(RELEASED, "released") X(GONE, "gone") X(DONE, "done") X(FAILED, "failed") X(DRY_RUN, "dry_run")
+
+typedef enum {
+#define X(name, text) BH_RESPONSE_STATE_##name,
+        BH_RESPONSE_STATES(X)
+#undef X
+        BH_RESPONSE_N_STATES,
+} BhResponseState;
+
+const char *bh_response_state_name(BhResponseState s);
+gboolean bh_response_state_parse(const char *name, BhResponseState *s);
+
+gboolean bh_response_id_valid(const char *id);
+
+/* ---- peers: "10.0.0.1", "10.0.0.0/8", "10.0.0.1:443", "10.0.0.1:53/udp", "fd00::/8", "[fd00::1]:443/tcp", ":53/udp" or "*:53" (all addresses) */
+
+typedef struct {
+        guint8 addr[16]; /* IPv4 mapped into IPv6; host bits are zero */
+        guint8 bits;     /* of these 128 */
+        guint8 proto;    /* 0: all, 6, 17, 132 */
+        guint16 port;    /* 0: all */
+} BhPeer;
+
+/* A name (of DNS) is none: whoever knows names resolves them before. "all addresses" gives two peers, for IPv4 and IPv6, so *n is 1 or 2. */
+gboolean bh_peer_parse(const char *text, BhPeer out[2], guint *n, GError **error);
+/* GArray of BhPeer. NULL with *error that names the text; also beyond BH_RESPONSE_PEERS_MAX. */
+GArray *bh_peers_parse(const char *const *texts, gsize n, GError **error);
+
+/* One network with all ports of it and of the wider networks that hold it: what a look-up of the longest match needs. */
+typedef struct {
+        guint8 addr[16];
+        guint8 bits;
+        guint n;
+        struct {
+                guint16 port;
+                guint8 proto;
+        } ports[16];
+} BhPeerNet;
+
+/* GArray of BhPeerNet, each network once. NULL with *error: a network would have more than 16 ports. */
+GArray *bh_peers_merge(const GArray *peers, GError **error);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host's ends of a container's interfaces, found and filtered by rtnetlink. Part of enforce.h. */
+#pragma once
+#include <glib.h>
+
+/* *error becomes this sentence; FALSE. */
+gboolean bh_enforce_fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* GArray of guint: interfaces of this network namespace whose peers are in that of `netns_fd`. NULL with *error. */
+GArray *bh_links_into(int netns_fd, GError **error);
+/* Both directions of an interface go through these programs. *made: there was no place for filters, and it was made. */
+gboolean bh_link_filter(guint index, int from_fd, int to_fd, gboolean *made, GError **error);
+/* `made`: the place goes, too. An interface that is gone is no error. */
+void bh_link_unfilter(guint index, gboolean made);

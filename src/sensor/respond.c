@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "respond.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "container/docker_act.h"
+#include "enforce.h"
+#include "enforce_link.h"
+#include "respond_ledger.h"
+
+#define DOCKER_MS 30000
+#define GRACE_US (15 * G_USEC_PER_SEC) /* until a runtime has described what it has */
+
+struct BhRespond {
+        char *dir, *v2, *proc, *docker;
+        BhRespondConfig c;
+        GMutex lock; /* of all below */
+        GCond moved;
+        GHashTable *entries; /* by id */
+        BhEnforce *enforce;
+        char *problem; /* why there is no enforce */
+        guint64 serial, done, failed;
+        gint64 started_us;
+        gboolean stopping;
+        GThread *thread;
+};
+
+static gint64 now_ns(void) {
+        return g_get_real_time() * 1000;
+}
+
+static void say(BhRespond *r, const char *action, const BhEntry *e, const char *what) {
+        g_autofree char *text = g_strdup_printf("response %s: %s of container %s%s%s %s%s%s", e->id, bh_response_action_name(e->action), *e->name ? e->name : e->container, *e->actor ? " for " : "", e->actor,
+                                                what, *e->reason ? ": " : "", e->reason);
+
+        if (r->c.say)
+                r->c.say(action, text, "response", e->id, r->c.data);
+}
+
+/* ---- which cgroup ---- */
+
+static gboolean is_there(const BhRespond *r, const char *cgroup) {
+        g_autofree char *path = g_build_filename(r->v2, cgroup, NULL);
+
+        return g_file_test(path, G_FILE_TEST_IS_DIR);
+}
+
+/* In the version 2 hierarchy. NULL: it has none now. Caller frees. */
+static char *cgroup_of(const BhRespond *r, const BhContainer *c) {
+        for (guint n = g_strv_length(c->cgroup_paths); n-- > 0;)
+                if (strlen(c->cgroup_paths[n]) > 1 && is_there(r, c->cgroup_paths[n]))
+                        return g_strdup(c->cgroup_paths[n]);
+        if (c->init_pid > 0) {
+                g_autofree char *path = g_strdup_printf("%s/%d/cgroup", r->proc, c->init_pid), *text = bh_file_read(AT_FDCWD, path, 65536, NULL, NULL, NULL);
+                char *line = text ? strstr(text, "0::/") : NULL;
+
+                if (line) {
+                        line[strcspn(line, "\n")] = '\0';
+                        if (strstr(line, c->id) && is_there(r, line + 3))
+                                return g_strdup(line + 3);
+                }
+        }
+        return NULL;
+}
+
+static guint64 id_of(const BhRespond *r, const char *cgroup) {
+        g_autofree char *path = g_build_filename(r->v2, cgroup, NULL);
+
+        return bh_cgroup_id(AT_FDCWD, path);
+}
+
+/* NULL: it may be touched. Caller frees. */
+static char *protected_by(const BhRespond *r, const BhContainer *c, const char *cgroup) {
+        const char *label = bh_container_label(c, "bulkhead.protected"), *namespace = bh_container_label(c, "io.kubernetes.pod.namespace");
+        g_autofree char *own = bh_file_read(AT_FDCWD, "/proc/self/cgroup", 65536, NULL, NULL, NULL);
+        char *line = own ? strstr(own, "0::/") : NULL;
+
+        if (label && g_str_equal(label, "true"))
+                return g_strdup("its label bulkhead.protected says so");
+        if (namespace && (g_str_equal(namespace, "kube-system") || g_str_equal(namespace, "kube-node-lease")))
+                return g_strdup_printf("it belongs to the cluster itself (%s)", namespace);
+        if (line && cgroup) {
+                line[strcspn(line, "\n")] = '\0';
+                if (g_str_has_prefix(line + 3, cgroup) && (!line[3 + strlen(cgroup)] || line[3 + strlen(cgroup)] == '/'))
+                        return g_strdup("the sensor runs in it");
+        }
+        return NULL;
+}
+
+static gboolean shares_network(const BhRespond *r, const BhContainer *c) {
+        g_autoptr(GPtrArray) all = NULL;
+
+        if (*c->network_of)
+                return TRUE;
+        all = bh_container_table_snapshot(r->c.containers);
+        for (guint i = 0; i < all->len; i++) {
+                const BhContainer *o = all->pdata[i];
+
+                if (g_str_equal(o->id, c->id) || o->state == BH_CONTAINER_REMOVED || o->state == BH_CONTAINER_EXITED)
+                        continue;
+                if (g_str_equal(o->network_of, c->id) || (c->net_ns && o->net_ns == c->net_ns))
+                        return TRUE;
+        }
+        return FALSE;
+}
+
+/* ---- holding a container by what is in the ledger ---- */
+
+static gboolean holds_now(const BhEntry *e, const char *container) {
+        return e->state == BH_RESPONSE_STATE_ACTIVE && g_str_equal(e->container, container);
+}
+
+/* New array of BhPeerNet; NULL with *error. */
+static GArray *nets_of(GPtrArray *texts, GError **error) {
+        g_autoptr(GArray) peers = bh_peers_parse((const char *const *) texts->pdata, texts->len, error);
+
+        return peers ? bh_peers_merge(peers, error) : NULL;
+}
+
+static void add_texts(GPtrArray *to, char **texts) {
+        for (guint i = 0; texts && texts[i]; i++)
+                g_ptr_array_add(to, texts[i]);
+}
+
+typedef struct {
+        BhEnforceDone done;
+        gboolean isolated, frozen, network;
+} Held;
+
+/* `thaw`: what we froze; what others froze stays so. */
+static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, gboolean thaw, Held *held, GError **error) {
+        g_autoptr(GPtrArray) allow = g_ptr_array_new(), deny = g_ptr_array_new();
+        const BhEntry *newest = NULL;
+        GHashTableIter it;
+        BhEntry *e;
+
+        *held = (Held){ 0 };
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                if (!holds_now(e, container))
+                        continue;
+                if (bh_response_action_isolates(e->action) && (!newest || e->serial > newest->serial))
+                        newest = e;
+                held->frozen |= bh_response_action_freezes(e->action);
+                if (e->action == BH_RESPONSE_BLOCK)
+                        add_texts(deny, e->deny);
+        }
+        if (newest)
+                add_texts(allow, newest->allow);
+        held->isolated = newest != NULL;
+        held->network = held->isolated || deny->len;
+        g_autoptr(GArray) allowed = nets_of(allow, error), denied = allowed ? nets_of(deny, error) : NULL;
+        if (!denied)
+                return FALSE;
+        BhEnforceRules rules = { .isolate = held->isolated, .allow = allowed, .deny = denied, .shared_network = held->network && c && shares_network(r, c) };
+
+        if (held->network && !r->enforce)
+                return bh_enforce_fail(error, "this node cannot cut containers off: %s", r->problem);
+        if (r->enforce && !held->network)
+                bh_enforce_clear(r->enforce, cgroup);
+        else if (held->network && !bh_enforce_set(r->enforce, cgroup, &rules, &held->done, error))
+                return FALSE;
+        if ((!held->frozen && !thaw) || !is_there(r, cgroup))
+                return TRUE;
+        return bh_cgroup_freeze(r->v2, cgroup, held->frozen, error);
+}
+
+/* What goes on all the same, a sentence each. */
+static json_t *open_ways(const BhContainer *c, const Held *held) {
+        json_t *open = json_array();
+        const char *why = held->done.host_network ? "it has the host's network" : held->done.shared_network ? "it shares its network with other containers"
+                          : held->done.no_interfaces && !g_str_equal(c->network_mode, "none") ? "none of its interfaces ends in this network namespace" : NULL;
+
+        if (held->frozen)
+                return open;
+        if (held->network && why)
+                json_array_append_new(open, json_sprintf("frames of packet sockets and the kernel's own answers (ICMP echo) pass: %s", why));
+        for (guint i = 0; held->isolated && i < c->mounts->len; i++) {
+                const BhMount *m = &g_array_index(c->mounts, BhMount, i);
+                g_autofree char *source = g_utf8_make_valid(m->source, -1);
+
+                if (g_str_has_suffix(m->source, ".sock"))
+                        json_array_append_new(open, json_sprintf("the Unix socket %s is mounted in it", source));
+        }
+        return open;
+}
+
+static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
+        e->state = state;
+        e->time_ns = now_ns();
+        g_free(e->result);
+        e->result = g_strdup(result);
+        if (state == BH_RESPONSE_STATE_FAILED)
+                r->failed++;
+        bh_entry_save(r->dir, e);
+        bh_entries_prune(r->dir, r->entries, BH_RESPOND_ENDED);
+}
+
+static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
+        Held held;
+
+        e->state = state;
+        if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error))
+                bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
+        end(r, e, state, result);
+        say(r, "response_released", e, result);
+}
+
+/* ---- orders ---- */
+
+static guint held_now(const BhRespond *r) {
+        GHashTableIter it;
+        BhEntry *e;
+        guint n = 0;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                n += e->state == BH_RESPONSE_STATE_ACTIVE;
+        return n;
+}
+
+static json_t *fail(const BhOrder *o, const char *why) {
+        return json_pack("{s:s#,s:s,s:s,s:o,s:I,s:s}", "id", o->id, (int) MIN(strlen(o->id), 64), "state", "failed", "result", why, "detail", json_object(), "time_ns", (json_int_t) now_ns(), "container", "");
+}
+
+static json_t *fail_entry(BhRespond *r, BhEntry *e, const char *why) {
+        end(r, e, BH_RESPONSE_STATE_FAILED, why);
+        say(r, "response_failed", e, why);
+        return bh_entry_tell(e);
+}
+
+static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
+        g_autoptr(GError) error = NULL;
+        Held held;
+
+        e->state = BH_RESPONSE_STATE_ACTIVE;
+        e->cgroup_id = id_of(r, e->cgroup);
+        if (!bh_entry_save(r->dir, e)) {
+                e->state = BH_RESPONSE_STATE_FAILED;
+                return fail_entry(r, e, "it cannot be written to the node's ledger, so that it would not survive the sensor: see the sensor's log");
+        }
+        if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
+                Held rest;
+
+                e->state = BH_RESPONSE_STATE_FAILED;
+                hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &rest, NULL);
+                return fail_entry(r, e, error->message);
+        }
+        json_t *open = open_ways(c, &held);
+        json_object_set_new(e->detail, "open", open);
+        json_object_set_new(e->detail, "cgroup", json_string(e->cgroup));
+        json_object_set_new(e->detail, "interfaces", json_integer(held.done.interfaces));
+        if (json_array_size(open) && !e->best_effort) {
+                g_autofree char *why = g_strdup_printf("not every way can be closed: %s; nothing was changed, --best-effort does what can be done", json_string_value(json_array_get(open, 0)));
+
+                let_go(r, e, BH_RESPONSE_STATE_FAILED, why);
+                r->failed--; /* counted once, below */
+                return fail_entry(r, e, why);
+        }
+        if (e->action == BH_RESPONSE_QUARANTINE)
+                json_object_set_new(e->detail, "processes", json_integer((json_int_t) bh_entry_snapshot(r->dir, e, c, r->v2, r->proc)));
+        end(r, e, BH_RESPONSE_STATE_ACTIVE, json_array_size(open) ? "in force; not every way is closed" : "in force");
+        say(r, "response_active", e, "is in force");
+        return bh_entry_tell(e);
+}
+
+/* Unlocked: a runtime takes its time. */
+static gboolean act(BhRespond *r, const BhEntry *e, const BhContainer *c, GError **error) {
+        gboolean docker = r->docker && g_str_equal(c->runtime, "docker");
+        const char *name = bh_response_action_name(e->action);
+        g_autoptr(GError) refused = NULL;
+
+        if (docker && bh_docker_act(r->docker, c->id, name, DOCKER_MS, &refused) && e->action != BH_RESPONSE_KILL)
+                return TRUE;
+        if (e->action == BH_RESPONSE_KILL) /* whatever the runtime says: what is left of it */
+                return !r->v2 || !*e->cgroup || !is_there(r, e->cgroup) ? !refused || (g_propagate_error(error, g_steal_pointer(&refused)), FALSE) : bh_cgroup_kill(r->v2, e->cgroup, error);
+        if (refused)
+                g_propagate_error(error, g_steal_pointer(&refused));
+        else
+                bh_enforce_fail(error, "only a Docker Engine can be asked to %s a container, and %s runs this one: kill works", name, c->runtime);
+        return FALSE;
+}
+
+static json_t *act_new(BhRespond *r, BhEntry *e, BhContainer *c) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *id = g_strdup(e->id);
+
+        e->state = BH_RESPONSE_STATE_PENDING;
+        bh_entry_save(r->dir, e);
+        e->busy = TRUE; /* nobody frees it meanwhile */
+        g_mutex_unlock(&r->lock);
+        gboolean ok = act(r, e, c, &error);
+        g_mutex_lock(&r->lock);
+        e->busy = FALSE;
+        if (!ok)
+                return fail_entry(r, e, error->message);
+        r->done++;
+        end(r, e, BH_RESPONSE_STATE_DONE, "done");
+        say(r, "response_done", e, "was carried out");
+        return bh_entry_tell(e);
+}
+
+static json_t *take_new(BhRespond *r, const BhOrder *o) {
+        g_autoptr(GError) error = NULL;
+        BhResponseAction action;
+
+        if (!bh_response_id_valid(o->id))
+                return fail(o, "the order's id is none");
+        if (!bh_response_action_parse(o->action, &action))
+                return fail(o, "this node knows no such action: is its sensor older than the central?");
+        g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, o->container);
+        if (!c || c->state == BH_CONTAINER_REMOVED)
+                return fail(o, "there is no such container on the node any more");
+        g_autoptr(GArray) allow = bh_peers_parse(o->allow, o->n_allow, &error), deny = allow ? bh_peers_parse(o->deny, o->n_deny, &error) : NULL;
+        if (!deny)
+                return fail(o, error->message);
+        if (action == BH_RESPONSE_BLOCK && !deny->len)
+                return fail(o, "to block needs at least one peer");
+        g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL, *why = protected_by(r, c, cgroup);
+        if (why) {
+                g_autofree char *text = g_strdup_printf("the container is protected: %s", why);
+
+                return fail(o, text);
+        }
+        if (bh_response_action_holds(action) && !cgroup)
+                return fail(o, r->v2 ? "the container does not run, and has no cgroup to hold" : "this machine has no version 2 hierarchy of control groups, without which no container can be held");
+        if (bh_response_action_holds(action) && held_now(r) >= BH_RESPOND_HELD)
+                return fail(o, "as many responses go on here as there may be: release others first");
+        if (bh_response_action_holds(action) && action != BH_RESPONSE_PAUSE && !r->enforce)
+                return fail(o, r->problem);
+
+        BhEntry *e = bh_entry_new(o, action, c, cgroup ? cgroup : "", ++r->serial, now_ns());
+        if (o->dry_run) {
+                json_t *told;
+
+                json_object_set_new(e->detail, "cgroup", json_string(e->cgroup));
+                e->state = BH_RESPONSE_STATE_DRY_RUN;
+                g_free(e->result);
+                e->result = g_strdup_printf("would be done: %s", bh_response_action_does(action));
+                told = bh_entry_tell(e);
+                bh_entry_free(e);
+                return told;
+        }
+        g_hash_table_insert(r->entries, e->id, e);
+        return bh_response_action_holds(action) ? hold_new(r, e, c) : act_new(r, e, c);
+}
+
+json_t *bh_respond_order(BhRespond *r, const BhOrder *o) {
+        json_t *told;
+
+        g_mutex_lock(&r->lock);
+        BhEntry *e = g_hash_table_lookup(r->entries, o->id);
+        if (!e) {
+                told = o->release ? json_pack("{s:s#,s:s,s:s,s:o,s:I,s:s}", "id", o->id, (int) MIN(strlen(o->id), 64), "state", "gone", "result", "the node does not know of it (any more)", "detail", json_object(),
+                                              "time_ns", (json_int_t) now_ns(), "container", "")
+                                  : take_new(r, o);
+        } else {
+                if (o->release && e->state == BH_RESPONSE_STATE_ACTIVE)
+                        let_go(r, e, BH_RESPONSE_STATE_RELEASED, "released");
+                told = bh_entry_tell(e);
+                bh_entry_add_snapshot(r->dir, e, told);
+        }
+        if (e == NULL && !o->release && (e = g_hash_table_lookup(r->entries, o->id)))
+                bh_entry_add_snapshot(r->dir, e, told);
+        g_cond_signal(&r->moved);
+        g_mutex_unlock(&r->lock);
+        return told;
+}
+
+json_t *bh_respond_list(BhRespond *r) {
+        json_t *list = json_array();
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_mutex_lock(&r->lock);
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                guint64 packets, bytes, calls;
+                json_t *one = bh_entry_tell(e), *detail = json_object_get(one, "detail");
+
+                if (e->state == BH_RESPONSE_STATE_ACTIVE && r->enforce && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls)) {
+                        json_t *refused = json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls);
+
+                        json_object_set_new(detail, "refused", refused);
+                }
+                json_array_append_new(list, one);
+        }
+        g_mutex_unlock(&r->lock);
+        return list;
+}
+
+json_t *bh_respond_status(BhRespond *r) {
+        json_t *guarantees = json_array(), *status;
+
+#define BH_GUARANTEE(action, what, guarantee, by) json_array_append_new(guarantees, json_pack("{s:s,s:s,s:s,s:s}", "action", action, "what", what, "guarantee", guarantee, "by", by));
+#include "response/guarantees.tbl.h"
+#undef BH_GUARANTEE
+        g_mutex_lock(&r->lock);
+        status = json_pack("{s:i,s:I,s:I,s:s?,s:o}", "held", (int) held_now(r), "done", (json_int_t) r->done, "failed", (json_int_t) r->failed, "problem", r->enforce ? NULL : r->problem, "guarantees", guarantees);
+        g_mutex_unlock(&r->lock);
+        return status;
+}
+
+/* ---- time ---- */
+
+/* Its container may have been removed, or be there anew. */
+static void look_after(BhRespond *r, BhEntry *e) {
+        g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
+        g_autoptr(GError) error = NULL;
+        Held held;
+
+        if (e->until_ns && now_ns() >= e->until_ns) {
+                let_go(r, e, BH_RESPONSE_STATE_RELEASED, "its time was over");
+                return;
+        }
+        if (c ? c->state == BH_CONTAINER_REMOVED : g_get_monotonic_time() - r->started_us > GRACE_US) {
+                let_go(r, e, BH_RESPONSE_STATE_GONE, "the container was removed");
+                return;
+        }
+        if (!r->v2 || !c)
+                return;
+        guint64 id = id_of(r, e->cgroup);
+        if (!id) {
+                g_autofree char *cgroup = cgroup_of(r, c);
+
+                if (!cgroup)
+                        return; /* it does not run: held again when it does */
+                g_free(e->cgroup);
+                e->cgroup = g_steal_pointer(&cgroup);
+                id = id_of(r, e->cgroup);
+        }
+        if (!id || id == e->cgroup_id)
+                return;
+        if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
+                if (!e->complained)
+                        say(r, "response_failed", e, error->message);
+                e->complained = TRUE;
+                return;
+        }
+        e->complained = FALSE;
+        e->cgroup_id = id;
+        bh_entry_save(r->dir, e);
+        say(r, "response_active", e, "is in force again: its container was started anew");
+}
+
+static void look_after_all(BhRespond *r) {
+        g_autoptr(GPtrArray) active = g_ptr_array_new();
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                if (e->state == BH_RESPONSE_STATE_ACTIVE)
+                        g_ptr_array_add(active, e);
+        for (guint i = 0; i < active->len; i++) {
+                e = active->pdata[i];
+                if (e->state == BH_RESPONSE_STATE_ACTIVE)
+                        look_after(r, e);
+        }
+}
+
+static gpointer work(gpointer data) {
+        BhRespond *r = data;
+        g_autoptr(GError) error = NULL;
+
+        g_mutex_lock(&r->lock);
+        if (r->enforce && !bh_enforce_prepare(r->enforce, &error))
+                bh_error("this node cannot cut containers off", "error", error->message);
+        while (!r->stopping) {
+                look_after_all(r);
+                if (held_now(r))
+                        g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPOND_TICK_MS * 1000);
+                else
+                        g_cond_wait(&r->moved, &r->lock);
+        }
+        g_mutex_unlock(&r->lock);
+        return NULL;
+}
+
+/* ---- life ---- */
+
+BhRespond *bh_respond_new(const BhRespondConfig *config, GError **error) {
+        g_autoptr(BhRespond) r = g_new0(BhRespond, 1);
+        g_autoptr(GError) problem = NULL;
+
+        r->c = *config;
+        r->dir = g_strdup(config->dir);
+        r->v2 = g_strdup(config->v2_mount);
+        r->proc = g_strdup(config->proc_path);
+        r->docker = g_strdup(config->docker_socket);
+        g_mutex_init(&r->lock);
+        g_cond_init(&r->moved);
+        r->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify) bh_entry_free);
+        if (!bh_entries_load(r->dir, r->entries, &r->serial, error))
+                return NULL;
+        r->enforce = bh_enforce_open(config->pin_dir, r->v2, r->proc, &problem);
+        if (!r->enforce)
+                r->problem = g_strdup(problem->message);
+        return g_steal_pointer(&r);
+}
+
+void bh_respond_start(BhRespond *r) {
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_mutex_lock(&r->lock);
+        r->started_us = g_get_monotonic_time();
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
+                g_autoptr(GError) failed = NULL;
+                Held held;
+
+                if (e->state == BH_RESPONSE_STATE_PENDING)
+                        end(r, e, BH_RESPONSE_STATE_FAILED, "the sensor ended while it was carried out: it may or may not have been");
+                if (e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !is_there(r, e->cgroup))
+                        continue;
+                e->cgroup_id = id_of(r, e->cgroup);
+                if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &failed)) {
+                        e->cgroup_id = 0; /* tried again */
+                        bh_error("a response cannot be taken up again", "response", e->id, "error", failed->message);
+                }
+        }
+        if (r->enforce)
+                bh_enforce_settle(r->enforce);
+        g_mutex_unlock(&r->lock);
+        r->thread = g_thread_new("bh-respond", work, r);
+}
+
+void bh_respond_free(BhRespond *r) {
+        if (!r)
+                return;
+        if (r->thread) {
+                g_mutex_lock(&r->lock);
+                r->stopping = TRUE;
+                g_cond_signal(&r->moved);
+                g_mutex_unlock(&r->lock);
+                g_thread_join(r->thread);
+        }
+        bh_enforce_free(r->enforce);
+        g_hash_table_unref(r->entries);
+        g_cond_clear(&r->moved);
+        g_mutex_clear(&r->lock);
+        g_free(r->problem);
+        g_free(r->dir);
+        g_free(r->v2);
+        g_free(r->proc);
+        g_free(r->docker);
+        g_free(r);
+}

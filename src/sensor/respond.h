@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The node's side of responses: carries out orders (response/response.h) on its own containers, keeps those that go on, ends them when their time is over, and
+ * takes them up again after a restart, also without the central.
+ *
+ * Each response that goes on is a file in `dir`, written and synced before the kernel is told and removed after it was told to stop: whoever is killed when, the successor does what the files
+ * say. Ended ones stay as files, the last BH_RESPOND_ENDED, so that a central that was away learns of them. What they touch in the kernel: enforce.h.
+ *
+ * Several responses may hold one container. It is isolated while one isolates, with the allow list of the newest; refused are the peers of all that block; frozen while one freezes. A container
+ * that is started again is held again, at the latest BH_RESPOND_TICK_MS after it has its cgroup.
+ *
+ * Never done to: the host; the sensor's own container; containers with the label bulkhead.protected=true, and those of the namespaces kube-system and kube-node-lease.
+ *
+ * Any thread may call; orders are carried out one at a time. A thread ("bh-respond") looks after time.
+ */
+#pragma once
+#include <jansson.h>
+
+#include "container/table.h"
+
+#define BH_RESPOND_TICK_MS 100u
+#define BH_RESPOND_ENDED 256u
+#define BH_RESPOND_HELD 256u /* that go on */
+
+typedef struct {
+        const char *dir;        /* of the files */
+        const char *pin_dir;    /* see bh_enforce_open() */
+        const char *v2_mount;   /* NULL: there is none, and only kill, stop and restart are possible */
+        const char *proc_path, *docker_socket; /* docker_socket NULL: no engine is asked */
+        BhContainerTable *containers;
+        /* Something about the sensor, as its event: action, sentence, one attribute. Any thread. */
+        void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
+        gpointer data;
+} BhRespondConfig;
+
+typedef struct BhRespond BhRespond;
+
+/* Reads the files. Strings are copied. NULL with *error: the directory cannot be used. */
+BhRespond *bh_respond_new(const BhRespondConfig *config, GError **error);
+/* Holds again what is held, and starts the thread; once the containers are known. */
+void bh_respond_start(BhRespond *r);
+/* What is held stays held. NULL is allowed. */
+void bh_respond_free(BhRespond *r);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhRespond, bh_respond_free)
+
+typedef struct {
+        const char *id, *action, *container, *reason, *actor;
+        const char *const *allow, *const *deny;
+        gsize n_allow, n_deny;
+        gint64 until_ns;
+        gboolean dry_run, best_effort, release;
+} BhOrder;
+
+/* Does it, and tells what came of it: {"id","state","result","detail","time_ns","container"}. New reference, never NULL. */
+json_t *bh_respond_order(BhRespond *r, const BhOrder *order);
+/* All in the ledger, in that form. New reference. */
+json_t *bh_respond_list(BhRespond *r);
+/* For the status: what is held, what was done, and what this node can guarantee. */
+json_t *bh_respond_status(BhRespond *r);

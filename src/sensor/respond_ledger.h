@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The node's ledger of responses: an entry is a file ID.json, root's alone, and its snapshot ID.snapshot.json. Part of respond.h; the caller locks.
+ */
+#pragma once
+#include "container/container.h"
+#include "respond.h"
+#include "response/response.h"
+
+#define BH_SNAPSHOT_PROCESSES 2048u /* of a snapshot; more are counted */
+#define BH_SNAPSHOT_FILES 64u       /* open ones, of a process */
+
+typedef struct {
+        char *id, *container, *name, *reason, *actor, *result, *cgroup; /* never NULL */
+        BhResponseAction action;
+        BhResponseState state;
+        char **allow, **deny;
+        gint64 until_ns, time_ns; /* time_ns: when it came to its state */
+        guint64 serial;           /* in the order of their coming */
+        gboolean best_effort;
+        json_t *detail;
+        /* not kept */
+        guint64 cgroup_id;
+        gboolean busy, complained;
+} BhEntry;
+
+BhEntry *bh_entry_new(const BhOrder *o, BhResponseAction action, const BhContainer *c, const char *cgroup, guint64 serial, gint64 now_ns);
+void bh_entry_free(BhEntry *e);
+
+/* {"id","state","result","detail","time_ns","container"}. New reference. */
+json_t *bh_entry_tell(const BhEntry *e);
+/* Puts the snapshot, if there is one, into the told "detail" as "snapshot". */
+void bh_entry_add_snapshot(const char *dir, const BhEntry *e, json_t *told);
+
+/* Durable when it returns. FALSE: logged. */
+gboolean bh_entry_save(const char *dir, const BhEntry *e);
+/* Makes the directory if need be. Files that are none are logged and left alone. *serial: the largest. */
+gboolean bh_entries_load(const char *dir, GHashTable *entries, guint64 *serial, GError **error);
+/* Of those that ended the newest `max` stay. */
+void bh_entries_prune(const char *dir, GHashTable *entries, guint max);
+
+/* What the processes of its cgroup are and have open: to be taken while they are frozen. Their number. */
+guint bh_entry_snapshot(const char *dir, const BhEntry *e, const BhContainer *c, const char *v2_mount, const char *proc_path);

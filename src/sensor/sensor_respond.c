@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Responses: the sensor's part in wiring them to the central. */
+#include <string.h>
+
+#include "base/log.h"
+#include "bus/body.h"
+#include "bus/bus.pb-c.h"
+#include "sensor.h"
+
+static void on_say(const char *action, const char *message, const char *key, const char *value, gpointer data) {
+        BhSensor *s = data;
+
+        if (g_atomic_int_get(&s->piped))
+                bh_pipeline_say(s->pipeline, action, message, key, value, NULL);
+}
+
+void bh_sensor_open_respond(BhSensor *s) {
+        g_autofree char *dir = g_build_filename(s->options.data_dir, "responses", NULL), *pins = g_build_filename(s->options.run_dir, "enforce", NULL);
+        g_autoptr(GError) error = NULL;
+        BhRespondConfig config = {
+                .dir = dir,
+                .pin_dir = pins,
+                .v2_mount = s->cgroups->v2_mount ? s->cgroups->v2_mount : s->cgroups->version == 2 ? s->cgroups->mount : NULL,
+                .proc_path = s->proc_path,
+                .docker_socket = s->options.no_docker ? NULL : s->options.docker,
+                .containers = s->containers,
+                .say = on_say,
+                .data = s,
+        };
+
+        s->respond = bh_respond_new(&config, &error);
+        if (!s->respond) {
+                s->respond_error = g_strdup(error->message);
+                bh_error("no responses can be carried out", "error", error->message);
+        }
+}
+
+void bh_sensor_start_respond(BhSensor *s) {
+        if (s->respond)
+                bh_respond_start(s->respond);
+}
+
+void bh_sensor_free_respond(BhSensor *s) {
+        g_clear_pointer(&s->respond, bh_respond_free);
+}
+
+json_t *bh_sensor_respond_status(BhSensor *s) {
+        return s->respond ? bh_respond_status(s->respond) : json_pack("{s:s}", "problem", s->respond_error ? s->respond_error : "the sensor starts");
+}
+
+/* ---- the wire ---- */
+
+static const char **texts_of(ProtobufCBinaryData *data, gsize n) {
+        const char **texts = g_new0(const char *, n + 1);
+
+        for (gsize i = 0; i < n; i++)
+                texts[i] = bh_bus_text_dup(data[i]);
+        return texts;
+}
+
+static json_t *carry_out(BhSensor *s, const Bulkhead__Bus__V1__ResponseOrder *m) {
+        g_autofree char *container = bh_bus_text_dup(m->container), *reason = bh_bus_text_dup(m->reason), *actor = bh_bus_text_dup(m->actor);
+        g_auto(GStrv) allow = (char **) texts_of(m->allow, m->n_allow), deny = (char **) texts_of(m->deny, m->n_deny);
+        const BhOrder order = {
+                .id = m->id,
+                .action = m->action,
+                .container = container,
+                .reason = reason,
+                .actor = actor,
+                .allow = (const char *const *) allow,
+                .deny = (const char *const *) deny,
+                .n_allow = m->n_allow,
+                .n_deny = m->n_deny,
+                .until_ns = m->until_ns,
+                .dry_run = m->dry_run,
+                .best_effort = m->best_effort,
+                .release = m->release,
+        };
+
+        return bh_respond_order(s->respond, &order);
+}
+
+static const char *text_at(json_t *o, const char *name) {
+        const char *v = json_string_value(json_object_get(o, name));
+
+        return v ? v : "";
+}
+
+static GBytes *pack(json_t *results, gboolean whole) {
+        gsize n = json_array_size(results);
+        g_autofree Bulkhead__Bus__V1__ResponseResult *rows = g_new0(Bulkhead__Bus__V1__ResponseResult, n + 1);
+        g_autofree Bulkhead__Bus__V1__ResponseResult **pointers = g_new0(Bulkhead__Bus__V1__ResponseResult *, n + 1);
+        g_autoptr(GPtrArray) details = g_ptr_array_new_with_free_func(free);
+        Bulkhead__Bus__V1__ResponseResults m = BULKHEAD__BUS__V1__RESPONSE_RESULTS__INIT;
+
+        for (gsize i = 0; i < n; i++) {
+                json_t *o = json_array_get(results, i);
+                char *detail = json_dumps(json_object_get(o, "detail"), JSON_COMPACT | JSON_ENSURE_ASCII);
+
+                g_ptr_array_add(details, detail);
+                bulkhead__bus__v1__response_result__init(&rows[i]);
+                rows[i].id = (char *) text_at(o, "id");
+                rows[i].state = (char *) text_at(o, "state");
+                rows[i].result = bh_bus_text(text_at(o, "result"));
+                rows[i].detail = bh_bus_text(detail);
+                rows[i].container_id = bh_bus_text(text_at(o, "container"));
+                rows[i].time_ns = json_integer_value(json_object_get(o, "time_ns"));
+                pointers[i] = &rows[i];
+        }
+        m.results = pointers;
+        m.n_results = n;
+        m.whole = whole;
+        return bh_bus_body_pack(&m.base);
+}
+
+GPtrArray *bh_sensor_respond(GBytes *body, gpointer sensor, GError **error) {
+        BhSensor *s = sensor;
+        g_autoptr(GPtrArray) pieces = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
+        Bulkhead__Bus__V1__ResponseOrders *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__response_orders__descriptor, body, error);
+
+        if (!m)
+                return NULL;
+        for (gsize i = 0; i < m->n_orders; i++) {
+                json_auto_t *results = json_array();
+
+                json_array_append_new(results, carry_out(s, m->orders[i]));
+                g_ptr_array_add(pieces, pack(results, FALSE));
+        }
+        bulkhead__bus__v1__response_orders__free_unpacked(m, NULL);
+        json_auto_t *all = bh_respond_list(s->respond);
+        g_ptr_array_add(pieces, pack(all, TRUE));
+        return g_steal_pointer(&pieces);
+}

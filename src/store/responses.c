@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/store_responses.h"
+
+#include <string.h>
+
+#include "store/store_private.h"
+
+#define DETAIL_MAX (1 << 20)
+#define OPEN "(state IN ('pending', 'active') OR releasing = 1)"
+#define COLUMNS "id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, until_ns, created_ns, changed_ns, best_effort, releasing"
+
+void bh_store_response_free(BhStoreResponse *r) {
+        if (!r)
+                return;
+        char *texts[] = { r->id, r->action, r->state, r->node, r->container_id, r->container_name, r->workload, r->application, r->actor, r->reason, r->allow, r->deny, r->result, r->detail };
+
+        for (guint n = 0; n < G_N_ELEMENTS(texts); n++)
+                g_free(texts[n]);
+        g_free(r);
+}
+
+static BhStoreResponse *take_row(BhDbStmt *st, gboolean whole) {
+        BhStoreResponse *r = g_new0(BhStoreResponse, 1);
+        char **texts[] = { &r->id, &r->action, &r->state, &r->node, &r->container_id, &r->container_name, &r->workload, &r->application, &r->actor, &r->reason, &r->allow, &r->deny, &r->result };
+        guint at = 0;
+
+        for (; at < G_N_ELEMENTS(texts); at++)
+                *texts[at] = bh_db_text(st, at);
+        r->until_ns = bh_db_int(st, at++);
+        r->created_ns = bh_db_int(st, at++);
+        r->changed_ns = bh_db_int(st, at++);
+        r->best_effort = bh_db_int(st, at++) != 0;
+        r->releasing = bh_db_int(st, at++) != 0;
+        r->detail = whole ? bh_db_text(st, at) : g_strdup("");
+        return r;
+}
+
+static char *cursor_after(gconstpointer row) {
+        const BhStoreResponse *r = row;
+
+        return g_strdup_printf("%" G_GINT64_FORMAT ".%" G_GUINT64_FORMAT, r->created_ns, g_ascii_strtoull(r->id, NULL, 16));
+}
+
+BhStorePage *bh_store_responses(BhStore *s, const BhStoreResponseFilter *f, const char *cursor, guint limit, GError **error) {
+        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_response_free, cursor_after);
+        BhDbStep step = BH_DB_FAILED;
+        g_auto(BhWhere) w;
+        gint64 at[2];
+        guint next;
+
+        limit = bh_store_limit(limit);
+        bh_where_init(&w);
+        if (f) {
+                bh_where_text(&w, "state = ?", f->state);
+                bh_where_text(&w, "action = ?", f->action);
+                bh_where_text(&w, "node = ?", f->node);
+                bh_where_text(&w, "application = ?", f->application);
+                bh_where_text(&w, "workload = ?", f->workload);
+                bh_where_text(&w, "? IN (container_id, container_name)", f->container);
+                if (f->open)
+                        bh_where_sql(&w, OPEN);
+        }
+        if (cursor) {
+                if (!bh_cursor_parse_ints(cursor, at, 2, error))
+                        return NULL;
+                bh_where_int(&w, "(created_ns, serial) < (?, ?)", at[0]);
+                bh_where_more_int(&w, at[1]);
+        }
+        BhDb *db = bh_store_read(s, error);
+        if (!db)
+                return NULL;
+        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM responses", " ORDER BY created_ns DESC, serial DESC LIMIT ?", &next, error);
+        if (st)
+                bh_db_bind_int(st, next, (gint64) limit + 1);
+        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
+                g_ptr_array_add(page->rows, take_row(st, FALSE));
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+}
+
+BhStoreResponse *bh_store_response(BhStore *s, const char *id, GError **error) {
+        BhStoreResponse *r = NULL;
+        BhDb *db = bh_store_read(s, error);
+
+        if (!db)
+                return NULL;
+        BhDbStmt *st = bh_db_query(db, error, "SELECT " COLUMNS ", detail FROM responses WHERE id = ?", "t", id);
+        BhDbStep step = st ? bh_db_step(st, error) : BH_DB_FAILED;
+        if (step == BH_DB_ROW)
+                r = take_row(st, TRUE);
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        if (step == BH_DB_DONE)
+                bh_store_not_found(error, "response", id);
+        return r;
+}
+
+/* ---- changes ---- */
+
+static gboolean make_room(BhStore *s, GError **error) {
+        gint64 have;
+
+        if (!bh_db_get_int(s->writer, &have, NULL, error, "SELECT count(*) FROM responses", ""))
+                return FALSE;
+        if (have < BH_STORE_RESPONSES_MAX)
+                return TRUE;
+        if (!bh_db_run(s->writer, error, "DELETE FROM responses WHERE serial IN (SELECT serial FROM responses WHERE NOT " OPEN " ORDER BY changed_ns LIMIT ?)", "i", have - BH_STORE_RESPONSES_MAX + 1))
+                return FALSE;
+        if (bh_db_changes(s->writer) > 0)
+                return TRUE;
+        g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "%d responses go on, which is as many as there may be: release others first", BH_STORE_RESPONSES_MAX);
+        return FALSE;
+}
+
+static gboolean add(BhStore *s, const BhStoreResponse *r, GError **error) {
+        gint64 known;
+
+        if (!bh_db_get_int(s->writer, &known, NULL, error, "SELECT count(*) FROM responses WHERE id = ?", "t", r->id))
+                return FALSE;
+        if (known) {
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "there is a response of that id");
+                return FALSE;
+        }
+        return make_room(s, error) &&
+               bh_db_run(s->writer, error, "INSERT INTO responses (serial, id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, detail, until_ns, "
+                         "created_ns, changed_ns, best_effort, releasing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", "uttttttttttttttiiii",
+                         g_ascii_strtoull(r->id, NULL, 16), r->id, r->action, r->state, bh_store_clean(s, r->node, BH_STORE_KEY_MAX), bh_store_clean(s, r->container_id, BH_STORE_KEY_MAX),
+                         bh_store_clean(s, r->container_name, BH_STORE_KEY_MAX), bh_store_clean(s, r->workload, BH_STORE_KEY_MAX), bh_store_clean(s, r->application, BH_STORE_KEY_MAX),
+                         bh_store_clean(s, r->actor, BH_STORE_KEY_MAX), bh_store_clean(s, r->reason, BH_STORE_RESPONSE_REASON_MAX), bh_store_clean_json(s, r->allow, "[]"),
+                         bh_store_clean_json(s, r->deny, "[]"), bh_store_clean(s, r->result, BH_STORE_TEXT_MAX), bh_store_clean_json(s, r->detail, "{}"), r->until_ns, s->tx_now, s->tx_now,
+                         (gint64) r->best_effort) &&
+               bh_store_log(s, BH_STORE_CHANGE_RESPONSE, r->id, NULL, error);
+}
+
+gboolean bh_store_response_add(BhStore *s, const BhStoreResponse *r, const BhStoreAuditEntry *audit, GError **error) {
+        return bh_store_begin(s, error) && bh_store_end(s, add(s, r, error) && bh_store_put_audit(s, audit, error), error);
+}
+
+static gboolean release(BhStore *s, const char *id, GError **error) {
+        g_autofree char *state = NULL;
+
+        if (!bh_db_get_text(s->writer, &state, error, "SELECT state FROM responses WHERE id = ?", "t", id))
+                return FALSE;
+        if (!state)
+                return bh_store_not_found(error, "response", id);
+        if (!g_str_equal(state, "active") && !g_str_equal(state, "pending")) {
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "the response is %s: there is nothing to release", state);
+                return FALSE;
+        }
+        return bh_db_run(s->writer, error, "UPDATE responses SET releasing = 1, changed_ns = ? WHERE id = ?", "it", s->tx_now, id) && bh_store_log(s, BH_STORE_CHANGE_RESPONSE, id, NULL, error);
+}
+
+gboolean bh_store_response_release(BhStore *s, const char *id, const BhStoreAuditEntry *audit, GError **error) {
+        return bh_store_begin(s, error) && bh_store_end(s, release(s, id, error) && bh_store_put_audit(s, audit, error), error);
+}
+
+static gboolean told(BhStore *s, const char *node, const char *id, const char *state, const char *result, const char *detail, GError **error) {
+        if (!bh_db_run(s->writer, error, "UPDATE responses SET state = ?, result = ?, detail = CASE WHEN ? = '' THEN detail ELSE ? END, releasing = CASE WHEN ? IN ('active', 'pending') THEN releasing ELSE 0 END, "
+                       "changed_ns = ? WHERE id = ? AND node = ? AND state IN ('pending', 'active') AND (state <> ? OR result <> ? OR (? <> '' AND detail <> ?))",
+                       "tttttitttttt", state, bh_store_clean(s, result, BH_STORE_TEXT_MAX), detail, bh_store_clean_json(s, detail, "{}"), state, s->tx_now, id, node, state,
+                       bh_store_clean(s, result, BH_STORE_TEXT_MAX), detail, bh_store_clean_json(s, detail, "{}")))
+                return FALSE;
+        return bh_db_changes(s->writer) == 0 || bh_store_log(s, BH_STORE_CHANGE_RESPONSE, id, NULL, error);
+}
+
+gboolean bh_store_response_told(BhStore *s, const char *node, const char *id, const char *state, const char *result, const char *detail, GError **error) {
+        const char *kept = detail && strlen(detail) <= DETAIL_MAX ? detail : "";
+
+        return bh_store_begin(s, error) && bh_store_end(s, told(s, node, id, state, result, kept, error), error);
+}

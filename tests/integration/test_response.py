@@ -1,0 +1,348 @@
+"""Responses end to end: a real container is cut off, frozen, blocked and killed by order, and let go again; what is in force outlives the sensor."""
+import json
+import pathlib
+import socket
+import statistics
+import struct
+import subprocess
+import threading
+import time
+
+import central_env
+import pytest
+import sensor_env
+from boxes import Box
+from docker_env import system_env, wait_for
+
+TICK = b"tick\n"
+
+
+class Listener:
+    """A TCP server at the bridge: which ticks came, by the peer's address."""
+
+    def __init__(self, address):
+        self.sock = socket.create_server((address, 0))
+        self.port = self.sock.getsockname()[1]
+        self.got = {}
+        self.conns = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                conn, peer = self.sock.accept()
+            except OSError:
+                return
+            self.conns.append(conn)
+            threading.Thread(target=self._read, args=(conn, peer[0]), daemon=True).start()
+
+    def _read(self, conn, peer):
+        self.got.setdefault(peer, 0)
+        try:
+            while data := conn.recv(65536):
+                self.got[peer] += len(data)
+        except OSError:
+            pass
+
+    def ticks(self, peer):
+        return self.got.get(peer, 0) // len(TICK)
+
+    def close(self):
+        self.sock.close()
+        for c in self.conns:
+            c.close()
+
+
+@pytest.fixture(scope="module")
+def central():
+    with central_env.Central() as c:
+        yield c
+
+
+@pytest.fixture(scope="module")
+def sensor(request, build, docker, central):
+    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"),
+                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules", "--no-web"]) as s:
+        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+        yield s
+
+
+@pytest.fixture(scope="module")
+def listener(docker):
+    server = Listener(docker.subnet.replace(".0/24", ".1"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def box(docker, central):
+    made = []
+
+    def make(name, *options):
+        b = Box(docker, f"{name}-{docker.tag}", *options)
+        made.append(b)
+        root = central.root()
+        wait_for(lambda: root.get(f"/api/v1/containers/{b.id}").status == 200, 10, f"the central knows {b.name}")
+        b.ip = docker.inspect(b.name)["NetworkSettings"]["IPAddress"]
+        return b
+    yield make
+    for b in made:
+        b.close()
+
+
+def respond(central, action, target, **more):
+    return central.root().post("/api/v1/responses", {"action": action, "container": target, **more})
+
+
+def isolated(central, action, target, **more):
+    answer = respond(central, action, target, **more)
+    assert answer.status == 200 and answer.json["state"] == "active", answer.json
+    return answer.json
+
+
+def release(central, r):
+    answer = central.root().post(f"/api/v1/responses/{r['id']}/release", {})
+    assert answer.status == 200 and answer.json["state"] == "released", answer.json
+
+
+def stream(listener, b):
+    """Ticks from the container, for as long as it lives."""
+    before = listener.ticks(b.ip)
+    b.start(f"(while :; do echo tick; sleep 0.02; done) | nc {listener.sock.getsockname()[0]} {listener.port} &")
+    wait_for(lambda: listener.ticks(b.ip) > before + 3, 10, f"ticks of {b.name}")
+
+
+def while_neighbour(listener, neighbour, n=15):
+    """Until so many ticks of the neighbour came: it is not cut off, and time has passed."""
+    before = listener.ticks(neighbour.ip)
+    wait_for(lambda: listener.ticks(neighbour.ip) >= before + n, 20, "ticks of the neighbour go on")
+
+
+def assert_cut(listener, b, neighbour):
+    while_neighbour(listener, neighbour, 3)  # what was under way when the order came
+    before = listener.ticks(b.ip)
+    while_neighbour(listener, neighbour)
+    assert listener.ticks(b.ip) == before, "expected no byte of an isolated container"
+
+
+class Frames:
+    """IPv4 frames with this sender's hardware address that come by at an interface."""
+
+    def __init__(self, interface, mac):
+        self.mac = bytes.fromhex(mac.replace(":", ""))
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+        self.sock.bind((interface, 0x0800))
+        self.sock.setblocking(False)
+
+    def seen(self):
+        n = 0
+        while True:
+            try:
+                n += self.sock.recv(2048)[6:12] == self.mac
+            except BlockingIOError:
+                return n
+
+
+def pings(address):
+    return subprocess.run(["/bin/busybox", "ping", "-c", "1", "-W", "1", address], capture_output=True, env=system_env()).returncode == 0
+
+
+def kernel_leftovers(sensor, b, link):
+    """What of a response is in the kernel."""
+    left = []
+    if f" {sensor.run_dir}/enforce " in pathlib.Path("/proc/self/mountinfo").read_text():
+        left.append("pins")
+    shown = subprocess.run(["tc", "qdisc", "show", "dev", link], capture_output=True, text=True, env=system_env()).stdout
+    if "clsact" in shown:
+        left.append(shown)
+    mount = next(line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line)
+    programs = subprocess.run(["bpftool", "-j", "cgroup", "show", f"{mount}/docker/{b.id}"], capture_output=True, text=True, env=system_env()).stdout
+    left += [p["name"] for p in json.loads(programs.strip() or "[]") if p["name"].startswith("bh_")]
+    return left
+
+
+def host_end(b):
+    """Name of the host's end of the container's interface."""
+    index = int(b.run("cat /sys/class/net/eth0/iflink"))
+    return next(p.name for p in pathlib.Path("/sys/class/net").iterdir() if int((p / "ifindex").read_text()) == index)
+
+
+def test_isolation_cuts_all_and_outlives_the_sensor(central, sensor, docker, listener, box):
+    a, neighbour = box("cut"), box("free")
+    host, port = listener.sock.getsockname()
+    link = host_end(a)
+    mac = docker.inspect(a.name)["NetworkSettings"]["MacAddress"]
+    frames = Frames(docker.bridge, mac)
+    stream(listener, a)
+    stream(listener, neighbour)
+    dhcp = "udhcpc -i eth0 -n -q -t 2 -T 1 -s /bin/true"
+    frames.seen()
+    assert pings(a.ip)
+
+    r = isolated(central, "isolate", a.name, reason="test")
+    assert r["actor"] and r["reason"] == "test" and r["detail"]["interfaces"] == 1 and r["detail"]["open"] == [], r
+    assert_cut(listener, a, neighbour)
+    accepted = len(listener.conns)
+    a.run(f"nc -w 1 {host} {port} </dev/null", ok=(1,))
+    a.run(f"ping -c 1 -W 1 {host}", ok=(1, 2))
+    a.run(f"echo x | nc -u -w 1 {host} {port}", ok=None)
+    frames.seen()
+    a.run(dhcp, ok=(1,))
+    assert frames.seen() == 0, "expected no frame of a packet socket"
+    assert not pings(a.ip), "expected no answer of the kernel for an isolated container"
+    assert len(listener.conns) == accepted and pings(neighbour.ip)
+
+    sensor.kill()
+    assert_cut(listener, a, neighbour)
+    a.run(f"nc -w 1 {host} {port} </dev/null", ok=(1,))
+    sensor.start()
+    wait_for(lambda: (sensor.status()["bus"]["state"] == "connected", sensor.status()["bus"]), 20, "the sensor is connected again")
+    assert sensor.status()["responses"]["held"] == 1
+    assert_cut(listener, a, neighbour)
+    assert not pings(a.ip)
+
+    before = listener.ticks(a.ip)
+    release(central, r)
+    wait_for(lambda: listener.ticks(a.ip) > before + 5, 60, "the connection of before goes on")  # after its next retransmission
+    assert pings(a.ip)
+    frames.seen()
+    a.run(dhcp, ok=(1,))
+    assert frames.seen() > 0, "expected frames of a packet socket without isolation: else the test above proves nothing"
+    assert kernel_leftovers(sensor, a, link) == []
+    assert central.root().post(f"/api/v1/responses/{r['id']}/release", {}).status == 409
+    audit = [(x["action"], x["outcome"]) for x in central.root().get("/api/v1/audit?search=" + r["id"]).json["audit"]]
+    assert ("response.create", "ok") in audit and ("response.release", "ok") in audit, audit
+
+
+def test_what_is_allowed_remains(central, sensor, listener, box, docker):
+    a, neighbour = box("some"), box("other")
+    host, port = listener.sock.getsockname()
+    second = Listener(host)
+    stream(listener, a)
+    stream(listener, neighbour)
+    r = isolated(central, "isolate", a.name, allow=f"{host}:{port}/tcp")
+    before = listener.ticks(a.ip)
+    while_neighbour(listener, neighbour)
+    assert listener.ticks(a.ip) > before + 3, "expected the allowed peer to be served"
+    a.run(f"nc -w 1 {host} {second.port} </dev/null", ok=(1,))
+    a.run(f"ping -c 1 -W 1 {host}", ok=(1, 2))
+    release(central, r)
+    a.run(f"echo | timeout 2 nc -w 1 {host} {second.port}", ok=None)
+    wait_for(lambda: second.conns, 10, "a connection after the release")
+    second.close()
+
+
+def test_a_blocked_destination_is_refused_and_its_connection_ends(central, sensor, listener, box):
+    a, neighbour = box("blocked"), box("beside")
+    host, port = listener.sock.getsockname()
+    second = Listener(host)
+    stream(listener, a)
+    stream(listener, neighbour)
+    r = isolated(central, "block", a.name, deny=f"{host}:{port}")
+    assert_cut(listener, a, neighbour)
+    a.run(f"nc -w 1 {host} {port} </dev/null", ok=(1,))
+    a.run(f"ping -c 1 -W 1 {host}")
+    a.run(f"echo | timeout 2 nc -w 1 {host} {second.port}", ok=None)
+    wait_for(lambda: second.conns, 10, "a connection to another port")
+    release(central, r)
+    second.close()
+
+
+def test_quarantine_freezes_takes_a_snapshot_and_ends_by_itself(central, sensor, box):
+    a = box("frozen")
+    a.start("(i=0; while :; do i=$((i+1)); echo $i >/ctl/count; sleep 0.01; done) &")
+    count = a.dir / "count"
+
+    def number():
+        text = count.read_text() if count.exists() else ""
+        return int(text) if text.endswith("\n") else 0
+    wait_for(lambda: number() > 3, 10, "it counts")
+    r = isolated(central, "quarantine", a.name, ttl=3, reason="looks odd")
+    before = number()
+    processes = r["detail"]["snapshot"]["processes"]
+    assert any("sleep" in p["arguments"] or "sh" in p["arguments"] for p in processes) and all(p["pid"] for p in processes), processes
+    assert [p for p in processes if p["exe"] == "/bin/busybox" and p["files"]], processes
+    time.sleep(0.3)
+    assert number() == before or number() == 0, "expected nothing to happen in a frozen container"
+    wait_for(lambda: number() > before + 3, 20, "it counts again when its time is over")
+    wait_for(lambda: (central.root().get(f"/api/v1/responses/{r['id']}").json["state"] == "released", central.root().get(f"/api/v1/responses/{r['id']}").json), 20, "the ledger knows of the release")
+    told = central.root().get(f"/api/v1/responses/{r['id']}").json
+    assert told["result"] == "its time was over" and told["detail"]["snapshot"]["processes"], told
+
+
+def test_limits_protection_and_what_cannot_be_undone(central, sensor, docker, box):
+    labels = ("--label", "com.docker.compose.project=resp", "--label", "com.docker.compose.service=web")
+    a, b, guarded = box("one", *labels), box("two", *labels), box("guarded", "--label", "bulkhead.protected=true")
+    for wrong, code in (({"action": "melt"}, "bad_action"), ({"action": "isolate", "allow": "example.com"}, "bad_peer"), ({"action": "block"}, "bad_peer"), ({"action": "kill"}, "not_confirmed"),
+                        ({"action": "kill", "confirm": "another"}, "not_confirmed"), ({"action": "stop", "ttl": 5}, "bad_ttl")):
+        answer = central.root().post("/api/v1/responses", {"container": a.name, **wrong})
+        assert answer.status == 400 and answer.json["error"]["code"] == code, (wrong, answer.json)
+    tried = respond(central, "isolate", a.name, dry_run=True).json
+    assert tried["state"] == "dry_run" and a.id in tried["detail"]["cgroup"], tried
+    refused = respond(central, "isolate", guarded.name).json
+    assert refused["state"] == "failed" and "protected" in refused["result"], refused
+    r = isolated(central, "isolate", a.name)
+    answer = respond(central, "isolate", b.name)
+    assert answer.status == 409 and answer.json["error"]["code"] == "blast_radius", answer.json
+    second = isolated(central, "isolate", b.name, force=True)
+    release(central, r)
+    release(central, second)
+    answer = respond(central, "kill", b.name, confirm=b.name)
+    assert answer.status == 200 and answer.json["state"] == "done", answer.json
+    wait_for(lambda: not docker.inspect(b.name)["State"]["Running"], 10, "it is dead")
+    r = isolated(central, "isolate", a.name)
+    docker.docker("rm", "-f", "-v", a.name)
+    wait_for(lambda: (central.root().get(f"/api/v1/responses/{r['id']}").json["state"] == "gone", central.root().get(f"/api/v1/responses/{r['id']}").json), 20, "the ledger knows that it is gone")
+    assert sensor.status()["responses"]["held"] == 0
+
+
+def test_a_container_in_the_hosts_network_is_cut_by_its_cgroup(central, sensor, listener, box):
+    a = box("hosted", "--network", "host")
+    host, port = listener.sock.getsockname()
+    accepted = len(listener.conns)
+    refused = respond(central, "isolate", a.name).json
+    assert refused["state"] == "failed" and "host's network" in refused["result"] and "--best-effort" in refused["result"], refused
+    a.run(f"echo | timeout 2 nc -w 1 {host} {port}", ok=None)
+    wait_for(lambda: len(listener.conns) > accepted, 10, "a connection: nothing was changed")
+    r = isolated(central, "isolate", a.name, best_effort=True)
+    assert len(r["detail"]["open"]) == 1, r
+    accepted = len(listener.conns)
+    a.run(f"nc -w 1 {host} {port} </dev/null", ok=(1,))
+    a.run(f"nc -w 1 127.0.0.1 {port} </dev/null", ok=(1,))
+    socket.create_connection((host, port), 5).close()
+    wait_for(lambda: len(listener.conns) == accepted + 1, 10, "the host itself still connects")
+    release(central, r)
+
+
+def test_an_order_takes_effect_at_once(central, sensor, box):
+    """The figure is printed: a busy machine is no reason to fail, ten times the goal is."""
+    a = box("quick")
+    took = []
+    root = central.root()
+    for _ in range(15):
+        begin = time.monotonic()
+        answer = root.post("/api/v1/responses", {"action": "isolate", "container": a.name})
+        took.append(time.monotonic() - begin)
+        assert answer.json["state"] == "active", answer.json
+        release(central, answer.json)
+    print(f"from order to in force: median {statistics.median(took) * 1000:.1f} ms, longest {max(took) * 1000:.1f} ms")
+    assert statistics.median(took) < 1.0
+
+
+def test_commands(central, sensor, build, box):
+    a = box("spoken")
+
+    def cli(*args, status=0):
+        r = subprocess.run([sensor_env.program(build, "bulkhead"), "--run-dir", str(central.run_dir), "--data-dir", str(central.data_dir), *args], capture_output=True, text=True, env=system_env(), timeout=60)
+        assert r.returncode == status, (args, r.stdout, r.stderr)
+        return r.stdout + r.stderr
+    assert "would be done" in cli("respond", "isolate", a.name, "--dry-run")
+    assert "active" in cli("respond", "isolate", a.name, "--ttl", "10m", "--reason", "by hand", "--allow", "127.0.0.11")
+    row = json.loads(cli("responses", "--open", "--json", "--container", a.name))
+    assert row["allow"] == ["127.0.0.11"] and row["until"] and row["reason"] == "by hand", row
+    assert "by hand" in cli("responses")
+    assert a.name in cli("responses", row["id"])
+    assert "released" in cli("respond", "release", a.name)
+    assert "none that goes on" in cli("respond", "release", a.name, status=1)
+    assert "--confirm" in cli("respond", "--help") and "confirm" in cli("respond", "kill", a.name, status=1)
+    assert "takes what to do" in cli("respond", "melt", a.name, status=2)

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "response/response.h"
+
+#include <string.h>
+
+static void peers_are_read_as_they_are_written(void) {
+        static const struct {
+                const char *text;
+                guint n;
+                guint bits, port, proto;
+                const char *addr; /* hexadecimal */
+        } good[] = {
+                { "10.1.2.3", 1, 128, 0, 0, "00000000000000000000ffff0a010203" },
+                { "10.1.2.3:443", 1, 128, 443, 0, "00000000000000000000ffff0a010203" },
+                { "10.1.2.3:53/UDP", 1, 128, 53, 17, "00000000000000000000ffff0a010203" },
+                { "10.1.2.3/8", 1, 104, 0, 0, "00000000000000000000ffff0a000000" },
+                { "10.1.2.3/8:22/tcp", 1, 104, 22, 6, "00000000000000000000ffff0a000000" },
+                { "0.0.0.0/0", 1, 96, 0, 0, "00000000000000000000ffff00000000" },
+                { "fd00::1", 1, 128, 0, 0, "fd000000000000000000000000000001" },
+                { "fd00::1/8", 1, 8, 0, 0, "fd000000000000000000000000000000" },
+                { "[fd00::1]:443/tcp", 1, 128, 443, 6, "fd000000000000000000000000000001" },
+                { "[fd00::1/64]:443", 1, 64, 443, 0, "fd000000000000000000000000000000" },
+                { "*:53/udp", 2, 96, 53, 17, "00000000000000000000ffff00000000" },
+                { ":53", 2, 96, 53, 0, "00000000000000000000ffff00000000" },
+        };
+        static const char *const wrong[] = { "10.0.0", "example.com", "10.0.0.1:0", "10.0.0.1:65536", "10.0.0.1:99999999999999999999", "10.0.0.1/33", "fd00::/129", "[fd00::1", "[fd00::1]x", "10.0.0.1:53/icmp",
+                                             "10.0.0.1:", "10.0.0.1/", "[]:53", "10.0.0.1:-1", "" };
+        BhPeer p[2];
+        guint n;
+
+        for (guint i = 0; i < G_N_ELEMENTS(good); i++) {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(GString) hex = g_string_new(NULL);
+
+                g_assert_true(bh_peer_parse(good[i].text, p, &n, &error));
+                for (guint k = 0; k < 16; k++)
+                        g_string_append_printf(hex, "%02x", p[0].addr[k]);
+                g_assert_cmpuint(n, ==, good[i].n);
+                g_assert_cmpstr(hex->str, ==, good[i].addr);
+                g_assert_cmpuint(p[0].bits, ==, good[i].bits);
+                g_assert_cmpuint(p[0].port, ==, good[i].port);
+                g_assert_cmpuint(p[0].proto, ==, good[i].proto);
+        }
+        for (guint i = 0; i < G_N_ELEMENTS(wrong); i++) {
+                g_autoptr(GError) error = NULL;
+
+                g_test_message("%s", wrong[i]);
+                g_assert_false(bh_peer_parse(wrong[i], p, &n, &error));
+                g_assert_nonnull(strstr(error->message, "write it like"));
+        }
+}
+
+/* What the kernel does: the longest match alone, then its ports. */
+static gboolean longest_match(const GArray *nets, const BhPeer *asked) {
+        const BhPeerNet *best = NULL;
+
+        for (guint i = 0; i < nets->len; i++) {
+                const BhPeerNet *n = &g_array_index(nets, BhPeerNet, i);
+                gboolean in = TRUE;
+
+                for (guint b = 0; b < n->bits; b++)
+                        in = in && !((n->addr[b / 8] ^ asked->addr[b / 8]) & (0x80 >> (b % 8)));
+                if (in && (!best || n->bits > best->bits))
+                        best = n;
+        }
+        for (guint i = 0; best && i < best->n; i++)
+                if ((!best->ports[i].port || best->ports[i].port == asked->port) && (!best->ports[i].proto || best->ports[i].proto == asked->proto))
+                        return TRUE;
+        return FALSE;
+}
+
+static void a_narrow_network_keeps_what_a_wide_one_says(void) {
+        static const char *const texts[] = { "10.0.0.0/8:22", "10.1.0.0/16:443/tcp", "10.1.2.3", "*:53/udp", "10.1.2.3:80" };
+        static const struct {
+                const char *text;
+                gboolean in;
+        } asked[] = { { "10.9.9.9:22/tcp", TRUE },  { "10.9.9.9:443/tcp", FALSE }, { "10.1.9.9:443/tcp", TRUE }, { "10.1.9.9:443/udp", FALSE }, { "10.1.9.9:22/tcp", TRUE },
+                      { "10.1.2.3:9/tcp", TRUE },   { "10.1.9.9:53/udp", TRUE },   { "[2001::1]:53/udp", TRUE },  { "[2001::1]:53/tcp", FALSE }, { "8.8.8.8:53/udp", TRUE }, { "8.8.8.8:22/tcp", FALSE } };
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GArray) peers = bh_peers_parse(texts, G_N_ELEMENTS(texts), &error);
+        g_autoptr(GArray) nets = bh_peers_merge(peers, &error);
+
+        g_assert_no_error(error);
+        g_assert_cmpuint(nets->len, ==, 5);
+        for (guint i = 0; i < G_N_ELEMENTS(asked); i++) {
+                BhPeer p[2];
+                guint n;
+
+                g_assert_true(bh_peer_parse(asked[i].text, p, &n, NULL));
+                g_test_message("%s", asked[i].text);
+                g_assert_cmpint(longest_match(nets, &p[0]), ==, asked[i].in);
+        }
+}
+
+static void too_many_are_refused(void) {
+        g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+        g_autoptr(GError) error = NULL;
+
+        for (guint i = 1; i <= 17; i++)
+                g_ptr_array_add(texts, g_strdup_printf("10.0.0.1:%u", i));
+        g_autoptr(GArray) peers = bh_peers_parse((const char *const *) texts->pdata, texts->len, &error);
+        g_assert_nonnull(peers);
+        g_assert_null(bh_peers_merge(peers, &error));
+        g_assert_nonnull(strstr(error->message, "more than 16 ports"));
+        g_clear_error(&error);
+        while (texts->len <= BH_RESPONSE_PEERS_MAX)
+                g_ptr_array_add(texts, g_strdup_printf("10.0.%u.%u", texts->len / 256, texts->len % 256));
+        g_assert_null(bh_peers_parse((const char *const *) texts->pdata, texts->len, &error));
+        g_assert_nonnull(strstr(error->message, "more than 1024 peers"));
+}
+
+static void names_are_read_back(void) {
+        for (guint i = 0; i < BH_RESPONSE_N_ACTIONS; i++) {
+                BhResponseAction a;
+
+                g_assert_true(bh_response_action_parse(bh_response_action_name((BhResponseAction) i), &a));
+                g_assert_cmpint((gint) a, ==, (gint) i);
+                g_assert_true(bh_response_action_holds(a) || !(bh_response_action_isolates(a) || bh_response_action_freezes(a)));
+        }
+        for (guint i = 0; i < BH_RESPONSE_N_STATES; i++) {
+                BhResponseState s;
+
+                g_assert_true(bh_response_state_parse(bh_response_state_name((BhResponseState) i), &s));
+                g_assert_cmpint((gint) s, ==, (gint) i);
+        }
+        g_assert_false(bh_response_id_valid("../x"));
+        g_assert_false(bh_response_id_valid(""));
+        g_assert_true(bh_response_id_valid("r1f0"));
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/response/peers_are_read_as_they_are_written", peers_are_read_as_they_are_written);
+        g_test_add_func("/response/a_narrow_network_keeps_what_a_wide_one_says", a_narrow_network_keeps_what_a_wide_one_says);
+        g_test_add_func("/response/too_many_are_refused", too_many_are_refused);
+        g_test_add_func("/response/names_are_read_back", names_are_read_back);
+        return g_test_run();
+}
