@@ -14,6 +14,7 @@
 #include "sock.bpf.h"
 #include "syscall.bpf.h"
 #include "payload.bpf.h"
+#include "unix.bpf.h"
 
 /* ---- the end of a call ---- */
 
@@ -196,6 +197,8 @@ static __always_inline int tp_moved(struct sock *sk, bool sent, __s32 n, bool di
         struct sending *of;
         struct work *w;
 
+        if (n > 0 && BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
+                return bh_unix_count((__u64) sk, sent, n, BH_UNIX_BY_PAYLOAD);
         if (probing(sent))
                 return 0;
         if (n <= 0) {

@@ -6,7 +6,6 @@
 #define BH_PAYLOAD_BPF_H
 
 #include "payload_source.bpf.h"
-#include "unix.bpf.h"
 
 #define LOOKS 8
 #define SECOND 1000000000ull
@@ -262,8 +261,6 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
         struct bh_payload_stream *s;
         struct bh_payload_config *cfg;
 
-        if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
-                return n ? bh_unix_count(key, sent, n, BH_UNIX_BY_PAYLOAD) : 0;
         if (bh_is_quiet(bh_current()))
                 return 0;
         s = bpf_map_lookup_elem(&streams, &key);
