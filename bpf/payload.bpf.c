@@ -14,6 +14,7 @@
 #include "sock.bpf.h"
 #include "syscall.bpf.h"
 #include "payload.bpf.h"
+#include "unix.bpf.h"
 
 /* ---- the end of a call ---- */
 
@@ -175,11 +176,13 @@ int fx_tcp_sendpage(__u64 *ctx) {
 SEC("tp_btf/tcp_sendmsg_locked")
 int tp_sending(__u64 *ctx) {
         struct sock *sk = (struct sock *) bh_arg(ctx, 0);
-        __u64 id = bpf_get_current_pid_tgid();
-        struct sending now = { .sk = (__u64) sk, .msg = bh_arg(ctx, 1), .seq = position(sk, true) }, *of;
+        __u64 id;
 
-        if (call_is_plainest() || !payload_looked_at(now.sk, true, 0) || call_is_plain(true))
+        if (call_is_plainest() || !payload_looked_at((__u64) sk, true, 0) || call_is_plain(true))
                 return 0;
+        id = bpf_get_current_pid_tgid();
+
+        struct sending now = { .sk = (__u64) sk, .msg = bh_arg(ctx, 1), .seq = position(sk, true) }, *of;
         /* called for each packet of the message: where it began is what counts */
         of = bpf_map_lookup_elem(&sendings, &id);
         if (of && of->sk == now.sk && of->msg == now.msg && of->seq != now.seq)
@@ -194,6 +197,8 @@ static __always_inline int tp_moved(struct sock *sk, bool sent, __s32 n, bool di
         struct sending *of;
         struct work *w;
 
+        if (n > 0 && BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
+                return bh_unix_count((__u64) sk, sent, n, BH_UNIX_BY_PAYLOAD);
         if (probing(sent))
                 return 0;
         if (n <= 0) {

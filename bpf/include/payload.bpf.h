@@ -6,7 +6,6 @@
 #define BH_PAYLOAD_BPF_H
 
 #include "payload_source.bpf.h"
-#include "unix.bpf.h"
 
 #define LOOKS 8
 #define SECOND 1000000000ull
@@ -254,13 +253,17 @@ static __always_inline void tls_note(struct bh_payload_stream *s, __u64 sk) {
 }
 
 /*
- * Whether a socket of which `n` bytes were moved just now is one that is looked at: it is then in `streams`. One look-up for those that are known.
+ * Whether a socket of which `n` bytes were moved just now is one that is looked at: it is then in `streams`. One look-up for those that are known, none for
+ * those of the host's processes, which the CPU remembers to be such.
  */
 __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
         struct sock *sk = (struct sock *) key;
-        struct bh_payload_stream *s = bpf_map_lookup_elem(&streams, &key);
+        struct bh_payload_stream *s;
         struct bh_payload_config *cfg;
 
+        if (bh_is_quiet(bh_current()))
+                return 0;
+        s = bpf_map_lookup_elem(&streams, &key);
         if (s && s->ports == ports_of(sk)) {
                 if (s->state == BH_PAYLOAD_IGNORED)
                         return 0;
@@ -278,9 +281,7 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
         }
         if (s)
                 bpf_map_delete_elem(&streams, &key);
-        else if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
-                return n ? bh_unix_count(key, sent, n, BH_UNIX_BY_PAYLOAD) : 0;
-        else if (!is_tcp(sk) || bh_is_quiet(bh_current()) || !bh_container_of(bh_task_cgroup(bh_current())))
+        else if (!is_tcp(sk) || !bh_container_of(bh_task_cgroup(bh_current())))
                 return 0;
         s = stream_begin(sk, sent, n);
         cfg = config_of();

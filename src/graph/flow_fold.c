@@ -384,6 +384,7 @@ static Flow *unix_counts(BhFlowTable *t, const struct unix_ends *ends, const BhF
                 End *end = bh_flow_end(t, box, ends->exe);
                 struct key key = { .end = end, .peer = peer, .path_hash = XXH3_64bits(ends->path, strlen(ends->path)), .role = ends->role };
 
+                t->unix_ns = MAX(t->unix_ns, c->last_ns);
                 f = bh_flow_get(t, &key, ends->path);
                 if (failed)
                         bh_flow_count_failed(t, f, c, id);
@@ -410,6 +411,8 @@ static void unix_socket(BhFlowTable *t, const struct bh_event *e) {
 
         if (e->type == BH_EV_LISTEN) {
                 t->wants_walk = TRUE;
+                if (bh_event_has(e, BH_F_container_id))
+                        t->unix_ns = MAX(t->unix_ns, (gint64) e->time);
                 return;
         }
         /* where there is no socket there is no other end: libc looks for nscd's in each process */
@@ -432,6 +435,10 @@ static void unix_socket(BhFlowTable *t, const struct bh_event *e) {
         if (ret >= 0)
                 c.connections = MAX(e->count, 1);
         unix_counts(t, &ends, &c, ret < 0, e->id);
+}
+
+gboolean bh_flow_table_unix_used(const BhFlowTable *t, gint64 now_ns) {
+        return t->unix_ns && now_ns < t->unix_ns + (gint64) BH_FLOW_QUIET_US * 1000;
 }
 
 void bh_flow_table_unix_moved(BhFlowTable *t, const BhFlowUnix *m) {

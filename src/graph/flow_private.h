@@ -204,6 +204,7 @@ struct BhFlowTable {
         guint64 hold_mark, ripe_id;
         gint64 held_us;
         gint64 now_ns; /* time of the last event */
+        gint64 unix_ns; /* when a container was last known to have to do with Unix sockets; 0: none */
         guint64 rest_connections, rest_bytes; /* since the last cut */
         gboolean soon;
         gboolean unspoken; /* connections of flows whose protocol is not known */
@@ -387,9 +388,19 @@ void bh_flow_listener_speaks(BhFlowTable *t, guint32 net_ns, Box *box, guint8 pr
 
 #define BH_FLOW_LOOKS_MAX 20u
 
+/* The host with itself, which is not told: what it speaks nobody needs to know. A container in the host's network says it of its own side. */
+static inline gboolean bh_flow_of_host_alone(BhFlowTable *t, const Flow *f) {
+        struct bh_ip ip = { .len = f->key.peer_len };
+
+        if (f->key.end->box != t->host || (f->key.peer && f->key.peer != t->host))
+                return FALSE;
+        memcpy(ip.b, f->key.peer_ip, f->key.peer_len);
+        return f->key.peer || bh_flow_ip_is_loopback(&ip) || bh_flow_is_host_address(t, &ip);
+}
+
 /* A connection of the flow: if its protocol is not known, some bytes are to be looked at. */
 static inline void bh_flow_ask_protocol(BhFlowTable *t, Flow *f) {
-        if (f->protocol || f->key.proto != BH_PROTO_TCP || f->looks >= BH_FLOW_LOOKS_MAX || f->look == t->look)
+        if (f->protocol || f->key.proto != BH_PROTO_TCP || f->looks >= BH_FLOW_LOOKS_MAX || f->look == t->look || bh_flow_of_host_alone(t, f))
                 return;
         f->look = t->look;
         f->looks++;

@@ -179,6 +179,8 @@ typedef struct {
         gint64 first_ns, last_ns;      /* since the epoch */
 } BhFlowUnix;
 
+/* TRUE if a container listens on a Unix socket, or was connected over one within BH_FLOW_QUIET_US: whoever counts what they move has something to do. */
+gboolean bh_flow_table_unix_used(const BhFlowTable *t, gint64 now_ns);
 /* Added to what the flow has counted. As there is no event, it is told with the next cut that has one. Each byte is told by whoever sent it, and by him alone. */
 void bh_flow_table_unix_moved(BhFlowTable *t, const BhFlowUnix *moved);
 

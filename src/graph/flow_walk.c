@@ -215,7 +215,7 @@ guint bh_flow_table_unspoken_sockets(BhFlowTable *t, guint64 *sks, guint max) {
         while (n < max && g_hash_table_iter_next(&it, NULL, &p)) {
                 const Conn *c = p;
 
-                if (!c->sk || !c->flow || c->half_open || c->flow->protocol || c->tuple.proto != BH_PROTO_TCP || c->flow->looks >= BH_FLOW_LOOKS_MAX)
+                if (!c->sk || !c->flow || c->half_open || c->flow->protocol || c->tuple.proto != BH_PROTO_TCP || c->flow->looks >= BH_FLOW_LOOKS_MAX || bh_flow_of_host_alone(t, c->flow))
                         continue;
                 c->flow->looks++;
                 sks[n++] = c->sk;
@@ -372,6 +372,8 @@ static gboolean walk_listener(BhFlowTable *t, const BhFlowSocket *s, Box *box) {
                 return FALSE;
 
         gboolean is_unix = s->family == BH_AF_UNIX;
+        if (is_unix && box != t->host)
+                t->unix_ns = MAX(t->unix_ns, t->walk_ns);
         End *end = bh_flow_end(t, box, text_of(s->exe));
         Listener wanted = { .end = end, .path = (char *) (s->path ? s->path : ""), .told = { .net_ns = s->net_ns, .proto = is_unix ? 0 : s->proto, .port = s->lport } };
         if (!is_unix)
@@ -490,6 +492,7 @@ static void pair_unix(BhFlowTable *t) {
                 set_tuple(&k, u->end->box, 0, &ino, 0, &peer_ino, 0);
 
                 Conn *c = g_hash_table_lookup(t->conns, &k);
+                t->unix_ns = MAX(t->unix_ns, t->walk_ns);
                 if (c) {
                         c->walk = t->walk;
                         continue;

@@ -106,14 +106,18 @@ void bh_flows_take_unix(BhFlows *f, gboolean rest) {
         gint64 now_us = g_get_monotonic_time();
         GArray *waiting = f->unix_waiting;
         g_autoptr(GError) error = NULL;
+        gboolean used;
         guint fresh;
 
         if (!f->unixes)
                 return;
+        g_mutex_lock(&f->lock);
+        used = bh_flow_table_unix_used(f->table, g_get_real_time() * 1000);
+        g_mutex_unlock(&f->lock);
         fresh = waiting->len;
         if (rest) {
                 bh_unixes_rest(f->unixes, waiting);
-        } else if (!bh_unixes_round(f->unixes, now_us, waiting, &error)) {
+        } else if (!bh_unixes_round(f->unixes, used, now_us, waiting, &error)) {
                 bh_warn("flows of Unix sockets have no bytes any more", "error", error->message);
                 g_mutex_lock(&f->lock);
                 f->unix_problem = g_strdup(error->message);

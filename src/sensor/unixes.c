@@ -92,7 +92,7 @@ static gboolean load(BhUnixes *u, GError **error) {
         const void *bytes = bh_unixes__elf_bytes(&size);
 
         u->object = bh_loader_load_some(u->hooks, "unixes", bytes, size, u->names, NULL, error);
-        return u->object && attach(u, error);
+        return u->object && (!u->fexit || attach(u, error));
 }
 
 BhUnixes *bh_unixes_new(BhHooks *hooks, GError **error) {
@@ -147,10 +147,10 @@ static void take(BhUnixes *u, gint turn, GArray *taken) {
 }
 
 /* Where the programs of payload.h count, others at the same place would cost each call of each socket as much again. */
-static gboolean follow_payload(BhUnixes *u, GError **error) {
+static gboolean follow_payload(BhUnixes *u, gboolean used, GError **error) {
         if (u->fexit || u->failed)
                 return TRUE;
-        if (u->config->unix_by == BH_UNIX_BY_PAYLOAD) {
+        if (u->config->unix_by == BH_UNIX_BY_PAYLOAD || !used) {
                 detach(u);
                 return TRUE;
         }
@@ -164,8 +164,8 @@ static gboolean follow_payload(BhUnixes *u, GError **error) {
         return FALSE;
 }
 
-gboolean bh_unixes_round(BhUnixes *u, gint64 now_us, GArray *taken, GError **error) {
-        gboolean ok = follow_payload(u, error);
+gboolean bh_unixes_round(BhUnixes *u, gboolean used, gint64 now_us, GArray *taken, GError **error) {
+        gboolean ok = follow_payload(u, used, error);
 
         if (u->due && now_us - u->turned_us >= GRACE_US) {
                 take(u, !u->config->unix_turn, taken);

@@ -4,7 +4,7 @@
  * the programs count by process, name and other end, and whoever asks takes what was counted since.
  *
  * Preferred backend: at the end of the kernel's functions of Unix sockets; other sockets pay nothing. Fallback: the tracepoint of everything that any socket sends (Linux 6.5). There the
- * programs of payload.h count while they are attached, which are at that tracepoint anyway, and those of this module else; when those are stopped some 50 ms may pass that nobody counts.
+ * programs of payload.h count while they are attached, which are at that tracepoint anyway, and those of this module else, as long as a container has to do with Unix sockets. Some 50 ms may pass that nobody counts, when those are stopped, or a container that never did comes to use one.
  * Elsewhere it is not known what Unix sockets move, and bh_unixes_new() says so.
  *
  * Not counted: sockets without a name (socketpair()), datagrams to an address that is given with each (counted in the statistics), what the host sends itself, what moves while no
@@ -41,10 +41,10 @@ typedef struct {
 } BhUnixMoved;
 
 /*
- * To be called each 50 ms or so: appends what was counted in the turn before the present one, a BhUnixMoved for each entry of the map, which they leave. FALSE: its programs
+ * To be called each 50 ms or so. `used`: some container has to do with Unix sockets; else the tracepoint of the fallback is not attached for them alone. Appends what was counted in the turn before the present one, a BhUnixMoved for each entry of the map, which they leave. FALSE: its programs
  * could not be attached when those of payload.h went; `error` says it once.
  */
-gboolean bh_unixes_round(BhUnixes *u, gint64 now_us, GArray *taken, GError **error);
+gboolean bh_unixes_round(BhUnixes *u, gboolean used, gint64 now_us, GArray *taken, GError **error);
 /* What there is, at once: at the end. What is being sent at this moment may be left out. */
 void bh_unixes_rest(BhUnixes *u, GArray *taken);
 void bh_unixes_stats(BhUnixes *u, BhUnixesStats *stats);

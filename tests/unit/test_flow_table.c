@@ -662,6 +662,32 @@ static void test_protocol_of_a_server_is_its_listeners(void) {
         }
         closed(t, WEB, "/odd", TRUE, "172.18.0.2:40000", "172.18.0.3:9", 1, 1, 0);
         g_assert_false(bh_flow_table_unspoken(t));
+        /* the host with itself is not told: what it speaks is not asked for */
+        closed(t, "", "/redis-benchmark", TRUE, "127.0.0.1:40000", "127.0.0.1:6379", 1, 1, 0);
+        closed(t, "", "/redis-server", FALSE, "127.0.0.1:6379", "127.0.0.1:40000", 1, 1, 0);
+        g_assert_false(bh_flow_table_unspoken(t));
+        closed(t, "", "/curl", TRUE, "172.18.0.1:40000", "172.18.0.3:9", 1, 1, 0);
+        g_assert_true(bh_flow_table_unspoken(t));
+}
+
+static void test_unix_sockets_matter_where_containers_use_them(void) {
+        g_autoptr(BhFlowTable) t = table();
+        struct bh_event e = event(BH_EV_CONNECT, "", "/systemctl", NULL, NULL);
+        gint64 at = (gint64) e.time;
+
+        BH_SET(&e, family, AF_UNIX);
+        BH_SET_STR(&e, path, "/run/dbus");
+        BH_SET(&e, target_pid, 1);
+        bh_flow_table_event(t, &e);
+        g_assert_false(bh_flow_table_unix_used(t, at));
+
+        struct bh_event listen = event(BH_EV_LISTEN, DB, "/mysqld", NULL, NULL);
+        BH_SET(&listen, family, AF_UNIX);
+        BH_SET_STR(&listen, path, "/run/sock");
+        bh_flow_table_event(t, &listen);
+        g_assert_true(bh_flow_table_unix_used(t, at));
+        g_assert_true(bh_flow_table_unix_used(t, at + BH_FLOW_QUIET_US * G_GINT64_CONSTANT(900)));
+        g_assert_false(bh_flow_table_unix_used(t, at + BH_FLOW_QUIET_US * G_GINT64_CONSTANT(1100)));
 }
 
 static void test_repeats_allocate_nothing(void) {
@@ -689,6 +715,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/flow_table/outside_has_the_name_that_was_asked_for", test_outside_has_the_name_that_was_asked_for);
         g_test_add_func("/flow_table/datagrams_and_dockers_resolver", test_datagrams_and_dockers_resolver);
         g_test_add_func("/flow_table/unix_sockets", test_unix_sockets);
+        g_test_add_func("/flow_table/unix_sockets_matter_where_containers_use_them", test_unix_sockets_matter_where_containers_use_them);
         g_test_add_func("/flow_table/conntrack_is_undone_on_both_ends", test_conntrack_is_undone_on_both_ends);
         g_test_add_func("/flow_table/docker_proxy_is_seen_through", test_docker_proxy_is_seen_through);
         g_test_add_func("/flow_table/docker_proxies_on_one_port", test_docker_proxies_on_one_port);
