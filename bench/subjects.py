@@ -279,6 +279,7 @@ class Falco(Nothing):
 
 
 ALL = [Nothing(), Floor(), Bulkhead(), Bulkhead("no-web", "as `bulkhead up --no-web` starts it: web traffic is not inspected", ("--no-web",), True),
+       Bulkhead("no-calls", "as `bulkhead up --no-calls` starts it: system calls are not counted", ("--no-calls",), True),
        Bulkhead("bulkhead-alone", "the sensor without bus and inspector", ("--no-bus", "--no-inspector")),
        Bulkhead("preferred", "the sensor, hooks on kernel functions", ("--backend", "preferred"), True),
        Bulkhead("fallback", "the sensor, system-call tracepoints", ("--backend", "fallback"), True), Auditd(), Falco()]

@@ -433,7 +433,7 @@ static void add_option(GPtrArray *argv, const char *name, const char *value) {
 }
 
 int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, no_containerd = FALSE, no_web = FALSE, debug = FALSE, no_central = FALSE;
+        gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, no_containerd = FALSE, no_calls = FALSE, no_web = FALSE, debug = FALSE, no_central = FALSE;
         /* handed on as they are: the sensor checks them */
         g_auto(GStrv) rules = NULL;
         g_autofree char *docker = NULL, *containerd = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *walk = NULL, *rings = NULL, *web = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL, *events = NULL;
@@ -449,6 +449,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 { "containerd", 0, 0, G_OPTION_ARG_FILENAME, &containerd, "containerd's socket (default HOST-ROOT/run/containerd/containerd.sock)", "SOCK" },
                 { "no-containerd", 0, 0, G_OPTION_ARG_NONE, &no_containerd, "do not ask containerd", NULL },
                 { "web", 0, 0, G_OPTION_ARG_FILENAME, &web, "settings of the inspection of web traffic (docs/web.md)", "FILE" },
+                { "no-calls", 0, 0, G_OPTION_ARG_NONE, &no_calls, "do not learn which system calls containers make", NULL },
                 { "no-web", 0, 0, G_OPTION_ARG_NONE, &no_web, "look at no web traffic of containers", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "kernel hooks: auto (default), preferred or fallback", "B" },
@@ -507,7 +508,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
         const struct {
                 const char *name;
                 gboolean sensor, central;
-        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--no-containerd", no_containerd, FALSE }, { "--no-web", no_web, FALSE }, { "--no-default-rules", no_default_rules, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
+        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--no-containerd", no_containerd, FALSE }, { "--no-calls", no_calls, FALSE }, { "--no-web", no_web, FALSE }, { "--no-default-rules", no_default_rules, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
 
         g_ptr_array_add(sensor_argv, sensor);
         g_ptr_array_add(central_argv, central);

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -221,6 +222,7 @@ static gpointer run(gpointer data) {
                 g_mutex_unlock(&c->lock);
                 return NULL;
         }
+        malloc_trim(0); /* the kernel's type information */
         c->tokens_ns = BH_CALLERS_BURST_NS;
         c->tokens_us = g_get_monotonic_time();
         g_mutex_lock(&c->lock);

@@ -22,7 +22,7 @@
 #define BH_CALLERS_PAUSE_US (30 * G_USEC_PER_SEC)
 #define BH_CALLERS_SHARE 0.01      /* of one CPU */
 #define BH_CALLERS_BURST_NS 1e8    /* that it may have at once after it had none */
-#define BH_CALLERS_SEEN_NS 90.0    /* what a call costs more while the program is attached; see dev bench calls */
+#define BH_CALLERS_SEEN_NS 90.0    /* what a call costs more while the program is attached */
 #define BH_CALLERS_COUNTED_NS 40.0 /* and more, if it is a container's */
 
 /* What one executable of a container did in a window. Good during the call. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/model.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
@@ -480,6 +481,48 @@ static void a_wrong_text_is_refused_with_its_line(void) {
         }
 }
 
+static void makes_call(BhModel *m, const char *call, const char *detail) {
+        const BhAct a = { .family = BH_FAMILY_SYSCALL, .actor = "/usr/bin/worker", .object = call, .detail = detail, .count = 1, .first_ns = S, .last_ns = S, .replica = 1 };
+
+        bh_model_observe(m, "a", &a);
+}
+
+static void a_seccomp_profile_has_what_was_learned_and_what_the_runtime_needs(void) {
+        g_autoptr(BhModel) m = new_model();
+        g_autoptr(GError) error = NULL;
+
+        live(m, "a", 1, 1);
+        g_assert_null(bh_model_seccomp(m, bh_model_version(m, "a"), &error));
+        g_assert_nonnull(strstr(error->message, "no system calls were learned of shop/web"));
+
+        makes_call(m, "sendfile", "");
+        makes_call(m, "syscall_999", "");
+        makes_call(m, "a\"b", "");
+        g_autofree char *text = bh_model_seccomp(m, bh_model_version(m, "a"), NULL);
+        json_t *top = json_loads(text, 0, NULL), *rules = json_object_get(top, "syscalls");
+        g_assert_nonnull(top);
+        g_assert_cmpstr(json_string_value(json_object_get(top, "defaultAction")), ==, "SCMP_ACT_ERRNO");
+        g_assert_cmpuint(json_array_size(json_object_get(top, "architectures")), ==, 1);
+        g_assert_cmpuint(json_array_size(rules), ==, 2);
+        const json_t *learned = json_object_get(json_array_get(rules, 0), "names");
+        g_assert_cmpuint(json_array_size(learned), ==, 2); /* what has no name cannot be named */
+        g_assert_cmpstr(json_string_value(json_array_get(learned, 0)), ==, "a\"b");
+        g_assert_cmpstr(json_string_value(json_array_get(learned, 1)), ==, "sendfile");
+        g_assert_nonnull(strstr(text, "\"execve\""));
+        g_assert_null(strstr(text, "\"ptrace\""));
+        json_decref(top);
+
+        /* what nobody may do is in none, though it was seen; a program of the other interface has it allowed */
+        makes_call(m, "ptrace", "32-bit");
+        const BhAct ptrace = { .family = BH_FAMILY_SYSCALL, .actor = "/usr/bin/worker", .object = "ptrace", .detail = "32-bit" };
+        g_autofree char *more = bh_model_seccomp(m, bh_model_version(m, "a"), NULL);
+        g_assert_nonnull(strstr(more, "\"ptrace\""));
+        g_assert_nonnull(strstr(more, "SCMP_ARCH_X86\""));
+        g_assert_true(bh_model_forbid(m, bh_model_version(m, "a"), bh_facets_find(bh_model_version(m, "a")->facets, &ptrace)->hash));
+        g_autofree char *less = bh_model_seccomp(m, bh_model_version(m, "a"), NULL);
+        g_assert_null(strstr(less, "\"ptrace\""));
+}
+
 static void a_network_policy_says_what_peers_say(void) {
         g_autoptr(BhModel) m = new_model();
         BhAct a = { .family = BH_FAMILY_PEER, .actor = "", .object = "workload shop/db", .detail = "out tcp/5432", .count = 1 };
@@ -524,6 +567,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/stored_and_read_it_judges_the_same", stored_and_read_it_judges_the_same);
         g_test_add_func("/model/exported_and_imported_it_knows_the_same", exported_and_imported_it_knows_the_same);
         g_test_add_func("/model/a_wrong_text_is_refused_with_its_line", a_wrong_text_is_refused_with_its_line);
+        g_test_add_func("/model/a_seccomp_profile_has_what_was_learned_and_what_the_runtime_needs", a_seccomp_profile_has_what_was_learned_and_what_the_runtime_needs);
         g_test_add_func("/model/a_network_policy_says_what_peers_say", a_network_policy_says_what_peers_say);
         return g_test_run();
 }

@@ -238,6 +238,9 @@ static void a_repeat_allocates_nothing(void) {
 
         bh_observe_event(o, &e, NULL, 0);
         expect_told(o, FALSE, 0, "0123 shop/web /bin/a</bin/sh 1 1-1\n");
+        /* the steps of its rate on the way to there are new facts */
+        for (guint i = 0; i < 4096; i++)
+                bh_observe_event(o, &e, NULL, 0);
         size_t before = mallinfo2().uordblks;
         for (guint i = 0; i < 1000; i++)
                 bh_observe_event(o, &e, NULL, i);
