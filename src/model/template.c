@@ -216,6 +216,8 @@ static void put_part(Writer *w, const char *p, gsize n, Place place) {
                         /* also of a hidden file: ".ZendSem." stays */
                         if (place.temporary && begin && p[begin - 1] == '.' && i == n && is_made(p + begin, i - begin))
                                 put_text(w, "{tmp}");
+                        else if (i == n && begin > 5 && memcmp(p + begin - 5, ".pyc.", 5) == 0 && shape_of(p + begin, i - begin).digits == i - begin)
+                                put_text(w, "{n}"); /* Python writes its cache so, and renames it, wherever the program is */
                         else
                                 put_run(w, p + begin, i - begin, place);
                 } else {

@@ -23,6 +23,7 @@ static void numbers_hashes_and_dates_are_generalised(void) {
         assert_path("/tmp/phpixsrQA", "/tmp/{tmp}");
         assert_path("/tmp/tmph26yg_iw", "/tmp/tmp{tmp}");
         assert_path("/tmp/.ZendSem.TdnjHX", "/tmp/.ZendSem.{tmp}");
+        assert_path("/usr/lib/python3.11/__pycache__/bz2.cpython-311.pyc.140493911408800", "/usr/lib/python3.11/__pycache__/bz2.cpython-311.pyc.{n}");
         assert_path("/tmp/.hidden", "/tmp/.hidden");
         assert_path("/tmp/.x.secret", "/tmp/.x.secret");
         assert_path("/tmp/php-shell", "/tmp/php-shell");
