@@ -52,6 +52,7 @@ typedef struct {
         guint at;
         GHashTable *boxes, *addresses; /* Box by id; workload by address */
         GHashTable *models;            /* BhModel by application/workload */
+        GHashTable *drifted;           /* when there was drift last, by BhModel */
         GHashTable *names, *sets;      /* what the comparators know */
         BhObserve *observe;
         BhModelScale scale;
@@ -126,7 +127,7 @@ static void decided(BhModel *m, const BhVerdict *v, gpointer data) {
         const BhAct a = bh_item_act(v->item);
         const Box *b = box_of(d->r, m, v->item);
 
-        if (v->kind == BH_VERDICT_NOVEL)
+        if (v->kind == BH_VERDICT_NOVEL && !v->implied)
                 tell(d->r, m, v, &a, b ? b->id : "");
         d->drift |= v->kind == BH_VERDICT_DRIFT;
 }
@@ -140,7 +141,11 @@ static BhVerdictKind judge(Replay *r, BhModel *m, const char *digest, BhAct *a, 
         m->seen = r->seen;
         r->acts++;
         BhVerdict v = bh_model_observe(m, digest, a);
-        if (v.kind == BH_VERDICT_NOVEL || v.kind == BH_VERDICT_REFUSED || v.kind == BH_VERDICT_FORBIDDEN)
+        gint64 *since = v.kind == BH_VERDICT_DRIFT && v.fresh ? g_hash_table_lookup(r->drifted, m) : NULL;
+
+        if (since)
+                *since = r->now_ns;
+        if ((v.kind == BH_VERDICT_NOVEL && !v.implied) || v.kind == BH_VERDICT_REFUSED || v.kind == BH_VERDICT_FORBIDDEN)
                 tell(r, m, &v, a, container);
         return v.kind;
 }
@@ -214,6 +219,10 @@ static void second(Replay *r) {
         while (g_hash_table_iter_next(&it, NULL, &p)) {
                 BhModel *m = p;
                 Decided d = { r, FALSE };
+                gint64 *since = g_hash_table_lookup(r->drifted, m);
+
+                if (!since)
+                        g_hash_table_insert(r->drifted, m, since = g_new0(gint64, 1));
                 GHashTableIter boxes;
                 gpointer q;
 
@@ -237,8 +246,11 @@ static void second(Replay *r) {
                 for (guint k = 0; k < m->versions->len; k++) {
                         BhModelVersion *v = m->versions->pdata[k];
 
-                        if (!v->drift || v->held)
-                                continue; /* all of a rollout in one notice */
+                        if (d.drift)
+                                *since = r->now_ns;
+                        /* all of a rollout in one notice, as the analyzer has it */
+                        if (!v->drift || v->held || r->now_ns - *since < r->scale.hold_ns)
+                                continue;
                         g_autofree char *says = bh_model_say_drift(m, v);
                         print(json_pack("{ss ss ss sI sI ss ss ss ss ss ss ss si sb}", "by", "models", "container", "", "workload", m->workload, "time", (json_int_t) r->now_ns, "told", (json_int_t) r->now_ns, "verdict",
                                         "drift", "family", "", "actor", "", "object", "", "detail", "", "example", "", "says", says, "priority", 5, "fresh", 1));
@@ -283,7 +295,8 @@ static char *who_at(Replay *r, const struct bh_ip *ip, gboolean out) {
 }
 
 static gboolean peer_of(Replay *r, const struct bh_event *e, BhAct *a, char **who, char **detail) {
-        gboolean out = e->type != BH_EV_ACCEPT;
+        /* what is sent from a lower port than it goes to is an answer */
+        gboolean answer = e->type == BH_EV_SEND && bh_event_has(e, BH_F_lport) && bh_event_has(e, BH_F_rport) && e->lport && e->lport < e->rport, out = e->type != BH_EV_ACCEPT && !answer;
         guint32 port = 0;
 
         if (e->type != BH_EV_CONNECT && e->type != BH_EV_ACCEPT && e->type != BH_EV_SEND)
@@ -403,6 +416,7 @@ int main(int argc, char **argv) {
         r.boxes = g_hash_table_new(g_str_hash, g_str_equal);
         r.addresses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         r.models = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify) bh_model_free);
+        r.drifted = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
         r.names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         r.sets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         r.observe = bh_observe_new();

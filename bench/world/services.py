@@ -35,7 +35,7 @@ SERVICES = {
               "options": ["--health-cmd", "/bin/busybox wget -q -O /dev/null http://127.0.0.1/page-1.html", "--health-interval", "20s"]},
     "apache": {"run": ["sh", "-c", ". /etc/apache2/envvars; mkdir -p $APACHE_RUN_DIR; exec apache2 -DFOREGROUND"], "pages": True,
                "files": {"var/www/html/index.php": text("index.php")}, "dirs": {"var/www/html/up": 0o777}},
-    "redis": {"run": ["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/var/lib/redis", "--save", "30", "1"], "operator": ["redis-cli", "info"]},
+    "redis": {"run": ["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--enable-protected-configs", "yes", "--dir", "/var/lib/redis", "--save", "30", "1"], "operator": ["redis-cli", "info"]},
     "postgres": {"run": ["sh", "/app/postgres.sh"], "files": {"app/postgres.sh": text("postgres.sh")}, "options": ["--user", "postgres"], "operator": ["psql", "-h", "127.0.0.1", "-c", "select 1"]},
     "memcached": {"run": ["memcached", "-u", "nobody", "-m", "16"]},
     "haproxy": {"run": ["sh", "-c", "n=0; (cat /etc/haproxy.start; for a in $(cat /peers/nginx); do n=$((n+1)); echo \"  server s$n $a:80\"; done) > /tmp/haproxy.cfg; exec haproxy -W -f /tmp/haproxy.cfg"],

@@ -154,6 +154,27 @@ static void surprise(const BhModelVersion *v, BhVerdict *out, const BhAct *a) {
         out->surprise = log((v->facets->trials + 1) / (facet->singles + 1));
 }
 
+/* The actor was told as a new program, and is no known one in any other way: its libraries and data come with it. */
+static gboolean is_implied(const BhModelVersion *v, const BhAct *a, double risk) {
+        gboolean told = FALSE;
+        GHashTableIter it;
+        gpointer p;
+
+        if (a->family != BH_FAMILY_FILE || risk > BH_MODEL_PLAIN || !g_str_equal(a->detail, "read"))
+                return FALSE;
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const BhItem *i = p;
+
+                if (i->family != BH_FAMILY_EXEC || !g_str_equal(i->object, a->actor))
+                        continue;
+                if (i->flags & BH_ITEM_LEARNED)
+                        return FALSE;
+                told |= (i->flags & (BH_ITEM_NOVEL | BH_ITEM_REFUSED | BH_ITEM_FORBIDDEN)) != 0;
+        }
+        return told;
+}
+
 static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhAct *a) {
         BhVerdict out = { .kind = BH_VERDICT_KNOWN, .version = v, .item = i };
         guint replicas = bh_item_replicas(i);
@@ -174,6 +195,8 @@ static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhA
                 out.kind = BH_VERDICT_DRIFT;
                 out.fresh = TRUE;
         }
+        if (out.kind == BH_VERDICT_NOVEL)
+                out.implied = is_implied(v, a, out.risk);
         return out;
 }
 
@@ -207,6 +230,8 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
                 flags = BH_ITEM_HELD;
         }
 
+        if (out.kind == BH_VERDICT_NOVEL)
+                out.implied = is_implied(v, a, out.risk);
         gsize all = bh_model_bytes(m), bound = BH_MODEL_BYTES - (flags & BH_ITEM_LEARNED ? BH_MODEL_PENDING : 0), room = all < bound ? bound - all : 0;
         if (!(flags & BH_ITEM_LEARNED) && pending_bytes(v) >= BH_MODEL_PENDING)
                 room = 0;
@@ -288,6 +313,7 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
 
                         surprise(v, &out, &a);
                         out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
+                        out.implied = out.kind == BH_VERDICT_NOVEL && is_implied(v, &a, out.risk);
                         bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL, BH_ITEM_HELD);
                         v->held--;
                         v->drift += out.kind == BH_VERDICT_DRIFT;

@@ -292,6 +292,32 @@ static void an_anomaly_that_most_replicas_show_becomes_drift(void) {
         g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 2001 * SLOT, 2), ==, BH_VERDICT_DRIFT);
 }
 
+static void what_a_new_program_reads_is_told_with_it_unless_it_is_grave(void) {
+        g_autoptr(BhModel) m = new_model();
+        BhAct read = { .family = BH_FAMILY_FILE, .actor = "/usr/bin/tool", .object = "/usr/lib/libz.so.1", .detail = "read", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
+
+        live(m, "a", 3, 24);
+        bh_model_converge(m);
+        /* nobody was told of this program */
+        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/tool", 2000 * SLOT, 1), ==, BH_VERDICT_NOVEL);
+        read.object = "/usr/lib/libc.so.6";
+        for (guint i = 0; i < 2; i++) {
+                BhVerdict v = bh_model_observe(m, "a", &read);
+
+                g_assert_cmpint(v.kind, ==, BH_VERDICT_NOVEL);
+                g_assert_true(v.implied);
+        }
+        read.object = "/root/.ssh/id_rsa";
+        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        read.object = "/srv/data";
+        read.detail = "write";
+        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        /* a program that is known says nothing of itself by running */
+        read = (BhAct){ .family = BH_FAMILY_FILE, .actor = "/usr/bin/worker", .object = "/usr/lib/libz.so.1", .detail = "read", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
+        g_assert_false(bh_model_observe(m, "a", &read).implied);
+}
+
 static void most_of_a_hundred_replicas_is_more_than_a_few(void) {
         g_autoptr(BhModel) m = new_model();
 
@@ -552,6 +578,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/silence_of_a_kind_that_nobody_tells_proves_nothing", silence_of_a_kind_that_nobody_tells_proves_nothing);
         g_test_add_func("/model/what_begins_with_a_container_is_no_rarity", what_begins_with_a_container_is_no_rarity);
         g_test_add_func("/model/the_first_start_of_a_trusted_family_is_looked_at_and_not_learned", the_first_start_of_a_trusted_family_is_looked_at_and_not_learned);
+        g_test_add_func("/model/what_a_new_program_reads_is_told_with_it_unless_it_is_grave", what_a_new_program_reads_is_told_with_it_unless_it_is_grave);
         g_test_add_func("/model/most_of_a_hundred_replicas_is_more_than_a_few", most_of_a_hundred_replicas_is_more_than_a_few);
         g_test_add_func("/model/suspicious_acts_are_never_learned_but_by_a_person", suspicious_acts_are_never_learned_but_by_a_person);
         g_test_add_func("/model/a_person_locks_and_lets_learn_anew", a_person_locks_and_lets_learn_anew);
