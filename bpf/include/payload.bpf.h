@@ -111,6 +111,10 @@ static __noinline __u32 admit(struct work *w, struct bh_payload_stream *s, struc
                 w->over[BH_PAYLOAD_S_CONTAINER] = n - room;
                 n = room;
         }
+        if (n && b->used > BH_PAYLOAD_RING_TURN && bpf_ringbuf_query(&payload_ring, BPF_RB_AVAIL_DATA) > BH_PAYLOAD_RING_BYTES / 2) {
+                w->over[BH_PAYLOAD_S_CONTAINER] += n;
+                n = 0;
+        }
         BH_ADD(b->used, n);
         return n;
 }
@@ -202,11 +206,29 @@ static __noinline int stream_make(struct bh_payload_stream *s, struct sock *sk, 
 
 static const struct bh_payload_stream stream_none;
 
+static __noinline int open_fewer(__u64 container) {
+        __u64 *open = bpf_map_lookup_elem(&payload_open, &container);
+
+        if (open && *open)
+                __sync_fetch_and_add(open, -1);
+        return 0;
+}
+
 static __noinline struct bh_payload_stream *stream_begin(struct sock *sk, bool sent, __u32 n) {
         struct bh_payload_counts *counts = counts_of();
-        __u64 key = (__u64) sk;
+        __u64 key = (__u64) sk, container = bh_container_of(bh_task_cgroup(bh_current())), none = 0, *open;
         struct bh_payload_stream *s;
 
+        open = bpf_map_lookup_elem(&payload_open, &container);
+        if (!open && container) {
+                bpf_map_update_elem(&payload_open, &container, &none, BPF_NOEXIST);
+                open = bpf_map_lookup_elem(&payload_open, &container);
+        }
+        if (open && *open >= BH_PAYLOAD_OPEN_SHARE) {
+                if (counts)
+                        BH_ADD(counts->refused, 1);
+                return NULL;
+        }
         if (bpf_map_update_elem(&streams, &key, &stream_none, BPF_NOEXIST)) {
                 if (counts)
                         BH_ADD(counts->refused, 1);
@@ -219,6 +241,8 @@ static __noinline struct bh_payload_stream *stream_begin(struct sock *sk, bool s
                 bpf_map_delete_elem(&streams, &key);
                 return NULL;
         }
+        if (open)
+                __sync_fetch_and_add(open, 1);
         return s->state == BH_PAYLOAD_OFF ? NULL : s;
 }
 
@@ -275,10 +299,12 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
                         return 1;
                 /* it is off now, or was: then it is looked at as one that was open before */
         }
-        if (s)
+        if (s) {
+                open_fewer(s->container);
                 bpf_map_delete_elem(&streams, &key);
-        else if (!is_tcp(sk) || bh_is_quiet(bh_current()) || !bh_container_of(bh_task_cgroup(bh_current())))
+        } else if (!is_tcp(sk) || bh_is_quiet(bh_current()) || !bh_container_of(bh_task_cgroup(bh_current()))) {
                 return 0;
+        }
         s = stream_begin(sk, sent, n);
         cfg = config_of();
         if (s && cfg && cfg->tls)

@@ -18,8 +18,8 @@
  */
 #pragma once
 #include "parse/http.h"
+#include "parse/waf_words.h"
 
-#define BH_WAF_RULES_DIR "/usr/share/modsecurity-crs/rules"
 #define BH_WAF_MATCHES_MAX 64u  /* different rules of one exchange; more are counted */
 #define BH_WAF_MATCHED_MAX 256u /* bytes of a matched part */
 #define BH_WAF_BODY_MAX (128u << 10)

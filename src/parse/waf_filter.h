@@ -4,16 +4,13 @@
  *
  * It works the other way round from the engine: it knows what is harmless. A request is harmless when it has a common method, no anomaly (http.h), and every path segment,
  * name and value of query, form, JSON and the fields that programs read has letters, digits and few other characters, once decoded, and none of the words that
- * attacks are made of (those below, and those in the rule set's own lists of files, functions, classes, scanners and shells). What is not harmless is wanted, and so is whatever this does
+ * attacks are made of (waf_words.h). What is not harmless is wanted, and so is whatever this does
  * not know how to read: other bodies, what is encoded twice, a cut body.
  *
- * Words are found by one automaton over lower-case bytes (Aho and Corasick). Immutable once made; any thread.
+ * Immutable once made; any thread.
  */
 #pragma once
 #include "parse/http.h"
-
-#define BH_WAF_FILTER_WORDS_MAX 8192u
-#define BH_WAF_FILTER_NODES_MAX 60000u
 
 typedef struct BhWafFilter BhWafFilter;
 

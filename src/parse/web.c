@@ -11,7 +11,7 @@
 #include "parse/web_stream.h"
 
 #define LOOK_REQUESTS 16u /* also after so many requests: a decoder takes megabytes for few bytes */
-#define MATCHES_MAX 64u   /* of an answer */
+#define MATCHES_MAX 108u  /* of an answer */
 G_STATIC_ASSERT(BH_WEB_RECORDS_MAX * (2 * BH_WEB_TARGET_MAX + 4 * BH_WEB_TEXT_MAX + 128) + MATCHES_MAX * (2 * BH_WEB_TEXT_MAX + 16) <= BH_INSPECT_ANSWER_MAX);
 
 typedef struct {
@@ -98,7 +98,9 @@ static void judge(Connection *c, const BhHttpMessage *m, BhWebRecord *r) {
         if (c->unjudged || !bh_waf_filter_wants(c->w->filter, m, c->strict, &why))
                 return;
         g_autoptr(BhWafResult) result = bh_waf_judge(c->w->waf, m, NULL, c->client, c->server, c->port);
-        guint n = MIN(MIN(result->n_matches, BH_WEB_FACT_MATCHES_MAX), c->w->matches_left);
+        /* whoever sends many bad requests in one piece does not hide what is the matter with the last: one match is kept for each that may come */
+        guint reserve = BH_WEB_RECORDS_MAX - c->w->facts->n_records, left = c->w->matches_left;
+        guint n = MIN(MIN(result->n_matches, BH_WEB_FACT_MATCHES_MAX), left > reserve ? left - reserve : 0);
 
         c->w->matches_left -= n;
         r->wanted = g_strdup(why);

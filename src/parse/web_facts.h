@@ -15,7 +15,7 @@
 #define BH_WEB_RECORDS_MAX 64u   /* of one answer; more are counted */
 #define BH_WEB_TARGET_MAX 1024u
 #define BH_WEB_TEXT_MAX 255u
-#define BH_WEB_FACT_MATCHES_MAX 16u /* of one request, those with the highest scores */
+#define BH_WEB_FACT_MATCHES_MAX 32u /* of one request, those with the highest scores */
 
 /* Flags of a request. */
 enum {

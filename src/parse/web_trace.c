@@ -11,45 +11,84 @@ static gboolean begins(const guint8 *bytes, gsize len, const char *with) {
         return len >= n && memcmp(bytes, with, n) == 0;
 }
 
-/* Paths of letters are attacks, too: those of hidden files and of empty names, and any in a parameter. */
-static gboolean plain_target(const guint8 *at, const guint8 *end) {
-        gboolean query = FALSE;
+/* A path or parameters that have nothing encoded in them, and no way up. */
+static gboolean plain_target(const BhWafWords *words, const char *at, gsize len) {
+        const char *query = memchr(at, '?', len);
+        gsize path = query ? (gsize) (query - at) : len;
+        BhWafLook segments = bh_waf_look_for(words, BH_WAF_STRONG | BH_WAF_SCANNER, "/._-"), values = bh_waf_look_for(words, BH_WAF_STRONG | BH_WAF_WEAK, "._-=&");
+        gboolean word = FALSE;
 
-        for (const guint8 *p = at; p < end; p++) {
-                if (!g_ascii_isalnum(*p) && !strchr("/._-?=&", *p))
+        if (!bh_waf_look_plain(&segments, at, path, &word) || word || !bh_waf_usual_extension(at, path))
+                return FALSE;
+        /* hidden files, empty names */
+        for (gsize i = 0; i + 1 < path; i++)
+                if ((at[i] == '.' && at[i + 1] == '.') || (at[i] == '/' && (at[i + 1] == '.' || at[i + 1] == '/')))
                         return FALSE;
-                if (*p == '.' && p + 1 < end && p[1] == '.')
-                        return FALSE;
-                if (*p == '/' && (query || (p + 1 < end && (p[1] == '.' || p[1] == '/'))))
-                        return FALSE;
-                query |= *p == '?';
-        }
-        return TRUE;
+        /* all of them as one text: what has two words of those that are weak alone is looked at, wherever they stand */
+        return !query || (bh_waf_look_plain(&values, query + 1, len - path - 1, &word) && !word && !memmem(query + 1, len - path - 1, "..", 2));
 }
 
-gboolean bh_web_trace_suspected(const guint8 *bytes, gsize len) {
-        const guint8 *end = bytes + len, *target, *space, *line;
+static gboolean is_named(const char *name, gsize len, const char *what) {
+        return len == strlen(what) && g_ascii_strncasecmp(name, what, len) == 0;
+}
 
-        if (len < 18 || memcmp(end - 4, "\r\n\r\n", 4) != 0 || memchr(bytes, 0, len))
-                return TRUE;
-        target = begins(bytes, len, "GET /") ? bytes + 4 : begins(bytes, len, "HEAD /") ? bytes + 5 : NULL;
-        line = target ? memchr(bytes, '\r', len) : NULL;
-        space = line ? memchr(target, ' ', (gsize) (line - target)) : NULL;
-        if (!space || line - space != 9 || memcmp(space, " HTTP/1.", 8) != 0 || !plain_target(target, space))
-                return TRUE;
-        for (const guint8 *p = line; p < end - 3; p++) {
-                gboolean crlf = *p == '\r' || *p == '\n';
+/* As the filter looks at it; whatever it would decode first is not plain here. */
+static gboolean plain_field(const BhWafWords *words, const char *name, gsize name_len, const char *value, gsize len) {
+        static const char *const never[] = { "content-", "transfer-", "upgrade", "expect", "trailer", "te" };
+        gboolean word = FALSE, agent = is_named(name, name_len, "User-Agent"), open = is_named(name, name_len, "Host") || (name_len >= 6 && g_ascii_strncasecmp(name, "Accept", 6) == 0);
+        guint8 kinds = open ? 0 : agent ? BH_WAF_SCANNER : BH_WAF_SCANNER | BH_WAF_STRONG;
+        const char *allowed = " _.-~@,:/=;()*?\"+";
 
-                /* the head's end is the bytes' end: what else follows is another request or a body */
-                if (*p == '\r' && memcmp(p, "\r\n\r\n", 4) == 0)
-                        return p + 4 != end;
-                if ((*p < 0x20 && !crlf) || *p >= 0x7f || *p == '<' || *p == '\'' || *p == '`' || (*p == '$' && p[1] == '{') || (*p == '(' && p[1] == ')'))
-                        return TRUE;
-                if (*p == '\n' && p + 1 < end && (g_ascii_strncasecmp((const char *) p + 1, "content-", 8) == 0 || g_ascii_strncasecmp((const char *) p + 1, "transfer-", 9) == 0 ||
-                                                  g_ascii_strncasecmp((const char *) p + 1, "upgrade:", 8) == 0))
-                        return TRUE;
+        for (gsize i = 0; i < name_len; i++)
+                if (!g_ascii_isalnum(name[i]) && name[i] != '-')
+                        return FALSE;
+        for (gsize i = 0; i < G_N_ELEMENTS(never); i++)
+                if (name_len >= strlen(never[i]) && g_ascii_strncasecmp(name, never[i], strlen(never[i])) == 0)
+                        return FALSE;
+        if (is_named(name, name_len, "Cookie")) {
+                kinds = BH_WAF_STRONG | BH_WAF_WEAK;
+                allowed = " _.-~@,:/=;";
+        } else if (is_named(name, name_len, "Referer") || is_named(name, name_len, "Origin")) {
+                gsize scheme = len >= 8 && memcmp(value, "https://", 8) == 0 ? 8 : len >= 7 && memcmp(value, "http://", 7) == 0 ? 7 : 0;
+
+                while (scheme && scheme < len && !strchr("/?#", value[scheme]))
+                        scheme++;
+                value += scheme;
+                len -= scheme;
+                kinds = BH_WAF_STRONG;
+                allowed = " _.-~@,:/?&=";
         }
-        return TRUE;
+        BhWafLook look = bh_waf_look_for(words, kinds, allowed);
+        return name_len && bh_waf_look_plain(&look, value, len, &word) && !word;
+}
+
+gboolean bh_web_trace_suspected(const BhWafWords *words, const guint8 *bytes, gsize len) {
+        const char *p = (const char *) bytes, *end = p + len, *target, *space, *line;
+        guint hosts = 0, fields = 0;
+
+        if (!words || len < 18 || len > BH_WEB_TRACE_HEAD_MAX || memcmp(end - 4, "\r\n\r\n", 4) != 0 || memchr(bytes, 0, len))
+                return TRUE;
+        target = begins(bytes, len, "GET /") ? p + 4 : begins(bytes, len, "HEAD /") ? p + 5 : NULL;
+        line = target ? memchr(p, '\r', len) : NULL;
+        space = line ? memchr(target, ' ', (gsize) (line - target)) : NULL;
+        if (!space || line - space != 9 || (memcmp(space, " HTTP/1.1", 9) != 0 && memcmp(space, " HTTP/1.0", 9) != 0) || !plain_target(words, target, (gsize) (space - target)))
+                return TRUE;
+        /* each line with its end; the head's end is the bytes' end: what else follows is another request or a body */
+        for (p = line; p + 4 < end; ) {
+                const char *name = p + 2, *next = memchr(name, '\r', (gsize) (end - name)), *colon = next ? memchr(name, ':', (gsize) (next - name)) : NULL, *value, *last;
+
+                if (p[1] != '\n' || !colon || ++fields > BH_WEB_TRACE_FIELDS_MAX)
+                        return TRUE;
+                for (value = colon + 1; value < next && *value == ' '; value++)
+                        ;
+                for (last = next; last > value && last[-1] == ' '; last--)
+                        ;
+                if (!plain_field(words, name, (gsize) (colon - name), value, (gsize) (last - value)))
+                        return TRUE;
+                hosts += is_named(name, (gsize) (colon - name), "Host");
+                p = next;
+        }
+        return p + 4 != end || hosts != 1;
 }
 
 /* ---- what is kept */

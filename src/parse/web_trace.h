@@ -9,8 +9,10 @@
  * Any thread.
  */
 #pragma once
-#include <glib.h>
+#include "parse/waf_words.h"
 
+#define BH_WEB_TRACE_HEAD_MAX 8192u  /* longer ones are suspected, … */
+#define BH_WEB_TRACE_FIELDS_MAX 48u  /* … and those with more fields */
 #define BH_WEB_TRACE_MAX 4096u       /* bytes of a request that are kept */
 #define BH_WEB_TRACE_TEXT_MAX 1024u  /* bytes of what a process did */
 #define BH_WEB_TRACE_LEAST 6u        /* shorter parts that are equal prove nothing */
@@ -18,10 +20,10 @@
 #define BH_WEB_TRACE_WORK (1u << 18)  /* bytes compared; then the longest one until there */
 
 /*
- * FALSE: the bytes are one whole GET or HEAD request of HTTP/1 without a body, whose target has letters, digits and "/._-?=&" only, no "..", "//" or "/.", no "/" in a parameter, and no "${", "() {", "<",
- * "'" or control character in its fields: what is lost by skipping it is words alone, such as a scanner's name or a file that is not meant to be there. TRUE for everything else.
+ * FALSE: the bytes are one whole GET or HEAD request of HTTP/1 without a body that the filter (bh_waf_filter_wants(), not strict) lets pass: nothing encoded in its target, no words that attacks are made of, in
+ * no field either, and nothing unusual about its form. TRUE for everything else; a fuzz target holds that to be so. `words` NULL: always TRUE.
  */
-gboolean bh_web_trace_suspected(const guint8 *bytes, gsize len);
+gboolean bh_web_trace_suspected(const BhWafWords *words, const guint8 *bytes, gsize len);
 
 /*
  * What the client chose in a request: its bytes with percent-encoding and "+" undone, without the fields that name the server or the way to it (Host, Origin, Referer, X-Forwarded-…, …),

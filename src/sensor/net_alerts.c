@@ -12,7 +12,7 @@ typedef struct {
         char *key, *id;
         gint64 until_us, first_ns, last_ns;
         guint64 repeats; /* since it was told last */
-        GBytes *sample;
+        GBytes *sample; /* of the first that was not told at once; NULL: none, as of most */
 } Window;
 
 struct BhNetAlerts {
@@ -139,7 +139,7 @@ static GBytes *pack(const BhNetAlerts *a, const BhNetAlert *alert, const char *k
         return body;
 }
 
-/* The first one's body with the number and the times of those after it: another message of the same finding. */
+/* The body of one with the number and the times of all that were counted: another message of the same finding. */
 static GBytes *pack_repeats(const Window *w) {
         Bulkhead__Bus__V1__Finding *m = (void *) bh_bus_body_unpack(&bulkhead__bus__v1__finding__descriptor, w->sample, NULL);
 
@@ -174,7 +174,15 @@ void bh_net_alerts_add(BhNetAlerts *a, const BhNetAlert *alert, const struct bh_
                         return;
                 }
         }
+        if (w && !w->sample && a->bytes >= 2 * BH_NET_ALERTS_BYTES) {
+                a->stats.refused++;
+                return;
+        }
         if (w) {
+                if (!w->sample) {
+                        w->sample = pack(a, alert, w->key, lineage);
+                        a->bytes += g_bytes_get_size(w->sample);
+                }
                 w->first_ns = w->repeats ? MIN(w->first_ns, alert->time_ns) : alert->time_ns;
                 w->last_ns = w->repeats ? MAX(w->last_ns, alert->time_ns) : alert->time_ns;
                 w->repeats++;
@@ -185,11 +193,9 @@ void bh_net_alerts_add(BhNetAlerts *a, const BhNetAlert *alert, const struct bh_
         w->key = g_strdup(key);
         w->id = g_strdup(alert->id);
         w->until_us = now_us + BH_NET_ALERTS_WINDOW_US;
-        w->sample = pack(a, alert, key, lineage);
-        a->bytes += g_bytes_get_size(w->sample);
         g_hash_table_insert(a->windows, w->key, w);
         g_queue_push_tail(&a->open, w);
-        tell(a, g_bytes_ref(w->sample));
+        tell(a, pack(a, alert, key, lineage));
 }
 
 const char *bh_net_alerts_id(const BhNetAlerts *a, const char *key) {
@@ -203,7 +209,7 @@ void bh_net_alerts_round(BhNetAlerts *a, gint64 now_us) {
                 Window *w = g_queue_pop_head(&a->open);
 
                 if (!w->repeats) {
-                        a->bytes -= g_bytes_get_size(w->sample);
+                        a->bytes -= w->sample ? g_bytes_get_size(w->sample) : 0;
                         g_hash_table_remove(a->windows, w->key);
                         continue;
                 }

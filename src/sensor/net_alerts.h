@@ -5,7 +5,7 @@
  * Equal are those with the same key, which names the container and what was found. The first one is told at once; those within BH_NET_ALERTS_WINDOW_US after it as one message
  * with their number, first and last time. A quiet window ends it.
  *
- * One thread (drain). Bounds: BH_NET_ALERTS_KEYS windows at a time and BH_NET_ALERTS_BYTES of their bodies, beyond which what is new is told under the key that it is coarsely equal to, and beyond twice as many
+ * One thread (drain). Bounds: BH_NET_ALERTS_KEYS windows at a time and BH_NET_ALERTS_BYTES of bodies of those that were found again, beyond which what is new is told under the key that it is coarsely equal to, and beyond twice as many
  * counted as refused.
  */
 #pragma once
@@ -13,7 +13,7 @@
 #include "event/lineage.h"
 
 #define BH_NET_ALERTS_WINDOW_US (60 * G_USEC_PER_SEC)
-#define BH_NET_ALERTS_KEYS 1024u
+#define BH_NET_ALERTS_KEYS 4096u
 #define BH_NET_ALERTS_BYTES (8u << 20)
 #define BH_NET_ALERTS_FIELDS_MAX 32u
 #define BH_NET_ALERTS_LIST_MAX 64u

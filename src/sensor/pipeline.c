@@ -45,11 +45,13 @@ typedef struct {
         BhInspection inspection;
 } Waiting;
 
-enum message_kind { MESSAGE_WAKE, MESSAGE_RUNTIME, MESSAGE_SAY, MESSAGE_CALL, MESSAGE_FLUSH, MESSAGE_STOP };
+enum message_kind { MESSAGE_WAKE, MESSAGE_RUNTIME, MESSAGE_EVENT, MESSAGE_SAY, MESSAGE_CALL, MESSAGE_FLUSH, MESSAGE_STOP };
 
 typedef struct {
         enum message_kind kind;
         BhRuntimeEvent *runtime;
+        struct bh_event *event;
+        guint64 start;
         char *action, *text;
         GByteArray *attributes;
         void (*call)(gpointer data);
@@ -59,6 +61,7 @@ typedef struct {
 
 struct BhPipeline {
         BhPipelineConfig c;
+        gint foreign; /* atomic: events of bh_pipeline_event() that wait */
         BhRing *rings[BH_RING_MAX];
         Item head[BH_RING_MAX]; /* read from the ring and not taken yet */
         GQueue waiting;
@@ -328,6 +331,18 @@ static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len,
         place(p, e, of_cgroup ? e->target_cgroup : rec->cgroup, d.origin, ring, end);
 }
 
+/* Told by another part of the sensor, in the order in which it came here. */
+static void foreign_event(BhPipeline *p, const struct bh_event *e, guint64 start) {
+        g_autofree struct bh_decoded *d = g_new0(struct bh_decoded, 1);
+
+        g_atomic_int_add(&p->foreign, -1);
+        d->event = *e;
+        d->start = start;
+        BH_SET(&d->event, time, e->boottime + p->c.clock.now);
+        bh_process_enrich(p->c.processes, d);
+        place(p, &d->event, e->cgroup, d->origin, BH_RING_MAX, 0);
+}
+
 static void repeat_record(const struct bh_rec *rec, guint32 len, gpointer data) {
         BhPipeline *p = data;
 
@@ -503,6 +518,7 @@ static void found_process(struct bh_decoded *d, gpointer data) {
 static void message_free(Message *m) {
         g_clear_pointer(&m->runtime, bh_runtime_event_unref);
         g_clear_pointer(&m->attributes, g_byte_array_unref);
+        g_free(m->event);
         g_free(m->action);
         g_free(m->text);
         g_free(m);
@@ -519,6 +535,9 @@ static void handle(BhPipeline *p, Message *m) {
         switch (m->kind) {
         case MESSAGE_RUNTIME:
                 runtime_event(p, m->runtime);
+                break;
+        case MESSAGE_EVENT:
+                foreign_event(p, m->event, m->start);
                 break;
         case MESSAGE_SAY:
                 say(p, m->action, m->text, m->attributes);
@@ -780,6 +799,18 @@ void bh_pipeline_say(BhPipeline *p, const char *action, const char *message, ...
         }
         va_end(ap);
         post(p, MESSAGE_SAY, m);
+}
+
+gboolean bh_pipeline_event(BhPipeline *p, const struct bh_event *e, guint64 start) {
+        if (g_atomic_int_add(&p->foreign, 1) >= (gint) BH_PIPELINE_EVENTS) {
+                g_atomic_int_add(&p->foreign, -1);
+                return FALSE;
+        }
+        Message *m = g_new0(Message, 1);
+        m->event = bh_event_copy(e);
+        m->start = start;
+        post(p, MESSAGE_EVENT, m);
+        return TRUE;
 }
 
 /* Posts the message and waits until the drain thread is done with it. */

@@ -25,6 +25,7 @@
 #include "web_watch.h"
 
 #define BH_PIPELINE_WAIT_MS 1500
+#define BH_PIPELINE_EVENTS 4096u /* of bh_pipeline_event(), that wait to be taken */
 
 typedef struct {
         BhHooks *hooks;
@@ -75,6 +76,8 @@ void bh_pipeline_runtime_event(BhPipeline *p, BhRuntimeEvent *ev);
 void bh_pipeline_wake(BhPipeline *p); /* metadata arrived */
 /* Something about the sensor itself, as an event: pairs of strings, NULL-terminated. */
 void bh_pipeline_say(BhPipeline *p, const char *action, const char *message, ...) G_GNUC_NULL_TERMINATED;
+/* An act of a container's process that is not told by the kernel's rings. `e`: copied; its times CLOCK_BOOTTIME; `start`: of the process, CLOCK_BOOTTIME. FALSE: too many wait. */
+gboolean bh_pipeline_event(BhPipeline *p, const struct bh_event *e, guint64 start);
 /* Runs `call` in the drain thread, which owns the process table, and waits for it. */
 void bh_pipeline_call(BhPipeline *p, void (*call)(gpointer data), gpointer data);
 /* Waits until everything that happened before the call is in the recorder and readable. */

@@ -24,6 +24,7 @@
 #include "processes.h"
 #include "recorder/recorder.h"
 #include "net_alerts.h"
+#include "dns_tcp.h"
 #include "payload.h"
 #include "report.h"
 #include "web_watch.h"
@@ -67,6 +68,7 @@ typedef struct {
         BhInspector *inspector; /* NULL: none could be started */
         BhPayload *payload;     /* NULL: web traffic is not looked at */
         BhWebPolicy *web_policy;
+        BhDnsTcp *dns_tcp;      /* DNS over TCP; NULL as `web` */
         BhWebWatch *web;        /* the same */
         BhTlsWatch *tls;        /* the same, or there is no inspector that could parse files */
         GQueue gone;            /* cgroups whose account of web traffic is to be forgotten; the drain thread's */

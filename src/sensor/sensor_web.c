@@ -16,9 +16,18 @@
 static void on_piece(const BhPayloadPiece *piece, gpointer data) {
         BhSensor *s = data;
 
-        bh_web_watch_piece(s->web, piece);
+        gboolean dns = bh_dns_tcp_piece(s->dns_tcp, piece);
+
+        if (!dns || piece->flags & BH_PAYLOAD_CLOSE)
+                bh_web_watch_piece(s->web, piece);
         if (s->tls)
                 bh_tls_watch_piece(s->tls, piece);
+}
+
+static gboolean on_dns(const struct bh_event *e, guint64 start, gpointer data) {
+        BhSensor *s = data;
+
+        return g_atomic_int_get(&s->piped) && bh_pipeline_event(s->pipeline, e, start);
 }
 
 static void on_ignore(guint64 connection, guint64 sk, gpointer data) {
@@ -169,6 +178,7 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
         if (!(s->web_policy = bh_web_policy_new(s->options.web_settings, error)))
                 return FALSE;
         config.policy = s->web_policy;
+        s->dns_tcp = bh_dns_tcp_new(on_dns, s);
         config.program = program = bh_inspect_find_program("bulkhead-inspect-web", &why);
         if (program && (s->payload = bh_payload_new(s->hooks, s->options.backend, on_piece, s, &why)))
                 s->web = bh_web_watch_new(&config, &why);
@@ -208,6 +218,7 @@ void bh_sensor_free_web(BhSensor *s) {
         g_clear_pointer(&s->tls, bh_tls_watch_free);
         g_clear_pointer(&s->web, bh_web_watch_free);
         g_clear_pointer(&s->payload, bh_payload_free);
+        g_clear_pointer(&s->dns_tcp, bh_dns_tcp_free);
         g_clear_pointer(&s->web_policy, bh_web_policy_free);
 }
 
@@ -239,11 +250,22 @@ static json_t *capture_of(BhSensor *s) {
         return o;
 }
 
+/* DNS over TCP and TLS. */
+static json_t *dns_of(BhSensor *s) {
+        BhDnsTcpStats d;
+
+        bh_dns_tcp_stats(s->dns_tcp, &d);
+        return json_pack("{s:o, s:o, s:o, s:o, s:o}", "connections", number(d.connections), "messages", number(d.messages), "refused", number(d.refused), "evicted", number(d.evicted), "not_understood",
+                         number(d.lost));
+}
+
 json_t *bh_sensor_web_status(BhSensor *s) {
         json_t *o = s->web ? bh_web_watch_status(s->web) : json_pack("{s:s}", "state", s->web_error ? "failed" : "off");
 
-        if (s->web)
+        if (s->web) {
                 json_object_set_new(o, "capture", capture_of(s));
+                json_object_set_new(o, "dns", dns_of(s));
+        }
         if (s->tls) {
                 BhPayloadTlsStats probes;
 

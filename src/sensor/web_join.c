@@ -114,8 +114,9 @@ static void resolve(BhWebWatch *w, BhWebTicket *t) {
 
         t->resolved = TRUE;
         t->cause = bh_web_requests_cause(w->requests, t->pid, t->tid, t->ns);
-        for (guint i = 0; t->cause && t->segment && i < t->cause->requests->len && !t->waits; i++) {
-                const BhWebRequest *r = t->cause->requests->pdata[i];
+        guint mine = t->cause ? t->cause->requests->len : 0, all = t->cause ? mine + t->cause->others->len : 0;
+        for (guint i = 0; t->segment && i < all && !t->waits; i++) {
+                const BhWebRequest *r = i < mine ? t->cause->requests->pdata[i] : t->cause->others->pdata[i - mine];
 
                 if (!r->bytes || (bytes += r->bytes->len) > LOOK_BYTES)
                         continue;
@@ -310,7 +311,7 @@ static void tell_act(BhWebWatch *w, const BhWebTicket *t, const BhWebRequest *q,
         g_autofree char *exe = bh_event_has(e, BH_F_exe) ? g_strndup(e->exe.p, e->exe.len) : g_strdup("");
         g_autofree char *key = g_strdup_printf("act\n%s\n%u\n%s %s\n%u\n%s\n%s", q->container ? q->container->id : "", q->rule, q->method, q->path, e->type, exe, object);
         g_autofree char *coarse = g_strdup_printf("act\n%s\n%u", q->container ? q->container->id : "", e->type);
-        g_autofree char *web_key = g_strdup_printf("web\n%s\n%u\n%s %s", q->container ? q->container->id : "", q->rule, q->method, q->path);
+        g_autofree char *web_key = bh_web_suspect_key(q);
         const char *finding = bh_net_alerts_id(w->alerts, web_key);
         BhNetAlert a = {
                 .id = id,
@@ -633,6 +634,7 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         json_object_set_new(join, "without_bytes", number(r.bytes_refused));
         json_object_set_new(join, "not_compared", number(r.not_looked));
         json_object_set_new(join, "forks_forgotten", number(r.forks_forgotten));
+        json_object_set_new(join, "causes_not_kept", number(r.causes_refused));
         json_object_set_new(o, "join", join);
         json_object_set_new(o, "endpoints", json_pack("{s:o, s:o, s:o, s:o, s:o}", "known", number(e.endpoints), "counted", number(e.counted), "told", number(e.told), "beyond_bounds", number(e.rest),
                                                       "refused", number(e.refused)));

@@ -3,16 +3,27 @@
 #pragma once
 #include "net_alerts.h"
 #include "parse/inspect_client.h"
+#include "parse/waf_words.h"
 #include "web_watch.h"
 
 #define OPEN_MAX 128u    /* requests of a connection without their response */
 #define MATCHES_KEPT 8u  /* of a finding */
+#define READERS_MAX 16u  /* of a connection: of more, the oldest is forgotten, and what it read is taken for the next one's */
+
+/* Who read a connection's bytes from then on. */
+typedef struct {
+        gint64 from_ns;
+        guint32 pid, tid;
+        guint64 start;
+} BhWebReader;
 
 /* A request with an attack in it on its way to becoming a finding. */
 typedef struct {
         BhWebRequest *request;
         BhWebMatch matches[MATCHES_KEPT];
         guint n_matches, more, score, level;
+        guint32 rules[BH_WEB_FACT_MATCHES_MAX]; /* of all that counted */
+        guint n_rules;
         char *agent, *authority, *peer, *key;
         gint64 due_us; /* told without a response then */
         gboolean answered;
@@ -27,8 +38,8 @@ typedef struct {
         guint state;            /* BhWebState, of the last answer */
         guint64 next[2];        /* where each direction's stream goes on; [1]: the client's */
         gboolean seen[2];
-        guint32 pid, tid;
-        guint64 start;
+        BhWebReader readers[READERS_MAX]; /* of the client's bytes, by their time */
+        guint n_readers;
         char client[64], host[64]; /* addresses */
         guint16 port;
         BhContainer *c;         /* NULL: not known */
@@ -41,6 +52,7 @@ typedef struct {
 struct BhWebWatch {
         BhWebWatchConfig c;
         char *node, *program;
+        BhWafWords *words;
         BhInspectClient *client;
 
         GMutex lock; /* all below */
@@ -70,11 +82,15 @@ struct BhWebWatch {
 
 /* Under the lock: what the inspector told of this connection. */
 void bh_web_take_records(BhWebWatch *w, BhWebConn *conn, BhWebFacts *facts);
+/* Who read what came at that time: an answer of the inspector's comes later, when others may be reading. Never NULL. */
+const BhWebReader *bh_web_reader_at(const BhWebConn *conn, gint64 when_ns);
 /* Under the lock: takes the reference; of too many, the oldest has ended. */
 void bh_web_add_open(BhWebWatch *w, BhWebConn *conn, BhWebRequest *request);
 /* Under the lock: what is open there has ended. */
 void bh_web_end_open(BhWebWatch *w, BhWebConn *conn, gint64 end_ns);
 void bh_web_suspect_free(BhWebSuspect *s);
+/* What makes its finding equal to another. Caller frees. */
+char *bh_web_suspect_key(const BhWebRequest *q);
 /* The drain thread, without the lock. */
 void bh_web_tell_suspect(BhWebWatch *w, const BhWebSuspect *s, const struct bh_lineage *lineage, gint64 now_us);
 /* The drain thread: acts whose requests are told of by now (all: whatever is left). */

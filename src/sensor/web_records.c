@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "web_private.h"
 
@@ -41,6 +43,22 @@ const char *bh_web_class_name(const char *class) {
 
 /* ---- requests and exchanges */
 
+/* Who sends it is part of what is equal, of IPv6 the network that a customer has: another one's attack is not hidden behind the first one's. */
+char *bh_web_suspect_key(const BhWebRequest *q) {
+        g_autofree char *network = g_strdup(q->source);
+        guint8 ip[16];
+
+        if (network && strchr(network, ':') && inet_pton(AF_INET6, network, ip) == 1) {
+                char text[64];
+
+                memset(ip + 8, 0, 8);
+                inet_ntop(AF_INET6, ip, text, sizeof(text));
+                g_free(network);
+                network = g_strdup(text);
+        }
+        return g_strdup_printf("web\n%s\n%u\n%s %s\n%s", q->container ? q->container->id : "", q->rule, q->method, q->path, network ? network : "");
+}
+
 void bh_web_suspect_free(BhWebSuspect *s) {
         for (guint i = 0; i < s->n_matches; i++) {
                 g_free(s->matches[i].message);
@@ -81,7 +99,8 @@ static BhWebRequest *request_of(BhWebWatch *w, BhWebConn *c, const BhWebRecord *
                 if (!open->known && open->begin_ns == r->begin_ns)
                         return open;
         }
-        BhWebRequest *more = bh_web_requests_begin(w->requests, c->pid, c->tid, c->start, r->begin_ns, NULL);
+        const BhWebReader *by = bh_web_reader_at(c, r->begin_ns);
+        BhWebRequest *more = bh_web_requests_begin(w->requests, by->pid, by->tid, by->start, r->begin_ns, NULL);
         if (!more)
                 return NULL;
         more->connection = c->serial;
@@ -135,11 +154,12 @@ static void suspect(BhWebWatch *w, BhWebConn *c, const BhWebRecord *r, BhWebRequ
         s->agent = g_strdup(r->agent);
         s->authority = g_strdup(r->authority);
         s->peer = g_strdup(c->client);
-        s->key = g_strdup_printf("web\n%s\n%u\n%s %s", q->container ? q->container->id : "", q->rule, q->method, q->path);
+        s->key = bh_web_suspect_key(q);
         s->due_us = g_get_monotonic_time() + BH_WEB_RESPONSE_US;
         for (guint i = 0; i < n; i++) {
                 const BhWebMatch *m = counted[i];
 
+                s->rules[s->n_rules++] = m->rule;
                 if (s->n_matches >= MATCHES_KEPT) {
                         s->more++;
                         continue;
@@ -192,8 +212,9 @@ static void answered(BhWebWatch *w, const BhWebRequest *q) {
 }
 
 static void take_exchange(BhWebWatch *w, BhWebConn *c, const BhWebRecord *r) {
+        const BhWebReader *by = bh_web_reader_at(c, r->begin_ns);
         BhWebExchangeFact fact = { .container = c->c, .client = !c->server, .method = r->method, .path = r->path, .peer = *r->authority ? r->authority : c->host, .status = r->status,
-                                   .request_bytes = r->request_bytes, .response_bytes = r->response_bytes, .begin_ns = r->begin_ns, .end_ns = r->end_ns, .pid = c->pid, .start = c->start };
+                                   .request_bytes = r->request_bytes, .response_bytes = r->response_bytes, .begin_ns = r->begin_ns, .end_ns = r->end_ns, .pid = by->pid, .start = by->start };
 
         w->n.exchanges++;
         for (GList *l = c->open.head; l; l = l->next) {
@@ -251,7 +272,7 @@ void bh_web_tell_suspect(BhWebWatch *w, const BhWebSuspect *s, const struct bh_l
                                                   s->matches[0].matched);
         g_autofree char *coarse = g_strdup_printf("web\n%s\n%s", q->container ? q->container->id : "", q->class), *class_tag = g_strdup_printf("web_%s", q->class);
         const char *tags[] = { "web", class_tag, "mitre_initial_access", "T1190", k < G_N_ELEMENTS(classes) ? classes[k].technique : NULL, NULL };
-        g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(g_free);
+        g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(g_free), rules = g_ptr_array_new_with_free_func(g_free);
         BhNetAlert a = {
                 .id = q->finding,
                 .key = s->key,
@@ -292,6 +313,10 @@ void bh_web_tell_suspect(BhWebWatch *w, const BhWebSuspect *s, const struct bh_l
         if (q->end_ns > q->begin_ns && q->status)
                 bh_net_alert_number(&a, "web.duration_us", (q->end_ns - q->begin_ns) / 1000);
         bh_net_alert_number(&a, "proc.pid", q->pid);
+        for (guint i = 0; i < s->n_rules; i++)
+                g_ptr_array_add(rules, g_strdup_printf("%u", s->rules[i]));
+        g_ptr_array_add(rules, NULL);
+        bh_net_alert_list(&a, "web.rules", (const char *const *) rules->pdata);
         if (s->n_matches > 1)
                 bh_net_alert_list(&a, "web.matches", (const char *const *) all->pdata);
         if (s->more)

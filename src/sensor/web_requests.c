@@ -165,12 +165,29 @@ void bh_web_requests_end(BhWebRequests *t, BhWebRequest *r, gint64 end_ns) {
 
 /* ---- processes */
 
-static void fork_unref(Fork *f) {
+static guint pins(const BhWebCause *c) {
+        return c ? c->requests->len + c->others->len : 0;
+}
+
+/* Takes the cause. One that there is no room for is not kept. */
+static void set_cause(BhWebRequests *t, Fork *f, BhWebCause *cause) {
+        t->stats.pinned -= pins(f->cause);
+        g_clear_pointer(&f->cause, bh_web_cause_free);
+        if (t->stats.pinned + pins(cause) > BH_WEB_PINNED_MAX) {
+                t->stats.causes_refused++;
+                bh_web_cause_free(cause);
+                return;
+        }
+        t->stats.pinned += pins(cause);
+        f->cause = cause;
+}
+
+static void fork_unref(BhWebRequests *t, Fork *f) {
         /* a chain of dead ancestors goes without recursion */
         while (f && !--f->refs) {
                 Fork *up = f->up;
 
-                bh_web_cause_free(f->cause);
+                set_cause(t, f, NULL);
                 g_free(f);
                 f = up;
         }
@@ -179,7 +196,7 @@ static void fork_unref(Fork *f) {
 static void drop_fork(BhWebRequests *t, Fork *f) {
         g_queue_unlink(f->gone_ns ? &t->gone : &t->order, &f->link);
         g_hash_table_remove(t->forks, GUINT_TO_POINTER(f->pid));
-        fork_unref(f);
+        fork_unref(t, f);
 }
 
 /* Whoever looks for requests of what descends from it ends here. */
@@ -194,7 +211,7 @@ static Fork *shorten(BhWebRequests *t, Fork *up) {
         while (up && !leads(t, up))
                 up = up->up;
         if (up) {
-                fork_unref(g_steal_pointer(&up->up));
+                fork_unref(t, g_steal_pointer(&up->up));
                 up->depth = 0;
         }
         return up;
@@ -272,6 +289,7 @@ void bh_web_cause_free(BhWebCause *c) {
         if (!c)
                 return;
         g_ptr_array_unref(c->requests);
+        g_ptr_array_unref(c->others);
         g_free(c);
 }
 
@@ -279,6 +297,7 @@ static BhWebCause *cause_new(void) {
         BhWebCause *c = g_new0(BhWebCause, 1);
 
         c->requests = g_ptr_array_new_with_free_func((GDestroyNotify) bh_web_request_unref);
+        c->others = g_ptr_array_new_with_free_func((GDestroyNotify) bh_web_request_unref);
         return c;
 }
 
@@ -290,51 +309,90 @@ BhWebCause *bh_web_cause_copy(const BhWebCause *from) {
         c->inherited = from->inherited;
         for (guint i = 0; i < from->requests->len; i++)
                 g_ptr_array_add(c->requests, bh_web_request_ref(from->requests->pdata[i]));
+        for (guint i = 0; i < from->others->len; i++)
+                g_ptr_array_add(c->others, bh_web_request_ref(from->others->pdata[i]));
         return c;
 }
 
-static void add(BhWebCause *c, BhWebRequest *r) {
+static void add(GPtrArray *to, BhWebRequest *r, guint *more) {
         /* who wants to hide a request sends it behind others that he leaves open */
-        if (c->requests->len >= BH_WEB_CANDIDATES_MAX) {
-                g_ptr_array_remove_index(c->requests, 0);
-                c->more++;
+        if (to->len >= BH_WEB_CANDIDATES_MAX) {
+                g_ptr_array_remove_index(to, 0);
+                (*more)++;
         }
-        g_ptr_array_add(c->requests, bh_web_request_ref(r));
+        g_ptr_array_add(to, bh_web_request_ref(r));
+}
+
+static gboolean is_open(const BhWebRequest *r, gint64 when_ns) {
+        return r->begin_ns <= when_ns && (!r->end_ns || r->end_ns >= when_ns);
+}
+
+/* Connections of which this thread has read a request that is open: what another thread has read of them may be its work all the same. */
+static guint connections_of(const Worker *w, guint32 tid, gint64 when_ns, guint64 out[BH_WEB_CANDIDATES_MAX]) {
+        guint n = 0;
+
+        for (GList *l = w->requests.tail; l && n < BH_WEB_CANDIDATES_MAX; l = l->prev) {
+                const BhWebRequest *r = l->data;
+
+                if (r->tid == tid && r->connection && is_open(r, when_ns) && (!n || out[n - 1] != r->connection))
+                        out[n++] = r->connection;
+        }
+        return n;
+}
+
+static gboolean has(const guint64 *of, guint n, guint64 connection) {
+        for (guint i = 0; i < n; i++)
+                if (of[i] == connection)
+                        return TRUE;
+        return FALSE;
 }
 
 static BhWebCause *open_in(const Worker *w, guint32 tid, gint64 when_ns) {
-        g_autoptr(BhWebCause) mine = cause_new(), all = cause_new();
+        g_autoptr(BhWebCause) c = cause_new();
+        guint64 connections[BH_WEB_CANDIDATES_MAX];
+        guint n = connections_of(w, tid, when_ns, connections), more_others = 0;
 
         for (GList *l = w->requests.head; l; l = l->next) {
                 BhWebRequest *r = l->data;
 
-                if (r->begin_ns > when_ns || (r->end_ns && r->end_ns < when_ns))
+                if (!is_open(r, when_ns))
                         continue;
-                if (r->tid == tid)
-                        add(mine, r);
-                add(all, r);
+                if (r->tid == tid || has(connections, n, r->connection))
+                        add(c->requests, r, &c->more);
+                else
+                        add(c->others, r, &more_others);
         }
-        BhWebCause **chosen = mine->requests->len ? &mine : &all;
-        guint n = (*chosen)->requests->len;
-        if (!n)
+        gboolean alone = c->requests->len && !c->others->len;
+        if (!c->requests->len) {
+                GPtrArray *all = c->others;
+
+                c->others = c->requests;
+                c->requests = all;
+                c->more = more_others;
+                alone = TRUE;
+        }
+        if (!c->requests->len)
                 return NULL;
-        (*chosen)->basis = n > 1 ? BH_WEB_BASIS_OTHER : all->requests->len == 1 ? BH_WEB_BASIS_PROCESS : BH_WEB_BASIS_THREAD;
-        return g_steal_pointer(chosen);
+        c->basis = c->requests->len > 1 ? BH_WEB_BASIS_OTHER : alone ? BH_WEB_BASIS_PROCESS : BH_WEB_BASIS_THREAD;
+        return g_steal_pointer(&c);
 }
 
-static const BhWebCause *inherited(BhWebRequests *t, Fork *f) {
+/* The caller's own. */
+static BhWebCause *inherited(BhWebRequests *t, Fork *f) {
         /* up to where it is known, or the first that was created by a worker */
         for (Fork *at = f; at; at = at->up) {
                 const Worker *w;
 
                 if (at->cause)
-                        return at->cause;
+                        return bh_web_cause_copy(at->cause);
                 if (!(w = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(at->by_pid))))
                         continue;
-                at->cause = open_in(w, at->by_tid, at->when_ns);
-                if (at->cause)
-                        at->cause->inherited = TRUE;
-                return at->cause;
+                g_autoptr(BhWebCause) c = open_in(w, at->by_tid, at->when_ns);
+                if (c) {
+                        c->inherited = TRUE;
+                        set_cause(t, at, bh_web_cause_copy(c));
+                }
+                return g_steal_pointer(&c);
         }
         return NULL;
 }
@@ -345,8 +403,7 @@ BhWebCause *bh_web_requests_cause(BhWebRequests *t, guint32 pid, guint32 tid, gi
         if (w && w->serves)
                 return open_in(w, tid, when_ns);
         Fork *f = g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid));
-        const BhWebCause *c = f && (!f->gone_ns || when_ns <= f->gone_ns) ? inherited(t, f) : NULL;
-        return c ? bh_web_cause_copy(c) : NULL;
+        return f && (!f->gone_ns || when_ns <= f->gone_ns) ? inherited(t, f) : NULL;
 }
 
 gsize bh_web_requests_common(BhWebRequests *t, const BhWebRequest *r, const char *text, gsize len) {
@@ -366,12 +423,15 @@ gsize bh_web_requests_common(BhWebRequests *t, const BhWebRequest *r, const char
         return bh_web_trace_common(r->bytes, text, len);
 }
 
-gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n) {
-        gsize best = 0, second = 0;
-        BhWebRequest *of = NULL;
+/* Of these, the one that has the longest part in common with what was done, and how long the longest of another is. */
+typedef struct {
+        gsize best, second;
+        BhWebRequest *of;
+} Longest;
 
-        for (guint i = 0; i < cause->requests->len; i++) {
-                BhWebRequest *r = cause->requests->pdata[i];
+static void look_for(BhWebRequests *t, const GPtrArray *requests, const BhWebText *texts, guint n, Longest *l) {
+        for (guint i = 0; i < requests->len; i++) {
+                BhWebRequest *r = requests->pdata[i];
                 gsize here = 0;
 
                 for (guint k = 0; k < n; k++) {
@@ -380,27 +440,33 @@ gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid
                         if (!texts[k].whole || common == texts[k].text.len)
                                 here = MAX(here, common);
                 }
-                if (here > best) {
-                        second = best;
-                        best = here;
-                        of = r;
+                if (here > l->best) {
+                        l->second = l->best;
+                        l->best = here;
+                        l->of = r;
                 } else {
-                        second = MAX(second, here);
+                        l->second = MAX(l->second, here);
                 }
         }
-        if (!of || best == second || cause->more)
+}
+
+gboolean bh_web_requests_narrow(BhWebRequests *t, BhWebCause *cause, guint32 pid, const BhWebText *texts, guint n) {
+        Longest l = { 0 };
+
+        look_for(t, cause->requests, texts, n, &l);
+        look_for(t, cause->others, texts, n, &l);
+        if (!l.of || l.best == l.second || cause->more)
                 return FALSE;
-        bh_web_request_ref(of);
+        bh_web_request_ref(l.of);
         g_ptr_array_set_size(cause->requests, 0);
-        g_ptr_array_add(cause->requests, of);
+        g_ptr_array_set_size(cause->others, 0);
+        g_ptr_array_add(cause->requests, l.of);
         cause->basis = BH_WEB_BASIS_BYTES;
 
         const Worker *own = g_hash_table_lookup(t->workers, GUINT_TO_POINTER(pid));
         Fork *f = own && own->serves ? NULL : g_hash_table_lookup(t->forks, GUINT_TO_POINTER(pid));
-        if (f) {
-                bh_web_cause_free(f->cause);
-                f->cause = bh_web_cause_copy(cause);
-        }
+        if (f)
+                set_cause(t, f, bh_web_cause_copy(cause));
         return TRUE;
 }
 

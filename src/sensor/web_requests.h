@@ -5,13 +5,14 @@
  * A request belongs to the process and thread that read its first bytes, from then until its response has ended. What that process does meanwhile may be due to it; so may
  * whatever a process does that was created meanwhile, for as long as it lives, and what that one's children do. A process that serves requests itself is nobody's child here.
  *
- * Of several requests that were open, those that the acting thread itself has read come before those of other threads; and one of which the act has a longer part in it than of all others
- * (web_trace.h: in an argument, a path, a peer) before all. What is left is told as it is: one of so many.
+ * Of several requests that were open, those of connections that the acting thread itself has read requests of come before those of other threads; and one of which the act has a longer part in it
+ * than of all others (web_trace.h: in an argument, a path, a peer), whichever thread read it, before all. What is left is told as it is: one of so many.
  *
  * Times are CLOCK_BOOTTIME. The owner of a table holds its lock in every call. Requests are counted references; their members are under the owner's lock as well.
  *
  * Bounds, each counted in the stats: BH_WEB_REQUESTS_MAX requests at a time, BH_WEB_REQUESTS_WORKER of a process (its oldest goes), BH_WEB_BYTES_MAX of their bytes (further ones
- * are kept without), BH_WEB_FORKS_MAX processes that were created (of those that ended, or else of all, the oldest is forgotten). A request that ended is remembered for BH_WEB_ENDED_NS, a process for BH_WEB_GONE_NS, since events come later.
+ * are kept without), BH_WEB_FORKS_MAX processes that were created (of those that ended, or else of all, the oldest is forgotten), and BH_WEB_PINNED_MAX references to requests that processes are due to (beyond,
+ * what a process is due to is found anew at each act, for as long as its requests are remembered). A request that ended is remembered for BH_WEB_ENDED_NS, a process for BH_WEB_GONE_NS, since events come later.
  */
 #pragma once
 #include "container/container.h"
@@ -22,6 +23,7 @@
 #define BH_WEB_BYTES_MAX (16u << 20)
 #define BH_WEB_LOOK_SECOND (8u << 20)
 #define BH_WEB_FORKS_MAX 16384u
+#define BH_WEB_PINNED_MAX 8192u
 #define BH_WEB_ENDED_NS (2 * G_GINT64_CONSTANT(1000000000))
 #define BH_WEB_GONE_NS (10 * G_GINT64_CONSTANT(1000000000))
 #define BH_WEB_OPEN_NS (600 * G_GINT64_CONSTANT(1000000000)) /* an open request whose end was not seen is forgotten after so long */
@@ -61,13 +63,14 @@ typedef struct {
         BhWebBasis basis;
         GPtrArray *requests; /* BhWebRequest, references; the oldest first; at most BH_WEB_CANDIDATES_MAX, the newest */
         guint more;          /* beyond */
+        GPtrArray *others;   /* BhWebRequest, references: open in the same process, in other threads; nothing but bytes makes one of them the cause. At most as many, the newest */
         gboolean inherited;  /* they were open when the process, or the one that it descends from, was created */
 } BhWebCause;
 
 typedef struct {
-        guint requests, workers, forks;
+        guint requests, workers, forks, pinned;
         gsize bytes;
-        guint64 begun, refused, forgotten, bytes_refused, forks_forgotten, not_looked;
+        guint64 begun, refused, forgotten, bytes_refused, forks_forgotten, causes_refused, not_looked;
 } BhWebRequestsStats;
 
 BhWebRequests *bh_web_requests_new(void);

@@ -218,11 +218,30 @@ static gboolean in_order(BhWebWatch *w, BhWebConn *c, gboolean from_client, cons
         return TRUE;
 }
 
+static void note_reader(BhWebConn *c, const BhPayloadPiece *p) {
+        const BhWebReader *last = c->n_readers ? &c->readers[c->n_readers - 1] : NULL;
+
+        if (last && last->pid == p->pid && last->tid == p->tid && last->start == p->start)
+                return;
+        if (c->n_readers == READERS_MAX)
+                memmove(c->readers, c->readers + 1, --c->n_readers * sizeof(*c->readers));
+        c->readers[c->n_readers++] = (BhWebReader){ p->time_ns, p->pid, p->tid, p->start };
+}
+
+const BhWebReader *bh_web_reader_at(const BhWebConn *c, gint64 when_ns) {
+        static const BhWebReader nobody;
+        guint i = c->n_readers;
+
+        while (i > 1 && c->readers[i - 1].from_ns > when_ns)
+                i--;
+        return i ? &c->readers[i - 1] : &nobody;
+}
+
 /* Whether this request is passed over because there is more than the inspector can do. */
 static gboolean skips(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
         if (c->suspected || c->state >= STATE_HTTP2)
                 return FALSE;
-        if (bh_web_trace_suspected(p->bytes, p->len)) {
+        if (c->plan->level >= 3 || bh_web_trace_suspected(w->words, p->bytes, p->len)) {
                 c->suspected = TRUE;
                 return FALSE;
         }
@@ -261,11 +280,8 @@ static void feed(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
         in.flags |= from_client ? BH_WEB_CLIENT : 0;
         if (!in_order(w, c, from_client, p, &in))
                 return;
-        if (from_client) {
-                c->pid = p->pid;
-                c->tid = p->tid;
-                c->start = p->start;
-        }
+        if (from_client)
+                note_reader(c, p);
         /* of HTTP/2 the inspector alone can tell where a request begins */
         if (from_client && c->server && c->state < STATE_HTTP2 && p->protocol != BH_PAYLOAD_HTTP2) {
                 if (request)
@@ -425,6 +441,7 @@ BhWebWatch *bh_web_watch_new(const BhWebWatchConfig *config, GError **error) {
         g_mutex_init(&w->lock);
         w->conns = g_hash_table_new(conn_hash, conn_equal);
         w->serials = g_hash_table_new(g_int64_hash, g_int64_equal);
+        w->words = bh_waf_words_new(NULL, NULL); /* NULL: nothing is passed over */
         w->requests = bh_web_requests_new();
         w->endpoints = bh_web_endpoints_new();
         w->alerts = bh_net_alerts_new(w->node, publish, w);
@@ -454,6 +471,7 @@ void bh_web_watch_free(BhWebWatch *w) {
         g_queue_clear_full(&w->ready, (GDestroyNotify) bh_web_suspect_free);
         bh_web_endpoints_free(w->endpoints);
         bh_web_requests_free(w->requests);
+        bh_waf_words_free(w->words);
         g_hash_table_unref(w->conns);
         g_hash_table_unref(w->serials);
         g_free(w->last_problem);

@@ -8,8 +8,8 @@
  * alone are kept. Events of processes that served a request then are given it (web_requests.h), and an act that an attack may have caused is a finding of its own.
  *
  * The inspector may die, hang or answer rubbish: the connection that it worked on is given up, others begin anew with their next request (HTTP/2, whose requests depend on earlier ones, does
- * not). When more than BH_WEB_BUSY pieces wait for it, whole requests of HTTP/1 are skipped, but never one that has anything in it that an attack could be made of
- * (bh_web_trace_suspected()), nor one of a connection that ever had one. All that is not looked at is counted by reason.
+ * not). When more than BH_WEB_BUSY pieces wait for it, whole requests of HTTP/1 are skipped, but never one that the inspector's own filter would have judged
+ * (bh_web_trace_suspected()), nor one of a connection that ever had one, nor any of a workload whose paranoia level is 3 or 4. All that is not looked at is counted by reason.
  *
  * Threads: pieces come from the payload's thread, answers on the inspector client's, events and rounds from the drain thread. One mutex, held for microseconds.
  */

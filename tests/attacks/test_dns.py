@@ -27,8 +27,8 @@ def root(central):
 
 @pytest.fixture(scope="module")
 def sensor(request, build, docker, central):
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-web"]) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 20, "the sensor is connected")
+    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{central.run_dir}/central/bus.sock"]) as s:
+        wait_for(lambda: (s.status()["bus"]["state"] == "connected" and s.status()["web"]["state"] == "ready", s.status()), 60, "the sensor is connected, and looks at streams")
         yield s
 
 
@@ -55,13 +55,18 @@ def findings(root, container):
     return answer.json["findings"]
 
 
-def test_transfer_in_names_is_found(root, sensor, docker):
-    with resolving(docker, "dns-transfer") as ask:
-        begin = time.monotonic()
-        ask("transfer", "6000")
-        wait_for(lambda: (len(findings(root, "dns-transfer")) == 1, findings(root, "dns-transfer")), 30, "the transfer is found")
+@pytest.mark.parametrize("how", [[], ["--tcp"], ["--pipelined"]], ids=["udp", "tcp", "tcp-pipelined"])
+def test_transfer_in_names_is_found(root, sensor, docker, how):
+    name = "-".join(["dns-transfer", *(h.strip("-") for h in how)])
+    with resolving(docker, name) as ask:
+        begin, before = time.monotonic(), sensor.status()["web"]["dns"]
+        ask("transfer", "6000", *how)
+        wait_for(lambda: (len(findings(root, name)) == 1, (findings(root, name), sensor.status()["web"]["dns"])), 30, "the transfer is found")
         assert time.monotonic() - begin < 30
-        f = findings(root, "dns-transfer")[0]
+        after = sensor.status()["web"]["dns"]
+        # each question and its answer, at the client: the server is a process of the host
+        assert after["messages"] - before["messages"] == (400 if how else 0) and after["refused"] == after["not_understood"] == 0, (before, after)
+        f = findings(root, name)[0]
         fields = f["output_fields"]
         assert f["rule"] == "Data leaves in DNS names" and f["priority"] == "error" and "T1071.004" in f["tags"] and "T1048" in f["tags"], f
         assert fields["dns.domain"] == "evil.example" and fields["dns.bytes"] >= 2048 and "python" in fields["proc.exe"], fields
@@ -78,7 +83,8 @@ def test_generated_names_are_found(root, sensor, docker):
 @pytest.mark.deadline(200)
 def test_busy_client_is_not_found(root, sensor, docker):
     with resolving(docker, "dns-busy") as ask:
-        ask("busy", "1500")
+        ask("busy", "1300")
+        ask("busy", "200", "--pipelined")
         # what comes after it is found, so it was looked at
         ask("transfer", "6000")
         wait_for(lambda: (findings(root, "dns-busy"), sensor.status()["inspector"]["dns"]), 60, "the transfer after the busy time is found")

@@ -5,11 +5,17 @@
 #include "parse/web_trace.h"
 
 static gboolean suspected(const char *text) {
-        return bh_web_trace_suspected((const guint8 *) text, strlen(text));
+        g_autoptr(GError) error = NULL;
+        g_autoptr(BhWafWords) words = bh_waf_words_new(NULL, &error);
+
+        g_assert_no_error(error);
+        g_assert_true(bh_web_trace_suspected(NULL, (const guint8 *) text, strlen(text)));
+        return bh_web_trace_suspected(words, (const guint8 *) text, strlen(text));
 }
 
 static void plain_requests_may_be_skipped(void) {
         g_assert_false(suspected("GET /index.html?page=2 HTTP/1.1\r\nHost: h:80\r\nUser-Agent: Mozilla/5.0 (X11; Linux)\r\nAccept: */*\r\n\r\n"));
+        g_assert_false(suspected("GET /shop/cart?sort=price HTTP/1.1\r\nHost: h\r\nReferer: https://shop.example/a/b?c=d\r\nCookie: a=1; b=xyz\r\nAccept-Language: en,de;q=0.5\r\n\r\n"));
         g_assert_false(suspected("HEAD / HTTP/1.0\r\nHost: h\r\n\r\n"));
 }
 
@@ -20,6 +26,15 @@ static void others_may_not(void) {
                 "GET /show?file=/etc/passwd HTTP/1.1\r\nHost: h\r\n\r\n",
                 "GET /.env HTTP/1.1\r\nHost: h\r\n\r\n",
                 "GET //etc/passwd HTTP/1.1\r\nHost: h\r\n\r\n",
+                "GET /wp-config HTTP/1.1\r\nHost: h\r\n\r\n",
+                "GET /shell.php HTTP/1.1\r\nHost: h\r\n\r\n",
+                "GET /a?c=whoami HTTP/1.1\r\nHost: h\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: h\r\nUser-Agent: sqlmap\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
+                "GET / HTTP/1.1\r\nAccept: a\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: h\r\nX : a\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: h\r\nA: union select\r\n\r\n",
                 "GET /a;b HTTP/1.1\r\nHost: h\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: h\r\nX: ${jndi:ldap://h/}\r\n\r\n",
                 "GET / HTTP/1.1\r\nHost: h\r\nUser-Agent: () { :; }; id\r\n\r\n",

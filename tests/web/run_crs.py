@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""run_crs.py DIRECTORY [--level 4] [--json FILE] [--deviations FILE] [--all]
+"""run_crs.py DIRECTORY [--through nginx|apache [--tls]] [--level 4] [--json FILE] [--deviations FILE]... [--all]
 
 Runs web attack tests in the format of the OWASP Core Rule Set's regression tests (YAML files anywhere below DIRECTORY) through the inspector's HTTP parser
 and web-attack engine, without a network or a server, and compares the rules that match with what each test asks for.
+
+--through: through all of Bulkhead instead, as root. A client sends each request to that server in a container, which passes it to a back end; compared are the findings, at paranoia level 4.
 
 A test is a stage's input (method, uri, version, headers, data; or encoded_request in base64) and an output: log_contains 'id "N"' must, no_log_contains
 must not be there. Requests are written as the tests' own runner writes them: data without Content-Type is a form; a form that has nothing to decode is encoded;
@@ -90,56 +92,102 @@ def wanted(output):
                 yield int(number[1]), must
 
 
+def compare(tests, got, known, also=lambda i: ""):
+    """What did not come out as asked. got: a set of rule numbers for each test. Gives ([lines to print], {title}, sums by group, results)."""
+    lines, seen, sums, results = [], set(), {}, []
+    for i, (group, title, _, output) in enumerate(tests):
+        asked = list(wanted(output))
+        wrong = [f"{'no ' if must else ''}rule {number}{'' if must else ', which must not match'}" for number, must in asked if (number in got[i]) != must]
+        state = "not checked" if not asked else "deviates" if wrong else "as asked"
+        sums.setdefault(group, {"as asked": 0, "deviates": 0, "not checked": 0})[state] += 1
+        results.append({"group": group, "title": title, "state": state, "asked": asked, "got": sorted(got[i])})
+        if wrong:
+            seen.add(title)
+            lines.append(f"{title}: {'; '.join(wrong)}; got {' '.join(map(str, sorted(got[i]))) or 'nothing'}{also(i)}  [{known.get(title, 'NOT KNOWN')}]")
+    return lines, seen, sums, results
+
+
+def verdict(tests, seen, known):
+    """(titles that deviate and are not known to, titles that are known to and do not)."""
+    titles = {title for _, title, _, _ in tests}
+    return sorted(seen - set(known)), sorted(t for t in known if t in titles and t not in seen)
+
+
+def deviations_of(server):
+    """Files of deviations through this server: the engine's, and the server's own."""
+    return [HERE / "crs_deviations.txt"] + ([HERE / f"crs_deviations_{server}.txt"] if server else [])
+
+
+def known_of(paths):
+    known = {}
+    for path in paths:
+        known.update(known_deviations(path))
+    return known
+
+
+def judged(tests, args):
+    """Through parser and engine alone: (rules, what to print behind a test, attacks that the filter does not want)."""
+    answers = judge_all(args.program, args.level, [request_of(given) for _, _, given, _ in tests])
+    got = [{rule["id"] for request in answer["requests"] for rule in request["rules"]} for answer in answers]
+    missed = 0
+    for (_, _, given, output), answer in zip(tests, answers):
+        attack = [number for number, must in wanted(output) if must]
+        if attack and not any(request["wanted"] for request in answer["requests"]):
+            missed += 1
+            print(f"the filter does not want a request that rule {attack[0]} is asked of: {given.get('uri', '/')} {str(given.get('data') or '')[:80]!r}")
+    took = sorted(request["us"] for answer in answers for request in answer["requests"])
+    print(f"the engine took {took[len(took) // 2]} us a request at the median, {took[-1]} us at most; {missed} attacks are not wanted by the filter")
+
+    def also(i):
+        anomalies = sorted({a for request in answers[i]["requests"] for a in request["anomalies"]})
+        return f" ({', '.join(anomalies)})" if anomalies else ""
+    return got, also, missed
+
+
+def through(tests, args):
+    """The same, through a server and all of Bulkhead."""
+    import crs_live
+
+    if not crs_live.installed(args.through):
+        sys.exit(f"run_crs.py: {args.through} is not installed (Debian packages nginx, apache2-bin)")
+    with crs_live.platform() as (docker, sensor, root):
+        answers, losses = crs_live.run(docker, sensor, root, args.through, [request_of(given) for _, _, given, _ in tests], args.tls)
+    if losses["lost"] or losses["skipped"]:
+        sys.exit(f"run_crs.py: not all of the traffic was looked at: {losses}")
+    return [rules for _, rules in answers], lambda i: f" (answered {answers[i][0]})", 0
+
+
 def main():
     build = os.environ.get("BH_BUILD", str(HERE.parents[1] / "build"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory")
+    parser.add_argument("--through", choices=("nginx", "apache"), help="send them through this server in a container")
+    parser.add_argument("--tls", action="store_true", help="with --through: over TLS")
     parser.add_argument("--level", type=int, choices=range(1, 5), default=4, help="paranoia level (4)")
     parser.add_argument("--program", default=os.path.join(build, "tests/web/judge"), help="the judge (of the build in BH_BUILD)")
-    parser.add_argument("--deviations", default=str(HERE / "crs_deviations.txt"), help="known deviations")
+    parser.add_argument("--deviations", action="append", help="known deviations, instead of ours")
     parser.add_argument("--json", help="also write every test's result to this file")
     parser.add_argument("--all", action="store_true", help="print the tests that come out as asked, too")
     args = parser.parse_args()
 
+    if args.through and args.level != 4:
+        parser.error("--through is at level 4")
     tests = list(tests_of(args.directory))
     if not tests:
         print(f"run_crs.py: no test in {args.directory}", file=sys.stderr)
         return 2
-    known = known_deviations(args.deviations)
-    answers = judge_all(args.program, args.level, [request_of(given) for _, _, given, _ in tests])
-    results, sums, seen = [], {}, set()
-    for (group, title, given, output), answer in zip(tests, answers):
-        got = {rule["id"] for request in answer["requests"] for rule in request["rules"]}
-        passed = any(request["wanted"] for request in answer["requests"])
-        asked = list(wanted(output))
-        wrong = [f"{'no ' if must else ''}rule {number}{'' if must else ', which must not match'}" for number, must in asked if (number in got) != must]
-        anomalies = sorted({a for request in answer["requests"] for a in request["anomalies"]})
-        state = "not checked" if not asked else "deviates" if wrong else "as asked"
-        attack = any(must for _, must in asked)
-        of = sums.setdefault(group, {"as asked": 0, "deviates": 0, "not checked": 0, "attacks": 0, "wanted by the filter": 0})
-        of[state] += 1
-        of["attacks"] += attack
-        of["wanted by the filter"] += attack and passed
-        results.append({"group": group, "title": title, "state": state, "asked": asked, "got": sorted(got), "filter": passed, "anomalies": anomalies})
-        if wrong:
-            seen.add(title)
-        if wrong or args.all:
-            reason = f"  [{known.get(title, 'NOT KNOWN')}]" if wrong else ""
-            print(f"{state:10} {title}: {'; '.join(wrong) or 'as asked'}; got {' '.join(map(str, sorted(got))) or 'nothing'}"
-                  f"{' (' + ', '.join(anomalies) + ')' if anomalies else ''}{reason}")
-        if attack and not passed:
-            print(f"filter     {title}: the filter does not want a request that rule {asked[0][0]} is asked of: {given.get('uri', '/')} {str(given.get('data') or '')[:80]!r}")
-    print()
+    known = known_of(args.deviations or deviations_of(args.through))
+    got, also, missed = (through if args.through else judged)(tests, args)
+    lines, seen, sums, results = compare(tests, got, known, also)
+    print("\n".join(lines))
+    for r in results if args.all else []:
+        if r["state"] != "deviates":
+            print(f"{r['title']}: {r['state']}; got {' '.join(map(str, r['got'])) or 'nothing'}")
     for group, of in sums.items():
         print(f"{group}: " + ", ".join(f"{n} {what}" for what, n in of.items()))
-    new = sorted(seen - set(known))
-    titles = {title for _, title, _, _ in tests}
-    gone = sorted(t for t in known if t in titles and t not in seen) if args.level == 4 else []
-    missed = sum(of["attacks"] - of["wanted by the filter"] for of in sums.values())
-    took = sorted(request["us"] for answer in answers for request in answer["requests"])
-    print(f"{len(tests)} tests: {sum(of['as asked'] for of in sums.values())} as asked, {len(seen)} deviate ({len(new)} of them not known), "
-          f"{sum(of['not checked'] for of in sums.values())} not checked; the engine took {took[len(took) // 2]} us a request at the median, {took[-1]} us at most; "
-          f"{missed} attacks are not wanted by the filter")
+    new, gone = verdict(tests, seen, known)
+    gone = gone if args.level == 4 else []
+    print(f"{len(tests)} tests: {sum(of['as asked'] for of in sums.values())} as asked, {len(seen)} deviate ({len(new)} of them not known), {sum(of['not checked'] for of in sums.values())} not checked")
     for title in gone:
         print(f"{title} is in the list of known deviations and comes out as asked")
     if args.json:

@@ -1,0 +1,60 @@
+"""The Core Rule Set's own requests, sent by a client through nginx and Apache in containers to a back end: each gives the finding that its file asks for, and none where it must not.
+
+What comes out otherwise stands in tests/web/crs_deviations*.txt with its reason, one by one; what stands there and comes out as asked is a failure, too.
+"""
+import pathlib
+import sys
+
+import central_env
+import pytest
+import sensor_env
+from docker_env import wait_for
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPO = HERE.parents[1]
+sys.path.insert(0, str(REPO / "tests" / "web"))
+
+import crs_live  # noqa: E402
+import run_crs  # noqa: E402
+
+REQUESTS = REPO.parent / "shared" / "data" / "crs-requests"
+
+
+@pytest.fixture(scope="module")
+def central():
+    with central_env.Central() as c:
+        yield c
+
+
+@pytest.fixture(scope="module")
+def sensor(request, build, docker, central):
+    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{central.run_dir}/central/bus.sock"]) as s:
+        wait_for(lambda: (s.status()["bus"]["state"] == "connected" and s.status()["web"]["state"] == "ready", s.status()), 90, "web traffic is looked at")
+        yield s
+
+
+def sees_tls(sensor):
+    """Whether this sensor takes the clear text of TLS libraries at all."""
+    return "tls" in sensor.status()["web"].get("capture", {})
+
+
+@pytest.mark.deadline(400)
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
+@pytest.mark.parametrize("server", crs_live.SERVERS)
+def test_requests_of_the_rule_set(docker, sensor, central, server, tls):
+    if not REQUESTS.is_dir():
+        pytest.skip("the data set of requests is not beside this tree")
+    if not crs_live.installed(server):
+        pytest.skip(f"{server} is not installed")
+    if tls and not sees_tls(sensor):
+        pytest.skip("this sensor does not take the clear text of TLS")
+    tests = list(run_crs.tests_of(REQUESTS))
+    assert len(tests) > 1000, len(tests)
+    answers, losses = crs_live.run(docker, sensor, central.root(), server, [run_crs.request_of(given) for _, _, given, _ in tests], tls)
+    assert losses == {"lost": {}, "skipped": 0}, losses
+    known = run_crs.known_of(run_crs.deviations_of(server))
+    lines, seen, sums, _ = run_crs.compare(tests, [rules for _, rules in answers], known, lambda i: f" (answered {answers[i][0]})")
+    new, gone = run_crs.verdict(tests, seen, known)
+    assert not new, "\n".join(line for line in lines if "[NOT KNOWN]" in line)
+    assert not gone, f"known to deviate, and came out as asked: {gone}"
+    assert sum(of["as asked"] for of in sums.values()) > 1000, sums
