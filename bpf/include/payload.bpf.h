@@ -9,7 +9,7 @@
 
 #define LOOKS 8
 #define SECOND 1000000000ull
-#define CONNECTION_SECOND 65536
+#define CONNECTION_SECOND (4u << 20)
 #define DEFAULT_REQUEST 4096
 #define DEFAULT_SECOND (16u << 20)
 
@@ -67,7 +67,7 @@ static __noinline int skip(struct bh_payload_stream *s, __u32 why, __u32 n) {
 
 /* How many of `n` bytes are within all bounds; w->over says beyond which the others are. */
 static __noinline __u32 admit(struct work *w, struct bh_payload_stream *s, struct bh_payload_dir *d, __u32 n) {
-        __u32 bound = s->per_request > CONNECTION_SECOND ? s->per_request : CONNECTION_SECOND, room;
+        __u32 room;
         __u64 now = bpf_ktime_get_boot_ns(), container = s->container;
         struct bh_payload_spent *b;
 
@@ -84,7 +84,7 @@ static __noinline __u32 admit(struct work *w, struct bh_payload_stream *s, struc
                 s->window = now;
                 s->used = 0;
         }
-        room = s->used < bound ? bound - s->used : 0;
+        room = s->used < CONNECTION_SECOND ? CONNECTION_SECOND - s->used : 0;
         if (n > room) {
                 w->over[BH_PAYLOAD_S_CONNECTION] = n - room;
                 n = room;
