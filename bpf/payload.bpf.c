@@ -295,6 +295,7 @@ int tp_payload_end(__u64 *ctx) {
                         end_lost();
                 }
         }
+        open_fewer(s->container);
         bpf_map_delete_elem(&streams, &key);
         return 0;
 }

@@ -9,7 +9,7 @@
 
 #define LOOKS 8
 #define SECOND 1000000000ull
-#define CONNECTION_SECOND 65536
+#define CONNECTION_SECOND (4u << 20)
 #define DEFAULT_REQUEST 4096
 #define DEFAULT_SECOND (16u << 20)
 
@@ -67,7 +67,7 @@ static __noinline int skip(struct bh_payload_stream *s, __u32 why, __u32 n) {
 
 /* How many of `n` bytes are within all bounds; w->over says beyond which the others are. */
 static __noinline __u32 admit(struct work *w, struct bh_payload_stream *s, struct bh_payload_dir *d, __u32 n) {
-        __u32 bound = s->per_request > CONNECTION_SECOND ? s->per_request : CONNECTION_SECOND, room;
+        __u32 room;
         __u64 now = bpf_ktime_get_boot_ns(), container = s->container;
         struct bh_payload_spent *b;
 
@@ -84,7 +84,7 @@ static __noinline __u32 admit(struct work *w, struct bh_payload_stream *s, struc
                 s->window = now;
                 s->used = 0;
         }
-        room = s->used < bound ? bound - s->used : 0;
+        room = s->used < CONNECTION_SECOND ? CONNECTION_SECOND - s->used : 0;
         if (n > room) {
                 w->over[BH_PAYLOAD_S_CONNECTION] = n - room;
                 n = room;
@@ -110,6 +110,10 @@ static __noinline __u32 admit(struct work *w, struct bh_payload_stream *s, struc
         if (n > room) {
                 w->over[BH_PAYLOAD_S_CONTAINER] = n - room;
                 n = room;
+        }
+        if (n && b->used > BH_PAYLOAD_RING_TURN && bpf_ringbuf_query(&payload_ring, BPF_RB_AVAIL_DATA) > BH_PAYLOAD_RING_BYTES / 2) {
+                w->over[BH_PAYLOAD_S_CONTAINER] += n;
+                n = 0;
         }
         BH_ADD(b->used, n);
         return n;
@@ -202,11 +206,29 @@ static __noinline int stream_make(struct bh_payload_stream *s, struct sock *sk, 
 
 static const struct bh_payload_stream stream_none;
 
+static __noinline int open_fewer(__u64 container) {
+        __u64 *open = bpf_map_lookup_elem(&payload_open, &container);
+
+        if (open && *open)
+                __sync_fetch_and_add(open, -1);
+        return 0;
+}
+
 static __noinline struct bh_payload_stream *stream_begin(struct sock *sk, bool sent, __u32 n) {
         struct bh_payload_counts *counts = counts_of();
-        __u64 key = (__u64) sk;
+        __u64 key = (__u64) sk, container = bh_container_of(bh_task_cgroup(bh_current())), none = 0, *open;
         struct bh_payload_stream *s;
 
+        open = bpf_map_lookup_elem(&payload_open, &container);
+        if (!open && container) {
+                bpf_map_update_elem(&payload_open, &container, &none, BPF_NOEXIST);
+                open = bpf_map_lookup_elem(&payload_open, &container);
+        }
+        if (open && *open >= BH_PAYLOAD_OPEN_SHARE) {
+                if (counts)
+                        BH_ADD(counts->refused, 1);
+                return NULL;
+        }
         if (bpf_map_update_elem(&streams, &key, &stream_none, BPF_NOEXIST)) {
                 if (counts)
                         BH_ADD(counts->refused, 1);
@@ -219,6 +241,8 @@ static __noinline struct bh_payload_stream *stream_begin(struct sock *sk, bool s
                 bpf_map_delete_elem(&streams, &key);
                 return NULL;
         }
+        if (open)
+                __sync_fetch_and_add(open, 1);
         return s->state == BH_PAYLOAD_OFF ? NULL : s;
 }
 
@@ -279,10 +303,12 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
                         return 1;
                 /* it is off now, or was: then it is looked at as one that was open before */
         }
-        if (s)
+        if (s) {
+                open_fewer(s->container);
                 bpf_map_delete_elem(&streams, &key);
-        else if (!is_tcp(sk) || !bh_container_of(bh_task_cgroup(bh_current())))
+        } else if (!is_tcp(sk) || !bh_container_of(bh_task_cgroup(bh_current()))) {
                 return 0;
+        }
         s = stream_begin(sk, sent, n);
         cfg = config_of();
         if (s && cfg && cfg->tls)

@@ -9,6 +9,9 @@
 
 #define BH_PAYLOAD_RECORD_BYTES 16384 /* of one call */
 #define BH_PAYLOAD_HANDSHAKE 8192     /* of TLS, each direction */
+#define BH_PAYLOAD_RING_BYTES (8 << 20)
+#define BH_PAYLOAD_RING_TURN (1 << 20)  /* of a container in a second, while the ring is more than half full: who filled it waits, others go on */
+#define BH_PAYLOAD_OPEN_SHARE 16384     /* connections known of one container: a quarter of all */
 
 /* Numbers as in enum BhPayloadFlags. */
 enum bh_payload_flag {

@@ -20,7 +20,7 @@
 
 struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);
-        __uint(max_entries, 8 << 20);
+        __uint(max_entries, BH_PAYLOAD_RING_BYTES);
 } payload_ring SEC(".maps");
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
@@ -61,6 +61,15 @@ struct {
         __type(key, __u64);
         __type(value, struct bh_payload_spent);
 } payload_spent SEC(".maps");
+
+/* Connections that are known of a container. What is left of one that is gone is the sensor's to delete. */
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 16384 + 1);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u64);
+        __type(value, __u64);
+} payload_open SEC(".maps");
 
 static __always_inline struct bh_payload_config *config_of(void) {
         __u32 zero = 0;

@@ -101,6 +101,30 @@ static void web(const json_t *s) {
                 printf("           bytes that were not copied: %s\n", uncopied);
 }
 
+/* Of which containers' TLS the clear text is had. */
+static void tls(const json_t *s) {
+        json_t *t = json_object_get(json_object_get(s, "web"), "tls"), *c;
+        g_autofree char *problem = bh_json_cell(t, "problem");
+        guint64 left = bh_json_number(t, "passed_over"), failed = bh_json_number(t, "unreadable") + bh_json_number(t, "unparsed") + bh_json_number(t, "refused"), more = bh_json_number(t, "more");
+        size_t i;
+
+        if (!json_is_object(t))
+                return;
+        printf("tls        %" G_GUINT64_FORMAT " files with probes on %" G_GUINT64_FORMAT " functions", bh_json_number(t, "files"), bh_json_number(t, "functions"));
+        if (left)
+                printf(", %" G_GUINT64_FORMAT " looks at processes passed over", left);
+        if (failed)
+                printf(", %" G_GUINT64_FORMAT " files not looked into (%s)", failed, problem);
+        putchar('\n');
+        json_array_foreach(json_object_get(t, "containers"), i, c) {
+                g_autofree char *name = bh_json_cell(c, "container"), *what = bh_json_cell(c, "tls");
+
+                printf("           %s: %s\n", name, what);
+        }
+        if (more)
+                printf("           and %" G_GUINT64_FORMAT " containers more\n", more);
+}
+
 /* Reasons repeat from hook to hook: each gets a number. */
 static guint note(GPtrArray *notes, const char *why) {
         for (guint i = 0; i < notes->len; i++)
@@ -243,6 +267,7 @@ void bh_status_print_sensor(const json_t *s) {
         flows(s);
         inspector(s);
         web(s);
+        tls(s);
         hooks(s);
         rings(s);
         recorder(s);

@@ -24,6 +24,12 @@ static gboolean plain_target(const BhWafWords *words, const char *at, gsize len)
         for (gsize i = 0; i + 1 < path; i++)
                 if ((at[i] == '.' && at[i + 1] == '.') || (at[i] == '/' && (at[i + 1] == '.' || at[i + 1] == '/')))
                         return FALSE;
+        gboolean in_value = FALSE;
+        for (const char *p = query; p && p < at + len; p++) {
+                if (*p == '=' && in_value)
+                        return FALSE; /* a value that has one in it */
+                in_value = *p == '=' || (in_value && *p != '&');
+        }
         /* all of them as one text: what has two words of those that are weak alone is looked at, wherever they stand */
         return !query || (bh_waf_look_plain(&values, query + 1, len - path - 1, &word) && !word && !memmem(query + 1, len - path - 1, "..", 2));
 }

@@ -26,6 +26,7 @@
 G_STATIC_ASSERT(BH_PAYLOAD_PIECE == BH_PAYLOAD_RECORD_BYTES);
 G_STATIC_ASSERT((int) BH_PAYLOAD_SKIPPED_REASONS == (int) BH_PAYLOAD_S_MAX && (int) BH_PAYLOAD_SKIPPED_BUSY == (int) BH_PAYLOAD_S_BUSY);
 G_STATIC_ASSERT((int) BH_PAYLOAD_TURN == (int) BH_PAYLOAD_F_TURN && (int) BH_PAYLOAD_DNS == (int) BH_PAYLOAD_P_DNS);
+G_STATIC_ASSERT(BH_PAYLOAD_RING == BH_PAYLOAD_RING_BYTES && BH_PAYLOAD_OPEN_SHARE * 4 == BH_PAYLOAD_SOCKETS);
 G_STATIC_ASSERT(sizeof(BhPayloadAccount) == sizeof(struct bh_payload_account));
 
 /* Of each backend, what it cannot do without first. */
@@ -98,10 +99,34 @@ void bh_payload_hurry(BhPayload *p) {
         g_cond_broadcast(&p->changed);
 }
 
+static void told_until(BhPayload *p, gint64 ns) {
+        g_atomic_pointer_set(&p->told_ns, (gpointer) (guintptr) ns);
+}
+
+/* How far the ring was written at a time: when it is read so far, all of before that time was told, though more comes without end. */
+typedef struct {
+        gint64 ns;
+        guint64 position;
+} Mark;
+
+static Mark mark_now(BhPayload *p) {
+        gint64 ns = boottime_ns();
+
+        return (Mark){ ns, bh_ring_released(p->ring) + bh_ring_used(p->ring) };
+}
+
+static void told_mark(BhPayload *p, Mark m) {
+        g_mutex_lock(&p->lock);
+        if (p->started)
+                told_until(p, m.ns);
+        g_mutex_unlock(&p->lock);
+}
+
 /* How many there were. */
 static guint take(BhPayload *p) {
         const struct bh_rec *r;
-        guint64 end;
+        Mark mark = mark_now(p);
+        guint64 end = bh_ring_released(p->ring);
         guint32 len;
         guint n = 0;
 
@@ -109,12 +134,15 @@ static guint take(BhPayload *p) {
                 on_record(p, (void *) r, len);
                 bh_ring_release(p->ring, end);
                 n++;
+                if (end >= mark.position) {
+                        told_mark(p, mark);
+                        mark = mark_now(p);
+                }
         }
+        /* empty; a record that is being written holds up those behind it, and is not told */
+        if (bh_ring_released(p->ring) >= mark.position)
+                told_mark(p, mark);
         return n;
-}
-
-static void told_until(BhPayload *p, gint64 ns) {
-        g_atomic_pointer_set(&p->told_ns, (gpointer) (guintptr) ns);
 }
 
 static gpointer run(gpointer data) {
@@ -128,11 +156,8 @@ static gpointer run(gpointer data) {
                         continue;
                 }
                 g_mutex_unlock(&p->lock);
-                gint64 now_ns = boottime_ns();
                 pause = take(p) ? LOOK_MIN_US : MIN(2 * pause, LOOK_MAX_US);
                 g_mutex_lock(&p->lock);
-                if (p->started)
-                        told_until(p, now_ns);
                 if (!p->ends)
                         g_cond_wait_until(&p->changed, &p->lock, g_get_monotonic_time() + pause);
         }
@@ -178,6 +203,7 @@ static void find_maps(BhPayload *p) {
         p->config = bpf_object__find_map_fd_by_name(p->object, "payload_config");
         p->counts = bpf_object__find_map_fd_by_name(p->object, "payload_counts");
         p->accounts = bpf_object__find_map_fd_by_name(p->object, "payload_accounts");
+        p->open = bpf_object__find_map_fd_by_name(p->object, "payload_open");
 }
 
 static struct bpf_object *load_object(BhPayload *p, struct bpf_object *like, GError **error) {
@@ -217,11 +243,13 @@ static void count_unix(BhPayload *p, gboolean count) {
 
 /* Connections that the programs know: with them detached nobody would see their ends. */
 static void forget_streams(BhPayload *p) {
+        const int maps[] = { p->streams, p->open };
         guint64 key;
 
-        while (bpf_map_get_next_key(p->streams, NULL, &key) == 0)
-                if (bpf_map_delete_elem(p->streams, &key) && errno != ENOENT)
-                        break;
+        for (guint i = 0; i < G_N_ELEMENTS(maps); i++)
+                while (bpf_map_get_next_key(maps[i], NULL, &key) == 0)
+                        if (bpf_map_delete_elem(maps[i], &key) && errno != ENOENT)
+                                break;
 }
 
 /* One byte each way through a connection of our own. */
@@ -468,6 +496,7 @@ void bh_payload_forget(BhPayload *p, guint64 container) {
         g_mutex_lock(&p->lock);
         if (add_of(p, container, &p->gone))
                 bpf_map_delete_elem(p->accounts, &container);
+        bpf_map_delete_elem(p->open, &container);
         if (bpf_map_delete_elem(p->rules, &container) == 0)
                 p->n_rules--;
         g_mutex_unlock(&p->lock);

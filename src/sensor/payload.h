@@ -35,11 +35,11 @@
 #define BH_PAYLOAD_PIECE 16384u               /* bytes of one call */
 #define BH_PAYLOAD_REQUEST 4096u              /* default of bytes_per_request */
 #define BH_PAYLOAD_REQUEST_MAX (1u << 20)
-#define BH_PAYLOAD_CONNECTION_SECOND 65536u   /* at least; a rule's bytes_per_request if that is more */
+#define BH_PAYLOAD_CONNECTION_SECOND (4u << 20) /* whoever asks without end over one connection hides nothing in it: what a container may have in all is the bound */
 #define BH_PAYLOAD_SECOND (16u << 20)         /* default of bytes_per_second */
-#define BH_PAYLOAD_SOCKETS 65536u             /* known at a time, ignored ones among them; more are refused and counted */
+#define BH_PAYLOAD_SOCKETS 65536u             /* known at a time, ignored ones among them, at most a quarter of them of one container; more are refused and counted at each call */
 #define BH_PAYLOAD_RULES 16384u               /* containers with a rule of their own */
-#define BH_PAYLOAD_RING (8u << 20)            /* bytes of the ring buffer */
+#define BH_PAYLOAD_RING (8u << 20)            /* bytes of the ring buffer; while it is more than half full a container has 1 MiB a second, the rest is counted as BH_PAYLOAD_SKIPPED_CONTAINER */
 #define BH_PAYLOAD_LOOKS 8u
 
 typedef enum {

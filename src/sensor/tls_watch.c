@@ -547,14 +547,20 @@ static json_t *text(const char *s) {
 }
 
 json_t *bh_tls_watch_status(BhTlsWatch *w) {
-        json_t *o = json_object(), *list = json_array();
+        json_t *o = json_object(), *list = json_array(), *libraries = json_array();
         guint files = 0, more = 0;
         GHashTableIter i;
         gpointer key, value;
 
         g_mutex_lock(&w->lock);
-        for (g_hash_table_iter_init(&i, w->files); g_hash_table_iter_next(&i, &key, NULL); )
-                files += ((File *) key)->probed;
+        for (g_hash_table_iter_init(&i, w->files); g_hash_table_iter_next(&i, &key, NULL); ) {
+                const File *f = key;
+
+                if (!f->probed)
+                        continue;
+                files++;
+                json_array_append_new(libraries, json_pack("{s:o,s:i}", "library", text(f->library), "containers", (int) f->users));
+        }
         for (g_hash_table_iter_init(&i, w->containers); g_hash_table_iter_next(&i, NULL, &value); ) {
                 const Container *c = value;
                 g_autofree char *what = text_of(c);
@@ -569,6 +575,7 @@ json_t *bh_tls_watch_status(BhTlsWatch *w) {
                                                       (json_int_t) c->closed));
         }
         json_object_set_new(o, "files", json_integer(files));
+        json_object_set_new(o, "libraries", libraries);
         json_object_set_new(o, "looks", json_integer((json_int_t) w->looks));
         json_object_set_new(o, "waiting", json_integer(w->jobs.length));
         json_object_set_new(o, "passed_over", json_integer((json_int_t) w->refused));

@@ -612,6 +612,7 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         for (guint i = 0; i < BH_INSPECT_LOST_REASONS; i++)
                 json_object_set_new(lost, bh_inspect_lost_name(i), number(w->n.lost[i]));
         json_object_set_new(lost, "refused", number(w->n.refused));
+        json_object_set_new(lost, "beyond_share", number(w->n.beyond_share));
         json_object_set_new(lost, "malformed", number(w->n.malformed));
         json_object_set_new(lost, "forgotten", number(w->n.unknown));
         json_object_set_new(lost, "without_begin", number(w->n.unbegun));
@@ -620,7 +621,8 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         json_object_set_new(o, "lost", lost);
         json_object_set_new(o, "partial", number(w->n.partial));
         json_object_set_new(o, "gaps", number(w->n.gaps));
-        json_object_set_new(o, "given_up", json_pack("{s:o, s:o}", "inspector_died", number(w->n.banned), "too_many", number(w->n.evicted)));
+        json_object_set_new(o, "given_up", json_pack("{s:o, s:o, s:o, s:o, s:o}", "inspector_died", number(w->n.banned), "too_many", number(w->n.evicted), "tunnel", number(w->n.ended_early[0]),
+                                                      "other_protocol", number(w->n.ended_early[1]), "broken", number(w->n.ended_early[2])));
         json_object_set_new(o, "switched_off", number(w->n.off));
         json_object_set_new(o, "tls_closed", number(w->n.tls_closed));
         json_object_set_new(join, "events", number(w->n.joined));

@@ -62,6 +62,7 @@ struct BhWebWatch {
         guint64 last_serial, epoch;
         char *last_problem;  /* of the last lost piece: names the process that died */
         guint waiting;       /* pieces under way */
+        GHashTable *waiting_of; /* container → how many of them are its */
         BhWebRequests *requests;
         BhWebEndpoints *endpoints;
         GQueue suspects;     /* BhWebSuspect, by due_us */
@@ -70,7 +71,9 @@ struct BhWebWatch {
         struct {
                 guint64 connections, pieces, requests, served, judged, attacks, exchanges;
                 guint64 skipped_requests, skipped_pieces; /* above capacity */
-                guint64 lost[BH_INSPECT_LOST_REASONS], refused, malformed, unknown, banned, evicted, unbegun, tls_closed, gaps, records_dropped, partial, suspects_refused, acts, acts_refused, joined, waited_in_vain, off;
+                guint64 lost[BH_INSPECT_LOST_REASONS], refused, malformed, unknown, banned, evicted, unbegun, tls_closed, gaps, records_dropped, partial, beyond_share,
+                        ended_early[3], /* connections that became a tunnel, another protocol, or broke HTTP: nothing of them is read any more */
+                        suspects_refused, acts, acts_refused, joined, waited_in_vain, off;
         } n;
 
         /* the drain thread's alone */

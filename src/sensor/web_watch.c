@@ -16,7 +16,7 @@
 /* What is under way to the inspector. */
 typedef struct {
         BhWebWatch *w;
-        guint64 serial;
+        guint64 serial, container;
         gboolean close;
 } Feed;
 
@@ -123,11 +123,30 @@ static BhWebConn *conn_new(BhWebWatch *w, const BhPayloadPiece *p, gboolean tls)
 
 static void on_answer(BhInspectAnswer *answer, gpointer data);
 
-static gboolean submit(BhWebWatch *w, BhWebConn *c, const BhWebInput *in) {
-        g_autoptr(GByteArray) body = g_byte_array_sized_new((guint) in->len + 128);
-        Feed *f = g_new(Feed, 1);
+static guint waiting_of(BhWebWatch *w, guint64 container) {
+        return GPOINTER_TO_UINT(g_hash_table_lookup(w->waiting_of, &container));
+}
 
-        *f = (Feed){ w, c->serial, (in->flags & BH_WEB_CLOSE) != 0 };
+static void set_waiting(BhWebWatch *w, guint64 container, guint n) {
+        if (n)
+                g_hash_table_insert(w->waiting_of, g_memdup2(&container, sizeof(container)), GUINT_TO_POINTER(n));
+        else
+                g_hash_table_remove(w->waiting_of, &container);
+}
+
+/* The end of a connection goes in any case, or the inspector would keep it. */
+static gboolean submit(BhWebWatch *w, BhWebConn *c, const BhWebInput *in) {
+        g_autoptr(GByteArray) body = NULL;
+        guint waiting = waiting_of(w, c->container);
+        Feed *f;
+
+        if (waiting >= BH_WEB_WAITING_SHARE && !(in->flags & BH_WEB_CLOSE)) {
+                w->n.beyond_share++;
+                return FALSE;
+        }
+        body = g_byte_array_sized_new((guint) in->len + 128);
+        f = g_new(Feed, 1);
+        *f = (Feed){ w, c->serial, c->container, (in->flags & BH_WEB_CLOSE) != 0 };
         bh_inspect_pack_web_input(body, in);
         g_autoptr(GBytes) bytes = g_byte_array_free_to_bytes(g_steal_pointer(&body));
         if (!bh_inspect_submit(w->client, BH_INSPECT_WEB, bytes, -1, WAIT_MS, on_answer, f)) {
@@ -136,6 +155,7 @@ static gboolean submit(BhWebWatch *w, BhWebConn *c, const BhWebInput *in) {
                 return FALSE;
         }
         w->waiting++;
+        set_waiting(w, c->container, waiting + 1);
         c->under_way++;
         return TRUE;
 }
@@ -382,8 +402,10 @@ static void on_facts(BhWebWatch *w, BhWebConn *c, BhWebFacts *facts) {
         }
         bh_web_take_records(w, c, facts);
         c->state = facts->state;
-        if (c->state >= STATE_TUNNEL && !c->closing)
+        if (c->state >= STATE_TUNNEL && !c->closing) {
+                w->n.ended_early[MIN(c->state - STATE_TUNNEL, G_N_ELEMENTS(w->n.ended_early) - 1)]++;
                 done(w, c);
+        }
 }
 
 static void on_answer(BhInspectAnswer *answer, gpointer data) {
@@ -393,6 +415,7 @@ static void on_answer(BhInspectAnswer *answer, gpointer data) {
         g_mutex_lock(&w->lock);
         BhWebConn *c = g_hash_table_lookup(w->serials, &f->serial);
         w->waiting--;
+        set_waiting(w, f->container, waiting_of(w, f->container) - 1);
         if (c && c->under_way)
                 c->under_way--;
         if (answer->status == BH_INSPECT_LOST) {
@@ -441,6 +464,7 @@ BhWebWatch *bh_web_watch_new(const BhWebWatchConfig *config, GError **error) {
         g_mutex_init(&w->lock);
         w->conns = g_hash_table_new(conn_hash, conn_equal);
         w->serials = g_hash_table_new(g_int64_hash, g_int64_equal);
+        w->waiting_of = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         w->words = bh_waf_words_new(NULL, NULL); /* NULL: nothing is passed over */
         w->requests = bh_web_requests_new();
         w->endpoints = bh_web_endpoints_new();
@@ -474,6 +498,7 @@ void bh_web_watch_free(BhWebWatch *w) {
         bh_waf_words_free(w->words);
         g_hash_table_unref(w->conns);
         g_hash_table_unref(w->serials);
+        g_hash_table_unref(w->waiting_of);
         g_free(w->last_problem);
         g_free(w->node);
         g_free(w->program);

@@ -26,6 +26,7 @@
 #define BH_WEB_WATCH_CONNECTIONS 16384u  /* followed here; the inspector keeps BH_WEB_CONNECTIONS_MAX */
 #define BH_WEB_BUSY 1024u                /* pieces that wait for the inspector; from then on plain requests are skipped */
 #define BH_WEB_WAITING 8192u             /* pieces that wait at most: more are lost, and counted */
+#define BH_WEB_WAITING_SHARE (BH_WEB_WAITING / 4) /* of one container; more are lost, and counted apart */
 #define BH_WEB_WAITING_BYTES (32u << 20)
 #define BH_WEB_RESPONSE_US (2 * G_USEC_PER_SEC)
 #define BH_WEB_YOUNG_NS (300 * G_GINT64_CONSTANT(1000000)) /* one that is not told of for longer is one that is long in coming: nothing waits for it */

@@ -135,7 +135,7 @@ void payload_add(BhBackend with) {
                 TEST(connection_that_was_open_before_is_followed_from_its_next_request),
                 TEST(connection_that_is_ignored_tells_nothing_more),
                 TEST(what_is_beyond_a_bound_is_counted_by_reason),
-                TEST(bytes_that_find_no_room_in_the_ring_are_counted),
+                TEST(one_container_does_not_fill_the_ring),
                 TEST(account_of_a_container_that_is_gone_stays_in_the_sum),
                 TEST(tls_library_gives_the_clear_text),
                 TEST(speed),

@@ -66,7 +66,7 @@ void dns_over_tcp_is_followed_on_its_port(gconstpointer data);
 void connection_that_was_open_before_is_followed_from_its_next_request(gconstpointer data);
 void connection_that_is_ignored_tells_nothing_more(gconstpointer data);
 void what_is_beyond_a_bound_is_counted_by_reason(gconstpointer data);
-void bytes_that_find_no_room_in_the_ring_are_counted(gconstpointer data);
+void one_container_does_not_fill_the_ring(gconstpointer data);
 void account_of_a_container_that_is_gone_stays_in_the_sum(gconstpointer data);
 void tls_library_gives_the_clear_text(gconstpointer data);
 void speed(gconstpointer data);

@@ -278,7 +278,7 @@ static void act_many(guint step) {
         }
 }
 
-void bytes_that_find_no_room_in_the_ring_are_counted(gconstpointer data) {
+void one_container_does_not_fill_the_ring(gconstpointer data) {
         enum { CONNECTIONS = 8 };
         BhPayloadAccount before, after;
 
@@ -296,7 +296,8 @@ void bytes_that_find_no_room_in_the_ring_are_counted(gconstpointer data) {
         check_account(&after);
         g_atomic_int_set(&blocked, 0);
         g_assert_cmpuint(after.moved - before.moved, ==, CONNECTIONS * 2 * MANY * (4096 + 16));
-        g_assert_cmpuint(after.skipped[BH_PAYLOAD_SKIPPED_FULL], >, before.skipped[BH_PAYLOAD_SKIPPED_FULL]);
+        /* from where it is half full on, one container fills it slowly, so that there is room for others */
+        g_assert_cmpuint(after.skipped[BH_PAYLOAD_SKIPPED_CONTAINER], >, before.skipped[BH_PAYLOAD_SKIPPED_CONTAINER]);
         wait_for_all();
         bh_payload_set(payload, container, NULL, NULL);
 }

@@ -30,8 +30,8 @@ def nginx_conf():
             f" location / {{ proxy_pass http://127.0.0.1:{BACK}; }} }} }}\n")
 
 
-def back_conf():
-    return NGINX_COMMON + "http { access_log off; " + TEMP + f"server {{ listen 127.0.0.1:{BACK}; location / {{ return 200 taken; }} }} }}\n"
+def back_conf(port=BACK):
+    return NGINX_COMMON + "http { access_log off; " + TEMP + f"server {{ listen 127.0.0.1:{port}; location / {{ return 200 taken; }} }} }}\n"
 
 
 def apache_conf():
@@ -70,11 +70,11 @@ def installed(server):
 
 
 class Front:
-    """The server in a container, and its back end in another that shares its network."""
+    """The server in a container, and its back end in another that shares its network; `alone`: nginx without one."""
 
-    def __init__(self, docker, server, tls=False, labels=LABELS):
+    def __init__(self, docker, server, tls=False, labels=LABELS, alone=False):
         self.docker, self.server, self.port, self.name = docker, server, FRONT_TLS if tls else FRONT, f"crs-{server}{'-tls' if tls else ''}"
-        self.tls, self.back = tls, f"{self.name}-back"
+        self.tls, self.alone, self.back = tls, alone, f"{self.name}-back"
         self.conf = pathlib.Path(tempfile.mkdtemp(prefix="bhcrs-"))
         self.conf.chmod(0o755)
         try:
@@ -85,7 +85,7 @@ class Front:
 
     def _start(self, labels):
         program, conf, argv = PROGRAMS[self.server]
-        (self.conf / f"{self.server}.conf").write_text(conf())
+        (self.conf / f"{self.server}.conf").write_text(back_conf(FRONT) if self.alone else conf())
         (self.conf / "back.conf").write_text(back_conf())
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-days", "2", "-keyout", self.conf / "key.pem",
                         "-out", self.conf / "cert.pem"], check=True, capture_output=True, timeout=60)
@@ -94,9 +94,10 @@ class Front:
         self.pid = self.docker.inspect(self.name)["State"]["Pid"]
         self.net = ["nsenter", "-t", str(self.pid), "-n"]
         subprocess.run([*self.net, "ip", "link", "set", "lo", "up"], check=True, timeout=30)
-        self.docker.run("-d", "--name", self.back, "--network", f"container:{self.name}", "--label", "bulkhead.web=off", *mounts, docker_env.BASE_IMAGE, "/usr/sbin/nginx", "-c", "/conf/back.conf",
-                        "-e", "/tmp/error.log")
-        for port in (self.port, BACK):
+        if not self.alone:
+            self.docker.run("-d", "--name", self.back, "--network", f"container:{self.name}", "--label", "bulkhead.web=off", *mounts, docker_env.BASE_IMAGE, "/usr/sbin/nginx", "-c", "/conf/back.conf",
+                            "-e", "/tmp/error.log")
+        for port in (self.port,) if self.alone else (self.port, BACK):
             wait_for(lambda: (docker_env.listens(f"/proc/{self.pid}/ns/net", port), self.docker.docker("logs", self.name, check=False)), 60, f"{self.server} and its back end listen on port {port}")
 
     @contextlib.contextmanager
