@@ -51,6 +51,8 @@ typedef struct {
         void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
         /* The findings of all ends of the sensor that were said (bh_report_start()) are spooled: called once, by the worker or by bh_report_free(). */
         void (*ends_told)(gpointer data);
+        /* "rules_reload": what else is read again with the rules. NULL: nothing */
+        gboolean (*reload)(GError **error, gpointer data);
         gpointer data;
 } BhReportConfig;
 
