@@ -428,6 +428,10 @@ static void configure_kernel(BhSensor *s) {
         bh_hooks_judge_anew(s->hooks);
 }
 
+static gboolean on_reload(GError **error, gpointer data) {
+        return bh_sensor_reload_web(data, error);
+}
+
 /* A sensor without a report is worth more than none: what hinders it is said, and shown by the status. */
 static void open_report(BhSensor *s) {
         g_autofree char *spool = g_build_filename(s->options.data_dir, "spool", "bus.db", NULL);
@@ -449,6 +453,7 @@ static void open_report(BhSensor *s) {
                 .say = on_say,
                 .ends_told = bh_sensor_on_ends_told,
                 .evidence = bh_sensor_verify_evidence,
+                .reload = on_reload,
                 .data = s,
         };
         g_autoptr(GError) error = NULL;

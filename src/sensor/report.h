@@ -56,6 +56,8 @@ typedef struct {
         void (*ends_told)(gpointer data);
         /* The evidence of this node, verified against these heads; NULL: there is none. New reference. */
         json_t *(*evidence)(const char *heads, gsize len, gpointer data);
+        /* "rules_reload": what else is read again with the rules. NULL: nothing */
+        gboolean (*reload)(GError **error, gpointer data);
         gpointer data;
 } BhReportConfig;
 

@@ -183,7 +183,7 @@ static void on_rules_reload(BhBusStream *stream, GBytes *body, gpointer data) {
 
         if (!begin(r, stream))
                 return;
-        if (bh_ruling_reload(r->c.ruling, &error)) {
+        if (bh_ruling_reload(r->c.ruling, &error) && (!r->c.reload || r->c.reload(&error, r->c.data))) {
                 r->c.say("rules_changed", "the rules were read again, and are in force", NULL, NULL, r->c.data);
                 bh_report_urgent(r);
         }

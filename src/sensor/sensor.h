@@ -118,6 +118,8 @@ void bh_sensor_open_flows(BhSensor *s, struct bh_clock clock);
 
 /* After the hooks, the tables and the report; before the pipeline. FALSE with *error: the settings have errors. What else hinders it is said and shown by the status. */
 gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error);
+/* Reads --web's file again; FALSE with *error: it has errors, and what was goes on. Any thread but the main loop's. */
+gboolean bh_sensor_reload_web(BhSensor *s, GError **error);
 /* Attaches, when the pipeline runs. */
 void bh_sensor_start_web(BhSensor *s);
 /* No piece comes any more. */

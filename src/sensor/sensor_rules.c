@@ -26,17 +26,25 @@ char *bh_sensor_default_rules(void) {
         return g_strdup("/usr/share/bulkhead/rules");
 }
 
-/* SIGHUP. Reading the files takes a while: not in the main loop's thread. */
+/* SIGHUP: rules, and settings of web traffic. Reading the files takes a while: not in the main loop's thread. */
 static gpointer reload(gpointer data) {
         BhSensor *s = data;
         g_autoptr(GError) error = NULL;
 
-        if (bh_ruling_reload(s->ruling, &error)) {
+        if (s->ruling && bh_ruling_reload(s->ruling, &error)) {
                 bh_info("rules were read again");
                 bh_pipeline_say(s->pipeline, "rules_changed", "the rules were read again, and are in force", NULL);
-        } else {
+        } else if (s->ruling) {
                 bh_error("the rules have errors; those that ran go on", "problem", error->message);
                 bh_pipeline_say(s->pipeline, "rules_refused", "the rules have errors; those that ran go on", "why", error->message, NULL);
+        }
+        g_clear_error(&error);
+        if (!bh_sensor_reload_web(s, &error)) {
+                bh_error("the settings of web traffic have errors; those that were go on", "problem", error->message);
+                bh_pipeline_say(s->pipeline, "web_settings_refused", "the settings of web traffic have errors; those that were go on", "why", error->message, NULL);
+        } else if (s->web && s->options.web_settings) {
+                bh_info("settings of web traffic were read again");
+                bh_pipeline_say(s->pipeline, "web_settings_changed", "the settings of web traffic were read again, and are in force", NULL);
         }
         g_atomic_int_set(&s->reloading, 0);
         return NULL;
@@ -45,7 +53,7 @@ static gpointer reload(gpointer data) {
 gboolean bh_sensor_on_hangup(gpointer data) {
         BhSensor *s = data;
 
-        if (s->ruling && g_atomic_int_compare_and_exchange(&s->reloading, 0, 1))
+        if ((s->ruling || s->web) && g_atomic_int_compare_and_exchange(&s->reloading, 0, 1))
                 g_thread_unref(g_thread_new("bh-reload", reload, s));
         return G_SOURCE_CONTINUE;
 }

@@ -44,13 +44,14 @@ static void on_hurry(gpointer data) {
         bh_payload_hurry(((BhSensor *) data)->payload);
 }
 
-static void on_off(guint64 container, gpointer data) {
+static void on_off(guint64 container, gboolean is_off, gpointer data) {
         BhSensor *s = data;
         BhPayloadRule off = { .off = TRUE };
         g_autoptr(GError) error = NULL;
 
-        if (!bh_payload_set(s->payload, container, &off, &error))
-                bh_warn("the web traffic of a container that is not to be looked at is copied all the same, and passed over", "why", error->message);
+        if (!bh_payload_set(s->payload, container, is_off ? &off : NULL, &error))
+                bh_warn(is_off ? "the web traffic of a container that is not to be looked at is copied all the same, and passed over" : "the web traffic of a container is not copied, although it is to be looked at again",
+                        "why", error->message);
 }
 
 static void on_finding(GBytes *body, gpointer data) {
@@ -83,6 +84,22 @@ static void on_endpoint(const BhWebEndpoint *e, struct bh_str exe, gpointer data
         m.last_ns = bh_web_epoch_ns(e->last_ns);
         g_autoptr(GBytes) body = bh_bus_body_pack(&m.base);
         bh_report_publish(s->report, "observation", body);
+}
+
+gboolean bh_sensor_reload_web(BhSensor *s, GError **error) {
+        static GMutex one; /* a signal and the central may ask at once */
+        g_autoptr(GMutexLocker) locked = g_mutex_locker_new(&one);
+        BhWebPolicy *now, *before;
+
+        if (!s->web || !s->options.web_settings)
+                return TRUE;
+        if (!(now = bh_web_policy_new(s->options.web_settings, error)))
+                return FALSE;
+        bh_web_watch_policy(s->web, now);
+        before = g_steal_pointer(&s->web_policy);
+        s->web_policy = now;
+        bh_web_policy_free(before);
+        return TRUE;
 }
 
 static void on_problem(const char *problem, gboolean away, gpointer data) {

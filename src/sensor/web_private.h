@@ -44,6 +44,7 @@ typedef struct {
         guint16 port;
         BhContainer *c;         /* NULL: not known */
         BhWebPlan *plan;
+        guint64 policy;         /* which one it is by */
         GQueue open;            /* BhWebRequest, references */
         guint under_way;        /* pieces that are not answered */
         GList link;             /* in `quiet` */
@@ -59,7 +60,8 @@ struct BhWebWatch {
         GHashTable *conns;   /* connection and tls → BhWebConn */
         GHashTable *serials; /* serial → BhWebConn */
         GQueue quiet;        /* BhWebConn, the longest quiet one first */
-        guint64 last_serial, epoch;
+        guint64 last_serial, epoch, policies; /* policies: how many there were */
+        GHashTable *off;     /* containers (their cgroups' ids) that are left out */
         char *last_problem;  /* of the last lost piece: names the process that died */
         guint waiting;       /* pieces under way */
         GHashTable *waiting_of; /* container → how many of them are its */

@@ -69,8 +69,9 @@ static void look_up(BhWebWatch *w, BhWebConn *c, guint64 cgroup) {
         g_auto(BhContainerLookup) l = { 0 };
 
         bh_container_table_lookup(w->c.containers, cgroup, &l);
-        if (!c->plan || (l.container && l.container != c->c)) {
+        if (!c->plan || c->policy != w->policies || (l.container && l.container != c->c)) {
                 bh_web_plan_free(c->plan);
+                c->policy = w->policies;
                 c->plan = bh_web_policy_plan(w->c.policy, l.container);
         }
         if (l.container && l.container != c->c) {
@@ -86,6 +87,15 @@ static void done(BhWebWatch *w, BhWebConn *c) {
         bh_web_end_open(w, c, 0);
         if (w->c.ignore)
                 w->c.ignore(c->connection, c->sk, w->c.data);
+}
+
+static void leave_out(BhWebWatch *w, BhWebConn *c) {
+        w->n.off++;
+        done(w, c);
+        if (g_hash_table_size(w->off) < BH_PAYLOAD_RULES)
+                g_hash_table_add(w->off, g_memdup2(&c->container, sizeof(c->container)));
+        if (w->c.off)
+                w->c.off(c->container, TRUE, w->c.data);
 }
 
 static BhWebConn *conn_new(BhWebWatch *w, const BhPayloadPiece *p, gboolean tls) {
@@ -110,13 +120,26 @@ static BhWebConn *conn_new(BhWebWatch *w, const BhPayloadPiece *p, gboolean tls)
         g_hash_table_add(w->conns, c);
         w->n.connections++;
         look_up(w, c, p->cgroup);
-        if (c->plan->off) {
-                w->n.off++;
-                done(w, c);
-                if (w->c.off)
-                        w->c.off(p->container, w->c.data);
-        }
+        if (c->plan->off)
+                leave_out(w, c);
         return c;
+}
+
+void bh_web_watch_policy(BhWebWatch *w, const BhWebPolicy *policy) {
+        GHashTableIter iter;
+        gpointer key;
+
+        g_mutex_lock(&w->lock);
+        w->c.policy = policy;
+        w->policies++;
+        /* the first connection of each that is still to be left out says so again */
+        g_hash_table_iter_init(&iter, w->off);
+        while (g_hash_table_iter_next(&iter, &key, NULL)) {
+                if (w->c.off)
+                        w->c.off(*(guint64 *) key, FALSE, w->c.data);
+                g_hash_table_iter_remove(&iter);
+        }
+        g_mutex_unlock(&w->lock);
 }
 
 /* ---- to the inspector */
@@ -280,6 +303,11 @@ static void feed(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
                 end_stream(w, c, p->time_ns); /* that inspector is gone */
         if (request && c->state < STATE_HTTP2 && begins_request(p)) {
                 look_up(w, c, p->cgroup);
+                if (c->plan->off) {
+                        end_stream(w, c, p->time_ns);
+                        leave_out(w, c);
+                        return;
+                }
                 c->skipping = skips(w, c, p);
                 if (c->skipping && c->serial)
                         end_stream(w, c, p->time_ns);
@@ -465,6 +493,7 @@ BhWebWatch *bh_web_watch_new(const BhWebWatchConfig *config, GError **error) {
         w->conns = g_hash_table_new(conn_hash, conn_equal);
         w->serials = g_hash_table_new(g_int64_hash, g_int64_equal);
         w->waiting_of = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        w->off = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         w->words = bh_waf_words_new(NULL, NULL); /* NULL: nothing is passed over */
         w->requests = bh_web_requests_new();
         w->endpoints = bh_web_endpoints_new();
@@ -499,6 +528,7 @@ void bh_web_watch_free(BhWebWatch *w) {
         g_hash_table_unref(w->conns);
         g_hash_table_unref(w->serials);
         g_hash_table_unref(w->waiting_of);
+        g_hash_table_unref(w->off);
         g_free(w->last_problem);
         g_free(w->node);
         g_free(w->program);

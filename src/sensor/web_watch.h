@@ -43,7 +43,7 @@ typedef struct BhWebTicket BhWebTicket;
 
 typedef struct {
         const char *program;      /* bulkhead-inspect-web */
-        const BhWebPolicy *policy; /* outlives it */
+        const BhWebPolicy *policy; /* outlives it, or until bh_web_watch_policy() */
         BhContainerTable *containers;
         const char *node;
         guint64 clock_start;      /* start times as events tell them: struct bh_clock */
@@ -53,7 +53,7 @@ typedef struct {
         gint64 (*told_ns)(gpointer data); /* all pieces of before that time were given; NULL: always all */
         void (*hurry)(gpointer data);     /* that is to be so soon */
         void (*ignore)(guint64 connection, guint64 sk, gpointer data); /* nothing more of it is wanted */
-        void (*off)(guint64 container, gpointer data);             /* nothing of this container (its cgroup's id) is */
+        void (*off)(guint64 container, gboolean off, gpointer data); /* nothing of this container (its cgroup's id) is, or again it is */
         void (*problem)(const char *problem, gboolean away, gpointer data); /* the inspector ended, or (away) cannot be started. On its client's thread */
         gpointer data;
 } BhWebWatchConfig;
@@ -65,6 +65,9 @@ void bh_web_watch_free(BhWebWatch *w);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWebWatch, bh_web_watch_free)
 /* Whether the inspector takes pieces by now; waits at most so long. For tests. */
 gboolean bh_web_watch_wait(BhWebWatch *w, guint timeout_ms, GError **error);
+
+/* Another policy, from now on: connections that are open get it with their next request, those of containers that were left out stay out. The one before is not looked at any more. Any thread. */
+void bh_web_watch_policy(BhWebWatch *w, const BhWebPolicy *policy);
 
 /* One thread. */
 void bh_web_watch_piece(BhWebWatch *w, const BhPayloadPiece *piece);

@@ -68,6 +68,60 @@ static void threads_and_loops_and_workers(void) {
                 bh_web_request_unref(all[i]);
 }
 
+/* Two threads take turns with one connection: what one has read of it hides nothing that the other has. */
+static void connection_is_one_whoever_reads_it(void) {
+        g_autoptr(BhWebRequests) t = bh_web_requests_new();
+        BhWebRequest *first = begin(t, 10, 101, 10, NULL), *second = begin(t, 10, 102, 11, NULL), *other = begin(t, 10, 103, 12, NULL);
+
+        first->connection = second->connection = 5;
+        other->connection = 6;
+        assert_cause(cause(t, 10, 102, 20), 2, first, BH_WEB_BASIS_OTHER);
+        assert_cause(cause(t, 10, 103, 20), 1, other, BH_WEB_BASIS_THREAD);
+        bh_web_request_unref(first);
+        bh_web_request_unref(second);
+        bh_web_request_unref(other);
+}
+
+/* One thread reads, another that has a request of its own carries out. */
+static void bytes_tell_a_request_of_another_thread(void) {
+        static const char attack[] = "GET /ping?host=127.0.0.1;cat+/etc/passwd HTTP/1.1\r\n\r\n";
+        g_autoptr(BhWebRequests) t = bh_web_requests_new();
+        BhWebRequest *own = begin(t, 10, 101, 10, "GET /harmless HTTP/1.1\r\n\r\n"), *of_other = begin(t, 10, 102, 11, attack);
+        const char *did = "sh -c ping -c1 127.0.0.1;cat /etc/passwd";
+        BhWebText text = { { did, (guint32) strlen(did) }, FALSE };
+        g_autoptr(BhWebCause) c = cause(t, 10, 101, 20);
+
+        g_assert_cmpuint(c->requests->len, ==, 1);
+        g_assert_true(c->requests->pdata[0] == own);
+        g_assert_true(bh_web_requests_narrow(t, c, 10, &text, 1));
+        g_assert_cmpuint(c->requests->len, ==, 1);
+        g_assert_true(c->requests->pdata[0] == of_other);
+        g_assert_cmpint(c->basis, ==, BH_WEB_BASIS_BYTES);
+        bh_web_request_unref(own);
+        bh_web_request_unref(of_other);
+}
+
+/* Children that live for ever do not keep all requests that were open when they were made. */
+static void what_children_keep_is_bounded(void) {
+        g_autoptr(BhWebRequests) t = bh_web_requests_new();
+        BhWebRequestsStats stats;
+
+        for (guint i = 0; i < BH_WEB_CANDIDATES_MAX; i++)
+                bh_web_request_unref(begin(t, 10, 10, 10, NULL));
+        for (guint i = 0; i < 300; i++) {
+                bh_web_requests_fork(t, 10, 10, 1000 + i, 20 * MS);
+                assert_cause(cause(t, 1000 + i, 1000 + i, 30), BH_WEB_CANDIDATES_MAX, NULL, BH_WEB_BASIS_OTHER);
+        }
+        bh_web_requests_stats(t, &stats);
+        g_assert_cmpuint(stats.pinned, ==, BH_WEB_PINNED_MAX);
+        g_assert_cmpuint(stats.causes_refused, ==, 300 - BH_WEB_PINNED_MAX / BH_WEB_CANDIDATES_MAX);
+        for (guint i = 0; i < 300; i++)
+                bh_web_requests_exit(t, 1000 + i, 40 * MS);
+        bh_web_requests_sweep(t, 40 * MS + BH_WEB_GONE_NS);
+        bh_web_requests_stats(t, &stats);
+        g_assert_cmpuint(stats.pinned, ==, 0);
+}
+
 static void children_are_due_to_what_was_open_when_they_were_made(void) {
         g_autoptr(BhWebRequests) t = bh_web_requests_new();
         BhWebRequest *a = begin(t, 10, 10, 100, NULL), *b;
@@ -221,6 +275,9 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_requests/threads-and-loops-and-workers", threads_and_loops_and_workers);
         g_test_add_func("/web_requests/children-are-due-to-what-was-open-when-they-were-made", children_are_due_to_what_was_open_when_they_were_made);
         g_test_add_func("/web_requests/bytes-tell-one-of-many", bytes_tell_one_of_many);
+        g_test_add_func("/web_requests/connection-is-one-whoever-reads-it", connection_is_one_whoever_reads_it);
+        g_test_add_func("/web_requests/bytes-tell-a-request-of-another-thread", bytes_tell_a_request_of_another_thread);
+        g_test_add_func("/web_requests/what-children-keep-is-bounded", what_children_keep_is_bounded);
         g_test_add_func("/web_requests/bounds-hold", bounds_hold);
         g_test_add_func("/web_requests/work-is-bounded", work_is_bounded);
         g_test_add_func("/web_requests/what-ended-is-forgotten-first", what_ended_is_forgotten_first);

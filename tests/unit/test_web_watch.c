@@ -4,6 +4,7 @@
 #include <glib.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 #include <time.h>
 
 #include "bus/body.h"
@@ -25,6 +26,7 @@ typedef struct {
         GPtrArray *findings;  /* Bulkhead__Bus__V1__Finding */
         GPtrArray *endpoints; /* "server GET /a 3" */
         GArray *ignored, *off; /* guint64 */
+        guint on;
         guint64 next_connection;
         gint64 ns;
 } Env;
@@ -51,8 +53,10 @@ static void on_ignore(guint64 connection, guint64 sk, gpointer data) {
         g_array_append_val(((Env *) data)->ignored, connection);
 }
 
-static void on_off(guint64 container, gpointer data) {
-        g_array_append_val(((Env *) data)->off, container);
+static void on_off(guint64 container, gboolean off, gpointer data) {
+        ((Env *) data)->on += !off;
+        if (off)
+                g_array_append_val(((Env *) data)->off, container);
 }
 
 static void finding_free(gpointer m) {
@@ -277,6 +281,51 @@ static void people_decide_what_is_looked_at(void) {
                 g_assert_cmpint(status_of(&e, NULL, "judged"), ==, 1);
                 g_assert_cmpint(status_of(&e, NULL, "attacks"), ==, 0);
         }
+}
+
+static BhWebPolicy *policy_of(const char *text) {
+        g_autofree char *path = NULL;
+        g_autoptr(GError) error = NULL;
+        int fd = g_file_open_tmp("bh-web-XXXXXX", &path, &error);
+
+        g_assert_cmpint(fd, >=, 0);
+        close(fd);
+        g_file_set_contents(path, text, -1, &error);
+        g_assert_no_error(error);
+        BhWebPolicy *p = bh_web_policy_new(path, &error);
+        g_assert_no_error(error);
+        unlink(path);
+        return p;
+}
+
+static void another_policy_holds_for_what_is_open(void) {
+        g_auto(Env) e;
+        env_init(&e, NULL, NULL);
+        g_autoptr(BhWebPolicy) lenient = policy_of("[web]\nexclude=942000-942999\n"), off = policy_of("[web]\noff=true\n"), first = g_steal_pointer(&e.policy);
+        Socket s = socket_of(&e, 100, 100, FALSE);
+
+        asks(&s, SQLI);
+        answers(&s, OK);
+        wait_for(&e, NULL, "exchanges", 1);
+        g_assert_cmpint(status_of(&e, NULL, "attacks"), ==, 1);
+        bh_web_watch_policy(e.w, lenient);
+        asks(&s, SQLI);
+        answers(&s, OK);
+        wait_for(&e, NULL, "exchanges", 2);
+        g_assert_cmpint(status_of(&e, NULL, "attacks"), ==, 1);
+        bh_web_watch_policy(e.w, off);
+        asks(&s, SQLI);
+        g_assert_cmpint(status_of(&e, NULL, "switched_off"), ==, 1);
+        g_assert_cmpuint(e.off->len, ==, 1);
+        g_assert_cmpuint(e.on, ==, 0);
+        bh_web_watch_policy(e.w, first);
+        g_assert_cmpuint(e.on, ==, 1);
+        Socket again = socket_of(&e, 100, 100, FALSE);
+        asks(&again, SQLI);
+        answers(&again, OK);
+        wait_for(&e, NULL, "exchanges", 3);
+        g_assert_cmpint(status_of(&e, NULL, "attacks"), ==, 2);
+        e.policy = g_steal_pointer(&first);
 }
 
 static void facts_are_counted_for_both_sides(void) {
@@ -532,6 +581,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_watch/attack-becomes-one-finding", attack_becomes_one_finding);
         g_test_add_func("/web_watch/refused-attack-weighs-less-and-one-without-an-answer-is-told", refused_attack_weighs_less_and_one_without_an_answer_is_told);
         g_test_add_func("/web_watch/people-decide-what-is-looked-at", people_decide_what_is_looked_at);
+        g_test_add_func("/web_watch/another-policy-holds-for-what-is-open", another_policy_holds_for_what_is_open);
         g_test_add_func("/web_watch/facts-are-counted-for-both-sides", facts_are_counted_for_both_sides);
         g_test_add_func("/web_watch/act-of-an-attack-is-joined-among-many", act_of_an_attack_is_joined_among_many);
         g_test_add_func("/web_watch/file-that-a-traversal-reads-is-joined", file_that_a_traversal_reads_is_joined);
