@@ -373,6 +373,53 @@ export type Finding = {
 
 export type Tactic = "reconnaissance" | "initial-access" | "execution" | "persistence" | "privilege-escalation" | "defense-evasion" | "credential-access" | "discovery" | "lateral-movement" | "collection" | "command-and-control" | "exfiltration" | "impact";
 
+export type Evidence = {
+  id: number;
+  kind: string;
+  node: string;
+  time: Time;
+  received: Time;
+  why: string | null;
+  path: string | null;
+  rule: string | null;
+  finding: string;
+  container_id: string;
+  container_name: string | null;
+  workload: string | null;
+  pid: number;
+  process_start: string | null;
+  exe: string | null;
+  args: string | null;
+  sha256: string | null;
+  size: number;
+  cut: boolean;
+  data: "here" | "dropped" | "missing" | "none";
+  chain: string;
+  seq: number;
+  line?: string;
+};
+
+export type EvidenceReport = {
+  ok: boolean;
+  items: number;
+  objects: number;
+  objects_elsewhere?: number;
+  bytes?: number;
+  chains?: number;
+  heads_compared?: number;
+  chain?: string;
+  first_seq?: number;
+  seq?: number;
+  sha256?: string;
+  next?: string;
+  problem_count: number;
+  problems: ({
+    what: "changed" | "removed" | "order" | "truncated" | "rewritten" | "begun_anew" | "object_changed" | "object_missing" | "unreadable";
+    seq: number;
+    text: string;
+  })[];
+};
+
 export type Incident = {
   id: number;
   state: "open" | "closed" | "merged";
@@ -707,6 +754,12 @@ export type Call =
   | "POST /api/v1/incidents/{id}/assign"
   | "POST /api/v1/incidents/{id}/comment"
   | "POST /api/v1/incidents/{id}/close"
+  | "GET /api/v1/evidence"
+  | "GET /api/v1/evidence/heads"
+  | "GET /api/v1/evidence/verify"
+  | "GET /api/v1/evidence/export"
+  | "GET /api/v1/evidence/{id}"
+  | "GET /api/v1/evidence/{id}/data"
   | "GET /api/v1/nodes"
   | "GET /api/v1/nodes/{name}"
   | "GET /api/v1/losses"
