@@ -151,3 +151,27 @@ def test_a_finding_brings_the_process_the_container_and_the_events_around_it(cen
     incident = central.root().get("/api/v1/incidents?" + urllib.parse.urlencode({"container": name})).json["incidents"]
     if incident: # joined by findings and by the container
         assert {e["id"] for e in found} <= {e["id"] for e in items(central, incident=incident[0]["id"])}
+
+
+def test_a_file_planted_on_the_node_is_told_with_the_container_that_wrote_it(central, sensor, docker):
+    name = f"bh-evid-{secrets.token_hex(3)}"
+    planted, text = pathlib.Path(f"/etc/cron.d/{name}"), f"# {name}: nothing is run\n"
+    pathlib.Path("/etc/cron.d").mkdir(exist_ok=True)
+    wait_for(lambda: (sensor.status()["integrity"]["looks"] >= 1, sensor.status()["integrity"]), 30, "the node was looked at once")
+    box = Box(docker, name, "-v", "/etc:/hostetc", image=IMAGE)
+    try:
+        box.run(f"echo '{text.strip()}' >/hostetc/cron.d/{name}")
+        docker.docker("rm", "-f", name)
+
+        def told():
+            found = [f for f in central.root().get("/api/v1/findings?limit=500&kind=integrity").json["findings"] if name in f["output"]]
+            return len(found) == 1, found
+        finding = wait_for(told, 60, "the planted file is told")[0]
+        assert finding["priority"] == "critical" and finding["container_name"] == name, finding
+        assert "mitre_persistence" in finding["tags"] and finding["rule"] == "Host integrity: cron is new", finding
+        wait_file(central, hashlib.sha256(text.encode()).hexdigest())
+        hidden = [f for f in central.root().get("/api/v1/findings?limit=500&kind=integrity").json["findings"] if "hidden" in f["rule"]]
+        assert not hidden, hidden
+    finally:
+        planted.unlink(missing_ok=True)
+        box.close()
