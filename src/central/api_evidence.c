@@ -228,6 +228,13 @@ static gboolean verify_here(BhCall *call, const GPtrArray *chains, GString *out,
         for (guint i = 0; i < chains->len; i++) {
                 const BhStoreEvidenceChain *x = chains->pdata[i];
 
+                for (guint k = 0; k < i; k++) {
+                        const BhStoreEvidenceChain *before = chains->pdata[k];
+
+                        if (g_str_equal(before->node, x->node))
+                                bh_evidence_verifier_problem(v, "begun_anew", 0, g_strdup_printf("node %s goes on with chain %.16s, not with chain %.16s, of which %" G_GUINT64_FORMAT " items are here: its evidence there was "
+                                                             "tampered with, or its data directory was removed", x->node, x->chain, before->chain, before->last_seq));
+                }
                 bh_evidence_verifier_head(v, x->chain, x->last_seq, x->hash);
                 if (x->first_seq > 1)
                         bh_evidence_verifier_begins(v, x->chain, x->first_seq);
@@ -266,7 +273,7 @@ void bh_api_evidence_verify(BhCall *call) {
         GError *error = NULL;
         g_autoptr(GPtrArray) chains = bh_store_evidence_chains(call->central->store, bh_call_param(call, "node"), &error);
         gboolean nodes = TRUE;
-        GString *out, *heads;
+        GString *out;
 
         if (!bh_call_flag(call, "nodes", &nodes)) {
                 g_clear_error(&error);
@@ -283,8 +290,6 @@ void bh_api_evidence_verify(BhCall *call) {
         g_auto(GStrv) here = bh_bus_listener_nodes(call->central->bus);
         const char *wanted = bh_call_param(call, "node");
         if (nodes && here[0] && (!wanted || g_strv_contains((const char *const *) here, wanted))) {
-                heads = g_string_new(NULL);
-                append_heads(heads, chains);
                 /* each node is asked with all heads that are known of it alone: those of others would be missing there */
                 for (guint i = 0; here[i]; i++) {
                         if (wanted && strcmp(wanted, here[i]))
@@ -300,14 +305,12 @@ void bh_api_evidence_verify(BhCall *call) {
                         g_autoptr(GBytes) body = g_string_free_to_bytes(of_node);
                         g_autoptr(BhAsk) q = bh_ask_node(call, here[i], "evidence_verify", body);
                         if (!q) {
-                                g_string_free(heads, TRUE);
                                 g_string_free(out, TRUE);
                                 return;
                         }
                         for (guint k = 0; k < q->answers->len; k++)
                                 append_node(out, q->answers->pdata[k]);
                 }
-                g_string_free(heads, TRUE);
         }
         bh_json_close(out, ']');
         bh_json_close(out, '}');

@@ -69,7 +69,7 @@ void bh_evidence_hash(const void *data, gsize len, char out[BH_EVIDENCE_HEX]);
 
 /* What happened to the evidence, as a word for programs and a sentence for people. */
 typedef struct {
-        const char *what; /* "changed", "removed", "order", "truncated", "rewritten", "object_changed", "object_missing", "unreadable" */
+        const char *what; /* "changed", "removed", "order", "truncated", "rewritten", "begun_anew", "object_changed", "object_missing", "unreadable" */
         guint64 seq;      /* 0: of no line */
         char *text;
 } BhEvidenceProblem;

@@ -148,6 +148,9 @@ static void note_objects(BhEvidenceVerifier *v, const BhEvidenceLine *l) {
         }
         if (g_str_equal(l->kind, "rotated") && json_integer_value(json_object_get(l->facts, "first")) > 0)
                 bh_evidence_verifier_begins(v, l->chain, (guint64) json_integer_value(json_object_get(l->facts, "first")));
+        const char *why = g_str_equal(l->kind, "begin") ? json_string_value(json_object_get(l->facts, "why")) : NULL;
+        if (why)
+                bh_evidence_verifier_problem(v, "begun_anew", l->seq, g_strdup_printf("the node began chain %.16s anew, for the one before it was tampered with: %s", l->chain, why));
         if (g_str_equal(l->kind, "dropped"))
                 json_array_foreach(gone, i, one)
                         if (bh_evidence_is_hash(json_string_value(one)))

@@ -90,7 +90,7 @@ static int open_through_others(BhEvidence *v, const BhJob *j, const char *path) 
         g_autoptr(BhContainer) c = id ? bh_container_table_get(v->c.containers, id) : NULL;
         int fd = -1;
 
-        if (*path != '/' || !j->ino) /* without the inode nobody knows that it is the same file */
+        if (*path != '/' || (!j->ino && !j->only_written)) /* nobody would know that it is the same file */
                 return -1;
         if (c && c->init_pid > 0) {
                 g_auto(BhFd) dir = open_pid(v, (guint32) c->init_pid);

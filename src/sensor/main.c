@@ -87,6 +87,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "no-calls", 0, 0, G_OPTION_ARG_NONE, &o->no_calls, "do not learn which system calls containers make", NULL },
                 { "no-web", 0, 0, G_OPTION_ARG_NONE, &o->no_web, "look at no web traffic of containers", NULL },
                 { "no-evidence", 0, 0, G_OPTION_ARG_NONE, &o->no_evidence, "keep no evidence", NULL },
+                { "no-integrity", 0, 0, G_OPTION_ARG_NONE, &o->no_integrity, "do not look after the node's own files, modules and processes", NULL },
                 { "evidence-mib", 0, 0, G_OPTION_ARG_INT64, &o->evidence_mib, "bound of the evidence kept on this node (default 1024)", "N" },
                 { "evidence-heads", 0, 0, G_OPTION_ARG_FILENAME, &o->evidence_heads, "file, off this node at best, that heads of the chain of evidence are appended to (docs/evidence.md)", "FILE" },
                 { "containerd", 0, 0, G_OPTION_ARG_STRING, &o->containerd, "containerd's socket (default HOST-ROOT/run/containerd/containerd.sock)", "SOCK" },
@@ -552,6 +553,7 @@ static gboolean start(BhSensor *s, GError **error) {
         bh_sensor_open_respond(s);
         open_report(s);
         bh_sensor_open_evidence(s);
+        bh_sensor_open_integrity(s);
         bh_sensor_catch_up(s);
         open_inspector(s);
 
@@ -625,6 +627,7 @@ static gboolean start(BhSensor *s, GError **error) {
         bh_sensor_start_evidence(s);
         bh_sensor_start_calls(s);
         bh_sensor_start_respond(s);
+        bh_sensor_start_integrity(s);
 
         BhControlOps ops = { .status = on_status, .containers = on_containers, .rules = on_rules, .flush = on_flush, .stop = on_stop, .replaced = on_socket_replaced, .feed = s->feed, .recorder_dir = s->recorder_dir, .data = s };
         if (!(s->control = bh_control_start(socket, &ops, error)))
@@ -664,6 +667,7 @@ static void stop(BhSensor *s) {
         if (s->feed)
                 bh_feed_close(s->feed);
         bh_control_free(s->control);
+        bh_sensor_settle_integrity(s);
         if (s->evidence)
                 bh_evidence_settle(s->evidence);
         if (s->report)
@@ -684,6 +688,7 @@ static void stop(BhSensor *s) {
         bh_sensor_free_web(s);
         bh_sensor_free_signs(s);
         bh_sensor_free_calls(s);
+        bh_sensor_free_integrity(s);
         if (s->ruling && !s->report)
                 bh_sensor_print_findings(s, TRUE);
         bh_flows_free(s->flows);

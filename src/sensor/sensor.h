@@ -32,6 +32,8 @@
 #include "respond.h"
 #include "web_watch.h"
 
+typedef struct BhNodeWatch BhNodeWatch;
+
 typedef struct {
         char *run_dir, *data_dir, *host_root, *docker, *containerd;
         BhBackend backend;
@@ -42,7 +44,7 @@ typedef struct {
         char *web_settings;     /* file; NULL: none */
         char *evidence_heads;   /* file; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, no_evidence, host_events, debug;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, no_evidence, no_integrity, host_events, debug;
         gint64 max_mib, fold_ms, budget, spool_mib, walk_ms, evidence_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -84,6 +86,7 @@ typedef struct {
         BhRuling *ruling;       /* NULL: no bus and no rules of the user's: nobody to tell findings */
         BhReport *report;       /* NULL: no bus */
         BhEvidence *evidence;   /* NULL: none is kept */
+        struct BhNodeWatch *integrity; /* NULL: no report */
         char *evidence_error, *evidence_broken; /* set before threads are started */
         BhRespond *respond;     /* NULL: the same, and nothing is held since an earlier run; or it could not be opened */
         char *respond_error;
@@ -162,6 +165,17 @@ void bh_sensor_free_respond(BhSensor *s);
 /* For the report: `sensor` is the BhSensor. */
 GPtrArray *bh_sensor_respond(GBytes *body, gpointer sensor, GError **error);
 json_t *bh_sensor_respond_status(BhSensor *s);
+
+/* ---- the node's integrity (sensor_integrity.c) */
+
+/* After the report, before the first event; when the pipeline runs; before it ends; when no event comes any more. */
+void bh_sensor_open_integrity(BhSensor *s);
+void bh_sensor_start_integrity(BhSensor *s);
+void bh_sensor_settle_integrity(BhSensor *s);
+void bh_sensor_free_integrity(BhSensor *s);
+/* The drain thread, each kernel event. */
+void bh_sensor_integrity_early(BhSensor *s, const struct bh_decoded *d, guint64 cgroup);
+json_t *bh_sensor_integrity_status(BhSensor *s);
 
 /* ---- signs in DNS messages (sensor_signs.c) */
 

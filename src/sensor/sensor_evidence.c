@@ -56,6 +56,7 @@ void bh_sensor_early(const struct bh_decoded *d, guint64 cgroup, gpointer data) 
 
         if (s->evidence)
                 bh_evidence_early(s->evidence, d, cgroup);
+        bh_sensor_integrity_early(s, d, cgroup);
 }
 
 json_t *bh_sensor_evidence_status(BhSensor *s) {

@@ -251,6 +251,7 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "flows", s->flows ? bh_flows_status(s->flows) : json_pack("{s:s}", "state", "off"));
         json_object_set_new(o, "inspector", inspector_of(s));
         json_object_set_new(o, "web", bh_sensor_web_status(s));
+        json_object_set_new(o, "integrity", bh_sensor_integrity_status(s));
         json_object_set_new(o, "evidence", bh_sensor_evidence_status(s));
         json_object_set_new(o, "calls", bh_sensor_calls_status(s));
         json_object_set_new(o, "responses", bh_sensor_respond_status(s));

@@ -473,7 +473,7 @@ static void removed_log_is_told_by_the_key_that_is_left(Fixture *f, gconstpointe
 
                 g_assert_nonnull(broken);
         }
-        assert_problems(f, head, "rewritten");
+        assert_problems(f, head, "begun_anew rewritten");
 }
 
 /* ---- archives ---- */

@@ -395,6 +395,53 @@ export type Response = {
   detail?: Record<string, unknown>;
 };
 
+export type Evidence = {
+  id: number;
+  kind: string;
+  node: string;
+  time: Time;
+  received: Time;
+  why: string | null;
+  path: string | null;
+  rule: string | null;
+  finding: string;
+  container_id: string;
+  container_name: string | null;
+  workload: string | null;
+  pid: number;
+  process_start: string | null;
+  exe: string | null;
+  args: string | null;
+  sha256: string | null;
+  size: number;
+  cut: boolean;
+  data: "here" | "dropped" | "missing" | "none";
+  chain: string;
+  seq: number;
+  line?: string;
+};
+
+export type EvidenceReport = {
+  ok: boolean;
+  items: number;
+  objects: number;
+  objects_elsewhere?: number;
+  bytes?: number;
+  chains?: number;
+  heads_compared?: number;
+  chain?: string;
+  first_seq?: number;
+  seq?: number;
+  sha256?: string;
+  next?: string;
+  problem_count: number;
+  problems: ({
+    what: "changed" | "removed" | "order" | "truncated" | "rewritten" | "begun_anew" | "object_changed" | "object_missing" | "unreadable";
+    seq: number;
+    text: string;
+  })[];
+};
+
 export type Incident = {
   id: number;
   state: "open" | "closed" | "merged";
@@ -448,6 +495,9 @@ export type Incident = {
     parent: string;
     object: string;
     output: string;
+    escape: boolean;
+    of_host: boolean;
+    serial: number;
   })[];
   comments?: {
     time: Time;
@@ -729,7 +779,15 @@ export type Call =
   | "GET /api/v1/incidents/{id}"
   | "POST /api/v1/incidents/{id}/assign"
   | "POST /api/v1/incidents/{id}/comment"
+  | "POST /api/v1/incidents/{id}/merge"
+  | "POST /api/v1/incidents/{id}/split"
   | "POST /api/v1/incidents/{id}/close"
+  | "GET /api/v1/evidence"
+  | "GET /api/v1/evidence/heads"
+  | "GET /api/v1/evidence/verify"
+  | "GET /api/v1/evidence/export"
+  | "GET /api/v1/evidence/{id}"
+  | "GET /api/v1/evidence/{id}/data"
   | "GET /api/v1/nodes"
   | "GET /api/v1/nodes/{name}"
   | "GET /api/v1/losses"
