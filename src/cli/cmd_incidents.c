@@ -188,6 +188,104 @@ static void print_containers(const json_t *list) {
         bh_table_print(t);
 }
 
+/* ---- processes ---- */
+
+#define PROCESSES_SHOWN 256u
+#define DEPTH_MAX 32u
+#define NOBODY G_MAXUINT
+
+/* Where the parent of each is in the list. */
+static void find_parents(const json_t *list, guint n, guint *parents) {
+        for (guint i = 0; i < n; i++) {
+                const json_t *p = json_array_get(list, i);
+
+                parents[i] = NOBODY;
+                for (guint k = 0; k < n && parents[i] == NOBODY; k++) {
+                        const json_t *x = json_array_get(list, k);
+
+                        if (k != i && json_equal(json_object_get(x, "pid"), json_object_get(p, "parent_pid")) && json_equal(json_object_get(x, "started"), json_object_get(p, "parent_started")) &&
+                            g_str_equal(bh_json_text(x, "node"), bh_json_text(p, "node")))
+                                parents[i] = k;
+                }
+        }
+}
+
+static void print_process(const json_t *p, guint depth) {
+        g_autoptr(GString) command = g_string_new(NULL);
+        json_t *a;
+        size_t n;
+
+        json_array_foreach(json_object_get(p, "args"), n, a) {
+                g_autofree char *safe = bh_escape_cell(json_string_value(a), -1);
+
+                g_string_append_printf(command, "%s%.100s", n ? " " : "", safe);
+                if (command->len > WIDTH)
+                        break;
+        }
+        g_autofree char *exe = bh_json_cell(p, "exe"), *container = bh_json_cell(p, "container_id"), *origin = bh_json_cell(p, "origin_id");
+        printf("%*s%" G_GUINT64_FORMAT " %s%s%s", (int) depth * 2, "", bh_json_number(p, "pid"), command->len ? command->str : exe, *container ? "  in " : "  on the node", "");
+        if (*container)
+                printf("%.12s", container);
+        else if (*origin)
+                printf(", out of %.12s", origin);
+        putchar('\n');
+}
+
+static void print_below(const json_t *list, guint n, const guint *parents, guint of, guint depth) {
+        for (guint i = 0; i < n; i++) {
+                if (parents[i] != of)
+                        continue;
+                print_process(json_array_get(list, i), depth);
+                if (depth < DEPTH_MAX)
+                        print_below(list, n, parents, i, depth + 1);
+        }
+}
+
+static void print_processes(const json_t *list) {
+        guint all = (guint) json_array_size(list), n = MIN(all, PROCESSES_SHOWN);
+        g_autofree guint *parents = g_new(guint, n);
+
+        find_parents(list, n, parents);
+        print_below(list, n, parents, NOBODY, 0);
+        if (n < all)
+                printf("and %u more: --json has them\n", all - n);
+}
+
+static void print_paths(const json_t *list) {
+        json_t *f;
+        size_t n;
+
+        json_array_foreach(list, n, f) {
+                g_autofree char *path = bh_json_cell(f, "path"), *act = bh_json_cell(f, "act"), *container = bh_json_cell(f, "container_name"), *node = bh_json_cell(f, "node");
+
+                printf("%s  %s, %s%s\n", path, act, *container ? "in " : "on node ", *container ? container : node);
+        }
+}
+
+static void print_flows(const json_t *list) {
+        json_t *f;
+        size_t n;
+
+        json_array_foreach(list, n, f) {
+                g_autofree char *peer = bh_json_cell(f, "peer"), *container = bh_json_cell(f, "container_name"), *node = bh_json_cell(f, "node");
+
+                printf("%s %s %s port %" G_GUINT64_FORMAT "\n", *container ? container : node, g_str_equal(bh_json_text(f, "direction"), "in") ? "from" : "to", peer, bh_json_number(f, "port"));
+        }
+}
+
+static void print_detail(const json_t *i) {
+        const struct {
+                const char *name, *title;
+                void (*print)(const json_t *list);
+        } parts[] = { { "processes", "Processes", print_processes }, { "files", "Files", print_paths }, { "credentials", "Credentials", print_paths }, { "flows", "Connections", print_flows } };
+
+        for (guint n = 0; n < G_N_ELEMENTS(parts); n++)
+                if (json_array_size(json_object_get(i, parts[n].name))) {
+                        heading(parts[n].title);
+                        parts[n].print(json_object_get(i, parts[n].name));
+                }
+}
+
 static void print_whole(const json_t *i) {
         g_autofree char *title = bh_json_cell(i, "title"), *first = bh_json_when(i, "first"), *last = bh_json_when(i, "last"), *closed = bh_json_when(i, "closed");
         g_autofree char *assignee = bh_json_cell(i, "assignee"), *by = bh_json_cell(i, "closed_by"), *verdict = bh_json_cell(i, "verdict");
@@ -210,6 +308,7 @@ static void print_whole(const json_t *i) {
                 heading("Containers");
                 print_containers(json_object_get(i, "containers"));
         }
+        print_detail(i);
         if (json_array_size(comments))
                 heading("Comments");
         json_array_foreach(comments, n, c) {
