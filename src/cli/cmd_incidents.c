@@ -331,6 +331,18 @@ static int show(json_t *answer, gboolean json, GError *const *error) {
         return bh_out_finish();
 }
 
+static int show_exceptions(json_t *answer, gboolean json, GError *const *error) {
+        json_auto_t *o = answer;
+
+        if (!o)
+                return bh_cli_fail(*error);
+        if (json)
+                bh_out_json(o);
+        else
+                fputs(bh_json_text(o, "yaml"), stdout);
+        return bh_out_finish();
+}
+
 typedef struct {
         const char *name, *takes, *member;
         gboolean number, many;
@@ -338,6 +350,7 @@ typedef struct {
 
 static const Act *act_of(const char *name) {
         static const Act acts[] = {
+                { "exceptions", NULL, NULL, FALSE, FALSE },
                 { "assign", "a user", "user", FALSE, FALSE },
                 { "comment", "a text", "text", FALSE, FALSE },
                 { "close", "true_positive, false_positive or benign", "verdict", FALSE, FALSE },
@@ -362,19 +375,21 @@ int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
         g_autoptr(GError) error = NULL;
         g_autoptr(GString) target = g_string_new("/api/v1/incidents");
 
-        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "ID [assign USER | comment TEXT | close VERDICT | merge ID | split FINDING…]", "Tells an incident: what happened, in order, where, and what became of the containers.",
+        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "ID [assign USER | comment TEXT | close VERDICT | merge ID | split FINDING… | exceptions]", "Tells an incident: what happened, in order, where, and what became of the containers.",
                               "close takes true_positive, false_positive or benign; assign \"\" takes it from whoever has it. merge puts all of it into the incident with the number given, which goes on;\n"
-                              "split makes lines of the timeline, named by their findings, an incident of their own.\n"))
+                              "split makes lines of the timeline, named by their findings, an incident of their own. exceptions prints a rule file that would have kept it quiet.\n"))
                 return BH_EXIT_USAGE;
         const char *id = argc > 1 ? argv[1] : NULL, *act = argc > 2 ? argv[2] : NULL, *value = argc > 3 ? argv[3] : NULL;
         if (!id || !g_ascii_isdigit(*id) || strspn(id, "0123456789") != strlen(id))
                 return bh_cli_usage("it takes the number of an incident: \"bulkhead incidents\" lists them");
         const Act *a = act ? act_of(act) : NULL;
         if (act && !a)
-                return bh_cli_usage("an incident can be assigned (assign USER), commented (comment TEXT), closed (close VERDICT), merged (merge ID) and split (split FINDING…), not \"%s\"", act);
+                return bh_cli_usage("an incident can be assigned (assign USER), commented (comment TEXT), closed (close VERDICT), merged (merge ID) and split (split FINDING…), or asked for exceptions, not \"%s\"", act);
         if (argc > 4 && !(a && a->many))
                 return bh_cli_usage("a text with blanks goes into quotes, not \"%s\" behind it", argv[4]);
-        if (a && !value)
+        if (a && !a->takes && value)
+                return bh_cli_usage("%s takes nothing, not \"%s\"", act, value);
+        if (a && a->takes && !value)
                 return bh_cli_usage("%s takes %s", act, a->takes);
         if (a && a->number && (!g_ascii_isdigit(*value) || strspn(value, "0123456789") != strlen(value) || strlen(value) > 15))
                 return bh_cli_usage("%s takes %s", act, a->takes);
@@ -387,6 +402,8 @@ int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
         if (!act)
                 return show(bh_api_get(api, target->str, &error), json, &error);
         bh_api_segment(target, act);
+        if (!a->takes)
+                return show_exceptions(bh_api_get(api, target->str, &error), json, &error);
         json_t *body = json_object();
         g_autofree char *values = a->many ? g_strjoinv(",", argv + 3) : g_strdup(value);
         json_object_set_new(body, a->member, a->number ? json_integer((json_int_t) g_ascii_strtoull(value, NULL, 10)) : json_string(values));
