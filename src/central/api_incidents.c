@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "incident/incident.h"
+#include "incident_teach.h"
 #include "incidents.h"
 #include "json_out.h"
 #include "routes.h"
@@ -152,7 +153,34 @@ void bh_api_incident_close(BhCall *call) {
                 bh_call_store_error(call, error);
                 return;
         }
+        if (g_str_equal(verdict, "false_positive")) {
+                g_autoptr(BhStoreIncident) i = bh_store_incident(call->central->store, id, NULL);
+
+                if (i)
+                        bh_incident_teach(call, i);
+        }
         answer_whole(call, id);
+}
+
+void bh_api_incident_exceptions(BhCall *call) {
+        g_autoptr(GString) yaml = g_string_new(NULL);
+        GError *error = NULL;
+        guint64 id;
+
+        if (!read_id(call, &id))
+                return;
+        g_autoptr(BhStoreIncident) i = bh_store_incident(call->central->store, id, &error);
+        if (!i) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        guint n = bh_incident_exceptions(call->central->store, yaml, i);
+        GString *out = g_string_new(NULL);
+        bh_json_open(out, NULL, '{');
+        bh_json_uint(out, "exceptions", n);
+        bh_json_text(out, "yaml", yaml->str);
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
 }
 
 void bh_api_incident_merge(BhCall *call) {

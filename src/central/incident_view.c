@@ -2,6 +2,7 @@
 #include <jansson.h>
 
 #include "incident/incident.h"
+#include "incident_detail.h"
 #include "incidents.h"
 #include "json_out.h"
 #include "store/store_inventory.h"
@@ -44,6 +45,42 @@ void bh_view_incident(GString *out, const char *key, const BhStoreIncident *i) {
         bh_json_close(out, '}');
 }
 
+void bh_view_incident_alert(GString *out, const BhStoreIncident *i) {
+        static const char *const priorities[BH_SEVERITIES] = { "warning", "error", "critical", "alert" };
+        gboolean ended = !g_str_equal(i->state, "open");
+        g_autofree char *id = g_strdup_printf("incident-%" G_GUINT64_FORMAT "%s%s", i->id, ended ? "-" : "", ended ? i->state : "");
+        g_autofree char *said = g_str_equal(i->state, "closed") ? g_strdup_printf("closed by %s as %s", i->closed_by, i->verdict) :
+                                ended ? g_strdup_printf("went into incident %" G_GUINT64_FORMAT, i->merged_into) : g_strdup("open");
+        g_autofree char *text = g_strdup_printf("Incident %" G_GUINT64_FORMAT " (%s, %s): %s. %s", i->id, bh_severity_name(i->severity), said, i->title, ended ? "" : i->story);
+
+        bh_json_open(out, NULL, '{');
+        bh_json_text(out, "id", id);
+        bh_json_time(out, "time", i->first_ns);
+        bh_json_text(out, "rule", "Incident");
+        bh_json_text(out, "priority", ended ? "notice" : priorities[MIN(i->severity, BH_SEVERITIES - 1)]);
+        bh_json_text(out, "source", "incident");
+        bh_json_text(out, "hostname", g_get_host_name());
+        bh_json_text(out, "output", text);
+        bh_json_open(out, "output_fields", '{');
+        bh_json_uint(out, "incident.id", i->id);
+        bh_json_text(out, "incident.state", i->state);
+        bh_json_text(out, "incident.severity", bh_severity_name(i->severity));
+        bh_json_text(out, "incident.title", i->title);
+        bh_json_uint(out, "incident.findings", i->findings);
+        bh_json_close(out, '}');
+        bh_json_open(out, "tags", '[');
+        bh_json_text(out, NULL, "incident");
+        for (guint t = 0; t < BH_TACTICS; t++)
+                if (i->tactics >> t & 1)
+                        bh_json_text(out, NULL, bh_tactic_name(t));
+        bh_json_close(out, ']');
+        bh_json_text(out, "kind", "incident");
+        bh_json_uint(out, "count", ended ? 1 : MAX(i->findings, 1));
+        bh_json_time(out, "last", i->last_ns);
+        bh_json_close(out, '}');
+        bh_json_end(out);
+}
+
 /* What the inventory knows of it now: it may be gone, and that is part of the story. */
 static void append_container(BhStore *s, GString *out, json_t *c) {
         const char *node = json_string_value(json_object_get(c, "node")), *id = json_string_value(json_object_get(c, "id"));
@@ -73,6 +110,7 @@ void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, 
                 append_container(s, out, c);
         bh_json_close(out, ']');
         bh_json_raw(out, "timeline", *i->lines ? i->lines : "[]");
+        bh_incident_detail(s, out, i->lines);
         bh_json_open(out, "comments", '[');
         for (guint m = 0; m < notes->len; m++) {
                 const BhStoreIncidentNote *x = notes->pdata[m];

@@ -34,5 +34,10 @@ void bh_correlator_append_json(BhCorrelator *k, GString *out);
 
 /* An incident as JSON, the same in lists and in the stream (incident_view.c). */
 void bh_view_incident(GString *out, const char *key, const BhStoreIncident *i);
+/*
+ * As the alert that outputs deliver (notify/alert.h): rule "Incident", source "incident", priority by severity, its id as output_fields "incident.id", count: findings, so that it is told when it is opened, and then as it
+ * grows. What ended has an id of its own, and is told once more. A whole JSON text.
+ */
+void bh_view_incident_alert(GString *out, const BhStoreIncident *i);
 /* With timeline, comments, and what became of its containers. */
 void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes);

@@ -202,6 +202,7 @@ static char *fold_of(BhIngestArena *a, const Bulkhead__Bus__V1__Finding *m) {
         add_part(key, bh_event_has(&e, BH_F_path), e.path);
         add_part(key, bh_event_has(&e, BH_F_path2), e.path2);
         add_part(key, bh_event_has(&e, BH_F_target_exe), e.target_exe);
+        add_part(key, bh_event_has(&e, BH_F_origin_id), e.origin_id);
         if (bh_event_has(&e, BH_F_raddr))
                 for (guint i = 0; i < MIN(e.raddr.len, sizeof(e.raddr.b)); i++)
                         g_string_append_printf(key, "%02x", e.raddr.b[i]);

@@ -9,6 +9,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "incidents.h"
 #include "json_out.h"
 #include "keeper.h"
 #include "notify/output.h"
@@ -173,20 +174,37 @@ static gboolean tell_finding(BhNotifyFeed *f, const char *id) {
         return tell(f, 'A', text->str, text->len);
 }
 
-/* The findings among the changes, each once, in the order of their last change. FALSE: the notifier is gone. */
+/* What an incident is about, told as an alert: opened, and as it grows, once a minute as findings that grow; its end by itself. */
+static gboolean tell_incident(BhNotifyFeed *f, const char *number) {
+        g_autoptr(BhStoreIncident) i = bh_store_incident(f->central->store, g_ascii_strtoull(number, NULL, 10), NULL);
+        g_autoptr(GString) text = NULL;
+
+        if (!i)
+                return TRUE;
+        text = g_string_sized_new(4096);
+        bh_view_incident_alert(text, i);
+        g_mutex_lock(&f->lock);
+        f->sent++;
+        g_mutex_unlock(&f->lock);
+        return tell(f, 'A', text->str, text->len);
+}
+
+/* The findings and incidents among the changes, each once, in the order of their last change. FALSE: the notifier is gone. */
 static gboolean tell_changes(BhNotifyFeed *f, GPtrArray *changes) {
         g_autoptr(GHashTable) newest = g_hash_table_new(g_str_hash, g_str_equal);
 
         for (guint i = 0; i < changes->len; i++) {
                 BhStoreChange *c = changes->pdata[i];
 
-                if (c->kind == BH_STORE_CHANGE_FINDING)
-                        g_hash_table_insert(newest, c->key, c);
+                if (c->kind == BH_STORE_CHANGE_FINDING || c->kind == BH_STORE_CHANGE_INCIDENT)
+                        g_hash_table_insert(newest, c->key, c); /* an incident's key is a number, a finding's has its node in it */
         }
         for (guint i = 0; i < changes->len; i++) {
                 const BhStoreChange *c = changes->pdata[i];
 
-                if (c->kind == BH_STORE_CHANGE_FINDING && g_hash_table_lookup(newest, c->key) == c && !tell_finding(f, c->key))
+                if (g_hash_table_lookup(newest, c->key) != c)
+                        continue;
+                if (c->kind == BH_STORE_CHANGE_FINDING ? !tell_finding(f, c->key) : !tell_incident(f, c->key))
                         return FALSE;
         }
         return tell_position(f, ((const BhStoreChange *) changes->pdata[changes->len - 1])->id);

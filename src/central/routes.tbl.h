@@ -35,6 +35,7 @@ BH_ROUTE(GET, "/api/v1/findings", VIEWER, 0, "node,container,application,workloa
 BH_ROUTE(GET, "/api/v1/findings/{id}", VIEWER, 0, "", NULL, finding)
 BH_ROUTE(GET, "/api/v1/incidents", VIEWER, 0, "state,severity,application,workload,container,node,assignee,search,since,until,cursor,limit,count", NULL, incidents)
 BH_ROUTE(GET, "/api/v1/incidents/{id}", VIEWER, 0, "", NULL, incident)
+BH_ROUTE(GET, "/api/v1/incidents/{id}/exceptions", VIEWER, 0, "", NULL, incident_exceptions)
 BH_ROUTE(GET, "/api/v1/evidence", VIEWER, 0, "node,container,incident,finding,kind,since,until,cursor,limit,count", NULL, evidence)
 BH_ROUTE(GET, "/api/v1/evidence/heads", VIEWER, 0, "node", NULL, evidence_heads)
 BH_ROUTE(GET, "/api/v1/evidence/verify", ANALYST, 0, "node,nodes", NULL, evidence_verify)

@@ -188,6 +188,104 @@ static void print_containers(const json_t *list) {
         bh_table_print(t);
 }
 
+/* ---- processes ---- */
+
+#define PROCESSES_SHOWN 256u
+#define DEPTH_MAX 32u
+#define NOBODY G_MAXUINT
+
+/* Where the parent of each is in the list. */
+static void find_parents(const json_t *list, guint n, guint *parents) {
+        for (guint i = 0; i < n; i++) {
+                const json_t *p = json_array_get(list, i);
+
+                parents[i] = NOBODY;
+                for (guint k = 0; k < n && parents[i] == NOBODY; k++) {
+                        const json_t *x = json_array_get(list, k);
+
+                        if (k != i && json_equal(json_object_get(x, "pid"), json_object_get(p, "parent_pid")) && json_equal(json_object_get(x, "started"), json_object_get(p, "parent_started")) &&
+                            g_str_equal(bh_json_text(x, "node"), bh_json_text(p, "node")))
+                                parents[i] = k;
+                }
+        }
+}
+
+static void print_process(const json_t *p, guint depth) {
+        g_autoptr(GString) command = g_string_new(NULL);
+        json_t *a;
+        size_t n;
+
+        json_array_foreach(json_object_get(p, "args"), n, a) {
+                g_autofree char *safe = bh_escape_cell(json_string_value(a), -1);
+
+                g_string_append_printf(command, "%s%.100s", n ? " " : "", safe);
+                if (command->len > WIDTH)
+                        break;
+        }
+        g_autofree char *exe = bh_json_cell(p, "exe"), *container = bh_json_cell(p, "container_id"), *origin = bh_json_cell(p, "origin_id");
+        printf("%*s%" G_GUINT64_FORMAT " %s%s%s", (int) depth * 2, "", bh_json_number(p, "pid"), command->len ? command->str : exe, *container ? "  in " : "  on the node", "");
+        if (*container)
+                printf("%.12s", container);
+        else if (*origin)
+                printf(", out of %.12s", origin);
+        putchar('\n');
+}
+
+static void print_below(const json_t *list, guint n, const guint *parents, guint of, guint depth) {
+        for (guint i = 0; i < n; i++) {
+                if (parents[i] != of)
+                        continue;
+                print_process(json_array_get(list, i), depth);
+                if (depth < DEPTH_MAX)
+                        print_below(list, n, parents, i, depth + 1);
+        }
+}
+
+static void print_processes(const json_t *list) {
+        guint all = (guint) json_array_size(list), n = MIN(all, PROCESSES_SHOWN);
+        g_autofree guint *parents = g_new(guint, n);
+
+        find_parents(list, n, parents);
+        print_below(list, n, parents, NOBODY, 0);
+        if (n < all)
+                printf("and %u more: --json has them\n", all - n);
+}
+
+static void print_paths(const json_t *list) {
+        json_t *f;
+        size_t n;
+
+        json_array_foreach(list, n, f) {
+                g_autofree char *path = bh_json_cell(f, "path"), *act = bh_json_cell(f, "act"), *container = bh_json_cell(f, "container_name"), *node = bh_json_cell(f, "node");
+
+                printf("%s  %s, %s%s\n", path, act, *container ? "in " : "on node ", *container ? container : node);
+        }
+}
+
+static void print_flows(const json_t *list) {
+        json_t *f;
+        size_t n;
+
+        json_array_foreach(list, n, f) {
+                g_autofree char *peer = bh_json_cell(f, "peer"), *container = bh_json_cell(f, "container_name"), *node = bh_json_cell(f, "node");
+
+                printf("%s %s %s port %" G_GUINT64_FORMAT "\n", *container ? container : node, g_str_equal(bh_json_text(f, "direction"), "in") ? "from" : "to", peer, bh_json_number(f, "port"));
+        }
+}
+
+static void print_detail(const json_t *i) {
+        const struct {
+                const char *name, *title;
+                void (*print)(const json_t *list);
+        } parts[] = { { "processes", "Processes", print_processes }, { "files", "Files", print_paths }, { "credentials", "Credentials", print_paths }, { "flows", "Connections", print_flows } };
+
+        for (guint n = 0; n < G_N_ELEMENTS(parts); n++)
+                if (json_array_size(json_object_get(i, parts[n].name))) {
+                        heading(parts[n].title);
+                        parts[n].print(json_object_get(i, parts[n].name));
+                }
+}
+
 static void print_whole(const json_t *i) {
         g_autofree char *title = bh_json_cell(i, "title"), *first = bh_json_when(i, "first"), *last = bh_json_when(i, "last"), *closed = bh_json_when(i, "closed");
         g_autofree char *assignee = bh_json_cell(i, "assignee"), *by = bh_json_cell(i, "closed_by"), *verdict = bh_json_cell(i, "verdict");
@@ -210,6 +308,7 @@ static void print_whole(const json_t *i) {
                 heading("Containers");
                 print_containers(json_object_get(i, "containers"));
         }
+        print_detail(i);
         if (json_array_size(comments))
                 heading("Comments");
         json_array_foreach(comments, n, c) {
@@ -232,6 +331,18 @@ static int show(json_t *answer, gboolean json, GError *const *error) {
         return bh_out_finish();
 }
 
+static int show_exceptions(json_t *answer, gboolean json, GError *const *error) {
+        json_auto_t *o = answer;
+
+        if (!o)
+                return bh_cli_fail(*error);
+        if (json)
+                bh_out_json(o);
+        else
+                fputs(bh_json_text(o, "yaml"), stdout);
+        return bh_out_finish();
+}
+
 typedef struct {
         const char *name, *takes, *member;
         gboolean number, many;
@@ -239,6 +350,7 @@ typedef struct {
 
 static const Act *act_of(const char *name) {
         static const Act acts[] = {
+                { "exceptions", NULL, NULL, FALSE, FALSE },
                 { "assign", "a user", "user", FALSE, FALSE },
                 { "comment", "a text", "text", FALSE, FALSE },
                 { "close", "true_positive, false_positive or benign", "verdict", FALSE, FALSE },
@@ -263,19 +375,21 @@ int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
         g_autoptr(GError) error = NULL;
         g_autoptr(GString) target = g_string_new("/api/v1/incidents");
 
-        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "ID [assign USER | comment TEXT | close VERDICT | merge ID | split FINDING…]", "Tells an incident: what happened, in order, where, and what became of the containers.",
+        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "ID [assign USER | comment TEXT | close VERDICT | merge ID | split FINDING… | exceptions]", "Tells an incident: what happened, in order, where, and what became of the containers.",
                               "close takes true_positive, false_positive or benign; assign \"\" takes it from whoever has it. merge puts all of it into the incident with the number given, which goes on;\n"
-                              "split makes lines of the timeline, named by their findings, an incident of their own.\n"))
+                              "split makes lines of the timeline, named by their findings, an incident of their own. exceptions prints a rule file that would have kept it quiet.\n"))
                 return BH_EXIT_USAGE;
         const char *id = argc > 1 ? argv[1] : NULL, *act = argc > 2 ? argv[2] : NULL, *value = argc > 3 ? argv[3] : NULL;
         if (!id || !g_ascii_isdigit(*id) || strspn(id, "0123456789") != strlen(id))
                 return bh_cli_usage("it takes the number of an incident: \"bulkhead incidents\" lists them");
         const Act *a = act ? act_of(act) : NULL;
         if (act && !a)
-                return bh_cli_usage("an incident can be assigned (assign USER), commented (comment TEXT), closed (close VERDICT), merged (merge ID) and split (split FINDING…), not \"%s\"", act);
+                return bh_cli_usage("an incident can be assigned (assign USER), commented (comment TEXT), closed (close VERDICT), merged (merge ID) and split (split FINDING…), or asked for exceptions, not \"%s\"", act);
         if (argc > 4 && !(a && a->many))
                 return bh_cli_usage("a text with blanks goes into quotes, not \"%s\" behind it", argv[4]);
-        if (a && !value)
+        if (a && !a->takes && value)
+                return bh_cli_usage("%s takes nothing, not \"%s\"", act, value);
+        if (a && a->takes && !value)
                 return bh_cli_usage("%s takes %s", act, a->takes);
         if (a && a->number && (!g_ascii_isdigit(*value) || strspn(value, "0123456789") != strlen(value) || strlen(value) > 15))
                 return bh_cli_usage("%s takes %s", act, a->takes);
@@ -288,6 +402,8 @@ int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
         if (!act)
                 return show(bh_api_get(api, target->str, &error), json, &error);
         bh_api_segment(target, act);
+        if (!a->takes)
+                return show_exceptions(bh_api_get(api, target->str, &error), json, &error);
         json_t *body = json_object();
         g_autofree char *values = a->many ? g_strjoinv(",", argv + 3) : g_strdup(value);
         json_object_set_new(body, a->member, a->number ? json_integer((json_int_t) g_ascii_strtoull(value, NULL, 10)) : json_string(values));

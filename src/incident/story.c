@@ -99,11 +99,26 @@ static guint containers_of(const BhIncident *i) {
         return g_hash_table_size(ids);
 }
 
-/* Where it began: the first line that is not merely a note. */
+#define SAME_MOMENT_NS G_GINT64_CONSTANT(1000000000)
+
+/* Where it began: the first line that is not merely a note; of several at that moment the one that says how they came in. */
 static const BhIncidentLine *entry_of(const BhIncident *i) {
-        for (guint n = 0; n < i->lines->len; n++)
-                if (line(i, n)->rank <= BH_INCIDENT_RANK)
-                        return line(i, n);
+        const BhIncidentLine *first = NULL;
+
+        for (guint n = 0; n < i->lines->len; n++) {
+                const BhIncidentLine *l = line(i, n);
+
+                if (l->rank > BH_INCIDENT_RANK)
+                        continue;
+                if (!first)
+                        first = l;
+                if (l->time_ns - first->time_ns > SAME_MOMENT_NS)
+                        break;
+                if (l->tactics >> BH_TACTIC_INITIAL_ACCESS & 1 && same_place(l, first))
+                        return l;
+        }
+        if (first)
+                return first;
         return i->lines->len ? line(i, 0) : NULL;
 }
 

@@ -76,7 +76,8 @@ static void append_output(GString *out, const BhAlert *a, gsize max) {
                 bh_format_cut(text, max);
         g_string_append(out, text->str);
         if (a->count > 1) {
-                g_string_append_printf(out, " [%" G_GUINT64_FORMAT " equal ones until ", a->count);
+                /* an incident's findings are not equal: it has grown */
+                g_string_append_printf(out, g_str_equal(a->source, "incident") ? " [%" G_GUINT64_FORMAT " findings until " : " [%" G_GUINT64_FORMAT " equal ones until ", a->count);
                 bh_format_append_line(out, a->last);
                 g_string_append_c(out, ']');
         }

@@ -113,8 +113,11 @@ static guint64 key_of(guint64 seed, const struct bh_event *e, const char *rule, 
         XXH3_64bits_reset_withSeed(&h, seed);
         XXH3_64bits_update(&h, rule, strlen(rule));
         XXH3_64bits_update(&h, &detail, sizeof(detail));
-        if (detail < DETAIL_RULE)
+        if (detail < DETAIL_RULE) {
                 hash_text(&h, e, BH_F_container_id, &e->container_id);
+                /* what two containers' processes do on the node is not one act */
+                hash_text(&h, e, BH_F_origin_id, &e->origin_id);
+        }
         if (detail < DETAIL_CONTAINER) {
                 hash_number(&h, e, BH_F_type, e->type);
                 hash_text(&h, e, BH_F_exe, &e->exe);

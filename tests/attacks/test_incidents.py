@@ -164,6 +164,44 @@ def test_people_work_on_it_and_a_closed_one_takes_no_more(central, sensor, docke
     assert {"incident.comment", "incident.assign", "incident.close"} <= set(actions), actions
 
 
+def test_people_merge_split_and_learn(central, sensor, docker, name, tmp_path):
+    admin = central.root()
+    out = central.data_dir / "central" / "alerts" / f"{name}.json"
+    assert admin.put(f"/api/v1/outputs/{name}", {"type": "file", "file": f"{name}.json", "format": "bulkhead", "sources": ["incident"]}).status == 200
+    with box(docker, f"{name}-a") as a, box(docker, f"{name}-b") as b:
+        for x in (a, b):
+            x.run("/usr/sbin/nginx sh 'true; true'")
+        one, two = (wait_incident(central, f"{name}-{x}")["id"] for x in "ab")
+        assert "itself" in cli(central, "incident", str(one), "merge", str(one), status=1)
+        cli(central, "incident", str(two), "merge", str(one))
+        assert incident(central, two)["state"] == "merged" and incident(central, two)["title"], "it keeps what it told"
+        i = incident(central, one)
+        assert {c["name"] for c in i["containers"]} == {f"{name}-a", f"{name}-b"}
+        b.run("cat /etc/shadow", ok=None)
+        wait_for(lambda: (any(x["rule"] == "Password hashes read" for x in incident(central, one)["timeline"]), incident(central, one)["timeline"]), 15, "what follows goes to the one that goes on")
+        lines = [x["finding"] for x in incident(central, one)["timeline"] if x["container_name"] == f"{name}-b"]
+        assert "not of all" in cli(central, "incident", str(one), "split", "no-such-finding", status=1)
+        made = json.loads(cli(central, "incident", str(one), "split", *lines, "--json"))
+        assert [c["name"] for c in made["containers"]] == [f"{name}-b"] and made["id"] not in (one, two), made
+        b.run("rm /var/log/app.log")
+        wait_for(lambda: ("Log removed or emptied" in rules_of(incident(central, made["id"])), incident(central, made["id"])["timeline"]), 15, "and what follows goes to the new one")
+        assert [c["name"] for c in incident(central, one)["containers"]] == [f"{name}-a"]
+    whole = incident(central, made["id"])
+    assert any(p["exe"].endswith("cat") or "busybox" in p["exe"] for p in whole["processes"]) and any(f["path"] == "/etc/shadow" for f in whole["credentials"]), whole
+    rules = tmp_path / "exceptions.yaml"
+    rules.write_text(cli(central, "incident", str(made["id"]), "exceptions"))
+    assert "rule: \"Password hashes read\"" in rules.read_text(), rules.read_text()
+    print(cli(central, "rules", "check", *sorted(str(p) for p in (sensor_env.REPO / "rules").glob("*.yaml")), str(rules)))
+    cli(central, "incident", str(made["id"]), "close", "false_positive")
+
+    def told():
+        alerts = [json.loads(x) for x in out.read_text().splitlines()] if out.exists() else []
+        return {(x["output_fields"]["incident.id"], x["output_fields"]["incident.state"]) for x in alerts if x["rule"] == "Incident"}
+    wait_for(lambda: ({(one, "open"), (two, "open"), (two, "merged"), (made["id"], "open"), (made["id"], "closed")} <= told(), told()), 15, "outputs are told")
+    actions = [x["action"] for x in admin.get("/api/v1/audit?limit=50").json["audit"]]
+    assert {"incident.merge", "incident.split"} <= set(actions), actions
+
+
 def test_the_stream_tells_how_it_grows(central, sensor, docker, name):
     live = central.root().stream("/api/v1/stream")
     live.wait(lambda i, e, d: e == "hello")
@@ -180,11 +218,15 @@ def test_a_killed_central_goes_on_with_the_same_incident(central, sensor, docker
     with box(docker, name) as b:
         b.run("/usr/sbin/nginx sh 'true; true'")
         i = wait_incident(central, name)
-        before = {x["id"]: x["findings"] for x in incidents(central)}
+        before = {x["id"]: incident(central, x["id"]) for x in incidents(central)}
         central.kill()
         b.run("cat /etc/shadow", ok=None)
         central.start()
         again = wait_incident(central, name, lambda i: "credential-access" in i["tactics"], deadline=40)
     assert again["id"] == i["id"] and again["findings"] > i["findings"], (i, again)
-    after = {x["id"]: x["findings"] for x in incidents(central)}
-    assert {k: after[k] for k in before if k != i["id"]} == {k: v for k, v in before.items() if k != i["id"]}, (before, after)
+    for number, was in before.items():
+        now = incident(central, number)
+        if number == i["id"]:
+            assert now["timeline"][:len(was["timeline"])] == was["timeline"], (was, now)
+        else:
+            assert {k: now[k] for k in ("timeline", "title", "story", "findings", "tactics", "severity")} == {k: was[k] for k in ("timeline", "title", "story", "findings", "tactics", "severity")}, (was, now)

@@ -314,8 +314,12 @@ def test_the_demo_introduces_itself_and_ends_at_ctrl_c(program, engine):
     assert proc.wait(150) == 0 and "all is up" not in log.read_text(), log.read_text()
     assert inventory(engine) == before and forms.leftovers(Engine(engine.host)) == []
 
-    proc, log = program("--seed", "5", words="acts of the operator")
+    proc, log = program("--seed", "5", "--attack", words="acts of the operator")
     text = log.read_text()
+    # the attack, told after its container is gone
+    number = re.search(r"In the web interface: https://127\.0\.0\.1:\d+/incidents/(\d+)\n", text)[1]
+    told = text[text.index(f"Incident {number}: "):]
+    assert "Program run by a web attack" in told and "Scheduled job written" in told and "Process outside of the container traced or written to" in told and "shop-api-1" in told, told
     url, password = re.search(r"Bulkhead +(https://127\.0\.0\.1:\d+/)\n +log in as +admin / (\S{20,})\n", text).groups()
     shop_url = re.search(r"The shop +(http://127\.0\.0\.1:\d+/) ", text)[1]
 

