@@ -9,7 +9,7 @@
 #include "routes.h"
 #include "store/store_inventory.h"
 
-#define PEERS_BYTES 65536
+#define PEERS_BYTES 49152 /* as many of the longest as there may be */
 #define HELD_MAX 50u       /* containers held or ended at a time, where nobody insists */
 #define WORKLOAD_PART 2u   /* of a workload's running containers one in so many at most */
 

@@ -65,7 +65,7 @@ BH_ROUTE(POST, "/api/v1/incidents/{id}/comment", ANALYST, 16384, "", "incident.c
 BH_ROUTE(POST, "/api/v1/incidents/{id}/merge", ANALYST, 4096, "", "incident.merge", incident_merge)
 BH_ROUTE(POST, "/api/v1/incidents/{id}/split", ANALYST, 65536, "", "incident.split", incident_split)
 BH_ROUTE(POST, "/api/v1/incidents/{id}/close", ANALYST, 16384, "", "incident.close", incident_close)
-BH_ROUTE(POST, "/api/v1/responses", ANALYST, 262144, "", "response.create", response_create)
+BH_ROUTE(POST, "/api/v1/responses", ANALYST, 65536, "", "response.create", response_create)
 BH_ROUTE(POST, "/api/v1/responses/{id}/release", ANALYST, 16384, "", "response.release", response_release)
 BH_ROUTE(POST, "/api/v1/models/lock", ANALYST, 4096, "", "model.lock", model_lock)
 BH_ROUTE(POST, "/api/v1/models/relearn", ANALYST, 4096, "", "model.relearn", model_relearn)

@@ -79,6 +79,22 @@ static void inspector(const json_t *s) {
                bh_json_number(i, "asked"), lost, lost ? " (" : "", reasons, lost ? ")" : "", bh_json_number(i, "starts"));
 }
 
+/* What this node does to containers, and what each of that guarantees. */
+static void responses(const json_t *s) {
+        json_t *r = json_object_get(s, "responses"), *g;
+        g_autofree char *problem = bh_json_cell(r, "problem");
+        size_t i;
+
+        if (!json_is_object(r))
+                return;
+        printf("responses  %" G_GUINT64_FORMAT " in force, %" G_GUINT64_FORMAT " done, %" G_GUINT64_FORMAT " failed%s%s\n", bh_json_number(r, "held"), bh_json_number(r, "done"), bh_json_number(r, "failed"),
+               *problem ? "; containers cannot be held: " : "", problem);
+        if (!bh_json_number(r, "held"))
+                return;
+        json_array_foreach(json_object_get(r, "guarantees"), i, g)
+                printf("           %-10s %-4s %s\n", bh_json_text(g, "action"), bh_json_text(g, "guarantee"), bh_json_text(g, "what"));
+}
+
 /* Web traffic: what is looked at, and what was not. */
 static void web(const json_t *s) {
         json_t *w = json_object_get(s, "web"), *capture = json_object_get(w, "capture"), *skipped = json_object_get(w, "skipped");
@@ -268,6 +284,7 @@ void bh_status_print_sensor(const json_t *s) {
         inspector(s);
         web(s);
         tls(s);
+        responses(s);
         hooks(s);
         rings(s);
         recorder(s);

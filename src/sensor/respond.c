@@ -198,8 +198,12 @@ static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *res
         e->result = g_strdup(result);
         if (state == BH_RESPONSE_STATE_FAILED)
                 r->failed++;
+        gboolean busy = e->busy;
+
         bh_entry_save(r->dir, e);
+        e->busy = TRUE; /* the caller's: it stays, whatever the clock says */
         bh_entries_prune(r->dir, r->entries, BH_RESPOND_ENDED);
+        e->busy = busy;
 }
 
 static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {

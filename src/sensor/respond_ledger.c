@@ -184,8 +184,7 @@ void bh_entries_prune(const char *dir, GHashTable *entries, guint max) {
                 if (e->state != BH_RESPONSE_STATE_ACTIVE && e->state != BH_RESPONSE_STATE_PENDING && !e->busy)
                         g_ptr_array_add(ended, e);
         g_ptr_array_sort(ended, oldest_first);
-        /* the newest may be the caller's, and stays */
-        for (guint i = 0; i + MAX(max, 1) < ended->len; i++) {
+        for (guint i = 0; i + max < ended->len; i++) {
                 g_autofree char *path = NULL, *snapshot = NULL;
 
                 e = ended->pdata[i];
