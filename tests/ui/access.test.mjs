@@ -9,7 +9,7 @@ import { Browser, Central, until } from "./env.mjs";
 
 const PAGES = [
   ["overview", "#/", ".tiles"], ["containers", "#/containers", ".grid-body .row"], ["container", `#/containers?id=${id(4)}`, ".drawer .levers"], ["nothing-found", "#/containers?q=nothing-such", ".empty"],
-  ["events", "#/events?groups=process,file,network", ".grid-body .row"], ["health", "#/health", ".hooks"], ["incidents", "#/incidents", ".incidents-grid .row.is-open"], ["incident", "#/incidents/1", ".step .lineage"], ["models", "#/models", ".models-grid .row:not(.head)"], ["model", "#/models?app=payments&workload=api", ".items-grid .row:not(.head)"], ["no-incident", "#/incidents?q=nothing-such", ".empty"], ["users", "#/users", ".table"], ["tokens", "#/tokens", ".page-head"], ["audit", "#/audit", ".table"], ["no-such-page", "#/nowhere", ".empty"],
+  ["events", "#/events?groups=process,file,network", ".grid-body .row"], ["health", "#/health", ".hooks"], ["incidents", "#/incidents", ".incidents-grid .row.is-open"], ["incident", "#/incidents/1", ".step .lineage"], ["models", "#/models", ".models-grid .row:not(.head)"], ["model", "#/models?app=payments&workload=api", ".items-grid .row:not(.head)"], ["responses", "#/responses", ".empty"], ["no-incident", "#/incidents?q=nothing-such", ".empty"], ["users", "#/users", ".table"], ["tokens", "#/tokens", ".page-head"], ["audit", "#/audit", ".table"], ["no-such-page", "#/nowhere", ".empty"],
 ];
 const SHOTS = process.env.BH_UI_SHOTS; /* a folder for people to look at */
 let central, node;

@@ -13,6 +13,7 @@ import { Models } from "../features/models/models";
 import { Login } from "../features/login/login";
 import { Password } from "../features/login/password";
 import { Overview } from "../features/overview/overview";
+import { Responses } from "../features/responses/responses";
 import { Button, Empty } from "../parts/ui";
 import { Brand } from "../parts/icons";
 import { route } from "./router";
@@ -27,6 +28,7 @@ export const PAGES: PageDef[] = [
   { path: "/map", title: "Map", icon: "map", page: MapPage },
   { path: "/models", title: "Models", icon: "models", page: Models },
   { path: "/containers", title: "Containers", icon: "containers", page: Containers },
+  { path: "/responses", title: "Responses", icon: "responses", page: Responses },
   { path: "/events", title: "Live events", icon: "events", page: Events },
   { path: "/health", title: "Health", icon: "health", page: Health },
   { path: "/users", title: "Users", icon: "users", aside: true, role: "admin", page: Users },

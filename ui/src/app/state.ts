@@ -34,6 +34,9 @@ export const graphChanged = signal(0);
 export const incidentsChanged = signal(0);
 export const incidentsOpen = signal(-1);
 
+/* Counts the messages that some response changed. */
+export const responsesChanged = signal(0);
+
 export const totals = computed(() => {
   void inventoryVersion.value;
   let running = 0;
@@ -270,6 +273,7 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
     } else if (e.event === "reset" || kind === "store") dirty.add("");
     else if (kind === "node") void readStatus();
     if (kind === "graph" || e.event === "reset") graph = true;
+    if (kind === "response" || e.event === "reset") responsesChanged.value++;
     if (kind === "incident" || kind === "store" || e.event === "reset") incident = true;
   }
   if (graph) graphChanged.value++;

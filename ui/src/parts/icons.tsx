@@ -15,6 +15,7 @@ const shapes: Record<string, ComponentChildren> = {
   overview: <><rect x="2" y="2" width="5" height="6" rx="1" /><rect x="9" y="2" width="5" height="3.5" rx="1" /><rect x="2" y="10.5" width="5" height="3.5" rx="1" /><rect x="9" y="8" width="5" height="6" rx="1" /></>,
   incidents: <><path d="M4 11.5V7a4 4 0 0 1 8 0v4.5M2.5 13.5h11M8 1.2v.8M2.2 3.4l.7.6M13.8 3.4l-.7.6" /></>,
   models: <><circle cx="8" cy="8" r="6.2" /><circle cx="8" cy="8" r="3" /><path d="M8 1.8V5M8 11v3.2M1.8 8H5M11 8h3.2" /></>,
+  responses: <><path d="M8 1.6 13.4 3.6v4c0 3.4-2.3 5.6-5.4 6.8-3.1-1.2-5.4-3.4-5.4-6.8v-4z" /><path d="M5.6 8h4.8" /></>,
   containers: <><path d="M8 1.8 14 5v6l-6 3.2L2 11V5z" /><path d="M2.2 5.1 8 8.2l5.8-3.1M8 8.2v5.8" /></>,
   map: <><circle cx="3.4" cy="8" r="1.9" /><circle cx="12.4" cy="3.6" r="1.9" /><circle cx="12.4" cy="12.4" r="1.9" /><path d="M5.2 7.2c2.4-1.2 3-2.9 5.3-3.4M5.2 8.8c2.4 1.2 3 2.9 5.3 3.4" /></>,
   fitall: <path d="M2 5.5V2h3.5M10.5 2H14v3.5M14 10.5V14h-3.5M5.5 14H2v-3.5" />,

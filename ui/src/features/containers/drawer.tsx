@@ -3,14 +3,15 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Container } from "../../api/openapi";
 import { get, sentence, ApiError } from "../../api/client";
-import { href } from "../../app/router";
-import { inventory, inventoryVersion, now } from "../../app/state";
+import { go, href } from "../../app/router";
+import { inventory, inventoryVersion, me, now } from "../../app/state";
 import { age, bytes, count, date, toMs } from "../../lib/format";
 import { EXPOSURES, exposureOf } from "../../lib/inventory";
 import { shortId, visible } from "../../lib/text";
 import { Icon, StateMark } from "../../parts/icons";
-import { Copy, Facts, Notice, Section, Skeleton, T } from "../../parts/ui";
+import { Button, Copy, Facts, Notice, Section, Skeleton, T } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
+import { Act } from "../responses/act";
 
 type Full = Partial<Container> & { id: string };
 type Mount = Container["mounts"][number];
@@ -152,6 +153,7 @@ export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => vo
   const [told, setFull] = useState<Full | null>(null);
   const [error, setError] = useState("");
   const [gone, setGone] = useState(false);
+  const [acting, setActing] = useState(false);
   void inventoryVersion.value;
   const row = inventory.find(id);
   const key = row?.id ?? id;
@@ -176,13 +178,16 @@ export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => vo
 
   const name = (full?.name || full?.display_name) ?? row?.name ?? shortId(id);
   const state = String(full?.state ?? row?.state ?? "");
+  const acts = (me.value?.role === "admin" || me.value?.role === "analyst") && !gone && (state === "running" || state === "paused");
   return (
     <Drawer label={`Container ${visible(name, 80)}`} focusKey={key} onClose={onClose} head={
       <>
         <h2><StateMark state={state} /><T s={name} max={160} /></h2>
         <p><T s={[full?.application ?? row?.application, full?.workload ?? row?.workload].filter(Boolean).join(" / ")} max={160} /></p>
       </>}>
-      <p class="drawer-links"><a class="button" href={href("/events", { container: full?.name ?? row?.name ?? id })}><Icon name="events" />Live events</a><a class="button" href={href("/containers", { q: `image:"${full?.image ?? row?.image ?? ""}"` })}><Icon name="search" />Same image</a></p>
+      <p class="drawer-links"><a class="button" href={href("/events", { container: full?.name ?? row?.name ?? id })}><Icon name="events" />Live events</a><a class="button" href={href("/containers", { q: `image:"${full?.image ?? row?.image ?? ""}"` })}><Icon name="search" />Same image</a>
+        {acts && <Button glyph="responses" onClick={() => setActing(true)}>Act…</Button>}</p>
+      {acting && <Act container={key} name={name} node={String(full?.node ?? row?.node ?? "")} onClose={() => setActing(false)} onDone={(r) => go(href("/responses", { id: r.id }))} />}
       {error && <Notice level="warn">{error}{full ? " What is shown is what was read last." : ""}</Notice>}
       {gone ? <Notice level="note">No such container is known. It was removed, or the address is not right.</Notice>
         : full ? <Details c={full} /> : !error && <Skeleton rows={10} label="Loading the container" />}

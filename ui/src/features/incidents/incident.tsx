@@ -6,13 +6,15 @@ import { get, post, sentence } from "../../api/client";
 import { go, href, patch, route } from "../../app/router";
 import { incidentsChanged, me, now } from "../../app/state";
 import { age, count, date } from "../../lib/format";
-import { BASES, forestOf, incidentFrom, type Incident, type Line, reportOf, stamp, tacticName, VERDICTS } from "../../lib/incidents";
+import { BASES, forestOf, incidentFrom, type Incident, type Line, type Place, reportOf, stamp, tacticName, VERDICTS } from "../../lib/incidents";
 import { plural, shortId, visible } from "../../lib/text";
 import { save } from "../../lib/save";
 import { Icon, StateMark } from "../../parts/icons";
 import { Button, Copy, Dialog, Empty, Facts, Field, Menu, Notice, Section, Skeleton, T } from "../../parts/ui";
 import { SeverityMark, TacticStrip } from "./mark";
 import { LanesView } from "./lanes";
+import { Act } from "../responses/act";
+import { Evidence } from "./evidence";
 
 const mono = (s: string) => (s ? <span class="mono wrap"><T s={s} max={2000} /></span> : null);
 const Time = ({ ms }: { ms: number }) => (Number.isFinite(ms) ? <time title={new Date(ms).toISOString()}>{date(ms)}</time> : <span class="none">–</span>);
@@ -162,6 +164,7 @@ export function IncidentPage({ id }: { id: string }) {
   const [error, setError] = useState("");
   const [said, setSaid] = useState("");
   const [closing, setClosing] = useState(false);
+  const [acting, setActing] = useState<Place | null>(null);
   const version = incidentsChanged.value;
   const who = me.value;
   const may = who?.role === "admin" || who?.role === "analyst";
@@ -226,13 +229,16 @@ export function IncidentPage({ id }: { id: string }) {
           <section class="card" aria-labelledby="s-where"><header><h2 id="s-where">Containers</h2><span class="tally">{i.places.length}</span></header>
             <ul class="places">{i.places.map((p) => (
               <li key={p.key}><a href={href("/containers", { id: p.container })}><StateMark state={p.state || "unknown"} /><T s={p.name || shortId(p.container)} max={80} /></a>
+                {may && p.state === "running" && <Button class="small" glyph="responses" aria-label={`Act on ${visible(p.name, 60)}`} onClick={() => setActing(p)}>Act…</Button>}
                 <small class="dim"><T s={[p.application, p.workload, p.node].filter(Boolean).join(" / ")} max={120} />{p.state && p.state !== "running" ? `, ${p.state}` : ""}{p.privileged && <span class="tag amber">privileged</span>}</small></li>))}
               {!i.places.length && <li class="faint">On {i.nodes.length === 1 ? "the node" : "nodes"} <T s={i.nodes.join(", ")} max={200} /> itself.</li>}</ul>
           </section>
           <section class="card" aria-labelledby="s-procs"><header><h2 id="s-procs">Processes</h2></header><Forest incident={i} selected={selected} onSelect={select} /></section>
+          <Evidence id={i.id} version={version} may={may} />
           <section class="card pad" aria-label="Comments"><Comments incident={i} may={may} onDone={take} /></section>
         </div>
       </div>
+      {acting && <Act container={acting.container} name={acting.name} node={acting.node} onClose={() => setActing(null)} onDone={(r) => go(href("/responses", { id: r.id }))} />}
       {closing && <Close incident={i} onDone={take} onClose={() => setClosing(false)} />}
     </div>
   );

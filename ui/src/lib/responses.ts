@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What was done to containers, as the pages use it. */
+import { toMs } from "./format";
+
+export interface Response { id: string; action: string; state: string; releasing: boolean; node: string; containerId: string; container: string; workload: string; application: string; actor: string; reason: string; allow: string[]; deny: string[]; result: string; until: number; created: number; changed: number; detail: Record<string, unknown> }
+
+export interface Action { key: string; title: string; says: string; undo: boolean; peers?: "allow" | "deny" }
+export const ACTIONS: Action[] = [
+  { key: "isolate", title: "Isolate", says: "Cuts all its traffic, what is open too. Its processes go on.", undo: true, peers: "allow" },
+  { key: "quarantine", title: "Quarantine", says: "Isolates it and freezes its processes, after a picture of them was taken.", undo: true, peers: "allow" },
+  { key: "block", title: "Block peers", says: "Refuses connections to and from the peers that are named.", undo: true, peers: "deny" },
+  { key: "pause", title: "Pause", says: "Freezes its processes.", undo: true },
+  { key: "restart", title: "Restart", says: "The runtime stops and starts it again.", undo: false },
+  { key: "stop", title: "Stop", says: "The runtime stops it.", undo: false },
+  { key: "kill", title: "Kill", says: "Ends its processes at once.", undo: false },
+];
+export const actionTitle = (key: string) => ACTIONS.find((a) => a.key === key)?.title ?? key;
+export const STATES: Record<string, string> = { pending: "its node has not said yet what came of it", active: "in force", released: "undone", gone: "the container is gone", done: "done", failed: "failed", dry_run: "nothing was done" };
+/* What can be released: it holds, or is going to. */
+export const holds = (r: Response) => (r.state === "active" || r.state === "pending") && !r.releasing && !!ACTIONS.find((a) => a.key === r.action)?.undo;
+
+const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
+const list = (v: unknown): string[] => (Array.isArray(v) ? v.map(text).filter(Boolean) : []);
+
+export function responseFrom(v: unknown): Response {
+  const o = (v && typeof v === "object" ? v : {}) as Record<string, unknown>;
+  return {
+    id: text(o.id), action: text(o.action), state: text(o.state), releasing: o.releasing === true, node: text(o.node), containerId: text(o.container_id), container: text(o.container_name), workload: text(o.workload), application: text(o.application),
+    actor: text(o.actor), reason: text(o.reason), allow: list(o.allow), deny: list(o.deny), result: text(o.result), until: toMs(o.until), created: toMs(o.created), changed: toMs(o.changed),
+    detail: o.detail && typeof o.detail === "object" && !Array.isArray(o.detail) ? (o.detail as Record<string, unknown>) : {},
+  };
+}
