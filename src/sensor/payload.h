@@ -53,7 +53,7 @@ typedef enum {
         BH_PAYLOAD_TLS = 1 << 2,        /* clear text of a TLS library; offsets count clear text, apart from the socket's */
         BH_PAYLOAD_CUT = 1 << 3,        /* the call moved more than is here (total > len) */
         BH_PAYLOAD_SKIPPED = 1 << 4,    /* bytes before this one were not told: since the last piece of this direction, or since the connection's beginning */
-        BH_PAYLOAD_TLS_CLOSED = 1 << 5, /* no bytes: the handshake is over, and what follows is encrypted. Once a connection */
+        BH_PAYLOAD_TLS_CLOSED = 1 << 5, /* no bytes: the handshake is over, and what follows is encrypted. Once a connection; its clear text may come all the same, if a later call of a library is the first that was seen */
         BH_PAYLOAD_TURN = 1 << 6,       /* the stream's direction turned: first of a request or response */
 } BhPayloadFlags;
 

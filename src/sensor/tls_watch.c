@@ -327,7 +327,7 @@ static char *why_closed(const Look *l) {
         g_autofree char *name = NULL;
 
         if (l->open)
-                return g_strdup("a connection that was open before its library was found");
+                return g_strdup("a connection of which no call of its library was seen in the handshake");
         if (l->library)
                 return g_strdup(l->library);
         if (g_strcmp0(l->name, "java") == 0)
