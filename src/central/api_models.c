@@ -127,9 +127,7 @@ static void append_version(GString *out, const BhModel *m, const BhModelVersion 
         bh_json_close(out, '}');
 }
 
-static void append_model(BhModel *m, gpointer data) {
-        GString *out = data;
-
+static void append_model(const BhModel *m, GString *out) {
         bh_json_open(out, NULL, '{');
         bh_json_text(out, "application", m->application);
         bh_json_text(out, "workload", m->workload);
@@ -142,43 +140,96 @@ static void append_model(BhModel *m, gpointer data) {
         bh_json_close(out, '}');
 }
 
-typedef struct {
-        GString *out;
-        const char *application, *workload;
-} Filter;
+/* A cursor is the key of the last model that was given, in hex: names hold anything. NULL: answered. */
+static char *key_of_cursor(BhCall *call, const char *cursor) {
+        gsize n = strlen(cursor) / 2;
+        g_autofree char *key = g_malloc0(n + 1);
 
-static void append_filtered(BhModel *m, gpointer data) {
-        const Filter *f = data;
+        for (gsize i = 0; i < n; i++) {
+                gint high = g_ascii_xdigit_value(cursor[2 * i]), low = g_ascii_xdigit_value(cursor[2 * i + 1]);
 
-        if ((!f->application || g_str_equal(f->application, m->application)) && (!f->workload || g_str_equal(f->workload, m->workload)))
-                append_model(m, f->out);
+                if (high < 0 || low < 0 || !(key[i] = (char) (high << 4 | low)))
+                        break;
+        }
+        if (strlen(cursor) % 2 || strlen(key) != n || !strchr(key, '\n')) {
+                bh_call_error(call, 400, "invalid", "the cursor is not one that an earlier page gave: begin again without it");
+                return NULL;
+        }
+        return g_steal_pointer(&key);
 }
 
-void bh_api_models(BhCall *call) {
-        Filter f = { g_string_new(NULL), bh_call_param(call, "application"), bh_call_param(call, "workload") };
-        BhModelsStats s;
+static char *cursor_of(const char *key) {
+        GString *out = g_string_new(NULL);
 
-        bh_models_stats(call->central->models, &s);
-        bh_json_open(f.out, NULL, '{');
-        bh_json_open(f.out, "models", '[');
-        bh_models_acquire(call->central->models);
-        bh_models_each(call->central->models, append_filtered, &f);
-        bh_models_release(call->central->models);
-        bh_json_close(f.out, ']');
-        bh_json_open(f.out, "analyzer", '{');
-        bh_json_uint(f.out, "models", s.models);
-        bh_json_uint(f.out, "bytes", s.bytes);
-        bh_json_uint(f.out, "observations", s.observations);
-        bh_json_uint(f.out, "anomalies", s.anomalies);
-        bh_json_uint(f.out, "refused", s.refused);
-        bh_json_uint(f.out, "drifts", s.drifts);
-        bh_json_uint(f.out, "suppressed", s.suppressed);
-        bh_json_uint(f.out, "queued", s.queued);
-        bh_json_uint(f.out, "reread", s.reread);
-        bh_json_uint(f.out, "over", s.over);
-        bh_json_close(f.out, '}');
-        bh_json_close(f.out, '}');
-        bh_call_json(call, 200, f.out);
+        for (; *key; key++)
+                g_string_append_printf(out, "%02x", (guint8) *key);
+        return g_string_free(out, FALSE);
+}
+
+static int by_key(gconstpointer a, gconstpointer b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+static gboolean is_asked_for(const char *key, const char *application, const char *workload) {
+        const char *end = strchr(key, '\n');
+
+        return (!application || (strlen(application) == (gsize) (end - key) && g_str_has_prefix(key, application))) && (!workload || g_str_equal(end + 1, workload));
+}
+
+/* One model at a time is held: the analyzer waits for no page. One that comes or goes meanwhile is in a page or not, none is told twice. */
+void bh_api_models(BhCall *call) {
+        const char *application = bh_call_param(call, "application"), *workload = bh_call_param(call, "workload"), *cursor = bh_call_param(call, "cursor");
+        BhModels *all = call->central->models;
+        g_autofree char *after = NULL, *next = NULL;
+        BhModelsStats s;
+        guint limit, given = 0;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || (cursor && !(after = key_of_cursor(call, cursor))))
+                return;
+        bh_models_stats(all, &s);
+        bh_models_acquire(all);
+        g_autoptr(GPtrArray) keys = bh_models_keys(all);
+        bh_models_release(all);
+        g_ptr_array_sort(keys, by_key);
+
+        GString *out = g_string_new(NULL);
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, "models", '[');
+        const char *last = NULL;
+        for (guint i = 0; i < keys->len; i++) {
+                const char *key = keys->pdata[i], *end = strchr(key, '\n');
+
+                if ((after && strcmp(key, after) <= 0) || !is_asked_for(key, application, workload))
+                        continue;
+                if (given == limit) {
+                        next = cursor_of(last);
+                        break;
+                }
+                g_autofree char *of = g_strndup(key, (gsize) (end - key));
+                bh_models_acquire(all);
+                BhModel *m = bh_models_get(all, of, end + 1);
+                if (m)
+                        append_model(m, out);
+                bh_models_release(all);
+                given++;
+                last = key;
+        }
+        bh_json_close(out, ']');
+        bh_json_text(out, "next", next);
+        bh_json_open(out, "analyzer", '{');
+        bh_json_uint(out, "models", s.models);
+        bh_json_uint(out, "bytes", s.bytes);
+        bh_json_uint(out, "observations", s.observations);
+        bh_json_uint(out, "anomalies", s.anomalies);
+        bh_json_uint(out, "refused", s.refused);
+        bh_json_uint(out, "drifts", s.drifts);
+        bh_json_uint(out, "suppressed", s.suppressed);
+        bh_json_uint(out, "queued", s.queued);
+        bh_json_uint(out, "reread", s.reread);
+        bh_json_uint(out, "over", s.over);
+        bh_json_close(out, '}');
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
 }
 
 static void append_item(GString *out, const BhItem *i) {
@@ -197,7 +248,7 @@ static void append_item(GString *out, const BhItem *i) {
         bh_json_bool(out, "starting", i->flags & BH_ITEM_STARTING);
         bh_json_uint(out, "count", i->count);
         bh_json_uint(out, "trials", i->units);
-        bh_json_uint(out, "replicas", i->n_replicas);
+        bh_json_uint(out, "replicas", bh_item_replicas(i));
         bh_json_time(out, "first", i->first_ns);
         bh_json_time(out, "last", i->last_ns);
         bh_json_text(out, "example", i->example);

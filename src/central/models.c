@@ -3,15 +3,17 @@
 
 #include <string.h>
 
-#include "base/escape.h"
 #include "base/log.h"
+#include "model/observed.h"
 #include "models_private.h"
 #include "store/store_models.h"
 
 #define TICK_US G_USEC_PER_SEC
 #define SLACK_NS (10 * G_GINT64_CONSTANT(1000000000)) /* rows are stored a little before they are queued */
+#define ACTS_AT_ONCE 256u /* that readers wait for, at most */
+#define BREATH_US 100
+#define BREATHS 20u /* for so many times: the analyzer does not starve either */
 #define AGE_US (3600 * (gint64) G_USEC_PER_SEC)
-#define TEXT_MAX 900u
 
 /* ---- the table ---- */
 
@@ -41,7 +43,9 @@ BhKept *bh_models_kept(BhModels *m, const char *application, const char *workloa
 }
 
 void bh_models_acquire(BhModels *m) {
+        g_atomic_int_inc(&m->wanted);
         g_mutex_lock(&m->lock);
+        g_atomic_int_add(&m->wanted, -1);
 }
 
 void bh_models_release(BhModels *m) {
@@ -69,6 +73,17 @@ void bh_models_each(BhModels *m, void (*each)(BhModel *, gpointer), gpointer dat
                 each(((BhKept *) p)->model, data);
 }
 
+GPtrArray *bh_models_keys(BhModels *m) {
+        GPtrArray *keys = g_ptr_array_new_full(g_hash_table_size(m->models), g_free);
+        GHashTableIter it;
+        gpointer key;
+
+        g_hash_table_iter_init(&it, m->models);
+        while (g_hash_table_iter_next(&it, &key, NULL))
+                g_ptr_array_add(keys, g_strdup(key));
+        return keys;
+}
+
 void bh_models_stats(BhModels *m, BhModelsStats *out) {
         GHashTableIter it;
         gpointer p;
@@ -76,7 +91,7 @@ void bh_models_stats(BhModels *m, BhModelsStats *out) {
         g_mutex_lock(&m->queue_lock);
         guint queued = m->queue.length;
         g_mutex_unlock(&m->queue_lock);
-        g_mutex_lock(&m->lock);
+        bh_models_acquire(m);
         *out = m->stats;
         out->queued = queued;
         out->models = g_hash_table_size(m->models);
@@ -135,20 +150,6 @@ gboolean bh_models_keep(BhModels *m, BhModel *model, const BhStoreAuditEntry *au
 
 /* ---- acts ---- */
 
-/* UTF-8 of a bounded length; what is cut off still tells apart. */
-static char *clean(const char *text) {
-        gsize len = text ? strlen(text) : 0;
-
-        if (!len)
-                return g_strdup("");
-        char *out = g_utf8_validate(text, (gssize) len, NULL) ? g_strndup(text, len) : bh_escape_cell(text, (gssize) len);
-        if (strlen(out) <= TEXT_MAX)
-                return out;
-        char *end = g_utf8_find_prev_char(out, out + TEXT_MAX), *cut = g_strdup_printf("%.*s#%08x", (int) (end - out), out, g_str_hash(out));
-        g_free(out);
-        return cut;
-}
-
 BhVerdictKind bh_models_act(BhModels *m, BhKept *k, const char *digest, BhAct *a, const BhModelBox *box, const char *node, const char *container) {
         a->replica = g_str_hash(container);
         a->starting = box && box->started_ns && a->first_ns < box->started_ns + m->scale.starting_ns;
@@ -178,46 +179,33 @@ BhVerdictKind bh_models_act(BhModels *m, BhKept *k, const char *digest, BhAct *a
                 G_GNUC_FALLTHROUGH;
         case BH_VERDICT_NOVEL:
         case BH_VERDICT_FORBIDDEN:
-                if (v.fresh || !m->replaying)
+                if ((v.fresh || !m->replaying) && !v.implied)
                         bh_models_tell(m, k, &v, a, box, node, container);
                 break;
         }
         return v.kind;
 }
 
-/* One file that is many programs (busybox) is told by the name that it was called by, which its arguments' template begins with. */
-static char *program_of(const char *exe, const char *args) {
-        const char *slash = strrchr(exe, '/'), *base = slash ? slash + 1 : exe, *end = args[0] == '[' ? strchr(args, ']') : NULL;
-
-        if (!end || (!g_str_equal(base, "busybox") && !g_str_equal(base, "toybox") && !g_str_equal(base, "coreutils")))
-                return clean(exe);
-        g_autofree char *both = g_strdup_printf("%s %.*s", exe, (int) (end - args - 1), args + 1);
-        return clean(both);
-}
-
 static void judge(BhModels *m, const BhStoreObservation *o) {
-        BhFamily family = bh_family_from_kind(o->kind);
+        const BhObserved what = { .kind = o->kind, .subject = o->subject, .parent = o->parent, .detail = o->detail, .example = o->example, .why = o->why, .uid = o->uid, .suspicious = o->suspicious,
+                                  .count = o->count, .first_ns = o->first_ns, .last_ns = o->last_ns };
+        g_auto(BhObservedActs) acts;
 
-        if (family == BH_FAMILY_NONE || family == BH_FAMILY_PEER || family == BH_FAMILY_ARGS || g_str_equal(o->subject, "*") || !*o->container_id)
+        bh_observed_acts(&what, &acts);
+        if (!acts.n || !*o->container_id)
                 return;
         BhKept *k = bh_models_kept(m, o->application, o->workload, TRUE);
         if (!k) {
                 m->stats.over += *o->workload != '\0'; /* what belongs to none has no model */
                 return;
         }
-        g_autofree char *actor = clean(o->parent), *detail = clean(o->detail), *example = clean(o->example), *why = clean(o->why);
-        g_autofree char *object = family == BH_FAMILY_EXEC ? program_of(o->subject, detail) : clean(o->subject);
         const BhModelBox *box = bh_models_box(m, o->node, o->container_id);
-        gboolean exec = family == BH_FAMILY_EXEC;
-        BhAct a = { .family = family, .actor = actor, .object = object, .detail = exec ? "" : detail, .uid = exec ? o->uid : 0, .count = o->count, .first_ns = o->first_ns, .last_ns = o->last_ns,
-                    .suspicious = o->suspicious, .example = example, .why = why };
+        for (guint i = 0; i < acts.n; i++) {
+                BhVerdictKind said = bh_models_act(m, k, o->image_digest, &acts.acts[i], box, o->node, o->container_id);
 
-        BhVerdictKind said = bh_models_act(m, k, o->image_digest, &a, box, o->node, o->container_id);
-        if (!exec || g_str_equal(detail, BH_FACET_ANY) || (said != BH_VERDICT_KNOWN && said != BH_VERDICT_LEARNED))
-                return;
-        BhAct args = { .family = BH_FAMILY_ARGS, .actor = object, .object = detail, .detail = "", .count = o->count, .first_ns = o->first_ns, .last_ns = o->last_ns, .suspicious = o->suspicious,
-                       .example = example, .why = why };
-        bh_models_act(m, k, o->image_digest, &args, box, o->node, o->container_id);
+                if (said != BH_VERDICT_KNOWN && said != BH_VERDICT_LEARNED)
+                        break;
+        }
 }
 
 /* ---- the queue ---- */
@@ -250,10 +238,19 @@ void bh_models_observe(BhModels *m, const char *node, const BhStoreObservation *
         g_mutex_unlock(&m->queue_lock);
 }
 
+/* Lets readers in: a mutex is not fair, and whoever has just left it is the first to have it again. */
+static void breathe(BhModels *m) {
+        g_mutex_unlock(&m->lock);
+        for (guint i = 0; i < BREATHS && g_atomic_int_get(&m->wanted); i++)
+                g_usleep(BREATH_US);
+        g_mutex_lock(&m->lock);
+}
+
 static void judge_row(const BhStoreObservation *o, gpointer data) {
         BhModels *m = data;
 
-        m->stats.reread++;
+        if (m->stats.reread++ % ACTS_AT_ONCE == 0 && m->thread)
+                breathe(m);
         judge(m, o);
 }
 
@@ -325,8 +322,12 @@ static gpointer run(gpointer data) {
 
                 gint64 begun_ns = g_get_real_time() * 1000;
                 g_mutex_lock(&m->lock);
-                for (BhStoreObservation *o; (o = g_queue_pop_head(&batch)); queued_free(o))
+                guint judged = 0;
+                for (BhStoreObservation *o; (o = g_queue_pop_head(&batch)); queued_free(o)) {
+                        if (++judged % ACTS_AT_ONCE == 0)
+                                breathe(m);
                         judge(m, o);
+                }
                 if (again_ns) {
                         g_autoptr(GError) error = NULL;
 

@@ -30,7 +30,7 @@ void bh_models_free(BhModels *m);
 /* What was stored of a node. Quick; any thread. */
 void bh_models_observe(BhModels *m, const char *node, const BhStoreObservation *o);
 
-/* For readers and people's changes: all models, until bh_models_release(). Hold it briefly: the analyzer waits. */
+/* For readers and people's changes: all models, until bh_models_release(). Hold it briefly: the analyzer waits. It lets readers in after some hundred acts, and while the map is asked. */
 void bh_models_acquire(BhModels *m);
 void bh_models_release(BhModels *m);
 /* While held. NULL: there is none. */
@@ -38,6 +38,8 @@ BhModel *bh_models_get(BhModels *m, const char *application, const char *workloa
 /* Made if need be; NULL: there are too many. */
 BhModel *bh_models_make(BhModels *m, const char *application, const char *workload);
 void bh_models_each(BhModels *m, void (*each)(BhModel *model, gpointer data), gpointer data);
+/* While held: "application\nworkload" of all of them, unsorted, owned by the array. */
+GPtrArray *bh_models_keys(BhModels *m);
 /* Stores this model at once, with the audit row. While held. */
 gboolean bh_models_keep(BhModels *m, BhModel *model, const BhStoreAuditEntry *audit, GError **error);
 

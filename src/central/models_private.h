@@ -26,11 +26,12 @@ typedef struct {
 struct BhModels {
         BhCentral *central;
         GMutex lock;
+        gint wanted; /* atomic: readers that wait for it */
         GHashTable *models; /* "application\nworkload" → BhKept */
         BhModelScale scale;
         guint32 seen; /* families that any workload has shown */
         GHashTable *boxes; /* "node/id" → BhModelBox */
-        GHashTable *nodes; /* those that are up */
+        GHashTable *nodes; /* those that are up, or were not long ago: name → which (models_watch.c) */
         GHashTable *edges; /* ids of the map's edges → connections (guint64) */
         guint64 after;     /* place in the change log */
         guint64 generation; /* of the map when it was asked last */

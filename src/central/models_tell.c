@@ -93,7 +93,7 @@ void bh_models_tell(BhModels *m, BhKept *k, const BhVerdict *v, const BhAct *a, 
         bh_json_text(out, "model.verdict", v->kind == BH_VERDICT_FORBIDDEN ? "forbidden" : v->kind == BH_VERDICT_REFUSED ? "refused" : "novel");
         bh_json_text(out, "model.why", a->why);
         bh_json_text(out, "model.image_digest", v->version->digest);
-        bh_json_uint(out, "model.replicas", v->item ? v->item->n_replicas : 1);
+        bh_json_uint(out, "model.replicas", v->item ? bh_item_replicas(v->item) : 1);
         bh_json_uint(out, "model.running", v->version->running);
         g_string_append_printf(out, "\"model.risk\":%d,\"model.surprise\":%d,", (int) (v->risk * 100), (int) (v->surprise * 100));
         bh_json_end(out);
@@ -133,6 +133,8 @@ static void decided(BhModel *model, const BhVerdict *v, gpointer data) {
                 due->kept->drift_us = g_get_monotonic_time();
                 return;
         }
+        if (v->implied)
+                return;
         const BhModelBox *box = box_of(due->models, due->kept, v->item);
         bh_models_tell(due->models, due->kept, v, &a, box, box ? box->node : "", box ? box->id : "");
 }

@@ -8,6 +8,7 @@
 
 #define CHANGES_AT_ONCE 256
 #define NODES_US (3 * (gint64) G_USEC_PER_SEC)
+#define AWAY_NS (24 * 3600 * G_GINT64_CONSTANT(1000000000)) /* a node that was not heard of for so long: its containers are no replicas any more */
 #define PEERS_US (2 * (gint64) G_USEC_PER_SEC)
 #define PEERS_REST 20 /* times that asking the map takes, until it is asked again */
 #define EDGES_MAX 200000u
@@ -125,6 +126,8 @@ static void follow_containers(BhModels *m) {
         } while (got == CHANGES_AT_ONCE);
 }
 
+enum { NODE_AWAY = 1, NODE_UP };
+
 static void read_nodes(BhModels *m) {
         g_autoptr(GError) error = NULL;
         g_autoptr(GPtrArray) nodes = bh_store_nodes(m->central->store, &error);
@@ -135,8 +138,8 @@ static void read_nodes(BhModels *m) {
         for (guint i = 0; i < nodes->len; i++) {
                 const BhStoreNode *n = nodes->pdata[i];
 
-                if (n->up)
-                        g_hash_table_add(m->nodes, g_strdup(n->name));
+                if (n->up || n->last_seen_ns + AWAY_NS > g_get_real_time() * 1000)
+                        g_hash_table_insert(m->nodes, g_strdup(n->name), GINT_TO_POINTER(n->up ? NODE_UP : NODE_AWAY));
         }
 }
 
@@ -165,9 +168,10 @@ static void count_time(BhModels *m) {
         g_hash_table_iter_init(&it, m->boxes);
         while (g_hash_table_iter_next(&it, NULL, &p)) {
                 BhModelBox *b = p;
+                gint node = GPOINTER_TO_INT(g_hash_table_lookup(m->nodes, b->node));
                 BhKept *k;
 
-                if (!b->running || !*b->workload || !g_hash_table_contains(m->nodes, b->node) || !(k = bh_models_kept(m, b->application, b->workload, FALSE))) {
+                if (!b->running || !*b->workload || !node || !(k = bh_models_kept(m, b->application, b->workload, FALSE))) {
                         b->counted_us = 0;
                         continue;
                 }
@@ -179,8 +183,11 @@ static void count_time(BhModels *m) {
                         e->digest = b->digest;
                         g_hash_table_insert(sums, g_steal_pointer(&key), e);
                 }
+                /* a replica that nobody sees is one all the same: else what one of three does were what most of them do. But its time proves nothing. */
                 e->running++;
-                if (b->started_ns + m->scale.starting_ns > now_ns)
+                if (node == NODE_AWAY)
+                        b->counted_us = 0;
+                if (node == NODE_AWAY || b->started_ns + m->scale.starting_ns > now_ns)
                         continue;
                 if (b->counted_us)
                         e->ns += (double) (now_us - b->counted_us) * 1000;
@@ -254,8 +261,11 @@ static void ask_map(BhModels *m) {
         const BhGraph *g = bh_map_acquire(m->central->map);
         if (!g)
                 return;
+        /* that takes a while, and needs no model */
+        bh_models_release(m);
         g_autoptr(BhGraphView) view = bh_graph_query(g, &q, NULL, G_MAXUINT);
         bh_map_release(m->central->map);
+        bh_models_acquire(m);
         m->generation = generation;
         for (guint i = 0; i < view->edges->len; i++) {
                 const BhGraphEdge *e = view->edges->pdata[i];

@@ -105,11 +105,11 @@ static int list(const BhCliPaths *paths, int argc, char **argv) {
                    "State: learning, shadow (a new version, judged by the one before), scored (what is new is an anomaly), enforceable; of the least trusted family.\n", &code))
                 return code;
         g_autoptr(GString) target = target_of(&w, MODELS, argc > 1 ? argv[1] : NULL);
-        json_auto_t *answer = bh_api_get(w.api, target->str, &error);
-        if (!answer)
+        json_auto_t *models = bh_api_list(w.api, target->str, "models", 0, NULL, &error);
+        if (!models)
                 return bh_cli_fail(error);
         g_autoptr(BhTable) t = bh_table_new(headers);
-        json_array_foreach(json_object_get(answer, "models"), i, m) {
+        json_array_foreach(models, i, m) {
                 const json_t *v = json_array_get(json_object_get(m, "versions"), 0);
 
                 if (w.json) {

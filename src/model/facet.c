@@ -99,11 +99,27 @@ void bh_facets_flag(BhFacets *f, BhItem *i, guint set, guint clear) {
         count(f, i, 1);
 }
 
+/* Numbers of replicas are a weak hash: mixed once more (Murmur3's finaliser). */
+static guint64 replica_bit(guint32 id) {
+        id = (id ^ id >> 16) * 0x85ebca6bu;
+        id = (id ^ id >> 13) * 0xc2b2ae35u;
+        return G_GUINT64_CONSTANT(1) << ((id ^ id >> 16) & 63);
+}
+
+guint bh_item_replicas(const BhItem *i) {
+        guint set = (guint) __builtin_popcountll(i->replica_bits);
+
+        if (i->n_replicas < BH_FACET_REPLICAS)
+                return i->n_replicas;
+        return set == 64 ? BH_FACET_CROWD : MAX(BH_FACET_REPLICAS, (guint) lrint(-64 * log(1 - set / 64.0)));
+}
+
 static void show(BhItem *i, guint64 replica) {
         guint32 short_id = (guint32) (replica ^ replica >> 32);
 
         if (!replica)
                 return;
+        i->replica_bits |= replica_bit(short_id);
         for (guint k = 0; k < i->n_replicas; k++)
                 if (i->replicas[k] == short_id)
                         return;
@@ -212,6 +228,7 @@ static gboolean put_together(BhFacets *f, const BhAct *a, const char *wild, BhIt
                 sum->count += i->count;
                 sum->first_ns = sum->first_ns ? MIN(sum->first_ns, i->first_ns) : i->first_ns;
                 sum->units = MIN(sum->units + i->units, G_MAXUINT16);
+                sum->replica_bits |= i->replica_bits;
                 for (guint r = 0; r < i->n_replicas && sum->n_replicas < BH_FACET_REPLICAS; r++) {
                         gboolean has = FALSE;
 
@@ -241,6 +258,7 @@ BhItem *bh_facets_add(BhFacets *f, const BhAct *a, guint flags, gsize room, cons
                 i->last_ns = a->last_ns;
                 i->units = sum.units;
                 i->n_replicas = sum.n_replicas;
+                i->replica_bits = sum.replica_bits;
                 memcpy(i->replicas, sum.replicas, sizeof(i->replicas));
                 flags |= BH_ITEM_WILD;
                 *known = TRUE;
@@ -296,6 +314,10 @@ BhItem *bh_facets_restore(BhFacets *f, const BhItem *like) {
         i->last_replica = like->last_replica;
         i->n_replicas = (guint8) MIN(like->n_replicas, BH_FACET_REPLICAS);
         memcpy(i->replicas, like->replicas, sizeof(i->replicas));
+        i->replica_bits = like->replica_bits;
+        /* what was stored before there were bits */
+        for (guint k = 0; k < i->n_replicas; k++)
+                i->replica_bits |= replica_bit(i->replicas[k]);
         enter(f, i, size);
         return i;
 }

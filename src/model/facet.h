@@ -8,8 +8,8 @@
  * limit of a Poisson mean at q1, which holds where both are small, over the trials. Repeats within a slot are one, so that a burst is no evidence, and quiet time is
  * evidence, as it must be: a program that starts nothing for a week says something.
  *
- * What is only seen while a container begins is apart: it has one trial a start and is no part of q1. The first start that is seen is learned from even when a family is
- * scored already (as of containers that ran before anybody looked), but for what is suspicious.
+ * What is only seen while a container begins is apart: it has one trial a start and is no part of q1. The first start that is seen is learned from. Of a family that is scored already (containers
+ * ran before anybody looked) it is not: what is new in it is drift, to be looked at.
  *
  * A family is *scored* when the 95 % bound is below the scale's and the last doubling of trials brought nothing new; *enforceable* when fewer than 0.1 new items are to be
  * expected in a container-day, at the bound, after at least two starts. Too many items for the bound of memory: never either.
@@ -24,6 +24,7 @@
 
 #define BH_FACET_WILD 32u      /* equal but for the last part: then they are one */
 #define BH_FACET_REPLICAS 6u   /* different containers that are remembered of an item */
+#define BH_FACET_CROWD 266u    /* 64 ln 64: no more are told apart */
 #define BH_FACET_TEXT 1024u    /* bytes of one text of an item; longer ones are cut */
 #define BH_FACET_ANY "*"       /* object of ARGS: any arguments */
 
@@ -56,6 +57,7 @@ enum {
 typedef struct {
         guint64 hash, count;
         gint64 first_ns, last_ns, slot; /* slot: of the last trial */
+        guint64 replica_bits; /* a bit by hash for each replica that showed it: how many, where they are more than `replicas` holds */
         guint32 replicas[BH_FACET_REPLICAS], last_replica;
         guint32 units; /* trials; stops at G_MAXUINT16 */
         guint32 uid;
@@ -98,6 +100,11 @@ void bh_facets_flag(BhFacets *f, BhItem *item, guint set, guint clear);
 BhItem *bh_facets_inherit(BhFacets *f, const BhItem *from);
 /* As read from a stored model: numbers are taken as they are. NULL: there already. */
 BhItem *bh_facets_restore(BhFacets *f, const BhItem *like);
+/*
+ * How many replicas have shown it: exactly up to BH_FACET_REPLICAS, above that estimated by linear counting (Whang 1990) in 64 bits, with an error of some 10 % up to 150. BH_FACET_CROWD
+ * when all bits are set: so many or more.
+ */
+guint bh_item_replicas(const BhItem *item);
 /* The act that an item is. Borrowed. */
 BhAct bh_item_act(const BhItem *item);
 

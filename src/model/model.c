@@ -139,9 +139,11 @@ static gboolean is_scored(const BhModelVersion *v, guint family) {
         return v->states[family] >= BH_MODEL_SCORED || (v->locked >> family & 1);
 }
 
-/* More than half of the replicas, as far as they are told apart. One replica alone has nobody to be compared with. */
+/*
+ * More than half of the replicas. One replica alone has nobody to be compared with; and what only the first start shows that anybody saw can be compared with no other start.
+ */
 static gboolean most_do(const BhModelVersion *v, const BhItem *i) {
-        return i->n_replicas >= MIN(v->running / 2 + 1, BH_FACET_REPLICAS);
+        return bh_item_replicas(i) >= MIN(v->running / 2 + 1, BH_FACET_CROWD) || ((i->flags & BH_ITEM_STARTING) && v->facets->starts <= 1);
 }
 
 static void surprise(const BhModelVersion *v, BhVerdict *out, const BhAct *a) {
@@ -152,12 +154,35 @@ static void surprise(const BhModelVersion *v, BhVerdict *out, const BhAct *a) {
         out->surprise = log((v->facets->trials + 1) / (facet->singles + 1));
 }
 
+/* The actor was told as a new program, and is no known one in any other way: its libraries and data come with it, and the calls that every program makes. */
+static gboolean is_implied(const BhModelVersion *v, const BhAct *a, double risk) {
+        gboolean told = FALSE;
+        GHashTableIter it;
+        gpointer p;
+
+        gboolean calls = a->family == BH_FAMILY_SYSCALL || a->family == BH_FAMILY_SEQUENCE || a->family == BH_FAMILY_RATE;
+
+        if (risk > BH_MODEL_PLAIN || (!calls && (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "read"))))
+                return FALSE;
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const BhItem *i = p;
+
+                if (i->family != BH_FAMILY_EXEC || !g_str_equal(i->object, a->actor))
+                        continue;
+                if (i->flags & BH_ITEM_LEARNED)
+                        return FALSE;
+                told |= (i->flags & (BH_ITEM_NOVEL | BH_ITEM_REFUSED | BH_ITEM_FORBIDDEN)) != 0;
+        }
+        return told;
+}
+
 static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhAct *a) {
         BhVerdict out = { .kind = BH_VERDICT_KNOWN, .version = v, .item = i };
-        guint replicas = i->n_replicas;
+        guint replicas = bh_item_replicas(i);
 
         bh_facets_touch(v->facets, i, a, m->scale);
-        out.of_replica = i->n_replicas > replicas;
+        out.of_replica = bh_item_replicas(i) > replicas;
         if (i->flags & BH_ITEM_FORBIDDEN)
                 out.kind = BH_VERDICT_FORBIDDEN;
         else if (i->flags & BH_ITEM_LEARNED)
@@ -172,6 +197,8 @@ static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhA
                 out.kind = BH_VERDICT_DRIFT;
                 out.fresh = TRUE;
         }
+        if (out.kind == BH_VERDICT_NOVEL)
+                out.implied = is_implied(v, a, out.risk);
         return out;
 }
 
@@ -192,7 +219,11 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
                 out.kind = BH_VERDICT_REFUSED;
                 flags = BH_ITEM_REFUSED;
         } else if (!shadow && a->starting && v->facets->starts <= 1 && !(v->locked >> a->family & 1)) {
-                /* nobody has seen it begin before: what the first start shows is all that is known of starts */
+                /* nobody has seen it begin before: of a family that is trusted already it is told as drift, once, and otherwise learned */
+                if (is_scored(v, a->family)) {
+                        out.kind = BH_VERDICT_HELD;
+                        flags = BH_ITEM_HELD;
+                }
         } else if (is_scored(v, a->family) || (shadow && out.risk >= BH_MODEL_HASTE)) {
                 out.kind = BH_VERDICT_NOVEL;
                 flags = BH_ITEM_NOVEL;
@@ -201,6 +232,8 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
                 flags = BH_ITEM_HELD;
         }
 
+        if (out.kind == BH_VERDICT_NOVEL)
+                out.implied = is_implied(v, a, out.risk);
         gsize all = bh_model_bytes(m), bound = BH_MODEL_BYTES - (flags & BH_ITEM_LEARNED ? BH_MODEL_PENDING : 0), room = all < bound ? bound - all : 0;
         if (!(flags & BH_ITEM_LEARNED) && pending_bytes(v) >= BH_MODEL_PENDING)
                 room = 0;
@@ -282,6 +315,7 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
 
                         surprise(v, &out, &a);
                         out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
+                        out.implied = out.kind == BH_VERDICT_NOVEL && is_implied(v, &a, out.risk);
                         bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL, BH_ITEM_HELD);
                         v->held--;
                         v->drift += out.kind == BH_VERDICT_DRIFT;

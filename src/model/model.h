@@ -18,6 +18,7 @@
 #define BH_MODEL_BYTES (256u << 10)
 #define BH_MODEL_PENDING (48u << 10) /* of it, for what was not learned: a flood of anomalies takes no room from learning */
 #define BH_MODEL_VERSIONS 4u
+#define BH_MODEL_PLAIN 0.4 /* reading what has no more risk says nothing of a program that is new itself */
 #define BH_MODEL_HASTE 0.9 /* acts of such a risk do not wait for other replicas */
 
 typedef enum { BH_MODEL_LEARNING, BH_MODEL_SHADOW, BH_MODEL_SCORED, BH_MODEL_ENFORCEABLE } BhModelState;
@@ -69,6 +70,7 @@ typedef struct {
         BhModelVersion *version;
         BhItem *item;       /* NULL: none was kept */
         gboolean fresh;     /* the first time that this is said of the item */
+        gboolean implied; /* a program that is new itself, and was told, reads what programs read: it is kept, and not worth a finding of its own */
         gboolean of_replica; /* the first time that this replica shows it */
         gboolean vouched; /* a person locked the family: whoever does says that it is complete */
         double risk, surprise; /* 0 … 1; natural logarithm of how seldom something new is to be expected */

@@ -8,7 +8,7 @@
 
 #include "model/model.h"
 
-#define MAGIC "BHM\1"
+#define MAGIC "BHM\2" /* 1: without replica_bits */
 #define ITEMS_MAX 16384u
 
 static void put_int(GByteArray *out, guint64 v) {
@@ -41,6 +41,7 @@ static void put_item(GByteArray *out, const BhItem *i) {
         put_int(out, (guint64) i->slot);
         for (guint r = 0; r < BH_FACET_REPLICAS; r += 2)
                 put_int(out, (guint64) i->replicas[r] | (guint64) i->replicas[r + 1] << 32);
+        put_int(out, i->replica_bits);
         put_text(out, i->actor);
         put_text(out, i->object);
         put_text(out, i->detail);
@@ -87,6 +88,7 @@ GBytes *bh_model_pack(const BhModel *m) {
 typedef struct {
         const guint8 *at;
         gsize left;
+        guint version;
         gboolean bad;
 } Reader;
 
@@ -157,6 +159,8 @@ static void get_item(Reader *r, BhModel *m, BhModelVersion *v) {
                 i.replicas[k] = (guint32) two;
                 i.replicas[k + 1] = (guint32) (two >> 32);
         }
+        if (r->version >= 2)
+                i.replica_bits = get_int(r);
         g_autofree char *actor = get_text(r), *object = get_text(r), *detail = get_text(r), *example = get_text(r), *why = get_text(r);
         i.actor = actor;
         i.object = object;
@@ -211,10 +215,11 @@ static void get_version(Reader *r, BhModel *m) {
 BhModel *bh_model_unpack(const void *data, gsize len, const BhModelScale *scale, GError **error) {
         Reader r = { .at = data, .left = len };
 
-        if (len < 4 || memcmp(data, MAGIC, 4)) {
+        if (len < 4 || memcmp(data, MAGIC, 3) || r.at[3] < 1 || r.at[3] > (guint8) MAGIC[3]) {
                 g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "this is no stored model, or one of a newer Bulkhead");
                 return NULL;
         }
+        r.version = r.at[3];
         r.at += 4;
         r.left -= 4;
         g_autofree char *application = get_text(&r), *workload = get_text(&r);

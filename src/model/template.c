@@ -107,6 +107,9 @@ static gboolean is_random(const Shape *s, gsize n, gboolean temporary) {
 
         if (temporary && n >= 6 && n <= 32)
                 return (s->digits && letters && s->changes >= 2) || (s->lower && s->upper && s->changes >= 3);
+        /* a session's number has few digits now and then, but it is long */
+        if (n >= 20 && s->digits >= 2 && letters >= 2 && s->changes >= 2)
+                return TRUE;
         return n >= 8 && s->digits >= 2 && letters >= 2 && s->changes >= 4;
 }
 
@@ -165,8 +168,40 @@ static void put_run(Writer *w, const char *p, gsize n, Place place) {
         }
 }
 
+/* mkstemp(3) behind a word: of six letters and digits, some are small and some not, nearly always. */
+static gboolean is_made(const char *p, gsize n) {
+        const Shape s = shape_of(p, n);
+
+        return n == 6 && s.lower + s.upper + s.digits == n && (s.lower > 0) + (s.upper > 0) + (s.digits > 0) >= 2 && s.changes >= 2;
+}
+
+/* Names that run-times make for temporary files: Python's tmp and eight of [a-z0-9_], PHP's php and six. Words before them stay. */
+static gboolean put_temporary(Writer *w, const char *p, gsize n) {
+        gsize i = 3;
+
+        if (n == 11 && memcmp(p, "tmp", 3) == 0) {
+                while (i < n && (g_ascii_islower(p[i]) || g_ascii_isdigit(p[i]) || p[i] == '_'))
+                        i++;
+                if (i == n) {
+                        put_text(w, "tmp{tmp}");
+                        return TRUE;
+                }
+        }
+        if (n == 9 && memcmp(p, "php", 3) == 0) {
+                for (i = 3; i < n && g_ascii_isalnum(p[i]); i++) {
+                }
+                if (i == n) {
+                        put_text(w, "{tmp}");
+                        return TRUE;
+                }
+        }
+        return FALSE;
+}
+
 /* No '/' in it. */
 static void put_part(Writer *w, const char *p, gsize n, Place place) {
+        if (place.temporary && !place.sensitive && put_temporary(w, p, n))
+                return;
         for (gsize i = 0; i < n;) {
                 gboolean begins = !i || !g_ascii_isalnum(p[i - 1]);
                 guint a[4];
@@ -189,7 +224,13 @@ static void put_part(Writer *w, const char *p, gsize n, Place place) {
 
                         while (i < n && g_ascii_isalnum(p[i]))
                                 i++;
-                        put_run(w, p + begin, i - begin, place);
+                        /* also of a hidden file: ".ZendSem." stays */
+                        if (place.temporary && begin && p[begin - 1] == '.' && i == n && is_made(p + begin, i - begin))
+                                put_text(w, "{tmp}");
+                        else if (i == n && begin > 5 && memcmp(p + begin - 5, ".pyc.", 5) == 0 && shape_of(p + begin, i - begin).digits == i - begin)
+                                put_text(w, "{n}"); /* Python writes its cache so, and renames it, wherever the program is */
+                        else
+                                put_run(w, p + begin, i - begin, place);
                 } else {
                         put_raw(w, p + i++, 1);
                 }

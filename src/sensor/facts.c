@@ -41,7 +41,7 @@ static guint exec(const struct bh_event *e, BhFact *f) {
 static gboolean counts(const struct bh_event *e) {
         gint64 ret = NUMBER(e, ret, 0);
 
-        return ret >= 0 || ret == -EACCES || ret == -EPERM;
+        return ret >= 0 || ret == -EACCES || ret == -EPERM || ret == -EROFS;
 }
 
 static guint file(const struct bh_event *e, BhFact *f, const char *operation, struct bh_str path) {

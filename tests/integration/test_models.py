@@ -27,8 +27,9 @@ def central():
 
 @pytest.fixture(scope="module")
 def sensor(request, build, docker, central):
+    # system calls have tests of their own: a model that is locked after seconds has not seen all of them
     with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"),
-                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules"]) as s:
+                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules", "--no-calls"]) as s:
         wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
         yield s
 

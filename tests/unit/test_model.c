@@ -162,6 +162,40 @@ static void what_begins_with_a_container_is_no_rarity(void) {
         g_assert_cmpuint(bh_model_version(m, "a")->facets->families[BH_FAMILY_EXEC].singles, ==, 1);
 }
 
+static guint drifts, novels;
+static void decided(BhModel *m, const BhVerdict *v, gpointer data) {
+        drifts += v->kind == BH_VERDICT_DRIFT;
+        novels += v->kind == BH_VERDICT_NOVEL;
+}
+
+/* Containers ran before anybody looked, and a family is trusted by what they did: what the first start shows is no way round that. */
+static void the_first_start_of_a_trusted_family_is_looked_at_and_not_learned(void) {
+        g_autoptr(BhModel) m = new_model();
+        BhAct a = exec_act("/bin/entry", "/usr/bin/setup", 9000 * SLOT, 1);
+
+        m->seen = 1u << BH_FAMILY_EXEC;
+        for (guint i = 0; i < 20; i++)
+                act_at(m, "a", "/usr/bin/worker", i * SLOT, 1);
+        bh_model_expose(m, "a", 1, 24 * 3600e9);
+        g_assert_true(bh_model_converge(m));
+        bh_model_start(m, "a", 9000 * SLOT);
+        a.starting = TRUE;
+        g_assert_cmpint(bh_model_observe(m, "a", &a).kind, ==, BH_VERDICT_HELD);
+        drifts = novels = 0;
+        bh_model_expose(m, "a", 3, 0);
+        bh_model_settle(m, 9000 * SLOT + 21 * S, decided, NULL);
+        g_assert_cmpuint(drifts, ==, 1); /* one notice, no storm: nobody has seen another start to compare with */
+        g_assert_cmpuint(novels, ==, 0);
+        /* of a family that learns yet it is learned */
+        a.family = BH_FAMILY_LISTEN;
+        g_assert_cmpint(bh_model_observe(m, "a", &a).kind, ==, BH_VERDICT_LEARNED);
+        /* once a start was seen, the next one's novelty is an anomaly */
+        bh_model_start(m, "a", 9900 * SLOT);
+        a = exec_act("/bin/entry", "/usr/bin/other", 9900 * SLOT, 1);
+        a.starting = TRUE;
+        g_assert_cmpint(bh_model_observe(m, "a", &a).kind, ==, BH_VERDICT_NOVEL);
+}
+
 /* ---- poisoning, people ---- */
 
 static void suspicious_acts_are_never_learned_but_by_a_person(void) {
@@ -217,12 +251,6 @@ static void one_family_that_learns_anew_leaves_the_others_in_the_shadow(void) {
 
 /* ---- versions and replicas ---- */
 
-static guint drifts, novels;
-static void decided(BhModel *m, const BhVerdict *v, gpointer data) {
-        drifts += v->kind == BH_VERDICT_DRIFT;
-        novels += v->kind == BH_VERDICT_NOVEL;
-}
-
 static void what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly(void) {
         g_autoptr(BhModel) m = new_model();
 
@@ -262,6 +290,64 @@ static void an_anomaly_that_most_replicas_show_becomes_drift(void) {
         g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 2000 * SLOT, 1), ==, BH_VERDICT_NOVEL);
         g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 2000 * SLOT, 1), ==, BH_VERDICT_NOVEL);
         g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 2001 * SLOT, 2), ==, BH_VERDICT_DRIFT);
+}
+
+static void what_a_new_program_reads_is_told_with_it_unless_it_is_grave(void) {
+        g_autoptr(BhModel) m = new_model();
+        BhAct read = { .family = BH_FAMILY_FILE, .actor = "/usr/bin/tool", .object = "/usr/lib/libz.so.1", .detail = "read", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
+
+        live(m, "a", 3, 24);
+        bh_model_converge(m);
+        /* nobody was told of this program */
+        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/tool", 2000 * SLOT, 1), ==, BH_VERDICT_NOVEL);
+        read.object = "/usr/lib/libc.so.6";
+        for (guint i = 0; i < 2; i++) {
+                BhVerdict v = bh_model_observe(m, "a", &read);
+
+                g_assert_cmpint(v.kind, ==, BH_VERDICT_NOVEL);
+                g_assert_true(v.implied);
+        }
+        read.object = "/root/.ssh/id_rsa";
+        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        read.object = "/srv/data";
+        read.detail = "write";
+        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        /* the calls that every program makes are no news of it, others are */
+        BhAct call = { .family = BH_FAMILY_SYSCALL, .actor = "/usr/bin/tool", .object = "read", .detail = "", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
+        g_assert_true(bh_model_observe(m, "a", &call).implied);
+        call.object = "ptrace";
+        g_assert_false(bh_model_observe(m, "a", &call).implied);
+        /* a program that is known says nothing of itself by running */
+        read = (BhAct){ .family = BH_FAMILY_FILE, .actor = "/usr/bin/worker", .object = "/usr/lib/libz.so.1", .detail = "read", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
+        g_assert_false(bh_model_observe(m, "a", &read).implied);
+}
+
+static void most_of_a_hundred_replicas_is_more_than_a_few(void) {
+        g_autoptr(BhModel) m = new_model();
+
+        live(m, "a", 3, 24);
+        bh_model_converge(m);
+        bh_model_expose(m, "a", 100, 0);
+        /* twenty of a hundred do it: an anomaly, however many are remembered by name */
+        for (guint r = 1; r <= 20; r++)
+                g_assert_cmpint(act_at(m, "a", "/usr/bin/some", 2000 * SLOT, r * 7919), ==, BH_VERDICT_NOVEL);
+        guint until = 21;
+        while (until <= 100 && act_at(m, "a", "/usr/bin/some", 2001 * SLOT, until * 7919) == BH_VERDICT_NOVEL)
+                until++;
+        g_assert_cmpuint(until, >, 40);
+        g_assert_cmpuint(until, <, 65);
+
+        /* also after it was stored */
+        for (guint r = 1; r <= 20; r++)
+                act_at(m, "a", "/usr/bin/few", 2002 * SLOT, r * 104729);
+        g_autoptr(GBytes) bytes = bh_model_pack(m);
+        g_autoptr(BhModel) again = bh_model_unpack(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), &bh_model_scale_default, NULL);
+        const BhAct a = exec_act("/usr/sbin/nginx", "/usr/bin/few", 0, 1);
+        guint before = bh_item_replicas(bh_facets_find(bh_model_version(m, "a")->facets, &a));
+        g_assert_cmpuint(before, >=, 15);
+        g_assert_cmpuint(before, <=, 25);
+        g_assert_cmpuint(bh_item_replicas(bh_facets_find(bh_model_version(again, "a")->facets, &a)), ==, before);
 }
 
 static void old_versions_make_room(void) {
@@ -496,6 +582,9 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/enforceable_takes_a_month_of_containers_and_a_restart", enforceable_takes_a_month_of_containers_and_a_restart);
         g_test_add_func("/model/silence_of_a_kind_that_nobody_tells_proves_nothing", silence_of_a_kind_that_nobody_tells_proves_nothing);
         g_test_add_func("/model/what_begins_with_a_container_is_no_rarity", what_begins_with_a_container_is_no_rarity);
+        g_test_add_func("/model/the_first_start_of_a_trusted_family_is_looked_at_and_not_learned", the_first_start_of_a_trusted_family_is_looked_at_and_not_learned);
+        g_test_add_func("/model/what_a_new_program_reads_is_told_with_it_unless_it_is_grave", what_a_new_program_reads_is_told_with_it_unless_it_is_grave);
+        g_test_add_func("/model/most_of_a_hundred_replicas_is_more_than_a_few", most_of_a_hundred_replicas_is_more_than_a_few);
         g_test_add_func("/model/suspicious_acts_are_never_learned_but_by_a_person", suspicious_acts_are_never_learned_but_by_a_person);
         g_test_add_func("/model/a_person_locks_and_lets_learn_anew", a_person_locks_and_lets_learn_anew);
         g_test_add_func("/model/one_family_that_learns_anew_leaves_the_others_in_the_shadow", one_family_that_learns_anew_leaves_the_others_in_the_shadow);

@@ -20,6 +20,15 @@ static void numbers_hashes_and_dates_are_generalised(void) {
         assert_path("/var/lib/docker/overlay2/0a1b2c3d4e5f60718293a4b5c6d7e8f9/diff", "/var/lib/docker/overlay2/{hex}/diff");
         assert_path("/tmp/tmp.Ab3dE9xQ2z", "/tmp/tmp.{tmp}");
         assert_path("/tmp/phpQ8sT2k", "/tmp/{tmp}");
+        assert_path("/tmp/phpixsrQA", "/tmp/{tmp}");
+        assert_path("/tmp/tmph26yg_iw", "/tmp/tmp{tmp}");
+        assert_path("/tmp/.ZendSem.TdnjHX", "/tmp/.ZendSem.{tmp}");
+        assert_path("/usr/lib/python3.11/__pycache__/bz2.cpython-311.pyc.140493911408800", "/usr/lib/python3.11/__pycache__/bz2.cpython-311.pyc.{n}");
+        assert_path("/tmp/.hidden", "/tmp/.hidden");
+        assert_path("/tmp/.x.secret", "/tmp/.x.secret");
+        assert_path("/tmp/php-shell", "/tmp/php-shell");
+        assert_path("/tmp/dropper", "/tmp/dropper");
+        assert_path("/var/lib/php/sessions/sess_228okhrhbnacdifaaqv2dtrdlm", "/var/lib/php/sessions/sess_{tmp}");
         assert_path("/proc/4711/status", "/proc/{n}/status");
         assert_path("/dev/pts/3", "/dev/pts/{n}");
         assert_path("/srv/worker12/job", "/srv/worker{n}/job");
