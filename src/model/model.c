@@ -154,13 +154,15 @@ static void surprise(const BhModelVersion *v, BhVerdict *out, const BhAct *a) {
         out->surprise = log((v->facets->trials + 1) / (facet->singles + 1));
 }
 
-/* The actor was told as a new program, and is no known one in any other way: its libraries and data come with it. */
+/* The actor was told as a new program, and is no known one in any other way: its libraries and data come with it, and the calls that every program makes. */
 static gboolean is_implied(const BhModelVersion *v, const BhAct *a, double risk) {
         gboolean told = FALSE;
         GHashTableIter it;
         gpointer p;
 
-        if (a->family != BH_FAMILY_FILE || risk > BH_MODEL_PLAIN || !g_str_equal(a->detail, "read"))
+        gboolean calls = a->family == BH_FAMILY_SYSCALL || a->family == BH_FAMILY_SEQUENCE || a->family == BH_FAMILY_RATE;
+
+        if (risk > BH_MODEL_PLAIN || (!calls && (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "read"))))
                 return FALSE;
         g_hash_table_iter_init(&it, v->facets->items);
         while (g_hash_table_iter_next(&it, &p, NULL)) {

@@ -23,6 +23,14 @@ static int by_count(gconstpointer pa, gconstpointer pb) {
         return a->count != b->count ? (a->count < b->count ? 1 : -1) : strcmp(a->object, b->object);
 }
 
+/* What would be worst first. */
+static int by_risk(gconstpointer pa, gconstpointer pb) {
+        const BhAct a = bh_item_act(*(const BhItem *const *) pa), b = bh_item_act(*(const BhItem *const *) pb);
+        double x = bh_act_risk(&a), y = bh_act_risk(&b);
+
+        return x != y ? (x < y ? 1 : -1) : by_count(pa, pb);
+}
+
 /* The same program's, else the family's: most frequent first. */
 static GPtrArray *alternatives(const BhModelVersion *v, const BhAct *a, gboolean of_actor) {
         GPtrArray *out = g_ptr_array_new();
@@ -92,7 +100,7 @@ char *bh_model_say_drift(const BhModel *m, const BhModelVersion *v) {
         while (g_hash_table_iter_next(&it, &p, NULL))
                 if (((BhItem *) p)->flags & BH_ITEM_DRIFT)
                         g_ptr_array_add(all, p);
-        g_ptr_array_sort(all, by_count);
+        g_ptr_array_sort(all, by_risk);
         g_string_append_printf(out, "%s/%s: %s does %u thing%s that its model does not know, in most of its replicas: ", m->application, m->workload,
                                v->shadow ? "a new version" : "it", all->len, all->len == 1 ? "" : "s");
         for (guint i = 0; i < MIN(all->len, EXPECTED); i++) {

@@ -27,8 +27,9 @@ def central():
 
 @pytest.fixture(scope="module")
 def sensor(request, build, docker, central):
+    # system calls have tests of their own: a model that is locked after seconds has not seen all of them
     with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"),
-                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules"]) as s:
+                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules", "--no-calls"]) as s:
         wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
         yield s
 
@@ -239,7 +240,8 @@ def test_an_upgrade_is_one_notice_and_its_odd_replica_an_anomaly(service, docker
         found = service.wait_finding("an anomaly", lambda f: "busybox ping" in f["output"] and f["rule"] != "Model: drift")
         assert found["container_name"] == new[1].name, found
 
-        drift = [f for f in service.findings() if f["rule"] == "Model: drift"]
+        # the old one was locked within its first minute, so that what it does in a minute is new to it, and told for itself
+        drift = [f for f in service.findings() if f["rule"] == "Model: drift" and "a new version" in f["output"]]
         assert len(drift) == 1, [f["output"] for f in drift]
         assert not [f for f in service.findings() if "busybox gzip" in f["output"] and f["rule"] != "Model: drift"], "the storm that the notice is told instead of"
         added = service.get("/diff").json["added"]

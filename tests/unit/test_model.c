@@ -313,6 +313,11 @@ static void what_a_new_program_reads_is_told_with_it_unless_it_is_grave(void) {
         read.object = "/srv/data";
         read.detail = "write";
         g_assert_false(bh_model_observe(m, "a", &read).implied);
+        /* the calls that every program makes are no news of it, others are */
+        BhAct call = { .family = BH_FAMILY_SYSCALL, .actor = "/usr/bin/tool", .object = "read", .detail = "", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
+        g_assert_true(bh_model_observe(m, "a", &call).implied);
+        call.object = "ptrace";
+        g_assert_false(bh_model_observe(m, "a", &call).implied);
         /* a program that is known says nothing of itself by running */
         read = (BhAct){ .family = BH_FAMILY_FILE, .actor = "/usr/bin/worker", .object = "/usr/lib/libz.so.1", .detail = "read", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
         g_assert_false(bh_model_observe(m, "a", &read).implied);
