@@ -19,7 +19,7 @@ class Attack:
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="bulkhead-demo-node-"))
         (self.root / "etc" / "cron.d").mkdir(parents=True)
         self.victim = subprocess.Popen(["sleep", "100000"], stdin=subprocess.DEVNULL)
-        self.overrides = {"api": {"HostConfig": {"PidMode": "host", "CapAdd": ["ALL"], "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"], "Binds": [f"{self.root}:/host"]}}}
+        self.overrides = {"api": {"HostConfig": {"PidMode": "host", "CapAdd": ["SYS_PTRACE", "SYS_ADMIN"], "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"], "Binds": [f"{self.root}:/host"]}}}
 
     def close(self):
         self.victim.kill()

@@ -136,6 +136,10 @@ gboolean bh_store_incidents_decide(BhStore *s, const BhStoreIncident *rows, guin
 
         if (!bh_store_begin(s, error))
                 return FALSE;
+        /* numbers of a row only rise by what is found; what people take out of it goes */
+        for (guint i = 0; i < n; i++)
+                if (!rows[i].merged_into && !bh_db_run(s->writer, error, "UPDATE incidents SET findings = 0, dropped = 0, tactics = 0, severity = 0, rank = 8, first_ns = ?, last_ns = 0 WHERE id = ?", "iu", G_MAXINT64, rows[i].id))
+                        return bh_store_end(s, FALSE, error);
         ok = put(s, rows, n, members, n_members, position, error);
         for (guint i = 0; ok && i < n_said; i++) {
                 g_autoptr(GError) full = NULL;

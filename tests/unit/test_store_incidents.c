@@ -122,6 +122,31 @@ static void note_member(const char *finding, guint64 incident, gboolean open, gp
         g_string_append_printf(data, "%s>%" G_GUINT64_FORMAT "%s ", finding, incident, open ? "" : "?");
 }
 
+static void what_people_take_out_is_gone(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        BhStoreIncident rows[] = { row(1, "open", T0 + 1), row(2, "open", T0 + 1) };
+        const BhStoreIncidentSaid said[] = { { 1, "anna", "a part of it was made incident 2" } };
+
+        rows[0].findings = 7;
+        rows[0].severity = 3;
+        put(s, rows, 1, 1);
+        rows[0].findings = rows[1].findings = 3;
+        rows[0].severity = 1;
+        /* what comes by itself never shrinks */
+        put(s, rows, 1, 1);
+        g_autoptr(BhStoreIncident) whole = bh_store_incident(s, 1, NULL);
+        g_assert_cmpuint(whole->findings, ==, 7);
+        g_assert_true(bh_store_incidents_decide(s, rows, 2, NULL, 0, 1, said, 1, NULL, NULL));
+        g_autoptr(BhStoreIncident) part = bh_store_incident(s, 1, NULL);
+        g_autoptr(GPtrArray) notes = bh_store_incident_notes(s, 1, NULL);
+        g_assert_cmpuint(part->findings, ==, 3);
+        g_assert_cmpuint(part->severity, ==, 1);
+        g_assert_cmpint(part->last_ns, ==, T0 + 1);
+        g_assert_cmpuint(notes->len, ==, 1);
+        bh_store_close(s);
+}
+
 static void members_are_read_back_in_order(void) {
         g_autoptr(TempDir) dir = temp_dir();
         BhStore *s = must_open(dir, NULL);
@@ -195,6 +220,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store/incidents/what_people_say_outlasts_what_comes", what_people_say_outlasts_what_comes);
         g_test_add_func("/store/incidents/filters_and_pages", filters_and_pages);
+        g_test_add_func("/store/incidents/what_people_take_out_is_gone", what_people_take_out_is_gone);
         g_test_add_func("/store/incidents/members_are_read_back_in_order", members_are_read_back_in_order);
         g_test_add_func("/store/incidents/a_finding_knows_its_incident", a_finding_knows_its_incident);
         g_test_add_func("/store/incidents/bound_holds", bound_holds);
