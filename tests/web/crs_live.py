@@ -17,7 +17,7 @@ sys.path.insert(0, str(HERE.parent / "integration"))
 import docker_env  # noqa: E402
 from docker_env import wait_for  # noqa: E402
 
-FRONT, FRONT_TLS, BACK = 8000, 8443, 8001
+FRONT, FRONT_TLS, FRONT_H2, BACK = 8000, 8443, 8002, 8001
 AT_ONCE = 64  # requests between two looks at how far the inspector is
 SERVERS = ("nginx", "apache")
 LABELS = ("bulkhead.web.level=4", "bulkhead.web.threshold=1")
@@ -26,8 +26,8 @@ TEMP = "".join(f"{name}_temp_path /tmp/{name};" for name in ("client_body", "pro
 
 
 def nginx_conf():
-    return (NGINX_COMMON + "http { access_log off; " + TEMP + f"server {{ listen 127.0.0.1:{FRONT}; listen 127.0.0.1:{FRONT_TLS} ssl; ssl_certificate /conf/cert.pem; ssl_certificate_key /conf/key.pem;"
-            f" location / {{ proxy_pass http://127.0.0.1:{BACK}; }} }} }}\n")
+    return (NGINX_COMMON + "http { access_log off; " + TEMP + f"server {{ listen 127.0.0.1:{FRONT}; listen 127.0.0.1:{FRONT_H2} http2; listen 127.0.0.1:{FRONT_TLS} ssl; ssl_certificate /conf/cert.pem; ssl_certificate_key /conf/key.pem;"
+            f" location / {{ proxy_pass http://127.0.0.1:{BACK}; }} location /unix-socket {{ proxy_pass http://unix:/tmp/back.sock:; }} }} server {{ listen unix:/tmp/back.sock; return 200 taken; }} }}\n")
 
 
 def back_conf(port=BACK):
