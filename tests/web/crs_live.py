@@ -4,6 +4,7 @@ Bulkhead tells of it is compared with what the test asks for. Each request comes
 import base64
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ sys.path.insert(0, str(HERE.parent / "integration"))
 import docker_env  # noqa: E402
 from docker_env import wait_for  # noqa: E402
 
-FRONT, FRONT_TLS, BACK = 8000, 8443, 8001
+FRONT, FRONT_TLS, FRONT_H2, BACK = 8000, 8443, 8002, 8001
 AT_ONCE = 64  # requests between two looks at how far the inspector is
 SERVERS = ("nginx", "apache")
 LABELS = ("bulkhead.web.level=4", "bulkhead.web.threshold=1")
@@ -26,8 +27,8 @@ TEMP = "".join(f"{name}_temp_path /tmp/{name};" for name in ("client_body", "pro
 
 
 def nginx_conf():
-    return (NGINX_COMMON + "http { access_log off; " + TEMP + f"server {{ listen 127.0.0.1:{FRONT}; listen 127.0.0.1:{FRONT_TLS} ssl; ssl_certificate /conf/cert.pem; ssl_certificate_key /conf/key.pem;"
-            f" location / {{ proxy_pass http://127.0.0.1:{BACK}; }} }} }}\n")
+    return (NGINX_COMMON + "http { access_log off; " + TEMP + f"server {{ listen 127.0.0.1:{FRONT}; listen 127.0.0.1:{FRONT_H2} http2; listen 127.0.0.1:{FRONT_TLS} ssl; ssl_certificate /conf/cert.pem; ssl_certificate_key /conf/key.pem;"
+            f" location / {{ proxy_pass http://127.0.0.1:{BACK}; }} location /unix-socket {{ proxy_pass http://unix:/tmp/back.sock:; }} }} server {{ listen unix:/tmp/back.sock; return 200 taken; }} }}\n")
 
 
 def back_conf(port=BACK):
@@ -59,14 +60,18 @@ AllowEncodedSlashes NoDecode
 """
 
 
+# The package would start a service: where it is not installed, `dev test` has unpacked it.
+UNPACKED = pathlib.Path(os.environ.get("BH_BUILD") or HERE.parents[1] / "build").resolve() / "bench" / "packages"
+UNPACKED_NGINX = not pathlib.Path("/usr/sbin/nginx").exists() and (UNPACKED / "usr/sbin/nginx").exists()
+NGINX = "/unpacked/usr/sbin/nginx" if UNPACKED_NGINX else "/usr/sbin/nginx"
 PROGRAMS = {
-    "nginx": ("nginx", nginx_conf, ["/usr/sbin/nginx", "-c", "/conf/nginx.conf", "-e", "/tmp/error.log"]),
+    "nginx": ("nginx", nginx_conf, [NGINX, "-c", "/conf/nginx.conf", "-e", "/tmp/error.log"]),
     "apache": ("apache2", apache_conf, ["/usr/sbin/apache2", "-d", "/tmp", "-f", "/conf/apache.conf", "-DFOREGROUND"]),
 }
 
 
 def installed(server):
-    return shutil.which(PROGRAMS[server][0], path="/usr/sbin:/usr/bin") is not None
+    return (server == "nginx" and UNPACKED_NGINX) or shutil.which(PROGRAMS[server][0], path="/usr/sbin:/usr/bin") is not None
 
 
 class Front:
@@ -89,13 +94,13 @@ class Front:
         (self.conf / "back.conf").write_text(back_conf())
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-days", "2", "-keyout", self.conf / "key.pem",
                         "-out", self.conf / "cert.pem"], check=True, capture_output=True, timeout=60)
-        mounts = [arg for m in ("/usr:/usr:ro", "/lib:/lib:ro", "/lib64:/lib64:ro", f"{self.conf}:/conf:ro") for arg in ("-v", m)]
+        mounts = [arg for m in ("/usr:/usr:ro", "/lib:/lib:ro", "/lib64:/lib64:ro", f"{self.conf}:/conf:ro", *([f"{UNPACKED}:/unpacked:ro"] if UNPACKED_NGINX else [])) for arg in ("-v", m)]
         self.docker.run("-d", "--name", self.name, *(arg for label in labels for arg in ("--label", label)), *mounts, docker_env.BASE_IMAGE, *argv)
         self.pid = self.docker.inspect(self.name)["State"]["Pid"]
         self.net = ["nsenter", "-t", str(self.pid), "-n"]
         subprocess.run([*self.net, "ip", "link", "set", "lo", "up"], check=True, timeout=30)
         if not self.alone:
-            self.docker.run("-d", "--name", self.back, "--network", f"container:{self.name}", "--label", "bulkhead.web=off", *mounts, docker_env.BASE_IMAGE, "/usr/sbin/nginx", "-c", "/conf/back.conf",
+            self.docker.run("-d", "--name", self.back, "--network", f"container:{self.name}", "--label", "bulkhead.web=off", *mounts, docker_env.BASE_IMAGE, NGINX, "-c", "/conf/back.conf",
                             "-e", "/tmp/error.log")
         for port in (self.port,) if self.alone else (self.port, BACK):
             wait_for(lambda: (docker_env.listens(f"/proc/{self.pid}/ns/net", port), self.docker.docker("logs", self.name, check=False)), 60, f"{self.server} and its back end listen on port {port}")
