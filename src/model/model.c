@@ -119,7 +119,8 @@ static void thin(BhModel *m) {
 }
 
 static BhModelVersion *version_for(BhModel *m, const char *digest, gint64 now_ns) {
-        BhModelVersion *v = bh_model_version(m, digest);
+        /* a container that nobody has described yet is one of the latest version, and no version of its own */
+        BhModelVersion *v = bh_model_version(m, *digest || !m->versions->len ? digest : NULL);
 
         if (v)
                 return v;

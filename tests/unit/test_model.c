@@ -350,6 +350,17 @@ static void most_of_a_hundred_replicas_is_more_than_a_few(void) {
         g_assert_cmpuint(bh_item_replicas(bh_facets_find(bh_model_version(again, "a")->facets, &a)), ==, before);
 }
 
+static void an_act_of_a_container_not_yet_described_makes_no_version(void) {
+        g_autoptr(BhModel) m = new_model();
+
+        live(m, "a", 3, 24);
+        g_assert_cmpint(act_at(m, "", "/usr/bin/worker", 50 * SLOT, 1), ==, BH_VERDICT_KNOWN);
+        g_assert_cmpuint(m->versions->len, ==, 1);
+        bh_model_lock(m, bh_model_version(m, NULL), BH_MODEL_ALL);
+        g_assert_cmpint(act_at(m, "", "/usr/bin/other", 51 * SLOT, 1), ==, BH_VERDICT_NOVEL);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/third", 51 * SLOT, 1), ==, BH_VERDICT_NOVEL);
+}
+
 static void old_versions_make_room(void) {
         g_autoptr(BhModel) m = new_model();
 
@@ -590,6 +601,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/one_family_that_learns_anew_leaves_the_others_in_the_shadow", one_family_that_learns_anew_leaves_the_others_in_the_shadow);
         g_test_add_func("/model/what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly", what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly);
         g_test_add_func("/model/an_anomaly_that_most_replicas_show_becomes_drift", an_anomaly_that_most_replicas_show_becomes_drift);
+        g_test_add_func("/model/an_act_of_a_container_not_yet_described_makes_no_version", an_act_of_a_container_not_yet_described_makes_no_version);
         g_test_add_func("/model/old_versions_make_room", old_versions_make_room);
         g_test_add_func("/model/a_flood_stays_in_its_bounds_and_is_counted", a_flood_stays_in_its_bounds_and_is_counted);
         g_test_add_func("/model/many_files_of_a_directory_become_one_item", many_files_of_a_directory_become_one_item);
