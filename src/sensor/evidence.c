@@ -463,8 +463,7 @@ static void on_exec(BhEvidence *v, const struct bh_decoded *d, guint64 cgroup) {
         }
 }
 
-/* A way out of the container: what is mounted there of the host. */
-static gboolean in_host_mount(const BhContainer *c, struct bh_str path) {
+gboolean bh_evidence_in_host_mount(const BhContainer *c, struct bh_str path) {
         for (guint i = 0; c && i < c->mounts->len; i++) {
                 const BhMount *m = &g_array_index(c->mounts, BhMount, i);
                 gsize n = strlen(m->destination);
@@ -489,7 +488,7 @@ static void on_close_write(BhEvidence *v, const struct bh_decoded *d, guint64 cg
         g_mutex_unlock(&v->lock);
 
         gboolean left = d->origin && !l.is_container;
-        if (!left && !(bh_event_has(e, BH_F_path) && in_host_mount(l.container, e->path)))
+        if (!left && !(bh_event_has(e, BH_F_path) && bh_evidence_in_host_mount(l.container, e->path)))
                 return;
         BhJob *j = job_of(v, BH_JOB_FILE, e, d->start, cgroup, d->origin, "file of the node written from a container");
         j->path = dup_if(e, BH_F_path, e->path);

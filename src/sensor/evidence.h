@@ -70,6 +70,9 @@ void bh_evidence_text(BhEvidence *v, const char *kind, const char *finding, cons
 /* A file of the node, by its path as the sensor sees it; the same. */
 void bh_evidence_host_file(BhEvidence *v, const char *finding, const char *why, const char *path);
 
+/* Whether the path, as the container calls it, is in a mount that gives a way to the host. `c` NULL: not known, no. */
+gboolean bh_evidence_in_host_mount(const BhContainer *c, struct bh_str path);
+
 /* For the status. New reference; any thread. */
 json_t *bh_evidence_status(BhEvidence *v);
 /* Verifies the vault against these heads (evidence.h); "{}"-like JSON with "head" and "report". New reference. */

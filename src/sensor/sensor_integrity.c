@@ -65,7 +65,7 @@ void bh_sensor_integrity_early(BhSensor *s, const struct bh_decoded *d, guint64 
         *one = (Writer){ .pid = e->pid, .start_ns = bh_event_has(e, BH_F_proc_start) ? e->proc_start : 0, .cgroup = l.is_container ? cgroup : d->origin, .time_ns = e->time };
         guint64 key = key_of(e->dev, e->ino);
         g_hash_table_replace(w->writers, g_memdup2(&key, sizeof(key)), one);
-        if (l.is_container)
+        if (l.is_container && !(bh_event_has(e, BH_F_path) && bh_evidence_in_host_mount(l.container, e->path)))
                 return;
         g_mutex_lock(&w->lock);
         w->soon = TRUE;

@@ -38,8 +38,15 @@ def sensor(request, build, docker, central, image, tmp_path):
         yield s
 
 
+def root(central):
+    """One connection for all questions, but after a restart."""
+    if getattr(central, "evidence_pid", None) != central.pid:
+        central.evidence_pid, central.evidence_root = central.pid, central.root()
+    return central.evidence_root
+
+
 def get(central, path, **query):
-    return central.root().get(f"/api/v1/evidence{path}?" + urllib.parse.urlencode(query))
+    return root(central).get(f"/api/v1/evidence{path}?" + urllib.parse.urlencode(query))
 
 
 def items(central, **query):
@@ -148,7 +155,7 @@ def test_a_finding_brings_the_process_the_container_and_the_events_around_it(cen
     assert json.loads(get(central, f"/{container['id']}/data").body)["name"] == name
     events = [json.loads(line) for e in found if e["kind"] == "events" for line in get(central, f"/{e['id']}/data").body.splitlines()]
     assert any(e["type"] == "exec" and e["proc.exe"] == "/tmp/busybox" for e in events), events[:3]
-    incident = central.root().get("/api/v1/incidents?" + urllib.parse.urlencode({"container": name})).json["incidents"]
+    incident = root(central).get("/api/v1/incidents?" + urllib.parse.urlencode({"container": name})).json["incidents"]
     if incident: # joined by findings and by the container
         assert {e["id"] for e in found} <= {e["id"] for e in items(central, incident=incident[0]["id"])}
 
@@ -164,13 +171,13 @@ def test_a_file_planted_on_the_node_is_told_with_the_container_that_wrote_it(cen
         docker.docker("rm", "-f", name)
 
         def told():
-            found = [f for f in central.root().get("/api/v1/findings?limit=500&kind=integrity").json["findings"] if name in f["output"]]
+            found = [f for f in root(central).get("/api/v1/findings?limit=500&kind=integrity").json["findings"] if name in f["output"]]
             return len(found) == 1, found
         finding = wait_for(told, 60, "the planted file is told")[0]
         assert finding["priority"] == "critical" and finding["container_name"] == name, finding
         assert "mitre_persistence" in finding["tags"] and finding["rule"] == "Host integrity: cron is new", finding
         wait_file(central, hashlib.sha256(text.encode()).hexdigest())
-        hidden = [f for f in central.root().get("/api/v1/findings?limit=500&kind=integrity").json["findings"] if "hidden" in f["rule"]]
+        hidden = [f for f in root(central).get("/api/v1/findings?limit=500&kind=integrity").json["findings"] if "hidden" in f["rule"]]
         assert not hidden, hidden
     finally:
         planted.unlink(missing_ok=True)

@@ -79,8 +79,8 @@ static void changes_are_told_once_and_what_was_there_first_is_not(Fixture *f, gc
         look(f, g, "changed /proc/sys/kernel/core_pattern (core pattern)");
         put(f, "root/usr/bin/ls", "another");
         look(f, g, "changed /usr/bin/ls (program)");
-        put(f, "root/home/anna/.ssh/authorized_keys", "ssh-ed25519 AAAA\n");
-        look(f, g, "new /home/anna/.ssh/authorized_keys (key)");
+        put(f, "root/root/.ssh/authorized_keys", "ssh-ed25519 AAAA\n");
+        look(f, g, "new /root/.ssh/authorized_keys (key)");
         g_autofree char *cron = g_build_filename(f->root, "etc/cron.d/evil", NULL);
         g_unlink(cron);
         look(f, g, "removed /etc/cron.d/evil (cron)");
