@@ -342,5 +342,10 @@ int main(int argc, char **argv) {
         g_test_add_func("/enforce/processes_are_frozen_and_killed", processes_are_frozen_and_killed);
         int rc = g_test_run();
         rmdir(dir);
+        bh_cgroup_layout_free(layout);
+        g_free(v2);
+        g_free(dir);
+        g_free(pins);
+        g_free(cgroup_dir);
         return rc;
 }

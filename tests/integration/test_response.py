@@ -3,7 +3,6 @@ import json
 import pathlib
 import socket
 import statistics
-import struct
 import subprocess
 import threading
 import time
@@ -103,6 +102,16 @@ def isolated(central, action, target, **more):
 def release(central, r):
     answer = central.root().post(f"/api/v1/responses/{r['id']}/release", {})
     assert answer.status == 200 and answer.json["state"] == "released", answer.json
+
+
+def becomes(central, r, state):
+    """The response, once the ledger has it in this state."""
+    root = central.root()
+
+    def is_so():
+        told = root.get(f"/api/v1/responses/{r['id']}").json
+        return told["state"] == state, told
+    return wait_for(is_so, 60, f"response {r['id']} is {state}", every=0.2)
 
 
 def stream(listener, b):
@@ -265,8 +274,7 @@ def test_quarantine_freezes_takes_a_snapshot_and_ends_by_itself(central, sensor,
     time.sleep(0.3)
     assert number() == before or number() == 0, "expected nothing to happen in a frozen container"
     wait_for(lambda: number() > before + 3, 20, "it counts again when its time is over")
-    wait_for(lambda: (central.root().get(f"/api/v1/responses/{r['id']}").json["state"] == "released", central.root().get(f"/api/v1/responses/{r['id']}").json), 20, "the ledger knows of the release")
-    told = central.root().get(f"/api/v1/responses/{r['id']}").json
+    told = becomes(central, r, "released")
     assert told["result"] == "its time was over" and told["detail"]["snapshot"]["processes"], told
 
 
@@ -292,7 +300,7 @@ def test_limits_protection_and_what_cannot_be_undone(central, sensor, docker, bo
     wait_for(lambda: not docker.inspect(b.name)["State"]["Running"], 10, "it is dead")
     r = isolated(central, "isolate", a.name)
     docker.docker("rm", "-f", "-v", a.name)
-    wait_for(lambda: (central.root().get(f"/api/v1/responses/{r['id']}").json["state"] == "gone", central.root().get(f"/api/v1/responses/{r['id']}").json), 20, "the ledger knows that it is gone")
+    becomes(central, r, "gone")
     assert sensor.status()["responses"]["held"] == 0
 
 
