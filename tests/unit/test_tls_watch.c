@@ -58,7 +58,7 @@ static void on_detach(guint64 dev, guint64 ino, gpointer data) {
 
 static void describe(Place *p, const char *id, guint64 cgroup, BhContainerState state) {
         g_autofree char *path = g_strdup_printf("/docker/%s", id), *name = g_strdup_printf("box-%.2s", id);
-        BhContainer *c = bh_container_new(id, "docker");
+        g_autoptr(BhContainer) c = bh_container_new(id, "docker");
 
         bh_container_set(c, &c->name, name);
         c->state = state;
