@@ -2,6 +2,7 @@
 """The services of bench/services: what each runs, from Debian packages, in containers of one image; and who uses them."""
 import io
 import pathlib
+import shutil
 import subprocess
 import tarfile
 
@@ -75,5 +76,7 @@ def tar_of(files, dirs=()):
 
 def make_root(path):
     """The root file system as a tar: Debian with these packages (mmdebstrap), some minutes."""
+    if not shutil.which("mmdebstrap"):
+        raise SystemExit("bench/services: a root file system is made with mmdebstrap: install that Debian package, or give one with --root TAR")
     subprocess.run(["mmdebstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES), "--aptopt=Apt::Install-Recommends \"false\"", "--dpkgopt=path-exclude=/usr/share/doc/*",
                     "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "bookworm", str(path)], check=True)
