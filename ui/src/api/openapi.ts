@@ -426,12 +426,51 @@ export type Incident = {
     parent: string;
     object: string;
     output: string;
+    escape: boolean;
+    of_host: boolean;
+    serial: number;
   })[];
+  processes?: ({
+    finding: string | null;
+    node: string;
+    pid: number;
+    started: string | null;
+    parent_pid: number | null;
+    parent_started: string | null;
+    exe: string;
+    args: string[];
+    uid: number;
+    container_id: string;
+    origin_id: string;
+  })[];
+  files?: IncidentFile[];
+  credentials?: IncidentFile[];
+  flows?: ({
+    finding: string;
+    time: Time;
+    node: string;
+    container_id: string;
+    container_name: string;
+    direction: "in" | "out";
+    peer: string;
+    port: number;
+  })[];
+  missing?: number;
   comments?: {
     time: Time;
     who: string;
     text: string;
   }[];
+};
+
+export type IncidentFile = {
+  finding: string;
+  time: Time;
+  node: string;
+  container_id: string;
+  container_name: string;
+  path: string;
+  act: string;
 };
 
 export type OutputConfig = {
@@ -704,8 +743,11 @@ export type Call =
   | "GET /api/v1/findings/{id}"
   | "GET /api/v1/incidents"
   | "GET /api/v1/incidents/{id}"
+  | "GET /api/v1/incidents/{id}/exceptions"
   | "POST /api/v1/incidents/{id}/assign"
   | "POST /api/v1/incidents/{id}/comment"
+  | "POST /api/v1/incidents/{id}/merge"
+  | "POST /api/v1/incidents/{id}/split"
   | "POST /api/v1/incidents/{id}/close"
   | "GET /api/v1/nodes"
   | "GET /api/v1/nodes/{name}"
