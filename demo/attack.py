@@ -45,6 +45,7 @@ class Attack:
         info = shop.engine.call("GET", f"/containers/{hit.container}/json")
         say("attack: the container is killed and removed")
         shop.engine.remove(f"/containers/{info['Id']}", force="true", v="true")
+        shop.form.again("shop", "api")
         return info["Name"].lstrip("/")
 
 

@@ -106,6 +106,11 @@ class Compose:
             for done in [pool.submit(self._run, *c) for c in containers]:
                 done.result()
 
+    def again(self, project, key):
+        """A service's first container, which was removed, comes back, as whoever runs it would see to."""
+        made = definition(project)
+        self._run(project, key, 1, made["services"][key], {k: k if o.get("external") else f"{project}_{k}" for k, o in made["networks"].items()})
+
     def _run(self, project, key, number, service, names):
         if self.given_up.is_set():
             raise DemoError("given up")

@@ -124,6 +124,9 @@ class World:
                 self.box(self.name(attack, container), kind, f"{attack}-{self.tag}")
             for container in {c for c, *_ in acts}:
                 words[container] = self.address(self.name(attack, container)) or "127.0.0.1"
+            # containers that are attacked have been there for a while: the central knows whose address is whose
+            for container in {c for c, *_ in acts}:
+                wait_for(lambda c=container: (words[c] == "127.0.0.1" or words[c] in json.dumps(self.root.get("/api/v1/containers?limit=500").json), c), 30, "the container's address is known")
             for container, _, command in acts:
                 self.boxes[self.name(attack, container)].run(command.format(**words) if "{" in command else command, ok=None)
                 # an operator at work next door (A12), all the while

@@ -325,6 +325,8 @@ def test_the_demo_introduces_itself_and_ends_at_ctrl_c(program, engine):
 
     def fetch(*args):
         return subprocess.run(["nsenter", f"--net={engine.netns}", "curl", "-fsSk", *args], capture_output=True, text=True, check=True).stdout
+    # the api that was killed is there again soon
+    wait_for(lambda: (subprocess.run(["nsenter", f"--net={engine.netns}", "curl", "-fsSk", shop_url], capture_output=True).returncode == 0, "the shop"), 60, "the shop answers")
     assert "The Chandlery" in fetch(shop_url)
     assert json.loads(fetch(f"{url}api/v1/login", "-H", "Content-Type: application/json", "-d", json.dumps({"user": "admin", "password": password})))
     # A second one is refused, and does not touch the first.
