@@ -4,7 +4,7 @@
  * that is drawn: groups (an application; hosts; the outside) hold units (a workload; a host; a name), units hold containers.
  * Pure; no DOM.
  */
-import { toMs } from "./format";
+import { bytes, toMs } from "./format";
 
 export const LEVELS = ["application", "workload", "container"] as const;
 export type Level = (typeof LEVELS)[number];
@@ -18,7 +18,7 @@ export interface GNode {
 export interface GEdge {
   id: string; from: string; to: string; proto: string; port: number; path: string; protocol: string; serverName: string;
   connections: number; open: number; halfOpen: number; refused: number; timedOut: number; unreachable: number; failed: number; reset: number;
-  bytesOut: number; bytesIn: number; packetsOut: number; packetsIn: number; duration: number; first: number; last: number; isNew: boolean; fresh: boolean; hidden: boolean;
+  bytesOut: number; bytesIn: number; bytesKnown: boolean; packetsOut: number; packetsIn: number; duration: number; first: number; last: number; isNew: boolean; fresh: boolean; hidden: boolean;
   clients: string[]; servers: string[]; names: string[]; dialled: string[]; networks: string[]; ports: number; addresses: number; samples: number[]; sides: string;
 }
 
@@ -55,7 +55,7 @@ export function edgeFrom(v: unknown): GEdge {
     connections: num(o.connections), open: num(o.open), halfOpen: num(o.half_open), refused: num(o.refused), timedOut: num(o.timed_out), unreachable: num(o.unreachable), failed: num(o.failed), reset: num(o.reset),
     bytesOut: num(o.bytes_out), bytesIn: num(o.bytes_in), packetsOut: num(o.packets_out), packetsIn: num(o.packets_in), duration: num(o.duration), first: toMs(o.first_seen), last: toMs(o.last_seen),
     isNew: o.new === true, fresh: o.new === true, hidden: o.hidden === true, clients: texts(o.clients), servers: texts(o.servers), names: texts(o.names), dialled: texts(o.dialled), networks: texts(o.networks),
-    ports: num(o.ports), addresses: num(o.addresses), samples: list(o.port_samples).map(num), sides: text(o.sides),
+    ports: num(o.ports), addresses: num(o.addresses), samples: list(o.port_samples).map(num), sides: text(o.sides), bytesKnown: o.bytes_known !== false,
   };
 }
 
@@ -105,6 +105,8 @@ export function listenersFrom(v: unknown): Listens[] {
 
 export const failures = (e: GEdge) => e.refused + e.timedOut + e.unreachable + e.failed;
 export const bytesOf = (e: GEdge) => e.bytesOut + e.bytesIn;
+/* Of Unix sockets some kernels tell connections alone: that is not nought. */
+export const bytesText = (e: GEdge, n: number) => (n || e.bytesKnown ? bytes(n) : "not known");
 
 /* The heaviest first: what an edge is drawn as. */
 export type Flag = "scan" | "fail" | "new" | "";

@@ -9,7 +9,7 @@ import { href } from "../../app/router";
 import { graphChanged, inventory, now } from "../../app/state";
 import { age, bytes, clock, count, date, percent } from "../../lib/format";
 import {
-  answerFrom, bucketsFrom, bytesOf, edgeFrom, failures, flagOf, type Bucket, type Cont, type GEdge, groupOf, kindOf, type Level, listenersFrom, type Listens, type Model, nameOf, portText, protocolText, unitOf,
+  answerFrom, bucketsFrom, bytesOf, bytesText, edgeFrom, failures, flagOf, type Bucket, type Cont, type GEdge, groupOf, kindOf, type Level, listenersFrom, type Listens, type Model, nameOf, portText, protocolText, unitOf,
 } from "../../lib/graph";
 import { type MapAddress, spanOf, stamp } from "../../lib/mapaddress";
 import { quoted } from "../../lib/mapquery";
@@ -266,8 +266,8 @@ function EdgeBody({ e, m, address: a, level }: { e: GEdge; m: Model; address: Ma
     <>
       <Trouble edges={[e]} m={m} />
       <dl class="twin-figures">
-        <div><dt>Asked</dt><dd>{bytes(e.bytesOut)}</dd><dd class="dim">{count(e.packetsOut)} packets →</dd></div>
-        <div><dt>Answered</dt><dd>{bytes(e.bytesIn)}</dd><dd class="dim">← {count(e.packetsIn)} packets</dd></div>
+        <div><dt>Asked</dt><dd>{bytesText(e, e.bytesOut)}</dd><dd class="dim">{count(e.packetsOut)} packets →</dd></div>
+        <div><dt>Answered</dt><dd>{bytesText(e, e.bytesIn)}</dd><dd class="dim">← {count(e.packetsIn)} packets</dd></div>
         <div><dt>Connections</dt><dd>{count(e.connections)}</dd>{bad ? <dd class="amber">{count(bad)} failed</dd> : <dd class="dim">{count(e.open)} open now</dd>}</div>
       </dl>
       {detail && detail.buckets.length > 1 && <figure class="edge-bars"><Spark values={detail.buckets.map((b) => b.connections + b.failures)} marks={detail.buckets.map((b) => b.failures)} width={380} height={44} /><figcaption><span>{clock(detail.buckets[0].time)}</span><span>connections over the window{bad ? ", dots: failures" : ""}</span><span>{clock(detail.buckets[detail.buckets.length - 1].time)}</span></figcaption></figure>}

@@ -2,7 +2,7 @@
 /* The map's twin: the same connections and nodes as rows, sorted as one likes, walked by keyboard, with the same selection. */
 import { useMemo, useRef, useState } from "preact/hooks";
 import { ageShort, bytes, count } from "../../lib/format";
-import { bytesOf, failures, flagOf, FLAGS, type GEdge, groupOf, type Level, type Model, nameOf, portText, protocolText, type Unit } from "../../lib/graph";
+import { bytesOf, bytesText, failures, flagOf, FLAGS, type GEdge, groupOf, type Level, type Model, nameOf, portText, protocolText, type Unit } from "../../lib/graph";
 import type { MapAddress } from "../../lib/mapaddress";
 import type { Filter } from "../../lib/mapquery";
 import { now } from "../../app/state";
@@ -106,8 +106,8 @@ export function MapTable({ edges, model: m, filter, address: a, level }: { edges
               <span role="gridcell" class="m-state">{flag || failures(e) ? <FlagMark e={e} /> : <span class="dim">{e.open ? "open" : ""}</span>}</span>
               <span role="gridcell" class="m-connections n">{count(e.connections)}</span>
               <span role="gridcell" class="m-failures n">{failures(e) ? count(failures(e)) : ""}</span>
-              <span role="gridcell" class="m-out n">{bytes(e.bytesOut)}</span>
-              <span role="gridcell" class="m-in n">{bytes(e.bytesIn)}</span>
+              <span role="gridcell" class="m-out n">{bytesText(e, e.bytesOut)}</span>
+              <span role="gridcell" class="m-in n">{bytesText(e, e.bytesIn)}</span>
               <span role="gridcell" class="m-last n dim">{ageShort(now.value - e.last)}</span></> };
           }} />
       ) : <Empty icon="map" title={filter.empty ? "No connection in this window" : "No connection matches"}>{filter.empty ? "A longer window may show some." : <button type="button" class="link" onClick={() => set({ query: "" })}>Clear the filter</button>}</Empty>}
