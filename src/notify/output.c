@@ -86,6 +86,9 @@ gboolean bh_output_wants(const BhOutput *o, const BhAlert *a) {
                 return FALSE;
         if ((*o->sources && !any(o->sources, a->source)) || (*o->rules && !any(o->rules, a->rule)))
                 return FALSE;
+        /* each of its findings is told already: who wants incidents as well says so */
+        if (!*o->sources && g_str_equal(a->source, "incident"))
+                return FALSE;
         if (!*o->tags)
                 return TRUE;
         json_array_foreach(tags, i, tag)

@@ -30,7 +30,7 @@ typedef struct {
         gboolean enabled;
         BhFormat format;
         guint max_rank;               /* 0 = emergency … 7 = all */
-        char **sources, **tags, **rules; /* patterns with * and ?; empty: all */
+        char **sources, **tags, **rules; /* patterns with * and ?; empty: all, but for the source "incident", which must be asked for */
 
         char *file;
 
