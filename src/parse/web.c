@@ -95,6 +95,9 @@ static int by_score(gconstpointer a, gconstpointer b) {
 static void judge(Connection *c, const BhHttpMessage *m, BhWebRecord *r) {
         const char *why = NULL;
 
+        /* nothing of its line was copied: it is counted as such, and what is not known is no offence */
+        if (!*m->method && !*m->target)
+                return;
         if (c->unjudged || !bh_waf_filter_wants(c->w->filter, m, c->strict, &why))
                 return;
         g_autoptr(BhWafResult) result = bh_waf_judge(c->w->waf, m, NULL, c->client, c->server, c->port);

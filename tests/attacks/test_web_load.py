@@ -43,6 +43,8 @@ def found(root, container):
 def test_one_attack_among_many_requests_is_found(full, docker, sensor, central):
     if not pathlib.Path(WRK).exists() or not crs_live.installed("nginx"):
         pytest.skip("wrk or nginx is not installed")
+    # The short form rests between requests: some 10,000 a second. What a machine that answers 70,000 sends is more than the 16 MiB a container and second that are copied at all (docs/web.md), so that what is
+    # found there is luck; whoever wants to see that runs the long form, and reads what it says was not copied.
     every, attacks = (100_000, 20) if full else (10_000, 4)
     root, before, seed = central.root(), sensor.status()["web"], random.randrange(1 << 30)
     with contextlib.closing(crs_live.Front(docker, "nginx", labels=(), alone=True)) as front:
@@ -51,7 +53,7 @@ def test_one_attack_among_many_requests_is_found(full, docker, sensor, central):
         while sent < attacks:
             words = WORDS[sent:attacks]
             out = subprocess.run([*front.net, WRK, "-t1", "-c32", "-d10s", "--timeout", "30s", "-s", REPO / "tests/web/one_in.lua", f"http://127.0.0.1:{front.port}", "--", str(every), str(len(words)), ",".join(words),
-                                  str(seed + sent)], capture_output=True, text=True, timeout=120, env=system_env())
+                                  str(seed + sent), "0" if full else "3"], capture_output=True, text=True, timeout=120, env=system_env())
             line = [s.split() for s in out.stdout.splitlines() if s.startswith("RESULT")]
             assert out.returncode == 0 and line, f"expected wrk to measure, saw {out.stdout[-500:]} {out.stderr[-500:]}"
             sent += int(line[0][1])

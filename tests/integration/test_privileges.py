@@ -90,7 +90,7 @@ def test_a_hung_inspector_can_be_ended(sensor, docker):
     os.kill(before["pid"], signal.SIGSTOP)
     try:
         send(cid, query("hang.example.com"), pause=0.01).wait(10)
-        wait_for(lambda: (sensor.status()["inspector"]["starts"] > before["starts"], sensor.status()["inspector"]), 20, "another inspector")
+        wait_for(lambda: (sensor.status()["inspector"]["starts"] > before["starts"], sensor.status()["inspector"]), 60, "another inspector")  # what it has in hand may be an ELF file, which may take five seconds, and five times that on the clock
         assert not pathlib.Path(f"/proc/{before['pid']}").exists()
         assert sensor.status()["inspector"]["lost"]["hung"] >= 1
     finally:

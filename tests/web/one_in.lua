@@ -1,6 +1,6 @@
 -- For wrk: harmless requests without end, and now and then an attack, each on a path of its own, at a place drawn at random.
--- Arguments: one attack in so many requests; how many attacks; the words of their paths, joined by commas; the seed.
-local every, most, words, n, sent, at = 0, 0, {}, 0, 0, 0
+-- Arguments: one attack in so many requests; how many attacks; the words of their paths, joined by commas; the seed; milliseconds of rest of each connection between two requests.
+local every, most, words, n, sent, at, rest = 0, 0, {}, 0, 0, 0, 0
 local threads = {}
 local fields = {
   ["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:109.0) Gecko/20100101 Firefox/115.0",
@@ -18,8 +18,13 @@ function init(args)
   every, most = tonumber(args[1]), tonumber(args[2])
   for w in args[3]:gmatch("[^,]+") do table.insert(words, w) end
   math.randomseed(tonumber(args[4]))
+  rest = tonumber(args[5])
   at = math.random(every)
   sent_attacks, sent_all = 0, 0
+end
+
+function delay()
+  return rest
 end
 
 function request()
