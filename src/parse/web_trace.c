@@ -39,6 +39,33 @@ static gboolean is_named(const char *name, gsize len, const char *what) {
 }
 
 /* As the filter looks at it; whatever it would decode first is not plain here. */
+/* "a=1; b=2": each with one name and one '='. What is less plain the filter reads in its own way. */
+static gboolean plain_cookies(const char *value, gsize len) {
+        guint equals = 0;
+        gsize begin = 0;
+
+        for (gsize i = 0; i <= len; i++) {
+                if (i == len || value[i] == ';') {
+                        if (equals != 1)
+                                return FALSE;
+                        equals = 0;
+                        begin = i + 1;
+                } else if (value[i] == '=') {
+                        equals++;
+                        if (i == begin || value[i - 1] == ' ' || (i + 1 < len && value[i + 1] == ' '))
+                                return FALSE;
+                }
+        }
+        return TRUE;
+}
+
+static gboolean plain_host(const char *value, gsize len) {
+        for (gsize i = 0; i < len; i++)
+                if (!g_ascii_isalnum(value[i]) && !strchr(".-:[]", value[i]))
+                        return FALSE;
+        return len > 0;
+}
+
 static gboolean plain_field(const BhWafWords *words, const char *name, gsize name_len, const char *value, gsize len) {
         static const char *const never[] = { "content-", "transfer-", "upgrade", "expect", "trailer", "te" };
         gboolean word = FALSE, agent = is_named(name, name_len, "User-Agent"), open = is_named(name, name_len, "Host") || (name_len >= 6 && g_ascii_strncasecmp(name, "Accept", 6) == 0);
@@ -51,14 +78,22 @@ static gboolean plain_field(const BhWafWords *words, const char *name, gsize nam
         for (gsize i = 0; i < G_N_ELEMENTS(never); i++)
                 if (name_len >= strlen(never[i]) && g_ascii_strncasecmp(name, never[i], strlen(never[i])) == 0)
                         return FALSE;
+        if (is_named(name, name_len, "Host") && !plain_host(value, len))
+                return FALSE;
         if (is_named(name, name_len, "Cookie")) {
+                if (!plain_cookies(value, len))
+                        return FALSE;
                 kinds = BH_WAF_STRONG | BH_WAF_WEAK;
                 allowed = " _.-~@,:/=;";
         } else if (is_named(name, name_len, "Referer") || is_named(name, name_len, "Origin")) {
                 gsize scheme = len >= 8 && memcmp(value, "https://", 8) == 0 ? 8 : len >= 7 && memcmp(value, "http://", 7) == 0 ? 7 : 0;
 
+                gsize host = scheme;
+
                 while (scheme && scheme < len && !strchr("/?#", value[scheme]))
                         scheme++;
+                if (scheme && !plain_host(value + host, scheme - host))
+                        return FALSE;
                 value += scheme;
                 len -= scheme;
                 kinds = BH_WAF_STRONG;
@@ -83,7 +118,7 @@ gboolean bh_web_trace_suspected(const BhWafWords *words, const guint8 *bytes, gs
         for (p = line; p + 4 < end; ) {
                 const char *name = p + 2, *next = memchr(name, '\r', (gsize) (end - name)), *colon = next ? memchr(name, ':', (gsize) (next - name)) : NULL, *value, *last;
 
-                if (p[1] != '\n' || !colon || ++fields > BH_WEB_TRACE_FIELDS_MAX)
+                if (p[1] != '\n' || !colon || memchr(name, '\n', (gsize) (next - name)) || ++fields > BH_WEB_TRACE_FIELDS_MAX)
                         return TRUE;
                 for (value = colon + 1; value < next && *value == ' '; value++)
                         ;
