@@ -22,7 +22,7 @@ typedef struct {
         guint64 dev, ino, size;
         gint64 mtime_ns, ctime_ns;
         guint64 name; /* with `ino` the payload's name of it */
-        char *library; /* NULL: it has none */
+        char *product; /* NULL: it has none */
         gboolean open, probed;
         guint users;   /* containers */
 } File;
@@ -79,7 +79,7 @@ static gboolean file_equal(gconstpointer pa, gconstpointer pb) {
 static void file_free(gpointer p) {
         File *f = p;
 
-        g_free(f->library);
+        g_free(f->product);
         g_free(f);
 }
 
@@ -230,7 +230,7 @@ typedef struct {
         const Job *job;
         gboolean open;    /* something of it is probed */
         const char *kind; /* of what is not, by its files */
-        char *library;    /* the same, by its functions; owned */
+        char *product;    /* the same, by its functions; owned */
         char *name;       /* of the program; owned */
 } Look;
 
@@ -258,7 +258,7 @@ static File *file_new(BhTlsWatch *w, const BhTlsFile *at, const BhRootfileInfo *
         /* layers of different images may have files of one number */
         f->name = f->dev ? f->dev : (guint64) f->ctime_ns * 31 + (guint64) f->mtime_ns * 17 + f->size;
         if (elf)
-                f->library = bh_tls_library(elf, at->executable, &f->open);
+                f->product = bh_tls_library(elf, at->executable, &f->open);
         else if (memfd < 0)
                 problem(w, &w->unreadable, error);
         else
@@ -314,12 +314,12 @@ static void on_file(const BhTlsFile *at, gpointer data) {
                 f = file_new(l->w, at, &info, place);
         if (!f)
                 return;
-        if (f->library)
+        if (f->product)
                 use(l->w, l->job->id, f);
         if (f->open)
                 l->open = TRUE;
-        else if (f->library && !l->library)
-                l->library = g_strdup(f->library);
+        else if (f->product && !l->product)
+                l->product = g_strdup(f->product);
 }
 
 /* In words for people: why what the process says stays closed. */
@@ -328,8 +328,8 @@ static char *why_closed(const Look *l) {
 
         if (l->open)
                 return g_strdup("a connection of which no call of its library was seen in the handshake");
-        if (l->library)
-                return g_strdup(l->library);
+        if (l->product)
+                return g_strdup(l->product);
         if (g_strcmp0(l->name, "java") == 0)
                 return g_strdup("Java");
         name = bh_escape_cell(l->name ? l->name : "?", -1);
@@ -363,7 +363,7 @@ static void look(BhTlsWatch *w, const Job *j) {
         g_mutex_unlock(&w->lock);
         if (there && j->closed)
                 note_closed(w, j, &l);
-        g_free(l.library);
+        g_free(l.product);
         g_free(l.name);
 }
 
@@ -402,7 +402,7 @@ static void sweep(BhTlsWatch *w) {
         }
         g_mutex_lock(&w->lock);
         for (g_hash_table_iter_init(&i, w->files); g_hash_table_iter_next(&i, &key, NULL); )
-                if (!((File *) key)->users && (((File *) key)->library || all)) {
+                if (!((File *) key)->users && (((File *) key)->product || all)) {
                         g_hash_table_iter_steal(&i);
                         g_ptr_array_add(idle, key);
                 }
@@ -517,8 +517,8 @@ static char *text_of(const Container *c) {
         for (guint i = 0; i < c->uses->len; i++) {
                 const File *f = c->uses->pdata[i];
 
-                if (f->open && !strstr(clear->str, f->library))
-                        add_word(clear, f->library);
+                if (f->open && !strstr(clear->str, f->product))
+                        add_word(clear, f->product);
         }
         for (guint i = 0; i < c->closed_by->len; i++)
                 add_word(closed, c->closed_by->pdata[i]);
@@ -559,7 +559,7 @@ json_t *bh_tls_watch_status(BhTlsWatch *w) {
                 if (!f->probed)
                         continue;
                 files++;
-                json_array_append_new(libraries, json_pack("{s:o,s:i}", "library", text(f->library), "containers", (int) f->users));
+                json_array_append_new(libraries, json_pack("{s:o,s:i}", "library", text(f->product), "containers", (int) f->users));
         }
         for (g_hash_table_iter_init(&i, w->containers); g_hash_table_iter_next(&i, NULL, &value); ) {
                 const Container *c = value;
