@@ -122,14 +122,22 @@ static char *cursor_after(gconstpointer row) {
         return g_strdup_printf("%" G_GINT64_FORMAT, ((const BhStoreAuditRow *) row)->id);
 }
 
-BhStorePage *bh_store_audit_rows(BhStore *s, const BhStoreAuditFilter *f, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_audit_row_free, cursor_after);
-        BhDbStep step = BH_DB_FAILED;
-        g_auto(BhWhere) w;
-        gint64 before;
-        guint next;
+static gpointer take_row(BhDbStmt *st) {
+        BhStoreAuditRow *r = g_new0(BhStoreAuditRow, 1);
+        char **texts[] = { &r->actor, &r->role, &r->address, &r->action, &r->object, &r->outcome, &r->detail, &r->hash };
 
-        limit = bh_store_limit(limit);
+        r->id = bh_db_int(st, 0);
+        r->time_ns = bh_db_int(st, 1);
+        for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
+                *texts[i] = bh_db_text(st, 2 + i);
+        return r;
+}
+
+BhStorePage *bh_store_audit_rows(BhStore *s, const BhStoreAuditFilter *f, const char *cursor, guint limit, GError **error) {
+        static const BhStoreList list = { "SELECT id, time_ns, actor, role, address, action, object, outcome, detail, hash FROM audit", " ORDER BY id DESC", take_row,
+                                          (GDestroyNotify) bh_store_audit_row_free, cursor_after };
+        g_auto(BhWhere) w;
+
         bh_where_init(&w);
         if (f) {
                 bh_where_text(&w, "actor = ?", f->actor);
@@ -142,29 +150,5 @@ BhStorePage *bh_store_audit_rows(BhStore *s, const BhStoreAuditFilter *f, const 
                 if (f->until_ns)
                         bh_where_int(&w, "time_ns < ?", f->until_ns);
         }
-        if (cursor) {
-                if (!bh_cursor_parse_ints(cursor, &before, 1, error))
-                        return NULL;
-                bh_where_int(&w, "id < ?", before);
-        }
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT id, time_ns, actor, role, address, action, object, outcome, detail, hash FROM audit",
-                                      " ORDER BY id DESC LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW) {
-                BhStoreAuditRow *r = g_new0(BhStoreAuditRow, 1);
-                char **texts[] = { &r->actor, &r->role, &r->address, &r->action, &r->object, &r->outcome, &r->detail, &r->hash };
-
-                r->id = bh_db_int(st, 0);
-                r->time_ns = bh_db_int(st, 1);
-                for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
-                        *texts[i] = bh_db_text(st, 2 + i);
-                g_ptr_array_add(page->rows, r);
-        }
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+        return bh_where_cursor(&w, "id < ?", 1, cursor, error) ? bh_store_page(s, &w, &list, limit, error) : NULL;
 }

@@ -260,7 +260,7 @@ gboolean bh_store_end_others(BhStore *s, const char *node, GHashTable *listed_se
 
 /* ---- queries */
 
-static BhStoreContainer *take_row(BhDbStmt *st) {
+static gpointer take_row(BhDbStmt *st) {
         BhStoreContainer *c = g_new0(BhStoreContainer, 1);
         guint i = 6;
 
@@ -315,46 +315,18 @@ static char *cursor_after(gconstpointer row) {
 }
 
 BhStorePage *bh_store_containers(BhStore *s, const BhStoreContainerFilter *filter, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_container_free, cursor_after);
-        BhDbStep step = BH_DB_FAILED;
+        static const BhStoreList list = { select_sql, " ORDER BY serial DESC", take_row, (GDestroyNotify) bh_store_container_free, cursor_after };
         g_auto(BhWhere) w;
-        gint64 before;
-        guint next;
 
-        limit = bh_store_limit(limit);
         filter_to_where(&w, filter);
-        if (cursor) {
-                if (!bh_cursor_parse_ints(cursor, &before, 1, error))
-                        return NULL;
-                bh_where_int(&w, "serial < ?", before);
-        }
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, select_sql, " ORDER BY serial DESC LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
-                g_ptr_array_add(page->rows, take_row(st));
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+        return bh_where_cursor(&w, "serial < ?", 1, cursor, error) ? bh_store_page(s, &w, &list, limit, error) : NULL;
 }
 
 gboolean bh_store_containers_count(BhStore *s, const BhStoreContainerFilter *filter, guint64 *count, GError **error) {
         g_auto(BhWhere) w;
-        BhDbStep step = BH_DB_FAILED;
 
         filter_to_where(&w, filter);
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return FALSE;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT count(*) FROM containers", "", NULL, error);
-        if (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
-                *count = (guint64) bh_db_int(st, 0);
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_ROW;
+        return bh_store_count(s, &w, "containers", count, error);
 }
 
 /* At most `max` containers by the condition (with one placeholder, or two for the same text), the newest first. */

@@ -76,7 +76,7 @@ gboolean bh_store_put_evidence(BhStore *s, const char *node, const BhStoreEviden
 
 #define COLUMNS "serial, chain, seq, node, time_ns, received_ns, kind, container_id, pid, start_ns, finding, sha256, size, line"
 
-static BhStoreEvidence *take_row(BhDbStmt *st) {
+static gpointer take_row(BhDbStmt *st) {
         BhStoreEvidence *e = g_new0(BhStoreEvidence, 1);
 
         e->serial = bh_db_int(st, 0);
@@ -105,6 +105,7 @@ static BhStoreEvidence *take_row(BhDbStmt *st) {
         "EXISTS (SELECT 1 FROM incidents i, json_each(i.containers) c WHERE i.id = ? AND json_extract(c.value, '$.id') = container_id AND time_ns >= i.first_ns - ?)))"
 
 static void filter_to_where(BhWhere *w, const BhStoreEvidenceFilter *f) {
+        bh_where_init(w);
         if (!f)
                 return;
         bh_where_text(w, "node = ?", f->node);
@@ -131,50 +132,18 @@ static char *cursor_after(gconstpointer row) {
 }
 
 BhStorePage *bh_store_evidence(BhStore *s, const BhStoreEvidenceFilter *filter, const char *cursor, guint limit, GError **error) {
-        g_auto(BhWhere) w = { 0 };
-        gint64 from[1] = { 0 };
-        BhDbStep step = BH_DB_FAILED;
-        guint next;
+        static const BhStoreList list = { "SELECT " COLUMNS " FROM evidence", " ORDER BY serial DESC", take_row, (GDestroyNotify) bh_store_evidence_free, cursor_after };
+        g_auto(BhWhere) w;
 
-        limit = bh_store_limit(limit);
-        if (cursor && !bh_cursor_parse_ints(cursor, from, 1, error))
-                return NULL;
-        bh_where_init(&w);
         filter_to_where(&w, filter);
-        if (cursor)
-                bh_where_int(&w, "serial < ?", from[0]);
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhStorePage *page = bh_page_new((GDestroyNotify) bh_store_evidence_free, cursor_after);
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM evidence", " ORDER BY serial DESC LIMIT ?", &next, error);
-        if (st) {
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-                while ((step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
-                        g_ptr_array_add(page->rows, take_row(st));
-        }
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        if (step != BH_DB_DONE)
-                g_clear_pointer(&page, bh_store_page_free);
-        return page;
+        return bh_where_cursor(&w, "serial < ?", 1, cursor, error) ? bh_store_page(s, &w, &list, limit, error) : NULL;
 }
 
 gboolean bh_store_evidence_count(BhStore *s, const BhStoreEvidenceFilter *filter, guint64 *count, GError **error) {
-        g_auto(BhWhere) w = { 0 };
-        BhDbStep step = BH_DB_FAILED;
-        BhDb *db = bh_store_read(s, error);
+        g_auto(BhWhere) w;
 
-        if (!db)
-                return FALSE;
-        bh_where_init(&w);
         filter_to_where(&w, filter);
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT count(*) FROM evidence", "", NULL, error);
-        if (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
-                *count = (guint64) bh_db_int(st, 0);
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_ROW;
+        return bh_store_count(s, &w, "evidence", count, error);
 }
 
 BhStoreEvidence *bh_store_evidence_item(BhStore *s, gint64 serial, GError **error) {

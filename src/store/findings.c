@@ -163,6 +163,10 @@ static BhStoreFinding *take_row(BhDbStmt *st, gboolean whole) {
         return f;
 }
 
+static gpointer take_short(BhDbStmt *st) {
+        return take_row(st, FALSE);
+}
+
 static gboolean check_glob(const char *glob, GError **error) {
         guint stars = 0;
 
@@ -192,6 +196,7 @@ static void where_container(BhWhere *w, const char *container) {
 }
 
 static gboolean filter_to_where(BhWhere *w, const BhStoreFindingFilter *f, GError **error) {
+        bh_where_init(w);
         if (!check_glob(f ? f->rule_glob : NULL, error))
                 return FALSE;
         if (!f)
@@ -235,51 +240,16 @@ static char *cursor_after(gconstpointer row) {
 }
 
 BhStorePage *bh_store_findings(BhStore *s, const BhStoreFindingFilter *filter, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_finding_free, cursor_after);
-        BhDbStep step = BH_DB_FAILED;
+        static const BhStoreList list = { "SELECT " COLUMNS " FROM findings", " ORDER BY last_ns DESC, serial DESC", take_short, (GDestroyNotify) bh_store_finding_free, cursor_after };
         g_auto(BhWhere) w;
-        gint64 at[2];
-        guint next;
 
-        limit = bh_store_limit(limit);
-        bh_where_init(&w);
-        if (!filter_to_where(&w, filter, error))
-                return NULL;
-        if (cursor) {
-                if (!bh_cursor_parse_ints(cursor, at, 2, error))
-                        return NULL;
-                bh_where_int(&w, "(last_ns, serial) < (?, ?)", at[0]);
-                bh_where_more_int(&w, at[1]);
-        }
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM findings", " ORDER BY last_ns DESC, serial DESC LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
-                g_ptr_array_add(page->rows, take_row(st, FALSE));
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+        return filter_to_where(&w, filter, error) && bh_where_cursor(&w, "(last_ns, serial) < (?, ?)", 2, cursor, error) ? bh_store_page(s, &w, &list, limit, error) : NULL;
 }
 
 gboolean bh_store_findings_count(BhStore *s, const BhStoreFindingFilter *filter, guint64 *count, GError **error) {
-        BhDbStep step = BH_DB_FAILED;
         g_auto(BhWhere) w;
 
-        bh_where_init(&w);
-        if (!filter_to_where(&w, filter, error))
-                return FALSE;
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return FALSE;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT count(*) FROM findings", "", NULL, error);
-        if (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
-                *count = (guint64) bh_db_int(st, 0);
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_ROW;
+        return filter_to_where(&w, filter, error) && bh_store_count(s, &w, "findings", count, error);
 }
 
 BhStoreFinding *bh_store_finding(BhStore *s, const char *id, GError **error) {

@@ -208,16 +208,32 @@ static char *listener_cursor(gconstpointer row) {
         return g_strdup_printf("%" G_GINT64_FORMAT, ((const BhStoreListener *) row)->id);
 }
 
+static gpointer take_listener(BhDbStmt *st) {
+        BhStoreListener *l = g_new0(BhStoreListener, 1);
+
+        l->id = bh_db_int(st, 0);
+        l->node = bh_db_text(st, 1);
+        l->container_id = bh_db_text(st, 2);
+        l->exe = bh_db_text(st, 3);
+        l->path = bh_db_text(st, 4);
+        l->pid = small(bh_db_int(st, 5));
+        l->proto = small(bh_db_int(st, 6));
+        l->port = small(bh_db_int(st, 7));
+        l->net_ns = small(bh_db_int(st, 8));
+        l->ip = address_at(st, 9);
+        l->started_ns = bh_db_int(st, 10);
+        l->first_ns = bh_db_int(st, 11);
+        return l;
+}
+
 BhStorePage *bh_store_listeners(BhStore *s, const BhStoreListenerFilter *filter, const char *cursor, guint limit, GError **error) {
+        static const BhStoreList list = { "SELECT l.id, l.node, l.container_id, l.exe, l.path, l.pid, l.proto, l.port, l.net_ns, l.ip, l.started_ns, l.first_ns "
+                                          "FROM listeners l LEFT JOIN containers c ON c.node = l.node AND c.id = l.container_id",
+                                          " ORDER BY l.id", take_listener, (GDestroyNotify) bh_store_listener_free, listener_cursor };
         static const BhStoreListenerFilter any;
         const BhStoreListenerFilter *f = filter ? filter : &any;
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_listener_free, listener_cursor);
-        BhDbStep step = BH_DB_FAILED;
         g_auto(BhWhere) w;
-        gint64 after;
-        guint next;
 
-        limit = bh_store_limit(limit);
         bh_where_init(&w);
         bh_where_text(&w, "l.node = ?", f->node);
         bh_where_text(&w, "l.container_id = ?", f->container_id);
@@ -225,38 +241,7 @@ BhStorePage *bh_store_listeners(BhStore *s, const BhStoreListenerFilter *filter,
         bh_where_text(&w, "c.workload = ?", f->workload);
         if (f->port)
                 bh_where_int(&w, "l.port = ?", f->port);
-        if (cursor) {
-                if (!bh_cursor_parse_ints(cursor, &after, 1, error))
-                        return NULL;
-                bh_where_int(&w, "l.id > ?", after);
-        }
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT l.id, l.node, l.container_id, l.exe, l.path, l.pid, l.proto, l.port, l.net_ns, l.ip, l.started_ns, l.first_ns "
-                                      "FROM listeners l LEFT JOIN containers c ON c.node = l.node AND c.id = l.container_id", " ORDER BY l.id LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW) {
-                BhStoreListener *l = g_new0(BhStoreListener, 1);
-
-                l->id = bh_db_int(st, 0);
-                l->node = bh_db_text(st, 1);
-                l->container_id = bh_db_text(st, 2);
-                l->exe = bh_db_text(st, 3);
-                l->path = bh_db_text(st, 4);
-                l->pid = small(bh_db_int(st, 5));
-                l->proto = small(bh_db_int(st, 6));
-                l->port = small(bh_db_int(st, 7));
-                l->net_ns = small(bh_db_int(st, 8));
-                l->ip = address_at(st, 9);
-                l->started_ns = bh_db_int(st, 10);
-                l->first_ns = bh_db_int(st, 11);
-                g_ptr_array_add(page->rows, l);
-        }
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+        return bh_where_cursor(&w, "l.id > ?", 1, cursor, error) ? bh_store_page(s, &w, &list, limit, error) : NULL;
 }
 
 /* ---- retention */

@@ -222,7 +222,12 @@ static BhStoreIncident *take_row(BhDbStmt *st, gboolean whole) {
         return i;
 }
 
+static gpointer take_short(BhDbStmt *st) {
+        return take_row(st, FALSE);
+}
+
 static void filter_to_where(BhWhere *w, const BhStoreIncidentFilter *f) {
+        bh_where_init(w);
         bh_where_sql(w, f && f->state ? "state <> 'forming'" : "state IN ('open', 'closed')");
         if (!f)
                 return;
@@ -248,49 +253,18 @@ static char *cursor_after(gconstpointer row) {
 }
 
 BhStorePage *bh_store_incidents(BhStore *s, const BhStoreIncidentFilter *filter, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_incident_free, cursor_after);
-        BhDbStep step = BH_DB_FAILED;
+        static const BhStoreList list = { "SELECT " COLUMNS " FROM incidents", " ORDER BY last_ns DESC, id DESC", take_short, (GDestroyNotify) bh_store_incident_free, cursor_after };
         g_auto(BhWhere) w;
-        gint64 at[2];
-        guint next;
 
-        limit = bh_store_limit(limit);
-        bh_where_init(&w);
         filter_to_where(&w, filter);
-        if (cursor) {
-                if (!bh_cursor_parse_ints(cursor, at, 2, error))
-                        return NULL;
-                bh_where_int(&w, "(last_ns, id) < (?, ?)", at[0]);
-                bh_where_more_int(&w, at[1]);
-        }
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM incidents", " ORDER BY last_ns DESC, id DESC LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
-                g_ptr_array_add(page->rows, take_row(st, FALSE));
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+        return bh_where_cursor(&w, "(last_ns, id) < (?, ?)", 2, cursor, error) ? bh_store_page(s, &w, &list, limit, error) : NULL;
 }
 
 gboolean bh_store_incidents_count(BhStore *s, const BhStoreIncidentFilter *filter, guint64 *count, GError **error) {
-        BhDbStep step = BH_DB_FAILED;
         g_auto(BhWhere) w;
 
-        bh_where_init(&w);
         filter_to_where(&w, filter);
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return FALSE;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT count(*) FROM incidents", "", NULL, error);
-        if (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
-                *count = (guint64) bh_db_int(st, 0);
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_ROW;
+        return bh_store_count(s, &w, "incidents", count, error);
 }
 
 static gboolean not_found(GError **error, guint64 id) {

@@ -314,7 +314,7 @@ gboolean bh_store_drop_silent_resources(BhStore *s, gint64 before, GError **erro
 
 /* ---- queries */
 
-static BhStoreResource *take_row(BhDbStmt *st) {
+static gpointer take_row(BhDbStmt *st) {
         BhStoreResource *r = g_new0(BhStoreResource, 1);
 
         r->serial = bh_db_int(st, 0);
@@ -352,46 +352,19 @@ static char *cursor_after(gconstpointer row) {
 }
 
 BhStorePage *bh_store_resources(BhStore *s, const BhStoreResourceFilter *filter, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_resource_free, cursor_after);
-        BhDbStep step = BH_DB_FAILED;
+        gboolean up = filter && filter->oldest_first;
+        const BhStoreList list = { "SELECT " COLUMNS " FROM resources", up ? " ORDER BY serial" : " ORDER BY serial DESC", take_row, (GDestroyNotify) bh_store_resource_free, cursor_after };
         g_auto(BhWhere) w;
-        gint64 before;
-        guint next;
 
-        limit = bh_store_limit(limit);
         filter_to_where(&w, filter);
-        if (cursor) {
-                if (!bh_cursor_parse_ints(cursor, &before, 1, error))
-                        return NULL;
-                bh_where_int(&w, filter && filter->oldest_first ? "serial > ?" : "serial < ?", before);
-        }
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM resources", filter && filter->oldest_first ? " ORDER BY serial LIMIT ?" : " ORDER BY serial DESC LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
-                g_ptr_array_add(page->rows, take_row(st));
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+        return bh_where_cursor(&w, up ? "serial > ?" : "serial < ?", 1, cursor, error) ? bh_store_page(s, &w, &list, limit, error) : NULL;
 }
 
 gboolean bh_store_resources_count(BhStore *s, const BhStoreResourceFilter *filter, guint64 *count, GError **error) {
         g_auto(BhWhere) w;
-        BhDbStep step = BH_DB_FAILED;
 
         filter_to_where(&w, filter);
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return FALSE;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT count(*) FROM resources", "", NULL, error);
-        if (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
-                *count = (guint64) bh_db_int(st, 0);
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_ROW;
+        return bh_store_count(s, &w, "resources", count, error);
 }
 
 BhStoreResource *bh_store_resource(BhStore *s, gint64 serial, GError **error) {

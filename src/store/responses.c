@@ -41,14 +41,14 @@ static char *cursor_after(gconstpointer row) {
         return g_strdup_printf("%" G_GINT64_FORMAT ".%" G_GUINT64_FORMAT, r->created_ns, g_ascii_strtoull(r->id, NULL, 16));
 }
 
-BhStorePage *bh_store_responses(BhStore *s, const BhStoreResponseFilter *f, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_response_free, cursor_after);
-        BhDbStep step = BH_DB_FAILED;
-        g_auto(BhWhere) w;
-        gint64 at[2];
-        guint next;
+static gpointer take_short(BhDbStmt *st) {
+        return take_row(st, FALSE);
+}
 
-        limit = bh_store_limit(limit);
+BhStorePage *bh_store_responses(BhStore *s, const BhStoreResponseFilter *f, const char *cursor, guint limit, GError **error) {
+        static const BhStoreList list = { "SELECT " COLUMNS " FROM responses", " ORDER BY created_ns DESC, serial DESC", take_short, (GDestroyNotify) bh_store_response_free, cursor_after };
+        g_auto(BhWhere) w;
+
         bh_where_init(&w);
         if (f) {
                 bh_where_text(&w, "state = ?", f->state);
@@ -60,23 +60,7 @@ BhStorePage *bh_store_responses(BhStore *s, const BhStoreResponseFilter *f, cons
                 if (f->open)
                         bh_where_sql(&w, OPEN);
         }
-        if (cursor) {
-                if (!bh_cursor_parse_ints(cursor, at, 2, error))
-                        return NULL;
-                bh_where_int(&w, "(created_ns, serial) < (?, ?)", at[0]);
-                bh_where_more_int(&w, at[1]);
-        }
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT " COLUMNS " FROM responses", " ORDER BY created_ns DESC, serial DESC LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
-                g_ptr_array_add(page->rows, take_row(st, FALSE));
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+        return bh_where_cursor(&w, "(created_ns, serial) < (?, ?)", 2, cursor, error) ? bh_store_page(s, &w, &list, limit, error) : NULL;
 }
 
 BhStoreResponse *bh_store_response(BhStore *s, const char *id, GError **error) {

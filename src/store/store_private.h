@@ -149,15 +149,29 @@ static inline guint bh_store_limit(guint limit) {
         return limit == 0 || limit > BH_STORE_LIMIT_MAX ? BH_STORE_LIMIT_MAX : limit;
 }
 
-BhStorePage *bh_page_new(GDestroyNotify free_row, char *(*cursor_after)(gconstpointer row));
+/* How the rows of a list are read: what its page function gives to bh_store_page(). */
+typedef struct {
+        const char *select; /* up to the conditions */
+        const char *tail;   /* what follows them: " ORDER BY …"; the LIMIT is added */
+        gpointer (*take)(BhDbStmt *st); /* a new row */
+        GDestroyNotify free_row;
+        char *(*cursor_after)(gconstpointer row);
+} BhStoreList;
+
 /*
- * The next row of a page's statement, which asks for limit + 1 rows. BH_DB_DONE also when the page has its rows or bytes and more would follow:
- * it then has its cursor.
+ * A page of the rows that fit `w`: at most `limit` (0: BH_STORE_LIMIT_MAX) and not many more bytes than BH_STORE_PAGE_BYTES, with its cursor if
+ * more follow. NULL with an error. bh_page_read() is for who reads more in the same snapshot.
  */
-BhDbStep bh_page_step(BhStorePage *p, BhDbStmt *st, guint limit, GError **error);
+BhStorePage *bh_store_page(BhStore *s, const BhWhere *w, const BhStoreList *list, guint limit, GError **error);
+BhStorePage *bh_page_read(BhDb *db, const BhWhere *w, const BhStoreList *list, guint limit, GError **error);
+/* How many rows of `table` fit `w`. */
+gboolean bh_store_count(BhStore *s, const BhWhere *w, const char *table, guint64 *count, GError **error);
 /* Cursors of one or two whole numbers, "12" or "12.34"; and of two texts. FALSE with BH_STORE_ERROR_INVALID. */
+#define BH_CURSOR_INTS_MAX 2
 gboolean bh_cursor_parse_ints(const char *cursor, gint64 *v, guint n, GError **error);
 gboolean bh_cursor_parse_texts(const char *cursor, char **a, char **b, GError **error);
 char *bh_cursor_from_texts(const char *a, const char *b);
+/* The condition, with a placeholder for each of the cursor's `n` numbers. NULL is none. */
+gboolean bh_where_cursor(BhWhere *w, const char *condition, guint n, const char *cursor, GError **error);
 
 gboolean bh_store_not_found(GError **error, const char *what, const char *name);

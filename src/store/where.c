@@ -98,23 +98,6 @@ BhDbStmt *bh_where_query(const BhWhere *w, BhDb *db, const char *select, const c
 
 /* ---- pages */
 
-BhStorePage *bh_page_new(GDestroyNotify free_row, char *(*cursor_after)(gconstpointer row)) {
-        BhStorePage *p = g_new0(BhStorePage, 1);
-
-        p->rows = g_ptr_array_new_with_free_func(free_row);
-        p->cursor_after = cursor_after;
-        return p;
-}
-
-BhDbStep bh_page_step(BhStorePage *p, BhDbStmt *st, guint limit, GError **error) {
-        BhDbStep step = bh_db_step(st, error);
-
-        if (step != BH_DB_ROW || !p->rows->len || (p->rows->len < limit && st->db->taken < BH_STORE_PAGE_BYTES))
-                return step;
-        bh_store_page_cut(p, p->rows->len);
-        return BH_DB_DONE;
-}
-
 void bh_store_page_cut(BhStorePage *p, guint n) {
         g_free(p->next);
         p->next = p->cursor_after(g_ptr_array_index(p->rows, n - 1));
@@ -127,6 +110,57 @@ void bh_store_page_free(BhStorePage *p) {
         g_ptr_array_unref(p->rows);
         g_free(p->next);
         g_free(p);
+}
+
+BhStorePage *bh_page_read(BhDb *db, const BhWhere *w, const BhStoreList *list, guint limit, GError **error) {
+        g_autofree char *tail = g_strconcat(list->tail, " LIMIT ?", NULL);
+        BhStorePage *p = g_new0(BhStorePage, 1);
+        BhDbStep step = BH_DB_FAILED;
+        guint next;
+
+        limit = bh_store_limit(limit);
+        p->rows = g_ptr_array_new_with_free_func(list->free_row);
+        p->cursor_after = list->cursor_after;
+        BhDbStmt *st = bh_where_query(w, db, list->select, tail, &next, error);
+        if (st)
+                bh_db_bind_int(st, next, (gint64) limit + 1);
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                if (p->rows->len && (p->rows->len >= limit || db->taken >= BH_STORE_PAGE_BYTES)) {
+                        bh_store_page_cut(p, p->rows->len);
+                        step = BH_DB_DONE;
+                        break;
+                }
+                g_ptr_array_add(p->rows, list->take(st));
+        }
+        bh_db_done(st);
+        if (step != BH_DB_DONE)
+                g_clear_pointer(&p, bh_store_page_free);
+        return p;
+}
+
+BhStorePage *bh_store_page(BhStore *s, const BhWhere *w, const BhStoreList *list, guint limit, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+
+        if (!db)
+                return NULL;
+        BhStorePage *p = bh_page_read(db, w, list, limit, error);
+        bh_store_read_done(s, db);
+        return p;
+}
+
+gboolean bh_store_count(BhStore *s, const BhWhere *w, const char *table, guint64 *count, GError **error) {
+        g_autofree char *select = g_strconcat("SELECT count(*) FROM ", table, NULL);
+        BhDb *db = bh_store_read(s, error);
+        BhDbStep step = BH_DB_FAILED;
+
+        if (!db)
+                return FALSE;
+        BhDbStmt *st = bh_where_query(w, db, select, "", NULL, error);
+        if (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
+                *count = (guint64) bh_db_int(st, 0);
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_ROW;
 }
 
 /* ---- cursors */
@@ -150,6 +184,20 @@ gboolean bh_cursor_parse_ints(const char *cursor, gint64 *v, guint n, GError **e
                         return bad_cursor(error);
                 p = end + 1;
         }
+        return TRUE;
+}
+
+gboolean bh_where_cursor(BhWhere *w, const char *condition, guint n, const char *cursor, GError **error) {
+        gint64 at[BH_CURSOR_INTS_MAX];
+
+        if (!cursor)
+                return TRUE;
+        g_assert(n > 0 && n <= G_N_ELEMENTS(at));
+        if (!bh_cursor_parse_ints(cursor, at, n, error))
+                return FALSE;
+        bh_where_int(w, condition, at[0]);
+        for (guint i = 1; i < n; i++)
+                bh_where_more_int(w, at[i]);
         return TRUE;
 }
 

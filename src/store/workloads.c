@@ -129,7 +129,7 @@ static const char workloads_sql[] =
         " (SELECT count(DISTINCT o.subject) FROM observations o WHERE " SAME(o) " AND o.kind = 'exec'),"
         " (SELECT count(*) FROM findings f WHERE " SAME(f) ") FROM workloads w";
 
-static BhStoreWorkload *take_workload(BhDbStmt *st) {
+static gpointer take_workload(BhDbStmt *st) {
         BhStoreWorkload *w = g_new0(BhStoreWorkload, 1);
 
         w->application = bh_db_text(st, 0);
@@ -167,42 +167,35 @@ static gboolean read_images(BhDb *db, BhStoreWorkload *w, GError **error) {
         return step == BH_DB_DONE;
 }
 
-/* A page of workloads by application and name, with their images. */
-static gboolean read_workloads(BhStore *s, const BhWhere *w, guint limit, BhStorePage *page, GError **error) {
-        BhDb *db = bh_store_read(s, error);
-        BhDbStep step = BH_DB_FAILED;
-        guint next;
-
-        if (!db)
-                return FALSE;
-        BhDbStmt *st = bh_where_query(w, db, workloads_sql, " ORDER BY w.application, w.workload LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW)
-                g_ptr_array_add(page->rows, take_workload(st));
-        bh_db_done(st);
-        gboolean ok = step == BH_DB_DONE;
-        for (guint i = 0; ok && i < page->rows->len; i++) {
-                ok = read_images(db, g_ptr_array_index(page->rows, i), error);
-                if (ok && db->taken >= BH_STORE_PAGE_BYTES && i + 1 < page->rows->len)
-                        bh_store_page_cut(page, i + 1);
-        }
-        bh_store_read_done(s, db);
-        return ok;
-}
-
 static char *workload_after(gconstpointer row) {
         const BhStoreWorkload *w = row;
 
         return bh_cursor_from_texts(w->application, w->workload);
 }
 
+/* A page of workloads by application and name, with their images. */
+static BhStorePage *read_workloads(BhStore *s, const BhWhere *w, guint limit, GError **error) {
+        static const BhStoreList list = { workloads_sql, " ORDER BY w.application, w.workload", take_workload, (GDestroyNotify) bh_store_workload_free, workload_after };
+        BhDb *db = bh_store_read(s, error);
+
+        if (!db)
+                return NULL;
+        BhStorePage *page = bh_page_read(db, w, &list, limit, error);
+        for (guint i = 0; page && i < page->rows->len; i++) {
+                if (!read_images(db, g_ptr_array_index(page->rows, i), error))
+                        g_clear_pointer(&page, bh_store_page_free);
+                else if (db->taken >= BH_STORE_PAGE_BYTES && i + 1 < page->rows->len)
+                        bh_store_page_cut(page, i + 1);
+        }
+        bh_store_read_done(s, db);
+        return page;
+}
+
+
 BhStorePage *bh_store_workloads(BhStore *s, const BhStoreWorkloadFilter *f, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_workload_free, workload_after);
         g_autofree char *application = NULL, *workload = NULL;
         g_auto(BhWhere) w;
 
-        limit = bh_store_limit(limit);
         bh_where_init(&w);
         bh_where_sql(&w, "w.workload <> ''");
         if (f) {
@@ -218,17 +211,18 @@ BhStorePage *bh_store_workloads(BhStore *s, const BhStoreWorkloadFilter *f, cons
                 bh_where_text(&w, "(w.application, w.workload) > (?, ?)", application);
                 bh_where_more_text(&w, workload);
         }
-        return read_workloads(s, &w, limit, page, error) ? g_steal_pointer(&page) : NULL;
+        return read_workloads(s, &w, limit, error);
 }
 
 BhStoreWorkload *bh_store_workload(BhStore *s, const char *application, const char *workload, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_workload_free, workload_after);
+        g_autoptr(BhStorePage) page = NULL;
         g_auto(BhWhere) w;
 
         bh_where_init(&w);
         bh_where_text(&w, "w.application = ?", application);
         bh_where_text(&w, "w.workload = ?", workload);
-        if (!read_workloads(s, &w, 1, page, error))
+        page = read_workloads(s, &w, 1, error);
+        if (!page)
                 return NULL;
         if (!page->rows->len)
                 bh_store_not_found(error, "workload", workload);
@@ -248,14 +242,25 @@ static char *application_after(gconstpointer row) {
         return bh_cursor_from_texts(((const BhStoreApplication *) row)->application, "");
 }
 
-BhStorePage *bh_store_applications(BhStore *s, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_application_free, application_after);
-        g_autofree char *after = NULL, *unused = NULL;
-        BhDbStep step = BH_DB_FAILED;
-        g_auto(BhWhere) w;
-        guint next;
+static gpointer take_application(BhDbStmt *st) {
+        BhStoreApplication *a = g_new0(BhStoreApplication, 1);
 
-        limit = bh_store_limit(limit);
+        a->application = bh_db_text(st, 0);
+        a->workloads = (guint64) bh_db_int(st, 1);
+        a->first_seen_ns = bh_db_int(st, 2);
+        a->last_seen_ns = bh_db_int(st, 3);
+        a->containers = (guint64) bh_db_int(st, 4);
+        a->running = (guint64) bh_db_int(st, 5);
+        a->nodes = (guint64) bh_db_int(st, 6);
+        a->findings = (guint64) bh_db_int(st, 7);
+        return a;
+}
+
+BhStorePage *bh_store_applications(BhStore *s, const char *cursor, guint limit, GError **error) {
+        static const BhStoreList list = { applications_sql, " GROUP BY w.application ORDER BY w.application", take_application, (GDestroyNotify) bh_store_application_free, application_after };
+        g_autofree char *after = NULL, *unused = NULL;
+        g_auto(BhWhere) w;
+
         bh_where_init(&w);
         bh_where_sql(&w, "w.workload <> ''");
         if (cursor) {
@@ -263,28 +268,7 @@ BhStorePage *bh_store_applications(BhStore *s, const char *cursor, guint limit, 
                         return NULL;
                 bh_where_text(&w, "w.application > ?", after);
         }
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, applications_sql, " GROUP BY w.application ORDER BY w.application LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW) {
-                BhStoreApplication *a = g_new0(BhStoreApplication, 1);
-
-                a->application = bh_db_text(st, 0);
-                a->workloads = (guint64) bh_db_int(st, 1);
-                a->first_seen_ns = bh_db_int(st, 2);
-                a->last_seen_ns = bh_db_int(st, 3);
-                a->containers = (guint64) bh_db_int(st, 4);
-                a->running = (guint64) bh_db_int(st, 5);
-                a->nodes = (guint64) bh_db_int(st, 6);
-                a->findings = (guint64) bh_db_int(st, 7);
-                g_ptr_array_add(page->rows, a);
-        }
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+        return bh_store_page(s, &w, &list, limit, error);
 }
 
 /* ---- observations */
@@ -293,14 +277,30 @@ static char *observation_after(gconstpointer row) {
         return g_strdup_printf("%" G_GINT64_FORMAT, ((const BhStoreObservation *) row)->id);
 }
 
-BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *f, const char *cursor, guint limit, GError **error) {
-        g_autoptr(BhStorePage) page = bh_page_new((GDestroyNotify) bh_store_observation_free, observation_after);
-        BhDbStep step = BH_DB_FAILED;
-        g_auto(BhWhere) w;
-        gint64 before;
-        guint next;
+static gpointer take_observation(BhDbStmt *st) {
+        BhStoreObservation *o = g_new0(BhStoreObservation, 1);
+        char **texts[] = { &o->node, &o->container_id, &o->workload, &o->application, &o->image_digest, &o->kind, &o->subject, &o->parent };
 
-        limit = bh_store_limit(limit);
+        o->id = bh_db_int(st, 0);
+        for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
+                *texts[i] = bh_db_text(st, 1 + i);
+        o->count = (guint64) bh_db_int(st, 9);
+        o->first_ns = bh_db_int(st, 10);
+        o->last_ns = bh_db_int(st, 11);
+        o->detail = bh_db_text(st, 12);
+        o->example = bh_db_text(st, 13);
+        o->why = bh_db_text(st, 14);
+        o->uid = (guint32) bh_db_int(st, 15);
+        o->suspicious = bh_db_int(st, 16) != 0;
+        return o;
+}
+
+BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *f, const char *cursor, guint limit, GError **error) {
+        static const BhStoreList list = { "SELECT id, node, container_id, workload, application, image_digest, kind, subject, parent, count, "
+                                          "first_ns, last_ns, detail, example, why, uid, suspicious FROM observations",
+                                          " ORDER BY id DESC", take_observation, (GDestroyNotify) bh_store_observation_free, observation_after };
+        g_auto(BhWhere) w;
+
         bh_where_init(&w);
         if (f) {
                 bh_where_text(&w, "application = ?", f->application);
@@ -314,38 +314,7 @@ BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *f
                 if (f->until_ns)
                         bh_where_int(&w, "first_ns <= ?", f->until_ns);
         }
-        if (cursor) {
-                if (!bh_cursor_parse_ints(cursor, &before, 1, error))
-                        return NULL;
-                bh_where_int(&w, "id < ?", before);
-        }
-        BhDb *db = bh_store_read(s, error);
-        if (!db)
-                return NULL;
-        BhDbStmt *st = bh_where_query(&w, db, "SELECT id, node, container_id, workload, application, image_digest, kind, subject, parent, count, "
-                                      "first_ns, last_ns, detail, example, why, uid, suspicious FROM observations", " ORDER BY id DESC LIMIT ?", &next, error);
-        if (st)
-                bh_db_bind_int(st, next, (gint64) limit + 1);
-        while (st && (step = bh_page_step(page, st, limit, error)) == BH_DB_ROW) {
-                BhStoreObservation *o = g_new0(BhStoreObservation, 1);
-                char **texts[] = { &o->node, &o->container_id, &o->workload, &o->application, &o->image_digest, &o->kind, &o->subject, &o->parent };
-
-                o->id = bh_db_int(st, 0);
-                for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
-                        *texts[i] = bh_db_text(st, 1 + i);
-                o->count = (guint64) bh_db_int(st, 9);
-                o->first_ns = bh_db_int(st, 10);
-                o->last_ns = bh_db_int(st, 11);
-                o->detail = bh_db_text(st, 12);
-                o->example = bh_db_text(st, 13);
-                o->why = bh_db_text(st, 14);
-                o->uid = (guint32) bh_db_int(st, 15);
-                o->suspicious = bh_db_int(st, 16) != 0;
-                g_ptr_array_add(page->rows, o);
-        }
-        bh_db_done(st);
-        bh_store_read_done(s, db);
-        return step == BH_DB_DONE ? g_steal_pointer(&page) : NULL;
+        return bh_where_cursor(&w, "id < ?", 1, cursor, error) ? bh_store_page(s, &w, &list, limit, error) : NULL;
 }
 
 /* ---- overview */
