@@ -4,6 +4,7 @@
 
 #include "api.h"
 #include "commands.h"
+#include "lists.h"
 #include "output.h"
 
 #define ROWS_DEFAULT 100
@@ -45,9 +46,9 @@ static int verify(BhApi *api, gboolean json, GError **error) {
 }
 
 int bh_cmd_audit(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean json = FALSE, check = FALSE, more = FALSE;
+        gboolean json = FALSE, check = FALSE;
         gint limit = ROWS_DEFAULT;
-        g_autofree char *since = NULL, *actor = NULL, *action = NULL, *object = NULL, *outcome = NULL, *search = NULL, *from = NULL;
+        g_autofree char *since = NULL, *actor = NULL, *action = NULL, *object = NULL, *outcome = NULL, *search = NULL;
         GOptionEntry entries[] = {
                 { "json", 0, 0, G_OPTION_ARG_NONE, &json, "one JSON object a line, the latest first", NULL },
                 { "since", 's', 0, G_OPTION_ARG_STRING, &since, "only of the last 90s, 10m, 2h, 1d", "TIME" },
@@ -70,40 +71,17 @@ int bh_cmd_audit(const BhCliPaths *paths, int argc, char **argv) {
                 return bh_cli_usage("it takes no arguments but options, not \"%s\"", argv[1]);
         if (limit < 0)
                 return bh_cli_usage("--limit must not be negative");
-        if (since) {
-                guint64 ago = bh_cli_duration(since), now = (guint64) g_get_real_time() * 1000;
-
-                if (!ago)
-                        return bh_cli_usage("--since takes a number with s, m, h or d, like 10m, not \"%s\"", since);
-                from = g_strdup_printf("%" G_GUINT64_FORMAT, now > ago ? now - ago : 1);
-        }
+        if (!bh_list_since(target, since))
+                return BH_EXIT_USAGE;
         g_autoptr(BhApi) api = bh_api_new(paths, &error);
         if (!api)
                 return bh_cli_fail(error);
         if (check)
                 return verify(api, json, &error);
-        bh_api_param(target, "since", from);
         bh_api_param(target, "actor", actor);
         bh_api_param(target, "action", action);
         bh_api_param(target, "object", object);
         bh_api_param(target, "outcome", outcome);
         bh_api_param(target, "search", search);
-
-        json_auto_t *list = bh_api_list(api, target->str, "audit", (guint) limit, &more, &error);
-        json_t *row;
-        size_t i;
-        if (!list)
-                return bh_cli_fail(error);
-        if (json) {
-                json_array_foreach(list, i, row)
-                        bh_out_json(row);
-        } else if (json_array_size(list)) {
-                print_table(list);
-        } else {
-                puts("nothing was done");
-        }
-        int code = bh_out_finish();
-        if (more)
-                fprintf(stderr, "bulkhead: these are the last %d; --limit gives more\n", limit);
-        return code;
+        return bh_list_print(api, target->str, "audit", (guint) limit, json, print_table, "nothing was done");
 }

@@ -5,6 +5,7 @@
 #include "api.h"
 #include "base/escape.h"
 #include "commands.h"
+#include "lists.h"
 #include "output.h"
 
 static gboolean print_line(const char *line, gsize len, gpointer data) {
@@ -158,17 +159,8 @@ int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv) {
         bh_api_param(target, "application", application);
         bh_api_param(target, "workload", workload);
         json_auto_t *list = api ? bh_api_list(api, target->str, "containers", 0, NULL, &error) : bh_client_containers(paths, 15, &error);
-        json_t *c;
-        size_t i;
         if (!list)
                 return bh_cli_fail(error);
-        if (json) {
-                json_array_foreach(list, i, c)
-                        bh_out_json(c);
-        } else if (!json_array_size(list)) {
-                puts("no containers");
-        } else {
-                print_table(list);
-        }
+        bh_list_show(list, json, print_table, "no containers");
         return bh_out_finish();
 }

@@ -9,6 +9,7 @@
 #include "base/escape.h"
 #include "base/fdio.h"
 #include "commands.h"
+#include "lists.h"
 #include "evidence/evidence.h"
 #include "output.h"
 
@@ -44,25 +45,18 @@ static gboolean is_number(const char *text) {
         return text && *text && strspn(text, "0123456789") == strlen(text);
 }
 
-static gboolean which_good(const Which *w) {
-        if (w->since && !bh_cli_duration(w->since)) {
-                bh_cli_usage("--since takes a number with s, m, h or d, like 10m, not \"%s\"", w->since);
-                return FALSE;
-        }
+/* What is asked for as parameters. FALSE: some of it is malformed, which was said. */
+static gboolean which_params(GString *target, const Which *w) {
         if (w->incident && !is_number(w->incident)) {
                 bh_cli_usage("--incident takes the number of an incident: \"bulkhead incidents\" lists them");
                 return FALSE;
         }
-        return TRUE;
-}
-
-static void which_params(GString *target, const Which *w) {
         bh_api_param(target, "incident", w->incident);
         bh_api_param(target, "container", w->container);
         bh_api_param(target, "finding", w->finding);
         bh_api_param(target, "kind", w->kind);
         bh_api_param(target, "node", w->node);
-        bh_api_param(target, "since", w->since);
+        return bh_list_since(target, w->since);
 }
 
 /* ---- list ---- */
@@ -91,7 +85,7 @@ static void print_table(const json_t *list) {
 }
 
 static int list(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean json = FALSE, more = FALSE;
+        gboolean json = FALSE;
         gint limit = -1;
         g_auto(Which) w = { 0 };
         GOptionEntry entries[] = {
@@ -102,8 +96,6 @@ static int list(const BhCliPaths *paths, int argc, char **argv) {
         };
         g_autoptr(GString) target = g_string_new("/api/v1/evidence");
         g_autoptr(GError) error = NULL;
-        json_t *row;
-        size_t i;
 
         if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, NULL, "Lists evidence: files, processes, events and containers that nodes kept of attacks.", NULL))
                 return BH_EXIT_USAGE;
@@ -111,27 +103,12 @@ static int list(const BhCliPaths *paths, int argc, char **argv) {
                 return bh_cli_usage("it takes no arguments but options, not \"%s\"; \"bulkhead evidence show %s\" shows one", argv[1], argv[1]);
         if (limit < -1)
                 return bh_cli_usage("--limit must not be negative");
-        if (!which_good(&w))
+        if (!which_params(target, &w))
                 return BH_EXIT_USAGE;
         g_autoptr(BhApi) api = bh_api_new(paths, &error);
         if (!api)
                 return bh_cli_fail(error);
-        which_params(target, &w);
-        json_auto_t *all = bh_api_list(api, target->str, "evidence", limit < 0 ? LIST_DEFAULT : (guint) limit, &more, &error);
-        if (!all)
-                return bh_cli_fail(error);
-        if (json) {
-                json_array_foreach(all, i, row)
-                        bh_out_json(row);
-        } else if (json_array_size(all)) {
-                print_table(all);
-        } else {
-                puts("no evidence");
-        }
-        int code = bh_out_finish();
-        if (more)
-                fprintf(stderr, "bulkhead: these are the last %zu; --limit gives more\n", json_array_size(all));
-        return code;
+        return bh_list_print(api, target->str, "evidence", limit < 0 ? LIST_DEFAULT : (guint) limit, json, print_table, "no evidence");
 }
 
 /* ---- show ---- */
@@ -234,13 +211,12 @@ static int export_(const BhCliPaths *paths, int argc, char **argv) {
                 return BH_EXIT_USAGE;
         if (argc > 2 || (argc == 2 && !is_number(argv[1])))
                 return bh_cli_usage("it takes the number of one item, or options that choose some");
-        if (!which_good(&w))
+        if (!which_params(target, &w))
                 return BH_EXIT_USAGE;
         g_autoptr(BhApi) api = bh_api_new(paths, &error);
         if (!api)
                 return bh_cli_fail(error);
         bh_api_param(target, "item", argc == 2 ? argv[1] : NULL);
-        which_params(target, &w);
         GString *bytes = bh_api_get_text(api, target->str, &error);
         if (!bytes)
                 return bh_cli_fail(error);

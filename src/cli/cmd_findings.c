@@ -6,6 +6,7 @@
 #include "api.h"
 #include "base/escape.h"
 #include "commands.h"
+#include "lists.h"
 #include "event/codec.h"
 #include "output.h"
 #include "signals.h"
@@ -306,7 +307,7 @@ static int follow(BhApi *api, const char *recorded, guint limit, Live *l, GError
 /* ---- the command ---- */
 
 int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean json = FALSE, more = FALSE, live = FALSE;
+        gboolean json = FALSE, live = FALSE;
         gint limit = -1;
         g_autofree char *priority = NULL, *rule = NULL, *node = NULL, *container = NULL, *workload = NULL, *application = NULL, *search = NULL, *since = NULL;
         GOptionEntry entries[] = {
@@ -337,15 +338,8 @@ int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv) {
                 return bh_cli_usage("--follow and an ID exclude each other");
         if (priority && rank_of(priority) >= G_N_ELEMENTS(priorities))
                 return bh_cli_usage("--priority takes emergency, alert, critical, error, warning, notice, informational or debug, not \"%s\"", priority);
-
-        g_autofree char *from = NULL;
-        if (since) {
-                guint64 ago = bh_cli_duration(since), now = (guint64) g_get_real_time() * 1000;
-
-                if (!ago)
-                        return bh_cli_usage("--since takes a number with s, m, h or d, like 10m, not \"%s\"", since);
-                from = g_strdup_printf("%" G_GUINT64_FORMAT, now > ago ? now - ago : 1);
-        }
+        if (!bh_list_since(target, since))
+                return BH_EXIT_USAGE;
         g_autoptr(BhApi) api = bh_api_new(paths, &error);
         if (!api)
                 return bh_cli_fail(error);
@@ -358,7 +352,6 @@ int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv) {
         bh_api_param(target, "application", application);
         bh_api_param(target, "node", node);
         bh_api_param(target, "search", search);
-        bh_api_param(target, "since", from);
         if (live) {
                 Live l = { .json = json, .max_rank = priority ? rank_of(priority) : G_N_ELEMENTS(priorities), .rule = rule, .container = container, .workload = workload,
                            .application = application, .node = node, .search = search };
@@ -366,21 +359,5 @@ int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv) {
                 return follow(api, since || limit >= 0 ? target->str : NULL, limit >= 0 ? (guint) limit : 0, &l, &error);
         }
 
-        json_auto_t *list = bh_api_list(api, target->str, "findings", limit < 0 ? FINDINGS_DEFAULT : (guint) limit, &more, &error);
-        json_t *row;
-        size_t i;
-        if (!list)
-                return bh_cli_fail(error);
-        if (json) {
-                json_array_foreach(list, i, row)
-                        bh_out_json(row);
-        } else if (json_array_size(list)) {
-                print_table(list);
-        } else {
-                puts("no findings");
-        }
-        int code = bh_out_finish();
-        if (more)
-                fprintf(stderr, "bulkhead: these are the last %zu; --limit gives more\n", json_array_size(list));
-        return code;
+        return bh_list_print(api, target->str, "findings", limit < 0 ? FINDINGS_DEFAULT : (guint) limit, json, print_table, "no findings");
 }

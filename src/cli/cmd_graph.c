@@ -5,6 +5,7 @@
 
 #include "api.h"
 #include "commands.h"
+#include "lists.h"
 #include "graph_dot.h"
 #include "output.h"
 
@@ -312,8 +313,6 @@ int bh_cmd_listeners(const BhCliPaths *paths, int argc, char **argv) {
         };
         g_autoptr(GError) error = NULL;
         g_autoptr(GString) target = g_string_new("/api/v1/listeners");
-        json_t *l;
-        size_t i;
 
         if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, NULL, "Lists where something listens, and how one gets there.", NULL))
                 return BH_EXIT_USAGE;
@@ -329,16 +328,5 @@ int bh_cmd_listeners(const BhCliPaths *paths, int argc, char **argv) {
         bh_api_param(target, "workload", workload);
         bh_api_param(target, "node", node);
         bh_api_param(target, "port", port);
-        json_auto_t *list = bh_api_list(api, target->str, "listeners", 0, NULL, &error);
-        if (!list)
-                return bh_cli_fail(error);
-        if (json) {
-                json_array_foreach(list, i, l)
-                        bh_out_json(l);
-        } else if (!json_array_size(list)) {
-                puts("nothing listens");
-        } else {
-                print_listeners(list);
-        }
-        return bh_out_finish();
+        return bh_list_print(api, target->str, "listeners", 0, json, print_listeners, "nothing listens");
 }

@@ -6,6 +6,7 @@
 #include "api.h"
 #include "base/escape.h"
 #include "commands.h"
+#include "lists.h"
 #include "output.h"
 
 #define INCIDENTS_DEFAULT 50
@@ -57,7 +58,7 @@ static void print_table(const json_t *list) {
 }
 
 int bh_cmd_incidents(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean json = FALSE, more = FALSE, all = FALSE;
+        gboolean json = FALSE, all = FALSE;
         gint limit = -1;
         g_autofree char *state = NULL, *severity = NULL, *container = NULL, *workload = NULL, *application = NULL, *node = NULL, *search = NULL, *since = NULL;
         GOptionEntry entries[] = {
@@ -86,8 +87,8 @@ int bh_cmd_incidents(const BhCliPaths *paths, int argc, char **argv) {
                 return bh_cli_usage("--limit must not be negative");
         if (all && state)
                 return bh_cli_usage("--all and --state exclude each other");
-        if (since && !bh_cli_duration(since))
-                return bh_cli_usage("--since takes a number with s, m, h or d, like 10m, not \"%s\"", since);
+        if (!bh_list_since(target, since))
+                return BH_EXIT_USAGE;
         g_autoptr(BhApi) api = bh_api_new(paths, &error);
         if (!api)
                 return bh_cli_fail(error);
@@ -98,24 +99,7 @@ int bh_cmd_incidents(const BhCliPaths *paths, int argc, char **argv) {
         bh_api_param(target, "application", application);
         bh_api_param(target, "node", node);
         bh_api_param(target, "search", search);
-        bh_api_param(target, "since", since);
-        json_auto_t *list = bh_api_list(api, target->str, "incidents", limit < 0 ? INCIDENTS_DEFAULT : (guint) limit, &more, &error);
-        json_t *row;
-        size_t i;
-        if (!list)
-                return bh_cli_fail(error);
-        if (json) {
-                json_array_foreach(list, i, row)
-                        bh_out_json(row);
-        } else if (json_array_size(list)) {
-                print_table(list);
-        } else {
-                puts(all || state ? "no incidents" : "no open incidents");
-        }
-        int code = bh_out_finish();
-        if (more)
-                fprintf(stderr, "bulkhead: these are the last %zu; --limit gives more\n", json_array_size(list));
-        return code;
+        return bh_list_print(api, target->str, "incidents", limit < 0 ? INCIDENTS_DEFAULT : (guint) limit, json, print_table, all || state ? "no incidents" : "no open incidents");
 }
 
 /* ---- one ---- */

@@ -5,26 +5,8 @@
 
 #include "api.h"
 #include "commands.h"
+#include "lists.h"
 #include "output.h"
-
-/* The rows as JSON, or as `table` makes them; `nothing` where there are none. Takes `list`; the error is read here, because that argument sets it. */
-static int show(json_t *list, gboolean json, void (*table)(const json_t *list), const char *nothing, GError *const *error) {
-        json_auto_t *rows = list;
-        json_t *row;
-        size_t i;
-
-        if (!rows)
-                return bh_cli_fail(*error);
-        if (json) {
-                json_array_foreach(rows, i, row)
-                        bh_out_json(row);
-        } else if (!json_array_size(rows)) {
-                puts(nothing);
-        } else {
-                table(rows);
-        }
-        return bh_out_finish();
-}
 
 static const char *or_dash(const json_t *o, const char *key) {
         return *bh_json_text(o, key) ? bh_json_text(o, key) : "-";
@@ -88,7 +70,7 @@ int bh_cmd_workloads(const BhCliPaths *paths, int argc, char **argv) {
         bh_api_param(target, "node", node);
         bh_api_param(target, "search", search);
         bh_api_param(target, "living", running ? "true" : NULL);
-        return show(bh_api_list(api, target->str, "workloads", 0, NULL, &error), json, workload_table, "no workloads", &error);
+        return bh_list_print(api, target->str, "workloads", 0, json, workload_table, "no workloads");
 }
 
 /* ---- applications ---- */
@@ -129,5 +111,5 @@ int bh_cmd_applications(const BhCliPaths *paths, int argc, char **argv) {
         g_autoptr(BhApi) api = bh_api_new(paths, &error);
         if (!api)
                 return bh_cli_fail(error);
-        return show(bh_api_list(api, "/api/v1/applications", "applications", 0, NULL, &error), json, application_table, "no applications", &error);
+        return bh_list_print(api, "/api/v1/applications", "applications", 0, json, application_table, "no applications");
 }

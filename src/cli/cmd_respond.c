@@ -6,6 +6,7 @@
 #include "api.h"
 #include "base/escape.h"
 #include "commands.h"
+#include "lists.h"
 #include "output.h"
 
 #define RESPONSES_DEFAULT 50
@@ -181,7 +182,7 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
 }
 
 int bh_cmd_responses(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean json = FALSE, open = FALSE, more = FALSE;
+        gboolean json = FALSE, open = FALSE;
         gint limit = -1;
         g_autofree char *state = NULL, *container = NULL, *node = NULL, *workload = NULL, *application = NULL;
         GOptionEntry entries[] = {
@@ -221,21 +222,5 @@ int bh_cmd_responses(const BhCliPaths *paths, int argc, char **argv) {
         bh_api_param(target, "workload", workload);
         bh_api_param(target, "application", application);
         bh_api_param(target, "node", node);
-        json_auto_t *list = bh_api_list(api, target->str, "responses", limit < 0 ? RESPONSES_DEFAULT : (guint) limit, &more, &error);
-        json_t *row;
-        size_t i;
-        if (!list)
-                return bh_cli_fail(error);
-        if (json) {
-                json_array_foreach(list, i, row)
-                        bh_out_json(row);
-        } else if (json_array_size(list)) {
-                print_table(list);
-        } else {
-                puts(open ? "no responses go on" : "no responses");
-        }
-        int code = bh_out_finish();
-        if (more)
-                fprintf(stderr, "bulkhead: these are the last %zu; --limit gives more\n", json_array_size(list));
-        return code;
+        return bh_list_print(api, target->str, "responses", limit < 0 ? RESPONSES_DEFAULT : (guint) limit, json, print_table, open ? "no responses go on" : "no responses");
 }
