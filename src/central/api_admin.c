@@ -439,6 +439,10 @@ void bh_api_setting_set(BhCall *call) {
 
 /* ---- the audit log ---- */
 
+static void view_audit(GString *out, gconstpointer row, G_GNUC_UNUSED gpointer data) {
+        bh_view_audit(out, NULL, row);
+}
+
 void bh_api_audit(BhCall *call) {
         BhStoreAuditFilter f = {
                 .actor = bh_call_param(call, "actor"),
@@ -448,28 +452,12 @@ void bh_api_audit(BhCall *call) {
                 .search = bh_call_param(call, "search"),
         };
         GError *error = NULL;
-        GString *out;
         guint limit;
 
         if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_time(call, "since", &f.since_ns) || !bh_call_time(call, "until", &f.until_ns))
                 return;
-        g_autoptr(BhStorePage) page = bh_store_audit_rows(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
-        if (!page) {
-                bh_call_store_error(call, error);
-                return;
-        }
-        out = g_string_sized_new(4096);
-        bh_json_open(out, NULL, '{');
-        bh_json_open(out, "audit", '[');
-        for (guint i = 0; i < page->rows->len; i++) {
-                bh_view_audit(out, NULL, page->rows->pdata[i]);
-                if (out->len >= BH_ANSWER_BYTES && i + 1 < page->rows->len)
-                        bh_store_page_cut(page, i + 1);
-        }
-        bh_json_close(out, ']');
-        bh_json_text(out, "next", page->next);
-        bh_json_close(out, '}');
-        bh_call_json(call, 200, out);
+        BhStorePage *page = bh_store_audit_rows(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        bh_call_page(call, "audit", page, view_audit, NULL, NULL, error);
 }
 
 void bh_api_audit_verify(BhCall *call) {

@@ -86,6 +86,10 @@ static void append_item(BhCall *call, GString *out, const BhStoreEvidence *e, gb
         bh_json_close(out, '}');
 }
 
+static void view_row(GString *out, gconstpointer row, gpointer data) {
+        append_item(data, out, row, FALSE);
+}
+
 void bh_api_evidence(BhCall *call) {
         BhStoreEvidenceFilter f;
         gboolean counted = FALSE;
@@ -95,25 +99,10 @@ void bh_api_evidence(BhCall *call) {
 
         if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_flag(call, "count", &counted) || !read_filter(call, &f))
                 return;
-        g_autoptr(BhStorePage) page = bh_store_evidence(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
-        if (!page || (counted && !bh_store_evidence_count(call->central->store, &f, &total, &error))) {
-                bh_call_store_error(call, error);
-                return;
-        }
-        GString *out = g_string_sized_new(4096);
-        bh_json_open(out, NULL, '{');
-        bh_json_open(out, "evidence", '[');
-        for (guint i = 0; i < page->rows->len; i++) {
-                append_item(call, out, page->rows->pdata[i], FALSE);
-                if (out->len >= BH_ANSWER_BYTES && i + 1 < page->rows->len)
-                        bh_store_page_cut(page, i + 1);
-        }
-        bh_json_close(out, ']');
-        bh_json_text(out, "next", page->next);
-        if (counted)
-                bh_json_uint(out, "total", total);
-        bh_json_close(out, '}');
-        bh_call_json(call, 200, out);
+        BhStorePage *page = bh_store_evidence(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        if (page && counted)
+                bh_store_evidence_count(call->central->store, &f, &total, &error);
+        bh_call_page(call, "evidence", page, view_row, call, counted ? &total : NULL, error);
 }
 
 static BhStoreEvidence *item_of(BhCall *call) {

@@ -37,6 +37,10 @@ static gboolean read_filter(BhCall *call, BhStoreIncidentFilter *f) {
         return TRUE;
 }
 
+static void view_row(GString *out, gconstpointer row, G_GNUC_UNUSED gpointer data) {
+        bh_view_incident(out, NULL, row);
+}
+
 void bh_api_incidents(BhCall *call) {
         BhStoreIncidentFilter f;
         gboolean count = FALSE;
@@ -46,26 +50,10 @@ void bh_api_incidents(BhCall *call) {
 
         if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_flag(call, "count", &count) || !read_filter(call, &f))
                 return;
-        g_autoptr(BhStorePage) page = bh_store_incidents(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
-        if (!page || (count && !bh_store_incidents_count(call->central->store, &f, &total, &error))) {
-                bh_call_store_error(call, error);
-                return;
-        }
-
-        GString *out = g_string_sized_new(4096);
-        bh_json_open(out, NULL, '{');
-        bh_json_open(out, "incidents", '[');
-        for (guint i = 0; i < page->rows->len; i++) {
-                bh_view_incident(out, NULL, page->rows->pdata[i]);
-                if (out->len >= BH_ANSWER_BYTES && i + 1 < page->rows->len)
-                        bh_store_page_cut(page, i + 1);
-        }
-        bh_json_close(out, ']');
-        bh_json_text(out, "next", page->next);
-        if (count)
-                bh_json_uint(out, "total", total);
-        bh_json_close(out, '}');
-        bh_call_json(call, 200, out);
+        BhStorePage *page = bh_store_incidents(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        if (page && count)
+                bh_store_incidents_count(call->central->store, &f, &total, &error);
+        bh_call_page(call, "incidents", page, view_row, NULL, count ? &total : NULL, error);
 }
 
 static gboolean read_id(BhCall *call, guint64 *id) {

@@ -6,34 +6,7 @@
 #include "routes.h"
 #include "views.h"
 
-typedef void (*View)(GString *out, const char *key, gconstpointer row);
-
-/* {"NAME":[…],"next":cursor or null} and the total, when it was asked for. Takes the page; without one, the error is answered. */
-static void answer_page(BhCall *call, const char *name, BhStorePage *page, View view, const guint64 *total, GError *error) {
-        g_autoptr(BhStorePage) owned = page;
-        GString *out;
-
-        if (!owned) {
-                bh_call_store_error(call, error);
-                return;
-        }
-        out = g_string_sized_new(4096);
-        bh_json_open(out, NULL, '{');
-        bh_json_open(out, name, '[');
-        for (guint i = 0; i < owned->rows->len; i++) {
-                view(out, NULL, owned->rows->pdata[i]);
-                if (out->len >= BH_ANSWER_BYTES && i + 1 < owned->rows->len)
-                        bh_store_page_cut(owned, i + 1);
-        }
-        bh_json_close(out, ']');
-        bh_json_text(out, "next", owned->next);
-        if (total)
-                bh_json_uint(out, "total", *total);
-        bh_json_close(out, '}');
-        bh_call_json(call, 200, out);
-}
-
-static void answer_rows(BhCall *call, const char *name, GPtrArray *rows, View view, GError *error) {
+static void answer_rows(BhCall *call, const char *name, GPtrArray *rows, BhRowView view, GError *error) {
         g_autoptr(GPtrArray) owned = rows;
         GString *out;
 
@@ -45,15 +18,15 @@ static void answer_rows(BhCall *call, const char *name, GPtrArray *rows, View vi
         bh_json_open(out, NULL, '{');
         bh_json_open(out, name, '[');
         for (guint i = 0; i < owned->len; i++)
-                view(out, NULL, owned->pdata[i]);
+                view(out, owned->pdata[i], NULL);
         bh_json_close(out, ']');
         bh_json_close(out, '}');
         bh_call_json(call, 200, out);
 }
 
 #define VIEW_OF(type, function) \
-        static void as_##function(GString *out, const char *key, gconstpointer row) { \
-                bh_view_##function(out, key, (const type *) row); \
+        static void as_##function(GString *out, gconstpointer row, G_GNUC_UNUSED gpointer data) { \
+                bh_view_##function(out, NULL, (const type *) row); \
         }
 VIEW_OF(BhStoreContainer, container)
 VIEW_OF(BhStoreResource, resource)
@@ -62,11 +35,11 @@ VIEW_OF(BhStoreApplication, application)
 VIEW_OF(BhStoreObservation, observation)
 VIEW_OF(BhStoreLossRow, loss)
 
-static void as_node(GString *out, const char *key, gconstpointer row) {
-        bh_view_node(out, key, row, FALSE);
+static void as_node(GString *out, gconstpointer row, G_GNUC_UNUSED gpointer data) {
+        bh_view_node(out, NULL, row, FALSE);
 }
 
-static void answer_one(BhCall *call, View view, gconstpointer row, GError *error) {
+static void answer_one(BhCall *call, BhRowView view, gconstpointer row, GError *error) {
         GString *out;
 
         if (!row) {
@@ -74,7 +47,7 @@ static void answer_one(BhCall *call, View view, gconstpointer row, GError *error
                 return;
         }
         out = g_string_sized_new(2048);
-        view(out, NULL, row);
+        view(out, row, NULL);
         bh_call_json(call, 200, out);
 }
 
@@ -98,7 +71,7 @@ void bh_api_containers(BhCall *call) {
         BhStorePage *page = bh_store_containers(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
         if (page && count && !bh_store_containers_count(call->central->store, &f, &total, &error))
                 g_clear_pointer(&page, bh_store_page_free);
-        answer_page(call, "containers", page, as_container, count ? &total : NULL, error);
+        bh_call_page(call, "containers", page, as_container, NULL, count ? &total : NULL, error);
 }
 
 void bh_api_container(BhCall *call) {
@@ -130,7 +103,7 @@ void bh_api_resources(BhCall *call) {
         BhStorePage *page = bh_store_resources(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
         if (page && count && !bh_store_resources_count(call->central->store, &f, &total, &error))
                 g_clear_pointer(&page, bh_store_page_free);
-        answer_page(call, "resources", page, as_resource, count ? &total : NULL, error);
+        bh_call_page(call, "resources", page, as_resource, NULL, count ? &total : NULL, error);
 }
 
 void bh_api_workloads(BhCall *call) {
@@ -159,7 +132,8 @@ void bh_api_workloads(BhCall *call) {
                 answer_rows(call, "workloads", rows, as_workload, error);
                 return;
         }
-        answer_page(call, "workloads", bh_store_workloads(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error), as_workload, NULL, error);
+        BhStorePage *page = bh_store_workloads(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        bh_call_page(call, "workloads", page, as_workload, NULL, NULL, error);
 }
 
 void bh_api_applications(BhCall *call) {
@@ -169,7 +143,7 @@ void bh_api_applications(BhCall *call) {
         if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit))
                 return;
         BhStorePage *page = bh_store_applications(call->central->store, bh_call_param(call, "cursor"), limit, &error);
-        answer_page(call, "applications", page, as_application, NULL, error);
+        bh_call_page(call, "applications", page, as_application, NULL, NULL, error);
 }
 
 void bh_api_observations(BhCall *call) {
@@ -187,7 +161,7 @@ void bh_api_observations(BhCall *call) {
         if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_time(call, "since", &f.since_ns) || !bh_call_time(call, "until", &f.until_ns))
                 return;
         BhStorePage *page = bh_store_observations(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
-        answer_page(call, "observations", page, as_observation, NULL, error);
+        bh_call_page(call, "observations", page, as_observation, NULL, NULL, error);
 }
 
 void bh_api_nodes(BhCall *call) {

@@ -46,6 +46,10 @@ static gboolean valid_state(const char *state) {
         return !state || bh_response_state_parse(state, &s);
 }
 
+static void view_row(GString *out, gconstpointer row, G_GNUC_UNUSED gpointer data) {
+        bh_view_response(out, NULL, row, FALSE);
+}
+
 void bh_api_responses(BhCall *call) {
         BhStoreResponseFilter f = {
                 .state = bh_call_param(call, "state"),
@@ -64,23 +68,8 @@ void bh_api_responses(BhCall *call) {
                 bh_call_error(call, 400, "bad_state", "\"state\" must be pending, active, released, gone, done, failed or dry_run");
                 return;
         }
-        g_autoptr(BhStorePage) page = bh_store_responses(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
-        if (!page) {
-                bh_call_store_error(call, error);
-                return;
-        }
-        GString *out = g_string_sized_new(4096);
-        bh_json_open(out, NULL, '{');
-        bh_json_open(out, "responses", '[');
-        for (guint i = 0; i < page->rows->len; i++) {
-                bh_view_response(out, NULL, page->rows->pdata[i], FALSE);
-                if (out->len >= BH_ANSWER_BYTES && i + 1 < page->rows->len)
-                        bh_store_page_cut(page, i + 1);
-        }
-        bh_json_close(out, ']');
-        bh_json_text(out, "next", page->next);
-        bh_json_close(out, '}');
-        bh_call_json(call, 200, out);
+        BhStorePage *page = bh_store_responses(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
+        bh_call_page(call, "responses", page, view_row, NULL, NULL, error);
 }
 
 static void answer(BhCall *call, const char *id, guint status) {

@@ -16,6 +16,29 @@ void bh_call_json(BhCall *call, guint status, GString *text) {
         bh_http_answer(call->http, status, "application/json", g_string_free_to_bytes(text));
 }
 
+void bh_call_page(BhCall *call, const char *name, BhStorePage *page, BhRowView view, gpointer data, const guint64 *total, GError *error) {
+        g_autoptr(BhStorePage) owned = page;
+
+        if (!owned || error) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        GString *out = g_string_sized_new(4096);
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, name, '[');
+        for (guint i = 0; i < owned->rows->len; i++) {
+                view(out, owned->rows->pdata[i], data);
+                if (out->len >= BH_ANSWER_BYTES && i + 1 < owned->rows->len)
+                        bh_store_page_cut(owned, i + 1);
+        }
+        bh_json_close(out, ']');
+        bh_json_text(out, "next", owned->next);
+        if (total)
+                bh_json_uint(out, "total", *total);
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
 void bh_call_no_content(BhCall *call) {
         bh_http_answer(call->http, 204, NULL, g_bytes_new_static("", 0));
 }

@@ -95,6 +95,10 @@ typedef struct {
 /* Takes the text, which ends with the comma of bh_json_close(). */
 void bh_call_json(BhCall *call, guint status, GString *text);
 void bh_call_no_content(BhCall *call);
+/* A row of a list as JSON: an object in an array. */
+typedef void (*BhRowView)(GString *out, gconstpointer row, gpointer data);
+/* A list: {"NAME":[…],"next":cursor or null}, and the total unless it is NULL. Takes the page, and the error, which is answered if it is set. */
+void bh_call_page(BhCall *call, const char *name, BhStorePage *page, BhRowView view, gpointer data, const guint64 *total, GError *error);
 void bh_call_error(BhCall *call, guint status, const char *code, const char *format, ...) G_GNUC_PRINTF(4, 5);
 /* The store's error as an answer: 404, 409, 400, 507, 503 or 500, the last two logged. Frees the error. */
 void bh_call_store_error(BhCall *call, GError *error);
