@@ -116,31 +116,44 @@ static gboolean read_peers(BhCall *call, const char *text, char **json) {
         return TRUE;
 }
 
+/* From the look at what is held to the row that adds to it: orders that come together must not all find the same room. */
+static GMutex ordering;
+
 /* FALSE: answered. Blast radius: what one mistake, or one stolen token, can do at once. */
 static gboolean within_limits(BhCall *call, const BhStoreContainer *c) {
         BhStoreContainerFilter all = { .application = c->application, .workload = c->workload, .living = TRUE };
         BhStoreResponseFilter open = { .open = TRUE };
         g_autoptr(GHashTable) held = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g_autofree char *this = g_strdup_printf("%s/%s", c->node, c->id);
+        g_autofree char *cursor = NULL;
         GError *error = NULL;
         guint64 running = 0;
         guint of_workload = 1;
 
-        g_autoptr(BhStorePage) page = bh_store_responses(call->central->store, &open, NULL, BH_STORE_LIMIT_MAX, &error);
-        if (!page || !bh_store_containers_count(call->central->store, &all, &running, &error)) {
+        do {
+                g_autoptr(BhStorePage) page = bh_store_responses(call->central->store, &open, cursor, BH_STORE_LIMIT_MAX, &error);
+
+                if (!page) {
+                        bh_call_store_error(call, error);
+                        return FALSE;
+                }
+                for (guint i = 0; i < page->rows->len; i++) {
+                        const BhStoreResponse *r = page->rows->pdata[i];
+                        char *key = g_strdup_printf("%s/%s", r->node, r->container_id);
+
+                        if (g_str_equal(r->action, "block") || g_str_equal(key, this)) {
+                                g_free(key);
+                                continue;
+                        }
+                        if (g_hash_table_add(held, key) && g_str_equal(r->workload, c->workload) && g_str_equal(r->application, c->application))
+                                of_workload++;
+                }
+                g_free(cursor);
+                cursor = g_steal_pointer(&page->next);
+        } while (cursor);
+        if (!bh_store_containers_count(call->central->store, &all, &running, &error)) {
                 bh_call_store_error(call, error);
                 return FALSE;
-        }
-        for (guint i = 0; i < page->rows->len; i++) {
-                const BhStoreResponse *r = page->rows->pdata[i];
-                char *key = g_strdup_printf("%s/%s", r->node, r->container_id);
-
-                if (g_str_equal(r->action, "block") || g_str_equal(key, this)) {
-                        g_free(key);
-                        continue;
-                }
-                if (g_hash_table_add(held, key) && g_str_equal(r->workload, c->workload) && g_str_equal(r->application, c->application))
-                        of_workload++;
         }
         if (g_hash_table_size(held) >= HELD_MAX) {
                 bh_call_error(call, 409, "blast_radius", "%u containers are held already; \"force\": true does it all the same", g_hash_table_size(held));
@@ -151,6 +164,20 @@ static gboolean within_limits(BhCall *call, const BhStoreContainer *c) {
                 return FALSE;
         }
         return TRUE;
+}
+
+/* Writes the row, if there is room for it. FALSE: answered. */
+static gboolean add(BhCall *call, const BhStoreResponse *r, const BhStoreContainer *limited) {
+        g_autofree char *object = g_strdup_printf("%s %s", r->node, r->container_name), *detail = g_strdup_printf("%s %s: %s", r->action, r->id, r->reason);
+        BhStoreAuditEntry audit = bh_call_audit(call, object, "ok", detail);
+        GError *error = NULL;
+
+        g_mutex_lock(&ordering);
+        gboolean room = !limited || within_limits(call, limited), ok = room && bh_store_response_add(call->central->store, r, &audit, &error);
+        g_mutex_unlock(&ordering);
+        if (room && !ok)
+                bh_call_store_error(call, error);
+        return ok;
 }
 
 static void dry_run(BhCall *call, const BhStoreResponse *r) {
@@ -251,18 +278,14 @@ void bh_api_response_create(BhCall *call) {
                 .until_ns = ttl ? (g_get_real_time() + ttl * G_USEC_PER_SEC) * 1000 : 0,
                 .best_effort = json_is_true(json_object_get(body, "best_effort")),
         };
-        if (!json_is_true(json_object_get(body, "force")) && action != BH_RESPONSE_BLOCK && !within_limits(call, c))
-                return;
+        const BhStoreContainer *limited = json_is_true(json_object_get(body, "force")) || action == BH_RESPONSE_BLOCK ? NULL : c;
         if (dry) {
-                dry_run(call, &r);
+                if (!limited || within_limits(call, limited))
+                        dry_run(call, &r);
                 return;
         }
-        g_autofree char *object = g_strdup_printf("%s %s", c->node, c->name), *detail = g_strdup_printf("%s %s: %s", r.action, id, r.reason);
-        BhStoreAuditEntry audit = bh_call_audit(call, object, "ok", detail);
-        if (!bh_store_response_add(call->central->store, &r, &audit, &error)) {
-                bh_call_store_error(call, error);
+        if (!add(call, &r, limited))
                 return;
-        }
         g_autoptr(GError) away = NULL;
         answer(call, id, bh_responses_order(call->central->responses, &r, &away) ? 200 : 202);
 }
