@@ -17,6 +17,7 @@
 
 #define DROP_AT_ONCE 256u
 #define LOGGED_MAX 20u
+#define PART_S 86400 /* of bytes whose rest does not come any more: a piece was lost, or the node is gone */
 
 static GMutex lock; /* of `stats` */
 static BhEvidenceStats stats;
@@ -154,8 +155,10 @@ int bh_evidence_open(BhCentral *c, const char *sha256) {
 
 /* ---- retention ---- */
 
-/* What the directory holds. */
+/* What the directory holds. Parts that nothing was added to for long go: no item's age brings them to their end, and they would push whole ones out. */
 static void measure(BhCentral *c, guint64 *bytes, guint64 *objects) {
+        gint64 now_s = g_get_real_time() / G_USEC_PER_SEC;
+
         *bytes = *objects = 0;
         for (guint i = 0; i < 256; i++) {
                 g_autofree char *path = g_strdup_printf("%s/evidence/objects/%02x", c->dir, i);
@@ -165,6 +168,8 @@ static void measure(BhCentral *c, guint64 *bytes, guint64 *objects) {
 
                 while (d && (e = readdir(d))) {
                         if (*e->d_name == '.' || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW))
+                                continue;
+                        if (g_str_has_suffix(e->d_name, ".part") && now_s - (gint64) st.st_mtime > PART_S && !unlinkat(dirfd(d), e->d_name, 0))
                                 continue;
                         *bytes += (guint64) st.st_size;
                         *objects += 1;

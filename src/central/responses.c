@@ -182,9 +182,10 @@ gboolean bh_responses_try(BhResponses *r, const BhStoreResponse *row, char **sta
 
 /* ---- what was left ---- */
 
+/* A node that does not answer is not asked again until the next time: each question waits long, and other nodes have theirs. */
 static void look_after(BhResponses *r, gint64 *asked_us) {
         BhStoreResponseFilter open = { .open = TRUE };
-        g_autoptr(GHashTable) active = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GHashTable) active = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), silent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g_auto(GStrv) here = bh_bus_listener_nodes(r->central->bus);
         g_autofree char *cursor = NULL;
         gboolean ask_now = g_get_monotonic_time() - *asked_us >= BH_RESPONSES_ASK_MS * 1000;
@@ -203,11 +204,15 @@ static void look_after(BhResponses *r, gint64 *asked_us) {
                         const BhStoreResponse *row = page->rows->pdata[i];
                         g_autoptr(GError) away = NULL;
 
-                        if (!g_strv_contains((const char *const *) here, row->node))
+                        if (!g_strv_contains((const char *const *) here, row->node) || g_hash_table_contains(silent, row->node))
                                 continue;
                         /* a new one is first its worker's: the node answers the same to both */
                         if (row->releasing || (g_str_equal(row->state, "pending") && g_get_real_time() * 1000 - row->changed_ns > BH_RESPONSES_ASK_MS * G_GINT64_CONSTANT(1000000)))
-                                bh_responses_order(r, row, &away);
+                                if (!bh_responses_order(r, row, &away)) {
+                                        g_hash_table_remove(active, row->node);
+                                        g_hash_table_add(silent, g_strdup(row->node));
+                                        continue;
+                                }
                         g_hash_table_add(active, g_strdup(row->node));
                 }
                 g_free(cursor);
