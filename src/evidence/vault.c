@@ -18,6 +18,7 @@ typedef struct {
         char sha256[BH_EVIDENCE_HEX];
         guint64 size, seq; /* seq: of the last item that names it */
         gint64 age_us;     /* when it was kept or named last, since the epoch */
+        guint held;        /* puts of it whose item is still to come: it stays */
 } Kept;
 
 struct BhVault {
@@ -48,7 +49,7 @@ static void object_path(char out[128], const char *sha256) {
         g_snprintf(out, 128, "objects/%.2s/%s", sha256, sha256);
 }
 
-static void note_object(BhVault *v, const char *sha256, guint64 size, guint64 seq) {
+static Kept *note_object(BhVault *v, const char *sha256, guint64 size, guint64 seq) {
         Kept *k = g_hash_table_lookup(v->objects, sha256);
 
         if (!k) {
@@ -61,6 +62,7 @@ static void note_object(BhVault *v, const char *sha256, guint64 size, guint64 se
         k->age_us = g_get_real_time();
         k->seq = MAX(k->seq, seq);
         v->stats.objects = g_hash_table_size(v->objects);
+        return k;
 }
 
 /* What is there without an item (a crash between the two) ages like all others. What is younger than the note of what was sent was not sent, as far as is known. */
@@ -88,8 +90,7 @@ static gboolean find_objects(BhVault *v, GError **error) {
 
                         if (!bh_evidence_is_hash(e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
                                 continue;
-                        note_object(v, e->d_name, (guint64) st.st_size, (gint64) st.st_mtime >= sent_s ? G_MAXUINT64 : 0);
-                        ((Kept *) g_hash_table_lookup(v->objects, e->d_name))->age_us = (gint64) st.st_mtime * G_USEC_PER_SEC;
+                        note_object(v, e->d_name, (guint64) st.st_size, (gint64) st.st_mtime >= sent_s ? G_MAXUINT64 : 0)->age_us = (gint64) st.st_mtime * G_USEC_PER_SEC;
                 }
                 closedir(d);
         }
@@ -112,6 +113,7 @@ static gboolean settle_object(BhVault *v, int fd, BhObject *out, GError **error)
         if ((out->known = g_hash_table_contains(v->objects, out->sha256))) {
                 unlinkat(v->fd, "objects/new", 0);
                 v->stats.equal++;
+                note_object(v, out->sha256, out->size, 0)->held++;
                 return TRUE;
         }
         gboolean made = mkdirat(v->fd, dir, 0700) == 0;
@@ -121,7 +123,7 @@ static gboolean settle_object(BhVault *v, int fd, BhObject *out, GError **error)
                 v->stats.failed++;
                 return FALSE;
         }
-        note_object(v, out->sha256, out->size, 0);
+        note_object(v, out->sha256, out->size, 0)->held++;
         v->stats.added++;
         return TRUE;
 }
@@ -196,8 +198,12 @@ int bh_vault_object(BhVault *v, const char *sha256) {
 /* ---- items ---- */
 
 static gboolean add_item(BhVault *v, const char *kind, gint64 time_ns, json_t *facts, GError **error) {
+        if (v->waiting->len >= BH_VAULT_WAITING_MAX) {
+                v->stats.failed++;
+                g_set_error(error, BH_EVIDENCE_ERROR, BH_EVIDENCE_ERROR_IO, "cannot keep evidence of kind %s in %s: the disk takes no more, and %u MiB wait for it", kind, v->dir, BH_VAULT_WAITING_MAX >> 20);
+                return FALSE;
+        }
         g_autofree char *line = bh_evidence_sign(&v->k, v->node, kind, time_ns, facts);
-
         if (!line) {
                 v->stats.failed++;
                 g_set_error(error, BH_EVIDENCE_ERROR, BH_EVIDENCE_ERROR_LINE, "cannot keep evidence of kind %s: what is said of it is longer than an item may be", kind);
@@ -222,8 +228,12 @@ gboolean bh_vault_add(BhVault *v, const char *kind, gint64 time_ns, json_t *fact
         g_mutex_lock(&v->lock);
         guint64 number = v->k.seq;
         gboolean ok = add_item(v, kind, time_ns, f, error);
-        if (ok && object)
-                note_object(v, object->sha256, object->size, number);
+        if (object) {
+                Kept *k = ok ? note_object(v, object->sha256, object->size, number) : g_hash_table_lookup(v->objects, object->sha256);
+
+                if (k && k->held)
+                        k->held--;
+        }
         g_mutex_unlock(&v->lock);
         if (ok && seq)
                 *seq = number;
@@ -286,16 +296,21 @@ static gboolean make_room(BhVault *v, GError **error) {
                 g_autoptr(GPtrArray) all = g_ptr_array_new();
                 GHashTableIter it;
                 gpointer kept;
-                json_auto_t *facts = json_object();
-                json_t *names = json_array();
                 guint64 bytes = v->stats.bytes;
                 guint n = 0;
 
                 g_hash_table_iter_init(&it, v->objects);
                 while (g_hash_table_iter_next(&it, NULL, &kept))
-                        g_ptr_array_add(all, kept);
+                        if (!((Kept *) kept)->held)
+                                g_ptr_array_add(all, kept);
+                /* one stays at least */
+                guint most = MIN(all->len, g_hash_table_size(v->objects) - 1);
+                if (!most)
+                        return TRUE;
+                json_auto_t *facts = json_object();
+                json_t *names = json_array();
                 g_ptr_array_sort_with_data(all, by_use, &v->stats.sent);
-                for (; n + 1 < all->len && n < BH_VAULT_DROP_AT_ONCE && bytes > v->max_bytes; n++) {
+                for (; n < most && n < BH_VAULT_DROP_AT_ONCE && bytes > v->max_bytes; n++) {
                         json_array_append_new(names, json_string(((Kept *) all->pdata[n])->sha256));
                         bytes -= ((Kept *) all->pdata[n])->size;
                 }

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -220,6 +222,61 @@ static void oldest_objects_go_at_the_bound_and_the_chain_says_which(Fixture *f, 
                 g_assert_cmpuint(s.bytes, <=, MIB);
                 g_assert_cmpuint(s.dropped, ==, 3);
                 g_assert_cmpuint(s.dropped, ==, s.dropped_unsent); /* nobody took them */
+        }
+        assert_problems(f, NULL, "");
+}
+
+/* Other threads' items come between an object and its own. */
+static void object_whose_item_is_to_come_stays(Fixture *f, gconstpointer unused) {
+        g_autofree char *big = g_strnfill(400 * 1024, 'x');
+        {
+                g_autoptr(BhVault) v = vault_of(f, MIB, NULL);
+                BhObject first, again, o;
+                BhVaultStats s;
+
+                g_assert_true(bh_vault_put_bytes(v, big, strlen(big), &first, NULL));
+                for (guint i = 0; i < 5; i++) {
+                        big[0] = (char) ('a' + i);
+                        g_assert_true(bh_vault_put_bytes(v, big, strlen(big), &o, NULL));
+                        g_assert_true(bh_vault_add(v, "file", 1, NULL, &o, NULL, NULL));
+                        g_assert_true(bh_vault_commit(v, NULL));
+                }
+                big[0] = 'x';
+                g_assert_true(bh_vault_put_bytes(v, big, strlen(big), &again, NULL));
+                g_assert_true(again.known);
+                g_assert_true(bh_vault_add(v, "file", 1, NULL, &first, NULL, NULL));
+                g_assert_true(bh_vault_add(v, "file", 1, NULL, &again, NULL, NULL));
+                g_assert_true(bh_vault_commit(v, NULL));
+                bh_vault_stats(v, &s);
+                g_assert_cmpuint(s.bytes, <=, MIB);
+                g_assert_cmpuint(s.dropped, ==, 4);
+        }
+        assert_problems(f, NULL, "");
+}
+
+static void disk_that_takes_nothing_has_a_bound_of_what_waits(Fixture *f, gconstpointer unused) {
+        g_autofree char *text = g_strnfill(8000, 'x');
+        g_autoptr(GError) error = NULL;
+        struct rlimit before, none;
+        guint taken = 0;
+        {
+                g_autoptr(BhVault) v = vault_of(f, 64 * MIB, NULL);
+
+                keep(v, "before");
+                signal(SIGXFSZ, SIG_IGN);
+                g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &before), ==, 0);
+                none = (struct rlimit){ .rlim_cur = 1, .rlim_max = before.rlim_max };
+                g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &none), ==, 0);
+                while (taken < 10000 && bh_vault_add(v, "events", 1, json_pack("{s:s}", "text", text), NULL, NULL, &error)) {
+                        g_assert_false(bh_vault_commit(v, NULL));
+                        taken++;
+                }
+                g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &before), ==, 0);
+                g_assert_error(error, BH_EVIDENCE_ERROR, BH_EVIDENCE_ERROR_IO);
+                g_assert_cmpuint(taken, >, BH_VAULT_WAITING_MAX / 10000);
+                g_assert_cmpuint(taken, <=, BH_VAULT_WAITING_MAX / 8000 + 1);
+                g_assert_true(bh_vault_commit(v, NULL));
+                keep(v, "behind");
         }
         assert_problems(f, NULL, "");
 }
@@ -538,6 +595,8 @@ int main(int argc, char **argv) {
         FIXTURE(file_over_the_bound_is_cut_and_says_so);
         FIXTURE(lines_are_given_in_order_from_any_number_on);
         FIXTURE(oldest_objects_go_at_the_bound_and_the_chain_says_which);
+        FIXTURE(object_whose_item_is_to_come_stays);
+        FIXTURE(disk_that_takes_nothing_has_a_bound_of_what_waits);
         FIXTURE(key_that_lags_behind_the_log_catches_up);
         FIXTURE(half_a_line_of_a_crash_is_cut_off_and_counted);
         FIXTURE(what_was_committed_outlives_a_kill);
