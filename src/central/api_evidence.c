@@ -13,7 +13,7 @@
 #include "routes.h"
 
 #define EXPORT_ITEMS 2000u
-#define EXPORT_BYTES (48u << 20) /* of objects; more are named as left out */
+#define EXPORT_BYTES (48u << 20) /* objects beyond are named as left out; chains are whole, or there is no archive */
 
 static gboolean number(const char *text, guint64 *out) {
         char *end;
@@ -325,19 +325,30 @@ static gboolean each_export(const char *line, gsize len, gpointer data) {
         return ((GByteArray *) data)->len < EXPORT_BYTES;
 }
 
-static gboolean add_chains(BhCall *call, GByteArray *tar, GHashTable *wanted, gint64 now_s, GError **error) {
-        g_autoptr(GPtrArray) chains = bh_store_evidence_chains(call->central->store, NULL, error);
+/* FALSE: answered. */
+static gboolean add_chains(BhCall *call, GByteArray *tar, GHashTable *wanted, gint64 now_s) {
+        GError *error = NULL;
+        g_autoptr(GPtrArray) chains = bh_store_evidence_chains(call->central->store, NULL, &error);
         g_autoptr(GByteArray) log = g_byte_array_new();
         g_autoptr(GString) heads = g_string_new(NULL);
 
-        if (!chains)
+        if (!chains) {
+                bh_call_store_error(call, error);
                 return FALSE;
+        }
         for (guint i = chains->len; i-- > 0;)
                 if (!g_hash_table_contains(wanted, ((BhStoreEvidenceChain *) chains->pdata[i])->chain))
                         g_ptr_array_remove_index(chains, i);
-        for (guint i = 0; i < chains->len; i++)
-                if (!bh_store_evidence_lines(call->central->store, ((BhStoreEvidenceChain *) chains->pdata[i])->chain, each_export, log, error))
+        for (guint i = 0; i < chains->len && log->len < EXPORT_BYTES; i++)
+                if (!bh_store_evidence_lines(call->central->store, ((BhStoreEvidenceChain *) chains->pdata[i])->chain, each_export, log, &error)) {
+                        bh_call_store_error(call, error);
                         return FALSE;
+                }
+        if (log->len >= EXPORT_BYTES) {
+                /* half a chain looks as one that was tampered with */
+                bh_call_error(call, 413, "too_large", "the chains that this evidence is part of are larger than an archive may be (%u MiB): ask for less, of one node; or for the bytes of single items", EXPORT_BYTES >> 20);
+                return FALSE;
+        }
         append_heads(heads, chains);
         bh_tar_add(tar, "log", log->data ? log->data : (const guint8 *) "", log->len, now_s);
         bh_tar_add(tar, "heads.jsonl", heads->str, heads->len, now_s);
@@ -392,9 +403,8 @@ void bh_api_evidence_export(BhCall *call) {
         }
         bh_json_close(manifest, ']');
         bh_tar_add(tar, "README", how_to, strlen(how_to), now_s);
-        if (!add_chains(call, tar, chains, now_s, &error)) {
+        if (!add_chains(call, tar, chains, now_s)) {
                 g_string_free(manifest, TRUE);
-                bh_call_store_error(call, error);
                 return;
         }
         bh_json_open(manifest, "objects", '[');

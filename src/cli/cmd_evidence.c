@@ -273,30 +273,32 @@ static gboolean print_report(const char *where, const json_t *r) {
 }
 
 typedef struct {
-        const guint8 *tar;
-        gsize len;
-        GHashTable *listed; /* hashes that the manifest says are in it; NULL: it has none */
+        GHashTable *members; /* sha256 → GBytes, which point into the archive */
+        GHashTable *listed;  /* hashes that the manifest says are in it; NULL: it has none */
 } Archive;
+
+static void archive_clear(Archive *a) {
+        g_hash_table_unref(a->members);
+        g_clear_pointer(&a->listed, g_hash_table_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Archive, archive_clear)
 
 static int open_member(const char *sha256, gpointer data) {
         const Archive *a = data;
-        char name[256];
-        const guint8 *bytes;
-        gsize at = 0, size;
+        GBytes *member = g_hash_table_lookup(a->members, sha256);
 
-        while (bh_tar_next(a->tar, a->len, &at, name, &bytes, &size)) {
-                if (!g_str_has_prefix(name, "objects/") || !g_str_has_suffix(name, sha256))
-                        continue;
-                FILE *f = tmpfile();
-                int fd = f && fwrite(bytes, 1, size, f) == size && !fflush(f) ? dup(fileno(f)) : -1;
+        if (!member)
+                return a->listed && !g_hash_table_contains(a->listed, sha256) ? -2 : -1;
+        gsize size;
+        const void *bytes = g_bytes_get_data(member, &size);
+        FILE *f = tmpfile();
+        int fd = f && fwrite(bytes, 1, size, f) == size && !fflush(f) ? dup(fileno(f)) : -1;
 
-                if (f)
-                        fclose(f);
-                if (fd >= 0)
-                        lseek(fd, 0, SEEK_SET);
-                return fd;
-        }
-        return a->listed && !g_hash_table_contains(a->listed, sha256) ? -2 : -1;
+        if (f)
+                fclose(f);
+        if (fd >= 0)
+                lseek(fd, 0, SEEK_SET);
+        return fd;
 }
 
 static void read_manifest(Archive *a, const guint8 *data, gsize size) {
@@ -304,7 +306,7 @@ static void read_manifest(Archive *a, const guint8 *data, gsize size) {
         json_t *one;
         size_t i;
 
-        if (!json_is_array(json_object_get(m, "objects")))
+        if (a->listed || !json_is_array(json_object_get(m, "objects")))
                 return;
         a->listed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         json_array_foreach(json_object_get(m, "objects"), i, one)
@@ -321,8 +323,12 @@ static json_t *verify_tar(BhEvidenceVerifier *v, const char *path, GError **erro
 
         if (!bytes)
                 return NULL;
-        Archive a = { .tar = (const guint8 *) bytes, .len = len };
-        while (bh_tar_next(a.tar, len, &at, name, &data, &size)) {
+        g_auto(Archive) a = { .members = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_bytes_unref) };
+        while (bh_tar_next((const guint8 *) bytes, len, &at, name, &data, &size)) {
+                const char *sha256 = strrchr(name, '/');
+
+                if (g_str_has_prefix(name, "objects/") && bh_evidence_is_hash(sha256 + 1))
+                        g_hash_table_replace(a.members, g_strdup(sha256 + 1), g_bytes_new_static(data, size));
                 if (g_str_equal(name, "manifest.json"))
                         read_manifest(&a, data, size);
                 if (!g_str_equal(name, "log"))
@@ -340,9 +346,7 @@ static json_t *verify_tar(BhEvidenceVerifier *v, const char *path, GError **erro
                 g_set_error(error, BH_EVIDENCE_ERROR, BH_EVIDENCE_ERROR_LINE, "%s is no export of evidence: %s", path, cut ? "it is too large" : "there is no \"log\" in it");
                 return NULL;
         }
-        json_t *report = bh_evidence_report_json(bh_evidence_verifier_end(v, open_member, &a));
-        g_clear_pointer(&a.listed, g_hash_table_unref);
-        return report;
+        return bh_evidence_report_json(bh_evidence_verifier_end(v, open_member, &a));
 }
 
 /* A directory (a node's <data>/evidence) or an archive, without anybody's help. */
