@@ -86,16 +86,8 @@ static char **nodes_of(BhCall *call) {
         return one;
 }
 
-static BhAsk *ask(BhCall *call, char **nodes, const char *request, GBytes *body) {
-        gint64 until = g_get_monotonic_time() + BH_ASK_SECONDS * G_USEC_PER_SEC;
-
-        if (g_atomic_int_add(&call->central->event_queries, 1) >= BH_ASK_QUERIES) {
-                g_atomic_int_add(&call->central->event_queries, -1);
-                bh_http_add_header(call->http, "Retry-After", "1");
-                bh_call_error(call, 429, "busy", "too many questions to the nodes at once; try again");
-                return NULL;
-        }
-
+BhAsk *bh_ask_nodes(BhCentral *c, const char *const *nodes, const char *request, GBytes *body, guint seconds, const gint *stop) {
+        gint64 until = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
         BhAsk *q = g_new0(BhAsk, 1);
         g_atomic_ref_count_init(&q->refs);
         g_mutex_init(&q->lock);
@@ -113,7 +105,7 @@ static BhAsk *ask(BhCall *call, char **nodes, const char *request, GBytes *body)
                 q->open++;
                 g_mutex_unlock(&q->lock);
                 g_atomic_ref_count_inc(&q->refs);
-                a->request = bh_bus_request(call->central->bus, a->node, request, body, CREDIT, on_chunk, on_end, a, answer_done, &error);
+                a->request = bh_bus_request(c->bus, a->node, request, body, CREDIT, on_chunk, on_end, a, answer_done, &error);
                 if (!a->request) {
                         g_mutex_lock(&q->lock);
                         a->ended = TRUE;
@@ -124,14 +116,14 @@ static BhAsk *ask(BhCall *call, char **nodes, const char *request, GBytes *body)
         }
 
         g_mutex_lock(&q->lock);
-        while (q->open && g_get_monotonic_time() < until && !bh_http_stopping(call->central->http))
+        while (q->open && g_get_monotonic_time() < until && !bh_http_stopping(c->http) && !(stop && g_atomic_int_get(stop)))
                 g_cond_wait_until(&q->moved, &q->lock, MIN(until, g_get_monotonic_time() + G_USEC_PER_SEC / 5));
         for (guint i = 0; i < q->answers->len; i++) {
                 BhAnswer *a = q->answers->pdata[i];
 
                 if (!a->ended) {
                         a->ended = TRUE;
-                        a->error = g_strdup_printf("did not answer within %d seconds", BH_ASK_SECONDS);
+                        a->error = g_strdup_printf("did not answer within %u seconds", seconds);
                         q->open--;
                 }
         }
@@ -139,6 +131,17 @@ static BhAsk *ask(BhCall *call, char **nodes, const char *request, GBytes *body)
         for (guint i = 0; i < q->answers->len; i++)
                 if (((BhAnswer *) q->answers->pdata[i])->request)
                         bh_bus_request_cancel(((BhAnswer *) q->answers->pdata[i])->request);
+        return q;
+}
+
+static BhAsk *ask(BhCall *call, const char *const *nodes, const char *request, GBytes *body) {
+        if (g_atomic_int_add(&call->central->event_queries, 1) >= BH_ASK_QUERIES) {
+                g_atomic_int_add(&call->central->event_queries, -1);
+                bh_http_add_header(call->http, "Retry-After", "1");
+                bh_call_error(call, 429, "busy", "too many questions to the nodes at once; try again");
+                return NULL;
+        }
+        BhAsk *q = bh_ask_nodes(call->central, nodes, request, body, BH_ASK_SECONDS, NULL);
         g_atomic_int_add(&call->central->event_queries, -1);
         return q;
 }
@@ -146,11 +149,11 @@ static BhAsk *ask(BhCall *call, char **nodes, const char *request, GBytes *body)
 BhAsk *bh_ask(BhCall *call, const char *request, GBytes *body) {
         g_auto(GStrv) nodes = nodes_of(call);
 
-        return nodes ? ask(call, nodes, request, body) : NULL;
+        return nodes ? ask(call, (const char *const *) nodes, request, body) : NULL;
 }
 
 BhAsk *bh_ask_node(BhCall *call, const char *node, const char *request, GBytes *body) {
-        char *nodes[] = { (char *) node, NULL };
+        const char *nodes[] = { node, NULL };
 
         return ask(call, nodes, request, body);
 }

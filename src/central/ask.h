@@ -2,8 +2,8 @@
 /*
  * Questions to the nodes over the bus, whose answers are waited for: events, processes, rules stay with the nodes.
  *
- * A question is asked of every node at once and waits BH_ASK_SECONDS for them; what a node did not answer, cut or dropped is said in the
- * answer, never left out in silence. At most BH_ASK_QUERIES at a time, BH_ASK_BYTES each. Workers of the HTTP server call it.
+ * A question is asked of every node at once and waits for them, BH_ASK_SECONDS where a call of the API asks; what a node did not answer, cut or
+ * dropped is said in the answer, never left out in silence. BH_ASK_BYTES each, and of calls at most BH_ASK_QUERIES at a time. Any thread.
  */
 #pragma once
 #include "central.h"
@@ -41,6 +41,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAsk, bh_ask_unref)
 BhAsk *bh_ask(BhCall *call, const char *request, GBytes *body);
 /* Asks one node, whatever the parameters say. */
 BhAsk *bh_ask_node(BhCall *call, const char *node, const char *request, GBytes *body);
+/*
+ * The same of these nodes for other parts of the central: nobody is answered, and never NULL. It ends early when the server stops, or when *stop
+ * (atomic; may be NULL) is set.
+ */
+BhAsk *bh_ask_nodes(BhCentral *c, const char *const *nodes, const char *request, GBytes *body, guint seconds, const gint *stop);
 
 /* "nodes": [{"node","dropped","cut","error"}], "dropped": their sum, "undecodable". */
 void bh_ask_append_nodes(GString *out, const BhAsk *q, guint undecodable);

@@ -280,7 +280,6 @@ static gboolean start(Program *p, GError **error) {
         if (!(c->bus = bh_bus_listen(bh_fd_steal(&p->bus), &callbacks, &options, error)))
                 return FALSE;
         bh_rules_start(c->rules, c);
-        bh_responses_start(c->responses);
 
         BhHttpConfig http = {
                 .tcp_fd = bh_fd_steal(&p->tcp),
@@ -290,6 +289,7 @@ static gboolean start(Program *p, GError **error) {
                 .data = c,
         };
         c->http = bh_http_new(&http);
+        bh_responses_start(c->responses);
         if (!bh_http_start(c->http, &http, error))
                 return FALSE;
         p->served = TRUE;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "ask.h"
 #include "base/log.h"
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
@@ -15,76 +16,6 @@ struct BhResponses {
         GCond moved;
         gint stopping; /* atomic */
 };
-
-/* ---- one question ---- */
-
-typedef struct {
-        gatomicrefcount refs;
-        GMutex lock;
-        GCond moved;
-        GPtrArray *chunks; /* GBytes */
-        char *error;
-        gboolean ended;
-} Question;
-
-static void question_unref(gpointer data) {
-        Question *q = data;
-
-        if (!g_atomic_ref_count_dec(&q->refs))
-                return;
-        g_ptr_array_unref(q->chunks);
-        g_free(q->error);
-        g_mutex_clear(&q->lock);
-        g_cond_clear(&q->moved);
-        g_free(q);
-}
-
-static void on_chunk(BhBusRequest *r, GBytes *chunk, guint64 dropped, gpointer data) {
-        Question *q = data;
-
-        g_mutex_lock(&q->lock);
-        if (q->chunks->len < 2 * BH_STORE_LIMIT_MAX)
-                g_ptr_array_add(q->chunks, g_bytes_ref(chunk));
-        g_mutex_unlock(&q->lock);
-        bh_bus_request_credit(r, 1);
-}
-
-static void on_end(BhBusRequest *r, const char *error, gpointer data) {
-        Question *q = data;
-
-        g_mutex_lock(&q->lock);
-        q->ended = TRUE;
-        q->error = g_strdup(error);
-        g_cond_signal(&q->moved);
-        g_mutex_unlock(&q->lock);
-}
-
-/* GPtrArray of GBytes. */
-static GPtrArray *ask(BhResponses *r, const char *node, GBytes *body, GError **error) {
-        gint64 until = g_get_monotonic_time() + BH_RESPONSES_WAIT_MS * 1000;
-        Question *q = g_new0(Question, 1);
-        GPtrArray *chunks = NULL;
-
-        g_atomic_ref_count_init(&q->refs);
-        g_atomic_ref_count_inc(&q->refs);
-        g_mutex_init(&q->lock);
-        g_cond_init(&q->moved);
-        q->chunks = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
-        g_autoptr(BhBusRequest) request = bh_bus_request(r->central->bus, node, "respond", body, 8, on_chunk, on_end, q, question_unref, error);
-        if (request) {
-                g_mutex_lock(&q->lock);
-                while (!q->ended && g_get_monotonic_time() < until && !g_atomic_int_get(&r->stopping))
-                        g_cond_wait_until(&q->moved, &q->lock, MIN(until, g_get_monotonic_time() + G_USEC_PER_SEC / 5));
-                if (q->ended && !q->error)
-                        chunks = g_ptr_array_ref(q->chunks);
-                else
-                        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "the node %s did not answer: %s", node, q->error ? q->error : "it takes too long");
-                g_mutex_unlock(&q->lock);
-                bh_bus_request_cancel(request);
-        }
-        question_unref(q);
-        return chunks;
-}
 
 /* ---- orders ---- */
 
@@ -122,6 +53,18 @@ static GBytes *pack(const BhStoreResponse *row, gboolean dry_run) {
                 m.n_orders = 1;
         }
         return bh_bus_body_pack(&m.base);
+}
+
+/* What the node says to it: GPtrArray of GBytes. */
+static GPtrArray *ask(BhResponses *r, const char *node, GBytes *body, GError **error) {
+        const char *nodes[] = { node, NULL };
+        g_autoptr(BhAsk) q = bh_ask_nodes(r->central, nodes, "respond", body, BH_RESPONSES_WAIT_S, &r->stopping);
+        const BhAnswer *a = q->answers->pdata[0];
+
+        if (!a->error && !a->cut)
+                return g_ptr_array_ref(a->chunks);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "the node %s: %s", node, a->error ? a->error : "what it says is too long");
+        return NULL;
 }
 
 /* Stores what a node says; what it says of others' responses has no effect. `only`: of this one alone, whose words go to *state and so on instead. */

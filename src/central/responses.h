@@ -12,7 +12,7 @@
 
 #define BH_RESPONSES_TICK_MS 1000
 #define BH_RESPONSES_ASK_MS 2000
-#define BH_RESPONSES_WAIT_MS 45000 /* for a node: a runtime takes up to 30 s to stop a container */
+#define BH_RESPONSES_WAIT_S 45 /* for a node: a runtime takes up to 30 s to stop a container */
 
 BhResponses *bh_responses_new(BhCentral *c);
 /* Once there are a store and a bus. */
