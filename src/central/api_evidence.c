@@ -213,17 +213,16 @@ static gboolean each_line(const char *line, gsize len, gpointer data) {
 /* The central's own copy. */
 static gboolean verify_here(BhCall *call, const GPtrArray *chains, GString *out, GError **error) {
         g_autoptr(BhEvidenceVerifier) v = bh_evidence_verifier_new();
+        g_autoptr(GHashTable) last = g_hash_table_new(g_str_hash, g_str_equal); /* node → its chain before */
 
         for (guint i = 0; i < chains->len; i++) {
-                const BhStoreEvidenceChain *x = chains->pdata[i];
+                BhStoreEvidenceChain *x = chains->pdata[i];
+                const BhStoreEvidenceChain *before = g_hash_table_lookup(last, x->node);
 
-                for (guint k = 0; k < i; k++) {
-                        const BhStoreEvidenceChain *before = chains->pdata[k];
-
-                        if (g_str_equal(before->node, x->node))
-                                bh_evidence_verifier_problem(v, "begun_anew", 0, g_strdup_printf("node %s goes on with chain %.16s, not with chain %.16s, of which %" G_GUINT64_FORMAT " items are here: its evidence there was "
+                if (before)
+                        bh_evidence_verifier_problem(v, "begun_anew", 0, g_strdup_printf("node %s goes on with chain %.16s, not with chain %.16s, of which %" G_GUINT64_FORMAT " items are here: its evidence there was "
                                                              "tampered with, or its data directory was removed", x->node, x->chain, before->chain, before->last_seq));
-                }
+                g_hash_table_insert(last, x->node, x);
                 bh_evidence_verifier_head(v, x->chain, x->last_seq, x->hash);
                 if (x->first_seq > 1)
                         bh_evidence_verifier_begins(v, x->chain, x->first_seq);

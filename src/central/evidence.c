@@ -17,7 +17,7 @@
 
 #define DROP_AT_ONCE 256u
 #define LOGGED_MAX 20u
-#define PART_S 86400 /* of bytes whose rest does not come any more: a piece was lost, or the node is gone */
+#define PART_S 86400 /* age of bytes whose rest, or item, does not come any more: it was lost, or the node is gone */
 
 static GMutex lock; /* of `stats` */
 static BhEvidenceStats stats;
@@ -194,10 +194,45 @@ static void choose(const char *sha256, guint64 size, gboolean held, gpointer dat
         x->held += held;
 }
 
+static void add_name(const char *sha256, gpointer data) {
+        g_hash_table_add(data, g_strdup(sha256));
+}
+
+/* What no item names any more, or never did: nothing else would ever drop it. Young ones may have their item still to come. */
+static void sweep(BhCentral *c) {
+        g_autoptr(GHashTable) named = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        gint64 now_s = g_get_real_time() / G_USEC_PER_SEC;
+        g_autoptr(GError) error = NULL;
+        guint64 gone = 0;
+
+        if (!bh_store_evidence_objects(c->store, add_name, named, &error)) {
+                bh_error("evidence that no item names cannot be told", "error", error->message);
+                return;
+        }
+        for (guint i = 0; i < 256; i++) {
+                g_autofree char *path = g_strdup_printf("%s/evidence/objects/%02x", c->dir, i);
+                DIR *d = opendir(path);
+                struct dirent *e;
+                struct stat st;
+
+                while (d && (e = readdir(d)))
+                        if (bh_evidence_is_hash(e->d_name) && !g_hash_table_contains(named, e->d_name) && !fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
+                            now_s - (gint64) st.st_mtime > PART_S && !unlinkat(dirfd(d), e->d_name, 0))
+                                gone++;
+                if (d)
+                        closedir(d);
+        }
+        count(&stats.dropped, gone);
+}
+
 void bh_evidence_expire(BhCentral *c, guint64 max_bytes) {
         guint64 bytes, objects;
 
         measure(c, &bytes, &objects);
+        if (bytes > max_bytes) {
+                sweep(c);
+                measure(c, &bytes, &objects);
+        }
         while (bytes > max_bytes) {
                 Choice x = { .hashes = g_ptr_array_new_with_free_func(g_free), .surplus = bytes - max_bytes };
                 g_autoptr(GPtrArray) owned = x.hashes;

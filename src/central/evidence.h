@@ -5,7 +5,8 @@
  * Pieces come before the item that names them, each at its place in "objects/ab/HASH.part"; when all are there and the hash is right, the file gets its name. A piece may come twice. What does not
  * hash to its name is thrown away and counted. Bytes that were dropped for the bound do not come back.
  *
- * Bounds: an object BH_CENTRAL_OBJECT_MAX; all of them the setting evidence.mib: beyond, the oldest go, those of open incidents last, and the store says which and why.
+ * Bounds: an object BH_CENTRAL_OBJECT_MAX; all of them the setting evidence.mib: beyond, those that no item names go, then the oldest, those of open incidents
+ * last, and the store says which and why. A part to which nothing was added for a day goes.
  *
  * The bus's delivery thread puts, upkeep drops, workers read. Errors are logged once in a while and counted; the item stays in any case.
  */

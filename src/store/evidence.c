@@ -49,12 +49,31 @@ static gboolean make_room(BhStore *s, gint64 serial, GError **error) {
         if (serial - first < BH_STORE_EVIDENCE_MAX)
                 return TRUE;
         return bh_db_run(s->writer, error, "DELETE FROM evidence WHERE serial <= ?", "i", serial - BH_STORE_EVIDENCE_MAX) &&
+               bh_db_run(s->writer, error, "DELETE FROM evidence_dropped WHERE sha256 NOT IN (SELECT sha256 FROM evidence)", "") &&
                bh_db_run(s->writer, error, "UPDATE evidence_chains SET first_seq = coalesce((SELECT min(seq) FROM evidence WHERE evidence.chain = evidence_chains.chain), last_seq + 1)", "");
 }
 
-gboolean bh_store_put_evidence(BhStore *s, const char *node, const BhStoreEvidence *e, gboolean *duplicate, GError **error) {
+/* A node that begins anew all the time has no more chains than the bound. */
+static gboolean has_place(BhStore *s, const char *node, const char *chain, gboolean *place, GError **error) {
+        gint64 known, of_node = 0;
+
+        if (!bh_db_get_int(s->writer, &known, NULL, error, "SELECT count(*) FROM evidence_chains WHERE chain = ?", "t", chain) ||
+            (!known && !bh_db_get_int(s->writer, &of_node, NULL, error, "SELECT count(*) FROM evidence_chains WHERE node = ?", "t", node)))
+                return FALSE;
+        *place = known || of_node < BH_STORE_EVIDENCE_CHAINS;
+        return TRUE;
+}
+
+gboolean bh_store_put_evidence(BhStore *s, const char *node, const BhStoreEvidence *e, gboolean *duplicate, guint64 *refused, GError **error) {
+        gboolean place;
         gint64 have;
 
+        if (!has_place(s, node, e->chain, &place, error))
+                return FALSE;
+        if (!place) {
+                ++*refused;
+                return TRUE;
+        }
         if (!bh_db_get_int(s->writer, &have, NULL, error, "SELECT count(*) FROM evidence WHERE chain = ? AND seq = ?", "tu", e->chain, e->seq))
                 return FALSE;
         *duplicate = have > 0;
@@ -237,6 +256,20 @@ gboolean bh_store_evidence_oldest(BhStore *s, guint max, void (*each)(const char
                                    "FROM evidence WHERE sha256 <> '' AND sha256 NOT IN (SELECT sha256 FROM evidence_dropped) GROUP BY sha256 ORDER BY held, max(serial) LIMIT ?", "i", (gint64) max);
         while (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
                 each(bh_db_peek(st, 0), (guint64) bh_db_int(st, 1), bh_db_int(st, 2) != 0, data);
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE;
+}
+
+gboolean bh_store_evidence_objects(BhStore *s, void (*each)(const char *, gpointer), gpointer data, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+        BhDbStep step = BH_DB_FAILED;
+
+        if (!db)
+                return FALSE;
+        BhDbStmt *st = bh_db_query(db, error, "SELECT DISTINCT sha256 FROM evidence WHERE sha256 <> ''", "");
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
+                each(bh_db_peek(st, 0), data);
         bh_db_done(st);
         bh_store_read_done(s, db);
         return step == BH_DB_DONE;

@@ -65,7 +65,7 @@ static gboolean put_message(BhStore *s, const char *node, BhStoreMessage *m, Cou
                 counts->duplicates += !m->flows.counted;
                 return TRUE;
         case BH_STORE_MESSAGE_EVIDENCE:
-                if (!bh_store_put_evidence(s, node, &m->evidence, &duplicate, error))
+                if (!bh_store_put_evidence(s, node, &m->evidence, &duplicate, &counts->refused, error))
                         return FALSE;
                 counts->duplicates += duplicate;
                 return TRUE;

@@ -219,7 +219,7 @@ typedef struct {
         guint64 bytes_used, bytes_file;     /* without and with free pages; the write-ahead log is extra */
         guint64 ingested[9];                /* messages by BhStoreMessageKind, since this open */
         guint64 duplicates;                 /* messages that had been applied before, since this open */
-        guint64 refused;                    /* rows without a key, since this open */
+        guint64 refused;                    /* rows without a key, and evidence of too many chains, since this open */
         guint64 cut_texts;                  /* texts and lists over their bound, since this open */
         guint64 halves_folded;              /* halves of connections over their bounds, since this open: store_flows.h */
         guint64 scopes_contested;           /* lists of a cluster's resources from nodes whose word does not count for it, since this open: store_resources.h */

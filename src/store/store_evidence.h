@@ -5,12 +5,14 @@
  *
  * What a node sent once is never replaced: another item with the same number is counted as a conflict of its chain, which a verification tells.
  *
- * Bounds: BH_STORE_EVIDENCE_MAX items; beyond, the oldest go, and the chain is known to begin later. Threads and errors as in store.h.
+ * Bounds: BH_STORE_EVIDENCE_MAX items; beyond, the oldest go, and the chain is known to begin later; BH_STORE_EVIDENCE_CHAINS chains of a node: items of further ones are refused, and
+ * counted (BhStoreStats). Threads and errors as in store.h.
  */
 #pragma once
 #include "store/store.h"
 
 #define BH_STORE_EVIDENCE_MAX 200000
+#define BH_STORE_EVIDENCE_CHAINS 256
 #define BH_STORE_EVIDENCE_LINE 32768
 
 typedef struct {
@@ -52,6 +54,8 @@ gboolean bh_store_evidence_lines(BhStore *s, const char *chain, gboolean (*each)
 
 /* Hashes of objects, the oldest first, those that an open incident speaks of last (`held` TRUE), at most `max`. Dropped ones are left out. */
 gboolean bh_store_evidence_oldest(BhStore *s, guint max, void (*each)(const char *sha256, guint64 size, gboolean held, gpointer data), gpointer data, GError **error);
+/* The hash of each object that an item names, once. */
+gboolean bh_store_evidence_objects(BhStore *s, void (*each)(const char *sha256, gpointer data), gpointer data, GError **error);
 /* Their bytes go: said once, before they do. */
 gboolean bh_store_evidence_drop(BhStore *s, const char *const *sha256, guint n, const char *why, GError **error);
 gboolean bh_store_evidence_is_dropped(BhStore *s, const char *sha256, char **why, GError **error);

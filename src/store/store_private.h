@@ -86,7 +86,7 @@ gboolean bh_store_put_listeners(BhStore *s, const char *node, const BhStoreListe
 /* Within the writer's transaction: at most `max` buckets, the oldest (flows_read.c). */
 gboolean bh_store_drop_buckets(BhStore *s, gint64 max, gint64 *gone, GError **error);
 gboolean bh_store_put_resources(BhStore *s, const char *node, const BhStoreResourceList *list, guint64 *refused, guint64 *change, GError **error);
-gboolean bh_store_put_evidence(BhStore *s, const char *node, const BhStoreEvidence *e, gboolean *duplicate, GError **error);
+gboolean bh_store_put_evidence(BhStore *s, const char *node, const BhStoreEvidence *e, gboolean *duplicate, guint64 *refused, GError **error);
 gboolean bh_store_put_loss(BhStore *s, const char *node, const BhStoreLoss *l, GError **error);
 /* Within the writer's transaction: what nodes told last that are down and were not heard of since then (resources.c). */
 gboolean bh_store_drop_silent_resources(BhStore *s, gint64 before, GError **error);
