@@ -46,6 +46,7 @@ struct BhCorrelator {
         BhIncidents *incidents;
         guint64 at; /* in the change log */
         GHashTable *addresses, *names; /* char *"node\1text" → char *container id */
+        gboolean full;                 /* one of them: what came since is not known */
         GThread *thread;
         gint64 aged_us;
         GHashTable *kept;  /* guint64 * → Kept *: of each that was written */
@@ -69,11 +70,15 @@ typedef struct {
 
 /* ---- what is known of containers ---- */
 
-static void know(GHashTable *where, const char *node, const char *text, const char *id) {
+static void know(BhCorrelator *k, GHashTable *where, const char *node, const char *text, const char *id) {
         g_autofree char *key = g_strconcat(node, "\1", text, NULL);
 
-        if (!*text || (g_hash_table_size(where) >= BH_INCIDENTS_KNOWN && !g_hash_table_contains(where, key)))
+        if (!*text)
                 return;
+        if (g_hash_table_size(where) >= BH_INCIDENTS_KNOWN && !g_hash_table_contains(where, key)) {
+                k->full = TRUE;
+                return;
+        }
         g_hash_table_replace(where, g_steal_pointer(&key), g_strdup(id));
 }
 
@@ -105,12 +110,12 @@ static void learn_container(BhCorrelator *k, const BhStoreContainer *c) {
         json_t *n;
         size_t i;
 
-        know(k->names, c->node, c->name, c->id);
+        know(k, k->names, c->node, c->name, c->id);
         json_array_foreach(networks, i, n) {
                 const char *ip = json_string_value(json_object_get(n, "ip")), *ip6 = json_string_value(json_object_get(n, "ip6"));
 
-                know(k->addresses, c->node, ip ? ip : "", c->id);
-                know(k->addresses, c->node, ip6 ? ip6 : "", c->id);
+                know(k, k->addresses, c->node, ip ? ip : "", c->id);
+                know(k, k->addresses, c->node, ip6 ? ip6 : "", c->id);
         }
         if (asker) {
                 const char *id = known(k->names, c->node, asker);
@@ -134,6 +139,23 @@ static gboolean learn_containers(BhCorrelator *k, GError **error) {
                 cursor = g_strdup(page->next);
         } while (cursor);
         return TRUE;
+}
+
+/* Where containers come and go for weeks those that are gone fill the tables: only who lives is asked for again. */
+static void forget_gone(BhCorrelator *k) {
+        g_autoptr(GError) error = NULL;
+
+        if (!k->full)
+                return;
+        k->full = FALSE;
+        g_hash_table_remove_all(k->names);
+        g_hash_table_remove_all(k->addresses);
+        if (!learn_containers(k, &error)) {
+                bh_error("names and addresses of containers cannot be read; it is tried again", "error", error->message);
+                k->full = TRUE;
+        } else if (k->full) {
+                bh_warn("more containers live than incidents know names and addresses of");
+        }
 }
 
 /* What cannot be read now is read again: what is passed over would be lost. FALSE: all stops, or it cannot be read at all. */
@@ -614,6 +636,7 @@ static gboolean age(BhCorrelator *k) {
                 return FALSE;
         bh_incidents_age(k->incidents, g_get_real_time() * 1000, NULL, NULL);
         g_hash_table_foreach_remove(k->kept, is_gone, k->incidents);
+        forget_gone(k);
         return TRUE;
 }
 

@@ -14,7 +14,7 @@
 
 #define BH_INCIDENTS_BATCH 256u
 #define BH_INCIDENTS_RESTORED 50000u /* findings of open incidents that are read at a start, the latest */
-#define BH_INCIDENTS_KNOWN 200000u   /* addresses and names of containers that are remembered */
+#define BH_INCIDENTS_KNOWN 200000u   /* addresses, and names, of containers that are remembered; beyond, those of containers that are gone are forgotten */
 
 /* Reads what was open. NULL with an error. */
 BhCorrelator *bh_correlator_new(BhCentral *c, GError **error);
