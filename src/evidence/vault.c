@@ -12,7 +12,7 @@
 #include "base/fdio.h"
 #include "evidence/vault_private.h"
 
-#define SENT_TEXT 32
+#define NEW_NAME 32
 
 typedef struct {
         char sha256[BH_EVIDENCE_HEX];
@@ -35,6 +35,7 @@ struct BhVault {
         gint64 cursor;
         gboolean in_old;
         GHashTable *objects; /* sha256 (of the Kept) → Kept */
+        gint puts;           /* atomic: how many there were, for the names of new files */
         BhVaultStats stats;
 };
 
@@ -63,6 +64,20 @@ static Kept *note_object(BhVault *v, const char *sha256, guint64 size, guint64 s
         k->seq = MAX(k->seq, seq);
         v->stats.objects = g_hash_table_size(v->objects);
         return k;
+}
+
+/* What puts did not come to the end of. */
+static void remove_new(BhVault *v) {
+        int fd = openat(v->fd, "objects", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+
+        if (!d && fd >= 0)
+                close(fd);
+        for (struct dirent *e; d && (e = readdir(d));)
+                if (g_str_has_prefix(e->d_name, "new"))
+                        unlinkat(dirfd(d), e->d_name, 0);
+        if (d)
+                closedir(d);
 }
 
 /* What is there without an item (a crash between the two) ages like all others. What is younger than the note of what was sent was not sent, as far as is known. */
@@ -94,7 +109,7 @@ static gboolean find_objects(BhVault *v, GError **error) {
                 }
                 closedir(d);
         }
-        unlinkat(v->fd, "objects/new", 0);
+        remove_new(v);
         return TRUE;
 }
 
@@ -104,22 +119,22 @@ static gboolean sync_dir(BhVault *v, const char *path) {
         return fd >= 0 && fsync(fd) == 0;
 }
 
-/* Puts what "objects/new" holds where its hash says. */
-static gboolean settle_object(BhVault *v, int fd, BhObject *out, GError **error) {
+/* Puts what the new file holds where its hash says. */
+static gboolean settle_object(BhVault *v, int fd, const char *name, BhObject *out, GError **error) {
         char path[128], dir[16];
 
         object_path(path, out->sha256);
         g_snprintf(dir, sizeof(dir), "objects/%.2s", out->sha256);
         if ((out->known = g_hash_table_contains(v->objects, out->sha256))) {
-                unlinkat(v->fd, "objects/new", 0);
+                unlinkat(v->fd, name, 0);
                 v->stats.equal++;
                 note_object(v, out->sha256, out->size, 0)->held++;
                 return TRUE;
         }
         gboolean made = mkdirat(v->fd, dir, 0700) == 0;
-        if ((!made && errno != EEXIST) || fsync(fd) || renameat(v->fd, "objects/new", v->fd, path) || !sync_dir(v, dir) || (made && !sync_dir(v, "objects"))) {
+        if ((!made && errno != EEXIST) || fsync(fd) || renameat(v->fd, name, v->fd, path) || !sync_dir(v, dir) || (made && !sync_dir(v, "objects"))) {
                 failed(error, "keep", v->dir);
-                unlinkat(v->fd, "objects/new", 0);
+                unlinkat(v->fd, name, 0);
                 v->stats.failed++;
                 return FALSE;
         }
@@ -128,20 +143,35 @@ static gboolean settle_object(BhVault *v, int fd, BhObject *out, GError **error)
         return TRUE;
 }
 
-static int open_new(BhVault *v) {
-        return openat(v->fd, "objects/new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0400);
+static int open_new(BhVault *v, char name[NEW_NAME]) {
+        g_snprintf(name, NEW_NAME, "objects/new%u", (guint) g_atomic_int_add(&v->puts, 1));
+        return openat(v->fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0400);
 }
 
+/* `ok`: the file is written. */
+static gboolean end_put(BhVault *v, int fd, const char *name, gboolean ok, BhObject *o, GError **error) {
+        g_mutex_lock(&v->lock);
+        if (ok) {
+                ok = settle_object(v, fd, name, o, error);
+        } else {
+                v->stats.failed++;
+                unlinkat(v->fd, name, 0);
+        }
+        g_mutex_unlock(&v->lock);
+        return ok;
+}
+
+/* Without the lock while it is read: what is on a server that is away takes for ever, and nobody else waits for that. */
 gboolean bh_vault_put_file(BhVault *v, int from, guint64 max, BhObject *out, GError **error) {
         g_autofree guint8 *buf = g_malloc(65536);
         guint8 h[crypto_hash_sha256_BYTES];
         crypto_hash_sha256_state state;
         BhObject o = { 0 };
+        char name[NEW_NAME];
         ssize_t n = 0;
         gboolean ok;
 
-        g_mutex_lock(&v->lock);
-        g_auto(BhFd) fd = open_new(v);
+        g_auto(BhFd) fd = open_new(v, name);
         ok = fd >= 0 || failed(error, "keep", v->dir);
         crypto_hash_sha256_init(&state);
         while (ok && o.size < max && (n = pread(from, buf, MIN(65536, max - o.size), (off_t) o.size)) > 0) {
@@ -155,33 +185,24 @@ gboolean bh_vault_put_file(BhVault *v, int from, guint64 max, BhObject *out, GEr
                 o.cut = pread(from, buf, 1, (off_t) o.size) == 1;
                 crypto_hash_sha256_final(&state, h);
                 sodium_bin2hex(o.sha256, sizeof(o.sha256), h, sizeof(h));
-                ok = settle_object(v, fd, &o, error);
-        } else {
-                v->stats.failed++;
-                unlinkat(v->fd, "objects/new", 0);
         }
-        g_mutex_unlock(&v->lock);
-        if (ok)
-                *out = o;
-        return ok;
+        if (!end_put(v, fd, name, ok, &o, error))
+                return FALSE;
+        *out = o;
+        return TRUE;
 }
 
 gboolean bh_vault_put_bytes(BhVault *v, const void *data, gsize len, BhObject *out, GError **error) {
         BhObject o = { .size = len };
-        gboolean ok;
+        char name[NEW_NAME];
 
         bh_evidence_hash(data, len, o.sha256);
-        g_mutex_lock(&v->lock);
-        g_auto(BhFd) fd = open_new(v);
-        ok = (fd >= 0 || failed(error, "keep", v->dir)) && bh_fd_write_all(fd, data, len, "evidence", error);
-        if (ok)
-                ok = settle_object(v, fd, &o, error);
-        else
-                v->stats.failed++;
-        g_mutex_unlock(&v->lock);
-        if (ok)
-                *out = o;
-        return ok;
+        g_auto(BhFd) fd = open_new(v, name);
+        gboolean ok = (fd >= 0 || failed(error, "keep", v->dir)) && bh_fd_write_all(fd, data, len, "evidence", error);
+        if (!end_put(v, fd, name, ok, &o, error))
+                return FALSE;
+        *out = o;
+        return TRUE;
 }
 
 int bh_vault_object(BhVault *v, const char *sha256) {

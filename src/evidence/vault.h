@@ -16,7 +16,7 @@
  * Bounds: max_bytes of objects: the oldest that the central has go first, then the oldest, and an item of kind "dropped" names them first; the log BH_VAULT_LOG_MAX and as much in log.old, beyond which
  * log.old goes, and an item of kind "rotated" says so; items that wait for a disk that takes nothing BH_VAULT_WAITING_MAX, beyond which no more are taken.
  *
- * One thread at a time may write (a lock of the vault's own sees to it). Errors are BH_EVIDENCE_ERROR; what failed is not kept, and the vault goes on.
+ * Any thread: a lock of the vault's own sees to it that one at a time changes it, and is not held while a file is read. Errors are BH_EVIDENCE_ERROR; what failed is not kept, and the vault goes on.
  */
 #pragma once
 #include "evidence/evidence.h"

@@ -13,7 +13,6 @@
 
 #define BH_STORE_EVIDENCE_MAX 200000
 #define BH_STORE_EVIDENCE_CHAINS 256
-#define BH_STORE_EVIDENCE_LINE 32768
 
 typedef struct {
         gint64 serial;

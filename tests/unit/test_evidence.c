@@ -254,6 +254,39 @@ static void object_whose_item_is_to_come_stays(Fixture *f, gconstpointer unused)
         assert_problems(f, NULL, "");
 }
 
+static gpointer keep_many(gpointer data) {
+        for (guint i = 0; i < 20; i++) {
+                g_autofree char *text = g_strdup_printf("%u of all threads", i);
+
+                keep(data, text);
+        }
+        return NULL;
+}
+
+static void several_threads_keep_at_once(Fixture *f, gconstpointer unused) {
+        g_autofree char *left = in(f, "objects/new7");
+        {
+                g_autoptr(BhVault) v = vault_of(f, 64 * MIB, NULL);
+                GThread *threads[4];
+                BhVaultStats s;
+
+                for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
+                        threads[i] = g_thread_new("keep", keep_many, v);
+                for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
+                        g_thread_join(threads[i]);
+                bh_vault_stats(v, &s);
+                g_assert_cmpuint(s.objects, ==, 20);
+                g_assert_cmpuint(s.added, ==, 20);
+                g_assert_cmpuint(s.equal, ==, 60);
+                g_assert_cmpuint(s.seq, ==, 81);
+        }
+        assert_problems(f, NULL, "");
+        /* of a process that was killed */
+        g_assert_true(g_file_set_contents(left, "half", 4, NULL));
+        g_autoptr(BhVault) v = vault_of(f, 64 * MIB, NULL);
+        g_assert_false(g_file_test(left, G_FILE_TEST_EXISTS));
+}
+
 static void disk_that_takes_nothing_has_a_bound_of_what_waits(Fixture *f, gconstpointer unused) {
         g_autofree char *text = g_strnfill(8000, 'x');
         g_autoptr(GError) error = NULL;
@@ -596,6 +629,7 @@ int main(int argc, char **argv) {
         FIXTURE(lines_are_given_in_order_from_any_number_on);
         FIXTURE(oldest_objects_go_at_the_bound_and_the_chain_says_which);
         FIXTURE(object_whose_item_is_to_come_stays);
+        FIXTURE(several_threads_keep_at_once);
         FIXTURE(disk_that_takes_nothing_has_a_bound_of_what_waits);
         FIXTURE(key_that_lags_behind_the_log_catches_up);
         FIXTURE(half_a_line_of_a_crash_is_cut_off_and_counted);
