@@ -347,7 +347,8 @@ static void count_file(BhObserve *o, const struct bh_event *e, const Description
         BhFact facts[BH_FACTS_MAX];
 
         g_mutex_lock(&o->lock);
-        guint64 hash = o->last && is_group(o->last, d) ? file_hash(o, e, o->last, rule) : 0;
+        gboolean last = o->last && is_group(o->last, d);
+        guint64 hash = last ? file_hash(o, e, o->last, rule) : 0;
         guint slot = hash % RECENT;
         if (hash && o->recent[slot].hash == hash) {
                 add(o, o->recent[slot].key, times_of(e), now_us);
@@ -355,8 +356,9 @@ static void count_file(BhObserve *o, const struct bh_event *e, const Description
                 Key *k = count(o, times_of(e), d, &facts[0], bh_never_learn(e), rule, now_us);
 
                 if (!k->rest) {
-                        /* its group is the last one now */
-                        hash = file_hash(o, e, o->last, rule);
+                        /* its group is the last one now, if it was not before */
+                        if (!last)
+                                hash = file_hash(o, e, o->last, rule);
                         if (o->recent[k->recent].key == k)
                                 o->recent[k->recent].hash = 0;
                         k->recent = hash % RECENT;
@@ -382,8 +384,10 @@ void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, 
 
         guint n = bh_facts_of(e, facts);
         const char *why = n ? bh_never_learn(e) : NULL;
+        BhRate which[2];
+        guint64 much[2];
 
-        if (!n && e->type != BH_EV_CONNECT && e->type != BH_EV_ACCEPT && e->type != BH_EV_NET_CLOSE)
+        if (!n && !bh_rates_of(e, which, much))
                 return;
         g_mutex_lock(&o->lock);
         for (guint i = 0; i < n; i++)
