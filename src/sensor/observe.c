@@ -357,10 +357,9 @@ static guint64 file_hash(const BhObserve *o, const struct bh_event *e, const Gro
         return h;
 }
 
+/* With the lock. */
 static void count_file(BhObserve *o, const struct bh_event *e, const Description *d, const char *rule, gint64 now_us) {
         BhFact facts[BH_FACTS_MAX];
-
-        g_mutex_lock(&o->lock);
         gboolean last = o->last && is_group(o->last, d);
         guint64 hash = last ? file_hash(o, e, o->last, rule) : 0;
         guint slot = hash % RECENT;
@@ -380,8 +379,6 @@ static void count_file(BhObserve *o, const struct bh_event *e, const Description
                         o->recent[k->recent].key = k;
                 }
         }
-        count_rates(o, e, d, now_us);
-        g_mutex_unlock(&o->lock);
 }
 
 void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, gint64 now_us) {
@@ -392,7 +389,11 @@ void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, 
                 return;
         const Description d = { e->container_id, FIELD(e, workload), FIELD(e, application), FIELD(e, container_image_digest) };
         if (file) {
-                count_file(o, e, &d, rule, now_us);
+                g_mutex_lock(&o->lock);
+                if (bh_facts_says_file(e))
+                        count_file(o, e, &d, rule, now_us);
+                count_rates(o, e, &d, now_us);
+                g_mutex_unlock(&o->lock);
                 return;
         }
 
