@@ -261,7 +261,9 @@ static int families(const BhCliPaths *paths, int argc, char **argv, const char *
 }
 
 static int lock(const BhCliPaths *paths, int argc, char **argv) {
-        return families(paths, argc, argv, MODELS "/lock", "Lets a model learn nothing more by itself: what is new from now on is an anomaly.", "locked; \"bulkhead model relearn\" undoes it");
+        return families(paths, argc, argv, MODELS "/lock",
+                        "Lets a model learn nothing more by itself: what is new from now on is an anomaly. Of system calls, their patterns and rates, which show late, that begins once the version has run for five container-minutes.",
+                        "locked; \"bulkhead model relearn\" undoes it");
 }
 
 static int relearn(const BhCliPaths *paths, int argc, char **argv) {
