@@ -154,7 +154,7 @@ static guint64 bit(guint run) {
 
 /* A model of the train parts of `runs` (a set of bits). */
 static BhCallModel *learn(const Data *d, guint64 runs) {
-        BhCallModel *m = bh_calls_new();
+        BhCallModel *m = bh_calls_new(TRUE);
 
         for (guint r = 0; r < RUNS_MAX; r++)
                 for (guint i = 0; runs & bit(r) && i < d->run[r].windows->len; i++) {

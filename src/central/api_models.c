@@ -77,7 +77,7 @@ static void append_family(GString *out, const BhModel *m, const BhModelVersion *
         bh_json_text(out, "family", bh_family_kind(family));
         bh_json_text(out, "title", bh_family_title(family));
         bh_json_text(out, "state", bh_model_state_name(v->states[family]));
-        bh_json_bool(out, "locked", v->locked >> family & 1);
+        bh_json_bool(out, "locked", bh_model_locked(v, family));
         bh_json_bool(out, "observed", m->seen >> family & 1);
         bh_json_uint(out, "learned", f->learned);
         bh_json_uint(out, "outstanding", f->items - f->learned);

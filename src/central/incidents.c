@@ -475,6 +475,7 @@ static gboolean restore_row(BhCorrelator *k, guint64 id, GError **error) {
 static BhIncident *must_have(BhCorrelator *k, guint64 id, GError **error) {
         g_autoptr(BhStoreIncident) row = bh_store_incident(k->central->store, id, error);
         BhIncident *i = bh_incidents_get(k->incidents, id);
+        gint64 next;
 
         if (!row)
                 return NULL;
@@ -484,6 +485,11 @@ static BhIncident *must_have(BhCorrelator *k, guint64 id, GError **error) {
         }
         if (i && i->id == id)
                 return i;
+        /* another one may have to make room for it: what is not written of that by then is lost */
+        if (!flush(k, TRUE, &next)) {
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_BUSY, "the central stops; nothing was changed");
+                return NULL;
+        }
         if (!bh_store_incident_members(k->central->store, id, BH_INCIDENTS_RESTORED, restore, k, error) || !restore_row(k, id, error))
                 return NULL;
         i = bh_incidents_get(k->incidents, id);

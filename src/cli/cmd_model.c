@@ -131,6 +131,20 @@ static int list(const BhCliPaths *paths, int argc, char **argv) {
         return bh_out_finish();
 }
 
+/* What is there to be shown to a person. NULL: *code is what the command ends with, JSON was printed or the failure said. */
+static json_t *answer_of(const Which *w, const char *target, int *code) {
+        g_autoptr(GError) error = NULL;
+        json_t *answer = bh_api_get(w->api, target, &error);
+
+        if (answer && !w->json)
+                return answer;
+        if (answer)
+                bh_out_json(answer);
+        *code = answer ? bh_out_finish() : bh_cli_fail(error);
+        json_decref(answer);
+        return NULL;
+}
+
 /* ---- show, diff ---- */
 
 static void print_items(const json_t *items) {
@@ -176,20 +190,15 @@ static void print_families(const json_t *version) {
 
 static int show(const BhCliPaths *paths, int argc, char **argv) {
         g_auto(Which) w = { 0 };
-        g_autoptr(GError) error = NULL;
         int code;
 
         if (!begin(&w, paths, &argc, &argv, FAMILY | OUTSTANDING, "WORKLOAD", 1, 1, "Shows what a workload was learned to do, item by item, and how much it has yet to show.", NULL, &code))
                 return code;
         g_autoptr(GString) target = target_of(&w, MODELS "/items", argv[1]);
         bh_api_param(target, "outstanding", w.outstanding ? "true" : NULL);
-        json_auto_t *answer = bh_api_get(w.api, target->str, &error);
+        json_auto_t *answer = answer_of(&w, target->str, &code);
         if (!answer)
-                return bh_cli_fail(error);
-        if (w.json) {
-                bh_out_json(answer);
-                return bh_out_finish();
-        }
+                return code;
         const json_t *version = json_array_get(json_object_get(answer, "version"), 0);
         g_autofree char *application = bh_json_cell(answer, "application"), *workload = bh_json_cell(answer, "workload"), *digest = bh_json_cell(version, "image_digest");
         printf("%s%s/%s%s  %s\n%.1f container-hours, %" G_GUINT64_FORMAT " running, %" G_GUINT64_FORMAT " starts seen\n\n", bh_out_style(BH_STYLE_BOLD), application, workload, bh_out_style(BH_STYLE_NONE), digest,
@@ -204,20 +213,15 @@ static int show(const BhCliPaths *paths, int argc, char **argv) {
 
 static int diff(const BhCliPaths *paths, int argc, char **argv) {
         g_auto(Which) w = { 0 };
-        g_autoptr(GError) error = NULL;
         int code;
 
         if (!begin(&w, paths, &argc, &argv, BASE, "WORKLOAD", 1, 1, "Shows what a version of a workload does that the version before did not, and what it has not done yet.", NULL, &code))
                 return code;
         g_autoptr(GString) target = target_of(&w, MODELS "/diff", argv[1]);
         bh_api_param(target, "base", w.base);
-        json_auto_t *answer = bh_api_get(w.api, target->str, &error);
+        json_auto_t *answer = answer_of(&w, target->str, &code);
         if (!answer)
-                return bh_cli_fail(error);
-        if (w.json) {
-                bh_out_json(answer);
-                return bh_out_finish();
-        }
+                return code;
         g_autofree char *digest = bh_json_cell(answer, "image_digest"), *base = bh_json_cell(answer, "base");
         printf("%s against %s\n\nnew:\n", digest, base);
         print_items(json_object_get(answer, "added"));
@@ -228,11 +232,10 @@ static int diff(const BhCliPaths *paths, int argc, char **argv) {
 
 /* ---- changes ---- */
 
-static int change(Which *w, const char *path, const char *workload, const char *item, const char *verdict, const char *done) {
+/* Takes the body. */
+static int post(const Which *w, const char *path, json_t *body, const char *done) {
         g_autoptr(GError) error = NULL;
-        json_auto_t *answer = bh_api_send(w->api, "POST", path,
-                                          json_pack("{s:s*, s:s, s:s*, s:s*, s:s*, s:s*}", "application", w->application, "workload", workload, "image_digest", w->digest, "family", w->family, "item", item,
-                                                    "verdict", verdict), &error);
+        json_auto_t *answer = bh_api_send(w->api, "POST", path, body, &error);
 
         if (!answer)
                 return bh_cli_fail(error);
@@ -243,22 +246,28 @@ static int change(Which *w, const char *path, const char *workload, const char *
         return bh_out_finish();
 }
 
-static int lock(const BhCliPaths *paths, int argc, char **argv) {
+static int change(const Which *w, const char *path, const char *workload, const char *item, const char *verdict, const char *done) {
+        return post(w, path, json_pack("{s:s*, s:s, s:s*, s:s*, s:s*, s:s*}", "application", w->application, "workload", workload, "image_digest", w->digest, "family", w->family, "item", item, "verdict", verdict),
+                    done);
+}
+
+static int families(const BhCliPaths *paths, int argc, char **argv, const char *path, const char *summary, const char *done) {
         g_auto(Which) w = { 0 };
         int code;
 
-        if (!begin(&w, paths, &argc, &argv, FAMILY, "WORKLOAD", 1, 1, "Lets a model learn nothing more by itself: what is new from now on is an anomaly.", NULL, &code))
+        if (!begin(&w, paths, &argc, &argv, FAMILY, "WORKLOAD", 1, 1, summary, NULL, &code))
                 return code;
-        return change(&w, MODELS "/lock", argv[1], NULL, NULL, "locked; \"bulkhead model relearn\" undoes it");
+        return change(&w, path, argv[1], NULL, NULL, done);
+}
+
+static int lock(const BhCliPaths *paths, int argc, char **argv) {
+        return families(paths, argc, argv, MODELS "/lock",
+                        "Lets a model learn nothing more by itself: what is new from now on is an anomaly. Of system calls, their patterns and rates, which show late, that begins once the version has run for five container-minutes.",
+                        "locked; \"bulkhead model relearn\" undoes it");
 }
 
 static int relearn(const BhCliPaths *paths, int argc, char **argv) {
-        g_auto(Which) w = { 0 };
-        int code;
-
-        if (!begin(&w, paths, &argc, &argv, FAMILY, "WORKLOAD", 1, 1, "Forgets what a model has learned, but for what people accepted or forbade, and lets it learn anew.", NULL, &code))
-                return code;
-        return change(&w, MODELS "/relearn", argv[1], NULL, NULL, "it learns anew");
+        return families(paths, argc, argv, MODELS "/relearn", "Forgets what a model has learned, but for what people accepted or forbade, and lets it learn anew.", "it learns anew");
 }
 
 static int judge(const BhCliPaths *paths, int argc, char **argv, gboolean accept) {
@@ -316,15 +325,7 @@ static int import_model(const BhCliPaths *paths, int argc, char **argv) {
                 fprintf(stderr, cut ? "bulkhead: %s is larger than an exported model is\n" : "bulkhead: %s is not UTF-8 text\n", argv[2]);
                 return BH_EXIT_FAILED;
         }
-        json_auto_t *answer = bh_api_send(w.api, "POST", MODELS "/import",
-                                          json_pack("{s:s*, s:s, s:s*, s:s}", "application", w.application, "workload", argv[1], "image_digest", w.digest, "text", text), &error);
-        if (!answer)
-                return bh_cli_fail(error);
-        if (w.json)
-                bh_out_json(answer);
-        else
-                puts("imported");
-        return bh_out_finish();
+        return post(&w, MODELS "/import", json_pack("{s:s*, s:s, s:s*, s:s}", "application", w.application, "workload", argv[1], "image_digest", w.digest, "text", text), "imported");
 }
 
 int bh_cmd_model(const BhCliPaths *paths, int argc, char **argv) {

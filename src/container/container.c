@@ -327,6 +327,10 @@ const char *bh_container_display_name(const BhContainer *c, char buf[BH_CONTAINE
         return buf;
 }
 
+const char *bh_container_digest(const BhContainer *c) {
+        return *c->image_digest ? c->image_digest : c->image_id;
+}
+
 static gboolean at_or_under(const char *path, const char *dir) {
         gsize n = strlen(dir);
 

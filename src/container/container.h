@@ -147,6 +147,8 @@ void bh_container_finish(BhContainer *c);
 const char *bh_container_label(const BhContainer *c, const char *key);
 /* Name for people: the name, else the first 12 characters of the id (into buf). */
 const char *bh_container_display_name(const BhContainer *c, char buf[BH_CONTAINER_ID_SHORT + 1]);
+/* Which image it is, as events and observations have it: the digest, else the image's id. */
+const char *bh_container_digest(const BhContainer *c);
 /* TRUE when a bind mount of this host path hands the container a lever on the host (the root, /proc, /etc, a runtime's socket…). */
 gboolean bh_mount_is_sensitive(const char *type, const char *source, gboolean rw);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "incident/story.h"
 
+#include <string.h>
+
 #include "base/escape.h"
 
 #define TEXT_SHOWN 120
@@ -32,30 +34,18 @@ static gboolean same_place(const BhIncidentLine *a, const BhIncidentLine *b) {
         return g_str_equal(a->container_id, b->container_id) && g_str_equal(a->node, b->node);
 }
 
-static void append_after(GString *out, gint64 ns) {
+/* "After 3 min", "over 2 h"; `short_of` for less than a second. */
+static void append_span(GString *out, const char *word, const char *short_of, gint64 ns) {
         gint64 s = ns / 1000000000;
 
         if (s < 1)
-                g_string_append(out, "At once");
+                g_string_append(out, short_of);
         else if (s < 120)
-                g_string_append_printf(out, "After %" G_GINT64_FORMAT " s", s);
+                g_string_append_printf(out, "%s %" G_GINT64_FORMAT " s", word, s);
         else if (s < 7200)
-                g_string_append_printf(out, "After %" G_GINT64_FORMAT " min", s / 60);
+                g_string_append_printf(out, "%s %" G_GINT64_FORMAT " min", word, s / 60);
         else
-                g_string_append_printf(out, "After %" G_GINT64_FORMAT " h", s / 3600);
-}
-
-static void append_duration(GString *out, gint64 ns) {
-        gint64 s = ns / 1000000000;
-
-        if (s < 1)
-                g_string_append(out, "within a second");
-        else if (s < 120)
-                g_string_append_printf(out, "over %" G_GINT64_FORMAT " s", s);
-        else if (s < 7200)
-                g_string_append_printf(out, "over %" G_GINT64_FORMAT " min", s / 60);
-        else
-                g_string_append_printf(out, "over %" G_GINT64_FORMAT " h", s / 3600);
+                g_string_append_printf(out, "%s %" G_GINT64_FORMAT " h", word, s / 3600);
 }
 
 /* " (sh -c id, pid 7, started by nginx, on /etc/shadow, 3 times)" */
@@ -140,6 +130,24 @@ static gboolean any_line(const BhIncidentLine *l) {
         return TRUE;
 }
 
+/* "Network tool run in a container" says that much already: which one takes the place of "a container". */
+static void append_rule_at(GString *out, const BhIncidentLine *l) {
+        static const char *const some[] = { " a container", " a running container" };
+        g_autofree char *rule = g_strdup(l->rule);
+        gboolean inside = *l->container_id || *l->container_name;
+        const char *joint = inside ? " in " : " on ";
+
+        for (guint n = 0; inside && n < G_N_ELEMENTS(some); n++)
+                if (g_str_has_suffix(rule, some[n])) {
+                        rule[strlen(rule) - strlen(some[n])] = '\0';
+                        joint = " ";
+                        break;
+                }
+        append_text(out, rule);
+        g_string_append(out, joint);
+        append_place(out, l);
+}
+
 char *bh_story_title(const BhIncident *i) {
         const BhIncidentLine *entry = entry_of(i), *worst = worst_of(i, any_line), *out_of = worst_of(i, leads_out);
         GString *text = g_string_new(NULL);
@@ -157,9 +165,7 @@ char *bh_story_title(const BhIncident *i) {
                 text->str[0] = g_ascii_toupper(text->str[0]);
                 g_string_append(text, " taken over");
         } else {
-                append_text(text, worst->rule);
-                g_string_append(text, *worst->container_id ? " in " : " on ");
-                append_place(text, worst);
+                append_rule_at(text, worst);
         }
         if (others > 1)
                 g_string_append_printf(text, ", %u containers", others);
@@ -210,7 +216,7 @@ static void append_end(GString *out, const BhIncident *i, guint untold) {
         if (untold || i->lines_dropped)
                 g_string_append_printf(out, " %" G_GUINT64_FORMAT " more of its findings are in the timeline.", untold + i->lines_dropped);
         g_string_append_printf(out, " In all %" G_GUINT64_FORMAT " finding%s in %u container%s ", i->findings, i->findings == 1 ? "" : "s", containers_of(i), containers_of(i) == 1 ? "" : "s");
-        append_duration(out, i->last_ns - i->first_ns);
+        append_span(out, "over", "within a second", i->last_ns - i->first_ns);
         g_string_append(out, i->tactics ? "; stages: " : ".");
         for (guint t = 0; t < BH_TACTICS; t++)
                 if (i->tactics >> t & 1) {
@@ -263,7 +269,7 @@ char *bh_story_text(const BhIncident *i) {
                 if (l->time_ns < first->time_ns)
                         g_string_append(out, "Before it");
                 else
-                        append_after(out, l->time_ns - first->time_ns);
+                        append_span(out, "After", "At once", l->time_ns - first->time_ns);
                 if (!same_place(l, before)) {
                         g_string_append(out, *l->container_id ? ", in " : ", on ");
                         append_place(out, l);

@@ -16,6 +16,7 @@ typedef struct {
 } Slot;
 
 struct BhCallModel {
+        gboolean levels; /* items are kept */
         guint8 slot_of[BH_CALLS_NUMBERS]; /* index in `slots`, NO_SLOT */
         Slot *slots;
         guint n, room;
@@ -43,9 +44,10 @@ static guint level_of(guint32 count) {
         return MIN(level, BH_CALLS_LEVELS - 1);
 }
 
-BhCallModel *bh_calls_new(void) {
+BhCallModel *bh_calls_new(gboolean levels) {
         BhCallModel *m = g_new0(BhCallModel, 1);
 
+        m->levels = levels;
         memset(m->slot_of, NO_SLOT, sizeof(m->slot_of));
         return m;
 }
@@ -120,7 +122,7 @@ static Slot *slot_made(BhCallModel *m, guint16 call) {
         s->call = call;
         memset(s->item, 0xff, sizeof(s->item));
         /* until now it was absent, beside whatever there was */
-        if (m->windows) {
+        if (m->windows && m->levels) {
                 guint absent = item_of(m, s, 0);
 
                 if (absent != NO_ITEM) {
@@ -181,6 +183,8 @@ void bh_calls_learn(BhCallModel *m, const BhCallCount *window, guint n) {
                         m->pairs_once -= *t == 2;
                 }
         }
+        if (!m->levels)
+                return;
         for (guint i = 0; i < m->n; i++)
                 if (item_of(m, &m->slots[i], level_of(counts[i])) == NO_ITEM)
                         m->refused++;
@@ -298,7 +302,8 @@ void bh_calls_score(const BhCallModel *m, const BhCallCount *window, guint n, Bh
                 return;
         score_novelty(m, window, n, out);
         score_excess(m, window, n, out);
-        score_level(m, window, n, out);
+        if (m->levels)
+                score_level(m, window, n, out);
 }
 
 guint64 bh_calls_windows(const BhCallModel *m) {

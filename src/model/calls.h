@@ -16,7 +16,7 @@
  * Counts tell of neither paths nor queries: traversals and SQL injections that make a program do what it always does are for other facets.
  *
  * Memory: grows with the calls in use, bounded by BH_CALLS_MAX and BH_CALLS_ITEMS; what is beyond is not learned, and counted in `refused`. A typical service
- * (60 calls, 250 levels) takes 16 KiB, the bound is 80 KiB: bh_calls_bytes().
+ * (60 calls, 250 levels) takes 16 KiB, the bound is 80 KiB, without levels 42 KiB: bh_calls_bytes().
  *
  * Not thread-safe. Nothing fails. Windows are lists of (call, count) with counts above 0, each call once; call numbers are the caller's own.
  */
@@ -64,7 +64,8 @@ typedef struct {
 
 typedef struct BhCallModel BhCallModel;
 
-BhCallModel *bh_calls_new(void);
+/* levels FALSE: proportions are not learned and `level` stays 0; that is half of the memory at the bound, and more than half of the time. */
+BhCallModel *bh_calls_new(gboolean levels);
 /* NULL is allowed. */
 void bh_calls_free(BhCallModel *m);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhCallModel, bh_calls_free)

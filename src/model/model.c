@@ -76,6 +76,11 @@ static gsize pending_bytes(const BhModelVersion *v) {
         return sum;
 }
 
+/* It shows when somebody looks, or when a minute has passed, and not as soon as it is done. */
+static gboolean is_late(guint family) {
+        return family == BH_FAMILY_SYSCALL || family == BH_FAMILY_SEQUENCE || family == BH_FAMILY_RATE;
+}
+
 /* What the version before knows comes along; what people set, too. */
 static void inherit(BhModel *m, BhModelVersion *v) {
         const BhModelVersion *from = bh_model_version(m, NULL);
@@ -86,6 +91,9 @@ static void inherit(BhModel *m, BhModelVersion *v) {
                 return;
         v->shadow = TRUE;
         memset(v->states, BH_MODEL_SHADOW, sizeof(v->states));
+        for (guint family = 1; family < BH_FAMILIES; family++)
+                if (is_late(family) && from->states[family] == BH_MODEL_LEARNING && from->facets->trials < BH_MODEL_LATE_TRIALS)
+                        v->states[family] = BH_MODEL_LEARNING;
         g_hash_table_iter_init(&it, from->facets->items);
         while (g_hash_table_iter_next(&it, &p, NULL)) {
                 const BhItem *i = p;
@@ -136,8 +144,12 @@ static BhModelVersion *version_for(BhModel *m, const char *digest, gint64 now_ns
         return v;
 }
 
+gboolean bh_model_locked(const BhModelVersion *v, guint family) {
+        return (v->locked >> family & 1) && (!is_late(family) || v->facets->trials >= BH_MODEL_LATE_TRIALS);
+}
+
 static gboolean is_scored(const BhModelVersion *v, guint family) {
-        return v->states[family] >= BH_MODEL_SCORED || (v->locked >> family & 1);
+        return v->states[family] >= BH_MODEL_SCORED || bh_model_locked(v, family);
 }
 
 /*
@@ -151,7 +163,7 @@ static void surprise(const BhModelVersion *v, BhVerdict *out, const BhAct *a) {
         const BhFacet *facet = &v->facets->families[a->family];
 
         out->risk = bh_act_risk(a);
-        out->vouched = v->locked >> a->family & 1;
+        out->vouched = bh_model_locked(v, a->family);
         out->surprise = log((v->facets->trials + 1) / (facet->singles + 1));
 }
 
@@ -161,9 +173,7 @@ static gboolean is_implied(const BhModelVersion *v, const BhAct *a, double risk)
         GHashTableIter it;
         gpointer p;
 
-        gboolean calls = a->family == BH_FAMILY_SYSCALL || a->family == BH_FAMILY_SEQUENCE || a->family == BH_FAMILY_RATE;
-
-        if (risk > BH_MODEL_PLAIN || (!calls && (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "read"))))
+        if (risk > BH_MODEL_PLAIN || (!is_late(a->family) && (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "read"))))
                 return FALSE;
         g_hash_table_iter_init(&it, v->facets->items);
         while (g_hash_table_iter_next(&it, &p, NULL)) {
@@ -219,7 +229,7 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         if (a->suspicious) {
                 out.kind = BH_VERDICT_REFUSED;
                 flags = BH_ITEM_REFUSED;
-        } else if (!shadow && a->starting && v->facets->starts <= 1 && !(v->locked >> a->family & 1)) {
+        } else if (!shadow && a->starting && v->facets->starts <= 1 && !bh_model_locked(v, a->family)) {
                 /* nobody has seen it begin before: of a family that is trusted already it is told as drift, once, and otherwise learned */
                 if (is_scored(v, a->family)) {
                         out.kind = BH_VERDICT_HELD;

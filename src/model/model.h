@@ -94,7 +94,14 @@ guint bh_model_age(BhModel *m, gint64 now_ns);
 /* ---- people */
 
 #define BH_MODEL_ALL 0xffffffffu
+#define BH_MODEL_LATE_TRIALS 30 /* five minutes of one container */
+/*
+ * System calls, patterns and rates show late: they are looked at in turns, and added up over a minute. That they were not seen yet says nothing of a version that has hardly run, so a lock of these is
+ * in force from BH_MODEL_LATE_TRIALS trials on; until then they are learned. A version that follows such a one learns them, too, as it has nothing to be judged by.
+ */
 void bh_model_lock(BhModel *m, BhModelVersion *v, guint32 families);
+/* A lock is in force. */
+gboolean bh_model_locked(const BhModelVersion *v, guint family);
 /* Forgets what was learned and not set by a person, and begins to learn. */
 void bh_model_relearn(BhModel *m, BhModelVersion *v, guint32 families);
 /* FALSE: there is no such item. */

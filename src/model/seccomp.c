@@ -70,7 +70,7 @@ char *bh_model_seccomp(const BhModel *m, const BhModelVersion *v, GError **error
                 if (!g_hash_table_contains(known, runtime[k]))
                         g_ptr_array_add(base, (gpointer) runtime[k]);
 
-        gboolean scored = v->states[BH_FAMILY_SYSCALL] >= BH_MODEL_SCORED || (v->locked >> BH_FAMILY_SYSCALL & 1);
+        gboolean scored = v->states[BH_FAMILY_SYSCALL] >= BH_MODEL_SCORED || bh_model_locked(v, BH_FAMILY_SYSCALL);
         g_autofree char *why = g_strdup_printf("learned of %s/%s %s%s%s", m->application, m->workload, v->digest, scored ? "" : "; it is still learning, so that calls may be missing",
                                                left_out ? "; calls without a name on the node were left out" : "");
         json_array_append_new(rules, rule(learned, why));

@@ -100,7 +100,7 @@ static Page *page_of(BhCallBook *b, const BhCallBookOf *of) {
         p->key = g_steal_pointer(&key);
         p->link.data = p;
         if (b->stats.models < BH_CALLBOOK_MODELS) {
-                p->model = bh_calls_new();
+                p->model = bh_calls_new(FALSE);
                 p->orders = g_new0(Order, BH_CALLBOOK_ORDERS);
                 b->stats.models++;
         } else {

@@ -11,7 +11,7 @@
  * the central's. Pairs and counts are those of src/model/calls.h. Of orders, the expected share of new ones is the share of those seen once (Good and Turing): they are
  * told while that is below BH_CALLBOOK_UNSEEN.
  *
- * Bounds: BH_CALLBOOK_MAX executables, of which the one not seen for the longest time goes; BH_CALLBOOK_MODELS of them with pairs, counts and orders (at most 80 KiB each), BH_CALLBOOK_ORDERS orders of each.
+ * Bounds: BH_CALLBOOK_MAX executables, of which the one not seen for the longest time goes; BH_CALLBOOK_MODELS of them with pairs, counts and orders (at most 42 KiB each), BH_CALLBOOK_ORDERS orders of each.
  *
  * One thread.
  */

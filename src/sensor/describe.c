@@ -22,7 +22,7 @@ void bh_describe_container(struct bh_event *e, const BhContainer *c, GByteArray 
         BH_SET_STR(e, container_id, c->id);
         BH_SET_STR(e, container_name, c->name);
         BH_SET_STR(e, container_image, c->image);
-        BH_SET_STR(e, container_image_digest, *c->image_digest ? c->image_digest : c->image_id);
+        BH_SET_STR(e, container_image_digest, bh_container_digest(c));
         BH_SET_STR(e, container_runtime, c->runtime);
         BH_SET_STR(e, workload, c->workload);
         BH_SET_STR(e, application, c->application);

@@ -37,16 +37,19 @@ static guint exec(const struct bh_event *e, BhFact *f) {
         return f->subject.len > 0;
 }
 
+/* Events that only count: what they repeat was told when it was described, and whoever did it may be another program by now. */
+#define ONLY_COUNTS (BH_RF_OVER_BUDGET | BH_RF_REPEATS)
+
 /* Tries that were refused count, others that failed do not: what is not there says nothing. */
-static gboolean counts(const struct bh_event *e) {
+gboolean bh_facts_says_file(const struct bh_event *e) {
         gint64 ret = NUMBER(e, ret, 0);
 
-        return ret >= 0 || ret == -EACCES || ret == -EPERM || ret == -EROFS;
+        return (ret >= 0 || ret == -EACCES || ret == -EPERM || ret == -EROFS) && !(NUMBER(e, flags, 0) & ONLY_COUNTS);
 }
 
 static guint file(const struct bh_event *e, BhFact *f, const char *operation, struct bh_str path) {
         /* pipes, sockets and memory have names of another form */
-        if (!counts(e) || !path.len || path.p[0] != '/')
+        if (!bh_facts_says_file(e) || !path.len || path.p[0] != '/')
                 return 0;
         f->kind = "file";
         f->often = TRUE;
@@ -214,9 +217,6 @@ static gboolean is_told(guint32 type) {
         return type == BH_EV_EXEC || type == BH_EV_CREDS || (type >= BH_EV_SETNS && type <= BH_EV_CHROOT) || (type >= BH_EV_PTRACE && type <= BH_EV_MEMFD_CREATE) ||
                (type >= BH_EV_OPEN && type <= BH_EV_MOVE_MOUNT) || type == BH_EV_LISTEN || type == BH_EV_DNS || (type >= BH_EV_MODULE_LOAD && type <= BH_EV_IO_URING_SETUP);
 }
-
-/* Events that only count: what they repeat was told when it was described, and whoever did it may be another program by now. */
-#define ONLY_COUNTS (BH_RF_OVER_BUDGET | BH_RF_REPEATS)
 
 guint bh_facts_of(const struct bh_event *e, BhFact out[BH_FACTS_MAX]) {
         struct bh_str actor = TEXT(e, exe);

@@ -20,4 +20,7 @@ typedef struct {
         char subject_text[BH_TEMPLATE_MAX], detail_text[BH_TEMPLATE_MAX];
 } BhFact;
 
+/* Of an act on a file, quickly. FALSE: there is no fact in it, whatever the file is: it was not there, or it is a repeat. */
+gboolean bh_facts_says_file(const struct bh_event *e);
+
 guint bh_facts_of(const struct bh_event *e, BhFact out[BH_FACTS_MAX]);

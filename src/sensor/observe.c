@@ -7,10 +7,15 @@
 
 #include <xxhash.h>
 
+/* Each has its own bound: a flood of one does not make the others unheard. */
+typedef enum { SHARE_OTHERS, SHARE_RATES, SHARE_CALLS, SHARES } Share;
+
+static const guint share_bounds[SHARES] = { BH_OBSERVE_PER_CONTAINER, BH_OBSERVE_RATES, BH_OBSERVE_CALLS };
+
 typedef struct {
         guint refs; /* keys of it */
-        guint often; /* of them, those that come in floods */
-        guint rates; /* of them, rates */
+        guint shares[SHARES]; /* the same, but for `rest` */
+        guint often; /* of SHARE_OTHERS, those that come in floods */
         struct bh_str container_id, workload, application, image_digest; /* one allocation, begins at container_id; each ends with a NUL */
         struct Key *rest;
 } Group;
@@ -22,7 +27,8 @@ typedef struct Key {
         struct bh_str subject, parent, detail, example; /* behind the struct */
         char *why;        /* there, too */
         guint32 uid;
-        gboolean suspicious, often, rate;
+        Share share;
+        gboolean suspicious, often;
         guint recent; /* its place there, if it has one */
         guint64 count;
         gint64 first_ns, last_ns, due_us;
@@ -126,16 +132,25 @@ static gsize bytes_of(const Key *k) {
         return k->subject.len + k->parent.len + k->detail.len + k->example.len;
 }
 
+static Share share_of(const char *kind) {
+        return g_str_equal(kind, "rate") ? SHARE_RATES : g_str_equal(kind, "syscall") ? SHARE_CALLS : SHARE_OTHERS;
+}
+
+static void enter(const Key *k, gint sign) {
+        k->group->shares[k->share] += (guint) sign;
+        k->group->often += (guint) (sign * (k->often && k->share == SHARE_OTHERS));
+}
+
 static void forget(BhObserve *o, Key *k) {
         if (o->recent[k->recent].key == k)
                 o->recent[k->recent].hash = 0;
         g_hash_table_remove(o->keys, k);
         g_queue_unlink(k->in, &k->link);
         o->stats.bytes -= bytes_of(k);
-        k->group->often -= k->often;
-        k->group->rates -= k->rate;
         if (k->rest)
                 k->group->rest = NULL;
+        else
+                enter(k, -1);
         group_unref(o, k->group);
         g_free(k);
 }
@@ -215,10 +230,10 @@ static Key *add_key(BhObserve *o, Group *g, const BhFact *f, const char *why, co
         k->uid = f->uid;
         k->suspicious = why || rule;
         k->often = f->often;
-        g->often += k->often;
-        k->rate = g_str_equal(f->kind, "rate");
-        g->rates += k->rate;
+        k->share = share_of(f->kind);
         k->rest = rest;
+        if (!rest)
+                enter(k, 1);
         k->link.data = k;
         k->in = &o->fresh;
         g_queue_push_tail_link(k->in, &k->link);
@@ -276,16 +291,15 @@ static Key *count(BhObserve *o, Times t, const Description *d, const BhFact *f, 
         Key *k = g_hash_table_lookup(o->keys, &wanted);
 
         if (!k) {
-                gboolean rate = g_str_equal(f->kind, "rate");
-                guint keys = g->refs - (g->rest != NULL) - g->rates;
+                Share share = share_of(f->kind);
 
-                if (keys >= BH_OBSERVE_ARGUMENTS && f->detail.len && !same(BH_OBSERVE_REST, f->detail) && g_str_equal(f->kind, "exec")) {
+                if (g->shares[SHARE_OTHERS] >= BH_OBSERVE_ARGUMENTS && f->detail.len && !same(BH_OBSERVE_REST, f->detail) && g_str_equal(f->kind, "exec")) {
                         BhFact bare = *f;
 
                         bare.detail = (struct bh_str){ BH_OBSERVE_REST, 1 };
                         return count(o, t, d, &bare, why, rule, now_us);
                 }
-                gboolean full = (rate ? g->rates >= BH_OBSERVE_RATES : keys >= BH_OBSERVE_PER_CONTAINER) || (f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
+                gboolean full = g->shares[share] >= share_bounds[share] || (share == SHARE_OTHERS && f->often && g->often >= BH_OBSERVE_PER_CONTAINER / 2) || g_hash_table_size(o->keys) >= BH_OBSERVE_KEYS ||
                                 o->stats.bytes + f->subject.len + f->parent.len + f->detail.len + BH_OBSERVE_EXAMPLE > BH_OBSERVE_BYTES;
 
                 k = full ? rest_of(o, g) : add_key(o, g, f, why, rule, FALSE);
@@ -343,11 +357,11 @@ static guint64 file_hash(const BhObserve *o, const struct bh_event *e, const Gro
         return h;
 }
 
+/* With the lock. */
 static void count_file(BhObserve *o, const struct bh_event *e, const Description *d, const char *rule, gint64 now_us) {
         BhFact facts[BH_FACTS_MAX];
-
-        g_mutex_lock(&o->lock);
-        guint64 hash = o->last && is_group(o->last, d) ? file_hash(o, e, o->last, rule) : 0;
+        gboolean last = o->last && is_group(o->last, d);
+        guint64 hash = last ? file_hash(o, e, o->last, rule) : 0;
         guint slot = hash % RECENT;
         if (hash && o->recent[slot].hash == hash) {
                 add(o, o->recent[slot].key, times_of(e), now_us);
@@ -355,8 +369,9 @@ static void count_file(BhObserve *o, const struct bh_event *e, const Description
                 Key *k = count(o, times_of(e), d, &facts[0], bh_never_learn(e), rule, now_us);
 
                 if (!k->rest) {
-                        /* its group is the last one now */
-                        hash = file_hash(o, e, o->last, rule);
+                        /* its group is the last one now, if it was not before */
+                        if (!last)
+                                hash = file_hash(o, e, o->last, rule);
                         if (o->recent[k->recent].key == k)
                                 o->recent[k->recent].hash = 0;
                         k->recent = hash % RECENT;
@@ -364,8 +379,6 @@ static void count_file(BhObserve *o, const struct bh_event *e, const Description
                         o->recent[k->recent].key = k;
                 }
         }
-        count_rates(o, e, d, now_us);
-        g_mutex_unlock(&o->lock);
 }
 
 void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, gint64 now_us) {
@@ -376,14 +389,20 @@ void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, 
                 return;
         const Description d = { e->container_id, FIELD(e, workload), FIELD(e, application), FIELD(e, container_image_digest) };
         if (file) {
-                count_file(o, e, &d, rule, now_us);
+                g_mutex_lock(&o->lock);
+                if (bh_facts_says_file(e))
+                        count_file(o, e, &d, rule, now_us);
+                count_rates(o, e, &d, now_us);
+                g_mutex_unlock(&o->lock);
                 return;
         }
 
         guint n = bh_facts_of(e, facts);
         const char *why = n ? bh_never_learn(e) : NULL;
+        BhRate which[2];
+        guint64 much[2];
 
-        if (!n && e->type != BH_EV_CONNECT && e->type != BH_EV_ACCEPT && e->type != BH_EV_NET_CLOSE)
+        if (!n && !bh_rates_of(e, which, much))
                 return;
         g_mutex_lock(&o->lock);
         for (guint i = 0; i < n; i++)

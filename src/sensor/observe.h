@@ -6,7 +6,7 @@
  * The drain thread counts; a repeat allocates nothing. Another thread takes what is due. Both meet at a mutex that is held for some microseconds.
  *
  * Bounds: BH_OBSERVE_PER_CONTAINER keys of a container (as described: a renamed one has as many again), BH_OBSERVE_KEYS and BH_OBSERVE_BYTES in
- * total; facts of kinds that come in floods have at most half of a container's, so that they leave room for what it runs. What is beyond is counted for its container under BH_OBSERVE_REST, which is what an observation's subject then is. Keys that were quiet for
+ * total; facts of kinds that come in floods have at most half of a container's, so that they leave room for what it runs; rates and system calls are beside them. What is beyond is counted for its container under BH_OBSERVE_REST, which is what an observation's subject then is. Keys that were quiet for
  * BH_OBSERVE_QUIET_US are forgotten once they are told: should they come again, they are new.
  */
 #pragma once
@@ -15,6 +15,7 @@
 #define BH_OBSERVE_PER_CONTAINER 4096u
 #define BH_OBSERVE_ARGUMENTS 3072u /* keys of a container, from which on a program is told without its arguments (detail BH_OBSERVE_REST): they are as many as one likes */
 #define BH_OBSERVE_RATES 512u /* keys of a container's rates, which are beside the others: how much it does is told also where what it does is too much to tell */
+#define BH_OBSERVE_CALLS 1024u /* of its system calls, likewise: who floods with files does not hide them */
 #define BH_OBSERVE_KEYS 65536u
 #define BH_OBSERVE_BYTES (16u << 20) /* of executables' paths */
 #define BH_OBSERVE_REPEAT_US (30 * G_USEC_PER_SEC)

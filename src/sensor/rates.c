@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rates.h"
 
+#include <string.h>
+
 typedef struct {
         guint64 who, minute;
         guint64 sum[BH_RATES];
@@ -33,8 +35,9 @@ guint bh_rates_of(const struct bh_event *e, BhRate which[2], guint64 much[2]) {
                 which[0] = BH_RATE_ACCEPT;
                 return 1;
         case BH_EV_DNS:
+                /* answers are events as well; one that only counts does not say what it was */
                 which[0] = BH_RATE_NAME;
-                return 1;
+                return !bh_event_has(e, BH_F_dns_type) || (e->dns_type.len == 5 && memcmp(e->dns_type.p, "query", 5) == 0);
         case BH_EV_NET_CLOSE:
                 which[0] = BH_RATE_SENT;
                 which[1] = BH_RATE_RECEIVED;

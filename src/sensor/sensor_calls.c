@@ -104,11 +104,6 @@ typedef struct {
         const BhCallerWindow *w;
 } Telling;
 
-/* As events have it. */
-static const char *digest_of(const BhContainer *c) {
-        return *c->image_digest ? c->image_digest : c->image_id;
-}
-
 static void on_fact(const BhCallFact *f, gpointer data) {
         const Telling *t = data;
         const BhContainer *c = t->container;
@@ -116,7 +111,7 @@ static void on_fact(const BhCallFact *f, gpointer data) {
                 .container_id = c->id,
                 .workload = c->workload,
                 .application = c->application,
-                .image_digest = digest_of(c),
+                .image_digest = bh_container_digest(c),
                 .kind = f->kind,
                 .subject = { f->object, (guint32) strlen(f->object) },
                 .parent = { t->exe, (guint32) strlen(t->exe) },
@@ -148,7 +143,7 @@ static gboolean on_window(const BhCallerWindow *w, gpointer data) {
                 return FALSE;
 
         Telling telling = { s, found.container, exe, w };
-        const BhCallBookOf of = { found.container->application, found.container->workload, digest_of(found.container), found.container->id, exe };
+        const BhCallBookOf of = { found.container->application, found.container->workload, bh_container_digest(found.container), found.container->id, exe };
         gboolean more = bh_callbook_window(c->book, &of, w, on_fact, &telling);
         g_mutex_lock(&c->lock);
         c->whole++;

@@ -74,7 +74,7 @@ static void on_endpoint(const BhWebEndpoint *e, struct bh_str exe, gpointer data
         m.container_id = bh_bus_text(e->container->id);
         m.workload = bh_bus_text(e->container->workload);
         m.application = bh_bus_text(e->container->application);
-        m.image_digest = bh_bus_text(*e->container->image_digest ? e->container->image_digest : e->container->image_id);
+        m.image_digest = bh_bus_text(bh_container_digest(e->container));
         m.kind = (char *) "http";
         m.subject = bh_bus_text(subject);
         m.parent = (ProtobufCBinaryData){ .len = exe.len, .data = (uint8_t *) exe.p };

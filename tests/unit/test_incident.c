@@ -265,6 +265,27 @@ static void test_asked(void) {
         g_assert_cmpuint(join(g, f), !=, id);
 }
 
+static void test_title_names_the_place_once(void) {
+        static const struct { const char *rule, *title; } rows[] = {
+                { "Network tool run in a container", "Network tool run in container web" },
+                { "User or group changed in a running container", "User or group changed in container web" },
+                { "Namespace entered from a container", "Namespace entered from container web" },
+                { "Log removed or emptied", "Log removed or emptied in container web" },
+        };
+
+        for (guint n = 0; n < G_N_ELEMENTS(rows); n++) {
+                g_autoptr(BhIncidents) g = bh_incidents_new(1);
+                guint64 id = join(g, act("web", rows[n].rule, 2, T(EXECUTION), 0));
+                g_autofree char *title = bh_story_title(bh_incidents_get(g, id));
+
+                g_assert_cmpstr(title, ==, rows[n].title);
+        }
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        guint64 id = join(g, act("", "Signal sent out of a container", 2, T(EXECUTION), 0));
+        g_autofree char *title = bh_story_title(bh_incidents_get(g, id));
+        g_assert_cmpstr(title, ==, "Signal sent out of a container on node n");
+}
+
 static void test_story(void) {
         g_autoptr(BhIncidents) g = bh_incidents_new(1);
         const BhIncidentProcess sh[] = { { 7, 1, "/bin/sh", "web", "" }, { 3, 1, "/usr/sbin/nginx", "web", "" } };
@@ -477,6 +498,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/incident/bounds", test_bounds);
         g_test_add_func("/incident/close", test_close_and_restore);
         g_test_add_func("/incident/asked", test_asked);
+        g_test_add_func("/incident/title_names_the_place_once", test_title_names_the_place_once);
         g_test_add_func("/incident/story", test_story);
         g_test_add_func("/incident/file_time", test_a_file_is_known_by_its_own_time);
         g_test_add_func("/incident/two_writers", test_two_who_write_one_file_are_two);

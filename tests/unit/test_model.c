@@ -237,6 +237,44 @@ static void a_person_locks_and_lets_learn_anew(void) {
         g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 51 * SLOT, 1), ==, BH_VERDICT_LEARNED);
 }
 
+static BhVerdictKind late_at(BhModel *m, const char *digest, BhFamily family, const char *object, gint64 at_ns) {
+        const BhAct a = { .family = family, .actor = "/usr/bin/worker", .object = object, .detail = "", .count = 1, .first_ns = at_ns, .last_ns = at_ns, .replica = 1 };
+
+        return bh_model_observe(m, digest, &a).kind;
+}
+
+static void an_early_lock_waits_for_what_shows_late(void) {
+        static const BhFamily late[] = { BH_FAMILY_SYSCALL, BH_FAMILY_SEQUENCE, BH_FAMILY_RATE };
+        const double enough_ns = BH_MODEL_LATE_TRIALS * (double) SLOT;
+        g_autoptr(BhModel) m = new_model();
+
+        live(m, "a", 1, 0.01);
+        BhModelVersion *v = bh_model_version(m, "a");
+        bh_model_lock(m, v, BH_MODEL_ALL);
+        g_assert_true(bh_model_locked(v, BH_FAMILY_EXEC));
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 50 * SLOT, 1), ==, BH_VERDICT_NOVEL);
+        for (guint i = 0; i < G_N_ELEMENTS(late); i++) {
+                g_assert_false(bh_model_locked(v, late[i]));
+                g_assert_cmpint(late_at(m, "a", late[i], "early", 50 * SLOT), ==, BH_VERDICT_LEARNED);
+        }
+        /* what follows one that nothing is known of has nothing to be judged by, and is judged in all else */
+        bh_model_start(m, "b", 60 * SLOT);
+        g_assert_cmpint(late_at(m, "b", BH_FAMILY_RATE, "first", 61 * SLOT), ==, BH_VERDICT_LEARNED);
+        g_assert_cmpint(act_at(m, "b", "/usr/bin/feature", 61 * SLOT, 1), ==, BH_VERDICT_HELD);
+
+        bh_model_expose(m, "a", 1, enough_ns);
+        for (guint i = 0; i < G_N_ELEMENTS(late); i++) {
+                g_assert_true(bh_model_locked(v, late[i]));
+                g_assert_cmpint(late_at(m, "a", late[i], "early", 70 * SLOT), ==, BH_VERDICT_KNOWN);
+                g_assert_cmpint(late_at(m, "a", late[i], "late", 70 * SLOT), ==, BH_VERDICT_NOVEL);
+        }
+        /* "b" was seen for long enough to be what others are judged by */
+        bh_model_expose(m, "b", 1, enough_ns);
+        bh_model_start(m, "c", 80 * SLOT);
+        g_assert_cmpint(late_at(m, "c", BH_FAMILY_RATE, "first", 81 * SLOT), ==, BH_VERDICT_KNOWN);
+        g_assert_cmpint(late_at(m, "c", BH_FAMILY_RATE, "second", 81 * SLOT), ==, BH_VERDICT_HELD);
+}
+
 static void one_family_that_learns_anew_leaves_the_others_in_the_shadow(void) {
         g_autoptr(BhModel) m = new_model();
 
@@ -598,6 +636,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/most_of_a_hundred_replicas_is_more_than_a_few", most_of_a_hundred_replicas_is_more_than_a_few);
         g_test_add_func("/model/suspicious_acts_are_never_learned_but_by_a_person", suspicious_acts_are_never_learned_but_by_a_person);
         g_test_add_func("/model/a_person_locks_and_lets_learn_anew", a_person_locks_and_lets_learn_anew);
+        g_test_add_func("/model/an_early_lock_waits_for_what_shows_late", an_early_lock_waits_for_what_shows_late);
         g_test_add_func("/model/one_family_that_learns_anew_leaves_the_others_in_the_shadow", one_family_that_learns_anew_leaves_the_others_in_the_shadow);
         g_test_add_func("/model/what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly", what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly);
         g_test_add_func("/model/an_anomaly_that_most_replicas_show_becomes_drift", an_anomaly_that_most_replicas_show_becomes_drift);

@@ -42,7 +42,7 @@ static const BhCallEvidence *find(const BhCallScore *s, BhCallEvidenceKind kind)
 }
 
 static void what_was_learned_is_no_surprise(void) {
-        g_autoptr(BhCallModel) m = bh_calls_new();
+        g_autoptr(BhCallModel) m = bh_calls_new(TRUE);
         BhCallScore s = score(m, "1:1 2:1");
 
         g_assert_cmpfloat(s.novelty + s.excess + s.level, ==, 0); /* an empty model knows nothing */
@@ -62,7 +62,7 @@ static void what_was_learned_is_no_surprise(void) {
 }
 
 static void a_call_never_made_weighs_by_how_rarely_new_ones_came(void) {
-        g_autoptr(BhCallModel) m = bh_calls_new();
+        g_autoptr(BhCallModel) m = bh_calls_new(TRUE);
 
         learn(m, "1:4 2:4", 199);
         BhCallScore s = score(m, "1:4 7:2");
@@ -79,7 +79,7 @@ static void a_call_never_made_weighs_by_how_rarely_new_ones_came(void) {
 }
 
 static void a_pair_never_made_weighs_by_the_rarer_call(void) {
-        g_autoptr(BhCallModel) m = bh_calls_new();
+        g_autoptr(BhCallModel) m = bh_calls_new(TRUE);
 
         learn(m, "1:1", 500);
         learn(m, "2:1", 49);
@@ -96,7 +96,7 @@ static void a_pair_never_made_weighs_by_the_rarer_call(void) {
 }
 
 static void excess_is_in_deviations_above_the_greatest(void) {
-        g_autoptr(BhCallModel) m = bh_calls_new();
+        g_autoptr(BhCallModel) m = bh_calls_new(TRUE);
         const BhCallEvidence *e;
         BhCallScore s;
 
@@ -113,7 +113,7 @@ static void excess_is_in_deviations_above_the_greatest(void) {
 }
 
 static void proportions_that_were_always_kept_are_levels(void) {
-        g_autoptr(BhCallModel) m = bh_calls_new();
+        g_autoptr(BhCallModel) m = bh_calls_new(TRUE);
         BhCallScore s;
 
         learn(m, "1:2 2:2", 100);
@@ -135,7 +135,7 @@ static void proportions_that_were_always_kept_are_levels(void) {
 }
 
 static void a_call_that_comes_late_was_absent_before(void) {
-        g_autoptr(BhCallModel) m = bh_calls_new();
+        g_autoptr(BhCallModel) m = bh_calls_new(TRUE);
 
         learn(m, "1:2", 100);
         learn(m, "1:2 2:1", 100);
@@ -143,8 +143,34 @@ static void a_call_that_comes_late_was_absent_before(void) {
         g_assert_cmpfloat(score(m, "1:2 2:1").level, ==, 0);
 }
 
+static void without_levels_the_rest_is_the_same(void) {
+        g_autoptr(BhCallModel) m = bh_calls_new(FALSE), whole = bh_calls_new(TRUE);
+        static const char *const windows[] = { "1:4 2:4", "1:8 3:1", "5:1 6:3", "1:4 2:400 9:1", "2:4 3:1", "1:4" };
+
+        learn(m, "1:4 2:4", 100);
+        learn(whole, "1:4 2:4", 100);
+        learn(m, "1:8 3:1", 100);
+        learn(whole, "1:8 3:1", 100);
+        for (guint i = 0; i < G_N_ELEMENTS(windows); i++) {
+                BhCallScore a = score(m, windows[i]), b = score(whole, windows[i]);
+
+                g_assert_cmpfloat(a.novelty, ==, b.novelty);
+                g_assert_cmpfloat(a.excess, ==, b.excess);
+                g_assert_cmpfloat(a.level, ==, 0);
+                g_assert_null(find(&a, BH_CALLS_LEVEL));
+        }
+        g_assert_cmpfloat(score(whole, "1:4").level, >, 0);
+        for (guint call = 0; call < BH_CALLS_MAX + 10; call++) {
+                BhCallCount w = { (guint16) call, 1u << (call % 31) };
+
+                bh_calls_learn(m, &w, 1);
+        }
+        g_assert_cmpuint(bh_calls_refused(m), >, 0);
+        g_assert_cmpuint(bh_calls_bytes(m), <=, 42 * 1024);
+}
+
 static void bounds_hold_and_are_counted(void) {
-        g_autoptr(BhCallModel) m = bh_calls_new();
+        g_autoptr(BhCallModel) m = bh_calls_new(TRUE);
         BhCallCount w[2] = { 0 };
 
         for (guint call = 0; call < 2000; call++) {
@@ -160,7 +186,7 @@ static void bounds_hold_and_are_counted(void) {
 }
 
 static void evidence_of_each_kind_survives_a_crowd(void) {
-        g_autoptr(BhCallModel) m = bh_calls_new();
+        g_autoptr(BhCallModel) m = bh_calls_new(TRUE);
         g_autoptr(GString) crowd = g_string_new(NULL);
         BhCallScore s;
 
@@ -177,7 +203,7 @@ static void evidence_of_each_kind_survives_a_crowd(void) {
 }
 
 static void unseen_mass_falls_with_exposure(void) {
-        g_autoptr(BhCallModel) m = bh_calls_new();
+        g_autoptr(BhCallModel) m = bh_calls_new(TRUE);
         double bound;
 
         g_assert_cmpfloat(bh_calls_unseen(m, &bound), ==, 1);
@@ -210,6 +236,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/calls/excess_is_in_deviations_above_the_greatest", excess_is_in_deviations_above_the_greatest);
         g_test_add_func("/model/calls/proportions_that_were_always_kept_are_levels", proportions_that_were_always_kept_are_levels);
         g_test_add_func("/model/calls/a_call_that_comes_late_was_absent_before", a_call_that_comes_late_was_absent_before);
+        g_test_add_func("/model/calls/without_levels_the_rest_is_the_same", without_levels_the_rest_is_the_same);
         g_test_add_func("/model/calls/bounds_hold_and_are_counted", bounds_hold_and_are_counted);
         g_test_add_func("/model/calls/evidence_of_each_kind_survives_a_crowd", evidence_of_each_kind_survives_a_crowd);
         g_test_add_func("/model/calls/unseen_mass_falls_with_exposure", unseen_mass_falls_with_exposure);

@@ -82,6 +82,21 @@ static void what_events_add_up_to_is_observed(void) {
         BH_SET_STR(&e, path, "/var/lib/app/x");
         for (guint i = 0; i < 16; i++)
                 bh_observe_event(o, &e, NULL, 0);
+        /* names are counted where they are asked for, not where they are answered; repeats of a flood, that are facts of nothing, count too */
+        e = event(BH_EV_DNS);
+        BH_SET_STR(&e, dns_type, "query");
+        BH_SET_STR(&e, dns_question, "a.example");
+        for (guint i = 0; i < 8; i++)
+                bh_observe_event(o, &e, NULL, 0);
+        BH_SET_STR(&e, dns_type, "answer");
+        for (guint i = 0; i < 8; i++)
+                bh_observe_event(o, &e, NULL, 0);
+        bh_observe_take(o, FALSE, 0, 100, on_told, out);
+        g_assert_null(strstr(out->str, "names asked for"));
+        e = event(BH_EV_DNS);
+        BH_SET(&e, flags, BH_RF_REPEATS);
+        BH_SET(&e, count, 8);
+        bh_observe_event(o, &e, NULL, 0);
         /* what the host does, and what the runtime does in a container's account, is nobody's rate */
         e = event(BH_EV_OPEN);
         BH_SET_STR(&e, exe, "/usr/sbin/runc");
@@ -95,7 +110,7 @@ static void what_events_add_up_to_is_observed(void) {
         while (bh_observe_take(o, FALSE, 0, 100, on_told, out))
                 ;
         g_assert_cmpstr(out->str, ==, "/usr/bin/app: connections made, 16 or more a minute\n/usr/bin/app: connections made, 64 or more a minute\n/usr/bin/app: bytes sent, 1 MiB or more a minute\n"
-                                      "/usr/bin/app: files touched, 16 or more a minute\n");
+                                      "/usr/bin/app: files touched, 16 or more a minute\n/usr/bin/app: names asked for, 16 or more a minute\n");
 }
 
 int main(int argc, char **argv) {

@@ -143,6 +143,51 @@ static void files_leave_room_for_programs(void) {
         g_assert_cmpuint(n[2], ==, 2 * BH_OBSERVE_PER_CONTAINER + 1);
 }
 
+static void made(BhObserve *o, const char *kind, guint n) {
+        g_autofree char *name = g_strdup_printf("%s_%u", kind, n);
+        const BhObservation what = { .container_id = ID, .workload = "web", .application = "shop", .image_digest = "", .kind = kind, .subject = { name, (guint32) strlen(name) }, .parent = { "/bin/a", 6 },
+                                     .detail = { "", 0 }, .example = { "", 0 }, .count = 1, .first_ns = 1, .last_ns = 1 };
+
+        bh_observe_act(o, &what, 0);
+}
+
+static void count_kinds(const BhObservation *what, gpointer data) {
+        guint *n = data;
+
+        if (what->subject.len == 1 && *what->subject.p == '*')
+                n[3] += (guint) what->count;
+        else
+                n[g_str_equal(what->kind, "syscall") ? 0 : g_str_equal(what->kind, "sequence") ? 1 : 2]++;
+}
+
+/* Whoever floods with files, or with orders of calls, hides no system call; and calls hide nothing either. */
+static void system_calls_have_a_share_of_their_own(void) {
+        g_autoptr(BhObserve) o = bh_observe_new();
+        guint n[4] = { 0 };
+
+        for (guint i = 0; i < BH_OBSERVE_PER_CONTAINER; i++)
+                made(o, "sequence", i);
+        for (guint round = 0; round < 2; round++)
+                for (guint i = 0; i < BH_OBSERVE_CALLS + 10; i++)
+                        made(o, "syscall", i);
+        see(o, ID, "/bin/new", "/bin/sh", 1, 0);
+        while (bh_observe_take(o, FALSE, 0, 64, count_kinds, n))
+                ;
+        g_assert_cmpuint(n[0], ==, BH_OBSERVE_CALLS);
+        g_assert_cmpuint(n[1], ==, BH_OBSERVE_PER_CONTAINER / 2);
+        g_assert_cmpuint(n[2], ==, 1);
+        g_assert_cmpuint(n[3], ==, BH_OBSERVE_PER_CONTAINER / 2 + 20);
+        /* what was forgotten makes room again */
+        bh_observe_take(o, FALSE, BH_OBSERVE_QUIET_US, G_MAXUINT, count_kinds, n);
+        memset(n, 0, sizeof(n));
+        made(o, "syscall", BH_OBSERVE_CALLS + 20);
+        made(o, "sequence", BH_OBSERVE_PER_CONTAINER + 20);
+        bh_observe_take(o, TRUE, BH_OBSERVE_QUIET_US, G_MAXUINT, count_kinds, n);
+        g_assert_cmpuint(n[0], ==, 1);
+        g_assert_cmpuint(n[1], ==, 1);
+        g_assert_cmpuint(n[3], ==, 0);
+}
+
 /* Arguments, too. */
 static void arguments_leave_room_for_programs(void) {
         g_autoptr(BhObserve) o = bh_observe_new();
@@ -644,6 +689,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/sensor/observe/beyond_the_bounds_is_counted", beyond_the_bounds_is_counted);
         g_test_add_func("/sensor/observe/opens_are_counted_where_they_belong", opens_are_counted_where_they_belong);
         g_test_add_func("/sensor/observe/files_leave_room_for_programs", files_leave_room_for_programs);
+        g_test_add_func("/sensor/observe/system_calls_have_a_share_of_their_own", system_calls_have_a_share_of_their_own);
         g_test_add_func("/sensor/observe/arguments_leave_room_for_programs", arguments_leave_room_for_programs);
         g_test_add_func("/sensor/observe/long_paths_are_bounded", long_paths_are_bounded);
         g_test_add_func("/sensor/observe/a_repeat_allocates_nothing", a_repeat_allocates_nothing);
