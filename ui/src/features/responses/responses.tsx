@@ -4,15 +4,14 @@ import { useEffect, useState } from "preact/hooks";
 import { get, post, sentence } from "../../api/client";
 import { pageFrom } from "../../api/model";
 import { href, patch, route } from "../../app/router";
-import { me, now, responsesChanged } from "../../app/state";
-import { age, date } from "../../lib/format";
+import { mayAct, now, responsesChanged } from "../../app/state";
+import { age } from "../../lib/format";
 import { actionTitle, holds, type Response, responseFrom, STATES } from "../../lib/responses";
 import { shortId, visible } from "../../lib/text";
 import { Icon } from "../../parts/icons";
-import { Button, Empty, Facts, Notice, Section, Skeleton, T } from "../../parts/ui";
+import { Button, Empty, Facts, Notice, Section, Skeleton, T, Time } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
 
-const Time = ({ ms }: { ms: number }) => (Number.isFinite(ms) ? <time title={new Date(ms).toISOString()}>{date(ms)}</time> : <span class="none">–</span>);
 const state = (r: Response) => (r.releasing ? "release ordered" : STATES[r.state] ?? r.state);
 
 function Details({ r, may, release, onClose }: { r: Response; may: boolean; release: (r: Response) => Promise<void>; onClose: () => void }) {
@@ -43,7 +42,7 @@ export function Responses() {
   const [next, setNext] = useState<string | undefined>();
   const [error, setError] = useState("");
   const version = responsesChanged.value;
-  const may = me.value?.role === "admin" || me.value?.role === "analyst";
+  const may = mayAct.value;
   const read = async (cursor: string | undefined, signal: AbortSignal) => {
     try {
       const p = pageFrom<unknown>(await get<unknown>("/responses", { open: open ? "true" : undefined, limit: 200, cursor }, signal), "responses");
