@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "integration"))
 
+import central_env  # noqa: E402
 import docker_env  # noqa: E402
 import sensor_env  # noqa: E402
 
@@ -81,6 +82,18 @@ def docker():
         yield env
     left = env.leftovers()
     assert not left, f"expected the test engine to leave nothing behind, saw {left}"
+
+
+@pytest.fixture(scope="module")
+def central():
+    """A central of the file's own."""
+    with central_env.Central() as c:
+        yield c
+
+
+@pytest.fixture(scope="module")
+def root(central):
+    return central.root()
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ import urllib.parse
 import central_env
 import docker_env
 import pytest
-import sensor_env
 from docker_env import wait_for
-from test_web import HERE, findings
+from test_web import findings
 
 PORT = 8443
 ATTACK = "/items?id=" + urllib.parse.quote("1 UNION SELECT password FROM users--")
@@ -77,26 +76,11 @@ def servers():
 
 
 @pytest.fixture(scope="module")
-def central():
-    with central_env.Central() as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def root(central):
-    return central.root()
-
-
-@pytest.fixture(scope="module")
 def sensor(request, build, docker, central, files, servers):
-    args = ["--bus", f"unix:{central.run_dir}/central/bus.sock"]
     with contextlib.ExitStack() as stack:
         if (files / "nginx").exists():
             servers["nginx"] = stack.enter_context(contextlib.closing(Server(docker, "tls-nginx", files, "/srv/nginx", "-c", "/srv/nginx.conf", "-g", "daemon off;")))
-        with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=args) as s:
-            wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 20, "the sensor is connected")
-            wait_for(lambda: (s.status()["web"]["state"] == "ready", s.status()["web"]), 60, "web traffic is looked at")
-            yield s
+        yield stack.enter_context(central_env.connected_sensor(request, build, docker, central, web=True))
 
 
 def tls_of(sensor, name):

@@ -24,7 +24,7 @@ import time
 import urllib.parse
 
 from docker_env import die_with_parent, stop_process, system_env, tail, wait_for
-from sensor_env import REPO, SANITIZER_MARKS, build_dir
+from sensor_env import REPO, SANITIZER_MARKS, Sensor, build_dir
 
 FALLBACK_UID = 64055
 COOKIE = "__Host-bulkhead"
@@ -388,6 +388,12 @@ class Central:
         self.clients.append(c)
         return c
 
+    def set(self, settings):
+        root = self.root()
+        for key, value in settings.items():
+            answer = root.put(f"/api/v1/settings/{key}", {"value": value})
+            assert answer.status == 204, (key, answer)
+
     def login(self, user, password):
         """A session, or the Answer of the refusal."""
         c = self.client(name=user)
@@ -613,6 +619,16 @@ class Node:
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
+
+
+@contextlib.contextmanager
+def connected_sensor(request, build, docker, central, *args, web=False):
+    """A Sensor on this engine that is connected to this central; `web`: and looks at what web services are sent."""
+    with Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{central.run_dir}/central/bus.sock", *args]) as s:
+        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 20, "the sensor is connected")
+        if web:
+            wait_for(lambda: (s.status()["web"]["state"] == "ready", s.status()["web"]), 90, "web traffic is looked at")
+        yield s
 
 
 def container(ident, name="web", image="shop/web:1", state="running", application="shop", workload="web", labels=(), **more):

@@ -1,6 +1,5 @@
 """System calls of live containers: learned as they are made, told when they are new, and turned into a profile that the runtime enforces."""
 import json
-import secrets
 import subprocess
 import time
 
@@ -17,17 +16,13 @@ WORK = "(while :; do cat /www/index.html; wc -c /www/index.html; sleep 0.1; done
 @pytest.fixture(scope="module")
 def central():
     with central_env.Central() as c:
-        root = c.root()
-        for key, value in SCALE.items():
-            assert root.put(f"/api/v1/settings/{key}", {"value": value}).status == 204, key
+        c.set(SCALE)
         yield c
 
 
 @pytest.fixture(scope="module")
 def sensor(request, build, docker, central):
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"),
-                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules"]) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+    with central_env.connected_sensor(request, build, docker, central, "--no-default-rules") as s:
         yield s
 
 

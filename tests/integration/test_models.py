@@ -19,18 +19,14 @@ WORK = "(while :; do cat /www/index.html; sleep 0.2; done) >/dev/null 2>&1 &"
 @pytest.fixture(scope="module")
 def central():
     with central_env.Central() as c:
-        root = c.root()
-        for key, value in SCALE.items():
-            assert root.put(f"/api/v1/settings/{key}", {"value": value}).status == 204, key
+        c.set(SCALE)
         yield c
 
 
 @pytest.fixture(scope="module")
 def sensor(request, build, docker, central):
     # system calls have tests of their own: a model that is locked after seconds has not seen all of them
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"),
-                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules", "--no-calls"]) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+    with central_env.connected_sensor(request, build, docker, central, "--no-default-rules", "--no-calls") as s:
         yield s
 
 

@@ -53,16 +53,8 @@ class Listener:
 
 
 @pytest.fixture(scope="module")
-def central():
-    with central_env.Central() as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
 def sensor(request, build, docker, central):
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"),
-                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules", "--no-web"]) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+    with central_env.connected_sensor(request, build, docker, central, "--no-default-rules", "--no-web") as s:
         yield s
 
 
