@@ -1,7 +1,9 @@
 """Attacks inside TLS: found in the clear text of the library that the server uses, in whichever container and file it is."""
 import contextlib
+import pathlib
 import shutil
 import subprocess
+import sys
 import urllib.parse
 
 import central_env
@@ -9,6 +11,10 @@ import docker_env
 import pytest
 from docker_env import wait_for
 from test_web import findings
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "web"))
+
+import crs_live  # noqa: E402
 
 PORT = 8443
 ATTACK = "/items?id=" + urllib.parse.quote("1 UNION SELECT password FROM users--")
@@ -24,11 +30,6 @@ http {
   server { listen %d ssl; ssl_certificate /srv/cert.pem; ssl_certificate_key /srv/cert.pem; location / { return 200 "fine\\n"; } }
 }
 """
-
-
-def nginx_program(build):
-    """Debian's, installed or as `dev bench` unpacks it."""
-    return shutil.which("nginx", path="/usr/sbin:/usr/bin") or next((str(p) for p in [build / "bench/packages/usr/sbin/nginx"] if p.exists()), None)
 
 
 class Server:
@@ -64,8 +65,8 @@ def files(build, tmp_path_factory):
             shutil.copy(build / "tests/attacks" / name, where / name)
     if (where / "tls_static").exists():
         subprocess.run(["strip", "-s", "-o", where / "stripped", where / "tls_static"], check=True, timeout=60)
-    if nginx_program(build):
-        shutil.copy(nginx_program(build), where / "nginx")
+    if crs_live.NGINX_HERE:
+        shutil.copy(crs_live.NGINX_HERE, where / "nginx")
     return where
 
 
@@ -106,7 +107,7 @@ def attack_is_found(root, sensor, server):
 
 def test_in_openssl_of_a_container_that_ran_before_the_sensor(root, sensor, servers):
     if "nginx" not in servers:
-        pytest.skip("there is no nginx here, neither installed nor unpacked by `dev bench`")
+        pytest.skip("nginx is neither installed nor unpacked (dev test integration)")
     wait_tls(sensor, "tls-nginx", "clear: OpenSSL 3")
     attack_is_found(root, sensor, servers["nginx"])
 
