@@ -65,6 +65,11 @@ def full(request):
 
 
 @pytest.fixture(scope="session")
+def backend(request):
+    return request.config.getoption("--backend")
+
+
+@pytest.fixture(scope="session")
 def build():
     """The build directory under test; it must hold the programs."""
     path = sensor_env.build_dir()
@@ -97,13 +102,13 @@ def root(central):
 
 
 @pytest.fixture
-def new_sensor(request, build, docker):
+def new_sensor(build, docker, backend):
     """new_sensor(**options): starts a ready Sensor on the session's engine; stopped and checked at the test's end."""
     made = []
 
     def make(**options):
         options.setdefault("docker_host", docker.host)
-        options.setdefault("backend", request.config.getoption("--backend"))
+        options.setdefault("backend", backend)
         sensor = sensor_env.Sensor(build, **options)
         made.append(sensor)
         return sensor.start()

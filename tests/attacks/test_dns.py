@@ -14,8 +14,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
-    with central_env.connected_sensor(request, build, docker, central, web=True) as s:
+def sensor(build, docker, central, backend):
+    with central_env.connected_sensor(build, docker, central, backend, web=True) as s:
         yield s
 
 

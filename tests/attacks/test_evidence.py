@@ -31,8 +31,8 @@ def central():
 
 
 @pytest.fixture
-def sensor(request, build, docker, central, image, tmp_path):
-    with central_env.connected_sensor(request, build, docker, central, "--evidence-heads", str(tmp_path / "heads")) as s:
+def sensor(build, docker, central, backend, image, tmp_path):
+    with central_env.connected_sensor(build, docker, central, backend, "--evidence-heads", str(tmp_path / "heads")) as s:
         yield s
 
 

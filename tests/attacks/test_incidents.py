@@ -27,8 +27,8 @@ def image(docker, build):
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central, image):
-    with central_env.connected_sensor(request, build, docker, central) as s:
+def sensor(build, docker, central, backend, image):
+    with central_env.connected_sensor(build, docker, central, backend) as s:
         yield s
 
 

@@ -77,11 +77,11 @@ def servers():
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central, files, servers):
+def sensor(build, docker, central, backend, files, servers):
     with contextlib.ExitStack() as stack:
         if (files / "nginx").exists():
             servers["nginx"] = stack.enter_context(contextlib.closing(Server(docker, "tls-nginx", files, "/srv/nginx", "-c", "/srv/nginx.conf", "-g", "daemon off;")))
-        yield stack.enter_context(central_env.connected_sensor(request, build, docker, central, web=True))
+        yield stack.enter_context(central_env.connected_sensor(build, docker, central, backend, web=True))
 
 
 def tls_of(sensor, name):

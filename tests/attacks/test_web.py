@@ -30,9 +30,9 @@ ATTACKS = [
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
+def sensor(build, docker, central, backend):
     # --fold-ms 0: folding takes a file that was given the inode of one removed within the window for that one, and SQLite removes its journal just before
-    with central_env.connected_sensor(request, build, docker, central, "--fold-ms", "0", web=True) as s:
+    with central_env.connected_sensor(build, docker, central, backend, "--fold-ms", "0", web=True) as s:
         yield s
 
 

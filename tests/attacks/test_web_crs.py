@@ -19,8 +19,8 @@ REQUESTS = REPO.parent / "shared" / "data" / "crs-requests"
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
-    with central_env.connected_sensor(request, build, docker, central, web=True) as s:
+def sensor(build, docker, central, backend):
+    with central_env.connected_sensor(build, docker, central, backend, web=True) as s:
         yield s
 
 

@@ -622,9 +622,9 @@ class Node:
 
 
 @contextlib.contextmanager
-def connected_sensor(request, build, docker, central, *args, web=False):
+def connected_sensor(build, docker, central, backend, *args, web=False):
     """A Sensor on this engine that is connected to this central; `web`: and looks at what web services are sent."""
-    with Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{central.run_dir}/central/bus.sock", *args]) as s:
+    with Sensor(build, docker_host=docker.host, backend=backend, args=["--bus", f"unix:{central.run_dir}/central/bus.sock", *args]) as s:
         wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 20, "the sensor is connected")
         if web:
             wait_for(lambda: (s.status()["web"]["state"] == "ready", s.status()["web"]), 90, "web traffic is looked at")

@@ -21,8 +21,8 @@ def central():
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
-    with central_env.connected_sensor(request, build, docker, central, "--no-default-rules") as s:
+def sensor(build, docker, central, backend):
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules") as s:
         yield s
 
 

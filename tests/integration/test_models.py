@@ -24,9 +24,9 @@ def central():
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
+def sensor(build, docker, central, backend):
     # system calls have tests of their own: a model that is locked after seconds has not seen all of them
-    with central_env.connected_sensor(request, build, docker, central, "--no-default-rules", "--no-calls") as s:
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules", "--no-calls") as s:
         yield s
 
 

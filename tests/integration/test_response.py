@@ -53,8 +53,8 @@ class Listener:
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
-    with central_env.connected_sensor(request, build, docker, central, "--no-default-rules", "--no-web") as s:
+def sensor(build, docker, central, backend):
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules", "--no-web") as s:
         yield s
 
 

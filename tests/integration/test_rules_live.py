@@ -50,8 +50,8 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central, files):
-    with central_env.connected_sensor(request, build, docker, central, "--no-default-rules", "--rules", str(files)) as s:
+def sensor(build, docker, central, backend, files):
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules", "--rules", str(files)) as s:
         yield s
 
 
@@ -300,10 +300,10 @@ def test_the_command_line_does_the_same(root, sensor, central, docker, tmp_path)
     assert "no rule files" in cli("rules", "files").stdout
 
 
-def test_what_matched_before_the_sensor_was_killed_is_told(central, root, build, docker, files, request):
+def test_what_matched_before_the_sensor_was_killed_is_told(central, root, build, docker, files, backend):
     """SIGKILL directly after the act, ten times: each is told at once, by itself or in the number of those that are equal to it."""
     files.write_text(RULES)
-    with central_env.connected_sensor(request, build, docker, central, "--no-default-rules", "--rules", str(files)) as s:
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules", "--rules", str(files)) as s:
         name = f"bh-kill-{secrets.token_hex(3)}"
         with Box(docker, name):
             for n in range(10):

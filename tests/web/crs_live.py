@@ -190,6 +190,5 @@ def platform():
     build = sensor_env.build_dir()
     with docker_env.DockerEnv() as docker, central_env.Central() as central:
         docker.import_base_image(build)
-        with sensor_env.Sensor(build, docker_host=docker.host, args=["--bus", f"unix:{central.run_dir}/central/bus.sock"]) as sensor:
-            wait_for(lambda: (sensor.status()["bus"]["state"] == "connected" and sensor.status()["web"]["state"] == "ready", sensor.status()), 90, "web traffic is looked at")
+        with central_env.connected_sensor(build, docker, central, "auto", web=True) as sensor:
             yield docker, sensor, central.root()
