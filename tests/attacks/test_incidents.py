@@ -64,8 +64,7 @@ def wait_incident(central, container, ready=lambda i: True, deadline=15):
 
 
 def cli(central, *argv, status=0):
-    r = subprocess.run([sensor_env.program(sensor_env.build_dir(), "bulkhead"), *argv, "--run-dir", str(central.run_dir), "--data-dir", str(central.data_dir)], capture_output=True, text=True, check=False, timeout=30)
-    assert r.returncode == status, f"bulkhead {' '.join(argv)}: {r.returncode}\n{r.stdout}{r.stderr}"
+    r = central.cli(*argv, status=status)
     return r.stdout + r.stderr
 
 

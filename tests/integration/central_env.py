@@ -23,6 +23,7 @@ import threading
 import time
 import urllib.parse
 
+import sensor_env
 from docker_env import die_with_parent, stop_process, system_env, tail, wait_for
 from sensor_env import REPO, SANITIZER_MARKS, Sensor, build_dir
 
@@ -387,6 +388,13 @@ class Central:
         c = Client(self, **how)
         self.clients.append(c)
         return c
+
+    def cli(self, *args, status=0):
+        """`bulkhead ARGS` by root on this central's machine, which must end with this status."""
+        argv = [sensor_env.program(self.build or build_dir(), "bulkhead"), "--run-dir", self.run_dir, "--data-dir", self.data_dir, *map(str, args)]
+        r = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=system_env())
+        assert r.returncode == status, f"expected bulkhead {' '.join(argv[5:])} to end with {status}, saw {r.returncode}\n{r.stdout[-2000:]}{r.stderr[-2000:]}"
+        return r
 
     def set(self, settings):
         root = self.root()
