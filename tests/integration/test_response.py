@@ -201,6 +201,8 @@ def test_isolation_cuts_all_and_outlives_the_sensor(central, sensor, docker, lis
     assert_cut(listener, a, neighbour)
     assert not pings(a.ip)
 
+    assert kernel_leftovers(sensor, a, link), "expected to find in the kernel what is in force: else it proves nothing that there is none of it afterwards"
+
     before = listener.ticks(a.ip)
     release(central, r)
     wait_for(lambda: listener.ticks(a.ip) > before + 5, 60, "the connection of before goes on")  # after its next retransmission
