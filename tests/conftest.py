@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "integration"))
 
+import central_env  # noqa: E402
 import docker_env  # noqa: E402
 import sensor_env  # noqa: E402
 
@@ -64,6 +65,11 @@ def full(request):
 
 
 @pytest.fixture(scope="session")
+def backend(request):
+    return request.config.getoption("--backend")
+
+
+@pytest.fixture(scope="session")
 def build():
     """The build directory under test; it must hold the programs."""
     path = sensor_env.build_dir()
@@ -83,14 +89,26 @@ def docker():
     assert not left, f"expected the test engine to leave nothing behind, saw {left}"
 
 
+@pytest.fixture(scope="module")
+def central():
+    """A central of the file's own."""
+    with central_env.Central() as c:
+        yield c
+
+
+@pytest.fixture(scope="module")
+def root(central):
+    return central.root()
+
+
 @pytest.fixture
-def new_sensor(request, build, docker):
+def new_sensor(build, docker, backend):
     """new_sensor(**options): starts a ready Sensor on the session's engine; stopped and checked at the test's end."""
     made = []
 
     def make(**options):
         options.setdefault("docker_host", docker.host)
-        options.setdefault("backend", request.config.getoption("--backend"))
+        options.setdefault("backend", backend)
         sensor = sensor_env.Sensor(build, **options)
         made.append(sensor)
         return sensor.start()

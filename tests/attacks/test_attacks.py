@@ -10,7 +10,6 @@ import time
 import urllib.parse
 
 import central_env
-import docker_env
 import pytest
 import sensor_env
 from boxes import Box, rss_kib

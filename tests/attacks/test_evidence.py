@@ -31,10 +31,8 @@ def central():
 
 
 @pytest.fixture
-def sensor(request, build, docker, central, image, tmp_path):
-    args = ["--bus", f"unix:{central.run_dir}/central/bus.sock", "--evidence-heads", str(tmp_path / "heads")]
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=args) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 20, "the sensor is connected")
+def sensor(build, docker, central, backend, image, tmp_path):
+    with central_env.connected_sensor(build, docker, central, backend, "--evidence-heads", str(tmp_path / "heads")) as s:
         yield s
 
 

@@ -27,15 +27,8 @@ def image(docker, build):
 
 
 @pytest.fixture(scope="module")
-def central():
-    with central_env.Central() as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def sensor(request, build, docker, central, image):
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{central.run_dir}/central/bus.sock"]) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+def sensor(build, docker, central, backend, image):
+    with central_env.connected_sensor(build, docker, central, backend) as s:
         yield s
 
 
@@ -71,8 +64,7 @@ def wait_incident(central, container, ready=lambda i: True, deadline=15):
 
 
 def cli(central, *argv, status=0):
-    r = subprocess.run([sensor_env.program(sensor_env.build_dir(), "bulkhead"), *argv, "--run-dir", str(central.run_dir), "--data-dir", str(central.data_dir)], capture_output=True, text=True, check=False, timeout=30)
-    assert r.returncode == status, f"bulkhead {' '.join(argv)}: {r.returncode}\n{r.stdout}{r.stderr}"
+    r = central.cli(*argv, status=status)
     return r.stdout + r.stderr
 
 

@@ -1,15 +1,20 @@
 """Attacks inside TLS: found in the clear text of the library that the server uses, in whichever container and file it is."""
 import contextlib
+import pathlib
 import shutil
 import subprocess
+import sys
 import urllib.parse
 
 import central_env
 import docker_env
 import pytest
-import sensor_env
 from docker_env import wait_for
-from test_web import HERE, findings
+from test_web import findings
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "web"))
+
+import crs_live  # noqa: E402
 
 PORT = 8443
 ATTACK = "/items?id=" + urllib.parse.quote("1 UNION SELECT password FROM users--")
@@ -25,11 +30,6 @@ http {
   server { listen %d ssl; ssl_certificate /srv/cert.pem; ssl_certificate_key /srv/cert.pem; location / { return 200 "fine\\n"; } }
 }
 """
-
-
-def nginx_program(build):
-    """Debian's, installed or as `dev bench` unpacks it."""
-    return shutil.which("nginx", path="/usr/sbin:/usr/bin") or next((str(p) for p in [build / "bench/packages/usr/sbin/nginx"] if p.exists()), None)
 
 
 class Server:
@@ -65,8 +65,8 @@ def files(build, tmp_path_factory):
             shutil.copy(build / "tests/attacks" / name, where / name)
     if (where / "tls_static").exists():
         subprocess.run(["strip", "-s", "-o", where / "stripped", where / "tls_static"], check=True, timeout=60)
-    if nginx_program(build):
-        shutil.copy(nginx_program(build), where / "nginx")
+    if crs_live.NGINX_HERE:
+        shutil.copy(crs_live.NGINX_HERE, where / "nginx")
     return where
 
 
@@ -77,26 +77,11 @@ def servers():
 
 
 @pytest.fixture(scope="module")
-def central():
-    with central_env.Central() as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def root(central):
-    return central.root()
-
-
-@pytest.fixture(scope="module")
-def sensor(request, build, docker, central, files, servers):
-    args = ["--bus", f"unix:{central.run_dir}/central/bus.sock"]
+def sensor(build, docker, central, backend, files, servers):
     with contextlib.ExitStack() as stack:
         if (files / "nginx").exists():
             servers["nginx"] = stack.enter_context(contextlib.closing(Server(docker, "tls-nginx", files, "/srv/nginx", "-c", "/srv/nginx.conf", "-g", "daemon off;")))
-        with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=args) as s:
-            wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 20, "the sensor is connected")
-            wait_for(lambda: (s.status()["web"]["state"] == "ready", s.status()["web"]), 60, "web traffic is looked at")
-            yield s
+        yield stack.enter_context(central_env.connected_sensor(build, docker, central, backend, web=True))
 
 
 def tls_of(sensor, name):
@@ -122,7 +107,7 @@ def attack_is_found(root, sensor, server):
 
 def test_in_openssl_of_a_container_that_ran_before_the_sensor(root, sensor, servers):
     if "nginx" not in servers:
-        pytest.skip("there is no nginx here, neither installed nor unpacked by `dev bench`")
+        pytest.skip("nginx is neither installed nor unpacked (dev test integration)")
     wait_tls(sensor, "tls-nginx", "clear: OpenSSL 3")
     attack_is_found(root, sensor, servers["nginx"])
 

@@ -8,7 +8,6 @@ import urllib.parse
 import central_env
 import docker_env
 import pytest
-import sensor_env
 from docker_env import wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -31,23 +30,9 @@ ATTACKS = [
 
 
 @pytest.fixture(scope="module")
-def central():
-    with central_env.Central() as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def root(central):
-    return central.root()
-
-
-@pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
+def sensor(build, docker, central, backend):
     # --fold-ms 0: folding takes a file that was given the inode of one removed within the window for that one, and SQLite removes its journal just before
-    args = ["--bus", f"unix:{central.run_dir}/central/bus.sock", "--fold-ms", "0"]
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=args) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 20, "the sensor is connected")
-        wait_for(lambda: (s.status()["web"]["state"] == "ready", s.status()["web"]), 60, "web traffic is looked at")
+    with central_env.connected_sensor(build, docker, central, backend, "--fold-ms", "0", web=True) as s:
         yield s
 
 

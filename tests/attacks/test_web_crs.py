@@ -7,8 +7,6 @@ import sys
 
 import central_env
 import pytest
-import sensor_env
-from docker_env import wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parents[1]
@@ -21,15 +19,8 @@ REQUESTS = REPO.parent / "shared" / "data" / "crs-requests"
 
 
 @pytest.fixture(scope="module")
-def central():
-    with central_env.Central() as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{central.run_dir}/central/bus.sock"]) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected" and s.status()["web"]["state"] == "ready", s.status()), 90, "web traffic is looked at")
+def sensor(build, docker, central, backend):
+    with central_env.connected_sensor(build, docker, central, backend, web=True) as s:
         yield s
 
 

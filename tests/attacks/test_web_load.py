@@ -8,7 +8,6 @@ import urllib.parse
 
 import central_env
 import pytest
-import sensor_env
 from docker_env import system_env, wait_for
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
@@ -21,15 +20,8 @@ WRK = "/usr/bin/wrk"
 
 
 @pytest.fixture(scope="module")
-def central():
-    with central_env.Central() as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=["--bus", f"unix:{central.run_dir}/central/bus.sock"]) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected" and s.status()["web"]["state"] == "ready", s.status()), 90, "web traffic is looked at")
+def sensor(build, docker, central, backend):
+    with central_env.connected_sensor(build, docker, central, backend, web=True) as s:
         yield s
 
 

@@ -23,8 +23,9 @@ import threading
 import time
 import urllib.parse
 
+import sensor_env
 from docker_env import die_with_parent, stop_process, system_env, tail, wait_for
-from sensor_env import REPO, SANITIZER_MARKS, build_dir
+from sensor_env import REPO, SANITIZER_MARKS, Sensor, build_dir
 
 FALLBACK_UID = 64055
 COOKIE = "__Host-bulkhead"
@@ -388,6 +389,19 @@ class Central:
         self.clients.append(c)
         return c
 
+    def cli(self, *args, status=0):
+        """`bulkhead ARGS` by root on this central's machine, which must end with this status."""
+        argv = [sensor_env.program(self.build or build_dir(), "bulkhead"), "--run-dir", self.run_dir, "--data-dir", self.data_dir, *map(str, args)]
+        r = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=system_env())
+        assert r.returncode == status, f"expected bulkhead {' '.join(argv[5:])} to end with {status}, saw {r.returncode}\n{r.stdout[-2000:]}{r.stderr[-2000:]}"
+        return r
+
+    def set(self, settings):
+        root = self.root()
+        for key, value in settings.items():
+            answer = root.put(f"/api/v1/settings/{key}", {"value": value})
+            assert answer.status == 204, (key, answer)
+
     def login(self, user, password):
         """A session, or the Answer of the refusal."""
         c = self.client(name=user)
@@ -613,6 +627,16 @@ class Node:
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
+
+
+@contextlib.contextmanager
+def connected_sensor(build, docker, central, backend, *args, web=False):
+    """A Sensor on this engine that is connected to this central; `web`: and looks at what web services are sent."""
+    with Sensor(build, docker_host=docker.host, backend=backend, args=["--bus", f"unix:{central.run_dir}/central/bus.sock", *args]) as s:
+        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 20, "the sensor is connected")
+        if web:
+            wait_for(lambda: (s.status()["web"]["state"] == "ready", s.status()["web"]), 90, "web traffic is looked at")
+        yield s
 
 
 def container(ident, name="web", image="shop/web:1", state="running", application="shop", workload="web", labels=(), **more):

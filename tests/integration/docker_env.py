@@ -49,13 +49,13 @@ def system_env():
 def wait_for(cond, deadline=10.0, what="condition", every=0.05):
     """Calls cond() until it gives something true, and returns that.
 
-    cond may return (False, seen) to say what it saw; the last of it is in the AssertionError after `deadline` seconds.
+    A pair is (whether it is done, what was seen): what was seen is returned, and the last of it is in the AssertionError after `deadline` seconds.
     """
     end = time.monotonic() + deadline
     seen = None
     while True:
         value = cond()
-        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], bool):
+        if isinstance(value, tuple) and len(value) == 2:
             done, seen = value
             if done:
                 return seen

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import sensor_env
-from boxes import STEP_ACTS, Box, acct, dump, missing_steps, rss_kib, sensor_events, type_numbers
+from boxes import STEP_ACTS, Box, acct, missing_steps, rss_kib, type_numbers
 from docker_env import wait_for
 
 # kind of flood → what it counts that is an event, by its word in the program's output

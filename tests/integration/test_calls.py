@@ -1,13 +1,10 @@
 """System calls of live containers: learned as they are made, told when they are new, and turned into a profile that the runtime enforces."""
 import json
-import secrets
-import subprocess
 import time
 
 import central_env
 import pytest
-import sensor_env
-from docker_env import BASE_IMAGE, system_env, wait_for
+from docker_env import BASE_IMAGE, wait_for
 from test_models import SCALE, Service
 
 LEAST = {"read", "write", "exit_group", "execve", "wait4"}  # of the shell, cat, wc and sleep, which are one file
@@ -17,17 +14,13 @@ WORK = "(while :; do cat /www/index.html; wc -c /www/index.html; sleep 0.1; done
 @pytest.fixture(scope="module")
 def central():
     with central_env.Central() as c:
-        root = c.root()
-        for key, value in SCALE.items():
-            assert root.put(f"/api/v1/settings/{key}", {"value": value}).status == 204, key
+        c.set(SCALE)
         yield c
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"),
-                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules"]) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+def sensor(build, docker, central, backend):
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules") as s:
         yield s
 
 
@@ -56,15 +49,13 @@ def settled(service, sensor):
     wait_for(quiet, 60, "the work's calls are learned")
 
 
-def test_calls_are_learned_by_name_and_a_profile_of_them_works(service, sensor, central, docker, build, tmp_path):
+def test_calls_are_learned_by_name_and_a_profile_of_them_works(service, sensor, central, docker, tmp_path):
     settled(service, sensor)
     status = sensor.status()["calls"]
     assert status["counted"] > 0 and status["counted"] <= status["calls"] and not status["lost"]["no_place"], status
 
     profile = tmp_path / "profile.json"
-    r = subprocess.run([str(sensor_env.program(build, "bulkhead")), "model", "export", "web", "--application", service.name, "--format", "seccomp", "--output", str(profile), "--run-dir", str(central.run_dir)],
-                       capture_output=True, text=True, timeout=60, env=system_env())
-    assert r.returncode == 0, (r.stdout, r.stderr)
+    central.cli("model", "export", "web", "--application", service.name, "--format", "seccomp", "--output", profile)
     allowed = {name for rule in json.loads(profile.read_text())["syscalls"] for name in rule["names"]}
     assert calls(service) <= allowed and not allowed & {"unshare", "ptrace", "mount", "bpf"}, allowed
     # the same work runs under it, and a call that was not learned is refused, though the capability for it is there

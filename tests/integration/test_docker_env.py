@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import docker_env
+import pytest
 
 
 def test_containers_reach_each_other_and_the_engine_survives_a_restart(docker):
@@ -61,3 +62,13 @@ def test_daemons_end_when_the_test_process_is_killed():
         env._rules = [["FORWARD", f, env.bridge, "-j", "ACCEPT"] for f in ("-i", "-o")]
         env.close()
     assert env.leftovers() == []
+
+
+def test_waiting_ends_with_what_is_true_and_a_pair_is_never_true_by_itself():
+    answers = iter([([], "nothing"), (0, "nought"), (None, "none"), (["x"], "one")])
+    assert docker_env.wait_for(lambda: next(answers), 5, every=0) == "one"
+    assert docker_env.wait_for(lambda: (True, None)) is None
+    assert docker_env.wait_for(lambda: [1]) == [1]
+    for never in ((False, "seen"), ([], "seen"), ""):
+        with pytest.raises(AssertionError, match="a wish"):
+            docker_env.wait_for(lambda never=never: never, 0, "a wish")

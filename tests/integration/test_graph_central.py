@@ -6,7 +6,6 @@ import os
 import re
 import sqlite3
 import statistics
-import subprocess
 import threading
 import time
 
@@ -14,7 +13,6 @@ import pytest
 from central_env import Central, container, inventory
 from docker_env import wait_for
 from map_synthetic import CLIENT, MINUTE, SERVER, Synthetic, flow, flow_batch, listener, listener_list, network, proto, published, resource, resource_list
-from sensor_env import build_dir
 
 HOSTILE = ['<img src=x onerror=alert(1)>', '"];evil[', "a'; DROP TABLE flow_halves;--", "\x1b[31mred\x1b[0m", "..%2f/..", "name\nwith\tcontrols", "\u202ertl", "%s%n", "x" * 5000]
 
@@ -348,8 +346,7 @@ def test_very_many_long_names_come_in_pages_that_end(central, root):
 # The command line ----------------------------------------------------------------------------------------------------
 
 def cli(central, *args, status=0):
-    r = subprocess.run([f"{build_dir()}/src/cli/bulkhead", "--run-dir", central.run_dir, "--data-dir", central.data_dir, *args], capture_output=True, text=True, timeout=60)
-    assert r.returncode == status, (args, r.returncode, r.stdout[-500:], r.stderr[-500:])
+    r = central.cli(*args, status=status)
     return r.stdout if status == 0 else r.stderr
 
 

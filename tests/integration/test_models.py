@@ -1,15 +1,13 @@
 """Behaviour models end to end: a service's normal work is learned from live containers, and what is not normal is told, once, by name."""
 import json
 import secrets
-import subprocess
 import time
 import urllib.parse
 
 import central_env
 import pytest
-import sensor_env
 from boxes import Box
-from docker_env import system_env, wait_for
+from docker_env import wait_for
 
 # Trials of 100 ms, of which fewer than 1 % may be expected to show something new: what takes hours takes seconds.
 SCALE = {"models.slot_ms": 100, "models.bound_ppm": 10000, "models.starting_seconds": 1, "models.hold_seconds": 3}
@@ -19,18 +17,14 @@ WORK = "(while :; do cat /www/index.html; sleep 0.2; done) >/dev/null 2>&1 &"
 @pytest.fixture(scope="module")
 def central():
     with central_env.Central() as c:
-        root = c.root()
-        for key, value in SCALE.items():
-            assert root.put(f"/api/v1/settings/{key}", {"value": value}).status == 204, key
+        c.set(SCALE)
         yield c
 
 
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central):
+def sensor(build, docker, central, backend):
     # system calls have tests of their own: a model that is locked after seconds has not seen all of them
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"),
-                           args=["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules", "--no-calls"]) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules", "--no-calls") as s:
         yield s
 
 
@@ -130,11 +124,9 @@ def test_what_is_locked_by_a_person_tells_each_new_act_by_name(service):
     assert any(i["item"] == item["item"] and i["standing"] == "accepted" for i in service.items())
 
 
-def test_the_command_line_shows_judges_and_carries_a_model(service, central, build, tmp_path):
+def test_the_command_line_shows_judges_and_carries_a_model(service, central, tmp_path):
     def cli(*args, status=0):
-        r = subprocess.run([str(sensor_env.program(build, "bulkhead")), "model", *args, "--run-dir", str(central.run_dir)], capture_output=True, text=True, timeout=60, env=system_env())
-        assert r.returncode == status, (args, r.returncode, r.stdout, r.stderr)
-        return r.stdout
+        return central.cli("model", *args, status=status).stdout
 
     service.wait_item("the work is learned", learned)
     assert service.name in cli("list") and "learning" in cli("list")

@@ -10,9 +10,7 @@ IDS = [c * 64 for c in "abc"]
 @pytest.fixture(scope="module")
 def central():
     with central_env.Central() as c:
-        root = c.root()
-        for key, value in SCALE.items():
-            assert root.put(f"/api/v1/settings/{key}", {"value": value}).status == 204, key
+        c.set(SCALE)
         yield c
 
 

@@ -43,32 +43,16 @@ CHANGED = """
 
 
 @pytest.fixture(scope="module")
-def central():
-    with central_env.Central() as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
 def files(tmp_path_factory):
     path = tmp_path_factory.mktemp("rules") / "own.yaml"
     path.write_text(RULES)
     return path
 
 
-def arguments(central, files):
-    return ["--bus", f"unix:{central.run_dir}/central/bus.sock", "--no-default-rules", "--rules", str(files)]
-
-
 @pytest.fixture(scope="module")
-def sensor(request, build, docker, central, files):
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=arguments(central, files)) as s:
-        wait_for(lambda: (s.status()["bus"]["state"] == "connected", s.status()["bus"]), 10, "the sensor is connected")
+def sensor(build, docker, central, backend, files):
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules", "--rules", str(files)) as s:
         yield s
-
-
-@pytest.fixture(scope="module")
-def root(central):
-    return central.root()
 
 
 @pytest.fixture
@@ -316,10 +300,10 @@ def test_the_command_line_does_the_same(root, sensor, central, docker, tmp_path)
     assert "no rule files" in cli("rules", "files").stdout
 
 
-def test_what_matched_before_the_sensor_was_killed_is_told(central, root, build, docker, files, request):
+def test_what_matched_before_the_sensor_was_killed_is_told(central, root, build, docker, files, backend):
     """SIGKILL directly after the act, ten times: each is told at once, by itself or in the number of those that are equal to it."""
     files.write_text(RULES)
-    with sensor_env.Sensor(build, docker_host=docker.host, backend=request.config.getoption("--backend"), args=arguments(central, files)) as s:
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules", "--rules", str(files)) as s:
         name = f"bh-kill-{secrets.token_hex(3)}"
         with Box(docker, name):
             for n in range(10):

@@ -30,7 +30,6 @@ before(async () => {
   }
 });
 after(async () => {
-  node?.close();
   await central?.stop();
 });
 

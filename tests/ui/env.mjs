@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A central of the test's own with the freshly built interface, and a Chromium that notes whatever it should not do.
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, afterEach, before } from "node:test";
 import { REPO, require } from "./unit/load.mjs";
 import { Node } from "./node.mjs";
 
@@ -57,8 +59,11 @@ export class Central {
   get bus() {
     return join(this.dir, "run/central/bus.sock");
   }
-  node(name) {
-    return new Node(name).connect(this.bus);
+  #nodes = [];
+  async node(name) {
+    const n = await new Node(name).connect(this.bus);
+    this.#nodes.push(n);
+    return n;
   }
 
   async down(signal = "SIGTERM") {
@@ -74,6 +79,7 @@ export class Central {
   }
 
   async stop() {
+    for (const n of this.#nodes) n.close();
     await this.down();
     rmSync(this.dir, { recursive: true, force: true });
   }
@@ -168,6 +174,36 @@ export async function until(what, f, ms = 10_000) {
     await new Promise((r) => setTimeout(r, 50));
   }
   throw new Error(`${what}: not within ${ms / 1000} s; last seen: ${last}`);
+}
+
+/*
+ * What the tests of one file share: a central and a browser, there before the first test and gone after the last; after each test the browser has done
+ * nothing but what is in `expected`. begin({ central, b, page }) makes of them what the file needs.
+ */
+export function stage(begin) {
+  const s = {};
+  before(async () => {
+    s.central = await Central.start();
+    s.b = await Browser.start(s.central);
+    s.page = s.b.page;
+    await begin(s);
+  });
+  after(async () => {
+    await s.b?.stop();
+    await s.central?.stop();
+  });
+  afterEach(() => {
+    const found = s.b.problems;
+    s.b.problems = [];
+    s.b.expected = [];
+    assert.deepEqual(found, []);
+  });
+  const text = (selector) => s.page.locator(selector).first().innerText();
+  return {
+    text,
+    sees: (what, selector, pattern, ms) => until(what, async () => pattern.test(await text(selector)) || Promise.reject(await text(selector)), ms),
+    api: (path) => s.page.evaluate(async (p) => (await fetch(`/api/v1${p}`)).json(), path),
+  };
 }
 
 export const files = (dir, at = "") => readdirSync(join(dir, at), { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? files(dir, join(at, e.name)) : [join(at, e.name)]));

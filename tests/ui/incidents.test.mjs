@@ -2,33 +2,18 @@
 // An attack as a node tells it, followed in the browser: it appears by itself, is read to its last byte, assigned, commented, exported and closed.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, afterEach, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { attack, plain, status } from "./data.mjs";
-import { Browser, Central, until } from "./env.mjs";
+import { stage, until } from "./env.mjs";
 
 let central, node, b, page, web;
-const text = (selector) => page.locator(selector).first().innerText();
-const api = (path) => page.evaluate(async (p) => (await fetch(`/api/v1${p}`)).json(), path);
-
-before(async () => {
-  central = await Central.start();
+const { text, api } = stage(async (s) => {
+  ({ central, b, page } = s);
   node = await central.node("node-a");
   await node.inventory(plain(), true);
   node.status(status());
-  b = await Browser.start(central);
-  page = b.page;
   await b.firstLogin();
   web = plain()[0];
-});
-after(async () => {
-  node?.close();
-  await b?.stop();
-  await central?.stop();
-});
-afterEach(() => {
-  const found = b.problems;
-  b.problems = [];
-  assert.deepEqual(found, []);
 });
 
 describe("incidents", () => {

@@ -3,17 +3,14 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { after, afterEach, before, describe, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { HOSTILE, hostile, id, status } from "./data.mjs";
 import { hostileFlows, shop } from "./environment.mjs";
-import { Browser, Central, until } from "./env.mjs";
+import { Browser, Central, stage, until } from "./env.mjs";
 
 const SHOTS = process.env.BH_UI_SHOTS; /* a folder for people to look at */
 let central, node, b, page, env;
 
-const text = (selector) => page.locator(selector).first().innerText();
-const sees = (what, selector, pattern, ms) => until(what, async () => pattern.test(await text(selector)) || Promise.reject(await text(selector)), ms);
-const api = (path) => page.evaluate(async (p) => (await fetch(`/api/v1${p}`)).json(), path);
 const hour = () => new Date(Math.floor((Date.now() - 3_600_000) / 10_000) * 10_000).toISOString();
 const graph = (level = "workload", more = "") => api(`/graph?level=${level}&hidden=1&limit=10000&since=${hour()}${more}`);
 const number = (s) => Number(s.replace(/[^\d]/g, ""));
@@ -41,8 +38,8 @@ async function painted() {
   await page.evaluate(() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r))));
 }
 
-before(async () => {
-  central = await Central.start();
+const { text, sees, api } = stage(async (s) => {
+  ({ central, b, page } = s);
   env = shop();
   node = await central.node("node-a");
   await node.inventory([...env.containers, ...hostile()], true);
@@ -53,21 +50,8 @@ before(async () => {
   const of = (w) => env.containers.filter((c) => c.workload === w);
   await node.listens([...of("db").map((c) => ({ id: c.id, exe: "/usr/lib/postgresql/16/bin/postgres", port: 5432 })), ...of("api").map((c) => ({ id: c.id, exe: "/usr/bin/python3.11", port: 8080 }))]);
   node.status(status());
-  b = await Browser.start(central);
-  page = b.page;
   await b.firstLogin();
   await page.waitForSelector(".connection.live");
-});
-after(async () => {
-  node?.close();
-  await b?.stop();
-  await central?.stop();
-});
-afterEach(() => {
-  const found = b.problems;
-  b.problems = [];
-  b.expected = [];
-  assert.deepEqual(found, []);
 });
 
 describe("the picture", () => {

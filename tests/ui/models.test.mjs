@@ -2,34 +2,20 @@
 // Behaviour models in the browser: what was learned, what is to be judged, and what a lock and a relearning change.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
 import { HOSTILE, plain, status } from "./data.mjs";
-import { Browser, Central, until } from "./env.mjs";
+import { Browser, stage, until } from "./env.mjs";
 
 let central, node, b, page;
 const [web] = plain();
-const text = (selector) => page.locator(selector).first().innerText();
-const api = (path) => page.evaluate(async (p) => (await fetch(`/api/v1${p}`)).json(), path);
 const model = async () => (await api("/models?application=payments&workload=api")).models[0];
 
-before(async () => {
-  central = await Central.start();
+const { text, api } = stage(async (s) => {
+  ({ central, b, page } = s);
   node = await central.node("node-a");
   await node.inventory(plain(), true);
   node.status(status());
-  b = await Browser.start(central);
-  page = b.page;
   await b.firstLogin();
-});
-after(async () => {
-  node?.close();
-  await b?.stop();
-  await central?.stop();
-});
-afterEach(() => {
-  const found = b.problems;
-  b.problems = [];
-  assert.deepEqual(found, []);
 });
 
 test("a filter that leaves nothing says so, and goes", async () => {

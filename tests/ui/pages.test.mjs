@@ -2,30 +2,15 @@
 // The pages, in a real browser against the real central, which a test's node feeds. Every test ends with: no console message, no
 // request to another host, no dialog.
 import assert from "node:assert/strict";
-import { after, afterEach, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { blind, events, HOSTILE, hostile, id, lossy, many, plain, status } from "./data.mjs";
-import { Browser, Central, PASSWORD, until } from "./env.mjs";
+import { Browser, PASSWORD, stage, until } from "./env.mjs";
 
 let central, node, b, page;
 const rows = () => page.locator(".grid-body .row");
-const text = (selector) => page.locator(selector).first().innerText();
-const sees = (what, selector, pattern, ms) => until(what, async () => pattern.test(await text(selector)) || Promise.reject(await text(selector)), ms);
 
-before(async () => {
-  central = await Central.start();
-  b = await Browser.start(central);
-  page = b.page;
-});
-after(async () => {
-  node?.close();
-  await b?.stop();
-  await central?.stop();
-});
-afterEach(() => {
-  const found = b.problems;
-  b.problems = [];
-  b.expected = [];
-  assert.deepEqual(found, []);
+const { text, sees } = stage(async (s) => {
+  ({ central, b, page } = s);
 });
 
 describe("login", () => {

@@ -1,35 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Acts on containers in the browser: asked for with a reason, kept in the ledger whatever the node says, undone. The node of this test answers no orders: each stays pending, as one to a node that is away.
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
 import { attack, plain, status } from "./data.mjs";
-import { Browser, Central, until } from "./env.mjs";
+import { stage, until } from "./env.mjs";
 
 let central, node, b, page;
 const [web] = plain();
-const text = (selector) => page.locator(selector).first().innerText();
-const api = (path) => page.evaluate(async (p) => (await fetch(`/api/v1${p}`)).json(), path);
-
-before(async () => {
-  central = await Central.start();
+const { text, api } = stage(async (s) => {
+  ({ central, b, page } = s);
   node = await central.node("node-a");
   await node.inventory(plain(), true);
   node.status(status());
   for (const f of attack(web)) await node.finding(f);
-  b = await Browser.start(central);
-  page = b.page;
   await b.firstLogin();
-});
-after(async () => {
-  node?.close();
-  await b?.stop();
-  await central?.stop();
-});
-afterEach(() => {
-  const found = b.problems;
-  b.problems = [];
-  b.expected = [];
-  assert.deepEqual(found, []);
 });
 
 test("an empty ledger says where acts come from", async () => {

@@ -13,6 +13,8 @@
 #include "container/table.h"
 #include "container/workload.h"
 
+#include "scratch.h"
+
 #define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define SECOND G_USEC_PER_SEC
@@ -149,18 +151,6 @@ static void write_file(const char *root, const char *path, const char *text) {
         g_assert_true(g_file_set_contents(file, text, -1, NULL));
 }
 
-static void remove_tree(const char *path) {
-        g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-        const char *name;
-
-        while (dir && (name = g_dir_read_name(dir))) {
-                g_autofree char *child = g_build_filename(path, name, NULL);
-
-                remove_tree(child);
-        }
-        g_remove(path);
-}
-
 static void named_containers_need_proof(void) {
         g_autofree char *root = g_dir_make_tmp("bulkhead-cgroup-XXXXXX", NULL);
         static const char *const namespaces[] = { "prod", NULL };
@@ -211,7 +201,7 @@ static void named_containers_need_proof(void) {
         g_assert_true(bh_cgroup_probe(root, &v2, NULL, "/system.slice/crun-unit.scope", &got));
         g_assert_cmpstr(got.id, ==, "unit");
         g_assert_false(bh_cgroup_probe(root, &v2, NULL, "/system.slice/crun-..scope", &got));
-        remove_tree(root);
+        bh_test_remove(root);
 }
 
 /* ---- descriptions ---- */
@@ -731,7 +721,7 @@ static void late_runc_state_is_found(void) {
         g_auto(BhContainerLookup) l = { 0 };
         bh_container_table_lookup(t, 3, &l);
         g_assert_false(l.undecided);
-        remove_tree(root);
+        bh_test_remove(root);
 }
 
 static void find_by_what_people_type(void) {

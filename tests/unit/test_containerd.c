@@ -19,6 +19,8 @@
 #include "container/oci.h"
 #include "container/oci_state.h"
 
+#include "scratch.h"
+
 #define HEX "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 /* ---- framing ---- */
@@ -333,8 +335,7 @@ static void containers_of_files(void) {
         g_assert_false(bh_oci_state_describe(root, f));
         g_assert_cmpint(e->level, ==, BH_CONTAINER_FROM_CGROUP);
 
-        g_autofree char *command = g_strdup_printf("rm -rf '%s'", root);
-        g_assert_cmpint(system(command), ==, 0);
+        bh_test_remove(root);
 }
 
 static BhContainer *in_table(BhContainerTable *t, guint64 cgroup) {

@@ -12,25 +12,13 @@
 #include "base/fdio.h"
 #include "evidence/vault.h"
 
+#include "scratch.h"
+
 #define MIB (1u << 20)
 
 typedef struct {
         char *dir;
 } Fixture;
-
-static void remove_tree(const char *path) {
-        g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
-
-        for (const char *name; d && (name = g_dir_read_name(d));) {
-                g_autofree char *child = g_build_filename(path, name, NULL);
-
-                if (g_file_test(child, G_FILE_TEST_IS_DIR) && !g_file_test(child, G_FILE_TEST_IS_SYMLINK))
-                        remove_tree(child);
-                else
-                        g_unlink(child);
-        }
-        g_rmdir(path);
-}
 
 static void set_up(Fixture *f, gconstpointer unused) {
         g_autoptr(GError) error = NULL;
@@ -40,7 +28,7 @@ static void set_up(Fixture *f, gconstpointer unused) {
 }
 
 static void tear_down(Fixture *f, gconstpointer unused) {
-        remove_tree(f->dir);
+        bh_test_remove(f->dir);
         g_free(f->dir);
 }
 

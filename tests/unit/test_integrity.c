@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sensor/integrity.h"
 
+#include "scratch.h"
+
 #include <glib/gstdio.h>
 
 typedef struct {
@@ -13,20 +15,6 @@ static void put(const Fixture *f, const char *path, const char *text) {
 
         g_assert_cmpint(g_mkdir_with_parents(dir, 0700), ==, 0);
         g_assert_true(g_file_set_contents(file, text, -1, NULL));
-}
-
-static void remove_tree(const char *path) {
-        g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
-
-        for (const char *name; d && (name = g_dir_read_name(d));) {
-                g_autofree char *child = g_build_filename(path, name, NULL);
-
-                if (g_file_test(child, G_FILE_TEST_IS_DIR))
-                        remove_tree(child);
-                else
-                        g_unlink(child);
-        }
-        g_rmdir(path);
 }
 
 static void set_up(Fixture *f, gconstpointer unused) {
@@ -42,7 +30,7 @@ static void set_up(Fixture *f, gconstpointer unused) {
 }
 
 static void tear_down(Fixture *f, gconstpointer unused) {
-        remove_tree(f->dir);
+        bh_test_remove(f->dir);
         g_string_free(f->told, TRUE);
         g_free(f->dir);
         g_free(f->root);

@@ -7,12 +7,11 @@
 #include <unistd.h>
 
 #include "notify_alerts.h"
+#include "scratch.h"
 
 typedef char TempDir;
 static void temp_dir_free(TempDir *dir) {
-        g_autofree char *quoted = g_shell_quote(dir), *command = g_strdup_printf("rm -rf %s", quoted);
-
-        g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL);
+        bh_test_remove(dir);
         g_free(dir);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TempDir, temp_dir_free)

@@ -12,15 +12,14 @@
 #include <unistd.h>
 
 #include "notify_alerts.h"
+#include "scratch.h"
 
 static char *make_dir(void) {
         return g_dir_make_tmp("bh-send-XXXXXX", NULL);
 }
 
 static void remove_dir(char *dir) {
-        g_autofree char *quoted = g_shell_quote(dir), *command = g_strdup_printf("rm -rf %s", quoted);
-
-        g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL);
+        bh_test_remove(dir);
         g_free(dir);
 }
 

@@ -11,6 +11,8 @@
 #include "container/oci_state.h"
 #include "container/oci_storage.h"
 
+#include "scratch.h"
+
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define POD "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 #define IMAGE "aa00000000000000000000000000000000000000000000000000000000000000"
@@ -34,9 +36,7 @@ static gboolean set_up(void) {
 }
 
 static void tear_down(void) {
-        g_autofree char *command = g_strdup_printf("rm -rf '%s'", root);
-
-        g_assert_cmpint(system(command), ==, 0);
+        bh_test_remove(root);
         g_clear_pointer(&root, g_free);
 }
 

@@ -15,6 +15,8 @@
 #include "base/fdio.h"
 #include "parse/rootfile.h"
 
+#include "scratch.h"
+
 typedef struct {
         char *dir;
         int root;
@@ -41,24 +43,9 @@ static void set_up(Place *p, gconstpointer data) {
         put(p, "etc/empty", "");
 }
 
-static void remove_all(const char *dir) {
-        g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
-        const char *name;
-
-        while (d && (name = g_dir_read_name(d))) {
-                g_autofree char *path = g_build_filename(dir, name, NULL);
-
-                if (g_file_test(path, G_FILE_TEST_IS_DIR) && !g_file_test(path, G_FILE_TEST_IS_SYMLINK))
-                        remove_all(path);
-                else
-                        g_unlink(path);
-        }
-        g_rmdir(dir);
-}
-
 static void tear_down(Place *p, gconstpointer data) {
         close(p->root);
-        remove_all(p->dir);
+        bh_test_remove(p->dir);
         g_free(p->dir);
 }
 

@@ -8,6 +8,8 @@
 #include "sensor/tls_files.h"
 #include "sensor/tls_watch.h"
 
+#include "scratch.h"
+
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define OTHER "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define WAIT_US (30 * G_USEC_PER_SEC)
@@ -80,11 +82,9 @@ static void place_open(Place *p) {
 }
 
 static void place_close(Place *p) {
-        g_autofree char *all = g_strdup_printf("rm -rf '%s'", p->dir);
-
         bh_tls_watch_free(p->watch);
         bh_container_table_free(p->containers);
-        g_assert_true(g_spawn_command_line_sync(all, NULL, NULL, NULL, NULL));
+        bh_test_remove(p->dir);
         g_free(p->dir);
 }
 

@@ -4,7 +4,6 @@ Bulkhead tells of it is compared with what the test asks for. Each request comes
 import base64
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -60,9 +59,10 @@ AllowEncodedSlashes NoDecode
 """
 
 
-# The package would start a service: where it is not installed, `dev test` has unpacked it.
-UNPACKED = pathlib.Path(os.environ.get("BH_BUILD") or HERE.parents[1] / "build").resolve() / "bench" / "packages"
-UNPACKED_NGINX = not pathlib.Path("/usr/sbin/nginx").exists() and (UNPACKED / "usr/sbin/nginx").exists()
+# The package would start a service: where it is not installed, `dev test` has unpacked it, into build/ for every build that is tested.
+UNPACKED = HERE.parents[1] / "build" / "bench" / "packages"
+NGINX_HERE = next((p for p in (pathlib.Path("/usr/sbin/nginx"), UNPACKED / "usr/sbin/nginx") if p.exists()), None)
+UNPACKED_NGINX = NGINX_HERE is not None and UNPACKED in NGINX_HERE.parents
 NGINX = "/unpacked/usr/sbin/nginx" if UNPACKED_NGINX else "/usr/sbin/nginx"
 PROGRAMS = {
     "nginx": ("nginx", nginx_conf, [NGINX, "-c", "/conf/nginx.conf", "-e", "/tmp/error.log"]),
@@ -71,7 +71,7 @@ PROGRAMS = {
 
 
 def installed(server):
-    return (server == "nginx" and UNPACKED_NGINX) or shutil.which(PROGRAMS[server][0], path="/usr/sbin:/usr/bin") is not None
+    return NGINX_HERE is not None if server == "nginx" else shutil.which(PROGRAMS[server][0], path="/usr/sbin:/usr/bin") is not None
 
 
 class Front:
@@ -190,6 +190,5 @@ def platform():
     build = sensor_env.build_dir()
     with docker_env.DockerEnv() as docker, central_env.Central() as central:
         docker.import_base_image(build)
-        with sensor_env.Sensor(build, docker_host=docker.host, args=["--bus", f"unix:{central.run_dir}/central/bus.sock"]) as sensor:
-            wait_for(lambda: (sensor.status()["bus"]["state"] == "connected" and sensor.status()["web"]["state"] == "ready", sensor.status()), 90, "web traffic is looked at")
+        with central_env.connected_sensor(build, docker, central, "auto", web=True) as sensor:
             yield docker, sensor, central.root()

@@ -7,6 +7,7 @@ import type * as api from "./openapi";
 import type { Described } from "../lib/inventory";
 import type { NodeView, Problem, SensorStatus } from "../lib/health";
 import { toMs } from "../lib/format";
+import { list, num, object, text } from "../lib/loose";
 
 export type Role = api.Role;
 export interface Me { name: string; role: Role; mustChange: boolean; csrf: string }
@@ -14,11 +15,8 @@ export interface ContainerPage { items: Described[]; next?: string; total: numbe
 export interface StatusView { nodes: NodeView[]; central: Record<string, unknown>; problems: Problem[]; version: string; findings: number; lost: number }
 export interface Paged<T> { items: T[]; next?: string; total: number }
 
-type Json = Record<string, unknown>;
 /* An answer's members by the names that the API's description has, each of a type that is still to be checked. */
 type Loose<T> = Partial<Record<keyof T, unknown>>;
-const object = (v: unknown): Json => (v && typeof v === "object" && !Array.isArray(v) ? (v as Json) : {});
-const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
 
 const role = (v: unknown): Role => (v === "admin" || v === "analyst" ? v : "viewer");
 
@@ -65,12 +63,12 @@ export function statusFrom(status: unknown): StatusView {
   const central = object(o.central);
   const overview: Loose<api.Status["overview"]> = object(o.overview);
   return {
-    nodes: (Array.isArray(o.nodes) ? o.nodes : []).map(nodeFrom).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    nodes: list(o.nodes).map(nodeFrom).sort((a, b) => (a.name < b.name ? -1 : 1)),
     central,
     problems: centralProblems(central),
     version: text(central.version),
-    findings: Number(overview.findings ?? 0),
-    lost: Number(overview.lost ?? 0),
+    findings: num(overview.findings),
+    lost: num(overview.lost),
   };
 }
 
@@ -83,7 +81,7 @@ export function findingFrom(v: unknown): FindingRow {
 export interface LossRow { node: string; topic: string; reason: string; count: number; first: number; last: number }
 export function lossFrom(v: unknown): LossRow {
   const o: Loose<api.Loss> = object(v);
-  return { node: text(o.node), topic: text(o.topic), reason: text(o.reason), count: Number(o.count ?? 0), first: toMs(o.first), last: toMs(o.last) };
+  return { node: text(o.node), topic: text(o.topic), reason: text(o.reason), count: num(o.count), first: toMs(o.first), last: toMs(o.last) };
 }
 
 export interface UserRow { name: string; role: Role; created: number; disabled: boolean; mustChange: boolean; lastLogin: number }

@@ -34,6 +34,9 @@ export const graphChanged = signal(0);
 export const incidentsChanged = signal(0);
 export const incidentsOpen = signal(-1);
 
+/* Who is here may act: on containers, incidents and models. */
+export const mayAct = computed(() => me.value?.role === "admin" || me.value?.role === "analyst");
+
 /* Counts the messages that some response changed. */
 export const responsesChanged = signal(0);
 

@@ -5,6 +5,7 @@
  * Pure; no DOM.
  */
 import { bytes, toMs } from "./format";
+import { list, num, object, text, texts } from "./loose";
 
 export const LEVELS = ["application", "workload", "container"] as const;
 export type Level = (typeof LEVELS)[number];
@@ -24,13 +25,6 @@ export interface GEdge {
 
 export interface Answer { level: Level; nodes: GNode[]; edges: GEdge[]; since: number; until: number; generation: number; next: string; hidden: number }
 
-type Json = Record<string, unknown>;
-const object = (v: unknown): Json => (v && typeof v === "object" && !Array.isArray(v) ? (v as Json) : {});
-const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
-const num = (v: unknown): number => (typeof v === "number" && Number.isFinite(v) ? v : typeof v === "string" && v ? Number(v) || 0 : 0);
-const list = (v: unknown): unknown[] => (Array.isArray(v) ? v : []);
-const NONE: string[] = [];
-const texts = (v: unknown): string[] => (Array.isArray(v) && v.length ? v.map(text).filter(Boolean) : NONE);
 const KINDS: NodeKind[] = ["container", "workload", "application", "host", "name", "network", "runtime"];
 const BY_PREFIX: Record<string, NodeKind> = { c: "container", w: "workload", a: "application", h: "host", dns: "name", net: "network", rt: "runtime" };
 

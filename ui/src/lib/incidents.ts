@@ -5,6 +5,7 @@
  */
 import type * as api from "../api/openapi";
 import { date, toMs } from "./format";
+import { list, num, object, text, texts } from "./loose";
 
 export const SEVERITIES = ["critical", "high", "medium", "low"] as const;
 export type Severity = (typeof SEVERITIES)[number];
@@ -34,10 +35,6 @@ export interface Incident {
   workloads: string[]; places: Place[]; assignee: string; verdict: string; closedBy: string; closed: number; opened: number; changed: number; lines: Line[]; comments: { at: number; who: string; text: string }[]; whole: boolean;
 }
 
-type Json = Record<string, unknown>;
-const object = (v: unknown): Json => (v && typeof v === "object" && !Array.isArray(v) ? (v as Json) : {});
-const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
-const list = (v: unknown): unknown[] => (Array.isArray(v) ? v : []);
 const GRAVE = new Set(["emergency", "alert", "critical", "error"]);
 
 export const laneKey = (node: string, container: string) => `${node}\n${container}`;
@@ -48,8 +45,8 @@ function lineFrom(v: unknown): Line {
   const node = text(o.node);
   const containerId = text(o.container_id);
   return {
-    finding: text(o.finding), at: toMs(o.time), last: toMs(o.last), count: Number(o.count ?? 1) || 1, rule: text(o.rule), priority, grave: GRAVE.has(priority), tactics: list(o.tactics).map(text), basis: text(o.joined_by),
-    lane: laneKey(node, containerId), node, containerId, container: text(o.container_name), workload: text(o.workload), pid: Number(o.pid ?? 0) || 0, exe: text(o.exe), command: text(o.command), parent: text(o.parent),
+    finding: text(o.finding), at: toMs(o.time), last: toMs(o.last), count: num(o.count) || 1, rule: text(o.rule), priority, grave: GRAVE.has(priority), tactics: texts(o.tactics), basis: text(o.joined_by),
+    lane: laneKey(node, containerId), node, containerId, container: text(o.container_name), workload: text(o.workload), pid: num(o.pid), exe: text(o.exe), command: text(o.command), parent: text(o.parent),
     object: text(o.object), output: text(o.output),
   };
 }
@@ -58,8 +55,8 @@ export function incidentFrom(v: unknown): Incident {
   const o = object(v);
   const severity = text(o.severity) as Severity;
   return {
-    id: Number(o.id ?? 0), state: text(o.state), mergedInto: Number(o.merged_into ?? 0), severity: SEVERITIES.includes(severity) ? severity : "low", title: text(o.title), story: text(o.story), tactics: list(o.tactics).map(text),
-    first: toMs(o.first), last: toMs(o.last), findings: Number(o.findings ?? 0), dropped: Number(o.dropped ?? 0), nodes: list(o.nodes).map(text), applications: list(o.applications).map(text), workloads: list(o.workloads).map(text),
+    id: num(o.id), state: text(o.state), mergedInto: num(o.merged_into), severity: SEVERITIES.includes(severity) ? severity : "low", title: text(o.title), story: text(o.story), tactics: texts(o.tactics),
+    first: toMs(o.first), last: toMs(o.last), findings: num(o.findings), dropped: num(o.dropped), nodes: texts(o.nodes), applications: texts(o.applications), workloads: texts(o.workloads),
     places: list(o.containers).map(object).map((c) => ({
       key: laneKey(text(c.node), text(c.id)), node: text(c.node), container: text(c.id), name: text(c.name), workload: text(c.workload), application: text(c.application), image: text(c.image), state: text(c.state), ended: toMs(c.ended),
       privileged: c.privileged === true,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Behaviour models as the page uses them: answers checked, and what a lock or a relearning would change, in words. */
 import { count, toMs } from "./format";
+import { list, num, object, text } from "./loose";
 import { plural } from "./text";
 
 export interface Family { key: string; title: string; state: string; locked: boolean; observed: boolean; learned: number; outstanding: number; once: number; acts: number; over: number; perTrial: number }
@@ -10,12 +11,6 @@ export interface Item {
   id: string; family: string; actor: string; object: string; detail: string; uid: number; standing: string; inherited: boolean; starting: boolean; count: number; trials: number; replicas: number; first: number; last: number; example: string; why: string; says: string;
   risk: number;
 }
-
-type Json = Record<string, unknown>;
-const object = (v: unknown): Json => (v && typeof v === "object" && !Array.isArray(v) ? (v as Json) : {});
-const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
-const list = (v: unknown): unknown[] => (Array.isArray(v) ? v : []);
-const num = (v: unknown): number => Number(v ?? 0) || 0;
 
 function familyFrom(v: unknown): Family {
   const o = object(v);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What was done to containers, as the pages use it. */
 import { toMs } from "./format";
+import { object, text, texts } from "./loose";
 
 export interface Response { id: string; action: string; state: string; releasing: boolean; node: string; containerId: string; container: string; workload: string; application: string; actor: string; reason: string; allow: string[]; deny: string[]; result: string; until: number; created: number; changed: number; detail: Record<string, unknown> }
 
@@ -19,14 +20,11 @@ export const STATES: Record<string, string> = { pending: "its node has not said 
 /* What can be released: it holds, or is going to. */
 export const holds = (r: Response) => (r.state === "active" || r.state === "pending") && !r.releasing && !!ACTIONS.find((a) => a.key === r.action)?.undo;
 
-const text = (v: unknown): string => (typeof v === "string" ? v : typeof v === "number" ? String(v) : "");
-const list = (v: unknown): string[] => (Array.isArray(v) ? v.map(text).filter(Boolean) : []);
-
 export function responseFrom(v: unknown): Response {
-  const o = (v && typeof v === "object" ? v : {}) as Record<string, unknown>;
+  const o = object(v);
   return {
     id: text(o.id), action: text(o.action), state: text(o.state), releasing: o.releasing === true, node: text(o.node), containerId: text(o.container_id), container: text(o.container_name), workload: text(o.workload), application: text(o.application),
-    actor: text(o.actor), reason: text(o.reason), allow: list(o.allow), deny: list(o.deny), result: text(o.result), until: toMs(o.until), created: toMs(o.created), changed: toMs(o.changed),
-    detail: o.detail && typeof o.detail === "object" && !Array.isArray(o.detail) ? (o.detail as Record<string, unknown>) : {},
+    actor: text(o.actor), reason: text(o.reason), allow: texts(o.allow), deny: texts(o.deny), result: text(o.result), until: toMs(o.until), created: toMs(o.created), changed: toMs(o.changed),
+    detail: object(o.detail),
   };
 }

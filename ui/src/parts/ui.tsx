@@ -2,6 +2,7 @@
 /* Small parts that every page uses. */
 import type { ButtonHTMLAttributes, ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { date } from "../lib/format";
 import { visible } from "../lib/text";
 import { Icon } from "./icons";
 
@@ -9,6 +10,11 @@ import { Icon } from "./icons";
 export function T({ s, max, class: c, title }: { s: string | undefined; max?: number; class?: string; title?: boolean }) {
   const text = visible(s ?? "", max);
   return <bdi class={c} title={title ? text : undefined}>{text}</bdi>;
+}
+
+/* A moment in the local time, with that of UTC behind it. */
+export function Time({ ms }: { ms: number }) {
+  return Number.isFinite(ms) ? <time title={new Date(ms).toISOString()}>{date(ms)}</time> : <span class="none">–</span>;
 }
 
 type ButtonProps = Partial<ButtonHTMLAttributes<HTMLButtonElement>> & { kind?: "plain" | "primary" | "quiet" | "danger"; glyph?: string; busy?: boolean; class?: string };

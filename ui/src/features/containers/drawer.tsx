@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Container } from "../../api/openapi";
 import { get, sentence, ApiError } from "../../api/client";
 import { go, href } from "../../app/router";
-import { inventory, inventoryVersion, me, now } from "../../app/state";
+import { inventory, inventoryVersion, mayAct, now } from "../../app/state";
 import { age, bytes, count, date, toMs } from "../../lib/format";
 import { EXPOSURES, exposureOf } from "../../lib/inventory";
 import { shortId, visible } from "../../lib/text";
@@ -178,7 +178,7 @@ export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => vo
 
   const name = (full?.name || full?.display_name) ?? row?.name ?? shortId(id);
   const state = String(full?.state ?? row?.state ?? "");
-  const acts = (me.value?.role === "admin" || me.value?.role === "analyst") && !gone && (state === "running" || state === "paused");
+  const acts = mayAct.value && !gone && (state === "running" || state === "paused");
   return (
     <Drawer label={`Container ${visible(name, 80)}`} focusKey={key} onClose={onClose} head={
       <>

@@ -4,20 +4,19 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Finding } from "../../api/openapi";
 import { get, post, sentence } from "../../api/client";
 import { go, href, patch, route } from "../../app/router";
-import { incidentsChanged, me, now } from "../../app/state";
-import { age, count, date } from "../../lib/format";
+import { incidentsChanged, mayAct, me, now } from "../../app/state";
+import { age, count } from "../../lib/format";
 import { BASES, forestOf, incidentFrom, type Incident, type Line, type Place, reportOf, stamp, tacticName, VERDICTS } from "../../lib/incidents";
 import { plural, shortId, visible } from "../../lib/text";
 import { save } from "../../lib/save";
 import { Icon, StateMark } from "../../parts/icons";
-import { Button, Copy, Dialog, Empty, Facts, Field, Menu, Notice, Section, Skeleton, T } from "../../parts/ui";
+import { Button, Copy, Dialog, Empty, Facts, Field, Menu, Notice, Section, Skeleton, T, Time } from "../../parts/ui";
 import { SeverityMark, TacticStrip } from "./mark";
 import { LanesView } from "./lanes";
 import { Act } from "../responses/act";
 import { Evidence } from "./evidence";
 
 const mono = (s: string) => (s ? <span class="mono wrap"><T s={s} max={2000} /></span> : null);
-const Time = ({ ms }: { ms: number }) => (Number.isFinite(ms) ? <time title={new Date(ms).toISOString()}>{date(ms)}</time> : <span class="none">–</span>);
 
 type Process = { pid?: number; exe?: string; comm?: string; args?: string[]; user?: string; uid?: number; cwd?: string; started?: string };
 
@@ -167,7 +166,7 @@ export function IncidentPage({ id }: { id: string }) {
   const [acting, setActing] = useState<Place | null>(null);
   const version = incidentsChanged.value;
   const who = me.value;
-  const may = who?.role === "admin" || who?.role === "analyst";
+  const may = mayAct.value;
   const take = (v: unknown) => {
     setI(incidentFrom(v));
     setError("");

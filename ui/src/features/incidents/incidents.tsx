@@ -41,7 +41,7 @@ function List() {
 
   const read = async (cursor: string | undefined, signal: AbortSignal, keep: number) => {
     try {
-      const p = pageFrom<unknown>(await get<unknown>("/incidents", { ...query, limit: Math.min(500, Math.max(PAGE, keep)), cursor, count: "true" }, signal), "incidents");
+      const p = pageFrom<unknown>(await get<unknown>("/incidents", { ...query, limit: Math.min(1000, Math.max(PAGE, keep)), cursor, count: "true" }, signal), "incidents");
       const fresh = p.items.map(incidentFrom);
       setRows((r) => [...(cursor ? (r ?? []) : []), ...fresh].slice(0, MOST));
       setTotal(p.total);

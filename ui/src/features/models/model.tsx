@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, post, sentence } from "../../api/client";
 import { pageFrom } from "../../api/model";
 import { patch, route } from "../../app/router";
-import { me, now } from "../../app/state";
+import { mayAct, now } from "../../app/state";
 import { age, ageShort, brief, bytes, count, date } from "../../lib/format";
 import { isOpen, type Item, itemFrom, lockChanges, type Model, modelFrom, relearnChanges, STANDINGS, STATES, type Version } from "../../lib/models";
 import { save } from "../../lib/save";
@@ -80,7 +80,7 @@ export function ModelPage({ application, workload }: Named) {
   const [active, setActive] = useState(0);
   const [again, setAgain] = useState(0);
   const narrow = useNarrow();
-  const may = me.value?.role === "admin" || me.value?.role === "analyst";
+  const may = mayAct.value;
   const version = model?.versions.find((v) => v.digest === params.get("version")) ?? model?.versions[0];
   const family = params.get("family") ?? "";
   const open = params.get("open") === "1";

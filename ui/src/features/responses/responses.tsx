@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ledger: what was done to which container, by whom, why, until when; and its end. #/responses?open=1&id=… */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { get, post, sentence } from "../../api/client";
 import { pageFrom } from "../../api/model";
 import { href, patch, route } from "../../app/router";
-import { me, now, responsesChanged } from "../../app/state";
-import { age, date } from "../../lib/format";
+import { mayAct, now, responsesChanged } from "../../app/state";
+import { age } from "../../lib/format";
 import { actionTitle, holds, type Response, responseFrom, STATES } from "../../lib/responses";
 import { shortId, visible } from "../../lib/text";
 import { Icon } from "../../parts/icons";
-import { Button, Empty, Facts, Notice, Section, Skeleton, T } from "../../parts/ui";
+import { Button, Empty, Facts, Notice, Section, Skeleton, T, Time } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
 
-const Time = ({ ms }: { ms: number }) => (Number.isFinite(ms) ? <time title={new Date(ms).toISOString()}>{date(ms)}</time> : <span class="none">–</span>);
+const PAGE = 200;
+const MOST = 1000; /* of one answer */
 const state = (r: Response) => (r.releasing ? "release ordered" : STATES[r.state] ?? r.state);
 
 function Details({ r, may, release, onClose }: { r: Response; may: boolean; release: (r: Response) => Promise<void>; onClose: () => void }) {
@@ -42,11 +43,13 @@ export function Responses() {
   const [rows, setRows] = useState<Response[] | null>(null);
   const [next, setNext] = useState<string | undefined>();
   const [error, setError] = useState("");
+  const shown = useRef(0);
+  shown.current = rows?.length ?? 0;
   const version = responsesChanged.value;
-  const may = me.value?.role === "admin" || me.value?.role === "analyst";
+  const may = mayAct.value;
   const read = async (cursor: string | undefined, signal: AbortSignal) => {
     try {
-      const p = pageFrom<unknown>(await get<unknown>("/responses", { open: open ? "true" : undefined, limit: 200, cursor }, signal), "responses");
+      const p = pageFrom<unknown>(await get<unknown>("/responses", { open: open ? "true" : undefined, limit: cursor ? PAGE : Math.min(MOST, Math.max(PAGE, shown.current)), cursor }, signal), "responses");
       setRows((l) => [...(cursor ? (l ?? []) : []), ...p.items.map(responseFrom)]);
       setNext(p.next);
       setError("");
