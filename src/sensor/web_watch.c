@@ -10,6 +10,7 @@
 #include "web_private.h"
 
 #define WAIT_MS 5000u
+#define METHOD_MAX 20u     /* as the kernel's program has it */
 #define STATE_HTTP2 2u     /* BhWebState, of the program that is not linked here */
 #define STATE_TUNNEL 4u
 
@@ -194,17 +195,25 @@ static void end_stream(BhWebWatch *w, BhWebConn *c, gint64 at_ns) {
         c->under_way = 0;
 }
 
-/* As the kernel's program and the inspector take it: empty lines may come before it, and a method is any word before a path. */
+/*
+ * As the kernel's program and the inspector take it: empty lines may come before it, and a method is any word before a path. A piece that ends within that may be one. What else begins
+ * with a capital letter is a field or a part of a body, which must not be read as a request where the one that it is of was lost.
+ */
 static gboolean begins_request(const BhPayloadPiece *p) {
         guint32 from = 0, end;
+        gboolean capitals = TRUE;
 
         while (from < p->len && (p->bytes[from] == '\r' || p->bytes[from] == '\n'))
                 from++;
-        if (from < p->len && g_ascii_isupper((char) p->bytes[from]))
+        for (end = from; end < p->len && end - from <= METHOD_MAX && (g_ascii_isalnum((char) p->bytes[end]) || p->bytes[end] == '-' || p->bytes[end] == '_'); end++)
+                capitals &= !g_ascii_islower((char) p->bytes[end]);
+        if (end == from || end - from > METHOD_MAX)
+                return FALSE;
+        if (end == p->len)
                 return TRUE;
-        for (end = from; end < p->len && (g_ascii_isalnum((char) p->bytes[end]) || p->bytes[end] == '-' || p->bytes[end] == '_'); end++)
-                ;
-        return end > from && end + 1 < p->len && (p->bytes[end] == ' ' || p->bytes[end] == '\t') && (p->bytes[end + 1] == '/' || p->bytes[end + 1] == '*');
+        if (p->bytes[end] != ' ' && p->bytes[end] != '\t')
+                return FALSE;
+        return capitals || end + 1 == p->len || memchr("/*hH", p->bytes[end + 1], 4) != NULL;
 }
 
 static void begin_stream(BhWebWatch *w, BhWebConn *c) {
@@ -296,7 +305,8 @@ static gboolean skips(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
 
 static void feed(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
         gboolean from_client = c->server ? !p->sent : p->sent;
-        gboolean request = from_client && (p->flags & BH_PAYLOAD_TURN || !c->serial);
+        /* one that the client sends behind another, without an answer between them, is no turn: such a one must not be passed over with the first */
+        gboolean request = from_client && (p->flags & BH_PAYLOAD_TURN || c->skipping);
         BhWebInput in = { .at_ns = p->time_ns, .client = c->client, .server = c->host, .port = c->port };
 
         if (c->serial && c->epoch != w->epoch)

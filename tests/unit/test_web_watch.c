@@ -554,6 +554,38 @@ static void attack_is_found_above_capacity(void) {
         g_assert_cmpint(status_of(&e, NULL, "connections_open"), ==, 0);
 }
 
+/* What comes of a request whose beginning was lost is no request, whatever it looks like; the next one is. */
+static void body_of_a_lost_request_is_not_judged(void) {
+        g_auto(Env) e;
+        env_init(&e, NULL, NULL);
+        pid_t pid = (pid_t) status_of(&e, NULL, "pid");
+        Socket s = socket_of(&e, 100, 100, FALSE);
+
+        g_assert_cmpint(kill(pid, SIGSTOP), ==, 0);
+        for (guint i = 0; i < BH_WEB_WAITING_SHARE; i++) {
+                Socket other = socket_of(&e, 100, 100, FALSE);
+
+                asks(&other, "POST /save HTTP/1.1\r\nHost: shop\r\nUser-Agent: t\r\nAccept: */*\r\nContent-Length: 1\r\n\r\na");
+        }
+        asks(&s, "POST /save HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000\r\n\r\n");
+        g_assert_cmpint(status_of(&e, "lost", "beyond_share"), ==, 1);
+        g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
+        gint64 until = g_get_monotonic_time() + DEADLINE_US;
+        while (status_of(&e, NULL, "waiting") && g_get_monotonic_time() < until)
+                g_usleep(2000);
+        asks(&s, SQLI);
+        answers(&s, OK);
+        g_assert_cmpint(status_of(&e, "lost", "without_begin"), ==, 2);
+        g_assert_cmpint(status_of(&e, NULL, "attacks"), ==, 0);
+        /* it goes on after a "100 Continue": the direction turns, and no request begins */
+        asks(&s, "Field: value\r\n\r\n");
+        g_assert_cmpint(status_of(&e, "lost", "without_begin"), ==, 3);
+        answers(&s, OK);
+        asks(&s, SQLI);
+        answers(&s, OK);
+        wait_findings(&e, 1);
+}
+
 static void other_protocols_and_ends_leave_nothing(void) {
         g_auto(Env) e;
         env_init(&e, NULL, NULL);
@@ -561,7 +593,7 @@ static void other_protocols_and_ends_leave_nothing(void) {
 
         asks(&tunnel, "CONNECT db:5432 HTTP/1.1\r\nHost: db\r\n\r\n");
         answers(&tunnel, "HTTP/1.1 200 OK\r\n\r\n");
-        asks(&broken, "XYZ\x01\x02\x03\x04 no http at all\r\n\r\n\r\n");
+        asks(&broken, "XYZ /\x01\x02\x03\x04 no http at all\r\n\r\n\r\n");
         asks(&cut, "POST /upload HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\nab");
         closes(&cut);
         wait_for(&e, NULL, "exchanges", 2);
@@ -588,6 +620,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_watch/request-behind-empty-lines-is-looked-at", request_behind_empty_lines_is_looked_at);
         g_test_add_func("/web_watch/dead-inspector-costs-one-connection", dead_inspector_costs_one_connection);
         g_test_add_func("/web_watch/attack-is-found-above-capacity", attack_is_found_above_capacity);
+        g_test_add_func("/web_watch/body-of-a-lost-request-is-not-judged", body_of_a_lost_request_is_not_judged);
         g_test_add_func("/web_watch/other-protocols-and-ends-leave-nothing", other_protocols_and_ends_leave_nothing);
         return g_test_run();
 }
