@@ -10,6 +10,7 @@
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
 #include "inspect_env.h"
+#include "sensor/net_alerts.h"
 #include "sensor/web_watch.h"
 
 #define ID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -242,6 +243,37 @@ static void attack_becomes_one_finding(void) {
         g_assert_cmpuint(e.findings->len, ==, 1);
         g_assert_cmpint(status_of(&e, NULL, "judged"), ==, 4);
         g_assert_cmpint(status_of(&e, NULL, "requests"), ==, 5);
+        g_assert_cmpint(status_of(&e, "findings", "found"), ==, 4);
+        g_assert_cmpint(status_of(&e, "findings", "told"), ==, 1);
+        g_assert_cmpint(status_of(&e, "findings", "repeated"), ==, 3);
+        g_assert_cmpint(status_of(&e, "findings", "coarse"), ==, 0);
+}
+
+static void count_body(GBytes *body, gpointer data) {
+        ++*(guint *) data;
+        g_bytes_unref(body);
+}
+
+/* Beyond the keys that are told apart they are told together, and counted as that. */
+static void too_many_findings_are_told_together_and_counted(void) {
+        guint bodies = 0;
+        g_autoptr(BhNetAlerts) alerts = bh_net_alerts_new("n1", count_body, &bodies);
+        BhNetAlertsStats stats;
+
+        for (guint i = 0; i < BH_NET_ALERTS_KEYS + 100; i++) {
+                g_autofree char *key = g_strdup_printf("web %u", i);
+                const BhNetAlert a = { .id = key, .key = key, .coarse = "web", .kind = "web", .source = "web", .rule = "r", .priority = "error", .output = "o", .description = "", .advice = "",
+                                       .tags = (const char *const[]){ "web", NULL }, .time_ns = 1 };
+
+                bh_net_alerts_add(alerts, &a, NULL, 1);
+        }
+        bh_net_alerts_stats(alerts, &stats);
+        g_assert_cmpuint(stats.found, ==, BH_NET_ALERTS_KEYS + 100);
+        g_assert_cmpuint(stats.coarse, ==, 100);
+        g_assert_cmpuint(stats.told, ==, BH_NET_ALERTS_KEYS + 1);
+        g_assert_cmpuint(stats.repeated, ==, 99);
+        g_assert_cmpuint(stats.refused, ==, 0);
+        g_assert_cmpuint(bodies, ==, stats.told);
 }
 
 static void refused_attack_weighs_less_and_one_without_an_answer_is_told(void) {
@@ -611,6 +643,7 @@ static void other_protocols_and_ends_leave_nothing(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/web_watch/attack-becomes-one-finding", attack_becomes_one_finding);
+        g_test_add_func("/web_watch/too-many-findings-are-told-together-and-counted", too_many_findings_are_told_together_and_counted);
         g_test_add_func("/web_watch/refused-attack-weighs-less-and-one-without-an-answer-is-told", refused_attack_weighs_less_and_one_without_an_answer_is_told);
         g_test_add_func("/web_watch/people-decide-what-is-looked-at", people_decide_what_is_looked_at);
         g_test_add_func("/web_watch/another-policy-holds-for-what-is-open", another_policy_holds_for_what_is_open);
