@@ -17,7 +17,8 @@
 /* What is under way to the inspector. */
 typedef struct {
         BhWebWatch *w;
-        guint64 serial, container;
+        BhWebShare *share;
+        guint64 serial;
         gboolean close;
 } Feed;
 
@@ -147,39 +148,45 @@ void bh_web_watch_policy(BhWebWatch *w, const BhWebPolicy *policy) {
 
 static void on_answer(BhInspectAnswer *answer, gpointer data);
 
-static guint waiting_of(BhWebWatch *w, guint64 container) {
-        return GPOINTER_TO_UINT(g_hash_table_lookup(w->waiting_of, &container));
+static BhWebShare *share_of(BhWebWatch *w, guint64 container) {
+        BhWebShare *share = g_hash_table_lookup(w->shares, &container);
+
+        if (!share) {
+                share = g_new(BhWebShare, 1);
+                *share = (BhWebShare){ container, 0 };
+                g_hash_table_insert(w->shares, &share->container, share);
+        }
+        return share;
 }
 
-static void set_waiting(BhWebWatch *w, guint64 container, guint n) {
-        if (n)
-                g_hash_table_insert(w->waiting_of, g_memdup2(&container, sizeof(container)), GUINT_TO_POINTER(n));
-        else
-                g_hash_table_remove(w->waiting_of, &container);
+static void drop_if_idle(BhWebWatch *w, const BhWebShare *share) {
+        if (!share->waiting)
+                g_hash_table_remove(w->shares, &share->container);
 }
 
 /* The end of a connection goes in any case, or the inspector would keep it. */
 static gboolean submit(BhWebWatch *w, BhWebConn *c, const BhWebInput *in) {
         g_autoptr(GByteArray) body = NULL;
-        guint waiting = waiting_of(w, c->container);
+        BhWebShare *share = share_of(w, c->container);
         Feed *f;
 
-        if (waiting >= BH_WEB_WAITING_SHARE && !(in->flags & BH_WEB_CLOSE)) {
+        if (share->waiting >= BH_WEB_WAITING_SHARE && !(in->flags & BH_WEB_CLOSE)) {
                 w->n.beyond_share++;
                 return FALSE;
         }
         body = g_byte_array_sized_new((guint) in->len + 128);
         f = g_new(Feed, 1);
-        *f = (Feed){ w, c->serial, c->container, (in->flags & BH_WEB_CLOSE) != 0 };
+        *f = (Feed){ w, share, c->serial, (in->flags & BH_WEB_CLOSE) != 0 };
         bh_inspect_pack_web_input(body, in);
         g_autoptr(GBytes) bytes = g_byte_array_free_to_bytes(g_steal_pointer(&body));
         if (!bh_inspect_submit(w->client, BH_INSPECT_WEB, bytes, -1, WAIT_MS, on_answer, f)) {
                 g_free(f);
+                drop_if_idle(w, share);
                 w->n.refused++;
                 return FALSE;
         }
         w->waiting++;
-        set_waiting(w, c->container, waiting + 1);
+        share->waiting++;
         c->under_way++;
         return TRUE;
 }
@@ -453,7 +460,8 @@ static void on_answer(BhInspectAnswer *answer, gpointer data) {
         g_mutex_lock(&w->lock);
         BhWebConn *c = g_hash_table_lookup(w->serials, &f->serial);
         w->waiting--;
-        set_waiting(w, f->container, waiting_of(w, f->container) - 1);
+        f->share->waiting--;
+        drop_if_idle(w, f->share);
         if (c && c->under_way)
                 c->under_way--;
         if (answer->status == BH_INSPECT_LOST) {
@@ -502,7 +510,7 @@ BhWebWatch *bh_web_watch_new(const BhWebWatchConfig *config, GError **error) {
         g_mutex_init(&w->lock);
         w->conns = g_hash_table_new(conn_hash, conn_equal);
         w->serials = g_hash_table_new(g_int64_hash, g_int64_equal);
-        w->waiting_of = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        w->shares = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
         w->off = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         w->words = bh_waf_words_new(NULL, NULL); /* NULL: nothing is passed over */
         w->requests = bh_web_requests_new();
@@ -537,7 +545,7 @@ void bh_web_watch_free(BhWebWatch *w) {
         bh_waf_words_free(w->words);
         g_hash_table_unref(w->conns);
         g_hash_table_unref(w->serials);
-        g_hash_table_unref(w->waiting_of);
+        g_hash_table_unref(w->shares);
         g_hash_table_unref(w->off);
         g_free(w->last_problem);
         g_free(w->node);
