@@ -128,8 +128,9 @@ static __always_inline __u32 position(struct sock *sk, bool sent) {
         return sent ? BPF_CORE_READ(tp, write_seq) : BPF_CORE_READ(tp, copied_seq);
 }
 
+/* Never 0. Not skc_num: the kernel takes that back when the connection is over (a reset, say), and what has come before is read all the same. */
 static __always_inline __u32 ports_of(struct sock *sk) {
-        return (__u32) BPF_CORE_READ(sk, __sk_common.skc_num) << 16 | swap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+        return (__u32) swap16(BPF_CORE_READ((struct inet_sock *) sk, inet_sport)) << 16 | swap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
 }
 
 static __noinline int rules_for(struct bh_payload_stream *s, __u64 container, __u32 rules) {
@@ -188,7 +189,6 @@ static __noinline int stream_make(struct bh_payload_stream *s, struct sock *sk, 
         if (!s->container || !cfg)
                 return 0;
         s->id = bpf_ktime_get_boot_ns() >> 5 << 10 | (bpf_get_smp_processor_id() & 1023);
-        s->ports = ports_of(sk);
         if (rules_for(s, s->container, *(volatile __u32 *) &cfg->rules)) {
                 s->state = BH_PAYLOAD_OFF;
                 return 1;
@@ -243,6 +243,9 @@ static __noinline struct bh_payload_stream *stream_begin(struct sock *sk, bool s
         }
         if (open)
                 __sync_fetch_and_add(open, 1);
+        /* last: until it has them, it is another call's to make */
+        asm volatile("" ::: "memory");
+        s->ports = ports_of(sk);
         return s->state == BH_PAYLOAD_OFF ? NULL : s;
 }
 
@@ -303,6 +306,8 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
                         return 1;
                 /* it is off now, or was: then it is looked at as one that was open before */
         }
+        if (s && !s->ports) /* another thread's call on the same socket, the first one, is making it just now; this one will be a gap */
+                return 0;
         if (s) {
                 open_fewer(s->container);
                 bpf_map_delete_elem(&streams, &key);
@@ -496,6 +501,8 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
         s->first_len = (__u8) at;
         verdict = payload_classify((__u64) sk, (sent && (ports & 0xffff) == PORT_DNS) || (!sent && ports >> 16 == PORT_DNS));
         if (verdict == YES) {
+                if (s->state == BH_PAYLOAD_LOOKING)
+                        w->head.flags |= BH_PAYLOAD_F_TURN;
                 s->state = BH_PAYLOAD_FOLLOWED;
                 if (!s->side)
                         s->side = sent ? BH_PAYLOAD_AT_CLIENT : BH_PAYLOAD_AT_SERVER;
@@ -553,6 +560,8 @@ static __noinline int decide_clear(struct work *w, struct bh_payload_stream *s, 
                 verdict = YES;
         }
         if (verdict == YES) {
+                if (client)
+                        w->head.flags |= BH_PAYLOAD_F_TURN;
                 s->clear = BH_PAYLOAD_CLEAR_FOLLOWED;
                 if (counts)
                         BH_ADD(counts->followed, 1);

@@ -101,7 +101,7 @@ struct bh_payload_stream {
         __u64 container;
         __u64 window; /* of the connection's second, CLOCK_BOOTTIME ns */
         __u32 used;   /* bytes in it */
-        __u32 ports;  /* local << 16 | remote: an entry whose ports are others is of an earlier socket */
+        __u32 ports;  /* local << 16 | remote: an entry whose ports are others is of an earlier socket; 0: it is being made */
         __u32 rules;  /* of struct bh_payload_config, when the next two were looked up */
         __u32 per_request, per_second;
         __u8 state;   /* enum bh_payload_state */

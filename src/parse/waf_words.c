@@ -45,6 +45,7 @@ typedef struct {
 
 struct BhWafWords {
         guint8 class_of[256]; /* 0: in no word */
+        guint8 plain[256];    /* letters and digits: looks begin with a copy, for each field of each request */
         guint classes;
         guint nodes;
         guint16 *next;        /* nodes × classes */
@@ -147,6 +148,8 @@ BhWafWords *bh_waf_words_new(const char *rules_dir, GError **error) {
         g_autoptr(BhWafWords) w = g_new0(BhWafWords, 1);
         const char *dir = rules_dir ? rules_dir : BH_WAF_RULES_DIR;
 
+        for (guint c = 0; c < 256; c++)
+                w->plain[c] = g_ascii_isalnum(c);
         g_array_set_clear_func(all, word_clear);
         for (gsize i = 0; i < G_N_ELEMENTS(lists); i++)
                 read_list(dir, lists[i], WORD_KEPT, 0, all);
@@ -180,8 +183,7 @@ gsize bh_waf_words_bytes(const BhWafWords *w) {
 BhWafLook bh_waf_look_for(const BhWafWords *w, guint8 kinds, const char *also) {
         BhWafLook l = { .words = w, .kinds = kinds };
 
-        for (guint c = 0; c < 256; c++)
-                l.allowed[c] = g_ascii_isalnum(c);
+        memcpy(l.allowed, w->plain, sizeof(l.allowed));
         for (; *also; also++)
                 l.allowed[(guint8) *also] = TRUE;
         return l;

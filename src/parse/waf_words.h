@@ -36,7 +36,7 @@ gsize bh_waf_words_bytes(const BhWafWords *w);
 typedef struct {
         const BhWafWords *words;
         guint8 kinds; /* words that count here */
-        gboolean allowed[256];
+        guint8 allowed[256];
 } BhWafLook;
 
 /* `also`: characters that it may have beside letters and digits. */

@@ -38,7 +38,6 @@ static gboolean is_named(const char *name, gsize len, const char *what) {
         return len == strlen(what) && g_ascii_strncasecmp(name, what, len) == 0;
 }
 
-/* As the filter looks at it; whatever it would decode first is not plain here. */
 /* "a=1; b=2": each with one name and one '='. What is less plain the filter reads in its own way. */
 static gboolean plain_cookies(const char *value, gsize len) {
         guint equals = 0;
@@ -66,6 +65,7 @@ static gboolean plain_host(const char *value, gsize len) {
         return len > 0;
 }
 
+/* As the filter looks at it; whatever it would decode first is not plain here. */
 static gboolean plain_field(const BhWafWords *words, const char *name, gsize name_len, const char *value, gsize len) {
         static const char *const never[] = { "content-", "transfer-", "upgrade", "expect", "trailer", "te" };
         gboolean word = FALSE, agent = is_named(name, name_len, "User-Agent"), open = is_named(name, name_len, "Host") || (name_len >= 6 && g_ascii_strncasecmp(name, "Accept", 6) == 0);

@@ -154,8 +154,13 @@ static GBytes *pack_repeats(const Window *w) {
         return body;
 }
 
+/* Read by other threads. */
+static void count(guint64 *n) {
+        __atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
+}
+
 static void tell(BhNetAlerts *a, GBytes *body) {
-        a->stats.told++;
+        count(&a->stats.told);
         a->publish(body, a->data);
 }
 
@@ -165,17 +170,18 @@ void bh_net_alerts_add(BhNetAlerts *a, const BhNetAlert *alert, const struct bh_
         const char *key = alert->key;
         Window *w = g_hash_table_lookup(a->windows, key);
 
-        a->stats.found++;
+        count(&a->stats.found);
         if (!w && (a->open.length >= BH_NET_ALERTS_KEYS || a->bytes >= BH_NET_ALERTS_BYTES)) {
                 key = alert->coarse;
                 w = g_hash_table_lookup(a->windows, key);
                 if (!w && (a->open.length >= 2 * BH_NET_ALERTS_KEYS || a->bytes >= 2 * BH_NET_ALERTS_BYTES)) {
-                        a->stats.refused++;
+                        count(&a->stats.refused);
                         return;
                 }
+                count(&a->stats.coarse);
         }
         if (w && !w->sample && a->bytes >= 2 * BH_NET_ALERTS_BYTES) {
-                a->stats.refused++;
+                count(&a->stats.refused);
                 return;
         }
         if (w) {
@@ -186,7 +192,7 @@ void bh_net_alerts_add(BhNetAlerts *a, const BhNetAlert *alert, const struct bh_
                 w->first_ns = w->repeats ? MIN(w->first_ns, alert->time_ns) : alert->time_ns;
                 w->last_ns = w->repeats ? MAX(w->last_ns, alert->time_ns) : alert->time_ns;
                 w->repeats++;
-                a->stats.repeated++;
+                count(&a->stats.repeated);
                 return;
         }
         w = g_new0(Window, 1);
@@ -221,8 +227,13 @@ void bh_net_alerts_round(BhNetAlerts *a, gint64 now_us) {
 }
 
 void bh_net_alerts_stats(const BhNetAlerts *a, BhNetAlertsStats *out) {
-        *out = a->stats;
-        out->windows = a->open.length;
+        *out = (BhNetAlertsStats) {
+                .found = __atomic_load_n(&a->stats.found, __ATOMIC_RELAXED),
+                .told = __atomic_load_n(&a->stats.told, __ATOMIC_RELAXED),
+                .repeated = __atomic_load_n(&a->stats.repeated, __ATOMIC_RELAXED),
+                .coarse = __atomic_load_n(&a->stats.coarse, __ATOMIC_RELAXED),
+                .refused = __atomic_load_n(&a->stats.refused, __ATOMIC_RELAXED),
+        };
 }
 
 void bh_net_alerts_free(BhNetAlerts *a) {

@@ -5,7 +5,7 @@
  * Equal are those with the same key, which names the container and what was found. The first one is told at once; those within BH_NET_ALERTS_WINDOW_US after it as one message
  * with their number, first and last time. A quiet window ends it.
  *
- * One thread (drain). Bounds: BH_NET_ALERTS_KEYS windows at a time and BH_NET_ALERTS_BYTES of bodies of those that were found again, beyond which what is new is told under the key that it is coarsely equal to, and beyond twice as many
+ * One thread (drain), but for the statistics. Bounds: BH_NET_ALERTS_KEYS windows at a time and BH_NET_ALERTS_BYTES of bodies of those that were found again, beyond which what is new is told under the key that it is coarsely equal to, and beyond twice as many
  * counted as refused.
  */
 #pragma once
@@ -44,8 +44,8 @@ typedef struct {
         guint64 found;    /* all */
         guint64 told;     /* bodies */
         guint64 repeated; /* of `found`, told as a number */
-        guint64 refused;  /* of `found`, neither */
-        guint windows;
+        guint64 coarse;   /* of `found`, told or counted under the key that it is coarsely equal to, as there were too many */
+        guint64 refused;  /* of `found`, neither told nor counted */
 } BhNetAlertsStats;
 
 typedef struct BhNetAlerts BhNetAlerts;

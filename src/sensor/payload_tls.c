@@ -66,16 +66,6 @@ static void tell_programs(BhPayload *p, gboolean any) {
         g_mutex_unlock(&p->lock);
 }
 
-gboolean bh_payload_tls_known(BhPayload *p, guint64 dev, guint64 ino) {
-        File key = { .dev = dev, .ino = ino };
-        gboolean known;
-
-        g_mutex_lock(&p->tls_lock);
-        known = g_hash_table_contains(p->tls, &key);
-        g_mutex_unlock(&p->tls_lock);
-        return known;
-}
-
 /* ---- probes ---- */
 
 static gboolean probe(BhPayload *p, File *f, const char *path, guint64 offset, const char *program, gboolean at_end, GError **error) {

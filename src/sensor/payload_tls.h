@@ -22,9 +22,6 @@
 
 #define BH_PAYLOAD_TLS_FILES 256u /* with probes at a time; more are refused and counted */
 
-/* Whether the file was offered before, with or without such functions in it. */
-gboolean bh_payload_tls_known(BhPayload *p, guint64 dev, guint64 ino);
-
 /*
  * Attaches to what `elf` has of the functions, and remembers the file, until bh_payload_tls_detach() or bh_payload_stop(). `dev` and `ino` are the caller's name of it. FALSE: it is not started, the bound is reached or the kernel refuses; a file without such functions
  * is no error.

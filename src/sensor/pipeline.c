@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pipeline.h"
-
-#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -9,41 +6,14 @@
 #include "describe.h"
 #include "event/codec.h"
 #include "event/select.h"
-#include "leftovers.h"
-#include "ring.h"
+#include "pipeline_private.h"
 
 #define TICK_US 4000             /* how often the rings are looked at */
 #define SETTLE_NS 3000000ull     /* records younger than this may still be followed by older ones */
 #define BATCH_MAX 16384u
 #define STALL_US 500000
 #define ORIGINS_MAX 4096u
-#define COMMIT_WAIT_MS 50
 #define CLOCK_EVERY 32u
-
-/*
- * What the recorder keeps with each block: where in the rings its last record stands. Records of one ring are taken, waited for and recorded
- * in the ring's own order, so that one position a ring says exactly what is in the recorder.
- */
-struct mark {
-        guint64 epoch;             /* identity of the rings */
-        guint64 safe[BH_RING_MAX]; /* everything before is in the recorder */
-};
-
-typedef struct {
-        const struct bh_rec *rec; /* NULL: none */
-        guint64 end;
-        guint32 len;
-} Item;
-
-typedef struct {
-        struct bh_event *event; /* a copy that stands alone */
-        guint64 cgroup, origin;
-        guint64 end;
-        gint64 since_us;
-        guint8 ring; /* BH_RING_MAX: not from a ring */
-        gboolean labels;
-        BhInspection inspection;
-} Waiting;
 
 enum message_kind { MESSAGE_WAKE, MESSAGE_RUNTIME, MESSAGE_EVENT, MESSAGE_SAY, MESSAGE_CALL, MESSAGE_FLUSH, MESSAGE_STOP };
 
@@ -59,36 +29,7 @@ typedef struct {
         gboolean *done; /* of a call or a flush */
 } Message;
 
-struct BhPipeline {
-        BhPipelineConfig c;
-        gint foreign; /* atomic: events of bh_pipeline_event() that wait */
-        BhRing *rings[BH_RING_MAX];
-        Item head[BH_RING_MAX]; /* read from the ring and not taken yet */
-        GQueue waiting;
-        GHashTable *given_up; /* container cgroups whose metadata did not come in time */
-        BhRecorderState recorder_state;
-        guint64 recorder_lost;
-        GHashTable *origins;  /* cgroup id → BhContainer, for processes that outlive the table's memory */
-        struct mark mark, resume;
-        gboolean resuming;
-        guint64 next_id;
-        GByteArray *wire, *labels;
-        BhAccount *account;
-        BhLeftovers *leftovers;
-        GAsyncQueue *inbox;
-        GThread *thread;
-        GMutex lock;
-        GCond flushed;
-        BhPipelineStats stats;
-        gint runtime_expected;
-        gint64 now_us; /* monotonic time, at most CLOCK_EVERY records old: waiting is counted in milliseconds */
-        gboolean stopping, hurry; /* hurry: nothing waits for the inspector any more */
-        guint64 scan_since;
-        GError *scan_error;
-        gint scan_done;
-};
-
-static guint64 boottime(void) {
+guint64 bh_pipeline_boottime(void) {
         struct timespec t;
 
         clock_gettime(CLOCK_BOOTTIME, &t);
@@ -100,12 +41,12 @@ static guint64 wall_offset(void) {
         struct timespec t;
 
         clock_gettime(CLOCK_REALTIME, &t);
-        return (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec - boottime();
+        return (guint64) t.tv_sec * 1000000000u + (guint64) t.tv_nsec - bh_pipeline_boottime();
 }
 
 /* ---- end of the way: recorder and listeners ---- */
 
-static void emit(BhPipeline *p, struct bh_event *e, guint64 container) {
+void bh_pipeline_emit(BhPipeline *p, struct bh_event *e, guint64 container) {
         BH_SET(e, id, p->next_id++);
         BH_SET(e, node, ((struct bh_str){ p->c.node, (guint32) strlen(p->c.node) }));
         g_byte_array_set_size(p->wire, 0);
@@ -202,7 +143,7 @@ static void finish(BhPipeline *p, struct bh_event *e, const BhContainerLookup *l
                 bh_inspector_finish(p->c.inspector, x, e, l->container, p->now_us);
         if (x->web)
                 bh_web_watch_finish(p->c.web, x->web, e, p->c.lineage);
-        emit(p, e, container_hash(l->container));
+        bh_pipeline_emit(p, e, container_hash(l->container));
         bh_inspection_clear(x);
         g_clear_pointer(&x->web, bh_web_ticket_free);
 }
@@ -301,7 +242,7 @@ static void cgroup_removed(BhPipeline *p, const struct bh_event *e) {
                 p->c.cgroup_gone(e->target_cgroup, p->c.data);
 }
 
-static void process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len, guint8 ring, guint64 end) {
+void bh_pipeline_process_record(BhPipeline *p, const struct bh_rec *rec, guint32 len, guint8 ring, guint64 end) {
         struct bh_decoded d;
         g_autoptr(GError) error = NULL;
 
@@ -343,12 +284,6 @@ static void foreign_event(BhPipeline *p, const struct bh_event *e, guint64 start
         BH_SET(&d->event, time, e->boottime + p->c.clock.now);
         bh_process_enrich(p->c.processes, d);
         place(p, &d->event, e->cgroup, d->origin, BH_RING_MAX, 0);
-}
-
-static void repeat_record(const struct bh_rec *rec, guint32 len, gpointer data) {
-        BhPipeline *p = data;
-
-        process_record(p, rec, len, BH_RING_MAX, 0);
 }
 
 /* The recorder has it; the tables need it all the same. */
@@ -400,7 +335,7 @@ static guint drain(BhPipeline *p, guint64 limit) {
                         continue;
                 }
                 bh_account_received(p->account, item.rec, item.len);
-                process_record(p, item.rec, item.len, next, item.end);
+                bh_pipeline_process_record(p, item.rec, item.len, next, item.end);
         }
         return taken;
 }
@@ -429,84 +364,7 @@ static void runtime_event(BhPipeline *p, const BhRuntimeEvent *ev) {
         bh_describe_runtime(&e, ev, attributes);
         if (ev->container)
                 bh_describe_container(&e, ev->container, p->labels);
-        emit(p, &e, container_hash(ev->container));
-}
-
-static void say(BhPipeline *p, const char *action, const char *text, const GByteArray *attributes) {
-        struct bh_event e;
-
-        bh_describe_begin(&e, BH_EV_SENSOR, BH_SOURCE_SENSOR, boottime() + p->c.clock.now, p->c.clock.now);
-        BH_SET_STR(&e, action, action);
-        BH_SET_STR(&e, message, text);
-        if (attributes && attributes->len)
-                BH_SET(&e, attributes, ((struct bh_str){ (const char *) attributes->data, attributes->len }));
-        emit(p, &e, 0);
-}
-
-static void say_number(BhPipeline *p, const char *action, const char *text, const char *key, guint64 n) {
-        g_autoptr(GByteArray) attributes = g_byte_array_new();
-        g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, n);
-
-        bh_describe_pair(attributes, key, number);
-        say(p, action, text, attributes);
-}
-
-static void on_lost(const BhAccountNews *n, gpointer data) {
-        BhPipeline *p = data;
-        g_autoptr(GByteArray) attributes = g_byte_array_new();
-        g_autofree char *count = g_strdup_printf("%" G_GUINT64_FORMAT, n->more), *group = g_strdup_printf("%" G_GUINT64_FORMAT, n->cgroup);
-        g_autofree char *path = bh_container_table_path(p->c.containers, n->cgroup);
-        g_auto(BhContainerLookup) l = { 0 };
-        g_autofree char *text = g_strdup_printf("%s %s events were lost in the kernel: %s", count, bh_event_type_name(n->type), bh_lost_reason_name(n->reason));
-
-        bh_container_table_lookup(p->c.containers, n->cgroup, &l);
-        bh_describe_pair(attributes, "type", bh_event_type_name(n->type));
-        bh_describe_pair(attributes, "reason", bh_lost_reason_name(n->reason));
-        bh_describe_pair(attributes, "count", count);
-        bh_describe_pair(attributes, "cgroup", group);
-        if (path)
-                bh_describe_pair(attributes, "cgroup_path", path);
-        if (l.container) {
-                bh_describe_pair(attributes, "container", l.container->id);
-                bh_describe_pair(attributes, "container_name", l.container->name);
-        }
-        say(p, "lost", text, attributes);
-}
-
-/* Lost acts are said as the sensor's event; acts over budget are an event of their kind without details. */
-static void on_news(const BhAccountNews *n, gpointer data) {
-        struct bh_rec rec = { .size = sizeof(rec), .type = (guint16) n->type, .cgroup = n->cgroup, .ts = boottime(), .flags = BH_RF_OVER_BUDGET };
-
-        if (n->reason < BH_LOST_MAX) {
-                on_lost(n, data);
-                return;
-        }
-        rec.a[4] = n->bytes;
-        for (guint64 left = n->more; left; left -= rec.count) {
-                rec.count = (guint32) MIN(left, G_MAXUINT32);
-                process_record(data, &rec, sizeof(rec), BH_RING_MAX, 0);
-                rec.a[4] = 0;
-        }
-}
-
-/* Tells what the kernel counted, and notes it as told when it is in the recorder; a disk that is slow must not hold up the rings for it. */
-static void tell_counts(BhPipeline *p, gboolean all) {
-        guint told = bh_account_sweep(p->account, all, repeat_record, p);
-        guint64 last;
-
-        told += bh_account_update(p->account, on_news, p);
-        last = p->next_id - 1;
-        if (told) {
-                bh_recorder_flush(p->c.recorder, FALSE);
-                for (guint i = 0; i < COMMIT_WAIT_MS; i++, g_usleep(1000)) {
-                        BhRecorderStats r;
-
-                        bh_recorder_stats(p->c.recorder, &r);
-                        if (r.durable_seq >= last || r.state != BH_RECORDER_OK)
-                                break;
-                }
-        }
-        bh_account_commit(p->account);
+        bh_pipeline_emit(p, &e, container_hash(ev->container));
 }
 
 static void found_process(struct bh_decoded *d, gpointer data) {
@@ -542,13 +400,13 @@ static void handle(BhPipeline *p, Message *m) {
                 foreign_event(p, m->event, m->start);
                 break;
         case MESSAGE_SAY:
-                say(p, m->action, m->text, m->attributes);
+                bh_pipeline_tell(p, m->action, m->text, m->attributes);
                 break;
         case MESSAGE_FLUSH: {
                 /* what was sent before the request is in the rings; records settle within SETTLE_NS */
-                guint64 asked = boottime();
+                guint64 asked = bh_pipeline_boottime();
 
-                while (boottime() < asked + SETTLE_NS)
+                while (bh_pipeline_boottime() < asked + SETTLE_NS)
                         g_usleep(500);
                 /* not what comes after: a flood would not let this end; but it must not fill the rings meanwhile either */
                 while (drain(p, asked))
@@ -556,7 +414,7 @@ static void handle(BhPipeline *p, Message *m) {
                 for (gint64 since_us = g_get_monotonic_time(); p->waiting.length && ((Waiting *) p->waiting.head->data)->since_us <= since_us; g_usleep(1000)) {
                         release_waiting(p);
                         release_rings(p);
-                        drain(p, boottime() - SETTLE_NS);
+                        drain(p, bh_pipeline_boottime() - SETTLE_NS);
                 }
                 answered(p, m);
                 break;
@@ -587,54 +445,11 @@ static void stats_now(BhPipeline *p) {
         g_mutex_unlock(&p->lock);
 }
 
-static void restore_cgroups(BhPipeline *p) {
-        guint64 restored = bh_cgroups_restore(p->c.cgroups);
-
-        if (restored)
-                say_number(p, "cgroups_restored", "the kernel's map of cgroups lacked entries or had wrong ones; they were put back", "count", restored);
-}
-
-/* A recorder that cannot write is said at once (to whoever listens), and again with its losses when it can. */
-static void watch_recorder(BhPipeline *p) {
-        g_autoptr(GByteArray) attributes = g_byte_array_new();
-        BhRecorderStats r;
-        guint64 lost = 0;
-
-        bh_recorder_stats(p->c.recorder, &r);
-        for (guint i = 0; i < BH_RECORDER_LOST_REASONS; i++)
-                lost += r.lost[i];
-        /* short troubles show in the count alone */
-        if (r.state == p->recorder_state && (r.state != BH_RECORDER_OK || lost == p->recorder_lost))
-                return;
-
-        g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, lost - p->recorder_lost);
-        bh_describe_pair(attributes, "state", bh_recorder_state_name(r.state));
-        bh_describe_pair(attributes, "problem", r.problem);
-        bh_describe_pair(attributes, "lost", number);
-        if (r.state != BH_RECORDER_OK) {
-                say(p, "recorder_degraded", "the flight recorder cannot write; events that it cannot hold are lost to it and counted", attributes);
-        } else {
-                say(p, "recorder_recovered", "the flight recorder writes again", attributes);
-                p->recorder_lost = lost;
-        }
-        p->recorder_state = r.state;
-}
-
-static void sweep_leftovers(BhPipeline *p) {
-        guint64 forgotten = bh_leftovers_sweep(p->leftovers);
-
-        if (forgotten)
-                say_number(p, "writes_forgotten", "processes ended unseen, with files open that they had written to; no event will tell of those", "count", forgotten);
-}
-
 static void each_second(BhPipeline *p) {
         p->c.clock.now = wall_offset();
-        bh_hooks_config(p->c.hooks)->heartbeat = boottime();
-        tell_counts(p, FALSE);
-        restore_cgroups(p);
-        sweep_leftovers(p);
-        watch_recorder(p);
-        bh_process_sweep(p->c.processes, boottime());
+        bh_hooks_config(p->c.hooks)->heartbeat = bh_pipeline_boottime();
+        bh_pipeline_tell_own(p);
+        bh_process_sweep(p->c.processes, bh_pipeline_boottime());
         bh_container_table_expire(p->c.containers, g_get_monotonic_time());
         stats_now(p);
 }
@@ -659,12 +474,12 @@ static gpointer run(gpointer data) {
 
                 if (now_us - last_us > STALL_US) {
                         p->stats.stalls++;
-                        say_number(p, "was_stopped", "the sensor did not run for a while (stopped, starved or suspended); events waited in the kernel", "milliseconds",
+                        bh_pipeline_tell_number(p, "was_stopped", "the sensor did not run for a while (stopped, starved or suspended); events waited in the kernel", "milliseconds",
                                    (guint64) (now_us - last_us) / 1000);
                 }
                 last_us = now_us;
 
-                guint taken = drain(p, boottime() - SETTLE_NS);
+                guint taken = drain(p, bh_pipeline_boottime() - SETTLE_NS);
                 release_waiting(p);
                 release_rings(p);
                 if (now_us - second_us >= G_USEC_PER_SEC) {
@@ -686,9 +501,9 @@ static gpointer run(gpointer data) {
         while (drain(p, G_MAXUINT64))
                 ;
         release_all(p);
-        tell_counts(p, TRUE);
+        bh_pipeline_tell_counts(p, TRUE);
         release_waiting(p);
-        say(p, "stopped", "the sensor was stopped in order", NULL);
+        bh_pipeline_tell(p, "stopped", "the sensor was stopped in order", NULL);
         bh_recorder_flush(p->c.recorder, TRUE);
         release_rings(p);
         stats_now(p);

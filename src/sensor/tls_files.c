@@ -31,12 +31,13 @@ gboolean bh_tls_files(const char *proc, guint32 pid, void (*found)(const BhTlsFi
         g_autofree char *maps = g_strdup_printf("%s/%u/maps", proc, pid), *exe = g_strdup_printf("%s/%u/exe", proc, pid), *text = NULL;
         g_autofree char *executable = g_file_read_link(exe, NULL);
         g_auto(GStrv) lines = NULL;
+        guint n = 0;
 
         text = bh_file_read(AT_FDCWD, maps, MAPS_MAX, NULL, NULL, NULL);
         if (!text)
                 return FALSE;
         lines = g_strsplit(text, "\n", -1);
-        for (guint i = 0; lines[i]; i++) {
+        for (guint i = 0; lines[i] && n < BH_TLS_FILES_MAX; i++) {
                 BhTlsFile file = { 0 };
                 guint64 from, to, offset, ino;
                 unsigned major, minor;
@@ -49,6 +50,7 @@ gboolean bh_tls_files(const char *proc, guint32 pid, void (*found)(const BhTlsFi
                 file.executable = g_strcmp0(file.name, executable) == 0;
                 if (!file.executable && !bh_tls_file_named(file.name))
                         continue;
+                n++;
                 file.dev = makedev(major, minor);
                 file.ino = ino;
                 if ((gsize) g_snprintf(file.path, sizeof(file.path), "%s/%u/map_files/%" PRIx64 "-%" PRIx64, proc, pid, from, to) < sizeof(file.path))

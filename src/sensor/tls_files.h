@@ -13,7 +13,9 @@ typedef struct {
         gboolean executable; /* it is the program itself */
 } BhTlsFile;
 
-/* What the process maps executable of such files. FALSE: it is gone. `proc`: "/proc". */
+#define BH_TLS_FILES_MAX 64u /* of a process */
+
+/* What the process maps executable of such files; of more than BH_TLS_FILES_MAX the first, so that one process does not keep all others waiting. FALSE: it is gone. `proc`: "/proc". */
 gboolean bh_tls_files(const char *proc, guint32 pid, void (*found)(const BhTlsFile *file, gpointer data), gpointer data);
 
 /* Whether a path is named as a TLS library of which the clear text can be had. */

@@ -242,6 +242,23 @@ static void problem(BhTlsWatch *w, guint64 *counter, const GError *error) {
         g_mutex_unlock(&w->lock);
 }
 
+/* The file has changed since: its probes lie where the functions were, and have the name that the new ones are to have. */
+static void drop_former(BhTlsWatch *w, const File *f) {
+        GHashTableIter i;
+        gpointer key;
+
+        for (g_hash_table_iter_init(&i, w->files); g_hash_table_iter_next(&i, &key, NULL); ) {
+                File *former = key;
+
+                if (!former->probed || former->name != f->name || former->ino != f->ino)
+                        continue;
+                w->c.detach(former->name, former->ino, w->c.data);
+                g_mutex_lock(&w->lock);
+                former->probed = former->open = FALSE;
+                g_mutex_unlock(&w->lock);
+        }
+}
+
 /* Has the file parsed, and probed if there is a reason. */
 static File *file_new(BhTlsWatch *w, const BhTlsFile *at, const BhRootfileInfo *info, int place) {
         g_autoptr(GError) error = NULL;
@@ -263,6 +280,7 @@ static File *file_new(BhTlsWatch *w, const BhTlsFile *at, const BhRootfileInfo *
                 problem(w, &w->unreadable, error);
         else
                 problem(w, &w->unparsed, error);
+        drop_former(w, f);
         if (f->open && elf->bits != 64) {
                 f->open = FALSE;
         } else if (f->open && w->c.attach(f->name, f->ino, at->path, elf, w->c.data, &error)) {

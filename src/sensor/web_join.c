@@ -586,9 +586,11 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         BhInspectStats s;
         BhWebRequestsStats r;
         BhWebEndpointsStats e;
+        BhNetAlertsStats f;
         json_t *o = json_object(), *lost = json_object(), *join = json_object();
 
         bh_inspect_client_stats(w->client, &s);
+        bh_net_alerts_stats(w->alerts, &f);
         g_autofree char *problem = g_utf8_make_valid(s.problem, -1);
         json_object_set_new(o, "state", json_string(s.ready ? "ready" : "not ready"));
         json_object_set_new(o, "problem", json_string(problem));
@@ -619,6 +621,8 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         json_object_set_new(lost, "records", number(w->n.records_dropped));
         json_object_set_new(lost, "findings", number(w->n.suspects_refused));
         json_object_set_new(o, "lost", lost);
+        json_object_set_new(o, "findings", json_pack("{s:o, s:o, s:o, s:o, s:o}", "found", number(f.found), "told", number(f.told), "repeated", number(f.repeated), "coarse", number(f.coarse), "refused",
+                                                      number(f.refused)));
         json_object_set_new(o, "partial", number(w->n.partial));
         json_object_set_new(o, "gaps", number(w->n.gaps));
         json_object_set_new(o, "given_up", json_pack("{s:o, s:o, s:o, s:o, s:o}", "inspector_died", number(w->n.banned), "too_many", number(w->n.evicted), "tunnel", number(w->n.ended_early[0]),

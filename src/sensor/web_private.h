@@ -17,6 +17,12 @@ typedef struct {
         guint64 start;
 } BhWebReader;
 
+/* How many of the pieces under way are a container's. */
+typedef struct {
+        guint64 container;
+        guint waiting;
+} BhWebShare;
+
 /* A request with an attack in it on its way to becoming a finding. */
 typedef struct {
         BhWebRequest *request;
@@ -64,7 +70,7 @@ struct BhWebWatch {
         GHashTable *off;     /* containers (their cgroups' ids) that are left out */
         char *last_problem;  /* of the last lost piece: names the process that died */
         guint waiting;       /* pieces under way */
-        GHashTable *waiting_of; /* container → how many of them are its */
+        GHashTable *shares;  /* container → BhWebShare, of those that have some */
         BhWebRequests *requests;
         BhWebEndpoints *endpoints;
         GQueue suspects;     /* BhWebSuspect, by due_us */

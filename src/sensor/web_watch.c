@@ -10,13 +10,15 @@
 #include "web_private.h"
 
 #define WAIT_MS 5000u
+#define METHOD_MAX 20u     /* as the kernel's program has it */
 #define STATE_HTTP2 2u     /* BhWebState, of the program that is not linked here */
 #define STATE_TUNNEL 4u
 
 /* What is under way to the inspector. */
 typedef struct {
         BhWebWatch *w;
-        guint64 serial, container;
+        BhWebShare *share;
+        guint64 serial;
         gboolean close;
 } Feed;
 
@@ -146,39 +148,45 @@ void bh_web_watch_policy(BhWebWatch *w, const BhWebPolicy *policy) {
 
 static void on_answer(BhInspectAnswer *answer, gpointer data);
 
-static guint waiting_of(BhWebWatch *w, guint64 container) {
-        return GPOINTER_TO_UINT(g_hash_table_lookup(w->waiting_of, &container));
+static BhWebShare *share_of(BhWebWatch *w, guint64 container) {
+        BhWebShare *share = g_hash_table_lookup(w->shares, &container);
+
+        if (!share) {
+                share = g_new(BhWebShare, 1);
+                *share = (BhWebShare){ container, 0 };
+                g_hash_table_insert(w->shares, &share->container, share);
+        }
+        return share;
 }
 
-static void set_waiting(BhWebWatch *w, guint64 container, guint n) {
-        if (n)
-                g_hash_table_insert(w->waiting_of, g_memdup2(&container, sizeof(container)), GUINT_TO_POINTER(n));
-        else
-                g_hash_table_remove(w->waiting_of, &container);
+static void drop_if_idle(BhWebWatch *w, const BhWebShare *share) {
+        if (!share->waiting)
+                g_hash_table_remove(w->shares, &share->container);
 }
 
 /* The end of a connection goes in any case, or the inspector would keep it. */
 static gboolean submit(BhWebWatch *w, BhWebConn *c, const BhWebInput *in) {
         g_autoptr(GByteArray) body = NULL;
-        guint waiting = waiting_of(w, c->container);
+        BhWebShare *share = share_of(w, c->container);
         Feed *f;
 
-        if (waiting >= BH_WEB_WAITING_SHARE && !(in->flags & BH_WEB_CLOSE)) {
+        if (share->waiting >= BH_WEB_WAITING_SHARE && !(in->flags & BH_WEB_CLOSE)) {
                 w->n.beyond_share++;
                 return FALSE;
         }
         body = g_byte_array_sized_new((guint) in->len + 128);
         f = g_new(Feed, 1);
-        *f = (Feed){ w, c->serial, c->container, (in->flags & BH_WEB_CLOSE) != 0 };
+        *f = (Feed){ w, share, c->serial, (in->flags & BH_WEB_CLOSE) != 0 };
         bh_inspect_pack_web_input(body, in);
         g_autoptr(GBytes) bytes = g_byte_array_free_to_bytes(g_steal_pointer(&body));
         if (!bh_inspect_submit(w->client, BH_INSPECT_WEB, bytes, -1, WAIT_MS, on_answer, f)) {
                 g_free(f);
+                drop_if_idle(w, share);
                 w->n.refused++;
                 return FALSE;
         }
         w->waiting++;
-        set_waiting(w, c->container, waiting + 1);
+        share->waiting++;
         c->under_way++;
         return TRUE;
 }
@@ -194,17 +202,25 @@ static void end_stream(BhWebWatch *w, BhWebConn *c, gint64 at_ns) {
         c->under_way = 0;
 }
 
-/* As the kernel's program and the inspector take it: empty lines may come before it, and a method is any word before a path. */
+/*
+ * As the kernel's program and the inspector take it: empty lines may come before it, and a method is any word before a path. A piece that ends within that may be one. What else begins
+ * with a capital letter is a field or a part of a body, which must not be read as a request where the one that it is of was lost.
+ */
 static gboolean begins_request(const BhPayloadPiece *p) {
         guint32 from = 0, end;
+        gboolean capitals = TRUE;
 
         while (from < p->len && (p->bytes[from] == '\r' || p->bytes[from] == '\n'))
                 from++;
-        if (from < p->len && g_ascii_isupper((char) p->bytes[from]))
+        for (end = from; end < p->len && end - from <= METHOD_MAX && (g_ascii_isalnum((char) p->bytes[end]) || p->bytes[end] == '-' || p->bytes[end] == '_'); end++)
+                capitals &= !g_ascii_islower((char) p->bytes[end]);
+        if (end == from || end - from > METHOD_MAX)
+                return FALSE;
+        if (end == p->len)
                 return TRUE;
-        for (end = from; end < p->len && (g_ascii_isalnum((char) p->bytes[end]) || p->bytes[end] == '-' || p->bytes[end] == '_'); end++)
-                ;
-        return end > from && end + 1 < p->len && (p->bytes[end] == ' ' || p->bytes[end] == '\t') && (p->bytes[end + 1] == '/' || p->bytes[end + 1] == '*');
+        if (p->bytes[end] != ' ' && p->bytes[end] != '\t')
+                return FALSE;
+        return capitals || end + 1 == p->len || memchr("/*hH", p->bytes[end + 1], 4) != NULL;
 }
 
 static void begin_stream(BhWebWatch *w, BhWebConn *c) {
@@ -296,7 +312,8 @@ static gboolean skips(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
 
 static void feed(BhWebWatch *w, BhWebConn *c, const BhPayloadPiece *p) {
         gboolean from_client = c->server ? !p->sent : p->sent;
-        gboolean request = from_client && (p->flags & BH_PAYLOAD_TURN || !c->serial);
+        /* one that the client sends behind another, without an answer between them, is no turn: such a one must not be passed over with the first */
+        gboolean request = from_client && (p->flags & BH_PAYLOAD_TURN || c->skipping);
         BhWebInput in = { .at_ns = p->time_ns, .client = c->client, .server = c->host, .port = c->port };
 
         if (c->serial && c->epoch != w->epoch)
@@ -443,7 +460,8 @@ static void on_answer(BhInspectAnswer *answer, gpointer data) {
         g_mutex_lock(&w->lock);
         BhWebConn *c = g_hash_table_lookup(w->serials, &f->serial);
         w->waiting--;
-        set_waiting(w, f->container, waiting_of(w, f->container) - 1);
+        f->share->waiting--;
+        drop_if_idle(w, f->share);
         if (c && c->under_way)
                 c->under_way--;
         if (answer->status == BH_INSPECT_LOST) {
@@ -492,7 +510,7 @@ BhWebWatch *bh_web_watch_new(const BhWebWatchConfig *config, GError **error) {
         g_mutex_init(&w->lock);
         w->conns = g_hash_table_new(conn_hash, conn_equal);
         w->serials = g_hash_table_new(g_int64_hash, g_int64_equal);
-        w->waiting_of = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        w->shares = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
         w->off = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         w->words = bh_waf_words_new(NULL, NULL); /* NULL: nothing is passed over */
         w->requests = bh_web_requests_new();
@@ -527,7 +545,7 @@ void bh_web_watch_free(BhWebWatch *w) {
         bh_waf_words_free(w->words);
         g_hash_table_unref(w->conns);
         g_hash_table_unref(w->serials);
-        g_hash_table_unref(w->waiting_of);
+        g_hash_table_unref(w->shares);
         g_hash_table_unref(w->off);
         g_free(w->last_problem);
         g_free(w->node);

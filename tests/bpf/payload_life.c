@@ -359,8 +359,6 @@ static void on_tls_file(const BhTlsFile *file, gpointer data) {
         BhElfWanted wanted = { 0 };
         gsize len;
 
-        if (bh_payload_tls_known(payload, file->dev, file->ino))
-                return;
         wanted.names = bh_tls_symbols(&wanted.n_names);
         if (!g_file_get_contents(file->path, &bytes, &len, NULL))
                 return;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "sensor/tls_files.h"
@@ -172,6 +175,34 @@ static void file_is_probed_once_and_until_its_last_container_ends(void) {
         place_close(&p);
 }
 
+/* By another of its times it is another file, of the same name to whoever probes it: the former's probes go first. */
+static void file_that_changed_is_probed_anew(void) {
+        struct statfs fs;
+        Place p;
+
+        place_open(&p);
+        g_autofree char *library = file(&p, "libssl.so.3", NULL), *exe = file(&p, "server", "no ELF");
+        process(&p, 100, exe, library);
+        process(&p, 101, exe, library);
+        bh_tls_watch_start(p.watch);
+        bh_tls_watch_process(p.watch, 100, 11);
+        wait_until(status_of(&p, "looks") == 1);
+        g_assert_cmpint(g_atomic_int_get(&p.attached), ==, 1);
+        g_assert_no_errno(utimensat(AT_FDCWD, library, (const struct timespec[2]) { { 1, 0 }, { 1, 0 } }, 0));
+        bh_tls_watch_process(p.watch, 101, 12);
+        wait_until(status_of(&p, "looks") == 2);
+        g_assert_cmpint(g_atomic_int_get(&p.attached), ==, 2);
+        g_assert_no_errno(statfs(library, &fs));
+        /* of a layered file system the times are in the name: two may be two */
+        if (fs.f_type != OVERLAYFS_SUPER_MAGIC)
+                g_assert_cmpint(g_atomic_int_get(&p.detached), ==, 1);
+        describe(&p, ID, 11, BH_CONTAINER_EXITED);
+        describe(&p, OTHER, 12, BH_CONTAINER_EXITED);
+        wait_until(status_of(&p, "files") == 0);
+        wait_until(g_atomic_int_get(&p.detached) == 2);
+        place_close(&p);
+}
+
 static void program_with_the_library_in_it_is_found_by_its_exec(void) {
         struct bh_event e = { 0 };
         g_autoptr(BhContainer) c = NULL;
@@ -260,6 +291,7 @@ static void a_process_that_is_gone_has_no_files(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/tls_watch/file_is_probed_once_and_until_its_last_container_ends", file_is_probed_once_and_until_its_last_container_ends);
+        g_test_add_func("/tls_watch/file_that_changed_is_probed_anew", file_that_changed_is_probed_anew);
         g_test_add_func("/tls_watch/program_with_the_library_in_it_is_found_by_its_exec", program_with_the_library_in_it_is_found_by_its_exec);
         g_test_add_func("/tls_watch/what_stays_closed_has_a_reason", what_stays_closed_has_a_reason);
         g_test_add_func("/tls_watch/one_container_does_not_fill_the_queue", one_container_does_not_fill_the_queue);

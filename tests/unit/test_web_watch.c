@@ -10,6 +10,7 @@
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
 #include "inspect_env.h"
+#include "sensor/net_alerts.h"
 #include "sensor/web_watch.h"
 
 #define ID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -242,6 +243,37 @@ static void attack_becomes_one_finding(void) {
         g_assert_cmpuint(e.findings->len, ==, 1);
         g_assert_cmpint(status_of(&e, NULL, "judged"), ==, 4);
         g_assert_cmpint(status_of(&e, NULL, "requests"), ==, 5);
+        g_assert_cmpint(status_of(&e, "findings", "found"), ==, 4);
+        g_assert_cmpint(status_of(&e, "findings", "told"), ==, 1);
+        g_assert_cmpint(status_of(&e, "findings", "repeated"), ==, 3);
+        g_assert_cmpint(status_of(&e, "findings", "coarse"), ==, 0);
+}
+
+static void count_body(GBytes *body, gpointer data) {
+        ++*(guint *) data;
+        g_bytes_unref(body);
+}
+
+/* Beyond the keys that are told apart they are told together, and counted as that. */
+static void too_many_findings_are_told_together_and_counted(void) {
+        guint bodies = 0;
+        g_autoptr(BhNetAlerts) alerts = bh_net_alerts_new("n1", count_body, &bodies);
+        BhNetAlertsStats stats;
+
+        for (guint i = 0; i < BH_NET_ALERTS_KEYS + 100; i++) {
+                g_autofree char *key = g_strdup_printf("web %u", i);
+                const BhNetAlert a = { .id = key, .key = key, .coarse = "web", .kind = "web", .source = "web", .rule = "r", .priority = "error", .output = "o", .description = "", .advice = "",
+                                       .tags = (const char *const[]){ "web", NULL }, .time_ns = 1 };
+
+                bh_net_alerts_add(alerts, &a, NULL, 1);
+        }
+        bh_net_alerts_stats(alerts, &stats);
+        g_assert_cmpuint(stats.found, ==, BH_NET_ALERTS_KEYS + 100);
+        g_assert_cmpuint(stats.coarse, ==, 100);
+        g_assert_cmpuint(stats.told, ==, BH_NET_ALERTS_KEYS + 1);
+        g_assert_cmpuint(stats.repeated, ==, 99);
+        g_assert_cmpuint(stats.refused, ==, 0);
+        g_assert_cmpuint(bodies, ==, stats.told);
 }
 
 static void refused_attack_weighs_less_and_one_without_an_answer_is_told(void) {
@@ -554,6 +586,38 @@ static void attack_is_found_above_capacity(void) {
         g_assert_cmpint(status_of(&e, NULL, "connections_open"), ==, 0);
 }
 
+/* What comes of a request whose beginning was lost is no request, whatever it looks like; the next one is. */
+static void body_of_a_lost_request_is_not_judged(void) {
+        g_auto(Env) e;
+        env_init(&e, NULL, NULL);
+        pid_t pid = (pid_t) status_of(&e, NULL, "pid");
+        Socket s = socket_of(&e, 100, 100, FALSE);
+
+        g_assert_cmpint(kill(pid, SIGSTOP), ==, 0);
+        for (guint i = 0; i < BH_WEB_WAITING_SHARE; i++) {
+                Socket other = socket_of(&e, 100, 100, FALSE);
+
+                asks(&other, "POST /save HTTP/1.1\r\nHost: shop\r\nUser-Agent: t\r\nAccept: */*\r\nContent-Length: 1\r\n\r\na");
+        }
+        asks(&s, "POST /save HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000\r\n\r\n");
+        g_assert_cmpint(status_of(&e, "lost", "beyond_share"), ==, 1);
+        g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
+        gint64 until = g_get_monotonic_time() + DEADLINE_US;
+        while (status_of(&e, NULL, "waiting") && g_get_monotonic_time() < until)
+                g_usleep(2000);
+        asks(&s, SQLI);
+        answers(&s, OK);
+        g_assert_cmpint(status_of(&e, "lost", "without_begin"), ==, 2);
+        g_assert_cmpint(status_of(&e, NULL, "attacks"), ==, 0);
+        /* it goes on after a "100 Continue": the direction turns, and no request begins */
+        asks(&s, "Field: value\r\n\r\n");
+        g_assert_cmpint(status_of(&e, "lost", "without_begin"), ==, 3);
+        answers(&s, OK);
+        asks(&s, SQLI);
+        answers(&s, OK);
+        wait_findings(&e, 1);
+}
+
 static void other_protocols_and_ends_leave_nothing(void) {
         g_auto(Env) e;
         env_init(&e, NULL, NULL);
@@ -561,7 +625,7 @@ static void other_protocols_and_ends_leave_nothing(void) {
 
         asks(&tunnel, "CONNECT db:5432 HTTP/1.1\r\nHost: db\r\n\r\n");
         answers(&tunnel, "HTTP/1.1 200 OK\r\n\r\n");
-        asks(&broken, "XYZ\x01\x02\x03\x04 no http at all\r\n\r\n\r\n");
+        asks(&broken, "XYZ /\x01\x02\x03\x04 no http at all\r\n\r\n\r\n");
         asks(&cut, "POST /upload HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\nab");
         closes(&cut);
         wait_for(&e, NULL, "exchanges", 2);
@@ -579,6 +643,7 @@ static void other_protocols_and_ends_leave_nothing(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/web_watch/attack-becomes-one-finding", attack_becomes_one_finding);
+        g_test_add_func("/web_watch/too-many-findings-are-told-together-and-counted", too_many_findings_are_told_together_and_counted);
         g_test_add_func("/web_watch/refused-attack-weighs-less-and-one-without-an-answer-is-told", refused_attack_weighs_less_and_one_without_an_answer_is_told);
         g_test_add_func("/web_watch/people-decide-what-is-looked-at", people_decide_what_is_looked_at);
         g_test_add_func("/web_watch/another-policy-holds-for-what-is-open", another_policy_holds_for_what_is_open);
@@ -588,6 +653,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_watch/request-behind-empty-lines-is-looked-at", request_behind_empty_lines_is_looked_at);
         g_test_add_func("/web_watch/dead-inspector-costs-one-connection", dead_inspector_costs_one_connection);
         g_test_add_func("/web_watch/attack-is-found-above-capacity", attack_is_found_above_capacity);
+        g_test_add_func("/web_watch/body-of-a-lost-request-is-not-judged", body_of_a_lost_request_is_not_judged);
         g_test_add_func("/web_watch/other-protocols-and-ends-leave-nothing", other_protocols_and_ends_leave_nothing);
         return g_test_run();
 }

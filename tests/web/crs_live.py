@@ -178,7 +178,8 @@ def run(docker, sensor, root, server, requests, tls=False):
     after = sensor.status()["web"]
     lost = {k: after["lost"][k] - before["lost"][k] for k in after["lost"] if after["lost"][k] != before["lost"][k]}
     skipped = after["skipped"]["requests"] - before["skipped"]["requests"]
-    return [(statuses[i], found.get(source_of(i), set())) for i in range(len(requests))], {"lost": lost, "skipped": skipped}
+    coarse = after["findings"]["coarse"] - before["findings"]["coarse"]  # told together with others, and not by their address
+    return [(statuses[i], found.get(source_of(i), set())) for i in range(len(requests))], {"lost": lost, "skipped": skipped, "coarse": coarse}
 
 
 @contextlib.contextmanager
