@@ -166,10 +166,11 @@ static gboolean may_spend(BhEvidence *v, const BhJob *j, guint64 bytes) {
         return ok;
 }
 
-static void count(BhEvidence *v, guint64 *counter) {
+static guint64 count(BhEvidence *v, guint64 *counter) {
         g_mutex_lock(&v->lock);
-        ++*counter;
+        guint64 n = ++*counter;
         g_mutex_unlock(&v->lock);
+        return n;
 }
 
 /* ---- workers ---- */
@@ -234,19 +235,19 @@ static void hold(BhEvidence *v, const BhJob *j) {
                 close(let_go);
 }
 
-static void keep_text(BhEvidence *v, const BhJob *j, const char *kind, const char *text, gsize len, const char *media) {
+static gboolean keep_text(BhEvidence *v, const BhJob *j, const char *kind, const char *text, gsize len, const char *media) {
         g_autoptr(GError) error = NULL;
         BhObject o;
 
         if (!may_spend(v, j, len))
-                return;
+                return FALSE;
         if (!bh_vault_put_bytes(v->vault, text, len, &o, &error)) {
                 count(v, &v->failed);
-                return;
+                return FALSE;
         }
         json_t *facts = facts_of(v, j);
         json_object_set_new(facts, "format", json_string(media));
-        keep(v, j, kind, facts, &o);
+        return keep(v, j, kind, facts, &o);
 }
 
 static void keep_process(BhEvidence *v, const BhJob *j) {
@@ -256,8 +257,8 @@ static void keep_process(BhEvidence *v, const BhJob *j) {
                 count(v, &v->missed);
                 return;
         }
-        keep_text(v, j, "process", text->str, text->len, "text");
-        count(v, &v->processes);
+        if (keep_text(v, j, "process", text->str, text->len, "text"))
+                count(v, &v->processes);
         g_string_free(text, TRUE);
 }
 
@@ -301,12 +302,12 @@ static void keep_window(BhEvidence *v, const BhJob *j, gint64 from_ns) {
         ok = ok && bh_answer_events(&v->c.source, &q, &sink, &error);
         bh_rule_engine_unref(q.filter.where);
         if (!ok || !text->len) {
-                if (!ok && !v->failed++)
+                if (!ok && count(v, &v->failed) == 1)
                         bh_warn("events around a finding cannot be kept as evidence", "why", error->message);
                 return;
         }
-        keep_text(v, j, "events", text->str, text->len, "jsonl");
-        count(v, &v->windows_kept);
+        if (keep_text(v, j, "events", text->str, text->len, "jsonl"))
+                count(v, &v->windows_kept);
 }
 
 static void work(gpointer data, gpointer user) {
@@ -352,10 +353,10 @@ static void push(BhEvidence *v, BhJob *j) {
         v->queue_full += !room;
         if (room && *owner_of(j) && j->kind != BH_JOB_HOLD && g_hash_table_size(v->marked) < BH_EVIDENCE_WRITTEN)
                 g_hash_table_add(v->marked, g_strdup(owner_of(j)));
-        g_mutex_unlock(&v->lock);
-        if (room)
+        if (room) /* within the lock: bh_evidence_settle() ends the pool */
                 g_thread_pool_push(v->pool, j, NULL);
-        else
+        g_mutex_unlock(&v->lock);
+        if (!room)
                 bh_job_free(j);
 }
 
