@@ -459,15 +459,18 @@ static void look_after(BhRespond *r, BhEntry *e) {
         if (!id || id == e->cgroup_id)
                 return;
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
-                if (!e->complained)
-                        say(r, "response_failed", e, error->message);
+                if (!e->complained) {
+                        g_autofree char *why = g_strdup_printf("is in force no more, and tried again: %s", error->message);
+
+                        say(r, "response_lost", e, why);
+                }
                 e->complained = TRUE;
                 return;
         }
         e->complained = FALSE;
         e->cgroup_id = id;
         bh_entry_save(r->dir, e);
-        say(r, "response_active", e, "is in force again: its container was started anew");
+        say(r, "response_active", e, "is in force again");
 }
 
 /* Each that is not over. What is called may end it, and then others that ended before may be forgotten: so the table is not walked meanwhile. */

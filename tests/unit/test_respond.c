@@ -18,6 +18,7 @@
 struct BhEnforce {
         guint set, cleared;
         gboolean host_network;
+        gint fails; /* atomic */
 } kernel;
 
 BhEnforce *bh_enforce_open(const char *dir, const char *v2_mount, const char *proc_path, GError **error) {
@@ -33,6 +34,8 @@ gboolean bh_enforce_prepare(BhEnforce *e, GError **error) {
 
 gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *rules, BhEnforceDone *done, GError **error) {
         g_assert_cmpstr(cgroup, ==, CGROUP);
+        if (g_atomic_int_get(&e->fails))
+                return bh_enforce_fail(error, "the kernel has no room");
         *done = (BhEnforceDone){ .host_network = e->host_network, .interfaces = !e->host_network };
         e->set++;
         return TRUE;
@@ -65,6 +68,7 @@ typedef struct {
         char *dir, *ledger, *v2, *proc;
         BhContainerTable *containers;
         BhRespondConfig config;
+        GMutex lock; /* of what was said */
         GString *said;
 } Node;
 
@@ -92,7 +96,9 @@ static void remove_tree(const char *path) {
 static void say(const char *action, const char *message, const char *key, const char *value, gpointer data) {
         Node *n = data;
 
+        g_mutex_lock(&n->lock);
         g_string_append_printf(n->said, "%s ", action);
+        g_mutex_unlock(&n->lock);
 }
 
 static void set_up(Node *n, gconstpointer unused) {
@@ -210,6 +216,37 @@ static void a_snapshot_is_bounded(Node *n, gconstpointer unused) {
         g_assert_cmpuint(had + (guint) json_integer_value(json_object_get(snapshot, "left_out")), ==, processes);
 }
 
+static void until_said(Node *n, const char *wanted) {
+        gboolean yes = FALSE;
+
+        for (guint i = 0; !yes; i++) {
+                g_assert_cmpuint(i, <, 60000);
+                g_usleep(1000);
+                g_mutex_lock(&n->lock);
+                yes = g_str_equal(n->said->str, wanted);
+                g_mutex_unlock(&n->lock);
+        }
+}
+
+/* What cannot be held again is said once, however often it is tried. */
+static void what_is_lost_is_said_and_tried_again(Node *n, gconstpointer unused) {
+        const BhOrder o = { .id = "00000000000000000000000000000003" };
+        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
+        BhEntry *e = bh_entry_new(&o, BH_RESPONSE_ISOLATE, c, CGROUP, 1, 1);
+
+        g_assert_cmpint(g_mkdir_with_parents(n->ledger, 0700), ==, 0);
+        e->state = BH_RESPONSE_STATE_ACTIVE;
+        g_assert_true(bh_entry_save(n->ledger, e));
+        bh_entry_free(e);
+        g_atomic_int_set(&kernel.fails, TRUE);
+        g_autoptr(BhRespond) r = begin(n);
+        until_said(n, "response_lost ");
+        g_usleep(3 * BH_RESPOND_TICK_MS * 1000);
+        g_atomic_int_set(&kernel.fails, FALSE);
+        until_said(n, "response_lost response_active ");
+        g_assert_cmpuint(kernel.set, ==, 1);
+}
+
 static void an_answer_is_always_given(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "\xff\xfe", .action = "isolate", .container = ID }, gone = { .id = "\xff", .release = TRUE };
         g_autoptr(BhRespond) r = begin(n);
@@ -225,6 +262,7 @@ int main(int argc, char **argv) {
         TEST(what_was_under_way_failed);
         TEST(what_cannot_be_done_whole_is_undone_and_said_once);
         TEST(a_snapshot_is_bounded);
+        TEST(what_is_lost_is_said_and_tried_again);
         TEST(an_answer_is_always_given);
         return g_test_run();
 }
