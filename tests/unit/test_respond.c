@@ -103,7 +103,7 @@ static void say(const char *action, const char *message, const char *key, const 
 
 static void set_up(Node *n, gconstpointer unused) {
         const BhContainerTableConfig table = { .host_root = "/nowhere" };
-        BhContainer *c = bh_container_new(ID, "docker");
+        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
 
         kernel = (BhEnforce){ 0 };
         n->dir = g_dir_make_tmp("bh-respond-XXXXXX", NULL);
