@@ -13,7 +13,6 @@
 #include "evidence/vault_private.h"
 
 #define SENT_TEXT 32
-#define COPY "copy-"
 
 typedef struct {
         char sha256[BH_EVIDENCE_HEX];
@@ -131,24 +130,7 @@ static int open_new(BhVault *v) {
         return openat(v->fd, "objects/new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0400);
 }
 
-/* What a crash left of them. */
-static void remove_copies(BhVault *v) {
-        int fd = openat(v->fd, "objects", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-
-        for (struct dirent *e; d && (e = readdir(d));)
-                if (g_str_has_prefix(e->d_name, COPY))
-                        unlinkat(dirfd(d), e->d_name, 0);
-        if (d)
-                closedir(d);
-        else if (fd >= 0)
-                close(fd);
-}
-
-/* Copies are made outside of the lock: whose file it is may make the reader wait. */
 gboolean bh_vault_put_file(BhVault *v, int from, guint64 max, BhObject *out, GError **error) {
-        static guint number;
-        g_autofree char *copy = g_strdup_printf("objects/" COPY "%u", g_atomic_int_add(&number, 1));
         g_autofree guint8 *buf = g_malloc(65536);
         guint8 h[crypto_hash_sha256_BYTES];
         crypto_hash_sha256_state state;
@@ -156,7 +138,8 @@ gboolean bh_vault_put_file(BhVault *v, int from, guint64 max, BhObject *out, GEr
         ssize_t n = 0;
         gboolean ok;
 
-        g_auto(BhFd) fd = openat(v->fd, copy, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0400);
+        g_mutex_lock(&v->lock);
+        g_auto(BhFd) fd = open_new(v);
         ok = fd >= 0 || failed(error, "keep", v->dir);
         crypto_hash_sha256_init(&state);
         while (ok && o.size < max && (n = pread(from, buf, MIN(65536, max - o.size), (off_t) o.size)) > 0) {
@@ -166,17 +149,14 @@ gboolean bh_vault_put_file(BhVault *v, int from, guint64 max, BhObject *out, GEr
         }
         if (ok && n < 0)
                 ok = failed(error, "read the file for", v->dir);
-        o.cut = ok && pread(from, buf, 1, (off_t) o.size) == 1;
-        crypto_hash_sha256_final(&state, h);
-        sodium_bin2hex(o.sha256, sizeof(o.sha256), h, sizeof(h));
-        g_mutex_lock(&v->lock);
-        if (ok && renameat(v->fd, copy, v->fd, "objects/new"))
-                ok = failed(error, "keep", v->dir);
         if (ok) {
+                o.cut = pread(from, buf, 1, (off_t) o.size) == 1;
+                crypto_hash_sha256_final(&state, h);
+                sodium_bin2hex(o.sha256, sizeof(o.sha256), h, sizeof(h));
                 ok = settle_object(v, fd, &o, error);
         } else {
                 v->stats.failed++;
-                unlinkat(v->fd, copy, 0);
+                unlinkat(v->fd, "objects/new", 0);
         }
         g_mutex_unlock(&v->lock);
         if (ok)
@@ -622,7 +602,6 @@ BhVault *bh_vault_open(const char *dir, const char *node, guint64 max_bytes, cha
         }
         if (!open_log(v, error) || !find_objects(v, error) || !resume(v, broken, error))
                 return NULL;
-        remove_copies(v);
         return g_steal_pointer(&v);
 }
 

@@ -175,58 +175,6 @@ static void file_over_the_bound_is_cut_and_says_so(Fixture *f, gconstpointer unu
         g_assert_cmpuint(o.size, ==, 10);
 }
 
-typedef struct {
-        BhVault *vault;
-        const char *path;
-} Copier;
-
-static gpointer copy(gpointer data) {
-        const Copier *c = data;
-
-        for (guint i = 0; i < 50; i++) {
-                g_auto(BhFd) fd = open(c->path, O_RDONLY);
-                BhObject o;
-
-                g_assert_true(bh_vault_put_file(c->vault, fd, MIB, &o, NULL));
-                g_assert_cmpuint(o.size, ==, MIB);
-        }
-        return NULL;
-}
-
-/* Two at once, and what a crash left of one. */
-static void copies_are_made_beside_each_other_and_leave_nothing(Fixture *f, gconstpointer unused) {
-        g_autofree char *left = g_build_filename(f->dir, "v", "objects", "copy-9", NULL);
-        g_autoptr(BhVault) first = vault_of(f, 64 * MIB, NULL);
-
-        g_clear_pointer(&first, bh_vault_free);
-        g_assert_true(g_file_set_contents(left, "half", -1, NULL));
-        g_autoptr(BhVault) v = vault_of(f, 64 * MIB, NULL);
-        g_assert_false(g_file_test(left, G_FILE_TEST_EXISTS));
-
-        Copier copiers[2];
-        GThread *threads[2];
-        BhVaultStats s;
-        for (guint i = 0; i < 2; i++) {
-                g_autofree char *bytes = g_strnfill(MIB, (char) ('a' + (int) i)), *name = g_strdup_printf("%s/big%u", f->dir, i);
-
-                g_assert_true(g_file_set_contents(name, bytes, MIB, NULL));
-                copiers[i] = (Copier){ v, g_steal_pointer(&name) };
-        }
-        for (guint i = 0; i < 2; i++)
-                threads[i] = g_thread_new("copy", copy, &copiers[i]);
-        for (guint i = 0; i < 2; i++) {
-                g_thread_join(threads[i]);
-                g_free((char *) copiers[i].path);
-        }
-        bh_vault_stats(v, &s);
-        g_assert_cmpuint(s.objects, ==, 2);
-        g_assert_cmpuint(s.equal, ==, 98);
-        g_autofree char *objects = g_build_filename(f->dir, "v", "objects", NULL);
-        g_autoptr(GDir) d = g_dir_open(objects, 0, NULL);
-        for (const char *name; (name = g_dir_read_name(d));)
-                g_assert_cmpuint(strlen(name), ==, 2); /* folders of objects alone */
-}
-
 static void lines_are_given_in_order_from_any_number_on(Fixture *f, gconstpointer unused) {
         fill(f, 4);
         g_autoptr(BhVault) v = vault_of(f, 64 * MIB, NULL);
@@ -588,7 +536,6 @@ int main(int argc, char **argv) {
         FIXTURE(whole_chain_verifies_and_goes_on_after_a_restart);
         FIXTURE(object_is_named_by_its_hash_and_equal_ones_are_kept_once);
         FIXTURE(file_over_the_bound_is_cut_and_says_so);
-        FIXTURE(copies_are_made_beside_each_other_and_leave_nothing);
         FIXTURE(lines_are_given_in_order_from_any_number_on);
         FIXTURE(oldest_objects_go_at_the_bound_and_the_chain_says_which);
         FIXTURE(key_that_lags_behind_the_log_catches_up);
