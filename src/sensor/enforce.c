@@ -47,7 +47,7 @@ struct BhEnforce {
         char *dir, *home, *v2, *proc; /* home: of this build, in dir */
         gboolean loaded, pinned; /* loaded alone: kept by this process, ready for the next that is held */
         int maps[MAPS], programs[PROGRAMS], links[2];
-        guint32 next_list;
+        guint32 next_list, slot; /* slot: of this directory, at interfaces */
         GHashTable *subjects; /* by id */
 };
 
@@ -259,6 +259,7 @@ BhEnforce *bh_enforce_open(const char *dir, const char *v2_mount, const char *pr
         e->v2 = g_strdup(v2_mount);
         e->proc = g_strdup(proc_path);
         e->next_list = g_random_int() & 0x7fffffff;
+        e->slot = ((guint32) XXH3_64bits(dir, strlen(dir)) & 0x7fffffff) | 1;
         e->subjects = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, subject_free);
         for (guint i = 0; i < FDS; i++) {
                 const char *kind, *name;
@@ -345,7 +346,7 @@ static void leave_interfaces(BhEnforce *e, Subject *s) {
                 struct bh_enforce_subject v = { 0 };
 
                 bpf_map_lookup_elem(e->maps[MAP_INTERFACES], &index, &v);
-                bh_link_unfilter(index, v.made != 0);
+                bh_link_unfilter(index, e->slot, v.made != 0);
                 bpf_map_delete_elem(e->maps[MAP_INTERFACES], &index);
         }
         g_array_set_size(s->interfaces, 0);
@@ -409,38 +410,39 @@ static int network_of(BhEnforce *e, const char *cgroup) {
 static gboolean cut_interfaces(BhEnforce *e, Subject *s, const BhEnforceRules *rules, BhEnforceDone *done, GError **error) {
         g_autofree char *host = g_build_filename(e->proc, "1/ns/net", NULL);
         g_auto(BhFd) fd = network_of(e, s->cgroup);
-        g_autoptr(GArray) links = NULL, old = g_array_copy(s->interfaces);
+        g_autoptr(GArray) links = NULL;
 
         done->shared_network = rules->shared_network;
         done->host_network = fd >= 0 && (same_namespace(fd, host) || same_namespace(fd, "/proc/self/ns/net"));
         if (fd >= 0 && !done->host_network && !done->shared_network && !(links = bh_links_into(fd, error)))
                 return FALSE;
-        if (fd < 0 && old->len) { /* no process of it lives: what is cut stays so */
-                links = g_array_copy(old);
-        }
+        if (fd < 0) /* no process of it lives: what is cut stays so */
+                links = g_array_copy(s->interfaces);
         done->no_interfaces = !links || !links->len;
         for (guint i = 0; links && i < links->len; i++) {
                 guint index = g_array_index(links, guint, i);
                 struct bh_enforce_subject v = { 0 };
-                gboolean made;
+                gboolean made = FALSE, known = FALSE;
 
+                for (guint k = 0; k < s->interfaces->len; k++)
+                        known |= g_array_index(s->interfaces, guint, k) == index;
                 bpf_map_lookup_elem(e->maps[MAP_INTERFACES], &index, &v);
                 v.isolate = s->isolate;
                 v.deny = s->deny;
                 v.cgroup = s->id;
                 if (bpf_map_update_elem(e->maps[MAP_INTERFACES], &index, &v, BPF_ANY))
                         return bh_enforce_fail(error, "there are as many interfaces cut off as there may be: release others first");
-                if (!bh_link_filter(index, e->links[0], e->links[1], &made, error)) {
-                        bpf_map_delete_elem(e->maps[MAP_INTERFACES], &index);
+                if (fd >= 0 && !bh_link_filter(index, e->slot, e->links[0], e->links[1], &made, error)) {
+                        if (!known) { /* what was cut before stays so */
+                                bh_link_unfilter(index, e->slot, made);
+                                bpf_map_delete_elem(e->maps[MAP_INTERFACES], &index);
+                        }
                         return FALSE;
                 }
                 if (made) {
                         v.made = 1;
                         bpf_map_update_elem(e->maps[MAP_INTERFACES], &index, &v, BPF_ANY);
                 }
-                gboolean known = FALSE;
-                for (guint k = 0; k < s->interfaces->len; k++)
-                        known |= g_array_index(s->interfaces, guint, k) == index;
                 if (!known)
                         g_array_append_val(s->interfaces, index);
                 done->interfaces++;
@@ -557,14 +559,16 @@ static void drop_other(BhEnforce *e, const char *home) {
         guint index, next;
 
         for (const guint *key = NULL; fd >= 0 && bpf_map_get_next_key(fd, key, &next) == 0; key = &index) {
-                struct bh_enforce_subject v = { 0 };
+                struct bh_enforce_subject v = { 0 }, ours;
 
                 index = next;
-                if (e->loaded && bpf_map_lookup_elem(e->maps[MAP_INTERFACES], &index, &v) == 0)
-                        continue;
-                memset(&v, 0, sizeof(v));
                 bpf_map_lookup_elem(fd, &index, &v);
-                bh_link_unfilter(index, v.made != 0);
+                if (!e->loaded || bpf_map_lookup_elem(e->maps[MAP_INTERFACES], &index, &ours)) {
+                        bh_link_unfilter(index, e->slot, v.made != 0);
+                } else if (v.made && !ours.made) { /* ours are in the place that it made */
+                        ours.made = 1;
+                        bpf_map_update_elem(e->maps[MAP_INTERFACES], &index, &ours, BPF_EXIST);
+                }
         }
         remove_home(home);
 }

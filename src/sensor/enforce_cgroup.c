@@ -81,16 +81,16 @@ gboolean bh_cgroup_kill(const char *v2_mount, const char *cgroup, GError **error
 
         if (put(dir, "cgroup.kill", "1")) /* since 5.14: whoever forks meanwhile is killed, too */
                 return TRUE;
-        gboolean froze = bh_cgroup_freeze(v2_mount, cgroup, TRUE, NULL);
+        bh_cgroup_freeze(v2_mount, cgroup, TRUE, NULL); /* nobody forks meanwhile */
         for (guint round = 0; round < 100; round++) {
                 g_autoptr(GArray) pids = bh_cgroup_pids(v2_mount, cgroup, G_MAXUINT);
 
                 for (guint i = 0; i < pids->len; i++)
                         kill(g_array_index(pids, gint, i), SIGKILL);
+                if (!round) /* also where it was frozen too late to be said so: it must not stay */
+                        bh_cgroup_freeze(v2_mount, cgroup, FALSE, NULL);
                 if (!pids->len)
                         break;
-                if (froze)
-                        froze = !bh_cgroup_freeze(v2_mount, cgroup, FALSE, NULL);
                 g_usleep(5000);
         }
         g_autoptr(GArray) left = bh_cgroup_pids(v2_mount, cgroup, 1);

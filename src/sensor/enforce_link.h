@@ -8,7 +8,7 @@ gboolean bh_enforce_fail(GError **error, const char *format, ...) G_GNUC_PRINTF(
 
 /* GArray of guint: interfaces of this network namespace whose peers are in that of `netns_fd`. NULL with *error. */
 GArray *bh_links_into(int netns_fd, GError **error);
-/* Both directions of an interface go through these programs. *made: there was no place for filters, and it was made. */
-gboolean bh_link_filter(guint index, int from_fd, int to_fd, gboolean *made, GError **error);
-/* `made`: the place goes, too. An interface that is gone is no error. */
-void bh_link_unfilter(guint index, gboolean made);
+/* Both directions of an interface go through these programs. `slot` (not 0): whose they are, beside those of other sensors. *made: there was no place for filters, and it was made. FALSE with *error: one may be there. */
+gboolean bh_link_filter(guint index, guint32 slot, int from_fd, int to_fd, gboolean *made, GError **error);
+/* `made`: the place goes, too, unless somebody else has a filter in it by now. An interface that is gone is no error. */
+void bh_link_unfilter(guint index, guint32 slot, gboolean made);

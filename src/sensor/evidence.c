@@ -89,7 +89,7 @@ static void set_text(json_t *o, const char *key, const char *text) {
 static json_t *facts_of(BhEvidence *v, const BhJob *j) {
         json_t *o = json_object(), *p;
         const char *id = j->container ? j->container : j->origin_id;
-        g_autoptr(BhContainer) c = id ? bh_container_table_get(v->c.containers, id) : NULL;
+        g_autoptr(BhContainer) c = bh_evidence_container(v, id);
 
         set_text(o, "why", j->why);
         set_text(o, "finding", j->finding);
@@ -136,12 +136,12 @@ static gboolean keep(BhEvidence *v, const BhJob *j, const char *kind, json_t *fa
 
 /* ---- a container's share ---- */
 
-static const char *owner_of(const BhJob *j) {
+const char *bh_job_owner(const BhJob *j) {
         return j->container ? j->container : j->origin_id ? j->origin_id : "";
 }
 
 static gboolean may_spend(BhEvidence *v, const BhJob *j, guint64 bytes) {
-        const char *owner = owner_of(j);
+        const char *owner = bh_job_owner(j);
         gint64 now_us = g_get_monotonic_time();
 
         g_mutex_lock(&v->lock);
@@ -166,10 +166,11 @@ static gboolean may_spend(BhEvidence *v, const BhJob *j, guint64 bytes) {
         return ok;
 }
 
-static void count(BhEvidence *v, guint64 *counter) {
+static guint64 count(BhEvidence *v, guint64 *counter) {
         g_mutex_lock(&v->lock);
-        ++*counter;
+        guint64 n = ++*counter;
         g_mutex_unlock(&v->lock);
+        return n;
 }
 
 /* ---- workers ---- */
@@ -234,19 +235,19 @@ static void hold(BhEvidence *v, const BhJob *j) {
                 close(let_go);
 }
 
-static void keep_text(BhEvidence *v, const BhJob *j, const char *kind, const char *text, gsize len, const char *media) {
+static gboolean keep_text(BhEvidence *v, const BhJob *j, const char *kind, const char *text, gsize len, const char *media) {
         g_autoptr(GError) error = NULL;
         BhObject o;
 
         if (!may_spend(v, j, len))
-                return;
+                return FALSE;
         if (!bh_vault_put_bytes(v->vault, text, len, &o, &error)) {
                 count(v, &v->failed);
-                return;
+                return FALSE;
         }
         json_t *facts = facts_of(v, j);
         json_object_set_new(facts, "format", json_string(media));
-        keep(v, j, kind, facts, &o);
+        return keep(v, j, kind, facts, &o);
 }
 
 static void keep_process(BhEvidence *v, const BhJob *j) {
@@ -256,13 +257,13 @@ static void keep_process(BhEvidence *v, const BhJob *j) {
                 count(v, &v->missed);
                 return;
         }
-        keep_text(v, j, "process", text->str, text->len, "text");
-        count(v, &v->processes);
+        if (keep_text(v, j, "process", text->str, text->len, "text"))
+                count(v, &v->processes);
         g_string_free(text, TRUE);
 }
 
 static void keep_container(BhEvidence *v, const BhJob *j) {
-        g_autoptr(BhContainer) c = bh_container_table_get(v->c.containers, owner_of(j));
+        g_autoptr(BhContainer) c = bh_evidence_container(v, bh_job_owner(j));
         json_auto_t *o = c ? bh_container_to_json(c) : NULL;
         char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_ENSURE_ASCII) : NULL;
 
@@ -285,7 +286,7 @@ static gboolean window_alive(gpointer data) {
 }
 
 static void keep_window(BhEvidence *v, const BhJob *j, gint64 from_ns) {
-        const char *id = owner_of(j);
+        const char *id = bh_job_owner(j);
         g_autoptr(GString) text = g_string_new(NULL);
         g_autofree char *condition = NULL;
         BhAnswerQuestion q = { .filter = { .form = BH_FEED_JSON }, .since_ns = (guint64) MAX(from_ns, 0), .past = TRUE, .limit = 10000 };
@@ -301,21 +302,22 @@ static void keep_window(BhEvidence *v, const BhJob *j, gint64 from_ns) {
         ok = ok && bh_answer_events(&v->c.source, &q, &sink, &error);
         bh_rule_engine_unref(q.filter.where);
         if (!ok || !text->len) {
-                if (!ok && !v->failed++)
+                if (!ok && count(v, &v->failed) == 1)
                         bh_warn("events around a finding cannot be kept as evidence", "why", error->message);
                 return;
         }
-        keep_text(v, j, "events", text->str, text->len, "jsonl");
-        count(v, &v->windows_kept);
+        if (keep_text(v, j, "events", text->str, text->len, "jsonl"))
+                count(v, &v->windows_kept);
 }
 
 static void work(gpointer data, gpointer user) {
         BhJob *j = data;
         BhEvidence *v = user;
 
-        g_mutex_lock(&v->lock);
-        v->busy++;
-        g_mutex_unlock(&v->lock);
+        if (!bh_evidence_begin(v, j)) {
+                bh_job_free(j);
+                return;
+        }
         switch (j->kind) {
         case BH_JOB_EXE:
                 keep_file(v, j, "file");
@@ -340,22 +342,20 @@ static void work(gpointer data, gpointer user) {
                 keep_text(v, j, j->text_kind, g_bytes_get_data(j->text, NULL), g_bytes_get_size(j->text), "text");
                 break;
         }
+        bh_evidence_end(v, j);
         bh_job_free(j);
-        g_mutex_lock(&v->lock);
-        v->busy--;
-        g_mutex_unlock(&v->lock);
 }
 
 static void push(BhEvidence *v, BhJob *j) {
         g_mutex_lock(&v->lock);
         gboolean room = !v->stopping && g_thread_pool_unprocessed(v->pool) < BH_EVIDENCE_QUEUE;
         v->queue_full += !room;
-        if (room && *owner_of(j) && j->kind != BH_JOB_HOLD && g_hash_table_size(v->marked) < BH_EVIDENCE_WRITTEN)
-                g_hash_table_add(v->marked, g_strdup(owner_of(j)));
-        g_mutex_unlock(&v->lock);
-        if (room)
+        if (room && *bh_job_owner(j) && j->kind != BH_JOB_HOLD && g_hash_table_size(v->marked) < BH_EVIDENCE_WRITTEN)
+                g_hash_table_add(v->marked, g_strdup(bh_job_owner(j)));
+        if (room) /* within the lock: bh_evidence_settle() ends the pool */
                 g_thread_pool_push(v->pool, j, NULL);
-        else
+        g_mutex_unlock(&v->lock);
+        if (!room)
                 bh_job_free(j);
 }
 
@@ -550,7 +550,7 @@ static void want_window(BhEvidence *v, BhJob *j, gint64 wait_us) {
         gint64 now_us = g_get_monotonic_time(), from_ns = j->time_ns - BH_EVIDENCE_WINDOW_BEFORE_S * G_GINT64_CONSTANT(1000000000);
 
         g_mutex_lock(&v->lock);
-        Due *d = g_hash_table_lookup(v->windows, owner_of(j));
+        Due *d = g_hash_table_lookup(v->windows, bh_job_owner(j));
         if (d) {
                 d->from_ns = MIN(d->from_ns, from_ns);
                 d->due_us = MIN(d->due_us, now_us + wait_us);
@@ -563,7 +563,7 @@ static void want_window(BhEvidence *v, BhJob *j, gint64 wait_us) {
                 d->job = j;
                 d->due_us = now_us + wait_us;
                 d->from_ns = from_ns;
-                g_hash_table_insert(v->windows, g_strdup(owner_of(j)), d);
+                g_hash_table_insert(v->windows, g_strdup(bh_job_owner(j)), d);
         }
         g_mutex_unlock(&v->lock);
 }
@@ -590,6 +590,7 @@ static gpointer keep_time(gpointer data) {
                         g_free(d);
                         g_thread_pool_push(v->pool, j, NULL);
                 }
+                bh_evidence_watch_workers(v, now_us);
                 for (guint i = 0; i < BH_EVIDENCE_HOLDS; i++) {
                         if (v->holds[i].fd >= 0 && v->holds[i].until_us <= now_us) {
                                 close(v->holds[i].fd);
@@ -712,6 +713,7 @@ BhEvidence *bh_evidence_new(const BhEvidenceConfig *config, char **broken, GErro
         v->marked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         for (guint i = 0; i < BH_EVIDENCE_HOLDS; i++)
                 v->holds[i].fd = -1;
+        v->running = g_ptr_array_new();
         v->pool = g_thread_pool_new(work, v, BH_EVIDENCE_THREADS, FALSE, NULL);
         return v;
 }
@@ -731,8 +733,7 @@ void bh_evidence_settle(BhEvidence *v) {
                 g_thread_join(g_steal_pointer(&v->timer));
         if (v->sender)
                 g_thread_join(g_steal_pointer(&v->sender));
-        if (v->pool)
-                g_thread_pool_free(g_steal_pointer(&v->pool), FALSE, TRUE);
+        bh_evidence_end_workers(v);
         bh_evidence_tell_heads(v, TRUE);
 }
 
@@ -740,7 +741,10 @@ void bh_evidence_free(BhEvidence *v) {
         if (!v)
                 return;
         bh_evidence_settle(v);
+        if (v->abandoned) /* a worker may come back to it */
+                return;
         bh_vault_free(v->vault);
+        g_ptr_array_unref(v->running);
         for (guint i = 0; i < BH_EVIDENCE_HOLDS; i++)
                 if (v->holds[i].fd >= 0)
                         close(v->holds[i].fd);
@@ -774,7 +778,8 @@ json_t *bh_evidence_status(BhEvidence *v) {
                 { "files", v->files }, { "processes", v->processes }, { "windows", v->windows_kept }, { "equal", s.equal },
                 { "missed", v->missed }, { "queue_full", v->queue_full }, { "over_budget", v->over_budget }, { "windows_refused", v->refused_windows }, { "holds_cut_short", v->hold_full },
                 { "failed", v->failed + s.failed }, { "dropped", s.dropped }, { "dropped_unsent", s.dropped_unsent }, { "dropped_bytes", s.dropped_bytes }, { "torn_bytes", s.torn_bytes },
-                { "send_failed", v->send_failed }, { "waiting", v->pool ? g_thread_pool_unprocessed(v->pool) : 0 }, { "busy", v->busy },
+                { "send_failed", v->send_failed }, { "waiting", v->pool ? g_thread_pool_unprocessed(v->pool) : 0 }, { "busy", v->running->len },
+                { "stalled", v->stalled }, { "refused_stalled", v->refused_stalled },
         };
         g_mutex_unlock(&v->lock);
         json_object_set_new(o, "state", json_string("on"));

@@ -9,8 +9,9 @@
  *   container  its description then
  *
  * The drain thread only notes what is to be read (a hash, a queue); BH_EVIDENCE_THREADS workers read it, some 100 µs later, through /proc/PID/exe, /proc/PID/fd or the process's root, where
- * an unlinked file still is. They may be held up by a file system that its owner makes wait, which stops one worker and is seen in `busy`. What a process that ended at once left nowhere is
- * counted (`missed`). Anonymous memory files are held open from their creation, so that they outlive their process: BH_EVIDENCE_HOLDS of them, BH_EVIDENCE_HOLD_US each.
+ * an unlinked file still is. A file system that its owner makes wait holds up a worker: after BH_EVIDENCE_STALL_US another one takes its place (BH_EVIDENCE_STALLED_MAX at most), nothing more is
+ * read of that container until then, counted, and the end of the sensor does not wait for it. What a process that ended at once left nowhere is counted (`missed`). Anonymous memory files are held
+ * open from their creation, so that they outlive their process: BH_EVIDENCE_HOLDS of them, BH_EVIDENCE_HOLD_US each.
  *
  * Bounds: files BH_EVIDENCE_FILE_MAX each (cut, and said), a queue of BH_EVIDENCE_QUEUE, BH_EVIDENCE_CONTAINER_BYTES of a container in an hour (so that no container can push out what was
  * kept of others), BH_EVIDENCE_WINDOW_BYTES of events. Each refusal is counted by reason.
@@ -26,7 +27,9 @@
 #include "report.h"
 #include "rules/ruleset.h"
 
-#define BH_EVIDENCE_THREADS 2
+#define BH_EVIDENCE_THREADS 2u
+#define BH_EVIDENCE_STALL_US (5 * G_USEC_PER_SEC)
+#define BH_EVIDENCE_STALLED_MAX 6u
 #define BH_EVIDENCE_QUEUE 1024u
 #define BH_EVIDENCE_FILE_MAX (32u << 20)
 #define BH_EVIDENCE_STORE_MIB 1024

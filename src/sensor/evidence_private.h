@@ -19,6 +19,8 @@ typedef struct {
         gboolean only_written; /* the file counts only if a container wrote it */
         char *why, *rule, *priority, *finding, *text_kind;
         GBytes *text;
+        gint64 begun_us; /* by a worker */
+        gboolean stalled;
 } BhJob;
 
 typedef struct {
@@ -38,19 +40,23 @@ struct BhEvidence {
         GMutex lock; /* of all below */
         GCond moved;
         gboolean stopping, busy_disk;
+        gboolean abandoned;   /* the sensor ended, and a worker is held up: what it comes back to is this alone */
+        GPtrArray *running;   /* BhJob: with workers */
+        guint stalled;        /* of these */
         GHashTable *written;  /* guint64 *: of (device, inode) and of (cgroup, path) */
         GHashTable *seen_exe; /* guint64 *: of executables that were looked at */
         GHashTable *spent;    /* container id → Spent */
         GHashTable *windows;  /* container id, "" for the host → Due */
         GHashTable *marked;   /* ids of containers with evidence: those whose end matters */
         BhHold holds[BH_EVIDENCE_HOLDS];
-        guint64 queue_full, over_budget, missed, refused_windows, failed, files, processes, windows_kept, hold_full, sent, send_failed;
-        guint busy;
+        guint64 queue_full, over_budget, missed, refused_windows, failed, files, processes, windows_kept, hold_full, sent, send_failed, refused_stalled;
         gint64 heads_us;
         guint64 heads_seq;
 };
 
 void bh_job_free(BhJob *j);
+/* Id of the container whose share it is of; "": the host's. */
+const char *bh_job_owner(const BhJob *j);
 gboolean bh_evidence_was_written(BhEvidence *v, guint64 dev, guint64 ino);
 guint64 bh_evidence_file_key(guint64 dev, guint64 ino);
 
@@ -62,6 +68,18 @@ int bh_evidence_open_process(BhEvidence *v, const BhJob *j);
 int bh_evidence_open_file(BhEvidence *v, const BhJob *j);
 /* A look at the process, as text. NULL: it is gone. */
 GString *bh_evidence_look(BhEvidence *v, const BhJob *j);
+
+/* ---- evidence_stall.c */
+
+/* FALSE: a worker is held up by what this container gave it to read, so this is left out, counted. */
+gboolean bh_evidence_begin(BhEvidence *v, BhJob *j);
+void bh_evidence_end(BhEvidence *v, BhJob *j);
+/* Within the lock, now and then: another worker for each that is held up. */
+void bh_evidence_watch_workers(BhEvidence *v, gint64 now_us);
+/* Waits for what is to be done, but not for who is held up. Then only v->lock, the vault and the job are theirs. */
+void bh_evidence_end_workers(BhEvidence *v);
+/* For workers: NULL: not known, or the sensor ended. A reference. */
+BhContainer *bh_evidence_container(BhEvidence *v, const char *id);
 
 /* ---- evidence_send.c */
 

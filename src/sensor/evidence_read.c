@@ -87,7 +87,7 @@ static int take_hold(BhEvidence *v, const BhJob *j) {
 /* The process may be gone and the file still be there: through the container's first process, or the node's root. */
 static int open_through_others(BhEvidence *v, const BhJob *j, const char *path) {
         const char *id = j->container ? j->container : j->origin_id;
-        g_autoptr(BhContainer) c = id ? bh_container_table_get(v->c.containers, id) : NULL;
+        g_autoptr(BhContainer) c = bh_evidence_container(v, id);
         int fd = -1;
 
         if (*path != '/' || (!j->ino && !j->only_written)) /* nobody would know that it is the same file */

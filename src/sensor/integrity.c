@@ -138,7 +138,7 @@ static void look_at(BhIntegrity *g, const char *here, const char *name, guint wa
         if (lstat(here, &st) || (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode)))
                 return;
         Known *k = g_hash_table_lookup(g->known, name);
-        g_autofree char *state = live ? g_strdup("-") : g_strdup_printf("%lu:%lu:%lld:%lld.%09ld:%o:%u", (gulong) st.st_dev, (gulong) st.st_ino, (long long) st.st_size, (long long) st.st_ctim.tv_sec,
+        g_autofree char *state = live ? g_strdup("-") : g_strdup_printf("%lu:%lld:%lld.%09ld:%o:%u", (gulong) st.st_ino, (long long) st.st_size, (long long) st.st_ctim.tv_sec,
                                                                         st.st_ctim.tv_nsec, st.st_mode, st.st_uid);
         if (!k && g_hash_table_size(g->known) >= BH_INTEGRITY_FILES) {
                 g->refused++;

@@ -3,9 +3,9 @@
  * What the node is made of, and whether it is still that: files by which something stays on a node (cron, units, keys, users, preloaded libraries, handlers of core dumps and of binary formats,
  * system programs), and things that should be seen and are not (processes, modules).
  *
- * Files are looked at by their state (device, inode, size, times), and read only when that moved; what they were last is kept in a file, so that a change while no sensor ran is found as well. The
- * first time nothing is told. Hidden: a process that the kernel told of and that lives, but is not in a listing of /proc; a mount over a process's directory there; a module that one of
- * /proc/modules and /sys/module has and the other has not, looked at twice.
+ * Files are looked at by their state (inode, size, time of change, mode, owner; not the device, whose number may be another after a boot), and read only when that moved; what they were last is kept
+ * in a file, so that a change while no sensor ran is found as well. The first time nothing is told. Hidden: a process that the kernel told of and that lives, but is not in a listing of /proc; a mount
+ * over a process's directory there; a module that one of /proc/modules and /sys/module has and the other has not, looked at twice.
  *
  * Pure but for what it reads; one thread. Bounds: BH_INTEGRITY_FILES files, more are counted.
  */

@@ -183,9 +183,11 @@ static void on_rules_reload(BhBusStream *stream, GBytes *body, gpointer data) {
 
         if (!begin(r, stream))
                 return;
-        if (bh_ruling_reload(r->c.ruling, &error) && (!r->c.reload || r->c.reload(&error, r->c.data))) {
+        if (bh_ruling_reload(r->c.ruling, &error)) { /* in force, whatever the rest has */
                 r->c.say("rules_changed", "the rules were read again, and are in force", NULL, NULL, r->c.data);
                 bh_report_urgent(r);
+                if (r->c.reload)
+                        r->c.reload(&error, r->c.data);
         }
         bh_bus_stream_end(stream, error ? error->message : NULL);
         end(r);

@@ -209,11 +209,15 @@ static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *res
 static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
         g_autoptr(GError) error = NULL;
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
+        g_autofree char *said = NULL;
         Held held;
 
         e->state = state;
-        if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error))
+        if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error)) {
                 bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
+                if (is_there(r, e->cgroup)) /* else there is nothing that anything could be in force for */
+                        result = said = g_strdup_printf("%s, but it may still be in force: %s", result, error->message);
+        }
         end(r, e, state, result);
         say(r, "response_released", e, result);
 }
@@ -231,8 +235,15 @@ static guint held_now(const BhRespond *r) {
         return n;
 }
 
+/* Of an order that is in no ledger; its id may be anything. */
+static json_t *answer(const BhOrder *o, BhResponseState state, const char *why) {
+        g_autofree char *id = g_utf8_make_valid(o->id, (gssize) strnlen(o->id, 64)), *text = g_utf8_make_valid(why, -1);
+
+        return json_pack("{s:s,s:s,s:s,s:o,s:I,s:s}", "id", id, "state", bh_response_state_name(state), "result", text, "detail", json_object(), "time_ns", (json_int_t) now_ns(), "container", "");
+}
+
 static json_t *fail(const BhOrder *o, const char *why) {
-        return json_pack("{s:s#,s:s,s:s,s:o,s:I,s:s}", "id", o->id, (int) MIN(strlen(o->id), 64), "state", "failed", "result", why, "detail", json_object(), "time_ns", (json_int_t) now_ns(), "container", "");
+        return answer(o, BH_RESPONSE_STATE_FAILED, why);
 }
 
 static json_t *fail_entry(BhRespond *r, BhEntry *e, const char *why) {
@@ -241,23 +252,27 @@ static json_t *fail_entry(BhRespond *r, BhEntry *e, const char *why) {
         return bh_entry_tell(e);
 }
 
+/* What the others hold remains. */
+static json_t *undo_new(BhRespond *r, BhEntry *e, const BhContainer *c, const char *why) {
+        g_autoptr(GError) error = NULL;
+        Held rest;
+
+        e->state = BH_RESPONSE_STATE_FAILED;
+        if (!hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &rest, &error))
+                bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
+        return fail_entry(r, e, why);
+}
+
 static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         g_autoptr(GError) error = NULL;
         Held held;
 
         e->state = BH_RESPONSE_STATE_ACTIVE;
         e->cgroup_id = id_of(r, e->cgroup);
-        if (!bh_entry_save(r->dir, e)) {
-                e->state = BH_RESPONSE_STATE_FAILED;
+        if (!bh_entry_save(r->dir, e))
                 return fail_entry(r, e, "it cannot be written to the node's ledger, so that it would not survive the sensor: see the sensor's log");
-        }
-        if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
-                Held rest;
-
-                e->state = BH_RESPONSE_STATE_FAILED;
-                hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &rest, NULL);
-                return fail_entry(r, e, error->message);
-        }
+        if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error))
+                return undo_new(r, e, c, error->message);
         json_t *open = open_ways(c, &held);
         json_object_set_new(e->detail, "open", open);
         json_object_set_new(e->detail, "cgroup", json_string(e->cgroup));
@@ -265,9 +280,7 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         if (json_array_size(open) && !e->best_effort) {
                 g_autofree char *why = g_strdup_printf("not every way can be closed: %s; nothing was changed, --best-effort does what can be done", json_string_value(json_array_get(open, 0)));
 
-                let_go(r, e, BH_RESPONSE_STATE_FAILED, why);
-                r->failed--; /* counted once, below */
-                return fail_entry(r, e, why);
+                return undo_new(r, e, c, why);
         }
         if (e->action == BH_RESPONSE_QUARANTINE)
                 json_object_set_new(e->detail, "processes", json_integer((json_int_t) bh_entry_snapshot(r->dir, e, c, r->v2, r->proc)));
@@ -363,9 +376,7 @@ json_t *bh_respond_order(BhRespond *r, const BhOrder *o) {
         g_mutex_lock(&r->lock);
         BhEntry *e = g_hash_table_lookup(r->entries, o->id);
         if (!e) {
-                told = o->release ? json_pack("{s:s#,s:s,s:s,s:o,s:I,s:s}", "id", o->id, (int) MIN(strlen(o->id), 64), "state", "gone", "result", "the node does not know of it (any more)", "detail", json_object(),
-                                              "time_ns", (json_int_t) now_ns(), "container", "")
-                                  : take_new(r, o);
+                told = o->release ? answer(o, BH_RESPONSE_STATE_GONE, "the node does not know of it (any more)") : take_new(r, o);
         } else {
                 if (o->release && e->state == BH_RESPONSE_STATE_ACTIVE)
                         let_go(r, e, BH_RESPONSE_STATE_RELEASED, "released");
@@ -421,6 +432,8 @@ static void look_after(BhRespond *r, BhEntry *e) {
         g_autoptr(GError) error = NULL;
         Held held;
 
+        if (e->state != BH_RESPONSE_STATE_ACTIVE)
+                return;
         if (e->until_ns && now_ns() >= e->until_ns) {
                 let_go(r, e, BH_RESPONSE_STATE_RELEASED, "its time was over");
                 return;
@@ -437,6 +450,8 @@ static void look_after(BhRespond *r, BhEntry *e) {
 
                 if (!cgroup)
                         return; /* it does not run: held again when it does */
+                if (r->enforce && !g_str_equal(cgroup, e->cgroup))
+                        bh_enforce_clear(r->enforce, e->cgroup);
                 g_free(e->cgroup);
                 e->cgroup = g_steal_pointer(&cgroup);
                 id = id_of(r, e->cgroup);
@@ -444,31 +459,32 @@ static void look_after(BhRespond *r, BhEntry *e) {
         if (!id || id == e->cgroup_id)
                 return;
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
-                if (!e->complained)
-                        say(r, "response_failed", e, error->message);
+                if (!e->complained) {
+                        g_autofree char *why = g_strdup_printf("is in force no more, and tried again: %s", error->message);
+
+                        say(r, "response_lost", e, why);
+                }
                 e->complained = TRUE;
                 return;
         }
         e->complained = FALSE;
         e->cgroup_id = id;
         bh_entry_save(r->dir, e);
-        say(r, "response_active", e, "is in force again: its container was started anew");
+        say(r, "response_active", e, "is in force again");
 }
 
-static void look_after_all(BhRespond *r) {
-        g_autoptr(GPtrArray) active = g_ptr_array_new();
+/* Each that is not over. What is called may end it, and then others that ended before may be forgotten: so the table is not walked meanwhile. */
+static void each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e)) {
+        g_autoptr(GPtrArray) open = g_ptr_array_new();
         GHashTableIter it;
         BhEntry *e;
 
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
-                if (e->state == BH_RESPONSE_STATE_ACTIVE)
-                        g_ptr_array_add(active, e);
-        for (guint i = 0; i < active->len; i++) {
-                e = active->pdata[i];
-                if (e->state == BH_RESPONSE_STATE_ACTIVE)
-                        look_after(r, e);
-        }
+                if (e->state == BH_RESPONSE_STATE_ACTIVE || e->state == BH_RESPONSE_STATE_PENDING)
+                        g_ptr_array_add(open, e);
+        for (guint i = 0; i < open->len; i++)
+                call(r, open->pdata[i]);
 }
 
 static gpointer work(gpointer data) {
@@ -479,7 +495,7 @@ static gpointer work(gpointer data) {
         if (r->enforce && !bh_enforce_prepare(r->enforce, &error))
                 bh_error("this node cannot cut containers off", "error", error->message);
         while (!r->stopping) {
-                look_after_all(r);
+                each_open(r, look_after);
                 if (held_now(r))
                         g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPOND_TICK_MS * 1000);
                 else
@@ -511,28 +527,26 @@ BhRespond *bh_respond_new(const BhRespondConfig *config, GError **error) {
         return g_steal_pointer(&r);
 }
 
-void bh_respond_start(BhRespond *r) {
-        GHashTableIter it;
-        BhEntry *e;
+static void take_up(BhRespond *r, BhEntry *e) {
+        g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
+        g_autoptr(GError) failed = NULL;
+        Held held;
 
+        if (e->state == BH_RESPONSE_STATE_PENDING)
+                end(r, e, BH_RESPONSE_STATE_FAILED, "the sensor ended while it was carried out: it may or may not have been");
+        if (e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !is_there(r, e->cgroup))
+                return;
+        e->cgroup_id = id_of(r, e->cgroup);
+        if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &failed)) {
+                e->cgroup_id = 0; /* tried again */
+                bh_error("a response cannot be taken up again", "response", e->id, "error", failed->message);
+        }
+}
+
+void bh_respond_start(BhRespond *r) {
         g_mutex_lock(&r->lock);
         r->started_us = g_get_monotonic_time();
-        g_hash_table_iter_init(&it, r->entries);
-        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
-                g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
-                g_autoptr(GError) failed = NULL;
-                Held held;
-
-                if (e->state == BH_RESPONSE_STATE_PENDING)
-                        end(r, e, BH_RESPONSE_STATE_FAILED, "the sensor ended while it was carried out: it may or may not have been");
-                if (e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !is_there(r, e->cgroup))
-                        continue;
-                e->cgroup_id = id_of(r, e->cgroup);
-                if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &failed)) {
-                        e->cgroup_id = 0; /* tried again */
-                        bh_error("a response cannot be taken up again", "response", e->id, "error", failed->message);
-                }
-        }
+        each_open(r, take_up);
         if (r->enforce)
                 bh_enforce_settle(r->enforce);
         g_mutex_unlock(&r->lock);

@@ -198,15 +198,22 @@ void bh_entries_prune(const char *dir, GHashTable *entries, guint max) {
 
 /* ---- snapshots ---- */
 
-static json_t *link_of(const char *path) {
-        char target[4096];
-        gssize n = readlink(path, target, sizeof(target) - 1);
-        g_autofree char *text = n > 0 ? g_utf8_make_valid(target, n) : NULL;
+/* `room`: bytes that the snapshot may still have of foreign texts. */
+static json_t *text_within(const char *bytes, gsize len, gsize *room) {
+        g_autofree char *text = len <= *room ? g_utf8_make_valid(bytes, (gssize) len) : NULL;
 
+        *room -= MIN(len, *room);
         return text ? json_string(text) : json_null();
 }
 
-static json_t *process(const char *proc_path, gint pid) {
+static json_t *link_of(const char *path, gsize *room) {
+        char target[4096];
+        gssize n = readlink(path, target, sizeof(target) - 1);
+
+        return n > 0 ? text_within(target, (gsize) n, room) : json_null();
+}
+
+static json_t *process(const char *proc_path, gint pid, gsize *room) {
         g_autofree char *base = g_strdup_printf("%s/%d", proc_path, pid), *exe = g_build_filename(base, "exe", NULL), *cwd = g_build_filename(base, "cwd", NULL), *fds = g_build_filename(base, "fd", NULL);
         g_autofree char *cmdline = g_build_filename(base, "cmdline", NULL), *status = g_build_filename(base, "status", NULL), *text = NULL, *args = NULL;
         g_autoptr(GDir) d = g_dir_open(fds, 0, NULL);
@@ -221,20 +228,19 @@ static json_t *process(const char *proc_path, gint pid) {
                 json_object_set_new(o, "parent", json_integer(parent ? atoi(parent + 6) : 0));
                 json_object_set_new(o, "uid", json_integer(uid ? atoll(uid + 5) : -1));
         }
-        json_object_set_new(o, "exe", link_of(exe));
-        json_object_set_new(o, "directory", link_of(cwd));
+        json_object_set_new(o, "exe", link_of(exe, room));
+        json_object_set_new(o, "directory", link_of(cwd, room));
         if ((args = bh_file_read(AT_FDCWD, cmdline, ARGUMENTS_MAX, &len, NULL, NULL)))
-                for (gsize at = 0; at < len; at += strnlen(args + at, len - at) + 1) {
-                        g_autofree char *one = g_utf8_make_valid(args + at, (gssize) strnlen(args + at, len - at));
-
-                        json_array_append_new(list, json_string(one));
+                for (gsize at = 0, n_bytes; at < len; at += n_bytes + 1) {
+                        n_bytes = strnlen(args + at, len - at);
+                        json_array_append_new(list, text_within(args + at, n_bytes, room));
                 }
         json_object_set_new(o, "arguments", list);
         for (const char *name; d && (name = g_dir_read_name(d));)
                 if (n++ < BH_SNAPSHOT_FILES) {
                         g_autofree char *path = g_build_filename(fds, name, NULL);
 
-                        json_object_set_new(files, name, link_of(path));
+                        json_object_set_new(files, name, link_of(path, room));
                 }
         json_object_set_new(o, "files", files);
         if (n > BH_SNAPSHOT_FILES)
@@ -247,12 +253,14 @@ guint bh_entry_snapshot(const char *dir, const BhEntry *e, const BhContainer *c,
         g_autoptr(GArray) pids = bh_cgroup_pids(v2_mount, e->cgroup, G_MAXUINT16);
         json_auto_t *o = json_object();
         json_t *list = json_array();
+        gsize room = BH_SNAPSHOT_BYTES;
+        guint n = 0;
 
-        for (guint i = 0; i < pids->len && i < BH_SNAPSHOT_PROCESSES; i++)
-                json_array_append_new(list, process(proc_path, g_array_index(pids, gint, i)));
+        for (; n < pids->len && n < BH_SNAPSHOT_PROCESSES && room; n++)
+                json_array_append_new(list, process(proc_path, g_array_index(pids, gint, n), &room));
         json_object_set_new(o, "container", bh_container_to_json(c));
         json_object_set_new(o, "processes", list);
-        json_object_set_new(o, "left_out", json_integer(pids->len > BH_SNAPSHOT_PROCESSES ? pids->len - BH_SNAPSHOT_PROCESSES : 0));
+        json_object_set_new(o, "left_out", json_integer(pids->len - n));
         put_file(path, o);
         return pids->len;
 }

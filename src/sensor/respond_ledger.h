@@ -9,6 +9,7 @@
 
 #define BH_SNAPSHOT_PROCESSES 2048u /* of a snapshot; more are counted */
 #define BH_SNAPSHOT_FILES 64u       /* open ones, of a process */
+#define BH_SNAPSHOT_BYTES (8u << 20) /* of arguments and paths, which the container chose, of all; null stands for those beyond, further processes are counted */
 
 typedef struct {
         char *id, *container, *name, *reason, *actor, *result, *cgroup; /* never NULL */

@@ -172,13 +172,14 @@ static void hidden(BhNodeWatch *w, const char *what, const char *name, guint32 p
 static GPtrArray *modules_now(BhNodeWatch *w) {
         g_autofree char *path = g_build_filename(w->sensor->proc_path, "modules", NULL), *listed = bh_file_read(AT_FDCWD, path, TEXT_MAX, NULL, NULL, NULL);
         g_autofree char *sys = g_build_filename(w->sensor->options.host_root, "sys/module", NULL);
-        g_autoptr(GDir) d = g_dir_open(g_file_test(sys, G_FILE_TEST_IS_DIR) ? sys : "/sys/module", 0, NULL);
+        const char *where = g_file_test(sys, G_FILE_TEST_IS_DIR) ? sys : "/sys/module";
+        g_autoptr(GDir) d = g_dir_open(where, 0, NULL);
         g_autoptr(GString) there = g_string_new(NULL);
 
         if (!listed || !d)
                 return g_ptr_array_new_with_free_func(g_free);
         for (const char *name; (name = g_dir_read_name(d));) {
-                g_autofree char *state = g_build_filename("/sys/module", name, "initstate", NULL); /* what is built in has none */
+                g_autofree char *state = g_build_filename(where, name, "initstate", NULL); /* what is built in has none */
 
                 if (g_file_test(state, G_FILE_TEST_EXISTS))
                         g_string_append_printf(there, "%s\n", name);
@@ -278,11 +279,12 @@ static gpointer watch(gpointer data) {
                 g_mutex_lock(&w->lock);
                 while (!w->stopping && !w->soon && g_get_monotonic_time() < next_us)
                         g_cond_wait_until(&w->moved, &w->lock, next_us);
-                gboolean soon = w->soon, stopping = w->stopping;
+                gboolean soon = w->soon;
+                /* what is written now is written together; who goes on writing wakes this each time, and makes no more looks by it */
+                for (gint64 until = g_get_monotonic_time() + SOON_US; soon && !w->stopping && g_get_monotonic_time() < until;)
+                        g_cond_wait_until(&w->moved, &w->lock, until);
+                gboolean stopping = w->stopping;
                 w->soon = FALSE;
-                if (soon && !stopping) /* what is written now is written together */
-                        g_cond_wait_until(&w->moved, &w->lock, g_get_monotonic_time() + SOON_US);
-                stopping = w->stopping;
                 g_mutex_unlock(&w->lock);
                 if (stopping)
                         return NULL;

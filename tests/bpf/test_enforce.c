@@ -21,6 +21,7 @@
 
 #include "container/cgroup.h"
 #include "response/response.h"
+#include "sensor/enforce_link.h"
 
 #define CGROUP "/bh-test-enforce"
 
@@ -302,6 +303,24 @@ static void frames_of_packet_sockets_are_cut_at_the_interface(void) {
         finish();
 }
 
+/* The place for filters that was made for us goes with us, but not with what others have put into it since. */
+static void a_place_that_others_use_stays(void) {
+        if (system("ip link add bht1 type veth peer name bht2 && tc qdisc add dev bht1 clsact")) {
+                (void) !system("ip link del bht1 2>/dev/null");
+                g_test_skip("ip and tc cannot make an interface with a place for filters here");
+                return;
+        }
+        guint index = if_nametoindex("bht1");
+        g_assert_cmpint(system("tc filter add dev bht1 egress pref 2881 handle 0x7 bpf bytecode '1,6 0 0 0' flowid 1:1"), ==, 0); /* as another sensor's */
+        bh_link_unfilter(index, 5, TRUE);
+        g_assert_cmpint(system("tc filter show dev bht1 egress | grep -q 'handle 0x7'"), ==, 0);
+        g_assert_cmpint(system("tc filter del dev bht1 egress pref 2881 handle 0x7 bpf"), ==, 0);
+        g_assert_cmpint(system("tc qdisc show dev bht1 | grep -q clsact"), ==, 0);
+        bh_link_unfilter(index, 5, TRUE);
+        g_assert_cmpint(system("tc qdisc show dev bht1 | grep -q clsact"), !=, 0);
+        g_assert_cmpint(system("ip link del bht1"), ==, 0);
+}
+
 static void processes_are_frozen_and_killed(void) {
         g_autoptr(GError) error = NULL;
         struct pollfd p = { .events = POLLIN };
@@ -339,6 +358,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/enforce/a_cgroup_is_cut_off_and_let_go", a_cgroup_is_cut_off_and_let_go);
         g_test_add_func("/enforce/what_is_allowed_passes_and_what_is_denied_does_not", what_is_allowed_passes_and_what_is_denied_does_not);
         g_test_add_func("/enforce/frames_of_packet_sockets_are_cut_at_the_interface", frames_of_packet_sockets_are_cut_at_the_interface);
+        g_test_add_func("/enforce/a_place_that_others_use_stays", a_place_that_others_use_stays);
         g_test_add_func("/enforce/processes_are_frozen_and_killed", processes_are_frozen_and_killed);
         int rc = g_test_run();
         rmdir(dir);

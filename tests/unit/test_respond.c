@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The node's responses, with files for cgroups and /proc, and a stand-in for what is cut in the kernel (test_enforce does that for real). */
+#include "sensor/respond.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sensor/enforce.h"
+#include "sensor/enforce_link.h"
+#include "sensor/respond_ledger.h"
+
+#define ID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define CGROUP "/docker/" ID
+
+/* ---- the stand-in ---- */
+
+struct BhEnforce {
+        guint set, cleared;
+        gboolean host_network;
+        gint fails; /* atomic */
+} kernel;
+
+BhEnforce *bh_enforce_open(const char *dir, const char *v2_mount, const char *proc_path, GError **error) {
+        return &kernel;
+}
+
+void bh_enforce_free(BhEnforce *e) {
+}
+
+gboolean bh_enforce_prepare(BhEnforce *e, GError **error) {
+        return TRUE;
+}
+
+gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *rules, BhEnforceDone *done, GError **error) {
+        g_assert_cmpstr(cgroup, ==, CGROUP);
+        if (g_atomic_int_get(&e->fails))
+                return bh_enforce_fail(error, "the kernel has no room");
+        *done = (BhEnforceDone){ .host_network = e->host_network, .interfaces = !e->host_network };
+        e->set++;
+        return TRUE;
+}
+
+void bh_enforce_clear(BhEnforce *e, const char *cgroup) {
+        e->cleared++;
+}
+
+void bh_enforce_settle(BhEnforce *e) {
+}
+
+gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, guint64 *bytes, guint64 *calls) {
+        return FALSE;
+}
+
+gboolean bh_enforce_fail(GError **error, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        if (error)
+                *error = g_error_new_valist(G_FILE_ERROR, G_FILE_ERROR_FAILED, format, ap);
+        va_end(ap);
+        return FALSE;
+}
+
+/* ---- a node ---- */
+
+typedef struct {
+        char *dir, *ledger, *v2, *proc;
+        BhContainerTable *containers;
+        BhRespondConfig config;
+        GMutex lock; /* of what was said */
+        GString *said;
+} Node;
+
+static void put(const char *dir, const char *file, const char *text) {
+        g_autofree char *path = g_build_filename(dir, file, NULL), *parent = g_path_get_dirname(path);
+
+        g_assert_cmpint(g_mkdir_with_parents(parent, 0700), ==, 0);
+        g_assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+static void remove_tree(const char *path) {
+        g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
+
+        for (const char *name; d && (name = g_dir_read_name(d));) {
+                g_autofree char *child = g_build_filename(path, name, NULL);
+
+                if (g_file_test(child, G_FILE_TEST_IS_DIR) && !g_file_test(child, G_FILE_TEST_IS_SYMLINK))
+                        remove_tree(child);
+                else
+                        g_unlink(child);
+        }
+        g_rmdir(path);
+}
+
+static void say(const char *action, const char *message, const char *key, const char *value, gpointer data) {
+        Node *n = data;
+
+        g_mutex_lock(&n->lock);
+        g_string_append_printf(n->said, "%s ", action);
+        g_mutex_unlock(&n->lock);
+}
+
+static void set_up(Node *n, gconstpointer unused) {
+        const BhContainerTableConfig table = { .host_root = "/nowhere" };
+        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
+
+        kernel = (BhEnforce){ 0 };
+        n->dir = g_dir_make_tmp("bh-respond-XXXXXX", NULL);
+        n->ledger = g_build_filename(n->dir, "responses", NULL);
+        n->v2 = g_build_filename(n->dir, "cgroup", NULL);
+        n->proc = g_build_filename(n->dir, "proc", NULL);
+        n->said = g_string_new(NULL);
+        put(n->v2, CGROUP "/cgroup.freeze", "0");
+        put(n->v2, CGROUP "/cgroup.events", "frozen 1\n");
+        put(n->v2, CGROUP "/cgroup.procs", "");
+        n->containers = bh_container_table_new(&table);
+        bh_container_table_bind(n->containers, 1, CGROUP, 0);
+        bh_container_table_upsert(n->containers, c, 0);
+        n->config = (BhRespondConfig){ .dir = n->ledger, .pin_dir = n->dir, .v2_mount = n->v2, .proc_path = n->proc, .containers = n->containers, .say = say, .data = n };
+}
+
+static void tear_down(Node *n, gconstpointer unused) {
+        bh_container_table_free(n->containers);
+        remove_tree(n->dir);
+        g_string_free(n->said, TRUE);
+        g_free(n->dir);
+        g_free(n->ledger);
+        g_free(n->v2);
+        g_free(n->proc);
+}
+
+static BhRespond *begin(Node *n) {
+        g_autoptr(GError) error = NULL;
+        BhRespond *r = bh_respond_new(&n->config, &error);
+
+        g_assert_no_error(error);
+        bh_respond_start(r);
+        return r;
+}
+
+static const char *text_at(json_t *o, const char *name) {
+        return json_string_value(json_object_get(o, name));
+}
+
+/* What was under way when a sensor was killed failed, however much the ledger has of what is over. */
+static void what_was_under_way_failed(Node *n, gconstpointer unused) {
+        const guint pending = 200;
+        guint failed = 0;
+        json_t *e;
+        size_t i;
+
+        g_assert_cmpint(g_mkdir_with_parents(n->ledger, 0700), ==, 0);
+        for (guint k = 0; k < BH_RESPOND_ENDED + pending; k++) {
+                g_autofree char *id = g_strdup_printf("%032x", k);
+                const BhOrder o = { .id = id };
+                g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
+                BhEntry *entry = bh_entry_new(&o, BH_RESPONSE_KILL, c, "", k, k);
+
+                g_assert_true(bh_response_id_valid(id));
+                entry->state = k < BH_RESPOND_ENDED ? BH_RESPONSE_STATE_DONE : BH_RESPONSE_STATE_PENDING;
+                g_assert_true(bh_entry_save(n->ledger, entry));
+                bh_entry_free(entry);
+        }
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *list = bh_respond_list(r);
+        json_array_foreach(list, i, e)
+                failed += g_str_equal(text_at(e, "state"), "failed");
+        g_assert_cmpuint(failed, ==, pending);
+        g_assert_cmpuint(json_array_size(list), <=, BH_RESPOND_ENDED + 1); /* and the one that ended last */
+}
+
+static void what_cannot_be_done_whole_is_undone_and_said_once(Node *n, gconstpointer unused) {
+        const BhOrder o = { .id = "00000000000000000000000000000001", .action = "isolate", .container = ID };
+        g_autoptr(BhRespond) r = begin(n);
+
+        kernel.host_network = TRUE;
+        json_auto_t *told = bh_respond_order(r, &o), *status = bh_respond_status(r);
+        g_assert_cmpstr(text_at(told, "state"), ==, "failed");
+        g_assert_nonnull(strstr(text_at(told, "result"), "host's network"));
+        g_assert_cmpuint(kernel.set, ==, 1);
+        g_assert_cmpuint(kernel.cleared, ==, 1);
+        g_assert_cmpstr(n->said->str, ==, "response_failed ");
+        g_assert_cmpint(json_integer_value(json_object_get(status, "failed")), ==, 1);
+        g_assert_cmpint(json_integer_value(json_object_get(status, "held")), ==, 0);
+}
+
+/* A container chooses how long its paths and arguments are. */
+static void a_snapshot_is_bounded(Node *n, gconstpointer unused) {
+        const BhOrder o = { .id = "00000000000000000000000000000002", .action = "quarantine", .container = ID };
+        const guint processes = 60;
+        g_autoptr(GString) pids = g_string_new(NULL);
+        g_autofree char *target = g_strnfill(4000, 'x'), *file = g_build_filename(n->ledger, "00000000000000000000000000000002.snapshot.json", NULL);
+        json_error_t where;
+
+        for (guint i = 0; i < processes; i++) {
+                g_autofree char *fds = g_strdup_printf("%s/%u/fd", n->proc, 1000 + i);
+
+                g_assert_cmpint(g_mkdir_with_parents(fds, 0700), ==, 0);
+                g_string_append_printf(pids, "%u\n", 1000 + i);
+                for (guint k = 0; k < BH_SNAPSHOT_FILES; k++) {
+                        g_autofree char *fd = g_strdup_printf("%s/%u", fds, k);
+
+                        g_assert_no_errno(symlink(target, fd));
+                }
+        }
+        put(n->v2, CGROUP "/cgroup.procs", pids->str);
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        json_auto_t *snapshot = json_load_file(file, 0, &where);
+        g_assert_nonnull(snapshot);
+        guint had = (guint) json_array_size(json_object_get(snapshot, "processes"));
+        g_assert_cmpuint(had, >=, BH_SNAPSHOT_BYTES / (BH_SNAPSHOT_FILES * 4096));
+        g_assert_cmpuint(had, <=, BH_SNAPSHOT_BYTES / (BH_SNAPSHOT_FILES * 4000) + 1);
+        g_assert_cmpuint(had + (guint) json_integer_value(json_object_get(snapshot, "left_out")), ==, processes);
+}
+
+static void until_said(Node *n, const char *wanted) {
+        gboolean yes = FALSE;
+
+        for (guint i = 0; !yes; i++) {
+                g_assert_cmpuint(i, <, 60000);
+                g_usleep(1000);
+                g_mutex_lock(&n->lock);
+                yes = g_str_equal(n->said->str, wanted);
+                g_mutex_unlock(&n->lock);
+        }
+}
+
+/* What cannot be held again is said once, however often it is tried. */
+static void what_is_lost_is_said_and_tried_again(Node *n, gconstpointer unused) {
+        const BhOrder o = { .id = "00000000000000000000000000000003" };
+        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
+        BhEntry *e = bh_entry_new(&o, BH_RESPONSE_ISOLATE, c, CGROUP, 1, 1);
+
+        g_assert_cmpint(g_mkdir_with_parents(n->ledger, 0700), ==, 0);
+        e->state = BH_RESPONSE_STATE_ACTIVE;
+        g_assert_true(bh_entry_save(n->ledger, e));
+        bh_entry_free(e);
+        g_atomic_int_set(&kernel.fails, TRUE);
+        g_autoptr(BhRespond) r = begin(n);
+        until_said(n, "response_lost ");
+        g_usleep(3 * BH_RESPOND_TICK_MS * 1000);
+        g_atomic_int_set(&kernel.fails, FALSE);
+        until_said(n, "response_lost response_active ");
+        g_assert_cmpuint(kernel.set, ==, 1);
+}
+
+static void an_answer_is_always_given(Node *n, gconstpointer unused) {
+        const BhOrder o = { .id = "\xff\xfe", .action = "isolate", .container = ID }, gone = { .id = "\xff", .release = TRUE };
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o), *released = bh_respond_order(r, &gone);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "failed");
+        g_assert_cmpstr(text_at(released, "state"), ==, "gone");
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+#define TEST(name) g_test_add("/respond/" #name, Node, NULL, set_up, name, tear_down)
+        TEST(what_was_under_way_failed);
+        TEST(what_cannot_be_done_whole_is_undone_and_said_once);
+        TEST(a_snapshot_is_bounded);
+        TEST(what_is_lost_is_said_and_tried_again);
+        TEST(an_answer_is_always_given);
+        return g_test_run();
+}
