@@ -31,7 +31,7 @@ def sees_tls(sensor):
 
 
 @pytest.mark.deadline(400)
-@pytest.mark.parametrize("tls", [pytest.param(False, id="clear"), pytest.param(True, id="tls", marks=pytest.mark.full)], scope="module")
+@pytest.mark.parametrize("tls", [pytest.param(False, id="clear"), pytest.param(True, id="tls")], scope="module")
 @pytest.mark.parametrize("server", crs_live.SERVERS)
 def test_requests_of_the_rule_set(docker, sensor, central, server, tls):
     if not REQUESTS.is_dir():
