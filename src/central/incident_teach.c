@@ -114,7 +114,10 @@ static void accept_item(const BhStoreFinding *f, gpointer data) {
         bh_models_acquire(models);
         BhModel *m = bh_models_get(models, f->application, f->workload);
         BhModelVersion *v = m ? bh_model_version(m, digest && *digest ? digest : NULL) : NULL;
-        if (v && bh_model_accept(m, v, g_ascii_strtoull(item, NULL, 16))) {
+        guint64 hash = g_ascii_strtoull(item, NULL, 16);
+        const BhItem *known = v ? bh_model_item(v, hash) : NULL;
+        /* what a person forbade by name no verdict about a whole incident allows */
+        if (known && !(known->flags & BH_ITEM_FORBIDDEN) && bh_model_accept(m, v, hash)) {
                 g_autofree char *object = g_strconcat(f->application, "/", f->workload, NULL), *detail = g_strconcat("accept ", item, NULL);
                 BhStoreAuditEntry audit = bh_call_audit(t->call, object, "ok", detail);
 
