@@ -212,7 +212,8 @@ class Stack:
             for node in self.nodes:
                 def task():
                     ids = node.engine.docker("ps", "-q", "--no-trunc", "--filter", f"label=com.docker.swarm.service.name={service}", "--filter", "status=running").stdout.split()
-                    return ids and (lambda at: at and (ids[0], at))(node.engine.inspect(ids[0])["NetworkSettings"]["Networks"].get(self.network, {}).get("IPAddress"))
+                    at = ids and node.engine.inspect(ids[0])["NetworkSettings"]["Networks"].get(self.network, {}).get("IPAddress")
+                    return bool(at), (ids[0] if ids else None, at)
                 ident, address = self.tasks[service.split("_")[1], node.name] = wait_for(task, 60, f"a task of {service} on node {node.name}")
                 self.truth.container(ident, self.name, service)
 
