@@ -114,6 +114,11 @@ static void run_exec(const struct act *a) {
                         if (write(ex.fd, buf, (size_t) n) != n)
                                 act_unsupported("cannot fill a memfd");
                 close(in);
+                char *stay = getenv("ACTS_STAY"); /* seconds that what runs from memory stays, for those who must catch it there */
+                if (stay) {
+                        plain[1] = (char *) "sleep";
+                        plain[2] = stay;
+                }
                 break;
         }
         case SCRIPT: {
