@@ -18,7 +18,7 @@ import central_env
 import pytest
 import sensor_env
 from central_env import COOKIE, DEVICE_COOKIE, FALLBACK_UID, Central, container, finding, inventory, routes
-from docker_env import wait_for
+from docker_env import patience, wait_for
 
 ROLES = ("none", "viewer", "analyst", "admin")
 PASSWORD = "a password of twelve"
@@ -214,7 +214,7 @@ def test_oversized_bodies_are_refused_before_they_are_read(central, admin):
     head = f"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {10 ** 9}\r\n\r\n"
     began = time.monotonic()
     assert central_env.statuses(central.raw(head.encode())) == [413]
-    assert time.monotonic() - began < 4, "the answer waited for the body"
+    assert time.monotonic() - began < 4 * patience(), "the answer waited for the body"
 
 
 # Sessions --------------------------------------------------------------------------------------------------------------------
@@ -430,7 +430,7 @@ def test_many_guesses_at_once_leave_the_api_alive(central, admin):
         assert admin.get("/api/v1/me").status == 200
         waited = time.monotonic() - began
         seen = [g.result() for g in guesses]
-    assert waited < 5, waited
+    assert waited < 5 * patience(), waited
     assert set(seen) <= {401, 429}, seen
 
 
@@ -557,8 +557,8 @@ def test_sigterm_stops_it_with_streams_and_connections_open():
         streams[0].wait(lambda i, e, d: e == "hello")
         began = time.monotonic()
         c.stop()
-        assert time.monotonic() - began < 5
-        assert all(s.ended.wait(2) for s in streams)
+        assert time.monotonic() - began < 5 * patience()
+        assert all(s.ended.wait(15) for s in streams)
         assert not (c.run_dir / "central" / "api.sock").exists() and not (c.run_dir / "central" / "bus.sock").exists()
         assert list((c.data_dir / "central" / "backup").glob("*.db")), "a clean stop leaves a backup"
         c.start()
