@@ -62,5 +62,5 @@ void bh_models_finding_free(gpointer finding);
 /* models_watch.c */
 gboolean bh_models_watch_begin(BhModels *m, GError **error);
 BhModelBox *bh_models_box(BhModels *m, const char *node, const char *container);
-void bh_models_watch(BhModels *m); /* once a second */
+void bh_models_watch(BhModels *m); /* with each tick */
 void bh_models_box_free(gpointer box);
