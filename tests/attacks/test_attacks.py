@@ -2,6 +2,7 @@
 
 One engine, one sensor, one central. Each attack plays in containers of its own, which are killed as soon as its last act is done; then the incidents are looked at. All are played once, each is one test.
 """
+import contextlib
 import json
 import secrets
 import statistics
@@ -11,9 +12,8 @@ import urllib.parse
 
 import central_env
 import pytest
-import sensor_env
 from boxes import Box, rss_kib
-from docker_env import wait_for
+from docker_env import patience, wait_for
 from test_rules_default import IMAGE, KINDS, NORMAL, cgroup_mount, make_image
 from test_web import METADATA, PHP, Victim, receive, send
 
@@ -86,15 +86,11 @@ class World:
         scratch = "for d in /etc/cron.d /etc/systemd/system; do mount -t tmpfs none $d; done; touch /run/bh-preload; exec sleep 600"
         self.node = subprocess.Popen(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /run; mkdir -p /run/e /run/w; mount -t overlay -o lowerdir=/etc,upperdir=/run/e,workdir=/run/w none /etc; {scratch}"])
         self.victim = subprocess.Popen(["sleep", "600"])
-        self.central = central_env.Central()
-        self.sensor = None
+        self.stack = contextlib.ExitStack()
         try:
-            self.central.__enter__()
+            self.central = self.stack.enter_context(central_env.Central())
             self.root = self.central.root()
-            self.sensor = sensor_env.Sensor(build, docker_host=docker.host, backend=backend, args=["--budget", "1000", "--bus", f"unix:{self.central.run_dir}/central/bus.sock"])
-            self.sensor.__enter__()
-            wait_for(lambda: (self.sensor.status()["bus"]["state"] == "connected", self.sensor.status()["bus"]), 20, "the sensor is connected")
-            wait_for(lambda: (self.sensor.status()["web"]["state"] == "ready", self.sensor.status()["web"]), 60, "web traffic is looked at")
+            self.sensor = self.stack.enter_context(central_env.connected_sensor(build, docker, self.central, backend, "--budget", "1000", web=True))
             self.play()
         except BaseException:
             self.close()
@@ -210,12 +206,12 @@ class World:
     def close(self):
         for name in list(self.boxes):
             self.kill(name)
-        if self.sensor:
-            self.sensor.__exit__(None, None, None)
-        self.central.__exit__(None, None, None)
-        for p in (self.node, self.victim):
-            p.kill()
-            p.wait()
+        try:
+            self.stack.close()
+        finally:
+            for p in (self.node, self.victim):
+                p.kill()
+                p.wait()
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +287,7 @@ def test_operators_and_normal_work_are_none(world):
 def test_an_act_has_its_place_soon(world):
     median = statistics.median(world.places)
     print(f"from before the act to its place in the incident: median {median:.2f} s, all {[round(p, 2) for p in world.places]}")
-    assert median < 3, world.places  # 1 s on a machine that does nothing else
+    assert median < 3 * patience(), world.places  # 1 s on a machine that does nothing else
 
 
 def test_everything_is_there_after_sensor_and_central_were_killed(world):
