@@ -127,7 +127,7 @@ static void decided(BhModel *m, const BhVerdict *v, gpointer data) {
         const BhAct a = bh_item_act(v->item);
         const Box *b = box_of(d->r, m, v->item);
 
-        if (v->kind == BH_VERDICT_NOVEL && !v->implied)
+        if (v->kind == BH_VERDICT_NOVEL && !v->quiet)
                 tell(d->r, m, v, &a, b ? b->id : "");
         d->drift |= v->kind == BH_VERDICT_DRIFT;
 }
@@ -145,7 +145,7 @@ static BhVerdictKind judge(Replay *r, BhModel *m, const char *digest, BhAct *a, 
 
         if (since)
                 *since = r->now_ns;
-        if ((v.kind == BH_VERDICT_NOVEL && !v.implied) || v.kind == BH_VERDICT_REFUSED || v.kind == BH_VERDICT_FORBIDDEN)
+        if ((v.kind == BH_VERDICT_NOVEL && !v.quiet) || v.kind == BH_VERDICT_REFUSED || v.kind == BH_VERDICT_FORBIDDEN)
                 tell(r, m, &v, a, container);
         return v.kind;
 }
