@@ -194,7 +194,8 @@ static gboolean is_next_step(const BhModelVersion *v, const BhAct *a) {
         guint64 step = g_ascii_strtoull(a->detail, &unit, 10);
         BhAct was = *a;
 
-        if (step < 4 || !g_str_has_suffix(a->detail, " a minute"))
+        /* the lowest steps that there are: what was below was told of nothing (sensor/rates.h) */
+        if (step <= (g_str_has_prefix(unit, " MiB") ? 1 : 16))
                 return step > 0;
         g_snprintf(below, sizeof(below), "%" G_GUINT64_FORMAT "%s", step / 4, unit);
         was.detail = below;

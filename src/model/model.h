@@ -36,7 +36,7 @@ typedef struct {
         guint running;                /* replicas now */
         gint64 first_ns, last_ns;
         guint drift;                  /* items that most replicas showed, not yet told */
-        guint64 novel, refused, held; /* items, ever */
+        guint64 novel, refused, held; /* items, ever; novel: without those that were quiet */
 } BhModelVersion;
 
 typedef struct {

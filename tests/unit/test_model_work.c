@@ -171,7 +171,7 @@ typedef struct {
         Step steps[12];
 } Work;
 
-/* docs: what must stay quiet once it was learned */
+/* What must stay quiet once it was learned. */
 static const Work works[] = {
         { "health checks", 30, { EXEC("/usr/bin/runc", "/bin/busybox", "busybox|wget|-q|-O|/dev/null|http://127.0.0.1/health?n=#"), READ("/bin/busybox", "/etc/resolv.conf"), END } },
         { "an operator's exec", 900, { EXEC("/usr/bin/runc", "/usr/bin/redis-cli", "redis-cli|info"), READ("/usr/bin/redis-cli", "/etc/localtime"), END } },
@@ -184,7 +184,7 @@ static const Work works[] = {
                                       CREATE("/usr/lib/postgresql/15/bin/postgres", "/var/lib/postgresql/15/main/base/16384/1#"), DELETE("/usr/lib/postgresql/15/bin/postgres", "/var/lib/postgresql/15/main/base/16384/1#"), END } },
         { "certificate renewal", 1200, { EXEC("/usr/sbin/cron", "/usr/bin/certbot", "certbot|renew|-q"), CREATE("/usr/bin/certbot", "/etc/letsencrypt/archive/shop.example/privkey#.pem"),
                                          CREATE("/usr/bin/certbot", "/etc/letsencrypt/archive/shop.example/fullchain#.pem"), READ("/usr/sbin/nginx", "/etc/letsencrypt/archive/shop.example/fullchain#.pem"), END } },
-        { "a rotated token", 1200, { READ("/usr/bin/app", "/run/secrets/kubernetes.io/serviceaccount/..2026_11_2#_10_00_00.12345#/token"), END } },
+        { "a rotated token", 1200, { READ("/usr/bin/app", "/run/secrets/kubernetes.io/serviceaccount/..2026_11_27_10_00_#.12345#/token"), END } },
         { "just-in-time code", 300, { CREATE("/usr/lib/jvm/java", "/tmp/hsperfdata_app/#"), CREATE("/usr/lib/jvm/java", "/tmp/perf-#.map"), CREATE("/usr/lib/jvm/java", "/tmp/jna@.tmp"), DELETE("/usr/lib/jvm/java", "/tmp/jna@.tmp"), END } },
         { "an init system", 120, { EXEC("/usr/bin/s6-supervise", "/usr/bin/app", "app|--instance|#"), READ("/usr/bin/s6-supervise", "/proc/#/stat"), RENAME("/usr/bin/s6-supervise", "/run/s6/status.new", "/run/s6/status"), END } },
         { "a monitoring agent", 60, { READ("/usr/bin/node_exporter", "/proc/#/status"), READ("/usr/bin/node_exporter", "/proc/#/stat"), READ("/usr/bin/node_exporter", "/sys/class/net/eth0/statistics/rx_bytes"), END } },
