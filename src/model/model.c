@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define OUTSTANDING (BH_ITEM_HELD | BH_ITEM_DRIFT | BH_ITEM_NOVEL | BH_ITEM_REFUSED | BH_ITEM_QUIET)
+#define COMPARED 3u /* replicas that can be compared: what one does is no half of them */
 #define ITEM_VERSION_OVERHEAD 2048 /* the tables of a version */
 
 const char *bh_model_state_name(BhModelState state) {
@@ -228,7 +229,7 @@ static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhA
         surprise(v, &out, a);
         out.quiet = (i->flags & BH_ITEM_QUIET) || (out.kind == BH_VERDICT_NOVEL && is_implied(v, a, out.risk));
         /* what the others begin to do as well is no longer what one does */
-        if (out.kind == BH_VERDICT_NOVEL && v->running >= 3 && most_do(v, i)) {
+        if (out.kind == BH_VERDICT_NOVEL && v->running >= COMPARED && most_do(v, i)) {
                 bh_facets_flag(v->facets, i, BH_ITEM_DRIFT, BH_ITEM_NOVEL);
                 out.kind = BH_VERDICT_DRIFT;
                 out.fresh = !out.quiet;
@@ -350,7 +351,8 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
 
                         surprise(v, &out, &a);
                         out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
-                        out.quiet = out.kind == BH_VERDICT_NOVEL && is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0);
+                        /* that others of the version do not do it says more than how seldom such things were seen */
+                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
                         bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL | (out.quiet ? BH_ITEM_QUIET : 0), BH_ITEM_HELD);
                         v->held--;
                         v->drift += out.kind == BH_VERDICT_DRIFT;

@@ -86,6 +86,7 @@ typedef struct {
  *   - what is below the budget: more new acts of the kind are to be expected a container-day than scale.alert_day (bh_facets_expected());
  *   - what shows in a container's first minute, as long as fewer than BH_MODEL_STARTS starts were seen; but for peers;
  *   - a rate one step above the most that was ever reached, which may be hardly more than that.
+ * In a version's shadow, of three replicas or more, only the first of these holds: there the others are the measure.
  * Never quiet: acts of risk BH_MODEL_GRAVE or more (programs: BH_MODEL_HASTE), and what is refused or forbidden.
  */
 BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a);
