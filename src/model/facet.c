@@ -387,7 +387,11 @@ gboolean bh_facet_enforceable(const BhFacets *f, BhFamily family, const BhModelS
 static gboolean same_kind(const BhItem *i, const BhAct *a, double risk) {
         const BhAct other = bh_item_act(i);
 
-        return i->family == a->family && g_str_equal(i->actor, a->actor) && (a->family != BH_FAMILY_FILE || g_str_equal(i->detail, a->detail)) && (a->family != BH_FAMILY_RATE || g_str_equal(i->object, a->object)) && fabs(bh_act_risk(&other) - risk) < 1e-9;
+        if (i->family != a->family || !g_str_equal(i->actor, a->actor))
+                return FALSE;
+        if ((a->family == BH_FAMILY_FILE && !g_str_equal(i->detail, a->detail)) || (a->family == BH_FAMILY_RATE && !g_str_equal(i->object, a->object)))
+                return FALSE;
+        return fabs(bh_act_risk(&other) - risk) < 1e-9;
 }
 
 double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale *scale) {
