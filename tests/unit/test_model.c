@@ -367,6 +367,10 @@ static void what_a_new_program_reads_is_told_with_it_unless_it_is_grave(void) {
         g_assert_false(bh_model_observe(m, "a", &read).quiet);
         read.object = "/srv/data";
         read.detail = "write";
+        g_assert_true(bh_model_observe(m, "a", &read).quiet);
+        read.object = "/srv/page.php";
+        g_assert_false(bh_model_observe(m, "a", &read).quiet);
+        read.object = "/etc/profile";
         g_assert_false(bh_model_observe(m, "a", &read).quiet);
         /* the calls that every program makes are no news of it, others are */
         BhAct call = { .family = BH_FAMILY_SYSCALL, .actor = "/usr/bin/tool", .object = "read", .detail = "", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
