@@ -403,7 +403,7 @@ double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale 
         g_hash_table_iter_init(&it, f->items);
         while (g_hash_table_iter_next(&it, &p, NULL)) {
                 const BhItem *i = p;
-                gboolean learned = (i->flags & BH_ITEM_LEARNED) && !(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_STARTING)), late = (i->flags & BH_ITEM_NOVEL) && risk < BH_FACET_SMALL;
+                gboolean learned = (i->flags & BH_ITEM_LEARNED) && !(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_STARTING)), late = (i->flags & BH_ITEM_NOVEL) && risk < BH_FACET_SMALL && i->family != BH_FAMILY_RATE;
 
                 if ((i->units != 1 && i->units != 2) || (!learned && !late) || !same_kind(i, a, risk))
                         continue;

@@ -115,7 +115,8 @@ BhAct bh_item_act(const BhItem *item);
 
 /*
  * How many new ones a container-day this act's kind is to be expected to show, at the 95 % bound that rare items give (Esty; no Poisson limit: a kind without any rare item is taken at its word). A kind
- * is what one program does in one family at one risk, of files also with one operation, of rates what is counted. Items that are new and not learned count where risk is small: then each says that more will come.
+ * is what one program does in one family at one risk, of files also with one operation, of rates what is counted. Items that are new and not learned count where risk is small: then each says that more will come (but a
+ * rate, whose steps are reached one after the other).
  */
 double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale *scale);
 

@@ -204,13 +204,20 @@ static gboolean is_next_step(const BhModelVersion *v, const BhAct *a) {
         return i && (i->flags & BH_ITEM_LEARNED);
 }
 
+/* What any program may find in the image's own places when it begins; who writes there is told. */
+static gboolean is_loading(const BhAct *a) {
+        if (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "read"))
+                return FALSE;
+        return g_str_equal(a->object, "/etc/ld.so.cache") || ((g_str_has_prefix(a->object, "/usr/lib") || g_str_has_prefix(a->object, "/lib")) && strstr(a->object, ".so"));
+}
+
 /* New, and no finding: see bh_model_observe(). */
 static gboolean is_quiet(const BhModel *m, const BhModelVersion *v, const BhAct *a, double risk, gboolean starting) {
         if (is_implied(v, a, risk))
                 return TRUE;
         if (risk >= (a->family == BH_FAMILY_EXEC ? BH_MODEL_HASTE : BH_MODEL_GRAVE))
                 return FALSE;
-        return (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) || (a->family == BH_FAMILY_RATE && is_next_step(v, a)) ||
+        return is_loading(a) || (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) || (a->family == BH_FAMILY_RATE && is_next_step(v, a)) ||
                bh_facets_expected(v->facets, a, m->scale) > m->scale->alert_day;
 }
 

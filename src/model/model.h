@@ -83,6 +83,7 @@ typedef struct {
  * Judges, and learns what is to be learned. What is new and not learned is NOVEL; of that the following is only kept (quiet), to be looked at with what is outstanding, as it would be told too often for
  * what it says:
  *   - what comes with a program that was told itself: its libraries, data, names and ordinary calls;
+ *   - a shared library of the image that a program loads;
  *   - what is below the budget: more new acts of the kind are to be expected a container-day than scale.alert_day (bh_facets_expected());
  *   - what shows in a container's first minute, as long as fewer than BH_MODEL_STARTS starts were seen; but for peers;
  *   - a rate one step above the most that was ever reached, which may be hardly more than that.
