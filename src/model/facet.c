@@ -117,15 +117,25 @@ guint bh_item_replicas(const BhItem *i) {
         return set == 64 ? BH_FACET_CROWD : MAX(BH_FACET_REPLICAS, (guint) lrint(-64 * log(1 - set / 64.0)));
 }
 
+static guint32 short_of(guint64 replica) {
+        return (guint32) (replica ^ replica >> 32);
+}
+
+gboolean bh_item_shown_by(const BhItem *i, guint64 replica) {
+        for (guint k = 0; k < i->n_replicas; k++)
+                if (i->replicas[k] == short_of(replica))
+                        return TRUE;
+        return FALSE;
+}
+
 static void show(BhItem *i, guint64 replica) {
-        guint32 short_id = (guint32) (replica ^ replica >> 32);
+        guint32 short_id = short_of(replica);
 
         if (!replica)
                 return;
         i->replica_bits |= replica_bit(short_id);
-        for (guint k = 0; k < i->n_replicas; k++)
-                if (i->replicas[k] == short_id)
-                        return;
+        if (bh_item_shown_by(i, replica))
+                return;
         if (i->n_replicas < BH_FACET_REPLICAS)
                 i->replicas[i->n_replicas++] = short_id;
 }

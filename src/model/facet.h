@@ -110,6 +110,8 @@ BhItem *bh_facets_restore(BhFacets *f, const BhItem *like);
  * when all bits are set: so many or more.
  */
 guint bh_item_replicas(const BhItem *item);
+/* One of the BH_FACET_REPLICAS that are remembered. */
+gboolean bh_item_shown_by(const BhItem *item, guint64 replica);
 /* The act that an item is. Borrowed. */
 BhAct bh_item_act(const BhItem *item);
 

@@ -211,9 +211,21 @@ static gboolean is_loading(const BhAct *a) {
         return g_str_equal(a->object, "/etc/ld.so.cache") || ((g_str_has_prefix(a->object, "/usr/lib") || g_str_has_prefix(a->object, "/lib")) && strstr(a->object, ".so"));
 }
 
+/* Who creates a file writes it, and writes it anew where it was not removed: one of both that is normal, or was told of this container or as drift, says it. */
+static gboolean is_same_writing(const BhModelVersion *v, const BhAct *a) {
+        gboolean creates = g_str_equal(a->detail, "create");
+        BhAct other = *a;
+
+        if (a->family != BH_FAMILY_FILE || (!creates && !g_str_equal(a->detail, "write")))
+                return FALSE;
+        other.detail = creates ? "write" : "create";
+        const BhItem *i = bh_facets_find(v->facets, &other);
+        return i && !(i->flags & BH_ITEM_FORBIDDEN) && ((i->flags & (BH_ITEM_LEARNED | BH_ITEM_DRIFT)) || ((i->flags & BH_ITEM_NOVEL) && bh_item_shown_by(i, a->replica)));
+}
+
 /* New, and no finding: see bh_model_observe(). */
 static gboolean is_quiet(const BhModel *m, const BhModelVersion *v, const BhAct *a, double risk, gboolean starting) {
-        if (is_implied(v, a, risk))
+        if (is_implied(v, a, risk) || is_same_writing(v, a))
                 return TRUE;
         if (risk >= (a->family == BH_FAMILY_EXEC ? BH_MODEL_HASTE : BH_MODEL_GRAVE))
                 return FALSE;

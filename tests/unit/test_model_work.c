@@ -97,6 +97,38 @@ static void the_budget_is_what_is_expected_a_container_day(void) {
         g_assert_cmpfloat(bh_facets_expected(f, &a, m->scale), ==, 0);
 }
 
+static void who_creates_a_file_is_not_told_for_writing_it_too(void) {
+        g_autoptr(BhModel) m = new_model();
+        BhAct a = { .family = BH_FAMILY_FILE, .actor = "/usr/bin/job", .object = "/var/log/jobs.log", .detail = "create", .count = 1, .replica = 1 };
+
+        live(m, "a", 1, 24);
+        for (guint i = 0; i < 5; i++) {
+                a.first_ns = a.last_ns = i * SLOT;
+                bh_model_observe(m, "a", &a);
+        }
+        bh_model_lock(m, bh_model_version(m, "a"), BH_MODEL_ALL);
+        a.first_ns = a.last_ns = 1000 * SLOT;
+        a.detail = "write";
+        g_assert_true(bh_model_observe(m, "a", &a).quiet);
+        a.detail = "delete";
+        g_assert_false(bh_model_observe(m, "a", &a).quiet);
+        /* what was told of one container was not told of another */
+        a.object = "/etc/ld.so.preload";
+        a.detail = "create";
+        BhVerdict v = bh_model_observe(m, "a", &a);
+        g_assert_false(v.quiet);
+        a.detail = "write";
+        a.replica = 2;
+        g_assert_false(bh_model_observe(m, "a", &a).quiet);
+        bh_facets_remove(v.version->facets, bh_facets_find(v.version->facets, &a));
+        a.replica = 1;
+        g_assert_true(bh_model_observe(m, "a", &a).quiet);
+        /* nor is it where a person forbade the other */
+        bh_facets_remove(v.version->facets, bh_facets_find(v.version->facets, &a));
+        g_assert_true(bh_model_forbid(m, v.version, v.item->hash));
+        g_assert_false(bh_model_observe(m, "a", &a).quiet);
+}
+
 /* A value at the edge of a step is above it once in a while. */
 static void a_rate_is_told_two_steps_above_the_most_that_was(void) {
         g_autoptr(BhModel) m = new_model();
@@ -449,6 +481,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/model_work/of_a_kind_that_still_brings_news_a_new_one_is_only_kept", of_a_kind_that_still_brings_news_a_new_one_is_only_kept);
         g_test_add_func("/model_work/the_budget_is_what_is_expected_a_container_day", the_budget_is_what_is_expected_a_container_day);
+        g_test_add_func("/model_work/who_creates_a_file_is_not_told_for_writing_it_too", who_creates_a_file_is_not_told_for_writing_it_too);
         g_test_add_func("/model_work/a_rate_is_told_two_steps_above_the_most_that_was", a_rate_is_told_two_steps_above_the_most_that_was);
         g_test_add_func("/model_work/what_is_new_in_a_start_is_kept_until_starts_are_known", what_is_new_in_a_start_is_kept_until_starts_are_known);
         g_test_add_func("/model_work/normal_work_goes_on_without_a_finding", normal_work_goes_on_without_a_finding);
