@@ -11,7 +11,7 @@
 #include "base/fdio.h"
 #include "keeper_wire.h"
 #include "parse/inspect_client.h"
-#include "response/files.h"
+#include "response/deny.h"
 
 struct BhFileKeeper {
         char *run_dir, *socket, *proc, *v2;
@@ -118,7 +118,7 @@ json_t *bh_filekeeper_set(BhFileKeeper *k, const char *container, const char *cg
         json_auto_t *order = json_pack("{s:s,s:s,s:s,s:s,s:i,s:o}", "op", "set", "container", container, "cgroup", cgroup, "v2", k->v2, "pid", (int) pid, "rules", list);
 
         for (guint i = 0; i < rules->len; i++)
-                json_array_append_new(list, bh_file_rule_json(rules->pdata[i]));
+                json_array_append_new(list, json_string(((const BhDeny *) rules->pdata[i])->text));
         if (!order) {
                 fail(error, "the keeper of file denials", "a path is no UTF-8");
                 return NULL;

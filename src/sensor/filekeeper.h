@@ -19,7 +19,7 @@ void bh_filekeeper_free(BhFileKeeper *k);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhFileKeeper, bh_filekeeper_free)
 
 /*
- * Denies the container of this cgroup these files (BhFileRule, response/files.h) and no others. In force when it returns. `pid`: a process of it. The result says what is not denied: {"marks","wide","open":[sentence…]},
+ * Denies the container of this cgroup these files (BhDeny of files, response/deny.h; what is to be told by opens of it) and no others. In force when it returns. `pid`: a process of it. The result says what is not denied: {"marks","wide","open":[sentence…]},
  * new reference. NULL with *error: as before.
  */
 json_t *bh_filekeeper_set(BhFileKeeper *k, const char *container, const char *cgroup, pid_t pid, const GPtrArray *rules, GError **error);

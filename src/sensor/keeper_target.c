@@ -97,7 +97,12 @@ BhKeeperHeld *bh_keeper_held_new(json_t *set, int group, const char *proc, GErro
         h->proc = g_strdup(proc);
         json_array_foreach(list, i, v)
                 g_ptr_array_add(texts, (gpointer) json_string_value(v));
-        if (!(h->rules = bh_file_rules_parse((const char *const *) texts->pdata, texts->len, error)))
+        g_autoptr(GArray) peers = NULL;
+        if (texts->len > BH_KEEPER_RULES) {
+                fail(error, "more than %u files and folders are denied to one container: name folders instead of single files", BH_KEEPER_RULES);
+                return NULL;
+        }
+        if (!(h->rules = bh_denies_parse((const char *const *) texts->pdata, texts->len, &peers, error)))
                 return NULL;
 
         struct stat ns;
@@ -245,13 +250,13 @@ static const BhKeeperTarget *find(const GPtrArray *targets, const BhKeeperTarget
         for (guint i = 0; targets && i < targets->len; i++) {
                 const BhKeeperTarget *o = targets->pdata[i];
 
-                if (o->dev == t->dev && o->ino == t->ino && o->tree == t->tree && o->mode == t->mode)
+                if (o->dev == t->dev && o->ino == t->ino && o->tree == t->tree && o->ops == t->ops)
                         return o;
         }
         return NULL;
 }
 
-static gboolean look_one(BhKeeperHeld *h, const BhFileRule *rule, int root, const GArray *mounts, const BhKeeperHeld *before, json_t *open, GError **error) {
+static gboolean look_one(BhKeeperHeld *h, const BhDeny *rule, int root, const GArray *mounts, const BhKeeperHeld *before, json_t *open, GError **error) {
         const BhFileMount *on = NULL;
         g_autoptr(GError) why = NULL;
         g_auto(BhFd) fd = bh_keeper_walk(root, mounts, rule->path, &on, &why);
@@ -270,11 +275,11 @@ static gboolean look_one(BhKeeperHeld *h, const BhFileRule *rule, int root, cons
         if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &s))
                 return fail(error, "%s: %s", rule->path, g_strerror(errno));
         if (rule->tree != !!S_ISDIR(s.stx_mode))
-                return fail(error, rule->tree ? "%s is no directory: name the file without /**" : "%s is a directory: write %s/** for all in it", rule->path, rule->path);
+                return fail(error, rule->tree ? "%s is no directory: name the file without a slash at its end" : "%s is a directory: write %s/ for all in it", rule->path, rule->path);
         if (!rule->tree && !S_ISREG(s.stx_mode))
                 return fail(error, "%s is no regular file: the kernel asks nobody before it opens another kind", rule->path);
 
-        BhKeeperTarget t = { .fd = fd, .dev = (guint64) s.stx_dev_major << 32 | s.stx_dev_minor, .ino = s.stx_ino, .mode = rule->mode, .tree = rule->tree };
+        BhKeeperTarget t = { .fd = fd, .dev = (guint64) s.stx_dev_major << 32 | s.stx_dev_minor, .ino = s.stx_ino, .ops = rule->ops & BH_KEEPER_OPS, .tree = rule->tree };
         if (!mark_target(h, &t, root, mounts, on, s.stx_nlink, open, error))
                 return FALSE;
         known = find(h->targets, &t);
@@ -298,9 +303,9 @@ static void keep_older(BhKeeperHeld *h, const BhKeeperHeld *before) {
                 struct statx s;
 
                 for (guint k = 0; k < h->rules->len; k++) {
-                        const BhFileRule *rule = h->rules->pdata[k];
+                        const BhDeny *rule = h->rules->pdata[k];
 
-                        wanted |= rule->mode == t->mode && rule->tree == t->tree && g_str_equal(rule->path, t->path);
+                        wanted |= (rule->ops & BH_KEEPER_OPS) == t->ops && rule->tree == t->tree && g_str_equal(rule->path, t->path);
                 }
                 if (wanted && !find(h->targets, t) && (statx(t->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_NLINK, &s) || s.stx_nlink))
                         g_ptr_array_add(h->targets, g_atomic_rc_box_acquire(t));
@@ -315,7 +320,7 @@ static gboolean look_all(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean s
         if (!mounts || root < 0)
                 return fail(error, "the container's mounts cannot be read: it ended, or has more than %u", BH_FILE_MOUNTS_MAX);
         for (guint i = 0; i < h->rules->len; i++)
-                if (!look_one(h, h->rules->pdata[i], root, mounts, before, open, strict ? error : NULL) && strict)
+                if (((const BhDeny *) h->rules->pdata[i])->ops & BH_KEEPER_OPS && !look_one(h, h->rules->pdata[i], root, mounts, before, open, strict ? error : NULL) && strict)
                         return FALSE;
         if (before)
                 keep_older(h, before);

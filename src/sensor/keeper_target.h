@@ -8,8 +8,11 @@
 #include <jansson.h>
 #include <sys/types.h>
 
+#include "response/deny.h"
 #include "response/files.h"
 
+#define BH_KEEPER_OPS (BH_DENY_READ | BH_DENY_WRITE) /* what opens can be told by */
+#define BH_KEEPER_RULES 64u       /* of a container */
 #define BH_KEEPER_TARGETS 256u    /* of a container; beyond, those are let go that no path has led to for longest */
 #define BH_KEEPER_NAMESPACES 16u  /* mount namespaces of a container in which shared file systems are marked */
 
@@ -17,7 +20,7 @@ typedef struct {
         int fd; /* a place: keeps the inode from being used again */
         guint64 dev, ino;
         char *path; /* of the rule */
-        BhFileMode mode;
+        guint ops;  /* of BH_KEEPER_OPS */
         gboolean tree;
 } BhKeeperTarget;
 
@@ -28,7 +31,7 @@ typedef struct {
         pid_t pid; /* a process of it, by which its root is reached */
         int pidfd, watch; /* watch: its mount table, for the looking thread */
         guint64 mount_ns;
-        GPtrArray *rules;   /* BhFileRule */
+        GPtrArray *rules;   /* BhDeny, of files */
         GPtrArray *targets; /* BhKeeperTarget, reference-counted boxes */
         guint marks;
         gboolean wide; /* more than single inodes is marked */

@@ -69,13 +69,13 @@ static gboolean is_inside(const Worker *w, const BhKeeperHeld *h, pid_t pid) {
 }
 
 static guint of_flags(unsigned long flags) {
-        guint mode = (flags & O_ACCMODE) == O_RDONLY ? BH_FILE_READ : (flags & O_ACCMODE) == O_WRONLY ? BH_FILE_WRITE : BH_FILE_ANY;
+        guint mode = (flags & O_ACCMODE) == O_RDONLY ? BH_DENY_READ : (flags & O_ACCMODE) == O_WRONLY ? BH_DENY_WRITE : BH_KEEPER_OPS;
 
-        return mode | (flags & O_TRUNC ? BH_FILE_WRITE : 0);
+        return mode | (flags & O_TRUNC ? BH_DENY_WRITE : 0);
 }
 
 /*
- * How a thread that waits in a call means to open, by the call's registers, which it cannot change while it waits. BH_FILE_ANY: it cannot be told (openat2 has its flags in memory, which others may change; io_uring;
+ * How a thread that waits in a call means to open, by the call's registers, which it cannot change while it waits. BH_KEEPER_OPS: it cannot be told (openat2 has its flags in memory, which others may change; io_uring;
  * a call unknown here). 0: it does not wait yet, but is about to: the kernel asks before it lets the thread sleep. Numbers of 32-bit calls are those of calls that open nothing in the other table, so both are known at once.
  */
 static guint mode_of(const Worker *w, pid_t tid) {
@@ -84,11 +84,11 @@ static guint mode_of(const Worker *w, pid_t tid) {
         long number;
 
         if (!read_proc(w->proc, tid, "syscall", text, sizeof(text)))
-                return BH_FILE_ANY;
+                return BH_KEEPER_OPS;
         if (g_str_has_prefix(text, "running"))
                 return 0;
         if (!g_ascii_isdigit(*text))
-                return BH_FILE_ANY;
+                return BH_KEEPER_OPS;
         number = strtol(text, &at, 10);
         for (guint i = 0; i < G_N_ELEMENTS(a); i++)
                 a[i] = strtoul(at, &at, 16);
@@ -98,7 +98,7 @@ static guint mode_of(const Worker *w, pid_t tid) {
                 return of_flags(a[2]);
         case SYS_execve:
         case SYS_execveat:
-                return BH_FILE_READ;
+                return BH_DENY_READ;
 #ifdef __x86_64__
         case SYS_open:
         case 5: /* open, 32-bit */
@@ -108,13 +108,13 @@ static guint mode_of(const Worker *w, pid_t tid) {
                 return of_flags(a[2]);
         case SYS_creat:
         case 8: /* creat */
-                return BH_FILE_WRITE;
+                return BH_DENY_WRITE;
         case 11:  /* execve */
         case 358: /* execveat */
-                return BH_FILE_READ;
+                return BH_DENY_READ;
 #endif
         default:
-                return BH_FILE_ANY;
+                return BH_KEEPER_OPS;
         }
 }
 
@@ -174,34 +174,34 @@ static guint denied_of(const Worker *w, BhKeeperHeld *h, int fd, pid_t pid, gboo
         *unsure = FALSE;
         if (!where(fd, &s)) {
                 *unsure = TRUE;
-                return BH_FILE_ANY;
+                return BH_KEEPER_OPS;
         }
         for (guint i = 0; i < h->targets->len; i++) {
                 const BhKeeperTarget *t = h->targets->pdata[i];
 
                 if (t->tree)
-                        trees |= t->mode;
+                        trees |= t->ops;
                 else if (t->ino == s.stx_ino && t->dev == ((guint64) s.stx_dev_major << 32 | s.stx_dev_minor))
-                        denied |= t->mode;
+                        denied |= t->ops;
         }
         if (!(trees & ~denied))
                 return denied;
         if (!place_of(w, h, fd, (guint) s.stx_mnt_id, pid, &file)) {
                 *unsure = TRUE;
-                return BH_FILE_ANY;
+                return BH_KEEPER_OPS;
         }
         for (guint i = 0; i < h->targets->len; i++) {
                 const BhKeeperTarget *t = h->targets->pdata[i];
                 g_auto(Place) tree = { 0 };
                 struct statx at;
 
-                if (!t->tree || !(t->mode & ~denied))
+                if (!t->tree || !(t->ops & ~denied))
                         continue;
                 if (!where(t->fd, &at) || !place_of(w, h, t->fd, (guint) at.stx_mnt_id, 0, &tree) || !tree.inside || !file.inside) {
                         *unsure = !bh_file_below(file.path, tree.path ? tree.path : "/");
-                        denied |= t->mode;
+                        denied |= t->ops;
                 } else if (bh_file_below(file.path, tree.path) || (file.dev == tree.dev && bh_file_below(file.inside, tree.inside))) {
-                        denied |= t->mode;
+                        denied |= t->ops;
                 }
         }
         return denied;
@@ -228,14 +228,14 @@ typedef struct {
 /* FALSE: it is too early to tell. */
 static gboolean answer_one(const Worker *w, const Question *q, gboolean last) {
         gboolean unsure;
-        guint denied = denied_of(w, q->held, q->fd, q->tid, &unsure), mode = BH_FILE_ANY;
+        guint denied = denied_of(w, q->held, q->fd, q->tid, &unsure), mode = BH_KEEPER_OPS;
 
         if (denied && !is_inside(w, q->held, q->tid))
                 denied = 0;
-        if (denied && denied != BH_FILE_ANY && !(mode = mode_of(w, q->tid))) {
+        if (denied && denied != BH_KEEPER_OPS && !(mode = mode_of(w, q->tid))) {
                 if (!last)
                         return FALSE;
-                mode = BH_FILE_ANY;
+                mode = BH_KEEPER_OPS;
                 unsure = TRUE;
         }
         denied &= mode;
