@@ -371,7 +371,7 @@ static void carry_out(Worker *w, json_t *m, int group) {
 }
 
 static void look_again(Worker *w) {
-        g_autoptr(GPtrArray) all = g_hash_table_get_values_as_ptr_array(w->held);
+        g_autoptr(GPtrArray) all = g_ptr_array_ref(w->table); /* which this thread alone replaces */
 
         for (guint i = 0; i < all->len; i++) {
                 BhKeeperHeld *now = bh_keeper_look_again(all->pdata[i]);
@@ -394,7 +394,7 @@ static int look_after(Worker *w) {
         gint64 next = 0;
 
         for (;;) {
-                g_autoptr(GPtrArray) all = g_hash_table_get_values_as_ptr_array(w->held);
+                g_autoptr(GPtrArray) all = g_ptr_array_ref(w->table); /* which this thread alone replaces */
                 guint n = 0;
                 gboolean moved = FALSE;
 
