@@ -5,6 +5,7 @@
  * What was told stays in force without this process; the next one that opens the same run directory finds it. One thread at a time; the caller locks. Calls wait for the keeper, at most BH_FILEKEEPER_WAIT_MS.
  */
 #pragma once
+#include <glib.h>
 #include <jansson.h>
 #include <sys/types.h>
 

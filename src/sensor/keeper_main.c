@@ -35,7 +35,7 @@ typedef struct {
 } Kept;
 
 typedef struct {
-        int listener, client, worker;
+        int listener, client, worker, ready; /* ready: to whoever started it, until it is */
         pid_t pid;
         gint64 started_us, idle_us;
         guint fast, restarts;
@@ -102,6 +102,7 @@ static gboolean start_worker(Guard *g, gboolean revived) {
                 close(pair[0]);
                 bh_fd_clear(&g->listener);
                 bh_fd_clear(&g->client);
+                bh_fd_clear(&g->ready);
                 g_hash_table_remove_all(g->kept); /* each comes with its order */
                 _exit(bh_keeper_work(pair[1], g->shared, g->proc));
         }
@@ -314,13 +315,15 @@ static int run(const char *socket_path, const char *proc, int ready) {
         static const int keep[] = { CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_OVERRIDE };
         g_autoptr(GError) error = NULL;
         g_autofree char *problem = NULL;
-        Guard g = { .listener = -1, .client = -1, .worker = -1, .socket = socket_path, .proc = proc, .idle_us = g_get_monotonic_time() };
+        Guard g = { .listener = -1, .client = -1, .worker = -1, .ready = ready, .socket = socket_path, .proc = proc, .idle_us = g_get_monotonic_time() };
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
         signal(SIGPIPE, SIG_IGN);
         signal(SIGHUP, SIG_IGN);
         signal(SIGTERM, SIG_DFL);
         signal(SIGCHLD, SIG_DFL);
+        for (int fd = 0; fd < 3; fd++)
+                dup2(null, fd);
         umask(0077);
         prctl(PR_SET_DUMPABLE, 0);
         if (chdir("/") || null < 0)
@@ -339,9 +342,7 @@ static int run(const char *socket_path, const char *proc, int ready) {
                 (void) !write(ready, problem, strlen(problem));
                 return 1;
         }
-        for (int fd = 0; fd < 3; fd++)
-                dup2(null, fd);
-        close(ready);
+        bh_fd_clear(&g.ready);
         int rc = serve(&g);
         unlink(socket_path);
         g_hash_table_remove_all(g.kept);

@@ -433,7 +433,6 @@ int bh_keeper_work(int socket, BhKeeperShared *shared, const char *proc) {
         struct rlimit files = { .rlim_cur = BH_KEEPER_FDS, .rlim_max = BH_KEEPER_FDS };
 
         setrlimit(RLIMIT_NOFILE, &files);
-        mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); /* where it may: an answer should not wait for the page that it is on */
         w.socket = socket;
         w.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         w.shared = shared;
@@ -443,5 +442,6 @@ int bh_keeper_work(int socket, BhKeeperShared *shared, const char *proc) {
         w.early = g_array_new(FALSE, FALSE, sizeof(Question));
         publish(&w);
         g_thread_new("bh-answer", answer, &w);
+        mlockall(MCL_CURRENT | MCL_ONFAULT); /* where RLIMIT_MEMLOCK allows it: an answer should not wait for the page that it is on */
         return look_after(&w);
 }
