@@ -72,7 +72,7 @@ static gboolean start(BhFileKeeper *k, GError **error) {
         char *argv[] = { program, k->socket, k->proc, NULL };
         int status = 0;
 
-        if (k->fd >= 0)
+        if (k->fd >= 0 || connect_to(k)) /* one that had nothing to hold stays for a while */
                 return TRUE;
         if (!program || !g_spawn_sync("/", argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &said, &status, error))
                 return FALSE;

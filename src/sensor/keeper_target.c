@@ -240,6 +240,9 @@ static gboolean mark_target(BhKeeperHeld *h, const BhKeeperTarget *t, int root, 
                 mark_others(h, root, mounts, name, inside, on->dev, own, open);
                 if (!own)
                         mark_namespaces(h, name, inside, on->dev, open);
+                if (!own && open)
+                        json_array_append_new(open, json_sprintf("%s is on a file system that is not the container's alone: a mount namespace that a process of it makes later (which takes CAP_SYS_ADMIN, or a user namespace) "
+                                                                 "opens what is below for up to a second", t->path));
         }
         return TRUE;
 }
@@ -279,7 +282,7 @@ static gboolean look_one(BhKeeperHeld *h, const BhDeny *rule, int root, const GA
         if (!rule->tree && !S_ISREG(s.stx_mode))
                 return fail(error, "%s is no regular file: the kernel asks nobody before it opens another kind", rule->path);
 
-        BhKeeperTarget t = { .fd = fd, .dev = (guint64) s.stx_dev_major << 32 | s.stx_dev_minor, .ino = s.stx_ino, .ops = rule->ops & BH_KEEPER_OPS, .tree = rule->tree };
+        BhKeeperTarget t = { .fd = fd, .dev = (guint64) s.stx_dev_major << 32 | s.stx_dev_minor, .ino = s.stx_ino, .ops = rule->ops & BH_KEEPER_OPS, .tree = rule->tree, .path = rule->path };
         if (!mark_target(h, &t, root, mounts, on, s.stx_nlink, open, error))
                 return FALSE;
         known = find(h->targets, &t);
@@ -289,7 +292,7 @@ static gboolean look_one(BhKeeperHeld *h, const BhDeny *rule, int root, const GA
                 g_ptr_array_add(h->targets, g_atomic_rc_box_acquire((gpointer) known));
         } else {
                 bh_fd_steal(&fd);
-                t.path = g_strdup(rule->path);
+                t.path = g_strdup(rule->path); /* its own */
                 g_ptr_array_add(h->targets, g_atomic_rc_box_dup(sizeof(t), &t));
         }
         return TRUE;

@@ -128,11 +128,21 @@ static GArray *nets_of(GPtrArray *texts, GPtrArray **denies, GError **error) {
         return *denies ? bh_peers_merge(peers, error) : NULL;
 }
 
-/* A process by which its files are reached. 0: none lives. */
+static gboolean denies_files(const BhEntry *e) {
+        for (guint i = 0; e->deny[i]; i++)
+                if (g_str_has_prefix(e->deny[i], "file:"))
+                        return TRUE;
+        return FALSE;
+}
+
+/* A process by which its files are reached. 0: none lives, or its runtime has not changed to the container's root yet. */
 static pid_t process_of(const BhRespond *r, const BhContainer *c, const char *cgroup) {
         g_autoptr(GArray) pids = c && c->init_pid > 0 ? NULL : bh_cgroup_pids(r->v2, cgroup, 1);
+        pid_t pid = !pids ? c->init_pid : pids->len ? g_array_index(pids, gint, 0) : 0;
+        g_autofree char *path = g_strdup_printf("%s/%d/root/.", r->proc, pid), *host = g_build_filename(r->proc, "1/root/.", NULL);
+        struct stat its, hosts;
 
-        return !pids ? c->init_pid : pids->len ? g_array_index(pids, gint, 0) : 0;
+        return pid > 0 && (stat(path, &its) || stat(host, &hosts) || its.st_dev != hosts.st_dev || its.st_ino != hosts.st_ino) ? pid : 0;
 }
 
 static void add_texts(GPtrArray *to, char **texts) {
@@ -487,7 +497,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
                 e->cgroup = g_steal_pointer(&cgroup);
                 id = id_of(r, e->cgroup);
         }
-        if (!id || id == e->cgroup_id)
+        if (!id || id == e->cgroup_id || (denies_files(e) && !process_of(r, c, e->cgroup)))
                 return;
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
                 if (!e->complained) {
@@ -537,13 +547,6 @@ static void settle_files(BhRespond *r) {
                 if (!wanted && !bh_filekeeper_drop(r->keeper, container, &error))
                         bh_error("files are denied for no response", "container", container, "error", error->message);
         }
-}
-
-static gboolean denies_files(const BhEntry *e) {
-        for (guint i = 0; e->deny[i]; i++)
-                if (g_str_has_prefix(e->deny[i], "file:"))
-                        return TRUE;
-        return FALSE;
 }
 
 static void mend_files(BhRespond *r, BhEntry *e) {

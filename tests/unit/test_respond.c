@@ -156,7 +156,7 @@ static void set_up(Node *n, gconstpointer unused) {
         n->said = g_string_new(NULL);
         put(n->v2, CGROUP "/cgroup.freeze", "0");
         put(n->v2, CGROUP "/cgroup.events", "frozen 1\n");
-        put(n->v2, CGROUP "/cgroup.procs", "");
+        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
         n->containers = bh_container_table_new(&table);
         bh_container_table_bind(n->containers, 1, CGROUP, 0);
         bh_container_table_upsert(n->containers, c, 0);
