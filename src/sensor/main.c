@@ -451,6 +451,7 @@ static void open_report(BhSensor *s) {
                 .flush = on_flush,
                 .processes = on_processes,
                 .respond = s->respond ? bh_sensor_respond : NULL,
+                .policies = s->respond ? bh_sensor_set_policies : NULL,
                 .say = on_say,
                 .ends_told = bh_sensor_on_ends_told,
                 .evidence = bh_sensor_verify_evidence,
@@ -553,6 +554,7 @@ static gboolean start(BhSensor *s, GError **error) {
         bh_sensor_open_respond(s);
         open_report(s);
         bh_sensor_open_evidence(s);
+        bh_sensor_open_policies(s);
         bh_sensor_open_integrity(s);
         bh_sensor_catch_up(s);
         open_inspector(s);
