@@ -8,7 +8,7 @@
  */
 #pragma once
 #include "central.h"
-#include "policy/limits.h"
+#include "policy/bounds.h"
 #include "store/store_incidents.h"
 #include "store/store_inventory.h"
 #include "store/store_policies.h"

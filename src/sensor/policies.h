@@ -14,7 +14,7 @@
 #pragma once
 #include "container/table.h"
 #include "event/event.h"
-#include "policy/limits.h"
+#include "policy/bounds.h"
 #include "respond.h"
 
 #define BH_NODE_POLICIES_THREADS 4

@@ -45,7 +45,7 @@ typedef struct {
         char *web_settings;     /* file; NULL: none */
         char *evidence_heads;   /* file; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, no_evidence, no_integrity, host_events, debug;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, no_evidence, no_integrity, host_events, debug, uninstall, keep_data;
         gint64 max_mib, fold_ms, budget, spool_mib, walk_ms, evidence_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;

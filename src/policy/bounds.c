@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy/limits.h"
+#include "policy/bounds.h"
 
 typedef struct {
         char *workload;
