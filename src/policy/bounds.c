@@ -3,7 +3,7 @@
 
 typedef struct {
         char *workload;
-        gboolean pending, holds; /* holds: as long as the ledger says so */
+        gboolean pending, holds, dry; /* holds: as long as the ledger says so; dry: of a dry run, which takes no room from others */
         gint64 until_us;         /* of those that do not */
 } Claim;
 
@@ -17,7 +17,7 @@ typedef struct {
 
 struct BhPolicyLimits {
         GHashTable *states; /* policy's name → State */
-        guint claims;       /* of all */
+        guint claims;       /* of all, but for dry ones */
 };
 
 const char *bh_policy_decision_name(BhPolicyDecision d) {
@@ -77,8 +77,8 @@ static void expire(BhPolicyLimits *l, State *s, gint64 now_us) {
         g_hash_table_iter_init(&it, s->claims);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &c))
                 if (!c->pending && !c->holds && c->until_us <= now_us) {
+                        l->claims -= !c->dry;
                         g_hash_table_iter_remove(&it);
-                        l->claims--;
                 }
 }
 
@@ -110,7 +110,7 @@ static BhPolicyDecision decide(BhPolicyLimits *l, State *s, const BhPolicy *p, c
         if (g_hash_table_size(s->cooling) >= BH_POLICY_COOLING_MAX && !g_hash_table_foreach_remove(s->cooling, over, &now_us))
                 return BH_POLICY_RATE;
         gboolean known = g_hash_table_contains(s->claims, at->container);
-        if (!known && (g_hash_table_size(s->claims) >= p->max_containers || l->claims >= BH_POLICY_CLAIMS_MAX))
+        if (!known && (g_hash_table_size(s->claims) >= p->max_containers || (!p->dry_run && l->claims >= BH_POLICY_CLAIMS_MAX)))
                 return BH_POLICY_CONTAINERS;
         g_hash_table_iter_init(&it, s->claims);
         for (const char *container; g_hash_table_iter_next(&it, (gpointer *) &container, (gpointer *) &c);)
@@ -121,14 +121,13 @@ static BhPolicyDecision decide(BhPolicyLimits *l, State *s, const BhPolicy *p, c
         return BH_POLICY_ACT;
 }
 
-static void claim(BhPolicyLimits *l, State *s, const BhPolicyPlace *at, gboolean pending, gboolean holds, gint64 until_us) {
-        Claim *c = g_new0(Claim, 1);
+static void claim(BhPolicyLimits *l, State *s, const BhPolicyPlace *at, Claim how) {
+        Claim *c = g_memdup2(&how, sizeof(how)), *old = g_hash_table_lookup(s->claims, at->container);
 
         c->workload = g_strdup(at->workload);
-        c->pending = pending;
-        c->holds = holds;
-        c->until_us = until_us;
-        l->claims += g_hash_table_insert(s->claims, g_strdup(at->container), c) != FALSE;
+        l->claims += !c->dry;
+        l->claims -= old && !old->dry;
+        g_hash_table_insert(s->claims, g_strdup(at->container), c);
 }
 
 BhPolicyDecision bh_policy_limits_take(BhPolicyLimits *l, const BhPolicy *p, const BhPolicyPlace *at, gint64 now_us, gboolean *first) {
@@ -137,7 +136,7 @@ BhPolicyDecision bh_policy_limits_take(BhPolicyLimits *l, const BhPolicy *p, con
 
         *first = FALSE;
         if (d == BH_POLICY_ACT) {
-                claim(l, s, at, TRUE, FALSE, now_us + (gint64) p->rate_s * G_USEC_PER_SEC);
+                claim(l, s, at, (Claim){ .pending = TRUE, .dry = p->dry_run, .until_us = now_us + (gint64) p->rate_s * G_USEC_PER_SEC });
                 g_queue_push_tail(&s->acts, g_memdup2(&now_us, sizeof(now_us)));
                 gint64 until = now_us + (gint64) p->cool_down_s * G_USEC_PER_SEC;
                 g_hash_table_insert(s->cooling, g_strdup(at->container), g_memdup2(&until, sizeof(until)));
@@ -156,8 +155,8 @@ void bh_policy_limits_settle(BhPolicyLimits *l, const char *policy, const char *
         if (!c)
                 return;
         if (!done) {
+                l->claims -= !c->dry;
                 g_hash_table_remove(s->claims, container);
-                l->claims--;
                 return;
         }
         c->pending = FALSE;
@@ -176,13 +175,13 @@ void bh_policy_limits_sweep(BhPolicyLimits *l, const char *policy, gboolean (*he
         g_hash_table_iter_init(&it, s->claims);
         while (g_hash_table_iter_next(&it, (gpointer *) &container, (gpointer *) &c))
                 if (c->holds && !held(policy, container, data)) {
+                        l->claims -= !c->dry;
                         g_hash_table_iter_remove(&it);
-                        l->claims--;
                 }
 }
 
 void bh_policy_limits_restore(BhPolicyLimits *l, const char *policy, const BhPolicyPlace *at) {
-        claim(l, state_of(l, policy), at, FALSE, TRUE, 0);
+        claim(l, state_of(l, policy), at, (Claim){ .holds = TRUE });
 }
 
 char *bh_policy_limits_say(const BhPolicy *p, BhPolicyDecision d, const BhPolicyPlace *at) {
