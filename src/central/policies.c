@@ -389,8 +389,16 @@ static gboolean turn(BhPolicies *p) {
         g_autoptr(GError) error = NULL;
         gboolean gap = FALSE;
 
-        if (!p->all->len) /* nothing here would be decided */
-                return bh_store_changes_last(p->central->store, &p->at, NULL) && FALSE;
+        if (!p->all->len) { /* nothing would be decided; but what comes behind a new policy is its own */
+                guint64 last;
+                gboolean ok = bh_store_changes_last(p->central->store, &last, NULL);
+
+                g_mutex_lock(&p->lock);
+                if (ok && !p->changed)
+                        p->at = last;
+                g_mutex_unlock(&p->lock);
+                return FALSE;
+        }
         g_autoptr(GPtrArray) changes = bh_store_changes_after(p->central->store, p->at, BATCH, &gap, &error);
         if (!changes) {
                 bh_error("cannot read what changed", "error", error->message);
@@ -398,8 +406,11 @@ static gboolean turn(BhPolicies *p) {
         }
         if (gap)
                 bh_warn("policies missed some of what changed: it is not known any more");
-        if (!changes->len)
-                return gap ? bh_store_changes_last(p->central->store, &p->at, NULL) && FALSE : FALSE;
+        if (!changes->len) {
+                if (gap)
+                        bh_store_changes_last(p->central->store, &p->at, NULL);
+                return FALSE;
+        }
         look_at(p, changes);
         p->at = ((const BhStoreChange *) changes->pdata[changes->len - 1])->id;
         return TRUE;

@@ -254,7 +254,7 @@ def test_a_node_decides_without_the_central_and_tells_it_later(build, docker, ce
     wait_for(lambda: (sensor.status()["policies"]["acted"] == 1, sensor.status()["policies"]), 20, "it acts without the central")
     central.start()
     root = central.root()
-    row = wait_for(lambda: (len(r := ledger(root, "ends")) == 1 and r[0], r), 30, "the ledger has it")
+    row, = wait_for(lambda: (len(r := ledger(root, "ends")) == 1, r), 30, "the ledger has it")
     assert row["state"] == "active" and row["container_id"] == box.id, row
     assert root.post(f"/api/v1/responses/{row['id']}/release", {}).json["state"] == "released"
     clear(central)
