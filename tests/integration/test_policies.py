@@ -130,11 +130,15 @@ def test_anomalies_are_decided_by_the_central(alone):
 
     def tell(n, ident):  # until both policies have been read by who decides
         node.publish("finding", finding(f"model-{n}-{ident[0]}", "odd", rule="Model: new programs", f8=ident, f15="model",
-                                        f25=[proto(f1="model.family", f2=1, f3="exec"), proto(f1="model.surprise", f2=2, f4=700), proto(f1="model.strict", f2=4, f7=int(ident[0] == "a"))]))
+                                        f25=[proto(f1="model.family", f2=1, f3="exec"), proto(f1="model.surprise", f2=2, f4=700), proto(f1="model.strict", f2=4, f6=int(ident[0] == "a"))]))
         node.wait_acked()
     for n, ident in enumerate(ids):
         tell(n, ident)
-    rows = wait_for(lambda: (len(r := ledger(root, "odd", state="active")) == 2 and r, r), 20, "both are held")
+
+    def both():
+        got = ledger(root, "odd")
+        return [r["state"] for r in got] == ["active", "active"], (got, asked)
+    rows, _ = wait_for(both, 20, "both are held")
     assert {r["container_id"] for r in rows} == set(ids) and {o["actor"] for o in asked} == {"policy:odd"}, asked
     dry = wait_for(lambda: (len(r := ledger(root, "odd-dry")) >= 1 and r, r), 20, "the dry run is in the ledger")
     assert [(r["container_id"], r["state"]) for r in dry] == [(ids[0], "dry_run")], dry
