@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* what is done to containers, by whom and why, and its undoing */
-#include <sodium.h>
 #include <string.h>
 
 #include "json_out.h"
@@ -55,6 +54,7 @@ void bh_api_responses(BhCall *call) {
         BhStoreResponseFilter f = {
                 .state = bh_call_param(call, "state"),
                 .action = bh_call_param(call, "action"),
+                .actor = bh_call_param(call, "actor"),
                 .node = bh_call_param(call, "node"),
                 .container = bh_call_param(call, "container"),
                 .application = bh_call_param(call, "application"),
@@ -212,16 +212,6 @@ static void dry_run(BhCall *call, const BhStoreResponse *r) {
         bh_call_json(call, 200, out);
 }
 
-static char *new_id(void) {
-        guint8 bytes[6];
-        GString *id = g_string_new(NULL);
-
-        randombytes_buf(bytes, sizeof(bytes));
-        for (guint i = 0; i < sizeof(bytes); i++)
-                g_string_append_printf(id, "%02x", bytes[i]);
-        return g_string_free(id, FALSE);
-}
-
 void bh_api_response_create(BhCall *call) {
         static const BhBodyField fields[] = {
                 { "action", BH_BODY_TEXT, TRUE, 32 },
@@ -266,7 +256,7 @@ void bh_api_response_create(BhCall *call) {
                 bh_call_error(call, 400, "not_confirmed", "%s cannot be undone: say so by giving the container's name (%s) as \"confirm\"", bh_response_action_name(action), c->name);
                 return;
         }
-        g_autofree char *allow = NULL, *deny = NULL, *id = new_id();
+        g_autofree char *allow = NULL, *deny = NULL, *id = bh_responses_new_id();
         if (!read_list(call, bh_body_text(body, "allow"), FALSE, &allow) || !read_list(call, bh_body_text(body, "deny"), TRUE, &deny))
                 return;
         if (action == BH_RESPONSE_BLOCK && g_str_equal(deny, "[]")) {

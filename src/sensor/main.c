@@ -20,6 +20,7 @@
 #include "memory.h"
 #include "privileges.h"
 #include "sensor.h"
+#include "uninstall.h"
 
 #define FOLD_MS_DEFAULT 1000
 #define BUDGET_DEFAULT 20000 /* described events a second, cgroup and class; more are counted */
@@ -102,6 +103,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "budget", 0, 0, G_OPTION_ARG_INT64, &o->budget, "described events a second and cgroup; 0: no limit (default 20000)", "N" },
                 { "walk-ms", 0, 0, G_OPTION_ARG_INT64, &o->walk_ms, "how often all sockets are looked through for the map (default 5000)", "N" },
                 { "ring-kib", 0, 0, G_OPTION_ARG_STRING, &rings, "sizes of the ring buffers, powers of two (default 16384,8192,16384)", "L,K,B" },
+                { "uninstall", 0, 0, G_OPTION_ARG_NONE, &o->uninstall, "take away all that an earlier sensor has left on this machine; see bulkhead uninstall", NULL },
+                { "keep-data", 0, 0, G_OPTION_ARG_NONE, &o->keep_data, "with --uninstall: but the data directory", NULL },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &o->debug, "log more", NULL },
                 G_OPTION_ENTRY_NULL,
         };
@@ -451,6 +454,7 @@ static void open_report(BhSensor *s) {
                 .flush = on_flush,
                 .processes = on_processes,
                 .respond = s->respond ? bh_sensor_respond : NULL,
+                .policies = s->respond ? bh_sensor_set_policies : NULL,
                 .say = on_say,
                 .ends_told = bh_sensor_on_ends_told,
                 .evidence = bh_sensor_verify_evidence,
@@ -553,6 +557,7 @@ static gboolean start(BhSensor *s, GError **error) {
         bh_sensor_open_respond(s);
         open_report(s);
         bh_sensor_open_evidence(s);
+        bh_sensor_open_policies(s);
         bh_sensor_open_integrity(s);
         bh_sensor_catch_up(s);
         open_inspector(s);
@@ -692,6 +697,7 @@ static void stop(BhSensor *s) {
         if (s->ruling && !s->report)
                 bh_sensor_print_findings(s, TRUE);
         bh_flows_free(s->flows);
+        bh_node_policies_free(s->policies);
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
         bh_evidence_free(s->evidence);
@@ -717,6 +723,20 @@ static void stop(BhSensor *s) {
         g_clear_pointer(&s->ends, bh_ends_free);
         if (ran)
                 unlink(pid);
+}
+
+/* The exit status. */
+static int uninstall(BhSensor *s) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(BhCgroupLayout) layout = bh_cgroup_detect(s->options.host_root, NULL);
+        const char *v2 = !layout ? NULL : layout->v2_mount ? layout->v2_mount : layout->version == 2 ? layout->mount : NULL;
+
+        if ((g_file_test(s->options.run_dir, G_FILE_TEST_IS_DIR) && !lock_run_dir(s->options.run_dir, &error)) ||
+            !bh_uninstall(s->options.run_dir, s->options.data_dir, v2, s->options.keep_data, &error)) {
+                fprintf(stderr, "bulkhead-sensor: %s\n", error->message);
+                return 1;
+        }
+        return 0;
 }
 
 /* Said together with why the start failed: what an older kernel lacks says little to people. */
@@ -747,6 +767,8 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "bulkhead-sensor: must be root to load kernel programs; run it with sudo\n");
                 return 1;
         }
+        if (s.options.uninstall)
+                return uninstall(&s);
         signal(SIGPIPE, SIG_IGN);
         umask(077);
         setrlimit(RLIMIT_MEMLOCK, &unlimited); /* before 5.11 BPF maps count as locked memory */

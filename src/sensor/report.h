@@ -50,6 +50,8 @@ typedef struct {
         GPtrArray *(*processes)(const char *container, guint limit, gpointer data);
         /* Pieces of the answer to "respond" (packed ResponseResults); NULL: this node carries out no responses. */
         GPtrArray *(*respond)(GBytes *body, gpointer data, GError **error);
+        /* A packed PolicySet; FALSE with *error: nothing changed. NULL: this node carries out no responses. */
+        gboolean (*policies)(GBytes *body, gpointer data, GError **error);
         /* Something about the sensor, as its event: action, sentence, and one attribute. */
         void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
         /* The findings of all ends of the sensor that were said (bh_report_start()) are spooled: called once, by the worker or by bh_report_free(). */

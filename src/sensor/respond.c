@@ -81,14 +81,12 @@ static guint64 id_of(const BhRespond *r, const char *cgroup) {
 
 /* NULL: it may be touched. Caller frees. */
 static char *protected_by(const BhRespond *r, const BhContainer *c, const char *cgroup) {
-        const char *label = bh_container_label(c, "bulkhead.protected"), *namespace = bh_container_label(c, "io.kubernetes.pod.namespace");
+        const char *protects = bh_response_protects(bh_container_label(c, BH_RESPONSE_LABEL_PROTECTED), bh_container_label(c, BH_RESPONSE_LABEL_NAMESPACE));
         g_autofree char *own = bh_file_read(AT_FDCWD, "/proc/self/cgroup", 65536, NULL, NULL, NULL);
         char *line = own ? strstr(own, "0::/") : NULL;
 
-        if (label && g_str_equal(label, "true"))
-                return g_strdup("its label bulkhead.protected says so");
-        if (namespace && (g_str_equal(namespace, "kube-system") || g_str_equal(namespace, "kube-node-lease")))
-                return g_strdup_printf("it belongs to the cluster itself (%s)", namespace);
+        if (protects)
+                return g_strdup(protects);
         if (line && cgroup) {
                 line[strcspn(line, "\n")] = '\0';
                 if (g_str_has_prefix(line + 3, cgroup) && (!line[3 + strlen(cgroup)] || line[3 + strlen(cgroup)] == '/'))
@@ -451,6 +449,53 @@ json_t *bh_respond_list(BhRespond *r) {
         }
         g_mutex_unlock(&r->lock);
         return list;
+}
+
+char *bh_respond_protects(BhRespond *r, const BhContainer *c) {
+        g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL;
+
+        return protected_by(r, c, cgroup);
+}
+
+gboolean bh_respond_holds(BhRespond *r, const char *actor, const char *container) {
+        gboolean found = FALSE;
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_mutex_lock(&r->lock);
+        g_hash_table_iter_init(&it, r->entries);
+        while (!found && g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                found = (e->state == BH_RESPONSE_STATE_ACTIVE || e->state == BH_RESPONSE_STATE_PENDING) && g_str_equal(e->actor, actor) && g_str_equal(e->container, container);
+        g_mutex_unlock(&r->lock);
+        return found;
+}
+
+void bh_respond_each(BhRespond *r, const char *actor, void (*each)(const BhOrder *order, json_t *told, gpointer data), gpointer data) {
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_mutex_lock(&r->lock);
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                if (!g_str_has_prefix(e->actor, actor))
+                        continue;
+                json_auto_t *told = bh_entry_tell(e);
+                const BhOrder order = {
+                        .id = e->id,
+                        .action = bh_response_action_name(e->action),
+                        .container = e->container,
+                        .reason = e->reason,
+                        .actor = e->actor,
+                        .allow = (const char *const *) e->allow,
+                        .deny = (const char *const *) e->deny,
+                        .n_allow = e->allow ? g_strv_length(e->allow) : 0,
+                        .n_deny = e->deny ? g_strv_length(e->deny) : 0,
+                        .until_ns = e->until_ns,
+                        .best_effort = e->best_effort,
+                };
+                each(&order, told, data);
+        }
+        g_mutex_unlock(&r->lock);
 }
 
 json_t *bh_respond_status(BhRespond *r) {
