@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All incidents, those that went on last first: #/incidents?state=…&severity=…&q=…; one of them: #/incidents/12?finding=… */
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Incident as Row } from "../../api/openapi";
 import { get, sentence } from "../../api/client";
 import { pageFrom } from "../../api/model";
 import { go, href, patch, route } from "../../app/router";
 import { incidentsChanged, now } from "../../app/state";
+import type { Columns } from "../../lib/export";
 import { ageShort, count, date } from "../../lib/format";
 import { incidentFrom, type Incident, SEVERITIES, VERDICTS } from "../../lib/incidents";
 import { plural } from "../../lib/text";
+import { ExportMenu, readAll } from "../../parts/export";
 import { Grid } from "../../parts/grid";
 import { Icon } from "../../parts/icons";
 import { useNarrow } from "../../parts/media";
@@ -18,6 +21,9 @@ import { SeverityMark, TacticStrip } from "./mark";
 const PAGE = 100;
 const MOST = 2000;
 const STATES: [string, string][] = [["open", "Open"], ["closed", "Closed"], ["", "All"]];
+
+const COLUMNS: Columns<Row> = [["id", (i) => i.id], ["state", (i) => i.state], ["severity", (i) => i.severity], ["title", (i) => i.title], ["first", (i) => i.first], ["last", (i) => i.last], ["findings", (i) => i.findings], ["tactics", (i) => i.tactics?.join(" ")],
+  ["containers", (i) => i.containers?.map((c) => c.name || c.id).join(" ")], ["nodes", (i) => i.nodes?.join(" ")], ["assignee", (i) => i.assignee], ["verdict", (i) => i.verdict], ["story", (i) => i.story]];
 
 const where = (i: Incident) => [...new Set(i.places.map((p) => p.name || p.workload))].slice(0, 2).join(", ") + (i.places.length > 2 ? ` and ${i.places.length - 2} more` : i.places.length ? "" : i.nodes.join(", "));
 
@@ -85,6 +91,7 @@ function List() {
           </div>
           {narrowed && <Button kind="quiet" glyph="close" onClick={clear}>{only.container || only.workload || only.application ? <T s={only.container || only.workload || only.application} max={32} /> : "Clear"}</Button>}
           <p class="tally-line" role="status">{rows ? `${count(total)} ${state === "all" ? "" : state}` : "Loading…"}</p>
+          <ExportMenu what="incidents" columns={COLUMNS} disabled={!rows?.length} rows={() => readAll<Row>("/incidents", "incidents", query)} />
         </header>
         {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>The list could not be read: {error}</span></div>}
         {!rows ? !error && <Skeleton rows={10} label="Loading incidents" />
