@@ -59,7 +59,9 @@ const style = keep("style", "css", await bundle("src/styles/index.css"));
 const icon = keep("icon", "svg", readFileSync(join(here, "src/icon.svg")));
 
 const page = readFileSync(join(here, "src/index.html"), "utf8")
-  .replace("%BOOT%", boot).replace("%MAIN%", main).replace("%STYLE%", style).replace("%ICON%", icon);
+  .replace("%BOOT%", boot).replace("%MAIN%", main).replace("%STYLE%", style).replace("%ICON%", icon)
+  /* all that the first script needs at once, not one after the other */
+  .replace("%PRELOAD%", scriptsOf("main.js").slice(1).map((path) => `<link rel="modulepreload" href="/${path}">`).join("\n"));
 if (/%[A-Z]+%/.test(page) || /<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=/i.test(page)) throw new Error("index.html has an unfilled place or something inline");
 files.set("index.html", Buffer.from(page));
 

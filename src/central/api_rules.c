@@ -5,6 +5,7 @@
 #include "ask.h"
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
+#include "event/codec.h"
 #include "events.h"
 #include "json_out.h"
 #include "routes.h"

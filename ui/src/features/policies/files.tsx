@@ -62,6 +62,12 @@ export function NewName({ title, label, hint, first, valid, taken, onName, onClo
   );
 }
 
+/* The text of a file that is kept here, null where there is none: asked of the list first, so that a new file is no failed request. */
+export async function managed(name: string, signal?: AbortSignal): Promise<string | null> {
+  if (!(await get<Told>("/rules/files", {}, signal)).files.some((f) => f.name === name)) return null;
+  return (await get<RuleFile>(`/rules/files/${encodeURIComponent(name)}`, {}, signal)).text ?? "";
+}
+
 export function Files() {
   const { told, error } = useList<Told>("/rules/files");
   const [making, setMaking] = useState(false);
@@ -129,11 +135,7 @@ export function FileEditor({ name }: { name: string }) {
   const may = mayAct.value;
   useEffect(() => {
     const over = new AbortController();
-    get<RuleFile>(`/rules/files/${encodeURIComponent(name)}`, {}, over.signal).then((f) => setSaved(f.text ?? ""), (e: unknown) => {
-      if (over.signal.aborted) return;
-      if (e instanceof ApiError && e.status === 404) setSaved(null);
-      else setSaid({ level: "bad", text: sentence(e) });
-    });
+    managed(name, over.signal).then(setSaved, (e: unknown) => { if (!over.signal.aborted) setSaid({ level: "bad", text: sentence(e) }); });
     return () => over.abort();
   }, [name]);
   /* After saving: until every node has answered. */

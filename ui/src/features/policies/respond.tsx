@@ -87,11 +87,11 @@ export function PolicyEditor({ name }: { name: string }) {
   const may = mayAct.value;
   useEffect(() => {
     const over = new AbortController();
-    get<unknown>(`/policies/${encodeURIComponent(name)}`, {}, over.signal).then((p) => setSaved(policyFrom(p)), (e: unknown) => {
-      if (over.signal.aborted) return;
-      if (e instanceof ApiError && e.status === 404) setSaved(null);
-      else setSaid({ level: "bad", text: sentence(e) });
-    });
+    const read = async () => {
+      const all = list((await get<{ policies: unknown[] }>("/policies", {}, over.signal)).policies).map(policyFrom);
+      setSaved(all.some((p) => p.name === name) ? policyFrom(await get<unknown>(`/policies/${encodeURIComponent(name)}`, {}, over.signal)) : null);
+    };
+    read().catch((e: unknown) => { if (!over.signal.aborted) setSaid({ level: "bad", text: sentence(e) }); });
     return () => over.abort();
   }, [name]);
   const text = draft ?? saved?.text ?? (saved === null ? NEW_POLICY.replace("isolate-shells", name) : "");

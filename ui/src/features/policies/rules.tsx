@@ -15,19 +15,14 @@ import { Icon } from "../../parts/icons";
 import { useNarrow } from "../../parts/media";
 import { Button, Empty, Facts, Notice, Section, Skeleton, T } from "../../parts/ui";
 import { Priority } from "../findings/findings";
+import { managed } from "./files";
 import { Tabs } from "./policies";
 
 const EVERY_MS = 15_000;
 
 /* The switch is a file as any other: read, changed, and sent to the nodes when all files together have no error. */
 async function turn(rule: string, on: boolean): Promise<void> {
-  let have = "";
-  try {
-    have = textOf((await get<{ text?: string }>(`/rules/files/${SWITCHES}`)).text);
-  } catch (e) {
-    if (!(e instanceof ApiError && e.status === 404)) throw e;
-  }
-  const switches = readSwitches(have);
+  const switches = readSwitches((await managed(SWITCHES)) ?? "");
   if (!switches) throw new Error(`somebody else wrote in ${SWITCHES}: change it under “Rule files”`);
   switches.delete(rule);
   switches.set(rule, on);
