@@ -69,6 +69,7 @@ for (const theme of ["dark", "light"])
       });
       for (const [name, hash, ready] of PAGES)
         test(name, async () => {
+          node.status(lossy()); /* a node that reports, as a real one does */
           await b.open(hash);
           await b.page.waitForSelector(ready);
           if (name === "overview") await until("the verdict", async () => !/known yet|Taking stock/.test(await b.page.innerText(".verdict h1")));

@@ -7,20 +7,20 @@ export interface Setting { key: string; title: string; unit: string; value: numb
 
 /* The known ones have a name and a unit for people; others, of a newer central, their key. */
 const NAMES: Record<string, [group: string, title: string, unit: string]> = {
-  "retention.days": ["Retention", "Findings, ended containers, observations, audit", "days"],
+  "retention.days": ["Retention", "History", "days"],
   "retention.mib": ["Retention", "Database", "MiB at most"],
   "evidence.mib": ["Retention", "Evidence", "MiB at most"],
-  "graph.minute_hours": ["Retention", "Connections by the minute", "hours"],
-  "graph.hour_days": ["Retention", "Connections by the hour, and at all", "days"],
-  "backup.keep": ["Retention", "Daily backups", "kept"],
-  "session.idle_minutes": ["Sessions", "Ends without a call after", "minutes"],
-  "session.hours": ["Sessions", "Ends in any case after", "hours"],
-  "models.slot_ms": ["Behaviour models", "A trial", "ms"],
-  "models.bound_ppm": ["Behaviour models", "Scored below", "new in a million"],
-  "models.starting_seconds": ["Behaviour models", "A container counts as starting for", "seconds"],
-  "models.hold_seconds": ["Behaviour models", "What is new in a new image waits", "seconds"],
-  "query.seconds": ["Other", "A question to the database is given up after", "seconds"],
-  "graph.networks": ["Other", "Names of networks outside", "JSON"],
+  "graph.minute_hours": ["Retention", "Connections, fine", "hours"],
+  "graph.hour_days": ["Retention", "Connections, coarse", "days"],
+  "backup.keep": ["Retention", "Backups", "kept"],
+  "session.idle_minutes": ["Sessions", "Idle session", "minutes"],
+  "session.hours": ["Sessions", "Session", "hours"],
+  "models.slot_ms": ["Behaviour models", "Trial", "ms"],
+  "models.bound_ppm": ["Behaviour models", "Bound of scoring", "new in a million"],
+  "models.starting_seconds": ["Behaviour models", "Start of a container", "seconds"],
+  "models.hold_seconds": ["Behaviour models", "New image", "seconds"],
+  "query.seconds": ["Other", "Question to the database", "seconds"],
+  "graph.networks": ["Other", "Networks outside", "JSON"],
 };
 export const GROUPS = ["Retention", "Sessions", "Behaviour models", "Other"];
 

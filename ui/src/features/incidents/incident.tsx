@@ -146,7 +146,7 @@ function Timeline({ incident, selected, onSelect }: { incident: Incident; select
           </button>
         </li>
       ))}
-      {incident.dropped > 0 && <li class="faint">{count(incident.dropped)} further kinds of findings; they are in the list of findings.</li>}
+      {incident.dropped > 0 && <li class="faint">{count(incident.dropped)} further kinds of findings, which are under <a href="#/findings">Findings</a>.</li>}
     </ol>
   );
 }

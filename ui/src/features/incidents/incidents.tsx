@@ -98,7 +98,7 @@ function List() {
           : !rows.length ? (narrowed
             ? <Empty icon="search" title="No incident matches"><Button onClick={clear}>Clear the filters</Button></Empty>
             : <Empty icon={state === "open" ? "good" : "note"} title={state === "open" ? "No open incident" : "No incident"}>
-                <p>An incident begins where findings of grave rules, or of two tactics of an attack, belong together by container, process, file or connection. Single findings are under Overview.</p>
+                <p>An incident begins where findings of grave rules, or of two tactics of an attack, belong together by container, process, file or connection. Single findings are under <a href="#/findings">Findings</a>.</p>
               </Empty>)
           : <Grid id="i" label={`Incidents, ${count(rows.length)}`} class="incidents-grid" total={rows.length} rowHeight={narrow ? 86 : 60} columns={narrow ? 3 : 6} scroller={box} active={active} onActive={setActive}
               onOpen={(n) => go(href(`/incidents/${rows[n].id}`))}
