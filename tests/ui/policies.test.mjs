@@ -113,6 +113,66 @@ describe("a rule file", () => {
   });
 });
 
+/* The central's side is the contract of api/openapi.yaml, answered here: what the page makes of it is what is looked at. */
+describe("a policy", () => {
+  const kept = new Map();
+  const asked = [];
+  const view = (name, text) => ({ name, description: "", enabled: !/^enabled: false/m.test(text), dry_run: !/^dry_run: false/m.test(text), decided: "node", when: "rule Server program started a shell", scope: "everywhere", action: "isolate", ttl: 3600, rate: 5, rate_seconds: 3600, containers: 2, percent: 50, cool_down: 600, responses: { total: 3, open: 1, dry_run: 0, failed: 0 }, changed_by: "admin", changed: new Date().toISOString(), text });
+  const answer = (method, name, body) => {
+    asked.push([method, name, body]);
+    if (name === "check") return [200, /^action:/m.test(body.text) ? { errors: 0, problems: [], name: "stop-shells", looked_at: 4, matched: 1, more: false, would: [{ time: new Date().toISOString(), finding: "node-a-1", incident: null, rule: "Server program started a shell", node: "node-a", container_id: web.id, container_name: HOSTILE[0], workload: "api", application: "payments", decision: "act", why: "it matches" }] }
+      : { errors: 1, problems: [{ line: 2, column: 1, what: "a policy needs \"action\"" }], name: null, looked_at: 0, matched: 0, more: false, would: [] }];
+    if (method === "GET") return [200, name ? view(name, kept.get(name)) : { policies: [...kept].map(([n, t]) => view(n, t)), nodes: [{ node: "node-a", state: "current", error: null, time: null }] }];
+    if (method === "DELETE") return kept.delete(name), [204, null];
+    const v = view(name, body.text);
+    if (v.enabled && !v.dry_run && body.confirm !== name) return [400, { error: { code: "not_confirmed", message: "it acts: confirm it with its name" } }];
+    kept.set(name, body.text);
+    return [200, v];
+  };
+
+  test("is checked, tried out, kept as a dry run, armed with its name, and removed", async () => {
+    await page.route(/\/api\/v1\/policies/, (r) => {
+      const q = r.request();
+      const [status, body] = answer(q.method(), new URL(q.url()).pathname.split("/")[4] ?? "", q.postDataJSON());
+      return r.fulfill({ status, json: body ?? undefined });
+    });
+    b.expected = [/400/];
+    await b.open("#/policies?tab=responses");
+    await sees("none yet", ".empty", /Nothing is done by itself/);
+    await page.click("text=New policy");
+    await page.fill(".dialog input", "stop-shells");
+    await page.click(".dialog button.primary");
+    await until("an example", async () => /name: stop-shells[\s\S]*dry_run: true/.test(await page.inputValue(editor)));
+    const text = await page.inputValue(editor);
+    await page.fill(editor, text.replace("action:", "# action:"));
+    await page.click("text=what would it have done");
+    await sees("the error at its line", ".editor-problems", /line 2, column 1[\s\S]*needs "action"/);
+    await page.fill(editor, text);
+    await page.click("text=what would it have done");
+    await sees("what it would have done", ".would", /1 of 4 findings or incidents[\s\S]*onerror[\s\S]*acts/);
+    assert.equal(kept.size, 0);
+    await page.click(".subject-acts >> text=Save");
+    await sees("a dry run", ".subject-title", /dry run/);
+    await page.click("text=Let it act…");
+    await sees("the question", ".dialog", /acts by itself, within its limits/);
+    assert.ok(await page.locator(".dialog button.primary").isDisabled());
+    await page.fill(".dialog input", "stop-shells");
+    await page.click(".dialog button.primary");
+    await sees("that it acts", ".subject-title", /acts/);
+    assert.match(kept.get("stop-shells"), /^dry_run: false$/m);
+    await page.click('.crumbs a[href*="tab=responses"]');
+    await sees("the list", ".table tbody", /stop-shells[\s\S]*acts[\s\S]*Server program started a shell[\s\S]*1 in force/);
+    await page.click(".table .row-link");
+    await page.click("text=Switch off");
+    await sees("off", ".subject-title", /off/);
+    await page.click("text=Remove…");
+    await page.fill(".dialog input", "stop-shells");
+    await page.click(".dialog button.danger");
+    await sees("none again", ".empty", /Nothing is done by itself/);
+    await page.unroute(/\/api\/v1\/policies/);
+  });
+});
+
 describe("findings", () => {
   test("are narrowed, and the filters stand in the address", async () => {
     await b.open("#/findings");
