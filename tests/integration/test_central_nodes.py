@@ -208,6 +208,39 @@ def test_events_are_asked_of_the_nodes(central, admin):
         n.close()
 
 
+def test_what_a_rule_file_would_have_matched_is_tried_on_recorded_events(central, admin):
+    """Only the file's own rules count, each on every event; what a node did not give is said; a file with errors is tried on nothing."""
+    asked = []
+
+    def named(n, comm):
+        return event(n, node="preview") + proto(f25=comm)
+
+    def serve(node, stream, body):
+        asked.append(central_env.parse(body))
+        node.chunk(stream, batch(named(1, "sh"), named(2, "cat")))
+        node.chunk(stream, batch(named(3, "sh"), event(4, kind=30, node="preview")) + b"\x05\x00\x00\x00\xff\xff", dropped=2)
+        node.end(stream)
+    node = central.node("preview", serve={"events": serve})
+    rule = '- rule: {}\n  desc: d\n  condition: evt.type = execve and proc.name {}\n  output: "ran %proc.name"\n  priority: INFO\n'
+    text = rule.format("Shells", "= sh") + rule.format("All of them", "exists") + rule.format("Switched off", "exists") + "  enabled: false\n"
+    answer = admin.post("/api/v1/rules/preview?node=preview", {"name": "try.yaml", "text": text, "hours": 48}).json
+    assert {m["rule"]: (m["matches"], m["runs"]) for m in answer["matches"]} == {"Shells": (2, True), "All of them": (3, True), "Switched off": (0, False)}, answer
+    assert answer["errors"] == 0 and answer["looked_at"] == 4 and answer["matched"] == 3 and answer["dropped"] == 2 and answer["undecodable"] == 1, answer
+    assert [(e["rule"], e["event"]["id"], e["output"]) for e in answer["events"]][:2] == [("Shells", "3", "ran sh"), ("All of them", "3", "ran sh")], answer["events"]
+    assert [m["line"] for m in answer["matches"]] == [1, 6, 11]
+    request = asked[-1]
+    assert b"exec" in request[1] and b"connect" not in request[1] and request[5] == [answer["bound"]], request
+    assert abs(request[3][0] - (time.time() - 48 * 3600) * 1e9) < 60e9, request
+
+    before = len(asked)
+    bad = admin.post("/api/v1/rules/preview?node=preview", {"name": "try.yaml", "text": text.replace("evt.type", "evt.typo", 1)}).json
+    assert bad["errors"] >= 1 and bad["problems"][0]["line"] == 3 and "matches" not in bad and len(asked) == before, bad
+    assert admin.post("/api/v1/rules/preview", {"name": "../x", "text": text}).code == "bad_name"
+    assert admin.post("/api/v1/rules/preview?node=nobody", {"name": "try.yaml", "text": text}).code == "node_away"
+    assert not admin.get("/api/v1/rules/files").json["files"]
+    node.close()
+
+
 def test_a_node_that_comes_back_at_once_is_sent_the_rules_anew(central):
     """Faster than the central looks whether nodes are there: what connects may be another sensor, which lacks them."""
     asked = []
