@@ -67,7 +67,7 @@ static __noinline int may_spend(__u64 owner, __u64 limit, __u64 now) {
         }
         if (!s)
                 return 0;
-        if (now - s->window >= SECOND) {
+        if (now >= s->window + SECOND) {
                 s->window = now;
                 s->used = 0;
         }
@@ -128,9 +128,12 @@ int tp_pause(__u64 *ctx) {
         struct known_file file = { .ino = BPF_CORE_READ(inode, i_ino), .ctime = bh_ctime(inode), .dev = BPF_CORE_READ(inode, i_sb, s_dev) };
         now = bpf_ktime_get_boot_ns();
         kind = kind_of(task, inode, BPF_CORE_READ(exe, f_path.dentry), w, now, file.ctime);
-        if (!kind || may_wait(inode) || (kind == BH_PAUSE_WRITTEN && bpf_map_lookup_elem(&pause_known, &file)))
+        if (!kind || may_wait(inode))
                 return 0;
-        if (now < w->quiet_until || now - w->alive > BH_PAUSE_STALE_NS) {
+        /* a number is given again, and a change time tells no two within a tick of the kernel apart: what was written just now may be another file than the one before */
+        if (kind == BH_PAUSE_WRITTEN && now + w->offset > file.ctime + SECOND && bpf_map_lookup_elem(&pause_known, &file))
+                return 0;
+        if (now < w->quiet_until || now > w->alive + BH_PAUSE_STALE_NS) {
                 BH_ADD(w->behind, 1);
                 return 0;
         }

@@ -578,9 +578,10 @@ static void drop_broken(BhVault *v) {
 
 static void set_aside(BhVault *v) {
         static const char *const names[] = { "log", "log.old", "key" };
+        gint64 now_ms = g_get_real_time() / G_TIME_SPAN_MILLISECOND;
 
         for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
-                g_autofree char *to = g_strdup_printf("%s" BROKEN "%" G_GINT64_FORMAT, names[i], g_get_real_time() / G_TIME_SPAN_MILLISECOND);
+                g_autofree char *to = g_strdup_printf("%s" BROKEN "%" G_GINT64_FORMAT, names[i], now_ms);
 
                 renameat(v->fd, names[i], v->fd, to);
         }

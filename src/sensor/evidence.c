@@ -9,6 +9,7 @@
 #include "evidence_private.h"
 
 #define TICK_US (200 * 1000)
+#define YOUNG_NS 1000000000ull
 
 typedef struct {
         BhJob *job;
@@ -147,8 +148,9 @@ static void on_exec(BhEvidence *v, const struct bh_decoded *d, guint64 cgroup) {
 
         guint64 key = bh_evidence_file_key(e->exe_dev, e->exe_ino) ^ e->exe_ctime;
         g_mutex_lock(&v->lock);
-        /* what has no name may have other bytes each time, and its change time tells no two within a tick of the kernel apart */
-        gboolean fresh = why && (bh_evidence_note(v->seen_exe, key) || e->flags & (BH_RF_EXE_MEMFD | BH_RF_EXE_DELETED));
+        /* a number is given again, and a change time tells no two within a tick of the kernel apart: what was written just now may have other bytes */
+        gboolean young = e->time < e->exe_ctime + YOUNG_NS || e->flags & (BH_RF_EXE_MEMFD | BH_RF_EXE_DELETED);
+        gboolean fresh = why && (bh_evidence_note(v->seen_exe, key) || young);
         g_mutex_unlock(&v->lock);
         if (fresh) {
                 BhJob *j = job_of(v, BH_JOB_EXE, e, d->start, cgroup, d->origin, why);
@@ -502,7 +504,7 @@ json_t *bh_evidence_status(BhEvidence *v) {
         } numbers[] = {
                 { "items", s.items }, { "objects", s.objects }, { "bytes", s.bytes }, { "max_bytes", v->c.max_bytes }, { "last", s.seq }, { "sent", s.sent },
                 { "files", v->files }, { "processes", v->processes }, { "windows", v->windows_kept }, { "equal", s.equal }, { "equal_items", v->equal_items }, { "copied", v->copied }, { "not_copied", v->not_copied },
-                { "missed", v->missed }, { "queue_full", v->queue_full }, { "over_budget", v->over_budget }, { "windows_refused", v->refused_windows }, { "holds_cut_short", v->hold_full },
+                { "missed", v->missed }, { "missed_processes", v->missed_processes }, { "queue_full", v->queue_full }, { "over_budget", v->over_budget }, { "windows_refused", v->refused_windows }, { "holds_cut_short", v->hold_full },
                 { "failed", v->failed + s.failed }, { "dropped", s.dropped }, { "dropped_unsent", s.dropped_unsent }, { "dropped_bytes", s.dropped_bytes }, { "torn_bytes", s.torn_bytes },
                 { "send_failed", v->send_failed }, { "waiting", v->pool ? g_thread_pool_unprocessed(v->pool) : 0 }, { "busy", v->running->len },
                 { "stalled", v->stalled }, { "refused_stalled", v->refused_stalled },

@@ -197,7 +197,7 @@ static void keep_process(BhEvidence *v, const BhJob *j) {
         GString *text = bh_evidence_look(v, j);
 
         if (!text) {
-                count(v, &v->missed);
+                count(v, &v->missed_processes);
                 return;
         }
         if (keep_text(v, j, "process", text->str, text->len, "text"))

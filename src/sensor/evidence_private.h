@@ -58,7 +58,7 @@ struct BhEvidence {
         GHashTable *told;     /* guint64 *: of what equal files are one item by */
         BhHold holds[BH_EVIDENCE_HOLDS];
         gsize copied_now;     /* bytes of copies in `holds` */
-        guint64 queue_full, over_budget, missed, refused_windows, failed, files, processes, windows_kept, hold_full, send_failed, refused_stalled, equal_items, copied, not_copied;
+        guint64 queue_full, over_budget, missed, missed_processes, refused_windows, failed, files, processes, windows_kept, hold_full, send_failed, refused_stalled, equal_items, copied, not_copied;
         gint64 heads_us;
         guint64 heads_seq;
 };
