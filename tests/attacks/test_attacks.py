@@ -119,9 +119,9 @@ class World:
                 self.box(self.name(attack, container), kind, f"{attack}-{self.tag}")
             for container in {c for c, *_ in acts}:
                 words[container] = self.address(self.name(attack, container)) or "127.0.0.1"
-            # containers that are attacked have been there for a while: the central knows whose address is whose
+            # containers that are attacked have been there for a while: the central knows that an address is theirs, and no more that of one which had it before
             for container in {c for c, *_ in acts}:
-                wait_for(lambda c=container: (words[c] == "127.0.0.1" or words[c] in json.dumps(self.root.get("/api/v1/containers?limit=500").json), c), 30, "the container's address is known")
+                wait_for(lambda c=container: self.has_address(self.name(attack, c), words[c]), 30, "the container's address is known")
             for container, _, command in acts:
                 self.boxes[self.name(attack, container)].run(command.format(**words) if "{" in command else command, ok=None)
                 # an operator at work next door (A12), all the while
@@ -130,9 +130,14 @@ class World:
             self.seconds[attack] = time.monotonic() - begin
         self.web()
         self.twins()
+        self.learning()
         for command in NORMAL.values():
             self.bystander.run(command, deadline=20, ok=None)
         self.latencies()
+
+    def has_address(self, name, address):
+        rows = [c for c in self.root.get("/api/v1/containers?limit=500").json["containers"] if c["name"] == name]
+        return address == "127.0.0.1" or any(n["ip"] == address for c in rows for n in c["networks"]), rows
 
     def address(self, name):
         return next((n["IPAddress"] for n in self.docker.inspect(name)["NetworkSettings"]["Networks"].values() if n["IPAddress"]), None)
@@ -165,6 +170,22 @@ class World:
             for b, n in [(b, b.start(command)) for b in boxes]:
                 b.wait(n, ok=None)
         self.kill(*names)
+
+    def learning(self):
+        """A14: a service whose work is learned, and is still being learned, is attacked."""
+        name = self.name("a14")
+        box = self.box(name, "plain", f"a14-{self.tag}")
+        get = lambda path: self.root.get(f"/api/v1/models{path}?" + urllib.parse.urlencode({"application": f"a14-{self.tag}", "workload": name})).json  # noqa: E731
+        items = lambda: get("/items").get("items", [])  # noqa: E731
+        box.run("head -c 1 /etc/hostname")
+        wait_for(lambda: (any(i["family"] == "exec" and i["object"].endswith(" head") and i["standing"] == "learned" for i in items()), items()), 30, "the work is learned")
+        for command in (SHELL, "cp /bin/busybox /opt/kit; /opt/kit cat /etc/shadow", "rm /var/log/app.log"):
+            box.run(command, ok=None)
+        self.learned_in = {f["family"]: f["state"] for f in get("")["models"][0]["versions"][0]["families"]}
+        wait_for(lambda: (any("/opt/kit" in i["object"] + i["actor"] for i in items()), [i["says"] for i in items()]), 30, "the model was told of the attack")
+        self.kill(name)
+        self.wait(name, lambda i: {"Log removed or emptied", "Program that is not part of the image run"} <= self.rules(i))
+        self.items = items()
 
     def latencies(self):
         """Seconds from before an act to its place in the incident, as the API tells it: the act's own time is in them."""
@@ -276,6 +297,20 @@ def test_two_attacks_at_once_in_one_application_are_two(world):
     assert both[0]["id"] != both[1]["id"]
     for i, c in zip(both, "ab"):
         assert [x["name"] for x in i["containers"]] == [world.name("twins", c)], i["containers"]
+
+
+def test_an_attack_while_the_model_learns_is_an_incident_and_not_learned(world):
+    """A14."""
+    i = world.wait(world.name("a14"), lambda i: True)
+    first = check(i, [world.name("a14")], ["initial-access", "execution"], {"Server program started a shell", "Program that is not part of the image run", "Log removed or emptied"},
+                  {"Server program started a shell"})
+    assert first["container_name"] == world.name("a14"), first
+    assert world.learned_in["exec"] == "learning", world.learned_in
+    dropped = [x for x in world.items if "/opt/kit" in x["object"]]
+    assert dropped and all(x["standing"] == "refused" for x in dropped), [(x["family"], x["actor"], x["object"], x["standing"]) for x in world.items]
+    bad = [x for x in world.items if ("/opt/kit" in x["actor"] + x["object"] or "/etc/shadow" in x["object"]) and x["standing"] in ("learned", "accepted")]
+    assert not bad, [(x["family"], x["actor"], x["object"], x["standing"]) for x in bad]
+    assert any(x["object"].endswith(" head") and x["standing"] == "learned" for x in world.items), "its normal work is"
 
 
 def test_operators_and_normal_work_are_none(world):
