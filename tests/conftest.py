@@ -49,6 +49,8 @@ BESIDE = (
     "test_names.py",
     "test_acts.py",
     "test_central.py",
+    "test_central_nodes.py",
+    "test_models_nodes.py",
     "test_central_http.py",
     "test_central_abuse.py",
     "test_central_resources.py",
