@@ -22,7 +22,6 @@ DEFAULT_DEADLINE = 180
 # Files whose tests look at nothing but what they start themselves, and mostly wait: while one of them runs, others may (dev runs them so, by --part). A new file is in only after it passed three times beside others; what
 # reads counts of the whole machine, loads it, kills sensors, measures, or watches the node's own files stays out. Those that take longest come first, for they are begun in this order.
 BESIDE = (
-    "test_outputs.py",
     "test_central.py",
     "test_graph_central.py",
     "test_central_abuse.py",
