@@ -133,6 +133,13 @@ static BhModelVersion *version_for(BhModel *m, const char *digest, gint64 now_ns
 
         if (v)
                 return v;
+        /* the first acts came before anybody had described their container: they are this version's, which has no other before it */
+        if (m->versions->len == 1 && !*(v = m->versions->pdata[0])->digest) {
+                g_free(v->digest);
+                v->digest = g_strdup(digest);
+                m->dirty = TRUE;
+                return v;
+        }
         make_room(m);
         thin(m);
         v = g_new0(BhModelVersion, 1);

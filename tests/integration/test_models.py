@@ -110,16 +110,17 @@ def test_what_is_locked_by_a_person_tells_each_new_act_by_name(service):
     assert found["rule"] == "Model: new programs" and found["priority"].lower() in ("critical", "error") and found["container_name"] == box.name, found
     assert "cat" in found["output"] or "sleep" in found["output"], "expected alternatives to be named: " + found["output"]
 
-    box.run("cat /etc/group")
-    found = service.wait_finding("a new file", lambda f: "did read /etc/group" in f["output"])
+    # learned for seconds, little is known of what it reads: what it writes in such a place is told all the same
+    box.run("echo odd > /etc/odd")
+    found = service.wait_finding("a new file", lambda f: "did create /etc/odd" in f["output"])
     fields = service.root.get(f"/api/v1/findings/{found['id']}").json["output_fields"]
-    assert fields["model.family"] == "file" and fields["model.object"] == "/etc/group" and fields["container.name"] == box.name, fields
+    assert fields["model.family"] == "file" and fields["model.object"] == "/etc/odd" and fields["container.name"] == box.name, fields
 
     # normal work goes on, and is no finding
     assert all("/www/index.html" not in f["output"].split(". ")[0] for f in service.findings()), [f["output"] for f in service.findings()]
 
     # a person takes it for normal; then it is
-    item = next(i for i in service.items(outstanding="true") if i["family"] == "file" and i["object"] == "/etc/group")
+    item = next(i for i in service.items(outstanding="true") if i["family"] == "file" and i["object"] == "/etc/odd" and i["detail"] == "create")
     service.post("judge", item=item["item"], verdict="accept")
     assert any(i["item"] == item["item"] and i["standing"] == "accepted" for i in service.items())
 

@@ -422,6 +422,19 @@ static void an_act_of_a_container_not_yet_described_makes_no_version(void) {
         g_assert_cmpint(act_at(m, "a", "/usr/bin/third", 51 * SLOT, 1), ==, BH_VERDICT_NOVEL);
 }
 
+static void what_came_before_a_container_was_described_is_of_its_version(void) {
+        g_autoptr(BhModel) m = new_model();
+
+        live(m, "", 3, 1);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/worker", 50 * SLOT, 1), ==, BH_VERDICT_KNOWN);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/other", 51 * SLOT, 1), ==, BH_VERDICT_LEARNED);
+        g_assert_cmpuint(m->versions->len, ==, 1);
+        g_assert_false(bh_model_version(m, "a")->shadow);
+        /* the next one is a new version as ever */
+        g_assert_cmpint(act_at(m, "b", "/usr/bin/third", 52 * SLOT, 1), ==, BH_VERDICT_HELD);
+        g_assert_cmpuint(m->versions->len, ==, 2);
+}
+
 static void old_versions_make_room(void) {
         g_autoptr(BhModel) m = new_model();
 
@@ -683,6 +696,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly", what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly);
         g_test_add_func("/model/an_anomaly_that_most_replicas_show_becomes_drift", an_anomaly_that_most_replicas_show_becomes_drift);
         g_test_add_func("/model/an_act_of_a_container_not_yet_described_makes_no_version", an_act_of_a_container_not_yet_described_makes_no_version);
+        g_test_add_func("/model/what_came_before_a_container_was_described_is_of_its_version", what_came_before_a_container_was_described_is_of_its_version);
         g_test_add_func("/model/old_versions_make_room", old_versions_make_room);
         g_test_add_func("/model/a_flood_stays_in_its_bounds_and_is_counted", a_flood_stays_in_its_bounds_and_is_counted);
         g_test_add_func("/model/many_files_of_a_directory_become_one_item", many_files_of_a_directory_become_one_item);

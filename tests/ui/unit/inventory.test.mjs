@@ -97,21 +97,27 @@ test("the search language: words, keys, quotes, not", () => {
   assert.equal(matcher([])({}), true);
 });
 
+/* Milliseconds of processors that this process had since: what else the machine does is not in it. */
+function spent(since) {
+  const { user, system } = process.cpuUsage(since);
+  return (user + system) / 1000;
+}
+
 test("a search of ten thousand characters ends", () => {
-  const began = performance.now();
+  const began = process.cpuUsage();
   parseQuery('"'.repeat(10_000) + "-a:".repeat(3000));
-  assert.ok(performance.now() - began < 200);
+  assert.ok(spent(began) < 200);
 });
 
 test("100,000 rows are filtered and counted within a moment", () => {
   const inv = new Inventory();
   inv.upsert(Array.from({ length: 100_000 }, (_, i) => ({ id: id(i), name: `c-${i}`, application: `app-${i % 40}`, image: `img-${i % 300}:1`, node: `n-${i % 50}`, state: i % 9 ? "running" : "exited", privileged: i % 97 === 0 })));
   inv.select(view());
-  const began = performance.now();
+  const began = process.cpuUsage();
   const r = inv.select(view({ query: "app:app-7", selected: { state: ["running"] } }));
-  const took = performance.now() - began;
+  const took = spent(began);
   assert.equal(r.rows.length, 2222);
-  assert.ok(took < 500, `${took} ms`);
+  assert.ok(took < 500, `${took} ms of a processor`);
 });
 
 test("only the seen rows exist, wherever one scrolls", () => {

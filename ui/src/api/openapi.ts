@@ -354,7 +354,7 @@ export type ModelItem = {
   object: string;
   detail: string;
   uid: number;
-  standing: "learned" | "accepted" | "forbidden" | "refused" | "drift" | "held" | "novel";
+  standing: "learned" | "accepted" | "forbidden" | "refused" | "drift" | "held" | "novel" | "observed";
   inherited?: boolean;
   starting?: boolean;
   count: number;
