@@ -261,7 +261,7 @@ def block_leftovers(sensor):
 def test_programs_are_blocked_and_stay_so_without_the_sensor(central, sensor, box):
     """/opt/busybox is a copy that the container made: a file of its own, which is not from the image."""
     a, neighbour = box("blocked"), box("unblocked")
-    copy = "mkdir /opt /opt/x && cp /bin/busybox /opt/busybox && ln /opt/busybox /opt/x/busybox && ln -s busybox /opt/link && printf '#!/opt/busybox echo\\n' >/opt/script && chmod +x /opt/script"
+    copy = "mkdir /opt /opt/x && cp /bin/busybox /opt/busybox && ln /opt/busybox /opt/x/busybox && ln -s busybox /opt/busybox-link && printf '#!/opt/busybox echo\\n' >/opt/script && chmod +x /opt/script"
     for b in (a, neighbour):
         b.run(copy)
         assert b.run("/opt/busybox echo ran") == "ran\n" and "script" in b.run("/opt/script")
@@ -273,7 +273,7 @@ def test_programs_are_blocked_and_stay_so_without_the_sensor(central, sensor, bo
     assert nowhere["state"] == "failed" and "/nowhere/at" in nowhere["result"], nowhere
     r = isolated(central, "block", a.name, deny="exec:/opt/busybox", reason="not ours")
     assert "2 names" in r["detail"]["notes"][0], r
-    ways = ("/opt/busybox echo ran", "/opt/x/busybox echo ran", "/opt/link echo ran", "/opt/script", "cd /opt && ./busybox echo ran", "mv /opt/x/busybox /opt/other && /opt/other echo ran")
+    ways = ("/opt/busybox echo ran", "/opt/x/busybox echo ran", "/opt/busybox-link echo ran", "/opt/script", "cd /opt && ./busybox echo ran", "mv /opt/x/busybox /opt/busybox-other && /opt/busybox-other echo ran")
 
     def assert_blocked():
         for way in ways[:5]:
@@ -292,7 +292,7 @@ def test_programs_are_blocked_and_stay_so_without_the_sensor(central, sensor, bo
     row = wait_for(lambda: (lambda rows: (any("busybox" in f["output"] and r["id"] in f["output"] for f in rows), rows))(central.root().get("/api/v1/findings?search=Blocked").json["findings"]), 20, "a finding that names the response")
     assert row
     release(central, r)
-    assert a.run("/opt/busybox echo ran") == "ran\n" and a.run("/opt/other echo ran") == "ran\n"
+    assert a.run("/opt/busybox echo ran") == "ran\n" and a.run("/opt/busybox-other echo ran") == "ran\n"
     assert block_leftovers(sensor) == []
 
     r = isolated(central, "block", a.name, deny="exec-not-in-image")
