@@ -22,6 +22,7 @@ typedef struct {
         json_t *detail;
         /* not kept */
         guint64 cgroup_id;
+        gint64 looked_us; /* when the paths that it names were looked at last */
         gboolean busy, complained;
         gboolean unkept; /* its denials of files were not in force, and nobody was told yet */
 } BhEntry;
