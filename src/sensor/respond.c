@@ -149,10 +149,14 @@ static GArray *nets_of(GPtrArray *texts, GError **error) {
         return peers ? bh_peers_merge(peers, error) : NULL;
 }
 
+/* What the keeper is told of. */
 static gboolean denies_files(const BhEntry *e) {
-        for (guint i = 0; e->deny[i]; i++)
-                if (g_str_has_prefix(e->deny[i], "file:"))
+        for (guint i = 0; e->deny[i]; i++) {
+                g_autoptr(BhDeny) d = bh_deny_is(e->deny[i]) ? bh_deny_parse(e->deny[i], NULL) : NULL;
+
+                if (d && d->kind == BH_DENY_FILE && d->ops & (BH_DENY_READ | BH_DENY_WRITE))
                         return TRUE;
+        }
         return FALSE;
 }
 
@@ -603,6 +607,16 @@ static void each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e)) {
                 call(r, open->pdata[i]);
 }
 
+static gboolean is_listed(json_t *list, const char *container) {
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(json_object_get(list, "containers"), i, one)
+                if (g_strcmp0(json_string_value(json_object_get(one, "container")), container) == 0)
+                        return TRUE;
+        return FALSE;
+}
+
 /* What the keeper has of containers that nothing in the ledger denies files to. */
 static void settle_files(BhRespond *r) {
         json_auto_t *list = bh_filekeeper_list(r->keeper);
@@ -646,12 +660,27 @@ static void find_unkept(BhRespond *r) {
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
                 gboolean kept = e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !is_there(r, e->cgroup) || !denies_files(e);
-                json_t *one;
-                size_t i;
+                e->unkept = !kept && !is_listed(list, e->container);
+        }
+}
 
-                json_array_foreach(json_object_get(list, "containers"), i, one)
-                        kept |= g_strcmp0(json_string_value(json_object_get(one, "container")), e->container) == 0;
-                e->unkept = !kept;
+/* What the keeper had to give up: twice missed, since a container that ends goes from its list a moment before it goes from ours. */
+static void find_missing(BhRespond *r, json_t *list) {
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                g_autoptr(GArray) pids = NULL;
+
+                if (e->state != BH_RESPONSE_STATE_ACTIVE || !e->cgroup_id || !denies_files(e) || is_listed(list, e->container)) {
+                        e->missed = 0;
+                        continue;
+                }
+                pids = bh_cgroup_pids(r->v2, e->cgroup, 1);
+                e->missed = pids->len ? e->missed + 1 : 0;
+                if (e->missed > 1)
+                        mend_files(r, e);
         }
 }
 
@@ -673,8 +702,10 @@ static void look_after_keeper(BhRespond *r) {
 
                 r->c.say("keeper_stuck", "what answers the kernel about denied files ended or did not answer, and was started anew: opens waited meanwhile, and those under way were refused", "restarts", n, r->c.data);
         }
-        if (list)
+        if (list) {
                 r->keeper_restarts = restarts;
+                find_missing(r, list);
+        }
 }
 
 /* ---- what was refused ---- */
