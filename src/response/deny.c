@@ -139,7 +139,7 @@ BhDeny *bh_deny_parse(const char *text, GError **error) {
                 return NULL;
         }
         d->kind = (BhDenyKind) k;
-        if (kinds[k].argument != (*rest == ':' && rest[1])) {
+        if (kinds[k].argument ? !*rest || !rest[1] : *rest) {
                 bad(error, text, kinds[k].argument ? "names nothing behind its colon" : "takes nothing behind it");
                 return NULL;
         }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a response guarantees, by what it is about. The same on all kernels today: programs of cgroups and interfaces, and the freezer; nothing needs BPF LSM yet.
+ * What a response guarantees, by what it is about. The first kind is the same on all kernels: programs of cgroups and interfaces, and the freezer. The second is denied where
+ * the kernel's security hooks can be had (block.h), else what is said of that.
  *
  *     BH_GUARANTEE(action, what, guarantee, by)
+ *     BH_GUARANTEE_KERNEL(action, what, guarantee elsewhere, by)
  *
  * deny: it does not happen. none: it goes on, and the response says so.
  */
@@ -14,4 +16,15 @@ BH_GUARANTEE("isolate", "Unix sockets that are mounted into the container", "non
 BH_GUARANTEE("quarantine", "everything its processes do", "deny", "freezer")
 BH_GUARANTEE("pause", "everything its processes do", "deny", "freezer")
 BH_GUARANTEE("block", "a destination: address, network, port; also of connections that exist", "deny", "cgroup_skb, connect, sendmsg")
-BH_GUARANTEE("block", "an executable, a file, a capability, a mount", "none", "-")
+BH_GUARANTEE_KERNEL("block", "a program by its file, under all names, by execve, execveat, as a script, from a descriptor", "kill before the first instruction", "tracepoint of exec")
+BH_GUARANTEE_KERNEL("block", "such a program, mapped by another that loads it (ld.so PROGRAM)", "kill before the first instruction: its loader may not be run by itself", "tracepoint of exec")
+BH_GUARANTEE_KERNEL("block", "programs that are not from the image; the root is an overlay", "kill before the first instruction", "tracepoint of exec")
+BH_GUARANTEE_KERNEL("block", "the use of a capability", "none", "-")
+BH_GUARANTEE_KERNEL("block", "mounting", "none", "-")
+BH_GUARANTEE_KERNEL("block", "tracing other processes", "none", "-")
+BH_GUARANTEE_KERNEL("block", "loading a kernel module", "none", "-")
+BH_GUARANTEE("block", "opens of a file, to read or to write, by each of its names", "deny", "fanotify, by a keeper process")
+BH_GUARANTEE("block", "opens of what is in a folder; the container's own file systems (overlay, its tmpfs), in all mount namespaces", "deny", "fanotify, by a keeper process")
+BH_GUARANTEE("block", "opens of what is in a folder; volumes: mounts that the container makes later", "deny, after up to a second", "fanotify, by a keeper process")
+BH_GUARANTEE("block", "opens on file systems that others serve (fuse, nfs, 9p), of devices, FIFOs and the kernel's own files; what was open before; memory files", "none", "-")
+BH_GUARANTEE("block", "making, removing and renaming names; truncate() by name", "none", "-")

@@ -8,9 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -18,10 +16,10 @@
 #include "container/cgroup.h"
 #include "enforce.skel.h"
 #include "enforce_link.h"
+#include "enforce_pin.h"
 #include "enforce_record.h"
 #include "response/response.h"
 
-#define BPF_FS_MAGIC_NUMBER 0xcafe4a11u
 #define PIDS 4096u
 
 static const struct {
@@ -50,16 +48,6 @@ struct BhEnforce {
         guint32 next_list, slot; /* slot: of this directory, at interfaces */
         GHashTable *subjects; /* by id */
 };
-
-gboolean bh_enforce_fail(GError **error, const char *format, ...) {
-        va_list ap;
-
-        va_start(ap, format);
-        if (error)
-                *error = g_error_new_valist(G_FILE_ERROR, G_FILE_ERROR_FAILED, format, ap);
-        va_end(ap);
-        return FALSE;
-}
 
 static void subject_free(gpointer data) {
         Subject *s = data;
@@ -93,24 +81,6 @@ static Subject *subject_at(const BhEnforce *e, const char *cgroup) {
 }
 
 /* ---- pins ---- */
-
-static gboolean is_bpffs(const char *dir) {
-        struct statfs fs;
-
-        return statfs(dir, &fs) == 0 && (guint32) fs.f_type == BPF_FS_MAGIC_NUMBER;
-}
-
-static void remove_home(const char *home) {
-        DIR *d = opendir(home);
-
-        if (!d)
-                return;
-        for (struct dirent *one; (one = readdir(d));)
-                if (one->d_name[0] != '.')
-                        unlinkat(dirfd(d), one->d_name, 0);
-        closedir(d);
-        rmdir(home);
-}
 
 static char *link_pin(const BhEnforce *e, guint64 id, guint program) {
         return g_strdup_printf("%s/link_%" G_GINT64_MODIFIER "x_%u", e->home, id, program);
@@ -186,20 +156,15 @@ static gboolean pin(BhEnforce *e, GError **error) {
 
         if (e->pinned)
                 return TRUE;
-        if (g_mkdir_with_parents(e->dir, 0700))
-                return bh_enforce_fail(error, "cannot make %s: %s", e->dir, g_strerror(errno));
-        if (!is_bpffs(e->dir) && mount("bpf", e->dir, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
-                return bh_enforce_fail(error, "cannot mount a BPF file system on %s: %s", e->dir, g_strerror(errno));
-        remove_home(e->home);
-        if (mkdir(e->home, 0700))
-                return bh_enforce_fail(error, "cannot make %s: %s", e->home, g_strerror(errno));
+        if (!bh_pins_make(e->dir, e->home, error))
+                return FALSE;
         for (guint i = 0; i < FDS; i++) {
                 int *fd = fd_at(e, i, &kind, &name);
                 g_autofree char *path = g_strdup_printf("%s/%s_%s", e->home, kind, name);
 
                 if (bpf_obj_pin(*fd, path)) {
                         bh_enforce_fail(error, "cannot pin %s: %s", path, g_strerror(errno));
-                        remove_home(e->home);
+                        bh_pins_remove(e->home);
                         return FALSE;
                 }
         }
@@ -213,11 +178,10 @@ gboolean bh_enforce_prepare(BhEnforce *e, GError **error) {
 /* Nothing is in force any more: nothing stays that this process does not hold. */
 static void unpin(BhEnforce *e) {
         e->pinned = FALSE;
-        if (!is_bpffs(e->dir))
+        if (!bh_pins_mounted(e->dir))
                 return;
-        remove_home(e->home);
-        if (umount2(e->dir, MNT_DETACH) == 0)
-                rmdir(e->dir);
+        bh_pins_remove(e->home);
+        bh_pins_unmount(e->dir);
 }
 
 static void find_subjects(BhEnforce *e) {
@@ -255,7 +219,7 @@ BhEnforce *bh_enforce_open(const char *dir, const char *v2_mount, const char *pr
         g_autoptr(BhEnforce) e = g_new0(BhEnforce, 1);
 
         e->dir = g_strdup(dir);
-        e->home = g_strdup_printf("%s/%016" G_GINT64_MODIFIER "x", dir, (guint64) XXH3_64bits(bytes, size));
+        e->home = bh_pins_home(dir, bytes, size);
         e->v2 = g_strdup(v2_mount);
         e->proc = g_strdup(proc_path);
         e->next_list = g_random_int() & 0x7fffffff;
@@ -270,7 +234,7 @@ BhEnforce *bh_enforce_open(const char *dir, const char *v2_mount, const char *pr
                 bh_enforce_fail(error, "this machine has no version 2 hierarchy of control groups, to which programs could be attached: mount it at /sys/fs/cgroup/unified");
                 return NULL;
         }
-        if (is_bpffs(dir) && open_pins(e))
+        if (bh_pins_mounted(dir) && open_pins(e))
                 find_subjects(e);
         return g_steal_pointer(&e);
 }
@@ -570,7 +534,7 @@ static void drop_other(BhEnforce *e, const char *home) {
                         bpf_map_update_elem(e->maps[MAP_INTERFACES], &index, &ours, BPF_EXIST);
                 }
         }
-        remove_home(home);
+        bh_pins_remove(home);
 }
 
 void bh_enforce_settle(BhEnforce *e) {
@@ -586,17 +550,11 @@ void bh_enforce_settle(BhEnforce *e) {
                 drop_subject(e, stale->pdata[i]);
         if (e->loaded)
                 drop_stray_lists(e);
-        if (!is_bpffs(e->dir))
+        if (!bh_pins_mounted(e->dir))
                 return;
-        DIR *d = opendir(e->dir);
-        for (struct dirent *one; d && (one = readdir(d));) {
-                g_autofree char *home = g_build_filename(e->dir, one->d_name, NULL);
-
-                if (one->d_name[0] != '.' && !g_str_equal(home, e->home))
-                        drop_other(e, home);
-        }
-        if (d)
-                closedir(d);
+        g_autoptr(GPtrArray) others = bh_pins_others(e->dir, e->home);
+        for (guint i = 0; i < others->len; i++)
+                drop_other(e, others->pdata[i]);
         if (!g_hash_table_size(e->subjects))
                 unpin(e);
 }

@@ -3,8 +3,7 @@
 #pragma once
 #include <glib.h>
 
-/* *error becomes this sentence; FALSE. */
-gboolean bh_enforce_fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+#include "enforce_pin.h"
 
 /* GArray of guint: interfaces of this network namespace whose peers are in that of `netns_fd`. NULL with *error. */
 GArray *bh_links_into(int netns_fd, GError **error);

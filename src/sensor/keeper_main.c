@@ -23,6 +23,7 @@
 #include "privileges.h"
 
 #define TICK_MS 250
+#define SEND_S 2 /* until somebody who does not read is given up */
 #define ORDER_US (10 * G_USEC_PER_SEC) /* for the worker's answer to an order */
 #define FAST_US (2 * G_USEC_PER_SEC)   /* a worker that lived for less ended fast */
 #define FAST_MAX 5u                    /* in a row; then the guard gives up, and opens are free: nothing would answer them */
@@ -31,6 +32,7 @@
 typedef struct {
         int group;
         guint slot;
+        gboolean wide; /* more than single inodes is marked */
         json_t *set;
 } Kept;
 
@@ -78,16 +80,20 @@ static void end_order(Guard *g) {
 
 /* ---- the worker ---- */
 
-static void send_kept(Guard *g, const Kept *k, gboolean revived) {
+/* FALSE: the worker does not take it; it must not be left with a group that nobody answers. */
+static gboolean send_kept(Guard *g, const Kept *k, gboolean revived) {
         json_auto_t *m = json_deep_copy(k->set);
 
         json_object_set_new(m, "slot", json_integer(k->slot));
         json_object_set_new(m, "revived", json_boolean(revived));
-        bh_keeper_send_json(g->worker, m, k->group);
+        json_object_set_new(m, "narrow", json_boolean(revived && !k->wide));
+        return bh_keeper_send_json(g->worker, m, k->group);
 }
 
 static gboolean start_worker(Guard *g, gboolean revived) {
         GHashTableIter it;
+        const struct timeval limit = { .tv_sec = SEND_S };
+        gboolean ok = TRUE;
         int pair[2];
         Kept *k;
 
@@ -108,14 +114,15 @@ static gboolean start_worker(Guard *g, gboolean revived) {
         }
         close(pair[1]);
         g->worker = pair[0];
+        setsockopt(g->worker, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
         if (g->pid < 0) {
                 bh_fd_clear(&g->worker);
                 return FALSE;
         }
         g_hash_table_iter_init(&it, g->kept);
-        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &k))
-                send_kept(g, k, revived);
-        return TRUE;
+        while (ok && g_hash_table_iter_next(&it, NULL, (gpointer *) &k))
+                ok = send_kept(g, k, revived);
+        return ok;
 }
 
 /* FALSE: no worker lives. */
@@ -140,9 +147,15 @@ static void hear_worker(Guard *g, json_t *m) {
                 g_hash_table_remove(g->kept, gone);
                 return;
         }
-        if (!g->pending || json_is_true(json_object_get(m, "revived")) || g_strcmp0(container, g->container))
+        if (container && json_is_true(json_object_get(m, "revived"))) {
+                if (json_object_get(m, "error")) /* nobody would answer: its opens are free, and the sensor finds it missing */
+                        g_hash_table_remove(g->kept, container);
+                return;
+        }
+        if (!g->pending || g_strcmp0(container, g->container))
                 return;
         if (g->fresh && !json_object_get(m, "error")) {
+                g->fresh->wide = json_is_true(json_object_get(m, "wide"));
                 g_hash_table_replace(g->kept, g_strdup(g->container), g->fresh);
                 g->fresh = NULL;
         }
@@ -199,7 +212,10 @@ static void order_set(Guard *g, json_t *m, const char *container) {
         g->container = g_strdup(container);
         g->fresh = k;
         g->pending_us = g_get_monotonic_time();
-        send_kept(g, k, FALSE);
+        if (!send_kept(g, k, FALSE)) {
+                refuse(g, "the keeper's worker takes no orders at the moment: try again");
+                end_order(g);
+        }
 }
 
 static void order_list(Guard *g) {
@@ -237,6 +253,7 @@ static void hear_client(Guard *g, json_t *m) {
 /* ---- life ---- */
 
 static void accept_client(Guard *g) {
+        const struct timeval limit = { .tv_sec = SEND_S };
         struct ucred peer;
         socklen_t size = sizeof(peer);
         int fd = accept4(g->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -247,6 +264,7 @@ static void accept_client(Guard *g) {
                 close(fd);
                 return;
         }
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
         bh_fd_clear(&g->client); /* the newest sensor */
         end_order(g);
         g->client = fd;

@@ -86,6 +86,7 @@ BhKeeperHeld *bh_keeper_held_new(json_t *set, int group, const char *proc, GErro
 
         h->group = group;
         h->slot = (guint) json_integer_value(json_object_get(set, "slot"));
+        h->narrow = json_is_true(json_object_get(set, "narrow"));
         h->pid = (pid_t) json_integer_value(json_object_get(set, "pid"));
         if (!container || !cgroup || strlen(cgroup) < 2 || h->pid <= 0) {
                 fail(error, "an order to deny files without a container, its cgroup or a process of it");
@@ -330,9 +331,27 @@ static gboolean look_all(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean s
         return TRUE;
 }
 
-gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, json_t *open, GError **error) {
-        if (!look_all(h, before, TRUE, open, error))
+/* Whether a single file's inode is asked about because of any of these. */
+static gboolean has_inode(const GPtrArray *targets, const BhKeeperTarget *t) {
+        for (guint i = 0; i < targets->len; i++) {
+                const BhKeeperTarget *o = targets->pdata[i];
+
+                if (!o->tree && o->dev == t->dev && o->ino == t->ino)
+                        return TRUE;
+        }
+        return FALSE;
+}
+
+gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean strict, json_t *open, GError **error) {
+        if (!look_all(h, before, strict, open, error))
                 return FALSE;
+        for (guint i = 0; before && i < before->targets->len; i++) {
+                const BhKeeperTarget *t = before->targets->pdata[i];
+                g_autofree char *place = g_strdup_printf("/proc/self/fd/%d", t->fd);
+
+                if (!t->tree && !has_inode(h->targets, t))
+                        fanotify_mark(h->group, FAN_MARK_REMOVE, ASK, AT_FDCWD, place);
+        }
         if (before && before->wide && !h->wide) {
                 fanotify_mark(h->group, FAN_MARK_FLUSH | FAN_MARK_FILESYSTEM, 0, AT_FDCWD, NULL);
                 fanotify_mark(h->group, FAN_MARK_FLUSH | FAN_MARK_MOUNT, 0, AT_FDCWD, NULL);
@@ -359,6 +378,7 @@ BhKeeperHeld *bh_keeper_look_again(BhKeeperHeld *h) {
         if (now->group < 0 || now->pidfd < 0 || now->watch < 0 || now->table < 0 || !look_all(now, h, FALSE, NULL, NULL))
                 return NULL;
         now->wide |= h->wide;
+        now->narrow = h->narrow;
         same = now->targets->len == h->targets->len;
         for (guint i = 0; same && i < now->targets->len; i++)
                 same = find(h->targets, now->targets->pdata[i]) != NULL;

@@ -35,6 +35,7 @@ typedef struct {
         GPtrArray *targets; /* BhKeeperTarget, reference-counted boxes */
         guint marks;
         gboolean wide; /* more than single inodes is marked */
+        gboolean narrow; /* taken over from a worker that marked nothing but denied inodes: whatever is asked about is denied, also where its name is not known any more */
         /* of the answering thread alone */
         int table;
         GArray *mounts;
@@ -48,9 +49,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhKeeperHeld, bh_keeper_held_unref)
 
 /*
  * Looks up each rule, and marks. `before`: what was held until now, whose files stay denied under the names they have now; NULL: the first time. `open`: to it is added what is not denied, a sentence each (may be
- * NULL). FALSE with *error: a rule cannot be held at all.
+ * NULL). `strict`: FALSE with *error when a rule cannot be held at all; else that is passed over.
  */
-gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, json_t *open, GError **error);
+gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean strict, json_t *open, GError **error);
 /* The same rules, looked up again. NULL: nothing changed. */
 BhKeeperHeld *bh_keeper_look_again(BhKeeperHeld *h);
 /* What the mount table of a process says, with paths as the whole of its namespace sees them. NULL: it cannot be told. */

@@ -21,7 +21,7 @@
 #define BH_KEEPER_MESSAGE_MAX (192u << 10)
 #define BH_KEEPER_CONTAINERS 64u /* the kernel gives a user 128 groups */
 #define BH_KEEPER_STUCK_MS 5000
-#define BH_KEEPER_FDS 2048u /* of a worker: bounds the numbers that the kernel knows opens by */
+#define BH_KEEPER_FDS 20480u /* of a worker: bounds the numbers that the kernel knows opens by */
 
 /* What the worker leaves behind, whatever happens to it. */
 typedef struct {

@@ -184,6 +184,12 @@ static guint denied_of(const Worker *w, BhKeeperHeld *h, int fd, pid_t pid, gboo
                 else if (t->ino == s.stx_ino && t->dev == ((guint64) s.stx_dev_major << 32 | s.stx_dev_minor))
                         denied |= t->ops;
         }
+        if (!denied && h->narrow && !h->wide) {
+                for (guint i = 0; i < h->rules->len; i++)
+                        denied |= ((const BhDeny *) h->rules->pdata[i])->ops & BH_KEEPER_OPS;
+                *unsure = TRUE;
+                return denied;
+        }
         if (!(trees & ~denied))
                 return denied;
         if (!place_of(w, h, fd, (guint) s.stx_mnt_id, pid, &file)) {
@@ -343,7 +349,7 @@ static json_t *set(Worker *w, json_t *m, int group) {
         g_autoptr(BhKeeperHeld) h = bh_keeper_held_new(m, group, w->proc, &error);
         if (h)
                 before = g_hash_table_lookup(w->held, h->container);
-        if (!h || !bh_keeper_look(h, before, open, &error)) {
+        if (!h || !bh_keeper_look(h, before, !json_is_true(json_object_get(m, "revived")), open, &error)) {
                 json_decref(open);
                 return json_pack("{s:s}", "error", error->message);
         }

@@ -7,8 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/escape.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "block.h"
 #include "container/docker_act.h"
 #include "enforce.h"
 #include "enforce_link.h"
@@ -17,6 +19,8 @@
 
 #define DOCKER_MS 30000
 #define GRACE_US (15 * G_USEC_PER_SEC) /* until a runtime has described what it has */
+#define LOOK_US G_USEC_PER_SEC /* how often the paths of what is blocked are looked at again */
+#define TOLD_MAX 16u /* different refused acts told in a tick */
 
 struct BhRespond {
         char *dir, *v2, *proc, *docker;
@@ -29,6 +33,8 @@ struct BhRespond {
         guint keeper_restarts; /* of its worker, that were told */
         gint64 keeper_asked_us;
         char *problem; /* why there is no enforce */
+        BhBlock *block;
+        GHashTable *told; /* refused acts of this tick: sentence → how often */
         guint64 serial, done, failed;
         gint64 started_us;
         gboolean stopping;
@@ -112,24 +118,43 @@ static gboolean shares_network(const BhRespond *r, const BhContainer *c) {
         return FALSE;
 }
 
+/* Another container is in its pid namespace. */
+static gboolean shares_pids(const BhRespond *r, const BhContainer *c) {
+        g_autoptr(GPtrArray) all = NULL;
+
+        if (*c->pid_mode && !g_str_equal(c->pid_mode, "private"))
+                return TRUE;
+        all = bh_container_table_snapshot(r->c.containers);
+        for (guint i = 0; i < all->len; i++) {
+                const BhContainer *o = all->pdata[i];
+
+                if (g_str_has_prefix(o->pid_mode, "container:") && g_str_has_prefix(c->id, o->pid_mode + strlen("container:")))
+                        return TRUE;
+        }
+        return FALSE;
+}
+
 /* ---- holding a container by what is in the ledger ---- */
 
 static gboolean holds_now(const BhEntry *e, const char *container) {
         return e->state == BH_RESPONSE_STATE_ACTIVE && g_str_equal(e->container, container);
 }
 
-/* New array of BhPeerNet, and what is no peer (BhDeny) in *denies. NULL with *error. */
-static GArray *nets_of(GPtrArray *texts, GPtrArray **denies, GError **error) {
-        g_autoptr(GArray) peers = NULL;
+/* New array of BhPeerNet; NULL with *error. */
+static GArray *nets_of(GPtrArray *texts, GError **error) {
+        g_autoptr(GArray) peers = bh_peers_parse((const char *const *) texts->pdata, texts->len, error);
 
-        *denies = bh_denies_parse((const char *const *) texts->pdata, texts->len, &peers, error);
-        return *denies ? bh_peers_merge(peers, error) : NULL;
+        return peers ? bh_peers_merge(peers, error) : NULL;
 }
 
+/* What the keeper is told of. */
 static gboolean denies_files(const BhEntry *e) {
-        for (guint i = 0; e->deny[i]; i++)
-                if (g_str_has_prefix(e->deny[i], "file:"))
+        for (guint i = 0; e->deny[i]; i++) {
+                g_autoptr(BhDeny) d = bh_deny_is(e->deny[i]) ? bh_deny_parse(e->deny[i], NULL) : NULL;
+
+                if (d && d->kind == BH_DENY_FILE && d->ops & (BH_DENY_READ | BH_DENY_WRITE))
                         return TRUE;
+        }
         return FALSE;
 }
 
@@ -143,21 +168,55 @@ static pid_t process_of(const BhRespond *r, const BhContainer *c, const char *cg
         return pid > 0 && (stat(path, &its) || stat(host, &hosts) || its.st_dev != hosts.st_dev || its.st_ino != hosts.st_ino) ? pid : 0;
 }
 
+/* Peers alone: see response/deny.h. */
 static void add_texts(GPtrArray *to, char **texts) {
         for (guint i = 0; texts && texts[i]; i++)
-                g_ptr_array_add(to, texts[i]);
+                if (!bh_deny_is(texts[i]))
+                        g_ptr_array_add(to, texts[i]);
 }
 
 typedef struct {
         BhEnforceDone done;
+        BhBlockDone acts;
         gboolean isolated, frozen, network;
         json_t *ways; /* what goes on all the same, a sentence each */
 } Held;
 
-static void held_clear(Held *h) {
-        g_clear_pointer(&h->ways, json_decref);
+static void held_clear(Held *held) {
+        bh_block_done_clear(&held->acts);
+        g_clear_pointer(&held->ways, json_decref);
 }
+
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Held, held_clear)
+
+/* What is refused but peers. `files_too`: files as well, which their keeper looks at again by itself. */
+static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, gboolean files_too, Held *held, GError **error) {
+        g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify) g_ptr_array_unref);
+        g_autoptr(GArray) rules = g_array_new(FALSE, FALSE, sizeof(BhBlockRule));
+        g_autoptr(GPtrArray) files = g_ptr_array_new();
+        BhBlockSubject subject = { .init_pid = c ? c->init_pid : 0, .own_pids = c && !shares_pids(r, c) };
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                g_autoptr(GArray) peers = NULL;
+                GPtrArray *denies;
+
+                if (!holds_now(e, container) || e->action != BH_RESPONSE_BLOCK)
+                        continue;
+                if (!(denies = bh_denies_parse((const char *const *) e->deny, g_strv_length(e->deny), &peers, error)))
+                        return FALSE;
+                g_ptr_array_add(all, denies);
+                const BhBlockRule rule = { .number = (guint32) e->serial, .denies = denies };
+                if (denies->len)
+                        g_array_append_val(rules, rule);
+        }
+        for (guint i = 0; i < all->len; i++)
+                g_ptr_array_extend(files, all->pdata[i], NULL, NULL);
+        return bh_block_set(r->block, cgroup, (const BhBlockRule *) (const void *) rules->data, rules->len, &subject, &held->acts, error) &&
+               (!files_too || bh_respond_files(r->keeper, container, cgroup, process_of(r, c, cgroup), files, held->ways, error));
+}
 
 /* `thaw`: what we froze; what others froze stays so. */
 static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, gboolean thaw, Held *held, GError **error) {
@@ -181,11 +240,10 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
         if (newest)
                 add_texts(allow, newest->allow);
         held->isolated = newest != NULL;
-        g_autoptr(GPtrArray) denies = NULL, none = NULL;
-        g_autoptr(GArray) allowed = nets_of(allow, &none, error), denied = allowed ? nets_of(deny, &denies, error) : NULL;
-        if (!denied)
+        held->network = held->isolated || deny->len;
+        g_autoptr(GArray) allowed = nets_of(allow, error), denied = allowed ? nets_of(deny, error) : NULL;
+        if (!denied || !hold_acts(r, c, container, cgroup, TRUE, held, error))
                 return FALSE;
-        held->network = held->isolated || denied->len;
         BhEnforceRules rules = { .isolate = held->isolated, .allow = allowed, .deny = denied, .shared_network = held->network && c && shares_network(r, c) };
 
         if (held->network && !r->enforce)
@@ -194,14 +252,6 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
                 bh_enforce_clear(r->enforce, cgroup);
         else if (held->network && !bh_enforce_set(r->enforce, cgroup, &rules, &held->done, error))
                 return FALSE;
-        if (!bh_respond_files(r->keeper, container, cgroup, process_of(r, c, cgroup), denies, held->ways, error))
-                return FALSE;
-        for (guint i = 0; i < denies->len; i++) {
-                const BhDeny *d = denies->pdata[i];
-
-                if (d->kind != BH_DENY_FILE)
-                        json_array_append_new(held->ways, json_sprintf("%s is not denied: not built yet", bh_deny_what(d->kind)));
-        }
         if ((!held->frozen && !thaw) || !is_there(r, cgroup))
                 return TRUE;
         return bh_cgroup_freeze(r->v2, cgroup, held->frozen, error);
@@ -217,6 +267,8 @@ static json_t *open_ways(const BhContainer *c, const Held *held) {
                 json_array_clear(open);
                 return open;
         }
+        for (guint i = 0; held->acts.open && i < held->acts.open->len; i++)
+                json_array_append_new(open, json_string(held->acts.open->pdata[i]));
         if (held->network && why)
                 json_array_append_new(open, json_sprintf("frames of packet sockets and the kernel's own answers (ICMP echo) pass: %s", why));
         for (guint i = 0; held->isolated && i < c->mounts->len; i++) {
@@ -313,6 +365,13 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
                 return undo_new(r, e, c, error->message);
         json_t *open = open_ways(c, &held);
         json_object_set_new(e->detail, "open", open);
+        if (held.acts.notes && held.acts.notes->len && e->action == BH_RESPONSE_BLOCK) {
+                json_t *notes = json_array();
+
+                for (guint i = 0; i < held.acts.notes->len; i++)
+                        json_array_append_new(notes, json_string(held.acts.notes->pdata[i]));
+                json_object_set_new(e->detail, "notes", notes);
+        }
         json_object_set_new(e->detail, "cgroup", json_string(e->cgroup));
         json_object_set_new(e->detail, "interfaces", json_integer(held.done.interfaces));
         if (json_array_size(open) && !e->best_effort) {
@@ -375,11 +434,11 @@ static json_t *take_new(BhRespond *r, const BhOrder *o) {
         if (!c || c->state == BH_CONTAINER_REMOVED)
                 return fail(o, "there is no such container on the node any more");
         g_autoptr(GArray) allow = bh_peers_parse(o->allow, o->n_allow, &error), deny = NULL;
-        g_autoptr(GPtrArray) denies = allow ? bh_denies_parse(o->deny, o->n_deny, &deny, &error) : NULL;
-        if (!denies)
+        g_autoptr(GPtrArray) acts = allow ? bh_denies_parse(o->deny, o->n_deny, &deny, &error) : NULL;
+        if (!acts)
                 return fail(o, error->message);
-        if (action == BH_RESPONSE_BLOCK && !deny->len && !denies->len)
-                return fail(o, "to block needs at least one peer, or something else that is refused");
+        if (action == BH_RESPONSE_BLOCK && !deny->len && !acts->len)
+                return fail(o, "to block needs at least one thing that is refused");
         g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL, *why = protected_by(r, c, cgroup);
         if (why) {
                 g_autofree char *text = g_strdup_printf("the container is protected: %s", why);
@@ -445,6 +504,9 @@ json_t *bh_respond_list(BhRespond *r) {
 
                         json_object_set_new(detail, "refused", refused);
                 }
+                guint64 acts, untold;
+                if (e->state == BH_RESPONSE_STATE_ACTIVE && e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
+                        json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
                 json_array_append_new(list, one);
         }
         g_mutex_unlock(&r->lock);
@@ -502,8 +564,16 @@ json_t *bh_respond_status(BhRespond *r) {
         json_t *guarantees = json_array(), *status;
 
 #define BH_GUARANTEE(action, what, guarantee, by) json_array_append_new(guarantees, json_pack("{s:s,s:s,s:s,s:s}", "action", action, "what", what, "guarantee", guarantee, "by", by));
+#define BH_GUARANTEE_KERNEL(action, what, else_guarantee, else_by)                                                                                               \
+        json_array_append_new(guarantees, json_pack("{s:s,s:s,s:s,s:s}", "action", action, "what", what, "guarantee", by ? "deny" : known ? else_guarantee : "none", "by", by ? by : known ? else_by : "-"));
+        g_mutex_lock(&r->lock);
+        const BhBlockBackend backend = bh_block_backend(r->block);
+        g_mutex_unlock(&r->lock);
+        const char *by = backend == BH_BLOCK_BACKEND_LSM ? "BPF LSM" : backend == BH_BLOCK_BACKEND_RETURN ? "fmod_ret" : NULL;
+        const gboolean known = backend != BH_BLOCK_BACKEND_NONE;
 #include "response/guarantees.tbl.h"
 #undef BH_GUARANTEE
+#undef BH_GUARANTEE_KERNEL
         g_mutex_lock(&r->lock);
         status = json_pack("{s:i,s:I,s:I,s:s?,s:o}", "held", (int) held_now(r), "done", (json_int_t) r->done, "failed", (json_int_t) r->failed, "problem", r->enforce ? NULL : r->problem, "guarantees", guarantees);
         g_mutex_unlock(&r->lock);
@@ -531,13 +601,22 @@ static void look_after(BhRespond *r, BhEntry *e) {
         if (!r->v2 || !c)
                 return;
         guint64 id = id_of(r, e->cgroup);
+        if (id && id == e->cgroup_id && e->action == BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US) {
+                /* what it cannot look at now it looks at the next time: what was refused stays so */
+                e->looked_us = g_get_monotonic_time();
+                hold_acts(r, c, e->container, e->cgroup, FALSE, &held, NULL);
+                return;
+        }
         if (!id) {
                 g_autofree char *cgroup = cgroup_of(r, c);
 
                 if (!cgroup)
                         return; /* it does not run: held again when it does */
-                if (r->enforce && !g_str_equal(cgroup, e->cgroup))
-                        bh_enforce_clear(r->enforce, e->cgroup);
+                if (!g_str_equal(cgroup, e->cgroup)) {
+                        if (r->enforce)
+                                bh_enforce_clear(r->enforce, e->cgroup);
+                        bh_block_clear(r->block, e->cgroup);
+                }
                 g_free(e->cgroup);
                 e->cgroup = g_steal_pointer(&cgroup);
                 id = id_of(r, e->cgroup);
@@ -571,6 +650,16 @@ static void each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e)) {
                         g_ptr_array_add(open, e);
         for (guint i = 0; i < open->len; i++)
                 call(r, open->pdata[i]);
+}
+
+static gboolean is_listed(json_t *list, const char *container) {
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(json_object_get(list, "containers"), i, one)
+                if (g_strcmp0(json_string_value(json_object_get(one, "container")), container) == 0)
+                        return TRUE;
+        return FALSE;
 }
 
 /* What the keeper has of containers that nothing in the ledger denies files to. */
@@ -616,12 +705,27 @@ static void find_unkept(BhRespond *r) {
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
                 gboolean kept = e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !is_there(r, e->cgroup) || !denies_files(e);
-                json_t *one;
-                size_t i;
+                e->unkept = !kept && !is_listed(list, e->container);
+        }
+}
 
-                json_array_foreach(json_object_get(list, "containers"), i, one)
-                        kept |= g_strcmp0(json_string_value(json_object_get(one, "container")), e->container) == 0;
-                e->unkept = !kept;
+/* What the keeper had to give up: twice missed, since a container that ends goes from its list a moment before it goes from ours. */
+static void find_missing(BhRespond *r, json_t *list) {
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                g_autoptr(GArray) pids = NULL;
+
+                if (e->state != BH_RESPONSE_STATE_ACTIVE || !e->cgroup_id || !denies_files(e) || is_listed(list, e->container)) {
+                        e->missed = 0;
+                        continue;
+                }
+                pids = bh_cgroup_pids(r->v2, e->cgroup, 1);
+                e->missed = pids->len ? e->missed + 1 : 0;
+                if (e->missed > 1)
+                        mend_files(r, e);
         }
 }
 
@@ -643,8 +747,68 @@ static void look_after_keeper(BhRespond *r) {
 
                 r->c.say("keeper_stuck", "what answers the kernel about denied files ended or did not answer, and was started anew: opens waited meanwhile, and those under way were refused", "restarts", n, r->c.data);
         }
-        if (list)
+        if (list) {
                 r->keeper_restarts = restarts;
+                find_missing(r, list);
+        }
+}
+
+/* ---- what was refused ---- */
+
+static void on_told(const struct bh_block_act *a, gpointer data) {
+        static const char *const hows[] = { [BH_BLOCK_DENIED] = "was refused", [BH_BLOCK_KILLED] = "was killed before its first instruction" };
+        static const char *const kinds[BH_BLOCK_KINDS] = { [BH_BLOCK_EXEC] = "the program %s", [BH_BLOCK_NOT_IN_IMAGE] = "the program %s, which is not from the image,", [BH_BLOCK_CAP] = "the use of capability %s",
+                                                           [BH_BLOCK_MOUNT] = "mounting", [BH_BLOCK_PTRACE] = "tracing another process", [BH_BLOCK_MODULE] = "loading a kernel module" };
+        g_autofree char *name = bh_escape_cell(a->name, (gssize) strnlen(a->name, sizeof(a->name))), *comm = bh_escape_cell(a->comm, (gssize) strnlen(a->comm, sizeof(a->comm))), *cap = g_strdup_printf("%u", a->cap);
+        g_autoptr(GString) text = g_string_new(a->kind < BH_BLOCK_KINDS && kinds[a->kind] ? kinds[a->kind] : "an act");
+        BhRespond *r = data;
+        GHashTableIter it;
+        BhEntry *e, *of = NULL;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (!of && g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                if ((guint32) e->serial == a->rule)
+                        of = e;
+        g_string_replace(text, "%s", a->kind == BH_BLOCK_CAP ? cap : name, 1);
+        g_string_append_printf(text, " %s; %s (pid %u, user %u)", a->how < G_N_ELEMENTS(hows) && hows[a->how] ? hows[a->how] : "was refused", comm, a->tgid, a->uid);
+        g_string_prepend(text, "\n");
+        g_string_prepend(text, of ? of->id : "");
+        guint *n = g_hash_table_lookup(r->told, text->str);
+        if (n) {
+                (*n)++;
+                return;
+        }
+        if (g_hash_table_size(r->told) >= TOLD_MAX) { /* the rest of this tick is one sentence of each response */
+                g_string_printf(text, "%s\nother acts were refused", of ? of->id : "");
+                if ((n = g_hash_table_lookup(r->told, text->str))) {
+                        (*n)++;
+                        return;
+                }
+        }
+        n = g_new(guint, 1);
+        *n = 1;
+        g_hash_table_insert(r->told, g_strdup(text->str), n);
+}
+
+/* One finding for each different act of this tick. */
+static void tell_refused(BhRespond *r) {
+        GHashTableIter it;
+        gpointer key;
+        guint *n;
+
+        bh_block_tell(r->block, on_told, r);
+        g_hash_table_iter_init(&it, r->told);
+        while (g_hash_table_iter_next(&it, &key, (gpointer *) &n)) {
+                char *text = strchr(key, '\n');
+                g_autofree char *id = g_strndup(key, (gsize) (text - (char *) key)), *what = *n > 1 ? g_strdup_printf("%s, %u times", text + 1, *n) : g_strdup(text + 1);
+                BhEntry *e = g_hash_table_lookup(r->entries, id);
+
+                if (e)
+                        say(r, "response_blocked", e, what);
+                else if (r->c.say)
+                        r->c.say("response_blocked", what, "response", id, r->c.data);
+        }
+        g_hash_table_remove_all(r->told);
 }
 
 static gpointer work(gpointer data) {
@@ -654,8 +818,12 @@ static gpointer work(gpointer data) {
         g_mutex_lock(&r->lock);
         if (r->enforce && !bh_enforce_prepare(r->enforce, &error))
                 bh_error("this node cannot cut containers off", "error", error->message);
+        g_clear_error(&error);
+        if (r->v2 && !bh_block_prepare(r->block, &error))
+                bh_error("this node cannot refuse programs", "error", error->message);
         while (!r->stopping) {
                 look_after_keeper(r);
+                tell_refused(r); /* before a response ends by which they were refused */
                 each_open(r, look_after);
                 if (held_now(r))
                         g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPOND_TICK_MS * 1000);
@@ -687,6 +855,8 @@ BhRespond *bh_respond_new(const BhRespondConfig *config, GError **error) {
         r->enforce = bh_enforce_open(config->pin_dir, r->v2, r->proc, &problem);
         if (!r->enforce)
                 r->problem = g_strdup(problem->message);
+        r->block = bh_block_open(config->acts_dir, r->v2, r->proc);
+        r->told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         return g_steal_pointer(&r);
 }
 
@@ -714,6 +884,7 @@ void bh_respond_start(BhRespond *r) {
         if (r->enforce)
                 bh_enforce_settle(r->enforce);
         settle_files(r);
+        bh_block_settle(r->block);
         g_mutex_unlock(&r->lock);
         r->thread = g_thread_new("bh-respond", work, r);
 }
@@ -730,6 +901,8 @@ void bh_respond_free(BhRespond *r) {
         }
         bh_enforce_free(r->enforce);
         bh_filekeeper_free(r->keeper);
+        bh_block_free(r->block);
+        g_clear_pointer(&r->told, g_hash_table_unref);
         g_hash_table_unref(r->entries);
         g_cond_clear(&r->moved);
         g_mutex_clear(&r->lock);

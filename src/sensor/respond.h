@@ -25,6 +25,7 @@
 typedef struct {
         const char *dir;        /* of the files */
         const char *pin_dir;    /* see bh_enforce_open() */
+        const char *acts_dir;   /* see bh_block_open() */
         const char *v2_mount;   /* NULL: there is none, and only kill, stop and restart are possible */
         const char *proc_path, *docker_socket; /* docker_socket NULL: no engine is asked */
         BhContainerTable *containers;

@@ -22,7 +22,9 @@ typedef struct {
         json_t *detail;
         /* not kept */
         guint64 cgroup_id;
+        gint64 looked_us; /* when the paths that it names were looked at last */
         gboolean busy, complained;
+        guint missed; /* times that the keeper did not have it */
         gboolean unkept; /* its denials of files were not in force, and nobody was told yet */
 } BhEntry;
 

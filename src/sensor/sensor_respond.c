@@ -16,10 +16,12 @@ static void on_say(const char *action, const char *message, const char *key, con
 
 void bh_sensor_open_respond(BhSensor *s) {
         g_autofree char *dir = g_build_filename(s->options.data_dir, "responses", NULL), *pins = g_build_filename(s->options.run_dir, "enforce", NULL);
+        g_autofree char *acts = g_build_filename(s->options.run_dir, "block", NULL);
         g_autoptr(GError) error = NULL;
         BhRespondConfig config = {
                 .dir = dir,
                 .pin_dir = pins,
+                .acts_dir = acts,
                 .v2_mount = s->cgroups->v2_mount ? s->cgroups->v2_mount : s->cgroups->version == 2 ? s->cgroups->mount : NULL,
                 .proc_path = s->proc_path,
                 .docker_socket = s->options.no_docker ? NULL : s->options.docker,

@@ -250,6 +250,60 @@ def test_a_blocked_destination_is_refused_and_its_connection_ends(central, senso
     second.close()
 
 
+def block_leftovers(sensor):
+    """What refuses programs and is in the kernel."""
+    left = ["pins"] if f" {sensor.run_dir}/block " in pathlib.Path("/proc/self/mountinfo").read_text() else []
+    links = json.loads(subprocess.run(["bpftool", "-j", "link", "show"], capture_output=True, text=True, env=system_env()).stdout or "[]")
+    programs = {p["id"]: p.get("name") for p in json.loads(subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, text=True, env=system_env()).stdout or "[]")}
+    return left + [programs.get(link["prog_id"]) for link in links if programs.get(link["prog_id"]) in ("tp_prepare", "tp_run", "lsm_run", "fm_run", "lsm_map", "fm_map")]
+
+
+def test_programs_are_blocked_and_stay_so_without_the_sensor(central, sensor, box):
+    """/opt/busybox is a copy that the container made: a file of its own, which is not from the image."""
+    a, neighbour = box("blocked"), box("unblocked")
+    copy = "mkdir /opt /opt/x && cp /bin/busybox /opt/busybox && ln /opt/busybox /opt/x/busybox && ln -s busybox /opt/busybox-link && printf '#!/opt/busybox echo\\n' >/opt/script && chmod +x /opt/script"
+    for b in (a, neighbour):
+        b.run(copy)
+        assert b.run("/opt/busybox echo ran") == "ran\n" and "script" in b.run("/opt/script")
+    assert block_leftovers(sensor) == []
+
+    refused = respond(central, "block", a.name, deny="exec:opt/busybox")
+    assert refused.status == 400 and "slash" in refused.json["error"]["message"], refused.json
+    nowhere = respond(central, "block", a.name, deny="exec:/nowhere/at/all").json
+    assert nowhere["state"] == "failed" and "/nowhere/at" in nowhere["result"], nowhere
+    r = isolated(central, "block", a.name, deny="exec:/opt/busybox", reason="not ours")
+    assert "2 names" in r["detail"]["notes"][0], r
+    ways = ("/opt/busybox echo ran", "/opt/x/busybox echo ran", "/opt/busybox-link echo ran", "/opt/script", "cd /opt && ./busybox echo ran", "mv /opt/x/busybox /opt/busybox-other && /opt/busybox-other echo ran")
+
+    def assert_blocked():
+        for way in ways[:5]:
+            assert a.run(way, ok=range(1, 256)) == "", f"expected that {way} is refused"
+            assert neighbour.run(way), f"expected that {way} runs in the other container"
+        assert a.run("echo goes on") == "goes on\n"
+    assert_blocked()
+    sensor.kill()
+    assert_blocked()
+    sensor.start()
+    wait_for(lambda: (sensor.status()["bus"]["state"] == "connected", sensor.status()["bus"]), 20, "the sensor is connected again")
+    assert_blocked()
+    assert a.run(ways[5], ok=range(1, 256)) == ""
+    assert block_leftovers(sensor), "expected to find in the kernel what is in force: else it proves nothing that there is none of it afterwards"
+
+    row = wait_for(lambda: (lambda rows: (any("busybox" in f["output"] and r["id"] in f["output"] for f in rows), rows))(central.root().get("/api/v1/findings?search=Blocked").json["findings"]), 20, "a finding that names the response")
+    assert row
+    release(central, r)
+    assert a.run("/opt/busybox echo ran") == "ran\n" and a.run("/opt/busybox-other echo ran") == "ran\n"
+    assert block_leftovers(sensor) == []
+
+    r = isolated(central, "block", a.name, deny="exec-not-in-image")
+    assert a.run("/opt/busybox echo ran", ok=range(1, 256)) == "" and a.run("cp /bin/busybox /tmp/busybox; /tmp/busybox echo ran", ok=range(1, 256)) == ""
+    assert a.run("/bin/busybox echo from the image") == "from the image\n"
+    assert a.docker.docker("exec", a.name, "/bin/busybox", "echo", "by the runtime").stdout == "by the runtime\n"
+    release(central, r)
+    assert a.run("/opt/busybox echo ran") == "ran\n"
+    assert block_leftovers(sensor) == []
+
+
 def test_quarantine_freezes_takes_a_snapshot_and_ends_by_itself(central, sensor, box):
     a = box("frozen")
     a.start("(i=0; while :; do i=$((i+1)); echo $i >/ctl/count; sleep 0.01; done) &")

@@ -110,7 +110,8 @@ def test_no_open_passes_when_the_worker_ends_and_a_finding_says_when_they_did(ce
     a = box("guarded")
     a.run("mkdir -p /srv && echo secret >/srv/f")
     r = blocked(central, a.name, "file:r:/srv/f")
-    n = a.start("i=0; while [ ! -e /ctl/enough ]; do cat /srv/f 2>/dev/null && echo passed; i=$((i+1)); echo $i >/ctl/tries; done")
+    a.run("mv /srv/f /srv/moved && echo secret >/srv/f")
+    n = a.start("i=0; while [ ! -e /ctl/enough ]; do cat /srv/moved 2>/dev/null && echo passed; i=$((i+1)); echo $i >/ctl/tries; done")
     tries = a.dir / "tries"
 
     def more():

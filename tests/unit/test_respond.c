@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sensor/block.h"
 #include "sensor/enforce.h"
 #include "sensor/enforce_link.h"
 #include "sensor/filekeeper.h"
@@ -51,6 +52,60 @@ void bh_enforce_settle(BhEnforce *e) {
 
 gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, guint64 *bytes, guint64 *calls) {
         return FALSE;
+}
+
+struct BhBlock {
+        guint rules; /* of the last call */
+        const char *open; /* what it says is not refused */
+        struct bh_block_act act;
+        gint acts; /* atomic: so often it was refused and is to be told */
+} acts_kernel;
+
+BhBlock *bh_block_open(const char *dir, const char *v2_mount, const char *proc_path) {
+        return &acts_kernel;
+}
+
+void bh_block_free(BhBlock *b) {
+}
+
+gboolean bh_block_prepare(BhBlock *b, GError **error) {
+        return TRUE;
+}
+
+BhBlockBackend bh_block_backend(const BhBlock *b) {
+        return BH_BLOCK_BACKEND_TRACEPOINT;
+}
+
+void bh_block_done_clear(BhBlockDone *done) {
+        g_clear_pointer(&done->open, g_ptr_array_unref);
+        g_clear_pointer(&done->notes, g_ptr_array_unref);
+}
+
+gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error) {
+        *done = (BhBlockDone){ .open = g_ptr_array_new_with_free_func(g_free), .notes = g_ptr_array_new_with_free_func(g_free) };
+        if (b->open)
+                g_ptr_array_add(done->open, g_strdup(b->open));
+        b->rules = n;
+        if (n)
+                b->act.rule = rules[0].number;
+        return TRUE;
+}
+
+void bh_block_clear(BhBlock *b, const char *cgroup) {
+}
+
+void bh_block_settle(BhBlock *b) {
+}
+
+gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold) {
+        *acts = 3;
+        *untold = 0;
+        return number == b->act.rule;
+}
+
+void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data) {
+        for (; g_atomic_int_get(&b->acts); g_atomic_int_add(&b->acts, -1))
+                told(&b->act, data);
 }
 
 gboolean bh_enforce_fail(GError **error, const char *format, ...) {
@@ -149,6 +204,7 @@ static void set_up(Node *n, gconstpointer unused) {
 
         kernel = (BhEnforce){ 0 };
         keeper = (BhFileKeeper){ 0 };
+        acts_kernel = (struct BhBlock){ 0 };
         n->dir = g_dir_make_tmp("bh-respond-XXXXXX", NULL);
         n->ledger = g_build_filename(n->dir, "responses", NULL);
         n->v2 = g_build_filename(n->dir, "cgroup", NULL);
@@ -351,6 +407,38 @@ static void what_nobody_ordered_is_let_go(Node *n, gconstpointer unused) {
         g_assert_cmpuint(keeper.drops, ==, 1);
 }
 
+static void programs_are_blocked_told_of_and_let_go(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "exec:/bin/nc", "10.0.0.0/8" }, *const bad[] = { "exec:nc" };
+        const BhOrder o = { .id = "00000000000000000000000000000004", .action = "block", .container = ID, .deny = deny, .n_deny = 2 };
+        const BhOrder wrong = { .id = "00000000000000000000000000000005", .action = "block", .container = ID, .deny = bad, .n_deny = 1 };
+        const BhOrder open = { .id = "00000000000000000000000000000006", .action = "block", .container = ID, .deny = deny, .n_deny = 1 };
+        const BhOrder release = { .id = "00000000000000000000000000000004", .release = TRUE };
+
+        acts_kernel = (struct BhBlock){ .act = { .kind = BH_BLOCK_EXEC, .how = BH_BLOCK_KILLED, .name = "nc\n\xff", .comm = "sh", .tgid = 5 } };
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *refused = bh_respond_order(r, &wrong);
+        g_assert_nonnull(strstr(text_at(refused, "result"), "begins with a slash"));
+        json_auto_t *told = bh_respond_order(r, &o);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_assert_cmpuint(acts_kernel.rules, ==, 1);
+        g_assert_cmpuint(kernel.set, ==, 1); /* the peer */
+        until_said(n, "response_active ");
+        g_atomic_int_set(&acts_kernel.acts, 3);
+        until_said(n, "response_active response_blocked "); /* one finding for three that are alike */
+        json_auto_t *list = bh_respond_list(r);
+        g_assert_cmpint(json_integer_value(json_object_get(json_object_get(json_object_get(json_array_get(list, 0), "detail"), "refused_acts"), "acts")), ==, 3);
+
+        acts_kernel.open = "a capability: this kernel lets nobody refuse it";
+        json_auto_t *half = bh_respond_order(r, &open);
+        g_assert_cmpstr(text_at(half, "state"), ==, "failed");
+        g_assert_nonnull(strstr(text_at(half, "result"), "--best-effort"));
+        g_assert_cmpuint(acts_kernel.rules, ==, 1); /* what was there goes on */
+        acts_kernel.open = NULL;
+        json_auto_t *released = bh_respond_order(r, &release);
+        g_assert_cmpstr(text_at(released, "state"), ==, "released");
+        g_assert_cmpuint(acts_kernel.rules, ==, 0);
+}
+
 static void an_answer_is_always_given(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "\xff\xfe", .action = "isolate", .container = ID }, gone = { .id = "\xff", .release = TRUE };
         g_autoptr(BhRespond) r = begin(n);
@@ -372,6 +460,7 @@ int main(int argc, char **argv) {
         TEST(a_keeper_that_ended_is_said_and_told_again);
         TEST(a_successor_says_that_the_keeper_was_gone);
         TEST(what_nobody_ordered_is_let_go);
+        TEST(programs_are_blocked_told_of_and_let_go);
         TEST(an_answer_is_always_given);
         return g_test_run();
 }

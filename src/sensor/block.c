@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/escape.h"
+#include "base/fdio.h"
+#include "block.skel.h"
+#include "block_private.h"
+#include "container/cgroup.h"
+#include "enforce.h"
+#include "enforce_pin.h"
+#include "parse/elf.h"
+
+#define PIDS 64u            /* asked for the root of a container whose first process is not known */
+#define ELF_HEAD (64u << 10) /* where a program names its loader */
+
+/* ---- subjects ---- */
+
+static guint key_hash(gconstpointer p) {
+        const struct bh_block_key *k = p;
+
+        return (guint) (k->cgroup * 31 + k->ino * 0x9e3779b1u + k->name + k->dev);
+}
+
+static gboolean key_equal(gconstpointer a, gconstpointer b) {
+        return memcmp(a, b, sizeof(struct bh_block_key)) == 0;
+}
+
+static GHashTable *new_keys(void) {
+        return g_hash_table_new_full(key_hash, key_equal, g_free, g_free);
+}
+
+static void add_key(GHashTable *keys, const struct bh_block_key *key, const struct bh_block_file *file) {
+        g_hash_table_insert(keys, g_memdup2(key, sizeof(*key)), g_memdup2(file, sizeof(*file)));
+}
+
+static void subject_free(gpointer data) {
+        BlockSubject *s = data;
+
+        g_free(s->cgroup);
+        g_hash_table_unref(s->keys);
+        g_free(s);
+}
+
+static BlockSubject *subject_of(BhBlock *b, guint64 id) {
+        BlockSubject *s = g_hash_table_lookup(b->subjects, &id);
+
+        if (!s) {
+                s = g_new0(BlockSubject, 1);
+                s->id = id;
+                s->keys = new_keys();
+                g_hash_table_insert(b->subjects, &s->id, s);
+        }
+        return s;
+}
+
+static BlockSubject *subject_at(const BhBlock *b, const char *cgroup) {
+        GHashTableIter it;
+        BlockSubject *s;
+
+        g_hash_table_iter_init(&it, b->subjects);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &s))
+                if (g_strcmp0(s->cgroup, cgroup) == 0)
+                        return s;
+        return NULL;
+}
+
+static guint needs_of(const struct bh_block_subject *v) {
+        return (v->rules[BH_BLOCK_EXEC] || v->rules[BH_BLOCK_NOT_IN_IMAGE] ? NEED_RUN : 0) | (v->rules[BH_BLOCK_CAP] ? NEED_CAP : 0) | (v->rules[BH_BLOCK_MOUNT] ? NEED_MOUNT : 0) |
+               (v->rules[BH_BLOCK_PTRACE] ? NEED_PTRACE : 0) | (v->rules[BH_BLOCK_MODULE] ? NEED_MODULE : 0);
+}
+
+static guint needs_of_all(const BhBlock *b) {
+        GHashTableIter it;
+        BlockSubject *s;
+        guint needs = 0;
+
+        g_hash_table_iter_init(&it, b->subjects);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &s))
+                needs |= s->needs;
+        return needs;
+}
+
+static void find_subjects(BhBlock *b) {
+        struct bh_block_subject v;
+        struct bh_block_file file;
+        struct bh_block_key at, next;
+        struct bh_block_ns ns;
+        gboolean have = FALSE;
+        guint64 id, next_id;
+        guint32 inum, next_inum;
+
+        for (const guint64 *key = NULL; bpf_map_get_next_key(b->maps[BLOCK_SUBJECTS], key, &next_id) == 0; key = &id) {
+                id = next_id;
+                if (bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &v) == 0)
+                        subject_of(b, id)->needs = needs_of(&v);
+        }
+        for (; bpf_map_get_next_key(b->maps[BLOCK_FILES], have ? &at : NULL, &next) == 0; at = next, have = TRUE)
+                if (bpf_map_lookup_elem(b->maps[BLOCK_FILES], &next, &file) == 0)
+                        add_key(subject_of(b, next.cgroup)->keys, &next, &file);
+        for (const guint32 *key = NULL; bpf_map_get_next_key(b->maps[BLOCK_NAMESPACES], key, &next_inum) == 0; key = &inum) {
+                inum = next_inum;
+                if (bpf_map_lookup_elem(b->maps[BLOCK_NAMESPACES], &inum, &ns) == 0)
+                        subject_of(b, ns.cgroup)->ns = inum;
+        }
+}
+
+BhBlock *bh_block_open(const char *dir, const char *v2_mount, const char *proc_path) {
+        BhBlock *b = g_new0(BhBlock, 1);
+        size_t size;
+        const void *bytes = bh_block__elf_bytes(&size);
+
+        b->dir = g_strdup(dir);
+        b->home = bh_pins_home(dir, bytes, size);
+        b->v2 = g_strdup(v2_mount);
+        b->proc = g_strdup(proc_path);
+        b->ask = -1;
+        for (guint i = 0; i < BLOCK_MAPS; i++)
+                b->maps[i] = -1;
+        for (guint i = 0; i < BLOCK_PROGRAMS; i++)
+                b->programs[i] = -1;
+        b->subjects = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, subject_free);
+        if (bh_block_open_pins(b))
+                find_subjects(b);
+        return b;
+}
+
+void bh_block_free(BhBlock *b) {
+        if (!b)
+                return;
+        bh_block_close(b);
+        g_hash_table_unref(b->subjects);
+        g_free(b->dir);
+        g_free(b->home);
+        g_free(b->v2);
+        g_free(b->proc);
+        g_free(b->problem);
+        g_free(b);
+}
+
+BhBlockBackend bh_block_backend(const BhBlock *b) {
+        return b->backend;
+}
+
+void bh_block_want(BhBlock *b, BhBlockBackend backend) {
+        b->wanted = backend;
+}
+
+guint bh_block_count(const BhBlock *b) {
+        return g_hash_table_size(b->subjects);
+}
+
+void bh_block_done_clear(BhBlockDone *done) {
+        g_clear_pointer(&done->open, g_ptr_array_unref);
+        g_clear_pointer(&done->notes, g_ptr_array_unref);
+}
+
+/* What every program looks at first: where subjects can be at all. */
+static gboolean tell_config(BhBlock *b, GError **error) {
+        struct bh_block_config c = { 0 };
+        guint32 zero = 0;
+        GHashTableIter it;
+        BlockSubject *s;
+
+        g_hash_table_iter_init(&it, b->subjects);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &s)) {
+                c.levels = ~0u; /* how deep our mount of the hierarchy is in it we do not know */
+                c.namespaces += s->ns != 0;
+        }
+        return bpf_map_update_elem(b->maps[BLOCK_CONFIG], &zero, &c, BPF_ANY) == 0 || bh_enforce_fail(error, "cannot tell the kernel programs where to look: %s", g_strerror(errno));
+}
+
+/* ---- files of a container ---- */
+
+typedef struct {
+        BhBlock *b;
+        int root;
+        struct bh_block_subject v;
+        GHashTable *keys; /* wanted */
+        BlockSubject *s;
+        BhBlockDone *done;
+} Making;
+
+static void say(GPtrArray *to, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static void say(GPtrArray *to, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        g_ptr_array_add(to, g_strdup_vprintf(format, ap));
+        va_end(ap);
+}
+
+/* As the container sees it: links end in its root. */
+static int open_in(int root, const char *path) {
+        const struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+
+        return (int) syscall(SYS_openat2, root, path, &how, sizeof(how));
+}
+
+/* What an open file is to the kernel programs. */
+static gboolean ask_kernel(BhBlock *b, int fd, struct bh_block_asked *asked) {
+        guint64 args[] = { (guint64) fd };
+        guint32 zero = 0;
+        LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = args, .ctx_size_in = sizeof(args));
+
+        return bpf_prog_test_run_opts(b->ask, &run) == 0 && bpf_map_lookup_elem(b->maps[BLOCK_ASKED], &zero, asked) == 0 && asked->found;
+}
+
+/* The root of the first process that can be asked; -1: there is none. */
+static int root_of(BhBlock *b, const char *cgroup, gint init_pid) {
+        g_autoptr(GArray) pids = bh_cgroup_pids(b->v2, cgroup, PIDS);
+
+        if (init_pid > 0)
+                g_array_prepend_val(pids, init_pid);
+        for (guint i = 0; i < pids->len; i++) {
+                g_autofree char *path = g_strdup_printf("%s/%d/root", b->proc, g_array_index(pids, gint, i));
+                int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+                if (fd >= 0)
+                        return fd;
+        }
+        return -1;
+}
+
+static guint kept_of(const Making *m, guint32 rule) {
+        const struct bh_block_key *key;
+        const struct bh_block_file *file;
+        GHashTableIter it;
+        guint n = 0;
+
+        g_hash_table_iter_init(&it, m->s->keys);
+        while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &file))
+                n += file->rule == rule && !key->name && !file->loader;
+        return n;
+}
+
+static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
+        struct bh_block_asked asked;
+        struct bh_block_key key = { .cgroup = m->s->id };
+
+        if (!ask_kernel(m->b, fd, &asked))
+                return FALSE;
+        key.ino = asked.ino;
+        key.dev = asked.dev;
+        const struct bh_block_file *known = g_hash_table_lookup(m->keys, &key);
+        if (!known || (known->loader && !loader)) {
+                const struct bh_block_file file = { .rule = rule, .generation = asked.generation, .loader = loader };
+
+                add_key(m->keys, &key, &file);
+        }
+        m->v.rules[BH_BLOCK_EXEC] = rule;
+        return TRUE;
+}
+
+/* Where the kernel cannot see what a program loads: its loader may not be run as a program. */
+static void add_loader(Making *m, const char *path, guint32 rule) {
+        g_auto(BhFd) fd = open_in(m->root, path);
+
+        if (fd >= 0)
+                add_file(m, fd, rule, TRUE);
+}
+
+static void add_loader_of(Making *m, int fd, guint32 rule) {
+        g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd), *head = g_malloc(ELF_HEAD);
+        g_auto(BhFd) file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        gssize n = file >= 0 ? pread(file, head, ELF_HEAD, 0) : -1;
+        g_autoptr(BhElf) elf = n > 0 ? bh_elf_parse((const guint8 *) head, (gsize) n, NULL, NULL) : NULL;
+
+        if (elf && *elf->interpreter)
+                add_loader(m, elf->interpreter, rule);
+}
+
+static void note_names(const Making *m, const char *path, int fd, const struct stat *st) {
+        g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd), *real = g_file_read_link(link, NULL), *asked = g_path_get_basename(path), *is = real ? g_path_get_basename(real) : NULL;
+        g_autofree char *shown = is ? bh_escape_cell(is, -1) : NULL;
+
+        if (is && !g_str_equal(is, asked))
+                say(m->done->notes, "%s is the file %s: it is refused under all its names", path, shown);
+        else if (st->st_nlink > 1)
+                say(m->done->notes, "%s has %u names: it is refused under all of them", path, (guint) st->st_nlink);
+}
+
+/* The file at the path, and the place. */
+static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths, GError **error) {
+        g_autofree char *folder = g_path_get_dirname(path), *base = g_path_get_basename(path);
+        __u64 name[BH_BLOCK_NAME / 8] = { 0 };
+        struct bh_block_asked asked;
+        struct stat st;
+        g_auto(BhFd) dir = open_in(m->root, folder), fd = open_in(m->root, path);
+
+        if (dir < 0 || !ask_kernel(m->b, dir, &asked))
+                return bh_enforce_fail(error, "%s: there is no folder %s in the container%s%s", path, folder, dir < 0 ? ": " : "", dir < 0 ? g_strerror(errno) : "");
+        if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode)))
+                return bh_enforce_fail(error, "%s is no file in the container: name a program", path);
+        memcpy(name, base, MIN(strlen(base), sizeof(name) - 1));
+        const struct bh_block_key place = { .cgroup = m->s->id, .ino = asked.ino, .dev = asked.dev, .name = bh_block_hash(name, (guint32) strlen(base)) };
+        const struct bh_block_file file = { .rule = rule };
+
+        add_key(m->keys, &place, &file);
+        m->v.rules[BH_BLOCK_EXEC] = rule;
+        if (fd < 0) {
+                say(m->done->notes, "%s is not there now: what is put there will be refused", path);
+                return TRUE;
+        }
+        if (kept_of(m, rule) < BH_BLOCK_KEPT * paths && !add_file(m, fd, rule, FALSE))
+                return bh_enforce_fail(error, "the kernel does not say what %s is", path);
+        note_names(m, path, fd, &st);
+        if (m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT)
+                add_loader_of(m, fd, rule);
+        return TRUE;
+}
+
+static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
+        static const char *const loaders[] = { "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux.so.2",         "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1",
+                                               "/lib/ld-musl-i386.so.1",      "/lib/ld-musl-aarch64.so.1" };
+        struct bh_block_asked asked;
+        struct stat ns;
+
+        if (!ask_kernel(m->b, m->root, &asked) || !asked.overlay)
+                return bh_enforce_fail(error, "which programs are from the image cannot be told in this container: its root is no overlay");
+        if (stat("/proc/self/ns/mnt", &ns))
+                return bh_enforce_fail(error, "cannot look at the own mount namespace: %s", g_strerror(errno));
+        m->v.rules[BH_BLOCK_NOT_IN_IMAGE] = rule;
+        m->v.root_dev = asked.dev;
+        m->v.host_mnt_ns = (guint32) ns.st_ino;
+        for (guint i = 0; m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT && i < G_N_ELEMENTS(loaders); i++)
+                add_loader(m, loaders[i], rule);
+        return TRUE;
+}
+
+static gboolean add_deny(Making *m, const BhDeny *d, guint32 rule, guint paths, GError **error) {
+        static const guint kinds[BH_DENY_N_KINDS] = { [BH_DENY_CAP] = BH_BLOCK_CAP, [BH_DENY_MOUNT] = BH_BLOCK_MOUNT, [BH_DENY_PTRACE] = BH_BLOCK_PTRACE, [BH_DENY_MODULE] = BH_BLOCK_MODULE };
+
+        if (d->kind == BH_DENY_EXEC)
+                return add_exec(m, d->path, rule, paths, error);
+        if (d->kind == BH_DENY_EXEC_NOT_IN_IMAGE)
+                return add_not_in_image(m, rule, error);
+        if (!kinds[d->kind])
+                return TRUE;
+        if (m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT) {
+                say(m->done->open, "\"%s\": this kernel lets nobody refuse %s: it takes BPF LSM, or a kernel that is not locked down", d->text, bh_deny_what(d->kind));
+                return TRUE;
+        }
+        m->v.rules[kinds[d->kind]] = rule;
+        if (d->kind == BH_DENY_CAP)
+                m->v.caps |= G_GUINT64_CONSTANT(1) << d->cap;
+        return TRUE;
+}
+
+/* ---- what is set ---- */
+
+/* The number of the pid namespace of which this is the first process, and when that began. FALSE: it is the host's, or it is not its first. */
+static gboolean namespace_of(const BhBlock *b, gint pid, guint32 *inum, __u64 *ticks) {
+        g_autofree char *ns = g_strdup_printf("%s/%d/ns/pid", b->proc, pid), *path = g_strdup_printf("%s/%d/stat", b->proc, pid);
+        g_autofree char *status_path = g_strdup_printf("%s/%d/status", b->proc, pid), *text = bh_file_read(AT_FDCWD, path, 4096, NULL, NULL, NULL);
+        g_autofree char *status = bh_file_read(AT_FDCWD, status_path, 16384, NULL, NULL, NULL);
+        char *at = text ? strrchr(text, ')') : NULL, *pids = status ? strstr(status, "\nNSpid:") : NULL;
+        struct stat own;
+
+        if (!at || !pids || stat(ns, &own))
+                return FALSE;
+        pids[1 + strcspn(pids + 1, "\n")] = '\0';
+        if (strchr(pids, '\t') == strrchr(pids, '\t') || !g_str_has_suffix(pids, "\t1")) /* one number for each namespace, the host's first */
+                return FALSE;
+        for (guint field = 2; at && field < 22; field++)
+                at = strchr(at + 1, ' ');
+        if (!at || sscanf(at, " %llu", ticks) != 1)
+                return FALSE;
+        *inum = (guint32) own.st_ino;
+        return TRUE;
+}
+
+static gboolean put_count(BhBlock *b, guint32 rule, GError **error) {
+        const struct bh_block_count none = { 0 };
+
+        if (bpf_map_update_elem(b->maps[BLOCK_COUNTS], &rule, &none, BPF_NOEXIST) == 0 || errno == EEXIST)
+                return TRUE;
+        return bh_enforce_fail(error, "as many blocks are in force as there may be (%u): release others first", BH_BLOCK_RULES);
+}
+
+/* What this subject has in the kernel and is not in `wanted` (NULL: all) goes. */
+static void take_keys(BhBlock *b, BlockSubject *s, GHashTable *wanted) {
+        GHashTableIter it;
+        gpointer key;
+
+        g_hash_table_iter_init(&it, s->keys);
+        while (g_hash_table_iter_next(&it, &key, NULL))
+                if (!wanted || !g_hash_table_contains(wanted, key)) {
+                        bpf_map_delete_elem(b->maps[BLOCK_FILES], key);
+                        g_hash_table_iter_remove(&it);
+                }
+}
+
+/* Files that were refused for a rule that is still there stay so, whatever is at their path now. */
+static void keep_files(Making *m, const BhBlockRule *rules, guint n) {
+        const struct bh_block_key *key;
+        const struct bh_block_file *file;
+        GHashTableIter it;
+
+        g_hash_table_iter_init(&it, m->s->keys);
+        while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &file))
+                for (guint i = 0; i < n; i++)
+                        if (!key->name && file->rule == rules[i].number && !g_hash_table_contains(m->keys, key)) {
+                                add_key(m->keys, key, file);
+                                m->v.rules[BH_BLOCK_EXEC] = file->rule;
+                        }
+}
+
+static gboolean put_keys(Making *m, GError **error) {
+        gpointer key, file;
+        GHashTableIter it;
+
+        g_hash_table_iter_init(&it, m->keys);
+        while (g_hash_table_iter_next(&it, &key, &file)) {
+                const struct bh_block_file *now = g_hash_table_lookup(m->s->keys, key);
+
+                if (now && memcmp(now, file, sizeof(*now)) == 0)
+                        continue;
+                if (bpf_map_update_elem(m->b->maps[BLOCK_FILES], key, file, BPF_ANY))
+                        return bh_enforce_fail(error, "the kernel has no room for another program (%s): %u files and places of all containers together is the bound", g_strerror(errno), BH_BLOCK_FILES);
+                add_key(m->s->keys, key, file);
+        }
+        return TRUE;
+}
+
+static void put_namespace(BhBlock *b, BlockSubject *s, const BhBlockSubject *subject) {
+        struct bh_block_ns v = { .cgroup = s->id };
+        guint32 inum = 0;
+
+        if (subject->own_pids && subject->init_pid > 0 && namespace_of(b, subject->init_pid, &inum, &v.ticks) && bpf_map_update_elem(b->maps[BLOCK_NAMESPACES], &inum, &v, BPF_ANY))
+                inum = 0;
+        if (s->ns && s->ns != inum)
+                bpf_map_delete_elem(b->maps[BLOCK_NAMESPACES], &s->ns);
+        s->ns = inum;
+}
+
+static void drop_counts(BhBlock *b, guint64 id, const struct bh_block_subject *v, GHashTable *keys, const BhBlockRule *rules, guint n) {
+        g_autoptr(GHashTable) old = g_hash_table_new(g_direct_hash, g_direct_equal);
+        const struct bh_block_file *file;
+        GHashTableIter it;
+        gpointer rule;
+
+        for (guint i = 0; i < BH_BLOCK_KINDS; i++)
+                g_hash_table_add(old, GUINT_TO_POINTER(v->rules[i]));
+        g_hash_table_iter_init(&it, keys);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &file))
+                g_hash_table_add(old, GUINT_TO_POINTER(file->rule));
+        for (guint i = 0; i < n; i++)
+                g_hash_table_remove(old, GUINT_TO_POINTER(rules[i].number));
+        g_hash_table_iter_init(&it, old);
+        while (g_hash_table_iter_next(&it, &rule, NULL)) {
+                const guint32 number = GPOINTER_TO_UINT(rule);
+
+                bpf_map_delete_elem(b->maps[BLOCK_COUNTS], &number);
+        }
+}
+
+static void drop_subject(BhBlock *b, BlockSubject *s) {
+        struct bh_block_subject v = { 0 };
+        guint64 id = s->id;
+
+        bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &v);
+        bpf_map_delete_elem(b->maps[BLOCK_SUBJECTS], &id); /* at once; the rest takes some time */
+        drop_counts(b, id, &v, s->keys, NULL, 0);
+        if (s->ns)
+                bpf_map_delete_elem(b->maps[BLOCK_NAMESPACES], &s->ns);
+        take_keys(b, s, NULL);
+        g_hash_table_remove(b->subjects, &id);
+        tell_config(b, NULL);
+}
+
+/* After something went. */
+static void tidy(BhBlock *b) {
+        if (g_hash_table_size(b->subjects))
+                bh_block_attach(b, needs_of_all(b), NULL);
+        else if (b->pinned)
+                bh_block_unpin(b);
+}
+
+static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, GError **error) {
+        BhBlock *b = m->b;
+        struct bh_block_subject was = { 0 };
+
+        bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &m->s->id, &was);
+        for (guint i = 0; i < n; i++) {
+                guint paths = 0;
+
+                for (guint k = 0; k < rules[i].denies->len; k++)
+                        paths += ((const BhDeny *) rules[i].denies->pdata[k])->kind == BH_DENY_EXEC;
+                if (!put_count(b, rules[i].number, error))
+                        return FALSE;
+                for (guint k = 0; k < rules[i].denies->len; k++)
+                        if (!add_deny(m, rules[i].denies->pdata[k], rules[i].number, paths, error))
+                                return FALSE;
+        }
+        keep_files(m, rules, n);
+        if (!put_keys(m, error))
+                return FALSE;
+        put_namespace(b, m->s, subject);
+        const guint before = m->s->needs;
+        m->s->needs = needs_of(&m->v) | before; /* nothing of the old goes before the new is there */
+        if (!bh_block_attach(b, needs_of_all(b), error) || !tell_config(b, error)) {
+                m->s->needs = before;
+                return FALSE;
+        }
+        if (bpf_map_update_elem(b->maps[BLOCK_SUBJECTS], &m->s->id, &m->v, BPF_ANY)) {
+                m->s->needs = before;
+                return bh_enforce_fail(error, "cannot tell the kernel programs about the container: %s", g_strerror(errno));
+        }
+        m->s->needs = needs_of(&m->v);
+        drop_counts(b, m->s->id, &was, m->s->keys, rules, n);
+        take_keys(b, m->s, m->keys);
+        return TRUE;
+}
+
+gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error) {
+        g_autofree char *path = g_build_filename(b->v2 ? b->v2 : "/", cgroup, NULL);
+        guint64 id = b->v2 ? bh_cgroup_id(AT_FDCWD, path) : 0;
+        Making m = { .b = b, .root = -1, .done = done };
+        gboolean fresh, ok;
+
+        *done = (BhBlockDone){ .open = g_ptr_array_new_with_free_func(g_free), .notes = g_ptr_array_new_with_free_func(g_free) };
+        if (!n) {
+                bh_block_clear(b, cgroup);
+                return TRUE;
+        }
+        if (!id)
+                return bh_enforce_fail(error, "the container has no cgroup any more");
+        fresh = !g_hash_table_contains(b->subjects, &id);
+        if (fresh && g_hash_table_size(b->subjects) >= BH_BLOCK_SUBJECTS)
+                return bh_enforce_fail(error, "something is refused to %u containers, which is as many as there may be: release others first", BH_BLOCK_SUBJECTS);
+        if (!bh_block_prepare(b, error) || !bh_block_pin(b, error))
+                return FALSE;
+        m.root = root_of(b, cgroup, subject->init_pid);
+        if (m.root < 0) {
+                if (!g_hash_table_size(b->subjects))
+                        bh_block_unpin(b);
+                return bh_enforce_fail(error, "no process of the container lives, through which its files could be found");
+        }
+        BlockSubject *s = subject_at(b, cgroup);
+        if (s && s->id != id) /* it was removed and made again */
+                drop_subject(b, s);
+        m.s = s = subject_of(b, id);
+        g_free(s->cgroup);
+        s->cgroup = g_strdup(cgroup);
+        m.keys = new_keys();
+        ok = make(&m, rules, n, subject, error);
+        if (!ok && fresh)
+                drop_subject(b, s);
+        else if (!ok) { /* what was looked up anew goes; what was there is still in the kernel */
+                struct bh_block_subject now = { 0 };
+
+                bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &now);
+                s->needs = needs_of(&now);
+        }
+        tidy(b);
+        g_hash_table_unref(m.keys);
+        close(m.root);
+        return ok;
+}
+
+void bh_block_clear(BhBlock *b, const char *cgroup) {
+        BlockSubject *s = subject_at(b, cgroup);
+
+        if (!s)
+                return;
+        drop_subject(b, s);
+        tidy(b);
+}
+
+void bh_block_settle(BhBlock *b) {
+        g_autoptr(GPtrArray) stale = g_ptr_array_new(), others = bh_pins_mounted(b->dir) ? bh_pins_others(b->dir, b->home) : NULL;
+        GHashTableIter it;
+        BlockSubject *s;
+
+        g_hash_table_iter_init(&it, b->subjects);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &s))
+                if (!s->cgroup)
+                        g_ptr_array_add(stale, s);
+        for (guint i = 0; i < stale->len; i++)
+                drop_subject(b, stale->pdata[i]);
+        for (guint i = 0; others && i < others->len; i++)
+                bh_pins_remove(others->pdata[i]);
+        if (!g_hash_table_size(b->subjects))
+                bh_block_unpin(b);
+        else
+                tidy(b);
+}
+
+gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold) {
+        struct bh_block_count v = { 0 };
+
+        if (b->backend && bpf_map_lookup_elem(b->maps[BLOCK_COUNTS], &number, &v) == 0) {
+                *acts = v.acts;
+                *untold = v.untold;
+                return TRUE;
+        }
+        return FALSE;
+}
+
+static int on_act(void *data, void *bytes, size_t size) {
+        BhBlock *b = data;
+
+        if (size >= sizeof(struct bh_block_act))
+                b->told(bytes, b->told_data);
+        return 0;
+}
+
+void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data) {
+        if (!b->backend)
+                return;
+        if (!b->ring && !(b->ring = ring_buffer__new(b->maps[BLOCK_ACTS], on_act, b, NULL)))
+                return;
+        b->told = told;
+        b->told_data = data;
+        ring_buffer__consume(b->ring);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's part of blocks that are not about the network (bpf/block.bpf.c): programs by their file, programs that are not from the image, capabilities, mounting, tracing,
+ * kernel modules; per cgroup, all below it, and its pid namespace.
+ *
+ * How sure it is depends on the kernel, and is tried by effect (a process of ours tries to run the program itself with "--version", which main() must answer at once): BPF LSM, or programs that change what the
+ * kernel's security functions return, deny with EPERM. Else tracepoints kill a process before the new program runs an instruction, and the other acts cannot be refused.
+ *
+ * Programs are attached only while something is refused that needs them. What is in force stays so without this process, as in enforce.h: it is pinned below `dir`; a successor sets again what its
+ * ledger knows and then calls bh_block_settle().
+ *
+ * A program is refused by its file: the inode at that path when it is set, whatever its name becomes, and by its place: whatever regular file is there later. A copy is another file: EXEC_NOT_IN_IMAGE refuses those. Setting it
+ * again looks at the paths again; files that were refused for the same rule stay so, up to BH_BLOCK_KEPT for each path.
+ *
+ * One thread at a time; the caller locks.
+ */
+#pragma once
+#include "block_record.h"
+#include "response/deny.h"
+
+#define BH_BLOCK_KEPT 4u
+
+typedef enum { BH_BLOCK_BACKEND_NONE, BH_BLOCK_BACKEND_LSM, BH_BLOCK_BACKEND_RETURN, BH_BLOCK_BACKEND_TRACEPOINT } BhBlockBackend;
+
+typedef struct BhBlock BhBlock;
+
+/* Takes up what is pinned; loads nothing. Never NULL. */
+BhBlock *bh_block_open(const char *dir, const char *v2_mount, const char *proc_path);
+/* What is in force stays. NULL is allowed. */
+void bh_block_free(BhBlock *b);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhBlock, bh_block_free)
+
+/* Chooses the backend, loads it, attaches nothing. FALSE with *error: this kernel has none. Later calls say the same. */
+gboolean bh_block_prepare(BhBlock *b, GError **error);
+/* NONE until it is prepared. */
+BhBlockBackend bh_block_backend(const BhBlock *b);
+/* For tests: tries this one alone. Before bh_block_prepare(). */
+void bh_block_want(BhBlock *b, BhBlockBackend backend);
+
+typedef struct {
+        guint32 number; /* of the response: what is counted and told for it. Not 0, of one container only */
+        const GPtrArray *denies; /* BhDeny; FILE is left alone */
+} BhBlockRule;
+
+typedef struct {
+        gint init_pid;    /* through whose root paths are looked up; 0: the first of the cgroup that can be asked */
+        gboolean own_pids; /* nobody else is in the pid namespace of its first process */
+} BhBlockSubject;
+
+typedef struct {
+        GPtrArray *open;  /* char *: what is not refused, a sentence each */
+        GPtrArray *notes; /* char *: what is refused beside what was asked for */
+} BhBlockDone;
+void bh_block_done_clear(BhBlockDone *done);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhBlockDone, bh_block_done_clear)
+
+/*
+ * In force when it returns, in the place of what was set for this cgroup before. `done` is filled; to be cleared by the caller. FALSE with *error: as before, but for what was
+ * looked up anew.
+ */
+gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error);
+/* Takes everything away from it, also where the cgroup is gone. With the last one the programs and the mount go, too. */
+void bh_block_clear(BhBlock *b, const char *cgroup);
+/* What was found pinned and was not set since then goes. */
+void bh_block_settle(BhBlock *b);
+guint bh_block_count(const BhBlock *b);
+
+/* Acts that were refused for this rule, and how many of them were not told for want of room. FALSE: it is not in force. */
+gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold);
+typedef void (*BhBlockTold)(const struct bh_block_act *act, gpointer data);
+/* Tells what was refused since the last call, by whomever it was made. */
+void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data);

@@ -1,0 +1,676 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Programs are refused for real, here and on each kernel of tests/vm, with each backend that the kernel has: whatever way they are run, no instruction of theirs leaves a trace, and the
+ * neighbour's runs each time. BH_TRIES=N: so many tries (default 500), of several processes at once, with the backend that the kernel is given.
+ */
+#include "sensor/block_private.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "block_ways.h"
+#include "container/cgroup.h"
+
+#define CGROUP "/bh-test-block"
+#define WORKERS 4u
+#define RULE 7u
+#define SCRIPT_RULE 8u
+
+static BhCgroupLayout *layout;
+static char *v2, *dir, *cgroup_dir, *pins, *blocked, *neighbour;
+static BhBlockBackend backend, chosen; /* under test; what this kernel is given */
+
+/* ---- the block */
+
+static void say_told(const struct bh_block_act *a, gpointer data) {
+        guint64 *told = data;
+
+        g_assert_cmpuint(a->how, ==, backend == BH_BLOCK_BACKEND_TRACEPOINT ? BH_BLOCK_KILLED : BH_BLOCK_DENIED);
+        if (a->rule == RULE)
+                (*told)++;
+}
+
+static BhBlock *begin(void) {
+        g_autoptr(GError) error = NULL;
+        BhBlock *b = bh_block_open(pins, v2, "/proc");
+
+        bh_block_want(b, backend);
+        bh_block_prepare(b, &error);
+        g_assert_no_error(error);
+        g_assert_cmpint(bh_block_backend(b), ==, backend);
+        return b;
+}
+
+static GPtrArray *denies(const char *first, ...) {
+        GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify) bh_deny_free);
+        va_list ap;
+
+        va_start(ap, first);
+        for (const char *text = first; text; text = va_arg(ap, const char *)) {
+                g_autoptr(GError) error = NULL;
+
+                g_ptr_array_add(list, bh_deny_parse(text, &error));
+                g_assert_no_error(error);
+        }
+        va_end(ap);
+        return list;
+}
+
+static void must_set(BhBlock *b, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, guint open) {
+        g_autoptr(GError) error = NULL;
+        g_auto(BhBlockDone) done = { 0 };
+
+        bh_block_set(b, CGROUP, rules, n, subject, &done, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(done.open->len, ==, open);
+}
+
+static void enter(const char *dir_of_cgroup) {
+        g_autofree char *procs = g_build_filename(dir_of_cgroup, "cgroup.procs", NULL);
+        int fd = open(procs, O_WRONLY | O_CLOEXEC);
+
+        if (fd < 0 || write(fd, "0", 1) != 1)
+                _exit(99);
+        close(fd);
+}
+
+/* Runs it in the cgroup, in a process of its own, which ends well if all asserts hold. */
+static pid_t begin_in_cgroup(void (*run)(gpointer data), gpointer data) {
+        pid_t pid = fork();
+
+        g_assert_no_errno(pid);
+        if (pid == 0) {
+                enter(cgroup_dir);
+                run(data);
+                fflush(NULL);
+                _exit(0);
+        }
+        return pid;
+}
+
+static void must_end(pid_t pid) {
+        int status;
+
+        g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+        g_assert_cmphex((guint) status, ==, 0);
+}
+
+static void in_cgroup(void (*run)(gpointer data), gpointer data) {
+        must_end(begin_in_cgroup(run, data));
+}
+
+static void make_cgroup(void) {
+        mkdir(cgroup_dir, 0755);
+}
+
+static void remove_cgroup(void) {
+        for (guint i = 0; i < 5000 && rmdir(cgroup_dir) && errno == EBUSY; i++)
+                g_usleep(1000);
+        g_assert_false(g_file_test(cgroup_dir, G_FILE_TEST_EXISTS));
+}
+
+/* ---- what is expected */
+
+static void assert_stopped(const char *how, BhWayResult r) {
+        gboolean killed = WIFSIGNALED(r.status) && WTERMSIG(r.status) == SIGKILL, denied = WIFEXITED(r.status) && WEXITSTATUS(r.status) == 100 + EPERM;
+
+        if (g_str_equal(how, BH_WAY_LOADER) && backend != BH_BLOCK_BACKEND_TRACEPOINT)
+                denied = WIFEXITED(r.status) && WEXITSTATUS(r.status) == 127; /* what the loader says */
+        if (r.mark || !(backend == BH_BLOCK_BACKEND_TRACEPOINT ? killed : denied))
+                g_error("%s: expected that it is stopped; mark %d, status %x", how, r.mark, (guint) r.status);
+}
+
+static void assert_ran(const char *how, BhWayResult r, char mark) {
+        if (r.mark != mark || !r.done)
+                g_error("%s: expected that it runs; mark %d, status %x", how, r.mark, (guint) r.status);
+}
+
+typedef struct {
+        guint rounds;
+} Work;
+
+static guint stopping_ways(void) {
+        guint n = 0;
+
+        for (guint w = 0; w < bh_ways(); w++)
+                n += bh_way_possible(w);
+        return n;
+}
+
+static void work(gpointer data) {
+        const Work *job = data;
+        g_autofree char *secret = g_build_filename(neighbour, "secret", NULL);
+
+        for (guint i = 0; i < job->rounds; i++) {
+                for (guint w = 0; w < bh_ways(); w++) {
+                        if (!bh_way_possible(w))
+                                continue;
+                        assert_stopped(bh_way_name(w), bh_way_try(w, blocked));
+                        /* the loader may load nothing at all where the kernel cannot see what it loads */
+                        if (!g_str_equal(bh_way_name(w), BH_WAY_LOADER) || backend != BH_BLOCK_BACKEND_TRACEPOINT)
+                                assert_ran(bh_way_name(w), bh_way_try(w, neighbour), 'n');
+                }
+                assert_stopped("a script that is blocked itself", bh_way_run(secret));
+        }
+}
+
+static void must_run_all(const char *folder, char mark) {
+        for (guint w = 0; w < bh_ways(); w++)
+                if (bh_way_possible(w))
+                        assert_ran(bh_way_name(w), bh_way_try(w, folder), mark);
+}
+
+static void run_all_blocked(gpointer data) {
+        must_run_all(blocked, 'b');
+}
+
+static void stop_one(gpointer data) {
+        assert_stopped("path", bh_way_try(0, blocked));
+        assert_ran("path", bh_way_try(0, neighbour), 'n');
+}
+
+static GPtrArray *block_blocked(void) {
+        g_autofree char *prog = g_strdup_printf("exec:%s/prog", blocked), *dynamic = g_strdup_printf("exec:%s/dynamic", blocked);
+
+        return denies(prog, dynamic, NULL);
+}
+
+static void blocked_programs_never_run(void) {
+        const guint tries = backend != chosen ? 100 : getenv("BH_TRIES") ? (guint) atoi(getenv("BH_TRIES")) : 500;
+        const guint ways = stopping_ways();
+        Work job = { .rounds = (tries + WORKERS * ways - 1) / (WORKERS * ways) };
+        g_autofree char *secret = g_strdup_printf("exec:%s/secret", neighbour);
+        g_autoptr(GPtrArray) programs = block_blocked(), script = denies(secret, NULL);
+        const BhBlockRule rules[] = { { RULE, programs }, { SCRIPT_RULE, script } };
+        const BhBlockSubject subject = { .init_pid = getpid() };
+        guint64 acts, untold, told = 0;
+        pid_t pids[WORKERS];
+
+        make_cgroup();
+        in_cgroup(run_all_blocked, NULL);
+        g_autoptr(BhBlock) b = begin();
+        must_set(b, rules, 2, &subject, 0);
+        for (guint i = 0; i < WORKERS; i++)
+                pids[i] = begin_in_cgroup(work, &job);
+        for (guint i = 0; i < WORKERS; i++) {
+                int status = 0;
+                pid_t pid;
+
+                while ((pid = waitpid(pids[i], &status, WNOHANG)) == 0) { /* what is told has little room */
+                        bh_block_tell(b, say_told, &told);
+                        g_usleep(1000);
+                }
+                g_assert_cmpint(pid, ==, pids[i]);
+                g_assert_cmphex((guint) status, ==, 0);
+        }
+        bh_block_tell(b, say_told, &told);
+        must_run_all(blocked, 'b'); /* of another cgroup */
+        g_assert_true(bh_block_refused(b, RULE, &acts, &untold));
+        g_test_message("%u ways, %" G_GUINT64_FORMAT " tries were refused", ways, acts);
+        g_assert_cmpuint(acts, ==, WORKERS * job.rounds * ways);
+        g_assert_cmpuint(told + untold, ==, acts);
+        g_assert_true(bh_block_refused(b, SCRIPT_RULE, &acts, &untold));
+        g_assert_cmpuint(acts, ==, WORKERS * job.rounds);
+        bh_block_clear(b, CGROUP);
+        g_assert_false(bh_block_refused(b, RULE, &acts, &untold));
+        in_cgroup(run_all_blocked, NULL);
+        g_assert_false(g_file_test(pins, G_FILE_TEST_EXISTS));
+        remove_cgroup();
+}
+
+/* ---- names change */
+
+static void rename_and_run(gpointer data) {
+        g_autofree char *prog = g_build_filename(blocked, "prog", NULL), *other = g_build_filename(blocked, "other", NULL), *good = g_build_filename(neighbour, "prog", NULL);
+
+        g_assert_no_errno(rename(prog, other));
+        assert_stopped("renamed", bh_way_run(other));
+        /* another file at its place is refused as well, at once */
+        g_assert_no_errno(link(good, prog));
+        assert_stopped("put at its place", bh_way_run(prog));
+        assert_ran("where it was", bh_way_run(good), 'n');
+        g_assert_no_errno(unlink(prog));
+        g_assert_no_errno(rename(other, prog));
+}
+
+/* Two names change places all the time: whichever file the kernel runs is the one that was judged. */
+static void race(gpointer data) {
+        g_autofree char *a = g_build_filename(dir, "race-a", NULL), *c = g_build_filename(dir, "race-c", NULL);
+        guint ran = 0, stopped = 0;
+        pid_t swapper = fork();
+
+        if (swapper == 0)
+                for (;;)
+                        syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, c, 2 /* RENAME_EXCHANGE */);
+        for (guint i = 0; ran < 30 || stopped < 30; i++) {
+                BhWayResult r = bh_way_run(a);
+
+                g_assert_cmpuint(i, <, 100000);
+                if (r.mark) {
+                        assert_ran("race", r, 'n');
+                        ran++;
+                } else {
+                        assert_stopped("race", r);
+                        stopped++;
+                }
+        }
+        kill(swapper, SIGKILL);
+        waitpid(swapper, NULL, 0);
+}
+
+static void names_do_not_matter(void) {
+        g_autofree char *a = g_build_filename(dir, "race-a", NULL), *c = g_build_filename(dir, "race-c", NULL), *prog = g_build_filename(blocked, "prog", NULL), *good = g_build_filename(neighbour, "prog", NULL);
+        g_autoptr(GPtrArray) programs = block_blocked();
+        const BhBlockRule rule = { RULE, programs };
+        const BhBlockSubject subject = { .init_pid = getpid() };
+
+        make_cgroup();
+        g_autoptr(BhBlock) b = begin();
+        must_set(b, &rule, 1, &subject, 0);
+        in_cgroup(rename_and_run, NULL);
+        g_assert_no_errno(link(prog, a));
+        g_assert_no_errno(link(good, c));
+        in_cgroup(race, NULL);
+        unlink(a);
+        unlink(c);
+        bh_block_clear(b, CGROUP);
+        remove_cgroup();
+}
+
+/* ---- without the sensor */
+
+static void what_is_in_force_outlives_who_set_it(void) {
+        g_autoptr(GPtrArray) programs = block_blocked();
+        const BhBlockRule rule = { RULE, programs };
+        const BhBlockSubject subject = { .init_pid = getpid() };
+        guint64 acts, untold, told = 0;
+
+        make_cgroup();
+        BhBlock *b = begin();
+        must_set(b, &rule, 1, &subject, 0);
+        bh_block_free(b);
+        in_cgroup(stop_one, NULL);
+        b = begin();
+        g_assert_cmpuint(bh_block_count(b), ==, 1);
+        must_set(b, &rule, 1, &subject, 0);
+        bh_block_settle(b);
+        in_cgroup(stop_one, NULL);
+        bh_block_tell(b, say_told, &told);
+        g_assert_true(bh_block_refused(b, RULE, &acts, &untold));
+        g_assert_cmpuint(acts, ==, 2);
+        g_assert_cmpuint(told, ==, 2); /* that of before, too */
+        bh_block_free(b);
+
+        /* a successor that knows nothing of it takes it away */
+        b = begin();
+        bh_block_settle(b);
+        g_assert_cmpuint(bh_block_count(b), ==, 0);
+        in_cgroup(run_all_blocked, NULL);
+        g_assert_false(g_file_test(pins, G_FILE_TEST_EXISTS));
+        bh_block_free(b);
+        remove_cgroup();
+}
+
+/* ---- who leaves the cgroup */
+
+static void leave_and_run(gpointer data) {
+        const int *ends = data; /* to tell who it is, and to wait */
+        char byte;
+        pid_t pid;
+
+        g_assert_no_errno(unshare(CLONE_NEWPID));
+        if ((pid = fork()) == 0) { /* first of its namespace */
+                g_assert_cmpint(read(ends[1], &byte, 1), ==, 1);
+                enter(v2);
+                assert_stopped("path", bh_way_try(0, blocked));
+                assert_ran("path", bh_way_try(0, neighbour), 'n');
+                _exit(0);
+        }
+        g_assert_cmpint(write(ends[0], &pid, sizeof(pid)), ==, sizeof(pid));
+        must_end(pid);
+}
+
+static void who_leaves_the_cgroup_is_still_in_its_pid_namespace(void) {
+        g_autoptr(GPtrArray) programs = block_blocked();
+        const BhBlockRule rule = { RULE, programs };
+        int told[2], go[2];
+        pid_t first;
+
+        make_cgroup();
+        g_assert_no_errno(pipe(told));
+        g_assert_no_errno(pipe(go));
+        int ends[] = { told[1], go[0] };
+        pid_t pid = begin_in_cgroup(leave_and_run, ends);
+        g_assert_cmpint(read(told[0], &first, sizeof(first)), ==, sizeof(first));
+        g_autoptr(BhBlock) b = begin();
+        const BhBlockSubject subject = { .init_pid = first, .own_pids = TRUE };
+        must_set(b, &rule, 1, &subject, 0);
+        g_assert_cmpint(write(go[1], "x", 1), ==, 1);
+        must_end(pid);
+        for (guint i = 0; i < 2; i++) {
+                close(told[i]);
+                close(go[i]);
+        }
+        bh_block_clear(b, CGROUP);
+        remove_cgroup();
+}
+
+/* ---- what is not from the image */
+
+typedef struct {
+        char *layers; /* its files */
+        int ready, go;
+} Box;
+
+/* A container's root: an overlay, with the programs below and one that was written since. */
+static void run_box(gpointer data) {
+        const Box *box = data;
+        g_autofree char *lower = g_build_filename(box->layers, "lower", NULL), *options = g_strdup_printf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, box->layers, box->layers);
+        g_autofree char *root = g_build_filename(box->layers, "root", NULL);
+        char byte;
+
+        g_assert_no_errno(unshare(CLONE_NEWNS));
+        g_assert_no_errno(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+        g_assert_no_errno(mount("overlay", root, "overlay", 0, options));
+        g_assert_no_errno(chroot(root));
+        g_assert_no_errno(chdir("/"));
+        g_autofree char *bytes = NULL;
+        gsize len;
+        g_assert_true(g_file_get_contents("/image/prog", &bytes, &len, NULL));
+        g_assert_true(g_file_set_contents("/written", bytes, (gssize) len, NULL));
+        g_assert_no_errno(chmod("/written", 0755));
+        g_assert_no_errno(mount("tmpfs", "/volume", "tmpfs", 0, NULL));
+        g_assert_true(g_file_set_contents("/volume/prog", bytes, (gssize) len, NULL));
+        g_assert_no_errno(chmod("/volume/prog", 0755));
+        assert_ran("written", bh_way_run("/written"), 'n');
+        assert_ran("from memory", bh_way_memfd("/image/prog"), 'n');
+        g_assert_cmpint(write(box->ready, "x", 1), ==, 1);
+        g_assert_cmpint(read(box->go, &byte, 1), ==, 1);
+        for (guint i = 0; i < 10; i++) {
+                assert_ran("from the image", bh_way_run("/image/prog"), 'n');
+                assert_ran("script of the image", bh_way_run("/image/script"), 'n');
+                assert_stopped("written", bh_way_run("/written"));
+                assert_stopped("from a volume", bh_way_run("/volume/prog"));
+                assert_stopped("from memory", bh_way_memfd("/image/prog"));
+        }
+}
+
+static void what_is_not_from_the_image_does_not_run(void) {
+        static const char *const folders[] = { "lower", "lower/volume", "upper", "work", "root" };
+        g_autoptr(GPtrArray) rest = denies("exec-not-in-image", NULL);
+        const BhBlockRule rule = { RULE, rest };
+        int ready[2], go[2];
+        guint64 acts, untold;
+        char byte;
+
+        make_cgroup();
+        g_autofree char *layers = g_build_filename(dir, "layers", NULL), *image = g_build_filename(layers, "lower", "image", NULL), *script = g_build_filename(image, "script", NULL);
+        g_assert_no_errno(g_mkdir(layers, 0755));
+        g_assert_no_errno(mount("tmpfs", layers, "tmpfs", 0, NULL)); /* an overlay is no upper layer */
+        for (guint i = 0; i < G_N_ELEMENTS(folders); i++) {
+                g_autofree char *path = g_build_filename(layers, folders[i], NULL);
+
+                g_assert_no_errno(g_mkdir(path, 0755));
+        }
+        bh_ways_make(image, 'n');
+        g_assert_true(g_file_set_contents(script, "#!/image/prog\n", -1, NULL));
+        g_assert_no_errno(chmod(script, 0755));
+        g_assert_no_errno(pipe(ready));
+        g_assert_no_errno(pipe(go));
+        Box box = { .layers = layers, .ready = ready[1], .go = go[0] };
+        pid_t pid = begin_in_cgroup(run_box, &box);
+        close(ready[1]);
+        g_assert_cmpint(read(ready[0], &byte, 1), ==, 1);
+        g_autoptr(BhBlock) b = begin();
+        const BhBlockSubject subject = { .init_pid = pid };
+        must_set(b, &rule, 1, &subject, 0);
+        g_assert_cmpint(write(go[1], "x", 1), ==, 1);
+        must_end(pid);
+        g_assert_true(bh_block_refused(b, RULE, &acts, &untold));
+        g_assert_cmpuint(acts, ==, 30);
+        bh_block_clear(b, CGROUP);
+        close(ready[0]);
+        close(go[0]);
+        close(go[1]);
+        umount2(layers, MNT_DETACH);
+        g_rmdir(layers);
+        remove_cgroup();
+}
+
+/* ---- other acts */
+
+/* In a mount namespace of the caller's own. */
+static int try_acts(void) {
+        static const char none[4096];
+        pid_t child;
+        int status, refused = 0;
+
+        refused |= mount("tmpfs", "/tmp", "tmpfs", 0, NULL) ? (errno == EPERM ? 1 : 64) : 0;
+        if ((child = fork()) == 0)
+                for (;;)
+                        pause();
+        refused |= syscall(SYS_ptrace, 16 /* PTRACE_ATTACH */, child, 0, 0) ? (errno == EPERM ? 2 : 64) : 0;
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+        refused |= syscall(SYS_init_module, none, sizeof(none), "") && errno == EPERM ? 4 : 0; /* else it is no module */
+        refused |= chroot("/") && errno == EPERM ? 8 : 0;
+        return refused;
+}
+
+static void acts_are_open(gpointer data) {
+        g_assert_cmpint(try_acts() & ~4, ==, 0);
+}
+
+static void acts_are_refused(gpointer data) {
+        g_assert_cmpint(try_acts(), ==, 15);
+}
+
+/* In a child, whose mounts nobody else sees; it is in the cgroup, or not, when it acts. */
+static void act_apart(void (*run)(gpointer data), gboolean inside) {
+        pid_t pid = fork();
+
+        g_assert_no_errno(pid);
+        if (pid == 0) {
+                g_assert_no_errno(unshare(CLONE_NEWNS));
+                g_assert_no_errno(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+                if (inside)
+                        enter(cgroup_dir);
+                run(NULL);
+                fflush(NULL);
+                _exit(0);
+        }
+        must_end(pid);
+}
+
+static void other_acts_are_refused_or_said_to_be_open(void) {
+        g_autoptr(GPtrArray) list = denies("mount", "ptrace", "module", "cap:sys_chroot", NULL);
+        const BhBlockRule rule = { RULE, list };
+        const BhBlockSubject subject = { .init_pid = getpid() };
+        gboolean deny = backend != BH_BLOCK_BACKEND_TRACEPOINT;
+        guint64 acts, untold;
+
+        make_cgroup();
+        g_autoptr(BhBlock) b = begin();
+        act_apart(acts_are_open, TRUE);
+        must_set(b, &rule, 1, &subject, deny ? 0 : 4);
+        act_apart(deny ? acts_are_refused : acts_are_open, TRUE);
+        act_apart(acts_are_open, FALSE);
+        if (deny) {
+                g_assert_true(bh_block_refused(b, RULE, &acts, &untold));
+                g_assert_cmpuint(acts, ==, 4);
+        }
+        bh_block_clear(b, CGROUP);
+        remove_cgroup();
+}
+
+/* ---- what it costs */
+
+#define ENTRIES 1000u
+
+static void run_neighbour(gpointer data) {
+        for (guint i = 0; i < 1000; i++)
+                assert_ran("path", bh_way_try(0, neighbour), 'n');
+}
+
+/* The figure is printed: a busy machine is no reason to fail, a hundred times the goal is. */
+static void a_decision_among_a_thousand_costs_little(void) {
+        g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify) bh_deny_free);
+        const BhBlockRule rule = { RULE, list };
+        const BhBlockSubject subject = { .init_pid = getpid() };
+        int stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
+        g_autoptr(GError) error = NULL;
+        guint64 ns = 0, n = 0;
+
+        make_cgroup();
+        for (guint i = 0; i < ENTRIES; i++) {
+                g_autofree char *path = g_strdup_printf("%s/entry-%u", blocked, i), *text = g_strdup_printf("exec:%s", path);
+
+                g_file_set_contents(path, "x", 1, &error);
+                g_assert_no_error(error);
+                g_ptr_array_add(list, bh_deny_parse(text, NULL));
+        }
+        g_autoptr(BhBlock) b = begin();
+        must_set(b, &rule, 1, &subject, 0);
+        in_cgroup(run_neighbour, NULL);
+        for (guint i = 0; i < BLOCK_PROGRAMS; i++) {
+                struct bpf_prog_info info = { 0 };
+                __u32 size = sizeof(info);
+
+                if (b->programs[i] < 0 || bpf_obj_get_info_by_fd(b->programs[i], &info, &size) || !info.run_cnt)
+                        continue;
+                g_test_message("%s: %" G_GUINT64_FORMAT " ns a decision (%" G_GUINT64_FORMAT ")", info.name, (guint64) (info.run_time_ns / info.run_cnt), (guint64) info.run_cnt);
+                ns += info.run_time_ns;
+                n += info.run_cnt;
+        }
+        g_assert_cmpuint(n, >=, 1000);
+        g_assert_cmpuint(ns / n, <, 10000);
+        close(stats);
+        bh_block_clear(b, CGROUP);
+        for (guint i = 0; i < ENTRIES; i++) {
+                g_autofree char *path = g_strdup_printf("%s/entry-%u", blocked, i);
+
+                unlink(path);
+        }
+        remove_cgroup();
+}
+
+/* ---- what cannot be */
+
+static void bad_wishes_are_refused_and_leave_nothing(void) {
+        static const char *const texts[] = { "exec:/nowhere/at/all", "exec:/tmp" };
+        const BhBlockSubject subject = { .init_pid = getpid() };
+
+        make_cgroup();
+        g_autoptr(BhBlock) b = begin();
+        for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
+                g_autoptr(GPtrArray) list = denies(texts[i], NULL);
+                const BhBlockRule rule = { RULE, list };
+                g_auto(BhBlockDone) done = { 0 };
+                g_autoptr(GError) error = NULL;
+
+                g_assert_false(bh_block_set(b, CGROUP, &rule, 1, &subject, &done, &error));
+                g_assert_nonnull(strstr(error->message, texts[i] + strlen("exec:")));
+                g_assert_cmpuint(bh_block_count(b), ==, 0);
+                g_assert_false(g_file_test(pins, G_FILE_TEST_EXISTS));
+        }
+        remove_cgroup();
+}
+
+static const struct {
+        const char *name;
+        void (*run)(void);
+} tests[] = {
+        { "blocked_programs_never_run", blocked_programs_never_run },
+        { "names_do_not_matter", names_do_not_matter },
+        { "what_is_in_force_outlives_who_set_it", what_is_in_force_outlives_who_set_it },
+        { "who_leaves_the_cgroup_is_still_in_its_pid_namespace", who_leaves_the_cgroup_is_still_in_its_pid_namespace },
+        { "what_is_not_from_the_image_does_not_run", what_is_not_from_the_image_does_not_run },
+        { "other_acts_are_refused_or_said_to_be_open", other_acts_are_refused_or_said_to_be_open },
+        { "a_decision_among_a_thousand_costs_little", a_decision_among_a_thousand_costs_little },
+        { "bad_wishes_are_refused_and_leave_nothing", bad_wishes_are_refused_and_leave_nothing },
+};
+static const struct {
+        BhBlockBackend backend;
+        const char *name;
+} backends[] = { { BH_BLOCK_BACKEND_LSM, "lsm" }, { BH_BLOCK_BACKEND_RETURN, "return" }, { BH_BLOCK_BACKEND_TRACEPOINT, "tracepoint" } };
+
+static BhBlockBackend choose(void) {
+        g_autoptr(BhBlock) b = bh_block_open(pins, v2, "/proc");
+
+        bh_block_prepare(b, NULL);
+        return bh_block_backend(b);
+}
+
+static void run_with(gconstpointer data) {
+        guint n = GPOINTER_TO_UINT(data);
+        g_autoptr(GError) error = NULL;
+        g_autoptr(BhBlock) b = bh_block_open(pins, v2, "/proc");
+
+        backend = backends[n / 100].backend;
+        bh_block_want(b, backend);
+        if (!bh_block_prepare(b, &error) && backend != BH_BLOCK_BACKEND_TRACEPOINT) {
+                g_test_skip(error->message);
+                return;
+        }
+        g_assert_no_error(error);
+        tests[n % 100].run();
+}
+
+int main(int argc, char **argv) {
+        struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+        g_autoptr(GError) error = NULL;
+        g_autofree char *secret = NULL, *text = NULL;
+
+        if (argc == 2 && g_str_equal(argv[1], "--version")) /* the canary: see block.h */
+                return 0;
+        g_test_init(&argc, &argv, NULL);
+        setrlimit(RLIMIT_MEMLOCK, &unlimited);
+        if (geteuid() != 0 || !(layout = bh_cgroup_detect("/", &error)) || !(v2 = g_strdup(layout->v2_mount ? layout->v2_mount : layout->version == 2 ? layout->mount : NULL))) {
+                printf("1..0 # SKIP it takes root, and a version 2 hierarchy of control groups\n");
+                return 0;
+        }
+        dir = g_dir_make_tmp("bh-block-XXXXXX", NULL);
+        g_assert_no_errno(chmod(dir, 0755));
+        pins = g_build_filename(dir, "pins", NULL);
+        cgroup_dir = g_build_filename(v2, CGROUP, NULL);
+        blocked = g_build_filename(dir, "blocked", NULL);
+        neighbour = g_build_filename(dir, "neighbour", NULL);
+        bh_ways_make(blocked, 'b');
+        bh_ways_make(neighbour, 'n');
+        secret = g_build_filename(neighbour, "secret", NULL);
+        text = g_strdup_printf("#!%s/prog\n", neighbour);
+        g_assert_true(g_file_set_contents(secret, text, -1, NULL));
+        g_assert_no_errno(chmod(secret, 0755));
+        chosen = choose();
+        for (guint k = 0; k < G_N_ELEMENTS(backends); k++)
+                for (guint i = 0; i < G_N_ELEMENTS(tests); i++) {
+                        g_autofree char *name = g_strdup_printf("/block/%s/%s", backends[k].name, tests[i].name);
+
+                        g_test_add_data_func(name, GUINT_TO_POINTER(k * 100 + i), run_with);
+                }
+        int rc = g_test_run();
+        bh_ways_remove(blocked);
+        bh_ways_remove(neighbour);
+        rmdir(dir);
+        bh_cgroup_layout_free(layout);
+        g_free(v2);
+        g_free(dir);
+        g_free(pins);
+        g_free(cgroup_dir);
+        g_free(blocked);
+        g_free(neighbour);
+        return rc;
+}
