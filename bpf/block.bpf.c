@@ -122,17 +122,27 @@ static __always_inline void find_by_namespace(struct who *w, struct task_struct 
 }
 
 static __always_inline struct who find_who(void) {
+        struct task_struct *task = (struct task_struct *) bpf_get_current_task();
         __u32 zero = 0;
         struct bh_block_config *c = bpf_map_lookup_elem(&config, &zero);
         struct who w = {};
+        struct cgroup *cgroup;
 
-        if (!c || !(c->levels | c->namespaces) || look(&w, bpf_get_current_cgroup_id()))
+        if (!c || !c->subjects)
                 return w;
-        for (int i = 1; i < 8; i++) /* a container's cgroup is no deeper but in other containers, which have their own namespace */
-                if (c->levels >> i & 1 && look(&w, bpf_get_current_ancestor_cgroup_id(i)))
+        cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+        for (int i = 0; i < BH_BLOCK_LEVELS; i++) {
+                struct cgroup_subsys_state *parent;
+
+                if (look(&w, BPF_CORE_READ(cgroup, kn, id)))
                         return w;
+                parent = BPF_CORE_READ((struct cgroup___self *) cgroup, self.parent);
+                if (!parent)
+                        break;
+                cgroup = BPF_CORE_READ(parent, cgroup);
+        }
         if (c->namespaces)
-                find_by_namespace(&w, (struct task_struct *) bpf_get_current_task());
+                find_by_namespace(&w, task);
         return w;
 }
 

@@ -10,7 +10,7 @@
  * ledger knows and then calls bh_block_settle().
  *
  * A program is refused by its file: the inode at that path when it is set, whatever its name becomes, and by its place: whatever regular file is there later. A copy is another file: EXEC_NOT_IN_IMAGE refuses those. Setting it
- * again looks at the paths again; files that were refused for the same rule stay so, up to BH_BLOCK_KEPT for each path.
+ * again looks at the paths again; files that were refused for the same rule stay so, up to BH_BLOCK_KEPT for each path, also when their path is gone.
  *
  * One thread at a time; the caller locks.
  */

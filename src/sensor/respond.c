@@ -186,6 +186,10 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
                 if (denies->len)
                         g_array_append_val(rules, rule);
         }
+        if (!is_there(r, cgroup)) { /* nobody is left to whom anything could be refused */
+                bh_block_clear(r->block, cgroup);
+                return TRUE;
+        }
         return bh_block_set(r->block, cgroup, (const BhBlockRule *) (const void *) rules->data, rules->len, &subject, done, error);
 }
 
