@@ -146,7 +146,7 @@ void bh_block_free(BhBlock *b) {
 }
 
 BhBlockBackend bh_block_backend(const BhBlock *b) {
-        return b->backend;
+        return b->chosen;
 }
 
 void bh_block_want(BhBlock *b, BhBlockBackend backend) {
@@ -482,9 +482,7 @@ static void drop_subject(BhBlock *b, BlockSubject *s) {
 
 /* After something went. */
 static void tidy(BhBlock *b) {
-        if (g_hash_table_size(b->subjects))
-                bh_block_attach(b, needs_of_all(b), NULL);
-        else if (b->pinned)
+        if (!g_hash_table_size(b->subjects) && b->pinned)
                 bh_block_unpin(b);
 }
 
@@ -594,8 +592,6 @@ void bh_block_settle(BhBlock *b) {
                 bh_pins_remove(others->pdata[i]);
         if (!g_hash_table_size(b->subjects))
                 bh_block_unpin(b);
-        else
-                tidy(b);
 }
 
 gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold) {

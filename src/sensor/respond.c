@@ -268,12 +268,15 @@ static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *res
         e->busy = busy;
 }
 
+static void tell_refused(BhRespond *r);
+
 static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
         g_autoptr(GError) error = NULL;
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
         g_autofree char *said = NULL;
         g_auto(Held) held = { 0 };
 
+        tell_refused(r);
         e->state = state;
         if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error)) {
                 bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
