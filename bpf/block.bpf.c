@@ -384,14 +384,14 @@ static __always_inline int refuse(__u32 kind) {
         return -EPERM;
 }
 
-static __always_inline int use_cap(__u64 cap, __u64 opts) {
+static __always_inline int use_cap(__u32 cap, __u64 opts) { /* an int: what is above it in its register may be anything */
         struct who w = find_who();
 
         if (!w.subject || cap > 63 || !(w.subject->caps >> cap & 1))
                 return 0;
         /* who only asks whether it could is not told of: the kernel does that for most processes at each turn */
         if (!(opts & CAP_NOAUDIT))
-                tell(w.cgroup, NULL, w.subject->rules[BH_BLOCK_CAP], WHAT(BH_BLOCK_CAP, BH_BLOCK_DENIED, (__u32) cap));
+                tell(w.cgroup, NULL, w.subject->rules[BH_BLOCK_CAP], WHAT(BH_BLOCK_CAP, BH_BLOCK_DENIED, cap));
         return -EPERM;
 }
 
@@ -423,7 +423,7 @@ static __always_inline int load_data(__u32 id) {
                 return call;                    \
         }
 
-BOTH(cap, "capable", "security_capable", use_cap(ctx[2], ctx[3]))
+BOTH(cap, "capable", "security_capable", use_cap((__u32) ctx[2], ctx[3]))
 BOTH(mount, "sb_mount", "security_sb_mount", refuse(BH_BLOCK_MOUNT))
 BOTH(move, "move_mount", "security_move_mount", refuse(BH_BLOCK_MOUNT))
 BOTH(trace, "ptrace_access_check", "security_ptrace_access_check", trace(ctx[1]))
