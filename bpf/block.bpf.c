@@ -122,17 +122,27 @@ static __always_inline void find_by_namespace(struct who *w, struct task_struct 
 }
 
 static __always_inline struct who find_who(void) {
+        struct task_struct *task = (struct task_struct *) bpf_get_current_task();
         __u32 zero = 0;
         struct bh_block_config *c = bpf_map_lookup_elem(&config, &zero);
         struct who w = {};
+        struct cgroup *cgroup;
 
-        if (!c || !(c->levels | c->namespaces) || look(&w, bpf_get_current_cgroup_id()))
+        if (!c || !c->subjects)
                 return w;
-        for (int i = 1; i < 8; i++) /* a container's cgroup is no deeper but in other containers, which have their own namespace */
-                if (c->levels >> i & 1 && look(&w, bpf_get_current_ancestor_cgroup_id(i)))
+        cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+        for (int i = 0; i < BH_BLOCK_LEVELS; i++) {
+                struct cgroup_subsys_state *parent;
+
+                if (look(&w, BPF_CORE_READ(cgroup, kn, id)))
                         return w;
+                parent = BPF_CORE_READ((struct cgroup___self *) cgroup, self.parent);
+                if (!parent)
+                        break;
+                cgroup = BPF_CORE_READ(parent, cgroup);
+        }
         if (c->namespaces)
-                find_by_namespace(&w, (struct task_struct *) bpf_get_current_task());
+                find_by_namespace(&w, task);
         return w;
 }
 
@@ -374,14 +384,14 @@ static __always_inline int refuse(__u32 kind) {
         return -EPERM;
 }
 
-static __always_inline int use_cap(__u64 cap, __u64 opts) {
+static __always_inline int use_cap(__u32 cap, __u64 opts) { /* an int: what is above it in its register may be anything */
         struct who w = find_who();
 
         if (!w.subject || cap > 63 || !(w.subject->caps >> cap & 1))
                 return 0;
         /* who only asks whether it could is not told of: the kernel does that for most processes at each turn */
         if (!(opts & CAP_NOAUDIT))
-                tell(w.cgroup, NULL, w.subject->rules[BH_BLOCK_CAP], WHAT(BH_BLOCK_CAP, BH_BLOCK_DENIED, (__u32) cap));
+                tell(w.cgroup, NULL, w.subject->rules[BH_BLOCK_CAP], WHAT(BH_BLOCK_CAP, BH_BLOCK_DENIED, cap));
         return -EPERM;
 }
 
@@ -413,7 +423,7 @@ static __always_inline int load_data(__u32 id) {
                 return call;                    \
         }
 
-BOTH(cap, "capable", "security_capable", use_cap(ctx[2], ctx[3]))
+BOTH(cap, "capable", "security_capable", use_cap((__u32) ctx[2], ctx[3]))
 BOTH(mount, "sb_mount", "security_sb_mount", refuse(BH_BLOCK_MOUNT))
 BOTH(move, "move_mount", "security_move_mount", refuse(BH_BLOCK_MOUNT))
 BOTH(trace, "ptrace_access_check", "security_ptrace_access_check", trace(ctx[1]))

@@ -13,7 +13,7 @@
 #define BH_BLOCK_SUBJECTS 256
 #define BH_BLOCK_FILES 16384  /* of all subjects together */
 #define BH_BLOCK_RULES 1024
-#define BH_BLOCK_LEVELS 32    /* how deep a subject's cgroup may be */
+#define BH_BLOCK_LEVELS 16    /* so far above a process's cgroup its subject is looked for */
 #define BH_BLOCK_RING (256 << 10)
 #define BH_BLOCK_NAME 64
 
@@ -63,7 +63,7 @@ struct bh_block_ns {
 };
 
 struct bh_block_config {
-        __u32 levels;     /* bit: a subject's cgroup has this level */
+        __u32 subjects;   /* how many there are */
         __u32 namespaces; /* how many are in the map */
         __u32 canary;     /* process that may run nothing */
         __u32 pad;

@@ -146,7 +146,7 @@ void bh_block_free(BhBlock *b) {
 }
 
 BhBlockBackend bh_block_backend(const BhBlock *b) {
-        return b->backend;
+        return b->chosen;
 }
 
 void bh_block_want(BhBlock *b, BhBlockBackend backend) {
@@ -162,7 +162,7 @@ void bh_block_done_clear(BhBlockDone *done) {
         g_clear_pointer(&done->notes, g_ptr_array_unref);
 }
 
-/* What every program looks at first: where subjects can be at all. */
+/* What every program looks at first: whether there is anything to look for. */
 static gboolean tell_config(BhBlock *b, GError **error) {
         struct bh_block_config c = { 0 };
         guint32 zero = 0;
@@ -171,7 +171,7 @@ static gboolean tell_config(BhBlock *b, GError **error) {
 
         g_hash_table_iter_init(&it, b->subjects);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &s)) {
-                c.levels = ~0u; /* how deep our mount of the hierarchy is in it we do not know */
+                c.subjects++;
                 c.namespaces += s->ns != 0;
         }
         return bpf_map_update_elem(b->maps[BLOCK_CONFIG], &zero, &c, BPF_ANY) == 0 || bh_enforce_fail(error, "cannot tell the kernel programs where to look: %s", g_strerror(errno));
@@ -295,6 +295,10 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
         struct stat st;
         g_auto(BhFd) dir = open_in(m->root, folder), fd = open_in(m->root, path);
 
+        if (kept_of(m, rule) && (dir < 0 || (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))))) {
+                say(m->done->notes, "%s is gone: the file that was there is refused wherever it is now", path);
+                return TRUE;
+        }
         if (dir < 0 || !ask_kernel(m->b, dir, &asked))
                 return bh_enforce_fail(error, "%s: there is no folder %s in the container%s%s", path, folder, dir < 0 ? ": " : "", dir < 0 ? g_strerror(errno) : "");
         if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode)))
@@ -478,9 +482,7 @@ static void drop_subject(BhBlock *b, BlockSubject *s) {
 
 /* After something went. */
 static void tidy(BhBlock *b) {
-        if (g_hash_table_size(b->subjects))
-                bh_block_attach(b, needs_of_all(b), NULL);
-        else if (b->pinned)
+        if (!g_hash_table_size(b->subjects) && b->pinned)
                 bh_block_unpin(b);
 }
 
@@ -590,8 +592,6 @@ void bh_block_settle(BhBlock *b) {
                 bh_pins_remove(others->pdata[i]);
         if (!g_hash_table_size(b->subjects))
                 bh_block_unpin(b);
-        else
-                tidy(b);
 }
 
 gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold) {

@@ -3,14 +3,14 @@
  * The kernel's part of blocks that are not about the network (bpf/block.bpf.c): programs by their file, programs that are not from the image, capabilities, mounting, tracing,
  * kernel modules; per cgroup, all below it, and its pid namespace.
  *
- * How sure it is depends on the kernel, and is tried by effect (a process of ours tries to run the program itself with "--version", which main() must answer at once): BPF LSM, or programs that change what the
+ * How sure it is depends on the kernel, and is tried by effect (a child tries to run the program that calls this with the one argument "--version", on which main() must end at once, whether it knows it or not): BPF LSM, or programs that change what the
  * kernel's security functions return, deny with EPERM. Else tracepoints kill a process before the new program runs an instruction, and the other acts cannot be refused.
  *
- * Programs are attached only while something is refused that needs them. What is in force stays so without this process, as in enforce.h: it is pinned below `dir`; a successor sets again what its
+ * Programs are attached when something is refused that needs them, until nothing at all is refused. What is in force stays so without this process, as in enforce.h: it is pinned below `dir`; a successor sets again what its
  * ledger knows and then calls bh_block_settle().
  *
  * A program is refused by its file: the inode at that path when it is set, whatever its name becomes, and by its place: whatever regular file is there later. A copy is another file: EXEC_NOT_IN_IMAGE refuses those. Setting it
- * again looks at the paths again; files that were refused for the same rule stay so, up to BH_BLOCK_KEPT for each path.
+ * again looks at the paths again; files that were refused for the same rule stay so, up to BH_BLOCK_KEPT for each path, also when their path is gone.
  *
  * One thread at a time; the caller locks.
  */
@@ -68,5 +68,5 @@ guint bh_block_count(const BhBlock *b);
 /* Acts that were refused for this rule, and how many of them were not told for want of room. FALSE: it is not in force. */
 gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold);
 typedef void (*BhBlockTold)(const struct bh_block_act *act, gpointer data);
-/* Tells what was refused since the last call, by whomever it was made. */
+/* Tells what was refused since the last call, by whomever that was made. To be called before a rule is taken away: with the last one goes what was not told. */
 void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data);

@@ -86,8 +86,10 @@ gboolean bh_block_open_pins(BhBlock *b) {
                 for (guint i = 0; (p = program_of(backends[k], i)); i++)
                         if ((b->programs[i] = open_pin(b, "prog", p->name)) >= 0)
                                 b->backend = backends[k];
-        if (b->ask >= 0 && b->backend)
+        if (b->ask >= 0 && b->backend) {
+                b->chosen = b->backend;
                 return b->pinned = TRUE;
+        }
         bh_block_close(b);
         return FALSE;
 }
@@ -114,11 +116,15 @@ gboolean bh_block_pin(BhBlock *b, GError **error) {
 }
 
 void bh_block_unpin(BhBlock *b) {
+        gboolean pinned = b->pinned;
+
         b->pinned = FALSE;
-        if (!bh_pins_mounted(b->dir))
-                return;
-        bh_pins_remove(b->home);
-        bh_pins_unmount(b->dir);
+        if (bh_pins_mounted(b->dir)) {
+                bh_pins_remove(b->home);
+                bh_pins_unmount(b->dir);
+        }
+        if (pinned) /* before 5.13 a program that was attached cannot be attached again */
+                bh_block_close(b);
 }
 
 gboolean bh_block_attach(BhBlock *b, guint needs, GError **error) {
@@ -135,12 +141,6 @@ gboolean bh_block_attach(BhBlock *b, guint needs, GError **error) {
                 if (bpf_obj_pin(link, path))
                         return bh_enforce_fail(error, "cannot pin %s: %s", path, g_strerror(errno));
         }
-        for (guint i = 0; (p = program_of(b->backend, i)); i++)
-                if (!(p->need & needs)) {
-                        g_autofree char *path = pin_of(b, "link", p->name);
-
-                        unlink(path);
-                }
         return TRUE;
 }
 
@@ -262,14 +262,23 @@ gboolean bh_block_prepare(BhBlock *b, GError **error) {
                 return bh_enforce_fail(error, "%s", b->problem);
         libbpf_print_fn_t before = libbpf_set_print(quiet);
         struct btf *btf = btf__load_vmlinux_btf();
+        if (b->chosen && load(b, b->chosen, btf, error)) {
+                btf__free(btf);
+                libbpf_set_print(before);
+                return TRUE;
+        }
+        g_clear_error(error);
         for (guint i = 0; !b->backend && i < G_N_ELEMENTS(order); i++) {
                 g_autoptr(GError) one = NULL;
 
                 if (b->wanted && b->wanted != order[i].backend)
                         continue;
-                if (load(b, order[i].backend, btf, &one) && works(b, &one))
-                        break;
+                gboolean good = load(b, order[i].backend, btf, &one) && works(b, &one);
                 bh_block_close(b);
+                if (good && load(b, order[i].backend, btf, &one)) { /* anew: see bh_block_unpin() */
+                        b->chosen = order[i].backend;
+                        break;
+                }
                 g_string_append_printf(why, "%s%s: %s", why->len ? "; " : "", order[i].name, one->message);
         }
         btf__free(btf);

@@ -19,7 +19,7 @@ typedef struct {
 
 struct BhBlock {
         char *dir, *home, *v2, *proc; /* home: of this build, in dir */
-        BhBlockBackend backend, wanted;
+        BhBlockBackend backend, chosen, wanted; /* loaded; found to work; by the test alone */
         char *problem; /* why there is no backend */
         gboolean pinned;
         int maps[BLOCK_MAPS], ask, programs[BLOCK_PROGRAMS];
@@ -33,7 +33,8 @@ struct BhBlock {
 gboolean bh_block_open_pins(BhBlock *b);
 /* Pins what is loaded, so that what is attached goes on without this process. */
 gboolean bh_block_pin(BhBlock *b, GError **error);
+/* Nothing is refused any more: nothing stays, and what was attached is closed. */
 void bh_block_unpin(BhBlock *b);
 void bh_block_close(BhBlock *b);
-/* Attaches and pins what these need, and then takes away what others needed. FALSE with *error: some may be attached. */
+/* Attaches and pins what these need; what others needed stays until nothing is refused any more. FALSE with *error: some may be attached. */
 gboolean bh_block_attach(BhBlock *b, guint needs, GError **error);

@@ -212,6 +212,10 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
                 if (denies->len)
                         g_array_append_val(rules, rule);
         }
+        if (!is_there(r, cgroup)) { /* nobody is left to whom anything could be refused */
+                bh_block_clear(r->block, cgroup);
+                return !files_too || bh_respond_files(r->keeper, container, cgroup, 0, files, held->ways, error);
+        }
         for (guint i = 0; i < all->len; i++)
                 g_ptr_array_extend(files, all->pdata[i], NULL, NULL);
         return bh_block_set(r->block, cgroup, (const BhBlockRule *) (const void *) rules->data, rules->len, &subject, &held->acts, error) &&
@@ -296,12 +300,15 @@ static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *res
         e->busy = busy;
 }
 
+static void tell_refused(BhRespond *r);
+
 static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
         g_autoptr(GError) error = NULL;
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
         g_autofree char *said = NULL;
         g_auto(Held) held = { 0 };
 
+        tell_refused(r);
         e->state = state;
         if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error)) {
                 bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
