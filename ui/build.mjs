@@ -33,12 +33,35 @@ async function bundle(entry, extra = {}) {
 
 const worker = keep("stream", "js", await bundle("src/live/worker.ts", { format: "iife" }));
 const boot = keep("boot", "js", await bundle("src/boot.ts", { format: "iife" }));
-const main = keep("main", "js", await bundle("src/main.tsx", { define: { __WORKER__: JSON.stringify(`/${worker}`) } }));
+/* The page's own script and, fetched when they are needed, those of pages and what these share. What a script imports gets its name first, as that is part of its bytes. */
+const split = await build({
+  ...options, entryPoints: { main: join(here, "src/main.tsx") }, define: { __WORKER__: JSON.stringify(`/${worker}`) }, splitting: true, metafile: true,
+  outdir: join(here, "assets"), chunkNames: "[name]-[hash]",
+});
+const parts = new Map(Object.entries(split.metafile.outputs).map(([path, o]) => [basename(path), { needs: o.imports.filter((i) => !i.external).map((i) => ({ name: basename(i.path), lazy: i.kind === "dynamic-import" })), entry: o.entryPoint }]));
+function settle(name) {
+  const part = parts.get(name);
+  if (part.path) return part.path;
+  let text = split.outputFiles.find((f) => basename(f.path) === name).text;
+  for (const n of part.needs) text = text.replaceAll(`"./${n.name}"`, `"./${basename(settle(n.name))}"`);
+  return (part.path = keep(name.replace(/-[^-]*$|\.js$/, ""), "js", Buffer.from(text)));
+}
+const main = settle("main.js");
+/* What one script brings along at once. */
+const along = (name, seen = new Set()) => {
+  if (seen.has(name)) return seen;
+  seen.add(name);
+  for (const n of parts.get(name).needs) if (!n.lazy) along(n.name, seen);
+  return seen;
+};
+const scriptsOf = (name) => [...along(name)].map((n) => parts.get(n).path);
 const style = keep("style", "css", await bundle("src/styles/index.css"));
 const icon = keep("icon", "svg", readFileSync(join(here, "src/icon.svg")));
 
 const page = readFileSync(join(here, "src/index.html"), "utf8")
-  .replace("%BOOT%", boot).replace("%MAIN%", main).replace("%STYLE%", style).replace("%ICON%", icon);
+  .replace("%BOOT%", boot).replace("%MAIN%", main).replace("%STYLE%", style).replace("%ICON%", icon)
+  /* all that the first script needs at once, not one after the other */
+  .replace("%PRELOAD%", scriptsOf("main.js").slice(1).map((path) => `<link rel="modulepreload" href="/${path}">`).join("\n"));
 if (/%[A-Z]+%/.test(page) || /<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=/i.test(page)) throw new Error("index.html has an unfilled place or something inline");
 files.set("index.html", Buffer.from(page));
 
@@ -52,8 +75,11 @@ const notices = ["preact", "@preact/signals", "@preact/signals-core"].map((name)
 files.set("licenses.txt", Buffer.from(notices.join("\n----\n\n")));
 
 const sizes = [...files].map(([path, bytes]) => ({ path, bytes: bytes.length, gzip: gzipSync(bytes, { level: 9 }) }));
-const js = sizes.filter((s) => s.path.endsWith(".js")).reduce((n, s) => n + s.gzip.length, 0);
-if (js > JS_BUDGET) throw new Error(`scripts are ${js} bytes gzipped, over the budget of ${JS_BUDGET}`);
+const gzipped = (paths) => sizes.filter((s) => paths.has(s.path)).reduce((n, s) => n + s.gzip.length, 0);
+const first = new Set([worker, boot, ...scriptsOf("main.js")]);
+/* The budget is of what any page makes a browser fetch. */
+const js = Math.max(gzipped(first), ...[...parts.keys()].map((name) => gzipped(new Set([...first, ...scriptsOf(name)]))));
+if (js > JS_BUDGET) throw new Error(`scripts of a page are ${js} bytes gzipped, over the budget of ${JS_BUDGET}`);
 
 // Written beside and swapped in: a central that serves the directory never sees half of it.
 const fresh = join(dirname(out), `.${basename(out)}.new`);
@@ -71,4 +97,4 @@ try {
   rmSync(fresh, { recursive: true, force: true });
 }
 for (const s of sizes) console.log(`${String(s.bytes).padStart(8)} ${String(s.gzip.length).padStart(7)} gzip  ${s.path}`);
-console.log(`scripts ${js} bytes gzip of ${JS_BUDGET}`);
+console.log(`scripts ${gzipped(first)} bytes gzip at the start, ${js} with the largest page, of ${JS_BUDGET}; all ${sizes.filter((s) => s.path.endsWith(".js")).reduce((n, s) => n + s.gzip.length, 0)}`);

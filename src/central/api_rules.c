@@ -3,6 +3,10 @@
 #include <string.h>
 
 #include "ask.h"
+#include "bus/body.h"
+#include "bus/bus.pb-c.h"
+#include "event/codec.h"
+#include "events.h"
 #include "json_out.h"
 #include "routes.h"
 #include "rules.h"
@@ -10,6 +14,9 @@
 #include "store/store_rules.h"
 
 #define PROBLEMS_MAX 200u /* told; more are counted */
+#define PREVIEW_EVENTS 10000u /* the last ones of each node that a preview looks at; BH_ASK_BYTES is the other bound */
+#define PREVIEW_SHOWN 50u
+#define PREVIEW_HOURS 24
 
 /* ---- what runs ---- */
 
@@ -205,6 +212,177 @@ void bh_api_rules_check(BhCall *call) {
         bh_call_audit_write(call, name, "ok", errors_of(&checked) ? "it has errors" : NULL); /* who tries what is worth knowing */
         answer(call, 200, &checked, NULL);
 }
+
+/* ---- what it would have matched ---- */
+
+typedef struct {
+        guint64 time_ns;
+        guint32 rule;
+        char *output, *event;
+} Match;
+
+static void match_free(gpointer data) {
+        Match *m = data;
+
+        g_free(m->output);
+        g_free(m->event);
+        g_free(m);
+}
+
+static gint newest_first(gconstpointer a, gconstpointer b) {
+        const Match *x = *(const Match *const *) a, *y = *(const Match *const *) b;
+
+        return x->time_ns > y->time_ns ? -1 : x->time_ns < y->time_ns;
+}
+
+typedef struct {
+        BhRuleEngine *engine;
+        BhRuleRun *run;
+        GPtrArray *shown; /* of Match */
+        guint64 *matches, *last_ns; /* per rule */
+        guint64 looked_at, matched, oldest_ns;
+} Preview;
+
+static void look_at(const struct bh_event *e, gpointer data) {
+        Preview *p = data;
+        const guint32 *rules;
+        guint64 time_ns = bh_event_has(e, BH_F_time) ? e->time : 0;
+        guint n = bh_rule_run_event(p->run, p->engine, e, NULL, &rules);
+
+        p->looked_at++;
+        if (time_ns && (!p->oldest_ns || time_ns < p->oldest_ns))
+                p->oldest_ns = time_ns;
+        p->matched += n > 0;
+        for (guint i = 0; i < n; i++) {
+                g_autoptr(GString) output = g_string_new(NULL), event = g_string_new(NULL), fields = g_string_new(NULL);
+                Match *m;
+
+                p->matches[rules[i]]++;
+                p->last_ns[rules[i]] = MAX(p->last_ns[rules[i]], time_ns);
+                bh_rule_run_output(p->run, p->engine, rules[i], output, fields);
+                bh_event_to_json(e, event);
+                m = g_new0(Match, 1);
+                m->time_ns = time_ns;
+                m->rule = rules[i];
+                m->output = g_string_free(g_steal_pointer(&output), FALSE);
+                m->event = g_string_free(g_steal_pointer(&event), FALSE);
+                g_ptr_array_add(p->shown, m);
+                if (p->shown->len >= 4 * PREVIEW_SHOWN) { /* the newest stay */
+                        g_ptr_array_sort(p->shown, newest_first);
+                        g_ptr_array_set_size(p->shown, PREVIEW_SHOWN);
+                }
+        }
+}
+
+static void append_preview(GString *out, const Checked *c, const char *file, Preview *p) {
+        const GPtrArray *rules = bh_rule_set_rules(c->set);
+
+        bh_json_uint(out, "looked_at", p->looked_at);
+        bh_json_uint(out, "matched", p->matched);
+        bh_json_time(out, "oldest", (gint64) p->oldest_ns);
+        bh_json_open(out, "matches", '[');
+        for (guint i = 0; i < rules->len; i++) {
+                const BhRule *rule = rules->pdata[i];
+
+                if (!bh_rule_of_file(c->set, rule, file))
+                        continue;
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "rule", rule->name);
+                bh_json_text(out, "priority", bh_priority_name(rule->priority));
+                bh_json_uint(out, "line", rule->pos.line);
+                bh_json_bool(out, "runs", rule->enabled && !rule->skipped);
+                bh_json_uint(out, "matches", p->matches[i]);
+                bh_json_time(out, "last", (gint64) p->last_ns[i]);
+                bh_json_close(out, '}');
+        }
+        bh_json_close(out, ']');
+        g_ptr_array_sort(p->shown, newest_first);
+        bh_json_open(out, "events", '[');
+        for (guint i = 0; i < p->shown->len && i < PREVIEW_SHOWN; i++) {
+                const Match *m = p->shown->pdata[i];
+
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "rule", ((const BhRule *) rules->pdata[m->rule])->name);
+                bh_json_text(out, "output", m->output);
+                bh_json_raw(out, "event", m->event);
+                bh_json_close(out, '}');
+        }
+        bh_json_close(out, ']');
+}
+
+/* The last recorded events of kinds that the engine's rules can match. NULL: answered. */
+static BhAsk *ask_events(BhCall *call, const BhRuleEngine *engine, gint64 since_ns) {
+        Bulkhead__Bus__V1__EventsRequest wanted = BULKHEAD__BUS__V1__EVENTS_REQUEST__INIT;
+        char *types[128];
+        guint64 needs[2];
+
+        bh_rule_engine_needs(engine, needs);
+        wanted.types = types;
+        for (guint kind = 0; kind < 128; kind++)
+                if (needs[kind / 64] >> kind % 64 & 1 && bh_event_type_name(kind))
+                        types[wanted.n_types++] = (char *) bh_event_type_name(kind);
+        wanted.since_ns = since_ns;
+        wanted.limit = PREVIEW_EVENTS;
+
+        g_autoptr(GBytes) body = bh_bus_body_pack(&wanted.base);
+        return bh_ask(call, "events", body);
+}
+
+void bh_api_rules_preview(BhCall *call) {
+        static const BhBodyField fields[] = { { "name", BH_BODY_TEXT, TRUE, 100 }, { "text", BH_BODY_LINES, TRUE, BH_STORE_RULE_FILE_MAX }, { "hours", BH_BODY_INT, FALSE, 24 * 31 } };
+        json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
+        g_auto(Checked) checked = { NULL, NULL };
+        g_autoptr(BhRuleEngine) engine = NULL;
+        g_autoptr(BhRuleRun) run = NULL;
+        g_autoptr(GPtrArray) shown = NULL;
+        g_autofree guint64 *matches = NULL, *last_ns = NULL;
+        g_autoptr(BhAsk) q = NULL;
+        guint bad = 0;
+
+        if (!body)
+                return;
+        const char *name = bh_body_text(body, "name");
+        json_t *given = json_object_get(body, "hours");
+        gint64 hours = given ? json_integer_value(given) : PREVIEW_HOURS;
+        gint64 since_ns = g_get_real_time() * 1000 - hours * 3600 * G_GINT64_CONSTANT(1000000000);
+        if (!check(call, name, bh_body_text(body, "text"), &checked))
+                return;
+        if (errors_of(&checked)) { /* nothing to try out yet: the errors are the answer */
+                bh_call_audit_write(call, name, "ok", "it has errors");
+                answer(call, 200, &checked, NULL);
+                return;
+        }
+        engine = bh_rule_engine_new(checked.set, &(BhEngineOptions) { .file = name }, NULL, NULL);
+        q = ask_events(call, engine, since_ns);
+        if (!q)
+                return;
+        bh_call_audit_write(call, name, "ok", NULL);
+
+        guint n = bh_rule_set_rules(checked.set)->len;
+        run = bh_rule_run_new();
+        shown = g_ptr_array_new_with_free_func(match_free);
+        matches = g_new0(guint64, n + 1);
+        last_ns = g_new0(guint64, n + 1);
+        Preview p = { .engine = engine, .run = run, .shown = shown, .matches = matches, .last_ns = last_ns };
+        for (guint i = 0; i < q->answers->len; i++) {
+                const BhAnswer *a = q->answers->pdata[i];
+
+                for (guint k = 0; k < a->chunks->len; k++)
+                        bad += bh_events_each(a->chunks->pdata[k], look_at, &p);
+        }
+
+        GString *out = g_string_new(NULL);
+        bh_json_open(out, NULL, '{');
+        append_problems(out, &checked);
+        bh_json_time(out, "since", since_ns);
+        bh_json_uint(out, "bound", PREVIEW_EVENTS);
+        append_preview(out, &checked, name, &p);
+        bh_ask_append_nodes(out, q, bad);
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
+/* ---- changing them ---- */
 
 /* `text` NULL: removes. */
 static void change(BhCall *call, const char *name, const char *text) {

@@ -135,7 +135,7 @@ static void decided(BhModel *model, const BhVerdict *v, gpointer data) {
                 due->kept->drift_us = g_get_monotonic_time();
                 return;
         }
-        if (v->implied)
+        if (v->quiet)
                 return;
         const BhModelBox *box = box_of(due->models, due->kept, v->item);
         bh_models_tell(due->models, due->kept, v, &a, box, box ? box->node : "", box ? box->id : "");

@@ -62,6 +62,7 @@ BH_ROUTE(POST, "/api/v1/tokens", VIEWER, 4096, "", "token.create", token_create)
 BH_ROUTE(DELETE, "/api/v1/tokens/{id}", VIEWER, 0, "", "token.revoke", token_revoke)
 /* analysts */
 BH_ROUTE(POST, "/api/v1/rules/check", ANALYST, 1048576, "", "rules.check", rules_check)
+BH_ROUTE(POST, "/api/v1/rules/preview", ANALYST, 1048576, "node", "rules.preview", rules_preview)
 BH_ROUTE(POST, "/api/v1/incidents/{id}/assign", ANALYST, 4096, "", "incident.assign", incident_assign)
 BH_ROUTE(POST, "/api/v1/incidents/{id}/comment", ANALYST, 16384, "", "incident.comment", incident_comment)
 BH_ROUTE(POST, "/api/v1/incidents/{id}/merge", ANALYST, 4096, "", "incident.merge", incident_merge)

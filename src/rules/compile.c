@@ -222,7 +222,7 @@ BhRuleEngine *bh_rule_engine_new(BhRuleSet *set, const BhEngineOptions *options,
         e = engine_alloc();
         e->set = bh_rule_set_ref(set);
         e->n_rules = rules->len;
-        e->all = bh_rule_set_matching_all(set);
+        e->all = bh_rule_set_matching_all(set) || (options && options->file);
         builder_init(&b, e, problems);
         nodes = g_new(guint32, rules->len + 1);
         calls = g_malloc0((rules->len + 1) * sizeof(*calls));
@@ -233,7 +233,7 @@ BhRuleEngine *bh_rule_engine_new(BhRuleSet *set, const BhEngineOptions *options,
                 b.failed = FALSE;
                 g_hash_table_remove_all(b.told);
                 nodes[i] = rule->condition && !rule->skipped ? bh_build_condition(&b, rule->condition) : BH_NONE;
-                if (b.failed || !rule->enabled)
+                if (b.failed || !rule->enabled || (options && options->file && !bh_rule_of_file(set, rule, options->file)))
                         nodes[i] = BH_NONE;
                 calls_of_source(rule->source, calls[i]);
                 g_ptr_array_add(e->outputs, nodes[i] == BH_NONE ? NULL : formats_of(&b, rule));

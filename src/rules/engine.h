@@ -29,6 +29,8 @@ typedef struct {
         const guint64 *available;
         /* of these, what this node tells of processes outside of containers; NULL: all. A rule about those alone that needs another is said */
         const guint64 *host;
+        /* only the rules that this file of the set defines or gives their condition, and all of them that match an event: to try a file out. NULL: the set as it is */
+        const char *file;
 } BhEngineOptions;
 
 /* NULL with an error only if the set has errors. `problems` (of BhEngineProblem) may be NULL. */

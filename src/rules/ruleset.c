@@ -88,6 +88,10 @@ const char *bh_rule_set_file(const BhRuleSet *s, guint file) {
         return file < s->files->len ? g_ptr_array_index(s->files, file) : "?";
 }
 
+gboolean bh_rule_of_file(const BhRuleSet *s, const BhRule *rule, const char *file) {
+        return g_str_equal(bh_rule_set_file(s, rule->pos.file), file) || g_str_equal(bh_rule_set_file(s, rule->condition_pos.file), file);
+}
+
 gboolean bh_rule_set_matching_all(const BhRuleSet *s) {
         return s->matching_all;
 }

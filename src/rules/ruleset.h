@@ -87,6 +87,8 @@ guint bh_rule_set_macros(const BhRuleSet *s);
 guint bh_rule_set_lists(const BhRuleSet *s);
 const char *bh_rule_set_file(const BhRuleSet *s, guint file);
 gboolean bh_rule_set_matching_all(const BhRuleSet *s);
+/* Whether a file of that name defines the rule or gives it the condition that it has. */
+gboolean bh_rule_of_file(const BhRuleSet *s, const BhRule *rule, const char *file);
 
 /* Problems in order of file and place, of BhRuleProblem; how many are errors, warnings (also those not kept). */
 const GPtrArray *bh_rule_set_problems(const BhRuleSet *s);

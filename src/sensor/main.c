@@ -88,6 +88,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "no-calls", 0, 0, G_OPTION_ARG_NONE, &o->no_calls, "do not learn which system calls containers make", NULL },
                 { "no-web", 0, 0, G_OPTION_ARG_NONE, &o->no_web, "look at no web traffic of containers", NULL },
                 { "no-evidence", 0, 0, G_OPTION_ARG_NONE, &o->no_evidence, "keep no evidence", NULL },
+                { "no-hold", 0, 0, G_OPTION_ARG_NONE, &o->no_hold, "do not stop what containers run from memory or wrote shortly before, until it is copied (docs/evidence.md)", NULL },
                 { "no-integrity", 0, 0, G_OPTION_ARG_NONE, &o->no_integrity, "do not look after the node's own files, modules and processes", NULL },
                 { "evidence-mib", 0, 0, G_OPTION_ARG_INT64, &o->evidence_mib, "bound of the evidence kept on this node (default 1024)", "N" },
                 { "evidence-heads", 0, 0, G_OPTION_ARG_FILENAME, &o->evidence_heads, "file, off this node at best, that heads of the chain of evidence are appended to (docs/evidence.md)", "FILE" },
@@ -490,7 +491,11 @@ static void open_inspector(BhSensor *s) {
 static gpointer load_rest(gpointer data) {
         BhSensor *s = data;
 
-        bh_hooks_want(s->hooks, BH_CONSUMER_RECORDER, &s->options.events, &s->load_error);
+        if (bh_hooks_want(s->hooks, BH_CONSUMER_RECORDER, &s->options.events, &s->load_error) && !s->options.no_evidence) {
+                BhKinds kinds = bh_evidence_kinds();
+
+                bh_hooks_want(s->hooks, BH_CONSUMER_EVIDENCE, &kinds, &s->load_error);
+        }
         malloc_trim(0); /* the kernel's type information, once for each job */
         return NULL;
 }
@@ -505,8 +510,11 @@ static gboolean start(BhSensor *s, GError **error) {
         s->pin_dir = g_build_filename(s->options.run_dir, "bpf", NULL);
         if (!make_dir(s->options.run_dir, error) || !make_dir(s->options.data_dir, error) || !lock_run_dir(s->options.run_dir, error))
                 return FALSE;
+        g_autofree char *host_proc = g_build_filename(s->options.host_root, "proc", NULL), *probe = g_build_filename(host_proc, "1", NULL);
+        s->proc_path = g_strdup(access(probe, F_OK) == 0 ? host_proc : "/proc");
         if (!(s->canary = bh_canary_start(error)))
                 return FALSE;
+        bh_sensor_open_pause(s);
 
         s->started_us = g_get_monotonic_time();
         s->started_ns = (gint64) realtime();
@@ -538,8 +546,6 @@ static gboolean start(BhSensor *s, GError **error) {
                 return FALSE;
         bh_cgroups_adopt(s->kernel_cgroups);
 
-        g_autofree char *host_proc = g_build_filename(s->options.host_root, "proc", NULL), *probe = g_build_filename(host_proc, "1", NULL);
-        s->proc_path = g_strdup(access(probe, F_OK) == 0 ? host_proc : "/proc");
         struct bh_clock clock = { .now = realtime() - boottime(), .start = start_offset(s->options.data_dir) };
         struct bh_process_config processes = {
                 .proc_path = s->proc_path,
@@ -673,6 +679,7 @@ static void stop(BhSensor *s) {
                 bh_feed_close(s->feed);
         bh_control_free(s->control);
         bh_sensor_settle_integrity(s);
+        bh_pause_stop(s->pause); /* what it calls is the evidence's */
         if (s->evidence)
                 bh_evidence_settle(s->evidence);
         if (s->report)
@@ -718,6 +725,7 @@ static void stop(BhSensor *s) {
         }
         bh_cgroup_layout_free(s->cgroups);
         bh_canary_free(s->canary);
+        bh_pause_free(s->pause);
         if (s->ends)
                 bh_ends_close(s->ends);
         g_clear_pointer(&s->ends, bh_ends_free);

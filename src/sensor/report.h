@@ -89,6 +89,8 @@ void bh_report_spooled(BhReport *r);
 /* Until it is; FALSE: not within the time. And the bytes that wait for the central. */
 gboolean bh_report_flush(BhReport *r, guint ms);
 guint64 bh_report_waiting(BhReport *r);
+/* Number of the last message that was published, and up to which the central has said that it stored them (0: not yet known since the start). */
+void bh_report_positions(BhReport *r, guint64 *last, guint64 *acknowledged);
 /* How often a central was there anew. */
 guint64 bh_report_connections(BhReport *r);
 

@@ -27,6 +27,7 @@
 #include "recorder/recorder.h"
 #include "net_alerts.h"
 #include "dns_tcp.h"
+#include "pause.h"
 #include "payload.h"
 #include "report.h"
 #include "policies.h"
@@ -45,7 +46,7 @@ typedef struct {
         char *web_settings;     /* file; NULL: none */
         char *evidence_heads;   /* file; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, no_evidence, no_integrity, host_events, debug, uninstall, keep_data;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, no_evidence, no_hold, no_integrity, host_events, debug, uninstall, keep_data;
         gint64 max_mib, fold_ms, budget, spool_mib, walk_ms, evidence_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -60,6 +61,7 @@ typedef struct {
         gboolean after_crash;
         BhEnds *ends; /* NULL: the start did not come so far */
         BhCanary *canary;
+        BhPause *pause;         /* NULL: nothing is stopped to be copied */
         BhCgroupLayout *cgroups;
         BhHooks *hooks;
         BhCgroups *kernel_cgroups;
@@ -136,6 +138,8 @@ json_t *bh_sensor_web_status(BhSensor *s);
 
 /* ---- evidence (sensor_evidence.c) */
 
+/* First of all, while there is one thread; and what a sensor before left stopped goes on. */
+void bh_sensor_open_pause(BhSensor *s);
 /* After the report, before the first event. What hinders it is said and shown by the status. */
 void bh_sensor_open_evidence(BhSensor *s);
 /* When the pipeline runs. */

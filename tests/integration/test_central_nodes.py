@@ -12,7 +12,7 @@ import time
 import central_env
 import pytest
 from central_env import Central, batch, container, event, finding, inventory, observation, proto
-from docker_env import wait_for
+from docker_env import patience, wait_for
 
 ID = "0123456789abcdef" * 4
 OTHER = "fedcba9876543210" * 4
@@ -156,7 +156,7 @@ def test_the_stream_shows_changes_and_resumes_without_gap_or_double(central, adm
     beyond = viewer.stream("/api/v1/stream?after=999999999")
     beyond.wait(lambda i, e, d: e == "reset", 5, "reset for an id that was never given out")
     admin.delete("/api/v1/users/watcher")
-    assert resumed.ended.wait(3) and beyond.ended.wait(3)
+    assert resumed.ended.wait(15) and beyond.ended.wait(15)
 
 
 def test_a_finding_is_on_the_stream_within_a_tenth_of_a_second(central, admin):
@@ -168,12 +168,12 @@ def test_a_finding_is_on_the_stream_within_a_tenth_of_a_second(central, admin):
         began = time.monotonic()
         node.publish("finding", finding(f"quick-{n}", "quick"))
         while not any(d.get("key") == f"quick-{n}" for _, _, d in stream.events[-5:]):
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 5 * patience()
             time.sleep(0.001)
         took.append(time.monotonic() - began)
     took.sort()
     print(f"finding to stream: median {took[15] * 1000:.1f} ms, slowest {took[-1] * 1000:.1f} ms")
-    assert took[15] < 0.1, took
+    assert took[15] < 0.1 * patience(), took
 
 
 def test_events_are_asked_of_the_nodes(central, admin):
@@ -206,6 +206,39 @@ def test_events_are_asked_of_the_nodes(central, admin):
     assert [e["id"] for e in answer["events"]] == ["9"] and answer["nodes"][0]["error"], answer
     for n in [*nodes, broken]:
         n.close()
+
+
+def test_what_a_rule_file_would_have_matched_is_tried_on_recorded_events(central, admin):
+    """Only the file's own rules count, each on every event; what a node did not give is said; a file with errors is tried on nothing."""
+    asked = []
+
+    def named(n, comm):
+        return event(n, node="preview") + proto(f25=comm)
+
+    def serve(node, stream, body):
+        asked.append(central_env.parse(body))
+        node.chunk(stream, batch(named(1, "sh"), named(2, "cat")))
+        node.chunk(stream, batch(named(3, "sh"), event(4, kind=30, node="preview")) + b"\x05\x00\x00\x00\xff\xff", dropped=2)
+        node.end(stream)
+    node = central.node("preview", serve={"events": serve})
+    rule = '- rule: {}\n  desc: d\n  condition: evt.type = execve and proc.name {}\n  output: "ran %proc.name"\n  priority: INFO\n'
+    text = rule.format("Shells", "= sh") + rule.format("All of them", "exists") + rule.format("Switched off", "exists") + "  enabled: false\n"
+    answer = admin.post("/api/v1/rules/preview?node=preview", {"name": "try.yaml", "text": text, "hours": 48}).json
+    assert {m["rule"]: (m["matches"], m["runs"]) for m in answer["matches"]} == {"Shells": (2, True), "All of them": (3, True), "Switched off": (0, False)}, answer
+    assert answer["errors"] == 0 and answer["looked_at"] == 4 and answer["matched"] == 3 and answer["dropped"] == 2 and answer["undecodable"] == 1, answer
+    assert [(e["rule"], e["event"]["id"], e["output"]) for e in answer["events"]][:2] == [("Shells", "3", "ran sh"), ("All of them", "3", "ran sh")], answer["events"]
+    assert [m["line"] for m in answer["matches"]] == [1, 6, 11]
+    request = asked[-1]
+    assert b"exec" in request[1] and b"connect" not in request[1] and request[5] == [answer["bound"]], request
+    assert abs(request[3][0] - (time.time() - 48 * 3600) * 1e9) < 60e9, request
+
+    before = len(asked)
+    bad = admin.post("/api/v1/rules/preview?node=preview", {"name": "try.yaml", "text": text.replace("evt.type", "evt.typo", 1)}).json
+    assert bad["errors"] >= 1 and bad["problems"][0]["line"] == 3 and "matches" not in bad and len(asked) == before, bad
+    assert admin.post("/api/v1/rules/preview", {"name": "../x", "text": text}).code == "bad_name"
+    assert admin.post("/api/v1/rules/preview?node=nobody", {"name": "try.yaml", "text": text}).code == "node_away"
+    assert not admin.get("/api/v1/rules/files").json["files"]
+    node.close()
 
 
 def test_a_node_that_comes_back_at_once_is_sent_the_rules_anew(central):
@@ -320,7 +353,7 @@ def test_killed_under_load_nothing_acknowledged_is_lost_or_doubled(how):
             c.start()
             again = c.node("load", ident=ident)
             assert again.have >= acked, f"acknowledged up to {acked}, kept up to {again.have}"
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 5 * patience()
             kept = again.have
             again.close()
             total = admin.get("/api/v1/findings?node=load&count=true&limit=1").json["total"]
@@ -351,7 +384,7 @@ def test_a_stop_while_a_question_is_open_does_not_wait_for_the_node():
         time.sleep(0.3)
         began = time.monotonic()
         c.stop(signal.SIGTERM)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 5 * patience()
 
 
 def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost():

@@ -9,7 +9,7 @@ import { Browser, Central, until } from "./env.mjs";
 
 const PAGES = [
   ["overview", "#/", ".tiles"], ["containers", "#/containers", ".grid-body .row"], ["container", `#/containers?id=${id(4)}`, ".drawer .levers"], ["nothing-found", "#/containers?q=nothing-such", ".empty"],
-  ["events", "#/events?groups=process,file,network", ".grid-body .row"], ["health", "#/health", ".hooks"], ["incidents", "#/incidents", ".incidents-grid .row.is-open"], ["incident", "#/incidents/1", ".step .lineage"], ["models", "#/models", ".models-grid .row:not(.head)"], ["model", "#/models?app=payments&workload=api", ".items-grid .row:not(.head)"], ["responses", "#/responses", ".empty"], ["no-incident", "#/incidents?q=nothing-such", ".empty"], ["users", "#/users", ".table"], ["tokens", "#/tokens", ".page-head"], ["audit", "#/audit", ".table"], ["no-such-page", "#/nowhere", ".empty"],
+  ["events", "#/events?groups=process,file,network", ".grid-body .row"], ["health", "#/health", ".hooks"], ["incidents", "#/incidents", ".incidents-grid .row.is-open"], ["incident", "#/incidents/1", ".step .lineage"], ["models", "#/models", ".models-grid .row:not(.head)"], ["model", "#/models?app=payments&workload=api", ".items-grid .row:not(.head)"], ["responses", "#/responses", ".empty"], ["findings", "#/findings", ".findings-grid .row:not(.head)"], ["finding", "#/findings?id=node-a-1", ".drawer .lineage"], ["rules", "#/policies", ".rules-grid .row:not(.head)"], ["rule", "#/policies?rule=Server%20program%20started%20a%20shell", ".drawer .facts"], ["rule-files", "#/policies?tab=files", ".table"], ["rule-file", "#/policies?tab=files&file=site.yaml", ".editor textarea"], ["settings", "#/settings", ".settings-table"], ["outputs", "#/settings?tab=outputs", ".card .table"], ["no-incident", "#/incidents?q=nothing-such", ".empty"], ["users", "#/users", ".table"], ["tokens", "#/tokens", ".page-head"], ["audit", "#/audit", ".table"], ["no-such-page", "#/nowhere", ".empty"],
 ];
 const SHOTS = process.env.BH_UI_SHOTS; /* a folder for people to look at */
 let central, node;
@@ -22,9 +22,17 @@ before(async () => {
   node.events(events());
   for (const f of attack({ ...plain()[0], node: "node-a" })) await node.finding(f);
   for (const h of HOSTILE) await node.observe({ container: plain()[0], subject: `/usr/bin/${h}`, parent: "/bin/sh", example: h });
+  node.serve.rules = () => JSON.stringify(["Server program started a shell", HOSTILE[0], "Password hashes read"].map((name, n) => ({ name, priority: "Critical", source: "syscall", tags: ["T1059"], description: "What it means when this happens.", enabled: n !== 2, runs: n === 0, file: "/rules/default.yaml", line: 3, matches: 7 - n, ...(n === 1 ? { problem: "this kernel has no hook for it" } : {}) })));
+  node.serve.rules_set = () => undefined;
   const b = await Browser.start(central);
   try {
     await b.firstLogin();
+    await b.page.evaluate(async () => {
+      const csrf = (await (await fetch("/api/v1/me")).json()).csrf;
+      const put = (path, body) => fetch(`/api/v1${path}`, { method: "PUT", headers: { "content-type": "application/json", "x-bulkhead-csrf": csrf }, body: JSON.stringify(body) });
+      const rule = "- rule: Shell in payments\n  desc: A shell in a container of payments\n  condition: evt.type = execve and container.name startswith payments and proc.name = sh\n  output: \"shell (command=%proc.cmdline)\"\n  priority: WARNING\n";
+      if (!(await put("/rules/files/site.yaml", { text: rule })).ok || !(await put("/outputs/alerts", { type: "file", file: "alerts.json", minimum_priority: "warning" })).ok) throw new Error("not set");
+    });
   } finally {
     await b.stop();
   }
@@ -61,6 +69,7 @@ for (const theme of ["dark", "light"])
       });
       for (const [name, hash, ready] of PAGES)
         test(name, async () => {
+          node.status(lossy()); /* a node that reports, as a real one does */
           await b.open(hash);
           await b.page.waitForSelector(ready);
           if (name === "overview") await until("the verdict", async () => !/known yet|Taking stock/.test(await b.page.innerText(".verdict h1")));

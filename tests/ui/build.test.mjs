@@ -39,7 +39,20 @@ test("the page holds nothing inline and names only files that exist", () => {
 
 test("scripts are within 120 KB compressed and hold no address, eval or markup from text", () => {
   const scripts = made.filter((f) => f.endsWith(".js"));
-  assert.ok(scripts.reduce((n, f) => n + bytes(`${f}.gz`).length, 0) <= 120 * 1024);
+  const size = (set) => [...set].reduce((n, f) => n + bytes(`${f}.gz`).length, 0);
+  /* What a script brings along at once; what it fetches later begins with import(. */
+  const along = (f, seen = new Set()) => {
+    if (seen.has(f)) return seen;
+    seen.add(f);
+    for (const [, name] of String(bytes(f)).matchAll(/(?<!import\()"\.\/([a-z]+-[0-9a-f]{10}\.js)"/g)) along(`assets/${name}`, seen);
+    return seen;
+  };
+  const page = String(bytes("index.html"));
+  const first = new Set([...page.matchAll(/(?:src|href)="\/(assets\/[^"]+\.js)"/g)].flatMap(([, f]) => [...along(f)]).concat(scripts.filter((f) => /\/stream-/.test(f))));
+  assert.ok(first.size > 3);
+  assert.ok(size(first) <= 90 * 1024, `the first view fetches ${size(first)} bytes`);
+  for (const f of scripts) assert.ok(size(new Set([...first, ...along(f)])) <= 120 * 1024, f);
+  assert.deepEqual([...page.matchAll(/modulepreload" href="\/([^"]+)"/g)].map(([, f]) => f).concat([page.match(/module" src="\/([^"]+)"/)[1]]).sort(), [...along(page.match(/module" src="\/([^"]+)"/)[1])].sort(), "all that the first view needs is asked for at once");
   for (const f of scripts) {
     const text = String(bytes(f));
     assert.doesNotMatch(text.replaceAll("http://www.w3.org/", ""), /https?:\/\/[a-z]/i, f);

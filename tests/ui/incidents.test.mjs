@@ -86,13 +86,13 @@ describe("incidents", () => {
 
   test("it is taken, commented and exported", async () => {
     await page.click("text=Take it");
-    await until("assigned", async () => /assigned to admin/.test(await text(".incident-facts")));
+    await until("assigned", async () => /assigned to admin/.test(await text(".subject-facts")));
     await page.fill(".comment-form textarea", "seen <b>before</b>");
     await page.click(".comment-form button");
     await until("the comment", async () => /seen <b>before<\/b>/.test(await text(".comments")));
     for (const [what, name, check] of [["Report", "incident-1.md", (t) => t.startsWith("# Incident 1: ") && !t.includes("<img")], ["JSON", "incident-1.json", (t) => JSON.parse(t).timeline.length === 5]]) {
       const waiting = page.waitForEvent("download");
-      await page.click(".incident-acts .menu-button");
+      await page.click(".subject-acts .menu-button");
       await page.click(`.menu-panel >> text=${what}`);
       const d = await waiting;
       assert.equal(d.suggestedFilename(), name);
@@ -101,7 +101,7 @@ describe("incidents", () => {
   });
 
   test("it is closed with a verdict, and the lists say so", async () => {
-    await page.click(".incident-acts >> text=Close…");
+    await page.click(".subject-acts >> text=Close…");
     await page.click(".dialog >> text=Close the incident");
     assert.match(await text(".dialog .notice"), /Choose what it was/);
     await page.click(".dialog >> text=A false alarm");

@@ -54,14 +54,14 @@ test("an item is read and accepted, and the central knows it", async () => {
 
 test("a lock shows first what it changes", async () => {
   await page.click("text=Only what is to be judged");
-  await page.click(".incident-acts >> text=Lock…");
+  await page.click(".subject-acts >> text=Lock…");
   await until("what changes", async () => /still learning\. From now on whatever is new there is told/.test(await text(".changes")));
   await page.click(".dialog >> text=Leave it");
   assert.equal((await model()).versions[0].locked, false);
-  await page.click(".incident-acts >> text=Lock…");
+  await page.click(".subject-acts >> text=Lock…");
   await page.click(".dialog >> css=button.primary");
   await until("locked", async () => (await model()).versions[0].locked === true);
-  await until("said", async () => /locked/.test(await text(".incident-title .model-state")));
+  await until("said", async () => /locked/.test(await text(".subject-title .model-state")));
 });
 
 test("a family is looked at alone and relearned alone, with its preview", async () => {
@@ -79,7 +79,7 @@ test("a family is looked at alone and relearned alone, with its preview", async 
 
 test("the model leaves as text", async () => {
   const waiting = page.waitForEvent("download");
-  await page.click(".incident-acts .menu-button");
+  await page.click(".subject-acts .menu-button");
   await page.click(".menu-panel >> text=Model, for another");
   const d = await waiting;
   assert.match(d.suggestedFilename(), /^api-model\.jsonl$/);

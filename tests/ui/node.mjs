@@ -107,6 +107,9 @@ export class Node {
     this.#socket?.write(Buffer.concat([head, body]));
   }
 
+  /* Other requests that a test answers: subject → (body) → the one piece of its answer, or nothing. */
+  serve = {};
+
   /* EventsRequest, noted for tests that look at what was asked. */
   asked = [];
   #ask(body) {
@@ -139,7 +142,11 @@ export class Node {
     else if (f.kind === CREDIT && this.#live.has(f.stream)) this.#live.get(f.stream).credit += f.credit;
     else if (f.kind === END) this.#live.delete(f.stream);
     else if (f.kind === REQUEST) {
-      if (f.subject !== "events") this.#send([[1, END], [2, f.stream], [6, "not in this test"]]);
+      if (this.serve[f.subject]) {
+        const answer = this.serve[f.subject](f.body);
+        if (answer) this.#send([[1, CHUNK], [2, f.stream], [5, Buffer.from(answer)]]);
+        this.#send([[1, END], [2, f.stream]]);
+      } else if (f.subject !== "events") this.#send([[1, END], [2, f.stream], [6, "not in this test"]]);
       else if (this.#ask(f.body).follow) this.#live.set(f.stream, { credit: f.credit });
       else {
         if (this.#recorded.length) this.#send([[1, CHUNK], [2, f.stream], [5, Node.#batch(this.#recorded.slice(-100))]]);

@@ -13,6 +13,7 @@ const { text, api } = stage(async (s) => {
   await node.inventory(plain(), true);
   node.status(status());
   for (const f of attack(web)) await node.finding(f);
+  await node.flows([{ from: web, to: plain()[2], port: 5432, proto: 6, exe: "/usr/bin/app", peerExe: "/usr/bin/db", connections: 3, bytesOut: 900, bytesIn: 9000, first: Date.now() - 60_000, last: Date.now() - 1000 }], Date.now(), true);
   await b.firstLogin();
 });
 
@@ -30,13 +31,22 @@ test("a container is isolated from its incident, with a reason and an end", asyn
   await page.selectOption(".dialog select >> nth=1", "3600");
   await page.fill(".dialog textarea >> nth=1", "a shell <b>below</b> nginx");
   await page.click(".dialog button.primary");
-  await until("the ledger", async () => /isolate|Isolate/.test(await text(".table tbody")));
+  /* it stays where the person is: in force, beside the container */
+  await until("the act beside the container", async () => /Isolate[\s\S]*its node has not said yet[\s\S]*by admin/.test(await text(".places .held")));
   const [r] = (await api("/responses")).responses;
   assert.equal(r.container_id, web.id);
   assert.deepEqual(r.allow.length, 1);
   assert.ok(r.until);
+  await b.open("#/responses");
   await until("who and why", async () => /a shell <b>below<\/b> nginx/.test(await text(".table tbody")) && /admin/.test(await text(".table tbody")));
   assert.match(await text(".table tbody"), /in (59 min|1 h)/);
+});
+
+test("it is in force in the container's panel and on the map as well, and is released from there", async () => {
+  await b.open(`#/containers?id=${web.id}`);
+  await until("the container's panel", async () => /Isolate/.test(await text(".drawer .held")));
+  await b.open(`#/map?level=container&sel=${encodeURIComponent(`c:node-a/${web.id}`)}`);
+  await until("the map's panel", async () => /Isolate[\s\S]*by admin/.test(await text(".drawer .held")));
 });
 
 test("what cannot be undone wants the name, letter by letter", async () => {

@@ -270,6 +270,33 @@ static void large_conditions(void) {
         YES(&e, wide->str);
 }
 
+static void a_file_is_tried_out_alone(void) {
+        static const char ours[] = "- rule: First\n  desc: d\n  condition: evt.type = execve\n  output: o\n  priority: INFO\n- rule: Changed\n  desc: d\n  condition: evt.type = connect\n  output: o\n  priority: INFO\n";
+        static const char theirs[] = "- rule: Second\n  desc: d\n  condition: evt.type = execve\n  output: o\n  priority: INFO\n- rule: Third\n  desc: d\n  condition: evt.type = execve\n  output: o\n  priority: INFO\n"
+                                     "- rule: Changed\n  condition: evt.type = execve\n  override: {condition: replace}\n";
+        BhRuleSource sources[] = { { "ours.yaml", ours, sizeof(ours) - 1 }, { "theirs.yaml", theirs, sizeof(theirs) - 1 } };
+        g_autoptr(BhRuleSet) set = bh_rule_set_load(sources, 2, NULL);
+        g_autoptr(BhRuleEngine) all = bh_rule_engine_new(set, NULL, NULL, NULL);
+        g_autoptr(BhRuleEngine) alone = bh_rule_engine_new(set, &(BhEngineOptions) { .file = "theirs.yaml" }, NULL, NULL);
+        g_autoptr(BhRuleRun) run = bh_rule_run_new();
+        struct bh_event exec = exec_event();
+        const guint32 *matches;
+        guint64 needs[2];
+
+        g_assert_nonnull(all);
+        g_assert_nonnull(alone);
+        g_assert_cmpuint(bh_rule_run_event(run, all, &exec, NULL, &matches), ==, 1); /* the first one defined tells */
+        g_assert_cmpuint(matches[0], ==, 0);
+        g_assert_cmpuint(bh_rule_run_event(run, alone, &exec, NULL, &matches), ==, 3); /* none of another file hides them */
+        g_assert_cmpuint(matches[0], ==, 1); /* whose condition is theirs */
+        g_assert_cmpuint(matches[1], ==, 2);
+        g_assert_cmpuint(matches[2], ==, 3);
+        bh_rule_engine_needs(alone, needs);
+        g_assert_true(needs[0] >> exec.type & 1);
+        g_assert_cmpuint(needs[0] & ~(1ull << exec.type), ==, 0);
+        g_assert_cmpuint(needs[1], ==, 0);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         make_events();
@@ -285,6 +312,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/rules/engine/problems_are_told_per_rule", problems_are_told_per_rule);
         g_test_add_func("/rules/engine/rules_about_the_host_alone_are_told", rules_about_the_host_alone_are_told);
         g_test_add_func("/rules/engine/large_conditions", large_conditions);
+        g_test_add_func("/rules/engine/a_file_is_tried_out_alone", a_file_is_tried_out_alone);
         int status = g_test_run();
         for (guint c = 0; c < CHECKS; c++)
                 bh_rule_engine_unref(single[c]);

@@ -4,7 +4,7 @@
 export const BASE = "/api/v1";
 
 export class ApiError extends Error {
-  constructor(readonly status: number, readonly code: string, message: string, readonly retryAfter = 0) {
+  constructor(readonly status: number, readonly code: string, message: string, readonly retryAfter = 0, readonly data: unknown = null) {
     super(message);
   }
 }
@@ -60,7 +60,7 @@ export async function call<T>(method: string, path: string, o: Options = {}): Pr
   const said = (data as { error?: { code?: string; message?: string } } | null)?.error;
   if (answer.status === 401 && !o.login) onDenied?.();
   throw new ApiError(answer.status, said?.code ?? "error", said?.message ?? `The central answered ${answer.status} without saying why.`,
-    Number(answer.headers.get("retry-after")) || 0);
+    Number(answer.headers.get("retry-after")) || 0, data);
 }
 
 export const get = <T>(path: string, query?: Options["query"], signal?: AbortSignal) => call<T>("GET", path, { query, signal });

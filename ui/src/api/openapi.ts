@@ -101,6 +101,30 @@ export type RuleCheck = {
   })[];
 };
 
+export type RulePreview = RuleCheck & {
+  since?: Time;
+  bound?: number;
+  looked_at?: number;
+  matched?: number;
+  oldest?: Time;
+  matches?: {
+    rule: string;
+    priority: string;
+    line: number;
+    runs: boolean;
+    matches: number;
+    last: Time;
+  }[];
+  events?: {
+    rule: string;
+    output: string;
+    event: Record<string, unknown>;
+  }[];
+  nodes?: Answer[];
+  dropped?: number;
+  undecodable?: number;
+};
+
 export type Setting = {
   key: string;
   value: number | string;
@@ -842,6 +866,7 @@ export type Call =
   | "PUT /api/v1/rules/files/{name}"
   | "DELETE /api/v1/rules/files/{name}"
   | "POST /api/v1/rules/check"
+  | "POST /api/v1/rules/preview"
   | "POST /api/v1/rules/reload"
   | "GET /api/v1/models"
   | "GET /api/v1/models/items"

@@ -4,12 +4,14 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { age, brief, clock, count } from "../lib/format";
 import { visible } from "../lib/text";
-import { Brand, Icon, StateMark } from "../parts/icons";
-import { Menu, T } from "../parts/ui";
+import { Brand, Icon } from "../parts/icons";
+import { Button, Menu, T } from "../parts/ui";
 import { Password } from "../features/login/password";
-import type { PageDef } from "./app";
-import { go, href, route } from "./router";
-import { incidentsOpen, inventory, inventoryVersion, known, logout, me, problems, status, statusError, stream } from "./state";
+import { mayOpen, pageAt, type PageDef } from "./app";
+import { lazyPart } from "./lazy";
+import { route } from "./router";
+import { Search } from "./search";
+import { incidentsOpen, known, logout, me, problems, status, statusError, stream } from "./state";
 import { setTheme, theme, type Theme } from "./theme";
 
 function Connection() {
@@ -55,65 +57,28 @@ function Stale() {
   );
 }
 
-function Search() {
-  const input = useRef<HTMLInputElement>(null);
-  const [text, setText] = useState("");
+/* The help of the present page; its text is fetched when somebody asks. */
+const HelpPanel = lazyPart(() => import("./helppanel").then((m) => m.default));
+
+function HelpButton() {
   const [open, setOpen] = useState(false);
-  const [at, setAt] = useState(0);
+  const path = route.value.path;
+  const page = pageAt(path);
+  useEffect(() => setOpen(false), [path]);
   useEffect(() => {
     const key = (e: KeyboardEvent) => {
-      const t = e.target as HTMLElement;
-      if (e.key !== "/" || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) || document.querySelector("dialog[open]")) return;
+      if (e.key !== "?" || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test((e.target as HTMLElement).tagName) || document.querySelector("dialog[open]")) return;
       e.preventDefault();
-      input.current?.focus();
-      input.current?.select();
+      setOpen(true);
     };
     document.addEventListener("keydown", key);
     return () => document.removeEventListener("keydown", key);
   }, []);
-  void inventoryVersion.value;
-  const trimmed = text.trim();
-  const found = open && trimmed ? inventory.select({ query: trimmed, selected: {}, sort: "attention", descending: false }) : null;
-  /* A name that holds the text comes before a label or an image that does. */
-  const named = (found?.rows ?? []).filter((r) => r.name.toLowerCase().includes(trimmed.toLowerCase()));
-  const hits = [...named.slice(0, 7), ...(found?.rows ?? []).slice(0, 14).filter((r) => !named.includes(r))].slice(0, 7);
-  const done = () => {
-    setOpen(false);
-    setText("");
-    input.current?.blur();
-  };
-  const choose = (i: number) => {
-    if (i < hits.length) go(href("/containers", { id: hits[i].id }));
-    else go(href("/containers", { q: trimmed }));
-    done();
-  };
   return (
-    <div class="search" role="search" onFocusOut={(e) => { if (!(e.currentTarget as HTMLElement).contains(e.relatedTarget as Node)) setOpen(false); }}>
-      <Icon name="search" />
-      <input ref={input} type="text" role="combobox" aria-label="Search containers" aria-expanded={!!found} aria-controls="search-hits" aria-autocomplete="list"
-        aria-activedescendant={found ? `hit-${at}` : undefined} placeholder="Search containers" autocomplete="off" spellcheck={false} maxLength={256} value={text}
-        onInput={(e) => { setText(e.currentTarget.value); setOpen(true); setAt(0); }} onFocus={() => setOpen(true)}
-        onKeyDown={(e) => {
-          if (e.key === "Escape") done();
-          else if (!found) return;
-          else if (e.key === "ArrowDown") { e.preventDefault(); setAt(Math.min(hits.length, at + 1)); }
-          else if (e.key === "ArrowUp") { e.preventDefault(); setAt(Math.max(0, at - 1)); }
-          else if (e.key === "Enter") choose(at);
-        }} />
-      <kbd aria-hidden="true">/</kbd>
-      {found && (
-        <div class="search-panel" id="search-hits" role="listbox" aria-label="Containers found">
-          {hits.map((r, i) => (
-            <div key={r.id} id={`hit-${i}`} role="option" aria-selected={i === at} class="hit" onPointerDown={(e) => { e.preventDefault(); choose(i); }}>
-              <StateMark state={r.state} /><T s={r.name} max={80} class="hit-name" /><T s={r.application || r.node} max={60} class="hit-more" />
-            </div>
-          ))}
-          <div id={`hit-${hits.length}`} role="option" aria-selected={at === hits.length} class="hit all" onPointerDown={(e) => { e.preventDefault(); choose(hits.length); }}>
-            <Icon name="containers" /><span>{found.rows.length ? `Show all ${count(found.rows.length)} in Containers` : "Nothing found: search in Containers"}</span>
-          </div>
-        </div>
-      )}
-    </div>
+    <>
+      <Button kind="quiet" class="help-button" glyph="help" aria-label="What is this page?" title="What is this page? (?)" onClick={() => setOpen(true)} />
+      {open && <HelpPanel path={path} title={page?.title ?? "Bulkhead"} onClose={() => setOpen(false)} />}
+    </>
   );
 }
 
@@ -134,7 +99,7 @@ function Account({ pages }: { pages: PageDef[] }) {
               ))}
             </div>
             <nav class="menu-pages" aria-label="Administration">
-              {pages.filter((p) => p.aside && (!p.role || p.role === who.role)).map((p) => <a key={p.path} href={`#${p.path}`} onClick={close}><Icon name={p.icon} />{p.title}</a>)}
+              {pages.filter((p) => p.aside && mayOpen(p, who)).map((p) => <a key={p.path} href={`#${p.path}`} onClick={close}><Icon name={p.icon} />{p.title}</a>)}
             </nav>
             <button type="button" class="menu-item" onClick={() => { close(); setPassword(true); }}><Icon name="lock" />Change password</button>
             <button type="button" class="menu-item" onClick={() => void logout()}><Icon name="exit" />Log out</button>
@@ -165,7 +130,7 @@ function Nav({ pages }: { pages: PageDef[] }) {
     <nav class="nav" aria-label="Pages">
       <ul>{pages.filter((p) => !p.aside).map(item)}</ul>
       <p class="nav-head">{me.value?.role === "admin" ? "Administration" : "Access"}</p>
-      <ul class="nav-admin">{pages.filter((p) => p.aside && (!p.role || p.role === me.value?.role)).map(item)}</ul>
+      <ul class="nav-admin">{pages.filter((p) => p.aside && mayOpen(p, me.value)).map(item)}</ul>
       <p class="nav-foot">{status.value?.version ? `Bulkhead ${visible(status.value.version, 32)}` : ""}</p>
     </nav>
   );
@@ -185,8 +150,8 @@ export function Shell({ pages, children }: { pages: PageDef[]; children: Compone
       <a class="skip" href="#" onClick={(e) => { e.preventDefault(); main.current?.focus(); }}>Skip to the content</a>
       <header class="top">
         <a class="brand" href="#/" aria-label="Bulkhead, overview"><Brand /><span>Bulkhead</span></a>
-        <Search />
-        <div class="top-right"><Connection /><Account pages={pages} /></div>
+        <Search pages={pages} />
+        <div class="top-right"><Connection /><HelpButton /><Account pages={pages} /></div>
       </header>
       <Nav pages={pages} />
       <main ref={main} tabIndex={-1} class="main">

@@ -37,6 +37,9 @@ export const incidentsOpen = signal(-1);
 /* Who is here may act: on containers, incidents and models. */
 export const mayAct = computed(() => me.value?.role === "admin" || me.value?.role === "analyst");
 
+/* Counts the messages that there are new findings. */
+export const findingsChanged = signal(0);
+
 /* Counts the messages that some response changed. */
 export const responsesChanged = signal(0);
 
@@ -258,6 +261,7 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
   let kind = "";
   let graph = false;
   let incident = false;
+  let finding = false;
   const fresh: Described[] = [];
   for (const e of events) {
     let change: { kind?: string; key?: string; object?: Described } = {};
@@ -277,9 +281,11 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
     else if (kind === "node") void readStatus();
     if (kind === "graph" || e.event === "reset") graph = true;
     if (kind === "response" || e.event === "reset") responsesChanged.value++;
+    if (kind === "finding" || e.event === "reset") finding = true;
     if (kind === "incident" || kind === "store" || e.event === "reset") incident = true;
   }
   if (graph) graphChanged.value++;
+  if (finding) findingsChanged.value++;
   if (incident) incidentTimer ??= setTimeout(() => void noteIncidents(signalled), 400);
   if (fresh.length) {
     inventory.upsert(fresh);

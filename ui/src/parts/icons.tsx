@@ -55,6 +55,12 @@ const shapes: Record<string, ComponentChildren> = {
   exit: <><path d="M6.5 2.5h-3a1 1 0 0 0-1 1v9a1 1 0 0 0 1 1h3M7 8h6.8M11 5.2 13.8 8 11 10.8" /></>,
   plus: <path d="M8 3v10M3 8h10" />,
   more: <path d="M3.2 8h.1M8 8h.1M12.8 8h.1" stroke-width="2.2" />,
+  findings: <><path d="M3.4 14V2M3.4 2.6h9.2l-2.2 3 2.2 3H3.4" /></>,
+  policies: <><path d="M3 2.4h7.2L13 5.2v8.4H3z" /><path d="m5.4 9.2 1.7 1.7 3.5-3.8" /></>,
+  settings: <><path d="M2 4.4h6.4M12 4.4h2M2 11.6h2M7.6 11.6H14" /><circle cx="10.2" cy="4.4" r="1.8" /><circle cx="5.8" cy="11.6" r="1.8" /></>,
+  save: <path d="M8 2v8m-3.4-3.2L8 10.2l3.4-3.4M2.4 13.6h11.2" />,
+  help: <><circle cx="8" cy="8" r="6.3" /><path d="M6.2 6.3a1.9 1.9 0 1 1 2.6 1.8c-.6.2-.8.6-.8 1.1M8 11.3v.1" /></>,
+  send: <path d="M14 2 7.2 8.8M14 2 9.6 14 7.2 8.8 2 6.4z" />,
   lock: <><rect x="3" y="7" width="10" height="7" rx="1.3" /><path d="M5.2 7V4.9a2.8 2.8 0 0 1 5.6 0V7" /></>,
 };
 

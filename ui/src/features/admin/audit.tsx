@@ -1,45 +1,84 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Who did what, from where, and how it ended: #/audit?q=…&outcome=…&since=… */
 import { useEffect, useState } from "preact/hooks";
-import { get, sentence } from "../../api/client";
+import type { AuditRow as Row } from "../../api/openapi";
+import { call, get, sentence } from "../../api/client";
 import { auditFrom, pageFrom, type AuditRow } from "../../api/model";
-import { date } from "../../lib/format";
+import { patch, route } from "../../app/router";
+import type { Columns } from "../../lib/export";
+import { count } from "../../lib/format";
+import { ExportMenu, readAll } from "../../parts/export";
 import { Icon } from "../../parts/icons";
-import { Button, Empty, Skeleton, T } from "../../parts/ui";
+import { Button, Empty, Notice, Skeleton, T, Time } from "../../parts/ui";
+
+const COLUMNS: Columns<Row> = [["time", (r) => r.time], ["actor", (r) => r.actor], ["role", (r) => r.role], ["address", (r) => r.address], ["action", (r) => r.action], ["object", (r) => r.object], ["outcome", (r) => r.outcome], ["detail", (r) => r.detail], ["id", (r) => r.id], ["hash", (r) => r.hash]];
 
 export function Audit() {
+  const p = route.value.params;
+  const query = { search: p.get("q") ?? "", outcome: p.get("outcome") ?? "", since: p.get("since") ?? "" };
+  const wanted = JSON.stringify(query);
   const [list, setList] = useState<AuditRow[] | null>(null);
   const [next, setNext] = useState<string | undefined>();
   const [error, setError] = useState("");
-  const [busy, setBusy] = useState(false);
-  const load = async (cursor?: string) => {
-    setBusy(true);
+  const [busy, setBusy] = useState("");
+  const [text, setText] = useState(query.search);
+  const [chain, setChain] = useState<{ intact: boolean; rows: number; first_broken: number } | null>(null);
+  const load = async (cursor?: string, signal?: AbortSignal) => {
+    setBusy(cursor ? "older" : "read");
     try {
-      const p = pageFrom<unknown>(await get<unknown>("/audit", { limit: 100, cursor }), "audit");
-      setList((l) => [...(cursor ? (l ?? []) : []), ...p.items.map(auditFrom)]);
-      setNext(p.next);
+      const page = pageFrom<unknown>(await get<unknown>("/audit", { ...query, limit: 100, cursor }, signal), "audit");
+      setList((l) => [...(cursor ? (l ?? []) : []), ...page.items.map(auditFrom)]);
+      setNext(page.next);
+      setError("");
+    } catch (e) {
+      if (!signal?.aborted) setError(sentence(e));
+    }
+    setBusy("");
+  };
+  useEffect(() => {
+    const over = new AbortController();
+    void load(undefined, over.signal);
+    return () => over.abort();
+  }, [wanted]);
+  useEffect(() => setText(query.search), [query.search]);
+  useEffect(() => {
+    if (text === query.search) return;
+    const t = setTimeout(() => patch({ q: text }), 250);
+    return () => clearTimeout(t);
+  }, [text]);
+  const verify = async () => {
+    setBusy("verify");
+    try {
+      setChain(await call("GET", "/audit/verify", { timeoutMs: 120_000 }));
       setError("");
     } catch (e) {
       setError(sentence(e));
     }
-    setBusy(false);
+    setBusy("");
   };
-  useEffect(() => void load(), []);
+  const filtered = !!(query.search || query.outcome || query.since);
   return (
     <div class="page admin">
-      <header class="page-head"><h1>Audit log</h1><Button busy={busy} onClick={() => void load()}>Read again</Button></header>
-      {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>{error}</span></div>}
-      {!list ? !error && <Skeleton label="Loading the audit log" /> : !list.length ? <Empty icon="audit" title="Nothing yet" /> : (
+      <header class="page-head"><h1>Audit log</h1><div class="subject-acts"><Button busy={busy === "verify"} onClick={() => void verify()}>Verify</Button><ExportMenu what="audit" columns={COLUMNS} rows={() => readAll<Row>("/audit", "audit", query)} disabled={!list?.length} /><Button busy={busy === "read"} onClick={() => void load()}>Read again</Button></div></header>
+      <div class="page-filters">
+        <div class="searchbox"><Icon name="search" /><input type="text" aria-label="Search the audit log" placeholder="Search who, what it was done to, details" spellcheck={false} autocomplete="off" maxLength={256} value={text} onInput={(e) => setText(e.currentTarget.value)} /></div>
+        <select aria-label="Outcome" value={query.outcome} onChange={(e) => patch({ outcome: e.currentTarget.value })}><option value="">Any outcome</option>{["ok", "denied", "refused", "failed"].map((o) => <option key={o} value={o}>{o}</option>)}</select>
+        <select aria-label="Time" value={query.since} onChange={(e) => patch({ since: e.currentTarget.value })}><option value="">All time</option><option value="24h">Last day</option><option value="7d">Last week</option></select>
+      </div>
+      {chain && <Notice level={chain.intact ? "good" : "bad"}>{chain.intact ? `All ${count(chain.rows)} rows are as they were written.` : `Row ${count(chain.first_broken)} does not fit the one before it: it, or one before, was changed behind Bulkhead's back.`}</Notice>}
+      {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>{list ? "What you see may be old" : "The audit log could not be read"}: {error}</span></div>}
+      {!list ? !error && <Skeleton label="Loading the audit log" /> : !list.length ? <Empty icon="audit" title={filtered ? "No row matches" : "Nothing yet"}>{filtered && <Button onClick={() => patch({ q: undefined, outcome: undefined, since: undefined })}>Clear the filters</Button>}</Empty> : (
         <div class="card scroll" tabIndex={0} role="group" aria-label="Audit log">
           <table class="table roomy">
             <thead><tr><th>Time</th><th>Who</th><th class="opt">From</th><th>Did</th><th>To</th><th>Outcome</th></tr></thead>
             <tbody>{list.map((a) => (
               <tr key={a.id || `${a.at}${a.action}`}>
-                <td class="mono nowrap">{date(a.at)}</td><th scope="row"><T s={a.actor} max={64} />{a.role && <small class="dim"> {a.role}</small>}</th><td class="mono opt"><T s={a.address} max={64} /></td>
+                <td class="mono nowrap"><Time ms={a.at} /></td><th scope="row"><T s={a.actor} max={64} />{a.role && <small class="dim"> {a.role}</small>}</th><td class="mono opt"><T s={a.address} max={64} /></td>
                 <td><T s={a.action} max={64} /></td><td><T s={a.object} max={160} />{a.detail && <small class="dim block"><T s={a.detail} max={300} /></small>}</td>
                 <td class={/^(ok|success|allowed)$/.test(a.outcome) ? "" : "amber"}><T s={a.outcome} max={48} /></td>
               </tr>))}</tbody>
           </table>
-          {next && <p class="card-foot"><Button busy={busy} onClick={() => void load(next)}>Older</Button></p>}
+          {next && <p class="card-foot"><Button busy={busy === "older"} onClick={() => void load(next)}>Older</Button></p>}
         </div>
       )}
     </div>

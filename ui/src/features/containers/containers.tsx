@@ -6,9 +6,11 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { patch, route } from "../../app/router";
 import { inventory, inventoryState, inventoryVersion, now } from "../../app/state";
+import type { Columns } from "../../lib/export";
 import { ageShort, count } from "../../lib/format";
-import { EXPOSURE_FACET, FACETS, type FacetCounts, NONE, type Row, type SortKey, type View } from "../../lib/inventory";
+import { EXPOSURE_FACET, EXPOSURES, FACETS, type FacetCounts, NONE, type Row, type SortKey, type View } from "../../lib/inventory";
 import { shortImage } from "../../lib/text";
+import { ExportMenu } from "../../parts/export";
 import { Grid } from "../../parts/grid";
 import { Icon, StateMark } from "../../parts/icons";
 import { useNarrow } from "../../parts/media";
@@ -24,6 +26,8 @@ const COLUMNS: { key: SortKey; label: string; class: string }[] = [
   { key: "attention", label: "Exposure", class: "c-exposure" },
   { key: "since", label: "For", class: "c-since" },
 ];
+type Exported = { id: string; name: string; application: string; workload: string; image: string; node: string; runtime: string; state: string; health: string; since: string | null; exposure: string[] };
+const EXPORTED: Columns<Exported> = (["name", "state", "application", "workload", "image", "node", "runtime", "health", "since"] as const).map((k) => [k, (r: Exported) => r[k]] as [string, (r: Exported) => unknown]).concat([["exposure", (r) => r.exposure.join(" ")], ["id", (r) => r.id]]);
 const FACET_KEYS = [...FACETS.map((f) => f.key), EXPOSURE_FACET];
 
 export function viewFrom(params: URLSearchParams): View {
@@ -142,6 +146,7 @@ export function Containers() {
             {stock.loading && !stock.complete ? `Loading ${count(inventory.size)}${stock.expected > inventory.size ? ` of ${count(stock.expected)}` : ""}…`
               : filtered ? `${count(result.rows.length)} of ${count(result.total)}` : `${count(result.total)} containers`}
           </p>
+          <ExportMenu what="containers" columns={EXPORTED} disabled={!result.rows.length} rows={() => Promise.resolve({ cut: !stock.complete, rows: result.rows.map((r) => ({ id: r.id, name: r.name, application: r.application, workload: r.workload, image: r.image, node: r.node, runtime: r.runtime, state: r.state, health: r.health, since: Number.isFinite(r.since) ? new Date(r.since).toISOString() : null, exposure: EXPOSURES.filter((e) => r.exposure & e.bit).map((e) => e.key) })) })} />
         </header>
         {stock.error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>The list could not be read to its end: {stock.error}</span></div>}
         {!inventory.size && stock.loading ? <Skeleton rows={14} label="Loading containers" />

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Container } from "../../api/openapi";
 import { get, sentence, ApiError } from "../../api/client";
-import { go, href } from "../../app/router";
+import { href } from "../../app/router";
 import { inventory, inventoryVersion, mayAct, now } from "../../app/state";
 import { age, bytes, count, date, toMs } from "../../lib/format";
 import { EXPOSURES, exposureOf } from "../../lib/inventory";
@@ -12,6 +12,7 @@ import { Icon, StateMark } from "../../parts/icons";
 import { Button, Copy, Facts, Notice, Section, Skeleton, T } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
 import { Act } from "../responses/act";
+import { Held, useHeld } from "../responses/held";
 
 type Full = Partial<Container> & { id: string };
 type Mount = Container["mounts"][number];
@@ -154,6 +155,7 @@ export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => vo
   const [error, setError] = useState("");
   const [gone, setGone] = useState(false);
   const [acting, setActing] = useState(false);
+  const { held, error: heldError, put } = useHeld(inventory.find(id)?.id ?? id);
   void inventoryVersion.value;
   const row = inventory.find(id);
   const key = row?.id ?? id;
@@ -187,7 +189,8 @@ export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => vo
       </>}>
       <p class="drawer-links"><a class="button" href={href("/events", { container: full?.name ?? row?.name ?? id })}><Icon name="events" />Live events</a><a class="button" href={href("/containers", { q: `image:"${full?.image ?? row?.image ?? ""}"` })}><Icon name="search" />Same image</a>
         {acts && <Button glyph="responses" onClick={() => setActing(true)}>Act…</Button>}</p>
-      {acting && <Act container={key} name={name} node={String(full?.node ?? row?.node ?? "")} onClose={() => setActing(false)} onDone={(r) => go(href("/responses", { id: r.id }))} />}
+      {acting && <Act container={key} name={name} node={String(full?.node ?? row?.node ?? "")} onClose={() => setActing(false)} onDone={put} />}
+      <Held list={held} error={heldError} put={put} />
       {error && <Notice level="warn">{error}{full ? " What is shown is what was read last." : ""}</Notice>}
       {gone ? <Notice level="note">No such container is known. It was removed, or the address is not right.</Notice>
         : full ? <Details c={full} /> : !error && <Skeleton rows={10} label="Loading the container" />}

@@ -7,11 +7,13 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { address, get, sentence } from "../../api/client";
 import { href, patch, route } from "../../app/router";
 import { inventory, inventoryVersion } from "../../app/state";
+import type { Columns } from "../../lib/export";
 import { brief, clock, count } from "../../lib/format";
 import { describe, Feed, GROUPS, groupOf, Rates, typesOf, type BhEvent, type Item } from "../../lib/events";
 import { plural, visible } from "../../lib/text";
 import { listen } from "../../live/client";
 import type { StreamState } from "../../live/hub";
+import { ExportMenu } from "../../parts/export";
 import { Grid } from "../../parts/grid";
 import { Glyph, Icon } from "../../parts/icons";
 import { useNarrow } from "../../parts/media";
@@ -24,6 +26,9 @@ const BACKLOG = 200;
 interface Told { node?: string; count?: number; state?: string; why?: string }
 
 const text = (e: BhEvent | undefined, k: string) => (typeof e?.[k] === "string" ? (e[k] as string) : "");
+
+const EXPORTED: Columns<BhEvent> = [["time", (e) => e.time], ["type", (e) => e.type], ["count", (e) => e.count ?? 1], ["node", (e) => e.node], ["container", (e) => e["container.name"]], ["container_id", (e) => e["container.id"]], ["process", (e) => e["proc.name"]], ["pid", (e) => e["proc.pid"]],
+  ["executable", (e) => e["proc.exe"]], ["what", (e) => { const l = describe(e); return `${l.main} ${l.tail ?? ""}`.trim(); }], ["id", (e) => e.id]];
 
 function cells(item: Item, narrow: boolean) {
   if (item.kind === "gap")
@@ -211,6 +216,7 @@ export function Events() {
             <datalist id="e-containers">{inventory.rows.slice(0, 200).map((r) => <option key={r.id} value={r.name} />)}</datalist>
           </div>
           <Button glyph={hold ? "play" : "pause"} aria-pressed={hold} kind={hold ? "primary" : "plain"} onClick={() => (hold ? resume() : setPaused(true))}>{hold ? "Resume" : "Pause"}</Button>
+          <ExportMenu what="events" disabled={!n} columns={EXPORTED} rows={() => Promise.resolve({ rows: f.items.filter((i) => i.kind === "event").map((i) => i.event!), cut: f.forgotten > 0 })} />
           <div class="groups" role="group" aria-label="Kinds of events">
             {GROUPS.map((g) => (
               <button key={g.key} type="button" class={`toggle g-${g.key}`} aria-pressed={groups.includes(g.key)} title={g.types.join(", ")} onClick={() => toggle(g.key)}>

@@ -10,15 +10,15 @@ import { BASES, forestOf, incidentFrom, type Incident, type Line, type Place, re
 import { plural, shortId, visible } from "../../lib/text";
 import { save } from "../../lib/save";
 import { Icon, StateMark } from "../../parts/icons";
-import { Button, Copy, Dialog, Empty, Facts, Field, Menu, Notice, Section, Skeleton, T, Time } from "../../parts/ui";
+import { Button, Dialog, Empty, Facts, Field, Menu, Notice, Section, Skeleton, T, Time } from "../../parts/ui";
 import { SeverityMark, TacticStrip } from "./mark";
 import { LanesView } from "./lanes";
 import { Act } from "../responses/act";
+import { Held, useHeld } from "../responses/held";
+import { Recorded } from "../findings/recorded";
 import { Evidence } from "./evidence";
 
 const mono = (s: string) => (s ? <span class="mono wrap"><T s={s} max={2000} /></span> : null);
-
-type Process = { pid?: number; exe?: string; comm?: string; args?: string[]; user?: string; uid?: number; cwd?: string; started?: string };
 
 /* The chosen step. The finding is asked for when somebody looks: an incident may have hundreds. */
 function Step({ line }: { line: Line }) {
@@ -31,8 +31,6 @@ function Step({ line }: { line: Line }) {
     if (line.finding) get<Finding>(`/findings/${encodeURIComponent(line.finding)}`, {}, over.signal).then(setF, (e: unknown) => { if (!over.signal.aborted) setError(sentence(e)); });
     return () => over.abort();
   }, [line.finding]);
-  const lineage = (Array.isArray(f?.lineage) ? f.lineage : []) as (Process | null)[];
-  const raw = f ? JSON.stringify(f, null, 2) : "";
   return (
     <div class="step">
       <h3 class="step-rule"><T s={line.rule} max={200} /></h3>
@@ -45,13 +43,8 @@ function Step({ line }: { line: Line }) {
         ["Process", mono(line.command || line.exe)], ["Executable", line.command ? mono(line.exe) : null], ["Process id", line.pid ? count(line.pid).replace(/,/g, "") : null], ["Started by", mono(line.parent)], ["Object", mono(line.object)],
         ["Priority", line.priority], ["Tactics", line.tactics.map(tacticName).join(", ")], ["Belongs to it", line.basis ? BASES[line.basis] ?? line.basis : "it began here"],
       ].filter(([, v]) => v !== null) as [string, preact.ComponentChildren][]} />
-      {lineage.length > 0 && (
-        <Section title="Processes, the first at the top" count={lineage.filter(Boolean).length}>
-          <ol class="lineage">{lineage.slice().reverse().map((p, n) => <li key={n} style={{ marginLeft: `${Math.min(n, 10) * 14}px` }}>{p ? <><span class="mono wrap"><T s={(p.args?.length ? p.args.join(" ") : p.exe || p.comm) ?? ""} max={300} /></span> <span class="faint">{p.pid}</span></> : <span class="faint">more that are not known</span>}</li>)}</ol>
-        </Section>
-      )}
       {error ? <Notice level="warn">The finding could not be read: {error}</Notice> : !f ? <Skeleton rows={3} label="Loading the finding" />
-        : <Section title="As it was recorded" open={false}><div class="raw"><Copy text={raw} /><pre tabIndex={0}>{visible(raw, 60_000).replace(/⏎/g, "\n")}</pre></div></Section>}
+        : <Recorded f={f} />}
     </div>
   );
 }
@@ -153,7 +146,7 @@ function Timeline({ incident, selected, onSelect }: { incident: Incident; select
           </button>
         </li>
       ))}
-      {incident.dropped > 0 && <li class="faint">{count(incident.dropped)} further kinds of findings; they are in the list of findings.</li>}
+      {incident.dropped > 0 && <li class="faint">{count(incident.dropped)} further kinds of findings, which are under <a href="#/findings">Findings</a>.</li>}
     </ol>
   );
 }
@@ -164,6 +157,7 @@ export function IncidentPage({ id }: { id: string }) {
   const [said, setSaid] = useState("");
   const [closing, setClosing] = useState(false);
   const [acting, setActing] = useState<Place | null>(null);
+  const { held, error: heldError, put } = useHeld();
   const version = incidentsChanged.value;
   const who = me.value;
   const may = mayAct.value;
@@ -195,10 +189,10 @@ export function IncidentPage({ id }: { id: string }) {
   const gone = i.places.filter((p) => p.state && p.state !== "running").length;
   return (
     <div class="page incident">
-      <header class="incident-head">
+      <header class="subject-head">
         <p class="crumbs"><a href="#/incidents">Incidents</a> <span class="faint">/</span> {i.id}</p>
-        <div class="incident-title"><SeverityMark severity={i.severity} /><h1><T s={i.title} max={300} /></h1></div>
-        <div class="incident-acts">
+        <div class="subject-title"><SeverityMark severity={i.severity} /><h1><T s={i.title} max={300} /></h1></div>
+        <div class="subject-acts">
           {may && i.state === "open" && <>
             {i.assignee === who?.name ? <Button onClick={() => void assign("")}>Give it up</Button> : <Button onClick={() => void assign(who!.name)}>Take it</Button>}
             <Button kind="primary" onClick={() => setClosing(true)}>Close…</Button>
@@ -215,7 +209,7 @@ export function IncidentPage({ id }: { id: string }) {
       {error && <Notice level="warn">What you see may be old: {error}</Notice>}
       {i.state === "merged" && <Notice level="note" action={<Button class="small" onClick={() => go(href(`/incidents/${i.mergedInto}`))}>Open {i.mergedInto}</Button>}>This turned out to be part of incident {i.mergedInto}, where it goes on.</Notice>}
       {i.state === "closed" && <Notice level="note">Closed by <T s={i.closedBy} max={64} /> at <Time ms={i.closed} />: {(VERDICTS[i.verdict]?.[0] ?? i.verdict).toLowerCase()}.</Notice>}
-      <p class="incident-facts">
+      <p class="subject-facts">
         <span><Time ms={i.first} /> to <Time ms={i.last} /></span><span>{Number.isFinite(i.last) && `last step ${age(now.value - i.last)} ago`}</span><span>{count(i.findings)} {plural(i.findings, "finding")}</span>
         <span>{count(i.places.length)} {plural(i.places.length, "container")}{gone > 0 && `, ${gone} of them gone`}</span><span>{i.assignee ? <>assigned to <T s={i.assignee} max={64} /></> : "assigned to nobody"}</span>
       </p>
@@ -229,7 +223,9 @@ export function IncidentPage({ id }: { id: string }) {
             <ul class="places">{i.places.map((p) => (
               <li key={p.key}><a href={href("/containers", { id: p.container })}><StateMark state={p.state || "unknown"} /><T s={p.name || shortId(p.container)} max={80} /></a>
                 {may && p.state === "running" && <Button class="small" glyph="responses" aria-label={`Act on ${visible(p.name, 60)}`} onClick={() => setActing(p)}>Act…</Button>}
-                <small class="dim"><T s={[p.application, p.workload, p.node].filter(Boolean).join(" / ")} max={120} />{p.state && p.state !== "running" ? `, ${p.state}` : ""}{p.privileged && <span class="tag amber">privileged</span>}</small></li>))}
+                <small class="dim"><T s={[p.application, p.workload, p.node].filter(Boolean).join(" / ")} max={120} />{p.state && p.state !== "running" ? `, ${p.state}` : ""}{p.privileged && <span class="tag amber">privileged</span>}</small>
+                <Held list={held.filter((r) => r.containerId === p.container)} put={put} /></li>))}
+              {heldError && <li class="amber">What is in force could not be read: {heldError}</li>}
               {!i.places.length && <li class="faint">On {i.nodes.length === 1 ? "the node" : "nodes"} <T s={i.nodes.join(", ")} max={200} /> itself.</li>}</ul>
           </section>
           <section class="card" aria-labelledby="s-procs"><header><h2 id="s-procs">Processes</h2></header><Forest incident={i} selected={selected} onSelect={select} /></section>
@@ -237,7 +233,7 @@ export function IncidentPage({ id }: { id: string }) {
           <section class="card pad" aria-label="Comments"><Comments incident={i} may={may} onDone={take} /></section>
         </div>
       </div>
-      {acting && <Act container={acting.container} name={acting.name} node={acting.node} onClose={() => setActing(null)} onDone={(r) => go(href("/responses", { id: r.id }))} />}
+      {acting && <Act container={acting.container} name={acting.name} node={acting.node} onClose={() => setActing(null)} onDone={put} />}
       {closing && <Close incident={i} onDone={take} onClose={() => setClosing(false)} />}
     </div>
   );

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All incidents, those that went on last first: #/incidents?state=…&severity=…&q=…; one of them: #/incidents/12?finding=… */
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Incident as Row } from "../../api/openapi";
 import { get, sentence } from "../../api/client";
 import { pageFrom } from "../../api/model";
 import { go, href, patch, route } from "../../app/router";
 import { incidentsChanged, now } from "../../app/state";
+import type { Columns } from "../../lib/export";
 import { ageShort, count, date } from "../../lib/format";
 import { incidentFrom, type Incident, SEVERITIES, VERDICTS } from "../../lib/incidents";
 import { plural } from "../../lib/text";
+import { ExportMenu, readAll } from "../../parts/export";
 import { Grid } from "../../parts/grid";
 import { Icon } from "../../parts/icons";
 import { useNarrow } from "../../parts/media";
@@ -18,6 +21,9 @@ import { SeverityMark, TacticStrip } from "./mark";
 const PAGE = 100;
 const MOST = 2000;
 const STATES: [string, string][] = [["open", "Open"], ["closed", "Closed"], ["", "All"]];
+
+const COLUMNS: Columns<Row> = [["id", (i) => i.id], ["state", (i) => i.state], ["severity", (i) => i.severity], ["title", (i) => i.title], ["first", (i) => i.first], ["last", (i) => i.last], ["findings", (i) => i.findings], ["tactics", (i) => i.tactics?.join(" ")],
+  ["containers", (i) => i.containers?.map((c) => c.name || c.id).join(" ")], ["nodes", (i) => i.nodes?.join(" ")], ["assignee", (i) => i.assignee], ["verdict", (i) => i.verdict], ["story", (i) => i.story]];
 
 const where = (i: Incident) => [...new Set(i.places.map((p) => p.name || p.workload))].slice(0, 2).join(", ") + (i.places.length > 2 ? ` and ${i.places.length - 2} more` : i.places.length ? "" : i.nodes.join(", "));
 
@@ -85,13 +91,14 @@ function List() {
           </div>
           {narrowed && <Button kind="quiet" glyph="close" onClick={clear}>{only.container || only.workload || only.application ? <T s={only.container || only.workload || only.application} max={32} /> : "Clear"}</Button>}
           <p class="tally-line" role="status">{rows ? `${count(total)} ${state === "all" ? "" : state}` : "Loading…"}</p>
+          <ExportMenu what="incidents" columns={COLUMNS} disabled={!rows?.length} rows={() => readAll<Row>("/incidents", "incidents", query)} />
         </header>
         {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>The list could not be read: {error}</span></div>}
         {!rows ? !error && <Skeleton rows={10} label="Loading incidents" />
           : !rows.length ? (narrowed
             ? <Empty icon="search" title="No incident matches"><Button onClick={clear}>Clear the filters</Button></Empty>
             : <Empty icon={state === "open" ? "good" : "note"} title={state === "open" ? "No open incident" : "No incident"}>
-                <p>An incident begins where findings of grave rules, or of two tactics of an attack, belong together by container, process, file or connection. Single findings are under Overview.</p>
+                <p>An incident begins where findings of grave rules, or of two tactics of an attack, belong together by container, process, file or connection. Single findings are under <a href="#/findings">Findings</a>.</p>
               </Empty>)
           : <Grid id="i" label={`Incidents, ${count(rows.length)}`} class="incidents-grid" total={rows.length} rowHeight={narrow ? 86 : 60} columns={narrow ? 3 : 6} scroller={box} active={active} onActive={setActive}
               onOpen={(n) => go(href(`/incidents/${rows[n].id}`))}

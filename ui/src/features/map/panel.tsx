@@ -6,7 +6,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, sentence } from "../../api/client";
 import { href } from "../../app/router";
-import { graphChanged, inventory, now } from "../../app/state";
+import { graphChanged, inventory, mayAct, now } from "../../app/state";
 import { age, bytes, clock, count, date, percent } from "../../lib/format";
 import {
   answerFrom, bucketsFrom, bytesOf, bytesText, edgeFrom, failures, flagOf, type Bucket, type Cont, type GEdge, groupOf, kindOf, type Level, listenersFrom, type Listens, type Model, nameOf, portText, protocolText, unitOf,
@@ -17,6 +17,8 @@ import { plural, visible } from "../../lib/text";
 import { Drawer } from "../../parts/drawer";
 import { Icon, StateMark } from "../../parts/icons";
 import { Copy, Facts, Notice, Section, Skeleton, Spark, T } from "../../parts/ui";
+import { Act } from "../responses/act";
+import { Held, useHeld } from "../responses/held";
 import { choose, set } from "./map";
 import { diff, state } from "./store";
 
@@ -164,6 +166,8 @@ function NodePanel({ m, id, edges, onClose }: { m: Model; id: string; edges: Edg
   const u = unitOf(m, id);
   const c = m.conts.get(id);
   const group = m.groups.get(id);
+  const [acting, setActing] = useState(false);
+  const { held, error: heldError, put } = useHeld();
   const level: Level = kind === "container" ? "container" : "workload";
   const inside = useMemo(() => (x: string) => (group ? groupOf(m, x)?.id === id : kind === "container" ? x === id : unitOf(m, x)?.id === id), [m, id]);
   const [out, into, own] = useMemo(() => {
@@ -205,10 +209,13 @@ function NodePanel({ m, id, edges, onClose }: { m: Model; id: string; edges: Edg
         <p class="drawer-links">
           <button type="button" class="button small" onClick={() => set({ query: filterTerm })}><Icon name="filter" size={14} />Only this</button>
           {c && <a class="button small" href={href("/containers", { id: c.container })}><Icon name="containers" size={14} />Container</a>}
+          {c && mayAct.value && c.running && <button type="button" class="button small" onClick={() => setActing(true)}><Icon name="responses" size={14} />Act…</button>}
           {c && <a class="button small" href={href("/events", { container: c.name })}><Icon name="events" size={14} />Live events</a>}
           {!c && u?.kind === "workload" && <a class="button small" href={href("/containers", { q: `workload:${quoted(u.name)} app:${quoted(u.application)}` })}><Icon name="containers" size={14} />Containers</a>}
           {group?.kind === "application" && <a class="button small" href={href("/containers", { app: group.name })}><Icon name="containers" size={14} />Containers</a>}
         </p>
+        {c && acting && <Act container={c.container} name={c.name} node={c.node} onClose={() => setActing(false)} onDone={put} />}
+        {c && <Held list={held.filter((r) => r.containerId === c.container)} error={heldError} put={put} />}
         {!edges[level] ? <Skeleton rows={4} label="Loading its connections" /> : <>
           <Peers title="Talks to" edges={out} m={m} self={id} out inside={inside} />
           <Peers title="Is talked to by" edges={into} m={m} self={id} out={false} inside={inside} />

@@ -144,8 +144,8 @@ export function ModelPage({ application, workload }: Named) {
       <section class="model-body" aria-labelledby="md-title">
         <header class="model-head">
           {crumbs}
-          <div class="incident-title"><h1 id="md-title"><T s={workload} max={200} /></h1><ModelState state={version.state} locked={version.locked} /></div>
-          <div class="incident-acts">
+          <div class="subject-title"><h1 id="md-title"><T s={workload} max={200} /></h1><ModelState state={version.state} locked={version.locked} /></div>
+          <div class="subject-acts">
             {may && !version.locked && <Button glyph="lock" onClick={() => setAsking({ act: "lock" })}>Lock…</Button>}
             {may && <Button onClick={() => setAsking({ act: "relearn" })}>Relearn…</Button>}
             <Menu button={<><Icon name="down" size={14} />Export</>}>{(close) => FORMATS.map(([key, label, ext]) => <button key={key} type="button" class="menu-item" onClick={() => { close(); void fetchText(key, ext); }}>{label}</button>)}</Menu>
@@ -153,7 +153,7 @@ export function ModelPage({ application, workload }: Named) {
         </header>
         {said && <Notice level="bad">{said}</Notice>}
         {error && <Notice level="warn">What you see may be old: {error}</Notice>}
-        <p class="incident-facts">
+        <p class="subject-facts">
           <span>{version.hours < 10 ? version.hours.toFixed(1) : count(version.hours)} container hours, {count(version.starts)} {plural(version.starts, "start")}, {count(version.running)} running</span><span>{count(version.learned)} learned</span>
           <span class={version.outstanding ? "amber" : ""}>{count(version.outstanding)} to judge</span><span>{bytes(model.bytes)} of memory</span>{version.shadow && <span>began with what the version before had learned</span>}
           {Number.isFinite(version.last) && <span>last seen {age(now.value - version.last)} ago</span>}

@@ -145,10 +145,10 @@ function Findings() {
   if (!total || !rows.length) return null;
   return (
     <section class="card" aria-labelledby="o-findings">
-      <header><h2 id="o-findings">Latest findings</h2><span class="tally">{count(total)}</span></header>
+      <header><h2 id="o-findings">Latest findings</h2><span class="tally">{count(total)}</span><a href="#/findings">All findings</a></header>
       <ul class="problems">
         {rows.map((f) => (
-          <li key={f.id}><a href={f.containerId ? href("/containers", { id: f.containerId }) : "#/events"} class={`problem finding ${SEVERE.has(f.priority) ? "severe" : ""}`}>
+          <li key={f.id}><a href={href("/findings", { id: f.id })} class={`problem finding ${SEVERE.has(f.priority) ? "severe" : ""}`}>
             <Icon name={SEVERE.has(f.priority) ? "bad" : "note"} title={f.priority} />
             <span class="problem-text"><strong><T s={f.rule} max={160} /></strong><span><T s={f.output} max={240} /></span></span>
             <time class="faint">{clock(f.at)}</time>
