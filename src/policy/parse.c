@@ -4,6 +4,7 @@
 
 #include "incident/incident.h"
 #include "policy/policy.h"
+#include "response/deny.h"
 #include "rules/yamltree.h"
 
 #define SURPRISE_MAX 100u
@@ -330,7 +331,11 @@ static void read_peers(Reader *r, const BhYaml *n, const char *key, char ***out)
         g_autoptr(GError) error = NULL;
 
         list_of(r, n, key, BH_RESPONSE_PEERS_MAX, NULL, out);
-        g_autoptr(GArray) peers = bh_peers_parse((const char *const *) *out, g_strv_length(*out), &error);
+        /* what is refused may be more than peers */
+        g_autoptr(GArray) peers = NULL;
+        g_autoptr(GPtrArray) denies = *key == 'd' ? bh_denies_parse((const char *const *) *out, g_strv_length(*out), &peers, &error) : NULL;
+        if (*key != 'd')
+                peers = bh_peers_parse((const char *const *) *out, g_strv_length(*out), &error);
         g_autoptr(GArray) nets = peers ? bh_peers_merge(peers, &error) : NULL;
         if (!nets)
                 tell(r, n->start, "%s: %s", key, error->message);
@@ -409,7 +414,7 @@ static void read_policy(Reader *r, const BhYaml *n) {
         if (bh_yaml_get(n, "deny", &at) && r->policy->action != BH_RESPONSE_BLOCK)
                 tell(r, at->start, "deny goes with block: remove it, or change the action");
         if (r->policy->action == BH_RESPONSE_BLOCK && !bh_yaml_get(n, "deny", NULL))
-                tell(r, n->start, "to block needs deny: a list of peers");
+                tell(r, n->start, "to block needs deny: a list of what is refused");
 }
 
 static void on_document(gpointer user, const BhYaml *n) {

@@ -8,7 +8,7 @@
  *           {anomaly: {families: [exec], surprise: 2, model: any | locked}}             at the central, which has the models
  *           {incident: {severity: high, stages: [lateral-movement]}}                    and the incidents
  *     scope: {containers, workloads, applications, images, nodes: lists of patterns, labels: map}   each that is there must match; without a scope: everywhere
- *     action: isolate                 with allow: or deny: lists of peers, as src/response/response.h reads them
+ *     action: isolate                 with allow: a list of peers (src/response/response.h), or deny: one of what is refused (src/response/deny.h)
  *     dry_run, enabled, best_effort   true or false; a policy is a dry run until it says "dry_run: false"
  *     ttl: 1h   rate: 10 per 1h   cool_down: 10m   blast_radius: {containers: 5, percent: 50}
  *

@@ -43,7 +43,7 @@ void bh_node_policies_settle(BhNodePolicies *p);
 void bh_node_policies_free(BhNodePolicies *p);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhNodePolicies, bh_node_policies_free)
 
-/* A packed PolicySet. Durable when it returns. FALSE with *error ("policy NAME: …"): nothing has changed. */
+/* A packed PolicySet. Durable when it returns. FALSE with *error: "policy NAME: …" where one cannot be read, and nothing has changed; else it is in force, and would not outlive the sensor. */
 gboolean bh_node_policies_set(BhNodePolicies *p, GBytes *body, GError **error);
 
 /* The drain thread: the rule matched this event; `finding`: the number of the finding that tells it. Quick. */

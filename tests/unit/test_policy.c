@@ -56,7 +56,7 @@ static void what_is_left_out_is_safe(void) {
 static void everything_is_read(void) {
         g_autoptr(BhPolicy) p = parsed("name: a-1\ndescription: what for\nenabled: false\ndry_run: false\nbest_effort: true\n"
                                        "when:\n  tags: [mitre_execution]\n  priority: error\nscope:\n  containers: [web-*, 'db']\n  workloads: web\n  applications: [shop]\n  images: ['nginx:*']\n"
-                                       "  nodes: [n1]\n  labels: {tier: front, team: 'a*'}\naction: block\ndeny: [10.0.0.0/8, '*:53/udp']\nttl: 2h\nrate: 3 per 90s\ncool_down: 1d\n"
+                                       "  nodes: [n1]\n  labels: {tier: front, team: 'a*'}\naction: block\ndeny: [10.0.0.0/8, 'exec:/usr/bin/nc']\nttl: 2h\nrate: 3 per 90s\ncool_down: 1d\n"
                                        "blast_radius: {containers: 2, percent: 10}\n");
         g_autofree char *when = bh_policy_say_when(p), *scope = bh_policy_say_scope(p);
 
@@ -82,6 +82,7 @@ static void all_errors_are_told_with_their_places(void) {
         refused("when: {rules: x}\n", "1:1 no name", "1:1 no action", NULL);
         refused("name: x\nwhen: {rules: x}\naction: block\n", "1:1 needs deny", NULL, NULL);
         refused("name: x\nwhen: {rules: x}\naction: block\ndeny: [300.1.1.1]\n", "4:7 300.1.1.1", NULL, NULL);
+        refused("name: x\nwhen: {rules: x}\naction: block\ndeny: ['cap:fly']\n", "4:7 fly", NULL, NULL);
         refused("name: x\nwhen: {rules: x}\naction: isolate\ncool_down: 8d\nblast_radius: {containers: 51, percent: 0}\n", "4:12 at most 7d", "5:28 from 1 to 50", "5:41 from 1 to 100");
         refused("- name: x\n- name: y\n", "1:3 not a list", NULL, NULL);
         refused("name: x\nwhen: {rules: x}\naction: isolate\n---\nname: y\n", "5:1 one policy", NULL, NULL);
