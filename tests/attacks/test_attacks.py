@@ -181,8 +181,8 @@ class World:
         box = self.box(name, "plain", f"a14-{self.tag}")
         get = lambda path: self.root.get(f"/api/v1/models{path}?" + urllib.parse.urlencode({"application": f"a14-{self.tag}", "workload": name})).json  # noqa: E731
         items = lambda: get("/items").get("items", [])  # noqa: E731
-        box.run("head -c 1 /etc/hostname")
-        wait_for(lambda: (any(i["family"] == "exec" and i["object"].endswith(" head") and i["standing"] == "learned" for i in items()), items()), 30, "the work is learned")
+        box.run("/bin/busybox wc /etc/passwd; true")
+        wait_for(lambda: (any(i["family"] == "exec" and i["object"].endswith(" wc") and i["standing"] == "learned" for i in items()), items()), 30, "the work is learned")
         for command in (SHELL, "cp /bin/busybox /opt/kit; /opt/kit cat /etc/shadow", "rm /var/log/app.log"):
             box.run(command, ok=None)
         self.learned_in = {f["family"]: f["state"] for f in get("")["models"][0]["versions"][0]["families"]}
@@ -314,7 +314,7 @@ def test_an_attack_while_the_model_learns_is_an_incident_and_not_learned(world):
     assert dropped and all(x["standing"] == "refused" for x in dropped), [(x["family"], x["actor"], x["object"], x["standing"]) for x in world.items]
     bad = [x for x in world.items if ("/opt/kit" in x["actor"] + x["object"] or "/etc/shadow" in x["object"]) and x["standing"] in ("learned", "accepted")]
     assert not bad, [(x["family"], x["actor"], x["object"], x["standing"]) for x in bad]
-    assert any(x["object"].endswith(" head") and x["standing"] == "learned" for x in world.items), "its normal work is"
+    assert any(x["object"].endswith(" wc") and x["standing"] == "learned" for x in world.items), "its normal work is"
 
 
 def test_operators_and_normal_work_are_none(world):
