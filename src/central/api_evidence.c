@@ -9,6 +9,7 @@
 #include "bus/bus.pb-c.h"
 #include "evidence.h"
 #include "evidence/evidence.h"
+#include "evidence_report.h"
 #include "json_out.h"
 #include "routes.h"
 
@@ -325,6 +326,7 @@ static const char how_to[] =
         "log             every item of the chains that this evidence is part of: a JSON object, a blank, an Ed25519 signature (hexadecimal)\n"
         "heads.jsonl     the last item of each chain as the central knew it; \"first\": what was before that item the central has let go for its bound\n"
         "objects/        bytes, named by their SHA-256\n"
+        "report.html     of an incident: what happened, and what of it is here, for people\n"
         "manifest.json   what of it belongs to what was asked for, and what was left out\n\n"
         "To verify: bulkhead evidence verify THIS.tar --heads FILE, with heads that were kept elsewhere.\n"
         "Without Bulkhead, for each line of log: the signature is over \"bulkhead-evidence-1\\n\" and the JSON text, with the key \"key\";\n"
@@ -365,6 +367,17 @@ static gboolean add_chains(BhCall *call, GByteArray *tar, GHashTable *wanted, gi
         bh_tar_add(tar, "log", log->data ? log->data : (const guint8 *) "", log->len, now_s);
         bh_tar_add(tar, "heads.jsonl", heads->str, heads->len, now_s);
         return TRUE;
+}
+
+/* Without the incident there is none: its evidence is worth no less. */
+static void add_report(BhCall *call, GByteArray *tar, guint64 incident, const GPtrArray *rows, gint64 now_s) {
+        g_autoptr(BhStoreIncident) i = bh_store_incident(call->central->store, incident, NULL);
+        GString *html = i ? bh_evidence_report_html(i, rows) : NULL;
+
+        if (!html)
+                return;
+        bh_tar_add(tar, "report.html", html->str, html->len, now_s);
+        g_string_free(html, TRUE);
 }
 
 void bh_api_evidence_export(BhCall *call) {
@@ -415,6 +428,8 @@ void bh_api_evidence_export(BhCall *call) {
         }
         bh_json_close(manifest, ']');
         bh_tar_add(tar, "README", how_to, strlen(how_to), now_s);
+        if (f.incident)
+                add_report(call, tar, f.incident, rows, now_s);
         if (!add_chains(call, tar, chains, now_s)) {
                 g_string_free(manifest, TRUE);
                 return;

@@ -400,6 +400,18 @@ static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, 
                 g_hash_table_replace(g->serials, g_memdup2(&f->serial, sizeof(f->serial)), number(x->i.id));
 }
 
+/* What came of a connection to another node may be told before it: each node tells at its own pace. */
+static void look_ahead(BhIncidents *g, const BhIncidentFinding *f, Found *out) {
+        if (!has_text(f->peer_container) || incoming(f) || !f->peer_node || g_str_equal(f->peer_node, f->node))
+                return;
+        g_autofree char *peer = container_key(f->peer_node, f->peer_container);
+        const Entry *e = g_hash_table_lookup(g->keys, peer);
+        BhIncidentGroup *x = e ? group_of(g, e->group) : NULL;
+
+        if (x && x->i.first_ns >= f->time_ns && x->i.first_ns - f->time_ns <= BH_INCIDENT_REACHED_NS)
+                found(out, x, BH_BASIS_REACHED);
+}
+
 BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) {
         BhIncidentJoin out = { 0 };
         Found who = { 0 };
@@ -437,6 +449,7 @@ BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) 
                         g->stats.passed_over++;
                         return out;
                 }
+                look_ahead(g, f, &who);
                 for (guint n = 0; n < who.n; n++)
                         if (!x || goes_on(who.groups[n], x)) {
                                 x = who.groups[n];

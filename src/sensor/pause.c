@@ -127,6 +127,8 @@ static G_NORETURN void guard(int fd, const char *proc) {
                         slots = bh_paused_map_fd(fds[0]);
                         wish = map_wish(fds[1]);
                 }
+                for (guint i = 0; came > 0 && i < G_N_ELEMENTS(fds); i++)
+                        close(fds[i]);
                 guint late = slots ? bh_paused_continue(slots, proc, BH_PAUSE_MAX_MS * G_GUINT64_CONSTANT(1000000)) : 0;
                 if (late && wish) {
                         __atomic_fetch_add(&wish->overdue, late, __ATOMIC_RELAXED);

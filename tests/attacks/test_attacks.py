@@ -130,7 +130,6 @@ class World:
             self.seconds[attack] = time.monotonic() - begin
         self.web()
         self.twins()
-        self.learning()
         for command in NORMAL.values():
             self.bystander.run(command, deadline=20, ok=None)
         self.latencies()
@@ -170,22 +169,6 @@ class World:
             for b, n in [(b, b.start(command)) for b in boxes]:
                 b.wait(n, ok=None)
         self.kill(*names)
-
-    def learning(self):
-        """A14: a service whose work is learned, and is still being learned, is attacked."""
-        name = self.name("a14")
-        box = self.box(name, "plain", f"a14-{self.tag}")
-        get = lambda path: self.root.get(f"/api/v1/models{path}?" + urllib.parse.urlencode({"application": f"a14-{self.tag}", "workload": name})).json  # noqa: E731
-        items = lambda: get("/items").get("items", [])  # noqa: E731
-        box.run("head -c 1 /etc/hostname")
-        wait_for(lambda: (any(i["family"] == "exec" and i["object"].endswith(" head") and i["standing"] == "learned" for i in items()), items()), 30, "the work is learned")
-        for command in (SHELL, "cp /bin/busybox /opt/kit; /opt/kit cat /etc/shadow", "rm /var/log/app.log"):
-            box.run(command, ok=None)
-        self.learned_in = {f["family"]: f["state"] for f in get("")["models"][0]["versions"][0]["families"]}
-        wait_for(lambda: (any("/opt/kit" in i["object"] + i["actor"] for i in items()), [i["says"] for i in items()]), 30, "the model was told of the attack")
-        self.kill(name)
-        self.wait(name, lambda i: {"Log removed or emptied", "Program that is not part of the image run"} <= self.rules(i))
-        self.items = items()
 
     def latencies(self):
         """Seconds from before an act to its place in the incident, as the API tells it: the act's own time is in them."""
@@ -297,20 +280,6 @@ def test_two_attacks_at_once_in_one_application_are_two(world):
     assert both[0]["id"] != both[1]["id"]
     for i, c in zip(both, "ab"):
         assert [x["name"] for x in i["containers"]] == [world.name("twins", c)], i["containers"]
-
-
-def test_an_attack_while_the_model_learns_is_an_incident_and_not_learned(world):
-    """A14."""
-    i = world.wait(world.name("a14"), lambda i: True)
-    first = check(i, [world.name("a14")], ["initial-access", "execution"], {"Server program started a shell", "Program that is not part of the image run", "Log removed or emptied"},
-                  {"Server program started a shell"})
-    assert first["container_name"] == world.name("a14"), first
-    assert world.learned_in["exec"] == "learning", world.learned_in
-    dropped = [x for x in world.items if "/opt/kit" in x["object"]]
-    assert dropped and all(x["standing"] == "refused" for x in dropped), [(x["family"], x["actor"], x["object"], x["standing"]) for x in world.items]
-    bad = [x for x in world.items if ("/opt/kit" in x["actor"] + x["object"] or "/etc/shadow" in x["object"]) and x["standing"] in ("learned", "accepted")]
-    assert not bad, [(x["family"], x["actor"], x["object"], x["standing"]) for x in bad]
-    assert any(x["object"].endswith(" head") and x["standing"] == "learned" for x in world.items), "its normal work is"
 
 
 def test_operators_and_normal_work_are_none(world):

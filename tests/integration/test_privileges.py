@@ -64,6 +64,14 @@ def test_canary_has_no_more_than_the_sensor(sensor):
         assert names(s["CapPrm"]) <= kept() and names(s["CapBnd"]) <= kept() and s["NoNewPrivs"] == "1"
 
 
+def test_guard_may_send_signals_and_nothing_else(sensor):
+    guards = children(sensor.pid, "bulkhead-guard")
+    assert len(guards) == 1, guards
+    s = status(f"/proc/{guards[0]}/status")
+    assert names(s["CapPrm"]) == names(s["CapEff"]) == {"CAP_KILL"} and s["NoNewPrivs"] == "1", s
+    assert sorted(os.listdir(f"/proc/{guards[0]}/fd")) == ["3"], "its socket, and nothing of the sensor's"
+
+
 def test_inspector_has_nothing_and_all_layers(sensor, build):
     sanitized = b"__asan_init" in (build / "src" / "inspect" / "bulkhead-inspect").read_bytes()  # whose own calls no filter could list
     layers = 1 | 2 | 4 | (0 if sanitized else 8) | 32 | 64

@@ -60,6 +60,58 @@ static void test_two_attacks_are_two(void) {
         g_assert_cmpuint(s.merged, ==, 0);
 }
 
+/* Each node tells at its own pace: what came of a connection to another one may be told before it. */
+static void test_what_another_node_told_first(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        guint64 a = join(g, act("front", "shell", 2, T(EXECUTION), 0));
+        BhIncidentFinding f = act("service", "hashes read", 2, T(CREDENTIAL_ACCESS), 30);
+
+        f.node = "two";
+        guint64 b = join(g, f);
+        f = act("older", "hashes read", 2, T(CREDENTIAL_ACCESS), 10);
+        f.node = "two";
+        guint64 c = join(g, f);
+        g_assert_true(a != b && b != c);
+        f = act("front", "connected", 3, T(LATERAL_MOVEMENT), 20);
+        f.peer_container = "older";
+        f.peer_node = "two";
+        BhIncidentJoin j = bh_incidents_finding(g, &f);
+        g_assert_cmpuint(j.n_merged, ==, 0); /* that had begun before */
+        f = act("front", "connected", 3, T(LATERAL_MOVEMENT), 21);
+        f.peer_container = "service";
+        f.peer_node = "two";
+        j = bh_incidents_finding(g, &f);
+        g_assert_cmpuint(j.incident->id, ==, a);
+        g_assert_cmpuint(j.n_merged, ==, 1);
+        g_assert_cmpuint(j.merged[0]->id, ==, b);
+        /* and what is told in its order, of a container whose connection was known later */
+        f = act("front", "connected", 3, T(LATERAL_MOVEMENT), 40);
+        bh_incidents_finding(g, &f);
+        bh_incidents_reached(g, f.serial, "two", "db", f.time_ns);
+        f = act("db", "hashes read", 2, T(CREDENTIAL_ACCESS), 50);
+        f.node = "two";
+        g_assert_cmpuint(join(g, f), ==, a);
+}
+
+/* A later run of the central knows what people took apart. */
+static void test_apart_after_a_restart(void) {
+        struct bh_event trace = { 0 };
+
+        BH_SET(&trace, type, BH_EV_PTRACE);
+        BH_SET_STR(&trace, target_container_id, "b");
+        for (guint apart = 0; apart < 2; apart++) {
+                g_autoptr(BhIncidents) g = bh_incidents_new(1);
+                guint64 a = join(g, act("a", "x", 2, T(EXECUTION), 0)), b = join(g, act("b", "y", 2, T(DISCOVERY), 10));
+                BhIncidentFinding f = act("a", "Process outside of the container traced", 2, T(PRIVILEGE_ESCALATION), 20);
+
+                f.event = &trace;
+                if (apart)
+                        bh_incidents_keep_apart(g, b, a);
+                bh_incidents_keep_apart(g, a, 99);
+                g_assert_cmpuint(bh_incidents_finding(g, &f).n_merged, ==, apart ? 0 : 1);
+        }
+}
+
 static void test_what_is_no_incident(void) {
         g_autoptr(BhIncidents) g = bh_incidents_new(1);
         BhIncidentStats s;
@@ -489,6 +541,8 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/incident/one", test_one_attack_is_one);
         g_test_add_func("/incident/two", test_two_attacks_are_two);
+        g_test_add_func("/incident/nodes", test_what_another_node_told_first);
+        g_test_add_func("/incident/apart", test_apart_after_a_restart);
         g_test_add_func("/incident/none", test_what_is_no_incident);
         g_test_add_func("/incident/out", test_out_of_the_container);
         g_test_add_func("/incident/merge", test_merge);
