@@ -192,7 +192,7 @@ export function FileEditor({ name }: { name: string }) {
         <div class="subject-acts">
           {dirty && saved !== null && <Button kind="quiet" onClick={() => { setDraft(undefined); setProblems([]); setSaid(null); setWould(null); }}>Undo changes</Button>}
           {admin && typeof saved === "string" && <Button onClick={() => setRemoving(true)}>Remove…</Button>}
-          {may && <Button busy={busy === "check"} glyph="check" onClick={() => void check()}>Check</Button>}
+          {may && saved !== undefined && <Button busy={busy === "check"} glyph="check" onClick={() => void check()}>Check</Button>}
           {admin && <Button kind="primary" busy={busy === "save"} disabled={!dirty && saved !== null} onClick={() => void store()}>Save and enable</Button>}
         </div>
       </header>
@@ -201,7 +201,7 @@ export function FileEditor({ name }: { name: string }) {
       {nodes && nodes.length > 0 && <Nodes nodes={nodes} />}
       {saved === undefined && !said ? <Skeleton rows={10} label="Loading the file" />
         : <Editor label={`Text of ${name}`} value={text} problems={problems} readOnly={!may} onInput={(v) => { setDraft(v); setWould(null); }} onCheck={() => void check()} onSave={() => admin && void store()} />}
-      {may && <div class="would-ask"><Button glyph="search" busy={busy === "preview"} onClick={() => void preview()}>What would it have matched?</Button><label>in <select value={String(hours)} onChange={(e) => { setHours(Number(e.currentTarget.value)); setWould(null); }}>{HOURS.map(([h, label]) => <option key={h} value={h}>{label}</option>)}</select></label></div>}
+      {may && saved !== undefined && <div class="would-ask"><Button glyph="search" busy={busy === "preview"} onClick={() => void preview()}>What would it have matched?</Button><label>in <select value={String(hours)} onChange={(e) => { setHours(Number(e.currentTarget.value)); setWould(null); }}>{HOURS.map(([h, label]) => <option key={h} value={h}>{label}</option>)}</select></label></div>}
       {would && <Preview w={would} hours={hours} />}
       {removing && <Confirm title="Remove a rule file" verb="Remove" name={name} act={async () => { await call("DELETE", `/rules/files/${encodeURIComponent(name)}`); setDraft(undefined); go(href("/policies", { tab: "files" })); }} onClose={() => setRemoving(false)}><p>The nodes forget its rules within seconds. Rules of other files that it changed are again as these files have them.</p></Confirm>}
     </div>
