@@ -105,6 +105,7 @@ export type RulePreview = RuleCheck & {
   since?: Time;
   bound?: number;
   looked_at?: number;
+  not_looked_at?: number;
   matched?: number;
   oldest?: Time;
   matches?: {
