@@ -17,7 +17,7 @@
  * Beside them, of the same events: "names", a list of executables for each workload; "sets", exact sets of (executable, parent), (executable, file), (executable, peer, port). Both learn up to
  * the lock and tell each new thing once.
  *
- * Prints JSON lines: what each told, and at last what there was in total. Exit 1 with a sentence for what cannot be read.
+ * Prints JSON lines: what each told ("kept": what the models found new and did not tell), and at last what there was in total. Exit 1 with a sentence for what cannot be read.
  */
 #include <arpa/inet.h>
 #include <jansson.h>
@@ -101,7 +101,7 @@ static void tell(Replay *r, BhModel *m, const BhVerdict *v, const BhAct *a, cons
         g_autofree char *says = bh_verdict_say(m, v, a);
         static const char *const names[] = { [BH_VERDICT_DRIFT] = "drift", [BH_VERDICT_REFUSED] = "refused", [BH_VERDICT_NOVEL] = "novel", [BH_VERDICT_FORBIDDEN] = "forbidden" };
 
-        print(json_pack("{ss ss ss sI sI ss ss ss ss ss ss ss ss si sb}", "by", "models", "container", container, "workload", m->workload, "time", (json_int_t) a->first_ns, "told", (json_int_t) r->now_ns, "verdict",
+        print(json_pack("{ss ss ss sI sI ss ss ss ss ss ss ss ss si sb}", "by", v->quiet ? "kept" : "models", "container", container, "workload", m->workload, "time", (json_int_t) a->first_ns, "told", (json_int_t) r->now_ns, "verdict",
                         names[v->kind] ? names[v->kind] : "?", "family", bh_family_kind(a->family), "actor", a->actor, "object", a->object, "detail", a->detail, "example", a->example ? a->example : "", "why",
                         a->why ? a->why : "", "says", says, "priority", (int) bh_verdict_priority(v), "fresh", v->fresh));
 }
@@ -127,7 +127,7 @@ static void decided(BhModel *m, const BhVerdict *v, gpointer data) {
         const BhAct a = bh_item_act(v->item);
         const Box *b = box_of(d->r, m, v->item);
 
-        if (v->kind == BH_VERDICT_NOVEL && !v->implied)
+        if (v->kind == BH_VERDICT_NOVEL)
                 tell(d->r, m, v, &a, b ? b->id : "");
         d->drift |= v->kind == BH_VERDICT_DRIFT;
 }
@@ -145,7 +145,7 @@ static BhVerdictKind judge(Replay *r, BhModel *m, const char *digest, BhAct *a, 
 
         if (since)
                 *since = r->now_ns;
-        if ((v.kind == BH_VERDICT_NOVEL && !v.implied) || v.kind == BH_VERDICT_REFUSED || v.kind == BH_VERDICT_FORBIDDEN)
+        if ((v.kind == BH_VERDICT_NOVEL && (!v.quiet || v.fresh)) || v.kind == BH_VERDICT_REFUSED || v.kind == BH_VERDICT_FORBIDDEN)
                 tell(r, m, &v, a, container);
         return v.kind;
 }

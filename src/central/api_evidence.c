@@ -174,6 +174,7 @@ static void append_heads(GString *out, const GPtrArray *chains) {
                 bh_json_uint(out, "seq", x->last_seq);
                 bh_json_text(out, "sha256", x->hash);
                 bh_json_text(out, "next", x->next);
+                bh_json_uint(out, "first", x->first_seq);
                 bh_json_close(out, '}');
                 bh_json_end(out);
                 g_string_append_c(out, '\n');
@@ -257,6 +258,39 @@ static void append_node(GString *out, const BhAnswer *a) {
         free(good);
 }
 
+/* The head that a node is asked to compare: those of others would be missing there, and chains that were set aside before are not in its log any more; the one that it goes on with is the last. */
+static GBytes *last_head(BhCall *call, const char *node) {
+        g_autoptr(GPtrArray) own = bh_store_evidence_chains(call->central->store, node, NULL);
+        GString *out = g_string_new(NULL);
+
+        if (own && own->len) {
+                g_ptr_array_remove_range(own, 0, own->len - 1);
+                append_heads(out, own);
+        }
+        return g_string_free_to_bytes(out);
+}
+
+/* All at once. FALSE: answered. */
+static gboolean verify_nodes(BhCall *call, GString *out) {
+        g_auto(GStrv) here = bh_bus_listener_nodes(call->central->bus);
+        const char *wanted = bh_call_param(call, "node");
+        g_autoptr(GPtrArray) nodes = g_ptr_array_new(), bodies = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
+
+        for (guint i = 0; here[i]; i++) {
+                if (wanted && strcmp(wanted, here[i]))
+                        continue;
+                g_ptr_array_add(nodes, here[i]);
+                g_ptr_array_add(bodies, last_head(call, here[i]));
+        }
+        if (!nodes->len)
+                return TRUE;
+        g_ptr_array_add(nodes, NULL);
+        g_autoptr(BhAsk) q = bh_ask_each(call, (const char *const *) nodes->pdata, "evidence_verify", bodies);
+        for (guint k = 0; q && k < q->answers->len; k++)
+                append_node(out, q->answers->pdata[k]);
+        return q != NULL;
+}
+
 void bh_api_evidence_verify(BhCall *call) {
         GError *error = NULL;
         g_autoptr(GPtrArray) chains = bh_store_evidence_chains(call->central->store, bh_call_param(call, "node"), &error);
@@ -275,30 +309,9 @@ void bh_api_evidence_verify(BhCall *call) {
                 return;
         }
         bh_json_open(out, "nodes", '[');
-        g_auto(GStrv) here = bh_bus_listener_nodes(call->central->bus);
-        const char *wanted = bh_call_param(call, "node");
-        if (nodes && here[0] && (!wanted || g_strv_contains((const char *const *) here, wanted))) {
-                /* each node is asked with all heads that are known of it alone: those of others would be missing there */
-                for (guint i = 0; here[i]; i++) {
-                        if (wanted && strcmp(wanted, here[i]))
-                                continue;
-                        g_autoptr(GPtrArray) own = bh_store_evidence_chains(call->central->store, here[i], NULL);
-                        GString *of_node = g_string_new(NULL);
-
-                        /* chains that were set aside before are not in the node's log any more: the one that it goes on with is the last */
-                        if (own && own->len) {
-                                g_ptr_array_remove_range(own, 0, own->len - 1);
-                                append_heads(of_node, own);
-                        }
-                        g_autoptr(GBytes) body = g_string_free_to_bytes(of_node);
-                        g_autoptr(BhAsk) q = bh_ask_node(call, here[i], "evidence_verify", body);
-                        if (!q) {
-                                g_string_free(out, TRUE);
-                                return;
-                        }
-                        for (guint k = 0; k < q->answers->len; k++)
-                                append_node(out, q->answers->pdata[k]);
-                }
+        if (nodes && !verify_nodes(call, out)) {
+                g_string_free(out, TRUE);
+                return;
         }
         bh_json_close(out, ']');
         bh_json_close(out, '}');
@@ -310,7 +323,7 @@ void bh_api_evidence_verify(BhCall *call) {
 static const char how_to[] =
         "Evidence exported by Bulkhead\n\n"
         "log             every item of the chains that this evidence is part of: a JSON object, a blank, an Ed25519 signature (hexadecimal)\n"
-        "heads.jsonl     the last item of each chain as the central knew it\n"
+        "heads.jsonl     the last item of each chain as the central knew it; \"first\": what was before that item the central has let go for its bound\n"
         "objects/        bytes, named by their SHA-256\n"
         "manifest.json   what of it belongs to what was asked for, and what was left out\n\n"
         "To verify: bulkhead evidence verify THIS.tar --heads FILE, with heads that were kept elsewhere.\n"

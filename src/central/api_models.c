@@ -18,7 +18,7 @@ static void append_real(GString *out, const char *key, double v) {
 
 static const char *flag_name(guint flags) {
         return flags & BH_ITEM_FORBIDDEN ? "forbidden" : flags & BH_ITEM_ACCEPTED ? "accepted" : flags & BH_ITEM_LEARNED ? "learned" : flags & BH_ITEM_REFUSED ? "refused" : flags & BH_ITEM_DRIFT ? "drift"
-               : flags & BH_ITEM_HELD ? "held" : "novel";
+               : flags & BH_ITEM_HELD ? "held" : flags & BH_ITEM_QUIET ? "observed" : "novel";
 }
 
 /* ---- which one ---- */

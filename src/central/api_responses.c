@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* what is done to containers, by whom and why, and its undoing */
-#include <sodium.h>
 #include <string.h>
 
 #include "json_out.h"
+#include "response/deny.h"
 #include "response/response.h"
 #include "responses.h"
 #include "routes.h"
@@ -54,6 +54,7 @@ void bh_api_responses(BhCall *call) {
         BhStoreResponseFilter f = {
                 .state = bh_call_param(call, "state"),
                 .action = bh_call_param(call, "action"),
+                .actor = bh_call_param(call, "actor"),
                 .node = bh_call_param(call, "node"),
                 .container = bh_call_param(call, "container"),
                 .application = bh_call_param(call, "application"),
@@ -91,27 +92,39 @@ void bh_api_response(BhCall *call) {
 
 /* ---- ordering ---- */
 
-/* One a line, blanks around it left out. FALSE: answered. */
-static gboolean read_peers(BhCall *call, const char *text, char **json) {
-        g_auto(GStrv) lines = g_strsplit_set(text ? text : "", "\n, ", -1);
-        g_autoptr(GPtrArray) texts = g_ptr_array_new();
+/* One a line, or peers with blanks or commas between them. FALSE: answered. */
+static gboolean read_list(BhCall *call, const char *text, gboolean deny, char **json) {
+        g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
+        g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free), denies = NULL;
+        g_autoptr(GArray) peers = NULL, nets = NULL;
         g_autoptr(GString) out = g_string_new(NULL);
         g_autoptr(GError) error = NULL;
 
-        bh_json_open(out, NULL, '[');
-        for (guint i = 0; lines[i]; i++)
-                if (*g_strstrip(lines[i])) {
-                        g_ptr_array_add(texts, lines[i]);
-                        bh_json_text(out, NULL, lines[i]);
+        for (guint i = 0; lines[i]; i++) {
+                if (deny && bh_deny_is(lines[i])) { /* whole: a path may have blanks and commas */
+                        g_ptr_array_add(texts, g_strdup(lines[i]));
+                        continue;
                 }
-        bh_json_close(out, ']');
-        bh_json_end(out);
-        g_autoptr(GArray) peers = bh_peers_parse((const char *const *) texts->pdata, texts->len, &error);
-        g_autoptr(GArray) nets = peers ? bh_peers_merge(peers, &error) : NULL;
+                g_auto(GStrv) some = g_strsplit_set(lines[i], ", \t\r", -1);
+                for (guint k = 0; some[k]; k++)
+                        if (*some[k])
+                                g_ptr_array_add(texts, g_strdup(some[k]));
+        }
+        const char *const *all = (const char *const *) texts->pdata;
+        if (!deny)
+                peers = bh_peers_parse(all, texts->len, &error);
+        else
+                denies = bh_denies_parse(all, texts->len, &peers, &error);
+        nets = peers ? bh_peers_merge(peers, &error) : NULL;
         if (!nets) {
                 bh_call_error(call, 400, "bad_peer", "%s", error->message);
                 return FALSE;
         }
+        bh_json_open(out, NULL, '[');
+        for (guint i = 0; i < texts->len; i++)
+                bh_json_text(out, NULL, texts->pdata[i]);
+        bh_json_close(out, ']');
+        bh_json_end(out);
         *json = g_strdup(out->str);
         return TRUE;
 }
@@ -199,16 +212,6 @@ static void dry_run(BhCall *call, const BhStoreResponse *r) {
         bh_call_json(call, 200, out);
 }
 
-static char *new_id(void) {
-        guint8 bytes[6];
-        GString *id = g_string_new(NULL);
-
-        randombytes_buf(bytes, sizeof(bytes));
-        for (guint i = 0; i < sizeof(bytes); i++)
-                g_string_append_printf(id, "%02x", bytes[i]);
-        return g_string_free(id, FALSE);
-}
-
 void bh_api_response_create(BhCall *call) {
         static const BhBodyField fields[] = {
                 { "action", BH_BODY_TEXT, TRUE, 32 },
@@ -253,11 +256,11 @@ void bh_api_response_create(BhCall *call) {
                 bh_call_error(call, 400, "not_confirmed", "%s cannot be undone: say so by giving the container's name (%s) as \"confirm\"", bh_response_action_name(action), c->name);
                 return;
         }
-        g_autofree char *allow = NULL, *deny = NULL, *id = new_id();
-        if (!read_peers(call, bh_body_text(body, "allow"), &allow) || !read_peers(call, bh_body_text(body, "deny"), &deny))
+        g_autofree char *allow = NULL, *deny = NULL, *id = bh_responses_new_id();
+        if (!read_list(call, bh_body_text(body, "allow"), FALSE, &allow) || !read_list(call, bh_body_text(body, "deny"), TRUE, &deny))
                 return;
         if (action == BH_RESPONSE_BLOCK && g_str_equal(deny, "[]")) {
-                bh_call_error(call, 400, "bad_peer", "\"deny\" must name at least one peer: what is blocked");
+                bh_call_error(call, 400, "bad_peer", "\"deny\" must name what is blocked: a peer, exec:PATH, exec-not-in-image, file:PATH, cap:NAME, mount, ptrace or module");
                 return;
         }
         BhStoreResponse r = {

@@ -86,7 +86,8 @@ static char **nodes_of(BhCall *call) {
         return one;
 }
 
-BhAsk *bh_ask_nodes(BhCentral *c, const char *const *nodes, const char *request, GBytes *body, guint seconds, const gint *stop) {
+/* `bodies`: one for each node, in their order; NULL: `body` for all. */
+static BhAsk *ask_nodes(BhCentral *c, const char *const *nodes, const char *request, GBytes *body, const GPtrArray *bodies, guint seconds, const gint *stop) {
         gint64 until = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
         BhAsk *q = g_new0(BhAsk, 1);
         g_atomic_ref_count_init(&q->refs);
@@ -105,7 +106,7 @@ BhAsk *bh_ask_nodes(BhCentral *c, const char *const *nodes, const char *request,
                 q->open++;
                 g_mutex_unlock(&q->lock);
                 g_atomic_ref_count_inc(&q->refs);
-                a->request = bh_bus_request(c->bus, a->node, request, body, CREDIT, on_chunk, on_end, a, answer_done, &error);
+                a->request = bh_bus_request(c->bus, a->node, request, bodies ? bodies->pdata[i] : body, CREDIT, on_chunk, on_end, a, answer_done, &error);
                 if (!a->request) {
                         g_mutex_lock(&q->lock);
                         a->ended = TRUE;
@@ -134,14 +135,18 @@ BhAsk *bh_ask_nodes(BhCentral *c, const char *const *nodes, const char *request,
         return q;
 }
 
-static BhAsk *ask(BhCall *call, const char *const *nodes, const char *request, GBytes *body) {
+BhAsk *bh_ask_nodes(BhCentral *c, const char *const *nodes, const char *request, GBytes *body, guint seconds, const gint *stop) {
+        return ask_nodes(c, nodes, request, body, NULL, seconds, stop);
+}
+
+static BhAsk *ask(BhCall *call, const char *const *nodes, const char *request, GBytes *body, const GPtrArray *bodies) {
         if (g_atomic_int_add(&call->central->event_queries, 1) >= BH_ASK_QUERIES) {
                 g_atomic_int_add(&call->central->event_queries, -1);
                 bh_http_add_header(call->http, "Retry-After", "1");
                 bh_call_error(call, 429, "busy", "too many questions to the nodes at once; try again");
                 return NULL;
         }
-        BhAsk *q = bh_ask_nodes(call->central, nodes, request, body, BH_ASK_SECONDS, NULL);
+        BhAsk *q = ask_nodes(call->central, nodes, request, body, bodies, BH_ASK_SECONDS, NULL);
         g_atomic_int_add(&call->central->event_queries, -1);
         return q;
 }
@@ -149,13 +154,11 @@ static BhAsk *ask(BhCall *call, const char *const *nodes, const char *request, G
 BhAsk *bh_ask(BhCall *call, const char *request, GBytes *body) {
         g_auto(GStrv) nodes = nodes_of(call);
 
-        return nodes ? ask(call, (const char *const *) nodes, request, body) : NULL;
+        return nodes ? ask(call, (const char *const *) nodes, request, body, NULL) : NULL;
 }
 
-BhAsk *bh_ask_node(BhCall *call, const char *node, const char *request, GBytes *body) {
-        const char *nodes[] = { node, NULL };
-
-        return ask(call, nodes, request, body);
+BhAsk *bh_ask_each(BhCall *call, const char *const *nodes, const char *request, const GPtrArray *bodies) {
+        return ask(call, nodes, request, NULL, bodies);
 }
 
 void bh_ask_append_nodes(GString *out, const BhAsk *q, guint undecodable) {

@@ -39,8 +39,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAsk, bh_ask_unref)
 
 /* Asks the node that the parameter "node" names, else all that are here, and waits. `body` may be NULL. NULL: answered (429, 503). */
 BhAsk *bh_ask(BhCall *call, const char *request, GBytes *body);
-/* Asks one node, whatever the parameters say. */
-BhAsk *bh_ask_node(BhCall *call, const char *node, const char *request, GBytes *body);
+/* Asks each of these nodes something of its own, whatever the parameters say: bodies (GBytes) in the nodes' order. */
+BhAsk *bh_ask_each(BhCall *call, const char *const *nodes, const char *request, const GPtrArray *bodies);
 /*
  * The same of these nodes for other parts of the central: nobody is answered, and never NULL. It ends early when the server stops, or when *stop
  * (atomic; may be NULL) is set.

@@ -33,6 +33,7 @@ typedef struct BhMap BhMap;
 typedef struct BhCorrelator BhCorrelator;
 typedef struct BhModels BhModels;
 typedef struct BhResponses BhResponses;
+typedef struct BhPolicies BhPolicies;
 
 typedef struct {
         char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *rules_dir, *url, *alert_dir, *alerts;
@@ -52,6 +53,7 @@ typedef struct {
         BhCorrelator *correlator;
         BhModels *models;
         BhResponses *responses;
+        BhPolicies *policies;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
         guint landlock; /* the kernel's version, 0: none */

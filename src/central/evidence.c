@@ -135,6 +135,8 @@ gboolean bh_evidence_ingest(BhCentral *c, const char *node, const Bulkhead__Bus_
                 .line = take(texts, line),
                 .hash = take(texts, l.hash),
                 .next = take(texts, l.next),
+                .prev = take(texts, l.prev),
+                .key = take(texts, l.key),
                 .seq = l.seq,
                 .size = l.size,
                 .time_ns = l.time_ns,

@@ -6,6 +6,7 @@
 #include "auth.h"
 #include "base/log.h"
 #include "incidents.h"
+#include "policies.h"
 #include "responses.h"
 #include "json_out.h"
 #include "views.h"
@@ -74,6 +75,11 @@ static void append_object(BhCentral *c, GString *out, const BhStoreChange *chang
 
                 if (x)
                         bh_view_response(out, "object", x, FALSE);
+        } else if (change->kind == BH_STORE_CHANGE_POLICY) {
+                g_autoptr(BhStorePolicy) x = bh_store_policy(c->store, change->key, NULL);
+
+                if (x)
+                        bh_view_policy(c->store, out, "object", x, FALSE);
         } else if (change->kind == BH_STORE_CHANGE_NODE) {
                 BhStoreNode *x = bh_store_node(c->store, change->key, NULL);
 

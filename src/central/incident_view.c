@@ -5,7 +5,10 @@
 #include "incident_detail.h"
 #include "incidents.h"
 #include "json_out.h"
+#include "responses.h"
 #include "store/store_inventory.h"
+
+#define RESPONSES_MAX 100u
 
 static void members(GString *out, const BhStoreIncident *i) {
         static const char *const priorities[] = { "emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug", "" };
@@ -98,6 +101,33 @@ static void append_container(BhStore *s, GString *out, json_t *c) {
         bh_json_close(out, '}');
 }
 
+static gint newest_first(gconstpointer a, gconstpointer b) {
+        const BhStoreResponse *x = *(BhStoreResponse *const *) a, *y = *(BhStoreResponse *const *) b;
+
+        return x->created_ns > y->created_ns ? -1 : x->created_ns < y->created_ns;
+}
+
+/* What was done to its containers since it began. */
+static void append_responses(BhStore *s, GString *out, const BhStoreIncident *i, json_t *containers) {
+        g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify) bh_store_response_free);
+        json_t *c;
+        size_t n;
+
+        json_array_foreach(containers, n, c) {
+                BhStoreResponseFilter of = { .node = json_string_value(json_object_get(c, "node")), .container_id = json_string_value(json_object_get(c, "id")), .since_ns = i->first_ns };
+                g_autoptr(BhStorePage) page = of.node && of.container_id ? bh_store_responses(s, &of, NULL, RESPONSES_MAX, NULL) : NULL;
+
+                if (!page)
+                        continue;
+                g_ptr_array_set_free_func(page->rows, NULL);
+                for (guint k = 0; k < page->rows->len; k++)
+                        g_ptr_array_add(all, page->rows->pdata[k]);
+        }
+        g_ptr_array_sort(all, newest_first);
+        for (guint k = 0; k < MIN(all->len, RESPONSES_MAX); k++)
+                bh_view_response(out, NULL, all->pdata[k], FALSE);
+}
+
 void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes) {
         json_auto_t *containers = json_loads(i->containers, 0, NULL);
         json_t *c;
@@ -111,6 +141,9 @@ void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, 
         bh_json_close(out, ']');
         bh_json_raw(out, "timeline", *i->lines ? i->lines : "[]");
         bh_incident_detail(s, out, i->lines);
+        bh_json_open(out, "responses", '[');
+        append_responses(s, out, i, containers);
+        bh_json_close(out, ']');
         bh_json_open(out, "comments", '[');
         for (guint m = 0; m < notes->len; m++) {
                 const BhStoreIncidentNote *x = notes->pdata[m];

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "hub.h"
+#include "incident_places.h"
 #include "incident_row.h"
 #include "json_out.h"
 
@@ -45,8 +46,8 @@ struct BhCorrelator {
         BhCentral *central;
         BhIncidents *incidents;
         guint64 at; /* in the change log */
-        GHashTable *addresses, *names; /* char *"node\1text" → char *container id */
-        gboolean full;                 /* one of them: what came since is not known */
+        BhIncidentPlaces *places;
+        gboolean forgotten; /* they could not be read again */
         GThread *thread;
         gint64 aged_us;
         GHashTable *kept;  /* guint64 * → Kept *: of each that was written */
@@ -70,24 +71,6 @@ typedef struct {
 
 /* ---- what is known of containers ---- */
 
-static void know(BhCorrelator *k, GHashTable *where, const char *node, const char *text, const char *id) {
-        g_autofree char *key = g_strconcat(node, "\1", text, NULL);
-
-        if (!*text)
-                return;
-        if (g_hash_table_size(where) >= BH_INCIDENTS_KNOWN && !g_hash_table_contains(where, key)) {
-                k->full = TRUE;
-                return;
-        }
-        g_hash_table_replace(where, g_steal_pointer(&key), g_strdup(id));
-}
-
-static const char *known(GHashTable *where, const char *node, const char *text) {
-        g_autofree char *key = g_strconcat(node, "\1", text, NULL);
-
-        return g_hash_table_lookup(where, key);
-}
-
 /* "/usr/bin/docker (uid 0, pid 7) in container NAME": one program, known exactly. Of several it is not said which. */
 static char *asker_of(const char *by) {
         static const char *const words[] = { ") in container ", ") from container " };
@@ -104,21 +87,16 @@ static char *asker_of(const char *by) {
         return g_strdup(name);
 }
 
+static void on_reached(gint64 serial, const char *node, const char *container, gint64 time_ns, gpointer data) {
+        bh_incidents_reached(data, serial, node, container, time_ns);
+}
+
 static void learn_container(BhCorrelator *k, const BhStoreContainer *c) {
-        json_auto_t *networks = *c->networks ? json_loads(c->networks, 0, NULL) : NULL;
         g_autofree char *asker = asker_of(*c->started_by ? c->started_by : c->created_by);
-        json_t *n;
-        size_t i;
 
-        know(k, k->names, c->node, c->name, c->id);
-        json_array_foreach(networks, i, n) {
-                const char *ip = json_string_value(json_object_get(n, "ip")), *ip6 = json_string_value(json_object_get(n, "ip6"));
-
-                know(k, k->addresses, c->node, ip ? ip : "", c->id);
-                know(k, k->addresses, c->node, ip6 ? ip6 : "", c->id);
-        }
+        bh_incident_places_learn(k->places, c, on_reached, k->incidents);
         if (asker) {
-                const char *id = known(k->names, c->node, asker);
+                const char *id = bh_incident_places_name(k->places, c->node, asker);
 
                 bh_incidents_asked(k->incidents, c->node, id ? id : asker, c->id, MAX(c->started_ns, c->created_ns));
         }
@@ -145,15 +123,16 @@ static gboolean learn_containers(BhCorrelator *k, GError **error) {
 static void forget_gone(BhCorrelator *k) {
         g_autoptr(GError) error = NULL;
 
-        if (!k->full)
+        gboolean again = k->forgotten;
+
+        if (!bh_incident_places_full(k->places) && !again)
                 return;
-        k->full = FALSE;
-        g_hash_table_remove_all(k->names);
-        g_hash_table_remove_all(k->addresses);
+        k->forgotten = FALSE;
+        bh_incident_places_clear(k->places);
         if (!learn_containers(k, &error)) {
                 bh_error("names and addresses of containers cannot be read; it is tried again", "error", error->message);
-                k->full = TRUE;
-        } else if (k->full) {
+                k->forgotten = TRUE;
+        } else if (bh_incident_places_full(k->places)) {
                 bh_warn("more containers live than incidents know names and addresses of");
         }
 }
@@ -199,16 +178,16 @@ static void on_container(BhCorrelator *k, const char *key) {
                 learn_container(k, c);
 }
 
-/* The container at the other end of the event's connection. */
-static const char *peer_of(BhCorrelator *k, const BhIncidentFinding *f) {
+/* The container at the other end of the event's connection, as far as it is known now. `later`: it is waited for otherwise. */
+static void find_peer(BhCorrelator *k, BhIncidentFinding *f, gboolean later) {
         char text[INET6_ADDRSTRLEN] = "";
-        const char *id;
 
         if (!f->event || !bh_event_has(f->event, BH_F_raddr))
-                return NULL;
+                return;
         inet_ntop(f->event->raddr.len == 16 ? AF_INET6 : AF_INET, f->event->raddr.b, text, sizeof(text));
-        id = known(k->addresses, f->node, text);
-        return id && g_strcmp0(id, f->container_id) != 0 ? id : NULL;
+        bh_incident_places_peer(k->places, f->node, f->container_id, text, &f->peer_node, &f->peer_container);
+        if (later && !bh_incident_places_sure(k->places, f->peer_node, f->peer_container))
+                bh_incident_places_later(k->places, f->serial, f->node, f->container_id, text, f->time_ns);
 }
 
 /* ---- findings ---- */
@@ -236,7 +215,7 @@ static void take_finding(BhCorrelator *k, const BhStoreFinding *f, Batch *b) {
         g_auto(BhIncidentInput) in = { 0 };
 
         bh_incident_input_init(&in, f);
-        in.finding.peer_container = peer_of(k, &in.finding);
+        find_peer(k, &in.finding, TRUE);
         BhIncidentJoin j = bh_incidents_finding(k->incidents, &in.finding);
 
         for (guint n = 0; n < j.n_merged; n++)
@@ -372,7 +351,8 @@ static gboolean store_once(BhCorrelator *k, const Batch *b, guint64 position, GE
         g_autofree char *here = o->into ? g_strdup_printf("merged into incident %" G_GUINT64_FORMAT, other) : g_strdup_printf("a part of it was made incident %" G_GUINT64_FORMAT, other);
         g_autofree char *there = o->into ? g_strdup_printf("incident %" G_GUINT64_FORMAT " was merged into this one", o->id) : g_strdup_printf("taken out of incident %" G_GUINT64_FORMAT, o->id);
         const BhStoreIncidentSaid said[] = { { o->id, o->who, here }, { other, o->who, there } };
-        return bh_store_incidents_decide(s, rows, b->rows->len, members, b->members->len, position, said, G_N_ELEMENTS(said), o->audit, error);
+        const BhStoreIncidentApart apart = { o->id, other, !o->into };
+        return bh_store_incidents_decide(s, rows, b->rows->len, members, b->members->len, position, said, G_N_ELEMENTS(said), &apart, o->audit, error);
 }
 
 /* Tries until it is stored. FALSE: all stops; the next start reads the same changes again. */
@@ -452,7 +432,7 @@ static void restore(const char *finding, guint64 incident, gboolean open, gpoint
         if (!f)
                 return;
         bh_incident_input_init(&in, f);
-        in.finding.peer_container = peer_of(k, &in.finding);
+        find_peer(k, &in.finding, FALSE);
         bh_incidents_restore(k->incidents, incident, open ? BH_INCIDENT_OPEN : BH_INCIDENT_FORMING, &in.finding);
 }
 
@@ -691,11 +671,39 @@ static gpointer work(gpointer data) {
 
 /* ---- life ---- */
 
+/* What it went into, if it did. */
+static guint64 follow_merged(BhCorrelator *k, guint64 id) {
+        for (guint hops = 0; hops < 16; hops++) {
+                g_autoptr(BhStoreIncident) row = bh_store_incident(k->central->store, id, NULL);
+
+                if (!row || !row->merged_into)
+                        break;
+                id = row->merged_into;
+        }
+        return id;
+}
+
+static void restore_apart(guint64 a, guint64 b, gpointer data) {
+        guint64 *pair = g_new(guint64, 2);
+
+        pair[0] = a;
+        pair[1] = b;
+        g_ptr_array_add(data, pair);
+}
+
 static gboolean restore_all(BhCorrelator *k, GError **error) {
+        g_autoptr(GPtrArray) apart = g_ptr_array_new_with_free_func(g_free);
         g_autoptr(GArray) open = NULL;
 
         if (!bh_store_incidents_members(k->central->store, g_get_real_time() * 1000 - RESTORED_NS, BH_INCIDENTS_RESTORED, restore, k, error))
                 return FALSE;
+        if (!bh_store_incidents_apart(k->central->store, restore_apart, apart, error))
+                return FALSE;
+        for (guint n = 0; n < apart->len; n++) {
+                const guint64 *pair = apart->pdata[n];
+
+                bh_incidents_keep_apart(k->incidents, follow_merged(k, pair[0]), follow_merged(k, pair[1]));
+        }
         open = bh_incidents_open(k->incidents);
         for (guint n = 0; n < open->len; n++) {
                 g_autoptr(GError) e = NULL;
@@ -715,8 +723,7 @@ BhCorrelator *bh_correlator_new(BhCentral *c, GError **error) {
         k->central = c;
         g_mutex_init(&k->lock);
         g_cond_init(&k->moved);
-        k->addresses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-        k->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        k->places = bh_incident_places_new();
         k->kept = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         k->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         k->aged_us = g_get_monotonic_time();
@@ -744,8 +751,7 @@ void bh_correlator_free(BhCorrelator *k) {
         if (k->thread)
                 g_thread_join(k->thread);
         bh_incidents_free(k->incidents);
-        g_hash_table_unref(k->addresses);
-        g_hash_table_unref(k->names);
+        bh_incident_places_free(k->places);
         g_hash_table_unref(k->kept);
         g_hash_table_unref(k->dirty);
         g_mutex_clear(&k->lock);

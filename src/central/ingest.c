@@ -13,6 +13,8 @@
 #include "graph.h"
 #include "ingest_private.h"
 #include "models.h"
+#include "policies.h"
+#include "response/response.h"
 #include "rules.h"
 #include "json_out.h"
 #include "store/store_inventory.h"
@@ -361,6 +363,41 @@ static gboolean evidence(BhCentral *c, BhIngestArena *a, const char *node, GByte
         return TRUE;
 }
 
+/* What a node's policies did. It speaks of itself alone, and never in a person's name. */
+static gboolean response(BhIngestArena *a, const char *node, GBytes *body, BhStoreMessage *out, GError **error) {
+        const Bulkhead__Bus__V1__ResponseReport *m = unpack(a, &bulkhead__bus__v1__response_report__descriptor, body, error);
+        BhResponseAction action;
+        BhResponseState state;
+
+        if (!m)
+                return FALSE;
+        if (!m->result || !bh_response_id_valid(m->result->id) || !bh_response_state_parse(m->result->state, &state) || !bh_response_action_parse(m->action, &action) || !bh_policy_name_valid(m->policy)) {
+                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "it is no report of what a policy did");
+                return FALSE;
+        }
+        json_auto_t *detail = json_loadb((const char *) m->result->detail.data, m->result->detail.len, JSON_REJECT_DUPLICATES, NULL);
+        out->kind = BH_STORE_MESSAGE_RESPONSE;
+        out->response = (BhStoreResponse){
+                .id = m->result->id,
+                .action = m->action,
+                .state = m->result->state,
+                .node = (char *) node,
+                .container_id = bh_ingest_text(a, m->result->container_id),
+                .container_name = bh_ingest_text(a, m->container_name),
+                .workload = bh_ingest_text(a, m->workload),
+                .application = bh_ingest_text(a, m->application),
+                .actor = bh_ingest_keep(a, g_strconcat("policy:", m->policy, NULL)),
+                .reason = bh_ingest_text(a, m->reason),
+                .allow = bh_ingest_list(a, m->allow, m->n_allow),
+                .deny = bh_ingest_list(a, m->deny, m->n_deny),
+                .result = bh_ingest_text(a, m->result->result),
+                .detail = json_is_object(detail) ? bh_ingest_keep(a, json_dumps(detail, JSON_COMPACT)) : (char *) "{}",
+                .until_ns = m->until_ns,
+                .best_effort = m->best_effort,
+        };
+        return TRUE;
+}
+
 static const char *reason_name(Bulkhead__Bus__V1__Loss__Reason reason) {
         switch (reason) {
         case BULKHEAD__BUS__V1__LOSS__REASON__REASON_SPOOL_FULL:
@@ -449,6 +486,8 @@ static void convert(BhCentral *c, const BhBusPeer *peer, BhIngestArena *a, const
                 ok = listeners(a, m->body, &one, &error);
         } else if (g_str_equal(m->topic, "evidence")) {
                 ok = evidence(c, a, peer->node, m->body, &one, &error);
+        } else if (g_str_equal(m->topic, "response")) {
+                ok = response(a, peer->node, m->body, &one, &error);
         } else if (g_str_equal(m->topic, BH_BUS_TOPIC_LOST)) {
                 const Bulkhead__Bus__V1__Loss *lost = unpack(a, &bulkhead__bus__v1__loss__descriptor, m->body, &error);
 
@@ -514,8 +553,10 @@ static void apply_state(gpointer data, gpointer user) {
 
         if (!ok)
                 bh_error("cannot store a node's state", "node", s->node, "error", error->message);
-        if (!s->json && s->up)
+        if (!s->json && s->up) {
                 bh_rules_node_up(c->rules, s->node);
+                bh_policies_node_up(c->policies, s->node);
+        }
         state_free(s);
 }
 

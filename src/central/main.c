@@ -21,6 +21,7 @@
 #include "ingest.h"
 #include "responses.h"
 #include "rules.h"
+#include "policies.h"
 #include "json_out.h"
 #include "keeper.h"
 #include "live.h"
@@ -178,6 +179,7 @@ static void on_change(guint64 last, gpointer data) {
         bh_notify_feed_wake(((BhCentral *) data)->notify);
         bh_correlator_wake(((BhCentral *) data)->correlator);
         bh_map_wake(((BhCentral *) data)->map);
+        bh_policies_wake(((BhCentral *) data)->policies);
 }
 
 /* Before the sandbox closes, and before there is a key in memory. Without a notifier the central goes on: alerts are in the store. */
@@ -265,6 +267,7 @@ static gboolean start(Program *p, GError **error) {
         if (!(c->models = bh_models_new(c, error)))
                 return FALSE;
         c->responses = bh_responses_new(c);
+        c->policies = bh_policies_new(c);
         c->upkeep = bh_upkeep_start(c);
         c->notify = bh_notify_feed_new(c, p->keeper, c->alerts);
         p->keeper = -1;
@@ -280,6 +283,7 @@ static gboolean start(Program *p, GError **error) {
         if (!(c->bus = bh_bus_listen(bh_fd_steal(&p->bus), &callbacks, &options, error)))
                 return FALSE;
         bh_rules_start(c->rules, c);
+        bh_policies_start(c->policies);
 
         BhHttpConfig http = {
                 .tcp_fd = bh_fd_steal(&p->tcp),
@@ -321,10 +325,12 @@ static void stop(Program *p) {
         bh_correlator_free(c->correlator);
         bh_hub_free(c->hub);
         bh_rules_stop(c->rules);
+        bh_policies_stop(c->policies);
         bh_notify_feed_free(c->notify);
         bh_bus_listener_free(c->bus);
         bh_ingest_stop();
         bh_http_free(c->http);
+        bh_policies_free(c->policies);
         bh_responses_free(c->responses);
         bh_upkeep_free(c->upkeep, p->served);
         bh_models_free(c->models);

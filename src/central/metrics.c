@@ -43,7 +43,7 @@ static guint64 resident(void) {
 }
 
 void bh_metrics_append(BhCentral *c, GString *out) {
-        static const char *const kinds[] = { "none", "inventory", "observation", "finding", "loss", "resources", "flows", "listeners", "evidence" };
+        static const char *const kinds[] = { "none", "inventory", "observation", "finding", "loss", "resources", "flows", "listeners", "evidence", "response" };
         BhHttpStats http;
         BhStoreStats store;
         BhBusListenerStats bus;

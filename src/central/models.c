@@ -182,7 +182,7 @@ BhVerdictKind bh_models_act(BhModels *m, BhKept *k, const char *digest, BhAct *a
                 G_GNUC_FALLTHROUGH;
         case BH_VERDICT_NOVEL:
         case BH_VERDICT_FORBIDDEN:
-                if ((v.fresh || !m->replaying) && !v.implied)
+                if ((v.fresh || !m->replaying) && !v.quiet)
                         bh_models_tell(m, k, &v, a, box, node, container);
                 break;
         }

@@ -92,6 +92,8 @@ void bh_models_tell(BhModels *m, BhKept *k, const BhVerdict *v, const BhAct *a, 
         bh_json_text(out, "model.item", id);
         bh_json_text(out, "model.verdict", v->kind == BH_VERDICT_FORBIDDEN ? "forbidden" : v->kind == BH_VERDICT_REFUSED ? "refused" : "novel");
         bh_json_text(out, "model.why", a->why);
+        /* whether enforcement may rest on it: a person's lock, or a bound that is tight enough */
+        bh_json_bool(out, "model.strict", bh_model_locked(v->version, a->family) || v->version->states[a->family] == BH_MODEL_ENFORCEABLE || v->kind == BH_VERDICT_FORBIDDEN);
         bh_json_text(out, "model.image_digest", v->version->digest);
         bh_json_uint(out, "model.replicas", v->item ? bh_item_replicas(v->item) : 1);
         bh_json_uint(out, "model.running", v->version->running);
@@ -133,7 +135,7 @@ static void decided(BhModel *model, const BhVerdict *v, gpointer data) {
                 due->kept->drift_us = g_get_monotonic_time();
                 return;
         }
-        if (v->implied)
+        if (v->quiet)
                 return;
         const BhModelBox *box = box_of(due->models, due->kept, v->item);
         bh_models_tell(due->models, due->kept, v, &a, box, box ? box->node : "", box ? box->id : "");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "responses.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "ask.h"
@@ -18,6 +19,16 @@ struct BhResponses {
 };
 
 /* ---- orders ---- */
+
+char *bh_responses_new_id(void) {
+        guint8 bytes[6];
+        GString *id = g_string_new(NULL);
+
+        randombytes_buf(bytes, sizeof(bytes));
+        for (guint i = 0; i < sizeof(bytes); i++)
+                g_string_append_printf(id, "%02x", bytes[i]);
+        return g_string_free(id, FALSE);
+}
 
 static GBytes *pack(const BhStoreResponse *row, gboolean dry_run) {
         Bulkhead__Bus__V1__ResponseOrders m = BULKHEAD__BUS__V1__RESPONSE_ORDERS__INIT;

@@ -28,5 +28,8 @@ gboolean bh_responses_order(BhResponses *r, const BhStoreResponse *row, GError *
 /* The same without a row: what the node would do. *state, *result and *detail: g_free(). */
 gboolean bh_responses_try(BhResponses *r, const BhStoreResponse *row, char **state, char **result, char **detail, GError **error);
 
+/* Caller frees. */
+char *bh_responses_new_id(void);
+
 /* A response as JSON (api_responses.c). `whole`: with its detail. */
 void bh_view_response(GString *out, const char *key, const BhStoreResponse *r, gboolean whole);

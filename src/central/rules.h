@@ -2,8 +2,7 @@
 /*
  * The rule files that are managed here: checked before they are kept, and sent to every node.
  *
- * A thread ("bh-rules") sends the whole set to a node when it connects and to all when a file changed; a node that has it already does nothing. A node that
- * refuses it (its own rule files and these do not go together) keeps what it had; bh_rules_append_nodes() tells why.
+ * The whole set goes to all nodes (spread.h). A node that refuses it (its own rule files and these do not go together) keeps what it had; bh_rules_append_nodes() tells why.
  *
  * The default rules are read at the start, before the sandbox is closed, for the check alone: nodes have their own.
  */

@@ -260,6 +260,8 @@ static gboolean print_report(const char *where, const json_t *r) {
                        bh_json_number(r, "objects"));
                 if (bh_json_number(r, "objects_elsewhere"))
                         printf(", %" G_GUINT64_FORMAT " not part of it", bh_json_number(r, "objects_elsewhere"));
+                if (bh_json_number(r, "first_seq") > 1)
+                        printf(", from item %" G_GUINT64_FORMAT " on: what was before was let go for a bound", bh_json_number(r, "first_seq"));
                 printf(", %" G_GUINT64_FORMAT " heads compared\n", bh_json_number(r, "heads_compared"));
                 return TRUE;
         }
@@ -331,6 +333,8 @@ static json_t *verify_tar(BhEvidenceVerifier *v, const char *path, GError **erro
                         g_hash_table_replace(a.members, g_strdup(sha256 + 1), g_bytes_new_static(data, size));
                 if (g_str_equal(name, "manifest.json"))
                         read_manifest(&a, data, size);
+                if (g_str_equal(name, "heads.jsonl"))
+                        bh_evidence_verifier_firsts(v, (const char *) data, size);
                 if (!g_str_equal(name, "log"))
                         continue;
                 log = TRUE;

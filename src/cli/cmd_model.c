@@ -38,7 +38,7 @@ static gboolean begin(Which *w, const BhCliPaths *paths, int *argc, char ***argv
                 { "image-digest", 0, 0, G_OPTION_ARG_STRING, &w->digest, "version of the model (default: the latest)", "DIGEST" },
         };
         const GOptionEntry family = { "family", 'f', 0, G_OPTION_ARG_STRING, &w->family, "only of this family of behaviour: exec, args, file, listen, peer, dns, …", "FAMILY" };
-        const GOptionEntry outstanding = { "outstanding", 'o', 0, G_OPTION_ARG_NONE, &w->outstanding, "only what is not normal: new, held, drift, never learned", NULL };
+        const GOptionEntry outstanding = { "outstanding", 'o', 0, G_OPTION_ARG_NONE, &w->outstanding, "only what is not normal: new, observed, held, drift, never learned", NULL };
         const GOptionEntry drift = { "drift", 0, 0, G_OPTION_ARG_NONE, &w->drift, "all that most replicas of the version do, instead of one item", NULL };
         const GOptionEntry base = { "base", 0, 0, G_OPTION_ARG_STRING, &w->base, "version to compare with (default: the one before)", "DIGEST" };
         const GOptionEntry format = { "format", 0, 0, G_OPTION_ARG_STRING, &w->format, "model (default), allow (allow list), networkpolicy (Kubernetes) or seccomp (profile for Docker, podman, runc)", "FORMAT" };

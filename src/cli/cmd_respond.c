@@ -122,10 +122,36 @@ static void set_lines(json_t *body, const char *name, char **texts) {
                 json_object_set_new(body, name, json_string(lines));
 }
 
+/* What a block refuses: see response/deny.h. */
+static char **denied(char **peers, char **exec, char **file, char **cap, const gboolean *flags) {
+        static const char *const words[] = { "exec-not-in-image", "mount", "ptrace", "module" };
+        g_autoptr(GStrvBuilder) all = g_strv_builder_new();
+        const struct {
+                char **texts;
+                const char *before;
+        } lists[] = { { peers, "" }, { exec, "exec:" }, { file, "file:" }, { cap, "cap:" } };
+        gboolean any = FALSE;
+
+        for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
+                for (char **t = lists[i].texts; t && *t; t++) {
+                        g_autofree char *text = g_strconcat(lists[i].before, *t, NULL);
+
+                        g_strv_builder_add(all, text);
+                        any = TRUE;
+                }
+        for (guint i = 0; i < G_N_ELEMENTS(words); i++)
+                if (flags[i]) {
+                        g_strv_builder_add(all, words[i]);
+                        any = TRUE;
+                }
+        return any ? g_strv_builder_end(all) : NULL;
+}
+
 int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         gboolean json = FALSE, dry = FALSE, best = FALSE, force = FALSE;
         g_autofree char *ttl = NULL, *reason = NULL, *node = NULL, *confirm = NULL;
-        g_auto(GStrv) allow = NULL, deny = NULL;
+        g_auto(GStrv) allow = NULL, deny = NULL, exec = NULL, file = NULL, cap = NULL, refused = NULL;
+        gboolean flags[4] = { FALSE }; /* as in denied() */
         GOptionEntry entries[] = {
                 { "json", 0, 0, G_OPTION_ARG_NONE, &json, "as JSON", NULL },
                 { "dry-run", 0, 0, G_OPTION_ARG_NONE, &dry, "say what would be done", NULL },
@@ -133,6 +159,13 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
                 { "reason", 'm', 0, G_OPTION_ARG_STRING, &reason, "why, for the ledger", "TEXT" },
                 { "allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &allow, "isolate, quarantine: a peer that remains; may be given several times", "PEER" },
                 { "deny", 0, 0, G_OPTION_ARG_STRING_ARRAY, &deny, "block: a peer that is refused; may be given several times", "PEER" },
+                { "exec", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &exec, "block: a program that must not run, by its path in the container; several times", "PATH" },
+                { "exec-not-in-image", 0, 0, G_OPTION_ARG_NONE, &flags[0], "block: programs that are not from the image", NULL },
+                { "file", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &file, "block: a file, or a folder with / at its end; several times", "[rwcd:]PATH" },
+                { "cap", 0, 0, G_OPTION_ARG_STRING_ARRAY, &cap, "block: the use of a capability, like net_raw; several times", "NAME" },
+                { "mount", 0, 0, G_OPTION_ARG_NONE, &flags[1], "block: mounting", NULL },
+                { "ptrace", 0, 0, G_OPTION_ARG_NONE, &flags[2], "block: tracing other processes", NULL },
+                { "module", 0, 0, G_OPTION_ARG_NONE, &flags[3], "block: loading kernel modules", NULL },
                 { "best-effort", 0, 0, G_OPTION_ARG_NONE, &best, "also where the node cannot close every way", NULL },
                 { "force", 0, 0, G_OPTION_ARG_NONE, &force, "also beyond the bound of what may be held at once", NULL },
                 { "confirm", 0, 0, G_OPTION_ARG_STRING, &confirm, "kill, stop, restart: the container's name once more", "NAME" },
@@ -144,7 +177,8 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "isolate|quarantine|pause|block|kill|stop|restart|release TARGET", "Acts on a container: cuts it off, freezes it, ends it; and undoes that.",
                               "TARGET is a container's name or id; of release also a response's id.\n"
                               "PEER is an address, a network, a port, a protocol: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:443, [fd00::1]:53/udp, *:53/udp.\n"
-                              "Docker's own name server is 127.0.0.11 inside containers.\n"))
+                              "Docker's own name server is 127.0.0.11 inside containers.\n"
+                              "What a node can refuse, and how surely, says \"bulkhead status --json\": responses.guarantees.\n"))
                 return BH_EXIT_USAGE;
         const char *action = argc > 1 ? argv[1] : NULL, *target = argc > 2 ? argv[2] : NULL;
         if (!action || !g_strv_contains(actions, action))
@@ -173,7 +207,13 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         if (ttl)
                 json_object_set_new(body, "ttl", json_integer((json_int_t) (bh_cli_duration(ttl) / G_USEC_PER_SEC / 1000)));
         set_lines(body, "allow", allow);
-        set_lines(body, "deny", deny);
+        refused = denied(deny, exec, file, cap, flags);
+        for (char **t = refused; t && *t; t++)
+                if (!g_utf8_validate(*t, -1, NULL)) {
+                        json_decref(body);
+                        return bh_cli_usage("paths must be UTF-8");
+                }
+        set_lines(body, "deny", refused);
         json_object_set_new(body, "dry_run", json_boolean(dry));
         json_object_set_new(body, "best_effort", json_boolean(best));
         json_object_set_new(body, "force", json_boolean(force));

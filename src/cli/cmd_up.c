@@ -17,6 +17,7 @@
 
 #include "base/escape.h"
 #include "commands.h"
+#include "evidence/paused.h"
 #include "output.h"
 #include "signals.h"
 #include "up.h"
@@ -221,6 +222,17 @@ static void open_feed(Up *up) {
 
 /* ---- both, kept running ---- */
 
+/* What a sensor that was killed was copying must not stay stopped, whatever becomes of its guard. */
+static void let_run(Up *up) {
+        g_autofree char *pin = g_build_filename(up->paths->run_dir, "bpf", "paused", NULL);
+        struct bh_paused *left = bh_paused_map(pin);
+        guint n = bh_paused_continue_all(left, "/proc");
+
+        bh_paused_unmap(left);
+        if (n)
+                fprintf(stderr, "bulkhead: %u process%s that the sensor had stopped to copy what they run go on\n", n, n == 1 ? "" : "es");
+}
+
 /* A child that ended and is not planned yet: said, and planned. */
 static void plan(Up *up, BhChild *c, gint64 *gone_us) {
         g_autofree char *how = bh_child_how(c);
@@ -231,6 +243,8 @@ static void plan(Up *up, BhChild *c, gint64 *gone_us) {
 
         if (!*gone_us)
                 *gone_us = now;
+        if (c == &up->sensor)
+                let_run(up);
         gint64 delay = bh_child_plan(c, now);
         fflush(stdout);
         if (!worked)
@@ -306,8 +320,10 @@ static void follow(Up *up) {
                 }
                 if (up->platform)
                         tend(up);
-                else if (bh_child_reap(&up->sensor))
+                else if (bh_child_reap(&up->sensor)) {
+                        let_run(up);
                         return;
+                }
         }
 }
 
@@ -340,6 +356,7 @@ static gboolean stop_sensor(Up *up) {
                 stuck = g_get_monotonic_time() + STUCK_US;
         }
         bh_child_end(sensor, STOP_US, SENSOR_KILLED);
+        let_run(up);
         bh_up_feed_drain(&up->feed);
         return WIFEXITED(sensor->how) && WEXITSTATUS(sensor->how) == 0;
 }
@@ -433,7 +450,7 @@ static void add_option(GPtrArray *argv, const char *name, const char *value) {
 }
 
 int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, no_containerd = FALSE, no_calls = FALSE, no_web = FALSE, debug = FALSE, no_central = FALSE;
+        gboolean quiet = FALSE, no_feed = FALSE, no_default_rules = FALSE, host_events = FALSE, no_docker = FALSE, no_containerd = FALSE, no_calls = FALSE, no_hold = FALSE, no_web = FALSE, debug = FALSE, no_central = FALSE;
         /* handed on as they are: the sensor checks them */
         g_auto(GStrv) rules = NULL;
         g_autofree char *docker = NULL, *containerd = NULL, *backend = NULL, *host_root = NULL, *mib = NULL, *budget = NULL, *fold = NULL, *walk = NULL, *rings = NULL, *web = NULL, *listen = NULL, *alerts = NULL, *alert_dir = NULL, *alert_summary = NULL, *events = NULL;
@@ -451,6 +468,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
                 { "web", 0, 0, G_OPTION_ARG_FILENAME, &web, "settings of the inspection of web traffic (docs/web.md)", "FILE" },
                 { "no-calls", 0, 0, G_OPTION_ARG_NONE, &no_calls, "do not learn which system calls containers make", NULL },
                 { "no-web", 0, 0, G_OPTION_ARG_NONE, &no_web, "look at no web traffic of containers", NULL },
+                { "no-hold", 0, 0, G_OPTION_ARG_NONE, &no_hold, "do not stop what containers run from memory or wrote shortly before, until it is copied (docs/evidence.md)", NULL },
                 { "no-docker", 0, 0, G_OPTION_ARG_NONE, &no_docker, "tell containers by their cgroups alone", NULL },
                 { "backend", 0, 0, G_OPTION_ARG_STRING, &backend, "kernel hooks: auto (default), preferred or fallback", "B" },
                 { "events", 0, 0, G_OPTION_ARG_STRING, &events, "kinds of events to record: names with commas between, all, none; -NAME: without (default all)", "LIST" },
@@ -508,7 +526,7 @@ int bh_cmd_up(const BhCliPaths *paths, int argc, char **argv) {
         const struct {
                 const char *name;
                 gboolean sensor, central;
-        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--no-containerd", no_containerd, FALSE }, { "--no-calls", no_calls, FALSE }, { "--no-web", no_web, FALSE }, { "--no-default-rules", no_default_rules, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
+        } flags[] = { { "--no-docker", no_docker, FALSE }, { "--no-containerd", no_containerd, FALSE }, { "--no-calls", no_calls, FALSE }, { "--no-hold", no_hold, FALSE }, { "--no-web", no_web, FALSE }, { "--no-default-rules", no_default_rules, FALSE }, { "--host-events", host_events, FALSE }, { "--no-bus", no_central, FALSE }, { "--debug", debug, debug } };
 
         g_ptr_array_add(sensor_argv, sensor);
         g_ptr_array_add(central_argv, central);

@@ -30,6 +30,8 @@ int bh_cmd_replay(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_model(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_responses(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_policy(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_uninstall(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_rules(const BhCliPaths *paths, int argc, char **argv);
 
 /* One container as the central or the sensor tells it, for people. */

@@ -27,6 +27,7 @@ static const struct {
         { "evidence", "what nodes kept of attacks: list, show, export, verify", bh_cmd_evidence },
         { "respond", "act on a container: isolate, quarantine, block, kill; release", bh_cmd_respond },
         { "responses", "what was done to containers, by whom and why", bh_cmd_responses },
+        { "policy", "what is done by itself: list, show, set, remove, check", bh_cmd_policy },
         { "output", "where findings are sent: files, syslog, webhooks", bh_cmd_output },
         { "user", "who may log in, and as what", bh_cmd_user },
         { "token", "tokens for programs", bh_cmd_token },
@@ -35,6 +36,7 @@ static const struct {
         { "replay", "read a capture file or a flight recorder", bh_cmd_replay },
         { "model", "behaviour models: what workloads were learned to do, and what is new", bh_cmd_model },
         { "rules", "rules: check, list, manage; the fields that they can use", bh_cmd_rules },
+        { "uninstall", "release everything, and delete what Bulkhead keeps on this machine", bh_cmd_uninstall },
 };
 
 static BhCliPaths paths = { .run_dir = "/run/bulkhead", .data_dir = "/var/lib/bulkhead" };

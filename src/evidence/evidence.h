@@ -95,6 +95,8 @@ void bh_evidence_verifier_head(BhEvidenceVerifier *v, const char *chain, guint64
 gboolean bh_evidence_verifier_heads(BhEvidenceVerifier *v, const char *text, gsize len, GError **error);
 /* What was before that item of the chain was let go in order, as the caller knows (the chain itself says it in an item of kind "rotated"). */
 void bh_evidence_verifier_begins(BhEvidenceVerifier *v, const char *chain, guint64 seq);
+/* The same for each head of JSON lines whose "first" is above 1. Lines that are none are passed over. */
+void bh_evidence_verifier_firsts(BhEvidenceVerifier *v, const char *text, gsize len);
 /* The lines in their order; several chains one after the other. */
 void bh_evidence_verifier_line(BhEvidenceVerifier *v, const char *text, gsize len);
 /* A problem that the caller found. Takes `text`. */

@@ -261,6 +261,14 @@ gboolean bh_vault_add(BhVault *v, const char *kind, gint64 time_ns, json_t *fact
         return ok;
 }
 
+void bh_vault_let_go(BhVault *v, const BhObject *object) {
+        g_mutex_lock(&v->lock);
+        Kept *k = g_hash_table_lookup(v->objects, object->sha256);
+        if (k && k->held)
+                k->held--;
+        g_mutex_unlock(&v->lock);
+}
+
 /* The chain on disk first, then its key: a crash between the two is caught up with. */
 static gboolean write_out(BhVault *v, GError **error) {
         if (!v->waiting->len)
@@ -529,14 +537,55 @@ static void follow(BhVault *v, const char *text, gsize len, gboolean have_key, F
         }
 }
 
+#define BROKEN ".broken-"
+
+static gint by_text(gconstpointer a, gconstpointer b) {
+        const char *const *x = a, *const *y = b;
+        gsize n = strlen(*x), m = strlen(*y);
+
+        return n != m ? (n < m ? -1 : 1) : strcmp(*x, *y); /* numbers */
+}
+
+/* Chains that were set aside, by their time: of more than the bound those between the first ones and the last ones go. The first is what was there before anybody tampered. */
+static void drop_broken(BhVault *v) {
+        g_autoptr(GHashTable) times = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        int fd = openat(v->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+        const char *at;
+
+        if (!d && fd >= 0)
+                close(fd);
+        for (struct dirent *e; d && (e = readdir(d));)
+                if ((at = strstr(e->d_name, BROKEN)))
+                        g_hash_table_add(times, g_strdup(at + strlen(BROKEN)));
+        if (d)
+                closedir(d);
+        g_autofree gpointer *keys = g_hash_table_get_keys_as_array(times, NULL);
+        g_autoptr(GPtrArray) sorted = g_ptr_array_new();
+        for (guint i = 0; keys[i]; i++)
+                g_ptr_array_add(sorted, keys[i]);
+        g_ptr_array_sort(sorted, by_text);
+        for (guint i = BH_VAULT_BROKEN_MAX / 2; i + BH_VAULT_BROKEN_MAX / 2 < sorted->len; i++) {
+                static const char *const names[] = { "log", "log.old", "key" };
+
+                for (guint k = 0; k < G_N_ELEMENTS(names); k++) {
+                        g_autofree char *name = g_strconcat(names[k], BROKEN, sorted->pdata[i], NULL);
+
+                        unlinkat(v->fd, name, 0);
+                }
+        }
+}
+
 static void set_aside(BhVault *v) {
         static const char *const names[] = { "log", "log.old", "key" };
+        gint64 now_ms = g_get_real_time() / G_TIME_SPAN_MILLISECOND;
 
         for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
-                g_autofree char *to = g_strdup_printf("%s.broken-%" G_GINT64_FORMAT, names[i], g_get_real_time() / G_TIME_SPAN_MILLISECOND);
+                g_autofree char *to = g_strdup_printf("%s" BROKEN "%" G_GINT64_FORMAT, names[i], now_ms);
 
                 renameat(v->fd, names[i], v->fd, to);
         }
+        drop_broken(v);
 }
 
 static gboolean begin(BhVault *v, const char *why, const BhEvidenceKey *before, GError **error) {

@@ -14,7 +14,8 @@
  * chain begins with an item that says so.
  *
  * Bounds: max_bytes of objects: the oldest that the central has go first, then the oldest, and an item of kind "dropped" names them first; the log BH_VAULT_LOG_MAX and as much in log.old, beyond which
- * log.old goes, and an item of kind "rotated" says so; items that wait for a disk that takes nothing BH_VAULT_WAITING_MAX, beyond which no more are taken.
+ * log.old goes, and an item of kind "rotated" says so; items that wait for a disk that takes nothing BH_VAULT_WAITING_MAX, beyond which no more are taken; BH_VAULT_BROKEN_MAX chains that were set aside, the first half of
+ * them and the last (the new chain's first item says each time that there was one).
  *
  * Any thread: a lock of the vault's own sees to it that one at a time changes it, and is not held while a file is read. Errors are BH_EVIDENCE_ERROR; what failed is not kept, and the vault goes on.
  */
@@ -24,6 +25,7 @@
 #define BH_VAULT_LOG_MAX (32u << 20)
 #define BH_VAULT_DROP_AT_ONCE 64u /* objects that one item names */
 #define BH_VAULT_WAITING_MAX (4u << 20)
+#define BH_VAULT_BROKEN_MAX 8u
 
 typedef struct {
         char sha256[BH_EVIDENCE_HEX];
@@ -49,9 +51,11 @@ BhVault *bh_vault_open(const char *dir, const char *node, guint64 max_bytes, cha
 void bh_vault_free(BhVault *v);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhVault, bh_vault_free)
 
-/* At most `max` bytes of the file from its beginning. Each put is followed by one bh_vault_add() of what it gave: until then it is not dropped for the bound. */
+/* At most `max` bytes of the file from its beginning. Each put is followed by one bh_vault_add() or bh_vault_let_go() of what it gave: until then it is not dropped for the bound. */
 gboolean bh_vault_put_file(BhVault *v, int fd, guint64 max, BhObject *out, GError **error);
 gboolean bh_vault_put_bytes(BhVault *v, const void *data, gsize len, BhObject *out, GError **error);
+/* Instead of the item that a put is followed by. */
+void bh_vault_let_go(BhVault *v, const BhObject *object);
 /* An item; `object` NULL: none. It counts once it is committed. The reference on `facts` is taken. *seq may be NULL. */
 gboolean bh_vault_add(BhVault *v, const char *kind, gint64 time_ns, json_t *facts, const BhObject *object, guint64 *seq, GError **error);
 gboolean bh_vault_commit(BhVault *v, GError **error);

@@ -122,6 +122,20 @@ void bh_evidence_verifier_begins(BhEvidenceVerifier *v, const char *chain, guint
         g_hash_table_add(v->begins, g_strdup_printf("%s %" G_GUINT64_FORMAT, chain, seq));
 }
 
+void bh_evidence_verifier_firsts(BhEvidenceVerifier *v, const char *text, gsize len) {
+        for (gsize at = 0; at < len;) {
+                const char *end = memchr(text + at, '\n', len - at);
+                gsize n = end ? (gsize) (end - (text + at)) : len - at;
+                json_auto_t *o = n ? json_loadb(text + at, n, 0, NULL) : NULL;
+                const char *chain = json_string_value(json_object_get(o, "chain"));
+                json_int_t first = json_integer_value(json_object_get(o, "first"));
+
+                if (bh_evidence_is_hash(chain) && first > 1)
+                        bh_evidence_verifier_begins(v, chain, (guint64) first);
+                at += n + 1;
+        }
+}
+
 /* ---- lines ---- */
 
 static Object *object_of(BhEvidenceVerifier *v, const char *sha256) {

@@ -392,7 +392,7 @@ static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, 
                         leave(g, g->keys, k->key, x, time_ns, f->serial, k->target);
         }
         if (has_text(f->peer_container) && !incoming(f)) {
-                g_autofree char *peer = container_key(f->node, f->peer_container);
+                g_autofree char *peer = container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
 
                 leave(g, g->reached, peer, x, time_ns, f->serial, 0);
         }
@@ -428,7 +428,7 @@ BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) 
 
                         look(g, g->reached, own, BH_BASIS_REACHED, 0, f->time_ns, BH_INCIDENT_REACHED_NS, &who);
                         if (!who.n && has_text(f->peer_container) && incoming(f)) {
-                                g_autofree char *peer = container_key(f->node, f->peer_container);
+                                g_autofree char *peer = container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
 
                                 look(g, g->keys, peer, BH_BASIS_REACHED, 0, f->time_ns, BH_INCIDENT_REACHED_NS, &who);
                         }
@@ -511,6 +511,15 @@ BhIncident *bh_incidents_restore(BhIncidents *g, guint64 incident, BhIncidentSta
                 x->i.state = BH_INCIDENT_OPEN;
         leave_all(g, keys, f, x);
         return &x->i;
+}
+
+void bh_incidents_reached(BhIncidents *g, gint64 serial, const char *node, const char *container, gint64 time_ns) {
+        const guint64 *known = g_hash_table_lookup(g->serials, &serial);
+        BhIncidentGroup *x = known ? group_of(g, *known) : NULL;
+        g_autofree char *peer = container_key(node, container);
+
+        if (x)
+                leave(g, g->reached, peer, x, time_ns, serial, 0);
 }
 
 void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, const char *container, gint64 time_ns) {
@@ -654,6 +663,15 @@ BhIncident *bh_incidents_split(BhIncidents *g, guint64 id, const char *const *id
         g_hash_table_add(from->apart, number(to->i.id));
         g_hash_table_add(to->apart, number(from->i.id));
         return &to->i;
+}
+
+void bh_incidents_keep_apart(BhIncidents *g, guint64 a, guint64 b) {
+        BhIncidentGroup *x = group_of(g, a), *y = group_of(g, b);
+
+        if (!x || !y || x == y)
+                return;
+        g_hash_table_add(x->apart, number(y->i.id));
+        g_hash_table_add(y->apart, number(x->i.id));
 }
 
 gboolean bh_incidents_close(BhIncidents *g, guint64 id) {

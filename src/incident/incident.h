@@ -88,7 +88,8 @@ typedef struct {
         const BhIncidentProcess *lineage;
         guint n_lineage;
         const struct bh_event *event; /* NULL: it has none */
-        const char *peer_container;   /* of the same node, the other end of the event's connection; NULL: not known */
+        const char *peer_container;   /* the other end of the event's connection; NULL: not known */
+        const char *peer_node;        /* where that is; NULL: on the same node */
 } BhIncidentFinding;
 
 /* One thing that happened in an incident: equal findings. Owned by the incident. */
@@ -154,6 +155,11 @@ void bh_incidents_restore_totals(BhIncidents *g, guint64 incident, guint64 findi
 /* `container` was asked for by a process of `asker`, both on `node`. */
 void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, const char *container, gint64 time_ns);
 
+/* The connection that a finding told of led to this container: what is known later than the finding was told. */
+void bh_incidents_reached(BhIncidents *g, gint64 serial, const char *node, const char *container, gint64 time_ns);
+/* As after bh_incidents_split(), of two that people took apart in an earlier run. Nothing is done where one of them is not known. */
+void bh_incidents_keep_apart(BhIncidents *g, guint64 a, guint64 b);
+
 /* Numbers of those that are open: GArray of guint64, the oldest first. */
 GArray *bh_incidents_open(BhIncidents *g);
 BhIncident *bh_incidents_get(BhIncidents *g, guint64 id);
@@ -161,7 +167,7 @@ BhIncident *bh_incidents_get(BhIncidents *g, guint64 id);
 BhIncident *bh_incidents_merge(BhIncidents *g, guint64 into, guint64 from, BhIncident **merged);
 /*
  * By hand: the lines with these ids (a NULL-terminated list of findings' ids) go into an incident of their own, with what follows from them: containers that are in no other line, what these
- * findings left. The two are not merged by findings any more as long as this runs. *serials: of the findings that went, GArray of gint64. NULL: no such incident or line, or nothing would be left.
+ * findings left. The two are not merged by findings any more. *serials: of the findings that went, GArray of gint64. NULL: no such incident or line, or nothing would be left.
  */
 BhIncident *bh_incidents_split(BhIncidents *g, guint64 id, const char *const *ids, GArray **serials, BhIncident **given_up);
 /* It takes no more findings; what it held is free to begin another. FALSE: there is no such open one. */

@@ -9,12 +9,14 @@
 #include "model/template.h"
 
 #define DAY_NS 86400e9
+#define Z_95 1.6448536 /* of the normal distribution, one-sided */
 #define OVERHEAD 40 /* of an allocation and of its place in the table */
 
 const BhModelScale bh_model_scale_default = {
         .slot_ns = 10e9,
         .bound = 1e-3,
         .day_bound = 0.1,
+        .alert_day = 0.1,
         .starting_ns = 60 * G_GINT64_CONSTANT(1000000000),
         .hold_ns = 20 * G_GINT64_CONSTANT(1000000000),
         .age_ns = 90 * G_GINT64_CONSTANT(86400000000000),
@@ -89,6 +91,7 @@ static void count(BhFacets *f, const BhItem *i, gint sign) {
 
         facet->items += (guint) sign;
         facet->learned += (guint) (sign * !!(i->flags & BH_ITEM_LEARNED));
+        facet->accepted += (guint) (sign * ((i->flags & (BH_ITEM_LEARNED | BH_ITEM_ACCEPTED)) == (BH_ITEM_LEARNED | BH_ITEM_ACCEPTED)));
         facet->singles += (guint) (sign * is_rare(i, 1));
         facet->doubles += (guint) (sign * is_rare(i, 2));
 }
@@ -114,23 +117,33 @@ guint bh_item_replicas(const BhItem *i) {
         return set == 64 ? BH_FACET_CROWD : MAX(BH_FACET_REPLICAS, (guint) lrint(-64 * log(1 - set / 64.0)));
 }
 
+static guint32 short_of(guint64 replica) {
+        return (guint32) (replica ^ replica >> 32);
+}
+
+gboolean bh_item_shown_by(const BhItem *i, guint64 replica) {
+        for (guint k = 0; k < i->n_replicas; k++)
+                if (i->replicas[k] == short_of(replica))
+                        return TRUE;
+        return FALSE;
+}
+
 static void show(BhItem *i, guint64 replica) {
-        guint32 short_id = (guint32) (replica ^ replica >> 32);
+        guint32 short_id = short_of(replica);
 
         if (!replica)
                 return;
         i->replica_bits |= replica_bit(short_id);
-        for (guint k = 0; k < i->n_replicas; k++)
-                if (i->replicas[k] == short_id)
-                        return;
+        if (bh_item_shown_by(i, replica))
+                return;
         if (i->n_replicas < BH_FACET_REPLICAS)
                 i->replicas[i->n_replicas++] = short_id;
 }
 
 void bh_facets_touch(BhFacets *f, BhItem *i, const BhAct *a, const BhModelScale *scale) {
         gint64 first = (gint64) ((double) a->first_ns / scale->slot_ns), last = (gint64) ((double) a->last_ns / scale->slot_ns);
-        guint32 replica = (guint32) (a->replica ^ a->replica >> 32);
-        guint more = (guint) (first != i->slot || replica != i->last_replica) + (guint) (last > first);
+        /* other containers at the same time, and what is told late of a time that others have shown, are no further trials */
+        guint more = first > i->slot ? 1 + (guint) (last > first) : (guint) (last > i->slot);
 
         i->count += a->count;
         f->families[i->family].acts += a->count;
@@ -141,9 +154,8 @@ void bh_facets_touch(BhFacets *f, BhItem *i, const BhAct *a, const BhModelScale 
         if (!more && !runs && !(i->flags & BH_ITEM_INHERITED))
                 return;
         count(f, i, -1);
-        i->units = MIN(i->units + more, G_MAXUINT16);
-        i->slot = last;
-        i->last_replica = replica;
+        i->units = MIN((i->flags & BH_ITEM_INHERITED ? 0 : i->units) + more, G_MAXUINT16);
+        i->slot = MAX(i->slot, last);
         if (runs) {
                 /* from now on it is one of the running time's, which has shown it once */
                 i->flags = (guint16) (i->flags & ~(guint) BH_ITEM_STARTING);
@@ -292,6 +304,7 @@ BhItem *bh_facets_inherit(BhFacets *f, const BhItem *from) {
         i->flags = (guint16) ((from->flags & (BH_ITEM_LEARNED | BH_ITEM_ACCEPTED | BH_ITEM_FORBIDDEN | BH_ITEM_WILD)) | BH_ITEM_INHERITED);
         i->first_ns = from->first_ns;
         i->last_ns = from->last_ns;
+        i->units = from->units;
         i->slot = -1;
         enter(f, i, size);
         return i;
@@ -311,7 +324,6 @@ BhItem *bh_facets_restore(BhFacets *f, const BhItem *like) {
         i->slot = like->slot;
         i->units = like->units;
         i->flags = like->flags;
-        i->last_replica = like->last_replica;
         i->n_replicas = (guint8) MIN(like->n_replicas, BH_FACET_REPLICAS);
         memcpy(i->replicas, like->replicas, sizeof(i->replicas));
         i->replica_bits = like->replica_bits;
@@ -345,7 +357,7 @@ static double poisson_upper(guint k) {
 
         if (k > 100) {
                 /* Wilson and Hilferty 1931 */
-                double n = k + 1.0, root = 1 - 1 / (9 * n) + 1.6448536 / (3 * sqrt(n));
+                double n = k + 1.0, root = 1 - 1 / (9 * n) + Z_95 / (3 * sqrt(n));
 
                 return n * root * root * root;
         }
@@ -363,7 +375,7 @@ static double poisson_upper(guint k) {
 }
 
 double bh_facet_upper(guint singles, guint doubles, double trials) {
-        double esty = singles + 1.6448536 * sqrt(singles + 2.0 * doubles);
+        double esty = singles + Z_95 * sqrt(singles + 2.0 * doubles);
 
         return trials > 0 ? MIN(1, MAX(esty, poisson_upper(singles)) / trials) : 1;
 }
@@ -380,4 +392,35 @@ gboolean bh_facet_scored(const BhFacets *f, BhFamily family, const BhModelScale 
 
 gboolean bh_facet_enforceable(const BhFacets *f, BhFamily family, const BhModelScale *scale) {
         return f->starts >= 2 && bh_facet_scored(f, family, scale) && upper_of(f, family) * DAY_NS / scale->slot_ns < scale->day_bound;
+}
+
+static gboolean same_kind(const BhItem *i, const BhAct *a, double risk) {
+        const BhAct other = bh_item_act(i);
+
+        if (i->family != a->family || !g_str_equal(i->actor, a->actor))
+                return FALSE;
+        if ((a->family == BH_FAMILY_FILE && !g_str_equal(i->detail, a->detail)) || (a->family == BH_FAMILY_RATE && !g_str_equal(i->object, a->object)))
+                return FALSE;
+        return fabs(bh_act_risk(&other) - risk) < 1e-9;
+}
+
+double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale *scale) {
+        const double risk = bh_act_risk(a), days = f->trials * scale->slot_ns / DAY_NS;
+        guint singles = 0, doubles = 0;
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, f->items);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const BhItem *i = p;
+                gboolean learned = (i->flags & BH_ITEM_LEARNED) && !(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_STARTING)), late = (i->flags & BH_ITEM_NOVEL) && risk < BH_FACET_SMALL && i->family != BH_FAMILY_RATE;
+
+                if ((i->units != 1 && i->units != 2) || (!learned && !late) || !same_kind(i, a, risk))
+                        continue;
+                singles += i->units == 1;
+                doubles += i->units == 2;
+        }
+        if (!singles && !doubles)
+                return 0;
+        return days > 0 ? (singles + Z_95 * sqrt(singles + 2.0 * doubles)) / days : HUGE_VAL;
 }

@@ -2,7 +2,8 @@
 /*
  * What one version (image digest) of a workload was seen to do, and how much it has yet to show, family by family.
  *
- * A *trial* is one slot of time (10 s by default) of one running container. An item is counted by the trials in which it was seen. By Good and Turing the expected number of
+ * A *trial* is one slot of time (10 s by default) of one running container. An item is counted by the slots of time in which it was seen, in however many containers at once: a job that all
+ * replicas begin at the full hour was shown once, and not three times. By Good and Turing the expected number of
  * items that the next trial shows for the first time is q1 / trials, q1 being the items that exactly one trial has shown, q2 those that two have (Robbins 1968; Chao's
  * incidence-based form). Its error has the variance (q1 + 2 q2) / trials^2 (Esty 1983): the 95 % bound is the larger of q1 + 1.645 sqrt(q1 + 2 q2) and the upper
  * limit of a Poisson mean at q1, which holds where both are small, over the trials. Repeats within a slot are one, so that a burst is no evidence, and quiet time is
@@ -26,18 +27,20 @@
 #define BH_FACET_REPLICAS 6u   /* different containers that are remembered of an item */
 #define BH_FACET_CROWD 266u    /* 64 ln 64: no more are told apart */
 #define BH_FACET_TEXT 1024u    /* bytes of one text of an item; longer ones are cut */
+#define BH_FACET_SMALL 0.4    /* risk below which what is new says that more of the kind will come, see bh_facets_expected() */
 #define BH_FACET_ANY "*"       /* object of ARGS: any arguments */
 
 typedef struct {
         double slot_ns;     /* a trial */
         double bound;       /* scored: expected new items a trial, at 95 % */
         double day_bound;   /* enforceable: the same a container-day */
+        double alert_day;   /* of a kind of act of which more new is to be expected a container-day, a new one is no finding */
         gint64 starting_ns; /* how long a container begins */
         gint64 hold_ns;     /* how long a new version's new items wait for the other replicas */
         gint64 age_ns;      /* unused for so long: gone */
 } BhModelScale;
 
-/* 10 s, 1e-3, 0.1, 60 s, 20 s, 90 days. */
+/* 10 s, 1e-3, 0.1, 0.1, 60 s, 20 s, 90 days. */
 extern const BhModelScale bh_model_scale_default;
 
 enum {
@@ -51,6 +54,7 @@ enum {
         BH_ITEM_DRIFT = 1u << 7,     /* most replicas of a version do it */
         BH_ITEM_NOVEL = 1u << 8,     /* an anomaly */
         BH_ITEM_WILD = 1u << 9,      /* stands for many */
+        BH_ITEM_QUIET = 1u << 10,    /* new, and not told: see bh_model_observe() */
 };
 
 /* Read-only for others. */
@@ -58,7 +62,7 @@ typedef struct {
         guint64 hash, count;
         gint64 first_ns, last_ns, slot; /* slot: of the last trial */
         guint64 replica_bits; /* a bit by hash for each replica that showed it: how many, where they are more than `replicas` holds */
-        guint32 replicas[BH_FACET_REPLICAS], last_replica;
+        guint32 replicas[BH_FACET_REPLICAS];
         guint32 units; /* trials; stops at G_MAXUINT16 */
         guint32 uid;
         guint16 flags;
@@ -68,6 +72,7 @@ typedef struct {
 
 typedef struct {
         guint items, learned; /* learned: what is normal */
+        guint accepted;       /* of those, what people accepted or imported */
         guint singles, doubles; /* q1, q2 */
         guint64 acts;
         double fresh_at;      /* trials when the last new item came */
@@ -105,8 +110,17 @@ BhItem *bh_facets_restore(BhFacets *f, const BhItem *like);
  * when all bits are set: so many or more.
  */
 guint bh_item_replicas(const BhItem *item);
+/* One of the BH_FACET_REPLICAS that are remembered. */
+gboolean bh_item_shown_by(const BhItem *item, guint64 replica);
 /* The act that an item is. Borrowed. */
 BhAct bh_item_act(const BhItem *item);
+
+/*
+ * How many new ones a container-day this act's kind is to be expected to show, at the 95 % bound that rare items give (Esty; no Poisson limit: a kind without any rare item is taken at its word). A kind
+ * is what one program does in one family at one risk, of files also with one operation, of rates what is counted. Items that are new and not learned count where risk is small: then each says that more will come (but a
+ * rate, whose steps are reached one after the other).
+ */
+double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale *scale);
 
 /* 95 % upper limit of what is expected of one more trial after so many. 1 for none. */
 double bh_facet_upper(guint singles, guint doubles, double trials);

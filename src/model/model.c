@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#define OUTSTANDING (BH_ITEM_HELD | BH_ITEM_DRIFT | BH_ITEM_NOVEL | BH_ITEM_REFUSED)
+#define OUTSTANDING (BH_ITEM_HELD | BH_ITEM_DRIFT | BH_ITEM_NOVEL | BH_ITEM_REFUSED | BH_ITEM_QUIET)
+#define COMPARED 3u /* replicas that can be compared: what one does is no half of them */
 #define ITEM_VERSION_OVERHEAD 2048 /* the tables of a version */
 
 const char *bh_model_state_name(BhModelState state) {
@@ -145,7 +146,7 @@ static BhModelVersion *version_for(BhModel *m, const char *digest, gint64 now_ns
 }
 
 gboolean bh_model_locked(const BhModelVersion *v, guint family) {
-        return (v->locked >> family & 1) && (!is_late(family) || v->facets->trials >= BH_MODEL_LATE_TRIALS);
+        return (v->locked >> family & 1) && (!is_late(family) || v->facets->trials >= BH_MODEL_LATE_TRIALS || v->facets->families[family].accepted);
 }
 
 static gboolean is_scored(const BhModelVersion *v, guint family) {
@@ -173,7 +174,7 @@ static gboolean is_implied(const BhModelVersion *v, const BhAct *a, double risk)
         GHashTableIter it;
         gpointer p;
 
-        if (risk > BH_MODEL_PLAIN || (!is_late(a->family) && (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "read"))))
+        if (a->family == BH_FAMILY_FILE ? risk >= BH_MODEL_MIDDLE : risk > BH_MODEL_PLAIN || (!is_late(a->family) && a->family != BH_FAMILY_DNS))
                 return FALSE;
         g_hash_table_iter_init(&it, v->facets->items);
         while (g_hash_table_iter_next(&it, &p, NULL)) {
@@ -186,6 +187,50 @@ static gboolean is_implied(const BhModelVersion *v, const BhAct *a, double risk)
                 told |= (i->flags & (BH_ITEM_NOVEL | BH_ITEM_REFUSED | BH_ITEM_FORBIDDEN)) != 0;
         }
         return told;
+}
+
+/* The most that was ever reached is the step below, or less than the first one: it may be hardly more than that. */
+static gboolean is_next_step(const BhModelVersion *v, const BhAct *a) {
+        char *unit, below[64];
+        guint64 step = g_ascii_strtoull(a->detail, &unit, 10);
+        BhAct was = *a;
+
+        /* the lowest steps that there are: what was below was told of nothing (sensor/rates.h) */
+        if (step <= (g_str_has_prefix(unit, " MiB") ? 1 : 16))
+                return step > 0;
+        g_snprintf(below, sizeof(below), "%" G_GUINT64_FORMAT "%s", step / 4, unit);
+        was.detail = below;
+        const BhItem *i = bh_facets_find(v->facets, &was);
+        return i && (i->flags & BH_ITEM_LEARNED);
+}
+
+/* What any program may find in the image's own places when it begins; who writes there is told. */
+static gboolean is_loading(const BhAct *a) {
+        if (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "read"))
+                return FALSE;
+        return g_str_equal(a->object, "/etc/ld.so.cache") || ((g_str_has_prefix(a->object, "/usr/lib") || g_str_has_prefix(a->object, "/lib")) && strstr(a->object, ".so"));
+}
+
+/* Who creates a file writes it, and writes it anew where it was not removed: one of both that is normal, or was told of this container or as drift, says it. */
+static gboolean is_same_writing(const BhModelVersion *v, const BhAct *a) {
+        gboolean creates = g_str_equal(a->detail, "create");
+        BhAct other = *a;
+
+        if (a->family != BH_FAMILY_FILE || (!creates && !g_str_equal(a->detail, "write")))
+                return FALSE;
+        other.detail = creates ? "write" : "create";
+        const BhItem *i = bh_facets_find(v->facets, &other);
+        return i && !(i->flags & BH_ITEM_FORBIDDEN) && ((i->flags & (BH_ITEM_LEARNED | BH_ITEM_DRIFT)) || ((i->flags & BH_ITEM_NOVEL) && bh_item_shown_by(i, a->replica)));
+}
+
+/* New, and no finding: see bh_model_observe(). */
+static gboolean is_quiet(const BhModel *m, const BhModelVersion *v, const BhAct *a, double risk, gboolean starting) {
+        if (is_implied(v, a, risk) || is_same_writing(v, a))
+                return TRUE;
+        if (risk >= (a->family == BH_FAMILY_EXEC ? BH_MODEL_HASTE : BH_MODEL_GRAVE))
+                return FALSE;
+        return is_loading(a) || (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) || (a->family == BH_FAMILY_RATE && is_next_step(v, a)) ||
+               bh_facets_expected(v->facets, a, m->scale) > m->scale->alert_day;
 }
 
 static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhAct *a) {
@@ -201,15 +246,14 @@ static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhA
         else
                 out.kind = i->flags & BH_ITEM_DRIFT ? BH_VERDICT_DRIFT : i->flags & BH_ITEM_HELD ? BH_VERDICT_HELD : i->flags & BH_ITEM_REFUSED ? BH_VERDICT_REFUSED : BH_VERDICT_NOVEL;
         surprise(v, &out, a);
+        out.quiet = (i->flags & BH_ITEM_QUIET) || (out.kind == BH_VERDICT_NOVEL && is_implied(v, a, out.risk));
         /* what the others begin to do as well is no longer what one does */
-        if (out.kind == BH_VERDICT_NOVEL && v->running >= 3 && most_do(v, i)) {
+        if (out.kind == BH_VERDICT_NOVEL && v->running >= COMPARED && most_do(v, i)) {
                 bh_facets_flag(v->facets, i, BH_ITEM_DRIFT, BH_ITEM_NOVEL);
-                v->drift++;
                 out.kind = BH_VERDICT_DRIFT;
-                out.fresh = TRUE;
+                out.fresh = !out.quiet;
+                v->drift += out.fresh;
         }
-        if (out.kind == BH_VERDICT_NOVEL)
-                out.implied = is_implied(v, a, out.risk);
         return out;
 }
 
@@ -243,8 +287,8 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
                 flags = BH_ITEM_HELD;
         }
 
-        if (out.kind == BH_VERDICT_NOVEL)
-                out.implied = is_implied(v, a, out.risk);
+        if (out.kind == BH_VERDICT_NOVEL && (out.quiet = is_quiet(m, v, a, out.risk, a->starting)))
+                flags |= BH_ITEM_QUIET;
         gsize all = bh_model_bytes(m), bound = BH_MODEL_BYTES - (flags & BH_ITEM_LEARNED ? BH_MODEL_PENDING : 0), room = all < bound ? bound - all : 0;
         if (!(flags & BH_ITEM_LEARNED) && pending_bytes(v) >= BH_MODEL_PENDING)
                 room = 0;
@@ -256,7 +300,7 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
                         out.kind = BH_VERDICT_FULL;
                 return out;
         }
-        v->novel += out.kind == BH_VERDICT_NOVEL;
+        v->novel += out.kind == BH_VERDICT_NOVEL && !out.quiet;
         v->refused += out.kind == BH_VERDICT_REFUSED;
         v->held += out.kind == BH_VERDICT_HELD;
         return out;
@@ -326,11 +370,12 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
 
                         surprise(v, &out, &a);
                         out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
-                        out.implied = out.kind == BH_VERDICT_NOVEL && is_implied(v, &a, out.risk);
-                        bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL, BH_ITEM_HELD);
+                        /* that others of the version do not do it says more than how seldom such things were seen */
+                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
+                        bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL | (out.quiet ? BH_ITEM_QUIET : 0), BH_ITEM_HELD);
                         v->held--;
                         v->drift += out.kind == BH_VERDICT_DRIFT;
-                        v->novel += out.kind == BH_VERDICT_NOVEL;
+                        v->novel += out.kind == BH_VERDICT_NOVEL && !out.quiet;
                         m->dirty = TRUE;
                         decided(m, &out, data);
                 }

@@ -18,7 +18,10 @@
 #define BH_MODEL_BYTES (256u << 10)
 #define BH_MODEL_PENDING (48u << 10) /* of it, for what was not learned: a flood of anomalies takes no room from learning */
 #define BH_MODEL_VERSIONS 4u
-#define BH_MODEL_PLAIN 0.4 /* reading what has no more risk says nothing of a program that is new itself */
+#define BH_MODEL_PLAIN 0.4 /* calls and names of no more risk say nothing of a program that is new itself, */
+#define BH_MODEL_MIDDLE 0.7 /* nor files below this */
+#define BH_MODEL_GRAVE 0.75 /* what has such a risk is told whatever was to be expected; of programs: BH_MODEL_HASTE */
+#define BH_MODEL_STARTS 20u /* starts of a version, below which what is new in one is only kept */
 #define BH_MODEL_HASTE 0.9 /* acts of such a risk do not wait for other replicas */
 
 typedef enum { BH_MODEL_LEARNING, BH_MODEL_SHADOW, BH_MODEL_SCORED, BH_MODEL_ENFORCEABLE } BhModelState;
@@ -33,7 +36,7 @@ typedef struct {
         guint running;                /* replicas now */
         gint64 first_ns, last_ns;
         guint drift;                  /* items that most replicas showed, not yet told */
-        guint64 novel, refused, held; /* items, ever */
+        guint64 novel, refused, held; /* items, ever; novel: without those that were quiet */
 } BhModelVersion;
 
 typedef struct {
@@ -70,12 +73,24 @@ typedef struct {
         BhModelVersion *version;
         BhItem *item;       /* NULL: none was kept */
         gboolean fresh;     /* the first time that this is said of the item */
-        gboolean implied; /* a program that is new itself, and was told, reads what programs read: it is kept, and not worth a finding of its own */
+        gboolean quiet;   /* NOVEL, kept, and no finding of its own: see bh_model_observe() */
         gboolean of_replica; /* the first time that this replica shows it */
         gboolean vouched; /* a person locked the family: whoever does says that it is complete */
         double risk, surprise; /* 0 … 1; natural logarithm of how seldom something new is to be expected */
 } BhVerdict;
 
+/*
+ * Judges, and learns what is to be learned. What is new and not learned is NOVEL; of that the following is only kept (quiet), to be looked at with what is outstanding, as it would be told too often for
+ * what it says:
+ *   - what comes with a program that was told itself: its libraries, data, names and ordinary calls;
+ *   - a file written that the same program is known, or was told, to create, and the other way round;
+ *   - a shared library of the image that a program loads;
+ *   - what is below the budget: more new acts of the kind are to be expected a container-day than scale.alert_day (bh_facets_expected());
+ *   - what shows in a container's first minute, as long as fewer than BH_MODEL_STARTS starts were seen; but for peers;
+ *   - a rate one step above the most that was ever reached, which may be hardly more than that.
+ * In a version's shadow, of three replicas or more, only the first of these holds: there the others are the measure.
+ * But for the first two, acts are never quiet of risk BH_MODEL_GRAVE or more (programs: BH_MODEL_HASTE), and what is refused or forbidden.
+ */
 BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a);
 
 /* So many replicas of the version have run for so long since last told. */
@@ -97,7 +112,7 @@ guint bh_model_age(BhModel *m, gint64 now_ns);
 #define BH_MODEL_LATE_TRIALS 30 /* five minutes of one container */
 /*
  * System calls, patterns and rates show late: they are looked at in turns, and added up over a minute. That they were not seen yet says nothing of a version that has hardly run, so a lock of these is
- * in force from BH_MODEL_LATE_TRIALS trials on; until then they are learned. A version that follows such a one learns them, too, as it has nothing to be judged by.
+ * in force from BH_MODEL_LATE_TRIALS trials on; until then they are learned. Where a person accepted or imported some of the family, the lock is in force at once. A version that follows such a one learns them, too, as it has nothing to be judged by.
  */
 void bh_model_lock(BhModel *m, BhModelVersion *v, guint32 families);
 /* A lock is in force. */

@@ -34,7 +34,7 @@ static void put_text(GByteArray *out, const char *text) {
 
 static void put_item(GByteArray *out, const BhItem *i) {
         put_int(out, (guint64) i->family | (guint64) i->flags << 8 | (guint64) i->n_replicas << 24 | (guint64) i->units << 32);
-        put_int(out, (guint64) i->uid | (guint64) i->last_replica << 32);
+        put_int(out, i->uid);
         put_int(out, i->count);
         put_int(out, (guint64) i->first_ns);
         put_int(out, (guint64) i->last_ns);
@@ -146,7 +146,6 @@ static void get_item(Reader *r, BhModel *m, BhModelVersion *v) {
                 .n_replicas = (guint8) MIN(head >> 24 & 0xff, BH_FACET_REPLICAS),
                 .units = (guint32) MIN(head >> 32, G_MAXUINT16),
                 .uid = (guint32) who,
-                .last_replica = (guint32) (who >> 32),
                 .count = get_int(r),
                 .first_ns = (gint64) get_int(r),
                 .last_ns = (gint64) get_int(r),

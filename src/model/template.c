@@ -198,8 +198,35 @@ static gboolean put_temporary(Writer *w, const char *p, gsize n) {
         return FALSE;
 }
 
+/* What is renewed by itself, in places where else each name counts: "cert12.pem" of certbot, "..2026_11_27_10_00_00.123456789" of a secret that Kubernetes mounts. */
+static gboolean put_renewed(Writer *w, const char *p, gsize n) {
+        static const char *const stems[] = { "cert", "chain", "fullchain", "privkey" };
+        gsize digits = 0;
+
+        if (n > 12 && p[0] == '.' && p[1] == '.' && is_date(p + 2, 10)) {
+                for (gsize i = 12; i < n; i++)
+                        if (!g_ascii_isdigit(p[i]) && p[i] != '_' && p[i] != '.')
+                                return FALSE;
+                put_text(w, "..{date}");
+                return TRUE;
+        }
+        if (n < 6 || memcmp(p + n - 4, ".pem", 4) != 0)
+                return FALSE;
+        while (digits + 4 < n && g_ascii_isdigit(p[n - 5 - digits]))
+                digits++;
+        for (guint i = 0; digits && i < G_N_ELEMENTS(stems); i++)
+                if (n - 4 - digits == strlen(stems[i]) && memcmp(p, stems[i], n - 4 - digits) == 0) {
+                        put_text(w, stems[i]);
+                        put_text(w, "{n}.pem");
+                        return TRUE;
+                }
+        return FALSE;
+}
+
 /* No '/' in it. */
 static void put_part(Writer *w, const char *p, gsize n, Place place) {
+        if (place.sensitive && put_renewed(w, p, n))
+                return;
         if (place.temporary && !place.sensitive && put_temporary(w, p, n))
                 return;
         for (gsize i = 0; i < n;) {

@@ -4,7 +4,8 @@
  *
  * A template keeps every word. Only parts whose shape says that chance or a counter made them are replaced: {n}, {hex}, {uuid}, {date}, {tmp}, {ip}. It is never
  * the directory that decides, so /etc/shadow is no "one more file under /etc" (that many files of one directory may become one item is a matter of the model, which
- * spares such directories: bh_template_wild()). In sensitive places (/etc, /root, /usr, …, .ssh, secrets) only hashes and UUIDs are replaced; /proc/1 stays itself; public
+ * spares such directories: bh_template_wild()). In sensitive places (/etc, /root, /usr, …, .ssh, secrets) only hashes and UUIDs are replaced, the number of a renewed certificate (cert12.pem), and the directory that a
+ * renewed secret is mounted by ("..2026_11_27_10_00_00.123"); /proc/1 stays itself; public
  * addresses stay; executables are never generalised: their paths are compared as they are. A brace in the input is doubled, so that nobody can write a template.
  *
  * Too long a template ends in "#" and 16 digits of a hash of all of it: what differs behind the bound still differs.

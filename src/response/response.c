@@ -63,6 +63,14 @@ gboolean bh_response_state_parse(const char *name, BhResponseState *s) {
         return FALSE;
 }
 
+const char *bh_response_protects(const char *is_protected, const char *namespace) {
+        if (is_protected && g_str_equal(is_protected, "true"))
+                return "its label bulkhead.protected says so";
+        if (namespace && (g_str_equal(namespace, "kube-system") || g_str_equal(namespace, "kube-node-lease")))
+                return "it belongs to the cluster itself";
+        return NULL;
+}
+
 gboolean bh_response_id_valid(const char *id) {
         gsize len = strlen(id);
 

@@ -56,6 +56,11 @@ typedef enum {
 const char *bh_response_state_name(BhResponseState s);
 gboolean bh_response_state_parse(const char *name, BhResponseState *s);
 
+/* Labels by which a container is never touched; values, NULL: it has none. The sentence that says why, NULL: it may be touched. Static. */
+#define BH_RESPONSE_LABEL_PROTECTED "bulkhead.protected"
+#define BH_RESPONSE_LABEL_NAMESPACE "io.kubernetes.pod.namespace"
+const char *bh_response_protects(const char *is_protected, const char *namespace);
+
 gboolean bh_response_id_valid(const char *id);
 
 /* ---- peers: "10.0.0.1", "10.0.0.0/8", "10.0.0.1:443", "10.0.0.1:53/udp", "fd00::/8", "[fd00::1]:443/tcp", ":53/udp" or "*:53" (all addresses) */

@@ -22,11 +22,14 @@ typedef struct {
         guint64 repeats; /* since the last one was told */
         guint64 first_ns, last_ns; /* of the repeats */
         GBytes *sample; /* the body of the first */
+        char *id;       /* of its finding */
 } Window;
 
 struct BhAlerts {
         BhAlertsTold told; /* NULL: nobody wants to know */
         gpointer told_data;
+        BhAlertsTold matched; /* the same */
+        gpointer matched_data;
         GMutex lock;
         char *node, *boot_id;
         BhContainerTable *containers;
@@ -43,6 +46,7 @@ static void window_free(gpointer p) {
         Window *w = p;
 
         g_clear_pointer(&w->sample, g_bytes_unref);
+        g_free(w->id);
         g_free(w);
 }
 
@@ -67,6 +71,11 @@ BhAlerts *bh_alerts_new(BhContainerTable *containers, guint64 seed) {
 void bh_alerts_tell(BhAlerts *a, BhAlertsTold told, gpointer data) {
         a->told = told;
         a->told_data = data;
+}
+
+void bh_alerts_watch(BhAlerts *a, BhAlertsTold matched, gpointer data) {
+        a->matched = matched;
+        a->matched_data = data;
 }
 
 void bh_alerts_free(BhAlerts *a) {
@@ -322,6 +331,12 @@ gboolean bh_alerts_match(BhAlerts *a, BhRuleRun *run, const BhRuleEngine *engine
         Window *w = find(a, e, rule->name, &key);
 
         a->stats.matches += e->count > 1 ? e->count : 1;
+        if (a->matched) {
+                /* a window that is found may be another thread's to free once the lock is let go */
+                g_autofree char *id = w ? g_strdup(w->id) : id_of(a, rule, e);
+
+                a->matched(rule, id, e, a->matched_data);
+        }
         if (w) {
                 if (!w->repeats)
                         w->first_ns = e->time;
@@ -349,11 +364,9 @@ gboolean bh_alerts_match(BhAlerts *a, BhRuleRun *run, const BhRuleEngine *engine
         w->first_ns = w->last_ns = e->time;
         w->repeats = e->count > 1 ? e->count - 1 : 0;
         w->sample = pack(a, rule, key, e, wire, wire_len, lineage);
-        if (a->told) {
-                g_autofree char *id = id_of(a, rule, e);
-
-                a->told(rule, id, e, a->told_data);
-        }
+        w->id = id_of(a, rule, e);
+        if (a->told)
+                a->told(rule, w->id, e, a->told_data);
         g_mutex_lock(&a->lock);
         g_hash_table_insert(a->windows, &w->key, w);
         g_queue_push_tail(&a->open, w);

@@ -40,6 +40,8 @@ void bh_alerts_name(BhAlerts *a, const char *node);
 /* Called for each match that is told by itself, with the id of its finding, in the thread that gives matches. Before the first one. */
 typedef void (*BhAlertsTold)(const BhRule *rule, const char *id, const struct bh_event *e, gpointer data);
 void bh_alerts_tell(BhAlerts *a, BhAlertsTold told, gpointer data);
+/* Called for each match, before it is told or counted, with the id of the finding that tells it. The same thread; before the first one. */
+void bh_alerts_watch(BhAlerts *a, BhAlertsTold matched, gpointer data);
 void bh_alerts_free(BhAlerts *a);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhAlerts, bh_alerts_free)
 

@@ -226,8 +226,15 @@ static gpointer run(gpointer data) {
         c->tokens_ns = BH_CALLERS_BURST_NS;
         c->tokens_us = g_get_monotonic_time();
         g_mutex_lock(&c->lock);
-        while (!c->ends) {
+        for (guint64 at_rest = 0; !c->ends;) {
                 g_mutex_unlock(&c->lock);
+                if (!c->link) {
+                        count_cpus(c);
+                        guint64 stray = c->seen_before - at_rest;
+                        g_mutex_lock(&c->lock);
+                        c->stats.stray += stray;
+                        g_mutex_unlock(&c->lock);
+                }
                 clear(c);
                 if (!c->link)
                         c->link = bpf_program__attach(c->program);
@@ -247,6 +254,9 @@ static gpointer run(gpointer data) {
                 gboolean poor = c->tokens_ns <= 0;
                 g_mutex_unlock(&c->lock);
                 bpf_link__destroy(g_steal_pointer(&c->link));
+                g_usleep(SETTLE_US); /* what runs on another CPU yet */
+                count_cpus(c);
+                at_rest = c->seen_before;
                 g_mutex_lock(&c->lock);
                 c->stats.attached = FALSE;
                 /* who is woken goes on at once, but not who has used up the share */

@@ -48,6 +48,7 @@ typedef struct {
         guint64 windows, late; /* late: windows that took longer than they should, as the machine was busy */
         guint64 seen, counted, full, contended; /* calls: see struct bh_call_cpu */
         guint64 attached_ms, attached_times;
+        guint64 stray;     /* of `seen`, those counted while nothing should have been attached: 0 unless detaching failed */
         guint64 throttled; /* times that the share was used up */
         char problem[256]; /* why there is none; "" */
 } BhCallersStats;

@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "evidence.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <xxhash.h>
 
 #include "base/log.h"
 #include "container/container.h"
 #include "evidence_private.h"
 
-#define TEXT_MAX 1024u /* of a foreign text in an item */
-#define HOUR_US (G_GINT64_CONSTANT(3600) * G_USEC_PER_SEC)
-#define SPENT_MAX 4096u
 #define TICK_US (200 * 1000)
-
-typedef struct {
-        gint64 since_us;
-        guint64 bytes;
-} Spent;
+#define YOUNG_NS 1000000000ull
 
 typedef struct {
         BhJob *job;
@@ -52,8 +42,7 @@ static guint64 path_key(guint64 cgroup, struct bh_str path) {
         return XXH3_64bits_withSeed(path.p, path.len, cgroup | 1);
 }
 
-/* Within the lock. A set that is full begins anew: what is forgotten is looked at once more, or missed as a written one. */
-static gboolean note(GHashTable *set, guint64 key) {
+gboolean bh_evidence_note(GHashTable *set, guint64 key) {
         if (g_hash_table_size(set) >= BH_EVIDENCE_WRITTEN)
                 g_hash_table_remove_all(set);
         return g_hash_table_add(set, g_memdup2(&key, sizeof(key)));
@@ -77,274 +66,7 @@ static gboolean written_path(BhEvidence *v, guint64 cgroup, struct bh_str path) 
         return yes;
 }
 
-/* ---- items ---- */
-
-static void set_text(json_t *o, const char *key, const char *text) {
-        g_autofree char *good = text && *text ? g_utf8_make_valid(text, (gssize) strnlen(text, TEXT_MAX)) : NULL;
-
-        if (good)
-                json_object_set_new(o, key, json_string(good));
-}
-
-static json_t *facts_of(BhEvidence *v, const BhJob *j) {
-        json_t *o = json_object(), *p;
-        const char *id = j->container ? j->container : j->origin_id;
-        g_autoptr(BhContainer) c = bh_evidence_container(v, id);
-
-        set_text(o, "why", j->why);
-        set_text(o, "finding", j->finding);
-        set_text(o, "rule", j->rule);
-        set_text(o, "priority", j->priority);
-        if (id) {
-                p = json_object();
-                set_text(p, "id", id);
-                set_text(p, "name", c ? c->name : NULL);
-                set_text(p, "image", c ? c->image : NULL);
-                set_text(p, "workload", c ? c->workload : NULL);
-                set_text(p, "application", c ? c->application : NULL);
-                if (!j->container)
-                        json_object_set_new(p, "origin", json_true());
-                json_object_set_new(o, "container", p);
-        }
-        if (j->pid) {
-                p = json_object();
-                json_object_set_new(p, "pid", json_integer(j->pid));
-                json_object_set_new(p, "start_ns", json_integer(j->start_ns));
-                set_text(p, "exe", j->exe);
-                set_text(p, "args", j->args);
-                json_object_set_new(o, "process", p);
-        }
-        set_text(o, "path", j->path);
-        return o;
-}
-
-static gboolean keep(BhEvidence *v, const BhJob *j, const char *kind, json_t *facts, const BhObject *object) {
-        g_autoptr(GError) error = NULL;
-
-        if (bh_vault_add(v->vault, kind, j->time_ns, facts, object, NULL, &error) && bh_vault_commit(v->vault, &error)) {
-                g_mutex_lock(&v->lock);
-                g_cond_broadcast(&v->moved);
-                g_mutex_unlock(&v->lock);
-                return TRUE;
-        }
-        g_mutex_lock(&v->lock);
-        if (!v->failed++)
-                bh_error("evidence cannot be kept", "why", error->message);
-        g_mutex_unlock(&v->lock);
-        return FALSE;
-}
-
-/* ---- a container's share ---- */
-
-const char *bh_job_owner(const BhJob *j) {
-        return j->container ? j->container : j->origin_id ? j->origin_id : "";
-}
-
-static gboolean may_spend(BhEvidence *v, const BhJob *j, guint64 bytes) {
-        const char *owner = bh_job_owner(j);
-        gint64 now_us = g_get_monotonic_time();
-
-        g_mutex_lock(&v->lock);
-        Spent *s = g_hash_table_lookup(v->spent, owner);
-        if (!s) {
-                if (g_hash_table_size(v->spent) >= SPENT_MAX)
-                        g_hash_table_remove_all(v->spent);
-                s = g_new0(Spent, 1);
-                s->since_us = now_us;
-                g_hash_table_insert(v->spent, g_strdup(owner), s);
-        }
-        if (now_us - s->since_us > HOUR_US) {
-                s->since_us = now_us;
-                s->bytes = 0;
-        }
-        gboolean ok = s->bytes + bytes <= BH_EVIDENCE_CONTAINER_BYTES;
-        if (ok)
-                s->bytes += bytes;
-        else
-                v->over_budget++;
-        g_mutex_unlock(&v->lock);
-        return ok;
-}
-
-static guint64 count(BhEvidence *v, guint64 *counter) {
-        g_mutex_lock(&v->lock);
-        guint64 n = ++*counter;
-        g_mutex_unlock(&v->lock);
-        return n;
-}
-
-/* ---- workers ---- */
-
-static void keep_file(BhEvidence *v, const BhJob *j, const char *kind) {
-        int fd = bh_evidence_open_file(v, j);
-        g_autoptr(GError) error = NULL;
-        struct stat st = { 0 };
-        BhObject o;
-
-        if (fd < 0 || fstat(fd, &st)) {
-                if (fd >= 0)
-                        close(fd);
-                if (!j->only_written)
-                        count(v, &v->missed);
-                return;
-        }
-        if ((!j->only_written || bh_evidence_was_written(v, st.st_dev, st.st_ino)) && may_spend(v, j, MIN((guint64) st.st_size, BH_EVIDENCE_FILE_MAX))) {
-                if (bh_vault_put_file(v->vault, fd, BH_EVIDENCE_FILE_MAX, &o, &error)) {
-                        json_t *facts = facts_of(v, j), *file = json_object();
-
-                        json_object_set_new(file, "dev", json_integer((json_int_t) st.st_dev));
-                        json_object_set_new(file, "ino", json_integer((json_int_t) st.st_ino));
-                        json_object_set_new(file, "mode", json_integer(st.st_mode));
-                        json_object_set_new(file, "uid", json_integer(st.st_uid));
-                        json_object_set_new(file, "size", json_integer(st.st_size));
-                        json_object_set_new(file, "links", json_integer((json_int_t) st.st_nlink));
-                        json_object_set_new(facts, "file", file);
-                        if (keep(v, j, kind, facts, &o))
-                                count(v, &v->files);
-                } else {
-                        count(v, &v->failed);
-                }
-        }
-        close(fd);
-}
-
-static void hold(BhEvidence *v, const BhJob *j) {
-        int fd = bh_evidence_open_file(v, j), let_go = -1;
-        gint64 now_us = g_get_monotonic_time();
-        BhHold *free_one = NULL, *oldest = NULL;
-
-        if (fd < 0)
-                return;
-        g_mutex_lock(&v->lock);
-        for (guint i = 0; i < BH_EVIDENCE_HOLDS; i++) {
-                BhHold *h = &v->holds[i];
-
-                if (h->fd < 0 || h->until_us <= now_us)
-                        free_one = h;
-                else if (!oldest || h->until_us < oldest->until_us)
-                        oldest = h;
-        }
-        if (!free_one) {
-                free_one = oldest;
-                v->hold_full++;
-        }
-        let_go = free_one->fd;
-        *free_one = (BhHold){ .dev = j->dev, .ino = j->ino, .fd = fd, .until_us = now_us + BH_EVIDENCE_HOLD_US };
-        g_mutex_unlock(&v->lock);
-        if (let_go >= 0)
-                close(let_go);
-}
-
-static gboolean keep_text(BhEvidence *v, const BhJob *j, const char *kind, const char *text, gsize len, const char *media) {
-        g_autoptr(GError) error = NULL;
-        BhObject o;
-
-        if (!may_spend(v, j, len))
-                return FALSE;
-        if (!bh_vault_put_bytes(v->vault, text, len, &o, &error)) {
-                count(v, &v->failed);
-                return FALSE;
-        }
-        json_t *facts = facts_of(v, j);
-        json_object_set_new(facts, "format", json_string(media));
-        return keep(v, j, kind, facts, &o);
-}
-
-static void keep_process(BhEvidence *v, const BhJob *j) {
-        GString *text = bh_evidence_look(v, j);
-
-        if (!text) {
-                count(v, &v->missed);
-                return;
-        }
-        if (keep_text(v, j, "process", text->str, text->len, "text"))
-                count(v, &v->processes);
-        g_string_free(text, TRUE);
-}
-
-static void keep_container(BhEvidence *v, const BhJob *j) {
-        g_autoptr(BhContainer) c = bh_evidence_container(v, bh_job_owner(j));
-        json_auto_t *o = c ? bh_container_to_json(c) : NULL;
-        char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_ENSURE_ASCII) : NULL;
-
-        if (text)
-                keep_text(v, j, "container", text, strlen(text), "json");
-        free(text);
-}
-
-static gboolean window_put(const char *bytes, gsize len, guint64 dropped, gpointer data) {
-        GString *out = data;
-
-        if (out->len + len > BH_EVIDENCE_WINDOW_BYTES)
-                return FALSE;
-        g_string_append_len(out, bytes, (gssize) len);
-        return TRUE;
-}
-
-static gboolean window_alive(gpointer data) {
-        return TRUE;
-}
-
-static void keep_window(BhEvidence *v, const BhJob *j, gint64 from_ns) {
-        const char *id = bh_job_owner(j);
-        g_autoptr(GString) text = g_string_new(NULL);
-        g_autofree char *condition = NULL;
-        BhAnswerQuestion q = { .filter = { .form = BH_FEED_JSON }, .since_ns = (guint64) MAX(from_ns, 0), .past = TRUE, .limit = 10000 };
-        BhAnswerSink sink = { .put = window_put, .alive = window_alive, .data = text };
-        g_autoptr(GError) error = NULL;
-
-        if (*id) {
-                condition = g_strdup_printf("container.full_id = %s or bh.origin.full_id = %s", id, id);
-        } else if (j->pid) {
-                condition = g_strdup_printf("proc.pid = %u or proc.ppid = %u", j->pid, j->pid);
-        }
-        gboolean ok = !condition || bh_answer_where(&q.filter, condition, strlen(condition), &error);
-        ok = ok && bh_answer_events(&v->c.source, &q, &sink, &error);
-        bh_rule_engine_unref(q.filter.where);
-        if (!ok || !text->len) {
-                if (!ok && count(v, &v->failed) == 1)
-                        bh_warn("events around a finding cannot be kept as evidence", "why", error->message);
-                return;
-        }
-        if (keep_text(v, j, "events", text->str, text->len, "jsonl"))
-                count(v, &v->windows_kept);
-}
-
-static void work(gpointer data, gpointer user) {
-        BhJob *j = data;
-        BhEvidence *v = user;
-
-        if (!bh_evidence_begin(v, j)) {
-                bh_job_free(j);
-                return;
-        }
-        switch (j->kind) {
-        case BH_JOB_EXE:
-                keep_file(v, j, "file");
-                break;
-        case BH_JOB_FILE:
-        case BH_JOB_FD:
-                keep_file(v, j, j->text_kind ? j->text_kind : "file");
-                break;
-        case BH_JOB_HOLD:
-                hold(v, j);
-                break;
-        case BH_JOB_PROCESS:
-                keep_process(v, j);
-                break;
-        case BH_JOB_CONTAINER:
-                keep_container(v, j);
-                break;
-        case BH_JOB_WINDOW:
-                keep_window(v, j, j->start_ns);
-                break;
-        case BH_JOB_TEXT:
-                keep_text(v, j, j->text_kind, g_bytes_get_data(j->text, NULL), g_bytes_get_size(j->text), "text");
-                break;
-        }
-        bh_evidence_end(v, j);
-        bh_job_free(j);
-}
+/* ---- jobs ---- */
 
 static void push(BhEvidence *v, BhJob *j) {
         g_mutex_lock(&v->lock);
@@ -426,7 +148,9 @@ static void on_exec(BhEvidence *v, const struct bh_decoded *d, guint64 cgroup) {
 
         guint64 key = bh_evidence_file_key(e->exe_dev, e->exe_ino) ^ e->exe_ctime;
         g_mutex_lock(&v->lock);
-        gboolean fresh = why && note(v->seen_exe, key);
+        /* a number is given again, and a change time tells no two within a tick of the kernel apart: what was written just now may have other bytes */
+        gboolean young = e->time < e->exe_ctime + YOUNG_NS || e->flags & (BH_RF_EXE_MEMFD | BH_RF_EXE_DELETED);
+        gboolean fresh = why && (bh_evidence_note(v->seen_exe, key) || young);
         g_mutex_unlock(&v->lock);
         if (fresh) {
                 BhJob *j = job_of(v, BH_JOB_EXE, e, d->start, cgroup, d->origin, why);
@@ -482,9 +206,9 @@ static void on_close_write(BhEvidence *v, const struct bh_decoded *d, guint64 cg
         if ((!l.is_container && !d->origin) || !bh_event_has(e, BH_F_ino))
                 return;
         g_mutex_lock(&v->lock);
-        note(v->written, bh_evidence_file_key(e->dev, e->ino));
+        bh_evidence_note(v->written, bh_evidence_file_key(e->dev, e->ino));
         if (bh_event_has(e, BH_F_path))
-                note(v->written, path_key(d->origin ? d->origin : cgroup, e->path));
+                bh_evidence_note(v->written, path_key(d->origin ? d->origin : cgroup, e->path));
         g_mutex_unlock(&v->lock);
 
         gboolean left = d->origin && !l.is_container;
@@ -503,7 +227,7 @@ static void on_rename(BhEvidence *v, const struct bh_decoded *d, guint64 cgroup)
         if (!bh_event_has(e, BH_F_path) || !bh_event_has(e, BH_F_path2) || !written_path(v, d->origin ? d->origin : cgroup, e->path))
                 return;
         g_mutex_lock(&v->lock);
-        note(v->written, path_key(d->origin ? d->origin : cgroup, e->path2));
+        bh_evidence_note(v->written, path_key(d->origin ? d->origin : cgroup, e->path2));
         g_mutex_unlock(&v->lock);
 }
 
@@ -522,6 +246,15 @@ static void on_descriptor(BhEvidence *v, const struct bh_decoded *d, guint64 cgr
         if (module)
                 j->path = dup_if(e, BH_F_path, e->path);
         push(v, j);
+}
+
+BhKinds bh_evidence_kinds(void) {
+        static const guint32 of[] = { BH_EV_EXEC, BH_EV_CLOSE_WRITE, BH_EV_RENAME, BH_EV_MEMFD_CREATE, BH_EV_MODULE_LOAD };
+        BhKinds k = { 0 };
+
+        for (guint i = 0; i < G_N_ELEMENTS(of); i++)
+                bh_kinds_add(&k, of[i]);
+        return k;
 }
 
 void bh_evidence_early(BhEvidence *v, const struct bh_decoded *d, guint64 cgroup) {
@@ -591,12 +324,7 @@ static gpointer keep_time(gpointer data) {
                         g_thread_pool_push(v->pool, j, NULL);
                 }
                 bh_evidence_watch_workers(v, now_us);
-                for (guint i = 0; i < BH_EVIDENCE_HOLDS; i++) {
-                        if (v->holds[i].fd >= 0 && v->holds[i].until_us <= now_us) {
-                                close(v->holds[i].fd);
-                                v->holds[i].fd = -1;
-                        }
-                }
+                bh_evidence_drop_holds(v, now_us);
                 g_cond_wait_until(&v->moved, &v->lock, now_us + TICK_US);
         }
         /* the end: what is not due is kept all the same */
@@ -707,6 +435,7 @@ BhEvidence *bh_evidence_new(const BhEvidenceConfig *config, char **broken, GErro
         v->heads = g_strdup(config->heads);
         v->vault = vault;
         v->written = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        v->told = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         v->seen_exe = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         v->spent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         v->windows = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, due_free);
@@ -714,7 +443,7 @@ BhEvidence *bh_evidence_new(const BhEvidenceConfig *config, char **broken, GErro
         for (guint i = 0; i < BH_EVIDENCE_HOLDS; i++)
                 v->holds[i].fd = -1;
         v->running = g_ptr_array_new();
-        v->pool = g_thread_pool_new(work, v, BH_EVIDENCE_THREADS, FALSE, NULL);
+        v->pool = g_thread_pool_new(bh_evidence_work, v, BH_EVIDENCE_THREADS, FALSE, NULL);
         return v;
 }
 
@@ -745,9 +474,8 @@ void bh_evidence_free(BhEvidence *v) {
                 return;
         bh_vault_free(v->vault);
         g_ptr_array_unref(v->running);
-        for (guint i = 0; i < BH_EVIDENCE_HOLDS; i++)
-                if (v->holds[i].fd >= 0)
-                        close(v->holds[i].fd);
+        bh_evidence_drop_holds(v, G_MAXINT64);
+        g_hash_table_unref(v->told);
         g_hash_table_unref(v->written);
         g_hash_table_unref(v->seen_exe);
         g_hash_table_unref(v->spent);
@@ -775,8 +503,8 @@ json_t *bh_evidence_status(BhEvidence *v) {
                 guint64 value;
         } numbers[] = {
                 { "items", s.items }, { "objects", s.objects }, { "bytes", s.bytes }, { "max_bytes", v->c.max_bytes }, { "last", s.seq }, { "sent", s.sent },
-                { "files", v->files }, { "processes", v->processes }, { "windows", v->windows_kept }, { "equal", s.equal },
-                { "missed", v->missed }, { "queue_full", v->queue_full }, { "over_budget", v->over_budget }, { "windows_refused", v->refused_windows }, { "holds_cut_short", v->hold_full },
+                { "files", v->files }, { "processes", v->processes }, { "windows", v->windows_kept }, { "equal", s.equal }, { "equal_items", v->equal_items }, { "copied", v->copied }, { "not_copied", v->not_copied },
+                { "missed", v->missed }, { "missed_processes", v->missed_processes }, { "queue_full", v->queue_full }, { "over_budget", v->over_budget }, { "windows_refused", v->refused_windows }, { "holds_cut_short", v->hold_full },
                 { "failed", v->failed + s.failed }, { "dropped", s.dropped }, { "dropped_unsent", s.dropped_unsent }, { "dropped_bytes", s.dropped_bytes }, { "torn_bytes", s.torn_bytes },
                 { "send_failed", v->send_failed }, { "waiting", v->pool ? g_thread_pool_unprocessed(v->pool) : 0 }, { "busy", v->running->len },
                 { "stalled", v->stalled }, { "refused_stalled", v->refused_stalled },

@@ -8,10 +8,12 @@
  *   events     of a finding: what the recorder has of its container, or of processes that came from it, around it; once more when the container ends
  *   container  its description then
  *
- * The drain thread only notes what is to be read (a hash, a queue); BH_EVIDENCE_THREADS workers read it, some 100 µs later, through /proc/PID/exe, /proc/PID/fd or the process's root, where
- * an unlinked file still is. A file system that its owner makes wait holds up a worker: after BH_EVIDENCE_STALL_US another one takes its place (BH_EVIDENCE_STALLED_MAX at most), nothing more is
+ * The drain thread only notes what is to be read (a hash, a queue); BH_EVIDENCE_THREADS workers read it, some milliseconds later, through /proc/PID/exe, /proc/PID/fd or the process's root, where
+ * an unlinked file still is; programs that were stopped at their start (pause.h) are copied before they go on. A file system that its owner makes wait holds up a worker: after BH_EVIDENCE_STALL_US another one takes its place (BH_EVIDENCE_STALLED_MAX at most), nothing more is
  * read of that container until then, counted, and the end of the sensor does not wait for it. What a process that ended at once left nowhere is counted (`missed`). Anonymous memory files are held
  * open from their creation, so that they outlive their process: BH_EVIDENCE_HOLDS of them, BH_EVIDENCE_HOLD_US each.
+ *
+ * Equal bytes of one container, for one reason and by one name, are one item; the others are counted (`equal_items`).
  *
  * Bounds: files BH_EVIDENCE_FILE_MAX each (cut, and said), a queue of BH_EVIDENCE_QUEUE, BH_EVIDENCE_CONTAINER_BYTES of a container in an hour (so that no container can push out what was
  * kept of others), BH_EVIDENCE_WINDOW_BYTES of events. Each refusal is counted by reason.
@@ -23,7 +25,9 @@
 #include "container/table.h"
 #include "event/lineage.h"
 #include "event/record_decode.h"
+#include "event/kinds.h"
 #include "evidence/vault.h"
+#include "pause_record.h"
 #include "report.h"
 #include "rules/ruleset.h"
 
@@ -34,8 +38,10 @@
 #define BH_EVIDENCE_FILE_MAX (32u << 20)
 #define BH_EVIDENCE_STORE_MIB 1024
 #define BH_EVIDENCE_CONTAINER_BYTES (128u << 20)
-#define BH_EVIDENCE_HOLDS 64u
-#define BH_EVIDENCE_HOLD_US (10 * G_USEC_PER_SEC)
+#define BH_EVIDENCE_HOLDS 1024u
+#define BH_EVIDENCE_COPY_MAX (8u << 20)
+#define BH_EVIDENCE_COPIES_MAX (32u << 20)
+#define BH_EVIDENCE_HOLD_US (30 * G_USEC_PER_SEC)
 #define BH_EVIDENCE_WINDOW_BYTES (4u << 20)
 #define BH_EVIDENCE_WINDOW_BEFORE_S 60
 #define BH_EVIDENCE_WINDOW_AFTER_US (2 * G_USEC_PER_SEC) /* events behind the finding are part of it */
@@ -60,6 +66,9 @@ void bh_evidence_start(BhEvidence *v, BhReport *report);
 void bh_evidence_settle(BhEvidence *v);
 void bh_evidence_free(BhEvidence *v); /* NULL is allowed */
 
+/* What it learns from: the kinds of events that bh_evidence_early() looks at. */
+BhKinds bh_evidence_kinds(void);
+
 /* ---- the drain thread */
 
 /* Each kernel event as early as it is decoded, long before its container is described. */
@@ -68,6 +77,11 @@ void bh_evidence_early(BhEvidence *v, const struct bh_decoded *d, guint64 cgroup
 void bh_evidence_seen(BhEvidence *v, const struct bh_event *e);
 /* A finding that is told by itself. */
 void bh_evidence_finding(BhEvidence *v, const BhRule *rule, const char *id, const struct bh_event *e);
+/*
+ * A process is stopped ahead of its first instruction (pause.h): what it runs is copied, for the job that its exec is going to make; beyond BH_EVIDENCE_COPY_MAX, or with
+ * BH_EVIDENCE_COPIES_MAX of copies that wait, it is kept open (`not_copied`), which outlives the process, and whoever has it open for writing can change it. FALSE: too much waits. One thread.
+ */
+gboolean bh_evidence_stopped(BhEvidence *v, const struct bh_pause_record *r);
 /* The sensor keeps this text as evidence of a finding of its own. Any thread. */
 void bh_evidence_text(BhEvidence *v, const char *kind, const char *finding, const char *why, const char *path, const char *text, gsize len);
 /* A file of the node, by its path as the sensor sees it; the same. */

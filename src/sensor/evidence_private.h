@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the sensor's evidence: jobs, and who reads what they name. */
 #pragma once
+#include <sys/stat.h>
+
 #include "evidence.h"
 
 typedef enum { BH_JOB_EXE, BH_JOB_FILE, BH_JOB_FD, BH_JOB_HOLD, BH_JOB_PROCESS, BH_JOB_WINDOW, BH_JOB_CONTAINER, BH_JOB_TEXT } BhJobKind;
@@ -27,6 +29,11 @@ typedef struct {
         guint64 dev, ino;
         int fd;
         gint64 until_us;
+        /* of a program that was stopped at its start (pause.h): that process's alone */
+        guint32 pid;        /* 0: a memfd that was made */
+        guint64 start;      /* CLOCK_BOOTTIME ns */
+        gsize copied;       /* bytes; 0: `fd` is the file itself */
+        struct stat st;     /* of the file */
 } BhHold;
 
 struct BhEvidence {
@@ -48,8 +55,10 @@ struct BhEvidence {
         GHashTable *spent;    /* container id → Spent */
         GHashTable *windows;  /* container id, "" for the host → Due */
         GHashTable *marked;   /* ids of containers with evidence: those whose end matters */
+        GHashTable *told;     /* guint64 *: of what equal files are one item by */
         BhHold holds[BH_EVIDENCE_HOLDS];
-        guint64 queue_full, over_budget, missed, refused_windows, failed, files, processes, windows_kept, hold_full, sent, send_failed, refused_stalled;
+        gsize copied_now;     /* bytes of copies in `holds` */
+        guint64 queue_full, over_budget, missed, missed_processes, refused_windows, failed, files, processes, windows_kept, hold_full, send_failed, refused_stalled, equal_items, copied, not_copied;
         gint64 heads_us;
         guint64 heads_seq;
 };
@@ -59,13 +68,32 @@ void bh_job_free(BhJob *j);
 const char *bh_job_owner(const BhJob *j);
 gboolean bh_evidence_was_written(BhEvidence *v, guint64 dev, guint64 ino);
 guint64 bh_evidence_file_key(guint64 dev, guint64 ino);
+/* Within the lock: TRUE if it is new there. A set that is full begins anew: what is forgotten is looked at once more, or missed as a written one. */
+gboolean bh_evidence_note(GHashTable *set, guint64 key);
+
+/* ---- evidence_keep.c: a worker's */
+
+void bh_evidence_work(gpointer job, gpointer evidence);
+
+/* ---- evidence_hold.c: files that stay open, or copied, for the job that is about to come */
+
+/* A worker's: a memfd that was made. */
+void bh_evidence_hold(BhEvidence *v, const BhJob *j);
+/* What was kept when this very process was stopped at its start, with what the file was: it is the caller's now. -1: nothing. */
+int bh_evidence_take_copy(BhEvidence *v, const BhJob *j, struct stat *st);
+/* A file with that number. -1: none is held. */
+int bh_evidence_take_hold(BhEvidence *v, const BhJob *j);
+/* Within the lock, or when nobody else has it: those whose time is over. */
+void bh_evidence_drop_holds(BhEvidence *v, gint64 now_us);
 
 /* ---- evidence_read.c: a worker's */
 
 /* The process's directory in /proc, if it is still the same one; -1. */
 int bh_evidence_open_process(BhEvidence *v, const BhJob *j);
-/* The file that the job names; -1: it is nowhere any more. */
-int bh_evidence_open_file(BhEvidence *v, const BhJob *j);
+/* The file that the job names, and what it is; -1: it is nowhere any more. */
+int bh_evidence_open_file(BhEvidence *v, const BhJob *j, struct stat *st);
+/* What the process in that directory runs; -1. */
+int bh_evidence_open_exe(const BhJob *j, int dir);
 /* A look at the process, as text. NULL: it is gone. */
 GString *bh_evidence_look(BhEvidence *v, const BhJob *j);
 

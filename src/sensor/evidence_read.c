@@ -73,15 +73,8 @@ static int open_below(const BhJob *j, int dir, const char *path) {
         return open_plain(j, fd);
 }
 
-static int take_hold(BhEvidence *v, const BhJob *j) {
-        int fd = -1;
-
-        g_mutex_lock(&v->lock);
-        for (guint i = 0; fd < 0 && j->ino && i < BH_EVIDENCE_HOLDS; i++)
-                if (v->holds[i].fd >= 0 && v->holds[i].ino == j->ino && v->holds[i].dev == j->dev)
-                        fd = fcntl(v->holds[i].fd, F_DUPFD_CLOEXEC, 3);
-        g_mutex_unlock(&v->lock);
-        return fd;
+int bh_evidence_open_exe(const BhJob *j, int dir) {
+        return open_at(j, dir, "exe");
 }
 
 /* The process may be gone and the file still be there: through the container's first process, or the node's root. */
@@ -105,7 +98,7 @@ static int open_through_others(BhEvidence *v, const BhJob *j, const char *path) 
         return fd;
 }
 
-int bh_evidence_open_file(BhEvidence *v, const BhJob *j) {
+static int open_named(BhEvidence *v, const BhJob *j) {
         g_auto(BhFd) dir = bh_evidence_open_process(v, j);
         char name[32];
         int fd = -1;
@@ -117,11 +110,26 @@ int bh_evidence_open_file(BhEvidence *v, const BhJob *j) {
         if (fd < 0 && dir >= 0 && j->kind == BH_JOB_EXE)
                 fd = open_at(j, dir, "exe");
         if (fd < 0 && j->kind == BH_JOB_EXE)
-                fd = take_hold(v, j);
+                fd = bh_evidence_take_hold(v, j);
         if (fd < 0 && j->kind != BH_JOB_HOLD && j->path && dir >= 0)
                 fd = open_below(j, dir, j->path);
         if (fd < 0 && j->kind != BH_JOB_HOLD && j->path)
                 fd = open_through_others(v, j, j->path);
+        return fd;
+}
+
+int bh_evidence_open_file(BhEvidence *v, const BhJob *j, struct stat *st) {
+        int fd = j->kind == BH_JOB_EXE ? bh_evidence_take_copy(v, j, st) : -1;
+
+        if (fd >= 0)
+                return fd;
+        fd = open_named(v, j);
+        if (fd < 0 && j->kind == BH_JOB_EXE) /* it may have been stopped, copied and over since the first look */
+                fd = bh_evidence_take_copy(v, j, st);
+        else if (fd >= 0 && fstat(fd, st)) {
+                close(fd);
+                fd = -1;
+        }
         return fd;
 }
 

@@ -15,6 +15,7 @@
 #define AGAIN_US (500 * 1000)
 #define AT_ONCE 64u
 #define FLUSH_MS 10000
+#define MARKS 256u
 #define HEADS_US (10 * G_USEC_PER_SEC)
 
 static void publish(BhEvidence *v, const Bulkhead__Bus__V1__Evidence *m) {
@@ -122,35 +123,68 @@ void bh_evidence_tell_heads(BhEvidence *v, gboolean now) {
         v->heads_seq = s.seq;
 }
 
+/* ---- what the central has ---- */
+
+/* Items up to `seq` are in messages up to `message`. */
+typedef struct {
+        guint64 seq, message;
+} Mark;
+
+static void mark(GArray *marks, guint64 seq, guint64 message) {
+        if (marks->len == MARKS) /* what is not acknowledged for so long is said with the rest */
+                g_array_set_size(marks, MARKS - 1);
+        g_array_append_val(marks, ((Mark){ seq, message }));
+}
+
+/* What is spooled may still be lost; what the central acknowledged is stored there. */
+static void note_acknowledged(BhEvidence *v, GArray *marks) {
+        guint64 last, acknowledged, seq = 0;
+        guint n = 0;
+        g_autoptr(GError) error = NULL;
+
+        bh_report_positions(v->report, &last, &acknowledged);
+        for (; n < marks->len && g_array_index(marks, Mark, n).message <= acknowledged; n++)
+                seq = g_array_index(marks, Mark, n).seq;
+        if (!n)
+                return;
+        if (bh_vault_sent(v->vault, seq, &error))
+                g_array_remove_range(marks, 0, n);
+        else
+                v->send_failed++;
+}
+
 gpointer bh_evidence_send(gpointer data) {
         BhEvidence *v = data;
         g_autoptr(GHashTable) had = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GArray) marks = g_array_new(FALSE, FALSE, sizeof(Mark));
+        BhVaultStats s;
 
+        bh_vault_stats(v->vault, &s);
+        guint64 given = s.sent; /* published; what is not acknowledged is so again by the next sensor */
         while (!stopping(v)) {
-                BhVaultStats s;
-                guint64 seq, last;
+                guint64 seq, last, acknowledged, published = given;
                 guint n = 0;
 
-                bh_vault_stats(v->vault, &s);
-                last = s.sent;
-                for (char *line; v->report && n < AT_ONCE && (line = bh_vault_next(v->vault, last, &seq)); g_free(line)) {
+                for (char *line; v->report && n < AT_ONCE && (line = bh_vault_next(v->vault, published, &seq)); g_free(line)) {
                         if (!send_line(v, line, had)) {
                                 g_free(line);
                                 break;
                         }
-                        last = seq;
+                        published = seq;
                         n++;
                 }
                 if (n && bh_report_flush(v->report, FLUSH_MS)) {
-                        g_autoptr(GError) error = NULL;
-
-                        if (!bh_vault_sent(v->vault, last, &error))
-                                v->send_failed++;
-                        v->sent += n;
+                        bh_report_positions(v->report, &last, &acknowledged);
+                        mark(marks, published, last);
+                        given = published;
                 }
+                if (v->report)
+                        note_acknowledged(v, marks);
                 bh_evidence_tell_heads(v, FALSE);
                 if (n < AT_ONCE)
                         wait_a_while(v);
         }
+        if (v->report)
+                note_acknowledged(v, marks);
         return NULL;
 }

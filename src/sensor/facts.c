@@ -40,11 +40,14 @@ static guint exec(const struct bh_event *e, BhFact *f) {
 /* Events that only count: what they repeat was told when it was described, and whoever did it may be another program by now. */
 #define ONLY_COUNTS (BH_RF_OVER_BUDGET | BH_RF_REPEATS)
 
-/* Tries that were refused count, others that failed do not: what is not there says nothing. */
-gboolean bh_facts_says_file(const struct bh_event *e) {
+gboolean bh_facts_tried_file(const struct bh_event *e) {
         gint64 ret = NUMBER(e, ret, 0);
 
-        return (ret >= 0 || ret == -EACCES || ret == -EPERM || ret == -EROFS) && !(NUMBER(e, flags, 0) & ONLY_COUNTS);
+        return ret >= 0 || ret == -EACCES || ret == -EPERM || ret == -EROFS;
+}
+
+gboolean bh_facts_says_file(const struct bh_event *e) {
+        return bh_facts_tried_file(e) && !(NUMBER(e, flags, 0) & ONLY_COUNTS);
 }
 
 static guint file(const struct bh_event *e, BhFact *f, const char *operation, struct bh_str path) {

@@ -20,6 +20,8 @@ typedef struct {
         char subject_text[BH_TEMPLATE_MAX], detail_text[BH_TEMPLATE_MAX];
 } BhFact;
 
+/* It took place, or was refused; other failures say nothing of who tried: what is not there is looked for in a dozen places. Repeats, too. */
+gboolean bh_facts_tried_file(const struct bh_event *e);
 /* Of an act on a file, quickly. FALSE: there is no fact in it, whatever the file is: it was not there, or it is a repeat. */
 gboolean bh_facts_says_file(const struct bh_event *e);
 

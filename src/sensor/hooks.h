@@ -38,8 +38,7 @@ typedef enum {
         BH_CONSUMER_SENSOR,   /* itself: lifecycle, without which it knows neither processes nor containers; always */
         BH_CONSUMER_RECORDER, /* the flight recorder: --events */
         BH_CONSUMER_RULES,
-        BH_CONSUMER_MODELS,
-        BH_CONSUMER_RESPONSE,
+        BH_CONSUMER_EVIDENCE,
         BH_CONSUMER_LIVE,     /* listeners who asked for kinds by name */
         BH_CONSUMERS,
 } BhConsumer;

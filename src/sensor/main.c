@@ -20,6 +20,7 @@
 #include "memory.h"
 #include "privileges.h"
 #include "sensor.h"
+#include "uninstall.h"
 
 #define FOLD_MS_DEFAULT 1000
 #define BUDGET_DEFAULT 20000 /* described events a second, cgroup and class; more are counted */
@@ -87,6 +88,7 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "no-calls", 0, 0, G_OPTION_ARG_NONE, &o->no_calls, "do not learn which system calls containers make", NULL },
                 { "no-web", 0, 0, G_OPTION_ARG_NONE, &o->no_web, "look at no web traffic of containers", NULL },
                 { "no-evidence", 0, 0, G_OPTION_ARG_NONE, &o->no_evidence, "keep no evidence", NULL },
+                { "no-hold", 0, 0, G_OPTION_ARG_NONE, &o->no_hold, "do not stop what containers run from memory or wrote shortly before, until it is copied (docs/evidence.md)", NULL },
                 { "no-integrity", 0, 0, G_OPTION_ARG_NONE, &o->no_integrity, "do not look after the node's own files, modules and processes", NULL },
                 { "evidence-mib", 0, 0, G_OPTION_ARG_INT64, &o->evidence_mib, "bound of the evidence kept on this node (default 1024)", "N" },
                 { "evidence-heads", 0, 0, G_OPTION_ARG_FILENAME, &o->evidence_heads, "file, off this node at best, that heads of the chain of evidence are appended to (docs/evidence.md)", "FILE" },
@@ -102,6 +104,8 @@ static gboolean parse(BhSensorOptions *o, int *argc, char ***argv, GError **erro
                 { "budget", 0, 0, G_OPTION_ARG_INT64, &o->budget, "described events a second and cgroup; 0: no limit (default 20000)", "N" },
                 { "walk-ms", 0, 0, G_OPTION_ARG_INT64, &o->walk_ms, "how often all sockets are looked through for the map (default 5000)", "N" },
                 { "ring-kib", 0, 0, G_OPTION_ARG_STRING, &rings, "sizes of the ring buffers, powers of two (default 16384,8192,16384)", "L,K,B" },
+                { "uninstall", 0, 0, G_OPTION_ARG_NONE, &o->uninstall, "take away all that an earlier sensor has left on this machine; see bulkhead uninstall", NULL },
+                { "keep-data", 0, 0, G_OPTION_ARG_NONE, &o->keep_data, "with --uninstall: but the data directory", NULL },
                 { "debug", 0, 0, G_OPTION_ARG_NONE, &o->debug, "log more", NULL },
                 G_OPTION_ENTRY_NULL,
         };
@@ -451,6 +455,7 @@ static void open_report(BhSensor *s) {
                 .flush = on_flush,
                 .processes = on_processes,
                 .respond = s->respond ? bh_sensor_respond : NULL,
+                .policies = s->respond ? bh_sensor_set_policies : NULL,
                 .say = on_say,
                 .ends_told = bh_sensor_on_ends_told,
                 .evidence = bh_sensor_verify_evidence,
@@ -486,7 +491,11 @@ static void open_inspector(BhSensor *s) {
 static gpointer load_rest(gpointer data) {
         BhSensor *s = data;
 
-        bh_hooks_want(s->hooks, BH_CONSUMER_RECORDER, &s->options.events, &s->load_error);
+        if (bh_hooks_want(s->hooks, BH_CONSUMER_RECORDER, &s->options.events, &s->load_error) && !s->options.no_evidence) {
+                BhKinds kinds = bh_evidence_kinds();
+
+                bh_hooks_want(s->hooks, BH_CONSUMER_EVIDENCE, &kinds, &s->load_error);
+        }
         malloc_trim(0); /* the kernel's type information, once for each job */
         return NULL;
 }
@@ -501,8 +510,11 @@ static gboolean start(BhSensor *s, GError **error) {
         s->pin_dir = g_build_filename(s->options.run_dir, "bpf", NULL);
         if (!make_dir(s->options.run_dir, error) || !make_dir(s->options.data_dir, error) || !lock_run_dir(s->options.run_dir, error))
                 return FALSE;
+        g_autofree char *host_proc = g_build_filename(s->options.host_root, "proc", NULL), *probe = g_build_filename(host_proc, "1", NULL);
+        s->proc_path = g_strdup(access(probe, F_OK) == 0 ? host_proc : "/proc");
         if (!(s->canary = bh_canary_start(error)))
                 return FALSE;
+        bh_sensor_open_pause(s);
 
         s->started_us = g_get_monotonic_time();
         s->started_ns = (gint64) realtime();
@@ -534,8 +546,6 @@ static gboolean start(BhSensor *s, GError **error) {
                 return FALSE;
         bh_cgroups_adopt(s->kernel_cgroups);
 
-        g_autofree char *host_proc = g_build_filename(s->options.host_root, "proc", NULL), *probe = g_build_filename(host_proc, "1", NULL);
-        s->proc_path = g_strdup(access(probe, F_OK) == 0 ? host_proc : "/proc");
         struct bh_clock clock = { .now = realtime() - boottime(), .start = start_offset(s->options.data_dir) };
         struct bh_process_config processes = {
                 .proc_path = s->proc_path,
@@ -553,6 +563,7 @@ static gboolean start(BhSensor *s, GError **error) {
         bh_sensor_open_respond(s);
         open_report(s);
         bh_sensor_open_evidence(s);
+        bh_sensor_open_policies(s);
         bh_sensor_open_integrity(s);
         bh_sensor_catch_up(s);
         open_inspector(s);
@@ -668,6 +679,7 @@ static void stop(BhSensor *s) {
                 bh_feed_close(s->feed);
         bh_control_free(s->control);
         bh_sensor_settle_integrity(s);
+        bh_pause_stop(s->pause); /* what it calls is the evidence's */
         if (s->evidence)
                 bh_evidence_settle(s->evidence);
         if (s->report)
@@ -692,6 +704,7 @@ static void stop(BhSensor *s) {
         if (s->ruling && !s->report)
                 bh_sensor_print_findings(s, TRUE);
         bh_flows_free(s->flows);
+        bh_node_policies_free(s->policies);
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
         bh_evidence_free(s->evidence);
@@ -712,11 +725,26 @@ static void stop(BhSensor *s) {
         }
         bh_cgroup_layout_free(s->cgroups);
         bh_canary_free(s->canary);
+        bh_pause_free(s->pause);
         if (s->ends)
                 bh_ends_close(s->ends);
         g_clear_pointer(&s->ends, bh_ends_free);
         if (ran)
                 unlink(pid);
+}
+
+/* The exit status. */
+static int uninstall(BhSensor *s) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(BhCgroupLayout) layout = bh_cgroup_detect(s->options.host_root, NULL);
+        const char *v2 = !layout ? NULL : layout->v2_mount ? layout->v2_mount : layout->version == 2 ? layout->mount : NULL;
+
+        if ((g_file_test(s->options.run_dir, G_FILE_TEST_IS_DIR) && !lock_run_dir(s->options.run_dir, &error)) ||
+            !bh_uninstall(s->options.run_dir, s->options.data_dir, v2, s->options.keep_data, &error)) {
+                fprintf(stderr, "bulkhead-sensor: %s\n", error->message);
+                return 1;
+        }
+        return 0;
 }
 
 /* Said together with why the start failed: what an older kernel lacks says little to people. */
@@ -747,6 +775,8 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "bulkhead-sensor: must be root to load kernel programs; run it with sudo\n");
                 return 1;
         }
+        if (s.options.uninstall)
+                return uninstall(&s);
         signal(SIGPIPE, SIG_IGN);
         umask(077);
         setrlimit(RLIMIT_MEMLOCK, &unlimited); /* before 5.11 BPF maps count as locked memory */

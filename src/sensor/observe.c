@@ -392,7 +392,8 @@ void bh_observe_event(BhObserve *o, const struct bh_event *e, const char *rule, 
                 g_mutex_lock(&o->lock);
                 if (bh_facts_says_file(e))
                         count_file(o, e, &d, rule, now_us);
-                count_rates(o, e, &d, now_us);
+                if (bh_facts_tried_file(e))
+                        count_rates(o, e, &d, now_us);
                 g_mutex_unlock(&o->lock);
                 return;
         }

@@ -6,7 +6,7 @@
 #include <sys/capability.h>
 #include <sys/prctl.h>
 
-static const cap_value_t keep[] = {
+static const cap_value_t of_sensor[] = {
 #define BH_KEEP(capability, why) capability,
 #include "privileges.tbl.h"
 #undef BH_KEEP
@@ -17,18 +17,18 @@ static gboolean refused(GError **error, const char *what) {
         return FALSE;
 }
 
-static gboolean is_kept(cap_value_t c) {
-        for (gsize i = 0; i < G_N_ELEMENTS(keep); i++)
+static gboolean is_kept(cap_value_t c, const cap_value_t *keep, gsize n) {
+        for (gsize i = 0; i < n; i++)
                 if (keep[i] == c)
                         return TRUE;
         return FALSE;
 }
 
 /* Of those that are kept, the ones that there are. */
-static cap_t wanted_of(cap_t now) {
+static cap_t wanted_of(cap_t now, const cap_value_t *keep, gsize n) {
         cap_t wanted = cap_init();
 
-        for (gsize i = 0; wanted && i < G_N_ELEMENTS(keep); i++) {
+        for (gsize i = 0; wanted && i < n; i++) {
                 cap_flag_value_t has = CAP_CLEAR;
 
                 if (cap_get_flag(now, keep[i], CAP_PERMITTED, &has) || has == CAP_CLEAR)
@@ -39,19 +39,19 @@ static cap_t wanted_of(cap_t now) {
         return wanted;
 }
 
-gboolean bh_privileges_drop(GError **error) {
+gboolean bh_privileges_keep(const int *keep, gsize n, GError **error) {
         gboolean ok = TRUE;
 
         /* the bounding set first: for it CAP_SETPCAP must be effective */
         for (cap_value_t c = 0; ok && c < cap_max_bits(); c++)
-                if (!is_kept(c) && cap_get_bound(c) == 1 && cap_drop_bound(c))
+                if (!is_kept(c, keep, n) && cap_get_bound(c) == 1 && cap_drop_bound(c))
                         ok = refused(error, "the bounding set");
         if (!ok)
                 return FALSE;
         if (cap_reset_ambient() && errno != EINVAL)
                 return refused(error, "the ambient set");
 
-        cap_t now = cap_get_proc(), wanted = now ? wanted_of(now) : NULL;
+        cap_t now = cap_get_proc(), wanted = now ? wanted_of(now, keep, n) : NULL;
         if (!wanted || cap_set_proc(wanted))
                 ok = refused(error, "the permitted set");
         if (wanted)
@@ -61,4 +61,8 @@ gboolean bh_privileges_drop(GError **error) {
         if (ok && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
                 ok = refused(error, "no_new_privs");
         return ok;
+}
+
+gboolean bh_privileges_drop(GError **error) {
+        return bh_privileges_keep(of_sensor, G_N_ELEMENTS(of_sensor), error);
 }

@@ -13,3 +13,5 @@
  * ambient; no program that is executed from here on gains any (no_new_privs). FALSE with *error: the kernel refuses, and nothing may be relied on.
  */
 gboolean bh_privileges_drop(GError **error);
+/* The same with a list of the caller's (CAP_…): for its own children and the like. */
+gboolean bh_privileges_keep(const int *keep, gsize n, GError **error);

@@ -398,6 +398,14 @@ guint64 bh_report_waiting(BhReport *r) {
         return bus.queued_bytes + bus.spooled_bytes;
 }
 
+void bh_report_positions(BhReport *r, guint64 *last, guint64 *acknowledged) {
+        BhBusPublisherStats bus;
+
+        bh_bus_publisher_stats(r->bus, &bus);
+        *last = bus.last_seq;
+        *acknowledged = bus.acked_seq;
+}
+
 guint64 bh_report_connections(BhReport *r) {
         BhBusPublisherStats bus;
 

@@ -50,6 +50,8 @@ typedef struct {
         GPtrArray *(*processes)(const char *container, guint limit, gpointer data);
         /* Pieces of the answer to "respond" (packed ResponseResults); NULL: this node carries out no responses. */
         GPtrArray *(*respond)(GBytes *body, gpointer data, GError **error);
+        /* A packed PolicySet; FALSE with *error: nothing changed. NULL: this node carries out no responses. */
+        gboolean (*policies)(GBytes *body, gpointer data, GError **error);
         /* Something about the sensor, as its event: action, sentence, and one attribute. */
         void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
         /* The findings of all ends of the sensor that were said (bh_report_start()) are spooled: called once, by the worker or by bh_report_free(). */
@@ -87,6 +89,8 @@ void bh_report_spooled(BhReport *r);
 /* Until it is; FALSE: not within the time. And the bytes that wait for the central. */
 gboolean bh_report_flush(BhReport *r, guint ms);
 guint64 bh_report_waiting(BhReport *r);
+/* Number of the last message that was published, and up to which the central has said that it stored them (0: not yet known since the start). */
+void bh_report_positions(BhReport *r, guint64 *last, guint64 *acknowledged);
 /* How often a central was there anew. */
 guint64 bh_report_connections(BhReport *r);
 

@@ -217,6 +217,20 @@ static void on_rules_set(BhBusStream *stream, GBytes *body, gpointer data) {
         end(r);
 }
 
+/* ---- policies ---- */
+
+static void on_policies_set(BhBusStream *stream, GBytes *body, gpointer data) {
+        BhReport *r = data;
+        g_autoptr(GError) error = NULL;
+
+        if (!begin(r, stream))
+                return;
+        if (r->c.policies(body, r->c.data, &error))
+                bh_report_urgent(r);
+        bh_bus_stream_end(stream, error ? error->message : NULL);
+        end(r);
+}
+
 /* ---- evidence ---- */
 
 static void on_evidence_verify(BhBusStream *stream, GBytes *body, gpointer data) {
@@ -259,6 +273,8 @@ void bh_report_serve(BhReport *r) {
         bh_bus_serve(r->bus, "processes", on_processes, r);
         if (r->c.respond)
                 bh_bus_serve(r->bus, "respond", on_respond, r);
+        if (r->c.policies && r->c.ruling)
+                bh_bus_serve(r->bus, "policies_set", on_policies_set, r);
         if (r->c.ruling) {
                 bh_bus_serve(r->bus, "rules", on_rules, r);
                 bh_bus_serve(r->bus, "rules_set", on_rules_set, r);

@@ -12,6 +12,7 @@
 #include "container/docker_act.h"
 #include "enforce.h"
 #include "enforce_link.h"
+#include "respond_files.h"
 #include "respond_ledger.h"
 
 #define DOCKER_MS 30000
@@ -24,6 +25,9 @@ struct BhRespond {
         GCond moved;
         GHashTable *entries; /* by id */
         BhEnforce *enforce;
+        BhFileKeeper *keeper;
+        guint keeper_restarts; /* of its worker, that were told */
+        gint64 keeper_asked_us;
         char *problem; /* why there is no enforce */
         guint64 serial, done, failed;
         gint64 started_us;
@@ -77,14 +81,12 @@ static guint64 id_of(const BhRespond *r, const char *cgroup) {
 
 /* NULL: it may be touched. Caller frees. */
 static char *protected_by(const BhRespond *r, const BhContainer *c, const char *cgroup) {
-        const char *label = bh_container_label(c, "bulkhead.protected"), *namespace = bh_container_label(c, "io.kubernetes.pod.namespace");
+        const char *protects = bh_response_protects(bh_container_label(c, BH_RESPONSE_LABEL_PROTECTED), bh_container_label(c, BH_RESPONSE_LABEL_NAMESPACE));
         g_autofree char *own = bh_file_read(AT_FDCWD, "/proc/self/cgroup", 65536, NULL, NULL, NULL);
         char *line = own ? strstr(own, "0::/") : NULL;
 
-        if (label && g_str_equal(label, "true"))
-                return g_strdup("its label bulkhead.protected says so");
-        if (namespace && (g_str_equal(namespace, "kube-system") || g_str_equal(namespace, "kube-node-lease")))
-                return g_strdup_printf("it belongs to the cluster itself (%s)", namespace);
+        if (protects)
+                return g_strdup(protects);
         if (line && cgroup) {
                 line[strcspn(line, "\n")] = '\0';
                 if (g_str_has_prefix(line + 3, cgroup) && (!line[3 + strlen(cgroup)] || line[3 + strlen(cgroup)] == '/'))
@@ -116,11 +118,29 @@ static gboolean holds_now(const BhEntry *e, const char *container) {
         return e->state == BH_RESPONSE_STATE_ACTIVE && g_str_equal(e->container, container);
 }
 
-/* New array of BhPeerNet; NULL with *error. */
-static GArray *nets_of(GPtrArray *texts, GError **error) {
-        g_autoptr(GArray) peers = bh_peers_parse((const char *const *) texts->pdata, texts->len, error);
+/* New array of BhPeerNet, and what is no peer (BhDeny) in *denies. NULL with *error. */
+static GArray *nets_of(GPtrArray *texts, GPtrArray **denies, GError **error) {
+        g_autoptr(GArray) peers = NULL;
 
-        return peers ? bh_peers_merge(peers, error) : NULL;
+        *denies = bh_denies_parse((const char *const *) texts->pdata, texts->len, &peers, error);
+        return *denies ? bh_peers_merge(peers, error) : NULL;
+}
+
+static gboolean denies_files(const BhEntry *e) {
+        for (guint i = 0; e->deny[i]; i++)
+                if (g_str_has_prefix(e->deny[i], "file:"))
+                        return TRUE;
+        return FALSE;
+}
+
+/* A process by which its files are reached. 0: none lives, or its runtime has not changed to the container's root yet. */
+static pid_t process_of(const BhRespond *r, const BhContainer *c, const char *cgroup) {
+        g_autoptr(GArray) pids = c && c->init_pid > 0 ? NULL : bh_cgroup_pids(r->v2, cgroup, 1);
+        pid_t pid = !pids ? c->init_pid : pids->len ? g_array_index(pids, gint, 0) : 0;
+        g_autofree char *path = g_strdup_printf("%s/%d/root/.", r->proc, pid), *host = g_build_filename(r->proc, "1/root/.", NULL);
+        struct stat its, hosts;
+
+        return pid > 0 && (stat(path, &its) || stat(host, &hosts) || its.st_dev != hosts.st_dev || its.st_ino != hosts.st_ino) ? pid : 0;
 }
 
 static void add_texts(GPtrArray *to, char **texts) {
@@ -131,7 +151,13 @@ static void add_texts(GPtrArray *to, char **texts) {
 typedef struct {
         BhEnforceDone done;
         gboolean isolated, frozen, network;
+        json_t *ways; /* what goes on all the same, a sentence each */
 } Held;
+
+static void held_clear(Held *h) {
+        g_clear_pointer(&h->ways, json_decref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Held, held_clear)
 
 /* `thaw`: what we froze; what others froze stays so. */
 static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, gboolean thaw, Held *held, GError **error) {
@@ -140,7 +166,8 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
         GHashTableIter it;
         BhEntry *e;
 
-        *held = (Held){ 0 };
+        held_clear(held);
+        *held = (Held){ .ways = json_array() };
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
                 if (!holds_now(e, container))
@@ -154,10 +181,11 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
         if (newest)
                 add_texts(allow, newest->allow);
         held->isolated = newest != NULL;
-        held->network = held->isolated || deny->len;
-        g_autoptr(GArray) allowed = nets_of(allow, error), denied = allowed ? nets_of(deny, error) : NULL;
+        g_autoptr(GPtrArray) denies = NULL, none = NULL;
+        g_autoptr(GArray) allowed = nets_of(allow, &none, error), denied = allowed ? nets_of(deny, &denies, error) : NULL;
         if (!denied)
                 return FALSE;
+        held->network = held->isolated || denied->len;
         BhEnforceRules rules = { .isolate = held->isolated, .allow = allowed, .deny = denied, .shared_network = held->network && c && shares_network(r, c) };
 
         if (held->network && !r->enforce)
@@ -166,6 +194,14 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
                 bh_enforce_clear(r->enforce, cgroup);
         else if (held->network && !bh_enforce_set(r->enforce, cgroup, &rules, &held->done, error))
                 return FALSE;
+        if (!bh_respond_files(r->keeper, container, cgroup, process_of(r, c, cgroup), denies, held->ways, error))
+                return FALSE;
+        for (guint i = 0; i < denies->len; i++) {
+                const BhDeny *d = denies->pdata[i];
+
+                if (d->kind != BH_DENY_FILE)
+                        json_array_append_new(held->ways, json_sprintf("%s is not denied: not built yet", bh_deny_what(d->kind)));
+        }
         if ((!held->frozen && !thaw) || !is_there(r, cgroup))
                 return TRUE;
         return bh_cgroup_freeze(r->v2, cgroup, held->frozen, error);
@@ -173,12 +209,14 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
 
 /* What goes on all the same, a sentence each. */
 static json_t *open_ways(const BhContainer *c, const Held *held) {
-        json_t *open = json_array();
+        json_t *open = json_copy(held->ways);
         const char *why = held->done.host_network ? "it has the host's network" : held->done.shared_network ? "it shares its network with other containers"
                           : held->done.no_interfaces && !g_str_equal(c->network_mode, "none") ? "none of its interfaces ends in this network namespace" : NULL;
 
-        if (held->frozen)
+        if (held->frozen) {
+                json_array_clear(open);
                 return open;
+        }
         if (held->network && why)
                 json_array_append_new(open, json_sprintf("frames of packet sockets and the kernel's own answers (ICMP echo) pass: %s", why));
         for (guint i = 0; held->isolated && i < c->mounts->len; i++) {
@@ -210,7 +248,7 @@ static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *
         g_autoptr(GError) error = NULL;
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
         g_autofree char *said = NULL;
-        Held held;
+        g_auto(Held) held = { 0 };
 
         e->state = state;
         if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error)) {
@@ -255,7 +293,7 @@ static json_t *fail_entry(BhRespond *r, BhEntry *e, const char *why) {
 /* What the others hold remains. */
 static json_t *undo_new(BhRespond *r, BhEntry *e, const BhContainer *c, const char *why) {
         g_autoptr(GError) error = NULL;
-        Held rest;
+        g_auto(Held) rest = { 0 };
 
         e->state = BH_RESPONSE_STATE_FAILED;
         if (!hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &rest, &error))
@@ -265,7 +303,7 @@ static json_t *undo_new(BhRespond *r, BhEntry *e, const BhContainer *c, const ch
 
 static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         g_autoptr(GError) error = NULL;
-        Held held;
+        g_auto(Held) held = { 0 };
 
         e->state = BH_RESPONSE_STATE_ACTIVE;
         e->cgroup_id = id_of(r, e->cgroup);
@@ -336,11 +374,12 @@ static json_t *take_new(BhRespond *r, const BhOrder *o) {
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, o->container);
         if (!c || c->state == BH_CONTAINER_REMOVED)
                 return fail(o, "there is no such container on the node any more");
-        g_autoptr(GArray) allow = bh_peers_parse(o->allow, o->n_allow, &error), deny = allow ? bh_peers_parse(o->deny, o->n_deny, &error) : NULL;
-        if (!deny)
+        g_autoptr(GArray) allow = bh_peers_parse(o->allow, o->n_allow, &error), deny = NULL;
+        g_autoptr(GPtrArray) denies = allow ? bh_denies_parse(o->deny, o->n_deny, &deny, &error) : NULL;
+        if (!denies)
                 return fail(o, error->message);
-        if (action == BH_RESPONSE_BLOCK && !deny->len)
-                return fail(o, "to block needs at least one peer");
+        if (action == BH_RESPONSE_BLOCK && !deny->len && !denies->len)
+                return fail(o, "to block needs at least one peer, or something else that is refused");
         g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL, *why = protected_by(r, c, cgroup);
         if (why) {
                 g_autofree char *text = g_strdup_printf("the container is protected: %s", why);
@@ -412,6 +451,53 @@ json_t *bh_respond_list(BhRespond *r) {
         return list;
 }
 
+char *bh_respond_protects(BhRespond *r, const BhContainer *c) {
+        g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL;
+
+        return protected_by(r, c, cgroup);
+}
+
+gboolean bh_respond_holds(BhRespond *r, const char *actor, const char *container) {
+        gboolean found = FALSE;
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_mutex_lock(&r->lock);
+        g_hash_table_iter_init(&it, r->entries);
+        while (!found && g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                found = (e->state == BH_RESPONSE_STATE_ACTIVE || e->state == BH_RESPONSE_STATE_PENDING) && g_str_equal(e->actor, actor) && g_str_equal(e->container, container);
+        g_mutex_unlock(&r->lock);
+        return found;
+}
+
+void bh_respond_each(BhRespond *r, const char *actor, void (*each)(const BhOrder *order, json_t *told, gpointer data), gpointer data) {
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_mutex_lock(&r->lock);
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                if (!g_str_has_prefix(e->actor, actor))
+                        continue;
+                json_auto_t *told = bh_entry_tell(e);
+                const BhOrder order = {
+                        .id = e->id,
+                        .action = bh_response_action_name(e->action),
+                        .container = e->container,
+                        .reason = e->reason,
+                        .actor = e->actor,
+                        .allow = (const char *const *) e->allow,
+                        .deny = (const char *const *) e->deny,
+                        .n_allow = e->allow ? g_strv_length(e->allow) : 0,
+                        .n_deny = e->deny ? g_strv_length(e->deny) : 0,
+                        .until_ns = e->until_ns,
+                        .best_effort = e->best_effort,
+                };
+                each(&order, told, data);
+        }
+        g_mutex_unlock(&r->lock);
+}
+
 json_t *bh_respond_status(BhRespond *r) {
         json_t *guarantees = json_array(), *status;
 
@@ -430,7 +516,7 @@ json_t *bh_respond_status(BhRespond *r) {
 static void look_after(BhRespond *r, BhEntry *e) {
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
         g_autoptr(GError) error = NULL;
-        Held held;
+        g_auto(Held) held = { 0 };
 
         if (e->state != BH_RESPONSE_STATE_ACTIVE)
                 return;
@@ -456,7 +542,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
                 e->cgroup = g_steal_pointer(&cgroup);
                 id = id_of(r, e->cgroup);
         }
-        if (!id || id == e->cgroup_id)
+        if (!id || id == e->cgroup_id || (denies_files(e) && !process_of(r, c, e->cgroup)))
                 return;
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
                 if (!e->complained) {
@@ -487,6 +573,80 @@ static void each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e)) {
                 call(r, open->pdata[i]);
 }
 
+/* What the keeper has of containers that nothing in the ledger denies files to. */
+static void settle_files(BhRespond *r) {
+        json_auto_t *list = bh_filekeeper_list(r->keeper);
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(json_object_get(list, "containers"), i, one) {
+                const char *container = json_string_value(json_object_get(one, "container"));
+                g_autoptr(GError) error = NULL;
+                gboolean wanted = FALSE;
+                GHashTableIter it;
+                BhEntry *e;
+
+                g_hash_table_iter_init(&it, r->entries);
+                while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                        wanted |= e->action == BH_RESPONSE_BLOCK && holds_now(e, container);
+                if (!wanted && !bh_filekeeper_drop(r->keeper, container, &error))
+                        bh_error("files are denied for no response", "container", container, "error", error->message);
+        }
+}
+
+static void mend_files(BhRespond *r, BhEntry *e) {
+        if (e->state != BH_RESPONSE_STATE_ACTIVE || !denies_files(e))
+                return;
+        e->unkept = TRUE;
+        e->cgroup_id = 0; /* by look_after() */
+}
+
+static void tell_unkept(BhRespond *r, BhEntry *e) {
+        if (e->unkept)
+                say(r, "keeper_lost", e, "denied no files since the keeper of file denials ended; it is put in force again");
+        e->unkept = FALSE;
+}
+
+/* The sensor was away: was the keeper, too? Where the cgroup is another one by now its container was, and there was nothing to deny. */
+static void find_unkept(BhRespond *r) {
+        json_auto_t *list = bh_filekeeper_list(r->keeper);
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                gboolean kept = e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !is_there(r, e->cgroup) || !denies_files(e);
+                json_t *one;
+                size_t i;
+
+                json_array_foreach(json_object_get(list, "containers"), i, one)
+                        kept |= g_strcmp0(json_string_value(json_object_get(one, "container")), e->container) == 0;
+                e->unkept = !kept;
+        }
+}
+
+/* No fail-open without a word: when the keeper ends the kernel lets through what it asked about. */
+static void look_after_keeper(BhRespond *r) {
+        if (bh_filekeeper_lost(r->keeper)) {
+                r->keeper_restarts = 0;
+                each_open(r, mend_files);
+        }
+        each_open(r, tell_unkept);
+        if (g_get_monotonic_time() - r->keeper_asked_us < G_USEC_PER_SEC)
+                return;
+        r->keeper_asked_us = g_get_monotonic_time();
+        json_auto_t *list = bh_filekeeper_list(r->keeper);
+        guint restarts = (guint) json_integer_value(json_object_get(list, "restarts"));
+
+        if (list && restarts > r->keeper_restarts && r->c.say) {
+                g_autofree char *n = g_strdup_printf("%u", restarts);
+
+                r->c.say("keeper_stuck", "what answers the kernel about denied files ended or did not answer, and was started anew: opens waited meanwhile, and those under way were refused", "restarts", n, r->c.data);
+        }
+        if (list)
+                r->keeper_restarts = restarts;
+}
+
 static gpointer work(gpointer data) {
         BhRespond *r = data;
         g_autoptr(GError) error = NULL;
@@ -495,6 +655,7 @@ static gpointer work(gpointer data) {
         if (r->enforce && !bh_enforce_prepare(r->enforce, &error))
                 bh_error("this node cannot cut containers off", "error", error->message);
         while (!r->stopping) {
+                look_after_keeper(r);
                 each_open(r, look_after);
                 if (held_now(r))
                         g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPOND_TICK_MS * 1000);
@@ -521,6 +682,8 @@ BhRespond *bh_respond_new(const BhRespondConfig *config, GError **error) {
         r->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify) bh_entry_free);
         if (!bh_entries_load(r->dir, r->entries, &r->serial, error))
                 return NULL;
+        g_autofree char *run_dir = g_path_get_dirname(config->pin_dir);
+        r->keeper = bh_filekeeper_open(run_dir, r->proc, r->v2);
         r->enforce = bh_enforce_open(config->pin_dir, r->v2, r->proc, &problem);
         if (!r->enforce)
                 r->problem = g_strdup(problem->message);
@@ -530,7 +693,7 @@ BhRespond *bh_respond_new(const BhRespondConfig *config, GError **error) {
 static void take_up(BhRespond *r, BhEntry *e) {
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
         g_autoptr(GError) failed = NULL;
-        Held held;
+        g_auto(Held) held = { 0 };
 
         if (e->state == BH_RESPONSE_STATE_PENDING)
                 end(r, e, BH_RESPONSE_STATE_FAILED, "the sensor ended while it was carried out: it may or may not have been");
@@ -546,9 +709,11 @@ static void take_up(BhRespond *r, BhEntry *e) {
 void bh_respond_start(BhRespond *r) {
         g_mutex_lock(&r->lock);
         r->started_us = g_get_monotonic_time();
+        find_unkept(r);
         each_open(r, take_up);
         if (r->enforce)
                 bh_enforce_settle(r->enforce);
+        settle_files(r);
         g_mutex_unlock(&r->lock);
         r->thread = g_thread_new("bh-respond", work, r);
 }
@@ -564,6 +729,7 @@ void bh_respond_free(BhRespond *r) {
                 g_thread_join(r->thread);
         }
         bh_enforce_free(r->enforce);
+        bh_filekeeper_free(r->keeper);
         g_hash_table_unref(r->entries);
         g_cond_clear(&r->moved);
         g_mutex_clear(&r->lock);

@@ -57,3 +57,10 @@ json_t *bh_respond_order(BhRespond *r, const BhOrder *order);
 json_t *bh_respond_list(BhRespond *r);
 /* For the status: what is held, what was done, and what this node can guarantee. */
 json_t *bh_respond_status(BhRespond *r);
+
+/* For policies: any thread. Why this container is never touched, caller frees; NULL: it may be. */
+char *bh_respond_protects(BhRespond *r, const BhContainer *c);
+/* Something that this actor did to the container goes on, or is under way. */
+gboolean bh_respond_holds(BhRespond *r, const char *actor, const char *container);
+/* Each in the ledger whose actor begins so, as it was ordered, and what bh_respond_list() tells of it. The call must not call back. */
+void bh_respond_each(BhRespond *r, const char *actor, void (*each)(const BhOrder *order, json_t *told, gpointer data), gpointer data);

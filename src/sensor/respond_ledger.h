@@ -23,6 +23,7 @@ typedef struct {
         /* not kept */
         guint64 cgroup_id;
         gboolean busy, complained;
+        gboolean unkept; /* its denials of files were not in force, and nobody was told yet */
 } BhEntry;
 
 BhEntry *bh_entry_new(const BhOrder *o, BhResponseAction action, const BhContainer *c, const char *cgroup, guint64 serial, gint64 now_ns);

@@ -586,6 +586,10 @@ void bh_ruling_tell(BhRuling *r, BhAlertsTold told, gpointer data) {
         bh_alerts_tell(r->alerts, told, data);
 }
 
+void bh_ruling_watch(BhRuling *r, BhAlertsTold matched, gpointer data) {
+        bh_alerts_watch(r->alerts, matched, data);
+}
+
 void bh_ruling_settle(BhRuling *r) {
         bh_alerts_settle(r->alerts);
 }

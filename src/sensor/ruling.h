@@ -48,6 +48,8 @@ void bh_ruling_free(BhRuling *r);
 void bh_ruling_name(BhRuling *r, const char *node);
 /* See bh_alerts_tell(). */
 void bh_ruling_tell(BhRuling *r, BhAlertsTold told, gpointer data);
+/* See bh_alerts_watch(). */
+void bh_ruling_watch(BhRuling *r, BhAlertsTold matched, gpointer data);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhRuling, bh_ruling_free)
 
 /* Reads all files anew. FALSE with all errors, a line each; what ran goes on. */

@@ -27,8 +27,10 @@
 #include "recorder/recorder.h"
 #include "net_alerts.h"
 #include "dns_tcp.h"
+#include "pause.h"
 #include "payload.h"
 #include "report.h"
+#include "policies.h"
 #include "respond.h"
 #include "web_watch.h"
 
@@ -44,7 +46,7 @@ typedef struct {
         char *web_settings;     /* file; NULL: none */
         char *evidence_heads;   /* file; NULL: none */
         BhKinds events; /* that the recorder keeps */
-        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, no_evidence, no_integrity, host_events, debug;
+        gboolean no_docker, no_containerd, no_bus, no_inspector, no_web, no_calls, no_evidence, no_hold, no_integrity, host_events, debug, uninstall, keep_data;
         gint64 max_mib, fold_ms, budget, spool_mib, walk_ms, evidence_mib; /* -1: default */
         gint64 ring_kib[BH_RING_MAX];    /* 0: default */
 } BhSensorOptions;
@@ -59,6 +61,7 @@ typedef struct {
         gboolean after_crash;
         BhEnds *ends; /* NULL: the start did not come so far */
         BhCanary *canary;
+        BhPause *pause;         /* NULL: nothing is stopped to be copied */
         BhCgroupLayout *cgroups;
         BhHooks *hooks;
         BhCgroups *kernel_cgroups;
@@ -90,6 +93,7 @@ typedef struct {
         char *evidence_error, *evidence_broken; /* set before threads are started */
         BhRespond *respond;     /* NULL: the same, and nothing is held since an earlier run; or it could not be opened */
         char *respond_error;
+        BhNodePolicies *policies; /* NULL: no report, no rules, or no responses */
         BhFlows *flows;         /* NULL: the same */
         BhConntrackSockets conntrack;
         BhLineage *lineage;
@@ -134,6 +138,8 @@ json_t *bh_sensor_web_status(BhSensor *s);
 
 /* ---- evidence (sensor_evidence.c) */
 
+/* First of all, while there is one thread; and what a sensor before left stopped goes on. */
+void bh_sensor_open_pause(BhSensor *s);
 /* After the report, before the first event. What hinders it is said and shown by the status. */
 void bh_sensor_open_evidence(BhSensor *s);
 /* When the pipeline runs. */
@@ -165,6 +171,11 @@ void bh_sensor_free_respond(BhSensor *s);
 /* For the report: `sensor` is the BhSensor. */
 GPtrArray *bh_sensor_respond(GBytes *body, gpointer sensor, GError **error);
 json_t *bh_sensor_respond_status(BhSensor *s);
+/* After the report; before the first event. It is freed when no event comes any more. */
+void bh_sensor_open_policies(BhSensor *s);
+/* For the report: `sensor` is the BhSensor. */
+gboolean bh_sensor_set_policies(GBytes *body, gpointer sensor, GError **error);
+json_t *bh_sensor_policies_status(BhSensor *s);
 
 /* ---- the node's integrity (sensor_integrity.c) */
 

@@ -13,6 +13,7 @@
 #include "sensor.h"
 
 #define PATHS_MAX 8192u
+#define MISS_US (30 * (gint64) G_USEC_PER_SEC) /* an executable that nobody knew is not asked for again for so long: each question stops the drain thread */
 #define FIRST_SECONDS 60u     /* a program that was never run in that container before is looked at for so long */
 #define INCIDENT_SECONDS 600u /* after a rule of high priority matched */
 
@@ -21,7 +22,9 @@ struct BhSensorCalls {
         BhCallBook *book; /* the thread's of the callers, but for its numbers */
 
         GMutex lock;
+        GHashTable *missed; /* keys like those of paths → when they are asked for again (gint64, monotonic); PATHS_MAX, beyond which all are forgotten */
         GHashTable *paths; /* "container\ndev\nino" → path; "" the runtime's own, which is nobody's behaviour */
+        guint64 spared;    /* of `nameless`, those that nobody was asked about again */
         guint64 nameless;  /* windows of executables that nothing is known of */
         guint64 whole;     /* windows that were told */
         BhCallBookStats stats;
@@ -81,19 +84,36 @@ static void ask(gpointer data) {
                 a->exe = g_steal_pointer(&exe);
 }
 
+static void miss(BhSensorCalls *c, char *key) {
+        gint64 again_us = g_get_monotonic_time() + MISS_US;
+
+        g_mutex_lock(&c->lock);
+        if (g_hash_table_size(c->missed) >= PATHS_MAX)
+                g_hash_table_remove_all(c->missed);
+        g_hash_table_replace(c->missed, key, g_memdup2(&again_us, sizeof(again_us)));
+        g_mutex_unlock(&c->lock);
+}
+
 static char *exe_of(BhSensor *s, const BhContainer *container, const BhCallerWindow *w) {
+        BhSensorCalls *c = s->calls;
         g_autofree char *key = path_key(container->id, strlen(container->id), w->dev, w->ino);
         Asking asking = { s->processes, w, NULL };
         char *exe;
 
-        g_mutex_lock(&s->calls->lock);
-        exe = g_strdup(g_hash_table_lookup(s->calls->paths, key));
-        g_mutex_unlock(&s->calls->lock);
-        if (exe)
+        g_mutex_lock(&c->lock);
+        /* an exec event that came meanwhile has its path here, whatever was missed before */
+        exe = g_strdup(g_hash_table_lookup(c->paths, key));
+        const gint64 *again_us = exe ? NULL : g_hash_table_lookup(c->missed, key);
+        gboolean wait = again_us && g_get_monotonic_time() < *again_us;
+        c->spared += wait;
+        g_mutex_unlock(&c->lock);
+        if (exe || wait)
                 return exe;
         bh_pipeline_call(s->pipeline, ask, &asking);
         if (asking.exe)
-                remember(s->calls, g_steal_pointer(&key), asking.exe, strlen(asking.exe));
+                remember(c, g_steal_pointer(&key), asking.exe, strlen(asking.exe));
+        else
+                miss(c, g_steal_pointer(&key));
         return asking.exe;
 }
 
@@ -159,6 +179,7 @@ void bh_sensor_open_calls(BhSensor *s) {
         g_mutex_init(&s->calls->lock);
         s->calls->book = bh_callbook_new();
         s->calls->paths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        s->calls->missed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         s->calls->callers = bh_callers_new(s->hooks);
 }
 
@@ -180,6 +201,7 @@ void bh_sensor_free_calls(BhSensor *s) {
         bh_callers_free(c->callers);
         bh_callbook_free(c->book);
         g_hash_table_unref(c->paths);
+        g_hash_table_unref(c->missed);
         g_mutex_clear(&c->lock);
         g_free(c);
 }
@@ -208,9 +230,11 @@ json_t *bh_sensor_calls_status(BhSensor *s) {
         json_object_set_new(o, "late", number(k.late));
         json_object_set_new(o, "calls", number(k.seen));
         json_object_set_new(o, "counted", number(k.counted));
+        json_object_set_new(o, "stray", number(k.stray));
         json_object_set_new(o, "lost", json_pack("{s:o, s:o}", "no_place", number(k.full), "contended", number(k.contended)));
         g_mutex_lock(&c->lock);
         json_object_set_new(o, "without_a_name", number(c->nameless));
+        json_object_set_new(o, "not_asked_again", number(c->spared));
         json_object_set_new(o, "with_a_name", number(c->whole));
         json_object_set_new(o, "executables", number(c->stats.executables));
         json_object_set_new(o, "bytes", number(c->stats.bytes));

@@ -43,10 +43,28 @@ void bh_sensor_open_evidence(BhSensor *s) {
                 bh_ruling_tell(s->ruling, on_told, s);
 }
 
+void bh_sensor_open_pause(BhSensor *s) {
+        guint left = bh_pause_recover(s->pin_dir, s->proc_path);
+        g_autofree char *count = g_strdup_printf("%u", left);
+
+        if (left)
+                bh_warn("processes go on that the sensor before had stopped to copy what they run", "count", count);
+        if (!s->options.no_hold && !s->options.no_evidence)
+                s->pause = bh_pause_new(s->pin_dir, s->proc_path);
+}
+
+static gboolean on_stopped(const struct bh_pause_record *r, gpointer data) {
+        return bh_evidence_stopped(((BhSensor *) data)->evidence, r);
+}
+
 void bh_sensor_start_evidence(BhSensor *s) {
+        g_autoptr(GError) error = NULL;
+
         if (!s->evidence)
                 return;
         bh_evidence_start(s->evidence, s->report);
+        if (s->pause && !bh_pause_start(s->pause, s->hooks, on_stopped, s, &error))
+                bh_warn("programs that end at once may be missed by evidence: they cannot be stopped to be copied", "why", error->message);
         if (s->evidence_broken)
                 bh_pipeline_say(s->pipeline, "evidence_broken", "the chain of evidence on this node was tampered with", "why", s->evidence_broken, NULL);
 }
@@ -62,6 +80,7 @@ void bh_sensor_early(const struct bh_decoded *d, guint64 cgroup, gpointer data) 
 json_t *bh_sensor_evidence_status(BhSensor *s) {
         json_t *o = s->evidence ? bh_evidence_status(s->evidence) : json_pack("{s:s}", "state", s->options.no_evidence ? "off" : "failed");
 
+        json_object_set_new(o, "hold", bh_pause_status(s->pause));
         json_object_set_new(o, "error", json_string(s->evidence_error ? s->evidence_error : ""));
         json_object_set_new(o, "broken", json_string(s->evidence_broken ? s->evidence_broken : ""));
         return o;

@@ -35,12 +35,42 @@ void bh_sensor_open_respond(BhSensor *s) {
         }
 }
 
+static void on_report(GBytes *body, gpointer data) {
+        bh_report_publish(((BhSensor *) data)->report, "response", body);
+}
+
+static void on_match(const BhRule *rule, const char *id, const struct bh_event *e, gpointer data) {
+        bh_node_policies_match(((BhSensor *) data)->policies, rule, id, e);
+}
+
+void bh_sensor_open_policies(BhSensor *s) {
+        g_autofree char *path = g_build_filename(s->options.data_dir, "policies", NULL);
+        BhNodePoliciesConfig config = { .path = path, .respond = s->respond, .containers = s->containers, .publish = on_report, .say = on_say, .data = s };
+
+        if (!s->respond || !s->ruling || !s->report)
+                return;
+        config.node = bh_report_node(s->report);
+        s->policies = bh_node_policies_new(&config);
+        bh_ruling_watch(s->ruling, on_match, s);
+}
+
+gboolean bh_sensor_set_policies(GBytes *body, gpointer sensor, GError **error) {
+        return bh_node_policies_set(((BhSensor *) sensor)->policies, body, error);
+}
+
 void bh_sensor_start_respond(BhSensor *s) {
         if (s->respond)
                 bh_respond_start(s->respond);
+        if (s->policies)
+                bh_node_policies_start(s->policies);
+}
+
+json_t *bh_sensor_policies_status(BhSensor *s) {
+        return s->policies ? bh_node_policies_status(s->policies) : json_null();
 }
 
 void bh_sensor_free_respond(BhSensor *s) {
+        bh_node_policies_settle(s->policies);
         g_clear_pointer(&s->respond, bh_respond_free);
 }
 

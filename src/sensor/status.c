@@ -255,6 +255,7 @@ json_t *bh_sensor_status(BhSensor *s) {
         json_object_set_new(o, "evidence", bh_sensor_evidence_status(s));
         json_object_set_new(o, "calls", bh_sensor_calls_status(s));
         json_object_set_new(o, "responses", bh_sensor_respond_status(s));
+        json_object_set_new(o, "policies", bh_sensor_policies_status(s));
 
         part = json_object();
         json_object_set_new(part, "recorded", number(p.events));

@@ -8,7 +8,7 @@
 static const guint32 lifecycle[] = { BH_EV_EXEC, BH_EV_FORK, BH_EV_EXIT, BH_EV_CGROUP_CREATE, BH_EV_CGROUP_REMOVE, BH_EV_CGROUP_ATTACH };
 
 const char *bh_consumer_name(BhConsumer who) {
-        static const char *const names[BH_CONSUMERS] = { "sensor", "recorder", "rules", "models", "response", "live" };
+        static const char *const names[BH_CONSUMERS] = { "sensor", "recorder", "rules", "evidence", "live" };
 
         return who < BH_CONSUMERS ? names[who] : "?";
 }

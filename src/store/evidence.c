@@ -53,14 +53,35 @@ static gboolean make_room(BhStore *s, gint64 serial, GError **error) {
                bh_db_run(s->writer, error, "UPDATE evidence_chains SET first_seq = coalesce((SELECT min(seq) FROM evidence WHERE evidence.chain = evidence_chains.chain), last_seq + 1)", "");
 }
 
-/* A node that begins anew all the time has no more chains than the bound. */
-static gboolean has_place(BhStore *s, const char *node, const char *chain, gboolean *place, GError **error) {
-        gint64 known, of_node = 0;
+/* That it is what the last item of the chain announced: signed with the key that only the chain's own node has. */
+static gboolean goes_on(BhStore *s, const BhStoreEvidence *e, gboolean *yes, GError **error) {
+        gint64 n;
 
-        if (!bh_db_get_int(s->writer, &known, NULL, error, "SELECT count(*) FROM evidence_chains WHERE chain = ?", "t", chain) ||
-            (!known && !bh_db_get_int(s->writer, &of_node, NULL, error, "SELECT count(*) FROM evidence_chains WHERE node = ?", "t", node)))
+        if (!bh_db_get_int(s->writer, &n, NULL, error, "SELECT count(*) FROM evidence_chains WHERE chain = ? AND last_seq = ? AND hash = ? AND next = ?", "tutt", e->chain, e->seq - 1, e->prev, e->key))
                 return FALSE;
-        *place = known || of_node < BH_STORE_EVIDENCE_CHAINS;
+        *yes = n > 0;
+        return TRUE;
+}
+
+/*
+ * A node that begins anew all the time has no more chains than the bound. A chain is its first node's: another node's item is taken only if it goes on with the chain, which a node can that was given
+ * another name, and nobody else; it is that node's chain from then on.
+ */
+static gboolean has_place(BhStore *s, const char *node, const BhStoreEvidence *e, gboolean *place, GError **error) {
+        g_autofree char *owner = NULL;
+        gint64 of_node = 0;
+
+        if (!bh_db_get_text(s->writer, &owner, error, "SELECT node FROM evidence_chains WHERE chain = ?", "t", e->chain))
+                return FALSE;
+        if (owner && g_str_equal(owner, node)) {
+                *place = TRUE;
+                return TRUE;
+        }
+        if (owner)
+                return goes_on(s, e, place, error) && (!*place || bh_db_run(s->writer, error, "UPDATE evidence_chains SET node = ? WHERE chain = ?", "tt", node, e->chain));
+        if (!bh_db_get_int(s->writer, &of_node, NULL, error, "SELECT count(*) FROM evidence_chains WHERE node = ?", "t", node))
+                return FALSE;
+        *place = of_node < BH_STORE_EVIDENCE_CHAINS;
         return TRUE;
 }
 
@@ -68,7 +89,7 @@ gboolean bh_store_put_evidence(BhStore *s, const char *node, const BhStoreEviden
         gboolean place;
         gint64 have;
 
-        if (!has_place(s, node, e->chain, &place, error))
+        if (!has_place(s, node, e, &place, error))
                 return FALSE;
         if (!place) {
                 ++*refused;

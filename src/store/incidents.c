@@ -130,8 +130,38 @@ gboolean bh_store_incidents_put(BhStore *s, const BhStoreIncident *rows, guint n
         return bh_store_begin(s, error) && bh_store_end(s, put(s, rows, n, members, n_members, position, error), error);
 }
 
+/* In rows of `meta` by the names of both, the smaller first: they are few, and belong to no row of an incident alone. */
+static gboolean put_apart(BhStore *s, const BhStoreIncidentApart *x, GError **error) {
+        g_autofree char *key = g_strdup_printf("apart:%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT, MIN(x->a, x->b), MAX(x->a, x->b));
+
+        if (!x->apart)
+                return bh_db_run(s->writer, error, "DELETE FROM meta WHERE \"key\" = ?", "t", key);
+        return bh_db_run(s->writer, error, "INSERT INTO meta (\"key\", value) VALUES (?, '') ON CONFLICT (\"key\") DO NOTHING", "t", key) &&
+               bh_db_run(s->writer, error, "DELETE FROM meta WHERE \"key\" LIKE 'apart:%' AND \"key\" NOT IN (SELECT \"key\" FROM meta WHERE \"key\" LIKE 'apart:%' "
+                         "ORDER BY CAST(substr(\"key\", 7) AS INTEGER) DESC LIMIT ?)", "i", (gint64) BH_STORE_INCIDENTS_APART);
+}
+
+gboolean bh_store_incidents_apart(BhStore *s, void (*each)(guint64, guint64, gpointer), gpointer data, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+        BhDbStep step = BH_DB_FAILED;
+
+        if (!db)
+                return FALSE;
+        BhDbStmt *st = bh_db_query(db, error, "SELECT substr(\"key\", 7) FROM meta WHERE \"key\" LIKE 'apart:%'", "");
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                char *end;
+                guint64 a = g_ascii_strtoull(bh_db_peek(st, 0), &end, 10);
+
+                if (*end == ':')
+                        each(a, g_ascii_strtoull(end + 1, NULL, 10), data);
+        }
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE;
+}
+
 gboolean bh_store_incidents_decide(BhStore *s, const BhStoreIncident *rows, guint n, const BhStoreIncidentMember *members, guint n_members, guint64 position, const BhStoreIncidentSaid *said, guint n_said,
-                                   const BhStoreAuditEntry *audit, GError **error) {
+                                   const BhStoreIncidentApart *apart, const BhStoreAuditEntry *audit, GError **error) {
         gboolean ok;
 
         if (!bh_store_begin(s, error))
@@ -148,7 +178,7 @@ gboolean bh_store_incidents_decide(BhStore *s, const BhStoreIncident *rows, guin
                 if (!ok)
                         g_propagate_error(error, g_steal_pointer(&full));
         }
-        return bh_store_end(s, ok && bh_store_put_audit(s, audit, error), error);
+        return bh_store_end(s, ok && (!apart || put_apart(s, apart, error)) && bh_store_put_audit(s, audit, error), error);
 }
 
 gboolean bh_store_incident_members(BhStore *s, guint64 id, guint max, BhStoreMemberFunc func, gpointer data, GError **error) {

@@ -5,7 +5,7 @@
 
 /* Counted only if the transaction becomes durable. */
 typedef struct {
-        guint64 ingested[9], duplicates, refused, folded;
+        guint64 ingested[10], duplicates, refused, folded;
 } Counts;
 
 static gboolean is_empty(const char *text) {
@@ -69,6 +69,8 @@ static gboolean put_message(BhStore *s, const char *node, BhStoreMessage *m, Cou
                         return FALSE;
                 counts->duplicates += duplicate;
                 return TRUE;
+        case BH_STORE_MESSAGE_RESPONSE:
+                return bh_store_put_response(s, node, &m->response, &counts->refused, error);
         case BH_STORE_MESSAGE_LISTENERS:
                 return bh_store_put_listeners(s, node, &m->listeners, error);
         case BH_STORE_MESSAGE_RESOURCES:

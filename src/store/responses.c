@@ -53,6 +53,10 @@ BhStorePage *bh_store_responses(BhStore *s, const BhStoreResponseFilter *f, cons
         if (f) {
                 bh_where_text(&w, "state = ?", f->state);
                 bh_where_text(&w, "action = ?", f->action);
+                bh_where_text(&w, "actor = ?", f->actor);
+                bh_where_text(&w, "container_id = ?", f->container_id);
+                if (f->since_ns)
+                        bh_where_int(&w, "created_ns >= ?", f->since_ns);
                 bh_where_text(&w, "node = ?", f->node);
                 bh_where_text(&w, "application = ?", f->application);
                 bh_where_text(&w, "workload = ?", f->workload);
@@ -146,6 +150,39 @@ static gboolean told(BhStore *s, const char *node, const char *id, const char *s
                        bh_store_clean(s, result, BH_STORE_TEXT_MAX), detail, bh_store_clean_json(s, detail, "{}")))
                 return FALSE;
         return bh_db_changes(s->writer) == 0 || bh_store_log(s, BH_STORE_CHANGE_RESPONSE, id, NULL, error);
+}
+
+/* Never for reasons of the message: what there is no room for is counted. */
+gboolean bh_store_put_response(BhStore *s, const char *node, const BhStoreResponse *r, guint64 *refused, GError **error) {
+        g_autoptr(GError) why = NULL;
+        gint64 known;
+
+        if (!bh_db_get_int(s->writer, &known, NULL, error, "SELECT count(*) FROM responses WHERE id = ?", "t", r->id))
+                return FALSE;
+        if (known)
+                return told(s, node, r->id, r->state, r->result, strlen(r->detail) <= DETAIL_MAX ? r->detail : "", error);
+        if (add(s, r, &why))
+                return TRUE;
+        if (!g_error_matches(why, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT)) {
+                g_propagate_error(error, g_steal_pointer(&why));
+                return FALSE;
+        }
+        ++*refused;
+        return TRUE;
+}
+
+gboolean bh_store_responses_of(BhStore *s, const char *actor, BhStoreResponseCounts *out, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+
+        if (!db)
+                return FALSE;
+        BhDbStmt *st = bh_db_query(db, error, "SELECT count(*), coalesce(sum(" OPEN "), 0), coalesce(sum(state = 'dry_run'), 0), coalesce(sum(state = 'failed'), 0) FROM responses WHERE actor = ?", "t", actor);
+        BhDbStep step = st ? bh_db_step(st, error) : BH_DB_FAILED;
+        if (step == BH_DB_ROW)
+                *out = (BhStoreResponseCounts){ (guint64) bh_db_int(st, 0), (guint64) bh_db_int(st, 1), (guint64) bh_db_int(st, 2), (guint64) bh_db_int(st, 3) };
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_ROW;
 }
 
 gboolean bh_store_response_told(BhStore *s, const char *node, const char *id, const char *state, const char *result, const char *detail, GError **error) {

@@ -159,6 +159,10 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         " until_ns INTEGER NOT NULL, created_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL, best_effort INTEGER NOT NULL, releasing INTEGER NOT NULL) STRICT;"
         "CREATE INDEX responses_created ON responses (created_ns, serial);"
         "CREATE INDEX responses_open ON responses (node) WHERE state IN ('pending', 'active') OR releasing = 1;",
+        /* 12: what responds by itself, and what of the ledger is of one of these, or of one container */
+        "CREATE TABLE policies (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, changed_by TEXT NOT NULL, changed_ns INTEGER NOT NULL) STRICT;"
+        "CREATE INDEX responses_actor ON responses (actor, state);"
+        "CREATE INDEX responses_container ON responses (container_id, created_ns);",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

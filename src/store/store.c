@@ -278,7 +278,7 @@ static const char *const kinds[BH_STORE_CHANGE_KINDS] = {
         [BH_STORE_CHANGE_CONTAINER] = "container", [BH_STORE_CHANGE_FINDING] = "finding", [BH_STORE_CHANGE_OBSERVATION] = "observation",
         [BH_STORE_CHANGE_NODE] = "node",           [BH_STORE_CHANGE_AUDIT] = "audit",     [BH_STORE_CHANGE_STORE] = "store",
         [BH_STORE_CHANGE_RESOURCE] = "resource",   [BH_STORE_CHANGE_INCIDENT] = "incident",
-        [BH_STORE_CHANGE_RESPONSE] = "response",
+        [BH_STORE_CHANGE_RESPONSE] = "response",   [BH_STORE_CHANGE_POLICY] = "policy",
 };
 
 const char *bh_store_change_kind_name(BhStoreChangeKind kind) {

@@ -158,6 +158,7 @@ typedef enum {
         BH_STORE_CHANGE_RESOURCE,    /* key: the row's serial; a row that is not there any more was deleted */
         BH_STORE_CHANGE_INCIDENT,    /* key: its number; never of one that is forming */
         BH_STORE_CHANGE_RESPONSE,    /* key: its id */
+        BH_STORE_CHANGE_POLICY,      /* key: its name; one that is not there any more was removed */
         BH_STORE_CHANGE_KINDS,
 } BhStoreChangeKind;
 
@@ -217,7 +218,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhStorePage, bh_store_page_free)
 
 typedef struct {
         guint64 bytes_used, bytes_file;     /* without and with free pages; the write-ahead log is extra */
-        guint64 ingested[9];                /* messages by BhStoreMessageKind, since this open */
+        guint64 ingested[10];                /* messages by BhStoreMessageKind, since this open */
         guint64 duplicates;                 /* messages that had been applied before, since this open */
         guint64 refused;                    /* rows without a key, and evidence of too many chains, since this open */
         guint64 cut_texts;                  /* texts and lists over their bound, since this open */

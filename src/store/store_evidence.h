@@ -17,7 +17,7 @@
 typedef struct {
         gint64 serial;
         char *chain, *node, *kind, *container_id, *finding, *sha256, *line; /* sha256 "": no bytes */
-        char *hash, *next; /* of the line; given only */
+        char *hash, *next, *prev, *key; /* of the line; given only */
         guint64 seq, size;
         gint64 time_ns, received_ns, start_ns;
         guint32 pid;

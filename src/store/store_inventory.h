@@ -14,6 +14,7 @@
 #include "store/store.h"
 #include "store/store_flows.h"
 #include "store/store_resources.h"
+#include "store/store_responses.h"
 
 #define BH_STORE_OBSERVATIONS_PER_WORKLOAD 20000 /* further facts are not kept, but counted: BhStoreWorkload.refused */
 #define BH_STORE_OUTPUT_MAX (64 << 10)           /* BhStoreFinding.output */
@@ -130,6 +131,7 @@ typedef enum {
         BH_STORE_MESSAGE_FLOWS,
         BH_STORE_MESSAGE_LISTENERS,
         BH_STORE_MESSAGE_EVIDENCE,
+        BH_STORE_MESSAGE_RESPONSE,
 } BhStoreMessageKind;
 
 /* One message. Everything it points to is borrowed for the call. `node` of rows inside is ignored: the batch's counts. */
@@ -145,6 +147,7 @@ typedef struct {
                 BhStoreListeners listeners;
                 BhStoreResourceList resources;
                 BhStoreEvidence evidence;
+                BhStoreResponse response; /* whole; one that is known is told of again */
         };
         guint64 change; /* out: the last change-log number that it made, 0 = none */
 } BhStoreMessage;

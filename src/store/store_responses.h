@@ -29,7 +29,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhStoreResponse, bh_store_response_free)
 
 typedef struct {
         const char *state;  /* NULL: all */
-        const char *action, *node, *container, *application, *workload; /* container: id or name */
+        const char *action, *actor, *node, *container, *application, *workload; /* container: id or name */
+        const char *container_id;
+        gint64 since_ns;    /* created then or later */
         gboolean open;      /* pending, active, or to be released */
 } BhStoreResponseFilter;
 
@@ -39,6 +41,11 @@ BhStoreResponse *bh_store_response(BhStore *s, const char *id, GError **error); 
 
 /* New; its times are the store's. CONFLICT: the id is known, or there is no room. */
 gboolean bh_store_response_add(BhStore *s, const BhStoreResponse *r, const BhStoreAuditEntry *audit, GError **error);
+/* How many of an actor's there are. */
+typedef struct {
+        guint64 total, open, dry_run, failed;
+} BhStoreResponseCounts;
+gboolean bh_store_responses_of(BhStore *s, const char *actor, BhStoreResponseCounts *out, GError **error);
 /* Somebody wants its end. CONFLICT: it has none to come. */
 gboolean bh_store_response_release(BhStore *s, const char *id, const BhStoreAuditEntry *audit, GError **error);
 /*

@@ -2,6 +2,7 @@
 
 One engine, one sensor, one central. Each attack plays in containers of its own, which are killed as soon as its last act is done; then the incidents are looked at. All are played once, each is one test.
 """
+import contextlib
 import json
 import secrets
 import statistics
@@ -11,9 +12,8 @@ import urllib.parse
 
 import central_env
 import pytest
-import sensor_env
 from boxes import Box, rss_kib
-from docker_env import wait_for
+from docker_env import patience, wait_for
 from test_rules_default import IMAGE, KINDS, NORMAL, cgroup_mount, make_image
 from test_web import METADATA, PHP, Victim, receive, send
 
@@ -86,15 +86,11 @@ class World:
         scratch = "for d in /etc/cron.d /etc/systemd/system; do mount -t tmpfs none $d; done; touch /run/bh-preload; exec sleep 600"
         self.node = subprocess.Popen(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /run; mkdir -p /run/e /run/w; mount -t overlay -o lowerdir=/etc,upperdir=/run/e,workdir=/run/w none /etc; {scratch}"])
         self.victim = subprocess.Popen(["sleep", "600"])
-        self.central = central_env.Central()
-        self.sensor = None
+        self.stack = contextlib.ExitStack()
         try:
-            self.central.__enter__()
+            self.central = self.stack.enter_context(central_env.Central())
             self.root = self.central.root()
-            self.sensor = sensor_env.Sensor(build, docker_host=docker.host, backend=backend, args=["--budget", "1000", "--bus", f"unix:{self.central.run_dir}/central/bus.sock"])
-            self.sensor.__enter__()
-            wait_for(lambda: (self.sensor.status()["bus"]["state"] == "connected", self.sensor.status()["bus"]), 20, "the sensor is connected")
-            wait_for(lambda: (self.sensor.status()["web"]["state"] == "ready", self.sensor.status()["web"]), 60, "web traffic is looked at")
+            self.sensor = self.stack.enter_context(central_env.connected_sensor(build, docker, self.central, backend, "--budget", "1000", web=True))
             self.play()
         except BaseException:
             self.close()
@@ -123,9 +119,9 @@ class World:
                 self.box(self.name(attack, container), kind, f"{attack}-{self.tag}")
             for container in {c for c, *_ in acts}:
                 words[container] = self.address(self.name(attack, container)) or "127.0.0.1"
-            # containers that are attacked have been there for a while: the central knows whose address is whose
+            # containers that are attacked have been there for a while: the central knows that an address is theirs, and no more that of one which had it before
             for container in {c for c, *_ in acts}:
-                wait_for(lambda c=container: (words[c] == "127.0.0.1" or words[c] in json.dumps(self.root.get("/api/v1/containers?limit=500").json), c), 30, "the container's address is known")
+                wait_for(lambda c=container: self.has_address(self.name(attack, c), words[c]), 30, "the container's address is known")
             for container, _, command in acts:
                 self.boxes[self.name(attack, container)].run(command.format(**words) if "{" in command else command, ok=None)
                 # an operator at work next door (A12), all the while
@@ -134,9 +130,14 @@ class World:
             self.seconds[attack] = time.monotonic() - begin
         self.web()
         self.twins()
+        self.learning()
         for command in NORMAL.values():
             self.bystander.run(command, deadline=20, ok=None)
         self.latencies()
+
+    def has_address(self, name, address):
+        rows = [c for c in self.root.get("/api/v1/containers?limit=500").json["containers"] if c["name"] == name]
+        return address == "127.0.0.1" or any(n["ip"] == address for c in rows for n in c["networks"]), rows
 
     def address(self, name):
         return next((n["IPAddress"] for n in self.docker.inspect(name)["NetworkSettings"]["Networks"].values() if n["IPAddress"]), None)
@@ -169,6 +170,22 @@ class World:
             for b, n in [(b, b.start(command)) for b in boxes]:
                 b.wait(n, ok=None)
         self.kill(*names)
+
+    def learning(self):
+        """A14: a service whose work is learned, and is still being learned, is attacked."""
+        name = self.name("a14")
+        box = self.box(name, "plain", f"a14-{self.tag}")
+        get = lambda path: self.root.get(f"/api/v1/models{path}?" + urllib.parse.urlencode({"application": f"a14-{self.tag}", "workload": name})).json  # noqa: E731
+        items = lambda: get("/items").get("items", [])  # noqa: E731
+        box.run("head -c 1 /etc/hostname")
+        wait_for(lambda: (any(i["family"] == "exec" and i["object"].endswith(" head") and i["standing"] == "learned" for i in items()), items()), 30, "the work is learned")
+        for command in (SHELL, "cp /bin/busybox /opt/kit; /opt/kit cat /etc/shadow", "rm /var/log/app.log"):
+            box.run(command, ok=None)
+        self.learned_in = {f["family"]: f["state"] for f in get("")["models"][0]["versions"][0]["families"]}
+        wait_for(lambda: (any("/opt/kit" in i["object"] + i["actor"] for i in items()), [i["says"] for i in items()]), 30, "the model was told of the attack")
+        self.kill(name)
+        self.wait(name, lambda i: {"Log removed or emptied", "Program that is not part of the image run"} <= self.rules(i))
+        self.items = items()
 
     def latencies(self):
         """Seconds from before an act to its place in the incident, as the API tells it: the act's own time is in them."""
@@ -210,12 +227,12 @@ class World:
     def close(self):
         for name in list(self.boxes):
             self.kill(name)
-        if self.sensor:
-            self.sensor.__exit__(None, None, None)
-        self.central.__exit__(None, None, None)
-        for p in (self.node, self.victim):
-            p.kill()
-            p.wait()
+        try:
+            self.stack.close()
+        finally:
+            for p in (self.node, self.victim):
+                p.kill()
+                p.wait()
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +299,20 @@ def test_two_attacks_at_once_in_one_application_are_two(world):
         assert [x["name"] for x in i["containers"]] == [world.name("twins", c)], i["containers"]
 
 
+def test_an_attack_while_the_model_learns_is_an_incident_and_not_learned(world):
+    """A14."""
+    i = world.wait(world.name("a14"), lambda i: True)
+    first = check(i, [world.name("a14")], ["initial-access", "execution"], {"Server program started a shell", "Program that is not part of the image run", "Log removed or emptied"},
+                  {"Server program started a shell"})
+    assert first["container_name"] == world.name("a14"), first
+    assert world.learned_in["exec"] == "learning", world.learned_in
+    dropped = [x for x in world.items if "/opt/kit" in x["object"]]
+    assert dropped and all(x["standing"] == "refused" for x in dropped), [(x["family"], x["actor"], x["object"], x["standing"]) for x in world.items]
+    bad = [x for x in world.items if ("/opt/kit" in x["actor"] + x["object"] or "/etc/shadow" in x["object"]) and x["standing"] in ("learned", "accepted")]
+    assert not bad, [(x["family"], x["actor"], x["object"], x["standing"]) for x in bad]
+    assert any(x["object"].endswith(" head") and x["standing"] == "learned" for x in world.items), "its normal work is"
+
+
 def test_operators_and_normal_work_are_none(world):
     """A12 and the quiet list, in a container where both went on all the time; the latest attack's incident is behind them in the log."""
     world.wait(world.name("latency"), lambda i: True)
@@ -291,7 +322,7 @@ def test_operators_and_normal_work_are_none(world):
 def test_an_act_has_its_place_soon(world):
     median = statistics.median(world.places)
     print(f"from before the act to its place in the incident: median {median:.2f} s, all {[round(p, 2) for p in world.places]}")
-    assert median < 3, world.places  # 1 s on a machine that does nothing else
+    assert median < 3 * patience(), world.places  # 1 s on a machine that does nothing else
 
 
 def test_everything_is_there_after_sensor_and_central_were_killed(world):

@@ -187,8 +187,7 @@ class Played:
         victims = [subprocess.Popen(["sleep", "300"]) for _ in range(2)]
         boxes = {}
         try:
-            with central_env.Central() as central, \
-                    sensor_env.Sensor(build, docker_host=docker.host, backend=backend, args=["--budget", "1000", "--bus", f"unix:{central.run_dir}/central/bus.sock"]) as sensor:
+            with central_env.Central() as central, central_env.connected_sensor(build, docker, central, backend, "--budget", "1000") as sensor:
                 words = {"pid": victims[0].pid, "victim": victims[1].pid, "disk": first_disk() or "none", "cgroup": cgroup_mount(sensor)}
                 for kind, options in KINDS.items():
                     options = options + (["-v", f"{docker.dir}/docker.sock:/run/docker.sock"] if kind == "socket" else [])

@@ -46,13 +46,20 @@ def system_env():
     return env
 
 
-def wait_for(cond, deadline=10.0, what="condition", every=0.05):
+def patience():
+    """How much longer than on a machine that is a test's alone things may take: how many want each processor, 1 to 4."""
+    return min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
+def wait_for(cond, deadline=10.0, what="condition", every=None, shown=repr):
     """Calls cond() until it gives something true, and returns that.
 
-    A pair is (whether it is done, what was seen): what was seen is returned, and the last of it is in the AssertionError after `deadline` seconds.
+    A pair is (whether it is done, what was seen): what was seen is returned, and the last of it is in the AssertionError after `deadline` seconds, or as many times that as patience() says, as
+    `shown` puts it.
+    It asks each `every` seconds; None: soon at first and then less often, for what is asked is mostly a program that has to be started.
     """
-    end = time.monotonic() + deadline
-    seen = None
+    start = time.monotonic()
+    seen, pause = None, 0.03 if every is None else every
     while True:
         value = cond()
         if isinstance(value, tuple) and len(value) == 2:
@@ -63,9 +70,12 @@ def wait_for(cond, deadline=10.0, what="condition", every=0.05):
             return value
         else:
             seen = value
-        if time.monotonic() >= end:
-            raise AssertionError(f"expected within {deadline:g} s: {what}\nseen last: {seen!r}")
-        time.sleep(every)
+        waited = time.monotonic() - start
+        if waited >= deadline * patience():
+            raise AssertionError(f"expected within {deadline:g} s: {what}\nseen last, after {waited:.1f} s: {shown(seen)}")
+        time.sleep(pause)
+        if every is None:
+            pause = min(0.15, pause * 1.25)
 
 
 def listens(netns, port, proto="tcp"):

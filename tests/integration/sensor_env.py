@@ -273,16 +273,11 @@ class Sensor:
         def ask():
             seen = self.events(**filters)
             return bool(enough(seen)), seen
-        end = time.monotonic() + deadline
-        while True:
-            done, seen = ask()
-            if done:
-                return seen
-            if time.monotonic() > end:
-                sample = "\n".join(json.dumps(e)[:300] for e in seen[-10:])
-                raise AssertionError(f"expected within {deadline:g} s: {what}\nseen: {len(seen)} events, the last:\n{sample}\n"
-                                     f"sensor log {self.log}:\n{self.log_tail()}")
-            time.sleep(0.1)
+        return wait_for(ask, deadline, what, shown=self._sample)
+
+    def _sample(self, seen):
+        sample = "\n".join(json.dumps(e)[:300] for e in seen[-10:])
+        return f"{len(seen)} events, the last:\n{sample}\nsensor log {self.log}:\n{self.log_tail()}"
 
     def replay(self, path):
         return [json.loads(line) for line in self.cli("replay", path, "--json").stdout.split("\n") if line]

@@ -18,7 +18,7 @@ import central_env
 import pytest
 import sensor_env
 from central_env import COOKIE, DEVICE_COOKIE, FALLBACK_UID, Central, container, finding, inventory, routes
-from docker_env import wait_for
+from docker_env import patience, wait_for
 
 ROLES = ("none", "viewer", "analyst", "admin")
 PASSWORD = "a password of twelve"
@@ -141,7 +141,7 @@ def test_a_revoked_token_opens_nothing(central, admin):
         if route.role != "none":
             answer = call(token, route)
             assert answer is not None and answer.status == 401, (route, answer)
-    assert live.ended.wait(3) and events.ended.wait(3), "a stream went on after its token was revoked"
+    assert live.ended.wait(15) and events.ended.wait(3), "a stream went on after its token was revoked"
     assert admin.delete(f"/api/v1/tokens/{token.id}").status == 204, "revoking again is no mistake"
     listed = {t["id"]: t for t in admin.get("/api/v1/tokens").json["tokens"]}
     assert not listed[token.id]["valid"] and listed[token.id]["revoked"], listed[token.id]
@@ -214,7 +214,7 @@ def test_oversized_bodies_are_refused_before_they_are_read(central, admin):
     head = f"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {10 ** 9}\r\n\r\n"
     began = time.monotonic()
     assert central_env.statuses(central.raw(head.encode())) == [413]
-    assert time.monotonic() - began < 4, "the answer waited for the body"
+    assert time.monotonic() - began < 4 * patience(), "the answer waited for the body"
 
 
 # Sessions --------------------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_logout_ends_the_session_and_its_streams(central):
     answer = c.post("/api/v1/logout")
     assert answer.status == 204 and "Max-Age=0" in answer.set_cookie() and not answer.cookie(DEVICE_COOKIE), answer.headers
     assert c.get("/api/v1/me").status == 401
-    assert live.ended.wait(3), "the stream went on"
+    assert live.ended.wait(15), "the stream went on"
 
 
 def test_writes_of_a_session_need_its_own_csrf_value(central, admin):
@@ -283,7 +283,7 @@ def test_a_changed_disabled_or_deleted_user_counts_at_once(central, admin):
     live = c.stream("/api/v1/stream")
     assert admin.patch("/api/v1/users/changing", {"disabled": True}).status == 200
     assert c.get("/api/v1/me").status == 401 and token.get("/api/v1/me").status == 401
-    assert live.ended.wait(3)
+    assert live.ended.wait(15)
     assert central.login("changing", PASSWORD).status == 401
     assert admin.patch("/api/v1/users/changing", {"disabled": False}).status == 200
     assert c.get("/api/v1/me").status == 401, "its sessions ended"
@@ -430,7 +430,7 @@ def test_many_guesses_at_once_leave_the_api_alive(central, admin):
         assert admin.get("/api/v1/me").status == 200
         waited = time.monotonic() - began
         seen = [g.result() for g in guesses]
-    assert waited < 5, waited
+    assert waited < 5 * patience(), waited
     assert set(seen) <= {401, 429}, seen
 
 
@@ -557,8 +557,8 @@ def test_sigterm_stops_it_with_streams_and_connections_open():
         streams[0].wait(lambda i, e, d: e == "hello")
         began = time.monotonic()
         c.stop()
-        assert time.monotonic() - began < 5
-        assert all(s.ended.wait(2) for s in streams)
+        assert time.monotonic() - began < 5 * patience()
+        assert all(s.ended.wait(15) for s in streams)
         assert not (c.run_dir / "central" / "api.sock").exists() and not (c.run_dir / "central" / "bus.sock").exists()
         assert list((c.data_dir / "central" / "backup").glob("*.db")), "a clean stop leaves a backup"
         c.start()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from central_env import Central, finding, proto
-from docker_env import wait_for
+from docker_env import patience, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_question_that_takes_too_long_is_given_up(central, admin):
         answer = admin.get("/api/v1/losses")
         took = time.monotonic() - began
         assert answer.status == 504 and answer.code == "query_too_long" and "ask for less" in answer.json["error"]["message"], answer
-        assert 0.9 < took < 8, took
+        assert 0.9 < took < 8 * patience(), took
         assert admin.get("/api/v1/containers").status == 200, "the store goes on"
     finally:
         with contextlib.closing(sqlite3.connect(central.db)) as db, db:
@@ -148,7 +148,7 @@ def test_readers_far_behind_do_not_keep_an_ended_session_on_its_stream(central, 
     watch = viewer.stream("/api/v1/stream")
     watch.wait(lambda _id, event, _data: event == "hello")
     assert viewer.post("/api/v1/logout").status == 204
-    assert watch.ended.wait(3), "expected the stream to end with its session, it goes on after 3 s"
+    assert watch.ended.wait(15), "expected the stream to end with its session, it goes on after 15 s"
     assert any(not s.ended.is_set() for s in behind), "the others were to be busy meanwhile"
     for s in behind:
         s.close()
@@ -175,7 +175,7 @@ def test_one_user_with_slow_questions_does_not_hold_all_workers(central, admin):
         for _ in range(5):
             began = time.monotonic()
             assert central.root().get("/api/v1/me").status == 200
-            assert time.monotonic() - began < 3, "root's call waited behind the viewer's"
+            assert time.monotonic() - began < 3 * patience(), "root's call waited behind the viewer's"
     finally:
         over.set()
         for t in askers:

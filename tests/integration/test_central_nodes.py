@@ -12,7 +12,7 @@ import time
 import central_env
 import pytest
 from central_env import Central, batch, container, event, finding, inventory, observation, proto
-from docker_env import wait_for
+from docker_env import patience, wait_for
 
 ID = "0123456789abcdef" * 4
 OTHER = "fedcba9876543210" * 4
@@ -156,7 +156,7 @@ def test_the_stream_shows_changes_and_resumes_without_gap_or_double(central, adm
     beyond = viewer.stream("/api/v1/stream?after=999999999")
     beyond.wait(lambda i, e, d: e == "reset", 5, "reset for an id that was never given out")
     admin.delete("/api/v1/users/watcher")
-    assert resumed.ended.wait(3) and beyond.ended.wait(3)
+    assert resumed.ended.wait(15) and beyond.ended.wait(15)
 
 
 def test_a_finding_is_on_the_stream_within_a_tenth_of_a_second(central, admin):
@@ -168,12 +168,12 @@ def test_a_finding_is_on_the_stream_within_a_tenth_of_a_second(central, admin):
         began = time.monotonic()
         node.publish("finding", finding(f"quick-{n}", "quick"))
         while not any(d.get("key") == f"quick-{n}" for _, _, d in stream.events[-5:]):
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 5 * patience()
             time.sleep(0.001)
         took.append(time.monotonic() - began)
     took.sort()
     print(f"finding to stream: median {took[15] * 1000:.1f} ms, slowest {took[-1] * 1000:.1f} ms")
-    assert took[15] < 0.1, took
+    assert took[15] < 0.1 * patience(), took
 
 
 def test_events_are_asked_of_the_nodes(central, admin):
@@ -353,7 +353,7 @@ def test_killed_under_load_nothing_acknowledged_is_lost_or_doubled(how):
             c.start()
             again = c.node("load", ident=ident)
             assert again.have >= acked, f"acknowledged up to {acked}, kept up to {again.have}"
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 5 * patience()
             kept = again.have
             again.close()
             total = admin.get("/api/v1/findings?node=load&count=true&limit=1").json["total"]
@@ -384,7 +384,7 @@ def test_a_stop_while_a_question_is_open_does_not_wait_for_the_node():
         time.sleep(0.3)
         began = time.monotonic()
         c.stop(signal.SIGTERM)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 5 * patience()
 
 
 def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost():

@@ -15,7 +15,7 @@ import time
 import pytest
 import sensor_env
 from central_env import FALLBACK_UID, Central, Client, Node
-from docker_env import die_with_parent, wait_for
+from docker_env import die_with_parent, patience, wait_for
 from output_env import HOSTILE, Hook, Syslog, certificate, falco_alerts, rule_finding, server_tls, set_output, status_of, wait_status
 
 SUMMARY_S = 2
@@ -180,8 +180,8 @@ def test_a_file_gets_every_alert_once_in_order_across_rotation(central, root, no
 def test_what_grows_is_told_at_once_and_then_as_its_number(central, root, node):
     set_output(root, "f", type="file", file="all.json", format="bulkhead")
     path = central.data_dir / "central" / "alerts" / "all.json"
-    total, sent, until = 0, 0, time.monotonic() + 3 * SUMMARY_S
-    while time.monotonic() < until:
+    total, sent, begin = 0, 0, time.monotonic()
+    while time.monotonic() < begin + 3 * SUMMARY_S:
         publish(node, *(rule_finding(f"g-{sent + i}", key="grows") for i in range(20)))
         sent += 20
         time.sleep(0.1)
@@ -194,7 +194,8 @@ def test_what_grows_is_told_at_once_and_then_as_its_number(central, root, node):
     assert all(a["schema"] == "bulkhead.finding.v1" and a["id"] == "g-0" and a["event"] and a["lineage"] and a["container"] for a in lines)
     assert len({a["delivery"]["id"] for a in lines}) == len(lines) and lines[-1]["count"] == sent
     # at once, and then not more often than the summaries come
-    assert 3 <= len(lines) <= 6, [a["delivery"] for a in lines]
+    took = time.monotonic() - begin
+    assert 3 <= len(lines) <= 3 + took / SUMMARY_S, (took, [a["delivery"] for a in lines])
 
 
 RFC5424 = re.compile(rb"<(\d{1,3})>1 (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,6}Z|-) ([\x21-\x7e]{1,255}) ([\x21-\x7e]{1,48}) ([\x21-\x7e]{1,128}) ([\x21-\x7e]{1,32}) (-) (.*)", re.S)
@@ -349,7 +350,7 @@ def test_an_output_that_hangs_holds_up_no_other(central, root, node, servers):
     # and the end not either
     began = time.monotonic()
     central.stop()
-    assert time.monotonic() - began < 10, "the stop waited for the server"
+    assert time.monotonic() - began < 10 * patience(), "the stop waited for the server"
 
 
 def test_filters_choose_what_an_output_gets(central, root, node):

@@ -73,7 +73,7 @@ for line in sys.stdin:
 
 
 def test_nobody_needs_anything_nothing_is_attached(new_sensor, tmp_path):
-    sensor = new_sensor(args=["--no-docker", "--no-default-rules", "--host-events", "--events", "none"])
+    sensor = new_sensor(args=["--no-docker", "--no-evidence", "--no-default-rules", "--host-events", "--events", "none"])
     touch(tmp_path, ["a", "b"])
     memfd("unseen")
     for kind, h in hooks(sensor).items():
@@ -89,7 +89,7 @@ def test_nobody_needs_anything_nothing_is_attached(new_sensor, tmp_path):
 
 
 def test_only_what_is_needed_is_generated(new_sensor, tmp_path):
-    sensor = new_sensor(args=["--no-docker", "--no-default-rules", "--host-events", "--events", "close_write,memfd_create"])
+    sensor = new_sensor(args=["--no-docker", "--no-evidence", "--no-default-rules", "--host-events", "--events", "close_write,memfd_create"])
     memfd("seen")
     (tmp_path / "w").write_text("x")
     os.chdir("/")
@@ -102,7 +102,7 @@ def test_only_what_is_needed_is_generated(new_sensor, tmp_path):
 
 
 def test_a_listener_has_what_it_asks_for_and_no_longer(new_sensor, tmp_path):
-    sensor = new_sensor(args=["--no-docker", "--no-default-rules", "--events", "none"])
+    sensor = new_sensor(args=["--no-docker", "--no-evidence", "--no-default-rules", "--events", "none"])
     assert hooks(sensor)["memfd_create"]["wanted"] is False
     follow = sensor.events(follow=True, type="memfd_create")
     wait_for(lambda: (hooks(sensor)["memfd_create"]["wanted"], sensor.status()["events_wanted"]), 30, "the hook is wanted")
@@ -125,7 +125,7 @@ def test_a_listener_has_what_it_asks_for_and_no_longer(new_sensor, tmp_path):
 
 @pytest.mark.deadline(300)
 def test_changing_needs_loses_nothing(new_sensor, tmp_path):
-    sensor = new_sensor(args=["--no-docker", "--no-default-rules", "--budget", "0", "--events", "open"])
+    sensor = new_sensor(args=["--no-docker", "--no-evidence", "--no-default-rules", "--budget", "0", "--events", "open"])
     toucher = Toucher(sensor, tmp_path)
     try:
         for kind in ("chdir", "unlink", "memfd_create", "close_write"):
@@ -151,7 +151,7 @@ def test_changing_needs_loses_nothing(new_sensor, tmp_path):
 
 def test_a_host_process_that_enters_a_container_is_heard_at_once(new_sensor, tmp_path):
     """The programs remember whose bulk acts are nobody's: no longer than that is so."""
-    sensor = new_sensor(args=["--no-docker", "--no-default-rules", "--budget", "0"])
+    sensor = new_sensor(args=["--no-docker", "--no-evidence", "--no-default-rules", "--budget", "0"])
     toucher = Toucher(sensor, tmp_path, inside=False)
     try:
         for turn in range(10):
@@ -177,9 +177,9 @@ def test_a_host_process_that_enters_a_container_is_heard_at_once(new_sensor, tmp
 
 @pytest.mark.deadline(300)
 def test_needs_of_the_next_sensor_are_its_own(new_sensor, tmp_path):
-    sensor = new_sensor(args=["--no-docker", "--no-default-rules", "--events", "memfd_create"])
+    sensor = new_sensor(args=["--no-docker", "--no-evidence", "--no-default-rules", "--events", "memfd_create"])
     sensor.kill()
-    sensor.args = ["--no-docker", "--no-default-rules", "--events", "memfd_create,chdir,chroot"]
+    sensor.args = ["--no-docker", "--no-evidence", "--no-default-rules", "--events", "memfd_create,chdir,chroot"]
     sensor.start()
     assert sensor.status()["adopted"] is True
     got = hooks(sensor)
@@ -188,7 +188,7 @@ def test_needs_of_the_next_sensor_are_its_own(new_sensor, tmp_path):
     memfd("after")
     sensor.wait_events(lambda evs: any(e["type"] == "memfd_create" for e in evs), what="a memfd")
     sensor.kill()
-    sensor.args = ["--no-docker", "--no-default-rules", "--events", "none"]
+    sensor.args = ["--no-docker", "--no-evidence", "--no-default-rules", "--events", "none"]
     sensor.start()
     wait_for(lambda: ("dispatch" not in links(sensor), links(sensor)), 10, "what the next sensor does not need is detached")
 

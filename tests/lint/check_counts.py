@@ -49,6 +49,9 @@ def main():
         expect("none failed", tool("again", report(d / "3.xml", a="passed"), d)[0], 1)
         expect("two failed", tool("again", report(d / "3.xml", a="failed", b="error"), d)[0], 0)
         expect("too many failed", tool("again", report(d / "3.xml", a="failed", b="failed", c="error"), d), (1, ""))
+        expect("reports joined", tool("join", d / "5.xml", report(d / "3.xml", a="failed", b="skipped"), report(d / "4.xml", "integration.test_y", a="passed")), (0, ""))
+        expect("counts of all that was joined", tool("junit", d / "5.xml"), (0, "skip integration.test_x.b: why\n1 passed, 1 failed, 1 skipped"))
+        expect("one of them missing", tool("join", d / "5.xml", d / "3.xml", d / "none.xml")[0], 1)
         (d / "integration" / "test_x.py").unlink()
         expect("no such file", tool("again", first, d), (1, ""))
         ran, of = log(d / "1.json", p="FAIL", q="OK"), "bulkhead.bulkhead:unit / p"

@@ -30,6 +30,7 @@ USES = {
     "model": {"event"},
     "incident": {"event"},
     "response": {"event", "container"},
+    "policy": {"response", "rules", "model", "incident"},
     "graph": {"event", "container"},
     "recorder": {"event"},
     "evidence": {"base"},

@@ -595,6 +595,71 @@ static void archive_is_one_that_tar_reads(Fixture *f, gconstpointer unused) {
         g_assert_cmpstr(out, ==, "hello");
 }
 
+static guint set_aside_of(const Fixture *f, const char *first, gboolean *has_first) {
+        g_autofree char *path = in(f, "");
+        g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
+        guint n = 0;
+
+        *has_first = FALSE;
+        for (const char *name; (name = g_dir_read_name(d));) {
+                if (!g_str_has_prefix(name, "log.broken-"))
+                        continue;
+                g_autofree char *at = in(f, name), *text = NULL;
+                g_assert_true(g_file_get_contents(at, &text, NULL, NULL));
+                *has_first |= g_str_equal(text, first);
+                n++;
+        }
+        return n;
+}
+
+static void chains_that_are_set_aside_have_a_bound_and_the_first_stays(Fixture *f, gconstpointer unused) {
+        g_autofree char *first = NULL;
+        gboolean has_first;
+
+        for (guint i = 0; i < BH_VAULT_BROKEN_MAX + 4; i++) {
+                g_autofree char *broken = NULL, *text = NULL;
+                gsize len;
+                g_autoptr(BhVault) v = vault_of(f, 64 * MIB, &broken);
+
+                g_assert_true(i ? broken != NULL : broken == NULL);
+                keep(v, "something");
+                g_clear_pointer(&v, bh_vault_free);
+                text = read_log(f, &len);
+                *strchr(text, '\n') = 0; /* all but the first item are gone */
+                g_autofree char *cut = g_strconcat(text, "\n", NULL);
+                write_log(f, cut);
+                if (!first)
+                        first = g_steal_pointer(&cut);
+                g_usleep(2000); /* their names are milliseconds */
+        }
+        g_assert_cmpuint(set_aside_of(f, first, &has_first), ==, BH_VAULT_BROKEN_MAX);
+        g_assert_true(has_first);
+}
+
+/* The central lets the oldest items go for its bound, and its heads say so. */
+static void chain_that_was_trimmed_in_order_is_no_removed_one(Fixture *f, gconstpointer unused) {
+        fill(f, 5);
+        gsize len;
+        g_autofree char *text = read_log(f, &len);
+        char *third = text;
+
+        for (guint i = 0; i < 2; i++)
+                third = strchr(third, '\n') + 1;
+        g_auto(BhEvidenceLine) l = { 0 };
+        g_assert_true(bh_evidence_read(third, (gsize) (strchr(third, '\n') - third), &l, NULL));
+        g_assert_cmpuint(l.seq, ==, 3);
+        for (guint said = 0; said < 3; said++) {
+                g_autoptr(BhEvidenceVerifier) v = bh_evidence_verifier_new();
+                g_autofree char *heads = g_strdup_printf("nonsense\n{\"chain\":\"%s\",\"first\":%u}\n", l.chain, said == 2 ? 2 : 3);
+
+                for (char *at = third, *end; (end = strchr(at, '\n')); at = end + 1)
+                        bh_evidence_verifier_line(v, at, (gsize) (end - at));
+                if (said)
+                        bh_evidence_verifier_firsts(v, heads, strlen(heads));
+                g_assert_cmpuint(bh_evidence_verifier_end(v, NULL, NULL)->problems, ==, said == 1 ? 0 : 1);
+        }
+}
+
 static void malformed_lines_are_refused(void) {
         static const char *const bad[] = { "", "{}", "{} 00", "not JSON at all", "[1,2,3] 0000" };
 
@@ -631,6 +696,8 @@ int main(int argc, char **argv) {
         FIXTURE(key_does_not_tell_the_ones_before_it);
         FIXTURE(removed_log_is_told_by_the_key_that_is_left);
         FIXTURE(archive_is_one_that_tar_reads);
+        FIXTURE(chains_that_are_set_aside_have_a_bound_and_the_first_stays);
+        FIXTURE(chain_that_was_trimmed_in_order_is_no_removed_one);
         g_test_add_func("/evidence/archive_is_read_as_it_was_written", archive_is_read_as_it_was_written);
         g_test_add_func("/evidence/malformed_lines_are_refused", malformed_lines_are_refused);
         return g_test_run();

@@ -92,6 +92,23 @@ static void repeats_within_a_trial_are_no_evidence(void) {
         g_assert_cmpuint(bh_model_version(m, "a")->facets->families[BH_FAMILY_EXEC].singles, ==, 0);
 }
 
+/* A job of the full hour: what all replicas begin together was seen at one time. */
+static void what_all_replicas_do_at_one_time_was_shown_once(void) {
+        g_autoptr(BhModel) m = new_model();
+
+        bh_model_start(m, "a", S);
+        for (guint r = 1; r <= 3; r++)
+                act_at(m, "a", "/usr/bin/job", 6 * SLOT + r, r);
+        const BhFacet *f = &bh_model_version(m, "a")->facets->families[BH_FAMILY_EXEC];
+        g_assert_cmpuint(f->singles, ==, 1);
+        /* told late of a time that has passed: no other trial */
+        act_at(m, "a", "/usr/bin/job", 5 * SLOT, 2);
+        g_assert_cmpuint(f->singles, ==, 1);
+        act_at(m, "a", "/usr/bin/job", 366 * SLOT, 2);
+        g_assert_cmpuint(f->singles, ==, 0);
+        g_assert_cmpuint(f->doubles, ==, 1);
+}
+
 /* ---- convergence ---- */
 
 static void families_converge_by_evidence_and_not_before(void) {
@@ -336,29 +353,35 @@ static void what_a_new_program_reads_is_told_with_it_unless_it_is_grave(void) {
 
         live(m, "a", 3, 24);
         bh_model_converge(m);
-        /* nobody was told of this program */
-        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        /* nobody was told of this program; what it loads is what all load */
+        g_assert_true(bh_model_observe(m, "a", &read).quiet);
+        read.object = "/etc/hosts";
+        g_assert_false(bh_model_observe(m, "a", &read).quiet);
         g_assert_cmpint(act_at(m, "a", "/usr/bin/tool", 2000 * SLOT, 1), ==, BH_VERDICT_NOVEL);
-        read.object = "/usr/lib/libc.so.6";
+        read.object = "/etc/services";
         for (guint i = 0; i < 2; i++) {
                 BhVerdict v = bh_model_observe(m, "a", &read);
 
                 g_assert_cmpint(v.kind, ==, BH_VERDICT_NOVEL);
-                g_assert_true(v.implied);
+                g_assert_true(v.quiet);
         }
         read.object = "/root/.ssh/id_rsa";
-        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        g_assert_false(bh_model_observe(m, "a", &read).quiet);
         read.object = "/srv/data";
         read.detail = "write";
-        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        g_assert_true(bh_model_observe(m, "a", &read).quiet);
+        read.object = "/srv/page.php";
+        g_assert_false(bh_model_observe(m, "a", &read).quiet);
+        read.object = "/etc/profile";
+        g_assert_false(bh_model_observe(m, "a", &read).quiet);
         /* the calls that every program makes are no news of it, others are */
         BhAct call = { .family = BH_FAMILY_SYSCALL, .actor = "/usr/bin/tool", .object = "read", .detail = "", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
-        g_assert_true(bh_model_observe(m, "a", &call).implied);
+        g_assert_true(bh_model_observe(m, "a", &call).quiet);
         call.object = "ptrace";
-        g_assert_false(bh_model_observe(m, "a", &call).implied);
+        g_assert_false(bh_model_observe(m, "a", &call).quiet);
         /* a program that is known says nothing of itself by running */
-        read = (BhAct){ .family = BH_FAMILY_FILE, .actor = "/usr/bin/worker", .object = "/usr/lib/libz.so.1", .detail = "read", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
-        g_assert_false(bh_model_observe(m, "a", &read).implied);
+        read = (BhAct){ .family = BH_FAMILY_FILE, .actor = "/usr/bin/worker", .object = "/etc/services", .detail = "read", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
+        g_assert_false(bh_model_observe(m, "a", &read).quiet);
 }
 
 static void most_of_a_hundred_replicas_is_more_than_a_few(void) {
@@ -543,6 +566,24 @@ static void exported_and_imported_it_knows_the_same(void) {
         g_assert_cmpint(act_at(other, "sha256:a", "/usr/bin/x", 1, 1), ==, BH_VERDICT_NOVEL);
 }
 
+/* Somebody vouches for a list of calls: it holds from the first one on, and what the list has none of waits as ever. */
+static void an_imported_and_locked_list_of_late_families_holds_at_once(void) {
+        static const char text[] = "{\"bulkhead_model\":1,\"image_digest\":\"sha256:a\"}\n{\"family\":\"syscall\",\"actor\":\"/usr/bin/worker\",\"object\":\"read\",\"detail\":\"\",\"uid\":0}\n";
+        g_autoptr(BhModel) m = new_model();
+        g_autoptr(GError) error = NULL;
+
+        g_assert_cmpint(bh_model_import(m, text, sizeof(text) - 1, NULL, S, &error), ==, 1);
+        BhModelVersion *v = bh_model_version(m, "sha256:a");
+        bh_model_lock(m, v, BH_MODEL_ALL);
+        g_assert_true(bh_model_locked(v, BH_FAMILY_SYSCALL));
+        g_assert_false(bh_model_locked(v, BH_FAMILY_RATE));
+        g_assert_cmpint(late_at(m, "sha256:a", BH_FAMILY_SYSCALL, "read", S), ==, BH_VERDICT_KNOWN);
+        g_assert_cmpint(late_at(m, "sha256:a", BH_FAMILY_SYSCALL, "ptrace", S), ==, BH_VERDICT_NOVEL);
+        g_assert_cmpint(late_at(m, "sha256:a", BH_FAMILY_RATE, "r", S), ==, BH_VERDICT_LEARNED);
+        g_assert_true(bh_model_forbid(m, v, bh_facets_find(v->facets, &(BhAct){ .family = BH_FAMILY_SYSCALL, .actor = "/usr/bin/worker", .object = "read", .detail = "" })->hash));
+        g_assert_false(bh_model_locked(v, BH_FAMILY_SYSCALL));
+}
+
 static void a_wrong_text_is_refused_with_its_line(void) {
         static const struct { const char *text, *says; } rows[] = {
                 { "", "line 1" }, { "{}\n", "line 1" }, { "[1]\n", "line 1" }, { "{\"bulkhead_model\":1}\nnonsense\n", "line 2" }, { "{\"bulkhead_model\":1}\n\n{\"family\":\"exec\"}\n", "line 3" },
@@ -626,6 +667,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/unseen_mass_is_bounded_as_often_as_claimed", unseen_mass_is_bounded_as_often_as_claimed);
         g_test_add_func("/model/poisson_limits_are_those_of_the_tables", poisson_limits_are_those_of_the_tables);
         g_test_add_func("/model/repeats_within_a_trial_are_no_evidence", repeats_within_a_trial_are_no_evidence);
+        g_test_add_func("/model/what_all_replicas_do_at_one_time_was_shown_once", what_all_replicas_do_at_one_time_was_shown_once);
         g_test_add_func("/model/families_converge_by_evidence_and_not_before", families_converge_by_evidence_and_not_before);
         g_test_add_func("/model/one_item_seen_once_holds_convergence_up", one_item_seen_once_holds_convergence_up);
         g_test_add_func("/model/enforceable_takes_a_month_of_containers_and_a_restart", enforceable_takes_a_month_of_containers_and_a_restart);
@@ -649,6 +691,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/severity_grows_with_risk_and_with_what_is_known", severity_grows_with_risk_and_with_what_is_known);
         g_test_add_func("/model/stored_and_read_it_judges_the_same", stored_and_read_it_judges_the_same);
         g_test_add_func("/model/exported_and_imported_it_knows_the_same", exported_and_imported_it_knows_the_same);
+        g_test_add_func("/model/an_imported_and_locked_list_of_late_families_holds_at_once", an_imported_and_locked_list_of_late_families_holds_at_once);
         g_test_add_func("/model/a_wrong_text_is_refused_with_its_line", a_wrong_text_is_refused_with_its_line);
         g_test_add_func("/model/a_seccomp_profile_has_what_was_learned_and_what_the_runtime_needs", a_seccomp_profile_has_what_was_learned_and_what_the_runtime_needs);
         g_test_add_func("/model/a_network_policy_says_what_peers_say", a_network_policy_says_what_peers_say);

@@ -42,6 +42,16 @@ static void words_and_sensitive_places_are_kept(void) {
                 assert_path(same[i], same[i]);
 }
 
+static void what_is_renewed_by_itself_keeps_its_name(void) {
+        assert_path("/etc/letsencrypt/archive/shop.example/fullchain12.pem", "/etc/letsencrypt/archive/shop.example/fullchain{n}.pem");
+        assert_path("/run/secrets/kubernetes.io/serviceaccount/..2026_11_27_10_00_00.1234567/token", "/run/secrets/kubernetes.io/serviceaccount/..{date}/token");
+        /* and nothing else does */
+        assert_path("/etc/ssl/private/key12.pem", "/etc/ssl/private/key12.pem");
+        assert_path("/etc/letsencrypt/archive/shop.example/fullchain.pem.2", "/etc/letsencrypt/archive/shop.example/fullchain.pem.2");
+        assert_path("/root/..2026_11_27_10_00_00.x/token", "/root/..2026_11_27_10_00_00.x/token");
+        assert_path("/root/..2026", "/root/..2026");
+}
+
 /* Nobody can write what a template would be. */
 static void a_brace_in_the_input_is_no_template(void) {
         assert_path("/data/{n}.dat", "/data/{{n}}.dat");
@@ -172,6 +182,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/model_template/numbers_hashes_and_dates_are_generalised", numbers_hashes_and_dates_are_generalised);
         g_test_add_func("/model_template/words_and_sensitive_places_are_kept", words_and_sensitive_places_are_kept);
+        g_test_add_func("/model_template/what_is_renewed_by_itself_keeps_its_name", what_is_renewed_by_itself_keeps_its_name);
         g_test_add_func("/model_template/a_brace_in_the_input_is_no_template", a_brace_in_the_input_is_no_template);
         g_test_add_func("/model_template/what_differs_behind_the_bound_still_differs", what_differs_behind_the_bound_still_differs);
         g_test_add_func("/model_template/arguments_keep_words_options_and_public_addresses", arguments_keep_words_options_and_public_addresses);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sensor/rates.h"
 
+#include <errno.h>
+
 #include "sensor/observe.h"
 
 #define MINUTE (gint64) BH_RATES_NS
@@ -80,8 +82,16 @@ static void what_events_add_up_to_is_observed(void) {
         bh_observe_event(o, &e, NULL, 0);
         e = event(BH_EV_OPEN);
         BH_SET_STR(&e, path, "/var/lib/app/x");
-        for (guint i = 0; i < 16; i++)
+        for (guint i = 0; i < 15; i++)
                 bh_observe_event(o, &e, NULL, 0);
+        /* what is looked for and is not there was not touched; what was refused was */
+        BH_SET(&e, ret, -ENOENT);
+        for (guint i = 0; i < 100; i++)
+                bh_observe_event(o, &e, NULL, 0);
+        bh_observe_take(o, FALSE, 0, 100, on_told, out);
+        g_assert_null(strstr(out->str, "files touched"));
+        BH_SET(&e, ret, -EACCES);
+        bh_observe_event(o, &e, NULL, 0);
         /* names are counted where they are asked for, not where they are answered; repeats of a flood, that are facts of nothing, count too */
         e = event(BH_EV_DNS);
         BH_SET_STR(&e, dns_type, "query");

@@ -8,6 +8,7 @@
 
 #include "sensor/enforce.h"
 #include "sensor/enforce_link.h"
+#include "sensor/filekeeper.h"
 #include "sensor/respond_ledger.h"
 
 #define ID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -62,6 +63,47 @@ gboolean bh_enforce_fail(GError **error, const char *format, ...) {
         return FALSE;
 }
 
+/* ---- the keeper of file denials ---- */
+
+struct BhFileKeeper {
+        guint rules, sets, drops, restarts;
+        gint lost; /* atomic */
+        gboolean holds, fails;
+} keeper;
+
+BhFileKeeper *bh_filekeeper_open(const char *run_dir, const char *proc_path, const char *v2_mount) {
+        return &keeper;
+}
+
+void bh_filekeeper_free(BhFileKeeper *k) {
+}
+
+json_t *bh_filekeeper_set(BhFileKeeper *k, const char *container, const char *cgroup, pid_t pid, const GPtrArray *rules, GError **error) {
+        g_assert_cmpstr(cgroup, ==, CGROUP);
+        if (k->fails) {
+                bh_enforce_fail(error, "the file is on a file system that others serve");
+                return NULL;
+        }
+        k->rules = rules->len;
+        k->holds = TRUE;
+        k->sets++;
+        return json_pack("{s:[s]}", "open", "a way of the keeper's");
+}
+
+gboolean bh_filekeeper_drop(BhFileKeeper *k, const char *container, GError **error) {
+        k->drops += k->holds;
+        k->holds = FALSE;
+        return TRUE;
+}
+
+gboolean bh_filekeeper_lost(BhFileKeeper *k) {
+        return g_atomic_int_compare_and_exchange(&k->lost, 1, 0);
+}
+
+json_t *bh_filekeeper_list(BhFileKeeper *k) {
+        return k->holds ? json_pack("{s:i,s:[{s:s}]}", "restarts", (int) k->restarts, "containers", "container", ID) : NULL;
+}
+
 /* ---- a node ---- */
 
 typedef struct {
@@ -106,6 +148,7 @@ static void set_up(Node *n, gconstpointer unused) {
         g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
 
         kernel = (BhEnforce){ 0 };
+        keeper = (BhFileKeeper){ 0 };
         n->dir = g_dir_make_tmp("bh-respond-XXXXXX", NULL);
         n->ledger = g_build_filename(n->dir, "responses", NULL);
         n->v2 = g_build_filename(n->dir, "cgroup", NULL);
@@ -113,7 +156,7 @@ static void set_up(Node *n, gconstpointer unused) {
         n->said = g_string_new(NULL);
         put(n->v2, CGROUP "/cgroup.freeze", "0");
         put(n->v2, CGROUP "/cgroup.events", "frozen 1\n");
-        put(n->v2, CGROUP "/cgroup.procs", "");
+        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
         n->containers = bh_container_table_new(&table);
         bh_container_table_bind(n->containers, 1, CGROUP, 0);
         bh_container_table_upsert(n->containers, c, 0);
@@ -247,6 +290,67 @@ static void what_is_lost_is_said_and_tried_again(Node *n, gconstpointer unused) 
         g_assert_cmpuint(kernel.set, ==, 1);
 }
 
+static const char *const read_shadow[] = { "file:r:/etc/shadow", "file:r:/srv/" }, *const any_shadow[] = { "file:/etc/shadow" };
+
+static void files_go_to_the_keeper_and_are_let_go(Node *n, gconstpointer unused) {
+        const BhOrder o = { .id = "04", .action = "block", .container = ID, .deny = read_shadow, .n_deny = 2, .best_effort = TRUE }, off = { .id = "04", .release = TRUE };
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_assert_cmpuint(keeper.rules, ==, 2);
+        g_assert_cmpuint(kernel.set, ==, 0);
+        json_auto_t *released = bh_respond_order(r, &off);
+        g_assert_cmpstr(text_at(released, "state"), ==, "released");
+        g_assert_cmpuint(keeper.drops, ==, 1);
+}
+
+/* Names can be made and removed, and truncate() opens nothing: three ways, with the keeper's own. */
+static void what_opens_do_not_tell_of_is_refused_or_said(Node *n, gconstpointer unused) {
+        const BhOrder o = { .id = "05", .action = "block", .container = ID, .deny = any_shadow, .n_deny = 1 }, best = { .id = "06", .action = "block", .container = ID, .deny = any_shadow, .n_deny = 1, .best_effort = TRUE };
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "failed");
+        g_assert_nonnull(strstr(text_at(told, "result"), "--best-effort"));
+        g_assert_false(keeper.holds);
+        json_auto_t *tried = bh_respond_order(r, &best);
+        g_assert_cmpstr(text_at(tried, "state"), ==, "active");
+        g_assert_cmpuint(json_array_size(json_object_get(json_object_get(tried, "detail"), "open")), ==, 3);
+}
+
+static void a_keeper_that_ended_is_said_and_told_again(Node *n, gconstpointer unused) {
+        const BhOrder o = { .id = "07", .action = "block", .container = ID, .deny = read_shadow, .n_deny = 2, .best_effort = TRUE };
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_atomic_int_set(&keeper.lost, 1);
+        until_said(n, "response_active keeper_lost response_active ");
+        g_assert_cmpuint(keeper.sets, ==, 2);
+}
+
+static void a_successor_says_that_the_keeper_was_gone(Node *n, gconstpointer unused) {
+        const BhOrder o = { .deny = read_shadow, .n_deny = 2, .id = "08" };
+        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
+        BhEntry *e = bh_entry_new(&o, BH_RESPONSE_BLOCK, c, CGROUP, 1, 1);
+
+        g_assert_cmpint(g_mkdir_with_parents(n->ledger, 0700), ==, 0);
+        e->state = BH_RESPONSE_STATE_ACTIVE;
+        g_assert_true(bh_entry_save(n->ledger, e));
+        bh_entry_free(e);
+        g_autoptr(BhRespond) r = begin(n);
+        until_said(n, "keeper_lost ");
+        g_assert_cmpuint(keeper.sets, ==, 1);
+}
+
+/* What a keeper has that the ledger does not know (the ledger was lost, or the sensor was killed between the two) goes. */
+static void what_nobody_ordered_is_let_go(Node *n, gconstpointer unused) {
+        keeper.holds = TRUE;
+        g_autoptr(BhRespond) r = begin(n);
+        g_assert_cmpuint(keeper.drops, ==, 1);
+}
+
 static void an_answer_is_always_given(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "\xff\xfe", .action = "isolate", .container = ID }, gone = { .id = "\xff", .release = TRUE };
         g_autoptr(BhRespond) r = begin(n);
@@ -263,6 +367,11 @@ int main(int argc, char **argv) {
         TEST(what_cannot_be_done_whole_is_undone_and_said_once);
         TEST(a_snapshot_is_bounded);
         TEST(what_is_lost_is_said_and_tried_again);
+        TEST(files_go_to_the_keeper_and_are_let_go);
+        TEST(what_opens_do_not_tell_of_is_refused_or_said);
+        TEST(a_keeper_that_ended_is_said_and_told_again);
+        TEST(a_successor_says_that_the_keeper_was_gone);
+        TEST(what_nobody_ordered_is_let_go);
         TEST(an_answer_is_always_given);
         return g_test_run();
 }

@@ -94,6 +94,41 @@ static void a_node_that_begins_anew_all_the_time_is_bounded(void) {
         bh_store_close(s);
 }
 
+static void put_on(BhStore *s, const char *node, guint64 seq, const char *line, const char *prev, const char *key, const char *next) {
+        static guint64 sent = 1000;
+        g_autoptr(GError) error = NULL;
+        BhStoreMessage m = { .kind = BH_STORE_MESSAGE_EVIDENCE, .seq = ++sent };
+
+        m.evidence = (BhStoreEvidence){ .chain = (char *) "a", .node = (char *) node, .kind = (char *) "file", .container_id = (char *) "c1", .sha256 = (char *) "", .line = (char *) line, .hash = (char *) line,
+                                        .prev = (char *) prev, .key = (char *) key, .next = (char *) next, .seq = seq, .time_ns = 1 };
+        bh_store_ingest(s, node, node, &m, 1, &error);
+        g_assert_no_error(error);
+}
+
+/* Whatever number it takes; but one that has the chain's key is the node itself under another name. */
+static void another_node_gets_nothing_into_a_chain(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        BhStoreStats stats;
+
+        put_on(s, "n1", 1, "one", "", "a", "k2");
+        put_on(s, "n1", 2, "two", "one", "k2", "k3");
+        put_on(s, "bad", 3, "forged", "two", "other", "k4");
+        put_on(s, "bad", 7, "far", "", "k3", "");
+        put_on(s, "bad", 2, "another two", "one", "k2", "k3");
+        g_autoptr(GPtrArray) chains = bh_store_evidence_chains(s, NULL, NULL);
+        g_assert_cmpuint(chains->len, ==, 1);
+        g_assert_cmpuint(chain_of(chains, "a")->last_seq, ==, 2);
+        g_assert_cmpuint(chain_of(chains, "a")->conflicts, ==, 0);
+        bh_store_stats(s, &stats);
+        g_assert_cmpuint(stats.refused, ==, 3);
+        put_on(s, "renamed", 3, "three", "two", "k3", "k4");
+        put_on(s, "renamed", 4, "four", "three", "k4", "k5");
+        g_autoptr(GPtrArray) moved = bh_store_evidence_chains(s, "renamed", NULL);
+        g_assert_cmpuint(chain_of(moved, "a")->last_seq, ==, 4);
+        bh_store_close(s);
+}
+
 static void count_name(const char *sha256, gpointer data) {
         g_assert_cmpuint(strlen(sha256), ==, 64);
         ++*(guint *) data;
@@ -118,6 +153,7 @@ int main(int argc, char **argv) {
         TEST(what_was_sent_once_stays_and_the_rest_is_a_conflict);
         TEST(pages_filters_and_cursors_that_are_none);
         TEST(a_node_that_begins_anew_all_the_time_is_bounded);
+        TEST(another_node_gets_nothing_into_a_chain);
         TEST(each_object_is_named_once);
         return g_test_run();
 }

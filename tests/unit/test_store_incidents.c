@@ -122,11 +122,21 @@ static void note_member(const char *finding, guint64 incident, gboolean open, gp
         g_string_append_printf(data, "%s>%" G_GUINT64_FORMAT "%s ", finding, incident, open ? "" : "?");
 }
 
+static void take_pair(guint64 a, guint64 b, gpointer data) {
+        guint64 *pair = data;
+
+        pair[0] = a;
+        pair[1] = b;
+        pair[2]++;
+}
+
 static void what_people_take_out_is_gone(void) {
         g_autoptr(TempDir) dir = temp_dir();
         BhStore *s = must_open(dir, NULL);
         BhStoreIncident rows[] = { row(1, "open", T0 + 1), row(2, "open", T0 + 1) };
         const BhStoreIncidentSaid said[] = { { 1, "anna", "a part of it was made incident 2" } };
+        BhStoreIncidentApart apart = { 2, 1, TRUE };
+        guint64 pair[3] = { 0 };
 
         rows[0].findings = 7;
         rows[0].severity = 3;
@@ -137,13 +147,20 @@ static void what_people_take_out_is_gone(void) {
         put(s, rows, 1, 1);
         g_autoptr(BhStoreIncident) whole = bh_store_incident(s, 1, NULL);
         g_assert_cmpuint(whole->findings, ==, 7);
-        g_assert_true(bh_store_incidents_decide(s, rows, 2, NULL, 0, 1, said, 1, NULL, NULL));
+        g_assert_true(bh_store_incidents_decide(s, rows, 2, NULL, 0, 1, said, 1, &apart, NULL, NULL));
         g_autoptr(BhStoreIncident) part = bh_store_incident(s, 1, NULL);
         g_autoptr(GPtrArray) notes = bh_store_incident_notes(s, 1, NULL);
         g_assert_cmpuint(part->findings, ==, 3);
         g_assert_cmpuint(part->severity, ==, 1);
         g_assert_cmpint(part->last_ns, ==, T0 + 1);
         g_assert_cmpuint(notes->len, ==, 1);
+        g_assert_true(bh_store_incidents_apart(s, take_pair, pair, NULL));
+        g_assert_true(pair[0] == 1 && pair[1] == 2 && pair[2] == 1);
+        /* whoever puts them together thinks otherwise now */
+        apart.apart = FALSE;
+        g_assert_true(bh_store_incidents_decide(s, rows, 0, NULL, 0, 1, NULL, 0, &apart, NULL, NULL));
+        g_assert_true(bh_store_incidents_apart(s, take_pair, pair, NULL));
+        g_assert_cmpuint(pair[2], ==, 1);
         bh_store_close(s);
 }
 

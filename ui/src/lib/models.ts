@@ -47,9 +47,10 @@ export const STATES: Record<string, string> = {
 export const STANDINGS: Record<string, [string, string]> = {
   learned: ["learned", "seen often enough, by itself"], accepted: ["accepted", "taken for normal by a person"], forbidden: ["forbidden", "told whenever it is seen"], refused: ["never normal", "seen, and not learned by itself"],
   drift: ["drift", "most replicas of the version do it"], held: ["waiting", "whether other replicas do it too is not known yet"], novel: ["new", "one replica did it"],
+  observed: ["observed", "new, and no finding: more of the kind is to be expected"],
 };
 /* Items that a person is asked about. */
-export const isOpen = (standing: string) => ["refused", "drift", "held", "novel"].includes(standing);
+export const isOpen = (standing: string) => ["refused", "drift", "held", "novel", "observed"].includes(standing);
 
 export const observed = (v: Version) => v.families.filter((f) => f.observed);
 export const trusted = (v: Version) => observed(v).filter((f) => f.locked || f.state === "scored" || f.state === "enforceable");

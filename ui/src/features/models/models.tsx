@@ -17,7 +17,7 @@ const MOST = 10_000;
 const EVERY_MS = 15_000;
 
 export function ModelState({ state, locked }: { state: string; locked: boolean }) {
-  return <span class={`tag model-state ms-${locked ? "locked" : state}`} title={locked ? "Locked by a person: nothing more is learned" : STATES[state]}>{locked && <Icon name="lock" size={12} />}{locked ? "locked" : state}</span>;
+  return <span class={`tag model-state ms-${locked ? "locked" : state}`} title={locked ? "Locked by a person: nothing more is learned (system calls, patterns and rates: once five minutes of running time were seen)" : STATES[state]}>{locked && <Icon name="lock" size={12} />}{locked ? "locked" : state}</span>;
 }
 
 /* A segment for each family that was observed: filled when what is new there is told. */

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "uninstall.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "enforce.h"
+#include "hooks.h"
+#include "respond_ledger.h"
+
+#define DEPTH_MAX 64u
+
+static const char *const run_names[] = { "sensor.sock", "sensor.pid", "central", "alerts", NULL };
+static const char *const data_names[] = { "recorder", "spool", "clock", "running", "responses", "policies", "evidence", "integrity", "seed", "flows.mark", "rules", "rules.old", "rules.next", "central", NULL };
+
+/* What could not be done: the first is told as the error. */
+static void note(GError **error, const char *what, const char *path, int err) {
+        if (error && !*error)
+                g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(err), "%s %s: %s", what, path, g_strerror(err));
+}
+
+/* Everything of that name in `dir`; never through a link, never into another file system. */
+static void remove_at(int dir, const char *name, const char *path, dev_t device, guint depth, GError **error) {
+        struct stat st;
+
+        if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
+                if (errno != ENOENT)
+                        note(error, "cannot look at", path, errno);
+                return;
+        }
+        if (S_ISDIR(st.st_mode)) {
+                int fd = st.st_dev == device && depth < DEPTH_MAX ? openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+                DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+
+                if (!d) {
+                        note(error, "cannot remove what is in", path, st.st_dev == device ? errno : EXDEV);
+                        if (fd >= 0)
+                                close(fd);
+                        return;
+                }
+                for (struct dirent *one; (one = readdir(d));) {
+                        g_autofree char *below = g_build_filename(path, one->d_name, NULL);
+
+                        if (!g_str_equal(one->d_name, ".") && !g_str_equal(one->d_name, ".."))
+                                remove_at(dirfd(d), one->d_name, below, device, depth + 1, error);
+                }
+                closedir(d);
+        }
+        if (unlinkat(dir, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0))
+                note(error, "cannot remove", path, errno);
+}
+
+static void remove_names(const char *dir, const char *const *names, GError **error) {
+        int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct stat st;
+
+        if (fd < 0) {
+                if (errno != ENOENT)
+                        note(error, "cannot open", dir, errno);
+                return;
+        }
+        if (fstat(fd, &st) == 0)
+                for (guint i = 0; names[i]; i++) {
+                        g_autofree char *path = g_build_filename(dir, names[i], NULL);
+
+                        remove_at(fd, names[i], path, st.st_dev, 0, error);
+                }
+        close(fd);
+        if (rmdir(dir) == 0)
+                printf("removed %s\n", dir);
+        else
+                printf("left %s: %s\n", dir, errno == ENOTEMPTY ? "something in it is not Bulkhead's" : g_strerror(errno));
+}
+
+/* What the ledger says that is frozen. What others froze is not in it. */
+static guint thaw(const char *responses, const char *v2_mount, GError **error) {
+        g_autoptr(GHashTable) entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify) bh_entry_free);
+        guint64 serial = 0;
+        GHashTableIter it;
+        BhEntry *e;
+        guint n = 0;
+
+        if (!v2_mount || !g_file_test(responses, G_FILE_TEST_IS_DIR) || !bh_entries_load(responses, entries, &serial, error && !*error ? error : NULL))
+                return 0;
+        g_hash_table_iter_init(&it, entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                g_autofree char *path = g_build_filename(v2_mount, e->cgroup, NULL);
+
+                if (e->state != BH_RESPONSE_STATE_ACTIVE || !bh_response_action_freezes(e->action) || !*e->cgroup || !g_file_test(path, G_FILE_TEST_IS_DIR))
+                        continue;
+                n += bh_cgroup_freeze(v2_mount, e->cgroup, FALSE, error && !*error ? error : NULL);
+        }
+        return n;
+}
+
+gboolean bh_uninstall(const char *run_dir, const char *data_dir, const char *v2_mount, gboolean keep_data, GError **error) {
+        g_autofree char *responses = g_build_filename(data_dir, "responses", NULL), *enforce = g_build_filename(run_dir, "enforce", NULL), *hooks = g_build_filename(run_dir, "bpf", NULL);
+        g_autoptr(GError) why = NULL;
+        guint thawed = thaw(responses, v2_mount, &why), held = 0;
+
+        if (g_file_test(enforce, G_FILE_TEST_IS_DIR)) {
+                g_autoptr(GError) closed = NULL;
+                g_autoptr(BhEnforce) e = bh_enforce_open(enforce, v2_mount, "/proc", &closed);
+
+                if (e) {
+                        held = bh_enforce_count(e);
+                        bh_enforce_settle(e); /* nothing was set: all of it goes, and with the last one programs and mount */
+                } else if (!why) {
+                        why = g_steal_pointer(&closed);
+                }
+        }
+        bh_hooks_remove(hooks);
+        printf("released %u containers, let %u go on that were frozen, took the programs out of the kernel\n", held, thawed);
+        if (g_file_test(enforce, G_FILE_TEST_IS_DIR) && rmdir(enforce))
+                note(&why, "cannot remove", enforce, errno);
+        if (g_file_test(hooks, G_FILE_TEST_IS_DIR) && rmdir(hooks))
+                note(&why, "cannot remove", hooks, errno);
+        if (!keep_data)
+                remove_names(data_dir, data_names, &why);
+        remove_names(run_dir, run_names, &why);
+        if (!why)
+                return TRUE;
+        g_propagate_error(error, g_steal_pointer(&why));
+        return FALSE;
+}

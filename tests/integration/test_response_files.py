@@ -1,0 +1,137 @@
+"""Denials of files, in real containers: by the keeper, a process of its own that the sensor starts."""
+import os
+import pathlib
+import signal
+
+import central_env
+import pytest
+from docker_env import wait_for
+from test_response import becomes, box, release, respond  # noqa: F401 (box is a fixture)
+
+
+@pytest.fixture(scope="module")
+def sensor(build, docker, central, backend):
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules", "--no-web") as s:
+        yield s
+
+
+def blocked(central, target, *files, **more):
+    answer = respond(central, "block", target, deny="\n".join(files), best_effort=True, **more)
+    assert answer.status == 200 and answer.json["state"] == "active", answer.json
+    return answer.json
+
+
+def keepers(sensor):
+    """Processes of this sensor's keeper: the guard, then its worker."""
+    found = []
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{sensor.run_dir}/keeper.sock".encode() in (p / "cmdline").read_bytes().split(b"\0") and (p / "stat").read_text().rsplit(") ", 1)[1][0] != "Z":
+                found.append(int(p.name))
+        except OSError:
+            continue
+    parent = {p: int(pathlib.Path(f"/proc/{p}/stat").read_text().rsplit(") ", 1)[1].split()[1]) for p in found}
+    return sorted(found, key=lambda p: parent[p] in found)
+
+
+def opens(b, path, yes):
+    b.run(f"cat {path}", ok=(0,) if yes else (1,))
+
+
+def found(central, rule):
+    return [f for f in central.root().get("/api/v1/findings?limit=200").json["findings"] if f["rule"] == rule]
+
+
+def reconnected(sensor):
+    wait_for(lambda: (sensor.status()["bus"]["state"] == "connected", sensor.status()["bus"]), 20, "the sensor is connected again")
+
+
+def test_a_file_is_denied_by_each_of_its_names_and_outlives_the_sensor(central, sensor, box):
+    a, neighbour = box("denied"), box("beside")
+    for b in a, neighbour:
+        b.run("mkdir -p /srv/d /tmp && echo secret >/srv/f && echo secret >/srv/d/g && ln -s /srv/f /tmp/link && ln /srv/f /tmp/hard")
+    refused = respond(central, "block", a.name, deny="file:/srv/f").json
+    assert refused["state"] == "failed" and "--best-effort" in refused["result"], refused
+    opens(a, "/srv/f", True)
+    wait_for(lambda: keepers(sensor) == [], 20, "nothing runs where nothing is denied")
+
+    r = blocked(central, a.name, "file:/srv/f", "file:r:/srv/d/", reason="test")
+    for path in ("/srv/f", "/tmp/hard", "/tmp/link", "/srv/d/g"):
+        opens(a, path, False)
+    a.run("mv /srv/f /srv/moved")
+    opens(a, "/srv/moved", False)
+    a.run("echo x >>/srv/moved", ok=(1,))
+    a.run("echo x >>/srv/d/g")  # only to read is denied there
+    a.run("ls /srv/d", ok=(1,))
+    opens(a, "/etc/passwd", True)
+    for path in ("/srv/f", "/tmp/hard", "/tmp/link", "/srv/d/g"):
+        opens(neighbour, path, True)
+
+    before = keepers(sensor)
+    assert len(before) == 2
+    sensor.kill()
+    opens(a, "/srv/moved", False)
+    opens(a, "/srv/d/g", False)
+    opens(neighbour, "/srv/f", True)
+    sensor.start()
+    reconnected(sensor)
+    assert keepers(sensor) == before and sensor.status()["responses"]["held"] == 1
+    opens(a, "/srv/moved", False)
+    release(central, r)
+    opens(a, "/srv/moved", True)
+    opens(a, "/srv/d/g", True)
+    wait_for(lambda: keepers(sensor) == [], 20, "nothing is left that denies")
+    assert found(central, "Denials of files were not in force") == []
+
+
+def test_what_a_neighbour_has_too_is_denied_to_one(central, sensor, docker, box, tmp_path):
+    os.chmod(tmp_path, 0o755)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "f").write_text("shared\n")
+    a, neighbour = box("one", "-v", f"{tmp_path}:/data"), box("other", "-v", f"{tmp_path}:/data")
+    r = blocked(central, a.name, "file:/data/", "file:/dev/shm/x")
+    assert any("mount namespace" in w for w in r["detail"]["open"]) and any("/dev/shm/x is not there" in w for w in r["detail"]["open"]), r
+    opens(a, "/data/deep/f", False)
+    opens(neighbour, "/data/deep/f", True)
+    assert (tmp_path / "deep" / "f").read_text() == "shared\n"
+    a.run("echo x >/dev/shm/x", ok=None)
+    wait_for(lambda: a.run("cat /dev/shm/x >/dev/null 2>&1; echo $?") == "1\n", 20, "what was made later is denied, too")
+    second = blocked(central, a.name, "file:r:/etc/group")
+    opens(a, "/etc/group", False)
+    opens(a, "/data/deep/f", False)
+    release(central, r)
+    opens(a, "/data/deep/f", True)
+    opens(a, "/etc/group", False)
+    release(central, second)
+    opens(a, "/etc/group", True)
+
+
+def test_no_open_passes_when_the_worker_ends_and_a_finding_says_when_they_did(central, sensor, box):
+    a = box("guarded")
+    a.run("mkdir -p /srv && echo secret >/srv/f")
+    r = blocked(central, a.name, "file:r:/srv/f")
+    n = a.start("i=0; while [ ! -e /ctl/enough ]; do cat /srv/f 2>/dev/null && echo passed; i=$((i+1)); echo $i >/ctl/tries; done")
+    tries = a.dir / "tries"
+
+    def more():
+        text = tries.read_text() if tries.exists() else ""
+        return int(text) if text.endswith("\n") else 0
+    for _ in range(3):
+        guard, worker = keepers(sensor)
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: len(keepers(sensor)) == 2 and keepers(sensor) != [guard, worker], 10, "another worker")
+        seen = more()
+        wait_for(lambda: more() > seen + 5, 20, "opens are answered again")
+    (a.dir / "enough").write_text("")
+    assert a.wait(n) == "", "expected no open to pass while the worker was away"
+    wait_for(lambda: found(central, "Keeper of file denials was started anew"), 20, "a finding about the worker")
+
+    guard = keepers(sensor)[0]
+    os.kill(guard, signal.SIGKILL)
+    wait_for(lambda: found(central, "Denials of files were not in force"), 20, "a finding: opens passed for a moment")
+    wait_for(lambda: len(keepers(sensor)) == 2 and a.run("cat /srv/f >/dev/null 2>&1; echo $?") == "1\n", 20, "it is in force again")
+    a.docker.docker("restart", "-t", "0", a.name)
+    wait_for(lambda: (a.docker.docker("exec", a.name, "sh", "-c", "cat /srv/f >/dev/null 2>&1; echo $?").stdout == "1\n", central.root().get("/api/v1/findings").json["findings"][:3]), 20, "a container that was started anew is held again")
+    a.docker.docker("rm", "-f", "-v", a.name)
+    becomes(central, r, "gone")
+    wait_for(lambda: keepers(sensor) == [], 20, "nothing is left that denies")
