@@ -17,6 +17,8 @@
 #define PREVIEW_EVENTS 10000u /* the last ones of each node that a preview looks at; BH_ASK_BYTES is the other bound */
 #define PREVIEW_SHOWN 50u
 #define PREVIEW_HOURS 24
+#define PREVIEW_OF_EVENT 8u /* matches of one event that are told; all are counted */
+#define PREVIEW_SECONDS 10  /* of evaluating: a file may have thousands of costly rules */
 
 /* ---- what runs ---- */
 
@@ -240,13 +242,19 @@ typedef struct {
         BhRuleRun *run;
         GPtrArray *shown; /* of Match */
         guint64 *matches, *last_ns; /* per rule */
-        guint64 looked_at, matched, oldest_ns;
+        guint64 looked_at, left, matched, oldest_ns; /* left: after the deadline */
+        gint64 deadline_us;
 } Preview;
 
 static void look_at(const struct bh_event *e, gpointer data) {
         Preview *p = data;
         const guint32 *rules;
         guint64 time_ns = bh_event_has(e, BH_F_time) ? e->time : 0;
+
+        if (g_get_monotonic_time() > p->deadline_us) {
+                p->left++;
+                return;
+        }
         guint n = bh_rule_run_event(p->run, p->engine, e, NULL, &rules);
 
         p->looked_at++;
@@ -254,11 +262,13 @@ static void look_at(const struct bh_event *e, gpointer data) {
                 p->oldest_ns = time_ns;
         p->matched += n > 0;
         for (guint i = 0; i < n; i++) {
+                p->matches[rules[i]]++;
+                p->last_ns[rules[i]] = MAX(p->last_ns[rules[i]], time_ns);
+        }
+        for (guint i = 0; i < MIN(n, PREVIEW_OF_EVENT); i++) {
                 g_autoptr(GString) output = g_string_new(NULL), event = g_string_new(NULL), fields = g_string_new(NULL);
                 Match *m;
 
-                p->matches[rules[i]]++;
-                p->last_ns[rules[i]] = MAX(p->last_ns[rules[i]], time_ns);
                 bh_rule_run_output(p->run, p->engine, rules[i], output, fields);
                 bh_event_to_json(e, event);
                 m = g_new0(Match, 1);
@@ -278,6 +288,7 @@ static void append_preview(GString *out, const Checked *c, const char *file, Pre
         const GPtrArray *rules = bh_rule_set_rules(c->set);
 
         bh_json_uint(out, "looked_at", p->looked_at);
+        bh_json_uint(out, "not_looked_at", p->left);
         bh_json_uint(out, "matched", p->matched);
         bh_json_time(out, "oldest", (gint64) p->oldest_ns);
         bh_json_open(out, "matches", '[');
@@ -363,7 +374,7 @@ void bh_api_rules_preview(BhCall *call) {
         shown = g_ptr_array_new_with_free_func(match_free);
         matches = g_new0(guint64, n + 1);
         last_ns = g_new0(guint64, n + 1);
-        Preview p = { .engine = engine, .run = run, .shown = shown, .matches = matches, .last_ns = last_ns };
+        Preview p = { .engine = engine, .run = run, .shown = shown, .matches = matches, .last_ns = last_ns, .deadline_us = g_get_monotonic_time() + PREVIEW_SECONDS * G_USEC_PER_SEC };
         for (guint i = 0; i < q->answers->len; i++) {
                 const BhAnswer *a = q->answers->pdata[i];
 

@@ -225,7 +225,7 @@ def test_what_a_rule_file_would_have_matched_is_tried_on_recorded_events(central
     text = rule.format("Shells", "= sh") + rule.format("All of them", "exists") + rule.format("Switched off", "exists") + "  enabled: false\n"
     answer = admin.post("/api/v1/rules/preview?node=preview", {"name": "try.yaml", "text": text, "hours": 48}).json
     assert {m["rule"]: (m["matches"], m["runs"]) for m in answer["matches"]} == {"Shells": (2, True), "All of them": (3, True), "Switched off": (0, False)}, answer
-    assert answer["errors"] == 0 and answer["looked_at"] == 4 and answer["matched"] == 3 and answer["dropped"] == 2 and answer["undecodable"] == 1, answer
+    assert answer["errors"] == 0 and answer["not_looked_at"] == 0 and answer["looked_at"] == 4 and answer["matched"] == 3 and answer["dropped"] == 2 and answer["undecodable"] == 1, answer
     assert [(e["rule"], e["event"]["id"], e["output"]) for e in answer["events"]][:2] == [("Shells", "3", "ran sh"), ("All of them", "3", "ran sh")], answer["events"]
     assert [m["line"] for m in answer["matches"]] == [1, 6, 11]
     request = asked[-1]

@@ -105,6 +105,7 @@ export type RulePreview = RuleCheck & {
   since?: Time;
   bound?: number;
   looked_at?: number;
+  not_looked_at?: number;
   matched?: number;
   oldest?: Time;
   matches?: {
@@ -419,6 +420,68 @@ export type Response = {
   detail?: Record<string, unknown>;
 };
 
+export type Policy = {
+  name: string;
+  description: string;
+  enabled: boolean;
+  dry_run: boolean;
+  decided: "node" | "central";
+  when: string;
+  scope: string;
+  action: string;
+  ttl: number;
+  rate: number;
+  rate_seconds: number;
+  containers: number;
+  percent: number;
+  cool_down: number;
+  responses: {
+    total: number;
+    open: number;
+    dry_run: number;
+    failed: number;
+  };
+  changed_by: string;
+  changed: Time;
+  text?: string;
+};
+
+export type PolicyProblem = {
+  line: number;
+  column: number;
+  what: string;
+};
+
+export type PolicyProblems = {
+  error: {
+    code?: string;
+    message?: string;
+  };
+  problems: PolicyProblem[];
+};
+
+export type PolicyCheck = {
+  errors: number;
+  problems: PolicyProblem[];
+  name: string | null;
+  looked_at: number;
+  matched: number;
+  more: boolean;
+  would: ({
+    time: Time;
+    finding: string | null;
+    incident: number | null;
+    rule: string | null;
+    node: string;
+    container_id: string;
+    container_name: string;
+    workload: string;
+    application: string;
+    decision: "act" | "cool_down" | "rate" | "containers" | "percent" | "protected";
+    why: string;
+  })[];
+};
+
 export type Evidence = {
   id: number;
   kind: string;
@@ -549,6 +612,7 @@ export type Incident = {
     port: number;
   })[];
   missing?: number;
+  responses?: Response[];
   comments?: {
     time: Time;
     who: string;
@@ -860,6 +924,11 @@ export type Call =
   | "POST /api/v1/responses"
   | "GET /api/v1/responses/{id}"
   | "POST /api/v1/responses/{id}/release"
+  | "GET /api/v1/policies"
+  | "POST /api/v1/policies/check"
+  | "GET /api/v1/policies/{name}"
+  | "PUT /api/v1/policies/{name}"
+  | "DELETE /api/v1/policies/{name}"
   | "GET /api/v1/rules"
   | "GET /api/v1/rules/files"
   | "GET /api/v1/rules/files/{name}"

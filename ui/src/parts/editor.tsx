@@ -34,7 +34,7 @@ export function Editor({ label, value, onInput, problems, readOnly, onCheck, onS
   const numbers = Array.from({ length: Math.min(lines - from, 120) }, (_, i) => from + i + 1);
   return (
     <div class="editor">
-      <div class="editor-box">
+      <div class="editor-box" style={{ height: `${Math.max(14, Math.min(lines + 3, 40)) * LINE + 16}px` }}>
         <div class="editor-gutter" aria-hidden="true"><div style={{ transform: `translateY(${from * LINE - top}px)` }}>
           {numbers.map((n) => <span key={n} class={marks.has(n) ? `mark ${marks.get(n)!.severity}` : ""}>{n}</span>)}
         </div></div>

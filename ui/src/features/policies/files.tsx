@@ -90,13 +90,13 @@ export function Files() {
   );
 }
 
-interface Would { lookedAt: number; matched: number; oldest: number; bound: number; rules: { rule: string; priority: string; line: number; runs: boolean; matches: number; last: number }[]; events: { rule: string; output: string; at: number; container: string; node: string }[]; silent: string[]; dropped: number }
+interface Would { lookedAt: number; matched: number; oldest: number; bound: number; rules: { rule: string; priority: string; line: number; runs: boolean; matches: number; last: number }[]; events: { rule: string; output: string; at: number; container: string; node: string }[]; silent: string[]; dropped: number; left: number }
 
 function wouldFrom(v: unknown): Would | null {
   const o = object(v);
   if (o.looked_at === undefined) return null;
   return {
-    lookedAt: num(o.looked_at), matched: num(o.matched), oldest: toMs(o.oldest), bound: num(o.bound), dropped: num(o.dropped) + num(o.undecodable),
+    lookedAt: num(o.looked_at), matched: num(o.matched), oldest: toMs(o.oldest), bound: num(o.bound), left: num(o.not_looked_at), dropped: num(o.dropped) + num(o.undecodable),
     rules: list(o.matches).map(object).map((m) => ({ rule: textOf(m.rule), priority: textOf(m.priority), line: num(m.line), runs: m.runs === true, matches: num(m.matches), last: toMs(m.last) })),
     events: list(o.events).map(object).map((m) => { const e = object(m.event); return { rule: textOf(m.rule), output: textOf(m.output), at: toMs(e.time), container: textOf(e["container.name"]) || textOf(e["container.id"]).slice(0, 12), node: textOf(e.node) }; }),
     silent: list(o.nodes).map(object).filter((n) => n.error || n.cut).map((n) => `${textOf(n.node)}: ${textOf(n.error) || "its answer was cut"}`),
@@ -111,6 +111,7 @@ function Preview({ w, hours }: { w: Would; hours: number }) {
         {Number.isFinite(w.oldest) && w.oldest > 0 && <span class="dim"> The oldest that was looked at is of <Time ms={w.oldest} />.</span>}</p>
       {w.lookedAt === 0 && <p class="would-sum dim">The nodes have recorded no event of the kinds that these rules can match.</p>}
       {w.silent.length > 0 && <Notice level="warn">Not all could be looked at: <T s={w.silent.slice(0, 3).join("; ")} max={300} /></Notice>}
+      {w.left > 0 && <Notice level="warn">The rules are costly: {count(w.left)} events were not looked at, as that took too long. On a node they would cost as much.</Notice>}
       {w.dropped > 0 && <Notice level="warn">{count(w.dropped)} events are missing in it.</Notice>}
       <ul class="would-rules">{w.rules.map((r) => <li key={r.rule}><span class="would-n">{count(r.matches)}</span><T s={r.rule} max={160} />{!r.runs && <span class="tag">off</span>}<span class="faint">line {r.line}</span></li>)}{!w.rules.length && <li class="dim">The file defines no rule of its own; what it changes in others is not tried out.</li>}</ul>
       {w.events.length > 0 && <div class="scroll would-events" tabIndex={0} role="group" aria-label="Events that would have matched"><table class="table"><thead><tr><th>When</th><th>Container</th><th>What would have been told</th></tr></thead>
@@ -192,7 +193,7 @@ export function FileEditor({ name }: { name: string }) {
         <div class="subject-acts">
           {dirty && saved !== null && <Button kind="quiet" onClick={() => { setDraft(undefined); setProblems([]); setSaid(null); setWould(null); }}>Undo changes</Button>}
           {admin && typeof saved === "string" && <Button onClick={() => setRemoving(true)}>Remove…</Button>}
-          {may && <Button busy={busy === "check"} glyph="check" onClick={() => void check()}>Check</Button>}
+          {may && saved !== undefined && <Button busy={busy === "check"} glyph="check" onClick={() => void check()}>Check</Button>}
           {admin && <Button kind="primary" busy={busy === "save"} disabled={!dirty && saved !== null} onClick={() => void store()}>Save and enable</Button>}
         </div>
       </header>
@@ -201,7 +202,7 @@ export function FileEditor({ name }: { name: string }) {
       {nodes && nodes.length > 0 && <Nodes nodes={nodes} />}
       {saved === undefined && !said ? <Skeleton rows={10} label="Loading the file" />
         : <Editor label={`Text of ${name}`} value={text} problems={problems} readOnly={!may} onInput={(v) => { setDraft(v); setWould(null); }} onCheck={() => void check()} onSave={() => admin && void store()} />}
-      {may && <div class="would-ask"><Button glyph="search" busy={busy === "preview"} onClick={() => void preview()}>What would it have matched?</Button><label>in <select value={String(hours)} onChange={(e) => { setHours(Number(e.currentTarget.value)); setWould(null); }}>{HOURS.map(([h, label]) => <option key={h} value={h}>{label}</option>)}</select></label></div>}
+      {may && saved !== undefined && <div class="would-ask"><Button glyph="search" busy={busy === "preview"} onClick={() => void preview()}>What would it have matched?</Button><label>in <select value={String(hours)} onChange={(e) => { setHours(Number(e.currentTarget.value)); setWould(null); }}>{HOURS.map(([h, label]) => <option key={h} value={h}>{label}</option>)}</select></label></div>}
       {would && <Preview w={would} hours={hours} />}
       {removing && <Confirm title="Remove a rule file" verb="Remove" name={name} act={async () => { await call("DELETE", `/rules/files/${encodeURIComponent(name)}`); setDraft(undefined); go(href("/policies", { tab: "files" })); }} onClose={() => setRemoving(false)}><p>The nodes forget its rules within seconds. Rules of other files that it changed are again as these files have them.</p></Confirm>}
     </div>

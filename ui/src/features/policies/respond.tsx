@@ -151,7 +151,7 @@ export function PolicyEditor({ name }: { name: string }) {
       {said && <Notice level={said.level}>{said.text}</Notice>}
       {saved === undefined && !said ? <Skeleton rows={10} label="Loading the policy" />
         : <Editor label={`Text of ${name}`} value={text} problems={problems} readOnly={!may} onInput={(v) => { setDraft(v); setWould(null); }} onCheck={() => void check()} onSave={() => admin && void store(text)} />}
-      {may && <div class="would-ask"><Button glyph="search" busy={busy === "check"} onClick={() => void check()}>Check, and what would it have done?</Button><label>in <select value={String(since)} onChange={(e) => { setSince(Number(e.currentTarget.value)); setWould(null); }}>{SPANS.map(([s, label]) => <option key={s} value={s}>{label}</option>)}</select></label></div>}
+      {may && saved !== undefined && <div class="would-ask"><Button glyph="search" busy={busy === "check"} onClick={() => void check()}>Check, and what would it have done?</Button><label>in <select value={String(since)} onChange={(e) => { setSince(Number(e.currentTarget.value)); setWould(null); }}>{SPANS.map(([s, label]) => <option key={s} value={s}>{label}</option>)}</select></label></div>}
       {would && (
         <section class="card would" aria-labelledby="w-title"><header><h2 id="w-title">What it would have done</h2></header>
           <p class="would-sum" role="status"><strong>{count(would.matched)}</strong> of {count(would.lookedAt)} findings or incidents{would.more ? ", the latest ones," : ""} are what it waits for.</p>
