@@ -352,6 +352,9 @@ json_t *bh_sensor_web_status(BhSensor *s) {
                 json_t *tls = bh_tls_watch_status(s->tls);
                 bh_payload_tls_stats(s->payload, &probes);
                 json_object_set_new(tls, "functions", number(probes.functions));
+                BhTlsHellosStats hellos;
+                bh_tls_hellos_stats(s->tls_hellos, &hellos);
+                json_object_set_new(tls, "handshakes", json_pack("{s:o, s:o}", "given", number(hellos.given), "passed_over", number(hellos.passed_over)));
                 json_object_set_new(o, "tls", tls);
         }
         if (s->web_error) {

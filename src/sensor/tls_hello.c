@@ -19,6 +19,9 @@ struct BhTlsHellos {
         gpointer data;
         GHashTable *open; /* connection → Hello */
         GQueue ages;      /* Hello, the oldest first */
+        GHashTable *second; /* container → how many of it were given in this … */
+        gint64 of;          /* … second of CLOCK_BOOTTIME */
+        BhTlsHellosStats stats; /* atomically */
 };
 
 static void hello_free(gpointer p) {
@@ -35,6 +38,7 @@ BhTlsHellos *bh_tls_hellos_new(void (*seen)(const BhTlsHandshake *handshake, gpo
         h->seen = seen;
         h->data = data;
         h->open = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, hello_free);
+        h->second = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         return h;
 }
 
@@ -42,16 +46,37 @@ void bh_tls_hellos_free(BhTlsHellos *h) {
         if (!h)
                 return;
         g_hash_table_unref(h->open);
+        g_hash_table_unref(h->second);
         g_free(h);
 }
 
-static void give(BhTlsHellos *h, Hello *x) {
+static gboolean within_second(BhTlsHellos *h, guint64 container, gint64 now_ns) {
+        gint64 second = now_ns / 1000000000;
+        guint n;
+
+        if (second != h->of)
+                g_hash_table_remove_all(h->second);
+        h->of = second;
+        n = GPOINTER_TO_UINT(g_hash_table_lookup(h->second, &container));
+        if (n >= BH_TLS_HELLO_SECOND || (!n && g_hash_table_size(h->second) >= BH_TLS_HELLO_OPEN))
+                return FALSE;
+        g_hash_table_replace(h->second, g_memdup2(&container, sizeof(container)), GUINT_TO_POINTER(n + 1));
+        return TRUE;
+}
+
+static void give(BhTlsHellos *h, Hello *x, gint64 now_ns) {
         gboolean client = x->first.side == BH_PAYLOAD_CLIENT;
         GByteArray *of_client = client ? x->sent : x->read, *of_server = client ? x->read : x->sent;
         BhTlsHandshake handshake = { .piece = &x->first, .client = of_client->data, .client_len = of_client->len, .server = of_server->data, .server_len = of_server->len };
 
-        if (of_client->len || of_server->len)
+        if (!of_client->len && !of_server->len) {
+                /* nothing of it was in memory */
+        } else if (within_second(h, x->first.container, now_ns)) {
+                __atomic_fetch_add(&h->stats.given, 1, __ATOMIC_RELAXED);
                 h->seen(&handshake, h->data);
+        } else {
+                __atomic_fetch_add(&h->stats.passed_over, 1, __ATOMIC_RELAXED);
+        }
         g_queue_unlink(&h->ages, &x->link);
         g_hash_table_remove(h->open, &x->connection);
 }
@@ -60,7 +85,7 @@ static Hello *hello_new(BhTlsHellos *h, const BhPayloadPiece *p) {
         Hello *x = g_new0(Hello, 1);
 
         if (g_hash_table_size(h->open) >= BH_TLS_HELLO_OPEN)
-                give(h, h->ages.head->data);
+                give(h, h->ages.head->data, p->time_ns);
         x->connection = p->connection;
         x->first = *p;
         x->first.bytes = NULL;
@@ -89,9 +114,13 @@ void bh_tls_hellos_piece(BhTlsHellos *h, const BhPayloadPiece *p) {
                         g_byte_array_append(to, p->bytes, MIN(p->len, BH_TLS_HELLO_BYTES - to->len));
         }
         if (over || (x->sent->len >= BH_TLS_HELLO_BYTES && x->read->len >= BH_TLS_HELLO_BYTES))
-                give(h, x);
+                give(h, x, p->time_ns);
 }
 
 guint bh_tls_hellos_open(const BhTlsHellos *h) {
         return g_hash_table_size(h->open);
+}
+
+void bh_tls_hellos_stats(const BhTlsHellos *h, BhTlsHellosStats *out) {
+        *out = (BhTlsHellosStats){ __atomic_load_n(&h->stats.given, __ATOMIC_RELAXED), __atomic_load_n(&h->stats.passed_over, __ATOMIC_RELAXED) };
 }

@@ -68,9 +68,36 @@ static void bounds_hold(void) {
         g_assert_cmpuint(bh_tls_hellos_open(h), ==, BH_TLS_HELLO_OPEN);
 }
 
+static void one_container_is_given_so_many_in_a_second(void) {
+        Seen seen = { 0 };
+        BhTlsHellosStats stats;
+        g_autoptr(BhTlsHellos) h = bh_tls_hellos_new(on_seen, &seen);
+
+        for (guint i = 0; i < BH_TLS_HELLO_SECOND + 3; i++) {
+                piece(h, 1 + i, TRUE, 0, "a", BH_PAYLOAD_OPEN);
+                piece(h, 1 + i, TRUE, 1, "", BH_PAYLOAD_CLOSE);
+        }
+        bh_tls_hellos_stats(h, &stats);
+        g_assert_cmpuint(seen.n, ==, BH_TLS_HELLO_SECOND);
+        g_assert_cmpuint(stats.given, ==, BH_TLS_HELLO_SECOND);
+        g_assert_cmpuint(stats.passed_over, ==, 3);
+        g_assert_cmpuint(bh_tls_hellos_open(h), ==, 0);
+        /* another container's, and the next second's, are */
+        for (guint i = 0; i < 2; i++) {
+                BhPayloadPiece p = { .connection = 90 + i, .sent = TRUE, .side = BH_PAYLOAD_CLIENT, .protocol = BH_PAYLOAD_TLS_HELLO, .flags = BH_PAYLOAD_OPEN, .bytes = (const guint8 *) "a", .len = 1,
+                                     .container = i ? 0 : 7, .time_ns = i ? 5000000000 : 0 };
+
+                bh_tls_hellos_piece(h, &p);
+                p.flags = BH_PAYLOAD_CLOSE;
+                bh_tls_hellos_piece(h, &p);
+                g_assert_cmpuint(seen.n, ==, BH_TLS_HELLO_SECOND + 1 + i);
+        }
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/tls_hello/handshake_is_given_once_when_it_is_over", handshake_is_given_once_when_it_is_over);
         g_test_add_func("/tls_hello/bounds_hold", bounds_hold);
+        g_test_add_func("/tls_hello/one_container_is_given_so_many_in_a_second", one_container_is_given_so_many_in_a_second);
         return g_test_run();
 }
