@@ -66,8 +66,16 @@ __noinline int payload_moved(__u32 index, __u64 socket, __u32 sent, __u32 n) {
         copy(w, want);
         if (s->state == BH_PAYLOAD_HELLO && starts_encrypted(w))
                 return ended(w, s, sk, sent);
+        if (s->state == BH_PAYLOAD_LOOKING && s->clear) /* a library encrypts it, and its beginning was not seen: see decide_clear() */
+                return 0;
         if ((s->state == BH_PAYLOAD_NEW || s->state == BH_PAYLOAD_LOOKING) && decide(w, s, sk, sent) == NO)
                 return 0;
+        if (w->held) {
+                h->offset -= w->held;
+                n += w->held;
+                want += w->held;
+                h->total = n;
+        }
 
         a = account_of(s->container);
         if (!a)
@@ -284,7 +292,7 @@ int tp_payload_end(__u64 *ctx) {
                 end_gap(s, sk, false);
                 end_gap(s, sk, true);
         }
-        if (s->opened) {
+        if (s->opened && !is_unwanted(s, key)) {
                 h = bpf_ringbuf_reserve(&payload_ring, sizeof(*h), 0);
                 if (h) {
                         __builtin_memset(h, 0, sizeof(*h));
@@ -295,39 +303,60 @@ int tp_payload_end(__u64 *ctx) {
                         end_lost();
                 }
         }
-        open_fewer(s->container);
-        bpf_map_delete_elem(&streams, &key);
+        stream_end(key, s->container);
         return 0;
 }
 
 /* ---- functions of TLS libraries; attached by their places in files ---- */
 
+/*
+ * Since 6.13 a program of this type has its stack in memory of the CPU, for each program one ("private stack", bpf_enable_priv_stack() in kernel/bpf/verifier.c), as a kprobe's cannot run twice at a time on a
+ * CPU. A uprobe's can: it is preempted by another thread that calls the same function, which then writes over its variables. A program that has a tail call has its stack where
+ * it belongs; this one leads nowhere, and the program goes on behind it.
+ */
+struct {
+        __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, __u32);
+} nowhere SEC(".maps");
+
+static __always_inline void own_stack(struct pt_regs *ctx) {
+        bpf_tail_call(ctx, &nowhere, 0);
+}
+
 SEC("uprobe")
 int up_tls_moves(struct pt_regs *ctx) {
+        own_stack(ctx);
         return tls_begins(ctx, true);
 }
 
 SEC("uprobe")
 int up_tls_handshake(struct pt_regs *ctx) {
+        own_stack(ctx);
         return tls_begins(ctx, false);
 }
 
 SEC("uretprobe")
 int ur_tls_read(struct pt_regs *ctx) {
+        own_stack(ctx);
         return tls_ends(ctx, false, false);
 }
 
 SEC("uretprobe")
 int ur_tls_write(struct pt_regs *ctx) {
+        own_stack(ctx);
         return tls_ends(ctx, true, false);
 }
 
 SEC("uretprobe")
 int ur_tls_read_ex(struct pt_regs *ctx) {
+        own_stack(ctx);
         return tls_ends(ctx, false, true);
 }
 
 SEC("uretprobe")
 int ur_tls_write_ex(struct pt_regs *ctx) {
+        own_stack(ctx);
         return tls_ends(ctx, true, true);
 }

@@ -206,10 +206,14 @@ static __noinline int stream_make(struct bh_payload_stream *s, struct sock *sk, 
 
 static const struct bh_payload_stream stream_none;
 
-static __noinline int open_fewer(__u64 container) {
-        __u64 *open = bpf_map_lookup_elem(&payload_open, &container);
+/* Of several calls that end the same entry one deletes it, and that one gives back its place in the container's share. */
+static __noinline int stream_end(__u64 key, __u64 container) {
+        __u64 *open;
 
-        if (open && *open)
+        if (bpf_map_delete_elem(&streams, &key))
+                return 0;
+        open = bpf_map_lookup_elem(&payload_open, &container);
+        if (open)
                 __sync_fetch_and_add(open, -1);
         return 0;
 }
@@ -224,7 +228,8 @@ static __noinline struct bh_payload_stream *stream_begin(struct sock *sk, bool s
                 bpf_map_update_elem(&payload_open, &container, &none, BPF_NOEXIST);
                 open = bpf_map_lookup_elem(&payload_open, &container);
         }
-        if (open && *open >= BH_PAYLOAD_OPEN_SHARE) {
+        /* signed: what is left of a container that was forgotten gives back to a number that has begun anew */
+        if (open && (__s64) *open >= BH_PAYLOAD_OPEN_SHARE) {
                 if (counts)
                         BH_ADD(counts->refused, 1);
                 return NULL;
@@ -279,6 +284,19 @@ static __always_inline void tls_note(struct bh_payload_stream *s, __u64 sk) {
         }
 }
 
+/* Whether the sensor wants nothing more of it; it is ignored then. */
+static __always_inline bool is_unwanted(struct bh_payload_stream *s, __u64 sk) {
+        __u32 at = BH_PAYLOAD_UNWANTED_AT(sk);
+        __u64 *id = bpf_map_lookup_elem(&unwanted, &at);
+
+        if (!id || *(volatile __u64 *) id != s->id)
+                return false;
+        s->state = BH_PAYLOAD_IGNORED;
+        s->clear = BH_PAYLOAD_CLEAR_IGNORED;
+        s->opened = 0;
+        return true;
+}
+
 /*
  * Whether a socket of which `n` bytes were moved just now is one that is looked at: it is then in `streams`. One look-up for those that are known, none for
  * those of the host's processes, which the CPU remembers to be such.
@@ -292,7 +310,7 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
                 return 0;
         s = bpf_map_lookup_elem(&streams, &key);
         if (s && s->ports == ports_of(sk)) {
-                if (s->state == BH_PAYLOAD_IGNORED)
+                if (s->state == BH_PAYLOAD_IGNORED || is_unwanted(s, key))
                         return 0;
                 cfg = config_of();
                 /* in the first states too: a call whose program the kernel left out, since the same one was interrupted on this CPU, must not make it a closed one */
@@ -309,8 +327,7 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
         if (s && !s->ports) /* another thread's call on the same socket, the first one, is making it just now; this one will be a gap */
                 return 0;
         if (s) {
-                open_fewer(s->container);
-                bpf_map_delete_elem(&streams, &key);
+                stream_end(key, s->container);
         } else if (!is_tcp(sk) || !bh_container_of(bh_task_cgroup(bh_current()))) {
                 return 0;
         }
@@ -440,8 +457,12 @@ __noinline int payload_classify(__u64 sk, __u32 dns) {
                         break;
                 from++;
         }
+        if (from >= LINES_MAX) {
+                s->protocol = BH_PAYLOAD_P_HTTP1; /* servers pass over any number of them, and nothing else begins so: the inspector sees what comes */
+                return YES;
+        }
         if (from >= n)
-                return from < LINES_MAX ? WAIT : NO;
+                return WAIT;
         for (i = 0; i < LINES_MAX + TOKEN_MAX; i++) {
                 if (i < from)
                         continue;
@@ -463,10 +484,47 @@ __noinline int payload_classify(__u64 sk, __u32 dns) {
         return YES;
 }
 
-/* Of a connection that is new, or was open before, after what was copied of a call. NO: nothing of it is told. */
+/* Puts what was copied of a call behind the `at` first bytes that are there. Their number. */
+static __always_inline __u32 add_first(struct work *w, struct bh_payload_stream *s, __u32 at) {
+        __u32 got = w->src.got;
+
+        for (__u32 i = 0; i < BH_PAYLOAD_FIRST; i++) {
+                __u32 to = at;
+
+                if (at >= BH_PAYLOAD_FIRST || i >= got)
+                        break;
+                asm volatile("" : "+r"(to)); /* or the compiler drops the mask that the verifier needs */
+                s->first[to & (BH_PAYLOAD_FIRST - 1)] = w->bytes[i];
+                at++;
+        }
+        s->first_len = (__u8) at;
+        return at;
+}
+
+/* A request whose first `held` bytes came in calls of their own, of which nothing was told yet: they are told with this one's `want`. */
+static __noinline int copy_behind(struct work *w, struct bh_payload_stream *s, __u32 held, __u32 want) {
+        __u32 index = w->index;
+
+        for (__u32 i = 0; i < BH_PAYLOAD_FIRST; i++)
+                w->bytes[i] = s->first[i];
+        w->held = held;
+        w->src.got = held;
+        w->src.want = held + want;
+        if (w->src.want > BH_PAYLOAD_RECORD_BYTES)
+                w->src.want = BH_PAYLOAD_RECORD_BYTES;
+        for (__u32 i = 0; i < PARTS_MAX; i++)
+                if (!payload_copy_part(index, i))
+                        break;
+        return 0;
+}
+
+/*
+ * Of a connection that is new, or was open before, after what was copied of a call. NO: nothing of it is told.
+ * What was open before waits for a call that begins like a request, or for some that do so together: until that is sure nothing is told of them, and then all.
+ */
 static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct sock *sk, bool sent) {
         struct bh_payload_counts *counts = counts_of();
-        __u32 at = s->state == BH_PAYLOAD_NEW ? s->first_len : 0, got = w->src.got, verdict;
+        __u32 at = s->first_len, held, got = w->src.got, want = w->src.want, verdict;
         __u32 ports = s->ports;
 
         if (s->state == BH_PAYLOAD_NEW && (!got || dir_of(s, !sent)->pos)) {
@@ -478,31 +536,30 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
                 s->state = BH_PAYLOAD_LOOKING;
                 at = 0;
         }
-        if (s->state == BH_PAYLOAD_LOOKING && got && ++s->looks > LOOKS) {
+        if (s->state == BH_PAYLOAD_LOOKING && w->head.flags & BH_PAYLOAD_F_TURN)
+                at = 0;
+        if (s->state == BH_PAYLOAD_LOOKING && got && !at && ++s->looks > LOOKS) {
                 forget(s);
                 return NO;
         }
-        if (!got) /* it may be one to be followed: counted */
+        if (!got) { /* it may be one to be followed: counted */
+                s->first_len = 0;
                 return WAIT;
+        }
         if (s->state == BH_PAYLOAD_LOOKING && starts_encrypted(w)) {
                 s->protocol = BH_PAYLOAD_P_TLS;
                 ended(w, s, sk, sent);
                 return NO;
         }
-        for (__u32 i = 0; i < BH_PAYLOAD_FIRST; i++) {
-                __u32 to = at;
-
-                if (at >= BH_PAYLOAD_FIRST || i >= got)
-                        break;
-                asm volatile("" : "+r"(to)); /* or the compiler drops the mask that the verifier needs */
-                s->first[to & (BH_PAYLOAD_FIRST - 1)] = w->bytes[i];
-                at++;
-        }
-        s->first_len = (__u8) at;
+        held = at;
+        at = add_first(w, s, at);
         verdict = payload_classify((__u64) sk, (sent && (ports & 0xffff) == PORT_DNS) || (!sent && ports >> 16 == PORT_DNS));
         if (verdict == YES) {
-                if (s->state == BH_PAYLOAD_LOOKING)
+                if (s->state == BH_PAYLOAD_LOOKING) {
                         w->head.flags |= BH_PAYLOAD_F_TURN;
+                        if (held)
+                                copy_behind(w, s, held, want);
+                }
                 s->state = BH_PAYLOAD_FOLLOWED;
                 if (!s->side)
                         s->side = sent ? BH_PAYLOAD_AT_CLIENT : BH_PAYLOAD_AT_SERVER;
@@ -513,8 +570,8 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
                 if (counts)
                         BH_ADD(counts->followed, 1);
         } else if (s->state == BH_PAYLOAD_LOOKING) {
-                /* not this call, or too little of it */
-                s->first_len = 0;
+                if (verdict == NO || at >= BH_PAYLOAD_FIRST)
+                        s->first_len = 0;
                 return NO;
         } else if (verdict == NO || at >= BH_PAYLOAD_FIRST) {
                 forget(s);
@@ -544,17 +601,23 @@ static __always_inline bool is_settings(struct work *w) {
         return w->src.got >= 9 && b[3] == 4 && !b[4] && !b[5] && !b[6] && !b[7] && !b[8];
 }
 
-/* As decide(), by the first bytes of the clear text; of one that was open before, by those of each call. */
+#define PORT_DNS_TLS 853
+
+/*
+ * As decide(), by the first bytes of the clear text, in one call or several: whoever writes a request byte by byte is followed all the same. Until it is sure nothing is told, and then all
+ * of it. Both have s->first, one after the other: where the clear text is had, that of the socket is looked at until its hello alone.
+ */
 static __noinline int decide_clear(struct work *w, struct bh_payload_stream *s, __u64 sk, bool sent) {
         bool client = sent == (s->side == BH_PAYLOAD_AT_CLIENT);
         struct bh_payload_counts *counts = counts_of();
-        __u32 got = w->src.got, verdict = NO;
+        __u32 turn = w->head.flags & BH_PAYLOAD_F_TURN, held = turn ? 0 : s->first_len, want = w->src.want, ports = s->ports, at, verdict = NO;
 
-        if (client) {
-                for (__u32 i = 0; i < BH_PAYLOAD_FIRST; i++)
-                        s->first[i] = i < got ? w->bytes[i] : 0;
-                s->first_len = got < BH_PAYLOAD_FIRST ? (__u8) got : BH_PAYLOAD_FIRST;
-                verdict = payload_classify(sk, 0);
+        if (client && w->src.got) {
+                at = add_first(w, s, held);
+                verdict = payload_classify(sk, (sent && (ports & 0xffff) == PORT_DNS_TLS) || (!sent && ports >> 16 == PORT_DNS_TLS));
+                if (verdict == WAIT && at < BH_PAYLOAD_FIRST)
+                        return WAIT;
+                s->first_len = 0;
         } else if (is_settings(w)) {
                 s->protocol = BH_PAYLOAD_P_HTTP2;
                 verdict = YES;
@@ -562,10 +625,12 @@ static __noinline int decide_clear(struct work *w, struct bh_payload_stream *s, 
         if (verdict == YES) {
                 if (client)
                         w->head.flags |= BH_PAYLOAD_F_TURN;
+                if (client && held)
+                        copy_behind(w, s, held, want);
                 s->clear = BH_PAYLOAD_CLEAR_FOLLOWED;
                 if (counts)
                         BH_ADD(counts->followed, 1);
-        } else if (++s->looks > LOOKS) {
+        } else if ((client || turn) && ++s->looks > LOOKS) {
                 s->clear = BH_PAYLOAD_CLEAR_IGNORED;
         }
         return verdict;
@@ -579,7 +644,7 @@ __noinline int payload_clear(__u32 index, __u64 sk, __u32 sent, __u32 n) {
         struct bh_payload_account *a;
         __u32 want;
 
-        if (!w || !s || !s->clear || s->clear == BH_PAYLOAD_CLEAR_IGNORED)
+        if (!w || !s || !s->clear || s->clear == BH_PAYLOAD_CLEAR_IGNORED || is_unwanted(s, sk))
                 return 0;
         a = account_of(s->container);
         if (!a)
@@ -604,18 +669,45 @@ __noinline int payload_clear(__u32 index, __u64 sk, __u32 sent, __u32 n) {
         copy(w, want);
         if (s->clear == BH_PAYLOAD_CLEAR_NEW && decide_clear(w, s, sk, sent) != YES)
                 return 0;
+        n += w->held;
+        w->head.offset -= w->held;
+        w->head.total = n;
+        want += w->held;
         BH_ADD(a->clear, n);
+        for (int i = 0; i < BH_PAYLOAD_S_FULL; i++)
+                if (w->over[i])
+                        BH_ADD(a->clear_skipped[i], w->over[i]);
+        if (w->src.got < want)
+                BH_ADD(a->clear_skipped[BH_PAYLOAD_S_UNREADABLE], want - w->src.got);
         if (!w->src.got)
                 return 0;
         if (d->told != w->head.offset)
                 w->head.flags |= BH_PAYLOAD_F_SKIPPED;
         if (w->src.got < n)
                 w->head.flags |= BH_PAYLOAD_F_CUT;
-        if (tell(w, s, (struct sock *) sk, sent, w->src.got))
+        if (tell(w, s, (struct sock *) sk, sent, w->src.got)) {
+                BH_ADD(a->clear_skipped[BH_PAYLOAD_S_FULL], w->src.got);
                 return 0;
+        }
         d->told = w->head.offset + w->src.got;
         BH_ADD(a->clear_copied, w->src.got);
         BH_ADD(a->pieces, 1);
+        return 0;
+}
+
+/* The same, when there is no work for it: a gap in what is followed. */
+static __noinline int clear_busy(__u64 sk, bool sent, __u32 n) {
+        struct bh_payload_stream *s = bpf_map_lookup_elem(&streams, &sk);
+        struct bh_payload_account *a = s && s->clear == BH_PAYLOAD_CLEAR_FOLLOWED ? account_of(s->container) : NULL;
+
+        if (!a)
+                return 0;
+        if (sent)
+                s->text[1].pos += n;
+        else
+                s->text[0].pos += n;
+        BH_ADD(a->clear, n);
+        BH_ADD(a->clear_skipped[BH_PAYLOAD_S_BUSY], n);
         return 0;
 }
 
@@ -664,12 +756,14 @@ static __noinline int tls_ends(struct pt_regs *regs, bool sent, bool counted) {
                 if (known)
                         c.sk = *known;
         }
-        w = c.sk ? work_take() : NULL;
-        if (!w) {
+        if (!c.sk) {
                 if (counts)
                         BH_ADD(counts->clear_unknown, 1);
                 return 0;
         }
+        w = work_take();
+        if (!w)
+                return clear_busy(c.sk, sent, (__u32) n);
         source_none(&w->src);
         w->src.kind = SRC_USER;
         w->src.at = c.buf;

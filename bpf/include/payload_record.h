@@ -95,7 +95,14 @@ enum bh_payload_clear {
 };
 
 #define BH_PAYLOAD_FIRST 32
-/* streams map: key the address of the kernel's struct sock; removed when that is destroyed. The sensor writes IGNORED, with its connection's `id`. */
+#define BH_PAYLOAD_UNWANTED 65536 /* a power of two */
+/*
+ * unwanted map: at BH_PAYLOAD_UNWANTED_AT(sk) the `id` of a connection that the sensor wants nothing more of. The programs alone write an entry of `streams`, so they set it to IGNORED
+ * at its next call; two whose places are the same take turns, and the sensor says it again while pieces of one still come.
+ */
+#define BH_PAYLOAD_UNWANTED_AT(sk) ((__u32) ((sk) * 0x9e3779b97f4a7c15ull >> 48))
+
+/* streams map: key the address of the kernel's struct sock; removed when that is destroyed. */
 struct bh_payload_stream {
         __u64 id;
         __u64 container;
@@ -141,7 +148,7 @@ struct bh_payload_counts {
 
 /* payload_accounts map, per CPU: key the container's cgroup; 0: containers for which there was no room. */
 struct bh_payload_account {
-        __u64 pieces, moved, copied, skipped[BH_PAYLOAD_S_MAX], tls_closed, clear, clear_copied;
+        __u64 pieces, moved, copied, skipped[BH_PAYLOAD_S_MAX], tls_closed, clear, clear_copied, clear_skipped[BH_PAYLOAD_S_MAX];
 };
 
 /* payload_spent map: key the container's cgroup. */

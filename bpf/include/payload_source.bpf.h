@@ -42,6 +42,12 @@ struct {
         __type(value, struct bh_payload_counts);
 } payload_counts SEC(".maps");
 struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, BH_PAYLOAD_UNWANTED);
+        __type(key, __u32);
+        __type(value, __u64);
+} unwanted SEC(".maps");
+struct {
         __uint(type, BPF_MAP_TYPE_HASH);
         __uint(max_entries, 16384 + 1);
         __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -128,7 +134,7 @@ struct work {
         struct source src;
         __u32 over[BH_PAYLOAD_S_FULL]; /* bytes that are beyond each bound */
         __u32 index, slot;
-        __u32 pad;
+        __u32 held;  /* bytes of the record that calls before this one moved */
         struct bh_payload_head head; /* of the record; … */
         __u8 bytes[2 * BH_PAYLOAD_RECORD_BYTES]; /* … twice what it can have, as the verifier knows no sum of two bounded numbers */
 };
@@ -171,6 +177,7 @@ static __noinline struct work *work_take(void) {
         }
         w->index = index;
         w->slot = i;
+        w->held = 0;
         __builtin_memset(w->over, 0, sizeof(w->over));
         return w;
 }

@@ -79,6 +79,8 @@ void bh_graph_edge_open(GString *out, const char *key, const BhGraphView *v, con
         bh_json_text(out, "path", e->path);
         bh_json_text(out, "protocol", e->protocol);
         bh_json_text(out, "server_name", e->server_name);
+        bh_json_text(out, "tls_fingerprint", e->fingerprint);
+        bh_json_text(out, "tls_certificate", e->certificate);
         number(out, "connections", c->connections);
         number(out, "open", e->open);
         number(out, "half_open", e->half_open);

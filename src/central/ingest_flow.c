@@ -28,6 +28,8 @@ static void half(BhIngestArena *a, const Bulkhead__Bus__V1__Flow *f, BhHalf *out
                 .network_id = bh_ingest_text(a, f->network_id),
                 .protocol = f->protocol,
                 .server_name = bh_ingest_text(a, f->server_name),
+                .fingerprint = bh_ingest_text(a, f->tls_fingerprint),
+                .certificate = bh_ingest_text(a, f->tls_certificate),
                 .ports = f->ports,
                 .addresses = f->addresses,
                 .first_ns = f->first_ns,

@@ -97,9 +97,10 @@ static void responses(const json_t *s) {
 
 /* Web traffic: what is looked at, and what was not. */
 static void web(const json_t *s) {
-        json_t *w = json_object_get(s, "web"), *capture = json_object_get(w, "capture"), *skipped = json_object_get(w, "skipped");
+        json_t *w = json_object_get(s, "web"), *capture = json_object_get(w, "capture"), *skipped = json_object_get(w, "skipped"), *c;
         g_autofree char *state = bh_json_cell(w, "state"), *problem = bh_json_cell(w, "problem"), *backend = bh_json_cell(capture, "backend");
         guint64 lost, missed, left_out = bh_json_number(skipped, "requests");
+        size_t i;
         g_autofree char *reasons = bh_problems_counts(json_object_get(w, "lost"), &lost), *uncopied = bh_problems_counts(json_object_get(capture, "skipped"), &missed);
 
         if (!json_is_object(w))
@@ -115,6 +116,13 @@ static void web(const json_t *s) {
         putchar('\n');
         if (missed)
                 printf("           bytes that were not copied: %s\n", uncopied);
+        json_array_foreach(json_object_get(capture, "containers"), i, c) {
+                g_autofree char *name = bh_json_cell(c, "container"), *why = bh_problems_counts(json_object_get(c, "skipped"), &missed);
+
+                printf("           %s: %s\n", name, why);
+        }
+        if (bh_json_number(capture, "more"))
+                printf("           and %" G_GUINT64_FORMAT " containers more\n", bh_json_number(capture, "more"));
 }
 
 /* Of which containers' TLS the clear text is had. */

@@ -40,7 +40,7 @@ typedef struct {
 
         /* What is told of it; the last that is not empty counts. */
         BhHalfAddress local;
-        const char *peer_exe, *peer_name, *network_id, *protocol, *server_name;
+        const char *peer_exe, *peer_name, *network_id, *protocol, *server_name, *fingerprint, *certificate;
         guint32 ports, addresses;
         guint32 port_samples[BH_HALF_SAMPLES];
         guint n_port_samples;

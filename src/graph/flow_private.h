@@ -93,7 +93,7 @@ struct Flow {
         struct bh_ip local_ip;
         guint32 net_ns;
         End *peer_end; /* seen at the other end last; NULL: not */
-        char *name, *network, *protocol, *server_name; /* NULL: none */
+        char *name, *network, *protocol, *server_name, *fingerprint, *certificate; /* NULL: none */
         BhFlowCounts added;
         BhFlowOpen now;
         Box *told_peer; /* as whose peer it was told last; NULL: by its address. A reference */

@@ -171,7 +171,7 @@ void bh_flow_peer_end(BhFlowTable *t, Flow *f, End *peer) {
 }
 
 void bh_flow_drop(BhFlowTable *t, Flow *f) {
-        char *texts[] = { f->path, f->name, f->network, f->protocol, f->server_name };
+        char *texts[] = { f->path, f->name, f->network, f->protocol, f->server_name, f->fingerprint, f->certificate };
 
         bh_flow_awaits_no_more(t, f);
         g_hash_table_remove(t->flows, &f->key);

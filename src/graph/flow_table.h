@@ -92,7 +92,7 @@ typedef struct {
         guint64 path_ino;
         const char *peer_container_id;
         gboolean peer_is_host;
-        const char *peer_exe, *peer_name, *network_id, *protocol, *server_name;
+        const char *peer_exe, *peer_name, *network_id, *protocol, *server_name, *fingerprint, *certificate;
         BhFlowCounts added;
         BhFlowOpen now;
         guint32 ports, addresses; /* of scans; 0: it is none */
@@ -275,9 +275,13 @@ guint bh_flow_table_unspoken_sockets(BhFlowTable *t, guint64 *sks, guint max);
 /*
  * What the first bytes of a connection were recognised as: "http/1", "tls", …; texts are copied, NULL or "": leave what there is. The last word holds.
  * FALSE: no flow of that connection is known (yet).
- * What a server speaks holds for all flows to where it listens; without `exe`, what a client speaks for all of the container with that server.
+ * What a server speaks holds for all flows to where it listens; without `exe`, what a client speaks for all of the container with that server. `tls` (NULL: nothing) is of the handshake: the name
+ * that was asked for and the fingerprint are the client's, the certificate's subject the server's.
  */
-gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, const char *protocol, const char *server_name);
+typedef struct {
+        const char *fingerprint, *certificate;
+} BhFlowTls;
+gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, const char *protocol, const char *server_name, const BhFlowTls *tls);
 
 /* ---- telling */
 

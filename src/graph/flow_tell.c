@@ -368,6 +368,8 @@ static gboolean describe(BhFlowTable *t, Flow *f, BhFlow *out, Box **who) {
         out->network_id = or_empty(f->network);
         out->protocol = or_empty(f->protocol);
         out->server_name = or_empty(f->server_name);
+        out->fingerprint = or_empty(f->fingerprint);
+        out->certificate = or_empty(f->certificate);
         if (f->crowd)
                 out->addresses = bh_flow_crowd_size(f);
         if (f->scan) {
@@ -395,12 +397,16 @@ gboolean bh_flow_table_awaited(const BhFlowTable *t) {
         return t->awaited[0] || t->awaited[1];
 }
 
-static void speaks(BhFlowTable *t, Flow *f, const char *protocol, const char *server_name) {
-        char *before = f->protocol, *name = f->server_name;
+static void speaks(BhFlowTable *t, Flow *f, const char *protocol, const char *server_name, const BhFlowTls *tls) {
+        char *before = f->protocol, *name = f->server_name, *fingerprint = f->fingerprint, *certificate = f->certificate;
 
         bh_flow_speaks(t, f, protocol);
         bh_flow_text(t, &f->server_name, server_name);
-        if (f->protocol != before || f->server_name != name)
+        if (f->key.role == BH_FLOW_CLIENT && tls)
+                bh_flow_text(t, &f->fingerprint, tls->fingerprint);
+        if (tls)
+                bh_flow_text(t, &f->certificate, tls->certificate);
+        if (f->protocol != before || f->server_name != name || f->fingerprint != fingerprint || f->certificate != certificate)
                 bh_flow_touch(t, f);
 }
 
@@ -418,7 +424,7 @@ static gboolean is_same(const Flow *f, const struct side *s, gboolean any_exe) {
         return is_at(k->peer_ip, k->peer_len, k->port, s) || is_at(k->dialled_ip, k->dialled_len, k->dialled_port, s);
 }
 
-gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, const char *protocol, const char *server_name) {
+gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, const char *protocol, const char *server_name, const BhFlowTls *tls) {
         End *listener = ends->anybody ? bh_flow_listener(t, ends->net_ns, NULL, ends->proto, ends->lport) : NULL;
         gboolean found = FALSE;
 
@@ -441,7 +447,7 @@ gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, cons
         Conn *c = bh_flow_conn_find(t, &s);
 
         if (c && c->flow) {
-                speaks(t, c->flow, protocol, server_name);
+                speaks(t, c->flow, protocol, server_name, tls);
                 found = TRUE;
         }
         /* a server speaks the same with all; whose name was asked for is this client's */
@@ -452,8 +458,8 @@ gboolean bh_flow_table_set_protocol(BhFlowTable *t, const BhFlowEnds *ends, cons
                 next = l->next;
                 if (!is_same(f, &s, !ends->exe.len || s.role == BH_FLOW_SERVER))
                         continue;
-                if (!f->protocol || s.role == BH_FLOW_CLIENT)
-                        speaks(t, f, protocol, s.role == BH_FLOW_CLIENT ? server_name : NULL);
+                if (!f->protocol || s.role == BH_FLOW_CLIENT || tls)
+                        speaks(t, f, protocol, s.role == BH_FLOW_CLIENT ? server_name : NULL, tls);
                 found = TRUE;
         }
         if (s.role == BH_FLOW_SERVER)

@@ -68,7 +68,7 @@ static void release(char **text) {
 
 static void half_free(gpointer p) {
         Half *h = p;
-        char **const texts[] = { &h->node, &h->container_id, &h->exe, &h->path, &h->peer_container_id, &h->peer_name, &h->peer_exe, &h->network_id, &h->protocol, &h->server_name };
+        char **const texts[] = { &h->node, &h->container_id, &h->exe, &h->path, &h->peer_container_id, &h->peer_name, &h->peer_exe, &h->network_id, &h->protocol, &h->server_name, &h->fingerprint, &h->certificate };
 
         for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
                 release(texts[i]);
@@ -441,6 +441,8 @@ static Half *add_half(BhGraph *g, const BhHalf *from) {
         h->network_id = bh_graph_text(from->network_id);
         h->protocol = bh_graph_text("");
         h->server_name = bh_graph_text("");
+        h->fingerprint = bh_graph_text("");
+        h->certificate = bh_graph_text("");
         h->local = from->local;
         h->peer = from->peer;
         h->dialled = from->dialled;
@@ -471,6 +473,8 @@ gboolean bh_graph_apply(BhGraph *g, const BhHalf *from) {
         set_text(&h->peer_exe, from->peer_exe);
         set_text(&h->protocol, from->protocol);
         set_text(&h->server_name, from->server_name);
+        set_text(&h->fingerprint, from->fingerprint);
+        set_text(&h->certificate, from->certificate);
         if (from->local.len)
                 h->local = from->local;
         h->ports = MAX(h->ports, from->ports);

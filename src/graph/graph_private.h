@@ -35,7 +35,7 @@ struct Edge {
 
 struct Half {
         gint64 id;
-        char *node, *container_id, *exe, *path, *peer_container_id, *peer_name, *peer_exe, *network_id, *protocol, *server_name;
+        char *node, *container_id, *exe, *path, *peer_container_id, *peer_name, *peer_exe, *network_id, *protocol, *server_name, *fingerprint, *certificate;
         BhHalfAddress local, peer, dialled;
         guint8 role;
         guint8 peer_is_host : 1;

@@ -251,7 +251,7 @@ static guint8 look_at_end(Fold *f, const End *e) {
 static gboolean half_has_text(const Fold *f, const Half *h) {
         g_autofree char *port = g_strdup_printf("%u", h->port);
 
-        return has_text(f, h->exe) || has_text(f, h->peer_exe) || has_text(f, h->peer_name) || has_text(f, h->protocol) || has_text(f, h->server_name) ||
+        return has_text(f, h->exe) || has_text(f, h->peer_exe) || has_text(f, h->peer_name) || has_text(f, h->protocol) || has_text(f, h->server_name) || has_text(f, h->fingerprint) || has_text(f, h->certificate) ||
                has_text(f, h->path) || (h->port && !strcmp(port, f->needle));
 }
 
@@ -534,6 +534,8 @@ static void edge_free(gpointer p) {
         g_ref_string_release(e->path);
         g_ref_string_release(e->protocol);
         g_ref_string_release(e->server_name);
+        g_ref_string_release(e->fingerprint);
+        g_ref_string_release(e->certificate);
         for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
                 g_clear_pointer(lists[i], g_ptr_array_unref);
         g_clear_pointer(&e->resolved, g_ptr_array_unref);
@@ -617,6 +619,8 @@ static void describe(BhGraphEdge *e, const Edge *base, const Half *h) {
         }
         take(&e->protocol, h->protocol);
         take(&e->server_name, h->server_name);
+        take(&e->fingerprint, h->fingerprint);
+        take(&e->certificate, h->certificate);
         e->ports = MAX(e->ports, h->ports);
         e->addresses = MAX(e->addresses, h->addresses);
         for (guint i = 0; h->samples && i < h->samples[0] && e->n_samples < BH_HALF_SAMPLES; i++) {
@@ -653,6 +657,8 @@ static BhGraphEdge *edge_of(const Fold *f, const Folded *x) {
         e->sides = x->sides;
         e->protocol = bh_graph_text("");
         e->server_name = bh_graph_text("");
+        e->fingerprint = bh_graph_text("");
+        e->certificate = bh_graph_text("");
         for (guint b = f->q->brief ? NONE : x->first_base; b != NONE; b = f->next_base[b])
                 for (const Half *h = ((const Edge *) f->g->edges->pdata[b])->halves; h; h = h->next)
                         describe(e, f->g->edges->pdata[b], h);

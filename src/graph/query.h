@@ -76,7 +76,7 @@ typedef struct {
         guint sides;
         guint32 ports, addresses, samples[BH_HALF_SAMPLES];
         guint n_samples;
-        char *protocol, *server_name;                                /* shared; never NULL */
+        char *protocol, *server_name, *fingerprint, *certificate;    /* shared; never NULL */
         GPtrArray *clients, *servers, *names, *dialled, *networks; /* char *, sorted; NULL in brief ones */
         GPtrArray *resolved; /* BhGraphResolved, of an edge to a name; NULL: none */
 } BhGraphEdge;

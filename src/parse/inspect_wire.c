@@ -409,6 +409,7 @@ void bh_inspect_pack_protocol(GByteArray *out, const BhProtocolFacts *f) {
         put_text(out, f->client);
         put_text(out, f->server);
         put_text(out, f->fingerprint);
+        put_text(out, f->certificate);
 }
 
 /* Printable ASCII into a field of `room` bytes. */
@@ -436,6 +437,7 @@ BhProtocolFacts *bh_inspect_unpack_protocol(const guint8 *body, gsize len) {
         take_printable(&t, f->client, sizeof(f->client));
         take_printable(&t, f->server, sizeof(f->server));
         take_printable(&t, f->fingerprint, sizeof(f->fingerprint));
+        take_printable(&t, f->certificate, sizeof(f->certificate));
         if (protocol >= BH_PROTOCOLS || confidence >= BH_PROTOCOL_CONFIDENCES || signs > BH_PROTOCOL_SIGNS || !protocol != !confidence)
                 t.bad = TRUE;
         f->protocol = (BhProtocol) protocol;

@@ -63,6 +63,7 @@ typedef struct {
         char client[BH_PROTOCOL_TEXT_MAX + 1];       /* what the client calls itself: User-Agent, banner, client id */
         char server[BH_PROTOCOL_TEXT_MAX + 1];       /* what the server calls itself: Server, banner, version of a database */
         char fingerprint[40];                        /* JA4, where the whole hello is there */
+        char certificate[BH_PROTOCOL_NAME_MAX + 1];  /* subject of the server's certificate, else its DNS names, where it is in clear (TLS 1.2 and before); not verified */
 } BhProtocolFacts;
 
 /* FALSE and all zero: UNKNOWN. */

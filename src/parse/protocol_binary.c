@@ -5,6 +5,7 @@
 #include "parse/dns.h"
 #include "parse/protocol_signs.h"
 #include "parse/tls.h"
+#include "parse/tls_certificate.h"
 
 static gboolean visible(const guint8 *p, gsize n) {
         for (gsize i = 0; i < n; i++)
@@ -62,6 +63,7 @@ BhSign bh_protocol_tls_client(BhBytes b, gboolean midstream, BhProtocolFacts *f)
 
 BhSign bh_protocol_tls_server(BhBytes b, gboolean midstream, BhProtocolFacts *f) {
         BhTlsServerHello hello;
+        BhTlsCertificate certificate;
 
         if (bh_tls_server_hello(b.at, bh_bytes_left(&b), &hello) == BH_TLS_NOT)
                 return tls_alert(b) ? BH_SIGN_WEAK : midstream ? tls_data(b) : BH_SIGN_NO;
@@ -70,6 +72,8 @@ BhSign bh_protocol_tls_server(BhBytes b, gboolean midstream, BhProtocolFacts *f)
                 g_strlcpy(f->version, bh_tls_version_name(hello.version), sizeof(f->version));
         if (*hello.alpn)
                 g_strlcpy(f->alpn, hello.alpn, sizeof(f->alpn));
+        if (bh_tls_certificate(b.at, bh_bytes_left(&b), &certificate) != BH_TLS_NOT)
+                g_strlcpy(f->certificate, *certificate.subject ? certificate.subject : certificate.names, sizeof(f->certificate));
         f->signs |= BH_PROTOCOL_ENCRYPTED;
         return BH_SIGN_STRONG;
 }

@@ -25,6 +25,7 @@
 #include "inspector.h"
 #include "process/table.h"
 #include "recorder/recorder.h"
+#include "tls_hello.h"
 
 #define BH_FLOWS_TELL_MS 1000
 #define BH_FLOWS_SOON_MS 150
@@ -76,6 +77,9 @@ void bh_flows_settle(BhFlows *f);
 /* NULL is allowed. */
 void bh_flows_free(BhFlows *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhFlows, bh_flows_free)
+
+/* A container's TLS handshake that is over: the inspector reads it, and the flow has its server name, fingerprint and certificate. Above what the inspector takes it is passed over. Any thread, while they are started. */
+void bh_flows_handshake(BhFlows *f, const BhTlsHandshake *handshake);
 
 /* The drain thread: each event, in order. */
 void bh_flows_event(BhFlows *f, const struct bh_event *e);

@@ -33,6 +33,8 @@ static void fill_flow(Bulkhead__Bus__V1__Flow *m, const BhFlow *f, guint32 *samp
         m->network_id = bh_bus_text(f->network_id);
         m->protocol = (char *) f->protocol;
         m->server_name = bh_bus_text(f->server_name);
+        m->tls_fingerprint = bh_bus_text(f->fingerprint);
+        m->tls_certificate = bh_bus_text(f->certificate);
         m->connections = f->added.connections;
         m->refused = f->added.refused;
         m->timed_out = f->added.timed_out;

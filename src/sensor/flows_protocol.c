@@ -30,7 +30,8 @@ static void on_protocol(const BhProtocolFacts *facts, const char *problem, gpoin
         if (facts && facts->protocol != BH_PROTOCOL_UNKNOWN) {
                 a->ends.container_id = (struct bh_str){ a->container, (guint32) strlen(a->container) };
                 f->recognised++;
-                bh_flow_table_set_protocol(f->table, &a->ends, bh_protocol_name(facts->protocol), facts->server_name);
+                BhFlowTls tls = { .fingerprint = facts->fingerprint, .certificate = facts->certificate };
+                bh_flow_table_set_protocol(f->table, &a->ends, bh_protocol_name(facts->protocol), facts->server_name, facts->protocol == BH_PROTOCOL_TLS ? &tls : NULL);
         }
         g_mutex_unlock(&f->lock);
         g_atomic_int_add(&f->asked, -1);
@@ -72,6 +73,32 @@ static void on_piece(const BhFirstBytesPiece *p, gpointer data) {
                 g_atomic_int_add(&f->asked, -1);
                 g_free(a);
         }
+}
+
+void bh_flows_handshake(BhFlows *f, const BhTlsHandshake *h) {
+        const BhPayloadPiece *p = h->piece;
+        g_auto(BhContainerLookup) l = { 0 };
+        BhProtocolInput in = { .client = h->client, .client_len = h->client_len, .server = h->server, .server_len = h->server_len };
+
+        if (!f->c.inspector || (p->family != AF_INET && p->family != AF_INET6) || g_atomic_int_get(&f->asked) >= ASKED_MAX)
+                return;
+        bh_container_table_lookup(f->c.containers, p->container, &l);
+        if (!l.container)
+                return;
+        Asked *a = g_new0(Asked, 1);
+        a->flows = f;
+        a->ends = (BhFlowEnds){ .outgoing = p->side == BH_PAYLOAD_CLIENT, .proto = IPPROTO_TCP, .net_ns = p->net_ns, .lport = p->lport, .rport = p->rport };
+        fill_ip(&a->ends.laddr, p->laddr, p->family);
+        fill_ip(&a->ends.raddr, p->raddr, p->family);
+        g_strlcpy(a->container, l.container->id, sizeof(a->container));
+        g_mutex_lock(&f->lock);
+        /* under the lock: after the settling the inspector may be gone */
+        gboolean asked = !f->stopping && bh_inspector_protocol(f->c.inspector, &in, on_protocol, a);
+        if (asked)
+                g_atomic_int_inc(&f->asked);
+        g_mutex_unlock(&f->lock);
+        if (!asked)
+                g_free(a);
 }
 
 void bh_flows_open_protocols(BhFlows *f) {

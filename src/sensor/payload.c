@@ -204,6 +204,7 @@ static void find_maps(BhPayload *p) {
         p->counts = bpf_object__find_map_fd_by_name(p->object, "payload_counts");
         p->accounts = bpf_object__find_map_fd_by_name(p->object, "payload_accounts");
         p->open = bpf_object__find_map_fd_by_name(p->object, "payload_open");
+        p->unwanted = bpf_object__find_map_fd_by_name(p->object, "unwanted");
 }
 
 static struct bpf_object *load_object(BhPayload *p, struct bpf_object *like, GError **error) {
@@ -430,13 +431,12 @@ void bh_payload_stop(BhPayload *p) {
 /* ---- from outside ---- */
 
 void bh_payload_ignore(BhPayload *p, guint64 connection, guint64 sk) {
+        guint32 at = BH_PAYLOAD_UNWANTED_AT(sk);
         struct bh_payload_stream s;
+        guint64 before;
 
-        if (bpf_map_lookup_elem(p->streams, &sk, &s) || s.id != connection || s.state == BH_PAYLOAD_IGNORED)
-                return;
-        s.state = BH_PAYLOAD_IGNORED;
-        s.opened = 0;
-        if (bpf_map_update_elem(p->streams, &sk, &s, BPF_EXIST))
+        if (bpf_map_lookup_elem(p->streams, &sk, &s) || s.id != connection || s.state == BH_PAYLOAD_IGNORED || bpf_map_lookup_elem(p->unwanted, &at, &before) || before == connection ||
+            bpf_map_update_elem(p->unwanted, &at, &connection, BPF_ANY))
                 return;
         g_mutex_lock(&p->lock);
         p->user_ignored++;
@@ -490,6 +490,20 @@ static gboolean add_of(BhPayload *p, guint64 container, BhPayloadAccount *sum) {
 void bh_payload_account(BhPayload *p, guint64 container, BhPayloadAccount *account) {
         memset(account, 0, sizeof(*account));
         add_of(p, container, account);
+}
+
+void bh_payload_accounts(BhPayload *p, void (*each)(guint64 container, const BhPayloadAccount *account, gpointer data), gpointer data) {
+        guint64 key, next;
+
+        g_mutex_lock(&p->lock);
+        for (int more = bpf_map_get_next_key(p->accounts, NULL, &next); !more; more = bpf_map_get_next_key(p->accounts, &key, &next)) {
+                BhPayloadAccount account = { 0 };
+
+                key = next;
+                if (add_of(p, key, &account))
+                        each(key, &account, data);
+        }
+        g_mutex_unlock(&p->lock);
 }
 
 void bh_payload_forget(BhPayload *p, guint64 container) {

@@ -110,7 +110,8 @@ typedef struct {
         guint64 skipped[BH_PAYLOAD_SKIPPED_REASONS]; /* … or not: moved == copied + the sum, when no call is under way */
         guint64 tls_closed; /* connections */
         guint64 clear;        /* bytes of followed clear text of TLS libraries, which are not among the others … */
-        guint64 clear_copied; /* … of which so many were put into the ring buffer */
+        guint64 clear_copied; /* … of which so many were put into the ring buffer … */
+        guint64 clear_skipped[BH_PAYLOAD_SKIPPED_REASONS]; /* … or not: clear == clear_copied + the sum */
 } BhPayloadAccount;
 
 typedef struct {
@@ -154,7 +155,10 @@ void bh_payload_stop(BhPayload *p);
 gint64 bh_payload_told_ns(BhPayload *p);
 void bh_payload_hurry(BhPayload *p);
 
-/* Nothing of this connection is copied any more; it has no BH_PAYLOAD_CLOSE. `connection` and `sk` as in its pieces; one that is over is no error. */
+/*
+ * Nothing of this connection is copied any more from its next call on, its clear text neither; it has no BH_PAYLOAD_CLOSE. `connection` and `sk` as in its pieces; one that is over is no error. Seldom
+ * another connection's call of this function comes between: to be said again while pieces come.
+ */
 void bh_payload_ignore(BhPayload *p, guint64 connection, guint64 sk);
 
 /*
@@ -165,5 +169,7 @@ gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *ru
 
 /* `container`: its part of the account; all zero if it has none. What containers that are gone had stays in bh_payload_stats(). */
 void bh_payload_account(BhPayload *p, guint64 container, BhPayloadAccount *account);
+/* All that have one; 0 stands for containers beyond BH_PAYLOAD_RULES. Must not call this object. */
+void bh_payload_accounts(BhPayload *p, void (*each)(guint64 container, const BhPayloadAccount *account, gpointer data), gpointer data);
 void bh_payload_forget(BhPayload *p, guint64 container); /* it is gone: its account and rule */
 void bh_payload_stats(BhPayload *p, BhPayloadStats *stats);

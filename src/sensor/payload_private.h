@@ -15,7 +15,7 @@ struct BhPayload {
         const char *names[BH_PAYLOAD_PROGRAMS]; /* of its programs that are loaded */
         struct bpf_link *links[BH_PAYLOAD_PROGRAMS];
         BhRing *ring;
-        int streams, rules, config, counts, accounts, open; /* maps of the object */
+        int streams, rules, config, counts, accounts, open, unwanted; /* maps of the object */
         const char *backend;
         BhPayloadSeen seen;
         gpointer data;

@@ -9,8 +9,8 @@
  *
  * Who finds the files, and knows when nobody uses them any more: tls_watch.h. ELF files are hostile bytes: nothing here reads them.
  *
- * The calls of a handshake may be missed, where the kernel runs no program of a socket because the same one was interrupted on that CPU (BhPayloadStats.interrupted), and on 7.3 in an emulated
- * machine also for a reason that is not known: then the connection is told as closed and its clear text comes from the next call on, or is told anew from position 0.
+ * The calls of a handshake may be missed, where the kernel runs no program of a socket because the same one was interrupted on that CPU (BhPayloadStats.interrupted): then the connection is told as
+ * closed, and its clear text comes from the next call on.
  *
  * Not seen: 32-bit programs; other libraries (BH_PAYLOAD_TLS_CLOSED says that of a connection); a library that does its input and output in another thread than its caller's.
  *

@@ -80,6 +80,7 @@ typedef struct {
         BhPayload *payload;     /* NULL: web traffic is not looked at */
         BhWebPolicy *web_policy;
         BhDnsTcp *dns_tcp;      /* DNS over TCP; NULL as `web` */
+        BhTlsHellos *tls_hellos; /* the same */
         BhWebWatch *web;        /* the same */
         BhTlsWatch *tls;        /* the same, or there is no inspector that could parse files */
         GQueue gone;            /* cgroups whose account of web traffic is to be forgotten; the drain thread's */

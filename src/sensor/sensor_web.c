@@ -22,6 +22,14 @@ static void on_piece(const BhPayloadPiece *piece, gpointer data) {
                 bh_web_watch_piece(s->web, piece);
         if (s->tls)
                 bh_tls_watch_piece(s->tls, piece);
+        bh_tls_hellos_piece(s->tls_hellos, piece);
+}
+
+static void on_handshake(const BhTlsHandshake *handshake, gpointer data) {
+        BhSensor *s = data;
+
+        if (g_atomic_int_get(&s->piped) && s->flows)
+                bh_flows_handshake(s->flows, handshake);
 }
 
 static gboolean on_dns(const struct bh_event *e, guint64 start, gpointer data) {
@@ -167,6 +175,8 @@ void bh_sensor_web_cgroup_gone(guint64 cgroup, gpointer sensor) {
         g_queue_push_tail(&s->gone, g);
         while ((g = g_queue_peek_head(&s->gone)) && (g->due_us <= now_us || s->gone.length > GONE_MAX)) {
                 bh_payload_forget(s->payload, g->cgroup);
+                if (s->web)
+                        bh_web_watch_forget(s->web, g->cgroup);
                 g_free(g_queue_pop_head(&s->gone));
         }
 }
@@ -196,6 +206,7 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
                 return FALSE;
         config.policy = s->web_policy;
         s->dns_tcp = bh_dns_tcp_new(on_dns, s);
+        s->tls_hellos = bh_tls_hellos_new(on_handshake, s);
         config.program = program = bh_inspect_find_program("bulkhead-inspect-web", &why);
         if (program && (s->payload = bh_payload_new(s->hooks, s->options.backend, on_piece, s, &why)))
                 s->web = bh_web_watch_new(&config, &why);
@@ -236,6 +247,7 @@ void bh_sensor_free_web(BhSensor *s) {
         g_clear_pointer(&s->web, bh_web_watch_free);
         g_clear_pointer(&s->payload, bh_payload_free);
         g_clear_pointer(&s->dns_tcp, bh_dns_tcp_free);
+        g_clear_pointer(&s->tls_hellos, bh_tls_hellos_free);
         g_clear_pointer(&s->web_policy, bh_web_policy_free);
 }
 
@@ -243,13 +255,62 @@ static json_t *number(guint64 n) {
         return json_integer((json_int_t) n);
 }
 
+#define SHOWN 32u /* containers of which bytes were not copied, those with the most */
+
+typedef struct {
+        guint64 cgroup, lost;
+        BhPayloadAccount account;
+} Missed;
+
+/* What a rule asks for (the first bytes of a request, of a call) is no loss; what a bound or the kernel took away is. */
+static void on_account(guint64 container, const BhPayloadAccount *a, gpointer data) {
+        Missed m = { container, 0, *a };
+
+        for (guint i = BH_PAYLOAD_SKIPPED_CONNECTION; i < BH_PAYLOAD_SKIPPED_REASONS; i++)
+                m.lost += a->skipped[i] + a->clear_skipped[i];
+        if (m.lost)
+                g_array_append_val((GArray *) data, m);
+}
+
+static int by_lost(gconstpointer a, gconstpointer b) {
+        guint64 x = ((const Missed *) a)->lost, y = ((const Missed *) b)->lost;
+
+        return (y > x) - (y < x);
+}
+
+static json_t *skipped_of(const BhPayloadAccount *a) {
+        json_t *o = json_object();
+
+        for (guint i = 0; i < BH_PAYLOAD_SKIPPED_REASONS; i++)
+                json_object_set_new(o, bh_payload_skipped_name(i), number(a->skipped[i] + a->clear_skipped[i]));
+        return o;
+}
+
+static json_t *missed_of(BhSensor *s, guint *more) {
+        g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(Missed));
+        json_t *list = json_array();
+
+        bh_payload_accounts(s->payload, on_account, all);
+        g_array_sort(all, by_lost);
+        *more = all->len - MIN(all->len, SHOWN);
+        for (guint i = 0; i < MIN(all->len, SHOWN); i++) {
+                const Missed *m = &g_array_index(all, Missed, i);
+                g_auto(BhContainerLookup) l = { 0 };
+
+                bh_container_table_lookup(s->containers, m->cgroup, &l);
+                g_autofree char *name = g_utf8_make_valid(l.container && l.container->name && *l.container->name ? l.container->name : l.container ? l.container->id : "", -1);
+                json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o, s:o}", "container", *name ? name : "one that is not known", "id", l.container ? l.container->id : "", "copied",
+                                                      number(m->account.copied + m->account.clear_copied), "lost", number(m->lost), "skipped", skipped_of(&m->account)));
+        }
+        return list;
+}
+
 static json_t *capture_of(BhSensor *s) {
-        json_t *o = json_object(), *skipped = json_object();
+        json_t *o = json_object();
         BhPayloadStats p;
+        guint more;
 
         bh_payload_stats(s->payload, &p);
-        for (guint i = 0; i < BH_PAYLOAD_SKIPPED_REASONS; i++)
-                json_object_set_new(skipped, bh_payload_skipped_name(i), number(p.all.skipped[i]));
         json_object_set_new(o, "started", json_boolean(p.started));
         json_object_set_new(o, "backend", json_string(p.backend ? p.backend : ""));
         json_object_set_new(o, "pieces", number(p.all.pieces));
@@ -263,7 +324,9 @@ static json_t *capture_of(BhSensor *s) {
         json_object_set_new(o, "ignored", number(p.ignored));
         json_object_set_new(o, "refused", number(p.refused));
         json_object_set_new(o, "interrupted", number(p.interrupted));
-        json_object_set_new(o, "skipped", skipped);
+        json_object_set_new(o, "skipped", skipped_of(&p.all));
+        json_object_set_new(o, "containers", missed_of(s, &more));
+        json_object_set_new(o, "more", number(more));
         return o;
 }
 
@@ -289,6 +352,9 @@ json_t *bh_sensor_web_status(BhSensor *s) {
                 json_t *tls = bh_tls_watch_status(s->tls);
                 bh_payload_tls_stats(s->payload, &probes);
                 json_object_set_new(tls, "functions", number(probes.functions));
+                BhTlsHellosStats hellos;
+                bh_tls_hellos_stats(s->tls_hellos, &hellos);
+                json_object_set_new(tls, "handshakes", json_pack("{s:o, s:o}", "given", number(hellos.given), "passed_over", number(hellos.passed_over)));
                 json_object_set_new(o, "tls", tls);
         }
         if (s->web_error) {

@@ -10,6 +10,7 @@
 #include "parse/inspect_wire.h"
 #include "parse/rootfile.h"
 #include "tls_files.h"
+#include "tls_reader.h"
 
 #define SWEEP_US (2 * G_USEC_PER_SEC)
 #define STUCK_US (2 * G_USEC_PER_SEC) /* at the end, for a file that does not answer */
@@ -34,6 +35,7 @@ typedef struct {
         GHashTable *programs;  /* Program */
         GPtrArray *uses;       /* File, counted in its users */
         GPtrArray *closed_by;  /* char *, each once */
+        gboolean stuck;        /* a file system of its does not answer: nothing of it is looked at any more */
 } Container;
 
 typedef struct {
@@ -51,6 +53,7 @@ typedef struct {
 struct BhTlsWatch {
         BhTlsWatchConfig c;
         char *proc;
+        BhTlsReader *reader;
         GThread *thread;
         GMutex lock; /* all below */
         GCond changed;
@@ -60,7 +63,7 @@ struct BhTlsWatch {
         GHashTable *containers; /* id → Container */
         GHashTable *files;      /* File: changed by the thread alone */
         GHashTable *pids;       /* pid and what was asked of it → nothing */
-        guint64 looks, refused, unreadable, unparsed, attach_failed, uses_refused;
+        guint64 looks, refused, unreadable, unparsed, attach_failed, uses_refused, stuck;
         char *problem;
 };
 
@@ -135,7 +138,7 @@ static Container *container_of(BhTlsWatch *w, const BhContainer *of) {
 static gboolean queue(BhTlsWatch *w, Container *c, guint32 pid, gboolean closed, const Program *program) {
         Job *j;
 
-        if (g_atomic_int_get(&w->stopping))
+        if (g_atomic_int_get(&w->stopping) || c->stuck)
                 return FALSE;
         if (w->jobs.length >= BH_TLS_WATCH_WAITING || c->waiting >= BH_TLS_WATCH_CONTAINER) {
                 w->refused++;
@@ -229,6 +232,7 @@ typedef struct {
         BhTlsWatch *w;
         const Job *job;
         gboolean open;    /* something of it is probed */
+        gboolean left;    /* its files do not answer: no more of it is looked at */
         const char *kind; /* of what is not, by its files */
         char *product;    /* the same, by its functions; owned */
         char *name;       /* of the program; owned */
@@ -240,6 +244,29 @@ static void problem(BhTlsWatch *w, guint64 *counter, const GError *error) {
         g_free(w->problem);
         w->problem = g_strdup(error->message);
         g_mutex_unlock(&w->lock);
+}
+
+/* Whether the container's file system did not answer: what waits of it is dropped, so that it does not keep the others waiting. */
+static gboolean is_stuck(BhTlsWatch *w, const char *id, const GError *error) {
+        Container *c;
+
+        if (!g_error_matches(error, BH_TLS_READER_ERROR, BH_TLS_READER_ERROR_STUCK))
+                return FALSE;
+        g_mutex_lock(&w->lock);
+        w->stuck++;
+        c = g_hash_table_lookup(w->containers, id);
+        if (c)
+                c->stuck = TRUE;
+        for (GList *l = c ? w->jobs.head : NULL, *next; l; l = next) {
+                next = l->next;
+                if (!g_str_equal(((Job *) l->data)->id, id))
+                        continue;
+                c->waiting--;
+                job_free(l->data);
+                g_queue_delete_link(&w->jobs, l);
+        }
+        g_mutex_unlock(&w->lock);
+        return TRUE;
 }
 
 /* The file has changed since: its probes lie where the functions were, and have the name that the new ones are to have. */
@@ -260,14 +287,20 @@ static void drop_former(BhTlsWatch *w, const File *f) {
 }
 
 /* Has the file parsed, and probed if there is a reason. */
-static File *file_new(BhTlsWatch *w, const BhTlsFile *at, const BhRootfileInfo *info, int place) {
+static File *file_new(Look *l, const BhTlsFile *at, const BhRootfileInfo *info, int place) {
+        BhTlsWatch *w = l->w;
         g_autoptr(GError) error = NULL;
-        g_auto(BhFd) memfd = bh_rootfile_mapped_memfd(place, BH_INSPECT_FILE_MAX, &error);
+        g_auto(BhFd) memfd = bh_tls_reader_copy(w->reader, place, BH_INSPECT_FILE_MAX, &error);
         g_autoptr(BhElf) elf = NULL;
         File *f;
 
         if (g_atomic_int_get(&w->stopping)) /* it may have taken long */
                 return NULL;
+        if (memfd < 0 && error->domain == BH_TLS_READER_ERROR) {
+                l->left = is_stuck(w, l->job->id, error);
+                problem(w, &w->unreadable, error);
+                return NULL; /* it is not known what it is */
+        }
         elf = memfd >= 0 ? w->c.parse(memfd, w->c.data, &error) : NULL;
         f = g_new0(File, 1);
 
@@ -316,12 +349,16 @@ static void on_file(const BhTlsFile *at, gpointer data) {
         Look *l = data;
         BhRootfileInfo info;
         g_autoptr(GError) error = NULL;
-        g_auto(BhFd) place = bh_rootfile_mapped(at->path, &info, &error);
+        g_auto(BhFd) place = -1;
         File *f;
 
+        if (l->left || g_atomic_int_get(&l->w->stopping))
+                return;
+        place = bh_tls_reader_mapped(l->w->reader, at->path, &info, &error);
         if (at->executable && !l->name)
                 l->name = g_path_get_basename(at->name);
         if (place < 0) {
+                l->left = is_stuck(l->w, l->job->id, error);
                 if (!g_error_matches(error, BH_ROOTFILE_ERROR, BH_ROOTFILE_ERROR_GONE))
                         problem(l->w, &l->w->unreadable, error);
                 return;
@@ -329,7 +366,7 @@ static void on_file(const BhTlsFile *at, gpointer data) {
         File key = { .dev = info.dev, .ino = info.ino, .size = info.size, .mtime_ns = info.mtime_ns, .ctime_ns = info.ctime_ns };
         f = g_hash_table_lookup(l->w->files, &key);
         if (!f)
-                f = file_new(l->w, at, &info, place);
+                f = file_new(l, at, &info, place);
         if (!f)
                 return;
         if (f->product)
@@ -344,6 +381,8 @@ static void on_file(const BhTlsFile *at, gpointer data) {
 static char *why_closed(const Look *l) {
         g_autofree char *name = NULL;
 
+        if (l->left)
+                return g_strdup("a file system that does not answer");
         if (l->open)
                 return g_strdup("a connection of which no call of its library was seen in the handshake");
         if (l->product)
@@ -379,7 +418,7 @@ static void look(BhTlsWatch *w, const Job *j) {
                         g_hash_table_remove(c->programs, &j->program);
         }
         g_mutex_unlock(&w->lock);
-        if (there && j->closed)
+        if (there && (j->closed || l.left) && !g_atomic_int_get(&w->stopping))
                 note_closed(w, j, &l);
         g_free(l.product);
         g_free(l.name);
@@ -471,6 +510,7 @@ BhTlsWatch *bh_tls_watch_new(const BhTlsWatchConfig *config) {
 
         w->c = *config;
         w->proc = g_strdup(config->proc);
+        w->reader = bh_tls_reader_new(config->calls);
         g_mutex_init(&w->lock);
         g_cond_init(&w->changed);
         w->containers = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, container_free);
@@ -515,6 +555,7 @@ void bh_tls_watch_free(BhTlsWatch *w) {
         g_hash_table_unref(w->pids);
         g_mutex_clear(&w->lock);
         g_cond_clear(&w->changed);
+        bh_tls_reader_free(w->reader);
         g_free(w->problem);
         g_free(w->proc);
         g_free(w);
@@ -599,6 +640,7 @@ json_t *bh_tls_watch_status(BhTlsWatch *w) {
         json_object_set_new(o, "passed_over", json_integer((json_int_t) w->refused));
         json_object_set_new(o, "unreadable", json_integer((json_int_t) w->unreadable));
         json_object_set_new(o, "unparsed", json_integer((json_int_t) w->unparsed));
+        json_object_set_new(o, "stuck", json_integer((json_int_t) w->stuck));
         json_object_set_new(o, "refused", json_integer((json_int_t) (w->attach_failed + w->uses_refused)));
         json_object_set_new(o, "problem", text(w->problem ? w->problem : ""));
         json_object_set_new(o, "containers", list);

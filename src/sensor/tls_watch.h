@@ -5,7 +5,8 @@
  *
  * A process is looked at when it runs a program that its container has not run before, when it maps what is named as a TLS library, when its first TLS handshake is seen, and when a
  * connection stays closed. A file is named by device, inode, size and times; the same file of an image's layer is one in all containers of it. ELF files are parsed by the inspector alone.
- * One thread opens, asks and attaches, so that nothing else ever waits for a container's file system; each of the others does a look-up. A file of a file system in user space is not touched.
+ * One thread asks and attaches; each of the others does a look-up. Files are opened and copied by threads of their own (tls_reader.h): a file system that does not answer within two seconds costs
+ * those, and its container is not looked at any more (counted as "stuck", and said). What is known to be a file system in user space is not read.
  *
  * The first connection of a library that no container used before may be over before its probes are there: some milliseconds after it is mapped.
  * A process id used again between an event and the look costs a file that is looked at for nothing.
@@ -19,6 +20,7 @@
 #include "event/event.h"
 #include "parse/elf.h"
 #include "payload.h"
+#include "tls_reader.h"
 
 #define BH_TLS_WATCH_WAITING 4096u     /* processes that wait to be looked at; of one container … */
 #define BH_TLS_WATCH_CONTAINER 1024u   /* … so many. More are passed over and counted: a later act of the process brings it back */
@@ -38,6 +40,7 @@ typedef struct {
         gboolean (*attach)(guint64 dev, guint64 ino, const char *path, const BhElf *elf, gpointer data, GError **error);
         void (*detach)(guint64 dev, guint64 ino, gpointer data);
         gpointer data;
+        const BhTlsReaderCalls *calls; /* for tests; NULL */
 } BhTlsWatchConfig;
 
 /* Nothing is looked at before the start; what is told before waits. */

@@ -94,8 +94,12 @@ static void done(BhWebWatch *w, BhWebConn *c) {
 static void leave_out(BhWebWatch *w, BhWebConn *c) {
         w->n.off++;
         done(w, c);
-        if (g_hash_table_size(w->off) < BH_PAYLOAD_RULES)
+        /* what is switched off in the kernel is remembered, to be switched on again; beyond the bound each connection is ignored by itself */
+        if (!g_hash_table_contains(w->off, &c->container)) {
+                if (g_hash_table_size(w->off) >= BH_PAYLOAD_RULES)
+                        return;
                 g_hash_table_add(w->off, g_memdup2(&c->container, sizeof(c->container)));
+        }
         if (w->c.off)
                 w->c.off(c->container, TRUE, w->c.data);
 }
@@ -141,6 +145,12 @@ void bh_web_watch_policy(BhWebWatch *w, const BhWebPolicy *policy) {
                         w->c.off(*(guint64 *) key, FALSE, w->c.data);
                 g_hash_table_iter_remove(&iter);
         }
+        g_mutex_unlock(&w->lock);
+}
+
+void bh_web_watch_forget(BhWebWatch *w, guint64 container) {
+        g_mutex_lock(&w->lock);
+        g_hash_table_remove(w->off, &container);
         g_mutex_unlock(&w->lock);
 }
 
@@ -214,6 +224,8 @@ static gboolean begins_request(const BhPayloadPiece *p) {
                 from++;
         for (end = from; end < p->len && end - from <= METHOD_MAX && (g_ascii_isalnum((char) p->bytes[end]) || p->bytes[end] == '-' || p->bytes[end] == '_'); end++)
                 capitals &= !g_ascii_islower((char) p->bytes[end]);
+        if (from == p->len)
+                return TRUE; /* empty lines alone: it is behind them */
         if (end == from || end - from > METHOD_MAX)
                 return FALSE;
         if (end == p->len)
@@ -399,6 +411,8 @@ void bh_web_watch_piece(BhWebWatch *w, const BhPayloadPiece *p) {
                 g_queue_push_tail_link(&w->quiet, &c->link);
                 if (!c->done)
                         feed(w, c, p);
+                else if (w->c.ignore) /* another connection's word may have come between: see bh_payload_ignore() */
+                        w->c.ignore(c->connection, c->sk, w->c.data);
         }
         g_mutex_unlock(&w->lock);
 }

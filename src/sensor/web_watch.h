@@ -69,6 +69,9 @@ gboolean bh_web_watch_wait(BhWebWatch *w, guint timeout_ms, GError **error);
 /* Another policy, from now on: connections that are open get it with their next request, those of containers that were left out stay out. The one before is not looked at any more. Any thread. */
 void bh_web_watch_policy(BhWebWatch *w, const BhWebPolicy *policy);
 
+/* This container (its cgroup's id) is gone. Any thread. */
+void bh_web_watch_forget(BhWebWatch *w, guint64 container);
+
 /* One thread. */
 void bh_web_watch_piece(BhWebWatch *w, const BhPayloadPiece *piece);
 

@@ -355,6 +355,8 @@ static void clean(Batch *b, BhHalf *h) {
         clean_text(b, &h->peer_name, BH_STORE_KEY_MAX);
         clean_text(b, &h->network_id, BH_STORE_KEY_MAX);
         clean_text(b, &h->server_name, BH_STORE_KEY_MAX);
+        clean_text(b, &h->fingerprint, 64);
+        clean_text(b, &h->certificate, BH_STORE_KEY_MAX);
         clean_text(b, &h->protocol, 64);
         clean_text(b, &h->exe, BH_STORE_TEXT_MAX);
         clean_text(b, &h->peer_exe, BH_STORE_TEXT_MAX);

@@ -133,6 +133,7 @@ void payload_add(BhBackend with) {
                 TEST(of_tls_the_handshake_is_told_and_then_that_it_is_closed),
                 TEST(dns_over_tcp_is_followed_on_its_port),
                 TEST(connection_that_was_open_before_is_followed_from_its_next_request),
+                TEST(request_in_single_bytes_is_followed_from_its_first),
                 TEST(connection_that_is_ignored_tells_nothing_more),
                 TEST(what_is_beyond_a_bound_is_counted_by_reason),
                 TEST(one_container_does_not_fill_the_ring),

@@ -64,6 +64,7 @@ void nothing_of_the_host_is_looked_at(gconstpointer data);
 void of_tls_the_handshake_is_told_and_then_that_it_is_closed(gconstpointer data);
 void dns_over_tcp_is_followed_on_its_port(gconstpointer data);
 void connection_that_was_open_before_is_followed_from_its_next_request(gconstpointer data);
+void request_in_single_bytes_is_followed_from_its_first(gconstpointer data);
 void connection_that_is_ignored_tells_nothing_more(gconstpointer data);
 void what_is_beyond_a_bound_is_counted_by_reason(gconstpointer data);
 void one_container_does_not_fill_the_ring(gconstpointer data);

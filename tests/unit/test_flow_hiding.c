@@ -65,7 +65,7 @@ static void test_protocol_of_all_flows_of_a_server(void) {
         g_assert_null(strstr(first, "postgresql"));
         ends.laddr = ip("172.18.0.3");
         ends.raddr = ip("198.51.100.1");
-        g_assert_true(bh_flow_table_set_protocol(t, &ends, "postgresql", NULL));
+        g_assert_true(bh_flow_table_set_protocol(t, &ends, "postgresql", NULL, NULL));
         struct bh_event one = event(BH_EV_LISTEN, WEB, "/tick", "172.18.0.2:1", NULL);
         bh_flow_table_event(t, &one);
         expect(t, FALSE,

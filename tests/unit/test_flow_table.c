@@ -618,10 +618,10 @@ static void test_protocol_of_a_connection(void) {
 
         ends.laddr = ip("172.18.0.2");
         ends.raddr = ip("172.18.0.3");
-        g_assert_false(bh_flow_table_set_protocol(t, &ends, "postgresql", NULL));
+        g_assert_false(bh_flow_table_set_protocol(t, &ends, "postgresql", NULL, NULL));
         struct bh_event e = event(BH_EV_CONNECT, WEB, "/php", "172.18.0.2:40000", "172.18.0.3:5432");
         g_assert_true(bh_flow_table_event(t, &e));
-        g_assert_true(bh_flow_table_set_protocol(t, &ends, "postgresql", NULL));
+        g_assert_true(bh_flow_table_set_protocol(t, &ends, "postgresql", NULL, NULL));
         expect(t, FALSE, "aaaa:/php > 172.18.0.3:5432 [bbbb] @front (postgresql) open=1");
 }
 
@@ -642,9 +642,9 @@ static void test_protocol_of_a_server_is_its_listeners(void) {
         g_assert_false(bh_flow_table_unspoken(t));
         g_assert_true(bh_flow_table_awaited(t));
         /* the kernel does not know yet who accepts it: whoever listens there */
-        g_assert_true(bh_flow_table_set_protocol(t, &nobody, "postgresql", "not.the.servers"));
+        g_assert_true(bh_flow_table_set_protocol(t, &nobody, "postgresql", "not.the.servers", NULL));
         nobody.lport = 5433;
-        g_assert_false(bh_flow_table_set_protocol(t, &nobody, "tls", NULL));
+        g_assert_false(bh_flow_table_set_protocol(t, &nobody, "tls", NULL, NULL));
         closed(t, DB, "/postgres", FALSE, "172.18.0.3:5432", "198.51.100.1:40000", 1, 1, 0);
         closed(t, WEB, "/php", TRUE, "172.18.0.2:40000", "172.18.0.3:5432", 1, 1, 0);
         expect(t, FALSE,

@@ -5,7 +5,7 @@
 
 #include "parse/inspect_wire.h"
 #include "parse/protocol.h"
-#include "parse/tls.h"
+#include "parse/tls_certificate.h"
 #include "protocol_samples.h"
 
 static gboolean look(const char *c, gsize c_len, const char *s, gsize s_len, guint flags, BhProtocolFacts *f) {
@@ -105,6 +105,14 @@ static void later_bytes_are_told_where_it_is_safe(void) {
 }
 
 /* ---- TLS */
+
+static void put8(GByteArray *b, guint v) {
+        g_byte_array_append(b, (const guint8[]) { (guint8) v }, 1);
+}
+
+static void put24(GByteArray *b, guint v) {
+        g_byte_array_append(b, (const guint8[]) { (guint8) (v >> 16), (guint8) (v >> 8), (guint8) v }, 3);
+}
 
 static void put16(GByteArray *b, guint v) {
         g_byte_array_append(b, (const guint8[]) { (guint8) (v >> 8), (guint8) v }, 2);
@@ -218,6 +226,84 @@ static void server_hello_is_read(void) {
 /* ---- what is none */
 
 static guint wrong; /* of the last count */
+
+/* A certificate of its own: C=CH, O="Shop, Ltd", CN=shop.example; DNS names shop.example and *.shop.example, and an address. */
+static const char certificate[] =
+        "\x30\x82\x01\xf8\x30\x82\x01\x9e\xa0\x03\x02\x01\x02\x02\x14\x75\x54\x23\xd0\x7b\x76\x73\x55\xca\xf3\x3c\x81\x58\x64\xb1\x81\xc6\x96\x3e\xd6\x30\x0a\x06\x08\x2a"
+        "\x86\x48\xce\x3d\x04\x03\x02\x30\x38\x31\x0b\x30\x09\x06\x03\x55\x04\x06\x13\x02\x43\x48\x31\x12\x30\x10\x06\x03\x55\x04\x0a\x0c\x09\x53\x68\x6f\x70\x2c\x20\x4c"
+        "\x74\x64\x31\x15\x30\x13\x06\x03\x55\x04\x03\x0c\x0c\x73\x68\x6f\x70\x2e\x65\x78\x61\x6d\x70\x6c\x65\x30\x20\x17\x0d\x32\x36\x31\x31\x32\x37\x31\x32\x31\x34\x31"
+        "\x31\x5a\x18\x0f\x32\x31\x32\x36\x31\x31\x30\x33\x31\x32\x31\x34\x31\x31\x5a\x30\x38\x31\x0b\x30\x09\x06\x03\x55\x04\x06\x13\x02\x43\x48\x31\x12\x30\x10\x06\x03"
+        "\x55\x04\x0a\x0c\x09\x53\x68\x6f\x70\x2c\x20\x4c\x74\x64\x31\x15\x30\x13\x06\x03\x55\x04\x03\x0c\x0c\x73\x68\x6f\x70\x2e\x65\x78\x61\x6d\x70\x6c\x65\x30\x59\x30"
+        "\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00\x04\x6b\xed\x73\xf8\x38\x1d\x70\x7f\xeb\x67\x29\xd2\x97\x98\x8d\x4f"
+        "\xd0\x3f\x24\x9b\x07\x48\x7d\xfd\x50\x0a\xc3\xd0\x9e\x57\x72\xd4\x87\x50\x85\xa9\xc1\x62\x3a\xa2\x37\xeb\x83\x40\x92\xc4\x1f\x0d\xea\xcd\xfb\xa6\xea\x5a\xe4\x19"
+        "\x3a\xe4\xb3\xc1\x2e\xa7\x96\x5c\xa3\x81\x83\x30\x81\x80\x30\x1d\x06\x03\x55\x1d\x0e\x04\x16\x04\x14\x52\x1d\x7e\x88\x8b\x0c\x60\xe1\x36\x06\xf0\x55\x0f\xb9\x69"
+        "\x1e\x70\xb8\x15\xaa\x30\x1f\x06\x03\x55\x1d\x23\x04\x18\x30\x16\x80\x14\x52\x1d\x7e\x88\x8b\x0c\x60\xe1\x36\x06\xf0\x55\x0f\xb9\x69\x1e\x70\xb8\x15\xaa\x30\x0f"
+        "\x06\x03\x55\x1d\x13\x01\x01\xff\x04\x05\x30\x03\x01\x01\xff\x30\x2d\x06\x03\x55\x1d\x11\x04\x26\x30\x24\x82\x0c\x73\x68\x6f\x70\x2e\x65\x78\x61\x6d\x70\x6c\x65"
+        "\x82\x0e\x2a\x2e\x73\x68\x6f\x70\x2e\x65\x78\x61\x6d\x70\x6c\x65\x87\x04\xc0\x00\x02\x01\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02\x03\x48\x00\x30\x45\x02"
+        "\x20\x30\xb4\x1f\xd0\x63\x46\x1e\x8f\x42\xa6\x04\x6f\x54\xff\xf2\xa3\xd5\xc0\x74\x19\xe2\x2d\xf7\xe2\xa8\x16\xbe\x26\x6d\xa8\x1c\x45\x02\x21\x00\xb4\x28\xdf\x46"
+        "\x5e\xcd\x03\xfe\x53\xe5\x17\xd9\x92\x56\x78\x59\xff\x7e\xc6\x75\xd2\x1a\xf6\x05\x56\x26\xf2\x70\x24\x1e\xa7\x10";
+
+/* A server's first flight up to TLS 1.2: hello, certificate; in records of `size` bytes. */
+static GByteArray *server_flight(gsize size) {
+        static const char hello[] = "\x02\x00\x00\x26\x03\x03" "0123456789abcdef0123456789abcdef" "\x00\xc0\x2f\x00";
+        g_autoptr(GByteArray) messages = g_byte_array_new();
+        GByteArray *out = g_byte_array_new();
+        guint n = sizeof(certificate) - 1;
+
+        g_byte_array_append(messages, (const guint8 *) hello, sizeof(hello) - 1);
+        put8(messages, 11);
+        put24(messages, n + 6);
+        put24(messages, n + 3);
+        put24(messages, n);
+        g_byte_array_append(messages, (const guint8 *) certificate, n);
+        for (gsize at = 0; at < messages->len; at += size) {
+                gsize part = MIN(size, messages->len - at);
+
+                put8(out, 22);
+                put16(out, 0x0303);
+                put16(out, (guint) part);
+                g_byte_array_append(out, messages->data + at, (guint) part);
+        }
+        return out;
+}
+
+static void certificate_of_a_server_is_read(void) {
+        static const char subject[] = "C=CH, O=Shop\\, Ltd, CN=shop.example";
+
+        for (gsize size = 1; size < 2000; size += 333) {
+                g_autoptr(GByteArray) flight = server_flight(size);
+                BhTlsCertificate c;
+
+                g_assert_cmpint(bh_tls_certificate(flight->data, flight->len, &c), ==, BH_TLS_WHOLE);
+                g_assert_cmpstr(c.subject, ==, subject);
+                g_assert_cmpstr(c.issuer, ==, subject);
+                g_assert_cmpstr(c.names, ==, "shop.example,*.shop.example");
+        }
+
+        g_autoptr(GByteArray) flight = server_flight(16384);
+        BhProtocolInput in = { .server = flight->data, .server_len = flight->len };
+        BhProtocolFacts f;
+
+        g_assert_true(bh_protocol_recognise(&in, &f));
+        g_assert_cmpint(f.protocol, ==, BH_PROTOCOL_TLS);
+        g_assert_cmpstr(f.certificate, ==, subject);
+        /* cut anywhere: never another's name, and what is there of it at last */
+        for (gsize n = 0; n < flight->len; n++) {
+                g_autofree guint8 *exact = g_memdup2(flight->data, n); /* so that a read beyond the end is seen */
+                BhTlsCertificate c;
+
+                g_assert_cmpint(bh_tls_certificate(exact, n, &c), !=, BH_TLS_WHOLE);
+                g_assert_cmpmem(c.subject, strlen(c.subject), subject, strlen(c.subject));
+        }
+        /* in TLS 1.3 it is encrypted: the hello, and then records of data */
+        memset(flight->data + 5 + 42, 0, 5);
+        flight->data[4] = 42;
+        flight->data[3] = 0;
+        flight->data[5 + 42] = 23;
+        BhTlsCertificate c;
+        g_assert_cmpint(bh_tls_certificate(flight->data, flight->len, &c), ==, BH_TLS_NOT);
+        g_assert_cmpstr(c.subject, ==, "");
+}
 
 static void count(const guint8 *a, gsize a_len, const guint8 *b, gsize b_len, guint flags, const char *what) {
         BhProtocolInput in = { .client = a, .client_len = a_len, .server = b, .server_len = b_len, .flags = flags };
@@ -389,6 +475,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/protocol/hello-in-many-records-is-one", hello_in_many_records_is_one);
         g_test_add_func("/protocol/postgresql-in-tls-has-its-server-name", postgresql_in_tls_has_its_server_name);
         g_test_add_func("/protocol/server-hello-is-read", server_hello_is_read);
+        g_test_add_func("/protocol/certificate-of-a-server-is-read", certificate_of_a_server_is_read);
         g_test_add_func("/protocol/random-bytes-are-no-protocol", random_bytes_are_no_protocol);
         g_test_add_func("/protocol/foreign-bytes-are-no-protocol", foreign_bytes_are_no_protocol);
         g_test_add_func("/protocol/facts-come-back-as-they-were", facts_come_back_as_they_were);

@@ -32,6 +32,41 @@ typedef struct {
         gboolean refuse;
 } Place;
 
+/* Files of this name are on a file system that does not answer before it may. */
+#define SLOW "libssl.so.slow"
+static GMutex slow_lock;
+static GCond slow_changed;
+static gboolean slow_answers;
+static guint slow_asked, slow_gone;
+
+static void wait_if_slow(gboolean slow) {
+        if (!slow)
+                return;
+        g_mutex_lock(&slow_lock);
+        slow_asked++;
+        while (!slow_answers)
+                g_cond_wait(&slow_changed, &slow_lock);
+        slow_gone++;
+        g_cond_broadcast(&slow_changed);
+        g_mutex_unlock(&slow_lock);
+}
+
+static int slow_mapped(const char *path, BhRootfileInfo *info, GError **error) {
+        g_autofree char *at = g_file_read_link(path, NULL);
+
+        wait_if_slow(at && g_str_has_suffix(at, SLOW));
+        return bh_rootfile_mapped(path, info, error);
+}
+
+static int slow_copy(int place, guint64 max, GError **error) {
+        g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", place), *at = g_file_read_link(self, NULL);
+
+        wait_if_slow(at && g_str_has_suffix(at, SLOW "-copy"));
+        return bh_rootfile_mapped_memfd(place, max, error);
+}
+
+static const BhTlsReaderCalls slow_calls = { slow_mapped, slow_copy };
+
 static BhElf *on_parse(int memfd, gpointer data, GError **error) {
         Place *p = data;
         g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", memfd), *bytes = NULL;
@@ -80,7 +115,7 @@ static void place_open(Place *p) {
         p->containers = bh_container_table_new(&table);
         describe(p, ID, 11, BH_CONTAINER_RUNNING);
         describe(p, OTHER, 12, BH_CONTAINER_RUNNING);
-        BhTlsWatchConfig config = { .proc = p->dir, .containers = p->containers, .parse = on_parse, .attach = on_attach, .detach = on_detach, .data = p };
+        BhTlsWatchConfig config = { .proc = p->dir, .containers = p->containers, .parse = on_parse, .attach = on_attach, .detach = on_detach, .data = p, .calls = &slow_calls };
         p->watch = bh_tls_watch_new(&config);
 }
 
@@ -272,6 +307,40 @@ static void one_container_does_not_fill_the_queue(void) {
         place_close(&p);
 }
 
+/* One container's file system, at the open or while it is read: the other container's files are looked at, and the end waits for nobody. */
+static void file_system_that_does_not_answer_keeps_nobody_waiting(gconstpointer name) {
+        Place p;
+
+        place_open(&p);
+        slow_answers = FALSE;
+        slow_asked = slow_gone = 0;
+        g_autofree char *slow = file(&p, name, NULL), *library = file(&p, "libssl.so.3", NULL), *exe = file(&p, "server", "no ELF");
+        process(&p, 100, exe, slow);
+        process(&p, 101, exe, slow);
+        process(&p, 102, exe, library);
+        bh_tls_watch_process(p.watch, 100, 11);
+        bh_tls_watch_process(p.watch, 101, 11);
+        bh_tls_watch_process(p.watch, 102, 12);
+        bh_tls_watch_start(p.watch);
+        wait_until(says(&p, OTHER, "clear: OpenSSL"));
+        wait_until(says(&p, ID, "closed: a file system that does not answer"));
+        g_assert_cmpint(status_of(&p, "stuck"), ==, 1);
+        g_assert_cmpint(status_of(&p, "looks"), ==, 2); /* what waited of it was dropped … */
+        bh_tls_watch_process(p.watch, 101, 11);        /* … and nothing more of it is taken */
+        g_assert_cmpint(status_of(&p, "waiting"), ==, 0);
+        g_mutex_lock(&slow_lock);
+        g_assert_cmpuint(slow_asked, ==, 1);
+        g_mutex_unlock(&slow_lock);
+        place_close(&p);
+        /* what was left behind ends by itself, after all of it is gone */
+        g_mutex_lock(&slow_lock);
+        slow_answers = TRUE;
+        g_cond_broadcast(&slow_changed);
+        while (slow_gone < slow_asked)
+                g_cond_wait(&slow_changed, &slow_lock);
+        g_mutex_unlock(&slow_lock);
+}
+
 static void count(const BhTlsFile *f, gpointer data) {
         guint *n = data;
 
@@ -295,6 +364,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/tls_watch/program_with_the_library_in_it_is_found_by_its_exec", program_with_the_library_in_it_is_found_by_its_exec);
         g_test_add_func("/tls_watch/what_stays_closed_has_a_reason", what_stays_closed_has_a_reason);
         g_test_add_func("/tls_watch/one_container_does_not_fill_the_queue", one_container_does_not_fill_the_queue);
+        g_test_add_data_func("/tls_watch/file_system_that_does_not_answer_keeps_nobody_waiting/open", SLOW, file_system_that_does_not_answer_keeps_nobody_waiting);
+        g_test_add_data_func("/tls_watch/file_system_that_does_not_answer_keeps_nobody_waiting/read", SLOW "-copy", file_system_that_does_not_answer_keeps_nobody_waiting);
         g_test_add_func("/tls_watch/a_process_that_is_gone_has_no_files", a_process_that_is_gone_has_no_files);
         return g_test_run();
 }

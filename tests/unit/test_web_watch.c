@@ -299,7 +299,7 @@ static void people_decide_what_is_looked_at(void) {
                 asks(&s, SQLI);
                 g_assert_cmpuint(e.off->len, ==, 1);
                 g_assert_cmpuint(g_array_index(e.off, guint64, 0), ==, CGROUP);
-                g_assert_cmpuint(e.ignored->len, ==, 1);
+                g_assert_cmpuint(e.ignored->len, >=, 1); /* again while more comes */
                 g_assert_cmpint(status_of(&e, NULL, "switched_off"), ==, 1);
         }
         {

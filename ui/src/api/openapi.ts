@@ -748,6 +748,8 @@ export type GraphEdge = {
   path: string;
   protocol: string;
   server_name: string;
+  tls_fingerprint: string;
+  tls_certificate: string;
   connections: number;
   open: number;
   half_open: number;

@@ -17,7 +17,7 @@ export interface GNode {
 }
 
 export interface GEdge {
-  id: string; from: string; to: string; proto: string; port: number; path: string; protocol: string; serverName: string;
+  id: string; from: string; to: string; proto: string; port: number; path: string; protocol: string; serverName: string; fingerprint: string; certificate: string;
   connections: number; open: number; halfOpen: number; refused: number; timedOut: number; unreachable: number; failed: number; reset: number;
   bytesOut: number; bytesIn: number; bytesKnown: boolean; packetsOut: number; packetsIn: number; duration: number; first: number; last: number; isNew: boolean; fresh: boolean; hidden: boolean;
   clients: string[]; servers: string[]; names: string[]; dialled: string[]; networks: string[]; ports: number; addresses: number; samples: number[]; sides: string;
@@ -45,7 +45,7 @@ export function nodeFrom(v: unknown): GNode {
 export function edgeFrom(v: unknown): GEdge {
   const o = object(v);
   return {
-    id: text(o.id), from: text(o.from), to: text(o.to), proto: text(o.proto), port: num(o.port), path: text(o.path), protocol: text(o.protocol), serverName: text(o.server_name),
+    id: text(o.id), from: text(o.from), to: text(o.to), proto: text(o.proto), port: num(o.port), path: text(o.path), protocol: text(o.protocol), serverName: text(o.server_name), fingerprint: text(o.tls_fingerprint), certificate: text(o.tls_certificate),
     connections: num(o.connections), open: num(o.open), halfOpen: num(o.half_open), refused: num(o.refused), timedOut: num(o.timed_out), unreachable: num(o.unreachable), failed: num(o.failed), reset: num(o.reset),
     bytesOut: num(o.bytes_out), bytesIn: num(o.bytes_in), packetsOut: num(o.packets_out), packetsIn: num(o.packets_in), duration: num(o.duration), first: toMs(o.first_seen), last: toMs(o.last_seen),
     isNew: o.new === true, fresh: o.new === true, hidden: o.hidden === true, clients: texts(o.clients), servers: texts(o.servers), names: texts(o.names), dialled: texts(o.dialled), networks: texts(o.networks),

@@ -283,6 +283,8 @@ function EdgeBody({ e, m, address: a, level }: { e: GEdge; m: Model; address: Ma
           ["Port", <span class="mono"><T s={portText(e)} max={200} /></span>],
           ["Protocol", e.protocol ? <>{visible(e.protocol, 40)} <span class="dim">seen in its first bytes</span></> : protocolText(e) ? <>{protocolText(e).replace("?", "")} <span class="dim">by its port</span></> : null],
           ...(e.serverName ? [["Server name", <T s={e.serverName} max={200} />] as [string, preact.ComponentChildren]] : []),
+          ...(e.certificate ? [["Certificate (not verified)", <T s={e.certificate} max={200} />] as [string, preact.ComponentChildren]] : []),
+          ...(e.fingerprint ? [["JA4 of the client", <T s={e.fingerprint} max={64} />] as [string, preact.ComponentChildren]] : []),
           ["Failures", bad ? <span class="amber">{whyText(e)} <span class="dim">({percent(bad, Math.max(bad, e.connections))})</span></span> : e.reset ? `none, ${count(e.reset)} reset` : "none"],
           ...(e.halfOpen ? [["Half open", <span class="amber">{count(e.halfOpen)} without an answer yet</span>] as [string, preact.ComponentChildren]] : []),
           ...(e.ports > 1 ? [["Ports tried", <>{count(e.ports)}{e.samples.length > 0 && <span class="dim">, among them {e.samples.slice(0, 12).join(", ")}</span>}</>] as [string, preact.ComponentChildren]] : []),
