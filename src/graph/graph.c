@@ -389,8 +389,9 @@ static gboolean differs(const char *now, const char *before) {
         return *now && strcmp(now, before) != 0;
 }
 
+/* `text` may be NULL: nothing is known of it. The store, for one, keeps no fingerprints. */
 static void set_text(char **to, const char *text) {
-        if (differs(text, *to)) {
+        if (text && differs(text, *to)) {
                 g_ref_string_release(*to);
                 *to = bh_graph_text(text);
         }

@@ -10,42 +10,20 @@
 #include "base/escape.h"
 #include "base/fdio.h"
 #include "base/log.h"
-#include "block.h"
 #include "container/docker_act.h"
-#include "enforce.h"
 #include "enforce_link.h"
 #include "respond_files.h"
-#include "respond_ledger.h"
+#include "respond_private.h"
 
 #define DOCKER_MS 30000
 #define GRACE_US (15 * G_USEC_PER_SEC) /* until a runtime has described what it has */
 #define LOOK_US G_USEC_PER_SEC /* how often the paths of what is blocked are looked at again */
-#define TOLD_MAX 16u /* different refused acts told in a tick */
-
-struct BhRespond {
-        char *dir, *v2, *proc, *docker;
-        BhRespondConfig c;
-        GMutex lock; /* of all below */
-        GCond moved;
-        GHashTable *entries; /* by id */
-        BhEnforce *enforce;
-        BhFileKeeper *keeper;
-        guint keeper_restarts; /* of its worker, that were told */
-        gint64 keeper_asked_us;
-        char *problem; /* why there is no enforce */
-        BhBlock *block;
-        GHashTable *told; /* refused acts of this tick: sentence → how often */
-        guint64 serial, done, failed;
-        gint64 started_us;
-        gboolean stopping;
-        GThread *thread;
-};
 
 static gint64 now_ns(void) {
         return g_get_real_time() * 1000;
 }
 
-static void say(BhRespond *r, const char *action, const BhEntry *e, const char *what) {
+void bh_respond_say(BhRespond *r, const char *action, const BhEntry *e, const char *what) {
         g_autofree char *text = g_strdup_printf("response %s: %s of container %s%s%s %s%s%s", e->id, bh_response_action_name(e->action), *e->name ? e->name : e->container, *e->actor ? " for " : "", e->actor,
                                                 what, *e->reason ? ": " : "", e->reason);
 
@@ -55,7 +33,7 @@ static void say(BhRespond *r, const char *action, const BhEntry *e, const char *
 
 /* ---- which cgroup ---- */
 
-static gboolean is_there(const BhRespond *r, const char *cgroup) {
+gboolean bh_respond_is_there(const BhRespond *r, const char *cgroup) {
         g_autofree char *path = g_build_filename(r->v2, cgroup, NULL);
 
         return g_file_test(path, G_FILE_TEST_IS_DIR);
@@ -64,7 +42,7 @@ static gboolean is_there(const BhRespond *r, const char *cgroup) {
 /* In the version 2 hierarchy. NULL: it has none now. Caller frees. */
 static char *cgroup_of(const BhRespond *r, const BhContainer *c) {
         for (guint n = g_strv_length(c->cgroup_paths); n-- > 0;)
-                if (strlen(c->cgroup_paths[n]) > 1 && is_there(r, c->cgroup_paths[n]))
+                if (strlen(c->cgroup_paths[n]) > 1 && bh_respond_is_there(r, c->cgroup_paths[n]))
                         return g_strdup(c->cgroup_paths[n]);
         if (c->init_pid > 0) {
                 g_autofree char *path = g_strdup_printf("%s/%d/cgroup", r->proc, c->init_pid), *text = bh_file_read(AT_FDCWD, path, 65536, NULL, NULL, NULL);
@@ -72,7 +50,7 @@ static char *cgroup_of(const BhRespond *r, const BhContainer *c) {
 
                 if (line) {
                         line[strcspn(line, "\n")] = '\0';
-                        if (strstr(line, c->id) && is_there(r, line + 3))
+                        if (strstr(line, c->id) && bh_respond_is_there(r, line + 3))
                                 return g_strdup(line + 3);
                 }
         }
@@ -136,7 +114,7 @@ static gboolean shares_pids(const BhRespond *r, const BhContainer *c) {
 
 /* ---- holding a container by what is in the ledger ---- */
 
-static gboolean holds_now(const BhEntry *e, const char *container) {
+gboolean bh_respond_holds_now(const BhEntry *e, const char *container) {
         return e->state == BH_RESPONSE_STATE_ACTIVE && g_str_equal(e->container, container);
 }
 
@@ -148,7 +126,7 @@ static GArray *nets_of(GPtrArray *texts, GError **error) {
 }
 
 /* What the keeper is told of. */
-static gboolean denies_files(const BhEntry *e) {
+gboolean bh_respond_denies_files(const BhEntry *e) {
         for (guint i = 0; e->deny[i]; i++) {
                 g_autoptr(BhDeny) d = bh_deny_is(e->deny[i]) ? bh_deny_parse(e->deny[i], NULL) : NULL;
 
@@ -203,7 +181,7 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
                 g_autoptr(GArray) peers = NULL;
                 GPtrArray *denies;
 
-                if (!holds_now(e, container) || e->action != BH_RESPONSE_BLOCK)
+                if (!bh_respond_holds_now(e, container) || e->action != BH_RESPONSE_BLOCK)
                         continue;
                 if (!(denies = bh_denies_parse((const char *const *) e->deny, g_strv_length(e->deny), &peers, error)))
                         return FALSE;
@@ -212,7 +190,7 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
                 if (denies->len)
                         g_array_append_val(rules, rule);
         }
-        if (!is_there(r, cgroup)) { /* nobody is left to whom anything could be refused */
+        if (!bh_respond_is_there(r, cgroup)) { /* nobody is left to whom anything could be refused */
                 bh_block_clear(r->block, cgroup);
                 return !files_too || bh_respond_files(r->keeper, container, cgroup, 0, files, held->ways, error);
         }
@@ -233,7 +211,7 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
         *held = (Held){ .ways = json_array() };
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
-                if (!holds_now(e, container))
+                if (!bh_respond_holds_now(e, container))
                         continue;
                 if (bh_response_action_isolates(e->action) && (!newest || e->serial > newest->serial))
                         newest = e;
@@ -256,7 +234,7 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
                 bh_enforce_clear(r->enforce, cgroup);
         else if (held->network && !bh_enforce_set(r->enforce, cgroup, &rules, &held->done, error))
                 return FALSE;
-        if ((!held->frozen && !thaw) || !is_there(r, cgroup))
+        if ((!held->frozen && !thaw) || !bh_respond_is_there(r, cgroup))
                 return TRUE;
         return bh_cgroup_freeze(r->v2, cgroup, held->frozen, error);
 }
@@ -300,23 +278,21 @@ static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *res
         e->busy = busy;
 }
 
-static void tell_refused(BhRespond *r);
-
 static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
         g_autoptr(GError) error = NULL;
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
         g_autofree char *said = NULL;
         g_auto(Held) held = { 0 };
 
-        tell_refused(r);
+        bh_respond_tell_refused(r);
         e->state = state;
         if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error)) {
                 bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
-                if (is_there(r, e->cgroup)) /* else there is nothing that anything could be in force for */
+                if (bh_respond_is_there(r, e->cgroup)) /* else there is nothing that anything could be in force for */
                         result = said = g_strdup_printf("%s, but it may still be in force: %s", result, error->message);
         }
         end(r, e, state, result);
-        say(r, "response_released", e, result);
+        bh_respond_say(r, "response_released", e, result);
 }
 
 /* ---- orders ---- */
@@ -345,7 +321,7 @@ static json_t *fail(const BhOrder *o, const char *why) {
 
 static json_t *fail_entry(BhRespond *r, BhEntry *e, const char *why) {
         end(r, e, BH_RESPONSE_STATE_FAILED, why);
-        say(r, "response_failed", e, why);
+        bh_respond_say(r, "response_failed", e, why);
         return bh_entry_tell(e);
 }
 
@@ -389,7 +365,7 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         if (e->action == BH_RESPONSE_QUARANTINE)
                 json_object_set_new(e->detail, "processes", json_integer((json_int_t) bh_entry_snapshot(r->dir, e, c, r->v2, r->proc)));
         end(r, e, BH_RESPONSE_STATE_ACTIVE, json_array_size(open) ? "in force; not every way is closed" : "in force");
-        say(r, "response_active", e, "is in force");
+        bh_respond_say(r, "response_active", e, "is in force");
         return bh_entry_tell(e);
 }
 
@@ -402,7 +378,7 @@ static gboolean act(BhRespond *r, const BhEntry *e, const BhContainer *c, GError
         if (docker && bh_docker_act(r->docker, c->id, name, DOCKER_MS, &refused) && e->action != BH_RESPONSE_KILL)
                 return TRUE;
         if (e->action == BH_RESPONSE_KILL) /* whatever the runtime says: what is left of it */
-                return !r->v2 || !*e->cgroup || !is_there(r, e->cgroup) ? !refused || (g_propagate_error(error, g_steal_pointer(&refused)), FALSE) : bh_cgroup_kill(r->v2, e->cgroup, error);
+                return !r->v2 || !*e->cgroup || !bh_respond_is_there(r, e->cgroup) ? !refused || (g_propagate_error(error, g_steal_pointer(&refused)), FALSE) : bh_cgroup_kill(r->v2, e->cgroup, error);
         if (refused)
                 g_propagate_error(error, g_steal_pointer(&refused));
         else
@@ -425,7 +401,7 @@ static json_t *act_new(BhRespond *r, BhEntry *e, BhContainer *c) {
                 return fail_entry(r, e, error->message);
         r->done++;
         end(r, e, BH_RESPONSE_STATE_DONE, "done");
-        say(r, "response_done", e, "was carried out");
+        bh_respond_say(r, "response_done", e, "was carried out");
         return bh_entry_tell(e);
 }
 
@@ -582,7 +558,7 @@ json_t *bh_respond_status(BhRespond *r) {
 #undef BH_GUARANTEE
 #undef BH_GUARANTEE_KERNEL
         g_mutex_lock(&r->lock);
-        status = json_pack("{s:i,s:I,s:I,s:s?,s:o}", "held", (int) held_now(r), "done", (json_int_t) r->done, "failed", (json_int_t) r->failed, "problem", r->enforce ? NULL : r->problem, "guarantees", guarantees);
+        status = json_pack("{s:i,s:I,s:I,s:I,s:s?,s:o}", "held", (int) held_now(r), "done", (json_int_t) r->done, "failed", (json_int_t) r->failed, "skipped", (json_int_t) bh_block_skipped(r->block), "problem", r->enforce ? NULL : r->problem, "guarantees", guarantees);
         g_mutex_unlock(&r->lock);
         return status;
 }
@@ -628,13 +604,13 @@ static void look_after(BhRespond *r, BhEntry *e) {
                 e->cgroup = g_steal_pointer(&cgroup);
                 id = id_of(r, e->cgroup);
         }
-        if (!id || id == e->cgroup_id || (denies_files(e) && !process_of(r, c, e->cgroup)))
+        if (!id || id == e->cgroup_id || (bh_respond_denies_files(e) && !process_of(r, c, e->cgroup)))
                 return;
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
                 if (!e->complained) {
                         g_autofree char *why = g_strdup_printf("is in force no more, and tried again: %s", error->message);
 
-                        say(r, "response_lost", e, why);
+                        bh_respond_say(r, "response_lost", e, why);
                 }
                 e->complained = TRUE;
                 return;
@@ -642,11 +618,11 @@ static void look_after(BhRespond *r, BhEntry *e) {
         e->complained = FALSE;
         e->cgroup_id = id;
         bh_entry_save(r->dir, e);
-        say(r, "response_active", e, "is in force again");
+        bh_respond_say(r, "response_active", e, "is in force again");
 }
 
 /* Each that is not over. What is called may end it, and then others that ended before may be forgotten: so the table is not walked meanwhile. */
-static void each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e)) {
+void bh_respond_each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e)) {
         g_autoptr(GPtrArray) open = g_ptr_array_new();
         GHashTableIter it;
         BhEntry *e;
@@ -657,165 +633,6 @@ static void each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e)) {
                         g_ptr_array_add(open, e);
         for (guint i = 0; i < open->len; i++)
                 call(r, open->pdata[i]);
-}
-
-static gboolean is_listed(json_t *list, const char *container) {
-        json_t *one;
-        size_t i;
-
-        json_array_foreach(json_object_get(list, "containers"), i, one)
-                if (g_strcmp0(json_string_value(json_object_get(one, "container")), container) == 0)
-                        return TRUE;
-        return FALSE;
-}
-
-/* What the keeper has of containers that nothing in the ledger denies files to. */
-static void settle_files(BhRespond *r) {
-        json_auto_t *list = bh_filekeeper_list(r->keeper);
-        json_t *one;
-        size_t i;
-
-        json_array_foreach(json_object_get(list, "containers"), i, one) {
-                const char *container = json_string_value(json_object_get(one, "container"));
-                g_autoptr(GError) error = NULL;
-                gboolean wanted = FALSE;
-                GHashTableIter it;
-                BhEntry *e;
-
-                g_hash_table_iter_init(&it, r->entries);
-                while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
-                        wanted |= e->action == BH_RESPONSE_BLOCK && holds_now(e, container);
-                if (!wanted && !bh_filekeeper_drop(r->keeper, container, &error))
-                        bh_error("files are denied for no response", "container", container, "error", error->message);
-        }
-}
-
-static void mend_files(BhRespond *r, BhEntry *e) {
-        if (e->state != BH_RESPONSE_STATE_ACTIVE || !denies_files(e))
-                return;
-        e->unkept = TRUE;
-        e->cgroup_id = 0; /* by look_after() */
-}
-
-static void tell_unkept(BhRespond *r, BhEntry *e) {
-        if (e->unkept)
-                say(r, "keeper_lost", e, "denied no files since the keeper of file denials ended; it is put in force again");
-        e->unkept = FALSE;
-}
-
-/* The sensor was away: was the keeper, too? Where the cgroup is another one by now its container was, and there was nothing to deny. */
-static void find_unkept(BhRespond *r) {
-        json_auto_t *list = bh_filekeeper_list(r->keeper);
-        GHashTableIter it;
-        BhEntry *e;
-
-        g_hash_table_iter_init(&it, r->entries);
-        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
-                gboolean kept = e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !is_there(r, e->cgroup) || !denies_files(e);
-                e->unkept = !kept && !is_listed(list, e->container);
-        }
-}
-
-/* What the keeper had to give up: twice missed, since a container that ends goes from its list a moment before it goes from ours. */
-static void find_missing(BhRespond *r, json_t *list) {
-        GHashTableIter it;
-        BhEntry *e;
-
-        g_hash_table_iter_init(&it, r->entries);
-        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
-                g_autoptr(GArray) pids = NULL;
-
-                if (e->state != BH_RESPONSE_STATE_ACTIVE || !e->cgroup_id || !denies_files(e) || is_listed(list, e->container)) {
-                        e->missed = 0;
-                        continue;
-                }
-                pids = bh_cgroup_pids(r->v2, e->cgroup, 1);
-                e->missed = pids->len ? e->missed + 1 : 0;
-                if (e->missed > 1)
-                        mend_files(r, e);
-        }
-}
-
-/* No fail-open without a word: when the keeper ends the kernel lets through what it asked about. */
-static void look_after_keeper(BhRespond *r) {
-        if (bh_filekeeper_lost(r->keeper)) {
-                r->keeper_restarts = 0;
-                each_open(r, mend_files);
-        }
-        each_open(r, tell_unkept);
-        if (g_get_monotonic_time() - r->keeper_asked_us < G_USEC_PER_SEC)
-                return;
-        r->keeper_asked_us = g_get_monotonic_time();
-        json_auto_t *list = bh_filekeeper_list(r->keeper);
-        guint restarts = (guint) json_integer_value(json_object_get(list, "restarts"));
-
-        if (list && restarts > r->keeper_restarts && r->c.say) {
-                g_autofree char *n = g_strdup_printf("%u", restarts);
-
-                r->c.say("keeper_stuck", "what answers the kernel about denied files ended or did not answer, and was started anew: opens waited meanwhile, and those under way were refused", "restarts", n, r->c.data);
-        }
-        if (list) {
-                r->keeper_restarts = restarts;
-                find_missing(r, list);
-        }
-}
-
-/* ---- what was refused ---- */
-
-static void on_told(const struct bh_block_act *a, gpointer data) {
-        static const char *const hows[] = { [BH_BLOCK_DENIED] = "was refused", [BH_BLOCK_KILLED] = "was killed before its first instruction" };
-        static const char *const kinds[BH_BLOCK_KINDS] = { [BH_BLOCK_EXEC] = "the program %s", [BH_BLOCK_NOT_IN_IMAGE] = "the program %s, which is not from the image,", [BH_BLOCK_CAP] = "the use of capability %s",
-                                                           [BH_BLOCK_MOUNT] = "mounting", [BH_BLOCK_PTRACE] = "tracing another process", [BH_BLOCK_MODULE] = "loading a kernel module" };
-        g_autofree char *name = bh_escape_cell(a->name, (gssize) strnlen(a->name, sizeof(a->name))), *comm = bh_escape_cell(a->comm, (gssize) strnlen(a->comm, sizeof(a->comm))), *cap = g_strdup_printf("%u", a->cap);
-        g_autoptr(GString) text = g_string_new(a->kind < BH_BLOCK_KINDS && kinds[a->kind] ? kinds[a->kind] : "an act");
-        BhRespond *r = data;
-        GHashTableIter it;
-        BhEntry *e, *of = NULL;
-
-        g_hash_table_iter_init(&it, r->entries);
-        while (!of && g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
-                if ((guint32) e->serial == a->rule)
-                        of = e;
-        g_string_replace(text, "%s", a->kind == BH_BLOCK_CAP ? cap : name, 1);
-        g_string_append_printf(text, " %s; %s (pid %u, user %u)", a->how < G_N_ELEMENTS(hows) && hows[a->how] ? hows[a->how] : "was refused", comm, a->tgid, a->uid);
-        g_string_prepend(text, "\n");
-        g_string_prepend(text, of ? of->id : "");
-        guint *n = g_hash_table_lookup(r->told, text->str);
-        if (n) {
-                (*n)++;
-                return;
-        }
-        if (g_hash_table_size(r->told) >= TOLD_MAX) { /* the rest of this tick is one sentence of each response */
-                g_string_printf(text, "%s\nother acts were refused", of ? of->id : "");
-                if ((n = g_hash_table_lookup(r->told, text->str))) {
-                        (*n)++;
-                        return;
-                }
-        }
-        n = g_new(guint, 1);
-        *n = 1;
-        g_hash_table_insert(r->told, g_strdup(text->str), n);
-}
-
-/* One finding for each different act of this tick. */
-static void tell_refused(BhRespond *r) {
-        GHashTableIter it;
-        gpointer key;
-        guint *n;
-
-        bh_block_tell(r->block, on_told, r);
-        g_hash_table_iter_init(&it, r->told);
-        while (g_hash_table_iter_next(&it, &key, (gpointer *) &n)) {
-                char *text = strchr(key, '\n');
-                g_autofree char *id = g_strndup(key, (gsize) (text - (char *) key)), *what = *n > 1 ? g_strdup_printf("%s, %u times", text + 1, *n) : g_strdup(text + 1);
-                BhEntry *e = g_hash_table_lookup(r->entries, id);
-
-                if (e)
-                        say(r, "response_blocked", e, what);
-                else if (r->c.say)
-                        r->c.say("response_blocked", what, "response", id, r->c.data);
-        }
-        g_hash_table_remove_all(r->told);
 }
 
 static gpointer work(gpointer data) {
@@ -829,9 +646,9 @@ static gpointer work(gpointer data) {
         if (r->v2 && !bh_block_prepare(r->block, &error))
                 bh_error("this node cannot refuse programs", "error", error->message);
         while (!r->stopping) {
-                look_after_keeper(r);
-                tell_refused(r); /* before a response ends by which they were refused */
-                each_open(r, look_after);
+                bh_respond_look_after_keeper(r);
+                bh_respond_tell_refused(r); /* before a response ends by which they were refused */
+                bh_respond_each_open(r, look_after);
                 if (held_now(r))
                         g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPOND_TICK_MS * 1000);
                 else
@@ -874,7 +691,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
 
         if (e->state == BH_RESPONSE_STATE_PENDING)
                 end(r, e, BH_RESPONSE_STATE_FAILED, "the sensor ended while it was carried out: it may or may not have been");
-        if (e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !is_there(r, e->cgroup))
+        if (e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !bh_respond_is_there(r, e->cgroup))
                 return;
         e->cgroup_id = id_of(r, e->cgroup);
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &failed)) {
@@ -886,11 +703,11 @@ static void take_up(BhRespond *r, BhEntry *e) {
 void bh_respond_start(BhRespond *r) {
         g_mutex_lock(&r->lock);
         r->started_us = g_get_monotonic_time();
-        find_unkept(r);
-        each_open(r, take_up);
+        bh_respond_find_unkept(r);
+        bh_respond_each_open(r, take_up);
         if (r->enforce)
                 bh_enforce_settle(r->enforce);
-        settle_files(r);
+        bh_respond_settle_files(r);
         bh_block_settle(r->block);
         g_mutex_unlock(&r->lock);
         r->thread = g_thread_new("bh-respond", work, r);

@@ -18,7 +18,7 @@ import sys
 REPO = pathlib.Path(__file__).resolve().parents[2]
 MAX_LINES = 900
 # One contract is one file: its readers take one, and a route is looked up in one place.
-MAX_LINES_OF = {"api/openapi.yaml": 3000}
+MAX_LINES_OF = {"api/openapi.yaml": 3000, "ui/src/api/openapi.ts": 3000}  # the second is made of the first
 
 # Module: what it may include besides itself. "event" brings what event itself uses, and so on.
 USES = {

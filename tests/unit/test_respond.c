@@ -97,6 +97,10 @@ void bh_block_clear(BhBlock *b, const char *cgroup) {
 void bh_block_settle(BhBlock *b) {
 }
 
+guint64 bh_block_skipped(const BhBlock *b) {
+        return 0;
+}
+
 gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold) {
         *acts = 3;
         *untold = 0;
