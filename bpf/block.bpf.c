@@ -20,6 +20,10 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+#define SIGNAL_GROUP_EXIT 4
+
+const volatile __u32 bh_second = 0; /* set before load: sched_prepare_exec is there and looked at every exec before sched_process_exec */
+
 #define SIGKILL 9
 #define EPERM 1
 #define WORKS 32        /* at most on a task's list; more are there only for who closes many files by this exec */
@@ -334,7 +338,14 @@ static __always_inline struct file *file_of_work(struct callback_head *work) {
         return (struct file *) (at - bpf_core_field_offset(struct file___old, f_u));
 }
 
-static __always_inline int start(struct linux_binprm *bprm) {
+/* Killed already, so that a second look at one exec neither tells nor counts it twice. */
+static __always_inline bool is_dying(void) {
+        struct task_struct *task = (void *) bpf_get_current_task();
+
+        return BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT;
+}
+
+static __always_inline int start(struct linux_binprm *bprm, bool scripts) {
         struct linux_binprm___exec *b = (void *) bprm;
         struct task_struct___works *task = (void *) bpf_get_current_task();
         struct who w = find_who();
@@ -347,6 +358,8 @@ static __always_inline int start(struct linux_binprm *bprm) {
                 goto out;
         if (bpf_core_field_exists(b->executable) && (file = BPF_CORE_READ(b, executable)) && refuses(&w, file, false, BH_BLOCK_KILLED))
                 goto out;
+        if (!scripts)
+                return 0;
         work = BPF_CORE_READ(task, task_works);
         for (int i = 0; i < WORKS; i++) {
                 if (!work)
@@ -365,12 +378,18 @@ out:
 /* Since 6.10: before the task's files are closed, so that the list has nothing but what this exec let go of. */
 SEC("tp_btf/sched_prepare_exec")
 int tp_prepare(__u64 *ctx) {
-        return start((struct linux_binprm *) ctx[1]);
+        return start((struct linux_binprm *) ctx[1], true);
 }
 
+/*
+ * The only one before 6.10. Since then the second chance: a kernel that preempts programs of tracepoints leaves one out while it is under way on that CPU for another process, and
+ * that both are is rare.
+ */
 SEC("tp_btf/sched_process_exec")
 int tp_run(__u64 *ctx) {
-        return start((struct linux_binprm *) ctx[2]);
+        if (bh_second && is_dying())
+                return 0;
+        return start((struct linux_binprm *) ctx[2], !bh_second);
 }
 
 /* ---- other acts ---- */

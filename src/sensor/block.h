@@ -67,6 +67,11 @@ guint bh_block_count(const BhBlock *b);
 
 /* Acts that were refused for this rule, and how many of them were not told for want of room. FALSE: it is not in force. */
 gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold);
+/*
+ * How often the kernel left one of the programs out, whoever ran what then ("recursion misses"): kernels that preempt programs of tracepoints do so while the same one is under way on
+ * that CPU. Of tracepoints what was left out was not judged; two would have to be for a program to run.
+ */
+guint64 bh_block_skipped(const BhBlock *b);
 typedef void (*BhBlockTold)(const struct bh_block_act *act, gpointer data);
 /* Tells what was refused since the last call, by whomever that was made. To be called before a rule is taken away: with the last one goes what was not told. */
 void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data);

@@ -144,6 +144,19 @@ gboolean bh_block_attach(BhBlock *b, guint needs, GError **error) {
         return TRUE;
 }
 
+guint64 bh_block_skipped(const BhBlock *b) {
+        guint64 sum = 0;
+
+        for (guint i = 0; i < BLOCK_PROGRAMS; i++) {
+                struct bpf_prog_info info = {};
+                __u32 len = sizeof(info);
+
+                if (b->programs[i] >= 0 && bpf_obj_get_info_by_fd(b->programs[i], &info, &len) == 0)
+                        sum += info.recursion_misses;
+        }
+        return sum;
+}
+
 /* ---- the choice ---- */
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list args) {
@@ -163,12 +176,12 @@ static gboolean load(BhBlock *b, BhBlockBackend backend, const struct btf *btf, 
 
         if (!skeleton)
                 return bh_enforce_fail(error, "%s", g_strerror(errno));
+        skeleton->rodata->bh_second = prepare;
         skeleton->rodata->bh_direct = has(btf, "bpf_rdonly_cast", BTF_KIND_FUNC);
         bpf_object__for_each_program(one, skeleton->obj)
                 bpf_program__set_autoload(one, g_str_equal(bpf_program__name(one), "ask"));
         for (guint i = 0; (p = program_of(backend, i)); i++)
-                /* of the two tracepoints the earlier one sees all that the other sees */
-                if (backend != BH_BLOCK_BACKEND_TRACEPOINT || g_str_equal(p->name, "tp_prepare") == prepare)
+                if (prepare || !g_str_equal(p->name, "tp_prepare"))
                         bpf_program__set_autoload(bpf_object__find_program_by_name(skeleton->obj, p->name), TRUE);
         rc = bpf_object__load(skeleton->obj);
         for (guint i = 0; !rc && i < BLOCK_MAPS; i++)

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -140,7 +141,16 @@ static void assert_ran(const char *how, BhWayResult r, char mark) {
 
 typedef struct {
         guint rounds;
+        gint *slipped, *script_slipped; /* shared by all workers */
 } Work;
+
+/* The kernel may have left the programs out (bh_block_skipped()): how often is compared with that. */
+static void expect_stopped(const char *how, BhWayResult r, gint *slipped) {
+        if (backend == BH_BLOCK_BACKEND_TRACEPOINT && r.mark && r.done)
+                g_atomic_int_inc(slipped);
+        else
+                assert_stopped(how, r);
+}
 
 static guint stopping_ways(void) {
         guint n = 0;
@@ -158,12 +168,12 @@ static void work(gpointer data) {
                 for (guint w = 0; w < bh_ways(); w++) {
                         if (!bh_way_possible(w))
                                 continue;
-                        assert_stopped(bh_way_name(w), bh_way_try(w, blocked));
+                        expect_stopped(bh_way_name(w), bh_way_try(w, blocked), job->slipped);
                         /* the loader may load nothing at all where the kernel cannot see what it loads */
                         if (!g_str_equal(bh_way_name(w), BH_WAY_LOADER) || backend != BH_BLOCK_BACKEND_TRACEPOINT)
                                 assert_ran(bh_way_name(w), bh_way_try(w, neighbour), 'n');
                 }
-                assert_stopped("a script that is blocked itself", bh_way_run(secret));
+                expect_stopped("a script that is blocked itself", bh_way_run(secret), job->script_slipped);
         }
 }
 
@@ -191,7 +201,8 @@ static GPtrArray *block_blocked(void) {
 static void blocked_programs_never_run(void) {
         const guint tries = backend != chosen ? 100 : getenv("BH_TRIES") ? (guint) atoi(getenv("BH_TRIES")) : 500;
         const guint ways = stopping_ways();
-        Work job = { .rounds = (tries + WORKERS * ways - 1) / (WORKERS * ways) };
+        gint *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        Work job = { .rounds = (tries + WORKERS * ways - 1) / (WORKERS * ways), .slipped = shared, .script_slipped = shared + 1 };
         g_autofree char *secret = g_strdup_printf("exec:%s/secret", neighbour);
         g_autoptr(GPtrArray) programs = block_blocked(), script = denies(secret, NULL);
         const BhBlockRule rules[] = { { RULE, programs }, { SCRIPT_RULE, script } };
@@ -220,10 +231,14 @@ static void blocked_programs_never_run(void) {
         must_run_all(blocked, 'b'); /* of another cgroup */
         g_assert_true(bh_block_refused(b, RULE, &acts, &untold));
         g_test_message("%u ways, %" G_GUINT64_FORMAT " tries were refused", ways, acts);
-        g_assert_cmpuint(acts, ==, WORKERS * job.rounds * ways);
+        g_assert_cmpuint(acts + (guint) shared[0], ==, WORKERS * job.rounds * ways);
         g_assert_cmpuint(told + untold, ==, acts);
         g_assert_true(bh_block_refused(b, SCRIPT_RULE, &acts, &untold));
-        g_assert_cmpuint(acts, ==, WORKERS * job.rounds);
+        g_assert_cmpuint(acts + (guint) shared[1], ==, WORKERS * job.rounds);
+        if (shared[0] || shared[1])
+                g_test_message("%d programs and %d scripts ran all the same: the kernel left programs out %" G_GUINT64_FORMAT " times", shared[0], shared[1], bh_block_skipped(b));
+        g_assert_cmpuint((guint) (shared[0] + shared[1]), <=, bh_block_skipped(b));
+        munmap(shared, 4096);
         bh_block_clear(b, CGROUP);
         g_assert_false(bh_block_refused(b, RULE, &acts, &untold));
         in_cgroup(run_all_blocked, NULL);
