@@ -15,8 +15,10 @@ static void on_seen(const BhTlsHandshake *h, gpointer data) {
         Seen *s = data;
 
         *s = (Seen){ .n = s->n + 1, .connection = h->piece->connection, .client_len = h->client_len, .server_len = h->server_len };
-        memcpy(s->client, h->client, MIN(h->client_len, sizeof(s->client) - 1));
-        memcpy(s->server, h->server, MIN(h->server_len, sizeof(s->server) - 1));
+        if (h->client_len)
+                memcpy(s->client, h->client, MIN(h->client_len, sizeof(s->client) - 1));
+        if (h->server_len) /* NULL where it said nothing */
+                memcpy(s->server, h->server, MIN(h->server_len, sizeof(s->server) - 1));
 }
 
 static void piece(BhTlsHellos *h, guint64 connection, gboolean sent, guint64 offset, const char *bytes, guint flags) {
