@@ -20,7 +20,9 @@
 #define DEPTH_MAX 64u
 
 static const char *const run_names[] = { "sensor.sock", "sensor.pid", BH_KEEPER_SOCKET, BH_KEEPER_SOCKET ".lock", "central", "alerts", NULL };
-static const char *const data_names[] = { "recorder", "spool", "clock", "running", "responses", "policies", "evidence", "integrity", "seed", "flows.mark", "rules", "rules.old", "rules.next", "central", NULL };
+static const char *const data_names[] = { "recorder", "spool", "running", "responses", "policies", "evidence", "integrity", "seed", "flows.mark", "rules", "rules.old", "rules.next", "central", "clock", NULL };
+/* What every sensor, and every central, has in its data directory: there where neither was, "rules" is somebody else's. */
+static const char *const marks[] = { "clock", "central/bulkhead.db" };
 
 /* What could not be done: the first is told as the error. */
 static void note(GError **error, const char *what, const char *path, int err) {
@@ -79,6 +81,16 @@ static void remove_names(const char *dir, const char *const *names, GError **err
                 printf("removed %s\n", dir);
         else
                 printf("left %s: %s\n", dir, errno == ENOTEMPTY ? "something in it is not Bulkhead's" : g_strerror(errno));
+}
+
+static gboolean was_kept_in(const char *data_dir) {
+        for (guint i = 0; i < G_N_ELEMENTS(marks); i++) {
+                g_autofree char *path = g_build_filename(data_dir, marks[i], NULL);
+
+                if (g_file_test(path, G_FILE_TEST_IS_REGULAR))
+                        return TRUE;
+        }
+        return FALSE;
 }
 
 /* What the ledger says that is frozen. What others froze is not in it. */
@@ -141,8 +153,10 @@ gboolean bh_uninstall(const char *run_dir, const char *data_dir, const char *v2_
         for (guint i = 0; i < G_N_ELEMENTS(mounts); i++)
                 if (g_file_test(mounts[i], G_FILE_TEST_IS_DIR) && rmdir(mounts[i]))
                         note(&why, "cannot remove", mounts[i], errno);
-        if (!keep_data)
+        if (!keep_data && was_kept_in(data_dir))
                 remove_names(data_dir, data_names, &why);
+        else if (!keep_data && g_file_test(data_dir, G_FILE_TEST_EXISTS))
+                printf("left %s: neither a sensor nor a central has kept anything there\n", data_dir);
         remove_names(run_dir, run_names, &why);
         if (!why)
                 return TRUE;
