@@ -308,22 +308,21 @@ static void look_at_incident(BhPolicies *p, const char *number) {
 }
 
 static void look_at(BhPolicies *p, GPtrArray *changes) {
-        g_autoptr(GHashTable) newest = g_hash_table_new(g_str_hash, g_str_equal);
+        /* apart: a finding has the id that its node gave it, which may be an incident's number */
+        g_autoptr(GHashTable) findings = g_hash_table_new(g_str_hash, g_str_equal), incidents = g_hash_table_new(g_str_hash, g_str_equal);
 
         for (guint i = 0; i < changes->len; i++) {
                 BhStoreChange *c = changes->pdata[i];
 
                 if (c->kind == BH_STORE_CHANGE_FINDING || c->kind == BH_STORE_CHANGE_INCIDENT)
-                        g_hash_table_insert(newest, c->key, c);
+                        g_hash_table_insert(c->kind == BH_STORE_CHANGE_FINDING ? findings : incidents, c->key, c);
         }
         for (guint i = 0; i < changes->len; i++) {
                 const BhStoreChange *c = changes->pdata[i];
 
-                if (g_hash_table_lookup(newest, c->key) != c)
-                        continue;
-                if (c->kind == BH_STORE_CHANGE_FINDING)
+                if (c->kind == BH_STORE_CHANGE_FINDING && g_hash_table_lookup(findings, c->key) == c)
                         look_at_finding(p, c->key);
-                else
+                else if (c->kind == BH_STORE_CHANGE_INCIDENT && g_hash_table_lookup(incidents, c->key) == c)
                         look_at_incident(p, c->key);
         }
 }
