@@ -13,6 +13,7 @@ typedef struct {
         GHashTable *cooling; /* container → gint64: until when */
         GQueue acts;         /* gint64: when it acted, the oldest first; at most its rate */
         guint told;          /* bit by decision */
+        gboolean dry;        /* it was a dry run when it was asked last */
 } State;
 
 struct BhPolicyLimits {
@@ -95,6 +96,23 @@ gboolean bh_policy_limits_cooling(const BhPolicyLimits *l, const BhPolicy *p, co
         return (c && (c->pending || c->holds)) || (until && *until > now_us);
 }
 
+/* From a dry run to one that acts: what would have been done takes no room from what is done. */
+static void arm(State *s, const BhPolicy *p) {
+        GHashTableIter it;
+        Claim *c;
+
+        if (s->dry && !p->dry_run) {
+                g_hash_table_iter_init(&it, s->claims);
+                while (g_hash_table_iter_next(&it, NULL, (gpointer *) &c))
+                        if (c->dry && !c->pending)
+                                g_hash_table_iter_remove(&it);
+                g_hash_table_remove_all(s->cooling);
+                g_queue_clear_full(&s->acts, g_free);
+                s->told = 0;
+        }
+        s->dry = p->dry_run;
+}
+
 static BhPolicyDecision decide(BhPolicyLimits *l, State *s, const BhPolicy *p, const BhPolicyPlace *at, gint64 now_us) {
         GHashTableIter it;
         Claim *c;
@@ -132,8 +150,9 @@ static void claim(BhPolicyLimits *l, State *s, const BhPolicyPlace *at, Claim ho
 
 BhPolicyDecision bh_policy_limits_take(BhPolicyLimits *l, const BhPolicy *p, const BhPolicyPlace *at, gint64 now_us, gboolean *first) {
         State *s = state_of(l, p->name);
-        BhPolicyDecision d = decide(l, s, p, at, now_us);
 
+        arm(s, p);
+        BhPolicyDecision d = decide(l, s, p, at, now_us);
         *first = FALSE;
         if (d == BH_POLICY_ACT) {
                 claim(l, s, at, (Claim){ .pending = TRUE, .dry = p->dry_run, .until_us = now_us + (gint64) p->rate_s * G_USEC_PER_SEC });

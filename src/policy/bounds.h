@@ -5,7 +5,8 @@
  *
  * bh_policy_limits_take() decides and, where it says ACT, takes the room at once, so that decisions that come together never all find the same room. What was taken is a *claim* of the policy on
  * a container: until bh_policy_limits_settle() says what came of it it counts; after that as long as the container is held (bh_policy_limits_sweep() asks the ledger), and of what cannot be undone
- * (kill, stop, restart) and of dry runs for the time of the rate. All policies that act never claim more than BH_POLICY_CLAIMS_MAX together; dry runs take nothing of that.
+ * (kill, stop, restart) and of dry runs for the time of the rate. All policies that act never claim more than BH_POLICY_CLAIMS_MAX together; dry runs take nothing of that, and what one
+ * took of its own limits is free again when it becomes a policy that acts.
  *
  * Not thread-safe: the caller locks. Times are any clock's that does not go back, in microseconds.
  */
