@@ -212,10 +212,26 @@ static void act(BhNodePolicies *p, const Match *m, const BhContainer *c) {
         publish(p, policy->name, &order, c, told);
 }
 
+/* Within the lock. Somebody may have removed or changed it, or made it a dry run, while the match waited. */
+static gboolean in_force(const BhNodePolicies *p, const BhPolicy *policy) {
+        for (guint i = 0; i < p->all->len; i++) {
+                const BhPolicy *one = p->all->pdata[i];
+
+                if (g_str_equal(one->name, policy->name))
+                        return one->text_hash == policy->text_hash;
+        }
+        return FALSE;
+}
+
 static void decide(gpointer data, gpointer user) {
         Match *m = data;
         BhNodePolicies *p = user;
-        g_autoptr(BhContainer) c = bh_container_table_get(p->c.containers, m->container);
+        g_autoptr(BhContainer) c = NULL;
+
+        g_mutex_lock(&p->lock);
+        if (in_force(p, m->policy))
+                c = bh_container_table_get(p->c.containers, m->container);
+        g_mutex_unlock(&p->lock);
         g_autofree char *protects = c ? bh_respond_protects(p->c.respond, c) : NULL;
 
         if (!c || protects) {
