@@ -288,17 +288,16 @@ gboolean bh_pause_start(BhPause *p, BhHooks *hooks, BhPauseTake take, gpointer d
         return TRUE;
 }
 
-void bh_pause_stop(BhPause *p) {
+gboolean bh_pause_stop(BhPause *p) {
         if (!p || !p->object)
-                return;
+                return TRUE;
         if (p->wish)
                 p->wish->on = 0;
         if (p->link)
                 bpf_link__destroy(g_steal_pointer(&p->link));
         if (p->thread) {
-                gint64 until = g_get_monotonic_time() + END_US;
-
                 g_mutex_lock(&p->lock);
+                gint64 until = g_get_monotonic_time() + (p->ends ? 0 : END_US); /* it was waited for already */
                 p->ends = TRUE;
                 while (!p->ended && g_cond_wait_until(&p->changed, &p->lock, until))
                         ;
@@ -307,7 +306,7 @@ void bh_pause_stop(BhPause *p) {
                 g_mutex_unlock(&p->lock);
                 bh_paused_continue_all(p->slots, p->proc);
                 if (!ended) /* a file system holds it up: what it uses stays, and the guard goes with this process */
-                        return;
+                        return FALSE;
                 g_thread_join(g_steal_pointer(&p->thread));
         }
         unlink(p->pin);
@@ -320,6 +319,7 @@ void bh_pause_stop(BhPause *p) {
         p->wish = NULL;
         g_mutex_unlock(&p->lock);
         bpf_object__close(g_steal_pointer(&p->object));
+        return TRUE;
 }
 
 void bh_pause_free(BhPause *p) {

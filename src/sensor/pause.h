@@ -11,7 +11,7 @@
  * The link is not pinned: with the sensor it is gone. Nobody is stopped while the sensor is behind or hangs, beyond BH_PAUSE_PER_CONTAINER and BH_PAUSE_PER_NODE a second, without a guard, and on file
  * systems that a server stands behind (FUSE, NFS, …: their owner could make the copying wait). Each is counted.
  *
- * A stop is seen by a parent that waits with WUNTRACED or has a handler for SIGCHLD without SA_NOCLDSTOP, and by a tracer.
+ * A stop is seen by a parent that waits with WUNTRACED or has a handler for SIGCHLD without SA_NOCLDSTOP, and by a tracer. Stops do not add up: one that somebody else sends in these moments ends with ours.
  */
 #pragma once
 #include <jansson.h>
@@ -37,8 +37,8 @@ guint bh_pause_recover(const char *pin_dir, const char *proc);
 BhPause *bh_pause_new(const char *pin_dir, const char *proc);
 /* FALSE with *error: this kernel cannot; then nothing is attached. Once. */
 gboolean bh_pause_start(BhPause *p, BhHooks *hooks, BhPauseTake take, gpointer data, GError **error);
-/* Nobody is stopped any more, and `take` not called. NULL is allowed. */
-void bh_pause_stop(BhPause *p);
+/* Nobody is stopped any more, and `take` not called. FALSE: a file system holds one call of it up: what it uses must stay. NULL is allowed. */
+gboolean bh_pause_stop(BhPause *p);
 /* Stops. NULL is allowed. */
 void bh_pause_free(BhPause *p);
 
