@@ -12,6 +12,7 @@
  * systems that a server stands behind (FUSE, NFS, …: their owner could make the copying wait). Each is counted.
  *
  * A stop is seen by a parent that waits with WUNTRACED or has a handler for SIGCHLD without SA_NOCLDSTOP, and by a tracer. Stops do not add up: one that somebody else sends in these moments ends with ours.
+ * A process group that is orphaned in these moments, since its last parent within the session ends, gets SIGHUP from the kernel, as any that has a stopped member.
  */
 #pragma once
 #include <jansson.h>
