@@ -86,13 +86,17 @@ const char *bh_policies_protects(const BhStoreContainer *c) {
         return bh_response_protects(label_of(BH_RESPONSE_LABEL_PROTECTED, labels), label_of(BH_RESPONSE_LABEL_NAMESPACE, labels));
 }
 
+static char *place_of(const BhStoreContainer *c) {
+        return g_strdup_printf("%s/%s", c->node, c->id);
+}
+
 gboolean bh_policies_place(BhStore *s, const BhStoreContainer *c, BhPolicyPlace *at, char **container, char **workload, GError **error) {
         BhStoreContainerFilter all = { .application = c->application, .workload = c->workload, .living = TRUE };
         guint64 running = 0;
 
         if (!bh_store_containers_count(s, &all, &running, error))
                 return FALSE;
-        *container = g_strdup_printf("%s/%s", c->node, c->id);
+        *container = place_of(c);
         *workload = g_strdup_printf("%s/%s", c->application, c->workload);
         *at = (BhPolicyPlace){ .container = *container, .workload = *workload, .running = (guint) MIN(running, G_MAXUINT) };
         return TRUE;
@@ -214,6 +218,15 @@ static gboolean still_held(const char *policy, const char *container, gpointer d
         return !page || page->rows->len;
 }
 
+static gboolean is_cooling(BhPolicies *p, const BhPolicy *policy, const BhStoreContainer *c) {
+        g_autofree char *container = place_of(c);
+
+        g_mutex_lock(&p->limits_lock);
+        gboolean cooling = bh_policy_limits_cooling(p->limits, policy, container, g_get_monotonic_time());
+        g_mutex_unlock(&p->limits_lock);
+        return cooling;
+}
+
 /* `reason`: what it is about. */
 static void act_on(BhPolicies *p, BhPolicy *policy, const BhStoreContainer *c, const char *reason) {
         g_autofree char *container = NULL, *workload = NULL;
@@ -221,7 +234,7 @@ static void act_on(BhPolicies *p, BhPolicy *policy, const BhStoreContainer *c, c
         BhPolicyPlace at;
         gboolean first;
 
-        if (c->ended_ns || bh_policies_protects(c) || !bh_policies_in_scope(policy, c))
+        if (c->ended_ns || bh_policies_protects(c) || !bh_policies_in_scope(policy, c) || is_cooling(p, policy, c))
                 return;
         if (!bh_policies_place(p->central->store, c, &at, &container, &workload, &error)) {
                 bh_error("cannot decide what a policy is to do", "policy", policy->name, "error", error->message);

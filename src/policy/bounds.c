@@ -92,8 +92,7 @@ gboolean bh_policy_limits_cooling(const BhPolicyLimits *l, const BhPolicy *p, co
         const Claim *c = s ? g_hash_table_lookup(s->claims, container) : NULL;
         const gint64 *until = s ? g_hash_table_lookup(s->cooling, container) : NULL;
 
-        /* what it holds already it need not hold again */
-        return (c && (c->pending || c->holds)) || (until && *until > now_us);
+        return (c && c->pending) || (until && *until > now_us && !(s->dry && !p->dry_run)); /* see arm() */
 }
 
 /* From a dry run to one that acts: what would have been done takes no room from what is done. */
@@ -118,7 +117,8 @@ static BhPolicyDecision decide(BhPolicyLimits *l, State *s, const BhPolicy *p, c
         Claim *c;
         guint of_workload = 1;
 
-        if (bh_policy_limits_cooling(l, p, at->container, now_us))
+        c = g_hash_table_lookup(s->claims, at->container);
+        if ((c && c->holds) || bh_policy_limits_cooling(l, p, at->container, now_us)) /* what it holds already it need not hold again */
                 return BH_POLICY_COOL_DOWN;
         expire(l, s, now_us);
         while (s->acts.head && *(gint64 *) s->acts.head->data + (gint64) p->rate_s * G_USEC_PER_SEC <= now_us)

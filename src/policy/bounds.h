@@ -35,7 +35,7 @@ typedef struct {
 
 /* *first: this limit is reached for the first time since the policy acted last: to be told. */
 BhPolicyDecision bh_policy_limits_take(BhPolicyLimits *l, const BhPolicy *p, const BhPolicyPlace *at, gint64 now_us, gboolean *first);
-/* Whether take() would say COOL_DOWN: cheap. */
+/* TRUE: take() would say COOL_DOWN, whatever the ledger has: what it takes to ask that need not be done. */
 gboolean bh_policy_limits_cooling(const BhPolicyLimits *l, const BhPolicy *p, const char *container, gint64 now_us);
 /* What came of a claim: FALSE: nothing was done, and its room is free again (not its place in the rate: what fails is not tried at once again). */
 void bh_policy_limits_settle(BhPolicyLimits *l, const char *policy, const char *container, gboolean done, gboolean holds);

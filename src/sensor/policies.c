@@ -232,9 +232,12 @@ static void decide(gpointer data, gpointer user) {
         if (in_force(p, m->policy))
                 c = bh_container_table_get(p->c.containers, m->container);
         g_mutex_unlock(&p->lock);
-        g_autofree char *protects = c ? bh_respond_protects(p->c.respond, c) : NULL;
-
-        if (!c || protects) {
+        gint64 now_us = g_get_monotonic_time();
+        g_mutex_lock(&p->limits_lock);
+        gboolean cooling = bh_policy_limits_cooling(p->limits, m->policy, m->container, now_us);
+        g_mutex_unlock(&p->limits_lock);
+        g_autofree char *protects = c && !cooling ? bh_respond_protects(p->c.respond, c) : NULL;
+        if (!c || cooling || protects) {
                 g_mutex_lock(&p->lock);
                 p->is_protected += protects != NULL;
                 g_hash_table_remove(p->waiting, m->key);
@@ -244,7 +247,6 @@ static void decide(gpointer data, gpointer user) {
         }
         g_autofree char *workload = g_strdup_printf("%s/%s", c->application, c->workload);
         BhPolicyPlace at = { .container = m->container, .workload = workload, .running = running_of(p, c) };
-        gint64 now_us = g_get_monotonic_time();
         gboolean first;
 
         g_mutex_lock(&p->limits_lock);

@@ -297,6 +297,8 @@ static void a_dry_run_takes_no_room_from_what_it_becomes(void) {
                 bh_policy_limits_settle(l, "x", *c, TRUE, FALSE);
         }
         g_assert_cmpint(take(l, dry, "c", "w", 9, 1), ==, BH_POLICY_RATE);
+        g_assert_true(bh_policy_limits_cooling(l, dry, "a", SECOND));
+        g_assert_false(bh_policy_limits_cooling(l, p, "a", SECOND));
         g_assert_cmpint(take(l, p, "a", "w", 9, 1), ==, BH_POLICY_ACT);
         g_assert_cmpint(take(l, p, "c", "w", 9, 1), ==, BH_POLICY_ACT);
         g_assert_cmpint(take(l, p, "a", "w", 9, 1), ==, BH_POLICY_COOL_DOWN);
