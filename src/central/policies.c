@@ -366,21 +366,31 @@ static void read_all(BhPolicies *p) {
         }
 }
 
-/* What goes on of policies that are decided here. */
+static void restore_one(BhPolicies *p, const char *policy) {
+        g_autofree char *actor = g_strconcat(ACTOR, policy, NULL);
+        BhStoreResponseFilter f = { .actor = actor, .open = TRUE };
+        g_autoptr(BhStorePage) page = bh_store_responses(p->central->store, &f, NULL, BH_STORE_LIMIT_MAX, NULL);
+
+        for (guint k = 0; page && k < page->rows->len; k++) {
+                const BhStoreResponse *r = page->rows->pdata[k];
+                g_autofree char *container = g_strdup_printf("%s/%s", r->node, r->container_id), *workload = g_strdup_printf("%s/%s", r->application, r->workload);
+                BhPolicyPlace at = { .container = container, .workload = workload };
+
+                bh_policy_limits_restore(p->limits, policy, &at);
+        }
+}
+
+/* What goes on of policies that are decided here, also of those that are off at the moment. */
 static void restore(BhPolicies *p) {
-        for (guint i = 0; i < p->all->len; i++) {
-                const BhPolicy *policy = p->all->pdata[i];
-                g_autofree char *actor = g_strconcat(ACTOR, policy->name, NULL);
-                BhStoreResponseFilter f = { .actor = actor, .open = TRUE };
-                g_autoptr(BhStorePage) page = bh_store_responses(p->central->store, &f, NULL, BH_STORE_LIMIT_MAX, NULL);
+        g_autoptr(GPtrArray) rows = bh_store_policies(p->central->store, NULL);
 
-                for (guint k = 0; page && k < page->rows->len; k++) {
-                        const BhStoreResponse *r = page->rows->pdata[k];
-                        g_autofree char *container = g_strdup_printf("%s/%s", r->node, r->container_id), *workload = g_strdup_printf("%s/%s", r->application, r->workload);
-                        BhPolicyPlace at = { .container = container, .workload = workload };
+        for (guint i = 0; rows && i < rows->len; i++) {
+                const BhStorePolicy *row = rows->pdata[i];
+                g_autoptr(GPtrArray) problems = NULL;
+                g_autoptr(BhPolicy) policy = bh_policy_parse(row->text, strlen(row->text), &problems);
 
-                        bh_policy_limits_restore(p->limits, policy->name, &at);
-                }
+                if (policy && policy->kind != BH_POLICY_RULE)
+                        restore_one(p, row->name);
         }
 }
 
