@@ -356,8 +356,10 @@ json_t *bh_pause_status(BhPause *p) {
                 { "stopped", w->stopped }, { "continued", p->continued }, { "overdue", w->overdue }, { "over_rate", w->over_rate }, { "no_room", w->no_room }, { "behind", w->behind },
                 { "refused", w->refused }, { "mean_us", p->continued ? p->total_ns / p->continued / 1000 : 0 }, { "max_us", p->max_ns / 1000 },
         };
-        json_object_set_new(o, "state", json_string(p->why ? "off" : "on"));
-        json_object_set_new(o, "why", json_string(p->why ? p->why : ""));
+        gboolean hangs = w->on && w->alive && now_of(CLOCK_BOOTTIME) > w->alive + BH_PAUSE_STALE_NS;
+        const char *why = p->why ? p->why : hangs ? "what is copied comes from a file system that does not answer, or the sensor gets no turn: until then nobody is stopped" : NULL;
+        json_object_set_new(o, "state", json_string(why ? "off" : "on"));
+        json_object_set_new(o, "why", json_string(why ? why : ""));
         for (guint i = 0; i < G_N_ELEMENTS(numbers); i++)
                 json_object_set_new(o, numbers[i].name, json_integer((json_int_t) numbers[i].value));
         g_mutex_unlock(&p->lock);
