@@ -217,7 +217,6 @@ static int run_canary(BhBlock *b) {
         }
         pid_t pid = fork();
         if (pid == 0) {
-                close(go[1]); /* so that it ends with a sensor that is killed now */
                 if (dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 || read(go[0], &byte, 1) != 1)
                         _exit(UNABLE);
                 execve(argv[0], argv, envp);
