@@ -6,6 +6,7 @@
 #include "store/store_private.h"
 
 #define DETAIL_MAX (1 << 20)
+#define ROOM_AT_ONCE 100 /* rows: each time takes a look at all */
 #define OPEN "(state IN ('pending', 'active') OR releasing = 1)"
 #define COLUMNS "id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, until_ns, created_ns, changed_ns, best_effort, releasing"
 
@@ -95,7 +96,7 @@ static gboolean make_room(BhStore *s, GError **error) {
         if (have < BH_STORE_RESPONSES_MAX)
                 return TRUE;
         if (!bh_db_run(s->writer, error, "DELETE FROM responses WHERE serial IN (SELECT serial FROM responses WHERE NOT " OPEN " AND node = (SELECT node FROM responses WHERE NOT " OPEN
-                       " GROUP BY node ORDER BY count(*) DESC LIMIT 1) ORDER BY changed_ns LIMIT ?)", "i", have - BH_STORE_RESPONSES_MAX + 1))
+                       " GROUP BY node ORDER BY count(*) DESC LIMIT 1) ORDER BY changed_ns LIMIT ?)", "i", have - BH_STORE_RESPONSES_MAX + ROOM_AT_ONCE))
                 return FALSE;
         if (bh_db_changes(s->writer) > 0)
                 return TRUE;
