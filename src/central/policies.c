@@ -86,13 +86,17 @@ const char *bh_policies_protects(const BhStoreContainer *c) {
         return bh_response_protects(label_of(BH_RESPONSE_LABEL_PROTECTED, labels), label_of(BH_RESPONSE_LABEL_NAMESPACE, labels));
 }
 
+static char *place_of(const BhStoreContainer *c) {
+        return g_strdup_printf("%s/%s", c->node, c->id);
+}
+
 gboolean bh_policies_place(BhStore *s, const BhStoreContainer *c, BhPolicyPlace *at, char **container, char **workload, GError **error) {
         BhStoreContainerFilter all = { .application = c->application, .workload = c->workload, .living = TRUE };
         guint64 running = 0;
 
         if (!bh_store_containers_count(s, &all, &running, error))
                 return FALSE;
-        *container = g_strdup_printf("%s/%s", c->node, c->id);
+        *container = place_of(c);
         *workload = g_strdup_printf("%s/%s", c->application, c->workload);
         *at = (BhPolicyPlace){ .container = *container, .workload = *workload, .running = (guint) MIN(running, G_MAXUINT) };
         return TRUE;
@@ -214,6 +218,15 @@ static gboolean still_held(const char *policy, const char *container, gpointer d
         return !page || page->rows->len;
 }
 
+static gboolean is_cooling(BhPolicies *p, const BhPolicy *policy, const BhStoreContainer *c) {
+        g_autofree char *container = place_of(c);
+
+        g_mutex_lock(&p->limits_lock);
+        gboolean cooling = bh_policy_limits_cooling(p->limits, policy, container, g_get_monotonic_time());
+        g_mutex_unlock(&p->limits_lock);
+        return cooling;
+}
+
 /* `reason`: what it is about. */
 static void act_on(BhPolicies *p, BhPolicy *policy, const BhStoreContainer *c, const char *reason) {
         g_autofree char *container = NULL, *workload = NULL;
@@ -221,7 +234,7 @@ static void act_on(BhPolicies *p, BhPolicy *policy, const BhStoreContainer *c, c
         BhPolicyPlace at;
         gboolean first;
 
-        if (c->ended_ns || bh_policies_protects(c) || !bh_policies_in_scope(policy, c))
+        if (c->ended_ns || bh_policies_protects(c) || !bh_policies_in_scope(policy, c) || is_cooling(p, policy, c))
                 return;
         if (!bh_policies_place(p->central->store, c, &at, &container, &workload, &error)) {
                 bh_error("cannot decide what a policy is to do", "policy", policy->name, "error", error->message);
@@ -308,22 +321,21 @@ static void look_at_incident(BhPolicies *p, const char *number) {
 }
 
 static void look_at(BhPolicies *p, GPtrArray *changes) {
-        g_autoptr(GHashTable) newest = g_hash_table_new(g_str_hash, g_str_equal);
+        /* apart: a finding has the id that its node gave it, which may be an incident's number */
+        g_autoptr(GHashTable) findings = g_hash_table_new(g_str_hash, g_str_equal), incidents = g_hash_table_new(g_str_hash, g_str_equal);
 
         for (guint i = 0; i < changes->len; i++) {
                 BhStoreChange *c = changes->pdata[i];
 
                 if (c->kind == BH_STORE_CHANGE_FINDING || c->kind == BH_STORE_CHANGE_INCIDENT)
-                        g_hash_table_insert(newest, c->key, c);
+                        g_hash_table_insert(c->kind == BH_STORE_CHANGE_FINDING ? findings : incidents, c->key, c);
         }
         for (guint i = 0; i < changes->len; i++) {
                 const BhStoreChange *c = changes->pdata[i];
 
-                if (g_hash_table_lookup(newest, c->key) != c)
-                        continue;
-                if (c->kind == BH_STORE_CHANGE_FINDING)
+                if (c->kind == BH_STORE_CHANGE_FINDING && g_hash_table_lookup(findings, c->key) == c)
                         look_at_finding(p, c->key);
-                else
+                else if (c->kind == BH_STORE_CHANGE_INCIDENT && g_hash_table_lookup(incidents, c->key) == c)
                         look_at_incident(p, c->key);
         }
 }
@@ -354,21 +366,31 @@ static void read_all(BhPolicies *p) {
         }
 }
 
-/* What goes on of policies that are decided here. */
+static void restore_one(BhPolicies *p, const char *policy) {
+        g_autofree char *actor = g_strconcat(ACTOR, policy, NULL);
+        BhStoreResponseFilter f = { .actor = actor, .open = TRUE };
+        g_autoptr(BhStorePage) page = bh_store_responses(p->central->store, &f, NULL, BH_STORE_LIMIT_MAX, NULL);
+
+        for (guint k = 0; page && k < page->rows->len; k++) {
+                const BhStoreResponse *r = page->rows->pdata[k];
+                g_autofree char *container = g_strdup_printf("%s/%s", r->node, r->container_id), *workload = g_strdup_printf("%s/%s", r->application, r->workload);
+                BhPolicyPlace at = { .container = container, .workload = workload };
+
+                bh_policy_limits_restore(p->limits, policy, &at);
+        }
+}
+
+/* What goes on of policies that are decided here, also of those that are off at the moment. */
 static void restore(BhPolicies *p) {
-        for (guint i = 0; i < p->all->len; i++) {
-                const BhPolicy *policy = p->all->pdata[i];
-                g_autofree char *actor = g_strconcat(ACTOR, policy->name, NULL);
-                BhStoreResponseFilter f = { .actor = actor, .open = TRUE };
-                g_autoptr(BhStorePage) page = bh_store_responses(p->central->store, &f, NULL, BH_STORE_LIMIT_MAX, NULL);
+        g_autoptr(GPtrArray) rows = bh_store_policies(p->central->store, NULL);
 
-                for (guint k = 0; page && k < page->rows->len; k++) {
-                        const BhStoreResponse *r = page->rows->pdata[k];
-                        g_autofree char *container = g_strdup_printf("%s/%s", r->node, r->container_id), *workload = g_strdup_printf("%s/%s", r->application, r->workload);
-                        BhPolicyPlace at = { .container = container, .workload = workload };
+        for (guint i = 0; rows && i < rows->len; i++) {
+                const BhStorePolicy *row = rows->pdata[i];
+                g_autoptr(GPtrArray) problems = NULL;
+                g_autoptr(BhPolicy) policy = bh_policy_parse(row->text, strlen(row->text), &problems);
 
-                        bh_policy_limits_restore(p->limits, policy->name, &at);
-                }
+                if (policy && policy->kind != BH_POLICY_RULE)
+                        restore_one(p, row->name);
         }
 }
 

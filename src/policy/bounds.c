@@ -13,6 +13,7 @@ typedef struct {
         GHashTable *cooling; /* container → gint64: until when */
         GQueue acts;         /* gint64: when it acted, the oldest first; at most its rate */
         guint told;          /* bit by decision */
+        gboolean dry;        /* it was a dry run when it was asked last */
 } State;
 
 struct BhPolicyLimits {
@@ -91,8 +92,24 @@ gboolean bh_policy_limits_cooling(const BhPolicyLimits *l, const BhPolicy *p, co
         const Claim *c = s ? g_hash_table_lookup(s->claims, container) : NULL;
         const gint64 *until = s ? g_hash_table_lookup(s->cooling, container) : NULL;
 
-        /* what it holds already it need not hold again */
-        return (c && (c->pending || c->holds)) || (until && *until > now_us);
+        return (c && c->pending) || (until && *until > now_us && !(s->dry && !p->dry_run)); /* see arm() */
+}
+
+/* From a dry run to one that acts: what would have been done takes no room from what is done. */
+static void arm(State *s, const BhPolicy *p) {
+        GHashTableIter it;
+        Claim *c;
+
+        if (s->dry && !p->dry_run) {
+                g_hash_table_iter_init(&it, s->claims);
+                while (g_hash_table_iter_next(&it, NULL, (gpointer *) &c))
+                        if (c->dry && !c->pending)
+                                g_hash_table_iter_remove(&it);
+                g_hash_table_remove_all(s->cooling);
+                g_queue_clear_full(&s->acts, g_free);
+                s->told = 0;
+        }
+        s->dry = p->dry_run;
 }
 
 static BhPolicyDecision decide(BhPolicyLimits *l, State *s, const BhPolicy *p, const BhPolicyPlace *at, gint64 now_us) {
@@ -100,7 +117,8 @@ static BhPolicyDecision decide(BhPolicyLimits *l, State *s, const BhPolicy *p, c
         Claim *c;
         guint of_workload = 1;
 
-        if (bh_policy_limits_cooling(l, p, at->container, now_us))
+        c = g_hash_table_lookup(s->claims, at->container);
+        if ((c && c->holds) || bh_policy_limits_cooling(l, p, at->container, now_us)) /* what it holds already it need not hold again */
                 return BH_POLICY_COOL_DOWN;
         expire(l, s, now_us);
         while (s->acts.head && *(gint64 *) s->acts.head->data + (gint64) p->rate_s * G_USEC_PER_SEC <= now_us)
@@ -132,8 +150,9 @@ static void claim(BhPolicyLimits *l, State *s, const BhPolicyPlace *at, Claim ho
 
 BhPolicyDecision bh_policy_limits_take(BhPolicyLimits *l, const BhPolicy *p, const BhPolicyPlace *at, gint64 now_us, gboolean *first) {
         State *s = state_of(l, p->name);
-        BhPolicyDecision d = decide(l, s, p, at, now_us);
 
+        arm(s, p);
+        BhPolicyDecision d = decide(l, s, p, at, now_us);
         *first = FALSE;
         if (d == BH_POLICY_ACT) {
                 claim(l, s, at, (Claim){ .pending = TRUE, .dry = p->dry_run, .until_us = now_us + (gint64) p->rate_s * G_USEC_PER_SEC });

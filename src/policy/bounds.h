@@ -5,7 +5,8 @@
  *
  * bh_policy_limits_take() decides and, where it says ACT, takes the room at once, so that decisions that come together never all find the same room. What was taken is a *claim* of the policy on
  * a container: until bh_policy_limits_settle() says what came of it it counts; after that as long as the container is held (bh_policy_limits_sweep() asks the ledger), and of what cannot be undone
- * (kill, stop, restart) and of dry runs for the time of the rate. All policies that act never claim more than BH_POLICY_CLAIMS_MAX together; dry runs take nothing of that.
+ * (kill, stop, restart) and of dry runs for the time of the rate. All policies that act never claim more than BH_POLICY_CLAIMS_MAX together; dry runs take nothing of that, and what one
+ * took of its own limits is free again when it becomes a policy that acts.
  *
  * Not thread-safe: the caller locks. Times are any clock's that does not go back, in microseconds.
  */
@@ -34,7 +35,7 @@ typedef struct {
 
 /* *first: this limit is reached for the first time since the policy acted last: to be told. */
 BhPolicyDecision bh_policy_limits_take(BhPolicyLimits *l, const BhPolicy *p, const BhPolicyPlace *at, gint64 now_us, gboolean *first);
-/* Whether take() would say COOL_DOWN: cheap. */
+/* TRUE: take() would say COOL_DOWN, whatever the ledger has: what it takes to ask that need not be done. */
 gboolean bh_policy_limits_cooling(const BhPolicyLimits *l, const BhPolicy *p, const char *container, gint64 now_us);
 /* What came of a claim: FALSE: nothing was done, and its room is free again (not its place in the rate: what fails is not tried at once again). */
 void bh_policy_limits_settle(BhPolicyLimits *l, const char *policy, const char *container, gboolean done, gboolean holds);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Policies from YAML: all that is wrong, in one pass. */
 #include <string.h>
+#include <xxhash.h>
 
 #include "incident/incident.h"
 #include "policy/policy.h"
@@ -457,6 +458,7 @@ BhPolicy *bh_policy_parse(const char *text, gsize len, GPtrArray **problems) {
         p->cool_down_s = 300;
         p->max_containers = 5;
         p->percent = 50;
+        p->text_hash = XXH3_64bits(text, len);
         *problems = r.problems;
         if (len > BH_POLICY_TEXT_MAX) {
                 tell(&r, 0, "a policy has at most %u bytes", BH_POLICY_TEXT_MAX);

@@ -52,6 +52,7 @@ typedef struct {
         char **allow, **deny;
         guint ttl_s; /* 0: until somebody releases it */
         guint rate, rate_s, cool_down_s, max_containers, percent;
+        guint64 text_hash; /* tells it from others of its name */
 } BhPolicy;
 
 typedef struct {

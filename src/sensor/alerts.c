@@ -331,11 +331,10 @@ gboolean bh_alerts_match(BhAlerts *a, BhRuleRun *run, const BhRuleEngine *engine
         Window *w = find(a, e, rule->name, &key);
 
         a->stats.matches += e->count > 1 ? e->count : 1;
-        if (a->matched) {
-                /* a window that is found may be another thread's to free once the lock is let go */
-                g_autofree char *id = w ? g_strdup(w->id) : id_of(a, rule, e);
+        if (a->matched) { /* within the lock: what was found stays */
+                g_autofree char *id = w ? NULL : id_of(a, rule, e);
 
-                a->matched(rule, id, e, a->matched_data);
+                a->matched(rule, w ? w->id : id, e, a->matched_data);
         }
         if (w) {
                 if (!w->repeats)

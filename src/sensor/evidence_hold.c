@@ -120,7 +120,7 @@ gboolean bh_evidence_stopped(BhEvidence *v, const struct bh_pause_record *r) {
         gsize size = (gsize) h.st.st_size;
         g_mutex_lock(&v->lock);
         gboolean copy = size && size <= BH_EVIDENCE_COPY_MAX && v->copied_now + size <= BH_EVIDENCE_COPIES_MAX;
-        gboolean behind = g_thread_pool_unprocessed(v->pool) > BH_EVIDENCE_QUEUE / 2;
+        gboolean behind = !v->pool || g_thread_pool_unprocessed(v->pool) > BH_EVIDENCE_QUEUE / 2;
         g_mutex_unlock(&v->lock);
         int copied = copy ? copy_of(h.fd, size) : -1;
         if (copied >= 0) {

@@ -124,13 +124,13 @@ static guint64 count(BhEvidence *v, guint64 *counter) {
 
 /* ---- workers ---- */
 
-/* Equal bytes of one container, for the same reason and under the same name, are one item. A put of them is to be let go. */
-static gboolean is_told(BhEvidence *v, const BhJob *j, const BhObject *o) {
+/* Equal bytes of one container, for the same reason and under the same name, are one item. A put of them is to be let go. *key: what they are known by from now on. */
+static gboolean is_told(BhEvidence *v, const BhJob *j, const BhObject *o, guint64 *key) {
         g_autofree char *what = g_strdup_printf("%s %s %s %s", o->sha256, bh_job_owner(j), j->why ? j->why : "", j->finding ? j->finding : "");
-        guint64 key = XXH3_64bits_withSeed(what, strlen(what), XXH3_64bits(j->path ? j->path : "", j->path ? strlen(j->path) : 0));
 
+        *key = XXH3_64bits_withSeed(what, strlen(what), XXH3_64bits(j->path ? j->path : "", j->path ? strlen(j->path) : 0));
         g_mutex_lock(&v->lock);
-        gboolean told = !bh_evidence_note(v->told, key);
+        gboolean told = !bh_evidence_note(v->told, *key);
         v->equal_items += told;
         g_mutex_unlock(&v->lock);
         return told;
@@ -153,6 +153,7 @@ static void keep_file(BhEvidence *v, const BhJob *j, const char *kind) {
         g_auto(BhFd) fd = bh_evidence_open_file(v, j, &st);
         guint64 size = MIN((guint64) st.st_size, BH_EVIDENCE_FILE_MAX);
         g_autoptr(GError) error = NULL;
+        guint64 key;
         BhObject o;
 
         if (fd < 0) {
@@ -168,14 +169,19 @@ static void keep_file(BhEvidence *v, const BhJob *j, const char *kind) {
         }
         if (o.known) /* it takes no room */
                 give_back(v, j, size);
-        if (is_told(v, j, &o)) {
+        if (is_told(v, j, &o, &key)) {
                 bh_vault_let_go(v->vault, &o);
                 return;
         }
         json_t *facts = facts_of(v, j);
         json_object_set_new(facts, "file", file_facts(&st));
-        if (keep(v, j, kind, facts, &o))
+        if (keep(v, j, kind, facts, &o)) {
                 count(v, &v->files);
+                return;
+        }
+        g_mutex_lock(&v->lock); /* the next one is kept, where this could not be */
+        g_hash_table_remove(v->told, &key);
+        g_mutex_unlock(&v->lock);
 }
 
 static gboolean keep_text(BhEvidence *v, const BhJob *j, const char *kind, const char *text, gsize len, const char *media) {

@@ -81,6 +81,17 @@ static gboolean start(BhFileKeeper *k, GError **error) {
         return connect_to(k) || fail(error, "the keeper of file denials cannot be reached", g_strerror(errno));
 }
 
+/* What the keeper has from an earlier run. */
+static gboolean learn_held(BhFileKeeper *k, GError **error) {
+        json_auto_t *order = json_pack("{s:s}", "op", "list"), *list = ask(k, order, error);
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(json_object_get(list, "containers"), i, one)
+                g_hash_table_add(k->held, g_strdup(json_string_value(json_object_get(one, "container"))));
+        return list != NULL;
+}
+
 BhFileKeeper *bh_filekeeper_open(const char *run_dir, const char *proc_path, const char *v2_mount) {
         BhFileKeeper *k = g_new0(BhFileKeeper, 1);
 
@@ -90,14 +101,8 @@ BhFileKeeper *bh_filekeeper_open(const char *run_dir, const char *proc_path, con
         k->v2 = g_strdup(v2_mount ? v2_mount : "");
         k->fd = -1;
         k->held = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-        if (!connect_to(k))
-                return k;
-        json_auto_t *list = bh_filekeeper_list(k);
-        json_t *one;
-        size_t i;
-
-        json_array_foreach(json_object_get(list, "containers"), i, one)
-                g_hash_table_add(k->held, g_strdup(json_string_value(json_object_get(one, "container"))));
+        if (connect_to(k))
+                learn_held(k, NULL);
         return k;
 }
 
@@ -149,6 +154,19 @@ gboolean bh_filekeeper_drop(BhFileKeeper *k, const char *container, GError **err
         if (!g_hash_table_size(k->held)) /* with nobody connected and nothing to hold it ends */
                 bh_fd_clear(&k->fd);
         return TRUE;
+}
+
+guint bh_filekeeper_drop_all(BhFileKeeper *k, GError **error) {
+        guint n = 0;
+
+        if ((k->fd < 0 && !connect_to(k)) || !learn_held(k, error))
+                return 0;
+        g_auto(GStrv) all = (char **) g_hash_table_get_keys_as_array(k->held, NULL);
+        for (char **c = all; *c; c++)
+                *c = g_strdup(*c); /* a key goes with what it is dropped for */
+        while (all[n] && bh_filekeeper_drop(k, all[n], error))
+                n++;
+        return n;
 }
 
 gboolean bh_filekeeper_lost(BhFileKeeper *k) {

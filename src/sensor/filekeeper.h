@@ -26,6 +26,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhFileKeeper, bh_filekeeper_free)
 json_t *bh_filekeeper_set(BhFileKeeper *k, const char *container, const char *cgroup, pid_t pid, const GPtrArray *rules, GError **error);
 /* FALSE with *error: it may still be in force. Where nothing is denied to it, nothing is done. */
 gboolean bh_filekeeper_drop(BhFileKeeper *k, const char *container, GError **error);
+/* All that a keeper has, also one that did not answer when it was opened: from how many containers. Where no keeper runs there is nothing. */
+guint bh_filekeeper_drop_all(BhFileKeeper *k, GError **error);
 /* TRUE: the keeper ended since the last call while it held something, and nothing of it is in force now. */
 gboolean bh_filekeeper_lost(BhFileKeeper *k);
 /* {"restarts","containers":[…]}; new reference. NULL: no keeper runs. */

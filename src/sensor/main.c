@@ -679,7 +679,7 @@ static void stop(BhSensor *s) {
                 bh_feed_close(s->feed);
         bh_control_free(s->control);
         bh_sensor_settle_integrity(s);
-        bh_pause_stop(s->pause); /* what it calls is the evidence's */
+        gboolean copied = bh_pause_stop(s->pause); /* what it calls is the evidence's */
         if (s->evidence)
                 bh_evidence_settle(s->evidence);
         if (s->report)
@@ -707,7 +707,8 @@ static void stop(BhSensor *s) {
         bh_node_policies_free(s->policies);
         bh_report_free(s->report);
         bh_ruling_free(s->ruling);
-        bh_evidence_free(s->evidence);
+        if (copied)
+                bh_evidence_free(s->evidence);
         bh_docker_free(s->docker);
         bh_askers_free(s->askers);
         g_queue_clear_full(&s->to_ask, g_free);

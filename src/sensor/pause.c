@@ -288,17 +288,16 @@ gboolean bh_pause_start(BhPause *p, BhHooks *hooks, BhPauseTake take, gpointer d
         return TRUE;
 }
 
-void bh_pause_stop(BhPause *p) {
+gboolean bh_pause_stop(BhPause *p) {
         if (!p || !p->object)
-                return;
+                return TRUE;
         if (p->wish)
                 p->wish->on = 0;
         if (p->link)
                 bpf_link__destroy(g_steal_pointer(&p->link));
         if (p->thread) {
-                gint64 until = g_get_monotonic_time() + END_US;
-
                 g_mutex_lock(&p->lock);
+                gint64 until = g_get_monotonic_time() + (p->ends ? 0 : END_US); /* it was waited for already */
                 p->ends = TRUE;
                 while (!p->ended && g_cond_wait_until(&p->changed, &p->lock, until))
                         ;
@@ -307,7 +306,7 @@ void bh_pause_stop(BhPause *p) {
                 g_mutex_unlock(&p->lock);
                 bh_paused_continue_all(p->slots, p->proc);
                 if (!ended) /* a file system holds it up: what it uses stays, and the guard goes with this process */
-                        return;
+                        return FALSE;
                 g_thread_join(g_steal_pointer(&p->thread));
         }
         unlink(p->pin);
@@ -320,6 +319,7 @@ void bh_pause_stop(BhPause *p) {
         p->wish = NULL;
         g_mutex_unlock(&p->lock);
         bpf_object__close(g_steal_pointer(&p->object));
+        return TRUE;
 }
 
 void bh_pause_free(BhPause *p) {
@@ -356,8 +356,10 @@ json_t *bh_pause_status(BhPause *p) {
                 { "stopped", w->stopped }, { "continued", p->continued }, { "overdue", w->overdue }, { "over_rate", w->over_rate }, { "no_room", w->no_room }, { "behind", w->behind },
                 { "refused", w->refused }, { "mean_us", p->continued ? p->total_ns / p->continued / 1000 : 0 }, { "max_us", p->max_ns / 1000 },
         };
-        json_object_set_new(o, "state", json_string(p->why ? "off" : "on"));
-        json_object_set_new(o, "why", json_string(p->why ? p->why : ""));
+        gboolean hangs = w->on && w->alive && now_of(CLOCK_BOOTTIME) > w->alive + BH_PAUSE_STALE_NS;
+        const char *why = p->why ? p->why : hangs ? "what is copied comes from a file system that does not answer, or the sensor gets no turn: until then nobody is stopped" : NULL;
+        json_object_set_new(o, "state", json_string(why ? "off" : "on"));
+        json_object_set_new(o, "why", json_string(why ? why : ""));
         for (guint i = 0; i < G_N_ELEMENTS(numbers); i++)
                 json_object_set_new(o, numbers[i].name, json_integer((json_int_t) numbers[i].value));
         g_mutex_unlock(&p->lock);

@@ -4,14 +4,15 @@
  * nothing stays stopped:
  *
  *   the thread that copies  continues each at once: some 100 µs
- *   the guard               a process of its own, made before there are threads, with CAP_KILL alone: continues who has been stopped for BH_PAUSE_MAX_MS, which also keeps the programs from
+ *   the guard               a process of its own, made early in the start, with CAP_KILL alone: continues who has been stopped for BH_PAUSE_MAX_MS, which also keeps the programs from
  *                           stopping more for BH_PAUSE_QUIET_S, and everybody when the sensor is gone
  *   whoever comes next      the map of who is stopped is pinned (PIN_DIR/paused): the next sensor's start, and `bulkhead up`, which sees the end of its sensor
  *
  * The link is not pinned: with the sensor it is gone. Nobody is stopped while the sensor is behind or hangs, beyond BH_PAUSE_PER_CONTAINER and BH_PAUSE_PER_NODE a second, without a guard, and on file
  * systems that a server stands behind (FUSE, NFS, …: their owner could make the copying wait). Each is counted.
  *
- * A stop is seen by a parent that waits with WUNTRACED or has a handler for SIGCHLD without SA_NOCLDSTOP, and by a tracer.
+ * A stop is seen by a parent that waits with WUNTRACED or has a handler for SIGCHLD without SA_NOCLDSTOP, and by a tracer. Stops do not add up: one that somebody else sends in these moments ends with ours.
+ * A process group that is orphaned in these moments, since its last parent within the session ends, gets SIGHUP from the kernel, as any that has a stopped member.
  */
 #pragma once
 #include <jansson.h>
@@ -33,12 +34,12 @@ typedef gboolean (*BhPauseTake)(const struct bh_pause_record *r, gpointer data);
 /* Continues what a sensor before left stopped under `pin_dir`. How many. */
 guint bh_pause_recover(const char *pin_dir, const char *proc);
 
-/* Forks the guard: before there is a second thread. Without one there will be no stops, and the status says why. `proc`: /proc of the host's process namespace. */
+/* Forks the guard: before threads of the sensor's own run (what it does there takes no lock but the allocator's, which fork() sees to). Without one there will be no stops, and the status says why. `proc`: /proc of the host's process namespace. */
 BhPause *bh_pause_new(const char *pin_dir, const char *proc);
 /* FALSE with *error: this kernel cannot; then nothing is attached. Once. */
 gboolean bh_pause_start(BhPause *p, BhHooks *hooks, BhPauseTake take, gpointer data, GError **error);
-/* Nobody is stopped any more, and `take` not called. NULL is allowed. */
-void bh_pause_stop(BhPause *p);
+/* Nobody is stopped any more, and `take` not called. FALSE: a file system holds one call of it up: what it uses must stay. NULL is allowed. */
+gboolean bh_pause_stop(BhPause *p);
 /* Stops. NULL is allowed. */
 void bh_pause_free(BhPause *p);
 

@@ -212,13 +212,32 @@ static void act(BhNodePolicies *p, const Match *m, const BhContainer *c) {
         publish(p, policy->name, &order, c, told);
 }
 
+/* Within the lock. Somebody may have removed or changed it, or made it a dry run, while the match waited. */
+static gboolean in_force(const BhNodePolicies *p, const BhPolicy *policy) {
+        for (guint i = 0; i < p->all->len; i++) {
+                const BhPolicy *one = p->all->pdata[i];
+
+                if (g_str_equal(one->name, policy->name))
+                        return one->text_hash == policy->text_hash;
+        }
+        return FALSE;
+}
+
 static void decide(gpointer data, gpointer user) {
         Match *m = data;
         BhNodePolicies *p = user;
-        g_autoptr(BhContainer) c = bh_container_table_get(p->c.containers, m->container);
-        g_autofree char *protects = c ? bh_respond_protects(p->c.respond, c) : NULL;
+        g_autoptr(BhContainer) c = NULL;
 
-        if (!c || protects) {
+        g_mutex_lock(&p->lock);
+        if (in_force(p, m->policy))
+                c = bh_container_table_get(p->c.containers, m->container);
+        g_mutex_unlock(&p->lock);
+        gint64 now_us = g_get_monotonic_time();
+        g_mutex_lock(&p->limits_lock);
+        gboolean cooling = bh_policy_limits_cooling(p->limits, m->policy, m->container, now_us);
+        g_mutex_unlock(&p->limits_lock);
+        g_autofree char *protects = c && !cooling ? bh_respond_protects(p->c.respond, c) : NULL;
+        if (!c || cooling || protects) {
                 g_mutex_lock(&p->lock);
                 p->is_protected += protects != NULL;
                 g_hash_table_remove(p->waiting, m->key);
@@ -228,7 +247,6 @@ static void decide(gpointer data, gpointer user) {
         }
         g_autofree char *workload = g_strdup_printf("%s/%s", c->application, c->workload);
         BhPolicyPlace at = { .container = m->container, .workload = workload, .running = running_of(p, c) };
-        gint64 now_us = g_get_monotonic_time();
         gboolean first;
 
         g_mutex_lock(&p->limits_lock);

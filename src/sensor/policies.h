@@ -5,9 +5,10 @@
  * The central sends all policies (question "policies_set"); they are kept in one file, so that the node decides by them from its start on. Those about anomalies and incidents are the central's to decide and
  * do nothing here.
  *
- * bh_node_policies_match() is the drain thread's: it finds the policies that a match is for, and queues it; BH_NODE_POLICIES_THREADS threads decide (limits.h; what runs of a workload is what this node has of it)
- * and carry out (respond.h). What came of it is told on the topic "response", also that of a dry run; that a limit is reached, or that a match had no room to wait, is said as the sensor's event "policy_limit",
- * once until the policy acts again. Responses of an earlier run are told again at the start: the central knows them by their ids.
+ * bh_node_policies_match() is the drain thread's: it finds the policies that a match is for, and queues it; BH_NODE_POLICIES_THREADS threads decide (policy/bounds.h; what runs of a workload is what
+ * this node has of it) and carry out (respond.h), unless the policy was removed or changed meanwhile. What came of it is told on the topic "response", also that of a dry run; that a limit is reached is
+ * said as the sensor's event "policy_limit", once until the policy acts again; a match that had no room to wait is counted (`dropped`). Responses of an earlier run are told again at the start: the
+ * central knows them by their ids.
  *
  * Bounds: BH_POLICIES_MAX policies, BH_NODE_POLICIES_WAITING matches that wait, one of a policy and container at a time.
  */

@@ -9,14 +9,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "block.h"
 #include "enforce.h"
+#include "filekeeper.h"
 #include "hooks.h"
+#include "keeper_wire.h"
+#include "pause.h"
 #include "respond_ledger.h"
 
 #define DEPTH_MAX 64u
 
-static const char *const run_names[] = { "sensor.sock", "sensor.pid", "central", "alerts", NULL };
-static const char *const data_names[] = { "recorder", "spool", "clock", "running", "responses", "policies", "evidence", "integrity", "seed", "flows.mark", "rules", "rules.old", "rules.next", "central", NULL };
+static const char *const run_names[] = { "sensor.sock", "sensor.pid", BH_KEEPER_SOCKET, BH_KEEPER_SOCKET ".lock", "central", "alerts", NULL };
+static const char *const data_names[] = { "recorder", "spool", "running", "responses", "policies", "evidence", "integrity", "seed", "flows.mark", "rules", "rules.old", "rules.next", "central", "clock", NULL };
+/* What every sensor, and every central, has in its data directory: there where neither was, "rules" is somebody else's. */
+static const char *const marks[] = { "clock", "central/bulkhead.db" };
 
 /* What could not be done: the first is told as the error. */
 static void note(GError **error, const char *what, const char *path, int err) {
@@ -77,6 +83,16 @@ static void remove_names(const char *dir, const char *const *names, GError **err
                 printf("left %s: %s\n", dir, errno == ENOTEMPTY ? "something in it is not Bulkhead's" : g_strerror(errno));
 }
 
+static gboolean was_kept_in(const char *data_dir) {
+        for (guint i = 0; i < G_N_ELEMENTS(marks); i++) {
+                g_autofree char *path = g_build_filename(data_dir, marks[i], NULL);
+
+                if (g_file_test(path, G_FILE_TEST_IS_REGULAR))
+                        return TRUE;
+        }
+        return FALSE;
+}
+
 /* What the ledger says that is frozen. What others froze is not in it. */
 static guint thaw(const char *responses, const char *v2_mount, GError **error) {
         g_autoptr(GHashTable) entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify) bh_entry_free);
@@ -98,30 +114,49 @@ static guint thaw(const char *responses, const char *v2_mount, GError **error) {
         return n;
 }
 
-gboolean bh_uninstall(const char *run_dir, const char *data_dir, const char *v2_mount, gboolean keep_data, GError **error) {
-        g_autofree char *responses = g_build_filename(data_dir, "responses", NULL), *enforce = g_build_filename(run_dir, "enforce", NULL), *hooks = g_build_filename(run_dir, "bpf", NULL);
-        g_autoptr(GError) why = NULL;
-        guint thawed = thaw(responses, v2_mount, &why), held = 0;
+/* How many containers are free of what the kernel refuses them: packets, programs and other acts, opens of files. */
+static guint release(const char *run_dir, const char *enforce, const char *block, const char *v2_mount, GError **error) {
+        g_autoptr(BhFileKeeper) keeper = bh_filekeeper_open(run_dir, "/proc", v2_mount);
+        guint n = bh_filekeeper_drop_all(keeper, error && !*error ? error : NULL);
 
+        if (g_file_test(block, G_FILE_TEST_IS_DIR)) {
+                g_autoptr(BhBlock) b = bh_block_open(block, v2_mount, "/proc");
+
+                n += bh_block_count(b);
+                bh_block_settle(b); /* nothing was set: all of it goes, and with the last one programs and mount */
+        }
         if (g_file_test(enforce, G_FILE_TEST_IS_DIR)) {
                 g_autoptr(GError) closed = NULL;
                 g_autoptr(BhEnforce) e = bh_enforce_open(enforce, v2_mount, "/proc", &closed);
 
                 if (e) {
-                        held = bh_enforce_count(e);
-                        bh_enforce_settle(e); /* nothing was set: all of it goes, and with the last one programs and mount */
-                } else if (!why) {
-                        why = g_steal_pointer(&closed);
+                        n += bh_enforce_count(e);
+                        bh_enforce_settle(e); /* the same */
+                } else if (error && !*error) {
+                        *error = g_steal_pointer(&closed);
                 }
         }
+        return n;
+}
+
+gboolean bh_uninstall(const char *run_dir, const char *data_dir, const char *v2_mount, gboolean keep_data, GError **error) {
+        g_autofree char *responses = g_build_filename(data_dir, "responses", NULL), *enforce = g_build_filename(run_dir, "enforce", NULL), *block = g_build_filename(run_dir, "block", NULL);
+        g_autofree char *hooks = g_build_filename(run_dir, "bpf", NULL);
+        const char *const mounts[] = { enforce, block, hooks };
+        g_autoptr(GError) why = NULL;
+        guint stopped = bh_pause_recover(hooks, "/proc"), thawed = thaw(responses, v2_mount, &why), held = release(run_dir, enforce, block, v2_mount, &why);
+
         bh_hooks_remove(hooks);
         printf("released %u containers, let %u go on that were frozen, took the programs out of the kernel\n", held, thawed);
-        if (g_file_test(enforce, G_FILE_TEST_IS_DIR) && rmdir(enforce))
-                note(&why, "cannot remove", enforce, errno);
-        if (g_file_test(hooks, G_FILE_TEST_IS_DIR) && rmdir(hooks))
-                note(&why, "cannot remove", hooks, errno);
-        if (!keep_data)
+        if (stopped)
+                printf("let %u processes go on that were stopped to be copied\n", stopped);
+        for (guint i = 0; i < G_N_ELEMENTS(mounts); i++)
+                if (g_file_test(mounts[i], G_FILE_TEST_IS_DIR) && rmdir(mounts[i]))
+                        note(&why, "cannot remove", mounts[i], errno);
+        if (!keep_data && was_kept_in(data_dir))
                 remove_names(data_dir, data_names, &why);
+        else if (!keep_data && g_file_test(data_dir, G_FILE_TEST_EXISTS))
+                printf("left %s: neither a sensor nor a central has kept anything there\n", data_dir);
         remove_names(run_dir, run_names, &why);
         if (!why)
                 return TRUE;

@@ -2,9 +2,10 @@
 /*
  * Takes away all that the sensor (and the central, below the same directories) has left on this machine: for `bulkhead uninstall`, while neither runs.
  *
- * What is frozen goes on, what is cut off is connected again: from the kernel's own pins, so also where the ledger is gone. Then pins, links, filters of interfaces and both mounts; then the run directory's
- * and the data directory's files. Of these only names that are Bulkhead's go, without following links or crossing mounts: a directory that somebody named by mistake keeps what is his. Both directories go
- * when they are empty then.
+ * What is stopped to be copied or frozen goes on, what is cut off is connected again, what is refused is not any more: from the kernel's own pins and the keeper of file denials, so also where the
+ * ledger is gone. Then pins, links, filters of interfaces and mounts; then the run directory's and the data directory's files. Of these only names that are Bulkhead's go, without following links or
+ * crossing mounts: a directory that somebody named by mistake keeps what is his; of a data directory that no sensor and no central has kept anything in, nothing goes. Both directories go when they
+ * are empty then.
  */
 #pragma once
 #include <glib.h>

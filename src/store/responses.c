@@ -6,6 +6,7 @@
 #include "store/store_private.h"
 
 #define DETAIL_MAX (1 << 20)
+#define ROOM_AT_ONCE 100 /* rows: each time takes a look at all */
 #define OPEN "(state IN ('pending', 'active') OR releasing = 1)"
 #define COLUMNS "id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, until_ns, created_ns, changed_ns, best_effort, releasing"
 
@@ -86,6 +87,7 @@ BhStoreResponse *bh_store_response(BhStore *s, const char *id, GError **error) {
 
 /* ---- changes ---- */
 
+/* A node that tells of very many pushes out its own. */
 static gboolean make_room(BhStore *s, GError **error) {
         gint64 have;
 
@@ -93,7 +95,8 @@ static gboolean make_room(BhStore *s, GError **error) {
                 return FALSE;
         if (have < BH_STORE_RESPONSES_MAX)
                 return TRUE;
-        if (!bh_db_run(s->writer, error, "DELETE FROM responses WHERE serial IN (SELECT serial FROM responses WHERE NOT " OPEN " ORDER BY changed_ns LIMIT ?)", "i", have - BH_STORE_RESPONSES_MAX + 1))
+        if (!bh_db_run(s->writer, error, "DELETE FROM responses WHERE serial IN (SELECT serial FROM responses WHERE NOT " OPEN " AND node = (SELECT node FROM responses WHERE NOT " OPEN
+                       " GROUP BY node ORDER BY count(*) DESC LIMIT 1) ORDER BY changed_ns LIMIT ?)", "i", have - BH_STORE_RESPONSES_MAX + ROOM_AT_ONCE))
                 return FALSE;
         if (bh_db_changes(s->writer) > 0)
                 return TRUE;
@@ -102,9 +105,11 @@ static gboolean make_room(BhStore *s, GError **error) {
 }
 
 static gboolean add(BhStore *s, const BhStoreResponse *r, GError **error) {
+        guint64 serial = g_ascii_strtoull(r->id, NULL, 16);
         gint64 known;
 
-        if (!bh_db_get_int(s->writer, &known, NULL, error, "SELECT count(*) FROM responses WHERE id = ?", "t", r->id))
+        /* ids that a node made up may be one number */
+        if (!bh_db_get_int(s->writer, &known, NULL, error, "SELECT count(*) FROM responses WHERE id = ? OR serial = ?", "tu", r->id, serial))
                 return FALSE;
         if (known) {
                 g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "there is a response of that id");
@@ -113,7 +118,7 @@ static gboolean add(BhStore *s, const BhStoreResponse *r, GError **error) {
         return make_room(s, error) &&
                bh_db_run(s->writer, error, "INSERT INTO responses (serial, id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, detail, until_ns, "
                          "created_ns, changed_ns, best_effort, releasing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", "uttttttttttttttiiii",
-                         g_ascii_strtoull(r->id, NULL, 16), r->id, r->action, r->state, bh_store_clean(s, r->node, BH_STORE_KEY_MAX), bh_store_clean(s, r->container_id, BH_STORE_KEY_MAX),
+                         serial, r->id, r->action, r->state, bh_store_clean(s, r->node, BH_STORE_KEY_MAX), bh_store_clean(s, r->container_id, BH_STORE_KEY_MAX),
                          bh_store_clean(s, r->container_name, BH_STORE_KEY_MAX), bh_store_clean(s, r->workload, BH_STORE_KEY_MAX), bh_store_clean(s, r->application, BH_STORE_KEY_MAX),
                          bh_store_clean(s, r->actor, BH_STORE_KEY_MAX), bh_store_clean(s, r->reason, BH_STORE_RESPONSE_REASON_MAX), bh_store_clean_json(s, r->allow, "[]"),
                          bh_store_clean_json(s, r->deny, "[]"), bh_store_clean(s, r->result, BH_STORE_TEXT_MAX), bh_store_clean_json(s, r->detail, "{}"), r->until_ns, s->tx_now, s->tx_now,
@@ -155,12 +160,18 @@ static gboolean told(BhStore *s, const char *node, const char *id, const char *s
 /* Never for reasons of the message: what there is no room for is counted. */
 gboolean bh_store_put_response(BhStore *s, const char *node, const BhStoreResponse *r, guint64 *refused, GError **error) {
         g_autoptr(GError) why = NULL;
-        gint64 known;
+        gint64 known, open;
 
         if (!bh_db_get_int(s->writer, &known, NULL, error, "SELECT count(*) FROM responses WHERE id = ?", "t", r->id))
                 return FALSE;
         if (known)
                 return told(s, node, r->id, r->state, r->result, strlen(r->detail) <= DETAIL_MAX ? r->detail : "", error);
+        if (!bh_db_get_int(s->writer, &open, NULL, error, "SELECT count(*) FROM responses WHERE node = ? AND " OPEN, "t", node))
+                return FALSE;
+        if (open >= BH_STORE_RESPONSES_OPEN) {
+                ++*refused;
+                return TRUE;
+        }
         if (add(s, r, &why))
                 return TRUE;
         if (!g_error_matches(why, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT)) {

@@ -3,13 +3,15 @@
  * The ledger of responses: who did what to which container, why, until when, and what came of it. A row is written before the node is told, with its audit row, and never deleted but by the
  * bound. Each change is in the change log.
  *
- * Bounds: BH_STORE_RESPONSES_MAX rows: beyond, those that ended longest ago go; when all go on another is refused. Threads and errors as in store.h.
+ * Bounds: BH_STORE_RESPONSES_MAX rows: beyond, those go that ended longest ago of the node that has most; when all go on another is refused. Of a node with BH_STORE_RESPONSES_OPEN that go on (it carries
+ * out fewer) nothing is taken that it did by itself. Threads and errors as in store.h.
  */
 #pragma once
 #include "store/store.h"
 #include "store/store_access.h"
 
 #define BH_STORE_RESPONSES_MAX 20000
+#define BH_STORE_RESPONSES_OPEN 512
 #define BH_STORE_RESPONSE_REASON_MAX 4096
 
 typedef struct {

@@ -8,6 +8,7 @@ import secrets
 import struct
 import subprocess
 import tarfile
+import time
 import urllib.parse
 
 import central_env
@@ -199,15 +200,23 @@ def test_a_file_planted_on_the_node_is_told_with_the_container_that_wrote_it(cen
 
 def test_what_ends_at_once_is_kept_all_the_same(central, sensor, docker):
     """100 programs from memory and 100 files that are unlinked as soon as they run: gone before anybody could look, were they not stopped for a moment."""
-    name, mark, each = f"bh-evid-{secrets.token_hex(3)}", secrets.token_hex(8), 100
+    name, each = f"bh-evid-{secrets.token_hex(3)}", 100
     tiny = tiny_program()
     with Box(docker, name, image=IMAGE) as box:
-        took = {kind: box.json(f"/fleeting {kind} {each} {mark}-{kind}", ok=(0,))[0] for kind in ("memory", "unlinked")}
+        for _ in range(10):
+            mark, before = secrets.token_hex(8), sensor.status()["evidence"]
+            took = {kind: box.json(f"/fleeting {kind} {each} {mark}-{kind}", ok=(0,))[0] for kind in ("memory", "unlinked")}
+            hold = sensor.status()["evidence"]["hold"]
+            if all(hold[k] == before["hold"][k] for k in ("overdue", "behind")):
+                break
+            time.sleep(5)  # on a machine that gives the sensor no turn for 250 ms the guard lets programs go on, and none is stopped for so long then: such a round says nothing
+        else:
+            pytest.fail(f"the sensor had no turn in time in any round: {hold}")
         # equal bytes once more: counted, and no item each
-        before = sensor.status()["evidence"]
+        equal = sensor.status()["evidence"]["equal_items"]
         for _ in range(3):
             box.run(f"/fleeting memory 1 {mark}-memory")
-        wait_for(lambda: (sensor.status()["evidence"]["equal_items"] >= before["equal_items"] + 3, sensor.status()["evidence"]), 20, "equal ones are counted")
+        wait_for(lambda: (sensor.status()["evidence"]["equal_items"] >= equal + 3, sensor.status()["evidence"]), 20, "equal ones are counted")
     want = {hashlib.sha256(tiny + f"{mark}-{kind}-{n}\n".encode()).hexdigest(): (kind, n) for kind in took for n in range(each)}
     node = pathlib.Path(sensor.data_dir) / "evidence"
 
@@ -216,7 +225,7 @@ def test_what_ends_at_once_is_kept_all_the_same(central, sensor, docker):
     wait_for(lambda: (not missing(), (missing(), sensor.status()["evidence"])), 60, "all of them are kept")
     status = sensor.status()["evidence"]
     print(took, status["hold"])
-    assert status["missed"] == 0 and status["hold"]["stopped"] >= 2 * each and status["hold"]["overdue"] == 0, status
+    assert status["missed"] == before["missed"] and status["hold"]["stopped"] >= before["hold"]["stopped"] + 2 * each, status
     wait_for(lambda: (len([e for e in items(central, container=name) if e["sha256"] in want]) == 2 * each, len(items(central, container=name))), 60, "each is one item")
 
 

@@ -10,7 +10,7 @@ import pytest
 from boxes import Box
 from central_env import Central, container, finding, inventory, parse, proto
 from docker_env import system_env, wait_for
-from test_response import host_end, kernel_leftovers
+from test_response import block_leftovers, host_end, kernel_leftovers
 
 RULE = """
 - rule: Marked program
@@ -265,13 +265,13 @@ def test_a_node_decides_without_the_central_and_tells_it_later(build, docker, ce
 
 
 def test_uninstall_leaves_nothing(build, central, sensor, boxes):
-    """Last: one container is cut off, one frozen, the sensor was killed. Afterwards neither kernel nor disk have anything of it."""
-    cut, frozen = boxes[1], boxes[2]
+    """Last: one container is cut off, one frozen, one refused programs, the sensor was killed. Afterwards neither kernel nor disk have anything of it."""
+    cut, frozen, barred = boxes[1:4]
     link = host_end(cut)
-    for action, b in (("isolate", cut), ("pause", frozen)):
-        answer = central.root().post("/api/v1/responses", {"action": action, "container": b.name})
+    for b, order in ((cut, {"action": "isolate"}), (frozen, {"action": "pause"}), (barred, {"action": "block", "deny": "exec-not-in-image"})):
+        answer = central.root().post("/api/v1/responses", {**order, "container": b.name})
         assert answer.status == 200 and answer.json["state"] == "active", answer.json
-    assert kernel_leftovers(sensor, cut, link)
+    assert kernel_leftovers(sensor, cut, link) and block_leftovers(sensor)
     program = [str(pathlib.Path(build) / "src/cli/bulkhead"), "--run-dir", str(sensor.run_dir), "--data-dir", str(sensor.data_dir), "uninstall"]
 
     def uninstall(*args):
@@ -284,7 +284,7 @@ def test_uninstall_leaves_nothing(build, central, sensor, boxes):
     assert uninstall().returncode == 1 and kernel_leftovers(sensor, cut, link)
     done = uninstall("--confirm", "uninstall")
     assert done.returncode == 0, done
-    assert kernel_leftovers(sensor, cut, link) == []
+    assert kernel_leftovers(sensor, cut, link) == [] and block_leftovers(sensor) == []
     mounts = pathlib.Path("/proc/self/mountinfo").read_text()
     assert f" {sensor.run_dir}" not in mounts, "no BPF file system is left"
     assert sorted(p.name for p in pathlib.Path(sensor.data_dir).iterdir()) == [mine.name] and not pathlib.Path(sensor.run_dir).exists()

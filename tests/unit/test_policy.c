@@ -285,6 +285,26 @@ static void what_cannot_be_undone_counts_for_the_time_of_the_rate(void) {
         g_assert_cmpint(take(l, p, "b", "w", 3, 600), ==, BH_POLICY_ACT);
 }
 
+/* Somebody watched what it would do, and then let it: at once, and to the same containers. */
+static void a_dry_run_takes_no_room_from_what_it_becomes(void) {
+        static const char text[] = "name: x\ndry_run: %s\nwhen: {rules: '*'}\naction: isolate\nrate: 2 per 1h\nblast_radius: {containers: 2, percent: 100}\n";
+        g_autofree char *watched = g_strdup_printf(text, "true"), *let = g_strdup_printf(text, "false");
+        g_autoptr(BhPolicy) dry = parsed(watched), p = parsed(let);
+        g_autoptr(BhPolicyLimits) l = bh_policy_limits_new();
+
+        for (const char *const *c = (const char *const[]){ "a", "b", NULL }; *c; c++) {
+                g_assert_cmpint(take(l, dry, *c, "w", 9, 0), ==, BH_POLICY_ACT);
+                bh_policy_limits_settle(l, "x", *c, TRUE, FALSE);
+        }
+        g_assert_cmpint(take(l, dry, "c", "w", 9, 1), ==, BH_POLICY_RATE);
+        g_assert_true(bh_policy_limits_cooling(l, dry, "a", SECOND));
+        g_assert_false(bh_policy_limits_cooling(l, p, "a", SECOND));
+        g_assert_cmpint(take(l, p, "a", "w", 9, 1), ==, BH_POLICY_ACT);
+        g_assert_cmpint(take(l, p, "c", "w", 9, 1), ==, BH_POLICY_ACT);
+        g_assert_cmpint(take(l, p, "a", "w", 9, 1), ==, BH_POLICY_COOL_DOWN);
+        g_assert_cmpint(take(l, p, "b", "w", 9, 1), ==, BH_POLICY_RATE);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/policy/what_is_left_out_is_safe", what_is_left_out_is_safe);
@@ -302,5 +322,6 @@ int main(int argc, char **argv) {
         g_test_add_func("/policy/all_policies_together_have_a_bound", all_policies_together_have_a_bound);
         g_test_add_func("/policy/what_an_earlier_run_holds_counts", what_an_earlier_run_holds_counts);
         g_test_add_func("/policy/what_cannot_be_undone_counts_for_the_time_of_the_rate", what_cannot_be_undone_counts_for_the_time_of_the_rate);
+        g_test_add_func("/policy/a_dry_run_takes_no_room_from_what_it_becomes", a_dry_run_takes_no_room_from_what_it_becomes);
         return g_test_run();
 }

@@ -89,9 +89,75 @@ static void a_hundred_at_once_have_pages_and_filters(void) {
         bh_store_close(s);
 }
 
+static void report(BhStore *s, const char *node, guint64 seq, const char *id, const char *state) {
+        g_autoptr(GError) error = NULL;
+        BhStoreMessage m = { .seq = seq, .kind = BH_STORE_MESSAGE_RESPONSE,
+                .response = { .id = (char *) id, .action = (char *) "isolate", .state = (char *) state, .node = (char *) node, .container_id = (char *) "c1", .container_name = (char *) "", .workload = (char *) "",
+                        .application = (char *) "", .actor = (char *) "policy:p", .reason = (char *) "", .allow = (char *) "[]", .deny = (char *) "[]", .result = (char *) "", .detail = (char *) "{}" } };
+
+        g_assert_true(bh_store_ingest(s, node, node, &m, 1, &error));
+        g_assert_no_error(error);
+}
+
+/* Letters that are no hexadecimal digits are all the number 0. */
+static void ids_that_are_one_number_hold_nothing_up(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+
+        report(s, "n1", 1, "zz", "dry_run");
+        report(s, "n1", 2, "zy", "dry_run");
+        report(s, "n1", 3, "1", "dry_run");
+        report(s, "n2", 1, "001", "dry_run");
+        assert_state(s, "zz", "dry_run");
+        assert_state(s, "zy", "none");
+        assert_state(s, "1", "dry_run");
+        assert_state(s, "001", "none");
+        bh_store_close(s);
+}
+
+static guint open_of(BhStore *s, const char *node) {
+        BhStoreResponseFilter of = { .node = node, .open = TRUE };
+        g_autoptr(BhStorePage) page = bh_store_responses(s, &of, NULL, BH_STORE_LIMIT_MAX, NULL);
+
+        return page->rows->len;
+}
+
+static void fill(BhStore *s, const char *node, const char *state, gint first, gint n) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_true(bh_store_begin(s, &error));
+        gboolean ok = bh_db_run(s->writer, &error, "WITH RECURSIVE i (n) AS (SELECT ? UNION ALL SELECT n + 1 FROM i LIMIT ?) INSERT INTO responses (serial, id, action, state, node, container_id, container_name, "
+                                "workload, application, actor, reason, allow, deny, result, detail, until_ns, created_ns, changed_ns, best_effort, releasing) "
+                                "SELECT n, printf('%x', n), 'isolate', ?, ?, 'c', '', '', '', 'policy:p', '', '[]', '[]', '', '{}', 0, n, n, 0, 0 FROM i", "iitt", (gint64) first, (gint64) n, state, node);
+        g_assert_true(bh_store_end(s, ok, &error));
+}
+
+/* One that tells of more than it can have done takes no room from the others. */
+static void a_node_fills_no_more_than_its_part(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+
+        fill(s, "loud", "active", 0x100000, BH_STORE_RESPONSES_OPEN);
+        report(s, "loud", 1, "f0000000", "active");
+        assert_state(s, "f0000000", "none");
+        g_assert_cmpuint(open_of(s, "loud"), ==, MIN(BH_STORE_RESPONSES_OPEN, BH_STORE_LIMIT_MAX));
+        fill(s, "n1", "failed", 0x10, 10); /* older than all of the other's */
+        fill(s, "loud", "dry_run", 0x200000, BH_STORE_RESPONSES_MAX - BH_STORE_RESPONSES_OPEN - 10);
+        report(s, "quiet", 1, "f0000001", "active");
+        assert_state(s, "f0000001", "active");
+        assert_state(s, "10", "failed");
+        assert_state(s, "200000", "none");
+        add(s, "f0000002", "isolate");
+        assert_state(s, "10", "failed");
+        assert_state(s, "200001", "none");
+        bh_store_close(s);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store_responses/a_node_tells_of_its_own_until_the_end", a_node_tells_of_its_own_until_the_end);
         g_test_add_func("/store_responses/a_hundred_at_once_have_pages_and_filters", a_hundred_at_once_have_pages_and_filters);
+        g_test_add_func("/store_responses/ids_that_are_one_number_hold_nothing_up", ids_that_are_one_number_hold_nothing_up);
+        g_test_add_func("/store_responses/a_node_fills_no_more_than_its_part", a_node_fills_no_more_than_its_part);
         return g_test_run();
 }
