@@ -2,11 +2,9 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/escape.h"
@@ -16,6 +14,7 @@
 #include "container/cgroup.h"
 #include "enforce.h"
 #include "enforce_pin.h"
+#include "keeper_walk.h"
 #include "parse/elf.h"
 
 #define PIDS 64u            /* asked for the root of a container whose first process is not known */
@@ -182,6 +181,7 @@ static gboolean tell_config(BhBlock *b, GError **error) {
 typedef struct {
         BhBlock *b;
         int root;
+        GArray *mounts; /* of whose root it is */
         struct bh_block_subject v;
         GHashTable *keys; /* wanted */
         BlockSubject *s;
@@ -197,11 +197,11 @@ static void say(GPtrArray *to, const char *format, ...) {
         va_end(ap);
 }
 
-/* As the container sees it: links end in its root. */
-static int open_in(int root, const char *path) {
-        const struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+/* As the container sees it: links end in its root. The caller's lock is held, so nobody is asked whom the container could let answer late. */
+static int open_in(const Making *m, const char *path, GError **error) {
+        const BhFileMount *on;
 
-        return (int) syscall(SYS_openat2, root, path, &how, sizeof(how));
+        return bh_keeper_walk(m->root, m->mounts, path, &on, error);
 }
 
 /* What an open file is to the kernel programs. */
@@ -213,20 +213,33 @@ static gboolean ask_kernel(BhBlock *b, int fd, struct bh_block_asked *asked) {
         return bpf_prog_test_run_opts(b->ask, &run) == 0 && bpf_map_lookup_elem(b->maps[BLOCK_ASKED], &zero, asked) == 0 && asked->found;
 }
 
-/* The root of the first process that can be asked; -1: there is none. */
-static int root_of(BhBlock *b, const char *cgroup, gint init_pid) {
+static int open_root(const BhBlock *b, gint pid) {
+        g_autofree char *path = g_strdup_printf("%s/%d/root", b->proc, pid);
+
+        return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static gboolean is_same(int a, int c) {
+        struct statx one, other;
+
+        return statx(a, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &one) == 0 && statx(c, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &other) == 0 && one.stx_ino == other.stx_ino &&
+               one.stx_dev_major == other.stx_dev_major && one.stx_dev_minor == other.stx_dev_minor;
+}
+
+/* The root of the first process that can be asked; -1: there is none. A runtime's program in the container's cgroup has the host's. */
+static int root_of(BhBlock *b, const char *cgroup, gint init_pid, gint *pid) {
         g_autoptr(GArray) pids = bh_cgroup_pids(b->v2, cgroup, PIDS);
+        g_auto(BhFd) host = open_root(b, 1);
+        int fd = init_pid > 0 ? open_root(b, init_pid) : -1;
 
-        if (init_pid > 0)
-                g_array_prepend_val(pids, init_pid);
-        for (guint i = 0; i < pids->len; i++) {
-                g_autofree char *path = g_strdup_printf("%s/%d/root", b->proc, g_array_index(pids, gint, i));
-                int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-                if (fd >= 0)
-                        return fd;
+        *pid = init_pid;
+        for (guint i = 0; fd < 0 && i < pids->len; i++) {
+                *pid = g_array_index(pids, gint, i);
+                fd = open_root(b, *pid);
+                if (fd >= 0 && host >= 0 && is_same(fd, host))
+                        bh_fd_clear(&fd);
         }
-        return -1;
+        return fd;
 }
 
 static guint kept_of(const Making *m, guint32 rule) {
@@ -261,7 +274,7 @@ static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
 
 /* Where the kernel cannot see what a program loads: its loader may not be run as a program. */
 static void add_loader(Making *m, const char *path, guint32 rule) {
-        g_auto(BhFd) fd = open_in(m->root, path);
+        g_auto(BhFd) fd = open_in(m, path, NULL);
 
         if (fd >= 0)
                 add_file(m, fd, rule, TRUE);
@@ -293,14 +306,18 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
         __u64 name[BH_BLOCK_NAME / 8] = { 0 };
         struct bh_block_asked asked;
         struct stat st;
-        g_auto(BhFd) dir = open_in(m->root, folder), fd = open_in(m->root, path);
+        g_autoptr(GError) no_folder = NULL, no_file = NULL;
+        g_auto(BhFd) dir = open_in(m, folder, &no_folder), fd = open_in(m, path, &no_file);
+        const gboolean barred = fd < 0 && !g_error_matches(no_file, G_FILE_ERROR, G_FILE_ERROR_NOENT);
 
-        if (kept_of(m, rule) && (dir < 0 || (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))))) {
+        if (kept_of(m, rule) && (dir < 0 || barred || (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))))) {
                 say(m->done->notes, "%s is gone: the file that was there is refused wherever it is now", path);
                 return TRUE;
         }
         if (dir < 0 || !ask_kernel(m->b, dir, &asked))
-                return bh_enforce_fail(error, "%s: there is no folder %s in the container%s%s", path, folder, dir < 0 ? ": " : "", dir < 0 ? g_strerror(errno) : "");
+                return bh_enforce_fail(error, "%s: there is no folder %s in the container that could be looked at%s%s", path, folder, no_folder ? ": " : "", no_folder ? no_folder->message : "");
+        if (barred)
+                return bh_enforce_fail(error, "%s", no_file->message);
         if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode)))
                 return bh_enforce_fail(error, "%s is no file in the container: name a program", path);
         memcpy(name, base, MIN(strlen(base), sizeof(name) - 1));
@@ -491,6 +508,8 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
         struct bh_block_subject was = { 0 };
 
         bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &m->s->id, &was);
+        if (!m->mounts)
+                return bh_enforce_fail(error, "the container's mounts cannot be read: it ended, or has more than %u", BH_FILE_MOUNTS_MAX);
         for (guint i = 0; i < n; i++) {
                 guint paths = 0;
 
@@ -527,6 +546,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         guint64 id = b->v2 ? bh_cgroup_id(AT_FDCWD, path) : 0;
         Making m = { .b = b, .root = -1, .done = done };
         gboolean fresh, ok;
+        gint pid;
 
         *done = (BhBlockDone){ .open = g_ptr_array_new_with_free_func(g_free), .notes = g_ptr_array_new_with_free_func(g_free) };
         if (!n) {
@@ -540,7 +560,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
                 return bh_enforce_fail(error, "something is refused to %u containers, which is as many as there may be: release others first", BH_BLOCK_SUBJECTS);
         if (!bh_block_prepare(b, error) || !bh_block_pin(b, error))
                 return FALSE;
-        m.root = root_of(b, cgroup, subject->init_pid);
+        m.root = root_of(b, cgroup, subject->init_pid, &pid);
         if (m.root < 0) {
                 if (!g_hash_table_size(b->subjects))
                         bh_block_unpin(b);
@@ -553,6 +573,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         g_free(s->cgroup);
         s->cgroup = g_strdup(cgroup);
         m.keys = new_keys();
+        m.mounts = bh_keeper_mounts(b->proc, pid);
         ok = make(&m, rules, n, subject, error);
         if (!ok && fresh)
                 drop_subject(b, s);
@@ -564,6 +585,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         }
         tidy(b);
         g_hash_table_unref(m.keys);
+        g_clear_pointer(&m.mounts, g_array_unref);
         close(m.root);
         return ok;
 }

@@ -14,7 +14,6 @@
 #include "base/fdio.h"
 #include "keeper_walk.h"
 
-#define TABLE_MAX (4u << 20)
 #define PIDS_MAX 1024u
 #define ASK FAN_OPEN_PERM
 
@@ -117,22 +116,6 @@ BhKeeperHeld *bh_keeper_held_new(json_t *set, int group, const char *proc, GErro
         }
         h->mount_ns = ns.st_ino;
         return g_steal_pointer(&h);
-}
-
-GArray *bh_keeper_mounts(const char *proc, pid_t pid) {
-        g_autofree char *root = g_strdup_printf("%s/%d/root", proc, pid), *table = g_strdup_printf("%s/%d/mountinfo", proc, pid);
-        char before[4096], after[4096];
-        gsize len = 0;
-        gboolean cut = FALSE;
-        gssize n = readlink(root, before, sizeof(before) - 1);
-        g_autofree char *text = bh_file_read(AT_FDCWD, table, TABLE_MAX, &len, &cut, NULL);
-        gssize again = readlink(root, after, sizeof(after) - 1);
-
-        /* a thread that changes its root meanwhile: then the points are of one knows not which */
-        if (!text || cut || n <= 0 || n != again || memcmp(before, after, (gsize) n))
-                return NULL;
-        before[n] = '\0';
-        return bh_file_mounts_parse(text, len, before);
 }
 
 /* ---- marks ---- */

@@ -17,6 +17,7 @@
 
 #include "base/fdio.h"
 #include "keeper_target.h"
+#include "keeper_walk.h"
 
 #define BEAT_MS 500
 #define LOOK_MS 1000

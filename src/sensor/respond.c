@@ -136,14 +136,28 @@ gboolean bh_respond_denies_files(const BhEntry *e) {
         return FALSE;
 }
 
+/* Something that is refused by what is in the container's file system, so that its root must be there first. */
+static gboolean needs_root(const BhEntry *e) {
+        for (guint i = 0; e->deny[i]; i++) {
+                g_autoptr(BhDeny) d = bh_deny_is(e->deny[i]) ? bh_deny_parse(e->deny[i], NULL) : NULL;
+
+                if (d && (d->kind == BH_DENY_EXEC || d->kind == BH_DENY_EXEC_NOT_IN_IMAGE))
+                        return TRUE;
+        }
+        return bh_respond_denies_files(e);
+}
+
 /* A process by which its files are reached. 0: none lives, or its runtime has not changed to the container's root yet. */
 static pid_t process_of(const BhRespond *r, const BhContainer *c, const char *cgroup) {
         g_autoptr(GArray) pids = c && c->init_pid > 0 ? NULL : bh_cgroup_pids(r->v2, cgroup, 1);
         pid_t pid = !pids ? c->init_pid : pids->len ? g_array_index(pids, gint, 0) : 0;
         g_autofree char *path = g_strdup_printf("%s/%d/root/.", r->proc, pid), *host = g_build_filename(r->proc, "1/root/.", NULL);
-        struct stat its, hosts;
+        const int flags = AT_STATX_DONT_SYNC; /* its root may be a file system that the container lets answer late */
+        struct statx its, hosts;
 
-        return pid > 0 && (stat(path, &its) || stat(host, &hosts) || its.st_dev != hosts.st_dev || its.st_ino != hosts.st_ino) ? pid : 0;
+        return pid > 0 && (statx(AT_FDCWD, path, flags, STATX_INO, &its) || statx(AT_FDCWD, host, flags, STATX_INO, &hosts) || its.stx_dev_major != hosts.stx_dev_major || its.stx_dev_minor != hosts.stx_dev_minor ||
+                           its.stx_ino != hosts.stx_ino)
+                       ? pid : 0;
 }
 
 /* Peers alone: see response/deny.h. */
@@ -172,7 +186,7 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
         g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify) g_ptr_array_unref);
         g_autoptr(GArray) rules = g_array_new(FALSE, FALSE, sizeof(BhBlockRule));
         g_autoptr(GPtrArray) files = g_ptr_array_new();
-        BhBlockSubject subject = { .init_pid = c ? c->init_pid : 0, .own_pids = c && !shares_pids(r, c) };
+        BhBlockSubject subject = { .init_pid = c && c->init_pid > 0 ? process_of(r, c, cgroup) : 0, .own_pids = c && !shares_pids(r, c) };
         GHashTableIter it;
         BhEntry *e;
 
@@ -604,7 +618,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
                 e->cgroup = g_steal_pointer(&cgroup);
                 id = id_of(r, e->cgroup);
         }
-        if (!id || id == e->cgroup_id || (bh_respond_denies_files(e) && !process_of(r, c, e->cgroup)))
+        if (!id || id == e->cgroup_id || (needs_root(e) && !process_of(r, c, e->cgroup)))
                 return;
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
                 if (!e->complained) {
