@@ -45,6 +45,7 @@ static void subject_free(gpointer data) {
 
         g_free(s->cgroup);
         g_hash_table_unref(s->keys);
+        g_hash_table_unref(s->rules);
         g_free(s);
 }
 
@@ -55,6 +56,7 @@ static BlockSubject *subject_of(BhBlock *b, guint64 id) {
                 s = g_new0(BlockSubject, 1);
                 s->id = id;
                 s->keys = new_keys();
+                s->rules = g_hash_table_new(g_direct_hash, g_direct_equal);
                 g_hash_table_insert(b->subjects, &s->id, s);
         }
         return s;
@@ -98,12 +100,22 @@ static void find_subjects(BhBlock *b) {
 
         for (const guint64 *key = NULL; bpf_map_get_next_key(b->maps[BLOCK_SUBJECTS], key, &next_id) == 0; key = &id) {
                 id = next_id;
-                if (bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &v) == 0)
-                        subject_of(b, id)->needs = needs_of(&v);
+                if (bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &v))
+                        continue;
+                BlockSubject *s = subject_of(b, id);
+
+                s->needs = needs_of(&v);
+                for (guint i = 0; i < BH_BLOCK_KINDS; i++)
+                        if (v.rules[i])
+                                g_hash_table_add(s->rules, GUINT_TO_POINTER(v.rules[i]));
         }
         for (; bpf_map_get_next_key(b->maps[BLOCK_FILES], have ? &at : NULL, &next) == 0; at = next, have = TRUE)
-                if (bpf_map_lookup_elem(b->maps[BLOCK_FILES], &next, &file) == 0)
-                        add_key(subject_of(b, next.cgroup)->keys, &next, &file);
+                if (bpf_map_lookup_elem(b->maps[BLOCK_FILES], &next, &file) == 0) {
+                        BlockSubject *s = subject_of(b, next.cgroup);
+
+                        add_key(s->keys, &next, &file);
+                        g_hash_table_add(s->rules, GUINT_TO_POINTER(file.rule));
+                }
         for (const guint32 *key = NULL; bpf_map_get_next_key(b->maps[BLOCK_NAMESPACES], key, &next_inum) == 0; key = &inum) {
                 inum = next_inum;
                 if (bpf_map_lookup_elem(b->maps[BLOCK_NAMESPACES], &inum, &ns) == 0)
@@ -398,11 +410,13 @@ static gboolean namespace_of(const BhBlock *b, gint pid, guint32 *inum, __u64 *t
         return TRUE;
 }
 
-static gboolean put_count(BhBlock *b, guint32 rule, GError **error) {
+static gboolean put_count(BhBlock *b, BlockSubject *s, guint32 rule, GError **error) {
         const struct bh_block_count none = { 0 };
 
-        if (bpf_map_update_elem(b->maps[BLOCK_COUNTS], &rule, &none, BPF_NOEXIST) == 0 || errno == EEXIST)
+        if (bpf_map_update_elem(b->maps[BLOCK_COUNTS], &rule, &none, BPF_NOEXIST) == 0 || errno == EEXIST) {
+                g_hash_table_add(s->rules, GUINT_TO_POINTER(rule));
                 return TRUE;
+        }
         return bh_enforce_fail(error, "as many blocks are in force as there may be (%u): release others first", BH_BLOCK_RULES);
 }
 
@@ -462,34 +476,38 @@ static void put_namespace(BhBlock *b, BlockSubject *s, const BhBlockSubject *sub
         s->ns = inum;
 }
 
-static void drop_counts(BhBlock *b, guint64 id, const struct bh_block_subject *v, GHashTable *keys, const BhBlockRule *rules, guint n) {
-        g_autoptr(GHashTable) old = g_hash_table_new(g_direct_hash, g_direct_equal);
-        const struct bh_block_file *file;
+static GHashTable *copy_of(GHashTable *numbers) {
+        GHashTable *copy = g_hash_table_new(g_direct_hash, g_direct_equal);
+        GHashTableIter it;
+        gpointer number;
+
+        g_hash_table_iter_init(&it, numbers);
+        while (g_hash_table_iter_next(&it, &number, NULL))
+                g_hash_table_add(copy, number);
+        return copy;
+}
+
+/* Numbers of this subject that are not in `stay` (NULL: all) are counted no more. */
+static void drop_counts(BhBlock *b, BlockSubject *s, GHashTable *stay) {
         GHashTableIter it;
         gpointer rule;
 
-        for (guint i = 0; i < BH_BLOCK_KINDS; i++)
-                g_hash_table_add(old, GUINT_TO_POINTER(v->rules[i]));
-        g_hash_table_iter_init(&it, keys);
-        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &file))
-                g_hash_table_add(old, GUINT_TO_POINTER(file->rule));
-        for (guint i = 0; i < n; i++)
-                g_hash_table_remove(old, GUINT_TO_POINTER(rules[i].number));
-        g_hash_table_iter_init(&it, old);
+        g_hash_table_iter_init(&it, s->rules);
         while (g_hash_table_iter_next(&it, &rule, NULL)) {
                 const guint32 number = GPOINTER_TO_UINT(rule);
 
+                if (stay && g_hash_table_contains(stay, rule))
+                        continue;
                 bpf_map_delete_elem(b->maps[BLOCK_COUNTS], &number);
+                g_hash_table_iter_remove(&it);
         }
 }
 
 static void drop_subject(BhBlock *b, BlockSubject *s) {
-        struct bh_block_subject v = { 0 };
         guint64 id = s->id;
 
-        bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &v);
         bpf_map_delete_elem(b->maps[BLOCK_SUBJECTS], &id); /* at once; the rest takes some time */
-        drop_counts(b, id, &v, s->keys, NULL, 0);
+        drop_counts(b, s, NULL);
         if (s->ns)
                 bpf_map_delete_elem(b->maps[BLOCK_NAMESPACES], &s->ns);
         take_keys(b, s, NULL);
@@ -504,10 +522,9 @@ static void tidy(BhBlock *b) {
 }
 
 static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, GError **error) {
+        g_autoptr(GHashTable) numbers = g_hash_table_new(g_direct_hash, g_direct_equal);
         BhBlock *b = m->b;
-        struct bh_block_subject was = { 0 };
 
-        bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &m->s->id, &was);
         if (!m->mounts)
                 return bh_enforce_fail(error, "the container's mounts cannot be read: it ended, or has more than %u", BH_FILE_MOUNTS_MAX);
         for (guint i = 0; i < n; i++) {
@@ -515,7 +532,8 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
 
                 for (guint k = 0; k < rules[i].denies->len; k++)
                         paths += ((const BhDeny *) rules[i].denies->pdata[k])->kind == BH_DENY_EXEC;
-                if (!put_count(b, rules[i].number, error))
+                g_hash_table_add(numbers, GUINT_TO_POINTER(rules[i].number));
+                if (!put_count(b, m->s, rules[i].number, error))
                         return FALSE;
                 for (guint k = 0; k < rules[i].denies->len; k++)
                         if (!add_deny(m, rules[i].denies->pdata[k], rules[i].number, paths, error))
@@ -536,7 +554,7 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
                 return bh_enforce_fail(error, "cannot tell the kernel programs about the container: %s", g_strerror(errno));
         }
         m->s->needs = needs_of(&m->v);
-        drop_counts(b, m->s->id, &was, m->s->keys, rules, n);
+        drop_counts(b, m->s, numbers);
         take_keys(b, m->s, m->keys);
         return TRUE;
 }
@@ -572,6 +590,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         m.s = s = subject_of(b, id);
         g_free(s->cgroup);
         s->cgroup = g_strdup(cgroup);
+        g_autoptr(GHashTable) counted = copy_of(s->rules);
         m.keys = new_keys();
         m.mounts = bh_keeper_mounts(b->proc, pid);
         ok = make(&m, rules, n, subject, error);
@@ -582,6 +601,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
 
                 bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &now);
                 s->needs = needs_of(&now);
+                drop_counts(b, s, counted);
         }
         tidy(b);
         g_hash_table_unref(m.keys);

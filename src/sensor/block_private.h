@@ -11,9 +11,10 @@ typedef enum { NEED_RUN = 1, NEED_CAP = 2, NEED_MOUNT = 4, NEED_PTRACE = 8, NEED
 
 typedef struct {
         guint64 id;
-        char *cgroup;     /* NULL: found pinned, and not set yet */
-        GHashTable *keys; /* struct bh_block_key → struct bh_block_file */
-        guint32 ns;       /* 0: none */
+        char *cgroup;      /* NULL: found pinned, and not set yet */
+        GHashTable *keys;  /* struct bh_block_key → struct bh_block_file */
+        GHashTable *rules; /* numbers that are counted for it */
+        guint32 ns;        /* 0: none */
         guint needs;
 } BlockSubject;
 
