@@ -105,11 +105,12 @@ gboolean bh_block_pin(BhBlock *b, GError **error) {
 
         if (b->pinned)
                 return TRUE;
-        gboolean ok = bh_pins_make(b->dir, b->home, error) && pin_one(b, b->ask, "prog", "ask", error);
+        gboolean ok = bh_pins_make(b->dir, b->home, error);
         for (guint i = 0; ok && i < BLOCK_MAPS; i++)
                 ok = pin_one(b, b->maps[i], "map", map_names[i], error);
         for (guint i = 0; ok && (p = program_of(b->backend, i)); i++)
                 ok = pin_one(b, b->programs[i], "prog", p->name, error);
+        ok = ok && pin_one(b, b->ask, "prog", "ask", error); /* the last: with it, all are there, whenever this process is killed */
         if (!ok)
                 bh_pins_remove(b->home);
         return b->pinned = ok;
@@ -217,6 +218,7 @@ static int run_canary(BhBlock *b) {
         }
         pid_t pid = fork();
         if (pid == 0) {
+                close(go[1]); /* else it would wait for itself, with all that it has open, when the parent is killed now */
                 if (dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 || read(go[0], &byte, 1) != 1)
                         _exit(UNABLE);
                 execve(argv[0], argv, envp);
