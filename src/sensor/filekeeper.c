@@ -68,12 +68,13 @@ static gboolean connect_to(BhFileKeeper *k) {
 }
 
 static gboolean start(BhFileKeeper *k, GError **error) {
-        g_autofree char *program = bh_inspect_find_program("bulkhead-keeper", error), *said = NULL;
-        char *argv[] = { program, k->socket, k->proc, NULL };
+        g_autofree char *program = NULL, *said = NULL;
         int status = 0;
 
         if (k->fd >= 0 || connect_to(k)) /* one that had nothing to hold stays for a while */
                 return TRUE;
+        program = bh_inspect_find_program("bulkhead-keeper", error);
+        char *argv[] = { program, k->socket, k->proc, NULL };
         if (!program || !g_spawn_sync("/", argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &said, &status, error))
                 return FALSE;
         if (status)

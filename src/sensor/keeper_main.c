@@ -141,10 +141,17 @@ static gboolean replace_worker(Guard *g) {
 }
 
 static void hear_worker(Guard *g, json_t *m) {
-        const char *gone = json_string_value(json_object_get(m, "gone")), *container = json_string_value(json_object_get(m, "container"));
+        const char *gone = json_string_value(json_object_get(m, "gone")), *wide = json_string_value(json_object_get(m, "wide")), *container = json_string_value(json_object_get(m, "container"));
 
         if (gone) {
                 g_hash_table_remove(g->kept, gone);
+                return;
+        }
+        if (wide) {
+                Kept *k = g_hash_table_lookup(g->kept, wide);
+
+                if (k)
+                        k->wide = TRUE;
                 return;
         }
         if (container && json_is_true(json_object_get(m, "revived"))) {

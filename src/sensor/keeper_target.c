@@ -362,7 +362,7 @@ BhKeeperHeld *bh_keeper_look_again(BhKeeperHeld *h) {
                 return NULL;
         now->wide |= h->wide;
         now->narrow = h->narrow;
-        same = now->targets->len == h->targets->len;
+        same = now->targets->len == h->targets->len && now->wide == h->wide;
         for (guint i = 0; same && i < now->targets->len; i++)
                 same = find(h->targets, now->targets->pdata[i]) != NULL;
         return same ? NULL : g_steal_pointer(&now);
