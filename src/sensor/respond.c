@@ -579,6 +579,18 @@ json_t *bh_respond_status(BhRespond *r) {
 
 /* ---- time ---- */
 
+/* What all of a container's name is looked up with one of them. */
+static void all_looked(BhRespond *r, const BhEntry *of) {
+        const gint64 now = g_get_monotonic_time();
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                if (g_str_equal(e->container, of->container) && g_str_equal(e->cgroup, of->cgroup))
+                        e->looked_us = now;
+}
+
 /* Its container may have been removed, or be there anew. */
 static void look_after(BhRespond *r, BhEntry *e) {
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
@@ -600,7 +612,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         guint64 id = id_of(r, e->cgroup);
         if (id && id == e->cgroup_id && e->action == BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US) {
                 /* what it cannot look at now it looks at the next time: what was refused stays so */
-                e->looked_us = g_get_monotonic_time();
+                all_looked(r, e);
                 hold_acts(r, c, e->container, e->cgroup, FALSE, &held, NULL);
                 return;
         }
