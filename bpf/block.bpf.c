@@ -118,9 +118,10 @@ static __always_inline void find_by_namespace(struct who *w, struct task_struct 
                 bpf_probe_read_kernel(&number, sizeof(number), (char *) pid + bpf_core_field_offset(struct pid, numbers) + i * bpf_core_type_size(struct upid));
                 struct pid_namespace___reaper *ns = (void *) number.ns;
                 __u32 inum = BPF_CORE_READ(ns, ns.inum);
+                /* the leader: a thread of the first process becomes the reaper when its leader ends */
                 struct bh_block_ns *known = bpf_map_lookup_elem(&namespaces, &inum);
 
-                if (known && BPF_CORE_READ(ns, child_reaper, start_boottime) / 10000000 == known->ticks && look(w, known->cgroup))
+                if (known && BPF_CORE_READ(ns, child_reaper, group_leader, start_boottime) / 10000000 == known->ticks && look(w, known->cgroup))
                         return;
         }
 }
