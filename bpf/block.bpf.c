@@ -207,8 +207,9 @@ static __always_inline bool in_image(const struct who *w, struct file *file) {
 /* A runtime's own program on its way into the container is not the container's. */
 static __always_inline bool is_runtimes(const struct who *w) {
         struct task_struct *task = (struct task_struct *) bpf_get_current_task();
+        __u32 ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
 
-        return BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) == w->subject->host_mnt_ns;
+        return ns == w->subject->host_mnt_ns || ns == w->subject->own_mnt_ns;
 }
 
 /* ---- telling ---- */

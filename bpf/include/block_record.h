@@ -51,8 +51,7 @@ struct bh_block_subject {
         __u64 caps;                   /* bit by number */
         __u32 rules[BH_BLOCK_KINDS];  /* by kind; 0: not refused. EXEC: any of its files is in the map */
         __u32 root_dev;               /* of the overlay that is the container's root */
-        __u32 host_mnt_ns;            /* programs of runtimes run there, in the container's cgroup */
-        __u32 pad;
+        __u32 host_mnt_ns, own_mnt_ns; /* the first process's, and the sensor's: programs of runtimes run there, in the container's cgroup */
 };
 _Static_assert(sizeof(struct bh_block_subject) == 48, "shared layout");
 

@@ -353,8 +353,9 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
 static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
         static const char *const loaders[] = { "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux.so.2",         "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1",
                                                "/lib/ld-musl-i386.so.1",      "/lib/ld-musl-aarch64.so.1" };
+        g_autofree char *first = g_strdup_printf("%s/1/ns/mnt", m->b->proc);
         struct bh_block_asked asked;
-        struct stat ns;
+        struct stat ns, host;
 
         if (!ask_kernel(m->b, m->root, &asked) || !asked.overlay)
                 return bh_enforce_fail(error, "which programs are from the image cannot be told in this container: its root is no overlay");
@@ -362,7 +363,8 @@ static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
                 return bh_enforce_fail(error, "cannot look at the own mount namespace: %s", g_strerror(errno));
         m->v.rules[BH_BLOCK_NOT_IN_IMAGE] = rule;
         m->v.root_dev = asked.dev;
-        m->v.host_mnt_ns = (guint32) ns.st_ino;
+        m->v.own_mnt_ns = (guint32) ns.st_ino; /* a service with file systems of its own, or in a container, is not where runtimes are */
+        m->v.host_mnt_ns = stat(first, &host) ? m->v.own_mnt_ns : (guint32) host.st_ino;
         for (guint i = 0; m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT && i < G_N_ELEMENTS(loaders); i++)
                 add_loader(m, loaders[i], rule);
         return TRUE;
