@@ -68,7 +68,7 @@ struct bh_block_config {
         __u32 pad;
 };
 
-/* counts map, by rule. */
+/* counts map, by rule. A build that takes over from another adds up both: for good as it is. */
 struct bh_block_count {
         __u64 acts;
         __u64 untold; /* of them, those for which the ring had no room */
@@ -82,6 +82,7 @@ struct bh_block_asked {
         __u32 found;
 };
 
+/* Told to the sensor; also to one of a later build, which passes over those of another size. */
 struct bh_block_act {
         __u64 time; /* since boot, ns */
         __u64 cgroup, ino;

@@ -133,6 +133,7 @@ BhBlock *bh_block_open(const char *dir, const char *v2_mount, const char *proc_p
         b->v2 = g_strdup(v2_mount);
         b->proc = g_strdup(proc_path);
         b->ask = -1;
+        b->left = g_array_new(FALSE, FALSE, sizeof(int));
         for (guint i = 0; i < BLOCK_MAPS; i++)
                 b->maps[i] = -1;
         for (guint i = 0; i < BLOCK_PROGRAMS; i++)
@@ -147,6 +148,9 @@ void bh_block_free(BhBlock *b) {
         if (!b)
                 return;
         bh_block_close(b);
+        for (guint i = 0; i < b->left->len; i++)
+                close(g_array_index(b->left, int, i));
+        g_array_unref(b->left);
         g_hash_table_unref(b->subjects);
         g_free(b->dir);
         g_free(b->home);
@@ -633,7 +637,7 @@ void bh_block_settle(BhBlock *b) {
         for (guint i = 0; i < stale->len; i++)
                 drop_subject(b, stale->pdata[i]);
         for (guint i = 0; others && i < others->len; i++)
-                bh_pins_remove(others->pdata[i]);
+                bh_block_take_over(b, others->pdata[i]);
         if (!g_hash_table_size(b->subjects))
                 bh_block_unpin(b);
 }
@@ -657,12 +661,23 @@ static int on_act(void *data, void *bytes, size_t size) {
         return 0;
 }
 
+/* Of another build, whose acts may have another size: those are in its counts alone. */
+static int on_left(void *data, void *bytes, size_t size) {
+        return size == sizeof(struct bh_block_act) ? on_act(data, bytes, size) : 0;
+}
+
 void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data) {
-        if (!b->backend)
-                return;
-        if (!b->ring && !(b->ring = ring_buffer__new(b->maps[BLOCK_ACTS], on_act, b, NULL)))
-                return;
         b->told = told;
         b->told_data = data;
-        ring_buffer__consume(b->ring);
+        for (guint i = 0; i < b->left->len; i++) {
+                struct ring_buffer *ring = ring_buffer__new(g_array_index(b->left, int, i), on_left, b, NULL);
+
+                if (ring)
+                        ring_buffer__consume(ring);
+                ring_buffer__free(ring);
+                close(g_array_index(b->left, int, i));
+        }
+        g_array_set_size(b->left, 0);
+        if (b->backend && (b->ring || (b->ring = ring_buffer__new(b->maps[BLOCK_ACTS], on_act, b, NULL))))
+                ring_buffer__consume(b->ring);
 }

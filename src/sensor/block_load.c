@@ -128,6 +128,37 @@ void bh_block_unpin(BhBlock *b) {
                 bh_block_close(b);
 }
 
+static void add_counts(const BhBlock *b, int others) {
+        struct bpf_map_info info = {};
+        __u32 len = sizeof(info);
+        guint32 rule, next;
+
+        if (!b->backend || bpf_obj_get_info_by_fd(others, &info, &len) || info.type != BPF_MAP_TYPE_HASH || info.key_size != sizeof(rule) || info.value_size != sizeof(struct bh_block_count))
+                return;
+        for (const guint32 *at = NULL; bpf_map_get_next_key(others, at, &next) == 0; at = &rule) {
+                struct bh_block_count more, now;
+
+                rule = next;
+                if (bpf_map_lookup_elem(others, &rule, &more) || bpf_map_lookup_elem(b->maps[BLOCK_COUNTS], &rule, &now))
+                        continue;
+                now.acts += more.acts;
+                now.untold += more.untold;
+                bpf_map_update_elem(b->maps[BLOCK_COUNTS], &rule, &now, BPF_EXIST);
+        }
+}
+
+void bh_block_take_over(BhBlock *b, const char *home) {
+        g_autofree char *counts_path = g_build_filename(home, "map_counts", NULL), *acts_path = g_build_filename(home, "map_acts", NULL);
+        g_auto(BhFd) counts = bpf_obj_get(counts_path);
+        int acts = bpf_obj_get(acts_path);
+
+        bh_pins_remove(home); /* first: it counts nothing more */
+        if (acts >= 0)
+                g_array_append_val(b->left, acts);
+        if (counts >= 0)
+                add_counts(b, counts);
+}
+
 gboolean bh_block_attach(BhBlock *b, guint needs, GError **error) {
         const struct program *p;
 
