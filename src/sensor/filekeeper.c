@@ -14,7 +14,7 @@
 #include "response/deny.h"
 
 struct BhFileKeeper {
-        char *run_dir, *socket, *proc, *v2;
+        char *socket, *proc, *v2;
         int fd;
         gboolean lost;
         GHashTable *held; /* containers */
@@ -85,7 +85,6 @@ static gboolean start(BhFileKeeper *k, GError **error) {
 BhFileKeeper *bh_filekeeper_open(const char *run_dir, const char *proc_path, const char *v2_mount) {
         BhFileKeeper *k = g_new0(BhFileKeeper, 1);
 
-        k->run_dir = g_strdup(run_dir);
         k->socket = g_build_filename(run_dir, BH_KEEPER_SOCKET, NULL);
         k->proc = g_strdup(proc_path);
         k->v2 = g_strdup(v2_mount ? v2_mount : "");
@@ -107,7 +106,6 @@ void bh_filekeeper_free(BhFileKeeper *k) {
                 return;
         bh_fd_clear(&k->fd);
         g_hash_table_unref(k->held);
-        g_free(k->run_dir);
         g_free(k->socket);
         g_free(k->proc);
         g_free(k->v2);
