@@ -290,18 +290,23 @@ static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
 
 /* Where the kernel cannot see what a program loads: its loader may not be run as a program. */
 static void add_loader(Making *m, const char *path, guint32 rule) {
-        g_auto(BhFd) fd = open_in(m, path, NULL);
+        g_autoptr(GError) why = NULL;
+        g_auto(BhFd) fd = open_in(m, path, &why);
 
         if (fd >= 0)
                 add_file(m, fd, rule, TRUE);
+        else if (!g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT) && !g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOTDIR))
+                say(m->done->open, "the loader %s: what it loads runs", why->message);
 }
 
-static void add_loader_of(Making *m, int fd, guint32 rule) {
-        g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd), *head = g_malloc(ELF_HEAD);
-        g_auto(BhFd) file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+static void add_loader_of(Making *m, int fd, const char *path, guint32 rule) {
+        g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd), *head = g_malloc(ELF_HEAD);
+        g_auto(BhFd) file = open(link, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a lease of the container's is not waited for */
         gssize n = file >= 0 ? pread(file, head, ELF_HEAD, 0) : -1;
         g_autoptr(BhElf) elf = n > 0 ? bh_elf_parse((const guint8 *) head, (gsize) n, NULL, NULL) : NULL;
 
+        if (n < 0)
+                say(m->done->open, "%s cannot be read (%s), so that its loader is not known: loaded by that, it runs", path, g_strerror(errno));
         if (elf && *elf->interpreter)
                 add_loader(m, elf->interpreter, rule);
 }
@@ -350,7 +355,7 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
                 return bh_enforce_fail(error, "the kernel does not say what %s is", path);
         note_names(m, path, fd, &st);
         if (m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT)
-                add_loader_of(m, fd, rule);
+                add_loader_of(m, fd, path, rule);
         return TRUE;
 }
 
