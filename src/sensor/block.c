@@ -202,6 +202,7 @@ typedef struct {
         GHashTable *keys; /* wanted */
         BlockSubject *s;
         BhBlockDone *done;
+        guint kept, loaders; /* of the rule that is at hand, of before; of loaders the new ones, too */
 } Making;
 
 static void say(GPtrArray *to, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -258,16 +259,20 @@ static int root_of(BhBlock *b, const char *cgroup, gint init_pid, gint *pid) {
         return fd;
 }
 
-static guint kept_of(const Making *m, guint32 rule) {
+/* What was refused for this rule before. */
+static void count_kept(Making *m, guint32 rule) {
         const struct bh_block_key *key;
         const struct bh_block_file *file;
         GHashTableIter it;
-        guint n = 0;
 
+        m->kept = m->loaders = 0;
         g_hash_table_iter_init(&it, m->s->keys);
-        while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &file))
-                n += file->rule == rule && !key->name && !file->loader;
-        return n;
+        while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &file)) {
+                if (file->rule != rule || key->name)
+                        continue;
+                m->kept += !file->loader;
+                m->loaders += file->loader != 0;
+        }
 }
 
 static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
@@ -278,6 +283,8 @@ static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
                 return FALSE;
         key.ino = asked.ino;
         key.dev = asked.dev;
+        if (loader && !g_hash_table_contains(m->s->keys, &key) && !g_hash_table_contains(m->keys, &key) && m->loaders++ >= BH_BLOCK_LOADERS)
+                return TRUE;
         const struct bh_block_file *known = g_hash_table_lookup(m->keys, &key);
         if (!known || (known->loader && !loader)) {
                 const struct bh_block_file file = { .rule = rule, .generation = asked.generation, .loader = loader };
@@ -331,7 +338,7 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
         g_auto(BhFd) dir = open_in(m, folder, &no_folder), fd = open_in(m, path, &no_file);
         const gboolean barred = fd < 0 && !g_error_matches(no_file, G_FILE_ERROR, G_FILE_ERROR_NOENT);
 
-        if (kept_of(m, rule) && (dir < 0 || barred || (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))))) {
+        if (m->kept && (dir < 0 || barred || (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))))) {
                 say(m->done->notes, "%s is gone: the file that was there is refused wherever it is now", path);
                 return TRUE;
         }
@@ -351,7 +358,7 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
                 say(m->done->notes, "%s is not there now: what is put there will be refused", path);
                 return TRUE;
         }
-        if (kept_of(m, rule) < BH_BLOCK_KEPT * paths && !add_file(m, fd, rule, FALSE))
+        if (m->kept < BH_BLOCK_KEPT * paths && !add_file(m, fd, rule, FALSE))
                 return bh_enforce_fail(error, "the kernel does not say what %s is", path);
         note_names(m, path, fd, &st);
         if (m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT)
@@ -546,6 +553,7 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
                 g_hash_table_add(numbers, GUINT_TO_POINTER(rules[i].number));
                 if (!put_count(b, m->s, rules[i].number, error))
                         return FALSE;
+                count_kept(m, rules[i].number);
                 for (guint k = 0; k < rules[i].denies->len; k++)
                         if (!add_deny(m, rules[i].denies->pdata[k], rules[i].number, paths, error))
                                 return FALSE;

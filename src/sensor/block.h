@@ -19,6 +19,7 @@
 #include "response/deny.h"
 
 #define BH_BLOCK_KEPT 4u
+#define BH_BLOCK_LOADERS 32u /* of a rule, with those that were at their paths before; beyond, a loader that comes to one is not refused */
 
 typedef enum { BH_BLOCK_BACKEND_NONE, BH_BLOCK_BACKEND_LSM, BH_BLOCK_BACKEND_RETURN, BH_BLOCK_BACKEND_TRACEPOINT } BhBlockBackend;
 
