@@ -543,7 +543,7 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
         g_autoptr(GHashTable) numbers = g_hash_table_new(g_direct_hash, g_direct_equal);
         BhBlock *b = m->b;
 
-        if (!m->mounts)
+        if (m->root >= 0 && !m->mounts)
                 return bh_enforce_fail(error, "the container's mounts cannot be read: it ended, or has more than %u", BH_FILE_MOUNTS_MAX);
         for (guint i = 0; i < n; i++) {
                 guint paths = 0;
@@ -578,12 +578,24 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
         return TRUE;
 }
 
+/* Whether anything in the container's file system is looked at. */
+static gboolean names_files(const BhBlockRule *rules, guint n) {
+        for (guint i = 0; i < n; i++)
+                for (guint k = 0; k < rules[i].denies->len; k++) {
+                        const BhDenyKind kind = ((const BhDeny *) rules[i].denies->pdata[k])->kind;
+
+                        if (kind == BH_DENY_EXEC || kind == BH_DENY_EXEC_NOT_IN_IMAGE)
+                                return TRUE;
+                }
+        return FALSE;
+}
+
 gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error) {
         g_autofree char *path = g_build_filename(b->v2 ? b->v2 : "/", cgroup, NULL);
         guint64 id = b->v2 ? bh_cgroup_id(AT_FDCWD, path) : 0;
         Making m = { .b = b, .root = -1, .done = done };
         gboolean fresh, ok;
-        gint pid;
+        gint pid = 0;
 
         *done = (BhBlockDone){ .open = g_ptr_array_new_with_free_func(g_free), .notes = g_ptr_array_new_with_free_func(g_free) };
         if (!n) {
@@ -597,11 +609,11 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
                 return bh_enforce_fail(error, "something is refused to %u containers, which is as many as there may be: release others first", BH_BLOCK_SUBJECTS);
         if (!bh_block_prepare(b, error) || !bh_block_pin(b, error))
                 return FALSE;
-        m.root = root_of(b, cgroup, subject->init_pid, &pid);
-        if (m.root < 0) {
+        const gboolean files = names_files(rules, n);
+        if (files && (m.root = root_of(b, cgroup, subject->init_pid, &pid)) < 0) {
                 if (!g_hash_table_size(b->subjects))
                         bh_block_unpin(b);
-                return bh_enforce_fail(error, "no process of the container lives, through which its files could be found");
+                return bh_enforce_fail(error, "no process of the container lives that has a root of its own, through which its files could be found");
         }
         BlockSubject *s = subject_at(b, cgroup);
         if (s && s->id != id) /* it was removed and made again */
@@ -611,7 +623,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         s->cgroup = g_strdup(cgroup);
         g_autoptr(GHashTable) counted = copy_of(s->rules);
         m.keys = new_keys();
-        m.mounts = bh_keeper_mounts(b->proc, pid);
+        m.mounts = files ? bh_keeper_mounts(b->proc, pid) : NULL;
         ok = make(&m, rules, n, subject, error);
         if (!ok && fresh)
                 drop_subject(b, s);
@@ -625,7 +637,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         tidy(b);
         g_hash_table_unref(m.keys);
         g_clear_pointer(&m.mounts, g_array_unref);
-        close(m.root);
+        bh_fd_clear(&m.root);
         return ok;
 }
 
