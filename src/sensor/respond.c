@@ -181,6 +181,14 @@ static void held_clear(Held *held) {
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Held, held_clear)
 
+/* Anything but files, which are their keeper's. */
+static gboolean names_acts(const GPtrArray *denies) {
+        for (guint i = 0; i < denies->len; i++)
+                if (((const BhDeny *) denies->pdata[i])->kind != BH_DENY_FILE)
+                        return TRUE;
+        return FALSE;
+}
+
 /* What is refused but peers. `files_too`: files as well, which their keeper looks at again by itself. */
 static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, gboolean files_too, Held *held, GError **error) {
         g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify) g_ptr_array_unref);
@@ -201,7 +209,7 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
                         return FALSE;
                 g_ptr_array_add(all, denies);
                 const BhBlockRule rule = { .number = (guint32) e->serial, .denies = denies };
-                if (denies->len)
+                if (names_acts(denies))
                         g_array_append_val(rules, rule);
         }
         if (!bh_respond_is_there(r, cgroup)) { /* nobody is left to whom anything could be refused */

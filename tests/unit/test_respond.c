@@ -354,12 +354,15 @@ static const char *const read_shadow[] = { "file:r:/etc/shadow", "file:r:/srv/" 
 
 static void files_go_to_the_keeper_and_are_let_go(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "04", .action = "block", .container = ID, .deny = read_shadow, .n_deny = 2, .best_effort = TRUE }, off = { .id = "04", .release = TRUE };
+
+        acts_kernel = (struct BhBlock){ 0 };
         g_autoptr(BhRespond) r = begin(n);
         json_auto_t *told = bh_respond_order(r, &o);
 
         g_assert_cmpstr(text_at(told, "state"), ==, "active");
         g_assert_cmpuint(keeper.rules, ==, 2);
         g_assert_cmpuint(kernel.set, ==, 0);
+        g_assert_cmpuint(acts_kernel.rules, ==, 0);
         json_auto_t *released = bh_respond_order(r, &off);
         g_assert_cmpstr(text_at(released, "state"), ==, "released");
         g_assert_cmpuint(keeper.drops, ==, 1);
