@@ -118,9 +118,10 @@ static __always_inline void find_by_namespace(struct who *w, struct task_struct 
                 bpf_probe_read_kernel(&number, sizeof(number), (char *) pid + bpf_core_field_offset(struct pid, numbers) + i * bpf_core_type_size(struct upid));
                 struct pid_namespace___reaper *ns = (void *) number.ns;
                 __u32 inum = BPF_CORE_READ(ns, ns.inum);
+                /* the leader: a thread of the first process becomes the reaper when its leader ends */
                 struct bh_block_ns *known = bpf_map_lookup_elem(&namespaces, &inum);
 
-                if (known && BPF_CORE_READ(ns, child_reaper, start_boottime) / 10000000 == known->ticks && look(w, known->cgroup))
+                if (known && BPF_CORE_READ(ns, child_reaper, group_leader, start_boottime) / 10000000 == known->ticks && look(w, known->cgroup))
                         return;
         }
 }
@@ -206,8 +207,9 @@ static __always_inline bool in_image(const struct who *w, struct file *file) {
 /* A runtime's own program on its way into the container is not the container's. */
 static __always_inline bool is_runtimes(const struct who *w) {
         struct task_struct *task = (struct task_struct *) bpf_get_current_task();
+        __u32 ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
 
-        return BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) == w->subject->host_mnt_ns;
+        return ns == w->subject->host_mnt_ns || ns == w->subject->own_mnt_ns;
 }
 
 /* ---- telling ---- */

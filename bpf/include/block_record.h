@@ -51,8 +51,7 @@ struct bh_block_subject {
         __u64 caps;                   /* bit by number */
         __u32 rules[BH_BLOCK_KINDS];  /* by kind; 0: not refused. EXEC: any of its files is in the map */
         __u32 root_dev;               /* of the overlay that is the container's root */
-        __u32 host_mnt_ns;            /* programs of runtimes run there, in the container's cgroup */
-        __u32 pad;
+        __u32 host_mnt_ns, own_mnt_ns; /* the first process's, and the sensor's: programs of runtimes run there, in the container's cgroup */
 };
 _Static_assert(sizeof(struct bh_block_subject) == 48, "shared layout");
 
@@ -69,7 +68,7 @@ struct bh_block_config {
         __u32 pad;
 };
 
-/* counts map, by rule. */
+/* counts map, by rule. A build that takes over from another adds up both: for good as it is. */
 struct bh_block_count {
         __u64 acts;
         __u64 untold; /* of them, those for which the ring had no room */
@@ -83,6 +82,7 @@ struct bh_block_asked {
         __u32 found;
 };
 
+/* Told to the sensor; also to one of a later build, which passes over those of another size. */
 struct bh_block_act {
         __u64 time; /* since boot, ns */
         __u64 cgroup, ino;

@@ -2,11 +2,9 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/escape.h"
@@ -16,6 +14,7 @@
 #include "container/cgroup.h"
 #include "enforce.h"
 #include "enforce_pin.h"
+#include "keeper_walk.h"
 #include "parse/elf.h"
 
 #define PIDS 64u            /* asked for the root of a container whose first process is not known */
@@ -46,6 +45,7 @@ static void subject_free(gpointer data) {
 
         g_free(s->cgroup);
         g_hash_table_unref(s->keys);
+        g_hash_table_unref(s->rules);
         g_free(s);
 }
 
@@ -56,6 +56,7 @@ static BlockSubject *subject_of(BhBlock *b, guint64 id) {
                 s = g_new0(BlockSubject, 1);
                 s->id = id;
                 s->keys = new_keys();
+                s->rules = g_hash_table_new(g_direct_hash, g_direct_equal);
                 g_hash_table_insert(b->subjects, &s->id, s);
         }
         return s;
@@ -99,12 +100,22 @@ static void find_subjects(BhBlock *b) {
 
         for (const guint64 *key = NULL; bpf_map_get_next_key(b->maps[BLOCK_SUBJECTS], key, &next_id) == 0; key = &id) {
                 id = next_id;
-                if (bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &v) == 0)
-                        subject_of(b, id)->needs = needs_of(&v);
+                if (bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &v))
+                        continue;
+                BlockSubject *s = subject_of(b, id);
+
+                s->needs = needs_of(&v);
+                for (guint i = 0; i < BH_BLOCK_KINDS; i++)
+                        if (v.rules[i])
+                                g_hash_table_add(s->rules, GUINT_TO_POINTER(v.rules[i]));
         }
         for (; bpf_map_get_next_key(b->maps[BLOCK_FILES], have ? &at : NULL, &next) == 0; at = next, have = TRUE)
-                if (bpf_map_lookup_elem(b->maps[BLOCK_FILES], &next, &file) == 0)
-                        add_key(subject_of(b, next.cgroup)->keys, &next, &file);
+                if (bpf_map_lookup_elem(b->maps[BLOCK_FILES], &next, &file) == 0) {
+                        BlockSubject *s = subject_of(b, next.cgroup);
+
+                        add_key(s->keys, &next, &file);
+                        g_hash_table_add(s->rules, GUINT_TO_POINTER(file.rule));
+                }
         for (const guint32 *key = NULL; bpf_map_get_next_key(b->maps[BLOCK_NAMESPACES], key, &next_inum) == 0; key = &inum) {
                 inum = next_inum;
                 if (bpf_map_lookup_elem(b->maps[BLOCK_NAMESPACES], &inum, &ns) == 0)
@@ -122,6 +133,7 @@ BhBlock *bh_block_open(const char *dir, const char *v2_mount, const char *proc_p
         b->v2 = g_strdup(v2_mount);
         b->proc = g_strdup(proc_path);
         b->ask = -1;
+        b->left = g_array_new(FALSE, FALSE, sizeof(int));
         for (guint i = 0; i < BLOCK_MAPS; i++)
                 b->maps[i] = -1;
         for (guint i = 0; i < BLOCK_PROGRAMS; i++)
@@ -136,6 +148,9 @@ void bh_block_free(BhBlock *b) {
         if (!b)
                 return;
         bh_block_close(b);
+        for (guint i = 0; i < b->left->len; i++)
+                close(g_array_index(b->left, int, i));
+        g_array_unref(b->left);
         g_hash_table_unref(b->subjects);
         g_free(b->dir);
         g_free(b->home);
@@ -182,10 +197,12 @@ static gboolean tell_config(BhBlock *b, GError **error) {
 typedef struct {
         BhBlock *b;
         int root;
+        GArray *mounts; /* of whose root it is */
         struct bh_block_subject v;
         GHashTable *keys; /* wanted */
         BlockSubject *s;
         BhBlockDone *done;
+        guint kept, loaders; /* of the rule that is at hand, of before; of loaders the new ones, too */
 } Making;
 
 static void say(GPtrArray *to, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -197,11 +214,11 @@ static void say(GPtrArray *to, const char *format, ...) {
         va_end(ap);
 }
 
-/* As the container sees it: links end in its root. */
-static int open_in(int root, const char *path) {
-        const struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+/* As the container sees it: links end in its root. The caller's lock is held, so nobody is asked whom the container could let answer late. */
+static int open_in(const Making *m, const char *path, GError **error) {
+        const BhFileMount *on;
 
-        return (int) syscall(SYS_openat2, root, path, &how, sizeof(how));
+        return bh_keeper_walk(m->root, m->mounts, path, &on, error);
 }
 
 /* What an open file is to the kernel programs. */
@@ -213,32 +230,49 @@ static gboolean ask_kernel(BhBlock *b, int fd, struct bh_block_asked *asked) {
         return bpf_prog_test_run_opts(b->ask, &run) == 0 && bpf_map_lookup_elem(b->maps[BLOCK_ASKED], &zero, asked) == 0 && asked->found;
 }
 
-/* The root of the first process that can be asked; -1: there is none. */
-static int root_of(BhBlock *b, const char *cgroup, gint init_pid) {
-        g_autoptr(GArray) pids = bh_cgroup_pids(b->v2, cgroup, PIDS);
+static int open_root(const BhBlock *b, gint pid) {
+        g_autofree char *path = g_strdup_printf("%s/%d/root", b->proc, pid);
 
-        if (init_pid > 0)
-                g_array_prepend_val(pids, init_pid);
-        for (guint i = 0; i < pids->len; i++) {
-                g_autofree char *path = g_strdup_printf("%s/%d/root", b->proc, g_array_index(pids, gint, i));
-                int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-                if (fd >= 0)
-                        return fd;
-        }
-        return -1;
+        return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static guint kept_of(const Making *m, guint32 rule) {
+static gboolean is_same(int a, int c) {
+        struct statx one, other;
+
+        return statx(a, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &one) == 0 && statx(c, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &other) == 0 && one.stx_ino == other.stx_ino &&
+               one.stx_dev_major == other.stx_dev_major && one.stx_dev_minor == other.stx_dev_minor;
+}
+
+/* The root of the first process that can be asked; -1: there is none. A runtime's program in the container's cgroup has the host's. */
+static int root_of(BhBlock *b, const char *cgroup, gint init_pid, gint *pid) {
+        g_autoptr(GArray) pids = bh_cgroup_pids(b->v2, cgroup, PIDS);
+        g_auto(BhFd) host = open_root(b, 1);
+        int fd = init_pid > 0 ? open_root(b, init_pid) : -1;
+
+        *pid = init_pid;
+        for (guint i = 0; fd < 0 && i < pids->len; i++) {
+                *pid = g_array_index(pids, gint, i);
+                fd = open_root(b, *pid);
+                if (fd >= 0 && host >= 0 && is_same(fd, host))
+                        bh_fd_clear(&fd);
+        }
+        return fd;
+}
+
+/* What was refused for this rule before. */
+static void count_kept(Making *m, guint32 rule) {
         const struct bh_block_key *key;
         const struct bh_block_file *file;
         GHashTableIter it;
-        guint n = 0;
 
+        m->kept = m->loaders = 0;
         g_hash_table_iter_init(&it, m->s->keys);
-        while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &file))
-                n += file->rule == rule && !key->name && !file->loader;
-        return n;
+        while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &file)) {
+                if (file->rule != rule || key->name)
+                        continue;
+                m->kept += !file->loader;
+                m->loaders += file->loader != 0;
+        }
 }
 
 static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
@@ -249,6 +283,8 @@ static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
                 return FALSE;
         key.ino = asked.ino;
         key.dev = asked.dev;
+        if (loader && !g_hash_table_contains(m->s->keys, &key) && !g_hash_table_contains(m->keys, &key) && m->loaders++ >= BH_BLOCK_LOADERS)
+                return TRUE;
         const struct bh_block_file *known = g_hash_table_lookup(m->keys, &key);
         if (!known || (known->loader && !loader)) {
                 const struct bh_block_file file = { .rule = rule, .generation = asked.generation, .loader = loader };
@@ -261,18 +297,23 @@ static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
 
 /* Where the kernel cannot see what a program loads: its loader may not be run as a program. */
 static void add_loader(Making *m, const char *path, guint32 rule) {
-        g_auto(BhFd) fd = open_in(m->root, path);
+        g_autoptr(GError) why = NULL;
+        g_auto(BhFd) fd = open_in(m, path, &why);
 
         if (fd >= 0)
                 add_file(m, fd, rule, TRUE);
+        else if (!g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT) && !g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOTDIR))
+                say(m->done->open, "the loader %s: what it loads runs", why->message);
 }
 
-static void add_loader_of(Making *m, int fd, guint32 rule) {
-        g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd), *head = g_malloc(ELF_HEAD);
-        g_auto(BhFd) file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+static void add_loader_of(Making *m, int fd, const char *path, guint32 rule) {
+        g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd), *head = g_malloc(ELF_HEAD);
+        g_auto(BhFd) file = open(link, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a lease of the container's is not waited for */
         gssize n = file >= 0 ? pread(file, head, ELF_HEAD, 0) : -1;
         g_autoptr(BhElf) elf = n > 0 ? bh_elf_parse((const guint8 *) head, (gsize) n, NULL, NULL) : NULL;
 
+        if (n < 0)
+                say(m->done->open, "%s cannot be read (%s), so that its loader is not known: loaded by that, it runs", path, g_strerror(errno));
         if (elf && *elf->interpreter)
                 add_loader(m, elf->interpreter, rule);
 }
@@ -293,14 +334,18 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
         __u64 name[BH_BLOCK_NAME / 8] = { 0 };
         struct bh_block_asked asked;
         struct stat st;
-        g_auto(BhFd) dir = open_in(m->root, folder), fd = open_in(m->root, path);
+        g_autoptr(GError) no_folder = NULL, no_file = NULL;
+        g_auto(BhFd) dir = open_in(m, folder, &no_folder), fd = open_in(m, path, &no_file);
+        const gboolean barred = fd < 0 && !g_error_matches(no_file, G_FILE_ERROR, G_FILE_ERROR_NOENT);
 
-        if (kept_of(m, rule) && (dir < 0 || (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))))) {
+        if (m->kept && (dir < 0 || barred || (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))))) {
                 say(m->done->notes, "%s is gone: the file that was there is refused wherever it is now", path);
                 return TRUE;
         }
         if (dir < 0 || !ask_kernel(m->b, dir, &asked))
-                return bh_enforce_fail(error, "%s: there is no folder %s in the container%s%s", path, folder, dir < 0 ? ": " : "", dir < 0 ? g_strerror(errno) : "");
+                return bh_enforce_fail(error, "%s: there is no folder %s in the container that could be looked at%s%s", path, folder, no_folder ? ": " : "", no_folder ? no_folder->message : "");
+        if (barred)
+                return bh_enforce_fail(error, "%s", no_file->message);
         if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode)))
                 return bh_enforce_fail(error, "%s is no file in the container: name a program", path);
         memcpy(name, base, MIN(strlen(base), sizeof(name) - 1));
@@ -313,19 +358,20 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
                 say(m->done->notes, "%s is not there now: what is put there will be refused", path);
                 return TRUE;
         }
-        if (kept_of(m, rule) < BH_BLOCK_KEPT * paths && !add_file(m, fd, rule, FALSE))
+        if (m->kept < BH_BLOCK_KEPT * paths && !add_file(m, fd, rule, FALSE))
                 return bh_enforce_fail(error, "the kernel does not say what %s is", path);
         note_names(m, path, fd, &st);
         if (m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT)
-                add_loader_of(m, fd, rule);
+                add_loader_of(m, fd, path, rule);
         return TRUE;
 }
 
 static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
         static const char *const loaders[] = { "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux.so.2",         "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1",
                                                "/lib/ld-musl-i386.so.1",      "/lib/ld-musl-aarch64.so.1" };
+        g_autofree char *first = g_strdup_printf("%s/1/ns/mnt", m->b->proc);
         struct bh_block_asked asked;
-        struct stat ns;
+        struct stat ns, host;
 
         if (!ask_kernel(m->b, m->root, &asked) || !asked.overlay)
                 return bh_enforce_fail(error, "which programs are from the image cannot be told in this container: its root is no overlay");
@@ -333,7 +379,8 @@ static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
                 return bh_enforce_fail(error, "cannot look at the own mount namespace: %s", g_strerror(errno));
         m->v.rules[BH_BLOCK_NOT_IN_IMAGE] = rule;
         m->v.root_dev = asked.dev;
-        m->v.host_mnt_ns = (guint32) ns.st_ino;
+        m->v.own_mnt_ns = (guint32) ns.st_ino; /* a service with file systems of its own, or in a container, is not where runtimes are */
+        m->v.host_mnt_ns = stat(first, &host) ? m->v.own_mnt_ns : (guint32) host.st_ino;
         for (guint i = 0; m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT && i < G_N_ELEMENTS(loaders); i++)
                 add_loader(m, loaders[i], rule);
         return TRUE;
@@ -381,11 +428,13 @@ static gboolean namespace_of(const BhBlock *b, gint pid, guint32 *inum, __u64 *t
         return TRUE;
 }
 
-static gboolean put_count(BhBlock *b, guint32 rule, GError **error) {
+static gboolean put_count(BhBlock *b, BlockSubject *s, guint32 rule, GError **error) {
         const struct bh_block_count none = { 0 };
 
-        if (bpf_map_update_elem(b->maps[BLOCK_COUNTS], &rule, &none, BPF_NOEXIST) == 0 || errno == EEXIST)
+        if (bpf_map_update_elem(b->maps[BLOCK_COUNTS], &rule, &none, BPF_NOEXIST) == 0 || errno == EEXIST) {
+                g_hash_table_add(s->rules, GUINT_TO_POINTER(rule));
                 return TRUE;
+        }
         return bh_enforce_fail(error, "as many blocks are in force as there may be (%u): release others first", BH_BLOCK_RULES);
 }
 
@@ -445,34 +494,38 @@ static void put_namespace(BhBlock *b, BlockSubject *s, const BhBlockSubject *sub
         s->ns = inum;
 }
 
-static void drop_counts(BhBlock *b, guint64 id, const struct bh_block_subject *v, GHashTable *keys, const BhBlockRule *rules, guint n) {
-        g_autoptr(GHashTable) old = g_hash_table_new(g_direct_hash, g_direct_equal);
-        const struct bh_block_file *file;
+static GHashTable *copy_of(GHashTable *numbers) {
+        GHashTable *copy = g_hash_table_new(g_direct_hash, g_direct_equal);
+        GHashTableIter it;
+        gpointer number;
+
+        g_hash_table_iter_init(&it, numbers);
+        while (g_hash_table_iter_next(&it, &number, NULL))
+                g_hash_table_add(copy, number);
+        return copy;
+}
+
+/* Numbers of this subject that are not in `stay` (NULL: all) are counted no more. */
+static void drop_counts(BhBlock *b, BlockSubject *s, GHashTable *stay) {
         GHashTableIter it;
         gpointer rule;
 
-        for (guint i = 0; i < BH_BLOCK_KINDS; i++)
-                g_hash_table_add(old, GUINT_TO_POINTER(v->rules[i]));
-        g_hash_table_iter_init(&it, keys);
-        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &file))
-                g_hash_table_add(old, GUINT_TO_POINTER(file->rule));
-        for (guint i = 0; i < n; i++)
-                g_hash_table_remove(old, GUINT_TO_POINTER(rules[i].number));
-        g_hash_table_iter_init(&it, old);
+        g_hash_table_iter_init(&it, s->rules);
         while (g_hash_table_iter_next(&it, &rule, NULL)) {
                 const guint32 number = GPOINTER_TO_UINT(rule);
 
+                if (stay && g_hash_table_contains(stay, rule))
+                        continue;
                 bpf_map_delete_elem(b->maps[BLOCK_COUNTS], &number);
+                g_hash_table_iter_remove(&it);
         }
 }
 
 static void drop_subject(BhBlock *b, BlockSubject *s) {
-        struct bh_block_subject v = { 0 };
         guint64 id = s->id;
 
-        bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &v);
         bpf_map_delete_elem(b->maps[BLOCK_SUBJECTS], &id); /* at once; the rest takes some time */
-        drop_counts(b, id, &v, s->keys, NULL, 0);
+        drop_counts(b, s, NULL);
         if (s->ns)
                 bpf_map_delete_elem(b->maps[BLOCK_NAMESPACES], &s->ns);
         take_keys(b, s, NULL);
@@ -487,17 +540,20 @@ static void tidy(BhBlock *b) {
 }
 
 static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, GError **error) {
+        g_autoptr(GHashTable) numbers = g_hash_table_new(g_direct_hash, g_direct_equal);
         BhBlock *b = m->b;
-        struct bh_block_subject was = { 0 };
 
-        bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &m->s->id, &was);
+        if (m->root >= 0 && !m->mounts)
+                return bh_enforce_fail(error, "the container's mounts cannot be read: it ended, or has more than %u", BH_FILE_MOUNTS_MAX);
         for (guint i = 0; i < n; i++) {
                 guint paths = 0;
 
                 for (guint k = 0; k < rules[i].denies->len; k++)
                         paths += ((const BhDeny *) rules[i].denies->pdata[k])->kind == BH_DENY_EXEC;
-                if (!put_count(b, rules[i].number, error))
+                g_hash_table_add(numbers, GUINT_TO_POINTER(rules[i].number));
+                if (!put_count(b, m->s, rules[i].number, error))
                         return FALSE;
+                count_kept(m, rules[i].number);
                 for (guint k = 0; k < rules[i].denies->len; k++)
                         if (!add_deny(m, rules[i].denies->pdata[k], rules[i].number, paths, error))
                                 return FALSE;
@@ -517,9 +573,21 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
                 return bh_enforce_fail(error, "cannot tell the kernel programs about the container: %s", g_strerror(errno));
         }
         m->s->needs = needs_of(&m->v);
-        drop_counts(b, m->s->id, &was, m->s->keys, rules, n);
+        drop_counts(b, m->s, numbers);
         take_keys(b, m->s, m->keys);
         return TRUE;
+}
+
+/* Whether anything in the container's file system is looked at. */
+static gboolean names_files(const BhBlockRule *rules, guint n) {
+        for (guint i = 0; i < n; i++)
+                for (guint k = 0; k < rules[i].denies->len; k++) {
+                        const BhDenyKind kind = ((const BhDeny *) rules[i].denies->pdata[k])->kind;
+
+                        if (kind == BH_DENY_EXEC || kind == BH_DENY_EXEC_NOT_IN_IMAGE)
+                                return TRUE;
+                }
+        return FALSE;
 }
 
 gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error) {
@@ -527,6 +595,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         guint64 id = b->v2 ? bh_cgroup_id(AT_FDCWD, path) : 0;
         Making m = { .b = b, .root = -1, .done = done };
         gboolean fresh, ok;
+        gint pid = 0;
 
         *done = (BhBlockDone){ .open = g_ptr_array_new_with_free_func(g_free), .notes = g_ptr_array_new_with_free_func(g_free) };
         if (!n) {
@@ -540,11 +609,11 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
                 return bh_enforce_fail(error, "something is refused to %u containers, which is as many as there may be: release others first", BH_BLOCK_SUBJECTS);
         if (!bh_block_prepare(b, error) || !bh_block_pin(b, error))
                 return FALSE;
-        m.root = root_of(b, cgroup, subject->init_pid);
-        if (m.root < 0) {
+        const gboolean files = names_files(rules, n);
+        if (files && (m.root = root_of(b, cgroup, subject->init_pid, &pid)) < 0) {
                 if (!g_hash_table_size(b->subjects))
                         bh_block_unpin(b);
-                return bh_enforce_fail(error, "no process of the container lives, through which its files could be found");
+                return bh_enforce_fail(error, "no process of the container lives that has a root of its own, through which its files could be found");
         }
         BlockSubject *s = subject_at(b, cgroup);
         if (s && s->id != id) /* it was removed and made again */
@@ -552,7 +621,9 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         m.s = s = subject_of(b, id);
         g_free(s->cgroup);
         s->cgroup = g_strdup(cgroup);
+        g_autoptr(GHashTable) counted = copy_of(s->rules);
         m.keys = new_keys();
+        m.mounts = files ? bh_keeper_mounts(b->proc, pid) : NULL;
         ok = make(&m, rules, n, subject, error);
         if (!ok && fresh)
                 drop_subject(b, s);
@@ -561,10 +632,12 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
 
                 bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &id, &now);
                 s->needs = needs_of(&now);
+                drop_counts(b, s, counted);
         }
         tidy(b);
         g_hash_table_unref(m.keys);
-        close(m.root);
+        g_clear_pointer(&m.mounts, g_array_unref);
+        bh_fd_clear(&m.root);
         return ok;
 }
 
@@ -589,7 +662,7 @@ void bh_block_settle(BhBlock *b) {
         for (guint i = 0; i < stale->len; i++)
                 drop_subject(b, stale->pdata[i]);
         for (guint i = 0; others && i < others->len; i++)
-                bh_pins_remove(others->pdata[i]);
+                bh_block_take_over(b, others->pdata[i]);
         if (!g_hash_table_size(b->subjects))
                 bh_block_unpin(b);
 }
@@ -613,12 +686,23 @@ static int on_act(void *data, void *bytes, size_t size) {
         return 0;
 }
 
+/* Of another build, whose acts may have another size: those are in its counts alone. */
+static int on_left(void *data, void *bytes, size_t size) {
+        return size == sizeof(struct bh_block_act) ? on_act(data, bytes, size) : 0;
+}
+
 void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data) {
-        if (!b->backend)
-                return;
-        if (!b->ring && !(b->ring = ring_buffer__new(b->maps[BLOCK_ACTS], on_act, b, NULL)))
-                return;
         b->told = told;
         b->told_data = data;
-        ring_buffer__consume(b->ring);
+        for (guint i = 0; i < b->left->len; i++) {
+                struct ring_buffer *ring = ring_buffer__new(g_array_index(b->left, int, i), on_left, b, NULL);
+
+                if (ring)
+                        ring_buffer__consume(ring);
+                ring_buffer__free(ring);
+                close(g_array_index(b->left, int, i));
+        }
+        g_array_set_size(b->left, 0);
+        if (b->backend && (b->ring || (b->ring = ring_buffer__new(b->maps[BLOCK_ACTS], on_act, b, NULL))))
+                ring_buffer__consume(b->ring);
 }

@@ -9,7 +9,7 @@
  * Programs are attached when something is refused that needs them, until nothing at all is refused. What is in force stays so without this process, as in enforce.h: it is pinned below `dir`; a successor sets again what its
  * ledger knows and then calls bh_block_settle().
  *
- * A program is refused by its file: the inode at that path when it is set, whatever its name becomes, and by its place: whatever regular file is there later. A copy is another file: EXEC_NOT_IN_IMAGE refuses those. Setting it
+ * A program is refused by its file: the inode at that path (walked as keeper_walk.h has it, so on no file system that others serve) when it is set, whatever its name becomes, and by its place: whatever regular file is there later. A copy is another file: EXEC_NOT_IN_IMAGE refuses those. Setting it
  * again looks at the paths again; files that were refused for the same rule stay so, up to BH_BLOCK_KEPT for each path, also when their path is gone.
  *
  * One thread at a time; the caller locks.
@@ -19,6 +19,7 @@
 #include "response/deny.h"
 
 #define BH_BLOCK_KEPT 4u
+#define BH_BLOCK_LOADERS 32u /* of a rule, with those that were at their paths before; beyond, a loader that comes to one is not refused */
 
 typedef enum { BH_BLOCK_BACKEND_NONE, BH_BLOCK_BACKEND_LSM, BH_BLOCK_BACKEND_RETURN, BH_BLOCK_BACKEND_TRACEPOINT } BhBlockBackend;
 
@@ -43,7 +44,7 @@ typedef struct {
 } BhBlockRule;
 
 typedef struct {
-        gint init_pid;    /* through whose root paths are looked up; 0: the first of the cgroup that can be asked */
+        gint init_pid;    /* through whose root paths are looked up; 0: the first of the cgroup that can be asked and does not have the host's */
         gboolean own_pids; /* nobody else is in the pid namespace of its first process */
 } BhBlockSubject;
 
@@ -61,7 +62,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhBlockDone, bh_block_done_clear)
 gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error);
 /* Takes everything away from it, also where the cgroup is gone. With the last one the programs and the mount go, too. */
 void bh_block_clear(BhBlock *b, const char *cgroup);
-/* What was found pinned and was not set since then goes. */
+/* What was found pinned and was not set since then goes, and what another build left: its counts go on, and its acts will be told. */
 void bh_block_settle(BhBlock *b);
 guint bh_block_count(const BhBlock *b);
 

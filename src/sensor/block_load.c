@@ -105,11 +105,12 @@ gboolean bh_block_pin(BhBlock *b, GError **error) {
 
         if (b->pinned)
                 return TRUE;
-        gboolean ok = bh_pins_make(b->dir, b->home, error) && pin_one(b, b->ask, "prog", "ask", error);
+        gboolean ok = bh_pins_make(b->dir, b->home, error);
         for (guint i = 0; ok && i < BLOCK_MAPS; i++)
                 ok = pin_one(b, b->maps[i], "map", map_names[i], error);
         for (guint i = 0; ok && (p = program_of(b->backend, i)); i++)
                 ok = pin_one(b, b->programs[i], "prog", p->name, error);
+        ok = ok && pin_one(b, b->ask, "prog", "ask", error); /* the last: with it, all are there, whenever this process is killed */
         if (!ok)
                 bh_pins_remove(b->home);
         return b->pinned = ok;
@@ -125,6 +126,37 @@ void bh_block_unpin(BhBlock *b) {
         }
         if (pinned) /* before 5.13 a program that was attached cannot be attached again */
                 bh_block_close(b);
+}
+
+static void add_counts(const BhBlock *b, int others) {
+        struct bpf_map_info info = {};
+        __u32 len = sizeof(info);
+        guint32 rule, next;
+
+        if (!b->backend || bpf_obj_get_info_by_fd(others, &info, &len) || info.type != BPF_MAP_TYPE_HASH || info.key_size != sizeof(rule) || info.value_size != sizeof(struct bh_block_count))
+                return;
+        for (const guint32 *at = NULL; bpf_map_get_next_key(others, at, &next) == 0; at = &rule) {
+                struct bh_block_count more, now;
+
+                rule = next;
+                if (bpf_map_lookup_elem(others, &rule, &more) || bpf_map_lookup_elem(b->maps[BLOCK_COUNTS], &rule, &now))
+                        continue;
+                now.acts += more.acts;
+                now.untold += more.untold;
+                bpf_map_update_elem(b->maps[BLOCK_COUNTS], &rule, &now, BPF_EXIST);
+        }
+}
+
+void bh_block_take_over(BhBlock *b, const char *home) {
+        g_autofree char *counts_path = g_build_filename(home, "map_counts", NULL), *acts_path = g_build_filename(home, "map_acts", NULL);
+        g_auto(BhFd) counts = bpf_obj_get(counts_path);
+        int acts = bpf_obj_get(acts_path);
+
+        bh_pins_remove(home); /* first: it counts nothing more */
+        if (acts >= 0)
+                g_array_append_val(b->left, acts);
+        if (counts >= 0)
+                add_counts(b, counts);
 }
 
 gboolean bh_block_attach(BhBlock *b, guint needs, GError **error) {
@@ -217,6 +249,7 @@ static int run_canary(BhBlock *b) {
         }
         pid_t pid = fork();
         if (pid == 0) {
+                close(go[1]); /* else it would wait for itself, with all that it has open, when the parent is killed now */
                 if (dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 || read(go[0], &byte, 1) != 1)
                         _exit(UNABLE);
                 execve(argv[0], argv, envp);

@@ -11,9 +11,10 @@ typedef enum { NEED_RUN = 1, NEED_CAP = 2, NEED_MOUNT = 4, NEED_PTRACE = 8, NEED
 
 typedef struct {
         guint64 id;
-        char *cgroup;     /* NULL: found pinned, and not set yet */
-        GHashTable *keys; /* struct bh_block_key → struct bh_block_file */
-        guint32 ns;       /* 0: none */
+        char *cgroup;      /* NULL: found pinned, and not set yet */
+        GHashTable *keys;  /* struct bh_block_key → struct bh_block_file */
+        GHashTable *rules; /* numbers that are counted for it */
+        guint32 ns;        /* 0: none */
         guint needs;
 } BlockSubject;
 
@@ -25,6 +26,7 @@ struct BhBlock {
         int maps[BLOCK_MAPS], ask, programs[BLOCK_PROGRAMS];
         GHashTable *subjects; /* by id */
         struct ring_buffer *ring;
+        GArray *left; /* int: rings of other builds, of whose acts nobody was told yet */
         BhBlockTold told;
         gpointer told_data;
 };
@@ -36,5 +38,7 @@ gboolean bh_block_pin(BhBlock *b, GError **error);
 /* Nothing is refused any more: nothing stays, and what was attached is closed. */
 void bh_block_unpin(BhBlock *b);
 void bh_block_close(BhBlock *b);
+/* What another build left in this folder goes; its counts are added to those that there are here, and its acts will be told. */
+void bh_block_take_over(BhBlock *b, const char *home);
 /* Attaches and pins what these need; what others needed stays until nothing is refused any more. FALSE with *error: some may be attached. */
 gboolean bh_block_attach(BhBlock *b, guint needs, GError **error);

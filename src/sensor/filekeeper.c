@@ -14,7 +14,7 @@
 #include "response/deny.h"
 
 struct BhFileKeeper {
-        char *run_dir, *socket, *proc, *v2;
+        char *socket, *proc, *v2;
         int fd;
         gboolean lost;
         GHashTable *held; /* containers */
@@ -68,12 +68,13 @@ static gboolean connect_to(BhFileKeeper *k) {
 }
 
 static gboolean start(BhFileKeeper *k, GError **error) {
-        g_autofree char *program = bh_inspect_find_program("bulkhead-keeper", error), *said = NULL;
-        char *argv[] = { program, k->socket, k->proc, NULL };
+        g_autofree char *program = NULL, *said = NULL;
         int status = 0;
 
         if (k->fd >= 0 || connect_to(k)) /* one that had nothing to hold stays for a while */
                 return TRUE;
+        program = bh_inspect_find_program("bulkhead-keeper", error);
+        char *argv[] = { program, k->socket, k->proc, NULL };
         if (!program || !g_spawn_sync("/", argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &said, &status, error))
                 return FALSE;
         if (status)
@@ -95,7 +96,6 @@ static gboolean learn_held(BhFileKeeper *k, GError **error) {
 BhFileKeeper *bh_filekeeper_open(const char *run_dir, const char *proc_path, const char *v2_mount) {
         BhFileKeeper *k = g_new0(BhFileKeeper, 1);
 
-        k->run_dir = g_strdup(run_dir);
         k->socket = g_build_filename(run_dir, BH_KEEPER_SOCKET, NULL);
         k->proc = g_strdup(proc_path);
         k->v2 = g_strdup(v2_mount ? v2_mount : "");
@@ -111,7 +111,6 @@ void bh_filekeeper_free(BhFileKeeper *k) {
                 return;
         bh_fd_clear(&k->fd);
         g_hash_table_unref(k->held);
-        g_free(k->run_dir);
         g_free(k->socket);
         g_free(k->proc);
         g_free(k->v2);

@@ -5,7 +5,7 @@
 #include "bus/bus.pb-c.h"
 
 /* What tells two events of an action apart; anything else in them is how often or how much. */
-static const char *const identity[] = { "type", "reason", "cgroup", "container", "state", "why", "end", "rule" };
+static const char *const identity[] = { "type", "reason", "cgroup", "container", "state", "why", "end", "rule", "response" };
 
 static const struct {
         const char *action, *rule, *priority;

@@ -37,7 +37,7 @@ typedef struct {
 } Kept;
 
 typedef struct {
-        int listener, client, worker, ready; /* ready: to whoever started it, until it is */
+        int listener, client, worker, ready, lock; /* ready: to whoever started it, until it is; lock: of the socket, for as long as the guard lives */
         pid_t pid;
         gint64 started_us, idle_us;
         guint fast, restarts;
@@ -109,6 +109,7 @@ static gboolean start_worker(Guard *g, gboolean revived) {
                 bh_fd_clear(&g->listener);
                 bh_fd_clear(&g->client);
                 bh_fd_clear(&g->ready);
+                bh_fd_clear(&g->lock); /* else a worker that takes a moment to end would keep the next guard away */
                 g_hash_table_remove_all(g->kept); /* each comes with its order */
                 _exit(bh_keeper_work(pair[1], g->shared, g->proc));
         }
@@ -141,10 +142,17 @@ static gboolean replace_worker(Guard *g) {
 }
 
 static void hear_worker(Guard *g, json_t *m) {
-        const char *gone = json_string_value(json_object_get(m, "gone")), *container = json_string_value(json_object_get(m, "container"));
+        const char *gone = json_string_value(json_object_get(m, "gone")), *wide = json_string_value(json_object_get(m, "wide")), *container = json_string_value(json_object_get(m, "container"));
 
         if (gone) {
                 g_hash_table_remove(g->kept, gone);
+                return;
+        }
+        if (wide) {
+                Kept *k = g_hash_table_lookup(g->kept, wide);
+
+                if (k)
+                        k->wide = TRUE;
                 return;
         }
         if (container && json_is_true(json_object_get(m, "revived"))) {
@@ -306,16 +314,17 @@ static int serve(Guard *g) {
 }
 
 /* One guard a run directory: who has the lock has the socket. */
-static int listen_at(const char *path, char **problem) {
+static int listen_at(const char *path, int *held, char **problem) {
         g_autofree char *lock = g_strconcat(path, ".lock", NULL);
         struct sockaddr_un at = { .sun_family = AF_UNIX };
-        int held = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
+        *held = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (strlen(path) >= sizeof(at.sun_path)) {
                 *problem = g_strdup_printf("%s is too long for a socket", path);
                 return -1;
         }
-        if (held < 0 || fd < 0 || flock(held, LOCK_EX | LOCK_NB)) { /* kept open for as long as the process lives */
+        if (*held < 0 || fd < 0 || flock(*held, LOCK_EX | LOCK_NB)) {
                 *problem = g_strdup_printf("%s: %s", lock, errno == EWOULDBLOCK ? "another keeper has it" : g_strerror(errno));
                 return -1;
         }
@@ -333,7 +342,7 @@ static int run(const char *socket_path, const char *proc, int ready) {
         static const int keep[] = { CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_OVERRIDE };
         g_autoptr(GError) error = NULL;
         g_autofree char *problem = NULL;
-        Guard g = { .listener = -1, .client = -1, .worker = -1, .ready = ready, .socket = socket_path, .proc = proc, .idle_us = g_get_monotonic_time() };
+        Guard g = { .listener = -1, .client = -1, .worker = -1, .ready = ready, .lock = -1, .socket = socket_path, .proc = proc, .idle_us = g_get_monotonic_time() };
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
         signal(SIGPIPE, SIG_IGN);
@@ -349,7 +358,7 @@ static int run(const char *socket_path, const char *proc, int ready) {
         else if (!bh_privileges_keep(keep, G_N_ELEMENTS(keep), &error))
                 problem = g_strdup(error->message);
         else
-                g.listener = listen_at(socket_path, &problem);
+                g.listener = listen_at(socket_path, &g.lock, &problem);
         g.shared = problem ? NULL : mmap(NULL, sizeof(*g.shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (!problem && g.shared == MAP_FAILED)
                 problem = g_strdup(g_strerror(errno));

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keeper_target.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,7 +13,6 @@
 #include "base/fdio.h"
 #include "keeper_walk.h"
 
-#define TABLE_MAX (4u << 20)
 #define PIDS_MAX 1024u
 #define ASK FAN_OPEN_PERM
 
@@ -117,22 +115,6 @@ BhKeeperHeld *bh_keeper_held_new(json_t *set, int group, const char *proc, GErro
         }
         h->mount_ns = ns.st_ino;
         return g_steal_pointer(&h);
-}
-
-GArray *bh_keeper_mounts(const char *proc, pid_t pid) {
-        g_autofree char *root = g_strdup_printf("%s/%d/root", proc, pid), *table = g_strdup_printf("%s/%d/mountinfo", proc, pid);
-        char before[4096], after[4096];
-        gsize len = 0;
-        gboolean cut = FALSE;
-        gssize n = readlink(root, before, sizeof(before) - 1);
-        g_autofree char *text = bh_file_read(AT_FDCWD, table, TABLE_MAX, &len, &cut, NULL);
-        gssize again = readlink(root, after, sizeof(after) - 1);
-
-        /* a thread that changes its root meanwhile: then the points are of one knows not which */
-        if (!text || cut || n <= 0 || n != again || memcmp(before, after, (gsize) n))
-                return NULL;
-        before[n] = '\0';
-        return bh_file_mounts_parse(text, len, before);
 }
 
 /* ---- marks ---- */
@@ -379,7 +361,7 @@ BhKeeperHeld *bh_keeper_look_again(BhKeeperHeld *h) {
                 return NULL;
         now->wide |= h->wide;
         now->narrow = h->narrow;
-        same = now->targets->len == h->targets->len;
+        same = now->targets->len == h->targets->len && now->wide == h->wide;
         for (guint i = 0; same && i < now->targets->len; i++)
                 same = find(h->targets, now->targets->pdata[i]) != NULL;
         return same ? NULL : g_steal_pointer(&now);

@@ -52,7 +52,5 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhKeeperHeld, bh_keeper_held_unref)
  * NULL). `strict`: FALSE with *error when a rule cannot be held at all; else that is passed over.
  */
 gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean strict, json_t *open, GError **error);
-/* The same rules, looked up again. NULL: nothing changed. */
+/* The same rules, looked up again; what is wide stays so. NULL: nothing changed. */
 BhKeeperHeld *bh_keeper_look_again(BhKeeperHeld *h);
-/* What the mount table of a process says, with paths as the whole of its namespace sees them. NULL: it cannot be told. */
-GArray *bh_keeper_mounts(const char *proc, pid_t pid);

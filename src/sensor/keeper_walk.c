@@ -5,17 +5,35 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fdio.h"
 
 #define DEPTH 128u
 #define LINKS 40u
 #define PARTS 1024u
+#define TABLE_MAX (4u << 20)
 
 gboolean bh_keeper_is_local(const char *type) {
         static const char *const local[] = { "bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "reiserfs", "squashfs", "tmpfs", "vfat", "xfs", "zfs", NULL };
 
         return g_strv_contains(local, type);
+}
+
+GArray *bh_keeper_mounts(const char *proc, pid_t pid) {
+        g_autofree char *root = g_strdup_printf("%s/%d/root", proc, pid), *table = g_strdup_printf("%s/%d/mountinfo", proc, pid);
+        char before[4096], after[4096];
+        gsize len = 0;
+        gboolean cut = FALSE;
+        gssize n = readlink(root, before, sizeof(before) - 1);
+        g_autofree char *text = bh_file_read(AT_FDCWD, table, TABLE_MAX, &len, &cut, NULL);
+        gssize again = readlink(root, after, sizeof(after) - 1);
+
+        /* a thread that changes its root meanwhile: then the points are of one knows not which */
+        if (!text || cut || n <= 0 || n != again || memcmp(before, after, (gsize) n))
+                return NULL;
+        before[n] = '\0';
+        return bh_file_mounts_parse(text, len, before);
 }
 
 static int fail(GError **error, const char *path, int code, const char *why) {
@@ -58,7 +76,7 @@ static gboolean look(int fd, struct statx *s) {
 }
 
 static int not_local(GError **error, const char *path, const BhFileMount *on) {
-        g_autofree char *why = g_strdup_printf("it is on a file system (%s) that another program or machine may serve, or on none that is known: its opens cannot be made to wait", on ? on->type : "?");
+        g_autofree char *why = g_strdup_printf("it is on a file system (%s) that another program or machine may serve, or on none that is known: who looks there may wait for ever", on ? on->type : "?");
 
         return fail(error, path, EXDEV, why);
 }

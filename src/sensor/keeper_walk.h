@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Paths of containers, looked up part by part, so that no file system is asked that another program or machine serves: it could let the keeper wait for as long as it likes. Each part is opened as a place alone
- * (O_PATH), which fanotify does not tell of; at each mount its kind is looked at before anything in it is.
+ * (O_PATH), which fanotify does not tell of; at each mount its kind is looked at before anything in it is. For the keeper, and for the sensor, which looks at the paths of blocked programs (block.h).
  *
  * Any thread.
  */
 #pragma once
+#include <sys/types.h>
+
 #include "response/files.h"
 
 /* File systems whose opens the kernel answers from memory or this machine's disks. */
 gboolean bh_keeper_is_local(const char *type);
+
+/* What the mount table of a process says, with paths as the whole of its namespace sees them. NULL: it cannot be told. */
+GArray *bh_keeper_mounts(const char *proc, pid_t pid);
 
 /*
  * `root`: the root directory of a process, as a place; `mounts`: what its mount table says. Links are followed, within the root. *mount: what it lies on. -1 with *error (G_FILE_ERROR_NOENT: there is none). Caller

@@ -10,7 +10,8 @@
  *      {"op":"set","container":ID,"cgroup":PATH,"v2":DIR,"pid":N,"rules":[TEXT…]}      -> {"marks":N,"open":[sentence…]} or {"error":sentence}: as it was before
  *      {"op":"drop","container":ID}                                                  -> {}
  *      {"op":"list"}                                                                 -> {"restarts":N,"containers":[{"container","cgroup","opens","denied","unsure"}…]}
- * The same "set" and "drop" go from guard to worker, with the group as a descriptor. The worker says of itself {"gone":ID} when a container's first process ended.
+ * The same "set" and "drop" go from guard to worker, with the group as a descriptor. The worker says of itself {"gone":ID} when a container's first process ended, and {"wide":ID} when
+ * it came to watch more than single files of one.
  */
 #pragma once
 #include <glib.h>

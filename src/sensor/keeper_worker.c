@@ -17,6 +17,7 @@
 
 #include "base/fdio.h"
 #include "keeper_target.h"
+#include "keeper_walk.h"
 
 #define BEAT_MS 500
 #define LOOK_MS 1000
@@ -380,10 +381,17 @@ static void look_again(Worker *w) {
         g_autoptr(GPtrArray) all = g_ptr_array_ref(w->table); /* which this thread alone replaces */
 
         for (guint i = 0; i < all->len; i++) {
+                const BhKeeperHeld *before = all->pdata[i];
                 BhKeeperHeld *now = bh_keeper_look_again(all->pdata[i]);
 
-                if (now)
-                        put(w, now);
+                if (!now)
+                        continue;
+                if (now->wide && !before->wide) {
+                        json_auto_t *said = json_pack("{s:s}", "wide", now->container);
+
+                        bh_keeper_send_json(w->socket, said, -1);
+                }
+                put(w, now);
         }
 }
 

@@ -136,14 +136,28 @@ gboolean bh_respond_denies_files(const BhEntry *e) {
         return FALSE;
 }
 
+/* Something that is refused by what is in the container's file system, so that its root must be there first. */
+static gboolean needs_root(const BhEntry *e) {
+        for (guint i = 0; e->deny[i]; i++) {
+                g_autoptr(BhDeny) d = bh_deny_is(e->deny[i]) ? bh_deny_parse(e->deny[i], NULL) : NULL;
+
+                if (d && (d->kind == BH_DENY_EXEC || d->kind == BH_DENY_EXEC_NOT_IN_IMAGE))
+                        return TRUE;
+        }
+        return bh_respond_denies_files(e);
+}
+
 /* A process by which its files are reached. 0: none lives, or its runtime has not changed to the container's root yet. */
 static pid_t process_of(const BhRespond *r, const BhContainer *c, const char *cgroup) {
         g_autoptr(GArray) pids = c && c->init_pid > 0 ? NULL : bh_cgroup_pids(r->v2, cgroup, 1);
         pid_t pid = !pids ? c->init_pid : pids->len ? g_array_index(pids, gint, 0) : 0;
         g_autofree char *path = g_strdup_printf("%s/%d/root/.", r->proc, pid), *host = g_build_filename(r->proc, "1/root/.", NULL);
-        struct stat its, hosts;
+        const int flags = AT_STATX_DONT_SYNC; /* its root may be a file system that the container lets answer late */
+        struct statx its, hosts;
 
-        return pid > 0 && (stat(path, &its) || stat(host, &hosts) || its.st_dev != hosts.st_dev || its.st_ino != hosts.st_ino) ? pid : 0;
+        return pid > 0 && (statx(AT_FDCWD, path, flags, STATX_INO, &its) || statx(AT_FDCWD, host, flags, STATX_INO, &hosts) || its.stx_dev_major != hosts.stx_dev_major || its.stx_dev_minor != hosts.stx_dev_minor ||
+                           its.stx_ino != hosts.stx_ino)
+                       ? pid : 0;
 }
 
 /* Peers alone: see response/deny.h. */
@@ -167,12 +181,20 @@ static void held_clear(Held *held) {
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Held, held_clear)
 
+/* Anything but files, which are their keeper's. */
+static gboolean names_acts(const GPtrArray *denies) {
+        for (guint i = 0; i < denies->len; i++)
+                if (((const BhDeny *) denies->pdata[i])->kind != BH_DENY_FILE)
+                        return TRUE;
+        return FALSE;
+}
+
 /* What is refused but peers. `files_too`: files as well, which their keeper looks at again by itself. */
 static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, gboolean files_too, Held *held, GError **error) {
         g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify) g_ptr_array_unref);
         g_autoptr(GArray) rules = g_array_new(FALSE, FALSE, sizeof(BhBlockRule));
         g_autoptr(GPtrArray) files = g_ptr_array_new();
-        BhBlockSubject subject = { .init_pid = c ? c->init_pid : 0, .own_pids = c && !shares_pids(r, c) };
+        BhBlockSubject subject = { .init_pid = c && c->init_pid > 0 ? process_of(r, c, cgroup) : 0, .own_pids = c && !shares_pids(r, c) };
         GHashTableIter it;
         BhEntry *e;
 
@@ -187,7 +209,7 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
                         return FALSE;
                 g_ptr_array_add(all, denies);
                 const BhBlockRule rule = { .number = (guint32) e->serial, .denies = denies };
-                if (denies->len)
+                if (names_acts(denies))
                         g_array_append_val(rules, rule);
         }
         if (!bh_respond_is_there(r, cgroup)) { /* nobody is left to whom anything could be refused */
@@ -565,6 +587,18 @@ json_t *bh_respond_status(BhRespond *r) {
 
 /* ---- time ---- */
 
+/* What all of a container's name is looked up with one of them. */
+static void all_looked(BhRespond *r, const BhEntry *of) {
+        const gint64 now = g_get_monotonic_time();
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                if (g_str_equal(e->container, of->container) && g_str_equal(e->cgroup, of->cgroup))
+                        e->looked_us = now;
+}
+
 /* Its container may have been removed, or be there anew. */
 static void look_after(BhRespond *r, BhEntry *e) {
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
@@ -586,7 +620,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         guint64 id = id_of(r, e->cgroup);
         if (id && id == e->cgroup_id && e->action == BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US) {
                 /* what it cannot look at now it looks at the next time: what was refused stays so */
-                e->looked_us = g_get_monotonic_time();
+                all_looked(r, e);
                 hold_acts(r, c, e->container, e->cgroup, FALSE, &held, NULL);
                 return;
         }
@@ -604,7 +638,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
                 e->cgroup = g_steal_pointer(&cgroup);
                 id = id_of(r, e->cgroup);
         }
-        if (!id || id == e->cgroup_id || (bh_respond_denies_files(e) && !process_of(r, c, e->cgroup)))
+        if (!id || id == e->cgroup_id || (needs_root(e) && !process_of(r, c, e->cgroup)))
                 return;
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
                 if (!e->complained) {

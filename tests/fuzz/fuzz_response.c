@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists of peers, as people and nodes give them, one a line: what is merged says of each peer what the list said. */
+/* What a block refuses, as people and nodes give it, one a line: what is merged says of each peer what the list said; of the rest what was read is within its bounds. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "response/deny.h"
 #include "response/response.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -15,10 +16,52 @@ static gboolean in(const BhPeerNet *n, const guint8 *addr) {
         return TRUE;
 }
 
+static void check_deny(const BhDeny *d) {
+        assert(bh_deny_is(d->text) && d->kind < BH_DENY_N_KINDS);
+        assert(!d->path == (d->kind != BH_DENY_EXEC && d->kind != BH_DENY_FILE));
+        if (d->path) {
+                gsize n = strlen(d->path);
+
+                assert(*d->path == '/' && n > 1 && n <= BH_DENY_PATH_MAX && d->path[n - 1] != '/');
+                assert(!strpbrk(d->path, "*?[\n\r") && !strstr(d->path, "//") && !strstr(d->path, "/../") && !strstr(d->path, "/./"));
+                assert(!g_str_has_suffix(d->path, "/..") && !g_str_has_suffix(d->path, "/."));
+        }
+        assert(!d->ops == (d->kind != BH_DENY_FILE) && d->ops < 16);
+        assert(!d->tree || d->kind == BH_DENY_FILE);
+        assert(d->cap < 64);
+}
+
+/* Both kinds together are what each line is by itself. */
+static void check_denies(char **lines) {
+        const guint n = g_strv_length(lines);
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GArray) peers = NULL;
+        g_autoptr(GPtrArray) denies = bh_denies_parse((const char *const *) lines, n, &peers, &error);
+
+        assert(!denies == (error != NULL) && !denies == !peers);
+        if (!denies) {
+                assert(g_utf8_validate(error->message, -1, NULL));
+                return;
+        }
+        assert(denies->len <= BH_DENY_MAX);
+        for (guint i = 0, k = 0; i < n; i++) {
+                g_autoptr(BhDeny) one = bh_deny_is(lines[i]) ? bh_deny_parse(lines[i], NULL) : NULL;
+
+                assert(!one == !bh_deny_is(lines[i]));
+                if (!one)
+                        continue;
+                const BhDeny *d = denies->pdata[k++];
+                assert(one->kind == d->kind && one->ops == d->ops && one->tree == d->tree && one->cap == d->cap && g_strcmp0(one->path, d->path) == 0 && g_str_equal(one->text, lines[i]));
+                check_deny(d);
+        }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         g_autofree char *text = g_strndup((const char *) data, MIN(size, 4096));
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         g_autoptr(GError) error = NULL;
+
+        check_denies(lines);
         g_autoptr(GArray) peers = bh_peers_parse((const char *const *) lines, g_strv_length(lines), &error);
 
         assert(!peers == (error != NULL));

@@ -23,15 +23,15 @@ def blocked(central, target, *files, **more):
 
 def keepers(sensor):
     """Processes of this sensor's keeper: the guard, then its worker."""
-    found = []
+    parent = {}
     for p in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if f"{sensor.run_dir}/keeper.sock".encode() in (p / "cmdline").read_bytes().split(b"\0") and (p / "stat").read_text().rsplit(") ", 1)[1][0] != "Z":
-                found.append(int(p.name))
+            state, of = (p / "stat").read_text().rsplit(") ", 1)[1].split()[:2]
+            if state != "Z" and f"{sensor.run_dir}/keeper.sock".encode() in (p / "cmdline").read_bytes().split(b"\0"):
+                parent[int(p.name)] = int(of)
         except OSError:
             continue
-    parent = {p: int(pathlib.Path(f"/proc/{p}/stat").read_text().rsplit(") ", 1)[1].split()[1]) for p in found}
-    return sorted(found, key=lambda p: parent[p] in found)
+    return sorted(parent, key=lambda p: parent[p] in parent)
 
 
 def opens(b, path, yes):

@@ -354,12 +354,15 @@ static const char *const read_shadow[] = { "file:r:/etc/shadow", "file:r:/srv/" 
 
 static void files_go_to_the_keeper_and_are_let_go(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "04", .action = "block", .container = ID, .deny = read_shadow, .n_deny = 2, .best_effort = TRUE }, off = { .id = "04", .release = TRUE };
+
+        acts_kernel = (struct BhBlock){ 0 };
         g_autoptr(BhRespond) r = begin(n);
         json_auto_t *told = bh_respond_order(r, &o);
 
         g_assert_cmpstr(text_at(told, "state"), ==, "active");
         g_assert_cmpuint(keeper.rules, ==, 2);
         g_assert_cmpuint(kernel.set, ==, 0);
+        g_assert_cmpuint(acts_kernel.rules, ==, 0);
         json_auto_t *released = bh_respond_order(r, &off);
         g_assert_cmpstr(text_at(released, "state"), ==, "released");
         g_assert_cmpuint(keeper.drops, ==, 1);
@@ -443,6 +446,29 @@ static void programs_are_blocked_told_of_and_let_go(Node *n, gconstpointer unuse
         g_assert_cmpuint(acts_kernel.rules, ==, 0);
 }
 
+/* A container that is started again has its runtime's program in its cgroup first, whose root is the host's: nothing is looked up there. */
+static void programs_are_looked_up_in_no_other_root(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "exec:/bin/nc" };
+        const BhOrder o = { .id = "0a", .action = "block", .container = ID, .deny = deny, .n_deny = 1 };
+        g_autofree char *host = g_build_filename(n->proc, "1/root", NULL), *its = g_build_filename(n->proc, "4242", NULL), *root = g_build_filename(its, "root", NULL);
+        g_autofree char *cgroup = g_build_filename(n->v2, CGROUP, NULL), *before = g_strconcat(cgroup, ".before", NULL);
+
+        acts_kernel = (struct BhBlock){ 0 };
+        g_assert_cmpint(g_mkdir_with_parents(host, 0700), ==, 0);
+        g_assert_cmpint(g_mkdir_with_parents(its, 0700), ==, 0);
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_assert_cmpint(symlink("../1/root", root), ==, 0);
+        g_assert_cmpint(rename(cgroup, before), ==, 0);
+        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
+        g_usleep(3 * BH_RESPOND_TICK_MS * 1000);
+        until_said(n, "response_active ");
+        g_assert_cmpint(unlink(root), ==, 0);
+        g_assert_cmpint(g_mkdir_with_parents(root, 0700), ==, 0);
+        until_said(n, "response_active response_active ");
+}
+
 static void an_answer_is_always_given(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "\xff\xfe", .action = "isolate", .container = ID }, gone = { .id = "\xff", .release = TRUE };
         g_autoptr(BhRespond) r = begin(n);
@@ -465,6 +491,7 @@ int main(int argc, char **argv) {
         TEST(a_successor_says_that_the_keeper_was_gone);
         TEST(what_nobody_ordered_is_let_go);
         TEST(programs_are_blocked_told_of_and_let_go);
+        TEST(programs_are_looked_up_in_no_other_root);
         TEST(an_answer_is_always_given);
         return g_test_run();
 }

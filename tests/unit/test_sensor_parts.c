@@ -379,6 +379,19 @@ static void trouble_is_told_once_a_window(void) {
         expect_finding(f, TRUE, now + 3 * BH_FINDINGS_WINDOW_US, "Events lost in the kernel; error; n1-7-3ef; c1 type=exec reason=ring_full count=2 container=c1 repeats=1");
 }
 
+/* What is refused to one container hides nothing that is refused to another. */
+static void each_response_is_told_by_itself(void) {
+        g_autoptr(BhFindings) f = bh_findings_new("n1");
+
+        SAY(f, 2, "response_blocked", "response\0" "r1\0", 0);
+        SAY(f, 3, "response_blocked", "response\0" "r2\0", 0);
+        SAY(f, 4, "response_blocked", "response\0" "r1\0", 0);
+        expect_finding(f, FALSE, 0, "Blocked; warning; n1-2-3ea;  response=r1 repeats=1");
+        expect_finding(f, FALSE, 0, "Blocked; warning; n1-3-3eb;  response=r2 repeats=1");
+        expect_finding(f, FALSE, 0, NULL);
+        expect_finding(f, FALSE, BH_FINDINGS_WINDOW_US, "Blocked; warning; n1-4-3ec;  response=r1 repeats=1");
+}
+
 static void flood_of_trouble_is_bounded(void) {
         g_autoptr(BhFindings) f = bh_findings_new("n1");
         BhFindingsStats s;
@@ -695,6 +708,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/sensor/observe/a_repeat_allocates_nothing", a_repeat_allocates_nothing);
         g_test_add_func("/sensor/observe/speed", speed);
         g_test_add_func("/sensor/findings/trouble_is_told_once_a_window", trouble_is_told_once_a_window);
+        g_test_add_func("/sensor/findings/each_response_is_told_by_itself", each_response_is_told_by_itself);
         g_test_add_func("/sensor/findings/flood_of_trouble_is_bounded", flood_of_trouble_is_bounded);
         g_test_add_func("/sensor/findings/attributes_that_are_torn_do_no_harm", attributes_that_are_torn_do_no_harm);
         g_test_add_func("/sensor/findings/each_end_is_a_finding_of_its_own", each_end_is_a_finding_of_its_own);
