@@ -45,6 +45,8 @@ __noinline int payload_moved(__u32 index, __u64 socket, __u32 sent, __u32 n) {
                 d->pos += missed;
                 if (s->state == BH_PAYLOAD_NEW)
                         s->state = BH_PAYLOAD_LOOKING;
+                if (!s->clear) /* what is behind a gap does not go on with what was before it */
+                        s->first_len = 0;
         }
         d->seq = now;
 

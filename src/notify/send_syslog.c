@@ -11,6 +11,8 @@
 
 #include "notify/send_private.h"
 
+#define VERDICT_MS 3000 /* for a server that asked for a certificate to say that it does not like it */
+
 /* ---- datagrams ---- */
 
 typedef struct {
@@ -155,19 +157,6 @@ static gboolean shake_hands(Stream *t, GError **error) {
         return TRUE;
 }
 
-static gboolean connect_stream(Stream *t, GError **error) {
-        const BhOutput *o = t->sender->output;
-
-        if (t->fd >= 0)
-                return TRUE;
-        if ((t->fd = bh_net_connect(t->sender, o->host, o->port, SOCK_STREAM, t->until, error)) < 0)
-                return FALSE;
-        if (o->transport != BH_SYSLOG_TLS || shake_hands(t, error))
-                return TRUE;
-        disconnect(t);
-        return FALSE;
-}
-
 /* A syslog server says nothing; one that closed must be noticed before more is given to it. FALSE: it is gone. */
 static gboolean peer_is_there(Stream *t) {
         char nothing[256];
@@ -183,6 +172,36 @@ static gboolean peer_is_there(Stream *t) {
                         return FALSE;
         }
         return TRUE;
+}
+
+/*
+ * With TLS 1.3 the client is ready before the server has looked at its certificate: what is sent meanwhile is acknowledged by the machine of a server that then refuses the certificate, and
+ * lost. Where one was asked for, nothing is sent before the server's next word, which is a ticket or an alert, or VERDICT_MS have passed, as some have no ticket.
+ */
+static gboolean is_let_in(Stream *t, GError **error) {
+        gint64 until = MIN(t->until, g_get_monotonic_time() + VERDICT_MS * 1000);
+
+        if (gnutls_protocol_get_version(t->session) < GNUTLS_TLS1_3 || !gnutls_certificate_client_get_request_status(t->session))
+                return TRUE;
+        while (peer_is_there(t)) {
+                if (gnutls_session_get_flags(t->session) & GNUTLS_SFLAGS_SESSION_TICKET || !bh_net_wait(t->sender, t->fd, POLLIN, until, NULL))
+                        return TRUE;
+        }
+        bh_send_failed(BH_SEND_RETRY, error, "%s ended the connection after the handshake: %s", t->sender->output->host, t->sender->output->certificate ? "it may refuse \"certificate\"" : "it asks for a \"certificate\"");
+        return FALSE;
+}
+
+static gboolean connect_stream(Stream *t, GError **error) {
+        const BhOutput *o = t->sender->output;
+
+        if (t->fd >= 0)
+                return TRUE;
+        if ((t->fd = bh_net_connect(t->sender, o->host, o->port, SOCK_STREAM, t->until, error)) < 0)
+                return FALSE;
+        if (o->transport != BH_SYSLOG_TLS || (shake_hands(t, error) && is_let_in(t, error)))
+                return TRUE;
+        disconnect(t);
+        return FALSE;
 }
 
 static gboolean write_all(Stream *t, const char *data, gsize len, GError **error) {

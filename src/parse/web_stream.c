@@ -5,8 +5,10 @@
 
 #include "parse/http1.h"
 #include "parse/http2.h"
+#include "parse/proxy_header.h"
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+#define TLS_HANDSHAKE 22
 G_STATIC_ASSERT(sizeof(preface) - 1 == BH_WEB_STREAM_HELD);
 
 struct BhWebStream {
@@ -16,6 +18,8 @@ struct BhWebStream {
         BhHttp1 *http1;
         BhHttp2 *http2;
         BhWebsocket frames[2]; /* server's, client's */
+        BhProxyHeader proxy;   /* of the client, until … */
+        gboolean opened;       /* … it is over, or known to be none */
         guint8 held[BH_WEB_STREAM_HELD]; /* of the client, while it begins */
         guint held_len;
 };
@@ -26,19 +30,6 @@ BhWebStream *bh_web_stream_new(gsize body_keep, const BhHttpSink *sink) {
         s->keep = body_keep;
         s->sink = *sink;
         return s;
-}
-
-void bh_web_stream_free(BhWebStream *s) {
-        if (!s)
-                return;
-        /* what was held was the begin of a first line */
-        if (s->state == BH_WEB_BEGINS && s->held_len) {
-                s->http1 = bh_http1_new(s->keep, &s->sink);
-                bh_http1_feed(s->http1, TRUE, s->held, s->held_len, 0);
-        }
-        bh_http1_free(s->http1);
-        bh_http2_free(s->http2);
-        g_free(s);
 }
 
 /* What is left of a piece after HTTP/1 ended in it. */
@@ -101,19 +92,59 @@ static void begin(BhWebStream *s, gboolean http2, gint64 at_ns) {
         s->held_len = 0;
 }
 
+/* A byte of the client, in BEGINS. */
+static void look_at(BhWebStream *s, guint8 byte, gint64 at_ns) {
+        if (s->proxy.found && !s->held_len && byte == TLS_HANDSHAKE) {
+                s->state = BH_WEB_OTHER;
+                return;
+        }
+        gboolean same = byte == (guint8) preface[s->held_len];
+
+        s->held[s->held_len++] = byte;
+        if (!same || s->held_len == BH_WEB_STREAM_HELD)
+                begin(s, same, at_ns);
+}
+
+/* What a proxy says is over, or there is none: what was held goes on. */
+static void open_up(BhWebStream *s, gint64 at_ns) {
+        guint at = 0;
+
+        s->opened = TRUE;
+        while (s->state == BH_WEB_BEGINS && at < s->proxy.len)
+                look_at(s, s->proxy.held[at++], at_ns);
+        feed(s, TRUE, s->proxy.held + at, s->proxy.len - at, at_ns);
+}
+
+void bh_web_stream_free(BhWebStream *s) {
+        if (!s)
+                return;
+        /* what was held was the begin of a first line */
+        if (!s->opened)
+                open_up(s, 0);
+        if (s->state == BH_WEB_BEGINS && s->held_len)
+                begin(s, FALSE, 0);
+        bh_http1_free(s->http1);
+        bh_http2_free(s->http2);
+        g_free(s);
+}
+
 BhWebState bh_web_stream_feed(BhWebStream *s, gboolean client, const guint8 *bytes, gsize len, gint64 at_ns) {
         gsize at = 0;
 
-        if (s->state == BH_WEB_BEGINS && len && !client)
+        if (s->state == BH_WEB_BEGINS && len && !client) {
+                if (!s->opened)
+                        open_up(s, at_ns);
                 /* a server that speaks first: HTTP/2's begins with a SETTINGS frame */
-                begin(s, s->held_len == 0 && len >= 9 && bytes[3] == 4 && memcmp(bytes + 5, "\0\0\0\0", 4) == 0, at_ns);
+                if (s->state == BH_WEB_BEGINS)
+                        begin(s, s->held_len == 0 && len >= 9 && bytes[3] == 4 && memcmp(bytes + 5, "\0\0\0\0", 4) == 0, at_ns);
+        }
         while (s->state == BH_WEB_BEGINS && at < len) {
-                s->held[s->held_len] = bytes[at++];
-                gboolean same = s->held[s->held_len] == (guint8) preface[s->held_len];
+                guint8 byte = bytes[at++];
 
-                s->held_len++;
-                if (!same || s->held_len == BH_WEB_STREAM_HELD)
-                        begin(s, same, at_ns);
+                if (s->opened)
+                        look_at(s, byte, at_ns);
+                else if (bh_proxy_header_feed(&s->proxy, byte) == BH_PROXY_DONE)
+                        open_up(s, at_ns);
         }
         feed(s, client, bytes + at, len - at, at_ns);
         return s->state;
@@ -124,7 +155,16 @@ BhWebState bh_web_stream_gap(BhWebStream *s, gboolean client, guint64 n) {
                 return s->state;
         switch (s->state) {
         case BH_WEB_BEGINS:
-                begin(s, FALSE, 0);
+                if (client && !s->opened && bh_proxy_header_gap(&s->proxy, n)) {
+                        s->opened = !s->proxy.passing;
+                        break;
+                }
+                if (!s->opened)
+                        open_up(s, 0);
+                if (s->state == BH_WEB_BEGINS)
+                        begin(s, FALSE, 0);
+                if (s->state != BH_WEB_HTTP1)
+                        break;
                 /* fall through */
         case BH_WEB_HTTP1:
                 bh_http1_gap(s->http1, client, n);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One connection that speaks HTTP in any of its forms: tells by its first bytes whether it is HTTP/1 or HTTP/2, reads it (http1.h, http2.h), and follows it where it goes on as
- * something else: HTTP/2 after an upgrade, WebSocket frames (counted), or a protocol that is not read.
+ * something else: HTTP/2 after an upgrade, WebSocket frames (counted), or a protocol that is not read. What a proxy says before it is passed over (proxy_header.h); TLS behind that is a protocol that is not read.
  *
  * The state says whether it pays to go on: from TUNNEL, OTHER and BROKEN on nothing comes any more, so its bytes need not be captured. Bounds are those of the parsers, and at most
- * BH_WEB_STREAM_HELD bytes that are held until it is known what they are. One thread at a time.
+ * BH_WEB_STREAM_HELD bytes, or BH_PROXY_HELD, that are held until it is known what they are. One thread at a time.
  */
 #pragma once
 #include "parse/http.h"
@@ -18,7 +18,7 @@ typedef enum {
         BH_WEB_HTTP2,
         BH_WEB_WEBSOCKET,
         BH_WEB_TUNNEL,  /* CONNECT */
-        BH_WEB_OTHER,   /* another protocol after an upgrade */
+        BH_WEB_OTHER,   /* another protocol after an upgrade, or behind what a proxy says */
         BH_WEB_BROKEN,
         BH_WEB_STATES,
 } BhWebState;

@@ -12,6 +12,7 @@ struct BhTlsReader {
         GMutex lock;
         GCond answered;
         guint refs, stuck;
+        guint64 last, left[BH_TLS_READER_STUCK]; /* questions; those that are stuck */
 };
 
 typedef struct {
@@ -20,7 +21,8 @@ typedef struct {
         int place;  /* the job's own */
         guint64 max;
         /* with the lock held */
-        gboolean done, left; /* left: nobody waits for it */
+        gboolean done;
+        guint64 left; /* nobody waits for it: the question's number. 0: somebody does */
         int fd;
         BhRootfileInfo info;
         GError *error;
@@ -63,6 +65,9 @@ static gpointer work(gpointer data) {
         j->error = g_steal_pointer(&error);
         j->done = TRUE;
         if (j->left) {
+                for (guint i = 0; i < r->stuck; i++)
+                        if (r->left[i] == j->left)
+                                r->left[i] = r->left[r->stuck - 1];
                 r->stuck--;
                 job_free(j);
         }
@@ -99,8 +104,7 @@ static int ask(Job *j, BhRootfileInfo *info, GError **error) {
                         g_propagate_error(error, g_steal_pointer(&j->error));
                 job_free(j);
         } else {
-                j->left = TRUE;
-                r->stuck++;
+                j->left = r->left[r->stuck++] = ++r->last;
                 g_set_error(error, BH_TLS_READER_ERROR, BH_TLS_READER_ERROR_STUCK, "a container's file system has not answered for %u ms", BH_TLS_READER_MS);
         }
         g_mutex_unlock(&r->lock);
@@ -142,6 +146,23 @@ int bh_tls_reader_copy(BhTlsReader *r, int place, guint64 max, GError **error) {
                 return -1;
         }
         return ask(j, NULL, error);
+}
+
+guint64 bh_tls_reader_last_left(BhTlsReader *r) {
+        g_mutex_lock(&r->lock);
+        guint64 last = r->last;
+        g_mutex_unlock(&r->lock);
+        return last;
+}
+
+gboolean bh_tls_reader_is_left(BhTlsReader *r, guint64 question) {
+        gboolean is = FALSE;
+
+        g_mutex_lock(&r->lock);
+        for (guint i = 0; i < r->stuck; i++)
+                is |= r->left[i] == question;
+        g_mutex_unlock(&r->lock);
+        return is;
 }
 
 guint bh_tls_reader_stuck(BhTlsReader *r) {

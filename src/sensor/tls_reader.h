@@ -36,5 +36,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhTlsReader, bh_tls_reader_free)
 int bh_tls_reader_mapped(BhTlsReader *r, const char *path, BhRootfileInfo *info, GError **error);
 /* A sealed memfd with its bytes; -1 with *error. `place` stays the caller's. Caller closes. */
 int bh_tls_reader_copy(BhTlsReader *r, int place, guint64 max, GError **error);
+/* The question that was left behind last, after BH_TLS_READER_ERROR_STUCK, and whether it still waits: a slow disk answers after all. */
+guint64 bh_tls_reader_last_left(BhTlsReader *r);
+gboolean bh_tls_reader_is_left(BhTlsReader *r, guint64 question);
 /* Threads that wait for a file system now. */
 guint bh_tls_reader_stuck(BhTlsReader *r);

@@ -13,6 +13,8 @@
 #include "tls_reader.h"
 
 #define SWEEP_US (2 * G_USEC_PER_SEC)
+#define AGAIN_US (2 * G_USEC_PER_SEC) /* after a file system did not answer, twice as long each time … */
+#define AGAIN_MOST 10u                  /* … up to so often */
 #define STUCK_US (2 * G_USEC_PER_SEC) /* at the end, for a file that does not answer */
 #define PIDS_MAX 65536u
 #define FILES_MAX 16384u                /* of which those without TLS are remembered; beyond it they are forgotten, and parsed again */
@@ -35,7 +37,12 @@ typedef struct {
         GHashTable *programs;  /* Program */
         GPtrArray *uses;       /* File, counted in its users */
         GPtrArray *closed_by;  /* char *, each once */
-        gboolean stuck;        /* a file system of its does not answer: nothing of it is looked at any more */
+        /* a file system of its does not answer: nothing of it is looked at before the question that was left behind is answered, and `again_us` */
+        gboolean stuck;
+        guint64 left;
+        gint64 again_us;
+        guint times;
+        GQueue later; /* Job: what was to be looked at */
 } Container;
 
 typedef struct {
@@ -96,9 +103,16 @@ static gboolean program_equal(gconstpointer a, gconstpointer b) {
         return memcmp(a, b, sizeof(Program)) == 0;
 }
 
+static void job_free(Job *j) {
+        g_free(j->id);
+        g_free(j);
+}
+
 static void container_free(gpointer p) {
         Container *c = p;
 
+        for (Job *j; (j = g_queue_pop_head(&c->later)); job_free(j))
+                ;
         g_free(c->id);
         g_free(c->shown);
         g_free(c->workload);
@@ -106,11 +120,6 @@ static void container_free(gpointer p) {
         g_ptr_array_unref(c->uses);
         g_ptr_array_unref(c->closed_by);
         g_free(c);
-}
-
-static void job_free(Job *j) {
-        g_free(j->id);
-        g_free(j);
 }
 
 /* ---- what is told; under the lock ---- */
@@ -246,24 +255,31 @@ static void problem(BhTlsWatch *w, guint64 *counter, const GError *error) {
         g_mutex_unlock(&w->lock);
 }
 
-/* Whether the container's file system did not answer: what waits of it is dropped, so that it does not keep the others waiting. */
-static gboolean is_stuck(BhTlsWatch *w, const char *id, const GError *error) {
+/* Whether the container's file system did not answer: what waits of it is put aside, so that it does not keep the others waiting. */
+static gboolean is_stuck(BhTlsWatch *w, const Job *j, const GError *error) {
         Container *c;
 
         if (!g_error_matches(error, BH_TLS_READER_ERROR, BH_TLS_READER_ERROR_STUCK))
                 return FALSE;
         g_mutex_lock(&w->lock);
         w->stuck++;
-        c = g_hash_table_lookup(w->containers, id);
-        if (c)
+        c = g_hash_table_lookup(w->containers, j->id);
+        if (c) {
                 c->stuck = TRUE;
+                c->left = bh_tls_reader_last_left(w->reader);
+                c->again_us = g_get_monotonic_time() + (AGAIN_US << MIN(c->times, AGAIN_MOST));
+                c->times++;
+                Job *same = g_memdup2(j, sizeof(*j));
+                same->id = g_strdup(j->id);
+                g_queue_push_tail(&c->later, same);
+        }
         for (GList *l = c ? w->jobs.head : NULL, *next; l; l = next) {
                 next = l->next;
-                if (!g_str_equal(((Job *) l->data)->id, id))
+                if (!g_str_equal(((Job *) l->data)->id, j->id))
                         continue;
                 c->waiting--;
-                job_free(l->data);
-                g_queue_delete_link(&w->jobs, l);
+                g_queue_unlink(&w->jobs, l);
+                g_queue_push_tail_link(&c->later, l);
         }
         g_mutex_unlock(&w->lock);
         return TRUE;
@@ -297,7 +313,7 @@ static File *file_new(Look *l, const BhTlsFile *at, const BhRootfileInfo *info, 
         if (g_atomic_int_get(&w->stopping)) /* it may have taken long */
                 return NULL;
         if (memfd < 0 && error->domain == BH_TLS_READER_ERROR) {
-                l->left = is_stuck(w, l->job->id, error);
+                l->left = is_stuck(w, l->job, error);
                 problem(w, &w->unreadable, error);
                 return NULL; /* it is not known what it is */
         }
@@ -358,7 +374,7 @@ static void on_file(const BhTlsFile *at, gpointer data) {
         if (at->executable && !l->name)
                 l->name = g_path_get_basename(at->name);
         if (place < 0) {
-                l->left = is_stuck(l->w, l->job->id, error);
+                l->left = is_stuck(l->w, l->job, error);
                 if (!g_error_matches(error, BH_ROOTFILE_ERROR, BH_ROOTFILE_ERROR_GONE))
                         problem(l->w, &l->w->unreadable, error);
                 return;
@@ -377,12 +393,14 @@ static void on_file(const BhTlsFile *at, gpointer data) {
                 l->product = g_strdup(f->product);
 }
 
+static const char no_answer[] = "a file system that does not answer";
+
 /* In words for people: why what the process says stays closed. */
 static char *why_closed(const Look *l) {
         g_autofree char *name = NULL;
 
         if (l->left)
-                return g_strdup("a file system that does not answer");
+                return g_strdup(no_answer);
         if (l->open)
                 return g_strdup("a connection of which no call of its library was seen in the handshake");
         if (l->product)
@@ -428,6 +446,28 @@ static gboolean has_ended(BhTlsWatch *w, const char *id) {
         g_autoptr(BhContainer) c = bh_container_table_get(w->c.containers, id);
 
         return !c || c->state == BH_CONTAINER_EXITED || c->state == BH_CONTAINER_DEAD || c->state == BH_CONTAINER_REMOVED;
+}
+
+/* What was put aside of containers whose file systems have answered. */
+static void look_again(BhTlsWatch *w) {
+        GHashTableIter i;
+        gpointer value;
+
+        g_mutex_lock(&w->lock);
+        for (g_hash_table_iter_init(&i, w->containers); g_hash_table_iter_next(&i, NULL, &value); ) {
+                Container *c = value;
+                guint at;
+
+                if (!c->stuck || g_get_monotonic_time() < c->again_us || bh_tls_reader_is_left(w->reader, c->left))
+                        continue;
+                c->stuck = FALSE;
+                if (g_ptr_array_find_with_equal_func(c->closed_by, no_answer, g_str_equal, &at))
+                        g_ptr_array_remove_index(c->closed_by, at);
+                for (Job *j; (j = g_queue_pop_head(&c->later)); job_free(j))
+                        if (!queue(w, c, j->pid, j->closed, j->known ? &j->program : NULL) && j->known)
+                                g_hash_table_remove(c->programs, &j->program);
+        }
+        g_mutex_unlock(&w->lock);
 }
 
 /* Lets go of containers that have ended, and of the files that nobody uses any more. */
@@ -492,6 +532,7 @@ static gpointer run(gpointer data) {
                         look(w, j);
                 g_clear_pointer(&j, job_free);
                 if (sweeps) {
+                        look_again(w);
                         sweep(w);
                         due = g_get_monotonic_time() + SWEEP_US;
                 }

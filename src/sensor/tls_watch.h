@@ -6,7 +6,7 @@
  * A process is looked at when it runs a program that its container has not run before, when it maps what is named as a TLS library, when its first TLS handshake is seen, and when a
  * connection stays closed. A file is named by device, inode, size and times; the same file of an image's layer is one in all containers of it. ELF files are parsed by the inspector alone.
  * One thread asks and attaches; each of the others does a look-up. Files are opened and copied by threads of their own (tls_reader.h): a file system that does not answer within two seconds costs
- * those, and its container is not looked at any more (counted as "stuck", and said). What is known to be a file system in user space is not read.
+ * those, and nothing more of its container is looked at before it has answered after all (counted as "stuck", and said): then what was to be looked at is. What is known to be a file system in user space is not read.
  *
  * The first connection of a library that no container used before may be over before its probes are there: some milliseconds after it is mapped.
  * A process id used again between an event and the look costs a file that is looked at for nothing.

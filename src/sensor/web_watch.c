@@ -214,9 +214,11 @@ static void end_stream(BhWebWatch *w, BhWebConn *c, gint64 at_ns) {
 
 /*
  * As the kernel's program and the inspector take it: empty lines may come before it, and a method is any word before a path. A piece that ends within that may be one. What else begins
- * with a capital letter is a field or a part of a body, which must not be read as a request where the one that it is of was lost.
+ * with a capital letter is a field or a part of a body, which must not be read as a request where the one that it is of was lost. What a proxy says before all that, in bytes, begins with
+ * empty lines and a zero.
  */
 static gboolean begins_request(const BhPayloadPiece *p) {
+        static const guint8 proxy[] = "\r\n\r\n\0\r\nQUIT\n";
         guint32 from = 0, end;
         gboolean capitals = TRUE;
 
@@ -224,7 +226,7 @@ static gboolean begins_request(const BhPayloadPiece *p) {
                 from++;
         for (end = from; end < p->len && end - from <= METHOD_MAX && (g_ascii_isalnum((char) p->bytes[end]) || p->bytes[end] == '-' || p->bytes[end] == '_'); end++)
                 capitals &= !g_ascii_islower((char) p->bytes[end]);
-        if (from == p->len)
+        if (from == p->len || memcmp(p->bytes, proxy, MIN(p->len, sizeof(proxy) - 1)) == 0)
                 return TRUE; /* empty lines alone: it is behind them */
         if (end == from || end - from > METHOD_MAX)
                 return FALSE;

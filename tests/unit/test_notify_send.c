@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <gnutls/x509.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -204,6 +206,118 @@ static void tcp_counts_octets_and_notices_a_peer_that_left(void) {
         bh_sender_free(s);
 }
 
+/* ---- TLS: a server that looks at the client's certificate late ---- */
+
+/* For 127.0.0.1, signed by itself. */
+static void make_certificate(gnutls_x509_crt_t *cert, gnutls_x509_privkey_t *key) {
+        static const guint8 serial[] = { 1 }, address[] = { 127, 0, 0, 1 };
+
+        g_assert_cmpint(gnutls_x509_privkey_init(key), ==, 0);
+        g_assert_cmpint(gnutls_x509_privkey_generate(*key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0), ==, 0);
+        g_assert_cmpint(gnutls_x509_crt_init(cert), ==, 0);
+        gnutls_x509_crt_set_version(*cert, 3);
+        gnutls_x509_crt_set_key(*cert, *key);
+        gnutls_x509_crt_set_serial(*cert, serial, sizeof(serial));
+        gnutls_x509_crt_set_dn_by_oid(*cert, GNUTLS_OID_X520_COMMON_NAME, 0, "log", 3);
+        gnutls_x509_crt_set_subject_alt_name(*cert, GNUTLS_SAN_IPADDRESS, address, sizeof(address), GNUTLS_FSAN_SET);
+        gnutls_x509_crt_set_activation_time(*cert, time(NULL) - 3600);
+        gnutls_x509_crt_set_expiration_time(*cert, time(NULL) + 3600);
+        gnutls_x509_crt_set_basic_constraints(*cert, 1, -1);
+        g_assert_cmpint(gnutls_x509_crt_sign2(*cert, *cert, *key, GNUTLS_DIG_SHA256, 0), ==, 0);
+}
+
+typedef struct {
+        int fd;
+        gnutls_certificate_credentials_t credentials;
+        gnutls_certificate_request_t asks;
+        gnutls_session_t session;
+        gboolean waited;
+        gssize got; /* bytes of records */
+} Late;
+
+/* Waits before it reads what the client says last, so that whatever it sends on is taken by the machine. */
+static ssize_t pull_late(gnutls_transport_ptr_t to, void *data, size_t len) {
+        Late *l = to;
+
+        if (!l->waited && gnutls_handshake_get_last_out(l->session) == GNUTLS_HANDSHAKE_FINISHED) {
+                l->waited = TRUE;
+                g_usleep(100000);
+        }
+        return recv(l->fd, data, len, 0);
+}
+
+static ssize_t push(gnutls_transport_ptr_t to, const void *data, size_t len) {
+        return send(GPOINTER_TO_INT(to), data, len, MSG_NOSIGNAL);
+}
+
+static gpointer serve_late(gpointer data) {
+        Late *l = data;
+        gnutls_datum_t ticket = { NULL, 0 };
+        char got[4096];
+        int server = l->fd;
+
+        l->fd = accept(server, NULL, NULL);
+        gnutls_init(&l->session, GNUTLS_SERVER);
+        gnutls_priority_set_direct(l->session, "NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL);
+        gnutls_credentials_set(l->session, GNUTLS_CRD_CERTIFICATE, l->credentials);
+        gnutls_certificate_server_set_request(l->session, l->asks);
+        gnutls_session_ticket_key_generate(&ticket);
+        gnutls_session_ticket_enable_server(l->session, &ticket);
+        gnutls_transport_set_ptr2(l->session, l, GINT_TO_POINTER(l->fd));
+        gnutls_transport_set_pull_function(l->session, pull_late);
+        gnutls_transport_set_push_function(l->session, push);
+        int r;
+        do
+                r = gnutls_handshake(l->session);
+        while (r < 0 && !gnutls_error_is_fatal(r));
+        /* until the client leaves, who else would take it for an end before its message was read */
+        for (gssize n = r; r == 0 && (n = gnutls_record_recv(l->session, got, sizeof(got))) > 0;)
+                l->got += n;
+        if (r < 0)
+                gnutls_alert_send_appropriate(l->session, r);
+        gnutls_deinit(l->session);
+        gnutls_free(ticket.data);
+        close(l->fd);
+        return NULL;
+}
+
+static void tls_1_3_waits_for_the_servers_word(void) {
+        static const gnutls_certificate_request_t asks[] = { GNUTLS_CERT_REQUIRE, GNUTLS_CERT_REQUEST };
+        const BhSendPlace place = { .version = "t", .proc_id = 7 };
+        gnutls_x509_crt_t cert;
+        gnutls_x509_privkey_t key;
+        gnutls_datum_t pem = { NULL, 0 };
+        BhSendNote note;
+
+        make_certificate(&cert, &key);
+        g_assert_cmpint(gnutls_x509_crt_export2(cert, GNUTLS_X509_FMT_PEM, &pem), ==, 0);
+        for (gsize i = 0; i < G_N_ELEMENTS(asks); i++) {
+                guint16 port;
+                int server = listen_tcp(&port);
+                Late l = { .fd = server, .asks = asks[i] };
+                json_auto_t *config = json_pack("{s:s, s:s, s:s, s:i, s:s#}", "type", "syslog", "transport", "tls", "host", "127.0.0.1", "port", (int) port, "ca", (char *) pem.data, (int) pem.size);
+                g_autofree char *json = json_dumps(config, 0);
+                g_autoptr(BhOutput) o = output("s", json);
+
+                gnutls_certificate_allocate_credentials(&l.credentials);
+                g_assert_cmpint(gnutls_certificate_set_x509_key(l.credentials, &cert, 1, key), ==, 0);
+                GThread *t = g_thread_new("late", serve_late, &l);
+                BhSender *s = bh_sender_new(o, &place);
+                if (asks[i] == GNUTLS_CERT_REQUIRE)
+                        g_assert_cmpint(fails(s, "it asks for a \"certificate\"", &note), ==, BH_SEND_RETRY);
+                else
+                        must_send(s, "1");
+                bh_sender_free(s);
+                g_thread_join(t);
+                g_assert_true((l.got > 0) == (asks[i] != GNUTLS_CERT_REQUIRE));
+                gnutls_certificate_free_credentials(l.credentials);
+                close(server);
+        }
+        gnutls_free(pem.data);
+        gnutls_x509_crt_deinit(cert);
+        gnutls_x509_privkey_deinit(key);
+}
+
 static void local_daemon_may_be_restarted(void) {
         char *dir = make_dir();
         g_autofree char *path = g_build_filename(dir, "log", NULL);
@@ -358,6 +472,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/notify/send/full_disk_is_said_and_no_half_line_stays", full_disk_is_said_and_no_half_line_stays);
         g_test_add_func("/notify/send/stdout_waits_for_no_reader_for_ever", stdout_waits_for_no_reader_for_ever);
         g_test_add_func("/notify/send/tcp_counts_octets_and_notices_a_peer_that_left", tcp_counts_octets_and_notices_a_peer_that_left);
+        g_test_add_func("/notify/send/tls_1_3_waits_for_the_servers_word", tls_1_3_waits_for_the_servers_word);
         g_test_add_func("/notify/send/local_daemon_may_be_restarted", local_daemon_may_be_restarted);
         g_test_add_func("/notify/send/webhook_judges_answers", webhook_judges_answers);
         g_test_add_func("/notify/send/a_server_that_hangs_is_left_when_it_is_to_stop", a_server_that_hangs_is_left_when_it_is_to_stop);

@@ -531,6 +531,23 @@ static void request_behind_empty_lines_is_looked_at(void) {
         g_assert_cmpint(status_of(&e, "lost", "without_begin"), ==, 1);
 }
 
+/* What a proxy says of its client before the first request, which servers read by itself or with it. */
+static void request_behind_a_proxys_header_is_looked_at(void) {
+        static const char header[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\300\0\2\1\300\0\2\2\xdc\4\0\x50", both[] = "PROXY TCP4 192.0.2.1 192.0.2.2 56324 80\r\n" SQLI;
+        g_auto(Env) e;
+        env_init(&e, NULL, NULL);
+        Socket first = socket_of(&e, 100, 100, FALSE), second = socket_of(&e, 100, 100, FALSE);
+
+        piece(&first, FALSE, header, sizeof(header) - 1, 0);
+        asks(&first, SQLI);
+        answers(&first, OK);
+        wait_for(&e, NULL, "attacks", 1);
+        asks(&second, both);
+        answers(&second, OK);
+        wait_for(&e, NULL, "attacks", 2);
+        g_assert_cmpint(status_of(&e, "lost", "without_begin"), ==, 0);
+}
+
 /* ---- trouble */
 
 static void dead_inspector_costs_one_connection(void) {
@@ -651,6 +668,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_watch/act-of-an-attack-is-joined-among-many", act_of_an_attack_is_joined_among_many);
         g_test_add_func("/web_watch/file-that-a-traversal-reads-is-joined", file_that_a_traversal_reads_is_joined);
         g_test_add_func("/web_watch/request-behind-empty-lines-is-looked-at", request_behind_empty_lines_is_looked_at);
+        g_test_add_func("/web_watch/request-behind-a-proxys-header-is-looked-at", request_behind_a_proxys_header_is_looked_at);
         g_test_add_func("/web_watch/dead-inspector-costs-one-connection", dead_inspector_costs_one_connection);
         g_test_add_func("/web_watch/attack-is-found-above-capacity", attack_is_found_above_capacity);
         g_test_add_func("/web_watch/body-of-a-lost-request-is-not-judged", body_of_a_lost_request_is_not_judged);

@@ -13,6 +13,7 @@ test("a CSV survives quotes, line ends and what a spreadsheet would run", () => 
   const rows = [{ a: 'say "hi", you', b: "x\ny" }, { a: "=cmd|'/c calc'!A1", b: -5 }, { a: "@SUM(1)", b: null }, { a: "+1", b: ["p", "q"] }];
   assert.equal(csv([["a", (r) => r.a], ["b", (r) => r.b]], rows),
     'a,b\r\n"say ""hi"", you","x\ny"\r\n"\'=cmd|\'/c calc\'!A1",-5\r\n"\'@SUM(1)",\r\n"\'+1","[""p"",""q""]"\r\n');
+  for (const first of ["\n=", "\uff1d", "\uff0b", "\uff0d", "\uff20"]) assert.match(csv([["a", (r) => r]], [`${first}1`]), /^a\r\n"'/, JSON.stringify(first));
   assert.equal(fileName("findings", new Date("2026-11-27T11:40:00.123Z")), "bulkhead-findings-20261127T114000Z");
 });
 

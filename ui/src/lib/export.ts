@@ -3,8 +3,8 @@
 
 export type Columns<T> = [name: string, of: (row: T) => unknown][];
 
-/* Spreadsheets run what begins with one of these, and an attacker chooses names: an apostrophe makes it text. */
-const FORMULA = /^[=+\-@\t\r]/;
+/* Spreadsheets run what begins with one of these, some also in their wide forms, and an attacker chooses names: an apostrophe makes it text. */
+const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
 
 function cell(v: unknown): string {
   if (v === null || v === undefined || (typeof v === "number" && !Number.isFinite(v))) return "";

@@ -194,14 +194,15 @@ export function FileEditor({ name }: { name: string }) {
           {dirty && saved !== null && <Button kind="quiet" onClick={() => { setDraft(undefined); setProblems([]); setSaid(null); setWould(null); }}>Undo changes</Button>}
           {admin && typeof saved === "string" && <Button onClick={() => setRemoving(true)}>Remove…</Button>}
           {may && saved !== undefined && <Button busy={busy === "check"} glyph="check" onClick={() => void check()}>Check</Button>}
-          {admin && <Button kind="primary" busy={busy === "save"} disabled={!dirty && saved !== null} onClick={() => void store()}>Save and enable</Button>}
+          {admin && saved !== undefined && <Button kind="primary" busy={busy === "save"} disabled={!dirty && saved !== null} onClick={() => void store()}>Save and enable</Button>}
         </div>
       </header>
       {name === SWITCHES && <Notice level="note">This file is written by the switches under Rules. What is changed here by hand, the switches may not understand any more.</Notice>}
       {said && <Notice level={said.level}>{said.text}</Notice>}
       {nodes && nodes.length > 0 && <Nodes nodes={nodes} />}
-      {saved === undefined && !said ? <Skeleton rows={10} label="Loading the file" />
-        : <Editor label={`Text of ${name}`} value={text} problems={problems} readOnly={!may} onInput={(v) => { setDraft(v); setWould(null); }} onCheck={() => void check()} onSave={() => admin && void store()} />}
+      {/* what could not be read must not be written over, and what is typed while it is saved would be lost */}
+      {saved === undefined ? !said && <Skeleton rows={10} label="Loading the file" />
+        : <Editor label={`Text of ${name}`} value={text} problems={problems} readOnly={!may || busy === "save"} onInput={(v) => { setDraft(v); setWould(null); }} onCheck={() => void check()} onSave={() => admin && void store()} />}
       {may && saved !== undefined && <div class="would-ask"><Button glyph="search" busy={busy === "preview"} onClick={() => void preview()}>What would it have matched?</Button><label>in <select value={String(hours)} onChange={(e) => { setHours(Number(e.currentTarget.value)); setWould(null); }}>{HOURS.map(([h, label]) => <option key={h} value={h}>{label}</option>)}</select></label></div>}
       {would && <Preview w={would} hours={hours} />}
       {removing && <Confirm title="Remove a rule file" verb="Remove" name={name} act={async () => { await call("DELETE", `/rules/files/${encodeURIComponent(name)}`); setDraft(undefined); go(href("/policies", { tab: "files" })); }} onClose={() => setRemoving(false)}><p>The nodes forget its rules within seconds. Rules of other files that it changed are again as these files have them.</p></Confirm>}

@@ -144,13 +144,14 @@ export function PolicyEditor({ name }: { name: string }) {
           {admin && saved && <Button onClick={() => setAsking("remove")}>Remove…</Button>}
           {admin && saved && !dirty && <Button busy={busy === "save"} onClick={() => void store(withKey(saved.text, "enabled", !saved.enabled))}>{saved.enabled ? "Switch off" : "Switch on"}</Button>}
           {admin && saved && !dirty && saved.enabled && <Button busy={busy === "save"} onClick={() => void store(withKey(saved.text, "dry_run", !saved.dryRun))}>{saved.dryRun ? "Let it act…" : "Make it a dry run"}</Button>}
-          {admin && <Button kind="primary" busy={busy === "save"} disabled={!dirty && saved !== null} onClick={() => void store(text)}>Save</Button>}
+          {admin && saved !== undefined && <Button kind="primary" busy={busy === "save"} disabled={!dirty && saved !== null} onClick={() => void store(text)}>Save</Button>}
         </div>
       </header>
       {saved && <p class="subject-facts"><span><T s={saved.when} max={200} /></span><span><T s={saved.scope} max={200} /></span><span>{count(saved.total)} {plural(saved.total, "response")}</span><a href="#/responses">Ledger</a></p>}
       {said && <Notice level={said.level}>{said.text}</Notice>}
-      {saved === undefined && !said ? <Skeleton rows={10} label="Loading the policy" />
-        : <Editor label={`Text of ${name}`} value={text} problems={problems} readOnly={!may} onInput={(v) => { setDraft(v); setWould(null); }} onCheck={() => void check()} onSave={() => admin && void store(text)} />}
+      {/* as with rule files */}
+      {saved === undefined ? !said && <Skeleton rows={10} label="Loading the policy" />
+        : <Editor label={`Text of ${name}`} value={text} problems={problems} readOnly={!may || busy === "save"} onInput={(v) => { setDraft(v); setWould(null); }} onCheck={() => void check()} onSave={() => admin && void store(text)} />}
       {may && saved !== undefined && <div class="would-ask"><Button glyph="search" busy={busy === "check"} onClick={() => void check()}>Check, and what would it have done?</Button><label>in <select value={String(since)} onChange={(e) => { setSince(Number(e.currentTarget.value)); setWould(null); }}>{SPANS.map(([s, label]) => <option key={s} value={s}>{label}</option>)}</select></label></div>}
       {would && (
         <section class="card would" aria-labelledby="w-title"><header><h2 id="w-title">What it would have done</h2></header>
