@@ -263,7 +263,7 @@ static void configure_kernel(BhSensor *s);
 static void guard(BhSensor *s) {
         volatile struct bh_config *c = bh_hooks_config(s->hooks);
         struct bh_config before = *c, after;
-        guint pins = bh_hooks_guard(s->hooks);
+        guint pins = bh_hooks_guard(s->hooks) + bh_pause_guard(s->pause);
 
         configure_kernel(s);
         after = *c;

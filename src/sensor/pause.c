@@ -277,7 +277,9 @@ gboolean bh_pause_start(BhPause *p, BhHooks *hooks, BhPauseTake take, gpointer d
         p->wish->window = BH_PAUSE_WINDOW_S * NS_PER_S;
         p->wish->per_container = BH_PAUSE_PER_CONTAINER;
         p->wish->per_node = BH_PAUSE_PER_NODE;
+        g_mutex_lock(&p->lock);
         p->thread = g_thread_new("bh-pause", run, p);
+        g_mutex_unlock(&p->lock);
         p->wish->on = 1;
         p->link = bpf_program__attach(bpf_object__find_program_by_name(p->object, "tp_pause"));
         if (!p->link) {
@@ -286,6 +288,18 @@ gboolean bh_pause_start(BhPause *p, BhHooks *hooks, BhPauseTake take, gpointer d
         }
         set_why(p, NULL);
         return TRUE;
+}
+
+guint bh_pause_guard(BhPause *p) {
+        guint n = 0;
+
+        if (!p)
+                return 0;
+        g_mutex_lock(&p->lock);
+        if (p->thread && !p->ends && access(p->pin, F_OK))
+                n = bpf_obj_pin(bpf_object__find_map_fd_by_name(p->object, "paused"), p->pin) == 0;
+        g_mutex_unlock(&p->lock);
+        return n;
 }
 
 gboolean bh_pause_stop(BhPause *p) {

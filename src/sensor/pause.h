@@ -38,6 +38,8 @@ guint bh_pause_recover(const char *pin_dir, const char *proc);
 BhPause *bh_pause_new(const char *pin_dir, const char *proc);
 /* FALSE with *error: this kernel cannot; then nothing is attached. Once. */
 gboolean bh_pause_start(BhPause *p, BhHooks *hooks, BhPauseTake take, gpointer data, GError **error);
+/* Pins again who is stopped, if somebody took that pin away. How many were made. Any thread; NULL is allowed. */
+guint bh_pause_guard(BhPause *p);
 /* Nobody is stopped any more, and `take` not called. FALSE: a file system holds one call of it up: what it uses must stay. NULL is allowed. */
 gboolean bh_pause_stop(BhPause *p);
 /* Stops. NULL is allowed. */
