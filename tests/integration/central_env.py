@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import weakref
 
 import sensor_env
 from docker_env import die_with_parent, stop_process, system_env, tail, wait_for
@@ -251,7 +252,7 @@ class Central:
         self.log = self.dir / "central.log"
         self.args, self.as_uid, self.env = list(args), as_uid, dict(env or {})
         self.proc = self.password = self.url = self.port = self.announced = None
-        self.streams, self.nodes, self.clients = [], [], []
+        self.streams, self.nodes, self.clients = [], [], weakref.WeakSet()  # one that nobody has any more closes its connection
         if as_uid is not None:
             os.chown(self.dir, as_uid, as_uid)
 
@@ -358,7 +359,7 @@ class Central:
         return self.start()
 
     def close(self):
-        for s in self.streams + self.nodes + self.clients:
+        for s in [*self.streams, *self.nodes, *self.clients]:
             s.close()
         if self.alive:
             stop_process(self.proc, 10)
@@ -386,7 +387,7 @@ class Central:
 
     def client(self, **how):
         c = Client(self, **how)
-        self.clients.append(c)
+        self.clients.add(c)
         return c
 
     def cli(self, *args, status=0):

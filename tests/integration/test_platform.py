@@ -103,7 +103,7 @@ class Platform(Central):
         raise NotImplementedError("its children would stay")
 
     def close(self):
-        for s in self.streams + self.nodes + self.clients:
+        for s in [*self.streams, *self.nodes, *self.clients]:
             s.close()
         if self.alive:
             stop_process(self.proc, 40)
