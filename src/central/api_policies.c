@@ -33,7 +33,7 @@ static void members(GString *out, const BhPolicy *p) {
         bh_json_uint(out, "cool_down", p->cool_down_s);
 }
 
-void bh_view_policy(BhStore *s, GString *out, const char *key, const BhStorePolicy *row, gboolean whole) {
+void bh_view_policy(BhStore *s, GString *out, const char *key, const BhStoreText *row, gboolean whole) {
         g_autofree char *actor = g_strconcat("policy:", row->name, NULL);
         g_autoptr(GPtrArray) problems = NULL;
         g_autoptr(BhPolicy) p = bh_policy_parse(row->text, strlen(row->text), &problems);
@@ -84,7 +84,7 @@ void bh_api_policies(BhCall *call) {
 
 static void answer(BhCall *call, const char *name) {
         GError *error = NULL;
-        g_autoptr(BhStorePolicy) row = bh_store_policy(call->central->store, name, &error);
+        g_autoptr(BhStoreText) row = bh_store_policy(call->central->store, name, &error);
 
         if (!row) {
                 bh_call_store_error(call, error);

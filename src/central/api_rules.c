@@ -60,7 +60,7 @@ void bh_api_rules(BhCall *call) {
 
 /* ---- managed files ---- */
 
-static void append_file(GString *out, const BhStoreRuleFile *f, gboolean text) {
+static void append_file(GString *out, const BhStoreText *f, gboolean text) {
         bh_json_open(out, NULL, '{');
         bh_json_text(out, "name", f->name);
         bh_json_uint(out, "bytes", strlen(f->text));
@@ -93,7 +93,7 @@ void bh_api_rule_files(BhCall *call) {
 
 void bh_api_rule_file(BhCall *call) {
         GError *error = NULL;
-        g_autoptr(BhStoreRuleFile) f = bh_store_rule_file(call->central->store, call->captures[0], &error);
+        g_autoptr(BhStoreText) f = bh_store_rule_file(call->central->store, call->captures[0], &error);
 
         if (!f) {
                 bh_call_store_error(call, error);

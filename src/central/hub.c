@@ -76,7 +76,7 @@ static void append_object(BhCentral *c, GString *out, const BhStoreChange *chang
                 if (x)
                         bh_view_response(out, "object", x, FALSE);
         } else if (change->kind == BH_STORE_CHANGE_POLICY) {
-                g_autoptr(BhStorePolicy) x = bh_store_policy(c->store, change->key, NULL);
+                g_autoptr(BhStoreText) x = bh_store_policy(c->store, change->key, NULL);
 
                 if (x)
                         bh_view_policy(c->store, out, "object", x, FALSE);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policies.h"
 
-#include <sodium.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -109,9 +108,6 @@ static GBytes *pack(gpointer data, char **digest) {
         g_autoptr(GError) error = NULL;
         g_autoptr(GPtrArray) rows = bh_store_policies(p->central->store, &error);
         Bulkhead__Bus__V1__PolicySet m = BULKHEAD__BUS__V1__POLICY_SET__INIT;
-        crypto_generichash_state hash;
-        guint8 sum[16];
-        char hex[2 * sizeof(sum) + 1];
 
         if (!rows) {
                 bh_error("cannot read the policies", "error", error->message);
@@ -119,23 +115,18 @@ static GBytes *pack(gpointer data, char **digest) {
         }
         g_autofree Bulkhead__Bus__V1__Policy *each = g_new0(Bulkhead__Bus__V1__Policy, rows->len + 1);
         g_autofree Bulkhead__Bus__V1__Policy **list = g_new0(Bulkhead__Bus__V1__Policy *, rows->len + 1);
-        crypto_generichash_init(&hash, NULL, 0, sizeof(sum));
         for (guint i = 0; i < rows->len; i++) {
-                const BhStorePolicy *row = rows->pdata[i];
+                const BhStoreText *row = rows->pdata[i];
 
                 bulkhead__bus__v1__policy__init(&each[i]);
                 each[i].name = row->name;
                 each[i].text = bh_bus_text(row->text);
                 list[i] = &each[i];
-                crypto_generichash_update(&hash, (const guint8 *) row->name, strlen(row->name) + 1);
-                crypto_generichash_update(&hash, (const guint8 *) row->text, strlen(row->text) + 1);
         }
-        crypto_generichash_final(&hash, sum, sizeof(sum));
-        sodium_bin2hex(hex, sizeof(hex), sum, sizeof(sum));
         m.policies = list;
         m.n_policies = rows->len;
-        m.digest = bh_bus_text(hex);
-        *digest = g_strdup(hex);
+        *digest = bh_spread_digest(rows);
+        m.digest = bh_bus_text(*digest);
         return bh_bus_body_pack(&m.base);
 }
 
@@ -355,7 +346,7 @@ static void read_all(BhPolicies *p) {
         }
         g_ptr_array_set_size(p->all, 0);
         for (guint i = 0; i < rows->len; i++) {
-                const BhStorePolicy *row = rows->pdata[i];
+                const BhStoreText *row = rows->pdata[i];
                 g_autoptr(GPtrArray) problems = NULL;
                 g_autoptr(BhPolicy) policy = bh_policy_parse(row->text, strlen(row->text), &problems);
 
@@ -385,7 +376,7 @@ static void restore(BhPolicies *p) {
         g_autoptr(GPtrArray) rows = bh_store_policies(p->central->store, NULL);
 
         for (guint i = 0; rows && i < rows->len; i++) {
-                const BhStorePolicy *row = rows->pdata[i];
+                const BhStoreText *row = rows->pdata[i];
                 g_autoptr(GPtrArray) problems = NULL;
                 g_autoptr(BhPolicy) policy = bh_policy_parse(row->text, strlen(row->text), &problems);
 

@@ -32,7 +32,7 @@ void bh_policies_node_up(BhPolicies *p, const char *node);
 void bh_policies_append_nodes(BhPolicies *p, GString *out);
 
 /* A policy as JSON (api_policies.c). `whole`: with its text. */
-void bh_view_policy(BhStore *s, GString *out, const char *key, const BhStorePolicy *p, gboolean whole);
+void bh_view_policy(BhStore *s, GString *out, const char *key, const BhStoreText *p, gboolean whole);
 
 /* ---- what a policy is asked of, as the store has it. Pure. */
 

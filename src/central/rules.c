@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rules.h"
 
-#include <sodium.h>
 #include <string.h>
 
 #include "base/fdio.h"
@@ -82,7 +81,7 @@ BhRuleSet *bh_rules_check(BhRules *r, BhStore *store, const char *name, const ch
         }
         /* by name, as the nodes load them */
         for (guint i = 0; i <= files->len; i++) {
-                const BhStoreRuleFile *f = i < files->len ? files->pdata[i] : NULL;
+                const BhStoreText *f = i < files->len ? files->pdata[i] : NULL;
 
                 if (!put && (!f || strcmp(f->name, name) >= 0)) {
                         BhRuleSource s = { name, text, strlen(text) };
@@ -111,9 +110,6 @@ static GBytes *pack(gpointer data, char **digest) {
         g_autoptr(GError) error = NULL;
         g_autoptr(GPtrArray) files = bh_store_rule_files(r->central->store, &error);
         Bulkhead__Bus__V1__RulesSet m = BULKHEAD__BUS__V1__RULES_SET__INIT;
-        crypto_generichash_state hash;
-        guint8 sum[16];
-        char hex[2 * sizeof(sum) + 1];
 
         if (!files) {
                 bh_error("cannot read the rule files", "error", error->message);
@@ -122,23 +118,18 @@ static GBytes *pack(gpointer data, char **digest) {
 
         g_autofree Bulkhead__Bus__V1__RuleFile *each = g_new0(Bulkhead__Bus__V1__RuleFile, files->len + 1);
         g_autofree Bulkhead__Bus__V1__RuleFile **list = g_new0(Bulkhead__Bus__V1__RuleFile *, files->len + 1);
-        crypto_generichash_init(&hash, NULL, 0, sizeof(sum));
         for (guint i = 0; i < files->len; i++) {
-                const BhStoreRuleFile *f = files->pdata[i];
+                const BhStoreText *f = files->pdata[i];
 
                 bulkhead__bus__v1__rule_file__init(&each[i]);
                 each[i].name = f->name;
                 each[i].text = bh_bus_text(f->text);
                 list[i] = &each[i];
-                crypto_generichash_update(&hash, (const guint8 *) f->name, strlen(f->name) + 1);
-                crypto_generichash_update(&hash, (const guint8 *) f->text, strlen(f->text) + 1);
         }
-        crypto_generichash_final(&hash, sum, sizeof(sum));
-        sodium_bin2hex(hex, sizeof(hex), sum, sizeof(sum));
         m.files = list;
         m.n_files = files->len;
-        m.digest = bh_bus_text(hex);
-        *digest = g_strdup(hex);
+        *digest = bh_spread_digest(files);
+        m.digest = bh_bus_text(*digest);
         return bh_bus_body_pack(&m.base);
 }
 

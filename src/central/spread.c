@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "spread.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "json_out.h"
+#include "store/store_texts.h"
 
 #define TICK_US (G_USEC_PER_SEC)
 #define SEND_SECONDS 60 /* a node that has not answered by then is asked again */
@@ -192,6 +194,23 @@ BhSpread *bh_spread_new(BhCentral *c, const BhSpreadWhat *what, gpointer data) {
         r->nodes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, node_free);
         r->thread = g_thread_new(what->thread, work, r);
         return r;
+}
+
+char *bh_spread_digest(const GPtrArray *texts) {
+        crypto_generichash_state hash;
+        guint8 sum[16];
+        char hex[2 * sizeof(sum) + 1];
+
+        crypto_generichash_init(&hash, NULL, 0, sizeof(sum));
+        for (guint i = 0; i < texts->len; i++) {
+                const BhStoreText *t = texts->pdata[i];
+
+                crypto_generichash_update(&hash, (const guint8 *) t->name, strlen(t->name) + 1);
+                crypto_generichash_update(&hash, (const guint8 *) t->text, strlen(t->text) + 1);
+        }
+        crypto_generichash_final(&hash, sum, sizeof(sum));
+        sodium_bin2hex(hex, sizeof(hex), sum, sizeof(sum));
+        return g_strdup(hex);
 }
 
 void bh_spread_stop(BhSpread *r) {

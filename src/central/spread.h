@@ -25,6 +25,9 @@ void bh_spread_stop(BhSpread *s);
 void bh_spread_free(BhSpread *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhSpread, bh_spread_free)
 
+/* What tells these texts (of BhStoreText, in their order) from others. Caller frees. */
+char *bh_spread_digest(const GPtrArray *texts);
+
 /* It has changed: send. */
 void bh_spread_changed(BhSpread *s);
 /* A node has connected: it is sent it anew, as it may be another sensor that lacks it, also where nobody saw the last one go. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "store/store_policies.h"
 #include "store/store_rules.h"
 #include "store_rows.h"
 
@@ -340,6 +341,28 @@ static void rule_files_are_bounded_together(void) {
         g_assert_true(bh_store_rule_file_set(s, "more.yaml", text, "admin", &entry, NULL));
 }
 
+static void policies_are_bounded_together(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        g_autofree char *text = g_strnfill(BH_STORE_POLICY_MAX, '#');
+        g_autoptr(GError) error = NULL;
+
+        for (guint i = 0; i < BH_STORE_POLICIES_BYTES / BH_STORE_POLICY_MAX; i++) {
+                g_autofree char *name = g_strdup_printf("p%u", i);
+
+                bh_store_policy_set(s, name, text, "admin", &entry, &error);
+                g_assert_no_error(error);
+        }
+        assert_fails(bh_store_policy_set(s, "more", "#", "admin", &entry, &e), BH_STORE_ERROR_CONFLICT);
+        g_assert_true(bh_store_policy_set(s, "p0", text, "admin", &entry, NULL));
+        g_assert_true(bh_store_policy_set(s, "p0", NULL, "admin", &entry, NULL));
+        assert_fails(bh_store_policy_set(s, "p0", NULL, "admin", &entry, &e), BH_STORE_ERROR_NOT_FOUND);
+        g_assert_true(bh_store_policy_set(s, "more", text, "admin", &entry, NULL));
+        g_autoptr(BhStoreText) t = bh_store_policy(s, "more", &error);
+        g_assert_no_error(error);
+        g_assert_cmpstr(t->text, ==, text);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store/access/users_are_created_and_changed", users_are_created_and_changed);
@@ -347,6 +370,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/store/access/dead_tokens_do_not_pile_up", dead_tokens_do_not_pile_up);
         g_test_add_func("/store/access/sessions_end_when_they_should", sessions_end_when_they_should);
         g_test_add_func("/store/access/the_audit_log_shows_what_was_done_to_it", the_audit_log_shows_what_was_done_to_it);
+        g_test_add_func("/store/access/policies_are_bounded_together", policies_are_bounded_together);
         g_test_add_func("/store/access/rule_files_are_bounded_together", rule_files_are_bounded_together);
         g_test_add_func("/store/access/settings_keep_small_texts", settings_keep_small_texts);
         return g_test_run();
