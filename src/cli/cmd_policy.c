@@ -8,6 +8,7 @@
 #include "base/escape.h"
 #include "base/fdio.h"
 #include "commands.h"
+#include "lists.h"
 #include "output.h"
 #include "policy/policy.h"
 
@@ -82,12 +83,7 @@ static int policy_list(const BhCliPaths *paths, int argc, char **argv) {
                 bh_table_print(t);
         else
                 puts("there are no policies; \"bulkhead policy set FILE\" adds one");
-        json_array_foreach(json_object_get(answer, "nodes"), i, one) {
-                g_autofree char *node = bh_json_cell(one, "node"), *state = bh_json_cell(one, "state"), *why = bh_json_cell(one, "error");
-
-                if (!g_str_equal(state, "current"))
-                        printf("node %s: %s%s%s\n", node, state, *why ? ": " : "", why);
-        }
+        bh_list_nodes(answer, FALSE);
         return bh_out_finish();
 }
 
@@ -122,14 +118,7 @@ static int policy_show(const BhCliPaths *paths, int argc, char **argv) {
         json_auto_t *answer = bh_api_get(api, target->str, &error);
         if (!answer)
                 return bh_cli_fail(error);
-        if (json) {
-                bh_out_json(answer);
-        } else {
-                const char *text = bh_json_text(answer, "text");
-
-                bh_out_write(text, strlen(text));
-        }
-        return bh_out_finish();
+        return bh_list_text(answer, json);
 }
 
 static int policy_remove(const BhCliPaths *paths, int argc, char **argv) {

@@ -7,6 +7,7 @@
 #include "api.h"
 #include "base/fdio.h"
 #include "commands.h"
+#include "lists.h"
 #include "output.h"
 #include "rules_managed.h"
 
@@ -145,11 +146,7 @@ int bh_rules_files(const BhCliPaths *paths, int argc, char **argv) {
                 bh_table_print(t);
         else
                 puts("no rule files are managed here; \"bulkhead rules set NAME FILE\" adds one");
-        json_array_foreach(json_object_get(answer, "nodes"), i, one) {
-                g_autofree char *node = bh_json_cell(one, "node"), *state = bh_json_cell(one, "state"), *why = bh_json_cell(one, "error");
-
-                printf("node %s: %s%s%s\n", node, state, *why ? ": " : "", why);
-        }
+        bh_list_nodes(answer, TRUE);
         return bh_out_finish();
 }
 
@@ -167,14 +164,7 @@ int bh_rules_show(const BhCliPaths *paths, int argc, char **argv) {
         json_auto_t *answer = bh_api_get(api, target->str, &error);
         if (!answer)
                 return bh_cli_fail(error);
-        if (json) {
-                bh_out_json(answer);
-        } else {
-                const char *text = bh_json_text(answer, "text");
-
-                bh_out_write(text, strlen(text));
-        }
-        return bh_out_finish();
+        return bh_list_text(answer, json);
 }
 
 static void print_problems(const json_t *answer) {

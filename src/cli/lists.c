@@ -2,6 +2,7 @@
 #include "lists.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "output.h"
@@ -32,6 +33,28 @@ int bh_list_print(BhApi *api, const char *target, const char *member, guint max,
         if (more)
                 fprintf(stderr, "bulkhead: these are the last %zu; --limit gives more\n", json_array_size(list));
         return code;
+}
+
+int bh_list_text(json_t *answer, gboolean json) {
+        const char *text = bh_json_text(answer, "text");
+
+        if (json)
+                bh_out_json(answer);
+        else
+                bh_out_write(text, strlen(text));
+        return bh_out_finish();
+}
+
+void bh_list_nodes(const json_t *answer, gboolean all) {
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(json_object_get(answer, "nodes"), i, one) {
+                g_autofree char *node = bh_json_cell(one, "node"), *state = bh_json_cell(one, "state"), *why = bh_json_cell(one, "error");
+
+                if (all || !g_str_equal(state, "current"))
+                        printf("node %s: %s%s%s\n", node, state, *why ? ": " : "", why);
+        }
 }
 
 gboolean bh_list_since(GString *target, const char *since) {

@@ -136,24 +136,33 @@ void dns_over_tcp_is_followed_on_its_port(gconstpointer data) {
         g_assert_cmpuint(count_of(c.client, c.server), ==, 0);
 }
 
-void connection_that_was_open_before_is_followed_from_its_next_request(gconstpointer data) {
+/* One step of a connection before anybody looks, and two after: what of it the server read is told from its first piece on, which is returned. */
+static const Piece *after_start(void (*act)(guint step), Child *c) {
         g_autoptr(GError) error = NULL;
         const Piece *first;
 
+        bh_payload_stop(payload);
+        *c = child_new(act, 0, TRUE);
+        child_step(c);
+        wait_for_all();
+        g_assert_cmpuint(count_of(c->client, c->server), ==, 0);
+        g_assert_true(bh_payload_start(payload, &error));
+        child_step(c);
+        child_step(c);
+        child_end(c);
+        g_assert_nonnull(piece_with(c->server, c->client, BH_PAYLOAD_CLOSE, WAIT_MS));
+        first = piece_with(c->server, c->client, BH_PAYLOAD_OPEN, 0);
+        g_assert_nonnull(first);
+        return first;
+}
+
+void connection_that_was_open_before_is_followed_from_its_next_request(gconstpointer data) {
+        const Piece *first;
+        Child c;
+
         if (!begin(data))
                 return;
-        bh_payload_stop(payload);
-        Child c = child_new(act_http, 0, TRUE);
-        child_step(&c);
-        wait_for_all();
-        g_assert_cmpuint(count_of(c.client, c.server), ==, 0);
-        g_assert_true(bh_payload_start(payload, &error));
-        child_step(&c);
-        child_step(&c);
-        child_end(&c);
-        g_assert_nonnull(piece_with(c.server, c.client, BH_PAYLOAD_CLOSE, WAIT_MS));
-        first = piece_with(c.server, c.client, BH_PAYLOAD_OPEN, 0);
-        g_assert_nonnull(first);
+        first = after_start(act_http, &c);
         g_assert_cmpuint(first->p.offset, ==, strlen("GET /a HTTP/1.1\r\nHost: x\r\n\r\n"));
         g_assert_true(first->p.flags & BH_PAYLOAD_SKIPPED);
         g_assert_cmpint(first->p.side, ==, BH_PAYLOAD_SERVER);
@@ -189,23 +198,13 @@ static char *text_of_reads(const Child *c, guint64 from) {
 }
 
 void request_in_single_bytes_is_followed_from_its_first(gconstpointer data) {
-        g_autoptr(GError) error = NULL;
         BhPayloadAccount account;
         const Piece *first;
+        Child c;
 
         if (!begin(data))
                 return;
-        bh_payload_stop(payload);
-        Child c = child_new(act_single_bytes, 0, TRUE);
-        child_step(&c);
-        wait_for_all();
-        g_assert_cmpuint(count_of(c.client, c.server), ==, 0);
-        g_assert_true(bh_payload_start(payload, &error));
-        child_step(&c);
-        child_step(&c);
-        child_end(&c);
-        g_assert_nonnull(piece_with(c.server, c.client, BH_PAYLOAD_CLOSE, WAIT_MS));
-        g_assert_nonnull(first = piece_with(c.server, c.client, BH_PAYLOAD_OPEN, 0));
+        first = after_start(act_single_bytes, &c);
         g_assert_true(first->p.flags & BH_PAYLOAD_TURN);
         g_assert_cmpint(first->p.protocol, ==, BH_PAYLOAD_HTTP1);
         g_autofree char *later = text_of_reads(&c, strlen(REQUEST));
