@@ -69,8 +69,8 @@ guint bh_block_count(const BhBlock *b);
 /* Acts that were refused for this rule, and how many of them were not told for want of room. FALSE: it is not in force. */
 gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold);
 /*
- * How often the kernel left one of the programs out, whoever ran what then ("recursion misses"): kernels that preempt programs of tracepoints do so while the same one is under way on
- * that CPU. Of tracepoints what was left out was not judged; two would have to be for a program to run.
+ * How often the kernel left one of the programs out, whoever ran what then ("recursion misses"): kernels that preempt programs of tracepoints and of functions do so while the same one is
+ * under way on that CPU, and what was left out was not judged; two would have to be for a program to run. Those of BPF LSM are never left out.
  */
 guint64 bh_block_skipped(const BhBlock *b);
 typedef void (*BhBlockTold)(const struct bh_block_act *act, gpointer data);

@@ -25,6 +25,7 @@ static const struct program {
 } programs[] = {
 #define BOTH(need, name) { BH_BLOCK_BACKEND_LSM, need, "lsm_" name }, { BH_BLOCK_BACKEND_RETURN, need, "fm_" name },
         BOTH(NEED_RUN, "run")
+        { BH_BLOCK_BACKEND_RETURN, NEED_RUN, "fm_again" },
         BOTH(NEED_RUN, "map")
         BOTH(NEED_CAP, "cap")
         BOTH(NEED_MOUNT, "mount")
