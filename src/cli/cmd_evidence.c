@@ -61,7 +61,7 @@ static gboolean which_params(GString *target, const Which *w) {
 
 /* ---- list ---- */
 
-static void print_table(const json_t *list) {
+void bh_cli_print_evidence(const json_t *list) {
         static const char *const headers[] = { ">ID", "TIME", "KIND", "CONTAINER", ">SIZE", "BYTES", "SHA256", "WHAT", "WHY", NULL };
         g_autoptr(BhTable) t = bh_table_new(headers);
 
@@ -108,7 +108,7 @@ static int list(const BhCliPaths *paths, int argc, char **argv) {
         g_autoptr(BhApi) api = bh_api_new(paths, &error);
         if (!api)
                 return bh_cli_fail(error);
-        return bh_list_print(api, target->str, "evidence", limit < 0 ? LIST_DEFAULT : (guint) limit, json, print_table, "no evidence");
+        return bh_list_print(api, target->str, "evidence", limit < 0 ? LIST_DEFAULT : (guint) limit, json, bh_cli_print_evidence, "no evidence");
 }
 
 /* ---- show ---- */

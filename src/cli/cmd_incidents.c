@@ -270,7 +270,47 @@ static void print_detail(const json_t *i) {
                 }
 }
 
-static void print_whole(const json_t *i) {
+/* ---- evidence ---- */
+
+#define EVIDENCE_ASKED "500"
+#define EVIDENCE_SHOWN 40u
+
+/* Things that one would look into by themselves; looks at processes, events and containers come in numbers. */
+static gboolean is_thing(const char *kind) {
+        static const char *const others[] = { "process", "events", "container", NULL };
+
+        return !g_strv_contains(others, kind);
+}
+
+/* The numbers are what "bulkhead evidence show" takes. */
+static void print_evidence(const json_t *i, const json_t *answer) {
+        const json_t *list = json_object_get(answer, "evidence");
+        gboolean all = !json_is_string(json_object_get(answer, "next"));
+        json_auto_t *shown = json_array();
+        guint things = 0, others = 0;
+        json_t *e;
+        size_t n;
+
+        json_array_foreach(list, n, e) {
+                if (!is_thing(bh_json_text(e, "kind"))) {
+                        others++;
+                        continue;
+                }
+                if (things++ < EVIDENCE_SHOWN)
+                        json_array_append(shown, e);
+        }
+        if (!things && !others)
+                return;
+        heading("Evidence");
+        if (things)
+                bh_cli_print_evidence(shown);
+        if (things > EVIDENCE_SHOWN || others)
+                printf("and %u more%s: bulkhead evidence list --incident %" G_GUINT64_FORMAT "\n", others + things - MIN(things, EVIDENCE_SHOWN), all ? "" : " of the latest " EVIDENCE_ASKED, bh_json_number(i, "id"));
+        printf("Bytes of one: bulkhead evidence show ID -o FILE. All of it: bulkhead evidence export --incident %" G_GUINT64_FORMAT " -o FILE.tar\n", bh_json_number(i, "id"));
+}
+
+/* `evidence`: the answer to the question for it; NULL: none came. */
+static void print_whole(const json_t *i, const json_t *evidence) {
         g_autofree char *title = bh_json_cell(i, "title"), *first = bh_json_when(i, "first"), *last = bh_json_when(i, "last"), *closed = bh_json_when(i, "closed");
         g_autofree char *assignee = bh_json_cell(i, "assignee"), *by = bh_json_cell(i, "closed_by"), *verdict = bh_json_cell(i, "verdict");
         json_t *comments = json_object_get(i, "comments"), *c;
@@ -293,6 +333,7 @@ static void print_whole(const json_t *i) {
                 print_containers(json_object_get(i, "containers"));
         }
         print_detail(i);
+        print_evidence(i, evidence);
         if (json_array_size(comments))
                 heading("Comments");
         json_array_foreach(comments, n, c) {
@@ -303,15 +344,22 @@ static void print_whole(const json_t *i) {
 }
 
 /* The error is read here, because the first argument sets it. */
-static int show(json_t *answer, gboolean json, GError *const *error) {
-        json_auto_t *i = answer;
+static int show(BhApi *api, json_t *answer, gboolean json, GError *const *error) {
+        json_auto_t *i = answer, *evidence = NULL;
 
         if (!i)
                 return bh_cli_fail(*error);
-        if (json)
+        if (json) {
                 bh_out_json(i);
-        else
-                print_whole(i);
+        } else {
+                g_autofree char *target = g_strdup_printf("/api/v1/evidence?limit=" EVIDENCE_ASKED "&incident=%" G_GUINT64_FORMAT, bh_json_number(i, "id"));
+                g_autoptr(GError) why = NULL;
+
+                evidence = bh_api_get(api, target, &why);
+                print_whole(i, evidence);
+                if (!evidence)
+                        printf("\nIts evidence cannot be listed: %s\n", why->message);
+        }
         return bh_out_finish();
 }
 
@@ -384,7 +432,7 @@ int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
                 return bh_cli_fail(error);
         bh_api_segment(target, id);
         if (!act)
-                return show(bh_api_get(api, target->str, &error), json, &error);
+                return show(api, bh_api_get(api, target->str, &error), json, &error);
         bh_api_segment(target, act);
         if (!a->takes)
                 return show_exceptions(bh_api_get(api, target->str, &error), json, &error);
@@ -393,5 +441,5 @@ int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv) {
         json_object_set_new(body, a->member, a->number ? json_integer((json_int_t) g_ascii_strtoull(value, NULL, 10)) : json_string(values));
         if (comment)
                 json_object_set_new(body, "comment", json_string(comment));
-        return show(bh_api_send(api, "POST", target->str, body, &error), json, &error);
+        return show(api, bh_api_send(api, "POST", target->str, body, &error), json, &error);
 }

@@ -17,5 +17,8 @@ int bh_list_text(json_t *answer, gboolean json);
 /* Which nodes have taken what they were sent: the member "nodes". `all`: also those that have. */
 void bh_list_nodes(const json_t *answer, gboolean all);
 
+/* The table of `bulkhead evidence list`, the first of the list at the bottom. */
+void bh_cli_print_evidence(const json_t *list);
+
 /* --since: 90s, 10m, 2h, 1d as the parameter "since"; NULL is none. FALSE: it is none of these, which was said. */
 gboolean bh_list_since(GString *target, const char *since);

@@ -344,6 +344,14 @@ static void look(BhIncidents *g, GHashTable *where, const char *key, BhBasis bas
         found(out, x, basis);
 }
 
+/* Whether one of them is an incident: what only forms, a warning that nobody was shown, keeps no attack that comes by a connection from what it does there. */
+static gboolean any_open(const Found *who) {
+        for (guint n = 0; n < who->n; n++)
+                if (who->groups[n]->i.state == BH_INCIDENT_OPEN)
+                        return TRUE;
+        return FALSE;
+}
+
 /* The open one goes on, of two of a kind the older. */
 static gboolean goes_on(const BhIncidentGroup *a, const BhIncidentGroup *b) {
         if ((a->i.state == BH_INCIDENT_OPEN) != (b->i.state == BH_INCIDENT_OPEN))
@@ -400,11 +408,11 @@ static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, 
                 g_hash_table_replace(g->serials, g_memdup2(&f->serial, sizeof(f->serial)), number(x->i.id));
 }
 
-/* What came of a connection to another node may be told before it: each node tells at its own pace. */
+/* What came of a connection may be told before it: each node tells at its own pace, and an act of a web request waits for what the inspector says of it. */
 static void look_ahead(BhIncidents *g, const BhIncidentFinding *f, Found *out) {
-        if (!has_text(f->peer_container) || incoming(f) || !f->peer_node || g_str_equal(f->peer_node, f->node))
+        if (!has_text(f->peer_container) || incoming(f))
                 return;
-        g_autofree char *peer = container_key(f->peer_node, f->peer_container);
+        g_autofree char *peer = container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
         const Entry *e = g_hash_table_lookup(g->keys, peer);
         BhIncidentGroup *x = e ? group_of(g, e->group) : NULL;
 
@@ -435,7 +443,7 @@ BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) 
                         if (k->look)
                                 look(g, g->keys, k->key, k->basis, k->target, f->time_ns, BH_INCIDENT_QUIET_NS, &who);
                 }
-                if (!who.n && has_text(f->container_id)) {
+                if (!any_open(&who) && has_text(f->container_id)) {
                         g_autofree char *own = container_key(f->node, f->container_id);
 
                         look(g, g->reached, own, BH_BASIS_REACHED, 0, f->time_ns, BH_INCIDENT_REACHED_NS, &who);

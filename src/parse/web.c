@@ -12,7 +12,8 @@
 
 #define LOOK_REQUESTS 16u /* also after so many requests: a decoder takes megabytes for few bytes */
 #define MATCHES_MAX 108u  /* of an answer */
-G_STATIC_ASSERT(BH_WEB_RECORDS_MAX * (2 * BH_WEB_TARGET_MAX + 4 * BH_WEB_TEXT_MAX + 128) + MATCHES_MAX * (2 * BH_WEB_TEXT_MAX + 16) <= BH_INSPECT_ANSWER_MAX);
+#define WHOLE_LOOKED (16u << 10) /* of a body that is redacted: what goes on beyond what is kept must be seen for what it is */
+G_STATIC_ASSERT(BH_WEB_RECORDS_MAX * (2 * BH_WEB_TARGET_MAX + 4 * BH_WEB_TEXT_MAX + 128) + MATCHES_MAX * (2 * BH_WEB_TEXT_MAX + 16) + BH_WEB_WHOLES_MAX * BH_WEB_WHOLE_MAX <= BH_INSPECT_ANSWER_MAX);
 
 typedef struct {
         guint64 id;
@@ -34,6 +35,7 @@ struct BhWeb {
         gsize since_look;
         guint requests_since;
         guint matches_left; /* of MATCHES_MAX */
+        guint wholes_left;  /* of BH_WEB_WHOLES_MAX */
         BhWebFacts *facts; /* of the request that is worked on; NULL: nobody listens any more */
 };
 
@@ -92,6 +94,33 @@ static int by_score(gconstpointer a, gconstpointer b) {
         return x->score != y->score ? (int) y->score - (int) x->score : (x->rule > y->rule) - (x->rule < y->rule);
 }
 
+/* A request's first bytes as one would read them: line, fields, body. `target` is redacted already. Caller frees. */
+static char *whole_of(const BhHttpMessage *m, const char *target) {
+        g_autoptr(BhHttpMessage) copy = bh_http_message_new();
+        g_autoptr(GString) out = g_string_new(NULL);
+        gsize head = 0;
+
+        g_string_append_printf(out, "%s %s HTTP/%u.%u\n", m->method, target, m->version / 10, m->version % 10);
+        for (guint i = 0; i < m->n_fields && head < WHOLE_LOOKED; i++) {
+                const BhHttpField *f = &m->fields[i];
+
+                head += strlen(f->name) + strlen(f->value);
+                bh_http_add_field(copy, f->name, strlen(f->name), f->value, strlen(f->value));
+        }
+        g_byte_array_append(copy->body, m->body->data, MIN(m->body->len, WHOLE_LOOKED));
+        bh_redact_message(copy);
+        for (guint i = 0; i < copy->n_fields && out->len < BH_WEB_WHOLE_MAX; i++)
+                g_string_append_printf(out, "%s: %s\n", copy->fields[i].name, copy->fields[i].value);
+        g_string_append_c(out, '\n');
+        for (guint i = 0; i < copy->body->len && out->len < BH_WEB_WHOLE_MAX; i++) {
+                guint8 b = copy->body->data[i];
+
+                if (b != '\r' || i + 1 == copy->body->len || copy->body->data[i + 1] != '\n')
+                        g_string_append_c(out, (char) (b ? b : '?'));
+        }
+        return g_strndup(out->str, MIN(out->len, BH_WEB_WHOLE_MAX));
+}
+
 static void judge(Connection *c, const BhHttpMessage *m, BhWebRecord *r) {
         const char *why = NULL;
 
@@ -123,6 +152,10 @@ static void judge(Connection *c, const BhHttpMessage *m, BhWebRecord *r) {
                         .message = g_steal_pointer(&from->message),
                         .matched = g_steal_pointer(&from->matched),
                 };
+        }
+        if (n && c->w->wholes_left) {
+                c->w->wholes_left--;
+                r->whole = whole_of(m, r->target);
         }
 }
 
@@ -223,6 +256,7 @@ BhInspectStatus bh_web_answer(BhWeb *w, const guint8 *body, gsize len, GByteArra
 
         keep_within_memory(w, in.len);
         w->matches_left = MATCHES_MAX;
+        w->wholes_left = BH_WEB_WHOLES_MAX;
         Connection *c = g_hash_table_lookup(w->connections, &in.connection);
         if (!c && in.flags & BH_WEB_OPEN)
                 c = connection_new(w, &in);

@@ -23,6 +23,7 @@ void bh_web_facts_free(BhWebFacts *f) {
                 g_free(r->agent);
                 g_free(r->forwarded);
                 g_free(r->wanted);
+                g_free(r->whole);
         }
         g_free(f->records);
         g_free(f);
@@ -90,6 +91,14 @@ static void put_text(GByteArray *out, const char *s, gsize most) {
         }
 }
 
+static void put_lines(GByteArray *out, const char *s, gsize most) {
+        gsize n = MIN(s ? strlen(s) : 0, most);
+
+        put_number(out, n, 2);
+        for (gsize i = 0; i < n; i++)
+                put_number(out, s[i] == '\n' || (s[i] >= 0x20 && s[i] < 0x7f) ? (guint8) s[i] : '?', 1);
+}
+
 /* ---- taking */
 
 static guint64 take_number(BhBytes *b, guint bytes) {
@@ -120,6 +129,17 @@ static char *take_text(BhBytes *b, gsize most) {
         const guint8 *p = take_printable(b, most, &n);
 
         return g_strndup(p ? (const char *) p : "", n);
+}
+
+static char *take_lines(BhBytes *b, gsize most) {
+        gsize n = (gsize) take_number(b, 2);
+        const guint8 *p = n <= most ? bh_bytes_take(b, n) : NULL;
+
+        for (gsize i = 0; p && i < n; i++)
+                if (p[i] != '\n' && (p[i] < 0x20 || p[i] >= 0x7f))
+                        p = NULL;
+        b->bad |= !p;
+        return p ? g_strndup((const char *) p, n) : g_strdup("");
 }
 
 /* ---- requests */
@@ -188,6 +208,7 @@ void bh_inspect_pack_web(GByteArray *out, const BhWebFacts *f) {
                 put_text(out, r->wanted, 16);
                 put_number(out, r->score, 4);
                 put_number(out, r->matches_dropped, 4);
+                put_lines(out, r->whole, BH_WEB_WHOLE_MAX);
                 put_number(out, r->n_matches, 1);
                 for (guint k = 0; k < r->n_matches; k++) {
                         const BhWebMatch *m = &r->matches[k];
@@ -246,6 +267,7 @@ static void take_record(BhBytes *b, BhWebRecord *r) {
         r->wanted = take_text(b, 16);
         r->score = (guint32) take_number(b, 4);
         r->matches_dropped = (guint32) take_number(b, 4);
+        r->whole = take_lines(b, BH_WEB_WHOLE_MAX);
         if (exchange > 1 || r->version > 20 || r->status > 999)
                 b->bad = TRUE;
         take_matches(b, r);

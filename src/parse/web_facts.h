@@ -7,7 +7,7 @@
  * filter wants it), an EXCHANGE when its response has ended. Connections are numbered by the asker, never again after CLOSE, and kept by the inspector between requests. When it is started anew, or had to give up a
  * connection for memory, its next bytes come to a connection that is not known: BH_WEB_UNKNOWN, unless BH_WEB_OPEN says that they are the first.
  *
- * Everything is redacted, printable ASCII (other bytes are '?'), and cut at the bounds below.
+ * Everything is redacted, printable ASCII (other bytes are '?'; the whole of a request has lines), and cut at the bounds below.
  */
 #pragma once
 #include <glib.h>
@@ -15,6 +15,8 @@
 #define BH_WEB_RECORDS_MAX 64u   /* of one answer; more are counted */
 #define BH_WEB_TARGET_MAX 1024u
 #define BH_WEB_TEXT_MAX 255u
+#define BH_WEB_WHOLE_MAX 2048u
+#define BH_WEB_WHOLES_MAX 8u /* of one answer, the first */
 #define BH_WEB_FACT_MATCHES_MAX 32u /* of one request, those with the highest scores */
 
 /* Flags of a request. */
@@ -63,6 +65,7 @@ typedef struct {
         guint32 score;
         BhWebMatch *matches;                /* of a request; of an exchange: none */
         guint n_matches, matches_dropped;
+        char *whole;                        /* of a request with matches: its first bytes, head and decoded body; "" = not kept */
 } BhWebRecord;
 
 typedef struct {

@@ -58,7 +58,7 @@ gboolean bh_evidence_was_written(BhEvidence *v, guint64 dev, guint64 ino) {
 }
 
 static gboolean written_path(BhEvidence *v, guint64 cgroup, struct bh_str path) {
-        guint64 key = path_key(cgroup, path);
+        guint64 key = path_key(cgroup, path); /* whole, as the kernel tells paths of files that were closed */
 
         g_mutex_lock(&v->lock);
         gboolean yes = path.len && *path.p == '/' && g_hash_table_contains(v->written, &key);
@@ -129,6 +129,72 @@ static BhJob *job_of(BhEvidence *v, BhJobKind kind, const struct bh_event *e, gu
         return j;
 }
 
+/* "./x" of a process in /tmp is "/tmp/x". NULL: nobody knows. */
+static char *whole_path(const struct bh_event *e, struct bh_str path) {
+        g_autofree char *text = g_strndup(path.p, path.len);
+        g_autofree char *cwd = bh_event_has(e, BH_F_cwd) && e->cwd.len && *e->cwd.p == '/' ? g_strndup(e->cwd.p, e->cwd.len) : NULL;
+        const char *at = text;
+
+        while (at[0] == '/' && at[1] == '/') /* two in front would stay */
+                at++;
+        return *at && *at != '-' && (*at == '/' || cwd) ? g_canonicalize_filename(at, cwd ? cwd : "/") : NULL;
+}
+
+/* A shell or the like that is given nothing to run reads it from its standard input. */
+static gboolean reads_input(const struct bh_event *e) {
+        static const char *const names[] = { "sh", "bash", "dash", "ash", "zsh", "ksh", "perl", "python", "php", "node", "ruby", "lua" };
+        g_autofree char *exe = bh_event_has(e, BH_F_exe) ? g_strndup(e->exe.p, e->exe.len) : NULL, *base = exe && *exe ? g_path_get_basename(exe) : NULL;
+        const char *nul = bh_event_has(e, BH_F_args) && e->args.len ? memchr(e->args.p, 0, e->args.len) : NULL;
+        gboolean is_one = FALSE;
+
+        if (base && nul && g_str_equal(base, "busybox")) { /* one program with many names */
+                g_free(base);
+                base = g_path_get_basename(e->args.p);
+        }
+        for (guint i = 0; base && i < G_N_ELEMENTS(names); i++) /* "python3.11" is one of these, "shred" is not */
+                is_one |= g_str_has_prefix(base, names[i]) && strspn(base + strlen(names[i]), "0123456789.-") == strlen(base + strlen(names[i]));
+        gsize behind = nul ? (gsize) (e->args.p + e->args.len - (nul + 1)) : 0;
+        return is_one && (!behind || (behind <= 3 && nul[1] == '-' && (behind == 1 || !nul[2] || nul[2] == 's')));
+}
+
+/* What an interpreter is given: the script that the kernel found it by, its first arguments, or its standard input. */
+static void on_script(BhEvidence *v, const struct bh_decoded *d, guint64 cgroup) {
+        static const char why[] = "script that a container wrote was given to an interpreter";
+        const struct bh_event *e = &d->event;
+        struct bh_str rest = bh_event_has(e, BH_F_args) ? e->args : (struct bh_str){ "", 0 };
+        struct bh_str script = bh_event_has(e, BH_F_script) ? e->script : (struct bh_str){ "", 0 };
+
+        for (guint i = 0; i < 4; i++) {
+                struct bh_str one = script;
+
+                if (i) {
+                        const char *nul = rest.len ? memchr(rest.p, 0, rest.len) : NULL;
+
+                        if (!nul)
+                                break;
+                        one = (struct bh_str){ rest.p, (guint32) (nul - rest.p) };
+                        rest.len -= one.len + 1;
+                        rest.p = nul + 1;
+                }
+                g_autofree char *path = whole_path(e, one);
+                if (!path || !written_path(v, d->origin ? d->origin : cgroup, (struct bh_str){ path, (guint32) strlen(path) }))
+                        continue;
+                BhJob *j = job_of(v, BH_JOB_FILE, e, d->start, cgroup, d->origin, why);
+
+                j->path = g_steal_pointer(&path);
+                j->only_written = TRUE;
+                push(v, j);
+                return;
+        }
+        if (reads_input(e)) {
+                BhJob *j = job_of(v, BH_JOB_FD, e, d->start, cgroup, d->origin, why);
+
+                j->fd = 0;
+                j->only_written = TRUE;
+                push(v, j);
+        }
+}
+
 static void on_exec(BhEvidence *v, const struct bh_decoded *d, guint64 cgroup) {
         const struct bh_event *e = &d->event;
         g_auto(BhContainerLookup) l = { 0 };
@@ -161,30 +227,7 @@ static void on_exec(BhEvidence *v, const struct bh_decoded *d, guint64 cgroup) {
                 push(v, j);
         }
 
-        /* what an interpreter is given: its first arguments, and the script that the kernel found it by */
-        struct bh_str rest = bh_event_has(e, BH_F_args) ? e->args : (struct bh_str){ "", 0 };
-        struct bh_str script = bh_event_has(e, BH_F_script) ? e->script : (struct bh_str){ "", 0 };
-        for (guint i = 0; i < 4; i++) {
-                struct bh_str one = script;
-
-                if (i) {
-                        const char *nul = rest.len ? memchr(rest.p, 0, rest.len) : NULL;
-
-                        if (!nul)
-                                break;
-                        one = (struct bh_str){ rest.p, (guint32) (nul - rest.p) };
-                        rest.len -= one.len + 1;
-                        rest.p = nul + 1;
-                }
-                if (!written_path(v, d->origin ? d->origin : cgroup, one))
-                        continue;
-                BhJob *j = job_of(v, BH_JOB_FILE, e, d->start, cgroup, d->origin, "script that a container wrote was given to an interpreter");
-
-                j->path = g_strndup(one.p, one.len);
-                j->only_written = TRUE;
-                push(v, j);
-                break;
-        }
+        on_script(v, d, cgroup);
 }
 
 gboolean bh_evidence_in_host_mount(const BhContainer *c, struct bh_str path) {
@@ -358,6 +401,10 @@ void bh_evidence_seen(BhEvidence *v, const struct bh_event *e) {
         g_mutex_unlock(&v->lock);
         if (!known)
                 return;
+        /* first: the runtime may be about to remove it */
+        BhJob *diff = job_of(v, BH_JOB_DIFF, e, 0, 0, 0, "container with evidence ended");
+        diff->last = TRUE;
+        push(v, diff);
         push(v, job_of(v, BH_JOB_CONTAINER, e, 0, 0, 0, "container with evidence ended"));
         want_window(v, job_of(v, BH_JOB_WINDOW, e, 0, 0, 0, "container with evidence ended"), BH_EVIDENCE_WINDOW_AFTER_US / 4);
 }
@@ -386,8 +433,14 @@ void bh_evidence_finding(BhEvidence *v, const BhRule *rule, const char *id, cons
                 j->only_written = e->type == BH_EV_OPEN;
                 push(v, j);
         }
-        if (bh_event_has(e, BH_F_container_id) || bh_event_has(e, BH_F_origin_id))
+        if (bh_event_has(e, BH_F_container_id) || bh_event_has(e, BH_F_origin_id)) {
                 push(v, finding_job(v, BH_JOB_CONTAINER, rule, id, e));
+                j = finding_job(v, BH_JOB_DIFF, rule, id, e);
+                if (bh_evidence_diff_due(v, bh_job_owner(j)))
+                        push(v, j);
+                else
+                        bh_job_free(j);
+        }
         want_window(v, finding_job(v, BH_JOB_WINDOW, rule, id, e), BH_EVIDENCE_WINDOW_AFTER_US);
 }
 
@@ -408,6 +461,19 @@ void bh_evidence_text(BhEvidence *v, const char *kind, const char *finding, cons
         BhJob *j = own_job(BH_JOB_TEXT, kind, finding, why, path);
 
         j->text = g_bytes_new(text, len);
+        push(v, j);
+}
+
+void bh_evidence_request(BhEvidence *v, const BhWebKept *r) {
+        BhJob *j = own_job(BH_JOB_TEXT, "request", r->finding, "web attack", r->target);
+
+        j->time_ns = r->time_ns;
+        j->container = r->container ? g_strdup(r->container->id) : NULL;
+        j->pid = r->pid;
+        j->start_ns = r->start_ns;
+        j->rule = g_strdup(r->rule);
+        j->priority = g_strdup(r->priority);
+        j->text = g_bytes_new(r->whole, strlen(r->whole));
         push(v, j);
 }
 
@@ -432,9 +498,11 @@ BhEvidence *bh_evidence_new(const BhEvidenceConfig *config, char **broken, GErro
         v->dir = g_strdup(config->dir);
         v->node = g_strdup(config->node);
         v->proc_path = g_strdup(config->proc_path);
+        v->host_root = g_strdup(config->host_root);
         v->heads = g_strdup(config->heads);
         v->vault = vault;
         v->written = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        v->diffs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, bh_evidence_diff_free);
         v->told = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         v->seen_exe = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         v->spent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -475,6 +543,7 @@ void bh_evidence_free(BhEvidence *v) {
         bh_vault_free(v->vault);
         g_ptr_array_unref(v->running);
         bh_evidence_drop_holds(v, G_MAXINT64);
+        g_hash_table_unref(v->diffs);
         g_hash_table_unref(v->told);
         g_hash_table_unref(v->written);
         g_hash_table_unref(v->seen_exe);
@@ -486,6 +555,7 @@ void bh_evidence_free(BhEvidence *v) {
         g_free(v->dir);
         g_free(v->node);
         g_free(v->proc_path);
+        g_free(v->host_root);
         g_free(v->heads);
         g_free(v);
 }
@@ -503,8 +573,8 @@ json_t *bh_evidence_status(BhEvidence *v) {
                 guint64 value;
         } numbers[] = {
                 { "items", s.items }, { "objects", s.objects }, { "bytes", s.bytes }, { "max_bytes", v->c.max_bytes }, { "last", s.seq }, { "sent", s.sent },
-                { "files", v->files }, { "processes", v->processes }, { "windows", v->windows_kept }, { "equal", s.equal }, { "equal_items", v->equal_items }, { "copied", v->copied }, { "not_copied", v->not_copied },
-                { "missed", v->missed }, { "missed_processes", v->missed_processes }, { "queue_full", v->queue_full }, { "over_budget", v->over_budget }, { "windows_refused", v->refused_windows }, { "holds_cut_short", v->hold_full },
+                { "files", v->files }, { "processes", v->processes }, { "windows", v->windows_kept }, { "diffs", v->diffs_kept }, { "equal", s.equal }, { "equal_items", v->equal_items }, { "copied", v->copied }, { "not_copied", v->not_copied },
+                { "missed", v->missed }, { "missed_processes", v->missed_processes }, { "missed_diffs", v->missed_diffs }, { "queue_full", v->queue_full }, { "over_budget", v->over_budget }, { "windows_refused", v->refused_windows }, { "holds_cut_short", v->hold_full },
                 { "failed", v->failed + s.failed }, { "dropped", s.dropped }, { "dropped_unsent", s.dropped_unsent }, { "dropped_bytes", s.dropped_bytes }, { "torn_bytes", s.torn_bytes },
                 { "send_failed", v->send_failed }, { "waiting", v->pool ? g_thread_pool_unprocessed(v->pool) : 0 }, { "busy", v->running->len },
                 { "stalled", v->stalled }, { "refused_stalled", v->refused_stalled },

@@ -7,6 +7,8 @@
  *   process    of a finding: command line, names of the environment (of LD_* and PATH the values too), maps, open files, namespaces, mounts, credentials
  *   events     of a finding: what the recorder has of its container, or of processes that came from it, around it; once more when the container ends
  *   container  its description then
+ *   request    of a web attack: the first bytes of the request, redacted; BH_EVIDENCE_REQUESTS of a container in an hour
+ *   diff       of a finding, and when the container ends: what it changed of its image (evidence/layer.h)
  *
  * The drain thread only notes what is to be read (a hash, a queue); BH_EVIDENCE_THREADS workers read it, some milliseconds later, through /proc/PID/exe, /proc/PID/fd or the process's root, where
  * an unlinked file still is; programs that were stopped at their start (pause.h) are copied before they go on. A file system that its owner makes wait holds up a worker: after BH_EVIDENCE_STALL_US another one takes its place (BH_EVIDENCE_STALLED_MAX at most), nothing more is
@@ -30,6 +32,7 @@
 #include "pause_record.h"
 #include "report.h"
 #include "rules/ruleset.h"
+#include "web_watch.h"
 
 #define BH_EVIDENCE_THREADS 2u
 #define BH_EVIDENCE_STALL_US (5 * G_USEC_PER_SEC)
@@ -46,10 +49,12 @@
 #define BH_EVIDENCE_WINDOW_BEFORE_S 60
 #define BH_EVIDENCE_WINDOW_AFTER_US (2 * G_USEC_PER_SEC) /* events behind the finding are part of it */
 #define BH_EVIDENCE_WINDOWS 256u
+#define BH_EVIDENCE_REQUESTS 64u
+#define BH_EVIDENCE_DIFFS 1024u /* containers whose layer is remembered */
 #define BH_EVIDENCE_WRITTEN 16384u /* files that are remembered as written by containers */
 
 typedef struct {
-        const char *dir, *node, *proc_path;
+        const char *dir, *node, *proc_path, *host_root;
         guint64 max_bytes;
         const char *heads; /* file that heads are appended to, off the node at best; NULL: none */
         BhContainerTable *containers;
@@ -82,6 +87,8 @@ void bh_evidence_finding(BhEvidence *v, const BhRule *rule, const char *id, cons
  * BH_EVIDENCE_COPIES_MAX of copies that wait, it is kept open (`not_copied`), which outlives the process, and whoever has it open for writing can change it. FALSE: too much waits. One thread.
  */
 gboolean bh_evidence_stopped(BhEvidence *v, const struct bh_pause_record *r);
+/* A request of a container's of which that finding was told. */
+void bh_evidence_request(BhEvidence *v, const BhWebKept *request);
 /* The sensor keeps this text as evidence of a finding of its own. Any thread. */
 void bh_evidence_text(BhEvidence *v, const char *kind, const char *finding, const char *why, const char *path, const char *text, gsize len);
 /* A file of the node, by its path as the sensor sees it; the same. */

@@ -16,6 +16,7 @@
 typedef struct {
         gint64 since_us;
         guint64 bytes;
+        guint requests;
 } Spent;
 
 /* ---- items ---- */
@@ -97,12 +98,17 @@ static gboolean may_spend(BhEvidence *v, const BhJob *j, guint64 bytes) {
         if (now_us - s->since_us > HOUR_US) {
                 s->since_us = now_us;
                 s->bytes = 0;
+                s->requests = 0;
         }
-        gboolean ok = s->bytes + bytes <= BH_EVIDENCE_CONTAINER_BYTES;
-        if (ok)
+        /* whoever sends requests decides how many there are */
+        gboolean request = j->kind == BH_JOB_TEXT && g_str_equal(j->text_kind, "request");
+        gboolean ok = s->bytes + bytes <= BH_EVIDENCE_CONTAINER_BYTES && !(request && s->requests >= BH_EVIDENCE_REQUESTS);
+        if (ok) {
                 s->bytes += bytes;
-        else
+                s->requests += request;
+        } else {
                 v->over_budget++;
+        }
         g_mutex_unlock(&v->lock);
         return ok;
 }
@@ -221,6 +227,57 @@ static void keep_container(BhEvidence *v, const BhJob *j) {
         free(text);
 }
 
+/* Equal ones of one container are one item, and so is one whose reason alone is another. */
+static void keep_diff(BhEvidence *v, const BhJob *j) {
+        BhLayerCounts n;
+        GString *text = bh_evidence_diff(v, j, &n);
+        g_autoptr(GError) error = NULL;
+        gboolean kept = FALSE;
+        guint64 key;
+        BhObject o;
+
+        if (!text) {
+                count(v, &v->missed_diffs);
+                return;
+        }
+        key = XXH3_64bits_withSeed(text->str, text->len, XXH3_64bits(bh_job_owner(j), strlen(bh_job_owner(j))));
+        g_mutex_lock(&v->lock);
+        gboolean told = !bh_evidence_note(v->told, key);
+        v->equal_items += told;
+        g_mutex_unlock(&v->lock);
+        if (told) {
+                g_string_free(text, TRUE);
+                return;
+        }
+        gboolean room = may_spend(v, j, text->len);
+        if (room && bh_vault_put_bytes(v->vault, text->str, text->len, &o, &error)) {
+                json_t *facts = facts_of(v, j);
+
+                json_object_set_new(facts, "format", json_string("jsonl"));
+                json_object_set_new(facts, "diff", json_pack("{s:i, s:i, s:i, s:b}", "added", (int) n.added, "changed", (int) n.changed, "deleted", (int) n.deleted, "whole", n.whole));
+                kept = keep(v, j, "diff", facts, &o);
+        } else if (room) {
+                count(v, &v->failed);
+        }
+        g_string_free(text, TRUE);
+        g_mutex_lock(&v->lock);
+        if (kept)
+                v->diffs_kept++;
+        else /* the next one is kept, where this could not be */
+                g_hash_table_remove(v->told, &key);
+        g_mutex_unlock(&v->lock);
+}
+
+/* What was done since the finding is in it as well. */
+static void diff_again(BhEvidence *v, const BhJob *j) {
+        BhJob again = *j;
+
+        if (bh_evidence_diff_due(v, bh_job_owner(j))) {
+                again.kind = BH_JOB_DIFF;
+                keep_diff(v, &again);
+        }
+}
+
 static gboolean window_put(const char *bytes, gsize len, guint64 dropped, gpointer data) {
         GString *out = data;
 
@@ -286,6 +343,10 @@ void bh_evidence_work(gpointer data, gpointer user) {
                 break;
         case BH_JOB_WINDOW:
                 keep_window(v, j, j->start_ns);
+                diff_again(v, j);
+                break;
+        case BH_JOB_DIFF:
+                keep_diff(v, j);
                 break;
         case BH_JOB_TEXT:
                 keep_text(v, j, j->text_kind, g_bytes_get_data(j->text, NULL), g_bytes_get_size(j->text), "text");

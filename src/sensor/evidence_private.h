@@ -4,8 +4,9 @@
 #include <sys/stat.h>
 
 #include "evidence.h"
+#include "evidence/layer.h"
 
-typedef enum { BH_JOB_EXE, BH_JOB_FILE, BH_JOB_FD, BH_JOB_HOLD, BH_JOB_PROCESS, BH_JOB_WINDOW, BH_JOB_CONTAINER, BH_JOB_TEXT } BhJobKind;
+typedef enum { BH_JOB_EXE, BH_JOB_FILE, BH_JOB_FD, BH_JOB_HOLD, BH_JOB_PROCESS, BH_JOB_WINDOW, BH_JOB_CONTAINER, BH_JOB_DIFF, BH_JOB_TEXT } BhJobKind;
 
 typedef struct {
         BhJobKind kind;
@@ -19,6 +20,7 @@ typedef struct {
         guint32 dev;
         guint64 ino; /* of the file; 0: any */
         gboolean only_written; /* the file counts only if a container wrote it */
+        gboolean last;         /* DIFF: the container ends */
         char *why, *rule, *priority, *finding, *text_kind;
         GBytes *text;
         gint64 begun_us; /* by a worker */
@@ -38,7 +40,7 @@ typedef struct {
 
 struct BhEvidence {
         BhEvidenceConfig c;
-        char *dir, *node, *proc_path, *heads;
+        char *dir, *node, *proc_path, *host_root, *heads;
         BhVault *vault;
         GThreadPool *pool;
         BhReport *report;
@@ -55,10 +57,11 @@ struct BhEvidence {
         GHashTable *spent;    /* container id → Spent */
         GHashTable *windows;  /* container id, "" for the host → Due */
         GHashTable *marked;   /* ids of containers with evidence: those whose end matters */
+        GHashTable *diffs;    /* container id → where its layer is (evidence_diff.c) */
         GHashTable *told;     /* guint64 *: of what equal files are one item by */
         BhHold holds[BH_EVIDENCE_HOLDS];
         gsize copied_now;     /* bytes of copies in `holds` */
-        guint64 queue_full, over_budget, missed, missed_processes, refused_windows, failed, files, processes, windows_kept, hold_full, send_failed, refused_stalled, equal_items, copied, not_copied;
+        guint64 queue_full, over_budget, missed, missed_processes, missed_diffs, diffs_kept, refused_windows, failed, files, processes, windows_kept, hold_full, send_failed, refused_stalled, equal_items, copied, not_copied;
         gint64 heads_us;
         guint64 heads_seq;
 };
@@ -88,6 +91,8 @@ void bh_evidence_drop_holds(BhEvidence *v, gint64 now_us);
 
 /* ---- evidence_read.c: a worker's */
 
+/* The directory in /proc of whoever has that number; -1. */
+int bh_evidence_open_pid(BhEvidence *v, guint32 pid);
 /* The process's directory in /proc, if it is still the same one; -1. */
 int bh_evidence_open_process(BhEvidence *v, const BhJob *j);
 /* The file that the job names, and what it is; -1: it is nowhere any more. */
@@ -96,6 +101,14 @@ int bh_evidence_open_file(BhEvidence *v, const BhJob *j, struct stat *st);
 int bh_evidence_open_exe(const BhJob *j, int dir);
 /* A look at the process, as text. NULL: it is gone. */
 GString *bh_evidence_look(BhEvidence *v, const BhJob *j);
+
+/* ---- evidence_diff.c */
+
+/* Whether the container's layer may be looked at again: at once, then ever less often, once a minute at last. "": no. */
+gboolean bh_evidence_diff_due(BhEvidence *v, const char *id);
+/* A worker's. NULL: no overlay, gone, or known better. */
+GString *bh_evidence_diff(BhEvidence *v, const BhJob *j, BhLayerCounts *counts);
+void bh_evidence_diff_free(gpointer diff);
 
 /* ---- evidence_stall.c */
 

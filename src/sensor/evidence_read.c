@@ -24,14 +24,14 @@ static guint64 start_ticks(int dir) {
         return at ? g_ascii_strtoull(at + 1, NULL, 10) : 0;
 }
 
-static int open_pid(BhEvidence *v, guint32 pid) {
+int bh_evidence_open_pid(BhEvidence *v, guint32 pid) {
         g_autofree char *path = g_strdup_printf("%s/%u", v->proc_path, pid);
 
         return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 int bh_evidence_open_process(BhEvidence *v, const BhJob *j) {
-        g_auto(BhFd) dir = j->pid ? open_pid(v, j->pid) : -1;
+        g_auto(BhFd) dir = j->pid ? bh_evidence_open_pid(v, j->pid) : -1;
 
         if (dir < 0 || (j->start && start_ticks(dir) != j->start / TICK_NS))
                 return -1;
@@ -86,12 +86,12 @@ static int open_through_others(BhEvidence *v, const BhJob *j, const char *path) 
         if (*path != '/' || (!j->ino && !j->only_written)) /* nobody would know that it is the same file */
                 return -1;
         if (c && c->init_pid > 0) {
-                g_auto(BhFd) dir = open_pid(v, (guint32) c->init_pid);
+                g_auto(BhFd) dir = bh_evidence_open_pid(v, (guint32) c->init_pid);
 
                 fd = dir >= 0 ? open_below(j, dir, path) : -1;
         }
         if (fd < 0 && !j->container) {
-                g_auto(BhFd) dir = open_pid(v, 1);
+                g_auto(BhFd) dir = bh_evidence_open_pid(v, 1);
 
                 fd = dir >= 0 ? open_below(j, dir, path) : -1;
         }

@@ -5,7 +5,7 @@
 
 /* Whoever owns what is read can make the reader wait; what is the sensor's own is waited for. */
 static gboolean may_stall(const BhJob *j) {
-        return j->kind == BH_JOB_EXE || j->kind == BH_JOB_FILE || j->kind == BH_JOB_FD || j->kind == BH_JOB_HOLD || j->kind == BH_JOB_PROCESS;
+        return j->kind == BH_JOB_EXE || j->kind == BH_JOB_FILE || j->kind == BH_JOB_FD || j->kind == BH_JOB_HOLD || j->kind == BH_JOB_PROCESS || j->kind == BH_JOB_DIFF;
 }
 
 gboolean bh_evidence_begin(BhEvidence *v, BhJob *j) {

@@ -21,6 +21,7 @@ void bh_sensor_open_evidence(BhSensor *s) {
                 .dir = dir,
                 .node = s->report ? bh_report_node(s->report) : s->node,
                 .proc_path = s->proc_path,
+                .host_root = s->options.host_root,
                 .max_bytes = (guint64) (s->options.evidence_mib > 0 ? s->options.evidence_mib : BH_EVIDENCE_STORE_MIB) << 20,
                 .heads = s->options.evidence_heads,
                 .containers = s->containers,

@@ -181,6 +181,14 @@ void bh_sensor_web_cgroup_gone(guint64 cgroup, gpointer sensor) {
         }
 }
 
+/* As of rules: a note alone is no reason to keep anything. */
+static void on_keep(const BhWebKept *request, gpointer data) {
+        BhSensor *s = data;
+
+        if (s->evidence && !g_str_equal(request->priority, "notice") && !g_str_equal(request->priority, "informational"))
+                bh_evidence_request(s->evidence, request);
+}
+
 /* ---- life ---- */
 
 gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
@@ -190,6 +198,7 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
                 .clock_start = clock_start,
                 .publish = on_finding,
                 .observe = on_endpoint,
+                .keep = on_keep,
                 .told_ns = on_told,
                 .hurry = on_hurry,
                 .ignore = on_ignore,

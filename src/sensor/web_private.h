@@ -30,7 +30,7 @@ typedef struct {
         guint n_matches, more, score, level;
         guint32 rules[BH_WEB_FACT_MATCHES_MAX]; /* of all that counted */
         guint n_rules;
-        char *agent, *authority, *peer, *key;
+        char *agent, *authority, *peer, *key, *whole;
         gint64 due_us; /* told without a response then */
         gboolean answered;
 } BhWebSuspect;

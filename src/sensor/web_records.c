@@ -69,6 +69,7 @@ void bh_web_suspect_free(BhWebSuspect *s) {
         g_free(s->authority);
         g_free(s->peer);
         g_free(s->key);
+        g_free(s->whole);
         g_free(s);
 }
 
@@ -154,6 +155,7 @@ static void suspect(BhWebWatch *w, BhWebConn *c, const BhWebRecord *r, BhWebRequ
         s->agent = g_strdup(r->agent);
         s->authority = g_strdup(r->authority);
         s->peer = g_strdup(c->client);
+        s->whole = g_strdup(r->whole);
         s->key = bh_web_suspect_key(q);
         s->due_us = g_get_monotonic_time() + BH_WEB_RESPONSE_US;
         for (guint i = 0; i < n; i++) {
@@ -322,4 +324,10 @@ void bh_web_tell_suspect(BhWebWatch *w, const BhWebSuspect *s, const struct bh_l
         if (s->more)
                 bh_net_alert_number(&a, "web.matches_more", s->more);
         bh_net_alerts_add(w->alerts, &a, lineage, now_us);
+        /* of equal ones the first */
+        if (w->c.keep && s->whole && *s->whole && g_strcmp0(bh_net_alerts_id(w->alerts, s->key), q->finding) == 0) {
+                const BhWebKept kept = { q->container, q->finding, rule, a.priority, q->target, s->whole, a.time_ns, q->pid, (gint64) a.start };
+
+                w->c.keep(&kept, w->c.data);
+        }
 }

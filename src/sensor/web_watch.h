@@ -41,6 +41,15 @@ typedef struct BhWebWatch BhWebWatch;
 /* What an event waits for, and is given. */
 typedef struct BhWebTicket BhWebTicket;
 
+/* A request of which a finding was told. */
+typedef struct {
+        const BhContainer *container; /* NULL: not known */
+        const char *finding, *rule, *priority, *target, *whole; /* whole: its first bytes, redacted (web_facts.h) */
+        gint64 time_ns;               /* since the epoch */
+        guint32 pid;
+        gint64 start_ns;
+} BhWebKept;
+
 typedef struct {
         const char *program;      /* bulkhead-inspect-web */
         const BhWebPolicy *policy; /* outlives it, or until bh_web_watch_policy() */
@@ -50,6 +59,7 @@ typedef struct {
         void (*publish)(GBytes *body, gpointer data);              /* a finding; takes the reference. The drain thread */
         /* HTTP facts that are due, with the executable of the process ("" unknown). May be NULL. The drain thread; must not block. */
         void (*observe)(const BhWebEndpoint *endpoint, struct bh_str exe, gpointer data);
+        void (*keep)(const BhWebKept *request, gpointer data); /* as evidence. May be NULL. The drain thread; must not block */
         gint64 (*told_ns)(gpointer data); /* all pieces of before that time were given; NULL: always all */
         void (*hurry)(gpointer data);     /* that is to be so soon */
         void (*ignore)(guint64 connection, guint64 sk, gpointer data); /* nothing more of it is wanted */

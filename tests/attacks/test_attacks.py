@@ -3,7 +3,9 @@
 One engine, one sensor, one central. Each attack plays in containers of its own, which are killed as soon as its last act is done; then the incidents are looked at. All are played once, each is one test.
 """
 import contextlib
+import hashlib
 import json
+import pathlib
 import secrets
 import statistics
 import subprocess
@@ -71,6 +73,11 @@ ATTACKS = {
     "a11-impact": (
         [("web", "plain", SHELL), ("web", "plain", "/usr/bin/tool -o stratum+tcp://pool.invalid:3333; true"), ("web", "plain", "touch /tmp/w; /bin/shred /tmp/w"), ("web", "plain", "rm /var/log/app.log")],
         ["initial-access", "impact", "defense-evasion"], {"Crypto miner started", "Wiping tool run in a container", "Log removed or emptied"}, {"Server program started a shell"}),
+    # its workload has just been seen for the first time; what it normally does comes before, between and after
+    "a14-while-learning": (
+        [("web", "plain", "cat /www/index.html"), ("web", "plain", SHELL), ("web", "plain", "cat /etc/shadow"), ("web", "plain", "cat /www/index.html"), ("web", "plain", "cp /bin/busybox /opt/learner; /opt/learner true"),
+         ("web", "plain", "/opt/learner true; cat /www/index.html")],
+        ["initial-access", "credential-access", "execution"], {"Password hashes read", "Program that is not part of the image run"}, {"Server program started a shell"}),
 }
 # At the same moment, in two containers of one application, act by act in turn.
 TWINS = [SHELL, "cat /etc/shadow", "rm /var/log/app.log"]
@@ -183,6 +190,21 @@ class World:
             self.places.append(time.monotonic() - begin)
         self.kill(name)
 
+    def evidence(self, i, **filters):
+        answer = self.root.get("/api/v1/evidence?" + urllib.parse.urlencode({"limit": 500, "incident": i["id"], **filters}))
+        assert answer.status == 200, answer
+        return answer.json["evidence"]
+
+    def data(self, e):
+        answer = self.root.get(f"/api/v1/evidence/{e['id']}/data")
+        assert answer.status == 200 and hashlib.sha256(answer.body).hexdigest() == e["sha256"], (answer.status, e)
+        return answer.body
+
+    def models(self, attack, path="", **filters):
+        answer = self.root.get(f"/api/v1/models{path}?" + urllib.parse.urlencode({"application": f"{attack}-{self.tag}", "workload": self.name(attack), **filters}))
+        assert answer.status == 200, answer
+        return answer.json
+
     # What the central says -----------------------------------------------------------------------------------------
 
     @staticmethod
@@ -266,6 +288,24 @@ def test_an_attack_is_one_incident(world, attack):
     print(f"{attack}: {world.seconds[attack]:.1f} s, {i['severity']}: {i['title']}\n{i['story']}")
 
 
+def test_what_was_seen_while_learning_is_told_with_evidence_and_not_learned(world):
+    """A14: the incident is one of those above. The model of its workload was learning all the while, and has the normal work alone."""
+    attack = "a14-while-learning"
+    i = world.wait(world.name(attack), lambda i: True)
+    version = world.models(attack)["models"][0]["versions"][0]
+    assert version["state"] == "learning" and not version["locked"] and not version["shadow"], version
+
+    def standing(family, actor, thing):
+        return {x["standing"] for x in world.models(attack, "/items", family=family)["items"] if x["actor"].split(" ")[0] == actor and thing in x["object"]}
+    normal = {("exec", "/bin/busybox", "/bin/busybox cat"): "learned", ("file", "/bin/busybox", "/www/index.html"): "learned"}
+    attacks = {("exec", "/usr/sbin/nginx", "/bin/busybox sh"): "refused", ("exec", "/bin/busybox", "/opt/learner"): "refused", ("file", "/bin/busybox", "/etc/shadow"): "refused"}
+    for what, how in {**normal, **attacks}.items():
+        assert standing(*what) == {how}, (what, how, [(x["says"], x["standing"]) for x in world.models(attack, "/items")["items"]])
+    # its bytes, after its container has gone
+    kept = next(e for e in world.evidence(i, kind="file") if e["path"] == "/opt/learner")
+    assert world.data(kept) == pathlib.Path("/bin/busybox").read_bytes(), kept
+
+
 def test_web_attacks_are_one_incident_with_what_they_did(world):
     i = world.web_incident
     assert [c["name"] for c in i["containers"]] == [world.web_name], i["containers"]
@@ -273,6 +313,9 @@ def test_web_attacks_are_one_incident_with_what_they_did(world):
     assert web and all(line["container_name"] == world.web_name for line in web), i["timeline"]
     assert any("cat /etc/shadow" in line["output"] for line in web), [line["output"] for line in web]
     assert [x["id"] for x in world.list(container=world.web_name)] == [i["id"]]
+    # what was sent, as it came
+    kept = {e["path"].split("?")[0]: world.data(e).decode() for e in world.evidence(i, kind="request")}
+    assert kept["/ping"].startswith("GET /ping?host=127.0.0.1") and "cat%20/etc/shadow" in kept["/ping"], kept
 
 
 def test_two_attacks_at_once_in_one_application_are_two(world):
@@ -296,7 +339,10 @@ def test_an_act_has_its_place_soon(world):
 
 def test_everything_is_there_after_sensor_and_central_were_killed(world):
     """Whole timelines, not their counts; and a storm of equal findings, and an attack with hours between its acts, against the central that was started again. Last: it changes both."""
-    before = {i["id"]: world.get(i["id"]) for i in world.list(state="open")}
+    # its own: what else runs on the machine may go on
+    before = {i["id"]: i for i in (world.get(row["id"]) for row in world.list(state="open")) if any(world.tag in c["name"] or c["name"] == world.web_name for c in i["containers"])}
+    assert len(before) >= len(ATTACKS) + 3, before.keys()
+    evidence = {n: {e["id"]: (e["kind"], e["sha256"], e["data"]) for e in world.evidence(i)} for n, i in before.items()}
     world.sensor.kill()
     world.central.kill()
     world.central.start()
@@ -305,6 +351,11 @@ def test_everything_is_there_after_sensor_and_central_were_killed(world):
     for n, i in before.items():
         assert time_of[n]["timeline"] == i["timeline"], f"incident {n}"
         assert (time_of[n]["title"], time_of[n]["story"], time_of[n]["findings"]) == (i["title"], i["story"], i["findings"])
+        again = {e["id"]: e for e in world.evidence(i)}
+        assert {k: (e["kind"], e["sha256"], e["data"]) for k, e in again.items()}.items() >= evidence[n].items(), f"evidence of incident {n}"
+        for k, (kind, _, data) in evidence[n].items():
+            if kind in ("file", "diff", "request") and data == "here":
+                world.data(again[k])
     node = world.central.node("node-slow")
     try:
         slow(world, node)

@@ -87,16 +87,18 @@ def wait_file(central, sha256, deadline=30):
 def test_what_is_dropped_and_run_is_kept_whatever_becomes_of_container_and_sensor(central, sensor, docker, tmp_path):
     name, mark = f"bh-evid-{secrets.token_hex(3)}", secrets.token_hex(16)
     dropped = pathlib.Path("/bin/busybox").read_bytes() + mark.encode() + b"\n"
-    script = f"#{mark}\ntrue\n".encode()
+    script, beside, given = (f"#{mark}{what}\n{then}".encode() for what, then in (("", "true\n"), (" beside", ""), (" input", "sleep 300\n")))
     box = Box(docker, name, image=IMAGE)
     try:
         box.run(f"cat /bin/busybox >/tmp/busybox; echo {mark} >>/tmp/busybox; chmod 755 /tmp/busybox; /tmp/busybox sleep 0.2")
         box.run(f"echo '#{mark}' >/tmp/script; echo true >>/tmp/script; sh /tmp/script")
+        box.run(f"cd /tmp; echo '#{mark} beside' >beside; sh ./beside")
         box.run("/acts --dir /tmp exec.execveat_memfd")
+        box.start(f"echo '#{mark} input' >/tmp/input; echo 'sleep 300' >>/tmp/input; sh </tmp/input")
         # the sensor is killed when the node has them, before it could tell more; what it had kept must do
         log = pathlib.Path(sensor.data_dir) / "evidence" / "log"
-        whys = ("program run from memory", "script that a container wrote was given to an interpreter", '"path":"/tmp/busybox"')
-        wait_for(lambda: (all(w in log.read_text() for w in whys), sensor.status()["evidence"]), 20, "the three are kept")
+        whys = ("program run from memory", "script that a container wrote was given to an interpreter", '"path":"/tmp/busybox"', '"path":"/tmp/beside"', hashlib.sha256(given).hexdigest())
+        wait_for(lambda: (all(w in log.read_text() for w in whys), sensor.status()["evidence"]), 20, "all of them are kept")
         docker.docker("rm", "-f", name)
         sensor.kill()
     finally:
@@ -106,7 +108,7 @@ def test_what_is_dropped_and_run_is_kept_whatever_becomes_of_container_and_senso
     kept = {p.name: p for p in node.glob("objects/*/*")}
     want = hashlib.sha256(dropped).hexdigest()
     assert want in kept and kept[want].read_bytes() == dropped, sorted(kept)
-    assert hashlib.sha256(script).hexdigest() in kept, sorted(kept)
+    assert {hashlib.sha256(text).hexdigest() for text in (script, beside, given)} <= set(kept), sorted(kept)
     assert json.loads(cli(central, "verify", str(node), "--json"))["ok"]
 
     # and at the central, after a restart of everything
@@ -151,15 +153,18 @@ def test_a_finding_brings_the_process_the_container_and_the_events_around_it(cen
     name = f"bh-evid-{secrets.token_hex(3)}"
     box = Box(docker, name, image=IMAGE)
     try:
-        box.run("LD_PRELOAD=/tmp/none.so SECRET=do-not-tell sh -c 'cat /etc/shadow; cp /bin/busybox /tmp/busybox; exec /tmp/busybox sleep 3'", ok=None)
+        # what is changed of the image: with a link out of it, and a name that would be lines of its own
+        box.run("rm /tiny; echo x >>/fleeting; ln -s /etc /tmp/out; touch \"$(printf '/tmp/a\\n{}\\033[31m')\"")
+        box.start("LD_PRELOAD=/tmp/none.so SECRET=do-not-tell sh -c 'cat /etc/shadow; cp /bin/busybox /tmp/busybox; exec /tmp/busybox sleep 300'")
+
+        def kinds():
+            found = {(e["kind"], e["why"]) for e in items(central) if e["container_name"] == name}
+            return {"file", "process", "container", "events", "diff"} <= {kind for kind, _ in found}, found
+        wait_for(kinds, 30, "file, process, container, events and what was changed of the image are kept")
         docker.docker("rm", "-f", name)
     finally:
         box.close()
-
-    def kinds():
-        found = {e["kind"] for e in items(central) if e["container_name"] == name}
-        return {"file", "process", "container", "events"} <= found, found
-    wait_for(kinds, 30, "file, process, container and events are kept")
+    wait_for(lambda: (("container", "container with evidence ended") in kinds()[1], kinds()[1]), 30, "its end is kept")
     found = [e for e in items(central) if e["container_name"] == name]
     process = next(e for e in found if e["kind"] == "process" and e["exe"] == "/tmp/busybox")
     text = get(central, f"/{process['id']}/data").body.decode(errors="replace")
@@ -169,9 +174,25 @@ def test_a_finding_brings_the_process_the_container_and_the_events_around_it(cen
     assert json.loads(get(central, f"/{container['id']}/data").body)["name"] == name
     events = [json.loads(line) for e in found if e["kind"] == "events" for line in get(central, f"/{e['id']}/data").body.splitlines()]
     assert any(e["type"] == "exec" and e["proc.exe"] == "/tmp/busybox" for e in events), events[:3]
+    # the latest that there is: the runtime may have been faster than the last look
+    diffs = [[json.loads(line) for line in get(central, f"/{e['id']}/data").body.splitlines()] for e in found if e["kind"] == "diff"]
+    whole = max(diffs, key=len)
+    changes = {x["path"]: x for x in whole[1:]}
+    assert whole[0]["whole"] and whole[0]["deleted"] == 1 and whole[0]["added"] + whole[0]["changed"] + whole[0]["deleted"] == len(whole) - 1, whole
+    assert changes["/tiny"]["change"] == "deleted" and changes["/fleeting"]["change"] == "changed" and changes["/tmp/busybox"]["change"] == "added", whole
+    assert changes["/tmp/out"]["type"] == "link" and changes["/tmp/out"]["to"] == "/etc" and "/tmp/a\n{}\x1b[31m" in changes, whole
+    assert not any(p.startswith("/tmp/out/") or p.startswith("/etc/") for p in changes), whole
     incident = root(central).get("/api/v1/incidents?" + urllib.parse.urlencode({"container": name})).json["incidents"]
-    if incident: # joined by findings and by the container
-        assert {e["id"] for e in found} <= {e["id"] for e in items(central, incident=incident[0]["id"])}
+    assert len(incident) == 1, incident
+    # joined by findings and by the container
+    assert {e["id"] for e in found} <= {e["id"] for e in items(central, incident=incident[0]["id"])}
+    # and in the report that people read, with the number by which its bytes are had
+    text = central.cli("incident", str(incident[0]["id"])).stdout
+    rows = [line.split() for line in text.split("\nEvidence\n")[1].splitlines() if line]
+    for e in found:
+        if e["kind"] in ("file", "diff"):
+            assert any(row[0] == str(e["id"]) and e["kind"] in row and e["sha256"][:12] in row for row in rows), text
+    assert f"bulkhead evidence export --incident {incident[0]['id']} -o" in text, text
 
 
 def test_a_file_planted_on_the_node_is_told_with_the_container_that_wrote_it(central, sensor, docker):

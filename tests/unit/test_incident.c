@@ -93,6 +93,42 @@ static void test_what_another_node_told_first(void) {
         g_assert_cmpuint(join(g, f), ==, a);
 }
 
+/* Nor does it matter on one node, where an act that a web request caused is told when the inspector has told of the request. */
+static void test_what_came_of_it_was_told_first(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        guint64 a = join(g, act("web", "shell", 2, T(EXECUTION), 0)), b = join(g, act("db", "hashes read", 2, T(CREDENTIAL_ACCESS), 30));
+        BhIncidentFinding f = act("web", "connected", 3, T(LATERAL_MOVEMENT), 20);
+
+        f.peer_container = "db";
+        BhIncidentJoin j = bh_incidents_finding(g, &f);
+        g_assert_cmpuint(j.incident->id, ==, a);
+        g_assert_cmpuint(j.n_merged, ==, 1);
+        g_assert_cmpuint(j.merged[0]->id, ==, b);
+}
+
+/* A warning of before, of which nobody was told, does not keep apart what an attack does in the container that it reached. */
+static void test_what_only_formed_there(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        guint64 a = join(g, act("web", "shell", 2, T(EXECUTION), 0)), formed = join(g, act("db", "odd", 4, T(DISCOVERY), 5));
+        BhIncidentFinding f = act("web", "connected", 3, T(LATERAL_MOVEMENT), 20);
+
+        g_assert_cmpuint(formed, !=, a);
+        f.peer_container = "db";
+        g_assert_cmpuint(join(g, f), ==, a);
+        f = act("db", "hashes read", 2, T(CREDENTIAL_ACCESS), 30);
+        BhIncidentJoin j = bh_incidents_finding(g, &f);
+        g_assert_cmpuint(j.incident->id, ==, a);
+        g_assert_cmpint(j.basis, ==, BH_BASIS_REACHED);
+        g_assert_cmpuint(j.n_merged, ==, 1);
+        g_assert_false(j.merged_open[0]);
+        /* an incident of its own stays one */
+        guint64 other = join(g, act("cache", "hashes read", 2, T(CREDENTIAL_ACCESS), 35));
+        f = act("web", "connected", 3, T(LATERAL_MOVEMENT), 40);
+        f.peer_container = "cache";
+        g_assert_cmpuint(join(g, f), ==, a);
+        g_assert_cmpuint(join(g, act("cache", "log emptied", 2, T(DEFENSE_EVASION), 50)), ==, other);
+}
+
 /* A later run of the central knows what people took apart. */
 static void test_apart_after_a_restart(void) {
         struct bh_event trace = { 0 };
@@ -542,6 +578,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/incident/one", test_one_attack_is_one);
         g_test_add_func("/incident/two", test_two_attacks_are_two);
         g_test_add_func("/incident/nodes", test_what_another_node_told_first);
+        g_test_add_func("/incident/told_first", test_what_came_of_it_was_told_first);
+        g_test_add_func("/incident/only_formed", test_what_only_formed_there);
         g_test_add_func("/incident/apart", test_apart_after_a_restart);
         g_test_add_func("/incident/none", test_what_is_no_incident);
         g_test_add_func("/incident/out", test_out_of_the_container);

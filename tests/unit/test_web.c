@@ -52,6 +52,8 @@ static void assert_attack(const BhWebFacts *f) {
                 g_assert_null(strstr(r->matches[i].matched, "hunter2"));
         }
         g_assert_true(sqli);
+        g_assert_cmpstr(r->whole, ==, "POST /login/17?next=/&password=*** HTTP/1.1\nHost: shop\nUser-Agent: curl/8\nCookie: a=***\nContent-Type: application/x-www-form-urlencoded\nContent-Length: 38\n\n"
+                                      "q=1%27%20or%20%271%27=%271&card=***");
 }
 
 static void request_is_told_before_its_answer(void) {
@@ -87,7 +89,14 @@ static void answers_are_bounded(void) {
         for (guint i = 0; i < 200; i++)
                 g_string_append_printf(s, "GET /%s?id=1'or'1'='1 HTTP/1.1\r\nHost: %s\r\nUser-Agent: sqlmap %s\r\n\r\n", segment, segment, segment);
         g_autoptr(BhWebFacts) f = feed(3, BH_WEB_OPEN | BH_WEB_CLIENT | BH_WEB_CLOSE, s->str);
+        guint wholes = 0;
+
         g_assert_cmpuint(f->n_records, ==, BH_WEB_RECORDS_MAX);
+        for (guint i = 0; i < f->n_records; i++) {
+                wholes += *f->records[i].whole != 0;
+                g_assert_cmpuint(strlen(f->records[i].whole), <=, BH_WEB_WHOLE_MAX);
+        }
+        g_assert_cmpuint(wholes, ==, BH_WEB_WHOLES_MAX);
         g_assert_cmpuint(f->dropped, ==, 400 - BH_WEB_RECORDS_MAX);
 }
 

@@ -28,6 +28,7 @@ typedef struct {
         GPtrArray *endpoints; /* "server GET /a 3" */
         GArray *ignored, *off; /* guint64 */
         guint on;
+        GPtrArray *kept; /* "FINDING WHOLE" */
         guint64 next_connection;
         gint64 ns;
 } Env;
@@ -47,6 +48,10 @@ static void on_endpoint(const BhWebEndpoint *p, struct bh_str exe, gpointer data
 
         (void) exe;
         g_ptr_array_add(e->endpoints, g_strdup_printf("%s %s %s %s %" G_GUINT64_FORMAT, p->client ? "client" : "server", p->method, p->path, p->peer, p->count));
+}
+
+static void on_keep(const BhWebKept *k, gpointer data) {
+        g_ptr_array_add(((Env *) data)->kept, g_strdup_printf("%s %s", k->finding, k->whole));
 }
 
 static void on_ignore(guint64 connection, guint64 sk, gpointer data) {
@@ -89,6 +94,7 @@ static void env_init(Env *e, const char *label, const char *value) {
         bh_container_table_upsert(e->containers, c, 0);
         e->findings = g_ptr_array_new_with_free_func(finding_free);
         e->endpoints = g_ptr_array_new_with_free_func(g_free);
+        e->kept = g_ptr_array_new_with_free_func(g_free);
         e->ignored = g_array_new(FALSE, FALSE, sizeof(guint64));
         e->off = g_array_new(FALSE, FALSE, sizeof(guint64));
         e->ns = now_ns();
@@ -99,6 +105,7 @@ static void env_init(Env *e, const char *label, const char *value) {
                 .node = "n1",
                 .publish = on_finding,
                 .observe = on_endpoint,
+                .keep = on_keep,
                 .ignore = on_ignore,
                 .off = on_off,
                 .data = e,
@@ -115,6 +122,7 @@ static void env_clear(Env *e) {
         bh_container_table_free(e->containers);
         g_ptr_array_unref(e->findings);
         g_ptr_array_unref(e->endpoints);
+        g_ptr_array_unref(e->kept);
         g_array_unref(e->ignored);
         g_array_unref(e->off);
 }
@@ -232,6 +240,10 @@ static void attack_becomes_one_finding(void) {
         assert_field(m, "web.level", "1");
         g_assert_cmpint(atoi(score), >=, 5);
         g_assert_nonnull(strstr(output, "GET /items?id=1%27%20or%20%271%27%3d%271"));
+        /* as it came, under the finding's name */
+        g_autofree char *kept = g_strdup_printf("%s GET /items?id=1%%27%%20or%%20%%271%%27%%3d%%271 HTTP/1.1\nHost: shop\nUser-Agent: t\nAccept: */*\n\n", m->id);
+        g_assert_cmpuint(e.kept->len, ==, 1);
+        g_assert_cmpstr(e.kept->pdata[0], ==, kept);
         /* the same again is a number */
         for (guint i = 0; i < 3; i++) {
                 asks(&s, SQLI);
@@ -241,6 +253,7 @@ static void attack_becomes_one_finding(void) {
         wait_for(&e, NULL, "exchanges", 5);
         bh_web_watch_round(e.w, NULL, g_get_monotonic_time());
         g_assert_cmpuint(e.findings->len, ==, 1);
+        g_assert_cmpuint(e.kept->len, ==, 1);
         g_assert_cmpint(status_of(&e, NULL, "judged"), ==, 4);
         g_assert_cmpint(status_of(&e, NULL, "requests"), ==, 5);
         g_assert_cmpint(status_of(&e, "findings", "found"), ==, 4);

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "evidence/layer.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "base/escape.h"
+#include "base/fdio.h"
+
+/* ---- which directories ---- */
+
+void bh_layer_clear(BhLayer *l) {
+        g_clear_pointer(&l->upper, g_free);
+        g_clear_pointer(&l->lowers, g_strfreev);
+}
+
+void bh_layer_copy(const BhLayer *from, BhLayer *to) {
+        to->upper = g_strdup(from->upper);
+        to->lowers = g_strdupv(from->lowers);
+        to->user = from->user;
+}
+
+/* The text up to one of `ends` at *at, which goes behind it: "\040" is what the kernel's table has for a blank, "\:" what an option has for a colon. */
+static char *take(const char **at, const char *ends) {
+        GString *out = g_string_new(NULL);
+        const char *p = *at;
+
+        while (*p && *p != '\n' && !strchr(ends, *p)) {
+                if (*p == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
+                        char c = (char) ((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
+
+                        /* the backslash itself is told like this: of an option's own escape the next one belongs to it */
+                        if (c == '\\' && p[4] && strchr(":,", p[4])) {
+                                g_string_append_c(out, p[4]);
+                                p += 5;
+                        } else {
+                                g_string_append_c(out, c);
+                                p += 4;
+                        }
+                } else {
+                        g_string_append_c(out, *p++);
+                }
+        }
+        *at = *p && *p != '\n' ? p + 1 : p;
+        return g_string_free(out, FALSE);
+}
+
+static void parse_options(const char *at, BhLayer *l, GPtrArray *lowers) {
+        while (*at && *at != '\n') {
+                if (g_str_has_prefix(at, "upperdir=")) {
+                        at += strlen("upperdir=");
+                        g_free(l->upper);
+                        l->upper = take(&at, ",");
+                } else if (g_str_has_prefix(at, "lowerdir=") || g_str_has_prefix(at, "lowerdir+=")) {
+                        at = strchr(at, '=') + 1;
+                        do {
+                                g_autofree char *one = take(&at, ":,");
+
+                                if (lowers->len <= BH_LAYER_LOWERS_MAX && *one)
+                                        g_ptr_array_add(lowers, g_steal_pointer(&one));
+                        } while (at[-1] == ':' && *at && *at != '\n');
+                } else {
+                        g_autofree char *other = take(&at, ",");
+
+                        l->user |= g_str_equal(other, "userxattr");
+                }
+        }
+}
+
+/* "36 35 98:0 / / rw,noatime master:1 - overlay overlay rw,lowerdir=…" */
+static gboolean parse_line(const char *line, BhLayer *out) {
+        g_autoptr(GPtrArray) lowers = g_ptr_array_new_with_free_func(g_free);
+        const char *at = line, *end = strchrnul(line, '\n');
+        BhLayer l = { 0 };
+
+        for (guint i = 0; i < 4; i++) {
+                at = memchr(at, ' ', (gsize) (end - at));
+                if (!at)
+                        return FALSE;
+                at++;
+        }
+        if (at + 1 >= end || at[0] != '/' || at[1] != ' ')
+                return FALSE;
+        at = memmem(at, (gsize) (end - at), " - overlay ", strlen(" - overlay "));
+        if (!at)
+                return FALSE;
+        at += strlen(" - overlay ");
+        at = memchr(at, ' ', (gsize) (end - at)); /* behind the source */
+        if (!at)
+                return FALSE;
+        parse_options(at + 1, &l, lowers);
+        gboolean ok = l.upper && *l.upper == '/';
+        for (guint i = 0; i < lowers->len; i++)
+                ok &= *(const char *) lowers->pdata[i] == '/';
+        if (!ok) {
+                g_free(l.upper);
+                return FALSE;
+        }
+        g_ptr_array_add(lowers, NULL);
+        l.lowers = (char **) g_ptr_array_steal(lowers, NULL);
+        *out = l;
+        return TRUE;
+}
+
+/* Whether that line is about "/". */
+static gboolean is_root(const char *line) {
+        const char *end = strchrnul(line, '\n');
+
+        for (guint i = 0; i < 4; i++) {
+                line = memchr(line, ' ', (gsize) (end - line));
+                if (!line)
+                        return FALSE;
+                line++;
+        }
+        return end - line > 1 && line[0] == '/' && line[1] == ' ';
+}
+
+gboolean bh_layer_parse(const char *mountinfo, BhLayer *out) {
+        for (const char *line = mountinfo; *line;) {
+                const char *end = strchrnul(line, '\n');
+
+                if (is_root(line))
+                        return parse_line(line, out);
+                line = *end ? end + 1 : end;
+        }
+        return FALSE;
+}
+
+/* ---- what is in them ---- */
+
+typedef struct {
+        GString *out;
+        BhLayerCounts *n;
+        const BhLayer *layer;
+        BhFd lowers[BH_LAYER_LOWERS_MAX];
+        guint n_lowers, looked;
+        gint64 until_us;
+} Walk;
+
+static int open_below(int dir, const char *path, guint64 flags, guint64 resolve) {
+        struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = resolve | RESOLVE_NO_MAGICLINKS };
+
+        return (int) syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+static gboolean is_whiteout(const struct stat *st) {
+        return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
+}
+
+/* `path` without the slash in front. In the nearest layer that has the name it is there, or was deleted. */
+static gboolean in_image(const Walk *w, const char *path) {
+        for (guint i = 0; i < w->n_lowers; i++) {
+                struct stat st;
+                g_auto(BhFd) fd = open_below(w->lowers[i], path, O_PATH | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+
+                if (fd >= 0 && fstat(fd, &st) == 0)
+                        return !is_whiteout(&st);
+        }
+        return FALSE;
+}
+
+static gboolean is_opaque(const Walk *w, int dir) {
+        char value[4];
+
+        return fgetxattr(dir, w->layer->user ? "user.overlay.opaque" : "trusted.overlay.opaque", value, sizeof(value)) == 1 && *value == 'y';
+}
+
+static const char *type_of(mode_t mode) {
+        switch (mode & S_IFMT) {
+        case S_IFREG: return "file";
+        case S_IFDIR: return "directory";
+        case S_IFLNK: return "link";
+        case S_IFIFO: return "pipe";
+        case S_IFSOCK: return "socket";
+        case S_IFCHR: return "character device";
+        case S_IFBLK: return "block device";
+        default: return "other";
+        }
+}
+
+/* st NULL: it is no more. */
+static void tell(Walk *w, const char *change, const char *path, const struct stat *st, int dir, const char *name) {
+        g_autoptr(GString) line = g_string_new(NULL);
+        char to[4096];
+
+        g_string_append_printf(line, "{\"change\":\"%s\",\"path\":", change);
+        bh_escape_append_json(line, path, -1);
+        if (st)
+                g_string_append_printf(line, ",\"type\":\"%s\",\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"size\":%" G_GINT64_FORMAT ",\"modified_ns\":%" G_GINT64_FORMAT, type_of(st->st_mode), st->st_mode & 07777,
+                                       st->st_uid, st->st_gid, (gint64) st->st_size, (gint64) st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec);
+        ssize_t n = st && S_ISLNK(st->st_mode) ? readlinkat(dir, name, to, sizeof(to)) : -1;
+        if (n >= 0) {
+                g_string_append(line, ",\"to\":");
+                bh_escape_append_json(line, to, n);
+        }
+        g_string_append(line, "}\n");
+        if (w->out->len + line->len > BH_LAYER_TEXT_MAX)
+                w->n->untold++;
+        else
+                g_string_append_len(w->out, line->str, (gssize) line->len);
+}
+
+static gint by_name(gconstpointer a, gconstpointer b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* Names in the directory, as many as may be looked at yet. Takes `fd`. */
+static GPtrArray *names_in(Walk *w, int fd) {
+        GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+        DIR *d = fdopendir(fd);
+        struct dirent *e;
+
+        if (!d) {
+                close(fd);
+                w->n->whole = FALSE;
+                return names;
+        }
+        while ((e = readdir(d))) {
+                if (g_str_equal(e->d_name, ".") || g_str_equal(e->d_name, ".."))
+                        continue;
+                if (w->looked >= BH_LAYER_ENTRIES_MAX) {
+                        w->n->whole = FALSE;
+                        break;
+                }
+                w->looked++;
+                g_ptr_array_add(names, g_strdup(e->d_name));
+        }
+        closedir(d);
+        g_ptr_array_sort(names, by_name);
+        return names;
+}
+
+static void walk(Walk *w, int dir, const char *path, guint depth, gboolean is_new);
+
+/* `is_new`: nothing of the image is below. */
+static void look(Walk *w, int dir, const char *path, const char *name, guint depth, gboolean is_new) {
+        g_autofree char *whole = g_strconcat(path, "/", name, NULL);
+        struct stat st;
+
+        if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
+                w->n->whole = FALSE; /* it went away meanwhile */
+                return;
+        }
+        if (is_whiteout(&st)) {
+                w->n->deleted++;
+                tell(w, "deleted", whole, NULL, dir, name);
+                return;
+        }
+        gboolean known = !is_new && in_image(w, whole + 1);
+        if (!S_ISDIR(st.st_mode)) {
+                known ? w->n->changed++ : w->n->added++;
+                tell(w, known ? "changed" : "added", whole, &st, dir, name);
+                return;
+        }
+        g_auto(BhFd) below = open_below(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+        gboolean opaque = known && below >= 0 && is_opaque(w, below);
+        if (!known) {
+                w->n->added++;
+                tell(w, "added", whole, &st, dir, name);
+        } else if (opaque) {
+                w->n->changed++;
+                tell(w, "replaced", whole, &st, dir, name);
+        }
+        if (below < 0 || depth >= BH_LAYER_DEPTH_MAX)
+                w->n->whole = FALSE;
+        else
+                walk(w, below, whole, depth + 1, !known || opaque);
+}
+
+static void walk(Walk *w, int dir, const char *path, guint depth, gboolean is_new) {
+        int own = fcntl(dir, F_DUPFD_CLOEXEC, 0);
+
+        if (own < 0) {
+                w->n->whole = FALSE;
+                return;
+        }
+        g_autoptr(GPtrArray) names = names_in(w, own);
+        for (guint i = 0; i < names->len; i++) {
+                if (g_get_monotonic_time() > w->until_us) {
+                        w->n->whole = FALSE;
+                        return;
+                }
+                look(w, dir, path, names->pdata[i], depth, is_new);
+        }
+}
+
+GString *bh_layer_diff(int root, const BhLayer *l, BhLayerCounts *counts) {
+        g_auto(BhFd) upper = open_below(root, l->upper, O_RDONLY | O_DIRECTORY, RESOLVE_IN_ROOT);
+        g_autofree Walk *w = g_new0(Walk, 1);
+        BhLayerCounts n = { .whole = TRUE };
+        struct stat st;
+
+        if (upper < 0)
+                return NULL;
+        *w = (Walk){ .out = g_string_new(NULL), .n = &n, .layer = l, .until_us = g_get_monotonic_time() + BH_LAYER_TIME_US };
+        for (guint i = 0; l->lowers[i]; i++) {
+                int fd = w->n_lowers >= BH_LAYER_LOWERS_MAX ? -1 : open_below(root, l->lowers[i], O_PATH | O_DIRECTORY, RESOLVE_IN_ROOT);
+
+                if (fd >= 0)
+                        w->lowers[w->n_lowers++] = fd;
+                else
+                        n.whole = FALSE; /* what it had is told as added */
+        }
+        walk(w, upper, "", 0, FALSE);
+        /* what is removed under one's eyes is no change of the container's */
+        if (fstat(upper, &st) || !st.st_nlink)
+                n.whole = FALSE;
+        for (guint i = 0; i < w->n_lowers; i++)
+                bh_fd_clear(&w->lowers[i]);
+        g_autofree char *first = g_strdup_printf("{\"added\":%u,\"changed\":%u,\"deleted\":%u,\"untold\":%u,\"whole\":%s}\n", n.added, n.changed, n.deleted, n.untold, n.whole ? "true" : "false");
+        g_string_prepend(w->out, first);
+        *counts = n;
+        return w->out;
+}
