@@ -274,6 +274,7 @@ static void diff_again(BhEvidence *v, const BhJob *j) {
 
         if (bh_evidence_diff_due(v, bh_job_owner(j))) {
                 again.kind = BH_JOB_DIFF;
+                again.last = !j->finding; /* of its end */
                 keep_diff(v, &again);
         }
 }
