@@ -82,7 +82,19 @@ static gboolean is_late(guint family) {
         return family == BH_FAMILY_SYSCALL || family == BH_FAMILY_SEQUENCE || family == BH_FAMILY_RATE;
 }
 
-/* What the version before knows comes along; what people set, too. */
+/* What is known, what people set, and what was only looked at: that says what more of its kind is to be expected, and is no news of the next version either. */
+static gboolean comes_along(const BhItem *i) {
+        const BhAct a = bh_item_act(i);
+
+        return (i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)) || ((i->flags & BH_ITEM_QUIET) && bh_item_says_more(i, bh_act_risk(&a)));
+}
+
+/* Trials of this version and of those before it. */
+static double earlier(const BhFacets *f, guint family) {
+        return MIN(f->families[family].before + f->trials, BH_FACET_TRIALS);
+}
+
+/* What the version before knows comes along. */
 static void inherit(BhModel *m, BhModelVersion *v) {
         const BhModelVersion *from = bh_model_version(m, NULL);
         GHashTableIter it;
@@ -92,14 +104,16 @@ static void inherit(BhModel *m, BhModelVersion *v) {
                 return;
         v->shadow = TRUE;
         memset(v->states, BH_MODEL_SHADOW, sizeof(v->states));
-        for (guint family = 1; family < BH_FAMILIES; family++)
+        for (guint family = 1; family < BH_FAMILIES; family++) {
+                v->facets->families[family].before = earlier(from->facets, family);
                 if (is_late(family) && from->states[family] == BH_MODEL_LEARNING && from->facets->trials < BH_MODEL_LATE_TRIALS)
                         v->states[family] = BH_MODEL_LEARNING;
+        }
         g_hash_table_iter_init(&it, from->facets->items);
         while (g_hash_table_iter_next(&it, &p, NULL)) {
                 const BhItem *i = p;
 
-                if ((i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)) && bh_model_bytes(m) + v->facets->bytes < BH_MODEL_BYTES - BH_MODEL_PENDING)
+                if (comes_along(i) && bh_model_bytes(m) + v->facets->bytes < BH_MODEL_BYTES - BH_MODEL_PENDING)
                         bh_facets_inherit(v->facets, i);
         }
 }
@@ -438,13 +452,23 @@ void bh_model_relearn(BhModel *m, BhModelVersion *v, guint32 families) {
                         v->held--;
                 bh_facets_remove(v->facets, out->pdata[k]);
         }
-        for (guint family = 1; family < BH_FAMILIES; family++)
+        for (guint family = 1; family < BH_FAMILIES; family++) {
+                BhFacet *facet = &v->facets->families[family];
+
+                facet->fresh_at = 0;
                 if (families >> family & 1) {
                         v->states[family] = BH_MODEL_LEARNING;
-                        v->facets->families[family].fresh_at = 0;
-                        v->facets->families[family].over = 0;
+                        facet->over = 0;
+                        facet->before = 0;
+                } else {
+                        facet->before = earlier(v->facets, family);
                 }
-        /* trials are of all families: those that are not learned anew have proved themselves already */
+        }
+        /* trials are of all families: those of others are earlier ones from now on, and so is what they have shown */
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL))
+                if (!(families >> ((BhItem *) p)->family & 1))
+                        bh_facets_flag(v->facets, p, BH_ITEM_BEFORE, 0);
         v->facets->trials = 0;
         if (families == BH_MODEL_ALL)
                 v->shadow = FALSE;
