@@ -417,7 +417,8 @@ gboolean bh_item_says_more(const BhItem *i, double risk) {
 
 double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale *scale) {
         const double risk = bh_act_risk(a), own = f->trials * scale->slot_ns / DAY_NS, before = f->families[a->family].before * scale->slot_ns / DAY_NS;
-        guint singles = 0, doubles = 0, own_singles = 0, own_doubles = 0;
+        guint singles = 0, doubles = 0, own_singles = 0, own_doubles = 0, ran = 0;
+        gboolean all_own = TRUE;
         GHashTableIter it;
         gpointer p;
 
@@ -426,6 +427,11 @@ double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale 
                 const BhItem *i = p;
                 gboolean learned = (i->flags & BH_ITEM_LEARNED) && !(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_STARTING)), is_own = !(i->flags & BH_ITEM_BEFORE);
 
+                /* of what runs on from the start on, and of what a person judged, or is to judge, it is not the question how often it began */
+                if (i->family == BH_FAMILY_EXEC && a->family != BH_FAMILY_PEER && g_str_equal(i->object, a->actor)) {
+                        ran += learned ? i->units : 3;
+                        all_own &= is_own;
+                }
                 if ((i->units != 1 && i->units != 2) || (!learned && !bh_item_says_more(i, risk)) || !same_kind(i, a, risk))
                         continue;
                 singles += i->units == 1;
@@ -433,5 +439,10 @@ double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale 
                 own_singles += is_own && i->units == 1;
                 own_doubles += is_own && i->units == 2;
         }
+        /* seen so seldom it has shown hardly anything of what it does: it is itself one of the rare ones */
+        singles += ran == 1;
+        doubles += ran == 2;
+        own_singles += ran == 1 && all_own;
+        own_doubles += ran == 2 && all_own;
         return MAX(a_day(singles, doubles, before + own), a_day(own_singles, own_doubles, MIN(before, BH_FACET_BEFORE_DAYS) + own));
 }

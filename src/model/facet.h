@@ -122,7 +122,7 @@ BhAct bh_item_act(const BhItem *item);
 /*
  * How many new ones a container-day this act's kind is to be expected to show, at the 95 % bound that rare items give (Esty; no Poisson limit: a kind without any rare item is taken at its word). A kind
  * is what one program does in one family at one risk, of files also with one operation, of rates what is counted. Items that are new and not learned count where risk is small: then each says that more will come (but a
- * rate, whose steps are reached one after the other).
+ * rate, whose steps are reached one after the other). A program that was itself started at one time or two counts as one more of each of its kinds, but for peers: it was seen too seldom for its silence to say much.
  *
  * A version goes on where the one before ended: what that has shown, in its time, says what this one is to be expected to show. What was not known before says more of the version itself, over no more time of others than
  * BH_FACET_BEFORE_DAYS: a version that has become various is told of a few times, and then only looked at, however long the others were quiet. The larger of both.
