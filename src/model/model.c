@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/template.h"
+
 #define OUTSTANDING (BH_ITEM_HELD | BH_ITEM_DRIFT | BH_ITEM_NOVEL | BH_ITEM_REFUSED | BH_ITEM_QUIET)
 #define COMPARED 3u /* replicas that can be compared: what one does is no half of them */
 #define ITEM_VERSION_OVERHEAD 2048 /* the tables of a version */
@@ -232,6 +234,17 @@ static gboolean is_loading(const BhAct *a) {
         return g_str_equal(a->object, "/etc/ld.so.cache") || ((g_str_has_prefix(a->object, "/usr/lib") || g_str_has_prefix(a->object, "/lib")) && strstr(a->object, ".so"));
 }
 
+/* Who makes a file in a place that is emptied at each start removes it when it ends: its process's number, its socket, what is temporary. */
+static gboolean is_clearing(const BhModelVersion *v, const BhAct *a) {
+        BhAct other = *a;
+
+        if (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "delete") || !bh_template_writable(a->object, strlen(a->object)))
+                return FALSE;
+        other.detail = "create";
+        const BhItem *i = bh_facets_find(v->facets, &other);
+        return i && (i->flags & BH_ITEM_LEARNED);
+}
+
 /* Who creates a file writes it, and writes it anew where it was not removed: one of both that is normal, or was told of this container or as drift, says it. */
 static gboolean is_same_writing(const BhModelVersion *v, const BhAct *a) {
         gboolean creates = g_str_equal(a->detail, "create");
@@ -250,7 +263,7 @@ static gboolean is_quiet(const BhModel *m, const BhModelVersion *v, const BhAct 
                 return TRUE;
         if (risk >= (a->family == BH_FAMILY_EXEC ? BH_MODEL_HASTE : BH_MODEL_GRAVE))
                 return FALSE;
-        return is_loading(a) || (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) || (a->family == BH_FAMILY_RATE && is_next_step(v, a)) ||
+        return is_loading(a) || is_clearing(v, a) || (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) || (a->family == BH_FAMILY_RATE && is_next_step(v, a)) ||
                bh_facets_expected(v->facets, a, m->scale) > m->scale->alert_day;
 }
 
@@ -392,7 +405,7 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
                         surprise(v, &out, &a);
                         out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
                         /* that others of the version do not do it says more than how seldom such things were seen */
-                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
+                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) || (a.family == BH_FAMILY_RATE && is_next_step(v, &a)) : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
                         bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL | (out.quiet ? BH_ITEM_QUIET : 0), BH_ITEM_HELD);
                         v->held--;
                         v->drift += out.kind == BH_VERDICT_DRIFT;

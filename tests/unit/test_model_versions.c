@@ -129,6 +129,24 @@ static void what_all_of_a_deploy_do_is_drift_and_told_together(void) {
         g_assert_nonnull(strstr(says, "does 40 things that its model does not know"));
 }
 
+/* Two replicas that do the same are on both sides of an edge now and then. */
+static void a_rate_of_one_replica_at_the_edge_of_a_step_is_only_looked_at(void) {
+        static const struct { const char *detail; guint told; } rows[] = { { "16 or more a minute", 0 }, { "64 or more a minute", 1 } };
+
+        for (guint k = 0; k < G_N_ELEMENTS(rows); k++) {
+                g_autoptr(BhModel) m = long_learned(100);
+                BhAct a = read_act("files touched", 5100, 11);
+
+                deploy(m, 3);
+                a.family = BH_FAMILY_RATE;
+                a.detail = rows[k].detail;
+                g_assert_cmpint(bh_model_observe(m, "new", &a).kind, ==, BH_VERDICT_HELD);
+                settle(m, 5200);
+                g_assert_cmpuint(told, ==, rows[k].told);
+                g_assert_cmpuint(quiet, ==, 1 - rows[k].told);
+        }
+}
+
 static void what_was_known_before_is_nothing_new_of_the_version(void) {
         g_autoptr(BhModel) m = long_learned(100);
 
@@ -293,6 +311,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model_versions/a_small_new_act_soon_after_a_deploy_is_told", a_small_new_act_soon_after_a_deploy_is_told);
         g_test_add_func("/model_versions/of_a_version_that_hardly_ran_the_next_knows_no_more", of_a_version_that_hardly_ran_the_next_knows_no_more);
         g_test_add_func("/model_versions/what_all_of_a_deploy_do_is_drift_and_told_together", what_all_of_a_deploy_do_is_drift_and_told_together);
+        g_test_add_func("/model_versions/a_rate_of_one_replica_at_the_edge_of_a_step_is_only_looked_at", a_rate_of_one_replica_at_the_edge_of_a_step_is_only_looked_at);
         g_test_add_func("/model_versions/what_was_known_before_is_nothing_new_of_the_version", what_was_known_before_is_nothing_new_of_the_version);
         g_test_add_func("/model_versions/a_version_that_has_become_various_is_told_of_four_times", a_version_that_has_become_various_is_told_of_four_times);
         g_test_add_func("/model_versions/what_was_only_looked_at_is_no_finding_of_the_next_version", what_was_only_looked_at_is_no_finding_of_the_next_version);

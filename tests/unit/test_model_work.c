@@ -162,6 +162,32 @@ static void who_creates_a_file_is_not_told_for_writing_it_too(void) {
         g_assert_false(bh_model_observe(m, "a", &a).quiet);
 }
 
+/* A container ends less often than it begins; what is cleared away then is no loss. */
+static void who_made_a_file_of_its_run_may_remove_it(void) {
+        static const struct { const char *object, *actor; gboolean quiet; } rows[] = {
+                { "/run/app.pid", "/usr/bin/app", TRUE },  { "/run/app.pid", "/usr/bin/rm", FALSE },    { "/run/other.pid", "/usr/bin/app", FALSE },
+                { "/var/log/app", "/usr/bin/app", FALSE }, { "/run/secrets/db", "/usr/bin/app", FALSE },
+        };
+        g_autoptr(BhModel) m = new_model();
+
+        live(m, "a", 1, 24);
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++)
+                for (guint k = 0; k < 5 && i != 2; k++) {
+                        const BhAct a = { .family = BH_FAMILY_FILE, .actor = "/usr/bin/app", .object = rows[i].object, .detail = "create", .count = 1, .first_ns = k * SLOT, .last_ns = k * SLOT, .replica = 1 };
+
+                        bh_model_observe(m, "a", &a);
+                }
+        bh_model_lock(m, bh_model_version(m, "a"), BH_MODEL_ALL);
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+                const BhAct a = { .family = BH_FAMILY_FILE, .actor = rows[i].actor, .object = rows[i].object, .detail = "delete", .count = 1, .first_ns = 1000 * SLOT, .last_ns = 1000 * SLOT, .replica = 1 };
+                BhVerdict v = bh_model_observe(m, "a", &a);
+
+                g_test_message("%s %s", a.actor, a.object);
+                g_assert_cmpint(v.kind, ==, BH_VERDICT_NOVEL);
+                g_assert_true(v.quiet == rows[i].quiet);
+        }
+}
+
 /* A value at the edge of a step is above it once in a while. */
 static void a_rate_is_told_two_steps_above_the_most_that_was(void) {
         g_autoptr(BhModel) m = new_model();
@@ -516,6 +542,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model_work/the_budget_is_what_is_expected_a_container_day", the_budget_is_what_is_expected_a_container_day);
         g_test_add_func("/model_work/a_program_seen_once_or_twice_is_not_taken_at_its_word", a_program_seen_once_or_twice_is_not_taken_at_its_word);
         g_test_add_func("/model_work/who_creates_a_file_is_not_told_for_writing_it_too", who_creates_a_file_is_not_told_for_writing_it_too);
+        g_test_add_func("/model_work/who_made_a_file_of_its_run_may_remove_it", who_made_a_file_of_its_run_may_remove_it);
         g_test_add_func("/model_work/a_rate_is_told_two_steps_above_the_most_that_was", a_rate_is_told_two_steps_above_the_most_that_was);
         g_test_add_func("/model_work/what_is_new_in_a_start_is_kept_until_starts_are_known", what_is_new_in_a_start_is_kept_until_starts_are_known);
         g_test_add_func("/model_work/normal_work_goes_on_without_a_finding", normal_work_goes_on_without_a_finding);
