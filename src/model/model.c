@@ -236,13 +236,20 @@ static gboolean is_loading(const BhAct *a) {
 
 /* Who makes a file in a place that is emptied at each start removes it when it ends: its process's number, its socket, what is temporary. */
 static gboolean is_clearing(const BhModelVersion *v, const BhAct *a) {
+        /* renamed: it was written under another name, and put there whole */
+        static const char *const made[] = { "create", "rename" };
         BhAct other = *a;
 
         if (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "delete") || !bh_template_writable(a->object, strlen(a->object)))
                 return FALSE;
-        other.detail = "create";
-        const BhItem *i = bh_facets_find(v->facets, &other);
-        return i && (i->flags & BH_ITEM_LEARNED);
+        for (guint k = 0; k < G_N_ELEMENTS(made); k++) {
+                other.detail = made[k];
+                const BhItem *i = bh_facets_find(v->facets, &other);
+
+                if (i && (i->flags & BH_ITEM_LEARNED))
+                        return TRUE;
+        }
+        return FALSE;
 }
 
 /* Who creates a file writes it, and writes it anew where it was not removed: one of both that is normal, or was told of this container or as drift, says it. */

@@ -164,16 +164,16 @@ static void who_creates_a_file_is_not_told_for_writing_it_too(void) {
 
 /* A container ends less often than it begins; what is cleared away then is no loss. */
 static void who_made_a_file_of_its_run_may_remove_it(void) {
-        static const struct { const char *object, *actor; gboolean quiet; } rows[] = {
-                { "/run/app.pid", "/usr/bin/app", TRUE },  { "/run/app.pid", "/usr/bin/rm", FALSE },    { "/run/other.pid", "/usr/bin/app", FALSE },
-                { "/var/log/app", "/usr/bin/app", FALSE }, { "/run/secrets/db", "/usr/bin/app", FALSE },
+        static const struct { const char *object, *made, *actor; gboolean quiet; } rows[] = {
+                { "/run/app.pid", "create", "/usr/bin/app", TRUE },      { "/run/app.pid", "create", "/usr/bin/rm", FALSE },      { "/run/put.pid", "rename", "/usr/bin/app", TRUE },
+                { "/run/other.pid", "read", "/usr/bin/app", FALSE },     { "/var/log/app", "create", "/usr/bin/app", FALSE },     { "/run/secrets/db", "create", "/usr/bin/app", FALSE },
         };
         g_autoptr(BhModel) m = new_model();
 
         live(m, "a", 1, 24);
         for (guint i = 0; i < G_N_ELEMENTS(rows); i++)
-                for (guint k = 0; k < 5 && i != 2; k++) {
-                        const BhAct a = { .family = BH_FAMILY_FILE, .actor = "/usr/bin/app", .object = rows[i].object, .detail = "create", .count = 1, .first_ns = k * SLOT, .last_ns = k * SLOT, .replica = 1 };
+                for (guint k = 0; k < 5; k++) {
+                        const BhAct a = { .family = BH_FAMILY_FILE, .actor = "/usr/bin/app", .object = rows[i].object, .detail = rows[i].made, .count = 1, .first_ns = k * SLOT, .last_ns = k * SLOT, .replica = 1 };
 
                         bh_model_observe(m, "a", &a);
                 }
