@@ -13,7 +13,7 @@
  *     bh_end(b);
  *
  * Between begin and end nothing may return: end gives the scratch slot back and sends the record (bh_cancel() throws it away). The fold key says what makes two
- * acts of one process equal; 0 means never folded. It has all that a record tells of what the act was about: of a file its name (bh_place()) and not only
+ * acts of one process equal, while it runs one program; 0 means never folded. It has all that a record tells of what the act was about: of a file its name (bh_place()) and not only
  * its number. Accounting invariant, per cgroup and kind:
  * generated == delivered + folded + sum(lost).
  *
@@ -582,8 +582,9 @@ lost:;
 
 /* bh_begin() as a global function: index of the buffer, or -1. */
 __noinline int bh_begin_at(__u32 type, __u64 key, __u64 bytes) {
-        struct bh_ticket t = { .type = type, .key = key, .sum = bytes };
         struct task_struct *task = bh_current();
+        /* what a process does after it became another program is no repeat of what it did before */
+        struct bh_ticket t = { .type = type, .key = key ? bh_hash(key, BPF_CORE_READ(task, self_exec_id)) | 1 : 0, .sum = bytes };
         struct bh_who who = {};
         struct bh_buf *b;
 

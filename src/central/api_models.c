@@ -339,7 +339,7 @@ static gboolean is_not_in(const BhItem *i, gconstpointer data) {
 
 /* Taken over and never done by the version itself. */
 static gboolean is_unused(const BhItem *i, gconstpointer data) {
-        return (i->flags & BH_ITEM_INHERITED) != 0;
+        return (i->flags & BH_ITEM_INHERITED) && !(i->flags & BH_ITEM_NOVEL);
 }
 
 void bh_api_model_diff(BhCall *call) {

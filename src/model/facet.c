@@ -83,7 +83,7 @@ BhItem *bh_facets_find(const BhFacets *f, const BhAct *a) {
 
 /* One of q1 or q2. */
 static gboolean is_rare(const BhItem *i, guint units) {
-        return (i->flags & BH_ITEM_LEARNED) && i->units == units && !(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_INHERITED | BH_ITEM_STARTING));
+        return (i->flags & BH_ITEM_LEARNED) && i->units == units && !(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_BEFORE | BH_ITEM_STARTING));
 }
 
 static void count(BhFacets *f, const BhItem *i, gint sign) {
@@ -154,7 +154,7 @@ void bh_facets_touch(BhFacets *f, BhItem *i, const BhAct *a, const BhModelScale 
         if (!more && !runs && !(i->flags & BH_ITEM_INHERITED))
                 return;
         count(f, i, -1);
-        i->units = MIN((i->flags & BH_ITEM_INHERITED ? 0 : i->units) + more, G_MAXUINT16);
+        i->units = MIN(i->units + more, G_MAXUINT16);
         i->slot = MAX(i->slot, last);
         if (runs) {
                 /* from now on it is one of the running time's, which has shown it once */
@@ -300,12 +300,12 @@ BhItem *bh_facets_inherit(BhFacets *f, const BhItem *from) {
 
         if (g_hash_table_contains(f->items, from))
                 return NULL;
-        i = make(from->family, from->actor, from->object, from->detail, from->uid, NULL, NULL, &size);
-        i->flags = (guint16) ((from->flags & (BH_ITEM_LEARNED | BH_ITEM_ACCEPTED | BH_ITEM_FORBIDDEN | BH_ITEM_WILD)) | BH_ITEM_INHERITED);
+        i = make(from->family, from->actor, from->object, from->detail, from->uid, from->example, from->why, &size);
+        i->flags = (guint16) ((from->flags & (BH_ITEM_LEARNED | BH_ITEM_ACCEPTED | BH_ITEM_FORBIDDEN | BH_ITEM_WILD | BH_ITEM_STARTING | BH_ITEM_NOVEL | BH_ITEM_QUIET)) | BH_ITEM_INHERITED | BH_ITEM_BEFORE);
         i->first_ns = from->first_ns;
         i->last_ns = from->last_ns;
         i->units = from->units;
-        i->slot = -1;
+        i->slot = from->slot;
         enter(f, i, size);
         return i;
 }
@@ -404,23 +404,45 @@ static gboolean same_kind(const BhItem *i, const BhAct *a, double risk) {
         return fabs(bh_act_risk(&other) - risk) < 1e-9;
 }
 
+/* Of so many of a kind that were seen at one time, and at two. */
+static double a_day(guint singles, guint doubles, double days) {
+        if (!singles && !doubles)
+                return 0;
+        return days > 0 ? (singles + Z_95 * sqrt(singles + 2.0 * doubles)) / days : HUGE_VAL;
+}
+
+gboolean bh_item_says_more(const BhItem *i, double risk) {
+        return (i->flags & BH_ITEM_NOVEL) && (i->units == 1 || i->units == 2) && risk < BH_FACET_SMALL && i->family != BH_FAMILY_RATE;
+}
+
 double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale *scale) {
-        const double risk = bh_act_risk(a), days = f->trials * scale->slot_ns / DAY_NS;
-        guint singles = 0, doubles = 0;
+        const double risk = bh_act_risk(a), own = f->trials * scale->slot_ns / DAY_NS, before = f->families[a->family].before * scale->slot_ns / DAY_NS;
+        guint singles = 0, doubles = 0, own_singles = 0, own_doubles = 0, ran = 0;
+        gboolean all_own = TRUE;
         GHashTableIter it;
         gpointer p;
 
         g_hash_table_iter_init(&it, f->items);
         while (g_hash_table_iter_next(&it, &p, NULL)) {
                 const BhItem *i = p;
-                gboolean learned = (i->flags & BH_ITEM_LEARNED) && !(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_STARTING)), late = (i->flags & BH_ITEM_NOVEL) && risk < BH_FACET_SMALL && i->family != BH_FAMILY_RATE;
+                gboolean learned = (i->flags & BH_ITEM_LEARNED) && !(i->flags & (BH_ITEM_ACCEPTED | BH_ITEM_STARTING)), is_own = !(i->flags & BH_ITEM_BEFORE);
 
-                if ((i->units != 1 && i->units != 2) || (!learned && !late) || !same_kind(i, a, risk))
+                /* of what runs on from the start on, and of what a person judged, or is to judge, it is not the question how often it began */
+                if (i->family == BH_FAMILY_EXEC && a->family != BH_FAMILY_PEER && g_str_equal(i->object, a->actor)) {
+                        ran += learned ? i->units : 3;
+                        all_own &= is_own;
+                }
+                if ((i->units != 1 && i->units != 2) || (!learned && !bh_item_says_more(i, risk)) || !same_kind(i, a, risk))
                         continue;
                 singles += i->units == 1;
                 doubles += i->units == 2;
+                own_singles += is_own && i->units == 1;
+                own_doubles += is_own && i->units == 2;
         }
-        if (!singles && !doubles)
-                return 0;
-        return days > 0 ? (singles + Z_95 * sqrt(singles + 2.0 * doubles)) / days : HUGE_VAL;
+        /* seen so seldom it has shown hardly anything of what it does: it is itself one of the rare ones */
+        singles += ran == 1;
+        doubles += ran == 2;
+        own_singles += ran == 1 && all_own;
+        own_doubles += ran == 2 && all_own;
+        return MAX(a_day(singles, doubles, before + own), a_day(own_singles, own_doubles, MIN(before, BH_FACET_BEFORE_DAYS) + own));
 }

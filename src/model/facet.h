@@ -13,7 +13,7 @@
  * ran before anybody looked) it is not: what is new in it is drift, to be looked at.
  *
  * A family is *scored* when the 95 % bound is below the scale's and the last doubling of trials brought nothing new; *enforceable* when fewer than 0.1 new items are to be
- * expected in a container-day, at the bound, after at least two starts. Too many items for the bound of memory: never either.
+ * expected in a container-day, at the bound, after at least two starts. Of a version only its own trials count for that, and what was not known before. Too many items for the bound of memory: never either.
  *
  * Many items that differ only in the file name of an insensitive directory (BH_FACET_WILD of one program and operation) become one: "/var/lib/app/" "*" ".dat".
  * A program with so many different arguments has them counted no further, but for shells.
@@ -27,7 +27,9 @@
 #define BH_FACET_REPLICAS 6u   /* different containers that are remembered of an item */
 #define BH_FACET_CROWD 266u    /* 64 ln 64: no more are told apart */
 #define BH_FACET_TEXT 1024u    /* bytes of one text of an item; longer ones are cut */
+#define BH_FACET_BEFORE_DAYS 60.0 /* container-days of earlier versions that count beside what is new in one: with alert_day 0.1, four of a kind are told */
 #define BH_FACET_SMALL 0.4    /* risk below which what is new says that more of the kind will come, see bh_facets_expected() */
+#define BH_FACET_TRIALS 1e15   /* no more are told apart */
 #define BH_FACET_ANY "*"       /* object of ARGS: any arguments */
 
 typedef struct {
@@ -55,6 +57,7 @@ enum {
         BH_ITEM_NOVEL = 1u << 8,     /* an anomaly */
         BH_ITEM_WILD = 1u << 9,      /* stands for many */
         BH_ITEM_QUIET = 1u << 10,    /* new, and not told: see bh_model_observe() */
+        BH_ITEM_BEFORE = 1u << 11,   /* known before this version's trials began: its being seen is nothing new of them. Stays when it is seen */
 };
 
 /* Read-only for others. */
@@ -63,7 +66,7 @@ typedef struct {
         gint64 first_ns, last_ns, slot; /* slot: of the last trial */
         guint64 replica_bits; /* a bit by hash for each replica that showed it: how many, where they are more than `replicas` holds */
         guint32 replicas[BH_FACET_REPLICAS];
-        guint32 units; /* trials; stops at G_MAXUINT16 */
+        guint32 units; /* trials, with those of versions before; stops at G_MAXUINT16 */
         guint32 uid;
         guint16 flags;
         guint8 family, n_replicas;
@@ -73,8 +76,9 @@ typedef struct {
 typedef struct {
         guint items, learned; /* learned: what is normal */
         guint accepted;       /* of those, what people accepted or imported */
-        guint singles, doubles; /* q1, q2 */
+        guint singles, doubles; /* q1, q2, of what was not known before */
         guint64 acts;
+        double before;        /* trials of earlier versions, which what is known of the family comes from as well */
         double fresh_at;      /* trials when the last new item came */
         guint64 over;         /* acts beyond the bound of memory */
 } BhFacet;
@@ -101,7 +105,7 @@ BhItem *bh_facets_add(BhFacets *f, const BhAct *a, guint flags, gsize room, cons
 void bh_facets_remove(BhFacets *f, BhItem *item);
 /* Changes its flags, and the family's numbers with it. */
 void bh_facets_flag(BhFacets *f, BhItem *item, guint set, guint clear);
-/* Copy of an item of another version. */
+/* Copy of an item of another version; what it has waited for is its own. */
 BhItem *bh_facets_inherit(BhFacets *f, const BhItem *from);
 /* As read from a stored model: numbers are taken as they are. NULL: there already. */
 BhItem *bh_facets_restore(BhFacets *f, const BhItem *like);
@@ -118,9 +122,15 @@ BhAct bh_item_act(const BhItem *item);
 /*
  * How many new ones a container-day this act's kind is to be expected to show, at the 95 % bound that rare items give (Esty; no Poisson limit: a kind without any rare item is taken at its word). A kind
  * is what one program does in one family at one risk, of files also with one operation, of rates what is counted. Items that are new and not learned count where risk is small: then each says that more will come (but a
- * rate, whose steps are reached one after the other).
+ * rate, whose steps are reached one after the other). A program that was itself started at one time or two counts as one more of each of its kinds, but for peers: it was seen too seldom for its silence to say much.
+ *
+ * A version goes on where the one before ended: what that has shown, in its time, says what this one is to be expected to show. What was not known before says more of the version itself, over no more time of others than
+ * BH_FACET_BEFORE_DAYS: a version that has become various is told of a few times, and then only looked at, however long the others were quiet. The larger of both.
  */
 double bh_facets_expected(const BhFacets *f, const BhAct *a, const BhModelScale *scale);
+
+/* It is new, was not learned, and says that more of its kind will come. */
+gboolean bh_item_says_more(const BhItem *item, double risk);
 
 /* 95 % upper limit of what is expected of one more trial after so many. 1 for none. */
 double bh_facet_upper(guint singles, guint doubles, double trials);

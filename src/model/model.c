@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/template.h"
+
 #define OUTSTANDING (BH_ITEM_HELD | BH_ITEM_DRIFT | BH_ITEM_NOVEL | BH_ITEM_REFUSED | BH_ITEM_QUIET)
 #define COMPARED 3u /* replicas that can be compared: what one does is no half of them */
 #define ITEM_VERSION_OVERHEAD 2048 /* the tables of a version */
@@ -82,7 +84,19 @@ static gboolean is_late(guint family) {
         return family == BH_FAMILY_SYSCALL || family == BH_FAMILY_SEQUENCE || family == BH_FAMILY_RATE;
 }
 
-/* What the version before knows comes along; what people set, too. */
+/* What is known, what people set, and what was only looked at: that says what more of its kind is to be expected, and is no news of the next version either. */
+static gboolean comes_along(const BhItem *i) {
+        const BhAct a = bh_item_act(i);
+
+        return (i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)) || ((i->flags & BH_ITEM_QUIET) && bh_item_says_more(i, bh_act_risk(&a)));
+}
+
+/* Trials of this version and of those before it. */
+static double earlier(const BhFacets *f, guint family) {
+        return MIN(f->families[family].before + f->trials, BH_FACET_TRIALS);
+}
+
+/* What the version before knows comes along. */
 static void inherit(BhModel *m, BhModelVersion *v) {
         const BhModelVersion *from = bh_model_version(m, NULL);
         GHashTableIter it;
@@ -92,14 +106,16 @@ static void inherit(BhModel *m, BhModelVersion *v) {
                 return;
         v->shadow = TRUE;
         memset(v->states, BH_MODEL_SHADOW, sizeof(v->states));
-        for (guint family = 1; family < BH_FAMILIES; family++)
+        for (guint family = 1; family < BH_FAMILIES; family++) {
+                v->facets->families[family].before = earlier(from->facets, family);
                 if (is_late(family) && from->states[family] == BH_MODEL_LEARNING && from->facets->trials < BH_MODEL_LATE_TRIALS)
                         v->states[family] = BH_MODEL_LEARNING;
+        }
         g_hash_table_iter_init(&it, from->facets->items);
         while (g_hash_table_iter_next(&it, &p, NULL)) {
                 const BhItem *i = p;
 
-                if ((i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)) && bh_model_bytes(m) + v->facets->bytes < BH_MODEL_BYTES - BH_MODEL_PENDING)
+                if (comes_along(i) && bh_model_bytes(m) + v->facets->bytes < BH_MODEL_BYTES - BH_MODEL_PENDING)
                         bh_facets_inherit(v->facets, i);
         }
 }
@@ -218,6 +234,24 @@ static gboolean is_loading(const BhAct *a) {
         return g_str_equal(a->object, "/etc/ld.so.cache") || ((g_str_has_prefix(a->object, "/usr/lib") || g_str_has_prefix(a->object, "/lib")) && strstr(a->object, ".so"));
 }
 
+/* Who makes a file in a place that is emptied at each start removes it when it ends: its process's number, its socket, what is temporary. */
+static gboolean is_clearing(const BhModelVersion *v, const BhAct *a) {
+        /* renamed: it was written under another name, and put there whole */
+        static const char *const made[] = { "create", "rename" };
+        BhAct other = *a;
+
+        if (a->family != BH_FAMILY_FILE || !g_str_equal(a->detail, "delete") || !bh_template_writable(a->object, strlen(a->object)))
+                return FALSE;
+        for (guint k = 0; k < G_N_ELEMENTS(made); k++) {
+                other.detail = made[k];
+                const BhItem *i = bh_facets_find(v->facets, &other);
+
+                if (i && (i->flags & BH_ITEM_LEARNED))
+                        return TRUE;
+        }
+        return FALSE;
+}
+
 /* Who creates a file writes it, and writes it anew where it was not removed: one of both that is normal, or was told of this container or as drift, says it. */
 static gboolean is_same_writing(const BhModelVersion *v, const BhAct *a) {
         gboolean creates = g_str_equal(a->detail, "create");
@@ -236,7 +270,7 @@ static gboolean is_quiet(const BhModel *m, const BhModelVersion *v, const BhAct 
                 return TRUE;
         if (risk >= (a->family == BH_FAMILY_EXEC ? BH_MODEL_HASTE : BH_MODEL_GRAVE))
                 return FALSE;
-        return is_loading(a) || (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) || (a->family == BH_FAMILY_RATE && is_next_step(v, a)) ||
+        return is_loading(a) || is_clearing(v, a) || (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) || (a->family == BH_FAMILY_RATE && is_next_step(v, a)) ||
                bh_facets_expected(v->facets, a, m->scale) > m->scale->alert_day;
 }
 
@@ -378,7 +412,7 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
                         surprise(v, &out, &a);
                         out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
                         /* that others of the version do not do it says more than how seldom such things were seen */
-                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
+                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) || (a.family == BH_FAMILY_RATE && is_next_step(v, &a)) : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
                         bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL | (out.quiet ? BH_ITEM_QUIET : 0), BH_ITEM_HELD);
                         v->held--;
                         v->drift += out.kind == BH_VERDICT_DRIFT;
@@ -438,13 +472,23 @@ void bh_model_relearn(BhModel *m, BhModelVersion *v, guint32 families) {
                         v->held--;
                 bh_facets_remove(v->facets, out->pdata[k]);
         }
-        for (guint family = 1; family < BH_FAMILIES; family++)
+        for (guint family = 1; family < BH_FAMILIES; family++) {
+                BhFacet *facet = &v->facets->families[family];
+
+                facet->fresh_at = 0;
                 if (families >> family & 1) {
                         v->states[family] = BH_MODEL_LEARNING;
-                        v->facets->families[family].fresh_at = 0;
-                        v->facets->families[family].over = 0;
+                        facet->over = 0;
+                        facet->before = 0;
+                } else {
+                        facet->before = earlier(v->facets, family);
                 }
-        /* trials are of all families: those that are not learned anew have proved themselves already */
+        }
+        /* trials are of all families: those of others are earlier ones from now on, and so is what they have shown */
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL))
+                if (!(families >> ((BhItem *) p)->family & 1))
+                        bh_facets_flag(v->facets, p, BH_ITEM_BEFORE, 0);
         v->facets->trials = 0;
         if (families == BH_MODEL_ALL)
                 v->shadow = FALSE;

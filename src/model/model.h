@@ -85,10 +85,11 @@ typedef struct {
  *   - what comes with a program that was told itself: its libraries, data, names and ordinary calls;
  *   - a file written that the same program is known, or was told, to create, and the other way round;
  *   - a shared library of the image that a program loads;
+ *   - the removal of a file that the same program is known to create, in places that are emptied at a start (/run, /tmp);
  *   - what is below the budget: more new acts of the kind are to be expected a container-day than scale.alert_day (bh_facets_expected());
  *   - what shows in a container's first minute, as long as fewer than BH_MODEL_STARTS starts were seen; but for peers;
  *   - a rate one step above the most that was ever reached, which may be hardly more than that.
- * In a version's shadow, of three replicas or more, only the first of these holds: there the others are the measure.
+ * In a version's shadow, of three replicas or more, only the first and the last of these hold: there the others are the measure.
  * But for the first two, acts are never quiet of risk BH_MODEL_GRAVE or more (programs: BH_MODEL_HASTE), and what is refused or forbidden.
  */
 BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a);

@@ -8,7 +8,7 @@
 
 #include "model/model.h"
 
-#define MAGIC "BHM\2" /* 1: without replica_bits */
+#define MAGIC "BHM\3" /* 1: without replica_bits; 2: without what versions before have shown */
 #define ITEMS_MAX 16384u
 
 static void put_int(GByteArray *out, guint64 v) {
@@ -76,6 +76,7 @@ GBytes *bh_model_pack(const BhModel *m) {
                         put_int(out, v->facets->families[family].acts);
                         put_int(out, v->facets->families[family].over);
                         put_real(out, v->facets->families[family].fresh_at);
+                        put_real(out, v->facets->families[family].before);
                 }
                 put_int(out, g_hash_table_size(v->facets->items));
                 g_hash_table_iter_init(&it, v->facets->items);
@@ -110,7 +111,7 @@ static double get_real(Reader *r) {
         double v;
 
         memcpy(&v, &bits, sizeof(v));
-        if (!(v >= 0) || !isfinite(v) || v > 1e15) {
+        if (!(v >= 0) || !isfinite(v) || v > BH_FACET_TRIALS) {
                 r->bad = TRUE;
                 return 0;
         }
@@ -161,6 +162,9 @@ static void get_item(Reader *r, BhModel *m, BhModelVersion *v) {
         if (r->version >= 2)
                 i.replica_bits = get_int(r);
         g_autofree char *actor = get_text(r), *object = get_text(r), *detail = get_text(r), *example = get_text(r), *why = get_text(r);
+        /* in earlier ones it was known before as long as it was not seen */
+        if (r->version < 3 && (i.flags & BH_ITEM_INHERITED))
+                i.flags |= BH_ITEM_BEFORE;
         i.actor = actor;
         i.object = object;
         i.detail = detail;
@@ -193,7 +197,7 @@ static void get_version(Reader *r, BhModel *m) {
         guint64 families = get_int(r);
         for (guint64 k = 0; k < families && !r->bad; k++) {
                 guint64 state = get_int(r), acts = get_int(r), over = get_int(r);
-                double fresh_at = get_real(r);
+                double fresh_at = get_real(r), before = r->version >= 3 ? get_real(r) : 0;
 
                 if (k >= BH_FAMILIES || state > BH_MODEL_ENFORCEABLE) {
                         r->bad = TRUE;
@@ -203,6 +207,7 @@ static void get_version(Reader *r, BhModel *m) {
                 v->facets->families[k].acts = acts;
                 v->facets->families[k].over = over;
                 v->facets->families[k].fresh_at = fresh_at;
+                v->facets->families[k].before = before;
         }
         guint64 items = get_int(r);
         if (items > ITEMS_MAX)

@@ -175,7 +175,7 @@ static gboolean is_made(const char *p, gsize n) {
         return n == 6 && s.lower + s.upper + s.digits == n && (s.lower > 0) + (s.upper > 0) + (s.digits > 0) >= 2 && s.changes >= 2;
 }
 
-/* Names that run-times make for temporary files: Python's tmp and eight of [a-z0-9_], PHP's php and six. Words before them stay. */
+/* Names that run-times make for temporary files: eight of [a-z0-9_] of Python's, with tmp before them or nothing; PHP's php and six. Words before them stay. */
 static gboolean put_temporary(Writer *w, const char *p, gsize n) {
         gsize i = 3;
 
@@ -184,6 +184,17 @@ static gboolean put_temporary(Writer *w, const char *p, gsize n) {
                         i++;
                 if (i == n) {
                         put_text(w, "tmp{tmp}");
+                        return TRUE;
+                }
+        }
+        if (n == 8 && memchr(p, '_', n)) {
+                const Shape s = shape_of(p, n);
+
+                /* in an order that no word has; without a '_' it is told by the run's letters and digits alone */
+                for (i = 0; i < n && (g_ascii_islower(p[i]) || g_ascii_isdigit(p[i]) || p[i] == '_'); i++) {
+                }
+                if (i == n && s.digits >= 2 && s.lower >= 2 && s.changes >= 4) {
+                        put_text(w, "{tmp}");
                         return TRUE;
                 }
         }

@@ -124,6 +124,13 @@ static void what_says_nothing_of_a_container_is_passed_over(void) {
         BH_SET_STR(&e, parent_exe, "/usr/bin/containerd-shim-runc-v2");
         BH_SET_STR(&e, path, "/");
         expect(&e, "");
+        /* its sealed copy, which has no name; of anybody else's it is told */
+        e = event(BH_EV_EXEC);
+        BH_SET_STR(&e, exe, "/");
+        BH_SET_STR(&e, parent_exe, "/usr/sbin/runc");
+        expect(&e, "");
+        BH_SET_STR(&e, parent_exe, "/usr/bin/app");
+        expect(&e, "exec|/usr/bin/app|/||0");
 }
 
 static void a_program_of_a_volume_that_has_the_runtimes_name_is_not_the_runtime(void) {

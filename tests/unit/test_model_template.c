@@ -22,6 +22,11 @@ static void numbers_hashes_and_dates_are_generalised(void) {
         assert_path("/tmp/phpQ8sT2k", "/tmp/{tmp}");
         assert_path("/tmp/phpixsrQA", "/tmp/{tmp}");
         assert_path("/tmp/tmph26yg_iw", "/tmp/tmp{tmp}");
+        assert_path("/tmp/a0d_2oj2", "/tmp/{tmp}");
+        assert_path("/tmp/bs5_x26i", "/tmp/{tmp}");
+        assert_path("/tmp/log_2024", "/tmp/log_{n}");
+        assert_path("/tmp/my_tool2", "/tmp/my_tool2");
+        assert_path("/srv/a0d_2oj2", "/srv/a0d_2oj2");
         assert_path("/tmp/.ZendSem.TdnjHX", "/tmp/.ZendSem.{tmp}");
         assert_path("/usr/lib/python3.11/__pycache__/bz2.cpython-311.pyc.140493911408800", "/usr/lib/python3.11/__pycache__/bz2.cpython-311.pyc.{n}");
         assert_path("/tmp/.hidden", "/tmp/.hidden");

@@ -97,6 +97,39 @@ static void the_budget_is_what_is_expected_a_container_day(void) {
         g_assert_cmpfloat(bh_facets_expected(f, &a, m->scale), ==, 0);
 }
 
+/* What a program did in the one run that was seen says little of the next; what a server did not in thousands of requests says much. */
+static void a_program_seen_once_or_twice_is_not_taken_at_its_word(void) {
+        const BhAct peer = { .family = BH_FAMILY_PEER, .actor = "/usr/bin/find", .object = "workload shop/db", .detail = "out tcp/5432", .count = 1, .first_ns = 400 * SLOT, .last_ns = 400 * SLOT };
+
+        for (guint runs = 1; runs <= 3; runs++) {
+                g_autoptr(BhModel) m = new_model();
+
+                live(m, "a", 3, 1);
+                for (guint i = 0; i < runs; i++)
+                        judged(m, "/bin/dash", "/usr/bin/find", 100 + i);
+                bh_model_lock(m, bh_model_version(m, "a"), BH_MODEL_ALL);
+                BhVerdict v = judged(m, "/usr/bin/find", "/usr/bin/rm", 400);
+                g_assert_cmpint(v.kind, ==, BH_VERDICT_NOVEL);
+                g_assert_true(v.quiet == (runs < 3));
+                /* whom it calls is told, and what is grave; and all of others */
+                g_assert_false(bh_model_observe(m, "a", &peer).quiet);
+                g_assert_false(judged(m, "/usr/bin/find", "/bin/bash", 401).quiet);
+                g_assert_false(judged(m, "/usr/sbin/nginx", "/usr/bin/rm", 402).quiet);
+                /* once in a month is no more than the budget */
+                bh_model_expose(m, "a", 3, 50 * 86400e9);
+                g_assert_false(judged(m, "/usr/bin/find", "/usr/bin/comm", 500).quiet);
+        }
+        /* what runs on from its container's start was started once as well, and is none of these */
+        g_autoptr(BhModel) m = new_model();
+        BhAct a = exec_act("/usr/bin/runc", "/usr/sbin/server", 0, 1);
+        a.starting = TRUE;
+        bh_model_start(m, "a", 0);
+        bh_model_observe(m, "a", &a);
+        bh_model_expose(m, "a", 1, 3600e9);
+        bh_model_lock(m, bh_model_version(m, "a"), BH_MODEL_ALL);
+        g_assert_false(judged(m, "/usr/sbin/server", "/usr/bin/rm", 400).quiet);
+}
+
 static void who_creates_a_file_is_not_told_for_writing_it_too(void) {
         g_autoptr(BhModel) m = new_model();
         BhAct a = { .family = BH_FAMILY_FILE, .actor = "/usr/bin/job", .object = "/var/log/jobs.log", .detail = "create", .count = 1, .replica = 1 };
@@ -127,6 +160,32 @@ static void who_creates_a_file_is_not_told_for_writing_it_too(void) {
         bh_facets_remove(v.version->facets, bh_facets_find(v.version->facets, &a));
         g_assert_true(bh_model_forbid(m, v.version, v.item->hash));
         g_assert_false(bh_model_observe(m, "a", &a).quiet);
+}
+
+/* A container ends less often than it begins; what is cleared away then is no loss. */
+static void who_made_a_file_of_its_run_may_remove_it(void) {
+        static const struct { const char *object, *made, *actor; gboolean quiet; } rows[] = {
+                { "/run/app.pid", "create", "/usr/bin/app", TRUE },      { "/run/app.pid", "create", "/usr/bin/rm", FALSE },      { "/run/put.pid", "rename", "/usr/bin/app", TRUE },
+                { "/run/other.pid", "read", "/usr/bin/app", FALSE },     { "/var/log/app", "create", "/usr/bin/app", FALSE },     { "/run/secrets/db", "create", "/usr/bin/app", FALSE },
+        };
+        g_autoptr(BhModel) m = new_model();
+
+        live(m, "a", 1, 24);
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++)
+                for (guint k = 0; k < 5; k++) {
+                        const BhAct a = { .family = BH_FAMILY_FILE, .actor = "/usr/bin/app", .object = rows[i].object, .detail = rows[i].made, .count = 1, .first_ns = k * SLOT, .last_ns = k * SLOT, .replica = 1 };
+
+                        bh_model_observe(m, "a", &a);
+                }
+        bh_model_lock(m, bh_model_version(m, "a"), BH_MODEL_ALL);
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+                const BhAct a = { .family = BH_FAMILY_FILE, .actor = rows[i].actor, .object = rows[i].object, .detail = "delete", .count = 1, .first_ns = 1000 * SLOT, .last_ns = 1000 * SLOT, .replica = 1 };
+                BhVerdict v = bh_model_observe(m, "a", &a);
+
+                g_test_message("%s %s", a.actor, a.object);
+                g_assert_cmpint(v.kind, ==, BH_VERDICT_NOVEL);
+                g_assert_true(v.quiet == rows[i].quiet);
+        }
 }
 
 /* A value at the edge of a step is above it once in a while. */
@@ -481,7 +540,9 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/model_work/of_a_kind_that_still_brings_news_a_new_one_is_only_kept", of_a_kind_that_still_brings_news_a_new_one_is_only_kept);
         g_test_add_func("/model_work/the_budget_is_what_is_expected_a_container_day", the_budget_is_what_is_expected_a_container_day);
+        g_test_add_func("/model_work/a_program_seen_once_or_twice_is_not_taken_at_its_word", a_program_seen_once_or_twice_is_not_taken_at_its_word);
         g_test_add_func("/model_work/who_creates_a_file_is_not_told_for_writing_it_too", who_creates_a_file_is_not_told_for_writing_it_too);
+        g_test_add_func("/model_work/who_made_a_file_of_its_run_may_remove_it", who_made_a_file_of_its_run_may_remove_it);
         g_test_add_func("/model_work/a_rate_is_told_two_steps_above_the_most_that_was", a_rate_is_told_two_steps_above_the_most_that_was);
         g_test_add_func("/model_work/what_is_new_in_a_start_is_kept_until_starts_are_known", what_is_new_in_a_start_is_kept_until_starts_are_known);
         g_test_add_func("/model_work/normal_work_goes_on_without_a_finding", normal_work_goes_on_without_a_finding);
