@@ -115,7 +115,7 @@ static gboolean read_list(BhCall *call, const char *text, gboolean deny, char **
                 peers = bh_peers_parse(all, texts->len, &error);
         else
                 denies = bh_denies_parse(all, texts->len, &peers, &error);
-        nets = peers ? bh_peers_merge(peers, &error) : NULL;
+        nets = peers && (deny || bh_peers_have_server(all, texts->len, &error)) ? bh_peers_merge(peers, &error) : NULL;
         if (!nets) {
                 bh_call_error(call, 400, "bad_peer", "%s", error->message);
                 return FALSE;

@@ -8,7 +8,7 @@
  *      file:wd:/srv/www/         some of them, by their letters; with a slash at the end it is all below that folder
  *      cap:net_raw               the use of a capability, by its name with or without "CAP_"
  *      mount, ptrace, module     mounting; looking into and steering other processes; loading a kernel module
- *      10.0.0.0/8 …              whatever else is a peer: response.h
+ *      10.0.0.0/8, peer:NAME …   whatever else is a peer: response.h
  *
  * Paths are absolute, as the container sees them, and meant as they are: no patterns, no "." or "..", no line breaks.
  *
