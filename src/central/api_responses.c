@@ -260,7 +260,7 @@ void bh_api_response_create(BhCall *call) {
         if (!read_list(call, bh_body_text(body, "allow"), FALSE, &allow) || !read_list(call, bh_body_text(body, "deny"), TRUE, &deny))
                 return;
         if (action == BH_RESPONSE_BLOCK && g_str_equal(deny, "[]")) {
-                bh_call_error(call, 400, "bad_peer", "\"deny\" must name what is blocked: a peer, exec:PATH, exec-not-in-image, file:PATH, cap:NAME, mount, ptrace or module");
+                bh_call_error(call, 400, "bad_peer", "\"deny\" must name what is blocked: a peer, exec:PATH, exec-not-in-image, exec-hash:sha256:HEX, file:PATH, cap:NAME, mount, ptrace or module");
                 return;
         }
         BhStoreResponse r = {

@@ -123,7 +123,7 @@ gboolean bh_respond_denies_files(const BhEntry *e) {
         for (guint i = 0; e->deny[i]; i++) {
                 g_autoptr(BhDeny) d = bh_deny_is(e->deny[i]) ? bh_deny_parse(e->deny[i], NULL) : NULL;
 
-                if (d && d->kind == BH_DENY_FILE && d->ops & (BH_DENY_READ | BH_DENY_WRITE))
+                if (d && (d->kind == BH_DENY_EXEC_HASH || (d->kind == BH_DENY_FILE && d->ops & (BH_DENY_READ | BH_DENY_WRITE))))
                         return TRUE;
         }
         return FALSE;
@@ -167,11 +167,14 @@ static void held_clear(Held *held) {
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Held, held_clear)
 
-/* Anything but files, which are their keeper's. */
+/* Anything but files and contents, which are their keeper's. */
 static gboolean names_acts(const GPtrArray *denies) {
-        for (guint i = 0; i < denies->len; i++)
-                if (((const BhDeny *) denies->pdata[i])->kind != BH_DENY_FILE)
+        for (guint i = 0; i < denies->len; i++) {
+                const BhDenyKind kind = ((const BhDeny *) denies->pdata[i])->kind;
+
+                if (kind != BH_DENY_FILE && kind != BH_DENY_EXEC_HASH)
                         return TRUE;
+        }
         return FALSE;
 }
 
@@ -486,8 +489,6 @@ json_t *bh_respond_list(BhRespond *r) {
 
                         json_object_set_new(detail, "refused", refused);
                 }
-                if (e->state == BH_RESPONSE_STATE_ACTIVE && bh_respond_has_names(e))
-                        json_object_set_new(detail, "resolved", bh_respond_names_tell(e));
                 guint64 acts, untold;
                 if (e->state == BH_RESPONSE_STATE_ACTIVE && e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
                         json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
@@ -560,6 +561,7 @@ json_t *bh_respond_status(BhRespond *r) {
 #undef BH_GUARANTEE_KERNEL
         g_mutex_lock(&r->lock);
         status = json_pack("{s:i,s:I,s:I,s:I,s:s?,s:o}", "held", (int) held_now(r), "done", (json_int_t) r->done, "failed", (json_int_t) r->failed, "skipped", (json_int_t) bh_block_skipped(r->block), "problem", r->enforce ? NULL : r->problem, "guarantees", guarantees);
+        json_object_set_new(status, "resolved", bh_respond_names_status(r));
         g_mutex_unlock(&r->lock);
         return status;
 }

@@ -26,6 +26,7 @@ typedef struct {
         guint64 cgroup_id;
         gint64 looked_us; /* when the paths that it names were looked at last */
         gboolean busy, complained;
+        guint64 programs; /* refused for their content, that were told */
         guint missed; /* times that the keeper did not have it */
         gboolean unsaved, names_complained; /* addresses that the file does not have; that the kernel does not */
         guint unbound, cut_answers; /* addresses left out; answers that may have had more */

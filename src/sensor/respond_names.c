@@ -288,7 +288,7 @@ void bh_respond_names_turn(BhRespond *r) {
 
 /* ---- telling ---- */
 
-json_t *bh_respond_names_tell(const BhEntry *e) {
+static json_t *tell_names(const BhEntry *e) {
         char **texts = texts_of(e);
         json_t *names = json_array();
 
@@ -317,6 +317,18 @@ json_t *bh_respond_names_tell(const BhEntry *e) {
         return json_pack("{s:o,s:i,s:i}", "names", names, "left_out", (int) e->unbound, "cut_answers", (int) e->cut_answers);
 }
 
+json_t *bh_respond_names_status(BhRespond *r) {
+        json_t *all = json_object();
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                if (e->state == BH_RESPONSE_STATE_ACTIVE && bh_respond_has_names(e))
+                        json_object_set_new(all, e->id, tell_names(e));
+        return all;
+}
+
 void bh_respond_names_ways(const BhRespond *r, const BhEntry *e, json_t *ways) {
         if (r->c.names_problem && bh_respond_has_names(e))
                 json_array_append_new(ways, json_sprintf("names stand for no address here: %s", r->c.names_problem));
@@ -325,7 +337,7 @@ void bh_respond_names_ways(const BhRespond *r, const BhEntry *e, json_t *ways) {
 void bh_respond_names_note(const BhEntry *e, json_t *notes) {
         if (bh_respond_has_names(e))
                 json_array_append_new(notes, json_string(e->action == BH_RESPONSE_BLOCK
-                                                                 ? "names are refused by the addresses that DNS gave the container and the node saw; what came by DNS over TLS or HTTPS, from a hosts file, or was known "
+                                                                 ? "names are refused by the addresses that DNS gave the container and the node saw; what came by DNS over TLS or HTTPS, by read() on kernels without fentry, from a hosts file, or was known "
                                                                    "already is not"
                                                                  : "names are allowed by answers that come from now on from the name servers of the list; a first connection right behind an answer may still be refused"));
 }

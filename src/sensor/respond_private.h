@@ -58,8 +58,8 @@ void bh_respond_names_watch(BhRespond *r, const char *container);
 void bh_respond_names_begin(BhRespond *r, BhEntry *e);
 /* With each tick: new addresses are put in force, those whose time is over go. */
 void bh_respond_names_turn(BhRespond *r);
-/* {"names": [{"name", "known", "addresses"}], "left_out", "cut_answers"} */
-json_t *bh_respond_names_tell(const BhEntry *e);
+/* For the status, by response: {"names": [{"name", "known", "addresses"}], "left_out", "cut_answers"} */
+json_t *bh_respond_names_status(BhRespond *r);
 /* What goes on all the same, and what is to be known. */
 void bh_respond_names_ways(const BhRespond *r, const BhEntry *e, json_t *ways);
 void bh_respond_names_note(const BhEntry *e, json_t *notes);

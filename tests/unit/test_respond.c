@@ -565,8 +565,8 @@ static void names_are_refused_by_what_they_resolve_to(Node *n, gconstpointer unu
         until_listed(TRUE, "2001:db8::2");
         g_assert_true(lists(TRUE, "192.0.2.2"));
         g_assert_cmpuint(known(TRUE), ==, 4);
-        json_auto_t *list = bh_respond_list(r);
-        json_t *names = json_object_get(json_object_get(json_object_get(json_array_get(list, 0), "detail"), "resolved"), "names");
+        json_auto_t *status = bh_respond_status(r);
+        json_t *names = json_object_get(json_object_get(json_object_get(status, "resolved"), o.id), "names");
         g_assert_cmpint(json_integer_value(json_object_get(json_array_get(names, 0), "known")), ==, 1);
         g_assert_cmpint(json_integer_value(json_object_get(json_array_get(names, 1), "known")), ==, 2);
         g_assert_cmpstr(json_string_value(json_array_get(json_object_get(json_array_get(names, 0), "addresses"), 0)), ==, "192.0.2.1");
