@@ -115,7 +115,7 @@ static gboolean read_list(BhCall *call, const char *text, gboolean deny, char **
                 peers = bh_peers_parse(all, texts->len, &error);
         else
                 denies = bh_denies_parse(all, texts->len, &peers, &error);
-        nets = peers ? bh_peers_merge(peers, &error) : NULL;
+        nets = peers && (deny || bh_peers_have_server(all, texts->len, &error)) ? bh_peers_merge(peers, &error) : NULL;
         if (!nets) {
                 bh_call_error(call, 400, "bad_peer", "%s", error->message);
                 return FALSE;
@@ -260,7 +260,7 @@ void bh_api_response_create(BhCall *call) {
         if (!read_list(call, bh_body_text(body, "allow"), FALSE, &allow) || !read_list(call, bh_body_text(body, "deny"), TRUE, &deny))
                 return;
         if (action == BH_RESPONSE_BLOCK && g_str_equal(deny, "[]")) {
-                bh_call_error(call, 400, "bad_peer", "\"deny\" must name what is blocked: a peer, exec:PATH, exec-not-in-image, file:PATH, cap:NAME, mount, ptrace or module");
+                bh_call_error(call, 400, "bad_peer", "\"deny\" must name what is blocked: a peer, exec:PATH, exec-not-in-image, exec-hash:sha256:HEX, file:PATH, cap:NAME, mount, ptrace or module");
                 return;
         }
         BhStoreResponse r = {

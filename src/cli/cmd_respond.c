@@ -123,13 +123,13 @@ static void set_lines(json_t *body, const char *name, char **texts) {
 }
 
 /* What a block refuses: see response/deny.h. */
-static char **denied(char **peers, char **exec, char **file, char **cap, const gboolean *flags) {
+static char **denied(char **peers, char **exec, char **hash, char **file, char **cap, const gboolean *flags) {
         static const char *const words[] = { "exec-not-in-image", "mount", "ptrace", "module" };
         g_autoptr(GStrvBuilder) all = g_strv_builder_new();
         const struct {
                 char **texts;
                 const char *before;
-        } lists[] = { { peers, "" }, { exec, "exec:" }, { file, "file:" }, { cap, "cap:" } };
+        } lists[] = { { peers, "" }, { exec, "exec:" }, { hash, "exec-hash:" }, { file, "file:" }, { cap, "cap:" } };
         gboolean any = FALSE;
 
         for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
@@ -150,16 +150,17 @@ static char **denied(char **peers, char **exec, char **file, char **cap, const g
 int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         gboolean json = FALSE, dry = FALSE, best = FALSE, force = FALSE;
         g_autofree char *ttl = NULL, *reason = NULL, *node = NULL, *confirm = NULL;
-        g_auto(GStrv) allow = NULL, deny = NULL, exec = NULL, file = NULL, cap = NULL, refused = NULL;
+        g_auto(GStrv) allow = NULL, deny = NULL, exec = NULL, hash = NULL, file = NULL, cap = NULL, refused = NULL;
         gboolean flags[4] = { FALSE }; /* as in denied() */
         GOptionEntry entries[] = {
                 { "json", 0, 0, G_OPTION_ARG_NONE, &json, "as JSON", NULL },
                 { "dry-run", 0, 0, G_OPTION_ARG_NONE, &dry, "say what would be done", NULL },
                 { "ttl", 0, 0, G_OPTION_ARG_STRING, &ttl, "release it by itself after 90s, 10m, 2h, 1d (default: never)", "TIME" },
                 { "reason", 'm', 0, G_OPTION_ARG_STRING, &reason, "why, for the ledger", "TEXT" },
-                { "allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &allow, "isolate, quarantine: a peer that remains; may be given several times", "PEER" },
-                { "deny", 0, 0, G_OPTION_ARG_STRING_ARRAY, &deny, "block: a peer that is refused; may be given several times", "PEER" },
+                { "allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &allow, "isolate, quarantine: a peer that remains (10.0.0.1:443/tcp, peer:www.example.com); may be given several times", "PEER" },
+                { "deny", 0, 0, G_OPTION_ARG_STRING_ARRAY, &deny, "block: a peer that is refused (10.0.0.0/8, peer:*.example.com:443); may be given several times", "PEER" },
                 { "exec", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &exec, "block: a program that must not run, by its path in the container; several times", "PATH" },
+                { "exec-hash", 0, 0, G_OPTION_ARG_STRING_ARRAY, &hash, "block: programs of this content, wherever they are, like sha256:1f…; takes --best-effort; several times", "HASH" },
                 { "exec-not-in-image", 0, 0, G_OPTION_ARG_NONE, &flags[0], "block: programs that are not from the image", NULL },
                 { "file", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &file, "block: a file, or a folder with / at its end; several times", "[rwcd:]PATH" },
                 { "cap", 0, 0, G_OPTION_ARG_STRING_ARRAY, &cap, "block: the use of a capability, like net_raw; several times", "NAME" },
@@ -207,7 +208,7 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         if (ttl)
                 json_object_set_new(body, "ttl", json_integer((json_int_t) (bh_cli_duration(ttl) / G_USEC_PER_SEC / 1000)));
         set_lines(body, "allow", allow);
-        refused = denied(deny, exec, file, cap, flags);
+        refused = denied(deny, exec, hash, file, cap, flags);
         for (char **t = refused; t && *t; t++)
                 if (!g_utf8_validate(*t, -1, NULL)) {
                         json_decref(body);

@@ -165,6 +165,7 @@ BH_FIELD(172, STR, dns_qtype, "dns.qtype", "type asked for: A, AAAA, TXT, … or
 BH_FIELD(173, STR, dns_rcode, "dns.rcode", "result in a response: NOERROR, NXDOMAIN, … or RCODEn")
 BH_FIELD(174, LIST, dns_answers, "dns.answers", "records of the answer: \"A 192.0.2.1\", \"CNAME www.example.com\", …")
 BH_FIELD(175, STR, dns_problem, "dns.problem", "what is wrong: cut, malformed, bound (more than is kept), or lost and why it could not be read; missing: nothing")
+BH_FIELD(176, U32, dns_ttl, "dns.ttl", "seconds for which the addresses of the answer may be kept, of the first that ends")
 /* web requests that the process served when it did this, or when it or an ancestor was created: docs/web.md */
 BH_FIELD(190, LIST, web_requests, "web.requests", "requests that this may be due to, each as \"METHOD /target from ADDRESS\", with the rule it matched")
 BH_FIELD(191, STR, web_method, "web.request.method", "method, where there is one such request, or one of them is an attack")

@@ -337,7 +337,7 @@ static void read_peers(Reader *r, const BhYaml *n, const char *key, char ***out)
         g_autoptr(GPtrArray) denies = *key == 'd' ? bh_denies_parse((const char *const *) *out, g_strv_length(*out), &peers, &error) : NULL;
         if (*key != 'd')
                 peers = bh_peers_parse((const char *const *) *out, g_strv_length(*out), &error);
-        g_autoptr(GArray) nets = peers ? bh_peers_merge(peers, &error) : NULL;
+        g_autoptr(GArray) nets = peers && (*key == 'd' || bh_peers_have_server((const char *const *) *out, g_strv_length(*out), &error)) ? bh_peers_merge(peers, &error) : NULL;
         if (!nets)
                 tell(r, n->start, "%s: %s", key, error->message);
 }

@@ -114,6 +114,16 @@ static gboolean take_file(BhDeny *d, const char *rest, GError **error) {
         return d->ops ? take_path(d, colon + 1, error) : bad(error, d->text, "names no act: r, w, c and d, like file:wd:/srv/www/");
 }
 
+static gboolean take_hash(BhDeny *d, const char *text, GError **error) {
+        const char *digits = text + strlen("sha256:");
+
+        if (!g_str_has_prefix(text, "sha256:") || strlen(digits) != 2 * sizeof(d->hash) || strspn(digits, "0123456789abcdefABCDEF") != 2 * sizeof(d->hash))
+                return bad(error, d->text, "names no content: it is exec-hash:sha256: and 64 hexadecimal digits, as sha256sum prints them");
+        for (guint i = 0; i < sizeof(d->hash); i++)
+                d->hash[i] = (guint8) (g_ascii_xdigit_value(digits[2 * i]) << 4 | g_ascii_xdigit_value(digits[2 * i + 1]));
+        return TRUE;
+}
+
 static gboolean take_cap(BhDeny *d, const char *name, GError **error) {
         if (g_ascii_strncasecmp(name, "cap_", 4) == 0)
                 name += 4;
@@ -135,7 +145,7 @@ BhDeny *bh_deny_parse(const char *text, GError **error) {
                 k++;
         d->text = g_strdup(text);
         if (!rest) {
-                bad(error, text, "is nothing that can be refused: exec:PATH, exec-not-in-image, file:PATH, cap:NAME, mount, ptrace, module or a peer");
+                bad(error, text, "is nothing that can be refused: exec:PATH, exec-not-in-image, exec-hash:sha256:HEX, file:PATH, cap:NAME, mount, ptrace, module or a peer");
                 return NULL;
         }
         d->kind = (BhDenyKind) k;
@@ -144,7 +154,8 @@ BhDeny *bh_deny_parse(const char *text, GError **error) {
                 return NULL;
         }
         rest += kinds[k].argument;
-        ok = d->kind == BH_DENY_EXEC ? take_path(d, rest, error) : d->kind == BH_DENY_FILE ? take_file(d, rest, error) : d->kind == BH_DENY_CAP ? take_cap(d, rest, error) : TRUE;
+        ok = d->kind == BH_DENY_EXEC ? take_path(d, rest, error) : d->kind == BH_DENY_FILE ? take_file(d, rest, error) : d->kind == BH_DENY_CAP ? take_cap(d, rest, error)
+             : d->kind == BH_DENY_EXEC_HASH ? take_hash(d, rest, error) : TRUE;
         return ok ? g_steal_pointer(&d) : NULL;
 }
 

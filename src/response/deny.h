@@ -4,11 +4,12 @@
  *
  *      exec:/usr/bin/nc          this file run as a program, under whatever name: the file that is at that place now, and whatever is at that place later
  *      exec-not-in-image         programs that no layer of the image brought: written since, from memory, from a volume
+ *      exec-hash:sha256:1f…      programs whose content this is, wherever they are
  *      file:/etc/shadow          all of: read, write, create, delete (bh_deny_ops)
  *      file:wd:/srv/www/         some of them, by their letters; with a slash at the end it is all below that folder
  *      cap:net_raw               the use of a capability, by its name with or without "CAP_"
  *      mount, ptrace, module     mounting; looking into and steering other processes; loading a kernel module
- *      10.0.0.0/8 …              whatever else is a peer: response.h
+ *      10.0.0.0/8, peer:NAME …   whatever else is a peer: response.h
  *
  * Paths are absolute, as the container sees them, and meant as they are: no patterns, no "." or "..", no line breaks.
  *
@@ -18,12 +19,14 @@
 #include <glib.h>
 
 #define BH_DENY_MAX 1024u      /* of one response, peers apart */
+#define BH_DENY_HASH 32u       /* bytes */
 #define BH_DENY_PATH_MAX 4095u /* bytes */
 
 /* BH_DENY(NAME, word, has something behind it, what it is, for people) */
 #define BH_DENY_KINDS(X)                                                        \
         X(EXEC, "exec", TRUE, "a program, by its file")                           \
         X(EXEC_NOT_IN_IMAGE, "exec-not-in-image", FALSE, "programs that are not from the image") \
+        X(EXEC_HASH, "exec-hash", TRUE, "a program, by its content")                                 \
         X(FILE, "file", TRUE, "a file or folder")                                 \
         X(CAP, "cap", TRUE, "a capability")                                       \
         X(MOUNT, "mount", FALSE, "mounting")                                      \
@@ -45,6 +48,7 @@ typedef struct {
         guint ops;     /* FILE: BhDenyOps */
         gboolean tree; /* FILE: and all below it */
         guint cap;     /* CAP: its number */
+        guint8 hash[BH_DENY_HASH]; /* EXEC_HASH: SHA-256 */
         char *text;    /* as it was given */
 } BhDeny;
 

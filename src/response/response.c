@@ -200,17 +200,114 @@ gboolean bh_peer_parse(const char *text, BhPeer out[2], guint *n, GError **error
         return TRUE;
 }
 
-GArray *bh_peers_parse(const char *const *texts, gsize n, GError **error) {
-        g_autoptr(GArray) peers = g_array_new(FALSE, TRUE, sizeof(BhPeer));
+/* ---- names of DNS ---- */
+
+#define NAME_WORD "peer:"
+
+gboolean bh_peer_is_name(const char *text) {
+        return g_str_has_prefix(text, NAME_WORD);
+}
+
+static gboolean bad_name(GError **error, const char *text, const char *why) {
+        g_autofree char *shown = g_utf8_make_valid(text, (gssize) MIN(strlen(text), 100));
+
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "\"%s\" %s; a name is written like peer:www.example.com, peer:*.example.com:443 or peer:db:5432/tcp, an address without \"peer:\"", shown, why);
+        return FALSE;
+}
+
+/* Labels as DNS has them, in lower case already; what is an address is none. */
+static gboolean is_name(const char *name) {
+        g_auto(GStrv) labels = g_strsplit(name, ".", -1);
+        guint n = g_strv_length(labels);
+
+        for (guint i = 0; i < n; i++) {
+                gsize len = strlen(labels[i]);
+
+                if (!len || len > 63 || strspn(labels[i], "abcdefghijklmnopqrstuvwxyz0123456789-_") != len)
+                        return FALSE;
+        }
+        return n && strspn(labels[n - 1], "0123456789") != strlen(labels[n - 1]);
+}
+
+gboolean bh_peer_name_parse(const char *text, BhPeerName *out, GError **error) {
+        BhPeerName p = { .port = 0 };
+        char *port, *proto, *name;
+        guint v;
+
+        if (!bh_peer_is_name(text) || strlen(text) > BH_PEER_NAME_MAX + 32)
+                return bad_name(error, text, "is no name of DNS");
+        g_autofree char *copy = g_ascii_strdown(text + strlen(NAME_WORD), -1);
+        name = copy;
+        if ((proto = strchr(name, '/'))) {
+                *proto++ = '\0';
+                if (!protocol(proto, &p.proto))
+                        return bad_name(error, text, "names no protocol: tcp, udp or sctp");
+        }
+        if ((port = strchr(name, ':'))) {
+                *port++ = '\0';
+                if (!number(port, 65535, &v) || !v)
+                        return bad_name(error, text, "has no port from 1 to 65535");
+                p.port = (guint16) v;
+        }
+        if ((p.below = g_str_has_prefix(name, "*.")))
+                name += 2;
+        if (g_str_has_suffix(name, "."))
+                name[strlen(name) - 1] = '\0';
+        if (strlen(name) > BH_PEER_NAME_MAX || !is_name(name))
+                return bad_name(error, text, "is no name of DNS");
+        g_strlcpy(p.name, name, sizeof(p.name));
+        *out = p;
+        return TRUE;
+}
+
+gboolean bh_peer_name_matches(const BhPeerName *p, const char *name) {
+        gsize len = strlen(name), own = strlen(p->name);
+
+        if (!p->below)
+                return g_str_equal(p->name, name);
+        return len > own + 1 && name[len - own - 1] == '.' && g_str_equal(name + len - own, p->name);
+}
+
+gboolean bh_peer_is_server(const BhPeer *p) {
+        static const guint8 v4[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127 }, v6[16] = { [15] = 1 };
+
+        return p->bits == 128 && (!p->port || p->port == 53) && memcmp(p->addr, v4, sizeof(v4)) != 0 && memcmp(p->addr, v6, sizeof(v6)) != 0;
+}
+
+gboolean bh_peers_have_server(const char *const *texts, gsize n, GError **error) {
+        const char *named = NULL;
+        BhPeer p[2];
+        guint got;
 
         for (gsize i = 0; i < n; i++) {
+                if (bh_peer_is_name(texts[i]))
+                        named = texts[i];
+                else if (bh_peer_parse(texts[i], p, &got, NULL) && bh_peer_is_server(&p[0]))
+                        return TRUE;
+        }
+        return !named || bad_name(error, named, "needs the address of a name server on the list as well, like 10.0.0.2:53, whose answers say what it is: not 127.0.0.11 or another of "
+                                                "the container's own, where it could answer itself");
+}
+
+GArray *bh_peers_parse(const char *const *texts, gsize n, GError **error) {
+        g_autoptr(GArray) peers = g_array_new(FALSE, TRUE, sizeof(BhPeer));
+        guint names = 0;
+
+        for (gsize i = 0; i < n; i++) {
+                BhPeerName name;
                 BhPeer p[2];
                 guint got;
 
-                if (!bh_peer_parse(texts[i], p, &got, error))
+                if (bh_peer_is_name(texts[i])) {
+                        if (!bh_peer_name_parse(texts[i], &name, error))
+                                return NULL;
+                        names++;
+                } else if (bh_peer_parse(texts[i], p, &got, error)) {
+                        g_array_append_vals(peers, p, got);
+                } else {
                         return NULL;
-                g_array_append_vals(peers, p, got);
-                if (peers->len > BH_RESPONSE_PEERS_MAX) {
+                }
+                if (peers->len + names > BH_RESPONSE_PEERS_MAX) {
                         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "more than %u peers: name networks instead of single addresses", BH_RESPONSE_PEERS_MAX);
                         return NULL;
                 }

@@ -72,10 +72,32 @@ typedef struct {
         guint16 port;    /* 0: all */
 } BhPeer;
 
-/* A name (of DNS) is none: whoever knows names resolves them before. "all addresses" gives two peers, for IPv4 and IPv6, so *n is 1 or 2. */
+/* A name (of DNS, below) is none. "all addresses" gives two peers, for IPv4 and IPv6, so *n is 1 or 2. */
 gboolean bh_peer_parse(const char *text, BhPeer out[2], guint *n, GError **error);
-/* GArray of BhPeer. NULL with *error that names the text; also beyond BH_RESPONSE_PEERS_MAX. */
+/* GArray of BhPeer; names are looked at, and have none in it: that is for who knows what they resolve to. NULL with *error that names the text; also beyond BH_RESPONSE_PEERS_MAX. */
 GArray *bh_peers_parse(const char *const *texts, gsize n, GError **error);
+
+/* ---- names of DNS: "peer:evil.example", "peer:*.example.com:443" (all below, not itself), "peer:db:5432/tcp" */
+
+#define BH_PEER_NAME_MAX 253u
+
+typedef struct {
+        char name[BH_PEER_NAME_MAX + 1]; /* lower-case, without a dot at the end */
+        gboolean below;
+        guint8 proto; /* 0: all */
+        guint16 port; /* 0: all */
+} BhPeerName;
+
+gboolean bh_peer_is_name(const char *text);
+gboolean bh_peer_name_parse(const char *text, BhPeerName *out, GError **error);
+/* `name` in the same form. */
+gboolean bh_peer_name_matches(const BhPeerName *p, const char *name);
+/*
+ * Who answers for the names of an allow list: an address of the list by itself (no network, no loopback, where the container could answer itself) with port 53 or all. A name without
+ * such a server is an error.
+ */
+gboolean bh_peer_is_server(const BhPeer *p);
+gboolean bh_peers_have_server(const char *const *texts, gsize n, GError **error);
 
 /* One network with all ports of it and of the wider networks that hold it: what a look-up of the longest match needs. */
 typedef struct {

@@ -87,6 +87,10 @@ void bh_dns_text_init(BhDnsText *t, const BhDnsMessage *m, guint max_answers, gu
                         break;
                 }
                 answers++;
+                if (m->records[i].type == BH_DNS_A || m->records[i].type == BH_DNS_AAAA) {
+                        t->ttl = t->addresses ? MIN(t->ttl, m->records[i].ttl) : m->records[i].ttl;
+                        t->addresses = TRUE;
+                }
                 g_byte_array_append(t->answers, (const guint8 *) one->str, (guint) one->len + 1);
         }
         t->problem = m->problem != BH_DNS_WHOLE ? bh_dns_problem_name(m->problem) : bound ? bh_dns_problem_name(BH_DNS_BOUND) : "";

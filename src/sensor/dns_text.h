@@ -11,6 +11,8 @@ typedef struct {
         char *question;          /* "" = none */
         char qtype[16], rcode[16]; /* "" = none */
         GByteArray *answers;     /* NUL-terminated texts */
+        gboolean addresses;      /* there are some among them … */
+        guint32 ttl;             /* … and the first of them ends after so many seconds */
 } BhDnsText;
 
 /* At most `max_answers` records and `max_bytes` of texts; more is the problem "bound". */

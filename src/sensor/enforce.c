@@ -274,6 +274,26 @@ static void drop_list(BhEnforce *e, guint32 list) {
         bpf_map_delete_elem(e->maps[MAP_REFUSED], &list);
 }
 
+static void key_of(const BhPeerNet *net, guint32 list, struct bh_enforce_key *key) {
+        *key = (struct bh_enforce_key){ .bits = 32u + net->bits, .list = list };
+        memcpy(key->addr, net->addr, sizeof(key->addr));
+}
+
+static gboolean put_nets(BhEnforce *e, guint32 list, const GArray *nets, GError **error) {
+        for (guint i = 0; nets && i < nets->len; i++) {
+                const BhPeerNet *net = &g_array_index(nets, BhPeerNet, i);
+                struct bh_enforce_ports v = { .n = net->n };
+                struct bh_enforce_key key;
+
+                key_of(net, list, &key);
+                for (guint k = 0; k < net->n; k++)
+                        v.ports[k] = (struct bh_enforce_port){ .port = net->ports[k].port, .proto = net->ports[k].proto };
+                if (bpf_map_update_elem(e->maps[MAP_LISTS], &key, &v, BPF_ANY))
+                        return bh_enforce_fail(error, "the kernel has no room for another peer (%s): %u of all responses together is the bound", g_strerror(errno), BH_ENFORCE_ENTRIES);
+        }
+        return TRUE;
+}
+
 /* A new list; what was counted for the old one goes on. 0 with *error. */
 static guint32 make_list(BhEnforce *e, const GArray *nets, guint32 old, GError **error) {
         struct bh_enforce_refused counted = { 0 };
@@ -285,21 +305,38 @@ static guint32 make_list(BhEnforce *e, const GArray *nets, guint32 old, GError *
                 bh_enforce_fail(error, "there are as many lists of peers as there may be: release others first");
                 return 0;
         }
-        for (guint i = 0; nets && i < nets->len; i++) {
-                const BhPeerNet *net = &g_array_index(nets, BhPeerNet, i);
-                struct bh_enforce_key key = { .bits = 32u + net->bits, .list = list };
-                struct bh_enforce_ports v = { .n = net->n };
+        if (put_nets(e, list, nets, error))
+                return list;
+        drop_list(e, list);
+        return 0;
+}
 
-                memcpy(key.addr, net->addr, sizeof(key.addr));
-                for (guint k = 0; k < net->n; k++)
-                        v.ports[k] = (struct bh_enforce_port){ .port = net->ports[k].port, .proto = net->ports[k].proto };
-                if (bpf_map_update_elem(e->maps[MAP_LISTS], &key, &v, BPF_ANY)) {
-                        bh_enforce_fail(error, "the kernel has no room for another peer (%s): %u of all responses together is the bound", g_strerror(errno), BH_ENFORCE_ENTRIES);
-                        drop_list(e, list);
-                        return 0;
-                }
+static guint key_hash(gconstpointer key) {
+        return (guint) XXH3_64bits(key, sizeof(struct bh_enforce_key));
+}
+
+static gboolean key_equal(gconstpointer a, gconstpointer b) {
+        return memcmp(a, b, sizeof(struct bh_enforce_key)) == 0;
+}
+
+/* What is new comes before what is not there any more goes. */
+static gboolean refill(BhEnforce *e, guint32 list, const GArray *nets, GError **error) {
+        g_autoptr(GHashTable) wanted = g_hash_table_new_full(key_hash, key_equal, g_free, NULL);
+        struct bh_enforce_key at, next;
+        gboolean have = FALSE;
+
+        if (!put_nets(e, list, nets, error))
+                return FALSE;
+        for (guint i = 0; nets && i < nets->len; i++) {
+                key_of(&g_array_index(nets, BhPeerNet, i), list, &at);
+                g_hash_table_add(wanted, g_memdup2(&at, sizeof(at)));
         }
-        return list;
+        for (gboolean more = TRUE; more; at = next, have = TRUE) {
+                more = bpf_map_get_next_key(e->maps[MAP_LISTS], have ? &at : NULL, &next) == 0;
+                if (have && at.list == list && !g_hash_table_contains(wanted, &at))
+                        bpf_map_delete_elem(e->maps[MAP_LISTS], &at);
+        }
+        return TRUE;
 }
 
 /* ---- a subject ---- */
@@ -418,7 +455,7 @@ gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *
         g_autofree char *path = g_build_filename(e->v2, cgroup, NULL);
         g_auto(BhFd) fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         guint64 id = fd >= 0 ? bh_cgroup_id(AT_FDCWD, path) : 0;
-        gboolean deny = rules->deny && rules->deny->len, fresh;
+        gboolean deny = rules->deny != NULL, fresh;
         guint32 isolate = 0, refuse = 0;
 
         *done = (BhEnforceDone){ 0 };
@@ -482,6 +519,14 @@ gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *
                 drop_list(e, refuse);
         }
         return ok;
+}
+
+gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const GArray *allow, const GArray *deny, GError **error) {
+        const Subject *s = subject_at(e, cgroup);
+
+        if (!s)
+                return bh_enforce_fail(error, "nothing is in force for the container");
+        return (!s->isolate || refill(e, s->isolate, allow, error)) && (!s->deny || refill(e, s->deny, deny, error));
 }
 
 void bh_enforce_clear(BhEnforce *e, const char *cgroup) {

@@ -33,7 +33,7 @@ gboolean bh_enforce_prepare(BhEnforce *e, GError **error);
 typedef struct {
         gboolean isolate;
         const GArray *allow; /* BhPeerNet: what remains of an isolated one; may be NULL */
-        const GArray *deny;  /* BhPeerNet: what is refused; NULL or empty: nothing */
+        const GArray *deny;  /* BhPeerNet: what is refused; NULL: nothing, empty: nothing yet, see bh_enforce_update() */
         gboolean shared_network; /* other containers are in its network namespace */
 } BhEnforceRules;
 
@@ -48,6 +48,8 @@ typedef struct {
  * `cgroup`: path of a cgroup relative to the v2 hierarchy. In force when it returns: programs first, then in one step what they do. Replaces what was set for it before. FALSE with *error: as before.
  */
 gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *rules, BhEnforceDone *done, GError **error);
+/* Its lists, and nothing else, become these: no moment of it is open, or cut, in between. A list that it does not have stays so. FALSE with *error: the one that is new may be there in part. */
+gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const GArray *allow, const GArray *deny, GError **error);
 /* Takes everything away from it, also where the cgroup is gone. With the last one the programs and the mount go, too. */
 void bh_enforce_clear(BhEnforce *e, const char *cgroup);
 /* What was found pinned and was not set since then goes. */

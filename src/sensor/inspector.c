@@ -84,6 +84,8 @@ static void set_dns(BhInspector *i, BhDnsTicket *t, struct bh_event *e) {
         BH_SET_STR(e, dns_qtype, t->text.qtype);
         BH_SET_STR(e, dns_rcode, t->text.rcode);
         BH_SET_STR(e, dns_problem, t->text.problem);
+        if (t->text.addresses)
+                BH_SET(e, dns_ttl, t->text.ttl);
         if (t->text.answers->len)
                 BH_SET(e, dns_answers, ((struct bh_str){ (const char *) t->text.answers->data, t->text.answers->len }));
 }

@@ -215,6 +215,7 @@ static void order_set(Guard *g, json_t *m, const char *container) {
                 atomic_store(&g->shared->slots[k->slot].opens, 0);
                 atomic_store(&g->shared->slots[k->slot].denied, 0);
                 atomic_store(&g->shared->slots[k->slot].unsure, 0);
+                atomic_store(&g->shared->slots[k->slot].programs, 0);
         }
         g->pending = json_incref(m);
         g->container = g_strdup(container);
@@ -235,8 +236,9 @@ static void order_list(Guard *g) {
 
         g_hash_table_iter_init(&it, g->kept);
         while (g_hash_table_iter_next(&it, (gpointer *) &container, (gpointer *) &k))
-                json_array_append_new(list, json_pack("{s:s,s:O,s:I,s:I,s:I}", "container", container, "cgroup", json_object_get(k->set, "cgroup"), "opens", (json_int_t) atomic_load(&g->shared->slots[k->slot].opens),
-                                                      "denied", (json_int_t) atomic_load(&g->shared->slots[k->slot].denied), "unsure", (json_int_t) atomic_load(&g->shared->slots[k->slot].unsure)));
+                json_array_append_new(list, json_pack("{s:s,s:O,s:I,s:I,s:I,s:I}", "container", container, "cgroup", json_object_get(k->set, "cgroup"), "opens", (json_int_t) atomic_load(&g->shared->slots[k->slot].opens),
+                                                      "denied", (json_int_t) atomic_load(&g->shared->slots[k->slot].denied), "unsure", (json_int_t) atomic_load(&g->shared->slots[k->slot].unsure), "programs",
+                                                      (json_int_t) atomic_load(&g->shared->slots[k->slot].programs)));
         tell(g, answer);
 }
 

@@ -15,6 +15,7 @@
 
 #define PIDS_MAX 1024u
 #define ASK FAN_OPEN_PERM
+#define ASK_PROGRAMS FAN_OPEN_EXEC_PERM
 
 static gboolean fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 static gboolean fail(GError **error, const char *format, ...) {
@@ -50,6 +51,7 @@ static void held_clear(gpointer data) {
         g_free(h->proc);
         g_clear_pointer(&h->rules, g_ptr_array_unref);
         g_clear_pointer(&h->targets, g_ptr_array_unref);
+        g_clear_pointer(&h->hashes, g_array_unref);
         g_clear_pointer(&h->mounts, g_array_unref);
 }
 
@@ -75,6 +77,27 @@ static int open_proc(const char *proc, pid_t pid, const char *name, int flags) {
         return open(path, flags | O_CLOEXEC);
 }
 
+static int by_hash(gconstpointer a, gconstpointer b) {
+        return memcmp(a, b, BH_DENY_HASH);
+}
+
+gboolean bh_keeper_refuses(const BhKeeperHeld *h, const guint8 *hash) {
+        return h->hashes->len && bsearch(hash, h->hashes->data, h->hashes->len, BH_DENY_HASH, by_hash) != NULL;
+}
+
+static gboolean take_hashes(BhKeeperHeld *h, GError **error) {
+        h->hashes = g_array_new(FALSE, FALSE, BH_DENY_HASH);
+        for (guint i = 0; i < h->rules->len; i++)
+                if (((const BhDeny *) h->rules->pdata[i])->kind == BH_DENY_EXEC_HASH)
+                        g_array_append_vals(h->hashes, ((const BhDeny *) h->rules->pdata[i])->hash, 1);
+        if (h->hashes->len > BH_KEEPER_HASHES)
+                return fail(error, "programs of more than %u contents are denied to one container", BH_KEEPER_HASHES);
+        if (h->rules->len - h->hashes->len > BH_KEEPER_RULES)
+                return fail(error, "more than %u files and folders are denied to one container: name folders instead of single files", BH_KEEPER_RULES);
+        g_array_sort(h->hashes, by_hash);
+        return TRUE;
+}
+
 BhKeeperHeld *bh_keeper_held_new(json_t *set, int group, const char *proc, GError **error) {
         g_autoptr(BhKeeperHeld) h = blank();
         json_t *list = json_object_get(set, "rules"), *v;
@@ -96,12 +119,16 @@ BhKeeperHeld *bh_keeper_held_new(json_t *set, int group, const char *proc, GErro
         h->proc = g_strdup(proc);
         json_array_foreach(list, i, v)
                 g_ptr_array_add(texts, (gpointer) json_string_value(v));
-        g_autoptr(GArray) peers = NULL;
-        if (texts->len > BH_KEEPER_RULES) {
-                fail(error, "more than %u files and folders are denied to one container: name folders instead of single files", BH_KEEPER_RULES);
-                return NULL;
+        g_autoptr(GPtrArray) rules = g_ptr_array_new_with_free_func((GDestroyNotify) bh_deny_free);
+        for (i = 0; i < texts->len; i++) {
+                BhDeny *d = texts->pdata[i] ? bh_deny_parse(texts->pdata[i], error) : NULL;
+
+                if (!d)
+                        return NULL;
+                g_ptr_array_add(rules, d);
         }
-        if (!(h->rules = bh_denies_parse((const char *const *) texts->pdata, texts->len, &peers, error)))
+        h->rules = g_steal_pointer(&rules);
+        if (!take_hashes(h, error))
                 return NULL;
 
         struct stat ns;
@@ -177,8 +204,10 @@ static void mark_others(BhKeeperHeld *h, int root, const GArray *mounts, const c
         }
 }
 
+typedef void (*EachNamespace)(BhKeeperHeld *h, int root, const GArray *mounts, gpointer data);
+
 /* Mount namespaces of other processes of the container: copies of its mounts have no marks. */
-static void mark_namespaces(BhKeeperHeld *h, const char *tree, const char *inside, guint64 dev, json_t *open) {
+static void each_namespace(BhKeeperHeld *h, EachNamespace call, gpointer data, json_t *open) {
         g_autofree char *procs = g_build_filename(h->v2, h->cgroup, "cgroup.procs", NULL), *text = bh_file_read(AT_FDCWD, procs, 65536, NULL, NULL, NULL);
         guint64 seen[BH_KEEPER_NAMESPACES] = { h->mount_ns };
         guint n = 1, pids = 0;
@@ -204,8 +233,55 @@ static void mark_namespaces(BhKeeperHeld *h, const char *tree, const char *insid
                 g_autoptr(GArray) mounts = bh_keeper_mounts(h->proc, pid);
                 g_auto(BhFd) root = open_proc(h->proc, pid, "root", O_PATH | O_DIRECTORY);
                 if (mounts && root >= 0)
-                        mark_others(h, root, mounts, tree, inside, dev, FALSE, open);
+                        call(h, root, mounts, data);
         }
+}
+
+typedef struct {
+        const char *tree, *inside;
+        guint64 dev;
+        json_t *open;
+} Tree;
+
+static void mark_there(BhKeeperHeld *h, int root, const GArray *mounts, gpointer data) {
+        const Tree *t = data;
+
+        mark_others(h, root, mounts, t->tree, t->inside, t->dev, FALSE, t->open);
+}
+
+/* ---- programs ---- */
+
+/* Of the kernel's own making: nothing is run from there. */
+static gboolean runs_nothing(const char *type) {
+        static const char *const kinds[] = { "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs", "mqueue", "nsfs", "proc", "pstore", "securityfs", "sysfs", "tracefs", NULL };
+
+        return g_strv_contains(kinds, type);
+}
+
+/* All of its file systems where they are its own, of the others the mounts. */
+static gboolean mark_programs(BhKeeperHeld *h, int root, const GArray *mounts, json_t *open, GError **error) {
+        for (guint i = 0; i < mounts->len; i++) {
+                const BhFileMount *m = &g_array_index(mounts, BhFileMount, i), *on = NULL;
+                g_autoptr(GError) why = NULL;
+
+                if (runs_nothing(m->type))
+                        continue;
+                g_auto(BhFd) fd = bh_keeper_is_local(m->type) ? bh_keeper_walk(root, mounts, m->point, &on, &why) : -1;
+                if (fd >= 0 && mark(h, fd, is_own(h, on) ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT, ASK_PROGRAMS, &why))
+                        continue;
+                if (g_str_equal(m->point, "/"))
+                        return fail(error, "programs of the container are not asked about: %s", why ? why->message : "its root is on a file system that others serve");
+                if (open) {
+                        g_autofree char *point = g_utf8_make_valid(m->point, -1);
+
+                        json_array_append_new(open, json_sprintf("programs below %s run whatever their content: %s", point, why ? why->message : "it is a file system that others may serve"));
+                }
+        }
+        return TRUE;
+}
+
+static void mark_programs_there(BhKeeperHeld *h, int root, const GArray *mounts, gpointer data) {
+        mark_programs(h, root, mounts, NULL, NULL);
 }
 
 static gboolean mark_target(BhKeeperHeld *h, const BhKeeperTarget *t, int root, const GArray *mounts, const BhFileMount *on, guint links, json_t *open, GError **error) {
@@ -222,7 +298,7 @@ static gboolean mark_target(BhKeeperHeld *h, const BhKeeperTarget *t, int root, 
         if (name) {
                 mark_others(h, root, mounts, name, inside, on->dev, own, open);
                 if (!own)
-                        mark_namespaces(h, name, inside, on->dev, open);
+                        each_namespace(h, mark_there, &(Tree){ name, inside, on->dev, open }, open);
                 if (!own && open)
                         json_array_append_new(open, json_sprintf("%s is on a file system that is not the container's alone: a mount namespace that a process of it makes later (which takes CAP_SYS_ADMIN, or a user namespace) "
                                                                  "opens what is below for up to a second", t->path));
@@ -308,6 +384,11 @@ static gboolean look_all(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean s
         for (guint i = 0; i < h->rules->len; i++)
                 if (((const BhDeny *) h->rules->pdata[i])->ops & BH_KEEPER_OPS && !look_one(h, h->rules->pdata[i], root, mounts, before, open, strict ? error : NULL) && strict)
                         return FALSE;
+        if (h->hashes->len) {
+                if (!mark_programs(h, root, mounts, open, strict ? error : NULL) && strict)
+                        return FALSE;
+                each_namespace(h, mark_programs_there, NULL, open);
+        }
         if (before)
                 keep_older(h, before);
         return TRUE;
@@ -334,7 +415,7 @@ gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean st
                 if (!t->tree && !has_inode(h->targets, t))
                         fanotify_mark(h->group, FAN_MARK_REMOVE, ASK, AT_FDCWD, place);
         }
-        if (before && before->wide && !h->wide) {
+        if (before && (before->wide || before->hashes->len) && !h->wide && !h->hashes->len) { /* else some are asked about in vain */
                 fanotify_mark(h->group, FAN_MARK_FLUSH | FAN_MARK_FILESYSTEM, 0, AT_FDCWD, NULL);
                 fanotify_mark(h->group, FAN_MARK_FLUSH | FAN_MARK_MOUNT, 0, AT_FDCWD, NULL);
         }
@@ -353,6 +434,7 @@ BhKeeperHeld *bh_keeper_look_again(BhKeeperHeld *h) {
         now->pid = h->pid;
         now->mount_ns = h->mount_ns;
         now->rules = g_ptr_array_ref(h->rules);
+        now->hashes = g_array_ref(h->hashes);
         now->group = fcntl(h->group, F_DUPFD_CLOEXEC, 3);
         now->pidfd = fcntl(h->pidfd, F_DUPFD_CLOEXEC, 3);
         now->watch = fcntl(h->watch, F_DUPFD_CLOEXEC, 3);

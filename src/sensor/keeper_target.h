@@ -12,7 +12,8 @@
 #include "response/files.h"
 
 #define BH_KEEPER_OPS (BH_DENY_READ | BH_DENY_WRITE) /* what opens can be told by */
-#define BH_KEEPER_RULES 64u       /* of a container */
+#define BH_KEEPER_RULES 64u       /* files and folders of a container */
+#define BH_KEEPER_HASHES 2048u    /* contents of a container */
 #define BH_KEEPER_TARGETS 256u    /* of a container; beyond, those are let go that no path has led to for longest */
 #define BH_KEEPER_NAMESPACES 16u  /* mount namespaces of a container in which shared file systems are marked */
 
@@ -31,7 +32,8 @@ typedef struct {
         pid_t pid; /* a process of it, by which its root is reached */
         int pidfd, watch; /* watch: its mount table, for the looking thread */
         guint64 mount_ns;
-        GPtrArray *rules;   /* BhDeny, of files */
+        GPtrArray *rules;   /* BhDeny, of files and contents */
+        GArray *hashes;     /* of contents, BH_DENY_HASH bytes each, sorted */
         GPtrArray *targets; /* BhKeeperTarget, reference-counted boxes */
         guint marks;
         gboolean wide; /* more than single inodes is marked */
@@ -43,6 +45,7 @@ typedef struct {
 
 /* From a "set"; takes `group`. NULL with *error. */
 BhKeeperHeld *bh_keeper_held_new(json_t *set, int group, const char *proc, GError **error);
+gboolean bh_keeper_refuses(const BhKeeperHeld *h, const guint8 *hash);
 BhKeeperHeld *bh_keeper_held_ref(BhKeeperHeld *h);
 void bh_keeper_held_unref(BhKeeperHeld *h);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhKeeperHeld, bh_keeper_held_unref)

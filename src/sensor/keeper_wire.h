@@ -9,7 +9,7 @@
  * Between sensor and guard: a Unix socket (SOCK_SEQPACKET) in the run directory, root alone; one JSON object a message, one answer for each, the newest client is served.
  *      {"op":"set","container":ID,"cgroup":PATH,"v2":DIR,"pid":N,"rules":[TEXT…]}      -> {"marks":N,"open":[sentence…]} or {"error":sentence}: as it was before
  *      {"op":"drop","container":ID}                                                  -> {}
- *      {"op":"list"}                                                                 -> {"restarts":N,"containers":[{"container","cgroup","opens","denied","unsure"}…]}
+ *      {"op":"list"}                                                                 -> {"restarts":N,"containers":[{"container","cgroup","opens","denied","unsure","programs"}…]}
  * The same "set" and "drop" go from guard to worker, with the group as a descriptor. The worker says of itself {"gone":ID} when a container's first process ended, and {"wide":ID} when
  * it came to watch more than single files of one.
  */
@@ -29,6 +29,7 @@ typedef struct {
         _Atomic gint64 beat_us; /* the answering thread was alive */
         struct {
                 _Atomic guint64 opens, denied, unsure; /* unsure: denied since it could not be told whether it was meant */
+                _Atomic guint64 programs; /* of the denied: programs, by their content */
         } slots[BH_KEEPER_CONTAINERS];
 } BhKeeperShared;
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "keeper_hash.h"
 #include "keeper_target.h"
 #include "keeper_walk.h"
 
@@ -34,6 +35,7 @@ typedef struct {
         GPtrArray *table; /* BhKeeperHeld: never changed, replaced */
         GHashTable *held; /* by container; of the looking thread */
         GArray *early;    /* Question; of the answering thread */
+        BhKeeperHasher *hasher;
 } Worker;
 
 /* ---- the answering thread: no disk, no network ---- */
@@ -232,6 +234,48 @@ typedef struct {
         gint64 until_us;
 } Question;
 
+static void reply(const BhKeeperHeld *h, int fd, gboolean denied) {
+        struct fanotify_response r = { .fd = fd, .response = denied ? FAN_DENY : FAN_ALLOW };
+
+        (void) !write(h->group, &r, sizeof(r));
+        close(fd);
+}
+
+/* ---- programs, by their content ---- */
+
+static void judge(const Worker *w, BhKeeperHeld *h, int fd, const guint8 *hash) {
+        const gboolean denied = !hash || bh_keeper_refuses(h, hash);
+
+        reply(h, fd, denied);
+        count(w, h, denied, !hash);
+        atomic_fetch_add_explicit(&w->shared->slots[h->slot].programs, denied, memory_order_relaxed);
+}
+
+/* A thread of the hasher. */
+static void on_hashed(gpointer question, const guint8 *hash, gpointer data) {
+        g_autofree Question *q = question;
+
+        judge(data, q->held, q->fd, hash);
+        bh_keeper_held_unref(q->held);
+}
+
+static void answer_program(Worker *w, const Question *asked) {
+        guint8 hash[BH_KEEPER_HASH];
+
+        if (!asked->held->hashes->len || !is_inside(w, asked->held, asked->tid)) {
+                reply(asked->held, asked->fd, FALSE);
+        } else if (bh_keeper_hash_known(w->hasher, asked->fd, hash)) {
+                judge(w, asked->held, asked->fd, hash);
+        } else {
+                Question *q = g_memdup2(asked, sizeof(*asked));
+
+                bh_keeper_held_ref(q->held);
+                if (!bh_keeper_hash_read(w->hasher, q->fd, q))
+                        on_hashed(q, NULL, w);
+        }
+        beat(w);
+}
+
 /* FALSE: it is too early to tell. */
 static gboolean answer_one(const Worker *w, const Question *q, gboolean last) {
         gboolean unsure;
@@ -246,9 +290,7 @@ static gboolean answer_one(const Worker *w, const Question *q, gboolean last) {
                 unsure = TRUE;
         }
         denied &= mode;
-        struct fanotify_response r = { .fd = q->fd, .response = denied ? FAN_DENY : FAN_ALLOW };
-        (void) !write(q->held->group, &r, sizeof(r));
-        close(q->fd);
+        reply(q->held, q->fd, denied != 0);
         count(w, q->held, denied != 0, unsure);
         beat(w);
         return TRUE;
@@ -261,6 +303,10 @@ static void answer_some(Worker *w, BhKeeperHeld *h) {
         for (const struct fanotify_event_metadata *e = (const void *) bytes; n > 0 && FAN_EVENT_OK(e, n); e = FAN_EVENT_NEXT(e, n)) {
                 Question q = { .held = h, .fd = e->fd, .tid = e->pid, .until_us = g_get_monotonic_time() + EARLY_US };
 
+                if (e->fd >= 0 && e->mask & FAN_OPEN_EXEC_PERM) {
+                        answer_program(w, &q);
+                        continue;
+                }
                 if (e->fd < 0 || answer_one(w, &q, w->early->len >= EARLY_MAX))
                         continue;
                 bh_keeper_held_ref(h);
@@ -454,6 +500,7 @@ int bh_keeper_work(int socket, BhKeeperShared *shared, const char *proc) {
         g_mutex_init(&w.lock);
         w.held = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify) bh_keeper_held_unref);
         w.early = g_array_new(FALSE, FALSE, sizeof(Question));
+        w.hasher = bh_keeper_hasher_new(on_hashed, &w);
         publish(&w);
         g_thread_new("bh-answer", answer, &w);
         mlockall(MCL_CURRENT | MCL_ONFAULT); /* where RLIMIT_MEMLOCK allows it: an answer should not wait for the page that it is on */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker of bulkhead-keeper (keeper_wire.h): answers the kernel, and looks up what is denied. Two threads.
+ * The worker of bulkhead-keeper (keeper_wire.h): answers the kernel, and looks up what is denied. Two threads, and those of the hasher.
  *
  * The *answering* thread decides on each open from what is in memory and what the kernel has in memory (statx without asking the file system, links and texts of /proc): never from disk or network. Files for the
  * kernel's question are opened without waiting (O_NONBLOCK), so that a lease holds nobody up. What cannot be told is denied, and counted as `unsure`.
+ *
+ * A program is asked about before the kernel opens it to run it (also a script, its interpreter, the loader). What the hasher (keeper_hash.h) knows is answered at once; else it reads the file and answers itself, and only
+ * who runs that program waits for the disk.
  *
  * The *looking* thread carries out what the guard says, and looks again each second, and when mounts of a container change: a file that took the place of a denied one is denied as well, and so are mounts made later.
  *

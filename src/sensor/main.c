@@ -347,6 +347,7 @@ static void on_kinds(gpointer data) {
 static void on_seen(const struct bh_event *e, const guint8 *wire, guint32 wire_len, const struct bh_lineage *lineage, gpointer data) {
         BhSensor *s = data;
 
+        bh_sensor_respond_event(s, e); /* first: addresses of names that are refused */
         bh_sensor_asked(s, e, lineage);
         if (s->evidence)
                 bh_evidence_seen(s->evidence, e);

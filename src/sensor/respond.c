@@ -118,19 +118,12 @@ gboolean bh_respond_holds_now(const BhEntry *e, const char *container) {
         return e->state == BH_RESPONSE_STATE_ACTIVE && g_str_equal(e->container, container);
 }
 
-/* New array of BhPeerNet; NULL with *error. */
-static GArray *nets_of(GPtrArray *texts, GError **error) {
-        g_autoptr(GArray) peers = bh_peers_parse((const char *const *) texts->pdata, texts->len, error);
-
-        return peers ? bh_peers_merge(peers, error) : NULL;
-}
-
 /* What the keeper is told of. */
 gboolean bh_respond_denies_files(const BhEntry *e) {
         for (guint i = 0; e->deny[i]; i++) {
                 g_autoptr(BhDeny) d = bh_deny_is(e->deny[i]) ? bh_deny_parse(e->deny[i], NULL) : NULL;
 
-                if (d && d->kind == BH_DENY_FILE && d->ops & (BH_DENY_READ | BH_DENY_WRITE))
+                if (d && (d->kind == BH_DENY_EXEC_HASH || (d->kind == BH_DENY_FILE && d->ops & (BH_DENY_READ | BH_DENY_WRITE))))
                         return TRUE;
         }
         return FALSE;
@@ -160,13 +153,6 @@ static pid_t process_of(const BhRespond *r, const BhContainer *c, const char *cg
                        ? pid : 0;
 }
 
-/* Peers alone: see response/deny.h. */
-static void add_texts(GPtrArray *to, char **texts) {
-        for (guint i = 0; texts && texts[i]; i++)
-                if (!bh_deny_is(texts[i]))
-                        g_ptr_array_add(to, texts[i]);
-}
-
 typedef struct {
         BhEnforceDone done;
         BhBlockDone acts;
@@ -181,11 +167,14 @@ static void held_clear(Held *held) {
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Held, held_clear)
 
-/* Anything but files, which are their keeper's. */
+/* Anything but files and contents, which are their keeper's. */
 static gboolean names_acts(const GPtrArray *denies) {
-        for (guint i = 0; i < denies->len; i++)
-                if (((const BhDeny *) denies->pdata[i])->kind != BH_DENY_FILE)
+        for (guint i = 0; i < denies->len; i++) {
+                const BhDenyKind kind = ((const BhDeny *) denies->pdata[i])->kind;
+
+                if (kind != BH_DENY_FILE && kind != BH_DENY_EXEC_HASH)
                         return TRUE;
+        }
         return FALSE;
 }
 
@@ -224,31 +213,19 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
 
 /* `thaw`: what we froze; what others froze stays so. */
 static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, gboolean thaw, Held *held, GError **error) {
-        g_autoptr(GPtrArray) allow = g_ptr_array_new(), deny = g_ptr_array_new();
-        const BhEntry *newest = NULL;
-        GHashTableIter it;
-        BhEntry *e;
+        g_auto(BhLists) l = { .isolated = FALSE };
 
         held_clear(held);
         *held = (Held){ .ways = json_array() };
-        g_hash_table_iter_init(&it, r->entries);
-        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
-                if (!bh_respond_holds_now(e, container))
-                        continue;
-                if (bh_response_action_isolates(e->action) && (!newest || e->serial > newest->serial))
-                        newest = e;
-                held->frozen |= bh_response_action_freezes(e->action);
-                if (e->action == BH_RESPONSE_BLOCK)
-                        add_texts(deny, e->deny);
-        }
-        if (newest)
-                add_texts(allow, newest->allow);
-        held->isolated = newest != NULL;
-        held->network = held->isolated || deny->len;
-        g_autoptr(GArray) allowed = nets_of(allow, error), denied = allowed ? nets_of(deny, error) : NULL;
-        if (!denied || !hold_acts(r, c, container, cgroup, TRUE, held, error))
+        bh_respond_names_watch(r, container);
+        if (!bh_respond_lists(r, container, &l, error))
                 return FALSE;
-        BhEnforceRules rules = { .isolate = held->isolated, .allow = allowed, .deny = denied, .shared_network = held->network && c && shares_network(r, c) };
+        held->isolated = l.isolated;
+        held->frozen = l.frozen;
+        held->network = l.network;
+        if (!hold_acts(r, c, container, cgroup, TRUE, held, error))
+                return FALSE;
+        BhEnforceRules rules = { .isolate = l.isolated, .allow = l.allow, .deny = l.refuses ? l.deny : NULL, .shared_network = held->network && c && shares_network(r, c) };
 
         if (held->network && !r->enforce)
                 return bh_enforce_fail(error, "this node cannot cut containers off: %s", r->problem);
@@ -366,17 +343,18 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         e->cgroup_id = id_of(r, e->cgroup);
         if (!bh_entry_save(r->dir, e))
                 return fail_entry(r, e, "it cannot be written to the node's ledger, so that it would not survive the sensor: see the sensor's log");
+        bh_respond_names_begin(r, e);
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error))
                 return undo_new(r, e, c, error->message);
+        bh_respond_names_ways(r, e, held.ways);
         json_t *open = open_ways(c, &held);
         json_object_set_new(e->detail, "open", open);
-        if (held.acts.notes && held.acts.notes->len && e->action == BH_RESPONSE_BLOCK) {
-                json_t *notes = json_array();
-
-                for (guint i = 0; i < held.acts.notes->len; i++)
-                        json_array_append_new(notes, json_string(held.acts.notes->pdata[i]));
-                json_object_set_new(e->detail, "notes", notes);
-        }
+        json_auto_t *notes = json_array();
+        for (guint i = 0; held.acts.notes && e->action == BH_RESPONSE_BLOCK && i < held.acts.notes->len; i++)
+                json_array_append_new(notes, json_string(held.acts.notes->pdata[i]));
+        bh_respond_names_note(e, notes);
+        if (json_array_size(notes))
+                json_object_set(e->detail, "notes", notes);
         json_object_set_new(e->detail, "cgroup", json_string(e->cgroup));
         json_object_set_new(e->detail, "interfaces", json_integer(held.done.interfaces));
         if (json_array_size(open) && !e->best_effort) {
@@ -442,7 +420,9 @@ static json_t *take_new(BhRespond *r, const BhOrder *o) {
         g_autoptr(GPtrArray) acts = allow ? bh_denies_parse(o->deny, o->n_deny, &deny, &error) : NULL;
         if (!acts)
                 return fail(o, error->message);
-        if (action == BH_RESPONSE_BLOCK && !deny->len && !acts->len)
+        if (!bh_peers_have_server(o->allow, o->n_allow, &error))
+                return fail(o, error->message);
+        if (action == BH_RESPONSE_BLOCK && !o->n_deny)
                 return fail(o, "to block needs at least one thing that is refused");
         g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL, *why = protected_by(r, c, cgroup);
         if (why) {
@@ -581,6 +561,7 @@ json_t *bh_respond_status(BhRespond *r) {
 #undef BH_GUARANTEE_KERNEL
         g_mutex_lock(&r->lock);
         status = json_pack("{s:i,s:I,s:I,s:I,s:s?,s:o}", "held", (int) held_now(r), "done", (json_int_t) r->done, "failed", (json_int_t) r->failed, "skipped", (json_int_t) bh_block_skipped(r->block), "problem", r->enforce ? NULL : r->problem, "guarantees", guarantees);
+        json_object_set_new(status, "resolved", bh_respond_names_status(r));
         g_mutex_unlock(&r->lock);
         return status;
 }
@@ -680,9 +661,12 @@ static gpointer work(gpointer data) {
         if (r->v2 && !bh_block_prepare(r->block, &error))
                 bh_error("this node cannot refuse programs", "error", error->message);
         while (!r->stopping) {
+                bh_respond_names_turn(r);
                 bh_respond_look_after_keeper(r);
                 bh_respond_tell_refused(r); /* before a response ends by which they were refused */
                 bh_respond_each_open(r, look_after);
+                if (g_atomic_int_get(&r->answered))
+                        continue;
                 if (held_now(r))
                         g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPOND_TICK_MS * 1000);
                 else
@@ -706,6 +690,7 @@ BhRespond *bh_respond_new(const BhRespondConfig *config, GError **error) {
         g_mutex_init(&r->lock);
         g_cond_init(&r->moved);
         r->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify) bh_entry_free);
+        r->book = bh_name_book_new();
         if (!bh_entries_load(r->dir, r->entries, &r->serial, error))
                 return NULL;
         g_autofree char *run_dir = g_path_get_dirname(config->pin_dir);
@@ -762,6 +747,7 @@ void bh_respond_free(BhRespond *r) {
         bh_block_free(r->block);
         g_clear_pointer(&r->told, g_hash_table_unref);
         g_hash_table_unref(r->entries);
+        bh_name_book_free(r->book);
         g_cond_clear(&r->moved);
         g_mutex_clear(&r->lock);
         g_free(r->problem);

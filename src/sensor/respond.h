@@ -28,12 +28,14 @@ typedef struct {
         const char *acts_dir;   /* see bh_block_open() */
         const char *v2_mount;   /* NULL: there is none, and only kill, stop and restart are possible */
         const char *proc_path, *docker_socket; /* docker_socket NULL: no engine is asked */
+        const char *names_problem; /* why DNS is not read here; NULL: it is. Static */
         BhContainerTable *containers;
         /* Something about the sensor, as its event: action, sentence, one attribute. Any thread. */
         void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
         gpointer data;
 } BhRespondConfig;
 
+struct bh_event;
 typedef struct BhRespond BhRespond;
 
 /* Reads the files. Strings are copied. NULL with *error: the directory cannot be used. */
@@ -58,6 +60,9 @@ json_t *bh_respond_order(BhRespond *r, const BhOrder *order);
 json_t *bh_respond_list(BhRespond *r);
 /* For the status: what is held, what was done, and what this node can guarantee. */
 json_t *bh_respond_status(BhRespond *r);
+
+/* Each dns event, completed; the drain thread, which never waits for responses. */
+void bh_respond_dns(BhRespond *r, const struct bh_event *e);
 
 /* For policies: any thread. Why this container is never touched, caller frees; NULL: it may be. */
 char *bh_respond_protects(BhRespond *r, const BhContainer *c);

@@ -14,18 +14,25 @@ static void add_ways(const BhDeny *d, json_t *ways) {
 
 gboolean bh_respond_files(BhFileKeeper *keeper, const char *container, const char *cgroup, pid_t pid, const GPtrArray *denies, json_t *ways, GError **error) {
         g_autoptr(GPtrArray) files = g_ptr_array_new();
+        gboolean programs = FALSE;
         json_t *way;
         size_t k;
 
         for (guint i = 0; i < denies->len; i++) {
                 BhDeny *d = denies->pdata[i];
 
+                if (d->kind == BH_DENY_EXEC_HASH) {
+                        programs = TRUE;
+                        g_ptr_array_add(files, d);
+                }
                 if (d->kind != BH_DENY_FILE)
                         continue;
                 add_ways(d, ways);
                 if (d->ops & (BH_DENY_READ | BH_DENY_WRITE))
                         g_ptr_array_add(files, d);
         }
+        if (programs)
+                json_array_append_new(ways, json_string("programs in memory (memfd), and those that another one loads (ld.so PROGRAM, an interpreter), run whatever their content; so do those on volumes for up to a second, through mounts that the container makes later"));
         if (!files->len)
                 return bh_filekeeper_drop(keeper, container, error);
         json_auto_t *told = bh_filekeeper_set(keeper, container, cgroup, pid, files, error);

@@ -58,6 +58,7 @@ void bh_entry_free(BhEntry *e) {
         g_strfreev(e->allow);
         g_strfreev(e->deny);
         json_decref(e->detail);
+        g_clear_pointer(&e->bound, g_array_unref);
         g_free(e);
 }
 
@@ -80,6 +81,39 @@ static json_t *list_of(char **texts) {
         return list;
 }
 
+/* [text, address in hexadecimal digits, until when] each. */
+static json_t *list_bound(const GArray *bound) {
+        json_t *list = json_array();
+
+        for (guint i = 0; bound && i < bound->len; i++) {
+                const BhBound *b = &g_array_index(bound, BhBound, i);
+                char hex[2 * sizeof(b->addr) + 1];
+
+                for (guint k = 0; k < sizeof(b->addr); k++)
+                        g_snprintf(hex + 2 * k, 3, "%02x", b->addr[k]);
+                json_array_append_new(list, json_pack("[i,s,I]", (int) b->text, hex, (json_int_t) b->until_ns));
+        }
+        return list;
+}
+
+static GArray *read_bound(json_t *list) {
+        g_autoptr(GArray) bound = g_array_new(FALSE, TRUE, sizeof(BhBound));
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(list, i, one) {
+                const char *hex = json_string_value(json_array_get(one, 1));
+                BhBound b = { .text = (guint) json_integer_value(json_array_get(one, 0)), .until_ns = json_integer_value(json_array_get(one, 2)) };
+
+                if (!hex || strlen(hex) != 2 * sizeof(b.addr) || strspn(hex, "0123456789abcdef") != strlen(hex) || bound->len >= BH_RESPOND_BOUND)
+                        continue;
+                for (guint k = 0; k < sizeof(b.addr); k++)
+                        b.addr[k] = (guint8) (g_ascii_xdigit_value(hex[2 * k]) << 4 | g_ascii_xdigit_value(hex[2 * k + 1]));
+                g_array_append_val(bound, b);
+        }
+        return bound->len ? g_steal_pointer(&bound) : NULL;
+}
+
 static gboolean put_file(const char *path, json_t *content) {
         g_autofree char *text = json_dumps(content, JSON_COMPACT);
         g_autoptr(GError) error = NULL;
@@ -92,10 +126,10 @@ static gboolean put_file(const char *path, json_t *content) {
 
 gboolean bh_entry_save(const char *dir, const BhEntry *e) {
         g_autofree char *path = path_of(dir, e->id, "");
-        json_auto_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:I,s:b,s:O}", "id", e->id, "action", bh_response_action_name(e->action), "state", bh_response_state_name(e->state),
+        json_auto_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:I,s:b,s:O,s:o}", "id", e->id, "action", bh_response_action_name(e->action), "state", bh_response_state_name(e->state),
                                    "container", e->container, "name", e->name, "reason", e->reason, "actor", e->actor, "result", e->result, "cgroup", e->cgroup, "allow", list_of(e->allow), "deny",
                                    list_of(e->deny), "until_ns", (json_int_t) e->until_ns, "time_ns", (json_int_t) e->time_ns, "serial", (json_int_t) e->serial, "best_effort", (int) e->best_effort, "detail",
-                                   e->detail);
+                                   e->detail, "bound", list_bound(e->bound));
 
         return o && put_file(path, o);
 }
@@ -140,6 +174,7 @@ static BhEntry *read_entry(const char *dir, const char *name) {
         e->serial = (guint64) json_integer_value(json_object_get(o, "serial"));
         e->best_effort = json_is_true(json_object_get(o, "best_effort"));
         e->detail = json_is_object(detail) ? json_incref(detail) : json_object();
+        e->bound = read_bound(json_object_get(o, "bound"));
         expected = g_strdup_printf("%s.json", e->id);
         if (bh_response_id_valid(e->id) && g_str_equal(expected, name) && bh_response_action_parse(json_string_value(json_object_get(o, "action")), &e->action) &&
             bh_response_state_parse(json_string_value(json_object_get(o, "state")), &e->state))

@@ -5,6 +5,7 @@
 #pragma once
 #include "container/container.h"
 #include "respond.h"
+#include "respond_names.h"
 #include "response/response.h"
 
 #define BH_SNAPSHOT_PROCESSES 2048u /* of a snapshot; more are counted */
@@ -20,11 +21,15 @@ typedef struct {
         guint64 serial;           /* in the order of their coming */
         gboolean best_effort;
         json_t *detail;
+        GArray *bound; /* BhBound: addresses of names; NULL: none */
         /* not kept */
         guint64 cgroup_id;
         gint64 looked_us; /* when the paths that it names were looked at last */
         gboolean busy, complained;
+        guint64 programs; /* refused for their content, that were told */
         guint missed; /* times that the keeper did not have it */
+        gboolean unsaved, names_complained; /* addresses that the file does not have; that the kernel does not */
+        guint unbound, cut_answers; /* addresses left out; answers that may have had more */
         gboolean unkept; /* its denials of files were not in force, and nobody was told yet */
 } BhEntry;
 

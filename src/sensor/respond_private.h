@@ -6,6 +6,7 @@
 #include "filekeeper.h"
 #include "respond.h"
 #include "respond_ledger.h"
+#include "respond_names.h"
 
 struct BhRespond {
         char *dir, *v2, *proc, *docker;
@@ -22,6 +23,9 @@ struct BhRespond {
         GHashTable *told; /* refused acts of this tick: sentence → how often */
         guint64 serial, done, failed;
         gint64 started_us;
+        BhNameBook *book;
+        gint answered; /* atomic: answers of DNS wait */
+        gint64 names_looked_us;
         gboolean stopping;
         GThread *thread;
 };
@@ -35,6 +39,30 @@ gboolean bh_respond_holds_now(const BhEntry *e, const char *container);
 gboolean bh_respond_denies_files(const BhEntry *e);
 /* Each that is not over; what is called may end it. */
 void bh_respond_each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e));
+
+/* respond_names.c */
+
+/* What is in force for a container by all that hold it. */
+typedef struct {
+        gboolean isolated, frozen, network, refuses; /* refuses: peers, though there may be none yet */
+        GArray *allow, *deny; /* BhPeerNet */
+} BhLists;
+
+void bh_respond_lists_clear(BhLists *l);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhLists, bh_respond_lists_clear)
+gboolean bh_respond_lists(BhRespond *r, const char *container, BhLists *out, GError **error);
+gboolean bh_respond_has_names(const BhEntry *e);
+/* Which names of the container are waited for has changed. */
+void bh_respond_names_watch(BhRespond *r, const char *container);
+/* A new one: what is known already. */
+void bh_respond_names_begin(BhRespond *r, BhEntry *e);
+/* With each tick: new addresses are put in force, those whose time is over go. */
+void bh_respond_names_turn(BhRespond *r);
+/* For the status, by response: {"names": [{"name", "known", "addresses"}], "left_out", "cut_answers"} */
+json_t *bh_respond_names_status(BhRespond *r);
+/* What goes on all the same, and what is to be known. */
+void bh_respond_names_ways(const BhRespond *r, const BhEntry *e, json_t *ways);
+void bh_respond_names_note(const BhEntry *e, json_t *notes);
 
 /* respond_watch.c */
 /* At the start: what was denied no more while the sensor was away is marked, and told with the first look. */

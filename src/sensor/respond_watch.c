@@ -41,6 +41,13 @@ void bh_respond_settle_files(BhRespond *r) {
         }
 }
 
+static gboolean denies_programs(const BhEntry *e) {
+        for (guint i = 0; e->deny[i]; i++)
+                if (g_str_has_prefix(e->deny[i], "exec-hash:"))
+                        return TRUE;
+        return FALSE;
+}
+
 static void mend_files(BhRespond *r, BhEntry *e) {
         if (e->state != BH_RESPONSE_STATE_ACTIVE || !bh_respond_denies_files(e))
                 return;
@@ -87,6 +94,28 @@ static void find_missing(BhRespond *r, json_t *list) {
         }
 }
 
+/* Programs that were refused for their content: the keeper counts them by container. */
+static void tell_programs(BhRespond *r, json_t *list) {
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(json_object_get(list, "containers"), i, one) {
+                const guint64 programs = (guint64) json_integer_value(json_object_get(one, "programs"));
+                GHashTableIter it;
+                BhEntry *e;
+
+                g_hash_table_iter_init(&it, r->entries);
+                while (programs && g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                        if (!bh_respond_holds_now(e, json_string_value(json_object_get(one, "container"))) || e->programs == programs || !denies_programs(e))
+                                continue;
+                        g_autofree char *what = g_strdup_printf("refused programs for their content before they ran: %" G_GUINT64_FORMAT " until now", programs);
+
+                        e->programs = programs;
+                        bh_respond_say(r, "response_blocked", e, what);
+                }
+        }
+}
+
 /* No fail-open without a word: when the keeper ends the kernel lets through what it asked about. */
 void bh_respond_look_after_keeper(BhRespond *r) {
         if (bh_filekeeper_lost(r->keeper)) {
@@ -108,6 +137,7 @@ void bh_respond_look_after_keeper(BhRespond *r) {
         if (list) {
                 r->keeper_restarts = restarts;
                 find_missing(r, list);
+                tell_programs(r, list);
         }
 }
 

@@ -169,6 +169,8 @@ json_t *bh_sensor_calls_status(BhSensor *s);
 void bh_sensor_open_respond(BhSensor *s);
 void bh_sensor_start_respond(BhSensor *s);
 void bh_sensor_free_respond(BhSensor *s);
+/* Each event; the drain thread. */
+void bh_sensor_respond_event(BhSensor *s, const struct bh_event *e);
 /* For the report: `sensor` is the BhSensor. */
 GPtrArray *bh_sensor_respond(GBytes *body, gpointer sensor, GError **error);
 json_t *bh_sensor_respond_status(BhSensor *s);

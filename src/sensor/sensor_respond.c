@@ -25,6 +25,7 @@ void bh_sensor_open_respond(BhSensor *s) {
                 .v2_mount = s->cgroups->v2_mount ? s->cgroups->v2_mount : s->cgroups->version == 2 ? s->cgroups->mount : NULL,
                 .proc_path = s->proc_path,
                 .docker_socket = s->options.no_docker ? NULL : s->options.docker,
+                .names_problem = s->options.no_inspector ? "the sensor was told to run no inspector, which reads DNS" : !bh_kinds_has(&s->options.events, BH_EV_DNS) ? "the sensor was told to leave dns events out" : NULL,
                 .containers = s->containers,
                 .say = on_say,
                 .data = s,
@@ -60,6 +61,17 @@ gboolean bh_sensor_set_policies(GBytes *body, gpointer sensor, GError **error) {
         return bh_node_policies_set(((BhSensor *) sensor)->policies, body, error);
 }
 
+static GMutex ending; /* of the responses, while the drain thread goes on */
+
+void bh_sensor_respond_event(BhSensor *s, const struct bh_event *e) {
+        if (e->type != BH_EV_DNS)
+                return;
+        g_mutex_lock(&ending);
+        if (s->respond)
+                bh_respond_dns(s->respond, e);
+        g_mutex_unlock(&ending);
+}
+
 void bh_sensor_start_respond(BhSensor *s) {
         if (s->respond)
                 bh_respond_start(s->respond);
@@ -73,7 +85,9 @@ json_t *bh_sensor_policies_status(BhSensor *s) {
 
 void bh_sensor_free_respond(BhSensor *s) {
         bh_node_policies_settle(s->policies);
-        g_clear_pointer(&s->respond, bh_respond_free);
+        g_mutex_lock(&ending);
+        g_autoptr(BhRespond) respond = g_steal_pointer(&s->respond);
+        g_mutex_unlock(&ending);
 }
 
 json_t *bh_sensor_respond_status(BhSensor *s) {

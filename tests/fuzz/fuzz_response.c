@@ -31,6 +31,21 @@ static void check_deny(const BhDeny *d) {
         assert(d->cap < 64);
 }
 
+static void check_name(const char *text) {
+        g_autoptr(GError) error = NULL;
+        BhPeerName p;
+
+        if (!bh_peer_name_parse(text, &p, &error)) {
+                assert(g_utf8_validate(error->message, -1, NULL));
+                return;
+        }
+        gsize n = strlen(p.name);
+        g_autofree char *below = g_strconcat("a.", p.name, NULL);
+
+        assert(n && n <= BH_PEER_NAME_MAX && p.name[n - 1] != '.' && *p.name != '.' && strspn(p.name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == n);
+        assert(bh_peer_name_matches(&p, p.name) == !p.below && bh_peer_name_matches(&p, below) == p.below);
+}
+
 /* Both kinds together are what each line is by itself. */
 static void check_denies(char **lines) {
         const guint n = g_strv_length(lines);
@@ -62,6 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         g_autoptr(GError) error = NULL;
 
         check_denies(lines);
+        for (guint i = 0; lines[i]; i++)
+                if (bh_peer_is_name(lines[i]))
+                        check_name(lines[i]);
         g_autoptr(GArray) peers = bh_peers_parse((const char *const *) lines, g_strv_length(lines), &error);
 
         assert(!peers == (error != NULL));

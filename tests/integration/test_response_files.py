@@ -106,6 +106,44 @@ def test_what_a_neighbour_has_too_is_denied_to_one(central, sensor, docker, box,
     opens(a, "/etc/group", True)
 
 
+def test_programs_are_refused_by_their_content_the_first_time_as_well(central, sensor, box):
+    """/opt/busybox-tool is busybox with a line behind it: a content of its own. What is refused says nothing, and leaves no trace."""
+    a, neighbour = box("hashed"), box("unhashed")
+    for b in a, neighbour:
+        b.run("mkdir -p /opt && cp /bin/busybox /opt/busybox-tool && echo tool >>/opt/busybox-tool && cp /opt/busybox-tool /opt/busybox-early && ln /opt/busybox-tool /opt/busybox-hard && ln -s busybox-tool /opt/busybox-link && "
+              "printf '#!/opt/busybox-tool echo\\n' >/opt/script && chmod +x /opt/script")
+    content = a.run("sha256sum /opt/busybox-tool").split()[0]
+    refused = respond(central, "block", a.name, deny=f"exec-hash:sha256:{content}").json
+    assert refused["state"] == "failed" and "memfd" in refused["result"], refused
+    assert a.run("/opt/busybox-tool echo ran") == "ran\n"
+    r = blocked(central, a.name, f"exec-hash:sha256:{content}")
+    copies = ("/dev/shm/busybox-tool", "/ctl/busybox-tool", "/tmp/busybox-tool")
+    ways = ["/opt/busybox-tool", "/opt/busybox-early", "/opt/busybox-hard", "/opt/busybox-link", "/opt/script", "mv /opt/busybox-early /opt/busybox-renamed; /opt/busybox-renamed"]
+    ways += [f"mkdir -p /tmp; cp /opt/busybox-tool {copy}; {copy}" for copy in copies]
+
+    def assert_refused(ways):
+        for way in ways:
+            assert a.run(f"{way} echo ran", ok=range(1, 256)) == "", f"expected that {way} is refused"
+    assert_refused(ways)
+    for way in ways[:5]:
+        assert "ran" in neighbour.run(f"{way} echo ran"), f"expected that {way} runs in the other container"
+    assert a.run("cp /opt/busybox-tool /opt/busybox-changed; echo more >>/opt/busybox-changed; /opt/busybox-changed echo another content") == "another content\n"
+    assert a.run("cp /opt/busybox-changed /opt/busybox-turned; cat /opt/busybox-tool >/opt/busybox-turned; /opt/busybox-turned echo ran", ok=range(1, 256)) == "", "expected that a file which got the content is refused"
+    wait_for(lambda: [f for f in found(central, "Blocked") if "content" in f["output"] and r["id"] in f["output"]], 20, "a finding that names the response")
+
+    sensor.kill()
+    assert_refused(ways[:3] + ["cp /opt/busybox-tool /opt/busybox-later; /opt/busybox-later"])
+    worker = keepers(sensor)[1]
+    os.kill(worker, signal.SIGKILL)
+    assert_refused(ways[:2] + ["cp /opt/busybox-tool /opt/busybox-latest; /opt/busybox-latest"])
+    sensor.start()
+    reconnected(sensor)
+    assert_refused(ways[:1])
+    release(central, r)
+    assert a.run("/opt/busybox-tool echo ran") == "ran\n"
+    wait_for(lambda: keepers(sensor) == [], 20, "nothing is left that denies")
+
+
 def test_no_open_passes_when_the_worker_ends_and_a_finding_says_when_they_did(central, sensor, box):
     a = box("guarded")
     a.run("mkdir -p /srv && echo secret >/srv/f")

@@ -39,6 +39,15 @@ static void what_is_meant_is_read(void) {
         }
 }
 
+static void a_content_is_read(void) {
+        g_autoptr(BhDeny) d = bh_deny_parse("exec-hash:sha256:00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF", NULL);
+
+        g_assert_nonnull(d);
+        g_assert_cmpint(d->kind, ==, BH_DENY_EXEC_HASH);
+        g_assert_cmpuint(d->hash[1], ==, 0x11);
+        g_assert_cmpuint(d->hash[31], ==, 0xff);
+}
+
 static void what_is_wrong_is_said(void) {
         static const struct {
                 const char *text, *says;
@@ -48,6 +57,8 @@ static void what_is_wrong_is_said(void) {
                 { "exec:/usr/bin/*", "pattern" },      { "exec:/a\nb", "line break" },        { "file::/a", "names no act" },               { "file:rx:/a", "names an act" },
                 { "file:rw", "begins with a slash" },  { "cap:net_row", "no capability" },    { "mount:/x", "takes nothing" },              { "module:", "takes nothing" },
                 { "mounts", "nothing that can be" },   { "exec-not-in-image:x", "takes nothing" },
+                { "exec-hash", "names nothing" },      { "exec-hash:1f", "names no content" },  { "exec-hash:sha256:1f", "names no content" },
+                { "exec-hash:sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeefg", "64 hexadecimal" },
         };
 
         for (guint i = 0; i < G_N_ELEMENTS(wrong); i++) {
@@ -87,6 +98,7 @@ static void peers_and_other_things_are_told_apart(void) {
 
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/deny/a_content_is_read", a_content_is_read);
         g_test_add_func("/deny/what_is_meant_is_read", what_is_meant_is_read);
         g_test_add_func("/deny/what_is_wrong_is_said", what_is_wrong_is_said);
         g_test_add_func("/deny/peers_and_other_things_are_told_apart", peers_and_other_things_are_told_apart);

@@ -2,6 +2,7 @@
 /* The node's responses, with files for cgroups and /proc, and a stand-in for what is cut in the kernel (test_enforce does that for real). */
 #include "sensor/respond.h"
 
+#include <arpa/inet.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "sensor/enforce_link.h"
 #include "sensor/filekeeper.h"
 #include "sensor/respond_ledger.h"
+#include "sensor/respond_names.h"
 
 #define ID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define CGROUP "/docker/" ID
@@ -21,7 +23,24 @@ struct BhEnforce {
         guint set, cleared;
         gboolean host_network;
         gint fails; /* atomic */
+        GMutex lock;
+        GArray *allow, *deny; /* of the last call; NULL: no such list */
 } kernel;
+
+static void keep_lists(BhEnforce *e, const GArray *allow, const GArray *deny) {
+        g_mutex_lock(&e->lock);
+        g_clear_pointer(&e->allow, g_array_unref);
+        g_clear_pointer(&e->deny, g_array_unref);
+        e->allow = allow ? g_array_copy((GArray *) allow) : NULL;
+        e->deny = deny ? g_array_copy((GArray *) deny) : NULL;
+        g_mutex_unlock(&e->lock);
+}
+
+gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const GArray *allow, const GArray *deny, GError **error) {
+        g_assert_cmpstr(cgroup, ==, CGROUP);
+        keep_lists(e, allow, deny);
+        return TRUE;
+}
 
 BhEnforce *bh_enforce_open(const char *dir, const char *v2_mount, const char *proc_path, GError **error) {
         return &kernel;
@@ -40,11 +59,13 @@ gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *
                 return bh_enforce_fail(error, "the kernel has no room");
         *done = (BhEnforceDone){ .host_network = e->host_network, .interfaces = !e->host_network };
         e->set++;
+        keep_lists(e, rules->isolate ? rules->allow : NULL, rules->deny);
         return TRUE;
 }
 
 void bh_enforce_clear(BhEnforce *e, const char *cgroup) {
         e->cleared++;
+        keep_lists(e, NULL, NULL);
 }
 
 void bh_enforce_settle(BhEnforce *e) {
@@ -206,6 +227,7 @@ static void set_up(Node *n, gconstpointer unused) {
         const BhContainerTableConfig table = { .host_root = "/nowhere" };
         g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
 
+        keep_lists(&kernel, NULL, NULL);
         kernel = (BhEnforce){ 0 };
         keeper = (BhFileKeeper){ 0 };
         acts_kernel = (struct BhBlock){ 0 };
@@ -469,6 +491,187 @@ static void programs_are_looked_up_in_no_other_root(Node *n, gconstpointer unuse
         until_said(n, "response_active response_active ");
 }
 
+/* ---- names of DNS */
+
+/* A message that the container got. */
+static void answered(BhRespond *r, const char *container, const char *server, const char *name, const char *records, guint32 ttl) {
+        g_autofree char *list = g_strdup(records);
+        struct bh_event e = { .type = BH_EV_DNS };
+        struct bh_ip from = { .len = 4 };
+
+        inet_pton(AF_INET, server, from.b);
+        BH_SET(&e, raddr, from);
+        BH_SET(&e, outgoing, FALSE);
+        BH_SET_STR(&e, container_id, container);
+        BH_SET_STR(&e, dns_type, "response");
+        BH_SET_STR(&e, dns_question, name);
+        BH_SET(&e, dns_ttl, ttl);
+        BH_SET(&e, dns_answers, ((struct bh_str){ list, (guint32) strlen(list) + 1 }));
+        g_strdelimit(list, ",", '\0');
+        bh_respond_dns(r, &e);
+}
+
+/* How many addresses the list has; 1000: there is no list. */
+static guint known(gboolean deny) {
+        g_mutex_lock(&kernel.lock);
+        const GArray *list = deny ? kernel.deny : kernel.allow;
+        guint n = list ? list->len : 1000;
+        g_mutex_unlock(&kernel.lock);
+        return n;
+}
+
+static gboolean lists(gboolean deny, const char *text) {
+        gboolean found = FALSE;
+        BhPeer p[2];
+        guint n;
+
+        g_assert_true(bh_peer_parse(text, p, &n, NULL));
+        g_mutex_lock(&kernel.lock);
+        const GArray *list = deny ? kernel.deny : kernel.allow;
+        for (guint i = 0; list && i < list->len; i++) {
+                const BhPeerNet *net = &g_array_index(list, BhPeerNet, i);
+
+                found |= net->bits == p[0].bits && !memcmp(net->addr, p[0].addr, 16) && net->ports[0].port == p[0].port && net->ports[0].proto == p[0].proto;
+        }
+        g_mutex_unlock(&kernel.lock);
+        return found;
+}
+
+static void until_listed(gboolean deny, const char *text) {
+        for (guint i = 0; !lists(deny, text); i++) {
+                g_assert_cmpuint(i, <, 60000);
+                g_usleep(1000);
+        }
+}
+
+static void names_are_refused_by_what_they_resolve_to(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:evil.example:443/tcp", "peer:*.bad.example", "203.0.113.9" };
+        const BhOrder o = { .id = "00000000000000000000000000000021", .action = "block", .container = ID, .deny = deny, .n_deny = G_N_ELEMENTS(deny) }, over = { .id = o.id, .release = TRUE };
+        g_autofree char *file = g_build_filename(n->ledger, "00000000000000000000000000000021.json", NULL);
+        g_autoptr(BhRespond) r = begin(n);
+
+        answered(r, ID, "127.0.0.11", "EVIL.example.", "CNAME other.example,A 192.0.2.1", 1);
+        answered(r, ID, "127.0.0.11", "good.example", "A 192.0.2.100", 1);
+        json_auto_t *told = bh_respond_order(r, &o);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_assert_nonnull(strstr(json_string_value(json_array_get(json_object_get(json_object_get(told, "detail"), "notes"), 0)), "DNS over TLS"));
+        g_assert_true(lists(TRUE, "192.0.2.1:443/tcp")); /* from before */
+        g_assert_true(lists(TRUE, "203.0.113.9"));
+        g_assert_cmpuint(known(TRUE), ==, 2);
+
+        /* another's answer is not its own; an alias counts; at once means without another tick */
+        answered(r, "bbbb", "127.0.0.11", "evil.example", "A 192.0.2.50", 1);
+        answered(r, ID, "192.0.2.53", "innocent.example", "CNAME a.b.bad.example,A 192.0.2.2,AAAA 2001:db8::2", 1);
+        until_listed(TRUE, "2001:db8::2");
+        g_assert_true(lists(TRUE, "192.0.2.2"));
+        g_assert_cmpuint(known(TRUE), ==, 4);
+        json_auto_t *status = bh_respond_status(r);
+        json_t *names = json_object_get(json_object_get(json_object_get(status, "resolved"), o.id), "names");
+        g_assert_cmpint(json_integer_value(json_object_get(json_array_get(names, 0), "known")), ==, 1);
+        g_assert_cmpint(json_integer_value(json_object_get(json_array_get(names, 1), "known")), ==, 2);
+        g_assert_cmpstr(json_string_value(json_array_get(json_object_get(json_array_get(names, 0), "addresses"), 0)), ==, "192.0.2.1");
+
+        /* its successor knows them */
+        for (guint i = 0;; i++) {
+                g_autofree char *text = NULL;
+
+                g_assert_cmpuint(i, <, 60000);
+                if (g_file_get_contents(file, &text, NULL, NULL) && strstr(text, "20010db8000000000000000000000002"))
+                        break;
+                g_usleep(1000);
+        }
+        g_clear_pointer(&r, bh_respond_free);
+        keep_lists(&kernel, NULL, NULL);
+        r = begin(n);
+        g_assert_cmpuint(known(TRUE), ==, 4);
+        answered(r, ID, "127.0.0.11", "evil.example", "A 192.0.2.3", 1);
+        until_listed(TRUE, "192.0.2.3:443/tcp");
+
+        json_auto_t *released = bh_respond_order(r, &over);
+        g_assert_cmpstr(text_at(released, "state"), ==, "released");
+        g_assert_cmpuint(known(TRUE), ==, 1000);
+}
+
+static void names_are_allowed_by_their_name_servers_alone(Node *n, gconstpointer unused) {
+        static const char *const allow[] = { "peer:collector.example:8443", "192.0.2.53:53" };
+        const BhOrder without = { .id = "00000000000000000000000000000022", .action = "isolate", .container = ID, .allow = allow, .n_allow = 1 };
+        const BhOrder o = { .id = "00000000000000000000000000000023", .action = "isolate", .container = ID, .allow = allow, .n_allow = 2 };
+        g_autoptr(BhRespond) r = begin(n);
+
+        answered(r, ID, "192.0.2.53", "collector.example", "A 192.0.2.66", 1); /* before: the container may have made it up */
+        json_auto_t *refused = bh_respond_order(r, &without), *told = bh_respond_order(r, &o);
+        g_assert_cmpstr(text_at(refused, "state"), ==, "failed");
+        g_assert_nonnull(strstr(text_at(refused, "result"), "name server"));
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        answered(r, ID, "127.0.0.11", "collector.example", "A 192.0.2.67", 1);
+        answered(r, ID, "192.0.2.54", "collector.example", "A 192.0.2.68", 1);
+        answered(r, ID, "192.0.2.53", "attacker.example", "CNAME collector.example,A 192.0.2.69", 1);
+        answered(r, ID, "192.0.2.53", "collector.example", "A 192.0.2.1", 1);
+        until_listed(FALSE, "192.0.2.1:8443");
+        g_assert_cmpuint(known(FALSE), ==, 2);
+}
+
+static void addresses_go_when_their_time_is_over(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:evil.example" };
+        const BhOrder o = { .id = "00000000000000000000000000000024", .deny = deny, .n_deny = 1 };
+        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
+        BhEntry *e = bh_entry_new(&o, BH_RESPONSE_BLOCK, c, CGROUP, 1, 1);
+        BhBound soon = { .addr = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1 }, .until_ns = g_get_real_time() * 1000 + 1500 * G_GINT64_CONSTANT(1000000) }, later = soon;
+
+        g_assert_cmpint(g_mkdir_with_parents(n->ledger, 0700), ==, 0);
+        later.addr[15] = 2;
+        later.until_ns += 3600 * G_GINT64_CONSTANT(1000000000);
+        e->state = BH_RESPONSE_STATE_ACTIVE;
+        e->bound = g_array_new(FALSE, TRUE, sizeof(BhBound));
+        g_array_append_val(e->bound, soon);
+        g_array_append_val(e->bound, later);
+        g_assert_true(bh_entry_save(n->ledger, e));
+        bh_entry_free(e);
+        g_autoptr(BhRespond) r = begin(n);
+        for (guint i = 0; known(TRUE) != 1; i++) {
+                g_assert_cmpuint(i, <, 60000);
+                g_usleep(1000);
+        }
+        g_assert_true(lists(TRUE, "192.0.2.2"));
+        answered(r, ID, "127.0.0.11", "evil.example", "A 192.0.2.1", 0); /* what an answer says is short: an hour all the same */
+        until_listed(TRUE, "192.0.2.1");
+}
+
+static void more_addresses_than_there_is_room_for_are_said(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:*.example" };
+        const BhOrder o = { .id = "00000000000000000000000000000025", .action = "block", .container = ID, .deny = deny, .n_deny = 1 };
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        for (guint i = 0; i < BH_RESPOND_BOUND + 50; i++) {
+                g_autofree char *record = g_strdup_printf("A 198.18.%u.%u", i / 256, i % 256);
+
+                answered(r, ID, "127.0.0.11", "a.example", record, 1);
+        }
+        until_said(n, "response_active names_full ");
+        g_assert_cmpuint(known(TRUE), <=, BH_RESPOND_BOUND);
+        until_listed(TRUE, "198.18.0.0"); /* who came first stays */
+        until_listed(TRUE, "198.18.0.255");
+        g_assert_cmpuint(known(TRUE), ==, BH_RESPOND_BOUND);
+
+        /* the book before a block has a bound as well, and the newest stay */
+        g_autoptr(BhNameBook) book = bh_name_book_new();
+        for (guint i = 0; i < 2 * BH_RESPOND_BOOK_EACH; i++) {
+                g_autofree char *text = g_strdup_printf("n%u.example", i);
+                struct bh_event e = { .type = BH_EV_DNS };
+
+                BH_SET_STR(&e, container_id, ID);
+                BH_SET_STR(&e, dns_type, "response");
+                BH_SET_STR(&e, dns_question, text);
+                BH_SET(&e, dns_answers, ((struct bh_str){ "A 192.0.2.1", 12 }));
+                g_assert_false(bh_name_book_learn(book, &e, 0));
+        }
+        g_autoptr(GPtrArray) has = bh_name_book_of(book, ID);
+        g_assert_cmpuint(has->len, ==, BH_RESPOND_BOOK_EACH);
+        g_assert_cmpstr(((const BhAnswer *) has->pdata[has->len - 1])->names[0], ==, "n1023.example");
+}
+
 static void an_answer_is_always_given(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "\xff\xfe", .action = "isolate", .container = ID }, gone = { .id = "\xff", .release = TRUE };
         g_autoptr(BhRespond) r = begin(n);
@@ -492,6 +695,10 @@ int main(int argc, char **argv) {
         TEST(what_nobody_ordered_is_let_go);
         TEST(programs_are_blocked_told_of_and_let_go);
         TEST(programs_are_looked_up_in_no_other_root);
+        TEST(names_are_refused_by_what_they_resolve_to);
+        TEST(names_are_allowed_by_their_name_servers_alone);
+        TEST(addresses_go_when_their_time_is_over);
+        TEST(more_addresses_than_there_is_room_for_are_said);
         TEST(an_answer_is_always_given);
         return g_test_run();
 }

@@ -128,11 +128,67 @@ static void names_are_read_back(void) {
         g_assert_true(bh_response_id_valid("r1f0"));
 }
 
+static void names_of_dns_are_read_as_they_are_written(void) {
+        static const struct {
+                const char *text, *name;
+                gboolean below;
+                guint port, proto;
+        } good[] = {
+                { "peer:evil.example", "evil.example", FALSE, 0, 0 },
+                { "peer:EVIL.example.:443", "evil.example", FALSE, 443, 0 },
+                { "peer:*.example.com:53/udp", "example.com", TRUE, 53, 17 },
+                { "peer:_x-1.db/tcp", "_x-1.db", FALSE, 0, 6 },
+                { "peer:db:5432", "db", FALSE, 5432, 0 },
+        };
+        static const char *const wrong[] = { "peer:", "peer:.", "peer:*", "peer:*.", "peer:a..b", "peer:10.0.0.1", "peer:a b", "peer:*.*.com", "peer:x.*", "peer:a:0", "peer:a:70000", "peer:a/icmp", "peer:a.b-ö", "evil.example",
+                                             "peer:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example", "peer:[::1]" };
+        static const char *const allow[] = { "peer:a.example", "127.0.0.11", "10.0.0.0/8", "10.0.0.2:443", "*:53/udp", "10.0.0.2:53" };
+        g_autofree char *many = g_strnfill(300, 'a'), *longest = g_strconcat("peer:", many, NULL);
+        BhPeerName p;
+
+        for (guint i = 0; i < G_N_ELEMENTS(good); i++) {
+                g_autoptr(GError) error = NULL;
+
+                g_assert_true(bh_peer_name_parse(good[i].text, &p, &error));
+                g_assert_cmpstr(p.name, ==, good[i].name);
+                g_assert_cmpint(p.below, ==, good[i].below);
+                g_assert_cmpuint(p.port, ==, good[i].port);
+                g_assert_cmpuint(p.proto, ==, good[i].proto);
+        }
+        for (guint i = 0; i < G_N_ELEMENTS(wrong); i++) {
+                g_autoptr(GError) error = NULL;
+
+                g_test_message("%s", wrong[i]);
+                g_assert_false(bh_peer_name_parse(wrong[i], &p, &error));
+                g_assert_nonnull(strstr(error->message, "written like"));
+        }
+        g_assert_false(bh_peer_name_parse(longest, &p, NULL));
+
+        g_assert_true(bh_peer_name_parse("peer:*.example.com", &p, NULL));
+        g_assert_true(bh_peer_name_matches(&p, "a.b.example.com"));
+        g_assert_false(bh_peer_name_matches(&p, "example.com"));
+        g_assert_false(bh_peer_name_matches(&p, "badexample.com"));
+        g_assert_false(bh_peer_name_matches(&p, ".example.com"));
+        g_assert_true(bh_peer_name_parse("peer:example.com", &p, NULL));
+        g_assert_true(bh_peer_name_matches(&p, "example.com"));
+        g_assert_false(bh_peer_name_matches(&p, "a.example.com"));
+
+        /* in a list they have no address, and count */
+        g_autoptr(GArray) peers = bh_peers_parse(allow, G_N_ELEMENTS(allow), NULL);
+        g_assert_cmpuint(peers->len, ==, 6); /* *:53 are two */
+        g_autoptr(GError) error = NULL;
+        g_assert_true(bh_peers_have_server(allow, 6, NULL));
+        g_assert_false(bh_peers_have_server(allow, 5, &error));
+        g_assert_nonnull(strstr(error->message, "name server"));
+        g_assert_true(bh_peers_have_server(allow + 1, 3, NULL)); /* no name: none is needed */
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/response/peers_are_read_as_they_are_written", peers_are_read_as_they_are_written);
         g_test_add_func("/response/a_narrow_network_keeps_what_a_wide_one_says", a_narrow_network_keeps_what_a_wide_one_says);
         g_test_add_func("/response/too_many_are_refused", too_many_are_refused);
         g_test_add_func("/response/names_are_read_back", names_are_read_back);
+        g_test_add_func("/response/names_of_dns_are_read_as_they_are_written", names_of_dns_are_read_as_they_are_written);
         return g_test_run();
 }

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keeper_hash.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define THREADS 2
+#define PIECE (64u << 10)
+
+/* What changes when the content does. */
+typedef struct {
+        guint64 dev, ino, size;
+        gint64 changed_s, modified_s;
+        guint32 changed_ns, modified_ns;
+} Identity;
+
+typedef struct {
+        Identity of;
+        guint8 hash[BH_KEEPER_HASH];
+} Known;
+
+typedef struct {
+        int fd;
+        gpointer question;
+} Job;
+
+struct BhKeeperHasher {
+        BhKeeperHashed done;
+        gpointer data;
+        GThreadPool *pool;
+        GMutex lock;
+        GHashTable *known; /* a set */
+};
+
+static guint known_hash(gconstpointer p) {
+        return (guint) XXH3_64bits(p, sizeof(Identity));
+}
+
+static gboolean known_equal(gconstpointer a, gconstpointer b) {
+        return memcmp(a, b, sizeof(Identity)) == 0;
+}
+
+/* FALSE: no regular file, or it cannot be told. *fresh: its times may be those of its next content as well. */
+static gboolean identify(int fd, Identity *id, gboolean *fresh) {
+        struct statx s;
+        gint64 now = g_get_real_time() / G_USEC_PER_SEC;
+
+        if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &s) || !S_ISREG(s.stx_mode))
+                return FALSE;
+        memset(id, 0, sizeof(*id));
+        id->dev = (guint64) s.stx_dev_major << 32 | s.stx_dev_minor;
+        id->ino = s.stx_ino;
+        id->size = s.stx_size;
+        id->changed_s = s.stx_ctime.tv_sec;
+        id->changed_ns = s.stx_ctime.tv_nsec;
+        id->modified_s = s.stx_mtime.tv_sec;
+        id->modified_ns = s.stx_mtime.tv_nsec;
+        *fresh = now - id->changed_s < BH_KEEPER_FRESH_S;
+        return TRUE;
+}
+
+gboolean bh_keeper_hash_known(BhKeeperHasher *h, int fd, guint8 out[BH_KEEPER_HASH]) {
+        gboolean fresh;
+        Known wanted, *k;
+
+        if (!identify(fd, &wanted.of, &fresh) || fresh)
+                return FALSE;
+        g_mutex_lock(&h->lock);
+        k = g_hash_table_lookup(h->known, &wanted);
+        if (k)
+                memcpy(out, k->hash, BH_KEEPER_HASH);
+        g_mutex_unlock(&h->lock);
+        return k != NULL;
+}
+
+static gboolean read_all(int fd, guint64 size, guint8 out[BH_KEEPER_HASH]) {
+        g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
+        g_autofree guint8 *piece = g_malloc(PIECE);
+        gsize len = BH_KEEPER_HASH;
+        guint64 at = 0;
+        gssize n;
+
+        while (at <= BH_KEEPER_PROGRAM_MAX && (n = pread(fd, piece, PIECE, (off_t) at)) > 0) {
+                g_checksum_update(sum, piece, n);
+                at += (guint64) n;
+        }
+        g_checksum_get_digest(sum, out, &len);
+        return n == 0 && at == size;
+}
+
+static void work(gpointer data, gpointer user) {
+        BhKeeperHasher *h = user;
+        Job *job = data;
+        gboolean fresh = FALSE, later, ok;
+        Known k;
+        Identity after;
+
+        ok = identify(job->fd, &k.of, &fresh) && k.of.size <= BH_KEEPER_PROGRAM_MAX && read_all(job->fd, k.of.size, k.hash);
+        if (ok && !fresh && identify(job->fd, &after, &later) && !memcmp(&after, &k.of, sizeof(after))) {
+                g_mutex_lock(&h->lock);
+                if (g_hash_table_size(h->known) >= BH_KEEPER_KNOWN)
+                        g_hash_table_remove_all(h->known);
+                g_hash_table_add(h->known, g_memdup2(&k, sizeof(k)));
+                g_mutex_unlock(&h->lock);
+        }
+        h->done(job->question, ok ? k.hash : NULL, h->data);
+        g_free(job);
+}
+
+BhKeeperHasher *bh_keeper_hasher_new(BhKeeperHashed done, gpointer data) {
+        BhKeeperHasher *h = g_new0(BhKeeperHasher, 1);
+
+        h->done = done;
+        h->data = data;
+        g_mutex_init(&h->lock);
+        h->known = g_hash_table_new_full(known_hash, known_equal, g_free, NULL);
+        h->pool = g_thread_pool_new(work, h, THREADS, FALSE, NULL);
+        return h;
+}
+
+gboolean bh_keeper_hash_read(BhKeeperHasher *h, int fd, gpointer question) {
+        Job *job;
+
+        if (g_thread_pool_unprocessed(h->pool) >= BH_KEEPER_READING)
+                return FALSE;
+        job = g_new(Job, 1);
+        job->fd = fd;
+        job->question = question;
+        return g_thread_pool_push(h->pool, job, NULL) || TRUE;
+}
