@@ -23,7 +23,7 @@
 #define BH_INSPECT_VERSION 1u
 #define BH_INSPECT_FD 3                        /* where the inspector finds its end */
 #define BH_INSPECT_REQUEST_MAX (1u << 20)      /* body */
-#define BH_INSPECT_ANSWER_MAX (256u << 10)     /* body */
+#define BH_INSPECT_ANSWER_MAX (272u << 10)     /* body */
 #define BH_INSPECT_FILE_MAX (G_GUINT64_CONSTANT(128) << 20)
 #define BH_INSPECT_FILES_MAX 2u                /* requests with a file on their way at a time */
 #define BH_INSPECT_GREETING 0
