@@ -387,6 +387,81 @@ static void facts_are_counted_for_both_sides(void) {
         g_assert_cmpint(status_of(&e, NULL, "judged"), ==, 0);
 }
 
+typedef struct {
+        guint endpoints, refused, params, rest, longest;
+} Told;
+
+static void on_told(const BhWebEndpoint *e, gpointer data) {
+        Told *t = data;
+
+        t->endpoints++;
+        t->refused += e->status[4] == e->count;
+        t->rest += e->rest > 0;
+        for (guint i = 0; i < e->n_params; i++) {
+                t->params += e->params[i].count > 0;
+                t->longest = MAX(t->longest, e->params[i].length);
+        }
+}
+
+static Told take_all(BhWebEndpoints *t, gint64 now_us) {
+        Told told = { 0 };
+
+        bh_web_endpoints_take(t, FALSE, now_us, G_MAXUINT, on_told, &told);
+        return told;
+}
+
+/* Whoever invents paths and names of parameters takes no room from what there is, and makes nobody's memory grow. */
+static void invented_paths_and_parameters_are_bounded(void) {
+        g_autoptr(BhWebEndpoints) t = bh_web_endpoints_new();
+        g_autoptr(BhContainer) c = bh_container_new("c1", "docker");
+        BhWebEndpointsStats stats;
+        BhWebParam p = { .place = BH_WEB_PLACE_QUERY, .type = BH_WEB_TYPE_NUMBER, .length = 1 };
+        BhWebExchangeFact f = { .container = c, .method = "GET", .peer = "", .status = 404, .params = &p, .n_params = 1 };
+
+        for (guint i = 0; i < 5000; i++) {
+                g_autofree char *path = g_strdup_printf("/%x.php", i * 2654435761u), *name = g_strdup_printf("n%u", i);
+
+                f.path = path;
+                p.name = name;
+                bh_web_endpoints_add(t, &f, 0);
+        }
+        Told told = take_all(t, 0);
+        g_assert_cmpuint(told.endpoints, ==, BH_WEB_ENDPOINTS_REFUSED + 1);
+        g_assert_cmpuint(told.params, ==, 0); /* of what was refused */
+        f.status = 200;
+        for (guint i = 0; i < 5000; i++) {
+                g_autofree char *path = g_strdup_printf("/real/%u.html", i % 100), *name = g_strdup_printf("n%u", i);
+
+                f.path = path;
+                p.name = name;
+                bh_web_endpoints_add(t, &f, 0);
+        }
+        told = take_all(t, 0);
+        g_assert_cmpuint(told.endpoints, ==, 100);
+        g_assert_cmpuint(told.refused, ==, 0);
+        g_assert_cmpuint(told.params, ==, BH_WEB_PARAMS_CONTAINER);
+        g_assert_cmpuint(told.rest, >=, 60);
+        bh_web_endpoints_stats(t, &stats);
+        g_assert_cmpuint(stats.params, ==, BH_WEB_PARAMS_CONTAINER);
+        g_assert_cmpuint(stats.params_rest, ==, 5000 - BH_WEB_PARAMS_CONTAINER);
+        /* one that grows is told at once, what is as it was is not */
+        p.name = (char *) "n0";
+        f.path = "/real/0.html";
+        bh_web_endpoints_add(t, &f, 1);
+        g_assert_cmpuint(take_all(t, 1).endpoints, ==, 0);
+        p.length = 5;
+        bh_web_endpoints_add(t, &f, 1);
+        told = take_all(t, 1);
+        g_assert_cmpuint(told.endpoints, ==, 1);
+        g_assert_cmpuint(told.params, ==, 1);
+        g_assert_cmpuint(told.longest, ==, 5);
+        /* quiet ones are forgotten, with what they have */
+        take_all(t, 2 + BH_WEB_ENDPOINT_QUIET_US);
+        bh_web_endpoints_stats(t, &stats);
+        g_assert_cmpuint(stats.endpoints, ==, 0);
+        g_assert_cmpuint(stats.params, ==, 0);
+}
+
 /* ---- events */
 
 static void event_init(struct bh_event *ev, guint32 type, guint32 pid, guint32 tid, gint64 ns) {
@@ -665,6 +740,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_watch/people-decide-what-is-looked-at", people_decide_what_is_looked_at);
         g_test_add_func("/web_watch/another-policy-holds-for-what-is-open", another_policy_holds_for_what_is_open);
         g_test_add_func("/web_watch/facts-are-counted-for-both-sides", facts_are_counted_for_both_sides);
+        g_test_add_func("/web_watch/invented-paths-and-parameters-are-bounded", invented_paths_and_parameters_are_bounded);
         g_test_add_func("/web_watch/act-of-an-attack-is-joined-among-many", act_of_an_attack_is_joined_among_many);
         g_test_add_func("/web_watch/file-that-a-traversal-reads-is-joined", file_that_a_traversal_reads_is_joined);
         g_test_add_func("/web_watch/request-behind-empty-lines-is-looked-at", request_behind_empty_lines_is_looked_at);
