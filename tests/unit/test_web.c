@@ -194,7 +194,7 @@ static void adversarial_streams_stall_no_other(void) {
         const struct {
                 const char *p;
                 gsize n;
-        } kinds[] = { { (const char *) br->data, br->len }, { head->str, head->len }, { many->str, 4000 }, { open->str, open->len } };
+        } kinds[] = { { (const char *) br->data, br->len }, { head->str, head->len }, { many->str, 1200 }, { open->str, open->len } };
         for (guint i = 0; i < rounds; i++) {
                 g_autoptr(GByteArray) hostile = body_of(5000 + i, BH_WEB_OPEN | BH_WEB_CLIENT, kinds[i % 4].p, kinds[i % 4].n, 0);
                 g_autoptr(GBytes) body = g_bytes_new(hostile->data, hostile->len);

@@ -126,6 +126,7 @@ typedef struct {
         guint64 id, offset[2];
         gboolean client, sent_last, any;
         guint32 pid, tid;
+        BhPayloadProtocol protocol; /* 0: HTTP/1 */
 } Socket;
 
 static Socket socket_of(Env *e, guint32 pid, guint32 tid, gboolean client) {
@@ -134,7 +135,7 @@ static Socket socket_of(Env *e, guint32 pid, guint32 tid, gboolean client) {
 
 static void piece(Socket *s, gboolean sent, const char *bytes, gsize len, guint flags) {
         BhPayloadPiece p = { .connection = s->id, .sk = s->id, .time_ns = s->e->ns += 1000, .offset = s->offset[sent], .sent = sent, .side = s->client ? BH_PAYLOAD_CLIENT : BH_PAYLOAD_SERVER,
-                             .protocol = BH_PAYLOAD_HTTP1, .pid = s->pid, .tid = s->tid, .start = 5, .cgroup = CGROUP, .container = CGROUP, .family = AF_INET, .lport = 80, .rport = 40000,
+                             .protocol = s->protocol ? s->protocol : BH_PAYLOAD_HTTP1, .pid = s->pid, .tid = s->tid, .start = 5, .cgroup = CGROUP, .container = CGROUP, .family = AF_INET, .lport = 80, .rport = 40000,
                              .laddr = { 10, 0, 0, 2 }, .raddr = { 203, 0, 113, 9 }, .total = (guint32) len, .len = (guint32) len, .bytes = (const guint8 *) bytes };
 
         p.flags = flags | (s->any ? 0 : BH_PAYLOAD_OPEN) | (len && (!s->any || sent != s->sent_last) ? BH_PAYLOAD_TURN : 0);
@@ -710,6 +711,33 @@ static void body_of_a_lost_request_is_not_judged(void) {
         wait_findings(&e, 1);
 }
 
+/* It may be TLS, whose clear text would be ignored with it: only what the kernel has called something else is. */
+static void what_stands_behind_a_proxys_header_is_not_ignored_too_early(void) {
+        static const char header[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", behind[] = "PROXY UNKNOWN\r\n\x16\3\1\1\x08\1xxxxxx";
+        g_auto(Env) e;
+        env_init(&e, NULL, NULL);
+        Socket tls = socket_of(&e, 100, 100, FALSE), late = socket_of(&e, 100, 100, FALSE), other = socket_of(&e, 100, 100, FALSE);
+        gint64 until = g_get_monotonic_time() + DEADLINE_US;
+
+        tls.protocol = late.protocol = other.protocol = BH_PAYLOAD_PROXY;
+        asks(&tls, header);
+        tls.protocol = BH_PAYLOAD_TLS_HELLO;
+        asks(&tls, behind);
+        asks(&late, behind);
+        asks(&other, behind);
+        wait_for(&e, "given_up", "other_protocol", 2);
+        g_assert_cmpuint(e.ignored->len, ==, 0);
+        late.protocol = BH_PAYLOAD_TLS_HELLO;
+        asks(&late, "more");
+        other.protocol = BH_PAYLOAD_HTTP1;
+        asks(&other, "more");
+        g_assert_cmpuint(e.ignored->len, ==, 1);
+        closes(&other);
+        while (status_of(&e, NULL, "connections_open") && g_get_monotonic_time() < until)
+                g_usleep(2000);
+        g_assert_cmpint(status_of(&e, NULL, "connections_open"), ==, 0);
+}
+
 static void other_protocols_and_ends_leave_nothing(void) {
         g_auto(Env) e;
         env_init(&e, NULL, NULL);
@@ -745,6 +773,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_watch/file-that-a-traversal-reads-is-joined", file_that_a_traversal_reads_is_joined);
         g_test_add_func("/web_watch/request-behind-empty-lines-is-looked-at", request_behind_empty_lines_is_looked_at);
         g_test_add_func("/web_watch/request-behind-a-proxys-header-is-looked-at", request_behind_a_proxys_header_is_looked_at);
+        g_test_add_func("/web_watch/what-stands-behind-a-proxys-header-is-not-ignored-too-early", what_stands_behind_a_proxys_header_is_not_ignored_too_early);
         g_test_add_func("/web_watch/dead-inspector-costs-one-connection", dead_inspector_costs_one_connection);
         g_test_add_func("/web_watch/attack-is-found-above-capacity", attack_is_found_above_capacity);
         g_test_add_func("/web_watch/body-of-a-lost-request-is-not-judged", body_of_a_lost_request_is_not_judged);
