@@ -72,6 +72,8 @@ __noinline int payload_moved(__u32 index, __u64 socket, __u32 sent, __u32 n) {
                 return 0;
         if ((s->state == BH_PAYLOAD_NEW || s->state == BH_PAYLOAD_LOOKING) && decide(w, s, sk, sent) == NO)
                 return 0;
+        if (s->state == BH_PAYLOAD_FOLLOWED && s->protocol == BH_PAYLOAD_P_PROXY)
+                behind_proxy(w, s, sent);
         if (w->held) {
                 h->offset -= w->held;
                 n += w->held;

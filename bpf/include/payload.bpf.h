@@ -314,7 +314,7 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
                         return 0;
                 cfg = config_of();
                 /* in the first states too: a call whose program the kernel left out, since the same one was interrupted on this CPU, must not make it a closed one */
-                if (cfg && cfg->tls && s->state != BH_PAYLOAD_FOLLOWED && s->state != BH_PAYLOAD_OFF)
+                if (cfg && cfg->tls && (s->state != BH_PAYLOAD_FOLLOWED || s->protocol == BH_PAYLOAD_P_PROXY) && s->state != BH_PAYLOAD_OFF)
                         tls_note(s, key);
                 if (s->state == BH_PAYLOAD_ENDED)
                         return 0;
@@ -417,6 +417,8 @@ static __always_inline bool is_method(const __u8 *f, __u32 at) {
                word == 0x54524143 /* TRAC */ || word == 0x50524f50 /* PROP */ || word == 0x50524f58 /* PROX: what a proxy says before it */;
 }
 
+#define PROXY_LINE 108 /* bytes of version 1 of what a proxy says */
+#define PROXY_MAX 1023 /* where a hello is looked for behind it; one less than a power of two */
 #define LINES_MAX 4  /* empty lines before a request */
 #define TOKEN_MAX 20
 
@@ -449,7 +451,7 @@ __noinline int payload_classify(__u64 sk, __u32 dns) {
                 return n > 5 ? YES : WAIT;
         }
         if (n >= 3 && f[0] == '\r' && f[1] == '\n' && f[2] == '\r' && n >= 5 && f[3] == '\n' && f[4] == 0) {
-                s->protocol = BH_PAYLOAD_P_HTTP1; /* version 2 of what a proxy says before it */
+                s->protocol = BH_PAYLOAD_P_PROXY; /* version 2 */
                 return YES;
         }
         for (i = 0; i < LINES_MAX; i++) {
@@ -480,6 +482,10 @@ __noinline int payload_classify(__u64 sk, __u32 dns) {
         c = i < BH_PAYLOAD_FIRST ? f[i & (BH_PAYLOAD_FIRST - 1)] : 0;
         if (c != '/' && c != '*' && c != 'h' && c != 'H' && !is_method(f, from))
                 return NO;
+        if (!from && f[0] == 'P' && f[1] == 'R' && f[2] == 'O' && f[3] == 'X' && f[4] == 'Y' && i == 6) {
+                s->protocol = BH_PAYLOAD_P_PROXY;
+                return YES;
+        }
         s->protocol = f[from & 3] == 'P' && f[(from & 3) + 1] == 'R' && f[(from & 3) + 2] == 'I' && c == '*' ? BH_PAYLOAD_P_HTTP2 : BH_PAYLOAD_P_HTTP1;
         return YES;
 }
@@ -578,6 +584,63 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
                 return NO;
         }
         return verdict;
+}
+
+/* A handshake's record at `at` of what was copied of a call: a client's hello, or (hello 2) a server's. */
+static __always_inline bool is_hello(struct work *w, __u32 at, __u8 hello) {
+        const __u8 *b = w->bytes;
+
+        if (at > PROXY_MAX)
+                return false;
+        asm volatile("" : "+r"(at));
+        at &= PROXY_MAX;
+        return at + 6 <= w->src.got && b[at] == 22 && b[at + 1] == 3 && b[at + 5] == hello;
+}
+
+/* Where what a proxy says ends, in the call that begins with it; 0: not in what there is of it. */
+static __noinline __u32 proxy_end(struct work *w) {
+        const __u8 *b = w->bytes;
+        __u32 end;
+
+        if (b[0] == '\r') {
+                if (w->src.got < 16)
+                        return 0;
+                end = 16 + ((__u32) b[14] << 8 | b[15]);
+                return end < w->src.got ? end : 0;
+        }
+        for (__u32 i = 0; i < PROXY_LINE; i++) {
+                if (i + 1 >= w->src.got)
+                        return 0;
+                if (b[i] == '\n')
+                        return i + 1;
+        }
+        return 0;
+}
+
+/*
+ * What is behind the header of a proxy: TLS by the client's hello, which comes in the same call or begins one of its own, or at the latest by what the server answers; anything else is read as it
+ * comes. The pieces of before were told as of protocol PROXY.
+ */
+static __noinline int behind_proxy(struct work *w, struct bh_payload_stream *s, bool sent) {
+        bool client = sent == (s->side == BH_PAYLOAD_AT_CLIENT), tls;
+        __u32 at = 0;
+
+        if (!w->src.got)
+                return 0;
+        if (client && !w->head.offset) {
+                at = proxy_end(w);
+                if (!at)
+                        return 0;
+        }
+        tls = client ? is_hello(w, at, 1) : w->bytes[0] == 22 && w->src.got > 1 && w->bytes[1] == 3;
+        if (tls) {
+                s->protocol = BH_PAYLOAD_P_TLS;
+                s->state = BH_PAYLOAD_HELLO;
+                s->dir[0].left = s->dir[1].left = BH_PAYLOAD_HANDSHAKE;
+        } else if (!client || at) {
+                s->protocol = BH_PAYLOAD_P_HTTP1;
+        }
+        return 0;
 }
 
 /* ---- clear text of TLS libraries ---- */

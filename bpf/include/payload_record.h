@@ -31,6 +31,7 @@ enum bh_payload_protocol {
         BH_PAYLOAD_P_HTTP2,
         BH_PAYLOAD_P_TLS,
         BH_PAYLOAD_P_DNS,
+        BH_PAYLOAD_P_PROXY, /* what a proxy says of its client; what comes behind it is not known yet */
 };
 
 /* Numbers as in BhPayloadSide; 0: not known. */

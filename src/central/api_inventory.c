@@ -33,6 +33,7 @@ VIEW_OF(BhStoreResource, resource)
 VIEW_OF(BhStoreWorkload, workload)
 VIEW_OF(BhStoreApplication, application)
 VIEW_OF(BhStoreObservation, observation)
+VIEW_OF(BhStoreEndpoint, endpoint)
 VIEW_OF(BhStoreLossRow, loss)
 
 static void as_node(GString *out, gconstpointer row, G_GNUC_UNUSED gpointer data) {
@@ -162,6 +163,22 @@ void bh_api_observations(BhCall *call) {
                 return;
         BhStorePage *page = bh_store_observations(call->central->store, &f, bh_call_param(call, "cursor"), limit, &error);
         bh_call_page(call, "observations", page, as_observation, NULL, NULL, error);
+}
+
+void bh_api_endpoints(BhCall *call) {
+        BhStoreObservationFilter f = {
+                .application = bh_call_param(call, "application"),
+                .workload = bh_call_param(call, "workload"),
+                .image_digest = bh_call_param(call, "image_digest"),
+                .search = bh_call_param(call, "search"),
+        };
+        GError *error = NULL;
+        guint limit;
+
+        if (!bh_call_limit(call, BH_STORE_LIMIT_MAX, &limit) || !bh_call_time(call, "since", &f.since_ns) || !bh_call_time(call, "until", &f.until_ns))
+                return;
+        BhStorePage *page = bh_store_endpoints(call->central->store, &f, bh_call_param(call, "side"), bh_call_param(call, "cursor"), limit, &error);
+        bh_call_page(call, "endpoints", page, as_endpoint, NULL, NULL, error);
 }
 
 void bh_api_nodes(BhCall *call) {

@@ -302,6 +302,18 @@ static gboolean observation(BhIngestArena *a, GBytes *body, BhStoreMessage *out,
 
         if (!m)
                 return FALSE;
+        BhStoreHttp *http = NULL;
+        if (m->http) {
+                g_ptr_array_add(a->arrays, http = g_new0(BhStoreHttp, 1));
+                for (gsize i = 0; i < MIN(m->http->n_statuses, G_N_ELEMENTS(http->statuses)); i++)
+                        http->statuses[i] = m->http->statuses[i];
+                http->request_bytes = m->http->request_bytes;
+                http->response_bytes = m->http->response_bytes;
+                http->timed = m->http->timed;
+                http->latency_us = m->http->latency_us;
+                http->latency_max_us = m->http->latency_max_us;
+                http->beyond = m->http->beyond;
+        }
         out->kind = BH_STORE_MESSAGE_OBSERVATION;
         out->observation = (BhStoreObservation){
                 .container_id = bh_ingest_text(a, m->container_id),
@@ -319,6 +331,7 @@ static gboolean observation(BhIngestArena *a, GBytes *body, BhStoreMessage *out,
                 .why = bh_ingest_text(a, m->why),
                 .uid = m->uid,
                 .suspicious = m->suspicious,
+                .http = http,
         };
         return TRUE;
 }

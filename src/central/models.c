@@ -226,6 +226,7 @@ void bh_models_observe(BhModels *m, const char *node, const BhStoreObservation *
                 return;
         copy = g_memdup2(o, sizeof(*o));
         copy->node = g_strdup(node);
+        copy->http = NULL;
         char **texts[] = { &copy->container_id, &copy->workload, &copy->application, &copy->image_digest, &copy->kind, &copy->subject, &copy->parent, &copy->detail, &copy->example, &copy->why };
         for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
                 *texts[i] = g_strdup(*texts[i] ? *texts[i] : "");

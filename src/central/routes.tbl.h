@@ -23,6 +23,7 @@ BH_ROUTE(GET, "/api/v1/workloads", VIEWER, 0, "application,workload,node,search,
 BH_ROUTE(GET, "/api/v1/applications", VIEWER, 0, "cursor,limit", NULL, applications)
 BH_ROUTE(GET, "/api/v1/resources", VIEWER, 0, "kind,scope,source,application,node,id,search,cursor,limit,count", NULL, resources)
 BH_ROUTE(GET, "/api/v1/observations", VIEWER, 0, "application,workload,image_digest,kind,subject,search,since,until,cursor,limit", NULL, observations)
+BH_ROUTE(GET, "/api/v1/endpoints", VIEWER, 0, "application,workload,image_digest,side,search,since,until,cursor,limit", NULL, endpoints)
 BH_ROUTE(GET, "/api/v1/graph", VIEWER, 0, "level,application,workload,container,node,search,since,until,hidden,cursor,limit", NULL, graph)
 BH_ROUTE(GET, "/api/v1/graph/edges/{id}", VIEWER, 0, "level,since,until", NULL, graph_edge)
 BH_ROUTE(GET, "/api/v1/graph/histogram", VIEWER, 0, "level,application,workload,container,node,search,since,until,hidden,buckets", NULL, graph_histogram)

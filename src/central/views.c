@@ -128,6 +128,52 @@ void bh_view_observation(GString *out, const char *key, const BhStoreObservation
         bh_json_close(out, '}');
 }
 
+void bh_view_endpoint(GString *out, const char *key, const BhStoreEndpoint *e) {
+        static const char *const statuses[] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
+        const char *space = strchr(e->o->subject, ' ');
+        g_autofree char *method = g_strndup(e->o->subject, space ? (gsize) (space - e->o->subject) : strlen(e->o->subject));
+
+        bh_json_open(out, key, '{');
+        bh_json_int(out, "id", e->o->id);
+        bh_json_text(out, "side", e->o->detail);
+        bh_json_text(out, "method", method);
+        bh_json_text(out, "path", space ? space + 1 : "*");
+        bh_json_text(out, "example", e->o->example);
+        bh_json_text(out, "program", e->o->parent);
+        bh_json_uint(out, "count", e->o->count);
+        bh_json_open(out, "statuses", '{');
+        for (guint i = 0; i < G_N_ELEMENTS(statuses); i++)
+                bh_json_uint(out, statuses[i], e->http.statuses[i]);
+        bh_json_close(out, '}');
+        bh_json_uint(out, "request_bytes", e->http.request_bytes);
+        bh_json_uint(out, "response_bytes", e->http.response_bytes);
+        bh_json_uint(out, "timed", e->http.timed);
+        bh_json_uint(out, "latency_us", e->http.latency_us);
+        bh_json_uint(out, "latency_max_us", e->http.latency_max_us);
+        bh_json_open(out, "parameters", '[');
+        for (guint i = 0; i < e->parameters->len; i++) {
+                const BhStoreParameter *p = e->parameters->pdata[i];
+
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "name", p->name);
+                bh_json_text(out, "what", p->what);
+                bh_json_uint(out, "count", p->count);
+                bh_json_time(out, "first", p->first_ns);
+                bh_json_time(out, "last", p->last_ns);
+                bh_json_close(out, '}');
+        }
+        bh_json_close(out, ']');
+        bh_json_uint(out, "parameters_beyond", e->http.beyond);
+        bh_json_text(out, "application", e->o->application);
+        bh_json_text(out, "workload", e->o->workload);
+        bh_json_text(out, "image_digest", e->o->image_digest);
+        bh_json_text(out, "node", e->o->node);
+        bh_json_text(out, "container_id", e->o->container_id);
+        bh_json_time(out, "first", e->o->first_ns);
+        bh_json_time(out, "last", e->o->last_ns);
+        bh_json_close(out, '}');
+}
+
 static void finding_members(GString *out, const BhStoreFinding *f) {
         bh_json_text(out, "id", f->id);
         bh_json_time(out, "time", f->time_ns);

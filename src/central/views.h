@@ -8,6 +8,7 @@ void bh_view_container(GString *out, const char *key, const BhStoreContainer *c)
 void bh_view_resource(GString *out, const char *key, const BhStoreResource *r);
 void bh_view_workload(GString *out, const char *key, const BhStoreWorkload *w);
 void bh_view_application(GString *out, const char *key, const BhStoreApplication *a);
+void bh_view_endpoint(GString *out, const char *key, const BhStoreEndpoint *e);
 void bh_view_observation(GString *out, const char *key, const BhStoreObservation *o);
 void bh_view_finding(GString *out, const char *key, const BhStoreFinding *f);
 /* With description, advice, container, lineage and event. */

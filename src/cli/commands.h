@@ -15,6 +15,7 @@ int bh_cmd_containers(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_resources(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_workloads(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_applications(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_endpoints(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_graph(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_listeners(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_findings(const BhCliPaths *paths, int argc, char **argv);

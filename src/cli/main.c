@@ -21,6 +21,7 @@ static const struct {
         { "resources", "services, tasks, nodes, networks, images, …", bh_cmd_resources },
         { "graph", "who talks to whom", bh_cmd_graph },
         { "listeners", "where something listens", bh_cmd_listeners },
+        { "endpoints", "HTTP requests that workloads answer and make, with their parameters", bh_cmd_endpoints },
         { "findings", "what was found wrong", bh_cmd_findings },
         { "incidents", "findings as stories: what happened, in order", bh_cmd_incidents },
         { "incident", "one of them: its story and timeline; assign, comment, close, merge, split", bh_cmd_incident },

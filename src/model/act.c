@@ -130,6 +130,12 @@ char *bh_act_say(const BhAct *a) {
                 return g_strdup_printf("%s asked for the name %s", actor_of(a), example ? example : a->object);
         case BH_FAMILY_HTTP:
                 return g_strdup_printf(g_str_equal(a->detail, "client") ? "%s requested %s" : "%s was asked for %s", actor_of(a), example ? example : a->object);
+        case BH_FAMILY_PARAMETER: {
+                const char *name = strrchr(a->object, ' ');
+
+                return g_strdup_printf("%s %s parameter %s with %.*s (%s)", actor_of(a), g_str_has_prefix(a->detail, "client ") ? "sent" : "was given", name ? name + 1 : a->object,
+                                       name ? (int) (name - a->object) : 0, a->object, a->detail);
+        }
         case BH_FAMILY_SYSCALL:
                 return g_strdup_printf("%s made the system call %s%s%s%s", actor_of(a), a->object, *a->detail ? " (" : "", a->detail, *a->detail ? ")" : "");
         case BH_FAMILY_SEQUENCE:

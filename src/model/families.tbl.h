@@ -22,4 +22,5 @@ BH_FAMILY(11, ARGS, "args", "arguments", "executable", "template of the argument
 BH_FAMILY(12, SYSCALL, "syscall", "system calls", "executable", "name of the call", "32-bit, if of that interface", 30, "which program makes which system calls; sensors look in turns, see src/sensor/callers.h")
 BH_FAMILY(13, SEQUENCE, "sequence", "patterns of system calls", "executable", "calls: two within 100 ms, one far more often than ever, four of a thread in their order", "which of these", 20, "how a program makes its system calls; told only of what is new on a node, see src/sensor/callbook.h")
 BH_FAMILY(14, RATE, "rate", "rates and volumes", "executable", "what is counted: connections made, bytes sent, …", "step that was reached: 64 or more a minute", 35, "how much a program does in a minute, in steps of a factor of four, see src/sensor/rates.h")
+BH_FAMILY(15, PARAMETER, "parameter", "parameters of requests", "executable that serves, or asks", "METHOD /path/template, space, name", "server or client, place, type and length: server query number, up to 16 bytes", 25, "with which parameters requests come to a workload, or are made; never what they hold")
 #undef BH_FAMILY

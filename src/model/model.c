@@ -333,6 +333,9 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         gsize all = bh_model_bytes(m), bound = BH_MODEL_BYTES - (flags & BH_ITEM_LEARNED ? BH_MODEL_PENDING : 0), room = all < bound ? bound - all : 0;
         if (!(flags & BH_ITEM_LEARNED) && pending_bytes(v) >= BH_MODEL_PENDING)
                 room = 0;
+        /* clients choose these names: they take no room from what else is learned */
+        if (a->family == BH_FAMILY_PARAMETER && v->facets->families[a->family].items >= BH_MODEL_PARAMETERS)
+                room = 0;
         out.item = bh_facets_add(v->facets, a, flags, room, m->scale, &together);
         if (!out.item) {
                 m->over += a->count;

@@ -15,6 +15,7 @@
 #pragma once
 #include "model/facet.h"
 
+#define BH_MODEL_PARAMETERS 256u /* items of this family in a version */
 #define BH_MODEL_BYTES (256u << 10)
 #define BH_MODEL_PENDING (48u << 10) /* of it, for what was not learned: a flood of anomalies takes no room from learning */
 #define BH_MODEL_VERSIONS 4u

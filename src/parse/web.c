@@ -8,12 +8,16 @@
 #include "parse/redact.h"
 #include "parse/waf.h"
 #include "parse/waf_filter.h"
+#include "parse/web_params.h"
 #include "parse/web_stream.h"
 
 #define LOOK_REQUESTS 16u /* also after so many requests: a decoder takes megabytes for few bytes */
 #define MATCHES_MAX 108u  /* of an answer */
 #define WHOLE_LOOKED (16u << 10) /* of a body that is redacted: what goes on beyond what is kept must be seen for what it is */
-G_STATIC_ASSERT(BH_WEB_RECORDS_MAX * (2 * BH_WEB_TARGET_MAX + 4 * BH_WEB_TEXT_MAX + 128) + MATCHES_MAX * (2 * BH_WEB_TEXT_MAX + 16) + BH_WEB_WHOLES_MAX * BH_WEB_WHOLE_MAX <= BH_INSPECT_ANSWER_MAX);
+#define PARAMS_MAX 256u   /* of an answer */
+G_STATIC_ASSERT(BH_WEB_RECORDS_MAX * (2 * BH_WEB_TARGET_MAX + 4 * BH_WEB_TEXT_MAX + 128) + MATCHES_MAX * (2 * BH_WEB_TEXT_MAX + 16) + BH_WEB_WHOLES_MAX * BH_WEB_WHOLE_MAX + PARAMS_MAX * (BH_WEB_PARAM_NAME_MAX + 8) <=
+                BH_INSPECT_ANSWER_MAX);
+G_STATIC_ASSERT(BH_WEB_PARAMS_REQUEST <= BH_WEB_FACT_PARAMS_MAX);
 
 typedef struct {
         guint64 id;
@@ -36,6 +40,7 @@ struct BhWeb {
         guint requests_since;
         guint matches_left; /* of MATCHES_MAX */
         guint wholes_left;  /* of BH_WEB_WHOLES_MAX */
+        guint params_left;  /* of PARAMS_MAX */
         BhWebFacts *facts; /* of the request that is worked on; NULL: nobody listens any more */
 };
 
@@ -86,6 +91,16 @@ static void tell_request(BhWebRecord *r, const BhHttpMessage *m) {
         r->agent = agent ? bh_redact_field("User-Agent", agent) : g_strdup("");
         r->request_anomalies = m->anomalies;
         r->request_bytes = m->body_bytes;
+}
+
+static void tell_params(BhWeb *w, BhWebRecord *r, const BhHttpMessage *m) {
+        BhWebParam found[BH_WEB_PARAMS_REQUEST];
+        guint dropped, n = bh_web_params(m, found, w->params_left, &dropped);
+
+        r->params = g_memdup2(found, n * sizeof(*found));
+        r->n_params = n;
+        r->params_dropped = MIN(dropped, G_MAXUINT16);
+        w->params_left -= n;
 }
 
 static int by_score(gconstpointer a, gconstpointer b) {
@@ -176,8 +191,10 @@ static void on_exchange(BhHttpExchange *x, gpointer data) {
         if (!r)
                 return;
         r->exchange = TRUE;
-        if (x->request)
+        if (x->request) {
                 tell_request(r, x->request);
+                tell_params(c->w, r, x->request);
+        }
         if (!x->response)
                 return;
         r->version = (guint8) x->response->version;
@@ -257,6 +274,7 @@ BhInspectStatus bh_web_answer(BhWeb *w, const guint8 *body, gsize len, GByteArra
         keep_within_memory(w, in.len);
         w->matches_left = MATCHES_MAX;
         w->wholes_left = BH_WEB_WHOLES_MAX;
+        w->params_left = PARAMS_MAX;
         Connection *c = g_hash_table_lookup(w->connections, &in.connection);
         if (!c && in.flags & BH_WEB_OPEN)
                 c = connection_new(w, &in);

@@ -3,7 +3,7 @@
  * The inspector's side of web_facts.h: connections between requests, each followed (web_stream.h), judged (waf_filter.h, waf.h) and redacted (redact.h).
  *
  * Bounds: BH_WEB_CONNECTIONS_MAX connections, the one that was quiet for longest goes first; and memory: what the process has taken is looked at each BH_WEB_LOOK_BYTES, and while it
- * is above BH_WEB_MEMORY_MAX the quiet ones go. An answer always fits (64 records of at most 4 KiB, and matches while there is room).
+ * is above BH_WEB_MEMORY_MAX the quiet ones go. An answer always fits (64 records of at most 4 KiB, and matches and parameters while there is room).
  *
  * bh_web_new() reads files: before the sandbox closes. One thread.
  */

@@ -16,6 +16,9 @@ void bh_web_facts_free(BhWebFacts *f) {
                         g_free(r->matches[k].matched);
                 }
                 g_free(r->matches);
+                for (guint k = 0; k < r->n_params; k++)
+                        g_free(r->params[k].name);
+                g_free(r->params);
                 g_free(r->method);
                 g_free(r->target);
                 g_free(r->path);
@@ -67,6 +70,28 @@ const char *bh_web_class(guint rule) {
         default:
                 return "other";
         }
+}
+
+/* ---- parameters */
+
+static const char *const places[BH_WEB_PLACES] = { "query", "form", "json" };
+static const char *const types[BH_WEB_TYPES] = { "empty", "boolean", "number", "id", "word", "text", "code", "binary", "object", "array", "file", "secret" };
+static const guint lengths[BH_WEB_PARAM_LENGTHS - 1] = { BH_WEB_LENGTH_BOUNDS };
+
+const char *bh_web_place_name(guint place) {
+        return place < BH_WEB_PLACES ? places[place] : NULL;
+}
+
+const char *bh_web_type_name(guint type) {
+        return type < BH_WEB_TYPES ? types[type] : NULL;
+}
+
+char *bh_web_param_say(guint place, guint type, guint length) {
+        const char *where = place < BH_WEB_PLACES ? places[place] : "?", *what = type < BH_WEB_TYPES ? types[type] : "?";
+
+        if (type == BH_WEB_TYPE_EMPTY || type == BH_WEB_TYPE_SECRET || !length)
+                return g_strdup_printf("%s %s", where, what);
+        return length < G_N_ELEMENTS(lengths) ? g_strdup_printf("%s %s, up to %u bytes", where, what, lengths[length]) : g_strdup_printf("%s %s, more than 1024 bytes", where, what);
 }
 
 /* ---- putting: machine byte order, no padding */
@@ -220,6 +245,16 @@ void bh_inspect_pack_web(GByteArray *out, const BhWebFacts *f) {
                         put_text(out, m->message, BH_WEB_TEXT_MAX);
                         put_text(out, m->matched, BH_WEB_TEXT_MAX);
                 }
+                put_number(out, r->params_dropped, 2);
+                put_number(out, r->n_params, 1);
+                for (guint k = 0; k < r->n_params; k++) {
+                        const BhWebParam *p = &r->params[k];
+
+                        put_number(out, p->place, 1);
+                        put_number(out, p->type, 1);
+                        put_number(out, p->length, 1);
+                        put_text(out, p->name, BH_WEB_PARAM_NAME_MAX);
+                }
         }
 }
 
@@ -241,6 +276,27 @@ static void take_matches(BhBytes *b, BhWebRecord *r) {
                 m->message = take_text(b, BH_WEB_TEXT_MAX);
                 m->matched = take_text(b, BH_WEB_TEXT_MAX);
                 if (m->level > 4 || m->score > 5)
+                        b->bad = TRUE;
+        }
+}
+
+static void take_params(BhBytes *b, BhWebRecord *r) {
+        r->params_dropped = (guint) take_number(b, 2);
+        guint n = (guint) take_number(b, 1);
+
+        if (n > BH_WEB_FACT_PARAMS_MAX) {
+                b->bad = TRUE;
+                return;
+        }
+        r->params = g_new0(BhWebParam, n);
+        for (; r->n_params < n && !b->bad; r->n_params++) {
+                BhWebParam *p = &r->params[r->n_params];
+
+                p->place = (guint8) take_number(b, 1);
+                p->type = (guint8) take_number(b, 1);
+                p->length = (guint8) take_number(b, 1);
+                p->name = take_text(b, BH_WEB_PARAM_NAME_MAX);
+                if (p->place >= BH_WEB_PLACES || p->type >= BH_WEB_TYPES || p->length >= BH_WEB_PARAM_LENGTHS || !*p->name || strchr(p->name, ' '))
                         b->bad = TRUE;
         }
 }
@@ -271,6 +327,8 @@ static void take_record(BhBytes *b, BhWebRecord *r) {
         if (exchange > 1 || r->version > 20 || r->status > 999)
                 b->bad = TRUE;
         take_matches(b, r);
+        if (!b->bad)
+                take_params(b, r);
 }
 
 BhWebFacts *bh_inspect_unpack_web(const guint8 *body, gsize len) {

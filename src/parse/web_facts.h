@@ -18,6 +18,7 @@
 #define BH_WEB_WHOLE_MAX 2048u
 #define BH_WEB_WHOLES_MAX 8u /* of one answer, the first */
 #define BH_WEB_FACT_MATCHES_MAX 32u /* of one request, those with the highest scores */
+#define BH_WEB_FACT_PARAMS_MAX 32u  /* of one exchange */
 
 /* Flags of a request. */
 enum {
@@ -44,6 +45,40 @@ enum {
         BH_WEB_UNKNOWN = 255, /* a state beside those of web_stream.h */
 };
 
+/* Parameters of requests: web_params.h says what is told of them. */
+#define BH_WEB_PARAM_NAME_MAX 48u
+#define BH_WEB_PARAM_LENGTHS 7u /* classes: up to so many bytes each, and more */
+#define BH_WEB_LENGTH_BOUNDS 0, 4, 16, 64, 256, 1024
+
+typedef enum { BH_WEB_PLACE_QUERY, BH_WEB_PLACE_FORM, BH_WEB_PLACE_JSON, BH_WEB_PLACES } BhWebPlace;
+
+typedef enum {
+        BH_WEB_TYPE_EMPTY, /* nothing, or null */
+        BH_WEB_TYPE_BOOLEAN,
+        BH_WEB_TYPE_NUMBER,
+        BH_WEB_TYPE_ID,   /* UUID, hash, random text */
+        BH_WEB_TYPE_WORD, /* letters, digits, '_', '-', '.' */
+        BH_WEB_TYPE_TEXT,
+        BH_WEB_TYPE_CODE, /* with characters that mean something to an interpreter */
+        BH_WEB_TYPE_BINARY,
+        BH_WEB_TYPE_OBJECT,
+        BH_WEB_TYPE_ARRAY,
+        BH_WEB_TYPE_FILE,
+        BH_WEB_TYPE_SECRET, /* by its name; its length is none */
+        BH_WEB_TYPES
+} BhWebType;
+
+typedef struct {
+        guint8 place, type, length; /* length: a class, 0 … BH_WEB_PARAM_LENGTHS - 1; the largest of those of this name and type */
+        char *name;
+} BhWebParam;
+
+/* "query", …, "number", …: NULL for a number that is none. */
+const char *bh_web_place_name(guint place);
+const char *bh_web_type_name(guint type);
+/* "query number, up to 16 bytes". Caller frees. */
+char *bh_web_param_say(guint place, guint type, guint length);
+
 typedef struct {
         guint32 rule;
         guint8 level, score;
@@ -66,6 +101,8 @@ typedef struct {
         BhWebMatch *matches;                /* of a request; of an exchange: none */
         guint n_matches, matches_dropped;
         char *whole;                        /* of a request with matches: its first bytes, head and decoded body; "" = not kept */
+        BhWebParam *params;                 /* of an exchange: its request's; of a request: none */
+        guint n_params, params_dropped;
 } BhWebRecord;
 
 typedef struct {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One connection that speaks HTTP in any of its forms: tells by its first bytes whether it is HTTP/1 or HTTP/2, reads it (http1.h, http2.h), and follows it where it goes on as
- * something else: HTTP/2 after an upgrade, WebSocket frames (counted), or a protocol that is not read. What a proxy says before it is passed over (proxy_header.h); TLS behind that is a protocol that is not read.
+ * something else: HTTP/2 after an upgrade, WebSocket frames (counted), or a protocol that is not read. What a proxy says before it is passed over (proxy_header.h); TLS behind that is a protocol that is not read (the sensor reads its clear text: payload.h).
  *
  * The state says whether it pays to go on: from TUNNEL, OTHER and BROKEN on nothing comes any more, so its bytes need not be captured. Bounds are those of the parsers, and at most
  * BH_WEB_STREAM_HELD bytes, or BH_PROXY_HELD, that are held until it is known what they are. One thread at a time.

@@ -64,6 +64,7 @@ typedef enum {
         BH_PAYLOAD_HTTP2,     /* with prior knowledge: the client's preface */
         BH_PAYLOAD_TLS_HELLO,
         BH_PAYLOAD_DNS,
+        BH_PAYLOAD_PROXY,     /* a PROXY protocol header, of which is not known yet what it stands before: pieces of the connection that come later say so */
 } BhPayloadProtocol;
 
 /* A piece of one direction of one connection. Addresses as in BhSocket: local is the socket that was read or written. */

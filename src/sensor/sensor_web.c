@@ -70,28 +70,75 @@ static void on_finding(GBytes *body, gpointer data) {
         g_bytes_unref(body);
 }
 
+/* What the parts of an endpoint have in common. */
+static void observation_of(BhSensor *s, Bulkhead__Bus__V1__Observation *m, const BhWebEndpoint *e, struct bh_str exe) {
+        bulkhead__bus__v1__observation__init(m);
+        m->node = (char *) bh_report_node(s->report);
+        m->container_id = bh_bus_text(e->container->id);
+        m->workload = bh_bus_text(e->container->workload);
+        m->application = bh_bus_text(e->container->application);
+        m->image_digest = bh_bus_text(bh_container_digest(e->container));
+        m->parent = (ProtobufCBinaryData){ .len = exe.len, .data = (uint8_t *) exe.p };
+}
+
+static void publish_observation(BhSensor *s, const Bulkhead__Bus__V1__Observation *m) {
+        g_autoptr(GBytes) body = bh_bus_body_pack(&m->base);
+
+        bh_report_publish(s->report, "observation", body);
+}
+
+static void tell_parameter(BhSensor *s, const BhWebEndpoint *e, struct bh_str exe, const char *name, const char *what, guint64 count, gint64 first_ns, gint64 last_ns) {
+        g_autofree char *subject = g_strdup_printf("%s %s %s", e->method, e->path, name), *detail = g_strdup_printf("%s %s", e->client ? "client" : "server", what);
+        Bulkhead__Bus__V1__Observation m;
+
+        observation_of(s, &m, e, exe);
+        m.kind = (char *) "parameter";
+        m.subject = bh_bus_text(subject);
+        m.detail = bh_bus_text(detail);
+        m.count = count;
+        m.first_ns = bh_web_epoch_ns(first_ns);
+        m.last_ns = bh_web_epoch_ns(last_ns);
+        publish_observation(s, &m);
+}
+
 static void on_endpoint(const BhWebEndpoint *e, struct bh_str exe, gpointer data) {
         BhSensor *s = data;
-        g_autofree char *subject = g_strdup_printf("%s %s", e->method, e->path);
+        const gboolean rest = g_str_equal(e->method, BH_WEB_ENDPOINT_REST);
+        g_autofree char *subject = rest ? g_strdup(BH_WEB_ENDPOINT_REST) : g_strdup_printf("%s %s", e->method, e->path);
+        g_autofree char *example = *e->peer ? g_strdup_printf("%s %s%s", e->method, e->peer, e->path) : g_strdup("");
         Bulkhead__Bus__V1__Observation m;
+        Bulkhead__Bus__V1__Http http;
 
         if (!s->report)
                 return;
-        bulkhead__bus__v1__observation__init(&m);
-        m.node = (char *) bh_report_node(s->report);
-        m.container_id = bh_bus_text(e->container->id);
-        m.workload = bh_bus_text(e->container->workload);
-        m.application = bh_bus_text(e->container->application);
-        m.image_digest = bh_bus_text(bh_container_digest(e->container));
+        observation_of(s, &m, e, exe);
+        bulkhead__bus__v1__http__init(&http);
+        http.n_statuses = G_N_ELEMENTS(e->status);
+        http.statuses = (uint64_t *) e->status;
+        http.request_bytes = e->request_bytes;
+        http.response_bytes = e->response_bytes;
+        http.timed = e->timed;
+        http.latency_us = e->latency_us;
+        http.latency_max_us = e->latency_max_us;
+        http.beyond = e->rest;
         m.kind = (char *) "http";
         m.subject = bh_bus_text(subject);
-        m.parent = (ProtobufCBinaryData){ .len = exe.len, .data = (uint8_t *) exe.p };
         m.detail = bh_bus_text(e->client ? "client" : "server");
+        m.example = bh_bus_text(example);
         m.count = e->count;
         m.first_ns = bh_web_epoch_ns(e->first_ns);
         m.last_ns = bh_web_epoch_ns(e->last_ns);
-        g_autoptr(GBytes) body = bh_bus_body_pack(&m.base);
-        bh_report_publish(s->report, "observation", body);
+        m.http = &http;
+        publish_observation(s, &m);
+        for (guint i = 0; i < e->n_params; i++) {
+                const BhWebEndpointParam *p = &e->params[i];
+                g_autofree char *what = p->count ? bh_web_param_say(p->place, p->type, p->length) : NULL;
+
+                if (what)
+                        tell_parameter(s, e, exe, p->name, what, p->count, p->first_ns, p->last_ns);
+        }
+        if (e->rest && !rest)
+                tell_parameter(s, e, exe, "*", "others beyond the bounds", e->rest, e->first_ns, e->last_ns);
 }
 
 gboolean bh_sensor_reload_web(BhSensor *s, GError **error) {

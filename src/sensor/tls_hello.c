@@ -11,6 +11,7 @@ typedef struct {
         guint64 connection; /* the key: first */
         BhPayloadPiece first;
         GByteArray *sent, *read;
+        gboolean proxied; /* so far there is only what a proxy says before it */
         GList link;
 } Hello;
 
@@ -64,21 +65,25 @@ static gboolean within_second(BhTlsHellos *h, guint64 container, gint64 now_ns) 
         return TRUE;
 }
 
+static void drop(BhTlsHellos *h, Hello *x) {
+        g_queue_unlink(&h->ages, &x->link);
+        g_hash_table_remove(h->open, &x->connection);
+}
+
 static void give(BhTlsHellos *h, Hello *x, gint64 now_ns) {
         gboolean client = x->first.side == BH_PAYLOAD_CLIENT;
         GByteArray *of_client = client ? x->sent : x->read, *of_server = client ? x->read : x->sent;
         BhTlsHandshake handshake = { .piece = &x->first, .client = of_client->data, .client_len = of_client->len, .server = of_server->data, .server_len = of_server->len };
 
-        if (!of_client->len && !of_server->len) {
-                /* nothing of it was in memory */
+        if (x->proxied || (!of_client->len && !of_server->len)) {
+                /* no handshake after all; or nothing of it was in memory */
         } else if (within_second(h, x->first.container, now_ns)) {
                 __atomic_fetch_add(&h->stats.given, 1, __ATOMIC_RELAXED);
                 h->seen(&handshake, h->data);
         } else {
                 __atomic_fetch_add(&h->stats.passed_over, 1, __ATOMIC_RELAXED);
         }
-        g_queue_unlink(&h->ages, &x->link);
-        g_hash_table_remove(h->open, &x->connection);
+        drop(h, x);
 }
 
 static Hello *hello_new(BhTlsHellos *h, const BhPayloadPiece *p) {
@@ -90,6 +95,7 @@ static Hello *hello_new(BhTlsHellos *h, const BhPayloadPiece *p) {
         x->first = *p;
         x->first.bytes = NULL;
         x->first.len = 0;
+        x->proxied = p->protocol == BH_PAYLOAD_PROXY;
         x->sent = g_byte_array_new();
         x->read = g_byte_array_new();
         x->link.data = x;
@@ -102,10 +108,16 @@ void bh_tls_hellos_piece(BhTlsHellos *h, const BhPayloadPiece *p) {
         Hello *x = g_hash_table_lookup(h->open, &p->connection);
         gboolean over = (p->flags & (BH_PAYLOAD_CLOSE | BH_PAYLOAD_TLS_CLOSED | BH_PAYLOAD_TLS)) != 0;
 
-        if (!x && (over || p->protocol != BH_PAYLOAD_TLS_HELLO || !(p->flags & BH_PAYLOAD_OPEN)))
+        if (!x && (over || (p->protocol != BH_PAYLOAD_TLS_HELLO && p->protocol != BH_PAYLOAD_PROXY) || !(p->flags & BH_PAYLOAD_OPEN)))
                 return;
         if (!x)
                 x = hello_new(h, p);
+        if (p->protocol == BH_PAYLOAD_TLS_HELLO || p->flags & BH_PAYLOAD_TLS) {
+                x->proxied = FALSE;
+        } else if (x->proxied && p->protocol != BH_PAYLOAD_PROXY) {
+                drop(h, x); /* another protocol than TLS behind it */
+                return;
+        }
         if (!over && p->len) {
                 GByteArray *to = p->sent ? x->sent : x->read;
 

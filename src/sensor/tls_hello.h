@@ -2,7 +2,7 @@
 /*
  * Handshakes of TLS as the payload tells them, put together until they can be read: what the client offers (server name, JA4) and, up to TLS 1.2, whom the server says that it is.
  *
- * A handshake is given once a connection, when it is over: encrypted bytes or clear text come, it ends, or both directions have BH_TLS_HELLO_BYTES. Bytes are hostile: for the inspector alone.
+ * What a proxy says before it (PROXY protocol) stands before the client's bytes, as it came. A handshake is given once a connection, when it is over: encrypted bytes or clear text come, it ends, or both directions have BH_TLS_HELLO_BYTES. Bytes are hostile: for the inspector alone.
  * Bounds: BH_TLS_HELLO_OPEN connections at a time, of more the oldest is given as it is; of each direction the first BH_TLS_HELLO_BYTES, up to the first gap; BH_TLS_HELLO_SECOND handshakes of a container in a
  * second, as they are much the same and each costs the inspector work: more are passed over and counted.
  *

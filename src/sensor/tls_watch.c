@@ -210,7 +210,7 @@ void bh_tls_watch_event(BhTlsWatch *w, const struct bh_event *e, const BhContain
 }
 
 void bh_tls_watch_piece(BhTlsWatch *w, const BhPayloadPiece *p) {
-        gboolean closed = (p->flags & BH_PAYLOAD_TLS_CLOSED) != 0, hello = p->flags & BH_PAYLOAD_OPEN && p->protocol == BH_PAYLOAD_TLS_HELLO;
+        gboolean closed = (p->flags & BH_PAYLOAD_TLS_CLOSED) != 0, hello = p->flags & BH_PAYLOAD_OPEN && (p->protocol == BH_PAYLOAD_TLS_HELLO || p->protocol == BH_PAYLOAD_PROXY);
         guint64 key[2] = { (guint64) p->pid << 1 | closed, p->start };
         Container *c;
 

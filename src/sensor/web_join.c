@@ -642,8 +642,8 @@ json_t *bh_web_watch_status(BhWebWatch *w) {
         json_object_set_new(join, "forks_forgotten", number(r.forks_forgotten));
         json_object_set_new(join, "causes_not_kept", number(r.causes_refused));
         json_object_set_new(o, "join", join);
-        json_object_set_new(o, "endpoints", json_pack("{s:o, s:o, s:o, s:o, s:o}", "known", number(e.endpoints), "counted", number(e.counted), "told", number(e.told), "beyond_bounds", number(e.rest),
-                                                      "refused", number(e.refused)));
+        json_object_set_new(o, "endpoints", json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "known", number(e.endpoints), "counted", number(e.counted), "told", number(e.told), "beyond_bounds", number(e.rest),
+                                                      "refused", number(e.refused), "parameters", number(e.params), "parameters_beyond_bounds", number(e.params_rest)));
         g_mutex_unlock(&w->lock);
         return o;
 }

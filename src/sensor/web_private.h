@@ -41,6 +41,7 @@ typedef struct {
         guint64 epoch;          /* of the inspector's process when it was told */
         guint64 container;      /* its cgroup */
         gboolean tls, server, suspected, skipping, done, closing;
+        gboolean proxied;       /* all pieces so far are of protocol PROXY: it may turn out to be TLS, and must not be ignored before that is known */
         guint state;            /* BhWebState, of the last answer */
         guint64 next[2];        /* where each direction's stream goes on; [1]: the client's */
         gboolean seen[2];

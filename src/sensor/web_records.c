@@ -216,7 +216,8 @@ static void answered(BhWebWatch *w, const BhWebRequest *q) {
 static void take_exchange(BhWebWatch *w, BhWebConn *c, const BhWebRecord *r) {
         const BhWebReader *by = bh_web_reader_at(c, r->begin_ns);
         BhWebExchangeFact fact = { .container = c->c, .client = !c->server, .method = r->method, .path = r->path, .peer = *r->authority ? r->authority : c->host, .status = r->status,
-                                   .request_bytes = r->request_bytes, .response_bytes = r->response_bytes, .begin_ns = r->begin_ns, .end_ns = r->end_ns, .pid = by->pid, .start = by->start };
+                                   .request_bytes = r->request_bytes, .response_bytes = r->response_bytes, .begin_ns = r->begin_ns, .end_ns = r->end_ns, .pid = by->pid, .start = by->start,
+                                   .params = r->params, .n_params = r->n_params, .params_dropped = r->params_dropped };
 
         w->n.exchanges++;
         for (GList *l = c->open.head; l; l = l->next) {
@@ -227,6 +228,8 @@ static void take_exchange(BhWebWatch *w, BhWebConn *c, const BhWebRecord *r) {
                 fact.pid = q->pid;
                 fact.start = q->start;
                 q->status = r->status;
+                if (q->rule) /* nobody learns from an attack which parameters there are */
+                        fact.n_params = fact.params_dropped = 0;
                 bh_web_requests_end(w->requests, q, r->end_ns);
                 answered(w, q);
                 g_queue_delete_link(&c->open, l);

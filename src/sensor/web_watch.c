@@ -87,7 +87,7 @@ static void done(BhWebWatch *w, BhWebConn *c) {
         c->done = TRUE;
         forget_serial(w, c);
         bh_web_end_open(w, c, 0);
-        if (w->c.ignore)
+        if (w->c.ignore && !c->proxied)
                 w->c.ignore(c->connection, c->sk, w->c.data);
 }
 
@@ -117,6 +117,7 @@ static BhWebConn *conn_new(BhWebWatch *w, const BhPayloadPiece *p, gboolean tls)
         c->container = p->container;
         c->tls = tls;
         c->server = p->side != BH_PAYLOAD_CLIENT;
+        c->proxied = !tls && p->protocol == BH_PAYLOAD_PROXY;
         client = !c->server;
         address(client ? c->client : c->host, p->family, p->laddr);
         address(client ? c->host : c->client, p->family, p->raddr);
@@ -390,7 +391,7 @@ static void closed(BhWebWatch *w, const BhPayloadPiece *p, gboolean tls) {
 }
 
 static gboolean of_interest(const BhPayloadPiece *p) {
-        return p->flags & BH_PAYLOAD_TLS || p->protocol == BH_PAYLOAD_HTTP1 || p->protocol == BH_PAYLOAD_HTTP2 || (p->protocol == BH_PAYLOAD_UNDECIDED && begins_request(p));
+        return p->flags & BH_PAYLOAD_TLS || p->protocol == BH_PAYLOAD_HTTP1 || p->protocol == BH_PAYLOAD_PROXY || p->protocol == BH_PAYLOAD_HTTP2 || (p->protocol == BH_PAYLOAD_UNDECIDED && begins_request(p));
 }
 
 void bh_web_watch_piece(BhWebWatch *w, const BhPayloadPiece *p) {
@@ -404,6 +405,9 @@ void bh_web_watch_piece(BhWebWatch *w, const BhPayloadPiece *p) {
                 closed(w, p, TRUE);
         } else if (p->flags & BH_PAYLOAD_TLS_CLOSED) {
                 w->n.tls_closed++;
+        } else if (p->protocol == BH_PAYLOAD_TLS_HELLO && !tls) {
+                /* it was TLS that stood behind what a proxy said: what is to be read is its clear text */
+                closed(w, p, FALSE);
         } else if (of_interest(p) && p->len) {
                 BhWebConn *c = g_hash_table_lookup(w->conns, &key);
 
@@ -411,9 +415,10 @@ void bh_web_watch_piece(BhWebWatch *w, const BhPayloadPiece *p) {
                         c = conn_new(w, p, tls);
                 g_queue_unlink(&w->quiet, &c->link);
                 g_queue_push_tail_link(&w->quiet, &c->link);
+                c->proxied &= p->protocol == BH_PAYLOAD_PROXY;
                 if (!c->done)
                         feed(w, c, p);
-                else if (w->c.ignore) /* another connection's word may have come between: see bh_payload_ignore() */
+                else if (w->c.ignore && !c->proxied) /* another connection's word may have come between: see bh_payload_ignore() */
                         w->c.ignore(c->connection, c->sk, w->c.data);
         }
         g_mutex_unlock(&w->lock);

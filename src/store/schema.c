@@ -163,6 +163,11 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "CREATE TABLE policies (name TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, changed_by TEXT NOT NULL, changed_ns INTEGER NOT NULL) STRICT;"
         "CREATE INDEX responses_actor ON responses (actor, state);"
         "CREATE INDEX responses_container ON responses (container_id, created_ns);",
+        /* 13: what is added up of HTTP exchanges, and a way to the parameters of an endpoint */
+        "CREATE TABLE http_sums (observation INTEGER PRIMARY KEY REFERENCES observations (id) ON DELETE CASCADE, none INTEGER NOT NULL, s1 INTEGER NOT NULL, s2 INTEGER NOT NULL, s3 INTEGER NOT NULL,"
+        " s4 INTEGER NOT NULL, s5 INTEGER NOT NULL, request_bytes INTEGER NOT NULL, response_bytes INTEGER NOT NULL, timed INTEGER NOT NULL, latency_us INTEGER NOT NULL, latency_max_us INTEGER NOT NULL,"
+        " beyond INTEGER NOT NULL) STRICT;"
+        "CREATE INDEX observations_parameters ON observations (application, workload, subject) WHERE kind = 'parameter';",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

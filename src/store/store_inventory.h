@@ -42,6 +42,14 @@ typedef struct {
         guint64 change;                     /* out, of ingest: its change-log number, 0 = nothing new */
 } BhStoreContainer;
 
+/* What was added up of the exchanges of an observation of kind "http". */
+typedef struct {
+        guint64 statuses[6]; /* without an answer, 1xx, …, 5xx */
+        guint64 request_bytes, response_bytes; /* of bodies */
+        guint64 timed, latency_us, latency_max_us; /* how many the sum and the largest are of */
+        guint64 beyond; /* parameters beyond the node's bounds */
+} BhStoreHttp;
+
 /*
  * A fact about a workload, told once and then with what was added to its count. One row for each (application, workload, image_digest,
  * kind, subject, parent); counts of all nodes and containers add up.
@@ -58,6 +66,7 @@ typedef struct {
         char *example, *why; /* of the first; not part of what makes two equal */
         guint32 uid;
         gboolean suspicious;
+        const BhStoreHttp *http; /* given: to be added, NULL for none; not read: bh_store_endpoints() */
 
         gint64 id; /* the store's own */
 } BhStoreObservation;
@@ -281,6 +290,26 @@ typedef struct {
 
 /* Page of BhStoreObservation, newest fact first. */
 BhStorePage *bh_store_observations(BhStore *s, const BhStoreObservationFilter *filter, const char *cursor, guint limit, GError **error);
+
+/* ---- endpoints (endpoints.c) */
+
+#define BH_STORE_PARAMETERS 128 /* of one endpoint that are listed */
+
+typedef struct {
+        char *name, *what; /* "query number, up to 16 bytes" */
+        guint64 count;
+        gint64 first_ns, last_ns;
+} BhStoreParameter;
+
+typedef struct {
+        BhStoreObservation *o; /* subject: METHOD /path; detail: server, client; example: of a client, METHOD AUTHORITY/path of the first one */
+        BhStoreHttp http;
+        GPtrArray *parameters; /* BhStoreParameter */
+} BhStoreEndpoint;
+void bh_store_endpoint_free(BhStoreEndpoint *e);
+
+/* Page of BhStoreEndpoint, newest first; `kind` and `subject` of the filter are not looked at. `side`: NULL for both. */
+BhStorePage *bh_store_endpoints(BhStore *s, const BhStoreObservationFilter *filter, const char *side, const char *cursor, guint limit, GError **error);
 
 /* ---- findings */
 

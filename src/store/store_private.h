@@ -88,6 +88,8 @@ gboolean bh_store_drop_buckets(BhStore *s, gint64 max, gint64 *gone, GError **er
 gboolean bh_store_put_resources(BhStore *s, const char *node, const BhStoreResourceList *list, guint64 *refused, guint64 *change, GError **error);
 gboolean bh_store_put_evidence(BhStore *s, const char *node, const BhStoreEvidence *e, gboolean *duplicate, guint64 *refused, GError **error);
 gboolean bh_store_put_response(BhStore *s, const char *node, const BhStoreResponse *r, guint64 *refused, GError **error);
+/* Within the writer's transaction: adds to what there is of this observation (endpoints.c). */
+gboolean bh_store_put_http(BhStore *s, gint64 observation, const BhStoreHttp *h, GError **error);
 gboolean bh_store_put_loss(BhStore *s, const char *node, const BhStoreLoss *l, GError **error);
 /* Within the writer's transaction: what nodes told last that are down and were not heard of since then (resources.c). */
 gboolean bh_store_drop_silent_resources(BhStore *s, gint64 before, GError **error);

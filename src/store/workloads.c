@@ -75,7 +75,8 @@ static gboolean add_fact(BhStore *s, const char *node, const BhStoreObservation 
         if (!bh_store_touch_workload(s, texts[0], texts[1], error) ||
             !bh_db_get_int(db, &have, NULL, error, "SELECT observations FROM workloads WHERE application = ? AND workload = ?", "tt", texts[0], texts[1]))
                 return FALSE;
-        if (have >= BH_STORE_OBSERVATIONS_PER_WORKLOAD)
+        /* names of parameters are anybody's to choose, and leave room for what else a workload does */
+        if (have >= (g_str_equal(texts[3], "parameter") ? BH_STORE_OBSERVATIONS_PER_WORKLOAD / 2 : BH_STORE_OBSERVATIONS_PER_WORKLOAD))
                 return bh_db_run(db, error, "UPDATE workloads SET refused = refused + 1 WHERE application = ? AND workload = ?", "tt", texts[0], texts[1]);
         if (!bh_db_run(db, error,
                        "INSERT INTO observations (fact, received_ns, node, container_id, application, workload, image_digest, kind, subject, parent, "
@@ -84,8 +85,9 @@ static gboolean add_fact(BhStore *s, const char *node, const BhStoreObservation 
                        texts[3], texts[4], texts[5], o->count, o->first_ns, o->last_ns, texts[6], (guint64) o->uid, bh_store_clean(s, o->example, BH_STORE_TEXT_MAX),
                        o->suspicious, bh_store_clean(s, o->why, BH_STORE_TEXT_MAX)))
                 return FALSE;
-        g_autofree char *key = g_strdup_printf("%" G_GINT64_FORMAT, bh_db_last_id(db));
-        return bh_db_run(db, error, "UPDATE workloads SET observations = observations + 1 WHERE application = ? AND workload = ?", "tt", texts[0],
+        const gint64 id = bh_db_last_id(db);
+        g_autofree char *key = g_strdup_printf("%" G_GINT64_FORMAT, id);
+        return (!o->http || bh_store_put_http(s, id, o->http, error)) && bh_db_run(db, error, "UPDATE workloads SET observations = observations + 1 WHERE application = ? AND workload = ?", "tt", texts[0],
                          texts[1]) &&
                bh_store_log(s, BH_STORE_CHANGE_OBSERVATION, key, change, error);
 }
@@ -115,7 +117,8 @@ gboolean bh_store_put_observation(BhStore *s, const char *node, const BhStoreObs
                          "first_ns = CASE WHEN ? < first_ns THEN ? ELSE first_ns END, last_ns = CASE WHEN ? > last_ns THEN ? ELSE last_ns END "
                          "WHERE id = ?", "iittiiiii",
                          bh_store_add(count, o->count), s->tx_now, node, bh_store_clean(s, o->container_id, BH_STORE_KEY_MAX), o->first_ns,
-                         o->first_ns, o->last_ns, o->last_ns, id);
+                         o->first_ns, o->last_ns, o->last_ns, id) &&
+               (!o->http || bh_store_put_http(s, id, o->http, error));
 }
 
 /* ---- workloads */

@@ -27,7 +27,7 @@ events {}
 http {
   access_log off;
   client_body_temp_path /tmp/body; proxy_temp_path /tmp/proxy; fastcgi_temp_path /tmp/fastcgi; uwsgi_temp_path /tmp/uwsgi; scgi_temp_path /tmp/scgi;
-  server { listen %d ssl; ssl_certificate /srv/cert.pem; ssl_certificate_key /srv/cert.pem; location / { return 200 "fine\\n"; } }
+  server { listen %d ssl%s; ssl_certificate /srv/cert.pem; ssl_certificate_key /srv/cert.pem; location / { return 200 "fine\\n"; } }
 }
 """
 
@@ -59,7 +59,8 @@ def files(build, tmp_path_factory):
     where.chmod(0o755)
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=shop.example", "-keyout", "key.pem", "-out", "crt.pem"], cwd=where, check=True, capture_output=True, timeout=60)
     (where / "cert.pem").write_text((where / "key.pem").read_text() + (where / "crt.pem").read_text())
-    (where / "nginx.conf").write_text(NGINX % PORT)
+    (where / "nginx.conf").write_text(NGINX % (PORT, ""))
+    (where / "proxied.conf").write_text(NGINX % (PORT, " proxy_protocol"))
     for name in ("tls_gnutls", "tls_static"):
         if (build / "tests/attacks" / name).exists():
             shutil.copy(build / "tests/attacks" / name, where / name)
@@ -112,6 +113,30 @@ def test_in_openssl_of_a_container_that_ran_before_the_sensor(root, sensor, serv
     attack_is_found(root, sensor, servers["nginx"])
 
 
+def edge_of(root, server):
+    """What the map says of the clients of a server."""
+    answer = root.get("/api/v1/graph?" + urllib.parse.urlencode({"level": "container", "container": server.id}))
+    assert answer.status == 200, answer
+    return [e for e in answer.json["edges"] if e["port"] == PORT]
+
+
+def test_behind_what_a_proxy_says(root, sensor, docker, files):
+    """PROXY protocol: handshake and clear text are found behind the header."""
+    if not (files / "nginx").exists():
+        pytest.skip("nginx is neither installed nor unpacked (dev test integration)")
+    with contextlib.closing(Server(docker, "tls-proxied", files, "/srv/nginx", "-c", "/srv/proxied.conf", "-g", "daemon off;")) as server:
+        server.ask("/", "--haproxy-protocol")
+        wait_tls(sensor, server.name, "clear: OpenSSL 3")
+        server.ask("/items?id=1", "--haproxy-protocol", "--tls-max", "1.2")
+        server.ask(ATTACK, "--haproxy-protocol", "--tls-max", "1.2")
+
+        def found():
+            got = [f["output_fields"] for f in findings(root, server.name)]
+            return any(f["web.class"] == "sqli" and f["web.path"] == "/items" and f["web.status"] == 200 for f in got), (got, sensor.status()["web"])
+        wait_for(found, 30, "the attack is found")
+        wait_for(lambda: (any(e["tls_certificate"] == "CN=shop.example" for e in edge_of(root, server)), edge_of(root, server)), 30, "the map has the certificate of the handshake")
+
+
 def test_in_gnutls(root, sensor, docker, files):
     with contextlib.closing(Server(docker, "tls-gnutls", files, "/srv/tls_gnutls", str(PORT), "/srv/cert.pem")) as server:
         wait_tls(sensor, server.name, "clear: GnuTLS")
@@ -130,10 +155,20 @@ def test_in_a_program_that_has_the_library_in_it(root, sensor, docker, files):
              "the probes are taken away")
 
 
-def test_what_stays_closed_is_said(sensor, docker, files):
+def test_what_stays_closed_is_said(root, sensor, docker, files):
     if not (files / "stripped").exists():
         pytest.skip("OpenSSL's static library (libssl-dev) was not there when this was built")
     with contextlib.closing(Server(docker, "tls-stripped", files, "/srv/stripped", str(PORT), "/srv/cert.pem")) as server:
         server.ask(ATTACK)
         wait_tls(sensor, server.name, "closed: the program stripped")
         assert "tls-stripped: closed: the program stripped" in sensor.cli("status").stdout
+        # what the handshake says in clear is on the map all the same: who was asked for, how the client's library begins, whom the server says that it is
+        docker.run("-d", "--name", "tls-client", "--network", f"container:{server.name}", "-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", docker_env.BASE_IMAGE, "/bin/sh", "-c",
+                   f"while sleep 1; do /usr/bin/curl -sk --tls-max 1.2 --resolve shop.example:{PORT}:127.0.0.1 https://shop.example:{PORT}/; done")
+        try:
+            def on_the_map():
+                edges = edge_of(root, server)
+                return any(e["server_name"] == "shop.example" and e["tls_fingerprint"].startswith("t12d") and e["tls_certificate"] == "CN=shop.example" for e in edges), edges
+            wait_for(on_the_map, 60, "the map has name, fingerprint and certificate of the handshake")
+        finally:
+            docker.remove("tls-client")

@@ -153,6 +153,19 @@ def test_attack_is_found_and_joined_to_what_it_did(root, sensor, docker, mode):
             assert did["web.finding"] == web["id"], (name, did["web.finding"], web["id"])
             assert act["priority"] == "critical", (name, act)
             assert root.get(f"/api/v1/findings/{act['id']}").json["lineage"], (name, act)
+        # HTTP facts: what was served, answered how, with which parameters; an attack teaches none
+        with contextlib.closing(victim.connect()) as s:
+            send(s, "GET", "/items?id=17", {}, "")
+            assert receive(s) == 200
+
+        def facts():
+            answer = root.get("/api/v1/endpoints?" + urllib.parse.urlencode({"side": "server", "search": "/items", "limit": 100}))
+            mine = [e for e in answer.json["endpoints"] if e["container_id"] == victim.id]
+            return any([(p["name"], p["what"]) for p in e["parameters"]] == [("id", "query number, up to 4 bytes")] for e in mine), answer
+        wait_for(facts, 60, "the endpoint and its parameter are told")
+        (endpoint,) = [e for e in facts()[1].json["endpoints"] if e["container_id"] == victim.id]
+        assert (endpoint["method"], endpoint["path"]) == ("GET", "/items") and "python" in endpoint["program"] and endpoint["timed"] >= 1, endpoint
+        assert endpoint["statuses"]["2xx"] >= 1 and endpoint["response_bytes"] > 0 and endpoint["latency_max_us"] > 0, endpoint
         # nothing else is a finding: the requests in flight are none
         others = [f["output"] for f in got if f["output_fields"]["web.path"] == "/slow"]
         assert not others, others

@@ -131,6 +131,7 @@ void payload_add(BhBackend with) {
                 TEST(nothing_of_other_protocols_is_copied),
                 TEST(nothing_of_the_host_is_looked_at),
                 TEST(of_tls_the_handshake_is_told_and_then_that_it_is_closed),
+                TEST(tls_behind_a_proxys_header_is_told_as_tls),
                 TEST(dns_over_tcp_is_followed_on_its_port),
                 TEST(connection_that_was_open_before_is_followed_from_its_next_request),
                 TEST(request_in_single_bytes_is_followed_from_its_first),

@@ -62,6 +62,7 @@ void wait_for_all(void);
 void nothing_of_other_protocols_is_copied(gconstpointer data);
 void nothing_of_the_host_is_looked_at(gconstpointer data);
 void of_tls_the_handshake_is_told_and_then_that_it_is_closed(gconstpointer data);
+void tls_behind_a_proxys_header_is_told_as_tls(gconstpointer data);
 void dns_over_tcp_is_followed_on_its_port(gconstpointer data);
 void connection_that_was_open_before_is_followed_from_its_next_request(gconstpointer data);
 void request_in_single_bytes_is_followed_from_its_first(gconstpointer data);

@@ -108,6 +108,76 @@ void of_tls_the_handshake_is_told_and_then_that_it_is_closed(gconstpointer data)
         g_assert_cmpuint(after.tls_closed - before.tls_closed, ==, 2);
 }
 
+/* TLS behind what a proxy says: in a call of its own, in one with the hello (version 2), in pieces; and HTTP behind it. */
+#define V1 "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n"
+#define V2 "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" "\1\1\1\1\2\2\2\2\3\3\4\4"
+#define HELLO "\x16\3\1\0\x08\1\0\0\4\3\3\0\0"
+
+static void tls_goes_on(void) {
+        static const guint8 server_hello[] = { 22, 3, 3, 0, 8, 2, 0, 0, 4, 3, 3, 0, 0 }, data[] = { 23, 3, 3, 0, 4, 1, 2, 3, 4 };
+
+        move_bytes(server_fd, client_fd, server_hello, sizeof(server_hello));
+        move_bytes(client_fd, server_fd, data, sizeof(data));
+        move_bytes(server_fd, client_fd, data, sizeof(data));
+}
+
+static void act_proxy_apart(guint step) {
+        move_bytes(client_fd, server_fd, V1, sizeof(V1) - 1);
+        move_bytes(client_fd, server_fd, HELLO, sizeof(HELLO) - 1);
+        tls_goes_on();
+}
+
+static void act_proxy_together(guint step) {
+        move_bytes(client_fd, server_fd, V2 HELLO, sizeof(V2 HELLO) - 1);
+        tls_goes_on();
+}
+
+static void act_proxy_pieces(guint step) {
+        move_bytes(client_fd, server_fd, V1, 9);
+        move_bytes(client_fd, server_fd, V1 HELLO + 9, sizeof(V1 HELLO) - 1 - 9);
+        tls_goes_on();
+}
+
+static void act_proxy_http(guint step) {
+        move_text(client_fd, server_fd, V1);
+        move_text(client_fd, server_fd, "GET / HTTP/1.1\r\n\r\n");
+        move_text(server_fd, client_fd, "HTTP/1.1 200 O\r\n\r\n");
+}
+
+void tls_behind_a_proxys_header_is_told_as_tls(gconstpointer data) {
+        static const struct {
+                void (*act)(guint step);
+                const char *bytes;
+                gsize len;
+                gboolean tls;
+        } cases[] = {
+                { act_proxy_apart, V1 HELLO, sizeof(V1 HELLO) - 1, TRUE },
+                { act_proxy_together, V2 HELLO, sizeof(V2 HELLO) - 1, TRUE },
+                { act_proxy_pieces, V1 HELLO, sizeof(V1 HELLO) - 1, TRUE },
+                { act_proxy_http, V1 "GET / HTTP/1.1\r\n\r\n", sizeof(V1) - 1 + 18, FALSE },
+        };
+
+        if (!begin(data))
+                return;
+        for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+                guint8 got[128] = { 0 };
+                Child c = child_new(cases[i].act, 0, TRUE);
+
+                child_step(&c);
+                child_end(&c);
+                for (guint end = 0; end < 2; end++) {
+                        guint16 at = end ? c.server : c.client, to = end ? c.client : c.server;
+                        const Piece *closed = piece_with(at, to, BH_PAYLOAD_CLOSE, WAIT_MS);
+
+                        g_assert_nonnull(closed);
+                        g_assert_cmpint(closed->p.protocol, ==, cases[i].tls ? BH_PAYLOAD_TLS_HELLO : BH_PAYLOAD_HTTP1);
+                        g_assert_cmpint(piece_with(at, to, BH_PAYLOAD_TLS_CLOSED, 0) != NULL, ==, cases[i].tls);
+                        g_assert_cmpuint(put_together(at, to, !end, got, cases[i].len), ==, cases[i].len);
+                        g_assert_cmpmem(got, cases[i].len, cases[i].bytes, cases[i].len);
+                }
+        }
+}
+
 static void act_dns(guint step) {
         static const guint8 query[] = { 0, 19, 1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 0, 0, 1, 0, 1 };
 

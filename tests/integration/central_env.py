@@ -653,9 +653,9 @@ def finding(ident, node, rule="Shell in a container", priority="warning", **more
     return proto(f1=ident, f2=time.time_ns(), f3=rule, f4=priority, f5="syscall", f6="a shell was started", f7=node, **more)
 
 
-def observation(node, subject, workload="web", application="shop", count=1, kind="exec", container="c" * 64, digest=""):
+def observation(node, subject, workload="web", application="shop", count=1, kind="exec", container="c" * 64, digest="", **more):
     return proto(f1=node, f2=container, f3=workload, f4=application, f5=digest, f6=kind, f7=subject, f8="/sbin/init", f9=count, f10=time.time_ns(),
-                 f11=time.time_ns())
+                 f11=time.time_ns(), **more)
 
 
 def event(n, kind=1, node="node-1"):

@@ -101,6 +101,24 @@ def test_lists_are_the_apis(central, cli):
     assert r.returncode == 1 and r.stderr.startswith("bulkhead: the central says"), r
 
 
+@pytest.mark.usefixtures("node")
+def test_endpoints_are_listed_with_their_parameters(central, cli):
+    n = central.node("serving")
+    sums = proto(f1=1, f2=10, f3=20, f4=2, f5=300, f6=200, f7=1)
+    for _ in range(2):
+        n.publish("observation", observation("serving", "GET /items/{n}", kind="http", workload="api", count=2, f12="server", f17=sums))
+    n.publish("observation", observation("serving", "GET /items/{n} id", kind="parameter", workload="api", f12="server query number, up to 4 bytes"))
+    n.publish("observation", observation("serving", "GET /", kind="http", workload="api", f12="client", f14="GET shop/"))
+    n.wait_acked()
+    (one,) = cli.rows("endpoints", "--workload", "api", "--side", "server")
+    assert one == central.session.get("/api/v1/endpoints?workload=api&side=server").json["endpoints"][0]
+    assert (one["method"], one["path"], one["program"], one["count"], one["latency_us"], one["latency_max_us"], one["request_bytes"]) == ("GET", "/items/{n}", "/sbin/init", 4, 600, 200, 20), one
+    assert one["statuses"]["none"] == 2 and [(p["name"], p["what"]) for p in one["parameters"]] == [("id", "query number, up to 4 bytes")], one
+    text = cli.run("endpoints", "--workload", "api").stdout
+    assert "id (query number, up to 4 bytes)" in text and "none:2" in text and "client" in text, text
+    assert cli.run("endpoints", "--side", "x", check=False).returncode == 2
+
+
 def test_long_lists_come_whole(central, cli):
     n = central.node("many")
     n.publish("inventory", inventory("many", [container(f"{i:064x}", f"c-{i}", workload="many") for i in range(1, 2502)], full=True))
@@ -313,7 +331,7 @@ def test_no_central_is_said(cli, tmp_path):
 
 
 def test_every_command_explains_itself(cli):
-    commands = ["up", "status", "events", "containers", "workloads", "applications", "resources", "graph", "listeners", "findings", "audit", "record", "replay", "user", "token", "output"]
+    commands = ["up", "status", "events", "containers", "workloads", "applications", "resources", "graph", "listeners", "endpoints", "findings", "audit", "record", "replay", "user", "token", "output"]
     commands += [f"user {x}" for x in ("list", "add", "role", "disable", "enable", "password", "remove")] + [f"token {x}" for x in ("list", "create", "revoke")]
     commands += [f"output {x}" for x in ("list", "show", "set", "test", "remove")]
     for command in commands:

@@ -451,6 +451,25 @@ static void old_versions_make_room(void) {
 
 /* ---- bounds ---- */
 
+static void invented_parameters_take_no_room_from_programs(void) {
+        g_autoptr(BhModel) m = new_model();
+        guint over = 0;
+
+        bh_model_start(m, "a", S);
+        for (guint i = 0; i < 5000; i++) {
+                g_autofree char *object = g_strdup_printf("GET /items/{n} x%u", i);
+                const BhAct a = { .family = BH_FAMILY_PARAMETER, .actor = "/usr/sbin/nginx", .object = object, .detail = "server query number, up to 4 bytes", .count = 1, .first_ns = i * SLOT, .last_ns = i * SLOT, .replica = 1 };
+                g_autofree char *says = i ? NULL : bh_act_say(&a);
+
+                over += bh_model_observe(m, "a", &a).kind == BH_VERDICT_FULL;
+                if (says)
+                        g_assert_cmpstr(says, ==, "/usr/sbin/nginx was given parameter x0 with GET /items/{n} (server query number, up to 4 bytes)");
+        }
+        g_assert_cmpuint(over, ==, 5000 - BH_MODEL_PARAMETERS);
+        g_assert_cmpuint(bh_model_bytes(m), <, BH_MODEL_BYTES / 2);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/worker", 5000 * SLOT, 1), ==, BH_VERDICT_LEARNED);
+}
+
 static void a_flood_stays_in_its_bounds_and_is_counted(void) {
         g_autoptr(BhModel) m = new_model();
         guint over = 0;
@@ -698,6 +717,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/an_act_of_a_container_not_yet_described_makes_no_version", an_act_of_a_container_not_yet_described_makes_no_version);
         g_test_add_func("/model/what_came_before_a_container_was_described_is_of_its_version", what_came_before_a_container_was_described_is_of_its_version);
         g_test_add_func("/model/old_versions_make_room", old_versions_make_room);
+        g_test_add_func("/model/invented_parameters_take_no_room_from_programs", invented_parameters_take_no_room_from_programs);
         g_test_add_func("/model/a_flood_stays_in_its_bounds_and_is_counted", a_flood_stays_in_its_bounds_and_is_counted);
         g_test_add_func("/model/many_files_of_a_directory_become_one_item", many_files_of_a_directory_become_one_item);
         g_test_add_func("/model/unused_items_age_out_but_for_those_of_people", unused_items_age_out_but_for_those_of_people);

@@ -170,6 +170,19 @@ static void client_hello_is_read(void) {
         g_assert_cmpint(f.protocol, ==, BH_PROTOCOL_TLS);
         g_assert_cmpstr(f.server_name, ==, "shop.example");
         g_assert_cmpstr(f.fingerprint, ==, h.ja4);
+        /* the same behind what a proxy says, of both versions */
+        static const char *const headers[] = { "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" "123456789012" };
+        for (guint i = 0; i < G_N_ELEMENTS(headers); i++) {
+                g_autoptr(GByteArray) behind = g_byte_array_new();
+
+                g_byte_array_append(behind, (const guint8 *) headers[i], i ? 28 : (guint) strlen(headers[i]));
+                g_byte_array_append(behind, b->data, b->len);
+                g_assert_true(look((const char *) behind->data, behind->len, "", 0, 0, &f));
+                g_assert_cmpint(f.protocol, ==, BH_PROTOCOL_TLS);
+                g_assert_cmphex(f.signs & BH_PROTOCOL_PROXIED, !=, 0);
+                g_assert_cmpstr(f.server_name, ==, "shop.example");
+                g_assert_cmpstr(f.fingerprint, ==, h.ja4);
+        }
 }
 
 static void cut_hello_gives_what_is_there_and_no_fingerprint(void) {

@@ -234,6 +234,15 @@ static void facts_and_losses_are_bounded(void) {
         g_autoptr(BhStoreWorkload) w = bh_store_workload(s, "", "w", NULL);
         g_assert_cmpuint(w->refused, ==, N - 100);
         g_assert_cmpuint(w->executables, ==, 100);
+        /* of parameters, whose names clients choose, half as many */
+        guint64 before = overview_of(s).observations;
+        BhDb *half = bh_store_begin(s, NULL);
+        g_assert_true(bh_store_end(s, bh_db_run(half, NULL, "UPDATE workloads SET observations = ?", "i", (gint64) BH_STORE_OBSERVATIONS_PER_WORKLOAD / 2 - 1), NULL));
+        for (guint i = 0; i < 4; i++)
+                m[i] = (BhStoreMessage) { .kind = BH_STORE_MESSAGE_OBSERVATION,
+                                          .observation = { .kind = i < 3 ? "parameter" : "exec", .subject = names[N - 1 - i], .workload = "w", .count = 1 } };
+        must_put(s, NODE, m, 4);
+        g_assert_cmpuint(overview_of(s).observations, ==, before + 2);
         g_autoptr(BhStorePage) all = bh_store_workloads(s, NULL, NULL, 0, NULL);
         g_assert_cmpuint(all->rows->len, ==, 1); /* not the one without a name */
 

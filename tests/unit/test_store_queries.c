@@ -352,6 +352,53 @@ static void a_question_without_end_is_given_up(void) {
         must_ingest(s, 31, 33);
 }
 
+static void endpoints_come_with_their_parameters(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        g_autoptr(GError) error = NULL;
+        const BhStoreHttp sums = { .statuses = { 0, 0, 3, 0, 1, 0 }, .request_bytes = 10, .response_bytes = G_MAXUINT64, .timed = 4, .latency_us = 400, .latency_max_us = 200, .beyond = 1 };
+        BhStoreObservation http = { .workload = "web", .application = "shop", .kind = "http", .subject = "GET /items/{n}", .parent = "/srv", .detail = "server", .count = 4, .http = &sums }, other = http;
+        BhStoreMessage m[9] = { 0 };
+        static const char *const subjects[] = { "GET /items/{n} id", "GET /items/{n} id", "GET /items/{n} q", "GET /items id", "GET /items/{n} id", "GET /items/{n}" };
+        static const char *const details[] = { "server query number, up to 4 bytes", "server query code, up to 64 bytes", "server query word, up to 16 bytes", "server query number, up to 4 bytes",
+                                               "client query number, up to 4 bytes", "server query x" };
+
+        m[0].observation = m[1].observation = http;
+        other.workload = "api";
+        m[2].observation = other;
+        for (guint i = 0; i < G_N_ELEMENTS(subjects); i++)
+                m[3 + i].observation = (BhStoreObservation){ .workload = "web", .application = "shop", .kind = "parameter", .subject = (char *) subjects[i], .parent = "/srv", .detail = (char *) details[i], .count = 2 };
+        for (guint i = 0; i < G_N_ELEMENTS(m); i++)
+                m[i].kind = BH_STORE_MESSAGE_OBSERVATION;
+        must_put(s, "n1", m, G_N_ELEMENTS(m));
+        g_autoptr(BhStorePage) page = bh_store_endpoints(s, &(BhStoreObservationFilter){ .workload = "web" }, "server", NULL, 0, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(page->rows->len, ==, 1);
+        const BhStoreEndpoint *e = page->rows->pdata[0];
+        g_assert_cmpuint(e->o->count, ==, 8);
+        g_assert_cmpuint(e->http.statuses[2], ==, 6);
+        g_assert_cmpuint(e->http.statuses[4], ==, 2);
+        g_assert_cmpuint(e->http.response_bytes, ==, G_GUINT64_CONSTANT(1) << 61); /* where sums end */
+        g_assert_cmpuint(e->http.latency_us, ==, 800);
+        g_assert_cmpuint(e->http.latency_max_us, ==, 200);
+        g_assert_cmpuint(e->parameters->len, ==, 3);
+        g_assert_cmpstr(((BhStoreParameter *) e->parameters->pdata[0])->name, ==, "id");
+        g_assert_cmpstr(((BhStoreParameter *) e->parameters->pdata[0])->what, ==, "query code, up to 64 bytes");
+        g_assert_cmpstr(((BhStoreParameter *) e->parameters->pdata[2])->name, ==, "q");
+        g_autoptr(BhStorePage) none = bh_store_endpoints(s, &(BhStoreObservationFilter){ 0 }, "client", NULL, 0, &error), both = bh_store_endpoints(s, &(BhStoreObservationFilter){ 0 }, NULL, NULL, 1, &error);
+        g_assert_cmpuint(none->rows->len, ==, 0);
+        g_assert_nonnull(both->next);
+        /* what is expired takes its sums along */
+        BhStoreExpired gone;
+        gint64 left = -1;
+        g_assert_true(bh_store_expire(s, 1, 0, &gone, &error));
+        BhDb *db = bh_store_read(s, &error);
+        g_assert_true(bh_db_get_int(db, &left, NULL, &error, "SELECT count(*) FROM http_sums", ""));
+        bh_store_read_done(s, db);
+        g_assert_cmpuint(gone.observations, >, 0);
+        g_assert_cmpint(left, ==, 0);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store/queries/containers_are_paged_and_filtered", containers_are_paged_and_filtered);
@@ -359,6 +406,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/store/queries/workloads_group_what_belongs_together", workloads_group_what_belongs_together);
         g_test_add_func("/store/queries/findings_come_by_time", findings_come_by_time);
         g_test_add_func("/store/queries/observations_add_up", observations_add_up);
+        g_test_add_func("/store/queries/endpoints_come_with_their_parameters", endpoints_come_with_their_parameters);
         g_test_add_func("/store/queries/a_page_ends_by_its_bytes_too", a_page_ends_by_its_bytes_too);
         g_test_add_func("/store/queries/a_question_without_end_is_given_up", a_question_without_end_is_given_up);
         return g_test_run();

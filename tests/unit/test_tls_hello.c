@@ -51,6 +51,31 @@ static void handshake_is_given_once_when_it_is_over(void) {
         }
 }
 
+/* The pieces of a header that stood by itself were told as a proxy's; with another protocol behind it nothing is given. */
+static void what_stands_behind_a_proxys_header_is_given(void) {
+        for (guint i = 0; i < 3; i++) {
+                Seen seen = { 0 };
+                g_autoptr(BhTlsHellos) h = bh_tls_hellos_new(on_seen, &seen);
+                BhPayloadPiece p = { .connection = 1, .sent = TRUE, .side = BH_PAYLOAD_CLIENT, .protocol = BH_PAYLOAD_PROXY, .flags = BH_PAYLOAD_OPEN, .bytes = (const guint8 *) "PROXY x\r\n", .len = 9 };
+
+                bh_tls_hellos_piece(h, &p);
+                g_assert_cmpuint(bh_tls_hellos_open(h), ==, 1);
+                if (!i) {
+                        piece(h, 1, TRUE, 9, "client", 0);
+                        piece(h, 1, FALSE, 0, "server", 0);
+                        piece(h, 1, TRUE, 15, "", BH_PAYLOAD_TLS_CLOSED);
+                        g_assert_cmpstr(seen.client, ==, "PROXY x\r\nclient");
+                        g_assert_cmpstr(seen.server, ==, "server");
+                } else {
+                        p.protocol = i == 1 ? BH_PAYLOAD_HTTP1 : BH_PAYLOAD_PROXY;
+                        p.flags = i == 1 ? 0 : BH_PAYLOAD_CLOSE;
+                        bh_tls_hellos_piece(h, &p);
+                }
+                g_assert_cmpuint(seen.n, ==, !i);
+                g_assert_cmpuint(bh_tls_hellos_open(h), ==, 0);
+        }
+}
+
 static void bounds_hold(void) {
         g_autofree char *many = g_strnfill(BH_TLS_HELLO_BYTES + 7, 'x');
         Seen seen = { 0 };
@@ -99,6 +124,7 @@ static void one_container_is_given_so_many_in_a_second(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/tls_hello/handshake_is_given_once_when_it_is_over", handshake_is_given_once_when_it_is_over);
+        g_test_add_func("/tls_hello/what_stands_behind_a_proxys_header_is_given", what_stands_behind_a_proxys_header_is_given);
         g_test_add_func("/tls_hello/bounds_hold", bounds_hold);
         g_test_add_func("/tls_hello/one_container_is_given_so_many_in_a_second", one_container_is_given_so_many_in_a_second);
         return g_test_run();

@@ -134,6 +134,7 @@ typedef struct {
         guint64 id, offset[2];
         gboolean client, sent_last, any;
         guint32 pid, tid;
+        BhPayloadProtocol protocol; /* 0: HTTP/1 */
 } Socket;
 
 static Socket socket_of(Env *e, guint32 pid, guint32 tid, gboolean client) {
@@ -142,7 +143,7 @@ static Socket socket_of(Env *e, guint32 pid, guint32 tid, gboolean client) {
 
 static void piece(Socket *s, gboolean sent, const char *bytes, gsize len, guint flags) {
         BhPayloadPiece p = { .connection = s->id, .sk = s->id, .time_ns = s->e->ns += 1000, .offset = s->offset[sent], .sent = sent, .side = s->client ? BH_PAYLOAD_CLIENT : BH_PAYLOAD_SERVER,
-                             .protocol = BH_PAYLOAD_HTTP1, .pid = s->pid, .tid = s->tid, .start = 5, .cgroup = CGROUP, .container = CGROUP, .family = AF_INET, .lport = 80, .rport = 40000,
+                             .protocol = s->protocol ? s->protocol : BH_PAYLOAD_HTTP1, .pid = s->pid, .tid = s->tid, .start = 5, .cgroup = CGROUP, .container = CGROUP, .family = AF_INET, .lport = 80, .rport = 40000,
                              .laddr = { 10, 0, 0, 2 }, .raddr = { 203, 0, 113, 9 }, .total = (guint32) len, .len = (guint32) len, .bytes = (const guint8 *) bytes };
 
         p.flags = flags | (s->any ? 0 : BH_PAYLOAD_OPEN) | (len && (!s->any || sent != s->sent_last) ? BH_PAYLOAD_TURN : 0);
@@ -400,6 +401,81 @@ static void facts_are_counted_for_both_sides(void) {
         g_assert_cmpint(status_of(&e, NULL, "judged"), ==, 0);
 }
 
+typedef struct {
+        guint endpoints, refused, params, rest, longest;
+} Told;
+
+static void on_told(const BhWebEndpoint *e, gpointer data) {
+        Told *t = data;
+
+        t->endpoints++;
+        t->refused += e->status[4] == e->count;
+        t->rest += e->rest > 0;
+        for (guint i = 0; i < e->n_params; i++) {
+                t->params += e->params[i].count > 0;
+                t->longest = MAX(t->longest, e->params[i].length);
+        }
+}
+
+static Told take_all(BhWebEndpoints *t, gint64 now_us) {
+        Told told = { 0 };
+
+        bh_web_endpoints_take(t, FALSE, now_us, G_MAXUINT, on_told, &told);
+        return told;
+}
+
+/* Whoever invents paths and names of parameters takes no room from what there is, and makes nobody's memory grow. */
+static void invented_paths_and_parameters_are_bounded(void) {
+        g_autoptr(BhWebEndpoints) t = bh_web_endpoints_new();
+        g_autoptr(BhContainer) c = bh_container_new("c1", "docker");
+        BhWebEndpointsStats stats;
+        BhWebParam p = { .place = BH_WEB_PLACE_QUERY, .type = BH_WEB_TYPE_NUMBER, .length = 1 };
+        BhWebExchangeFact f = { .container = c, .method = "GET", .peer = "", .status = 404, .params = &p, .n_params = 1 };
+
+        for (guint i = 0; i < 5000; i++) {
+                g_autofree char *path = g_strdup_printf("/%x.php", i * 2654435761u), *name = g_strdup_printf("n%u", i);
+
+                f.path = path;
+                p.name = name;
+                bh_web_endpoints_add(t, &f, 0);
+        }
+        Told told = take_all(t, 0);
+        g_assert_cmpuint(told.endpoints, ==, BH_WEB_ENDPOINTS_REFUSED + 1);
+        g_assert_cmpuint(told.params, ==, 0); /* of what was refused */
+        f.status = 200;
+        for (guint i = 0; i < 5000; i++) {
+                g_autofree char *path = g_strdup_printf("/real/%u.html", i % 100), *name = g_strdup_printf("n%u", i);
+
+                f.path = path;
+                p.name = name;
+                bh_web_endpoints_add(t, &f, 0);
+        }
+        told = take_all(t, 0);
+        g_assert_cmpuint(told.endpoints, ==, 100);
+        g_assert_cmpuint(told.refused, ==, 0);
+        g_assert_cmpuint(told.params, ==, BH_WEB_PARAMS_CONTAINER);
+        g_assert_cmpuint(told.rest, >=, 60);
+        bh_web_endpoints_stats(t, &stats);
+        g_assert_cmpuint(stats.params, ==, BH_WEB_PARAMS_CONTAINER);
+        g_assert_cmpuint(stats.params_rest, ==, 5000 - BH_WEB_PARAMS_CONTAINER);
+        /* one that grows is told at once, what is as it was is not */
+        p.name = (char *) "n0";
+        f.path = "/real/0.html";
+        bh_web_endpoints_add(t, &f, 1);
+        g_assert_cmpuint(take_all(t, 1).endpoints, ==, 0);
+        p.length = 5;
+        bh_web_endpoints_add(t, &f, 1);
+        told = take_all(t, 1);
+        g_assert_cmpuint(told.endpoints, ==, 1);
+        g_assert_cmpuint(told.params, ==, 1);
+        g_assert_cmpuint(told.longest, ==, 5);
+        /* quiet ones are forgotten, with what they have */
+        take_all(t, 2 + BH_WEB_ENDPOINT_QUIET_US);
+        bh_web_endpoints_stats(t, &stats);
+        g_assert_cmpuint(stats.endpoints, ==, 0);
+        g_assert_cmpuint(stats.params, ==, 0);
+}
+
 /* ---- events */
 
 static void event_init(struct bh_event *ev, guint32 type, guint32 pid, guint32 tid, gint64 ns) {
@@ -648,6 +724,33 @@ static void body_of_a_lost_request_is_not_judged(void) {
         wait_findings(&e, 1);
 }
 
+/* It may be TLS, whose clear text would be ignored with it: only what the kernel has called something else is. */
+static void what_stands_behind_a_proxys_header_is_not_ignored_too_early(void) {
+        static const char header[] = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", behind[] = "PROXY UNKNOWN\r\n\x16\3\1\1\x08\1xxxxxx";
+        g_auto(Env) e;
+        env_init(&e, NULL, NULL);
+        Socket tls = socket_of(&e, 100, 100, FALSE), late = socket_of(&e, 100, 100, FALSE), other = socket_of(&e, 100, 100, FALSE);
+        gint64 until = g_get_monotonic_time() + DEADLINE_US;
+
+        tls.protocol = late.protocol = other.protocol = BH_PAYLOAD_PROXY;
+        asks(&tls, header);
+        tls.protocol = BH_PAYLOAD_TLS_HELLO;
+        asks(&tls, behind);
+        asks(&late, behind);
+        asks(&other, behind);
+        wait_for(&e, "given_up", "other_protocol", 2);
+        g_assert_cmpuint(e.ignored->len, ==, 0);
+        late.protocol = BH_PAYLOAD_TLS_HELLO;
+        asks(&late, "more");
+        other.protocol = BH_PAYLOAD_HTTP1;
+        asks(&other, "more");
+        g_assert_cmpuint(e.ignored->len, ==, 1);
+        closes(&other);
+        while (status_of(&e, NULL, "connections_open") && g_get_monotonic_time() < until)
+                g_usleep(2000);
+        g_assert_cmpint(status_of(&e, NULL, "connections_open"), ==, 0);
+}
+
 static void other_protocols_and_ends_leave_nothing(void) {
         g_auto(Env) e;
         env_init(&e, NULL, NULL);
@@ -678,10 +781,12 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_watch/people-decide-what-is-looked-at", people_decide_what_is_looked_at);
         g_test_add_func("/web_watch/another-policy-holds-for-what-is-open", another_policy_holds_for_what_is_open);
         g_test_add_func("/web_watch/facts-are-counted-for-both-sides", facts_are_counted_for_both_sides);
+        g_test_add_func("/web_watch/invented-paths-and-parameters-are-bounded", invented_paths_and_parameters_are_bounded);
         g_test_add_func("/web_watch/act-of-an-attack-is-joined-among-many", act_of_an_attack_is_joined_among_many);
         g_test_add_func("/web_watch/file-that-a-traversal-reads-is-joined", file_that_a_traversal_reads_is_joined);
         g_test_add_func("/web_watch/request-behind-empty-lines-is-looked-at", request_behind_empty_lines_is_looked_at);
         g_test_add_func("/web_watch/request-behind-a-proxys-header-is-looked-at", request_behind_a_proxys_header_is_looked_at);
+        g_test_add_func("/web_watch/what-stands-behind-a-proxys-header-is-not-ignored-too-early", what_stands_behind_a_proxys_header_is_not_ignored_too_early);
         g_test_add_func("/web_watch/dead-inspector-costs-one-connection", dead_inspector_costs_one_connection);
         g_test_add_func("/web_watch/attack-is-found-above-capacity", attack_is_found_above_capacity);
         g_test_add_func("/web_watch/body-of-a-lost-request-is-not-judged", body_of_a_lost_request_is_not_judged);

@@ -290,6 +290,44 @@ export type Application = {
   last_seen: Time;
 };
 
+export type Endpoint = {
+  id: number;
+  side: "server" | "client";
+  method: string;
+  path: string;
+  example: string;
+  program: string;
+  count: number;
+  statuses: {
+    none: number;
+    "1xx": number;
+    "2xx": number;
+    "3xx": number;
+    "4xx": number;
+    "5xx": number;
+  };
+  request_bytes: number;
+  response_bytes: number;
+  timed: number;
+  latency_us: number;
+  latency_max_us: number;
+  parameters: {
+    name: string;
+    what: string;
+    count: number;
+    first: Time;
+    last: Time;
+  }[];
+  parameters_beyond: number;
+  application: string;
+  workload: string;
+  image_digest: string;
+  node: string;
+  container_id: string;
+  first: Time;
+  last: Time;
+};
+
 export type Observation = {
   id: number;
   kind: string;
@@ -891,6 +929,7 @@ export type Call =
   | "GET /api/v1/workloads"
   | "GET /api/v1/applications"
   | "GET /api/v1/observations"
+  | "GET /api/v1/endpoints"
   | "GET /api/v1/graph"
   | "GET /api/v1/graph/edges/{id}"
   | "GET /api/v1/graph/histogram"
