@@ -136,7 +136,7 @@ static __always_inline int give(struct work *w, struct sock *sk, bool sent, __u3
 static __always_inline int fx_moved(struct sock *sk, struct msghdr *msg, bool sent, __s32 n) {
         struct work *w;
 
-        if (n <= 0 || probing(sent) || !payload_looked_at((__u64) sk, sent, n))
+        if (n <= 0 || probing(sent) || !looked_at(sk, sent, n))
                 return 0;
         w = take(sk, sent, n);
         if (!w)
@@ -172,7 +172,7 @@ int fx_tcp_sendpage(__u64 *ctx) {
         __s32 n = (__s32) bh_arg(ctx, 5);
         struct work *w;
 
-        if (n <= 0 || probing(true) || !payload_looked_at((__u64) sk, true, n))
+        if (n <= 0 || probing(true) || !looked_at(sk, true, n))
                 return 0;
         w = take(sk, true, n);
         if (!w)
@@ -190,7 +190,7 @@ int tp_sending(__u64 *ctx) {
         struct sock *sk = (struct sock *) bh_arg(ctx, 0);
         __u64 id;
 
-        if (call_is_plainest() || !payload_looked_at((__u64) sk, true, 0) || call_is_plain(true))
+        if (call_is_plainest() || !looked_at(sk, true, 0) || call_is_plain(true))
                 return 0;
         id = bpf_get_current_pid_tgid();
 
@@ -205,9 +205,9 @@ int tp_sending(__u64 *ctx) {
 }
 
 static __always_inline int tp_moved(struct sock *sk, bool sent, __s32 n, bool discarded) {
-        __u64 id = bpf_get_current_pid_tgid();
         struct sending *of;
         struct work *w;
+        __u64 id;
 
         if (n > 0 && BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
                 return bh_unix_count((__u64) sk, sent, n, BH_UNIX_BY_PAYLOAD);
@@ -218,11 +218,12 @@ static __always_inline int tp_moved(struct sock *sk, bool sent, __s32 n, bool di
                 return 0;
         }
         /* of io_uring the request is known when it is complete, see below */
-        if (!payload_looked_at((__u64) sk, sent, n) || (!sent && call_is_uring()))
+        if (!looked_at(sk, sent, n) || (!sent && call_is_uring()))
                 return 0;
         w = take(sk, sent, n);
         if (!w)
                 return 0;
+        id = bpf_get_current_pid_tgid();
         of = sent && !call_is_plain(true) ? bpf_map_lookup_elem(&sendings, &id) : NULL;
         if (of) {
                 if (of->sk == (__u64) sk && of->seq == position(sk, true) - n)
@@ -264,7 +265,7 @@ int tp_uring_read(__u64 *ctx) {
                 return 0;
         n = bh_uring_cqe ? BPF_CORE_READ((struct io_uring_cqe *) bh_arg(ctx, 2), res) : (__s32) bh_arg(ctx, 3);
         sk = n > 0 ? sock_of_file(BPF_CORE_READ(req, file)) : NULL;
-        if (!sk || !payload_looked_at((__u64) sk, false, n))
+        if (!sk || !looked_at(sk, false, n))
                 return 0;
         w = take(sk, false, n);
         if (!w)

@@ -410,6 +410,7 @@ static __noinline int bh_judge_quiet(struct task_struct *task) {
  * Whether no bulk act of the current task is an event: it is the host's. What most calls of most machines need to know, so each CPU remembers what it
  * found for its last tasks, each in one word (a program that interrupts here finds it whole): a hash over the task, its cgroups, and the number of
  * changes; and over the second of the sensor's heartbeat, so that no judgement gets old. Its low bits are 1 for a quiet task, 2 for another.
+ * The hash is a sum of products, which a processor works out side by side: it is compared whole, so its low bits need not be good ones.
  */
 static __always_inline bool bh_is_quiet(struct task_struct *task) {
         __u32 zero = 0, one = 1;
@@ -420,9 +421,9 @@ static __always_inline bool bh_is_quiet(struct task_struct *task) {
         if (!q || !cfg || !programs || !sensor)
                 return false;
 
-        __u64 of = bh_hash((__u64) task ^ BPF_CORE_READ(task, start_boottime), (__u64) BPF_CORE_READ(task, cgroups));
-        __u64 word = bh_hash(of ^ *(volatile __u64 *) programs, *(volatile __u64 *) sensor ^ cfg->heartbeat >> 30 << 20) & ~3ull, known;
-        __u64 *place = &q->task[of & (BH_QUIET_PLACES - 1)];
+        __u64 of = (__u64) task * 0x9e3779b97f4a7c15ull + BPF_CORE_READ(task, start_boottime) * 0xff51afd7ed558ccdull + (__u64) BPF_CORE_READ(task, cgroups) * 0xc4ceb9fe1a85ec53ull;
+        __u64 word = (of + *(volatile __u64 *) programs * 0xd6e8feb86659fd93ull + (*(volatile __u64 *) sensor ^ cfg->heartbeat >> 30 << 20) * 0xa0761d6478bd642full) & ~3ull, known;
+        __u64 *place = &q->task[of >> 60 & (BH_QUIET_PLACES - 1)];
 
         known = *(volatile __u64 *) place;
         if ((known & ~3ull) != word) {

@@ -297,17 +297,12 @@ static __always_inline bool is_unwanted(struct bh_payload_stream *s, __u64 sk) {
         return true;
 }
 
-/*
- * Whether a socket of which `n` bytes were moved just now is one that is looked at: it is then in `streams`. One look-up for those that are known, none for
- * those of the host's processes, which the CPU remembers to be such.
- */
+/* looked_at(), of a process that is not known to be the host's. One look-up for a socket that is known. */
 __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
         struct sock *sk = (struct sock *) key;
         struct bh_payload_stream *s;
         struct bh_payload_config *cfg;
 
-        if (bh_is_quiet(bh_current()))
-                return 0;
         s = bpf_map_lookup_elem(&streams, &key);
         if (s && s->ports == ports_of(sk)) {
                 if (s->state == BH_PAYLOAD_IGNORED || is_unwanted(s, key))
@@ -336,6 +331,11 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
         if (s && cfg && cfg->tls)
                 tls_note(s, key);
         return s != NULL;
+}
+
+/* Whether a socket of which `n` bytes were moved just now is one that is looked at: it is then in `streams`. */
+static __always_inline bool looked_at(struct sock *sk, bool sent, __u32 n) {
+        return !bh_is_quiet(bh_current()) && payload_looked_at((__u64) sk, sent, n);
 }
 
 /* ---- records ---- */

@@ -575,10 +575,12 @@ static __noinline int source_of_uring(struct source *src, struct io_kiocb *req, 
 
 static __always_inline void batch_failed(void) {
         struct bh_payload_counts *counts = counts_of();
-        __u64 id = bpf_get_current_pid_tgid();
+        __u64 id;
 
-        if (counts && counts->batching)
-                bpf_map_delete_elem(&batches, &id);
+        if (!counts || !counts->batching)
+                return;
+        id = bpf_get_current_pid_tgid();
+        bpf_map_delete_elem(&batches, &id);
 }
 
 #endif
