@@ -134,12 +134,12 @@ export async function login(user: string, password: string): Promise<void> {
 }
 
 export async function logout(): Promise<void> {
+  stop(); /* first: what is asked after the session has ended is refused, and stands in the console */
   try {
     await call("POST", "/logout", { login: true });
   } catch {
     /* the session may be over already */
   }
-  stop();
   hint(false);
   me.value = null;
 }
@@ -295,19 +295,32 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
   if (kind) changed.value = { kind, n: changed.value.n + 1 };
 }
 
+/* Of what happened before the stream was live nobody tells a page that has read its list by then, and changes of the map are not told later: lists are read again. */
+function anew(signalled: AbortSignal): void {
+  batch(() => {
+    graphChanged.value++;
+    responsesChanged.value++;
+    findingsChanged.value++;
+  });
+  void noteIncidents(signalled);
+}
+
 export function start(): void {
   stop();
   const over = new AbortController();
   let wasLive = false;
   const unlisten = listen(address("/stream"), {
     state: (state, since, _status, why) => {
+      const before = stream.value.state;
       stream.value = { state, since, why: why ?? "" };
       if (state === "denied") void whoAmI();
-      if (state === "live" && !wasLive) {
+      if (state === "live" && before !== "live") {
+        if (!wasLive) {
+          void readStatus();
+          void readContainers(over.signal);
+        }
         wasLive = true;
-        void readStatus();
-        void readContainers(over.signal);
-        void noteIncidents(over.signal);
+        anew(over.signal);
       } else if (state === "stale") {
         /* What changed meanwhile comes with the resumed stream; the status is asked for anew. */
         if (wasLive) void readStatus();
