@@ -33,6 +33,7 @@ export const graphChanged = signal(0);
 /* Counts the messages that some incident changed; how many are open, or -1 while that is not known. */
 export const incidentsChanged = signal(0);
 export const incidentsOpen = signal(-1);
+export const incidentLatest = signal<{ id: number; title: string } | null>(null);
 
 /* Who is here may act: on containers, incidents and models. */
 export const mayAct = computed(() => me.value?.role === "admin" || me.value?.role === "analyst");
@@ -64,6 +65,7 @@ export const known = computed<Known>(() => ({
   central: status.value?.problems ?? [],
   inventoryComplete: inventoryState.value.complete,
   incidents: incidentsOpen.value,
+  incident: incidentLatest.value?.title,
   ...totals.value,
 }));
 export const problems = computed(() => problemsOf(known.value));
@@ -250,8 +252,12 @@ async function noteIncidents(signalled: AbortSignal): Promise<void> {
   incidentTimer = undefined;
   incidentsChanged.value++;
   try {
-    const n = Number((await get<{ total?: number }>("/incidents", { state: "open", limit: 1, count: "true" }, signalled)).total ?? -1);
-    incidentsOpen.value = n;
+    const told = await get<{ total?: number; incidents?: { id?: number; title?: string }[] }>("/incidents", { state: "open", limit: 1, count: "true" }, signalled);
+    const latest = told.incidents?.[0];
+    batch(() => {
+      incidentsOpen.value = Number(told.total ?? -1);
+      incidentLatest.value = latest?.id ? { id: latest.id, title: String(latest.title ?? "") } : null;
+    });
   } catch {
     /* the number stays as it was; the connection's own mark says that it may be old */
   }
@@ -368,6 +374,7 @@ export function stop(): void {
     stream.value = { state: "off", since: 0, why: "" };
     rates.value = {};
     incidentsOpen.value = -1;
+    incidentLatest.value = null;
   });
 }
 
