@@ -33,6 +33,14 @@ describe("incidents", () => {
     assert.equal(await text(".i-name"), i.title);
   });
 
+  test("the first page names it, and leads to it", async () => {
+    await b.open("#/");
+    const [i] = (await api("/incidents")).incidents;
+    await until("its title", async () => (await text(".verdict p")) === i.title);
+    await page.click(".verdict p a");
+    await until("the incident", async () => (await text(".incident h1")) === i.title);
+  });
+
   test("two clicks from the login's first page lead to a step", async () => {
     await b.open("#/");
     await page.click(".nav >> text=Incidents");
@@ -90,7 +98,7 @@ describe("incidents", () => {
     await page.fill(".comment-form textarea", "seen <b>before</b>");
     await page.click(".comment-form button");
     await until("the comment", async () => /seen <b>before<\/b>/.test(await text(".comments")));
-    for (const [what, name, check] of [["Report", "incident-1.md", (t) => t.startsWith("# Incident 1: ") && !t.includes("<img")], ["JSON", "incident-1.json", (t) => JSON.parse(t).timeline.length === 5]]) {
+    for (const [what, name, check] of [["Report", "incident-1.md", (t) => t.startsWith("# Incident 1: ") && !t.includes("<img")], ["JSON", "incident-1.json", (t) => JSON.parse(t).timeline.length === 5], ["Exceptions", "incident-1-exceptions.yaml", (t) => t.includes("exceptions:")]]) {
       const waiting = page.waitForEvent("download");
       await page.click(".subject-acts .menu-button");
       await page.click(`.menu-panel >> text=${what}`);

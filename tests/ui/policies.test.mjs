@@ -202,12 +202,24 @@ describe("findings", () => {
     }
   });
 
-  test("a new one comes by itself", async () => {
+  test("a new one comes by itself, also one that is told while the list is read", async () => {
     await b.open("#/findings");
     await sees("all", ".tally-line", /^4 in all$/);
     await node.finding({ ...attack(web)[0], rule: "Something new", lineage: [] });
     await sees("five", ".tally-line", /^5 in all$/);
     await until("on top or below", async () => (await page.locator(".findings-grid .row", { hasText: "Something new" }).count()) === 1);
+    let held = 0;
+    await page.route(/\/api\/v1\/findings\?/, async (r) => {
+      if (held++) return r.continue();
+      const old = await r.fetch();
+      const told = page.waitForRequest(/\/api\/v1\/incidents\?.*limit=1\b/); /* what changed is told in its order: the finding, then its incident */
+      await node.finding({ ...attack(web)[0], rule: "Something newer", lineage: [] });
+      await told;
+      await r.fulfill({ response: old });
+    });
+    await b.open("#/findings?kind=rule");
+    await sees("six", ".tally-line", /^6 match$/);
+    await page.unroute(/\/api\/v1\/findings\?/);
   });
 });
 

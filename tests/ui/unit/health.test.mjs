@@ -22,6 +22,8 @@ test("an open incident comes before all else that can be said of the nodes, and 
   const v = verdict(known({ incidents: 3, nodes: [node({ up: false })] }));
   assert.equal(v.title, "3 incidents are open");
   assert.match(v.detail, /n1 is not connected/);
+  assert.equal(verdict(known({ incidents: 1, incident: "Way out" })).detail, "Way out");
+  assert.match(verdict(known({ incidents: 3, incident: "Way out", nodes: [node({ up: false })] })).detail, /^The latest: Way out · Also: n1 is not connected/);
   for (const incidents of [-1, undefined, NaN]) assert.equal(verdict(known({ incidents })).tone, "unknown");
 });
 

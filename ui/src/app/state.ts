@@ -33,6 +33,7 @@ export const graphChanged = signal(0);
 /* Counts the messages that some incident changed; how many are open, or -1 while that is not known. */
 export const incidentsChanged = signal(0);
 export const incidentsOpen = signal(-1);
+export const incidentLatest = signal<{ id: number; title: string } | null>(null);
 
 /* Who is here may act: on containers, incidents and models. */
 export const mayAct = computed(() => me.value?.role === "admin" || me.value?.role === "analyst");
@@ -64,6 +65,7 @@ export const known = computed<Known>(() => ({
   central: status.value?.problems ?? [],
   inventoryComplete: inventoryState.value.complete,
   incidents: incidentsOpen.value,
+  incident: incidentLatest.value?.title,
   ...totals.value,
 }));
 export const problems = computed(() => problemsOf(known.value));
@@ -134,12 +136,12 @@ export async function login(user: string, password: string): Promise<void> {
 }
 
 export async function logout(): Promise<void> {
+  stop(); /* first: what is asked after the session has ended is refused, and stands in the console */
   try {
     await call("POST", "/logout", { login: true });
   } catch {
     /* the session may be over already */
   }
-  stop();
   hint(false);
   me.value = null;
 }
@@ -250,8 +252,12 @@ async function noteIncidents(signalled: AbortSignal): Promise<void> {
   incidentTimer = undefined;
   incidentsChanged.value++;
   try {
-    const n = Number((await get<{ total?: number }>("/incidents", { state: "open", limit: 1, count: "true" }, signalled)).total ?? -1);
-    incidentsOpen.value = n;
+    const told = await get<{ total?: number; incidents?: { id?: number; title?: string }[] }>("/incidents", { state: "open", limit: 1, count: "true" }, signalled);
+    const latest = told.incidents?.[0];
+    batch(() => {
+      incidentsOpen.value = Number(told.total ?? -1);
+      incidentLatest.value = latest?.id ? { id: latest.id, title: String(latest.title ?? "") } : null;
+    });
   } catch {
     /* the number stays as it was; the connection's own mark says that it may be old */
   }
@@ -295,19 +301,32 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
   if (kind) changed.value = { kind, n: changed.value.n + 1 };
 }
 
+/* Of what happened before the stream was live nobody tells a page that has read its list by then, and changes of the map are not told later: lists are read again. */
+function anew(signalled: AbortSignal): void {
+  batch(() => {
+    graphChanged.value++;
+    responsesChanged.value++;
+    findingsChanged.value++;
+  });
+  void noteIncidents(signalled);
+}
+
 export function start(): void {
   stop();
   const over = new AbortController();
   let wasLive = false;
   const unlisten = listen(address("/stream"), {
     state: (state, since, _status, why) => {
+      const before = stream.value.state;
       stream.value = { state, since, why: why ?? "" };
       if (state === "denied") void whoAmI();
-      if (state === "live" && !wasLive) {
+      if (state === "live" && before !== "live") {
+        if (!wasLive) {
+          void readStatus();
+          void readContainers(over.signal);
+        }
         wasLive = true;
-        void readStatus();
-        void readContainers(over.signal);
-        void noteIncidents(over.signal);
+        anew(over.signal);
       } else if (state === "stale") {
         /* What changed meanwhile comes with the resumed stream; the status is asked for anew. */
         if (wasLive) void readStatus();
@@ -355,6 +374,7 @@ export function stop(): void {
     stream.value = { state: "off", since: 0, why: "" };
     rates.value = {};
     incidentsOpen.value = -1;
+    incidentLatest.value = null;
   });
 }
 

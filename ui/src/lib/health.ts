@@ -88,6 +88,7 @@ export interface Known {
   exposed: number;
   inventoryComplete: boolean;
   incidents: number;             /* open; below 0: not known */
+  incident?: string;             /* title of the latest of them */
 }
 
 const ORDER: Record<Level, number> = { bad: 0, warn: 1, note: 2 };
@@ -108,7 +109,8 @@ export function verdict(k: Known): Verdict {
     return { tone: "bad", title: "This page has lost its connection", detail: `What is shown is ${age(k.now - k.streamSince)} old. It goes on by itself when the central answers.` };
   const up = k.nodes.filter((n) => n.up).length;
   if (k.incidents > 0) {
-    const gaps = bad.length ? `Also: ${bad.slice(0, 2).map((p) => p.title).join(" · ")}` : "Each is told in order, with what it touched.";
+    const named = k.incident ? `${k.incidents === 1 ? "" : "The latest: "}${k.incident}` : "Each is told in order, with what it touched.";
+    const gaps = bad.length ? `${k.incident ? `${named} · ` : ""}Also: ${bad.slice(0, 2).map((p) => p.title).join(" · ")}` : named;
     return { tone: "incident", title: k.incidents === 1 ? "One incident is open" : `${count(k.incidents)} incidents are open`, detail: gaps };
   }
   if (!up) return { tone: "bad", title: "No node is reporting", detail: "Containers run unwatched, or are gone: neither can be told from here." };

@@ -112,7 +112,7 @@ export function Findings() {
     if (!rows || !settled || seen.current === version) return;
     const t = setTimeout(() => void read(undefined), 700);
     return () => clearTimeout(t);
-  }, [version, settled]);
+  }, [rows, version, settled]); /* rows: what was told while they were read may not be among them */
   useEffect(() => setText(q), [q]);
   useEffect(() => {
     if (text === q) return;

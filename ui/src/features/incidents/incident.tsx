@@ -2,7 +2,7 @@
 /* One incident: what happened in words, as a picture and step by step; the step that is chosen, down to the event as it was recorded; and what can be done. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Finding } from "../../api/openapi";
-import { get, post, sentence } from "../../api/client";
+import { address, get, post, sentence } from "../../api/client";
 import { go, href, patch, route } from "../../app/router";
 import { incidentsChanged, mayAct, me, now } from "../../app/state";
 import { age, count } from "../../lib/format";
@@ -184,6 +184,16 @@ export function IncidentPage({ id }: { id: string }) {
       setSaid(sentence(e));
     }
   };
+  /* What rules would have to leave out for this not to be told again, as a rule file has it. */
+  const exceptions = async () => {
+    try {
+      const told = await get<{ exceptions: number; yaml: string }>(`/incidents/${id}/exceptions`);
+      if (told.exceptions) save(`incident-${id}-exceptions.yaml`, "application/yaml", told.yaml);
+      setSaid(told.exceptions ? "" : "No exception of a rule would leave this out: its findings are of models, or their rules give no fields to tell them by.");
+    } catch (e) {
+      setSaid(sentence(e));
+    }
+  };
   if (!i) return <div class="page">{error ? <Empty icon="warn" title="The incident could not be read"><p>{error}</p><a href="#/incidents">All incidents</a></Empty> : <Skeleton rows={10} label="Loading the incident" />}</div>;
   const line = i.lines[selected];
   const gone = i.places.filter((p) => p.state && p.state !== "running").length;
@@ -201,6 +211,8 @@ export function IncidentPage({ id }: { id: string }) {
             {(close) => <>
               <button type="button" class="menu-item" onClick={() => { close(); save(`incident-${i.id}.md`, "text/markdown", reportOf(i)); }}><Icon name="audit" />Report (Markdown)</button>
               <button type="button" class="menu-item" onClick={() => { close(); void get<unknown>(`/incidents/${id}`).then((v) => save(`incident-${i.id}.json`, "application/json", JSON.stringify(v, null, 2) + "\n"), (e: unknown) => setSaid(sentence(e))); }}><Icon name="copy" />JSON</button>
+              <button type="button" class="menu-item" onClick={() => { close(); void exceptions(); }}><Icon name="policies" />Exceptions (rules)</button>
+              {may && <a class="menu-item" href={address("/evidence/export", { incident: id })} download={`incident-${i.id}-evidence.tar`} onClick={close}><Icon name="down" />Evidence (archive)</a>}
             </>}
           </Menu>
         </div>

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { get } from "../../api/client";
 import { findingFrom, pageFrom, type FindingRow } from "../../api/model";
 import { href } from "../../app/router";
-import { incidentsChanged, inventory, inventoryState, inventoryVersion, known, now, problems, rates, status, statusAt, totals, verdictNow } from "../../app/state";
+import { incidentLatest, incidentsChanged, inventory, inventoryState, inventoryVersion, known, now, problems, rates, status, statusAt, totals, verdictNow } from "../../app/state";
 import { incidentFrom, type Incident } from "../../lib/incidents";
 import { age, ageShort, brief, clock, count } from "../../lib/format";
 import { hookSummary, lostOf, sum } from "../../lib/health";
@@ -32,7 +32,7 @@ function Verdict() {
       <span class="verdict-mark"><Icon name={v.tone === "incident" ? "incidents" : v.tone} size={28} /></span>
       <div>
         <h1><T s={v.title} /></h1>
-        <p><T s={v.detail} /></p>
+        <p>{v.tone === "incident" && incidentLatest.value ? <a href={href(`/incidents/${incidentLatest.value.id}`)}><T s={v.detail} max={400} /></a> : <T s={v.detail} />}</p>
       </div>
       {statusAt.value > 0 && <p class="asof">as of <time>{clock(statusAt.value)}</time></p>}
     </section>
