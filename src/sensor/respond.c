@@ -300,6 +300,18 @@ static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *res
         e->busy = busy;
 }
 
+/* What it has refused until now. */
+static void add_refused(BhRespond *r, const BhEntry *e, json_t *detail) {
+        guint64 packets, bytes, calls, acts, untold;
+
+        if (e->state != BH_RESPONSE_STATE_ACTIVE)
+                return;
+        if (r->enforce && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls))
+                json_object_set_new(detail, "refused", json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls));
+        if (e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
+                json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
+}
+
 static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
         g_autoptr(GError) error = NULL;
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
@@ -307,6 +319,7 @@ static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *
         g_auto(Held) held = { 0 };
 
         bh_respond_tell_refused(r);
+        add_refused(r, e, e->detail); /* the kernel forgets it with the response */
         e->state = state;
         if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error)) {
                 bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
@@ -501,17 +514,9 @@ json_t *bh_respond_list(BhRespond *r) {
         g_mutex_lock(&r->lock);
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
-                guint64 packets, bytes, calls;
-                json_t *one = bh_entry_tell(e), *detail = json_object_get(one, "detail");
+                json_t *one = bh_entry_tell(e);
 
-                if (e->state == BH_RESPONSE_STATE_ACTIVE && r->enforce && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls)) {
-                        json_t *refused = json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls);
-
-                        json_object_set_new(detail, "refused", refused);
-                }
-                guint64 acts, untold;
-                if (e->state == BH_RESPONSE_STATE_ACTIVE && e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
-                        json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
+                add_refused(r, e, json_object_get(one, "detail"));
                 json_array_append_new(list, one);
         }
         g_mutex_unlock(&r->lock);
