@@ -17,6 +17,8 @@ BH_FINDING("writes_forgotten", "Files written by processes that ended unseen", "
 BH_FINDING("evidence_broken", "Chain of evidence was tampered with", "critical")
 BH_FINDING("response_blocked", "Blocked", "warning")
 BH_FINDING("response_lost", "Container is not held any more", "critical")
+BH_FINDING("response_gap", "Container was not held for a while", "warning")
+BH_FINDING("response_strays", "Processes left a held container", "warning")
 BH_FINDING("keeper_lost", "Denials of files were not in force", "critical")
 BH_FINDING("keeper_stuck", "Keeper of file denials was started anew", "warning")
 BH_FINDING("policy_limit", "Policy reached its limit", "warning")

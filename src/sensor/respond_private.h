@@ -36,6 +36,12 @@ gboolean bh_respond_denies_files(const BhEntry *e);
 /* Each that is not over; what is called may end it. */
 void bh_respond_each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e));
 
+/* respond_strays.c */
+/* Brings back into the container's cgroup who left it. How many could not be; *brought: so many more were. */
+guint bh_respond_gather(BhRespond *r, const char *container, const char *cgroup, guint *brought);
+/* Kills who left it. How many are still there. */
+guint bh_respond_kill_strays(BhRespond *r, const char *container, const char *cgroup);
+
 /* respond_watch.c */
 /* At the start: what was denied no more while the sensor was away is marked, and told with the first look. */
 void bh_respond_find_unkept(BhRespond *r);
