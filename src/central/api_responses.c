@@ -15,6 +15,23 @@
 
 /* ---- reading ---- */
 
+/* What it refused, as its node told last. Lists do not read it. */
+static void append_refused(GString *out, const char *detail) {
+        json_auto_t *d = detail && *detail ? json_loads(detail, 0, NULL) : NULL;
+        json_t *net = json_object_get(d, "refused");
+
+        if (!d) {
+                bh_json_text(out, "refused", NULL);
+                return;
+        }
+        bh_json_open(out, "refused", '{');
+        bh_json_uint(out, "acts", (guint64) json_integer_value(json_object_get(json_object_get(d, "refused_acts"), "acts")));
+        bh_json_uint(out, "packets", (guint64) json_integer_value(json_object_get(net, "packets")));
+        bh_json_uint(out, "calls", (guint64) json_integer_value(json_object_get(net, "calls")));
+        bh_json_text(out, "last", json_string_value(json_object_get(d, "last_refused")));
+        bh_json_close(out, '}');
+}
+
 void bh_view_response(GString *out, const char *key, const BhStoreResponse *r, gboolean whole) {
         bh_json_open(out, key, '{');
         bh_json_text(out, "id", r->id);
@@ -35,6 +52,7 @@ void bh_view_response(GString *out, const char *key, const BhStoreResponse *r, g
         bh_json_time(out, "until", r->until_ns);
         bh_json_time(out, "created", r->created_ns);
         bh_json_time(out, "changed", r->changed_ns);
+        append_refused(out, r->detail);
         if (whole)
                 bh_json_raw(out, "detail", r->detail && *r->detail ? r->detail : "{}");
         bh_json_close(out, '}');

@@ -124,8 +124,12 @@ static void append_responses(BhStore *s, GString *out, const BhStoreIncident *i,
                         g_ptr_array_add(all, page->rows->pdata[k]);
         }
         g_ptr_array_sort(all, newest_first);
-        for (guint k = 0; k < MIN(all->len, RESPONSES_MAX); k++)
-                bh_view_response(out, NULL, all->pdata[k], FALSE);
+        for (guint k = 0; k < MIN(all->len, RESPONSES_MAX); k++) {
+                const BhStoreResponse *row = all->pdata[k];
+                g_autoptr(BhStoreResponse) whole = bh_store_response(s, row->id, NULL); /* with what it refused */
+
+                bh_view_response(out, NULL, whole ? whole : row, FALSE);
+        }
 }
 
 void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes) {

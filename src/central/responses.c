@@ -10,12 +10,15 @@
 #include "bus/bus.pb-c.h"
 #include "response/response.h"
 
+#define COUNTS_MAX 16384u /* then all are forgotten, and looked at again */
+
 struct BhResponses {
         BhCentral *central;
         GThread *thread;
         GMutex lock;
         GCond moved;
         gint stopping; /* atomic */
+        GHashTable *counts; /* within the lock: response → hash of what it refused as that was told last */
 };
 
 /* ---- orders ---- */
@@ -78,6 +81,29 @@ static GPtrArray *ask(BhResponses *r, const char *node, GBytes *body, GError **e
         return NULL;
 }
 
+/* Of what goes on a node tells again and again; what it refused is kept, and written when it changed. FALSE with *error. */
+static gboolean take_refused(BhResponses *r, const char *node, const char *id, const char *detail, GError **error) {
+        static const char *const names[] = { "refused", "refused_acts", "last_refused", "strays" };
+        json_auto_t *told = json_loads(detail, 0, NULL), *counts = json_object();
+        g_autofree char *key = g_strdup_printf("%s %s", node, id);
+
+        for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+                if (json_object_get(told, names[i]))
+                        json_object_set(counts, names[i], json_object_get(told, names[i]));
+        if (!json_object_size(counts))
+                return TRUE;
+        char *text = json_dumps(counts, JSON_COMPACT | JSON_SORT_KEYS);
+        gpointer hash = GUINT_TO_POINTER(g_str_hash(text ? text : "") | 1);
+        free(text);
+        g_mutex_lock(&r->lock);
+        gboolean same = g_hash_table_lookup(r->counts, key) == hash;
+        if (g_hash_table_size(r->counts) >= COUNTS_MAX)
+                g_hash_table_remove_all(r->counts);
+        g_hash_table_insert(r->counts, g_steal_pointer(&key), hash);
+        g_mutex_unlock(&r->lock);
+        return same || bh_store_response_refused(r->central->store, node, id, counts, error);
+}
+
 /* Stores what a node says; what it says of others' responses has no effect. `only`: of this one alone, whose words go to *state and so on instead. */
 static gboolean take(BhResponses *r, const char *node, GPtrArray *chunks, const char *only, char **state, char **result, char **detail) {
         gboolean found = FALSE;
@@ -104,7 +130,8 @@ static gboolean take(BhResponses *r, const char *node, GPtrArray *chunks, const 
                                 *state = g_strdup(one->state);
                                 *result = g_steal_pointer(&said);
                                 *detail = g_steal_pointer(&touched);
-                        } else if (!bh_store_response_told(r->central->store, node, one->id, one->state, said, m->whole ? NULL : touched, &error)) {
+                        } else if (!bh_store_response_told(r->central->store, node, one->id, one->state, said, m->whole ? NULL : touched, &error) ||
+                                   (m->whole && !take_refused(r, node, one->id, touched, &error))) {
                                 bh_error("cannot store what a node says of a response", "node", node, "response", one->id, "error", error->message);
                         }
                 }
@@ -208,6 +235,7 @@ BhResponses *bh_responses_new(BhCentral *c) {
         r->central = c;
         g_mutex_init(&r->lock);
         g_cond_init(&r->moved);
+        r->counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         return r;
 }
 
@@ -229,6 +257,7 @@ void bh_responses_free(BhResponses *r) {
         if (!r)
                 return;
         bh_responses_stop(r);
+        g_hash_table_unref(r->counts);
         g_mutex_clear(&r->lock);
         g_cond_clear(&r->moved);
         g_free(r);

@@ -30,11 +30,12 @@ struct BhSpread {
         GMutex lock;
         GCond moved;
         GThread *thread;
-        gboolean stopping, changed;
+        gboolean stopping;
+        guint64 changes, made; /* how often it changed; at which of them `digest` was made: until they are equal, nobody has it */
+        char *digest;
         GHashTable *nodes; /* name -> Node */
         /* the thread's */
         GBytes *body;
-        char *digest;
         guint64 asked; /* requests made; a node that comes back begins with another number */
 };
 
@@ -59,17 +60,21 @@ static void spread_unref(BhSpread *r) {
         g_free(r);
 }
 
-/* FALSE: not now; logged. */
+/* Within the lock, which it lets go of meanwhile. FALSE: not now; logged. */
 static gboolean renew(BhSpread *r) {
-        g_autofree char *digest = NULL;
-        GBytes *body = r->what.pack(r->data, &digest);
+        char *digest = NULL;
+        guint64 made = r->changes;
 
+        g_mutex_unlock(&r->lock);
+        GBytes *body = r->what.pack(r->data, &digest);
+        g_mutex_lock(&r->lock);
         if (!body)
                 return FALSE;
         g_clear_pointer(&r->body, g_bytes_unref);
         r->body = body;
         g_free(r->digest);
-        r->digest = g_steal_pointer(&digest);
+        r->digest = digest;
+        r->made = made;
         return TRUE;
 }
 
@@ -145,16 +150,11 @@ static void send(BhSpread *r, Node *n, gint64 now_us) {
 static gpointer work(gpointer data) {
         BhSpread *r = data;
 
-        while (!renew(r) && !g_atomic_int_get(&r->stopping))
-                g_usleep(TICK_US);
         g_mutex_lock(&r->lock);
         while (!r->stopping) {
-                if (r->changed) {
-                        r->changed = FALSE;
-                        g_mutex_unlock(&r->lock);
-                        gboolean ok = renew(r);
-                        g_mutex_lock(&r->lock);
-                        r->changed |= !ok;
+                if (r->made != r->changes && !renew(r)) {
+                        g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + TICK_US);
+                        continue;
                 }
 
                 g_auto(GStrv) here = bh_bus_listener_nodes(r->central->bus);
@@ -175,7 +175,7 @@ static gpointer work(gpointer data) {
                         if (to_be_asked(r, n, now_us))
                                 send(r, n, now_us);
                 }
-                if (!r->stopping && !r->changed)
+                if (!r->stopping && r->made == r->changes)
                         g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + TICK_US);
         }
         g_mutex_unlock(&r->lock);
@@ -189,6 +189,7 @@ BhSpread *bh_spread_new(BhCentral *c, const BhSpreadWhat *what, gpointer data) {
         r->central = c;
         r->what = *what;
         r->data = data;
+        r->changes = 1; /* nothing is made yet */
         g_mutex_init(&r->lock);
         g_cond_init(&r->moved);
         r->nodes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, node_free);
@@ -217,7 +218,7 @@ void bh_spread_stop(BhSpread *r) {
         if (!r || !r->thread)
                 return;
         g_mutex_lock(&r->lock);
-        g_atomic_int_set(&r->stopping, TRUE);
+        r->stopping = TRUE;
         g_cond_signal(&r->moved);
         g_mutex_unlock(&r->lock);
         g_thread_join(g_steal_pointer(&r->thread));
@@ -247,9 +248,16 @@ void bh_spread_changed(BhSpread *r) {
         if (!r)
                 return;
         g_mutex_lock(&r->lock);
-        r->changed = TRUE;
+        r->changes++;
         g_cond_signal(&r->moved);
         g_mutex_unlock(&r->lock);
+}
+
+/* What is not made yet, or was another one, is on its way: who asks after a change must not be told that it is there. */
+static const char *state_of(const BhSpread *r, const Node *n) {
+        if (n->pending || r->made != r->changes || g_strcmp0(n->digest, r->digest) != 0)
+                return "sending";
+        return n->refused ? "refused" : n->error ? "failed" : "current";
 }
 
 void bh_spread_append_nodes(BhSpread *r, GString *out) {
@@ -262,7 +270,7 @@ void bh_spread_append_nodes(BhSpread *r, GString *out) {
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &n)) {
                 bh_json_open(out, NULL, '{');
                 bh_json_text(out, "node", n->name);
-                bh_json_text(out, "state", n->pending ? "sending" : n->refused ? "refused" : n->error ? "failed" : "current");
+                bh_json_text(out, "state", state_of(r, n));
                 bh_json_text(out, "error", n->error);
                 bh_json_time(out, "time", n->time_ns);
                 bh_json_close(out, '}');

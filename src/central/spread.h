@@ -32,5 +32,5 @@ char *bh_spread_digest(const GPtrArray *texts);
 void bh_spread_changed(BhSpread *s);
 /* A node has connected: it is sent it anew, as it may be another sensor that lacks it, also where nobody saw the last one go. */
 void bh_spread_node_up(BhSpread *s, const char *node);
-/* "nodes": [{"node", "state": "current" | "sending" | "refused" | "failed", "error", "time"}] of those that are connected. */
+/* "nodes": [{"node", "state": "current" | "sending" | "refused" | "failed", "error", "time"}] of those that are connected. "current": it has what was there at the last bh_spread_changed(). */
 void bh_spread_append_nodes(BhSpread *s, GString *out);

@@ -172,6 +172,31 @@ static void print_containers(const json_t *list) {
         bh_table_print(t);
 }
 
+/* What was done about it, and what that kept from happening. */
+static void print_responses(const json_t *list) {
+        static const char *const headers[] = { "CREATED", "ACTION", "STATE", "CONTAINER", "REFUSES", ">ACTS", ">PACKETS", ">CALLS", "LAST REFUSED", "ACTOR", "REASON", "ID", NULL };
+        g_autoptr(BhTable) t = bh_table_new(headers);
+
+        for (size_t n = json_array_size(list); n-- > 0;) { /* as the timeline: the latest at the bottom */
+                const json_t *r = json_array_get(list, n), *refused = json_object_get(r, "refused");
+                g_autofree char *when = bh_json_when(r, "created"), *deny = some_of(json_object_get(r, "deny"));
+
+                bh_table_cell(t, when, BH_STYLE_DIM);
+                bh_table_cell(t, bh_json_text(r, "action"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(r, "state"), g_str_equal(bh_json_text(r, "state"), "failed") ? BH_STYLE_BAD : BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(r, "container_name"), BH_STYLE_NONE);
+                bh_table_cell(t, *deny ? deny : "-", BH_STYLE_NONE);
+                bh_table_number(t, bh_json_number(refused, "acts"));
+                bh_table_number(t, bh_json_number(refused, "packets"));
+                bh_table_number(t, bh_json_number(refused, "calls"));
+                bh_table_cell(t, *bh_json_text(refused, "last") ? bh_json_text(refused, "last") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(r, "actor"), BH_STYLE_NONE);
+                bh_table_cell(t, *bh_json_text(r, "reason") ? bh_json_text(r, "reason") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(r, "id"), BH_STYLE_DIM);
+        }
+        bh_table_print(t);
+}
+
 /* ---- processes ---- */
 
 #define PROCESSES_SHOWN 256u
@@ -331,6 +356,10 @@ static void print_whole(const json_t *i, const json_t *evidence) {
         if (json_array_size(json_object_get(i, "containers"))) {
                 heading("Containers");
                 print_containers(json_object_get(i, "containers"));
+        }
+        if (json_array_size(json_object_get(i, "responses"))) {
+                heading("Responses");
+                print_responses(json_object_get(i, "responses"));
         }
         print_detail(i);
         print_evidence(i, evidence);

@@ -157,6 +157,7 @@ typedef struct {
         BhEnforceDone done;
         BhBlockDone acts;
         gboolean isolated, frozen, network;
+        guint strays, out; /* who had left its cgroup and was brought back, and who could not be */
         json_t *ways; /* what goes on all the same, a sentence each */
 } Held;
 
@@ -233,9 +234,13 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
                 bh_enforce_clear(r->enforce, cgroup);
         else if (held->network && !bh_enforce_set(r->enforce, cgroup, &rules, &held->done, error))
                 return FALSE;
-        if ((!held->frozen && !thaw) || !bh_respond_is_there(r, cgroup))
+        if (!bh_respond_is_there(r, cgroup))
                 return TRUE;
-        return bh_cgroup_freeze(r->v2, cgroup, held->frozen, error);
+        if ((held->frozen || thaw) && !bh_cgroup_freeze(r->v2, cgroup, held->frozen, error))
+                return FALSE;
+        if (held->frozen || held->isolated)
+                held->out = bh_respond_gather(r, container, cgroup, &held->strays);
+        return TRUE;
 }
 
 /* What goes on all the same, a sentence each. */
@@ -244,10 +249,12 @@ static json_t *open_ways(const BhContainer *c, const Held *held) {
         const char *why = held->done.host_network ? "it has the host's network" : held->done.shared_network ? "it shares its network with other containers"
                           : held->done.no_interfaces && !g_str_equal(c->network_mode, "none") ? "none of its interfaces ends in this network namespace" : NULL;
 
-        if (held->frozen) {
+        if (held->frozen)
                 json_array_clear(open);
+        if (held->out)
+                json_array_append_new(open, json_sprintf("%u of its processes left its control group and cannot be brought back", held->out));
+        if (held->frozen)
                 return open;
-        }
         for (guint i = 0; held->acts.open && i < held->acts.open->len; i++)
                 json_array_append_new(open, json_string(held->acts.open->pdata[i]));
         if (held->network && why)
@@ -277,6 +284,18 @@ static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *res
         e->busy = busy;
 }
 
+/* What it has refused until now. */
+static void add_refused(BhRespond *r, const BhEntry *e, json_t *detail) {
+        guint64 packets, bytes, calls, acts, untold;
+
+        if (e->state != BH_RESPONSE_STATE_ACTIVE)
+                return;
+        if (r->enforce && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls))
+                json_object_set_new(detail, "refused", json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls));
+        if (e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
+                json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
+}
+
 static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
         g_autoptr(GError) error = NULL;
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
@@ -284,6 +303,7 @@ static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *
         g_auto(Held) held = { 0 };
 
         bh_respond_tell_refused(r);
+        add_refused(r, e, e->detail); /* the kernel forgets it with the response */
         e->state = state;
         if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error)) {
                 bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
@@ -357,6 +377,8 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
                 json_object_set(e->detail, "notes", notes);
         json_object_set_new(e->detail, "cgroup", json_string(e->cgroup));
         json_object_set_new(e->detail, "interfaces", json_integer(held.done.interfaces));
+        if (held.strays)
+                json_object_set_new(e->detail, "strays", json_integer(held.strays));
         if (json_array_size(open) && !e->best_effort) {
                 g_autofree char *why = g_strdup_printf("not every way can be closed: %s; nothing was changed, --best-effort does what can be done", json_string_value(json_array_get(open, 0)));
 
@@ -370,15 +392,29 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
 }
 
 /* Unlocked: a runtime takes its time. */
-static gboolean act(BhRespond *r, const BhEntry *e, const BhContainer *c, GError **error) {
+static gboolean act(BhRespond *r, const BhEntry *e, const BhContainer *c, guint *strays, GError **error) {
         gboolean docker = r->docker && g_str_equal(c->runtime, "docker");
         const char *name = bh_response_action_name(e->action);
         g_autoptr(GError) refused = NULL;
+        gboolean kills = e->action == BH_RESPONSE_KILL && r->v2 && *e->cgroup;
 
+        if (kills && bh_respond_is_there(r, e->cgroup)) /* so that they go at once with the others, whatever they fork */
+                bh_respond_gather(r, c->id, e->cgroup, strays);
         if (docker && bh_docker_act(r->docker, c->id, name, DOCKER_MS, &refused) && e->action != BH_RESPONSE_KILL)
                 return TRUE;
-        if (e->action == BH_RESPONSE_KILL) /* whatever the runtime says: what is left of it */
-                return !r->v2 || !*e->cgroup || !bh_respond_is_there(r, e->cgroup) ? !refused || (g_propagate_error(error, g_steal_pointer(&refused)), FALSE) : bh_cgroup_kill(r->v2, e->cgroup, error);
+        if (kills) { /* whatever the runtime says: what is left of it */
+                gboolean there = bh_respond_is_there(r, e->cgroup), ok = !there || bh_cgroup_kill(r->v2, e->cgroup, error);
+                guint left = bh_respond_kill_strays(r, c->id, e->cgroup);
+
+                if (ok && left)
+                        return bh_enforce_fail(error, "%u of its processes, which had left it, are still there after they were killed", left);
+                if (ok && there)
+                        return TRUE;
+                if (!ok)
+                        return FALSE;
+        }
+        if (e->action == BH_RESPONSE_KILL && !refused)
+                return TRUE;
         if (refused)
                 g_propagate_error(error, g_steal_pointer(&refused));
         else
@@ -394,9 +430,12 @@ static json_t *act_new(BhRespond *r, BhEntry *e, BhContainer *c) {
         bh_entry_save(r->dir, e);
         e->busy = TRUE; /* nobody frees it meanwhile */
         g_mutex_unlock(&r->lock);
-        gboolean ok = act(r, e, c, &error);
+        guint strays = 0;
+        gboolean ok = act(r, e, c, &strays, &error);
         g_mutex_lock(&r->lock);
         e->busy = FALSE;
+        if (strays)
+                json_object_set_new(e->detail, "strays", json_integer(strays));
         if (!ok)
                 return fail_entry(r, e, error->message);
         r->done++;
@@ -481,17 +520,9 @@ json_t *bh_respond_list(BhRespond *r) {
         g_mutex_lock(&r->lock);
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
-                guint64 packets, bytes, calls;
-                json_t *one = bh_entry_tell(e), *detail = json_object_get(one, "detail");
+                json_t *one = bh_entry_tell(e);
 
-                if (e->state == BH_RESPONSE_STATE_ACTIVE && r->enforce && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls)) {
-                        json_t *refused = json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls);
-
-                        json_object_set_new(detail, "refused", refused);
-                }
-                guint64 acts, untold;
-                if (e->state == BH_RESPONSE_STATE_ACTIVE && e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
-                        json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
+                add_refused(r, e, json_object_get(one, "detail"));
                 json_array_append_new(list, one);
         }
         g_mutex_unlock(&r->lock);
@@ -580,6 +611,20 @@ static void all_looked(BhRespond *r, const BhEntry *of) {
                         e->looked_us = now;
 }
 
+/* Who leaves a container that is held does not get away, and is told. */
+static void look_for_strays(BhRespond *r, BhEntry *e) {
+        guint brought = 0;
+
+        all_looked(r, e);
+        bh_respond_gather(r, e->container, e->cgroup, &brought);
+        if (brought) {
+                g_autofree char *what = g_strdup_printf("%u of its processes had left its control group, and were brought back", brought);
+
+                json_object_set_new(e->detail, "strays", json_integer(json_integer_value(json_object_get(e->detail, "strays")) + brought));
+                bh_respond_say(r, "response_strays", e, what);
+        }
+}
+
 /* Its container may have been removed, or be there anew. */
 static void look_after(BhRespond *r, BhEntry *e) {
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, e->container);
@@ -605,6 +650,8 @@ static void look_after(BhRespond *r, BhEntry *e) {
                 hold_acts(r, c, e->container, e->cgroup, FALSE, &held, NULL);
                 return;
         }
+        if (id && id == e->cgroup_id && e->action != BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US)
+                look_for_strays(r, e);
         if (!id) {
                 g_autofree char *cgroup = cgroup_of(r, c);
 
@@ -630,10 +677,11 @@ static void look_after(BhRespond *r, BhEntry *e) {
                 e->complained = TRUE;
                 return;
         }
+        gboolean gap = e->cgroup_id && !e->complained; /* else it was said why */
         e->complained = FALSE;
         e->cgroup_id = id;
         bh_entry_save(r->dir, e);
-        bh_respond_say(r, "response_active", e, "is in force again");
+        bh_respond_say(r, gap ? "response_gap" : "response_active", e, gap ? "was not in force from when the container was started anew until now" : "is in force again");
 }
 
 /* Each that is not over. What is called may end it, and then others that ended before may be forgotten: so the table is not walked meanwhile. */
@@ -712,11 +760,17 @@ static void take_up(BhRespond *r, BhEntry *e) {
                 end(r, e, BH_RESPONSE_STATE_FAILED, "the sensor ended while it was carried out: it may or may not have been");
         if (e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !bh_respond_is_there(r, e->cgroup))
                 return;
+        guint64 before = e->cgroup_id;
         e->cgroup_id = id_of(r, e->cgroup);
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &failed)) {
                 e->cgroup_id = 0; /* tried again */
                 bh_error("a response cannot be taken up again", "response", e->id, "error", failed->message);
+                return;
         }
+        if (before != e->cgroup_id)
+                bh_entry_save(r->dir, e);
+        if (before && before != e->cgroup_id)
+                bh_respond_say(r, "response_gap", e, before == BH_ENTRY_ELSEWHERE ? "was not in force from when the machine started until now" : "was not in force: the container was started anew while no sensor ran");
 }
 
 void bh_respond_start(BhRespond *r) {

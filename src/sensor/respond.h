@@ -9,6 +9,8 @@
  * Several responses may hold one container. It is isolated while one isolates, with the allow list of the newest; refused are the peers of all that block; frozen while one freezes. A container
  * that is started again is held again, at the latest BH_RESPOND_TICK_MS after it has its cgroup.
  *
+ * Processes that left the container's control group are brought back into it by what isolates and freezes, and killed by what kills (respond_strays.c).
+ *
  * Never done to: the host; the sensor's own container; containers with the label bulkhead.protected=true, and those of the namespaces kube-system and kube-node-lease.
  *
  * Any thread may call; orders are carried out one at a time. A thread ("bh-respond") looks after time.
@@ -22,6 +24,12 @@
 #define BH_RESPOND_ENDED 256u
 #define BH_RESPOND_HELD 256u /* that go on */
 
+/* A process: its number, and when it began (CLOCK_BOOTTIME ns). */
+typedef struct {
+        gint pid;
+        guint64 start;
+} BhStray;
+
 typedef struct {
         const char *dir;        /* of the files */
         const char *pin_dir;    /* see bh_enforce_open() */
@@ -32,6 +40,8 @@ typedef struct {
         BhContainerTable *containers;
         /* Something about the sensor, as its event: action, sentence, one attribute. Any thread. */
         void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
+        /* New array of BhStray: who is in this container, or came from it, wherever it is now. May wait. NULL: nobody knows. */
+        GArray *(*strays)(const char *container, gpointer data);
         gpointer data;
 } BhRespondConfig;
 

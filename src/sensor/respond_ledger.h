@@ -12,6 +12,8 @@
 #define BH_SNAPSHOT_FILES 64u       /* open ones, of a process */
 #define BH_SNAPSHOT_BYTES (8u << 20) /* of arguments and paths, which the container chose, of all; null stands for those beyond, further processes are counted */
 
+#define BH_ENTRY_ELSEWHERE G_MAXUINT64
+
 typedef struct {
         char *id, *container, *name, *reason, *actor, *result, *cgroup; /* never NULL */
         BhResponseAction action;
@@ -22,8 +24,8 @@ typedef struct {
         gboolean best_effort;
         json_t *detail;
         GArray *bound; /* BhBound: addresses of names; NULL: none */
+        guint64 cgroup_id; /* in which it is in force; 0: in none; kept as of this boot, BH_ENTRY_ELSEWHERE: of another */
         /* not kept */
-        guint64 cgroup_id;
         gint64 looked_us; /* when the paths that it names were looked at last */
         gboolean busy, complained;
         guint64 programs; /* refused for their content, that were told */

@@ -63,6 +63,11 @@ json_t *bh_respond_names_status(BhRespond *r);
 /* What goes on all the same, and what is to be known. */
 void bh_respond_names_ways(const BhRespond *r, const BhEntry *e, json_t *ways);
 void bh_respond_names_note(const BhEntry *e, json_t *notes);
+/* respond_strays.c */
+/* Brings back into the container's cgroup who left it. How many could not be; *brought: so many more were. */
+guint bh_respond_gather(BhRespond *r, const char *container, const char *cgroup, guint *brought);
+/* Kills who left it. How many are still there. */
+guint bh_respond_kill_strays(BhRespond *r, const char *container, const char *cgroup);
 
 /* respond_watch.c */
 /* At the start: what was denied no more while the sensor was away is marked, and told with the first look. */

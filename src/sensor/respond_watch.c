@@ -191,10 +191,12 @@ void bh_respond_tell_refused(BhRespond *r) {
                 g_autofree char *id = g_strndup(key, (gsize) (text - (char *) key)), *what = *n > 1 ? g_strdup_printf("%s, %u times", text + 1, *n) : g_strdup(text + 1);
                 BhEntry *e = g_hash_table_lookup(r->entries, id);
 
-                if (e)
+                if (e) {
+                        json_object_set_new(e->detail, "last_refused", json_string(what)); /* escaped: valid UTF-8 */
                         bh_respond_say(r, "response_blocked", e, what);
-                else if (r->c.say)
+                } else if (r->c.say) {
                         r->c.say("response_blocked", what, "response", id, r->c.data);
+                }
         }
         g_hash_table_remove_all(r->told);
 }

@@ -14,6 +14,48 @@ static void on_say(const char *action, const char *message, const char *key, con
                 bh_pipeline_say(s->pipeline, action, message, key, value, NULL);
 }
 
+typedef struct {
+        BhSensor *sensor;
+        const char *container;
+        GArray *out;
+        guint64 last; /* the cgroup that was asked for last, and what it was */
+        gboolean was;
+} Strays;
+
+static gboolean is_of(Strays *s, guint64 cgroup) {
+        g_auto(BhContainerLookup) l = { 0 };
+
+        if (cgroup == s->last)
+                return s->was;
+        bh_container_table_lookup(s->sensor->containers, cgroup, &l);
+        s->last = cgroup;
+        s->was = l.container && g_str_equal(l.container->id, s->container);
+        return s->was;
+}
+
+static gboolean add_stray(const struct bh_process_view *v, gpointer data) {
+        const BhStray stray = { .pid = (gint) v->pid, .start = v->start };
+        Strays *s = data;
+
+        if (is_of(s, v->origin ? v->origin : v->cgroup))
+                g_array_append_val(s->out, stray);
+        return TRUE;
+}
+
+static void find_strays(gpointer data) {
+        bh_process_each(((Strays *) data)->sensor->processes, add_stray, data);
+}
+
+/* Who was in another container first is that one's. */
+static GArray *on_strays(const char *container, gpointer data) {
+        BhSensor *s = data;
+        Strays strays = { .sensor = s, .container = container, .out = g_array_new(FALSE, FALSE, sizeof(BhStray)) };
+
+        if (g_atomic_int_get(&s->piped))
+                bh_pipeline_call(s->pipeline, find_strays, &strays);
+        return strays.out;
+}
+
 void bh_sensor_open_respond(BhSensor *s) {
         g_autofree char *dir = g_build_filename(s->options.data_dir, "responses", NULL), *pins = g_build_filename(s->options.run_dir, "enforce", NULL);
         g_autofree char *acts = g_build_filename(s->options.run_dir, "block", NULL);
@@ -28,6 +70,7 @@ void bh_sensor_open_respond(BhSensor *s) {
                 .names_problem = s->options.no_inspector ? "the sensor was told to run no inspector, which reads DNS" : !bh_kinds_has(&s->options.events, BH_EV_DNS) ? "the sensor was told to leave dns events out" : NULL,
                 .containers = s->containers,
                 .say = on_say,
+                .strays = on_strays,
                 .data = s,
         };
 

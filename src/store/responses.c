@@ -201,3 +201,27 @@ gboolean bh_store_response_told(BhStore *s, const char *node, const char *id, co
 
         return bh_store_begin(s, error) && bh_store_end(s, told(s, node, id, state, result, kept, error), error);
 }
+
+/* Within a transaction. What is there but the counts stays as it is. */
+static gboolean add_refused(BhStore *s, const char *node, const char *id, json_t *counts, GError **error) {
+        BhDbStmt *st = bh_db_query(s->writer, error, "SELECT detail FROM responses WHERE id = ? AND node = ? AND state = 'active'", "tt", id, node);
+        BhDbStep step = st ? bh_db_step(st, error) : BH_DB_FAILED;
+        g_autofree char *before = step == BH_DB_ROW ? bh_db_text(st, 0) : NULL;
+
+        bh_db_done(st);
+        if (step != BH_DB_ROW)
+                return step == BH_DB_DONE;
+        json_auto_t *detail = json_loads(before, 0, NULL);
+        if (!json_is_object(detail) || json_object_update(detail, counts))
+                return TRUE;
+        char *after = json_dumps(detail, JSON_COMPACT | JSON_ENSURE_ASCII);
+        gboolean same = !after || strlen(after) > DETAIL_MAX || g_str_equal(after, before);
+        gboolean ok = same || (bh_db_run(s->writer, error, "UPDATE responses SET detail = ? WHERE id = ?", "tt", bh_store_clean_json(s, after, "{}"), id) &&
+                               bh_store_log(s, BH_STORE_CHANGE_RESPONSE, id, NULL, error));
+        free(after);
+        return ok;
+}
+
+gboolean bh_store_response_refused(BhStore *s, const char *node, const char *id, json_t *counts, GError **error) {
+        return bh_store_begin(s, error) && bh_store_end(s, add_refused(s, node, id, counts, error), error);
+}

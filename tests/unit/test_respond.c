@@ -4,7 +4,9 @@
 
 #include <arpa/inet.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sensor/block.h"
@@ -488,7 +490,101 @@ static void programs_are_looked_up_in_no_other_root(Node *n, gconstpointer unuse
         until_said(n, "response_active ");
         g_assert_cmpint(unlink(root), ==, 0);
         g_assert_cmpint(g_mkdir_with_parents(root, 0700), ==, 0);
-        until_said(n, "response_active response_active ");
+        until_said(n, "response_active response_gap ");
+}
+
+/* What was not in force while no sensor ran is said by the next one; what was is not. */
+static void a_gap_is_said(Node *n, gconstpointer unused) {
+        const BhOrder o = { .id = "0000000000000000000000000000000a", .action = "isolate", .container = ID };
+        g_autofree char *cgroup = g_build_filename(n->v2, CGROUP, NULL), *before = g_build_filename(n->v2, "before", NULL), *file = g_build_filename(n->ledger, "0000000000000000000000000000000a.json", NULL);
+        BhRespond *r = begin(n);
+
+        json_auto_t *told = bh_respond_order(r, &o);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        bh_respond_free(r);
+        bh_respond_free(begin(n));
+        g_assert_cmpstr(n->said->str, ==, "response_active ");
+        g_assert_cmpint(rename(cgroup, before), ==, 0);
+        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
+        bh_respond_free(begin(n));
+        g_assert_cmpstr(n->said->str, ==, "response_active response_gap ");
+        /* another boot, and the container is there later than the sensor */
+        json_auto_t *kept = json_load_file(file, 0, NULL);
+        json_object_set_new(kept, "boot", json_string("another"));
+        g_assert_cmpint(json_dump_file(kept, file, 0), ==, 0);
+        remove_tree(cgroup);
+        r = begin(n);
+        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
+        until_said(n, "response_active response_gap response_gap ");
+        bh_respond_free(r);
+}
+
+static GArray *strays(const char *container, gpointer data) {
+        GArray *out = g_array_new(FALSE, FALSE, sizeof(BhStray));
+        const BhStray *all = data;
+
+        g_assert_cmpstr(container, ==, ID);
+        for (; all->pid; all++)
+                g_array_append_val(out, *all);
+        return out;
+}
+
+/* A child that does nothing. */
+static pid_t sleeper(void) {
+        pid_t pid = fork();
+
+        if (pid)
+                return pid;
+        for (;;)
+                pause();
+}
+
+static void is_at(Node *n, pid_t pid, const char *start, const char *cgroup) {
+        g_autofree char *stat = g_strdup_printf("%d/stat", pid), *group = g_strdup_printf("%d/cgroup", pid);
+        g_autofree char *text = g_strdup_printf("%d (a) (b) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %s 0\n", pid, start), *path = g_strdup_printf("4:memory:/x\n0::%s\n", cgroup);
+
+        put(n->proc, stat, text);
+        put(n->proc, group, path);
+}
+
+/* Who left the cgroup is brought back by what holds it, and killed by what kills it; never another process with its number, and nobody who is in it. */
+static void who_left_is_brought_back_or_killed(Node *n, gconstpointer unused) {
+        const BhOrder held = { .id = "0000000000000000000000000000000b", .action = "isolate", .container = ID }, killed = { .id = "0000000000000000000000000000000c", .action = "kill", .container = ID };
+        const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
+        pid_t left = sleeper(), other = sleeper(), inside = sleeper();
+        BhStray all[] = { { left, 7 * tick + 1 }, { other, 7 * tick }, { inside, 7 * tick }, { 1, 0 }, { getpid(), 0 }, { 0, 0 } };
+        g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL), *text = NULL, *expected = g_strdup_printf("%d", left);
+        int status;
+
+        is_at(n, left, "7", "/elsewhere");
+        is_at(n, other, "8", "/elsewhere");
+        is_at(n, inside, "7", CGROUP "/below");
+        put(n->v2, CGROUP "/cgroup.procs", "");
+        n->config.strays = strays;
+        n->config.data = all;
+        n->config.say = NULL;
+        BhRespond *r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &held);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_assert_cmpint(json_integer_value(json_object_get(json_object_get(told, "detail"), "strays")), ==, 1);
+        g_assert_true(g_file_get_contents(procs, &text, NULL, NULL));
+        g_assert_cmpstr(text, ==, expected);
+        /* killed: the stand-in of a cgroup kills nobody, so who is in it lives */
+        put(n->v2, CGROUP "/cgroup.procs", "");
+        put(n->v2, CGROUP "/cgroup.kill", "");
+        g_assert_cmpint(g_unlink(procs), ==, 0); /* it cannot be brought back */
+        json_auto_t *done = bh_respond_order(r, &killed);
+        bh_respond_free(r);
+        g_assert_cmpint(waitpid(left, &status, 0), ==, left);
+        g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        g_assert_cmpint(waitpid(other, &status, WNOHANG), ==, 0);
+        g_assert_cmpint(waitpid(inside, &status, WNOHANG), ==, 0);
+        g_assert_cmpstr(text_at(done, "state"), ==, "failed"); /* as the stand-in of /proc tells, it is still there */
+        g_assert_nonnull(strstr(text_at(done, "result"), "still there"));
+        for (guint i = 1; i < 3; i++) {
+                kill(all[i].pid, SIGKILL);
+                waitpid(all[i].pid, &status, 0);
+        }
 }
 
 /* ---- names of DNS */
@@ -699,6 +795,8 @@ int main(int argc, char **argv) {
         TEST(names_are_allowed_by_their_name_servers_alone);
         TEST(addresses_go_when_their_time_is_over);
         TEST(more_addresses_than_there_is_room_for_are_said);
+        TEST(a_gap_is_said);
+        TEST(who_left_is_brought_back_or_killed);
         TEST(an_answer_is_always_given);
         return g_test_run();
 }

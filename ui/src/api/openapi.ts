@@ -455,6 +455,12 @@ export type Response = {
   until: string | null;
   created: Time;
   changed: Time;
+  refused: {
+    acts: number;
+    packets: number;
+    calls: number;
+    last: string | null;
+  } | null;
   detail?: Record<string, unknown>;
 };
 

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes that came from a container and are in its control group no more: who may write to the hierarchy can leave it, whatever else it did to be forgotten (double fork, setsid, the namespaces of
+ * the node). What holds a container holds a control group, so they are brought back into it; who cannot be is killed with the rest, or said to be open.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "respond_private.h"
+
+#define ROUNDS 64u       /* each finds what was forked during the one before */
+#define ROUND_US 5000    /* until the process table has been told of those */
+#define NS_PER_S G_GUINT64_CONSTANT(1000000000)
+
+/* Alive, and that very process, looked at behind a descriptor that stays with it: TRUE, and where it is in the version 2 hierarchy (caller frees; NULL: in none). */
+static gboolean where_is(const BhRespond *r, const BhStray *s, char **cgroup) {
+        g_autofree char *stat = g_strdup_printf("%s/%d/stat", r->proc, s->pid), *path = g_strdup_printf("%s/%d/cgroup", r->proc, s->pid);
+        g_autofree char *text = bh_file_read(AT_FDCWD, stat, 4096, NULL, NULL, NULL), *groups = NULL;
+        char *at = text ? strrchr(text, ')') : NULL, *line;
+        unsigned long long start;
+        char state;
+
+        if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state, &start) != 2)
+                return FALSE;
+        if (state == 'Z' || state == 'X' || start != s->start / (NS_PER_S / (guint64) sysconf(_SC_CLK_TCK)))
+                return FALSE;
+        if (!(groups = bh_file_read(AT_FDCWD, path, 65536, NULL, NULL, NULL)))
+                return FALSE;
+        line = g_str_has_prefix(groups, "0::") ? groups : strstr(groups, "\n0::");
+        *cgroup = NULL;
+        if (line) {
+                line = strchr(line, '/');
+                *cgroup = line ? g_strndup(line, strcspn(line, "\n")) : NULL;
+        }
+        return TRUE;
+}
+
+static gboolean is_below(const char *path, const char *cgroup) {
+        gsize len = strlen(cgroup);
+
+        return path && g_str_has_prefix(path, cgroup) && (!path[len] || path[len] == '/');
+}
+
+/* Those that are out of it now. */
+static GArray *list_strays(BhRespond *r, const char *container, const char *cgroup) {
+        GArray *out = g_array_new(FALSE, FALSE, sizeof(BhStray));
+        g_autoptr(GHashTable) in = g_hash_table_new(NULL, NULL);
+        g_autoptr(GArray) all = r->c.strays ? r->c.strays(container, r->c.data) : NULL, pids = all && all->len ? bh_cgroup_pids(r->v2, cgroup, G_MAXUINT) : NULL;
+
+        for (guint i = 0; pids && i < pids->len; i++)
+                g_hash_table_add(in, GINT_TO_POINTER(g_array_index(pids, gint, i)));
+        for (guint i = 0; all && i < all->len; i++) {
+                const BhStray *s = &g_array_index(all, BhStray, i);
+                g_autofree char *at = NULL;
+
+                if (s->pid > 1 && s->pid != getpid() && !g_hash_table_contains(in, GINT_TO_POINTER(s->pid)) && where_is(r, s, &at) && !is_below(at, cgroup))
+                        g_array_append_val(out, *s);
+        }
+        return out;
+}
+
+/* With a descriptor of that very process, so that no other is meant. */
+static gboolean with_process(BhRespond *r, const BhStray *s, gboolean (*call)(BhRespond *r, const BhStray *s, int pidfd, int procs), int procs) {
+        g_auto(BhFd) pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
+        g_autofree char *at = NULL;
+
+        return pidfd >= 0 && where_is(r, s, &at) && call(r, s, pidfd, procs);
+}
+
+/* The pid is its own for as long as it lives: one that ended in between is in the kernel's hands, and its number is not given out again at once. */
+static gboolean bring_back(BhRespond *r, const BhStray *s, int pidfd, int procs) {
+        g_autofree char *text = g_strdup_printf("%d", s->pid);
+
+        return write(procs, text, strlen(text)) == (gssize) strlen(text);
+}
+
+static gboolean end_it(BhRespond *r, const BhStray *s, int pidfd, int procs) {
+        return syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
+}
+
+guint bh_respond_gather(BhRespond *r, const char *container, const char *cgroup, guint *brought) {
+        g_autofree char *path = g_build_filename(r->v2, cgroup, "cgroup.procs", NULL);
+        g_auto(BhFd) procs = open(path, O_WRONLY | O_CLOEXEC);
+        guint left = 0;
+
+        for (guint round = 0; procs >= 0 && round < ROUNDS; round++) {
+                g_autoptr(GArray) strays = list_strays(r, container, cgroup);
+                guint n = 0;
+
+                left = strays->len;
+                for (guint i = 0; i < strays->len; i++)
+                        n += with_process(r, &g_array_index(strays, BhStray, i), bring_back, procs);
+                *brought += n;
+                if (!n)
+                        break;
+                g_usleep(ROUND_US);
+        }
+        return left;
+}
+
+guint bh_respond_kill_strays(BhRespond *r, const char *container, const char *cgroup) {
+        guint left = 0;
+
+        for (guint round = 0; round < ROUNDS; round++) {
+                g_autoptr(GArray) strays = list_strays(r, container, cgroup);
+
+                if (!(left = strays->len))
+                        break;
+                for (guint i = 0; i < strays->len; i++)
+                        with_process(r, &g_array_index(strays, BhStray, i), end_it, -1);
+                g_usleep(ROUND_US);
+        }
+        return left;
+}
