@@ -348,7 +348,7 @@ def check(i, names, order, rules, entry):
     return serious
 
 
-@pytest.mark.deadline(400)
+@pytest.mark.deadline(460)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_is_one_incident(world, attack):
     acts, order, rules, entry = ATTACKS[attack]
