@@ -96,12 +96,19 @@ static gboolean take_refused(BhResponses *r, const char *node, const char *id, c
         gpointer hash = GUINT_TO_POINTER(g_str_hash(text ? text : "") | 1);
         free(text);
         g_mutex_lock(&r->lock);
-        gboolean same = g_hash_table_lookup(r->counts, key) == hash;
+        gboolean same = g_hash_table_lookup(r->counts, key) == hash, known = FALSE;
+        g_mutex_unlock(&r->lock);
+        if (same)
+                return TRUE;
+        gboolean ok = bh_store_response_refused(r->central->store, node, id, counts, &known, error);
+        if (!ok || !known) /* a policy's is told by its node, and may come later than this */
+                return ok;
+        g_mutex_lock(&r->lock);
         if (g_hash_table_size(r->counts) >= COUNTS_MAX)
                 g_hash_table_remove_all(r->counts);
         g_hash_table_insert(r->counts, g_steal_pointer(&key), hash);
         g_mutex_unlock(&r->lock);
-        return same || bh_store_response_refused(r->central->store, node, id, counts, error);
+        return TRUE;
 }
 
 /* Stores what a node says; what it says of others' responses has no effect. `only`: of this one alone, whose words go to *state and so on instead. */

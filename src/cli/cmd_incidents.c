@@ -174,7 +174,7 @@ static void print_containers(const json_t *list) {
 
 /* What was done about it, and what that kept from happening. */
 static void print_responses(const json_t *list) {
-        static const char *const headers[] = { "CREATED", "ACTION", "STATE", "CONTAINER", "REFUSES", ">ACTS", ">PACKETS", ">CALLS", "LAST REFUSED", "ACTOR", "REASON", "ID", NULL };
+        static const char *const headers[] = { "CREATED", "ACTION", "STATE", "CONTAINER", "REFUSES", ">ACTS", ">PACKETS", ">CALLS", "ACTOR", "REASON", "ID", NULL };
         g_autoptr(BhTable) t = bh_table_new(headers);
 
         for (size_t n = json_array_size(list); n-- > 0;) { /* as the timeline: the latest at the bottom */
@@ -189,12 +189,18 @@ static void print_responses(const json_t *list) {
                 bh_table_number(t, bh_json_number(refused, "acts"));
                 bh_table_number(t, bh_json_number(refused, "packets"));
                 bh_table_number(t, bh_json_number(refused, "calls"));
-                bh_table_cell(t, *bh_json_text(refused, "last") ? bh_json_text(refused, "last") : "-", BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(r, "actor"), BH_STYLE_NONE);
                 bh_table_cell(t, *bh_json_text(r, "reason") ? bh_json_text(r, "reason") : "-", BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(r, "id"), BH_STYLE_DIM);
         }
         bh_table_print(t);
+        for (size_t n = json_array_size(list); n-- > 0;) {
+                const json_t *r = json_array_get(list, n);
+                g_autofree char *last = bh_json_cell(json_object_get(r, "refused"), "last");
+
+                if (*last)
+                        printf("%s, last: %s\n", bh_json_text(r, "id"), last);
+        }
 }
 
 /* ---- processes ---- */

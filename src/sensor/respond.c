@@ -518,6 +518,7 @@ json_t *bh_respond_list(BhRespond *r) {
         BhEntry *e;
 
         g_mutex_lock(&r->lock);
+        bh_respond_tell_refused(r); /* what is counted has its sentence */
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
                 json_t *one = bh_entry_tell(e);

@@ -14,6 +14,7 @@
 #include "respond_private.h"
 
 #define ROUNDS 64u       /* each finds what was forked during the one before */
+#define GATHER_US (300 * 1000) /* one that leaves again and again holds nobody up for longer: it is looked for again in a second */
 #define ROUND_US 5000    /* until the process table has been told of those */
 #define NS_PER_S G_GUINT64_CONSTANT(1000000000)
 
@@ -86,9 +87,10 @@ static gboolean end_it(BhRespond *r, const BhStray *s, int pidfd, int procs) {
 guint bh_respond_gather(BhRespond *r, const char *container, const char *cgroup, guint *brought) {
         g_autofree char *path = g_build_filename(r->v2, cgroup, "cgroup.procs", NULL);
         g_auto(BhFd) procs = open(path, O_WRONLY | O_CLOEXEC);
+        gint64 until = g_get_monotonic_time() + GATHER_US;
         guint left = 0;
 
-        for (guint round = 0; procs >= 0 && round < ROUNDS; round++) {
+        for (guint round = 0; procs >= 0 && round < ROUNDS && g_get_monotonic_time() < until; round++) {
                 g_autoptr(GArray) strays = list_strays(r, container, cgroup);
                 guint n = 0;
 

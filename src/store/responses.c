@@ -203,12 +203,13 @@ gboolean bh_store_response_told(BhStore *s, const char *node, const char *id, co
 }
 
 /* Within a transaction. What is there but the counts stays as it is. */
-static gboolean add_refused(BhStore *s, const char *node, const char *id, json_t *counts, GError **error) {
+static gboolean add_refused(BhStore *s, const char *node, const char *id, json_t *counts, gboolean *known, GError **error) {
         BhDbStmt *st = bh_db_query(s->writer, error, "SELECT detail FROM responses WHERE id = ? AND node = ? AND state = 'active'", "tt", id, node);
         BhDbStep step = st ? bh_db_step(st, error) : BH_DB_FAILED;
         g_autofree char *before = step == BH_DB_ROW ? bh_db_text(st, 0) : NULL;
 
         bh_db_done(st);
+        *known = step == BH_DB_ROW;
         if (step != BH_DB_ROW)
                 return step == BH_DB_DONE;
         json_auto_t *detail = json_loads(before, 0, NULL);
@@ -222,6 +223,6 @@ static gboolean add_refused(BhStore *s, const char *node, const char *id, json_t
         return ok;
 }
 
-gboolean bh_store_response_refused(BhStore *s, const char *node, const char *id, json_t *counts, GError **error) {
-        return bh_store_begin(s, error) && bh_store_end(s, add_refused(s, node, id, counts, error), error);
+gboolean bh_store_response_refused(BhStore *s, const char *node, const char *id, json_t *counts, gboolean *known, GError **error) {
+        return bh_store_begin(s, error) && bh_store_end(s, add_refused(s, node, id, counts, known, error), error);
 }

@@ -56,5 +56,5 @@ gboolean bh_store_response_release(BhStore *s, const char *id, const BhStoreAudi
  * What the node says of it. Only of a node's own; nothing happens when it is unknown, or as it was. `detail` NULL: as it was. What has ended stays so.
  */
 gboolean bh_store_response_told(BhStore *s, const char *node, const char *id, const char *state, const char *result, const char *detail, GError **error);
-/* Puts these members into the detail of one that goes on, if they are not so already; the rest of it stays. Only of a node's own. */
-gboolean bh_store_response_refused(BhStore *s, const char *node, const char *id, json_t *counts, GError **error);
+/* Puts these members into the detail of one that goes on, if they are not so already; the rest of it stays. Only of a node's own. *known: there is such a one. */
+gboolean bh_store_response_refused(BhStore *s, const char *node, const char *id, json_t *counts, gboolean *known, GError **error);

