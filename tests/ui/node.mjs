@@ -88,6 +88,10 @@ export class Node {
       this.#send([[1, CHUNK], [2, stream], [5, Node.#batch(batch)], [7, dropped]]);
     }
   }
+  /* Batches that each listener takes now. */
+  get room() {
+    return Math.min(...[...this.#live.values()].map((l) => l.credit));
+  }
   get listeners() {
     return this.#live.size;
   }
@@ -121,7 +125,7 @@ export class Node {
 
   #until(test) {
     return new Promise((ok, no) => {
-      const timer = setTimeout(() => no(new Error(`${this.name}: the central did not answer within 10 s`)), 10_000);
+      const timer = setTimeout(() => no(new Error(`${this.name}: the central did not answer within 40 s`)), 40_000);
       this.#waiting.push({ test, ok: (f) => { clearTimeout(timer); ok(f); } });
     });
   }

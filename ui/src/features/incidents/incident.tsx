@@ -2,7 +2,7 @@
 /* One incident: what happened in words, as a picture and step by step; the step that is chosen, down to the event as it was recorded; and what can be done. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Finding } from "../../api/openapi";
-import { address, get, post, sentence } from "../../api/client";
+import { get, post, sentence } from "../../api/client";
 import { go, href, patch, route } from "../../app/router";
 import { incidentsChanged, mayAct, me, now } from "../../app/state";
 import { age, count } from "../../lib/format";
@@ -212,7 +212,6 @@ export function IncidentPage({ id }: { id: string }) {
               <button type="button" class="menu-item" onClick={() => { close(); save(`incident-${i.id}.md`, "text/markdown", reportOf(i)); }}><Icon name="audit" />Report (Markdown)</button>
               <button type="button" class="menu-item" onClick={() => { close(); void get<unknown>(`/incidents/${id}`).then((v) => save(`incident-${i.id}.json`, "application/json", JSON.stringify(v, null, 2) + "\n"), (e: unknown) => setSaid(sentence(e))); }}><Icon name="copy" />JSON</button>
               <button type="button" class="menu-item" onClick={() => { close(); void exceptions(); }}><Icon name="policies" />Exceptions (rules)</button>
-              {may && <a class="menu-item" href={address("/evidence/export", { incident: id })} download={`incident-${i.id}-evidence.tar`} onClick={close}><Icon name="down" />Evidence (archive)</a>}
             </>}
           </Menu>
         </div>
