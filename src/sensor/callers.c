@@ -16,7 +16,7 @@
 
 #define SETTLE_US 1000 /* in which a program that runs comes to its end */
 #define LATE_US (BH_CALLERS_WINDOW_US * 3 / 2)
-#define ENOUGH_NS 3e7  /* of the share, to begin again */
+#define ENOUGH_NS 5e6  /* of the share, to begin again */
 
 struct BhCallers {
         BhHooks *hooks;

@@ -4,7 +4,8 @@
  *
  * The program is attached to the entry of every system call of the machine, so it is there in turns: for BH_CALLERS_SHORT windows each BH_CALLERS_PAUSE_US, and
  * without a pause while there is something to learn (`seen` says so) or somebody asked for it (bh_callers_wake()). Always it may take BH_CALLERS_SHARE of one CPU, by what a call was measured to
- * cost: where calls are so many that it would take more, it is attached for a smaller part of the time. While it is detached no call pays anything.
+ * cost: where calls are so many that it would take more, it is attached for a smaller part of the time, also while it learns, and of no second for more than two seconds' share and the window that goes
+ * over it. So what learns is never dearer than that, and learns all the same: a program counts by the windows that were seen of it. While it is detached no call pays anything.
  *
  * Bounds: BH_CALLERS_MAX executables between two clearings (BH_CALLERS_PHASE windows); calls of others are counted (`full`). Of the order of calls a window has the first
  * BH_CALLERS_ORDER of one thread.
@@ -21,7 +22,7 @@
 #define BH_CALLERS_PHASE 50u
 #define BH_CALLERS_PAUSE_US (30 * G_USEC_PER_SEC)
 #define BH_CALLERS_SHARE 0.01      /* of one CPU */
-#define BH_CALLERS_BURST_NS 1e8    /* that it may have at once after it had none */
+#define BH_CALLERS_BURST_NS 1e7    /* that it may have at once after it had none: a second's share */
 #define BH_CALLERS_SEEN_NS 90.0    /* what a call costs more while the program is attached */
 #define BH_CALLERS_COUNTED_NS 40.0 /* and more, if it is a container's */
 

@@ -86,6 +86,25 @@ static pid_t begin_calls(gboolean inside) {
         }
 }
 
+/* Up to a million calls a second, with pauses in which others come to their turn. */
+static pid_t begin_flood(void) {
+        pid_t pid = fork();
+
+        g_assert_no_errno(pid);
+        if (pid)
+                return pid;
+
+        g_autofree char *procs = g_build_filename(cgroup_dir, "cgroup.procs", NULL);
+        int fd = open(procs, O_WRONLY | O_CLOEXEC);
+        if (fd < 0 || write(fd, "0", 1) != 1)
+                _exit(9);
+        for (;;) {
+                for (guint i = 0; i < 400; i++)
+                        syscall(SYS_getpriority, 0, 0);
+                usleep(200);
+        }
+}
+
 static void end_calls(pid_t pid) {
         int status;
 
@@ -165,8 +184,54 @@ static void calls_are_counted_in_containers_alone_and_only_while_somebody_looks(
         g_mutex_clear(&seen.lock);
 }
 
+static double cost_ns(const BhCallersStats *stats) {
+        return (double) stats->seen * BH_CALLERS_SEEN_NS + (double) stats->counted * BH_CALLERS_COUNTED_NS;
+}
+
+static void what_is_learned_of_many_calls_costs_the_share_from_the_first_second_on(gconstpointer data) {
+        Seen seen = { .more = TRUE };
+        BhCallersStats stats = { 0 };
+        gint64 from, now;
+
+        if (!kernel_use((BhBackend) GPOINTER_TO_INT(data), "chdir"))
+                return;
+        g_assert_no_errno(stat("/proc/self/exe", &self));
+        g_mutex_init(&seen.lock);
+        container_make();
+
+        BhCallers *c = bh_callers_new(kernel_hooks());
+        pid_t flood = begin_flood();
+
+        from = g_get_monotonic_time();
+        bh_callers_start(c, on_window, &seen);
+        do {
+                g_usleep(50000);
+                bh_callers_stats(c, &stats);
+                now = g_get_monotonic_time();
+        } while (!*stats.problem && (now - from < 3 * G_USEC_PER_SEC || stats.windows < 5) && now - from < WAIT_US);
+        g_assert_cmpstr(stats.problem, ==, "");
+        g_assert_cmpuint(stats.windows, >=, 5);
+        g_assert_cmpuint(so_far(&seen).priority, >, 0);
+        /* a window goes on to its end, and is longer where the machine is busy */
+        double window_ns = cost_ns(&stats) / (double) stats.windows, most_ns = 1.5e7 + 1e3 * (double) (now - from) * BH_CALLERS_SHARE + window_ns * (2 + (double) stats.late);
+        g_test_message("%.1f ms in %" G_GINT64_FORMAT " ms, %" G_GUINT64_FORMAT " windows, %" G_GUINT64_FORMAT " times throttled; at most %.1f ms", cost_ns(&stats) / 1e6, (now - from) / 1000, stats.windows,
+                       stats.throttled, most_ns / 1e6);
+        g_assert_cmpfloat(cost_ns(&stats), <=, most_ns);
+
+        bh_callers_free(c);
+        end_calls(flood);
+        for (now = g_get_monotonic_time(); rmdir(cgroup_dir) && g_get_monotonic_time() < now + WAIT_US; g_usleep(5000))
+                ;
+        g_clear_pointer(&cgroup_dir, g_free);
+        g_mutex_clear(&seen.lock);
+}
+
 void callers_add(BhBackend with) {
         g_autofree char *path = g_strdup_printf("/%s/callers/calls_are_counted_in_containers_alone_and_only_while_somebody_looks", bh_backend_name(with));
 
         g_test_add_data_func(path, GINT_TO_POINTER((int) with), calls_are_counted_in_containers_alone_and_only_while_somebody_looks);
+
+        g_autofree char *share = g_strdup_printf("/%s/callers/what_is_learned_of_many_calls_costs_the_share_from_the_first_second_on", bh_backend_name(with));
+
+        g_test_add_data_func(share, GINT_TO_POINTER((int) with), what_is_learned_of_many_calls_costs_the_share_from_the_first_second_on);
 }
