@@ -460,7 +460,7 @@ def runs(name):
 def fights(docker, box):
     """A container whose process forked twice, began a session, left all control groups, and goes on leaving them."""
     b = box("fights", "--pid=host", "--security-opt", "apparmor=unconfined", "-v", "/sys/fs/cgroup:/cg")
-    (b.dir / "away").write_text("while :; do for g in /cg/cgroup.procs /cg/*/cgroup.procs; do echo $$ >$g; done; i=$((i+1)); echo $i >/ctl/count; sleep 0.02; done 2>/dev/null\n")
+    (b.dir / "away").write_text("while :; do for g in /cg/cgroup.procs /cg/*/cgroup.procs; do [ ! -e $g ] || echo $$ >$g; done; i=$((i+1)); echo $i >/ctl/count; sleep 0.02; done 2>/dev/null\n")
     b.run(f"(setsid sh -c 'sh /ctl/away {b.name} & exit' &) ; true")
     yield b
     for p in runs(b.name):
