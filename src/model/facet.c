@@ -301,7 +301,8 @@ BhItem *bh_facets_inherit(BhFacets *f, const BhItem *from) {
         if (g_hash_table_contains(f->items, from))
                 return NULL;
         i = make(from->family, from->actor, from->object, from->detail, from->uid, from->example, from->why, &size);
-        i->flags = (guint16) ((from->flags & (BH_ITEM_LEARNED | BH_ITEM_ACCEPTED | BH_ITEM_FORBIDDEN | BH_ITEM_WILD | BH_ITEM_STARTING | BH_ITEM_NOVEL | BH_ITEM_QUIET)) | BH_ITEM_INHERITED | BH_ITEM_BEFORE);
+        i->flags = (guint16) ((from->flags & (BH_ITEM_LEARNED | BH_ITEM_ACCEPTED | BH_ITEM_FORBIDDEN | BH_ITEM_WILD | BH_ITEM_STARTING | BH_ITEM_NOVEL | BH_ITEM_QUIET)) |
+                              BH_ITEM_INHERITED | BH_ITEM_BEFORE);
         i->first_ns = from->first_ns;
         i->last_ns = from->last_ns;
         i->units = from->units;

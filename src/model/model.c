@@ -415,7 +415,8 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
                         surprise(v, &out, &a);
                         out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
                         /* that others of the version do not do it says more than how seldom such things were seen */
-                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) || (a.family == BH_FAMILY_RATE && is_next_step(v, &a)) : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
+                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) || (a.family == BH_FAMILY_RATE && is_next_step(v, &a))
+                                                                                          : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
                         bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL | (out.quiet ? BH_ITEM_QUIET : 0), BH_ITEM_HELD);
                         v->held--;
                         v->drift += out.kind == BH_VERDICT_DRIFT;
