@@ -252,6 +252,29 @@ static gboolean is_clearing(const BhModelVersion *v, const BhAct *a) {
         return FALSE;
 }
 
+/* The largest class of length is told alone, and anew by each node and start: the parameter is known to be longer. */
+static gboolean is_shorter(const BhModelVersion *v, const BhAct *a) {
+        static const char up_to[] = ", up to ", more[] = ", more than ";
+        const char *end = a->family == BH_FAMILY_PARAMETER ? strstr(a->detail, up_to) : NULL;
+        GHashTableIter it;
+        gpointer p;
+
+        if (!end)
+                return FALSE;
+        const gsize head = (gsize) (end - a->detail);
+        const guint64 bytes = g_ascii_strtoull(end + strlen(up_to), NULL, 10);
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const BhItem *i = p;
+
+                if (i->family != a->family || !(i->flags & BH_ITEM_LEARNED) || !g_str_equal(i->actor, a->actor) || !g_str_equal(i->object, a->object) || strncmp(i->detail, a->detail, head))
+                        continue;
+                if (g_str_has_prefix(i->detail + head, more) || (g_str_has_prefix(i->detail + head, up_to) && g_ascii_strtoull(i->detail + head + strlen(up_to), NULL, 10) > bytes))
+                        return TRUE;
+        }
+        return FALSE;
+}
+
 /* Who creates a file writes it, and writes it anew where it was not removed: one of both that is normal, or was told of this container or as drift, says it. */
 static gboolean is_same_writing(const BhModelVersion *v, const BhAct *a) {
         gboolean creates = g_str_equal(a->detail, "create");
@@ -270,8 +293,8 @@ static gboolean is_quiet(const BhModel *m, const BhModelVersion *v, const BhAct 
                 return TRUE;
         if (risk >= (a->family == BH_FAMILY_EXEC ? BH_MODEL_HASTE : BH_MODEL_GRAVE))
                 return FALSE;
-        return is_loading(a) || is_clearing(v, a) || (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) || (a->family == BH_FAMILY_RATE && is_next_step(v, a)) ||
-               bh_facets_expected(v->facets, a, m->scale) > m->scale->alert_day;
+        return is_loading(a) || is_clearing(v, a) || is_shorter(v, a) || (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) ||
+               (a->family == BH_FAMILY_RATE && is_next_step(v, a)) || bh_facets_expected(v->facets, a, m->scale) > m->scale->alert_day;
 }
 
 static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhAct *a) {
@@ -415,7 +438,7 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
                         surprise(v, &out, &a);
                         out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
                         /* that others of the version do not do it says more than how seldom such things were seen */
-                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) || (a.family == BH_FAMILY_RATE && is_next_step(v, &a))
+                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) || is_shorter(v, &a) || (a.family == BH_FAMILY_RATE && is_next_step(v, &a))
                                                                                           : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
                         bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL | (out.quiet ? BH_ITEM_QUIET : 0), BH_ITEM_HELD);
                         v->held--;

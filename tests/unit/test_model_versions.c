@@ -147,6 +147,35 @@ static void a_rate_of_one_replica_at_the_edge_of_a_step_is_only_looked_at(void) 
         }
 }
 
+/* What a sensor tells of a parameter after its start begins with short values again. */
+static void a_shorter_value_of_a_known_parameter_is_only_looked_at(void) {
+        static const struct { const char *object, *detail; gboolean quiet; } rows[] = {
+                { "GET /find q", "server query text, up to 16 bytes", TRUE },
+                { "GET /find q", "server query text, up to 256 bytes", FALSE },
+                { "GET /find q", "server query text, more than 1024 bytes", FALSE },
+                { "GET /find q", "server query code, up to 16 bytes", FALSE },
+                { "GET /find r", "server query text, up to 16 bytes", FALSE },
+        };
+        g_autoptr(BhModel) m = new_model();
+        BhAct a = { .family = BH_FAMILY_PARAMETER, .actor = "/usr/sbin/nginx", .object = "GET /find q", .detail = "server query text, up to 64 bytes", .count = 1, .first_ns = 10 * SLOT, .last_ns = 10 * SLOT, .replica = 1 };
+
+        bh_model_start(m, "old", 0);
+        for (guint k = 0; k < 5; k++) {
+                a.first_ns = a.last_ns = (10 + 100 * k) * SLOT;
+                bh_model_observe(m, "old", &a);
+        }
+        bh_model_expose(m, "old", 1, DAYS(100));
+        bh_model_lock(m, bh_model_version(m, "old"), BH_MODEL_ALL);
+        for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+                a.object = rows[i].object;
+                a.detail = rows[i].detail;
+                a.first_ns = a.last_ns = (900000 + i) * SLOT;
+                BhVerdict out = bh_model_observe(m, "old", &a);
+                g_assert_cmpint(out.kind, ==, BH_VERDICT_NOVEL);
+                g_assert_cmpint(out.quiet, ==, rows[i].quiet);
+        }
+}
+
 static void what_was_known_before_is_nothing_new_of_the_version(void) {
         g_autoptr(BhModel) m = long_learned(100);
 
@@ -312,6 +341,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model_versions/of_a_version_that_hardly_ran_the_next_knows_no_more", of_a_version_that_hardly_ran_the_next_knows_no_more);
         g_test_add_func("/model_versions/what_all_of_a_deploy_do_is_drift_and_told_together", what_all_of_a_deploy_do_is_drift_and_told_together);
         g_test_add_func("/model_versions/a_rate_of_one_replica_at_the_edge_of_a_step_is_only_looked_at", a_rate_of_one_replica_at_the_edge_of_a_step_is_only_looked_at);
+        g_test_add_func("/model_versions/a_shorter_value_of_a_known_parameter_is_only_looked_at", a_shorter_value_of_a_known_parameter_is_only_looked_at);
         g_test_add_func("/model_versions/what_was_known_before_is_nothing_new_of_the_version", what_was_known_before_is_nothing_new_of_the_version);
         g_test_add_func("/model_versions/a_version_that_has_become_various_is_told_of_four_times", a_version_that_has_become_various_is_told_of_four_times);
         g_test_add_func("/model_versions/what_was_only_looked_at_is_no_finding_of_the_next_version", what_was_only_looked_at_is_no_finding_of_the_next_version);
