@@ -44,7 +44,7 @@ def nodes(build):
 def test_an_attack_over_two_nodes_is_one_incident(build, nodes, tmp_path, backend):
     first, second = nodes
     scratch = "for d in /etc/cron.d; do mount -t tmpfs none $d; done; exec sleep 300"
-    host = subprocess.Popen(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /run; mkdir -p /run/e /run/w; mount -t overlay -o lowerdir=/etc,upperdir=/run/e,workdir=/run/w none /etc; {scratch}"])
+    host = subprocess.Popen(["unshare", "-m", "sh", "-ec", f"mount -t tmpfs none /run; mkdir -p /run/e /run/w; mount -t overlay -o lowerdir=/etc,upperdir=/run/e,workdir=/run/w none /etc; {scratch}"])
     first.engine.docker("network", "create", "-d", "overlay", "--attachable", TAG)
     boxes = []
     try:

@@ -45,7 +45,10 @@ class NameServer:
 
 @pytest.fixture
 def names(listener):  # noqa: F811
-    server = NameServer(listener.sock.getsockname()[0])
+    try:
+        server = NameServer(listener.sock.getsockname()[0])
+    except OSError as e:  # a resolver of the machine's that listens at all addresses
+        pytest.skip(f"nobody else can listen at port 53: {e}")
     yield server
     server.close()
 

@@ -56,7 +56,7 @@ class Play:
         self.docker = stack.enter_context(DockerEnv())
         make_image(self.docker, build)
         # whose /etc the attacker writes to
-        self.node = subprocess.Popen(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /run; mkdir -p /run/e /run/w; mount -t overlay -o lowerdir=/etc,upperdir=/run/e,workdir=/run/w none /etc; {SCRATCH}"],
+        self.node = subprocess.Popen(["unshare", "-m", "sh", "-ec", f"mount -t tmpfs none /run; mkdir -p /run/e /run/w; mount -t overlay -o lowerdir=/etc,upperdir=/run/e,workdir=/run/w none /etc; {SCRATCH}"],
                                      stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
         stack.callback(self.node.wait)
         stack.callback(self.node.kill)

@@ -26,7 +26,9 @@ const ended = async (child, signal) => {
   const over = new Promise((r) => child.on("close", r));
   if (signal) child.kill(signal);
   else child.stdin.end();
+  const late = setTimeout(() => child.kill("SIGKILL"), 90_000); /* whoever does not end keeps nobody waiting */
   await over;
+  clearTimeout(late);
 };
 
 before(async () => {

@@ -6,6 +6,7 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -535,6 +536,7 @@ static pid_t sleeper(void) {
 
         if (pid)
                 return pid;
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing goes on after a test that broke off */
         for (;;)
                 pause();
 }

@@ -248,12 +248,16 @@ async function refresh(signalled: AbortSignal): Promise<void> {
 
 /* An attack that goes on changes its incident many times a second: the pages read it again at most so often. */
 let incidentTimer: ReturnType<typeof setTimeout> | undefined;
+let incidentAsk = 0;
 async function noteIncidents(signalled: AbortSignal): Promise<void> {
+  clearTimeout(incidentTimer);
   incidentTimer = undefined;
+  const mine = ++incidentAsk;
   incidentsChanged.value++;
   try {
     const told = await get<{ total?: number; incidents?: { id?: number; title?: string }[] }>("/incidents", { state: "open", limit: 1, count: "true" }, signalled);
     const latest = told.incidents?.[0];
+    if (mine !== incidentAsk || signalled.aborted) return; /* an older answer may come last */
     batch(() => {
       incidentsOpen.value = Number(told.total ?? -1);
       incidentLatest.value = latest?.id ? { id: latest.id, title: String(latest.title ?? "") } : null;
