@@ -70,6 +70,7 @@ static pid_t begin_calls(gboolean inside) {
         g_assert_no_errno(pid);
         if (pid)
                 return pid;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (inside) {
                 g_autofree char *procs = g_build_filename(cgroup_dir, "cgroup.procs", NULL);
                 int fd = open(procs, O_WRONLY | O_CLOEXEC);

@@ -9,12 +9,14 @@ Prints one "ok", "not ok" or "skip" line per check and ends with "N passed, N fa
 failure. Needs nothing but this tree, a build ($BH_BUILD) and python3. The logs of the sensor go to /out (the VM's log
 folder on the host) where that exists.
 """
+import contextlib
 import glob
 import json
 import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -75,12 +77,21 @@ def say(text):
     print(f"# {time.monotonic():.1f} s: {text}", flush=True)
 
 
+def end_left(proc):
+    """What a program that broke off has left behind holds its output open, and whoever reads that would wait for it."""
+    proc.wait()
+    time.sleep(3)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(proc.pid, signal.SIGKILL)
+
+
 def tap(program):
     """What a TAP producer said: its end, (verdict, title) of each test, and a line with those that took longest."""
     with tempfile.TemporaryFile("w+", errors="replace") as err:
-        proc = subprocess.Popen([program, "--tap"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, text=True, errors="replace")
-        timer = threading.Timer(600, proc.kill)
+        proc = subprocess.Popen([program, "--tap"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, text=True, errors="replace", start_new_session=True)
+        timer = threading.Timer(500, proc.kill)
         timer.start()
+        threading.Thread(target=end_left, args=(proc,), daemon=True).start()
         out, lines, took = [], [], []
         begin = last = time.monotonic()
         for line in proc.stdout:
