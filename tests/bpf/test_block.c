@@ -539,9 +539,10 @@ static void other_acts_are_refused_or_said_to_be_open(void) {
 /* ---- what it costs */
 
 #define ENTRIES 1000u
+#define RUNS 300u
 
 static void run_neighbour(gpointer data) {
-        for (guint i = 0; i < 1000; i++)
+        for (guint i = 0; i < RUNS; i++)
                 assert_ran("path", bh_way_try(0, neighbour), 'n');
 }
 
@@ -550,11 +551,15 @@ static void a_thousand_entries_hinder_nobody_else(void) {
         g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify) bh_deny_free);
         const BhBlockRule rule = { RULE, list };
         const BhBlockSubject subject = { .init_pid = getpid() };
-        int stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
         g_autoptr(GError) error = NULL;
         guint64 n = 0;
 
+        if (backend != chosen) {
+                g_test_skip("done with the backend that this kernel is given");
+                return;
+        }
         make_cgroup();
+        int stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
         for (guint i = 0; i < ENTRIES; i++) {
                 g_autofree char *path = g_strdup_printf("%s/entry-%u", blocked, i), *text = g_strdup_printf("exec:%s", path);
 
@@ -574,7 +579,7 @@ static void a_thousand_entries_hinder_nobody_else(void) {
                 g_test_message("%s: %" G_GUINT64_FORMAT " ns a decision (%" G_GUINT64_FORMAT ")", info.name, (guint64) (info.run_time_ns / info.run_cnt), (guint64) info.run_cnt);
                 n += info.run_cnt;
         }
-        g_assert_cmpuint(n, >=, 1000);
+        g_assert_cmpuint(n, >=, RUNS);
         close(stats);
         bh_block_clear(b, CGROUP);
         for (guint i = 0; i < ENTRIES; i++) {
