@@ -73,28 +73,67 @@ static void parse_options(const char *at, BhLayer *l, GPtrArray *lowers) {
         }
 }
 
-/* "36 35 98:0 / / rw,noatime master:1 - overlay overlay rw,lowerdir=…" */
-static gboolean parse_line(const char *line, BhLayer *out) {
+/* What one line of the kernel's table says: "36 35 98:0 / / rw,noatime master:1 - overlay overlay rw,lowerdir=…". No field has a blank, as these are escaped. */
+typedef struct {
+        const char *dev, *point, *type, *options; /* within the line; dev, point and type end with a blank */
+        gsize dev_len, point_len, type_len;
+} Mount;
+
+/* The field at *at, which goes behind it. FALSE: the line is over. */
+static gboolean field(const char **at, const char *end, const char **begin, gsize *len) {
+        const char *blank = memchr(*at, ' ', (gsize) (end - *at));
+
+        if (!blank)
+                return FALSE;
+        *begin = *at;
+        *len = (gsize) (blank - *at);
+        *at = blank + 1;
+        return TRUE;
+}
+
+static gboolean is_text(const char *begin, gsize len, const char *text) {
+        return len == strlen(text) && memcmp(begin, text, len) == 0;
+}
+
+static gboolean parse_line(const char *line, Mount *out) {
+        const char *at = line, *end = strchrnul(line, '\n'), *other;
+        gsize len;
+
+        if (!field(&at, end, &other, &len) || !field(&at, end, &other, &len) || !field(&at, end, &out->dev, &out->dev_len) || !field(&at, end, &other, &len) ||
+            !field(&at, end, &out->point, &out->point_len))
+                return FALSE;
+        do {
+                if (!field(&at, end, &other, &len))
+                        return FALSE;
+        } while (!is_text(other, len, "-"));
+        if (!field(&at, end, &out->type, &out->type_len) || !field(&at, end, &other, &len))
+                return FALSE;
+        out->options = at;
+        return is_text(out->type, out->type_len, "overlay");
+}
+
+/* Whether that line is about "/". */
+static gboolean is_root(const char *line) {
+        const char *at = line, *end = strchrnul(line, '\n'), *begin = line;
+        gsize len = 0;
+
+        for (guint i = 0; i < 5; i++)
+                if (!field(&at, end, &begin, &len))
+                        return FALSE;
+        return is_text(begin, len, "/");
+}
+
+static const char *next_line(const char *line) {
+        const char *end = strchrnul(line, '\n');
+
+        return *end ? end + 1 : end;
+}
+
+static gboolean take_layer(const Mount *mount, BhLayer *out) {
         g_autoptr(GPtrArray) lowers = g_ptr_array_new_with_free_func(g_free);
-        const char *at = line, *end = strchrnul(line, '\n');
         BhLayer l = { 0 };
 
-        for (guint i = 0; i < 4; i++) {
-                at = memchr(at, ' ', (gsize) (end - at));
-                if (!at)
-                        return FALSE;
-                at++;
-        }
-        if (at + 1 >= end || at[0] != '/' || at[1] != ' ')
-                return FALSE;
-        at = memmem(at, (gsize) (end - at), " - overlay ", strlen(" - overlay "));
-        if (!at)
-                return FALSE;
-        at += strlen(" - overlay ");
-        at = memchr(at, ' ', (gsize) (end - at)); /* behind the source */
-        if (!at)
-                return FALSE;
-        parse_options(at + 1, &l, lowers);
+        parse_options(mount->options, &l, lowers);
         gboolean ok = l.upper && *l.upper == '/';
         for (guint i = 0; i < lowers->len; i++)
                 ok &= *(const char *) lowers->pdata[i] == '/';
@@ -108,27 +147,16 @@ static gboolean parse_line(const char *line, BhLayer *out) {
         return TRUE;
 }
 
-/* Whether that line is about "/". */
-static gboolean is_root(const char *line) {
-        const char *end = strchrnul(line, '\n');
+gboolean bh_layer_parse(const char *mountinfo, const char *host, BhLayer *out) {
+        Mount root, mount;
 
-        for (guint i = 0; i < 4; i++) {
-                line = memchr(line, ' ', (gsize) (end - line));
-                if (!line)
-                        return FALSE;
-                line++;
-        }
-        return end - line > 1 && line[0] == '/' && line[1] == ' ';
-}
-
-gboolean bh_layer_parse(const char *mountinfo, BhLayer *out) {
-        for (const char *line = mountinfo; *line;) {
-                const char *end = strchrnul(line, '\n');
-
-                if (is_root(line))
-                        return parse_line(line, out);
-                line = *end ? end + 1 : end;
-        }
+        while (*mountinfo && !is_root(mountinfo))
+                mountinfo = next_line(mountinfo);
+        if (!*mountinfo || !parse_line(mountinfo, &root))
+                return FALSE;
+        for (const char *line = host; *line; line = next_line(line))
+                if (parse_line(line, &mount) && mount.dev_len == root.dev_len && memcmp(mount.dev, root.dev, root.dev_len) == 0)
+                        return take_layer(&mount, out);
         return FALSE;
 }
 

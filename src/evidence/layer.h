@@ -23,8 +23,12 @@ typedef struct {
 void bh_layer_clear(BhLayer *l);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhLayer, bh_layer_clear)
 
-/* From /proc/PID/mountinfo of a container's first process: of its root, which is the first mount of that name (what is mounted over it later is not it). FALSE: no overlay, or its directories are told relative to somewhere; *out is untouched. */
-gboolean bh_layer_parse(const char *mountinfo, BhLayer *out);
+/*
+ * From /proc/PID/mountinfo of a container's first process: of its root, which is the first mount of that name (what is mounted over it later is not it). That process can make a root of its own, of an
+ * overlay with any paths, whose text says where they are for the one who mounted it: so it says the number of the file system alone, and the directories are those that `host`, the same file of the
+ * host's first process, has for an overlay with this number. FALSE: no overlay, none of the host's, or its directories are told relative to somewhere; *out is untouched.
+ */
+gboolean bh_layer_parse(const char *mountinfo, const char *host, BhLayer *out);
 /* The same directories. NULL in `upper`: none. */
 void bh_layer_copy(const BhLayer *from, BhLayer *to);
 

@@ -12,12 +12,14 @@
 
 #define OPTIONS "lowerdir=/d/l/A:/d/l/B,upperdir=/d/u/diff,workdir=/d/u/work"
 
+#define HOST "30 1 8:1 / / rw - ext4 /dev/sda rw\n31 30 0:31 / /d/merged rw shared:9 - overlay overlay rw,"
+
 static void the_root_is_the_first_overlay_of_that_name(void) {
         g_auto(BhLayer) l = { 0 };
 
         g_assert_true(bh_layer_parse("20 1 0:5 / /proc rw - proc proc rw\n"
                                      "21 1 0:31 / / rw,relatime master:5 - overlay overlay rw," OPTIONS ",xino=off\n"
-                                     "22 21 0:32 / / rw - overlay overlay rw,lowerdir=/etc,upperdir=/root,workdir=/x\n", &l));
+                                     "22 21 0:32 / / rw - overlay overlay rw,lowerdir=/etc,upperdir=/root,workdir=/x\n", HOST OPTIONS, &l));
         g_assert_cmpstr(l.upper, ==, "/d/u/diff");
         g_assert_cmpuint(g_strv_length(l.lowers), ==, 2);
         g_assert_cmpstr(l.lowers[0], ==, "/d/l/A");
@@ -28,7 +30,7 @@ static void the_root_is_the_first_overlay_of_that_name(void) {
 static void paths_are_taken_out_of_their_escapes(void) {
         g_auto(BhLayer) l = { 0 };
 
-        g_assert_true(bh_layer_parse("21 1 0:31 / / rw - overlay overlay rw,lowerdir+=/a\\040b,lowerdir+=/c\\134:d,upperdir=/e\\134,f,userxattr", &l));
+        g_assert_true(bh_layer_parse("21 1 0:31 / / rw - overlay overlay rw", HOST "lowerdir+=/a\\040b,lowerdir+=/c\\134:d,upperdir=/e\\134,f,userxattr", &l));
         g_assert_cmpstr(l.lowers[0], ==, "/a b");
         g_assert_cmpstr(l.lowers[1], ==, "/c:d");
         g_assert_cmpstr(l.upper, ==, "/e,f");
@@ -46,9 +48,30 @@ static void what_is_no_overlay_with_whole_paths_is_refused(void) {
         for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
                 g_auto(BhLayer) l = { 0 };
 
-                g_assert_false(bh_layer_parse(texts[i], &l));
+                g_assert_false(bh_layer_parse(texts[i], texts[i], &l));
                 g_assert_null(l.upper);
         }
+}
+
+/* A container's first process can have a root of its own making, and names of any text. */
+static void an_overlay_that_is_not_the_hosts_is_not_believed(void) {
+        static const char root[] = "21 1 0:31 / / rw,relatime - overlay overlay rw,lowerdir=/etc,upperdir=/root,workdir=/x\n";
+        static const char *const hosts[] = {
+                "", "31 30 0:32 / /d/merged rw - overlay overlay rw," OPTIONS "\n", "31 30 0:3 / /d/merged rw - overlay overlay rw," OPTIONS, "31 30 0:311 / /d/merged rw - overlay overlay rw," OPTIONS,
+                "31 30 0:31 / /d rw - ext4 overlay rw," OPTIONS, "31 30 0:31 / /d rw - overlay2 overlay rw," OPTIONS,
+                /* the number, or the kind, in another field */
+                "31 30 8:1 / /d/0:31/merged rw - overlay overlay rw," OPTIONS, "0:31 0:31 8:1 0:31 /d rw - overlay 0:31 rw," OPTIONS, "31 30 0:31 / /-\\040overlay rw - tmpfs -\\040overlay rw," OPTIONS,
+                "31 30 0:31 / /d rw - tmpfs - overlay overlay rw," OPTIONS,
+        };
+        g_auto(BhLayer) l = { 0 };
+
+        for (guint i = 0; i < G_N_ELEMENTS(hosts); i++) {
+                g_assert_false(bh_layer_parse(root, hosts[i], &l));
+                g_assert_null(l.upper);
+        }
+        /* and where it is the host's, it is the host's word */
+        g_assert_true(bh_layer_parse(root, HOST OPTIONS, &l));
+        g_assert_cmpstr(l.upper, ==, "/d/u/diff");
 }
 
 /* ---- directories ---- */
@@ -210,6 +233,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/layer/the_root_is_the_first_overlay_of_that_name", the_root_is_the_first_overlay_of_that_name);
         g_test_add_func("/layer/paths_are_taken_out_of_their_escapes", paths_are_taken_out_of_their_escapes);
         g_test_add_func("/layer/what_is_no_overlay_with_whole_paths_is_refused", what_is_no_overlay_with_whole_paths_is_refused);
+        g_test_add_func("/layer/an_overlay_that_is_not_the_hosts_is_not_believed", an_overlay_that_is_not_the_hosts_is_not_believed);
         g_test_add("/layer/changes_are_told_against_the_image", Image, NULL, set_up, changes_are_told_against_the_image, tear_down);
         g_test_add("/layer/what_a_layer_between_deleted_is_added_again", Image, NULL, set_up, what_a_layer_between_deleted_is_added_again, tear_down);
         g_test_add("/layer/links_are_not_followed_and_names_are_escaped", Image, NULL, set_up, links_are_not_followed_and_names_are_escaped, tear_down);
