@@ -39,7 +39,7 @@ typedef struct {
 } BhLayerCounts;
 
 /*
- * JSON lines: the counts, then each change in the order of names, {"change": "added"|"changed"|"deleted"|"replaced", "path", "type", "mode", "uid", "gid", "size", "modified_ns", of links "to"}; of what was
+ * JSON lines: the counts, then what was changed and deleted, then what was added, directories of the image before new ones, a share of the names of each before the rest of any; {"change": "added"|"changed"|"deleted"|"replaced", "path", "type", "mode", "uid", "gid", "size", "modified_ns", of links "to"}; of what was
  * deleted change and path. "replaced": a directory whose content in the image is hidden; it counts as changed. A directory that is only there for what is in it is no line. Bytes that are no UTF-8 are escaped as
  * base/escape.h says. `root`: a directory that the paths are below, and that nothing leads out of. NULL: it cannot be looked at, or is gone.
  */

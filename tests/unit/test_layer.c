@@ -220,6 +220,82 @@ static void depth_and_number_are_bounded_and_said(Image *i, gconstpointer data) 
         g_string_free(text, TRUE);
 }
 
+static void heap(const Image *i, const char *dir, const char *name, guint n) {
+        g_autofree char *whole = g_strconcat(i->top, dir, NULL);
+
+        g_assert_cmpint(g_mkdir_with_parents(whole, 0755), ==, 0);
+        for (guint k = 0; k < n; k++) {
+                g_autofree char *path = g_strdup_printf("%s/%s%u", whole, name, k);
+
+                g_assert_cmpint(mknod(path, S_IFREG | 0600, 0), ==, 0);
+        }
+}
+
+/* "/!" sorts first: in the order of names alone it would use up all bounds. */
+static void a_heap_of_files_hides_no_change(Image *i, gconstpointer data) {
+        BhLayerCounts n;
+
+        heap(i, "/up/!", "x", BH_LAYER_ENTRIES_MAX + 10);
+        for (guint k = 0; k < 20; k++) {
+                g_autofree char *dir = g_strdup_printf("/up/!!/%u", k);
+
+                heap(i, dir, "y", 200);
+        }
+        put(i, "/up/bin/ls", "another");
+        white_out(i, "/up/bin/gone");
+        put(i, "/up/new/deep/er/kit", "kit");
+        GString *text = bh_layer_diff(i->fd, &i->layer, &n);
+        assert_line(text, "changed", "/bin/ls");
+        assert_line(text, "deleted", "/bin/gone");
+        g_assert_false(n.whole);
+        g_assert_cmpuint(n.changed, ==, 1);
+        g_assert_cmpuint(n.deleted, ==, 1);
+        g_assert_cmpuint(n.added, <=, BH_LAYER_ENTRIES_MAX);
+        g_assert_cmpuint(n.added, >, BH_LAYER_ENTRIES_MAX - 10);
+        g_assert_cmpuint(text->len, <=, BH_LAYER_TEXT_MAX + 200);
+        guint lines = 0;
+        for (const char *p = text->str; *p; p++)
+                lines += *p == '\n';
+        g_assert_cmpuint(lines, ==, 1 + n.added + n.changed + n.deleted - n.untold);
+        g_string_free(text, TRUE);
+}
+
+/* What one leaves of the text the other may have, and neither has more than half where both have much. */
+static void added_and_changed_have_a_half_each(Image *i, gconstpointer data) {
+        BhLayerCounts n;
+
+        heap(i, "/low/bin", "b", 1500);
+        heap(i, "/up/bin", "b", 1500);
+        heap(i, "/up/opt", "o", 1500);
+        GString *text = bh_layer_diff(i->fd, &i->layer, &n);
+        const char *first = strstr(text->str, "{\"change\":\"added\"");
+        g_assert_nonnull(first);
+        g_assert_true(n.whole);
+        g_assert_cmpuint(n.untold, >, 0);
+        g_assert_cmpint(ABS((gint) (first - text->str) - (gint) BH_LAYER_TEXT_MAX / 2), <, 1000);
+        g_assert_cmpint(ABS((gint) text->len - (gint) BH_LAYER_TEXT_MAX), <, 1000);
+        g_string_free(text, TRUE);
+}
+
+static void what_a_layer_between_replaced_hides_the_one_below(Image *i, gconstpointer data) {
+        g_autofree char *data_dir = g_strconcat(i->top, "/mid/data", NULL);
+        BhLayerCounts n;
+
+        put(i, "/mid/bin", "a file where a directory was");
+        put(i, "/mid/data/b", "b");
+        gboolean opaque = setxattr(data_dir, "user.overlay.opaque", "y", 1, 0) == 0;
+        put(i, "/up/bin/ls", "new");
+        put(i, "/up/data/a", "new");
+        put(i, "/up/data/b", "changed");
+        put(i, "/up/etc/passwd", "changed");
+        GString *text = bh_layer_diff(i->fd, &i->layer, &n);
+        assert_line(text, "added", "/bin/ls");
+        assert_line(text, opaque ? "added" : "changed", "/data/a");
+        assert_line(text, "changed", "/data/b");
+        assert_line(text, "changed", "/etc/passwd");
+        g_string_free(text, TRUE);
+}
+
 static void a_layer_that_is_gone_is_none(Image *i, gconstpointer data) {
         BhLayerCounts n;
 
@@ -238,6 +314,9 @@ int main(int argc, char **argv) {
         g_test_add("/layer/what_a_layer_between_deleted_is_added_again", Image, NULL, set_up, what_a_layer_between_deleted_is_added_again, tear_down);
         g_test_add("/layer/links_are_not_followed_and_names_are_escaped", Image, NULL, set_up, links_are_not_followed_and_names_are_escaped, tear_down);
         g_test_add("/layer/depth_and_number_are_bounded_and_said", Image, NULL, set_up, depth_and_number_are_bounded_and_said, tear_down);
+        g_test_add("/layer/a_heap_of_files_hides_no_change", Image, NULL, set_up, a_heap_of_files_hides_no_change, tear_down);
+        g_test_add("/layer/added_and_changed_have_a_half_each", Image, NULL, set_up, added_and_changed_have_a_half_each, tear_down);
+        g_test_add("/layer/what_a_layer_between_replaced_hides_the_one_below", Image, NULL, set_up, what_a_layer_between_replaced_hides_the_one_below, tear_down);
         g_test_add("/layer/a_layer_that_is_gone_is_none", Image, NULL, set_up, a_layer_that_is_gone_is_none, tear_down);
         return g_test_run();
 }
