@@ -253,6 +253,8 @@ static const char *type_of(mode_t mode) {
         }
 }
 
+#define TIME_MAX G_GINT64_CONSTANT(9000000000) /* seconds: whoever owns a file sets its time */
+
 /* st NULL: it is no more. */
 static void tell(Walk *w, const char *change, const char *path, const struct stat *st, int dir, const char *name) {
         g_autoptr(GString) line = g_string_new(NULL);
@@ -262,7 +264,7 @@ static void tell(Walk *w, const char *change, const char *path, const struct sta
         bh_escape_append_json(line, path, -1);
         if (st)
                 g_string_append_printf(line, ",\"type\":\"%s\",\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"size\":%" G_GINT64_FORMAT ",\"modified_ns\":%" G_GINT64_FORMAT, type_of(st->st_mode), st->st_mode & 07777,
-                                       st->st_uid, st->st_gid, (gint64) st->st_size, (gint64) st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec);
+                                       st->st_uid, st->st_gid, (gint64) st->st_size, CLAMP((gint64) st->st_mtim.tv_sec, -TIME_MAX, TIME_MAX) * 1000000000 + st->st_mtim.tv_nsec);
         ssize_t n = st && S_ISLNK(st->st_mode) ? readlinkat(dir, name, to, sizeof(to)) : -1;
         if (n >= 0) {
                 g_string_append(line, ",\"to\":");

@@ -296,6 +296,22 @@ static void what_a_layer_between_replaced_hides_the_one_below(Image *i, gconstpo
         g_string_free(text, TRUE);
 }
 
+static void times_beyond_all_measure_are_told_as_the_bound(Image *i, gconstpointer data) {
+        g_autofree char *path = g_strconcat(i->top, "/up/late", NULL);
+        const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = G_GINT64_CONSTANT(15000000000) } };
+        struct stat st;
+        BhLayerCounts n;
+
+        put(i, "/up/late", "");
+        if (utimensat(AT_FDCWD, path, times, 0) || stat(path, &st) || st.st_mtim.tv_sec <= G_GINT64_CONSTANT(9000000000)) {
+                g_test_skip("times on this file system end before");
+                return;
+        }
+        GString *text = bh_layer_diff(i->fd, &i->layer, &n);
+        g_assert_nonnull(strstr(text->str, "\"modified_ns\":9000000000000000000"));
+        g_string_free(text, TRUE);
+}
+
 static void a_layer_that_is_gone_is_none(Image *i, gconstpointer data) {
         BhLayerCounts n;
 
@@ -317,6 +333,7 @@ int main(int argc, char **argv) {
         g_test_add("/layer/a_heap_of_files_hides_no_change", Image, NULL, set_up, a_heap_of_files_hides_no_change, tear_down);
         g_test_add("/layer/added_and_changed_have_a_half_each", Image, NULL, set_up, added_and_changed_have_a_half_each, tear_down);
         g_test_add("/layer/what_a_layer_between_replaced_hides_the_one_below", Image, NULL, set_up, what_a_layer_between_replaced_hides_the_one_below, tear_down);
+        g_test_add("/layer/times_beyond_all_measure_are_told_as_the_bound", Image, NULL, set_up, times_beyond_all_measure_are_told_as_the_bound, tear_down);
         g_test_add("/layer/a_layer_that_is_gone_is_none", Image, NULL, set_up, a_layer_that_is_gone_is_none, tear_down);
         return g_test_run();
 }
