@@ -306,6 +306,24 @@ static void what_was_stored_before_is_read(void) {
                 g_assert_null(bh_model_unpack(bytes, n, &bh_model_scale_default, NULL));
 }
 
+/* Ages are added to times. */
+static void times_beyond_all_measure_are_refused(void) {
+        static const gint64 times[][3] = { { 1, 2, TRUE }, { G_MAXINT64 / 2, G_MAXINT64 / 2, TRUE }, { G_MAXINT64 / 2 + 1, 2, FALSE }, { 1, G_MAXINT64, FALSE }, { -1, 2, FALSE }, { 1, -1, FALSE } };
+
+        for (guint k = 0; k < G_N_ELEMENTS(times); k++) {
+                g_autoptr(BhModel) m = new_model();
+                BhVerdict v = reads(m, "old", "/srv/a.conf", 1, 1);
+
+                v.item->first_ns = times[k][0];
+                v.item->last_ns = times[k][1];
+                g_autoptr(GBytes) bytes = bh_model_pack(m);
+                g_autoptr(BhModel) again = bh_model_unpack(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), &bh_model_scale_default, NULL);
+                g_assert_cmpint(again != NULL, ==, times[k][2]);
+                if (again)
+                        bh_model_age(again, G_MAXINT64);
+        }
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/model_versions/a_small_new_act_soon_after_a_deploy_is_told", a_small_new_act_soon_after_a_deploy_is_told);
@@ -318,5 +336,6 @@ int main(int argc, char **argv) {
         g_test_add_func("/model_versions/a_family_that_learns_anew_takes_nothing_from_what_others_have_proved", a_family_that_learns_anew_takes_nothing_from_what_others_have_proved);
         g_test_add_func("/model_versions/stored_it_is_a_version_that_others_were_before", stored_it_is_a_version_that_others_were_before);
         g_test_add_func("/model_versions/what_was_stored_before_is_read", what_was_stored_before_is_read);
+        g_test_add_func("/model_versions/times_beyond_all_measure_are_refused", times_beyond_all_measure_are_refused);
         return g_test_run();
 }
