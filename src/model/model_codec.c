@@ -210,6 +210,11 @@ static void get_version(Reader *r, BhModel *m) {
                 v->facets->families[k].fresh_at = fresh_at;
                 v->facets->families[k].before = before;
         }
+        /* what was not known then has shown nothing yet, and nobody locked it */
+        if (families < BH_FAMILIES)
+                v->locked &= (1u << families) - 1;
+        for (guint64 k = families; k < BH_FAMILIES; k++)
+                v->facets->families[k].fresh_at = v->facets->trials;
         guint64 items = get_int(r);
         if (items > ITEMS_MAX)
                 r->bad = TRUE;

@@ -298,9 +298,26 @@ static void what_was_stored_before_is_read(void) {
         const guint singles = new->facets->families[BH_FAMILY_EXEC].singles;
         g_assert_cmpint(bh_model_observe(m, "new", &once).kind, ==, BH_VERDICT_KNOWN);
         g_assert_cmpuint(new->facets->families[BH_FAMILY_EXEC].singles, ==, singles);
+        /* a family that there was not then begins now: the day that was seen before says nothing of it */
+        bh_model_converge(m);
+        g_assert_cmpint(old->states[BH_FAMILY_FILE], >=, BH_MODEL_SCORED);
+        g_assert_cmpint(old->states[BH_FAMILY_PARAMETER], ==, BH_MODEL_LEARNING);
+        bh_model_expose(m, "old", 1, DAYS(1) + SLOT);
+        bh_model_converge(m);
+        g_assert_cmpint(old->states[BH_FAMILY_PARAMETER], >=, BH_MODEL_SCORED);
         g_autoptr(GBytes) packed = bh_model_pack(m);
         g_assert_cmpint(((const guint8 *) g_bytes_get_data(packed, NULL))[3], ==, 3);
         bh_model_free(stored(m));
+        /* nor did who locked all that there was lock that */
+        const gsize at = strlen("BHM2") + 2 + strlen("shop") + 2 + strlen("web") + 2 * 8 + 2 + strlen("old") + 4;
+        for (gsize k = 0; k < 4; k++) {
+                g_assert_cmpuint(bytes[at + k], ==, 0);
+                bytes[at + k] = 0xff;
+        }
+        g_autoptr(BhModel) locked = bh_model_unpack(bytes, len, &bh_model_scale_default, &error);
+        g_assert_no_error(error);
+        g_assert_true(bh_model_locked(bh_model_version(locked, "old"), BH_FAMILY_RATE));
+        g_assert_false(bh_model_locked(bh_model_version(locked, "old"), BH_FAMILY_PARAMETER));
         /* each prefix is refused */
         for (gsize n = 0; n < len; n++)
                 g_assert_null(bh_model_unpack(bytes, n, &bh_model_scale_default, NULL));
