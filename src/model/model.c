@@ -84,11 +84,27 @@ static gboolean is_late(guint family) {
         return family == BH_FAMILY_SYSCALL || family == BH_FAMILY_SEQUENCE || family == BH_FAMILY_RATE;
 }
 
-/* What is known, what people set, and what was only looked at: that says what more of its kind is to be expected, and is no news of the next version either. */
-static gboolean comes_along(const BhItem *i) {
+/* What is known, what people set, */
+static gboolean is_known(const BhItem *i) {
+        return (i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)) != 0;
+}
+
+/* and what was only looked at: that says what more of its kind is to be expected, and is no news of the next version either. */
+static gboolean was_looked_at(const BhItem *i) {
         const BhAct a = bh_item_act(i);
 
-        return (i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)) || ((i->flags & BH_ITEM_QUIET) && bh_item_says_more(i, bh_act_risk(&a)));
+        return !is_known(i) && (i->flags & BH_ITEM_QUIET) && bh_item_says_more(i, bh_act_risk(&a));
+}
+
+static void bring_along(const BhModel *m, BhModelVersion *v, const BhModelVersion *from, gboolean (*which)(const BhItem *), gsize max) {
+        const gsize begin = v->facets->bytes;
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, from->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL))
+                if (which(p) && v->facets->bytes - begin < max && bh_model_bytes(m) + v->facets->bytes < BH_MODEL_BYTES - BH_MODEL_PENDING)
+                        bh_facets_inherit(v->facets, p);
 }
 
 /* Trials of this version and of those before it. */
@@ -99,8 +115,6 @@ static double earlier(const BhFacets *f, guint family) {
 /* What the version before knows comes along. */
 static void inherit(BhModel *m, BhModelVersion *v) {
         const BhModelVersion *from = bh_model_version(m, NULL);
-        GHashTableIter it;
-        gpointer p;
 
         if (!from)
                 return;
@@ -111,13 +125,9 @@ static void inherit(BhModel *m, BhModelVersion *v) {
                 if (is_late(family) && from->states[family] == BH_MODEL_LEARNING && from->facets->trials < BH_MODEL_LATE_TRIALS)
                         v->states[family] = BH_MODEL_LEARNING;
         }
-        g_hash_table_iter_init(&it, from->facets->items);
-        while (g_hash_table_iter_next(&it, &p, NULL)) {
-                const BhItem *i = p;
-
-                if (comes_along(i) && bh_model_bytes(m) + v->facets->bytes < BH_MODEL_BYTES - BH_MODEL_PENDING)
-                        bh_facets_inherit(v->facets, i);
-        }
+        /* what is known comes first; what was looked at leaves room for what this version has to show itself */
+        bring_along(m, v, from, is_known, G_MAXSIZE);
+        bring_along(m, v, from, was_looked_at, BH_MODEL_PENDING / 4);
 }
 
 /* The oldest that does not run makes room; if all run, the oldest. */

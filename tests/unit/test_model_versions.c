@@ -214,6 +214,33 @@ static void what_was_only_looked_at_is_no_finding_of_the_next_version(void) {
         g_assert_cmpint(reads(m, "new", "/srv/first.db", 5102, 11).kind, ==, BH_VERDICT_HELD);
 }
 
+/* Else the next version, which holds what is new until others show it, would keep nothing. */
+static void what_was_only_looked_at_leaves_room_to_the_next_version(void) {
+        g_autoptr(BhModel) m = long_learned(1);
+        guint looked_at = 0, came = 0;
+        GHashTableIter it;
+        gpointer p;
+
+        bh_model_lock(m, bh_model_version(m, "old"), BH_MODEL_ALL);
+        for (guint i = 0; i < 1000; i++) {
+                g_autofree char *path = g_strdup_printf("/srv/%c%c/a-somewhat-longer-name-of-a-file-that-is-read-once-and-never-again-%c.db", 'a' + i / 26 % 26, 'a' + i / 676, 'a' + i % 26);
+                BhVerdict v = reads(m, "old", path, 4000 + i, 1);
+
+                looked_at += v.quiet && v.item;
+        }
+        deploy(m, 2);
+        BhModelVersion *v = bh_model_version(m, "new");
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL))
+                came += (((const BhItem *) p)->flags & BH_ITEM_QUIET) != 0;
+        g_assert_cmpuint(came, >, 10);
+        g_assert_cmpuint(came, <, looked_at / 2);
+        g_assert_cmpuint(v->facets->families[BH_FAMILY_FILE].learned, ==, FILES + 1);
+        BhVerdict new = reads(m, "new", "/srv/customers.db", 6000, 11);
+        g_assert_cmpint(new.kind, ==, BH_VERDICT_HELD);
+        g_assert_nonnull(new.item);
+}
+
 static void a_family_that_learns_anew_takes_nothing_from_what_others_have_proved(void) {
         g_autoptr(BhModel) m = long_learned(100);
         BhModelVersion *v = bh_model_version(m, "old");
@@ -354,5 +381,6 @@ int main(int argc, char **argv) {
         g_test_add_func("/model_versions/stored_it_is_a_version_that_others_were_before", stored_it_is_a_version_that_others_were_before);
         g_test_add_func("/model_versions/what_was_stored_before_is_read", what_was_stored_before_is_read);
         g_test_add_func("/model_versions/times_beyond_all_measure_are_refused", times_beyond_all_measure_are_refused);
+        g_test_add_func("/model_versions/what_was_only_looked_at_leaves_room_to_the_next_version", what_was_only_looked_at_leaves_room_to_the_next_version);
         return g_test_run();
 }
