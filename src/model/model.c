@@ -308,6 +308,27 @@ static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhA
         return out;
 }
 
+/* Parameters of the same program and "METHOD path": how many were learned, and *all. */
+static guint parameters_like(const BhModelVersion *v, const BhAct *a, guint *all) {
+        const char *name = strrchr(a->object, ' ');
+        gsize len = name ? MIN((gsize) (name - a->object) + 1, BH_FACET_TEXT) : 0;
+        guint learned = 0;
+        GHashTableIter it;
+        gpointer p;
+
+        *all = 0;
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const BhItem *i = p;
+
+                if (i->family != BH_FAMILY_PARAMETER || strncmp(i->actor, a->actor, BH_FACET_TEXT) || strncmp(i->object, a->object, len))
+                        continue;
+                learned += (i->flags & BH_ITEM_LEARNED) != 0;
+                ++*all;
+        }
+        return learned;
+}
+
 BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         BhModelVersion *v = version_for(m, digest, a->first_ns);
         BhVerdict out = { .kind = BH_VERDICT_LEARNED, .version = v, .fresh = TRUE, .of_replica = TRUE };
@@ -340,10 +361,21 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
 
         if (out.kind == BH_VERDICT_NOVEL && (out.quiet = is_quiet(m, v, a, out.risk, a->starting)))
                 flags |= BH_ITEM_QUIET;
+        if (a->family == BH_FAMILY_PARAMETER) {
+                guint like, learned = parameters_like(v, a, &like);
+
+                /* clients choose these names: beyond the bound it is this endpoint that nothing is known of, and not the family that is not whole */
+                if (like >= BH_MODEL_PARAMETERS_OF_ONE) {
+                        m->over += a->count;
+                        if (out.kind == BH_VERDICT_LEARNED || out.kind == BH_VERDICT_HELD || (out.kind == BH_VERDICT_NOVEL && learned >= BH_MODEL_PARAMETERS_OF_ONE))
+                                out.kind = BH_VERDICT_FULL;
+                        return out;
+                }
+        }
         gsize all = bh_model_bytes(m), bound = BH_MODEL_BYTES - (flags & BH_ITEM_LEARNED ? BH_MODEL_PENDING : 0), room = all < bound ? bound - all : 0;
         if (!(flags & BH_ITEM_LEARNED) && pending_bytes(v) >= BH_MODEL_PENDING)
                 room = 0;
-        /* clients choose these names: they take no room from what else is learned */
+        /* nor do they take room from what else is learned */
         if (a->family == BH_FAMILY_PARAMETER && v->facets->families[a->family].items >= BH_MODEL_PARAMETERS)
                 room = 0;
         out.item = bh_facets_add(v->facets, a, flags, room, m->scale, &together);
