@@ -76,8 +76,8 @@ static void parse_options(const char *at, BhLayer *l, GPtrArray *lowers) {
 
 /* What one line of the kernel's table says: "36 35 98:0 / / rw,noatime master:1 - overlay overlay rw,lowerdir=…". No field has a blank, as these are escaped. */
 typedef struct {
-        const char *dev, *point, *type, *options; /* within the line; dev, point and type end with a blank */
-        gsize dev_len, point_len, type_len;
+        const char *dev, *options; /* within the line */
+        gsize dev_len;
 } Mount;
 
 /* The field at *at, which goes behind it. FALSE: the line is over. */
@@ -97,20 +97,20 @@ static gboolean is_text(const char *begin, gsize len, const char *text) {
 }
 
 static gboolean parse_line(const char *line, Mount *out) {
-        const char *at = line, *end = strchrnul(line, '\n'), *other;
-        gsize len;
+        const char *at = line, *end = strchrnul(line, '\n'), *type, *other;
+        gsize len, type_len;
 
         if (!field(&at, end, &other, &len) || !field(&at, end, &other, &len) || !field(&at, end, &out->dev, &out->dev_len) || !field(&at, end, &other, &len) ||
-            !field(&at, end, &out->point, &out->point_len))
+            !field(&at, end, &other, &len))
                 return FALSE;
         do {
                 if (!field(&at, end, &other, &len))
                         return FALSE;
         } while (!is_text(other, len, "-"));
-        if (!field(&at, end, &out->type, &out->type_len) || !field(&at, end, &other, &len))
+        if (!field(&at, end, &type, &type_len) || !field(&at, end, &other, &len))
                 return FALSE;
         out->options = at;
-        return is_text(out->type, out->type_len, "overlay");
+        return is_text(type, type_len, "overlay");
 }
 
 /* Whether that line is about "/". */
@@ -425,6 +425,10 @@ static void walk_all(Walk *w) {
                         of++;
                 if (of == QUEUES)
                         break;
+                if (g_get_monotonic_time() > w->until_us) {
+                        w->n->whole = FALSE;
+                        break;
+                }
                 Dir *d = g_queue_pop_head(&w->queues[of]);
                 w->queued[of] -= size_of(d);
                 more = walk(w, d, of);
