@@ -9,15 +9,16 @@
 #include "routes.h"
 #include "store/store_inventory.h"
 
+#define BRIEF_DETAIL_MAX (64u << 10)
 #define PEERS_BYTES 49152 /* as many of the longest as there may be */
 #define HELD_MAX 50u       /* containers held or ended at a time, where nobody insists */
 #define WORKLOAD_PART 2u   /* of a workload's running containers one in so many at most */
 
 /* ---- reading ---- */
 
-/* What it refused, as its node told last. Lists do not read it. */
-static void append_refused(GString *out, const char *detail) {
-        json_auto_t *d = detail && *detail ? json_loads(detail, 0, NULL) : NULL;
+/* What it refused, as its node told last. Lists do not read it. An incident has a hundred responses, and a node writes what it wants: beyond `max` bytes it is not looked at. */
+static void append_refused(GString *out, const char *detail, gsize max) {
+        json_auto_t *d = detail && *detail && strlen(detail) <= max ? json_loads(detail, 0, NULL) : NULL;
         json_t *net = json_object_get(d, "refused");
 
         if (!d) {
@@ -52,7 +53,7 @@ void bh_view_response(GString *out, const char *key, const BhStoreResponse *r, g
         bh_json_time(out, "until", r->until_ns);
         bh_json_time(out, "created", r->created_ns);
         bh_json_time(out, "changed", r->changed_ns);
-        append_refused(out, r->detail);
+        append_refused(out, r->detail, whole ? G_MAXSIZE : BRIEF_DETAIL_MAX);
         if (whole)
                 bh_json_raw(out, "detail", r->detail && *r->detail ? r->detail : "{}");
         bh_json_close(out, '}');

@@ -23,8 +23,12 @@ typedef struct {
 void bh_layer_clear(BhLayer *l);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhLayer, bh_layer_clear)
 
-/* From /proc/PID/mountinfo of a container's first process: of its root, which is the first mount of that name (what is mounted over it later is not it). FALSE: no overlay, or its directories are told relative to somewhere; *out is untouched. */
-gboolean bh_layer_parse(const char *mountinfo, BhLayer *out);
+/*
+ * From /proc/PID/mountinfo of a container's first process: of its root, which is the first mount of that name (what is mounted over it later is not it). That process can make a root of its own, of an
+ * overlay with any paths, whose text says where they are for the one who mounted it: so it says the number of the file system alone, and the directories are those that `host`, the same file of the
+ * host's first process, has for an overlay with this number. FALSE: no overlay, none of the host's, or its directories are told relative to somewhere; *out is untouched.
+ */
+gboolean bh_layer_parse(const char *mountinfo, const char *host, BhLayer *out);
 /* The same directories. NULL in `upper`: none. */
 void bh_layer_copy(const BhLayer *from, BhLayer *to);
 
@@ -35,7 +39,7 @@ typedef struct {
 } BhLayerCounts;
 
 /*
- * JSON lines: the counts, then each change in the order of names, {"change": "added"|"changed"|"deleted"|"replaced", "path", "type", "mode", "uid", "gid", "size", "modified_ns", of links "to"}; of what was
+ * JSON lines: the counts, then what was changed and deleted, then what was added, directories of the image before new ones, a share of the names of each before the rest of any; {"change": "added"|"changed"|"deleted"|"replaced", "path", "type", "mode", "uid", "gid", "size", "modified_ns", of links "to"}; of what was
  * deleted change and path. "replaced": a directory whose content in the image is hidden; it counts as changed. A directory that is only there for what is in it is no line. Bytes that are no UTF-8 are escaped as
  * base/escape.h says. `root`: a directory that the paths are below, and that nothing leads out of. NULL: it cannot be looked at, or is gone.
  */

@@ -84,11 +84,27 @@ static gboolean is_late(guint family) {
         return family == BH_FAMILY_SYSCALL || family == BH_FAMILY_SEQUENCE || family == BH_FAMILY_RATE;
 }
 
-/* What is known, what people set, and what was only looked at: that says what more of its kind is to be expected, and is no news of the next version either. */
-static gboolean comes_along(const BhItem *i) {
+/* What is known, what people set, */
+static gboolean is_known(const BhItem *i) {
+        return (i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)) != 0;
+}
+
+/* and what was only looked at: that says what more of its kind is to be expected, and is no news of the next version either. */
+static gboolean was_looked_at(const BhItem *i) {
         const BhAct a = bh_item_act(i);
 
-        return (i->flags & (BH_ITEM_LEARNED | BH_ITEM_FORBIDDEN)) || ((i->flags & BH_ITEM_QUIET) && bh_item_says_more(i, bh_act_risk(&a)));
+        return !is_known(i) && (i->flags & BH_ITEM_QUIET) && bh_item_says_more(i, bh_act_risk(&a));
+}
+
+static void bring_along(const BhModel *m, BhModelVersion *v, const BhModelVersion *from, gboolean (*which)(const BhItem *), gsize max) {
+        const gsize begin = v->facets->bytes;
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, from->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL))
+                if (which(p) && v->facets->bytes - begin < max && bh_model_bytes(m) + v->facets->bytes < BH_MODEL_BYTES - BH_MODEL_PENDING)
+                        bh_facets_inherit(v->facets, p);
 }
 
 /* Trials of this version and of those before it. */
@@ -99,8 +115,6 @@ static double earlier(const BhFacets *f, guint family) {
 /* What the version before knows comes along. */
 static void inherit(BhModel *m, BhModelVersion *v) {
         const BhModelVersion *from = bh_model_version(m, NULL);
-        GHashTableIter it;
-        gpointer p;
 
         if (!from)
                 return;
@@ -111,13 +125,9 @@ static void inherit(BhModel *m, BhModelVersion *v) {
                 if (is_late(family) && from->states[family] == BH_MODEL_LEARNING && from->facets->trials < BH_MODEL_LATE_TRIALS)
                         v->states[family] = BH_MODEL_LEARNING;
         }
-        g_hash_table_iter_init(&it, from->facets->items);
-        while (g_hash_table_iter_next(&it, &p, NULL)) {
-                const BhItem *i = p;
-
-                if (comes_along(i) && bh_model_bytes(m) + v->facets->bytes < BH_MODEL_BYTES - BH_MODEL_PENDING)
-                        bh_facets_inherit(v->facets, i);
-        }
+        /* what is known comes first; what was looked at leaves room for what this version has to show itself */
+        bring_along(m, v, from, is_known, G_MAXSIZE);
+        bring_along(m, v, from, was_looked_at, BH_MODEL_PENDING / 4);
 }
 
 /* The oldest that does not run makes room; if all run, the oldest. */
@@ -321,6 +331,27 @@ static BhVerdict judge_known(BhModel *m, BhModelVersion *v, BhItem *i, const BhA
         return out;
 }
 
+/* Parameters of the same program and "METHOD path": how many were learned, and *all. */
+static guint parameters_like(const BhModelVersion *v, const BhAct *a, guint *all) {
+        const char *name = strrchr(a->object, ' ');
+        gsize len = name ? MIN((gsize) (name - a->object) + 1, BH_FACET_TEXT) : 0;
+        guint learned = 0;
+        GHashTableIter it;
+        gpointer p;
+
+        *all = 0;
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL)) {
+                const BhItem *i = p;
+
+                if (i->family != BH_FAMILY_PARAMETER || strncmp(i->actor, a->actor, BH_FACET_TEXT) || strncmp(i->object, a->object, len))
+                        continue;
+                learned += (i->flags & BH_ITEM_LEARNED) != 0;
+                ++*all;
+        }
+        return learned;
+}
+
 BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         BhModelVersion *v = version_for(m, digest, a->first_ns);
         BhVerdict out = { .kind = BH_VERDICT_LEARNED, .version = v, .fresh = TRUE, .of_replica = TRUE };
@@ -353,10 +384,21 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
 
         if (out.kind == BH_VERDICT_NOVEL && (out.quiet = is_quiet(m, v, a, out.risk, a->starting)))
                 flags |= BH_ITEM_QUIET;
+        if (a->family == BH_FAMILY_PARAMETER) {
+                guint like, learned = parameters_like(v, a, &like);
+
+                /* clients choose these names: beyond the bound it is this endpoint that nothing is known of, and not the family that is not whole */
+                if (like >= BH_MODEL_PARAMETERS_OF_ONE) {
+                        m->over += a->count;
+                        if (out.kind == BH_VERDICT_LEARNED || out.kind == BH_VERDICT_HELD || (out.kind == BH_VERDICT_NOVEL && learned >= BH_MODEL_PARAMETERS_OF_ONE))
+                                out.kind = BH_VERDICT_FULL;
+                        return out;
+                }
+        }
         gsize all = bh_model_bytes(m), bound = BH_MODEL_BYTES - (flags & BH_ITEM_LEARNED ? BH_MODEL_PENDING : 0), room = all < bound ? bound - all : 0;
         if (!(flags & BH_ITEM_LEARNED) && pending_bytes(v) >= BH_MODEL_PENDING)
                 room = 0;
-        /* clients choose these names: they take no room from what else is learned */
+        /* nor do they take room from what else is learned */
         if (a->family == BH_FAMILY_PARAMETER && v->facets->families[a->family].items >= BH_MODEL_PARAMETERS)
                 room = 0;
         out.item = bh_facets_add(v->facets, a, flags, room, m->scale, &together);

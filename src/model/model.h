@@ -15,7 +15,8 @@
 #pragma once
 #include "model/facet.h"
 
-#define BH_MODEL_PARAMETERS 256u /* items of this family in a version */
+#define BH_MODEL_PARAMETERS 256u /* items of this family in a version, */
+#define BH_MODEL_PARAMETERS_OF_ONE 32u /* and of these of a program and "METHOD path": whoever invents names at one endpoint makes that one unknown, and not the family untrusted */
 #define BH_MODEL_BYTES (256u << 10)
 #define BH_MODEL_PENDING (48u << 10) /* of it, for what was not learned: a flood of anomalies takes no room from learning */
 #define BH_MODEL_VERSIONS 4u
@@ -66,7 +67,7 @@ typedef enum {
         BH_VERDICT_REFUSED,   /* suspicious, and so not learned */
         BH_VERDICT_NOVEL,     /* an anomaly */
         BH_VERDICT_FORBIDDEN, /* by a person */
-        BH_VERDICT_FULL,      /* new, and there was no room; of a scored family NOVEL is said */
+        BH_VERDICT_FULL,      /* new, and there was no room; of a scored family NOVEL is said, but for parameters of an endpoint that could not be learned whole */
 } BhVerdictKind;
 
 typedef struct {

@@ -10,6 +10,7 @@
 
 #define MAGIC "BHM\3" /* 1: without replica_bits; 2: without what versions before have shown */
 #define ITEMS_MAX 16384u
+#define TIME_MAX (G_MAXINT64 / 2) /* times that waits and ages are added to */
 
 static void put_int(GByteArray *out, guint64 v) {
         const guint64 le = GUINT64_TO_LE(v);
@@ -170,7 +171,7 @@ static void get_item(Reader *r, BhModel *m, BhModelVersion *v) {
         i.detail = detail;
         i.example = example;
         i.why = why;
-        if (r->bad || i.family == BH_FAMILY_NONE || i.family >= BH_FAMILIES || i.first_ns < 0 || i.last_ns < 0 || bh_model_bytes(m) > BH_MODEL_BYTES + (64u << 10)) {
+        if (r->bad || i.family == BH_FAMILY_NONE || i.family >= BH_FAMILIES || i.first_ns < 0 || i.first_ns > TIME_MAX || i.last_ns < 0 || i.last_ns > TIME_MAX || bh_model_bytes(m) > BH_MODEL_BYTES + (64u << 10)) {
                 r->bad = TRUE;
                 return;
         }
@@ -209,6 +210,11 @@ static void get_version(Reader *r, BhModel *m) {
                 v->facets->families[k].fresh_at = fresh_at;
                 v->facets->families[k].before = before;
         }
+        /* what was not known then has shown nothing yet, and nobody locked it */
+        if (families < BH_FAMILIES)
+                v->locked &= (1u << families) - 1;
+        for (guint64 k = families; k < BH_FAMILIES; k++)
+                v->facets->families[k].fresh_at = v->facets->trials;
         guint64 items = get_int(r);
         if (items > ITEMS_MAX)
                 r->bad = TRUE;

@@ -9,6 +9,7 @@
 #include "evidence_private.h"
 
 #define MOUNTS_MAX (1u << 20)
+#define HOST_MOUNTS_MAX (16u << 20)
 #define GAP_MAX_US (60 * G_USEC_PER_SEC)
 
 typedef struct {
@@ -62,6 +63,18 @@ static gboolean is_in(int dir, const char *id) {
         return cgroup && strstr(cgroup, id);
 }
 
+/* Whole lines of the host's table. */
+static char *host_mounts(BhEvidence *v) {
+        g_auto(BhFd) dir = bh_evidence_open_pid(v, 1);
+        gboolean truncated = FALSE;
+        char *text = dir >= 0 ? bh_file_read(dir, "mountinfo", HOST_MOUNTS_MAX, NULL, &truncated, NULL) : NULL;
+        char *last = text && truncated ? strrchr(text, '\n') : NULL;
+
+        if (last)
+                last[1] = '\0';
+        return text;
+}
+
 static gboolean find_layer(BhEvidence *v, const char *id, BhLayer *out) {
         g_autoptr(BhContainer) c = bh_evidence_container(v, id);
 
@@ -71,7 +84,10 @@ static gboolean find_layer(BhEvidence *v, const char *id, BhLayer *out) {
         g_autofree char *mounts = dir >= 0 ? bh_file_read(dir, "mountinfo", MOUNTS_MAX, NULL, NULL, NULL) : NULL;
 
         /* asked afterwards: then it was there before */
-        return mounts && is_in(dir, id) && bh_layer_parse(mounts, out);
+        if (!mounts || !is_in(dir, id))
+                return FALSE;
+        g_autofree char *host = host_mounts(v);
+        return host && bh_layer_parse(mounts, host, out);
 }
 
 GString *bh_evidence_diff(BhEvidence *v, const BhJob *j, BhLayerCounts *counts) {

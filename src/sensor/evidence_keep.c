@@ -268,15 +268,12 @@ static void keep_diff(BhEvidence *v, const BhJob *j) {
         g_mutex_unlock(&v->lock);
 }
 
-/* What was done since the finding is in it as well. */
-static void diff_again(BhEvidence *v, const BhJob *j) {
-        BhJob again = *j;
-
-        if (bh_evidence_diff_due(v, bh_job_owner(j))) {
-                again.kind = BH_JOB_DIFF;
-                again.last = !j->finding; /* of its end */
-                keep_diff(v, &again);
-        }
+/* What was done since the finding is in it as well. From here on it is a job that may be held up. */
+static void diff_again(BhEvidence *v, BhJob *j) {
+        if (!bh_evidence_diff_due(v, bh_job_owner(j)) || !bh_evidence_turn(v, j, BH_JOB_DIFF))
+                return;
+        j->last = !j->finding; /* of its end */
+        keep_diff(v, j);
 }
 
 static gboolean window_put(const char *bytes, gsize len, guint64 dropped, gpointer data) {

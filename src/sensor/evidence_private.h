@@ -114,6 +114,8 @@ void bh_evidence_diff_free(gpointer diff);
 
 /* FALSE: a worker is held up by what this container gave it to read, so this is left out, counted. */
 gboolean bh_evidence_begin(BhEvidence *v, BhJob *j);
+/* One that runs goes on as another kind, from now on. FALSE as above, and it is still to be ended. */
+gboolean bh_evidence_turn(BhEvidence *v, BhJob *j, BhJobKind kind);
 void bh_evidence_end(BhEvidence *v, BhJob *j);
 /* Within the lock, now and then: another worker for each that is held up. */
 void bh_evidence_watch_workers(BhEvidence *v, gint64 now_us);

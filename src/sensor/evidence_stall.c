@@ -8,20 +8,33 @@ static gboolean may_stall(const BhJob *j) {
         return j->kind == BH_JOB_EXE || j->kind == BH_JOB_FILE || j->kind == BH_JOB_FD || j->kind == BH_JOB_HOLD || j->kind == BH_JOB_PROCESS || j->kind == BH_JOB_DIFF;
 }
 
-gboolean bh_evidence_begin(BhEvidence *v, BhJob *j) {
+/* Under the lock: whether the job may be begun, as what it is. */
+static gboolean may_begin(BhEvidence *v, BhJob *j) {
         gboolean go = TRUE;
 
-        g_mutex_lock(&v->lock);
         for (guint i = 0; may_stall(j) && i < v->running->len; i++) {
                 const BhJob *other = v->running->pdata[i];
 
                 go &= !other->stalled || !g_str_equal(bh_job_owner(other), bh_job_owner(j));
         }
         v->refused_stalled += !go;
-        if (go) {
-                j->begun_us = g_get_monotonic_time();
+        j->begun_us = g_get_monotonic_time();
+        return go;
+}
+
+gboolean bh_evidence_begin(BhEvidence *v, BhJob *j) {
+        g_mutex_lock(&v->lock);
+        gboolean go = may_begin(v, j);
+        if (go)
                 g_ptr_array_add(v->running, j);
-        }
+        g_mutex_unlock(&v->lock);
+        return go;
+}
+
+gboolean bh_evidence_turn(BhEvidence *v, BhJob *j, BhJobKind kind) {
+        g_mutex_lock(&v->lock);
+        j->kind = kind;
+        gboolean go = may_begin(v, j);
         g_mutex_unlock(&v->lock);
         return go;
 }

@@ -29,8 +29,8 @@ static guint exec(const struct bh_event *e, BhFact *f) {
 
         f->kind = "exec";
         f->subject = TEXT(e, exe);
-        /* runc's sealed copy of itself, which has no name: where the machine is slow it is in the container's cgroup before it runs */
-        if (f->subject.len == 1 && bh_never_runtime(e))
+        /* runc's sealed copy of itself, which has no name: where the machine is slow it is in the container's cgroup before it runs. Started by what has no name either it may be anybody's */
+        if (f->subject.len == 1 && TEXT(e, parent_exe).len > 1 && bh_never_runtime(e))
                 return 0;
         f->parent = TEXT(e, parent_exe);
         f->uid = NUMBER(e, uid, 0);

@@ -81,6 +81,7 @@ static gboolean read_parameters(BhDb *db, BhStoreEndpoint *e, GError **error) {
                 BhStoreParameter *p = g_new0(BhStoreParameter, 1);
                 p->name = g_strdup(subject + skip);
                 p->what = g_strdup(detail + skip_side);
+                db->taken += strlen(p->name) + strlen(p->what);
                 p->count = (guint64) bh_db_int(st, 2);
                 p->first_ns = bh_db_int(st, 3);
                 p->last_ns = bh_db_int(st, 4);
@@ -112,6 +113,7 @@ BhStorePage *bh_store_endpoints(BhStore *s, const BhStoreObservationFilter *f, c
         if (!db)
                 return NULL;
         BhStorePage *page = bh_page_read(db, &w, &list, limit, error);
+        db->taken = 0; /* the parameters have as much room as the rows: a page of large rows is not cut to the first of them */
         for (guint i = 0; page && i < page->rows->len; i++) {
                 if (!read_parameters(db, g_ptr_array_index(page->rows, i), error))
                         g_clear_pointer(&page, bh_store_page_free);

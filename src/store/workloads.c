@@ -184,6 +184,7 @@ static BhStorePage *read_workloads(BhStore *s, const BhWhere *w, guint limit, GE
         if (!db)
                 return NULL;
         BhStorePage *page = bh_page_read(db, w, &list, limit, error);
+        db->taken = 0; /* the images have as much room as the rows: a page of large rows is not cut to the first of them */
         for (guint i = 0; page && i < page->rows->len; i++) {
                 if (!read_images(db, g_ptr_array_index(page->rows, i), error))
                         g_clear_pointer(&page, bh_store_page_free);

@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         g_autofree char *text = g_strndup((const char *) data, size);
         g_auto(BhLayer) l = { 0 }, copy = { 0 };
 
-        if (!bh_layer_parse(text, &l)) {
+        if (!bh_layer_parse(text, text, &l)) {
                 assert(!l.upper && !l.lowers);
                 return 0;
         }

@@ -7,6 +7,7 @@
 #include "central/graph_json.h"
 #include "central/hub.h"
 #include "central/json_out.h"
+#include "central/responses.h"
 #include "event/codec.h"
 
 static void json_is_escaped_and_closed(void) {
@@ -175,6 +176,23 @@ static void numbers_of_the_map_stay_numbers_for_readers(void) {
         json_decref(o);
 }
 
+/* A node writes the detail of its responses, and an incident has many of them: its own page alone reads one of any size. */
+static void what_a_response_refused_is_read_of_a_detail_of_some_size(void) {
+        g_autofree char *filler = g_strnfill(64u << 10, ' '), *large = g_strdup_printf("{%s\"refused_acts\":{\"acts\":7}}", filler);
+        char *empty = (char *) "";
+        BhStoreResponse r = { .id = empty, .action = empty, .state = empty, .node = empty, .container_id = empty, .container_name = empty, .workload = empty, .application = empty, .actor = empty,
+                .reason = empty, .allow = (char *) "[]", .deny = (char *) "[]", .result = empty, .detail = (char *) "{\"refused_acts\":{\"acts\":7}}" };
+        g_autoptr(GString) brief = g_string_new(NULL), hidden = g_string_new(NULL), whole = g_string_new(NULL);
+
+        bh_view_response(brief, NULL, &r, FALSE);
+        g_assert_nonnull(strstr(brief->str, "\"refused\":{\"acts\":7"));
+        r.detail = large;
+        bh_view_response(hidden, NULL, &r, FALSE);
+        g_assert_nonnull(strstr(hidden->str, "\"refused\":null"));
+        bh_view_response(whole, NULL, &r, TRUE);
+        g_assert_nonnull(strstr(whole->str, "\"refused\":{\"acts\":7"));
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/central/text/json_is_escaped_and_closed", json_is_escaped_and_closed);
@@ -184,5 +202,6 @@ int main(int argc, char **argv) {
         g_test_add_func("/central/text/deep_bodies_are_refused_before_they_are_parsed", deep_bodies_are_refused_before_they_are_parsed);
         g_test_add_func("/central/text/batches_are_unpacked_and_rubbish_is_counted", batches_are_unpacked_and_rubbish_is_counted);
         g_test_add_func("/central/text/numbers_of_the_map_stay_numbers_for_readers", numbers_of_the_map_stay_numbers_for_readers);
+        g_test_add_func("/central/text/what_a_response_refused_is_read_of_a_detail_of_some_size", what_a_response_refused_is_read_of_a_detail_of_some_size);
         return g_test_run();
 }

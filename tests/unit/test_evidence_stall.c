@@ -108,8 +108,43 @@ static void those_held_up_hold_up_nobody_else(void) {
         g_ptr_array_unref(v->running);
 }
 
+/* The events around a finding are the sensor's own to read; what the container changed, which is looked at by the same job, is not. */
+static void a_job_that_goes_on_with_a_diff_may_be_held_up(void) {
+        g_autofree Case *c = g_new0(Case, 1);
+        BhEvidence *v = &c->v;
+        BhJob jobs[] = { { .kind = BH_JOB_WINDOW, .container = (char *) "a" }, { .kind = BH_JOB_WINDOW, .container = (char *) "a" }, { .kind = BH_JOB_WINDOW, .container = (char *) "b" } };
+
+        g_mutex_init(&v->lock);
+        v->running = g_ptr_array_new();
+        v->pool = g_thread_pool_new(work, c, BH_EVIDENCE_THREADS, FALSE, NULL);
+        for (guint i = 0; i < G_N_ELEMENTS(jobs); i++) {
+                g_assert_true(bh_evidence_begin(v, &jobs[i]));
+                jobs[i].begun_us -= 2 * BH_EVIDENCE_STALL_US;
+        }
+        bh_evidence_watch_workers(v, g_get_monotonic_time());
+        g_assert_cmpuint(v->stalled, ==, 0);
+        /* the time before is the window's */
+        g_assert_true(bh_evidence_turn(v, &jobs[0], BH_JOB_DIFF));
+        bh_evidence_watch_workers(v, g_get_monotonic_time());
+        g_assert_cmpuint(v->stalled, ==, 0);
+        bh_evidence_watch_workers(v, g_get_monotonic_time() + BH_EVIDENCE_STALL_US + G_USEC_PER_SEC);
+        g_assert_cmpuint(v->stalled, ==, 1);
+        g_assert_cmpint(g_thread_pool_get_max_threads(v->pool), ==, BH_EVIDENCE_THREADS + 1);
+        /* no second one of the same container, but others' */
+        g_assert_false(bh_evidence_turn(v, &jobs[1], BH_JOB_DIFF));
+        g_assert_cmpuint(v->refused_stalled, ==, 1);
+        g_assert_true(bh_evidence_turn(v, &jobs[2], BH_JOB_DIFF));
+        for (guint i = 0; i < G_N_ELEMENTS(jobs); i++)
+                bh_evidence_end(v, &jobs[i]);
+        g_assert_cmpuint(v->running->len, ==, 0);
+        g_thread_pool_free(v->pool, FALSE, TRUE);
+        g_ptr_array_unref(v->running);
+        g_mutex_clear(&v->lock);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/evidence_stall/those_held_up_hold_up_nobody_else", those_held_up_hold_up_nobody_else);
+        g_test_add_func("/evidence_stall/a_job_that_goes_on_with_a_diff_may_be_held_up", a_job_that_goes_on_with_a_diff_may_be_held_up);
         return g_test_run();
 }

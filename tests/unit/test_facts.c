@@ -131,6 +131,8 @@ static void what_says_nothing_of_a_container_is_passed_over(void) {
         expect(&e, "");
         BH_SET_STR(&e, parent_exe, "/usr/bin/app");
         expect(&e, "exec|/usr/bin/app|/||0");
+        BH_SET_STR(&e, parent_exe, "/");
+        expect(&e, "exec|/|/||0");
 }
 
 static void a_program_of_a_volume_that_has_the_runtimes_name_is_not_the_runtime(void) {

@@ -457,7 +457,7 @@ static void invented_parameters_take_no_room_from_programs(void) {
 
         bh_model_start(m, "a", S);
         for (guint i = 0; i < 5000; i++) {
-                g_autofree char *object = g_strdup_printf("GET /items/{n} x%u", i);
+                g_autofree char *object = i ? g_strdup_printf("GET /items/%u/{n} x%u", i / 30, i) : g_strdup("GET /items/{n} x0");
                 const BhAct a = { .family = BH_FAMILY_PARAMETER, .actor = "/usr/sbin/nginx", .object = object, .detail = "server query number, up to 4 bytes", .count = 1, .first_ns = i * SLOT, .last_ns = i * SLOT, .replica = 1 };
                 g_autofree char *says = i ? NULL : bh_act_say(&a);
 
@@ -468,6 +468,42 @@ static void invented_parameters_take_no_room_from_programs(void) {
         g_assert_cmpuint(over, ==, 5000 - BH_MODEL_PARAMETERS);
         g_assert_cmpuint(bh_model_bytes(m), <, BH_MODEL_BYTES / 2);
         g_assert_cmpint(act_at(m, "a", "/usr/bin/worker", 5000 * SLOT, 1), ==, BH_VERDICT_LEARNED);
+}
+
+static BhVerdict has_parameter(BhModel *m, const char *endpoint, guint name, gint64 slot) {
+        g_autofree char *object = g_strdup_printf("%s x%u", endpoint, name);
+        const BhAct a = { .family = BH_FAMILY_PARAMETER, .actor = "/usr/sbin/nginx", .object = object, .detail = "server query number, up to 4 bytes", .count = 1, .first_ns = slot * SLOT, .last_ns = slot * SLOT, .replica = 1 };
+
+        return bh_model_observe(m, "a", &a);
+}
+
+static void parameters_invented_at_one_endpoint_are_that_ones_loss(void) {
+        g_autoptr(BhModel) m = new_model();
+        guint full = 0;
+
+        bh_model_start(m, "a", S);
+        /* seen again and again, as what is seen but once says that there is more */
+        for (guint i = 0; i < 4; i++)
+                for (guint k = 0; k < 1000; k++)
+                        full += has_parameter(m, "GET /search", k, 10 + i).kind == BH_VERDICT_FULL;
+        for (guint i = 0; i < 4; i++)
+                for (guint k = 0; k < 3; k++)
+                        g_assert_cmpint(has_parameter(m, "GET /search/{n}", k, 20 + i).kind, ==, i ? BH_VERDICT_KNOWN : BH_VERDICT_LEARNED);
+        BhModelVersion *v = bh_model_version(m, "a");
+        g_assert_cmpuint(full, ==, 4 * (1000 - BH_MODEL_PARAMETERS_OF_ONE));
+        g_assert_cmpuint(m->over, ==, full);
+        g_assert_cmpuint(v->facets->families[BH_FAMILY_PARAMETER].over, ==, 0);
+        bh_model_expose(m, "a", 1, 86400e9);
+        bh_model_converge(m);
+        g_assert_cmpint(v->states[BH_FAMILY_PARAMETER], >=, BH_MODEL_SCORED);
+        /* of what is not known whole nothing is said; of others all is */
+        g_assert_cmpint(has_parameter(m, "GET /search", 2000, 9000).kind, ==, BH_VERDICT_FULL);
+        for (guint k = 0; k < 100; k++) {
+                BhVerdict new = has_parameter(m, "GET /search/{n}", 100 + k, 9000 + k);
+
+                g_assert_cmpint(new.kind, ==, BH_VERDICT_NOVEL);
+                g_assert_cmpint(new.item != NULL, ==, k < BH_MODEL_PARAMETERS_OF_ONE - 3);
+        }
 }
 
 static void a_flood_stays_in_its_bounds_and_is_counted(void) {
@@ -718,6 +754,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/what_came_before_a_container_was_described_is_of_its_version", what_came_before_a_container_was_described_is_of_its_version);
         g_test_add_func("/model/old_versions_make_room", old_versions_make_room);
         g_test_add_func("/model/invented_parameters_take_no_room_from_programs", invented_parameters_take_no_room_from_programs);
+        g_test_add_func("/model/parameters_invented_at_one_endpoint_are_that_ones_loss", parameters_invented_at_one_endpoint_are_that_ones_loss);
         g_test_add_func("/model/a_flood_stays_in_its_bounds_and_is_counted", a_flood_stays_in_its_bounds_and_is_counted);
         g_test_add_func("/model/many_files_of_a_directory_become_one_item", many_files_of_a_directory_become_one_item);
         g_test_add_func("/model/unused_items_age_out_but_for_those_of_people", unused_items_age_out_but_for_those_of_people);

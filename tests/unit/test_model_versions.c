@@ -243,6 +243,33 @@ static void what_was_only_looked_at_is_no_finding_of_the_next_version(void) {
         g_assert_cmpint(reads(m, "new", "/srv/first.db", 5102, 11).kind, ==, BH_VERDICT_HELD);
 }
 
+/* Else the next version, which holds what is new until others show it, would keep nothing. */
+static void what_was_only_looked_at_leaves_room_to_the_next_version(void) {
+        g_autoptr(BhModel) m = long_learned(1);
+        guint looked_at = 0, came = 0;
+        GHashTableIter it;
+        gpointer p;
+
+        bh_model_lock(m, bh_model_version(m, "old"), BH_MODEL_ALL);
+        for (guint i = 0; i < 1000; i++) {
+                g_autofree char *path = g_strdup_printf("/srv/%c%c/a-somewhat-longer-name-of-a-file-that-is-read-once-and-never-again-%c.db", 'a' + i / 26 % 26, 'a' + i / 676, 'a' + i % 26);
+                BhVerdict v = reads(m, "old", path, 4000 + i, 1);
+
+                looked_at += v.quiet && v.item;
+        }
+        deploy(m, 2);
+        BhModelVersion *v = bh_model_version(m, "new");
+        g_hash_table_iter_init(&it, v->facets->items);
+        while (g_hash_table_iter_next(&it, &p, NULL))
+                came += (((const BhItem *) p)->flags & BH_ITEM_QUIET) != 0;
+        g_assert_cmpuint(came, >, 10);
+        g_assert_cmpuint(came, <, looked_at / 2);
+        g_assert_cmpuint(v->facets->families[BH_FAMILY_FILE].learned, ==, FILES + 1);
+        BhVerdict new = reads(m, "new", "/srv/customers.db", 6000, 11);
+        g_assert_cmpint(new.kind, ==, BH_VERDICT_HELD);
+        g_assert_nonnull(new.item);
+}
+
 static void a_family_that_learns_anew_takes_nothing_from_what_others_have_proved(void) {
         g_autoptr(BhModel) m = long_learned(100);
         BhModelVersion *v = bh_model_version(m, "old");
@@ -327,12 +354,47 @@ static void what_was_stored_before_is_read(void) {
         const guint singles = new->facets->families[BH_FAMILY_EXEC].singles;
         g_assert_cmpint(bh_model_observe(m, "new", &once).kind, ==, BH_VERDICT_KNOWN);
         g_assert_cmpuint(new->facets->families[BH_FAMILY_EXEC].singles, ==, singles);
+        /* a family that there was not then begins now: the day that was seen before says nothing of it */
+        bh_model_converge(m);
+        g_assert_cmpint(old->states[BH_FAMILY_FILE], >=, BH_MODEL_SCORED);
+        g_assert_cmpint(old->states[BH_FAMILY_PARAMETER], ==, BH_MODEL_LEARNING);
+        bh_model_expose(m, "old", 1, DAYS(1) + SLOT);
+        bh_model_converge(m);
+        g_assert_cmpint(old->states[BH_FAMILY_PARAMETER], >=, BH_MODEL_SCORED);
         g_autoptr(GBytes) packed = bh_model_pack(m);
         g_assert_cmpint(((const guint8 *) g_bytes_get_data(packed, NULL))[3], ==, 3);
         bh_model_free(stored(m));
+        /* nor did who locked all that there was lock that */
+        const gsize at = strlen("BHM2") + 2 + strlen("shop") + 2 + strlen("web") + 2 * 8 + 2 + strlen("old") + 4;
+        for (gsize k = 0; k < 4; k++) {
+                g_assert_cmpuint(bytes[at + k], ==, 0);
+                bytes[at + k] = 0xff;
+        }
+        g_autoptr(BhModel) locked = bh_model_unpack(bytes, len, &bh_model_scale_default, &error);
+        g_assert_no_error(error);
+        g_assert_true(bh_model_locked(bh_model_version(locked, "old"), BH_FAMILY_RATE));
+        g_assert_false(bh_model_locked(bh_model_version(locked, "old"), BH_FAMILY_PARAMETER));
         /* each prefix is refused */
         for (gsize n = 0; n < len; n++)
                 g_assert_null(bh_model_unpack(bytes, n, &bh_model_scale_default, NULL));
+}
+
+/* Ages are added to times. */
+static void times_beyond_all_measure_are_refused(void) {
+        static const gint64 times[][3] = { { 1, 2, TRUE }, { G_MAXINT64 / 2, G_MAXINT64 / 2, TRUE }, { G_MAXINT64 / 2 + 1, 2, FALSE }, { 1, G_MAXINT64, FALSE }, { -1, 2, FALSE }, { 1, -1, FALSE } };
+
+        for (guint k = 0; k < G_N_ELEMENTS(times); k++) {
+                g_autoptr(BhModel) m = new_model();
+                BhVerdict v = reads(m, "old", "/srv/a.conf", 1, 1);
+
+                v.item->first_ns = times[k][0];
+                v.item->last_ns = times[k][1];
+                g_autoptr(GBytes) bytes = bh_model_pack(m);
+                g_autoptr(BhModel) again = bh_model_unpack(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), &bh_model_scale_default, NULL);
+                g_assert_cmpint(again != NULL, ==, times[k][2]);
+                if (again)
+                        bh_model_age(again, G_MAXINT64);
+        }
 }
 
 int main(int argc, char **argv) {
@@ -348,5 +410,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/model_versions/a_family_that_learns_anew_takes_nothing_from_what_others_have_proved", a_family_that_learns_anew_takes_nothing_from_what_others_have_proved);
         g_test_add_func("/model_versions/stored_it_is_a_version_that_others_were_before", stored_it_is_a_version_that_others_were_before);
         g_test_add_func("/model_versions/what_was_stored_before_is_read", what_was_stored_before_is_read);
+        g_test_add_func("/model_versions/times_beyond_all_measure_are_refused", times_beyond_all_measure_are_refused);
+        g_test_add_func("/model_versions/what_was_only_looked_at_leaves_room_to_the_next_version", what_was_only_looked_at_leaves_room_to_the_next_version);
         return g_test_run();
 }

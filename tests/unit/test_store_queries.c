@@ -399,6 +399,64 @@ static void endpoints_come_with_their_parameters(void) {
         g_assert_cmpint(left, ==, 0);
 }
 
+/* Nodes choose these texts: the page is bounded with its parameters, and goes on where it was cut. */
+static void endpoints_with_much_to_tell_are_bounded(void) {
+        enum { ENDPOINTS = 10, PARAMETERS = BH_STORE_PARAMETERS };
+        g_autoptr(TempDir) dir = temp_dir();
+        g_autoptr(BhStore) s = must_open(dir, NULL);
+        g_autoptr(GError) error = NULL;
+        g_autofree char *fill = g_strnfill(3900, 'x'), *cursor = NULL;
+        guint rows = 0, pages = 0;
+
+        for (guint i = 0; i < ENDPOINTS; i++) {
+                g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+                BhStoreMessage m[1 + PARAMETERS] = { 0 };
+                char *path = g_strdup_printf("GET /%u", i);
+
+                g_ptr_array_add(texts, path);
+                m[0].kind = BH_STORE_MESSAGE_OBSERVATION;
+                m[0].observation = (BhStoreObservation){ .workload = (char *) "web", .application = (char *) "shop", .kind = (char *) "http", .subject = path, .parent = (char *) "/srv", .detail = (char *) "server", .count = 1 };
+                for (guint k = 0; k < PARAMETERS; k++) {
+                        char *subject = g_strdup_printf("%s %03u%s", path, k, fill), *detail = g_strdup_printf("server %s", fill);
+
+                        g_ptr_array_add(texts, subject);
+                        g_ptr_array_add(texts, detail);
+                        m[1 + k].kind = BH_STORE_MESSAGE_OBSERVATION;
+                        m[1 + k].observation = m[0].observation;
+                        m[1 + k].observation.kind = (char *) "parameter";
+                        m[1 + k].observation.subject = subject;
+                        m[1 + k].observation.detail = detail;
+                }
+                must_put(s, "n1", m, G_N_ELEMENTS(m));
+        }
+        do {
+                g_autoptr(BhStorePage) page = bh_store_endpoints(s, &(BhStoreObservationFilter){ 0 }, "server", cursor, 0, &error);
+                gsize bytes = 0, one = 0;
+
+                g_assert_no_error(error);
+                g_assert_cmpuint(page->rows->len, >, 1);
+                for (guint i = 0; i < page->rows->len; i++) {
+                        const BhStoreEndpoint *e = page->rows->pdata[i];
+
+                        one = 0;
+                        g_assert_cmpuint(e->parameters->len, ==, PARAMETERS);
+                        for (guint k = 0; k < e->parameters->len; k++) {
+                                const BhStoreParameter *p = e->parameters->pdata[k];
+
+                                one += strlen(p->name) + strlen(p->what);
+                        }
+                        bytes += one;
+                }
+                g_assert_cmpuint(bytes - one, <, BH_STORE_PAGE_BYTES);
+                rows += page->rows->len;
+                pages++;
+                g_free(cursor);
+                cursor = g_steal_pointer(&page->next);
+        } while (cursor);
+        g_assert_cmpuint(rows, ==, ENDPOINTS);
+        g_assert_cmpuint(pages, ==, 2);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/store/queries/containers_are_paged_and_filtered", containers_are_paged_and_filtered);
@@ -407,6 +465,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/store/queries/findings_come_by_time", findings_come_by_time);
         g_test_add_func("/store/queries/observations_add_up", observations_add_up);
         g_test_add_func("/store/queries/endpoints_come_with_their_parameters", endpoints_come_with_their_parameters);
+        g_test_add_func("/store/queries/endpoints_with_much_to_tell_are_bounded", endpoints_with_much_to_tell_are_bounded);
         g_test_add_func("/store/queries/a_page_ends_by_its_bytes_too", a_page_ends_by_its_bytes_too);
         g_test_add_func("/store/queries/a_question_without_end_is_given_up", a_question_without_end_is_given_up);
         return g_test_run();
