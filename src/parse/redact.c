@@ -310,7 +310,11 @@ static void scan_pairs(GString *out, const char *p, gsize n, const char *separat
                 while (name < equals && p[name] == ' ')
                         name++;
                 if (equals < end && (all || bh_redact_is_secret(p + name, equals - name))) {
-                        g_string_append_len(out, p + i, (gssize) (equals + 1 - i));
+                        if (all)
+                                g_string_append_len(out, p + i, (gssize) (equals - i));
+                        else /* it may be anything: JSON as a form has its first '=' somewhere in a value */
+                                scan(out, p + i, equals - i, "&");
+                        g_string_append_c(out, '=');
                         if (equals + 1 < end)
                                 g_string_append(out, BH_REDACTED);
                 } else if (all && name < end) {

@@ -80,6 +80,7 @@ static void messages_lose_their_secrets(void) {
                 { "application/json", "{\"credentials\":{\"u\":1},\"v\":2}", "{\"credentials\":***,\"v\":2}" },
                 { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--B--",
                   "--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n***\r\n--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--B--" },
+                { "application/x-www-form-urlencoded", "{\"password\":\"hunter2\",\"next\":\"/a?b=c\"}", "{\"password\":\"***\",\"next\":\"/a?b=***" },
                 { "text/plain", "the token=abc", "the token=***" },
         };
 
@@ -97,7 +98,7 @@ static void messages_lose_their_secrets(void) {
 /* Whatever is around it: a canary under a secret's name never comes out. */
 static void canary_never_comes_out(void) {
         static const char *const around[] = { "password=%s", "password=%s&a=b", "{\"password\":\"%s\"}", "{\"a\":{\"password\":[\"%s\"]}}", "<password>%s</password>", "x; password: %s; y", "Authorization=Bearer %sabcdefgh",
-                                              "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }" };
+                                              "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }", "{\"password\":\"%s\",\"next\":\"/a?b=c\"}" };
         static const char *const types[] = { "application/x-www-form-urlencoded", "application/json", "text/plain", "multipart/form-data; boundary=x", "application/octet-stream", "" };
 
         for (gsize i = 0; i < G_N_ELEMENTS(around); i++)
