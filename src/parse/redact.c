@@ -162,6 +162,21 @@ static gsize formed(const char *p, gsize n, gsize *keep) {
 
 /* ---- values behind a secret's name */
 
+/* A string within a string, such as JSON in JSON: p is its quote, behind `slashes` backslashes, and it ends at one that has as many before it, or is the outer string's. */
+static gsize nested_len(const char *p, gsize n, gsize slashes) {
+        gsize run = 0;
+
+        for (gsize i = 1; i < n; i++) {
+                if (p[i] == '\\')
+                        run++;
+                else if (p[i] == *p && run <= slashes)
+                        return i - run;
+                else
+                        run = 0;
+        }
+        return n;
+}
+
 /* Ends of a value in running text. */
 static gboolean ends_value(char c, const char *ends) {
         return !c || (guchar) c < 0x20 || strchr(ends, c);
@@ -268,8 +283,15 @@ static void scan(GString *out, const char *p, gsize n, const char *ends) {
                         at++;
                 while (!element && at < n && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n' || p[at] == '\r'))
                         at++;
+                gsize slashes = 0;
+                while (assigned && at + slashes < n && p[at + slashes] == '\\')
+                        slashes++;
+                if (slashes && at + slashes < n && (p[at + slashes] == '"' || p[at + slashes] == '\''))
+                        at += slashes;
+                else
+                        slashes = 0;
                 gboolean quoted = FALSE;
-                gsize value = element ? 0 : value_len(p + at, n - at, ends, &quoted);
+                gsize value = element ? 0 : slashes ? nested_len(p + at, n - at, slashes) : value_len(p + at, n - at, ends, &quoted);
                 /* of "Bearer xyz" both words */
                 if (!quoted && value && value <= 8 && at + value < n && p[at + value] == ' ' && (word_at(p + at, n - at, "Bearer ") || word_at(p + at, n - at, "Basic ") || word_at(p + at, n - at, "Token ")))
                         for (value++; at + value < n && !ends_value(p[at + value], ends);)
@@ -277,7 +299,9 @@ static void scan(GString *out, const char *p, gsize n, const char *ends) {
                 while (element && at + value < n && p[at + value] != '<')
                         value++;
                 g_string_append_len(out, p + word, (gssize) (at - word));
-                if (value && quoted) {
+                if (slashes) { /* what ends it stands behind it */
+                        g_string_append_printf(out, "%c" BH_REDACTED, p[at]);
+                } else if (value && quoted) {
                         g_string_append_printf(out, "%c" BH_REDACTED, p[at]);
                         if (value > 1 && p[at + value - 1] == p[at])
                                 g_string_append_c(out, p[at]);

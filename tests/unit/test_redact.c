@@ -51,6 +51,11 @@ static void texts_lose_their_secrets(void) {
                 { "x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc y", "x *** y" },
                 { "postgres://app:hunter2@db/shop", "postgres://app:***@db/shop" },
                 { "AKIAABCDEFGHIJKLMNOP", "***" },
+                { "{\"query\":\"mutation{login(password:\\\"hunter2\\\", user: 1)}\"}", "{\"query\":\"mutation{login(password:\\\"***\\\", user: 1)}\"}" },
+                { "{\"body\":\"{\\\"password\\\": \\\"hun\\\\\\\"ter2\\\",\\\"n\\\":1}\"}", "{\"body\":\"{\\\"password\\\": \\\"***\\\",\\\"n\\\":1}\"}" },
+                { "{\"a\":\"{\\\"b\\\":\\\"{\\\\\\\"pin\\\\\\\":\\\\\\\"1234\\\\\\\"}\\\"}\",\"c\":1}", "{\"a\":\"{\\\"b\\\":\\\"{\\\\\\\"pin\\\\\\\":\\\\\\\"***\\\\\\\"}\\\"}\",\"c\":1}" },
+                { "{\"body\":\"password=\\\"cut\",\"n\":1}", "{\"body\":\"password=\\\"***\",\"n\":1}" },
+                { "{\"a\":\"{\\u0022pin\\u0022:\\u00221234\\u0022}\"}", "{\"a\":\"{\\u0022pin\\u0022:***}\"}" },
                 { "id=1' or '1'='1", "id=1' or '1'='1" },
                 { "../../etc/passwd", "../../etc/passwd" },
                 { "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", "***-----END RSA PRIVATE KEY-----" },
@@ -98,7 +103,8 @@ static void messages_lose_their_secrets(void) {
 /* Whatever is around it: a canary under a secret's name never comes out. */
 static void canary_never_comes_out(void) {
         static const char *const around[] = { "password=%s", "password=%s&a=b", "{\"password\":\"%s\"}", "{\"a\":{\"password\":[\"%s\"]}}", "<password>%s</password>", "x; password: %s; y", "Authorization=Bearer %sabcdefgh",
-                                              "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }", "{\"password\":\"%s\",\"next\":\"/a?b=c\"}" };
+                                              "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }", "{\"password\":\"%s\",\"next\":\"/a?b=c\"}", "{\"query\":\"mutation{login(password:\\\"%s\\\")}\"}",
+                                              "{\"body\":\"{\\\"password\\\":\\\"%s\\\"}\"}" };
         static const char *const types[] = { "application/x-www-form-urlencoded", "application/json", "text/plain", "multipart/form-data; boundary=x", "application/octet-stream", "" };
 
         for (gsize i = 0; i < G_N_ELEMENTS(around); i++)
