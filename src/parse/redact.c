@@ -140,8 +140,8 @@ static gsize formed(const char *p, gsize n, gsize *keep) {
                 if (i == 20)
                         return i;
         }
-        if (word_at(p, n, "-----BEGIN") && g_strstr_len(p, (gssize) MIN(n, 64u), "PRIVATE KEY")) {
-                const char *end = g_strstr_len(p + 10, (gssize) n - 10, "-----END");
+        if (word_at(p, n, "-----BEGIN") && memmem(p, MIN(n, 64u), "PRIVATE KEY", 11)) {
+                const char *end = memmem(p + 10, n - 10, "-----END", 8);
 
                 return end ? (gsize) (end - p) : n;
         }
@@ -402,12 +402,23 @@ static char *redact_target(const char *target) {
         return g_strconcat(front, "?", query, NULL);
 }
 
-/* Parts of a multipart form whose name is a secret's lose their content; the others go through the scan. */
+static const char *part_name(const char *p, gsize n, gsize from) {
+        const char *found;
+
+        while ((found = memmem(p + from, n - from, "name=", 5))) {
+                if (found == p || found[-1] == ' ' || found[-1] == ';' || found[-1] == '\t')
+                        break;
+                from = (gsize) (found - p) + 5; /* "username=", "filename=" */
+        }
+        return found;
+}
+
+/* Parts of a multipart form whose name is a secret's lose their content; the others go through the scan, and so do names: it may be content that looks like one. */
 static void redact_multipart(GString *out, const char *p, gsize n) {
         gsize i = 0;
 
         while (i < n) {
-                const char *found = g_strstr_len(p + i, (gssize) (n - i), "name=");
+                const char *found = part_name(p, n, i);
                 gsize at = found ? (gsize) (found - p) : n;
 
                 scan(out, p + i, at - i, " \t&;,\"'<>)}]");
@@ -416,14 +427,14 @@ static void redact_multipart(GString *out, const char *p, gsize n) {
                 gboolean quoted;
                 gsize name = at + 5, len = value_len(p + name, n - name, ";\r\n", &quoted), skip = quoted && len > 1;
                 gboolean secret = bh_redact_is_secret(p + name + skip, len - skip);
-                const char *blank = g_strstr_len(p + name + len, (gssize) MIN(n - name - len, HEAD_LEN), "\r\n\r\n");
+                const char *blank = memmem(p + name + len, MIN(n - name - len, HEAD_LEN), "\r\n\r\n", 4);
 
                 i = name + len;
-                g_string_append_len(out, p + at, (gssize) (i - at));
+                scan(out, p + at, i - at, " \t&;,\"'<>)}]");
                 if (!secret || !blank)
                         continue;
                 gsize content = (gsize) (blank - p) + 4;
-                const char *end = g_strstr_len(p + content, (gssize) (n - content), "\r\n--");
+                const char *end = memmem(p + content, n - content, "\r\n--", 4);
                 g_string_append_len(out, p + i, (gssize) (content - i));
                 g_string_append(out, BH_REDACTED);
                 i = end ? (gsize) (end - p) : n;

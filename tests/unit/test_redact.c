@@ -86,6 +86,10 @@ static void messages_lose_their_secrets(void) {
                 { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--B--",
                   "--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n***\r\n--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--B--" },
                 { "application/x-www-form-urlencoded", "{\"password\":\"hunter2\",\"next\":\"/a?b=c\"}", "{\"password\":\"***\",\"next\":\"/a?b=***" },
+                { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nusername=bob&password=x\r\n name=bob&password=y\r\n--B--",
+                  "--B\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nusername=bob&password=***\r\n name=bob&password=***\r\n--B--" },
+                { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; filename=\"a\"; name=\"pin\"\r\n\r\n1234\r\n--B--",
+                  "--B\r\nContent-Disposition: form-data; filename=\"a\"; name=\"pin\"\r\n\r\n***\r\n--B--" },
                 { "text/plain", "the token=abc", "the token=***" },
         };
 
@@ -98,6 +102,17 @@ static void messages_lose_their_secrets(void) {
                 g_assert_cmpstr(m->target, ==, "/login?next=/&access_token=***");
                 g_assert_cmpstr(bh_http_field(m, "Cookie"), ==, "a=***");
         }
+}
+
+/* A zero ends nothing. */
+static void zeros_hide_nothing(void) {
+        static const char before[] = "--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\0\r\n--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nhun\0ter2\r\n--B--";
+        static const char after[] = "--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\0\r\n--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n***\r\n--B--";
+        g_autoptr(BhHttpMessage) m = message("multipart/form-data; boundary=B", "");
+
+        g_byte_array_append(m->body, (const guint8 *) before, sizeof(before) - 1);
+        bh_redact_message(m);
+        g_assert_cmpmem(m->body->data, m->body->len, after, sizeof(after) - 1);
 }
 
 /* Whatever is around it: a canary under a secret's name never comes out. */
@@ -143,6 +158,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/redact/fields-lose-their-secrets", fields_lose_their_secrets);
         g_test_add_func("/redact/texts-lose-their-secrets", texts_lose_their_secrets);
         g_test_add_func("/redact/messages-lose-their-secrets", messages_lose_their_secrets);
+        g_test_add_func("/redact/zeros-hide-nothing", zeros_hide_nothing);
         g_test_add_func("/redact/canary-never-comes-out", canary_never_comes_out);
         g_test_add_func("/redact/time-is-in-proportion", time_is_in_proportion);
         return g_test_run();
