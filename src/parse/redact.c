@@ -5,6 +5,7 @@
 
 #define NAME_MAX_LEN 128u
 #define HEAD_LEN 2048u  /* of a part of a multipart form */
+#define ATTRIBUTES_LEN 512u /* of an XML element */
 #define FIRST_LEN 1024u /* of a JSON web token's first part: what is longer is none. Searches are bounded, so that a text costs no more than in proportion */
 
 /* ---- names */
@@ -226,6 +227,45 @@ static gsize value_len(const char *p, gsize n, const char *ends, gboolean *quote
         return i;
 }
 
+/* Where the content of the element begins whose name is what is between `word` and `i`, behind its attributes; 0: it is none, or an empty one. */
+static gsize content_at(const char *p, gsize n, gsize word, gsize i) {
+        gsize open = word;
+        char quote = 0;
+
+        if (!word || (p[word - 1] != '<' && p[word - 1] != ':'))
+                return 0;
+        if (i >= n || !p[i] || !strchr("> \t\r\n", p[i]))
+                return 0;
+        while (open && word - open < NAME_MAX_LEN && (g_ascii_isalnum(p[open - 1]) || strchr(":-_.", p[open - 1])))
+                open--;
+        if (!open || p[open - 1] != '<')
+                return 0;
+        for (gsize k = i; k < n && k - i < ATTRIBUTES_LEN; k++) {
+                if (quote)
+                        quote = p[k] == quote ? 0 : quote;
+                else if (p[k] == '"' || p[k] == '\'')
+                        quote = p[k];
+                else if (p[k] == '<' || p[k] == '>')
+                        return p[k] == '>' && p[k - 1] != '/' ? k + 1 : 0;
+        }
+        return 0;
+}
+
+/* How long an element's content is: up to the next end of an element. */
+static gsize content_len(const char *p, gsize n) {
+        gsize from = 0;
+        const char *end;
+
+        while (from < n && p[from] && strchr(" \t\r\n", p[from]))
+                from++;
+        if (word_at(p + from, n - from, "<![CDATA[")) {
+                end = memmem(p + from, n - from, "]]>", 3);
+                from = end ? (gsize) (end - p) : n;
+        }
+        end = memmem(p + from, n - from, "</", 2);
+        return end ? (gsize) (end - p) : n;
+}
+
 static gboolean name_char(char c) {
         return g_ascii_isalnum(c) || c == '_' || c == '-' || c == '.' || c == '[' || c == ']' || c == '%' || c == '\\' || c == '$' || c == ':' || c == '@';
 }
@@ -235,9 +275,18 @@ static gboolean name_char(char c) {
  * Everything else goes through as it is, but for secrets that have a form.
  */
 static void scan(GString *out, const char *p, gsize n, const char *ends) {
-        gsize i = 0;
+        gsize i = 0, content = 0; /* of an element that is a secret's: where it begins */
 
         while (i < n) {
+                if (content && i >= content) {
+                        gsize value = content_len(p + i, n - i);
+
+                        if (value)
+                                g_string_append(out, BH_REDACTED);
+                        content = 0;
+                        i += value;
+                        continue;
+                }
                 gsize keep, len = formed(p + i, n - i, &keep);
                 guint digits;
 
@@ -273,31 +322,42 @@ static void scan(GString *out, const char *p, gsize n, const char *ends) {
                         at++;
                 while (at < n && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n' || p[at] == '\r'))
                         at++;
-                gboolean assigned = at < n && (p[at] == '=' || p[at] == ':'), element = i < n && p[i] == '>' && word && (p[word - 1] == '<' || p[word - 1] == ':');
-                if (!(assigned || element) || !bh_redact_is_secret(p + word, i - word)) {
+                gboolean assigned = at < n && (p[at] == '=' || p[at] == ':');
+                gsize inside = assigned ? 0 : content_at(p, n, word, i);
+                if (!(assigned || inside) || !bh_redact_is_secret(p + word, i - word)) {
                         g_string_append_len(out, p + word, (gssize) (i - word));
                         continue;
                 }
-                at = element ? i + 1 : at + 1;
-                if (assigned && at < n && p[at - 1] == ':' && p[at] == '=')
+                if (inside) {
+                        g_string_append_len(out, p + word, (gssize) (i - word));
+                        content = MAX(content, inside);
+                        continue;
+                }
+                if (p[i] == ':' && word && p[word - 1] == '<') { /* or "<auth:Password>" */
+                        gsize local = i + 1;
+
+                        while (local < n && local - i < NAME_MAX_LEN && name_char(p[local]))
+                                local++;
+                        content = MAX(content, content_at(p, n, i + 1, local));
+                }
+                at++;
+                if (at < n && p[at - 1] == ':' && p[at] == '=')
                         at++;
-                while (!element && at < n && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n' || p[at] == '\r'))
+                while (at < n && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n' || p[at] == '\r'))
                         at++;
                 gsize slashes = 0;
-                while (assigned && at + slashes < n && p[at + slashes] == '\\')
+                while (at + slashes < n && p[at + slashes] == '\\')
                         slashes++;
                 if (slashes && at + slashes < n && (p[at + slashes] == '"' || p[at + slashes] == '\''))
                         at += slashes;
                 else
                         slashes = 0;
                 gboolean quoted = FALSE;
-                gsize value = element ? 0 : slashes ? nested_len(p + at, n - at, slashes) : value_len(p + at, n - at, ends, &quoted);
+                gsize value = slashes ? nested_len(p + at, n - at, slashes) : value_len(p + at, n - at, ends, &quoted);
                 /* of "Bearer xyz" both words */
                 if (!quoted && value && value <= 8 && at + value < n && p[at + value] == ' ' && (word_at(p + at, n - at, "Bearer ") || word_at(p + at, n - at, "Basic ") || word_at(p + at, n - at, "Token ")))
                         for (value++; at + value < n && !ends_value(p[at + value], ends);)
                                 value++;
-                while (element && at + value < n && p[at + value] != '<')
-                        value++;
                 g_string_append_len(out, p + word, (gssize) (at - word));
                 if (slashes) { /* what ends it stands behind it */
                         g_string_append_printf(out, "%c" BH_REDACTED, p[at]);

@@ -56,6 +56,12 @@ static void texts_lose_their_secrets(void) {
                 { "{\"a\":\"{\\\"b\\\":\\\"{\\\\\\\"pin\\\\\\\":\\\\\\\"1234\\\\\\\"}\\\"}\",\"c\":1}", "{\"a\":\"{\\\"b\\\":\\\"{\\\\\\\"pin\\\\\\\":\\\\\\\"***\\\\\\\"}\\\"}\",\"c\":1}" },
                 { "{\"body\":\"password=\\\"cut\",\"n\":1}", "{\"body\":\"password=\\\"***\",\"n\":1}" },
                 { "{\"a\":\"{\\u0022pin\\u0022:\\u00221234\\u0022}\"}", "{\"a\":\"{\\u0022pin\\u0022:***}\"}" },
+                { "<wsse:Password Type=\"http://a/b>c#PasswordText\">hunter2</wsse:Password><a>b</a>", "<wsse:Password Type=\"http://a/b>c#PasswordText\">***</wsse:Password><a>b</a>" },
+                { "<password><![CDATA[hun</ter2]]></password><a>b</a>", "<password>***</password><a>b</a>" },
+                { "<password token='x'>a<!-- -->b</password>", "<password token='***'>***</password>" },
+                { "<auth:Password>hunter2</auth:Password>", "<auth:***>***</auth:***>" },
+                { "<password/><user id='1'>bob</user><pin></pin>", "<password/><user id='1'>bob</user><pin></pin>" },
+                { "a < password > b", "a < password > b" },
                 { "id=1' or '1'='1", "id=1' or '1'='1" },
                 { "../../etc/passwd", "../../etc/passwd" },
                 { "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", "***-----END RSA PRIVATE KEY-----" },
@@ -119,7 +125,7 @@ static void zeros_hide_nothing(void) {
 static void canary_never_comes_out(void) {
         static const char *const around[] = { "password=%s", "password=%s&a=b", "{\"password\":\"%s\"}", "{\"a\":{\"password\":[\"%s\"]}}", "<password>%s</password>", "x; password: %s; y", "Authorization=Bearer %sabcdefgh",
                                               "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }", "{\"password\":\"%s\",\"next\":\"/a?b=c\"}", "{\"query\":\"mutation{login(password:\\\"%s\\\")}\"}",
-                                              "{\"body\":\"{\\\"password\\\":\\\"%s\\\"}\"}" };
+                                              "{\"body\":\"{\\\"password\\\":\\\"%s\\\"}\"}", "<wsse:Password Type=\"a#PasswordText\">%s</wsse:Password>", "<password><![CDATA[%s]]></password>" };
         static const char *const types[] = { "application/x-www-form-urlencoded", "application/json", "text/plain", "multipart/form-data; boundary=x", "application/octet-stream", "" };
 
         for (gsize i = 0; i < G_N_ELEMENTS(around); i++)
