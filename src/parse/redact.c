@@ -379,6 +379,49 @@ char *bh_redact_text(const char *text, gsize len) {
         return g_string_free(out, FALSE);
 }
 
+/* What a form's or a query's piece says, percent-encoding undone: but for what would make of it another text, as line ends, zeros and the '&' that it is within. */
+static GString *decoded(const char *p, gsize n) {
+        GString *out = g_string_sized_new(n);
+
+        for (gsize i = 0; i < n; i++) {
+                guchar byte = 0;
+
+                if (p[i] == '%' && i + 2 < n && g_ascii_isxdigit(p[i + 1]) && g_ascii_isxdigit(p[i + 2]))
+                        byte = (guchar) (g_ascii_xdigit_value(p[i + 1]) << 4 | g_ascii_xdigit_value(p[i + 2]));
+                if (byte == '\t' || byte == '\r' || byte == '\n')
+                        byte = ' ';
+                if (byte >= 0x20 && byte < 0x7f && byte != '&') {
+                        g_string_append_c(out, (char) byte);
+                        i += 2;
+                } else {
+                        g_string_append_c(out, p[i] == '+' ? ' ' : p[i]);
+                }
+        }
+        return out;
+}
+
+static gboolean has_encoded(const char *p, gsize n) {
+        for (const char *at = p; (at = memchr(at, '%', n - (gsize) (at - p))); at++)
+                if (word_at(at, n - (gsize) (at - p), "%22") || word_at(at, n - (gsize) (at - p), "%3D") || word_at(at, n - (gsize) (at - p), "%3A") || word_at(at, n - (gsize) (at - p), "%5C"))
+                        return TRUE;
+        return FALSE;
+}
+
+/* One of a form: as it is, and, where names and values may be within it, as what it says, which is told if there was a secret. */
+static void scan_piece(GString *out, const char *p, gsize n) {
+        gsize from = out->len;
+
+        scan(out, p, n, "&");
+        if (!has_encoded(out->str + from, out->len - from))
+                return;
+        g_autoptr(GString) plain = decoded(out->str + from, out->len - from), clean = g_string_sized_new(plain->len + 16);
+        scan(clean, plain->str, plain->len, "&");
+        if (g_string_equal(plain, clean))
+                return;
+        g_string_truncate(out, from);
+        g_string_append_len(out, clean->str, (gssize) clean->len);
+}
+
 /* `all`: every value is one, as of cookies. */
 static void scan_pairs(GString *out, const char *p, gsize n, const char *separators, gboolean all) {
         gsize i = 0;
@@ -397,14 +440,14 @@ static void scan_pairs(GString *out, const char *p, gsize n, const char *separat
                         if (all)
                                 g_string_append_len(out, p + i, (gssize) (equals - i));
                         else /* it may be anything: JSON as a form has its first '=' somewhere in a value */
-                                scan(out, p + i, equals - i, "&");
+                                scan_piece(out, p + i, equals - i);
                         g_string_append_c(out, '=');
                         if (equals + 1 < end)
                                 g_string_append(out, BH_REDACTED);
                 } else if (all && name < end) {
                         g_string_append(out, BH_REDACTED); /* a cookie without a name is its value */
                 } else {
-                        scan(out, p + i, end - i, "&");
+                        scan_piece(out, p + i, end - i);
                 }
                 if (end < n)
                         g_string_append_c(out, p[end]);

@@ -24,6 +24,7 @@ static void fields_lose_their_secrets(void) {
                 { "Proxy-Authorization", "opaque", "***" },
                 { "X-Api-Key", "123", "***" },
                 { "Referer", "https://a/b?token=1&x=2", "https://a/b?token=***&x=2" },
+                { "Referer", "https://a/b?next=%2Flogin%3Fpassword%3dhunter2&x=%3A", "https://a/b?next=/login?password=***&x=%3A" },
                 { "X-Forwarded", "Bearer abcdefghijkl", "Bearer ***" },
                 { "Accept", "text/html", "text/html" },
         };
@@ -96,6 +97,10 @@ static void messages_lose_their_secrets(void) {
                   "--B\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nusername=bob&password=***\r\n name=bob&password=***\r\n--B--" },
                 { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; filename=\"a\"; name=\"pin\"\r\n\r\n1234\r\n--B--",
                   "--B\r\nContent-Disposition: form-data; filename=\"a\"; name=\"pin\"\r\n\r\n***\r\n--B--" },
+                { "application/x-www-form-urlencoded", "a=1&data=%7B%22password%22%3A+%22hunter2%22%2C%22n%22%3A1%7D&b=%22", "a=1&data={\"password\": \"***\",\"n\":1}&b=%22" },
+                { "application/x-www-form-urlencoded", "next=%2Flogin%3Fpassword%3Dhunter2%26x%00&b=1", "next=/login?password=***&b=1" },
+                { "application/x-www-form-urlencoded", "%7B%22password%22%3A%22hunter2%22%2C%22next%22%3A%22/a?b=c%22%7D", "{\"password\":\"***\",\"next\":\"/a?b=***" },
+                { "application/x-www-form-urlencoded", "q=%22a%22%3Db%26c&d=Bearer%20abc%22defgh", "q=%22a%22%3Db%26c&d=Bearer%20***" },
                 { "text/plain", "the token=abc", "the token=***" },
         };
 
@@ -142,7 +147,7 @@ static void canary_never_comes_out(void) {
 
 /* 64 KiB of what costs most: time in proportion, so a second is far more than enough. */
 static void time_is_in_proportion(void) {
-        static const char *const units[] = { "-eyJ", "name=", "-----BEGIN ", "password=[", "://a:", "4111 1111 ", "Bearer ", "{\"token\":{", "<password>" };
+        static const char *const units[] = { "-eyJ", "a%22=", "<pin a='", "password=\\\"", "name=", "-----BEGIN ", "password=[", "://a:", "4111 1111 ", "Bearer ", "{\"token\":{", "<password>" };
 
         for (gsize i = 0; i < G_N_ELEMENTS(units); i++) {
                 g_autoptr(GString) s = g_string_new(NULL);
