@@ -129,7 +129,8 @@ static void zeros_hide_nothing(void) {
 /* Whatever is around it: a canary under a secret's name never comes out. */
 static void canary_never_comes_out(void) {
         static const char *const around[] = { "password=%s", "password=%s&a=b", "{\"password\":\"%s\"}", "{\"a\":{\"password\":[\"%s\"]}}", "<password>%s</password>", "x; password: %s; y", "Authorization=Bearer %sabcdefgh",
-                                              "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }", "{\"password\":\"%s\",\"next\":\"/a?b=c\"}", "{\"query\":\"mutation{login(password:\\\"%s\\\")}\"}",
+                                              "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }",
+                                              "{\"password\":\"%s\",\"next\":\"/a?b=c\"}", "{\"query\":\"mutation{login(password:\\\"%s\\\")}\"}",
                                               "{\"body\":\"{\\\"password\\\":\\\"%s\\\"}\"}", "<wsse:Password Type=\"a#PasswordText\">%s</wsse:Password>", "<password><![CDATA[%s]]></password>" };
         static const char *const types[] = { "application/x-www-form-urlencoded", "application/json", "text/plain", "multipart/form-data; boundary=x", "application/octet-stream", "" };
 
