@@ -6,6 +6,7 @@
 #include "parse/redact.h"
 
 #define KEEP 64u          /* of a value: what its type is told by */
+#define LOOKED_MAX 256u   /* parameters of a request that are looked at, so that a request of very many costs no more than its bytes */
 #define BOUNDARY_MAX 200u /* RFC 2046 has 70 */
 
 /* ---- values */
@@ -109,10 +110,15 @@ static char *clean_name(const char *p, gsize n) {
 
 typedef struct {
         BhWebParam *out;
-        guint n, max, dropped;
+        guint n, max, dropped, looked;
 } Params;
 
 static void add(Params *a, guint place, const char *name, gsize name_len, guint type, gsize bytes) {
+        if (a->looked >= LOOKED_MAX) {
+                a->dropped++;
+                return;
+        }
+        a->looked++;
         gboolean secret = bh_redact_is_secret(name, MIN(name_len, BH_WEB_PARAM_NAME_MAX));
         g_autofree char *clean = clean_name(name, name_len);
         guint length = secret ? 0 : length_of(bytes);
@@ -171,7 +177,7 @@ static void form(Params *a, guint place, const char *p, gsize n, gboolean cut) {
                 const char *end = memchr(p + i, '&', n - i);
                 gsize len = end ? (gsize) (end - p) - i : n - i;
 
-                if (!end && cut)
+                if ((!end && cut) || (len && a->looked >= LOOKED_MAX))
                         a->dropped++;
                 else if (len)
                         one_of_form(a, place, p + i, len);
