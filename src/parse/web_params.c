@@ -322,7 +322,7 @@ static const char *field_param(const char *p, gsize n, const char *name, gsize *
 }
 
 static void part(Params *a, const char *p, gsize n) {
-        const char *body = g_strstr_len(p, (gssize) n, "\r\n\r\n");
+        const char *body = memmem(p, n, "\r\n\r\n", 4);
         gsize head = body ? (gsize) (body - p) : n, len, unused;
 
         for (gsize i = 0; i + 20 < head; i++) {
@@ -350,10 +350,10 @@ static void parts(Params *a, const char *content_type, const char *p, gsize n) {
         if (!boundary || !len || len > BOUNDARY_MAX)
                 return;
         mark = g_strdup_printf("--%.*s", (int) len, boundary);
-        if (!(at = g_strstr_len(p, (gssize) n, mark)))
+        if (!(at = memmem(p, n, mark, len + 2))) /* a zero ends nothing */
                 return;
         for (at += len + 2; (gsize) (p + n - at) > 2 && at[0] == '\r'; at = next + len + 2) {
-                next = g_strstr_len(at, p + n - at, mark);
+                next = memmem(at, (gsize) (p + n - at), mark, len + 2);
                 if (!next) { /* it goes on behind what is there */
                         a->dropped++;
                         return;
