@@ -163,6 +163,8 @@ static void one_of_form(Params *a, guint place, const char *p, gsize n) {
 
         for (gsize i = 0; i < name_len && k <= BH_WEB_PARAM_NAME_MAX;)
                 name[k++] = (char) form_byte(p, name_len, &i);
+        if (memchr(name, '{', k) || memchr(name, '"', k)) /* JSON, up to a '=' in one of its values */
+                mark = NULL;
         for (gsize i = mark ? name_len + 1 : 0; i < n;)
                 value_byte(&v, form_byte(p, n, &i));
         if (mark)

@@ -290,6 +290,8 @@ static void parameters_are_told_and_never_what_they_hold(void) {
                 { "POST /a?v=2 HTTP/1.1\r\nContent-Type: application/vnd.api+json", " { \"user\" : \"ann\", \"deep\":{\"in\":[1,\"}\"]}, \"list\":[ ], \"no\":null, \"n\":1e9, \"t\":true, \"token\":\"abc\" } ",
                   "v: query number, up to 4 bytes; user: json word, up to 4 bytes; deep: json object, up to 16 bytes; list: json array, up to 4 bytes; no: json empty; n: json number, up to 4 bytes; "
                   "t: json boolean, up to 4 bytes; token: json secret" },
+                { "POST /a HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded", "{\"name\":\"John Doe\",\"x\":\"a=b\"}&%7Bann=1&a=2",
+                  "{bare}: form code, up to 64 bytes; a: form number, up to 4 bytes" },
                 { "POST /a HTTP/1.1\r\nContent-Type: application/json", "{\"a\":1,\"b\":", "a: json number, up to 4 bytes +1" },
                 { "POST /a HTTP/1.1\r\nContent-Type: application/json", "{\"a\":[[[[", " +1" },
                 { "POST /a HTTP/1.1\r\nContent-Type: application/json", "[1,2]", "" },
