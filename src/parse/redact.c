@@ -31,8 +31,9 @@ gboolean bh_redact_is_secret(const char *name, gsize len) {
                 if (c == '%' && i + 2 < len && g_ascii_isxdigit(name[i + 1]) && g_ascii_isxdigit(name[i + 2])) {
                         c = (char) (g_ascii_xdigit_value(name[i + 1]) << 4 | g_ascii_xdigit_value(name[i + 2]));
                         i += 2;
-                } else if (c == '\\' && i + 5 < len && name[i + 1] == 'u' && name[i + 2] == '0' && name[i + 3] == '0') { /* JSON's way to hide a letter */
-                        c = (char) (g_ascii_xdigit_value(name[i + 4]) << 4 | (g_ascii_xdigit_value(name[i + 5]) & 15));
+                } else if (c == '\\' && i + 5 < len && name[i + 1] == 'u' && name[i + 2] == '0' && name[i + 3] == '0' && g_ascii_isxdigit(name[i + 4]) &&
+                           g_ascii_isxdigit(name[i + 5])) { /* JSON's way to hide a letter */
+                        c = (char) (g_ascii_xdigit_value(name[i + 4]) << 4 | g_ascii_xdigit_value(name[i + 5]));
                         i += 5;
                 }
                 if (g_ascii_isalnum(c))
