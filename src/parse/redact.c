@@ -510,7 +510,7 @@ static const char *part_name(const char *p, gsize n, gsize from) {
         const char *found;
 
         while ((found = memmem(p + from, n - from, "name=", 5))) {
-                if (found == p || found[-1] == ' ' || found[-1] == ';' || found[-1] == '\t')
+                if (found == p || (found[-1] && strchr(" ;\t\r\n", found[-1])))
                         break;
                 from = (gsize) (found - p) + 5; /* "username=", "filename=" */
         }

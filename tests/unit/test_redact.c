@@ -101,6 +101,7 @@ static void messages_lose_their_secrets(void) {
                 { "application/x-www-form-urlencoded", "next=%2Flogin%3Fpassword%3Dhunter2%26x%00&b=1", "next=/login?password=***&b=1" },
                 { "application/x-www-form-urlencoded", "%7B%22password%22%3A%22hunter2%22%2C%22next%22%3A%22/a?b=c%22%7D", "{\"password\":\"***\",\"next\":\"/a?b=***" },
                 { "application/x-www-form-urlencoded", "q=%22a%22%3Db%26c&d=Bearer%20abc%22defgh", "q=%22a%22%3Db%26c&d=Bearer%20***" },
+                { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data;\r\nname=\"pin\"\r\n\r\n1234\r\n--B--", "--B\r\nContent-Disposition: form-data;\r\nname=\"pin\"\r\n\r\n***\r\n--B--" },
                 { "text/plain", "the token=abc", "the token=***" },
         };
 
