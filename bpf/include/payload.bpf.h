@@ -483,8 +483,13 @@ __noinline int payload_classify(__u64 sk, __u32 dns) {
         if (c != '/' && c != '*' && c != 'h' && c != 'H' && !is_method(f, from))
                 return NO;
         if (!from && f[0] == 'P' && f[1] == 'R' && f[2] == 'O' && f[3] == 'X' && f[4] == 'Y' && i == 6) {
-                s->protocol = BH_PAYLOAD_P_PROXY;
-                return YES;
+                /* a family and nothing else: "PROXY / HTTP/1.1" is a request, of a method that nobody knows and many servers take */
+                if (n < 9 && (n < 7 || f[6] == 'T' || f[6] == 'U'))
+                        return WAIT;
+                if ((f[6] == 'T' && f[7] == 'C' && f[8] == 'P') || (f[6] == 'U' && f[7] == 'N' && f[8] == 'K')) {
+                        s->protocol = BH_PAYLOAD_P_PROXY;
+                        return YES;
+                }
         }
         s->protocol = f[from & 3] == 'P' && f[(from & 3) + 1] == 'R' && f[(from & 3) + 2] == 'I' && c == '*' ? BH_PAYLOAD_P_HTTP2 : BH_PAYLOAD_P_HTTP1;
         return YES;
@@ -566,6 +571,7 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
                         if (held)
                                 copy_behind(w, s, held, want);
                 }
+                s->first_len = 0; /* behind_proxy() has it next */
                 s->state = BH_PAYLOAD_FOLLOWED;
                 if (!s->side)
                         s->side = sent ? BH_PAYLOAD_AT_CLIENT : BH_PAYLOAD_AT_SERVER;
@@ -597,7 +603,7 @@ static __always_inline bool is_hello(struct work *w, __u32 at, __u8 hello) {
         return at + 6 <= w->src.got && b[at] == 22 && b[at + 1] == 3 && b[at + 5] == hello;
 }
 
-/* Where what a proxy says ends, in the call that begins with it; 0: not in what there is of it. */
+/* Where what a proxy says ends, of the call that begins with it; 0: not in what there is of it. A line with a '/' is none: no address has one, and a request's version does. */
 static __noinline __u32 proxy_end(struct work *w) {
         const __u8 *b = w->bytes;
         __u32 end;
@@ -606,10 +612,10 @@ static __noinline __u32 proxy_end(struct work *w) {
                 if (w->src.got < 16)
                         return 0;
                 end = 16 + ((__u32) b[14] << 8 | b[15]);
-                return end < w->src.got ? end : 0;
+                return end <= w->src.got ? end : 0;
         }
         for (__u32 i = 0; i < PROXY_LINE; i++) {
-                if (i + 1 >= w->src.got)
+                if (i >= w->src.got || b[i] == '/')
                         return 0;
                 if (b[i] == '\n')
                         return i + 1;
@@ -618,8 +624,9 @@ static __noinline __u32 proxy_end(struct work *w) {
 }
 
 /*
- * What is behind the header of a proxy: TLS by the client's hello, which comes in the same call or begins one of its own, or at the latest by what the server answers; anything else is read as it
- * comes. The pieces of before were told as of protocol PROXY.
+ * What is behind the header of a proxy: TLS by the client's hello, which stands directly behind it, in the same call or at the beginning of the next; or at the latest by what the server
+ * answers; anything else is read as it comes. Bytes like a hello's that come later say nothing: they may be a part of a request, whose connection would be closed to the inspector. The pieces of
+ * before were told as of protocol PROXY. s->first_len: how long a header is that ended with its call.
  */
 static __noinline int behind_proxy(struct work *w, struct bh_payload_stream *s, bool sent) {
         bool client = sent == (s->side == BH_PAYLOAD_AT_CLIENT), tls;
@@ -629,15 +636,22 @@ static __noinline int behind_proxy(struct work *w, struct bh_payload_stream *s, 
                 return 0;
         if (client && !w->head.offset) {
                 at = proxy_end(w);
-                if (!at)
+                if (at && at == w->head.total)
+                        s->first_len = at < 256 ? (__u8) at : 0;
+                if (!at || at >= w->src.got || at > PROXY_MAX)
                         return 0;
+        } else if (client && w->head.offset != s->first_len) {
+                return 0;
         }
         tls = client ? is_hello(w, at, 1) : w->bytes[0] == 22 && w->src.got > 1 && w->bytes[1] == 3;
+        if (client && !tls && w->src.got < at + 6) /* a part of a hello, maybe: libraries read the head of a record alone */
+                return 0;
+        s->first_len = 0;
         if (tls) {
                 s->protocol = BH_PAYLOAD_P_TLS;
                 s->state = BH_PAYLOAD_HELLO;
                 s->dir[0].left = s->dir[1].left = BH_PAYLOAD_HANDSHAKE;
-        } else if (!client || at) {
+        } else {
                 s->protocol = BH_PAYLOAD_P_HTTP1;
         }
         return 0;
@@ -673,7 +687,7 @@ static __always_inline bool is_settings(struct work *w) {
 static __noinline int decide_clear(struct work *w, struct bh_payload_stream *s, __u64 sk, bool sent) {
         bool client = sent == (s->side == BH_PAYLOAD_AT_CLIENT);
         struct bh_payload_counts *counts = counts_of();
-        __u32 turn = w->head.flags & BH_PAYLOAD_F_TURN, held = turn ? 0 : s->first_len, want = w->src.want, ports = s->ports, at, verdict = NO;
+        __u32 turn = w->head.flags & BH_PAYLOAD_F_TURN, held = turn || s->first_len > BH_PAYLOAD_FIRST ? 0 : s->first_len, want = w->src.want, ports = s->ports, at, verdict = NO;
 
         if (client && w->src.got) {
                 at = add_first(w, s, held);

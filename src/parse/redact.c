@@ -5,6 +5,7 @@
 
 #define NAME_MAX_LEN 128u
 #define HEAD_LEN 2048u  /* of a part of a multipart form */
+#define ATTRIBUTES_LEN 512u /* of an XML element */
 #define FIRST_LEN 1024u /* of a JSON web token's first part: what is longer is none. Searches are bounded, so that a text costs no more than in proportion */
 
 /* ---- names */
@@ -30,8 +31,9 @@ gboolean bh_redact_is_secret(const char *name, gsize len) {
                 if (c == '%' && i + 2 < len && g_ascii_isxdigit(name[i + 1]) && g_ascii_isxdigit(name[i + 2])) {
                         c = (char) (g_ascii_xdigit_value(name[i + 1]) << 4 | g_ascii_xdigit_value(name[i + 2]));
                         i += 2;
-                } else if (c == '\\' && i + 5 < len && name[i + 1] == 'u' && name[i + 2] == '0' && name[i + 3] == '0') { /* JSON's way to hide a letter */
-                        c = (char) (g_ascii_xdigit_value(name[i + 4]) << 4 | (g_ascii_xdigit_value(name[i + 5]) & 15));
+                } else if (c == '\\' && i + 5 < len && name[i + 1] == 'u' && name[i + 2] == '0' && name[i + 3] == '0' && g_ascii_isxdigit(name[i + 4]) &&
+                           g_ascii_isxdigit(name[i + 5])) { /* JSON's way to hide a letter */
+                        c = (char) (g_ascii_xdigit_value(name[i + 4]) << 4 | g_ascii_xdigit_value(name[i + 5]));
                         i += 5;
                 }
                 if (g_ascii_isalnum(c))
@@ -140,8 +142,8 @@ static gsize formed(const char *p, gsize n, gsize *keep) {
                 if (i == 20)
                         return i;
         }
-        if (word_at(p, n, "-----BEGIN") && g_strstr_len(p, (gssize) MIN(n, 64u), "PRIVATE KEY")) {
-                const char *end = g_strstr_len(p + 10, (gssize) n - 10, "-----END");
+        if (word_at(p, n, "-----BEGIN") && memmem(p, MIN(n, 64u), "PRIVATE KEY", 11)) {
+                const char *end = memmem(p + 10, n - 10, "-----END", 8);
 
                 return end ? (gsize) (end - p) : n;
         }
@@ -161,6 +163,21 @@ static gsize formed(const char *p, gsize n, gsize *keep) {
 }
 
 /* ---- values behind a secret's name */
+
+/* A string within a string, such as JSON in JSON: p is its quote, behind `slashes` backslashes, and it ends at one that has as many before it, or is the outer string's. */
+static gsize nested_len(const char *p, gsize n, gsize slashes) {
+        gsize run = 0;
+
+        for (gsize i = 1; i < n; i++) {
+                if (p[i] == '\\')
+                        run++;
+                else if (p[i] == *p && run <= slashes)
+                        return i - run;
+                else
+                        run = 0;
+        }
+        return n;
+}
 
 /* Ends of a value in running text. */
 static gboolean ends_value(char c, const char *ends) {
@@ -211,6 +228,45 @@ static gsize value_len(const char *p, gsize n, const char *ends, gboolean *quote
         return i;
 }
 
+/* Where the content of the element begins whose name is what is between `word` and `i`, behind its attributes; 0: it is none, or an empty one. */
+static gsize content_at(const char *p, gsize n, gsize word, gsize i) {
+        gsize open = word;
+        char quote = 0;
+
+        if (!word || (p[word - 1] != '<' && p[word - 1] != ':'))
+                return 0;
+        if (i >= n || !p[i] || !strchr("> \t\r\n", p[i]))
+                return 0;
+        while (open && word - open < NAME_MAX_LEN && (g_ascii_isalnum(p[open - 1]) || strchr(":-_.", p[open - 1])))
+                open--;
+        if (!open || p[open - 1] != '<')
+                return 0;
+        for (gsize k = i; k < n && k - i < ATTRIBUTES_LEN; k++) {
+                if (quote)
+                        quote = p[k] == quote ? 0 : quote;
+                else if (p[k] == '"' || p[k] == '\'')
+                        quote = p[k];
+                else if (p[k] == '<' || p[k] == '>')
+                        return p[k] == '>' && p[k - 1] != '/' ? k + 1 : 0;
+        }
+        return 0;
+}
+
+/* How long an element's content is: up to the next end of an element. */
+static gsize content_len(const char *p, gsize n) {
+        gsize from = 0;
+        const char *end;
+
+        while (from < n && p[from] && strchr(" \t\r\n", p[from]))
+                from++;
+        if (word_at(p + from, n - from, "<![CDATA[")) {
+                end = memmem(p + from, n - from, "]]>", 3);
+                from = end ? (gsize) (end - p) : n;
+        }
+        end = memmem(p + from, n - from, "</", 2);
+        return end ? (gsize) (end - p) : n;
+}
+
 static gboolean name_char(char c) {
         return g_ascii_isalnum(c) || c == '_' || c == '-' || c == '.' || c == '[' || c == ']' || c == '%' || c == '\\' || c == '$' || c == ':' || c == '@';
 }
@@ -220,9 +276,18 @@ static gboolean name_char(char c) {
  * Everything else goes through as it is, but for secrets that have a form.
  */
 static void scan(GString *out, const char *p, gsize n, const char *ends) {
-        gsize i = 0;
+        gsize i = 0, content = 0; /* of an element that is a secret's: where it begins */
 
         while (i < n) {
+                if (content && i >= content) {
+                        gsize value = content_len(p + i, n - i);
+
+                        if (value)
+                                g_string_append(out, BH_REDACTED);
+                        content = 0;
+                        i += value;
+                        continue;
+                }
                 gsize keep, len = formed(p + i, n - i, &keep);
                 guint digits;
 
@@ -258,26 +323,46 @@ static void scan(GString *out, const char *p, gsize n, const char *ends) {
                         at++;
                 while (at < n && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n' || p[at] == '\r'))
                         at++;
-                gboolean assigned = at < n && (p[at] == '=' || p[at] == ':'), element = i < n && p[i] == '>' && word && (p[word - 1] == '<' || p[word - 1] == ':');
-                if (!(assigned || element) || !bh_redact_is_secret(p + word, i - word)) {
+                gboolean assigned = at < n && (p[at] == '=' || p[at] == ':');
+                gsize inside = assigned ? 0 : content_at(p, n, word, i);
+                if (!(assigned || inside) || !bh_redact_is_secret(p + word, i - word)) {
                         g_string_append_len(out, p + word, (gssize) (i - word));
                         continue;
                 }
-                at = element ? i + 1 : at + 1;
-                if (assigned && at < n && p[at - 1] == ':' && p[at] == '=')
+                if (inside) {
+                        g_string_append_len(out, p + word, (gssize) (i - word));
+                        content = MAX(content, inside);
+                        continue;
+                }
+                if (p[i] == ':' && word && p[word - 1] == '<') { /* or "<auth:Password>" */
+                        gsize local = i + 1;
+
+                        while (local < n && local - i < NAME_MAX_LEN && name_char(p[local]))
+                                local++;
+                        content = MAX(content, content_at(p, n, i + 1, local));
+                }
+                at++;
+                if (at < n && p[at - 1] == ':' && p[at] == '=')
                         at++;
-                while (!element && at < n && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n' || p[at] == '\r'))
+                while (at < n && (p[at] == ' ' || p[at] == '\t' || p[at] == '\n' || p[at] == '\r'))
                         at++;
+                gsize slashes = 0;
+                while (at + slashes < n && p[at + slashes] == '\\')
+                        slashes++;
+                if (slashes && at + slashes < n && (p[at + slashes] == '"' || p[at + slashes] == '\''))
+                        at += slashes;
+                else
+                        slashes = 0;
                 gboolean quoted = FALSE;
-                gsize value = element ? 0 : value_len(p + at, n - at, ends, &quoted);
+                gsize value = slashes ? nested_len(p + at, n - at, slashes) : value_len(p + at, n - at, ends, &quoted);
                 /* of "Bearer xyz" both words */
                 if (!quoted && value && value <= 8 && at + value < n && p[at + value] == ' ' && (word_at(p + at, n - at, "Bearer ") || word_at(p + at, n - at, "Basic ") || word_at(p + at, n - at, "Token ")))
                         for (value++; at + value < n && !ends_value(p[at + value], ends);)
                                 value++;
-                while (element && at + value < n && p[at + value] != '<')
-                        value++;
                 g_string_append_len(out, p + word, (gssize) (at - word));
-                if (value && quoted) {
+                if (slashes) { /* what ends it stands behind it */
+                        g_string_append_printf(out, "%c" BH_REDACTED, p[at]);
+                } else if (value && quoted) {
                         g_string_append_printf(out, "%c" BH_REDACTED, p[at]);
                         if (value > 1 && p[at + value - 1] == p[at])
                                 g_string_append_c(out, p[at]);
@@ -295,6 +380,49 @@ char *bh_redact_text(const char *text, gsize len) {
         return g_string_free(out, FALSE);
 }
 
+/* What a form's or a query's piece says, percent-encoding undone: but for what would make of it another text, as line ends, zeros and the '&' that it is within. */
+static GString *decoded(const char *p, gsize n) {
+        GString *out = g_string_sized_new(n);
+
+        for (gsize i = 0; i < n; i++) {
+                guchar byte = 0;
+
+                if (p[i] == '%' && i + 2 < n && g_ascii_isxdigit(p[i + 1]) && g_ascii_isxdigit(p[i + 2]))
+                        byte = (guchar) (g_ascii_xdigit_value(p[i + 1]) << 4 | g_ascii_xdigit_value(p[i + 2]));
+                if (byte == '\t' || byte == '\r' || byte == '\n')
+                        byte = ' ';
+                if (byte >= 0x20 && byte < 0x7f && byte != '&') {
+                        g_string_append_c(out, (char) byte);
+                        i += 2;
+                } else {
+                        g_string_append_c(out, p[i] == '+' ? ' ' : p[i]);
+                }
+        }
+        return out;
+}
+
+static gboolean has_encoded(const char *p, gsize n) {
+        for (const char *at = p; (at = memchr(at, '%', n - (gsize) (at - p))); at++)
+                if (word_at(at, n - (gsize) (at - p), "%22") || word_at(at, n - (gsize) (at - p), "%3D") || word_at(at, n - (gsize) (at - p), "%3A") || word_at(at, n - (gsize) (at - p), "%5C"))
+                        return TRUE;
+        return FALSE;
+}
+
+/* One of a form: as it is, and, where names and values may be within it, as what it says, which is told if there was a secret. */
+static void scan_piece(GString *out, const char *p, gsize n) {
+        gsize from = out->len;
+
+        scan(out, p, n, "&");
+        if (!has_encoded(out->str + from, out->len - from))
+                return;
+        g_autoptr(GString) plain = decoded(out->str + from, out->len - from), clean = g_string_sized_new(plain->len + 16);
+        scan(clean, plain->str, plain->len, "&");
+        if (g_string_equal(plain, clean))
+                return;
+        g_string_truncate(out, from);
+        g_string_append_len(out, clean->str, (gssize) clean->len);
+}
+
 /* `all`: every value is one, as of cookies. */
 static void scan_pairs(GString *out, const char *p, gsize n, const char *separators, gboolean all) {
         gsize i = 0;
@@ -310,13 +438,17 @@ static void scan_pairs(GString *out, const char *p, gsize n, const char *separat
                 while (name < equals && p[name] == ' ')
                         name++;
                 if (equals < end && (all || bh_redact_is_secret(p + name, equals - name))) {
-                        g_string_append_len(out, p + i, (gssize) (equals + 1 - i));
+                        if (all)
+                                g_string_append_len(out, p + i, (gssize) (equals - i));
+                        else /* it may be anything: JSON as a form has its first '=' somewhere in a value */
+                                scan_piece(out, p + i, equals - i);
+                        g_string_append_c(out, '=');
                         if (equals + 1 < end)
                                 g_string_append(out, BH_REDACTED);
                 } else if (all && name < end) {
                         g_string_append(out, BH_REDACTED); /* a cookie without a name is its value */
                 } else {
-                        scan(out, p + i, end - i, "&");
+                        scan_piece(out, p + i, end - i);
                 }
                 if (end < n)
                         g_string_append_c(out, p[end]);
@@ -374,12 +506,23 @@ static char *redact_target(const char *target) {
         return g_strconcat(front, "?", query, NULL);
 }
 
-/* Parts of a multipart form whose name is a secret's lose their content; the others go through the scan. */
+static const char *part_name(const char *p, gsize n, gsize from) {
+        const char *found;
+
+        while ((found = memmem(p + from, n - from, "name=", 5))) {
+                if (found == p || (found[-1] && strchr(" ;\t\r\n", found[-1])))
+                        break;
+                from = (gsize) (found - p) + 5; /* "username=", "filename=" */
+        }
+        return found;
+}
+
+/* Parts of a multipart form whose name is a secret's lose their content; the others go through the scan, and so do names: it may be content that looks like one. */
 static void redact_multipart(GString *out, const char *p, gsize n) {
         gsize i = 0;
 
         while (i < n) {
-                const char *found = g_strstr_len(p + i, (gssize) (n - i), "name=");
+                const char *found = part_name(p, n, i);
                 gsize at = found ? (gsize) (found - p) : n;
 
                 scan(out, p + i, at - i, " \t&;,\"'<>)}]");
@@ -388,14 +531,14 @@ static void redact_multipart(GString *out, const char *p, gsize n) {
                 gboolean quoted;
                 gsize name = at + 5, len = value_len(p + name, n - name, ";\r\n", &quoted), skip = quoted && len > 1;
                 gboolean secret = bh_redact_is_secret(p + name + skip, len - skip);
-                const char *blank = g_strstr_len(p + name + len, (gssize) MIN(n - name - len, HEAD_LEN), "\r\n\r\n");
+                const char *blank = memmem(p + name + len, MIN(n - name - len, HEAD_LEN), "\r\n\r\n", 4);
 
                 i = name + len;
-                g_string_append_len(out, p + at, (gssize) (i - at));
+                scan(out, p + at, i - at, " \t&;,\"'<>)}]");
                 if (!secret || !blank)
                         continue;
                 gsize content = (gsize) (blank - p) + 4;
-                const char *end = g_strstr_len(p + content, (gssize) (n - content), "\r\n--");
+                const char *end = memmem(p + content, n - content, "\r\n--", 4);
                 g_string_append_len(out, p + i, (gssize) (content - i));
                 g_string_append(out, BH_REDACTED);
                 i = end ? (gsize) (end - p) : n;

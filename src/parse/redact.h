@@ -6,6 +6,7 @@
  *  - fields: Cookie and Set-Cookie (names and attributes stay), Authorization and Proxy-Authorization (the scheme stays), fields with secret names
  *  - parameters of a query, a form, a multipart form, JSON, XML and plain text whose name is a secret's: password, token, api_key, session … (an object or
  *    array under such a name is a secret as a whole)
+ *  - the same in JSON within a string of JSON, and in what a piece of a form or query holds percent-encoded (once): where there is a secret the piece is told decoded
  *  - wherever they are: "Bearer …" and "Basic …", JSON web tokens, access keys, private keys, passwords in URLs, card numbers (13 to 19 digits that pass Luhn's
  *    check; the last four stay)
  * It errs to the side of too much: a word that looks like one goes. What has no name and no form cannot be told.

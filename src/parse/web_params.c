@@ -6,6 +6,7 @@
 #include "parse/redact.h"
 
 #define KEEP 64u          /* of a value: what its type is told by */
+#define LOOKED_MAX 256u   /* parameters of a request that are looked at, so that a request of very many costs no more than its bytes */
 #define BOUNDARY_MAX 200u /* RFC 2046 has 70 */
 
 /* ---- values */
@@ -109,10 +110,15 @@ static char *clean_name(const char *p, gsize n) {
 
 typedef struct {
         BhWebParam *out;
-        guint n, max, dropped;
+        guint n, max, dropped, looked;
 } Params;
 
 static void add(Params *a, guint place, const char *name, gsize name_len, guint type, gsize bytes) {
+        if (a->looked >= LOOKED_MAX) {
+                a->dropped++;
+                return;
+        }
+        a->looked++;
         gboolean secret = bh_redact_is_secret(name, MIN(name_len, BH_WEB_PARAM_NAME_MAX));
         g_autofree char *clean = clean_name(name, name_len);
         guint length = secret ? 0 : length_of(bytes);
@@ -157,6 +163,8 @@ static void one_of_form(Params *a, guint place, const char *p, gsize n) {
 
         for (gsize i = 0; i < name_len && k <= BH_WEB_PARAM_NAME_MAX;)
                 name[k++] = (char) form_byte(p, name_len, &i);
+        if (memchr(name, '{', k) || memchr(name, '"', k)) /* JSON, up to a '=' in one of its values */
+                mark = NULL;
         for (gsize i = mark ? name_len + 1 : 0; i < n;)
                 value_byte(&v, form_byte(p, n, &i));
         if (mark)
@@ -171,7 +179,7 @@ static void form(Params *a, guint place, const char *p, gsize n, gboolean cut) {
                 const char *end = memchr(p + i, '&', n - i);
                 gsize len = end ? (gsize) (end - p) - i : n - i;
 
-                if (!end && cut)
+                if ((!end && cut) || (len && a->looked >= LOOKED_MAX))
                         a->dropped++;
                 else if (len)
                         one_of_form(a, place, p + i, len);
@@ -316,7 +324,7 @@ static const char *field_param(const char *p, gsize n, const char *name, gsize *
 }
 
 static void part(Params *a, const char *p, gsize n) {
-        const char *body = g_strstr_len(p, (gssize) n, "\r\n\r\n");
+        const char *body = memmem(p, n, "\r\n\r\n", 4);
         gsize head = body ? (gsize) (body - p) : n, len, unused;
 
         for (gsize i = 0; i + 20 < head; i++) {
@@ -344,10 +352,10 @@ static void parts(Params *a, const char *content_type, const char *p, gsize n) {
         if (!boundary || !len || len > BOUNDARY_MAX)
                 return;
         mark = g_strdup_printf("--%.*s", (int) len, boundary);
-        if (!(at = g_strstr_len(p, (gssize) n, mark)))
+        if (!(at = memmem(p, n, mark, len + 2))) /* a zero ends nothing */
                 return;
         for (at += len + 2; (gsize) (p + n - at) > 2 && at[0] == '\r'; at = next + len + 2) {
-                next = g_strstr_len(at, p + n - at, mark);
+                next = memmem(at, (gsize) (p + n - at), mark, len + 2);
                 if (!next) { /* it goes on behind what is there */
                         a->dropped++;
                         return;

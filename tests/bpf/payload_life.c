@@ -138,6 +138,48 @@ static void act_proxy_pieces(guint step) {
         tls_goes_on();
 }
 
+/* The head of the hello's record alone, as libraries read it. */
+static void act_proxy_head(guint step) {
+        move_bytes(client_fd, server_fd, V1, sizeof(V1) - 1);
+        move_bytes(client_fd, server_fd, HELLO, 5);
+        move_bytes(client_fd, server_fd, HELLO + 5, sizeof(HELLO) - 1 - 5);
+        tls_goes_on();
+}
+
+/* Requests that look like a proxy's header with a hello behind it, which is the body of the first, or a field of it; the one that follows must be seen. */
+#define FAKE_LINE "PROXY / HTTP/1.1\r\n"
+#define FAKE_WORD "PROXY UNKNOWN HTTP/1.1\r\n"
+#define FAKE_BARE "PROXY TCP4\r\n"
+#define FAKE_HEAD "Host: a\r\nContent-Length: 6\r\n\r\n"
+#define FAKE_BODY "\x16\3\1\0\2\1"
+#define ATTACK "GET /?a=1%27 HTTP/1.1\r\nHost: a\r\n\r\n"
+
+static void proxy_fake(const char *line, const char *head) {
+        move_text(client_fd, server_fd, line);
+        if (*head)
+                move_text(client_fd, server_fd, head);
+        move_bytes(client_fd, server_fd, FAKE_BODY, sizeof(FAKE_BODY) - 1);
+        move_text(client_fd, server_fd, ATTACK);
+        move_text(server_fd, client_fd, "HTTP/1.1 200 O\r\n\r\n");
+}
+
+static void act_proxy_fake(guint step) {
+        proxy_fake(FAKE_LINE, FAKE_HEAD);
+}
+
+static void act_proxy_fake_word(guint step) {
+        proxy_fake(FAKE_WORD, "");
+}
+
+static void act_proxy_fake_bare(guint step) {
+        proxy_fake(FAKE_BARE, FAKE_HEAD);
+}
+
+static void act_proxy_fake_pieces(guint step) {
+        move_text(client_fd, server_fd, "PROXY ");
+        proxy_fake(FAKE_LINE + 6, FAKE_HEAD);
+}
+
 static void act_proxy_http(guint step) {
         move_text(client_fd, server_fd, V1);
         move_text(client_fd, server_fd, "GET / HTTP/1.1\r\n\r\n");
@@ -154,13 +196,18 @@ void tls_behind_a_proxys_header_is_told_as_tls(gconstpointer data) {
                 { act_proxy_apart, V1 HELLO, sizeof(V1 HELLO) - 1, TRUE },
                 { act_proxy_together, V2 HELLO, sizeof(V2 HELLO) - 1, TRUE },
                 { act_proxy_pieces, V1 HELLO, sizeof(V1 HELLO) - 1, TRUE },
+                { act_proxy_head, V1 HELLO, sizeof(V1 HELLO) - 1, TRUE },
+                { act_proxy_fake, FAKE_LINE FAKE_HEAD FAKE_BODY ATTACK, sizeof(FAKE_LINE FAKE_HEAD FAKE_BODY ATTACK) - 1, FALSE },
+                { act_proxy_fake_word, FAKE_WORD FAKE_BODY ATTACK, sizeof(FAKE_WORD FAKE_BODY ATTACK) - 1, FALSE },
+                { act_proxy_fake_bare, FAKE_BARE FAKE_HEAD FAKE_BODY ATTACK, sizeof(FAKE_BARE FAKE_HEAD FAKE_BODY ATTACK) - 1, FALSE },
+                { act_proxy_fake_pieces, FAKE_LINE FAKE_HEAD FAKE_BODY ATTACK, sizeof(FAKE_LINE FAKE_HEAD FAKE_BODY ATTACK) - 1, FALSE },
                 { act_proxy_http, V1 "GET / HTTP/1.1\r\n\r\n", sizeof(V1) - 1 + 18, FALSE },
         };
 
         if (!begin(data))
                 return;
         for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
-                guint8 got[128] = { 0 };
+                guint8 got[256] = { 0 };
                 Child c = child_new(cases[i].act, 0, TRUE);
 
                 child_step(&c);

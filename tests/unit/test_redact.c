@@ -24,6 +24,7 @@ static void fields_lose_their_secrets(void) {
                 { "Proxy-Authorization", "opaque", "***" },
                 { "X-Api-Key", "123", "***" },
                 { "Referer", "https://a/b?token=1&x=2", "https://a/b?token=***&x=2" },
+                { "Referer", "https://a/b?next=%2Flogin%3Fpassword%3dhunter2&x=%3A", "https://a/b?next=/login?password=***&x=%3A" },
                 { "X-Forwarded", "Bearer abcdefghijkl", "Bearer ***" },
                 { "Accept", "text/html", "text/html" },
         };
@@ -51,6 +52,17 @@ static void texts_lose_their_secrets(void) {
                 { "x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc y", "x *** y" },
                 { "postgres://app:hunter2@db/shop", "postgres://app:***@db/shop" },
                 { "AKIAABCDEFGHIJKLMNOP", "***" },
+                { "{\"query\":\"mutation{login(password:\\\"hunter2\\\", user: 1)}\"}", "{\"query\":\"mutation{login(password:\\\"***\\\", user: 1)}\"}" },
+                { "{\"body\":\"{\\\"password\\\": \\\"hun\\\\\\\"ter2\\\",\\\"n\\\":1}\"}", "{\"body\":\"{\\\"password\\\": \\\"***\\\",\\\"n\\\":1}\"}" },
+                { "{\"a\":\"{\\\"b\\\":\\\"{\\\\\\\"pin\\\\\\\":\\\\\\\"1234\\\\\\\"}\\\"}\",\"c\":1}", "{\"a\":\"{\\\"b\\\":\\\"{\\\\\\\"pin\\\\\\\":\\\\\\\"***\\\\\\\"}\\\"}\",\"c\":1}" },
+                { "{\"body\":\"password=\\\"cut\",\"n\":1}", "{\"body\":\"password=\\\"***\",\"n\":1}" },
+                { "{\"a\":\"{\\u0022pin\\u0022:\\u00221234\\u0022}\"}", "{\"a\":\"{\\u0022pin\\u0022:***}\"}" },
+                { "<wsse:Password Type=\"http://a/b>c#PasswordText\">hunter2</wsse:Password><a>b</a>", "<wsse:Password Type=\"http://a/b>c#PasswordText\">***</wsse:Password><a>b</a>" },
+                { "<password><![CDATA[hun</ter2]]></password><a>b</a>", "<password>***</password><a>b</a>" },
+                { "<password token='x'>a<!-- -->b</password>", "<password token='***'>***</password>" },
+                { "<auth:Password>hunter2</auth:Password>", "<auth:***>***</auth:***>" },
+                { "<password/><user id='1'>bob</user><pin></pin>", "<password/><user id='1'>bob</user><pin></pin>" },
+                { "a < password > b", "a < password > b" },
                 { "id=1' or '1'='1", "id=1' or '1'='1" },
                 { "../../etc/passwd", "../../etc/passwd" },
                 { "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", "***-----END RSA PRIVATE KEY-----" },
@@ -80,6 +92,16 @@ static void messages_lose_their_secrets(void) {
                 { "application/json", "{\"credentials\":{\"u\":1},\"v\":2}", "{\"credentials\":***,\"v\":2}" },
                 { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--B--",
                   "--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n***\r\n--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--B--" },
+                { "application/x-www-form-urlencoded", "{\"password\":\"hunter2\",\"next\":\"/a?b=c\"}", "{\"password\":\"***\",\"next\":\"/a?b=***" },
+                { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nusername=bob&password=x\r\n name=bob&password=y\r\n--B--",
+                  "--B\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nusername=bob&password=***\r\n name=bob&password=***\r\n--B--" },
+                { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; filename=\"a\"; name=\"pin\"\r\n\r\n1234\r\n--B--",
+                  "--B\r\nContent-Disposition: form-data; filename=\"a\"; name=\"pin\"\r\n\r\n***\r\n--B--" },
+                { "application/x-www-form-urlencoded", "a=1&data=%7B%22password%22%3A+%22hunter2%22%2C%22n%22%3A1%7D&b=%22", "a=1&data={\"password\": \"***\",\"n\":1}&b=%22" },
+                { "application/x-www-form-urlencoded", "next=%2Flogin%3Fpassword%3Dhunter2%26x%00&b=1", "next=/login?password=***&b=1" },
+                { "application/x-www-form-urlencoded", "%7B%22password%22%3A%22hunter2%22%2C%22next%22%3A%22/a?b=c%22%7D", "{\"password\":\"***\",\"next\":\"/a?b=***" },
+                { "application/x-www-form-urlencoded", "q=%22a%22%3Db%26c&d=Bearer%20abc%22defgh", "q=%22a%22%3Db%26c&d=Bearer%20***" },
+                { "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data;\r\nname=\"pin\"\r\n\r\n1234\r\n--B--", "--B\r\nContent-Disposition: form-data;\r\nname=\"pin\"\r\n\r\n***\r\n--B--" },
                 { "text/plain", "the token=abc", "the token=***" },
         };
 
@@ -94,10 +116,23 @@ static void messages_lose_their_secrets(void) {
         }
 }
 
+/* A zero ends nothing. */
+static void zeros_hide_nothing(void) {
+        static const char before[] = "--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\0\r\n--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nhun\0ter2\r\n--B--";
+        static const char after[] = "--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\0\r\n--B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n***\r\n--B--";
+        g_autoptr(BhHttpMessage) m = message("multipart/form-data; boundary=B", "");
+
+        g_byte_array_append(m->body, (const guint8 *) before, sizeof(before) - 1);
+        bh_redact_message(m);
+        g_assert_cmpmem(m->body->data, m->body->len, after, sizeof(after) - 1);
+}
+
 /* Whatever is around it: a canary under a secret's name never comes out. */
 static void canary_never_comes_out(void) {
         static const char *const around[] = { "password=%s", "password=%s&a=b", "{\"password\":\"%s\"}", "{\"a\":{\"password\":[\"%s\"]}}", "<password>%s</password>", "x; password: %s; y", "Authorization=Bearer %sabcdefgh",
-                                              "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }" };
+                                              "password='%s'", "a=1&client_secret=%s", "{ \"api_key\" :\n \"%s\" }",
+                                              "{\"password\":\"%s\",\"next\":\"/a?b=c\"}", "{\"query\":\"mutation{login(password:\\\"%s\\\")}\"}",
+                                              "{\"body\":\"{\\\"password\\\":\\\"%s\\\"}\"}", "<wsse:Password Type=\"a#PasswordText\">%s</wsse:Password>", "<password><![CDATA[%s]]></password>" };
         static const char *const types[] = { "application/x-www-form-urlencoded", "application/json", "text/plain", "multipart/form-data; boundary=x", "application/octet-stream", "" };
 
         for (gsize i = 0; i < G_N_ELEMENTS(around); i++)
@@ -114,7 +149,7 @@ static void canary_never_comes_out(void) {
 
 /* 64 KiB of what costs most: time in proportion, so a second is far more than enough. */
 static void time_is_in_proportion(void) {
-        static const char *const units[] = { "-eyJ", "name=", "-----BEGIN ", "password=[", "://a:", "4111 1111 ", "Bearer ", "{\"token\":{", "<password>" };
+        static const char *const units[] = { "-eyJ", "a%22=", "<pin a='", "password=\\\"", "name=", "-----BEGIN ", "password=[", "://a:", "4111 1111 ", "Bearer ", "{\"token\":{", "<password>" };
 
         for (gsize i = 0; i < G_N_ELEMENTS(units); i++) {
                 g_autoptr(GString) s = g_string_new(NULL);
@@ -136,6 +171,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/redact/fields-lose-their-secrets", fields_lose_their_secrets);
         g_test_add_func("/redact/texts-lose-their-secrets", texts_lose_their_secrets);
         g_test_add_func("/redact/messages-lose-their-secrets", messages_lose_their_secrets);
+        g_test_add_func("/redact/zeros-hide-nothing", zeros_hide_nothing);
         g_test_add_func("/redact/canary-never-comes-out", canary_never_comes_out);
         g_test_add_func("/redact/time-is-in-proportion", time_is_in_proportion);
         return g_test_run();

@@ -21,8 +21,8 @@ static GByteArray *body_of(guint64 connection, guint flags, const char *bytes, g
         return b;
 }
 
-static BhWebFacts *feed(guint64 connection, guint flags, const char *text) {
-        g_autoptr(GByteArray) b = body_of(connection, flags, text, strlen(text), 0), out = g_byte_array_new(), again = g_byte_array_new();
+static BhWebFacts *feed_bytes(guint64 connection, guint flags, const char *text, gsize len) {
+        g_autoptr(GByteArray) b = body_of(connection, flags, text, len, 0), out = g_byte_array_new(), again = g_byte_array_new();
 
         g_assert_cmpint(bh_web_answer(web, b->data, b->len, out), ==, BH_INSPECT_OK);
         g_assert_cmpuint(out->len, <=, BH_INSPECT_ANSWER_MAX);
@@ -31,6 +31,10 @@ static BhWebFacts *feed(guint64 connection, guint flags, const char *text) {
         bh_inspect_pack_web(again, f);
         g_assert_cmpmem(again->data, again->len, out->data, out->len);
         return f;
+}
+
+static BhWebFacts *feed(guint64 connection, guint flags, const char *text) {
+        return feed_bytes(connection, flags, text, strlen(text));
 }
 
 static void assert_attack(const BhWebFacts *f) {
@@ -254,7 +258,11 @@ static void real_inspector_answers(void) {
 static char *params_of(const char *request, const char *body) {
         static guint64 connection = 500;
         g_autofree char *whole = g_strdup_printf("%s\r\nHost: h\r\nContent-Length: %zu\r\n\r\n%s", request, strlen(body), body);
-        g_autoptr(BhWebFacts) asked = feed(++connection, BH_WEB_OPEN | BH_WEB_CLIENT, whole), f = feed(connection, BH_WEB_CLOSE, "HTTP/1.1 200 O\r\nContent-Length: 0\r\n\r\n");
+        gsize len = strlen(whole);
+        for (gsize i = 0; i < len; i++)
+                if (whole[i] == '\x7f') /* stands for a zero */
+                        whole[i] = 0;
+        g_autoptr(BhWebFacts) asked = feed_bytes(++connection, BH_WEB_OPEN | BH_WEB_CLIENT, whole, len), f = feed(connection, BH_WEB_CLOSE, "HTTP/1.1 200 O\r\nContent-Length: 0\r\n\r\n");
         GString *out = g_string_new(NULL);
 
         g_assert_cmpuint(f->n_records, ==, 1);
@@ -282,6 +290,8 @@ static void parameters_are_told_and_never_what_they_hold(void) {
                 { "POST /a?v=2 HTTP/1.1\r\nContent-Type: application/vnd.api+json", " { \"user\" : \"ann\", \"deep\":{\"in\":[1,\"}\"]}, \"list\":[ ], \"no\":null, \"n\":1e9, \"t\":true, \"token\":\"abc\" } ",
                   "v: query number, up to 4 bytes; user: json word, up to 4 bytes; deep: json object, up to 16 bytes; list: json array, up to 4 bytes; no: json empty; n: json number, up to 4 bytes; "
                   "t: json boolean, up to 4 bytes; token: json secret" },
+                { "POST /a HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded", "{\"name\":\"John Doe\",\"x\":\"a=b\"}&%7Bann=1&a=2",
+                  "{bare}: form code, up to 64 bytes; a: form number, up to 4 bytes" },
                 { "POST /a HTTP/1.1\r\nContent-Type: application/json", "{\"a\":1,\"b\":", "a: json number, up to 4 bytes +1" },
                 { "POST /a HTTP/1.1\r\nContent-Type: application/json", "{\"a\":[[[[", " +1" },
                 { "POST /a HTTP/1.1\r\nContent-Type: application/json", "[1,2]", "" },
@@ -290,6 +300,9 @@ static void parameters_are_told_and_never_what_they_hold(void) {
                   "--B-1\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nhi\r\n--B-1\r\nContent-Disposition: form-data; name=doc; filename=\"../x\"\r\nContent-Type: a/b\r\n\r\n\1\2\3\r\n--B-1--\r\n",
                   "title: form word, up to 4 bytes; doc: form file, up to 4 bytes" },
                 { "POST /a HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=x\r\n\r\nit goes on", " +1" },
+                { "POST /a HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=B",
+                  "\x7f\r\n--B\r\nContent-Disposition: form-data; name=x\r\n\r\n\x7f\r\n--B\r\nContent-Disposition: form-data; name=y\r\n\r\n1\r\n--B--",
+                  "x: form binary, up to 4 bytes; y: form number, up to 4 bytes" },
         };
         g_autoptr(GString) many = g_string_new("GET /a?");
 
@@ -303,6 +316,11 @@ static void parameters_are_told_and_never_what_they_hold(void) {
         g_string_append(many, " HTTP/1.1");
         g_autofree char *told = params_of(many->str, "");
         g_assert_true(g_str_has_suffix(told, " +76"));
+        g_string_assign(many, "a=1&password=2");
+        for (guint i = 0; i < 500; i++)
+                g_string_append(many, "&a=1");
+        g_autofree char *same = params_of("POST /a HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded", many->str);
+        g_assert_cmpstr(same, ==, "a: form number, up to 4 bytes; password: form secret +246");
 }
 
 int main(int argc, char **argv) {
