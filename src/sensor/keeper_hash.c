@@ -23,7 +23,9 @@ typedef struct {
 } Known;
 
 typedef struct {
-        int fd;
+        int fd; /* its own: who asked may answer, and close, before it is read */
+        guint turn;
+        gint number; /* in the order of their coming */
         gpointer question;
 } Job;
 
@@ -33,6 +35,7 @@ struct BhKeeperHasher {
         GThreadPool *pool;
         GMutex lock;
         GHashTable *known; /* a set */
+        gint asked; /* atomic */
 };
 
 static guint known_hash(gconstpointer p) {
@@ -106,28 +109,47 @@ static void work(gpointer data, gpointer user) {
                 g_hash_table_add(h->known, g_memdup2(&k, sizeof(k)));
                 g_mutex_unlock(&h->lock);
         }
+        close(job->fd);
         h->done(job->question, ok ? k.hash : NULL, h->data);
         g_free(job);
 }
 
-BhKeeperHasher *bh_keeper_hasher_new(BhKeeperHashed done, gpointer data) {
+/* A container's first goes before the second of another. */
+static int by_turn(gconstpointer a, gconstpointer b, gpointer unused) {
+        const Job *x = a, *y = b;
+
+        return x->turn != y->turn ? (x->turn > y->turn) - (x->turn < y->turn) : (x->number > y->number) - (x->number < y->number);
+}
+
+BhKeeperHasher *bh_keeper_hasher_new(BhKeeperHashed done, gpointer data, GError **error) {
         BhKeeperHasher *h = g_new0(BhKeeperHasher, 1);
+        g_autoptr(GError) why = NULL;
 
         h->done = done;
         h->data = data;
         g_mutex_init(&h->lock);
         h->known = g_hash_table_new_full(known_hash, known_equal, g_free, NULL);
-        h->pool = g_thread_pool_new(work, h, THREADS, FALSE, NULL);
-        return h;
+        h->pool = g_thread_pool_new(work, h, THREADS, TRUE, &why); /* its own threads, from now on: who is asked later waits for none */
+        if (!why) {
+                g_thread_pool_set_sort_function(h->pool, by_turn, NULL);
+                return h;
+        }
+        g_set_error(error, why->domain, why->code, "there are no threads to read programs: %s", why->message);
+        g_thread_pool_free(h->pool, TRUE, TRUE);
+        g_hash_table_unref(h->known);
+        g_mutex_clear(&h->lock);
+        g_free(h);
+        return NULL;
 }
 
-gboolean bh_keeper_hash_read(BhKeeperHasher *h, int fd, gpointer question) {
+gboolean bh_keeper_hash_read(BhKeeperHasher *h, int fd, guint turn, gpointer question) {
+        int own = g_thread_pool_unprocessed(h->pool) < BH_KEEPER_READING ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
         Job *job;
 
-        if (g_thread_pool_unprocessed(h->pool) >= BH_KEEPER_READING)
+        if (own < 0)
                 return FALSE;
         job = g_new(Job, 1);
-        job->fd = fd;
-        job->question = question;
-        return g_thread_pool_push(h->pool, job, NULL) || TRUE;
+        *job = (Job){ .fd = own, .turn = turn, .number = g_atomic_int_add(&h->asked, 1), .question = question };
+        g_thread_pool_push(h->pool, job, NULL); /* an exclusive pool starts no thread for it, so nothing fails */
+        return TRUE;
 }
