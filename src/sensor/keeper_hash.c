@@ -2,12 +2,15 @@
 #include "keeper_hash.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #define THREADS 2
+#define READS 3u
 #define PIECE (64u << 10)
 
 /* What changes when the content does. */
@@ -94,15 +97,38 @@ static gboolean read_all(int fd, guint64 size, guint8 out[BH_KEEPER_HASH]) {
         return n == 0 && at == size;
 }
 
+/* What is behind it from one look at it to the next. FALSE: it is none, too long, or changes all the while. */
+static gboolean read_same(int fd, Known *k, gboolean *fresh) {
+        gboolean later;
+        Identity after;
+
+        for (guint i = 0; i < READS; i++) {
+                if (!identify(fd, &k->of, fresh) || k->of.size > BH_KEEPER_PROGRAM_MAX)
+                        return FALSE;
+                gboolean ok = read_all(fd, k->of.size, k->hash);
+                if (!identify(fd, &after, &later))
+                        return FALSE;
+                if (!memcmp(&after, &k->of, sizeof(after)))
+                        return ok;
+        }
+        return FALSE;
+}
+
+/* Whether its times tell each change, once they are old: pages of these are never written back, so that those that are mapped are written without a word. */
+static gboolean tells_changes(int fd) {
+        struct statfs s;
+
+        return fstatfs(fd, &s) == 0 && s.f_type != TMPFS_MAGIC && s.f_type != RAMFS_MAGIC;
+}
+
 static void work(gpointer data, gpointer user) {
         BhKeeperHasher *h = user;
         Job *job = data;
-        gboolean fresh = FALSE, later, ok;
+        gboolean fresh = FALSE, ok;
         Known k;
-        Identity after;
 
-        ok = identify(job->fd, &k.of, &fresh) && k.of.size <= BH_KEEPER_PROGRAM_MAX && read_all(job->fd, k.of.size, k.hash);
-        if (ok && !fresh && identify(job->fd, &after, &later) && !memcmp(&after, &k.of, sizeof(after))) {
+        ok = read_same(job->fd, &k, &fresh);
+        if (ok && !fresh && tells_changes(job->fd)) {
                 g_mutex_lock(&h->lock);
                 if (g_hash_table_size(h->known) >= BH_KEEPER_KNOWN)
                         g_hash_table_remove_all(h->known);

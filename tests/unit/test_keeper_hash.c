@@ -133,6 +133,48 @@ static void who_asked_may_close(Fixture *f, gconstpointer unused) {
         g_assert_cmpstr(told, ==, expected);
 }
 
+/* A mapped page may be written for as long as it was not written back. */
+static void what_changed_lately_is_read_again(Fixture *f, gconstpointer unused) {
+        g_autofree char *told = NULL;
+
+        machine.age_s = 30;
+        told = asked(f);
+        g_assert_cmpuint(strlen(told), ==, 2 * BH_KEEPER_HASH);
+        g_assert_false(knows(f));
+        machine.age_s = f->old_s;
+        g_assert_false(knows(f));
+}
+
+static void what_is_never_written_back_is_read_again(Fixture *f, gconstpointer unused) {
+        g_autofree char *told = NULL;
+
+        machine.kind = TMPFS_MAGIC;
+        told = asked(f);
+        g_assert_cmpuint(strlen(told), ==, 2 * BH_KEEPER_HASH);
+        g_assert_false(knows(f));
+}
+
+static void what_changes_meanwhile_is_read_anew(Fixture *f, gconstpointer unused) {
+        g_autofree char *told = NULL;
+
+        machine.looks = 0;
+        machine.changes = 2;
+        told = asked(f);
+        g_assert_cmpuint(strlen(told), ==, 2 * BH_KEEPER_HASH);
+        g_assert_cmpint(machine.looks, ==, 4);
+        g_assert_true(knows(f));
+}
+
+static void what_changes_all_the_while_cannot_be_told(Fixture *f, gconstpointer unused) {
+        g_autofree char *told = NULL;
+
+        machine.changes = 1000;
+        told = asked(f);
+        g_assert_cmpstr(told, ==, "");
+        machine.changes = 0;
+        g_assert_false(knows(f));
+}
+
 /* Not one container's seconds before another's first. */
 static void lower_turns_go_first(Fixture *f, gconstpointer unused) {
         static const struct {
@@ -173,6 +215,10 @@ int main(int argc, char **argv) {
         g_test_add_func("/keeper_hash/without_threads_there_is_none", without_threads_there_is_none);
         TEST(what_was_read_is_known);
         TEST(who_asked_may_close);
+        TEST(what_changed_lately_is_read_again);
+        TEST(what_is_never_written_back_is_read_again);
+        TEST(what_changes_meanwhile_is_read_anew);
+        TEST(what_changes_all_the_while_cannot_be_told);
         TEST(lower_turns_go_first);
         return g_test_run();
 }
