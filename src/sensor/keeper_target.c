@@ -14,6 +14,8 @@
 #include "keeper_walk.h"
 
 #define PIDS_MAX 1024u
+#define OPEN_MAX 32u     /* sentences; further ones are counted */
+#define OPEN_LETTERS 400 /* of a sentence, whose paths the container chose */
 #define ASK FAN_OPEN_PERM
 #define ASK_PROGRAMS FAN_OPEN_EXEC_PERM
 
@@ -144,6 +146,36 @@ BhKeeperHeld *bh_keeper_held_new(json_t *set, int group, const char *proc, GErro
         return g_steal_pointer(&h);
 }
 
+/* ---- what stays open ---- */
+
+/* Each once. Takes the sentence. */
+static void say(json_t *open, json_t *sentence) {
+        const char *text = json_string_value(sentence);
+        const size_t n = json_array_size(open);
+        gboolean known = !open || !text;
+
+        if (!known && g_utf8_strlen(text, -1) > OPEN_LETTERS) {
+                g_autofree char *cut = g_utf8_substring(text, 0, OPEN_LETTERS);
+
+                json_decref(sentence);
+                sentence = json_sprintf("%s…", cut);
+        }
+        for (size_t i = 0; !known && i < n; i++)
+                known = json_equal(json_array_get(open, i), sentence);
+        if (!known && n < OPEN_MAX)
+                json_array_append(open, sentence);
+        else if (!known && n == OPEN_MAX)
+                json_array_append_new(open, json_integer(1));
+        else if (!known)
+                json_integer_set(json_array_get(open, OPEN_MAX), json_integer_value(json_array_get(open, OPEN_MAX)) + 1);
+        json_decref(sentence);
+}
+
+static void end_saying(json_t *open) {
+        if (json_array_size(open) > OPEN_MAX)
+                json_array_set_new(open, OPEN_MAX, json_sprintf("and %" JSON_INTEGER_FORMAT " more", json_integer_value(json_array_get(open, OPEN_MAX))));
+}
+
 /* ---- marks ---- */
 
 static gboolean mark(BhKeeperHeld *h, int fd, guint kind, guint64 mask, GError **error) {
@@ -199,7 +231,7 @@ static void mark_others(BhKeeperHeld *h, int root, const GArray *mounts, const c
                 if ((fd < 0 || !mark_wide(h, fd, on, NULL)) && open) {
                         g_autofree char *point = g_utf8_make_valid(m->point, -1);
 
-                        json_array_append_new(open, json_sprintf("files below %s are not denied: it is a file system (%s) that others may serve, or of the kernel's own making", point, m->type));
+                        say(open, json_sprintf("files below %s are not denied: it is a file system (%s) that others may serve, or of the kernel's own making", point, m->type));
                 }
         }
 }
@@ -226,7 +258,7 @@ static void each_namespace(BhKeeperHeld *h, EachNamespace call, gpointer data, j
                         continue;
                 if (n == BH_KEEPER_NAMESPACES) {
                         if (open)
-                                json_array_append_new(open, json_sprintf("its processes have more than %u mount namespaces: opens through mounts of further ones are not denied", BH_KEEPER_NAMESPACES));
+                                say(open, json_sprintf("its processes have more than %u mount namespaces: opens through mounts of further ones are not denied", BH_KEEPER_NAMESPACES));
                         return;
                 }
                 seen[n++] = ns.st_ino;
@@ -274,7 +306,7 @@ static gboolean mark_programs(BhKeeperHeld *h, int root, const GArray *mounts, j
                 if (open) {
                         g_autofree char *point = g_utf8_make_valid(m->point, -1);
 
-                        json_array_append_new(open, json_sprintf("programs below %s run whatever their content: %s", point, why ? why->message : "it is a file system that others may serve"));
+                        say(open, json_sprintf("programs below %s run whatever their content: %s", point, why ? why->message : "it is a file system that others may serve"));
                 }
         }
         return TRUE;
@@ -300,8 +332,8 @@ static gboolean mark_target(BhKeeperHeld *h, const BhKeeperTarget *t, int root, 
                 if (!own)
                         each_namespace(h, mark_there, &(Tree){ name, inside, on->dev, open }, open);
                 if (!own && open)
-                        json_array_append_new(open, json_sprintf("%s is on a file system that is not the container's alone: a mount namespace that a process of it makes later (which takes CAP_SYS_ADMIN, or a user namespace) "
-                                                                 "opens what is below for up to a second", t->path));
+                        say(open, json_sprintf("%s is on a file system that is not the container's alone: a mount namespace that a process of it makes later (which takes CAP_SYS_ADMIN, or a user namespace) "
+                                               "opens what is below for up to a second", t->path));
         }
         return TRUE;
 }
@@ -327,7 +359,7 @@ static gboolean look_one(BhKeeperHeld *h, const BhDeny *rule, int root, const GA
 
         if (fd < 0 && g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
                 if (open)
-                        json_array_append_new(open, json_sprintf("%s is not there: one that is made is denied from a second later on", rule->path));
+                        say(open, json_sprintf("%s is not there: one that is made is denied from a second later on", rule->path));
                 return TRUE;
         }
         if (fd < 0) {
@@ -406,7 +438,10 @@ static gboolean has_inode(const GPtrArray *targets, const BhKeeperTarget *t) {
 }
 
 gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean strict, json_t *open, GError **error) {
-        if (!look_all(h, before, strict, open, error))
+        gboolean ok = look_all(h, before, strict, open, error);
+
+        end_saying(open);
+        if (!ok)
                 return FALSE;
         for (guint i = 0; before && i < before->targets->len; i++) {
                 const BhKeeperTarget *t = before->targets->pdata[i];

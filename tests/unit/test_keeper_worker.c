@@ -102,6 +102,10 @@ void bh_keeper_held_unref(BhKeeperHeld *h) {
 }
 
 gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean strict, json_t *open, GError **error) {
+        g_autofree char *much = g_strnfill(BH_KEEPER_MESSAGE_MAX, 'm');
+
+        if (g_str_equal(h->container, "much"))
+                json_array_append_new(open, json_string(much));
         return TRUE;
 }
 
@@ -239,6 +243,17 @@ static void an_answer_has_its_time(void) {
         counted(&all.shared.slots[b.slot].opens, 2);
 }
 
+/* The container chose its mounts, and so how much there is to say. */
+static void what_is_too_long_to_say_is_said_so(void) {
+        g_auto(Box) b = { 0 };
+        json_auto_t *told = begin(&b, "much");
+
+        g_assert_nonnull(told);
+        g_assert_null(json_object_get(told, "error"));
+        g_assert_cmpuint(json_array_size(json_object_get(told, "open")), ==, 1);
+        g_assert_nonnull(strstr(json_string_value(json_array_get(json_object_get(told, "open"), 0)), "more ways"));
+}
+
 static gpointer work(gpointer socket) {
         bh_keeper_work(GPOINTER_TO_INT(socket), &all.shared, "/nowhere");
         return NULL;
@@ -258,5 +273,6 @@ int main(int argc, char **argv) {
         TEST(what_cannot_be_told_is_counted_apart);
         TEST(one_container_has_its_share_alone);
         TEST(an_answer_has_its_time);
+        TEST(what_is_too_long_to_say_is_said_so);
         return g_test_run();
 }
