@@ -38,6 +38,9 @@ typedef struct {
         guint marks;
         gboolean wide; /* more than single inodes is marked */
         gboolean narrow; /* taken over from a worker that marked nothing but denied inodes: whatever is asked about is denied, also where its name is not known any more */
+        /* of the looking thread alone */
+        GArray *pids; /* pid_t: the container's processes, as they were at the look; NULL: not asked for */
+        gboolean more_pids; /* there were more */
         /* of the answering thread alone */
         int table;
         GArray *mounts;

@@ -125,6 +125,84 @@ static const char *sentence(json_t *open, size_t i) {
         return text ? text : "";
 }
 
+static void is_marked(guint id) {
+        g_autofree char *one = g_strdup_printf(" %u ", id), *list = g_strconcat(" ", marked->str, NULL);
+
+        if (!strstr(list, one))
+                g_error("expected a mark of mount %u, seen are those of%s", id, list);
+}
+
+/* Who may mount in the container could end the look otherwise, so that nothing behind it is marked. */
+static void what_lies_over_the_root_ends_no_look(Fixture *f, gconstpointer unused) {
+        GString *text = text_of(f->root, "ext4");
+        json_auto_t *open = json_array();
+
+        more(text, f->root + 1, "/", "nfs4");
+        more(text, f->root + 2, "/data", "ext4");
+        put_table(0, text);
+        g_assert_true(bh_keeper_look(f->held, NULL, TRUE, open, NULL));
+        is_marked(f->root);
+        is_marked(f->root + 2);
+        g_assert_cmpuint(json_array_size(open), ==, 1);
+        g_assert_true(g_str_has_prefix(sentence(open, 0), "programs below / run"));
+}
+
+static void a_root_that_others_serve_is_refused(Fixture *f, gconstpointer unused) {
+        GString *text = text_of(f->root, "nfs4");
+        g_autoptr(GError) error = NULL;
+        json_auto_t *open = json_array();
+
+        more(text, f->root + 2, "/data", "ext4");
+        put_table(0, text);
+        g_assert_false(bh_keeper_look(f->held, NULL, TRUE, open, &error));
+        g_assert_nonnull(error);
+        is_marked(f->root + 2); /* as it is with a look later on, which goes on all the same */
+}
+
+/* The walk does not come to it, but somebody may be in it. */
+static void a_mount_under_another_is_said(Fixture *f, gconstpointer unused) {
+        GString *text = text_of(f->root, "ext4");
+        json_auto_t *open = json_array();
+
+        more(text, f->root + 2, "/data", "ext4");
+        more(text, f->root + 3, "/data", "ext4");
+        put_table(0, text);
+        g_assert_true(bh_keeper_look(f->held, NULL, TRUE, open, NULL));
+        is_marked(f->root + 3);
+        g_assert_cmpuint(json_array_size(open), ==, 1);
+        g_assert_nonnull(strstr(sentence(open, 0), "another mount lies over it"));
+}
+
+/* One in a cgroup below the container's has mounts of its own. */
+static void processes_below_its_cgroup_are_looked_at(Fixture *f, gconstpointer unused) {
+        GString *text = text_of(f->root, "ext4");
+        g_autofree char *pid = g_strdup_printf("%d\n", OTHER);
+        json_auto_t *open = json_array();
+
+        put_table(0, text);
+        text = text_of(f->root, "ext4");
+        more(text, f->root + 5, "/its", "ext4");
+        more(text, f->root + 6, "/served", "nfs4");
+        put_table(1, text);
+        put_process(f, OTHER);
+        put(f, pid, "cgroup" CGROUP "/a/b/cgroup.procs");
+        g_assert_true(bh_keeper_look(f->held, NULL, TRUE, open, NULL));
+        is_marked(f->root + 5);
+        g_assert_cmpuint(json_array_size(open), ==, 1);
+        g_assert_nonnull(strstr(sentence(open, 0), "/served"));
+}
+
+static void more_processes_than_are_looked_at_are_said(Fixture *f, gconstpointer unused) {
+        json_auto_t *open = json_array();
+
+        put_table(0, text_of(f->root, "ext4"));
+        for (guint i = 0; i < 300; i++)
+                put(f, "", "cgroup" CGROUP "/%u/cgroup.procs", i);
+        g_assert_true(bh_keeper_look(f->held, NULL, TRUE, open, NULL));
+        g_assert_cmpuint(json_array_size(open), ==, 1);
+        g_assert_nonnull(strstr(sentence(open, 0), "more than"));
+}
+
 /* The container chose how many there are, and how long. */
 static void sentences_have_a_bound(Fixture *f, gconstpointer unused) {
         GString *text = text_of(f->root, "ext4");
@@ -149,6 +227,11 @@ static void sentences_have_a_bound(Fixture *f, gconstpointer unused) {
 
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
+        TEST(what_lies_over_the_root_ends_no_look);
+        TEST(a_root_that_others_serve_is_refused);
+        TEST(a_mount_under_another_is_said);
+        TEST(processes_below_its_cgroup_are_looked_at);
+        TEST(more_processes_than_are_looked_at_are_said);
         TEST(sentences_have_a_bound);
         return g_test_run();
 }
