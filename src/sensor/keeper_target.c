@@ -16,8 +16,8 @@
 #define PIDS_MAX 1024u
 #define GROUPS_MAX 256u /* a container may make as many as it likes below its own */
 #define GROUPS_DEPTH 16u
-#define OPEN_MAX 32u     /* sentences; further ones are counted */
-#define OPEN_LETTERS 400 /* of a sentence, whose paths the container chose */
+#define WAYS_MAX 32u     /* sentences; further ones are counted */
+#define WAYS_LETTERS 400 /* of a sentence, whose paths the container chose */
 #define ASK FAN_OPEN_PERM
 #define ASK_PROGRAMS FAN_OPEN_EXEC_PERM
 
@@ -157,26 +157,26 @@ static void say(json_t *open, json_t *sentence) {
         const size_t n = json_array_size(open);
         gboolean known = !open || !text;
 
-        if (!known && g_utf8_strlen(text, -1) > OPEN_LETTERS) {
-                g_autofree char *cut = g_utf8_substring(text, 0, OPEN_LETTERS);
+        if (!known && g_utf8_strlen(text, -1) > WAYS_LETTERS) {
+                g_autofree char *cut = g_utf8_substring(text, 0, WAYS_LETTERS);
 
                 json_decref(sentence);
                 sentence = json_sprintf("%s…", cut);
         }
         for (size_t i = 0; !known && i < n; i++)
                 known = json_equal(json_array_get(open, i), sentence);
-        if (!known && n < OPEN_MAX)
+        if (!known && n < WAYS_MAX)
                 json_array_append(open, sentence);
-        else if (!known && n == OPEN_MAX)
+        else if (!known && n == WAYS_MAX)
                 json_array_append_new(open, json_integer(1));
         else if (!known)
-                json_integer_set(json_array_get(open, OPEN_MAX), json_integer_value(json_array_get(open, OPEN_MAX)) + 1);
+                json_integer_set(json_array_get(open, WAYS_MAX), json_integer_value(json_array_get(open, WAYS_MAX)) + 1);
         json_decref(sentence);
 }
 
 static void end_saying(json_t *open) {
-        if (json_array_size(open) > OPEN_MAX)
-                json_array_set_new(open, OPEN_MAX, json_sprintf("and %" JSON_INTEGER_FORMAT " more", json_integer_value(json_array_get(open, OPEN_MAX))));
+        if (json_array_size(open) > WAYS_MAX)
+                json_array_set_new(open, WAYS_MAX, json_sprintf("and %" JSON_INTEGER_FORMAT " more", json_integer_value(json_array_get(open, WAYS_MAX))));
 }
 
 /* ---- marks ---- */

@@ -26,7 +26,7 @@
 #define EARLY_MAX 64u
 #define EARLY_US (2 * G_USEC_PER_SEC)
 #define EARLY_POLL_MS 1
-#define SHARE 16u                       /* programs of a container that are read, or wait to be; others are refused meanwhile */
+#define SHARE 16u                     /* programs of a container that are read, or wait to be; others are refused meanwhile */
 #define READ_US (10 * G_USEC_PER_SEC) /* for a program; then it is refused */
 
 typedef struct {
@@ -278,7 +278,7 @@ static void judge_once(const Worker *w, Reading *r, const guint8 *hash) {
                 judge(w, r->held, r->fd, hash);
 }
 
-/* A thread of the hasher. What comes too late is known the next time. */
+/* A thread of the hasher. What comes too late may be known the next time. */
 static void on_hashed(gpointer question, const guint8 *hash, gpointer data) {
         Reading *r = question;
         Worker *w = data;
