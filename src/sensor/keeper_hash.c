@@ -2,12 +2,15 @@
 #include "keeper_hash.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #define THREADS 2
+#define READS 3u
 #define PIECE (64u << 10)
 
 /* What changes when the content does. */
@@ -23,7 +26,9 @@ typedef struct {
 } Known;
 
 typedef struct {
-        int fd;
+        int fd; /* its own: who asked may answer, and close, before it is read */
+        guint turn;
+        gint number; /* in the order of their coming */
         gpointer question;
 } Job;
 
@@ -33,6 +38,7 @@ struct BhKeeperHasher {
         GThreadPool *pool;
         GMutex lock;
         GHashTable *known; /* a set */
+        gint asked; /* atomic */
 };
 
 static guint known_hash(gconstpointer p) {
@@ -91,43 +97,85 @@ static gboolean read_all(int fd, guint64 size, guint8 out[BH_KEEPER_HASH]) {
         return n == 0 && at == size;
 }
 
+/* What is behind it from one look at it to the next. FALSE: it is none, too long, or changes all the while. */
+static gboolean read_same(int fd, Known *k, gboolean *fresh) {
+        gboolean later;
+        Identity after;
+
+        for (guint i = 0; i < READS; i++) {
+                if (!identify(fd, &k->of, fresh) || k->of.size > BH_KEEPER_PROGRAM_MAX)
+                        return FALSE;
+                gboolean ok = read_all(fd, k->of.size, k->hash);
+                if (!identify(fd, &after, &later))
+                        return FALSE;
+                if (!memcmp(&after, &k->of, sizeof(after)))
+                        return ok;
+        }
+        return FALSE;
+}
+
+/* Whether its times tell each change, once they are old: pages of these are never written back, so that those that are mapped are written without a word. */
+static gboolean tells_changes(int fd) {
+        struct statfs s;
+
+        return fstatfs(fd, &s) == 0 && s.f_type != TMPFS_MAGIC && s.f_type != RAMFS_MAGIC;
+}
+
 static void work(gpointer data, gpointer user) {
         BhKeeperHasher *h = user;
         Job *job = data;
-        gboolean fresh = FALSE, later, ok;
+        gboolean fresh = FALSE, ok;
         Known k;
-        Identity after;
 
-        ok = identify(job->fd, &k.of, &fresh) && k.of.size <= BH_KEEPER_PROGRAM_MAX && read_all(job->fd, k.of.size, k.hash);
-        if (ok && !fresh && identify(job->fd, &after, &later) && !memcmp(&after, &k.of, sizeof(after))) {
+        ok = read_same(job->fd, &k, &fresh);
+        if (ok && !fresh && tells_changes(job->fd)) {
                 g_mutex_lock(&h->lock);
                 if (g_hash_table_size(h->known) >= BH_KEEPER_KNOWN)
                         g_hash_table_remove_all(h->known);
                 g_hash_table_add(h->known, g_memdup2(&k, sizeof(k)));
                 g_mutex_unlock(&h->lock);
         }
+        close(job->fd);
         h->done(job->question, ok ? k.hash : NULL, h->data);
         g_free(job);
 }
 
-BhKeeperHasher *bh_keeper_hasher_new(BhKeeperHashed done, gpointer data) {
+/* A container's first goes before the second of another. */
+static int by_turn(gconstpointer a, gconstpointer b, gpointer unused) {
+        const Job *x = a, *y = b;
+
+        return x->turn != y->turn ? (x->turn > y->turn) - (x->turn < y->turn) : (x->number > y->number) - (x->number < y->number);
+}
+
+BhKeeperHasher *bh_keeper_hasher_new(BhKeeperHashed done, gpointer data, GError **error) {
         BhKeeperHasher *h = g_new0(BhKeeperHasher, 1);
+        g_autoptr(GError) why = NULL;
 
         h->done = done;
         h->data = data;
         g_mutex_init(&h->lock);
         h->known = g_hash_table_new_full(known_hash, known_equal, g_free, NULL);
-        h->pool = g_thread_pool_new(work, h, THREADS, FALSE, NULL);
-        return h;
+        h->pool = g_thread_pool_new(work, h, THREADS, TRUE, &why); /* its own threads, from now on: who is asked later waits for none */
+        if (!why) {
+                g_thread_pool_set_sort_function(h->pool, by_turn, NULL);
+                return h;
+        }
+        g_set_error(error, why->domain, why->code, "there are no threads to read programs: %s", why->message);
+        g_thread_pool_free(h->pool, TRUE, TRUE);
+        g_hash_table_unref(h->known);
+        g_mutex_clear(&h->lock);
+        g_free(h);
+        return NULL;
 }
 
-gboolean bh_keeper_hash_read(BhKeeperHasher *h, int fd, gpointer question) {
+gboolean bh_keeper_hash_read(BhKeeperHasher *h, int fd, guint turn, gpointer question) {
+        int own = g_thread_pool_unprocessed(h->pool) < BH_KEEPER_READING ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
         Job *job;
 
-        if (g_thread_pool_unprocessed(h->pool) >= BH_KEEPER_READING)
+        if (own < 0)
                 return FALSE;
         job = g_new(Job, 1);
-        job->fd = fd;
-        job->question = question;
-        return g_thread_pool_push(h->pool, job, NULL) || TRUE;
+        *job = (Job){ .fd = own, .turn = turn, .number = g_atomic_int_add(&h->asked, 1), .question = question };
+        g_thread_pool_push(h->pool, job, NULL); /* an exclusive pool starts no thread for it, so nothing fails */
+        return TRUE;
 }

@@ -49,6 +49,7 @@ typedef struct {
         char *container;
         Kept *fresh;
         gint64 pending_us;
+        char *failed; /* why the worker could not begin, as it said */
 } Guard;
 
 static void kept_free(gpointer data) {
@@ -135,15 +136,24 @@ static gboolean replace_worker(Guard *g) {
         g->fast = g_get_monotonic_time() - g->started_us < FAST_US ? g->fast + 1 : 0;
         g->restarts++;
         if (g->pending) {
-                refuse(g, "the keeper's worker ended while it looked the files up; nothing was changed");
+                g_autofree char *why = g->failed ? g_strdup_printf("the keeper's worker cannot begin: %s; nothing was changed", g->failed) : NULL;
+
+                refuse(g, why ? why : "the keeper's worker ended while it looked the files up; nothing was changed");
                 end_order(g);
         }
+        g_clear_pointer(&g->failed, g_free);
         return g->fast < FAST_MAX && start_worker(g, TRUE);
 }
 
 static void hear_worker(Guard *g, json_t *m) {
         const char *gone = json_string_value(json_object_get(m, "gone")), *wide = json_string_value(json_object_get(m, "wide")), *container = json_string_value(json_object_get(m, "container"));
+        const char *failed = json_string_value(json_object_get(m, "failed"));
 
+        if (failed) {
+                g_free(g->failed);
+                g->failed = g_strdup(failed);
+                return;
+        }
         if (gone) {
                 g_hash_table_remove(g->kept, gone);
                 return;
@@ -216,6 +226,7 @@ static void order_set(Guard *g, json_t *m, const char *container) {
                 atomic_store(&g->shared->slots[k->slot].denied, 0);
                 atomic_store(&g->shared->slots[k->slot].unsure, 0);
                 atomic_store(&g->shared->slots[k->slot].programs, 0);
+                atomic_store(&g->shared->slots[k->slot].untold, 0);
         }
         g->pending = json_incref(m);
         g->container = g_strdup(container);
@@ -236,9 +247,9 @@ static void order_list(Guard *g) {
 
         g_hash_table_iter_init(&it, g->kept);
         while (g_hash_table_iter_next(&it, (gpointer *) &container, (gpointer *) &k))
-                json_array_append_new(list, json_pack("{s:s,s:O,s:I,s:I,s:I,s:I}", "container", container, "cgroup", json_object_get(k->set, "cgroup"), "opens", (json_int_t) atomic_load(&g->shared->slots[k->slot].opens),
+                json_array_append_new(list, json_pack("{s:s,s:O,s:I,s:I,s:I,s:I,s:I}", "container", container, "cgroup", json_object_get(k->set, "cgroup"), "opens", (json_int_t) atomic_load(&g->shared->slots[k->slot].opens),
                                                       "denied", (json_int_t) atomic_load(&g->shared->slots[k->slot].denied), "unsure", (json_int_t) atomic_load(&g->shared->slots[k->slot].unsure), "programs",
-                                                      (json_int_t) atomic_load(&g->shared->slots[k->slot].programs)));
+                                                      (json_int_t) atomic_load(&g->shared->slots[k->slot].programs), "untold", (json_int_t) atomic_load(&g->shared->slots[k->slot].untold)));
         tell(g, answer);
 }
 

@@ -14,6 +14,10 @@
 #include "keeper_walk.h"
 
 #define PIDS_MAX 1024u
+#define GROUPS_MAX 256u /* a container may make as many as it likes below its own */
+#define GROUPS_DEPTH 16u
+#define WAYS_MAX 32u     /* sentences; further ones are counted */
+#define WAYS_LETTERS 400 /* of a sentence, whose paths the container chose */
 #define ASK FAN_OPEN_PERM
 #define ASK_PROGRAMS FAN_OPEN_EXEC_PERM
 
@@ -52,6 +56,7 @@ static void held_clear(gpointer data) {
         g_clear_pointer(&h->rules, g_ptr_array_unref);
         g_clear_pointer(&h->targets, g_ptr_array_unref);
         g_clear_pointer(&h->hashes, g_array_unref);
+        g_clear_pointer(&h->pids, g_array_unref);
         g_clear_pointer(&h->mounts, g_array_unref);
 }
 
@@ -144,6 +149,36 @@ BhKeeperHeld *bh_keeper_held_new(json_t *set, int group, const char *proc, GErro
         return g_steal_pointer(&h);
 }
 
+/* ---- what stays open ---- */
+
+/* Each once. Takes the sentence. */
+static void say(json_t *open, json_t *sentence) {
+        const char *text = json_string_value(sentence);
+        const size_t n = json_array_size(open);
+        gboolean known = !open || !text;
+
+        if (!known && g_utf8_strlen(text, -1) > WAYS_LETTERS) {
+                g_autofree char *cut = g_utf8_substring(text, 0, WAYS_LETTERS);
+
+                json_decref(sentence);
+                sentence = json_sprintf("%s…", cut);
+        }
+        for (size_t i = 0; !known && i < n; i++)
+                known = json_equal(json_array_get(open, i), sentence);
+        if (!known && n < WAYS_MAX)
+                json_array_append(open, sentence);
+        else if (!known && n == WAYS_MAX)
+                json_array_append_new(open, json_integer(1));
+        else if (!known)
+                json_integer_set(json_array_get(open, WAYS_MAX), json_integer_value(json_array_get(open, WAYS_MAX)) + 1);
+        json_decref(sentence);
+}
+
+static void end_saying(json_t *open) {
+        if (json_array_size(open) > WAYS_MAX)
+                json_array_set_new(open, WAYS_MAX, json_sprintf("and %" JSON_INTEGER_FORMAT " more", json_integer_value(json_array_get(open, WAYS_MAX))));
+}
+
 /* ---- marks ---- */
 
 static gboolean mark(BhKeeperHeld *h, int fd, guint kind, guint64 mask, GError **error) {
@@ -199,26 +234,60 @@ static void mark_others(BhKeeperHeld *h, int root, const GArray *mounts, const c
                 if ((fd < 0 || !mark_wide(h, fd, on, NULL)) && open) {
                         g_autofree char *point = g_utf8_make_valid(m->point, -1);
 
-                        json_array_append_new(open, json_sprintf("files below %s are not denied: it is a file system (%s) that others may serve, or of the kernel's own making", point, m->type));
+                        say(open, json_sprintf("files below %s are not denied: it is a file system (%s) that others may serve, or of the kernel's own making", point, m->type));
                 }
         }
 }
 
 typedef void (*EachNamespace)(BhKeeperHeld *h, int root, const GArray *mounts, gpointer data);
 
+/* Processes of a cgroup and of those below it. FALSE: there are more than are looked at. */
+static gboolean add_pids(const char *dir, guint depth, guint *groups, GArray *pids) {
+        g_autofree char *procs = g_build_filename(dir, "cgroup.procs", NULL), *text = bh_file_read(AT_FDCWD, procs, 65536, NULL, NULL, NULL);
+        g_autoptr(GDir) below = NULL;
+
+        if (depth > GROUPS_DEPTH || ++*groups > GROUPS_MAX)
+                return FALSE;
+        for (char *at = text, *end; at && *at; at = *end ? end + 1 : end) {
+                pid_t pid = (pid_t) strtol(at, &end, 10);
+
+                if (end == at)
+                        break;
+                if (pids->len == PIDS_MAX)
+                        return FALSE;
+                if (pid > 0) /* 0: of another pid namespace */
+                        g_array_append_val(pids, pid);
+        }
+        below = g_dir_open(dir, 0, NULL);
+        for (const char *name; below && (name = g_dir_read_name(below));) {
+                g_autofree char *sub = g_build_filename(dir, name, NULL);
+
+                if (g_file_test(sub, G_FILE_TEST_IS_DIR) && !add_pids(sub, depth + 1, groups, pids))
+                        return FALSE;
+        }
+        return TRUE;
+}
+
 /* Mount namespaces of other processes of the container: copies of its mounts have no marks. */
 static void each_namespace(BhKeeperHeld *h, EachNamespace call, gpointer data, json_t *open) {
-        g_autofree char *procs = g_build_filename(h->v2, h->cgroup, "cgroup.procs", NULL), *text = bh_file_read(AT_FDCWD, procs, 65536, NULL, NULL, NULL);
         guint64 seen[BH_KEEPER_NAMESPACES] = { h->mount_ns };
-        guint n = 1, pids = 0;
+        guint n = 1, groups = 0;
 
-        for (char *at = text, *end; at && *at && pids++ < PIDS_MAX; at = *end ? end + 1 : end) {
-                pid_t pid = (pid_t) strtol(at, &end, 10);
+        if (!h->pids) { /* once a look */
+                g_autofree char *dir = g_build_filename(h->v2, h->cgroup, NULL);
+
+                h->pids = g_array_new(FALSE, FALSE, sizeof(pid_t));
+                h->more_pids = !add_pids(dir, 0, &groups, h->pids);
+        }
+        if (h->more_pids && open)
+                say(open, json_sprintf("it has more than %u processes or %u groups of them: opens through mounts that further ones have for themselves are not denied", PIDS_MAX, GROUPS_MAX));
+        for (guint k = 0; k < h->pids->len; k++) {
+                pid_t pid = g_array_index(h->pids, pid_t, k);
                 g_autofree char *path = g_strdup_printf("%s/%d/ns/mnt", h->proc, pid);
                 gboolean known = FALSE;
                 struct stat ns;
 
-                if (end == at || pid <= 0 || stat(path, &ns))
+                if (stat(path, &ns))
                         continue;
                 for (guint i = 0; i < n; i++)
                         known |= seen[i] == ns.st_ino;
@@ -226,7 +295,7 @@ static void each_namespace(BhKeeperHeld *h, EachNamespace call, gpointer data, j
                         continue;
                 if (n == BH_KEEPER_NAMESPACES) {
                         if (open)
-                                json_array_append_new(open, json_sprintf("its processes have more than %u mount namespaces: opens through mounts of further ones are not denied", BH_KEEPER_NAMESPACES));
+                                say(open, json_sprintf("its processes have more than %u mount namespaces: opens through mounts of further ones are not denied", BH_KEEPER_NAMESPACES));
                         return;
                 }
                 seen[n++] = ns.st_ino;
@@ -234,6 +303,8 @@ static void each_namespace(BhKeeperHeld *h, EachNamespace call, gpointer data, j
                 g_auto(BhFd) root = open_proc(h->proc, pid, "root", O_PATH | O_DIRECTORY);
                 if (mounts && root >= 0)
                         call(h, root, mounts, data);
+                else if (open && !stat(path, &ns)) /* else it ended */
+                        say(open, json_sprintf("a process of it has mounts for itself that cannot be read, or more than %u: opens through them are not denied", BH_FILE_MOUNTS_MAX));
         }
 }
 
@@ -258,30 +329,37 @@ static gboolean runs_nothing(const char *type) {
         return g_strv_contains(kinds, type);
 }
 
-/* All of its file systems where they are its own, of the others the mounts. */
+/* All of its file systems where they are its own, of the others the mounts. FALSE with *error: its root is not asked about; the rest is. */
 static gboolean mark_programs(BhKeeperHeld *h, int root, const GArray *mounts, json_t *open, GError **error) {
+        gboolean ok = TRUE;
+        struct statx at;
+        const gboolean told = !statx(root, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &at) && at.stx_mask & STATX_MNT_ID;
+
         for (guint i = 0; i < mounts->len; i++) {
                 const BhFileMount *m = &g_array_index(mounts, BhFileMount, i), *on = NULL;
                 g_autoptr(GError) why = NULL;
+                gboolean marked;
 
                 if (runs_nothing(m->type))
                         continue;
                 g_auto(BhFd) fd = bh_keeper_is_local(m->type) ? bh_keeper_walk(root, mounts, m->point, &on, &why) : -1;
-                if (fd >= 0 && mark(h, fd, is_own(h, on) ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT, ASK_PROGRAMS, &why))
+                marked = fd >= 0 && mark(h, fd, is_own(h, on) ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT, ASK_PROGRAMS, &why);
+                if (marked && (on->id == m->id || (on->dev == m->dev && is_own(h, on))))
                         continue;
-                if (g_str_equal(m->point, "/"))
-                        return fail(error, "programs of the container are not asked about: %s", why ? why->message : "its root is on a file system that others serve");
-                if (open) {
+                if (ok && (told ? m->id == at.stx_mnt_id : g_str_equal(m->point, "/"))) { /* not another that lies over it, or below */
+                        ok = fail(error, "programs of the container are not asked about: %s", why ? why->message : "its root is on a file system that others serve");
+                } else if (open) {
                         g_autofree char *point = g_utf8_make_valid(m->point, -1);
 
-                        json_array_append_new(open, json_sprintf("programs below %s run whatever their content: %s", point, why ? why->message : "it is a file system that others may serve"));
+                        say(open, json_sprintf("programs below %s run whatever their content: %s", point, why ? why->message : marked ? "another mount lies over it" : "it is a file system that others may serve"));
                 }
         }
-        return TRUE;
+        return ok;
 }
 
-static void mark_programs_there(BhKeeperHeld *h, int root, const GArray *mounts, gpointer data) {
-        mark_programs(h, root, mounts, NULL, NULL);
+static void mark_programs_there(BhKeeperHeld *h, int root, const GArray *mounts, gpointer open) {
+        if (!mark_programs(h, root, mounts, open, NULL) && open)
+                say(open, json_string("programs run whatever their content where a process of it has mounts for itself: its root there is on a file system that others may serve"));
 }
 
 static gboolean mark_target(BhKeeperHeld *h, const BhKeeperTarget *t, int root, const GArray *mounts, const BhFileMount *on, guint links, json_t *open, GError **error) {
@@ -300,8 +378,8 @@ static gboolean mark_target(BhKeeperHeld *h, const BhKeeperTarget *t, int root, 
                 if (!own)
                         each_namespace(h, mark_there, &(Tree){ name, inside, on->dev, open }, open);
                 if (!own && open)
-                        json_array_append_new(open, json_sprintf("%s is on a file system that is not the container's alone: a mount namespace that a process of it makes later (which takes CAP_SYS_ADMIN, or a user namespace) "
-                                                                 "opens what is below for up to a second", t->path));
+                        say(open, json_sprintf("%s is on a file system that is not the container's alone: a mount namespace that a process of it makes later (which takes CAP_SYS_ADMIN, or a user namespace) "
+                                               "opens what is below for up to a second", t->path));
         }
         return TRUE;
 }
@@ -327,7 +405,7 @@ static gboolean look_one(BhKeeperHeld *h, const BhDeny *rule, int root, const GA
 
         if (fd < 0 && g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
                 if (open)
-                        json_array_append_new(open, json_sprintf("%s is not there: one that is made is denied from a second later on", rule->path));
+                        say(open, json_sprintf("%s is not there: one that is made is denied from a second later on", rule->path));
                 return TRUE;
         }
         if (fd < 0) {
@@ -387,7 +465,7 @@ static gboolean look_all(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean s
         if (h->hashes->len) {
                 if (!mark_programs(h, root, mounts, open, strict ? error : NULL) && strict)
                         return FALSE;
-                each_namespace(h, mark_programs_there, NULL, open);
+                each_namespace(h, mark_programs_there, open, open);
         }
         if (before)
                 keep_older(h, before);
@@ -406,7 +484,10 @@ static gboolean has_inode(const GPtrArray *targets, const BhKeeperTarget *t) {
 }
 
 gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean strict, json_t *open, GError **error) {
-        if (!look_all(h, before, strict, open, error))
+        gboolean ok = look_all(h, before, strict, open, error);
+
+        end_saying(open);
+        if (!ok)
                 return FALSE;
         for (guint i = 0; before && i < before->targets->len; i++) {
                 const BhKeeperTarget *t = before->targets->pdata[i];

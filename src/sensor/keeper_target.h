@@ -38,6 +38,9 @@ typedef struct {
         guint marks;
         gboolean wide; /* more than single inodes is marked */
         gboolean narrow; /* taken over from a worker that marked nothing but denied inodes: whatever is asked about is denied, also where its name is not known any more */
+        /* of the looking thread alone */
+        GArray *pids; /* pid_t: the container's processes, as they were at the look; NULL: not asked for */
+        gboolean more_pids; /* there were more */
         /* of the answering thread alone */
         int table;
         GArray *mounts;
@@ -51,8 +54,8 @@ void bh_keeper_held_unref(BhKeeperHeld *h);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhKeeperHeld, bh_keeper_held_unref)
 
 /*
- * Looks up each rule, and marks. `before`: what was held until now, whose files stay denied under the names they have now; NULL: the first time. `open`: to it is added what is not denied, a sentence each (may be
- * NULL). `strict`: FALSE with *error when a rule cannot be held at all; else that is passed over.
+ * Looks up each rule, and marks. `before`: what was held until now, whose files stay denied under the names they have now; NULL: the first time. `open`: to it is added what is not denied, a sentence each: 32, then how
+ * many more (may be NULL). `strict`: FALSE with *error when a rule cannot be held at all; else that is passed over.
  */
 gboolean bh_keeper_look(BhKeeperHeld *h, const BhKeeperHeld *before, gboolean strict, json_t *open, GError **error);
 /* The same rules, looked up again; what is wide stays so. NULL: nothing changed. */

@@ -10,7 +10,7 @@
 
 #include "response/files.h"
 
-/* File systems whose opens the kernel answers from memory or this machine's disks. */
+/* File systems whose opens the kernel answers from memory or this machine's disks. An overlay counts as one whatever its layers are: where they lie is told in the words of another namespace, if at all. */
 gboolean bh_keeper_is_local(const char *type);
 
 /* What the mount table of a process says, with paths as the whole of its namespace sees them. NULL: it cannot be told. */

@@ -9,9 +9,9 @@
  * Between sensor and guard: a Unix socket (SOCK_SEQPACKET) in the run directory, root alone; one JSON object a message, one answer for each, the newest client is served.
  *      {"op":"set","container":ID,"cgroup":PATH,"v2":DIR,"pid":N,"rules":[TEXT…]}      -> {"marks":N,"open":[sentence…]} or {"error":sentence}: as it was before
  *      {"op":"drop","container":ID}                                                  -> {}
- *      {"op":"list"}                                                                 -> {"restarts":N,"containers":[{"container","cgroup","opens","denied","unsure","programs"}…]}
- * The same "set" and "drop" go from guard to worker, with the group as a descriptor. The worker says of itself {"gone":ID} when a container's first process ended, and {"wide":ID} when
- * it came to watch more than single files of one.
+ *      {"op":"list"}                                                                 -> {"restarts":N,"containers":[{"container","cgroup","opens","denied","unsure","programs","untold"}…]}
+ * The same "set" and "drop" go from guard to worker, with the group as a descriptor. The worker says of itself {"gone":ID} when a container's first process ended, {"wide":ID} when it
+ * came to watch more than single files of one, and {"failed":sentence} when it cannot begin.
  */
 #pragma once
 #include <glib.h>
@@ -30,6 +30,7 @@ typedef struct {
         struct {
                 _Atomic guint64 opens, denied, unsure; /* unsure: denied since it could not be told whether it was meant */
                 _Atomic guint64 programs; /* of the denied: programs, by their content */
+                _Atomic guint64 untold;   /* of the unsure: programs, whose content could not be told, or not in time */
         } slots[BH_KEEPER_CONTAINERS];
 } BhKeeperShared;
 

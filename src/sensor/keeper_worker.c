@@ -26,6 +26,8 @@
 #define EARLY_MAX 64u
 #define EARLY_US (2 * G_USEC_PER_SEC)
 #define EARLY_POLL_MS 1
+#define SHARE 16u                     /* programs of a container that are read, or wait to be; others are refused meanwhile */
+#define READ_US (10 * G_USEC_PER_SEC) /* for a program; then it is refused */
 
 typedef struct {
         int socket, wake;
@@ -36,6 +38,8 @@ typedef struct {
         GHashTable *held; /* by container; of the looking thread */
         GArray *early;    /* Question; of the answering thread */
         BhKeeperHasher *hasher;
+        GPtrArray *waiting; /* Reading; of the answering thread */
+        _Atomic guint reading[BH_KEEPER_CONTAINERS]; /* by slot: that the hasher has */
 } Worker;
 
 /* ---- the answering thread: no disk, no network ---- */
@@ -243,37 +247,82 @@ static void reply(const BhKeeperHeld *h, int fd, gboolean denied) {
 
 /* ---- programs, by their content ---- */
 
+/* A program that the hasher reads: of the answering thread, and of the one that reads. The first of them answers, once. */
+typedef struct {
+        BhKeeperHeld *held;
+        int fd;
+        gint64 until_us;
+        _Atomic gboolean answered;
+} Reading;
+
+static void reading_clear(gpointer data) {
+        bh_keeper_held_unref(((Reading *) data)->held);
+}
+
+static void reading_unref(gpointer r) {
+        g_atomic_rc_box_release_full(r, reading_clear);
+}
+
+/* `hash` NULL: it cannot be told, and is refused. */
 static void judge(const Worker *w, BhKeeperHeld *h, int fd, const guint8 *hash) {
         const gboolean denied = !hash || bh_keeper_refuses(h, hash);
 
         reply(h, fd, denied);
         count(w, h, denied, !hash);
-        atomic_fetch_add_explicit(&w->shared->slots[h->slot].programs, denied, memory_order_relaxed);
+        if (denied)
+                atomic_fetch_add_explicit(hash ? &w->shared->slots[h->slot].programs : &w->shared->slots[h->slot].untold, 1, memory_order_relaxed);
 }
 
-/* A thread of the hasher. */
-static void on_hashed(gpointer question, const guint8 *hash, gpointer data) {
-        g_autofree Question *q = question;
+static void judge_once(const Worker *w, Reading *r, const guint8 *hash) {
+        if (!atomic_exchange(&r->answered, TRUE))
+                judge(w, r->held, r->fd, hash);
+}
 
-        judge(data, q->held, q->fd, hash);
-        bh_keeper_held_unref(q->held);
+/* A thread of the hasher. What comes too late may be known the next time. */
+static void on_hashed(gpointer question, const guint8 *hash, gpointer data) {
+        Reading *r = question;
+        Worker *w = data;
+
+        judge_once(w, r, hash);
+        atomic_fetch_sub(&w->reading[r->held->slot], 1);
+        reading_unref(r);
 }
 
 static void answer_program(Worker *w, const Question *asked) {
+        BhKeeperHeld *h = asked->held;
         guint8 hash[BH_KEEPER_HASH];
+        guint turn;
 
-        if (!asked->held->hashes->len || !is_inside(w, asked->held, asked->tid)) {
-                reply(asked->held, asked->fd, FALSE);
+        if (!h->hashes->len || !is_inside(w, h, asked->tid)) {
+                reply(h, asked->fd, FALSE);
         } else if (bh_keeper_hash_known(w->hasher, asked->fd, hash)) {
-                judge(w, asked->held, asked->fd, hash);
+                judge(w, h, asked->fd, hash);
+        } else if ((turn = atomic_fetch_add(&w->reading[h->slot], 1)) >= SHARE) {
+                atomic_fetch_sub(&w->reading[h->slot], 1);
+                judge(w, h, asked->fd, NULL);
         } else {
-                Question *q = g_memdup2(asked, sizeof(*asked));
+                Reading *r = g_atomic_rc_box_new0(Reading);
 
-                bh_keeper_held_ref(q->held);
-                if (!bh_keeper_hash_read(w->hasher, q->fd, q))
-                        on_hashed(q, NULL, w);
+                r->held = bh_keeper_held_ref(h);
+                r->fd = asked->fd;
+                r->until_us = g_get_monotonic_time() + READ_US;
+                g_ptr_array_add(w->waiting, r);
+                if (!bh_keeper_hash_read(w->hasher, r->fd, turn, g_atomic_rc_box_acquire(r)))
+                        on_hashed(r, NULL, w);
         }
         beat(w);
+}
+
+/* Programs that were read, or whose time is over. */
+static void answer_late(Worker *w) {
+        for (guint i = w->waiting->len; i-- > 0;) {
+                Reading *r = w->waiting->pdata[i];
+
+                if (!atomic_load(&r->answered) && g_get_monotonic_time() < r->until_us)
+                        continue;
+                judge_once(w, r, NULL);
+                g_ptr_array_remove_index_fast(w->waiting, i);
+        }
 }
 
 /* FALSE: it is too early to tell. */
@@ -344,6 +393,7 @@ static gpointer answer(gpointer data) {
                         int ready = poll(p, n + 1, w->early->len ? EARLY_POLL_MS : BEAT_MS);
 
                         answer_early(w);
+                        answer_late(w);
                         for (guint i = 0; ready > 0 && i < n; i++)
                                 if (p[i].revents)
                                         answer_some(w, table->pdata[i]);
@@ -420,7 +470,10 @@ static void carry_out(Worker *w, json_t *m, int group) {
         if (container)
                 json_object_set_new(told, "container", json_string(container));
         json_object_set_new(told, "revived", json_boolean(json_is_true(json_object_get(m, "revived"))));
-        bh_keeper_send_json(w->socket, told, -1);
+        if (!bh_keeper_send_json(w->socket, told, -1) && errno == EMSGSIZE) { /* it is in force all the same: as an error, guard and worker would hold different things */
+                json_object_set_new(told, "open", json_pack("[s]", "more ways stay open than can be said"));
+                bh_keeper_send_json(w->socket, told, -1);
+        }
 }
 
 static void look_again(Worker *w) {
@@ -490,6 +543,7 @@ static int look_after(Worker *w) {
 
 int bh_keeper_work(int socket, BhKeeperShared *shared, const char *proc) {
         static Worker w;
+        g_autoptr(GError) error = NULL;
         struct rlimit files = { .rlim_cur = BH_KEEPER_FDS, .rlim_max = BH_KEEPER_FDS };
 
         setrlimit(RLIMIT_NOFILE, &files);
@@ -497,10 +551,16 @@ int bh_keeper_work(int socket, BhKeeperShared *shared, const char *proc) {
         w.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         w.shared = shared;
         w.proc = proc;
+        w.waiting = g_ptr_array_new_with_free_func(reading_unref);
+        if (!(w.hasher = bh_keeper_hasher_new(on_hashed, &w, &error))) {
+                json_auto_t *said = json_pack("{s:s}", "failed", error->message);
+
+                bh_keeper_send_json(socket, said, -1);
+                return 1;
+        }
         g_mutex_init(&w.lock);
         w.held = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify) bh_keeper_held_unref);
         w.early = g_array_new(FALSE, FALSE, sizeof(Question));
-        w.hasher = bh_keeper_hasher_new(on_hashed, &w);
         publish(&w);
         g_thread_new("bh-answer", answer, &w);
         mlockall(MCL_CURRENT | MCL_ONFAULT); /* where RLIMIT_MEMLOCK allows it: an answer should not wait for the page that it is on */

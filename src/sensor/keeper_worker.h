@@ -6,7 +6,8 @@
  * kernel's question are opened without waiting (O_NONBLOCK), so that a lease holds nobody up. What cannot be told is denied, and counted as `unsure`.
  *
  * A program is asked about before the kernel opens it to run it (also a script, its interpreter, the loader). What the hasher (keeper_hash.h) knows is answered at once; else it reads the file and answers itself, and only
- * who runs that program waits for the disk.
+ * who runs that program waits for the disk: for 10 s, then the answering thread refuses it as one that cannot be told. The hasher reads on, so that it may be known the next time. It has at most 16 programs of a container;
+ * further ones are refused at once. Those of containers for which fewer are read go first.
  *
  * The *looking* thread carries out what the guard says, and looks again each second, and when mounts of a container change: a file that took the place of a denied one is denied as well, and so are mounts made later.
  *

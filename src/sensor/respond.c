@@ -361,6 +361,7 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
 
         e->state = BH_RESPONSE_STATE_ACTIVE;
         e->cgroup_id = id_of(r, e->cgroup);
+        bh_respond_programs_begin(r, e);
         if (!bh_entry_save(r->dir, e))
                 return fail_entry(r, e, "it cannot be written to the node's ledger, so that it would not survive the sensor: see the sensor's log");
         bh_respond_names_begin(r, e);

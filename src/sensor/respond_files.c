@@ -32,7 +32,7 @@ gboolean bh_respond_files(BhFileKeeper *keeper, const char *container, const cha
                         g_ptr_array_add(files, d);
         }
         if (programs)
-                json_array_append_new(ways, json_string("programs in memory (memfd), and those that another one loads (ld.so PROGRAM, an interpreter), run whatever their content; so do those on volumes for up to a second, through mounts that the container makes later"));
+                json_array_append_new(ways, json_string("programs in memory (memfd), and those that another one loads (ld.so PROGRAM, an interpreter), run whatever their content; so do those on volumes for up to a second, through mounts that the container makes later, and those on file systems that others serve (FUSE, NFS, 9p), which it may mount later and which are then not listed here"));
         if (!files->len)
                 return bh_filekeeper_drop(keeper, container, error);
         json_auto_t *told = bh_filekeeper_set(keeper, container, cgroup, pid, files, error);

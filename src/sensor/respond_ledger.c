@@ -134,10 +134,10 @@ static char *this_boot(void) {
 gboolean bh_entry_save(const char *dir, const BhEntry *e) {
         g_autofree char *path = path_of(dir, e->id, "");
         g_autofree char *boot = this_boot();
-        json_auto_t *o = json_pack("{s:s,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:I,s:b,s:O,s:o}", "boot", boot, "cgroup_id", (json_int_t) e->cgroup_id, "id", e->id, "action", bh_response_action_name(e->action), "state", bh_response_state_name(e->state),
+        json_auto_t *o = json_pack("{s:s,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:I,s:b,s:O,s:o,s:[I,I]}", "boot", boot, "cgroup_id", (json_int_t) e->cgroup_id, "id", e->id, "action", bh_response_action_name(e->action), "state", bh_response_state_name(e->state),
                                    "container", e->container, "name", e->name, "reason", e->reason, "actor", e->actor, "result", e->result, "cgroup", e->cgroup, "allow", list_of(e->allow), "deny",
                                    list_of(e->deny), "until_ns", (json_int_t) e->until_ns, "time_ns", (json_int_t) e->time_ns, "serial", (json_int_t) e->serial, "best_effort", (int) e->best_effort, "detail",
-                                   e->detail, "bound", list_bound(e->bound));
+                                   e->detail, "bound", list_bound(e->bound), "before", (json_int_t) e->before.programs, (json_int_t) e->before.untold);
 
         return o && put_file(path, o);
 }
@@ -183,6 +183,8 @@ static BhEntry *read_entry(const char *dir, const char *name) {
         e->best_effort = json_is_true(json_object_get(o, "best_effort"));
         e->detail = json_is_object(detail) ? json_incref(detail) : json_object();
         e->bound = read_bound(json_object_get(o, "bound"));
+        e->before.programs = (guint64) json_integer_value(json_array_get(json_object_get(o, "before"), 0));
+        e->before.untold = (guint64) json_integer_value(json_array_get(json_object_get(o, "before"), 1));
         g_autofree char *boot = this_boot();
         e->cgroup_id = (guint64) json_integer_value(json_object_get(o, "cgroup_id"));
         if (e->cgroup_id && g_strcmp0(json_string_value(json_object_get(o, "boot")), boot))

@@ -14,6 +14,11 @@
 
 #define BH_ENTRY_ELSEWHERE G_MAXUINT64
 
+/* Programs that were refused: for their content; since it could not be told. */
+typedef struct {
+        guint64 programs, untold;
+} BhEntryCounts;
+
 typedef struct {
         char *id, *container, *name, *reason, *actor, *result, *cgroup; /* never NULL */
         BhResponseAction action;
@@ -25,10 +30,11 @@ typedef struct {
         json_t *detail;
         GArray *bound; /* BhBound: addresses of names; NULL: none */
         guint64 cgroup_id; /* in which it is in force; 0: in none; kept as of this boot, BH_ENTRY_ELSEWHERE: of another */
+        BhEntryCounts before; /* what the keeper of file denials had counted of its container when it began */
         /* not kept */
         gint64 looked_us; /* when the paths that it names were looked at last */
         gboolean busy, complained;
-        guint64 programs; /* refused for their content, that were told */
+        BhEntryCounts counted; /* by the keeper, as was told */
         guint missed; /* times that the keeper did not have it */
         gboolean unsaved, names_complained; /* addresses that the file does not have; that the kernel does not */
         guint unbound, cut_answers; /* addresses left out; answers that may have had more */

@@ -74,6 +74,8 @@ guint bh_respond_kill_strays(BhRespond *r, const char *container, const char *cg
 void bh_respond_find_unkept(BhRespond *r);
 /* What the keeper has of containers that nothing in the ledger denies files to goes. */
 void bh_respond_settle_files(BhRespond *r);
+/* A new one, before it is held: of what was refused for others until now nothing is told. */
+void bh_respond_programs_begin(BhRespond *r, BhEntry *e);
 /* No fail-open without a word: with each tick. */
 void bh_respond_look_after_keeper(BhRespond *r);
 /* One finding for each different act that was refused since the last call. */

@@ -10,14 +10,19 @@
 
 /* ---- the keeper of file denials ---- */
 
-static gboolean is_listed(json_t *list, const char *container) {
+/* What the keeper says of it. NULL: nothing. */
+static json_t *listed(json_t *list, const char *container) {
         json_t *one;
         size_t i;
 
         json_array_foreach(json_object_get(list, "containers"), i, one)
                 if (g_strcmp0(json_string_value(json_object_get(one, "container")), container) == 0)
-                        return TRUE;
-        return FALSE;
+                        return one;
+        return NULL;
+}
+
+static BhEntryCounts counts_of(json_t *one) {
+        return (BhEntryCounts){ .programs = (guint64) json_integer_value(json_object_get(one, "programs")), .untold = (guint64) json_integer_value(json_object_get(one, "untold")) };
 }
 
 /* What the keeper has of containers that nothing in the ledger denies files to. */
@@ -70,7 +75,10 @@ void bh_respond_find_unkept(BhRespond *r) {
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
                 gboolean kept = e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !bh_respond_is_there(r, e->cgroup) || !bh_respond_denies_files(e);
-                e->unkept = !kept && !is_listed(list, e->container);
+                e->unkept = !kept && !listed(list, e->container);
+                e->counted = counts_of(listed(list, e->container)); /* told by the sensor before this one, or by none */
+                if (e->counted.programs < e->before.programs || e->counted.untold < e->before.untold) /* the keeper was started anew as well */
+                        e->before = (BhEntryCounts){ 0 };
         }
 }
 
@@ -83,7 +91,7 @@ static void find_missing(BhRespond *r, json_t *list) {
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
                 g_autoptr(GArray) pids = NULL;
 
-                if (e->state != BH_RESPONSE_STATE_ACTIVE || !e->cgroup_id || !bh_respond_denies_files(e) || is_listed(list, e->container)) {
+                if (e->state != BH_RESPONSE_STATE_ACTIVE || !e->cgroup_id || !bh_respond_denies_files(e) || listed(list, e->container)) {
                         e->missed = 0;
                         continue;
                 }
@@ -94,25 +102,40 @@ static void find_missing(BhRespond *r, json_t *list) {
         }
 }
 
-/* Programs that were refused for their content: the keeper counts them by container. */
+void bh_respond_programs_begin(BhRespond *r, BhEntry *e) {
+        json_auto_t *list = denies_programs(e) ? bh_filekeeper_list(r->keeper) : NULL;
+
+        e->before = e->counted = counts_of(listed(list, e->container));
+}
+
+/* The keeper counts by container, from when it was told of it first. */
+static void tell_counts(BhRespond *r, BhEntry *e, const BhEntryCounts *now) {
+        g_autoptr(GString) what = g_string_new(NULL);
+
+        if (now->programs < e->counted.programs || now->untold < e->counted.untold) { /* it, or the container, was started anew */
+                e->before = e->counted = (BhEntryCounts){ 0 };
+                bh_entry_save(r->dir, e);
+        }
+        if (now->programs != e->counted.programs)
+                g_string_append_printf(what, "refused programs for their content before they ran: %" G_GUINT64_FORMAT " until now", now->programs - e->before.programs);
+        if (now->untold != e->counted.untold)
+                g_string_append_printf(what, "%srefused programs since their content could not be told, or not in time: %" G_GUINT64_FORMAT " until now", what->len ? "; " : "", now->untold - e->before.untold);
+        e->counted = *now;
+        if (what->len)
+                bh_respond_say(r, "response_blocked", e, what->str);
+}
+
 static void tell_programs(BhRespond *r, json_t *list) {
-        json_t *one;
-        size_t i;
+        GHashTableIter it;
+        BhEntry *e;
 
-        json_array_foreach(json_object_get(list, "containers"), i, one) {
-                const guint64 programs = (guint64) json_integer_value(json_object_get(one, "programs"));
-                GHashTableIter it;
-                BhEntry *e;
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                json_t *one = e->state == BH_RESPONSE_STATE_ACTIVE && denies_programs(e) ? listed(list, e->container) : NULL;
+                const BhEntryCounts now = counts_of(one);
 
-                g_hash_table_iter_init(&it, r->entries);
-                while (programs && g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
-                        if (!bh_respond_holds_now(e, json_string_value(json_object_get(one, "container"))) || e->programs == programs || !denies_programs(e))
-                                continue;
-                        g_autofree char *what = g_strdup_printf("refused programs for their content before they ran: %" G_GUINT64_FORMAT " until now", programs);
-
-                        e->programs = programs;
-                        bh_respond_say(r, "response_blocked", e, what);
-                }
+                if (one)
+                        tell_counts(r, e, &now);
         }
 }
 

@@ -152,6 +152,7 @@ struct BhFileKeeper {
         guint rules, sets, drops, restarts;
         gint lost; /* atomic */
         gboolean holds, fails;
+        gint programs, untold; /* atomic */
 } keeper;
 
 BhFileKeeper *bh_filekeeper_open(const char *run_dir, const char *proc_path, const char *v2_mount) {
@@ -184,7 +185,7 @@ gboolean bh_filekeeper_lost(BhFileKeeper *k) {
 }
 
 json_t *bh_filekeeper_list(BhFileKeeper *k) {
-        return k->holds ? json_pack("{s:i,s:[{s:s}]}", "restarts", (int) k->restarts, "containers", "container", ID) : NULL;
+        return k->holds ? json_pack("{s:i,s:[{s:s,s:i,s:i}]}", "restarts", (int) k->restarts, "containers", "container", ID, "programs", g_atomic_int_get(&k->programs), "untold", g_atomic_int_get(&k->untold)) : NULL;
 }
 
 /* ---- a node ---- */
@@ -195,6 +196,7 @@ typedef struct {
         BhRespondConfig config;
         GMutex lock; /* of what was said */
         GString *said;
+        GString *blocked; /* sentences of what was refused */
 } Node;
 
 static void put(const char *dir, const char *file, const char *text) {
@@ -223,6 +225,8 @@ static void say(const char *action, const char *message, const char *key, const 
 
         g_mutex_lock(&n->lock);
         g_string_append_printf(n->said, "%s ", action);
+        if (g_str_equal(action, "response_blocked"))
+                g_string_append_printf(n->blocked, "%s\n", message);
         g_mutex_unlock(&n->lock);
 }
 
@@ -239,6 +243,7 @@ static void set_up(Node *n, gconstpointer unused) {
         n->v2 = g_build_filename(n->dir, "cgroup", NULL);
         n->proc = g_build_filename(n->dir, "proc", NULL);
         n->said = g_string_new(NULL);
+        n->blocked = g_string_new(NULL);
         put(n->v2, CGROUP "/cgroup.freeze", "0");
         put(n->v2, CGROUP "/cgroup.events", "frozen 1\n");
         put(n->v2, CGROUP "/cgroup.procs", "4242\n");
@@ -252,6 +257,7 @@ static void tear_down(Node *n, gconstpointer unused) {
         bh_container_table_free(n->containers);
         remove_tree(n->dir);
         g_string_free(n->said, TRUE);
+        g_string_free(n->blocked, TRUE);
         g_free(n->dir);
         g_free(n->ledger);
         g_free(n->v2);
@@ -430,6 +436,56 @@ static void a_successor_says_that_the_keeper_was_gone(Node *n, gconstpointer unu
         g_autoptr(BhRespond) r = begin(n);
         until_said(n, "keeper_lost ");
         g_assert_cmpuint(keeper.sets, ==, 1);
+}
+
+/* How often a finding about refused acts of the response says so. */
+static guint times_blocked(Node *n, const char *id, const char *what) {
+        g_autofree char *of = g_strdup_printf("response %s: ", id);
+        guint times = 0;
+
+        g_mutex_lock(&n->lock);
+        g_auto(GStrv) lines = g_strsplit(n->blocked->str, "\n", -1);
+        g_mutex_unlock(&n->lock);
+        for (guint i = 0; lines[i]; i++)
+                times += g_str_has_prefix(lines[i], of) && strstr(lines[i], what);
+        return times;
+}
+
+static void until_blocked(Node *n, const char *id, const char *what) {
+        for (guint i = 0; !times_blocked(n, id, what); i++) {
+                g_assert_cmpuint(i, <, 60000);
+                g_usleep(1000);
+        }
+}
+
+/* The keeper counts by container, and for longer than a sensor lives. */
+static void programs_are_told_once_and_of_their_response(Node *n, gconstpointer unused) {
+        static const char *const content[] = { "exec-hash:sha256:0000000000000000000000000000000000000000000000000000000000000000" };
+        const BhOrder a = { .id = "0a", .action = "block", .container = ID, .deny = content, .n_deny = 1, .best_effort = TRUE }, b = { .id = "0b", .action = "block", .container = ID, .deny = content, .n_deny = 1, .best_effort = TRUE };
+        BhRespond *r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &a);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_atomic_int_set(&keeper.programs, 3);
+        until_blocked(n, "0a", "before they ran: 3 until now");
+        json_auto_t *also = bh_respond_order(r, &b);
+        g_assert_cmpstr(text_at(also, "state"), ==, "active");
+        g_atomic_int_set(&keeper.programs, 4);
+        until_blocked(n, "0a", "before they ran: 4 until now");
+        until_blocked(n, "0b", "before they ran: 1 until now");
+        bh_respond_free(r);
+
+        r = begin(n);
+        g_atomic_int_set(&keeper.programs, 5);
+        until_blocked(n, "0a", "before they ran: 5 until now");
+        until_blocked(n, "0b", "before they ran: 2 until now");
+        g_assert_cmpuint(times_blocked(n, "0a", "before they ran: 4 until now"), ==, 1);
+        g_assert_cmpuint(times_blocked(n, "0b", ""), ==, 2);
+        g_atomic_int_set(&keeper.programs, 1); /* it was started anew */
+        g_atomic_int_set(&keeper.untold, 2);
+        until_blocked(n, "0a", "before they ran: 1 until now");
+        until_blocked(n, "0a", "could not be told, or not in time: 2 until now");
+        bh_respond_free(r);
 }
 
 /* What a keeper has that the ledger does not know (the ledger was lost, or the sensor was killed between the two) goes. */
@@ -790,6 +846,7 @@ int main(int argc, char **argv) {
         TEST(what_opens_do_not_tell_of_is_refused_or_said);
         TEST(a_keeper_that_ended_is_said_and_told_again);
         TEST(a_successor_says_that_the_keeper_was_gone);
+        TEST(programs_are_told_once_and_of_their_response);
         TEST(what_nobody_ordered_is_let_go);
         TEST(programs_are_blocked_told_of_and_let_go);
         TEST(programs_are_looked_up_in_no_other_root);
