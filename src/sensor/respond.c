@@ -18,6 +18,7 @@
 #define DOCKER_MS 30000
 #define GRACE_US (15 * G_USEC_PER_SEC) /* until a runtime has described what it has */
 #define LOOK_US G_USEC_PER_SEC /* how often the paths of what is blocked are looked at again */
+#define ANSWERED_US 5000 /* between two looks at answers of DNS that wait */
 
 static gint64 now_ns(void) {
         return g_get_real_time() * 1000;
@@ -714,8 +715,12 @@ static gpointer work(gpointer data) {
                 bh_respond_look_after_keeper(r);
                 bh_respond_tell_refused(r); /* before a response ends by which they were refused */
                 bh_respond_each_open(r, look_after);
-                if (g_atomic_int_get(&r->answered))
+                if (g_atomic_int_get(&r->answered)) { /* others have their turn meanwhile, however many answers a container makes */
+                        g_mutex_unlock(&r->lock);
+                        g_usleep(ANSWERED_US);
+                        g_mutex_lock(&r->lock);
                         continue;
+                }
                 if (held_now(r))
                         g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPOND_TICK_MS * 1000);
                 else

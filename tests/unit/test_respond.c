@@ -82,6 +82,7 @@ struct BhBlock {
         const char *open; /* what it says is not refused */
         struct bh_block_act act;
         gint acts; /* atomic: so often it was refused and is to be told */
+        void (*each_turn)(void);
 } acts_kernel;
 
 BhBlock *bh_block_open(const char *dir, const char *v2_mount, const char *proc_path) {
@@ -131,6 +132,8 @@ gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *un
 }
 
 void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data) {
+        if (b->each_turn)
+                b->each_turn();
         for (; g_atomic_int_get(&b->acts); g_atomic_int_add(&b->acts, -1))
                 told(&b->act, data);
 }
@@ -768,6 +771,34 @@ static void more_addresses_than_there_is_room_for_are_said(Node *n, gconstpointe
         g_assert_cmpstr(((const BhAnswer *) has->pdata[has->len - 1])->names[0], ==, "n1023.example");
 }
 
+static gpointer flooded; /* atomic: whose answers come one after the other */
+static gint64 flood_until_us;
+
+static void flood(void) {
+        BhRespond *r = g_atomic_pointer_get(&flooded);
+
+        if (r && g_get_monotonic_time() < flood_until_us)
+                answered(r, ID, "127.0.0.11", "a.example", "A 198.18.0.1", 1);
+}
+
+/* A container that makes answers for its own blocked name without end, here a new one in each turn, keeps no order waiting. */
+static void a_flood_of_answers_holds_no_order_up(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:a.example" };
+        const BhOrder o = { .id = "00000000000000000000000000000026", .action = "block", .container = ID, .deny = deny, .n_deny = 1 }, over = { .id = o.id, .release = TRUE };
+        acts_kernel.each_turn = flood;
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        flood_until_us = g_get_monotonic_time() + 30 * G_USEC_PER_SEC;
+        g_atomic_pointer_set(&flooded, r);
+        g_usleep(3 * BH_RESPOND_TICK_MS * 1000);
+        json_auto_t *released = bh_respond_order(r, &over);
+        g_assert_cmpint(g_get_monotonic_time(), <, flood_until_us);
+        g_atomic_pointer_set(&flooded, NULL);
+        g_assert_cmpstr(text_at(released, "state"), ==, "released");
+}
+
 static void an_answer_is_always_given(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "\xff\xfe", .action = "isolate", .container = ID }, gone = { .id = "\xff", .release = TRUE };
         g_autoptr(BhRespond) r = begin(n);
@@ -795,6 +826,7 @@ int main(int argc, char **argv) {
         TEST(names_are_allowed_by_their_name_servers_alone);
         TEST(addresses_go_when_their_time_is_over);
         TEST(more_addresses_than_there_is_room_for_are_said);
+        TEST(a_flood_of_answers_holds_no_order_up);
         TEST(a_gap_is_said);
         TEST(who_left_is_brought_back_or_killed);
         TEST(an_answer_is_always_given);
