@@ -601,8 +601,8 @@ json_t *bh_respond_status(BhRespond *r) {
 
 /* ---- time ---- */
 
-/* What all of a container's name is looked up with one of them. */
-static void all_looked(BhRespond *r, const BhEntry *of) {
+/* What all of a container's name is looked up with one of them; who left it as well, but by its own clock: else the one kind of look would never be due where the other is. */
+static void all_looked(BhRespond *r, const BhEntry *of, gboolean strays) {
         const gint64 now = g_get_monotonic_time();
         GHashTableIter it;
         BhEntry *e;
@@ -610,14 +610,14 @@ static void all_looked(BhRespond *r, const BhEntry *of) {
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
                 if (g_str_equal(e->container, of->container) && g_str_equal(e->cgroup, of->cgroup))
-                        e->looked_us = now;
+                        *(strays ? &e->strays_us : &e->looked_us) = now;
 }
 
 /* Who leaves a container that is held does not get away, and is told. */
 static void look_for_strays(BhRespond *r, BhEntry *e) {
         guint brought = 0;
 
-        all_looked(r, e);
+        all_looked(r, e, TRUE);
         bh_respond_gather(r, e->container, e->cgroup, &brought);
         if (brought) {
                 g_autofree char *what = g_strdup_printf("%u of its processes had left its control group, and were brought back", brought);
@@ -648,11 +648,11 @@ static void look_after(BhRespond *r, BhEntry *e) {
         guint64 id = id_of(r, e->cgroup);
         if (id && id == e->cgroup_id && e->action == BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US) {
                 /* what it cannot look at now it looks at the next time: what was refused stays so */
-                all_looked(r, e);
+                all_looked(r, e, FALSE);
                 hold_acts(r, c, e->container, e->cgroup, FALSE, &held, NULL);
                 return;
         }
-        if (id && id == e->cgroup_id && e->action != BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US)
+        if (id && id == e->cgroup_id && e->action != BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->strays_us >= LOOK_US)
                 look_for_strays(r, e);
         if (!id) {
                 g_autofree char *cgroup = cgroup_of(r, c);

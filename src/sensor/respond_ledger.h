@@ -26,7 +26,7 @@ typedef struct {
         GArray *bound; /* BhBound: addresses of names; NULL: none */
         guint64 cgroup_id; /* in which it is in force; 0: in none; kept as of this boot, BH_ENTRY_ELSEWHERE: of another */
         /* not kept */
-        gint64 looked_us; /* when the paths that it names were looked at last */
+        gint64 looked_us, strays_us; /* when the paths that it names were looked at last; who left its container */
         gboolean busy, complained;
         guint64 programs; /* refused for their content, that were told */
         guint missed; /* times that the keeper did not have it */

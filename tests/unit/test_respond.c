@@ -79,6 +79,7 @@ gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, 
 
 struct BhBlock {
         guint rules; /* of the last call */
+        gint sets; /* atomic */
         const char *open; /* what it says is not refused */
         struct bh_block_act act;
         gint acts; /* atomic: so often it was refused and is to be told */
@@ -110,6 +111,7 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         if (b->open)
                 g_ptr_array_add(done->open, g_strdup(b->open));
         b->rules = n;
+        g_atomic_int_inc(&b->sets);
         if (n)
                 b->act.rule = rules[0].number;
         return TRUE;
@@ -590,6 +592,31 @@ static void who_left_is_brought_back_or_killed(Node *n, gconstpointer unused) {
         }
 }
 
+static gint asked; /* atomic: so often it was asked who left */
+
+static GArray *no_strays(const char *container, gpointer data) {
+        g_atomic_int_inc(&asked);
+        return NULL;
+}
+
+/* Both looks go on where a container is blocked and isolated. */
+static void who_left_and_what_is_named_are_both_looked_at(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "exec:/bin/nc" };
+        const BhOrder block = { .id = "0000000000000000000000000000000d", .action = "block", .container = ID, .deny = deny, .n_deny = 1 }, isolate = { .id = "0000000000000000000000000000000e", .action = "isolate", .container = ID };
+
+        n->config.strays = no_strays;
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *blocked = bh_respond_order(r, &block), *isolated = bh_respond_order(r, &isolate);
+        const gint asks = g_atomic_int_get(&asked), sets = g_atomic_int_get(&acts_kernel.sets);
+
+        g_assert_cmpstr(text_at(blocked, "state"), ==, "active");
+        g_assert_cmpstr(text_at(isolated, "state"), ==, "active");
+        for (guint i = 0; g_atomic_int_get(&asked) < asks + 2 || g_atomic_int_get(&acts_kernel.sets) < sets + 2; i++) {
+                g_assert_cmpuint(i, <, 20000);
+                g_usleep(1000);
+        }
+}
+
 /* ---- names of DNS */
 
 /* A message that the container got. */
@@ -829,6 +856,7 @@ int main(int argc, char **argv) {
         TEST(a_flood_of_answers_holds_no_order_up);
         TEST(a_gap_is_said);
         TEST(who_left_is_brought_back_or_killed);
+        TEST(who_left_and_what_is_named_are_both_looked_at);
         TEST(an_answer_is_always_given);
         return g_test_run();
 }
