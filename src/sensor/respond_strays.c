@@ -18,27 +18,52 @@
 #define ROUND_US 5000    /* until the process table has been told of those */
 #define NS_PER_S G_GUINT64_CONSTANT(1000000000)
 
-/* Alive, and that very process, looked at behind a descriptor that stays with it: TRUE, and where it is in the version 2 hierarchy (caller frees; NULL: in none). */
-static gboolean where_is(const BhRespond *r, const BhStray *s, char **cgroup) {
-        g_autofree char *stat = g_strdup_printf("%s/%d/stat", r->proc, s->pid), *path = g_strdup_printf("%s/%d/cgroup", r->proc, s->pid);
-        g_autofree char *text = bh_file_read(AT_FDCWD, stat, 4096, NULL, NULL, NULL), *groups = NULL;
-        char *at = text ? strrchr(text, ')') : NULL, *line;
+/* Alive, and that very process. *headless: its main thread ended, which counts as a zombie while others go on. */
+static gboolean is_alive(const BhRespond *r, const BhStray *s, gboolean *headless) {
+        g_autofree char *stat = g_strdup_printf("%s/%d/stat", r->proc, s->pid), *text = bh_file_read(AT_FDCWD, stat, 4096, NULL, NULL, NULL);
+        char *at = text ? strrchr(text, ')') : NULL;
         unsigned long long start;
         char state;
+        int threads;
 
-        if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state, &start) != 2)
+        if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu", &state, &threads, &start) != 3)
                 return FALSE;
-        if (state == 'Z' || state == 'X' || start != s->start / (NS_PER_S / (guint64) sysconf(_SC_CLK_TCK)))
-                return FALSE;
-        if (!(groups = bh_file_read(AT_FDCWD, path, 65536, NULL, NULL, NULL)))
-                return FALSE;
-        line = g_str_has_prefix(groups, "0::") ? groups : strstr(groups, "\n0::");
+        *headless = state == 'Z' && threads > 1;
+        return state != 'X' && (state != 'Z' || *headless) && start == s->start / (NS_PER_S / (guint64) sysconf(_SC_CLK_TCK));
+}
+
+/* What a cgroup file says of the version 2 hierarchy. FALSE: it cannot be read. */
+static gboolean read_cgroup(const char *path, char **cgroup) {
+        g_autofree char *groups = bh_file_read(AT_FDCWD, path, 65536, NULL, NULL, NULL);
+        char *line = !groups ? NULL : g_str_has_prefix(groups, "0::") ? groups : strstr(groups, "\n0::");
+
         *cgroup = NULL;
         if (line) {
                 line = strchr(line, '/');
                 *cgroup = line ? g_strndup(line, strcspn(line, "\n")) : NULL;
         }
+        return groups != NULL;
+}
+
+/* Of a thread that lives: one that ended keeps the cgroup that it had, wherever the process went. NULL when none holds still: it counts as out, which brings it back at worst to where it is. */
+static gboolean read_threads(const char *dir, const BhStray *s, char **cgroup) {
+        g_autoptr(GDir) tasks = g_dir_open(dir, 0, NULL);
+        gboolean found = FALSE;
+
+        *cgroup = NULL;
+        for (const char *tid; !found && tasks && (tid = g_dir_read_name(tasks));) {
+                g_autofree char *path = g_build_filename(dir, tid, "cgroup", NULL);
+
+                found = g_ascii_strtoll(tid, NULL, 10) != s->pid && read_cgroup(path, cgroup);
+        }
         return TRUE;
+}
+
+/* TRUE, and where it is in the version 2 hierarchy (caller frees; NULL: in none), for one that is_alive(). */
+static gboolean place_of(const BhRespond *r, const BhStray *s, gboolean headless, char **cgroup) {
+        g_autofree char *path = g_strdup_printf("%s/%d/%s", r->proc, s->pid, headless ? "task" : "cgroup");
+
+        return headless ? read_threads(path, s, cgroup) : read_cgroup(path, cgroup);
 }
 
 static gboolean is_below(const char *path, const char *cgroup) {
@@ -58,19 +83,23 @@ static GArray *list_strays(BhRespond *r, const char *container, const char *cgro
         for (guint i = 0; all && i < all->len; i++) {
                 const BhStray *s = &g_array_index(all, BhStray, i);
                 g_autofree char *at = NULL;
+                gboolean headless;
 
-                if (s->pid > 1 && s->pid != getpid() && !g_hash_table_contains(in, GINT_TO_POINTER(s->pid)) && where_is(r, s, &at) && !is_below(at, cgroup))
+                if (s->pid <= 1 || s->pid == getpid() || !is_alive(r, s, &headless))
+                        continue;
+                /* without its main thread it is listed where that one ended */
+                if ((headless || !g_hash_table_contains(in, GINT_TO_POINTER(s->pid))) && place_of(r, s, headless, &at) && !is_below(at, cgroup))
                         g_array_append_val(out, *s);
         }
         return out;
 }
 
-/* With a descriptor of that very process, so that no other is meant. */
+/* With a descriptor of that very process, looked at behind it, so that no other is meant. */
 static gboolean with_process(BhRespond *r, const BhStray *s, gboolean (*call)(BhRespond *r, const BhStray *s, int pidfd, int procs), int procs) {
         g_auto(BhFd) pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
-        g_autofree char *at = NULL;
+        gboolean headless;
 
-        return pidfd >= 0 && where_is(r, s, &at) && call(r, s, pidfd, procs);
+        return pidfd >= 0 && is_alive(r, s, &headless) && call(r, s, pidfd, procs);
 }
 
 /* The pid is its own for as long as it lives: one that ended in between is in the kernel's hands, and its number is not given out again at once. */

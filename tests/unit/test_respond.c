@@ -544,12 +544,16 @@ static pid_t sleeper(void) {
                 pause();
 }
 
-static void is_at(Node *n, pid_t pid, const char *start, const char *cgroup) {
+static void is_so(Node *n, pid_t pid, const char *state, guint threads, const char *start, const char *cgroup) {
         g_autofree char *stat = g_strdup_printf("%d/stat", pid), *group = g_strdup_printf("%d/cgroup", pid);
-        g_autofree char *text = g_strdup_printf("%d (a) (b) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %s 0\n", pid, start), *path = g_strdup_printf("4:memory:/x\n0::%s\n", cgroup);
+        g_autofree char *text = g_strdup_printf("%d (a) (b) %s 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 %u 0 %s 0\n", pid, state, threads, start), *path = g_strdup_printf("4:memory:/x\n0::%s\n", cgroup);
 
         put(n->proc, stat, text);
         put(n->proc, group, path);
+}
+
+static void is_at(Node *n, pid_t pid, const char *start, const char *cgroup) {
+        is_so(n, pid, "S", 1, start, cgroup);
 }
 
 /* Who left the cgroup is brought back by what holds it, and killed by what kills it; never another process with its number, and nobody who is in it. */
@@ -587,6 +591,36 @@ static void who_left_is_brought_back_or_killed(Node *n, gconstpointer unused) {
         g_assert_cmpstr(text_at(done, "state"), ==, "failed"); /* as the stand-in of /proc tells, it is still there */
         g_assert_nonnull(strstr(text_at(done, "result"), "still there"));
         for (guint i = 1; i < 3; i++) {
+                kill(all[i].pid, SIGKILL);
+                waitpid(all[i].pid, &status, 0);
+        }
+}
+
+/* A process whose main thread ended is where its others are; one that has no others is over. */
+static void who_has_no_main_thread_is_brought_back(Node *n, gconstpointer unused) {
+        const BhOrder held = { .id = "0000000000000000000000000000000f", .action = "isolate", .container = ID };
+        const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
+        pid_t left = sleeper(), over = sleeper();
+        BhStray all[] = { { left, 7 * tick }, { over, 7 * tick }, { 0, 0 } };
+        g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL), *text = NULL, *expected = g_strdup_printf("%d", left), *task = g_strdup_printf("%d/task/%d/cgroup", left, left + 1);
+        g_autofree char *leader = g_strdup_printf("%d/task/%d/cgroup", left, left), *listed = g_strdup_printf("%d\n", left);
+        int status;
+
+        is_so(n, left, "Z", 2, "7", CGROUP); /* where its main thread ended */
+        is_so(n, over, "Z", 1, "7", "/elsewhere");
+        put(n->proc, leader, "0::" CGROUP "\n");
+        put(n->proc, task, "0::/elsewhere\n");
+        put(n->v2, CGROUP "/cgroup.procs", listed);
+        n->config.strays = strays;
+        n->config.data = all;
+        n->config.say = NULL;
+        BhRespond *r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &held);
+        bh_respond_free(r);
+        g_assert_true(g_file_get_contents(procs, &text, NULL, NULL));
+        g_assert_true(g_str_has_prefix(text, expected));
+        g_assert_cmpint(json_integer_value(json_object_get(json_object_get(told, "detail"), "strays")), >=, 1);
+        for (guint i = 0; i < 2; i++) {
                 kill(all[i].pid, SIGKILL);
                 waitpid(all[i].pid, &status, 0);
         }
@@ -856,6 +890,7 @@ int main(int argc, char **argv) {
         TEST(a_flood_of_answers_holds_no_order_up);
         TEST(a_gap_is_said);
         TEST(who_left_is_brought_back_or_killed);
+        TEST(who_has_no_main_thread_is_brought_back);
         TEST(who_left_and_what_is_named_are_both_looked_at);
         TEST(an_answer_is_always_given);
         return g_test_run();
