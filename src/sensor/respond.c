@@ -397,14 +397,14 @@ static gboolean act(BhRespond *r, const BhEntry *e, const BhContainer *c, guint 
         gboolean docker = r->docker && g_str_equal(c->runtime, "docker");
         const char *name = bh_response_action_name(e->action);
         g_autoptr(GError) refused = NULL;
-        gboolean kills = e->action == BH_RESPONSE_KILL && r->v2 && *e->cgroup;
+        gboolean kills = e->action == BH_RESPONSE_KILL && r->v2, grouped = kills && *e->cgroup; /* without: its processes ended, but for those that had left it */
 
-        if (kills && bh_respond_is_there(r, e->cgroup)) /* so that they go at once with the others, whatever they fork */
+        if (grouped && bh_respond_is_there(r, e->cgroup)) /* so that they go at once with the others, whatever they fork */
                 bh_respond_gather(r, c->id, e->cgroup, strays);
         if (docker && bh_docker_act(r->docker, c->id, name, DOCKER_MS, &refused) && e->action != BH_RESPONSE_KILL)
                 return TRUE;
         if (kills) { /* whatever the runtime says: what is left of it */
-                gboolean there = bh_respond_is_there(r, e->cgroup), ok = !there || bh_cgroup_kill(r->v2, e->cgroup, error);
+                gboolean there = grouped && bh_respond_is_there(r, e->cgroup), ok = !there || bh_cgroup_kill(r->v2, e->cgroup, error);
                 guint left = bh_respond_kill_strays(r, c->id, e->cgroup);
 
                 if (ok && left)

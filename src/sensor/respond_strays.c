@@ -66,17 +66,18 @@ static gboolean place_of(const BhRespond *r, const BhStray *s, gboolean headless
         return headless ? read_threads(path, s, cgroup) : read_cgroup(path, cgroup);
 }
 
+/* One that is gone ("") has nobody. */
 static gboolean is_below(const char *path, const char *cgroup) {
         gsize len = strlen(cgroup);
 
-        return path && g_str_has_prefix(path, cgroup) && (!path[len] || path[len] == '/');
+        return path && len && g_str_has_prefix(path, cgroup) && (!path[len] || path[len] == '/');
 }
 
 /* Those that are out of it now. */
 static GArray *list_strays(BhRespond *r, const char *container, const char *cgroup) {
         GArray *out = g_array_new(FALSE, FALSE, sizeof(BhStray));
         g_autoptr(GHashTable) in = g_hash_table_new(NULL, NULL);
-        g_autoptr(GArray) all = r->c.strays ? r->c.strays(container, r->c.data) : NULL, pids = all && all->len ? bh_cgroup_pids(r->v2, cgroup, G_MAXUINT) : NULL;
+        g_autoptr(GArray) all = r->c.strays ? r->c.strays(container, r->c.data) : NULL, pids = all && all->len && *cgroup ? bh_cgroup_pids(r->v2, cgroup, G_MAXUINT) : NULL;
 
         for (guint i = 0; pids && i < pids->len; i++)
                 g_hash_table_add(in, GINT_TO_POINTER(g_array_index(pids, gint, i)));

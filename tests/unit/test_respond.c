@@ -596,6 +596,31 @@ static void who_left_is_brought_back_or_killed(Node *n, gconstpointer unused) {
         }
 }
 
+/* Its control group is gone, and who left it is killed all the same. */
+static void who_left_a_container_that_is_gone_is_killed(Node *n, gconstpointer unused) {
+        const BhOrder killed = { .id = "00000000000000000000000000000010", .action = "kill", .container = ID };
+        const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
+        pid_t left = sleeper();
+        BhStray all[] = { { left, 7 * tick }, { 0, 0 } };
+        g_autofree char *cgroup = g_build_filename(n->v2, CGROUP, NULL);
+        int status = 0;
+
+        is_at(n, left, "7", "/elsewhere");
+        remove_tree(cgroup);
+        n->config.strays = strays;
+        n->config.data = all;
+        n->config.say = NULL;
+        BhRespond *r = begin(n);
+        json_auto_t *done = bh_respond_order(r, &killed);
+        bh_respond_free(r);
+        pid_t ended = waitpid(left, &status, WNOHANG);
+        kill(left, SIGKILL);
+        g_assert_cmpint(ended, ==, left);
+        g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        g_assert_cmpstr(text_at(done, "state"), ==, "failed"); /* as the stand-in of /proc tells, it is still there */
+        g_assert_nonnull(strstr(text_at(done, "result"), "still there"));
+}
+
 /* A process whose main thread ended is where its others are; one that has no others is over. */
 static void who_has_no_main_thread_is_brought_back(Node *n, gconstpointer unused) {
         const BhOrder held = { .id = "0000000000000000000000000000000f", .action = "isolate", .container = ID };
@@ -891,6 +916,7 @@ int main(int argc, char **argv) {
         TEST(a_gap_is_said);
         TEST(who_left_is_brought_back_or_killed);
         TEST(who_has_no_main_thread_is_brought_back);
+        TEST(who_left_a_container_that_is_gone_is_killed);
         TEST(who_left_and_what_is_named_are_both_looked_at);
         TEST(an_answer_is_always_given);
         return g_test_run();
