@@ -270,6 +270,27 @@ static json_t *open_ways(const BhContainer *c, const Held *held) {
         return open;
 }
 
+/* Who is out of a container that is held and cannot be brought back: told once for all that hold it, and again when there was nobody in between. `told`: it was said otherwise. */
+static void tell_out(BhRespond *r, const BhEntry *of, guint out, gboolean told) {
+        g_autofree char *what = g_strdup_printf("does not hold all of it: %u of its processes left its control group and cannot be brought back", out);
+        GHashTableIter it;
+        BhEntry *e;
+
+        told |= of->out;
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                if (g_str_equal(e->container, of->container))
+                        e->out = out != 0;
+        if (out && !told)
+                bh_respond_say(r, "response_open", of, what);
+}
+
+/* What was held holds these as well; blocks do not. */
+static void tell_held_out(BhRespond *r, const BhEntry *of, const Held *held, gboolean told) {
+        if (of->action != BH_RESPONSE_BLOCK && (held->frozen || held->isolated))
+                tell_out(r, of, held->out, told);
+}
+
 static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
         e->state = state;
         e->time_ns = now_ns();
@@ -388,6 +409,7 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         if (e->action == BH_RESPONSE_QUARANTINE)
                 json_object_set_new(e->detail, "processes", json_integer((json_int_t) bh_entry_snapshot(r->dir, e, c, r->v2, r->proc)));
         end(r, e, BH_RESPONSE_STATE_ACTIVE, json_array_size(open) ? "in force; not every way is closed" : "in force");
+        tell_held_out(r, e, &held, TRUE);
         bh_respond_say(r, "response_active", e, "is in force");
         return bh_entry_tell(e);
 }
@@ -618,7 +640,7 @@ static void look_for_strays(BhRespond *r, BhEntry *e) {
         guint brought = 0;
 
         all_looked(r, e, TRUE);
-        bh_respond_gather(r, e->container, e->cgroup, &brought);
+        tell_out(r, e, bh_respond_gather(r, e->container, e->cgroup, &brought), FALSE);
         if (brought) {
                 g_autofree char *what = g_strdup_printf("%u of its processes had left its control group, and were brought back", brought);
 
@@ -683,6 +705,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         e->complained = FALSE;
         e->cgroup_id = id;
         bh_entry_save(r->dir, e);
+        tell_held_out(r, e, &held, FALSE);
         bh_respond_say(r, gap ? "response_gap" : "response_active", e, gap ? "was not in force from when the container was started anew until now" : "is in force again");
 }
 
@@ -775,6 +798,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
         }
         if (before != e->cgroup_id)
                 bh_entry_save(r->dir, e);
+        tell_held_out(r, e, &held, FALSE);
         if (before && before != e->cgroup_id)
                 bh_respond_say(r, "response_gap", e, before == BH_ENTRY_ELSEWHERE ? "was not in force from when the machine started until now" : "was not in force: the container was started anew while no sensor ran");
 }

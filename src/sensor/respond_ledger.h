@@ -28,6 +28,7 @@ typedef struct {
         /* not kept */
         gint64 looked_us, strays_us; /* when the paths that it names were looked at last; who left its container */
         gboolean busy, complained;
+        gboolean out; /* who cannot be brought back was told */
         guint64 programs; /* refused for their content, that were told */
         guint missed; /* times that the keeper did not have it */
         gboolean unsaved, names_complained; /* addresses that the file does not have; that the kernel does not */

@@ -114,25 +114,33 @@ static gboolean end_it(BhRespond *r, const BhStray *s, int pidfd, int procs) {
         return syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
 }
 
+static guint count_strays(BhRespond *r, const char *container, const char *cgroup) {
+        g_autoptr(GArray) strays = list_strays(r, container, cgroup);
+
+        return strays->len;
+}
+
 guint bh_respond_gather(BhRespond *r, const char *container, const char *cgroup, guint *brought) {
         g_autofree char *path = g_build_filename(r->v2, cgroup, "cgroup.procs", NULL);
         g_auto(BhFd) procs = open(path, O_WRONLY | O_CLOEXEC);
         gint64 until = g_get_monotonic_time() + GATHER_US;
-        guint left = 0;
 
-        for (guint round = 0; procs >= 0 && round < ROUNDS && g_get_monotonic_time() < until; round++) {
+        if (procs < 0)
+                return bh_respond_is_there(r, cgroup) ? count_strays(r, container, cgroup) : 0;
+        for (guint round = 0; round < ROUNDS && g_get_monotonic_time() < until; round++) {
                 g_autoptr(GArray) strays = list_strays(r, container, cgroup);
                 guint n = 0;
 
-                left = strays->len;
+                if (!strays->len)
+                        return 0;
                 for (guint i = 0; i < strays->len; i++)
                         n += with_process(r, &g_array_index(strays, BhStray, i), bring_back, procs);
                 *brought += n;
+                g_usleep(ROUND_US);
                 if (!n)
                         break;
-                g_usleep(ROUND_US);
         }
-        return left;
+        return count_strays(r, container, cgroup); /* after the last round: who ended, or came back in it, is not left */
 }
 
 guint bh_respond_kill_strays(BhRespond *r, const char *container, const char *cgroup) {

@@ -534,6 +534,16 @@ static GArray *strays(const char *container, gpointer data) {
         return out;
 }
 
+static gint asked; /* atomic: so often it was asked who left */
+static BhStray stray_now;
+
+static GArray *stray_of_now(const char *container, gpointer data) {
+        GArray *out = g_array_new(FALSE, FALSE, sizeof(BhStray));
+
+        g_atomic_int_inc(&asked);
+        return g_array_append_val(out, stray_now);
+}
+
 /* A child that does nothing. */
 static pid_t sleeper(void) {
         pid_t pid = fork();
@@ -621,6 +631,37 @@ static void who_left_a_container_that_is_gone_is_killed(Node *n, gconstpointer u
         g_assert_nonnull(strstr(text_at(done, "result"), "still there"));
 }
 
+/* Said once for as long as there is somebody, by the successor too. */
+static void who_cannot_be_brought_back_is_said(Node *n, gconstpointer unused) {
+        const BhOrder held = { .id = "00000000000000000000000000000011", .action = "isolate", .container = ID };
+        const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
+        pid_t left = sleeper();
+        g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL);
+        int status;
+
+        stray_now = (BhStray){ left, 7 * tick };
+        is_at(n, left, "7", CGROUP);
+        n->config.strays = stray_of_now;
+        BhRespond *r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &held);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_assert_cmpint(g_unlink(procs), ==, 0);
+        is_at(n, left, "7", "/elsewhere");
+        until_said(n, "response_active response_open ");
+        const gint asks = g_atomic_int_get(&asked);
+        while (g_atomic_int_get(&asked) < asks + 2)
+                g_usleep(1000);
+        g_mutex_lock(&n->lock);
+        g_assert_cmpstr(n->said->str, ==, "response_active response_open ");
+        g_mutex_unlock(&n->lock);
+        bh_respond_free(r);
+        r = begin(n);
+        until_said(n, "response_active response_open response_open ");
+        bh_respond_free(r);
+        kill(left, SIGKILL);
+        waitpid(left, &status, 0);
+}
+
 /* A process whose main thread ended is where its others are; one that has no others is over. */
 static void who_has_no_main_thread_is_brought_back(Node *n, gconstpointer unused) {
         const BhOrder held = { .id = "0000000000000000000000000000000f", .action = "isolate", .container = ID };
@@ -650,8 +691,6 @@ static void who_has_no_main_thread_is_brought_back(Node *n, gconstpointer unused
                 waitpid(all[i].pid, &status, 0);
         }
 }
-
-static gint asked; /* atomic: so often it was asked who left */
 
 static GArray *no_strays(const char *container, gpointer data) {
         g_atomic_int_inc(&asked);
@@ -917,6 +956,7 @@ int main(int argc, char **argv) {
         TEST(who_left_is_brought_back_or_killed);
         TEST(who_has_no_main_thread_is_brought_back);
         TEST(who_left_a_container_that_is_gone_is_killed);
+        TEST(who_cannot_be_brought_back_is_said);
         TEST(who_left_and_what_is_named_are_both_looked_at);
         TEST(an_answer_is_always_given);
         return g_test_run();
