@@ -3,6 +3,7 @@
  * Processes that came from a container and are in its control group no more: who may write to the hierarchy can leave it, whatever else it did to be forgotten (double fork, setsid, the namespaces of
  * the node). What holds a container holds a control group, so they are brought back into it; who cannot be is killed with the rest, or said to be open.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/log.h"
 #include "respond_private.h"
 
 #define ROUNDS 64u       /* each finds what was forked during the one before */
@@ -103,11 +105,20 @@ static gboolean with_process(BhRespond *r, const BhStray *s, gboolean (*call)(Bh
         return pidfd >= 0 && is_alive(r, s, &headless) && call(r, s, pidfd, procs);
 }
 
-/* The pid is its own for as long as it lives: one that ended in between is in the kernel's hands, and its number is not given out again at once. */
+/*
+ * The kernel takes a number, and the number is its own until it was waited for. Whether it was by the time of the write is asked behind it: then another process may have had the number, which is
+ * said, since nothing tells where that one was.
+ */
 static gboolean bring_back(BhRespond *r, const BhStray *s, int pidfd, int procs) {
-        g_autofree char *text = g_strdup_printf("%d", s->pid);
+        g_autofree char *text = g_strdup_printf("%d", s->pid), *stat = g_strdup_printf("%s/%d/stat", r->proc, s->pid);
 
-        return write(procs, text, strlen(text)) == (gssize) strlen(text);
+        if (write(procs, text, strlen(text)) != (gssize) strlen(text))
+                return FALSE;
+        if (syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) == 0 || errno != ESRCH)
+                return TRUE;
+        if (g_file_test(stat, G_FILE_TEST_EXISTS))
+                bh_error("another process may have been put into a container that is held: it has the number of one that ended just then", "pid", text);
+        return FALSE;
 }
 
 static gboolean end_it(BhRespond *r, const BhStray *s, int pidfd, int procs) {
