@@ -235,7 +235,7 @@ static void put_in_force(BhRespond *r, BhEntry *e) {
         g_autoptr(GError) error = NULL;
         g_auto(BhLists) l = { .isolated = FALSE };
 
-        if (!e->cgroup_id) /* it does not run, or is not held now: look_after() sets all */
+        if (!e->cgroup_id || e->cgroup_id == BH_ENTRY_ELSEWHERE || !bh_respond_is_there(r, e->cgroup)) /* it does not run, or is not held now: look_after() sets all */
                 return;
         if (r->enforce && bh_respond_lists(r, e->container, &l, &error) && bh_enforce_update(r->enforce, e->cgroup, l.allow, l.deny, &error)) {
                 e->names_complained = FALSE;
