@@ -692,6 +692,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         }
         if (!id || id == e->cgroup_id || (needs_root(e) && !process_of(r, c, e->cgroup)))
                 return;
+        bh_respond_names_begin(r, e);
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
                 if (!e->complained) {
                         g_autofree char *why = g_strdup_printf("is in force no more, and tried again: %s", error->message);
@@ -791,6 +792,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
                 return;
         guint64 before = e->cgroup_id;
         e->cgroup_id = id_of(r, e->cgroup);
+        bh_respond_names_begin(r, e);
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &failed)) {
                 e->cgroup_id = 0; /* tried again */
                 bh_error("a response cannot be taken up again", "response", e->id, "error", failed->message);

@@ -40,6 +40,8 @@ static void keep_lists(BhEnforce *e, const GArray *allow, const GArray *deny) {
 
 gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const GArray *allow, const GArray *deny, GError **error) {
         g_assert_cmpstr(cgroup, ==, CGROUP);
+        if (g_atomic_int_get(&e->fails))
+                return bh_enforce_fail(error, "there is no such cgroup");
         keep_lists(e, allow, deny);
         return TRUE;
 }
@@ -861,6 +863,25 @@ static void addresses_go_when_their_time_is_over(Node *n, gconstpointer unused) 
         until_listed(TRUE, "192.0.2.1");
 }
 
+/* What a container was answered before its block was taken up is refused. */
+static void answers_from_before_it_is_taken_up_count(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:evil.example" };
+        const BhOrder o = { .id = "00000000000000000000000000000028", .deny = deny, .n_deny = 1 };
+        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
+        BhEntry *e = bh_entry_new(&o, BH_RESPONSE_BLOCK, c, CGROUP, 1, 1);
+        g_autofree char *cgroup = g_build_filename(n->v2, CGROUP, NULL);
+
+        g_assert_cmpint(g_mkdir_with_parents(n->ledger, 0700), ==, 0);
+        e->state = BH_RESPONSE_STATE_ACTIVE;
+        g_assert_true(bh_entry_save(n->ledger, e));
+        bh_entry_free(e);
+        remove_tree(cgroup);
+        g_autoptr(BhRespond) r = begin(n);
+        answered(r, ID, "127.0.0.11", "evil.example", "A 192.0.2.9", 1);
+        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
+        until_listed(TRUE, "192.0.2.9");
+}
+
 static void more_addresses_than_there_is_room_for_are_said(Node *n, gconstpointer unused) {
         static const char *const deny[] = { "peer:*.example" };
         const BhOrder o = { .id = "00000000000000000000000000000025", .action = "block", .container = ID, .deny = deny, .n_deny = 1 };
@@ -894,6 +915,38 @@ static void more_addresses_than_there_is_room_for_are_said(Node *n, gconstpointe
         g_autoptr(GPtrArray) has = bh_name_book_of(book, ID);
         g_assert_cmpuint(has->len, ==, BH_RESPOND_BOOK_EACH);
         g_assert_cmpstr(((const BhAnswer *) has->pdata[has->len - 1])->names[0], ==, "n1023.example");
+}
+
+static void until_known(BhRespond *r, const char *id, gint wanted) {
+        for (guint i = 0;; i++) {
+                json_auto_t *status = bh_respond_status(r);
+
+                if (json_integer_value(json_object_get(json_array_get(json_object_get(json_object_get(json_object_get(status, "resolved"), id), "names"), 0), "known")) == wanted)
+                        return;
+                g_assert_cmpuint(i, <, 60000);
+                g_usleep(1000);
+        }
+}
+
+/* What is learned of a container's names while it does not run is nothing lost. */
+static void a_container_that_does_not_run_loses_nothing(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:a.example" };
+        const BhOrder o = { .id = "00000000000000000000000000000027", .action = "block", .container = ID, .deny = deny, .n_deny = 1 };
+        g_autofree char *cgroup = g_build_filename(n->v2, CGROUP, NULL);
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        remove_tree(cgroup);
+        g_atomic_int_set(&kernel.fails, TRUE);
+        answered(r, ID, "127.0.0.11", "a.example", "A 198.18.0.1", 1);
+        until_known(r, o.id, 1);
+        g_mutex_lock(&n->lock);
+        g_assert_cmpstr(n->said->str, ==, "response_active ");
+        g_mutex_unlock(&n->lock);
+        g_atomic_int_set(&kernel.fails, FALSE);
+        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
+        until_listed(TRUE, "198.18.0.1");
 }
 
 static gpointer flooded; /* atomic: whose answers come one after the other */
@@ -951,6 +1004,8 @@ int main(int argc, char **argv) {
         TEST(names_are_allowed_by_their_name_servers_alone);
         TEST(addresses_go_when_their_time_is_over);
         TEST(more_addresses_than_there_is_room_for_are_said);
+        TEST(answers_from_before_it_is_taken_up_count);
+        TEST(a_container_that_does_not_run_loses_nothing);
         TEST(a_flood_of_answers_holds_no_order_up);
         TEST(a_gap_is_said);
         TEST(who_left_is_brought_back_or_killed);
