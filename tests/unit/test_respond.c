@@ -863,6 +863,35 @@ static void addresses_go_when_their_time_is_over(Node *n, gconstpointer unused) 
         until_listed(TRUE, "192.0.2.1");
 }
 
+/* A name with as many ports as an address may have, and another that has the same address: what has no room is left out and said, and the container stays held. */
+static void more_ports_of_an_address_than_there_is_room_for_are_said(Node *n, gconstpointer unused) {
+        g_autoptr(GPtrArray) allow = g_ptr_array_new_with_free_func(g_free);
+        guint ports = 0;
+
+        for (guint i = 0; i < 16; i++)
+                g_ptr_array_add(allow, g_strdup_printf("peer:a.example:%u", 8000 + i));
+        g_ptr_array_add(allow, g_strdup("peer:b.example:9000"));
+        g_ptr_array_add(allow, g_strdup("192.0.2.53:53"));
+        const BhOrder o = { .id = "00000000000000000000000000000029", .action = "isolate", .container = ID, .allow = (const char *const *) allow->pdata, .n_allow = allow->len, .best_effort = TRUE };
+        const BhOrder frozen = { .id = "0000000000000000000000000000002a", .action = "pause", .container = ID };
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        answered(r, ID, "192.0.2.53", "a.example", "A 192.0.2.1", 1);
+        answered(r, ID, "192.0.2.53", "b.example", "A 192.0.2.1,A 192.0.2.2", 1);
+        until_said(n, "response_active names_full ");
+        until_listed(FALSE, "192.0.2.2:9000");
+        g_mutex_lock(&kernel.lock);
+        for (guint i = 0; i < kernel.allow->len; i++)
+                if (g_array_index(kernel.allow, BhPeerNet, i).addr[15] == 1)
+                        ports = g_array_index(kernel.allow, BhPeerNet, i).n;
+        g_mutex_unlock(&kernel.lock);
+        g_assert_cmpuint(ports, ==, 16);
+        json_auto_t *paused = bh_respond_order(r, &frozen);
+        g_assert_cmpstr(text_at(paused, "state"), ==, "active");
+}
+
 /* What a container was answered before its block was taken up is refused. */
 static void answers_from_before_it_is_taken_up_count(Node *n, gconstpointer unused) {
         static const char *const deny[] = { "peer:evil.example" };
@@ -1006,6 +1035,7 @@ int main(int argc, char **argv) {
         TEST(more_addresses_than_there_is_room_for_are_said);
         TEST(answers_from_before_it_is_taken_up_count);
         TEST(a_container_that_does_not_run_loses_nothing);
+        TEST(more_ports_of_an_address_than_there_is_room_for_are_said);
         TEST(a_flood_of_answers_holds_no_order_up);
         TEST(a_gap_is_said);
         TEST(who_left_is_brought_back_or_killed);
