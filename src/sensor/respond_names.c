@@ -174,6 +174,10 @@ void bh_respond_names_watch(BhRespond *r, const char *container) {
 
 /* Whether who answered is on the list of what is allowed. */
 static gboolean is_believed(const BhEntry *e, const BhAnswer *a) {
+        static const guint8 nobody[sizeof(a->server)];
+
+        if (!memcmp(a->server, nobody, sizeof(nobody)))
+                return FALSE;
         for (guint i = 0; e->allow[i]; i++) {
                 BhPeer p[2];
                 guint n;
@@ -359,8 +363,12 @@ json_t *bh_respond_names_status(BhRespond *r) {
 }
 
 void bh_respond_names_ways(const BhRespond *r, const BhEntry *e, json_t *ways) {
-        if (r->c.names_problem && bh_respond_has_names(e))
+        if (!bh_respond_has_names(e))
+                return;
+        if (r->c.names_problem)
                 json_array_append_new(ways, json_sprintf("names stand for no address here: %s", r->c.names_problem));
+        else if (bh_response_action_isolates(e->action))
+                json_array_append_new(ways, json_string("a process that may make packets (CAP_NET_RAW, CAP_NET_ADMIN, or a user namespace of its own) can answer in the name server's name, and so choose what a name that is allowed stands for"));
 }
 
 void bh_respond_names_note(const BhEntry *e, json_t *notes) {

@@ -719,14 +719,17 @@ static void who_left_and_what_is_named_are_both_looked_at(Node *n, gconstpointer
 
 /* ---- names of DNS */
 
-/* A message that the container got. */
-static void answered(BhRespond *r, const char *container, const char *server, const char *name, const char *records, guint32 ttl) {
+/* A message that the container, which is 192.0.2.40, got. */
+static void answered_from(BhRespond *r, const char *container, const char *server, guint32 port, const char *name, const char *records, guint32 ttl) {
         g_autofree char *list = g_strdup(records);
         struct bh_event e = { .type = BH_EV_DNS };
-        struct bh_ip from = { .len = 4 };
+        struct bh_ip from = { .len = 4 }, to = { .len = 4 };
 
         inet_pton(AF_INET, server, from.b);
+        inet_pton(AF_INET, "192.0.2.40", to.b);
+        BH_SET(&e, laddr, to);
         BH_SET(&e, raddr, from);
+        BH_SET(&e, rport, port);
         BH_SET(&e, outgoing, FALSE);
         BH_SET_STR(&e, container_id, container);
         BH_SET_STR(&e, dns_type, "response");
@@ -735,6 +738,10 @@ static void answered(BhRespond *r, const char *container, const char *server, co
         BH_SET(&e, dns_answers, ((struct bh_str){ list, (guint32) strlen(list) + 1 }));
         g_strdelimit(list, ",", '\0');
         bh_respond_dns(r, &e);
+}
+
+static void answered(BhRespond *r, const char *container, const char *server, const char *name, const char *records, guint32 ttl) {
+        answered_from(r, container, server, 53, name, records, ttl);
 }
 
 /* How many addresses the list has; 1000: there is no list. */
@@ -819,22 +826,27 @@ static void names_are_refused_by_what_they_resolve_to(Node *n, gconstpointer unu
 }
 
 static void names_are_allowed_by_their_name_servers_alone(Node *n, gconstpointer unused) {
-        static const char *const allow[] = { "peer:collector.example:8443", "192.0.2.53:53" };
+        static const char *const allow[] = { "peer:collector.example:8443", "192.0.2.53:53", "192.0.2.40", "::" };
         const BhOrder without = { .id = "00000000000000000000000000000022", .action = "isolate", .container = ID, .allow = allow, .n_allow = 1 };
         const BhOrder o = { .id = "00000000000000000000000000000023", .action = "isolate", .container = ID, .allow = allow, .n_allow = 2 };
+        const BhOrder best = { .id = "0000000000000000000000000000002b", .action = "isolate", .container = ID, .allow = allow, .n_allow = G_N_ELEMENTS(allow), .best_effort = TRUE };
         g_autoptr(BhRespond) r = begin(n);
 
         answered(r, ID, "192.0.2.53", "collector.example", "A 192.0.2.66", 1); /* before: the container may have made it up */
-        json_auto_t *refused = bh_respond_order(r, &without), *told = bh_respond_order(r, &o);
+        json_auto_t *refused = bh_respond_order(r, &without), *open = bh_respond_order(r, &o), *told = bh_respond_order(r, &best);
         g_assert_cmpstr(text_at(refused, "state"), ==, "failed");
         g_assert_nonnull(strstr(text_at(refused, "result"), "name server"));
+        g_assert_cmpstr(text_at(open, "state"), ==, "failed"); /* who makes packets can be the name server */
+        g_assert_nonnull(strstr(text_at(open, "result"), "CAP_NET_RAW"));
         g_assert_cmpstr(text_at(told, "state"), ==, "active");
         answered(r, ID, "127.0.0.11", "collector.example", "A 192.0.2.67", 1);
         answered(r, ID, "192.0.2.54", "collector.example", "A 192.0.2.68", 1);
         answered(r, ID, "192.0.2.53", "attacker.example", "CNAME collector.example,A 192.0.2.69", 1);
+        answered_from(r, ID, "192.0.2.53", 5353, "collector.example", "A 192.0.2.70", 1);
+        answered(r, ID, "192.0.2.40", "collector.example", "A 192.0.2.71", 1); /* from its own address */
         answered(r, ID, "192.0.2.53", "collector.example", "A 192.0.2.1", 1);
         until_listed(FALSE, "192.0.2.1:8443");
-        g_assert_cmpuint(known(FALSE), ==, 2);
+        g_assert_cmpuint(known(FALSE), ==, 4);
 }
 
 static void addresses_go_when_their_time_is_over(Node *n, gconstpointer unused) {
