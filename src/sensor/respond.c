@@ -306,13 +306,21 @@ static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *res
         e->busy = busy;
 }
 
+/* Whether packets and calls are refused for it, which are counted for the container. */
+static gboolean is_of_network(const BhEntry *e) {
+        for (guint i = 0; e->action == BH_RESPONSE_BLOCK && e->deny[i]; i++)
+                if (!bh_deny_is(e->deny[i]))
+                        return TRUE;
+        return bh_response_action_isolates(e->action);
+}
+
 /* What it has refused until now. */
 static void add_refused(BhRespond *r, const BhEntry *e, json_t *detail) {
         guint64 packets, bytes, calls, acts, untold;
 
         if (e->state != BH_RESPONSE_STATE_ACTIVE)
                 return;
-        if (r->enforce && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls))
+        if (r->enforce && is_of_network(e) && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls))
                 json_object_set_new(detail, "refused", json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls));
         if (e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
                 json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));

@@ -76,7 +76,8 @@ void bh_enforce_settle(BhEnforce *e) {
 }
 
 gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, guint64 *bytes, guint64 *calls) {
-        return FALSE;
+        *packets = *bytes = *calls = 7;
+        return TRUE;
 }
 
 struct BhBlock {
@@ -536,6 +537,28 @@ static GArray *strays(const char *container, gpointer data) {
         return out;
 }
 
+/* What the kernel refused of a container's packets is of those responses that refuse packets. */
+static void refused_packets_are_of_who_refuses_them(Node *n, gconstpointer unused) {
+        static const char *const exec[] = { "exec:/bin/nc" }, *const peer[] = { "10.0.0.0/8" };
+        const BhOrder orders[] = { { .id = "a1", .action = "isolate", .container = ID },
+                                   { .id = "a2", .action = "block", .container = ID, .deny = peer, .n_deny = 1 },
+                                   { .id = "a3", .action = "block", .container = ID, .deny = exec, .n_deny = 1 },
+                                   { .id = "a4", .action = "pause", .container = ID } };
+        g_autoptr(BhRespond) r = begin(n);
+        json_t *one;
+        size_t i;
+
+        for (i = 0; i < G_N_ELEMENTS(orders); i++) {
+                json_auto_t *told = bh_respond_order(r, &orders[i]);
+
+                g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        }
+        json_auto_t *list = bh_respond_list(r);
+        g_assert_cmpuint(json_array_size(list), ==, G_N_ELEMENTS(orders));
+        json_array_foreach(list, i, one)
+                g_assert_cmpint(json_object_get(json_object_get(one, "detail"), "refused") != NULL, ==, text_at(one, "id")[1] <= '2');
+}
+
 static gint asked; /* atomic: so often it was asked who left */
 static BhStray stray_now;
 
@@ -670,7 +693,8 @@ static void who_has_no_main_thread_is_brought_back(Node *n, gconstpointer unused
         const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
         pid_t left = sleeper(), over = sleeper();
         BhStray all[] = { { left, 7 * tick }, { over, 7 * tick }, { 0, 0 } };
-        g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL), *text = NULL, *expected = g_strdup_printf("%d", left), *task = g_strdup_printf("%d/task/%d/cgroup", left, left + 1);
+        g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL), *text = NULL, *expected = g_strdup_printf("%d", left);
+        g_autofree char *task = g_strdup_printf("%d/task/%d/cgroup", left, left + 1);
         g_autofree char *leader = g_strdup_printf("%d/task/%d/cgroup", left, left), *listed = g_strdup_printf("%d\n", left);
         int status;
 
@@ -702,7 +726,8 @@ static GArray *no_strays(const char *container, gpointer data) {
 /* Both looks go on where a container is blocked and isolated. */
 static void who_left_and_what_is_named_are_both_looked_at(Node *n, gconstpointer unused) {
         static const char *const deny[] = { "exec:/bin/nc" };
-        const BhOrder block = { .id = "0000000000000000000000000000000d", .action = "block", .container = ID, .deny = deny, .n_deny = 1 }, isolate = { .id = "0000000000000000000000000000000e", .action = "isolate", .container = ID };
+        const BhOrder block = { .id = "0000000000000000000000000000000d", .action = "block", .container = ID, .deny = deny, .n_deny = 1 };
+        const BhOrder isolate = { .id = "0000000000000000000000000000000e", .action = "isolate", .container = ID };
 
         n->config.strays = no_strays;
         g_autoptr(BhRespond) r = begin(n);
@@ -1054,6 +1079,7 @@ int main(int argc, char **argv) {
         TEST(who_has_no_main_thread_is_brought_back);
         TEST(who_left_a_container_that_is_gone_is_killed);
         TEST(who_cannot_be_brought_back_is_said);
+        TEST(refused_packets_are_of_who_refuses_them);
         TEST(who_left_and_what_is_named_are_both_looked_at);
         TEST(an_answer_is_always_given);
         return g_test_run();
