@@ -368,7 +368,8 @@ void bh_respond_names_ways(const BhRespond *r, const BhEntry *e, json_t *ways) {
         if (r->c.names_problem)
                 json_array_append_new(ways, json_sprintf("names stand for no address here: %s", r->c.names_problem));
         else if (bh_response_action_isolates(e->action))
-                json_array_append_new(ways, json_string("a process that may make packets (CAP_NET_RAW, CAP_NET_ADMIN, or a user namespace of its own) can answer in the name server's name, and so choose what a name that is allowed stands for"));
+                json_array_append_new(ways, json_string("a process that may make packets (CAP_NET_RAW, CAP_NET_ADMIN, or a user namespace of its own) can answer in the name server's name, "
+                                                        "and so choose what a name that is allowed stands for"));
 }
 
 void bh_respond_names_note(const BhEntry *e, json_t *notes) {
