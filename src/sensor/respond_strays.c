@@ -54,9 +54,12 @@ static gboolean read_threads(const char *dir, const BhStray *s, char **cgroup) {
 
         *cgroup = NULL;
         for (const char *tid; !found && tasks && (tid = g_dir_read_name(tasks));) {
-                g_autofree char *path = g_build_filename(dir, tid, "cgroup", NULL);
+                g_autofree char *path = g_build_filename(dir, tid, "cgroup", NULL), *stat = g_build_filename(dir, tid, "stat", NULL), *text = bh_file_read(AT_FDCWD, stat, 4096, NULL, NULL, NULL);
+                const char *state = text ? strrchr(text, ')') : NULL;
 
-                found = g_ascii_strtoll(tid, NULL, 10) != s->pid && read_cgroup(path, cgroup);
+                if (g_ascii_strtoll(tid, NULL, 10) == s->pid || (state && (g_str_has_prefix(state, ") Z") || g_str_has_prefix(state, ") X")))) /* a thread that is traced stays, too */
+                        continue;
+                found = read_cgroup(path, cgroup);
         }
         return TRUE;
 }

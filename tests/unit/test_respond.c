@@ -434,6 +434,12 @@ static void who_has_no_main_thread_is_brought_back(Node *n, gconstpointer unused
         is_so(n, over, "Z", 1, "7", "/elsewhere");
         put(n->proc, leader, "0::" CGROUP "\n");
         put(n->proc, task, "0::/elsewhere\n");
+        for (gint i = 2; i < 5; i++) { /* ended as well, and traced */
+                g_autofree char *group = g_strdup_printf("%d/task/%d/cgroup", left, left + i), *stat = g_strdup_printf("%d/task/%d/stat", left, left + i);
+
+                put(n->proc, group, "0::" CGROUP "\n");
+                put(n->proc, stat, "1 (a) Z 1\n");
+        }
         put(n->v2, CGROUP "/cgroup.procs", listed);
         n->config.strays = strays;
         n->config.data = all;
