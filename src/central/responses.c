@@ -127,9 +127,11 @@ static gboolean take(BhResponses *r, const char *node, GPtrArray *chunks, const 
                         const Bulkhead__Bus__V1__ResponseResult *one = m->results[k];
                         g_autofree char *said = bh_bus_text_dup(one->result), *touched = bh_bus_text_dup(one->detail);
                         BhResponseState s;
+                        gboolean over; /* ends the row, which takes no counts from then on; one that begins takes them from then on */
 
                         if (!bh_response_id_valid(one->id) || !bh_response_state_parse(one->state, &s))
                                 continue;
+                        over = s != BH_RESPONSE_STATE_ACTIVE;
                         if (only) {
                                 if (found || strcmp(one->id, only))
                                         continue;
@@ -137,8 +139,9 @@ static gboolean take(BhResponses *r, const char *node, GPtrArray *chunks, const 
                                 *state = g_strdup(one->state);
                                 *result = g_steal_pointer(&said);
                                 *detail = g_steal_pointer(&touched);
-                        } else if (!bh_store_response_told(r->central->store, node, one->id, one->state, said, m->whole ? NULL : touched, &error) ||
-                                   (m->whole && !take_refused(r, node, one->id, touched, &error))) {
+                        } else if ((m->whole && over && !take_refused(r, node, one->id, touched, &error)) ||
+                                   !bh_store_response_told(r->central->store, node, one->id, one->state, said, m->whole ? NULL : touched, &error) ||
+                                   (m->whole && !over && !take_refused(r, node, one->id, touched, &error))) {
                                 bh_error("cannot store what a node says of a response", "node", node, "response", one->id, "error", error->message);
                         }
                 }

@@ -345,6 +345,10 @@ static int widest_first(gconstpointer pa, gconstpointer pb) {
         return a->port != b->port ? (a->port < b->port ? -1 : 1) : (int) a->proto - (int) b->proto;
 }
 
+gboolean bh_peer_holds(const BhPeer *p, const guint8 *addr) {
+        return holds(p->addr, p->bits, addr);
+}
+
 GArray *bh_peers_merge(const GArray *peers, GError **error) {
         g_autoptr(GArray) nets = g_array_new(FALSE, TRUE, sizeof(BhPeerNet)), sorted = g_array_new(FALSE, TRUE, sizeof(BhPeer));
 
@@ -358,6 +362,12 @@ GArray *bh_peers_merge(const GArray *peers, GError **error) {
                         continue;
                 BhPeerNet net = { .bits = p->bits };
                 memcpy(net.addr, p->addr, sizeof(net.addr));
+                for (guint k = 0; !net.n && k < sorted->len && g_array_index(sorted, BhPeer, k).bits <= p->bits; k++) { /* one that says all leaves room, however many ports others name */
+                        const BhPeer *wide = &g_array_index(sorted, BhPeer, k);
+
+                        if (!wide->port && !wide->proto && holds(wide->addr, wide->bits, p->addr))
+                                add_port(&net, wide);
+                }
                 for (guint k = 0; k < sorted->len && g_array_index(sorted, BhPeer, k).bits <= p->bits; k++) {
                         const BhPeer *wide = &g_array_index(sorted, BhPeer, k);
 

@@ -99,6 +99,8 @@ gboolean bh_peer_name_matches(const BhPeerName *p, const char *name);
 gboolean bh_peer_is_server(const BhPeer *p);
 gboolean bh_peers_have_server(const char *const *texts, gsize n, GError **error);
 
+gboolean bh_peer_holds(const BhPeer *p, const guint8 *addr);
+
 /* One network with all ports of it and of the wider networks that hold it: what a look-up of the longest match needs. */
 typedef struct {
         guint8 addr[16];

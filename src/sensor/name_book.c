@@ -5,6 +5,8 @@
 
 #include "respond_names.h"
 
+#define PORT_DNS 53u
+
 typedef struct Asker Asker;
 
 typedef struct {
@@ -83,6 +85,11 @@ static gboolean is_text(struct bh_str s, const char *text) {
         return s.len == strlen(text) && memcmp(s.p, text, s.len) == 0;
 }
 
+/* From the address that it was sent to. */
+static gboolean is_own(const struct bh_event *e) {
+        return bh_event_has(e, BH_F_laddr) && e->laddr.len == e->raddr.len && !memcmp(e->laddr.b, e->raddr.b, e->laddr.len);
+}
+
 BhAnswer *bh_answer_new(const struct bh_event *e, gint64 now_ns) {
         if (e->type != BH_EV_DNS || !bh_event_has(e, BH_F_dns_answers) || !bh_event_has(e, BH_F_dns_question) || !bh_event_has(e, BH_F_dns_type) || !bh_event_has(e, BH_F_container_id) ||
             !is_text(e->dns_type, "response") || (bh_event_has(e, BH_F_outgoing) && e->outgoing))
@@ -102,7 +109,7 @@ BhAnswer *bh_answer_new(const struct bh_event *e, gint64 now_ns) {
         if (!a->n_addresses)
                 return NULL;
         a->container = g_strndup(e->container_id.p, e->container_id.len);
-        if (bh_event_has(e, BH_F_raddr))
+        if (bh_event_has(e, BH_F_raddr) && bh_event_has(e, BH_F_rport) && e->rport == PORT_DNS && !is_own(e))
                 map_address(a->server, &e->raddr);
         a->until_ns = now_ns + (gint64) CLAMP(ttl, BH_RESPOND_NAME_S, BH_RESPOND_NAME_MAX_S) * G_GINT64_CONSTANT(1000000000);
         return g_steal_pointer(&a);

@@ -18,6 +18,7 @@
 #define DOCKER_MS 30000
 #define GRACE_US (15 * G_USEC_PER_SEC) /* until a runtime has described what it has */
 #define LOOK_US G_USEC_PER_SEC /* how often the paths of what is blocked are looked at again */
+#define ANSWERED_US 5000 /* between two looks at answers of DNS that wait */
 
 static gint64 now_ns(void) {
         return g_get_real_time() * 1000;
@@ -269,6 +270,27 @@ static json_t *open_ways(const BhContainer *c, const Held *held) {
         return open;
 }
 
+/* Who is out of a container that is held and cannot be brought back: told once for all that hold it, and again when there was nobody in between. `told`: it was said otherwise. */
+static void tell_out(BhRespond *r, const BhEntry *of, guint out, gboolean told) {
+        g_autofree char *what = g_strdup_printf("does not hold all of it: %u of its processes left its control group and cannot be brought back", out);
+        GHashTableIter it;
+        BhEntry *e;
+
+        told |= of->out;
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                if (g_str_equal(e->container, of->container))
+                        e->out = out != 0;
+        if (out && !told)
+                bh_respond_say(r, "response_open", of, what);
+}
+
+/* What was held holds these as well; blocks do not. */
+static void tell_held_out(BhRespond *r, const BhEntry *of, const Held *held, gboolean told) {
+        if (of->action != BH_RESPONSE_BLOCK && (held->frozen || held->isolated))
+                tell_out(r, of, held->out, told);
+}
+
 static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
         e->state = state;
         e->time_ns = now_ns();
@@ -284,13 +306,21 @@ static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *res
         e->busy = busy;
 }
 
+/* Whether packets and calls are refused for it, which are counted for the container. */
+static gboolean is_of_network(const BhEntry *e) {
+        for (guint i = 0; e->action == BH_RESPONSE_BLOCK && e->deny[i]; i++)
+                if (!bh_deny_is(e->deny[i]))
+                        return TRUE;
+        return bh_response_action_isolates(e->action);
+}
+
 /* What it has refused until now. */
 static void add_refused(BhRespond *r, const BhEntry *e, json_t *detail) {
         guint64 packets, bytes, calls, acts, untold;
 
         if (e->state != BH_RESPONSE_STATE_ACTIVE)
                 return;
-        if (r->enforce && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls))
+        if (r->enforce && is_of_network(e) && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls))
                 json_object_set_new(detail, "refused", json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls));
         if (e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
                 json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
@@ -388,6 +418,7 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         if (e->action == BH_RESPONSE_QUARANTINE)
                 json_object_set_new(e->detail, "processes", json_integer((json_int_t) bh_entry_snapshot(r->dir, e, c, r->v2, r->proc)));
         end(r, e, BH_RESPONSE_STATE_ACTIVE, json_array_size(open) ? "in force; not every way is closed" : "in force");
+        tell_held_out(r, e, &held, TRUE);
         bh_respond_say(r, "response_active", e, "is in force");
         return bh_entry_tell(e);
 }
@@ -397,14 +428,14 @@ static gboolean act(BhRespond *r, const BhEntry *e, const BhContainer *c, guint 
         gboolean docker = r->docker && g_str_equal(c->runtime, "docker");
         const char *name = bh_response_action_name(e->action);
         g_autoptr(GError) refused = NULL;
-        gboolean kills = e->action == BH_RESPONSE_KILL && r->v2 && *e->cgroup;
+        gboolean kills = e->action == BH_RESPONSE_KILL && r->v2, grouped = kills && *e->cgroup; /* without: its processes ended, but for those that had left it */
 
-        if (kills && bh_respond_is_there(r, e->cgroup)) /* so that they go at once with the others, whatever they fork */
+        if (grouped && bh_respond_is_there(r, e->cgroup)) /* so that they go at once with the others, whatever they fork */
                 bh_respond_gather(r, c->id, e->cgroup, strays);
         if (docker && bh_docker_act(r->docker, c->id, name, DOCKER_MS, &refused) && e->action != BH_RESPONSE_KILL)
                 return TRUE;
         if (kills) { /* whatever the runtime says: what is left of it */
-                gboolean there = bh_respond_is_there(r, e->cgroup), ok = !there || bh_cgroup_kill(r->v2, e->cgroup, error);
+                gboolean there = grouped && bh_respond_is_there(r, e->cgroup), ok = !there || bh_cgroup_kill(r->v2, e->cgroup, error);
                 guint left = bh_respond_kill_strays(r, c->id, e->cgroup);
 
                 if (ok && left)
@@ -601,8 +632,8 @@ json_t *bh_respond_status(BhRespond *r) {
 
 /* ---- time ---- */
 
-/* What all of a container's name is looked up with one of them. */
-static void all_looked(BhRespond *r, const BhEntry *of) {
+/* What all of a container's name is looked up with one of them; who left it as well, but by its own clock: else the one kind of look would never be due where the other is. */
+static void all_looked(BhRespond *r, const BhEntry *of, gboolean strays) {
         const gint64 now = g_get_monotonic_time();
         GHashTableIter it;
         BhEntry *e;
@@ -610,15 +641,15 @@ static void all_looked(BhRespond *r, const BhEntry *of) {
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
                 if (g_str_equal(e->container, of->container) && g_str_equal(e->cgroup, of->cgroup))
-                        e->looked_us = now;
+                        *(strays ? &e->strays_us : &e->looked_us) = now;
 }
 
 /* Who leaves a container that is held does not get away, and is told. */
 static void look_for_strays(BhRespond *r, BhEntry *e) {
         guint brought = 0;
 
-        all_looked(r, e);
-        bh_respond_gather(r, e->container, e->cgroup, &brought);
+        all_looked(r, e, TRUE);
+        tell_out(r, e, bh_respond_gather(r, e->container, e->cgroup, &brought), FALSE);
         if (brought) {
                 g_autofree char *what = g_strdup_printf("%u of its processes had left its control group, and were brought back", brought);
 
@@ -648,11 +679,11 @@ static void look_after(BhRespond *r, BhEntry *e) {
         guint64 id = id_of(r, e->cgroup);
         if (id && id == e->cgroup_id && e->action == BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US) {
                 /* what it cannot look at now it looks at the next time: what was refused stays so */
-                all_looked(r, e);
+                all_looked(r, e, FALSE);
                 hold_acts(r, c, e->container, e->cgroup, FALSE, &held, NULL);
                 return;
         }
-        if (id && id == e->cgroup_id && e->action != BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US)
+        if (id && id == e->cgroup_id && e->action != BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->strays_us >= LOOK_US)
                 look_for_strays(r, e);
         if (!id) {
                 g_autofree char *cgroup = cgroup_of(r, c);
@@ -670,6 +701,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         }
         if (!id || id == e->cgroup_id || (needs_root(e) && !process_of(r, c, e->cgroup)))
                 return;
+        bh_respond_names_begin(r, e);
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
                 if (!e->complained) {
                         g_autofree char *why = g_strdup_printf("is in force no more, and tried again: %s", error->message);
@@ -683,6 +715,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         e->complained = FALSE;
         e->cgroup_id = id;
         bh_entry_save(r->dir, e);
+        tell_held_out(r, e, &held, FALSE);
         bh_respond_say(r, gap ? "response_gap" : "response_active", e, gap ? "was not in force from when the container was started anew until now" : "is in force again");
 }
 
@@ -715,8 +748,12 @@ static gpointer work(gpointer data) {
                 bh_respond_look_after_keeper(r);
                 bh_respond_tell_refused(r); /* before a response ends by which they were refused */
                 bh_respond_each_open(r, look_after);
-                if (g_atomic_int_get(&r->answered))
+                if (g_atomic_int_get(&r->answered)) { /* others have their turn meanwhile, however many answers a container makes */
+                        g_mutex_unlock(&r->lock);
+                        g_usleep(ANSWERED_US);
+                        g_mutex_lock(&r->lock);
                         continue;
+                }
                 if (held_now(r))
                         g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPOND_TICK_MS * 1000);
                 else
@@ -764,6 +801,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
                 return;
         guint64 before = e->cgroup_id;
         e->cgroup_id = id_of(r, e->cgroup);
+        bh_respond_names_begin(r, e);
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &failed)) {
                 e->cgroup_id = 0; /* tried again */
                 bh_error("a response cannot be taken up again", "response", e->id, "error", failed->message);
@@ -771,6 +809,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
         }
         if (before != e->cgroup_id)
                 bh_entry_save(r->dir, e);
+        tell_held_out(r, e, &held, FALSE);
         if (before && before != e->cgroup_id)
                 bh_respond_say(r, "response_gap", e, before == BH_ENTRY_ELSEWHERE ? "was not in force from when the machine started until now" : "was not in force: the container was started anew while no sensor ran");
 }

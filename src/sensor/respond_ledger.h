@@ -32,9 +32,10 @@ typedef struct {
         guint64 cgroup_id; /* in which it is in force; 0: in none; kept as of this boot, BH_ENTRY_ELSEWHERE: of another */
         BhEntryCounts before; /* what the keeper of file denials had counted of its container when it began */
         /* not kept */
-        gint64 looked_us; /* when the paths that it names were looked at last */
+        gint64 looked_us, strays_us; /* when the paths that it names were looked at last; who left its container */
         gboolean busy, complained;
         BhEntryCounts counted; /* by the keeper, as was told */
+        gboolean out; /* who cannot be brought back was told */
         guint missed; /* times that the keeper did not have it */
         gboolean unsaved, names_complained; /* addresses that the file does not have; that the kernel does not */
         guint unbound, cut_answers; /* addresses left out; answers that may have had more */

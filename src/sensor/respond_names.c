@@ -77,11 +77,35 @@ static GArray *refused_of(GPtrArray *texts, const GPtrArray *entries, GError **e
         return bh_peers_merge(peers, error);
 }
 
-static GArray *allowed_of(GPtrArray *texts, const GPtrArray *entries, GError **error) {
-        guint written;
-        g_autoptr(GArray) peers = peers_of(texts, entries, &written, error);
+/* Whether an address may have the port of the last as well. */
+static gboolean has_room(const GArray *peers) {
+        const BhPeer *last = &g_array_index(peers, BhPeer, peers->len - 1);
+        g_autoptr(GArray) its = g_array_new(FALSE, TRUE, sizeof(BhPeer)), nets = NULL;
 
-        return peers ? bh_peers_merge(peers, error) : NULL;
+        for (guint i = 0; i < peers->len; i++)
+                if (bh_peer_holds(&g_array_index(peers, BhPeer, i), last->addr))
+                        g_array_append_val(its, g_array_index(peers, BhPeer, i));
+        return (nets = bh_peers_merge(its, NULL)) != NULL;
+}
+
+/* More ports of one address than there is room for: those that names add are left out then, and *left_out counts them. */
+static GArray *allowed_of(GPtrArray *texts, const GPtrArray *entries, guint *left_out, GError **error) {
+        guint written;
+        g_autoptr(GArray) peers = peers_of(texts, entries, &written, error), kept = NULL;
+        GArray *nets = peers ? bh_peers_merge(peers, NULL) : NULL;
+
+        if (nets || !peers)
+                return nets;
+        kept = g_array_new(FALSE, TRUE, sizeof(BhPeer));
+        g_array_append_vals(kept, peers->data, written);
+        for (guint i = written; i < peers->len; i++) {
+                g_array_append_val(kept, g_array_index(peers, BhPeer, i));
+                if (has_room(kept))
+                        continue;
+                g_array_set_size(kept, kept->len - 1);
+                (*left_out)++;
+        }
+        return bh_peers_merge(kept, error);
 }
 
 void bh_respond_lists_clear(BhLists *l) {
@@ -92,7 +116,8 @@ void bh_respond_lists_clear(BhLists *l) {
 gboolean bh_respond_lists(BhRespond *r, const char *container, BhLists *out, GError **error) {
         g_autoptr(GPtrArray) allow = g_ptr_array_new(), deny = g_ptr_array_new(), blocks = g_ptr_array_new(), isolates = g_ptr_array_new();
         g_auto(BhLists) l = { .isolated = FALSE };
-        const BhEntry *newest = NULL;
+        BhEntry *newest = NULL;
+        guint left_out = 0;
         GHashTableIter it;
         BhEntry *e;
 
@@ -110,13 +135,17 @@ gboolean bh_respond_lists(BhRespond *r, const char *container, BhLists *out, GEr
         }
         if (newest) {
                 add_texts(allow, newest->allow);
-                g_ptr_array_add(isolates, (gpointer) newest);
+                g_ptr_array_add(isolates, newest);
         }
         l.isolated = newest != NULL;
         l.network = l.isolated || deny->len;
         l.refuses = deny->len != 0;
-        if (!(l.allow = allowed_of(allow, isolates, error)) || !(l.deny = refused_of(deny, blocks, error)))
+        if (!(l.allow = allowed_of(allow, isolates, &left_out, error)) || !(l.deny = refused_of(deny, blocks, error)))
                 return FALSE;
+        if (left_out && !newest->unbound) {
+                newest->unbound = left_out;
+                bh_respond_say(r, "names_full", newest, "has more ports of an address of its names than there may be, and leaves others out");
+        }
         *out = l;
         l.allow = l.deny = NULL;
         return TRUE;
@@ -145,6 +174,10 @@ void bh_respond_names_watch(BhRespond *r, const char *container) {
 
 /* Whether who answered is on the list of what is allowed. */
 static gboolean is_believed(const BhEntry *e, const BhAnswer *a) {
+        static const guint8 nobody[sizeof(a->server)];
+
+        if (!memcmp(a->server, nobody, sizeof(nobody)))
+                return FALSE;
         for (guint i = 0; e->allow[i]; i++) {
                 BhPeer p[2];
                 guint n;
@@ -235,7 +268,7 @@ static void put_in_force(BhRespond *r, BhEntry *e) {
         g_autoptr(GError) error = NULL;
         g_auto(BhLists) l = { .isolated = FALSE };
 
-        if (!e->cgroup_id) /* it does not run, or is not held now: look_after() sets all */
+        if (!e->cgroup_id || e->cgroup_id == BH_ENTRY_ELSEWHERE || !bh_respond_is_there(r, e->cgroup)) /* it does not run, or is not held now: look_after() sets all */
                 return;
         if (r->enforce && bh_respond_lists(r, e->container, &l, &error) && bh_enforce_update(r->enforce, e->cgroup, l.allow, l.deny, &error)) {
                 e->names_complained = FALSE;
@@ -330,8 +363,13 @@ json_t *bh_respond_names_status(BhRespond *r) {
 }
 
 void bh_respond_names_ways(const BhRespond *r, const BhEntry *e, json_t *ways) {
-        if (r->c.names_problem && bh_respond_has_names(e))
+        if (!bh_respond_has_names(e))
+                return;
+        if (r->c.names_problem)
                 json_array_append_new(ways, json_sprintf("names stand for no address here: %s", r->c.names_problem));
+        else if (bh_response_action_isolates(e->action))
+                json_array_append_new(ways, json_string("a process that may make packets (CAP_NET_RAW, CAP_NET_ADMIN, or a user namespace of its own) can answer in the name server's name, "
+                                                        "and so choose what a name that is allowed stands for"));
 }
 
 void bh_respond_names_note(const BhEntry *e, json_t *notes) {

@@ -7,7 +7,8 @@
  * programs keep addresses for longer than they may; then it goes.
  *
  * What is refused by name is refused for every name in the chain of the answer, whoever answered. What is allowed is allowed for the name that was asked for, and by answers of name
- * servers that the list has by their address (bh_peer_is_server()), from the order on: else the container could say itself what is allowed.
+ * servers that the list has by their address (bh_peer_is_server()), from their port 53 and from the order on: else the container could say itself what is allowed. Who may make packets (raw
+ * sockets, interfaces) can send itself one that says it is such a server's, which the response says.
  *
  * Bounds: BH_RESPOND_BOUND addresses of a response, beyond which the new ones are left out and said to be; BH_RESPOND_BOOK in the book, BH_RESPOND_BOOK_EACH of a container, the
  * oldest goes; BH_RESPOND_ANSWERS that wait.
@@ -38,7 +39,7 @@ typedef struct {
         char *names[BH_RESPOND_ANSWER_NAMES + 1]; /* the first is what was asked for; lower-case, no dot at the end */
         guint8 addresses[BH_RESPOND_ANSWER_ADDRESSES][16];
         guint n_names, n_addresses;
-        guint8 server[16]; /* who answered; all zero: not known */
+        guint8 server[16]; /* who answered, from port 53 and another address than the container's; all zero: nobody of whom that is known */
         gboolean cut;      /* there may have been more addresses */
         gint64 until_ns;
 } BhAnswer;

@@ -54,7 +54,7 @@ gboolean bh_respond_lists(BhRespond *r, const char *container, BhLists *out, GEr
 gboolean bh_respond_has_names(const BhEntry *e);
 /* Which names of the container are waited for has changed. */
 void bh_respond_names_watch(BhRespond *r, const char *container);
-/* A new one: what is known already. */
+/* A new one, and one that is taken up: what is known already. */
 void bh_respond_names_begin(BhRespond *r, BhEntry *e);
 /* With each tick: new addresses are put in force, those whose time is over go. */
 void bh_respond_names_turn(BhRespond *r);

@@ -3,6 +3,7 @@
  * Processes that came from a container and are in its control group no more: who may write to the hierarchy can leave it, whatever else it did to be forgotten (double fork, setsid, the namespaces of
  * the node). What holds a container holds a control group, so they are brought back into it; who cannot be is killed with the rest, or said to be open.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/log.h"
 #include "respond_private.h"
 
 #define ROUNDS 64u       /* each finds what was forked during the one before */
@@ -18,91 +20,141 @@
 #define ROUND_US 5000    /* until the process table has been told of those */
 #define NS_PER_S G_GUINT64_CONSTANT(1000000000)
 
-/* Alive, and that very process, looked at behind a descriptor that stays with it: TRUE, and where it is in the version 2 hierarchy (caller frees; NULL: in none). */
-static gboolean where_is(const BhRespond *r, const BhStray *s, char **cgroup) {
-        g_autofree char *stat = g_strdup_printf("%s/%d/stat", r->proc, s->pid), *path = g_strdup_printf("%s/%d/cgroup", r->proc, s->pid);
-        g_autofree char *text = bh_file_read(AT_FDCWD, stat, 4096, NULL, NULL, NULL), *groups = NULL;
-        char *at = text ? strrchr(text, ')') : NULL, *line;
+/* Alive, and that very process. *headless: its main thread ended, which counts as a zombie while others go on. */
+static gboolean is_alive(const BhRespond *r, const BhStray *s, gboolean *headless) {
+        g_autofree char *stat = g_strdup_printf("%s/%d/stat", r->proc, s->pid), *text = bh_file_read(AT_FDCWD, stat, 4096, NULL, NULL, NULL);
+        char *at = text ? strrchr(text, ')') : NULL;
         unsigned long long start;
         char state;
+        int threads;
 
-        if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state, &start) != 2)
+        if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu", &state, &threads, &start) != 3)
                 return FALSE;
-        if (state == 'Z' || state == 'X' || start != s->start / (NS_PER_S / (guint64) sysconf(_SC_CLK_TCK)))
-                return FALSE;
-        if (!(groups = bh_file_read(AT_FDCWD, path, 65536, NULL, NULL, NULL)))
-                return FALSE;
-        line = g_str_has_prefix(groups, "0::") ? groups : strstr(groups, "\n0::");
+        *headless = state == 'Z' && threads > 1;
+        return state != 'X' && (state != 'Z' || *headless) && start == s->start / (NS_PER_S / (guint64) sysconf(_SC_CLK_TCK));
+}
+
+/* What a cgroup file says of the version 2 hierarchy. FALSE: it cannot be read. */
+static gboolean read_cgroup(const char *path, char **cgroup) {
+        g_autofree char *groups = bh_file_read(AT_FDCWD, path, 65536, NULL, NULL, NULL);
+        char *line = !groups ? NULL : g_str_has_prefix(groups, "0::") ? groups : strstr(groups, "\n0::");
+
         *cgroup = NULL;
         if (line) {
                 line = strchr(line, '/');
                 *cgroup = line ? g_strndup(line, strcspn(line, "\n")) : NULL;
         }
+        return groups != NULL;
+}
+
+/* Of a thread that lives: one that ended keeps the cgroup that it had, wherever the process went. NULL when none holds still: it counts as out, which brings it back at worst to where it is. */
+static gboolean read_threads(const char *dir, const BhStray *s, char **cgroup) {
+        g_autoptr(GDir) tasks = g_dir_open(dir, 0, NULL);
+        gboolean found = FALSE;
+
+        *cgroup = NULL;
+        for (const char *tid; !found && tasks && (tid = g_dir_read_name(tasks));) {
+                g_autofree char *path = g_build_filename(dir, tid, "cgroup", NULL), *stat = g_build_filename(dir, tid, "stat", NULL), *text = bh_file_read(AT_FDCWD, stat, 4096, NULL, NULL, NULL);
+                const char *state = text ? strrchr(text, ')') : NULL;
+
+                if (g_ascii_strtoll(tid, NULL, 10) == s->pid || (state && (g_str_has_prefix(state, ") Z") || g_str_has_prefix(state, ") X")))) /* a thread that is traced stays, too */
+                        continue;
+                found = read_cgroup(path, cgroup);
+        }
         return TRUE;
 }
 
+/* TRUE, and where it is in the version 2 hierarchy (caller frees; NULL: in none), for one that is_alive(). */
+static gboolean place_of(const BhRespond *r, const BhStray *s, gboolean headless, char **cgroup) {
+        g_autofree char *path = g_strdup_printf("%s/%d/%s", r->proc, s->pid, headless ? "task" : "cgroup");
+
+        return headless ? read_threads(path, s, cgroup) : read_cgroup(path, cgroup);
+}
+
+/* One that is gone ("") has nobody. */
 static gboolean is_below(const char *path, const char *cgroup) {
         gsize len = strlen(cgroup);
 
-        return path && g_str_has_prefix(path, cgroup) && (!path[len] || path[len] == '/');
+        return path && len && g_str_has_prefix(path, cgroup) && (!path[len] || path[len] == '/');
 }
 
 /* Those that are out of it now. */
 static GArray *list_strays(BhRespond *r, const char *container, const char *cgroup) {
         GArray *out = g_array_new(FALSE, FALSE, sizeof(BhStray));
         g_autoptr(GHashTable) in = g_hash_table_new(NULL, NULL);
-        g_autoptr(GArray) all = r->c.strays ? r->c.strays(container, r->c.data) : NULL, pids = all && all->len ? bh_cgroup_pids(r->v2, cgroup, G_MAXUINT) : NULL;
+        g_autoptr(GArray) all = r->c.strays ? r->c.strays(container, r->c.data) : NULL, pids = all && all->len && *cgroup ? bh_cgroup_pids(r->v2, cgroup, G_MAXUINT) : NULL;
 
         for (guint i = 0; pids && i < pids->len; i++)
                 g_hash_table_add(in, GINT_TO_POINTER(g_array_index(pids, gint, i)));
         for (guint i = 0; all && i < all->len; i++) {
                 const BhStray *s = &g_array_index(all, BhStray, i);
                 g_autofree char *at = NULL;
+                gboolean headless;
 
-                if (s->pid > 1 && s->pid != getpid() && !g_hash_table_contains(in, GINT_TO_POINTER(s->pid)) && where_is(r, s, &at) && !is_below(at, cgroup))
+                if (s->pid <= 1 || s->pid == getpid() || !is_alive(r, s, &headless))
+                        continue;
+                /* without its main thread it is listed where that one ended */
+                if ((headless || !g_hash_table_contains(in, GINT_TO_POINTER(s->pid))) && place_of(r, s, headless, &at) && !is_below(at, cgroup))
                         g_array_append_val(out, *s);
         }
         return out;
 }
 
-/* With a descriptor of that very process, so that no other is meant. */
+/* With a descriptor of that very process, looked at behind it, so that no other is meant. */
 static gboolean with_process(BhRespond *r, const BhStray *s, gboolean (*call)(BhRespond *r, const BhStray *s, int pidfd, int procs), int procs) {
         g_auto(BhFd) pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
-        g_autofree char *at = NULL;
+        gboolean headless;
 
-        return pidfd >= 0 && where_is(r, s, &at) && call(r, s, pidfd, procs);
+        return pidfd >= 0 && is_alive(r, s, &headless) && call(r, s, pidfd, procs);
 }
 
-/* The pid is its own for as long as it lives: one that ended in between is in the kernel's hands, and its number is not given out again at once. */
+/*
+ * The kernel takes a number, and the number is its own until it was waited for. Whether it was by the time of the write is asked behind it: then another process may have had the number, which is
+ * said, since nothing tells where that one was.
+ */
 static gboolean bring_back(BhRespond *r, const BhStray *s, int pidfd, int procs) {
-        g_autofree char *text = g_strdup_printf("%d", s->pid);
+        g_autofree char *text = g_strdup_printf("%d", s->pid), *stat = g_strdup_printf("%s/%d/stat", r->proc, s->pid);
 
-        return write(procs, text, strlen(text)) == (gssize) strlen(text);
+        if (write(procs, text, strlen(text)) != (gssize) strlen(text))
+                return FALSE;
+        if (syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) == 0 || errno != ESRCH)
+                return TRUE;
+        if (g_file_test(stat, G_FILE_TEST_EXISTS))
+                bh_error("another process may have been put into a container that is held: it has the number of one that ended just then", "pid", text);
+        return FALSE;
 }
 
 static gboolean end_it(BhRespond *r, const BhStray *s, int pidfd, int procs) {
         return syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
 }
 
+static guint count_strays(BhRespond *r, const char *container, const char *cgroup) {
+        g_autoptr(GArray) strays = list_strays(r, container, cgroup);
+
+        return strays->len;
+}
+
 guint bh_respond_gather(BhRespond *r, const char *container, const char *cgroup, guint *brought) {
         g_autofree char *path = g_build_filename(r->v2, cgroup, "cgroup.procs", NULL);
         g_auto(BhFd) procs = open(path, O_WRONLY | O_CLOEXEC);
         gint64 until = g_get_monotonic_time() + GATHER_US;
-        guint left = 0;
 
-        for (guint round = 0; procs >= 0 && round < ROUNDS && g_get_monotonic_time() < until; round++) {
+        if (procs < 0)
+                return bh_respond_is_there(r, cgroup) ? count_strays(r, container, cgroup) : 0;
+        for (guint round = 0; round < ROUNDS && g_get_monotonic_time() < until; round++) {
                 g_autoptr(GArray) strays = list_strays(r, container, cgroup);
                 guint n = 0;
 
-                left = strays->len;
+                if (!strays->len)
+                        return 0;
                 for (guint i = 0; i < strays->len; i++)
                         n += with_process(r, &g_array_index(strays, BhStray, i), bring_back, procs);
                 *brought += n;
+                g_usleep(ROUND_US);
                 if (!n)
                         break;
-                g_usleep(ROUND_US);
         }
-        return left;
+        return count_strays(r, container, cgroup); /* after the last round: who ended, or came back in it, is not left */
 }
 
 guint bh_respond_kill_strays(BhRespond *r, const char *container, const char *cgroup) {

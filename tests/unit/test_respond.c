@@ -3,279 +3,13 @@
 #include "sensor/respond.h"
 
 #include <arpa/inet.h>
-#include <glib/gstdio.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include "sensor/block.h"
-#include "sensor/enforce.h"
-#include "sensor/enforce_link.h"
-#include "sensor/filekeeper.h"
+#include "respond_node.h"
 #include "sensor/respond_ledger.h"
 #include "sensor/respond_names.h"
-
-#define ID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define CGROUP "/docker/" ID
-
-/* ---- the stand-in ---- */
-
-struct BhEnforce {
-        guint set, cleared;
-        gboolean host_network;
-        gint fails; /* atomic */
-        GMutex lock;
-        GArray *allow, *deny; /* of the last call; NULL: no such list */
-} kernel;
-
-static void keep_lists(BhEnforce *e, const GArray *allow, const GArray *deny) {
-        g_mutex_lock(&e->lock);
-        g_clear_pointer(&e->allow, g_array_unref);
-        g_clear_pointer(&e->deny, g_array_unref);
-        e->allow = allow ? g_array_copy((GArray *) allow) : NULL;
-        e->deny = deny ? g_array_copy((GArray *) deny) : NULL;
-        g_mutex_unlock(&e->lock);
-}
-
-gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const GArray *allow, const GArray *deny, GError **error) {
-        g_assert_cmpstr(cgroup, ==, CGROUP);
-        keep_lists(e, allow, deny);
-        return TRUE;
-}
-
-BhEnforce *bh_enforce_open(const char *dir, const char *v2_mount, const char *proc_path, GError **error) {
-        return &kernel;
-}
-
-void bh_enforce_free(BhEnforce *e) {
-}
-
-gboolean bh_enforce_prepare(BhEnforce *e, GError **error) {
-        return TRUE;
-}
-
-gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *rules, BhEnforceDone *done, GError **error) {
-        g_assert_cmpstr(cgroup, ==, CGROUP);
-        if (g_atomic_int_get(&e->fails))
-                return bh_enforce_fail(error, "the kernel has no room");
-        *done = (BhEnforceDone){ .host_network = e->host_network, .interfaces = !e->host_network };
-        e->set++;
-        keep_lists(e, rules->isolate ? rules->allow : NULL, rules->deny);
-        return TRUE;
-}
-
-void bh_enforce_clear(BhEnforce *e, const char *cgroup) {
-        e->cleared++;
-        keep_lists(e, NULL, NULL);
-}
-
-void bh_enforce_settle(BhEnforce *e) {
-}
-
-gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, guint64 *bytes, guint64 *calls) {
-        return FALSE;
-}
-
-struct BhBlock {
-        guint rules; /* of the last call */
-        const char *open; /* what it says is not refused */
-        struct bh_block_act act;
-        gint acts; /* atomic: so often it was refused and is to be told */
-} acts_kernel;
-
-BhBlock *bh_block_open(const char *dir, const char *v2_mount, const char *proc_path) {
-        return &acts_kernel;
-}
-
-void bh_block_free(BhBlock *b) {
-}
-
-gboolean bh_block_prepare(BhBlock *b, GError **error) {
-        return TRUE;
-}
-
-BhBlockBackend bh_block_backend(const BhBlock *b) {
-        return BH_BLOCK_BACKEND_TRACEPOINT;
-}
-
-void bh_block_done_clear(BhBlockDone *done) {
-        g_clear_pointer(&done->open, g_ptr_array_unref);
-        g_clear_pointer(&done->notes, g_ptr_array_unref);
-}
-
-gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error) {
-        *done = (BhBlockDone){ .open = g_ptr_array_new_with_free_func(g_free), .notes = g_ptr_array_new_with_free_func(g_free) };
-        if (b->open)
-                g_ptr_array_add(done->open, g_strdup(b->open));
-        b->rules = n;
-        if (n)
-                b->act.rule = rules[0].number;
-        return TRUE;
-}
-
-void bh_block_clear(BhBlock *b, const char *cgroup) {
-}
-
-void bh_block_settle(BhBlock *b) {
-}
-
-guint64 bh_block_skipped(const BhBlock *b) {
-        return 0;
-}
-
-gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold) {
-        *acts = 3;
-        *untold = 0;
-        return number == b->act.rule;
-}
-
-void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data) {
-        for (; g_atomic_int_get(&b->acts); g_atomic_int_add(&b->acts, -1))
-                told(&b->act, data);
-}
-
-gboolean bh_enforce_fail(GError **error, const char *format, ...) {
-        va_list ap;
-
-        va_start(ap, format);
-        if (error)
-                *error = g_error_new_valist(G_FILE_ERROR, G_FILE_ERROR_FAILED, format, ap);
-        va_end(ap);
-        return FALSE;
-}
-
-/* ---- the keeper of file denials ---- */
-
-struct BhFileKeeper {
-        guint rules, sets, drops, restarts;
-        gint lost; /* atomic */
-        gboolean holds, fails;
-        gint programs, untold; /* atomic */
-} keeper;
-
-BhFileKeeper *bh_filekeeper_open(const char *run_dir, const char *proc_path, const char *v2_mount) {
-        return &keeper;
-}
-
-void bh_filekeeper_free(BhFileKeeper *k) {
-}
-
-json_t *bh_filekeeper_set(BhFileKeeper *k, const char *container, const char *cgroup, pid_t pid, const GPtrArray *rules, GError **error) {
-        g_assert_cmpstr(cgroup, ==, CGROUP);
-        if (k->fails) {
-                bh_enforce_fail(error, "the file is on a file system that others serve");
-                return NULL;
-        }
-        k->rules = rules->len;
-        k->holds = TRUE;
-        k->sets++;
-        return json_pack("{s:[s]}", "open", "a way of the keeper's");
-}
-
-gboolean bh_filekeeper_drop(BhFileKeeper *k, const char *container, GError **error) {
-        k->drops += k->holds;
-        k->holds = FALSE;
-        return TRUE;
-}
-
-gboolean bh_filekeeper_lost(BhFileKeeper *k) {
-        return g_atomic_int_compare_and_exchange(&k->lost, 1, 0);
-}
-
-json_t *bh_filekeeper_list(BhFileKeeper *k) {
-        return k->holds ? json_pack("{s:i,s:[{s:s,s:i,s:i}]}", "restarts", (int) k->restarts, "containers", "container", ID, "programs", g_atomic_int_get(&k->programs), "untold", g_atomic_int_get(&k->untold)) : NULL;
-}
-
-/* ---- a node ---- */
-
-typedef struct {
-        char *dir, *ledger, *v2, *proc;
-        BhContainerTable *containers;
-        BhRespondConfig config;
-        GMutex lock; /* of what was said */
-        GString *said;
-        GString *blocked; /* sentences of what was refused */
-} Node;
-
-static void put(const char *dir, const char *file, const char *text) {
-        g_autofree char *path = g_build_filename(dir, file, NULL), *parent = g_path_get_dirname(path);
-
-        g_assert_cmpint(g_mkdir_with_parents(parent, 0700), ==, 0);
-        g_assert_true(g_file_set_contents(path, text, -1, NULL));
-}
-
-static void remove_tree(const char *path) {
-        g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
-
-        for (const char *name; d && (name = g_dir_read_name(d));) {
-                g_autofree char *child = g_build_filename(path, name, NULL);
-
-                if (g_file_test(child, G_FILE_TEST_IS_DIR) && !g_file_test(child, G_FILE_TEST_IS_SYMLINK))
-                        remove_tree(child);
-                else
-                        g_unlink(child);
-        }
-        g_rmdir(path);
-}
-
-static void say(const char *action, const char *message, const char *key, const char *value, gpointer data) {
-        Node *n = data;
-
-        g_mutex_lock(&n->lock);
-        g_string_append_printf(n->said, "%s ", action);
-        if (g_str_equal(action, "response_blocked"))
-                g_string_append_printf(n->blocked, "%s\n", message);
-        g_mutex_unlock(&n->lock);
-}
-
-static void set_up(Node *n, gconstpointer unused) {
-        const BhContainerTableConfig table = { .host_root = "/nowhere" };
-        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
-
-        keep_lists(&kernel, NULL, NULL);
-        kernel = (BhEnforce){ 0 };
-        keeper = (BhFileKeeper){ 0 };
-        acts_kernel = (struct BhBlock){ 0 };
-        n->dir = g_dir_make_tmp("bh-respond-XXXXXX", NULL);
-        n->ledger = g_build_filename(n->dir, "responses", NULL);
-        n->v2 = g_build_filename(n->dir, "cgroup", NULL);
-        n->proc = g_build_filename(n->dir, "proc", NULL);
-        n->said = g_string_new(NULL);
-        n->blocked = g_string_new(NULL);
-        put(n->v2, CGROUP "/cgroup.freeze", "0");
-        put(n->v2, CGROUP "/cgroup.events", "frozen 1\n");
-        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
-        n->containers = bh_container_table_new(&table);
-        bh_container_table_bind(n->containers, 1, CGROUP, 0);
-        bh_container_table_upsert(n->containers, c, 0);
-        n->config = (BhRespondConfig){ .dir = n->ledger, .pin_dir = n->dir, .v2_mount = n->v2, .proc_path = n->proc, .containers = n->containers, .say = say, .data = n };
-}
-
-static void tear_down(Node *n, gconstpointer unused) {
-        bh_container_table_free(n->containers);
-        remove_tree(n->dir);
-        g_string_free(n->said, TRUE);
-        g_string_free(n->blocked, TRUE);
-        g_free(n->dir);
-        g_free(n->ledger);
-        g_free(n->v2);
-        g_free(n->proc);
-}
-
-static BhRespond *begin(Node *n) {
-        g_autoptr(GError) error = NULL;
-        BhRespond *r = bh_respond_new(&n->config, &error);
-
-        g_assert_no_error(error);
-        bh_respond_start(r);
-        return r;
-}
-
-static const char *text_at(json_t *o, const char *name) {
-        return json_string_value(json_object_get(o, name));
-}
 
 /* What was under way when a sensor was killed failed, however much the ledger has of what is over. */
 static void what_was_under_way_failed(Node *n, gconstpointer unused) {
@@ -586,6 +320,38 @@ static GArray *strays(const char *container, gpointer data) {
         return out;
 }
 
+/* What the kernel refused of a container's packets is of those responses that refuse packets. */
+static void refused_packets_are_of_who_refuses_them(Node *n, gconstpointer unused) {
+        static const char *const exec[] = { "exec:/bin/nc" }, *const peer[] = { "10.0.0.0/8" };
+        const BhOrder orders[] = { { .id = "a1", .action = "isolate", .container = ID },
+                                   { .id = "a2", .action = "block", .container = ID, .deny = peer, .n_deny = 1 },
+                                   { .id = "a3", .action = "block", .container = ID, .deny = exec, .n_deny = 1 },
+                                   { .id = "a4", .action = "pause", .container = ID } };
+        g_autoptr(BhRespond) r = begin(n);
+        json_t *one;
+        size_t i;
+
+        for (i = 0; i < G_N_ELEMENTS(orders); i++) {
+                json_auto_t *told = bh_respond_order(r, &orders[i]);
+
+                g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        }
+        json_auto_t *list = bh_respond_list(r);
+        g_assert_cmpuint(json_array_size(list), ==, G_N_ELEMENTS(orders));
+        json_array_foreach(list, i, one)
+                g_assert_cmpint(json_object_get(json_object_get(one, "detail"), "refused") != NULL, ==, text_at(one, "id")[1] <= '2');
+}
+
+static gint asked; /* atomic: so often it was asked who left */
+static BhStray stray_now;
+
+static GArray *stray_of_now(const char *container, gpointer data) {
+        GArray *out = g_array_new(FALSE, FALSE, sizeof(BhStray));
+
+        g_atomic_int_inc(&asked);
+        return g_array_append_val(out, stray_now);
+}
+
 /* A child that does nothing. */
 static pid_t sleeper(void) {
         pid_t pid = fork();
@@ -597,12 +363,16 @@ static pid_t sleeper(void) {
                 pause();
 }
 
-static void is_at(Node *n, pid_t pid, const char *start, const char *cgroup) {
+static void is_so(Node *n, pid_t pid, const char *state, guint threads, const char *start, const char *cgroup) {
         g_autofree char *stat = g_strdup_printf("%d/stat", pid), *group = g_strdup_printf("%d/cgroup", pid);
-        g_autofree char *text = g_strdup_printf("%d (a) (b) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %s 0\n", pid, start), *path = g_strdup_printf("4:memory:/x\n0::%s\n", cgroup);
+        g_autofree char *text = g_strdup_printf("%d (a) (b) %s 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 %u 0 %s 0\n", pid, state, threads, start), *path = g_strdup_printf("4:memory:/x\n0::%s\n", cgroup);
 
         put(n->proc, stat, text);
         put(n->proc, group, path);
+}
+
+static void is_at(Node *n, pid_t pid, const char *start, const char *cgroup) {
+        is_so(n, pid, "S", 1, start, cgroup);
 }
 
 /* Who left the cgroup is brought back by what holds it, and killed by what kills it; never another process with its number, and nobody who is in it. */
@@ -645,16 +415,136 @@ static void who_left_is_brought_back_or_killed(Node *n, gconstpointer unused) {
         }
 }
 
+/* Its control group is gone, and who left it is killed all the same. */
+static void who_left_a_container_that_is_gone_is_killed(Node *n, gconstpointer unused) {
+        const BhOrder killed = { .id = "00000000000000000000000000000010", .action = "kill", .container = ID };
+        const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
+        pid_t left = sleeper();
+        BhStray all[] = { { left, 7 * tick }, { 0, 0 } };
+        g_autofree char *cgroup = g_build_filename(n->v2, CGROUP, NULL);
+        int status = 0;
+
+        is_at(n, left, "7", "/elsewhere");
+        remove_tree(cgroup);
+        n->config.strays = strays;
+        n->config.data = all;
+        n->config.say = NULL;
+        BhRespond *r = begin(n);
+        json_auto_t *done = bh_respond_order(r, &killed);
+        bh_respond_free(r);
+        pid_t ended = waitpid(left, &status, WNOHANG);
+        kill(left, SIGKILL);
+        g_assert_cmpint(ended, ==, left);
+        g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        g_assert_cmpstr(text_at(done, "state"), ==, "failed"); /* as the stand-in of /proc tells, it is still there */
+        g_assert_nonnull(strstr(text_at(done, "result"), "still there"));
+}
+
+/* Said once for as long as there is somebody, by the successor too. */
+static void who_cannot_be_brought_back_is_said(Node *n, gconstpointer unused) {
+        const BhOrder held = { .id = "00000000000000000000000000000011", .action = "isolate", .container = ID };
+        const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
+        pid_t left = sleeper();
+        g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL);
+        int status;
+
+        stray_now = (BhStray){ left, 7 * tick };
+        is_at(n, left, "7", CGROUP);
+        n->config.strays = stray_of_now;
+        BhRespond *r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &held);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_assert_cmpint(g_unlink(procs), ==, 0);
+        is_at(n, left, "7", "/elsewhere");
+        until_said(n, "response_active response_open ");
+        const gint asks = g_atomic_int_get(&asked);
+        while (g_atomic_int_get(&asked) < asks + 2)
+                g_usleep(1000);
+        g_mutex_lock(&n->lock);
+        g_assert_cmpstr(n->said->str, ==, "response_active response_open ");
+        g_mutex_unlock(&n->lock);
+        bh_respond_free(r);
+        r = begin(n);
+        until_said(n, "response_active response_open response_open ");
+        bh_respond_free(r);
+        kill(left, SIGKILL);
+        waitpid(left, &status, 0);
+}
+
+/* A process whose main thread ended is where its others are; one that has no others is over. */
+static void who_has_no_main_thread_is_brought_back(Node *n, gconstpointer unused) {
+        const BhOrder held = { .id = "0000000000000000000000000000000f", .action = "isolate", .container = ID };
+        const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
+        pid_t left = sleeper(), over = sleeper();
+        BhStray all[] = { { left, 7 * tick }, { over, 7 * tick }, { 0, 0 } };
+        g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL), *text = NULL, *expected = g_strdup_printf("%d", left);
+        g_autofree char *task = g_strdup_printf("%d/task/%d/cgroup", left, left + 1);
+        g_autofree char *leader = g_strdup_printf("%d/task/%d/cgroup", left, left), *listed = g_strdup_printf("%d\n", left);
+        int status;
+
+        is_so(n, left, "Z", 2, "7", CGROUP); /* where its main thread ended */
+        is_so(n, over, "Z", 1, "7", "/elsewhere");
+        put(n->proc, leader, "0::" CGROUP "\n");
+        put(n->proc, task, "0::/elsewhere\n");
+        for (gint i = 2; i < 5; i++) { /* ended as well, and traced */
+                g_autofree char *group = g_strdup_printf("%d/task/%d/cgroup", left, left + i), *stat = g_strdup_printf("%d/task/%d/stat", left, left + i);
+
+                put(n->proc, group, "0::" CGROUP "\n");
+                put(n->proc, stat, "1 (a) Z 1\n");
+        }
+        put(n->v2, CGROUP "/cgroup.procs", listed);
+        n->config.strays = strays;
+        n->config.data = all;
+        n->config.say = NULL;
+        BhRespond *r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &held);
+        bh_respond_free(r);
+        g_assert_true(g_file_get_contents(procs, &text, NULL, NULL));
+        g_assert_true(g_str_has_prefix(text, expected));
+        g_assert_cmpint(json_integer_value(json_object_get(json_object_get(told, "detail"), "strays")), >=, 1);
+        for (guint i = 0; i < 2; i++) {
+                kill(all[i].pid, SIGKILL);
+                waitpid(all[i].pid, &status, 0);
+        }
+}
+
+static GArray *no_strays(const char *container, gpointer data) {
+        g_atomic_int_inc(&asked);
+        return NULL;
+}
+
+/* Both looks go on where a container is blocked and isolated. */
+static void who_left_and_what_is_named_are_both_looked_at(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "exec:/bin/nc" };
+        const BhOrder block = { .id = "0000000000000000000000000000000d", .action = "block", .container = ID, .deny = deny, .n_deny = 1 };
+        const BhOrder isolate = { .id = "0000000000000000000000000000000e", .action = "isolate", .container = ID };
+
+        n->config.strays = no_strays;
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *blocked = bh_respond_order(r, &block), *isolated = bh_respond_order(r, &isolate);
+        const gint asks = g_atomic_int_get(&asked), sets = g_atomic_int_get(&acts_kernel.sets);
+
+        g_assert_cmpstr(text_at(blocked, "state"), ==, "active");
+        g_assert_cmpstr(text_at(isolated, "state"), ==, "active");
+        for (guint i = 0; g_atomic_int_get(&asked) < asks + 2 || g_atomic_int_get(&acts_kernel.sets) < sets + 2; i++) {
+                g_assert_cmpuint(i, <, 20000);
+                g_usleep(1000);
+        }
+}
+
 /* ---- names of DNS */
 
-/* A message that the container got. */
-static void answered(BhRespond *r, const char *container, const char *server, const char *name, const char *records, guint32 ttl) {
+/* A message that the container, which is 192.0.2.40, got. */
+static void answered_from(BhRespond *r, const char *container, const char *server, guint32 port, const char *name, const char *records, guint32 ttl) {
         g_autofree char *list = g_strdup(records);
         struct bh_event e = { .type = BH_EV_DNS };
-        struct bh_ip from = { .len = 4 };
+        struct bh_ip from = { .len = 4 }, to = { .len = 4 };
 
         inet_pton(AF_INET, server, from.b);
+        inet_pton(AF_INET, "192.0.2.40", to.b);
+        BH_SET(&e, laddr, to);
         BH_SET(&e, raddr, from);
+        BH_SET(&e, rport, port);
         BH_SET(&e, outgoing, FALSE);
         BH_SET_STR(&e, container_id, container);
         BH_SET_STR(&e, dns_type, "response");
@@ -663,6 +553,10 @@ static void answered(BhRespond *r, const char *container, const char *server, co
         BH_SET(&e, dns_answers, ((struct bh_str){ list, (guint32) strlen(list) + 1 }));
         g_strdelimit(list, ",", '\0');
         bh_respond_dns(r, &e);
+}
+
+static void answered(BhRespond *r, const char *container, const char *server, const char *name, const char *records, guint32 ttl) {
+        answered_from(r, container, server, 53, name, records, ttl);
 }
 
 /* How many addresses the list has; 1000: there is no list. */
@@ -747,22 +641,27 @@ static void names_are_refused_by_what_they_resolve_to(Node *n, gconstpointer unu
 }
 
 static void names_are_allowed_by_their_name_servers_alone(Node *n, gconstpointer unused) {
-        static const char *const allow[] = { "peer:collector.example:8443", "192.0.2.53:53" };
+        static const char *const allow[] = { "peer:collector.example:8443", "192.0.2.53:53", "192.0.2.40", "::" };
         const BhOrder without = { .id = "00000000000000000000000000000022", .action = "isolate", .container = ID, .allow = allow, .n_allow = 1 };
         const BhOrder o = { .id = "00000000000000000000000000000023", .action = "isolate", .container = ID, .allow = allow, .n_allow = 2 };
+        const BhOrder best = { .id = "0000000000000000000000000000002b", .action = "isolate", .container = ID, .allow = allow, .n_allow = G_N_ELEMENTS(allow), .best_effort = TRUE };
         g_autoptr(BhRespond) r = begin(n);
 
         answered(r, ID, "192.0.2.53", "collector.example", "A 192.0.2.66", 1); /* before: the container may have made it up */
-        json_auto_t *refused = bh_respond_order(r, &without), *told = bh_respond_order(r, &o);
+        json_auto_t *refused = bh_respond_order(r, &without), *open = bh_respond_order(r, &o), *told = bh_respond_order(r, &best);
         g_assert_cmpstr(text_at(refused, "state"), ==, "failed");
         g_assert_nonnull(strstr(text_at(refused, "result"), "name server"));
+        g_assert_cmpstr(text_at(open, "state"), ==, "failed"); /* who makes packets can be the name server */
+        g_assert_nonnull(strstr(text_at(open, "result"), "CAP_NET_RAW"));
         g_assert_cmpstr(text_at(told, "state"), ==, "active");
         answered(r, ID, "127.0.0.11", "collector.example", "A 192.0.2.67", 1);
         answered(r, ID, "192.0.2.54", "collector.example", "A 192.0.2.68", 1);
         answered(r, ID, "192.0.2.53", "attacker.example", "CNAME collector.example,A 192.0.2.69", 1);
+        answered_from(r, ID, "192.0.2.53", 5353, "collector.example", "A 192.0.2.70", 1);
+        answered(r, ID, "192.0.2.40", "collector.example", "A 192.0.2.71", 1); /* from its own address */
         answered(r, ID, "192.0.2.53", "collector.example", "A 192.0.2.1", 1);
         until_listed(FALSE, "192.0.2.1:8443");
-        g_assert_cmpuint(known(FALSE), ==, 2);
+        g_assert_cmpuint(known(FALSE), ==, 4);
 }
 
 static void addresses_go_when_their_time_is_over(Node *n, gconstpointer unused) {
@@ -789,6 +688,54 @@ static void addresses_go_when_their_time_is_over(Node *n, gconstpointer unused) 
         g_assert_true(lists(TRUE, "192.0.2.2"));
         answered(r, ID, "127.0.0.11", "evil.example", "A 192.0.2.1", 0); /* what an answer says is short: an hour all the same */
         until_listed(TRUE, "192.0.2.1");
+}
+
+/* A name with as many ports as an address may have, and another that has the same address: what has no room is left out and said, and the container stays held. */
+static void more_ports_of_an_address_than_there_is_room_for_are_said(Node *n, gconstpointer unused) {
+        g_autoptr(GPtrArray) allow = g_ptr_array_new_with_free_func(g_free);
+        guint ports = 0;
+
+        for (guint i = 0; i < 16; i++)
+                g_ptr_array_add(allow, g_strdup_printf("peer:a.example:%u", 8000 + i));
+        g_ptr_array_add(allow, g_strdup("peer:b.example:9000"));
+        g_ptr_array_add(allow, g_strdup("192.0.2.53:53"));
+        const BhOrder o = { .id = "00000000000000000000000000000029", .action = "isolate", .container = ID, .allow = (const char *const *) allow->pdata, .n_allow = allow->len, .best_effort = TRUE };
+        const BhOrder frozen = { .id = "0000000000000000000000000000002a", .action = "pause", .container = ID };
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        answered(r, ID, "192.0.2.53", "a.example", "A 192.0.2.1", 1);
+        answered(r, ID, "192.0.2.53", "b.example", "A 192.0.2.1,A 192.0.2.2", 1);
+        until_said(n, "response_active names_full ");
+        until_listed(FALSE, "192.0.2.2:9000");
+        g_mutex_lock(&kernel.lock);
+        for (guint i = 0; i < kernel.allow->len; i++)
+                if (g_array_index(kernel.allow, BhPeerNet, i).addr[15] == 1)
+                        ports = g_array_index(kernel.allow, BhPeerNet, i).n;
+        g_mutex_unlock(&kernel.lock);
+        g_assert_cmpuint(ports, ==, 16);
+        json_auto_t *paused = bh_respond_order(r, &frozen);
+        g_assert_cmpstr(text_at(paused, "state"), ==, "active");
+}
+
+/* What a container was answered before its block was taken up is refused. */
+static void answers_from_before_it_is_taken_up_count(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:evil.example" };
+        const BhOrder o = { .id = "00000000000000000000000000000028", .deny = deny, .n_deny = 1 };
+        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
+        BhEntry *e = bh_entry_new(&o, BH_RESPONSE_BLOCK, c, CGROUP, 1, 1);
+        g_autofree char *cgroup = g_build_filename(n->v2, CGROUP, NULL);
+
+        g_assert_cmpint(g_mkdir_with_parents(n->ledger, 0700), ==, 0);
+        e->state = BH_RESPONSE_STATE_ACTIVE;
+        g_assert_true(bh_entry_save(n->ledger, e));
+        bh_entry_free(e);
+        remove_tree(cgroup);
+        g_autoptr(BhRespond) r = begin(n);
+        answered(r, ID, "127.0.0.11", "evil.example", "A 192.0.2.9", 1);
+        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
+        until_listed(TRUE, "192.0.2.9");
 }
 
 static void more_addresses_than_there_is_room_for_are_said(Node *n, gconstpointer unused) {
@@ -826,6 +773,66 @@ static void more_addresses_than_there_is_room_for_are_said(Node *n, gconstpointe
         g_assert_cmpstr(((const BhAnswer *) has->pdata[has->len - 1])->names[0], ==, "n1023.example");
 }
 
+static void until_known(BhRespond *r, const char *id, gint wanted) {
+        for (guint i = 0;; i++) {
+                json_auto_t *status = bh_respond_status(r);
+
+                if (json_integer_value(json_object_get(json_array_get(json_object_get(json_object_get(json_object_get(status, "resolved"), id), "names"), 0), "known")) == wanted)
+                        return;
+                g_assert_cmpuint(i, <, 60000);
+                g_usleep(1000);
+        }
+}
+
+/* What is learned of a container's names while it does not run is nothing lost. */
+static void a_container_that_does_not_run_loses_nothing(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:a.example" };
+        const BhOrder o = { .id = "00000000000000000000000000000027", .action = "block", .container = ID, .deny = deny, .n_deny = 1 };
+        g_autofree char *cgroup = g_build_filename(n->v2, CGROUP, NULL);
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        remove_tree(cgroup);
+        g_atomic_int_set(&kernel.fails, TRUE);
+        answered(r, ID, "127.0.0.11", "a.example", "A 198.18.0.1", 1);
+        until_known(r, o.id, 1);
+        g_mutex_lock(&n->lock);
+        g_assert_cmpstr(n->said->str, ==, "response_active ");
+        g_mutex_unlock(&n->lock);
+        g_atomic_int_set(&kernel.fails, FALSE);
+        put(n->v2, CGROUP "/cgroup.procs", "4242\n");
+        until_listed(TRUE, "198.18.0.1");
+}
+
+static gpointer flooded; /* atomic: whose answers come one after the other */
+static gint64 flood_until_us;
+
+static void flood(void) {
+        BhRespond *r = g_atomic_pointer_get(&flooded);
+
+        if (r && g_get_monotonic_time() < flood_until_us)
+                answered(r, ID, "127.0.0.11", "a.example", "A 198.18.0.1", 1);
+}
+
+/* A container that makes answers for its own blocked name without end, here a new one in each turn, keeps no order waiting. */
+static void a_flood_of_answers_holds_no_order_up(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:a.example" };
+        const BhOrder o = { .id = "00000000000000000000000000000026", .action = "block", .container = ID, .deny = deny, .n_deny = 1 }, over = { .id = o.id, .release = TRUE };
+        acts_kernel.each_turn = flood;
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        flood_until_us = g_get_monotonic_time() + 30 * G_USEC_PER_SEC;
+        g_atomic_pointer_set(&flooded, r);
+        g_usleep(3 * BH_RESPOND_TICK_MS * 1000);
+        json_auto_t *released = bh_respond_order(r, &over);
+        g_assert_cmpint(g_get_monotonic_time(), <, flood_until_us);
+        g_atomic_pointer_set(&flooded, NULL);
+        g_assert_cmpstr(text_at(released, "state"), ==, "released");
+}
+
 static void an_answer_is_always_given(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "\xff\xfe", .action = "isolate", .container = ID }, gone = { .id = "\xff", .release = TRUE };
         g_autoptr(BhRespond) r = begin(n);
@@ -854,8 +861,17 @@ int main(int argc, char **argv) {
         TEST(names_are_allowed_by_their_name_servers_alone);
         TEST(addresses_go_when_their_time_is_over);
         TEST(more_addresses_than_there_is_room_for_are_said);
+        TEST(answers_from_before_it_is_taken_up_count);
+        TEST(a_container_that_does_not_run_loses_nothing);
+        TEST(more_ports_of_an_address_than_there_is_room_for_are_said);
+        TEST(a_flood_of_answers_holds_no_order_up);
         TEST(a_gap_is_said);
         TEST(who_left_is_brought_back_or_killed);
+        TEST(who_has_no_main_thread_is_brought_back);
+        TEST(who_left_a_container_that_is_gone_is_killed);
+        TEST(who_cannot_be_brought_back_is_said);
+        TEST(refused_packets_are_of_who_refuses_them);
+        TEST(who_left_and_what_is_named_are_both_looked_at);
         TEST(an_answer_is_always_given);
         return g_test_run();
 }

@@ -103,6 +103,23 @@ static void too_many_are_refused(void) {
         g_assert_null(bh_peers_merge(peers, &error));
         g_assert_nonnull(strstr(error->message, "more than 16 ports"));
         g_clear_error(&error);
+        g_ptr_array_add(texts, g_strdup("10.0.0.1")); /* says all that they say */
+        g_autoptr(GArray) whole = bh_peers_parse((const char *const *) texts->pdata, texts->len, &error), nets = bh_peers_merge(whole, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(nets->len, ==, 1);
+        g_assert_cmpuint(g_array_index(nets, BhPeerNet, 0).n, ==, 1);
+        /* and of a narrower network, when those are of a wider one */
+        g_ptr_array_remove_index(texts, texts->len - 1);
+        g_ptr_array_remove_index(texts, texts->len - 1);
+        for (guint i = 0; i < texts->len; i++) {
+                g_free(texts->pdata[i]);
+                texts->pdata[i] = g_strdup_printf("10.0.0.0/8:%u", i + 1);
+        }
+        g_ptr_array_add(texts, g_strdup("10.0.0.1"));
+        g_autoptr(GArray) both = bh_peers_parse((const char *const *) texts->pdata, texts->len, &error), two = bh_peers_merge(both, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(two->len, ==, 2);
+        g_assert_cmpuint(g_array_index(two, BhPeerNet, 1).n, ==, 1);
         while (texts->len <= BH_RESPONSE_PEERS_MAX)
                 g_ptr_array_add(texts, g_strdup_printf("10.0.%u.%u", texts->len / 256, texts->len % 256));
         g_assert_null(bh_peers_parse((const char *const *) texts->pdata, texts->len, &error));
