@@ -112,7 +112,7 @@ def test_dns_messages_are_read(sensor, start):
     assert seen == [
         {"type": "query", "question": "www.example.com", "qtype": "A"},
         {"type": "query", "question": "b\\\\027[2J.example.com", "qtype": "TXT"},
-        {"type": "response", "question": "web.example.com", "qtype": "A", "rcode": "NOERROR",
+        {"type": "response", "question": "web.example.com", "qtype": "A", "rcode": "NOERROR", "ttl": 60,
          "answers": ["CNAME alias.example.com", "A 192.0.2.1", "AAAA ::1", "TXT helloa\\\\010b"]},
         {"type": "response", "question": "gone.example.com", "qtype": "A", "rcode": "NXDOMAIN"},
         {"type": "query", "problem": "cut"},
