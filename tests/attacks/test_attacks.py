@@ -210,7 +210,8 @@ class World:
         host = self.docker.subnet.replace(".0/24", ".1")
         server = socket.create_server((host, 0))
         threading.Thread(target=self.take_arrived, args=(server,), daemon=True).start()
-        words = {**words, "host": host, "port": server.getsockname()[1]}
+        other = subprocess.Popen(["sleep", "600"])  # who writes into one process of the node is one attack
+        words = {**words, "host": host, "port": server.getsockname()[1], "pid": other.pid}
         policies = {name: text for name, (text, *_) in STOPPED.items()} | {"a1": STOPPED_WEB}
         for name, text in policies.items():
             text = text.replace("{host}", host).replace("{port}", str(words["port"]))
@@ -218,9 +219,13 @@ class World:
             answer = self.root.put(f"/api/v1/policies/stop-{name}", {"confirm": f"stop-{name}", "text": f"name: stop-{name}\n{text}\nscope: {{containers: {scope}}}\ndry_run: false\nbest_effort: true\n"})
             assert answer.status == 200, answer
         wait_for(lambda: (lambda nodes: (all(n["state"] == "current" for n in nodes), nodes))(self.root.get("/api/v1/policies").json["nodes"]), 20, "the node has the policies")
-        with concurrent.futures.ThreadPoolExecutor(len(policies)) as pool:
-            for job in [pool.submit(self.stop_web, words), *(pool.submit(self.stop, name, words) for name in STOPPED)]:
-                job.result()
+        try:
+            with concurrent.futures.ThreadPoolExecutor(len(policies)) as pool:
+                for job in [pool.submit(self.stop_web, words), *(pool.submit(self.stop, name, words) for name in STOPPED)]:
+                    job.result()
+        finally:
+            other.kill()
+            other.wait()
         for name in policies:
             assert self.root.delete(f"/api/v1/policies/stop-{name}").status == 204
         server.close()
