@@ -153,6 +153,8 @@ export class Browser {
   /* The admin's first login, with the change of the password that it demands. */
   async firstLogin() {
     await this.open();
+    /* what an interface that came just now made the browser drop is loaded once more */
+    for (let i = 0; i < 3 && !(await this.page.waitForSelector("#login-title", { timeout: 10_000 }).catch(() => null)); i++) await this.page.reload();
     await this.login("admin", this.central.firstPassword);
     await this.page.waitForSelector("#pw-title");
     const fields = this.page.locator("input[type=password]");

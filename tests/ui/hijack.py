@@ -25,7 +25,7 @@ for d in ("integration", "attacks"):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / d))
 
 from boxes import Box  # noqa: E402
-from docker_env import DockerEnv, die_with_parent  # noqa: E402
+from docker_env import DockerEnv, die_with_parent, wait_for  # noqa: E402
 from test_attacks import OUT, SHELL  # noqa: E402
 from test_rules_default import IMAGE, KINDS, make_image  # noqa: E402
 
@@ -69,6 +69,8 @@ class Play:
             box = self.boxes[name] = Box(self.docker, f"{name}-{self.docker.tag}", *labels, *KINDS[kind], image=IMAGE)
             self.stack.callback(box.close)
             box.start("(while :; do /usr/bin/visit far {}:{}; sleep 0.3; done) &".format(*server.socket.getsockname()))
+        # a browser drops its connections when an address changes, and new interfaces get theirs a second or two later
+        wait_for(lambda: (lambda told: (not told, told))(subprocess.run(["ip", "-6", "-o", "addr", "show", "tentative"], capture_output=True, text=True, check=True).stdout), 20, "interfaces have their addresses")
         return {name: {"id": b.id, "name": b.name} for name, b in self.boxes.items()}
 
     def visits(self):
