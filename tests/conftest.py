@@ -34,22 +34,10 @@ BESIDE = (
     "test_rules_check.py",
 )
 
-# Files with sensors that mostly wait, as many at a time as there are processors: each has its engine, its containers and its sensor, and looks at nothing of the machine but those. A sensor sees the containers of the others,
-# too, so that a test asks by container, and neither for all findings or incidents nor for what is counted or attached on the whole machine.
-PAIRED = (
-    "test_names.py",
-    "test_web.py",
-    "test_dns.py",
-    "test_tls.py",
-    "test_calls.py",
-    "test_privileges.py",
-)
-PARTS = {"beside": BESIDE, "paired": PAIRED}
-
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the long forms")
-    parser.addoption("--part", choices=(*PARTS, "alone"), help="only the files that may run beside each other (BESIDE, PAIRED in conftest.py), or only the others")
+    parser.addoption("--part", choices=("beside", "alone"), help="only the files that may run beside each other (BESIDE in conftest.py), or only the others")
     parser.addoption("--backend", default="auto", choices=("auto", "preferred", "fallback"), help="backend of the sensors")
 
 
@@ -61,11 +49,9 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
     part = config.getoption("--part")
     if part:
-        place = {name: (of, n) for of, names in PARTS.items() for n, name in enumerate(names)}
-        chosen = [item for item in items if place.get(item.path.name, ("alone", 0))[0] == part]
-        kept = set(chosen)
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = sorted(chosen, key=lambda item: place.get(item.path.name, ("alone", 0))[1])
+        chosen = [item for item in items if (item.path.name in BESIDE) == (part == "beside")]
+        config.hook.pytest_deselected(items=[item for item in items if (item.path.name in BESIDE) != (part == "beside")])
+        items[:] = sorted(chosen, key=lambda item: BESIDE.index(item.path.name)) if part == "beside" else chosen
 
 
 @pytest.hookimpl(hookwrapper=True)
