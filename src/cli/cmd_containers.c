@@ -64,7 +64,7 @@ static void print_table(const json_t *list) {
                         bh_table_cell(table, bh_json_text(c, "node"), BH_STYLE_NONE);
                 bh_table_cell(table, bh_json_text(c, "name"), BH_STYLE_NONE);
                 bh_table_cell(table, id, BH_STYLE_DIM);
-                bh_table_cell(table, *bh_json_text(c, "image") ? bh_json_text(c, "image") : "-", BH_STYLE_NONE);
+                bh_table_cell(table, bh_json_dash(c, "image"), BH_STYLE_NONE);
                 bh_table_cell(table, full, BH_STYLE_NONE);
                 bh_table_cell(table, bh_json_text(c, "workload"), BH_STYLE_NONE);
                 bh_table_cell(table, bh_json_text(c, "application"), BH_STYLE_NONE);

@@ -40,7 +40,7 @@ static void table(const json_t *list) {
                 guint64 timed = bh_json_number(e, "timed");
 
                 for (guint k = 0; k < G_N_ELEMENTS(texts); k++)
-                        bh_table_cell(t, *bh_json_text(e, texts[k]) ? bh_json_text(e, texts[k]) : "-", BH_STYLE_NONE);
+                        bh_table_cell(t, bh_json_dash(e, texts[k]), BH_STYLE_NONE);
                 bh_table_number(t, bh_json_number(e, "count"));
                 bh_table_cell(t, statuses, BH_STYLE_NONE);
                 bh_table_number(t, timed ? bh_json_number(e, "latency_us") / timed : 0);

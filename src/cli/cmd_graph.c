@@ -146,7 +146,7 @@ static void print_rows(GArray *rows, gboolean changes) {
                 bh_table_cell(t, r->from, BH_STYLE_NONE);
                 bh_table_cell(t, r->to, BH_STYLE_NONE);
                 bh_table_cell(t, where, BH_STYLE_NONE);
-                bh_table_cell(t, *bh_json_text(e, "protocol") ? bh_json_text(e, "protocol") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(e, "protocol"), BH_STYLE_NONE);
                 bh_table_number(t, bh_json_number(e, "connections"));
                 bh_table_number(t, bh_json_number(e, "open"));
                 bh_table_number(t, bad);

@@ -51,7 +51,7 @@ static void print_table(const json_t *list) {
                 bh_table_number(t, json_array_size(json_object_get(i, "tactics")));
                 bh_table_number(t, bh_json_number(i, "findings"));
                 bh_table_cell(t, *workloads ? workloads : "-", BH_STYLE_NONE);
-                bh_table_cell(t, *bh_json_text(i, "assignee") ? bh_json_text(i, "assignee") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(i, "assignee"), BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(i, "title"), BH_STYLE_BOLD);
         }
         bh_table_print(t);
@@ -144,9 +144,9 @@ static void print_timeline(const json_t *list) {
                 bh_table_number(t, bh_json_number(l, "count"));
                 bh_table_cell(t, *container ? container : host, BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(l, "rule"), BH_STYLE_NONE);
-                bh_table_cell(t, *bh_json_text(l, "command") ? bh_json_text(l, "command") : *bh_json_text(l, "exe") ? bh_json_text(l, "exe") : "-", BH_STYLE_NONE);
-                bh_table_cell(t, *bh_json_text(l, "object") ? bh_json_text(l, "object") : "-", BH_STYLE_NONE);
-                bh_table_cell(t, *bh_json_text(l, "joined_by") ? bh_json_text(l, "joined_by") : "-", BH_STYLE_DIM);
+                bh_table_cell(t, *bh_json_text(l, "command") ? bh_json_text(l, "command") : bh_json_dash(l, "exe"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(l, "object"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(l, "joined_by"), BH_STYLE_DIM);
                 bh_table_cell(t, bh_json_text(l, "finding"), BH_STYLE_DIM);
         }
         bh_table_print(t);
@@ -190,7 +190,7 @@ static void print_responses(const json_t *list) {
                 bh_table_number(t, bh_json_number(refused, "packets"));
                 bh_table_number(t, bh_json_number(refused, "calls"));
                 bh_table_cell(t, bh_json_text(r, "actor"), BH_STYLE_NONE);
-                bh_table_cell(t, *bh_json_text(r, "reason") ? bh_json_text(r, "reason") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(r, "reason"), BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(r, "id"), BH_STYLE_DIM);
         }
         bh_table_print(t);

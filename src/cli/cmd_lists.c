@@ -8,15 +8,11 @@
 #include "lists.h"
 #include "output.h"
 
-static const char *or_dash(const json_t *o, const char *key) {
-        return *bh_json_text(o, key) ? bh_json_text(o, key) : "-";
-}
-
 /* ---- workloads ---- */
 
 static char *images_of(const json_t *w) {
         json_t *images = json_object_get(w, "images");
-        const char *first = or_dash(json_array_get(images, 0), "image");
+        const char *first = bh_json_dash(json_array_get(images, 0), "image");
 
         if (json_array_size(images) > 1)
                 return g_strdup_printf("%s (and %zu more)", first, json_array_size(images) - 1);
@@ -32,8 +28,8 @@ static void workload_table(const json_t *list) {
         json_array_foreach(list, i, w) {
                 g_autofree char *seen = bh_json_when(w, "last_seen"), *images = images_of(w);
 
-                bh_table_cell(t, or_dash(w, "application"), BH_STYLE_NONE);
-                bh_table_cell(t, or_dash(w, "workload"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(w, "application"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(w, "workload"), BH_STYLE_NONE);
                 bh_table_number(t, bh_json_number(w, "running"));
                 bh_table_number(t, bh_json_number(w, "containers"));
                 bh_table_number(t, bh_json_number(w, "nodes"));
@@ -84,7 +80,7 @@ static void application_table(const json_t *list) {
         json_array_foreach(list, i, a) {
                 g_autofree char *first = bh_json_when(a, "first_seen"), *last = bh_json_when(a, "last_seen");
 
-                bh_table_cell(t, or_dash(a, "application"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(a, "application"), BH_STYLE_NONE);
                 bh_table_number(t, bh_json_number(a, "workloads"));
                 bh_table_number(t, bh_json_number(a, "running"));
                 bh_table_number(t, bh_json_number(a, "containers"));

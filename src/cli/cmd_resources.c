@@ -140,7 +140,7 @@ static void print_table(const GPtrArray *rows) {
                 gboolean shared = g_str_has_prefix(bh_json_text(r, "scope"), "swarm:");
 
                 bh_table_cell(table, bh_json_text(r, "kind"), BH_STYLE_NONE);
-                bh_table_cell(table, *bh_json_text(r, "name") ? bh_json_text(r, "name") : "-", BH_STYLE_NONE);
+                bh_table_cell(table, bh_json_dash(r, "name"), BH_STYLE_NONE);
                 bh_table_cell(table, short_id, BH_STYLE_DIM);
                 bh_table_cell(table, *application ? application : "-", BH_STYLE_NONE);
                 bh_table_cell(table, shared ? "the Swarm" : bh_json_text(r, "node"), BH_STYLE_NONE);

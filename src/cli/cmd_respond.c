@@ -37,7 +37,7 @@ static void print_table(const json_t *list) {
                 bh_table_cell(t, bh_json_text(r, "node"), BH_STYLE_NONE);
                 bh_table_cell(t, until && *until ? until : "-", BH_STYLE_DIM);
                 bh_table_cell(t, bh_json_text(r, "actor"), BH_STYLE_NONE);
-                bh_table_cell(t, *bh_json_text(r, "reason") ? bh_json_text(r, "reason") : "-", BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(r, "reason"), BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(r, "result"), BH_STYLE_NONE);
         }
         bh_table_print(t);

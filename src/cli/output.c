@@ -157,6 +157,12 @@ const char *bh_json_text(const json_t *object, const char *key) {
         return text ? text : "";
 }
 
+const char *bh_json_dash(const json_t *object, const char *key) {
+        const char *text = bh_json_text(object, key);
+
+        return *text ? text : "-";
+}
+
 guint64 bh_json_number(const json_t *object, const char *key) {
         return (guint64) json_integer_value(json_object_get(object, key));
 }

@@ -35,6 +35,8 @@ char *bh_out_bytes(guint64 bytes);
 /* Fields of an object; "" and 0 for what is not there. */
 const char *bh_json_text(const json_t *object, const char *key);
 guint64 bh_json_number(const json_t *object, const char *key);
+/* As bh_json_text(), but "-" for what is not there or empty. */
+const char *bh_json_dash(const json_t *object, const char *key);
 
 /* The text field escaped for a terminal; caller frees. */
 char *bh_json_cell(const json_t *object, const char *key);
