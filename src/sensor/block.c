@@ -11,6 +11,7 @@
 #include "base/fdio.h"
 #include "block.skel.h"
 #include "block_private.h"
+#include "cgroup_pids.h"
 #include "container/cgroup.h"
 #include "enforce.h"
 #include "enforce_pin.h"
@@ -245,7 +246,7 @@ static gboolean is_same(int a, int c) {
 
 /* The root of the first process that can be asked; -1: there is none. A runtime's program in the container's cgroup has the host's. */
 static int root_of(BhBlock *b, const char *cgroup, gint init_pid, gint *pid) {
-        g_autoptr(GArray) pids = bh_cgroup_pids(b->v2, cgroup, PIDS);
+        g_autoptr(GArray) pids = bh_cgroup_pids(b->v2, cgroup, PIDS, G_MAXUINT, NULL);
         g_auto(BhFd) host = open_root(b, 1);
         int fd = init_pid > 0 ? open_root(b, init_pid) : -1;
 

@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "base/fdio.h"
+#include "cgroup_pids.h"
 #include "container/cgroup.h"
 #include "enforce.skel.h"
 #include "enforce_link.h"
@@ -396,7 +397,7 @@ static gboolean same_namespace(int a, const char *path) {
 
 /* The network namespace of the first process that can be asked; -1: there is none. */
 static int network_of(BhEnforce *e, const char *cgroup) {
-        g_autoptr(GArray) pids = bh_cgroup_pids(e->v2, cgroup, PIDS);
+        g_autoptr(GArray) pids = bh_cgroup_pids(e->v2, cgroup, PIDS, G_MAXUINT, NULL);
 
         for (guint i = 0; i < pids->len; i++) {
                 g_autofree char *path = g_strdup_printf("%s/%d/ns/net", e->proc, g_array_index(pids, gint, i));

@@ -65,5 +65,3 @@ gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, 
 gboolean bh_cgroup_freeze(const char *v2_mount, const char *cgroup, gboolean freeze, GError **error);
 /* All are killed, those that fork meanwhile too (by cgroup.kill, or while frozen). */
 gboolean bh_cgroup_kill(const char *v2_mount, const char *cgroup, GError **error);
-/* GArray of gint: processes in it and below it, at most `max`. */
-GArray *bh_cgroup_pids(const char *v2_mount, const char *cgroup, guint max);

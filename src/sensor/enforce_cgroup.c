@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Processes of cgroups: listed, frozen, killed. */
+/* Processes of cgroups: frozen, killed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -8,49 +8,17 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "cgroup_pids.h"
 #include "enforce.h"
 #include "enforce_link.h"
 
 #define WAIT_US (1000 * 1000)
-#define DEPTH 16
 
 static gboolean put(const char *dir, const char *file, const char *value) {
         g_autofree char *path = g_build_filename(dir, file, NULL);
         g_auto(BhFd) fd = open(path, O_WRONLY | O_CLOEXEC);
 
         return fd >= 0 && write(fd, value, strlen(value)) == (gssize) strlen(value);
-}
-
-static void list(const char *dir, GArray *pids, guint max, guint depth) {
-        g_autofree char *path = g_build_filename(dir, "cgroup.procs", NULL), *text = NULL;
-        g_autoptr(GDir) below = depth < DEPTH ? g_dir_open(dir, 0, NULL) : NULL;
-
-        if (g_file_get_contents(path, &text, NULL, NULL)) {
-                char *at = text, *end;
-
-                for (; pids->len < max; at = end) {
-                        gint pid = (gint) strtol(at, &end, 10);
-
-                        if (end == at)
-                                break;
-                        if (pid > 0) /* 0: of another pid namespace */
-                                g_array_append_val(pids, pid);
-                }
-        }
-        for (const char *name; below && pids->len < max && (name = g_dir_read_name(below));) {
-                g_autofree char *sub = g_build_filename(dir, name, NULL);
-
-                if (g_file_test(sub, G_FILE_TEST_IS_DIR))
-                        list(sub, pids, max, depth + 1);
-        }
-}
-
-GArray *bh_cgroup_pids(const char *v2_mount, const char *cgroup, guint max) {
-        g_autofree char *dir = g_build_filename(v2_mount, cgroup, NULL);
-        GArray *pids = g_array_new(FALSE, FALSE, sizeof(gint));
-
-        list(dir, pids, max, 0);
-        return pids;
 }
 
 static gboolean is_frozen(const char *dir, gboolean *frozen) {
@@ -83,7 +51,7 @@ gboolean bh_cgroup_kill(const char *v2_mount, const char *cgroup, GError **error
                 return TRUE;
         bh_cgroup_freeze(v2_mount, cgroup, TRUE, NULL); /* nobody forks meanwhile */
         for (guint round = 0; round < 100; round++) {
-                g_autoptr(GArray) pids = bh_cgroup_pids(v2_mount, cgroup, G_MAXUINT);
+                g_autoptr(GArray) pids = bh_cgroup_pids(v2_mount, cgroup, G_MAXUINT, G_MAXUINT, NULL);
 
                 for (guint i = 0; i < pids->len; i++)
                         kill(g_array_index(pids, gint, i), SIGKILL);
@@ -93,6 +61,6 @@ gboolean bh_cgroup_kill(const char *v2_mount, const char *cgroup, GError **error
                         break;
                 g_usleep(5000);
         }
-        g_autoptr(GArray) left = bh_cgroup_pids(v2_mount, cgroup, 1);
+        g_autoptr(GArray) left = bh_cgroup_pids(v2_mount, cgroup, 1, G_MAXUINT, NULL);
         return !left->len || bh_enforce_fail(error, "processes of the container are still there half a second after they were killed");
 }

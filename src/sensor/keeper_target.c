@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "cgroup_pids.h"
 #include "keeper_walk.h"
 
 #define PIDS_MAX 1024u
 #define GROUPS_MAX 256u /* a container may make as many as it likes below its own */
-#define GROUPS_DEPTH 16u
 #define WAYS_MAX 32u     /* sentences; further ones are counted */
 #define WAYS_LETTERS 400 /* of a sentence, whose paths the container chose */
 #define ASK FAN_OPEN_PERM
@@ -241,48 +241,17 @@ static void mark_others(BhKeeperHeld *h, int root, const GArray *mounts, const c
 
 typedef void (*EachNamespace)(BhKeeperHeld *h, int root, const GArray *mounts, gpointer data);
 
-/* Processes of a cgroup and of those below it. FALSE: there are more than are looked at. */
-static gboolean add_pids(const char *dir, guint depth, guint *groups, GArray *pids) {
-        g_autofree char *procs = g_build_filename(dir, "cgroup.procs", NULL), *text = bh_file_read(AT_FDCWD, procs, 65536, NULL, NULL, NULL);
-        g_autoptr(GDir) below = NULL;
-
-        if (depth > GROUPS_DEPTH || ++*groups > GROUPS_MAX)
-                return FALSE;
-        for (char *at = text, *end; at && *at; at = *end ? end + 1 : end) {
-                pid_t pid = (pid_t) strtol(at, &end, 10);
-
-                if (end == at)
-                        break;
-                if (pids->len == PIDS_MAX)
-                        return FALSE;
-                if (pid > 0) /* 0: of another pid namespace */
-                        g_array_append_val(pids, pid);
-        }
-        below = g_dir_open(dir, 0, NULL);
-        for (const char *name; below && (name = g_dir_read_name(below));) {
-                g_autofree char *sub = g_build_filename(dir, name, NULL);
-
-                if (g_file_test(sub, G_FILE_TEST_IS_DIR) && !add_pids(sub, depth + 1, groups, pids))
-                        return FALSE;
-        }
-        return TRUE;
-}
-
 /* Mount namespaces of other processes of the container: copies of its mounts have no marks. */
 static void each_namespace(BhKeeperHeld *h, EachNamespace call, gpointer data, json_t *open) {
         guint64 seen[BH_KEEPER_NAMESPACES] = { h->mount_ns };
-        guint n = 1, groups = 0;
+        guint n = 1;
 
-        if (!h->pids) { /* once a look */
-                g_autofree char *dir = g_build_filename(h->v2, h->cgroup, NULL);
-
-                h->pids = g_array_new(FALSE, FALSE, sizeof(pid_t));
-                h->more_pids = !add_pids(dir, 0, &groups, h->pids);
-        }
+        if (!h->pids) /* once a look */
+                h->pids = bh_cgroup_pids(h->v2, h->cgroup, PIDS_MAX, GROUPS_MAX, &h->more_pids);
         if (h->more_pids && open)
                 say(open, json_sprintf("it has more than %u processes or %u groups of them: opens through mounts that further ones have for themselves are not denied", PIDS_MAX, GROUPS_MAX));
         for (guint k = 0; k < h->pids->len; k++) {
-                pid_t pid = g_array_index(h->pids, pid_t, k);
+                pid_t pid = g_array_index(h->pids, gint, k);
                 g_autofree char *path = g_strdup_printf("%s/%d/ns/mnt", h->proc, pid);
                 gboolean known = FALSE;
                 struct stat ns;

@@ -10,6 +10,7 @@
 #include "base/escape.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "cgroup_pids.h"
 #include "container/docker_act.h"
 #include "enforce_link.h"
 #include "respond_files.h"
@@ -143,7 +144,7 @@ static gboolean needs_root(const BhEntry *e) {
 
 /* A process by which its files are reached. 0: none lives, or its runtime has not changed to the container's root yet. */
 static pid_t process_of(const BhRespond *r, const BhContainer *c, const char *cgroup) {
-        g_autoptr(GArray) pids = c && c->init_pid > 0 ? NULL : bh_cgroup_pids(r->v2, cgroup, 1);
+        g_autoptr(GArray) pids = c && c->init_pid > 0 ? NULL : bh_cgroup_pids(r->v2, cgroup, 1, G_MAXUINT, NULL);
         pid_t pid = !pids ? c->init_pid : pids->len ? g_array_index(pids, gint, 0) : 0;
         g_autofree char *path = g_strdup_printf("%s/%d/root/.", r->proc, pid), *host = g_build_filename(r->proc, "1/root/.", NULL);
         const int flags = AT_STATX_DONT_SYNC; /* its root may be a file system that the container lets answer late */

@@ -9,6 +9,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "cgroup_pids.h"
 #include "enforce.h"
 
 #define FILE_MAX (1u << 20)
@@ -299,7 +300,7 @@ static json_t *process(const char *proc_path, gint pid, gsize *room) {
 
 guint bh_entry_snapshot(const char *dir, const BhEntry *e, const BhContainer *c, const char *v2_mount, const char *proc_path) {
         g_autofree char *path = path_of(dir, e->id, ".snapshot");
-        g_autoptr(GArray) pids = bh_cgroup_pids(v2_mount, e->cgroup, G_MAXUINT16);
+        g_autoptr(GArray) pids = bh_cgroup_pids(v2_mount, e->cgroup, G_MAXUINT16, G_MAXUINT, NULL);
         json_auto_t *o = json_object();
         json_t *list = json_array();
         gsize room = BH_SNAPSHOT_BYTES;

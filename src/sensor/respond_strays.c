@@ -13,6 +13,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "cgroup_pids.h"
 #include "respond_private.h"
 
 #define ROUNDS 64u       /* each finds what was forked during the one before */
@@ -82,7 +83,7 @@ static gboolean is_below(const char *path, const char *cgroup) {
 static GArray *list_strays(BhRespond *r, const char *container, const char *cgroup) {
         GArray *out = g_array_new(FALSE, FALSE, sizeof(BhStray));
         g_autoptr(GHashTable) in = g_hash_table_new(NULL, NULL);
-        g_autoptr(GArray) all = r->c.strays ? r->c.strays(container, r->c.data) : NULL, pids = all && all->len && *cgroup ? bh_cgroup_pids(r->v2, cgroup, G_MAXUINT) : NULL;
+        g_autoptr(GArray) all = r->c.strays ? r->c.strays(container, r->c.data) : NULL, pids = all && all->len && *cgroup ? bh_cgroup_pids(r->v2, cgroup, G_MAXUINT, G_MAXUINT, NULL) : NULL;
 
         for (guint i = 0; pids && i < pids->len; i++)
                 g_hash_table_add(in, GINT_TO_POINTER(g_array_index(pids, gint, i)));

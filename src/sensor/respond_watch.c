@@ -4,6 +4,7 @@
 
 #include "base/escape.h"
 #include "base/log.h"
+#include "cgroup_pids.h"
 #include "respond_private.h"
 
 #define TOLD_MAX 16u /* different refused acts told in a tick */
@@ -95,7 +96,7 @@ static void find_missing(BhRespond *r, json_t *list) {
                         e->missed = 0;
                         continue;
                 }
-                pids = bh_cgroup_pids(r->v2, e->cgroup, 1);
+                pids = bh_cgroup_pids(r->v2, e->cgroup, 1, G_MAXUINT, NULL);
                 e->missed = pids->len ? e->missed + 1 : 0;
                 if (e->missed > 1)
                         mend_files(r, e);

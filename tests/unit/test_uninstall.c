@@ -11,6 +11,7 @@
 
 #include "parse/inspect_client.h"
 #include "sensor/block.h"
+#include "sensor/cgroup_pids.h"
 #include "sensor/enforce.h"
 #include "sensor/filekeeper.h"
 #include "sensor/hooks.h"
@@ -72,7 +73,7 @@ gboolean bh_cgroup_freeze(const char *v2_mount, const char *cgroup, gboolean fre
         return TRUE;
 }
 
-GArray *bh_cgroup_pids(const char *v2_mount, const char *cgroup, guint max) {
+GArray *bh_cgroup_pids(const char *v2_mount, const char *cgroup, guint max, guint groups, gboolean *more) {
         return g_array_new(FALSE, FALSE, sizeof(gint));
 }
 
