@@ -78,14 +78,6 @@ static const char *const places[BH_WEB_PLACES] = { "query", "form", "json" };
 static const char *const types[BH_WEB_TYPES] = { "empty", "boolean", "number", "id", "word", "text", "code", "binary", "object", "array", "file", "secret" };
 static const guint lengths[BH_WEB_PARAM_LENGTHS - 1] = { BH_WEB_LENGTH_BOUNDS };
 
-const char *bh_web_place_name(guint place) {
-        return place < BH_WEB_PLACES ? places[place] : NULL;
-}
-
-const char *bh_web_type_name(guint type) {
-        return type < BH_WEB_TYPES ? types[type] : NULL;
-}
-
 char *bh_web_param_say(guint place, guint type, guint length) {
         const char *where = place < BH_WEB_PLACES ? places[place] : "?", *what = type < BH_WEB_TYPES ? types[type] : "?";
 

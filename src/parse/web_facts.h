@@ -73,9 +73,6 @@ typedef struct {
         char *name;
 } BhWebParam;
 
-/* "query", …, "number", …: NULL for a number that is none. */
-const char *bh_web_place_name(guint place);
-const char *bh_web_type_name(guint type);
 /* "query number, up to 16 bytes". Caller frees. */
 char *bh_web_param_say(guint place, guint type, guint length);
 
