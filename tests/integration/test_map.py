@@ -382,9 +382,14 @@ def containers_of_containerd(request, build, engine, place):
             place.host_server("tcp", 7100)
             wait_for(lambda: listens(first, 7000), 20, "the server listens")
 
+            pid = next(line.split()[1] for line in ctr("tasks", "ls").splitlines() if line.startswith(f"{client.id} "))
+
             def inside(n, *words):
-                out = ctr("tasks", "exec", "--exec-id", f"x{n}", client.id, LOAD, *words)
-                return map_place.json.loads(out.splitlines()[0])
+                # detached, its words in a file: an exec that ends at once sometimes leaves a waiting ctr without the news
+                ctr("tasks", "exec", "--detach", "--exec-id", f"x{n}", client.id, "/bin/sh", "-c", f"{LOAD} {' '.join(map(str, words))} >/said.{n} 2>&1; echo >>/said.{n}.whole")
+                said = pathlib.Path(f"/proc/{pid}/root/said.{n}")
+                wait_for(lambda: said.with_suffix(f".{n}.whole").exists(), 60, f"{words} in the client ends")
+                return map_place.json.loads(said.read_text().splitlines()[0])
             place.wrote(client, server, "tcp", 7000, inside(1, "client", "tcp", "10.242.9.2", 7000, 25, 0, 200, 300))
             place.wrote(client, HOST, "tcp", 7100, inside(2, "client", "tcp", "10.242.9.1", 7100, 6, 0, 200, 300), server=place.host_exe())
             got, = place.on_host("client", "tcp", "10.242.9.2", 7000, 9, 0, 200, 300)

@@ -258,7 +258,7 @@ describe("search", () => {
     for (const [hash, says] of [["#/map", /Who talks with whom/], ["#/findings", /Every finding/], ["#/settings", /Retention says/]]) {
       await b.open(hash);
       await page.click(".help-button");
-      await sees(hash, ".dialog .help", says);
+      await sees(hash, ".dialog[open] .help", says);
       await page.keyboard.press("Escape");
     }
   });

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Small parts that every page uses. */
 import type { ButtonHTMLAttributes, ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { date } from "../lib/format";
 import { visible } from "../lib/text";
 import { Icon } from "./icons";
@@ -133,7 +133,7 @@ export function Menu({ label, button, children, align = "right" }: { label?: str
 /* A modal question; the browser's own dialog keeps the focus inside and closes with Escape. */
 export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => { /* at once: an Escape that comes before the dialog is open would be lost */
     const d = ref.current!;
     const before = document.activeElement as HTMLElement | null;
     d.showModal();
