@@ -186,7 +186,7 @@ gint bh_process_scan(BhProcessTable *t, guint64 since, BhProcessFound found, gpo
         for (struct bh_process *p = t->queues[BH_QUEUE_LIVE].first, *next; p; p = next) {
                 next = p->q_next;
                 if (p->scan != scan) {
-                        t->stats.exits_missed++;
+                        t->stats.exits_missed += !p->recalled;
                         bh_table_exit(t, p, bh_table_now());
                 }
         }

@@ -91,6 +91,12 @@ void bh_process_each(BhProcessTable *t, gboolean (*each)(const struct bh_process
 /* Sets the origin of a process that has none. */
 void bh_process_set_origin(BhProcessTable *t, guint32 pid, guint64 start, guint64 origin);
 
+/*
+ * What a sensor before this one recorded of a process: an event of its, in their order, before the scan and before live events. Then what the kernel kept meanwhile of a process that has ended since is told with its
+ * executable all the same. The scan ends what /proc does not have any more, and announces what it has.
+ */
+void bh_process_recall(BhProcessTable *t, const struct bh_event *e);
+
 /* Given to the scan's caller for each process found: a process event with everything in it, already enriched. Good during the call. */
 typedef void (*BhProcessFound)(struct bh_decoded *found, gpointer data);
 

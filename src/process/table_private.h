@@ -21,6 +21,7 @@ struct bh_process {
         guint8 exact : 1;     /* start is the kernel's */
         guint8 announced : 1; /* there is or will be a fork, exec or process event of it */
         guint8 stub : 1;      /* nothing is known but that it was there */
+        guint8 recalled : 1;  /* as another sensor recorded it; nobody has seen it since */
         guint8 relinked : 1;  /* the parent's entry has gone: `parent` is a remoter ancestor */
         guint32 scan;         /* the last scan that saw it */
         char comm[16];

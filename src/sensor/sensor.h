@@ -231,8 +231,8 @@ char *bh_sensor_default_rules(void);
 /* Loads the rules and attaches what they need. FALSE with all problems when the user's own files have errors. */
 gboolean bh_sensor_open_rules(BhSensor *s, GError **error);
 /*
- * What a killed sensor recorded last may not have been told as findings yet: the rules look at it once more. Findings have the same numbers again, so that the central
- * leaves out those that it has; in the number of one that it has they may be counted once more. Ancestors are what the events have of them. Before the drain thread runs.
+ * Two things are to be had of what a killed sensor recorded last: who its processes were, for those that ended before this sensor looked, and findings that may not have been told yet, for which the rules look at its last
+ * events once more. Before the drain thread runs.
  */
 void bh_sensor_catch_up(BhSensor *s);
 /*

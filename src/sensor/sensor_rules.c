@@ -15,6 +15,7 @@
 #include "sensor.h"
 
 #define CATCH_UP_NS 3000000000ull
+#define RECALL_NS 10000000000ull
 
 char *bh_sensor_default_rules(void) {
         g_autofree char *self = g_file_read_link("/proc/self/exe", NULL), *dir = self ? g_path_get_dirname(self) : NULL;
@@ -171,17 +172,19 @@ gboolean bh_sensor_on_alone(gpointer data) {
 }
 
 /*
- * What a killed sensor recorded last may not have been told as findings yet: the rules look at it once more. Findings have the same numbers again, so that the central
- * leaves out those that it has; in the number of one that it has they may be counted once more. Ancestors are what the events have of them.
+ * Two things are to be had of what a killed sensor recorded last. Who the processes were: one that ended before this sensor looked is known by that alone, and the kernel kept acts of it. And findings, which may not have
+ * been told yet: the rules look at its last events once more. They have the same numbers again, so that the central leaves out those that it has; in the number of one that it has they may be counted once more. Ancestors
+ * are what the events have of them.
  */
 void bh_sensor_catch_up(BhSensor *s) {
-        guint64 since = s->found.last_time_ns > CATCH_UP_NS ? s->found.last_time_ns - CATCH_UP_NS : 0;
+        gboolean rules = s->ruling && s->report, processes = bh_hooks_adopted(s->hooks);
+        guint64 last = s->found.last_time_ns, back = processes ? RECALL_NS : CATCH_UP_NS, of_rules = last > CATCH_UP_NS ? last - CATCH_UP_NS : 0;
         g_autoptr(GError) error = NULL;
         BhRecord rec;
 
-        if (!s->ruling || !s->report || !s->after_crash || !s->found.last_time_ns)
+        if (!(rules || processes) || !s->after_crash || !last)
                 return;
-        g_autoptr(BhRecorderQuery) records = bh_recorder_query(s->recorder_dir, since, 0, BH_RECORDER_ANY, 0, &error);
+        g_autoptr(BhRecorderQuery) records = bh_recorder_query(s->recorder_dir, last > back ? last - back : 0, 0, BH_RECORDER_ANY, 0, &error);
         if (!records) {
                 bh_warn("cannot look at the last events once more", "error", error->message);
                 return;
@@ -189,9 +192,14 @@ void bh_sensor_catch_up(BhSensor *s) {
         while (bh_recorder_query_next(records, &rec)) {
                 struct bh_event e;
 
-                if (bh_event_decode(&e, rec.data, rec.len, NULL))
+                if (!bh_event_decode(&e, rec.data, rec.len, NULL))
+                        continue;
+                if (processes)
+                        bh_process_recall(s->processes, &e);
+                if (rules && rec.time_ns >= of_rules)
                         bh_ruling_event(s->ruling, &e, rec.data, (guint32) rec.len, NULL);
         }
         /* most of these were told; what comes now is equal to none of them, or it would wait for a minute, and be lost to the next kill */
-        bh_ruling_settle(s->ruling);
+        if (rules)
+                bh_ruling_settle(s->ruling);
 }

@@ -614,6 +614,42 @@ static void unknown_process_is_looked_up_once(void) {
         end(pid);
 }
 
+/* A sensor was killed, and the process ended before the next one looked: what the kernel kept of it is told with what was recorded. */
+static void what_was_recorded_names_those_that_ended_since(void) {
+        g_autoptr(BhProcessTable) before = table(0, 0), t = table(0, 0);
+        struct bh_process_stats stats;
+        struct bh_decoded d;
+
+        /* from its exec; from another act of it; one that ended while it was watched; one that was another program in between */
+        d = execed(before, PID, T0, 1, "/opt/first", "first\0-x\0", 9);
+        bh_process_recall(t, &d.event);
+        d = execed(before, PID + 1, T0, PID, "/opt/second", "second\0", 7);
+        d = acts(before, PID + 1, T0, PID);
+        bh_process_recall(t, &d.event);
+        d = execed(before, PID + 2, T0, 1, "/opt/third", "third\0", 6);
+        bh_process_recall(t, &d.event);
+        d = execed(before, PID + 2, T0, 1, "/opt/fourth", "fourth\0", 7);
+        bh_process_recall(t, &d.event);
+
+        g_assert_cmpint(bh_process_scan(t, 0, NULL, NULL, NULL), >, 0);
+        bh_process_table_stats(t, &stats);
+        g_assert_cmpuint(stats.exits_missed, ==, 0);
+
+        d = acts(t, PID, T0 + 3, 1); /* what is recorded has the time by ticks */
+        assert_str(d.event.exe, "/opt/first");
+        assert_str(d.event.args, "first\0-x\0");
+        g_assert_cmpuint(d.event.flags & BH_RF_UNKNOWN_PROCESS, ==, 0);
+        d = acts(t, PID + 1, T0, PID);
+        assert_str(d.event.exe, "/opt/second");
+        assert_str(d.event.parent_exe, "/opt/first");
+        d = acts(t, PID + 2, T0, 1);
+        assert_str(d.event.exe, "/opt/fourth");
+        /* another process of the same pid is not it */
+        d = acts(t, PID + 2, T0 + SECOND, 1);
+        g_assert_false(HAS(d, exe));
+        g_assert_cmpuint(d.event.flags & BH_RF_UNKNOWN_PROCESS, !=, 0);
+}
+
 static void scan_of_nothing_is_an_error(void) {
         struct bh_process_config config = { .proc_path = "/nonexistent/proc" };
         g_autoptr(BhProcessTable) t = bh_process_table_new(&config);
@@ -697,6 +733,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/process/scan_and_live_events_meet_once", scan_and_live_events_meet_once);
         g_test_add_func("/process/scan_leaves_the_young_to_live_events", scan_leaves_the_young_to_live_events);
         g_test_add_func("/process/unknown_process_is_looked_up_once", unknown_process_is_looked_up_once);
+        g_test_add_func("/process/what_was_recorded_names_those_that_ended_since", what_was_recorded_names_those_that_ended_since);
         g_test_add_func("/process/scan_of_nothing_is_an_error", scan_of_nothing_is_an_error);
         g_test_add_func("/process/ten_thousand_processes_fit", ten_thousand_processes_fit);
         g_test_add_func("/process/speed", speed);
