@@ -9,6 +9,8 @@
 #include "problems.h"
 #include "up.h"
 
+#define SHOWN_MAX 8u /* containers that are named at the start */
+
 static void say_hooks(const json_t *status) {
         static const char *const backends[] = { "preferred", "fallback", "tracepoint" };
         guint n[G_N_ELEMENTS(backends)] = { 0 }, seen = 0, untested = 0, off = 0;
@@ -45,6 +47,12 @@ static void say_hooks(const json_t *status) {
         }
 }
 
+static gboolean is_running(const json_t *c) {
+        const char *state = bh_json_text(c, "state");
+
+        return g_str_equal(state, "running") || g_str_equal(state, "unknown");
+}
+
 static void say_containers(const BhCliPaths *paths) {
         g_autoptr(GError) error = NULL;
         json_auto_t *list = bh_client_containers(paths, 10, &error);
@@ -57,18 +65,21 @@ static void say_containers(const BhCliPaths *paths) {
                 return;
         }
         json_array_foreach(list, i, c)
-                running += g_str_equal(bh_json_text(c, "state"), "running") || g_str_equal(bh_json_text(c, "state"), "unknown");
+                running += is_running(c);
         printf("  containers  %zu found, %u running%s", json_array_size(list), running, running ? ": " : "; each new one is found when it starts");
-        json_array_foreach(list, i, c) {
-                g_autofree char *name = bh_json_cell(c, "name"), *image = bh_json_cell(c, "image");
+        /* those with names first: what a runtime does not know is told by its number, and says a reader less */
+        for (guint nameless = 0; nameless < 2 && shown <= SHOWN_MAX; nameless++) {
+                json_array_foreach(list, i, c) {
+                        g_autofree char *name = bh_json_cell(c, "name"), *image = bh_json_cell(c, "image");
 
-                if (!g_str_equal(bh_json_text(c, "state"), "running") && !g_str_equal(bh_json_text(c, "state"), "unknown"))
-                        continue;
-                if (shown++ == 8) {
-                        printf(", …");
-                        break;
+                        if (!is_running(c) || g_str_has_prefix(bh_json_text(c, "id"), bh_json_text(c, "name")) != (nameless == 1))
+                                continue;
+                        if (shown++ == SHOWN_MAX) {
+                                printf(", …");
+                                break;
+                        }
+                        printf("%s%s%s%s%s", shown > 1 ? ", " : "", name, *image ? " (" : "", image, *image ? ")" : "");
                 }
-                printf("%s%s%s%s%s", shown > 1 ? ", " : "", name, *image ? " (" : "", image, *image ? ")" : "");
         }
         putchar('\n');
 }

@@ -12,6 +12,7 @@ import secrets
 import socket
 import statistics
 import subprocess
+import sys
 import threading
 import time
 import urllib.parse
@@ -21,7 +22,13 @@ import pytest
 from boxes import Box, rss_kib
 from docker_env import patience, wait_for
 from test_rules_default import IMAGE, KINDS, NORMAL, cgroup_mount, make_image
+from sensor_env import REPO
 from test_web import METADATA, PHP, Victim, receive, send
+
+sys.path.insert(0, str(REPO))
+
+from demo.shop import Shop  # noqa: E402
+from demo.traffic import Traffic  # noqa: E402
 
 SHELL = "/usr/sbin/nginx sh 'true; true'"
 SECRET = "cat /root/.ssh/id_rsa"
@@ -352,11 +359,29 @@ class World:
                 p.wait()
 
 
-@pytest.fixture(scope="module")
+@contextlib.contextmanager
+def demo(docker):
+    """The demo's shop in the same engine, with its users, its operators and its restarts, for as long as this lasts."""
+    with Shop(docker.host) as shop:
+        traffic = Traffic(shop, 1200, seed=9)
+        runs = threading.Thread(target=traffic.run, daemon=True)
+        runs.start()
+        try:
+            yield shop, traffic
+        finally:
+            traffic.stop()
+            runs.join()
+
+
+@pytest.fixture(scope="module", params=["alone", pytest.param("demo", marks=pytest.mark.full)])
 def world(docker, build, request):
-    w = World(docker, build, request.config.getoption("--backend"))
-    yield w
-    w.close()
+    """Alone, and under the demo's load."""
+    with contextlib.ExitStack() as stack:
+        beside = stack.enter_context(demo(docker)) if request.param == "demo" else (None, None)
+        w = World(docker, build, request.config.getoption("--backend"))
+        stack.callback(w.close)
+        w.shop, w.traffic = beside
+        yield w
 
 
 def check(i, names, order, rules, entry):
@@ -461,6 +486,12 @@ def test_operators_and_normal_work_are_none(world):
     """A12 and the quiet list, in a container where both went on all the time; the latest attack's incident is behind them in the log."""
     world.wait(world.name("latency"), lambda i: True)
     assert world.list(container=world.bystander.name) == []
+    if world.shop:
+        done = world.traffic.truth
+        assert sum(done.requests.values()) > 100 and done.acts, f"expected users and operators at work, saw {done}"
+        for c in world.shop.containers():
+            assert world.list(container=c.name) == [], f"the shop's {c.name}, where nobody attacked"
+        print(f"beside it: {sum(done.requests.values())} requests, {len(done.acts)} acts of operators, {len(done.failed)} sessions given up")
 
 
 def test_an_act_has_its_place_soon(world):
