@@ -5,6 +5,7 @@
 #include "json_out.h"
 #include "response/deny.h"
 #include "response/response.h"
+#include "response_subject.h"
 #include "responses.h"
 #include "routes.h"
 #include "store/store_inventory.h"
@@ -44,6 +45,7 @@ void bh_view_response(GString *out, const char *key, const BhStoreResponse *r, g
         bh_json_text(out, "container_name", r->container_name);
         bh_json_text(out, "workload", r->workload);
         bh_json_text(out, "application", r->application);
+        bh_json_text(out, "subject", r->subject ? r->subject : "");
         bh_json_text(out, "actor", r->actor);
         bh_json_text(out, "reason", r->reason);
         bh_json_raw(out, "allow", r->allow);
@@ -152,15 +154,15 @@ static gboolean read_list(BhCall *call, const char *text, gboolean deny, char **
 static GMutex ordering;
 
 /* FALSE: answered. Blast radius: what one mistake, or one stolen token, can do at once. */
-static gboolean within_limits(BhCall *call, const BhStoreContainer *c) {
-        BhStoreContainerFilter all = { .application = c->application, .workload = c->workload, .living = TRUE };
+static gboolean within_limits(BhCall *call, const BhStoreContainer *c, const BhResponseSubject *subject) {
+        BhStoreContainerFilter all = { .application = c->application, .workload = subject->project ? NULL : c->workload, .living = TRUE };
         BhStoreResponseFilter open = { .open = TRUE };
         g_autoptr(GHashTable) held = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g_autofree char *this = g_strdup_printf("%s/%s", c->node, c->id);
         g_autofree char *cursor = NULL;
         GError *error = NULL;
         guint64 running = 0;
-        guint of_workload = 1;
+        guint of_workload = 1, scaled = 0;
 
         do {
                 g_autoptr(BhStorePage) page = bh_store_responses(call->central->store, &open, cursor, BH_STORE_LIMIT_MAX, &error);
@@ -173,6 +175,8 @@ static gboolean within_limits(BhCall *call, const BhStoreContainer *c) {
                         const BhStoreResponse *r = page->rows->pdata[i];
                         char *key = g_strdup_printf("%s/%s", r->node, r->container_id);
 
+                        if (g_str_equal(r->action, bh_response_action_name(BH_RESPONSE_SCALE)))
+                                scaled += bh_response_takes(call, r) - 1;
                         if (g_str_equal(r->action, "block") || g_str_equal(key, this)) {
                                 g_free(key);
                                 continue;
@@ -187,25 +191,28 @@ static gboolean within_limits(BhCall *call, const BhStoreContainer *c) {
                 bh_call_store_error(call, error);
                 return FALSE;
         }
-        if (g_hash_table_size(held) >= HELD_MAX) {
-                bh_call_error(call, 409, "blast_radius", "%u containers are held already; \"force\": true does it all the same", g_hash_table_size(held));
+        scaled += g_hash_table_size(held);
+        if (subject->whole)
+                of_workload = (guint) MIN(running, G_MAXINT16);
+        if (scaled + (subject->whole ? of_workload : 1) > HELD_MAX) {
+                bh_call_error(call, 409, "blast_radius", "%u containers are held already; \"force\": true does it all the same", scaled);
                 return FALSE;
         }
         if (running > 1 && of_workload * WORKLOAD_PART > running) {
-                bh_call_error(call, 409, "blast_radius", "with this %u of the %" G_GUINT64_FORMAT " running containers of %s would be held; \"force\": true does it all the same", of_workload, running, c->workload);
+                bh_call_error(call, 409, "blast_radius", "with this %u of the %" G_GUINT64_FORMAT " running containers of %s would be held; \"force\": true does it all the same", of_workload, running, subject->project ? c->application : c->workload);
                 return FALSE;
         }
         return TRUE;
 }
 
 /* Writes the row, if there is room for it. FALSE: answered. */
-static gboolean add(BhCall *call, const BhStoreResponse *r, const BhStoreContainer *limited) {
-        g_autofree char *object = g_strdup_printf("%s %s", r->node, r->container_name), *detail = g_strdup_printf("%s %s: %s", r->action, r->id, r->reason);
+static gboolean add(BhCall *call, const BhStoreResponse *r, const BhStoreContainer *limited, const BhResponseSubject *subject) {
+        g_autofree char *object = g_strdup_printf("%s %s", r->node, r->container_name), *detail = g_strdup_printf("%s %s%s%s: %s", r->action, r->id, *r->subject ? " " : "", r->subject, r->reason);
         BhStoreAuditEntry audit = bh_call_audit(call, object, "ok", detail);
         GError *error = NULL;
 
         g_mutex_lock(&ordering);
-        gboolean room = !limited || within_limits(call, limited), ok = room && bh_store_response_add(call->central->store, r, &audit, &error);
+        gboolean room = !limited || within_limits(call, limited, subject), ok = room && bh_store_response_add(call->central->store, r, &audit, &error);
         g_mutex_unlock(&ordering);
         if (room && !ok)
                 bh_call_store_error(call, error);
@@ -244,6 +251,9 @@ void bh_api_response_create(BhCall *call) {
                 { "best_effort", BH_BODY_BOOL, FALSE, 0 },
                 { "force", BH_BODY_BOOL, FALSE, 0 },
                 { "confirm", BH_BODY_TEXT, FALSE, BH_STORE_KEY_MAX },
+                { "pid", BH_BODY_INT, FALSE, G_MAXINT },
+                { "started", BH_BODY_TEXT, FALSE, 64 },
+                { "project", BH_BODY_BOOL, FALSE, 0 },
         };
         json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
         GError *error = NULL;
@@ -253,13 +263,13 @@ void bh_api_response_create(BhCall *call) {
                 return;
         const char *node = bh_body_text(body, "node"), *confirm = bh_body_text(body, "confirm"), *reason = bh_body_text(body, "reason");
         if (!bh_response_action_parse(bh_body_text(body, "action"), &action)) {
-                bh_call_error(call, 400, "bad_action", "\"action\" must be isolate, quarantine, pause, block, kill, stop or restart");
+                bh_call_error(call, 400, "bad_action", "\"action\" must be isolate, quarantine, pause, block, kill, stop, restart, kill-process, kill-tree or scale-to-zero");
                 return;
         }
         gboolean holds = bh_response_action_holds(action), dry = json_is_true(json_object_get(body, "dry_run"));
         gint64 ttl = json_integer_value(json_object_get(body, "ttl"));
         if (ttl && !holds) {
-                bh_call_error(call, 400, "bad_ttl", "\"ttl\" goes with what can be released: isolate, quarantine, pause, block");
+                bh_call_error(call, 400, "bad_ttl", "\"ttl\" goes with what can be released: isolate, quarantine, pause, block, scale-to-zero");
                 return;
         }
         if ((bh_body_text(body, "allow") && !bh_response_action_isolates(action)) || (bh_body_text(body, "deny") && action != BH_RESPONSE_BLOCK)) {
@@ -271,8 +281,12 @@ void bh_api_response_create(BhCall *call) {
                 bh_call_store_error(call, error);
                 return;
         }
-        if (!holds && !dry && g_strcmp0(confirm, c->name) != 0) {
-                bh_call_error(call, 400, "not_confirmed", "%s cannot be undone: say so by giving the container's name (%s) as \"confirm\"", bh_response_action_name(action), c->name);
+        g_auto(BhResponseSubject) subject = { 0 };
+        if (!bh_response_subject_read(call, body, action, c, &subject))
+                return;
+        if ((!holds || subject.whole) && !dry && g_strcmp0(confirm, subject.confirm) != 0) {
+                bh_call_error(call, 400, "not_confirmed", subject.whole ? "%s ends all containers of it: say so by giving its name (%s) as \"confirm\"" : "%s cannot be undone: say so by giving the container's name (%s) as \"confirm\"",
+                              bh_response_action_name(action), subject.confirm);
                 return;
         }
         g_autofree char *allow = NULL, *deny = NULL, *id = bh_responses_new_id();
@@ -286,7 +300,7 @@ void bh_api_response_create(BhCall *call) {
                 .id = id,
                 .action = (char *) bh_response_action_name(action),
                 .state = (char *) "pending",
-                .node = c->node,
+                .node = subject.node,
                 .container_id = c->id,
                 .container_name = c->name,
                 .workload = c->workload,
@@ -295,6 +309,7 @@ void bh_api_response_create(BhCall *call) {
                 .reason = (char *) (reason ? reason : ""),
                 .allow = allow,
                 .deny = deny,
+                .subject = subject.subject,
                 .result = (char *) "the node has not answered yet",
                 .detail = (char *) "{}",
                 .until_ns = ttl ? (g_get_real_time() + ttl * G_USEC_PER_SEC) * 1000 : 0,
@@ -302,11 +317,11 @@ void bh_api_response_create(BhCall *call) {
         };
         const BhStoreContainer *limited = json_is_true(json_object_get(body, "force")) || action == BH_RESPONSE_BLOCK ? NULL : c;
         if (dry) {
-                if (!limited || within_limits(call, limited))
+                if (!limited || within_limits(call, limited, &subject))
                         dry_run(call, &r);
                 return;
         }
-        if (!add(call, &r, limited))
+        if (!add(call, &r, limited, &subject))
                 return;
         g_autoptr(GError) away = NULL;
         answer(call, id, bh_responses_order(call->central->responses, &r, &away) ? 200 : 202);

@@ -11,7 +11,7 @@
 
 #define RESPONSES_DEFAULT 50
 
-static const char *const actions[] = { "isolate", "quarantine", "pause", "block", "kill", "stop", "restart", "release", NULL };
+static const char *const actions[] = { "isolate", "quarantine", "pause", "block", "kill", "stop", "restart", "kill-process", "kill-tree", "scale-to-zero", "release", NULL };
 
 static BhStyle style_of(const json_t *r) {
         const char *state = bh_json_text(r, "state");
@@ -47,7 +47,7 @@ static void print_table(const json_t *list) {
 static int print_one(const json_t *r, gboolean json) {
         const char *state = bh_json_text(r, "state");
         g_autofree char *container = bh_json_cell(r, "container_name"), *result = bh_json_cell(r, "result"), *until = bh_json_when(r, "until");
-        json_t *open = json_object_get(json_object_get(r, "detail"), "open"), *one;
+        json_t *open = json_object_get(json_object_get(r, "detail"), "open"), *processes = json_object_get(json_object_get(r, "detail"), "process_list"), *one;
         size_t i;
 
         if (json) {
@@ -59,6 +59,11 @@ static int print_one(const json_t *r, gboolean json) {
                         g_autofree char *text = bh_escape_cell(json_string_value(one), -1);
 
                         printf("  still open: %s\n", text);
+                }
+                json_array_foreach(processes, i, one) {
+                        g_autofree char *comm = bh_json_cell(one, "comm");
+
+                        printf("  process %" JSON_INTEGER_FORMAT " started %s: %s\n", json_integer_value(json_object_get(one, "pid")), bh_json_text(one, "started"), comm);
                 }
         }
         return bh_out_finish() == BH_EXIT_OK && !g_str_equal(state, "failed") ? BH_EXIT_OK : BH_EXIT_FAILED;
@@ -148,8 +153,9 @@ static char **denied(char **peers, char **exec, char **hash, char **file, char *
 }
 
 int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
-        gboolean json = FALSE, dry = FALSE, best = FALSE, force = FALSE;
-        g_autofree char *ttl = NULL, *reason = NULL, *node = NULL, *confirm = NULL;
+        gboolean json = FALSE, dry = FALSE, best = FALSE, force = FALSE, project = FALSE;
+        g_autofree char *ttl = NULL, *reason = NULL, *node = NULL, *confirm = NULL, *started = NULL;
+        gint pid = 0;
         g_auto(GStrv) allow = NULL, deny = NULL, exec = NULL, hash = NULL, file = NULL, cap = NULL, refused = NULL;
         gboolean flags[4] = { FALSE }; /* as in denied() */
         GOptionEntry entries[] = {
@@ -169,21 +175,27 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
                 { "module", 0, 0, G_OPTION_ARG_NONE, &flags[3], "block: loading kernel modules", NULL },
                 { "best-effort", 0, 0, G_OPTION_ARG_NONE, &best, "also where the node cannot close every way", NULL },
                 { "force", 0, 0, G_OPTION_ARG_NONE, &force, "also beyond the bound of what may be held at once", NULL },
-                { "confirm", 0, 0, G_OPTION_ARG_STRING, &confirm, "kill, stop, restart: the container's name once more", "NAME" },
+                { "confirm", 0, 0, G_OPTION_ARG_STRING, &confirm, "kill, kill-process, kill-tree, stop, restart: the container's name once more; scale-to-zero: the service's, or with --project the project's", "NAME" },
+                { "pid", 0, 0, G_OPTION_ARG_INT, &pid, "kill-process, kill-tree: the process's number on its node", "PID" },
+                { "started", 0, 0, G_OPTION_ARG_STRING, &started, "with --pid: when it began, as --dry-run, events and lists of processes tell it", "TIME" },
+                { "project", 0, 0, G_OPTION_ARG_NONE, &project, "scale-to-zero: all services of its project of Compose", NULL },
                 { "node", 0, 0, G_OPTION_ARG_STRING, &node, "the container's node, with its whole id as target", "NODE" },
                 G_OPTION_ENTRY_NULL,
         };
         g_autoptr(GError) error = NULL;
 
-        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "isolate|quarantine|pause|block|kill|stop|restart|release TARGET", "Acts on a container: cuts it off, freezes it, ends it; and undoes that.",
+        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "isolate|quarantine|pause|block|kill|stop|restart|kill-process|kill-tree|scale-to-zero|release TARGET", "Acts on a container: cuts it off, freezes it, ends it; and undoes that.",
                               "TARGET is a container's name or id; of release also a response's id.\n"
                               "PEER is an address, a network, a port, a protocol: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:443, [fd00::1]:53/udp, *:53/udp.\n"
                               "Docker's own name server is 127.0.0.11 inside containers.\n"
+                              "A process is named by its number and when it began, so that none is meant that has the number by now: kill-process and kill-tree with --pid and\n"
+                              "--dry-run tell it. A tree is all that descend from it, whoever their parent is now. scale-to-zero takes all containers of the target's service away, of a\n"
+                              "Swarm or of Compose, until it is released.\n"
                               "What a node can refuse, and how surely, says \"bulkhead status --json\": responses.guarantees.\n"))
                 return BH_EXIT_USAGE;
         const char *action = argc > 1 ? argv[1] : NULL, *target = argc > 2 ? argv[2] : NULL;
         if (!action || !g_strv_contains(actions, action))
-                return bh_cli_usage("it takes what to do: isolate, quarantine, pause, block, kill, stop, restart or release%s%s", action ? ", not " : "", action ? action : "");
+                return bh_cli_usage("it takes what to do: isolate, quarantine, pause, block, kill, stop, restart, kill-process, kill-tree, scale-to-zero or release%s%s", action ? ", not " : "", action ? action : "");
         if (!target)
                 return bh_cli_usage("%s takes a container: its name or id", action);
         if (argc > 3)
@@ -207,6 +219,12 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
                 json_object_set_new(body, "confirm", json_string(confirm));
         if (ttl)
                 json_object_set_new(body, "ttl", json_integer((json_int_t) (bh_cli_duration(ttl) / G_USEC_PER_SEC / 1000)));
+        if (pid)
+                json_object_set_new(body, "pid", json_integer(pid));
+        if (started)
+                json_object_set_new(body, "started", json_string(started));
+        if (project)
+                json_object_set_new(body, "project", json_true());
         set_lines(body, "allow", allow);
         refused = denied(deny, exec, hash, file, cap, flags);
         for (char **t = refused; t && *t; t++)

@@ -26,7 +26,7 @@ static const struct {
         { "incidents", "findings as stories: what happened, in order", bh_cmd_incidents },
         { "incident", "one of them: its story and timeline; assign, comment, close, merge, split", bh_cmd_incident },
         { "evidence", "what nodes kept of attacks: list, show, export, verify", bh_cmd_evidence },
-        { "respond", "act on a container: isolate, quarantine, block, kill; release", bh_cmd_respond },
+        { "respond", "act on a container, a process of it or its service: isolate, block, kill; release", bh_cmd_respond },
         { "responses", "what was done to containers, by whom and why", bh_cmd_responses },
         { "policy", "what is done by itself: list, show, set, remove, check", bh_cmd_policy },
         { "output", "where findings are sent: files, syslog, webhooks", bh_cmd_output },

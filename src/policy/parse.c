@@ -343,11 +343,12 @@ static void read_peers(Reader *r, const BhYaml *n, const char *key, char ***out)
 }
 
 static void read_action(Reader *r, const BhYaml *n) {
-        if (n->kind == BH_YAML_SCALAR && bh_response_action_parse(n->text, &r->policy->action))
+        if (n->kind == BH_YAML_SCALAR && bh_response_action_parse(n->text, &r->policy->action) && bh_response_action_by_policy(r->policy->action))
                 return;
         g_autoptr(GString) all = g_string_new(NULL);
         for (guint i = 0; i < BH_RESPONSE_N_ACTIONS; i++)
-                g_string_append_printf(all, "%s%s", i ? ", " : "", bh_response_action_name((BhResponseAction) i));
+                if (bh_response_action_by_policy((BhResponseAction) i))
+                        g_string_append_printf(all, "%s%s", all->len ? ", " : "", bh_response_action_name((BhResponseAction) i));
         tell(r, n->start, "action takes one of %s", all->str);
 }
 

@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "container/container.h"
+
 static const struct {
         const char *name;
         gboolean holds;
@@ -48,6 +50,36 @@ gboolean bh_response_action_isolates(BhResponseAction a) {
 
 gboolean bh_response_action_freezes(BhResponseAction a) {
         return a == BH_RESPONSE_PAUSE || a == BH_RESPONSE_QUARANTINE;
+}
+
+gboolean bh_response_action_of_processes(BhResponseAction a) {
+        return a == BH_RESPONSE_KILL_PROCESS || a == BH_RESPONSE_KILL_TREE;
+}
+
+gboolean bh_response_action_by_policy(BhResponseAction a) {
+        return !bh_response_action_of_processes(a) && a != BH_RESPONSE_SCALE;
+}
+
+gboolean bh_process_name_parse(const char *text, BhProcessName *out) {
+        BhProcessName name = { 0 };
+        char *end = NULL;
+
+        if (!text || !g_ascii_isdigit(*text))
+                return FALSE;
+        guint64 pid = g_ascii_strtoull(text, &end, 10);
+        if (*end != '@' || pid < 1 || pid > G_MAXINT)
+                return FALSE;
+        name.pid = (gint) pid;
+        if (end[1] && !(name.started_ns = bh_time_parse(end + 1)))
+                return FALSE;
+        *out = name;
+        return TRUE;
+}
+
+char *bh_process_name_text(const BhProcessName *name) {
+        g_autofree char *started = name->started_ns ? bh_time_format(name->started_ns) : g_strdup("");
+
+        return g_strdup_printf("%d@%s", name->pid, started);
 }
 
 const char *bh_response_state_name(BhResponseState s) {

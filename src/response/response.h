@@ -5,9 +5,9 @@
  * A response is one action on one container of one node, with a reason, an actor and an end. The central's ledger has all of them; the node keeps those that are in force, so that they
  * survive both. An order is idempotent by its id: it may be sent again, and says then what it came to.
  *
- *      pending ──▶ active ──▶ released       isolate, quarantine, pause, block
+ *      pending ──▶ active ──▶ released       isolate, quarantine, pause, block, scale-to-zero
  *         │  │        └─────▶ gone           its container ended
- *         │  └─▶ done                        kill, stop, restart: there is nothing to undo
+ *         │  └─▶ done                        kill, kill-process, kill-tree, stop, restart: there is nothing to undo
  *         └─▶ failed, dry_run
  *
  * Pure functions, any thread. Texts come from outside the process: errors are sentences.
@@ -27,7 +27,10 @@
         X(BLOCK, "block", TRUE, "these peers are refused")                                                                             \
         X(KILL, "kill", FALSE, "all its processes are killed")                                                                         \
         X(STOP, "stop", FALSE, "stopped by its runtime")                                                                               \
-        X(RESTART, "restart", FALSE, "restarted by its runtime")
+        X(RESTART, "restart", FALSE, "restarted by its runtime")                                                                       \
+        X(KILL_PROCESS, "kill-process", FALSE, "this process is killed")                                                               \
+        X(KILL_TREE, "kill-tree", FALSE, "this process and all that descend from it are killed")                                       \
+        X(SCALE, "scale-to-zero", TRUE, "its workload has no running containers")
 
 typedef enum {
 #define X(name, text, holds, does) BH_RESPONSE_##name,
@@ -43,6 +46,10 @@ gboolean bh_response_action_parse(const char *name, BhResponseAction *a);
 gboolean bh_response_action_holds(BhResponseAction a);
 gboolean bh_response_action_isolates(BhResponseAction a);
 gboolean bh_response_action_freezes(BhResponseAction a);
+/* It is about single processes of the container: its subject is a BhProcessName. */
+gboolean bh_response_action_of_processes(BhResponseAction a);
+/* What a policy may do by itself: what is about the container alone. */
+gboolean bh_response_action_by_policy(BhResponseAction a);
 
 #define BH_RESPONSE_STATES(X) X(PENDING, "pending") X(ACTIVE, "active") X(RELEASED, "released") X(GONE, "gone") X(DONE, "done") X(FAILED, "failed") X(DRY_RUN, "dry_run")
 
@@ -62,6 +69,29 @@ gboolean bh_response_state_parse(const char *name, BhResponseState *s);
 const char *bh_response_protects(const char *is_protected, const char *namespace);
 
 gboolean bh_response_id_valid(const char *id);
+
+/* ---- subjects: what it is about beside the container */
+
+/*
+ * A process, "4242@2026-11-27T10:00:00.120000000Z": its number on the node, and when it began, as events and lists of processes tell it, which no later process of that number has.
+ * Without a time ("4242@") it is who has the number now: for a dry run alone.
+ */
+typedef struct {
+        gint pid;
+        gint64 started_ns; /* since the epoch; 0: not said */
+} BhProcessName;
+
+gboolean bh_process_name_parse(const char *text, BhProcessName *out);
+/* Caller frees. */
+char *bh_process_name_text(const BhProcessName *name);
+
+/* What is scaled: "swarm:ID" of a service, "compose:PROJECT/SERVICE", "compose:PROJECT" for all services of the project. */
+#define BH_SCALE_SWARM "swarm:"
+#define BH_SCALE_COMPOSE "compose:"
+#define BH_LABEL_SWARM_SERVICE "com.docker.swarm.service.id"
+#define BH_LABEL_SWARM_SERVICE_NAME "com.docker.swarm.service.name"
+#define BH_LABEL_COMPOSE_PROJECT "com.docker.compose.project"
+#define BH_LABEL_COMPOSE_SERVICE "com.docker.compose.service"
 
 /* ---- peers: "10.0.0.1", "10.0.0.0/8", "10.0.0.1:443", "10.0.0.1:53/udp", "fd00::/8", "[fd00::1]:443/tcp", ":53/udp" or "*:53" (all addresses) */
 

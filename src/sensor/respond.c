@@ -26,7 +26,7 @@ static gint64 now_ns(void) {
 }
 
 void bh_respond_say(BhRespond *r, const char *action, const BhEntry *e, const char *what) {
-        g_autofree char *text = g_strdup_printf("response %s: %s of container %s%s%s %s%s%s", e->id, bh_response_action_name(e->action), *e->name ? e->name : e->container, *e->actor ? " for " : "", e->actor,
+        g_autofree char *text = g_strdup_printf("response %s: %s of %s %s%s%s %s%s%s", e->id, bh_response_action_name(e->action), e->action == BH_RESPONSE_SCALE ? "workload" : "container", *e->name ? e->name : e->container, *e->actor ? " for " : "", e->actor,
                                                 what, *e->reason ? ": " : "", e->reason);
 
         if (r->c.say)
@@ -66,7 +66,7 @@ static guint64 id_of(const BhRespond *r, const char *cgroup) {
 }
 
 /* NULL: it may be touched. Caller frees. */
-static char *protected_by(const BhRespond *r, const BhContainer *c, const char *cgroup) {
+char *bh_respond_protected_by(const BhRespond *r, const BhContainer *c, const char *cgroup) {
         const char *protects = bh_response_protects(bh_container_label(c, BH_RESPONSE_LABEL_PROTECTED), bh_container_label(c, BH_RESPONSE_LABEL_NAMESPACE));
         g_autofree char *own = bh_file_read(AT_FDCWD, "/proc/self/cgroup", 65536, NULL, NULL, NULL);
         char *line = own ? strstr(own, "0::/") : NULL;
@@ -292,7 +292,7 @@ static void tell_held_out(BhRespond *r, const BhEntry *of, const Held *held, gbo
                 tell_out(r, of, held->out, told);
 }
 
-static void end(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
+void bh_respond_end(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
         e->state = state;
         e->time_ns = now_ns();
         g_free(e->result);
@@ -341,13 +341,13 @@ static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *
                 if (bh_respond_is_there(r, e->cgroup)) /* else there is nothing that anything could be in force for */
                         result = said = g_strdup_printf("%s, but it may still be in force: %s", result, error->message);
         }
-        end(r, e, state, result);
+        bh_respond_end(r, e, state, result);
         bh_respond_say(r, "response_released", e, result);
 }
 
 /* ---- orders ---- */
 
-static guint held_now(const BhRespond *r) {
+guint bh_respond_held_now(const BhRespond *r) {
         GHashTableIter it;
         BhEntry *e;
         guint n = 0;
@@ -365,12 +365,12 @@ static json_t *answer(const BhOrder *o, BhResponseState state, const char *why) 
         return json_pack("{s:s,s:s,s:s,s:o,s:I,s:s}", "id", id, "state", bh_response_state_name(state), "result", text, "detail", json_object(), "time_ns", (json_int_t) now_ns(), "container", "");
 }
 
-static json_t *fail(const BhOrder *o, const char *why) {
+json_t *bh_respond_fail(const BhOrder *o, const char *why) {
         return answer(o, BH_RESPONSE_STATE_FAILED, why);
 }
 
-static json_t *fail_entry(BhRespond *r, BhEntry *e, const char *why) {
-        end(r, e, BH_RESPONSE_STATE_FAILED, why);
+json_t *bh_respond_fail_entry(BhRespond *r, BhEntry *e, const char *why) {
+        bh_respond_end(r, e, BH_RESPONSE_STATE_FAILED, why);
         bh_respond_say(r, "response_failed", e, why);
         return bh_entry_tell(e);
 }
@@ -383,7 +383,7 @@ static json_t *undo_new(BhRespond *r, BhEntry *e, const BhContainer *c, const ch
         e->state = BH_RESPONSE_STATE_FAILED;
         if (!hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &rest, &error))
                 bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
-        return fail_entry(r, e, why);
+        return bh_respond_fail_entry(r, e, why);
 }
 
 static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
@@ -394,7 +394,7 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         e->cgroup_id = id_of(r, e->cgroup);
         bh_respond_programs_begin(r, e);
         if (!bh_entry_save(r->dir, e))
-                return fail_entry(r, e, "it cannot be written to the node's ledger, so that it would not survive the sensor: see the sensor's log");
+                return bh_respond_fail_entry(r, e, "it cannot be written to the node's ledger, so that it would not survive the sensor: see the sensor's log");
         bh_respond_names_begin(r, e);
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error))
                 return undo_new(r, e, c, error->message);
@@ -418,7 +418,7 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         }
         if (e->action == BH_RESPONSE_QUARANTINE)
                 json_object_set_new(e->detail, "processes", json_integer((json_int_t) bh_entry_snapshot(r->dir, e, c, r->v2, r->proc)));
-        end(r, e, BH_RESPONSE_STATE_ACTIVE, json_array_size(open) ? "in force; not every way is closed" : "in force");
+        bh_respond_end(r, e, BH_RESPONSE_STATE_ACTIVE, json_array_size(open) ? "in force; not every way is closed" : "in force");
         tell_held_out(r, e, &held, TRUE);
         bh_respond_say(r, "response_active", e, "is in force");
         return bh_entry_tell(e);
@@ -459,20 +459,28 @@ static json_t *act_new(BhRespond *r, BhEntry *e, BhContainer *c) {
         g_autoptr(GError) error = NULL;
         g_autofree char *id = g_strdup(e->id);
 
+        const gboolean of_processes = bh_response_action_of_processes(e->action);
+        guint strays = 0;
+        gboolean ok;
+
         e->state = BH_RESPONSE_STATE_PENDING;
         bh_entry_save(r->dir, e);
         e->busy = TRUE; /* nobody frees it meanwhile */
-        g_mutex_unlock(&r->lock);
-        guint strays = 0;
-        gboolean ok = act(r, e, c, &strays, &error);
-        g_mutex_lock(&r->lock);
+        if (of_processes) {
+                ok = bh_respond_processes_kill(r, e, &error);
+        } else {
+                g_mutex_unlock(&r->lock);
+                ok = act(r, e, c, &strays, &error);
+                g_mutex_lock(&r->lock);
+        }
         e->busy = FALSE;
         if (strays)
                 json_object_set_new(e->detail, "strays", json_integer(strays));
         if (!ok)
-                return fail_entry(r, e, error->message);
+                return bh_respond_fail_entry(r, e, error->message);
         r->done++;
-        end(r, e, BH_RESPONSE_STATE_DONE, "done");
+        g_autofree char *killed = of_processes ? g_strdup_printf("done: %" JSON_INTEGER_FORMAT " killed", json_integer_value(json_object_get(e->detail, "processes"))) : NULL;
+        bh_respond_end(r, e, BH_RESPONSE_STATE_DONE, killed ? killed : "done");
         bh_respond_say(r, "response_done", e, "was carried out");
         return bh_entry_tell(e);
 }
@@ -482,34 +490,40 @@ static json_t *take_new(BhRespond *r, const BhOrder *o) {
         BhResponseAction action;
 
         if (!bh_response_id_valid(o->id))
-                return fail(o, "the order's id is none");
+                return bh_respond_fail(o, "the order's id is none");
         if (!bh_response_action_parse(o->action, &action))
-                return fail(o, "this node knows no such action: is its sensor older than the central?");
+                return bh_respond_fail(o, "this node knows no such action: is its sensor older than the central?");
+        if (action == BH_RESPONSE_SCALE)
+                return bh_respond_scale_new(r, o);
         g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, o->container);
         if (!c || c->state == BH_CONTAINER_REMOVED)
-                return fail(o, "there is no such container on the node any more");
+                return bh_respond_fail(o, "there is no such container on the node any more");
         g_autoptr(GArray) allow = bh_peers_parse(o->allow, o->n_allow, &error), deny = NULL;
         g_autoptr(GPtrArray) acts = allow ? bh_denies_parse(o->deny, o->n_deny, &deny, &error) : NULL;
         if (!acts)
-                return fail(o, error->message);
+                return bh_respond_fail(o, error->message);
         if (!bh_peers_have_server(o->allow, o->n_allow, &error))
-                return fail(o, error->message);
+                return bh_respond_fail(o, error->message);
         if (action == BH_RESPONSE_BLOCK && !o->n_deny)
-                return fail(o, "to block needs at least one thing that is refused");
-        g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL, *why = protected_by(r, c, cgroup);
+                return bh_respond_fail(o, "to block needs at least one thing that is refused");
+        g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL, *why = bh_respond_protected_by(r, c, cgroup);
         if (why) {
                 g_autofree char *text = g_strdup_printf("the container is protected: %s", why);
 
-                return fail(o, text);
+                return bh_respond_fail(o, text);
         }
         if (bh_response_action_holds(action) && !cgroup)
-                return fail(o, r->v2 ? "the container does not run, and has no cgroup to hold" : "this machine has no version 2 hierarchy of control groups, without which no container can be held");
-        if (bh_response_action_holds(action) && held_now(r) >= BH_RESPOND_HELD)
-                return fail(o, "as many responses go on here as there may be: release others first");
+                return bh_respond_fail(o, r->v2 ? "the container does not run, and has no cgroup to hold" : "this machine has no version 2 hierarchy of control groups, without which no container can be held");
+        if (bh_response_action_holds(action) && bh_respond_held_now(r) >= BH_RESPOND_HELD)
+                return bh_respond_fail(o, "as many responses go on here as there may be: release others first");
         if (bh_response_action_holds(action) && action != BH_RESPONSE_PAUSE && !r->enforce)
-                return fail(o, r->problem);
+                return bh_respond_fail(o, r->problem);
 
         BhEntry *e = bh_entry_new(o, action, c, cgroup ? cgroup : "", ++r->serial, now_ns());
+        if (bh_response_action_of_processes(action) && !bh_respond_processes_tell(r, e, c, o->dry_run, &error)) {
+                bh_entry_free(e);
+                return bh_respond_fail(o, error->message);
+        }
         if (o->dry_run) {
                 json_t *told;
 
@@ -533,7 +547,9 @@ json_t *bh_respond_order(BhRespond *r, const BhOrder *o) {
         if (!e) {
                 told = o->release ? answer(o, BH_RESPONSE_STATE_GONE, "the node does not know of it (any more)") : take_new(r, o);
         } else {
-                if (o->release && e->state == BH_RESPONSE_STATE_ACTIVE)
+                if (o->release && e->action == BH_RESPONSE_SCALE)
+                        bh_respond_scale_back(r, e, "released");
+                else if (o->release && e->state == BH_RESPONSE_STATE_ACTIVE)
                         let_go(r, e, BH_RESPONSE_STATE_RELEASED, "released");
                 told = bh_entry_tell(e);
                 bh_entry_add_snapshot(r->dir, e, told);
@@ -566,7 +582,7 @@ json_t *bh_respond_list(BhRespond *r) {
 char *bh_respond_protects(BhRespond *r, const BhContainer *c) {
         g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL;
 
-        return protected_by(r, c, cgroup);
+        return bh_respond_protected_by(r, c, cgroup);
 }
 
 gboolean bh_respond_holds(BhRespond *r, const char *actor, const char *container) {
@@ -596,6 +612,7 @@ void bh_respond_each(BhRespond *r, const char *actor, void (*each)(const BhOrder
                         .id = e->id,
                         .action = bh_response_action_name(e->action),
                         .container = e->container,
+                        .subject = e->subject,
                         .reason = e->reason,
                         .actor = e->actor,
                         .allow = (const char *const *) e->allow,
@@ -625,7 +642,7 @@ json_t *bh_respond_status(BhRespond *r) {
 #undef BH_GUARANTEE
 #undef BH_GUARANTEE_KERNEL
         g_mutex_lock(&r->lock);
-        status = json_pack("{s:i,s:I,s:I,s:I,s:s?,s:o}", "held", (int) held_now(r), "done", (json_int_t) r->done, "failed", (json_int_t) r->failed, "skipped", (json_int_t) bh_block_skipped(r->block), "problem", r->enforce ? NULL : r->problem, "guarantees", guarantees);
+        status = json_pack("{s:i,s:I,s:I,s:I,s:s?,s:o}", "held", (int) bh_respond_held_now(r), "done", (json_int_t) r->done, "failed", (json_int_t) r->failed, "skipped", (json_int_t) bh_block_skipped(r->block), "problem", r->enforce ? NULL : r->problem, "guarantees", guarantees);
         json_object_set_new(status, "resolved", bh_respond_names_status(r));
         g_mutex_unlock(&r->lock);
         return status;
@@ -665,7 +682,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         g_autoptr(GError) error = NULL;
         g_auto(Held) held = { 0 };
 
-        if (e->state != BH_RESPONSE_STATE_ACTIVE)
+        if (e->state != BH_RESPONSE_STATE_ACTIVE || e->action == BH_RESPONSE_SCALE)
                 return;
         if (e->until_ns && now_ns() >= e->until_ns) {
                 let_go(r, e, BH_RESPONSE_STATE_RELEASED, "its time was over");
@@ -749,13 +766,15 @@ static gpointer work(gpointer data) {
                 bh_respond_look_after_keeper(r);
                 bh_respond_tell_refused(r); /* before a response ends by which they were refused */
                 bh_respond_each_open(r, look_after);
+                if (bh_respond_scale_turn(r))
+                        continue;
                 if (g_atomic_int_get(&r->answered)) { /* others have their turn meanwhile, however many answers a container makes */
                         g_mutex_unlock(&r->lock);
                         g_usleep(ANSWERED_US);
                         g_mutex_lock(&r->lock);
                         continue;
                 }
-                if (held_now(r))
+                if (bh_respond_held_now(r))
                         g_cond_wait_until(&r->moved, &r->lock, g_get_monotonic_time() + BH_RESPOND_TICK_MS * 1000);
                 else
                         g_cond_wait(&r->moved, &r->lock);
@@ -797,8 +816,10 @@ static void take_up(BhRespond *r, BhEntry *e) {
         g_auto(Held) held = { 0 };
 
         if (e->state == BH_RESPONSE_STATE_PENDING)
-                end(r, e, BH_RESPONSE_STATE_FAILED, "the sensor ended while it was carried out: it may or may not have been");
-        if (e->state != BH_RESPONSE_STATE_ACTIVE || !r->v2 || !bh_respond_is_there(r, e->cgroup))
+                bh_respond_processes_settle(r, e);
+        if (e->state == BH_RESPONSE_STATE_PENDING)
+                bh_respond_end(r, e, BH_RESPONSE_STATE_FAILED, "the sensor ended while it was carried out: it may or may not have been");
+        if (e->state != BH_RESPONSE_STATE_ACTIVE || e->action == BH_RESPONSE_SCALE || !r->v2 || !bh_respond_is_there(r, e->cgroup))
                 return;
         guint64 before = e->cgroup_id;
         e->cgroup_id = id_of(r, e->cgroup);

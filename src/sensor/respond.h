@@ -11,6 +11,8 @@
  *
  * Processes that left the container's control group are brought back into it by what isolates and freezes, and killed by what kills (respond_strays.c).
  *
+ * Single processes and trees of them are killed by name (respond_process.c); workloads are scaled to zero and back through a Docker Engine (respond_scale.c), which nothing in the kernel is for.
+ *
  * Never done to: the host; the sensor's own container; containers with the label bulkhead.protected=true, and those of the namespaces kube-system and kube-node-lease.
  *
  * Any thread may call; orders are carried out one at a time. A thread ("bh-respond") looks after time.
@@ -19,6 +21,7 @@
 #include <jansson.h>
 
 #include "container/table.h"
+#include "response/response.h"
 
 #define BH_RESPOND_TICK_MS 100u
 #define BH_RESPOND_ENDED 256u
@@ -28,13 +31,15 @@
 typedef struct {
         gint pid;
         guint64 start;
+        gint64 started_ns; /* as events tell it: the name's other half (response/response.h) */
+        char comm[16];
 } BhStray;
 
 typedef struct {
         const char *dir;        /* of the files */
         const char *pin_dir;    /* see bh_enforce_open() */
         const char *acts_dir;   /* see bh_block_open() */
-        const char *v2_mount;   /* NULL: there is none, and only kill, stop and restart are possible */
+        const char *v2_mount;   /* NULL: there is none, and nothing that holds a container is possible */
         const char *proc_path, *docker_socket; /* docker_socket NULL: no engine is asked */
         const char *names_problem; /* why DNS is not read here; NULL: it is. Static */
         BhContainerTable *containers;
@@ -42,6 +47,11 @@ typedef struct {
         void (*say)(const char *action, const char *message, const char *key, const char *value, gpointer data);
         /* New array of BhStray: who is in this container, or came from it, wherever it is now. May wait. NULL: nobody knows. */
         GArray *(*strays)(const char *container, gpointer data);
+        /*
+         * The same of one process of it, which may live no more; `tree`: and of all that descend from it, whoever their parent is now, and are the container's. Those that live; an unset
+         * started_ns is whatever process has the number. *known: it is, or was, the container's. May wait. NULL: nobody knows.
+         */
+        GArray *(*tree)(const char *container, const BhProcessName *name, gboolean tree, gboolean *known, gpointer data);
         gpointer data;
 } BhRespondConfig;
 
@@ -58,6 +68,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhRespond, bh_respond_free)
 
 typedef struct {
         const char *id, *action, *container, *reason, *actor;
+        const char *subject; /* see response/response.h; NULL: none */
         const char *const *allow, *const *deny;
         gsize n_allow, n_deny;
         gint64 until_ns;

@@ -38,6 +38,7 @@ BhEntry *bh_entry_new(const BhOrder *o, BhResponseAction action, const BhContain
         e->actor = text_of(o->actor);
         e->result = g_strdup("");
         e->cgroup = g_strdup(cgroup);
+        e->subject = text_of(o->subject);
         e->action = action;
         e->allow = texts_of(o->allow, o->n_allow);
         e->deny = texts_of(o->deny, o->n_deny);
@@ -52,7 +53,7 @@ BhEntry *bh_entry_new(const BhOrder *o, BhResponseAction action, const BhContain
 void bh_entry_free(BhEntry *e) {
         if (!e)
                 return;
-        char *texts[] = { e->id, e->container, e->name, e->reason, e->actor, e->result, e->cgroup };
+        char *texts[] = { e->id, e->container, e->name, e->reason, e->actor, e->result, e->cgroup, e->subject };
 
         for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
                 g_free(texts[i]);
@@ -135,10 +136,10 @@ static char *this_boot(void) {
 gboolean bh_entry_save(const char *dir, const BhEntry *e) {
         g_autofree char *path = path_of(dir, e->id, "");
         g_autofree char *boot = this_boot();
-        json_auto_t *o = json_pack("{s:s,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:I,s:b,s:O,s:o,s:[I,I]}", "boot", boot, "cgroup_id", (json_int_t) e->cgroup_id, "id", e->id, "action", bh_response_action_name(e->action), "state", bh_response_state_name(e->state),
+        json_auto_t *o = json_pack("{s:s,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:I,s:b,s:O,s:o,s:[I,I],s:s}", "boot", boot, "cgroup_id", (json_int_t) e->cgroup_id, "id", e->id, "action", bh_response_action_name(e->action), "state", bh_response_state_name(e->state),
                                    "container", e->container, "name", e->name, "reason", e->reason, "actor", e->actor, "result", e->result, "cgroup", e->cgroup, "allow", list_of(e->allow), "deny",
                                    list_of(e->deny), "until_ns", (json_int_t) e->until_ns, "time_ns", (json_int_t) e->time_ns, "serial", (json_int_t) e->serial, "best_effort", (int) e->best_effort, "detail",
-                                   e->detail, "bound", list_bound(e->bound), "before", (json_int_t) e->before.programs, (json_int_t) e->before.untold);
+                                   e->detail, "bound", list_bound(e->bound), "before", (json_int_t) e->before.programs, (json_int_t) e->before.untold, "subject", e->subject);
 
         return o && put_file(path, o);
 }
@@ -176,6 +177,7 @@ static BhEntry *read_entry(const char *dir, const char *name) {
         e->actor = member(o, "actor");
         e->result = member(o, "result");
         e->cgroup = member(o, "cgroup");
+        e->subject = member(o, "subject");
         e->allow = members(o, "allow");
         e->deny = members(o, "deny");
         e->until_ns = json_integer_value(json_object_get(o, "until_ns"));

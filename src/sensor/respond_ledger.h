@@ -13,6 +13,7 @@
 #define BH_SNAPSHOT_BYTES (8u << 20) /* of arguments and paths, which the container chose, of all; null stands for those beyond, further processes are counted */
 
 #define BH_ENTRY_ELSEWHERE G_MAXUINT64
+#define BH_ENTRY_FROZE "froze" /* of the detail, true while the container is frozen for it, which is for a moment */
 
 /* Programs that were refused: for their content; since it could not be told. */
 typedef struct {
@@ -20,7 +21,7 @@ typedef struct {
 } BhEntryCounts;
 
 typedef struct {
-        char *id, *container, *name, *reason, *actor, *result, *cgroup; /* never NULL */
+        char *id, *container, *name, *reason, *actor, *result, *cgroup, *subject; /* never NULL */
         BhResponseAction action;
         BhResponseState state;
         char **allow, **deny;
@@ -34,6 +35,7 @@ typedef struct {
         /* not kept */
         gint64 looked_us, strays_us; /* when the paths that it names were looked at last; who left its container */
         gboolean busy, complained;
+        gboolean releasing; /* scaled to zero: its end is wanted, and failed until now */
         BhEntryCounts counted; /* by the keeper, as was told */
         gboolean out; /* who cannot be brought back was told */
         guint missed; /* times that the keeper did not have it */

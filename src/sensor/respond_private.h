@@ -69,6 +69,34 @@ guint bh_respond_gather(BhRespond *r, const char *container, const char *cgroup,
 /* Kills who left it. How many are still there. */
 guint bh_respond_kill_strays(BhRespond *r, const char *container, const char *cgroup);
 
+/* Those that are meant and live: BhStray. NULL with *error; *ended: they lived once. */
+GArray *bh_respond_tree(BhRespond *r, const char *container, const BhProcessName *name, gboolean tree, gboolean *ended, GError **error);
+/* Kills them, and appends them to `killed`. How many are still there. */
+guint bh_respond_kill_tree(BhRespond *r, const char *container, const char *cgroup, const BhProcessName *name, gboolean tree, GArray *killed);
+
+/* respond_process.c */
+/* What would be killed, into the detail; FALSE with *error: nothing can be. Of a tree nobody need live just then, but for a dry run. */
+gboolean bh_respond_processes_tell(BhRespond *r, BhEntry *e, const BhContainer *c, gboolean dry_run, GError **error);
+/* Does it, and tells. Others wait meanwhile, so that nobody freezes or thaws the container. */
+gboolean bh_respond_processes_kill(BhRespond *r, BhEntry *e, GError **error);
+/* One that was under way when a sensor was killed: what it froze is thawed. */
+void bh_respond_processes_settle(BhRespond *r, const BhEntry *e);
+
+/* respond_scale.c */
+/* A new order: takes it into the ledger, and gives up the lock while the engine is asked. New reference, as bh_respond_order() gives it. */
+json_t *bh_respond_scale_new(BhRespond *r, const BhOrder *o);
+/* Scales back, with the lock given up meanwhile. Where that fails now the entry goes on, and is tried again. */
+void bh_respond_scale_back(BhRespond *r, BhEntry *e, const char *result);
+/* With each tick: those whose time is over, or whose end failed. TRUE: something was done, look again. */
+gboolean bh_respond_scale_turn(BhRespond *r);
+
+/* respond.c */
+json_t *bh_respond_fail(const BhOrder *o, const char *why);
+json_t *bh_respond_fail_entry(BhRespond *r, BhEntry *e, const char *why);
+void bh_respond_end(BhRespond *r, BhEntry *e, BhResponseState state, const char *result);
+char *bh_respond_protected_by(const BhRespond *r, const BhContainer *c, const char *cgroup);
+guint bh_respond_held_now(const BhRespond *r);
+
 /* respond_watch.c */
 /* At the start: what was denied no more while the sensor was away is marked, and told with the first look. */
 void bh_respond_find_unkept(BhRespond *r);

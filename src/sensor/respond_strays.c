@@ -14,11 +14,13 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "cgroup_pids.h"
+#include "enforce_link.h"
 #include "respond_private.h"
 
 #define ROUNDS 64u       /* each finds what was forked during the one before */
 #define GATHER_US (300 * 1000) /* one that leaves again and again holds nobody up for longer: it is looked for again in a second */
 #define ROUND_US 5000    /* until the process table has been told of those */
+#define QUIET 3u         /* rounds without anybody new: the table may be a few events behind */
 #define NS_PER_S G_GUINT64_CONSTANT(1000000000)
 
 /* Alive, and that very process. *headless: its main thread ended, which counts as a zombie while others go on. */
@@ -127,6 +129,104 @@ static gboolean bring_back(BhRespond *r, const BhStray *s, int pidfd, int procs)
 
 static gboolean end_it(BhRespond *r, const BhStray *s, int pidfd, int procs) {
         return syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
+}
+
+static gboolean stop_it(BhRespond *r, const BhStray *s, int pidfd, int procs) {
+        return syscall(SYS_pidfd_send_signal, pidfd, SIGSTOP, NULL, 0) == 0;
+}
+
+static gboolean may_be_killed(const BhRespond *r, const BhStray *s) {
+        gboolean headless;
+
+        return s->pid > 1 && s->pid != getpid() && is_alive(r, s, &headless);
+}
+
+/* Those of the tree that live now. How many; -1: nobody knows. */
+static gint list_tree(BhRespond *r, const char *container, const BhProcessName *name, gboolean tree, gboolean *known, GArray **alive) {
+        g_autoptr(GArray) all = r->c.tree ? r->c.tree(container, name, tree, known, r->c.data) : NULL;
+
+        *alive = g_array_new(FALSE, FALSE, sizeof(BhStray));
+        for (guint i = 0; all && i < all->len; i++)
+                if (may_be_killed(r, &g_array_index(all, BhStray, i)))
+                        g_array_append_val(*alive, g_array_index(all, BhStray, i));
+        return all ? (gint) (*alive)->len : -1;
+}
+
+GArray *bh_respond_tree(BhRespond *r, const char *container, const BhProcessName *name, gboolean tree, gboolean *ended, GError **error) {
+        g_autoptr(GArray) alive = NULL;
+        gboolean known = FALSE;
+        gint n = list_tree(r, container, name, tree, &known, &alive);
+
+        *ended = n == 0 && known;
+
+        if (n > 0)
+                return g_steal_pointer(&alive);
+        if (n < 0)
+                bh_enforce_fail(error, "this node does not know processes now: is its sensor just starting?");
+        else if (known)
+                bh_enforce_fail(error, "%s has ended already", tree ? "the process, with all that descend from it," : "the process");
+        else
+                bh_enforce_fail(error, "the container has no such process: its number may be another's by now");
+        return NULL;
+}
+
+/* The table is told of forks a little later: whether somebody is in the control group of whom it was not. */
+static gboolean is_behind(BhRespond *r, const char *container, const char *cgroup) {
+        g_autoptr(GArray) all = r->c.strays ? r->c.strays(container, r->c.data) : NULL, pids = all && r->v2 && *cgroup ? bh_cgroup_pids(r->v2, cgroup, G_MAXUINT, G_MAXUINT, NULL) : NULL;
+        g_autoptr(GHashTable) told = g_hash_table_new(NULL, NULL);
+
+        for (guint i = 0; all && i < all->len; i++)
+                g_hash_table_add(told, GINT_TO_POINTER(g_array_index(all, BhStray, i).pid));
+        for (guint i = 0; pids && i < pids->len; i++)
+                if (!g_hash_table_contains(told, GINT_TO_POINTER(g_array_index(pids, gint, i))))
+                        return TRUE;
+        return FALSE;
+}
+
+/*
+ * Nobody is to be left who was forked meanwhile: so first all are stopped, until nobody new is found, and then killed. A fork that is under way when its process is told to stop is not made. One
+ * that is traced may not stop, which the rounds of killing are for.
+ */
+guint bh_respond_kill_tree(BhRespond *r, const char *container, const char *cgroup, const BhProcessName *name, gboolean tree, GArray *killed) {
+        g_autoptr(GHashTable) stopped = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        gboolean known;
+        guint left = 0, quiet = 0;
+
+        for (guint round = 0; tree && round < ROUNDS && quiet < QUIET; round++) {
+                g_autoptr(GArray) alive = NULL;
+
+                list_tree(r, container, name, TRUE, &known, &alive);
+                quiet = is_behind(r, container, cgroup) ? 0 : quiet + 1;
+                for (guint i = 0; i < alive->len; i++) {
+                        const BhStray *s = &g_array_index(alive, BhStray, i);
+                        gint64 key = (gint64) s->start ^ (gint64) s->pid << 40;
+
+                        if (g_hash_table_contains(stopped, &key) || !with_process(r, s, stop_it, -1))
+                                continue;
+                        g_hash_table_add(stopped, g_memdup2(&key, sizeof(key)));
+                        quiet = 0;
+                }
+                g_usleep(ROUND_US);
+        }
+        g_hash_table_remove_all(stopped);
+        for (guint round = 0; round < ROUNDS; round++) {
+                g_autoptr(GArray) alive = NULL;
+
+                list_tree(r, container, name, tree, &known, &alive);
+                if (!(left = alive->len))
+                        break;
+                for (guint i = 0; i < alive->len; i++) {
+                        const BhStray *s = &g_array_index(alive, BhStray, i);
+                        gint64 key = (gint64) s->start ^ (gint64) s->pid << 40;
+
+                        if (with_process(r, s, end_it, -1) && !g_hash_table_contains(stopped, &key)) {
+                                g_hash_table_add(stopped, g_memdup2(&key, sizeof(key)));
+                                g_array_append_val(killed, *s);
+                        }
+                }
+                g_usleep(ROUND_US);
+        }
+        return left;
 }
 
 static guint count_strays(BhRespond *r, const char *container, const char *cgroup) {

@@ -56,6 +56,98 @@ static GArray *on_strays(const char *container, gpointer data) {
         return strays.out;
 }
 
+typedef struct {
+        Strays of; /* whose container's */
+        const BhProcessName *name;
+        gboolean tree, known;
+        GHashTable *ancestors; /* struct bh_key: whether it is the process, or descends from it */
+} Tree;
+
+struct bh_key {
+        guint64 start;
+        guint32 pid;
+};
+
+static guint hash_key(gconstpointer p) {
+        const struct bh_key *k = p;
+
+        return g_int64_hash(&k->start) ^ k->pid;
+}
+
+static gboolean equal_keys(gconstpointer pa, gconstpointer pb) {
+        const struct bh_key *a = pa, *b = pb;
+
+        return a->start == b->start && a->pid == b->pid;
+}
+
+static gint64 started(const Tree *t, const struct bh_process_view *v) {
+        return (gint64) bh_clock_start(&t->of.sensor->listing.clock, v->start);
+}
+
+static gboolean is_named(const Tree *t, const struct bh_process_view *v) {
+        return v->pid == (guint32) t->name->pid && (!t->name->started_ns || started(t, v) == t->name->started_ns);
+}
+
+/* By whom it was forked, and by whom that one was: who its parent is now does not matter. Each ancestor is asked about once. */
+static gboolean descends(Tree *t, const struct bh_process_view *v) {
+        g_autoptr(GPtrArray) path = g_ptr_array_new();
+        struct bh_process_view at = *v;
+        gpointer known = NULL;
+        gboolean found = FALSE;
+
+        while (at.parent_pid) {
+                const struct bh_key key = { .start = at.parent_start, .pid = at.parent_pid };
+
+                if (g_hash_table_lookup_extended(t->ancestors, &key, NULL, &known)) {
+                        found = GPOINTER_TO_INT(known);
+                        break;
+                }
+                struct bh_key *kept = g_memdup2(&key, sizeof(key));
+                g_hash_table_insert(t->ancestors, kept, GINT_TO_POINTER(FALSE)); /* also against a circle, which there should be none of */
+                g_ptr_array_add(path, kept);
+                if (!bh_process_find(t->of.sensor->processes, key.pid, key.start, &at))
+                        break;
+                if ((found = is_named(t, &at)))
+                        break;
+        }
+        for (guint i = 0; found && i < path->len; i++)
+                g_hash_table_insert(t->ancestors, g_memdup2(path->pdata[i], sizeof(struct bh_key)), GINT_TO_POINTER(TRUE));
+        return found;
+}
+
+static gboolean add_of_tree(const struct bh_process_view *v, gpointer data) {
+        Tree *t = data;
+        BhStray s = { .pid = (gint) v->pid, .start = v->start };
+
+        if (!is_of(&t->of, v->origin ? v->origin : v->cgroup) || !(is_named(t, v) || (t->tree && descends(t, v))))
+                return TRUE;
+        s.started_ns = started(t, v);
+        g_strlcpy(s.comm, v->comm ? v->comm : "", sizeof(s.comm));
+        g_array_append_val(t->of.out, s);
+        return TRUE;
+}
+
+static void find_tree(gpointer data) {
+        Tree *t = data;
+        struct bh_process_view v;
+
+        bh_process_each(t->of.sensor->processes, add_of_tree, t);
+        t->known = t->of.out->len || (bh_process_find(t->of.sensor->processes, (guint32) t->name->pid, 0, &v) && is_named(t, &v) && is_of(&t->of, v.origin ? v.origin : v.cgroup));
+}
+
+static GArray *on_tree(const char *container, const BhProcessName *name, gboolean tree, gboolean *known, gpointer data) {
+        BhSensor *s = data;
+        g_autoptr(GHashTable) ancestors = g_hash_table_new_full(hash_key, equal_keys, g_free, NULL);
+        Tree t = { .of = { .sensor = s, .container = container }, .name = name, .tree = tree, .ancestors = ancestors };
+
+        if (!g_atomic_int_get(&s->piped))
+                return NULL;
+        t.of.out = g_array_new(FALSE, FALSE, sizeof(BhStray));
+        bh_pipeline_call(s->pipeline, find_tree, &t);
+        *known = t.known;
+        return t.of.out;
+}
+
 void bh_sensor_open_respond(BhSensor *s) {
         g_autofree char *dir = g_build_filename(s->options.data_dir, "responses", NULL), *pins = g_build_filename(s->options.run_dir, "enforce", NULL);
         g_autofree char *acts = g_build_filename(s->options.run_dir, "block", NULL);
@@ -71,6 +163,7 @@ void bh_sensor_open_respond(BhSensor *s) {
                 .containers = s->containers,
                 .say = on_say,
                 .strays = on_strays,
+                .tree = on_tree,
                 .data = s,
         };
 
@@ -148,12 +241,13 @@ static const char **texts_of(ProtobufCBinaryData *data, gsize n) {
 }
 
 static json_t *carry_out(BhSensor *s, const Bulkhead__Bus__V1__ResponseOrder *m) {
-        g_autofree char *container = bh_bus_text_dup(m->container), *reason = bh_bus_text_dup(m->reason), *actor = bh_bus_text_dup(m->actor);
+        g_autofree char *container = bh_bus_text_dup(m->container), *reason = bh_bus_text_dup(m->reason), *actor = bh_bus_text_dup(m->actor), *subject = bh_bus_text_dup(m->subject);
         g_auto(GStrv) allow = (char **) texts_of(m->allow, m->n_allow), deny = (char **) texts_of(m->deny, m->n_deny);
         const BhOrder order = {
                 .id = m->id,
                 .action = m->action,
                 .container = container,
+                .subject = subject,
                 .reason = reason,
                 .actor = actor,
                 .allow = (const char *const *) allow,

@@ -93,6 +93,11 @@ static gboolean was_kept_in(const char *data_dir) {
         return FALSE;
 }
 
+/* Also what was frozen while the tree of a process was looked for, by a sensor that was killed meanwhile. */
+static gboolean is_frozen(const BhEntry *e) {
+        return e->state == BH_RESPONSE_STATE_ACTIVE ? bh_response_action_freezes(e->action) : e->state == BH_RESPONSE_STATE_PENDING && json_is_true(json_object_get(e->detail, BH_ENTRY_FROZE));
+}
+
 /* What the ledger says that is frozen. What others froze is not in it. */
 static guint thaw(const char *responses, const char *v2_mount, GError **error) {
         g_autoptr(GHashTable) entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify) bh_entry_free);
@@ -107,7 +112,7 @@ static guint thaw(const char *responses, const char *v2_mount, GError **error) {
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
                 g_autofree char *path = g_build_filename(v2_mount, e->cgroup, NULL);
 
-                if (e->state != BH_RESPONSE_STATE_ACTIVE || !bh_response_action_freezes(e->action) || !*e->cgroup || !g_file_test(path, G_FILE_TEST_IS_DIR))
+                if (!is_frozen(e) || !*e->cgroup || !g_file_test(path, G_FILE_TEST_IS_DIR))
                         continue;
                 n += bh_cgroup_freeze(v2_mount, e->cgroup, FALSE, error && !*error ? error : NULL);
         }

@@ -8,12 +8,12 @@
 #define DETAIL_MAX (1 << 20)
 #define ROOM_AT_ONCE 100 /* rows: each time takes a look at all */
 #define OPEN "(state IN ('pending', 'active') OR releasing = 1)"
-#define COLUMNS "id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, until_ns, created_ns, changed_ns, best_effort, releasing"
+#define COLUMNS "id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, subject, until_ns, created_ns, changed_ns, best_effort, releasing"
 
 void bh_store_response_free(BhStoreResponse *r) {
         if (!r)
                 return;
-        char *texts[] = { r->id, r->action, r->state, r->node, r->container_id, r->container_name, r->workload, r->application, r->actor, r->reason, r->allow, r->deny, r->result, r->detail };
+        char *texts[] = { r->id, r->action, r->state, r->node, r->container_id, r->container_name, r->workload, r->application, r->actor, r->reason, r->allow, r->deny, r->result, r->subject, r->detail };
 
         for (guint n = 0; n < G_N_ELEMENTS(texts); n++)
                 g_free(texts[n]);
@@ -22,7 +22,7 @@ void bh_store_response_free(BhStoreResponse *r) {
 
 static BhStoreResponse *take_row(BhDbStmt *st, gboolean whole) {
         BhStoreResponse *r = g_new0(BhStoreResponse, 1);
-        char **texts[] = { &r->id, &r->action, &r->state, &r->node, &r->container_id, &r->container_name, &r->workload, &r->application, &r->actor, &r->reason, &r->allow, &r->deny, &r->result };
+        char **texts[] = { &r->id, &r->action, &r->state, &r->node, &r->container_id, &r->container_name, &r->workload, &r->application, &r->actor, &r->reason, &r->allow, &r->deny, &r->result, &r->subject };
         guint at = 0;
 
         for (; at < G_N_ELEMENTS(texts); at++)
@@ -117,12 +117,12 @@ static gboolean add(BhStore *s, const BhStoreResponse *r, GError **error) {
         }
         return make_room(s, error) &&
                bh_db_run(s->writer, error, "INSERT INTO responses (serial, id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, detail, until_ns, "
-                         "created_ns, changed_ns, best_effort, releasing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", "uttttttttttttttiiii",
+                         "created_ns, changed_ns, best_effort, subject, releasing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", "uttttttttttttttiiiit",
                          serial, r->id, r->action, r->state, bh_store_clean(s, r->node, BH_STORE_KEY_MAX), bh_store_clean(s, r->container_id, BH_STORE_KEY_MAX),
                          bh_store_clean(s, r->container_name, BH_STORE_KEY_MAX), bh_store_clean(s, r->workload, BH_STORE_KEY_MAX), bh_store_clean(s, r->application, BH_STORE_KEY_MAX),
                          bh_store_clean(s, r->actor, BH_STORE_KEY_MAX), bh_store_clean(s, r->reason, BH_STORE_RESPONSE_REASON_MAX), bh_store_clean_json(s, r->allow, "[]"),
                          bh_store_clean_json(s, r->deny, "[]"), bh_store_clean(s, r->result, BH_STORE_TEXT_MAX), bh_store_clean_json(s, r->detail, "{}"), r->until_ns, s->tx_now, s->tx_now,
-                         (gint64) r->best_effort) &&
+                         (gint64) r->best_effort, bh_store_clean(s, r->subject, BH_STORE_KEY_MAX)) &&
                bh_store_log(s, BH_STORE_CHANGE_RESPONSE, r->id, NULL, error);
 }
 

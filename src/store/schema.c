@@ -168,6 +168,8 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         " s4 INTEGER NOT NULL, s5 INTEGER NOT NULL, request_bytes INTEGER NOT NULL, response_bytes INTEGER NOT NULL, timed INTEGER NOT NULL, latency_us INTEGER NOT NULL, latency_max_us INTEGER NOT NULL,"
         " beyond INTEGER NOT NULL) STRICT;"
         "CREATE INDEX observations_parameters ON observations (application, workload, subject) WHERE kind = 'parameter';",
+        /* 14: a process, or what is scaled */
+        "ALTER TABLE responses ADD COLUMN subject TEXT NOT NULL DEFAULT '';",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

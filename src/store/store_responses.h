@@ -22,6 +22,7 @@ typedef struct {
         char *actor, *reason;
         char *allow, *deny;        /* JSON arrays of texts */
         char *result;              /* a sentence */
+        char *subject;             /* a process, or what is scaled (src/response/response.h); "": none. Given NULL: none */
         char *detail;              /* JSON object; "" in lists */
         gint64 until_ns;           /* 0: no end */
         gint64 created_ns, changed_ns;

@@ -7,6 +7,16 @@
 #include "response/deny.h"
 #include "response/response.h"
 
+/* What is read is written so that it is read as the same. */
+static void check_process(const char *line) {
+        BhProcessName p, again;
+
+        if (!bh_process_name_parse(line, &p))
+                return;
+        g_autofree char *text = bh_process_name_text(&p);
+        assert(p.pid > 0 && p.started_ns >= 0 && bh_process_name_parse(text, &again) && again.pid == p.pid && again.started_ns == p.started_ns);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static gboolean in(const BhPeerNet *n, const guint8 *addr) {
@@ -77,6 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         g_autoptr(GError) error = NULL;
 
         check_denies(lines);
+        for (guint i = 0; lines[i]; i++)
+                check_process(lines[i]);
         for (guint i = 0; lines[i]; i++)
                 if (bh_peer_is_name(lines[i]))
                         check_name(lines[i]);

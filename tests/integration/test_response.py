@@ -542,6 +542,52 @@ def test_who_leaves_its_container_is_held_and_killed(central, sensor, docker, fi
     release(central, r)
 
 
+def tracing(b):
+    """Process → who traces it (0: nobody), of the tracer in this container and its child."""
+    found = {}
+    for p in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError, StopIteration):
+            if p.name.isdigit() and f"/ctl/traced-{b.name}".encode() in (p / "cmdline").read_bytes().split(b"\0"):
+                found[int(p.name)] = int(next(line.split()[1] for line in (p / "status").read_text().splitlines() if line.startswith("TracerPid:")))
+    return found
+
+
+def test_who_traces_another_is_held_with_it(central, sensor, docker, box):
+    """A process lets its child, which it traces, go on at each of its system calls, and leaves its control group before each: both are frozen, told, and go on, and both are killed."""
+    a = box("traces", "--pid=host", "--cap-add", "SYS_PTRACE", "--security-opt", "apparmor=unconfined", "--security-opt", "seccomp=unconfined", "-v", "/sys/fs/cgroup:/cg", *PYTHON)
+    group, count = group_of(a), a.dir / f"traced-{a.name}"
+
+    def number():
+        text = count.read_text() if count.exists() else ""
+        return int(text) if text.isdigit() else -1
+
+    def goes():
+        before = number()
+        wait_for(lambda: (number() > before + 3, number()), 20, "the traced one counts")
+    a.run(f"(setsid sh -c '/usr/bin/python3 /tests/tracer.py /ctl/{count.name} & exit' &) ; true")
+    goes()
+    both = wait_for(lambda: (lambda t: (len(t) == 2 and any(t.values()), t))(tracing(a)), 20, "a tracer and the one it traces")
+    traced, tracer = next((p, by) for p, by in both.items() if by)
+    assert tracer in both and tracer not in group(), "expected the tracer to have left: else this proves less"
+    for action in ("quarantine", "pause"):
+        r = isolated(central, action, a.name, best_effort=True)
+        assert {traced, tracer} <= set(group()), (both, group())
+        if action == "quarantine":
+            told = {p["pid"]: p for p in r["detail"]["snapshot"]["processes"]}
+            assert {traced, tracer} <= set(told) and "/tests/tracer.py" in told[tracer]["arguments"], told
+        before = number()
+        for _ in range(10):
+            for sent in (signal.SIGCONT, signal.SIGTERM):  # as one outside would help it
+                os.kill(tracer, sent)
+            time.sleep(0.03)
+        assert number() == before, "expected the traced process not to be let go on"
+        assert tracing(a) == {traced: tracer, tracer: 0}
+        release(central, r)
+        goes()
+    answer = respond(central, "kill", a.name, confirm=a.name)
+    assert answer.status == 200 and answer.json["state"] == "done" and not tracing(a), (answer.json, tracing(a))
+
+
 def test_commands(central, sensor, box):
     a = box("spoken")
 

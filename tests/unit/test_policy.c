@@ -81,6 +81,8 @@ static void all_errors_are_told_with_their_places(void) {
         refused("name: x\nwhen: {incident: {severity: huge, stages: [execution, lunch]}}\naction: isolate\n", "2:29 low, medium", "2:55 no \"lunch\"", NULL);
         refused("when: {rules: x}\n", "1:1 no name", "1:1 no action", NULL);
         refused("name: x\nwhen: {rules: x}\naction: block\n", "1:1 needs deny", NULL, NULL);
+        refused("name: x\nwhen: {rules: x}\naction: kill-tree\n", "3:9 isolate, quarantine", NULL, NULL);
+        refused("name: x\nwhen: {rules: x}\naction: scale-to-zero\n", "3:9 isolate, quarantine", NULL, NULL);
         refused("name: x\nwhen: {rules: x}\naction: block\ndeny: [300.1.1.1]\n", "4:7 300.1.1.1", NULL, NULL);
         refused("name: x\nwhen: {rules: x}\naction: block\ndeny: ['cap:fly']\n", "4:7 fly", NULL, NULL);
         refused("name: x\nwhen: {rules: x}\naction: isolate\ncool_down: 8d\nblast_radius: {containers: 51, percent: 0}\n", "4:12 at most 7d", "5:28 from 1 to 50", "5:41 from 1 to 100");

@@ -380,7 +380,7 @@ static void who_left_is_brought_back_or_killed(Node *n, gconstpointer unused) {
         const BhOrder held = { .id = "0000000000000000000000000000000b", .action = "isolate", .container = ID }, killed = { .id = "0000000000000000000000000000000c", .action = "kill", .container = ID };
         const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
         pid_t left = sleeper(), other = sleeper(), inside = sleeper();
-        BhStray all[] = { { left, 7 * tick + 1 }, { other, 7 * tick }, { inside, 7 * tick }, { 1, 0 }, { getpid(), 0 }, { 0, 0 } };
+        BhStray all[] = { { .pid = left, .start = 7 * tick + 1 }, { .pid = other, .start = 7 * tick }, { .pid = inside, .start = 7 * tick }, { .pid = 1, .start = 0 }, { .pid = getpid(), .start = 0 }, { .pid = 0, .start = 0 } };
         g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL), *text = NULL, *expected = g_strdup_printf("%d", left);
         int status;
 
@@ -420,7 +420,7 @@ static void who_left_a_container_that_is_gone_is_killed(Node *n, gconstpointer u
         const BhOrder killed = { .id = "00000000000000000000000000000010", .action = "kill", .container = ID };
         const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
         pid_t left = sleeper();
-        BhStray all[] = { { left, 7 * tick }, { 0, 0 } };
+        BhStray all[] = { { .pid = left, .start = 7 * tick }, { .pid = 0, .start = 0 } };
         g_autofree char *cgroup = g_build_filename(n->v2, CGROUP, NULL);
         int status = 0;
 
@@ -448,7 +448,7 @@ static void who_cannot_be_brought_back_is_said(Node *n, gconstpointer unused) {
         g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL);
         int status;
 
-        stray_now = (BhStray){ left, 7 * tick };
+        stray_now = (BhStray){ .pid = left, .start = 7 * tick };
         is_at(n, left, "7", CGROUP);
         n->config.strays = stray_of_now;
         BhRespond *r = begin(n);
@@ -476,7 +476,7 @@ static void who_has_no_main_thread_is_brought_back(Node *n, gconstpointer unused
         const BhOrder held = { .id = "0000000000000000000000000000000f", .action = "isolate", .container = ID };
         const guint64 tick = G_GUINT64_CONSTANT(1000000000) / (guint64) sysconf(_SC_CLK_TCK);
         pid_t left = sleeper(), over = sleeper();
-        BhStray all[] = { { left, 7 * tick }, { over, 7 * tick }, { 0, 0 } };
+        BhStray all[] = { { .pid = left, .start = 7 * tick }, { .pid = over, .start = 7 * tick }, { .pid = 0, .start = 0 } };
         g_autofree char *procs = g_build_filename(n->v2, CGROUP "/cgroup.procs", NULL), *text = NULL, *expected = g_strdup_printf("%d", left);
         g_autofree char *task = g_strdup_printf("%d/task/%d/cgroup", left, left + 1);
         g_autofree char *leader = g_strdup_printf("%d/task/%d/cgroup", left, left), *listed = g_strdup_printf("%d\n", left);

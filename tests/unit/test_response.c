@@ -126,6 +126,26 @@ static void too_many_are_refused(void) {
         g_assert_nonnull(strstr(error->message, "more than 1024 peers"));
 }
 
+static void processes_are_named_by_number_and_beginning(void) {
+        static const char *const none[] = { "", "@", "4242", "x@2025-11-27T10:00:00Z", "-3@", "0@", "4242@yesterday", "99999999999@", "4242 @", NULL };
+        BhProcessName p;
+
+        g_assert_true(bh_process_name_parse("4242@2025-11-27T10:00:00.120000000Z", &p));
+        g_assert_cmpint(p.pid, ==, 4242);
+        g_assert_cmpint(p.started_ns, ==, G_GINT64_CONSTANT(1764237600120000000));
+        g_autofree char *text = bh_process_name_text(&p);
+        g_assert_cmpstr(text, ==, "4242@2025-11-27T10:00:00.120000000Z");
+        g_assert_true(bh_process_name_parse("4242@", &p));
+        g_assert_cmpint(p.started_ns, ==, 0);
+        g_autofree char *open = bh_process_name_text(&p);
+        g_assert_cmpstr(open, ==, "4242@");
+        for (guint i = 0; none[i]; i++)
+                g_assert_false(bh_process_name_parse(none[i], &p));
+        g_assert_false(bh_process_name_parse(NULL, &p));
+        g_assert_true(bh_response_action_by_policy(BH_RESPONSE_KILL));
+        g_assert_false(bh_response_action_by_policy(BH_RESPONSE_KILL_TREE) || bh_response_action_by_policy(BH_RESPONSE_SCALE));
+}
+
 static void names_are_read_back(void) {
         for (guint i = 0; i < BH_RESPONSE_N_ACTIONS; i++) {
                 BhResponseAction a;
@@ -206,6 +226,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/response/a_narrow_network_keeps_what_a_wide_one_says", a_narrow_network_keeps_what_a_wide_one_says);
         g_test_add_func("/response/too_many_are_refused", too_many_are_refused);
         g_test_add_func("/response/names_are_read_back", names_are_read_back);
+        g_test_add_func("/response/processes_are_named_by_number_and_beginning", processes_are_named_by_number_and_beginning);
         g_test_add_func("/response/names_of_dns_are_read_as_they_are_written", names_of_dns_are_read_as_they_are_written);
         return g_test_run();
 }

@@ -8,7 +8,7 @@ static void add(BhStore *s, const char *id, const char *action) {
         g_autoptr(GError) error = NULL;
         BhStoreResponse r = { .id = (char *) id, .action = (char *) action, .state = (char *) "pending", .node = (char *) "n1", .container_id = (char *) "c1", .container_name = (char *) "web-1",
                 .workload = (char *) "web", .application = (char *) "shop", .actor = (char *) "anna", .reason = (char *) "odd", .allow = (char *) "[\"10.0.0.1\"]", .deny = (char *) "[]",
-                .result = (char *) "", .detail = (char *) "{}" };
+                .subject = (char *) (g_str_equal(action, "isolate") ? NULL : "a subject"), .result = (char *) "", .detail = (char *) "{}" };
 
         bh_store_response_add(s, &r, NULL, &error);
         g_assert_no_error(error);
@@ -32,6 +32,11 @@ static void a_node_tells_of_its_own_until_the_end(void) {
         g_autoptr(GError) error = NULL;
 
         add(s, "a1", "isolate");
+        add(s, "a7", "kill-tree");
+        g_autoptr(BhStoreResponse) first = bh_store_response(s, "a1", &error), second = bh_store_response(s, "a7", &error);
+        g_assert_cmpstr(first->subject, ==, "");
+        g_assert_cmpstr(second->subject, ==, "a subject");
+        g_assert_cmpstr(second->reason, ==, "odd");
         g_assert_true(bh_store_response_told(s, "another", "a1", "active", "mine", "{}", &error));
         assert_state(s, "a1", "pending");
         g_assert_true(bh_store_response_told(s, "n1", "a1", "active", "in force", "{\"open\":[]}", &error));

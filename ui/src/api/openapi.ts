@@ -438,7 +438,7 @@ export type Tactic = "reconnaissance" | "initial-access" | "execution" | "persis
 
 export type Response = {
   id: string;
-  action: "isolate" | "quarantine" | "pause" | "block" | "kill" | "stop" | "restart";
+  action: "isolate" | "quarantine" | "pause" | "block" | "kill" | "stop" | "restart" | "kill-process" | "kill-tree" | "scale-to-zero";
   state: "pending" | "active" | "released" | "gone" | "done" | "failed" | "dry_run";
   releasing: boolean;
   node: string;
@@ -446,6 +446,7 @@ export type Response = {
   container_name: string;
   workload: string;
   application: string;
+  subject: string;
   actor: string;
   reason: string;
   allow: string[];

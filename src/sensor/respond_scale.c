@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workloads scaled to zero, and back: a service of a Swarm by its manager's engine, which remembers what is wanted; services of Compose by stopping their containers. What was there before is in the
+ * ledger before anything is changed, so that whoever is killed when, it can be scaled back.
+ *
+ * Nothing of this is in the kernel: somebody who scales it up again meanwhile is not hindered.
+ */
+#include <string.h>
+
+#include "base/log.h"
+#include "container/docker_act.h"
+#include "enforce_link.h"
+#include "respond_private.h"
+
+#define ENGINE_MS 30000u
+#define TRIES 5u       /* a service that others change at the same time */
+#define AT_ONCE 8      /* containers that are stopped or started at a time */
+#define AGAIN_US (5 * G_USEC_PER_SEC)
+#define CONTAINERS_MAX 1024u
+
+static const char *after(const char *text, const char *prefix) {
+        return g_str_has_prefix(text, prefix) ? text + strlen(prefix) : NULL;
+}
+
+/* ---- Compose ---- */
+
+static gboolean is_of(const BhContainer *c, const char *scope) {
+        const char *project = bh_container_label(c, BH_LABEL_COMPOSE_PROJECT), *service = bh_container_label(c, BH_LABEL_COMPOSE_SERVICE), *slash = strchr(scope, '/');
+        gsize n = slash ? (gsize) (slash - scope) : strlen(scope);
+
+        return project && strlen(project) == n && memcmp(project, scope, n) == 0 && (!slash || g_strcmp0(service, slash + 1) == 0);
+}
+
+static gboolean is_of_swarm(const BhContainer *c, const char *service) {
+        return g_strcmp0(bh_container_label(c, BH_LABEL_SWARM_SERVICE), service) == 0;
+}
+
+/* Running ones of this engine: JSON array of ids. NULL with *error: one is protected, or there are none. */
+static json_t *running_of(BhRespond *r, const char *subject, GError **error) {
+        const char *scope = after(subject, BH_SCALE_COMPOSE), *service = after(subject, BH_SCALE_SWARM);
+        g_autoptr(GPtrArray) all = bh_container_table_snapshot(r->c.containers);
+        json_auto_t *ids = json_array();
+
+        for (guint i = 0; i < all->len; i++) {
+                const BhContainer *c = all->pdata[i];
+
+                if (!g_str_equal(c->runtime, "docker") || c->depth || !(scope ? is_of(c, scope) : is_of_swarm(c, service)) ||
+                    !(c->state == BH_CONTAINER_RUNNING || c->state == BH_CONTAINER_PAUSED || c->state == BH_CONTAINER_RESTARTING))
+                        continue;
+                g_autofree char *why = bh_respond_protects(r, c);
+                if (why) {
+                        bh_enforce_fail(error, "the container %s of it is protected: %s", c->name, why);
+                        return NULL;
+                }
+                json_array_append_new(ids, json_string(c->id));
+        }
+        if (scope && !json_array_size(ids)) {
+                bh_enforce_fail(error, "none of its containers runs on this node");
+                return NULL;
+        }
+        if (json_array_size(ids) > CONTAINERS_MAX) {
+                bh_enforce_fail(error, "it has more than %u containers on this node", CONTAINERS_MAX);
+                return NULL;
+        }
+        return json_incref(ids);
+}
+
+typedef struct {
+        const char *socket, *act;
+        gint done, gone; /* atomic */
+        GMutex lock;
+        char *failed; /* what the engine said of one */
+} Acts;
+
+static void act_on(gpointer id, gpointer data) {
+        g_autoptr(GError) error = NULL;
+        Acts *a = data;
+
+        if (bh_docker_act(a->socket, id, a->act, ENGINE_MS, &error)) {
+                g_atomic_int_inc(&a->done);
+        } else if (g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+                g_atomic_int_inc(&a->gone);
+        } else {
+                g_mutex_lock(&a->lock);
+                if (!a->failed)
+                        a->failed = g_strdup(error->message);
+                g_mutex_unlock(&a->lock);
+        }
+}
+
+/* All of them, some at a time. FALSE with *error: one failed. */
+static gboolean act_on_all(const char *socket, json_t *ids, const char *act, guint *done, GError **error) {
+        Acts a = { .socket = socket, .act = act };
+        GThreadPool *pool;
+        json_t *id;
+        size_t i;
+
+        g_mutex_init(&a.lock);
+        pool = g_thread_pool_new(act_on, &a, AT_ONCE, FALSE, NULL);
+        json_array_foreach(ids, i, id)
+                if (json_is_string(id))
+                        g_thread_pool_push(pool, (gpointer) json_string_value(id), NULL);
+        g_thread_pool_free(pool, FALSE, TRUE);
+        g_mutex_clear(&a.lock);
+        *done = (guint) a.done;
+        g_autofree char *failed = a.failed;
+        return !failed || bh_enforce_fail(error, "%u of %zu were told to %s: %s", *done, json_array_size(ids), act, failed);
+}
+
+/* ---- Swarm ---- */
+
+static const char *label_of(const json_t *labels, const char *key) {
+        return json_string_value(json_object_get(labels, key));
+}
+
+/* NULL with *error: it cannot be scaled, or must not. */
+static json_t *service_of(BhRespond *r, const char *id, gint64 *replicas, GError **error) {
+        json_auto_t *service = bh_docker_service(r->docker, id, ENGINE_MS, error);
+        json_t *spec = json_object_get(service, "Spec");
+        const char *why;
+
+        if (!service) {
+                g_prefix_error(error, "a service of a Swarm is scaled by an engine that is its manager, which this node's may not be: ");
+                return NULL;
+        }
+        if (!bh_docker_service_replicas(service, replicas)) {
+                bh_enforce_fail(error, "the service is a global one, or a job: it has no number of replicas, so that it cannot be scaled");
+                return NULL;
+        }
+        why = bh_response_protects(label_of(json_object_get(spec, "Labels"), BH_RESPONSE_LABEL_PROTECTED), NULL);
+        if (!why)
+                why = bh_response_protects(label_of(json_object_get(json_object_get(json_object_get(spec, "TaskTemplate"), "ContainerSpec"), "Labels"), BH_RESPONSE_LABEL_PROTECTED), NULL);
+        if (why) {
+                bh_enforce_fail(error, "the service is protected: %s", why);
+                return NULL;
+        }
+        return json_incref(service);
+}
+
+/* From what to what; *was NULL is allowed. FALSE with *error; G_FILE_ERROR_EXIST: it has another number than `from` by now, which is in *was. */
+static gboolean scale_service(const char *socket, const char *id, gint64 from, gint64 to, gint64 *was, GError **error) {
+        for (guint i = 0;; i++) {
+                g_autoptr(GError) failed = NULL;
+                json_auto_t *service = bh_docker_service(socket, id, ENGINE_MS, error);
+                gint64 now = 0;
+
+                if (!service)
+                        return FALSE;
+                if (!bh_docker_service_replicas(service, &now) || now != from) {
+                        *was = now;
+                        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST, "somebody changed it meanwhile");
+                        return FALSE;
+                }
+                if (bh_docker_service_scale(socket, service, to, ENGINE_MS, &failed))
+                        return TRUE;
+                if (i + 1 < TRIES && g_error_matches(failed, G_FILE_ERROR, G_FILE_ERROR_AGAIN))
+                        continue;
+                g_propagate_error(error, g_steal_pointer(&failed));
+                return FALSE;
+        }
+}
+
+/* ---- orders ---- */
+
+/* What there is now, into the detail: "replicas" and "service" of a Swarm, "stopped" of Compose. With the lock given up. */
+static gboolean look(BhRespond *r, BhEntry *e, json_t *detail, GError **error) {
+        const char *id = after(e->subject, BH_SCALE_SWARM);
+        json_auto_t *running = running_of(r, e->subject, error);
+        gint64 replicas = 0;
+
+        if (!running)
+                return FALSE;
+        if (!id) {
+                json_object_set(detail, "stopped", running);
+                return TRUE;
+        }
+        json_auto_t *service = service_of(r, id, &replicas, error);
+        const char *name = json_string_value(json_object_get(json_object_get(service, "Spec"), "Name"));
+        if (!service)
+                return FALSE;
+        if (!replicas)
+                return bh_enforce_fail(error, "it is at zero already");
+        json_object_set_new(detail, "replicas", json_integer(replicas));
+        json_object_set_new(detail, "service", json_string(name ? name : ""));
+        return TRUE;
+}
+
+static json_t *begin(BhRespond *r, BhEntry *e) {
+        g_autofree char *socket = g_strdup(r->docker), *subject = g_strdup(e->subject), *what = NULL;
+        json_auto_t *stopped = json_incref(json_object_get(e->detail, "stopped")), *again = NULL;
+        gint64 replicas = json_integer_value(json_object_get(e->detail, "replicas")), was;
+        const char *service = after(subject, BH_SCALE_SWARM);
+        g_autoptr(GError) error = NULL;
+        guint done = 0;
+        gboolean ok;
+
+        e->state = BH_RESPONSE_STATE_ACTIVE;
+        if (!bh_entry_save(r->dir, e))
+                return bh_respond_fail_entry(r, e, "it cannot be written to the node's ledger, so that it could not be scaled back after the sensor's end: see the sensor's log");
+        e->busy = TRUE;
+        g_mutex_unlock(&r->lock);
+        ok = service ? scale_service(socket, service, replicas, 0, &was, &error) : act_on_all(socket, stopped, "stop", &done, &error);
+        if (!ok && !service) { /* half of it is no answer to anything */
+                g_autoptr(GError) left = NULL;
+                guint back = 0;
+
+                if (!act_on_all(socket, stopped, "start", &back, &left))
+                        bh_error("what was stopped of a workload cannot be started again", "subject", subject, "error", left->message);
+        }
+        g_mutex_lock(&r->lock);
+        e->busy = FALSE;
+        if (!ok)
+                return bh_respond_fail_entry(r, e, error->message);
+        what = service ? g_strdup_printf("in force: from %" G_GINT64_FORMAT " replicas to none", replicas) : g_strdup_printf("in force: %u containers were stopped", done);
+        bh_respond_end(r, e, BH_RESPONSE_STATE_ACTIVE, what);
+        bh_respond_say(r, "response_active", e, "is in force");
+        return bh_entry_tell(e);
+}
+
+json_t *bh_respond_scale_new(BhRespond *r, const BhOrder *o) {
+        const char *subject = o->subject ? o->subject : "", *service = after(subject, BH_SCALE_SWARM), *scope = after(subject, BH_SCALE_COMPOSE);
+        g_autoptr(BhContainer) c = bh_container_table_get(r->c.containers, o->container), named = bh_container_new(o->container, "docker");
+        g_autoptr(GError) error = NULL;
+
+        if (!(service && *service) && !(scope && *scope))
+                return bh_respond_fail(o, "the order names no service, of a Swarm or of Compose");
+        if (!r->docker)
+                return bh_respond_fail(o, "this node's sensor asks no Docker Engine, which scaling is done by");
+        if (bh_respond_held_now(r) >= BH_RESPOND_HELD)
+                return bh_respond_fail(o, "as many responses go on here as there may be: release others first");
+        bh_container_set(named, &named->name, scope ? scope : c && *c->name ? c->name : service);
+        BhEntry *e = bh_entry_new(o, BH_RESPONSE_SCALE, named, "", ++r->serial, g_get_real_time() * 1000);
+        e->state = BH_RESPONSE_STATE_PENDING;
+        e->busy = TRUE;
+        g_hash_table_insert(r->entries, e->id, e); /* the same order, sent again, finds it */
+        json_auto_t *detail = json_object();
+        g_mutex_unlock(&r->lock);
+        gboolean ok = look(r, e, detail, &error);
+        g_mutex_lock(&r->lock);
+        e->busy = FALSE;
+        json_object_update(e->detail, detail);
+        if (!ok && !o->dry_run)
+                return bh_respond_fail_entry(r, e, error->message);
+        if (!o->dry_run)
+                return begin(r, e);
+        e->state = ok ? BH_RESPONSE_STATE_DRY_RUN : BH_RESPONSE_STATE_FAILED;
+        g_free(e->result);
+        json_t *stopped = json_object_get(e->detail, "stopped");
+        e->result = !ok ? g_strdup(error->message) : stopped ? g_strdup_printf("would be done: %zu containers are stopped", json_array_size(stopped))
+                                                              : g_strdup_printf("would be done: from %" JSON_INTEGER_FORMAT " replicas to none", json_integer_value(json_object_get(e->detail, "replicas")));
+        json_t *told = bh_entry_tell(e);
+        g_hash_table_remove(r->entries, e->id);
+        return told;
+}
+
+/* ---- and back ---- */
+
+/* Unlocked. *result: what came of it, caller frees; NULL with *error: nothing, it is to be tried again. */
+static BhResponseState scale_back(const char *socket, const char *subject, json_t *stopped, gint64 replicas, char **result, GError **error) {
+        const char *service = after(subject, BH_SCALE_SWARM);
+        g_autoptr(GError) failed = NULL;
+        gint64 was = 0;
+        guint done = 0;
+
+        *result = NULL;
+        if (!service) {
+                if (!act_on_all(socket, stopped, "start", &done, error))
+                        return BH_RESPONSE_STATE_ACTIVE;
+                *result = done ? g_strdup_printf("%u of %zu containers were started again", done, json_array_size(stopped)) : g_strdup("its containers were removed");
+                return done ? BH_RESPONSE_STATE_RELEASED : BH_RESPONSE_STATE_GONE;
+        }
+        if (scale_service(socket, service, 0, replicas, &was, &failed)) {
+                *result = g_strdup_printf("scaled back to %" G_GINT64_FORMAT " replicas", replicas);
+        } else if (g_error_matches(failed, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+                *result = g_strdup("the service was removed");
+                return BH_RESPONSE_STATE_GONE;
+        } else if (g_error_matches(failed, G_FILE_ERROR, G_FILE_ERROR_EXIST)) {
+                *result = g_strdup_printf("somebody scaled it to %" G_GINT64_FORMAT " since: left as it is", was);
+        } else {
+                g_propagate_error(error, g_steal_pointer(&failed));
+                return BH_RESPONSE_STATE_ACTIVE;
+        }
+        return BH_RESPONSE_STATE_RELEASED;
+}
+
+void bh_respond_scale_back(BhRespond *r, BhEntry *e, const char *result) {
+        g_autofree char *socket = g_strdup(r->docker ? r->docker : ""), *subject = g_strdup(e->subject), *what = NULL, *why = NULL;
+        json_auto_t *stopped = json_incref(json_object_get(e->detail, "stopped"));
+        gint64 replicas = json_integer_value(json_object_get(e->detail, "replicas"));
+        g_autoptr(GError) error = NULL;
+
+        if (e->state != BH_RESPONSE_STATE_ACTIVE || e->busy)
+                return;
+        e->busy = TRUE;
+        g_mutex_unlock(&r->lock);
+        BhResponseState state = scale_back(socket, subject, stopped, replicas, &what, &error);
+        g_mutex_lock(&r->lock);
+        e->busy = FALSE;
+        e->looked_us = g_get_monotonic_time();
+        if (state == BH_RESPONSE_STATE_ACTIVE) {
+                why = g_strdup_printf("it cannot be scaled back now, which is tried again: %s", error->message);
+                e->releasing = TRUE;
+                if (!e->complained)
+                        bh_respond_say(r, "response_lost", e, why);
+                e->complained = TRUE;
+                bh_respond_end(r, e, state, why);
+                return;
+        }
+        why = g_strdup_printf("%s: %s", result, what);
+        bh_respond_end(r, e, state, why);
+        bh_respond_say(r, "response_released", e, why);
+}
+
+gboolean bh_respond_scale_turn(BhRespond *r) {
+        gint64 now = g_get_real_time() * 1000;
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
+                if (e->action != BH_RESPONSE_SCALE || e->state != BH_RESPONSE_STATE_ACTIVE || e->busy || !(e->releasing || (e->until_ns && now >= e->until_ns)) ||
+                    (e->looked_us && g_get_monotonic_time() - e->looked_us < AGAIN_US))
+                        continue;
+                bh_respond_scale_back(r, e, e->releasing ? "released" : "its time was over");
+                return TRUE; /* the table may be another one now */
+        }
+        return FALSE;
+}
