@@ -264,6 +264,30 @@ describe("search", () => {
   });
 });
 
+describe("rules from disk", () => {
+  test("the nodes read theirs anew when an administrator says so", async () => {
+    let asked = 0;
+    node.serve.rules_reload = () => void asked++;
+    await b.open("#/policies");
+    await page.click(".toolbar >> text=Reload…");
+    await sees("what it does", ".dialog", /keeps the rules that ran/);
+    assert.equal(asked, 0);
+    await page.click(".dialog button.primary");
+    await sees("who has", ".dialog .notice.good", /node-a has read its rules/);
+    assert.equal(asked, 1);
+    await page.click(".dialog >> text=Done");
+  });
+
+  test("one that keeps what it had says why", async () => {
+    delete node.serve.rules_reload; /* it answers with an error then */
+    b.expected.push(/422/);
+    await page.click(".toolbar >> text=Reload…");
+    await page.click(".dialog button.primary");
+    await sees("why", ".dialog .notice.bad", /1 node did not[\s\S]*node-a: .*not in this test/);
+    await page.keyboard.press("Escape");
+  });
+});
+
 describe("settings", () => {
   const took = [];
   const server = createServer((q, a) => {
