@@ -3,7 +3,7 @@
 // test needs, hostile names above all.
 import { createHash, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { connect } from "node:net";
-import { container, decode, encode, event, finding, flow, listener, observation } from "./wire.mjs";
+import { container, decode, encode, event, finding, flow, listener, observation, resource } from "./wire.mjs";
 
 const HELLO = 1, WELCOME = 2, MESSAGE = 3, ACK = 4, REQUEST = 5, CHUNK = 6, CREDIT = 7, END = 8, PING = 9, PONG = 10;
 const ns = () => BigInt(Date.now()) * 1_000_000n;
@@ -65,6 +65,10 @@ export class Node {
   }
   observe(o) {
     return this.publish("observation", observation({ node: this.name, first_ns: ns(), last_ns: ns(), ...o }));
+  }
+  /* What one source knows beside containers, all of it. */
+  resources(list, { source = "docker", scope = "node" } = {}) {
+    return this.publish("resources", encode([[1, this.name], [2, source], [3, scope], [4, ns()], [5, list.map(resource)]]));
   }
   listens(list) {
     return this.publish("listeners", encode([[1, this.name], [2, "boot-1"], [3, ns()], [4, list.map(listener)]]));

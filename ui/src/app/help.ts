@@ -34,8 +34,9 @@ export const HELP: Record<string, Help> = {
   },
   "/containers": {
     text: ["Every container of every node, also those that ended. The mark before a name is its state. “Exposure” names what it could do to its host.",
-      "The filter knows name:, image:, app:, workload:, node:, state:, label: and a leading minus for “not”; the boxes at the left count what is left."],
-    keys: [LIST], cli: "bulkhead containers",
+      "The filter knows name:, image:, app:, workload:, node:, state:, label: and a leading minus for “not”; the boxes at the left count what is left.",
+      "“Resources” are services, tasks, networks, images and volumes, as runtimes tell them; configs and secrets by name alone. “HTTP requests” are what workloads answer and ask for, by method and template of the path, without any value."],
+    keys: [LIST], cli: "bulkhead containers · bulkhead resources · bulkhead endpoints",
   },
   "/policies": {
     text: ["Rules are what the sensors look for, in the language of Falco's rule files. The first list is what the nodes really run: a rule that a node cannot evaluate says why. Switching one off is kept as an override in a file of its own. “Reload” lets the nodes read their own files anew, from disk.",

@@ -170,7 +170,7 @@ export function ModelPage({ application, workload }: Named) {
         </div>
         <div class="families" role="group" aria-label="Families">
           <button type="button" class="family" aria-pressed={!family} onClick={() => patch({ family: undefined, item: undefined })}><span class="family-name">All</span><span class="family-n">{count(version.learned)}</span></button>
-          {version.families.map((f) => (
+          {[...version.families].sort((a, b) => Number(b.observed) - Number(a.observed)).map((f) => (
             <button key={f.key} type="button" class={`family ${f.observed ? "" : "unseen"}`} aria-pressed={family === f.key} title={f.observed ? `${STATES[f.state] ?? f.state}. At most ${Number.isFinite(f.perTrial) ? brief(f.perTrial * 1000) : "–"} new items in 1,000 trials are to be expected (95 %).` : "No sensor has told of such acts: silence proves nothing"} onClick={() => patch({ family: f.key, item: undefined })}>
               <span class="family-name"><T s={f.title} max={40} /></span>{f.observed ? <ModelState state={f.state} locked={f.locked} /> : <span class="tag">not observed</span>}<span class="family-n">{count(f.learned)}{f.outstanding > 0 && <b class="amber"> +{count(f.outstanding)}</b>}</span>
             </button>))}

@@ -78,8 +78,8 @@ function List() {
           <select aria-label="State" value={state} onChange={(e) => patch({ state: e.currentTarget.value })}>
             <option value="">Any state</option><option value="open">With items to judge</option>{[...Object.keys(STATES), "locked"].map((s) => <option key={s} value={s}>{s}</option>)}
           </select>
-          {mayAct.value && <Button onClick={() => setImporting(true)}>Import…</Button>}
           <p class="tally-line" role="status">{all ? `${rows.length === all.length ? "" : `${count(rows.length)} of `}${count(all.length)} ${open ? `, ${count(open)} with items to judge` : "workloads"}` : "Loading…"}</p>
+          {mayAct.value && <Button onClick={() => setImporting(true)}>Import…</Button>}
         </header>
         {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>{all ? "What you see may be old" : "The models could not be read"}: {error}</span></div>}
         {!all ? !error && <Skeleton rows={10} label="Loading models" />

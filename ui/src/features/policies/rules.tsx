@@ -115,8 +115,8 @@ export function RuleList() {
           <h1 id="p-title">Policies</h1><Tabs />
           <div class="searchbox"><Icon name="search" /><input type="text" aria-label="Filter rules" placeholder="Filter by name, text or tag" spellcheck={false} autocomplete="off" maxLength={256} value={q} onInput={(e) => patch({ q: e.currentTarget.value })} onKeyDown={(e) => { if (e.key === "ArrowDown") { e.preventDefault(); box.current?.focus(); } }} /></div>
           <select aria-label="State" value={state} onChange={(e) => patch({ state: e.currentTarget.value })}><option value="">Any state</option>{Object.entries(RULE_STATES).map(([k, [title]]) => <option key={k} value={k}>{title}</option>)}</select>
-          {may && <Button onClick={() => setReloading(true)}>Reload…</Button>}
           <p class="tally-line" role="status">{all ? `${rows.length === all.length ? "" : `${count(rows.length)} of `}${count(all.length)} ${plural(all.length, "rule")}` : "Loading…"}</p>
+          {may && <Button onClick={() => setReloading(true)}>Reload…</Button>}
           <ExportMenu what="rules" disabled={!rows.length} rows={() => Promise.resolve({ rows, cut: false })} columns={[["rule", (r) => r.name], ["priority", (r) => r.priority], ["state", (r) => ruleState(r)], ["source", (r) => r.source], ["tags", (r) => r.tags.join(" ")], ["matches", (r) => r.matches], ["nodes", (r) => r.nodes.length], ["file", (r) => r.file], ["line", (r) => r.line], ["description", (r) => r.description]]} />
         </header>
         {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>{all ? "What you see may be old" : "The nodes could not be asked"}: {error}</span></div>}
