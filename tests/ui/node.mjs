@@ -142,7 +142,7 @@ export class Node {
   asked = [];
   #ask(body) {
     const raw = decode(body ?? Buffer.alloc(0));
-    const asked = { types: (raw[1] ?? []).map(String), container: String(raw[2]?.[0] ?? ""), follow: !!raw[6]?.[0] };
+    const asked = { types: (raw[1] ?? []).map(String), container: String(raw[2]?.[0] ?? ""), follow: !!raw[6]?.[0], filter: String(raw[7]?.[0] ?? ""), since: Number((raw[3]?.[0] ?? 0n) / 1_000_000n) };
     this.asked.push(asked);
     return asked;
   }

@@ -50,7 +50,7 @@ export const HELP: Record<string, Help> = {
   },
   "/events": {
     text: ["What happens now, newest on top. Scrolling, choosing a row or Pause holds the list; what comes meanwhile is counted. A striped row says how many events are missing and why.",
-      "Nodes keep what happened in their recorder; this page asks for it and then follows."],
+      "Nodes keep what happened in their recorder; this page asks for it (“From when”, at most the last 5,000 events) and then follows. A condition is written as in a rule: proc.name in (sh, bash) and container.id != host."],
     keys: [LIST], cli: "bulkhead events -f",
   },
   "/health": {

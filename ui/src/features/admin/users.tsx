@@ -82,7 +82,7 @@ export function Users() {
             <tbody>{list.map((u) => (
               <tr key={u.name} class={u.disabled ? "faded" : ""}>
                 <th scope="row"><T s={u.name} max={64} />{u.name === me.value?.name && <span class="tag">you</span>}</th><td>{u.role}</td>
-                <td>{u.disabled ? "disabled" : u.mustChange ? "must change the password" : "active"}</td><td class="opt">{date(u.created)}</td><td class="opt">{u.lastLogin ? date(u.lastLogin) : "never"}</td>
+                <td>{u.disabled ? "disabled" : u.mustChange ? "new password due" : "active"}</td><td class="opt">{date(u.created)}</td><td class="opt">{u.lastLogin ? date(u.lastLogin) : "never"}</td>
                 <td class="n">{u.name !== me.value?.name && <span class="row-acts"><Button class="small" onClick={() => setEdit(u)} aria-label={`Change ${u.name}`}>Change</Button><Button class="small" onClick={() => setRemoving(u.name)} aria-label={`Remove ${u.name}`}>Remove…</Button></span>}</td>
               </tr>))}</tbody>
           </table>

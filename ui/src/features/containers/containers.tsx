@@ -144,7 +144,7 @@ function ContainerList() {
           <h1 id="c-title">Containers</h1><InventoryTabs />
           <div class="searchbox">
             <Icon name="search" />
-            <input type="text" aria-label="Filter containers" placeholder={narrow || id ? "Filter" : "Filter: app:payments image:nginx -state:exited"} spellcheck={false} autocomplete="off" maxLength={512} value={text}
+            <input type="text" aria-label="Filter containers" placeholder={narrow || id ? "Filter" : "Filter: app:payments -state:exited"} spellcheck={false} autocomplete="off" maxLength={512} value={text}
               onInput={(e) => setText(e.currentTarget.value)}
               onKeyDown={(e) => { if (e.key === "Escape" && text) { e.stopPropagation(); setText(""); } if (e.key === "ArrowDown") { e.preventDefault(); box.current?.focus(); } }} />
             {text && <button type="button" class="clear" aria-label="Clear the filter" onClick={() => setText("")}><Icon name="close" size={12} /></button>}
