@@ -428,6 +428,32 @@ void bh_api_rule_file_remove(BhCall *call) {
         change(call, call->captures[0], NULL);
 }
 
+/* What a condition can ask for: a table of the program's own, the same for all nodes of its version. */
+void bh_api_rule_fields(BhCall *call) {
+        guint n;
+        const BhRuleField *rows = bh_rule_fields(&n);
+        GString *out = g_string_sized_new(64 * 1024);
+
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, "fields", '[');
+        for (guint i = 0; i < n; i++) {
+                const BhRuleField *f = &rows[i];
+                g_autofree char *name = g_strdup_printf("%s%s", f->name, bh_rule_arg_form(f->arg));
+
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "name", name);
+                bh_json_text(out, "type", bh_rule_type_name(f->type));
+                bh_json_bool(out, "list", f->list);
+                bh_json_text(out, "meaning", f->doc);
+                bh_json_text(out, "why_not", f->why_not);
+                bh_json_bool(out, "deprecated", f->flags & BH_FF_DEPRECATED);
+                bh_json_close(out, '}');
+        }
+        bh_json_close(out, ']');
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
 /* Nodes read the files that they were started with anew. */
 void bh_api_rules_reload(BhCall *call) {
         g_autoptr(BhAsk) q = bh_ask(call, "rules_reload", NULL);

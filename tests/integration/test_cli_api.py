@@ -393,3 +393,9 @@ def test_a_reload_reaches_the_node_and_one_that_refuses_says_which_and_why(centr
     done = cli.run("rules", "reload", "--node", "stubborn", check=False)
     assert done.returncode == 1 and "stubborn keeps the rules that it had" in done.stderr and "line 3: no such field" in done.stderr, done
     n.close()
+
+
+def test_fields_are_the_same_over_the_api(central, cli):
+    told = central.session.get("/api/v1/rules/fields").json["fields"]
+    own = [json.loads(line) for line in cli.run("rules", "fields", "--json").stdout.splitlines()]
+    assert [(f["name"].split("[")[0], f["type"], f["list"], f["meaning"], f["why_not"]) for f in told] == [(f["name"], f["type"], f["list"], f["meaning"], f["why_not"]) for f in own]

@@ -56,6 +56,17 @@ describe("a rule file", () => {
     assert.deepEqual((await api("/rules/files")).files, []);
   });
 
+  test("the fields that it can use are at hand", async () => {
+    await page.click(".subject-acts >> text=Fields");
+    await page.fill(".dialog input", "proc.cmdline");
+    await sees("the field", ".fields", /proc\.cmdline[\s\S]*string/);
+    assert.deepEqual(await b.violations(), []);
+    await page.fill(".dialog input", "nothing-such");
+    await sees("none", ".dialog [role=status]", /^0 of \d+/);
+    await page.keyboard.press("Escape");
+    await page.waitForSelector(".dialog", { state: "detached" });
+  });
+
   test("what is not saved is still there after a look at another page", async () => {
     await page.click('.nav a[href="#/responses"]');
     await sees("the ledger", "h1", /Responses/);
