@@ -59,12 +59,12 @@ static int list(const BhCliPaths *paths, int argc, char **argv) {
         return bh_out_finish();
 }
 
-/* The value as the setting wants it, a number or a text; NULL: the error says which number it takes. */
+/* The value as the setting wants it, a number or a text; NULL: the error says which number it takes; without an error it is not UTF-8. */
 static json_t *value_of(const json_t *setting, const char *text, GError **error) {
         char *end;
 
         if (!json_is_integer(json_object_get(setting, "value")))
-                return json_string(text); /* NULL where it is not UTF-8, which bh_api_send() says */
+                return json_string(text);
         errno = 0;
         gint64 n = g_ascii_strtoll(text, &end, 10);
         if (errno || !*text || *end || n < 0) {
@@ -109,8 +109,10 @@ static int set(const BhCliPaths *paths, int argc, char **argv) {
         json_t *value = back ? json_copy(json_object_get(setting, "default")) : value_of(setting, argv[2], &error);
         if (error)
                 return bh_cli_fail(error);
+        if (!value)
+                return bh_cli_usage("the value must be UTF-8");
         bh_api_segment(target, argv[1]);
-        json_auto_t *said = json_pack("{s:s, s:O*}", "key", argv[1], "value", value);
+        json_auto_t *said = json_pack("{s:s, s:O}", "key", argv[1], "value", value);
         json_auto_t *answer = bh_api_send(api, "PUT", target->str, json_pack("{s:o}", "value", value), &error);
         if (!answer)
                 return bh_cli_fail(error);

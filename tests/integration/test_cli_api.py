@@ -361,6 +361,7 @@ def test_settings_are_listed_and_changed_within_their_bounds(central, cli):
     assert value("graph.networks") == networks
     cli.run("setting", "set", "graph.networks", "")
     assert value("graph.networks") == ""
+    assert cli.run("setting", "set", "graph.networks", os.fsdecode(b"\xff"), check=False).returncode == 2
     done = cli.run("setting", "set", "nothing.such", "1", check=False)
     assert done.returncode == 2 and "setting list" in done.stderr, done
     assert cli.run("setting", "set", "retention.days", check=False).returncode == 2
