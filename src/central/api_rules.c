@@ -428,19 +428,59 @@ void bh_api_rule_file_remove(BhCall *call) {
         change(call, call->captures[0], NULL);
 }
 
+/* What a condition can ask for: a table of the program's own, the same for all nodes of its version. */
+void bh_api_rule_fields(BhCall *call) {
+        guint n;
+        const BhRuleField *rows = bh_rule_fields(&n);
+        GString *out = g_string_sized_new(64 * 1024);
+
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, "fields", '[');
+        for (guint i = 0; i < n; i++) {
+                const BhRuleField *f = &rows[i];
+                g_autofree char *name = g_strdup_printf("%s%s", f->name, bh_rule_arg_form(f->arg));
+
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "name", name);
+                bh_json_text(out, "type", bh_rule_type_name(f->type));
+                bh_json_bool(out, "list", f->list);
+                bh_json_text(out, "meaning", f->doc);
+                bh_json_text(out, "why_not", f->why_not);
+                bh_json_bool(out, "deprecated", f->flags & BH_FF_DEPRECATED);
+                bh_json_close(out, '}');
+        }
+        bh_json_close(out, ']');
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
 /* Nodes read the files that they were started with anew. */
 void bh_api_rules_reload(BhCall *call) {
         g_autoptr(BhAsk) q = bh_ask(call, "rules_reload", NULL);
-        gboolean failed = FALSE;
+        const BhAnswer *first = NULL; /* of those that kept what they had */
+        guint failed = 0;
 
         if (!q)
                 return;
-        for (guint i = 0; i < q->answers->len; i++)
-                failed |= ((const BhAnswer *) q->answers->pdata[i])->error != NULL;
+        for (guint i = 0; i < q->answers->len; i++) {
+                const BhAnswer *a = q->answers->pdata[i];
+
+                if (a->error && !failed++)
+                        first = a;
+        }
         bh_call_audit_write(call, bh_call_param(call, "node"), failed ? "failed" : "ok", NULL);
 
         GString *out = g_string_new(NULL);
         bh_json_open(out, NULL, '{');
+        if (failed) {
+                g_autofree char *others = failed > 1 ? g_strdup_printf(" (and %u other nodes)", failed - 1) : g_strdup("");
+                g_autofree char *message = g_strdup_printf("node %s keeps the rules that it had%s: %s", first->node, others, first->error);
+
+                bh_json_open(out, "error", '{');
+                bh_json_text(out, "code", "bad_rules");
+                bh_json_text(out, "message", message);
+                bh_json_close(out, '}');
+        }
         bh_ask_append_nodes(out, q, 0);
         bh_json_close(out, '}');
         bh_call_json(call, failed ? 422 : 200, out);

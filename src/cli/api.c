@@ -330,6 +330,9 @@ static GString *call(BhApi *api, const char *method, const char *target, const c
                 t.headers = curl_slist_append(t.headers, "Expect:");
                 curl_easy_setopt(api->easy, CURLOPT_POSTFIELDSIZE, (long) strlen(body));
                 curl_easy_setopt(api->easy, CURLOPT_POSTFIELDS, body);
+        } else if (g_str_equal(method, "POST")) {
+                curl_easy_setopt(api->easy, CURLOPT_POSTFIELDSIZE, 0L); /* a length is said in any case: the central wants one */
+                curl_easy_setopt(api->easy, CURLOPT_POSTFIELDS, "");
         }
         curl_easy_setopt(api->easy, CURLOPT_HTTPHEADER, t.headers);
 

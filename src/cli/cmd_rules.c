@@ -206,6 +206,7 @@ int bh_cmd_rules(const BhCliPaths *paths, int argc, char **argv) {
                 { "files", "", "the rule files that the central manages", bh_rules_files },
                 { "show", "NAME", "print one of them", bh_rules_show },
                 { "set", "NAME FILE", "give the central a rule file, for every node", bh_rules_set },
+                { "preview", "FILE", "what its rules would have matched", bh_rules_preview },
                 { "remove", "NAME", "take one away", bh_rules_remove },
                 { "reload", "", "let the nodes read their rule files anew", bh_rules_reload },
         };

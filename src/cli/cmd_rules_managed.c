@@ -179,6 +179,24 @@ static void print_problems(const json_t *answer) {
         }
 }
 
+/* The text of a rule file as the central takes it; NULL: why not was said. Caller frees. */
+static char *read_file(const char *path) {
+        g_autoptr(GError) error = NULL;
+        gboolean cut = FALSE;
+        gsize len = 0;
+        g_autofree char *text = bh_file_read(AT_FDCWD, path, FILE_MAX, &len, &cut, &error);
+
+        if (!text) {
+                bh_cli_fail(error);
+                return NULL;
+        }
+        if (cut || strlen(text) != len || !g_utf8_validate(text, (gssize) len, NULL)) {
+                fprintf(stderr, cut ? "bulkhead: %s has more than %u KiB, which is what the central takes: split it\n" : "bulkhead: %s is not UTF-8 text\n", path, FILE_MAX >> 10);
+                return NULL;
+        }
+        return g_steal_pointer(&text);
+}
+
 int bh_rules_set(const BhCliPaths *paths, int argc, char **argv) {
         gboolean json = FALSE, dry = FALSE;
         GOptionEntry entries[] = {
@@ -188,8 +206,6 @@ int bh_rules_set(const BhCliPaths *paths, int argc, char **argv) {
         };
         g_autoptr(GString) target = g_string_new(FILES);
         g_autoptr(GError) error = NULL;
-        gboolean cut = FALSE;
-        gsize len = 0;
         int code;
 
         g_autoptr(BhApi) api = begin(paths, &argc, &argv, entries, FALSE, "NAME FILE", 2, "Gives the central a rule file, for every node.",
@@ -197,13 +213,9 @@ int bh_rules_set(const BhCliPaths *paths, int argc, char **argv) {
                                      "Example:\n  bulkhead rules set site.yaml ./our-rules.yaml\n", &code);
         if (!api)
                 return code;
-        g_autofree char *text = bh_file_read(AT_FDCWD, argv[2], FILE_MAX, &len, &cut, &error);
+        g_autofree char *text = read_file(argv[2]);
         if (!text)
-                return bh_cli_fail(error);
-        if (cut || strlen(text) != len || !g_utf8_validate(text, (gssize) len, NULL)) {
-                fprintf(stderr, cut ? "bulkhead: %s has more than %u KiB, which is what the central takes: split it\n" : "bulkhead: %s is not UTF-8 text\n", argv[2], FILE_MAX >> 10);
                 return BH_EXIT_FAILED;
-        }
 
         json_auto_t *found = bh_api_send(api, "POST", RULES "/check", json_pack("{s:s, s:s}", "name", argv[1], "text", text), &error);
         if (!found)
@@ -226,6 +238,87 @@ int bh_rules_set(const BhCliPaths *paths, int argc, char **argv) {
         else
                 printf("%s is in force as soon as the nodes have it; \"bulkhead rules files\" says which have\n", argv[1]);
         return bh_out_finish();
+}
+
+static void print_would(const json_t *found) {
+        static const char *const rules[] = { "RULE", "PRIORITY", ">LINE", ">MATCHES", NULL }, *const events[] = { "TIME", "CONTAINER", "WHAT WOULD HAVE BEEN TOLD", NULL };
+        guint64 matched = bh_json_number(found, "matched"), left = bh_json_number(found, "not_looked_at"), missing = bh_json_number(found, "dropped") + bh_json_number(found, "undecodable");
+        g_autofree char *oldest = bh_json_when(found, "oldest");
+        g_autoptr(BhTable) t = bh_table_new(rules), told = bh_table_new(events);
+        json_t *one;
+        size_t i;
+
+        printf("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " recorded events would have matched; the oldest that was looked at is of %s\n", matched, bh_json_number(found, "looked_at"), oldest);
+        if (left)
+                printf("%" G_GUINT64_FORMAT " events were not looked at: the rules are costly\n", left);
+        if (missing)
+                printf("%" G_GUINT64_FORMAT " events are missing in it\n", missing);
+        json_array_foreach(json_object_get(found, "matches"), i, one) {
+                gboolean runs = json_is_true(json_object_get(one, "runs"));
+
+                bh_table_cell(t, bh_json_text(one, "rule"), runs ? BH_STYLE_NONE : BH_STYLE_DIM);
+                bh_table_cell(t, bh_json_text(one, "priority"), BH_STYLE_DIM);
+                bh_table_number(t, bh_json_number(one, "line"));
+                bh_table_number(t, bh_json_number(one, "matches"));
+        }
+        if (i)
+                bh_table_print(t);
+        json_array_foreach(json_object_get(found, "events"), i, one) {
+                const json_t *event = json_object_get(one, "event");
+                g_autofree char *when = bh_json_when(event, "time");
+
+                bh_table_cell(told, when, BH_STYLE_DIM);
+                bh_table_cell(told, *bh_json_text(event, "container.name") ? bh_json_text(event, "container.name") : bh_json_dash(event, "node"), BH_STYLE_NONE);
+                bh_table_cell(told, bh_json_text(one, "output"), BH_STYLE_NONE);
+        }
+        if (i)
+                bh_table_print(told);
+        json_array_foreach(json_object_get(found, "nodes"), i, one) {
+                g_autofree char *node = bh_json_cell(one, "node"), *why = bh_json_cell(one, "error");
+
+                if (*why || json_is_true(json_object_get(one, "cut")))
+                        fprintf(stderr, "bulkhead: node %s: %s\n", node, *why ? why : "its answer was cut");
+        }
+}
+
+int bh_rules_preview(const BhCliPaths *paths, int argc, char **argv) {
+        g_autofree char *node = NULL, *since = NULL, *name = NULL;
+        gboolean json = FALSE;
+        GOptionEntry entries[] = {
+                { "name", 0, 0, G_OPTION_ARG_STRING, &name, "the managed file that it would be (default: the file's own name)", "NAME" },
+                { "since", 's', 0, G_OPTION_ARG_STRING, &since, "how far to look back (default 1d, at most 31d)", "TIME" },
+                { "node", 0, 0, G_OPTION_ARG_STRING, &node, "only what this node recorded (default: all)", "NODE" },
+                { "json", 0, 0, G_OPTION_ARG_NONE, &json, "a JSON object", NULL },
+                G_OPTION_ENTRY_NULL,
+        };
+        g_autoptr(GString) target = g_string_new(RULES "/preview");
+        g_autoptr(GError) error = NULL;
+        int code;
+
+        g_autoptr(BhApi) api = begin(paths, &argc, &argv, entries, FALSE, "FILE", 1, "Says what the rules of a file would have matched among the events that the nodes recorded.",
+                                     "Changes nothing. A node gives its last 10000 events of the kinds that the rules look at.\n", &code);
+        if (!api)
+                return code;
+        guint64 ago = since ? bh_cli_duration(since) : 24 * 3600 * G_GUINT64_CONSTANT(1000000000);
+        if (!ago)
+                return bh_cli_usage("--since takes a number with s, m, h or d, like 12h, not \"%s\"", since);
+        g_autofree char *text = read_file(argv[1]), *own = g_path_get_basename(argv[1]);
+        if (!text)
+                return BH_EXIT_FAILED;
+        bh_api_param(target, "node", node);
+        json_int_t hours = (json_int_t) ((ago + 3599999999999) / 3600000000000); /* the API's unit, rounded up */
+        json_auto_t *found = bh_api_send(api, "POST", target->str, json_pack("{s:s, s:s, s:I}", "name", name ? name : own, "text", text, "hours", hours), &error);
+        if (!found)
+                return bh_cli_fail(error);
+        guint64 errors = bh_json_number(found, "errors");
+        if (json)
+                bh_out_json(found);
+        else
+                print_problems(found);
+        if (!json && !errors)
+                print_would(found);
+        code = bh_out_finish();
+        return errors ? BH_EXIT_FAILED : code;
 }
 
 int bh_rules_remove(const BhCliPaths *paths, int argc, char **argv) {

@@ -23,6 +23,7 @@ int bh_cmd_incidents(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_evidence(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_incident(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_output(const BhCliPaths *paths, int argc, char **argv);
+int bh_cmd_setting(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_user(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_token(const BhCliPaths *paths, int argc, char **argv);
 int bh_cmd_audit(const BhCliPaths *paths, int argc, char **argv);

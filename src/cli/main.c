@@ -30,6 +30,7 @@ static const struct {
         { "responses", "what was done to containers, by whom and why", bh_cmd_responses },
         { "policy", "what is done by itself: list, show, set, remove, check", bh_cmd_policy },
         { "output", "where findings are sent: files, syslog, webhooks", bh_cmd_output },
+        { "setting", "what is kept for how long, and other bounds of the central", bh_cmd_setting },
         { "user", "who may log in, and as what", bh_cmd_user },
         { "token", "tokens for programs", bh_cmd_token },
         { "audit", "who did what", bh_cmd_audit },

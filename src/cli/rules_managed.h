@@ -7,5 +7,6 @@ int bh_rules_list(const BhCliPaths *paths, int argc, char **argv);
 int bh_rules_files(const BhCliPaths *paths, int argc, char **argv);
 int bh_rules_show(const BhCliPaths *paths, int argc, char **argv);
 int bh_rules_set(const BhCliPaths *paths, int argc, char **argv);
+int bh_rules_preview(const BhCliPaths *paths, int argc, char **argv);
 int bh_rules_remove(const BhCliPaths *paths, int argc, char **argv);
 int bh_rules_reload(const BhCliPaths *paths, int argc, char **argv);

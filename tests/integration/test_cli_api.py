@@ -338,3 +338,65 @@ def test_every_command_explains_itself(cli):
         r = cli.run(*command.split(), "--help")
         assert "Usage" in r.stdout and r.stderr == "", (command, r)
         assert command in ("up", "record", "user", "token", "output") or "--json" in r.stdout, command
+
+
+# what the pages can do as well -----------------------------------------------------------------------------------------
+
+
+def test_settings_are_listed_and_changed_within_their_bounds(central, cli):
+    def value(key):
+        return next(s["value"] for s in central.session.get("/api/v1/settings").json["settings"] if s["key"] == key)
+
+    assert cli.rows("setting", "list") == central.session.get("/api/v1/settings").json["settings"]
+    assert "retention.days" in cli.run("setting", "list").stdout
+    assert "retention.days is 14 now" in cli.run("setting", "set", "retention.days", "14").stdout and value("retention.days") == 14
+    for wrong, says in (("0", "from 1 to 3650"), ("two", "from 1 to 3650"), ("-1", "")):
+        done = cli.run("setting", "set", "retention.days", "--", wrong, check=False)
+        assert done.returncode != 0 and says in done.stderr, done
+    assert value("retention.days") == 14
+    cli.run("setting", "set", "retention.days", "--default")
+    assert value("retention.days") == 30
+    networks = '[{"name":"office","cidr":"10.200.0.0/16"}]'
+    cli.run("setting", "set", "graph.networks", networks)
+    assert value("graph.networks") == networks
+    cli.run("setting", "set", "graph.networks", "")
+    assert value("graph.networks") == ""
+    assert cli.run("setting", "set", "graph.networks", os.fsdecode(b"\xff"), check=False).returncode == 2
+    done = cli.run("setting", "set", "nothing.such", "1", check=False)
+    assert done.returncode == 2 and "setting list" in done.stderr, done
+    assert cli.run("setting", "set", "retention.days", check=False).returncode == 2
+
+
+def test_rules_preview_says_what_would_have_matched(central, cli, tmp_path):
+    def events(node, stream, _body):
+        node.chunk(stream, batch(event(1), event(2)))
+        node.end(stream)
+
+    n = central.node("previewed", serve={"events": events})
+    file = tmp_path / "try.yaml"
+    file.write_text("- rule: Program run\n  desc: d\n  condition: evt.type = execve\n  output: \"a program was run (%evt.type)\"\n  priority: WARNING\n")
+    said = cli.run("rules", "preview", "--node", "previewed", "--since", "2d", file).stdout
+    assert "recorded events would have matched" in said and "Program run" in said, said
+    (found,) = cli.rows("rules", "preview", "--node", "previewed", file)
+    assert found["errors"] == 0 and found["matches"][0]["rule"] == "Program run", found
+    file.write_text("- rule: r\n  desc: d\n  condition: evt.typo = execve\n  output: o\n  priority: INFO\n")
+    done = cli.run("rules", "preview", file, check=False)
+    assert done.returncode == 1 and "try.yaml:3:" in done.stderr and "evt.typo" in done.stderr, done
+    assert cli.run("rules", "preview", "--since", "x", file, check=False).returncode == 2
+    n.close()
+
+
+def test_a_reload_reaches_the_node_and_one_that_refuses_says_which_and_why(central, cli):
+    willing = central.node("willing", serve={"rules_reload": lambda node, stream, _body: node.end(stream)})
+    assert "read again" in cli.run("rules", "reload", "--node", "willing").stdout
+    willing.close()
+    n = central.node("stubborn", serve={"rules_reload": lambda node, stream, _body: node.end(stream, "line 3: no such field")})
+    done = cli.run("rules", "reload", "--node", "stubborn", check=False)
+    assert done.returncode == 1 and "stubborn keeps the rules that it had" in done.stderr and "line 3: no such field" in done.stderr, done
+    n.close()
+
+
+def test_fields_are_the_same_over_the_api(central, cli):
+    told = central.session.get("/api/v1/rules/fields").json["fields"]
+    own = [json.loads(line) for line in cli.run("rules", "fields", "--json").stdout.splitlines()]
+    assert [(f["name"].split("[")[0], f["type"], f["list"], f["meaning"], f["why_not"]) for f in told] == [(f["name"], f["type"], f["list"], f["meaning"], f["why_not"]) for f in own]

@@ -165,6 +165,24 @@ export class Browser {
     await this.page.waitForSelector(".nav");
   }
 
+  /* Another browser, of a viewer that the administrator's `page` makes. */
+  static async viewer(central, page, name = "eve") {
+    const made = await page.evaluate(async (n) => {
+      const csrf = (await (await fetch("/api/v1/me")).json()).csrf;
+      return (await fetch("/api/v1/users", { method: "POST", headers: { "content-type": "application/json", "x-bulkhead-csrf": csrf }, body: JSON.stringify({ name: n, role: "viewer" }) })).json();
+    }, name);
+    const v = await Browser.start(central);
+    await v.open();
+    await v.login(name, made.password);
+    await v.page.waitForSelector("#pw-title");
+    const fields = v.page.locator("input[type=password]");
+    await fields.nth(0).fill(made.password);
+    for (const n of [1, 2]) await fields.nth(n).fill(`${PASSWORD} ${name}`);
+    await v.page.click("button[type=submit]");
+    await v.page.waitForSelector(".nav");
+    return v;
+  }
+
   /* All rules, or those named. */
   async violations(rules) {
     if (!(await this.page.evaluate(() => !!window.axe))) await this.page.evaluate(axe);

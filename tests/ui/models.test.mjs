@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { HOSTILE, plain, status } from "./data.mjs";
 import { Browser, stage, until } from "./env.mjs";
 
-let central, node, b, page;
+let central, node, b, page, exported;
 const [web] = plain();
 const model = async () => (await api("/models?application=payments&workload=api")).models[0];
 
@@ -83,27 +83,51 @@ test("the model leaves as text", async () => {
   await page.click(".menu-panel >> text=Model, for another");
   const d = await waiting;
   assert.match(d.suggestedFilename(), /^api-model\.jsonl$/);
-  assert.match(readFileSync(await d.path(), "utf8"), /nginx\.conf|curl/);
+  exported = readFileSync(await d.path(), "utf8");
+  assert.match(exported, /nginx\.conf|curl/);
+});
+
+test("a model is imported into another workload, after what the file holds was shown", async () => {
+  const file = { name: "m.jsonl", mimeType: "text/plain", buffer: Buffer.from(exported) };
+  await b.open("#/models");
+  await page.click(".toolbar >> text=Import…");
+  await page.setInputFiles(".dialog input[type=file]", { ...file, buffer: Buffer.from("{}\n") });
+  await until("it is none", async () => /not that of an exported model/.test(await text(".dialog .notice.bad")));
+  await page.setInputFiles(".dialog input[type=file]", file);
+  await until("what it holds", async () => /Model of payments \/ api.*1 forbidden|Model of payments \/ api[\s\S]*items? \(/.test(await text(".dialog .notice")));
+  await page.fill(".dialog .twin input >> nth=0", HOSTILE[0]);
+  await page.fill(".dialog .twin input >> nth=1", "api-next");
+  assert.deepEqual(await b.violations(["label", "button-name", "color-contrast"]), []);
+  await page.click(".dialog >> css=button.primary");
+  await until("the new model", async () => /api-next/.test(await text("#md-title")));
+  const items = (await api(`/models/items?workload=api-next`)).items;
+  assert.ok(items.length > 0 && items.every((i) => ["accepted", "forbidden"].includes(i.standing)), JSON.stringify(items));
+  assert.equal(await page.evaluate(() => window.pwned), undefined);
+});
+
+test("a model is imported into the one that is looked at; what the central refuses is told", async () => {
+  await b.open("#/models?app=payments&workload=api");
+  await page.click(".subject-acts >> text=Import…");
+  const lines = exported.trim().split("\n");
+  b.expected.push(/400/);
+  await page.setInputFiles(".dialog input[type=file]", { name: "bad.jsonl", mimeType: "text/plain", buffer: Buffer.from(`${lines[0]}\n{"family":"nothing such"}\n`) });
+  await page.click(".dialog >> css=button.primary");
+  await until("why not", async () => /line 2.*family/.test(await text(".dialog .notice.bad")));
+  b.expected = [];
+  const item = JSON.stringify({ ...JSON.parse(lines[1]), object: "/usr/bin/imported", detail: "" });
+  await page.setInputFiles(".dialog input[type=file]", { name: "good.jsonl", mimeType: "text/plain", buffer: Buffer.from(`${lines[0]}\n${item}\n`) });
+  await page.click(".dialog >> text=Import 1 item");
+  await page.waitForSelector(".dialog", { state: "detached" });
+  await until("it is there", async () => (await api("/models/items?application=payments&workload=api")).items.some((i) => i.object === "/usr/bin/imported" && i.standing === "accepted"));
 });
 
 test("a viewer may look and not act", async () => {
-  const made = await page.evaluate(async () => {
-    const csrf = (await (await fetch("/api/v1/me")).json()).csrf;
-    return (await fetch("/api/v1/users", { method: "POST", headers: { "content-type": "application/json", "x-bulkhead-csrf": csrf }, body: JSON.stringify({ name: "eve", role: "viewer" }) })).json();
-  });
-  const v = await Browser.start(central);
+  const v = await Browser.viewer(central, page);
   try {
     await v.open("#/models");
-    await v.login("eve", made.password);
-    await v.page.waitForSelector("#pw-title");
-    const fields = v.page.locator("input[type=password]");
-    await fields.nth(0).fill(made.password);
-    await fields.nth(1).fill("correct horse battery 9");
-    await fields.nth(2).fill("correct horse battery 9");
-    await v.page.click("button[type=submit]");
     await v.page.click(".m-name a");
     await v.page.waitForSelector(".families");
-    assert.equal(await v.page.locator("text=Relearn…").count(), 0);
+    for (const act of ["Relearn…", "Import…"]) assert.equal(await v.page.locator(`text=${act}`).count(), 0);
     assert.deepEqual(v.problems, []);
   } finally {
     await v.stop();

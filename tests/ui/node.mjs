@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A node for tests: speaks the bus to the real central in place of a sensor, so that inventory, status and events can be whatever a
 // test needs, hostile names above all.
-import { randomBytes } from "node:crypto";
+import { createHash, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { connect } from "node:net";
-import { container, decode, encode, event, finding, flow, listener, observation } from "./wire.mjs";
+import { container, decode, encode, event, finding, flow, listener, observation, resource } from "./wire.mjs";
 
 const HELLO = 1, WELCOME = 2, MESSAGE = 3, ACK = 4, REQUEST = 5, CHUNK = 6, CREDIT = 7, END = 8, PING = 9, PONG = 10;
 const ns = () => BigInt(Date.now()) * 1_000_000n;
@@ -66,8 +66,32 @@ export class Node {
   observe(o) {
     return this.publish("observation", observation({ node: this.name, first_ns: ns(), last_ns: ns(), ...o }));
   }
+  /* What one source knows beside containers, all of it. */
+  resources(list, { source = "docker", scope = "node" } = {}) {
+    return this.publish("resources", encode([[1, this.name], [2, source], [3, scope], [4, ns()], [5, list.map(resource)]]));
+  }
   listens(list) {
     return this.publish("listeners", encode([[1, this.name], [2, "boot-1"], [3, ns()], [4, list.map(listener)]]));
+  }
+
+  /* An item of the node's chain, signed as a sensor signs it (src/evidence/evidence.h), after the bytes that it names. */
+  #chain = null;
+  async evidence(kind, facts, bytes) {
+    const pair = () => {
+      const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+      return { privateKey, hex: publicKey.export({ type: "spki", format: "der" }).subarray(-32).toString("hex") };
+    };
+    this.#chain ??= { key: pair(), seq: 0, prev: "" };
+    const c = this.#chain;
+    c.name ??= c.key.hex;
+    const next = pair();
+    const object = bytes && { sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length };
+    if (object) await this.publish("evidence", encode([[2, object.sha256], [4, bytes.length], [5, bytes]]));
+    const json = JSON.stringify({ v: 1, chain: c.name, seq: ++c.seq, time_ns: "NOW", node: this.name, prev: c.prev, key: c.key.hex, next: next.hex, kind, ...facts, ...(object ? { object } : {}) }).replace('"NOW"', String(ns()));
+    const line = `${json} ${sign(null, Buffer.from(`bulkhead-evidence-1\n${json}`), c.key.privateKey).toString("hex")}`;
+    await this.publish("evidence", encode([[1, line]]));
+    c.prev = createHash("sha256").update(line).digest("hex");
+    c.key = next;
   }
 
   lost(topic, count) {
@@ -118,7 +142,7 @@ export class Node {
   asked = [];
   #ask(body) {
     const raw = decode(body ?? Buffer.alloc(0));
-    const asked = { types: (raw[1] ?? []).map(String), container: String(raw[2]?.[0] ?? ""), follow: !!raw[6]?.[0] };
+    const asked = { types: (raw[1] ?? []).map(String), container: String(raw[2]?.[0] ?? ""), follow: !!raw[6]?.[0], filter: String(raw[7]?.[0] ?? ""), since: Number((raw[3]?.[0] ?? 0n) / 1_000_000n) };
     this.asked.push(asked);
     return asked;
   }

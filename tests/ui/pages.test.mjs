@@ -225,6 +225,18 @@ describe("live events", () => {
     assert.ok(node.asked.at(-1).types.includes("connect") && !node.asked.at(-1).types.includes("exec"));
     assert.equal(await page.getAttribute(".toggle.g-network", "aria-pressed"), "true");
     assert.equal(await page.getAttribute(".toggle.g-process", "aria-pressed"), "false");
+    await page.fill('[aria-label="Only what this condition is true for"]', "proc.nome = sh");
+    await page.keyboard.press("Enter");
+    b.expected.push(/400/);
+    await sees("what is wrong with it", "#e-wrong", /proc\.nome/);
+    const asked = node.asked.length;
+    await page.fill('[aria-label="Only what this condition is true for"]', "proc.name = sh");
+    await page.keyboard.press("Enter");
+    await until("it is asked of the node, live too", () => node.asked.slice(asked).some((a) => a.follow && a.filter === "proc.name = sh"));
+    assert.match(decodeURIComponent(page.url()).replaceAll("+", " "), /filter=proc\.name = sh/);
+    assert.equal(await page.locator("#e-wrong").count(), 0);
+    await page.selectOption('[aria-label="From when"]', "1h");
+    await until("it looks back", () => node.asked.some((a) => !a.follow && a.filter && Math.abs(Date.now() - 3_600_000 - a.since) < 120_000));
     await page.click(".toggle.g-network");
     await sees("nothing chosen", ".empty h2", /No kind of event is chosen/);
     await b.open("#/");

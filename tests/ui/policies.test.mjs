@@ -56,6 +56,17 @@ describe("a rule file", () => {
     assert.deepEqual((await api("/rules/files")).files, []);
   });
 
+  test("the fields that it can use are at hand", async () => {
+    await page.click(".subject-acts >> text=Fields");
+    await page.fill(".dialog input", "proc.cmdline");
+    await sees("the field", ".fields", /proc\.cmdline\s*text/);
+    assert.deepEqual(await b.violations(), []);
+    await page.fill(".dialog input", "nothing-such");
+    await sees("none", ".dialog [role=status]", /^0 of \d+/);
+    await page.keyboard.press("Escape");
+    await page.waitForSelector(".dialog", { state: "detached" });
+  });
+
   test("what is not saved is still there after a look at another page", async () => {
     await page.click('.nav a[href="#/responses"]');
     await sees("the ledger", "h1", /Responses/);
@@ -261,6 +272,30 @@ describe("search", () => {
       await sees(hash, ".dialog[open] .help", says);
       await page.keyboard.press("Escape");
     }
+  });
+});
+
+describe("rules from disk", () => {
+  test("the nodes read theirs anew when an administrator says so", async () => {
+    let asked = 0;
+    node.serve.rules_reload = () => void asked++;
+    await b.open("#/policies");
+    await page.click(".toolbar >> text=Reload…");
+    await sees("what it does", ".dialog", /keeps the rules that ran/);
+    assert.equal(asked, 0);
+    await page.click(".dialog button.primary");
+    await sees("who has", ".dialog .notice.good", /node-a has read its rules/);
+    assert.equal(asked, 1);
+    await page.click(".dialog >> text=Done");
+  });
+
+  test("one that keeps what it had says why", async () => {
+    delete node.serve.rules_reload; /* it answers with an error then */
+    b.expected.push(/422/);
+    await page.click(".toolbar >> text=Reload…");
+    await page.click(".dialog button.primary");
+    await sees("why", ".dialog .notice.bad", /1 node did not[\s\S]*node-a: .*not in this test/);
+    await page.keyboard.press("Escape");
   });
 });
 

@@ -7,6 +7,8 @@ const varint = (n) => {
     out.push(Number(v & 0x7fn) | 0x80);
   }
 };
+/* Numbers as one packed field: zeros count. */
+export const packed = (numbers) => Buffer.concat(numbers.map(varint));
 const tag = (field, wire) => varint((field << 3) | wire);
 
 /* fields: [number, value]: numbers and booleans as varints, text and bytes with their length, arrays as repeated; undefined is left out. */
@@ -89,4 +91,6 @@ export const finding = (f) => encode([
 
 export const observation = (o) => encode([
   [1, o.node], [2, o.container.id], [3, o.container.workload], [4, o.container.application], [5, o.container.image_digest], [6, o.kind ?? "exec"], [7, o.subject], [8, o.parent], [9, o.count ?? 1], [10, o.first_ns], [11, o.last_ns], [12, o.detail], [14, o.example],
-  [15, o.suspicious], [16, o.why]]);
+  [15, o.suspicious], [16, o.why], [17, o.sums && encode(o.sums)]]);
+
+export const resource = (r) => encode([[1, r.kind], [2, r.id], [3, r.name], [4, Object.entries(r.labels ?? {}).map(([k, v]) => encode([[1, k], [2, v]]))], [5, r.application], [6, JSON.stringify(r.detail ?? {})], [7, r.created_ns]]);

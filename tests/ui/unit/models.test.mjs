@@ -37,3 +37,11 @@ test("relearning says what is forgotten, and that a lock goes", () => {
   assert.match(relearnChanges(v).join(" "), /6 items[\s\S]*lock of exec/);
   assert.match(relearnChanges(v, "file").join(" "), /1 item that was learned/);
 });
+
+test("an exported model is read before it is sent; what is none says so", async () => {
+  const { modelTextFrom } = await load("lib/models.ts");
+  const head = JSON.stringify({ bulkhead_model: 1, application: "shop", workload: "web", image_digest: "sha256:1", container_hours: 2.5 });
+  const item = (family, forbidden = false) => JSON.stringify({ family, actor: "a", object: "o", detail: "", forbidden });
+  assert.deepEqual(modelTextFrom([head, item("exec"), "", item("file"), item("file", true), ""].join("\n")), { application: "shop", workload: "web", digest: "sha256:1", hours: 2.5, items: 3, forbidden: 1, families: [["file", 2], ["exec", 1]] });
+  for (const [wrong, says] of [["", /no model/], ["no json", /Line 1 is not JSON/], ["{}", /first line/], ["[1]", /first line/], [`${head}\nx`, /Line 2/]]) assert.throws(() => modelTextFrom(wrong), says);
+});

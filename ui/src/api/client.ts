@@ -63,6 +63,23 @@ export async function call<T>(method: string, path: string, o: Options = {}): Pr
     Number(answer.headers.get("retry-after")) || 0, data);
 }
 
+/* An answer that is a file, as it comes. */
+export async function download(path: string, query: Options["query"], timeoutMs = 300_000): Promise<Blob> {
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), timeoutMs);
+  try {
+    const answer = await fetch(address(path, query), { signal: stop.signal, credentials: "same-origin", cache: "no-store" });
+    if (answer.ok) return await answer.blob();
+    const said = ((await answer.json().catch(() => null)) as { error?: { code?: string; message?: string } } | null)?.error;
+    if (answer.status === 401) onDenied?.();
+    throw new ApiError(answer.status, said?.code ?? "error", said?.message ?? `The central answered ${answer.status} without saying why.`);
+  } catch (e) {
+    throw e instanceof ApiError ? e : new ApiError(0, "unreachable", "The central does not answer.");
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 export const get = <T>(path: string, query?: Options["query"], signal?: AbortSignal) => call<T>("GET", path, { query, signal });
 export const post = <T>(path: string, body?: unknown) => call<T>("POST", path, { body: body ?? {} });
 

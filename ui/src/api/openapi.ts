@@ -978,6 +978,7 @@ export type Call =
   | "PUT /api/v1/policies/{name}"
   | "DELETE /api/v1/policies/{name}"
   | "GET /api/v1/rules"
+  | "GET /api/v1/rules/fields"
   | "GET /api/v1/rules/files"
   | "GET /api/v1/rules/files/{name}"
   | "PUT /api/v1/rules/files/{name}"

@@ -66,6 +66,9 @@ export function incidentFrom(v: unknown): Incident {
   };
 }
 
+/* The containers that both touch, by name. */
+export const sharedWith = (a: Incident, b: Incident) => b.places.filter((p) => a.places.some((q) => q.key === p.key)).map((p) => p.name || p.container.slice(0, 12));
+
 /* --- The picture: a lane for each container and node, time to the right, a mark for each line ------------------------------------ */
 
 export interface Mark { i: number; lane: number; x: number; grave: boolean; count: number }

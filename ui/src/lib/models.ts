@@ -77,3 +77,37 @@ export function relearnChanges(v: Version, family?: string): string[] {
   if (locked.length) out.push(`The lock of ${locked.map((f) => f.title).join(", ")} is taken away.`);
   return out;
 }
+
+export const shortDigest = (digest: string) => digest.replace(/^sha256:/, "").slice(0, 12) || "image not known";
+
+/* --- An exported model, as a file ------------------------------------------------------------------------------------------------ */
+
+export const MODEL_TEXT_MAX = 1024 * 1024; /* bytes, what the API takes */
+export interface ModelText { application: string; workload: string; digest: string; hours: number; items: number; forbidden: number; families: [string, number][] }
+
+/* What is in it; throws what is wrong. The central looks closer. */
+export function modelTextFrom(all: string): ModelText {
+  let head: Record<string, unknown> | undefined;
+  const families = new Map<string, number>();
+  let items = 0;
+  let forbidden = 0;
+  all.split("\n").forEach((line, n) => {
+    if (!line.trim()) return;
+    let o: Record<string, unknown>;
+    try {
+      o = object(JSON.parse(line));
+    } catch {
+      throw new Error(`Line ${n + 1} is not JSON: is this an exported model?`);
+    }
+    if (!head) {
+      if (o.bulkhead_model !== 1) throw new Error("The first line is not that of an exported model.");
+      head = o;
+      return;
+    }
+    items++;
+    if (o.forbidden === true) forbidden++;
+    families.set(text(o.family), (families.get(text(o.family)) ?? 0) + 1);
+  });
+  if (!head) throw new Error("There is no model in this file.");
+  return { application: text(head.application), workload: text(head.workload), digest: text(head.image_digest), hours: num(head.container_hours), items, forbidden, families: [...families].sort((a, b) => b[1] - a[1]) };
+}

@@ -9,7 +9,7 @@ export interface Action { key: string; title: string; says: string; undo: boolea
 export const ACTIONS: Action[] = [
   { key: "isolate", title: "Isolate", says: "Cuts all its traffic, what is open too. Its processes go on.", undo: true, peers: "allow" },
   { key: "quarantine", title: "Quarantine", says: "Isolates it and freezes its processes, after a picture of them was taken.", undo: true, peers: "allow" },
-  { key: "block", title: "Block peers", says: "Refuses connections to and from the peers that are named.", undo: true, peers: "deny" },
+  { key: "block", title: "Block", says: "Refuses what is named: connections to and from peers, programs, files, capabilities.", undo: true, peers: "deny" },
   { key: "pause", title: "Pause", says: "Freezes its processes.", undo: true },
   { key: "restart", title: "Restart", says: "The runtime stops and starts it again.", undo: false },
   { key: "stop", title: "Stop", says: "The runtime stops it.", undo: false },

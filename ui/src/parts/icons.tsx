@@ -54,6 +54,8 @@ const shapes: Record<string, ComponentChildren> = {
   system: <><rect x="1.8" y="2.8" width="12.4" height="8.4" rx="1.2" /><path d="M5.5 13.7h5" /></>,
   exit: <><path d="M6.5 2.5h-3a1 1 0 0 0-1 1v9a1 1 0 0 0 1 1h3M7 8h6.8M11 5.2 13.8 8 11 10.8" /></>,
   plus: <path d="M8 3v10M3 8h10" />,
+  merge: <><path d="M2.5 3.5c5 0 4 4.5 8 4.5M2.5 12.5c5 0 4-4.5 8-4.5h3" /><path d="m11 5.4 2.6 2.6L11 10.6" /></>,
+  split: <><path d="M2.5 8h3c4 0 3-4.5 8-4.5M5.5 8c4 0 3 4.5 8 4.5" /><path d="m11.6 1.4 2.1 2.1-2.1 2.1M11.6 10.4l2.1 2.1-2.1 2.1" /></>,
   more: <path d="M3.2 8h.1M8 8h.1M12.8 8h.1" stroke-width="2.2" />,
   findings: <><path d="M3.4 14V2M3.4 2.6h9.2l-2.2 3 2.2 3H3.4" /></>,
   policies: <><path d="M3 2.4h7.2L13 5.2v8.4H3z" /><path d="m5.4 9.2 1.7 1.7 3.5-3.8" /></>,

@@ -8,7 +8,7 @@ import { Icon } from "../../parts/icons";
 import { Button, Copy, Dialog, Empty, Field, Notice, Skeleton, T } from "../../parts/ui";
 import { ROLES } from "./users";
 
-const DAYS = [7, 30, 90, 365];
+const DAYS = [7, 30, 90, 365, 0]; /* 0: no end */
 
 function Create({ onDone, onClose }: { onDone: () => void; onClose: () => void }) {
   const order = ROLES.map(([r]) => r);
@@ -47,7 +47,7 @@ function Create({ onDone, onClose }: { onDone: () => void; onClose: () => void }
         {error && <Notice level="bad">{error}</Notice>}
         <Field label="What it is for" hint="So that it can be told from others when it is to be revoked.">{(p) => <input {...p} type="text" required maxLength={128} autocomplete="off" value={name} onInput={(e) => setName(e.currentTarget.value)} />}</Field>
         <fieldset class="choices"><legend>Role</legend>{roles.map(([r, what]) => <label key={r}><input type="radio" name="role" checked={role === r} onChange={() => setRole(r)} /><span><strong>{r}</strong><small>{what}</small></span></label>)}</fieldset>
-        <Field label="Ends after">{(p) => <select {...p} value={days} onChange={(e) => setDays(Number(e.currentTarget.value))}>{DAYS.map((d) => <option key={d} value={d}>{d} days</option>)}</select>}</Field>
+        <Field label="Ends after">{(p) => <select {...p} value={days} onChange={(e) => setDays(Number(e.currentTarget.value))}>{DAYS.map((d) => <option key={d} value={d}>{d ? `${d} days` : "never: until it is revoked"}</option>)}</select>}</Field>
         <div class="form-buttons"><Button kind="primary" type="submit" busy={busy}>Make token</Button><Button onClick={onClose}>Cancel</Button></div>
       </form>
     </Dialog>

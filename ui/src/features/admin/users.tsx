@@ -5,6 +5,7 @@ import { pageFrom, userFrom, type Role, type UserRow } from "../../api/model";
 import { me } from "../../app/state";
 import { date } from "../../lib/format";
 import { Icon } from "../../parts/icons";
+import { Confirm } from "../policies/remove";
 import { Button, Copy, Dialog, Empty, Field, Notice, Skeleton, T } from "../../parts/ui";
 
 export const ROLES: [Role, string][] = [
@@ -67,6 +68,7 @@ export function Users() {
   const [list, setList] = useState<UserRow[] | null>(null);
   const [error, setError] = useState("");
   const [edit, setEdit] = useState<UserRow | "new" | null>(null);
+  const [removing, setRemoving] = useState("");
   const load = () => void get<unknown>("/users").then((v) => { setList(pageFrom<unknown>(v, "users").items.map(userFrom)); setError(""); }, (e) => setError(sentence(e)));
   useEffect(load, []);
   return (
@@ -80,13 +82,14 @@ export function Users() {
             <tbody>{list.map((u) => (
               <tr key={u.name} class={u.disabled ? "faded" : ""}>
                 <th scope="row"><T s={u.name} max={64} />{u.name === me.value?.name && <span class="tag">you</span>}</th><td>{u.role}</td>
-                <td>{u.disabled ? "disabled" : u.mustChange ? "must change the password" : "active"}</td><td class="opt">{date(u.created)}</td><td class="opt">{u.lastLogin ? date(u.lastLogin) : "never"}</td>
-                <td class="n">{u.name !== me.value?.name && <Button class="small" onClick={() => setEdit(u)} aria-label={`Change ${u.name}`}>Change</Button>}</td>
+                <td>{u.disabled ? "disabled" : u.mustChange ? "new password due" : "active"}</td><td class="opt">{date(u.created)}</td><td class="opt">{u.lastLogin ? date(u.lastLogin) : "never"}</td>
+                <td class="n">{u.name !== me.value?.name && <span class="row-acts"><Button class="small" onClick={() => setEdit(u)} aria-label={`Change ${u.name}`}>Change</Button><Button class="small" onClick={() => setRemoving(u.name)} aria-label={`Remove ${u.name}`}>Remove…</Button></span>}</td>
               </tr>))}</tbody>
           </table>
           {!list.length && <Empty icon="users" title="No users" />}
         </div>
       )}
+      {removing && <Confirm title="Remove a user" verb="Remove" name={removing} act={async () => { await call("DELETE", `/users/${encodeURIComponent(removing)}`); load(); }} onClose={() => setRemoving("")}><p>Its sessions end at once, and its tokens stop working. The audit log keeps the name. To keep somebody out for a while, disable the user instead.</p></Confirm>}
       {edit && <Edit user={edit === "new" ? null : edit} onDone={load} onClose={() => setEdit(null)} />}
     </div>
   );

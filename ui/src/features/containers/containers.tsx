@@ -4,6 +4,7 @@
  * #/containers?q=…&app=…&state=…&exposure=…&sort=…&id=…
  */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { lazy } from "../../app/lazy";
 import { patch, route } from "../../app/router";
 import { inventory, inventoryState, inventoryVersion, now } from "../../app/state";
 import type { Columns } from "../../lib/export";
@@ -17,6 +18,7 @@ import { useNarrow } from "../../parts/media";
 import { Button, Empty, Skeleton, T } from "../../parts/ui";
 import { Exposures } from "../overview/overview";
 import { ContainerDrawer } from "./drawer";
+import { InventoryTabs } from "./tabs";
 
 const COLUMNS: { key: SortKey; label: string; class: string }[] = [
   { key: "name", label: "Name", class: "c-name" },
@@ -91,7 +93,13 @@ function cells(r: Row, narrow: boolean, drawer: boolean, at: number) {
   </>;
 }
 
+const Others = lazy(() => import("./others").then((m) => m.default));
+
 export function Containers() {
+  return route.value.params.get("tab") ? <Others /> : <ContainerList />;
+}
+
+function ContainerList() {
   const params = route.value.params;
   const version = inventoryVersion.value;
   const view = useMemo(() => viewFrom(params), [params]);
@@ -133,10 +141,10 @@ export function Containers() {
       </aside>
       <section class="listing" aria-labelledby="c-title">
         <header class="toolbar">
-          <h1 id="c-title">Containers</h1>
+          <h1 id="c-title">Containers</h1><InventoryTabs />
           <div class="searchbox">
             <Icon name="search" />
-            <input type="text" aria-label="Filter containers" placeholder={narrow || id ? "Filter" : "Filter: app:payments image:nginx -state:exited"} spellcheck={false} autocomplete="off" maxLength={512} value={text}
+            <input type="text" aria-label="Filter containers" placeholder={narrow || id ? "Filter" : "Filter: app:payments -state:exited"} spellcheck={false} autocomplete="off" maxLength={512} value={text}
               onInput={(e) => setText(e.currentTarget.value)}
               onKeyDown={(e) => { if (e.key === "Escape" && text) { e.stopPropagation(); setText(""); } if (e.key === "ArrowDown") { e.preventDefault(); box.current?.focus(); } }} />
             {text && <button type="button" class="clear" aria-label="Clear the filter" onClick={() => setText("")}><Icon name="close" size={12} /></button>}

@@ -11,6 +11,7 @@ import { shortId, visible } from "../../lib/text";
 import { Icon, StateMark } from "../../parts/icons";
 import { Button, Copy, Facts, Notice, Section, Skeleton, T } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
+import { EvidenceList } from "../evidence/list";
 import { Act } from "../responses/act";
 import { Held, useHeld } from "../responses/held";
 
@@ -150,6 +151,12 @@ function Details({ c }: { c: Full }) {
   );
 }
 
+/* Only where something was kept: of most containers nothing ever is. */
+function Kept({ id }: { id: string }) {
+  const [total, setTotal] = useState(0);
+  return <div hidden={!total}><Section title="Evidence" count={total}><EvidenceList of={{ container: id }} name={shortId(id)} onTotal={setTotal} /></Section></div>;
+}
+
 export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => void }) {
   const [told, setFull] = useState<Full | null>(null);
   const [error, setError] = useState("");
@@ -193,7 +200,7 @@ export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => vo
       <Held list={held} error={heldError} put={put} />
       {error && <Notice level="warn">{error}{full ? " What is shown is what was read last." : ""}</Notice>}
       {gone ? <Notice level="note">No such container is known. It was removed, or the address is not right.</Notice>
-        : full ? <Details c={full} /> : !error && <Skeleton rows={10} label="Loading the container" />}
+        : full ? <><Kept key={full.id} id={full.id} /><Details c={full} /></> : !error && <Skeleton rows={10} label="Loading the container" />}
     </Drawer>
   );
 }

@@ -4,9 +4,9 @@
  * and is counted. Nothing is drawn more often than once a frame, and a hidden tab gives its stream back.
  */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { address, get, sentence } from "../../api/client";
+import { address, ApiError, get, sentence } from "../../api/client";
 import { href, patch, route } from "../../app/router";
-import { inventory, inventoryVersion } from "../../app/state";
+import { inventory, inventoryVersion, known } from "../../app/state";
 import type { Columns } from "../../lib/export";
 import { brief, clock, count } from "../../lib/format";
 import { describe, Feed, GROUPS, groupOf, Rates, typesOf, type BhEvent, type Item } from "../../lib/events";
@@ -22,6 +22,7 @@ import { EventDrawer } from "./drawer";
 
 const MAX = 5000;
 const BACKLOG = 200;
+const TIMES: [string, string][] = [["", "From now on"], ["15m", "Last 15 minutes"], ["1h", "Last hour"], ["24h", "Last day"]];
 
 interface Told { node?: string; count?: number; state?: string; why?: string }
 
@@ -52,7 +53,12 @@ export function Events() {
   const chosen = params.get("groups");
   const groups = useMemo(() => (chosen === null ? GROUPS.filter((g) => !g.quiet).map((g) => g.key) : chosen.split(",").filter((k) => GROUPS.some((g) => g.key === k))), [chosen]);
   const container = params.get("container") ?? "";
+  const node = params.get("node") ?? "";
+  const since = TIMES.find(([key]) => key === params.get("since"))?.[0] ?? "";
+  const filter = params.get("filter") ?? "";
   const [typed, setTyped] = useState(container);
+  const [condition, setCondition] = useState(filter);
+  const [wrong, setWrong] = useState("");
   const [state, setState] = useState<{ state: StreamState; why: string }>({ state: "connecting", why: "" });
   const [backlog, setBacklog] = useState("");
   const [paused, setPaused] = useState(false);
@@ -99,7 +105,7 @@ export function Events() {
     let hiddenAt = 0;
     const over = new AbortController();
     const silent = new Set<string>();
-    const query = { types: types || undefined, container: container || undefined };
+    const query = { types: types || undefined, container: container || undefined, node: node || undefined, filter: filter || undefined };
     const take = (events: { event: string; data: string }[], at: number) => {
       let batch: BhEvent[] = [];
       let acts = 0;
@@ -142,6 +148,7 @@ export function Events() {
       });
     };
     const onHide = () => {
+      if (refused) return;
       if (document.hidden) {
         hiddenAt = Date.now();
         leave?.();
@@ -154,7 +161,9 @@ export function Events() {
     };
     setState({ state: "connecting", why: "" });
     setBacklog("");
-    get<unknown>("/events", { types: types || undefined, container: container || undefined, limit: BACKLOG }, over.signal).then((v) => {
+    setWrong("");
+    let refused = false;
+    get<unknown>("/events", { ...query, since: since || undefined, limit: since ? MAX : BACKLOG }, over.signal).then((v) => {
       const list = Array.isArray(v) ? v : (((v as { items?: unknown; events?: unknown }).items ?? (v as { events?: unknown }).events) as unknown[]);
       if (Array.isArray(list) && !f.items.length) {
         const sorted = (list as BhEvent[]).slice().sort((a, b) => (String(a.time) < String(b.time) ? -1 : 1));
@@ -162,17 +171,20 @@ export function Events() {
         draw();
       }
     }, (e: unknown) => {
-      if (!over.signal.aborted) setBacklog(sentence(e));
-    }).finally(() => { if (!over.signal.aborted) join(); });
+      if (over.signal.aborted) return;
+      refused = e instanceof ApiError && e.code === "bad_filter";
+      (refused ? setWrong : setBacklog)(sentence(e));
+    }).finally(() => { if (!over.signal.aborted && !refused) join(); });
     document.addEventListener("visibilitychange", onHide);
     return () => {
       over.abort();
       leave?.();
       document.removeEventListener("visibilitychange", onHide);
     };
-  }, [types, container]);
+  }, [types, container, node, since, filter]);
 
   useEffect(() => setTyped(container), [container]);
+  useEffect(() => setCondition(filter), [filter]);
   useEffect(() => {
     if (typed === container) return;
     const t = setTimeout(() => patch({ container: typed }), 350);
@@ -215,6 +227,14 @@ export function Events() {
             {typed && <button type="button" class="clear" aria-label="All containers" onClick={() => { setTyped(""); patch({ container: undefined }); }}><Icon name="close" size={12} /></button>}
             <datalist id="e-containers">{inventory.rows.slice(0, 200).map((r) => <option key={r.id} value={r.name} />)}</datalist>
           </div>
+          {/* a condition counts when it is whole: with Enter, or when one leaves the field */}
+          <form class="searchbox" onSubmit={(e) => { e.preventDefault(); patch({ filter: condition.trim() }); }}>
+            <Icon name="filter" />
+            <input type="text" aria-label="Only what this condition is true for" aria-invalid={wrong ? true : undefined} aria-describedby={wrong ? "e-wrong" : undefined} placeholder="Condition: proc.name in (sh, bash)" spellcheck={false} autocomplete="off" autocapitalize="none" maxLength={4096} value={condition} onInput={(e) => setCondition(e.currentTarget.value)} onBlur={() => { if (condition.trim() !== filter) patch({ filter: condition.trim() }); }} />
+            {condition && <button type="button" class="clear" aria-label="No condition" onClick={() => { setCondition(""); patch({ filter: undefined }); }}><Icon name="close" size={12} /></button>}
+          </form>
+          {known.value.nodes.length > 1 && <select aria-label="Node" value={node} onChange={(e) => patch({ node: e.currentTarget.value })}><option value="">All nodes</option>{known.value.nodes.map((x) => <option key={x.name} value={x.name}>{visible(x.name, 48)}</option>)}</select>}
+          <select aria-label="From when" value={since} onChange={(e) => patch({ since: e.currentTarget.value })}>{TIMES.map(([key, label]) => <option key={key} value={key}>{label}</option>)}</select>
           <Button glyph={hold ? "play" : "pause"} aria-pressed={hold} kind={hold ? "primary" : "plain"} onClick={() => (hold ? resume() : setPaused(true))}>{hold ? "Resume" : "Pause"}</Button>
           <ExportMenu what="events" disabled={!n} columns={EXPORTED} rows={() => Promise.resolve({ rows: f.items.filter((i) => i.kind === "event").map((i) => i.event!), cut: f.forgotten > 0 })} />
           <div class="groups" role="group" aria-label="Kinds of events">
@@ -226,7 +246,8 @@ export function Events() {
           </div>
         </header>
         <p class="sr" role="status">{hold ? "The list is held." : ""} {state.state === "stale" ? state.why : ""}</p>
-        {state.state !== "live" && state.state !== "connecting" && (
+        {wrong && <div class="inline-warn" role="alert" id="e-wrong"><Icon name="warn" /><span><T s={wrong} max={400} /></span></div>}
+        {!wrong && state.state !== "live" && state.state !== "connecting" && (
           <div class="inline-warn"><Icon name="warn" /><span>{state.state === "denied" ? "This account may not see live events." : state.state === "ended" ? "The stream was ended by the central." : state.why || "The stream broke."}{state.state === "stale" && " Trying again."}</span></div>
         )}
         <div class="feed">
@@ -238,7 +259,8 @@ export function Events() {
                 <span role="columnheader" class="e-time">Time</span><span role="columnheader" class="e-type">Kind</span><span role="columnheader" class="e-container">Container</span><span role="columnheader" class="e-proc">Process</span><span role="columnheader" class="e-what">What happened</span>
               </div>}
               row={(i) => { const item = at(i); return { key: item.seq, class: item.kind === "gap" ? "gap" : "", cells: cells(item, narrow) }; }} />
-          ) : !groups.length ? <Empty icon="filter" title="No kind of event is chosen">Choose one above.</Empty>
+          ) : wrong ? <Empty icon="filter" title="The condition is not right yet"><p>It is written as in a rule: <code>proc.name in (sh, bash) and container.id != host</code></p></Empty>
+            : !groups.length ? <Empty icon="filter" title="No kind of event is chosen">Choose one above.</Empty>
             : state.state === "connecting" ? <Skeleton rows={12} label="Connecting to the sensors" />
             : live ? <Empty icon="events" title="Nothing has happened yet"><p>{container ? <>No event of these kinds came from <strong><T s={container} max={80} /></strong> since you opened this page.</> : "No event of these kinds came since you opened this page."}</p>{backlog && <p>What happened before could not be asked for: {backlog}</p>}</Empty>
             : <Empty icon="warn" title="No events can be shown"><p>{state.why || "The stream is not open."}</p></Empty>}

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { get } from "../../api/client";
 import { lossFrom, pageFrom, type LossRow } from "../../api/model";
 import { href, route } from "../../app/router";
+import { lazyPart } from "../../app/lazy";
 import { known, now, problems, rates, status, statusAt, statusError, stream } from "../../app/state";
 import { age, brief, bytes, clock, count, date, percent, toMs } from "../../lib/format";
 import { GROUPS } from "../../lib/events";
@@ -11,6 +12,8 @@ import { hookSummary, lostOf, sum, type HookStatus, type NodeView, type SensorSt
 import { plural, visible } from "../../lib/text";
 import { Glyph, Icon } from "../../parts/icons";
 import { Empty, Facts, Meter, Skeleton, Spark, T } from "../../parts/ui";
+
+const EvidenceCard = lazyPart(() => import("../evidence/verify").then((m) => m.EvidenceCard));
 
 const BACKENDS: Record<string, string> = {
   preferred: "on kernel functions: other system calls pay nothing",
@@ -201,6 +204,7 @@ export function Health() {
       {nodes.map((n) => <Node key={n.name} n={n} focus={n.name === focus} />)}
       {nodes.length > 0 && <Losses nodes={nodes} />}
       <Undelivered />
+      <EvidenceCard />
       <Central />
       {nodes.length > 0 && <p class="page-foot"><a href={href("/events", { groups: "sensor" })}>Live events of the sensors themselves</a> · {count(nodes.length)} {plural(nodes.length, "node")}</p>}
     </div>

@@ -3,6 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Finding } from "../../api/openapi";
 import { get, post, sentence } from "../../api/client";
+import { lazyPart } from "../../app/lazy";
 import { go, href, patch, route } from "../../app/router";
 import { incidentsChanged, mayAct, me, now } from "../../app/state";
 import { age, count } from "../../lib/format";
@@ -16,7 +17,10 @@ import { LanesView } from "./lanes";
 import { Act } from "../responses/act";
 import { Held, useHeld } from "../responses/held";
 import { Recorded } from "../findings/recorded";
-import { Evidence } from "./evidence";
+import { Evidence } from "../evidence/list";
+
+/* Dialogs that few open. */
+const Regroup = lazyPart(() => import("./regroup").then((m) => m.default));
 
 const mono = (s: string) => (s ? <span class="mono wrap"><T s={s} max={2000} /></span> : null);
 
@@ -157,6 +161,7 @@ export function IncidentPage({ id }: { id: string }) {
   const [said, setSaid] = useState("");
   const [closing, setClosing] = useState(false);
   const [acting, setActing] = useState<Place | null>(null);
+  const [asking, setAsking] = useState<"assign" | "merge" | "split" | null>(null);
   const { held, error: heldError, put } = useHeld();
   const version = incidentsChanged.value;
   const who = me.value;
@@ -214,6 +219,13 @@ export function IncidentPage({ id }: { id: string }) {
               <button type="button" class="menu-item" onClick={() => { close(); void exceptions(); }}><Icon name="policies" />Exceptions (rules)</button>
             </>}
           </Menu>
+          {may && i.state === "open" && <Menu button={<><Icon name="more" size={14} />More</>}>
+            {(close) => <>
+              <button type="button" class="menu-item" onClick={() => { close(); setAsking("assign"); }}><Icon name="users" />Assign to…</button>
+              <button type="button" class="menu-item" onClick={() => { close(); setAsking("merge"); }}><Icon name="merge" />Merge into another…</button>
+              {i.lines.length > 1 && <button type="button" class="menu-item" onClick={() => { close(); setAsking("split"); }}><Icon name="split" />Split steps off…</button>}
+            </>}
+          </Menu>}
         </div>
       </header>
       {said && <Notice level="bad">{said}</Notice>}
@@ -240,11 +252,12 @@ export function IncidentPage({ id }: { id: string }) {
               {!i.places.length && <li class="faint">On {i.nodes.length === 1 ? "the node" : "nodes"} <T s={i.nodes.join(", ")} max={200} /> itself.</li>}</ul>
           </section>
           <section class="card" aria-labelledby="s-procs"><header><h2 id="s-procs">Processes</h2></header><Forest incident={i} selected={selected} onSelect={select} /></section>
-          <Evidence id={i.id} version={version} may={may} />
+          <Evidence id={i.id} version={version} />
           <section class="card pad" aria-label="Comments"><Comments incident={i} may={may} onDone={take} /></section>
         </div>
       </div>
       {acting && <Act container={acting.container} name={acting.name} node={acting.node} onClose={() => setActing(null)} onDone={put} />}
+      {asking && <Regroup what={asking} incident={i} selected={selected} onDone={take} onClose={() => setAsking(null)} />}
       {closing && <Close incident={i} onDone={take} onClose={() => setClosing(false)} />}
     </div>
   );

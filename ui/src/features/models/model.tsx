@@ -6,7 +6,7 @@ import { pageFrom } from "../../api/model";
 import { patch, route } from "../../app/router";
 import { mayAct, now } from "../../app/state";
 import { age, ageShort, brief, bytes, count, date } from "../../lib/format";
-import { isOpen, type Item, itemFrom, lockChanges, type Model, modelFrom, relearnChanges, STANDINGS, STATES, type Version } from "../../lib/models";
+import { isOpen, type Item, itemFrom, lockChanges, type Model, modelFrom, relearnChanges, shortDigest, STANDINGS, STATES, type Version } from "../../lib/models";
 import { save } from "../../lib/save";
 import { plural } from "../../lib/text";
 import { Grid } from "../../parts/grid";
@@ -14,11 +14,11 @@ import { Icon } from "../../parts/icons";
 import { useNarrow } from "../../parts/media";
 import { Button, Dialog, Empty, Facts, Menu, Notice, Skeleton, T } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
+import { Import } from "./import";
 import { ModelState } from "./models";
 
 interface Named { application: string; workload: string }
-const short = (digest: string) => digest.replace(/^sha256:/, "").slice(0, 12) || "image not known";
-const FORMATS: [string, string, string][] = [["model", "Model, for another installation", "jsonl"], ["allow", "Allow list", "txt"], ["networkpolicy", "Kubernetes network policy", "yaml"]];
+const FORMATS: [string, string, string][] = [["model", "Model, for another installation", "jsonl"], ["allow", "Allow list", "txt"], ["networkpolicy", "Kubernetes network policy", "yaml"], ["seccomp", "Seccomp profile", "json"]];
 
 function Confirm({ act, of, version, family, onDone, onClose }: { act: "lock" | "relearn"; of: Named; version: Version; family?: string; onDone: (v: unknown) => void; onClose: () => void }) {
   const [error, setError] = useState("");
@@ -77,6 +77,7 @@ export function ModelPage({ application, workload }: Named) {
   const [error, setError] = useState("");
   const [said, setSaid] = useState("");
   const [asking, setAsking] = useState<{ act: "lock" | "relearn"; family?: string } | null>(null);
+  const [importing, setImporting] = useState(false);
   const [active, setActive] = useState(0);
   const [again, setAgain] = useState(0);
   const narrow = useNarrow();
@@ -148,6 +149,7 @@ export function ModelPage({ application, workload }: Named) {
           <div class="subject-acts">
             {may && !version.locked && <Button glyph="lock" onClick={() => setAsking({ act: "lock" })}>Lock…</Button>}
             {may && <Button onClick={() => setAsking({ act: "relearn" })}>Relearn…</Button>}
+            {may && <Button onClick={() => setImporting(true)}>Import…</Button>}
             <Menu button={<><Icon name="down" size={14} />Export</>}>{(close) => FORMATS.map(([key, label, ext]) => <button key={key} type="button" class="menu-item" onClick={() => { close(); void fetchText(key, ext); }}>{label}</button>)}</Menu>
           </div>
         </header>
@@ -159,16 +161,16 @@ export function ModelPage({ application, workload }: Named) {
           {Number.isFinite(version.last) && <span>last seen {age(now.value - version.last)} ago</span>}
         </p>
         <div class="model-bar">
-          <label>Version <select value={version.digest} onChange={(e) => patch({ version: e.currentTarget.value, base: undefined, item: undefined })}>{model.versions.map((v, n) => <option key={v.digest} value={v.digest}>{short(v.digest)}{n === 0 ? " (latest)" : ""}</option>)}</select></label>
+          <label>Version <select value={version.digest} onChange={(e) => patch({ version: e.currentTarget.value, base: undefined, item: undefined })}>{model.versions.map((v, n) => <option key={v.digest} value={v.digest}>{shortDigest(v.digest)}{n === 0 ? " (latest)" : ""}</option>)}</select></label>
           {model.versions.length > 1 && <label class="tick"><input type="checkbox" checked={compared !== null} onChange={(e) => {
             const others = model.versions.filter((v) => v !== version);
             patch({ base: e.currentTarget.checked ? (others.find((v) => v.first <= version.first) ?? others[0]).digest : undefined, item: undefined });
-          }} />What it does that {compared ? short(compared) : "the other version"} did not</label>}
+          }} />What it does that {compared ? shortDigest(compared) : "the other version"} did not</label>}
           {may && drift > 0 && <Button onClick={() => void judge(null, "accept_drift")}>Accept all drift ({drift})</Button>}
         </div>
         <div class="families" role="group" aria-label="Families">
           <button type="button" class="family" aria-pressed={!family} onClick={() => patch({ family: undefined, item: undefined })}><span class="family-name">All</span><span class="family-n">{count(version.learned)}</span></button>
-          {version.families.map((f) => (
+          {[...version.families].sort((a, b) => Number(b.observed) - Number(a.observed)).map((f) => (
             <button key={f.key} type="button" class={`family ${f.observed ? "" : "unseen"}`} aria-pressed={family === f.key} title={f.observed ? `${STATES[f.state] ?? f.state}. At most ${Number.isFinite(f.perTrial) ? brief(f.perTrial * 1000) : "–"} new items in 1,000 trials are to be expected (95 %).` : "No sensor has told of such acts: silence proves nothing"} onClick={() => patch({ family: f.key, item: undefined })}>
               <span class="family-name"><T s={f.title} max={40} /></span>{f.observed ? <ModelState state={f.state} locked={f.locked} /> : <span class="tag">not observed</span>}<span class="family-n">{count(f.learned)}{f.outstanding > 0 && <b class="amber"> +{count(f.outstanding)}</b>}</span>
             </button>))}
@@ -189,6 +191,7 @@ export function ModelPage({ application, workload }: Named) {
                 return { key: i.id, cells: narrow ? <>{standing}{what}</> : <>{standing}{what}<span role="gridcell" class="n">{brief(i.count)}</span><span role="gridcell" class="n dim">{Number.isFinite(i.first) ? ageShort(now.value - i.first) : "–"}</span><span role="gridcell" class="n dim">{Number.isFinite(i.last) ? ageShort(now.value - i.last) : "–"}</span></> };
               }} />}
       </section>
+      {importing && <Import into={{ application, workload, digest: version.digest }} onDone={took} onClose={() => setImporting(false)} />}
       {chosen && <ItemDrawer item={chosen} may={may} judge={judge} onClose={() => patch({ item: undefined })} />}
       {asking && <Confirm act={asking.act} family={asking.family} of={of} version={version} onDone={took} onClose={() => setAsking(null)} />}
     </div>

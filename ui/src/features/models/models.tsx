@@ -4,13 +4,14 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, sentence } from "../../api/client";
 import { pageFrom } from "../../api/model";
 import { go, href, patch, route } from "../../app/router";
-import { now } from "../../app/state";
+import { mayAct, now } from "../../app/state";
 import { ageShort, bytes, count } from "../../lib/format";
 import { type Model, modelFrom, observed, STATES, trusted } from "../../lib/models";
 import { Grid } from "../../parts/grid";
 import { Icon } from "../../parts/icons";
 import { useNarrow } from "../../parts/media";
 import { Button, Empty, Skeleton, T } from "../../parts/ui";
+import { Import } from "./import";
 import { ModelPage } from "./model";
 
 const MOST = 10_000;
@@ -36,6 +37,7 @@ function List() {
   const [all, setAll] = useState<Model[] | null>(null);
   const [error, setError] = useState("");
   const [active, setActive] = useState(0);
+  const [importing, setImporting] = useState(false);
   const narrow = useNarrow();
   const box = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -77,6 +79,7 @@ function List() {
             <option value="">Any state</option><option value="open">With items to judge</option>{[...Object.keys(STATES), "locked"].map((s) => <option key={s} value={s}>{s}</option>)}
           </select>
           <p class="tally-line" role="status">{all ? `${rows.length === all.length ? "" : `${count(rows.length)} of `}${count(all.length)} ${open ? `, ${count(open)} with items to judge` : "workloads"}` : "Loading…"}</p>
+          {mayAct.value && <Button onClick={() => setImporting(true)}>Import…</Button>}
         </header>
         {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>{all ? "What you see may be old" : "The models could not be read"}: {error}</span></div>}
         {!all ? !error && <Skeleton rows={10} label="Loading models" />
@@ -95,6 +98,7 @@ function List() {
                   <span role="gridcell" class="n" title={`${bytes(m.bytes)} of memory`}>{v ? (v.hours < 10 ? v.hours.toFixed(1) : count(v.hours)) : "–"}</span><span role="gridcell" class="n dim">{v && Number.isFinite(v.last) ? `${ageShort(at - v.last)} ago` : "–"}</span></> };
               }} />}
       </section>
+      {importing && <Import onClose={() => setImporting(false)} />}
     </div>
   );
 }

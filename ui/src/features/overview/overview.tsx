@@ -73,8 +73,8 @@ function Tiles() {
       </a></li>
       <li><a class="tile" href="#/events">
         <h2>Events per second</h2>
-        <div class="figure-row"><p class="figure">{all.length ? brief(all.reduce((n, r) => n + r.events, 0)) : "–"}</p><Spark values={series} width={132} height={36} /></div>
-        <p class="tile-note">{k.stream === "stale" ? `as of ${clock(statusAt.value)}` : all.length ? `recorded on ${count(all.length)} ${plural(all.length, "node")}` : "needs two statuses"}</p>
+        <div class="figure-row"><p class="figure">{all.length ? brief(all.reduce((n, r) => n + r.events, 0)) : "–"}</p>{all.length > 0 && <Spark values={series} width={132} height={36} />}</div>
+        <p class="tile-note">{k.stream === "stale" ? `as of ${clock(statusAt.value)}` : all.length ? `recorded on ${count(all.length)} ${plural(all.length, "node")}` : "known with the next report"}</p>
       </a></li>
       <li><a class="tile" href="#/health">
         <h2>Effective hooks</h2>

@@ -13,6 +13,7 @@ import { Editor } from "../../parts/editor";
 import { Icon } from "../../parts/icons";
 import { Button, Dialog, Empty, Field, Notice, Skeleton, T, Time } from "../../parts/ui";
 import { useDraft } from "./drafts";
+import { Fields } from "./fields";
 import { Tabs } from "./policies";
 import { Confirm } from "./remove";
 
@@ -131,6 +132,7 @@ export function FileEditor({ name }: { name: string }) {
   const [hours, setHours] = useState(24);
   const [busy, setBusy] = useState("");
   const [removing, setRemoving] = useState(false);
+  const [fields, setFields] = useState(false);
   const [nodes, setNodes] = useState<RuleNode[] | null>(null);
   const admin = me.value?.role === "admin";
   const may = mayAct.value;
@@ -191,6 +193,7 @@ export function FileEditor({ name }: { name: string }) {
         <p class="crumbs"><a href="#/policies">Policies</a> <span class="faint">/</span> <a href={href("/policies", { tab: "files" })}>Rule files</a></p>
         <div class="subject-title"><h1><T s={name} max={100} /></h1>{saved === null && <span class="tag">new</span>}{dirty && <span class="tag amber">not saved</span>}</div>
         <div class="subject-acts">
+          <Button kind="quiet" glyph="help" onClick={() => setFields(true)}>Fields</Button>
           {dirty && saved !== null && <Button kind="quiet" onClick={() => { setDraft(undefined); setProblems([]); setSaid(null); setWould(null); }}>Undo changes</Button>}
           {admin && typeof saved === "string" && <Button onClick={() => setRemoving(true)}>Remove…</Button>}
           {may && saved !== undefined && <Button busy={busy === "check"} glyph="check" onClick={() => void check()}>Check</Button>}
@@ -205,6 +208,7 @@ export function FileEditor({ name }: { name: string }) {
         : <Editor label={`Text of ${name}`} value={text} problems={problems} readOnly={!may || busy === "save"} onInput={(v) => { setDraft(v); setWould(null); }} onCheck={() => void check()} onSave={() => admin && void store()} />}
       {may && saved !== undefined && <div class="would-ask"><Button glyph="search" busy={busy === "preview"} onClick={() => void preview()}>What would it have matched?</Button><label>in <select value={String(hours)} onChange={(e) => { setHours(Number(e.currentTarget.value)); setWould(null); }}>{HOURS.map(([h, label]) => <option key={h} value={h}>{label}</option>)}</select></label></div>}
       {would && <Preview w={would} hours={hours} />}
+      {fields && <Fields onClose={() => setFields(false)} />}
       {removing && <Confirm title="Remove a rule file" verb="Remove" name={name} act={async () => { await call("DELETE", `/rules/files/${encodeURIComponent(name)}`); setDraft(undefined); go(href("/policies", { tab: "files" })); }} onClose={() => setRemoving(false)}><p>The nodes forget its rules within seconds. Rules of other files that it changed are again as these files have them.</p></Confirm>}
     </div>
   );

@@ -16,6 +16,7 @@ import { useNarrow } from "../../parts/media";
 import { Button, Empty, Facts, Notice, Section, Skeleton, T } from "../../parts/ui";
 import { Priority } from "../findings/findings";
 import { managed } from "./files";
+import { Reload } from "./reload";
 import { Tabs } from "./policies";
 
 const EVERY_MS = 15_000;
@@ -78,6 +79,8 @@ export function RuleList() {
   const [all, setAll] = useState<RuleRow[] | null>(null);
   const [error, setError] = useState("");
   const [silent, setSilent] = useState<string[]>([]);
+  const [nodes, setNodes] = useState<string[]>([]);
+  const [reloading, setReloading] = useState(false);
   const [active, setActive] = useState(0);
   const narrow = useNarrow();
   const box = useRef<HTMLDivElement>(null);
@@ -86,6 +89,7 @@ export function RuleList() {
     try {
       const o = object(await get<unknown>("/rules", {}, signal));
       setAll(mergeRules(list(o.rules)));
+      setNodes(list(o.nodes).map(object).map((n) => textOf(n.node)));
       setSilent(list(o.nodes).map(object).filter((n) => n.error).map((n) => `${textOf(n.node)}: ${textOf(n.error)}`));
       setError("");
     } catch (e) {
@@ -112,6 +116,7 @@ export function RuleList() {
           <div class="searchbox"><Icon name="search" /><input type="text" aria-label="Filter rules" placeholder="Filter by name, text or tag" spellcheck={false} autocomplete="off" maxLength={256} value={q} onInput={(e) => patch({ q: e.currentTarget.value })} onKeyDown={(e) => { if (e.key === "ArrowDown") { e.preventDefault(); box.current?.focus(); } }} /></div>
           <select aria-label="State" value={state} onChange={(e) => patch({ state: e.currentTarget.value })}><option value="">Any state</option>{Object.entries(RULE_STATES).map(([k, [title]]) => <option key={k} value={k}>{title}</option>)}</select>
           <p class="tally-line" role="status">{all ? `${rows.length === all.length ? "" : `${count(rows.length)} of `}${count(all.length)} ${plural(all.length, "rule")}` : "Loading…"}</p>
+          {may && <Button onClick={() => setReloading(true)}>Reload…</Button>}
           <ExportMenu what="rules" disabled={!rows.length} rows={() => Promise.resolve({ rows, cut: false })} columns={[["rule", (r) => r.name], ["priority", (r) => r.priority], ["state", (r) => ruleState(r)], ["source", (r) => r.source], ["tags", (r) => r.tags.join(" ")], ["matches", (r) => r.matches], ["nodes", (r) => r.nodes.length], ["file", (r) => r.file], ["line", (r) => r.line], ["description", (r) => r.description]]} />
         </header>
         {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>{all ? "What you see may be old" : "The nodes could not be asked"}: {error}</span></div>}
@@ -127,6 +132,7 @@ export function RuleList() {
                 return { key: r.name, class: r.enabled ? "" : "is-off", cells: narrow ? <>{name}{its}</> : <>{name}<span role="gridcell"><Priority priority={r.priority} /></span>{its}<span role="gridcell" class="n">{count(r.nodes.length)}</span><span role="gridcell" class="n">{r.matches ? count(r.matches) : <span class="faint">0</span>}</span></> };
               }} />}
       </section>
+      {reloading && <Reload nodes={nodes} onDone={() => void read()} onClose={() => setReloading(false)} />}
       {chosen && (open ? <Details r={open} may={may} onTurn={async (on) => { await turn(open.name, on); setAll((l) => l && l.map((r) => (r.name === open.name ? { ...r, enabled: on, runs: on ? r.nodes.length : 0 } : r))); }} onClose={() => { patch({ rule: undefined }); box.current?.focus(); }} />
         : <Drawer label="Rule" focusKey={chosen} onClose={() => patch({ rule: undefined })} head={<h2><T s={chosen} max={160} /></h2>}>{all ? <Notice level="note">No node that answered has a rule of this name. What is no rule of a file, as web attacks and anomalies, is not in this list.</Notice> : <Skeleton rows={4} label="Loading" />}</Drawer>)}
     </div>

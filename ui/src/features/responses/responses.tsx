@@ -30,7 +30,7 @@ function Details({ r, may, release, onClose }: { r: Response; may: boolean; rele
       {may && holds(r) && <div class="drawer-links"><Button kind="primary" onClick={() => void release(r)}>Release</Button></div>}
       {full.result && <Notice level={r.state === "failed" ? "bad" : "note"}><T s={full.result} max={2000} /></Notice>}
       <Facts rows={[["Container", <a href={href("/containers", { id: r.containerId })}><T s={r.container || shortId(r.containerId)} max={120} /></a>], ["Workload", <T s={[r.application, r.workload].filter(Boolean).join(" / ")} />], ["Node", <T s={r.node} />], ["By", <T s={r.actor} />], ["Why", r.reason ? <T s={r.reason} /> : null], ["Ordered", <Time ms={r.created} />],
-        ["Changed", <Time ms={r.changed} />], ["Ends by itself", Number.isFinite(r.until) ? <Time ms={r.until} /> : "never"], ["Peers that remain", r.allow.length ? <span class="mono wrap"><T s={r.allow.join(", ")} /></span> : null], ["Peers refused", r.deny.length ? <span class="mono wrap"><T s={r.deny.join(", ")} /></span> : null]]} />
+        ["Changed", <Time ms={r.changed} />], ["Ends by itself", Number.isFinite(r.until) ? <Time ms={r.until} /> : "never"], ["Peers that remain", r.allow.length ? <span class="mono wrap"><T s={r.allow.join(", ")} /></span> : null], ["Refused", r.deny.length ? <span class="mono wrap"><T s={r.deny.join(", ")} /></span> : null]]} />
       {Object.keys(full.detail).length > 0 && <Section title="What it touched" open={false}><div class="raw"><pre tabIndex={0}>{visible(raw, 60_000).replace(/⏎/g, "\n")}</pre></div></Section>}
     </Drawer>
   );
