@@ -122,7 +122,8 @@ static int policy_show(const BhCliPaths *paths, int argc, char **argv) {
 }
 
 static int policy_remove(const BhCliPaths *paths, int argc, char **argv) {
-        GOptionEntry entries[] = { G_OPTION_ENTRY_NULL };
+        gboolean json = FALSE;
+        GOptionEntry entries[] = { { "json", 0, 0, G_OPTION_ARG_NONE, &json, "a JSON object", NULL }, G_OPTION_ENTRY_NULL };
         g_autoptr(GString) target = g_string_new(POLICIES);
         g_autoptr(GError) error = NULL;
         int code;
@@ -131,7 +132,11 @@ static int policy_remove(const BhCliPaths *paths, int argc, char **argv) {
         if (!api)
                 return code;
         json_auto_t *answer = bh_api_send(api, "DELETE", target->str, NULL, &error);
-        return answer ? bh_out_finish() : bh_cli_fail(error);
+        if (!answer)
+                return bh_cli_fail(error);
+        if (json)
+                bh_out_json(answer);
+        return bh_out_finish();
 }
 
 static int policy_set(const BhCliPaths *paths, int argc, char **argv) {

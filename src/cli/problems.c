@@ -117,6 +117,8 @@ static void recorder(const json_t *status, GPtrArray *list) {
         if (lost)
                 say(list, "NOT KEPT since the start: %" G_GUINT64_FORMAT " events (%s)%s%s; they were seen, and shown to who listened, but are not in %s", lost, reasons,
                     *problem ? ": " : "", problem, dir);
+        if (json_is_true(json_object_get(r, "clock_distrusted")))
+                say(list, "CLOCK: it jumped ahead by more than an hour; recordings grow old by the time since boot, so that none goes for that. Set it back, or if it is right now, restart the sensor");
         if (bh_json_number(r, "cut_bytes_at_start"))
                 say(list, "recorder: %" G_GUINT64_FORMAT " bytes of a block that was being written when the sensor or machine last died were cut off", bh_json_number(r, "cut_bytes_at_start"));
 }

@@ -311,6 +311,7 @@ static void publish_store(BhRecorder *r) {
         r->stats.dropped_bytes = s->dropped_bytes;
         r->stats.vanished_segments = s->vanished_segments;
         r->stats.sync_errors = s->sync_errors;
+        r->stats.clock_distrusted = s->clock_distrusted;
 }
 
 /* Under the lock. */

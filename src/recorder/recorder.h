@@ -54,7 +54,7 @@ typedef struct {
 /* Values out of range are brought into range (see each). Strings are copied. */
 typedef struct {
         guint64 max_bytes;     /* of all segments, at least 256 KiB */
-        guint64 max_age_s;     /* 0 = no bound; a segment goes when its youngest record is older */
+        guint64 max_age_s;     /* 0 = no bound; a segment goes when its youngest record is older, by a clock that is believed: see clock_distrusted */
         guint64 segment_bytes; /* at most max_bytes / 4, at least 16 KiB */
         guint32 block_bytes;   /* raw, 4 KiB to 4 MiB; a larger record gets a block of its own */
         guint32 flush_ms;      /* a block is written this long after its first record at the latest */
@@ -68,6 +68,7 @@ typedef struct {
         int level;             /* zstd, 1 to 3 */
         guint32 schema;        /* version of what the records contain, for the reader */
         const char *node;      /* node id, cut at 127 bytes; NULL = none */
+        guint64 (*wall)(void); /* the wall clock in nanoseconds; NULL = CLOCK_REALTIME. For tests */
 } BhRecorderLimits;
 
 /* 4 GiB, 7 days, 64 MiB segments, 256 KiB blocks, 100 ms, 64 blocks, wait 100 ms, hold 1 s, sync 5 s, reserve 256 MiB, keep 1 GiB. */
@@ -111,6 +112,7 @@ typedef struct {
         guint64 dropped_segments, dropped_records, dropped_bytes; /* deleted for size, age or room */
         guint64 vanished_segments; /* deleted by somebody else while being written */
         guint64 sync_errors;
+        gboolean clock_distrusted; /* the wall clock is ahead of the time since boot by more than an hour; age is reckoned without that until the next open */
         guint32 queued_blocks, queued_blocks_max;
         guint64 durable_seq; /* highest seq written */
 } BhRecorderStats;

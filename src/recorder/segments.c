@@ -9,12 +9,23 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #include "base/fdio.h"
 #include "recorder/reader.h"
 
-static guint64 now_ns(void) {
-        return (guint64) g_get_real_time() * 1000;
+#define JUMP_NS G_GUINT64_CONSTANT(3600000000000)
+
+static guint64 now_ns(const BhSegments *s) {
+        return s->limits.wall ? s->limits.wall() : (guint64) g_get_real_time() * 1000;
+}
+
+/* Suspended time counts. */
+static guint64 boot_ns(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_BOOTTIME, &t);
+        return (guint64) t.tv_sec * 1000000000 + (guint64) t.tv_nsec;
 }
 
 /* ---- names */
@@ -79,7 +90,7 @@ static gboolean may_free_room(const BhSegments *s) {
 static void retire_segment(BhSegments *s) {
         bh_fd_clear(&s->fd);
         s->cur.records = s->index.t.records;
-        s->cur.max_time = s->cur.records ? s->index.t.max_time : now_ns(); /* marks alone have no time of their own */
+        s->cur.max_time = s->cur.records ? s->index.t.max_time : now_ns(s); /* marks alone have no time of their own */
         g_queue_push_tail(&s->segments, g_memdup2(&s->cur, sizeof(s->cur)));
         bh_index_clear(&s->index);
 }
@@ -114,8 +125,11 @@ int bh_segments_sync(BhSegments *s) {
 }
 
 void bh_segments_age(BhSegments *s, BhBlockEncoder *tail) {
-        guint64 max_age = s->limits.max_age_s * G_GUINT64_CONSTANT(1000000000), now = now_ns();
+        guint64 max_age = s->limits.max_age_s * G_GUINT64_CONSTANT(1000000000), now = now_ns(s), believable = s->opened_wall + (boot_ns() - s->opened_boot) + JUMP_NS;
 
+        /* A clock that jumped ahead by years must not delete what was recorded a minute ago. Opening it anew accepts the clock as it is. */
+        s->clock_distrusted = now > believable;
+        now = MIN(now, believable);
         if (!max_age)
                 return;
         if (s->fd >= 0 && now - s->first_ns > max_age / 8 && now > s->first_ns)
@@ -161,7 +175,7 @@ static int create_segment(BhSegments *s, guint64 first_time) {
         s->next_number++;
         s->fd = bh_fd_steal(&fd);
         s->salt = head.salt;
-        s->first_ns = now_ns();
+        s->first_ns = now_ns(s);
         s->bytes += sizeof(head);
         bh_index_init(&s->index);
         return 0;
@@ -409,6 +423,8 @@ gboolean bh_segments_open(BhSegments *s, const char *dir, const BhRecorderLimits
         *s = (BhSegments) { .limits = *limits, .node = g_strdup(limits->node), .dirfd = -1, .lockfd = -1, .fd = -1, .next_number = 1 };
         s->limits.node = s->node;
         clamp_limits(&s->limits);
+        s->opened_wall = now_ns(s);
+        s->opened_boot = boot_ns();
         g_queue_init(&s->segments);
 
         if (g_mkdir_with_parents(dir, 0700) < 0)

@@ -29,11 +29,13 @@ typedef struct {
         int fd; /* of the segment being written, -1 = none */
         BhSegment cur;
         guint64 salt, first_ns; /* CLOCK_REALTIME at creation */
+        guint64 opened_wall, opened_boot; /* what both clocks said when the directory was opened */
         BhIndexBuilder index;
         gboolean dirty; /* written since the last fdatasync(2) */
 
         guint64 bytes; /* of all segments */
         guint64 dropped_segments, dropped_records, dropped_bytes, vanished_segments, sync_errors;
+        gboolean clock_distrusted; /* at the last look at ages */
 } BhSegments;
 
 /* Locks and recovers. On failure the store is cleared. */

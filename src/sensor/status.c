@@ -91,6 +91,7 @@ static json_t *recorder_of(BhSensor *s) {
         json_object_set_new(o, "raw_bytes", number(r.raw_bytes));
         json_object_set_new(o, "stored_bytes", number(r.stored_bytes));
         json_object_set_new(o, "dropped_segments", number(r.dropped_segments));
+        json_object_set_new(o, "clock_distrusted", json_boolean(r.clock_distrusted));
         json_object_set_new(o, "dropped_records", number(r.dropped_records));
         json_object_set_new(o, "cut_bytes_at_start", number(s->found.cut_bytes));
         for (guint i = 0; i < BH_RECORDER_LOST_REASONS; i++)

@@ -79,6 +79,13 @@ def routes():
     return found
 
 
+def parameters():
+    """(method, path) -> the names that a route's query may have, from the program's own table, which a unit test holds against the contract."""
+    text = (REPO / "src" / "central" / "routes.tbl.h").read_text()
+    rows = re.findall(r'^BH_ROUTE\((\w+), "([^"]+)", \w+, \d+, "([^"]*)"', text, re.M)
+    return {(method, path): names.split(",") if names else [] for method, path, names in rows}
+
+
 class Answer:
     def __init__(self, response, body):
         self.status = response.status

@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -153,6 +154,24 @@ def test_up_says_what_the_kernel_lacks(place, kernel):
     assert r.returncode == 1 and "no type information (/sys/kernel/btf/vmlinux)" in r.stderr and "CONFIG_DEBUG_INFO_BTF" in r.stderr, r
     assert "before it was ready; its message above says why" in r.stderr, r
     assert ("this kernel is Linux 2.6" in r.stderr and "needs 5.10 or later" in r.stderr) == (kernel == "too old"), r.stderr
+
+
+def test_up_says_that_no_docker_answers_and_goes_on(place):
+    """Nothing at the socket; then something that is no engine."""
+    gone = place.dir / "gone.sock"
+    with running_up(place, "--docker", gone, "--no-central", "--no-feed") as up:
+        start = up.wait_text("Ctrl-C stops")
+        assert "none answers; containers are told by their cgroups" in start, start
+        assert f"there is no Docker socket at {gone}" in start and "--no-docker" in start, start
+        assert f"there is no Docker socket at {gone}" in place.cli("status").stdout
+        assert place.status()["ready"] is True and up.end(signal.SIGTERM) == 0, up.err.read_text()
+    with socket.socket(socket.AF_UNIX) as dumb:
+        dumb.bind(str(place.dir / "dumb.sock"))
+        dumb.listen(8)
+        with running_up(place, "--docker", place.dir / "dumb.sock", "--no-central", "--no-feed") as up:
+            assert "none answers; containers are told by their cgroups" in up.wait_text("Ctrl-C stops"), up.out.read_text()
+            assert "Docker has not answered yet at" in place.cli("status").stdout
+            assert up.end(signal.SIGTERM) == 0, up.err.read_text()
 
 
 def test_up_goes_on_when_nobody_reads_its_events(place):

@@ -278,6 +278,33 @@ def test_a_central_that_cannot_start_is_said_and_the_sensor_goes_on(build):
             assert p.cli("events", "-n", "1", "--sensor").stdout
 
 
+def test_a_full_disk_is_said_and_the_sensor_goes_on_by_itself_when_there_is_room(build):
+    """Full from the first start on, so that nothing could be prepared. Large, as the recorder leaves 256 MiB of a disk to others."""
+    p = Platform(build, "--no-docker", "--no-web")
+    p.needs_central = False
+    p.data_dir.mkdir(mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600m,mode=0755", "bulkhead-test", p.data_dir], check=True)
+    ballast = p.data_dir / "ballast"
+    with open(ballast, "wb", buffering=0) as f, contextlib.suppress(OSError):
+        while f.write(b"x" * (1 << 20)):
+            pass
+    with p:
+        assert "does not run" in p.text, p.text
+        assert "full" in p.log_text() and "start \"bulkhead up\" again when that is mended" in p.log_text(), p.log_text()
+
+        def said():
+            subprocess.run(["/bin/true"], check=True)  # which is to be recorded
+            text = p.cli("status", "--sensor").stdout
+            return "RECORDER disk-full" in text and "make room" in text and "NOT KEPT since the start" in text, text
+        wait_for(said, 20, "the status says that the disk is full, and counts what is not kept")
+        ballast.unlink()
+        wait_for(lambda: (p.rows("status", "--sensor")[0]["recorder"]["state"] == "ok", p.rows("status", "--sensor")[0]["recorder"]), 20, "the recorder goes on by itself")
+        p.stop()
+        p.needs_central = True
+        p.start()
+        wait_for(lambda: central_works(p), 20, "the central runs, and has the sensor")
+
+
 # ---- killed ------------------------------------------------------------------------------------------------------------
 
 

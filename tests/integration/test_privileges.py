@@ -3,6 +3,7 @@ import os
 import pathlib
 import re
 import signal
+import stat
 import subprocess
 
 import docker_env
@@ -56,6 +57,25 @@ def test_every_thread_of_the_sensor_has_the_capabilities_of_the_table_alone(sens
 def test_documented_table_is_the_programs(sensor):
     text = (sensor_env.REPO / "SECURITY.md").read_text()
     assert set(re.findall(r"^\| `(CAP_\w+)` \|", text, re.M)) == kept()
+
+
+def test_what_it_keeps_and_listens_on_is_closed_to_others(sensor):
+    """Directories keep others out; and each file and socket would by itself. The central's part is its own user's: test_central.py."""
+    kinds = set()
+    for top in (sensor.run_dir, sensor.data_dir):
+        assert top.stat().st_uid == 0 and stat.S_IMODE(top.stat().st_mode) & 0o022 == 0, f"expected {top} to be root's to change, saw {top.stat()}"
+        for path in top.rglob("*"):
+            if path.is_relative_to(sensor.run_dir / "bpf") or path.is_symlink():
+                continue
+            st = path.stat()
+            kinds.add((stat.S_IFMT(st.st_mode), path.parent == top))
+            assert st.st_uid == 0 and not st.st_mode & 0o022, f"expected nobody else to change {path}, saw {st}"
+            closed = [p for p in (path, *path.parents) if p.is_relative_to(top) and not stat.S_IMODE(p.stat().st_mode) & 0o077]
+            assert closed, f"expected {path} to be closed to others, saw {oct(st.st_mode)}"
+            if stat.S_ISSOCK(st.st_mode):
+                assert not stat.S_IMODE(st.st_mode) & 0o077, f"expected the socket {path} to be root's alone, saw {oct(st.st_mode)}"
+    assert {k for k, _ in kinds} >= {stat.S_IFSOCK, stat.S_IFREG, stat.S_IFDIR}, kinds
+    assert not stat.S_IMODE((sensor.run_dir / "bpf").stat().st_mode) & 0o077, "the pinned programs"
 
 
 def test_canary_has_no_more_than_the_sensor(sensor):

@@ -2,6 +2,7 @@
 """check_layers.py [BUILDDIR]: the structure rules, as TAP and a last line "N passed, N failed, N skipped".
 
 * Layers: a module includes only what the "uses" column allows (USES below); programs never include each other.
+* Database: SQLite is behind the store, the bus's spool and the notifier's queue, and nothing above them knows it.
 * Size: no source file is longer than MAX_LINES, or what MAX_LINES_OF allows it.
 * Headers: each compiles alone, with the flags that its module is built with.
 * Paths: no file holds a path of the machine it was written on, nor a leftover of a merge.
@@ -69,6 +70,20 @@ def project_files():
         paths = [p for p in REPO.rglob("*") if not any(
             part.startswith("build") or part in (".git", "kernels", "node_modules", "__pycache__") for part in p.relative_to(REPO).parts[:-1])]
     return sorted(p for p in paths if p.is_file() and not p.is_symlink())
+
+
+# Whose own files are SQLite's: another store or bus brings other ones, and what is above them knows neither.
+SQLITE = {"store/sqlite_private.h", "bus/spool.c", "notify/queue.c"}
+SQLITE_NAME = re.compile(r"\bsqlite3_\w+|\bSQLITE_[A-Z]\w*\b|[<\"]sqlite3?\.h[>\"]")
+
+
+def check_database(path):
+    """Nothing of a particular database above the modules whose files it keeps; in the store itself only in db_sqlite.c and sqlite_*."""
+    name = str(path.relative_to(REPO / "src"))
+    if name in SQLITE or path.name.startswith(("sqlite_", "db_sqlite")):
+        return []
+    text = re.sub(r'"SQLITE_TMPDIR"', "", path.read_text(errors="replace"))  # a place for temporary files, of the whole process
+    return [f"has {m.group(0)}, which belongs behind the store" for m in SQLITE_NAME.finditer(text)][:1]
 
 
 def check_layer(path):
@@ -175,6 +190,7 @@ def main():
                (REPO / "tests") not in p.parents]
     work = ([("layers", check_layer, p) for p in src if p.suffix in (".c", ".h")] +
             [("layers of the build", check_meson, p) for p in src if p.name == "meson.build" and p.parent.parent == REPO / "src"] +
+            [("database", check_database, p) for p in src if p.suffix in (".c", ".h")] +
             [("length", check_length, p) for p in code] +
             [("paths", make_path_check(), p) for p in files] +
             [("header alone", make_header_check(build), p) for p in headers])

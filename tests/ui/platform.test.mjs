@@ -93,9 +93,26 @@ describe("the platform", () => {
     await b.open("#/health");
     await page.waitForSelector(".hooks");
     const hooks = JSON.parse(cli("status", "--json")).nodes[0].status.hooks;
-    const shown = await page.locator(".hooks").first().innerText();
     assert.ok(hooks.length > 40, `${hooks.length} hooks`);
-    for (const h of hooks) assert.ok(shown.includes(h.type), `${h.type} is not on the page:\n${shown}`);
+    await page.locator(".hooks >> text=As a table").first().click();
+    const shown = await page.locator(".hooks tbody tr").evaluateAll((rows) => rows.map((r) => [...r.children].slice(0, 3).map((c) => c.innerText.trim())));
+    assert.deepEqual(shown, hooks.map((h) => [h.type, h.backend, !h.effective ? `no${h.why ? `: ${h.why}` : ""}` : h.tested === false ? "yes, not tested" : "yes"]));
+  });
+
+  test("events of the page are those of the command line, to their last field", async () => {
+    await b.open(`#/events?groups=process&container=${db.name}`);
+    await until("events of the container", async () => (await page.locator(".grid-body .row:not(.gap)").count()) >= 3, 20_000);
+    await page.click("text=Pause");
+    for (let i = 0; i < 3; i++) {
+      await page.locator(".grid-body .row:not(.gap)").nth(i).click();
+      await page.waitForSelector(".drawer pre", { state: "attached" });
+      const shown = JSON.parse(await page.locator(".drawer pre").textContent());
+      assert.equal(shown["container.id"], db.id);
+      const told = lines("events", "-c", db.name, "--json", "-n", "5000").filter((e) => e.id === shown.id);
+      assert.deepEqual(told, [shown]);
+      await page.keyboard.press("Escape");
+      await page.waitForSelector(".drawer", { state: "detached" });
+    }
   });
 });
 

@@ -100,6 +100,8 @@ static void trouble_with_central_and_inspector_is_said(void) {
         g_assert_true(says("{\"bus\":{\"state\":\"failed\",\"problem\":\"no\\u001bdisk\"}}", "no\\x1bdisk"));
         g_assert_true(says("{\"inspector\":{\"state\":\"ready\",\"lost\":{\"died\":2,\"late\":1}}}", "3 questions got no answer (died 2, late 1)"));
         g_assert_true(says("{\"inspector\":{\"state\":\"not ready\",\"problem\":\"no program\"}}", "no program"));
+        g_assert_true(says("{\"recorder\":{\"state\":\"ok\",\"clock_distrusted\":true}}", "restart the sensor"));
+        g_assert_false(says("{\"recorder\":{\"state\":\"ok\",\"clock_distrusted\":false}}", "CLOCK"));
 }
 
 /* What is in quotes for a reader of the DOT language that knows nothing else; NULL when a quote is left open. */

@@ -250,6 +250,66 @@ static void age_bound_holds(void) {
         bh_recorder_free(r);
 }
 
+static guint64 ahead_ns;
+
+static guint64 wall(void) {
+        return (guint64) g_get_real_time() * 1000 + ahead_ns;
+}
+
+static void a_clock_that_jumps_ahead_deletes_nothing(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhRecorderLimits limits = small_limits();
+        guint64 years = G_GUINT64_CONSTANT(10) * 366 * 86400 * 1000000000;
+        BhRecorderStats stats;
+        BhRecorder *r;
+
+        limits.max_age_s = 2 * 3600;
+        limits.wall = wall;
+        ahead_ns = 0;
+        must_open(&r, dir, &limits, NULL);
+        g_assert_true(bh_recorder_append(r, wall(), 1, 1, "before", 6));
+        bh_recorder_free(r);
+
+        must_open(&r, dir, &limits, NULL);
+        bh_recorder_stats(r, &stats);
+        g_assert_false(stats.clock_distrusted);
+        ahead_ns = years;
+        g_assert_true(bh_recorder_append(r, wall(), 1, 2, "while", 5));
+        g_assert_true(bh_recorder_flush(r, TRUE));
+        gint64 begin = g_get_monotonic_time();
+        do { /* the worker looks at ages by itself */
+                g_assert_cmpint(g_get_monotonic_time() - begin, <, 10 * G_USEC_PER_SEC);
+                g_usleep(20000);
+                bh_recorder_stats(r, &stats);
+        } while (!stats.clock_distrusted);
+        g_assert_cmpuint(stats.dropped_segments, ==, 0);
+
+        /* It is put right, which needs no restart. */
+        ahead_ns = 0;
+        do {
+                g_assert_cmpint(g_get_monotonic_time() - begin, <, 20 * G_USEC_PER_SEC);
+                g_usleep(20000);
+                bh_recorder_stats(r, &stats);
+        } while (stats.clock_distrusted);
+        g_assert_cmpuint(stats.dropped_segments, ==, 0);
+        bh_recorder_free(r);
+        g_autoptr(BhRecorderQuery) q = bh_recorder_query(dir, 0, 0, BH_RECORDER_ANY, 0, NULL);
+        BhRecord rec;
+        for (guint64 seq = 1; seq <= 2; seq++) {
+                g_assert_true(bh_recorder_query_next(q, &rec));
+                g_assert_cmpuint(rec.seq, ==, seq);
+        }
+        g_assert_false(bh_recorder_query_next(q, &rec));
+
+        /* A start accepts the clock as it is: what is too old by it goes. */
+        ahead_ns = years;
+        must_open(&r, dir, &limits, NULL);
+        bh_recorder_stats(r, &stats);
+        g_assert_false(stats.clock_distrusted);
+        g_assert_cmpuint(stats.dropped_segments, >=, 1);
+        bh_recorder_free(r);
+}
+
 /* A directory with one segment that was never closed, of `blocks` blocks, the last of which begins at *last_block. */
 static guint8 *open_segment(const char *dir, guint blocks, gsize *len, gsize *last_block, guint64 *records_before_last) {
         BhRecorderLimits limits = small_limits();
@@ -461,6 +521,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/recorder/many_containers_use_a_filter", many_containers_use_a_filter);
         g_test_add_func("/recorder/size_bound_holds", size_bound_holds);
         g_test_add_func("/recorder/age_bound_holds", age_bound_holds);
+        g_test_add_func("/recorder/a_clock_that_jumps_ahead_deletes_nothing", a_clock_that_jumps_ahead_deletes_nothing);
         g_test_add_func("/recorder/torn_tail_is_cut_at_every_byte", torn_tail_is_cut_at_every_byte);
         g_test_add_func("/recorder/damage_in_the_middle_is_skipped_and_told", damage_in_the_middle_is_skipped_and_told);
         g_test_add_func("/recorder/block_inside_a_damaged_record_is_not_believed", block_inside_a_damaged_record_is_not_believed);

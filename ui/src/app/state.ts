@@ -246,12 +246,15 @@ async function refresh(signalled: AbortSignal): Promise<void> {
   bump();
 }
 
-/* An attack that goes on changes its incident many times a second: the pages read it again at most so often. */
+/* An attack that goes on changes its incident many times a second: the pages read it again at most so often, and at once what comes after a pause. */
+const INCIDENTS_MS = 400;
 let incidentTimer: ReturnType<typeof setTimeout> | undefined;
+let incidentAt = 0;
 let incidentAsk = 0;
 async function noteIncidents(signalled: AbortSignal): Promise<void> {
   clearTimeout(incidentTimer);
   incidentTimer = undefined;
+  incidentAt = Date.now();
   const mine = ++incidentAsk;
   incidentsChanged.value++;
   try {
@@ -296,7 +299,7 @@ function onChanges(events: StreamEvent[], signalled: AbortSignal): void {
   }
   if (graph) graphChanged.value++;
   if (finding) findingsChanged.value++;
-  if (incident) incidentTimer ??= setTimeout(() => void noteIncidents(signalled), 400);
+  if (incident) incidentTimer ??= setTimeout(() => void noteIncidents(signalled), Math.min(INCIDENTS_MS, Math.max(0, incidentAt + INCIDENTS_MS - Date.now())));
   if (fresh.length) {
     inventory.upsert(fresh);
     bump();

@@ -62,6 +62,8 @@ function Details({ id, onClose }: { id: string; onClose: () => void }) {
   );
 }
 
+const BETWEEN_MS = 700;
+
 export function Findings() {
   const params = route.value.params;
   const query = queryOf(params);
@@ -79,6 +81,7 @@ export function Findings() {
   const box = useRef<HTMLDivElement>(null);
   const reading = useRef<AbortController | null>(null);
   const seen = useRef(-1);
+  const began = useRef(0); /* when the list was asked for last */
   const version = findingsChanged.value;
   /* More than the first page is loaded, or somebody reads below: then newer ones are announced and do not move the list. */
   const settled = atTop && (rows?.length ?? 0) <= PAGE;
@@ -88,6 +91,7 @@ export function Findings() {
     reading.current?.abort();
     const over = (reading.current = new AbortController());
     const as = version;
+    began.current = performance.now();
     try {
       const p = pageFrom<Finding>(await get<unknown>("/findings", { ...query, limit: PAGE, cursor, count: cursor ? undefined : "true" }, over.signal), "findings");
       setRows((l) => [...(cursor ? (l ?? []) : []), ...p.items].slice(0, MOST));
@@ -110,7 +114,8 @@ export function Findings() {
   }, [wanted]);
   useEffect(() => {
     if (!rows || !settled || seen.current === version) return;
-    const t = setTimeout(() => void read(undefined), 700);
+    /* The first of a flood is shown at once, the rest at a pace that its going on does not put off. What is being read is let come: this then runs anew. */
+    const t = setTimeout(() => { if (!reading.current) void read(undefined); }, Math.max(0, began.current + BETWEEN_MS - performance.now()));
     return () => clearTimeout(t);
   }, [rows, version, settled]); /* rows: what was told while they were read may not be among them */
   useEffect(() => setText(q), [q]);
