@@ -272,7 +272,24 @@ static GBytes *last_head(BhCall *call, const char *node) {
 }
 
 /* All at once. FALSE: answered. */
-static gboolean verify_nodes(BhCall *call, GString *out) {
+/* Nodes that have evidence and are not connected: nobody knows what theirs is like. */
+static void append_away(GString *out, const GPtrArray *chains, const char *const *here) {
+        g_autoptr(GHashTable) said = g_hash_table_new(g_str_hash, g_str_equal);
+
+        for (guint i = 0; i < chains->len; i++) {
+                char *node = ((BhStoreEvidenceChain *) chains->pdata[i])->node;
+
+                if (g_strv_contains(here, node) || !g_hash_table_add(said, node))
+                        continue;
+                bh_json_open(out, NULL, '{');
+                bh_json_text(out, "node", node);
+                bh_json_text(out, "error", "it is not connected now");
+                bh_json_raw(out, "answer", NULL);
+                bh_json_close(out, '}');
+        }
+}
+
+static gboolean verify_nodes(BhCall *call, const GPtrArray *chains, GString *out) {
         g_auto(GStrv) here = bh_bus_listener_nodes(call->central->bus);
         const char *wanted = bh_call_param(call, "node");
         g_autoptr(GPtrArray) nodes = g_ptr_array_new(), bodies = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
@@ -283,6 +300,7 @@ static gboolean verify_nodes(BhCall *call, GString *out) {
                 g_ptr_array_add(nodes, here[i]);
                 g_ptr_array_add(bodies, last_head(call, here[i]));
         }
+        append_away(out, chains, (const char *const *) here);
         if (!nodes->len)
                 return TRUE;
         g_ptr_array_add(nodes, NULL);
@@ -310,7 +328,7 @@ void bh_api_evidence_verify(BhCall *call) {
                 return;
         }
         bh_json_open(out, "nodes", '[');
-        if (nodes && !verify_nodes(call, out)) {
+        if (nodes && !verify_nodes(call, chains, out)) {
                 g_string_free(out, TRUE);
                 return;
         }

@@ -474,7 +474,7 @@ void bh_api_rules_reload(BhCall *call) {
         bh_json_open(out, NULL, '{');
         if (failed) {
                 g_autofree char *others = failed > 1 ? g_strdup_printf(" (and %u other nodes)", failed - 1) : g_strdup("");
-                g_autofree char *message = g_strdup_printf("node %s keeps the rules that it had%s: %s", first->node, others, first->error);
+                g_autofree char *message = g_strdup_printf("node %s has not said that it took its rules anew%s: %s", first->node, others, first->error);
 
                 bh_json_open(out, "error", '{');
                 bh_json_text(out, "code", "bad_rules");

@@ -68,13 +68,25 @@ static char *manager_of(BhCall *call, const char *service, const char *name) {
         BhStoreResourceFilter services = { .kind = "service", .id = service }, managers = { .kind = "node" };
         g_auto(GStrv) here = bh_bus_listener_nodes(call->central->bus);
         GError *error = NULL;
-        g_autoptr(BhStorePage) found = bh_store_resources(call->central->store, &services, NULL, 1, &error), nodes = NULL;
+        g_autoptr(BhStorePage) found = bh_store_resources(call->central->store, &services, NULL, BH_STORE_LIMIT_MAX, &error), nodes = NULL;
+        const BhStoreResource *told = NULL;
 
         if (!found) {
                 bh_call_store_error(call, error);
                 return NULL;
         }
-        const BhStoreResource *told = found->rows->len ? found->rows->pdata[0] : NULL;
+        /* a node may tell of what it likes in a scope of its own; whose word counts in a Swarm's is looked at where it is told */
+        for (guint i = 0; i < found->rows->len; i++) {
+                const BhStoreResource *one = found->rows->pdata[i];
+
+                if (!g_str_has_prefix(one->scope, "swarm:"))
+                        continue;
+                if (told && strcmp(told->scope, one->scope) != 0) {
+                        bh_call_error(call, 409, "contested", "nodes %s and %s both say that the service %s is of their Swarm, and these are not one: find out which lies", told->node, one->node, name);
+                        return NULL;
+                }
+                told = one;
+        }
         if (!told) {
                 bh_call_error(call, 409, "no_manager", "no sensor runs at a manager of the Swarm that the service %s belongs to, and only a manager can scale it: start one there", name);
                 return NULL;

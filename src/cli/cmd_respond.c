@@ -61,9 +61,9 @@ static int print_one(const json_t *r, gboolean json) {
                         printf("  still open: %s\n", text);
                 }
                 json_array_foreach(processes, i, one) {
-                        g_autofree char *comm = bh_json_cell(one, "comm");
+                        g_autofree char *comm = bh_json_cell(one, "comm"), *started = bh_json_cell(one, "started");
 
-                        printf("  process %" JSON_INTEGER_FORMAT " started %s: %s\n", json_integer_value(json_object_get(one, "pid")), bh_json_text(one, "started"), comm);
+                        printf("  process %" JSON_INTEGER_FORMAT " started %s: %s\n", json_integer_value(json_object_get(one, "pid")), started, comm);
                 }
         }
         return bh_out_finish() == BH_EXIT_OK && !g_str_equal(state, "failed") ? BH_EXIT_OK : BH_EXIT_FAILED;

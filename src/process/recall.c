@@ -24,7 +24,7 @@ void bh_process_recall(BhProcessTable *t, const struct bh_event *e) {
         if (e->type == BH_EV_EXEC || (!p->exe && bh_event_has(e, BH_F_exe))) {
                 bh_table_set(t, &p->exe, e->exe.p, e->exe.len);
                 bh_table_set_args(t, p, e->args.p, e->args.len, (e->flags & BH_RF_ARGS_CUT) != 0);
-                p->flags |= (guint32) e->flags & (BH_RF_EXE_DELETED | BH_RF_EXE_MEMFD | BH_RF_EXE_UPPER | BH_RF_EXE_LOWER);
+                p->flags = (p->flags & BH_RF_ARGS_CUT) | ((guint32) e->flags & (BH_RF_EXE_DELETED | BH_RF_EXE_MEMFD | BH_RF_EXE_UPPER | BH_RF_EXE_LOWER));
                 p->exe_dev = e->exe_dev;
                 p->exe_ino = e->exe_ino;
                 p->exe_ctime = e->exe_ctime;

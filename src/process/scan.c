@@ -168,6 +168,10 @@ gint bh_process_scan(BhProcessTable *t, guint64 since, BhProcessFound found, gpo
                         continue;
                 }
 
+                /* it lives: /proc knows better than what was recorded before an exec that nobody told of */
+                if (p->recalled && info.exe)
+                        bh_table_forget_program(t, p, info.exe, info.exe_len);
+                p->recalled = FALSE;
                 /* live events know better what they know; a name and the lineage of one found by the scan are not known at all */
                 bh_table_fill(t, p, &info, cgroup_id(t, ids, info.cgroup));
                 if (p->announced)

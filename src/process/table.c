@@ -278,6 +278,18 @@ void bh_table_set_comm(struct bh_process *p, const struct bh_str *comm) {
         memset(p->comm + n, 0, sizeof(p->comm) - n);
 }
 
+void bh_table_forget_program(BhProcessTable *t, struct bh_process *p, const char *exe, gsize len) {
+        struct bh_shared **const members[] = { &p->args, &p->env, &p->cwd };
+
+        for (guint i = 0; i < G_N_ELEMENTS(members); i++)
+                bh_shared_put(&t->shared, members[i]);
+        p->comm[0] = 0;
+        if (p->exe && p->exe->len == len && memcmp(p->exe->data, exe, len) == 0)
+                return;
+        bh_shared_put(&t->shared, &p->exe);
+        p->flags = 0;
+}
+
 void bh_table_fill(BhProcessTable *t, struct bh_process *p, const BhProcfs *info, guint64 cgroup) {
         p->stub = FALSE;
         if (!p->exe && info->exe) {

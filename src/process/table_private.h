@@ -70,6 +70,8 @@ void bh_table_set_cgroup(BhProcessTable *t, struct bh_process *p, guint64 cgroup
 /* Session, login, executable's mode, environment and working directory: what the event tells of them. */
 void bh_table_set_more(BhProcessTable *t, struct bh_process *p, const struct bh_event *e);
 void bh_table_set_comm(struct bh_process *p, const struct bh_str *comm);
+/* Arguments, environment, directory and name are as if nobody had told them, and where it is another than `exe` now, so is the executable. */
+void bh_table_forget_program(BhProcessTable *t, struct bh_process *p, const char *exe, gsize len);
 /* What is missing in the entry, from /proc. */
 void bh_table_fill(BhProcessTable *t, struct bh_process *p, const BhProcfs *info, guint64 cgroup);
 guint64 bh_table_now(void);

@@ -85,12 +85,20 @@ static gboolean may_free_room(const BhSegments *s) {
         return oldest && s->limits.keep_bytes != G_MAXUINT64 && s->bytes >= oldest->bytes + s->limits.keep_bytes;
 }
 
+/* The clock, as far as the time since boot bears it out: one that jumped ahead by years must not delete what was recorded a minute ago, nor keep what comes now for years. Opening the directory anew accepts the clock as it is. */
+static guint64 believed_ns(BhSegments *s) {
+        guint64 now = now_ns(s), believable = s->opened_wall + (boot_ns() - s->opened_boot) + JUMP_NS;
+
+        s->clock_distrusted = now > believable;
+        return MIN(now, believable);
+}
+
 /* ---- closing */
 
 static void retire_segment(BhSegments *s) {
         bh_fd_clear(&s->fd);
         s->cur.records = s->index.t.records;
-        s->cur.max_time = s->cur.records ? s->index.t.max_time : now_ns(s); /* marks alone have no time of their own */
+        s->cur.max_time = s->cur.records ? MIN(s->index.t.max_time, believed_ns(s)) : believed_ns(s); /* marks alone have no time of their own; the file keeps what its records say */
         g_queue_push_tail(&s->segments, g_memdup2(&s->cur, sizeof(s->cur)));
         bh_index_clear(&s->index);
 }
@@ -125,11 +133,8 @@ int bh_segments_sync(BhSegments *s) {
 }
 
 void bh_segments_age(BhSegments *s, BhBlockEncoder *tail) {
-        guint64 max_age = s->limits.max_age_s * G_GUINT64_CONSTANT(1000000000), now = now_ns(s), believable = s->opened_wall + (boot_ns() - s->opened_boot) + JUMP_NS;
+        guint64 max_age = s->limits.max_age_s * G_GUINT64_CONSTANT(1000000000), now = believed_ns(s);
 
-        /* A clock that jumped ahead by years must not delete what was recorded a minute ago. Opening it anew accepts the clock as it is. */
-        s->clock_distrusted = now > believable;
-        now = MIN(now, believable);
         if (!max_age)
                 return;
         if (s->fd >= 0 && now - s->first_ns > max_age / 8 && now > s->first_ns)
@@ -175,7 +180,7 @@ static int create_segment(BhSegments *s, guint64 first_time) {
         s->next_number++;
         s->fd = bh_fd_steal(&fd);
         s->salt = head.salt;
-        s->first_ns = now_ns(s);
+        s->first_ns = believed_ns(s);
         s->bytes += sizeof(head);
         bh_index_init(&s->index);
         return 0;

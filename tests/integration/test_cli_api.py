@@ -405,7 +405,7 @@ def test_a_reload_reaches_the_node_and_one_that_refuses_says_which_and_why(centr
     willing.close()
     n = central.node("stubborn", serve={"rules_reload": lambda node, stream, _body: node.end(stream, "line 3: no such field")})
     done = cli.run("rules", "reload", "--node", "stubborn", check=False)
-    assert done.returncode == 1 and "stubborn keeps the rules that it had" in done.stderr and "line 3: no such field" in done.stderr, done
+    assert done.returncode == 1 and "stubborn has not said that it took its rules anew" in done.stderr and "line 3: no such field" in done.stderr, done
     n.close()
 
 

@@ -62,11 +62,31 @@ test("what cannot be undone wants the name, letter by letter", async () => {
   assert.equal((await api("/responses")).responses.length, 1);
 });
 
+test("one process is named by its number and when it began; a service by its name", async () => {
+  await b.open(`#/containers?id=${web.id}`);
+  await page.click(".drawer >> text=Act…");
+  await page.selectOption(".dialog select >> nth=0", "kill-tree");
+  await page.getByLabel("Its number on the node").fill("4242");
+  await page.getByLabel("Type the container's name").fill(web.name);
+  assert.ok(await page.locator(".dialog button.danger").isDisabled(), "without its start another of that number could be meant");
+  await page.getByLabel("When it began").fill("2026-11-27T10:00:00.120000000Z");
+  await page.click(".dialog button.danger");
+  await until("the order", async () => (await api("/responses")).responses.some((r) => r.action === "kill-tree" && r.container_id === web.id));
+  await page.click(".drawer >> text=Act…");
+  await page.selectOption(".dialog select >> nth=0", "scale-to-zero");
+  assert.ok(await page.locator(".dialog button.primary").isDisabled());
+  await page.getByLabel("Type the name of the service").fill("not its service");
+  await page.click(".dialog button.primary");
+  await until("it is refused", async () => (await text(".dialog .notice")).length > 20);
+  assert.ok(!(await api("/responses")).responses.some((r) => r.action === "scale-to-zero"));
+  await page.click(".dialog >> text=Cancel");
+});
+
 test("it is released, and both are in the audit log", async () => {
   await b.open("#/responses");
   await page.click(".table button.small");
   await until("released or ordered", async () => !(await page.locator(".table button.small").count()));
-  const [r] = (await api("/responses")).responses;
+  const r = (await api("/responses")).responses.find((x) => x.action === "isolate");
   assert.ok(r.releasing || r.state !== "pending", JSON.stringify(r));
   await b.open("#/audit");
   await until("the audit log", async () => /response\.release[\s\S]*response\.create/.test(await text(".table tbody")));

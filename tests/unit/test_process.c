@@ -614,6 +614,14 @@ static void unknown_process_is_looked_up_once(void) {
         end(pid);
 }
 
+static guint64 own_start(void) {
+        g_auto(BhFd) proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        g_auto(BhProcfs) own = { 0 };
+
+        g_assert_true(bh_procfs_read_stat(proc, (guint32) getpid(), &own, NULL));
+        return own.start;
+}
+
 /* A sensor was killed, and the process ended before the next one looked: what the kernel kept of it is told with what was recorded. */
 static void what_was_recorded_names_those_that_ended_since(void) {
         g_autoptr(BhProcessTable) before = table(0, 0), t = table(0, 0);
@@ -631,9 +639,17 @@ static void what_was_recorded_names_those_that_ended_since(void) {
         d = execed(before, PID + 2, T0, 1, "/opt/fourth", "fourth\0", 7);
         bh_process_recall(t, &d.event);
 
+        /* one that lives, and was another program when it was recorded: this test itself */
+        guint64 start = own_start();
+        d = execed(before, (guint32) getpid(), start, 1, "/opt/sh", "sh\0", 3);
+        bh_process_recall(t, &d.event);
+
         g_assert_cmpint(bh_process_scan(t, 0, NULL, NULL, NULL), >, 0);
         bh_process_table_stats(t, &stats);
         g_assert_cmpuint(stats.exits_missed, ==, 0);
+        d = acts(t, (guint32) getpid(), start, 1);
+        g_assert_true(HAS(d, exe) && d.event.exe.len > 12 && memcmp(d.event.exe.p + d.event.exe.len - 12, "test_process", 12) == 0);
+        g_assert_false(HAS(d, args) && memcmp(d.event.args.p, "sh", 3) == 0);
 
         d = acts(t, PID, T0 + 3, 1); /* what is recorded has the time by ticks */
         assert_str(d.event.exe, "/opt/first");

@@ -9,8 +9,10 @@ export function lazyPart<P extends object>(load: () => Promise<ComponentType<P>>
   let Part: ComponentType<P> | undefined;
   return function LazyPart(props) {
     const [, redraw] = useState(0);
-    useEffect(() => { if (!Part) load().then((p) => { Part = p; redraw((n) => n + 1); }, () => undefined); }, []);
-    return Part ? <Part {...props} /> : null;
+    const [failed, setFailed] = useState(false);
+    useEffect(() => { if (!Part) load().then((p) => { Part = p; redraw((n) => n + 1); }, () => setFailed(true)); }, []);
+    if (Part) return <Part {...props} />;
+    return failed ? <div class="inline-warn" role="alert"><span>This part could not be fetched: the central does not answer, or it was updated since this tab was opened.</span> <Button class="small" onClick={() => location.reload()}>Load everything anew</Button></div> : null;
   };
 }
 

@@ -143,7 +143,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
     };
   }, []);
   return (
-    <dialog ref={ref} class="dialog" aria-labelledby="dialog-title" onCancel={(e) => { e.preventDefault(); onClose(); }}>
+    <dialog ref={ref} class="dialog" aria-labelledby="dialog-title" onCancel={(e) => { if (e.target !== e.currentTarget) return; /* of a file chooser in it */ e.preventDefault(); onClose(); }}>
       <header>
         <h2 id="dialog-title">{title}</h2>
         <Button kind="quiet" aria-label="Close" glyph="close" onClick={onClose} />

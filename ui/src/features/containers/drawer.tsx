@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Container } from "../../api/openapi";
 import { get, sentence, ApiError } from "../../api/client";
 import { href } from "../../app/router";
-import { inventory, inventoryVersion, mayAct, now } from "../../app/state";
+import { incidentsChanged, inventory, inventoryVersion, mayAct, now } from "../../app/state";
 import { age, bytes, count, date, toMs } from "../../lib/format";
 import { EXPOSURES, exposureOf } from "../../lib/inventory";
 import { shortId, visible } from "../../lib/text";
@@ -154,7 +154,8 @@ function Details({ c }: { c: Full }) {
 /* Only where something was kept: of most containers nothing ever is. */
 function Kept({ id }: { id: string }) {
   const [total, setTotal] = useState(0);
-  return <div hidden={!total}><Section title="Evidence" count={total}><EvidenceList of={{ container: id }} name={shortId(id)} onTotal={setTotal} /></Section></div>;
+  const [failed, setFailed] = useState(false);
+  return <div hidden={!total && !failed}><Section title="Evidence" count={total}><EvidenceList of={{ container: id }} name={shortId(id)} version={incidentsChanged.value} onTotal={(n, error) => { setTotal(n); setFailed(error !== ""); }} /></Section></div>;
 }
 
 export function ContainerDrawer({ id, onClose }: { id: string; onClose: () => void }) {

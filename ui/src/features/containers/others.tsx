@@ -6,12 +6,11 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Endpoint, Resource } from "../../api/openapi";
-import { get, sentence } from "../../api/client";
-import { pageFrom } from "../../api/model";
 import { href, patch, route } from "../../app/router";
 import { now } from "../../app/state";
 import type { Columns } from "../../lib/export";
 import { ageShort, brief, bytes, count, toMs } from "../../lib/format";
+import { usePages } from "../../lib/pages";
 import { plural, visible } from "../../lib/text";
 import { Drawer } from "../../parts/drawer";
 import { ExportMenu, readAll } from "../../parts/export";
@@ -22,7 +21,6 @@ import { Button, Empty, Facts, Section, Skeleton, T, Time } from "../../parts/ui
 import { InventoryTabs } from "./tabs";
 
 const PAGE = 200;
-const MOST = 1000; /* of one answer; further pages come below */
 const EVERY_MS = 15_000;
 const KINDS = ["service", "task", "node", "stack", "pod", "network", "config", "secret", "image", "volume"] as const;
 
@@ -35,41 +33,30 @@ function List<R>({ of }: { of: Listing<R> }) {
   const params = route.value.params;
   const q = params.get("q") ?? "";
   const id = params.get("id") ?? "";
-  const [rows, setRows] = useState<R[] | null>(null);
-  const [next, setNext] = useState<string | undefined>();
-  const [error, setError] = useState("");
   const [text, setText] = useState(q);
   const [active, setActive] = useState(0);
-  const shown = useRef(0);
-  shown.current = rows?.length ?? 0;
+  const [tick, setTick] = useState(0);
   const narrow = useNarrow();
   const box = useRef<HTMLDivElement>(null);
   const query = { ...of.query, search: q };
   const wanted = JSON.stringify(query);
-  const read = async (cursor: string | undefined, signal: AbortSignal) => {
-    try {
-      const p = pageFrom<R>(await get<unknown>(of.path, { ...query, limit: cursor ? PAGE : Math.min(MOST, Math.max(PAGE, shown.current)), cursor }, signal), of.member);
-      setRows((l) => [...(cursor ? (l ?? []) : []), ...p.items]);
-      setNext(p.next);
-      setError("");
-    } catch (e) {
-      if (!signal.aborted) setError(sentence(e));
-    }
-  };
+  const { rows, next, error, older } = usePages<R>(of.path, of.member, query, PAGE, tick);
   useEffect(() => {
-    const over = new AbortController();
-    void read(undefined, over.signal);
-    /* who has gone further down than one answer reads on from there by hand */
-    const t = setInterval(() => { if (!document.hidden && shown.current <= MOST) void read(undefined, over.signal); }, EVERY_MS);
-    return () => { over.abort(); clearInterval(t); };
-  }, [wanted]);
+    const t = setInterval(() => { if (!document.hidden) setTick((n) => n + 1); }, EVERY_MS);
+    return () => clearInterval(t);
+  }, []);
+  useEffect(() => setActive(0), [wanted]);
   useEffect(() => setText(q), [q]);
   useEffect(() => {
     if (text === q) return;
     const t = setTimeout(() => patch({ q: text }), 200);
     return () => clearTimeout(t);
   }, [text]);
-  const chosen = rows?.find((r) => of.keyOf(r) === id);
+  /* newer ones may push it out of what is loaded while somebody reads it */
+  const last = useRef<R | null>(null);
+  const found = rows?.find((r) => of.keyOf(r) === id);
+  if (found) last.current = found;
+  const chosen = found ?? (id && last.current && of.keyOf(last.current) === id ? last.current : undefined);
   const filtered = q || Object.values(of.query).some(Boolean);
   const clear = () => patch({ q: undefined, kind: undefined, side: undefined });
   const heads = narrow ? of.heads.slice(0, 2) : of.heads;
@@ -84,12 +71,13 @@ function List<R>({ of }: { of: Listing<R> }) {
           <ExportMenu what={of.member} columns={of.columns} disabled={!rows?.length} rows={() => readAll<R>(of.path, of.member, query)} />
         </header>
         {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>{rows ? "What you see may be old" : "The list could not be read"}: {error}</span></div>}
+        {id && rows && !chosen && <div class="inline-warn" role="status"><Icon name="warn" /><span>What the address names is not among the {count(rows.length)} rows that are loaded.</span></div>}
         {!rows ? !error && <Skeleton rows={10} label={`Loading ${of.title}`} />
           : !rows.length ? (filtered ? <Empty icon="search" title="Nothing matches"><Button onClick={clear}>Clear the filters</Button></Empty> : <Empty icon="note" title="None is known"><p>{of.empty}</p></Empty>)
-          : <Grid id="o" label={`${of.title}, ${count(rows.length)}`} class={`others-grid ${of.class}`} total={rows.length} rowHeight={narrow ? 56 : 40} columns={heads.length} scroller={box} active={active} onActive={setActive} selected={chosen ? rows.indexOf(chosen) : -1} onOpen={(n) => patch({ id: of.keyOf(rows[n]) }, !!chosen)}
+          : <Grid id="o" label={`${of.title}, ${count(rows.length)}`} class={`others-grid ${of.class}`} total={rows.length} rowHeight={narrow ? 56 : 40} columns={heads.length} scroller={box} active={active} onActive={setActive} selected={found ? rows.indexOf(found) : -1} onOpen={(n) => patch({ id: of.keyOf(rows[n]) }, !!chosen)}
               head={<div role="row" class="row head" aria-rowindex={1}>{heads.map(([h, n]) => <span key={h} role="columnheader" class={n ? "n" : ""}>{h}</span>)}</div>}
               row={(n) => ({ key: of.keyOf(rows[n]), cells: <>{of.cells(rows[n]).slice(0, heads.length).map((c, k) => <span key={k} role="gridcell" class={heads[k][1] ? "n" : "cut"}>{c}</span>)}</> })}
-              footer={next ? <p class="card-foot"><Button onClick={() => void read(next, new AbortController().signal)}>Older</Button></p> : undefined} />}
+              footer={next ? <p class="card-foot"><Button onClick={older}>Older</Button></p> : undefined} />}
       </section>
       {chosen && of.drawer(chosen, () => { patch({ id: undefined }); box.current?.focus(); })}
     </div>

@@ -4,12 +4,13 @@
  * and is counted. Nothing is drawn more often than once a frame, and a hidden tab gives its stream back.
  */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { address, ApiError, get, sentence } from "../../api/client";
+import { address, ApiError, call, sentence } from "../../api/client";
 import { href, patch, route } from "../../app/router";
 import { inventory, inventoryVersion, known } from "../../app/state";
 import type { Columns } from "../../lib/export";
 import { brief, clock, count } from "../../lib/format";
 import { describe, Feed, GROUPS, groupOf, Rates, typesOf, type BhEvent, type Item } from "../../lib/events";
+import { list, object, text as texted } from "../../lib/loose";
 import { plural, visible } from "../../lib/text";
 import { listen } from "../../live/client";
 import type { StreamState } from "../../live/hub";
@@ -98,11 +99,15 @@ export function Events() {
   useEffect(() => {
     const f = feed.current;
     f.clear();
+    f.release();
+    setPaused(false);
+    setAtTop(true);
     setOpen(null);
     setActive(-1);
     if (types === "none") return;
     let leave: (() => void) | undefined;
     let hiddenAt = 0;
+    let asked = false; /* for what happened before */
     const over = new AbortController();
     const silent = new Set<string>();
     const query = { types: types || undefined, container: container || undefined, node: node || undefined, filter: filter || undefined };
@@ -148,7 +153,7 @@ export function Events() {
       });
     };
     const onHide = () => {
-      if (refused) return;
+      if (refused || !asked) return;
       if (document.hidden) {
         hiddenAt = Date.now();
         leave?.();
@@ -163,18 +168,27 @@ export function Events() {
     setBacklog("");
     setWrong("");
     let refused = false;
-    get<unknown>("/events", { ...query, since: since || undefined, limit: since ? MAX : BACKLOG }, over.signal).then((v) => {
-      const list = Array.isArray(v) ? v : (((v as { items?: unknown; events?: unknown }).items ?? (v as { events?: unknown }).events) as unknown[]);
-      if (Array.isArray(list) && !f.items.length) {
-        const sorted = (list as BhEvent[]).slice().sort((a, b) => (String(a.time) < String(b.time) ? -1 : 1));
-        f.push(sorted);
-        draw();
-      }
+    const limit = since ? MAX : BACKLOG;
+    /* a node has 20 s to answer, and what the others said is not to be lost with it */
+    call<unknown>("GET", "/events", { query: { ...query, since: since || undefined, limit }, signal: over.signal, timeoutMs: 40_000 }).then((v) => {
+      const o = object(v);
+      const sorted = (list(o.events) as BhEvent[]).slice().sort((a, b) => (String(a.time) < String(b.time) ? -1 : 1));
+      if (since && sorted.length >= limit) f.gap(0, `There were more in this time: these are the last ${count(limit)}`, Date.now());
+      f.push(sorted);
+      for (const n of list(o.nodes).map(object)) if (n.error || n.cut) f.gap(0, visible(`${texted(n.node)}: ${texted(n.error) || "not all that it has could be answered"}`, 200), Date.now());
+      const lost = (Number(o.dropped) || 0) + (Number(o.undecodable) || 0);
+      if (lost) f.gap(lost, "they are missing in what was asked for", Date.now());
+      draw();
     }, (e: unknown) => {
       if (over.signal.aborted) return;
       refused = e instanceof ApiError && e.code === "bad_filter";
       (refused ? setWrong : setBacklog)(sentence(e));
-    }).finally(() => { if (!over.signal.aborted && !refused) join(); });
+    }).finally(() => {
+      asked = true;
+      if (over.signal.aborted || refused) return;
+      if (document.hidden) hiddenAt = Date.now();
+      else join();
+    });
     document.addEventListener("visibilitychange", onHide);
     return () => {
       over.abort();
@@ -192,6 +206,7 @@ export function Events() {
   }, [typed]);
 
   const f = feed.current;
+  const when = since ? "in this time" : "since you opened this page";
   const hold = paused || !atTop || active >= 0;
   if (hold && !f.held) f.hold();
   else if (!hold && f.held) f.release();
@@ -233,7 +248,7 @@ export function Events() {
             <input type="text" aria-label="Only what this condition is true for" aria-invalid={wrong ? true : undefined} aria-describedby={wrong ? "e-wrong" : undefined} placeholder="Condition: proc.name in (sh, bash)" spellcheck={false} autocomplete="off" autocapitalize="none" maxLength={4096} value={condition} onInput={(e) => setCondition(e.currentTarget.value)} onBlur={() => { if (condition.trim() !== filter) patch({ filter: condition.trim() }); }} />
             {condition && <button type="button" class="clear" aria-label="No condition" onClick={() => { setCondition(""); patch({ filter: undefined }); }}><Icon name="close" size={12} /></button>}
           </form>
-          {known.value.nodes.length > 1 && <select aria-label="Node" value={node} onChange={(e) => patch({ node: e.currentTarget.value })}><option value="">All nodes</option>{known.value.nodes.map((x) => <option key={x.name} value={x.name}>{visible(x.name, 48)}</option>)}</select>}
+          {(known.value.nodes.length > 1 || node) && <select aria-label="Node" value={node} onChange={(e) => patch({ node: e.currentTarget.value })}><option value="">All nodes</option>{node && !known.value.nodes.some((x) => x.name === node) && <option value={node}>{visible(node, 48)}, not known</option>}{known.value.nodes.map((x) => <option key={x.name} value={x.name}>{visible(x.name, 48)}</option>)}</select>}
           <select aria-label="From when" value={since} onChange={(e) => patch({ since: e.currentTarget.value })}>{TIMES.map(([key, label]) => <option key={key} value={key}>{label}</option>)}</select>
           <Button glyph={hold ? "play" : "pause"} aria-pressed={hold} kind={hold ? "primary" : "plain"} onClick={() => (hold ? resume() : setPaused(true))}>{hold ? "Resume" : "Pause"}</Button>
           <ExportMenu what="events" disabled={!n} columns={EXPORTED} rows={() => Promise.resolve({ rows: f.items.filter((i) => i.kind === "event").map((i) => i.event!), cut: f.forgotten > 0 })} />
@@ -247,6 +262,7 @@ export function Events() {
         </header>
         <p class="sr" role="status">{hold ? "The list is held." : ""} {state.state === "stale" ? state.why : ""}</p>
         {wrong && <div class="inline-warn" role="alert" id="e-wrong"><Icon name="warn" /><span><T s={wrong} max={400} /></span></div>}
+        {backlog && <div class="inline-warn" role="alert"><Icon name="warn" /><span>What happened before could not be asked for: {backlog}</span></div>}
         {!wrong && state.state !== "live" && state.state !== "connecting" && (
           <div class="inline-warn"><Icon name="warn" /><span>{state.state === "denied" ? "This account may not see live events." : state.state === "ended" ? "The stream was ended by the central." : state.why || "The stream broke."}{state.state === "stale" && " Trying again."}</span></div>
         )}
@@ -262,7 +278,7 @@ export function Events() {
           ) : wrong ? <Empty icon="filter" title="The condition is not right yet"><p>It is written as in a rule: <code>proc.name in (sh, bash) and container.id != host</code></p></Empty>
             : !groups.length ? <Empty icon="filter" title="No kind of event is chosen">Choose one above.</Empty>
             : state.state === "connecting" ? <Skeleton rows={12} label="Connecting to the sensors" />
-            : live ? <Empty icon="events" title="Nothing has happened yet"><p>{container ? <>No event of these kinds came from <strong><T s={container} max={80} /></strong> since you opened this page.</> : "No event of these kinds came since you opened this page."}</p>{backlog && <p>What happened before could not be asked for: {backlog}</p>}</Empty>
+            : live ? <Empty icon="events" title="Nothing has happened yet"><p>{container ? <>No event of these kinds came from <strong><T s={container} max={80} /></strong> {when}.</> : `No event of these kinds came ${when}.`}</p></Empty>
             : <Empty icon="warn" title="No events can be shown"><p>{state.why || "The stream is not open."}</p></Empty>}
         </div>
         <footer class="strip">

@@ -2,12 +2,12 @@
 /* What nodes kept of an incident or a container: files, programs, memory, pictures of processes; their bytes, and all of it as one archive, for who may have them. */
 import { useEffect, useState } from "preact/hooks";
 import type { Evidence as Item } from "../../api/openapi";
-import { address, download, get, sentence } from "../../api/client";
-import { pageFrom } from "../../api/model";
+import { address, download, sentence } from "../../api/client";
 import { lazyPart } from "../../app/lazy";
 import { mayAct } from "../../app/state";
 import { DATA } from "../../lib/evidence";
 import { bytes, count } from "../../lib/format";
+import { usePages } from "../../lib/pages";
 import { saveBlob } from "../../lib/save";
 import { Icon } from "../../parts/icons";
 import { Button, Notice, T } from "../../parts/ui";
@@ -18,33 +18,13 @@ const Details = lazyPart(() => import("./item").then((m) => m.Details));
 
 const PAGE = 100;
 
-export function EvidenceList({ of, name, version, onTotal }: { of: { incident?: number; container?: string }; name: string; version?: number; onTotal?: (n: number) => void }) {
-  const [rows, setRows] = useState<Item[] | null>(null);
-  const [total, setTotal] = useState(0);
-  const [next, setNext] = useState<string | undefined>();
-  const [error, setError] = useState("");
+export function EvidenceList({ of, name, version, onTotal }: { of: { incident?: number; container?: string }; name: string; version?: number; onTotal?: (n: number, error: string) => void }) {
+  const { rows, total, next, error, older } = usePages<Item>("/evidence", "evidence", { ...of, count: "true" }, PAGE, version);
   const [said, setSaid] = useState("");
   const [busy, setBusy] = useState(false);
   const [open, setOpen] = useState(0);
   const may = mayAct.value;
-  const key = JSON.stringify(of);
-  const read = async (cursor: string | undefined, signal: AbortSignal) => {
-    try {
-      const p = pageFrom<Item>(await get<unknown>("/evidence", { ...of, limit: PAGE, cursor, count: "true" }, signal), "evidence");
-      setRows((l) => [...(cursor ? (l ?? []) : []), ...p.items]);
-      setTotal(p.total);
-      setNext(p.next);
-      onTotal?.(p.total);
-      setError("");
-    } catch (e) {
-      if (!signal.aborted) setError(sentence(e));
-    }
-  };
-  useEffect(() => {
-    const over = new AbortController();
-    void read(undefined, over.signal);
-    return () => over.abort();
-  }, [key, version]);
+  useEffect(() => onTotal?.(total, error), [total, error]);
   const archive = async () => {
     setBusy(true);
     setSaid("");
@@ -64,7 +44,7 @@ export function EvidenceList({ of, name, version, onTotal }: { of: { incident?: 
           <li key={e.id}><button type="button" class="link evidence-what" onClick={() => setOpen(e.id)}><Icon name={e.data === "here" ? "audit" : "note"} size={14} /><T s={[e.kind, e.path ?? e.exe].filter(Boolean).join(" ")} max={200} /></button>
             <small class="dim">{e.size > 0 && `${bytes(e.size)}${e.cut ? ", cut" : ""}`}{DATA[e.data] ? `, ${DATA[e.data]}` : ""}{e.sha256 && <span class="mono faint" title={e.sha256}> {e.sha256.slice(0, 16)}</span>}
               {may && e.data === "here" && e.size > 0 && <a href={address(`/evidence/${e.id}/data`)} download={`evidence-${e.id}.bin`}>Save</a>}</small></li>))}
-        {rows && next && <li><Button class="small" onClick={() => void read(next, new AbortController().signal)}>{count(total - rows.length)} more</Button></li>}
+        {rows && next && <li><Button class="small" onClick={older}>{count(total - rows.length)} more</Button></li>}
       </ul>
       {may && rows && rows.length > 0 && <div class="evidence-acts"><Button class="small" glyph="save" busy={busy} onClick={() => void archive()}>Save as one archive</Button><Verify small /></div>}
       {said && <Notice level="bad">{said}</Notice>}

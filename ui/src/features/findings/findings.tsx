@@ -81,7 +81,9 @@ export function Findings() {
   const box = useRef<HTMLDivElement>(null);
   const reading = useRef<AbortController | null>(null);
   const seen = useRef(-1);
-  const began = useRef(0); /* when the list was asked for last */
+  const began = useRef(0); /* when the list was asked for last, and how long that took */
+  const took = useRef(0);
+  const [hidden, setHidden] = useState(document.hidden);
   const version = findingsChanged.value;
   /* More than the first page is loaded, or somebody reads below: then newer ones are announced and do not move the list. */
   const settled = atTop && (rows?.length ?? 0) <= PAGE;
@@ -104,8 +106,14 @@ export function Findings() {
     } catch (e) {
       if (!over.signal.aborted) setError(sentence(e));
     }
+    took.current = performance.now() - began.current;
     if (reading.current === over) reading.current = null;
   };
+  useEffect(() => {
+    const turned = () => setHidden(document.hidden);
+    document.addEventListener("visibilitychange", turned);
+    return () => document.removeEventListener("visibilitychange", turned);
+  }, []);
   useEffect(() => {
     setRows(null);
     setActive(0);
@@ -113,11 +121,11 @@ export function Findings() {
     return () => { reading.current?.abort(); reading.current = null; };
   }, [wanted]);
   useEffect(() => {
-    if (!rows || !settled || seen.current === version) return;
-    /* The first of a flood is shown at once, the rest at a pace that its going on does not put off. What is being read is let come: this then runs anew. */
-    const t = setTimeout(() => { if (!reading.current) void read(undefined); }, Math.max(0, began.current + BETWEEN_MS - performance.now()));
+    if (!rows || !settled || hidden || seen.current === version) return;
+    /* The first of a flood is shown at once, the rest at a pace that its going on does not put off, and that leaves the central most of its time. What is being read is let come: this then runs anew. */
+    const t = setTimeout(() => { if (!reading.current) void read(undefined); }, Math.max(0, began.current + Math.max(BETWEEN_MS, 4 * took.current) - performance.now()));
     return () => clearTimeout(t);
-  }, [rows, version, settled]); /* rows: what was told while they were read may not be among them */
+  }, [rows, error, version, settled, hidden]); /* rows: what was told while they were read may not be among them */
   useEffect(() => setText(q), [q]);
   useEffect(() => {
     if (text === q) return;

@@ -69,7 +69,7 @@ export function Merge({ incident: i, onClose }: Props) {
   return (
     <Dialog title={`Merge incident ${i.id} into another`} onClose={onClose}>
       <form onSubmit={(e) => { e.preventDefault(); if (target) void send({ into }); }}>
-        <div class="searchbox"><Icon name="search" /><input type="text" aria-label="Search open incidents" placeholder="Search open incidents" spellcheck={false} autocomplete="off" maxLength={256} value={text} onInput={(e) => setText(e.currentTarget.value)} /></div>
+        <div class="searchbox"><Icon name="search" /><input type="text" aria-label="Search open incidents" placeholder="Search open incidents" spellcheck={false} autocomplete="off" maxLength={256} value={text} onInput={(e) => { setText(e.currentTarget.value); setInto(0); }} onKeyDown={(e) => { if (e.key === "Enter") e.preventDefault(); /* looking for one is no merge */ }} /></div>
         {!all ? !error && <Skeleton rows={3} label="Loading the open incidents" /> : !all.length ? <p class="dim">{text ? "No other open incident matches." : "There is no other open incident."}</p> : (
           <fieldset class="choices long"><legend>Into which?</legend>
             {all.map((x) => {

@@ -14,7 +14,7 @@ import { Icon } from "../../parts/icons";
 import { useNarrow } from "../../parts/media";
 import { Button, Dialog, Empty, Facts, Menu, Notice, Skeleton, T } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
-import { Import } from "./import";
+import { Import, type Into } from "./import";
 import { ModelState } from "./models";
 
 interface Named { application: string; workload: string }
@@ -77,7 +77,7 @@ export function ModelPage({ application, workload }: Named) {
   const [error, setError] = useState("");
   const [said, setSaid] = useState("");
   const [asking, setAsking] = useState<{ act: "lock" | "relearn"; family?: string } | null>(null);
-  const [importing, setImporting] = useState(false);
+  const [importing, setImporting] = useState<Into | null>(null); /* as it was opened: a newer version may come meanwhile */
   const [active, setActive] = useState(0);
   const [again, setAgain] = useState(0);
   const narrow = useNarrow();
@@ -149,7 +149,7 @@ export function ModelPage({ application, workload }: Named) {
           <div class="subject-acts">
             {may && !version.locked && <Button glyph="lock" onClick={() => setAsking({ act: "lock" })}>Lock…</Button>}
             {may && <Button onClick={() => setAsking({ act: "relearn" })}>Relearn…</Button>}
-            {may && <Button onClick={() => setImporting(true)}>Import…</Button>}
+            {may && <Button onClick={() => setImporting({ application, workload, digest: version.digest })}>Import…</Button>}
             <Menu button={<><Icon name="down" size={14} />Export</>}>{(close) => FORMATS.map(([key, label, ext]) => <button key={key} type="button" class="menu-item" onClick={() => { close(); void fetchText(key, ext); }}>{label}</button>)}</Menu>
           </div>
         </header>
@@ -191,7 +191,7 @@ export function ModelPage({ application, workload }: Named) {
                 return { key: i.id, cells: narrow ? <>{standing}{what}</> : <>{standing}{what}<span role="gridcell" class="n">{brief(i.count)}</span><span role="gridcell" class="n dim">{Number.isFinite(i.first) ? ageShort(now.value - i.first) : "–"}</span><span role="gridcell" class="n dim">{Number.isFinite(i.last) ? ageShort(now.value - i.last) : "–"}</span></> };
               }} />}
       </section>
-      {importing && <Import into={{ application, workload, digest: version.digest }} onDone={took} onClose={() => setImporting(false)} />}
+      {importing && <Import into={importing} onDone={took} onClose={() => setImporting(null)} />}
       {chosen && <ItemDrawer item={chosen} may={may} judge={judge} onClose={() => patch({ item: undefined })} />}
       {asking && <Confirm act={asking.act} family={asking.family} of={of} version={version} onDone={took} onClose={() => setAsking(null)} />}
     </div>
