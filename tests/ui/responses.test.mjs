@@ -75,10 +75,12 @@ test("one process is named by its number and when it began; a service by its nam
   await page.click(".drawer >> text=Act…");
   await page.selectOption(".dialog select >> nth=0", "scale-to-zero");
   assert.ok(await page.locator(".dialog button.primary").isDisabled());
+  b.expected.push(/400/);
   await page.getByLabel("Type the name of the service").fill("not its service");
   await page.click(".dialog button.primary");
   await until("it is refused", async () => (await text(".dialog .notice")).length > 20);
   assert.ok(!(await api("/responses")).responses.some((r) => r.action === "scale-to-zero"));
+  b.expected = [];
   await page.click(".dialog >> text=Cancel");
 });
 
