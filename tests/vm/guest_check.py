@@ -3,7 +3,7 @@
 
 Backend "auto" on a stock kernel must come to the preferred one for every hook that has it; "fallback" is the other. The acts run in a
 container without a runtime: a cgroup v2 named as engines name theirs. Without --full the i386 program runs those forms that the
-native one does not have and one of each kind; with it all of both.
+native one does not have and one of each kind; with it all of both. Without it a 7.x kernel has the sensor with the preferred backend alone.
 
 Prints one "ok", "not ok" or "skip" line per check and ends with "N passed, N failed, N skipped"; exit status 1 on a
 failure. Needs nothing but this tree, a build ($BH_BUILD) and python3. The logs of the sensor go to /out (the VM's log
@@ -39,6 +39,8 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 CONTAINER = "b0" * 32
 BOXES = {kind: f"e{n}" * 32 for n, kind in enumerate(("before", "plain", "tmpfs", "mighty", "run", "forged"))}
 FULL = "--full" in sys.argv[1:]
+# The verifier of 7.x takes minutes for the fallback's programs under emulation, and the machine's own kernel, of nearly that age, runs them natively: without --full the sensor has the preferred backend alone there.
+BACKENDS = ("auto", "fallback") if FULL or not os.uname().release.startswith("7.") else ("auto",)
 
 
 UNSTEADY = 2  # as in tests/counts
@@ -311,9 +313,9 @@ def judge_evasions(sensor, backend, marks):
 
 
 def chosen_evasions(backend):
-    """Without --full each is played with one of the backends of a kernel, and with each backend on two of the four kernels."""
-    turn = (backend == "fallback") + os.uname().release.startswith(("6.1.", "7."))
-    return [what for n, what in enumerate(evasions.EVASIONS) if FULL or (n + turn) % 2 == 0]
+    """Without --full each is played with one of the backends of a kernel, and with each backend on one of the four kernels at the least."""
+    turn = (backend == "fallback") + os.uname().release.startswith("6.1.")
+    return [what for n, what in enumerate(evasions.EVASIONS) if FULL or len(BACKENDS) == 1 or (n + turn) % 2 == 0]
 
 
 def check_evasions(results, backend, sensor, image, opened):
@@ -352,7 +354,7 @@ def main():
     results = Results()
     build = sensor_env.build_dir()
     steps = [("bpf", lambda: run_bpf_tests(results, build))]
-    steps += [(f"{b} backend", lambda b=b: run_acts(results, build, b)) for b in ("auto", "fallback")]
+    steps += [(f"{b} backend", lambda b=b: run_acts(results, build, b)) for b in BACKENDS]
     for name, step in steps:
         try:
             step()
