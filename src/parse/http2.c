@@ -247,7 +247,8 @@ static gboolean inflate_block(Side *s, gboolean client, BhBytes b, gboolean last
 
                 if (n < 0)
                         return FALSE;
-                in += n;
+                if (n) /* nothing is nowhere: no block may have come yet */
+                        in += n;
                 left -= (gsize) n;
                 if (flags & NGHTTP2_HD_INFLATE_EMIT)
                         take_field(s, client, &nv);
@@ -365,7 +366,8 @@ static gboolean take_block(BhHttp2 *p, Side *s, gboolean client) {
                         bh_bytes_take(&b, 5);
                 if (b.bad || padding > bh_bytes_left(&b) || !s->stream || s->in_block || (s->type == PUSH_PROMISE && client))
                         return FALSE;
-                b.end -= padding;
+                if (padding)
+                        b.end -= padding;
                 s->block_ends_stream = s->type == HEADERS && s->flags & END_STREAM;
                 begin_block(p, s, client);
         } else if (!s->in_block) {

@@ -86,10 +86,11 @@ static gboolean cmdline_of(BhRuleScene *s, struct bh_str comm, struct bh_str arg
 }
 
 static gboolean env_of(BhRuleScene *s, struct bh_str env, const struct bh_str *name, struct bh_value *out) {
-        const char *p = env.p, *end = env.p + env.len;
-
         if (!env.len)
                 return FALSE;
+
+        const char *p = env.p, *end = env.p + env.len;
+
         if (!name) {
                 if (env.p[env.len - 1] == 0)
                         env.len--;

@@ -52,7 +52,7 @@ static gboolean on_window(const BhCallerWindow *w, gpointer data) {
 }
 
 static void container_make(void) {
-        const char *root = access("/sys/fs/cgroup/cgroup.procs", F_OK) == 0 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
+        const char *root = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
         struct bh_cgroup is = { 0 };
         struct stat st;
 

@@ -106,7 +106,7 @@ void check_account(BhPayloadAccount *a) {
 /* ---- the container ---- */
 
 static const char *cgroups_root(void) {
-        return access("/sys/fs/cgroup/cgroup.procs", F_OK) == 0 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
+        return access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
 }
 
 static void container_make(void) {
