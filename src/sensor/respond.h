@@ -41,6 +41,7 @@ typedef struct {
         const char *acts_dir;   /* see bh_block_open() */
         const char *v2_mount;   /* NULL: there is none, and nothing that holds a container is possible */
         const char *proc_path, *docker_socket; /* docker_socket NULL: no engine is asked */
+        guint stopping_ms; /* for tests: what respond_scale.c has as STOPPING_MS; 0: that */
         const char *names_problem; /* why DNS is not read here; NULL: it is. Static */
         BhContainerTable *containers;
         /* Something about the sensor, as its event: action, sentence, one attribute. Any thread. */

@@ -27,7 +27,8 @@ struct BhRespond {
         gint answered; /* atomic: answers of DNS wait */
         gint64 names_looked_us;
         gboolean stopping;
-        GThread *thread;
+        GThread *thread, *scaler; /* scaler: waits for a Docker Engine meanwhile, while scaling_back; joined by the next one, or at the end */
+        gboolean scaling_back;
 };
 
 /* respond.c */
@@ -85,10 +86,12 @@ void bh_respond_processes_settle(BhRespond *r, const BhEntry *e);
 /* respond_scale.c */
 /* A new order: takes it into the ledger, and gives up the lock while the engine is asked. New reference, as bh_respond_order() gives it. */
 json_t *bh_respond_scale_new(BhRespond *r, const BhOrder *o);
-/* Scales back, with the lock given up meanwhile. Where that fails now the entry goes on, and is tried again. */
-void bh_respond_scale_back(BhRespond *r, BhEntry *e, const char *result);
-/* With each tick: those whose time is over, or whose end failed. TRUE: something was done, look again. */
-gboolean bh_respond_scale_turn(BhRespond *r);
+/* Scales back, with the lock given up meanwhile. Where that fails now the entry goes on, and is tried again with the ticks; to say it again has no effect. */
+void bh_respond_scale_release(BhRespond *r, BhEntry *e);
+/* Of the ledger of a sensor that was killed: what was under way is to be undone, by the ticks. */
+void bh_respond_scale_take_up(BhRespond *r, BhEntry *e);
+/* With each tick: those whose time is over, or whose end failed, one at a time in a thread of its own, and what was started again meanwhile is told. Never waits for an engine. */
+void bh_respond_scale_turn(BhRespond *r);
 
 /* respond.c */
 json_t *bh_respond_fail(const BhOrder *o, const char *why);
