@@ -840,6 +840,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
 void bh_respond_start(BhRespond *r) {
         g_mutex_lock(&r->lock);
         r->started_us = g_get_monotonic_time();
+        r->started_ns = now_ns();
         bh_respond_find_unkept(r);
         bh_respond_each_open(r, take_up);
         if (r->enforce)

@@ -15,6 +15,7 @@
 #define BH_ENTRY_ELSEWHERE G_MAXUINT64
 #define BH_ENTRY_UNDO "undo" /* of the detail, while what was scaled to zero could not be scaled back: why that is wanted */
 #define BH_ENTRY_FROZE "froze" /* of the detail, true while the container is frozen for it, which is for a moment */
+#define BH_ENTRY_HALTED "halted" /* of the detail, while a tree is killed: who was stopped for it, [pid, start as BhStray has it] each; of this boot alone */
 
 /* Programs that were refused: for their content; since it could not be told. */
 typedef struct {

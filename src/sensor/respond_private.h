@@ -22,7 +22,7 @@ struct BhRespond {
         BhBlock *block;
         GHashTable *told; /* refused acts of this tick: sentence → how often */
         guint64 serial, done, failed;
-        gint64 started_us;
+        gint64 started_us, started_ns; /* when it began to look after them, by either clock */
         BhNameBook *book;
         gint answered; /* atomic: answers of DNS wait */
         gint64 names_looked_us;
@@ -72,16 +72,19 @@ guint bh_respond_kill_strays(BhRespond *r, const char *container, const char *cg
 
 /* Those that are meant and live: BhStray. NULL with *error; *ended: they lived once. */
 GArray *bh_respond_tree(BhRespond *r, const char *container, const BhProcessName *name, gboolean tree, gboolean *ended, GError **error);
-/* Kills them, and appends them to `killed`. How many are still there. */
-guint bh_respond_kill_tree(BhRespond *r, const char *container, const char *cgroup, const BhProcessName *name, gboolean tree, GArray *killed);
+/*
+ * Kills them, and appends them to `killed`. How many are still there. `frozen`: nobody moves in the entry's control group, so that only those outside are stopped first. Who is to be stopped is in the
+ * ledger before (BH_ENTRY_HALTED): those that a sensor stopped that was killed then are killed, too.
+ */
+guint bh_respond_kill_tree(BhRespond *r, BhEntry *e, const BhProcessName *name, gboolean frozen, GArray *killed);
 
 /* respond_process.c */
 /* What would be killed, into the detail; FALSE with *error: nothing can be. Of a tree nobody need live just then, but for a dry run. */
 gboolean bh_respond_processes_tell(BhRespond *r, BhEntry *e, const BhContainer *c, gboolean dry_run, GError **error);
 /* Does it, and tells. Others wait meanwhile, so that nobody freezes or thaws the container. */
 gboolean bh_respond_processes_kill(BhRespond *r, BhEntry *e, GError **error);
-/* One that was under way when a sensor was killed: what it froze is thawed. */
-void bh_respond_processes_settle(BhRespond *r, const BhEntry *e);
+/* One that was under way when a sensor was killed: a tree is killed to the end, for some of it may be stopped; what it froze is thawed. Ends the entry where somebody was killed. */
+void bh_respond_processes_settle(BhRespond *r, BhEntry *e);
 
 /* respond_scale.c */
 /* A new order: takes it into the ledger, and gives up the lock while the engine is asked. New reference, as bh_respond_order() gives it. */
