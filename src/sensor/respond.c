@@ -548,7 +548,7 @@ json_t *bh_respond_order(BhRespond *r, const BhOrder *o) {
                 told = o->release ? answer(o, BH_RESPONSE_STATE_GONE, "the node does not know of it (any more)") : take_new(r, o);
         } else {
                 if (o->release && e->action == BH_RESPONSE_SCALE)
-                        bh_respond_scale_release(r, e);
+                        bh_respond_scale_release(r, e, o->give_up);
                 else if (o->release && e->state == BH_RESPONSE_STATE_ACTIVE)
                         let_go(r, e, BH_RESPONSE_STATE_RELEASED, "released");
                 told = bh_entry_tell(e);

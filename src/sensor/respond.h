@@ -74,6 +74,7 @@ typedef struct {
         gsize n_allow, n_deny;
         gint64 until_ns;
         gboolean dry_run, best_effort, release;
+        gboolean give_up; /* with release, scaled to zero: it ends also where it cannot be scaled back */
 } BhOrder;
 
 /* Does it, and tells what came of it: {"id","state","result","detail","time_ns","container"}. New reference, never NULL. */

@@ -89,8 +89,8 @@ void bh_respond_processes_settle(BhRespond *r, BhEntry *e);
 /* respond_scale.c */
 /* A new order: takes it into the ledger, and gives up the lock while the engine is asked. New reference, as bh_respond_order() gives it. */
 json_t *bh_respond_scale_new(BhRespond *r, const BhOrder *o);
-/* Scales back, with the lock given up meanwhile. Where that fails now the entry goes on, and is tried again with the ticks; to say it again has no effect. */
-void bh_respond_scale_release(BhRespond *r, BhEntry *e);
+/* Scales back, with the lock given up meanwhile. Where that fails now the entry goes on, and is tried again with the ticks; to say it again has no effect. `give_up`: it ends then. */
+void bh_respond_scale_release(BhRespond *r, BhEntry *e, gboolean give_up);
 /* Of the ledger of a sensor that was killed: what was under way is to be undone, by the ticks. */
 void bh_respond_scale_take_up(BhRespond *r, BhEntry *e);
 /* With each tick: those whose time is over, or whose end failed, one at a time in a thread of its own, and what was started again meanwhile is told. Never waits for an engine. */

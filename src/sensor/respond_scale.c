@@ -394,9 +394,15 @@ static void end_it(BhRespond *r, BhEntry *e, const char *reason) {
         bh_respond_say(r, "response_released", e, why);
 }
 
-void bh_respond_scale_release(BhRespond *r, BhEntry *e) {
+void bh_respond_scale_release(BhRespond *r, BhEntry *e, gboolean give_up) {
         if (!undo_of(e)) /* else it is tried already, and whoever says it again each second need not wait for the engine */
                 end_it(r, e, "released");
+        if (!give_up || !undo_of(e) || e->state != BH_RESPONSE_STATE_ACTIVE || e->busy) /* busy: it is being tried; the central says it again */
+                return;
+        g_autofree char *result = g_strdup_printf("given up by force, and left as it is, at zero or not; the last that was known: %s", e->result);
+        json_object_del(e->detail, BH_ENTRY_UNDO);
+        bh_respond_end(r, e, BH_RESPONSE_STATE_RELEASED, result);
+        bh_respond_say(r, "response_released", e, result);
 }
 
 void bh_respond_scale_take_up(BhRespond *r, BhEntry *e) {

@@ -260,6 +260,7 @@ static json_t *carry_out(BhSensor *s, const Bulkhead__Bus__V1__ResponseOrder *m)
                 .dry_run = m->dry_run,
                 .best_effort = m->best_effort,
                 .release = m->release,
+                .give_up = m->give_up,
         };
 
         return bh_respond_order(s->respond, &order);

@@ -192,6 +192,12 @@ static void without_engine(Node *n, gconstpointer unused) {
         tear_down(n, NULL);
 }
 
+static json_t *give_up(BhRespond *r, const char *id, const char *subject) {
+        const BhOrder o = { .id = id, .action = "scale-to-zero", .container = ID, .subject = subject, .release = TRUE, .give_up = TRUE };
+
+        return bh_respond_order(r, &o);
+}
+
 static json_t *order(BhRespond *r, const char *id, const char *subject, gboolean release) {
         const BhOrder o = { .id = id, .action = "scale-to-zero", .container = ID, .subject = subject, .release = release };
 
@@ -377,6 +383,22 @@ static void an_answer_that_was_lost_leaves_nothing_at_zero(Node *n, gconstpointe
         bh_respond_free(r);
 }
 
+/* As where the node's engine is its Swarm's manager no more. */
+static void what_cannot_be_scaled_back_is_given_up_by_force_alone(Node *n, gconstpointer unused) {
+        g_autoptr(BhRespond) r = begin(n);
+
+        assert_told(order(r, "1", "swarm:svc1", FALSE), "active", "to none");
+        assert_told(give_up(r, "1", "swarm:svc1"), "released", "back to 3"); /* where it can be it is */
+        assert_told(order(r, "2", "swarm:svc1", FALSE), "active", "to none");
+        g_atomic_int_set(&engine.deaf, TRUE);
+        assert_told(order(r, "2", "swarm:svc1", TRUE), "active", "tried again");
+        json_auto_t *told = give_up(r, "2", "swarm:svc1");
+        g_assert_cmpstr(text_at(told, "state"), ==, "released");
+        g_assert_nonnull(strstr(text_at(told, "result"), "given up by force"));
+        g_assert_null(json_object_get(json_object_get(told, "detail"), "undo"));
+        g_assert_cmpint(engine.replicas, ==, 0);
+}
+
 static void an_engine_that_hangs_holds_up_nothing_else(Node *n, gconstpointer unused) {
         const BhOrder o = { .id = "9", .action = "isolate", .container = ID, .until_ns = g_get_real_time() * 1000 + 1000000 };
         BhRespond *r;
@@ -471,6 +493,7 @@ int main(int argc, char **argv) {
         TEST(a_grace_is_no_longer_than_the_engine_is_waited_for);
         TEST(what_was_under_way_is_undone_by_the_successor);
         TEST(an_answer_that_was_lost_leaves_nothing_at_zero);
+        TEST(what_cannot_be_scaled_back_is_given_up_by_force_alone);
         TEST(an_engine_that_hangs_holds_up_nothing_else);
         TEST(jobs_are_left_alone_and_what_was_paused_is_paused_again);
         TEST(what_is_started_again_is_told);
