@@ -15,7 +15,7 @@
  *
  * Never done to: the host; the sensor's own container; containers with the label bulkhead.protected=true, and those of the namespaces kube-system and kube-node-lease.
  *
- * Any thread may call; orders are carried out one at a time. A thread ("bh-respond") looks after time.
+ * Any thread may call; orders are carried out one at a time. A thread ("bh-respond") looks after time; it never waits for an engine, which "bh-scale" does for what is scaled back by itself.
  */
 #pragma once
 #include <jansson.h>
