@@ -328,14 +328,14 @@ void bh_api_response_create(BhCall *call) {
 }
 
 void bh_api_response_release(BhCall *call) {
-        static const BhBodyField fields[] = { { "reason", BH_BODY_LINES, FALSE, BH_STORE_RESPONSE_REASON_MAX } };
+        static const BhBodyField fields[] = { { "reason", BH_BODY_LINES, FALSE, BH_STORE_RESPONSE_REASON_MAX }, { "force", BH_BODY_BOOL, FALSE, 0 } };
         json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
         GError *error = NULL;
 
         if (!body)
                 return;
         BhStoreAuditEntry audit = bh_call_audit(call, call->captures[0], "ok", bh_body_text(body, "reason"));
-        if (!bh_store_response_release(call->central->store, call->captures[0], &audit, &error)) {
+        if (!bh_store_response_release(call->central->store, call->captures[0], json_is_true(json_object_get(body, "force")), &audit, &error)) {
                 bh_call_store_error(call, error);
                 return;
         }

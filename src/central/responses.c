@@ -63,6 +63,7 @@ static GBytes *pack(const BhStoreResponse *row, gboolean dry_run) {
                 o.reason = bh_bus_text(row->reason);
                 o.actor = bh_bus_text(row->actor);
                 o.release = row->releasing;
+                o.give_up = row->give_up;
                 o.subject = bh_bus_text(row->subject ? row->subject : "");
                 m.orders = orders;
                 m.n_orders = 1;

@@ -91,7 +91,7 @@ static json_t *to_release(BhApi *api, const char *target, GError **error) {
         return bh_api_list(api, all->str, "responses", 0, NULL, error);
 }
 
-static int release(BhApi *api, const char *target, const char *reason, gboolean json) {
+static int release(BhApi *api, const char *target, const char *reason, gboolean force, gboolean json) {
         g_autoptr(GError) error = NULL;
         json_auto_t *list = to_release(api, target, &error);
         json_t *r;
@@ -112,6 +112,8 @@ static int release(BhApi *api, const char *target, const char *reason, gboolean 
                 bh_api_segment(path, "release");
                 if (reason)
                         json_object_set_new(body, "reason", json_string(reason));
+                if (force)
+                        json_object_set_new(body, "force", json_true());
                 json_auto_t *done = bh_api_send(api, "POST", path->str, body, &error);
                 if (!done)
                         return bh_cli_fail(error);
@@ -174,7 +176,7 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
                 { "ptrace", 0, 0, G_OPTION_ARG_NONE, &flags[2], "block: tracing other processes", NULL },
                 { "module", 0, 0, G_OPTION_ARG_NONE, &flags[3], "block: loading kernel modules", NULL },
                 { "best-effort", 0, 0, G_OPTION_ARG_NONE, &best, "also where the node cannot close every way", NULL },
-                { "force", 0, 0, G_OPTION_ARG_NONE, &force, "also beyond the bound of what may be held at once", NULL },
+                { "force", 0, 0, G_OPTION_ARG_NONE, &force, "also beyond the bound of what may be held at once; release: also a workload that cannot be scaled back, which is left as it is", NULL },
                 { "confirm", 0, 0, G_OPTION_ARG_STRING, &confirm, "kill, kill-process, kill-tree, stop, restart: the container's name once more; scale-to-zero: the service's, or with --project the project's", "NAME" },
                 { "pid", 0, 0, G_OPTION_ARG_INT, &pid, "kill-process, kill-tree: the process's number on its node", "PID" },
                 { "started", 0, 0, G_OPTION_ARG_STRING, &started, "with --pid: when it began, as --dry-run, events and lists of processes tell it", "TIME" },
@@ -206,7 +208,7 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         if (!api)
                 return bh_cli_fail(error);
         if (g_str_equal(action, "release"))
-                return release(api, target, reason, json);
+                return release(api, target, reason, force, json);
 
         json_t *body = json_object();
         json_object_set_new(body, "action", json_string(action));

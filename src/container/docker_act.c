@@ -56,19 +56,42 @@ static void refused(const GString *answer, long status, GError **error) {
         g_set_error(error, G_FILE_ERROR, status == 404 ? G_FILE_ERROR_NOENT : G_FILE_ERROR_FAILED, "the Docker Engine refused (%ld): %s", status, why ? why : "it gave no reason");
 }
 
+static gboolean is_container(const char *id, GError **error) {
+        gboolean ok = *id && strspn(id, "0123456789abcdef") == strlen(id);
+
+        if (!ok)
+                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "a Docker Engine knows no container of that id");
+        return ok;
+}
+
 gboolean bh_docker_act(const char *socket_path, const char *id, const char *act, guint timeout_ms, GError **error) {
         long status = 0;
 
-        if (!*id || strspn(id, "0123456789abcdef") != strlen(id)) {
-                g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "a Docker Engine knows no container of that id");
+        if (!is_container(id, error))
                 return FALSE;
-        }
         g_autofree char *url = g_strdup_printf("http://docker/containers/%s/%s", id, act);
         g_autoptr(GString) answer = ask(socket_path, url, "", timeout_ms, &status, error);
         if (!answer || status == 204 || status == 304 || status == 200)
                 return answer != NULL;
         refused(answer, status, error);
         return FALSE;
+}
+
+json_t *bh_docker_container(const char *socket_path, const char *id, guint timeout_ms, GError **error) {
+        long status = 0;
+
+        if (!is_container(id, error))
+                return NULL;
+        g_autofree char *url = g_strdup_printf("http://docker/containers/%s/json", id);
+        g_autoptr(GString) answer = ask(socket_path, url, NULL, timeout_ms, &status, error);
+        if (!answer)
+                return NULL;
+        json_t *container = status == 200 ? json_loadb(answer->str, answer->len, 0, NULL) : NULL;
+        if (json_is_object(container))
+                return container;
+        json_decref(container);
+        refused(answer, status, error);
+        return NULL;
 }
 
 static gboolean is_service(const char *id, GError **error) {

@@ -7,8 +7,11 @@
 #include <glib.h>
 #include <jansson.h>
 
-/* `act`: "kill", "stop", "start", "restart", "unpause". `id`: the full id, hexadecimal digits alone. TRUE also where it is so already. FALSE with *error: what the engine said. */
+/* `act`: "kill", "stop", "start", "restart", "pause", "unpause", with a query ("stop?t=5") where it has one. `id`: the full id, hexadecimal digits alone. TRUE also where it is so already. FALSE with *error: what the engine said. */
 gboolean bh_docker_act(const char *socket_path, const char *id, const char *act, guint timeout_ms, GError **error);
+
+/* A container as the engine describes it. New reference. */
+json_t *bh_docker_container(const char *socket_path, const char *id, guint timeout_ms, GError **error);
 
 /* A service as the engine describes it; the engine must be a manager of the Swarm. New reference. */
 json_t *bh_docker_service(const char *socket_path, const char *id, guint timeout_ms, GError **error);

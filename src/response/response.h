@@ -92,6 +92,7 @@ char *bh_process_name_text(const BhProcessName *name);
 #define BH_LABEL_SWARM_SERVICE_NAME "com.docker.swarm.service.name"
 #define BH_LABEL_COMPOSE_PROJECT "com.docker.compose.project"
 #define BH_LABEL_COMPOSE_SERVICE "com.docker.compose.service"
+#define BH_LABEL_COMPOSE_ONE_OFF "com.docker.compose.oneoff" /* "True": a job that somebody ran (docker compose run) */
 
 /* ---- peers: "10.0.0.1", "10.0.0.0/8", "10.0.0.1:443", "10.0.0.1:53/udp", "fd00::/8", "[fd00::1]:443/tcp", ":53/udp" or "*:53" (all addresses) */
 

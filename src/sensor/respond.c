@@ -548,7 +548,7 @@ json_t *bh_respond_order(BhRespond *r, const BhOrder *o) {
                 told = o->release ? answer(o, BH_RESPONSE_STATE_GONE, "the node does not know of it (any more)") : take_new(r, o);
         } else {
                 if (o->release && e->action == BH_RESPONSE_SCALE)
-                        bh_respond_scale_back(r, e, "released");
+                        bh_respond_scale_release(r, e, o->give_up);
                 else if (o->release && e->state == BH_RESPONSE_STATE_ACTIVE)
                         let_go(r, e, BH_RESPONSE_STATE_RELEASED, "released");
                 told = bh_entry_tell(e);
@@ -766,8 +766,7 @@ static gpointer work(gpointer data) {
                 bh_respond_look_after_keeper(r);
                 bh_respond_tell_refused(r); /* before a response ends by which they were refused */
                 bh_respond_each_open(r, look_after);
-                if (bh_respond_scale_turn(r))
-                        continue;
+                bh_respond_scale_turn(r);
                 if (g_atomic_int_get(&r->answered)) { /* others have their turn meanwhile, however many answers a container makes */
                         g_mutex_unlock(&r->lock);
                         g_usleep(ANSWERED_US);
@@ -815,6 +814,8 @@ static void take_up(BhRespond *r, BhEntry *e) {
         g_autoptr(GError) failed = NULL;
         g_auto(Held) held = { 0 };
 
+        if (e->action == BH_RESPONSE_SCALE)
+                bh_respond_scale_take_up(r, e);
         if (e->state == BH_RESPONSE_STATE_PENDING)
                 bh_respond_processes_settle(r, e);
         if (e->state == BH_RESPONSE_STATE_PENDING)
@@ -839,6 +840,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
 void bh_respond_start(BhRespond *r) {
         g_mutex_lock(&r->lock);
         r->started_us = g_get_monotonic_time();
+        r->started_ns = now_ns();
         bh_respond_find_unkept(r);
         bh_respond_each_open(r, take_up);
         if (r->enforce)
@@ -859,6 +861,7 @@ void bh_respond_free(BhRespond *r) {
                 g_mutex_unlock(&r->lock);
                 g_thread_join(r->thread);
         }
+        g_clear_pointer(&r->scaler, g_thread_join);
         bh_enforce_free(r->enforce);
         bh_filekeeper_free(r->keeper);
         bh_block_free(r->block);

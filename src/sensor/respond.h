@@ -15,7 +15,7 @@
  *
  * Never done to: the host; the sensor's own container; containers with the label bulkhead.protected=true, and those of the namespaces kube-system and kube-node-lease.
  *
- * Any thread may call; orders are carried out one at a time. A thread ("bh-respond") looks after time.
+ * Any thread may call; orders are carried out one at a time. A thread ("bh-respond") looks after time; it never waits for an engine, which "bh-scale" does for what is scaled back by itself.
  */
 #pragma once
 #include <jansson.h>
@@ -41,6 +41,7 @@ typedef struct {
         const char *acts_dir;   /* see bh_block_open() */
         const char *v2_mount;   /* NULL: there is none, and nothing that holds a container is possible */
         const char *proc_path, *docker_socket; /* docker_socket NULL: no engine is asked */
+        guint stopping_ms; /* for tests: what respond_scale.c has as STOPPING_MS; 0: that */
         const char *names_problem; /* why DNS is not read here; NULL: it is. Static */
         BhContainerTable *containers;
         /* Something about the sensor, as its event: action, sentence, one attribute. Any thread. */
@@ -73,6 +74,7 @@ typedef struct {
         gsize n_allow, n_deny;
         gint64 until_ns;
         gboolean dry_run, best_effort, release;
+        gboolean give_up; /* with release, scaled to zero: it ends also where it cannot be scaled back */
 } BhOrder;
 
 /* Does it, and tells what came of it: {"id","state","result","detail","time_ns","container"}. New reference, never NULL. */

@@ -192,6 +192,8 @@ static BhEntry *read_entry(const char *dir, const char *name) {
         e->cgroup_id = (guint64) json_integer_value(json_object_get(o, "cgroup_id"));
         if (e->cgroup_id && g_strcmp0(json_string_value(json_object_get(o, "boot")), boot))
                 e->cgroup_id = BH_ENTRY_ELSEWHERE;
+        if (g_strcmp0(json_string_value(json_object_get(o, "boot")), boot))
+                json_object_del(e->detail, BH_ENTRY_HALTED); /* such numbers are others' now */
         expected = g_strdup_printf("%s.json", e->id);
         if (bh_response_id_valid(e->id) && g_str_equal(expected, name) && bh_response_action_parse(json_string_value(json_object_get(o, "action")), &e->action) &&
             bh_response_state_parse(json_string_value(json_object_get(o, "state")), &e->state))

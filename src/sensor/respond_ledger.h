@@ -13,7 +13,9 @@
 #define BH_SNAPSHOT_BYTES (8u << 20) /* of arguments and paths, which the container chose, of all; null stands for those beyond, further processes are counted */
 
 #define BH_ENTRY_ELSEWHERE G_MAXUINT64
+#define BH_ENTRY_UNDO "undo" /* of the detail, while what was scaled to zero could not be scaled back: why that is wanted */
 #define BH_ENTRY_FROZE "froze" /* of the detail, true while the container is frozen for it, which is for a moment */
+#define BH_ENTRY_HALTED "halted" /* of the detail, while a tree is killed: who was stopped for it, [pid, start as BhStray has it] each; of this boot alone */
 
 /* Programs that were refused: for their content; since it could not be told. */
 typedef struct {
@@ -35,7 +37,7 @@ typedef struct {
         /* not kept */
         gint64 looked_us, strays_us; /* when the paths that it names were looked at last; who left its container */
         gboolean busy, complained;
-        gboolean releasing; /* scaled to zero: its end is wanted, and failed until now */
+        gboolean started_again; /* scaled to zero: some of what was stopped runs, which was told */
         BhEntryCounts counted; /* by the keeper, as was told */
         gboolean out; /* who cannot be brought back was told */
         guint missed; /* times that the keeper did not have it */

@@ -22,12 +22,13 @@ struct BhRespond {
         BhBlock *block;
         GHashTable *told; /* refused acts of this tick: sentence → how often */
         guint64 serial, done, failed;
-        gint64 started_us;
+        gint64 started_us, started_ns; /* when it began to look after them, by either clock */
         BhNameBook *book;
         gint answered; /* atomic: answers of DNS wait */
         gint64 names_looked_us;
         gboolean stopping;
-        GThread *thread;
+        GThread *thread, *scaler; /* scaler: waits for a Docker Engine meanwhile, while scaling_back; joined by the next one, or at the end */
+        gboolean scaling_back;
 };
 
 /* respond.c */
@@ -71,24 +72,29 @@ guint bh_respond_kill_strays(BhRespond *r, const char *container, const char *cg
 
 /* Those that are meant and live: BhStray. NULL with *error; *ended: they lived once. */
 GArray *bh_respond_tree(BhRespond *r, const char *container, const BhProcessName *name, gboolean tree, gboolean *ended, GError **error);
-/* Kills them, and appends them to `killed`. How many are still there. */
-guint bh_respond_kill_tree(BhRespond *r, const char *container, const char *cgroup, const BhProcessName *name, gboolean tree, GArray *killed);
+/*
+ * Kills them, and appends them to `killed`. How many are still there. `frozen`: nobody moves in the entry's control group, so that only those outside are stopped first. Who is to be stopped is in the
+ * ledger before (BH_ENTRY_HALTED): those that a sensor stopped that was killed then are killed, too.
+ */
+guint bh_respond_kill_tree(BhRespond *r, BhEntry *e, const BhProcessName *name, gboolean frozen, GArray *killed);
 
 /* respond_process.c */
 /* What would be killed, into the detail; FALSE with *error: nothing can be. Of a tree nobody need live just then, but for a dry run. */
 gboolean bh_respond_processes_tell(BhRespond *r, BhEntry *e, const BhContainer *c, gboolean dry_run, GError **error);
 /* Does it, and tells. Others wait meanwhile, so that nobody freezes or thaws the container. */
 gboolean bh_respond_processes_kill(BhRespond *r, BhEntry *e, GError **error);
-/* One that was under way when a sensor was killed: what it froze is thawed. */
-void bh_respond_processes_settle(BhRespond *r, const BhEntry *e);
+/* One that was under way when a sensor was killed: a tree is killed to the end, for some of it may be stopped; what it froze is thawed. Ends the entry where somebody was killed. */
+void bh_respond_processes_settle(BhRespond *r, BhEntry *e);
 
 /* respond_scale.c */
 /* A new order: takes it into the ledger, and gives up the lock while the engine is asked. New reference, as bh_respond_order() gives it. */
 json_t *bh_respond_scale_new(BhRespond *r, const BhOrder *o);
-/* Scales back, with the lock given up meanwhile. Where that fails now the entry goes on, and is tried again. */
-void bh_respond_scale_back(BhRespond *r, BhEntry *e, const char *result);
-/* With each tick: those whose time is over, or whose end failed. TRUE: something was done, look again. */
-gboolean bh_respond_scale_turn(BhRespond *r);
+/* Scales back, with the lock given up meanwhile. Where that fails now the entry goes on, and is tried again with the ticks; to say it again has no effect. `give_up`: it ends then. */
+void bh_respond_scale_release(BhRespond *r, BhEntry *e, gboolean give_up);
+/* Of the ledger of a sensor that was killed: what was under way is to be undone, by the ticks. */
+void bh_respond_scale_take_up(BhRespond *r, BhEntry *e);
+/* With each tick: those whose time is over, or whose end failed, one at a time in a thread of its own, and what was started again meanwhile is told. Never waits for an engine. */
+void bh_respond_scale_turn(BhRespond *r);
 
 /* respond.c */
 json_t *bh_respond_fail(const BhOrder *o, const char *why);

@@ -16,7 +16,7 @@ static json_t *list_of(const GArray *processes) {
                 const BhStray *s = &g_array_index(processes, BhStray, i);
                 g_autofree char *started = bh_time_format(s->started_ns), *comm = g_utf8_make_valid(s->comm, -1);
 
-                json_array_append_new(list, json_pack("{s:i,s:s,s:s}", "pid", s->pid, "started", started, "comm", comm));
+                json_array_append_new(list, json_pack("{s:i,s:s*,s:s}", "pid", s->pid, "started", s->started_ns ? started : NULL, "comm", comm));
         }
         return list;
 }
@@ -24,6 +24,25 @@ static json_t *list_of(const GArray *processes) {
 static void tell(json_t *detail, const GArray *processes) {
         json_object_set_new(detail, "processes", json_integer(processes->len));
         json_object_set_new(detail, "process_list", list_of(processes));
+}
+
+static void note(BhEntry *e, const char *text) {
+        json_t *notes = json_object_get(e->detail, "notes");
+
+        if (!notes)
+                json_object_set_new(e->detail, "notes", notes = json_array());
+        json_array_append_new(notes, json_string(text));
+}
+
+/* Who forked whom before there was a sensor is known by who the parents were when it came: whoever had lost theirs is not known to descend. */
+static void note_age(const BhRespond *r, BhEntry *e, const BhProcessName *name, const GArray *alive) {
+        gint64 began = name->started_ns;
+
+        for (guint i = 0; !began && alive && i < alive->len; i++)
+                if (g_array_index(alive, BhStray, i).pid == name->pid)
+                        began = g_array_index(alive, BhStray, i).started_ns;
+        if (began < r->started_ns)
+                note(e, "it began before this sensor: those whose parent had ended by then are not known as its descendants; kill takes all");
 }
 
 gboolean bh_respond_processes_tell(BhRespond *r, BhEntry *e, const BhContainer *c, gboolean dry_run, GError **error) {
@@ -36,15 +55,19 @@ gboolean bh_respond_processes_tell(BhRespond *r, BhEntry *e, const BhContainer *
         if (!bh_process_name_parse(e->subject, &name))
                 return bh_enforce_fail(error, "the order names no process");
         if (!(alive = bh_respond_tree(r, e->container, &name, tree, &ended, &failed))) {
-                if (tree && ended && !dry_run) /* whoever forks and ends at once is found when it is frozen */
+                if (tree && ended && !dry_run) { /* whoever forks and ends at once is found when it is frozen */
+                        note_age(r, e, &name, NULL);
                         return TRUE;
+                }
                 g_propagate_error(error, g_steal_pointer(&failed));
                 return FALSE;
         }
         tell(e->detail, alive);
         for (guint i = 0; c->init_pid > 0 && i < alive->len; i++)
                 if (g_array_index(alive, BhStray, i).pid == c->init_pid)
-                        json_object_set_new(e->detail, "notes", json_pack("[s]", "the container's first process is among them: the container ends with it"));
+                        note(e, "the container's first process is among them: the container ends with it");
+        if (tree)
+                note_age(r, e, &name, alive);
         return TRUE;
 }
 
@@ -76,9 +99,29 @@ static gboolean freeze(BhRespond *r, BhEntry *e) {
         return FALSE;
 }
 
-void bh_respond_processes_settle(BhRespond *r, const BhEntry *e) {
-        if (r->v2 && *e->cgroup && json_is_true(json_object_get(e->detail, BH_ENTRY_FROZE)))
+void bh_respond_processes_settle(BhRespond *r, BhEntry *e) {
+        const gboolean froze = r->v2 && *e->cgroup && json_is_true(json_object_get(e->detail, BH_ENTRY_FROZE));
+        g_autoptr(GArray) killed = g_array_new(FALSE, FALSE, sizeof(BhStray));
+        g_autofree char *result = NULL;
+        gboolean frozen = FALSE;
+        BhProcessName name;
+        guint left = 0;
+
+        if (e->action == BH_RESPONSE_KILL_TREE && bh_process_name_parse(e->subject, &name) && name.started_ns) {
+                frozen = froze ? bh_respond_is_there(r, e->cgroup) && bh_cgroup_freeze(r->v2, e->cgroup, TRUE, NULL) : freeze(r, e);
+                left = bh_respond_kill_tree(r, e, &name, frozen, killed);
+        }
+        if (froze || frozen)
                 thaw(r, e);
+        json_object_del(e->detail, BH_ENTRY_FROZE);
+        if (!killed->len)
+                return;
+        tell(e->detail, killed);
+        result = left ? g_strdup_printf("the sensor ended while it was carried out, and its successor went on: %u of the processes are still there after they were killed", left)
+                      : g_strdup_printf("done: %u killed by the successor of a sensor that ended while it was carried out", killed->len);
+        r->done += !left;
+        bh_respond_end(r, e, left ? BH_RESPONSE_STATE_FAILED : BH_RESPONSE_STATE_DONE, result);
+        bh_respond_say(r, left ? "response_failed" : "response_done", e, left ? result : "was carried out");
 }
 
 gboolean bh_respond_processes_kill(BhRespond *r, BhEntry *e, GError **error) {
@@ -90,7 +133,7 @@ gboolean bh_respond_processes_kill(BhRespond *r, BhEntry *e, GError **error) {
         if (!bh_process_name_parse(e->subject, &name) || !name.started_ns)
                 return bh_enforce_fail(error, "the order does not say which process: its number, and when it began");
         const gboolean frozen = tree && freeze(r, e);
-        left = bh_respond_kill_tree(r, e->container, e->cgroup, &name, tree, killed);
+        left = bh_respond_kill_tree(r, e, &name, frozen, killed);
         if (frozen)
                 thaw(r, e);
         json_object_del(e->detail, BH_ENTRY_FROZE);

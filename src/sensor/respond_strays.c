@@ -21,6 +21,7 @@
 #define GATHER_US (300 * 1000) /* one that leaves again and again holds nobody up for longer: it is looked for again in a second */
 #define ROUND_US 5000    /* until the process table has been told of those */
 #define QUIET 3u         /* rounds without anybody new: the table may be a few events behind */
+#define HALTED_MAX 2048u /* that the ledger has of one tree */
 #define NS_PER_S G_GUINT64_CONSTANT(1000000000)
 
 /* Alive, and that very process. *headless: its main thread ended, which counts as a zombie while others go on. */
@@ -183,49 +184,90 @@ static gboolean is_behind(BhRespond *r, const char *container, const char *cgrou
         return FALSE;
 }
 
+/* Those of them that are new. TRUE: it is. */
+static gboolean is_new(GHashTable *seen, const BhStray *s) {
+        gint64 key = (gint64) s->start ^ (gint64) s->pid << 40;
+
+        return g_hash_table_add(seen, g_memdup2(&key, sizeof(key)));
+}
+
+static gboolean is_in(const BhRespond *r, const BhStray *s, const char *cgroup) {
+        g_autofree char *at = NULL;
+        gboolean headless;
+
+        return is_alive(r, s, &headless) && place_of(r, s, headless, &at) && is_below(at, cgroup);
+}
+
+/* In the ledger first: nobody else would let them go on. Those beyond the bound are found as the tree alone. */
+static void halt(BhRespond *r, BhEntry *e, const GArray *those) {
+        json_t *halted = json_object_get(e->detail, BH_ENTRY_HALTED);
+
+        if (!halted)
+                json_object_set_new(e->detail, BH_ENTRY_HALTED, halted = json_array());
+        for (guint i = 0; i < those->len && json_array_size(halted) < HALTED_MAX; i++)
+                json_array_append_new(halted, json_pack("[i,I]", g_array_index(those, BhStray, i).pid, (json_int_t) g_array_index(those, BhStray, i).start));
+        bh_entry_save(r->dir, e);
+        for (guint i = 0; i < those->len; i++)
+                with_process(r, &g_array_index(those, BhStray, i), stop_it, -1);
+}
+
+/* Whom the sensor before had stopped, and this one does not know as one of the tree. `killed`, `known`: who was killed. */
+static void end_halted(BhRespond *r, const BhEntry *e, GHashTable *known, GArray *killed) {
+        json_t *halted = json_object_get(e->detail, BH_ENTRY_HALTED), *one;
+        size_t i;
+
+        json_array_foreach(halted, i, one) {
+                const BhStray s = { .pid = (gint) json_integer_value(json_array_get(one, 0)), .start = (guint64) json_integer_value(json_array_get(one, 1)) };
+
+                if (may_be_killed(r, &s) && with_process(r, &s, end_it, -1) && is_new(known, &s))
+                        g_array_append_val(killed, s);
+        }
+}
+
 /*
- * Nobody is to be left who was forked meanwhile: so first all are stopped, until nobody new is found, and then killed. A fork that is under way when its process is told to stop is not made. One
- * that is traced may not stop, which the rounds of killing are for.
+ * Nobody is to be left who was forked meanwhile: so first all are stopped, until nobody new is found, and then killed. Whoever is frozen need not be, as long as it is. A fork that is under way when
+ * its process is told to stop is not made. One that is traced may not stop, which the rounds of killing are for.
  */
-guint bh_respond_kill_tree(BhRespond *r, const char *container, const char *cgroup, const BhProcessName *name, gboolean tree, GArray *killed) {
-        g_autoptr(GHashTable) stopped = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+guint bh_respond_kill_tree(BhRespond *r, BhEntry *e, const BhProcessName *name, gboolean frozen, GArray *killed) {
+        g_autoptr(GHashTable) stopped = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL), seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+        const gboolean tree = e->action == BH_RESPONSE_KILL_TREE;
         gboolean known;
         guint left = 0, quiet = 0;
 
         for (guint round = 0; tree && round < ROUNDS && quiet < QUIET; round++) {
-                g_autoptr(GArray) alive = NULL;
+                g_autoptr(GArray) alive = NULL, those = g_array_new(FALSE, FALSE, sizeof(BhStray));
 
-                list_tree(r, container, name, TRUE, &known, &alive);
-                quiet = is_behind(r, container, cgroup) ? 0 : quiet + 1;
+                list_tree(r, e->container, name, TRUE, &known, &alive);
+                quiet = is_behind(r, e->container, e->cgroup) ? 0 : quiet + 1;
                 for (guint i = 0; i < alive->len; i++) {
                         const BhStray *s = &g_array_index(alive, BhStray, i);
-                        gint64 key = (gint64) s->start ^ (gint64) s->pid << 40;
 
-                        if (g_hash_table_contains(stopped, &key) || !with_process(r, s, stop_it, -1))
-                                continue;
-                        g_hash_table_add(stopped, g_memdup2(&key, sizeof(key)));
-                        quiet = 0;
+                        if (is_new(seen, s))
+                                quiet = 0;
+                        if (!(frozen && is_in(r, s, e->cgroup)) && is_new(stopped, s))
+                                g_array_append_val(those, *s);
                 }
+                if (those->len)
+                        halt(r, e, those);
                 g_usleep(ROUND_US);
         }
         g_hash_table_remove_all(stopped);
         for (guint round = 0; round < ROUNDS; round++) {
                 g_autoptr(GArray) alive = NULL;
 
-                list_tree(r, container, name, tree, &known, &alive);
+                list_tree(r, e->container, name, tree, &known, &alive);
                 if (!(left = alive->len))
                         break;
                 for (guint i = 0; i < alive->len; i++) {
                         const BhStray *s = &g_array_index(alive, BhStray, i);
-                        gint64 key = (gint64) s->start ^ (gint64) s->pid << 40;
 
-                        if (with_process(r, s, end_it, -1) && !g_hash_table_contains(stopped, &key)) {
-                                g_hash_table_add(stopped, g_memdup2(&key, sizeof(key)));
+                        if (with_process(r, s, end_it, -1) && is_new(stopped, s))
                                 g_array_append_val(killed, *s);
-                        }
                 }
                 g_usleep(ROUND_US);
         }
+        end_halted(r, e, stopped, killed);
+        json_object_del(e->detail, BH_ENTRY_HALTED);
         return left;
 }
 

@@ -107,8 +107,10 @@ static gboolean descends(Tree *t, const struct bh_process_view *v) {
                 g_ptr_array_add(path, kept);
                 if (!bh_process_find(t->of.sensor->processes, key.pid, key.start, &at))
                         break;
-                if ((found = is_named(t, &at)))
+                if (is_named(t, &at)) { /* the root is the container's: else a tree would be all that a runtime ever started in it */
+                        found = is_of(&t->of, at.origin ? at.origin : at.cgroup);
                         break;
+                }
         }
         for (guint i = 0; found && i < path->len; i++)
                 g_hash_table_insert(t->ancestors, g_memdup2(path->pdata[i], sizeof(struct bh_key)), GINT_TO_POINTER(TRUE));
@@ -258,6 +260,7 @@ static json_t *carry_out(BhSensor *s, const Bulkhead__Bus__V1__ResponseOrder *m)
                 .dry_run = m->dry_run,
                 .best_effort = m->best_effort,
                 .release = m->release,
+                .give_up = m->give_up,
         };
 
         return bh_respond_order(s->respond, &order);

@@ -8,6 +8,7 @@
 #define DETAIL_MAX (1 << 20)
 #define ROOM_AT_ONCE 100 /* rows: each time takes a look at all */
 #define OPEN "(state IN ('pending', 'active') OR releasing = 1)"
+#define RELEASING_GIVE_UP 2 /* of `releasing`, which is 1 else; what is to be released is pending or active, whichever it is */
 #define COLUMNS "id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, subject, until_ns, created_ns, changed_ns, best_effort, releasing"
 
 void bh_store_response_free(BhStoreResponse *r) {
@@ -31,7 +32,9 @@ static BhStoreResponse *take_row(BhDbStmt *st, gboolean whole) {
         r->created_ns = bh_db_int(st, at++);
         r->changed_ns = bh_db_int(st, at++);
         r->best_effort = bh_db_int(st, at++) != 0;
-        r->releasing = bh_db_int(st, at++) != 0;
+        const gint64 releasing = bh_db_int(st, at++);
+        r->releasing = releasing != 0;
+        r->give_up = releasing == RELEASING_GIVE_UP;
         r->detail = whole ? bh_db_text(st, at) : g_strdup("");
         return r;
 }
@@ -130,7 +133,7 @@ gboolean bh_store_response_add(BhStore *s, const BhStoreResponse *r, const BhSto
         return bh_store_begin(s, error) && bh_store_end(s, add(s, r, error) && bh_store_put_audit(s, audit, error), error);
 }
 
-static gboolean release(BhStore *s, const char *id, GError **error) {
+static gboolean release(BhStore *s, const char *id, gboolean give_up, GError **error) {
         g_autofree char *state = NULL;
 
         if (!bh_db_get_text(s->writer, &state, error, "SELECT state FROM responses WHERE id = ?", "t", id))
@@ -141,11 +144,11 @@ static gboolean release(BhStore *s, const char *id, GError **error) {
                 g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "the response is %s: there is nothing to release", state);
                 return FALSE;
         }
-        return bh_db_run(s->writer, error, "UPDATE responses SET releasing = 1, changed_ns = ? WHERE id = ?", "it", s->tx_now, id) && bh_store_log(s, BH_STORE_CHANGE_RESPONSE, id, NULL, error);
+        return bh_db_run(s->writer, error, "UPDATE responses SET releasing = max(releasing, ?), changed_ns = ? WHERE id = ?", "iit", (gint64) (give_up ? RELEASING_GIVE_UP : 1), s->tx_now, id) && bh_store_log(s, BH_STORE_CHANGE_RESPONSE, id, NULL, error);
 }
 
-gboolean bh_store_response_release(BhStore *s, const char *id, const BhStoreAuditEntry *audit, GError **error) {
-        return bh_store_begin(s, error) && bh_store_end(s, release(s, id, error) && bh_store_put_audit(s, audit, error), error);
+gboolean bh_store_response_release(BhStore *s, const char *id, gboolean give_up, const BhStoreAuditEntry *audit, GError **error) {
+        return bh_store_begin(s, error) && bh_store_end(s, release(s, id, give_up, error) && bh_store_put_audit(s, audit, error), error);
 }
 
 static gboolean told(BhStore *s, const char *node, const char *id, const char *state, const char *result, const char *detail, GError **error) {

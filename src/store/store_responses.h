@@ -27,6 +27,7 @@ typedef struct {
         gint64 until_ns;           /* 0: no end */
         gint64 created_ns, changed_ns;
         gboolean best_effort, releasing; /* releasing: the node has not been told yet */
+        gboolean give_up;                /* releasing, and it is to end also where what was done cannot be undone */
 } BhStoreResponse;
 
 void bh_store_response_free(BhStoreResponse *r);
@@ -51,8 +52,8 @@ typedef struct {
         guint64 total, open, dry_run, failed;
 } BhStoreResponseCounts;
 gboolean bh_store_responses_of(BhStore *s, const char *actor, BhStoreResponseCounts *out, GError **error);
-/* Somebody wants its end. CONFLICT: it has none to come. */
-gboolean bh_store_response_release(BhStore *s, const char *id, const BhStoreAuditEntry *audit, GError **error);
+/* Somebody wants its end; `give_up`: also where what was done cannot be undone. CONFLICT: it has none to come. */
+gboolean bh_store_response_release(BhStore *s, const char *id, gboolean give_up, const BhStoreAuditEntry *audit, GError **error);
 /*
  * What the node says of it. Only of a node's own; nothing happens when it is unknown, or as it was. `detail` NULL: as it was. What has ended stays so.
  */

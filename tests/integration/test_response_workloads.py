@@ -7,7 +7,7 @@ import signal
 
 import central_env
 import pytest
-from docker_env import BASE_IMAGE, wait_for
+from docker_env import BASE_IMAGE, patience, wait_for
 from test_resources import one
 from test_resources_nodes import NamedSensor, joined
 from test_response import PYTHON, becomes, box, release, respond  # noqa: F401 (box is a fixture)
@@ -67,7 +67,7 @@ def family(box):
                 os.kill(pid, signal.SIGKILL)
 
 
-def test_one_process_is_killed_and_no_other(central, sensor, box, family):
+def test_one_process_is_killed_and_no_other(central, sensor, docker, box, family):
     other, guarded = box("elsewhere"), box("guarded", "--label", "bulkhead.protected=true")
     guarded.run("sleep 1000 & true")
     p = told(central, family.name, family.of("root")[0])
@@ -86,6 +86,10 @@ def test_one_process_is_killed_and_no_other(central, sensor, box, family):
     assert refused["state"] == "failed" and "protected" in refused["result"], refused
     tried = respond(central, "kill-process", family.name, pid=p["pid"], dry_run=True).json
     assert tried["state"] == "dry_run" and [q["started"] for q in tried["detail"]["process_list"]] == [p["started"]], tried
+    # its runtime's process, from which all of it descends, is none of it
+    init = next(int(line.split()[1]) for line in pathlib.Path(f"/proc/{docker.inspect(family.name)['State']['Pid']}/status").read_text().splitlines() if line.startswith("PPid:"))
+    refused = respond(central, "kill-tree", family.name, pid=init, dry_run=True).json
+    assert refused["state"] == "failed" and "no such process" in refused["result"], refused
     assert family.there() == {"root", "child", "far", "beside"}
 
     answer = respond(central, "kill-process", family.name, confirm=family.name, reason="it beacons", **this)
@@ -172,15 +176,19 @@ def test_a_service_of_compose_is_scaled_to_zero_and_back(central, sensor, docker
     wait_for(lambda: (sensor.status()["bus"]["state"] == "connected", sensor.status()["bus"]), 20, "the sensor is connected again")
     assert sensor.status()["responses"]["held"] == 1
     docker.docker("rm", "-f", "-v", b.name)
-    release(central, r)
+    # by force: no less is tried
+    answer = central.root().post(f"/api/v1/responses/{r['id']}/release", {"force": True})
+    assert answer.status == 200 and answer.json["state"] == "released", answer.json
     assert running(docker, a, db) == [True, True]
     row = central.root().get(f"/api/v1/responses/{r['id']}").json
     assert "1 of 2" in row["result"], row
 
     # the whole project, until its time is over
-    answer = respond(central, "scale-to-zero", db.name, confirm=project, project=True, force=True, ttl=10)
-    assert answer.json["state"] == "active" and running(docker, a, db) == [False, False], answer.json
-    assert "its time was over" in becomes(central, answer.json, "released")["result"]
+    ttl = round(10 * patience())
+    answer = respond(central, "scale-to-zero", db.name, confirm=project, project=True, force=True, ttl=ttl)
+    assert answer.json["state"] == "active", answer.json
+    row = becomes(central, answer.json, "released")
+    assert "its time was over" in row["result"] and "2 of 2" in row["result"], row
     assert running(docker, a, db) == [True, True]
 
     # one that is protected protects them all

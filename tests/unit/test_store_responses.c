@@ -53,8 +53,15 @@ static void a_node_tells_of_its_own_until_the_end(void) {
         g_assert_true(bh_store_response_refused(s, "n1", "nobody", late, &known, &error) && !known);
         g_autoptr(BhStoreResponse) counted = bh_store_response(s, "a1", &error);
         g_assert_cmpstr(counted->detail, ==, "{\"open\":[],\"refused_acts\":{\"acts\":3}}");
-        g_assert_true(bh_store_response_release(s, "a1", NULL, &error));
+        g_assert_true(bh_store_response_release(s, "a1", FALSE, NULL, &error));
         assert_state(s, "a1", "active releasing");
+        for (guint i = 0; i < 2; i++) { /* who gives it up is not overruled by who does not */
+                g_autoptr(BhStoreResponse) before = bh_store_response(s, "a1", &error);
+
+                g_assert_cmpint(before->give_up, ==, i);
+                g_assert_true(bh_store_response_release(s, "a1", TRUE, NULL, &error));
+                g_assert_true(bh_store_response_release(s, "a1", FALSE, NULL, &error));
+        }
         g_assert_true(bh_store_response_told(s, "n1", "a1", "active", "still", NULL, &error));
         assert_state(s, "a1", "active releasing");
         g_assert_true(bh_store_response_told(s, "n1", "a1", "released", "released", NULL, &error));
@@ -64,10 +71,10 @@ static void a_node_tells_of_its_own_until_the_end(void) {
         g_autoptr(BhStoreResponse) ended = bh_store_response(s, "a1", &error);
         g_assert_cmpstr(ended->detail, ==, counted->detail);
         assert_state(s, "a1", "released");
-        g_assert_false(bh_store_response_release(s, "a1", NULL, &error));
+        g_assert_false(bh_store_response_release(s, "a1", FALSE, NULL, &error));
         g_assert_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT);
         g_clear_error(&error);
-        g_assert_false(bh_store_response_release(s, "a2", NULL, &error));
+        g_assert_false(bh_store_response_release(s, "a2", FALSE, NULL, &error));
         g_assert_error(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND);
         bh_store_close(s);
 }
