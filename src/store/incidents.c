@@ -203,8 +203,8 @@ gboolean bh_store_incidents_members(BhStore *s, gint64 since_ns, guint max, BhSt
         if (!db)
                 return FALSE;
         BhDbStmt *st = bh_db_query(db, error, "SELECT id, incident, open FROM (SELECT f.serial AS serial, f.id AS id, m.incident AS incident, i.state = 'open' AS open FROM incident_findings m "
-                                   "JOIN incidents i ON i.id = m.incident JOIN findings f ON f.serial = m.serial WHERE i.state IN ('open', 'forming') AND i.last_ns >= ? "
-                                   "ORDER BY f.serial DESC LIMIT ?) ORDER BY serial", "ii", since_ns, (gint64) max);
+                                   "JOIN incidents i ON i.id = m.incident JOIN findings f ON f.serial = m.serial WHERE i.state IN ('open', 'forming') AND (i.last_ns >= ? OR i.changed_ns >= ?) "
+                                   "ORDER BY f.serial DESC LIMIT ?) ORDER BY serial", "iii", since_ns, since_ns, (gint64) max);
         while (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
                 func(bh_db_peek(st, 0), (guint64) bh_db_int(st, 1), bh_db_int(st, 2) != 0, data);
         bh_db_done(st);
