@@ -561,6 +561,7 @@ export type EvidenceReport = {
   bytes?: number;
   chains?: number;
   heads_compared?: number;
+  gaps?: number;
   chain?: string;
   first_seq?: number;
   seq?: number;
