@@ -608,6 +608,14 @@ export type Incident = {
   closed: string | null;
   opened: Time;
   changed: Time;
+  taught?: {
+    accepted: number;
+    known: number;
+    forbidden: number;
+    gone: number;
+    failed: number;
+    more: boolean;
+  };
   timeline?: ({
     finding: string;
     time: Time;
