@@ -8,13 +8,16 @@
 #include "base/fdio.h"
 #include "bus/bus.pb-c.h"
 #include "evidence.h"
+#include "evidence_archive.h"
 #include "evidence/evidence.h"
 #include "evidence_report.h"
 #include "json_out.h"
 #include "routes.h"
 
-#define EXPORT_ITEMS 2000u
-#define EXPORT_BYTES (48u << 20) /* objects beyond are named as left out; chains are whole, or there is no archive */
+#define EXPORT_ITEMS 10000u
+#define EXPORT_LINES (16u << 20) /* of lines of items: beyond, or beyond their number, the oldest are not listed, and the manifest says that there are more */
+#define EXPORT_WHOLE (16u << 20) /* of chains that go on to their end: evidence_archive.h */
+#define EXPORT_BYTES (64u << 20) /* objects beyond are named as left out */
 
 static gboolean number(const char *text, guint64 *out) {
         char *end;
@@ -166,20 +169,8 @@ void bh_api_evidence_data(BhCall *call) {
 /* ---- heads ---- */
 
 static void append_heads(GString *out, const GPtrArray *chains) {
-        for (guint i = 0; i < chains->len; i++) {
-                const BhStoreEvidenceChain *x = chains->pdata[i];
-
-                bh_json_open(out, NULL, '{');
-                bh_json_text(out, "node", x->node);
-                bh_json_text(out, "chain", x->chain);
-                bh_json_uint(out, "seq", x->last_seq);
-                bh_json_text(out, "sha256", x->hash);
-                bh_json_text(out, "next", x->next);
-                bh_json_uint(out, "first", x->first_seq);
-                bh_json_close(out, '}');
-                bh_json_end(out);
-                g_string_append_c(out, '\n');
-        }
+        for (guint i = 0; i < chains->len; i++)
+                bh_evidence_append_head(out, chains->pdata[i], FALSE);
 }
 
 void bh_api_evidence_heads(BhCall *call) {
@@ -207,7 +198,7 @@ static int open_here(const char *sha256, gpointer data) {
         return fd;
 }
 
-static gboolean each_line(const char *line, gsize len, gpointer data) {
+static gboolean each_line(G_GNUC_UNUSED guint64 seq, const char *line, gsize len, gpointer data) {
         bh_evidence_verifier_line(data, line, len);
         return TRUE;
 }
@@ -225,12 +216,15 @@ static gboolean verify_here(BhCall *call, const GPtrArray *chains, GString *out,
                         bh_evidence_verifier_problem(v, "begun_anew", 0, g_strdup_printf("node %s goes on with chain %.16s, not with chain %.16s, of which %" G_GUINT64_FORMAT " items are here: its evidence there was "
                                                              "tampered with, or its data directory was removed", x->node, x->chain, before->chain, before->last_seq));
                 g_hash_table_insert(last, x->node, x);
-                bh_evidence_verifier_head(v, x->chain, x->last_seq, x->hash);
+                if (x->first_seq <= x->last_seq)
+                        bh_evidence_verifier_head(v, x->chain, x->last_seq, x->hash);
+                for (guint n = 0; n < x->gaps->len; n++)
+                        bh_evidence_verifier_gap(v, x->chain, g_array_index(x->gaps, guint64, n));
                 if (x->first_seq > 1)
                         bh_evidence_verifier_begins(v, x->chain, x->first_seq);
                 if (x->conflicts)
                         bh_evidence_verifier_problem(v, "rewritten", 0, g_strdup_printf("node %s sent %" G_GUINT64_FORMAT " items again with other contents: its chain was rewritten there", x->node, x->conflicts));
-                if (!bh_store_evidence_lines(call->central->store, x->chain, each_line, v, error))
+                if (!bh_store_evidence_lines(call->central->store, x->chain, 1, each_line, v, error))
                         return FALSE;
         }
         json_auto_t *report = bh_evidence_report_json(bh_evidence_verifier_end(v, open_here, call));
@@ -341,50 +335,57 @@ void bh_api_evidence_verify(BhCall *call) {
 
 static const char how_to[] =
         "Evidence exported by Bulkhead\n\n"
-        "log             every item of the chains that this evidence is part of: a JSON object, a blank, an Ed25519 signature (hexadecimal)\n"
-        "heads.jsonl     the last item of each chain as the central knew it; \"first\": what was before that item the central has let go for its bound\n"
+        "log             the chains that this evidence is part of, from its first item on: a JSON object, a blank, an Ed25519 signature (hexadecimal)\n"
+        "heads.jsonl     the last item of each chain as the central knew it; \"first\": what was before that item is not here; \"gaps\": nor what was directly before these\n"
         "objects/        bytes, named by their SHA-256\n"
         "report.html     of an incident: what happened, and what of it is here, for people\n"
         "manifest.json   what of it belongs to what was asked for, and what was left out\n\n"
         "To verify: bulkhead evidence verify THIS.tar --heads FILE, with heads that were kept elsewhere.\n"
         "Without Bulkhead, for each line of log: the signature is over \"bulkhead-evidence-1\\n\" and the JSON text, with the key \"key\";\n"
-        "\"key\" is \"next\" of the line before (of the first line: \"chain\"); \"prev\" is the SHA-256 of the whole line before, without its line end;\n"
-        "\"seq\" counts 1, 2, 3; \"object\".\"sha256\" is the SHA-256 of the file in objects/; lines of heads.jsonl that were kept elsewhere have \"seq\" and \"sha256\" of a line.\n";
-
-static gboolean each_export(const char *line, gsize len, gpointer data) {
-        g_byte_array_append(data, (const guint8 *) line, (guint) len);
-        g_byte_array_append(data, (const guint8 *) "\n", 1);
-        return ((GByteArray *) data)->len < EXPORT_BYTES;
-}
+        "\"key\" is \"next\" of the line before (of item 1: \"chain\"); \"prev\" is the SHA-256 of the whole line before, without its line end;\n"
+        "\"seq\" counts 1, 2, 3, but for what heads.jsonl names; \"object\".\"sha256\" is the SHA-256 of the file in objects/; lines of heads.jsonl that were kept elsewhere have \"seq\" and \"sha256\" of a line.\n";
 
 /* FALSE: answered. */
-static gboolean add_chains(BhCall *call, GByteArray *tar, GHashTable *wanted, gint64 now_s) {
+static gboolean add_chains(BhCall *call, GByteArray *tar, const GPtrArray *rows, gint64 now_s, guint *parted) {
+        g_autoptr(GString) log = g_string_new(NULL), heads = g_string_new(NULL);
         GError *error = NULL;
-        g_autoptr(GPtrArray) chains = bh_store_evidence_chains(call->central->store, NULL, &error);
-        g_autoptr(GByteArray) log = g_byte_array_new();
-        g_autoptr(GString) heads = g_string_new(NULL);
 
-        if (!chains) {
+        if (!bh_evidence_archive_chains(call->central->store, rows, EXPORT_WHOLE, log, heads, parted, &error)) {
                 bh_call_store_error(call, error);
                 return FALSE;
         }
-        for (guint i = chains->len; i-- > 0;)
-                if (!g_hash_table_contains(wanted, ((BhStoreEvidenceChain *) chains->pdata[i])->chain))
-                        g_ptr_array_remove_index(chains, i);
-        for (guint i = 0; i < chains->len && log->len < EXPORT_BYTES; i++)
-                if (!bh_store_evidence_lines(call->central->store, ((BhStoreEvidenceChain *) chains->pdata[i])->chain, each_export, log, &error)) {
+        bh_tar_add(tar, "log", log->str, log->len, now_s);
+        bh_tar_add(tar, "heads.jsonl", heads->str, heads->len, now_s);
+        return TRUE;
+}
+
+/* The latest, as far as the bounds go. FALSE: answered. */
+static gboolean list_items(BhCall *call, const BhStoreEvidenceFilter *f, GPtrArray *rows, gboolean *more) {
+        g_autofree char *cursor = NULL;
+        gsize bytes = 0;
+
+        for (*more = FALSE;;) {
+                GError *error = NULL;
+                g_autoptr(BhStorePage) page = bh_store_evidence(call->central->store, f, cursor, BH_STORE_LIMIT_MAX, &error);
+
+                if (!page) {
                         bh_call_store_error(call, error);
                         return FALSE;
                 }
-        if (log->len >= EXPORT_BYTES) {
-                /* half a chain looks as one that was tampered with */
-                bh_call_error(call, 413, "too_large", "the chains that this evidence is part of are larger than an archive may be (%u MiB): ask for less, of one node; or for the bytes of single items", EXPORT_BYTES >> 20);
-                return FALSE;
+                while (page->rows->len) {
+                        const BhStoreEvidence *e = page->rows->pdata[0];
+
+                        bytes += strlen(e->line) + 1;
+                        *more = rows->len == EXPORT_ITEMS || bytes > EXPORT_LINES;
+                        if (*more)
+                                return TRUE;
+                        g_ptr_array_add(rows, g_ptr_array_steal_index(page->rows, 0));
+                }
+                if (!page->next)
+                        return TRUE;
+                g_free(cursor);
+                cursor = g_strdup(page->next);
         }
-        append_heads(heads, chains);
-        bh_tar_add(tar, "log", log->data ? log->data : (const guint8 *) "", log->len, now_s);
-        bh_tar_add(tar, "heads.jsonl", heads->str, heads->len, now_s);
-        return TRUE;
 }
 
 /* Without the incident there is none: its evidence is worth no less. */
@@ -400,13 +401,15 @@ static void add_report(BhCall *call, GByteArray *tar, guint64 incident, const GP
 
 void bh_api_evidence_export(BhCall *call) {
         const char *item = bh_call_param(call, "item");
-        g_autoptr(GHashTable) chains = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), had = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GHashTable) had = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         g_autoptr(GByteArray) tar = g_byte_array_new();
         g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify) bh_store_evidence_free);
         gint64 now_s = g_get_real_time() / G_USEC_PER_SEC;
         BhStoreEvidenceFilter f;
         GError *error = NULL;
-        guint64 id, left_out = 0;
+        gboolean more = FALSE;
+        guint parted = 0;
+        guint64 id;
 
         if (!read_filter(call, &f))
                 return;
@@ -422,36 +425,29 @@ void bh_api_evidence_export(BhCall *call) {
                         return;
                 }
                 g_ptr_array_add(rows, e);
-        } else {
-                g_autoptr(BhStorePage) page = bh_store_evidence(call->central->store, &f, NULL, MIN(EXPORT_ITEMS, BH_STORE_LIMIT_MAX), &error);
-
-                if (!page) {
-                        bh_call_store_error(call, error);
-                        return;
-                }
-                while (page->rows->len)
-                        g_ptr_array_add(rows, g_ptr_array_steal_index(page->rows, 0));
-                left_out += page->next != NULL;
+        } else if (!list_items(call, &f, rows, &more)) {
+                return;
         }
 
         GString *manifest = g_string_sized_new(4096);
         bh_json_open(manifest, NULL, '{');
         bh_json_time(manifest, "exported", g_get_real_time() * 1000);
         bh_json_uint(manifest, "incident", f.incident);
-        bh_json_bool(manifest, "more_items", left_out > 0);
+        bh_json_bool(manifest, "more_items", more);
+        bh_json_uint(manifest, "max_items", EXPORT_ITEMS);
+        bh_json_uint(manifest, "max_item_bytes", EXPORT_LINES);
         bh_json_open(manifest, "items", '[');
-        for (guint i = 0; i < rows->len; i++) {
+        for (guint i = 0; i < rows->len; i++)
                 append_item(call, manifest, rows->pdata[i], FALSE);
-                g_hash_table_add(chains, g_strdup(((BhStoreEvidence *) rows->pdata[i])->chain));
-        }
         bh_json_close(manifest, ']');
         bh_tar_add(tar, "README", how_to, strlen(how_to), now_s);
         if (f.incident)
                 add_report(call, tar, f.incident, rows, now_s);
-        if (!add_chains(call, tar, chains, now_s)) {
+        if (!add_chains(call, tar, rows, now_s, &parted)) {
                 g_string_free(manifest, TRUE);
                 return;
         }
+        bh_json_uint(manifest, "chains_in_parts", parted);
         bh_json_open(manifest, "objects", '[');
         GString *out_list = g_string_new(NULL);
         for (guint i = 0; i < rows->len; i++) {

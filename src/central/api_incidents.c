@@ -67,7 +67,7 @@ static gboolean read_id(BhCall *call, guint64 *id) {
         return FALSE;
 }
 
-static void answer_whole(BhCall *call, guint64 id) {
+static void answer_taught(BhCall *call, guint64 id, const BhIncidentTaught *taught) {
         GError *error = NULL;
         g_autoptr(BhStoreIncident) i = bh_store_incident(call->central->store, id, &error);
         g_autoptr(GPtrArray) notes = i ? bh_store_incident_notes(call->central->store, id, &error) : NULL;
@@ -77,8 +77,12 @@ static void answer_whole(BhCall *call, guint64 id) {
                 return;
         }
         GString *out = g_string_sized_new(4096);
-        bh_view_incident_whole(call->central->store, out, i, notes);
+        bh_view_incident_whole(call->central->store, out, i, notes, taught);
         bh_call_json(call, 200, out);
+}
+
+static void answer_whole(BhCall *call, guint64 id) {
+        answer_taught(call, id, NULL);
 }
 
 void bh_api_incident(BhCall *call) {
@@ -141,13 +145,11 @@ void bh_api_incident_close(BhCall *call) {
                 bh_call_store_error(call, error);
                 return;
         }
-        if (g_str_equal(verdict, "false_positive")) {
-                g_autoptr(BhStoreIncident) i = bh_store_incident(call->central->store, id, NULL);
-
-                if (i)
-                        bh_incident_teach(call, i);
-        }
-        answer_whole(call, id);
+        BhIncidentTaught taught;
+        gboolean teaches = g_str_equal(verdict, "false_positive");
+        if (teaches)
+                bh_incident_teach(call, id, &taught);
+        answer_taught(call, id, teaches ? &taught : NULL);
 }
 
 void bh_api_incident_exceptions(BhCall *call) {

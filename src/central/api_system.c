@@ -60,7 +60,7 @@ static void append_central(BhCentral *c, GString *out) {
         bh_json_close(out, '}');
         bh_upkeep_append_json(c->upkeep, out);
         bh_correlator_append_json(c->correlator, out);
-        bh_evidence_append_json(out);
+        bh_evidence_append_json(c, out);
         BhMapStats map;
         bh_map_stats(c->map, &map);
         bh_json_open(out, "map", '{');

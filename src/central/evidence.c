@@ -227,9 +227,23 @@ static void sweep(BhCentral *c) {
         count(&stats.dropped, gone);
 }
 
+/* The store lets items go while it takes others, where nobody can be told. */
+static void tell_items(BhCentral *c) {
+        BhStoreStats store;
+
+        bh_store_stats(c->store, &store);
+        g_mutex_lock(&lock);
+        gboolean more = store.evidence_dropped_open > stats.items_told;
+        stats.items_told = store.evidence_dropped_open;
+        g_mutex_unlock(&lock);
+        if (more)
+                bh_warn("items of evidence of open incidents were dropped: more of them are open than there is room for. Close what is done");
+}
+
 void bh_evidence_expire(BhCentral *c, guint64 max_bytes) {
         guint64 bytes, objects;
 
+        tell_items(c);
         measure(c, &bytes, &objects);
         if (bytes > max_bytes) {
                 sweep(c);
@@ -272,10 +286,12 @@ void bh_evidence_stats(BhEvidenceStats *out) {
         g_mutex_unlock(&lock);
 }
 
-void bh_evidence_append_json(GString *out) {
+void bh_evidence_append_json(BhCentral *c, GString *out) {
         BhEvidenceStats s;
+        BhStoreStats store;
 
         bh_evidence_stats(&s);
+        bh_store_stats(c->store, &store);
         bh_json_open(out, "evidence", '{');
         bh_json_uint(out, "objects", s.objects);
         bh_json_uint(out, "bytes", s.bytes);
@@ -285,5 +301,7 @@ void bh_evidence_append_json(GString *out) {
         bh_json_uint(out, "failed", s.failed);
         bh_json_uint(out, "dropped", s.dropped);
         bh_json_uint(out, "dropped_of_open_incidents", s.dropped_open);
+        bh_json_uint(out, "items_dropped", store.evidence_dropped);
+        bh_json_uint(out, "items_dropped_of_open_incidents", store.evidence_dropped_open);
         bh_json_close(out, '}');
 }

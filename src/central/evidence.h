@@ -21,6 +21,7 @@
 typedef struct {
         guint64 bytes, objects;               /* kept now, as upkeep saw it last and what came since */
         guint64 pieces, refused, wrong, failed, dropped, dropped_open; /* since the start; dropped_open: of open incidents */
+        guint64 items_told; /* of what the store dropped of open incidents, what was warned of */
 } BhEvidenceStats;
 
 /* A piece, or a line: then *out is its row, with texts of the arena's like all others. FALSE with *error: the body is none. */
@@ -30,4 +31,4 @@ int bh_evidence_open(BhCentral *c, const char *sha256);
 /* Upkeep: brings the bytes below the bound. */
 void bh_evidence_expire(BhCentral *c, guint64 max_bytes);
 void bh_evidence_stats(BhEvidenceStats *out);
-void bh_evidence_append_json(GString *out);
+void bh_evidence_append_json(BhCentral *c, GString *out);

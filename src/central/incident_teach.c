@@ -97,42 +97,101 @@ guint bh_incident_exceptions(BhStore *s, GString *out, const BhStoreIncident *i)
 
 /* ---- models ---- */
 
-typedef struct {
-        BhCall *call;
-        guint n;
-} Teaching;
+const char *bh_taught_name(BhTaught t) {
+        static const char *const names[BH_TAUGHT_KINDS] = { "none", "accepted", "known", "forbidden", "gone", "failed" };
 
-static void accept_item(const BhStoreFinding *f, gpointer data) {
-        Teaching *t = data;
-        BhModels *models = t->call->central->models;
-        json_auto_t *fields = g_str_equal(f->kind, "model") && *f->fields ? json_loads(f->fields, 0, NULL) : NULL;
-        const char *item = json_string_value(json_object_get(fields, "model.item")), *digest = json_string_value(json_object_get(fields, "model.image_digest"));
-        g_autoptr(GError) error = NULL;
-
-        if (!item)
-                return;
-        bh_models_acquire(models);
-        BhModel *m = bh_models_get(models, f->application, f->workload);
-        BhModelVersion *v = m ? bh_model_version(m, digest && *digest ? digest : NULL) : NULL;
-        guint64 hash = g_ascii_strtoull(item, NULL, 16);
-        const BhItem *known = v ? bh_model_item(v, hash) : NULL;
-        /* what a person forbade by name no verdict about a whole incident allows */
-        if (known && !(known->flags & BH_ITEM_FORBIDDEN) && bh_model_accept(m, v, hash)) {
-                g_autofree char *object = g_strconcat(f->application, "/", f->workload, NULL), *detail = g_strconcat("accept ", item, NULL);
-                BhStoreAuditEntry audit = bh_call_audit(t->call, object, "ok", detail);
-
-                if (bh_models_keep(models, m, &audit, &error))
-                        t->n++;
-                else
-                        bh_error("what a verdict taught cannot be kept", "error", error->message);
-        }
-        bh_models_release(models);
+        return names[t];
 }
 
-guint bh_incident_teach(BhCall *call, const BhStoreIncident *i) {
-        Teaching t = { call, 0 };
+static json_t *fields_of(const BhStoreFinding *f) {
+        return g_str_equal(f->kind, "model") && f->fields && *f->fields ? json_loads(f->fields, 0, NULL) : NULL;
+}
 
-        if (call->central->models)
-                each_finding(call->central->store, i, accept_item, &t);
-        return t.n;
+BhTaught bh_incident_teach_model(BhModel *m, const BhStoreFinding *f, guint64 *item) {
+        json_auto_t *fields = fields_of(f);
+        const char *number = json_string_value(json_object_get(fields, "model.item")), *digest = json_string_value(json_object_get(fields, "model.image_digest"));
+
+        if (!number)
+                return BH_TAUGHT_NONE;
+        *item = g_ascii_strtoull(number, NULL, 16);
+        BhModelVersion *v = m ? bh_model_version(m, digest && *digest ? digest : NULL) : NULL;
+        const BhItem *known = v ? bh_model_item(v, *item) : NULL;
+        if (!known)
+                return BH_TAUGHT_GONE;
+        /* what a person forbade by name no verdict about a whole incident allows */
+        if (known->flags & BH_ITEM_FORBIDDEN)
+                return BH_TAUGHT_FORBIDDEN;
+        if (known->flags & BH_ITEM_ACCEPTED)
+                return BH_TAUGHT_KNOWN;
+        return bh_model_accept(m, v, *item) ? BH_TAUGHT_ACCEPTED : BH_TAUGHT_GONE;
+}
+
+static BhTaught teach(BhCall *call, const BhStoreFinding *f) {
+        BhModels *models = call->central->models;
+        g_autoptr(GError) error = NULL;
+        guint64 item = 0;
+
+        bh_models_acquire(models);
+        BhModel *m = bh_models_get(models, f->application, f->workload);
+        BhTaught t = bh_incident_teach_model(m, f, &item);
+        if (t == BH_TAUGHT_ACCEPTED) {
+                g_autofree char *object = g_strconcat(f->application, "/", f->workload, NULL), *detail = g_strdup_printf("accept %016" G_GINT64_MODIFIER "x", item);
+                BhStoreAuditEntry audit = bh_call_audit(call, object, "ok", detail);
+
+                if (!bh_models_keep(models, m, &audit, &error)) {
+                        bh_error("what a verdict taught cannot be kept", "error", error->message);
+                        t = BH_TAUGHT_FAILED;
+                }
+        }
+        bh_models_release(models);
+        return t;
+}
+
+static void note_id(const char *finding, G_GNUC_UNUSED guint64 incident, G_GNUC_UNUSED gboolean open, gpointer data) {
+        g_ptr_array_add(data, g_strdup(finding));
+}
+
+/* For the audit log: what was not taught, and why. Caller frees. */
+static char *say(const BhIncidentTaught *t) {
+        GString *out = g_string_new(NULL);
+
+        g_string_append_printf(out, "%u items of models accepted", t->n[BH_TAUGHT_ACCEPTED]);
+        if (t->n[BH_TAUGHT_FORBIDDEN])
+                g_string_append_printf(out, ", %u not: forbidden by name", t->n[BH_TAUGHT_FORBIDDEN]);
+        if (t->n[BH_TAUGHT_GONE])
+                g_string_append_printf(out, ", %u not: the model does not have them any more", t->n[BH_TAUGHT_GONE]);
+        if (t->n[BH_TAUGHT_FAILED])
+                g_string_append_printf(out, ", %u not: they cannot be stored", t->n[BH_TAUGHT_FAILED]);
+        if (t->more)
+                g_string_append_printf(out, "; of the incident's findings the latest %u were looked at", BH_INCIDENT_TAUGHT_FINDINGS);
+        return g_string_free(out, FALSE);
+}
+
+void bh_incident_teach(BhCall *call, guint64 incident, BhIncidentTaught *out) {
+        g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
+        g_autoptr(GError) error = NULL;
+
+        *out = (BhIncidentTaught){ 0 };
+        if (!call->central->models)
+                return;
+        /* one more than is looked at tells whether there are more */
+        if (!bh_store_incident_members(call->central->store, incident, BH_INCIDENT_TAUGHT_FINDINGS + 1, note_id, ids, &error)) {
+                bh_error("what a verdict teaches cannot be read", "error", error->message);
+                out->n[BH_TAUGHT_FAILED]++;
+        }
+        out->more = ids->len > BH_INCIDENT_TAUGHT_FINDINGS;
+        for (guint i = out->more; i < ids->len; i++) {
+                g_autoptr(BhStoreFinding) f = bh_store_finding(call->central->store, ids->pdata[i], NULL);
+
+                if (f && g_str_equal(f->kind, "model"))
+                        out->n[teach(call, f)]++;
+        }
+        if (out->n[BH_TAUGHT_FORBIDDEN] + out->n[BH_TAUGHT_GONE] + out->n[BH_TAUGHT_FAILED] || out->more) {
+                g_autofree char *detail = say(out);
+                BhStoreAuditEntry audit = bh_call_audit(call, call->captures[0], "failed", detail);
+
+                g_clear_error(&error);
+                if (!bh_store_audit(call->central->store, &audit, &error))
+                        bh_error("what a verdict did not teach cannot be put down", "error", error->message);
+        }
 }

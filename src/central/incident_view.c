@@ -3,6 +3,7 @@
 
 #include "incident/incident.h"
 #include "incident_detail.h"
+#include "incident_teach.h"
 #include "incidents.h"
 #include "json_out.h"
 #include "responses.h"
@@ -132,7 +133,7 @@ static void append_responses(BhStore *s, GString *out, const BhStoreIncident *i,
         }
 }
 
-void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes) {
+void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes, const BhIncidentTaught *taught) {
         json_auto_t *containers = json_loads(i->containers, 0, NULL);
         json_t *c;
         size_t n;
@@ -159,5 +160,12 @@ void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, 
                 bh_json_close(out, '}');
         }
         bh_json_close(out, ']');
+        if (taught) {
+                bh_json_open(out, "taught", '{');
+                for (BhTaught t = BH_TAUGHT_NONE + 1; t < BH_TAUGHT_KINDS; t++)
+                        bh_json_uint(out, bh_taught_name(t), taught->n[t]);
+                bh_json_bool(out, "more", taught->more);
+                bh_json_close(out, '}');
+        }
         bh_json_close(out, '}');
 }

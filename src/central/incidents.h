@@ -10,6 +10,7 @@
  */
 #pragma once
 #include "central.h"
+#include "incident_teach.h"
 #include "store/store_incidents.h"
 
 #define BH_INCIDENTS_BATCH 256u
@@ -39,5 +40,5 @@ void bh_view_incident(GString *out, const char *key, const BhStoreIncident *i);
  * grows. What ended has an id of its own, and is told once more. A whole JSON text.
  */
 void bh_view_incident_alert(GString *out, const BhStoreIncident *i);
-/* With timeline, comments, and what became of its containers. */
-void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes);
+/* With timeline, comments, and what became of its containers. `taught`: by closing it (incident_teach.h); NULL: it was not closed just now, or taught nothing. */
+void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes, const BhIncidentTaught *taught);

@@ -261,7 +261,9 @@ static gboolean print_report(const char *where, const json_t *r) {
                 if (bh_json_number(r, "objects_elsewhere"))
                         printf(", %" G_GUINT64_FORMAT " not part of it", bh_json_number(r, "objects_elsewhere"));
                 if (bh_json_number(r, "first_seq") > 1)
-                        printf(", from item %" G_GUINT64_FORMAT " on: what was before was let go for a bound", bh_json_number(r, "first_seq"));
+                        printf(", from item %" G_GUINT64_FORMAT " on: what was before is not here", bh_json_number(r, "first_seq"));
+                if (bh_json_number(r, "gaps"))
+                        printf(", with %" G_GUINT64_FORMAT " gaps that are known of", bh_json_number(r, "gaps"));
                 printf(", %" G_GUINT64_FORMAT " heads compared\n", bh_json_number(r, "heads_compared"));
                 return TRUE;
         }

@@ -340,6 +340,21 @@ static void print_evidence(const json_t *i, const json_t *answer) {
         printf("Bytes of one: bulkhead evidence show ID -o FILE. All of it: bulkhead evidence export --incident %" G_GUINT64_FORMAT " -o FILE.tar\n", bh_json_number(i, "id"));
 }
 
+/* What the verdict changed of models, and what it could not; NULL: it teaches nothing. */
+static void print_taught(const json_t *taught) {
+        static const struct {
+                const char *key, *says;
+        } rest[] = { { "known", "accepted before" }, { "forbidden", "forbidden by name, which stays" }, { "gone", "not in the model any more" }, { "failed", "accepted, but not stored: see the central's log" } };
+
+        if (!taught)
+                return;
+        printf("Items of models accepted: %" G_GUINT64_FORMAT, bh_json_number(taught, "accepted"));
+        for (guint n = 0; n < G_N_ELEMENTS(rest); n++)
+                if (bh_json_number(taught, rest[n].key))
+                        printf("; %s: %" G_GUINT64_FORMAT, rest[n].says, bh_json_number(taught, rest[n].key));
+        printf("%s. For rules: bulkhead incident ID exceptions.\n\n", json_is_true(json_object_get(taught, "more")) ? "; there are more findings than were looked at" : "");
+}
+
 /* `evidence`: the answer to the question for it; NULL: none came. */
 static void print_whole(const json_t *i, const json_t *evidence) {
         g_autofree char *title = bh_json_cell(i, "title"), *first = bh_json_when(i, "first"), *last = bh_json_when(i, "last"), *closed = bh_json_when(i, "closed");
@@ -354,6 +369,7 @@ static void print_whole(const json_t *i, const json_t *evidence) {
                 printf("It goes on as incident %" G_GUINT64_FORMAT ".\n\n", bh_json_number(i, "merged_into"));
         if (*verdict)
                 printf("Closed %s by %s: %s.\n\n", closed, by, verdict);
+        print_taught(json_object_get(i, "taught"));
         paragraph(bh_json_text(i, "story"));
         heading("Timeline");
         print_timeline(json_object_get(i, "timeline"));

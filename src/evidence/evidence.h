@@ -81,6 +81,7 @@ typedef struct {
         guint64 problems;       /* all */
         GPtrArray *told;        /* BhEvidenceProblem */
         guint64 anchors;        /* heads kept elsewhere that were compared */
+        guint64 gaps;           /* places within chains where items are missing that the caller knows of: what is behind one is tied to what is before it by nothing */
         guint64 absent;         /* objects that are not part of what is looked at (an export of some) */
 } BhEvidenceReport;
 
@@ -95,7 +96,9 @@ void bh_evidence_verifier_head(BhEvidenceVerifier *v, const char *chain, guint64
 gboolean bh_evidence_verifier_heads(BhEvidenceVerifier *v, const char *text, gsize len, GError **error);
 /* What was before that item of the chain was let go in order, as the caller knows (the chain itself says it in an item of kind "rotated"). */
 void bh_evidence_verifier_begins(BhEvidenceVerifier *v, const char *chain, guint64 seq);
-/* The same for each head of JSON lines whose "first" is above 1. Lines that are none are passed over. */
+/* What was directly before that item of the chain was let go or left out, while older ones are here, as the caller knows: no item of a chain can say so of itself. */
+void bh_evidence_verifier_gap(BhEvidenceVerifier *v, const char *chain, guint64 seq);
+/* Both for each head of JSON lines: "first" above 1, and the list "gaps". Lines that are none are passed over. */
 void bh_evidence_verifier_firsts(BhEvidenceVerifier *v, const char *text, gsize len);
 /* The lines in their order; several chains one after the other. */
 void bh_evidence_verifier_line(BhEvidenceVerifier *v, const char *text, gsize len);

@@ -21,13 +21,21 @@ typedef struct {
         guint64 seq;                 /* of the last item that has it */
 } Object;
 
+/* Items that are missing within a chain. */
+typedef struct {
+        char chain[BH_EVIDENCE_HEX];
+        guint64 first, last;
+} Jump;
+
 struct BhEvidenceVerifier {
         GPtrArray *heads;    /* Head */
         GHashTable *by_line; /* "chain seq" → Head */
         GHashTable *last;    /* chain → guint64 *, its last number */
         GHashTable *objects; /* sha256 → Object */
         GHashTable *begins;  /* "chain seq": an item with which a chain may begin */
+        GHashTable *gaps;    /* "chain seq": an item with which a chain may go on behind missing ones */
         GPtrArray *late;     /* "chain seq": those that chains begin with beyond 1 */
+        GPtrArray *jumps;    /* Jump */
         guint64 order;
         char next[BH_EVIDENCE_HEX];
         BhEvidenceReport report;
@@ -46,7 +54,9 @@ BhEvidenceVerifier *bh_evidence_verifier_new(void) {
         v->last = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         v->objects = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         v->begins = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        v->gaps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         v->late = g_ptr_array_new_with_free_func(g_free);
+        v->jumps = g_ptr_array_new_with_free_func(g_free);
         v->report.told = g_ptr_array_new_with_free_func(problem_free);
         return v;
 }
@@ -58,7 +68,9 @@ void bh_evidence_verifier_free(BhEvidenceVerifier *v) {
         g_hash_table_unref(v->last);
         g_hash_table_unref(v->objects);
         g_hash_table_unref(v->begins);
+        g_hash_table_unref(v->gaps);
         g_ptr_array_unref(v->late);
+        g_ptr_array_unref(v->jumps);
         g_ptr_array_unref(v->heads);
         g_ptr_array_unref(v->report.told);
         g_free(v);
@@ -122,6 +134,10 @@ void bh_evidence_verifier_begins(BhEvidenceVerifier *v, const char *chain, guint
         g_hash_table_add(v->begins, g_strdup_printf("%s %" G_GUINT64_FORMAT, chain, seq));
 }
 
+void bh_evidence_verifier_gap(BhEvidenceVerifier *v, const char *chain, guint64 seq) {
+        g_hash_table_add(v->gaps, g_strdup_printf("%s %" G_GUINT64_FORMAT, chain, seq));
+}
+
 void bh_evidence_verifier_firsts(BhEvidenceVerifier *v, const char *text, gsize len) {
         for (gsize at = 0; at < len;) {
                 const char *end = memchr(text + at, '\n', len - at);
@@ -129,9 +145,14 @@ void bh_evidence_verifier_firsts(BhEvidenceVerifier *v, const char *text, gsize 
                 json_auto_t *o = n ? json_loadb(text + at, n, 0, NULL) : NULL;
                 const char *chain = json_string_value(json_object_get(o, "chain"));
                 json_int_t first = json_integer_value(json_object_get(o, "first"));
+                json_t *gap;
+                size_t i;
 
                 if (bh_evidence_is_hash(chain) && first > 1)
                         bh_evidence_verifier_begins(v, chain, (guint64) first);
+                json_array_foreach(bh_evidence_is_hash(chain) ? json_object_get(o, "gaps") : NULL, i, gap)
+                        if (json_integer_value(gap) > 1)
+                                bh_evidence_verifier_gap(v, chain, (guint64) json_integer_value(gap));
                 at += n + 1;
         }
 }
@@ -171,6 +192,15 @@ static void note_objects(BhEvidenceVerifier *v, const BhEvidenceLine *l) {
                                 object_of(v, json_string_value(one))->dropped = v->order;
 }
 
+static void note_jump(BhEvidenceVerifier *v, const BhEvidenceLine *l, guint64 first) {
+        Jump *j = g_new0(Jump, 1);
+
+        g_strlcpy(j->chain, l->chain, sizeof(j->chain));
+        j->first = first;
+        j->last = l->seq - 1;
+        g_ptr_array_add(v->jumps, j);
+}
+
 static void follow(BhEvidenceVerifier *v, const BhEvidenceLine *l) {
         BhEvidenceReport *r = &v->report;
 
@@ -188,7 +218,7 @@ static void follow(BhEvidenceVerifier *v, const BhEvidenceLine *l) {
         if (l->seq <= r->last_seq)
                 bh_evidence_verifier_problem(v, "order", l->seq, g_strdup_printf("item %" G_GUINT64_FORMAT " stands behind item %" G_GUINT64_FORMAT ": items were swapped or doubled", l->seq, r->last_seq));
         else if (l->seq > r->last_seq + 1)
-                bh_evidence_verifier_problem(v, "removed", l->seq, g_strdup_printf("items %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " are missing", r->last_seq + 1, l->seq - 1));
+                note_jump(v, l, r->last_seq + 1);
         else if (strcmp(l->key, v->next))
                 bh_evidence_verifier_problem(v, "rewritten", l->seq, g_strdup_printf("item %" G_GUINT64_FORMAT " is signed with another key than the one that was due: it was written anew by somebody who had no key of that time", l->seq));
         else if (strcmp(l->prev, r->hash))
@@ -276,6 +306,15 @@ const BhEvidenceReport *bh_evidence_verifier_end(BhEvidenceVerifier *v, int (*fd
                 if (!g_hash_table_contains(v->begins, begin))
                         bh_evidence_verifier_problem(v, "removed", 0, g_strdup_printf("chain %.16s begins at item %s, and nothing says that what was before was let go", begin, strchr(begin, ' ') + 1));
         }
+        for (guint i = 0; i < v->jumps->len; i++) {
+                const Jump *j = v->jumps->pdata[i];
+                g_autofree char *on = g_strdup_printf("%s %" G_GUINT64_FORMAT, j->chain, j->last + 1);
+
+                if (g_hash_table_contains(v->gaps, on))
+                        v->report.gaps++;
+                else
+                        bh_evidence_verifier_problem(v, "removed", j->last + 1, g_strdup_printf("items %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " of chain %.16s are missing", j->first, j->last, j->chain));
+        }
         if (fd) {
                 g_hash_table_iter_init(&it, v->objects);
                 while (g_hash_table_iter_next(&it, &key, &value))
@@ -295,6 +334,7 @@ json_t *bh_evidence_report_json(const BhEvidenceReport *r) {
         json_object_set_new(o, "chains", json_integer((json_int_t) r->chains));
         json_object_set_new(o, "heads_compared", json_integer((json_int_t) r->anchors));
         json_object_set_new(o, "objects_elsewhere", json_integer((json_int_t) r->absent));
+        json_object_set_new(o, "gaps", json_integer((json_int_t) r->gaps));
         json_object_set_new(o, "chain", json_string(r->chain));
         json_object_set_new(o, "first_seq", json_integer((json_int_t) r->first_seq));
         json_object_set_new(o, "seq", json_integer((json_int_t) r->last_seq));

@@ -15,6 +15,8 @@ typedef struct {
         GHashTable *by_equal; /* char * → BhIncidentLine * of i.lines */
         GHashTable *serials;  /* gint64 * → BhIncidentSerial * : findings that are in it */
         GHashTable *apart;    /* guint64 * : those that people took from it, or it from */
+        guint64 aged_version; /* of it when it was looked at for its age; and when it was first seen so */
+        gint64 aged_ns;
         GQueue *own;          /* of char *, keys of files and processes that are its own, the latest first; borrowed (incident.c) */
         /* of the lines for which there was no room: they are judged like the others */
         guint32 dropped_tactics;

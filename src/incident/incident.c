@@ -709,7 +709,11 @@ guint bh_incidents_age(BhIncidents *g, gint64 now_ns, void (*gone)(const BhIncid
         while (g_hash_table_iter_next(&it, NULL, &value)) {
                 BhIncidentGroup *x = value;
 
-                if (now_ns - x->i.last_ns <= BH_INCIDENT_QUIET_NS)
+                if (x->aged_version != x->i.version) {
+                        x->aged_version = x->i.version;
+                        x->aged_ns = now_ns;
+                }
+                if (now_ns - MAX(MIN(x->i.last_ns, now_ns), x->aged_ns) <= BH_INCIDENT_QUIET_NS)
                         continue;
                 if (gone)
                         gone(&x->i, data);

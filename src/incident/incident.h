@@ -172,7 +172,10 @@ BhIncident *bh_incidents_merge(BhIncidents *g, guint64 into, guint64 from, BhInc
 BhIncident *bh_incidents_split(BhIncidents *g, guint64 id, const char *const *ids, GArray **serials, BhIncident **given_up);
 /* It takes no more findings; what it held is free to begin another. FALSE: there is no such open one. */
 gboolean bh_incidents_close(BhIncidents *g, guint64 id);
-/* Forgets what was quiet for long, by the time of events. Returns how many; `gone` is told of each before it goes. */
+/*
+ * To be called now and then. Forgets what was quiet for long: by the time of events, and by that of these calls, for what is told now may have happened days ago (a replay, a node that comes back),
+ * and the next event of it lies as far back. Returns how many; `gone` is told of each before it goes.
+ */
 guint bh_incidents_age(BhIncidents *g, gint64 now_ns, void (*gone)(const BhIncident *i, gpointer data), gpointer data);
 
 void bh_incidents_stats(const BhIncidents *g, BhIncidentStats *out);

@@ -56,6 +56,8 @@ static gboolean log_row(BhStore *s, guint64 id, GError **error) {
 static gboolean put_row(BhStore *s, const BhStoreIncident *i, GError **error) {
         gboolean forming = g_str_equal(i->state, "forming");
 
+        if (i->merged_into)
+                s->evidence_held = 0;
         /* nobody was told of it: its findings go along, and it goes without a trace */
         if (forming && i->merged_into)
                 return bh_db_run(s->writer, error, "UPDATE incident_findings SET incident = ? WHERE incident = ?", "uu", i->merged_into, i->id) &&
@@ -103,6 +105,7 @@ static gboolean make_room(BhStore *s, GError **error) {
                 return FALSE;
         if (have <= BH_STORE_INCIDENTS_MAX)
                 return TRUE;
+        s->evidence_held = 0;
         return bh_db_run(s->writer, error, "DELETE FROM incidents WHERE id IN (SELECT id FROM incidents ORDER BY CASE state WHEN 'merged' THEN 0 WHEN 'forming' THEN 1 WHEN 'closed' THEN 2 ELSE 3 END, "
                          "last_ns LIMIT ?)", "i", have - BH_STORE_INCIDENTS_MAX) &&
                bh_db_run(s->writer, error, "DELETE FROM incident_findings WHERE incident NOT IN (SELECT id FROM incidents)", "") &&
@@ -166,6 +169,7 @@ gboolean bh_store_incidents_decide(BhStore *s, const BhStoreIncident *rows, guin
 
         if (!bh_store_begin(s, error))
                 return FALSE;
+        s->evidence_held = 0;
         /* numbers of a row only rise by what is found; what people take out of it goes */
         for (guint i = 0; i < n; i++)
                 if (!rows[i].merged_into && !bh_db_run(s->writer, error, "UPDATE incidents SET findings = 0, dropped = 0, tactics = 0, severity = 0, rank = 8, first_ns = ?, last_ns = 0 WHERE id = ?", "iu", G_MAXINT64, rows[i].id))
@@ -203,8 +207,8 @@ gboolean bh_store_incidents_members(BhStore *s, gint64 since_ns, guint max, BhSt
         if (!db)
                 return FALSE;
         BhDbStmt *st = bh_db_query(db, error, "SELECT id, incident, open FROM (SELECT f.serial AS serial, f.id AS id, m.incident AS incident, i.state = 'open' AS open FROM incident_findings m "
-                                   "JOIN incidents i ON i.id = m.incident JOIN findings f ON f.serial = m.serial WHERE i.state IN ('open', 'forming') AND i.last_ns >= ? "
-                                   "ORDER BY f.serial DESC LIMIT ?) ORDER BY serial", "ii", since_ns, (gint64) max);
+                                   "JOIN incidents i ON i.id = m.incident JOIN findings f ON f.serial = m.serial WHERE i.state IN ('open', 'forming') AND (i.last_ns >= ? OR i.changed_ns >= ?) "
+                                   "ORDER BY f.serial DESC LIMIT ?) ORDER BY serial", "iii", since_ns, since_ns, (gint64) max);
         while (st && (step = bh_db_step(st, error)) == BH_DB_ROW)
                 func(bh_db_peek(st, 0), (guint64) bh_db_int(st, 1), bh_db_int(st, 2) != 0, data);
         bh_db_done(st);
@@ -386,6 +390,7 @@ gboolean bh_store_incident_close(BhStore *s, guint64 id, const char *verdict, co
         }
         if (!bh_store_begin(s, error))
                 return FALSE;
+        s->evidence_held = 0;
         return bh_store_end(s, must_be(s, id, TRUE, error) && (!note || !*note || add_note(s, id, who, note, error)) &&
                                        bh_db_run(s->writer, error, "UPDATE incidents SET state = 'closed', verdict = ?, closed_by = ?, closed_ns = ? WHERE id = ?", "ttiu", verdict,
                                                  bh_store_clean(s, who, BH_STORE_KEY_MAX), s->tx_now, id) &&

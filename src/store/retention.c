@@ -39,11 +39,14 @@ static const struct {
 
 static gboolean drop_findings(BhStore *s, gint64 before, gint64 max, gint64 *gone, GError **error) {
         /* The newest numbers are the latest received, so only the oldest have to be looked at. */
-        gboolean ok = bh_db_run(s->writer, error, "DELETE FROM findings WHERE serial IN (SELECT serial FROM findings ORDER BY serial LIMIT ?) "
+        gboolean ok = bh_db_run(s->writer, error, "INSERT INTO evidence_findings (serial, id) SELECT f.serial, f.id FROM findings f WHERE f.serial IN (SELECT serial FROM findings ORDER BY serial LIMIT ?) "
+                                "AND f.received_ns < ? AND EXISTS (SELECT 1 FROM incident_findings m WHERE m.serial = f.serial) AND EXISTS (SELECT 1 FROM evidence e WHERE e.finding = f.id) "
+                                "ON CONFLICT DO NOTHING", "ii", max, before) &&
+                      bh_db_run(s->writer, error, "DELETE FROM findings WHERE serial IN (SELECT serial FROM findings ORDER BY serial LIMIT ?) "
                                 "AND received_ns < ?", "ii", max, before);
         *gone = ok ? bh_db_changes(s->writer) : 0;
-        /* which incident they were in: numbers are never used again, so all below the oldest that stays */
-        return ok && (!*gone || bh_db_run(s->writer, error, "DELETE FROM incident_findings WHERE serial < (SELECT min(serial) FROM findings)", ""));
+        /* which incident they were in: numbers are never used again, so all below the oldest that stays; but of evidence it is still to be known */
+        return ok && (!*gone || bh_db_run(s->writer, error, "DELETE FROM incident_findings WHERE serial < (SELECT min(serial) FROM findings) AND serial NOT IN (SELECT serial FROM evidence_findings)", ""));
 }
 
 static gboolean drop_containers(BhStore *s, gint64 before, gint64 max, gint64 *gone, GError **error) {

@@ -170,6 +170,8 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "CREATE INDEX observations_parameters ON observations (application, workload, subject) WHERE kind = 'parameter';",
         /* 14: a process, or what is scaled */
         "ALTER TABLE responses ADD COLUMN subject TEXT NOT NULL DEFAULT '';",
+        /* 15: evidence of open incidents outlasts others', and their findings */
+        BH_SCHEMA_EVIDENCE_KEPT,
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

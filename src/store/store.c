@@ -83,6 +83,7 @@ BhStore *bh_store_open(const char *uri, BhStoreOpened *opened, GError **error) {
         s->minutes_kept = BH_STORE_MINUTES_KEPT_NS;
         s->halves = -1;
         s->halves_max = BH_STORE_HALVES_MAX;
+        s->evidence_max = BH_STORE_EVIDENCE_MAX;
         s->halves_least = BH_STORE_HALVES_LEAST;
         s->texts = -1;
         s->texts_of = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -144,6 +145,8 @@ static void note_end(BhStore *s, gboolean ok, gint64 took_ns) {
                 s->stats.commit_ns_max = MAX(s->stats.commit_ns_max, (guint64) took_ns);
                 s->stats.cut_texts += s->tx_cut;
                 s->stats.scopes_contested += s->tx_contested;
+                s->stats.evidence_dropped += s->tx_evidence;
+                s->stats.evidence_dropped_open += s->tx_evidence_open;
         } else {
                 s->stats.failed++;
         }
@@ -161,7 +164,7 @@ static void note_end(BhStore *s, gboolean ok, gint64 took_ns) {
 BhDb *bh_store_begin(BhStore *s, GError **error) {
         g_mutex_lock(&s->write);
         s->tx_now = s->now();
-        s->tx_last_change = s->tx_cut = s->tx_contested = 0;
+        s->tx_last_change = s->tx_cut = s->tx_contested = s->tx_evidence = s->tx_evidence_open = 0;
         if (bh_db_begin(s->writer, TRUE, error)) {
                 if (bh_store_write_statuses(s, error))
                         return s->writer;
@@ -182,6 +185,7 @@ gboolean bh_store_end(BhStore *s, gboolean ok, GError **error) {
         if (!ok) {
                 bh_db_rollback(s->writer);
                 s->halves = s->texts = -1;
+                s->evidence_held = 0;
         }
         note_end(s, ok, s->boot() - begin);
         g_ptr_array_set_size(s->scratch, 0);

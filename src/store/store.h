@@ -224,6 +224,7 @@ typedef struct {
         guint64 cut_texts;                  /* texts and lists over their bound, since this open */
         guint64 halves_folded;              /* halves of connections over their bounds, since this open: store_flows.h */
         guint64 scopes_contested;           /* lists of a cluster's resources from nodes whose word does not count for it, since this open: store_resources.h */
+        guint64 evidence_dropped, evidence_dropped_open; /* items of evidence that went for the bound, and those of open incidents among them, since this open: store_evidence.h */
         guint64 commits, failed;            /* transactions, since this open */
         guint64 commit_ns_max;              /* the slowest one */
         guint schema;

@@ -5,8 +5,9 @@
  *
  * What a node sent once is never replaced: another item with the same number is counted as a conflict of its chain, which a verification tells.
  *
- * Bounds: BH_STORE_EVIDENCE_MAX items; beyond, the oldest go, and the chain is known to begin later; BH_STORE_EVIDENCE_CHAINS chains of a node: items of further ones are refused, and
- * counted (BhStoreStats). Threads and errors as in store.h.
+ * Bounds: BH_STORE_EVIDENCE_MAX items; beyond, the oldest go, those that an open incident speaks of only when nothing else is left, and counted (BhStoreStats); the chain is known to begin later,
+ * and where it goes on behind what went. The last item of a chain stays as long. BH_STORE_EVIDENCE_CHAINS chains of a node: items of further ones are refused, and counted. Threads and errors as
+ * in store.h.
  */
 #pragma once
 #include "store/store.h"
@@ -40,14 +41,15 @@ BhStoreEvidence *bh_store_evidence_item(BhStore *s, gint64 serial, GError **erro
 
 typedef struct {
         char *chain, *node, *hash, *next;
-        guint64 first_seq, last_seq, conflicts;
+        guint64 first_seq, last_seq, conflicts; /* first_seq above last_seq: nothing of it is here any more */
+        GArray *gaps; /* of guint64, rising: items with which it goes on behind others that went for the bound */
 } BhStoreEvidenceChain;
 
 void bh_store_evidence_chain_free(BhStoreEvidenceChain *c);
 /* Of a node, or of all (NULL); the one that changed last at the end. NULL with an error. */
 GPtrArray *bh_store_evidence_chains(BhStore *s, const char *node, GError **error);
-/* Each line of the chain, in order; FALSE from `each` ends it. */
-gboolean bh_store_evidence_lines(BhStore *s, const char *chain, gboolean (*each)(const char *line, gsize len, gpointer data), gpointer data, GError **error);
+/* Each line of the chain from that number on, in order; FALSE from `each` ends it. */
+gboolean bh_store_evidence_lines(BhStore *s, const char *chain, guint64 from, gboolean (*each)(guint64 seq, const char *line, gsize len, gpointer data), gpointer data, GError **error);
 
 /* ---- retention of the bytes */
 

@@ -63,7 +63,7 @@ typedef struct {
 gboolean bh_store_incidents_decide(BhStore *s, const BhStoreIncident *rows, guint n, const BhStoreIncidentMember *members, guint n_members, guint64 position, const BhStoreIncidentSaid *said, guint n_said,
                                    const BhStoreIncidentApart *apart, const BhStoreAuditEntry *audit, GError **error);
 gboolean bh_store_incidents_apart(BhStore *s, void (*each)(guint64 a, guint64 b, gpointer data), gpointer data, GError **error);
-/* Findings of incidents that are forming or open and had one since `since_ns`, in the order in which they came; at most `max`, the latest. */
+/* Findings of incidents that are forming or open and had one since `since_ns`, or changed since then, in the order in which they came; at most `max`, the latest. */
 typedef void (*BhStoreMemberFunc)(const char *finding, guint64 incident, gboolean open, gpointer data);
 gboolean bh_store_incidents_members(BhStore *s, gint64 since_ns, guint max, BhStoreMemberFunc func, gpointer data, GError **error);
 /* The same of one incident, in whatever state. */

@@ -29,7 +29,7 @@ struct BhStore {
         GHashTable *logged;     /* char *"kind:key" → guint64 *, the changes of the transaction under way: one row for each object */
         guint64 tx_last_change; /* 0 = it has none */
         gint64 tx_now;          /* one time for all rows of a transaction */
-        guint64 tx_cut, tx_contested;
+        guint64 tx_cut, tx_contested, tx_evidence, tx_evidence_open; /* the last two: items of evidence that went, and those of open incidents among them */
         gint64 halves;          /* rows of flow_halves; -1 = to be counted */
         gint64 texts;           /* bytes of their texts; the same */
         GHashTable *texts_of;   /* char *node → gint64 *, of these */
@@ -53,6 +53,9 @@ struct BhStore {
         gint64 minutes_kept; /* atomic: how long buckets of a minute stay */
         gint64 halves_max, halves_least; /* bounds of store_flows.h; tests set them */
         gint64 texts_max, texts_node, texts_least;
+        gint64 evidence_max; /* the bound of store_evidence.h; tests set it */
+        gint64 evidence_held; /* serial up to which no item may go before others: those need not be asked for again. With `write`; 0 as soon as an incident ends */
+        guint evidence_rounds;
 };
 
 /* ---- transactions (store.c) */

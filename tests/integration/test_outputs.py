@@ -365,6 +365,49 @@ def test_filters_choose_what_an_output_gets(central, root, node):
     assert not (alerts / "off.txt").exists() and status_of(root, "off")["state"] == "off"
 
 
+def test_an_incident_is_told_to_a_webhook_and_to_syslog_and_findings_are_not(central, root, node, servers):
+    hook, log = servers(Hook()), servers(Syslog("tcp"))
+    set_output(root, "w", type="webhook", url=f"http://127.0.0.1:{hook.port}/", format="bulkhead", sources=["incident"])
+    set_output(root, "s", type="syslog", transport="tcp", host="127.0.0.1", port=log.port, facility="local5", sources=["incident"])
+
+    def told():
+        return [json.loads(e[2]) for e in hook.taken]
+
+    def told_as(state, n):
+        wait_for(lambda: (any((f := x["output_fields"])["incident.state"] == state and f["incident.findings"] == n for x in told()), told()), 20, f"the webhook is told of {n} findings, {state}")
+        return told()[-1], root.get(f"/api/v1/incidents/{told()[-1]['output_fields']['incident.id']}").json
+
+    def logged(alert, i, severity):
+        """The message of the alert: its priority, its title or story."""
+        wait_for(lambda: (any(m.startswith(b"<%d>1 " % (21 * 8 + severity)) and i["title"].encode() in m for m in log.messages), log.messages), 20, f"syslog is told of {alert['output']}")
+
+    publish(node, rule_finding("a"))
+    opened, i = told_as("open", 1)
+    fields = opened["output_fields"]
+    assert fields["incident.id"] == i["id"] and fields["incident.title"] == i["title"] and i["title"] in opened["output"] and i["story"] in opened["output"], (opened, i)
+    severities = {"low": ("warning", 4), "medium": ("error", 3), "high": ("critical", 2), "critical": ("alert", 1)}
+    assert fields["incident.severity"] == i["severity"] and opened["priority"].lower() == severities[i["severity"]][0], (opened, i)
+    logged(opened, i, severities[i["severity"]][1])
+
+    publish(node, rule_finding("b", rule="Password hashes read", output="cat read /etc/shadow", f12=["T1003", "mitre_credential_access"]))
+    grown, i = told_as("open", 2)
+    assert grown["output_fields"]["incident.id"] == fields["incident.id"] and i["findings"] == 2 and "credential-access" in grown["tags"], (grown, i)
+    assert grown["output_fields"]["incident.title"] == i["title"] and i["story"] in grown["output"] and "Password hashes read" in i["story"], (grown, i)
+    logged(grown, i, severities[i["severity"]][1])
+
+    answer = root.post(f"/api/v1/incidents/{i['id']}/close", {"verdict": "false_positive"})
+    # no model spoke of it: there is nothing to teach, and nothing that was not taught
+    assert answer.status == 200 and answer.json["taught"] == {"accepted": 0, "known": 0, "forbidden": 0, "gone": 0, "failed": 0, "more": False}, answer
+    closed, i = told_as("closed", 2)
+    assert closed["output_fields"]["incident.id"] == i["id"] and closed["priority"].lower() == "notice" and i["title"] in closed["output"], (closed, i)
+    logged(closed, i, 5)
+    # each once, whatever is told on the way, and no finding by itself
+    assert {x["rule"] for x in told()} == {"Incident"} and len({x["delivery"]["id"] for x in told()}) == len(told()), told()
+    assert [x["output_fields"]["incident.state"] for x in told()].count("closed") == 1, told()
+    wait_status(root, "s", lambda s: s["delivered"] == len(told()) and not s["queued"])
+    assert len(log.messages) == len(told()) and not log.problems, (log.messages, log.problems)
+
+
 # Killed ------------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.deadline(300)

@@ -440,7 +440,7 @@ static void swapped_items_are_found(Fixture *f, gconstpointer unused) {
         lines[3] = line;
         g_autofree char *swapped = g_strjoinv("\n", lines);
         write_log(f, swapped);
-        assert_problems(f, NULL, "removed order removed");
+        assert_problems(f, NULL, "order removed removed");
 }
 
 static void chain_cut_short_is_found_by_the_head_that_is_elsewhere_and_by_the_key(Fixture *f, gconstpointer unused) {

@@ -311,11 +311,29 @@ static void test_bounds(void) {
         g_assert_cmpuint(s.open + s.forming, ==, BH_INCIDENTS_MAX);
         g_assert_cmpuint(s.given_up, ==, 501);
         g_assert_nonnull(bh_incidents_get(g, kept)); /* what is forming goes first */
+        g_assert_cmpuint(bh_incidents_age(g, 1000 * S, NULL, NULL), ==, 0);
         g_assert_cmpuint(bh_incidents_age(g, 1000 * S + BH_INCIDENT_QUIET_NS + 1, NULL, NULL), ==, 1);
         g_assert_null(bh_incidents_get(g, kept));
         g_assert_cmpuint(bh_incidents_age(g, G_MAXINT64, NULL, NULL), ==, BH_INCIDENTS_MAX - 1);
         bh_incidents_stats(g, &s);
         g_assert_cmpuint(s.keys, ==, 0);
+}
+
+/* A recording of last month, and beside it what happens now. */
+static void test_replay_of_old_events(void) {
+        const gint64 now = 30 * BH_INCIDENT_QUIET_NS;
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        guint64 id = join(g, act("a", "x", 2, T(EXECUTION), 0)), live = join(g, act("live", "x", 2, T(EXECUTION), now / S));
+
+        for (guint hour = 1; hour <= 40; hour++) {
+                g_assert_cmpuint(bh_incidents_age(g, now + hour * 3600 * S, NULL, NULL), ==, 0);
+                g_assert_cmpuint(join(g, act("a", "x", 2, T(EXECUTION), hour * 3600)), ==, id);
+                g_assert_cmpuint(join(g, act("live", "x", 2, T(EXECUTION), now / S + hour * 3600)), ==, live);
+        }
+        /* one that nothing was told of for as long is forgotten, and another of the time before it begins anew */
+        g_assert_cmpuint(bh_incidents_age(g, now + 41 * 3600 * S, NULL, NULL), ==, 0);
+        g_assert_cmpuint(bh_incidents_age(g, now + 41 * 3600 * S + BH_INCIDENT_QUIET_NS + 1, NULL, NULL), ==, 2);
+        g_assert_cmpuint(join(g, act("a", "x", 2, T(EXECUTION), 41 * 3600)), >, live);
 }
 
 static void test_close_and_restore(void) {
@@ -588,6 +606,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/incident/lines", test_what_has_no_line_is_judged);
         g_test_add_func("/incident/forming", test_forming_ones_that_merge_are_told_of);
         g_test_add_func("/incident/bounds", test_bounds);
+        g_test_add_func("/incident/replay", test_replay_of_old_events);
         g_test_add_func("/incident/close", test_close_and_restore);
         g_test_add_func("/incident/asked", test_asked);
         g_test_add_func("/incident/title_names_the_place_once", test_title_names_the_place_once);

@@ -3,10 +3,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./load.mjs";
 
-const { incidentFrom, lanesOf, forestOf, reportOf, laneKey } = await load("lib/incidents.ts");
+const { incidentFrom, lanesOf, forestOf, reportOf, laneKey, untaught } = await load("lib/incidents.ts");
 
 const line = (s, o) => ({ finding: `f${s}`, time: new Date(1_790_000_000_000 + s * 1000).toISOString(), last: null, count: 1, rule: "r", priority: "Critical", tactics: [], joined_by: "container", node: "n", container_id: "a", container_name: "web", pid: 1, exe: "/bin/sh", command: "", parent: "", object: "", output: "", ...o });
 const incident = (timeline, o = {}) => incidentFrom({ id: 7, state: "open", severity: "high", title: "t", story: "s", tactics: ["execution"], first: timeline[0]?.time, last: timeline.at(-1)?.time, findings: 3, nodes: ["n"], containers: [], timeline, ...o });
+
+test("what a verdict could not teach is said", () => {
+  for (const v of [null, 5, [], {}, { taught: null }, { taught: { accepted: 3, known: 1, forbidden: 0, gone: 0, failed: 0, more: false } }]) assert.equal(untaught(v), "");
+  const said = untaught({ taught: { accepted: 3, known: 0, forbidden: 2, gone: 1, failed: 0, more: true } });
+  assert.ok(said.includes("2 forbidden by name") && said.includes("1 not in the model") && said.includes("older findings") && !said.includes("stored"), said);
+});
 
 test("an answer of any shape becomes an incident", () => {
   for (const v of [null, undefined, 5, "x", [], {}, { timeline: [null, 4, {}], containers: [null, "x"], comments: {}, tactics: "no", severity: "__proto__" }]) {

@@ -561,6 +561,7 @@ export type EvidenceReport = {
   bytes?: number;
   chains?: number;
   heads_compared?: number;
+  gaps?: number;
   chain?: string;
   first_seq?: number;
   seq?: number;
@@ -607,6 +608,14 @@ export type Incident = {
   closed: string | null;
   opened: Time;
   changed: Time;
+  taught?: {
+    accepted: number;
+    known: number;
+    forbidden: number;
+    gone: number;
+    failed: number;
+    more: boolean;
+  };
   timeline?: ({
     finding: string;
     time: Time;

@@ -5,13 +5,13 @@ import { list, num, object, text } from "./loose";
 /* Why an item's bytes are not here. */
 export const DATA: Record<string, string> = { dropped: "its bytes went with age or size", missing: "its bytes have not come" };
 
-export interface Report { ok: boolean; items: number; objects: number; elsewhere: number; first: number; count: number; problems: { what: string; text: string }[] }
+export interface Report { ok: boolean; items: number; objects: number; elsewhere: number; first: number; gaps: number; count: number; problems: { what: string; text: string }[] }
 export interface Chains { central: Report; nodes: { node: string; error: string; report: Report | null }[]; level: "good" | "warn" | "bad"; says: string }
 
 function reportFrom(v: unknown): Report {
   const o = object(v);
   return {
-    ok: o.ok === true, items: num(o.items), objects: num(o.objects), elsewhere: num(o.objects_elsewhere), first: num(o.first_seq), count: num(o.problem_count),
+    ok: o.ok === true, items: num(o.items), objects: num(o.objects), elsewhere: num(o.objects_elsewhere), first: num(o.first_seq), gaps: num(o.gaps), count: num(o.problem_count),
     problems: list(o.problems).map(object).map((p) => ({ what: text(p.what), text: text(p.text) })),
   };
 }

@@ -142,6 +142,15 @@ export function forestOf(i: Incident): Proc[] {
 const plain = (s: string) => s.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069]/g, (c) => `‹${c.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}›`).replace(/[&<>]/g, (c) => (c === "&" ? "&amp;" : c === "<" ? "&lt;" : "&gt;")).replace(/[\\`*_{}[\]()#+\-.!|~]/g, "\\$&");
 const iso = (ms: number) => (Number.isFinite(ms) ? new Date(ms).toISOString() : "not known");
 
+/* What a verdict should have taught models and could not, one sentence; "" for nothing. */
+export function untaught(v: unknown): string {
+  const t = object(object(v).taught);
+  const parts = ([["forbidden", "forbidden by name, which stays"], ["gone", "not in the model any more"], ["failed", "not stored, so in force until the next start only"]] as const)
+    .filter(([key]) => num(t[key]) > 0).map(([key, why]) => `${num(t[key])} ${why}`);
+  if (t.more === true) parts.push("older findings were not looked at");
+  return parts.length ? `Models did not take all of it: ${parts.join("; ")}.` : "";
+}
+
 export function reportOf(i: Incident): string {
   const out = [`# Incident ${i.id}: ${plain(i.title)}`, "", `${i.severity}, ${i.state}${i.verdict ? ` (${plain(VERDICTS[i.verdict]?.[0] ?? i.verdict)}, by ${plain(i.closedBy)})` : ""}. ${iso(i.first)} to ${iso(i.last)}, ${i.findings} findings. Times are UTC.`, "", "## What happened", "", plain(i.story), "",
     `Tactics (MITRE ATT&CK): ${i.tactics.map(tacticName).join(", ") || "none"}.`, "", "## Where", "", "| Container | Id | Workload | Application | Node | State |", "|---|---|---|---|---|---|"];

@@ -14,7 +14,7 @@ import { Button, Notice, T } from "../../parts/ui";
 const PATIENCE_MS = 300_000;
 
 function One({ who, r }: { who: string; r: Report }) {
-  if (r.ok) return <li class="good"><strong><T s={who} max={80} /></strong> whole: {count(r.items)} {plural(r.items, "item")}, {count(r.objects)} {plural(r.objects, "object")}{r.elsewhere > 0 && `, the bytes of ${count(r.elsewhere)} went with age or size`}{r.first > 1 && `, from item ${count(r.first)} on: what was before went with age or size`}</li>;
+  if (r.ok) return <li class="good"><strong><T s={who} max={80} /></strong> whole: {count(r.items)} {plural(r.items, "item")}, {count(r.objects)} {plural(r.objects, "object")}{r.elsewhere > 0 && `, the bytes of ${count(r.elsewhere)} went with age or size`}{r.first > 1 && `, from item ${count(r.first)} on: what was before went with age or size`}{r.gaps > 0 && `, with ${count(r.gaps)} known ${plural(r.gaps, "gap")} where older evidence of open incidents stayed`}</li>;
   return <li class="amber"><strong><T s={who} max={80} /></strong> {count(r.count)} {plural(r.count, "problem")}<ul class="strings">{r.problems.slice(0, 20).map((p, n) => <li key={n} class="wrap"><T s={p.text || p.what} max={500} /></li>)}{r.count > Math.min(20, r.problems.length) && <li>…</li>}</ul></li>;
 }
 
@@ -67,7 +67,7 @@ export function EvidenceCard() {
       <div class="evidence-acts">
         {may && <Verify />}
         <Button glyph="save" busy={busy === "heads"} onClick={() => void take("heads", "/evidence/heads", `${fileName("evidence-heads", new Date())}.jsonl`)}>Save heads</Button>
-        {may && <Button glyph="save" busy={busy === "all"} title="The newest 1,000 items; its manifest says what was left out" onClick={() => void take("all", "/evidence/export", `${fileName("evidence", new Date())}.tar`)}>Save all as one archive</Button>}
+        {may && <Button glyph="save" busy={busy === "all"} title="The newest 10,000 items; its manifest says what was left out" onClick={() => void take("all", "/evidence/export", `${fileName("evidence", new Date())}.tar`)}>Save all as one archive</Button>}
       </div>
       {said && <Notice level="bad">{said}</Notice>}
     </section>

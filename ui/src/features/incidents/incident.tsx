@@ -7,7 +7,7 @@ import { lazyPart } from "../../app/lazy";
 import { go, href, patch, route } from "../../app/router";
 import { incidentsChanged, mayAct, me, now } from "../../app/state";
 import { age, count } from "../../lib/format";
-import { BASES, forestOf, incidentFrom, type Incident, type Line, type Place, reportOf, stamp, tacticName, VERDICTS } from "../../lib/incidents";
+import { BASES, forestOf, incidentFrom, type Incident, type Line, type Place, reportOf, stamp, tacticName, untaught, VERDICTS } from "../../lib/incidents";
 import { plural, shortId, visible } from "../../lib/text";
 import { save } from "../../lib/save";
 import { Icon, StateMark } from "../../parts/icons";
@@ -258,7 +258,7 @@ export function IncidentPage({ id }: { id: string }) {
       </div>
       {acting && <Act container={acting.container} name={acting.name} node={acting.node} onClose={() => setActing(null)} onDone={put} />}
       {asking && <Regroup what={asking} incident={i} selected={selected} onDone={take} onClose={() => setAsking(null)} />}
-      {closing && <Close incident={i} onDone={take} onClose={() => setClosing(false)} />}
+      {closing && <Close incident={i} onDone={(v) => { take(v); setSaid(untaught(v)); }} onClose={() => setClosing(false)} />}
     </div>
   );
 }
