@@ -489,15 +489,19 @@ def test_operators_and_normal_work_are_none(world):
     if world.shop:
         done = world.traffic.truth
         assert sum(done.requests.values()) > 100 and done.acts, f"expected users and operators at work, saw {done}"
-        for c in world.shop.containers():
-            assert world.list(container=c.name) == [], f"the shop's {c.name}, where nobody attacked"
+        # what the shop itself gives reason for (its api starts a shell for a name, and its users call it by a number) is told of it alone
+        names = {c.name for c in world.shop.containers()}
+        own = [world.get(i["id"]) for name in names for i in world.list(container=name)]
+        for i in own:
+            assert {c["name"] for c in i["containers"]} <= names, (i["title"], i["containers"])
+        print("of the shop: " + json.dumps({i["id"]: (i["title"], sorted(World.rules(i))) for i in own}))
         print(f"beside it: {sum(done.requests.values())} requests, {len(done.acts)} acts of operators, {len(done.failed)} sessions given up")
 
 
 def test_an_act_has_its_place_soon(world):
     median = statistics.median(world.places)
     print(f"from before the act to its place in the incident: median {median:.2f} s, all {[round(p, 2) for p in world.places]}")
-    assert median < 3 * patience(), world.places  # 1 s on a machine that does nothing else
+    assert median < patience(), world.places  # 1 s, and as many times that as the machine is slow
 
 
 def test_everything_is_there_after_sensor_and_central_were_killed(world):
