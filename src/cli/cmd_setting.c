@@ -5,6 +5,7 @@
 
 #include "api.h"
 #include "commands.h"
+#include "lists.h"
 #include "output.h"
 
 #define SETTINGS "/api/v1/settings"
@@ -18,16 +19,32 @@ static char *shown(const json_t *setting, const char *key) {
         return g_strdup(*bh_json_text(setting, key) ? bh_json_text(setting, key) : "-");
 }
 
-static int list(const BhCliPaths *paths, int argc, char **argv) {
+static void print_table(const json_t *settings) {
         static const char *const headers[] = { "SETTING", ">VALUE", ">DEFAULT", ">FROM", ">TO", "MEANING", NULL };
+        g_autoptr(BhTable) t = bh_table_new(headers);
+        json_t *s;
+        size_t i;
+
+        json_array_foreach(settings, i, s) {
+                g_autofree char *value = shown(s, "value"), *fallback = shown(s, "default");
+
+                bh_table_cell(t, bh_json_text(s, "key"), BH_STYLE_NONE);
+                bh_table_cell(t, value, g_str_equal(value, fallback) ? BH_STYLE_NONE : BH_STYLE_BOLD);
+                bh_table_cell(t, fallback, BH_STYLE_DIM);
+                bh_table_number(t, bh_json_number(s, "min"));
+                bh_table_number(t, bh_json_number(s, "max"));
+                bh_table_cell(t, bh_json_text(s, "description"), BH_STYLE_DIM);
+        }
+        bh_table_print(t);
+}
+
+static int list(const BhCliPaths *paths, int argc, char **argv) {
         gboolean json = FALSE;
         GOptionEntry entries[] = {
                 { "json", 0, 0, G_OPTION_ARG_NONE, &json, "one JSON object a line", NULL },
                 G_OPTION_ENTRY_NULL,
         };
         g_autoptr(GError) error = NULL;
-        json_t *s;
-        size_t i;
 
         if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, NULL, "Lists the central's settings, with their bounds.", "FROM and TO of a text are its bytes.\n"))
                 return BH_EXIT_USAGE;
@@ -39,23 +56,7 @@ static int list(const BhCliPaths *paths, int argc, char **argv) {
         json_auto_t *answer = bh_api_get(api, SETTINGS, &error);
         if (!answer)
                 return bh_cli_fail(error);
-        g_autoptr(BhTable) t = bh_table_new(headers);
-        json_array_foreach(json_object_get(answer, "settings"), i, s) {
-                g_autofree char *value = shown(s, "value"), *fallback = shown(s, "default");
-
-                if (json) {
-                        bh_out_json(s);
-                        continue;
-                }
-                bh_table_cell(t, bh_json_text(s, "key"), BH_STYLE_NONE);
-                bh_table_cell(t, value, g_str_equal(value, fallback) ? BH_STYLE_NONE : BH_STYLE_BOLD);
-                bh_table_cell(t, fallback, BH_STYLE_DIM);
-                bh_table_number(t, bh_json_number(s, "min"));
-                bh_table_number(t, bh_json_number(s, "max"));
-                bh_table_cell(t, bh_json_text(s, "description"), BH_STYLE_DIM);
-        }
-        if (!json)
-                bh_table_print(t);
+        bh_list_show(json_object_get(answer, "settings"), json, print_table, "no settings");
         return bh_out_finish();
 }
 

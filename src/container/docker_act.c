@@ -56,6 +56,20 @@ static void refused(const GString *answer, long status, GError **error) {
         g_set_error(error, G_FILE_ERROR, status == 404 ? G_FILE_ERROR_NOENT : G_FILE_ERROR_FAILED, "the Docker Engine refused (%ld): %s", status, why ? why : "it gave no reason");
 }
 
+/* What is there. NULL with *error. */
+static json_t *get_object(const char *socket_path, const char *url, guint timeout_ms, GError **error) {
+        long status = 0;
+        g_autoptr(GString) answer = ask(socket_path, url, NULL, timeout_ms, &status, error);
+        json_t *object = answer && status == 200 ? json_loadb(answer->str, answer->len, 0, NULL) : NULL;
+
+        if (json_is_object(object))
+                return object;
+        json_decref(object);
+        if (answer)
+                refused(answer, status, error);
+        return NULL;
+}
+
 static gboolean is_container(const char *id, GError **error) {
         gboolean ok = *id && strspn(id, "0123456789abcdef") == strlen(id);
 
@@ -78,20 +92,10 @@ gboolean bh_docker_act(const char *socket_path, const char *id, const char *act,
 }
 
 json_t *bh_docker_container(const char *socket_path, const char *id, guint timeout_ms, GError **error) {
-        long status = 0;
-
         if (!is_container(id, error))
                 return NULL;
         g_autofree char *url = g_strdup_printf("http://docker/containers/%s/json", id);
-        g_autoptr(GString) answer = ask(socket_path, url, NULL, timeout_ms, &status, error);
-        if (!answer)
-                return NULL;
-        json_t *container = status == 200 ? json_loadb(answer->str, answer->len, 0, NULL) : NULL;
-        if (json_is_object(container))
-                return container;
-        json_decref(container);
-        refused(answer, status, error);
-        return NULL;
+        return get_object(socket_path, url, timeout_ms, error);
 }
 
 static gboolean is_service(const char *id, GError **error) {
@@ -103,20 +107,10 @@ static gboolean is_service(const char *id, GError **error) {
 }
 
 json_t *bh_docker_service(const char *socket_path, const char *id, guint timeout_ms, GError **error) {
-        long status = 0;
-
         if (!is_service(id, error))
                 return NULL;
         g_autofree char *url = g_strdup_printf("http://docker/services/%s", id);
-        g_autoptr(GString) answer = ask(socket_path, url, NULL, timeout_ms, &status, error);
-        if (!answer)
-                return NULL;
-        json_t *service = status == 200 ? json_loadb(answer->str, answer->len, 0, NULL) : NULL;
-        if (json_is_object(service))
-                return service;
-        json_decref(service);
-        refused(answer, status, error);
-        return NULL;
+        return get_object(socket_path, url, timeout_ms, error);
 }
 
 gboolean bh_docker_service_replicas(const json_t *service, gint64 *replicas) {

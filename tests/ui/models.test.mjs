@@ -108,6 +108,8 @@ test("a model is imported into another workload, after what the file holds was s
 test("a model is imported into the one that is looked at; what the central refuses is told", async () => {
   await b.open("#/models?app=payments&workload=api");
   await page.click(".subject-acts >> text=Import…");
+  await page.locator(".dialog input[type=file]").evaluate((e) => e.dispatchEvent(new Event("cancel", { bubbles: true }))); /* as when the chooser is left without a file */
+  assert.ok(await page.locator(".dialog[open]").isVisible());
   const lines = exported.trim().split("\n");
   b.expected.push(/400/);
   await page.setInputFiles(".dialog input[type=file]", { name: "bad.jsonl", mimeType: "text/plain", buffer: Buffer.from(`${lines[0]}\n{"family":"nothing such"}\n`) });

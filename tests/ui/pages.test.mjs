@@ -225,9 +225,9 @@ describe("live events", () => {
     assert.ok(node.asked.at(-1).types.includes("connect") && !node.asked.at(-1).types.includes("exec"));
     assert.equal(await page.getAttribute(".toggle.g-network", "aria-pressed"), "true");
     assert.equal(await page.getAttribute(".toggle.g-process", "aria-pressed"), "false");
+    b.expected.push(/400/);
     await page.fill('[aria-label="Only what this condition is true for"]', "proc.nome = sh");
     await page.keyboard.press("Enter");
-    b.expected.push(/400/);
     await sees("what is wrong with it", "#e-wrong", /proc\.nome/);
     const asked = node.asked.length;
     await page.fill('[aria-label="Only what this condition is true for"]', "proc.name = sh");

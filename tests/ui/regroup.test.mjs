@@ -139,6 +139,13 @@ test("an incident is merged into the one that is chosen, and points there", asyn
   await page.waitForSelector(".dialog .choices label");
   assert.equal(await page.locator(".dialog button.primary").isDisabled(), true);
   await page.click(`.dialog .choices label:has(strong:text-is("${into}"))`);
+  await page.locator(".dialog .searchbox input").press("Enter"); /* who looks for one merges none */
+  await page.fill(".dialog .searchbox input", "n"); /* and what was chosen before is not meant any more */
+  assert.equal(await page.locator(".dialog button.primary").isDisabled(), true);
+  await page.fill(".dialog .searchbox input", "");
+  assert.equal((await api("/incidents/1")).state, "open");
+  await page.waitForSelector(".dialog .choices label");
+  await page.click(`.dialog .choices label:has(strong:text-is("${into}"))`);
   await until("what it does", async () => /go into 2, which goes on/.test(await text(".dialog .notice")));
   await quiet();
   await page.click(`.dialog >> text=Merge into ${into}`);
@@ -168,4 +175,16 @@ test("a viewer sees evidence and heads, and no act that is not his", async () =>
   } finally {
     await v.stop();
   }
+});
+
+test("evidence of a node that is away is not called whole", async () => {
+  node.serve.evidence_verify = () => JSON.stringify({ head: null, report: { ok: true, items: 1, objects: 1, problem_count: 0, problems: [] } });
+  node.close();
+  await b.open("#/health");
+  await page.waitForSelector("#h-evidence");
+  await until("it is away", async () => {
+    await page.click(".evidence-acts >> text=Verify");
+    return /not connected now/.test(await text(".chains"));
+  });
+  assert.match(await text(".evidence-acts .notice"), /not every node could be asked/);
 });

@@ -3,8 +3,10 @@
 #pragma once
 #include <glib/gstdio.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "sensor/block.h"
@@ -15,6 +17,17 @@
 
 #define ID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define CGROUP "/docker/" ID
+
+/* A child that does nothing, of whichever test needs one. */
+static inline pid_t sleeper(void) {
+        pid_t pid = fork();
+
+        if (pid)
+                return pid;
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing goes on after a test that broke off */
+        for (;;)
+                pause();
+}
 
 /* ---- the stand-in ---- */
 

@@ -346,6 +346,30 @@ static char *put_segment(const char *dir, const void *data, gsize len) {
         return path;
 }
 
+/* What is recorded behind the jump grows old as well. */
+static void after_a_jump_what_comes_next_ages(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhRecorderLimits limits = small_limits();
+        BhRecorderStats stats;
+        BhRecorder *r;
+
+        limits.max_age_s = 1;
+        limits.wall = wall;
+        ahead_ns = 0;
+        must_open(&r, dir, &limits, NULL);
+        ahead_ns = G_GUINT64_CONSTANT(10) * 366 * 86400 * 1000000000;
+        g_assert_true(bh_recorder_append(r, wall(), 1, 1, "behind", 6));
+        g_assert_true(bh_recorder_flush(r, TRUE));
+        gint64 begin = g_get_monotonic_time();
+        do {
+                g_assert_cmpint(g_get_monotonic_time() - begin, <, 20 * G_USEC_PER_SEC);
+                g_usleep(20000);
+                bh_recorder_stats(r, &stats);
+        } while (!stats.dropped_records);
+        bh_recorder_free(r);
+        ahead_ns = 0;
+}
+
 static void torn_tail_is_cut_at_every_byte(void) {
         g_autoptr(TempDir) dir = temp_dir();
         BhRecorderLimits limits = small_limits();
@@ -522,6 +546,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/recorder/size_bound_holds", size_bound_holds);
         g_test_add_func("/recorder/age_bound_holds", age_bound_holds);
         g_test_add_func("/recorder/a_clock_that_jumps_ahead_deletes_nothing", a_clock_that_jumps_ahead_deletes_nothing);
+        g_test_add_func("/recorder/after_a_jump_what_comes_next_ages", after_a_jump_what_comes_next_ages);
         g_test_add_func("/recorder/torn_tail_is_cut_at_every_byte", torn_tail_is_cut_at_every_byte);
         g_test_add_func("/recorder/damage_in_the_middle_is_skipped_and_told", damage_in_the_middle_is_skipped_and_told);
         g_test_add_func("/recorder/block_inside_a_damaged_record_is_not_believed", block_inside_a_damaged_record_is_not_believed);

@@ -352,17 +352,6 @@ static GArray *stray_of_now(const char *container, gpointer data) {
         return g_array_append_val(out, stray_now);
 }
 
-/* A child that does nothing. */
-static pid_t sleeper(void) {
-        pid_t pid = fork();
-
-        if (pid)
-                return pid;
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing goes on after a test that broke off */
-        for (;;)
-                pause();
-}
-
 static void is_so(Node *n, pid_t pid, const char *state, guint threads, const char *start, const char *cgroup) {
         g_autofree char *stat = g_strdup_printf("%d/stat", pid), *group = g_strdup_printf("%d/cgroup", pid);
         g_autofree char *text = g_strdup_printf("%d (a) (b) %s 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 %u 0 %s 0\n", pid, state, threads, start), *path = g_strdup_printf("4:memory:/x\n0::%s\n", cgroup);

@@ -52,16 +52,6 @@ static GArray *tree_of(const char *container, const BhProcessName *name, gboolea
         return out;
 }
 
-static pid_t sleeper(void) {
-        pid_t pid = fork();
-
-        if (pid)
-                return pid;
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing goes on after a test that broke off */
-        for (;;)
-                pause();
-}
-
 static gboolean lives(pid_t pid) {
         return waitpid(pid, NULL, WNOHANG) == 0;
 }

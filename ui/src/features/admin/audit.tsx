@@ -2,11 +2,12 @@
 /* Who did what, from where, and how it ended: #/audit?q=…&outcome=…&since=… */
 import { useEffect, useState } from "preact/hooks";
 import type { AuditRow as Row } from "../../api/openapi";
-import { call, get, sentence } from "../../api/client";
-import { auditFrom, pageFrom, type AuditRow } from "../../api/model";
+import { call, sentence } from "../../api/client";
+import { auditFrom } from "../../api/model";
 import { patch, route } from "../../app/router";
 import type { Columns } from "../../lib/export";
 import { count } from "../../lib/format";
+import { usePages } from "../../lib/pages";
 import { ExportMenu, readAll } from "../../parts/export";
 import { Icon } from "../../parts/icons";
 import { Button, Empty, Notice, Skeleton, T, Time } from "../../parts/ui";
@@ -16,30 +17,13 @@ const COLUMNS: Columns<Row> = [["time", (r) => r.time], ["actor", (r) => r.actor
 export function Audit() {
   const p = route.value.params;
   const query = { search: p.get("q") ?? "", outcome: p.get("outcome") ?? "", since: p.get("since") ?? "" };
-  const wanted = JSON.stringify(query);
-  const [list, setList] = useState<AuditRow[] | null>(null);
-  const [next, setNext] = useState<string | undefined>();
-  const [error, setError] = useState("");
-  const [busy, setBusy] = useState("");
+  const { rows, next, error: unread, busy, older, reread } = usePages<unknown>("/audit", "audit", query, 100);
+  const list = rows && rows.map(auditFrom);
+  const [unverified, setUnverified] = useState("");
+  const [verifying, setVerifying] = useState(false);
+  const error = unread || unverified;
   const [text, setText] = useState(query.search);
   const [chain, setChain] = useState<{ intact: boolean; rows: number; first_broken: number } | null>(null);
-  const load = async (cursor?: string, signal?: AbortSignal) => {
-    setBusy(cursor ? "older" : "read");
-    try {
-      const page = pageFrom<unknown>(await get<unknown>("/audit", { ...query, limit: 100, cursor }, signal), "audit");
-      setList((l) => [...(cursor ? (l ?? []) : []), ...page.items.map(auditFrom)]);
-      setNext(page.next);
-      setError("");
-    } catch (e) {
-      if (!signal?.aborted) setError(sentence(e));
-    }
-    setBusy("");
-  };
-  useEffect(() => {
-    const over = new AbortController();
-    void load(undefined, over.signal);
-    return () => over.abort();
-  }, [wanted]);
   useEffect(() => setText(query.search), [query.search]);
   useEffect(() => {
     if (text === query.search) return;
@@ -47,19 +31,19 @@ export function Audit() {
     return () => clearTimeout(t);
   }, [text]);
   const verify = async () => {
-    setBusy("verify");
+    setVerifying(true);
     try {
       setChain(await call("GET", "/audit/verify", { timeoutMs: 120_000 }));
-      setError("");
+      setUnverified("");
     } catch (e) {
-      setError(sentence(e));
+      setUnverified(sentence(e));
     }
-    setBusy("");
+    setVerifying(false);
   };
   const filtered = !!(query.search || query.outcome || query.since);
   return (
     <div class="page admin">
-      <header class="page-head"><h1>Audit log</h1><div class="subject-acts"><Button busy={busy === "verify"} onClick={() => void verify()}>Verify</Button><ExportMenu what="audit" columns={COLUMNS} rows={() => readAll<Row>("/audit", "audit", query)} disabled={!list?.length} /><Button busy={busy === "read"} onClick={() => void load()}>Read again</Button></div></header>
+      <header class="page-head"><h1>Audit log</h1><div class="subject-acts"><Button busy={verifying} onClick={() => void verify()}>Verify</Button><ExportMenu what="audit" columns={COLUMNS} rows={() => readAll<Row>("/audit", "audit", query)} disabled={!list?.length} /><Button busy={busy === "read"} onClick={reread}>Read again</Button></div></header>
       <div class="page-filters">
         <div class="searchbox"><Icon name="search" /><input type="text" aria-label="Search the audit log" placeholder="Search who, what it was done to, details" spellcheck={false} autocomplete="off" maxLength={256} value={text} onInput={(e) => setText(e.currentTarget.value)} /></div>
         <select aria-label="Outcome" value={query.outcome} onChange={(e) => patch({ outcome: e.currentTarget.value })}><option value="">Any outcome</option>{["ok", "denied", "refused", "failed"].map((o) => <option key={o} value={o}>{o}</option>)}</select>
@@ -78,7 +62,7 @@ export function Audit() {
                 <td class={/^(ok|success|allowed)$/.test(a.outcome) ? "" : "amber"}><T s={a.outcome} max={48} /></td>
               </tr>))}</tbody>
           </table>
-          {next && <p class="card-foot"><Button busy={busy === "older"} onClick={() => void load(next)}>Older</Button></p>}
+          {next && <p class="card-foot"><Button busy={busy === "older"} onClick={older}>Older</Button></p>}
         </div>
       )}
     </div>
