@@ -249,10 +249,15 @@ static void texts_of(Texts *t, const struct bh_event *e, const struct bh_lineage
 
 /* ---- findings of acts */
 
-/* What is due to an attack only if a part of the request is in it; a program that is run is told without, too. */
-static gboolean worth_telling(const struct bh_event *e, BhWebBasis basis) {
+/*
+ * What is due to an attack only if a part of the request is in it; a program that is run is told without, too. Of a request that is merely odd (a host by its number, a scanner's name), only a program that
+ * is run with a part of it: whoever uploads a file through such a request has it written, too. `q` NULL: not known yet what it is.
+ */
+static gboolean worth_telling(const struct bh_event *e, BhWebBasis basis, const BhWebRequest *q) {
         if (bh_event_has(e, BH_F_ret) && e->ret < 0 && e->type != BH_EV_CONNECT)
                 return FALSE;
+        if (q && !q->gains)
+                return e->type == BH_EV_EXEC && basis == BH_WEB_BASIS_BYTES;
         switch (e->type) {
         case BH_EV_EXEC:
                 return TRUE;
@@ -382,8 +387,8 @@ void bh_web_tell_late(BhWebWatch *w, const struct bh_lineage *lineage, gint64 no
         for (GList *at = w->late.head, *next; at; at = next) {
                 Late *l = at->data;
                 BhWebTicket t = { .w = w };
-                BhWebRequest *attack = NULL;
-                gboolean known = TRUE;
+                BhWebRequest *attack;
+                gboolean known;
                 Texts texts;
 
                 next = at->next;
@@ -395,14 +400,17 @@ void bh_web_tell_late(BhWebWatch *w, const struct bh_lineage *lineage, gint64 no
                         l->cause = bh_web_requests_cause(w->requests, l->pid, l->tid, l->ns);
                         if (l->cause)
                                 bh_web_requests_narrow(w->requests, l->cause, l->pid, texts.of, texts.n);
-                        if (!l->cause || !worth_telling(l->event, l->cause->basis))
+                        if (!l->cause || !worth_telling(l->event, l->cause->basis, NULL))
                                 l->until_us = 0; /* nothing comes of it */
                 }
                 known = l->cause && l->until_us;
                 t.cause = l->cause;
                 for (guint i = 0; known && i < l->cause->requests->len; i++)
                         known &= ((BhWebRequest *) l->cause->requests->pdata[i])->known;
-                if (known && (attack = describe(&t))) {
+                attack = known ? describe(&t) : NULL;
+                if (attack && !worth_telling(l->event, l->cause->basis, attack))
+                        attack = NULL;
+                if (attack) {
                         gboolean tell = attack->acts++ < BH_WEB_ACTS_MAX;
 
                         w->n.acts += tell;
@@ -454,7 +462,7 @@ static BhWebRequest *describe(BhWebTicket *t) {
                 if (r->rule)
                         g_string_append_printf(t->requests, " (rule %u, %s)", r->rule, r->class);
                 g_string_append_c(t->requests, '\0');
-                if (r->rule && !attack)
+                if (r->rule && (!attack || (r->gains && !attack->gains)))
                         attack = r;
         }
         shown = attack ? attack : t->cause->requests->pdata[0];
@@ -489,7 +497,7 @@ void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, cons
                 w->n.waited_in_vain++;
                 resolve(w, t);
                 /* requests of before it may still come */
-                if (worth_telling(e, BH_WEB_BASIS_BYTES)) {
+                if (worth_telling(e, BH_WEB_BASIS_BYTES, NULL)) {
                         look_again(w, t, e, FALSE);
                         again = TRUE;
                 }
@@ -510,9 +518,9 @@ void bh_web_watch_finish(BhWebWatch *w, BhWebTicket *t, struct bh_event *e, cons
         for (guint i = 0; i < t->cause->requests->len; i++)
                 open |= !((BhWebRequest *) t->cause->requests->pdata[i])->known;
         w->n.waited_in_vain += open && t->waits;
-        if (open && !attack && !again && worth_telling(e, t->cause->basis))
+        if (open && !(attack && attack->gains) && !again && worth_telling(e, t->cause->basis, NULL))
                 look_again(w, t, e, TRUE);
-        gboolean tell = attack && !again && attack->known && worth_telling(e, t->cause->basis);
+        gboolean tell = attack && !again && attack->known && worth_telling(e, t->cause->basis, attack);
         if (tell && attack->acts++ >= BH_WEB_ACTS_MAX) {
                 w->n.acts_refused++;
                 tell = FALSE;

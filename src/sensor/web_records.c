@@ -35,6 +35,12 @@ static gsize class_of(const char *class) {
         return G_N_ELEMENTS(classes);
 }
 
+static gboolean has_effect(const char *class) {
+        gsize i = class_of(class);
+
+        return i < G_N_ELEMENTS(classes) && classes[i].effect;
+}
+
 const char *bh_web_class_name(const char *class) {
         gsize i = class_of(class);
 
@@ -143,6 +149,8 @@ static void suspect(BhWebWatch *w, BhWebConn *c, const BhWebRecord *r, BhWebRequ
                         first = counted[i];
         }
         q->rule = first->rule;
+        for (guint i = 0; i < n; i++)
+                q->gains |= has_effect(bh_web_class(counted[i]->rule));
         q->class = g_strdup(bh_web_class(first->rule));
         if (w->suspects.length + w->ready.length >= BH_WEB_FINDINGS_WAITING) {
                 w->n.suspects_refused++;
@@ -252,8 +260,7 @@ void bh_web_take_records(BhWebWatch *w, BhWebConn *c, BhWebFacts *facts) {
 
 /* What succeeds weighs more than what was refused; what could give the attacker something more than what could not. */
 static const char *priority_of(const BhWebRequest *q, gboolean known) {
-        gsize k = class_of(q->class);
-        gboolean effect = k < G_N_ELEMENTS(classes) && classes[k].effect, refused = q->status >= 400 && q->status < 500;
+        gboolean effect = has_effect(q->class), refused = q->status >= 400 && q->status < 500;
 
         if (!known)
                 return effect ? "warning" : "notice";

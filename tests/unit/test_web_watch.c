@@ -606,6 +606,38 @@ static void file_that_a_traversal_reads_is_joined(void) {
         bh_web_ticket_free(t);
 }
 
+/* Who uploads a file and names the host by its number breaks a rule, and nothing that the service does with the file is an attack's. A program with a part of the request in it is told all the same. */
+static void what_an_odd_request_does_is_no_attack(void) {
+        g_auto(Env) e;
+        env_init(&e, NULL, NULL);
+        static const char own[] = "/bin/sh\0-c\0true", hidden[] = "/bin/sh\0-c\0holiday-in-norway.png";
+        Socket s = socket_of(&e, 100, 100, FALSE);
+        struct bh_event ev;
+
+        asks(&s, "PUT /upload/holiday-in-norway.png HTTP/1.1\r\nHost: 10.0.0.7\r\nUser-Agent: sqlmap/1.7\r\nContent-Length: 2\r\n\r\nab");
+        wait_for(&e, NULL, "attacks", 1);
+        event_init(&ev, BH_EV_CLOSE_WRITE, 100, 100, e.ns += 1000);
+        BH_SET(&ev, path, ((struct bh_str){ "/data/holiday-in-norway.png", 27 }));
+        BhWebTicket *t = act(&e, &ev);
+        g_assert_nonnull(t);
+        assert_text(ev.web_basis, "bytes of the request found in the act");
+        g_assert_true(bh_event_has(&ev, BH_F_web_rule)); /* that it is odd is said, too */
+        bh_web_ticket_free(t);
+        forks(&e, 100, 100, 101);
+        event_init(&ev, BH_EV_EXEC, 101, 101, e.ns += 1000);
+        BH_SET(&ev, args, ((struct bh_str){ own, sizeof(own) }));
+        bh_web_ticket_free(act(&e, &ev));
+        g_assert_cmpuint(e.findings->len, ==, 0);
+        forks(&e, 100, 100, 102);
+        event_init(&ev, BH_EV_EXEC, 102, 102, e.ns += 1000);
+        BH_SET(&ev, args, ((struct bh_str){ hidden, sizeof(hidden) }));
+        bh_web_ticket_free(act(&e, &ev));
+        g_assert_cmpuint(e.findings->len, ==, 1);
+        g_autofree char *rule = bh_bus_text_dup(((Bulkhead__Bus__V1__Finding *) e.findings->pdata[0])->rule), *class = field(e.findings->pdata[0], "web.class");
+        g_assert_cmpstr(rule, ==, "Program run by a web attack");
+        g_assert_cmpstr(class, ==, "scanner");
+}
+
 /* Servers pass over empty lines before a request: so must whoever decides whether one begins here. */
 static void request_behind_empty_lines_is_looked_at(void) {
         g_auto(Env) e;
@@ -784,6 +816,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/web_watch/invented-paths-and-parameters-are-bounded", invented_paths_and_parameters_are_bounded);
         g_test_add_func("/web_watch/act-of-an-attack-is-joined-among-many", act_of_an_attack_is_joined_among_many);
         g_test_add_func("/web_watch/file-that-a-traversal-reads-is-joined", file_that_a_traversal_reads_is_joined);
+        g_test_add_func("/web_watch/what-an-odd-request-does-is-no-attack", what_an_odd_request_does_is_no_attack);
         g_test_add_func("/web_watch/request-behind-empty-lines-is-looked-at", request_behind_empty_lines_is_looked_at);
         g_test_add_func("/web_watch/request-behind-a-proxys-header-is-looked-at", request_behind_a_proxys_header_is_looked_at);
         g_test_add_func("/web_watch/what-stands-behind-a-proxys-header-is-not-ignored-too-early", what_stands_behind_a_proxys_header_is_not_ignored_too_early);
