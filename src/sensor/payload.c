@@ -340,34 +340,41 @@ static gboolean load(BhPayload *p, gboolean fexit, GError **error) {
         return FALSE;
 }
 
-BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, gpointer data, GError **error) {
-        g_autoptr(BhPayload) p = g_new0(BhPayload, 1);
-        g_autoptr(GError) no_fexit = NULL;
-        guint64 others = 0;
+BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, gpointer data) {
+        BhPayload *p = g_new0(BhPayload, 1);
 
         g_mutex_init(&p->lock);
         g_mutex_init(&p->tls_lock);
         g_cond_init(&p->changed);
         p->tls = bh_payload_tls_table();
         p->hooks = hooks;
+        p->force = force;
         p->seen = seen;
         p->data = data;
         p->cpus = (guint) libbpf_num_possible_cpus();
         told_until(p, G_MAXINT64);
-        g_rec_mutex_lock(&hooks->lock);
-        if (!hooks->vmemmap_base)
-                bh_loader_find_symbols(hooks);
-        g_rec_mutex_unlock(&hooks->lock);
-        if (force == BH_BACKEND_FALLBACK || !load(p, TRUE, force ? error : &no_fexit)) {
-                if (force == BH_BACKEND_PREFERRED || !load(p, FALSE, error))
-                        return NULL;
+        return p;
+}
+
+gboolean bh_payload_load(BhPayload *p, GError **error) {
+        g_autoptr(GError) no_fexit = NULL;
+        guint64 others = 0;
+
+        g_rec_mutex_lock(&p->hooks->lock);
+        if (!p->hooks->vmemmap_base)
+                bh_loader_find_symbols(p->hooks);
+        g_rec_mutex_unlock(&p->hooks->lock);
+        if (p->force == BH_BACKEND_FALLBACK || !load(p, TRUE, p->force ? error : &no_fexit)) {
+                if (p->force == BH_BACKEND_PREFERRED || !load(p, FALSE, error))
+                        return FALSE;
         }
 
         /* containers for which the map has no room share one account */
         g_autofree struct bh_payload_account *none = g_new0(struct bh_payload_account, p->cpus);
         bpf_map_update_elem(p->accounts, &others, none, BPF_NOEXIST);
         p->thread = g_thread_new("bh-payload", run, p);
-        return g_steal_pointer(&p);
+        g_atomic_int_set(&p->loaded, TRUE);
+        return TRUE;
 }
 
 void bh_payload_end(BhPayload *p) {
@@ -435,7 +442,7 @@ void bh_payload_ignore(BhPayload *p, guint64 connection, guint64 sk) {
         struct bh_payload_stream s;
         guint64 before;
 
-        if (bpf_map_lookup_elem(p->streams, &sk, &s) || s.id != connection || s.state == BH_PAYLOAD_IGNORED || bpf_map_lookup_elem(p->unwanted, &at, &before) || before == connection ||
+        if (!g_atomic_int_get(&p->loaded) || bpf_map_lookup_elem(p->streams, &sk, &s) || s.id != connection || s.state == BH_PAYLOAD_IGNORED || bpf_map_lookup_elem(p->unwanted, &at, &before) || before == connection ||
             bpf_map_update_elem(p->unwanted, &at, &connection, BPF_ANY))
                 return;
         g_mutex_lock(&p->lock);
@@ -449,6 +456,8 @@ gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *ru
 
         if (rule && rule->bytes_per_request > BH_PAYLOAD_REQUEST_MAX)
                 return bh_hooks_fail(error, "%u bytes of each request are more than the %u that can be inspected", rule->bytes_per_request, BH_PAYLOAD_REQUEST_MAX);
+        if (!g_atomic_int_get(&p->loaded))
+                return bh_hooks_fail(error, "the programs that look at what sockets move are not loaded yet");
         g_mutex_lock(&p->lock);
         had = bpf_map_lookup_elem(p->rules, &container, &old) == 0;
         if (!rule) {
@@ -480,7 +489,7 @@ static void add(BhPayloadAccount *sum, const void *part) {
 static gboolean add_of(BhPayload *p, guint64 container, BhPayloadAccount *sum) {
         g_autofree struct bh_payload_account *of = g_new0(struct bh_payload_account, p->cpus);
 
-        if (bpf_map_lookup_elem(p->accounts, &container, of))
+        if (!g_atomic_int_get(&p->loaded) || bpf_map_lookup_elem(p->accounts, &container, of))
                 return FALSE;
         for (guint i = 0; i < p->cpus; i++)
                 add(sum, &of[i]);
@@ -495,6 +504,8 @@ void bh_payload_account(BhPayload *p, guint64 container, BhPayloadAccount *accou
 void bh_payload_accounts(BhPayload *p, void (*each)(guint64 container, const BhPayloadAccount *account, gpointer data), gpointer data) {
         guint64 key, next;
 
+        if (!g_atomic_int_get(&p->loaded))
+                return;
         g_mutex_lock(&p->lock);
         for (int more = bpf_map_get_next_key(p->accounts, NULL, &next); !more; more = bpf_map_get_next_key(p->accounts, &key, &next)) {
                 BhPayloadAccount account = { 0 };
@@ -507,6 +518,8 @@ void bh_payload_accounts(BhPayload *p, void (*each)(guint64 container, const BhP
 }
 
 void bh_payload_forget(BhPayload *p, guint64 container) {
+        if (!g_atomic_int_get(&p->loaded))
+                return;
         g_mutex_lock(&p->lock);
         if (add_of(p, container, &p->gone))
                 bpf_map_delete_elem(p->accounts, &container);
@@ -535,6 +548,9 @@ void bh_payload_stats(BhPayload *p, BhPayloadStats *stats) {
         guint64 key, next;
         guint32 zero = 0;
 
+        *stats = (BhPayloadStats) { .backend = "" };
+        if (!g_atomic_int_get(&p->loaded))
+                return;
         g_mutex_lock(&p->lock);
         bpf_map_lookup_elem(p->counts, &zero, &c);
         *stats = (BhPayloadStats) {

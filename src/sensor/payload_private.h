@@ -16,7 +16,9 @@ struct BhPayload {
         struct bpf_link *links[BH_PAYLOAD_PROGRAMS];
         BhRing *ring;
         int streams, rules, config, counts, accounts, open, unwanted; /* maps of the object */
+        BhBackend force;
         const char *backend;
+        gint loaded; /* atomically: the object, its maps, ring and thread are there */
         BhPayloadSeen seen;
         gpointer data;
         GThread *thread;

@@ -78,6 +78,9 @@ typedef struct {
         BhOciWatch *oci;
         BhInspector *inspector; /* NULL: none could be started */
         BhPayload *payload;     /* NULL: web traffic is not looked at */
+        gboolean web_late;      /* its programs are loaded after the start, by a thread */
+        gint web_starting;      /* atomically: not started yet */
+        GThread *web_loading;
         BhWebPolicy *web_policy;
         BhDnsTcp *dns_tcp;      /* DNS over TCP; NULL as `web` */
         BhTlsHellos *tls_hellos; /* the same */
@@ -105,11 +108,11 @@ typedef struct {
         GThread *loading;   /* during the start */
         GError *load_error; /* its */
         gint stopping, piped; /* piped: the pipeline takes messages */
-        GMutex lock; /* docker_*, containerd_* and canary_error */
+        GMutex lock; /* docker_*, containerd_*, canary_error and web_error */
         GMutex kinds_lock; /* one change of what listeners need at a time */
         gboolean docker_connected, docker_listed, containerd_absent, containerd_connected, containerd_listed;
-        char *docker_version, *docker_error, *containerd_version, *containerd_error, *canary_error;
-        char *report_error, *inspector_error, *web_error; /* why there is none; set before threads are started */
+        char *docker_version, *docker_error, *containerd_version, *containerd_error, *canary_error, *web_error;
+        char *report_error, *inspector_error; /* why there is none; set before threads are started */
         GCond docker_ready;
 } BhSensor;
 

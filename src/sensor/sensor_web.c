@@ -238,6 +238,14 @@ static void on_keep(const BhWebKept *request, gpointer data) {
 
 /* ---- life ---- */
 
+static void failed(BhSensor *s, const GError *why) {
+        bh_error("web traffic of containers will not be looked at", "error", why->message);
+        g_mutex_lock(&s->lock);
+        g_free(s->web_error);
+        s->web_error = g_strdup(why->message);
+        g_mutex_unlock(&s->lock);
+}
+
 gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
         BhWebWatchConfig config = {
                 .containers = s->containers,
@@ -264,31 +272,51 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
         s->dns_tcp = bh_dns_tcp_new(on_dns, s);
         s->tls_hellos = bh_tls_hellos_new(on_handshake, s);
         config.program = program = bh_inspect_find_program("bulkhead-inspect-web", &why);
-        if (program && (s->payload = bh_payload_new(s->hooks, s->options.backend, on_piece, s, &why)))
+        s->payload = bh_payload_new(s->hooks, s->options.backend, on_piece, s);
+        /* after a kill everything else goes on at once, for its programs are still there; these are loaded meanwhile */
+        s->web_late = bh_hooks_adopted(s->hooks);
+        if (program && (s->web_late || bh_payload_load(s->payload, &why)))
                 s->web = bh_web_watch_new(&config, &why);
         if (!s->web) {
                 g_clear_pointer(&s->payload, bh_payload_free);
-                s->web_error = g_strdup(why->message);
-                bh_error("web traffic of containers will not be looked at", "error", why->message);
+                failed(s, why);
                 return TRUE;
         }
         open_tls(s);
         return TRUE;
 }
 
-void bh_sensor_start_web(BhSensor *s) {
+static gpointer start_web(gpointer data) {
         g_autoptr(GError) error = NULL;
+        BhSensor *s = data;
 
-        if (s->payload && !bh_payload_start(s->payload, &error)) {
-                bh_error("web traffic of containers will not be looked at", "error", error->message);
-                s->web_error = g_strdup(error->message);
-        } else if (s->payload && s->tls) {
-                bh_pipeline_call(s->pipeline, on_processes, s);
-                bh_tls_watch_start(s->tls);
+        if ((s->web_late && !bh_payload_load(s->payload, &error)) || !bh_payload_start(s->payload, &error)) {
+                failed(s, error);
+        } else {
+                if (s->tls) {
+                        bh_pipeline_call(s->pipeline, on_processes, s);
+                        bh_tls_watch_start(s->tls);
+                }
+                if (s->web_late)
+                        bh_info("web traffic of containers is looked at again");
         }
+        g_atomic_int_set(&s->web_starting, FALSE);
+        return NULL;
+}
+
+void bh_sensor_start_web(BhSensor *s) {
+        if (!s->payload)
+                return;
+        g_atomic_int_set(&s->web_starting, TRUE);
+        if (s->web_late)
+                s->web_loading = g_thread_new("bh-load-web", start_web, s);
+        else
+                start_web(s);
 }
 
 void bh_sensor_settle_web(BhSensor *s) {
+        if (s->web_loading)
+                g_thread_join(g_steal_pointer(&s->web_loading));
         bh_tls_watch_stop(s->tls);
         if (s->payload)
                 bh_payload_stop(s->payload);
@@ -396,7 +424,10 @@ static json_t *dns_of(BhSensor *s) {
 }
 
 json_t *bh_sensor_web_status(BhSensor *s) {
-        json_t *o = s->web ? bh_web_watch_status(s->web) : json_pack("{s:s}", "state", s->web_error ? "failed" : "off");
+        g_mutex_lock(&s->lock);
+        g_autofree char *error = s->web_error ? g_utf8_make_valid(s->web_error, -1) : NULL;
+        g_mutex_unlock(&s->lock);
+        json_t *o = s->web ? bh_web_watch_status(s->web) : json_pack("{s:s}", "state", "off");
 
         if (s->web) {
                 json_object_set_new(o, "capture", capture_of(s));
@@ -413,11 +444,11 @@ json_t *bh_sensor_web_status(BhSensor *s) {
                 json_object_set_new(tls, "handshakes", json_pack("{s:o, s:o}", "given", number(hellos.given), "passed_over", number(hellos.passed_over)));
                 json_object_set_new(o, "tls", tls);
         }
-        if (s->web_error) {
-                g_autofree char *text = g_utf8_make_valid(s->web_error, -1);
-
+        if (g_atomic_int_get(&s->web_starting))
+                json_object_set_new(o, "state", json_string("starting"));
+        if (error) {
                 json_object_set_new(o, "state", json_string("failed"));
-                json_object_set_new(o, "problem", json_string(text));
+                json_object_set_new(o, "problem", json_string(error));
         }
         return o;
 }

@@ -153,7 +153,9 @@ gboolean begin(gconstpointer data) {
         if (!payload) {
                 if (!pieces)
                         pieces = g_ptr_array_new_with_free_func(piece_free);
-                payload = bh_payload_new(kernel_hooks(), backend, on_piece, NULL, &error);
+                payload = bh_payload_new(kernel_hooks(), backend, on_piece, NULL);
+                if (!bh_payload_load(payload, &error))
+                        g_clear_pointer(&payload, bh_payload_free);
                 if (!payload && backend == BH_BACKEND_FALLBACK && g_strstr_len(error->message, -1, "sock_send_length")) {
                         g_test_skip(error->message);
                         return FALSE;
