@@ -246,7 +246,7 @@ static char *lines_of(const BhIncident *i, guint64 *dropped) {
         return finish(list);
 }
 
-void bh_incident_row(const BhIncident *i, BhStoreIncident *out) {
+void bh_incident_row(const BhIncident *i, const BhStoryEnd *ends, guint n_ends, BhStoreIncident *out) {
         guint64 dropped = i->lines_dropped;
         char *lines = lines_of(i, &dropped);
 
@@ -262,7 +262,7 @@ void bh_incident_row(const BhIncident *i, BhStoreIncident *out) {
                 .findings = i->findings,
                 .dropped = dropped,
                 .title = bh_story_title(i),
-                .story = bh_story_text(i),
+                .story = bh_story_text(i, ends, n_ends),
                 .nodes = texts_of(i, G_STRUCT_OFFSET(BhIncidentLine, node)),
                 .applications = texts_of(i, G_STRUCT_OFFSET(BhIncidentLine, application)),
                 .workloads = texts_of(i, G_STRUCT_OFFSET(BhIncidentLine, workload)),

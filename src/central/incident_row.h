@@ -2,6 +2,7 @@
 /* From the store's findings to what the correlation takes, and from its incidents to the store's rows. Pure but for parsing; hostile texts are data. */
 #pragma once
 #include "incident/incident.h"
+#include "incident/story.h"
 #include "store/store_incidents.h"
 #include "store/store_inventory.h"
 
@@ -23,5 +24,5 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhIncidentInput, bh_incident_input_clear)
 /* Gives a row's lines back to the incident. */
 void bh_incident_row_lines(const char *lines, BhIncidents *to, guint64 id);
 /* Its texts are freed by bh_incident_row_clear(). */
-void bh_incident_row(const BhIncident *i, BhStoreIncident *out);
+void bh_incident_row(const BhIncident *i, const BhStoryEnd *ends, guint n_ends, BhStoreIncident *out);
 void bh_incident_row_clear(BhStoreIncident *row);

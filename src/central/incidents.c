@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "hub.h"
+#include "incident_ends.h"
 #include "incident_places.h"
 #include "incident_row.h"
 #include "json_out.h"
@@ -68,6 +69,11 @@ typedef struct {
         GArray *members; /* BhStoreIncidentMember */
         const Order *order; /* NULL: it is of findings */
 } Batch;
+
+static void touch(BhCorrelator *k, guint64 id, gboolean new_line) {
+        new_line |= GPOINTER_TO_INT(g_hash_table_lookup(k->dirty, &id));
+        g_hash_table_replace(k->dirty, g_memdup2(&id, sizeof(id)), GINT_TO_POINTER(new_line));
+}
 
 /* ---- what is known of containers ---- */
 
@@ -174,8 +180,13 @@ static void on_container(BhCorrelator *k, const char *key) {
                         return;
                 g_clear_error(&error);
         }
-        if (c)
-                learn_container(k, c);
+        if (!c)
+                return;
+        learn_container(k, c);
+        /* the story says so */
+        guint64 incident = bh_incident_container_ended(c) ? bh_incidents_of(k->incidents, c->node, c->id) : 0;
+        if (incident)
+                touch(k, incident, TRUE);
 }
 
 /* The container at the other end of the event's connection, as far as it is known now. `later`: it is waited for otherwise. */
@@ -197,15 +208,12 @@ static gboolean counts(const BhStoreFinding *f) {
         return !g_str_equal(f->kind, "sensor");
 }
 
-static void touch(BhCorrelator *k, guint64 id, gboolean new_line) {
-        new_line |= GPOINTER_TO_INT(g_hash_table_lookup(k->dirty, &id));
-        g_hash_table_replace(k->dirty, g_memdup2(&id, sizeof(id)), GINT_TO_POINTER(new_line));
-}
-
-static void add_row(Batch *b, const BhIncident *i, gboolean told) {
+static void add_row(BhCorrelator *k, Batch *b, const BhIncident *i, gboolean told) {
+        g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify) bh_store_container_free);
+        g_autoptr(GArray) ends = bh_incident_ends(k->central->store, i, rows);
         BhStoreIncident *row = g_new0(BhStoreIncident, 1);
 
-        bh_incident_row(i, row);
+        bh_incident_row(i, (const BhStoryEnd *) ends->data, ends->len, row);
         if (!told)
                 row->state = (char *) bh_incident_state_name(BH_INCIDENT_FORMING);
         g_ptr_array_add(b->rows, row);
@@ -219,9 +227,9 @@ static void take_finding(BhCorrelator *k, const BhStoreFinding *f, Batch *b) {
         BhIncidentJoin j = bh_incidents_finding(k->incidents, &in.finding);
 
         for (guint n = 0; n < j.n_merged; n++)
-                add_row(b, j.merged[n], j.merged_open[n]);
+                add_row(k, b, j.merged[n], j.merged_open[n]);
         if (j.given_up)
-                add_row(b, j.given_up, TRUE);
+                add_row(k, b, j.given_up, TRUE);
         if (!j.incident)
                 return;
         touch(k, j.incident->id, j.is_new_line);
@@ -318,7 +326,7 @@ static void add_due(BhCorrelator *k, Batch *b, gboolean all, gint64 *next) {
                 }
                 gint64 due = due_us(k, i, GPOINTER_TO_INT(new_line));
                 if (all || due <= now)
-                        add_row(b, i, i->state != BH_INCIDENT_FORMING);
+                        add_row(k, b, i, i->state != BH_INCIDENT_FORMING);
                 else
                         *next = *next ? MIN(*next, due) : due;
         }
@@ -494,8 +502,8 @@ static gboolean do_merge(BhCorrelator *k, Order *o, Batch *b) {
                 g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "too many incidents are open to take these out of the store");
                 return FALSE;
         }
-        add_row(b, from, TRUE);
-        add_row(b, into, TRUE);
+        add_row(k, b, from, TRUE);
+        add_row(k, b, into, TRUE);
         o->result = o->into;
         return TRUE;
 }
@@ -514,9 +522,9 @@ static gboolean do_split(BhCorrelator *k, Order *o, Batch *b) {
         }
         o->result = made->id;
         if (given_up)
-                add_row(b, given_up, TRUE);
-        add_row(b, bh_incidents_get(k->incidents, o->id), TRUE);
-        add_row(b, made, TRUE);
+                add_row(k, b, given_up, TRUE);
+        add_row(k, b, bh_incidents_get(k->incidents, o->id), TRUE);
+        add_row(k, b, made, TRUE);
         for (guint n = 0; n < serials->len; n++) {
                 BhStoreIncidentMember m = { g_array_index(serials, gint64, n), made->id };
 

@@ -207,6 +207,7 @@ void bh_ingest_container(BhIngestArena *a, const Bulkhead__Bus__V1__Container *c
                 .layers = bh_ingest_list(a, c->layers, c->n_layers),
                 .created_by = bh_ingest_text(a, c->created_by),
                 .started_by = bh_ingest_text(a, c->started_by),
+                .ended_by = bh_ingest_text(a, c->ended_by),
                 .seccomp = bh_ingest_text(a, c->seccomp),
                 .lsm = bh_ingest_text(a, c->lsm),
                 .uts_mode = bh_ingest_text(a, c->uts_mode),

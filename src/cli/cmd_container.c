@@ -159,7 +159,7 @@ void bh_container_print(const json_t *c) {
         text(c, "runtime", "runtime");
         when(c, "created", "created", "created_by");
         when(c, "started", "started", "started_by");
-        when(c, "finished", "finished", "");
+        when(c, "finished", "finished", "ended_by");
         if (bh_json_number(c, "init_pid"))
                 line("first process", "%" G_GUINT64_FORMAT, bh_json_number(c, "init_pid"));
         list(c, "command", "command", " ");

@@ -10,7 +10,7 @@
 static const gsize texts[] = {
 #define F(f) G_STRUCT_OFFSET(BhContainer, f)
         F(id), F(name), F(image), F(image_id), F(image_digest), F(runtime), F(workload), F(application), F(outer_id),
-        F(network_mode), F(pid_mode), F(ipc_mode), F(user), F(health), F(cgroup_parent), F(created_by), F(started_by), F(seccomp), F(lsm), F(uts_mode),
+        F(network_mode), F(pid_mode), F(ipc_mode), F(user), F(health), F(cgroup_parent), F(created_by), F(started_by), F(ended_by), F(seccomp), F(lsm), F(uts_mode),
         F(cgroupns_mode), F(restart_policy), F(network_of),
 };
 static const gsize lists[] = {

@@ -100,7 +100,7 @@ typedef struct {
 
         char **layers; /* digests of the image's layers, the lowest first */
         /* Who asked the runtime for it. No runtime says so: "" unless somebody who saw it fills it in. */
-        char *created_by, *started_by;
+        char *created_by, *started_by, *ended_by;
         char *seccomp; /* "default", "unconfined", "custom", a profile's name; "" = not known */
         char *lsm;     /* "apparmor:NAME", "selinux:LABEL", "unconfined"; "" = not known */
         char *uts_mode, *cgroupns_mode;

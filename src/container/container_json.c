@@ -131,6 +131,7 @@ json_t *bh_container_to_json(const BhContainer *c) {
         json_object_set_new(o, "layers", strv_json(c->layers));
         json_object_set_new(o, "created_by", text_json(c->created_by));
         json_object_set_new(o, "started_by", text_json(c->started_by));
+        json_object_set_new(o, "ended_by", text_json(c->ended_by));
         json_object_set_new(o, "seccomp", text_json(c->seccomp));
         json_object_set_new(o, "lsm", text_json(c->lsm));
         json_object_set_new(o, "uts_mode", text_json(c->uts_mode));

@@ -279,6 +279,7 @@ static void join(BhContainerTable *t, Cgroup *g, const BhCgroupContainer *shape)
                         c->exit_code = 0;
                         c->net_ns = 0;
                         bh_container_set(c, &c->started_by, "");
+                        bh_container_set(c, &c->ended_by, "");
                 }
                 bh_container_add_cgroup(c, own);
                 if (s.depth && !*c->outer_id) {
@@ -513,13 +514,15 @@ void bh_container_table_upsert(BhContainerTable *t, BhContainer *c, gint64 now_u
                         mine->state = c->state;
                         if (c->state != BH_CONTAINER_RUNNING && c->state != BH_CONTAINER_PAUSED)
                                 mine->init_pid = 0;
-                } else if (old->cgroup_paths[0] || *old->outer_id || *old->created_by || *old->started_by) {
+                } else if (old->cgroup_paths[0] || *old->outer_id || *old->created_by || *old->started_by || *old->ended_by) {
                         bh_container_unref(mine);
                         mine = bh_container_dup(c);
                         if (!*mine->created_by)
                                 bh_container_set(mine, &mine->created_by, old->created_by);
                         if (!*mine->started_by)
                                 bh_container_set(mine, &mine->started_by, old->started_by);
+                        if (!*mine->ended_by)
+                                bh_container_set(mine, &mine->ended_by, old->ended_by);
                         for (char **path = old->cgroup_paths; *path; path++)
                                 bh_container_add_cgroup(mine, *path);
                         bh_container_set(mine, &mine->outer_id, old->outer_id);
@@ -561,16 +564,22 @@ void bh_container_table_upsert(BhContainerTable *t, BhContainer *c, gint64 now_u
                 t->config.changed(t->config.data);
 }
 
-void bh_container_table_asked(BhContainerTable *t, const char *id, const char *created_by, const char *started_by) {
+static gboolean is_news(const char *text, const char *known) {
+        return text && strcmp(text, known) != 0;
+}
+
+void bh_container_table_asked(BhContainerTable *t, const char *id, const char *created_by, const char *started_by, const char *ended_by) {
         g_mutex_lock(&t->lock);
         Entry *e = g_hash_table_lookup(t->containers, id);
-        if (e && ((created_by && strcmp(created_by, e->c->created_by) != 0) || (started_by && strcmp(started_by, e->c->started_by) != 0))) {
+        if (e && (is_news(created_by, e->c->created_by) || is_news(started_by, e->c->started_by) || is_news(ended_by, e->c->ended_by))) {
                 BhContainer *c = bh_container_dup(e->c);
 
                 if (created_by)
                         bh_container_set(c, &c->created_by, created_by);
                 if (started_by)
                         bh_container_set(c, &c->started_by, started_by);
+                if (ended_by)
+                        bh_container_set(c, &c->ended_by, ended_by);
                 bh_container_unref(e->c);
                 e->c = c;
                 changed(t, e);

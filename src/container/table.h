@@ -75,9 +75,9 @@ void bh_container_table_set_namespaces(BhContainerTable *t, const char *const *n
 void bh_container_table_upsert(BhContainerTable *t, BhContainer *c, gint64 now_us);
 
 /*
- * Who asked the runtime for this container, and for its running now; NULL: as it was. Kept over later descriptions that do not say it. Nothing happens where the container is not known.
+ * Who asked the runtime for this container, for its running now, and for its last end; NULL: as it was. Kept over later descriptions that do not say it. Nothing happens where the container is not known.
  */
-void bh_container_table_asked(BhContainerTable *t, const char *id, const char *created_by, const char *started_by);
+void bh_container_table_asked(BhContainerTable *t, const char *id, const char *created_by, const char *started_by, const char *ended_by);
 
 /* Fills *out; release with bh_container_lookup_clear(). */
 void bh_container_table_lookup(BhContainerTable *t, guint64 cgroup_id, BhContainerLookup *out);

@@ -552,6 +552,14 @@ void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, con
                 leave(g, g->keys, to, x, time_ns, 0, 0);
 }
 
+guint64 bh_incidents_of(BhIncidents *g, const char *node, const char *container) {
+        g_autofree char *key = container_key(node, container);
+        const Entry *e = g_hash_table_lookup(g->keys, key);
+        const BhIncidentGroup *x = e ? group_of(g, e->group) : NULL;
+
+        return x && x->i.state == BH_INCIDENT_OPEN ? x->i.id : 0;
+}
+
 /* ---- what was kept ---- */
 
 void bh_incidents_restore_line(BhIncidents *g, guint64 incident, BhIncidentLine *line) {

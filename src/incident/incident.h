@@ -155,6 +155,9 @@ void bh_incidents_restore_totals(BhIncidents *g, guint64 incident, guint64 findi
 /* `container` was asked for by a process of `asker`, both on `node`. */
 void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, const char *container, gint64 time_ns);
 
+/* The open incident that this container is in, by the latest of its findings; 0: none. */
+guint64 bh_incidents_of(BhIncidents *g, const char *node, const char *container);
+
 /* The connection that a finding told of led to this container: what is known later than the finding was told. */
 void bh_incidents_reached(BhIncidents *g, gint64 serial, const char *node, const char *container, gint64 time_ns);
 /* As after bh_incidents_split(), of two that people took apart in an earlier run. Nothing is done where one of them is not known. */

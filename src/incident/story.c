@@ -5,18 +5,24 @@
 
 #include "base/escape.h"
 
-#define TEXT_SHOWN 120
+#define TEXT_SHOWN 120u
+#define ASKERS_SHOWN 400u
+#define ENDS_SHOWN 4u
 
-static void append_text(GString *out, const char *text) {
+static void append_some(GString *out, const char *text, gsize most) {
         g_autofree char *safe = bh_escape_cell(text, -1);
 
-        if (strlen(safe) <= TEXT_SHOWN) {
+        if (strlen(safe) <= most) {
                 g_string_append(out, safe);
                 return;
         }
-        const char *end = g_utf8_find_prev_char(safe, safe + TEXT_SHOWN);
-        g_string_append_len(out, safe, end ? end - safe : TEXT_SHOWN);
+        const char *end = g_utf8_find_prev_char(safe, safe + most);
+        g_string_append_len(out, safe, end ? end - safe : (gssize) most);
         g_string_append(out, "…");
+}
+
+static void append_text(GString *out, const char *text) {
+        append_some(out, text, TEXT_SHOWN);
 }
 
 /* "container web-1", "node a" */
@@ -210,6 +216,25 @@ static void append_tie(GString *out, const BhIncidentLine *l) {
                 g_string_append(out, words[l->basis]);
 }
 
+/* What an attacker who kills the container leaves nothing of elsewhere. */
+static void append_ends(GString *out, const BhIncident *i, const BhStoryEnd *ends, guint n) {
+        for (guint k = 0; k < MIN(n, ENDS_SHOWN); k++) {
+                g_string_append(out, " Container ");
+                append_text(out, ends[k].name);
+                g_string_append(out, ends[k].removed ? " ended and was removed" : " ended");
+                append_span(out, "", " at once", MAX(ends[k].ended_ns - i->first_ns, 0));
+                g_string_append(out, ends[k].ended_ns - i->first_ns >= 1000000000 ? " after the beginning" : "");
+                g_string_append_printf(out, " (exit code %" G_GINT64_FORMAT ")", ends[k].exit_code);
+                if (*ends[k].by) {
+                        g_string_append(out, "; its end was asked for by ");
+                        append_some(out, ends[k].by, ASKERS_SHOWN);
+                }
+                g_string_append_c(out, '.');
+        }
+        if (n > ENDS_SHOWN)
+                g_string_append_printf(out, " %u more of its containers ended.", n - ENDS_SHOWN);
+}
+
 static void append_end(GString *out, const BhIncident *i, guint untold) {
         gboolean first = TRUE;
 
@@ -250,7 +275,7 @@ static guint choose(const BhIncident *i, const BhIncidentLine *first, gboolean *
         return n_told;
 }
 
-char *bh_story_text(const BhIncident *i) {
+char *bh_story_text(const BhIncident *i, const BhStoryEnd *ends, guint n_ends) {
         const BhIncidentLine *first = entry_of(i), *before = first;
         g_autofree gboolean *told = g_new0(gboolean, i->lines->len + 1);
         GString *out = g_string_new(NULL);
@@ -281,6 +306,7 @@ char *bh_story_text(const BhIncident *i) {
                 g_string_append_c(out, '.');
                 before = l;
         }
+        append_ends(out, i, ends, n_ends);
         append_end(out, i, i->lines->len - 1 - n_told);
         return g_string_free(out, FALSE);
 }

@@ -11,5 +11,13 @@
 
 /* "Container shop-web-1 taken over, out to node-a: 5 stages". Caller frees. */
 char *bh_story_title(const BhIncident *i);
-/* Sentences, separated by a blank; the last ones say how far it went and what is not told. Caller frees. */
-char *bh_story_text(const BhIncident *i);
+/* A container of an incident that has ended. Texts are borrowed; `by`: who asked for it, "" where nobody is known. */
+typedef struct {
+        const char *name;
+        gint64 ended_ns, exit_code;
+        gboolean removed;
+        const char *by;
+} BhStoryEnd;
+
+/* Sentences, separated by a blank; the last ones say which of its containers are gone and who had them ended (`ends`), how far it went and what is not told. Caller frees. */
+char *bh_story_text(const BhIncident *i, const BhStoryEnd *ends, guint n_ends);

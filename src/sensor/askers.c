@@ -16,8 +16,14 @@ typedef struct {
         char *who;
 } Asker;
 
+typedef struct {
+        char *id, *by;
+        guint64 time_ns;
+} Kill;
+
 struct BhAskers {
         char *path[SOCKETS];
+        GQueue kills; /* Kill, the oldest at the head */
         GQueue askers; /* Asker, the one that connected last at the head */
         gboolean forgot;
 
@@ -33,6 +39,14 @@ static void asker_free(gpointer data) {
         g_free(k);
 }
 
+static void kill_free(gpointer data) {
+        Kill *k = data;
+
+        g_free(k->id);
+        g_free(k->by);
+        g_free(k);
+}
+
 /* /var/run is /run wherever these programs run. */
 static const char *plain(const char *path) {
         return g_str_has_prefix(path, VAR "/run/") ? path + strlen(VAR) : path;
@@ -44,6 +58,7 @@ BhAskers *bh_askers_new(const char *docker_socket, const char *containerd_socket
         a->path[DOCKER] = g_strdup(docker_socket ? plain(docker_socket) : NULL);
         a->path[CONTAINERD] = g_strdup(containerd_socket ? plain(containerd_socket) : NULL);
         g_queue_init(&a->askers);
+        g_queue_init(&a->kills);
         g_mutex_init(&a->lock);
         a->makers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         g_queue_init(&a->paths);
@@ -56,6 +71,7 @@ void bh_askers_free(BhAskers *a) {
         for (guint i = 0; i < SOCKETS; i++)
                 g_free(a->path[i]);
         g_queue_clear_full(&a->askers, asker_free);
+        g_queue_clear_full(&a->kills, kill_free);
         g_queue_clear(&a->paths);
         g_hash_table_unref(a->makers);
         g_mutex_clear(&a->lock);
@@ -258,4 +274,30 @@ char *bh_askers_of(const BhAskers *a, const struct bh_event *e) {
         if (n > 1 || (n && a->forgot))
                 g_string_prepend(out, "one of: ");
         return g_string_free(out, FALSE);
+}
+
+void bh_askers_kill(BhAskers *a, const char *id, const char *by, guint64 time_ns) {
+        Kill *k = g_new(Kill, 1);
+
+        *k = (Kill){ g_strdup(id), g_strdup(by), time_ns };
+        g_queue_push_tail(&a->kills, k);
+        if (g_queue_get_length(&a->kills) > BH_ASKERS_MAX)
+                kill_free(g_queue_pop_head(&a->kills));
+}
+
+char *bh_askers_killer(BhAskers *a, const char *id, guint64 time_ns) {
+        char *by = NULL;
+
+        for (GList *l = a->kills.tail, *before; l; l = before) {
+                Kill *k = l->data;
+
+                before = l->prev;
+                if (strcmp(k->id, id) != 0)
+                        continue;
+                if (!by && *k->by && time_ns <= k->time_ns + BH_ASKERS_KILL_NS)
+                        by = g_strdup(k->by);
+                kill_free(k);
+                g_queue_delete_link(&a->kills, l);
+        }
+        return by;
 }

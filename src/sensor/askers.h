@@ -16,6 +16,7 @@
 #define BH_ASKERS_MAX 256u
 #define BH_ASKERS_NAMED 4u /* in an answer; more are counted */
 #define BH_ASKERS_ABOVE 16u /* programs of a runtime, one above the other */
+#define BH_ASKERS_KILL_NS G_GUINT64_CONSTANT(60000000000) /* from the order to the end: a stop gives ten seconds */
 #define BH_ASKERS_KEEP_NS G_GUINT64_CONSTANT(10000000000) /* those that ended, for events of the runtime that come late */
 
 typedef struct BhAskers BhAskers;
@@ -47,3 +48,10 @@ char *bh_askers_made(BhAskers *a, const char *path);
  * "one of: …; …". "" for nobody that is known. The caller frees.
  */
 char *bh_askers_of(const BhAskers *a, const struct bh_event *e);
+
+/*
+ * A runtime was told to kill or stop container `id`, by whom bh_askers_of() said; the last BH_ASKERS_MAX are remembered. bh_askers_killer() says who it was when the container ends at `time_ns`, if that is
+ * at most BH_ASKERS_KILL_NS later, and forgets it; NULL: nobody was. The caller frees.
+ */
+void bh_askers_kill(BhAskers *a, const char *id, const char *by, guint64 time_ns);
+char *bh_askers_killer(BhAskers *a, const char *id, guint64 time_ns);

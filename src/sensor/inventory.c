@@ -164,6 +164,7 @@ static void describe(Arena *a, const BhContainer *c, Container *out) {
         out->refused = c->refused;
         out->created_by = bh_bus_text(c->created_by);
         out->started_by = bh_bus_text(c->started_by);
+        out->ended_by = bh_bus_text(c->ended_by);
         out->seccomp = bh_bus_text(c->seccomp);
         out->lsm = bh_bus_text(c->lsm);
         out->uts_mode = bh_bus_text(c->uts_mode);

@@ -22,7 +22,7 @@ void bh_sensor_container(BhContainer *c, gpointer data) {
                 g_autofree char *by = bh_askers_made(s->askers, *path);
 
                 if (by)
-                        bh_container_table_asked(s->containers, c->id, *c->created_by ? NULL : by, by);
+                        bh_container_table_asked(s->containers, c->id, *c->created_by ? NULL : by, by, NULL);
         }
 }
 
@@ -66,22 +66,37 @@ static void made(BhSensor *s, const struct bh_event *e, const struct bh_lineage 
                 return;
 
         g_autofree char *by = bh_askers_maker(e, lineage);
-        bh_container_table_asked(s->containers, id, *c->created_by ? NULL : by, by);
+        bh_container_table_asked(s->containers, id, *c->created_by ? NULL : by, by, NULL);
+}
+
+/* Swarm ends its tasks itself; but so can whoever is at the socket. */
+static char *killed_by(BhSensor *s, const struct bh_event *e, const BhContainer *c) {
+        const char *service = bh_container_label(c, "com.docker.swarm.service.name");
+        g_autofree char *by = bh_askers_of(s->askers, e);
+
+        if (!service || !bh_container_label(c, "com.docker.swarm.task.id"))
+                return g_steal_pointer(&by);
+        return g_strdup_printf("Docker Swarm, for the service %s%s%s", service, *by ? ", or " : "", by);
 }
 
 /* Lays what the runtime told by `e` at somebody's door. */
 static void ask(BhSensor *s, const struct bh_event *e) {
-        g_autofree char *action = g_strndup(e->action.p, e->action.len), *id = g_strndup(e->container_id.p, e->container_id.len);
-        gboolean start = strcmp(action, "start") == 0;
-        if (!start && strcmp(action, "create") != 0)
-                return;
+        g_autofree char *action = g_strndup(e->action.p, e->action.len), *id = g_strndup(e->container_id.p, e->container_id.len), *by = NULL;
+        const gboolean start = strcmp(action, "start") == 0, create = strcmp(action, "create") == 0, kill = strcmp(action, "kill") == 0, die = strcmp(action, "die") == 0;
+        g_autoptr(BhContainer) c = start || create || kill || die ? bh_container_table_get(s->containers, id) : NULL;
 
-        g_autoptr(BhContainer) c = bh_container_table_get(s->containers, id);
         if (!c)
                 return;
-
-        g_autofree char *by = asked_by(s, e, c, start);
-        bh_container_table_asked(s->containers, id, start ? NULL : by, start ? by : NULL);
+        if (kill) {
+                by = killed_by(s, e, c);
+                bh_askers_kill(s->askers, id, by, e->time);
+        } else if (die) {
+                by = bh_askers_killer(s->askers, id, e->time);
+                bh_container_table_asked(s->containers, id, NULL, NULL, by ? by : "");
+        } else {
+                by = asked_by(s, e, c, start);
+                bh_container_table_asked(s->containers, id, start ? NULL : by, start ? by : NULL, start ? "" : NULL);
+        }
 }
 
 void bh_sensor_asked(BhSensor *s, const struct bh_event *e, const struct bh_lineage *lineage) {

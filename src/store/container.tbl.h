@@ -74,3 +74,5 @@ BH_STORE_FIELD(LIST, risks)        /* sentences */
 BH_STORE_FIELD(LIST, health_command)
 BH_STORE_FIELD(INT, net_ns)
 BH_STORE_FIELD(TEXT, network_of)
+/* since schema 16 */
+BH_STORE_FIELD(TEXT, ended_by)

@@ -172,6 +172,8 @@ const char *const bh_schema_steps[BH_SCHEMA_VERSION] = {
         "ALTER TABLE responses ADD COLUMN subject TEXT NOT NULL DEFAULT '';",
         /* 15: evidence of open incidents outlasts others', and their findings */
         BH_SCHEMA_EVIDENCE_KEPT,
+        /* 16: who asked for a container's end */
+        "ALTER TABLE containers ADD COLUMN ended_by TEXT NOT NULL DEFAULT '';",
 };
 
 gboolean bh_schema_read_version(BhDb *db, guint *version, GError **error) {

@@ -8,7 +8,7 @@
 #pragma once
 #include "store/db.h"
 
-#define BH_SCHEMA_VERSION 15u
+#define BH_SCHEMA_VERSION 16u
 
 extern const char *const bh_schema_steps[BH_SCHEMA_VERSION];
 

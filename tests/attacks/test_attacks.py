@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
+import re
 import secrets
 import socket
 import statistics
@@ -166,6 +167,8 @@ class World:
                 self.boxes[self.name(attack, container)].run(command.format(**words) if "{" in command else command, ok=None)
                 # an operator at work next door (A12), all the while
                 self.docker.docker("exec", self.bystander.name, "/bin/true")
+            if attack == "a9-hijack-and-kill":  # the others end by themselves
+                self.docker.docker("kill", self.name(attack))
             self.kill(*{self.name(attack, c) for c, *_ in acts})
             self.seconds[attack] = time.monotonic() - begin
         self.web()
@@ -422,6 +425,9 @@ def test_an_attack_is_one_incident(world, attack):
     if attack in ("a5-escape", "a6-rootkit", "a9-hijack-and-kill"):
         assert i["severity"] == "critical" and i["title"].startswith(f"Way out of container {names[0]} to node "), i["title"]
         assert any(not line["container_id"] for line in i["timeline"]), "expected acts on the node"
+    if attack == "a9-hijack-and-kill":  # and who had it killed, through Docker's socket
+        i = world.wait(names[0], lambda i: f"Container {names[0]} ended and was removed " in i["story"] and "(exit code 137)" in i["story"])
+        assert re.search(r"; its end was asked for by (one of: )?.*/docker \((uid 0|user root), pid \d+\)", i["story"]), i["story"]
     print(f"{attack}: {world.seconds[attack]:.1f} s, {i['severity']}: {i['title']}\n{i['story']}")
 
 

@@ -74,6 +74,32 @@ static void of_several_all_are_named(void) {
         assert_asked(a, 9 * SECOND, "docker", "one of: /usr/bin/docker (uid 0, pid 6); /usr/bin/docker (uid 0, pid 5); /usr/bin/docker (uid 0, pid 4); /usr/bin/docker (uid 0, pid 3); 2 more");
 }
 
+static void assert_killer(BhAskers *a, const char *id, guint64 time, const char *expected) {
+        g_autofree char *by = bh_askers_killer(a, id, time);
+
+        g_assert_cmpstr(by, ==, expected);
+}
+
+static void who_had_it_killed_is_told_at_its_end(void) {
+        g_autoptr(BhAskers) a = bh_askers_new(DOCKER, NULL);
+
+        bh_askers_kill(a, "0123", "a hangup's", 1 * SECOND);
+        bh_askers_kill(a, "0123", "the killer", 5 * SECOND);
+        bh_askers_kill(a, "4567", "another", 6 * SECOND);
+        assert_killer(a, "0123", 15 * SECOND, "the killer");
+        assert_killer(a, "0123", 16 * SECOND, NULL); /* the next end has another cause */
+        assert_killer(a, "4567", 6 * SECOND + BH_ASKERS_KILL_NS + 1, NULL); /* it lived on */
+        bh_askers_kill(a, "0123", "", 20 * SECOND); /* somebody, nobody known */
+        assert_killer(a, "0123", 21 * SECOND, NULL);
+        for (guint i = 0; i <= BH_ASKERS_MAX; i++) {
+                g_autofree char *id = g_strdup_printf("%u", i);
+
+                bh_askers_kill(a, id, "x", 30 * SECOND);
+        }
+        assert_killer(a, "0", 30 * SECOND, NULL);
+        assert_killer(a, "1", 30 * SECOND, "x");
+}
+
 static void what_is_no_connection_to_the_runtime_does_not_count(void) {
         g_autoptr(BhAskers) a = bh_askers_new(DOCKER, NULL);
         struct bh_event e = connect_to("/run/other.sock", 1, SECOND);
@@ -204,6 +230,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/sensor/askers/the_one_that_is_connected_asked", the_one_that_is_connected_asked);
         g_test_add_func("/sensor/askers/of_several_all_are_named", of_several_all_are_named);
+        g_test_add_func("/sensor/askers/who_had_it_killed_is_told_at_its_end", who_had_it_killed_is_told_at_its_end);
         g_test_add_func("/sensor/askers/what_is_no_connection_to_the_runtime_does_not_count", what_is_no_connection_to_the_runtime_does_not_count);
         g_test_add_func("/sensor/askers/a_pid_used_again_is_somebody_else", a_pid_used_again_is_somebody_else);
         g_test_add_func("/sensor/askers/there_are_bounds", there_are_bounds);

@@ -274,7 +274,7 @@ static void inspect_gives_everything(void) {
 }
 
 static void copy_and_json_have_every_field(void) {
-        static const gsize rest[] = { G_STRUCT_OFFSET(BhContainer, created_by), G_STRUCT_OFFSET(BhContainer, started_by), G_STRUCT_OFFSET(BhContainer, lsm),
+        static const gsize rest[] = { G_STRUCT_OFFSET(BhContainer, created_by), G_STRUCT_OFFSET(BhContainer, started_by), G_STRUCT_OFFSET(BhContainer, ended_by), G_STRUCT_OFFSET(BhContainer, lsm),
                                       G_STRUCT_OFFSET(BhContainer, uts_mode), G_STRUCT_OFFSET(BhContainer, restart_policy), G_STRUCT_OFFSET(BhContainer, network_of) };
         g_autoptr(BhContainer) c = inspect(inspect_text, strlen(inspect_text));
         bh_container_set(c, &c->image_digest, "shop/web@sha256:34");

@@ -214,6 +214,7 @@ export type Container = {
   layers?: string[];
   created_by?: string;
   started_by?: string;
+  ended_by?: string;
   seccomp?: string;
   lsm?: string;
   uts_mode?: string;

@@ -24,7 +24,7 @@ type Port = Container["ports"][number];
 const SHOWN = new Set<string>(["id", "name", "image", "image_id", "image_digest", "runtime", "state", "workload", "application", "outer_id", "depth", "labels", "mounts", "networks", "ports", "privileged",
   "cap_add", "cap_drop", "devices", "security_opt", "network_mode", "pid_mode", "ipc_mode", "host_network", "host_pid", "host_ipc", "host_userns", "readonly_rootfs", "user", "env_names", "health", "init_pid", "created",
   "started", "finished", "exit_code", "oom_killed", "restart_count", "cgroup_parent", "cgroup_paths", "refused", "node", "display_name", "level", "first_seen", "last_seen", "ended",
-  "layers", "created_by", "started_by", "seccomp", "lsm", "uts_mode", "host_uts", "host_cgroupns", "no_new_privileges", "memory_limit", "cpu_limit", "pids_limit", "restart_policy", "command", "runs", "capabilities", "risks", "health_command", "net_ns", "network_of"]);
+  "layers", "created_by", "started_by", "ended_by", "seccomp", "lsm", "uts_mode", "host_uts", "host_cgroupns", "no_new_privileges", "memory_limit", "cpu_limit", "pids_limit", "restart_policy", "command", "runs", "capabilities", "risks", "health_command", "net_ns", "network_of"]);
 
 const LEVELS: Record<string, string> = { cgroup: "its control group alone", event: "an event of its runtime", full: "its runtime, inspected" };
 const list = (v: unknown): string[] => (Array.isArray(v) ? v.map(String) : []);
@@ -82,6 +82,7 @@ function Details({ c }: { c: Full }) {
           ["Started", when(c.started)],
           ["Started by", txt(c.started_by)],
           ["Finished", when(c.finished)],
+          ["Ended by", txt(c.ended_by)],
           ["Exit code", c.exit_code === null || c.exit_code === undefined ? null : String(c.exit_code)],
           ["Killed for memory", bool(c.oom_killed)],
           ["Restarts", c.restart_count === undefined ? null : String(c.restart_count)],
