@@ -114,6 +114,14 @@ function Account({ pages }: { pages: PageDef[] }) {
 function Nav({ pages }: { pages: PageDef[] }) {
   const path = route.value.path;
   const trouble = problems.value.filter((p) => p.level === "bad").length;
+  const bar = useRef<HTMLElement>(null);
+  /* On a phone the pages are a row that scrolls: where one is stays in sight. */
+  useEffect(() => {
+    const show = () => bar.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+    show();
+    addEventListener("resize", show);
+    return () => removeEventListener("resize", show);
+  }, [path]);
   const item = (p: PageDef) => {
     const here = p.path === path || (p.path !== "/" && path.startsWith(p.path + "/"));
     return (
@@ -127,7 +135,7 @@ function Nav({ pages }: { pages: PageDef[] }) {
     );
   };
   return (
-    <nav class="nav" aria-label="Pages">
+    <nav class="nav" ref={bar} aria-label="Pages">
       <ul>{pages.filter((p) => !p.aside).map(item)}</ul>
       <p class="nav-head">{me.value?.role === "admin" ? "Administration" : "Access"}</p>
       <ul class="nav-admin">{pages.filter((p) => p.aside && mayOpen(p, me.value)).map(item)}</ul>

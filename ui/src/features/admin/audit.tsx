@@ -53,7 +53,7 @@ export function Audit() {
       {error && <div class="inline-warn" role="alert"><Icon name="warn" /><span>{list ? "What you see may be old" : "The audit log could not be read"}: {error}</span></div>}
       {!list ? !error && <Skeleton label="Loading the audit log" /> : !list.length ? <Empty icon="audit" title={filtered ? "No row matches" : "Nothing yet"}>{filtered && <Button onClick={() => patch({ q: undefined, outcome: undefined, since: undefined })}>Clear the filters</Button>}</Empty> : (
         <div class="card scroll" tabIndex={0} role="group" aria-label="Audit log">
-          <table class="table roomy">
+          <table class="table roomy audit-table">
             <thead><tr><th>Time</th><th>Who</th><th class="opt">From</th><th>Did</th><th>To</th><th>Outcome</th></tr></thead>
             <tbody>{list.map((a) => (
               <tr key={a.id || `${a.at}${a.action}`}>
