@@ -187,7 +187,7 @@ static void on_docker_state(const BhDockerState *state, gpointer data) {
         s->docker_version = g_strdup(state->engine_version);
         g_free(s->docker_error);
         s->docker_error = g_strdup(state->error);
-        g_cond_broadcast(&s->docker_ready);
+        g_cond_broadcast(&s->changed);
         g_mutex_unlock(&s->lock);
 
         bh_pipeline_runtime_expected(s->pipeline, state->connected);
@@ -615,7 +615,7 @@ static gboolean start(BhSensor *s, GError **error) {
                         return FALSE;
                 /* so that containers that run already have their names on the first events */
                 g_mutex_lock(&s->lock);
-                while (!s->docker_listed && !(s->docker_error && *s->docker_error) && g_cond_wait_until(&s->docker_ready, &s->lock, until))
+                while (!s->docker_listed && !(s->docker_error && *s->docker_error) && g_cond_wait_until(&s->changed, &s->lock, until))
                         ;
                 g_mutex_unlock(&s->lock);
         }
@@ -766,7 +766,7 @@ int main(int argc, char **argv) {
         bh_memory_init();
         g_mutex_init(&s.lock);
         g_mutex_init(&s.kinds_lock);
-        g_cond_init(&s.docker_ready);
+        g_cond_init(&s.changed);
         if (!parse(&s.options, &argc, &argv, &error)) {
                 fprintf(stderr, "bulkhead-sensor: %s\n", error->message);
                 return 2;

@@ -131,7 +131,7 @@ static void on_containerd_state(const BhContainerdState *state, gpointer data) {
         s->containerd_version = g_strdup(state->version);
         g_free(s->containerd_error);
         s->containerd_error = g_strdup(state->error);
-        g_cond_broadcast(&s->docker_ready);
+        g_cond_broadcast(&s->changed);
         g_mutex_unlock(&s->lock);
 
         if (changed)
@@ -153,7 +153,7 @@ gboolean bh_sensor_start_containerd(BhSensor *s, GError **error) {
         if (!bh_containerd_start(s->containerd, error))
                 return FALSE;
         g_mutex_lock(&s->lock);
-        while (!s->containerd_listed && !s->containerd_absent && !(s->containerd_error && *s->containerd_error) && g_cond_wait_until(&s->docker_ready, &s->lock, until))
+        while (!s->containerd_listed && !s->containerd_absent && !(s->containerd_error && *s->containerd_error) && g_cond_wait_until(&s->changed, &s->lock, until))
                 ;
         g_mutex_unlock(&s->lock);
         return TRUE;

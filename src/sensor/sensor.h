@@ -78,9 +78,9 @@ typedef struct {
         BhOciWatch *oci;
         BhInspector *inspector; /* NULL: none could be started */
         BhPayload *payload;     /* NULL: web traffic is not looked at */
-        gboolean web_late;      /* its programs are loaded after the start, by a thread */
         gint web_starting;      /* atomically: not started yet */
-        GThread *web_loading;
+        GThread *web_loading;   /* loads its programs beside the start, after which it waits for web_go (under `lock`) */
+        gint web_go;
         BhWebPolicy *web_policy;
         BhDnsTcp *dns_tcp;      /* DNS over TCP; NULL as `web` */
         BhTlsHellos *tls_hellos; /* the same */
@@ -113,7 +113,7 @@ typedef struct {
         gboolean docker_connected, docker_listed, containerd_absent, containerd_connected, containerd_listed;
         char *docker_version, *docker_error, *containerd_version, *containerd_error, *canary_error, *web_error;
         char *report_error, *inspector_error; /* why there is none; set before threads are started */
-        GCond docker_ready;
+        GCond changed; /* of docker_listed, docker_error, containerd_*, web_go */
 } BhSensor;
 
 /* `bulkhead status`. New reference; any thread. */

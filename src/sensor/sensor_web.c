@@ -246,6 +246,49 @@ static void failed(BhSensor *s, const GError *why) {
         g_mutex_unlock(&s->lock);
 }
 
+/* What the programs tell goes into a pipeline that runs. */
+static void start_web(BhSensor *s) {
+        g_autoptr(GError) error = NULL;
+
+        if (!bh_payload_start(s->payload, &error)) {
+                failed(s, error);
+        } else if (s->tls) {
+                bh_pipeline_call(s->pipeline, on_processes, s);
+                bh_tls_watch_start(s->tls);
+        }
+        g_atomic_int_set(&s->web_starting, FALSE);
+}
+
+enum { WAIT, GO, NEVER };
+
+static void let_web(BhSensor *s, gint what) {
+        g_mutex_lock(&s->lock);
+        if (s->web_go == WAIT)
+                s->web_go = what;
+        g_cond_broadcast(&s->changed);
+        g_mutex_unlock(&s->lock);
+}
+
+static gpointer load_web(gpointer data) {
+        g_autoptr(GError) error = NULL;
+        BhSensor *s = data;
+
+        if (!bh_payload_load(s->payload, &error)) {
+                failed(s, error);
+                g_atomic_int_set(&s->web_starting, FALSE);
+                return NULL;
+        }
+        g_mutex_lock(&s->lock);
+        while (s->web_go == WAIT)
+                g_cond_wait(&s->changed, &s->lock);
+        g_mutex_unlock(&s->lock);
+        if (s->web_go == GO) {
+                start_web(s);
+                bh_info("web traffic of containers is looked at again");
+        }
+        return NULL;
+}
+
 gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
         BhWebWatchConfig config = {
                 .containers = s->containers,
@@ -274,8 +317,8 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
         config.program = program = bh_inspect_find_program("bulkhead-inspect-web", &why);
         s->payload = bh_payload_new(s->hooks, s->options.backend, on_piece, s);
         /* after a kill everything else goes on at once, for its programs are still there; these are loaded meanwhile */
-        s->web_late = bh_hooks_adopted(s->hooks);
-        if (program && (s->web_late || bh_payload_load(s->payload, &why)))
+        const gboolean late = bh_hooks_adopted(s->hooks);
+        if (program && (late || bh_payload_load(s->payload, &why)))
                 s->web = bh_web_watch_new(&config, &why);
         if (!s->web) {
                 g_clear_pointer(&s->payload, bh_payload_free);
@@ -283,40 +326,26 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
                 return TRUE;
         }
         open_tls(s);
+        g_atomic_int_set(&s->web_starting, TRUE);
+        if (late)
+                s->web_loading = g_thread_new("bh-load-web", load_web, s);
         return TRUE;
-}
-
-static gpointer start_web(gpointer data) {
-        g_autoptr(GError) error = NULL;
-        BhSensor *s = data;
-
-        if ((s->web_late && !bh_payload_load(s->payload, &error)) || !bh_payload_start(s->payload, &error)) {
-                failed(s, error);
-        } else {
-                if (s->tls) {
-                        bh_pipeline_call(s->pipeline, on_processes, s);
-                        bh_tls_watch_start(s->tls);
-                }
-                if (s->web_late)
-                        bh_info("web traffic of containers is looked at again");
-        }
-        g_atomic_int_set(&s->web_starting, FALSE);
-        return NULL;
 }
 
 void bh_sensor_start_web(BhSensor *s) {
         if (!s->payload)
                 return;
-        g_atomic_int_set(&s->web_starting, TRUE);
-        if (s->web_late)
-                s->web_loading = g_thread_new("bh-load-web", start_web, s);
+        if (s->web_loading)
+                let_web(s, GO);
         else
                 start_web(s);
 }
 
 void bh_sensor_settle_web(BhSensor *s) {
-        if (s->web_loading)
+        if (s->web_loading) {
+                let_web(s, NEVER);
                 g_thread_join(g_steal_pointer(&s->web_loading));
+        }
         bh_tls_watch_stop(s->tls);
         if (s->payload)
                 bh_payload_stop(s->payload);

@@ -123,6 +123,7 @@ def test_what_is_dropped_and_run_is_kept_whatever_becomes_of_container_and_senso
     assert memory and memory[0]["data"] == "here", items(central)
     assert get(central, f"/{memory[0]['id']}/data").body[:4] == b"\x7fELF"
     assert want[:12] in cli(central, "list", *of_central(central)), "the list for people names it"
+    wait_for(lambda: (sensor.status()["bus"]["state"] == "connected", sensor.status()["bus"]), 20, "the sensor is connected again")
     assert "whole" in cli(central, "verify", *of_central(central))
 
     # an archive that a stranger can verify

@@ -171,7 +171,7 @@ def told_of(path, data_dir, container):
         for body, in db.execute("SELECT body FROM message WHERE topic = 'observation' AND seq > ?", (position,)):
             m = central_env.parse(body)
             if m[2][0].decode() == container and m[6][0] == b"exec":
-                counts[m[7][0].decode(), m[8][0].decode()] += m[9][0]
+                counts[m[7][0].decode(), m.get(8, [b""])[0].decode()] += m[9][0]
     return counts
 
 
@@ -348,6 +348,10 @@ def sensor_works(platform):
         client.close()  # asked fifty times a second, and a central holds so many connections and no more
 
 
+def web_of(platform):
+    return platform.rows("status", "--sensor")[0]["web"]
+
+
 def inspector_works(platform):
     i = platform.rows("status", "--sensor")[0]["inspector"]
     return i["state"] == "ready" and i["pid"] == platform.pid_of("inspector")
@@ -424,6 +428,10 @@ def test_killed_sensors_lose_nothing_that_was_spooled_and_double_nothing(platfor
             waiting += spooled(platform, tmp_path / str(n))
             wait_for(lambda: platform.pid_of("sensor") not in (None, pid) and sensor_works(platform), 60, "the sensor works again", every=0.02)
             took.append(time.monotonic() - start)
+        # its programs are loaded behind all else
+        wait_for(lambda: (web_of(platform)["capture"]["started"], web_of(platform)), 20, "web traffic is looked at again", every=0.1)
+        print(f"web traffic is looked at {time.monotonic() - start:.2f} s after the last kill")
+        wait_for(lambda: (web_of(platform)["state"] == "ready", web_of(platform)), 20, "its inspector is ready", every=0.1)
         (box.dir / "stop").write_text("")
         box.wait(running, ok=None)
         losses = platform.root().get("/api/v1/losses").json["losses"]
