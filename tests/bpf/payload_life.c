@@ -568,8 +568,7 @@ static char *clear_of(guint16 lport, guint16 rport, gboolean sent) {
 
 void tls_library_gives_the_clear_text(gconstpointer data) {
         static const char request[] = "GET /secret HTTP/1.1\r\nHost: inside\r\n\r\n", answer[] = "HTTP/1.1 200 Fine\r\n\r\n";
-        g_autofree char *dir = g_dir_make_tmp("bh-payload-XXXXXX", NULL), *cert = g_build_filename(dir, "c.pem", NULL), *requests = g_strconcat(request, request, NULL);
-        g_autofree char *answers = g_strconcat(answer, answer, NULL), *make = NULL, *line = NULL;
+        g_autofree char *requests = g_strconcat(request, request, NULL), *answers = g_strconcat(answer, answer, NULL), *dir = NULL, *cert = NULL, *make = NULL, *line = NULL;
         g_autoptr(GIOChannel) from = NULL;
         g_autoptr(GError) error = NULL;
         Attaching to = { 0 };
@@ -579,6 +578,8 @@ void tls_library_gives_the_clear_text(gconstpointer data) {
 
         if (!begin(data))
                 return;
+        dir = g_dir_make_tmp("bh-payload-XXXXXX", NULL);
+        cert = g_build_filename(dir, "c.pem", NULL);
         make = g_strdup_printf("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout %s/k.pem -out %s/x.pem 2>/dev/null && cat %s/k.pem %s/x.pem > %s && rm %s/k.pem %s/x.pem", dir, dir, dir, dir,
                                cert, dir, dir);
         char *sh[] = { (char *) "sh", (char *) "-c", make, NULL };

@@ -24,7 +24,7 @@ def count():
 
 
 def leave():
-    for path in ["/cg/cgroup.procs", *glob.glob("/cg/*/cgroup.procs")]:
+    for path in glob.glob("/cg/cgroup.procs") + glob.glob("/cg/*/cgroup.procs"):  # what is not there would be made: on a hybrid machine /cg itself is no group
         try:
             with open(path, "w") as f:
                 f.write(str(os.getpid()))
