@@ -6,7 +6,7 @@
 gboolean bh_incident_container_ended(const BhStoreContainer *c) {
         static const char *const states[] = { "exited", "dead", "removed", NULL };
 
-        return c->finished_ns && g_strv_contains(states, c->state);
+        return g_strv_contains(states, c->state);
 }
 
 GArray *bh_incident_ends(BhStore *store, const BhIncident *i, GPtrArray *rows) {
@@ -22,9 +22,12 @@ GArray *bh_incident_ends(BhStore *store, const BhIncident *i, GPtrArray *rows) {
                 if (!c)
                         continue;
                 g_ptr_array_add(rows, c);
-                if (!bh_incident_container_ended(c) || c->finished_ns < i->first_ns)
+                /* one that went while nobody looked was found gone, and what is known of an end is of a run before */
+                const gboolean told = c->finished_ns && c->finished_ns >= c->started_ns;
+                const gint64 ended_ns = told ? c->finished_ns : c->ended_ns;
+                if (!bh_incident_container_ended(c) || ended_ns < i->first_ns)
                         continue;
-                const BhStoryEnd end = { *c->name ? c->name : c->id, c->finished_ns, c->exit_code, g_str_equal(c->state, "removed"), c->ended_by };
+                const BhStoryEnd end = { *c->name ? c->name : c->id, ended_ns, told ? c->exit_code : -1, !told, g_str_equal(c->state, "removed"), told ? c->ended_by : "" };
                 g_array_append_val(ends, end);
         }
         return ends;

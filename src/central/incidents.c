@@ -183,10 +183,10 @@ static void on_container(BhCorrelator *k, const char *key) {
         if (!c)
                 return;
         learn_container(k, c);
-        /* the story says so */
-        guint64 incident = bh_incident_container_ended(c) ? bh_incidents_of(k->incidents, c->node, c->id) : 0;
-        if (incident)
-                touch(k, incident, TRUE);
+        /* the story says that it ended, or, when it runs again, no more */
+        const BhIncident *i = bh_incidents_get(k->incidents, bh_incidents_of(k->incidents, c->node, c->id));
+        if (i && (bh_incident_container_ended(c) || c->started_ns > i->first_ns))
+                touch(k, i->id, TRUE);
 }
 
 /* The container at the other end of the event's connection, as far as it is known now. `later`: it is waited for otherwise. */

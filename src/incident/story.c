@@ -221,10 +221,11 @@ static void append_ends(GString *out, const BhIncident *i, const BhStoryEnd *end
         for (guint k = 0; k < MIN(n, ENDS_SHOWN); k++) {
                 g_string_append(out, " Container ");
                 append_text(out, ends[k].name);
-                g_string_append(out, ends[k].removed ? " ended and was removed" : " ended");
+                g_string_append(out, ends[k].found ? " was found gone" : ends[k].removed ? " ended and was removed" : " ended");
                 append_span(out, "", " at once", MAX(ends[k].ended_ns - i->first_ns, 0));
                 g_string_append(out, ends[k].ended_ns - i->first_ns >= 1000000000 ? " after the beginning" : "");
-                g_string_append_printf(out, " (exit code %" G_GINT64_FORMAT ")", ends[k].exit_code);
+                if (ends[k].exit_code >= 0)
+                        g_string_append_printf(out, " (exit code %" G_GINT64_FORMAT ")", ends[k].exit_code);
                 if (*ends[k].by) {
                         g_string_append(out, "; its end was asked for by ");
                         append_some(out, ends[k].by, ASKERS_SHOWN);

@@ -14,7 +14,8 @@ char *bh_story_title(const BhIncident *i);
 /* A container of an incident that has ended. Texts are borrowed; `by`: who asked for it, "" where nobody is known. */
 typedef struct {
         const char *name;
-        gint64 ended_ns, exit_code;
+        gint64 ended_ns, exit_code; /* exit_code < 0: not known */
+        gboolean found;             /* gone: it ended while nobody looked, at `ended_ns` at the latest */
         gboolean removed;
         const char *by;
 } BhStoryEnd;

@@ -103,10 +103,12 @@ static void tell_params(BhWeb *w, BhWebRecord *r, const BhHttpMessage *m) {
         w->params_left -= n;
 }
 
+/* Of equal ones those that say what an attack is before those that say that the request is odd: only the first may be told. */
 static int by_score(gconstpointer a, gconstpointer b) {
         const BhWafMatch *x = a, *y = b;
+        const gint odd = bh_web_class_is_odd(bh_web_class(x->rule)) - bh_web_class_is_odd(bh_web_class(y->rule));
 
-        return x->score != y->score ? (int) y->score - (int) x->score : (x->rule > y->rule) - (x->rule < y->rule);
+        return x->score != y->score ? (int) y->score - (int) x->score : odd ? odd : (x->rule > y->rule) - (x->rule < y->rule);
 }
 
 /* A request's first bytes as one would read them: line, fields, body. `target` is redacted already. Caller frees. */

@@ -72,6 +72,12 @@ const char *bh_web_class(guint rule) {
         }
 }
 
+gboolean bh_web_class_is_odd(const char *class) {
+        static const char *const odd[] = { "protocol", "scanner", "method", NULL };
+
+        return g_strv_contains(odd, class);
+}
+
 /* ---- parameters */
 
 static const char *const places[BH_WEB_PLACES] = { "query", "form", "json" };

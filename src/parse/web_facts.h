@@ -115,6 +115,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhWebFacts, bh_web_facts_free)
 
 /* "protocol", "scanner", "lfi", "rfi", "rce", "php", "nodejs", "xss", "sqli", "session-fixation", "java", "leak", "multipart", "method"; "other". */
 const char *bh_web_class(guint rule);
+/* Whether that class says of a request merely that it is odd, as clients of one's own may be, too: "protocol", "scanner", "method". */
+gboolean bh_web_class_is_odd(const char *class);
 
 void bh_inspect_pack_web_input(GByteArray *out, const BhWebInput *in);
 /* *in points into `body` and into *texts, which the caller frees. */

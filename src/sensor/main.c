@@ -665,6 +665,7 @@ static void stop(BhSensor *s) {
 
         if (s->loading)
                 g_thread_join(g_steal_pointer(&s->loading));
+        bh_sensor_await_web(s); /* while all else is still at work */
         g_clear_error(&s->load_error);
         /* a reload under way asks for hooks and says how it went: before the hooks come off and the pipeline ends */
         while (g_atomic_int_get(&s->reloading))

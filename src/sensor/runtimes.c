@@ -79,11 +79,25 @@ static char *killed_by(BhSensor *s, const struct bh_event *e, const BhContainer 
         return g_strdup_printf("Docker Swarm, for the service %s%s%s", service, *by ? ", or " : "", by);
 }
 
+/* Others (a hangup, a user's signal) are no order to end. Those by which an image wants to be stopped may be any: of these the engine says "stop" afterwards. */
+static gboolean ends_it(const struct bh_event *e) {
+        static const char *const signals[] = { "2", "3", "6", "9", "15", NULL };
+        const char *at = bh_event_has(e, BH_F_attributes) ? e->attributes.p : NULL, *end = at ? at + e->attributes.len : NULL;
+
+        for (gboolean key = TRUE; at < end; at += strnlen(at, (gsize) (end - at)) + 1, key = !key)
+                if (key && g_str_equal(at, "signal")) {
+                        at += sizeof("signal");
+                        return at < end && g_strv_contains(signals, at);
+                }
+        return TRUE; /* not said which */
+}
+
 /* Lays what the runtime told by `e` at somebody's door. */
 static void ask(BhSensor *s, const struct bh_event *e) {
         g_autofree char *action = g_strndup(e->action.p, e->action.len), *id = g_strndup(e->container_id.p, e->container_id.len), *by = NULL;
-        const gboolean start = strcmp(action, "start") == 0, create = strcmp(action, "create") == 0, kill = strcmp(action, "kill") == 0, die = strcmp(action, "die") == 0;
-        g_autoptr(BhContainer) c = start || create || kill || die ? bh_container_table_get(s->containers, id) : NULL;
+        const gboolean start = strcmp(action, "start") == 0, create = strcmp(action, "create") == 0, kill = strcmp(action, "kill") == 0, die = strcmp(action, "die") == 0,
+                       stop = strcmp(action, "stop") == 0;
+        g_autoptr(BhContainer) c = start || create || (kill && ends_it(e)) || die || stop ? bh_container_table_get(s->containers, id) : NULL;
 
         if (!c)
                 return;
@@ -93,6 +107,10 @@ static void ask(BhSensor *s, const struct bh_event *e) {
         } else if (die) {
                 by = bh_askers_killer(s->askers, id, e->time);
                 bh_container_table_asked(s->containers, id, NULL, NULL, by ? by : "");
+        } else if (stop) { /* told after its end, while who asked waits for that */
+                by = killed_by(s, e, c);
+                if (*by && !*c->ended_by)
+                        bh_container_table_asked(s->containers, id, NULL, NULL, by);
         } else {
                 by = asked_by(s, e, c, start);
                 bh_container_table_asked(s->containers, id, start ? NULL : by, start ? by : NULL, start ? "" : NULL);

@@ -135,6 +135,8 @@ gboolean bh_sensor_reload_web(BhSensor *s, GError **error);
 void bh_sensor_start_web(BhSensor *s);
 /* No piece comes any more. */
 void bh_sensor_settle_web(BhSensor *s);
+/* A start of it that is under way is waited for, and does not go on. First of all when the sensor stops. */
+void bh_sensor_await_web(BhSensor *s);
 void bh_sensor_free_web(BhSensor *s);
 /* The drain thread: a container's cgroup was removed; its account and rule are forgotten a little later, when its connections have ended. `sensor` is the BhSensor. */
 void bh_sensor_web_cgroup_gone(guint64 cgroup, gpointer sensor);

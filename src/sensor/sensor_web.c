@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Web traffic in the sensor as a whole: the capture, the watch over it, and what becomes of what it tells. */
+#include <malloc.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -247,16 +248,18 @@ static void failed(BhSensor *s, const GError *why) {
 }
 
 /* What the programs tell goes into a pipeline that runs. */
-static void start_web(BhSensor *s) {
+static gboolean start_web(BhSensor *s) {
         g_autoptr(GError) error = NULL;
+        const gboolean ok = bh_payload_start(s->payload, &error);
 
-        if (!bh_payload_start(s->payload, &error)) {
+        if (!ok) {
                 failed(s, error);
         } else if (s->tls) {
                 bh_pipeline_call(s->pipeline, on_processes, s);
                 bh_tls_watch_start(s->tls);
         }
         g_atomic_int_set(&s->web_starting, FALSE);
+        return ok;
 }
 
 enum { WAIT, GO, NEVER };
@@ -278,14 +281,14 @@ static gpointer load_web(gpointer data) {
                 g_atomic_int_set(&s->web_starting, FALSE);
                 return NULL;
         }
+        malloc_trim(0); /* the kernel's type information */
         g_mutex_lock(&s->lock);
         while (s->web_go == WAIT)
                 g_cond_wait(&s->changed, &s->lock);
+        const gboolean go = s->web_go == GO;
         g_mutex_unlock(&s->lock);
-        if (s->web_go == GO) {
-                start_web(s);
+        if (go && start_web(s))
                 bh_info("web traffic of containers is looked at again");
-        }
         return NULL;
 }
 
@@ -341,11 +344,14 @@ void bh_sensor_start_web(BhSensor *s) {
                 start_web(s);
 }
 
+void bh_sensor_await_web(BhSensor *s) {
+        if (!s->web_loading)
+                return;
+        let_web(s, NEVER);
+        g_thread_join(g_steal_pointer(&s->web_loading));
+}
+
 void bh_sensor_settle_web(BhSensor *s) {
-        if (s->web_loading) {
-                let_web(s, NEVER);
-                g_thread_join(g_steal_pointer(&s->web_loading));
-        }
         bh_tls_watch_stop(s->tls);
         if (s->payload)
                 bh_payload_stop(s->payload);

@@ -150,7 +150,7 @@ static void suspect(BhWebWatch *w, BhWebConn *c, const BhWebRecord *r, BhWebRequ
         }
         q->rule = first->rule;
         for (guint i = 0; i < n; i++)
-                q->gains |= has_effect(bh_web_class(counted[i]->rule));
+                q->gains |= !bh_web_class_is_odd(bh_web_class(counted[i]->rule));
         q->class = g_strdup(bh_web_class(first->rule));
         if (w->suspects.length + w->ready.length >= BH_WEB_FINDINGS_WAITING) {
                 w->n.suspects_refused++;

@@ -42,7 +42,7 @@ typedef struct {
         gboolean known;        /* the inspector told of it: what follows is filled */
         char *method, *path, *target, *source; /* path: a template; source: where it came from */
         guint rule;            /* of the rules that matched, with the highest score; 0: nothing to speak of */
-        gboolean gains;        /* one of the rules is of a class by which an attacker gains something; else it is merely odd */
+        gboolean gains;        /* one of the rules says more of it than that it is odd (bh_web_class_is_odd()) */
         char *class, *finding; /* of that rule; id of the finding. NULL without */
         guint status, acts;    /* acts: told to be due to it */
         BhContainer *container; /* NULL: none known */

@@ -251,6 +251,35 @@ def test_who_asked_for_a_container_and_for_its_run(swarm, platform):
         swarm.docker("rm", "-f", "res-inner", *(f"res-asked-{i}" for i in range(3)), check=False)
 
 
+def test_who_asked_for_a_containers_end(swarm, platform):
+    admin, _ = platform
+
+    def client(*words):
+        with subprocess.Popen(["docker", "--host", swarm.host, *words], stdout=subprocess.DEVNULL, env=system_env()) as p:
+            pass
+        assert p.returncode == 0, words
+        return p.pid
+    # it lives on after a hangup, and ends by itself when it is told so; the other way round it is stopped by the signal that its image wants
+    own = swarm.run("-d", "--name", "res-ends", BASE_IMAGE, "sh", "-c", "trap : HUP; while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 4")
+    asked = swarm.run("-d", "--name", "res-ended", "--stop-signal", "USR1", BASE_IMAGE, "sh", "-c", "trap 'exit 5' USR1; while :; do sleep 0.1; done")
+    try:
+        container(admin, asked, lambda c: c["state"] == "running")
+        client("kill", "-s", "HUP", own)
+        swarm.docker("exec", own, "touch", "/tmp/end")
+        c = container(admin, own, lambda c: c["state"] == "exited")
+        assert c["exit_code"] == 4 and c["ended_by"] == "", c
+        pid = client("stop", asked)
+        c = container(admin, asked, lambda c: c["state"] == "exited" and c["ended_by"])
+        assert c["exit_code"] == 5 and f"pid {pid})" in c["ended_by"], (pid, c["ended_by"])
+        swarm.docker("start", asked)
+        assert container(admin, asked, lambda c: c["state"] == "running" and not c["ended_by"])
+        pid = client("kill", asked)
+        c = container(admin, asked, lambda c: c["state"] == "exited" and c["ended_by"])
+        assert c["exit_code"] == 137 and f"pid {pid})" in c["ended_by"], (pid, c["ended_by"])
+    finally:
+        swarm.remove(own, asked)
+
+
 def test_compose_projects_are_stacks(swarm, platform):
     admin, _ = platform
     ids = [swarm.run("-d", "--label", "com.docker.compose.project=till", "--label", f"com.docker.compose.service={name}", BASE_IMAGE, "sleep", "1000") for name in ("a", "b", "b")]

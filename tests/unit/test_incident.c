@@ -416,10 +416,11 @@ static void test_story(void) {
         g_assert_cmpstr(text, ==,
                         "It began at 1970-01-01 00:16:40 UTC in container web\\x1b[31m (web\\x1b[31m of app, node n): Server program started a shell (sh -c id\\n, pid 7, started by "
                         "/usr/sbin/nginx). After 90 s: Scheduled job written (/host/etc/cron.d/x). In all 2 findings in 1 container over 90 s; stages: Initial access, Persistence.");
-        const BhStoryEnd ends[] = { { "web\x1b[31m", i->first_ns + 95 * S, 137, TRUE, "/usr/bin/docker (user root, pid 9) from container web\n" }, { "db", i->first_ns, 0, FALSE, "" } };
-        g_autofree char *ended = bh_story_text(i, ends, 2);
+        const BhStoryEnd ends[] = { { "web\x1b[31m", i->first_ns + 95 * S, 137, FALSE, TRUE, "/usr/bin/docker (user root, pid 9) from container web\n" }, { "db", i->first_ns, 0, FALSE, FALSE, "" },
+                                     { "cache", i->first_ns + 200 * S, -1, TRUE, TRUE, "" } };
+        g_autofree char *ended = bh_story_text(i, ends, G_N_ELEMENTS(ends));
         g_assert_nonnull(strstr(ended, "(/host/etc/cron.d/x). Container web\\x1b[31m ended and was removed 95 s after the beginning (exit code 137); its end was asked for by /usr/bin/docker (user root, pid 9) from "
-                                       "container web\\n. Container db ended at once (exit code 0). In all 2 findings"));
+                                       "container web\\n. Container db ended at once (exit code 0). Container cache was found gone 3 min after the beginning. In all 2 findings"));
         /* a long one stays short and says what it leaves out */
         for (guint n = 0; n < 100; n++) {
                 g_autofree char *rule = g_strdup_printf("rule %u", n);

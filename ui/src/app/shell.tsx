@@ -117,7 +117,13 @@ function Nav({ pages }: { pages: PageDef[] }) {
   const bar = useRef<HTMLElement>(null);
   /* On a phone the pages are a row that scrolls: where one is stays in sight. */
   useEffect(() => {
-    const show = () => bar.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+    let width = 0;
+    const show = () => { /* not when a keyboard comes up */
+      const b = bar.current, a = b?.querySelector<HTMLElement>("[aria-current]");
+      if (!b || !a || width === innerWidth) return;
+      width = innerWidth;
+      b.scrollLeft += a.getBoundingClientRect().left + a.offsetWidth / 2 - innerWidth / 2;
+    };
     show();
     addEventListener("resize", show);
     return () => removeEventListener("resize", show);
