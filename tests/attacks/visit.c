@@ -14,7 +14,7 @@
  *     visit write FILE    writes a file
  *     visit shell PORT    connects, puts the connection on standard input, output and error, and runs /bin/true: a reverse shell without the shell
  *     visit listen PORT   accepts one connection, within five seconds
- *     visit swap N        opens one path N times, and on until it got both files, for a minute at most, while another thread changes it to /tmp/xa/dow and back to /etc/shadow; prints how often it got which: "shadow 12
+ *     visit swap N        opens one path N times, and on until it got each of both files ENOUGH times, for a minute at most, while another thread changes it to /tmp/xa/dow and back to /etc/shadow; prints how often it got which: "shadow 12
  *                         other 88"
  *     visit tmpfile FILE  makes an executable of that name by O_TMPFILE and linkat: a copy of /bin/busybox that never had another name
  *     visit thread FILE   has a thread that is not the leader run it
@@ -29,6 +29,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,8 @@ static void *swap(void *stop) {
         return NULL;
 }
 
+#define ENOUGH 30
+
 static int race(int n) {
         int fd, stop = 0, shadow = 0, other = 0;
         time_t until = time(NULL) + 60;
@@ -71,7 +74,9 @@ static int race(int n) {
                 return 1;
         close(fd);
         /* On one busy processor the other thread may not run, or rest on one path, all through N openings. */
-        for (int i = 0; i < n || ((shadow == 0 || other == 0) && time(NULL) < until); i++) {
+        for (int i = 0; i < n || ((shadow < ENOUGH || other < ENOUGH) && time(NULL) < until); i++) {
+                if (i >= n)
+                        sched_yield();
                 fd = open(swapped.text, O_RDONLY);
                 if (fd < 0 || fstat(fd, &got) < 0)
                         return 1;
