@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who asked a runtime: the processes that are connected to its socket, so that a container's creation and start can be laid at somebody's door.
+ * Who asked a runtime: the processes that are connected to its socket, so that a container's creation, start and end can be laid at somebody's door.
  *
  * A runtime does not say who a request came from. What can be known is which processes have connected to its socket and still live: one of them it was. Of one, that is an
  * answer; of several, all are named. The socket is told by the name that the runtime bound it to, whatever it is called where a container has it mounted, and by a listener that is

@@ -18,6 +18,28 @@ void bh_describe_pair(GByteArray *out, const char *key, const char *value) {
         g_byte_array_append(out, (const guint8 *) value, (guint) strlen(value) + 1);
 }
 
+gboolean bh_describe_next(struct bh_str *list, const char **key, const char **value) {
+        for (guint i = 0; i < 2; i++) {
+                const char *nul = list->len ? memchr(list->p, 0, list->len) : NULL;
+
+                if (!nul)
+                        return FALSE;
+                *(i ? value : key) = list->p;
+                list->len -= (guint32) (nul - list->p) + 1;
+                list->p = nul + 1;
+        }
+        return TRUE;
+}
+
+const char *bh_describe_attribute(const struct bh_event *e, const char *name) {
+        struct bh_str rest = bh_event_has(e, BH_F_attributes) ? e->attributes : (struct bh_str){ "", 0 };
+
+        for (const char *key, *value; bh_describe_next(&rest, &key, &value); )
+                if (strcmp(key, name) == 0)
+                        return value;
+        return NULL;
+}
+
 void bh_describe_container(struct bh_event *e, const BhContainer *c, GByteArray *labels) {
         BH_SET_STR(e, container_id, c->id);
         BH_SET_STR(e, container_name, c->name);

@@ -19,6 +19,11 @@ void bh_describe_begin(struct bh_event *e, guint32 type, enum bh_source source, 
 /* Appends a pair to a list of pairs of strings, as container_labels and attributes are. */
 void bh_describe_pair(GByteArray *out, const char *key, const char *value);
 
+/* The first pair of such a list, which goes on behind it; FALSE at its end. `key` and `value` are of the list, each with its NUL. */
+gboolean bh_describe_next(struct bh_str *list, const char **key, const char **value);
+/* What the event has by that name among its attributes; NULL: nothing. */
+const char *bh_describe_attribute(const struct bh_event *e, const char *name);
+
 /* The container that the event happened in. `labels`: its labels are put there and told; NULL: they are left out. */
 void bh_describe_container(struct bh_event *e, const BhContainer *c, GByteArray *labels);
 

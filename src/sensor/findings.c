@@ -3,6 +3,7 @@
 
 #include "bus/body.h"
 #include "bus/bus.pb-c.h"
+#include "describe.h"
 
 /* What tells two events of an action apart; anything else in them is how often or how much. */
 static const char *const identity[] = { "type", "reason", "cgroup", "container", "state", "why", "end", "rule", "response" };
@@ -65,30 +66,6 @@ void bh_findings_free(BhFindings *f) {
         g_free(f);
 }
 
-/* ---- pairs of strings, each with its NUL ---- */
-
-static gboolean next_pair(struct bh_str *rest, const char **key, const char **value) {
-        for (guint i = 0; i < 2; i++) {
-                const char *nul = rest->len ? memchr(rest->p, 0, rest->len) : NULL;
-
-                if (!nul)
-                        return FALSE;
-                *(i ? value : key) = rest->p;
-                rest->len -= (guint32) (nul - rest->p) + 1;
-                rest->p = nul + 1;
-        }
-        return TRUE;
-}
-
-static const char *attribute(const struct bh_event *e, const char *name) {
-        struct bh_str rest = bh_event_has(e, BH_F_attributes) ? e->attributes : (struct bh_str){ "", 0 };
-
-        for (const char *key, *value; next_pair(&rest, &key, &value); )
-                if (strcmp(key, name) == 0)
-                        return value;
-        return NULL;
-}
-
 /* ---- bodies ---- */
 
 static ProtobufCBinaryData data_of(struct bh_str s) {
@@ -96,18 +73,18 @@ static ProtobufCBinaryData data_of(struct bh_str s) {
 }
 
 static GBytes *pack(const BhFindings *f, guint rule, const struct bh_event *e, GBytes *wire, guint64 repeats, guint64 count) {
-        const char *end = attribute(e, "end");
+        const char *end = bh_describe_attribute(e, "end");
         g_autofree char *id = end ? g_strdup_printf("%s-end-%.64s", f->node, end) : g_strdup_printf("%s-%" G_GUINT64_FORMAT "-%" G_GINT64_MODIFIER "x", f->node, e->id, e->time);
         g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, repeats), *sum = g_strdup_printf("%" G_GUINT64_FORMAT, count);
         g_autoptr(GPtrArray) fields = g_ptr_array_new_with_free_func(g_free);
-        const char *id_of = attribute(e, "container"), *name_of = attribute(e, "container_name"), *key, *value;
+        const char *id_of = bh_describe_attribute(e, "container"), *name_of = bh_describe_attribute(e, "container_name"), *key, *value;
         ProtobufCBinaryData tag = bh_bus_text("sensor");
         struct bh_str rest = bh_event_has(e, BH_F_attributes) ? e->attributes : (struct bh_str){ "", 0 };
         Bulkhead__Bus__V1__Finding m;
         gsize len;
 
         bulkhead__bus__v1__finding__init(&m);
-        while (next_pair(&rest, &key, &value)) {
+        while (bh_describe_next(&rest, &key, &value)) {
                 Bulkhead__Bus__V1__KeyValue *kv = g_new(Bulkhead__Bus__V1__KeyValue, 1);
 
                 bulkhead__bus__v1__key_value__init(kv);
@@ -171,7 +148,7 @@ gboolean bh_findings_event(BhFindings *f, const struct bh_event *e, const guint8
         if (rule < 0)
                 return FALSE;
 
-        const char *counted = attribute(e, "count");
+        const char *counted = bh_describe_attribute(e, "count");
         guint64 count = counted ? g_ascii_strtoull(counted, NULL, 10) : 0;
         GString *key = g_string_new(rules[rule].action);
 
@@ -179,7 +156,7 @@ gboolean bh_findings_event(BhFindings *f, const struct bh_event *e, const guint8
         f->stats.events++;
         if (f->open.length < BH_FINDINGS_KEYS) {
                 for (guint i = 0; i < G_N_ELEMENTS(identity); i++) {
-                        const char *value = attribute(e, identity[i]);
+                        const char *value = bh_describe_attribute(e, identity[i]);
 
                         g_string_append_printf(key, "\n%s", value ? value : "");
                 }
@@ -203,7 +180,7 @@ gboolean bh_findings_event(BhFindings *f, const struct bh_event *e, const guint8
                 w->until_us = now_us + BH_FINDINGS_WINDOW_US;
                 g_hash_table_insert(f->windows, w->key, w);
                 g_queue_push_tail(&f->open, w);
-                ready(f, pack(f, (guint) rule, e, bytes, 1, count), attribute(e, "end") != NULL);
+                ready(f, pack(f, (guint) rule, e, bytes, 1, count), bh_describe_attribute(e, "end") != NULL);
         }
         g_mutex_unlock(&f->lock);
         g_string_free(key, TRUE);

@@ -140,8 +140,8 @@ typedef void (*BhPayloadSeen)(const BhPayloadPiece *piece, gpointer data);
 /* `hooks` must be open and outlive it. `force`: BH_BACKEND_PREFERRED or BH_BACKEND_FALLBACK, for tests; BH_BACKEND_NONE chooses. Until it is loaded nothing is told, and there is nothing to set or to count. */
 BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, gpointer data);
 /*
- * Once, before it is started: loads the programs, attaches them for a moment to see that they work, and leaves nothing attached. Takes a second or several; from any thread, but bh_payload_end() and
- * bh_payload_free() wait for the caller to see to it. FALSE with an error that says what this kernel lacks.
+ * Once, before it is started: loads the programs, attaches them for a moment to see that they work, and leaves nothing attached. Takes a second or several; any thread, which has
+ * come back before bh_payload_end() or bh_payload_free() is called. FALSE with an error that says what this kernel lacks.
  */
 gboolean bh_payload_load(BhPayload *p, GError **error);
 /* Ends its thread: nothing is told any more when it returns, and everything else may still be called until it is freed. */

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "container/netns.h"
+#include "describe.h"
 #include "sensor.h"
 
 #define TO_ASK_MAX 256u /* of what runtimes told and the kernel has not come to */
@@ -82,14 +83,9 @@ static char *killed_by(BhSensor *s, const struct bh_event *e, const BhContainer 
 /* Others (a hangup, a user's signal) are no order to end. Those by which an image wants to be stopped may be any: of these the engine says "stop" afterwards. */
 static gboolean ends_it(const struct bh_event *e) {
         static const char *const signals[] = { "2", "3", "6", "9", "15", NULL };
-        const char *at = bh_event_has(e, BH_F_attributes) ? e->attributes.p : NULL, *end = at ? at + e->attributes.len : NULL;
+        const char *signal = bh_describe_attribute(e, "signal");
 
-        for (gboolean key = TRUE; at < end; at += strnlen(at, (gsize) (end - at)) + 1, key = !key)
-                if (key && g_str_equal(at, "signal")) {
-                        at += sizeof("signal");
-                        return at < end && g_strv_contains(signals, at);
-                }
-        return TRUE; /* not said which */
+        return !signal || g_strv_contains(signals, signal);
 }
 
 /* Lays what the runtime told by `e` at somebody's door. */
