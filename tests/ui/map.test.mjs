@@ -271,6 +271,24 @@ describe("time", () => {
     await until("it goes on", async () => number(await text(".map-grid .grid-body .m-connections")) === 503, 15_000);
   });
 
+  test("what came in the second in which the window is held is in it", async () => {
+    const minute = Math.floor(Date.now() / 60_000) * 60_000; // windows are widened to whole minutes: only their first second shows it
+    const [web, db] = [env.containers.find((c) => c.workload === "web"), env.containers.find((c) => c.workload === "db")];
+    await node.flows([{ from: web, to: db, port: 4713, proto: 6, exe: "/tmp/odd", connections: 3, bytesOut: 10, bytesIn: 10, first: minute + 200, last: minute + 200 }]);
+    await b.open("#/map?view=table&q=port:4713");
+    await until("it came", async () => (await rows().count()) === 1, 15_000);
+    const asked = page.waitForResponse((r) => /\/graph\?.*level=workload.*until=/.test(r.url()));
+    await page.evaluate((now) => {
+      const real = Date.now;
+      Date.now = () => now;
+      document.querySelector(".scrubber .button").click();
+      Date.now = real;
+    }, minute + 500);
+    assert.ok((await (await asked).json()).edges.some((e) => e.port === 4713));
+    await sees("held", ".scrubber .button", /Paused/);
+    assert.equal(await rows().count(), 1);
+  });
+
   test("what changed is what the API says changed", async () => {
     await b.open("#/map?diff=1&win=3600&range=21600");
     await page.waitForSelector(".drawer .twin-figures");

@@ -183,7 +183,7 @@ export function Scrubber({ address: a }: { address: MapAddress }) {
   return (
     <footer class="scrubber" aria-label="Time" role="group">
       <Button kind={live ? "plain" : "primary"} glyph={live ? "pause" : "play"} class="small" aria-pressed={!live} title={live ? "Hold this window" : "Go on with the time"}
-        onClick={() => set({ until: live ? Math.floor(Date.now() / 1000) * 1000 : 0 })}>{live ? (stream.value.state === "live" ? "Live" : "Now") : "Paused"}</Button>
+        onClick={() => set({ until: live ? (Math.floor(Date.now() / 1000) + 1) * 1000 : 0 /* with what came in this second */ })}>{live ? (stream.value.state === "live" ? "Live" : "Now") : "Paused"}</Button>
       <div class="scrub-window">
         <strong><time>{at(window.since, a.range)}</time> – {live && !held ? "now" : <time>{at(window.until, a.range)}</time>}</strong>
         <span>{short(Math.round((window.until - window.since) / 60_000) * 60_000)}, {count(sum)} {plural(sum, "connection")}</span>
