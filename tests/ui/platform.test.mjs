@@ -129,6 +129,10 @@ describe("a hijack", () => {
     await page.fill(".dialog textarea >> nth=1", reason);
     await page.click(".dialog button.primary");
   };
+  const release = async () => {
+    await page.click(`[aria-label="Release ${web.name}"]`);
+    await page.click(".dialog button.primary");
+  };
   const cut = () => until("its traffic stops, and the neighbour's goes on", async () => (await meanwhile()) === 0, 20_000);
   const free = () => until("its traffic goes on", async () => (await meanwhile()) > 0, 20_000);
 
@@ -146,7 +150,7 @@ describe("a hijack", () => {
     await isolate("hijacked");
     await sees("that it is in force", ".places .held", /Isolate[\s\S]*in force[\s\S]*by admin/, 20_000);
     await cut();
-    await page.click(`[aria-label="Release ${web.name}"]`);
+    await release();
     await until("nothing is in force", async () => (await page.locator(".places .held").count()) === 0, 20_000);
     await free();
   });
@@ -158,7 +162,7 @@ describe("a hijack", () => {
     await isolate("still at it");
     await sees("that it is in force", ".drawer .held", /Isolate[\s\S]*in force/, 20_000);
     await cut();
-    await page.click(`[aria-label="Release ${web.name}"]`);
+    await release();
     await until("nothing is in force", async () => (await page.locator(".drawer .held").count()) === 0, 20_000);
     await free();
     assert.deepEqual((await api(`/responses?container=${web.id}`)).responses.map((r) => [r.action, r.state]), [["isolate", "released"], ["isolate", "released"]]);

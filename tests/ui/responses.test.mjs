@@ -87,9 +87,14 @@ test("one process is named by its number and when it began; a service by its nam
 test("it is released, and both are in the audit log", async () => {
   await b.open("#/responses");
   await page.click(".table button.small");
+  assert.match(await text(".dialog"), new RegExp(`Undoes “Isolate” on container ${web.name}, node node-a`));
+  await page.click(".dialog >> text=Cancel");
+  await page.click(".table button.small");
+  await page.getByLabel("Why").fill("a false alarm <b>indeed</b>");
+  await page.click(".dialog button.primary");
   await until("released or ordered", async () => !(await page.locator(".table button.small").count()));
   const r = (await api("/responses")).responses.find((x) => x.action === "isolate");
   assert.ok(r.releasing || r.state !== "pending", JSON.stringify(r));
   await b.open("#/audit");
-  await until("the audit log", async () => /response\.release[\s\S]*response\.create/.test(await text(".table tbody")));
+  await until("the audit log", async () => /response\.release[\s\S]*a false alarm <b>indeed<\/b>[\s\S]*response\.create/.test(await text(".table tbody")));
 });

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is in force on containers, wherever they are shown: its state, its end, and the way to undo it. */
 import { useEffect, useState } from "preact/hooks";
-import { get, post, sentence } from "../../api/client";
+import { get, sentence } from "../../api/client";
 import { pageFrom } from "../../api/model";
 import { href } from "../../app/router";
 import { mayAct, now, responsesChanged } from "../../app/state";
@@ -10,6 +10,7 @@ import { actionTitle, holds, type Response, responseFrom, STATES } from "../../l
 import { visible } from "../../lib/text";
 import { Icon } from "../../parts/icons";
 import { Button, T } from "../../parts/ui";
+import { Release } from "./release";
 
 const MOST = 1000;
 
@@ -27,28 +28,20 @@ export function useHeld(container?: string): { held: Response[]; error: string; 
 }
 
 export function Held({ list, error, put }: { list: Response[]; error?: string; put: (r: Response) => void }) {
-  const [busy, setBusy] = useState("");
-  const [said, setSaid] = useState("");
-  const release = async (r: Response) => {
-    setBusy(r.id);
-    try {
-      put(responseFrom(await post<unknown>(`/responses/${encodeURIComponent(r.id)}/release`)));
-      setSaid("");
-    } catch (e) {
-      setSaid(sentence(e));
-    }
-    setBusy("");
-  };
-  if (!list.length && !error && !said) return null;
+  const [asking, setAsking] = useState<Response | null>(null);
+  if (!list.length && !error) return null;
   return (
-    <ul class="held" aria-label="Responses in force">
-      {list.map((r) => (
-        <li key={r.id} class={r.state === "failed" ? "failed" : ""}>
-          <Icon name="responses" size={14} />
-          <span><a href={href("/responses", { id: r.id })}><strong>{actionTitle(r.action)}</strong></a> <span class="dim">{r.releasing ? "release ordered" : STATES[r.state] ?? r.state}{r.state === "failed" && r.result ? <>: <T s={r.result} max={200} /></> : ""}{holds(r) && Number.isFinite(r.until) ? `, ends in ${age(r.until - now.value)}` : ""}, by <T s={r.actor} max={48} /></span></span>
-          {mayAct.value && holds(r) && <Button class="small" busy={busy === r.id} aria-label={`Release ${visible(r.container, 60)}`} onClick={() => void release(r)}>Release</Button>}
-        </li>))}
-      {(error || said) && <li class="amber"><Icon name="warn" size={14} /><span>{said || `What is in force here could not be read: ${error}`}</span></li>}
-    </ul>
+    <>
+      <ul class="held" aria-label="Responses in force">
+        {list.map((r) => (
+          <li key={r.id} class={r.state === "failed" ? "failed" : ""}>
+            <Icon name="responses" size={14} />
+            <span><a href={href("/responses", { id: r.id })}><strong>{actionTitle(r.action)}</strong></a> <span class="dim">{r.releasing ? "release ordered" : STATES[r.state] ?? r.state}{r.state === "failed" && r.result ? <>: <T s={r.result} max={200} /></> : ""}{holds(r) && Number.isFinite(r.until) ? `, ends in ${age(r.until - now.value)}` : ""}, by <T s={r.actor} max={48} /></span></span>
+            {mayAct.value && holds(r) && <Button class="small" aria-label={`Release ${visible(r.container, 60)}`} onClick={() => setAsking(r)}>Release…</Button>}
+          </li>))}
+        {error && <li class="amber"><Icon name="warn" size={14} /><span>What is in force here could not be read: {error}</span></li>}
+      </ul>
+      {asking && <Release r={asking} onClose={() => setAsking(null)} onDone={put} />}
+    </>
   );
 }

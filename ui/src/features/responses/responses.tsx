@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ledger: what was done to which container, by whom, why, until when; and its end. #/responses?open=1&id=… */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { get, post, sentence } from "../../api/client";
+import { get, sentence } from "../../api/client";
 import { pageFrom } from "../../api/model";
 import { href, patch, route } from "../../app/router";
 import { mayAct, now, responsesChanged } from "../../app/state";
@@ -11,12 +11,15 @@ import { shortId, visible } from "../../lib/text";
 import { Icon } from "../../parts/icons";
 import { Button, Empty, Facts, Notice, Section, Skeleton, T, Time } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
+import { Release } from "./release";
 
 const PAGE = 200;
 const MOST = 1000; /* of one answer */
+/* Released, and not scaled back yet: it may be given up. */
+const stuck = (r: Response) => r.releasing && r.action === "scale-to-zero" && (r.state === "active" || r.state === "pending");
 const state = (r: Response) => (r.releasing ? "release ordered" : STATES[r.state] ?? r.state);
 
-function Details({ r, may, release, onClose }: { r: Response; may: boolean; release: (r: Response) => Promise<void>; onClose: () => void }) {
+function Details({ r, may, release, onClose }: { r: Response; may: boolean; release: (r: Response) => void; onClose: () => void }) {
   const [full, setFull] = useState<Response>(r);
   useEffect(() => {
     const over = new AbortController();
@@ -27,7 +30,7 @@ function Details({ r, may, release, onClose }: { r: Response; may: boolean; rele
   const raw = JSON.stringify(full.detail, null, 2);
   return (
     <Drawer label="Response" focusKey={r.id} onClose={onClose} head={<><h2>{actionTitle(r.action)} <T s={r.container || shortId(r.containerId)} max={120} /></h2><p>{state(r)}</p></>}>
-      {may && holds(r) && <div class="drawer-links"><Button kind="primary" onClick={() => void release(r)}>Release</Button></div>}
+      {may && (holds(r) || stuck(r)) && <div class="drawer-links"><Button kind="primary" onClick={() => release(r)}>Release…</Button></div>}
       {full.result && <Notice level={r.state === "failed" ? "bad" : "note"}><T s={full.result} max={2000} /></Notice>}
       <Facts rows={[["Container", <a href={href("/containers", { id: r.containerId })}><T s={r.container || shortId(r.containerId)} max={120} /></a>], ["Workload", <T s={[r.application, r.workload].filter(Boolean).join(" / ")} />], ["Node", <T s={r.node} />], ["By", <T s={r.actor} />], ["Why", r.reason ? <T s={r.reason} /> : null], ["Ordered", <Time ms={r.created} />],
         ["Changed", <Time ms={r.changed} />], ["Ends by itself", Number.isFinite(r.until) ? <Time ms={r.until} /> : "never"], ["Peers that remain", r.allow.length ? <span class="mono wrap"><T s={r.allow.join(", ")} /></span> : null], ["Refused", r.deny.length ? <span class="mono wrap"><T s={r.deny.join(", ")} /></span> : null]]} />
@@ -43,6 +46,7 @@ export function Responses() {
   const [rows, setRows] = useState<Response[] | null>(null);
   const [next, setNext] = useState<string | undefined>();
   const [error, setError] = useState("");
+  const [asking, setAsking] = useState<Response | null>(null);
   const shown = useRef(0);
   shown.current = rows?.length ?? 0;
   const version = responsesChanged.value;
@@ -63,15 +67,6 @@ export function Responses() {
     const t = setInterval(() => { if (!document.hidden) void read(undefined, over.signal); }, 10_000);
     return () => { over.abort(); clearInterval(t); };
   }, [open, version]);
-  const release = async (r: Response) => {
-    try {
-      const changed = responseFrom(await post<unknown>(`/responses/${encodeURIComponent(r.id)}/release`));
-      setRows((l) => (l ?? []).map((x) => (x.id === changed.id ? changed : x)));
-      setError("");
-    } catch (e) {
-      setError(sentence(e));
-    }
-  };
   const chosen = rows?.find((r) => r.id === id);
   return (
     <div class={`page split responses ${chosen ? "with-drawer" : ""}`}>
@@ -88,12 +83,13 @@ export function Responses() {
                   <td><T s={r.container || shortId(r.containerId)} max={80} /><small class="dim block"><T s={r.node} max={48} /></small></td>
                   <td>{r.state === "failed" ? <span class="amber">{state(r)}</span> : state(r)}</td><td class="opt"><T s={r.actor} max={48} /></td><td class="opt"><T s={r.reason} max={120} /></td>
                   <td class="nowrap">{holds(r) ? (Number.isFinite(r.until) ? `in ${age(r.until - now.value)}` : "when released") : "–"}</td>
-                  <td>{may && holds(r) && <Button class="small" aria-label={`Release ${visible(r.container, 60)}`} onClick={() => void release(r)}>Release</Button>}</td>
+                  <td>{may && holds(r) && <Button class="small" aria-label={`Release ${visible(r.container, 60)}`} onClick={() => setAsking(r)}>Release…</Button>}</td>
                 </tr>))}</tbody></table>
             {next && <p class="card-foot"><Button onClick={() => void read(next, new AbortController().signal)}>Older</Button></p>}
           </div>}
       </section>
-      {chosen && <Details r={chosen} may={may} release={release} onClose={() => patch({ id: undefined })} />}
+      {chosen && <Details r={chosen} may={may} release={setAsking} onClose={() => patch({ id: undefined })} />}
+      {asking && <Release r={asking} onClose={() => setAsking(null)} onDone={(r) => setRows((l) => (l ?? []).map((x) => (x.id === r.id ? r : x)))} />}
     </div>
   );
 }
