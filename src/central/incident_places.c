@@ -16,6 +16,7 @@ struct BhIncidentPlaces {
         GHashTable *shared;            /* char *"network\1address" → char *"node\0container" */
         GHashTable *networks;          /* char *"node\1container" → char *"network\1network…" */
         GHashTable *gone;              /* char *"node\1container": removed, so that its addresses are soon another's */
+        GHashTable *assets;            /* char *"node\1container" → char *name of a BhAsset */
         GQueue later;                  /* of Later *, the oldest first */
         gboolean full;
 };
@@ -31,7 +32,7 @@ static void later_free(gpointer data) {
 
 BhIncidentPlaces *bh_incident_places_new(void) {
         BhIncidentPlaces *p = g_new0(BhIncidentPlaces, 1);
-        GHashTable **tables[] = { &p->addresses, &p->names, &p->shared, &p->networks, &p->gone };
+        GHashTable **tables[] = { &p->addresses, &p->names, &p->shared, &p->networks, &p->gone, &p->assets };
 
         for (guint i = 0; i < G_N_ELEMENTS(tables); i++)
                 *tables[i] = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -42,7 +43,7 @@ BhIncidentPlaces *bh_incident_places_new(void) {
 void bh_incident_places_free(BhIncidentPlaces *p) {
         if (!p)
                 return;
-        GHashTable *tables[] = { p->addresses, p->names, p->shared, p->networks, p->gone };
+        GHashTable *tables[] = { p->addresses, p->names, p->shared, p->networks, p->gone, p->assets };
 
         for (guint i = 0; i < G_N_ELEMENTS(tables); i++)
                 g_hash_table_unref(tables[i]);
@@ -51,7 +52,7 @@ void bh_incident_places_free(BhIncidentPlaces *p) {
 }
 
 void bh_incident_places_clear(BhIncidentPlaces *p) {
-        GHashTable *tables[] = { p->addresses, p->names, p->shared, p->networks, p->gone };
+        GHashTable *tables[] = { p->addresses, p->names, p->shared, p->networks, p->gone, p->assets };
 
         for (guint i = 0; i < G_N_ELEMENTS(tables); i++)
                 g_hash_table_remove_all(tables[i]);
@@ -113,6 +114,18 @@ static void find_later(BhIncidentPlaces *p, BhIncidentFoundFunc found, gpointer 
         }
 }
 
+static void learn_asset(BhIncidentPlaces *p, const BhStoreContainer *c) {
+        json_auto_t *labels = c->labels && strstr(c->labels, BH_INCIDENT_LABEL_ASSET) ? json_loads(c->labels, 0, NULL) : NULL;
+        const char *asset = bh_asset_name(bh_asset_of_name(json_string_value(json_object_get(labels, BH_INCIDENT_LABEL_ASSET))));
+
+        if (*asset || bh_incident_places_asset(p, c->node, c->id))
+                know(p, p->assets, c->node, c->id, asset);
+}
+
+BhAsset bh_incident_places_asset(const BhIncidentPlaces *p, const char *node, const char *container) {
+        return bh_asset_of_name(known(p->assets, node, container));
+}
+
 void bh_incident_places_learn(BhIncidentPlaces *p, const BhStoreContainer *c, BhIncidentFoundFunc found, gpointer data) {
         json_auto_t *networks = *c->networks ? json_loads(c->networks, 0, NULL) : NULL;
         g_autoptr(GString) ids = g_string_new(NULL);
@@ -120,6 +133,7 @@ void bh_incident_places_learn(BhIncidentPlaces *p, const BhStoreContainer *c, Bh
         size_t i;
 
         know(p, p->names, c->node, c->name, c->id);
+        learn_asset(p, c);
         if (g_str_equal(c->state, "removed")) /* an older one never takes an address from a newer one */
                 know(p, p->gone, c->node, c->id, "");
         json_array_foreach(networks, i, n) {

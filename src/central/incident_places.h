@@ -8,6 +8,7 @@
  * Bounds: BH_INCIDENTS_KNOWN entries of each kind; what does not fit is not known, and `full` says so. One thread.
  */
 #pragma once
+#include "incident/incident.h"
 #include "store/store_inventory.h"
 
 #define BH_INCIDENT_LATER 256u
@@ -26,6 +27,8 @@ gboolean bh_incident_places_full(const BhIncidentPlaces *p);
 typedef void (*BhIncidentFoundFunc)(gint64 serial, const char *node, const char *container, gint64 time_ns, gpointer data);
 void bh_incident_places_learn(BhIncidentPlaces *p, const BhStoreContainer *c, BhIncidentFoundFunc found, gpointer data);
 
+/* What its label says that this container is worth. */
+BhAsset bh_incident_places_asset(const BhIncidentPlaces *p, const char *node, const char *container);
 /* Id of the container of that name; NULL. */
 const char *bh_incident_places_name(const BhIncidentPlaces *p, const char *node, const char *name);
 /* What has that address for a container (NULL: the node itself) of that node. FALSE: nobody that is known, or the container itself. Good until the next change. */

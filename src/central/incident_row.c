@@ -133,6 +133,7 @@ static char *containers_of(const BhIncident *i) {
                 bh_json_text(list, "name", l->container_name);
                 bh_json_text(list, "workload", l->workload);
                 bh_json_text(list, "application", l->application);
+                bh_json_text(list, "asset", bh_asset_name(l->asset));
                 bh_json_close(list, '}');
         }
         return finish(list);
@@ -171,6 +172,7 @@ static void append_line(GString *out, const BhIncidentLine *l) {
         bh_json_text(out, "output", l->output);
         bh_json_bool(out, "escape", l->escape);
         bh_json_bool(out, "of_host", l->of_host);
+        bh_json_text(out, "asset", bh_asset_name(l->asset));
         bh_json_int(out, "serial", l->serial);
         bh_json_close(out, '}');
 }
@@ -209,6 +211,7 @@ static BhIncidentLine *read_line(json_t *o) {
         l->pid = (guint32) json_integer_value(json_object_get(o, "pid"));
         l->escape = json_is_true(json_object_get(o, "escape"));
         l->of_host = json_is_true(json_object_get(o, "of_host"));
+        l->asset = bh_asset_of_name(json_string_value(json_object_get(o, "asset")));
         l->time_ns = time_of(o, "time");
         l->last_ns = time_of(o, "last");
         l->count = (guint64) MAX(json_integer_value(json_object_get(o, "count")), 1);

@@ -185,14 +185,15 @@ static void on_container(BhCorrelator *k, const char *key) {
         learn_container(k, c);
         /* the story says that it ended, or, when it runs again, no more */
         const BhIncident *i = bh_incidents_get(k->incidents, bh_incidents_of(k->incidents, c->node, c->id));
-        if (i && (bh_incident_container_ended(c) || c->started_ns > i->first_ns))
+        if (i && (bh_incidents_asset(k->incidents, c->node, c->id, bh_incident_places_asset(k->places, c->node, c->id)) || bh_incident_container_ended(c) || c->started_ns > i->first_ns))
                 touch(k, i->id, TRUE);
 }
 
-/* The container at the other end of the event's connection, as far as it is known now. `later`: it is waited for otherwise. */
-static void find_peer(BhCorrelator *k, BhIncidentFinding *f, gboolean later) {
+/* What its container is worth; and the container at the other end of the event's connection, as far as it is known now. `later`: it is waited for otherwise. */
+static void find_places(BhCorrelator *k, BhIncidentFinding *f, gboolean later) {
         char text[INET6_ADDRSTRLEN] = "";
 
+        f->asset = bh_incident_places_asset(k->places, f->node, f->container_id);
         if (!f->event || !bh_event_has(f->event, BH_F_raddr))
                 return;
         inet_ntop(f->event->raddr.len == 16 ? AF_INET6 : AF_INET, f->event->raddr.b, text, sizeof(text));
@@ -223,7 +224,7 @@ static void take_finding(BhCorrelator *k, const BhStoreFinding *f, Batch *b) {
         g_auto(BhIncidentInput) in = { 0 };
 
         bh_incident_input_init(&in, f);
-        find_peer(k, &in.finding, TRUE);
+        find_places(k, &in.finding, TRUE);
         BhIncidentJoin j = bh_incidents_finding(k->incidents, &in.finding);
 
         for (guint n = 0; n < j.n_merged; n++)
@@ -440,7 +441,7 @@ static void restore(const char *finding, guint64 incident, gboolean open, gpoint
         if (!f)
                 return;
         bh_incident_input_init(&in, f);
-        find_peer(k, &in.finding, FALSE);
+        find_places(k, &in.finding, FALSE);
         bh_incidents_restore(k->incidents, incident, open ? BH_INCIDENT_OPEN : BH_INCIDENT_FORMING, &in.finding);
 }
 

@@ -153,7 +153,7 @@ static void print_timeline(const json_t *list) {
 }
 
 static void print_containers(const json_t *list) {
-        static const char *const headers[] = { "CONTAINER", "WORKLOAD", "APPLICATION", "NODE", "STATE", "ENDED", "IMAGE", NULL };
+        static const char *const headers[] = { "CONTAINER", "ASSET", "WORKLOAD", "APPLICATION", "NODE", "STATE", "ENDED", "IMAGE", NULL };
         g_autoptr(BhTable) t = bh_table_new(headers);
         json_t *c;
         size_t i;
@@ -162,6 +162,7 @@ static void print_containers(const json_t *list) {
                 g_autofree char *ended = bh_json_when(c, "ended");
 
                 bh_table_cell(t, *bh_json_text(c, "name") ? bh_json_text(c, "name") : bh_json_text(c, "id"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_dash(c, "asset"), *bh_json_text(c, "asset") ? BH_STYLE_BAD : BH_STYLE_DIM);
                 bh_table_cell(t, bh_json_text(c, "workload"), BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(c, "application"), BH_STYLE_NONE);
                 bh_table_cell(t, bh_json_text(c, "node"), BH_STYLE_NONE);

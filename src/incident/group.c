@@ -121,10 +121,11 @@ static guint weight(guint rank) {
 }
 
 /* A line that is not kept. */
-static void drop(BhIncidentGroup *g, guint rank, guint32 tactics, gboolean of_escape, gboolean of_host) {
+static void drop(BhIncidentGroup *g, guint rank, guint32 tactics, gboolean of_escape, gboolean of_host, BhAsset asset) {
         g->i.rank = (guint8) MIN(g->i.rank, rank);
         g->i.lines_dropped++;
         g->dropped_tactics |= tactics;
+        g->dropped_asset = MAX(g->dropped_asset, asset);
         g->dropped_escape |= of_escape && rank <= BH_INCIDENT_RANK_ALONE;
         g->dropped_host |= of_host && rank <= BH_INCIDENT_RANK_ALONE;
         g->dropped_alone = (guint8) MAX(g->dropped_alone, tactics ? 0 : weight(rank));
@@ -135,7 +136,9 @@ static void drop(BhIncidentGroup *g, guint rank, guint32 tactics, gboolean of_es
 
 static void judge(BhIncidentGroup *g) {
         BhIncident *i = &g->i;
+        static const guint worth[BH_ASSETS] = { [BH_ASSET_HIGH] = 3, [BH_ASSET_CRITICAL] = 5 };
         guint of[BH_TACTICS], score = 0, alone = g->dropped_alone;
+        BhAsset asset = g->dropped_asset;
         gboolean escape = g->dropped_escape, host = g->dropped_host;
 
         i->tactics = g->dropped_tactics;
@@ -146,6 +149,7 @@ static void judge(BhIncidentGroup *g) {
 
                 i->rank = MIN(i->rank, l->rank);
                 i->tactics |= l->tactics;
+                asset = MAX(asset, l->asset);
                 escape |= l->escape && l->rank <= BH_INCIDENT_RANK_ALONE;
                 host |= l->of_host && l->rank <= BH_INCIDENT_RANK_ALONE;
                 alone = MAX(alone, l->tactics ? 0 : weight(l->rank));
@@ -156,7 +160,7 @@ static void judge(BhIncidentGroup *g) {
         for (guint t = 0; t < BH_TACTICS; t++)
                 score += of[t];
         /* the way out of the container, and what stays on the node when the container is gone */
-        score = MAX(score, alone) + (escape ? 3 : 0) + (host ? 3 : 0);
+        score = MAX(score, alone) + (escape ? 3 : 0) + (host ? 3 : 0) + worth[asset];
         i->severity = score >= 12 ? BH_SEVERITY_CRITICAL : score >= 7 ? BH_SEVERITY_HIGH : score >= 4 ? BH_SEVERITY_MEDIUM : BH_SEVERITY_LOW;
         if (i->state == BH_INCIDENT_FORMING && (i->rank <= BH_INCIDENT_RANK_ALONE || __builtin_popcount(i->tactics) >= 2))
                 i->state = BH_INCIDENT_OPEN;
@@ -214,13 +218,14 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 old->count += more;
                 old->last_ns = MAX(old->last_ns, last);
                 old->rank = MIN(old->rank, (guint8) f->rank);
+                old->asset = MAX(old->asset, f->asset);
                 if (f->time_ns < old->time_ns) {
                         old->time_ns = f->time_ns;
                         g_ptr_array_sort(g->i.lines, by_time);
                 }
         } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
                 line_free(l);
-                drop(g, f->rank, f->tactics, f->escape, f->of_host);
+                drop(g, f->rank, f->tactics, f->escape, f->of_host, f->asset);
                 g->i.lines_dropped -= had != NULL;
         } else {
                 l->id = bounded(f->id);
@@ -233,6 +238,7 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 l->pid = f->n_lineage ? f->lineage[0].pid : f->event && bh_event_has(f->event, BH_F_pid) ? f->event->pid : 0;
                 l->tactics = f->tactics;
                 l->rank = (guint8) MIN(f->rank, 8);
+                l->asset = f->asset;
                 l->basis = basis;
                 l->escape = f->escape;
                 l->of_host = f->of_host;
@@ -266,8 +272,9 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
                 if (old) {
                         old->count += l->count, old->last_ns = MAX(old->last_ns, l->last_ns), old->time_ns = MIN(old->time_ns, l->time_ns);
                         old->rank = MIN(old->rank, l->rank);
+                        old->asset = MAX(old->asset, l->asset);
                 } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
-                        drop(g, l->rank, l->tactics, l->escape, l->of_host);
+                        drop(g, l->rank, l->tactics, l->escape, l->of_host, l->asset);
                 } else {
                         g_ptr_array_add(g->i.lines, l);
                         g_hash_table_insert(g->by_equal, g_steal_pointer(&equal), l);
@@ -296,6 +303,7 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
         g->dropped_escape |= from->dropped_escape;
         g->dropped_host |= from->dropped_host;
         g->dropped_alone = MAX(g->dropped_alone, from->dropped_alone);
+        g->dropped_asset = MAX(g->dropped_asset, from->dropped_asset);
         for (guint t = 0; t < BH_TACTICS; t++)
                 g->dropped_of[t] = MAX(g->dropped_of[t], from->dropped_of[t]);
         widen(&g->i, from->i.first_ns, from->i.last_ns);
@@ -376,11 +384,12 @@ void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line) {
                 old->time_ns = MIN(old->time_ns, line->time_ns);
                 old->last_ns = MAX(old->last_ns, line->last_ns);
                 old->basis = line->basis;
+                old->asset = MAX(old->asset, line->asset);
                 bh_incident_line_free(line);
                 g_free(equal);
                 g_ptr_array_sort(g->i.lines, by_time);
         } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
-                drop(g, line->rank, line->tactics, line->escape, line->of_host);
+                drop(g, line->rank, line->tactics, line->escape, line->of_host, line->asset);
                 bh_incident_line_free(line);
                 g_free(equal);
         } else {
@@ -389,4 +398,22 @@ void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line) {
                 g_hash_table_insert(g->by_equal, equal, line);
         }
         judge(g);
+}
+
+gboolean bh_incident_group_asset(BhIncidentGroup *g, const char *node, const char *container, BhAsset asset) {
+        gboolean changed = FALSE;
+
+        for (guint n = 0; n < g->i.lines->len; n++) {
+                BhIncidentLine *l = g_ptr_array_index(g->i.lines, n);
+
+                if (l->asset >= asset || !g_str_equal(l->container_id, container) || !g_str_equal(l->node, node))
+                        continue;
+                l->asset = asset;
+                changed = TRUE;
+        }
+        if (changed) {
+                judge(g);
+                g->i.version++;
+        }
+        return changed;
 }

@@ -21,6 +21,7 @@ typedef struct {
         /* of the lines for which there was no room: they are judged like the others */
         guint32 dropped_tactics;
         guint8 dropped_of[BH_TACTICS], dropped_alone;
+        BhAsset dropped_asset;
         gboolean dropped_escape, dropped_host;
 } BhIncidentGroup;
 
@@ -34,6 +35,9 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from);
 GArray *bh_incident_group_split(BhIncidentGroup *g, const char *const *ids, BhIncidentGroup *to);
 /* A line as it was kept: lets what is there grow, but never beyond what it says. Takes the line. */
 void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line);
+
+/* The container's lines are worth at least that. FALSE: nothing changed. */
+gboolean bh_incident_group_asset(BhIncidentGroup *g, const char *node, const char *container, BhAsset asset);
 
 /* What a person would name the finding's object: "/etc/shadow", "10.0.0.3:5432", "nginx (pid 17)"; "" for none. Caller frees. */
 char *bh_incident_object(const BhIncidentFinding *f);

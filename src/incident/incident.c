@@ -560,6 +560,12 @@ guint64 bh_incidents_of(BhIncidents *g, const char *node, const char *container)
         return x && x->i.state == BH_INCIDENT_OPEN ? x->i.id : 0;
 }
 
+BhIncident *bh_incidents_asset(BhIncidents *g, const char *node, const char *container, BhAsset asset) {
+        BhIncidentGroup *x = group_of(g, bh_incidents_of(g, node, container));
+
+        return x && bh_incident_group_asset(x, node, container, asset) ? &x->i : NULL;
+}
+
 /* ---- what was kept ---- */
 
 void bh_incidents_restore_line(BhIncidents *g, guint64 incident, BhIncidentLine *line) {

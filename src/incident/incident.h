@@ -67,6 +67,14 @@ const char *bh_incident_state_name(BhIncidentState s);
 typedef enum { BH_SEVERITY_LOW, BH_SEVERITY_MEDIUM, BH_SEVERITY_HIGH, BH_SEVERITY_CRITICAL, BH_SEVERITIES } BhSeverity;
 const char *bh_severity_name(BhSeverity s);
 
+/* What a container is worth to who runs it: its label says so. It raises severity, and never lowers it: who starts a container writes its labels. */
+typedef enum { BH_ASSET_NORMAL, BH_ASSET_HIGH, BH_ASSET_CRITICAL, BH_ASSETS } BhAsset;
+#define BH_INCIDENT_LABEL_ASSET "bulkhead.asset"
+/* "high", "critical"; "" for NORMAL. */
+const char *bh_asset_name(BhAsset a);
+/* NORMAL for NULL and what is no such name. */
+BhAsset bh_asset_of_name(const char *name);
+
 /* A process and its ancestors as a finding has them, the acting one first. Texts may be "" or NULL. */
 typedef struct {
         guint32 pid;
@@ -85,6 +93,7 @@ typedef struct {
         guint32 tactics;   /* bits, 1 << BhTactic */
         gboolean escape;   /* a technique that leads out of the container (T1611) */
         gboolean of_host;  /* a rule about the node itself */
+        BhAsset asset;     /* of its container */
         const BhIncidentProcess *lineage;
         guint n_lineage;
         const struct bh_event *event; /* NULL: it has none */
@@ -99,6 +108,7 @@ typedef struct {
         char *command;  /* of the first, where it is about a program that was run: its arguments, separated by blanks */
         guint32 pid, tactics;
         guint8 rank;
+        BhAsset asset;
         BhBasis basis;
         gboolean escape, of_host;
         gint64 time_ns, last_ns;
@@ -157,6 +167,8 @@ void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, con
 
 /* The open incident that this container is in, by the latest of its findings; 0: none. */
 guint64 bh_incidents_of(BhIncidents *g, const char *node, const char *container);
+/* This container is worth at least that. Returns the open incident that changed by it; NULL. */
+BhIncident *bh_incidents_asset(BhIncidents *g, const char *node, const char *container, BhAsset asset);
 
 /* The connection that a finding told of led to this container: what is known later than the finding was told. */
 void bh_incidents_reached(BhIncidents *g, gint64 serial, const char *node, const char *container, gint64 time_ns);

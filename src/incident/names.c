@@ -35,6 +35,20 @@ const char *bh_incident_state_name(BhIncidentState s) {
         return s < BH_INCIDENT_STATES ? names[s] : "";
 }
 
+static const char *const assets[BH_ASSETS] = { "", "high", "critical" };
+
+const char *bh_asset_name(BhAsset a) {
+        return a < BH_ASSETS ? assets[a] : "";
+}
+
+BhAsset bh_asset_of_name(const char *name) {
+        BhAsset a = BH_ASSETS - 1;
+
+        while (a && g_strcmp0(name, assets[a]) != 0)
+                a--;
+        return a;
+}
+
 const char *bh_severity_name(BhSeverity s) {
         static const char *const names[BH_SEVERITIES] = { "low", "medium", "high", "critical" };
 

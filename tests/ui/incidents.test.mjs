@@ -124,6 +124,20 @@ describe("incidents", () => {
     await until("the closed one", async () => /closed: a false alarm/.test(await text(".incidents-grid .row.is-closed")));
   });
 
+  test("a container's label says what it is worth, and raises severity, also when it is known later than the finding", async () => {
+    const [db, label] = [{ ...plain()[1], id: "a55e7".padEnd(64, "0"), name: "vault-1" }, { "bulkhead.asset": "critical" }];
+    await node.inventory([db], false);
+    await node.finding({ rule: "Odd", priority: "error", tags: ["mitre_execution"], output: "odd", container: db, event: { type: 1, pid: 90, exe: "/bin/odd", container_id: db.id } });
+    const its = async () => (await api(`/incidents?state=open&container=${db.id}`)).incidents[0];
+    await until("the incident", its);
+    assert.equal((await its()).severity, "low");
+    await node.inventory([{ ...db, labels: label }], false);
+    await until("its severity", async () => (await its()).severity === "high");
+    await b.open(`#/incidents/${(await its()).id}`);
+    await until("its tag", async () => /vault-1[\s\S]*critical asset/.test(await text(".places")));
+    await api(`/incidents/${(await its()).id}`).then((i) => assert.deepEqual([i.containers[0].asset, i.timeline[0].asset], ["critical", "critical"]));
+  });
+
   test("filters are in the address and say when nothing is left", async () => {
     await b.open("#/incidents?state=all&severity=critical");
     await page.waitForSelector(".incidents-grid, .empty");

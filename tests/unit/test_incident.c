@@ -281,6 +281,49 @@ static void test_what_has_no_line_is_judged(void) {
         g_assert_cmpint(j.incident->severity, ==, BH_SEVERITY_HIGH); /* 2 + 4, and 3 for the way out */
 }
 
+static void test_what_a_container_is_worth_raises_severity(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        BhIncidentFinding f = act("db", "shell", 3, T(EXECUTION), 0);
+        BhIncident *i;
+        guint64 id = join(g, f);
+
+        g_assert_cmpint(bh_incidents_get(g, id)->severity, ==, BH_SEVERITY_LOW); /* 3 */
+        /* it becomes known later than the finding */
+        g_assert_null(bh_incidents_asset(g, "n", "db", BH_ASSET_NORMAL));
+        g_assert_null(bh_incidents_asset(g, "n", "other", BH_ASSET_CRITICAL));
+        g_assert_null(bh_incidents_asset(g, "elsewhere", "db", BH_ASSET_CRITICAL));
+        i = bh_incidents_asset(g, "n", "db", BH_ASSET_HIGH);
+        g_assert_nonnull(i);
+        g_assert_cmpuint(i->id, ==, id);
+        g_assert_cmpint(i->severity, ==, BH_SEVERITY_MEDIUM); /* and 3 */
+        g_assert_nonnull(bh_incidents_asset(g, "n", "db", BH_ASSET_CRITICAL));
+        g_assert_cmpint(i->severity, ==, BH_SEVERITY_HIGH); /* 3 and 5 */
+        /* never lowered, by a label or by what is told without it */
+        g_assert_null(bh_incidents_asset(g, "n", "db", BH_ASSET_NORMAL));
+        f.count = 7;
+        g_assert_cmpuint(join(g, f), ==, id);
+        g_assert_cmpint(i->severity, ==, BH_SEVERITY_HIGH);
+
+        /* with the finding; and of those that have no line of their own any more */
+        f = act("web", "shell", 4, T(DISCOVERY), 0);
+        id = join(g, f);
+        for (guint n = 1; n < BH_INCIDENT_LINES_MAX; n++) {
+                g_autofree char *rule = g_strdup_printf("r%u", n);
+
+                g_assert_cmpuint(join(g, act("web", rule, 4, T(DISCOVERY), 1)), ==, id);
+        }
+        g_assert_cmpint(bh_incidents_get(g, id)->severity, ==, BH_SEVERITY_LOW);
+        f = act("web", "one more", 4, T(DISCOVERY), 2);
+        f.asset = BH_ASSET_CRITICAL;
+        g_assert_cmpuint(join(g, f), ==, id);
+        g_assert_cmpint(bh_incidents_get(g, id)->severity, ==, BH_SEVERITY_HIGH); /* 2 and 5 */
+
+        for (BhAsset a = 0; a < BH_ASSETS; a++)
+                g_assert_cmpint(bh_asset_of_name(bh_asset_name(a)), ==, a);
+        g_assert_cmpint(bh_asset_of_name(NULL), ==, BH_ASSET_NORMAL);
+        g_assert_cmpint(bh_asset_of_name("CRITICAL; drop"), ==, BH_ASSET_NORMAL);
+}
+
 static void test_forming_ones_that_merge_are_told_of(void) {
         g_autoptr(BhIncidents) g = bh_incidents_new(1);
         guint64 a = join(g, act("a", "x", 2, T(EXECUTION), 0)), b = join(g, act("b", "w", 4, T(DISCOVERY), 10));
@@ -562,7 +605,7 @@ static void test_lines_outlive_their_findings(void) {
                 .tactics = T(INITIAL_ACCESS), .time_ns = 1000 * S, .last_ns = 1000 * S, .count = 3 };
         *had = (BhIncidentLine){ .serial = f.serial, .id = g_strdup("f2"), .rule = g_strdup("second"), .output = g_strdup(""), .node = g_strdup("n"), .container_id = g_strdup("web"),
                 .container_name = g_strdup("web"), .workload = g_strdup(""), .application = g_strdup(""), .exe = g_strdup(""), .object = g_strdup(""), .parent = g_strdup(""), .command = g_strdup(""), .rank = 3,
-                .tactics = T(IMPACT), .basis = BH_BASIS_CONTAINER, .time_ns = 1010 * S, .last_ns = 1010 * S, .count = 40 };
+                .asset = BH_ASSET_HIGH, .tactics = T(IMPACT), .basis = BH_BASIS_CONTAINER, .time_ns = 1010 * S, .last_ns = 1010 * S, .count = 40 };
         bh_incidents_restore(g, 5, BH_INCIDENT_OPEN, &f);
         bh_incidents_restore_line(g, 5, gone);
         bh_incidents_restore_line(g, 5, had);
@@ -574,6 +617,8 @@ static void test_lines_outlive_their_findings(void) {
         g_assert_cmpuint(((BhIncidentLine *) i->lines->pdata[1])->count, ==, 40);
         g_assert_cmpint(((BhIncidentLine *) i->lines->pdata[1])->basis, ==, BH_BASIS_CONTAINER);
         g_assert_cmpuint(i->tactics, ==, T(INITIAL_ACCESS) | T(IMPACT));
+        g_assert_cmpint(((BhIncidentLine *) i->lines->pdata[1])->asset, ==, BH_ASSET_HIGH);
+        g_assert_cmpint(i->severity, ==, BH_SEVERITY_HIGH); /* 4, 3, and 3 for what it is worth */
         g_assert_cmpuint(i->findings, ==, 44);
         g_assert_cmpint(i->first_ns, ==, 1000 * S);
         g_assert_cmpstr(title, ==, "Container web taken over");
@@ -609,6 +654,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/incident/merge", test_merge);
         g_test_add_func("/incident/counts", test_counts);
         g_test_add_func("/incident/lines", test_what_has_no_line_is_judged);
+        g_test_add_func("/incident/asset", test_what_a_container_is_worth_raises_severity);
         g_test_add_func("/incident/forming", test_forming_ones_that_merge_are_told_of);
         g_test_add_func("/incident/bounds", test_bounds);
         g_test_add_func("/incident/replay", test_replay_of_old_events);

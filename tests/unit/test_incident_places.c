@@ -40,6 +40,31 @@ static void assert_peer(const BhIncidentPlaces *p, const char *node, const char 
         }
 }
 
+static void asset_is_what_the_label_says(void) {
+        static const struct {
+                const char *labels;
+                BhAsset asset;
+        } cases[] = {
+                { "{}", BH_ASSET_NORMAL }, { "", BH_ASSET_NORMAL }, { "no JSON: bulkhead.asset", BH_ASSET_NORMAL }, { "[\"bulkhead.asset\"]", BH_ASSET_NORMAL },
+                { "{\"bulkhead.asset\":\"high\"}", BH_ASSET_HIGH }, { "{\"a\":\"b\",\"bulkhead.asset\":\"critical\"}", BH_ASSET_CRITICAL },
+                { "{\"bulkhead.asset\":\"\"}", BH_ASSET_NORMAL }, { "{\"bulkhead.asset\":\"Critical\"}", BH_ASSET_NORMAL }, { "{\"bulkhead.asset\":7}", BH_ASSET_NORMAL },
+                { "{\"bulkhead.assets\":\"high\"}", BH_ASSET_NORMAL },
+        };
+
+        for (guint n = 0; n < G_N_ELEMENTS(cases); n++) {
+                BhIncidentPlaces *p = bh_incident_places_new();
+                BhStoreContainer c = { .node = (char *) "one", .id = (char *) "db", .name = (char *) "db", .state = (char *) "running", .networks = (char *) "", .labels = (char *) cases[n].labels };
+
+                bh_incident_places_learn(p, &c, on_found, NULL);
+                g_assert_cmpint(bh_incident_places_asset(p, "one", "db"), ==, cases[n].asset);
+                g_assert_cmpint(bh_incident_places_asset(p, "two", "db"), ==, BH_ASSET_NORMAL);
+                g_assert_cmpint(bh_incident_places_asset(p, "one", ""), ==, BH_ASSET_NORMAL);
+                bh_incident_places_clear(p);
+                g_assert_cmpint(bh_incident_places_asset(p, "one", "db"), ==, BH_ASSET_NORMAL);
+                bh_incident_places_free(p);
+        }
+}
+
 static void address_is_looked_for_on_the_node_and_in_networks_of_ones_own(void) {
         BhIncidentPlaces *p = bh_incident_places_new();
         Seen seen = { 0 };
@@ -122,6 +147,7 @@ static void report_has_no_markup_of_others(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
 #define TEST(name) g_test_add_func("/incident_places/" #name, name)
+        TEST(asset_is_what_the_label_says);
         TEST(address_is_looked_for_on_the_node_and_in_networks_of_ones_own);
         TEST(connection_waits_for_the_container_that_gets_its_address);
         TEST(report_has_no_markup_of_others);

@@ -598,6 +598,7 @@ export type Incident = {
     name: string;
     workload: string;
     application: string;
+    asset?: "" | "high" | "critical";
     image?: string | null;
     state?: string | null;
     ended?: string | null;
@@ -639,6 +640,7 @@ export type Incident = {
     output: string;
     escape: boolean;
     of_host: boolean;
+    asset?: "" | "high" | "critical";
     serial: number;
   })[];
   processes?: ({

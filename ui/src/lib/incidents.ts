@@ -25,7 +25,7 @@ export const VERDICTS: Record<string, [string, string]> = {
   true_positive: ["An attack", "It was what it looks like."], false_positive: ["A false alarm", "Nothing of the kind happened."], benign: ["Allowed", "It happened, and was meant to."],
 };
 
-export interface Place { key: string; node: string; container: string; name: string; workload: string; application: string; image: string; state: string; ended: number; privileged: boolean }
+export interface Place { key: string; node: string; container: string; name: string; workload: string; application: string; image: string; state: string; ended: number; privileged: boolean; asset: string }
 export interface Line {
   finding: string; at: number; last: number; count: number; rule: string; priority: string; grave: boolean; tactics: string[]; basis: string; lane: string; node: string; containerId: string; container: string; workload: string;
   pid: number; exe: string; command: string; parent: string; object: string; output: string;
@@ -59,7 +59,7 @@ export function incidentFrom(v: unknown): Incident {
     first: toMs(o.first), last: toMs(o.last), findings: num(o.findings), dropped: num(o.dropped), nodes: texts(o.nodes), applications: texts(o.applications), workloads: texts(o.workloads),
     places: list(o.containers).map(object).map((c) => ({
       key: laneKey(text(c.node), text(c.id)), node: text(c.node), container: text(c.id), name: text(c.name), workload: text(c.workload), application: text(c.application), image: text(c.image), state: text(c.state), ended: toMs(c.ended),
-      privileged: c.privileged === true,
+      privileged: c.privileged === true, asset: text(c.asset),
     })),
     assignee: text(o.assignee), verdict: text(o.verdict), closedBy: text(o.closed_by), closed: toMs(o.closed), opened: toMs(o.opened), changed: toMs(o.changed), lines: list(o.timeline).map(lineFrom),
     comments: list(o.comments).map(object).map((c) => ({ at: toMs(c.time), who: text(c.who), text: text(c.text) })), whole: Array.isArray(o.timeline),

@@ -246,7 +246,7 @@ export function IncidentPage({ id }: { id: string }) {
             <ul class="places">{i.places.map((p) => (
               <li key={p.key}><a href={href("/containers", { id: p.container })}><StateMark state={p.state || "unknown"} /><T s={p.name || shortId(p.container)} max={80} /></a>
                 {may && p.state === "running" && <Button class="small" glyph="responses" aria-label={`Act on ${visible(p.name, 60)}`} onClick={() => setActing(p)}>Act…</Button>}
-                <small class="dim"><T s={[p.application, p.workload, p.node].filter(Boolean).join(" / ")} max={120} />{p.state && p.state !== "running" ? `, ${p.state}` : ""}{p.privileged && <span class="tag amber">privileged</span>}</small>
+                <small class="dim"><T s={[p.application, p.workload, p.node].filter(Boolean).join(" / ")} max={120} />{p.state && p.state !== "running" ? `, ${p.state}` : ""}{p.privileged && <span class="tag amber">privileged</span>}{p.asset && <span class="tag amber"><T s={`${p.asset} asset`} max={24} /></span>}</small>
                 <Held list={held.filter((r) => r.containerId === p.container)} put={put} /></li>))}
               {heldError && <li class="amber">What is in force could not be read: {heldError}</li>}
               {!i.places.length && <li class="faint">On {i.nodes.length === 1 ? "the node" : "nodes"} <T s={i.nodes.join(", ")} max={200} /> itself.</li>}</ul>
