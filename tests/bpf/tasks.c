@@ -24,7 +24,9 @@
 
 #define STORM 4u
 #define LOOKS 60u
-#define FORKS 500 /* before the storm is believed to have been one */
+#define LOOKS_MIN 2u
+#define FORKS_MIN 100 /* before the storm is believed to have been one */
+#define STORM_MS 20000
 #define WAIT_MS 60000
 
 static BhTasks *walker;
@@ -288,12 +290,13 @@ static void storm_of_short_processes_hides_nothing(gconstpointer data) {
 
         if (!begin(data))
                 return;
-        gint64 until = g_get_monotonic_time() + WAIT_MS * 1000;
+        gint64 until = g_get_monotonic_time() + STORM_MS * 1000;
         forks = mmap(NULL, sizeof(*forks), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         g_assert_true(forks != MAP_FAILED);
         for (guint i = 0; i < STORM; i++)
                 storm[i] = start(forks_for_ever);
-        for (guint i = 0; i < LOOKS || g_atomic_int_get(forks) < FORKS; i++) {
+        /* on an emulated machine a look takes seconds beside a storm */
+        for (guint i = 0; i < LOOKS_MIN || g_atomic_int_get(forks) < FORKS_MIN || (i < LOOKS && g_get_monotonic_time() < until); i++) {
                 g_auto(BhHiddenFound) found = look();
 
                 for (guint k = 0; k < found.hidden->len; k++) {
@@ -303,7 +306,6 @@ static void storm_of_short_processes_hides_nothing(gconstpointer data) {
                 }
                 g_assert_null(found.problem);
                 g_assert_cmpuint(found.hidden->len, ==, 0);
-                g_assert_cmpint(g_get_monotonic_time(), <, until);
         }
         for (guint i = 0; i < STORM; i++)
                 end(storm[i]);
