@@ -175,6 +175,17 @@ static void inspector(const json_t *status, GPtrArray *list) {
                 say(list, "INSPECTOR: %" G_GUINT64_FORMAT " questions got no answer (%s); their events are there, and say so", lost, reasons);
 }
 
+/* Hidden processes. */
+static void integrity(const json_t *status, GPtrArray *list) {
+        json_t *p = json_object_get(json_object_get(status, "integrity"), "processes");
+        g_autofree char *problem = bh_json_cell(p, "problem");
+
+        if (g_str_equal(bh_json_text(p, "list"), "process table"))
+                say(list, "INTEGRITY: the kernel's own list of processes cannot be had: %s; hidden ones are found by mounts over /proc/PID, and by what hooks told", problem);
+        else if (*problem)
+                say(list, "INTEGRITY: the last look for hidden processes found nothing out: %s", problem);
+}
+
 GPtrArray *bh_problems_of(const json_t *status) {
         GPtrArray *list = g_ptr_array_new_with_free_func(g_free);
         json_t *events = json_object_get(status, "events"), *processes = json_object_get(status, "processes"), *containers = json_object_get(status, "containers");
@@ -192,6 +203,7 @@ GPtrArray *bh_problems_of(const json_t *status) {
                 say(list, "the sensor was away for %.1f s before this start; \"bulkhead events --type sensor\" says what became of that time", (double) n / 1000);
         bus(status, list);
         inspector(status, list);
+        integrity(status, list);
         if ((n = bh_json_number(json_object_get(status, "rules"), "pattern_limits")))
                 say(list, "RULES: %" G_GUINT64_FORMAT " times a pattern took more than it may and counted as no match; findings of the sensor name rule and pattern", n);
         if ((n = bh_json_number(json_object_get(status, "rules"), "cut_values")))

@@ -265,18 +265,3 @@ GPtrArray *bh_integrity_modules(const char *proc_modules, const char *sys_module
         only_in(out, there, listed);
         return out;
 }
-
-GArray *bh_integrity_mounts(const char *mountinfo) {
-        GArray *out = g_array_new(FALSE, FALSE, sizeof(guint32));
-        g_auto(GStrv) lines = g_strsplit(mountinfo, "\n", -1);
-
-        for (guint i = 0; lines[i]; i++) {
-                g_auto(GStrv) fields = g_strsplit(lines[i], " ", 6);
-
-                if (g_strv_length(fields) < 6 || !g_str_has_prefix(fields[4], "/proc/") || !g_ascii_isdigit(fields[4][6]))
-                        continue;
-                guint32 pid = (guint32) g_ascii_strtoull(fields[4] + 6, NULL, 10);
-                g_array_append_val(out, pid);
-        }
-        return out;
-}

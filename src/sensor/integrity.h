@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the node is made of, and whether it is still that: files by which something stays on a node (cron, units, keys, users, preloaded libraries, handlers of core dumps and of binary formats,
- * system programs), and things that should be seen and are not (processes, modules).
+ * system programs), and modules that should be seen and are not (processes: hidden.h).
  *
  * Files are looked at by their state (inode, size, time of change, mode, owner; not the device, whose number may be another after a boot), and read only when that moved; what they were last is kept
- * in a file, so that a change while no sensor ran is found as well. The first time nothing is told. Hidden: a process that the kernel told of and that lives, but is not in a listing of /proc; a mount
- * over a process's directory there; a module that one of /proc/modules and /sys/module has and the other has not, looked at twice.
+ * in a file, so that a change while no sensor ran is found as well. The first time nothing is told. Hidden: a module that one of /proc/modules and
+ * /sys/module has and the other has not, looked at twice.
  *
  * Pure but for what it reads; one thread. Bounds: BH_INTEGRITY_FILES files, more are counted.
  */
@@ -37,5 +37,3 @@ guint64 bh_integrity_refused(const BhIntegrity *g);
 
 /* Names of modules that only one of the two views has: char *, owned by the array. */
 GPtrArray *bh_integrity_modules(const char *proc_modules, const char *sys_modules);
-/* Ids of processes in whose directory something is mounted, of the text of a mountinfo: guint32. */
-GArray *bh_integrity_mounts(const char *mountinfo);

@@ -5,13 +5,13 @@
  * A thread looks each LOOK_S seconds, or soon after a process that came from a container wrote outside of it. What it found is told in the drain thread, which knows processes: the writer, where a
  * container's process wrote that file, so that the finding joins its incident.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "hidden_watch.h"
 #include "integrity.h"
 #include "sensor.h"
 
@@ -31,7 +31,8 @@ struct BhNodeWatch {
         BhIntegrity *files;
         BhNetAlerts *alerts; /* the drain thread's, as the writers */
         GHashTable *writers; /* guint64 * of (device, inode) → Writer */
-        GHashTable *hidden;  /* the thread's: what was told already, "module NAME", "process PID" */
+        GHashTable *hidden;  /* the thread's: what was told already, "module NAME" */
+        BhHiddenWatch *processes;
         GThread *thread;
         GMutex lock;
         GCond moved;
@@ -49,16 +50,29 @@ static guint64 key_of(guint64 dev, guint64 ino) {
 
 /* ---- the drain thread ---- */
 
+static void look_soon(BhNodeWatch *w) {
+        g_mutex_lock(&w->lock);
+        w->soon = TRUE;
+        g_cond_signal(&w->moved);
+        g_mutex_unlock(&w->lock);
+}
+
 void bh_sensor_integrity_early(BhSensor *s, const struct bh_decoded *d, guint64 cgroup) {
         BhNodeWatch *w = s->integrity;
         const struct bh_event *e = &d->event;
         g_auto(BhContainerLookup) l = { 0 };
+        gboolean written = e->type == BH_EV_CLOSE_WRITE && bh_event_has(e, BH_F_ino), mounted = e->type == BH_EV_MOUNT || e->type == BH_EV_MOVE_MOUNT;
 
-        if (!w || e->type != BH_EV_CLOSE_WRITE || !bh_event_has(e, BH_F_ino))
+        if (!w || !(written || mounted))
                 return;
         bh_container_table_lookup(s->containers, cgroup, &l);
         if (!l.is_container && !d->origin)
                 return;
+        if (mounted) {
+                if (bh_hidden_watch_early(w->processes, d, l.is_container ? cgroup : d->origin))
+                        look_soon(w);
+                return;
+        }
         if (g_hash_table_size(w->writers) >= WRITERS)
                 g_hash_table_remove_all(w->writers);
         Writer *one = g_new(Writer, 1);
@@ -67,10 +81,7 @@ void bh_sensor_integrity_early(BhSensor *s, const struct bh_decoded *d, guint64 
         g_hash_table_replace(w->writers, g_memdup2(&key, sizeof(key)), one);
         if (l.is_container && !(bh_event_has(e, BH_F_path) && bh_evidence_in_host_mount(l.container, e->path)))
                 return;
-        g_mutex_lock(&w->lock);
-        w->soon = TRUE;
-        g_cond_signal(&w->moved);
-        g_mutex_unlock(&w->lock);
+        look_soon(w);
 }
 
 typedef struct {
@@ -78,7 +89,6 @@ typedef struct {
         const char *path, *what, *action;
         guint weight;
         guint64 dev, ino;
-        guint32 pid;
 } Tale;
 
 static void publish(GBytes *body, gpointer data) {
@@ -120,7 +130,7 @@ static void tell(gpointer data) {
                 .advice = "Find out who changed it: the evidence has the file as it is now. If nobody did, take the node out of service before you trust it again.",
                 .tags = hides ? hiding : tags,
                 .time_ns = by ? (gint64) by->time_ns : g_get_real_time() * 1000,
-                .pid = by ? by->pid : t->pid,
+                .pid = by ? by->pid : 0,
                 .start = by ? by->start_ns : 0,
                 .container = l.container,
         };
@@ -160,8 +170,8 @@ static void on_change(const BhChange *c, gpointer data) {
 }
 
 /* Once for each, as long as it is so. */
-static void hidden(BhNodeWatch *w, const char *what, const char *name, guint32 pid) {
-        Tale t = { .watch = w, .path = name, .what = what, .action = "found", .weight = 2, .pid = pid };
+static void hidden(BhNodeWatch *w, const char *what, const char *name) {
+        Tale t = { .watch = w, .path = name, .what = what, .action = "found", .weight = 2 };
 
         if (g_hash_table_size(w->hidden) > TOLD_MAX)
                 g_hash_table_remove_all(w->hidden);
@@ -196,79 +206,7 @@ static void look_at_modules(BhNodeWatch *w) {
         g_autoptr(GPtrArray) twice = modules_now(w);
         for (guint i = 0; i < once->len; i++)
                 if (g_ptr_array_find_with_equal_func(twice, once->pdata[i], g_str_equal, NULL))
-                        hidden(w, "hidden kernel module", once->pdata[i], 0);
-}
-
-static gboolean add_pid(const struct bh_process_view *view, gpointer data) {
-        g_array_append_val((GArray *) data, view->pid);
-        return TRUE;
-}
-
-typedef struct {
-        BhSensor *sensor;
-        GArray *pids;
-} Living;
-
-static void living(gpointer data) {
-        Living *l = data;
-
-        bh_process_each(l->sensor->processes, add_pid, l->pids);
-}
-
-static GHashTable *listed_pids(const char *proc) {
-        GHashTable *out = g_hash_table_new(NULL, NULL);
-        DIR *d = opendir(proc);
-        struct dirent *e;
-
-        while (d && (e = readdir(d)))
-                if (g_ascii_isdigit(*e->d_name))
-                        g_hash_table_add(out, GUINT_TO_POINTER((guint) g_ascii_strtoull(e->d_name, NULL, 10)));
-        if (d)
-                closedir(d);
-        return out;
-}
-
-static gboolean is_process(const char *proc, guint32 pid) {
-        g_autofree char *path = g_strdup_printf("%s/%u/status", proc, pid), *text = bh_file_read(AT_FDCWD, path, 8192, NULL, NULL, NULL), *line = g_strdup_printf("\nTgid:\t%u\n", pid);
-
-        return text && strstr(text, line) && !strstr(text, "\nState:\tZ") && !strstr(text, "\nState:\tX");
-}
-
-/* Known to be alive, there when asked by its number, and in no listing: looked at twice, for processes come and go. */
-static void look_at_processes(BhNodeWatch *w) {
-        g_autoptr(GArray) pids = g_array_new(FALSE, FALSE, sizeof(guint32)), missing = g_array_new(FALSE, FALSE, sizeof(guint32));
-        Living l = { w->sensor, pids };
-        const char *proc = w->sensor->proc_path;
-
-        bh_pipeline_call(w->sensor->pipeline, living, &l);
-        for (guint round = 0; round < 2 && pids->len; round++) {
-                g_autoptr(GHashTable) listed = listed_pids(proc);
-
-                g_array_set_size(missing, 0);
-                for (guint i = 0; i < pids->len; i++) {
-                        guint32 pid = g_array_index(pids, guint32, i);
-
-                        if (!g_hash_table_contains(listed, GUINT_TO_POINTER(pid)) && is_process(proc, pid))
-                                g_array_append_val(missing, pid);
-                }
-                g_array_set_size(pids, 0);
-                if (missing->len)
-                        g_array_append_vals(pids, missing->data, missing->len);
-        }
-        for (guint i = 0; i < pids->len; i++) {
-                guint32 pid = g_array_index(pids, guint32, i);
-                g_autofree char *name = g_strdup_printf("%u", pid);
-
-                hidden(w, "hidden process", name, pid);
-        }
-        g_autofree char *path = g_build_filename(proc, "1", "mountinfo", NULL), *text = bh_file_read(AT_FDCWD, path, TEXT_MAX, NULL, NULL, NULL);
-        g_autoptr(GArray) over = bh_integrity_mounts(text ? text : "");
-        for (guint i = 0; i < over->len; i++) {
-                guint32 pid = g_array_index(over, guint32, i);
-                g_autofree char *name = g_strdup_printf("%u", pid);
-
-                hidden(w, "hidden process (something is mounted over it)", name, pid);
-        }
+                        hidden(w, "hidden kernel module", once->pdata[i]);
 }
 
 static gpointer watch(gpointer data) {
@@ -291,7 +229,7 @@ static gpointer watch(gpointer data) {
                 w->in_look = 0;
                 bh_integrity_look(w->files, on_change, w);
                 look_at_modules(w);
-                look_at_processes(w);
+                bh_hidden_watch_look(w->processes);
                 bh_pipeline_call(w->sensor->pipeline, turn, w);
                 w->looks++;
                 next_us = g_get_monotonic_time() + LOOK_S * G_USEC_PER_SEC;
@@ -313,6 +251,7 @@ void bh_sensor_open_integrity(BhSensor *s) {
         w->alerts = bh_net_alerts_new(bh_report_node(s->report), publish, s);
         w->writers = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         w->hidden = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        w->processes = bh_hidden_watch_new(s, w->alerts);
         s->integrity = w;
 }
 
@@ -338,6 +277,7 @@ void bh_sensor_free_integrity(BhSensor *s) {
 
         if (!w)
                 return;
+        bh_hidden_watch_free(w->processes);
         bh_net_alerts_free(w->alerts);
         bh_integrity_free(w->files);
         g_hash_table_unref(w->writers);
@@ -352,6 +292,6 @@ json_t *bh_sensor_integrity_status(BhSensor *s) {
 
         if (!w)
                 return json_pack("{s:s}", "state", "off");
-        return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "state", "on", "files", (json_int_t) bh_integrity_files(w->files), "files_refused", (json_int_t) bh_integrity_refused(w->files), "looks",
-                         (json_int_t) w->looks, "found", (json_int_t) w->found, "not_told", (json_int_t) w->left_out);
+        return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "state", "on", "files", (json_int_t) bh_integrity_files(w->files), "files_refused", (json_int_t) bh_integrity_refused(w->files), "looks",
+                         (json_int_t) w->looks, "found", (json_int_t) w->found, "not_told", (json_int_t) w->left_out, "processes", bh_hidden_watch_status(w->processes));
 }

@@ -7,6 +7,8 @@
 void connections_add(BhBackend with);
 void sockets_add(BhBackend with);
 void sockets_end(void);
+void tasks_add(BhBackend with);
+void tasks_end(void);
 void firstbytes_add(BhBackend with);
 void firstbytes_end(void);
 void callers_add(BhBackend with);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel programs tell of sockets and connections, by both backends: ends of connections, the walk over all sockets, first bytes, payloads, what moves over Unix sockets. */
+/* What the kernel programs tell of sockets and connections, by both backends: ends of connections, the walks over all sockets and processes, first bytes, payloads, what moves over Unix sockets. */
 #include <glib.h>
 
 #include "kernel.h"
@@ -13,6 +13,7 @@ int main(int argc, char **argv) {
         for (guint i = 0; i < G_N_ELEMENTS(backends); i++) {
                 connections_add(backends[i]);
                 sockets_add(backends[i]);
+                tasks_add(backends[i]);
                 firstbytes_add(backends[i]);
                 callers_add(backends[i]);
                 payload_add(backends[i]);
@@ -20,6 +21,7 @@ int main(int argc, char **argv) {
         }
         status = g_test_run();
         sockets_end();
+        tasks_end();
         firstbytes_end();
         payload_end();
         kernel_end();
