@@ -639,6 +639,9 @@ export type Incident = {
     output: string;
     escape: boolean;
     of_host: boolean;
+    deed?: "" | "wrote" | "module" | "kernel" | "bpf" | "read" | "sent";
+    thing?: string;
+    origin?: string;
     serial: number;
   })[];
   processes?: ({
