@@ -584,6 +584,7 @@ export type Incident = {
   priority: Priority;
   title: string;
   story: string;
+  now?: string;
   tactics: Tactic[];
   first: Time;
   last: Time;
