@@ -50,6 +50,24 @@ static void read_tags(BhIncidentInput *in, const char *text) {
                 in->finding.tactics |= bh_tactic_of_tag(t);
                 in->finding.escape |= g_str_equal(t, "T1611");
                 in->finding.of_host |= g_str_equal(t, "host");
+                in->finding.tool |= g_str_equal(t, "T1105");
+                in->finding.rights |= g_str_equal(t, "T1548.001");
+        }
+}
+
+/* What findings that the sensor or the model makes say without an event. */
+static void read_fields(BhIncidentInput *in, const BhStoreFinding *f) {
+        gboolean integrity = g_str_equal(f->kind, "integrity"), dns = g_str_equal(f->kind, "dns");
+        json_auto_t *fields = (integrity || dns) && f->fields ? json_loads(f->fields, 0, NULL) : NULL;
+        const char *change = text_of(in, fields, "integrity.change"), *domain = text_of(in, fields, "dns.domain");
+        json_int_t bytes = json_integer_value(json_object_get(fields, "dns.bytes"));
+
+        if (integrity && (g_str_equal(change, "is new") || g_str_equal(change, "changed")))
+                in->finding.planted = text_of(in, fields, "fd.name");
+        if (dns && *domain && bytes > 0) {
+                g_autofree char *says = g_strdup_printf("at least %" JSON_INTEGER_FORMAT " bytes in DNS names below %s", bytes, domain);
+
+                in->finding.sent = g_string_chunk_insert(in->texts, says);
         }
 }
 
@@ -78,6 +96,7 @@ void bh_incident_input_init(BhIncidentInput *in, const BhStoreFinding *f) {
         };
         read_lineage(in, f->lineage);
         read_tags(in, f->tags);
+        read_fields(in, f);
         if (len && bh_event_decode(&in->event, event, len, NULL))
                 in->finding.event = &in->event;
         /* a rule about the node speaks of it only where the act was not inside: the same file in a container is the container's */
@@ -173,6 +192,9 @@ static void append_line(GString *out, const BhIncidentLine *l) {
         bh_json_bool(out, "escape", l->escape);
         bh_json_bool(out, "of_host", l->of_host);
         bh_json_text(out, "asset", bh_asset_name(l->asset));
+        bh_json_text(out, "deed", bh_deed_name(l->deed));
+        bh_json_text(out, "thing", l->thing);
+        bh_json_text(out, "origin", l->origin);
         bh_json_int(out, "serial", l->serial);
         bh_json_close(out, '}');
 }
@@ -212,6 +234,9 @@ static BhIncidentLine *read_line(json_t *o) {
         l->escape = json_is_true(json_object_get(o, "escape"));
         l->of_host = json_is_true(json_object_get(o, "of_host"));
         l->asset = bh_asset_of_name(json_string_value(json_object_get(o, "asset")));
+        l->deed = bh_deed_of_name(json_string_value(json_object_get(o, "deed"))); /* rows of before have none */
+        l->thing = text(o, "thing");
+        l->origin = text(o, "origin");
         l->time_ns = time_of(o, "time");
         l->last_ns = time_of(o, "last");
         l->count = (guint64) MAX(json_integer_value(json_object_get(o, "count")), 1);

@@ -3,6 +3,7 @@
 
 #include "incident/incident.h"
 #include "incident_detail.h"
+#include "incident_now.h"
 #include "incident_teach.h"
 #include "incidents.h"
 #include "json_out.h"
@@ -49,13 +50,14 @@ void bh_view_incident(GString *out, const char *key, const BhStoreIncident *i) {
         bh_json_close(out, '}');
 }
 
-void bh_view_incident_alert(GString *out, const BhStoreIncident *i) {
+void bh_view_incident_alert(BhStore *s, GString *out, const BhStoreIncident *i) {
         static const char *const priorities[BH_SEVERITIES] = { "warning", "error", "critical", "alert" };
         gboolean ended = !g_str_equal(i->state, "open");
         g_autofree char *id = g_strdup_printf("incident-%" G_GUINT64_FORMAT "%s%s", i->id, ended ? "-" : "", ended ? i->state : "");
         g_autofree char *said = g_str_equal(i->state, "closed") ? g_strdup_printf("closed by %s as %s", i->closed_by, i->verdict) :
                                 ended ? g_strdup_printf("went into incident %" G_GUINT64_FORMAT, i->merged_into) : g_strdup("open");
-        g_autofree char *text = g_strdup_printf("Incident %" G_GUINT64_FORMAT " (%s, %s): %s. %s", i->id, bh_severity_name(i->severity), said, i->title, ended ? "" : i->story);
+        g_autofree char *now = ended ? g_strdup("") : bh_incident_now(s, i, FALSE);
+        g_autofree char *text = g_strdup_printf("Incident %" G_GUINT64_FORMAT " (%s, %s): %s. %s%s%s", i->id, bh_severity_name(i->severity), said, i->title, ended ? "" : i->story, *now ? " " : "", now);
 
         bh_json_open(out, NULL, '{');
         bh_json_text(out, "id", id);
@@ -135,11 +137,13 @@ static void append_responses(BhStore *s, GString *out, const BhStoreIncident *i,
 
 void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes, const BhIncidentTaught *taught) {
         json_auto_t *containers = json_loads(i->containers, 0, NULL);
+        g_autofree char *now = bh_incident_now(s, i, TRUE);
         json_t *c;
         size_t n;
 
         bh_json_open(out, NULL, '{');
         members(out, i);
+        bh_json_text(out, "now", now);
         bh_json_open(out, "containers", '[');
         json_array_foreach(containers, n, c)
                 append_container(s, out, c);

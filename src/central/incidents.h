@@ -37,8 +37,8 @@ void bh_correlator_append_json(BhCorrelator *k, GString *out);
 void bh_view_incident(GString *out, const char *key, const BhStoreIncident *i);
 /*
  * As the alert that outputs deliver (notify/alert.h): rule "Incident", source "incident", priority by severity, its id as output_fields "incident.id", count: findings, so that it is told when it is opened, and then as it
- * grows. What ended has an id of its own, and is told once more. A whole JSON text.
+ * grows, with what state its containers are in then. What ended has an id of its own, and is told once more. A whole JSON text.
  */
-void bh_view_incident_alert(GString *out, const BhStoreIncident *i);
-/* With timeline, comments, and what became of its containers. `taught`: by closing it (incident_teach.h); NULL: it was not closed just now, or taught nothing. */
+void bh_view_incident_alert(BhStore *s, GString *out, const BhStoreIncident *i);
+/* With timeline, comments, what state things are in now, and what became of its containers. `taught`: by closing it (incident_teach.h); NULL: it was not closed just now, or taught nothing. */
 void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes, const BhIncidentTaught *taught);

@@ -182,7 +182,7 @@ static gboolean tell_incident(BhNotifyFeed *f, const char *number) {
         if (!i)
                 return TRUE;
         text = g_string_sized_new(4096);
-        bh_view_incident_alert(text, i);
+        bh_view_incident_alert(f->central->store, text, i);
         g_mutex_lock(&f->lock);
         f->sent++;
         g_mutex_unlock(&f->lock);

@@ -372,6 +372,8 @@ static void print_whole(const json_t *i, const json_t *evidence) {
                 printf("Closed %s by %s: %s.\n\n", closed, by, verdict);
         print_taught(json_object_get(i, "taught"));
         paragraph(bh_json_text(i, "story"));
+        if (*bh_json_text(i, "now"))
+                paragraph(bh_json_text(i, "now"));
         heading("Timeline");
         print_timeline(json_object_get(i, "timeline"));
         if (bh_json_number(i, "dropped"))

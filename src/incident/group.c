@@ -18,6 +18,8 @@ void bh_incident_line_free(BhIncidentLine *l) {
         g_free(l->object);
         g_free(l->parent);
         g_free(l->command);
+        g_free(l->thing);
+        g_free(l->origin);
         g_free(l);
 }
 
@@ -189,6 +191,17 @@ static void widen(BhIncident *i, gint64 first, gint64 last) {
         i->last_ns = MAX(i->last_ns, last);
 }
 
+/* Of equal findings the first may have been refused: the line has the deed of the first that was not. */
+static void take_deed(BhIncidentLine *l, BhDeed deed, const char *thing, const char *origin) {
+        if (l->deed || !deed)
+                return;
+        g_free(l->thing);
+        g_free(l->origin);
+        l->deed = deed;
+        l->thing = g_strdup(thing);
+        l->origin = g_strdup(origin);
+}
+
 static void remember(BhIncidentGroup *g, gint64 serial, guint64 count, BhIncidentLine *line) {
         const BhIncidentSerial known = { count, line };
 
@@ -201,8 +214,9 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
         const BhIncidentSerial *had = g_hash_table_lookup(g->serials, &f->serial);
         guint64 count = MAX(f->count, 1), more = had ? (count > had->count ? count - had->count : 0) : count;
         gint64 last = MAX(f->time_ns, f->last_ns);
-        g_autofree char *key = NULL;
+        g_autofree char *key = NULL, *thing = NULL, *origin = NULL;
         BhIncidentLine *l = g_new0(BhIncidentLine, 1), *old;
+        BhDeed deed = bh_incident_deed(f, &thing, &origin);
         gboolean is_new = FALSE;
 
         l->serial = f->serial;
@@ -219,6 +233,7 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 old->last_ns = MAX(old->last_ns, last);
                 old->rank = MIN(old->rank, (guint8) f->rank);
                 old->asset = MAX(old->asset, f->asset);
+                take_deed(old, deed, thing, origin);
                 if (f->time_ns < old->time_ns) {
                         old->time_ns = f->time_ns;
                         g_ptr_array_sort(g->i.lines, by_time);
@@ -242,6 +257,9 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 l->basis = basis;
                 l->escape = f->escape;
                 l->of_host = f->of_host;
+                l->deed = deed;
+                l->thing = g_steal_pointer(&thing);
+                l->origin = g_steal_pointer(&origin);
                 l->time_ns = f->time_ns;
                 l->last_ns = last;
                 l->count = more ? more : 1;
@@ -273,6 +291,7 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
                         old->count += l->count, old->last_ns = MAX(old->last_ns, l->last_ns), old->time_ns = MIN(old->time_ns, l->time_ns);
                         old->rank = MIN(old->rank, l->rank);
                         old->asset = MAX(old->asset, l->asset);
+                        take_deed(old, l->deed, l->thing, l->origin);
                 } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
                         drop(g, l->rank, l->tactics, l->escape, l->of_host, l->asset);
                 } else {
@@ -385,6 +404,7 @@ void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line) {
                 old->last_ns = MAX(old->last_ns, line->last_ns);
                 old->basis = line->basis;
                 old->asset = MAX(old->asset, line->asset);
+                take_deed(old, line->deed, line->thing, line->origin);
                 bh_incident_line_free(line);
                 g_free(equal);
                 g_ptr_array_sort(g->i.lines, by_time);

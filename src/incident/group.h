@@ -41,3 +41,12 @@ gboolean bh_incident_group_asset(BhIncidentGroup *g, const char *node, const cha
 
 /* What a person would name the finding's object: "/etc/shadow", "10.0.0.3:5432", "nginx (pid 17)"; "" for none. Caller frees. */
 char *bh_incident_object(const BhIncidentFinding *f);
+
+/* TRUE: the event leaves the file changed, and it names it. */
+gboolean bh_incident_wrote(const struct bh_event *e);
+
+/*
+ * *thing: the file, the module, or of SENT a phrase ("at least 12 bytes to 192.0.2.1:443"); "" where it has no name. *origin: where the thing is not in the finding's container but on the node, the name of the
+ * container that it came from, else "". Both are freed by the caller, also with NONE.
+ */
+BhDeed bh_incident_deed(const BhIncidentFinding *f, char **thing, char **origin);

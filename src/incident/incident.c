@@ -185,8 +185,7 @@ static gboolean has_text(const char *text) {
         return text && *text;
 }
 
-/* TRUE: the event leaves the file changed, and it names it. */
-static gboolean wrote(const struct bh_event *e) {
+gboolean bh_incident_wrote(const struct bh_event *e) {
         switch (e->type) {
         case BH_EV_OPEN: return bh_event_has(e, BH_F_open_flags) && ((e->open_flags & O_ACCMODE) != O_RDONLY || e->open_flags & (O_CREAT | O_TRUNC));
         case BH_EV_CLOSE_WRITE:
@@ -202,7 +201,7 @@ static gboolean wrote(const struct bh_event *e) {
 
 /* Who writes a file takes nothing from who wrote it before: two who change the same one are two. */
 static gboolean takes(const struct bh_event *e) {
-        return !wrote(e) || !(e->type == BH_EV_OPEN || e->type == BH_EV_CLOSE_WRITE || e->type == BH_EV_MKNOD);
+        return !bh_incident_wrote(e) || !(e->type == BH_EV_OPEN || e->type == BH_EV_CLOSE_WRITE || e->type == BH_EV_MKNOD);
 }
 
 static void keys_of_event(GArray *keys, const BhIncidentFinding *f) {
@@ -214,7 +213,7 @@ static void keys_of_event(GArray *keys, const BhIncidentFinding *f) {
                 add_key(keys, container_key(f->node, origin), BH_BASIS_CONTAINER, TRUE, TRUE);
         }
         if (bh_event_has(e, BH_F_dev) && bh_event_has(e, BH_F_ino) && e->ino)
-                add_key(keys, file_key(f->node, e->dev, e->ino), BH_BASIS_FILE, takes(e), wrote(e));
+                add_key(keys, file_key(f->node, e->dev, e->ino), BH_BASIS_FILE, takes(e), bh_incident_wrote(e));
         if (bh_event_has(e, BH_F_exe_dev) && bh_event_has(e, BH_F_exe_ino) && e->exe_ino)
                 add_key(keys, file_key(f->node, e->exe_dev, e->exe_ino), BH_BASIS_FILE, TRUE, FALSE);
         if (bh_event_has(e, BH_F_target_container_id) && e->target_container_id.len) {

@@ -24,6 +24,7 @@
  */
 #pragma once
 #include "event/event.h"
+#include "incident/deed.h"
 
 #define BH_INCIDENT_RANK 4u       /* warning, as bh_store_priority_rank() counts */
 #define BH_INCIDENT_RANK_ALONE 3u /* error */
@@ -94,6 +95,9 @@ typedef struct {
         gboolean escape;   /* a technique that leads out of the container (T1611) */
         gboolean of_host;  /* a rule about the node itself */
         BhAsset asset;     /* of its container */
+        gboolean tool;     /* about a program that was brought along (T1105) */
+        gboolean rights;   /* about rights given to a file (T1548.001) */
+        const char *planted, *sent; /* of one without event: a file of the node that was found new or changed; what went out, as a phrase */
         const BhIncidentProcess *lineage;
         guint n_lineage;
         const struct bh_event *event; /* NULL: it has none */
@@ -111,6 +115,9 @@ typedef struct {
         BhAsset asset;
         BhBasis basis;
         gboolean escape, of_host;
+        BhDeed deed;    /* of the first of them that has one */
+        char *thing;    /* what it is about; "" without a deed, or where it has no name */
+        char *origin;   /* the thing is on the node: the name of the container that it came from; "": it is where the line is */
         gint64 time_ns, last_ns;
         guint64 count;
 } BhIncidentLine;

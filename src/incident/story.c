@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "incident/story.h"
+#include "incident/story_parts.h"
 
 #include <string.h>
 
@@ -23,6 +23,14 @@ static void append_some(GString *out, const char *text, gsize most) {
 
 static void append_text(GString *out, const char *text) {
         append_some(out, text, TEXT_SHOWN);
+}
+
+void bh_story_append_text(GString *out, const char *text) {
+        append_text(out, text);
+}
+
+void bh_story_append_asker(GString *out, const char *text) {
+        append_some(out, text, ASKERS_SHOWN);
 }
 
 /* "container web-1", "node a" */
@@ -228,7 +236,7 @@ static void append_ends(GString *out, const BhIncident *i, const BhStoryEnd *end
                         g_string_append_printf(out, " (exit code %" G_GINT64_FORMAT ")", ends[k].exit_code);
                 if (*ends[k].by) {
                         g_string_append(out, "; its end was asked for by ");
-                        append_some(out, ends[k].by, ASKERS_SHOWN);
+                        bh_story_append_asker(out, ends[k].by);
                 }
                 g_string_append_c(out, '.');
         }
@@ -307,6 +315,8 @@ char *bh_story_text(const BhIncident *i, const BhStoryEnd *ends, guint n_ends) {
                 g_string_append_c(out, '.');
                 before = l;
         }
+        bh_story_append_planted(out, i);
+        bh_story_append_taken(out, i);
         append_ends(out, i, ends, n_ends);
         append_end(out, i, i->lines->len - 1 - n_told);
         return g_string_free(out, FALSE);

@@ -20,5 +20,20 @@ typedef struct {
         const char *by;
 } BhStoryEnd;
 
-/* Sentences, separated by a blank; the last ones say which of its containers are gone and who had them ended (`ends`), how far it went and what is not told. Caller frees. */
+/*
+ * Sentences, separated by a blank: how it began, what followed, then what was planted and what was taken (one each, of what the lines have as deeds, deed.h), which of its containers are gone and who had
+ * them ended (`ends`), how far it went and what is not told. Caller frees.
+ */
 char *bh_story_text(const BhIncident *i, const BhStoryEnd *ends, guint n_ends);
+
+/* A container of an incident that goes on. Texts are borrowed. */
+typedef struct {
+        const char *name, *state; /* "running", "paused" */
+        const char *held;         /* what is done to it: "isolated"; "": nothing */
+        const char *by;           /* who had that done, and when it was asked for */
+        gint64 since_ns;
+        gint64 heard_ns;          /* its node is not connected: when it was last heard of; 0: it is */
+} BhStoryContainer;
+
+/* What state things are in now: sentences for behind the others, true when they are made and not kept. planted: files that were, kept: those of them that there is evidence of. "" for nothing. Caller frees. */
+char *bh_story_now(const BhStoryContainer *containers, guint n, guint planted, guint kept);

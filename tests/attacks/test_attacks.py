@@ -91,6 +91,17 @@ ATTACKS = {
          ("web", "plain", "/opt/learner true; cat /www/index.html")],
         ["initial-access", "credential-access", "execution"], {"Password hashes read", "Program that is not part of the image run"}, {"Server program started a shell"}),
 }
+# Attack: what its story says was planted and taken, and what it must not say: the kernel refused it, or everybody does it.
+SAID = {
+    "a4-privileges": (["Planted or changed: /opt/s, /etc/passwd in container {web}."], ["Secrets read"]),
+    "a5-escape": (["Planted or changed: /proc/sys/kernel/core_pattern on node {node} (from container {web})."], ["a kernel module,", "Secrets read"]),
+    "a6-rootkit": (["Planted or changed: /etc/cron.d/bh-test, /etc/systemd/system/bh-test.service, /etc/ld.so.preload on node {node} (from container {web})."], ["a BPF program", "Secrets read"]),
+    "a8-exfiltration": (["Planted or changed: /opt/up in container {web}.", "Secrets read: /root/.ssh/id_rsa in container {web}; sent out: ", "data in DNS names below example.com"], []),
+    "a9-hijack-and-kill": (["Planted or changed: /opt/kit in container {web}; /etc/cron.d/bh-kit, /etc/ld.so.preload on node {node} (from container {web})."], ["Secrets read"]),
+    "a10-three-containers": (["/opt/v in container {front}; /opt/v in container {service}; /etc/cron.d/bh-db on node {node} (from container {db}).",
+                              "Secrets read: /etc/shadow in container {service}; /root/.ssh/id_rsa in container {db}."], []),
+    "a11-impact": ([], ["Planted", "Secrets read", "Sent out"]),
+}
 # Attack: (what its policy says, kind of container, what is done until the policy acts, what is tried then). It may touch /ctl/trace, a file of the node or {host}:{port}: none of it may be there afterwards.
 STOPPED = {
     "a3": ("when: {rules: Code written into another process}\naction: block\ndeny: [exec-not-in-image]", "plain", [SHELL, "/acts --dir /tmp process_vm.writev"], "cp /bin/busybox /opt/kit; /opt/kit touch /ctl/trace"),
@@ -428,7 +439,18 @@ def test_an_attack_is_one_incident(world, attack):
     if attack == "a9-hijack-and-kill":  # and who had it killed, through Docker's socket
         i = world.wait(names[0], lambda i: f"Container {names[0]} ended and was removed " in i["story"] and "(exit code 137)" in i["story"])
         assert re.search(r"; its end was asked for by (one of: )?.*/docker \((uid 0|user root), pid \d+\)", i["story"]), i["story"]
-    print(f"{attack}: {world.seconds[attack]:.1f} s, {i['severity']}: {i['title']}\n{i['story']}")
+    says, never = SAID.get(attack, ([], []))
+    words = {c: world.name(attack, c) for c, *_ in acts} | {"node": i["nodes"][0]}
+    for text in says:
+        assert text.format(**words) in i["story"], (text.format(**words), i["story"])
+    for text in never:
+        assert text not in i["story"], (text, i["story"])
+    # all its containers are gone
+    assert "Container " not in i["now"], i["now"]
+    if attack == "a9-hijack-and-kill":  # and so for who asks at a terminal, where lines are broken
+        shown = " ".join(world.central.cli("incident", str(i["id"])).stdout.split())
+        assert says[0].format(**words) in shown and re.search(r"The bytes of (\d of )?the 3 files that were planted or changed are (not )?in evidence\.", shown), shown
+    print(f"{attack}: {world.seconds[attack]:.1f} s, {i['severity']}: {i['title']}\n{i['story']}\n{i['now']}")
 
 
 def test_what_was_seen_while_learning_is_told_with_evidence_and_not_learned(world):
@@ -469,6 +491,9 @@ def test_an_attack_is_stopped_by_its_policy(world, attack):
     action = (STOPPED_WEB if attack == "a1" else STOPPED[attack][0]).split("action: ")[1].split("\n")[0]
     assert (r["actor"], r["action"], r["state"]) == (f"policy:stop-{attack}", action, "active"), r
     assert world.traces[attack] == [], world.traces
+    # what held it then, as the incident said while it was held
+    held = {"isolate": "isolated", "quarantine": "quarantined", "block": "not isolated, but under a block"}[action]
+    assert re.search(f"Container {re.escape(i['containers'][0]['name'])} is {held} since [0-9-]+ [0-9:]+ UTC by policy:stop-{attack}\\.", i["now"]), i["now"]
     if attack in ("a1", "a7", "a8"):
         assert world.addresses[attack] and world.addresses[attack] not in world.arrived, (attack, world.addresses, world.arrived)
     cron = subprocess.run(["nsenter", "-t", str(world.node.pid), "-m", "ls", "/etc/cron.d"], capture_output=True, text=True, check=True).stdout

@@ -49,6 +49,8 @@ describe("incidents", () => {
     const i = await api("/incidents/1");
     assert.equal(await text(".incident h1"), i.title);
     assert.ok((await text(".story > p")).length > 40);
+    assert.equal(await text(".story > .state-now"), i.now);
+    assert.match(i.now, /^Container .+ is running and not isolated\./);
     assert.equal(await page.locator(".timeline button").count(), i.timeline.length);
     assert.equal(await page.locator(".lane-area .lane-mark").count(), i.timeline.length);
     assert.deepEqual((await page.locator(".tactics.named li.on").allInnerTexts()).length, i.tactics.length);

@@ -53,8 +53,9 @@ test("who started something stands above it, once", () => {
 
 test("the report says all of it and lets no text be markup", () => {
   const evil = "<img src=x>| [x](javascript:1) \u202E\n# no";
-  const text = reportOf(incident([line(0, { rule: evil, object: evil }), line(1)], { title: evil, comments: [{ time: "2026-01-01T00:00:00Z", who: "a", text: evil }] }));
+  const text = reportOf(incident([line(0, { rule: evil, object: evil }), line(1)], { title: evil, story: evil, now: `${evil} goes on`, comments: [{ time: "2026-01-01T00:00:00Z", who: "a", text: evil }] }));
   assert.doesNotMatch(text, /<img|\]\(java|\u202E|^# no/m);
+  assert.match(text, /goes on$/m);
   assert.match(text, /2026-09-21T/);
   for (const row of text.split("\n").filter((l) => l.startsWith("| 20"))) assert.equal(row.replace(/\\./g, "").split("|").length, 9, row);
 });

@@ -584,6 +584,7 @@ export type Incident = {
   priority: Priority;
   title: string;
   story: string;
+  now?: string;
   tactics: Tactic[];
   first: Time;
   last: Time;
@@ -641,6 +642,9 @@ export type Incident = {
     escape: boolean;
     of_host: boolean;
     asset?: "" | "high" | "critical";
+    deed?: "" | "wrote" | "module" | "kernel" | "bpf" | "read" | "sent";
+    thing?: string;
+    origin?: string;
     serial: number;
   })[];
   processes?: ({

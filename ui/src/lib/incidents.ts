@@ -31,7 +31,7 @@ export interface Line {
   pid: number; exe: string; command: string; parent: string; object: string; output: string;
 }
 export interface Incident {
-  id: number; state: string; mergedInto: number; severity: Severity; title: string; story: string; tactics: string[]; first: number; last: number; findings: number; dropped: number; nodes: string[]; applications: string[];
+  id: number; state: string; mergedInto: number; severity: Severity; title: string; story: string; now: string; tactics: string[]; first: number; last: number; findings: number; dropped: number; nodes: string[]; applications: string[];
   workloads: string[]; places: Place[]; assignee: string; verdict: string; closedBy: string; closed: number; opened: number; changed: number; lines: Line[]; comments: { at: number; who: string; text: string }[]; whole: boolean;
 }
 
@@ -55,7 +55,7 @@ export function incidentFrom(v: unknown): Incident {
   const o = object(v);
   const severity = text(o.severity) as Severity;
   return {
-    id: num(o.id), state: text(o.state), mergedInto: num(o.merged_into), severity: SEVERITIES.includes(severity) ? severity : "low", title: text(o.title), story: text(o.story), tactics: texts(o.tactics),
+    id: num(o.id), state: text(o.state), mergedInto: num(o.merged_into), severity: SEVERITIES.includes(severity) ? severity : "low", title: text(o.title), story: text(o.story), now: text(o.now), tactics: texts(o.tactics),
     first: toMs(o.first), last: toMs(o.last), findings: num(o.findings), dropped: num(o.dropped), nodes: texts(o.nodes), applications: texts(o.applications), workloads: texts(o.workloads),
     places: list(o.containers).map(object).map((c) => ({
       key: laneKey(text(c.node), text(c.id)), node: text(c.node), container: text(c.id), name: text(c.name), workload: text(c.workload), application: text(c.application), image: text(c.image), state: text(c.state), ended: toMs(c.ended),
@@ -152,7 +152,7 @@ export function untaught(v: unknown): string {
 }
 
 export function reportOf(i: Incident): string {
-  const out = [`# Incident ${i.id}: ${plain(i.title)}`, "", `${i.severity}, ${i.state}${i.verdict ? ` (${plain(VERDICTS[i.verdict]?.[0] ?? i.verdict)}, by ${plain(i.closedBy)})` : ""}. ${iso(i.first)} to ${iso(i.last)}, ${i.findings} findings. Times are UTC.`, "", "## What happened", "", plain(i.story), "",
+  const out = [`# Incident ${i.id}: ${plain(i.title)}`, "", `${i.severity}, ${i.state}${i.verdict ? ` (${plain(VERDICTS[i.verdict]?.[0] ?? i.verdict)}, by ${plain(i.closedBy)})` : ""}. ${iso(i.first)} to ${iso(i.last)}, ${i.findings} findings. Times are UTC.`, "", "## What happened", "", plain(i.story), "", ...(i.now ? [plain(i.now), ""] : []),
     `Tactics (MITRE ATT&CK): ${i.tactics.map(tacticName).join(", ") || "none"}.`, "", "## Where", "", "| Container | Id | Workload | Application | Node | State |", "|---|---|---|---|---|---|"];
   for (const p of i.places) out.push(`| ${[p.name, p.container, p.workload, p.application, p.node, p.state].map(plain).join(" | ")} |`);
   out.push("", "## Timeline", "", "| Time | Where | What | Process | Object | Times | Finding |", "|---|---|---|---|---|---|---|");

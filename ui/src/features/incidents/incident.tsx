@@ -236,7 +236,7 @@ export function IncidentPage({ id }: { id: string }) {
         <span><Time ms={i.first} /> to <Time ms={i.last} /></span><span>{Number.isFinite(i.last) && `last step ${age(now.value - i.last)} ago`}</span><span>{count(i.findings)} {plural(i.findings, "finding")}</span>
         <span>{count(i.places.length)} {plural(i.places.length, "container")}{gone > 0 && `, ${gone} of them gone`}</span><span>{i.assignee ? <>assigned to <T s={i.assignee} max={64} /></> : "assigned to nobody"}</span>
       </p>
-      <section class="card story" aria-labelledby="s-story"><h2 id="s-story">What happened</h2><p class="wrap"><T s={i.story} max={20_000} /></p><TacticStrip tactics={i.tactics} names /></section>
+      <section class="card story" aria-labelledby="s-story"><h2 id="s-story">What happened</h2><p class="wrap"><T s={i.story} max={20_000} /></p>{i.now && <p class="wrap state-now"><T s={i.now} max={20_000} /></p>}<TacticStrip tactics={i.tactics} names /></section>
       <section class="card" aria-label="Picture"><LanesView incident={i} selected={selected} onSelect={select} /></section>
       <div class="incident-columns">
         <section class="card" aria-labelledby="s-time"><header><h2 id="s-time">Timeline</h2><span class="tally">{i.lines.length}</span></header><Timeline incident={i} selected={selected} onSelect={select} /></section>

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "incident_now.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "incident/deed.h"
+#include "incident/story.h"
+#include "incident_ends.h"
+#include "response/response.h"
+#include "store/store_evidence.h"
+#include "store/store_responses.h"
+
+#define CONTAINERS_LOOKED_FOR 32u
+#define RESPONSES_LOOKED_FOR 32u
+#define EVIDENCE_LOOKED_FOR 500u
+#define SIGNATURE 129 /* of an item's line: a blank and 128 digits */
+
+static const char *text_of(const json_t *o, const char *key) {
+        const char *t = json_string_value(json_object_get(o, key));
+
+        return t ? t : "";
+}
+
+/* ---- containers */
+
+/* What holds most first. */
+static const struct {
+        BhResponseAction action;
+        const char *held;
+} holds[] = { { BH_RESPONSE_QUARANTINE, "quarantined" }, { BH_RESPONSE_ISOLATE, "isolated" }, { BH_RESPONSE_PAUSE, "frozen" }, { BH_RESPONSE_SCALE, "scaled to zero" }, { BH_RESPONSE_BLOCK, "not isolated, but under a block" } };
+
+/* What is in force on it; NULL: nothing. */
+static const BhStoreResponse *held_by(const BhStorePage *page, const char **held) {
+        for (guint h = 0; page && h < G_N_ELEMENTS(holds); h++)
+                for (guint n = 0; n < page->rows->len; n++) {
+                        const BhStoreResponse *r = page->rows->pdata[n];
+
+                        if (!g_str_equal(r->state, bh_response_state_name(BH_RESPONSE_STATE_ACTIVE)) || !g_str_equal(r->action, bh_response_action_name(holds[h].action)))
+                                continue;
+                        *held = holds[h].held;
+                        return r;
+                }
+        return NULL;
+}
+
+static void add_container(BhStore *s, const char *node, const char *id, GArray *out, GStringChunk *texts) {
+        static const char *const states[] = { "running", "paused", "restarting", NULL };
+        g_autoptr(BhStoreContainer) c = bh_store_container(s, node, id, NULL);
+        const BhStoreResponseFilter of = { .node = node, .container_id = id, .open = TRUE };
+        const char *held = NULL;
+
+        if (!c || !g_strv_contains(states, c->state))
+                return;
+        g_autoptr(BhStorePage) page = bh_store_responses(s, &of, NULL, RESPONSES_LOOKED_FOR, NULL);
+        if (!page)
+                return;
+        g_autoptr(BhStoreNode) n = bh_store_node(s, node, NULL);
+        const BhStoreResponse *r = held_by(page, &held);
+        const BhStoryContainer one = {
+                .name = g_string_chunk_insert(texts, *c->name ? c->name : c->id),
+                .state = g_string_chunk_insert(texts, c->state),
+                .held = held ? held : "",
+                .by = r ? g_string_chunk_insert(texts, r->actor) : "",
+                .since_ns = r ? r->created_ns : 0,
+                .heard_ns = n && n->up ? 0 : n ? n->last_seen_ns : c->last_seen_ns,
+        };
+        g_array_append_val(out, one);
+}
+
+/* ---- evidence */
+
+static char *file_key(const char *node, const char *path) {
+        return g_strconcat(node, "\1", path, NULL);
+}
+
+/* char * → NULL: files that were planted or changed. What the kernel shows as files has no bytes to be kept. */
+static GHashTable *planted_files(const char *lines) {
+        GHashTable *files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        json_auto_t *list = *lines ? json_loads(lines, 0, NULL) : NULL;
+        json_t *l;
+        size_t n;
+
+        json_array_foreach(list, n, l) {
+                const char *thing = text_of(l, "thing");
+
+                if (bh_deed_of_name(text_of(l, "deed")) == BH_DEED_WROTE && *thing && !g_str_has_prefix(thing, "/proc/sys/") && !g_str_has_prefix(thing, "/sys/"))
+                        g_hash_table_add(files, file_key(text_of(l, "node"), thing));
+        }
+        return files;
+}
+
+static guint kept_of(BhStore *s, const BhStoreIncident *i, GHashTable *files) {
+        const BhStoreEvidenceFilter of = { .incident = i->id, .kind = "file" };
+        g_autoptr(BhStorePage) page = g_hash_table_size(files) ? bh_store_evidence(s, &of, NULL, EVIDENCE_LOOKED_FOR, NULL) : NULL;
+        g_autoptr(GHashTable) kept = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+        for (guint n = 0; page && n < page->rows->len; n++) {
+                const BhStoreEvidence *e = page->rows->pdata[n];
+                gsize len = strlen(e->line);
+                json_auto_t *facts = json_loadb(e->line, len > SIGNATURE ? len - SIGNATURE : 0, 0, NULL);
+                g_autofree char *key = file_key(e->node, text_of(facts, "path"));
+
+                if (*e->sha256 && g_hash_table_contains(files, key))
+                        g_hash_table_add(kept, g_steal_pointer(&key));
+        }
+        return g_hash_table_size(kept);
+}
+
+char *bh_incident_now(BhStore *s, const BhStoreIncident *i, gboolean evidence) {
+        json_auto_t *containers = json_loads(i->containers, 0, NULL);
+        g_autoptr(GArray) living = g_array_new(FALSE, FALSE, sizeof(BhStoryContainer));
+        GStringChunk *texts = g_string_chunk_new(1024);
+        g_autoptr(GHashTable) files = planted_files(evidence ? i->lines : "");
+        json_t *c;
+        size_t n;
+
+        json_array_foreach(containers, n, c)
+                if (n < CONTAINERS_LOOKED_FOR)
+                        add_container(s, text_of(c, "node"), text_of(c, "id"), living, texts);
+        char *text = bh_story_now((const BhStoryContainer *) living->data, living->len, g_hash_table_size(files), kept_of(s, i, files));
+        g_string_chunk_free(texts);
+        return text;
+}
