@@ -121,6 +121,8 @@ static void web(const json_t *s) {
 
                 printf("           %s: %s\n", name, why);
         }
+        if (bh_json_number(capture, "unread"))
+                printf("           %" G_GUINT64_FORMAT " pieces that the sensor before this one, which was killed, had not taken were not looked at\n", bh_json_number(capture, "unread"));
         if (bh_json_number(capture, "more"))
                 printf("           and %" G_GUINT64_FORMAT " containers more\n", bh_json_number(capture, "more"));
 }

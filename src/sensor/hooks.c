@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
@@ -97,6 +98,7 @@ void bh_hooks_free(BhHooks *h) {
         g_clear_pointer(&h->links, g_ptr_array_unref);
         g_clear_pointer(&h->attached, g_hash_table_unref);
         g_clear_pointer(&h->maps, g_hash_table_unref);
+        g_clear_pointer(&h->kept, g_hash_table_unref);
         g_clear_pointer(&h->shared, g_hash_table_unref);
         g_clear_pointer(&h->targets, g_hash_table_unref);
         g_clear_pointer(&h->lacking, g_hash_table_unref);
@@ -111,6 +113,7 @@ void bh_hooks_free(BhHooks *h) {
         g_free(h->pin_dir);
         g_rec_mutex_clear(&h->lock);
         g_mutex_clear(&h->wish_lock);
+        g_mutex_clear(&h->kept_lock);
         g_free(h);
 }
 
@@ -295,6 +298,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
 
         g_rec_mutex_init(&h->lock);
         g_mutex_init(&h->wish_lock);
+        g_mutex_init(&h->kept_lock);
         h->build_id = bh_loader_build_id();
         h->pin_dir = g_strdup(options->pin_dir);
         h->options = *options;
@@ -302,6 +306,7 @@ BhHooks *bh_hooks_open(const BhHooksOptions *options, BhCanary *canary, GError *
         h->links = g_ptr_array_new_with_free_func(close_link);
         h->attached = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->maps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_fd);
+        h->kept = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_fd);
         h->shared = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         h->targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         h->lacking = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -412,7 +417,54 @@ guint bh_hooks_guard(BhHooks *h) {
                 if (!strchr(name, '.')) /* maps.debug and progs.debug are the file system's own */
                         restored += pin_again(GPOINTER_TO_INT(fd) - 1, path);
         }
+        g_mutex_lock(&h->kept_lock);
+        for (g_hash_table_iter_init(&i, h->kept); g_hash_table_iter_next(&i, &name, &fd); ) {
+                g_autofree char *path = g_build_filename(h->pin_dir, name, NULL);
+
+                restored += pin_again(GPOINTER_TO_INT(fd) - 1, path);
+        }
+        g_mutex_unlock(&h->kept_lock);
         return restored;
+}
+
+/* ---- pins of others ---- */
+
+gboolean bh_hooks_keep(BhHooks *h, const char *name, int fd, GError **error) {
+        g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&h->kept_lock);
+        g_autofree char *path = g_build_filename(h->pin_dir, name, NULL);
+        int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+        unlink(path);
+        if (own < 0 || bpf_obj_pin(own, path)) {
+                bh_hooks_fail(error, "cannot pin %s: %s", path, g_strerror(errno));
+                if (own >= 0)
+                        close(own);
+                return FALSE;
+        }
+        g_hash_table_replace(h->kept, g_strdup(name), GINT_TO_POINTER(own + 1));
+        return TRUE;
+}
+
+int bh_hooks_kept(BhHooks *h, const char *name) {
+        g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&h->kept_lock);
+        g_autofree char *path = g_build_filename(h->pin_dir, name, NULL);
+        int fd = bpf_obj_get(path), own = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+
+        if (own >= 0)
+                g_hash_table_replace(h->kept, g_strdup(name), GINT_TO_POINTER(own + 1));
+        return fd;
+}
+
+void bh_hooks_keep_nothing(BhHooks *h) {
+        g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&h->kept_lock);
+        DIR *d = opendir(h->pin_dir);
+
+        g_hash_table_remove_all(h->kept);
+        for (struct dirent *e; d && (e = readdir(d)); )
+                if (g_str_has_prefix(e->d_name, BH_HOOKS_KEPT))
+                        unlinkat(dirfd(d), e->d_name, 0);
+        if (d)
+                closedir(d);
 }
 
 void bh_hooks_detach(BhHooks *h) {

@@ -129,6 +129,17 @@ void bh_hooks_judge_anew(BhHooks *h);
 /* Descriptor of a pinned map, owned by `h`; -1 if there is none of that name. */
 int bh_hooks_map(const BhHooks *h, const char *name);
 
+/*
+ * Pins what is no hook's beside them, for the sensor that takes them over: bh_hooks_guard() makes these pins again, and they go with all others. What has that name is replaced.
+ * `fd` stays the caller's. Any thread.
+ */
+#define BH_HOOKS_KEPT "kept_" /* how names of such pins begin */
+gboolean bh_hooks_keep(BhHooks *h, const char *name, int fd, GError **error);
+/* Opens what a sensor before this one kept by that name, which goes on being kept; the descriptor is the caller's. -1: there is none. */
+int bh_hooks_kept(BhHooks *h, const char *name);
+/* Takes all of them away. */
+void bh_hooks_keep_nothing(BhHooks *h);
+
 /* Identity of this build's programs, as the configuration has it for the next sensor. */
 guint64 bh_hooks_build_id(const BhHooks *h);
 

@@ -18,6 +18,8 @@ struct BhHooks {
         GPtrArray *links;     /* struct bpf_link * of this process */
         GHashTable *attached; /* name of each program that is attached or in the dispatcher's table */
         GHashTable *maps;     /* name → fd + 1 */
+        GMutex kept_lock;     /* of the next */
+        GHashTable *kept;     /* name of each pin of others → fd + 1: see bh_hooks_keep() */
         GHashTable *shared;   /* names of the maps that the objects share by pins */
         char *lost[BH_EV_KERNEL_MAX]; /* programs that were missing when this sensor took over; NULL: none */
         GPtrArray *names[BH_HOOKS_OBJECTS]; /* programs of each object */

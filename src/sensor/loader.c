@@ -292,7 +292,7 @@ struct bpf_object *bh_loader_load_apart(BhHooks *h, const char *name, const void
         return bh_loader_load_some(h, name, bytes, size, NULL, NULL, error);
 }
 
-struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void *bytes, gsize size, const char *const *programs, struct bpf_object *like, GError **error) {
+struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void *bytes, gsize size, const char *const *programs, GHashTable *maps, GError **error) {
         LIBBPF_OPTS(bpf_object_open_opts, o, .object_name = name);
         g_autoptr(GString) said = g_string_new(NULL);
         struct bpf_object *object = bpf_object__open_mem(bytes, size, &o);
@@ -311,8 +311,8 @@ struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void 
                 if (!bpf_map__is_internal(map))
                         bpf_map__set_pin_path(map, shared ? pin : NULL);
                 fit_map(h, map);
-                if (like && !shared && !bpf_map__is_internal(map))
-                        bpf_map__reuse_fd(map, bpf_object__find_map_fd_by_name(like, bpf_map__name(map)));
+                if (maps && g_hash_table_contains(maps, bpf_map__name(map)))
+                        bpf_map__reuse_fd(map, GPOINTER_TO_INT(g_hash_table_lookup(maps, bpf_map__name(map))) - 1);
         }
         bpf_object__for_each_program(p, object)
                 if (programs)
@@ -547,7 +547,7 @@ gboolean bh_loader_open_maps(BhHooks *h, GError **error) {
         if (!d)
                 return bh_hooks_fail(error, "cannot list %s: %s", h->pin_dir, g_strerror(errno));
         for (struct dirent *e; (e = readdir(d)); ) {
-                if (e->d_name[0] == '.' || g_str_has_prefix(e->d_name, "link_") || g_hash_table_contains(h->maps, e->d_name))
+                if (e->d_name[0] == '.' || g_str_has_prefix(e->d_name, "link_") || g_str_has_prefix(e->d_name, BH_HOOKS_KEPT) || g_hash_table_contains(h->maps, e->d_name))
                         continue;
 
                 g_autofree char *path = g_build_filename(h->pin_dir, e->d_name, NULL);

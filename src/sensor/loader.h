@@ -52,10 +52,10 @@ void bh_loader_detach(BhHooks *h, const char *program);
 struct bpf_object *bh_loader_load_apart(BhHooks *h, const char *name, const void *bytes, gsize size, GError **error);
 
 /*
- * The same with these programs of it alone (NULL ends): others may be what this kernel does not have. `like` (may be NULL): an object of the same bytes, whose
- * maps it shares.
+ * The same with these programs of it alone (NULL ends): others may be what this kernel does not have. `maps` (may be NULL): name → fd + 1
+ * of maps of its own that are there already.
  */
-struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void *bytes, gsize size, const char *const *programs, struct bpf_object *like, GError **error);
+struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void *bytes, gsize size, const char *const *programs, GHashTable *maps, GError **error);
 
 /* Whether this kernel has a tracepoint of that name for tp_btf programs. */
 gboolean bh_loader_has_tracepoint(BhHooks *h, const char *name);

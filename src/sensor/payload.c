@@ -11,11 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "backends.h"
 #include "base/fdio.h"
 #include "hooks_private.h"
 #include "loader.h"
-#include "payload.skel.h"
 #include "payload_private.h"
 #include "payload_record.h"
 #include "sock_record.h"
@@ -28,11 +26,6 @@ G_STATIC_ASSERT((int) BH_PAYLOAD_SKIPPED_REASONS == (int) BH_PAYLOAD_S_MAX && (i
 G_STATIC_ASSERT((int) BH_PAYLOAD_TURN == (int) BH_PAYLOAD_F_TURN && (int) BH_PAYLOAD_PROXY == (int) BH_PAYLOAD_P_PROXY);
 G_STATIC_ASSERT(BH_PAYLOAD_RING == BH_PAYLOAD_RING_BYTES && BH_PAYLOAD_OPEN_SHARE * 4 == BH_PAYLOAD_SOCKETS);
 G_STATIC_ASSERT(sizeof(BhPayloadAccount) == sizeof(struct bh_payload_account));
-
-/* Of each backend, what it cannot do without first. */
-static const char *const fexit_programs[] = { "fx_tcp_sendmsg", "fx_tcp_recvmsg", "tp_payload_end", "fx_tcp_sendpage", NULL };
-static const char *const tls_programs[] = { "up_tls_moves", "up_tls_handshake", "ur_tls_read", "ur_tls_write", "ur_tls_read_ex", "ur_tls_write_ex", NULL };
-static const char *const calls_programs[] = { "tp_sent", "tp_read", "tp_payload_end", "tp_sending", "tp_uring_read", NULL };
 
 const char *bh_payload_skipped_name(BhPayloadSkipped why) {
         static const char *const names[] = { "request", "call", "connection", "container", "full", "form", "unreadable", "busy" };
@@ -173,62 +166,6 @@ void bh_payload_config_write(BhPayload *p) {
         bpf_map_update_elem(p->config, &zero, &p->state, BPF_ANY);
 }
 
-static void detach(BhPayload *p) {
-        for (guint i = 0; i < BH_PAYLOAD_PROGRAMS; i++)
-                if (p->links[i])
-                        bpf_link__destroy(g_steal_pointer(&p->links[i]));
-}
-
-static gboolean attach_loaded(BhPayload *p, GError **error) {
-        struct bpf_program *program;
-        guint n = 0;
-
-        bpf_object__for_each_program(program, p->object) {
-                if (!bpf_program__autoload(program) || bpf_program__type(program) == BPF_PROG_TYPE_KPROBE)
-                        continue;
-                p->links[n] = bpf_program__attach(program);
-                if (!p->links[n]) {
-                        bh_hooks_fail(error, "cannot attach %s, which looks at what sockets move: %s", bpf_program__name(program), g_strerror(errno));
-                        detach(p);
-                        return FALSE;
-                }
-                n++;
-        }
-        return TRUE;
-}
-
-static void find_maps(BhPayload *p) {
-        p->streams = bpf_object__find_map_fd_by_name(p->object, "streams");
-        p->rules = bpf_object__find_map_fd_by_name(p->object, "payload_rules");
-        p->config = bpf_object__find_map_fd_by_name(p->object, "payload_config");
-        p->counts = bpf_object__find_map_fd_by_name(p->object, "payload_counts");
-        p->accounts = bpf_object__find_map_fd_by_name(p->object, "payload_accounts");
-        p->open = bpf_object__find_map_fd_by_name(p->object, "payload_open");
-        p->unwanted = bpf_object__find_map_fd_by_name(p->object, "unwanted");
-}
-
-static struct bpf_object *load_object(BhPayload *p, struct bpf_object *like, GError **error) {
-        size_t size;
-        const void *bytes = bh_payload__elf_bytes(&size);
-
-        return bh_loader_load_some(p->hooks, "payload", bytes, size, p->names, like, error);
-}
-
-/* 5.10 attaches a loaded fexit program once, and never again: then it is loaded anew, with the same maps. */
-static gboolean attach(BhPayload *p, GError **error) {
-        struct bpf_object *again;
-
-        if (attach_loaded(p, NULL))
-                return TRUE;
-        again = load_object(p, p->object, error);
-        if (!again)
-                return FALSE;
-        bpf_object__close(p->object);
-        p->object = again;
-        find_maps(p);
-        return attach_loaded(p, error);
-}
-
 /* Programs at the tracepoints of everything that sockets move count what Unix sockets do, too, for whom it may concern: see unixes.h. */
 static void count_unix(BhPayload *p, gboolean count) {
         volatile struct bh_config *c = bh_hooks_config(p->hooks);
@@ -240,17 +177,6 @@ static void count_unix(BhPayload *p, gboolean count) {
                 c->unix_by = BH_UNIX_BY_PAYLOAD;
         else
                 __atomic_compare_exchange_n(&c->unix_by, &ours, BH_UNIX_BY_NOBODY, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-}
-
-/* Connections that the programs know: with them detached nobody would see their ends. */
-static void forget_streams(BhPayload *p) {
-        const int maps[] = { p->streams, p->open };
-        guint64 key;
-
-        for (guint i = 0; i < G_N_ELEMENTS(maps); i++)
-                while (bpf_map_get_next_key(maps[i], NULL, &key) == 0)
-                        if (bpf_map_delete_elem(maps[i], &key) && errno != ENOENT)
-                                break;
 }
 
 /* One byte each way through a connection of our own. */
@@ -277,11 +203,11 @@ static gboolean probe(BhPayload *p, GError **error) {
         p->state.probe_tgid = (guint32) getpid();
         bh_payload_config_write(p);
         bpf_map_lookup_elem(p->counts, &zero, &before);
-        ok = attach(p, error);
+        ok = bh_payload_attach(p, error);
         moved = ok && loop_byte();
         if (ok && !moved)
                 bh_hooks_fail(error, "cannot test the programs that look at what sockets move with a connection over 127.0.0.1: %s", g_strerror(errno));
-        detach(p);
+        bh_payload_detach(p);
         bpf_map_lookup_elem(p->counts, &zero, &after);
         p->state.probe_tgid = 0;
         bh_payload_config_write(p);
@@ -293,51 +219,48 @@ static gboolean probe(BhPayload *p, GError **error) {
 
 /* ---- life cycle ---- */
 
-/* Names of the programs of a backend that this kernel has; what is left out is said in the header. NULL: it lacks what the backend cannot do without. */
-static const char *const *programs_of(BhHooks *hooks, gboolean fexit, const char *names[BH_PAYLOAD_PROGRAMS], GError **error) {
-        const char *const *from = fexit ? fexit_programs : calls_programs;
-        g_autofree char *why = NULL;
-        guint n = 0;
-
-        if (fexit && !bh_backends_fexit_works(hooks, &why)) {
-                bh_hooks_fail(error, "this kernel runs no fexit programs: %s", why ? why : "not known why");
-                return NULL;
-        }
-        if (!fexit && !(bh_loader_has_tracepoint(hooks, "sock_send_length") && bh_loader_has_tracepoint(hooks, "sock_recv_length"))) {
-                bh_hooks_fail(error, "this kernel lets no fexit programs run and has no tracepoints sock_send_length and sock_recv_length (Linux 6.5): what containers' connections say cannot be inspected; "
-                              "boot it without lockdown, or take a later one");
-                return NULL;
-        }
-        for (guint i = 0; from[i]; i++)
-                if ((!g_str_equal(from[i], "fx_tcp_sendpage") || bh_backends_function_id(hooks, "tcp_sendpage") >= 0) &&
-                    (!g_str_equal(from[i], "tp_sending") || bh_loader_has_tracepoint(hooks, "tcp_sendmsg_locked")) &&
-                    (!g_str_equal(from[i], "tp_uring_read") || bh_loader_has_tracepoint(hooks, "io_uring_complete")))
-                        names[n++] = from[i];
-        for (guint i = 0; tls_programs[i]; i++)
-                names[n++] = tls_programs[i];
-        names[n] = NULL;
-        return names;
-}
-
 static void unload(BhPayload *p) {
         g_clear_pointer(&p->ring, bh_ring_free);
-        if (p->object)
-                bpf_object__close(g_steal_pointer(&p->object));
+        bh_payload_programs_close(p);
+}
+
+static gboolean open_ring(BhPayload *p, GError **error) {
+        p->ring = bh_ring_open(bh_payload_map(p, "payload_ring"), "payload_ring", error);
+        return p->ring != NULL;
 }
 
 static gboolean load(BhPayload *p, gboolean fexit, GError **error) {
-        p->backend = fexit ? "fexit" : "calls";
-        if (!programs_of(p->hooks, fexit, p->names, error))
-                return FALSE;
-        p->object = load_object(p, NULL, error);
-        if (!p->object)
-                return FALSE;
-        find_maps(p);
-        p->ring = bh_ring_open(bpf_object__find_map_fd_by_name(p->object, "payload_ring"), "payload_ring", error);
-        if (p->ring && probe(p, error))
+        if (bh_payload_programs_load(p, fexit, error) && open_ring(p, error) && probe(p, error)) {
+                bh_payload_programs_keep(p);
                 return TRUE;
+        }
         unload(p);
         return FALSE;
+}
+
+/*
+ * What a sensor that was killed left. Its programs were tested then, and nothing of them has been attached since it ended; what their maps say is of connections whose ends nobody saw, and of
+ * settings and calls of then. Pieces that it had not taken are not told any more: what they are a part of has a gap in any case, and one that it may have died of is not to be the next one's first.
+ */
+static gboolean adopt(BhPayload *p, gboolean fexit) {
+        static const char *const maps[] = { "streams", "payload_open", "payload_rules", "payload_accounts", "payload_spent", "tls_calls", "tls_sockets", "batches", "sendings" };
+        struct bh_payload_counts none = { 0 };
+        guint32 zero = 0, len;
+        guint64 end;
+
+        if (!bh_payload_programs_adopt(p, fexit) || !open_ring(p, NULL)) {
+                unload(p);
+                return FALSE;
+        }
+        for (guint i = 0; i < G_N_ELEMENTS(maps); i++)
+                bh_payload_map_empty(bh_payload_map(p, maps[i]));
+        bpf_map_update_elem(p->counts, &zero, &none, BPF_ANY);
+        bh_payload_config_write(p);
+        while (bh_ring_next(p->ring, &end, &len)) {
+                bh_ring_release(p->ring, end);
+                p->unread++;
+        }
+        return TRUE;
 }
 
 BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, gpointer data) {
@@ -357,15 +280,13 @@ BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, g
 }
 
 gboolean bh_payload_load(BhPayload *p, GError **error) {
+        const gboolean fexit = p->force != BH_BACKEND_FALLBACK, calls = p->force != BH_BACKEND_PREFERRED;
         g_autoptr(GError) no_fexit = NULL;
         guint64 others = 0;
 
-        g_rec_mutex_lock(&p->hooks->lock);
-        if (!p->hooks->vmemmap_base)
-                bh_loader_find_symbols(p->hooks);
-        g_rec_mutex_unlock(&p->hooks->lock);
-        if (p->force == BH_BACKEND_FALLBACK || !load(p, TRUE, p->force ? error : &no_fexit)) {
-                if (p->force == BH_BACKEND_PREFERRED || !load(p, FALSE, error))
+        if (!(fexit && adopt(p, TRUE)) && !(calls && adopt(p, FALSE))) {
+                bh_hooks_keep_nothing(p->hooks); /* another build's, or not whole */
+                if (!(fexit && load(p, TRUE, calls ? &no_fexit : error)) && !(calls && load(p, FALSE, error)))
                         return FALSE;
         }
 
@@ -392,7 +313,7 @@ void bh_payload_free(BhPayload *p) {
         bh_payload_end(p);
         if (p->started)
                 count_unix(p, FALSE);
-        detach(p);
+        bh_payload_detach(p);
         bh_payload_tls_forget(p);
         g_clear_pointer(&p->tls, g_hash_table_unref);
         unload(p);
@@ -407,7 +328,7 @@ gboolean bh_payload_start(BhPayload *p, GError **error) {
 
         g_mutex_lock(&p->tls_lock);
         g_mutex_lock(&p->lock);
-        if (!p->started && (ok = attach(p, error))) {
+        if (!p->started && (ok = bh_payload_attach(p, error))) {
                 g_atomic_int_set(&p->started, TRUE);
                 told_until(p, 0);
                 count_unix(p, TRUE);
@@ -424,10 +345,11 @@ void bh_payload_stop(BhPayload *p) {
         g_mutex_lock(&p->lock);
         if (p->started) {
                 count_unix(p, FALSE);
-                detach(p);
+                bh_payload_detach(p);
                 p->state.tls = 0;
                 bh_payload_config_write(p);
-                forget_streams(p);
+                bh_payload_map_empty(p->streams); /* with the programs detached nobody would see the ends of their connections */
+                bh_payload_map_empty(p->open);
                 g_atomic_int_set(&p->started, FALSE);
                 told_until(p, G_MAXINT64);
         }
@@ -529,20 +451,6 @@ void bh_payload_forget(BhPayload *p, guint64 container) {
         g_mutex_unlock(&p->lock);
 }
 
-static guint64 interrupted(BhPayload *p) {
-        struct bpf_program *program;
-        guint64 n = 0;
-
-        bpf_object__for_each_program(program, p->object) {
-                struct bpf_prog_info info = { 0 };
-                guint32 len = sizeof(info);
-
-                if (bpf_program__autoload(program) && bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &len) == 0)
-                        n += info.recursion_misses;
-        }
-        return n;
-}
-
 void bh_payload_stats(BhPayload *p, BhPayloadStats *stats) {
         struct bh_payload_counts c = { 0 };
         guint64 key, next;
@@ -563,7 +471,9 @@ void bh_payload_stats(BhPayload *p, BhPayloadStats *stats) {
                 .refused = c.refused,
                 .ends_lost = c.ends_lost,
                 .clear_unknown = c.clear_unknown,
-                .interrupted = interrupted(p),
+                .interrupted = bh_payload_misses(p) - p->misses_before,
+                .adopted = p->adopted,
+                .unread = p->unread,
         };
         for (int more = bpf_map_get_next_key(p->accounts, NULL, &next); !more; more = bpf_map_get_next_key(p->accounts, &key, &next)) {
                 key = next;

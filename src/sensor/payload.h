@@ -22,6 +22,8 @@
  * be hidden by that server only, what a compromised client sends can be. Two threads that read one socket (or write one) at the same moment: one of the pieces is
  * left out and counted as BH_PAYLOAD_SKIPPED_FORM, and the other may stand at the wrong one of two places.
  *
+ * Ends with its process, however that ends: nothing is copied when nobody is there to read. What stays for the next one are the loaded programs, pinned (bh_hooks_keep()), as loading takes seconds.
+ *
  * Costs nothing while it is stopped. Bytes are hostile: to be parsed by the inspector alone.
  * Clear text of TLS: payload_tls.h.
  *
@@ -125,6 +127,8 @@ typedef struct {
         guint64 refused;  /* connections beyond BH_PAYLOAD_SOCKETS */
         guint64 ends_lost; /* pieces without bytes (ends, BH_PAYLOAD_TLS_CLOSED) for which the ring buffer had no room: forget connections that are silent for long */
         guint64 clear_unknown; /* calls of TLS libraries whose connection is not known */
+        gboolean adopted; /* the programs are those of a sensor that was killed */
+        guint64 unread;   /* pieces that it had in the ring and did not take: not told */
         guint64 interrupted;   /* calls that the kernel ran no program for, since the same one had been interrupted on that CPU (needs 5.12): their bytes are a gap, counted as BH_PAYLOAD_SKIPPED_FORM */
 } BhPayloadStats;
 
@@ -140,7 +144,7 @@ typedef void (*BhPayloadSeen)(const BhPayloadPiece *piece, gpointer data);
 /* `hooks` must be open and outlive it. `force`: BH_BACKEND_PREFERRED or BH_BACKEND_FALLBACK, for tests; BH_BACKEND_NONE chooses. Until it is loaded nothing is told, and there is nothing to set or to count. */
 BhPayload *bh_payload_new(BhHooks *hooks, BhBackend force, BhPayloadSeen seen, gpointer data);
 /*
- * Once, before it is started: loads the programs, attaches them for a moment to see that they work, and leaves nothing attached. Takes a second or several; any thread, which has
+ * Once, before it is started: takes over the programs of a sensor that was killed, if they are of this build; else loads them, attaches them for a moment to see that they work, and leaves nothing attached. Loading takes a second or several; any thread, which has
  * come back before bh_payload_end() or bh_payload_free() is called. FALSE with an error that says what this kernel lacks.
  */
 gboolean bh_payload_load(BhPayload *p, GError **error);

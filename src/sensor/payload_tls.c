@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "payload_tls.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/perf_event.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
 
 #include "hooks_private.h"
 #include "payload_private.h"
@@ -24,7 +33,7 @@ static const struct {
 
 typedef struct {
         guint64 dev, ino;
-        struct bpf_link *links[2 * G_N_ELEMENTS(functions)];
+        int probes[2 * G_N_ELEMENTS(functions)]; /* perf events: a probe ends with its own */
         guint n; /* 0: it has none of the functions */
 } File;
 
@@ -44,7 +53,7 @@ static void file_free(gpointer data) {
         File *f = data;
 
         for (guint i = 0; i < f->n; i++)
-                bpf_link__destroy(f->links[i]);
+                close(f->probes[i]);
         g_free(f);
 }
 
@@ -68,14 +77,44 @@ static void tell_programs(BhPayload *p, gboolean any) {
 
 /* ---- probes ---- */
 
-static gboolean probe(BhPayload *p, File *f, const char *path, guint64 offset, const char *program, gboolean at_end, GError **error) {
-        LIBBPF_OPTS(bpf_uprobe_opts, o, .retprobe = at_end);
-        struct bpf_program *prog = bpf_object__find_program_by_name(p->object, program);
-        struct bpf_link *link = prog ? bpf_program__attach_uprobe_opts(prog, -1, path, offset, &o) : NULL;
+#define UPROBES "/sys/bus/event_source/devices/uprobe/"
 
-        if (!link)
+/* A number in a file that is nothing else but, if it is given, `before` it. -1: there is none. */
+static int number_in(const char *path, const char *before) {
+        g_autofree char *text = bh_file_read(AT_FDCWD, path, 64, NULL, NULL, NULL);
+        char *end;
+        guint64 n;
+
+        if (!text || !g_str_has_prefix(text, before))
+                return -1;
+        n = g_ascii_strtoull(text + strlen(before), &end, 10);
+        return end > text + strlen(before) && n < G_MAXINT ? (int) n : -1;
+}
+
+/* Not by libbpf, which does the same for a program that it has loaded itself. */
+static int open_probe(int program, const char *path, guint64 offset, gboolean at_end) {
+        const int type = number_in(UPROBES "type", ""), bit = number_in(UPROBES "format/retprobe", "config:");
+        struct perf_event_attr attr = { .size = sizeof(attr), .type = (guint32) type, .uprobe_path = (guintptr) path, .probe_offset = offset };
+        g_auto(BhFd) fd = -1;
+
+        if (program < 0 || type < 0 || bit < 0 || bit > 63) {
+                errno = ENOTSUP;
+                return -1;
+        }
+        if (at_end)
+                attr.config |= 1ull << bit;
+        fd = (int) syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+        if (fd < 0 || ioctl(fd, PERF_EVENT_IOC_SET_BPF, program) || ioctl(fd, PERF_EVENT_IOC_ENABLE, 0))
+                return -1;
+        return bh_fd_steal(&fd);
+}
+
+static gboolean probe(BhPayload *p, File *f, const char *path, guint64 offset, const char *program, gboolean at_end, GError **error) {
+        int fd = open_probe(bh_payload_program(p, program), path, offset, at_end);
+
+        if (fd < 0)
                 return bh_hooks_fail(error, "cannot look at the calls of the TLS library in %s: %s", path, g_strerror(errno));
-        f->links[f->n++] = link;
+        f->probes[f->n++] = fd;
         return TRUE;
 }
 

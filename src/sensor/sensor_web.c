@@ -310,8 +310,10 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
         g_autoptr(GError) why = NULL;
         g_autofree char *program = NULL;
 
-        if (s->options.no_web || s->options.no_inspector)
+        if (s->options.no_web || s->options.no_inspector) {
+                bh_hooks_keep_nothing(s->hooks); /* of a sensor before, which did */
                 return TRUE;
+        }
         if (!(s->web_policy = bh_web_policy_new(s->options.web_settings, error)))
                 return FALSE;
         config.policy = s->web_policy;
@@ -319,7 +321,7 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
         s->tls_hellos = bh_tls_hellos_new(on_handshake, s);
         config.program = program = bh_inspect_find_program("bulkhead-inspect-web", &why);
         s->payload = bh_payload_new(s->hooks, s->options.backend, on_piece, s);
-        /* after a kill everything else goes on at once, for its programs are still there; these are loaded meanwhile */
+        /* after a kill everything else goes on at once, for its programs are attached; these are to be attached first, or are of another build and loaded meanwhile */
         const gboolean late = bh_hooks_adopted(s->hooks);
         if (program && (late || bh_payload_load(s->payload, &why)))
                 s->web = bh_web_watch_new(&config, &why);
@@ -443,6 +445,8 @@ static json_t *capture_of(BhSensor *s) {
         json_object_set_new(o, "ignored", number(p.ignored));
         json_object_set_new(o, "refused", number(p.refused));
         json_object_set_new(o, "interrupted", number(p.interrupted));
+        json_object_set_new(o, "adopted", json_boolean(p.adopted));
+        json_object_set_new(o, "unread", number(p.unread));
         json_object_set_new(o, "skipped", skipped_of(&p.all));
         json_object_set_new(o, "containers", missed_of(s, &more));
         json_object_set_new(o, "more", number(more));

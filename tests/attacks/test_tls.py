@@ -113,6 +113,21 @@ def test_in_openssl_of_a_container_that_ran_before_the_sensor(root, sensor, serv
     attack_is_found(root, sensor, servers["nginx"])
 
 
+def test_after_a_kill_probes_are_set_anew(root, sensor, docker, files):
+    """None of before is left, which would tell everything twice."""
+    if not (files / "nginx").exists():
+        pytest.skip("nginx is neither installed nor unpacked (dev test integration)")
+    with contextlib.closing(Server(docker, "tls-killed", files, "/srv/nginx", "-c", "/srv/nginx.conf", "-g", "daemon off;")) as server:
+        server.ask("/")
+        wait_tls(sensor, server.name, "clear: OpenSSL 3")
+        sensor.kill()
+        server.ask("/")
+        sensor.start()
+        wait_for(lambda: (sensor.status()["web"]["state"] == "ready" and sensor.status()["bus"]["state"] == "connected", sensor.status()["web"]), 60, "web traffic is looked at again")
+        wait_tls(sensor, server.name, "clear: OpenSSL 3")
+        attack_is_found(root, sensor, server)
+
+
 def edge_of(root, server):
     """What the map says of the clients of a server."""
     answer = root.get("/api/v1/graph?" + urllib.parse.urlencode({"level": "container", "container": server.id}))

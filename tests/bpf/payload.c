@@ -139,6 +139,8 @@ void payload_add(BhBackend with) {
                 TEST(what_is_beyond_a_bound_is_counted_by_reason),
                 TEST(one_container_does_not_fill_the_ring),
                 TEST(account_of_a_container_that_is_gone_stays_in_the_sum),
+                TEST(programs_of_one_that_was_killed_are_taken_over),
+                TEST(programs_of_another_build_are_not_taken_over),
                 TEST(tls_library_gives_the_clear_text),
                 TEST(speed),
         };

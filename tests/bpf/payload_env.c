@@ -170,6 +170,19 @@ gboolean begin(gconstpointer data) {
         return TRUE;
 }
 
+void take_over(BhPayloadStats *stats) {
+        g_autoptr(GError) error = NULL;
+
+        bh_payload_free(payload);
+        payload = bh_payload_new(kernel_hooks(), now, on_piece, NULL);
+        g_assert_true(bh_payload_load(payload, &error));
+        g_assert_no_error(error);
+        bh_payload_stats(payload, stats);
+        g_assert_true(bh_payload_start(payload, &error));
+        g_assert_no_error(error);
+        forget_pieces();
+}
+
 /* ---- payload_calls ---- */
 
 gboolean run_calls(const char *program, const char *form, const char *name, guint16 *client, guint16 *server) {

@@ -42,6 +42,8 @@ void check_account(BhPayloadAccount *a);
 void container_remove(void);
 /* Started, with this backend, and nothing told yet. FALSE: this kernel has no such (said by g_test_skip()). */
 gboolean begin(gconstpointer data);
+/* As after a kill of who has started it: attachments end with it, and nothing else is put in order. `stats`: of the one that came after it, before its start. */
+void take_over(BhPayloadStats *stats);
 /* Runs payload_calls (or payload_calls32) in the container, over TCP or (`name`) a Unix socket. FALSE: it is not built, or has no such form here. */
 gboolean run_calls(const char *program, const char *form, const char *name, guint16 *client, guint16 *server);
 /* In the child. */
@@ -70,5 +72,7 @@ void connection_that_is_ignored_tells_nothing_more(gconstpointer data);
 void what_is_beyond_a_bound_is_counted_by_reason(gconstpointer data);
 void one_container_does_not_fill_the_ring(gconstpointer data);
 void account_of_a_container_that_is_gone_stays_in_the_sum(gconstpointer data);
+void programs_of_one_that_was_killed_are_taken_over(gconstpointer data);
+void programs_of_another_build_are_not_taken_over(gconstpointer data);
 void tls_library_gives_the_clear_text(gconstpointer data);
 void speed(gconstpointer data);

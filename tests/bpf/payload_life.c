@@ -644,6 +644,56 @@ static gint64 ns_of_moves(guint n, const char *first) {
         return ((b.tv_sec - a.tv_sec) * 1000000000ll + b.tv_nsec - a.tv_nsec) / (4 * n);
 }
 
+/* Of a connection that is open meanwhile: its bytes from the next request on, as another connection, with accounts and rules that begin anew. */
+void programs_of_one_that_was_killed_are_taken_over(gconstpointer data) {
+        const Piece *piece;
+        BhPayloadAccount account;
+        BhPayloadStats stats;
+        guint64 before;
+
+        if (!begin(data))
+                return;
+        Child c = child_new(act_http, 0, TRUE);
+        child_step(&c);
+        g_assert_nonnull(piece = piece_with(c.server, c.client, BH_PAYLOAD_OPEN, WAIT_MS));
+        before = piece->p.connection;
+        wait_for_all();
+        g_assert_true(bh_payload_set(payload, container, &(BhPayloadRule){ .off = TRUE }, NULL));
+        take_over(&stats);
+        g_assert_true(stats.adopted);
+        g_assert_cmpuint(stats.followed + stats.ignored + stats.all.moved + stats.interrupted, ==, 0);
+        child_step(&c);
+        child_end(&c);
+        g_assert_nonnull(piece = piece_with(c.server, c.client, 0, WAIT_MS));
+        g_assert_cmpuint(piece->p.connection, !=, before);
+        g_assert_cmpuint(piece->p.offset, ==, strlen(REQUEST));
+        g_assert_cmpmem(piece->bytes, piece->p.len, REQUEST, strlen(REQUEST));
+        g_assert_nonnull(piece_with(c.server, c.client, BH_PAYLOAD_CLOSE, WAIT_MS));
+        check_account(&account);
+        g_assert_cmpuint(account.moved, >, 0);
+}
+
+/* Nor such as lack one, as when it was killed while it made their pins. */
+void programs_of_another_build_are_not_taken_over(gconstpointer data) {
+        BhPayloadStats stats;
+        g_autofree char *foreign = g_strdup(BH_HOOKS_KEPT "payload_0123456789abcdef_tp_payload_end");
+        g_auto(BhFd) map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "foreign", 4, 4, 1, NULL);
+        g_auto(BhFd) left = -1;
+
+        if (!begin(data))
+                return;
+        bh_hooks_keep_nothing(kernel_hooks());
+        g_assert_true(bh_hooks_keep(kernel_hooks(), foreign, map, NULL));
+        take_over(&stats);
+        g_assert_false(stats.adopted);
+        left = bh_hooks_kept(kernel_hooks(), foreign);
+        g_assert_cmpint(left, <, 0);
+        Child c = child_new(act_http, 0, TRUE);
+        child_step(&c);
+        child_end(&c);
+        g_assert_nonnull(piece_with(c.server, c.client, BH_PAYLOAD_OPEN, WAIT_MS));
+}
+
 static const char *speed_first;
 static int speed_say;
 
