@@ -75,6 +75,7 @@ const BhProcMount *bh_hidden_mount_of(const GPtrArray *mounts, guint32 pid) {
 
 /* ---- looks */
 
+/* NULL: it could not be read to its end, which says nothing of anybody. */
 static GHashTable *listed(int proc) {
         GHashTable *out = g_hash_table_new(NULL, NULL);
         g_auto(BhFd) fd = openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -83,9 +84,11 @@ static GHashTable *listed(int proc) {
 
         if (d)
                 bh_fd_steal(&fd);
-        while (d && (e = readdir(d)))
+        for (errno = 0; d && (e = readdir(d)); errno = 0)
                 if (g_ascii_isdigit(*e->d_name))
                         g_hash_table_add(out, key_of((guint32) g_ascii_strtoull(e->d_name, NULL, 10)));
+        if (!d || errno)
+                g_clear_pointer(&out, g_hash_table_unref);
         if (d)
                 closedir(d);
         return out;
@@ -110,7 +113,7 @@ void bh_hidden_look(int proc, const GArray *tasks, GHashTable *into) {
 
                 if (t->flags & BH_TASK_DYING)
                         continue;
-                guint32 how = (g_hash_table_contains(there, key_of(t->tgid)) ? 0 : BH_HIDDEN_UNLISTED) | asked(proc, t->tgid);
+                guint32 how = (!there || g_hash_table_contains(there, key_of(t->tgid)) ? 0 : BH_HIDDEN_UNLISTED) | asked(proc, t->tgid);
                 if (how)
                         add(into, t->tgid, how);
         }
@@ -220,32 +223,33 @@ static gboolean open_views(const char *proc, guint32 self, Views *v) {
         return v->fd[0] >= 0 || v->fd[1] >= 0;
 }
 
-static void add_mounts(GPtrArray *to, const char *proc, const char *whose, const char *point) {
-        g_autofree char *path = g_build_filename(proc, whose, "mountinfo", NULL), *text = bh_file_read(AT_FDCWD, path, TEXT_MAX, NULL, NULL, NULL);
+static gboolean add_mounts(GPtrArray *to, const char *proc, const char *whose, const char *point) {
+        gboolean cut = FALSE;
+        g_autofree char *path = g_build_filename(proc, whose, "mountinfo", NULL), *text = bh_file_read(AT_FDCWD, path, TEXT_MAX, NULL, &cut, NULL);
         g_autoptr(GPtrArray) found = bh_hidden_mounts(text ? text : "", point);
 
         g_ptr_array_extend_and_steal(to, g_steal_pointer(&found));
+        return text && !cut;
 }
 
 /* The node's first process has its mounts where everybody looks for them; this one may have them elsewhere, or /proc/1 may be what is covered. */
-static GPtrArray *mounts_now(const char *proc, gboolean apart) {
-        GPtrArray *out = g_ptr_array_new_with_free_func(mount_free);
+static gboolean mounts_now(const char *proc, gboolean apart, GPtrArray *out) {
+        gboolean whole = add_mounts(out, proc, "1", "/proc");
 
-        add_mounts(out, proc, "1", "/proc");
-        if (apart)
-                add_mounts(out, proc, "self", proc);
-        return out;
+        return (!apart || add_mounts(out, proc, "self", proc)) && whole;
 }
 
-static GHashTable *look(const char *proc, const Views *v, const GArray *tasks, GPtrArray **mounts) {
+static GHashTable *look(const char *proc, const Views *v, const GArray *tasks, BhHiddenFound *found) {
         GHashTable *out = g_hash_table_new(NULL, NULL);
 
         for (guint i = 0; i < VIEWS; i++)
                 if (v->fd[i] >= 0)
                         bh_hidden_look(v->fd[i], tasks, out);
-        g_clear_pointer(mounts, g_ptr_array_unref);
-        *mounts = mounts_now(proc, v->apart);
-        bh_hidden_look_mounts(*mounts, tasks, out);
+        g_clear_pointer(&found->mounts, g_ptr_array_unref);
+        found->mounts = g_ptr_array_new_with_free_func(mount_free);
+        if (!mounts_now(proc, v->apart, found->mounts))
+                found->problem = "the node's mounts could not be read to their end";
+        bh_hidden_look_mounts(found->mounts, tasks, out);
         return out;
 }
 
@@ -260,10 +264,10 @@ void bh_hidden_find(const BhHiddenSource *s, BhHiddenFound *out) {
         } else if (!open_views(s->proc, self_of(out->living), &v)) {
                 out->problem = "what is at /proc is no list of the node's processes";
         } else {
-                first = look(s->proc, &v, out->living, &out->mounts);
+                first = look(s->proc, &v, out->living, out);
                 /* the second look and the second list are for those that the first one missed */
                 if (g_hash_table_size(first)) {
-                        second = look(s->proc, &v, out->living, &out->mounts);
+                        second = look(s->proc, &v, out->living, out);
                         if (s->list(after, s->data)) {
                                 g_array_unref(out->hidden);
                                 out->hidden = bh_hidden_compare(out->living, first, second, after);

@@ -137,6 +137,9 @@ static void tell(gpointer data) {
         struct bh_process_view view = { 0 };
         g_auto(BhContainerLookup) l = { 0 };
 
+        /* a number that changed hands: a mount over a process is not older than the process */
+        if (by && start && by->time_ns < start)
+                by = NULL;
         bh_process_find(s->processes, h->task.tgid, h->task.start, &view);
         container_of(s, h, view.origin, by, &l);
         g_autofree char *id = g_strdup_printf("%s-hidden-%u-%" G_GINT64_MODIFIER "x", bh_report_node(s->report), h->task.tgid, start ? start : (guint64) g_get_real_time());
@@ -257,8 +260,14 @@ static void load(BhHiddenWatch *w) {
 
 /* ---- a look ---- */
 
-/* Those that live stay: a process is told once. */
-static void forget_ended(BhHiddenWatch *w, const GArray *now) {
+static void add_name(GHashTable *to, const struct bh_task_record *t) {
+        gint64 name = name_of(t);
+
+        g_hash_table_add(to, g_memdup2(&name, sizeof(name)));
+}
+
+/* Those that live stay: a process is told once. So does what is hidden and in no list of those that live. */
+static void forget_ended(BhHiddenWatch *w, const GArray *now, const GArray *hidden) {
         g_autoptr(GHashTable) lives = NULL;
         GHashTableIter it;
         gpointer key;
@@ -266,11 +275,10 @@ static void forget_ended(BhHiddenWatch *w, const GArray *now) {
         if (!g_hash_table_size(w->told))
                 return;
         lives = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-        for (guint i = 0; i < now->len; i++) {
-                gint64 name = name_of(&g_array_index(now, struct bh_task_record, i));
-
-                g_hash_table_add(lives, g_memdup2(&name, sizeof(name)));
-        }
+        for (guint i = 0; i < now->len; i++)
+                add_name(lives, &g_array_index(now, struct bh_task_record, i));
+        for (guint i = 0; i < hidden->len; i++)
+                add_name(lives, &g_array_index(hidden, BhHidden, i).task);
         g_hash_table_iter_init(&it, w->told);
         while (g_hash_table_iter_next(&it, &key, NULL))
                 if (!g_hash_table_contains(lives, key))
@@ -322,7 +330,7 @@ void bh_hidden_watch_look(BhHiddenWatch *w) {
                 }
         }
         if (!found.problem)
-                forget_ended(w, found.living);
+                forget_ended(w, found.living, found.hidden);
         g_mutex_lock(&w->lock);
         w->looks++;
         w->fault = found.problem;
@@ -330,7 +338,7 @@ void bh_hidden_watch_look(BhHiddenWatch *w) {
         w->hidden = hidden;
         w->found += told;
         w->waiting = waiting;
-        w->refused += refused;
+        w->refused = refused;
         w->took_us = (guint64) (g_get_monotonic_time() - began);
         g_mutex_unlock(&w->lock);
 }

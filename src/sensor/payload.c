@@ -239,8 +239,8 @@ static gboolean load(BhPayload *p, gboolean fexit, GError **error) {
 }
 
 /*
- * What a sensor that was killed left. Its programs were tested then, and nothing of them has been attached since it ended; what their maps say is of connections whose ends nobody saw, and of
- * settings and calls of then. Pieces that it had not taken are not told any more: what they are a part of has a gap in any case, and one that it may have died of is not to be the next one's first.
+ * What a sensor that was killed left. It is tested as what is new: somebody may have pinned other programs by these names, or what they are attached to may be called no more; where the kernel attaches
+ * none a second time they are loaded anew at the start. What the maps say is of connections whose ends nobody saw, and of settings and calls of then. Pieces that it had not taken are not told any more: what they are a part of has a gap in any case, and one that it may have died of is not to be the next one's first.
  */
 static gboolean adopt(BhPayload *p, gboolean fexit) {
         static const char *const maps[] = { "streams", "payload_open", "payload_rules", "payload_accounts", "payload_spent", "tls_calls", "tls_sockets", "batches", "sendings" };
@@ -248,7 +248,7 @@ static gboolean adopt(BhPayload *p, gboolean fexit) {
         guint32 zero = 0, len;
         guint64 end;
 
-        if (!bh_payload_programs_adopt(p, fexit) || !open_ring(p, NULL)) {
+        if (!bh_payload_programs_adopt(p, fexit) || !open_ring(p, NULL) || (bh_payload_programs_attachable(p) && !probe(p, NULL))) {
                 unload(p);
                 return FALSE;
         }

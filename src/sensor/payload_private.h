@@ -55,6 +55,8 @@ void bh_payload_tls_forget(BhPayload *p);
 gboolean bh_payload_programs_load(BhPayload *p, gboolean fexit, GError **error);
 /* Those that a sensor before this one kept, of the same bytes and on the same hooks, all or none. FALSE: there are none. Nothing is attached. */
 gboolean bh_payload_programs_adopt(BhPayload *p, gboolean fexit);
+/* Whether this kernel attaches those that were attached before. */
+gboolean bh_payload_programs_attachable(const BhPayload *p);
 void bh_payload_programs_keep(BhPayload *p); /* for the sensor after this one */
 void bh_payload_programs_close(BhPayload *p);
 

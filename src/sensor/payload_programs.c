@@ -331,6 +331,12 @@ static gboolean attach_all(BhPayload *p, GError **error) {
         return TRUE;
 }
 
+gboolean bh_payload_programs_attachable(const BhPayload *p) {
+        g_auto(BhFd) link = bpf_raw_tracepoint_open(NULL, g_array_index(p->programs, BhPayloadProgram, 0).fd);
+
+        return link >= 0;
+}
+
 /* Before 5.13 the kernel attaches a loaded fexit program once, and never again: then it is loaded anew, with the same maps. */
 gboolean bh_payload_attach(BhPayload *p, GError **error) {
         if (attach_all(p, NULL))

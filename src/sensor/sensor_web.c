@@ -326,6 +326,7 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
         if (program && (late || bh_payload_load(s->payload, &why)))
                 s->web = bh_web_watch_new(&config, &why);
         if (!s->web) {
+                bh_hooks_keep_nothing(s->hooks);
                 g_clear_pointer(&s->payload, bh_payload_free);
                 failed(s, why);
                 return TRUE;

@@ -179,6 +179,17 @@ static void look_tells_what_a_directory_does_not_have(void) {
         g_assert_cmpuint(GPOINTER_TO_UINT(g_hash_table_lookup(look, GUINT_TO_POINTER(8))), ==, ABSENT);
 }
 
+/* As where descriptors have run out: that nothing could be read is no evidence against anybody. */
+static void listing_that_cannot_be_read_says_nothing(void) {
+        g_autoptr(GArray) known = TASKS({ 1, 1, 0 }, { 8, 1, 0 });
+        g_autoptr(GHashTable) look = g_hash_table_new(NULL, NULL);
+        g_auto(BhFd) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+        bh_hidden_look(fd, known, look);
+        bh_hidden_look(-1, known, look);
+        g_assert_cmpuint(g_hash_table_size(look), ==, 0);
+}
+
 static void ways_are_told_in_words(void) {
         g_autoptr(GPtrArray) mounts = bh_hidden_mounts(MOUNTS, "/proc");
         static const struct {
@@ -280,6 +291,7 @@ int main(int argc, char **argv) {
         ADD(mount_on_the_directory_itself_is_named_first);
         ADD(mount_counts_where_a_process_lives);
         ADD(look_tells_what_a_directory_does_not_have);
+        ADD(listing_that_cannot_be_read_says_nothing);
         ADD(ways_are_told_in_words);
         ADD(process_that_proc_does_not_have_is_found);
         ADD(process_that_ends_during_the_looks_is_not_found);

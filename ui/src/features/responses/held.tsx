@@ -29,10 +29,10 @@ export function useHeld(container?: string): { held: Response[]; error: string; 
 
 export function Held({ list, error, put }: { list: Response[]; error?: string; put: (r: Response) => void }) {
   const [asking, setAsking] = useState<Response | null>(null);
-  if (!list.length && !error) return null;
+  if (!list.length && !error && !asking) return null;
   return (
     <>
-      <ul class="held" aria-label="Responses in force">
+      {(list.length > 0 || error) && <ul class="held" aria-label="Responses in force">
         {list.map((r) => (
           <li key={r.id} class={r.state === "failed" ? "failed" : ""}>
             <Icon name="responses" size={14} />
@@ -40,7 +40,7 @@ export function Held({ list, error, put }: { list: Response[]; error?: string; p
             {mayAct.value && holds(r) && <Button class="small" aria-label={`Release ${visible(r.container, 60)}`} onClick={() => setAsking(r)}>Release…</Button>}
           </li>))}
         {error && <li class="amber"><Icon name="warn" size={14} /><span>What is in force here could not be read: {error}</span></li>}
-      </ul>
+      </ul>}
       {asking && <Release r={asking} onClose={() => setAsking(null)} onDone={put} />}
     </>
   );
