@@ -21,7 +21,7 @@ const kit = { pid: 415, exe: "/tmp/.k", args: ["/tmp/.k", "-d"], container_id: w
 const story = [
   of(0, { rule: "Server program started a shell", tags: ["mitre_initial_access"], output: "node started a shell", lineage: [sh, node0], event: { type: 1, pid: 412, exe: sh.exe, args: sh.args, container_id: web.id }, description: "A server has no business with a shell.", advice: "Look at what the shell ran, and isolate the container." }),
   of(4, { rule: "Program run from a directory that anyone can write to", priority: "error", tags: ["mitre_execution"], output: "a program was run: /tmp/.k", lineage: [kit, sh, node0], event: { type: 1, pid: 415, exe: kit.exe, args: kit.args, container_id: web.id } }),
-  of(9, { rule: "Password hashes read", priority: "warning", tags: ["mitre_credential_access"], output: "/etc/shadow was read by /tmp/.k", lineage: [kit, sh, node0], event: { type: 30, pid: 415, exe: kit.exe, path: "/etc/shadow", container_id: web.id }, count: 3 }),
+  of(9, { rule: "Password hashes read", priority: "warning", tags: ["mitre_credential_access"], output: "/etc/shadow was read by /tmp/.k", lineage: [kit, sh, node0], event: { type: 30, pid: 415, exe: kit.exe, path: "/etc/shadow", open_flags: 0x8000, container_id: web.id }, count: 3 }),
   of(16, { rule: "Process outside of the container entered", tags: ["mitre_privilege_escalation", "T1611"], output: "/tmp/.k entered namespaces of the host", lineage: [kit, sh, node0], event: { type: 30, pid: 415, exe: kit.exe, path: "/proc/1/ns/mnt", container_id: web.id } }),
 ];
 const RULES = [

@@ -66,7 +66,7 @@ export const container = (c) => encode([
 
 export const event = (e) => encode([
   [1, e.id], [2, { fixed64: e.time_ns }], [3, e.type], [4, e.source ?? 0], [5, e.node], [6, e.count ?? 1], [20, e.pid], [25, e.comm], [26, e.exe],
-  [27, e.args && Buffer.concat(e.args.map((a) => Buffer.concat([Buffer.from(a), Buffer.from([0])])))], [80, e.container_id], [81, e.container_name], [100, e.path]]);
+  [27, e.args && Buffer.concat(e.args.map((a) => Buffer.concat([Buffer.from(a), Buffer.from([0])])))], [80, e.container_id], [81, e.container_name], [100, e.path], [105, e.open_flags]]);
 
 /* "10.0.0.1" → four bytes; only what tests use. */
 const ip4 = (s) => s && Buffer.from(s.split(".").map(Number));
