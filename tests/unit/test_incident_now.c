@@ -147,6 +147,43 @@ static void what_has_no_event_says_it_in_fields(void) {
         }
 }
 
+/* One rule tells of many files, and each is one of its own. */
+static void each_file_and_each_domain_is_a_line(void) {
+        static const char *const files[] = { "/etc/cron.d/x", "/etc/cron.d/y" }, *const domains[] = { "evil.test", "worse.test" };
+        g_autoptr(BhIncidents) g = bh_incidents_new(1), again = bh_incidents_new(1);
+        BhStoreIncident row = { 0 };
+        const BhIncident *i = NULL;
+
+        for (guint n = 0; n < 6; n++) {
+                g_autofree char *fields = n < 2 ? g_strdup_printf("{\"fd.name\":\"%s\",\"integrity.change\":\"is new\"}", files[n])
+                                                : g_strdup_printf("{\"dns.domain\":\"%s\",\"dns.bytes\":%u}", domains[n % 2], 4096 + n);
+                BhStoreFinding f = finding(n < 2 ? "integrity" : "dns", fields);
+                g_auto(BhIncidentInput) in = { 0 };
+
+                f.serial = n + 1;
+                bh_incident_input_init(&in, &f);
+                i = bh_incidents_finding(g, &in.finding).incident;
+                bh_incidents_restore(again, 1, BH_INCIDENT_OPEN, &in.finding);
+        }
+        g_assert_cmpuint(i->lines->len, ==, 4); /* the same domain with more bytes is the same */
+        g_autofree char *text = bh_story_text(i, NULL, 0);
+        g_assert_nonnull(strstr(text, "Planted or changed: /etc/cron.d/x, /etc/cron.d/y on node n1 (from container web-1)."));
+        g_assert_nonnull(strstr(text, "below evil.test, at least 4099 bytes in DNS names below worse.test from container web-1."));
+        /* a row of before has one line for all of a rule */
+        bh_incident_row_lines("[{\"finding\":\"f1\",\"serial\":1,\"rule\":\"r\",\"node\":\"n1\",\"container_id\":\"web\",\"object\":\"\",\"count\":6,\"deed\":\"wrote\",\"thing\":\"/etc/cron.d/x\","
+                              "\"origin\":\"web-1\",\"asset\":\"high\"}]", again, 1);
+        i = bh_incidents_get(again, 1);
+        g_assert_cmpuint(i->lines->len, ==, 4);
+        g_assert_cmpuint(((const BhIncidentLine *) i->lines->pdata[0])->count, ==, 1);
+        g_assert_cmpint(((const BhIncidentLine *) i->lines->pdata[0])->asset, ==, BH_ASSET_HIGH);
+        g_assert_cmpuint(i->findings, ==, 6);
+        /* and one of now is what is there */
+        bh_incident_row(bh_incidents_get(g, 1), NULL, 0, &row);
+        bh_incident_row_lines(row.lines, again, 1);
+        g_assert_cmpuint(i->lines->len, ==, 4);
+        bh_incident_row_clear(&row);
+}
+
 static void deeds_survive_the_row(void) {
         g_autoptr(BhIncidents) g = bh_incidents_new(1), again = bh_incidents_new(1), older = bh_incidents_new(1);
         const BhStoreFinding f = finding("integrity", "{\"fd.name\":\"/etc/cron.d/x\",\"integrity.change\":\"is new\"}"), other = finding("rule", "{}");
@@ -177,6 +214,7 @@ int main(int argc, char **argv) {
         TEST(it_says_who_goes_on_and_who_is_held);
         TEST(it_counts_the_files_that_there_is_evidence_of);
         TEST(what_has_no_event_says_it_in_fields);
+        TEST(each_file_and_each_domain_is_a_line);
         TEST(deeds_survive_the_row);
         return g_test_run();
 }
