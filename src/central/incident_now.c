@@ -70,11 +70,19 @@ static void add_container(BhStore *s, const char *node, const char *id, GArray *
 
 /* ---- evidence */
 
-static char *file_key(const char *node, const char *path) {
-        return g_strconcat(node, "\1", path, NULL);
+/* `container`: "" for what is the node's own. */
+static char *file_key(const char *node, const char *container, const char *path) {
+        return g_strconcat(node, "\1", container, "\1", bh_deed_path(path), NULL);
 }
 
-/* char * → NULL: files that were planted or changed. What the kernel shows as files has no bytes to be kept. */
+/* What the kernel shows as files has no bytes to be kept; and evidence has the whole path of what was opened by way of a process's directory or descriptor, which is not known here. */
+static gboolean may_be_kept(const char *thing) {
+        const char *path = bh_deed_path(thing);
+
+        return *path && !g_str_has_prefix(path, "/proc/") && !g_str_has_prefix(path, "/sys/");
+}
+
+/* char * → NULL: files that were planted or changed. */
 static GHashTable *planted_files(const char *lines) {
         GHashTable *files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         json_auto_t *list = *lines ? json_loads(lines, 0, NULL) : NULL;
@@ -84,10 +92,24 @@ static GHashTable *planted_files(const char *lines) {
         json_array_foreach(list, n, l) {
                 const char *thing = text_of(l, "thing");
 
-                if (bh_deed_of_name(text_of(l, "deed")) == BH_DEED_WROTE && *thing && !g_str_has_prefix(thing, "/proc/sys/") && !g_str_has_prefix(thing, "/sys/"))
-                        g_hash_table_add(files, file_key(text_of(l, "node"), thing));
+                if (bh_deed_of_name(text_of(l, "deed")) == BH_DEED_WROTE && may_be_kept(thing))
+                        g_hash_table_add(files, file_key(text_of(l, "node"), *text_of(l, "origin") ? "" : text_of(l, "container_id"), thing));
         }
         return files;
+}
+
+/* Which of the files it is of: the container's, or, as a directory of the node may be mounted there, the node's. What a process wrote that left its container is the node's. NULL: none of them. Caller frees. */
+static char *file_of(const BhStoreEvidence *e, const json_t *facts, GHashTable *files) {
+        const gboolean left = json_is_true(json_object_get(json_object_get(facts, "container"), "origin"));
+        const char *path = text_of(facts, "path"), *const places[] = { left ? "" : e->container_id, "" };
+
+        for (guint n = 0; n < G_N_ELEMENTS(places); n++) {
+                g_autofree char *key = file_key(e->node, places[n], path);
+
+                if (g_hash_table_contains(files, key))
+                        return g_steal_pointer(&key);
+        }
+        return NULL;
 }
 
 static guint kept_of(BhStore *s, const BhStoreIncident *i, GHashTable *files) {
@@ -99,10 +121,10 @@ static guint kept_of(BhStore *s, const BhStoreIncident *i, GHashTable *files) {
                 const BhStoreEvidence *e = page->rows->pdata[n];
                 gsize len = strlen(e->line);
                 json_auto_t *facts = json_loadb(e->line, len > SIGNATURE ? len - SIGNATURE : 0, 0, NULL);
-                g_autofree char *key = file_key(e->node, text_of(facts, "path"));
+                char *key = *e->sha256 ? file_of(e, facts, files) : NULL;
 
-                if (*e->sha256 && g_hash_table_contains(files, key))
-                        g_hash_table_add(kept, g_steal_pointer(&key));
+                if (key)
+                        g_hash_table_add(kept, key);
         }
         return g_hash_table_size(kept);
 }

@@ -19,3 +19,6 @@ const char *bh_deed_name(BhDeed d);
 /* NONE where there is none of that name. */
 BhDeed bh_deed_of_name(const char *name);
 gboolean bh_deed_plants(BhDeed d);
+
+/* The path as it is where it was opened by way of a process's root: "/proc/7/root/etc/x", or again through another's, is "/etc/x". A part of the text. */
+const char *bh_deed_path(const char *path);

@@ -14,11 +14,15 @@ static const char lines[] = "[{\"finding\":\"f1\",\"node\":\"n1\",\"deed\":\"wro
                             "{\"finding\":\"f3\",\"node\":\"n1\",\"deed\":\"wrote\",\"thing\":\"/opt/kit\"},{\"finding\":\"f4\",\"node\":\"n1\",\"deed\":\"wrote\",\"thing\":\"/proc/sys/kernel/core_pattern\"},"
                             "{\"finding\":\"f5\",\"node\":\"n1\",\"deed\":\"read\",\"thing\":\"/etc/shadow\"},{\"finding\":\"f6\",\"node\":\"n1\"},7]";
 
-static void put(BhStore *s, const char *containers) {
+static void put_lines(BhStore *s, const char *containers, const char *what) {
         const BhStoreIncident i = { .id = 1, .state = (char *) "open", .first_ns = T0, .last_ns = T0, .title = (char *) "t", .story = (char *) "s", .nodes = (char *) "[]", .applications = (char *) "[]",
-                                    .workloads = (char *) "[]", .containers = (char *) containers, .lines = (char *) lines };
+                                    .workloads = (char *) "[]", .containers = (char *) containers, .lines = (char *) what };
 
         g_assert_true(bh_store_incidents_put(s, &i, 1, NULL, 0, 1, NULL));
+}
+
+static void put(BhStore *s, const char *containers) {
+        put_lines(s, containers, lines);
 }
 
 static void container(BhStore *s, const char *id, const char *state) {
@@ -27,14 +31,18 @@ static void container(BhStore *s, const char *id, const char *state) {
         must_put_containers(s, "n1", FALSE, &c, 1);
 }
 
-static void evidence(BhStore *s, const char *path, const char *sha256) {
+static void evidence_of(BhStore *s, const char *container, const char *facts_of, const char *path, const char *sha256) {
         static guint64 seq;
-        g_autofree char *signature = g_strnfill(128, '0'), *facts = g_strdup_printf("{\"path\":\"%s\"} %s", path, signature), *hash = g_strdup_printf("h%" G_GUINT64_FORMAT, ++seq);
+        g_autofree char *signature = g_strnfill(128, '0'), *facts = g_strdup_printf("{%s\"path\":\"%s\"} %s", facts_of, path, signature), *hash = g_strdup_printf("h%" G_GUINT64_FORMAT, ++seq);
         BhStoreMessage m = { .kind = BH_STORE_MESSAGE_EVIDENCE };
 
-        m.evidence = (BhStoreEvidence){ .chain = (char *) "c", .node = (char *) "n1", .kind = (char *) "file", .container_id = (char *) "web", .sha256 = (char *) sha256, .line = facts, .hash = hash,
+        m.evidence = (BhStoreEvidence){ .chain = (char *) "c", .node = (char *) "n1", .kind = (char *) "file", .container_id = (char *) container, .sha256 = (char *) sha256, .line = facts, .hash = hash,
                                         .prev = (char *) "", .key = (char *) "", .next = (char *) "", .seq = seq, .time_ns = T0 };
         must_put(s, "n1", &m, 1);
+}
+
+static void evidence(BhStore *s, const char *path, const char *sha256) {
+        evidence_of(s, "web", "", path, sha256);
 }
 
 static void respond(BhStore *s, const char *id, const char *action, const char *state) {
@@ -103,6 +111,39 @@ static void it_counts_the_files_that_there_is_evidence_of(void) {
         evidence(s, "/opt/kit", sha);
         evidence(s, "/opt/kit", sha);
         assert_now(s, TRUE, "The bytes of 1 of the 2 files that were planted or changed are in evidence.");
+        bh_store_close(s);
+}
+
+#define WROTE(container, thing) "{\"node\":\"n1\",\"container_id\":\"" container "\",\"deed\":\"wrote\",\"thing\":\"" thing "\"}"
+
+static void a_file_has_one_name_by_whatever_way_it_was_written(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        g_autofree char *sha = g_strnfill(64, 'a');
+
+        /* of what was opened by way of a process's directory or descriptor no path is known that evidence has */
+        put_lines(s, "[{\"node\":\"n1\",\"id\":\"web\"}]", "[" WROTE("web", "/proc/1/root/etc/cron.d/x") "," WROTE("web", "/proc/self/root/proc/7/task/7/root/etc/cron.d/x") "," WROTE("web", "/etc/cron.d/x") ","
+                  WROTE("web", "/proc/7/cwd/y") "," WROTE("web", "/proc/1/root/proc/8/fd/3") "," WROTE("web", "/proc/1/root/proc/sys/kernel/core_pattern") "]");
+        assert_now(s, TRUE, "The bytes of the file that was planted or changed are not in evidence.");
+        evidence(s, "/etc/cron.d/x", sha);
+        assert_now(s, TRUE, "The bytes of the file that was planted or changed are in evidence.");
+        bh_store_close(s);
+}
+
+static void two_containers_files_of_one_name_are_two(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        g_autofree char *sha = g_strnfill(64, 'a');
+
+        put_lines(s, "[{\"node\":\"n1\",\"id\":\"web\"},{\"node\":\"n1\",\"id\":\"db\"}]",
+                  "[" WROTE("web", "/opt/kit") "," WROTE("db", "/opt/kit") ",{\"node\":\"n1\",\"container_id\":\"db\",\"origin\":\"db\",\"deed\":\"wrote\",\"thing\":\"/opt/kit\"}]");
+        evidence_of(s, "web", "", "/opt/kit", sha);
+        assert_now(s, TRUE, "The bytes of 1 of the 3 files that were planted or changed are in evidence.");
+        /* from who came out of a container, it is the node's */
+        evidence_of(s, "db", "\"container\":{\"id\":\"db\",\"origin\":true},", "/opt/kit", sha);
+        assert_now(s, TRUE, "The bytes of 2 of the 3 files that were planted or changed are in evidence.");
+        evidence_of(s, "db", "\"container\":{\"id\":\"db\"},", "/opt/kit", sha);
+        assert_now(s, TRUE, "The bytes of 3 of the 3 files that were planted or changed are in evidence.");
         bh_store_close(s);
 }
 
@@ -213,6 +254,8 @@ int main(int argc, char **argv) {
 #define TEST(name) g_test_add_func("/incident_now/" #name, name)
         TEST(it_says_who_goes_on_and_who_is_held);
         TEST(it_counts_the_files_that_there_is_evidence_of);
+        TEST(a_file_has_one_name_by_whatever_way_it_was_written);
+        TEST(two_containers_files_of_one_name_are_two);
         TEST(what_has_no_event_says_it_in_fields);
         TEST(each_file_and_each_domain_is_a_line);
         TEST(deeds_survive_the_row);

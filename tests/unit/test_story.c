@@ -172,6 +172,35 @@ static void what_the_kernel_keeps_is_the_nodes(void) {
         assert_says(&t, "Planted or changed: kernel module /tmp/kit.ko, a BPF program, /proc/sys/kernel/core_pattern on node n (from container web-1); /proc/1/root/etc/cron.d/x in container web-1.", "", "");
 }
 
+static void a_path_by_way_of_a_root_is_the_path_there(void) {
+        static const struct {
+                const char *path, *is;
+        } rows[] = {
+                { "/proc/1/root/etc/x", "/etc/x" }, { "/proc/self/root/etc/x", "/etc/x" }, { "/proc/thread-self/root/etc/x", "/etc/x" }, { "/proc/7/task/8/root/etc/x", "/etc/x" },
+                { "/proc/1/root/proc/2/root/etc/x", "/etc/x" }, { "/etc/x", "/etc/x" }, { "/proc/1/cwd/x", "/proc/1/cwd/x" }, { "/proc/1/root/proc/1/fd/3", "/proc/1/fd/3" }, { "/proc/1/rootkit/x", "/proc/1/rootkit/x" },
+                { "/proc//root/x", "/proc//root/x" }, { "/proc/selfish/root/x", "/proc/selfish/root/x" }, { "/proc/root/x", "/proc/root/x" }, { "/task/1/root/x", "/task/1/root/x" }, { "/proc/1/root", "/proc/1/root" },
+                { "/proc/1", "/proc/1" }, { "", "" },
+        };
+        Told t = told_new();
+        struct bh_event e = opened("/etc/cron.d/x", O_WRONLY | O_CREAT, 0), end = { 0 };
+        BhIncidentFinding f = finding(T(PERSISTENCE), &e);
+
+        for (guint n = 0; n < G_N_ELEMENTS(rows); n++)
+                g_assert_cmpstr(bh_deed_path(rows[n].path), ==, rows[n].is);
+        /* one file, told by its end, its name and the way: the way is what tells most */
+        BH_SET(&end, type, BH_EV_CLOSE_WRITE);
+        BH_SET_STR(&end, path, "/etc/cron.d/x");
+        tell(&t, finding(T(PERSISTENCE), &end));
+        BH_SET_STR(&e, name, "/proc/1/root/etc/cron.d/x");
+        f.escape = TRUE;
+        f.rule = "way out";
+        tell(&t, f);
+        f = finding(T(PERSISTENCE), &end);
+        f.rule = "again";
+        tell(&t, f);
+        assert_says(&t, "Planted or changed: /proc/1/root/etc/cron.d/x in container web-1.", "", "");
+}
+
 static void programs_count_where_they_are_not_of_the_image(void) {
         Told t = told_new();
         struct bh_event kit = { 0 }, own = { 0 }, rights = { 0 }, plain = { 0 };
@@ -352,6 +381,7 @@ int main(int argc, char **argv) {
         TEST(a_second_try_that_succeeds_is);
         TEST(a_file_that_is_written_for_other_reasons_is_none);
         TEST(what_the_kernel_keeps_is_the_nodes);
+        TEST(a_path_by_way_of_a_root_is_the_path_there);
         TEST(programs_count_where_they_are_not_of_the_image);
         TEST(secrets_are_what_rules_say_are);
         TEST(what_went_out_has_bytes_and_a_place);
