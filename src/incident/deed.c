@@ -125,8 +125,8 @@ static char *written(const BhIncidentFinding *f) {
 static gboolean is_read(const BhIncidentFinding *f, const char *path) {
         const struct bh_event *e = f->event;
 
-        return e->type == BH_EV_OPEN && may(f, BH_TACTIC_CREDENTIAL_ACCESS) && *path && bh_event_has(e, BH_F_open_flags) && (e->open_flags & O_ACCMODE) != O_WRONLY && !g_str_has_suffix(path, "/etc/passwd") &&
-               !g_str_has_suffix(path, "/etc/group");
+        return e->type == BH_EV_OPEN && may(f, BH_TACTIC_CREDENTIAL_ACCESS) && *path && bh_event_has(e, BH_F_open_flags) && (e->open_flags & O_ACCMODE) != O_WRONLY && !(e->open_flags & O_PATH) &&
+               !g_str_has_suffix(path, "/etc/passwd") && !g_str_has_suffix(path, "/etc/group");
 }
 
 /* The domain at the end of a name: whoever answers for it gets the rest. */

@@ -237,7 +237,7 @@ static void programs_count_where_they_are_not_of_the_image(void) {
 static void secrets_are_what_rules_say_are(void) {
         Told t = told_new();
         struct bh_event key = opened("/root/.ssh/id_rsa", O_RDONLY, 0), shadow = opened("/etc/shadow", O_RDWR, 0), all = opened("/etc/passwd", O_RDONLY, 0), group = opened("/host/etc/group", O_RDONLY, 0),
-                        index = opened("/www/index.html", O_RDONLY, 0), log = opened("/tmp/keys", O_WRONLY, 0), dir = { 0 };
+                        index = opened("/www/index.html", O_RDONLY, 0), log = opened("/tmp/keys", O_WRONLY, 0), looked_at = opened("/root/.ssh/id_ed25519", O_PATH, 0), dir = { 0 };
 
         tell(&t, finding(T(CREDENTIAL_ACCESS), &key));
         tell(&t, finding(T(CREDENTIAL_ACCESS), &shadow));
@@ -245,6 +245,7 @@ static void secrets_are_what_rules_say_are(void) {
         tell(&t, finding(T(CREDENTIAL_ACCESS), &group));
         tell(&t, finding(T(DISCOVERY), &index));
         tell(&t, finding(T(CREDENTIAL_ACCESS), &log));
+        tell(&t, finding(T(CREDENTIAL_ACCESS), &looked_at)); /* not even by who opened it */
         BH_SET(&dir, type, BH_EV_EXEC);
         tell(&t, finding(T(CREDENTIAL_ACCESS), &dir));
         assert_says(&t, "", "Secrets read: /root/.ssh/id_rsa, /etc/shadow in container web-1.", "");
