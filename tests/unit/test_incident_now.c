@@ -97,6 +97,45 @@ static void it_says_who_goes_on_and_who_is_held(void) {
         bh_store_close(s);
 }
 
+/* A node may be under more blocks than a page has. */
+static void what_holds_most_is_found_behind_many_blocks(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+
+        g_assert_true(bh_store_node_set_up(s, "n1", TRUE, NULL, NULL));
+        container(s, "web", "running");
+        put(s, "[{\"node\":\"n1\",\"id\":\"web\"}]");
+        respond(s, "a1", "isolate", "active");
+        for (guint n = 0; n < 40; n++) {
+                g_autofree char *id = g_strdup_printf("b%u", n);
+
+                respond(s, id, "block", "active");
+        }
+        assert_now(s, FALSE, "Container web is isolated since * UTC by anna.");
+        g_assert_true(bh_store_response_told(s, "n1", "a1", "released", "", NULL, NULL));
+        assert_now(s, FALSE, "Container web is not isolated, but under a block since * UTC by anna.");
+        bh_store_close(s);
+}
+
+static void outputs_look_at_no_more_than_they_show(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        g_autoptr(GString) all = g_string_new("[");
+
+        g_assert_true(bh_store_node_set_up(s, "n1", TRUE, NULL, NULL));
+        for (guint n = 0; n < 40; n++) {
+                g_autofree char *id = g_strdup_printf("c%u", n);
+
+                container(s, id, n % 2 ? "running" : "exited");
+                g_string_append_printf(all, "%s{\"node\":\"n1\",\"id\":\"%s\"}", n ? "," : "", id);
+        }
+        g_string_append_c(all, ']');
+        put(s, all->str);
+        assert_now(s, FALSE, "Container c1 is running and not isolated. Container c3 * Container c7 is running and not isolated. 32 of its containers were not looked at.");
+        assert_now(s, TRUE, "Container c1 * Container c7 is running and not isolated. 12 more of its containers are not gone. 8 of its containers were not looked at. The bytes *");
+        bh_store_close(s);
+}
+
 static void it_counts_the_files_that_there_is_evidence_of(void) {
         g_autoptr(TempDir) dir = temp_dir();
         BhStore *s = must_open(dir, NULL);
@@ -253,6 +292,8 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
 #define TEST(name) g_test_add_func("/incident_now/" #name, name)
         TEST(it_says_who_goes_on_and_who_is_held);
+        TEST(what_holds_most_is_found_behind_many_blocks);
+        TEST(outputs_look_at_no_more_than_they_show);
         TEST(it_counts_the_files_that_there_is_evidence_of);
         TEST(a_file_has_one_name_by_whatever_way_it_was_written);
         TEST(two_containers_files_of_one_name_are_two);

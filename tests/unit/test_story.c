@@ -361,15 +361,15 @@ static void they_go_along_when_incidents_are_merged(void) {
 static void now_says_who_goes_on_and_who_is_held(void) {
         const BhStoryContainer all[] = { { "web-1", "running", "", "", 0, 0 }, { "db\x1b", "running", "isolated", "anna", 1000 * S, 0 }, { "cache", "paused", "", "", 0, 2000 * S },
                                          { "front", "running", "frozen", "policy:p\n", 1000 * S, 2000 * S }, { "five", "running", "", "", 0, 0 }, { "six", "running", "", "", 0, 0 } };
-        g_autofree char *text = bh_story_now(all, 4, 0, 0), *more = bh_story_now(all, 6, 3, 2), *none = bh_story_now(NULL, 0, 0, 0), *one = bh_story_now(NULL, 0, 1, 1), *no = bh_story_now(NULL, 0, 1, 0),
-                         *nothing = bh_story_now(NULL, 0, 5, 0);
+        g_autofree char *text = bh_story_now(all, 4, 0, 0, 0), *more = bh_story_now(all, 6, 2, 3, 2), *none = bh_story_now(NULL, 0, 0, 0, 0), *one = bh_story_now(NULL, 0, 1, 1, 1), *no = bh_story_now(NULL, 0, 0, 1, 0),
+                         *nothing = bh_story_now(NULL, 0, 0, 5, 0);
 
         g_assert_cmpstr(text, ==,
                         "Container web-1 is running and not isolated. Container db\\x1b is isolated since 1970-01-01 00:16:40 UTC by anna. Container cache was paused and not isolated when its node was last heard of, "
                         "1970-01-01 00:33:20 UTC. Container front was frozen since 1970-01-01 00:16:40 UTC by policy:p\\n when its node was last heard of, 1970-01-01 00:33:20 UTC.");
-        g_assert_true(g_str_has_suffix(more, " 2 more of its containers are not gone. The bytes of 2 of the 3 files that were planted or changed are in evidence."));
+        g_assert_true(g_str_has_suffix(more, " 2 more of its containers are not gone. 2 of its containers were not looked at. The bytes of 2 of the 3 files that were planted or changed are in evidence."));
         g_assert_cmpstr(none, ==, "");
-        g_assert_cmpstr(one, ==, "The bytes of the file that was planted or changed are in evidence.");
+        g_assert_cmpstr(one, ==, "1 of its containers was not looked at. The bytes of the file that was planted or changed are in evidence.");
         g_assert_cmpstr(no, ==, "The bytes of the file that was planted or changed are not in evidence.");
         g_assert_cmpstr(nothing, ==, "The bytes of the 5 files that were planted or changed are not in evidence.");
 }
