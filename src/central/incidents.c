@@ -183,9 +183,12 @@ static void on_container(BhCorrelator *k, const char *key) {
         if (!c)
                 return;
         learn_container(k, c);
+        const BhIncident *worth = bh_incidents_asset(k->incidents, c->node, c->id, bh_incident_places_asset(k->places, c->node, c->id));
+        if (worth)
+                touch(k, worth->id, TRUE);
         /* the story says that it ended, or, when it runs again, no more */
         const BhIncident *i = bh_incidents_get(k->incidents, bh_incidents_of(k->incidents, c->node, c->id));
-        if (i && (bh_incidents_asset(k->incidents, c->node, c->id, bh_incident_places_asset(k->places, c->node, c->id)) || bh_incident_container_ended(c) || c->started_ns > i->first_ns))
+        if (i && (bh_incident_container_ended(c) || c->started_ns > i->first_ns))
                 touch(k, i->id, TRUE);
 }
 

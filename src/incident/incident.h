@@ -174,7 +174,7 @@ void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, con
 
 /* The open incident that this container is in, by the latest of its findings; 0: none. */
 guint64 bh_incidents_of(BhIncidents *g, const char *node, const char *container);
-/* This container is worth at least that. Returns the open incident that changed by it; NULL. */
+/* This container is worth at least that. Returns what it is in, open or forming, if that changed by it; NULL. */
 BhIncident *bh_incidents_asset(BhIncidents *g, const char *node, const char *container, BhAsset asset);
 
 /* The connection that a finding told of led to this container: what is known later than the finding was told. */
