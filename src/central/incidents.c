@@ -196,7 +196,7 @@ static void on_container(BhCorrelator *k, const char *key) {
 static void find_places(BhCorrelator *k, BhIncidentFinding *f, gboolean later) {
         char text[INET6_ADDRSTRLEN] = "";
 
-        f->asset = bh_incident_places_asset(k->places, f->node, f->container_id);
+        f->asset = bh_incident_places_ask_asset(k->places, k->central->store, f->node, f->container_id);
         if (!f->event || !bh_event_has(f->event, BH_F_raddr))
                 return;
         inet_ntop(f->event->raddr.len == 16 ? AF_INET6 : AF_INET, f->event->raddr.b, text, sizeof(text));
