@@ -44,37 +44,94 @@ static const BhStoreResponse *held_by(const BhStorePage *page, const char **held
         return NULL;
 }
 
-static void add_container(BhStore *s, const char *node, const char *id, GArray *out, GStringChunk *texts) {
-        static const char *const states[] = { "running", "paused", "restarting", NULL };
-        g_autoptr(BhStoreContainer) c = bh_store_container(s, node, id, NULL);
+typedef struct {
+        BhStore *store;
+        GArray *shown; /* BhStoryContainer */
+        guint living;
+        GStringChunk *texts;
+        GHashTable *nodes; /* char * → BhStoreNode *, NULL: the store does not give it */
+} Now;
+
+static void take_hold(Now *w, const BhStoreResponse *r, const char *held, BhStoryContainer *out) {
+        out->held = held;
+        out->by = g_string_chunk_insert(w->texts, r->actor);
+        out->since_ns = r->created_ns;
+}
+
+/* FALSE: the store does not tell. */
+static gboolean find_hold(Now *w, const char *node, const char *id, BhStoryContainer *out) {
         const BhStoreResponseFilter of = { .node = node, .container_id = id, .open = TRUE };
+        g_autoptr(BhStorePage) page = bh_store_responses(w->store, &of, NULL, RESPONSES_LOOKED_FOR, NULL);
         const char *held = NULL;
+        const BhStoreResponse *r = held_by(page, &held);
+
+        if (!page)
+                return FALSE;
+        if (!page->next) {
+                if (r)
+                        take_hold(w, r, held, out);
+                return TRUE;
+        }
+        /* the latest of many blocks: what holds more may be behind them */
+        for (guint h = 0; h < G_N_ELEMENTS(holds); h++) {
+                const BhStoreResponseFilter one = { .node = node, .container_id = id, .state = bh_response_state_name(BH_RESPONSE_STATE_ACTIVE), .action = bh_response_action_name(holds[h].action) };
+                g_autoptr(BhStorePage) active = bh_store_responses(w->store, &one, NULL, 1, NULL);
+
+                if (!active)
+                        return FALSE;
+                if (!active->rows->len)
+                        continue;
+                take_hold(w, active->rows->pdata[0], holds[h].held, out);
+                break;
+        }
+        return TRUE;
+}
+
+static const BhStoreNode *node_of(Now *w, const char *name) {
+        gpointer n;
+
+        if (!g_hash_table_lookup_extended(w->nodes, name, NULL, &n)) {
+                n = bh_store_node(w->store, name, NULL);
+                g_hash_table_insert(w->nodes, g_strdup(name), n);
+        }
+        return n;
+}
+
+static void add_container(Now *w, const char *node, const char *id) {
+        static const char *const states[] = { "running", "paused", "restarting", NULL };
+        g_autoptr(BhStoreContainer) c = bh_store_container(w->store, node, id, NULL);
+        BhStoryContainer one = { .held = "", .by = "" };
 
         if (!c || !g_strv_contains(states, c->state))
                 return;
-        g_autoptr(BhStorePage) page = bh_store_responses(s, &of, NULL, RESPONSES_LOOKED_FOR, NULL);
-        if (!page)
-                return;
-        g_autoptr(BhStoreNode) n = bh_store_node(s, node, NULL);
-        const BhStoreResponse *r = held_by(page, &held);
-        const BhStoryContainer one = {
-                .name = g_string_chunk_insert(texts, *c->name ? c->name : c->id),
-                .state = g_string_chunk_insert(texts, c->state),
-                .held = held ? held : "",
-                .by = r ? g_string_chunk_insert(texts, r->actor) : "",
-                .since_ns = r ? r->created_ns : 0,
-                .heard_ns = n && n->up ? 0 : n ? n->last_seen_ns : c->last_seen_ns,
-        };
-        g_array_append_val(out, one);
+        if (w->shown->len < BH_STORY_NOW_SHOWN) {
+                if (!find_hold(w, node, id, &one))
+                        return;
+                const BhStoreNode *n = node_of(w, node);
+
+                one.name = g_string_chunk_insert(w->texts, *c->name ? c->name : c->id);
+                one.state = g_string_chunk_insert(w->texts, c->state);
+                one.heard_ns = n && n->up ? 0 : n ? n->last_seen_ns : c->last_seen_ns;
+                g_array_append_val(w->shown, one);
+        }
+        w->living++;
 }
 
 /* ---- evidence */
 
-static char *file_key(const char *node, const char *path) {
-        return g_strconcat(node, "\1", path, NULL);
+/* `container`: "" for what is the node's own. */
+static char *file_key(const char *node, const char *container, const char *path) {
+        return g_strconcat(node, "\1", container, "\1", bh_deed_path(path), NULL);
 }
 
-/* char * → NULL: files that were planted or changed. What the kernel shows as files has no bytes to be kept. */
+/* What the kernel shows as files has no bytes to be kept; and evidence has the whole path of what was opened by way of a process's directory or descriptor, which is not known here. */
+static gboolean may_be_kept(const char *thing) {
+        const char *path = bh_deed_path(thing);
+
+        return *path && !g_str_has_prefix(path, "/proc/") && !g_str_has_prefix(path, "/sys/");
+}
+
+/* char * → NULL: files that were planted or changed. */
 static GHashTable *planted_files(const char *lines) {
         GHashTable *files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         json_auto_t *list = *lines ? json_loads(lines, 0, NULL) : NULL;
@@ -84,10 +141,24 @@ static GHashTable *planted_files(const char *lines) {
         json_array_foreach(list, n, l) {
                 const char *thing = text_of(l, "thing");
 
-                if (bh_deed_of_name(text_of(l, "deed")) == BH_DEED_WROTE && *thing && !g_str_has_prefix(thing, "/proc/sys/") && !g_str_has_prefix(thing, "/sys/"))
-                        g_hash_table_add(files, file_key(text_of(l, "node"), thing));
+                if (bh_deed_of_name(text_of(l, "deed")) == BH_DEED_WROTE && may_be_kept(thing))
+                        g_hash_table_add(files, file_key(text_of(l, "node"), *text_of(l, "origin") ? "" : text_of(l, "container_id"), thing));
         }
         return files;
+}
+
+/* Which of the files it is of: the container's, or, as a directory of the node may be mounted there, the node's. What a process wrote that left its container is the node's. NULL: none of them. Caller frees. */
+static char *file_of(const BhStoreEvidence *e, const json_t *facts, GHashTable *files) {
+        const gboolean left = json_is_true(json_object_get(json_object_get(facts, "container"), "origin"));
+        const char *path = text_of(facts, "path"), *const places[] = { left ? "" : e->container_id, "" };
+
+        for (guint n = 0; n < G_N_ELEMENTS(places); n++) {
+                g_autofree char *key = file_key(e->node, places[n], path);
+
+                if (g_hash_table_contains(files, key))
+                        return g_steal_pointer(&key);
+        }
+        return NULL;
 }
 
 static guint kept_of(BhStore *s, const BhStoreIncident *i, GHashTable *files) {
@@ -99,26 +170,30 @@ static guint kept_of(BhStore *s, const BhStoreIncident *i, GHashTable *files) {
                 const BhStoreEvidence *e = page->rows->pdata[n];
                 gsize len = strlen(e->line);
                 json_auto_t *facts = json_loadb(e->line, len > SIGNATURE ? len - SIGNATURE : 0, 0, NULL);
-                g_autofree char *key = file_key(e->node, text_of(facts, "path"));
+                char *key = *e->sha256 ? file_of(e, facts, files) : NULL;
 
-                if (*e->sha256 && g_hash_table_contains(files, key))
-                        g_hash_table_add(kept, g_steal_pointer(&key));
+                if (key)
+                        g_hash_table_add(kept, key);
         }
         return g_hash_table_size(kept);
 }
 
 char *bh_incident_now(BhStore *s, const BhStoreIncident *i, gboolean evidence) {
         json_auto_t *containers = json_loads(i->containers, 0, NULL);
-        g_autoptr(GArray) living = g_array_new(FALSE, FALSE, sizeof(BhStoryContainer));
-        GStringChunk *texts = g_string_chunk_new(1024);
+        g_autoptr(GArray) shown = g_array_new(FALSE, FALSE, sizeof(BhStoryContainer));
+        g_autoptr(GHashTable) nodes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify) bh_store_node_free);
         g_autoptr(GHashTable) files = planted_files(evidence ? i->lines : "");
+        Now w = { s, shown, 0, g_string_chunk_new(1024), nodes };
+        guint unseen = 0;
         json_t *c;
         size_t n;
 
         json_array_foreach(containers, n, c)
-                if (n < CONTAINERS_LOOKED_FOR)
-                        add_container(s, text_of(c, "node"), text_of(c, "id"), living, texts);
-        char *text = bh_story_now((const BhStoryContainer *) living->data, living->len, g_hash_table_size(files), kept_of(s, i, files));
-        g_string_chunk_free(texts);
+                if (n >= CONTAINERS_LOOKED_FOR || (!evidence && shown->len == BH_STORY_NOW_SHOWN))
+                        unseen++;
+                else
+                        add_container(&w, text_of(c, "node"), text_of(c, "id"));
+        char *text = bh_story_now((const BhStoryContainer *) shown->data, w.living, unseen, g_hash_table_size(files), kept_of(s, i, files));
+        g_string_chunk_free(w.texts);
         return text;
 }

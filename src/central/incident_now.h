@@ -6,6 +6,9 @@
 
 /*
  * Sentences (incident/story.h), "" where there is nothing to say. `evidence`: also how many of the files that it planted or changed there is evidence of, as far as its latest items tell. What the store does not
- * give is passed over. Reads two rows for each container, at most 32, and a page of evidence. Caller frees.
+ * give is passed over. Caller frees.
+ *
+ * Reads the rows of at most 32 containers; of those that go on and are shown (BH_STORY_NOW_SHOWN) also what is open of responses, a row for each action where that is more than a page, and each of their nodes once;
+ * and with `evidence` a page of it. Without, which is for outputs and made at each change, nothing is read behind the last that is shown.
  */
 char *bh_incident_now(BhStore *s, const BhStoreIncident *i, gboolean evidence);

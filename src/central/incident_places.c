@@ -16,7 +16,7 @@ struct BhIncidentPlaces {
         GHashTable *shared;            /* char *"network\1address" → char *"node\0container" */
         GHashTable *networks;          /* char *"node\1container" → char *"network\1network…" */
         GHashTable *gone;              /* char *"node\1container": removed, so that its addresses are soon another's */
-        GHashTable *assets;            /* char *"node\1container" → char *name of a BhAsset */
+        GHashTable *assets;            /* char *"node\1container" → char *name of a BhAsset, "" for NORMAL and for what the store does not have; none: it was never learned */
         GQueue later;                  /* of Later *, the oldest first */
         gboolean full;
 };
@@ -116,14 +116,25 @@ static void find_later(BhIncidentPlaces *p, BhIncidentFoundFunc found, gpointer 
 
 static void learn_asset(BhIncidentPlaces *p, const BhStoreContainer *c) {
         json_auto_t *labels = c->labels && strstr(c->labels, BH_INCIDENT_LABEL_ASSET) ? json_loads(c->labels, 0, NULL) : NULL;
-        const char *asset = bh_asset_name(bh_asset_of_name(json_string_value(json_object_get(labels, BH_INCIDENT_LABEL_ASSET))));
 
-        if (*asset || bh_incident_places_asset(p, c->node, c->id))
-                know(p, p->assets, c->node, c->id, asset);
+        know(p, p->assets, c->node, c->id, bh_asset_name(bh_asset_of_name(json_string_value(json_object_get(labels, BH_INCIDENT_LABEL_ASSET)))));
 }
 
 BhAsset bh_incident_places_asset(const BhIncidentPlaces *p, const char *node, const char *container) {
         return bh_asset_of_name(known(p->assets, node, container));
+}
+
+BhAsset bh_incident_places_ask_asset(BhIncidentPlaces *p, BhStore *s, const char *node, const char *container) {
+        g_autoptr(GError) error = NULL;
+
+        if (!*node || !*container || known(p->assets, node, container))
+                return bh_incident_places_asset(p, node, container);
+        g_autoptr(BhStoreContainer) c = bh_store_container(s, node, container, &error);
+        if (c)
+                learn_asset(p, c);
+        else if (g_error_matches(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND))
+                know(p, p->assets, node, container, "");
+        return bh_incident_places_asset(p, node, container);
 }
 
 void bh_incident_places_learn(BhIncidentPlaces *p, const BhStoreContainer *c, BhIncidentFoundFunc found, gpointer data) {

@@ -29,6 +29,8 @@ void bh_incident_places_learn(BhIncidentPlaces *p, const BhStoreContainer *c, Bh
 
 /* What its label says that this container is worth. */
 BhAsset bh_incident_places_asset(const BhIncidentPlaces *p, const char *node, const char *container);
+/* The same; of one that was never learned, as those that were removed before a start are not, the store is asked once. */
+BhAsset bh_incident_places_ask_asset(BhIncidentPlaces *p, BhStore *s, const char *node, const char *container);
 /* Id of the container of that name; NULL. */
 const char *bh_incident_places_name(const BhIncidentPlaces *p, const char *node, const char *name);
 /* What has that address for a container (NULL: the node itself) of that node. FALSE: nobody that is known, or the container itself. Good until the next change. */

@@ -64,6 +64,8 @@ static void read_fields(BhIncidentInput *in, const BhStoreFinding *f) {
 
         if (integrity && (g_str_equal(change, "is new") || g_str_equal(change, "changed")))
                 in->finding.planted = text_of(in, fields, "fd.name");
+        if (dns)
+                in->finding.domain = domain;
         if (dns && *domain && bytes > 0) {
                 g_autofree char *says = g_strdup_printf("at least %" JSON_INTEGER_FORMAT " bytes in DNS names below %s", bytes, domain);
 

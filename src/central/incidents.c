@@ -183,9 +183,12 @@ static void on_container(BhCorrelator *k, const char *key) {
         if (!c)
                 return;
         learn_container(k, c);
+        const BhIncident *worth = bh_incidents_asset(k->incidents, c->node, c->id, bh_incident_places_asset(k->places, c->node, c->id));
+        if (worth)
+                touch(k, worth->id, TRUE);
         /* the story says that it ended, or, when it runs again, no more */
         const BhIncident *i = bh_incidents_get(k->incidents, bh_incidents_of(k->incidents, c->node, c->id));
-        if (i && (bh_incidents_asset(k->incidents, c->node, c->id, bh_incident_places_asset(k->places, c->node, c->id)) || bh_incident_container_ended(c) || c->started_ns > i->first_ns))
+        if (i && (bh_incident_container_ended(c) || c->started_ns > i->first_ns))
                 touch(k, i->id, TRUE);
 }
 
@@ -193,7 +196,7 @@ static void on_container(BhCorrelator *k, const char *key) {
 static void find_places(BhCorrelator *k, BhIncidentFinding *f, gboolean later) {
         char text[INET6_ADDRSTRLEN] = "";
 
-        f->asset = bh_incident_places_asset(k->places, f->node, f->container_id);
+        f->asset = bh_incident_places_ask_asset(k->places, k->central->store, f->node, f->container_id);
         if (!f->event || !bh_event_has(f->event, BH_F_raddr))
                 return;
         inet_ntop(f->event->raddr.len == 16 ? AF_INET6 : AF_INET, f->event->raddr.b, text, sizeof(text));

@@ -27,6 +27,34 @@ gboolean bh_deed_plants(BhDeed d) {
         return d == BH_DEED_WROTE || d == BH_DEED_MODULE || d == BH_DEED_KERNEL || d == BH_DEED_BPF;
 }
 
+/* Behind one "/proc/7/root", "/proc/self/task/9/root"; NULL: there is none. */
+static const char *behind_root(const char *path) {
+        static const char *const own[] = { "self", "thread-self" };
+        const char *at = path;
+
+        for (guint task = 0; task < 2; task++) {
+                gsize n;
+
+                if (!g_str_has_prefix(at, task ? "/task/" : "/proc/"))
+                        break;
+                at += strlen("/proc/"); /* as long as the other */
+                n = strspn(at, "0123456789");
+                for (guint k = 0; !task && !n && k < G_N_ELEMENTS(own); k++)
+                        if (g_str_has_prefix(at, own[k]) && at[strlen(own[k])] == '/')
+                                n = strlen(own[k]);
+                if (!n)
+                        return NULL;
+                at += n;
+        }
+        return at != path && g_str_has_prefix(at, "/root/") ? at + strlen("/root") : NULL;
+}
+
+const char *bh_deed_path(const char *path) {
+        for (const char *behind; (behind = behind_root(path));)
+                path = behind;
+        return path;
+}
+
 static char *text_of(const struct bh_event *e, enum bh_field field, struct bh_str s) {
         return bh_event_has(e, field) ? g_strndup(s.p, MIN(s.len, BH_INCIDENT_TEXT_MAX)) : g_strdup("");
 }
@@ -97,8 +125,8 @@ static char *written(const BhIncidentFinding *f) {
 static gboolean is_read(const BhIncidentFinding *f, const char *path) {
         const struct bh_event *e = f->event;
 
-        return e->type == BH_EV_OPEN && may(f, BH_TACTIC_CREDENTIAL_ACCESS) && *path && bh_event_has(e, BH_F_open_flags) && (e->open_flags & O_ACCMODE) != O_WRONLY && !g_str_has_suffix(path, "/etc/passwd") &&
-               !g_str_has_suffix(path, "/etc/group");
+        return e->type == BH_EV_OPEN && may(f, BH_TACTIC_CREDENTIAL_ACCESS) && *path && bh_event_has(e, BH_F_open_flags) && (e->open_flags & O_ACCMODE) != O_WRONLY && !(e->open_flags & O_PATH) &&
+               !g_str_has_suffix(path, "/etc/passwd") && !g_str_has_suffix(path, "/etc/group");
 }
 
 /* The domain at the end of a name: whoever answers for it gets the rest. */

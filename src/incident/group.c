@@ -77,7 +77,7 @@ char *bh_incident_object(const BhIncidentFinding *f) {
         char *text = NULL;
 
         if (!e)
-                return g_strdup("");
+                return bounded(f->planted && *f->planted ? f->planted : f->domain);
         if (bh_event_has(e, BH_F_target_exe) && e->target_exe.len) {
                 g_autofree char *exe = g_strndup(e->target_exe.p, MIN(e->target_exe.len, BH_INCIDENT_TEXT_MAX));
 
@@ -394,11 +394,25 @@ GArray *bh_incident_group_split(BhIncidentGroup *g, const char *const *ids, BhIn
         return serials;
 }
 
+/* Findings without event had no object once, and were one line, whatever they were about. Where its first is told of in another line by now, so are the others: the line of that one. */
+static BhIncidentLine *told_apart(BhIncidentGroup *g, const BhIncidentLine *line, const BhIncidentLine *equal) {
+        const BhIncidentSerial *had = *line->object ? NULL : g_hash_table_lookup(g->serials, &line->serial);
+
+        return had && had->line != equal ? had->line : NULL;
+}
+
 void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line) {
         char *equal = equal_key(line);
-        BhIncidentLine *old = g_hash_table_lookup(g->by_equal, equal);
+        BhIncidentLine *old = g_hash_table_lookup(g->by_equal, equal), *first = told_apart(g, line, old);
 
-        if (old) {
+        if (first) {
+                /* its count is that of all of them: each has its own */
+                first->basis = line->basis;
+                first->asset = MAX(first->asset, line->asset);
+                widen(&g->i, line->time_ns, line->last_ns);
+                bh_incident_line_free(line);
+                g_free(equal);
+        } else if (old) {
                 old->count = MAX(old->count, line->count);
                 old->time_ns = MIN(old->time_ns, line->time_ns);
                 old->last_ns = MAX(old->last_ns, line->last_ns);

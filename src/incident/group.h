@@ -33,13 +33,13 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
 void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from);
 /* Lines with these ids (of findings), with all their findings, go into `to`, which is new and gets the state. Returns the serials of the findings: GArray of gint64, NULL: no such line, or no line would be left. */
 GArray *bh_incident_group_split(BhIncidentGroup *g, const char *const *ids, BhIncidentGroup *to);
-/* A line as it was kept: lets what is there grow, but never beyond what it says. Takes the line. */
+/* A line as it was kept: lets what is there grow, but never beyond what it says. One of before findings without event had an object goes, where they have lines of their own. Takes the line. */
 void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line);
 
 /* The container's lines are worth at least that. FALSE: nothing changed. */
 gboolean bh_incident_group_asset(BhIncidentGroup *g, const char *node, const char *container, BhAsset asset);
 
-/* What a person would name the finding's object: "/etc/shadow", "10.0.0.3:5432", "nginx (pid 17)"; "" for none. Caller frees. */
+/* What a person would name the finding's object: "/etc/shadow", "10.0.0.3:5432", "nginx (pid 17)"; without an event the file or the domain that it is about; "" for none. Caller frees. */
 char *bh_incident_object(const BhIncidentFinding *f);
 
 /* TRUE: the event leaves the file changed, and it names it. */

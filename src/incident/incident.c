@@ -551,16 +551,21 @@ void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, con
                 leave(g, g->keys, to, x, time_ns, 0, 0);
 }
 
-guint64 bh_incidents_of(BhIncidents *g, const char *node, const char *container) {
+static BhIncidentGroup *group_of_container(BhIncidents *g, const char *node, const char *container) {
         g_autofree char *key = container_key(node, container);
         const Entry *e = g_hash_table_lookup(g->keys, key);
-        const BhIncidentGroup *x = e ? group_of(g, e->group) : NULL;
+
+        return e ? group_of(g, e->group) : NULL;
+}
+
+guint64 bh_incidents_of(BhIncidents *g, const char *node, const char *container) {
+        const BhIncidentGroup *x = group_of_container(g, node, container);
 
         return x && x->i.state == BH_INCIDENT_OPEN ? x->i.id : 0;
 }
 
 BhIncident *bh_incidents_asset(BhIncidents *g, const char *node, const char *container, BhAsset asset) {
-        BhIncidentGroup *x = group_of(g, bh_incidents_of(g, node, container));
+        BhIncidentGroup *x = group_of_container(g, node, container);
 
         return x && bh_incident_group_asset(x, node, container, asset) ? &x->i : NULL;
 }

@@ -17,7 +17,7 @@
  *
  * A process of the node itself that acts on several containers, one after the other (agents, runtimes), does not tie them to each other.
  *
- * Equal findings (rule, container, executable and object) are one line with a count. The object is what a person would name: a file, an address, another process.
+ * Equal findings (rule, container, executable and object) are one line with a count. The object is what a person would name: a file, an address, a domain, another process.
  *
  * Bounds: below. What goes over them is counted (BhIncidentStats), oldest forming groups go first. Not thread-safe: one thread at a time. Nothing here is written to disk: who keeps incidents
  * gives them back with bh_incidents_restore().
@@ -97,7 +97,7 @@ typedef struct {
         BhAsset asset;     /* of its container */
         gboolean tool;     /* about a program that was brought along (T1105) */
         gboolean rights;   /* about rights given to a file (T1548.001) */
-        const char *planted, *sent; /* of one without event: a file of the node that was found new or changed; what went out, as a phrase */
+        const char *planted, *domain, *sent; /* of one without event: a file of the node that was found new or changed; the DNS domain that it is about; what went out, as a phrase */
         const BhIncidentProcess *lineage;
         guint n_lineage;
         const struct bh_event *event; /* NULL: it has none */
@@ -174,7 +174,7 @@ void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, con
 
 /* The open incident that this container is in, by the latest of its findings; 0: none. */
 guint64 bh_incidents_of(BhIncidents *g, const char *node, const char *container);
-/* This container is worth at least that. Returns the open incident that changed by it; NULL. */
+/* This container is worth at least that. Returns what it is in, open or forming, if that changed by it; NULL. */
 BhIncident *bh_incidents_asset(BhIncidents *g, const char *node, const char *container, BhAsset asset);
 
 /* The connection that a finding told of led to this container: what is known later than the finding was told. */

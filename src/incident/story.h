@@ -35,5 +35,9 @@ typedef struct {
         gint64 heard_ns;          /* its node is not connected: when it was last heard of; 0: it is */
 } BhStoryContainer;
 
-/* What state things are in now: sentences for behind the others, true when they are made and not kept. planted: files that were, kept: those of them that there is evidence of. "" for nothing. Caller frees. */
-char *bh_story_now(const BhStoryContainer *containers, guint n, guint planted, guint kept);
+#define BH_STORY_NOW_SHOWN 4u
+/*
+ * What state things are in now: sentences for behind the others, true when they are made and not kept. n: containers that go on, of which the first BH_STORY_NOW_SHOWN are read; unseen: others of which it is not
+ * known whether they do; planted: files that were, kept: those of them that there is evidence of. "" for nothing. Caller frees.
+ */
+char *bh_story_now(const BhStoryContainer *containers, guint n, guint unseen, guint planted, guint kept);

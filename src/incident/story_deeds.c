@@ -14,20 +14,26 @@ static gboolean same_place(const BhIncidentLine *a, const BhIncidentLine *b) {
         return on_node(a) ? g_str_equal(a->origin, b->origin) : g_str_equal(a->container_id, b->container_id);
 }
 
-/* What it is, and where: from which container it came does not make it another one. */
+/* What it is, and where: from which container it came, or by way of whose root, does not make it another one. */
 static char *key_of(const BhIncidentLine *l) {
-        return g_strjoin("\1", bh_deed_name(l->deed), l->node, on_node(l) ? "" : l->container_id, l->thing, NULL);
+        return g_strjoin("\1", bh_deed_name(l->deed), l->node, on_node(l) ? "" : l->container_id, bh_deed_path(l->thing), NULL);
 }
 
 static GPtrArray *deeds_of(const BhIncident *i, gboolean (*which)(BhDeed d)) {
-        g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL); /* → 1 + where it is in `out` */
         GPtrArray *out = g_ptr_array_new();
 
         for (guint n = 0; n < i->lines->len; n++) {
                 BhIncidentLine *l = g_ptr_array_index(i->lines, n);
+                g_autofree char *key = which(l->deed) ? key_of(l) : NULL;
+                guint at = key ? GPOINTER_TO_UINT(g_hash_table_lookup(seen, key)) : 0;
 
-                if (which(l->deed) && g_hash_table_add(seen, key_of(l)))
+                if (at && bh_deed_path(l->thing) != l->thing) {
+                        out->pdata[at - 1] = l; /* the other name hides that it may be another's file */
+                } else if (key && !at) {
                         g_ptr_array_add(out, l);
+                        g_hash_table_insert(seen, g_steal_pointer(&key), GUINT_TO_POINTER(out->len));
+                }
         }
         return out;
 }

@@ -2,8 +2,6 @@
 /* The part of the story that is true when it is looked at: which containers go on, who holds them, and what there is of what was planted. */
 #include "incident/story_parts.h"
 
-#define CONTAINERS_SHOWN 4u
-
 static void append_time(GString *out, gint64 ns) {
         g_autoptr(GDateTime) t = g_date_time_new_from_unix_utc(ns / 1000000000);
         g_autofree char *text = t ? g_date_time_format(t, "%Y-%m-%d %H:%M:%S UTC") : g_strdup("?");
@@ -31,13 +29,15 @@ static void append_container(GString *out, const BhStoryContainer *c) {
         g_string_append_c(out, '.');
 }
 
-char *bh_story_now(const BhStoryContainer *containers, guint n, guint planted, guint kept) {
+char *bh_story_now(const BhStoryContainer *containers, guint n, guint unseen, guint planted, guint kept) {
         GString *out = g_string_new(NULL);
 
-        for (guint k = 0; k < MIN(n, CONTAINERS_SHOWN); k++)
+        for (guint k = 0; k < MIN(n, BH_STORY_NOW_SHOWN); k++)
                 append_container(out, &containers[k]);
-        if (n > CONTAINERS_SHOWN)
-                g_string_append_printf(out, " %u more of its containers are not gone.", n - CONTAINERS_SHOWN);
+        if (n > BH_STORY_NOW_SHOWN)
+                g_string_append_printf(out, " %u more of its containers are not gone.", n - BH_STORY_NOW_SHOWN);
+        if (unseen)
+                g_string_append_printf(out, "%s%u of its containers %s not looked at.", out->len ? " " : "", unseen, unseen == 1 ? "was" : "were");
         if (!planted)
                 return g_string_free(out, FALSE);
         g_string_append(out, out->len ? " " : "");

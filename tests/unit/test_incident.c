@@ -318,6 +318,19 @@ static void test_what_a_container_is_worth_raises_severity(void) {
         g_assert_cmpuint(join(g, f), ==, id);
         g_assert_cmpint(bh_incidents_get(g, id)->severity, ==, BH_SEVERITY_HIGH); /* 2 and 5 */
 
+        /* and of what still forms, which is told of later */
+        id = join(g, act("cache", "odd", 4, T(DISCOVERY), 0));
+        g_assert_cmpint(bh_incidents_get(g, id)->state, ==, BH_INCIDENT_FORMING);
+        i = bh_incidents_asset(g, "n", "cache", BH_ASSET_CRITICAL);
+        g_assert_nonnull(i);
+        g_assert_cmpuint(i->id, ==, id);
+        g_assert_cmpint(i->state, ==, BH_INCIDENT_FORMING);
+        g_assert_cmpuint(join(g, act("cache", "odder", 4, T(IMPACT), 1)), ==, id);
+        g_assert_cmpint(i->state, ==, BH_INCIDENT_OPEN);
+        g_assert_cmpint(i->severity, ==, BH_SEVERITY_HIGH); /* 2, 2, and 5 */
+        g_assert_true(bh_incidents_close(g, id));
+        g_assert_null(bh_incidents_asset(g, "n", "cache", BH_ASSET_CRITICAL));
+
         for (BhAsset a = 0; a < BH_ASSETS; a++)
                 g_assert_cmpint(bh_asset_of_name(bh_asset_name(a)), ==, a);
         g_assert_cmpint(bh_asset_of_name(NULL), ==, BH_ASSET_NORMAL);

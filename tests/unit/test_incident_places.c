@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whose an address is: on one node, in a network of several nodes, and of connections that were told before it was anybody's. And a report of an incident that holds nothing of anybody's markup. */
-#include <string.h>
+#include "store_rows.h"
 
 #include "central/evidence_report.h"
 #include "central/incident_places.h"
@@ -63,6 +63,47 @@ static void asset_is_what_the_label_says(void) {
                 g_assert_cmpint(bh_incident_places_asset(p, "one", "db"), ==, BH_ASSET_NORMAL);
                 bh_incident_places_free(p);
         }
+}
+
+static void put_worth(BhStore *s, const char *id, const char *state, const char *worth) {
+        g_autofree char *labels = g_strdup_printf("{\"bulkhead.asset\":\"%s\"}", worth);
+        BhStoreContainer c = { .id = (char *) id, .name = (char *) id, .state = (char *) state, .labels = labels };
+
+        must_put_containers(s, "one", FALSE, &c, 1);
+}
+
+static void assert_asks(BhIncidentPlaces *p, BhStore *s, const char *container, BhAsset want) {
+        g_assert_cmpint(bh_incident_places_ask_asset(p, s, "one", container), ==, want);
+}
+
+/* At a start only those that live are learned, and a finding may be of another one. */
+static void worth_of_what_was_removed_is_asked_for_once(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        BhIncidentPlaces *p = bh_incident_places_new();
+        BhStoreContainer c = { .node = (char *) "one", .id = (char *) "later", .name = (char *) "later", .state = (char *) "running", .networks = (char *) "", .labels = (char *) "{\"bulkhead.asset\":\"high\"}" };
+
+        put_worth(s, "db", "removed", "critical");
+        put_worth(s, "plain", "removed", "");
+        g_assert_cmpint(bh_incident_places_asset(p, "one", "db"), ==, BH_ASSET_NORMAL);
+        assert_asks(p, s, "", BH_ASSET_NORMAL);
+        assert_asks(p, s, "db", BH_ASSET_CRITICAL);
+        g_assert_cmpint(bh_incident_places_asset(p, "one", "db"), ==, BH_ASSET_CRITICAL);
+        assert_asks(p, s, "plain", BH_ASSET_NORMAL);
+        assert_asks(p, s, "later", BH_ASSET_NORMAL);
+        /* what changes afterwards is told, and not asked for */
+        put_worth(s, "db", "removed", "high");
+        put_worth(s, "plain", "removed", "high");
+        put_worth(s, "later", "running", "high");
+        assert_asks(p, s, "db", BH_ASSET_CRITICAL);
+        assert_asks(p, s, "plain", BH_ASSET_NORMAL);
+        assert_asks(p, s, "later", BH_ASSET_NORMAL);
+        bh_incident_places_learn(p, &c, on_found, NULL);
+        assert_asks(p, s, "later", BH_ASSET_HIGH);
+        bh_incident_places_clear(p);
+        assert_asks(p, s, "db", BH_ASSET_HIGH);
+        bh_incident_places_free(p);
+        bh_store_close(s);
 }
 
 static void address_is_looked_for_on_the_node_and_in_networks_of_ones_own(void) {
@@ -148,6 +189,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
 #define TEST(name) g_test_add_func("/incident_places/" #name, name)
         TEST(asset_is_what_the_label_says);
+        TEST(worth_of_what_was_removed_is_asked_for_once);
         TEST(address_is_looked_for_on_the_node_and_in_networks_of_ones_own);
         TEST(connection_waits_for_the_container_that_gets_its_address);
         TEST(report_has_no_markup_of_others);

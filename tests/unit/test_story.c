@@ -172,6 +172,35 @@ static void what_the_kernel_keeps_is_the_nodes(void) {
         assert_says(&t, "Planted or changed: kernel module /tmp/kit.ko, a BPF program, /proc/sys/kernel/core_pattern on node n (from container web-1); /proc/1/root/etc/cron.d/x in container web-1.", "", "");
 }
 
+static void a_path_by_way_of_a_root_is_the_path_there(void) {
+        static const struct {
+                const char *path, *is;
+        } rows[] = {
+                { "/proc/1/root/etc/x", "/etc/x" }, { "/proc/self/root/etc/x", "/etc/x" }, { "/proc/thread-self/root/etc/x", "/etc/x" }, { "/proc/7/task/8/root/etc/x", "/etc/x" },
+                { "/proc/1/root/proc/2/root/etc/x", "/etc/x" }, { "/etc/x", "/etc/x" }, { "/proc/1/cwd/x", "/proc/1/cwd/x" }, { "/proc/1/root/proc/1/fd/3", "/proc/1/fd/3" }, { "/proc/1/rootkit/x", "/proc/1/rootkit/x" },
+                { "/proc//root/x", "/proc//root/x" }, { "/proc/selfish/root/x", "/proc/selfish/root/x" }, { "/proc/root/x", "/proc/root/x" }, { "/task/1/root/x", "/task/1/root/x" }, { "/proc/1/root", "/proc/1/root" },
+                { "/proc/1", "/proc/1" }, { "", "" },
+        };
+        Told t = told_new();
+        struct bh_event e = opened("/etc/cron.d/x", O_WRONLY | O_CREAT, 0), end = { 0 };
+        BhIncidentFinding f = finding(T(PERSISTENCE), &e);
+
+        for (guint n = 0; n < G_N_ELEMENTS(rows); n++)
+                g_assert_cmpstr(bh_deed_path(rows[n].path), ==, rows[n].is);
+        /* one file, told by its end, its name and the way: the way is what tells most */
+        BH_SET(&end, type, BH_EV_CLOSE_WRITE);
+        BH_SET_STR(&end, path, "/etc/cron.d/x");
+        tell(&t, finding(T(PERSISTENCE), &end));
+        BH_SET_STR(&e, name, "/proc/1/root/etc/cron.d/x");
+        f.escape = TRUE;
+        f.rule = "way out";
+        tell(&t, f);
+        f = finding(T(PERSISTENCE), &end);
+        f.rule = "again";
+        tell(&t, f);
+        assert_says(&t, "Planted or changed: /proc/1/root/etc/cron.d/x in container web-1.", "", "");
+}
+
 static void programs_count_where_they_are_not_of_the_image(void) {
         Told t = told_new();
         struct bh_event kit = { 0 }, own = { 0 }, rights = { 0 }, plain = { 0 };
@@ -208,7 +237,7 @@ static void programs_count_where_they_are_not_of_the_image(void) {
 static void secrets_are_what_rules_say_are(void) {
         Told t = told_new();
         struct bh_event key = opened("/root/.ssh/id_rsa", O_RDONLY, 0), shadow = opened("/etc/shadow", O_RDWR, 0), all = opened("/etc/passwd", O_RDONLY, 0), group = opened("/host/etc/group", O_RDONLY, 0),
-                        index = opened("/www/index.html", O_RDONLY, 0), log = opened("/tmp/keys", O_WRONLY, 0), dir = { 0 };
+                        index = opened("/www/index.html", O_RDONLY, 0), log = opened("/tmp/keys", O_WRONLY, 0), looked_at = opened("/root/.ssh/id_ed25519", O_PATH, 0), dir = { 0 };
 
         tell(&t, finding(T(CREDENTIAL_ACCESS), &key));
         tell(&t, finding(T(CREDENTIAL_ACCESS), &shadow));
@@ -216,6 +245,7 @@ static void secrets_are_what_rules_say_are(void) {
         tell(&t, finding(T(CREDENTIAL_ACCESS), &group));
         tell(&t, finding(T(DISCOVERY), &index));
         tell(&t, finding(T(CREDENTIAL_ACCESS), &log));
+        tell(&t, finding(T(CREDENTIAL_ACCESS), &looked_at)); /* not even by who opened it */
         BH_SET(&dir, type, BH_EV_EXEC);
         tell(&t, finding(T(CREDENTIAL_ACCESS), &dir));
         assert_says(&t, "", "Secrets read: /root/.ssh/id_rsa, /etc/shadow in container web-1.", "");
@@ -331,15 +361,15 @@ static void they_go_along_when_incidents_are_merged(void) {
 static void now_says_who_goes_on_and_who_is_held(void) {
         const BhStoryContainer all[] = { { "web-1", "running", "", "", 0, 0 }, { "db\x1b", "running", "isolated", "anna", 1000 * S, 0 }, { "cache", "paused", "", "", 0, 2000 * S },
                                          { "front", "running", "frozen", "policy:p\n", 1000 * S, 2000 * S }, { "five", "running", "", "", 0, 0 }, { "six", "running", "", "", 0, 0 } };
-        g_autofree char *text = bh_story_now(all, 4, 0, 0), *more = bh_story_now(all, 6, 3, 2), *none = bh_story_now(NULL, 0, 0, 0), *one = bh_story_now(NULL, 0, 1, 1), *no = bh_story_now(NULL, 0, 1, 0),
-                         *nothing = bh_story_now(NULL, 0, 5, 0);
+        g_autofree char *text = bh_story_now(all, 4, 0, 0, 0), *more = bh_story_now(all, 6, 2, 3, 2), *none = bh_story_now(NULL, 0, 0, 0, 0), *one = bh_story_now(NULL, 0, 1, 1, 1), *no = bh_story_now(NULL, 0, 0, 1, 0),
+                         *nothing = bh_story_now(NULL, 0, 0, 5, 0);
 
         g_assert_cmpstr(text, ==,
                         "Container web-1 is running and not isolated. Container db\\x1b is isolated since 1970-01-01 00:16:40 UTC by anna. Container cache was paused and not isolated when its node was last heard of, "
                         "1970-01-01 00:33:20 UTC. Container front was frozen since 1970-01-01 00:16:40 UTC by policy:p\\n when its node was last heard of, 1970-01-01 00:33:20 UTC.");
-        g_assert_true(g_str_has_suffix(more, " 2 more of its containers are not gone. The bytes of 2 of the 3 files that were planted or changed are in evidence."));
+        g_assert_true(g_str_has_suffix(more, " 2 more of its containers are not gone. 2 of its containers were not looked at. The bytes of 2 of the 3 files that were planted or changed are in evidence."));
         g_assert_cmpstr(none, ==, "");
-        g_assert_cmpstr(one, ==, "The bytes of the file that was planted or changed are in evidence.");
+        g_assert_cmpstr(one, ==, "1 of its containers was not looked at. The bytes of the file that was planted or changed are in evidence.");
         g_assert_cmpstr(no, ==, "The bytes of the file that was planted or changed are not in evidence.");
         g_assert_cmpstr(nothing, ==, "The bytes of the 5 files that were planted or changed are not in evidence.");
 }
@@ -352,6 +382,7 @@ int main(int argc, char **argv) {
         TEST(a_second_try_that_succeeds_is);
         TEST(a_file_that_is_written_for_other_reasons_is_none);
         TEST(what_the_kernel_keeps_is_the_nodes);
+        TEST(a_path_by_way_of_a_root_is_the_path_there);
         TEST(programs_count_where_they_are_not_of_the_image);
         TEST(secrets_are_what_rules_say_are);
         TEST(what_went_out_has_bytes_and_a_place);
