@@ -30,13 +30,13 @@ static const struct {
         const char *held;
 } holds[] = { { BH_RESPONSE_QUARANTINE, "quarantined" }, { BH_RESPONSE_ISOLATE, "isolated" }, { BH_RESPONSE_PAUSE, "frozen" }, { BH_RESPONSE_SCALE, "scaled to zero" }, { BH_RESPONSE_BLOCK, "not isolated, but under a block" } };
 
-/* What is in force on it; NULL: nothing. */
-static const BhStoreResponse *held_by(const BhStorePage *page, const char **held) {
+/* What is in such a state on it; NULL: nothing. */
+static const BhStoreResponse *held_by(const BhStorePage *page, BhResponseState state, const char **held) {
         for (guint h = 0; page && h < G_N_ELEMENTS(holds); h++)
                 for (guint n = 0; n < page->rows->len; n++) {
                         const BhStoreResponse *r = page->rows->pdata[n];
 
-                        if (!g_str_equal(r->state, bh_response_state_name(BH_RESPONSE_STATE_ACTIVE)) || !g_str_equal(r->action, bh_response_action_name(holds[h].action)))
+                        if (!g_str_equal(r->state, bh_response_state_name(state)) || !g_str_equal(r->action, bh_response_action_name(holds[h].action)))
                                 continue;
                         *held = holds[h].held;
                         return r;
@@ -63,13 +63,17 @@ static gboolean find_hold(Now *w, const char *node, const char *id, BhStoryConta
         const BhStoreResponseFilter of = { .node = node, .container_id = id, .open = TRUE };
         g_autoptr(BhStorePage) page = bh_store_responses(w->store, &of, NULL, RESPONSES_LOOKED_FOR, NULL);
         const char *held = NULL;
-        const BhStoreResponse *r = held_by(page, &held);
+        const BhStoreResponse *r = held_by(page, BH_RESPONSE_STATE_ACTIVE, &held);
 
         if (!page)
                 return FALSE;
         if (!page->next) {
                 if (r)
                         take_hold(w, r, held, out);
+                else if ((r = held_by(page, BH_RESPONSE_STATE_PENDING, &held))) {
+                        take_hold(w, r, "", out);
+                        out->ordered = g_string_chunk_insert(w->texts, r->action);
+                }
                 return TRUE;
         }
         /* the latest of many blocks: what holds more may be behind them */

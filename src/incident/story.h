@@ -30,9 +30,10 @@ char *bh_story_text(const BhIncident *i, const BhStoryEnd *ends, guint n_ends);
 typedef struct {
         const char *name, *state; /* "running", "paused" */
         const char *held;         /* what is done to it: "isolated"; "": nothing */
-        const char *by;           /* who had that done, and when it was asked for */
+        const char *by;           /* who had that done, or ordered it, and when it was asked for */
         gint64 since_ns;
         gint64 heard_ns;          /* its node is not connected: when it was last heard of; 0: it is */
+        const char *ordered;      /* nothing is done to it, and this waits for its node: "isolate"; "" or NULL: nothing does */
 } BhStoryContainer;
 
 #define BH_STORY_NOW_SHOWN 4u

@@ -21,6 +21,13 @@ static void append_container(GString *out, const BhStoryContainer *c) {
                 bh_story_append_asker(out, c->by);
         } else {
                 g_string_append_printf(out, "%s and not isolated", c->state);
+                if (c->ordered && *c->ordered) {
+                        g_string_append_printf(out, " (%s was ordered ", c->ordered);
+                        append_time(out, c->since_ns);
+                        g_string_append(out, " by ");
+                        bh_story_append_asker(out, c->by);
+                        g_string_append(out, ", and waits for its node)");
+                }
         }
         if (c->heard_ns) {
                 g_string_append(out, " when its node was last heard of, ");

@@ -81,7 +81,7 @@ static void it_says_who_goes_on_and_who_is_held(void) {
         assert_now(s, FALSE, "Container web is running and not isolated.");
         /* ordered, and not in force yet */
         respond(s, "a1", "isolate", "pending");
-        assert_now(s, FALSE, "Container web is running and not isolated.");
+        assert_now(s, FALSE, "Container web is running and not isolated (isolate was ordered * UTC by anna, and waits for its node).");
         respond(s, "a2", "block", "active");
         assert_now(s, FALSE, "Container web is not isolated, but under a block since * UTC by anna.");
         respond(s, "a3", "isolate", "active");

@@ -359,8 +359,8 @@ static void they_go_along_when_incidents_are_merged(void) {
 }
 
 static void now_says_who_goes_on_and_who_is_held(void) {
-        const BhStoryContainer all[] = { { "web-1", "running", "", "", 0, 0 }, { "db\x1b", "running", "isolated", "anna", 1000 * S, 0 }, { "cache", "paused", "", "", 0, 2000 * S },
-                                         { "front", "running", "frozen", "policy:p\n", 1000 * S, 2000 * S }, { "five", "running", "", "", 0, 0 }, { "six", "running", "", "", 0, 0 } };
+        const BhStoryContainer all[] = { { "web-1", "running", "", "", 0, 0, NULL }, { "db\x1b", "running", "isolated", "anna", 1000 * S, 0, NULL }, { "cache", "paused", "", "", 0, 2000 * S, NULL },
+                                         { "front", "running", "frozen", "policy:p\n", 1000 * S, 2000 * S, NULL }, { "five", "running", "", "", 0, 0, NULL }, { "six", "running", "", "", 0, 0, NULL } };
         g_autofree char *text = bh_story_now(all, 4, 0, 0, 0), *more = bh_story_now(all, 6, 2, 3, 2), *none = bh_story_now(NULL, 0, 0, 0, 0), *one = bh_story_now(NULL, 0, 1, 1, 1), *no = bh_story_now(NULL, 0, 0, 1, 0),
                          *nothing = bh_story_now(NULL, 0, 0, 5, 0);
 
