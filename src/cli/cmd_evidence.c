@@ -440,10 +440,10 @@ static int verify(const BhCliPaths *paths, int argc, char **argv) {
 
 int bh_cmd_evidence(const BhCliPaths *paths, int argc, char **argv) {
         static const BhCliSub subs[] = {
-                { "list", NULL, "what there is", list },
+                { "list", "", "what there is", list },
                 { "show", "ID", "one item, or its bytes", show },
                 { "export", "[ID]", "an archive that others can verify", export_ },
-                { "heads", NULL, "the last item of each chain, to be kept elsewhere", heads },
+                { "heads", "", "the last item of each chain, to be kept elsewhere", heads },
                 { "verify", "[PATH]", "whether anything was changed, removed, reordered, cut short or written anew", verify },
         };
 

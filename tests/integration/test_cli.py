@@ -467,6 +467,12 @@ def test_help_is_on_standard_output(build, command):
     assert "--run-dir" in r.stdout
 
 
+@pytest.mark.parametrize("command", ["evidence", "incident", "model", "output", "policy", "respond", "rules", "setting", "token", "user"])
+def test_help_of_what_has_commands_of_its_own_names_them(build, command):
+    r = bulkhead(build, command, "--help")
+    assert r.returncode == 0 and "Usage:" in r.stdout and "(null)" not in r.stdout and r.stderr == "", r
+
+
 def test_an_output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not(live, capture):
     for command in (("status",), ("status", "--json"), ("containers",), ("containers", "--json"), ("events",), ("replay", capture)):
         with open("/dev/full", "w") as full:
