@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/domain.h"
 #include "incident/group.h"
 #include "record.h"
 
@@ -129,16 +130,6 @@ static gboolean is_read(const BhIncidentFinding *f, const char *path) {
                !g_str_has_suffix(path, "/etc/passwd") && !g_str_has_suffix(path, "/etc/group");
 }
 
-/* The domain at the end of a name: whoever answers for it gets the rest. */
-static const char *domain_of(const char *name) {
-        const char *at = name + strlen(name);
-
-        for (guint dots = 0; at > name; at--)
-                if (at[-1] == '.' && at[0] && ++dots == 2)
-                        break;
-        return at;
-}
-
 static char *sent(const BhIncidentFinding *f) {
         const struct bh_event *e = f->event;
 
@@ -151,8 +142,11 @@ static char *sent(const BhIncidentFinding *f) {
         }
         if (e->type == BH_EV_DNS && may(f, BH_TACTIC_EXFILTRATION) && bh_event_has(e, BH_F_dns_question)) {
                 g_autofree char *name = text_of(e, BH_F_dns_question, e->dns_question);
+                char domain[BH_DOMAIN_MAX + 1];
 
-                return *name ? g_strdup_printf("data in DNS names below %s", domain_of(name)) : NULL;
+                /* whoever answers for it gets the rest */
+                bh_domain_of(name, strlen(name), domain);
+                return *name ? g_strdup_printf("data in DNS names below %s", *domain ? domain : name) : NULL;
         }
         return NULL;
 }

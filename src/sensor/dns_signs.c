@@ -15,7 +15,7 @@ typedef struct {
 } Set;
 
 typedef struct {
-        char container[65], zone[BH_DNS_ZONE_MAX + 1];
+        char container[65], zone[BH_DOMAIN_MAX + 1];
         gint64 begin_ns, long_begin_ns, told_ns, last_ns;
         Set names;
         guint64 bytes, long_bytes;
@@ -65,39 +65,6 @@ static gboolean is_one_of(const char *text, gsize len, const char *const *list) 
                 if (strlen(*list) == len && memcmp(*list, text, len) == 0)
                         return TRUE;
         return FALSE;
-}
-
-/* The last n labels of a name in lower case. Their beginning; NULL: it has fewer. */
-static const char *last_labels(const char *name, gsize len, guint n) {
-        for (const char *p = name + len; p > name; p--)
-                if (p[-1] == '.' && (p - 1 == name || p[-2] != '\\') && !--n)
-                        return p;
-        return n == 1 ? name : NULL;
-}
-
-void bh_dns_zone_of(const char *name, gsize len, char zone[BH_DNS_ZONE_MAX + 1]) {
-        static const char *const inside[] = { "local", "internal", "lan", "home", "corp", "localdomain", "localhost", "cluster", "arpa", "test", "invalid", NULL };
-        static const char *const second[] = { "co", "com", "net", "org", "gov", "edu", "ac", "or", "ne", "go", "gob", "nom", "sch", NULL };
-        const char *end, *top, *two, *from;
-
-        *zone = '\0';
-        if (len && name[len - 1] == '.')
-                len--;
-        end = name + len;
-        top = last_labels(name, len, 1);
-        two = last_labels(name, len, 2);
-        if (!two || two == top)
-                return;
-        g_autofree char *tld = g_ascii_strdown(top, end - top), *middle = g_ascii_strdown(two, top - 1 - two);
-        if (is_one_of(tld, strlen(tld), inside))
-                return;
-        from = strlen(tld) == 2 && is_one_of(middle, strlen(middle), second) ? last_labels(name, len, 3) : two;
-        if (!from || (gsize) (end - from) > BH_DNS_ZONE_MAX)
-                return;
-        for (gsize i = 0; from + i < end; i++) {
-                zone[i] = g_ascii_tolower(from[i]);
-                zone[i + 1] = '\0';
-        }
 }
 
 /* Pairs of letters that are common in words and names: some two thirds of all pairs there, a sixth of those by chance. */
@@ -350,13 +317,13 @@ static gboolean answer(BhDnsSigns *s, Zone *z, const struct bh_event *e, gint64 
 }
 
 gboolean bh_dns_signs_event(BhDnsSigns *s, const struct bh_event *e, BhDnsSign *out) {
-        char zone[BH_DNS_ZONE_MAX + 1], container[65];
+        char zone[BH_DOMAIN_MAX + 1], container[65];
         gint64 now_ns = (gint64) (bh_event_has(e, BH_F_boottime) ? e->boottime : e->time);
 
         if (e->type != BH_EV_DNS || !bh_event_has(e, BH_F_container_id) || !bh_event_has(e, BH_F_dns_question) || !bh_event_has(e, BH_F_dns_type) || e->container_id.len >= sizeof(container))
                 return FALSE;
         s->stats.messages++;
-        bh_dns_zone_of(e->dns_question.p, e->dns_question.len, zone);
+        bh_domain_of(e->dns_question.p, e->dns_question.len, zone);
         if (!*zone)
                 return FALSE;
         memcpy(container, e->container_id.p, e->container_id.len);

@@ -13,6 +13,7 @@
  * A pure state machine fed with events; one thread. Bounds: BH_DNS_ZONES domains (the one that was quiet for longest goes, counted), BH_DNS_CONTAINERS containers. A sign of a domain or container is told once in BH_DNS_AGAIN_NS.
  */
 #pragma once
+#include "base/domain.h"
 #include "event/event.h"
 
 #define BH_DNS_WINDOW_NS (30 * G_GINT64_CONSTANT(1000000000))
@@ -26,14 +27,13 @@
 #define BH_DNS_GENERATED_WORDS 100u
 #define BH_DNS_ZONES 4096u
 #define BH_DNS_CONTAINERS 1024u
-#define BH_DNS_ZONE_MAX 128u
 #define BH_DNS_EXAMPLE_MAX 255u
 
 typedef enum { BH_DNS_SIGN_TUNNEL, BH_DNS_SIGN_GENERATED } BhDnsSignKind;
 
 typedef struct {
         BhDnsSignKind kind;
-        char zone[BH_DNS_ZONE_MAX + 1];       /* tunnel: the domain; generated: "" */
+        char zone[BH_DOMAIN_MAX + 1];       /* tunnel: the domain; generated: "" */
         char example[BH_DNS_EXAMPLE_MAX + 1]; /* one of the names */
         guint names;      /* different ones: encoded ones under the domain; domains that do not exist */
         guint64 bytes;    /* tunnel: in their labels */
@@ -58,7 +58,5 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhDnsSigns, bh_dns_signs_free)
 gboolean bh_dns_signs_event(BhDnsSigns *s, const struct bh_event *e, BhDnsSign *out);
 void bh_dns_signs_stats(const BhDnsSigns *s, BhDnsSignsStats *out);
 
-/* For tests. The registered domain of a name, in lower case; "" for names that do not leave the site or have none. */
-void bh_dns_zone_of(const char *name, gsize len, char zone[BH_DNS_ZONE_MAX + 1]);
-/* Whether a label looks encoded or made up rather than of words. */
+/* For tests. Whether a label looks encoded or made up rather than of words. */
 gboolean bh_dns_label_random(const char *label, gsize len);

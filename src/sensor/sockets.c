@@ -16,8 +16,8 @@
 #include "map_each.h"
 #include "sock_record.h"
 #include "sockets.skel.h"
+#include "walk.h"
 
-#define READ_BYTES (64u << 10)  /* an iterator gives at most 32 KiB at once */
 #define UNCLEAR_MAX 4096u       /* connections a walk that wait for its second pass; the others for the next walk */
 #define PORTS_MAX 16384u        /* as the kernel's map has room for */
 #define SWEEP_US (5 * 60 * G_USEC_PER_SEC)
@@ -27,9 +27,8 @@
 
 struct BhSockets {
         BhHooks *hooks;
-        struct bpf_object *object;
-        struct bpf_link *link;
-        int walk, listened; /* maps of the object */
+        BhWalk iterator;
+        int walk, listened; /* maps of its object */
         GHashTable *told;    /* addresses of sockets: in the walk that is going on */
         GHashTable *ports;   /* net_ns << 32 | port that somebody listens on */
         GArray *unclear;     /* struct bh_sock_record */
@@ -51,7 +50,6 @@ BhSockets *bh_sockets_new(BhHooks *hooks, GError **error) {
         g_autoptr(BhSockets) w = g_new0(BhSockets, 1);
         size_t size;
         const void *bytes = bh_sockets__elf_bytes(&size);
-        struct bpf_program *p;
 
         g_mutex_init(&w->lock);
         w->hooks = hooks;
@@ -60,25 +58,17 @@ BhSockets *bh_sockets_new(BhHooks *hooks, GError **error) {
         w->unclear = g_array_new(FALSE, FALSE, sizeof(struct bh_sock_record));
         w->entered = g_array_new(FALSE, FALSE, sizeof(struct bh_sock_port));
         w->swept_us = g_get_monotonic_time();
-        if (!(w->object = bh_loader_load_apart(hooks, "sockets", bytes, size, error)))
+        if (!bh_walk_load(&w->iterator, hooks, "sockets", bytes, size, "walk_sockets", "the sockets of all processes", error))
                 return NULL;
-        p = bpf_object__find_program_by_name(w->object, "walk_sockets");
-        w->walk = bpf_object__find_map_fd_by_name(w->object, "walk");
-        w->listened = bpf_object__find_map_fd_by_name(w->object, "listened");
-        if (!(w->link = bpf_program__attach(p))) {
-                bh_hooks_fail(error, "this kernel lets no program go through the descriptors of processes: %s", g_strerror(errno));
-                return NULL;
-        }
+        w->walk = bpf_object__find_map_fd_by_name(w->iterator.object, "walk");
+        w->listened = bpf_object__find_map_fd_by_name(w->iterator.object, "listened");
         return g_steal_pointer(&w);
 }
 
 void bh_sockets_free(BhSockets *w) {
         if (!w)
                 return;
-        if (w->link)
-                bpf_link__destroy(w->link);
-        if (w->object)
-                bpf_object__close(w->object);
+        bh_walk_clear(&w->iterator);
         g_hash_table_unref(w->told);
         g_hash_table_unref(w->ports);
         g_array_unref(w->unclear);
@@ -192,7 +182,8 @@ static void take(Pass *p, const struct bh_sock_record *r) {
 }
 
 /* Records come whole, as a rule; what is left over at the end of `buf` is moved to its beginning. FALSE: not what the programs write. */
-static gboolean take_all(Pass *p, guint8 *buf, gsize *have) {
+static gboolean take_all(guint8 *buf, gsize *have, gpointer data) {
+        Pass *p = data;
         gsize at = 0;
 
         while (*have - at >= BH_SOCK_RECORD_MIN) {
@@ -211,28 +202,6 @@ static gboolean take_all(Pass *p, guint8 *buf, gsize *have) {
         memmove(buf, buf + at, *have - at);
         *have -= at;
         return TRUE;
-}
-
-static gboolean pass(Pass *p, GError **error) {
-        g_auto(BhFd) fd = bpf_iter_create(bpf_link__fd(p->w->link));
-        g_autofree guint8 *buf = g_malloc(READ_BYTES);
-        gsize have = 0;
-
-        if (fd < 0)
-                return bh_hooks_fail(error, "cannot go through the sockets of all processes: %s", g_strerror(errno));
-        for (;;) {
-                gssize n = read(fd, buf + have, READ_BYTES - have);
-
-                if (n < 0 && (errno == EAGAIN || errno == EINTR)) /* EAGAIN: after a million descriptors, so that others have their turn */
-                        continue;
-                if (n < 0)
-                        return bh_hooks_fail(error, "cannot go on through the sockets of all processes: %s", g_strerror(errno));
-                if (n == 0)
-                        return TRUE;
-                have += (gsize) n;
-                if (!take_all(p, buf, &have))
-                        return bh_hooks_fail(error, "the kernel programs wrote a record of a socket that is not of this build");
-        }
 }
 
 static gboolean set_state(BhSockets *w, struct bh_sock_walk *state, GError **error) {
@@ -271,7 +240,7 @@ static gboolean pass_again(Pass *p, struct bh_sock_walk *state, GError **error) 
                 for (guint i = 0; i < w->unclear->len; i++)
                         g_hash_table_add(second.wanted, GSIZE_TO_POINTER((gsize) g_array_index(w->unclear, struct bh_sock_record, i).sk));
                 state->ports_known = 1;
-                ok = set_state(w, state, error) && pass(&second, error);
+                ok = set_state(w, state, error) && bh_walk_run(&w->iterator, take_all, &second, error);
                 g_hash_table_unref(second.wanted);
         } else {
                 for (guint i = 0; i < w->unclear->len; i++) {
@@ -388,7 +357,7 @@ gboolean bh_sockets_walk(BhSockets *w, BhSocketSeen seen, gpointer data, GError 
         gboolean ok;
 
         w->refused = 0;
-        ok = set_state(w, &state, error) && pass(&p, error);
+        ok = set_state(w, &state, error) && bh_walk_run(&w->iterator, take_all, &p, error);
         guint64 sockets = g_hash_table_size(w->told);
         bpf_map_lookup_elem(w->walk, &zero, &state);
         guint64 descriptors = state.descriptors; /* of the first pass */

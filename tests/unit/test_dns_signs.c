@@ -72,9 +72,9 @@ static void domains_are_told_apart(void) {
         };
 
         for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
-                char zone[BH_DNS_ZONE_MAX + 1];
+                char zone[BH_DOMAIN_MAX + 1];
 
-                bh_dns_zone_of(cases[i].name, strlen(cases[i].name), zone);
+                bh_domain_of(cases[i].name, strlen(cases[i].name), zone);
                 g_test_message("%s", cases[i].name);
                 g_assert_cmpstr(zone, ==, cases[i].zone);
         }

@@ -278,9 +278,11 @@ static void what_went_out_has_bytes_and_a_place(void) {
                 BH_SET_STR(&dns, dns_question, name);
                 tell(&t, finding(T(EXFILTRATION), &dns));
         }
+        BH_SET_STR(&dns, dns_question, "a.B.Evil.co.uk."); /* not of all that is below co.uk */
+        tell(&t, finding(T(EXFILTRATION), &dns));
         f.sent = "4096 bytes in DNS names below evil.test";
         tell(&t, f);
-        assert_says(&t, "", "", "Sent out: at least 73400320 bytes to 192.0.2.7:443, data in DNS names below example.com, 4096 bytes in DNS names below evil.test from container web-1.");
+        assert_says(&t, "", "", "Sent out: at least 73400320 bytes to 192.0.2.7:443, data in DNS names below example.com, data in DNS names below evil.co.uk, 4096 bytes in DNS names below evil.test from container web-1.");
 }
 
 static void both_are_one_sentence(void) {
