@@ -108,7 +108,9 @@ void bh_models_tell(BhModels *m, BhKept *k, const BhVerdict *v, const BhAct *a, 
         f->fold = v->item ? g_strdup_printf("%s %s", id, v->version->digest) : g_strdup_printf("%s\n%s\n%s %s", a->actor, a->object, a->detail, v->version->digest);
 }
 
-static BhModelBox *box_of(BhModels *m, const BhKept *k, const BhItem *i) {
+/* Replicas that showed it, of those that are remembered. Borrowed boxes; caller frees. */
+static GPtrArray *boxes_of(BhModels *m, const BhKept *k, const BhItem *i) {
+        GPtrArray *out = g_ptr_array_new();
         GHashTableIter it;
         gpointer p;
 
@@ -116,10 +118,10 @@ static BhModelBox *box_of(BhModels *m, const BhKept *k, const BhItem *i) {
         while (i->n_replicas && g_hash_table_iter_next(&it, NULL, &p)) {
                 BhModelBox *b = p;
 
-                if (b->replica == i->replicas[0] && g_str_equal(b->workload, k->model->workload) && g_str_equal(b->application, k->model->application))
-                        return b;
+                if (bh_item_shown_by(i, b->replica) && g_str_equal(b->workload, k->model->workload) && g_str_equal(b->application, k->model->application))
+                        g_ptr_array_add(out, b);
         }
-        return NULL;
+        return out;
 }
 
 typedef struct {
@@ -137,8 +139,14 @@ static void decided(BhModel *model, const BhVerdict *v, gpointer data) {
         }
         if (v->quiet)
                 return;
-        const BhModelBox *box = box_of(due->models, due->kept, v->item);
-        bh_models_tell(due->models, due->kept, v, &a, box, box ? box->node : "", box ? box->id : "");
+        g_autoptr(GPtrArray) boxes = boxes_of(due->models, due->kept, v->item);
+        if (!boxes->len)
+                bh_models_tell(due->models, due->kept, v, &a, NULL, "", "");
+        for (guint i = 0; i < boxes->len; i++) {
+                const BhModelBox *box = boxes->pdata[i];
+
+                bh_models_tell(due->models, due->kept, v, &a, box, box->node, box->id);
+        }
 }
 
 static void tell_drift(BhModels *m, BhKept *k, BhModelVersion *v, gint64 now_ns) {

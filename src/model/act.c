@@ -52,6 +52,19 @@ static double risk_of_exec(const BhAct *a) {
         return a->uid == 0 ? 0.85 : 0.8;
 }
 
+/* Of the first process: what ps, pidof and agents read of every process, whose container has it or not. Its root, memory, descriptors, namespaces and environment are none of it. */
+static gboolean is_listing(const BhAct *a) {
+        static const char *const names[] = { "stat", "status", "statm", "cmdline", "comm", "cgroup", "io", "limits", "loginuid", "oom_score", "oom_score_adj", "sched", "schedstat", "sessionid", "wchan" };
+        const char *name = a->object + strlen("/proc/1/");
+
+        if (!g_str_equal(a->detail, "read"))
+                return FALSE;
+        for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+                if (g_str_equal(name, names[i]))
+                        return TRUE;
+        return FALSE;
+}
+
 static double risk_of_file(const BhAct *a) {
         gsize len = strlen(a->object);
         gboolean reads = g_str_equal(a->detail, "read");
@@ -59,7 +72,7 @@ static double risk_of_file(const BhAct *a) {
 
         if (bh_template_credential(a->object, len) || g_str_has_suffix(a->object, "/docker.sock") || g_str_has_suffix(a->object, "/containerd.sock"))
                 return 0.95;
-        if (g_str_has_prefix(a->object, "/proc/1/") || g_str_has_prefix(a->object, "/host/"))
+        if ((g_str_has_prefix(a->object, "/proc/1/") && !is_listing(a)) || g_str_has_prefix(a->object, "/host/"))
                 return 0.85;
         if (bh_template_sensitive(a->object, len))
                 return reads ? 0.4 : 0.85;

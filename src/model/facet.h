@@ -38,7 +38,7 @@ typedef struct {
         double day_bound;   /* enforceable: the same a container-day */
         double alert_day;   /* of a kind of act of which more new is to be expected a container-day, a new one is no finding */
         gint64 starting_ns; /* how long a container begins */
-        gint64 hold_ns;     /* how long a new version's new items wait for the other replicas */
+        gint64 hold_ns;     /* how long new items wait for the other replicas */
         gint64 age_ns;      /* unused for so long: gone */
 } BhModelScale;
 

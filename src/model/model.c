@@ -297,11 +297,16 @@ static gboolean is_same_writing(const BhModelVersion *v, const BhAct *a) {
         return i && !(i->flags & BH_ITEM_FORBIDDEN) && ((i->flags & (BH_ITEM_LEARNED | BH_ITEM_DRIFT)) || ((i->flags & BH_ITEM_NOVEL) && bh_item_shown_by(i, a->replica)));
 }
 
+/* To be told, at once and whatever was to be expected. */
+static gboolean is_grave(const BhAct *a, double risk) {
+        return risk >= (a->family == BH_FAMILY_EXEC ? BH_MODEL_HASTE : BH_MODEL_GRAVE);
+}
+
 /* New, and no finding: see bh_model_observe(). */
 static gboolean is_quiet(const BhModel *m, const BhModelVersion *v, const BhAct *a, double risk, gboolean starting) {
         if (is_implied(v, a, risk) || is_same_writing(v, a))
                 return TRUE;
-        if (risk >= (a->family == BH_FAMILY_EXEC ? BH_MODEL_HASTE : BH_MODEL_GRAVE))
+        if (is_grave(a, risk))
                 return FALSE;
         return is_loading(a) || is_clearing(v, a) || is_shorter(v, a) || (starting && v->facets->starts < BH_MODEL_STARTS && a->family != BH_FAMILY_PEER) ||
                (a->family == BH_FAMILY_RATE && is_next_step(v, a)) || bh_facets_expected(v->facets, a, m->scale) > m->scale->alert_day;
@@ -357,7 +362,7 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         BhVerdict out = { .kind = BH_VERDICT_LEARNED, .version = v, .fresh = TRUE, .of_replica = TRUE };
         guint flags = BH_ITEM_LEARNED;
         /* but for a family that a person has made learn anew */
-        gboolean together, shadow = v->shadow && v->states[a->family] != BH_MODEL_LEARNING;
+        gboolean together, waits, shadow = v->shadow && v->states[a->family] != BH_MODEL_LEARNING;
 
         m->dirty = TRUE;
         v->last_ns = MAX(v->last_ns, a->last_ns);
@@ -395,6 +400,11 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
                         return out;
                 }
         }
+        /* a job that comes round comes round in all of them: what most do is no anomaly of one */
+        if ((waits = out.kind == BH_VERDICT_NOVEL && !out.quiet && v->running >= COMPARED && !is_grave(a, out.risk))) {
+                out.kind = BH_VERDICT_HELD;
+                flags = BH_ITEM_HELD;
+        }
         gsize all = bh_model_bytes(m), bound = BH_MODEL_BYTES - (flags & BH_ITEM_LEARNED ? BH_MODEL_PENDING : 0), room = all < bound ? bound - all : 0;
         if (!(flags & BH_ITEM_LEARNED) && pending_bytes(v) >= BH_MODEL_PENDING)
                 room = 0;
@@ -404,8 +414,10 @@ BhVerdict bh_model_observe(BhModel *m, const char *digest, const BhAct *a) {
         out.item = bh_facets_add(v->facets, a, flags, room, m->scale, &together);
         if (!out.item) {
                 m->over += a->count;
-                /* nothing that was told of is remembered: the caller bounds how often it tells */
-                if (out.kind == BH_VERDICT_LEARNED || out.kind == BH_VERDICT_HELD)
+                /* nothing that was told of is remembered: the caller bounds how often it tells; nor can that wait of which nothing is kept */
+                if (waits)
+                        out.kind = BH_VERDICT_NOVEL;
+                else if (out.kind == BH_VERDICT_LEARNED || out.kind == BH_VERDICT_HELD)
                         out.kind = BH_VERDICT_FULL;
                 return out;
         }
@@ -456,6 +468,13 @@ gboolean bh_model_converge(BhModel *m) {
         return changed;
 }
 
+/* Programs first: what comes with one is told by it. */
+static int by_family(gconstpointer a, gconstpointer b) {
+        const BhItem *const *one = a, *const *other = b;
+
+        return ((*one)->family != BH_FAMILY_EXEC) - ((*other)->family != BH_FAMILY_EXEC);
+}
+
 void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const BhVerdict *, gpointer), gpointer data) {
         for (guint k = 0; k < m->versions->len; k++) {
                 BhModelVersion *v = m->versions->pdata[k];
@@ -472,6 +491,7 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
                         if ((i->flags & BH_ITEM_HELD) && i->first_ns + m->scale->hold_ns <= now_ns)
                                 g_ptr_array_add(due, p);
                 }
+                g_ptr_array_sort(due, by_family);
                 for (guint d = 0; d < due->len; d++) {
                         BhItem *i = due->pdata[d];
                         const BhAct a = bh_item_act(i);

@@ -62,7 +62,7 @@ gsize bh_model_bytes(const BhModel *m);
 typedef enum {
         BH_VERDICT_KNOWN,
         BH_VERDICT_LEARNED,
-        BH_VERDICT_HELD,      /* new in a version that is in shadow: bh_model_settle() decides */
+        BH_VERDICT_HELD,      /* new in a version that is in shadow, or in one of three replicas or more and not grave: bh_model_settle() decides */
         BH_VERDICT_DRIFT,     /* known to be drift */
         BH_VERDICT_REFUSED,   /* suspicious, and so not learned */
         BH_VERDICT_NOVEL,     /* an anomaly */

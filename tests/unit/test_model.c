@@ -340,18 +340,50 @@ static void what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_ano
 static void an_anomaly_that_most_replicas_show_becomes_drift(void) {
         g_autoptr(BhModel) m = new_model();
 
-        live(m, "a", 3, 24);
+        live(m, "a", 2, 24);
         bh_model_converge(m);
-        g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 2000 * SLOT, 1), ==, BH_VERDICT_NOVEL);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 2000 * SLOT, 1), ==, BH_VERDICT_NOVEL); /* two cannot be compared */
+        bh_model_expose(m, "a", 3, 0);
         g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 2000 * SLOT, 1), ==, BH_VERDICT_NOVEL);
         g_assert_cmpint(act_at(m, "a", "/usr/bin/new", 2001 * SLOT, 2), ==, BH_VERDICT_DRIFT);
+}
+
+/* A job that comes round comes round in all replicas: no anomaly of the first of them. What is dangerous does not wait. */
+static void what_one_of_several_replicas_does_waits_for_the_others(void) {
+        g_autoptr(BhModel) m = new_model();
+
+        live(m, "a", 3, 24);
+        bh_model_converge(m);
+        drifts = novels = 0;
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/job", 2000 * SLOT, 1), ==, BH_VERDICT_HELD);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/job", 2000 * SLOT + S, 2), ==, BH_VERDICT_HELD);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/odd", 2000 * SLOT, 3), ==, BH_VERDICT_HELD);
+        g_assert_cmpint(act_at(m, "a", "/bin/bash", 2000 * SLOT, 3), ==, BH_VERDICT_NOVEL);
+        bh_model_settle(m, 2000 * SLOT + 19 * S, decided, NULL);
+        g_assert_cmpuint(drifts + novels, ==, 0);
+        bh_model_settle(m, 2000 * SLOT + 21 * S, decided, NULL);
+        g_assert_cmpuint(drifts, ==, 1);
+        g_assert_cmpuint(novels, ==, 1);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/odd", 2003 * SLOT, 3), ==, BH_VERDICT_NOVEL);
+        g_assert_cmpint(act_at(m, "a", "/usr/bin/job", 2003 * SLOT, 3), ==, BH_VERDICT_DRIFT);
+}
+
+/* A process of the container that lists all looks at the first one as well; its memory or root are another matter. */
+static void listing_processes_is_no_reach_for_the_first(void) {
+        const BhAct stat = { .family = BH_FAMILY_FILE, .actor = "/bin/ps", .object = "/proc/1/stat", .detail = "read" }, environ = { .family = BH_FAMILY_FILE, .actor = "/bin/ps", .object = "/proc/1/environ", .detail = "read" },
+                    root = { .family = BH_FAMILY_FILE, .actor = "/bin/ps", .object = "/proc/1/root/etc/x", .detail = "read" }, write = { .family = BH_FAMILY_FILE, .actor = "/bin/ps", .object = "/proc/1/comm", .detail = "write" };
+
+        g_assert_cmpfloat(bh_act_risk(&stat), <, BH_MODEL_MIDDLE);
+        g_assert_cmpfloat(bh_act_risk(&environ), >, BH_MODEL_GRAVE);
+        g_assert_cmpfloat(bh_act_risk(&root), >, BH_MODEL_GRAVE);
+        g_assert_cmpfloat(bh_act_risk(&write), >, BH_MODEL_GRAVE);
 }
 
 static void what_a_new_program_reads_is_told_with_it_unless_it_is_grave(void) {
         g_autoptr(BhModel) m = new_model();
         BhAct read = { .family = BH_FAMILY_FILE, .actor = "/usr/bin/tool", .object = "/usr/lib/libz.so.1", .detail = "read", .count = 1, .first_ns = 2001 * SLOT, .last_ns = 2001 * SLOT, .replica = 1 };
 
-        live(m, "a", 3, 24);
+        live(m, "a", 2, 24);
         bh_model_converge(m);
         /* nobody was told of this program; what it loads is what all load */
         g_assert_true(bh_model_observe(m, "a", &read).quiet);
@@ -392,7 +424,10 @@ static void most_of_a_hundred_replicas_is_more_than_a_few(void) {
         bh_model_expose(m, "a", 100, 0);
         /* twenty of a hundred do it: an anomaly, however many are remembered by name */
         for (guint r = 1; r <= 20; r++)
-                g_assert_cmpint(act_at(m, "a", "/usr/bin/some", 2000 * SLOT, r * 7919), ==, BH_VERDICT_NOVEL);
+                g_assert_cmpint(act_at(m, "a", "/usr/bin/some", 2000 * SLOT, r * 7919), ==, BH_VERDICT_HELD);
+        novels = 0;
+        bh_model_settle(m, 2003 * SLOT, decided, NULL);
+        g_assert_cmpuint(novels, ==, 1);
         guint until = 21;
         while (until <= 100 && act_at(m, "a", "/usr/bin/some", 2001 * SLOT, until * 7919) == BH_VERDICT_NOVEL)
                 until++;
@@ -414,7 +449,7 @@ static void most_of_a_hundred_replicas_is_more_than_a_few(void) {
 static void an_act_of_a_container_not_yet_described_makes_no_version(void) {
         g_autoptr(BhModel) m = new_model();
 
-        live(m, "a", 3, 24);
+        live(m, "a", 2, 24);
         g_assert_cmpint(act_at(m, "", "/usr/bin/worker", 50 * SLOT, 1), ==, BH_VERDICT_KNOWN);
         g_assert_cmpuint(m->versions->len, ==, 1);
         bh_model_lock(m, bh_model_version(m, NULL), BH_MODEL_ALL);
@@ -750,6 +785,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/one_family_that_learns_anew_leaves_the_others_in_the_shadow", one_family_that_learns_anew_leaves_the_others_in_the_shadow);
         g_test_add_func("/model/what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly", what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly);
         g_test_add_func("/model/an_anomaly_that_most_replicas_show_becomes_drift", an_anomaly_that_most_replicas_show_becomes_drift);
+        g_test_add_func("/model/what_one_of_several_replicas_does_waits_for_the_others", what_one_of_several_replicas_does_waits_for_the_others);
+        g_test_add_func("/model/listing_processes_is_no_reach_for_the_first", listing_processes_is_no_reach_for_the_first);
         g_test_add_func("/model/an_act_of_a_container_not_yet_described_makes_no_version", an_act_of_a_container_not_yet_described_makes_no_version);
         g_test_add_func("/model/what_came_before_a_container_was_described_is_of_its_version", what_came_before_a_container_was_described_is_of_its_version);
         g_test_add_func("/model/old_versions_make_room", old_versions_make_room);
