@@ -6,12 +6,28 @@ import pathlib
 import socket
 import tarfile
 
+import central_env
 import pytest
 from docker_env import wait_for
-from test_response import Listener, assert_cut, box, isolated, kernel_leftovers, host_end, listener, release, respond, sensor, stream, while_neighbour  # noqa: F401 (fixtures)
+from test_response import Listener, assert_cut, box, host_end, isolated, kernel_leftovers, listener, release, respond, stream  # noqa: F401 (fixtures)
 
 IMAGE = "bh-test-decoy"
 PORT = 7000
+RULE = """- rule: Attacker at work
+  desc: what makes an incident
+  condition: evt.type in (execve, execveat) and proc.args contains at-work
+  output: somebody is at work
+  priority: ERROR
+  tags: [mitre_execution]
+"""
+
+
+@pytest.fixture(scope="module")
+def sensor(build, docker, central, backend, tmp_path_factory):
+    rules = tmp_path_factory.mktemp("rules") / "rules.yaml"
+    rules.write_text(RULE)
+    with central_env.connected_sensor(build, docker, central, backend, "--no-default-rules", "--no-web", "--rules", str(rules)) as s:
+        yield s
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +110,7 @@ def test_a_contained_connection_is_led_and_the_neighbours_are_not(central, senso
     r = leads(central, a.name, decoy, f"{host}:{port}", reason="test")
     assert r["deny"] == [f"{host}:{port}"] and r["subject"] == decoy.to and r["detail"]["open"] == [], r
 
+    a.run("echo at-work | env cat at-work", ok=None)
     # the connection of before is cut; a new one is led, and its end is in the recording
     assert_cut(listener, a, neighbour)
     before = listener.got[a.ip]
@@ -133,8 +150,11 @@ def test_a_contained_connection_is_led_and_the_neighbours_are_not(central, senso
         items = [i for i in root.get(f"/api/v1/evidence?container={a.id}&limit=200").json["evidence"] if i["kind"] == "decoy"]
         return [i for i in items if root.get(f"/api/v1/evidence/{i['id']}/data").body == b"for the decoy"], (items, sensor.status()["responses"]["recordings"])
     wait_for(sealed, 30, "what it was sent is evidence")
-    incident = wait_for(lambda: next((i for i in root.get("/api/v1/incidents?limit=100").json["incidents"] if a.id in json.dumps(root.get(f"/api/v1/incidents/{i['id']}").json)), None), 60, "an incident of the container")
-    assert incident
+
+    def joined():
+        incidents = [root.get(f"/api/v1/incidents/{i['id']}").json for i in root.get("/api/v1/incidents?limit=100").json["incidents"]]
+        return [i for i in incidents if "Attacker at work" in json.dumps(i) and "Connection led to a decoy" in json.dumps(i)], [i["title"] for i in incidents]
+    wait_for(joined, 60, "an incident with what was done before, and what was led")
 
     # it outlives the sensor, and is taken up
     sensor.kill()
