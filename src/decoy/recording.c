@@ -14,7 +14,7 @@
 #define LINE_MAX_BYTES 512u
 
 struct BhRecording {
-        int dir, bytes, lines;
+        int dir, bytes, lines, counts;
         guint64 max, max_each, used; /* bytes on disk */
         guint64 number;
         gboolean changed, unsynced, torn; /* torn: a line was written in part */
@@ -212,7 +212,7 @@ BhRecording *bh_recording_open(const char *dir, guint64 max, guint64 max_each, G
 
         r->max = max;
         r->max_each = max_each;
-        r->bytes = r->lines = -1;
+        r->bytes = r->lines = r->counts = -1;
         r->number = (guint64) g_get_real_time(); /* nobody's before */
         if ((r->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
                 fail(error, "open", dir);
@@ -226,8 +226,12 @@ BhRecording *bh_recording_open(const char *dir, guint64 max, guint64 max_each, G
                 fail(error, "write connections.jsonl in", dir);
                 return NULL;
         }
-        r->used = size_of(r->lines);
-        r->torn = r->used && pread(r->lines, &last, 1, (off_t) r->used - 1) == 1 && last != '\n';
+        if ((r->counts = openat(r->dir, "counts.json", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0) {
+                fail(error, "write counts.json in", dir);
+                return NULL;
+        }
+        r->used = size_of(r->lines) + LINE_MAX_BYTES;
+        r->torn = size_of(r->lines) && pread(r->lines, &last, 1, (off_t) size_of(r->lines) - 1) == 1 && last != '\n';
         look_at(r, dir);
         r->changed = TRUE;
         bh_recording_round(r);
@@ -245,10 +249,11 @@ void bh_recording_round(BhRecording *r) {
                 return;
         gint len = g_snprintf(text, sizeof(text),
                               "{\"connections\":%" G_GUINT64_FORMAT ",\"refused\":%" G_GUINT64_FORMAT ",\"bytes\":%" G_GUINT64_FORMAT ",\"kept\":%" G_GUINT64_FORMAT ",\"left_out\":%" G_GUINT64_FORMAT
-                              ",\"lost_lines\":%" G_GUINT64_FORMAT ",\"write_errors\":%" G_GUINT64_FORMAT ",\"disk\":%" G_GUINT64_FORMAT "}\n",
+                              ",\"lost_lines\":%" G_GUINT64_FORMAT ",\"write_errors\":%" G_GUINT64_FORMAT ",\"disk\":%" G_GUINT64_FORMAT "}",
                               n->connections, n->refused, n->bytes, n->kept, n->left_out, n->lost_lines, n->write_errors, r->used);
-        g_auto(BhFd) fd = openat(r->dir, "counts.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-        r->changed = fd < 0 || write(fd, text, (gsize) len) != len || renameat(r->dir, "counts.new", r->dir, "counts.json");
+        memset(text + len, ' ', sizeof(text) - 1 - (gsize) len);
+        text[sizeof(text) - 1] = '\n';
+        r->changed = pwrite(r->counts, text, sizeof(text), 0) != (gssize) sizeof(text) || ftruncate(r->counts, sizeof(text));
 }
 
 const BhRecordingCounts *bh_recording_counts(const BhRecording *r) {
@@ -260,7 +265,7 @@ void bh_recording_free(BhRecording *r) {
                 return;
         if (r->lines >= 0)
                 bh_recording_round(r);
-        int fds[] = { r->dir, r->bytes, r->lines };
+        int fds[] = { r->dir, r->bytes, r->lines, r->counts };
         for (guint i = 0; i < G_N_ELEMENTS(fds); i++)
                 if (fds[i] >= 0)
                         close(fds[i]);

@@ -5,7 +5,7 @@
  *     connections.jsonl    a line for each connection that ended: {"time","ms","peer","port","bytes","left_out","sha256","end"}
  *     bytes/SHA256         what its other end sent, as far as it was kept; equal bytes once
  *     part-N               of a connection that is open; a decoy that was killed leaves it, and the next one keeps it with "end":"unfinished" and without a peer
- *     counts.json          what was seen and what was left out, written anew each second in which something changed
+ *     counts.json          what was seen and what was left out, written over each second in which something changed: its place is taken at the start, so that a full disk is told, too
  *
  * `bytes` of a line are all that came; `left_out` of them those that were not kept, beyond the bound of a connection or of the disk, or because the disk took nothing.
  *

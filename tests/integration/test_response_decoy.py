@@ -2,13 +2,15 @@
 import contextlib
 import io
 import json
+import os
 import pathlib
 import socket
+import subprocess
 import tarfile
 
 import central_env
 import pytest
-from docker_env import wait_for
+from docker_env import die_with_parent, wait_for
 from test_response import Listener, assert_cut, box, host_end, isolated, kernel_leftovers, listener, release, respond, stream  # noqa: F401 (fixtures)
 
 IMAGE = "bh-test-decoy"
@@ -229,3 +231,105 @@ def test_an_order_that_cannot_be_is_refused(central, sensor, docker, box, decoy)
     release(central, r)
     safe = box("safe", "--label", "bulkhead.protected=true")
     assert "protected" in respond(central, "decoy", safe.name, lead="10.0.0.9:6379", to=decoy.to).json["result"]
+
+
+# ---- the decoy alone, on the machine
+
+@contextlib.contextmanager
+def alone(build, folder, *options):
+    """bulkhead-decoy at a port of its own, as nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
+    p = subprocess.Popen([pathlib.Path(build) / "src" / "decoy" / "bulkhead-decoy", "--dir", folder, "--listen", str(port), *options], stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+    try:
+        wait_for(lambda: b"\nUid:\t65534\t65534" in pathlib.Path(f"/proc/{p.pid}/status").read_bytes() and (folder / "counts.json").exists(), 20, "the decoy is nobody")
+        status = pathlib.Path(f"/proc/{p.pid}/status").read_text()
+        assert "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status, status
+        yield p, port
+        assert p.poll() is None, p.stderr.read()
+        p.terminate()
+        assert p.wait(20) == 0
+    finally:
+        p.kill()
+        p.wait()
+        p.stderr.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for d in (tmp_path, *tmp_path.parents):  # nobody has to find it
+        if d.stat().st_mode & 0o077 == 0 and d.stat().st_uid == os.geteuid():
+            d.chmod(d.stat().st_mode | 0o055)
+    return tmp_path / "recordings"
+
+
+def lines_of(folder):
+    return [json.loads(x) for x in (folder / "connections.jsonl").read_text().splitlines()]
+
+
+def counts_of(folder, **wanted):
+    """counts.json, once it says so."""
+    def told():
+        n = json.loads((folder / "counts.json").read_text())
+        return all(n[k] >= v for k, v in wanted.items()), n
+    return wait_for(told, 30, f"counts.json has {wanted}")
+
+
+def test_a_flood_of_connections_is_served_within_bounds(build, folder):
+    with alone(build, folder, "--connections", "32", "--kib", "64", "--banner", "220 ready\\r\\n") as (p, port):
+        first = socket.create_connection(("127.0.0.1", port), 10)
+        assert first.recv(64) == b"220 ready\r\n"
+        open_ones = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(200)]
+        for i, s in enumerate(open_ones):
+            with contextlib.suppress(OSError):
+                s.sendall(b"%d" % i)
+        wait_for(lambda: len(lines_of(folder)) >= 169, 30, "those that were quiet for longest made place")
+        assert len(list(pathlib.Path(f"/proc/{p.pid}/fd").iterdir())) < 32 * 2 + 16
+        memory = int(next(x for x in pathlib.Path(f"/proc/{p.pid}/status").read_text().splitlines() if x.startswith("VmRSS")).split()[1])
+        assert memory < 32 << 10, f"expected less than 32 MiB, saw {memory} KiB"
+        big = socket.create_connection(("127.0.0.1", port), 10)
+        assert big.recv(64)  # what is not read makes the end a reset, which takes along what is under way
+        for _ in range(80):
+            big.sendall(b"x" * 65536)
+        big.close()
+        wait_for(lambda: any(x["bytes"] == 80 * 65536 for x in lines_of(folder)), 30, "the huge one is told")
+        line = next(x for x in lines_of(folder) if x["bytes"] == 80 * 65536)
+        assert line["left_out"] == 79 * 65536 and (folder / "bytes" / line["sha256"]).stat().st_size == 65536, line
+        for s in (first, *open_ones):
+            s.close()
+        n = counts_of(folder, connections=202)
+        assert n["connections"] == 202 and n["bytes"] == n["kept"] + n["left_out"] and not n["lost_lines"], n
+    assert {x["end"] for x in lines_of(folder)} <= {"closed", "reset", "pushed out", "stopping"} and "pushed out" in {x["end"] for x in lines_of(folder)}
+    assert not list(folder.glob("part-*"))
+
+
+def test_quiet_connections_end_and_a_killed_decoy_loses_no_bytes(build, folder):
+    with alone(build, folder, "--idle", "1") as (p, port), socket.create_connection(("127.0.0.1", port), 10) as s:
+        s.sendall(b"and then nothing")
+        assert s.recv(1) == b""
+        wait_for(lambda: lines_of(folder) and lines_of(folder)[0]["end"] == "idle", 20, "it is told")
+    with contextlib.suppress(AssertionError):
+        with alone(build, folder) as (p, port), socket.create_connection(("127.0.0.1", port), 10) as s:
+            s.sendall(b"to be continued")
+            wait_for(lambda: any(x.read_bytes() == b"to be continued" for x in folder.glob("part-*")), 20, "it is on disk")
+            p.kill()
+            p.wait()
+    with alone(build, folder):
+        line = lines_of(folder)[-1]
+        assert line["end"] == "unfinished" and (folder / "bytes" / line["sha256"]).read_bytes() == b"to be continued", line
+
+
+def test_a_full_disk_is_counted_and_served_all_the_same(build, folder):
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", folder], check=True)
+    try:
+        with alone(build, folder) as (_, port):
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", port), 10) as s:
+                    s.sendall(os.urandom(60000))
+            n = counts_of(folder, connections=5)
+            assert n["write_errors"] and n["left_out"] and n["bytes"] == 300000 == n["kept"] + n["left_out"], n
+    finally:
+        subprocess.run(["umount", folder], check=True)
