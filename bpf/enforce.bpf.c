@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Cuts containers off, wholly or from some peers. Needs neither BPF LSM nor fentry: the same on all kernels.
+ * Cuts containers off, wholly or from some peers, and leads connections to a decoy. Needs neither BPF LSM nor fentry: the same on all kernels.
  *
  *  - On the container's own cgroup (which is effective in all below): ingress and egress see each packet of each of its sockets, whatever made it and however old the connection
- *    is; connect and sendmsg refuse at once what egress would drop, so that a program gets EPERM instead of waiting.
+ *    is; connect and sendmsg refuse at once what egress would drop, so that a program gets EPERM instead of waiting. A TCP connect() to a destination that is led gets the decoy's
+ *    address instead, and getpeername tells the one that was asked for.
  *  - On the host's end of its interfaces (traffic control): what has no socket of a cgroup. Frames of packet sockets, also with PACKET_QDISC_BYPASS, and what the
  *    kernel answers by itself (ICMP echo, resets).
  *
@@ -57,6 +58,18 @@ struct {
         __type(value, struct bh_enforce_refused);
 } refused SEC(".maps");
 
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, BH_ENFORCE_LED);
+        __type(key, __u64);
+        __type(value, struct bh_enforce_led);
+} led SEC(".maps");
+
+struct {
+        __uint(type, BPF_MAP_TYPE_RINGBUF);
+        __uint(max_entries, BH_ENFORCE_RING);
+} told SEC(".maps");
+
 /* Where a packet goes, or comes from. */
 struct peer {
         struct bh_enforce_key key; /* but for the list */
@@ -82,8 +95,22 @@ static __always_inline bool in_list(struct peer *p, __u32 list) {
         return false;
 }
 
+static __always_inline bool same(const __u8 *a, const __u8 *b) {
+        __u64 x[2], y[2];
+
+        __builtin_memcpy(x, a, sizeof(x));
+        __builtin_memcpy(y, b, sizeof(y));
+        return x[0] == y[0] && x[1] == y[1];
+}
+
+static __always_inline bool is_decoy(const struct bh_enforce_subject *s, const struct peer *p) {
+        return s->lead && p->proto == IPPROTO_TCP && p->port == s->to_port && same(p->key.addr, s->to);
+}
+
 /* The list because of which it may not be; 0: it may. Of what goes out the deny list is asked as well. */
 static __always_inline __u32 forbids(const struct bh_enforce_subject *s, struct peer *p, bool out) {
+        if (is_decoy(s, p))
+                return 0;
         if (s->isolate && !in_list(p, s->isolate))
                 return s->isolate;
         if (s->deny && out && in_list(p, s->deny))
@@ -174,14 +201,40 @@ static __always_inline bool read_peer(struct __sk_buff *skb, struct peer *p, boo
         return false;
 }
 
+/* The first packet of a connection that was led: its own end is known now. */
+static __always_inline void tell_led(struct __sk_buff *skb) {
+        __u64 cookie = bpf_get_socket_cookie(skb);
+        struct bh_enforce_led *l = bpf_map_lookup_elem(&led, &cookie);
+        struct peer from = { 0 };
+
+        if (!l || l->told)
+                return;
+        l->told = 1;
+        read_peer(skb, &from, false); /* the other end of what goes out */
+        __builtin_memcpy(l->from, from.key.addr, sizeof(l->from));
+        l->from_port = from.port;
+        if (bpf_ringbuf_output(&told, l, sizeof(*l), 0)) {
+                struct bh_enforce_refused *r = bpf_map_lookup_elem(&refused, &l->list);
+
+                if (r)
+                        __sync_fetch_and_add(&r->untold, 1);
+        }
+}
+
 static __always_inline int of_cgroup(struct __sk_buff *skb, bool out) {
         struct bh_enforce_subject *s = bpf_get_local_storage(&subjects, 0);
         struct peer p = { 0 };
         __u32 list;
+        bool ip;
 
-        if (!s->isolate && !s->deny)
+        if (!s->isolate && !s->deny && !s->lead)
                 return PASS;
-        list = read_peer(skb, &p, out) ? forbids(s, &p, out) : s->isolate;
+        ip = read_peer(skb, &p, out);
+        if (out && ip && is_decoy(s, &p)) {
+                tell_led(skb);
+                return PASS;
+        }
+        list = ip ? forbids(s, &p, out) : s->isolate;
         if (!list)
                 return PASS;
         count(list, skb->len, false);
@@ -235,22 +288,41 @@ int bh_to_container(struct __sk_buff *skb) {
 
 /* ---- calls ---- */
 
+static __always_inline void read_call(struct bpf_sock_addr *ctx, struct peer *p, bool ipv6) {
+        if (ipv6) {
+                __u32 a[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
+
+                __builtin_memcpy(p->key.addr, a, 16);
+        } else {
+                map_ipv4(p, ctx->user_ip4);
+        }
+        p->port = bpf_ntohs((__u16) ctx->user_port);
+        p->proto = (__u8) ctx->protocol;
+}
+
+static __always_inline void write_call(struct bpf_sock_addr *ctx, const __u8 *addr, __u16 port, bool ipv6) {
+        __u32 a[4];
+
+        __builtin_memcpy(a, addr, 16);
+        if (ipv6) {
+                ctx->user_ip6[0] = a[0];
+                ctx->user_ip6[1] = a[1];
+                ctx->user_ip6[2] = a[2];
+                ctx->user_ip6[3] = a[3];
+        } else {
+                ctx->user_ip4 = a[3];
+        }
+        ctx->user_port = bpf_htons(port);
+}
+
 static __always_inline int of_call(struct bpf_sock_addr *ctx, bool ipv6) {
         struct bh_enforce_subject *s = bpf_get_local_storage(&subjects, 0);
         struct peer p = { 0 };
         __u32 list;
 
-        if (!s->isolate && !s->deny)
+        if (!s->isolate && !s->deny && !s->lead)
                 return PASS;
-        if (ipv6) {
-                __u32 a[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
-
-                __builtin_memcpy(p.key.addr, a, 16);
-        } else {
-                map_ipv4(&p, ctx->user_ip4);
-        }
-        p.port = bpf_ntohs((__u16) ctx->user_port);
-        p.proto = (__u8) ctx->protocol;
+        read_call(ctx, &p, ipv6);
         list = forbids(s, &p, true);
         if (!list)
                 return PASS;
@@ -258,14 +330,48 @@ static __always_inline int of_call(struct bpf_sock_addr *ctx, bool ipv6) {
         return DROP;
 }
 
+/* An IPv6 socket reaches an IPv4 decoy by its mapped address; the other way there is none, which user space sees to. */
+static __always_inline int of_connect(struct bpf_sock_addr *ctx, bool ipv6) {
+        struct bh_enforce_subject *s = bpf_get_local_storage(&subjects, 0);
+        struct bh_enforce_led l = { 0 };
+        struct peer p = { 0 };
+        __u64 cookie;
+
+        if (!s->lead)
+                return of_call(ctx, ipv6);
+        cookie = bpf_get_socket_cookie(ctx);
+        read_call(ctx, &p, ipv6);
+        if (p.proto != IPPROTO_TCP || !in_list(&p, s->lead)) {
+                bpf_map_delete_elem(&led, &cookie); /* it was led before, in vain */
+                return of_call(ctx, ipv6);
+        }
+        l.time = bpf_ktime_get_boot_ns();
+        l.cgroup = s->cgroup;
+        __builtin_memcpy(l.asked, p.key.addr, sizeof(l.asked));
+        __builtin_memcpy(l.to, s->to, sizeof(l.to));
+        l.asked_port = p.port;
+        l.to_port = s->to_port;
+        l.list = s->lead;
+        l.tgid = bpf_get_current_pid_tgid() >> 32;
+        l.uid = (__u32) bpf_get_current_uid_gid();
+        bpf_get_current_comm(l.comm, sizeof(l.comm));
+        if (bpf_map_update_elem(&led, &cookie, &l, BPF_ANY)) { /* what it asked for would not be known: it is refused, as without a decoy */
+                count(s->deny, 0, true);
+                return DROP;
+        }
+        count(s->lead, 0, true);
+        write_call(ctx, l.to, l.to_port, ipv6);
+        return PASS;
+}
+
 SEC("cgroup/connect4")
 int bh_connect4(struct bpf_sock_addr *ctx) {
-        return of_call(ctx, false);
+        return of_connect(ctx, false);
 }
 
 SEC("cgroup/connect6")
 int bh_connect6(struct bpf_sock_addr *ctx) {
-        return of_call(ctx, true);
+        return of_connect(ctx, true);
 }
 
 SEC("cgroup/sendmsg4")
@@ -276,4 +382,28 @@ int bh_sendmsg4(struct bpf_sock_addr *ctx) {
 SEC("cgroup/sendmsg6")
 int bh_sendmsg6(struct bpf_sock_addr *ctx) {
         return of_call(ctx, true);
+}
+
+/* Who was led sees whom it asked for. Such a program may not refuse. */
+static __always_inline int of_peername(struct bpf_sock_addr *ctx, bool ipv6) {
+        __u64 cookie = bpf_get_socket_cookie(ctx);
+        struct bh_enforce_led *l = bpf_map_lookup_elem(&led, &cookie);
+        struct peer p = { 0 };
+
+        if (!l)
+                return PASS;
+        read_call(ctx, &p, ipv6);
+        if (p.port == l->to_port && same(p.key.addr, l->to))
+                write_call(ctx, l->asked, l->asked_port, ipv6);
+        return PASS;
+}
+
+SEC("cgroup/getpeername4")
+int bh_getpeername4(struct bpf_sock_addr *ctx) {
+        return of_peername(ctx, false);
+}
+
+SEC("cgroup/getpeername6")
+int bh_getpeername6(struct bpf_sock_addr *ctx) {
+        return of_peername(ctx, true);
 }

@@ -150,6 +150,21 @@ static gboolean read_list(BhCall *call, const char *text, gboolean deny, char **
         return TRUE;
 }
 
+/* FALSE: answered. */
+static gboolean can_lead(BhCall *call, const char *to, const char *destinations) {
+        json_auto_t *list = json_loads(destinations, 0, NULL);
+        g_autofree const char **texts = g_new0(const char *, json_array_size(list) + 1);
+        g_autoptr(GError) error = NULL;
+        BhPeer decoy;
+
+        for (size_t i = 0; i < json_array_size(list); i++)
+                texts[i] = json_string_value(json_array_get(list, i));
+        if (bh_decoy_parse(to, &decoy, &error) && bh_decoy_leads(&decoy, texts, json_array_size(list), &error))
+                return TRUE;
+        bh_call_error(call, 400, "bad_decoy", "%s", error->message);
+        return FALSE;
+}
+
 /* From the look at what is held to the row that adds to it: orders that come together must not all find the same room. */
 static GMutex ordering;
 
@@ -177,7 +192,7 @@ static gboolean within_limits(BhCall *call, const BhStoreContainer *c, const BhR
 
                         if (g_str_equal(r->action, bh_response_action_name(BH_RESPONSE_SCALE)))
                                 scaled += bh_response_takes(call, r) - 1;
-                        if (g_str_equal(r->action, "block") || g_str_equal(key, this)) {
+                        if (g_str_equal(r->action, "block") || g_str_equal(r->action, "decoy") || g_str_equal(key, this)) {
                                 g_free(key);
                                 continue;
                         }
@@ -247,6 +262,8 @@ void bh_api_response_create(BhCall *call) {
                 { "ttl", BH_BODY_INT, FALSE, BH_RESPONSE_TTL_MAX_S },
                 { "allow", BH_BODY_LINES, FALSE, PEERS_BYTES },
                 { "deny", BH_BODY_LINES, FALSE, PEERS_BYTES },
+                { "lead", BH_BODY_LINES, FALSE, PEERS_BYTES },
+                { "to", BH_BODY_TEXT, FALSE, 128 },
                 { "dry_run", BH_BODY_BOOL, FALSE, 0 },
                 { "best_effort", BH_BODY_BOOL, FALSE, 0 },
                 { "force", BH_BODY_BOOL, FALSE, 0 },
@@ -263,17 +280,22 @@ void bh_api_response_create(BhCall *call) {
                 return;
         const char *node = bh_body_text(body, "node"), *confirm = bh_body_text(body, "confirm"), *reason = bh_body_text(body, "reason");
         if (!bh_response_action_parse(bh_body_text(body, "action"), &action)) {
-                bh_call_error(call, 400, "bad_action", "\"action\" must be isolate, quarantine, pause, block, kill, stop, restart, kill-process, kill-tree or scale-to-zero");
+                bh_call_error(call, 400, "bad_action", "\"action\" must be isolate, quarantine, pause, block, decoy, kill, stop, restart, kill-process, kill-tree or scale-to-zero");
                 return;
         }
         gboolean holds = bh_response_action_holds(action), dry = json_is_true(json_object_get(body, "dry_run"));
         gint64 ttl = json_integer_value(json_object_get(body, "ttl"));
         if (ttl && !holds) {
-                bh_call_error(call, 400, "bad_ttl", "\"ttl\" goes with what can be released: isolate, quarantine, pause, block, scale-to-zero");
+                bh_call_error(call, 400, "bad_ttl", "\"ttl\" goes with what can be released: isolate, quarantine, pause, block, decoy, scale-to-zero");
                 return;
         }
         if ((bh_body_text(body, "allow") && !bh_response_action_isolates(action)) || (bh_body_text(body, "deny") && action != BH_RESPONSE_BLOCK)) {
                 bh_call_error(call, 400, "bad_peer", "\"allow\" goes with isolate and quarantine, \"deny\" with block");
+                return;
+        }
+        const char *lead = bh_body_text(body, "lead");
+        if ((lead || bh_body_text(body, "to")) && action != BH_RESPONSE_DECOY) {
+                bh_call_error(call, 400, "bad_peer", "\"lead\" and \"to\" go with decoy");
                 return;
         }
         g_autoptr(BhStoreContainer) c = node ? bh_store_container(call->central->store, node, bh_body_text(body, "container"), &error) : bh_store_container_find(call->central->store, bh_body_text(body, "container"), &error);
@@ -290,7 +312,9 @@ void bh_api_response_create(BhCall *call) {
                 return;
         }
         g_autofree char *allow = NULL, *deny = NULL, *id = bh_responses_new_id();
-        if (!read_list(call, bh_body_text(body, "allow"), FALSE, &allow) || !read_list(call, bh_body_text(body, "deny"), TRUE, &deny))
+        if (!read_list(call, bh_body_text(body, "allow"), FALSE, &allow) || !read_list(call, lead ? lead : bh_body_text(body, "deny"), TRUE, &deny))
+                return;
+        if (action == BH_RESPONSE_DECOY && !can_lead(call, subject.subject, deny))
                 return;
         if (action == BH_RESPONSE_BLOCK && g_str_equal(deny, "[]")) {
                 bh_call_error(call, 400, "bad_peer", "\"deny\" must name what is blocked: a peer, exec:PATH, exec-not-in-image, exec-hash:sha256:HEX, file:PATH, cap:NAME, mount, ptrace or module");
@@ -315,7 +339,7 @@ void bh_api_response_create(BhCall *call) {
                 .until_ns = ttl ? (g_get_real_time() + ttl * G_USEC_PER_SEC) * 1000 : 0,
                 .best_effort = json_is_true(json_object_get(body, "best_effort")),
         };
-        const BhStoreContainer *limited = json_is_true(json_object_get(body, "force")) || action == BH_RESPONSE_BLOCK ? NULL : c;
+        const BhStoreContainer *limited = json_is_true(json_object_get(body, "force")) || bh_response_action_denies(action) ? NULL : c;
         if (dry) {
                 if (!limited || within_limits(call, limited, &subject))
                         dry_run(call, &r);

@@ -28,7 +28,7 @@ static const char *text_of(const json_t *o, const char *key) {
 static const struct {
         BhResponseAction action;
         const char *held;
-} holds[] = { { BH_RESPONSE_QUARANTINE, "quarantined" }, { BH_RESPONSE_ISOLATE, "isolated" }, { BH_RESPONSE_PAUSE, "frozen" }, { BH_RESPONSE_SCALE, "scaled to zero" }, { BH_RESPONSE_BLOCK, "not isolated, but under a block" } };
+} holds[] = { { BH_RESPONSE_QUARANTINE, "quarantined" }, { BH_RESPONSE_ISOLATE, "isolated" }, { BH_RESPONSE_PAUSE, "frozen" }, { BH_RESPONSE_SCALE, "scaled to zero" }, { BH_RESPONSE_DECOY, "not isolated, but led to a decoy" }, { BH_RESPONSE_BLOCK, "not isolated, but under a block" } };
 
 /* What is in such a state on it; NULL: nothing. */
 static const BhStoreResponse *held_by(const BhStorePage *page, BhResponseState state, const char **held) {

@@ -147,6 +147,8 @@ gboolean bh_response_subject_read(BhCall *call, json_t *body, BhResponseAction a
         }
         if (of_processes ? !read_process(call, body, out) : action == BH_RESPONSE_SCALE && !read_workload(call, body, c, out))
                 return FALSE;
+        if (action == BH_RESPONSE_DECOY)
+                out->subject = g_strdup(bh_body_text(body, "to"));
         if (!out->subject)
                 out->subject = g_strdup("");
         if (!out->node)

@@ -11,7 +11,7 @@
 
 #define RESPONSES_DEFAULT 50
 
-static const char *const actions[] = { "isolate", "quarantine", "pause", "block", "kill", "stop", "restart", "kill-process", "kill-tree", "scale-to-zero", "release", NULL };
+static const char *const actions[] = { "isolate", "quarantine", "pause", "block", "decoy", "kill", "stop", "restart", "kill-process", "kill-tree", "scale-to-zero", "release", NULL };
 
 static BhStyle style_of(const json_t *r) {
         const char *state = bh_json_text(r, "state");
@@ -47,6 +47,7 @@ static void print_table(const json_t *list) {
 static int print_one(const json_t *r, gboolean json) {
         const char *state = bh_json_text(r, "state");
         g_autofree char *container = bh_json_cell(r, "container_name"), *result = bh_json_cell(r, "result"), *until = bh_json_when(r, "until");
+        json_t *led = json_object_get(json_object_get(r, "detail"), "led"), *last_led = json_object_get(json_object_get(r, "detail"), "last_led");
         json_t *open = json_object_get(json_object_get(r, "detail"), "open"), *processes = json_object_get(json_object_get(r, "detail"), "process_list"), *one;
         size_t i;
 
@@ -59,6 +60,13 @@ static int print_one(const json_t *r, gboolean json) {
                         g_autofree char *text = bh_escape_cell(json_string_value(one), -1);
 
                         printf("  still open: %s\n", text);
+                }
+                if (led)
+                        printf("  led to the decoy: %" JSON_INTEGER_FORMAT " connections\n", json_integer_value(json_object_get(led, "connections")));
+                json_array_foreach(last_led, i, one) {
+                        g_autofree char *comm = bh_json_cell(one, "comm"), *time = bh_json_cell(one, "time"), *asked = bh_json_cell(one, "asked"), *from = bh_json_cell(one, "from");
+
+                        printf("  %s %s (pid %" JSON_INTEGER_FORMAT ") from %s asked for %s\n", time, comm, json_integer_value(json_object_get(one, "pid")), from, asked);
                 }
                 json_array_foreach(processes, i, one) {
                         g_autofree char *comm = bh_json_cell(one, "comm"), *started = bh_json_cell(one, "started");
@@ -158,7 +166,8 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         gboolean json = FALSE, dry = FALSE, best = FALSE, force = FALSE, project = FALSE;
         g_autofree char *ttl = NULL, *reason = NULL, *node = NULL, *confirm = NULL, *started = NULL;
         gint pid = 0;
-        g_auto(GStrv) allow = NULL, deny = NULL, exec = NULL, hash = NULL, file = NULL, cap = NULL, refused = NULL;
+        g_autofree char *to = NULL;
+        g_auto(GStrv) allow = NULL, deny = NULL, lead = NULL, exec = NULL, hash = NULL, file = NULL, cap = NULL, refused = NULL;
         gboolean flags[4] = { FALSE }; /* as in denied() */
         GOptionEntry entries[] = {
                 { "json", 0, 0, G_OPTION_ARG_NONE, &json, "as JSON", NULL },
@@ -167,6 +176,8 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
                 { "reason", 'm', 0, G_OPTION_ARG_STRING, &reason, "why, for the ledger", "TEXT" },
                 { "allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &allow, "isolate, quarantine: a peer that remains (10.0.0.1:443/tcp, peer:www.example.com); may be given several times", "PEER" },
                 { "deny", 0, 0, G_OPTION_ARG_STRING_ARRAY, &deny, "block: a peer that is refused (10.0.0.0/8, peer:*.example.com:443); may be given several times", "PEER" },
+                { "lead", 0, 0, G_OPTION_ARG_STRING_ARRAY, &lead, "decoy: a destination, to which TCP connections are led to the decoy and all else is refused (10.0.0.9:6379, 203.0.113.0/24, *:22); several times", "PEER" },
+                { "to", 0, 0, G_OPTION_ARG_STRING, &to, "decoy: where it listens, as the container reaches it (10.0.0.5:7000)", "ADDRESS:PORT" },
                 { "exec", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &exec, "block: a program that must not run, by its path in the container; several times", "PATH" },
                 { "exec-hash", 0, 0, G_OPTION_ARG_STRING_ARRAY, &hash, "block: programs of this content, wherever they are, like sha256:1f…; takes --best-effort; several times", "HASH" },
                 { "exec-not-in-image", 0, 0, G_OPTION_ARG_NONE, &flags[0], "block: programs that are not from the image", NULL },
@@ -186,7 +197,7 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         };
         g_autoptr(GError) error = NULL;
 
-        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "isolate|quarantine|pause|block|kill|stop|restart|kill-process|kill-tree|scale-to-zero|release TARGET", "Acts on a container: cuts it off, freezes it, ends it; and undoes that.",
+        if (!bh_cli_parse_api(&argc, &argv, entries, FALSE, "isolate|quarantine|pause|block|decoy|kill|stop|restart|kill-process|kill-tree|scale-to-zero|release TARGET", "Acts on a container: cuts it off, freezes it, leads it to a decoy, ends it; and undoes that.",
                               "TARGET is a container's name or id; of release also a response's id.\n"
                               "PEER is an address, a network, a port, a protocol: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:443, [fd00::1]:53/udp, *:53/udp.\n"
                               "Docker's own name server is 127.0.0.11 inside containers.\n"
@@ -197,11 +208,15 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
                 return BH_EXIT_USAGE;
         const char *action = argc > 1 ? argv[1] : NULL, *target = argc > 2 ? argv[2] : NULL;
         if (!action || !g_strv_contains(actions, action))
-                return bh_cli_usage("it takes what to do: isolate, quarantine, pause, block, kill, stop, restart, kill-process, kill-tree, scale-to-zero or release%s%s", action ? ", not " : "", action ? action : "");
+                return bh_cli_usage("it takes what to do: isolate, quarantine, pause, block, decoy, kill, stop, restart, kill-process, kill-tree, scale-to-zero or release%s%s", action ? ", not " : "", action ? action : "");
         if (!target)
                 return bh_cli_usage("%s takes a container: its name or id", action);
         if (argc > 3)
                 return bh_cli_usage("one target at a time, not also \"%s\"", argv[3]);
+        if ((lead || to) && !g_str_equal(action, "decoy"))
+                return bh_cli_usage("--lead and --to go with decoy");
+        if (g_str_equal(action, "decoy") && (!lead || !to))
+                return bh_cli_usage("decoy takes --lead PEER, from where is led, and --to ADDRESS:PORT, where the decoy listens");
         if (ttl && !bh_cli_duration(ttl))
                 return bh_cli_usage("--ttl takes a number with s, m, h or d, like 10m, not \"%s\"", ttl);
         g_autoptr(BhApi) api = bh_api_new(paths, &error);
@@ -235,6 +250,9 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
                         return bh_cli_usage("paths must be UTF-8");
                 }
         set_lines(body, "deny", refused);
+        set_lines(body, "lead", lead);
+        if (to)
+                json_object_set_new(body, "to", json_string(to));
         json_object_set_new(body, "dry_run", json_boolean(dry));
         json_object_set_new(body, "best_effort", json_boolean(best));
         json_object_set_new(body, "force", json_boolean(force));

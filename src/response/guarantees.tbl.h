@@ -6,7 +6,7 @@
  *     BH_GUARANTEE(action, what, guarantee, by)
  *     BH_GUARANTEE_KERNEL(action, what, guarantee elsewhere, by)
  *
- * deny: it does not happen. none: it goes on, and the response says so.
+ * deny: it does not happen. led: it happens with the decoy. none: it goes on, and the response says so.
  */
 BH_GUARANTEE("isolate", "packets of the container's sockets: TCP, UDP, ICMP, raw, IPv4 and IPv6, old connections and new ones", "deny", "cgroup_skb")
 BH_GUARANTEE("isolate", "connect() and sendmsg() to who is not allowed", "deny", "cgroup connect, sendmsg")
@@ -20,6 +20,9 @@ BH_GUARANTEE("pause", "everything its processes do", "deny", "freezer")
 BH_GUARANTEE("block", "a destination: address, network, port; also of connections that exist", "deny", "cgroup_skb, connect, sendmsg")
 BH_GUARANTEE("block", "a destination by DNS name: addresses of answers in plain DNS that the container got, before or since", "deny, some milliseconds after the answer", "DNS events, cgroup_skb, connect, sendmsg")
 BH_GUARANTEE("block", "such addresses known by other means: DNS over TLS or HTTPS, answers taken with read() where the sensor has no fentry, a hosts file, the program itself", "none", "-")
+BH_GUARANTEE("decoy", "new TCP connections to a destination, by any call (connect, TCP fast open, io_uring), of processes in the container's control group: to the decoy; getpeername tells the one that was asked for", "led", "cgroup connect, getpeername")
+BH_GUARANTEE("decoy", "all else to it: UDP, ICMP, raw sockets, connections of before", "deny", "cgroup_skb, connect, sendmsg")
+BH_GUARANTEE("decoy", "that it is a decoy: /proc/net/tcp and sock_diag tell its address, and what it answers tells the rest", "none", "-")
 BH_GUARANTEE_KERNEL("block", "a program by its file, under all names, by execve, execveat, as a script, from a descriptor", "kill before the first instruction", "tracepoint of exec")
 BH_GUARANTEE_KERNEL("block", "such a program, mapped by another that loads it (ld.so PROGRAM)", "kill before the first instruction: its loader may not be run by itself", "tracepoint of exec")
 BH_GUARANTEE_KERNEL("block", "programs that are not from the image; the root is an overlay", "kill before the first instruction", "tracepoint of exec")

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "container/container.h"
+#include "response/deny.h"
 
 static const struct {
         const char *name;
@@ -52,12 +53,16 @@ gboolean bh_response_action_freezes(BhResponseAction a) {
         return a == BH_RESPONSE_PAUSE || a == BH_RESPONSE_QUARANTINE;
 }
 
+gboolean bh_response_action_denies(BhResponseAction a) {
+        return a == BH_RESPONSE_BLOCK || a == BH_RESPONSE_DECOY;
+}
+
 gboolean bh_response_action_of_processes(BhResponseAction a) {
         return a == BH_RESPONSE_KILL_PROCESS || a == BH_RESPONSE_KILL_TREE;
 }
 
 gboolean bh_response_action_by_policy(BhResponseAction a) {
-        return !bh_response_action_of_processes(a) && a != BH_RESPONSE_SCALE;
+        return !bh_response_action_of_processes(a) && a != BH_RESPONSE_SCALE && a != BH_RESPONSE_DECOY;
 }
 
 gboolean bh_process_name_parse(const char *text, BhProcessName *out) {
@@ -411,4 +416,58 @@ GArray *bh_peers_merge(const GArray *peers, GError **error) {
                 g_array_append_val(nets, net);
         }
         return g_steal_pointer(&nets);
+}
+
+/* ---- decoys ---- */
+
+static gboolean is_ipv4(const BhPeer *p) {
+        static const guint8 v4[12] = { [10] = 0xff, [11] = 0xff };
+
+        return p->bits >= 96 && memcmp(p->addr, v4, sizeof(v4)) == 0;
+}
+
+static gboolean bad_decoy(GError **error, const char *text, const char *why) {
+        g_autofree char *shown = g_utf8_make_valid(text, (gssize) MIN(strlen(text), 100));
+
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "\"%s\" %s; where a decoy listens is written like 10.0.0.5:7000 or [fd00::5]:7000", shown, why);
+        return FALSE;
+}
+
+gboolean bh_decoy_parse(const char *text, BhPeer *out, GError **error) {
+        static const guint8 loopback[16] = { [15] = 1 };
+        BhPeer p[2];
+        guint n;
+
+        if (!bh_peer_parse(text, p, &n, NULL) || n != 1 || p->bits != 128 || !p->port || (p->proto && p->proto != IPPROTO_TCP))
+                return bad_decoy(error, text, "is no address with a port");
+        if (is_ipv4(p) ? p->addr[12] == 127 || !p->addr[12] || p->addr[12] >= 224 : p->addr[0] == 0xff || memcmp(p->addr, loopback, 15) == 0)
+                return bad_decoy(error, text, "is no address of another: in the container it would be the container itself, or nobody");
+        *out = *p;
+        out->proto = IPPROTO_TCP;
+        return TRUE;
+}
+
+gboolean bh_decoy_leads(const BhPeer *to, const char *const *texts, gsize n, GError **error) {
+        BhPeer p[2];
+        guint got;
+
+        for (gsize i = 0; i < n; i++) {
+                if (bh_deny_is(texts[i])) {
+                        g_autofree char *shown = g_utf8_make_valid(texts[i], (gssize) MIN(strlen(texts[i]), 100));
+
+                        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "\"%s\" is no destination: a decoy is led to from addresses, networks, ports and names, like 10.0.0.9:6379; block refuses the rest", shown);
+                        return FALSE;
+                }
+                if (bh_peer_is_name(texts[i]))
+                        continue; /* of IPv6 what it resolves to; whoever sets it in force leaves the others out */
+                if (!bh_peer_parse(texts[i], p, &got, error))
+                        return FALSE;
+                if (p->proto && p->proto != IPPROTO_TCP)
+                        return bad_decoy(error, texts[i], "is not of TCP, of which alone connections are led");
+                if (is_ipv4(p) && !is_ipv4(to))
+                        return bad_decoy(error, texts[i], "has IPv4 addresses, from which nobody can be led to an IPv6 decoy: give the decoy's IPv4 address");
+        }
+        if (!n)
+                g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "a decoy needs at least one destination from which is led, like 10.0.0.9:6379");
+        return n != 0;
 }

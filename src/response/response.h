@@ -5,7 +5,7 @@
  * A response is one action on one container of one node, with a reason, an actor and an end. The central's ledger has all of them; the node keeps those that are in force, so that they
  * survive both. An order is idempotent by its id: it may be sent again, and says then what it came to.
  *
- *      pending ──▶ active ──▶ released       isolate, quarantine, pause, block, scale-to-zero
+ *      pending ──▶ active ──▶ released       isolate, quarantine, pause, block, decoy, scale-to-zero
  *         │  │        └─────▶ gone           its container ended
  *         │  └─▶ done                        kill, kill-process, kill-tree, stop, restart: there is nothing to undo
  *         └─▶ failed, dry_run
@@ -30,7 +30,8 @@
         X(RESTART, "restart", FALSE, "restarted by its runtime")                                                                       \
         X(KILL_PROCESS, "kill-process", FALSE, "this process is killed")                                                               \
         X(KILL_TREE, "kill-tree", FALSE, "this process and all that descend from it are killed")                                       \
-        X(SCALE, "scale-to-zero", TRUE, "its workload has no running containers")
+        X(SCALE, "scale-to-zero", TRUE, "its workload has no running containers")                                                      \
+        X(DECOY, "decoy", TRUE, "its new TCP connections to these destinations are led to a decoy, all else to them is refused")
 
 typedef enum {
 #define X(name, text, holds, does) BH_RESPONSE_##name,
@@ -46,6 +47,8 @@ gboolean bh_response_action_parse(const char *name, BhResponseAction *a);
 gboolean bh_response_action_holds(BhResponseAction a);
 gboolean bh_response_action_isolates(BhResponseAction a);
 gboolean bh_response_action_freezes(BhResponseAction a);
+/* Its list `deny` has what it refuses. */
+gboolean bh_response_action_denies(BhResponseAction a);
 /* It is about single processes of the container: its subject is a BhProcessName. */
 gboolean bh_response_action_of_processes(BhResponseAction a);
 /* What a policy may do by itself: what is about the container alone. */
@@ -94,9 +97,19 @@ char *bh_process_name_text(const BhProcessName *name);
 #define BH_LABEL_COMPOSE_SERVICE "com.docker.compose.service"
 #define BH_LABEL_COMPOSE_ONE_OFF "com.docker.compose.oneoff" /* "True": a job that somebody ran (docker compose run) */
 
+/*
+ * Where a decoy listens, "10.0.0.5:7000", "[fd00::5]:7000": its own address and port, by which the container reaches it. Not one that is the container itself (loopback). *out: for TCP.
+ */
+struct BhPeer;
+gboolean bh_decoy_parse(const char *text, struct BhPeer *out, GError **error);
+/*
+ * Whether all of these destinations (texts of peers and names) can be led there: an IPv4 socket cannot be led to an IPv6 address. What is refused by acts (response/deny.h) is none.
+ */
+gboolean bh_decoy_leads(const struct BhPeer *to, const char *const *texts, gsize n, GError **error);
+
 /* ---- peers: "10.0.0.1", "10.0.0.0/8", "10.0.0.1:443", "10.0.0.1:53/udp", "fd00::/8", "[fd00::1]:443/tcp", ":53/udp" or "*:53" (all addresses) */
 
-typedef struct {
+typedef struct BhPeer {
         guint8 addr[16]; /* IPv4 mapped into IPv6; host bits are zero */
         guint8 bits;     /* of these 128 */
         guint8 proto;    /* 0: all, 6, 17, 132 */

@@ -18,7 +18,6 @@
 #include "enforce.skel.h"
 #include "enforce_link.h"
 #include "enforce_pin.h"
-#include "enforce_record.h"
 #include "response/response.h"
 
 #define PIDS 4096u
@@ -29,16 +28,17 @@ static const struct {
 } cgroup_programs[] = {
         { "bh_egress", BPF_CGROUP_INET_EGRESS },     { "bh_ingress", BPF_CGROUP_INET_INGRESS },  { "bh_connect4", BPF_CGROUP_INET4_CONNECT },
         { "bh_connect6", BPF_CGROUP_INET6_CONNECT }, { "bh_sendmsg4", BPF_CGROUP_UDP4_SENDMSG }, { "bh_sendmsg6", BPF_CGROUP_UDP6_SENDMSG },
+        { "bh_getpeername4", BPF_CGROUP_INET4_GETPEERNAME }, { "bh_getpeername6", BPF_CGROUP_INET6_GETPEERNAME },
 };
 #define PROGRAMS G_N_ELEMENTS(cgroup_programs)
 static const char *const link_programs[] = { "bh_from_container", "bh_to_container" };
-enum { MAP_SUBJECTS, MAP_INTERFACES, MAP_LISTS, MAP_REFUSED, MAPS };
-static const char *const map_names[MAPS] = { "subjects", "interfaces", "lists", "refused" };
+enum { MAP_SUBJECTS, MAP_INTERFACES, MAP_LISTS, MAP_REFUSED, MAP_LED, MAP_TOLD, MAPS };
+static const char *const map_names[MAPS] = { "subjects", "interfaces", "lists", "refused", "led", "told" };
 
 typedef struct {
         guint64 id;
         char *cgroup; /* NULL: found pinned, and not set yet */
-        guint32 isolate, deny;
+        struct bh_enforce_subject v; /* as its cgroup has it */
         GArray *interfaces; /* guint */
 } Subject;
 
@@ -48,6 +48,10 @@ struct BhEnforce {
         int maps[MAPS], programs[PROGRAMS], links[2];
         guint32 next_list, slot; /* slot: of this directory, at interfaces */
         GHashTable *subjects; /* by id */
+        struct ring_buffer *ring;
+        GArray *left; /* int: rings of other builds */
+        BhEnforceTold told;
+        gpointer told_data;
 };
 
 static void subject_free(gpointer data) {
@@ -96,6 +100,8 @@ static int *fd_at(BhEnforce *e, guint i, const char **kind, const char **name) {
 
 static void close_all(BhEnforce *e) {
         const char *kind, *name;
+
+        g_clear_pointer(&e->ring, ring_buffer__free);
 
         for (guint i = 0; i < FDS; i++) {
                 int *fd = fd_at(e, i, &kind, &name);
@@ -197,10 +203,8 @@ static void find_subjects(BhEnforce *e) {
                         Subject *s = subject_of(e, id);
                         struct bh_enforce_subject v;
 
-                        if (bpf_map_lookup_elem(e->maps[MAP_SUBJECTS], &id, &v) == 0) {
-                                s->isolate = v.isolate;
-                                s->deny = v.deny;
-                        }
+                        if (bpf_map_lookup_elem(e->maps[MAP_SUBJECTS], &id, &v) == 0)
+                                s->v = v;
                 }
         }
         if (d)
@@ -226,6 +230,7 @@ BhEnforce *bh_enforce_open(const char *dir, const char *v2_mount, const char *pr
         e->next_list = g_random_int() & 0x7fffffff;
         e->slot = ((guint32) XXH3_64bits(dir, strlen(dir)) & 0x7fffffff) | 1;
         e->subjects = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, subject_free);
+        e->left = g_array_new(FALSE, FALSE, sizeof(int));
         for (guint i = 0; i < FDS; i++) {
                 const char *kind, *name;
 
@@ -244,6 +249,9 @@ void bh_enforce_free(BhEnforce *e) {
         if (!e)
                 return;
         close_all(e);
+        for (guint i = 0; i < e->left->len; i++)
+                close(g_array_index(e->left, int, i));
+        g_array_unref(e->left);
         g_hash_table_unref(e->subjects);
         g_free(e->dir);
         g_free(e->home);
@@ -273,6 +281,12 @@ static void drop_list(BhEnforce *e, guint32 list) {
         if (have && at.list == list)
                 bpf_map_delete_elem(e->maps[MAP_LISTS], &at);
         bpf_map_delete_elem(e->maps[MAP_REFUSED], &list);
+}
+
+static void drop_lists(BhEnforce *e, const struct bh_enforce_subject *v) {
+        drop_list(e, v->isolate);
+        drop_list(e, v->deny);
+        drop_list(e, v->lead);
 }
 
 static void key_of(const BhPeerNet *net, guint32 list, struct bh_enforce_key *key) {
@@ -365,8 +379,7 @@ static void drop_subject(BhEnforce *e, Subject *s) {
 
                         unlink(pin);
                 }
-                drop_list(e, s->isolate);
-                drop_list(e, s->deny);
+                drop_lists(e, &s->v);
         }
         g_hash_table_remove(e->subjects, &s->id);
 }
@@ -409,6 +422,13 @@ static int network_of(BhEnforce *e, const char *cgroup) {
         return -1;
 }
 
+static struct bh_enforce_subject at_interface(const Subject *s, guint32 made) {
+        struct bh_enforce_subject v = s->v;
+
+        v.made = made;
+        return v;
+}
+
 static gboolean cut_interfaces(BhEnforce *e, Subject *s, const BhEnforceRules *rules, BhEnforceDone *done, GError **error) {
         g_autofree char *host = g_build_filename(e->proc, "1/ns/net", NULL);
         g_auto(BhFd) fd = network_of(e, s->cgroup);
@@ -429,9 +449,7 @@ static gboolean cut_interfaces(BhEnforce *e, Subject *s, const BhEnforceRules *r
                 for (guint k = 0; k < s->interfaces->len; k++)
                         known |= g_array_index(s->interfaces, guint, k) == index;
                 bpf_map_lookup_elem(e->maps[MAP_INTERFACES], &index, &v);
-                v.isolate = s->isolate;
-                v.deny = s->deny;
-                v.cgroup = s->id;
+                v = at_interface(s, v.made);
                 if (bpf_map_update_elem(e->maps[MAP_INTERFACES], &index, &v, BPF_ANY))
                         return bh_enforce_fail(error, "there are as many interfaces cut off as there may be: release others first");
                 if (fd >= 0 && !bh_link_filter(index, e->slot, e->links[0], e->links[1], &made, error)) {
@@ -452,17 +470,28 @@ static gboolean cut_interfaces(BhEnforce *e, Subject *s, const BhEnforceRules *r
         return TRUE;
 }
 
+/* Its lists, filled. FALSE with *error: those that were made are in *v, and are the caller's to drop. */
+static gboolean make_lists(BhEnforce *e, const BhEnforceRules *rules, const struct bh_enforce_subject *was, struct bh_enforce_subject *v, GError **error) {
+        if ((rules->isolate && !(v->isolate = make_list(e, rules->allow, was->isolate, error))) || (rules->deny && !(v->deny = make_list(e, rules->deny, was->deny, error))) ||
+            (rules->lead && !(v->lead = make_list(e, rules->lead, was->lead, error))))
+                return FALSE;
+        if (rules->lead) {
+                memcpy(v->to, rules->to, sizeof(v->to));
+                v->to_port = rules->to_port;
+        }
+        return TRUE;
+}
+
 gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *rules, BhEnforceDone *done, GError **error) {
         g_autofree char *path = g_build_filename(e->v2, cgroup, NULL);
         g_auto(BhFd) fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         guint64 id = fd >= 0 ? bh_cgroup_id(AT_FDCWD, path) : 0;
-        gboolean deny = rules->deny != NULL, fresh;
-        guint32 isolate = 0, refuse = 0;
+        gboolean fresh;
 
         *done = (BhEnforceDone){ 0 };
         if (!id)
                 return bh_enforce_fail(error, "the container has no cgroup any more");
-        if (!rules->isolate && !deny) {
+        if (!rules->isolate && !rules->deny && !rules->lead) {
                 bh_enforce_clear(e, cgroup);
                 return TRUE;
         }
@@ -478,56 +507,48 @@ gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *
         s = subject_of(e, id);
         g_free(s->cgroup);
         s->cgroup = g_strdup(cgroup);
-        const struct bh_enforce_subject was = { .isolate = s->isolate, .deny = s->deny, .cgroup = id };
-        gboolean ok = (!rules->isolate || (isolate = make_list(e, rules->allow, was.isolate, error))) && (!deny || (refuse = make_list(e, rules->deny, was.deny, error)));
+        struct bh_enforce_subject v = { .cgroup = id }, was = s->v;
+        was.cgroup = id;
+        gboolean ok = make_lists(e, rules, &was, &v, error);
 
         for (guint i = 0; ok && i < PROGRAMS; i++)
                 ok = attach_one(e, id, fd, i, error);
+        if (ok && bpf_map_update_elem(e->maps[MAP_SUBJECTS], &id, &v, BPF_ANY))
+                ok = bh_enforce_fail(error, "cannot tell the kernel programs about the container: %s", g_strerror(errno));
         if (ok) {
-                const struct bh_enforce_subject v = { .isolate = isolate, .deny = refuse, .cgroup = id };
-
-                if (bpf_map_update_elem(e->maps[MAP_SUBJECTS], &id, &v, BPF_ANY))
-                        ok = bh_enforce_fail(error, "cannot tell the kernel programs about the container: %s", g_strerror(errno));
-        }
-        if (ok) {
-                s->isolate = isolate;
-                s->deny = refuse;
+                s->v = v;
                 ok = cut_interfaces(e, s, rules, done, error);
         }
         if (ok) {
-                drop_list(e, was.isolate);
-                drop_list(e, was.deny);
+                drop_lists(e, &was);
         } else if (fresh) {
-                s->isolate = isolate;
-                s->deny = refuse;
+                s->v = v;
                 drop_subject(e, s);
                 if (!g_hash_table_size(e->subjects))
                         unpin(e);
         } else { /* as it was */
                 bpf_map_update_elem(e->maps[MAP_SUBJECTS], &id, &was, BPF_ANY);
-                s->isolate = was.isolate;
-                s->deny = was.deny;
+                s->v = was;
                 for (guint i = 0; i < s->interfaces->len; i++) {
-                        struct bh_enforce_subject v = { 0 };
+                        struct bh_enforce_subject at = { 0 };
                         guint index = g_array_index(s->interfaces, guint, i);
 
-                        bpf_map_lookup_elem(e->maps[MAP_INTERFACES], &index, &v);
-                        v.isolate = was.isolate;
-                        v.deny = was.deny;
-                        bpf_map_update_elem(e->maps[MAP_INTERFACES], &index, &v, BPF_ANY);
+                        bpf_map_lookup_elem(e->maps[MAP_INTERFACES], &index, &at);
+                        at = at_interface(s, at.made);
+                        bpf_map_update_elem(e->maps[MAP_INTERFACES], &index, &at, BPF_ANY);
                 }
-                drop_list(e, isolate);
-                drop_list(e, refuse);
+                drop_lists(e, &v);
         }
         return ok;
 }
 
-gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const GArray *allow, const GArray *deny, GError **error) {
+gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const BhEnforceRules *rules, GError **error) {
         const Subject *s = subject_at(e, cgroup);
 
         if (!s)
                 return bh_enforce_fail(error, "nothing is in force for the container");
-        return (!s->isolate || refill(e, s->isolate, allow, error)) && (!s->deny || refill(e, s->deny, deny, error));
+        /* what is led first: what is refused already is led before it would be refused */
+        return (!s->v.isolate || refill(e, s->v.isolate, rules->allow, error)) && (!s->v.lead || refill(e, s->v.lead, rules->lead, error)) && (!s->v.deny || refill(e, s->v.deny, rules->deny, error));
 }
 
 void bh_enforce_clear(BhEnforce *e, const char *cgroup) {
@@ -550,8 +571,9 @@ static void drop_stray_lists(BhEnforce *e) {
 
         g_hash_table_iter_init(&it, e->subjects);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &s)) {
-                g_hash_table_add(used, GUINT_TO_POINTER(s->isolate));
-                g_hash_table_add(used, GUINT_TO_POINTER(s->deny));
+                g_hash_table_add(used, GUINT_TO_POINTER(s->v.isolate));
+                g_hash_table_add(used, GUINT_TO_POINTER(s->v.deny));
+                g_hash_table_add(used, GUINT_TO_POINTER(s->v.lead));
         }
         for (const guint32 *key = NULL; bpf_map_get_next_key(e->maps[MAP_REFUSED], key, &next) == 0; key = &list) {
                 list = next;
@@ -564,8 +586,9 @@ static void drop_stray_lists(BhEnforce *e) {
 
 /* Another build's: its interfaces that are not ours now, then all its pins. */
 static void drop_other(BhEnforce *e, const char *home) {
-        g_autofree char *pin = g_build_filename(home, "map_interfaces", NULL);
+        g_autofree char *pin = g_build_filename(home, "map_interfaces", NULL), *told = g_build_filename(home, "map_told", NULL);
         g_auto(BhFd) fd = bpf_obj_get(pin);
+        int ring = bpf_obj_get(told);
         guint index, next;
 
         for (const guint *key = NULL; fd >= 0 && bpf_map_get_next_key(fd, key, &next) == 0; key = &index) {
@@ -581,6 +604,8 @@ static void drop_other(BhEnforce *e, const char *home) {
                 }
         }
         bh_pins_remove(home);
+        if (ring >= 0)
+                g_array_append_val(e->left, ring);
 }
 
 void bh_enforce_settle(BhEnforce *e) {
@@ -607,7 +632,7 @@ void bh_enforce_settle(BhEnforce *e) {
 
 gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, guint64 *bytes, guint64 *calls) {
         const Subject *s = subject_at(e, cgroup);
-        const guint32 lists[] = { s ? s->isolate : 0, s ? s->deny : 0 };
+        const guint32 lists[] = { s ? s->v.isolate : 0, s ? s->v.deny : 0 };
 
         *packets = *bytes = *calls = 0;
         for (guint i = 0; i < G_N_ELEMENTS(lists); i++) {
@@ -620,4 +645,46 @@ gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, 
                 *calls += v.calls;
         }
         return s != NULL;
+}
+
+/* ---- what was led ---- */
+
+gboolean bh_enforce_led(BhEnforce *e, const char *cgroup, guint64 *connections, guint64 *untold) {
+        const Subject *s = subject_at(e, cgroup);
+        struct bh_enforce_refused v = { 0 };
+
+        if (!s || !s->v.lead)
+                return FALSE;
+        bpf_map_lookup_elem(e->maps[MAP_REFUSED], &s->v.lead, &v);
+        *connections = v.calls;
+        *untold = v.untold;
+        return TRUE;
+}
+
+static int on_told(void *data, void *bytes, size_t size) {
+        BhEnforce *e = data;
+
+        if (size == sizeof(struct bh_enforce_led))
+                e->told(bytes, e->told_data);
+        return 0;
+}
+
+static void consume(BhEnforce *e, int fd) {
+        struct ring_buffer *ring = ring_buffer__new(fd, on_told, e, NULL);
+
+        if (ring)
+                ring_buffer__consume(ring);
+        ring_buffer__free(ring);
+}
+
+void bh_enforce_tell(BhEnforce *e, BhEnforceTold told, gpointer data) {
+        e->told = told;
+        e->told_data = data;
+        for (guint i = 0; i < e->left->len; i++) {
+                consume(e, g_array_index(e->left, int, i));
+                close(g_array_index(e->left, int, i));
+        }
+        g_array_set_size(e->left, 0);
+        if (e->loaded && (e->ring || (e->ring = ring_buffer__new(e->maps[MAP_TOLD], on_told, e, NULL))))
+                ring_buffer__consume(e->ring);
 }

@@ -17,6 +17,8 @@
 #pragma once
 #include <glib.h>
 
+#include "enforce_record.h"
+
 #define BH_ENFORCE_CGROUPS 256u /* in force at a time */
 
 typedef struct BhEnforce BhEnforce;
@@ -34,6 +36,9 @@ typedef struct {
         gboolean isolate;
         const GArray *allow; /* BhPeerNet: what remains of an isolated one; may be NULL */
         const GArray *deny;  /* BhPeerNet: what is refused; NULL: nothing, empty: nothing yet, see bh_enforce_update() */
+        const GArray *lead;  /* BhPeerNet: new TCP connections to these go to `to` and `to_port` instead, whatever else holds; NULL and empty as for deny */
+        guint8 to[16];       /* mapped, where it is IPv4: an IPv4 socket cannot be led to an IPv6 address, so `lead` has none of IPv4 then */
+        guint16 to_port;
         gboolean shared_network; /* other containers are in its network namespace */
 } BhEnforceRules;
 
@@ -49,7 +54,7 @@ typedef struct {
  */
 gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *rules, BhEnforceDone *done, GError **error);
 /* Its lists, and nothing else, become these: no moment of it is open, or cut, in between. A list that it does not have stays so. FALSE with *error: the one that is new may be there in part. */
-gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const GArray *allow, const GArray *deny, GError **error);
+gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const BhEnforceRules *rules, GError **error);
 /* Takes everything away from it, also where the cgroup is gone. With the last one the programs and the mount go, too. */
 void bh_enforce_clear(BhEnforce *e, const char *cgroup);
 /* What was found pinned and was not set since then goes. */
@@ -58,6 +63,12 @@ guint bh_enforce_count(const BhEnforce *e);
 
 /* What was dropped and refused for it by the kernel. FALSE: nothing is set for it. */
 gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, guint64 *bytes, guint64 *calls);
+
+/* Connections that were led for it, and how many of them nobody was told of. FALSE: nothing is led. */
+gboolean bh_enforce_led(BhEnforce *e, const char *cgroup, guint64 *connections, guint64 *untold);
+typedef void (*BhEnforceTold)(const struct bh_enforce_led *led, gpointer data);
+/* Each that was led since the last call, once its first packet has gone out; also what another process, or build, left. */
+void bh_enforce_tell(BhEnforce *e, BhEnforceTold told, gpointer data);
 
 /* ---- processes of a cgroup and all below it; these need nothing of the above */
 

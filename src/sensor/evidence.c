@@ -477,6 +477,18 @@ void bh_evidence_request(BhEvidence *v, const BhWebKept *r) {
         push(v, j);
 }
 
+void bh_evidence_decoy(BhEvidence *v, const char *container, const char *finding, const char *asked, const char *from, guint32 pid, gint64 time_ns, GBytes *bytes, guint64 all) {
+        g_autofree char *why = all > g_bytes_get_size(bytes) ? g_strdup_printf("led to a decoy, from %s; %" G_GUINT64_FORMAT " bytes more were not kept", from, all - g_bytes_get_size(bytes))
+                                                             : g_strdup_printf("led to a decoy, from %s", from);
+        BhJob *j = own_job(BH_JOB_TEXT, "decoy", finding, why, asked);
+
+        j->time_ns = time_ns;
+        j->container = g_strdup(container);
+        j->pid = pid;
+        j->text = g_bytes_ref(bytes);
+        push(v, j);
+}
+
 void bh_evidence_host_file(BhEvidence *v, const char *finding, const char *why, const char *path) {
         BhJob *j = own_job(BH_JOB_FILE, "file", finding, why, path);
 

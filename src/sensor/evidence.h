@@ -8,6 +8,7 @@
  *   events     of a finding: what the recorder has of its container, or of processes that came from it, around it; once more when the container ends
  *   container  its description then
  *   request    of a web attack: the first bytes of the request, redacted; BH_EVIDENCE_REQUESTS of a container in an hour
+ *   decoy      what a decoy was sent by a connection that was led there
  *   diff       of a finding, and when the container ends: what it changed of its image (evidence/layer.h)
  *
  * The drain thread only notes what is to be read (a hash, a queue); BH_EVIDENCE_THREADS workers read it, some milliseconds later, through /proc/PID/exe, /proc/PID/fd or the process's root, where
@@ -89,6 +90,8 @@ void bh_evidence_finding(BhEvidence *v, const BhRule *rule, const char *id, cons
 gboolean bh_evidence_stopped(BhEvidence *v, const struct bh_pause_record *r);
 /* A request of a container's of which that finding was told. */
 void bh_evidence_request(BhEvidence *v, const BhWebKept *request);
+/* What a decoy was sent by a connection that was led there: these bytes of `all`. `asked`, `from`: its ends. Any thread. */
+void bh_evidence_decoy(BhEvidence *v, const char *container, const char *finding, const char *asked, const char *from, guint32 pid, gint64 time_ns, GBytes *bytes, guint64 all);
 /* The sensor keeps this text as evidence of a finding of its own. Any thread. */
 void bh_evidence_text(BhEvidence *v, const char *kind, const char *finding, const char *why, const char *path, const char *text, gsize len);
 /* A file of the node, by its path as the sensor sees it; the same. */

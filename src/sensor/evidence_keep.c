@@ -347,7 +347,7 @@ void bh_evidence_work(gpointer data, gpointer user) {
                 keep_diff(v, j);
                 break;
         case BH_JOB_TEXT:
-                keep_text(v, j, j->text_kind, g_bytes_get_data(j->text, NULL), g_bytes_get_size(j->text), "text");
+                keep_text(v, j, j->text_kind, g_bytes_get_data(j->text, NULL), g_bytes_get_size(j->text), g_str_equal(j->text_kind, "decoy") ? "bytes" : "text");
                 break;
         }
         bh_evidence_end(v, j);

@@ -566,6 +566,7 @@ static gboolean start(BhSensor *s, GError **error) {
         bh_sensor_open_evidence(s);
         bh_sensor_open_policies(s);
         bh_sensor_open_integrity(s);
+        bh_sensor_open_decoy(s);
         bh_sensor_catch_up(s);
         open_inspector(s);
 
@@ -681,6 +682,7 @@ static void stop(BhSensor *s) {
                 bh_feed_close(s->feed);
         bh_control_free(s->control);
         bh_sensor_settle_integrity(s);
+        bh_sensor_settle_decoy(s);
         gboolean copied = bh_pause_stop(s->pause); /* what it calls is the evidence's */
         if (s->evidence)
                 bh_evidence_settle(s->evidence);
@@ -703,6 +705,7 @@ static void stop(BhSensor *s) {
         bh_sensor_free_signs(s);
         bh_sensor_free_calls(s);
         bh_sensor_free_integrity(s);
+        bh_sensor_free_decoy(s);
         if (s->ruling && !s->report)
                 bh_sensor_print_findings(s, TRUE);
         bh_flows_free(s->flows);

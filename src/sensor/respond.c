@@ -158,7 +158,7 @@ static pid_t process_of(const BhRespond *r, const BhContainer *c, const char *cg
 typedef struct {
         BhEnforceDone done;
         BhBlockDone acts;
-        gboolean isolated, frozen, network;
+        gboolean isolated, frozen, network, led;
         guint strays, out; /* who had left its cgroup and was brought back, and who could not be */
         json_t *ways; /* what goes on all the same, a sentence each */
 } Held;
@@ -226,9 +226,11 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
         held->isolated = l.isolated;
         held->frozen = l.frozen;
         held->network = l.network;
+        held->led = l.lead != NULL;
         if (!hold_acts(r, c, container, cgroup, TRUE, held, error))
                 return FALSE;
-        BhEnforceRules rules = { .isolate = l.isolated, .allow = l.allow, .deny = l.refuses ? l.deny : NULL, .shared_network = held->network && c && shares_network(r, c) };
+        BhEnforceRules rules = bh_respond_rules(&l);
+        rules.shared_network = held->network && c && shares_network(r, c);
 
         if (held->network && !r->enforce)
                 return bh_enforce_fail(error, "this node cannot cut containers off: %s", r->problem);
@@ -240,7 +242,7 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
                 return TRUE;
         if ((held->frozen || thaw) && !bh_cgroup_freeze(r->v2, cgroup, held->frozen, error))
                 return FALSE;
-        if (held->frozen || held->isolated)
+        if (held->frozen || held->isolated || held->led)
                 held->out = bh_respond_gather(r, container, cgroup, &held->strays);
         return TRUE;
 }
@@ -288,7 +290,7 @@ static void tell_out(BhRespond *r, const BhEntry *of, guint out, gboolean told) 
 
 /* What was held holds these as well; blocks do not. */
 static void tell_held_out(BhRespond *r, const BhEntry *of, const Held *held, gboolean told) {
-        if (of->action != BH_RESPONSE_BLOCK && (held->frozen || held->isolated))
+        if (of->action != BH_RESPONSE_BLOCK && (held->frozen || held->isolated || held->led))
                 tell_out(r, of, held->out, told);
 }
 
@@ -309,7 +311,7 @@ void bh_respond_end(BhRespond *r, BhEntry *e, BhResponseState state, const char 
 
 /* Whether packets and calls are refused for it, which are counted for the container. */
 static gboolean is_of_network(const BhEntry *e) {
-        for (guint i = 0; e->action == BH_RESPONSE_BLOCK && e->deny[i]; i++)
+        for (guint i = 0; bh_response_action_denies(e->action) && e->deny[i]; i++)
                 if (!bh_deny_is(e->deny[i]))
                         return TRUE;
         return bh_response_action_isolates(e->action);
@@ -323,6 +325,7 @@ static void add_refused(BhRespond *r, const BhEntry *e, json_t *detail) {
                 return;
         if (r->enforce && is_of_network(e) && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls))
                 json_object_set_new(detail, "refused", json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls));
+        bh_respond_add_led(r, e, detail);
         if (e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
                 json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
 }
@@ -334,6 +337,7 @@ static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *
         g_auto(Held) held = { 0 };
 
         bh_respond_tell_refused(r);
+        bh_respond_tell_led(r);
         add_refused(r, e, e->detail); /* the kernel forgets it with the response */
         e->state = state;
         if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error)) {
@@ -504,6 +508,8 @@ static json_t *take_new(BhRespond *r, const BhOrder *o) {
                 return bh_respond_fail(o, error->message);
         if (!bh_peers_have_server(o->allow, o->n_allow, &error))
                 return bh_respond_fail(o, error->message);
+        if (action == BH_RESPONSE_DECOY && !bh_respond_decoy_check(r, o, c, &error))
+                return bh_respond_fail(o, error->message);
         if (action == BH_RESPONSE_BLOCK && !o->n_deny)
                 return bh_respond_fail(o, "to block needs at least one thing that is refused");
         g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL, *why = bh_respond_protected_by(r, c, cgroup);
@@ -568,6 +574,7 @@ json_t *bh_respond_list(BhRespond *r) {
 
         g_mutex_lock(&r->lock);
         bh_respond_tell_refused(r); /* what is counted has its sentence */
+        bh_respond_tell_led(r);
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e)) {
                 json_t *one = bh_entry_tell(e);
@@ -765,6 +772,7 @@ static gpointer work(gpointer data) {
                 bh_respond_names_turn(r);
                 bh_respond_look_after_keeper(r);
                 bh_respond_tell_refused(r); /* before a response ends by which they were refused */
+                bh_respond_tell_led(r);
                 bh_respond_each_open(r, look_after);
                 bh_respond_scale_turn(r);
                 if (g_atomic_int_get(&r->answered)) { /* others have their turn meanwhile, however many answers a container makes */

@@ -6,7 +6,7 @@
  * Each response that goes on is a file in `dir`, written and synced before the kernel is told and removed after it was told to stop: whoever is killed when, the successor does what the files
  * say. Ended ones stay as files, the last BH_RESPOND_ENDED, so that a central that was away learns of them. What they touch in the kernel: enforce.h.
  *
- * Several responses may hold one container. It is isolated while one isolates, with the allow list of the newest; refused are the peers of all that block; frozen while one freezes. A container
+ * Several responses may hold one container. It is isolated while one isolates, with the allow list of the newest; refused are the peers of all that block; frozen while one freezes; one alone leads to a decoy. A container
  * that is started again is held again, at the latest BH_RESPOND_TICK_MS after it has its cgroup.
  *
  * Processes that left the container's control group are brought back into it by what isolates and freezes, and killed by what kills (respond_strays.c).
@@ -35,6 +35,14 @@ typedef struct {
         char comm[16];
 } BhStray;
 
+/* Ends as texts, "10.0.0.9:6379". */
+typedef struct {
+        char asked[56], to[56], from[56]; /* whom it asked for; the decoy; the container's own end */
+        gint64 time_ns;
+        guint32 pid, uid;
+        char comm[17];
+} BhLedConnection;
+
 typedef struct {
         const char *dir;        /* of the files */
         const char *pin_dir;    /* see bh_enforce_open() */
@@ -53,6 +61,8 @@ typedef struct {
          * started_ns is whatever process has the number. *known: it is, or was, the container's. May wait. NULL: nobody knows.
          */
         GArray *(*tree)(const char *container, const BhProcessName *name, gboolean tree, gboolean *known, gpointer data);
+        /* A connection of this container's was led, by this response. The thread of responses; may be NULL. */
+        void (*led)(const char *response, const char *container, const BhLedConnection *led, gpointer data);
         gpointer data;
 } BhRespondConfig;
 

@@ -16,7 +16,7 @@ static gint64 now_ns(void) {
 
 /* Among which its names are; NULL: it has none. */
 static char **texts_of(const BhEntry *e) {
-        return e->action == BH_RESPONSE_BLOCK ? e->deny : bh_response_action_isolates(e->action) ? e->allow : NULL;
+        return bh_response_action_denies(e->action) ? e->deny : bh_response_action_isolates(e->action) ? e->allow : NULL;
 }
 
 gboolean bh_respond_has_names(const BhEntry *e) {
@@ -108,15 +108,47 @@ static GArray *allowed_of(GPtrArray *texts, const GPtrArray *entries, guint *lef
         return bh_peers_merge(kept, error);
 }
 
+/* What of the destinations can be led to it: an IPv6 decoy is nothing to IPv4 sockets, and names may stand for both. */
+static GArray *led_of(const BhEntry *decoy, BhPeer *to, GError **error) {
+        static const guint8 v4[12] = { [10] = 0xff, [11] = 0xff };
+        g_autoptr(GPtrArray) texts = g_ptr_array_new(), entries = g_ptr_array_new();
+        g_autoptr(GArray) peers = NULL;
+        guint written;
+
+        if (!bh_decoy_parse(decoy->subject, to, error))
+                return NULL;
+        add_texts(texts, decoy->deny);
+        g_ptr_array_add(entries, (gpointer) decoy);
+        if (!(peers = peers_of(texts, entries, &written, error)))
+                return NULL;
+        for (guint i = peers->len; memcmp(to->addr, v4, sizeof(v4)) != 0 && i-- > 0;)
+                if (g_array_index(peers, BhPeer, i).bits >= 96 && memcmp(g_array_index(peers, BhPeer, i).addr, v4, sizeof(v4)) == 0)
+                        g_array_remove_index_fast(peers, i);
+        GArray *nets = bh_peers_merge(peers, NULL);
+        if (nets)
+                return nets;
+        for (guint i = 0; i < peers->len; i++) /* as for what is refused: more ports of an address than there is room for, so it is all of it */
+                g_array_index(peers, BhPeer, i).port = g_array_index(peers, BhPeer, i).proto = 0;
+        return bh_peers_merge(peers, error);
+}
+
 void bh_respond_lists_clear(BhLists *l) {
+        g_clear_pointer(&l->lead, g_array_unref);
         g_clear_pointer(&l->allow, g_array_unref);
         g_clear_pointer(&l->deny, g_array_unref);
+}
+
+BhEnforceRules bh_respond_rules(const BhLists *l) {
+        BhEnforceRules rules = { .isolate = l->isolated, .allow = l->allow, .deny = l->refuses ? l->deny : NULL, .lead = l->lead, .to_port = l->to.port };
+
+        memcpy(rules.to, l->to.addr, sizeof(rules.to));
+        return rules;
 }
 
 gboolean bh_respond_lists(BhRespond *r, const char *container, BhLists *out, GError **error) {
         g_autoptr(GPtrArray) allow = g_ptr_array_new(), deny = g_ptr_array_new(), blocks = g_ptr_array_new(), isolates = g_ptr_array_new();
         g_auto(BhLists) l = { .isolated = FALSE };
-        BhEntry *newest = NULL;
+        BhEntry *newest = NULL, *decoy = NULL;
         guint left_out = 0;
         GHashTableIter it;
         BhEntry *e;
@@ -128,7 +160,9 @@ gboolean bh_respond_lists(BhRespond *r, const char *container, BhLists *out, GEr
                 if (bh_response_action_isolates(e->action) && (!newest || e->serial > newest->serial))
                         newest = e;
                 l.frozen |= bh_response_action_freezes(e->action);
-                if (e->action == BH_RESPONSE_BLOCK) {
+                if (e->action == BH_RESPONSE_DECOY && (!decoy || e->serial > decoy->serial))
+                        decoy = e;
+                if (bh_response_action_denies(e->action)) { /* a decoy's too: what is not led is refused */
                         add_texts(deny, e->deny);
                         g_ptr_array_add(blocks, e);
                 }
@@ -140,6 +174,8 @@ gboolean bh_respond_lists(BhRespond *r, const char *container, BhLists *out, GEr
         l.isolated = newest != NULL;
         l.network = l.isolated || deny->len;
         l.refuses = deny->len != 0;
+        if (decoy && !(l.lead = led_of(decoy, &l.to, error)))
+                return FALSE;
         if (!(l.allow = allowed_of(allow, isolates, &left_out, error)) || !(l.deny = refused_of(deny, blocks, error)))
                 return FALSE;
         if (left_out && !newest->unbound) {
@@ -147,7 +183,7 @@ gboolean bh_respond_lists(BhRespond *r, const char *container, BhLists *out, GEr
                 bh_respond_say(r, "names_full", newest, "has more ports of an address of its names than there may be, and leaves others out");
         }
         *out = l;
-        l.allow = l.deny = NULL;
+        l.allow = l.deny = l.lead = NULL;
         return TRUE;
 }
 
@@ -217,7 +253,7 @@ static gboolean bind_address(BhRespond *r, BhEntry *e, guint text, const guint8 
 /* TRUE: its list changes. */
 static gboolean take_answer(BhRespond *r, BhEntry *e, const BhAnswer *a) {
         char **texts = texts_of(e);
-        const gboolean refused = e->action == BH_RESPONSE_BLOCK;
+        const gboolean refused = bh_response_action_denies(e->action);
         gboolean changed = FALSE;
 
         for (guint i = 0; texts && texts[i]; i++) {
@@ -244,7 +280,7 @@ void bh_respond_names_begin(BhRespond *r, BhEntry *e) {
         if (!bh_respond_has_names(e))
                 return;
         bh_respond_names_watch(r, e->container);
-        if (e->action != BH_RESPONSE_BLOCK)
+        if (!bh_response_action_denies(e->action))
                 return;
         known = bh_name_book_of(r->book, e->container);
         for (guint i = 0; i < known->len; i++)
@@ -267,10 +303,16 @@ static gboolean drop_ended(BhEntry *e, gint64 now) {
 static void put_in_force(BhRespond *r, BhEntry *e) {
         g_autoptr(GError) error = NULL;
         g_auto(BhLists) l = { .isolated = FALSE };
+        gboolean ok = FALSE;
 
         if (!e->cgroup_id || e->cgroup_id == BH_ENTRY_ELSEWHERE || !bh_respond_is_there(r, e->cgroup)) /* it does not run, or is not held now: look_after() sets all */
                 return;
-        if (r->enforce && bh_respond_lists(r, e->container, &l, &error) && bh_enforce_update(r->enforce, e->cgroup, l.allow, l.deny, &error)) {
+        if (r->enforce && bh_respond_lists(r, e->container, &l, &error)) {
+                const BhEnforceRules rules = bh_respond_rules(&l);
+
+                ok = bh_enforce_update(r->enforce, e->cgroup, &rules, &error);
+        }
+        if (ok) {
                 e->names_complained = FALSE;
                 return;
         }
@@ -374,9 +416,9 @@ void bh_respond_names_ways(const BhRespond *r, const BhEntry *e, json_t *ways) {
 
 void bh_respond_names_note(const BhEntry *e, json_t *notes) {
         if (bh_respond_has_names(e))
-                json_array_append_new(notes, json_string(e->action == BH_RESPONSE_BLOCK
-                                                                 ? "names are refused by the addresses that DNS gave the container and the node saw; what came by DNS over TLS or HTTPS, by read() on kernels without fentry, from a hosts file, or was known "
-                                                                   "already is not"
+                json_array_append_new(notes, json_string(bh_response_action_denies(e->action)
+                                                                 ? "names stand for the addresses that DNS gave the container and the node saw; what came by DNS over TLS or HTTPS, by read() on kernels without fentry, from a hosts file, or was known "
+                                                                   "already is not among them"
                                                                  : "names are allowed by answers that come from now on from the name servers of the list; a first connection right behind an answer may still be refused"));
 }
 

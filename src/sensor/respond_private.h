@@ -21,6 +21,8 @@ struct BhRespond {
         char *problem; /* why there is no enforce */
         BhBlock *block;
         GHashTable *told; /* refused acts of this tick: sentence → how often */
+        gint64 led_saved_us;
+        guint led_told; /* connections of this tick, told one by one */
         guint64 serial, done, failed;
         gint64 started_us, started_ns; /* when it began to look after them, by either clock */
         BhNameBook *book;
@@ -46,12 +48,15 @@ void bh_respond_each_open(BhRespond *r, void (*call)(BhRespond *r, BhEntry *e));
 /* What is in force for a container by all that hold it. */
 typedef struct {
         gboolean isolated, frozen, network, refuses; /* refuses: peers, though there may be none yet */
-        GArray *allow, *deny; /* BhPeerNet */
+        GArray *allow, *deny, *lead; /* BhPeerNet; lead NULL: nothing is led */
+        BhPeer to; /* where to */
 } BhLists;
 
 void bh_respond_lists_clear(BhLists *l);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhLists, bh_respond_lists_clear)
 gboolean bh_respond_lists(BhRespond *r, const char *container, BhLists *out, GError **error);
+/* They point into it. */
+BhEnforceRules bh_respond_rules(const BhLists *l);
 gboolean bh_respond_has_names(const BhEntry *e);
 /* Which names of the container are waited for has changed. */
 void bh_respond_names_watch(BhRespond *r, const char *container);
@@ -77,6 +82,14 @@ GArray *bh_respond_tree(BhRespond *r, const char *container, const BhProcessName
  * ledger before (BH_ENTRY_HALTED): those that a sensor stopped that was killed then are killed, too.
  */
 guint bh_respond_kill_tree(BhRespond *r, BhEntry *e, const BhProcessName *name, gboolean frozen, GArray *killed);
+
+/* respond_decoy.c */
+/* Whether this order can be carried out for the container. FALSE with *error. */
+gboolean bh_respond_decoy_check(BhRespond *r, const BhOrder *o, const BhContainer *c, GError **error);
+/* What was led until now, into the detail of one that is told. */
+void bh_respond_add_led(BhRespond *r, const BhEntry *e, json_t *detail);
+/* With each tick, and before one ends: each connection that was led since the last call. */
+void bh_respond_tell_led(BhRespond *r);
 
 /* respond_process.c */
 /* What would be killed, into the detail; FALSE with *error: nothing can be. Of a tree nobody need live just then, but for a dry run. */

@@ -94,6 +94,7 @@ typedef struct {
         BhReport *report;       /* NULL: no bus */
         BhEvidence *evidence;   /* NULL: none is kept */
         struct BhNodeWatch *integrity; /* NULL: no report */
+        struct BhDecoyWatch *decoy; /* NULL: the same */
         char *evidence_error, *evidence_broken; /* set before threads are started */
         BhRespond *respond;     /* NULL: the same, and nothing is held since an earlier run; or it could not be opened */
         char *respond_error;
@@ -195,6 +196,17 @@ void bh_sensor_free_integrity(BhSensor *s);
 /* The drain thread, each kernel event. */
 void bh_sensor_integrity_early(BhSensor *s, const struct bh_decoded *d, guint64 cgroup);
 json_t *bh_sensor_integrity_status(BhSensor *s);
+
+/* ---- connections that were led to a decoy (sensor_decoy.c) */
+
+typedef struct BhDecoyWatch BhDecoyWatch;
+/* After the report; before the evidence ends; when no event comes any more. */
+void bh_sensor_open_decoy(BhSensor *s);
+void bh_sensor_settle_decoy(BhSensor *s);
+void bh_sensor_free_decoy(BhSensor *s);
+/* For the responses: `sensor` is the BhSensor. */
+void bh_sensor_led(const char *response, const char *container, const BhLedConnection *led, gpointer sensor);
+json_t *bh_sensor_decoy_status(BhSensor *s);
 
 /* ---- signs in DNS messages (sensor_signs.c) */
 

@@ -166,6 +166,7 @@ void bh_sensor_open_respond(BhSensor *s) {
                 .say = on_say,
                 .strays = on_strays,
                 .tree = on_tree,
+                .led = bh_sensor_led,
                 .data = s,
         };
 
@@ -229,7 +230,13 @@ void bh_sensor_free_respond(BhSensor *s) {
 }
 
 json_t *bh_sensor_respond_status(BhSensor *s) {
-        return s->respond ? bh_respond_status(s->respond) : json_pack("{s:s}", "problem", s->respond_error ? s->respond_error : "the sensor starts");
+        if (s->respond) {
+                json_t *status = bh_respond_status(s->respond);
+
+                json_object_set_new(status, "recordings", bh_sensor_decoy_status(s));
+                return status;
+        }
+        return json_pack("{s:s}", "problem", s->respond_error ? s->respond_error : "the sensor starts");
 }
 
 /* ---- the wire ---- */

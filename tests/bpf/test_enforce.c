@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A cgroup is cut off for real and let go, here and on each kernel of tests/vm: sockets of before and new ones, both families, frames of packet sockets; and a successor takes it up. */
+/* A cgroup is cut off for real and let go, here and on each kernel of tests/vm: sockets of before and new ones, both families, frames of packet sockets; it is led to a decoy; and a successor takes it up. */
 #include "sensor/enforce.h"
 
 #include <arpa/inet.h>
@@ -32,8 +32,8 @@ static char *v2, *dir, *cgroup_dir, *pins;
 
 static int orders = -1, answers = -1;
 static pid_t inside = -1;
-static guint16 tcp_port, udp_port;
-static int tcp_server, udp_server, accepted = -1;
+static guint16 tcp_port, udp_port, decoy_port;
+static int tcp_server, udp_server, decoy_server, accepted = -1;
 
 static socklen_t loopback(struct sockaddr_in6 *a, int family, guint16 port) {
         memset(a, 0, sizeof(*a));
@@ -57,6 +57,34 @@ static int frame(void) {
         return rc;
 }
 
+/* Connects and sends; the port that the process sees as its peer's, or the error, negative. */
+static int peer_seen(int family, gboolean mapped) {
+        int fd = socket(family, SOCK_STREAM, 0), rc;
+        struct sockaddr_in6 a;
+        socklen_t n = loopback(&a, family, tcp_port);
+
+        if (mapped)
+                inet_pton(AF_INET6, "::ffff:127.0.0.1", &a.sin6_addr);
+        rc = connect(fd, (void *) &a, n) || send(fd, "x", 1, MSG_NOSIGNAL) != 1 ? -errno : 0;
+        if (!rc && getpeername(fd, (void *) &a, &n))
+                rc = -errno;
+        if (!rc && family == AF_INET6 && !mapped && memcmp(&a.sin6_addr, &in6addr_loopback, sizeof(in6addr_loopback)))
+                rc = -EADDRNOTAVAIL;
+        close(fd);
+        return rc ? rc : ntohs(a.sin6_port);
+}
+
+/* TCP fast open connects in sendto(). */
+static int fast_open(void) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        struct sockaddr_in6 a;
+        socklen_t n = loopback(&a, AF_INET, tcp_port);
+        int rc = sendto(fd, "x", 1, MSG_FASTOPEN, (void *) &a, n) == 1 || errno == EINPROGRESS ? 0 : errno;
+
+        close(fd);
+        return rc;
+}
+
 static int act(int *stream, char what) {
         struct sockaddr_in6 a;
         int family = what == 'd' || what == 'C' ? AF_INET6 : AF_INET, rc = 0, fd;
@@ -64,6 +92,10 @@ static int act(int *stream, char what) {
 
         if (what == 'w') /* the connection that was there before */
                 return send(*stream, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : errno;
+        if (what == 'p' || what == 'P' || what == 'm')
+                return peer_seen(what == 'p' ? AF_INET : AF_INET6, what == 'm');
+        if (what == 'o')
+                return fast_open();
         if (what == 'f')
                 return frame();
         if (what == 'n')
@@ -98,16 +130,18 @@ static void begin(void) {
         g_assert_no_errno(pipe(from));
         tcp_server = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
         udp_server = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        for (guint i = 0; i < 2; i++) {
-                int fd = i ? udp_server : tcp_server;
+        decoy_server = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        for (guint i = 0; i < 3; i++) {
+                int fd = i == 2 ? decoy_server : i ? udp_server : tcp_server;
                 struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
 
                 setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
                 g_assert_no_errno(bind(fd, (void *) &any, sizeof(any)));
                 n = sizeof(a);
                 g_assert_no_errno(getsockname(fd, (void *) &a, &n));
-                *(i ? &udp_port : &tcp_port) = ntohs(a.sin6_port);
+                *(i == 2 ? &decoy_port : i ? &udp_port : &tcp_port) = ntohs(a.sin6_port);
         }
+        g_assert_no_errno(listen(decoy_server, 128));
         g_assert_no_errno(listen(tcp_server, 128));
         if ((inside = fork()) == 0) {
                 g_autofree char *procs = g_build_filename(cgroup_dir, "cgroup.procs", NULL);
@@ -143,6 +177,7 @@ static void finish(void) {
         close(accepted);
         close(tcp_server);
         close(udp_server);
+        close(decoy_server);
         for (guint i = 0; i < 1000 && rmdir(cgroup_dir) && errno == EBUSY; i++)
                 g_usleep(1000);
         g_assert_false(g_file_test(cgroup_dir, G_FILE_TEST_EXISTS));
@@ -267,6 +302,130 @@ static void what_is_allowed_passes_and_what_is_denied_does_not(void) {
         finish();
 }
 
+static struct bh_enforce_led last_led;
+static guint leds;
+
+static void on_led(const struct bh_enforce_led *led, gpointer data) {
+        last_led = *led;
+        leds++;
+}
+
+/* The next connection there, and a byte on it. *from: the other end's port. */
+static gboolean connection_comes(int server, int ms, guint16 *from) {
+        struct pollfd p = { .fd = server, .events = POLLIN };
+        struct sockaddr_in6 a;
+        socklen_t n = sizeof(a);
+
+        if (poll(&p, 1, ms) != 1)
+                return FALSE;
+        int fd = accept(server, (void *) &a, &n);
+        gboolean came = comes(fd, 20000);
+        close(fd);
+        *from = ntohs(a.sin6_port);
+        return came;
+}
+
+static BhEnforceRules leading(GArray *from, const char *to, guint16 port) {
+        BhEnforceRules rules = { .deny = from, .lead = from, .to_port = port };
+
+        g_assert_cmpint(inet_pton(AF_INET6, to, rules.to), ==, 1);
+        return rules;
+}
+
+static void assert_led(BhEnforce *e, char what, guint16 seen) {
+        guint before = leds;
+        guint16 from;
+
+        g_assert_cmpint(tell(what), ==, seen);
+        g_assert_true(connection_comes(decoy_server, 20000, &from));
+        g_assert_false(connection_comes(tcp_server, 0, &from));
+        bh_enforce_tell(e, on_led, NULL);
+        g_assert_cmpuint(leds, ==, before + 1);
+        g_assert_cmpuint(last_led.asked_port, ==, tcp_port);
+        g_assert_cmpuint(last_led.to_port, ==, decoy_port);
+        g_assert_cmpuint(last_led.tgid, ==, inside);
+        g_assert_cmpstr(last_led.comm, !=, "");
+}
+
+static void connections_are_led_to_a_decoy_and_see_whom_they_asked_for(void) {
+        guint64 connections, untold, packets, bytes, calls;
+        BhEnforceDone done;
+        guint16 from;
+
+        begin();
+        while (connection_comes(tcp_server, 0, &from))
+                ;
+        g_autofree char *both = g_strdup_printf("*:%u", tcp_port);
+        g_autoptr(GArray) all = peers(both);
+        BhEnforceRules rules = leading(all, "::ffff:127.0.0.1", decoy_port), isolated = rules;
+        BhEnforce *e = must_open();
+
+        isolated.isolate = TRUE;
+        must_set(e, &rules, &done);
+        assert_led(e, 'p', tcp_port);
+        static const guint8 v4[16] = { [10] = 0xff, [11] = 0xff, 127, 0, 0, 1 };
+        g_assert_cmpmem(last_led.asked, 16, v4, 16);
+        g_assert_cmpmem(last_led.from, 16, v4, 16);
+        assert_led(e, 'P', tcp_port); /* an IPv6 socket by the mapped address */
+        g_assert_cmpmem(last_led.asked, 16, &in6addr_loopback, 16);
+        assert_led(e, 'm', tcp_port);
+        guint before = leds;
+        g_assert_cmpint(tell('o'), ==, 0);
+        g_assert_true(connection_comes(decoy_server, 20000, &from));
+        bh_enforce_tell(e, on_led, NULL);
+        g_assert_cmpuint(leds, ==, before + 1);
+        g_assert_cmpuint(last_led.from_port, ==, from);
+        g_assert_true(bh_enforce_led(e, CGROUP, &connections, &untold));
+        g_assert_cmpuint(connections, ==, 4);
+        g_assert_cmpuint(untold, ==, 0);
+
+        /* the connection of before is cut, what is not asked for is left alone */
+        tell('w');
+        g_assert_false(comes(accepted, 100));
+        g_assert_cmpint(tell('u'), ==, 0);
+        g_assert_true(comes(udp_server, 20000));
+        g_assert_cmpint(tell('d'), ==, 0);
+        g_assert_true(comes(udp_server, 20000));
+
+        /* an isolated one is led as well, and has nothing else */
+        must_set(e, &isolated, &done);
+        assert_led(e, 'p', tcp_port);
+        g_assert_cmpint(tell('u'), ==, EPERM);
+        g_assert_cmpint(tell('d'), ==, EPERM);
+
+        /* without whoever set it, and what was led meanwhile is told by the successor */
+        bh_enforce_free(e);
+        g_assert_cmpint(tell('p'), ==, tcp_port);
+        g_assert_true(connection_comes(decoy_server, 20000, &from));
+        e = must_open();
+        must_set(e, &isolated, &done);
+        bh_enforce_settle(e);
+        before = leds;
+        bh_enforce_tell(e, on_led, NULL);
+        g_assert_cmpuint(leds, ==, before + 1);
+        g_assert_cmpuint(last_led.from_port, ==, from);
+        g_assert_true(bh_enforce_led(e, CGROUP, &connections, &untold));
+        g_assert_cmpuint(connections, ==, 6);
+        assert_led(e, 'p', tcp_port);
+        g_assert_true(bh_enforce_refused(e, CGROUP, &packets, &bytes, &calls));
+
+        /* an IPv6 decoy, of IPv6 destinations */
+        g_autofree char *six = g_strdup_printf("[::1]:%u", tcp_port);
+        g_autoptr(GArray) of_six = peers(six);
+        BhEnforceRules other = leading(of_six, "::1", decoy_port);
+        must_set(e, &other, &done);
+        assert_led(e, 'P', tcp_port);
+        g_assert_cmpint(tell('p'), ==, tcp_port);
+        g_assert_true(connection_comes(tcp_server, 20000, &from));
+
+        bh_enforce_clear(e, CGROUP);
+        g_assert_cmpint(tell('P'), ==, tcp_port);
+        g_assert_true(connection_comes(tcp_server, 20000, &from));
+        g_assert_false(g_file_test(pins, G_FILE_TEST_EXISTS));
+        bh_enforce_free(e);
+        finish();
+}
+
 /* Whether the interface has a place for filters. A tc that cannot say so fails the test: grep behind a tc that is missing finds nothing, either. */
 static gboolean has_filter_place(const char *interface) {
         g_autofree char *command = g_strdup_printf("tc qdisc show dev %s", interface), *out = NULL;
@@ -370,6 +529,7 @@ int main(int argc, char **argv) {
         cgroup_dir = g_build_filename(v2, CGROUP, NULL);
         g_test_add_func("/enforce/a_cgroup_is_cut_off_and_let_go", a_cgroup_is_cut_off_and_let_go);
         g_test_add_func("/enforce/what_is_allowed_passes_and_what_is_denied_does_not", what_is_allowed_passes_and_what_is_denied_does_not);
+        g_test_add_func("/enforce/connections_are_led_to_a_decoy_and_see_whom_they_asked_for", connections_are_led_to_a_decoy_and_see_whom_they_asked_for);
         g_test_add_func("/enforce/frames_of_packet_sockets_are_cut_at_the_interface", frames_of_packet_sockets_are_cut_at_the_interface);
         g_test_add_func("/enforce/a_place_that_others_use_stays", a_place_that_others_use_stays);
         g_test_add_func("/enforce/processes_are_frozen_and_killed", processes_are_frozen_and_killed);

@@ -40,7 +40,7 @@ USES = {
     "bus": {"base"},
     "parse": {"base"},
 }
-PROGRAMS = {"sensor", "inspect", "analyzer", "central", "cli"}
+PROGRAMS = {"sensor", "inspect", "analyzer", "central", "cli", "decoy"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.M)
 SOURCE_SUFFIXES = {".c", ".h", ".py", ".ts", ".tsx", ".css", ".sh", ".build", ".proto", ".yaml", ".yml"}
 SCRIPTS_WITHOUT_SUFFIX = {"dev", "run", "suite", "counts"}

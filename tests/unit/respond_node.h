@@ -36,11 +36,16 @@ struct BhEnforce {
         gboolean host_network;
         gint fails; /* atomic */
         GMutex lock;
-        GArray *allow, *deny; /* of the last call; NULL: no such list */
+        GArray *allow, *deny, *lead; /* of the last call; NULL: no such list */
+        guint8 to[16];
+        guint16 to_port;
+        struct bh_enforce_led led; /* told once, where it has a cgroup */
 } kernel;
 
-static void keep_lists(BhEnforce *e, const GArray *allow, const GArray *deny) {
+static void keep_lists(BhEnforce *e, const GArray *allow, const GArray *deny, const GArray *lead) {
         g_mutex_lock(&e->lock);
+        g_clear_pointer(&e->lead, g_array_unref);
+        e->lead = lead ? g_array_copy((GArray *) lead) : NULL;
         g_clear_pointer(&e->allow, g_array_unref);
         g_clear_pointer(&e->deny, g_array_unref);
         e->allow = allow ? g_array_copy((GArray *) allow) : NULL;
@@ -48,11 +53,11 @@ static void keep_lists(BhEnforce *e, const GArray *allow, const GArray *deny) {
         g_mutex_unlock(&e->lock);
 }
 
-gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const GArray *allow, const GArray *deny, GError **error) {
+gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const BhEnforceRules *rules, GError **error) {
         g_assert_cmpstr(cgroup, ==, CGROUP);
         if (g_atomic_int_get(&e->fails))
                 return bh_enforce_fail(error, "there is no such cgroup");
-        keep_lists(e, allow, deny);
+        keep_lists(e, rules->allow, rules->deny, rules->lead);
         return TRUE;
 }
 
@@ -73,13 +78,15 @@ gboolean bh_enforce_set(BhEnforce *e, const char *cgroup, const BhEnforceRules *
                 return bh_enforce_fail(error, "the kernel has no room");
         *done = (BhEnforceDone){ .host_network = e->host_network, .interfaces = !e->host_network };
         e->set++;
-        keep_lists(e, rules->isolate ? rules->allow : NULL, rules->deny);
+        keep_lists(e, rules->isolate ? rules->allow : NULL, rules->deny, rules->lead);
+        memcpy(e->to, rules->to, sizeof(e->to));
+        e->to_port = rules->to_port;
         return TRUE;
 }
 
 void bh_enforce_clear(BhEnforce *e, const char *cgroup) {
         e->cleared++;
-        keep_lists(e, NULL, NULL);
+        keep_lists(e, NULL, NULL, NULL);
 }
 
 void bh_enforce_settle(BhEnforce *e) {
@@ -88,6 +95,21 @@ void bh_enforce_settle(BhEnforce *e) {
 gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, guint64 *bytes, guint64 *calls) {
         *packets = *bytes = *calls = 7;
         return TRUE;
+}
+
+gboolean bh_enforce_led(BhEnforce *e, const char *cgroup, guint64 *connections, guint64 *untold) {
+        *connections = 3;
+        *untold = 1;
+        return TRUE;
+}
+
+void bh_enforce_tell(BhEnforce *e, BhEnforceTold told, gpointer data) {
+        g_mutex_lock(&e->lock);
+        const struct bh_enforce_led led = e->led;
+        e->led.cgroup = 0;
+        g_mutex_unlock(&e->lock);
+        if (led.cgroup)
+                told(&led, data);
 }
 
 struct BhBlock {
@@ -251,7 +273,7 @@ static void set_up(Node *n, gconstpointer unused) {
         const BhContainerTableConfig table = { .host_root = "/nowhere" };
         g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
 
-        keep_lists(&kernel, NULL, NULL);
+        keep_lists(&kernel, NULL, NULL, NULL);
         kernel = (BhEnforce){ 0 };
         keeper = (BhFileKeeper){ 0 };
         acts_kernel = (struct BhBlock){ 0 };

@@ -618,7 +618,7 @@ static void names_are_refused_by_what_they_resolve_to(Node *n, gconstpointer unu
                 g_usleep(1000);
         }
         g_clear_pointer(&r, bh_respond_free);
-        keep_lists(&kernel, NULL, NULL);
+        keep_lists(&kernel, NULL, NULL, NULL);
         r = begin(n);
         g_assert_cmpuint(known(TRUE), ==, 4);
         answered(r, ID, "127.0.0.11", "evil.example", "A 192.0.2.3", 1);

@@ -220,10 +220,60 @@ static void names_of_dns_are_read_as_they_are_written(void) {
         g_assert_true(bh_peers_have_server(allow + 1, 3, NULL)); /* no name: none is needed */
 }
 
+static void a_decoy_is_an_address_of_another(void) {
+        static const struct {
+                const char *text;
+                gboolean ok;
+        } decoys[] = {
+                { "10.0.0.5:7000", TRUE }, { "10.0.0.5:7000/tcp", TRUE }, { "[fd00::5]:7000", TRUE }, { "[::ffff:10.0.0.5]:7000", TRUE }, { "10.0.0.5", FALSE }, { "10.0.0.0/24:7000", FALSE }, { "10.0.0.5:7000/udp", FALSE },
+                { "*:7000", FALSE }, { ":7000", FALSE }, { "127.0.0.11:7000", FALSE }, { "[::1]:7000", FALSE }, { "[::]:7000", FALSE }, { "0.0.0.0:7000", FALSE }, { "224.0.0.1:7000", FALSE }, { "[ff02::1]:7000", FALSE },
+                { "peer:decoy.example:7000", FALSE }, { "decoy:7000", FALSE }, { "", FALSE }, { "10.0.0.5:0", FALSE },
+        };
+
+        for (guint i = 0; i < G_N_ELEMENTS(decoys); i++) {
+                g_autoptr(GError) error = NULL;
+                BhPeer p = { .port = 1 };
+                gboolean ok = bh_decoy_parse(decoys[i].text, &p, &error);
+
+                g_assert_cmpint(ok, ==, decoys[i].ok);
+                g_assert_cmpint(ok, ==, error == NULL);
+                g_assert_cmpuint(p.port, ==, ok ? 7000 : 1);
+        }
+}
+
+static void destinations_are_those_that_can_be_led(void) {
+        static const struct {
+                const char *to, *texts[3];
+                gboolean ok;
+        } orders[] = {
+                { "10.0.0.5:7000", { "10.0.0.9:6379", "203.0.113.0/24", "*:22" }, TRUE },    { "10.0.0.5:7000", { "[fd00::9]:6379", "peer:*.example.com:443" }, TRUE },
+                { "10.0.0.5:7000", { NULL }, FALSE },                                          { "10.0.0.5:7000", { "exec:/bin/nc" }, FALSE },
+                { "10.0.0.5:7000", { "10.0.0.9", "mount" }, FALSE },                           { "10.0.0.5:7000", { "10.0.0.9:53/udp" }, FALSE },
+                { "10.0.0.5:7000", { "10.0.0.9:53/tcp" }, TRUE },                              { "[fd00::5]:7000", { "[fd00::9]:6379", "fd01::/16" }, TRUE },
+                { "[fd00::5]:7000", { "fd01::/16", "10.0.0.9" }, FALSE },                      { "[fd00::5]:7000", { "*:22" }, FALSE },
+                { "[fd00::5]:7000", { "peer:db.example" }, TRUE },                             { "10.0.0.5:7000", { "not an address" }, FALSE },
+        };
+
+        for (guint i = 0; i < G_N_ELEMENTS(orders); i++) {
+                g_autoptr(GError) error = NULL;
+                BhPeer to;
+                gsize n = 0;
+
+                while (n < 3 && orders[i].texts[n])
+                        n++;
+                g_assert_true(bh_decoy_parse(orders[i].to, &to, NULL));
+                g_assert_cmpint(bh_decoy_leads(&to, orders[i].texts, n, &error), ==, orders[i].ok);
+                g_assert_cmpint(orders[i].ok, ==, error == NULL);
+        }
+        g_assert_false(bh_response_action_by_policy(BH_RESPONSE_DECOY));
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/response/peers_are_read_as_they_are_written", peers_are_read_as_they_are_written);
         g_test_add_func("/response/a_narrow_network_keeps_what_a_wide_one_says", a_narrow_network_keeps_what_a_wide_one_says);
+        g_test_add_func("/response/a_decoy_is_an_address_of_another", a_decoy_is_an_address_of_another);
+        g_test_add_func("/response/destinations_are_those_that_can_be_led", destinations_are_those_that_can_be_led);
         g_test_add_func("/response/too_many_are_refused", too_many_are_refused);
         g_test_add_func("/response/names_are_read_back", names_are_read_back);
         g_test_add_func("/response/processes_are_named_by_number_and_beginning", processes_are_named_by_number_and_beginning);

@@ -439,7 +439,7 @@ export type Tactic = "reconnaissance" | "initial-access" | "execution" | "persis
 
 export type Response = {
   id: string;
-  action: "isolate" | "quarantine" | "pause" | "block" | "kill" | "stop" | "restart" | "kill-process" | "kill-tree" | "scale-to-zero";
+  action: "isolate" | "quarantine" | "pause" | "block" | "decoy" | "kill" | "stop" | "restart" | "kill-process" | "kill-tree" | "scale-to-zero";
   state: "pending" | "active" | "released" | "gone" | "done" | "failed" | "dry_run";
   releasing: boolean;
   node: string;

@@ -4,7 +4,7 @@ import type { Finding } from "../api/openapi";
 import type { Columns } from "./export";
 
 export const PRIORITIES = ["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"];
-export const KINDS: [string, string][] = [["rule", "Rules"], ["model", "Behaviour models"], ["web", "Web attacks"], ["dns", "DNS"], ["sensor", "Sensor's health"]];
+export const KINDS: [string, string][] = [["rule", "Rules"], ["model", "Behaviour models"], ["web", "Web attacks"], ["dns", "DNS"], ["decoy", "Decoys"], ["sensor", "Sensor's health"]];
 export const SPANS: [string, string][] = [["1h", "Last hour"], ["24h", "Last day"], ["7d", "Last week"], ["", "All time"]];
 
 /* Bars of four, as the severity of incidents has them. */

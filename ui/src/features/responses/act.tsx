@@ -12,6 +12,7 @@ export function Act({ container, name, node, onClose, onDone }: { container: str
   const [reason, setReason] = useState("");
   const [ttl, setTtl] = useState(0);
   const [peers, setPeers] = useState("");
+  const [to, setTo] = useState("");
   const [typed, setTyped] = useState("");
   const [pid, setPid] = useState("");
   const [started, setStarted] = useState("");
@@ -24,12 +25,12 @@ export function Act({ container, name, node, onClose, onDone }: { container: str
   const action = ACTIONS.find((a) => a.key === key)!;
   /* a container by its name; of a service, which the dialog does not know, the central says whether the name is right */
   const wanted = action.of === "workload" ? null : action.undo ? "" : name;
-  const ready = (wanted === null ? typed !== "" : typed === wanted || wanted === "") && (action.of !== "process" || (/^[1-9]\d*$/.test(pid) && started !== ""));
+  const ready = (wanted === null ? typed !== "" : typed === wanted || wanted === "") && (action.of !== "process" || (/^[1-9]\d*$/.test(pid) && started !== "")) && (action.peers !== "lead" || (peers.trim() !== "" && to.trim() !== ""));
   const send = async (dry: boolean) => {
     setBusy(dry ? "dry" : "do");
     try {
       const r = responseFrom(await post<unknown>("/responses", {
-        action: key, container, node, reason: reason.trim(), ...(action.undo && ttl ? { ttl } : {}), ...(action.peers && peers.trim() ? { [action.peers]: peers } : {}), ...(dry ? { dry_run: true } : {}), ...(force ? { force } : {}), ...(bestEffort ? { best_effort: true } : {}),
+        action: key, container, node, reason: reason.trim(), ...(action.undo && ttl ? { ttl } : {}), ...(action.peers && peers.trim() ? { [action.peers]: peers } : {}), ...(action.peers === "lead" && to.trim() ? { to: to.trim() } : {}), ...(dry ? { dry_run: true } : {}), ...(force ? { force } : {}), ...(bestEffort ? { best_effort: true } : {}),
         ...(action.of === "process" ? { pid: Number(pid), ...(started.trim() ? { started: started.trim() } : {}) } : {}), ...(action.of === "workload" && project ? { project } : {}),
         ...(wanted === "" ? {} : { confirm: dry && wanted !== null ? wanted : typed }),
       }));
@@ -56,7 +57,8 @@ export function Act({ container, name, node, onClose, onDone }: { container: str
       <form onSubmit={(e) => { e.preventDefault(); void send(false); }}>
         <p>Container <strong><T s={name || container.slice(0, 12)} max={120} /></strong> on node <T s={node} max={64} />.</p>
         <Field label="What" hint={action.says}>{(p) => <select {...p} value={key} onChange={(e) => { setKey(e.currentTarget.value); fresh(); }}>{ACTIONS.map((a) => <option key={a.key} value={a.key}>{a.title}{a.undo ? "" : " (cannot be undone)"}</option>)}</select>}</Field>
-        {action.peers && <Field label={action.peers === "allow" ? "Peers that remain, one a line" : "What is refused, one a line"} hint={action.peers === "allow" ? "Address or network, port and protocol where wanted: 10.0.0.1:443/tcp, peer:www.example.com" : "A peer (10.0.0.0/8, peer:*.example.com:443), exec:PATH, exec-not-in-image, exec-hash:sha256:…, file:PATH (file:wd:PATH for some of read, write, create, delete), cap:net_raw, mount, ptrace, module"}>{(p) => <textarea {...p} rows={2} value={peers} spellcheck={false} onInput={(e) => { setPeers(e.currentTarget.value); fresh(); }} />}</Field>}
+        {action.peers && <Field label={action.peers === "allow" ? "Peers that remain, one a line" : action.peers === "lead" ? "Destinations, one a line" : "What is refused, one a line"} hint={action.peers === "lead" ? "Address or network, port where wanted: 10.0.0.9:6379, 203.0.113.0/24, *:22" : action.peers === "allow" ? "Address or network, port and protocol where wanted: 10.0.0.1:443/tcp, peer:www.example.com" : "A peer (10.0.0.0/8, peer:*.example.com:443), exec:PATH, exec-not-in-image, exec-hash:sha256:…, file:PATH (file:wd:PATH for some of read, write, create, delete), cap:net_raw, mount, ptrace, module"}>{(p) => <textarea {...p} rows={2} value={peers} spellcheck={false} onInput={(e) => { setPeers(e.currentTarget.value); fresh(); }} />}</Field>}
+        {action.peers === "lead" && <Field label="Where the decoy listens" hint="As the container reaches it: 10.0.0.5:7000">{(p) => <input {...p} type="text" autocomplete="off" spellcheck={false} value={to} onInput={(e) => { setTo(e.currentTarget.value); fresh(); }} />}</Field>}
         {action.of === "process" && <><Field label="Its number on the node" hint="As events and the list of processes tell it. What would it do? finds when it began.">{(p) => <input {...p} type="text" inputMode="numeric" autocomplete="off" value={pid} onInput={(e) => { setPid(e.currentTarget.value.trim()); setStarted(""); fresh(); }} />}</Field>
           <Field label="When it began" hint="No later process of that number is meant">{(p) => <input {...p} type="text" autocomplete="off" spellcheck={false} value={started} onInput={(e) => { setStarted(e.currentTarget.value); fresh(); }} />}</Field></>}
         {action.of === "workload" && <label class="tick"><input type="checkbox" checked={project} onChange={(e) => { setProject(e.currentTarget.checked); fresh(); }} />All services of its Compose project</label>}

@@ -6,7 +6,7 @@ import { pageFrom } from "../../api/model";
 import { href, patch, route } from "../../app/router";
 import { mayAct, now, responsesChanged } from "../../app/state";
 import { age } from "../../lib/format";
-import { actionTitle, holds, type Response, responseFrom, STATES } from "../../lib/responses";
+import { actionTitle, holds, ledOf, type Response, responseFrom, STATES } from "../../lib/responses";
 import { shortId, visible } from "../../lib/text";
 import { Icon } from "../../parts/icons";
 import { Button, Empty, Facts, Notice, Section, Skeleton, T, Time } from "../../parts/ui";
@@ -27,13 +27,16 @@ function Details({ r, may, release, onClose }: { r: Response; may: boolean; rele
     get<unknown>(`/responses/${encodeURIComponent(r.id)}`, {}, over.signal).then((v) => setFull(responseFrom(v)), () => undefined);
     return () => over.abort();
   }, [r.id, r.state, r.releasing]);
+  const led = ledOf(full);
   const raw = JSON.stringify(full.detail, null, 2);
   return (
     <Drawer label="Response" focusKey={r.id} onClose={onClose} head={<><h2>{actionTitle(r.action)} <T s={r.container || shortId(r.containerId)} max={120} /></h2><p>{state(r)}</p></>}>
       {may && (holds(r) || stuck(r)) && <div class="drawer-links"><Button kind="primary" onClick={() => release(r)}>Release…</Button></div>}
       {full.result && <Notice level={r.state === "failed" ? "bad" : "note"}><T s={full.result} max={2000} /></Notice>}
       <Facts rows={[["Container", <a href={href("/containers", { id: r.containerId })}><T s={r.container || shortId(r.containerId)} max={120} /></a>], ["Workload", <T s={[r.application, r.workload].filter(Boolean).join(" / ")} />], ["Node", <T s={r.node} />], ["By", <T s={r.actor} />], ["Why", r.reason ? <T s={r.reason} /> : null], ["Ordered", <Time ms={r.created} />],
-        ["Changed", <Time ms={r.changed} />], ["Ends by itself", Number.isFinite(r.until) ? <Time ms={r.until} /> : "never"], ["Peers that remain", r.allow.length ? <span class="mono wrap"><T s={r.allow.join(", ")} /></span> : null], ["Refused", r.deny.length ? <span class="mono wrap"><T s={r.deny.join(", ")} /></span> : null]]} />
+        ["Changed", <Time ms={r.changed} />], ["Ends by itself", Number.isFinite(r.until) ? <Time ms={r.until} /> : "never"], ["Peers that remain", r.allow.length ? <span class="mono wrap"><T s={r.allow.join(", ")} /></span> : null], [r.action === "decoy" ? "Led, or else refused" : "Refused", r.deny.length ? <span class="mono wrap"><T s={r.deny.join(", ")} /></span> : null],
+        ["Decoy", r.action === "decoy" ? <span class="mono wrap"><T s={r.subject} /></span> : null], ["Led to it", r.action === "decoy" ? `${led.connections} connections` : null]]} />
+      {led.last.length > 0 && <Section title="The last that were led"><ul class="strings">{[...led.last].reverse().map((l) => <li key={`${l.from} ${l.time}`}><Time ms={l.time} /> <T s={`${l.comm} (pid ${l.pid}) asked for ${l.asked}, from ${l.from}`} max={200} /></li>)}</ul></Section>}
       {Object.keys(full.detail).length > 0 && <Section title="What it touched" open={false}><div class="raw"><pre tabIndex={0}>{visible(raw, 60_000).replace(/⏎/g, "\n")}</pre></div></Section>}
     </Drawer>
   );

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a decoy writes down is bounded, and what is left out is counted; and what the sensor reads of it is what it wants, whatever is there. */
+#include <arpa/inet.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "container/container.h"
+#include "decoy/recording.h"
+#include "sensor/decoy_records.h"
+
+typedef struct {
+        char *dir;
+} Place;
+
+static void set_up(Place *p, gconstpointer unused) {
+        p->dir = g_dir_make_tmp("bh-decoy-XXXXXX", NULL);
+}
+
+static void tear_down(Place *p, gconstpointer unused) {
+        g_autofree char *command = g_strdup_printf("rm -r '%s'", p->dir);
+
+        g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
+        g_free(p->dir);
+}
+
+static BhRecording *opened(const Place *p, guint64 max, guint64 each) {
+        g_autoptr(GError) error = NULL;
+        BhRecording *r = bh_recording_open(p->dir, max, each, &error);
+
+        g_assert_no_error(error);
+        return r;
+}
+
+static BhPart *part(BhRecording *r, const char *peer, guint16 port) {
+        struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+
+        g_assert_cmpint(inet_pton(AF_INET6, peer, &a.sin6_addr), ==, 1);
+        return bh_recording_begin(r, &a, 7000);
+}
+
+static void sends(BhRecording *r, const char *peer, guint16 port, const void *bytes, gsize len) {
+        BhPart *p = part(r, peer, port);
+
+        bh_recording_add(r, p, bytes, len);
+        bh_recording_end(r, p, "closed");
+}
+
+static char *file_of(const Place *p, const char *name) {
+        g_autofree char *path = g_build_filename(p->dir, name, NULL);
+        char *text = NULL;
+
+        g_file_get_contents(path, &text, NULL, NULL);
+        return text;
+}
+
+static guint files_in(const Place *p, const char *name) {
+        g_autofree char *path = g_build_filename(p->dir, name, NULL);
+        g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
+        guint n = 0;
+
+        while (d && g_dir_read_name(d))
+                n++;
+        return n;
+}
+
+#define HELLO "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+
+static void connections_are_recorded_with_their_bytes(Place *p, gconstpointer unused) {
+        g_autoptr(BhRecording) r = opened(p, 1 << 20, 1 << 16);
+
+        sends(r, "::ffff:172.17.0.3", 40000, "hello", 5);
+        sends(r, "fd00::3", 40001, "hello", 5);
+        bh_recording_end(r, part(r, "fd00::3", 40002), "idle");
+        bh_recording_round(r);
+        g_autofree char *lines = file_of(p, "connections.jsonl"), *bytes = file_of(p, "bytes/" HELLO), *counts = file_of(p, "counts.json");
+        g_auto(GStrv) each = g_strsplit(lines, "\n", -1);
+        g_assert_cmpuint(g_strv_length(each), ==, 4);
+        g_assert_nonnull(strstr(each[0], "\"peer\":\"172.17.0.3:40000\",\"port\":7000,\"bytes\":5,\"left_out\":0,\"sha256\":\"" HELLO "\",\"end\":\"closed\""));
+        g_assert_nonnull(strstr(each[1], "\"peer\":\"[fd00::3]:40001\""));
+        g_assert_nonnull(strstr(each[2], "\"bytes\":0,\"left_out\":0,\"sha256\":\"\",\"end\":\"idle\""));
+        g_assert_cmpstr(bytes, ==, "hello");
+        g_assert_cmpuint(files_in(p, "bytes"), ==, 1);
+        g_assert_cmpuint(files_in(p, "."), ==, 3); /* no part is left */
+        g_assert_nonnull(strstr(counts, "\"connections\":3,\"refused\":0,\"bytes\":10,\"kept\":10,\"left_out\":0"));
+}
+
+static void beyond_its_bounds_it_counts(Place *p, gconstpointer unused) {
+        g_autofree char *much = g_malloc0(200000);
+        g_autoptr(BhRecording) r = opened(p, 64 << 10, 10000);
+        const BhRecordingCounts *n = bh_recording_counts(r);
+        guint64 size = 0;
+
+        sends(r, "fd00::3", 1, much, 200000);
+        g_assert_cmpuint(n->kept, ==, 10000);
+        g_assert_cmpuint(n->left_out, ==, 190000);
+        for (guint i = 0; i < 100; i++) { /* each another content */
+                memcpy(much, &i, sizeof(i));
+                sends(r, "fd00::3", 2, much, 9000);
+        }
+        g_assert_cmpuint(n->connections, ==, 101);
+        g_assert_cmpuint(n->kept, <=, (64 << 10) - (64 << 10) / 8);
+        g_assert_cmpuint(n->kept + n->left_out, ==, n->bytes);
+        for (guint i = 0; i < 1000; i++)
+                sends(r, "fd00::3", 3, "x", 1);
+        g_assert_cmpuint(n->lost_lines, >, 0);
+        g_assert_cmpuint(n->lost_lines, <, 1101);
+        bh_recording_round(r);
+        g_autofree char *bytes = g_build_filename(p->dir, "bytes", NULL), *lines = g_build_filename(p->dir, "connections.jsonl", NULL);
+        g_autoptr(GDir) d = g_dir_open(bytes, 0, NULL);
+        struct stat st;
+        for (const char *name; (name = g_dir_read_name(d));) {
+                g_autofree char *path = g_build_filename(bytes, name, NULL);
+
+                g_assert_cmpint(stat(path, &st), ==, 0);
+                size += (guint64) st.st_size;
+        }
+        g_assert_cmpint(stat(lines, &st), ==, 0);
+        g_assert_cmpuint(size + (guint64) st.st_size, <=, 64 << 10);
+
+        /* its successor knows what is there */
+        g_clear_pointer(&r, bh_recording_free);
+        r = opened(p, 64 << 10, 10000);
+        sends(r, "fd00::3", 4, much, 9000);
+        g_assert_cmpuint(bh_recording_counts(r)->lost_lines, ==, 1);
+}
+
+static void a_disk_that_takes_nothing_is_counted(Place *p, gconstpointer unused) {
+        g_autoptr(BhRecording) r = opened(p, 1 << 20, 1 << 16);
+        g_autofree char *path = NULL;
+
+        /* the name of the part is taken: no file can be made */
+        BhPart *first = part(r, "fd00::3", 1), *second = part(r, "fd00::3", 2);
+        bh_recording_add(r, first, (const guint8 *) "a", 1);
+        g_autoptr(GDir) d = g_dir_open(p->dir, 0, NULL);
+        guint64 number = 0;
+        for (const char *name; (name = g_dir_read_name(d));)
+                if (g_str_has_prefix(name, "part-"))
+                        number = g_ascii_strtoull(name + 5, NULL, 10);
+        path = g_strdup_printf("%s/part-%" G_GUINT64_FORMAT, p->dir, number + 1);
+        g_assert_cmpint(g_mkdir(path, 0700), ==, 0);
+        bh_recording_add(r, second, (const guint8 *) "bb", 2);
+        bh_recording_add(r, second, (const guint8 *) "cc", 2);
+        bh_recording_end(r, second, "closed");
+        bh_recording_end(r, first, "closed");
+        g_assert_cmpuint(bh_recording_counts(r)->left_out, ==, 4);
+        g_assert_cmpuint(bh_recording_counts(r)->write_errors, ==, 1);
+        g_assert_cmpuint(bh_recording_counts(r)->kept, ==, 1);
+}
+
+static void what_a_killed_one_left_is_kept(Place *p, gconstpointer unused) {
+        g_autofree char *path = g_build_filename(p->dir, "part-1", NULL), *link = g_build_filename(p->dir, "part-2", NULL), *lines = g_build_filename(p->dir, "connections.jsonl", NULL);
+
+        g_assert_true(g_file_set_contents(path, "hello", 5, NULL));
+        g_assert_true(g_file_set_contents(lines, "{\"time\":\"2026", -1, NULL)); /* in the middle of a line */
+        g_assert_cmpint(symlink("/etc/passwd", link), ==, 0);
+        g_autoptr(BhRecording) r = opened(p, 1 << 20, 1 << 16);
+        sends(r, "fd00::3", 1, "hello", 5);
+        g_autofree char *bytes = file_of(p, "bytes/" HELLO), *all = file_of(p, "connections.jsonl");
+        g_auto(GStrv) each = g_strsplit(all, "\n", -1);
+        g_assert_cmpstr(bytes, ==, "hello");
+        g_assert_cmpuint(files_in(p, "bytes"), ==, 1);
+        g_assert_cmpstr(each[0], ==, "{\"time\":\"2026");
+        g_assert_nonnull(strstr(each[1], "\"end\":\"unfinished\""));
+        g_assert_nonnull(strstr(each[2], "\"end\":\"closed\""));
+        g_assert_null(strstr(all, "root:"));
+}
+
+/* ---- the sensor's side */
+
+static guint recorded;
+static char *last;
+static guint64 last_all;
+
+static void on_recorded(const BhDecoyExpected *e, GBytes *bytes, guint64 all, const char *end, gpointer data) {
+        g_free(last);
+        last = g_strdup_printf("%s %s %.*s %s", e->from, e->asked, (int) g_bytes_get_size(bytes), (const char *) g_bytes_get_data(bytes, NULL), end);
+        last_all = all;
+        recorded++;
+}
+
+static void expect(BhDecoyRecords *s, const char *from, gint64 now_us) {
+        const BhDecoyExpected e = { .from = g_strdup(from), .asked = g_strdup("10.0.0.9:6379"), .container = g_strdup("c"), .finding = g_strdup("f"), .time_ns = g_get_real_time() * 1000 };
+
+        bh_decoy_records_expect(s, &e, now_us);
+}
+
+static void add_line(const Place *p, const char *line) {
+        g_autofree char *path = g_build_filename(p->dir, "connections.jsonl", NULL);
+        FILE *f = fopen(path, "a");
+
+        g_assert_nonnull(f);
+        fprintf(f, "%s\n", line);
+        fclose(f);
+}
+
+static void recordings_are_found_by_the_containers_end(Place *p, gconstpointer unused) {
+        g_autoptr(BhRecording) r = opened(p, 1 << 20, 1 << 16);
+        g_autoptr(BhDecoyRecords) s = bh_decoy_records_new(p->dir);
+        BhDecoyRecordsStats n;
+
+        recorded = 0;
+        expect(s, "172.17.0.3:40000", 1);
+        expect(s, "172.17.0.3:40001", 1);
+        bh_decoy_records_turn(s, 1, on_recorded, NULL);
+        g_assert_cmpuint(recorded, ==, 0);
+        sends(r, "::ffff:172.17.0.9", 40000, "other", 5);
+        sends(r, "::ffff:172.17.0.3", 40000, "hello", 5);
+        bh_decoy_records_turn(s, 1, on_recorded, NULL);
+        g_assert_cmpuint(recorded, ==, 1);
+        g_assert_cmpstr(last, ==, "172.17.0.3:40000 10.0.0.9:6379 hello closed");
+        bh_decoy_records_turn(s, 1, on_recorded, NULL);
+        g_assert_cmpuint(recorded, ==, 1);
+        bh_recording_end(r, part(r, "::ffff:172.17.0.3", 40001), "idle");
+        bh_decoy_records_turn(s, 1, on_recorded, NULL);
+        bh_decoy_records_stats(s, &n);
+        g_assert_cmpuint(n.sealed, ==, 1);
+        g_assert_cmpuint(n.empty, ==, 1);
+        g_assert_cmpuint(n.waiting, ==, 0);
+
+        /* one that ended before it was expected; one that never comes */
+        sends(r, "::ffff:172.17.0.3", 40002, "hello", 5);
+        expect(s, "172.17.0.3:40002", 1);
+        expect(s, "172.17.0.3:40003", 1);
+        bh_decoy_records_turn(s, 1, on_recorded, NULL);
+        g_assert_cmpuint(recorded, ==, 2);
+        bh_decoy_records_turn(s, 1 + (gint64) BH_DECOY_WAIT_S * G_USEC_PER_SEC, on_recorded, NULL);
+        bh_decoy_records_stats(s, &n);
+        g_assert_cmpuint(n.missing, ==, 1);
+        for (guint i = 0; i <= BH_DECOY_EXPECTED; i++) {
+                g_autofree char *from = g_strdup_printf("172.17.0.4:%u", i);
+
+                expect(s, from, 1);
+        }
+        bh_decoy_records_stats(s, &n);
+        g_assert_cmpuint(n.waiting, ==, BH_DECOY_EXPECTED);
+        g_assert_cmpuint(n.missing, ==, 2);
+        g_clear_pointer(&last, g_free);
+}
+
+static void what_else_is_there_is_not_believed(Place *p, gconstpointer unused) {
+        static const char *const hashes[] = { "../connections.jsonl", "../../etc/passwd", "/etc/passwd", "", "AAAA", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9825" };
+        g_autofree char *bytes = g_build_filename(p->dir, "bytes", NULL), *link = g_build_filename(bytes, HELLO, NULL), *fifo = NULL;
+        g_autoptr(BhDecoyRecords) s = bh_decoy_records_new(p->dir);
+        g_autofree char *now = bh_time_format(g_get_real_time() * 1000);
+        BhDecoyRecordsStats n;
+
+        recorded = 0;
+        g_assert_cmpint(g_mkdir(bytes, 0700), ==, 0);
+        g_assert_cmpint(symlink("/etc/passwd", link), ==, 0);
+        fifo = g_build_filename(bytes, "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9825", NULL);
+        g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
+        for (guint i = 0; i <= G_N_ELEMENTS(hashes); i++) {
+                g_autofree char *line = g_strdup_printf("{\"time\":\"%s\",\"peer\":\"1.2.3.4:5\",\"bytes\":5,\"sha256\":\"%s\",\"end\":\"closed\"}", now, i < G_N_ELEMENTS(hashes) ? hashes[i] : HELLO);
+
+                expect(s, "1.2.3.4:5", 1);
+                add_line(p, line);
+                bh_decoy_records_turn(s, 1, on_recorded, NULL);
+        }
+        bh_decoy_records_stats(s, &n);
+        g_assert_cmpuint(recorded, ==, 0);
+        g_assert_cmpuint(n.unread, ==, G_N_ELEMENTS(hashes) + 1);
+
+        /* what is no line of ours; a line from before, of another who had the port; a file without an end of its line */
+        expect(s, "1.2.3.4:5", 1);
+        static const char *const lines[] = { "", "[]", "{\"peer\":[]}", "{\"peer\":\"1.2.3.4:5\",\"bytes\":-1}", "{\"time\":\"2020-01-01T00:00:00Z\",\"peer\":\"1.2.3.4:5\",\"bytes\":5}", "\xff\xfe{" };
+        for (guint i = 0; i < G_N_ELEMENTS(lines); i++)
+                add_line(p, lines[i]);
+        g_autofree char *path = g_build_filename(p->dir, "connections.jsonl", NULL), *endless = g_malloc(BH_DECOY_LINES_MAX * 3 + 1);
+        memset(endless, 'x', BH_DECOY_LINES_MAX * 3);
+        endless[BH_DECOY_LINES_MAX * 3] = '\0';
+        add_line(p, endless);
+        for (guint i = 0; i < 6; i++)
+                bh_decoy_records_turn(s, 1, on_recorded, NULL);
+        bh_decoy_records_stats(s, &n);
+        g_assert_cmpuint(n.waiting, ==, 1);
+        g_assert_cmpint(unlink(path), ==, 0);
+        g_assert_cmpint(symlink("/etc/passwd", path), ==, 0);
+        bh_decoy_records_turn(s, 1, on_recorded, NULL);
+        g_assert_cmpuint(recorded, ==, 0);
+}
+
+int main(int argc, char **argv) {
+        g_test_init(&argc, &argv, NULL);
+#define TEST(name) g_test_add("/decoy/" #name, Place, NULL, set_up, name, tear_down)
+        TEST(connections_are_recorded_with_their_bytes);
+        TEST(beyond_its_bounds_it_counts);
+        TEST(a_disk_that_takes_nothing_is_counted);
+        TEST(what_a_killed_one_left_is_kept);
+        TEST(recordings_are_found_by_the_containers_end);
+        TEST(what_else_is_there_is_not_believed);
+        return g_test_run();
+}
