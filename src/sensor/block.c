@@ -247,14 +247,14 @@ static gboolean is_same(int a, int c) {
 /* The root of the first process that can be asked; -1: there is none. A runtime's program in the container's cgroup has the host's. */
 static int root_of(BhBlock *b, const char *cgroup, gint init_pid, gint *pid) {
         g_autoptr(GArray) pids = bh_cgroup_pids(b->v2, cgroup, PIDS, G_MAXUINT, NULL);
-        g_auto(BhFd) host = open_root(b, 1);
+        g_auto(BhFd) host = open_root(b, 1), own = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         int fd = init_pid > 0 ? open_root(b, init_pid) : -1;
 
         *pid = init_pid;
         for (guint i = 0; fd < 0 && i < pids->len; i++) {
                 *pid = g_array_index(pids, gint, i);
                 fd = open_root(b, *pid);
-                if (fd >= 0 && host >= 0 && is_same(fd, host))
+                if (fd >= 0 && ((host >= 0 && is_same(fd, host)) || (own >= 0 && is_same(fd, own))))
                         bh_fd_clear(&fd);
         }
         return fd;

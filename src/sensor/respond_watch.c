@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a response is told by those who carry it out: by the keeper of file denials, and by the kernel about acts that it refused. */
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/escape.h"
 #include "base/log.h"
@@ -8,6 +10,39 @@
 #include "respond_private.h"
 
 #define TOLD_MAX 16u /* different refused acts told in a tick */
+
+/* ---- by whom its files are reached ---- */
+
+/* Not waited for: a root may be a file system that its container lets answer late. */
+static gboolean look_at_root(const char *path, struct statx *s) {
+        return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, s) == 0;
+}
+
+static gboolean is_root(const char *path, const struct statx *s) {
+        struct statx other;
+
+        return look_at_root(path, &other) && other.stx_dev_major == s->stx_dev_major && other.stx_dev_minor == s->stx_dev_minor && other.stx_ino == s->stx_ino;
+}
+
+/* A process by which its files are reached. 0: none lives, or its runtime has not changed to the container's root yet. Where nobody may look at the first process of the host, the own root stands for its. */
+pid_t bh_respond_process_of(const BhRespond *r, const BhContainer *c, const char *cgroup) {
+        g_autofree char *host = g_build_filename(r->proc, "1/root/.", NULL), *path = c && c->init_pid > 0 ? g_strdup_printf("%s/%d/root/.", r->proc, c->init_pid) : NULL;
+        pid_t pid = path ? c->init_pid : 0;
+        struct statx its;
+
+        if (!path || !look_at_root(path, &its)) { /* one that ended: its successor may be there before it is told of */
+                g_autoptr(GArray) pids = bh_cgroup_pids(r->v2, cgroup, 1, G_MAXUINT, NULL);
+
+                if (!pids->len)
+                        return 0;
+                g_free(path);
+                pid = g_array_index(pids, gint, 0);
+                path = g_strdup_printf("%s/%d/root/.", r->proc, pid);
+                if (!look_at_root(path, &its))
+                        return pid;
+        }
+        return is_root(host, &its) || is_root("/", &its) ? 0 : pid;
+}
 
 /* ---- the keeper of file denials ---- */
 
