@@ -136,7 +136,7 @@ static gboolean needs_root(const BhEntry *e) {
         for (guint i = 0; e->deny[i]; i++) {
                 g_autoptr(BhDeny) d = bh_deny_is(e->deny[i]) ? bh_deny_parse(e->deny[i], NULL) : NULL;
 
-                if (d && (d->kind == BH_DENY_EXEC || d->kind == BH_DENY_EXEC_NOT_IN_IMAGE))
+                if (d && (d->kind == BH_DENY_EXEC || d->kind == BH_DENY_EXEC_NOT_IN_IMAGE || d->kind == BH_DENY_EXEC_ONLY))
                         return TRUE;
         }
         return bh_respond_denies_files(e);
@@ -302,6 +302,11 @@ static gboolean is_of_network(const BhEntry *e) {
         return bh_response_action_isolates(e->action);
 }
 
+/* What it is about is let through, and told. */
+static gboolean observes(const BhEntry *e) {
+        return g_strv_contains((const char *const *) e->deny, bh_deny_word(BH_DENY_OBSERVE));
+}
+
 /* What it has refused until now. */
 static void add_refused(BhRespond *r, const BhEntry *e, json_t *detail) {
         guint64 packets, bytes, calls, acts, untold;
@@ -311,7 +316,7 @@ static void add_refused(BhRespond *r, const BhEntry *e, json_t *detail) {
         if (r->enforce && is_of_network(e) && bh_enforce_refused(r->enforce, e->cgroup, &packets, &bytes, &calls))
                 json_object_set_new(detail, "refused", json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls));
         if (e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
-                json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
+                json_object_set_new(detail, observes(e) ? "observed_acts" : "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
 }
 
 static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
