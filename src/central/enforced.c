@@ -24,6 +24,7 @@ struct BhEnforced {
         gint stopping; /* atomic */
         GHashTable *counts; /* key → BhEnforcedCounts */
         GMutex changing;    /* one order at a time */
+        gboolean idle;      /* the thread's: nothing was enforced, and nothing of it went on */
 };
 
 /* ---- what was ordered */
@@ -454,7 +455,8 @@ static void look(BhEnforced *e) {
                 g_hash_table_add(l.here, g_strdup(here[i]));
         if (!all) {
                 bh_error("cannot read which models are enforced", "error", error->message);
-        } else if (read_open(&l)) {
+        } else if (!(e->idle && !all->len) && read_open(&l)) {
+                e->idle = !all->len && !g_hash_table_size(l.open);
                 for (guint i = 0; i < all->len && !g_atomic_int_get(&e->stopping); i++)
                         if (!is_over(e, all->pdata[i]))
                                 look_at(&l, all->pdata[i]);
