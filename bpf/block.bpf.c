@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Refuses acts to containers: programs by their file, programs that are not from the image, capabilities, mounting, tracing, kernel modules.
+ * Refuses acts to containers: programs by their file, programs that are not from the image or not on a list, capabilities, mounting, tracing, kernel modules.
  *
  * Attached only while something is refused, and only where: user space decides which of the three forms of a hook is used, by effect:
  *
@@ -43,6 +43,7 @@ struct task_struct___works { struct callback_head *task_works; };
 struct inode___generation { __u32 i_generation; };
 struct pid_namespace___reaper { struct ns_common ns; struct task_struct *child_reaper; };
 struct linux_binprm___exec { struct file *executable, *file; };
+struct linux_binprm___head { char buf[2]; };
 #pragma clang attribute pop
 enum kernel_read_file_id { READING_MODULE = 2 };
 enum kernel_load_data_id { LOADING_MODULE = 2 };
@@ -179,21 +180,23 @@ static __always_inline __u32 generation_of(struct inode *inode) {
         return BPF_CORE_READ(real, i_generation);
 }
 
-/* The entry of this file, by itself or by its place. */
+/* The entry of this file itself. */
 static __noinline struct bh_block_file *entry_of(struct file *file, __u64 cgroup) {
         struct inode *inode = BPF_CORE_READ(file, f_inode);
         struct bh_block_key key = { .cgroup = cgroup, .ino = BPF_CORE_READ(inode, i_ino), .dev = BPF_CORE_READ(inode, i_sb, s_dev) };
         struct bh_block_file *f = bpf_map_lookup_elem(&files, &key);
-        __u64 name[BH_BLOCK_NAME / 8] = {};
-        struct dentry *dentry;
 
-        if (f && (!f->generation || f->generation == generation_of(inode)))
-                return f;
-        dentry = BPF_CORE_READ(file, f_path.dentry);
+        return f && (!f->generation || f->generation == generation_of(inode)) ? f : NULL;
+}
+
+/* Of whatever is at its place. */
+static __noinline struct bh_block_file *place_of(struct file *file, __u64 cgroup) {
+        struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+        struct inode *inode = BPF_CORE_READ(dentry, d_parent, d_inode);
+        struct bh_block_key key = { .cgroup = cgroup, .ino = BPF_CORE_READ(inode, i_ino), .dev = BPF_CORE_READ(inode, i_sb, s_dev) };
+        __u64 name[BH_BLOCK_NAME / 8] = {};
+
         bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(dentry, d_name.name));
-        inode = BPF_CORE_READ(dentry, d_parent, d_inode);
-        key.ino = BPF_CORE_READ(inode, i_ino);
-        key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
         key.name = bh_block_hash(name, BPF_CORE_READ(dentry, d_name.len));
         return bpf_map_lookup_elem(&files, &key);
 }
@@ -249,21 +252,82 @@ static __noinline void tell(__u64 cgroup, struct file *file, __u32 rule, __u32 w
 
 /* ---- programs ---- */
 
-/* Whether this file may not be run; told. `main`: it is what the kernel starts, after all interpreters. */
-static __always_inline bool refuses(const struct who *w, struct file *file, bool main, __u32 how) {
-        if (w->subject->rules[BH_BLOCK_EXEC]) {
+/* What is asked of a file that is to be run. */
+#define MAIN 1   /* it is what the kernel starts, after all interpreters */
+#define SCRIPT 2 /* it is a script: on lists is what it is a script for */
+#define AGAIN 4  /* another program looked at this exec before, if it was not left out */
+
+static __always_inline __u32 rule_of(const struct bh_block_subject *s, __u32 lists) {
+#pragma unroll
+        for (int i = 0; i < BH_BLOCK_LISTS; i++)
+                if (lists >> i & 1)
+                        return s->list_rules[i];
+        return 0;
+}
+
+static __always_inline __u32 lists_of(const struct who *w, struct bh_block_file *f, struct file *file) {
+        return f && (!f->image || in_image(w, file)) ? f->listed : 0;
+}
+
+#define TRIED (1ull << 32)
+
+/*
+ * The rule of a list that it is not on, 0: it may run; with TRIED, of a list that is only tried. Who changes lists puts files on new ones first, and takes them off old ones with the change behind it: so what
+ * was looked at belongs together when the subject is the same before and after, and is looked at again when it is not, for this may be preempted in between.
+ */
+static __noinline __u64 unlisted(const struct who *w, struct file *file) {
+        __u64 cgroup = w->cgroup, rule = 0;
+
+        for (int i = 0; i < 3; i++) {
+                struct bh_block_subject *s = bpf_map_lookup_elem(&subjects, &cgroup);
+                __u32 seq, lists;
+
+                if (!s)
+                        return 0; /* released meanwhile */
+                seq = s->seq;
+                lists = s->lists;
+                barrier();
+                lists &= ~(lists_of(w, entry_of(file, cgroup), file) | lists_of(w, place_of(file, cgroup), file));
+                rule = rule_of(s, lists & ~s->observed);
+                if (!rule && lists)
+                        rule = rule_of(s, lists) | TRIED;
+                barrier();
+                s = bpf_map_lookup_elem(&subjects, &cgroup);
+                if (!lists || (s && s->seq == seq))
+                        break;
+        }
+        return rule;
+}
+
+/* Whether this file may not be run; told. */
+static __always_inline bool refuses(const struct who *w, struct file *file, __u32 what, __u32 how) {
+        struct bh_block_subject *s = w->subject;
+        __u64 rule;
+
+        if (s->rules[BH_BLOCK_EXEC]) {
                 struct bh_block_file *f = entry_of(file, w->cgroup);
 
-                if (f && (!f->loader || (main && how == BH_BLOCK_KILLED))) {
+                if (f && f->rule && (!f->loader || (what & MAIN && how == BH_BLOCK_KILLED))) {
+                        tell(w->cgroup, file, f->rule, WHAT(BH_BLOCK_EXEC, how, 0));
+                        return true;
+                }
+                f = place_of(file, w->cgroup);
+                if (f && f->rule) {
                         tell(w->cgroup, file, f->rule, WHAT(BH_BLOCK_EXEC, how, 0));
                         return true;
                 }
         }
-        if (w->subject->rules[BH_BLOCK_NOT_IN_IMAGE] && !in_image(w, file) && !is_runtimes(w)) {
-                tell(w->cgroup, file, w->subject->rules[BH_BLOCK_NOT_IN_IMAGE], WHAT(BH_BLOCK_NOT_IN_IMAGE, how, 0));
+        if (s->rules[BH_BLOCK_NOT_IN_IMAGE] && !in_image(w, file) && !is_runtimes(w)) {
+                tell(w->cgroup, file, s->rules[BH_BLOCK_NOT_IN_IMAGE], WHAT(BH_BLOCK_NOT_IN_IMAGE, how, 0));
                 return true;
         }
-        return false;
+        if (!s->lists || !(what & MAIN) || what & SCRIPT || is_runtimes(w) || !(rule = unlisted(w, file)))
+                return false;
+        if (!(rule & TRIED))
+                tell(w->cgroup, file, (__u32) rule, WHAT(BH_BLOCK_NOT_LISTED, how, 0));
+        else if (!(what & AGAIN))
+                tell(w->cgroup, file, (__u32) rule, WHAT(BH_BLOCK_NOT_LISTED, BH_BLOCK_OBSERVED, 0));
+        return !(rule & TRIED);
 }
 
 static __always_inline bool is_canary(void) {
@@ -273,12 +337,23 @@ static __always_inline bool is_canary(void) {
         return c && c->canary && c->canary == (__u32) (bpf_get_current_pid_tgid() >> 32);
 }
 
-static __always_inline int run(struct linux_binprm *bprm) {
+/* The kernel has read its head by now. */
+static __always_inline bool is_script(struct linux_binprm *bprm) {
+        struct linux_binprm___head *b = (void *) bprm;
+        char head[2] = {};
+
+        BPF_CORE_READ_INTO(&head, b, buf);
+        return head[0] == '#' && head[1] == '!';
+}
+
+static __always_inline int run(struct linux_binprm *bprm, __u32 what) {
         struct who w = find_who();
 
-        if (w.subject ? refuses(&w, BPF_CORE_READ(bprm, file), true, BH_BLOCK_DENIED) : is_canary())
-                return -EPERM;
-        return 0;
+        if (!w.subject)
+                return is_canary() ? -EPERM : 0;
+        if (w.subject->lists && is_script(bprm))
+                what |= SCRIPT;
+        return refuses(&w, BPF_CORE_READ(bprm, file), what | MAIN, BH_BLOCK_DENIED) ? -EPERM : 0;
 }
 
 /*
@@ -297,7 +372,9 @@ static __always_inline int map(struct file *file, __u64 prot, __u64 flags) {
         if (w.subject->rules[BH_BLOCK_EXEC]) {
                 struct bh_block_file *f = entry_of(file, w.cgroup);
 
-                if (f && !f->loader) {
+                if (!f || !f->rule)
+                        f = place_of(file, w.cgroup);
+                if (f && f->rule && !f->loader) {
                         tell(w.cgroup, file, f->rule, WHAT(BH_BLOCK_EXEC, BH_BLOCK_DENIED, 0));
                         return -EPERM;
                 }
@@ -311,18 +388,18 @@ static __always_inline int map(struct file *file, __u64 prot, __u64 flags) {
 
 SEC("lsm/bprm_check_security")
 int lsm_run(__u64 *ctx) {
-        return run((struct linux_binprm *) ctx[0]);
+        return run((struct linux_binprm *) ctx[0], 0);
 }
 
 SEC("fmod_ret/security_bprm_check")
 int fm_run(__u64 *ctx) {
-        return run((struct linux_binprm *) ctx[0]);
+        return run((struct linux_binprm *) ctx[0], 0);
 }
 
 /* The second chance, as tp_run() below: a kernel that is fully preemptible leaves these programs out as well. It runs only where the first one let the program pass, or was left out. */
 SEC("fmod_ret/security_bprm_check")
 int fm_again(__u64 *ctx) {
-        return run((struct linux_binprm *) ctx[0]);
+        return run((struct linux_binprm *) ctx[0], AGAIN);
 }
 
 SEC("lsm/mmap_file")
@@ -362,9 +439,9 @@ static __always_inline int start(struct linux_binprm *bprm, bool scripts) {
 
         if (!w.subject)
                 return is_canary() ? bpf_send_signal(SIGKILL), 0 : 0;
-        if (refuses(&w, BPF_CORE_READ(b, file), true, BH_BLOCK_KILLED))
+        if (refuses(&w, BPF_CORE_READ(b, file), scripts ? MAIN : MAIN | AGAIN, BH_BLOCK_KILLED))
                 goto out;
-        if (bpf_core_field_exists(b->executable) && (file = BPF_CORE_READ(b, executable)) && refuses(&w, file, false, BH_BLOCK_KILLED))
+        if (bpf_core_field_exists(b->executable) && (file = BPF_CORE_READ(b, executable)) && refuses(&w, file, 0, BH_BLOCK_KILLED))
                 goto out;
         if (!scripts)
                 return 0;
@@ -373,7 +450,7 @@ static __always_inline int start(struct linux_binprm *bprm, bool scripts) {
                 if (!work)
                         break;
                 file = file_of_work(work);
-                if (BPF_CORE_READ(file, f_flags) & FMODE_EXEC && refuses(&w, file, false, BH_BLOCK_KILLED))
+                if (BPF_CORE_READ(file, f_flags) & FMODE_EXEC && refuses(&w, file, 0, BH_BLOCK_KILLED))
                         goto out;
                 work = BPF_CORE_READ(work, next);
         }
@@ -484,6 +561,7 @@ int ask(__u64 *ctx) {
         a->dev = BPF_CORE_READ(inode, i_sb, s_dev);
         a->generation = generation_of(inode);
         a->overlay = on_overlay(inode);
+        a->lower = a->overlay && !upper_of(inode);
         a->found = 1;
         return 0;
 }

@@ -24,11 +24,14 @@
 #define BH_BLOCK_MOUNT 4
 #define BH_BLOCK_PTRACE 5
 #define BH_BLOCK_MODULE 6
-#define BH_BLOCK_KINDS 7
+#define BH_BLOCK_NOT_LISTED 7 /* a program that is not on a list of those that alone may run; in no bh_block_subject.rules: see there */
+#define BH_BLOCK_KINDS 8
+#define BH_BLOCK_LISTS 8 /* such lists of a subject, one of a rule each */
 
 /* How sure. */
 #define BH_BLOCK_DENIED 1 /* it failed with EPERM */
 #define BH_BLOCK_KILLED 2 /* the process died before the program's first instruction */
+#define BH_BLOCK_OBSERVED 3 /* it was let through: the list is only tried */
 
 /* files map. `name` 0: the file of this number; else whatever has this (hashed) name in the folder of this number. */
 struct bh_block_key {
@@ -41,10 +44,12 @@ struct bh_block_key {
 _Static_assert(sizeof(struct bh_block_key) == 32, "shared layout");
 
 struct bh_block_file {
-        __u32 rule;
+        __u32 rule; /* 0: by none, it is only on lists */
         __u32 generation; /* of the inode: numbers are used again; 0: any, as for files of a lower layer, whose number is not */
         __u32 loader;     /* not 0: it may be loaded by the kernel for another program, but not be run itself */
-        __u32 pad;
+        __u8 listed;      /* bit by list: it may run */
+        __u8 image;       /* listed as a file of the image: not any more once it was changed */
+        __u16 pad;
 };
 
 struct bh_block_subject {
@@ -52,8 +57,11 @@ struct bh_block_subject {
         __u32 rules[BH_BLOCK_KINDS];  /* by kind; 0: not refused. EXEC: any of its files is in the map */
         __u32 root_dev;               /* of the overlay that is the container's root */
         __u32 host_mnt_ns, own_mnt_ns; /* the first process's, and the sensor's: programs of runtimes run there, in the container's cgroup */
+        __u32 lists, observed;        /* bit by list: there is such a one; what is not on it is only told */
+        __u32 list_rules[BH_BLOCK_LISTS];
+        __u32 seq;                    /* another with each change */
 };
-_Static_assert(sizeof(struct bh_block_subject) == 48, "shared layout");
+_Static_assert(sizeof(struct bh_block_subject) == 96, "shared layout");
 
 /* namespaces map, by the number of a pid namespace: numbers are used again, so the start of its first process is compared. */
 struct bh_block_ns {
@@ -78,8 +86,9 @@ struct bh_block_count {
 struct bh_block_asked {
         __u64 ino;
         __u32 dev, generation;
-        __u32 overlay; /* it is on an overlay */
-        __u32 found;
+        __u32 overlay; /* it is on an overlay, */
+        __u32 lower;   /* and as a lower layer has it */
+        __u32 found, pad;
 };
 
 /* Told to the sensor; also to one of a later build, which passes over those of another size. */

@@ -3,12 +3,17 @@
 #include <math.h>
 #include <string.h>
 
+#include "enforced.h"
 #include "json_out.h"
 #include "models.h"
+#include "response/deny.h"
+#include "response/response.h"
 #include "routes.h"
 #include "store/store_models.h"
+#include "store/store_responses.h"
 
 #define ITEMS_MAX 5000u /* of an answer; more are counted */
+#define NOTES_MAX 32u /* different ones of an enforced model */
 
 static void append_real(GString *out, const char *key, double v) {
         char text[G_ASCII_DTOSTR_BUF_SIZE];
@@ -425,9 +430,27 @@ static void finish(BhCall *call, BhModel *m, const BhModelVersion *v, const char
                 bh_call_store_error(call, error);
                 return;
         }
+        bh_enforced_wake(call->central->enforced);
         GString *out = g_string_new(NULL);
         append_model(m, out);
         bh_call_json(call, 200, out);
+}
+
+/* What was learned of an enforced family may not go: its list would be empty. FALSE: answered. */
+static gboolean may_forget(BhCall *call, const BhModel *m, guint32 families) {
+        GError *error = NULL;
+        g_autoptr(GPtrArray) all = bh_enforced_all(call->central->enforced, &error);
+
+        if (!all) {
+                bh_call_store_error(call, error);
+                return FALSE;
+        }
+        for (guint f = 1; f < BH_FAMILIES; f++)
+                if (families >> f & 1 && bh_enforced_find(all, m->application, m->workload, f)) {
+                        bh_call_error(call, 409, "enforced", "%s of this model are enforced: end that first (bulkhead model unenforce)", bh_family_title(f));
+                        return FALSE;
+                }
+        return TRUE;
 }
 
 static void set_families(BhCall *call, void (*set)(BhModel *, BhModelVersion *, guint32)) {
@@ -445,8 +468,9 @@ static void set_families(BhCall *call, void (*set)(BhModel *, BhModelVersion *, 
         bh_models_acquire(call->central->models);
         BhModel *m = model_of(call, bh_body_text(body, "application"), bh_body_text(body, "workload"));
         BhModelVersion *v = version_of(call, m, bh_body_text(body, "image_digest"));
-        if (v) {
-                set(m, v, kind ? 1u << family : BH_MODEL_ALL);
+        const guint32 families = kind ? 1u << family : BH_MODEL_ALL;
+        if (v && (set != bh_model_relearn || may_forget(call, m, families))) {
+                set(m, v, families);
                 finish(call, m, v, kind);
         }
         bh_models_release(call->central->models);
@@ -507,4 +531,200 @@ void bh_api_model_import(BhCall *call) {
                 finish(call, m, bh_model_version(m, digest), "imported");
         }
         bh_models_release(call->central->models);
+}
+
+/* ---- enforcing ---- */
+
+/* What its blocks have refused, or would have; and what the nodes have to say of those that go on. */
+static void add_up(BhStore *s, const BhEnforcement *e, guint64 *refused, guint64 *observed, GHashTable *notes) {
+        g_autofree char *actor = bh_enforced_actor(e->application, e->workload);
+        BhStoreResponseFilter f = { .actor = actor, .since_ns = e->since_ns };
+        g_autoptr(BhStorePage) page = bh_store_responses(s, &f, NULL, BH_STORE_LIMIT_MAX, NULL);
+        json_t *note;
+        size_t k;
+
+        for (guint i = 0; page && i < page->rows->len; i++) {
+                g_autoptr(BhStoreResponse) r = bh_store_response(s, ((const BhStoreResponse *) page->rows->pdata[i])->id, NULL);
+                json_auto_t *d = r ? json_loads(r->detail, 0, NULL) : NULL;
+
+                *refused += (guint64) json_integer_value(json_object_get(json_object_get(d, "refused_acts"), "acts"));
+                *observed += (guint64) json_integer_value(json_object_get(json_object_get(d, "observed_acts"), "acts"));
+                json_array_foreach(json_object_get(d, "notes"), k, note)
+                        if (g_str_equal(r->state, "active") && json_is_string(note) && g_hash_table_size(notes) < NOTES_MAX)
+                                g_hash_table_add(notes, g_strdup(json_string_value(note)));
+        }
+}
+
+static void append_enforcement(BhCall *call, GString *out, const BhEnforcement *e) {
+        BhEnforcedCounts n = { 0 };
+        g_autoptr(GHashTable) notes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        guint64 refused = 0, observed = 0;
+        GHashTableIter it;
+        const char *note;
+
+        bh_enforced_counts(call->central->enforced, e, &n);
+        add_up(call->central->store, e, &refused, &observed, notes);
+        bh_json_open(out, NULL, '{');
+        bh_json_text(out, "application", e->application);
+        bh_json_text(out, "workload", e->workload);
+        bh_json_text(out, "family", bh_family_kind(e->family));
+        bh_json_text(out, "mode", e->observe ? "observe" : "enforce");
+        bh_json_text(out, "by", e->by);
+        bh_json_text(out, "reason", e->reason);
+        bh_json_time(out, "since", e->since_ns);
+        bh_json_time(out, "until", e->until_ns);
+        bh_json_uint(out, "programs", n.programs);
+        bh_json_open(out, "containers", '{');
+        bh_json_uint(out, "running", n.running);
+        bh_json_uint(out, "active", n.active);
+        bh_json_uint(out, "pending", n.pending);
+        bh_json_uint(out, "failed", n.failed);
+        bh_json_uint(out, "not_strict", n.loose);
+        bh_json_uint(out, "protected", n.left_out);
+        bh_json_uint(out, "released", n.released);
+        bh_json_close(out, '}');
+        bh_json_uint(out, "refused", refused);
+        bh_json_uint(out, "observed", observed);
+        bh_json_open(out, "notes", '[');
+        g_hash_table_iter_init(&it, notes);
+        while (g_hash_table_iter_next(&it, (gpointer *) &note, NULL))
+                bh_json_text(out, NULL, note);
+        bh_json_close(out, ']');
+        bh_json_close(out, '}');
+}
+
+void bh_api_models_enforced(BhCall *call) {
+        GError *error = NULL;
+        g_autoptr(GPtrArray) all = bh_enforced_all(call->central->enforced, &error);
+
+        if (!all) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        GString *out = g_string_new(NULL);
+        bh_json_open(out, NULL, '{');
+        bh_json_open(out, "enforced", '[');
+        for (guint i = 0; i < all->len; i++)
+                append_enforcement(call, out, all->pdata[i]);
+        bh_json_close(out, ']');
+        bh_json_close(out, '}');
+        bh_call_json(call, 200, out);
+}
+
+/* NONE: answered. */
+static BhFamily enforceable_family(BhCall *call, const char *kind) {
+        BhFamily family = kind ? bh_family_from_kind(kind) : BH_FAMILY_EXEC;
+
+        if (family == BH_FAMILY_NONE) {
+                bh_call_error(call, 400, "bad_request", "there is no such family of behaviour");
+        } else if (!bh_enforced_possible(family)) {
+                bh_call_error(call, 409, "not_possible", "%s cannot be refused before they happen: that is possible for programs (exec). A policy can answer to what is new (docs/response.md)", bh_family_title(family));
+                family = BH_FAMILY_NONE;
+        }
+        return family;
+}
+
+/* Whether the model is known well enough, and can be told to nodes. FALSE: answered. */
+static gboolean may_enforce(BhCall *call, const BhModel *m, const BhEnforcement *e) {
+        const BhModelVersion *v = bh_model_version(m, NULL);
+        g_autofree char *actor = bh_enforced_actor(m->application, m->workload), *list = NULL;
+        guint n = 0;
+
+        if (!v || !bh_enforced_strict(v, e->family)) {
+                bh_call_error(call, 409, "not_strict", "%s/%s: %s is %s, which is not strict enough to be enforced: lock it (bulkhead model lock --family %s), or wait until less than 0.1 new is to be expected in a container's day",
+                              m->application, m->workload, bh_family_title(e->family), v ? bh_model_state_name(v->states[e->family]) : "empty", bh_family_kind(e->family));
+                return FALSE;
+        }
+        list = bh_enforced_list(v, e->observe, &n);
+        if (!n || n + e->observe > BH_DENY_MAX) {
+                if (n)
+                        bh_call_error(call, 409, "too_many", "the model has %u programs, and %u is as many as a list may have", n, BH_DENY_MAX - e->observe);
+                else
+                        bh_call_error(call, 409, "nothing_learned", "no program was learned of this workload");
+                return FALSE;
+        }
+        if (strlen(actor) > BH_STORE_KEY_MAX) {
+                bh_call_error(call, 409, "not_possible", "the names of application and workload are too long together");
+                return FALSE;
+        }
+        return TRUE;
+}
+
+void bh_api_model_enforce(BhCall *call) {
+        static const BhBodyField fields[] = { { "application", BH_BODY_TEXT, FALSE, BH_STORE_KEY_MAX }, { "workload", BH_BODY_TEXT, TRUE, BH_STORE_KEY_MAX }, { "family", BH_BODY_TEXT, FALSE, 32 },
+                                              { "observe", BH_BODY_BOOL, FALSE, 0 }, { "ttl", BH_BODY_INT, FALSE, BH_RESPONSE_TTL_MAX_S }, { "reason", BH_BODY_LINES, FALSE, BH_ENFORCED_REASON_MAX },
+                                              { "confirm", BH_BODY_TEXT, FALSE, BH_STORE_KEY_MAX } };
+        json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
+        BhFamily family = body ? enforceable_family(call, bh_body_text(body, "family")) : BH_FAMILY_NONE;
+        g_autofree char *application = NULL, *workload = NULL;
+        GError *error = NULL;
+        gint64 ttl;
+
+        if (family == BH_FAMILY_NONE)
+                return;
+        ttl = json_integer_value(json_object_get(body, "ttl"));
+        const char *reason = bh_body_text(body, "reason");
+        BhEnforcement e = { .family = family, .by = call->who.name, .reason = (char *) (reason ? reason : ""), .observe = json_is_true(json_object_get(body, "observe")),
+                            .since_ns = g_get_real_time() * 1000, .until_ns = ttl ? (g_get_real_time() + ttl * G_USEC_PER_SEC) * 1000 : 0 };
+        bh_models_acquire(call->central->models);
+        const BhModel *m = model_of(call, bh_body_text(body, "application"), bh_body_text(body, "workload"));
+        const gboolean may = m && may_enforce(call, m, &e);
+        if (may) {
+                e.application = application = g_strdup(m->application);
+                e.workload = workload = g_strdup(m->workload);
+        }
+        bh_models_release(call->central->models);
+        if (!may)
+                return;
+        if (!e.observe && g_strcmp0(bh_body_text(body, "confirm"), workload) != 0) {
+                bh_call_error(call, 400, "not_confirmed", "what is not in the model will be refused in all containers of the workload: say so by giving its name (%s) as \"confirm\", or observe first", workload);
+                return;
+        }
+        g_autofree char *object = g_strdup_printf("%s/%s", application, workload), *detail = g_strdup_printf("%s%s%s%s", bh_family_kind(family), e.observe ? ", observed" : "", *e.reason ? ": " : "", e.reason);
+        BhStoreAuditEntry audit = bh_call_audit(call, object, "ok", detail);
+        if (!bh_enforced_set(call->central->enforced, &e, &audit, &error)) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        GString *out = g_string_new(NULL);
+        append_enforcement(call, out, &e);
+        bh_call_json(call, 200, out);
+}
+
+void bh_api_model_unenforce(BhCall *call) {
+        static const BhBodyField fields[] = { { "application", BH_BODY_TEXT, FALSE, BH_STORE_KEY_MAX }, { "workload", BH_BODY_TEXT, TRUE, BH_STORE_KEY_MAX }, { "family", BH_BODY_TEXT, FALSE, 32 },
+                                              { "reason", BH_BODY_LINES, FALSE, BH_ENFORCED_REASON_MAX } };
+        json_auto_t *body = bh_call_body(call, fields, G_N_ELEMENTS(fields));
+        BhFamily family = body ? enforceable_family(call, bh_body_text(body, "family")) : BH_FAMILY_NONE;
+        const BhEnforcement *found = NULL;
+        GError *error = NULL;
+
+        if (family == BH_FAMILY_NONE)
+                return;
+        const char *application = bh_body_text(body, "application"), *workload = bh_body_text(body, "workload"), *reason = bh_body_text(body, "reason");
+        g_autoptr(GPtrArray) all = bh_enforced_all(call->central->enforced, &error);
+        for (guint i = 0; all && i < all->len; i++) { /* its model may be gone by now */
+                const BhEnforcement *e = all->pdata[i];
+
+                if (e->family != family || !g_str_equal(e->workload, workload) || (application && !g_str_equal(e->application, application)))
+                        continue;
+                if (found) {
+                        bh_call_error(call, 409, "ambiguous", "several applications have such a workload: name the application");
+                        return;
+                }
+                found = e;
+        }
+        if (!found && all) {
+                bh_call_error(call, 404, "not_found", "this family of the workload's model is not enforced");
+                return;
+        }
+        g_autofree char *object = found ? g_strdup_printf("%s/%s", found->application, found->workload) : NULL, *detail = g_strdup_printf("%s%s%s", bh_family_kind(family), reason ? ": " : "", reason ? reason : "");
+        BhStoreAuditEntry audit = bh_call_audit(call, object, "ok", detail);
+        if (!found || !bh_enforced_remove(call->central->enforced, found->application, found->workload, family, &audit, &error)) {
+                bh_call_store_error(call, error);
+                return;
+        }
+        GString *out = g_string_new(NULL);
+        append_enforcement(call, out, found);
+        bh_call_json(call, 200, out);
 }

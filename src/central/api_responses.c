@@ -28,9 +28,11 @@ static void append_refused(GString *out, const char *detail, gsize max) {
         }
         bh_json_open(out, "refused", '{');
         bh_json_uint(out, "acts", (guint64) json_integer_value(json_object_get(json_object_get(d, "refused_acts"), "acts")));
+        bh_json_uint(out, "observed", (guint64) json_integer_value(json_object_get(json_object_get(d, "observed_acts"), "acts")));
         bh_json_uint(out, "packets", (guint64) json_integer_value(json_object_get(net, "packets")));
         bh_json_uint(out, "calls", (guint64) json_integer_value(json_object_get(net, "calls")));
-        bh_json_text(out, "last", json_string_value(json_object_get(d, "last_refused")));
+        json_t *last = json_object_get(d, "last_refused");
+        bh_json_text(out, "last", json_string_value(last ? last : json_object_get(d, "last_observed")));
         bh_json_close(out, '}');
 }
 
@@ -317,7 +319,7 @@ void bh_api_response_create(BhCall *call) {
         if (action == BH_RESPONSE_DECOY && !can_lead(call, subject.subject, deny))
                 return;
         if (action == BH_RESPONSE_BLOCK && g_str_equal(deny, "[]")) {
-                bh_call_error(call, 400, "bad_peer", "\"deny\" must name what is blocked: a peer, exec:PATH, exec-not-in-image, exec-hash:sha256:HEX, file:PATH, cap:NAME, mount, ptrace or module");
+                bh_call_error(call, 400, "bad_peer", "\"deny\" must name what is blocked: a peer, exec:PATH, exec-only:PATH, exec-not-in-image, exec-hash:sha256:HEX, file:PATH, cap:NAME, mount, ptrace or module");
                 return;
         }
         BhStoreResponse r = {

@@ -34,6 +34,7 @@ typedef struct BhCorrelator BhCorrelator;
 typedef struct BhModels BhModels;
 typedef struct BhResponses BhResponses;
 typedef struct BhPolicies BhPolicies;
+typedef struct BhEnforced BhEnforced;
 
 typedef struct {
         char *run_dir, *data_dir, *dir, *db_path, *listen, *user, *ui_dir, *rules_dir, *url, *alert_dir, *alerts;
@@ -54,6 +55,7 @@ typedef struct {
         BhModels *models;
         BhResponses *responses;
         BhPolicies *policies;
+        BhEnforced *enforced;
         BhStoreOpened opened;
         gint64 started_ns, started_us;
         guint landlock; /* the kernel's version, 0: none */

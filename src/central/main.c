@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "central.h"
 #include "cli_admin.h"
+#include "enforced.h"
 #include "graph.h"
 #include "hub.h"
 #include "incidents.h"
@@ -180,6 +181,7 @@ static void on_change(guint64 last, gpointer data) {
         bh_correlator_wake(((BhCentral *) data)->correlator);
         bh_map_wake(((BhCentral *) data)->map);
         bh_policies_wake(((BhCentral *) data)->policies);
+        bh_enforced_wake(((BhCentral *) data)->enforced);
 }
 
 /* Before the sandbox closes, and before there is a key in memory. Without a notifier the central goes on: alerts are in the store. */
@@ -268,6 +270,7 @@ static gboolean start(Program *p, GError **error) {
                 return FALSE;
         c->responses = bh_responses_new(c);
         c->policies = bh_policies_new(c);
+        c->enforced = bh_enforced_new(c);
         c->upkeep = bh_upkeep_start(c);
         c->notify = bh_notify_feed_new(c, p->keeper, c->alerts);
         p->keeper = -1;
@@ -284,6 +287,7 @@ static gboolean start(Program *p, GError **error) {
                 return FALSE;
         bh_rules_start(c->rules, c);
         bh_policies_start(c->policies);
+        bh_enforced_start(c->enforced);
 
         BhHttpConfig http = {
                 .tcp_fd = bh_fd_steal(&p->tcp),
@@ -326,11 +330,13 @@ static void stop(Program *p) {
         bh_hub_free(c->hub);
         bh_rules_stop(c->rules);
         bh_policies_stop(c->policies);
+        bh_enforced_stop(c->enforced);
         bh_notify_feed_free(c->notify);
         bh_bus_listener_free(c->bus);
         bh_ingest_stop();
         bh_http_free(c->http);
         bh_policies_free(c->policies);
+        bh_enforced_free(c->enforced);
         bh_responses_free(c->responses);
         bh_upkeep_free(c->upkeep, p->served);
         bh_models_free(c->models);

@@ -85,7 +85,7 @@ static GPtrArray *ask(BhResponses *r, const char *node, GBytes *body, GError **e
 
 /* Of what goes on a node tells again and again; what it refused is kept, and written when it changed. FALSE with *error. */
 static gboolean take_refused(BhResponses *r, const char *node, const char *id, const char *detail, GError **error) {
-        static const char *const names[] = { "refused", "refused_acts", "last_refused", "strays", "led", "last_led" };
+        static const char *const names[] = { "refused", "refused_acts", "last_refused", "observed_acts", "last_observed", "strays", "led", "last_led" };
         json_auto_t *told = json_loads(detail, 0, NULL), *counts = json_object();
         g_autofree char *key = g_strdup_printf("%s %s", node, id);
 

@@ -55,6 +55,7 @@ BH_ROUTE(GET, "/api/v1/models", VIEWER, 0, "application,workload,cursor,limit", 
 BH_ROUTE(GET, "/api/v1/models/items", VIEWER, 0, "application,workload,image_digest,family,outstanding", NULL, model_items)
 BH_ROUTE(GET, "/api/v1/models/diff", VIEWER, 0, "application,workload,image_digest,base", NULL, model_diff)
 BH_ROUTE(GET, "/api/v1/models/text", VIEWER, 0, "application,workload,image_digest,format", NULL, model_text)
+BH_ROUTE(GET, "/api/v1/models/enforced", VIEWER, 0, "", NULL, models_enforced)
 BH_ROUTE(GET, "/api/v1/nodes", VIEWER, 0, "", NULL, nodes)
 BH_ROUTE(GET, "/api/v1/nodes/{name}", VIEWER, 0, "", NULL, node)
 BH_ROUTE(GET, "/api/v1/losses", VIEWER, 0, "", NULL, losses)
@@ -76,6 +77,8 @@ BH_ROUTE(POST, "/api/v1/policies/check", ANALYST, 262144, "", "policy.check", po
 BH_ROUTE(POST, "/api/v1/models/lock", ANALYST, 4096, "", "model.lock", model_lock)
 BH_ROUTE(POST, "/api/v1/models/relearn", ANALYST, 4096, "", "model.relearn", model_relearn)
 BH_ROUTE(POST, "/api/v1/models/judge", ANALYST, 4096, "", "model.judge", model_judge)
+BH_ROUTE(POST, "/api/v1/models/enforce", ANALYST, 8192, "", "model.enforce", model_enforce)
+BH_ROUTE(POST, "/api/v1/models/unenforce", ANALYST, 8192, "", "model.unenforce", model_unenforce)
 BH_ROUTE(POST, "/api/v1/models/import", ANALYST, 1048576, "", "model.import", model_import)
 BH_ROUTE(GET, "/api/v1/settings", ANALYST, 0, "", NULL, settings)
 /* administrators */

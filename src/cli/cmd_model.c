@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "base/escape.h"
 #include "base/fdio.h"
 #include "commands.h"
 #include "output.h"
@@ -14,13 +15,13 @@
 
 /* What every command of these names a model by. Freed by which_clear(). */
 typedef struct {
-        char *application, *digest, *family, *base, *format, *output;
-        gboolean json, outstanding, drift;
+        char *application, *digest, *family, *base, *format, *output, *ttl, *reason, *confirm;
+        gboolean json, outstanding, drift, observe;
         BhApi *api;
 } Which;
 
 static void which_clear(Which *w) {
-        char *texts[] = { w->application, w->digest, w->family, w->base, w->format, w->output };
+        char *texts[] = { w->application, w->digest, w->family, w->base, w->format, w->output, w->ttl, w->reason, w->confirm };
 
         for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
                 g_free(texts[i]);
@@ -28,7 +29,7 @@ static void which_clear(Which *w) {
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Which, which_clear)
 
-enum { FAMILY = 1, OUTSTANDING = 2, DRIFT = 4, BASE = 8, FORMAT = 16 };
+enum { FAMILY = 1, OUTSTANDING = 2, DRIFT = 4, BASE = 8, FORMAT = 16, REASON = 32, ENFORCE = 64 | REASON };
 
 static gboolean begin(Which *w, const BhCliPaths *paths, int *argc, char ***argv, guint options, const char *arguments, int least, int most, const char *summary, const char *more, int *code) {
         GArray *entries = g_array_new(TRUE, TRUE, sizeof(GOptionEntry));
@@ -43,6 +44,12 @@ static gboolean begin(Which *w, const BhCliPaths *paths, int *argc, char ***argv
         const GOptionEntry base = { "base", 0, 0, G_OPTION_ARG_STRING, &w->base, "version to compare with (default: the one before)", "DIGEST" };
         const GOptionEntry format = { "format", 0, 0, G_OPTION_ARG_STRING, &w->format, "model (default), allow (allow list), networkpolicy (Kubernetes) or seccomp (profile for Docker, podman, runc)", "FORMAT" };
         const GOptionEntry output = { "output", 'O', 0, G_OPTION_ARG_FILENAME, &w->output, "write to this file", "FILE" };
+        const GOptionEntry reason = { "reason", 'm', 0, G_OPTION_ARG_STRING, &w->reason, "why, for the ledger", "TEXT" };
+        const GOptionEntry enforcing[] = {
+                { "observe", 0, 0, G_OPTION_ARG_NONE, &w->observe, "tell what would be refused, and let it happen", NULL },
+                { "ttl", 0, 0, G_OPTION_ARG_STRING, &w->ttl, "end it by itself after 90s, 10m, 2h, 1d (default: never)", "TIME" },
+                { "confirm", 0, 0, G_OPTION_ARG_STRING, &w->confirm, "without --observe: the workload's name once more", "WORKLOAD" },
+        };
         g_autoptr(GError) error = NULL;
 
         g_array_append_vals(entries, always, G_N_ELEMENTS(always));
@@ -50,6 +57,10 @@ static gboolean begin(Which *w, const BhCliPaths *paths, int *argc, char ***argv
                 g_array_append_val(entries, family);
         if (options & OUTSTANDING)
                 g_array_append_val(entries, outstanding);
+        if (options & REASON)
+                g_array_append_val(entries, reason);
+        if ((options & ENFORCE) == ENFORCE)
+                g_array_append_vals(entries, enforcing, G_N_ELEMENTS(enforcing));
         if (options & DRIFT)
                 g_array_append_val(entries, drift);
         if (options & BASE)
@@ -328,6 +339,85 @@ static int import_model(const BhCliPaths *paths, int argc, char **argv) {
         return post(&w, MODELS "/import", json_pack("{s:s*, s:s, s:s*, s:s}", "application", w.application, "workload", argv[1], "image_digest", w.digest, "text", text), "imported");
 }
 
+/* ---- enforcing ---- */
+
+static void print_enforced(const json_t *list) {
+        static const char *const headers[] = { "APPLICATION", "WORKLOAD", "FAMILY", "MODE", "SINCE", "UNTIL", "BY", ">PROGRAMS", ">RUNNING", ">ACTIVE", ">NOT", ">REFUSED", ">OBSERVED", NULL };
+        g_autoptr(BhTable) t = bh_table_new(headers);
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(list, i, one) {
+                const json_t *n = json_object_get(one, "containers");
+                g_autofree char *since = bh_json_when(one, "since"), *until = bh_json_when(one, "until");
+                const gboolean observe = g_str_equal(bh_json_text(one, "mode"), "observe");
+
+                bh_table_cell(t, bh_json_text(one, "application"), BH_STYLE_DIM);
+                bh_table_cell(t, bh_json_text(one, "workload"), BH_STYLE_BOLD);
+                bh_table_cell(t, bh_json_text(one, "family"), BH_STYLE_NONE);
+                bh_table_cell(t, bh_json_text(one, "mode"), observe ? BH_STYLE_NONE : BH_STYLE_BOLD);
+                bh_table_cell(t, since, BH_STYLE_DIM);
+                bh_table_cell(t, until && *until ? until : "-", BH_STYLE_DIM);
+                bh_table_cell(t, bh_json_text(one, "by"), BH_STYLE_NONE);
+                bh_table_number(t, bh_json_number(one, "programs"));
+                bh_table_number(t, bh_json_number(n, "running"));
+                bh_table_number(t, bh_json_number(n, "active"));
+                bh_table_number(t, bh_json_number(n, "failed") + bh_json_number(n, "not_strict") + bh_json_number(n, "protected") + bh_json_number(n, "released"));
+                bh_table_number(t, bh_json_number(one, "refused"));
+                bh_table_number(t, bh_json_number(one, "observed"));
+        }
+        bh_table_print(t);
+        json_array_foreach(list, i, one) {
+                json_t *note;
+                size_t k;
+
+                json_array_foreach(json_object_get(one, "notes"), k, note) {
+                        g_autofree char *workload = bh_json_cell(one, "workload"), *text = bh_escape_cell(json_string_value(note), -1);
+
+                        printf("%s: %s\n", workload, text);
+                }
+        }
+}
+
+static int enforced(const BhCliPaths *paths, int argc, char **argv) {
+        g_auto(Which) w = { 0 };
+        int code;
+
+        if (!begin(&w, paths, &argc, &argv, 0, NULL, 0, 0, "Lists the models that are enforced, and in how many of their running containers.",
+                   "NOT: containers whose node could not do it, whose version is not known well enough, that are protected, or that a person released.\n", &code))
+                return code;
+        json_auto_t *answer = answer_of(&w, MODELS "/enforced", &code);
+        if (!answer)
+                return code;
+        print_enforced(json_object_get(answer, "enforced"));
+        return bh_out_finish();
+}
+
+static int enforce(const BhCliPaths *paths, int argc, char **argv) {
+        g_auto(Which) w = { 0 };
+        int code;
+
+        if (!begin(&w, paths, &argc, &argv, FAMILY | ENFORCE, "WORKLOAD", 1, 1, "Lets the nodes' kernels refuse what is not in a model, in all containers of the workload, also in those that start later.",
+                   "So far that is possible for programs (--family exec, the default): nothing runs but what the model has. The family must be locked, or enforceable.\n"
+                   "Observe first: --observe tells what would have been refused, and lets it run. To change from one to the other say it anew.\n", &code))
+                return code;
+        if (w.ttl && !bh_cli_duration(w.ttl))
+                return bh_cli_usage("--ttl takes a number with s, m, h or d, like 10m, not \"%s\"", w.ttl);
+        json_t *body = json_pack("{s:s*, s:s, s:s*, s:s*, s:s*, s:b}", "application", w.application, "workload", argv[1], "family", w.family, "reason", w.reason, "confirm", w.confirm, "observe", w.observe);
+        if (w.ttl)
+                json_object_set_new(body, "ttl", json_integer((json_int_t) (bh_cli_duration(w.ttl) / G_USEC_PER_SEC / 1000)));
+        return post(&w, MODELS "/enforce", body, w.observe ? "observed: what would have been refused is told (\"bulkhead model enforced\")" : "enforced; \"bulkhead model enforced\" says in how many containers, \"bulkhead model unenforce\" ends it");
+}
+
+static int unenforce(const BhCliPaths *paths, int argc, char **argv) {
+        g_auto(Which) w = { 0 };
+        int code;
+
+        if (!begin(&w, paths, &argc, &argv, FAMILY | REASON, "WORKLOAD", 1, 1, "Ends that a model is enforced, or observed.", NULL, &code))
+                return code;
+        return post(&w, MODELS "/unenforce", json_pack("{s:s*, s:s, s:s*, s:s*}", "application", w.application, "workload", argv[1], "family", w.family, "reason", w.reason), "not enforced any more");
+}
+
 int bh_cmd_model(const BhCliPaths *paths, int argc, char **argv) {
         static const BhCliSub subs[] = {
                 { "list", "[WORKLOAD]", "models, and how far each has come", list },
@@ -337,6 +427,9 @@ int bh_cmd_model(const BhCliPaths *paths, int argc, char **argv) {
                 { "accept", "WORKLOAD [ITEM]", "take an item, or all drift, for normal", accept_item },
                 { "forbid", "WORKLOAD ITEM", "make an item an anomaly whenever it is seen", forbid_item },
                 { "diff", "WORKLOAD", "what a new version does that the one before did not", diff },
+                { "enforce", "WORKLOAD", "let nodes refuse what is not in it, or observe what they would", enforce },
+                { "unenforce", "WORKLOAD", "end that", unenforce },
+                { "enforced", "", "which are, and where", enforced },
                 { "export", "WORKLOAD", "a model as text", export_model },
                 { "import", "WORKLOAD FILE", "an exported model", import_model },
         };

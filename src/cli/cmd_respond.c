@@ -138,13 +138,13 @@ static void set_lines(json_t *body, const char *name, char **texts) {
 }
 
 /* What a block refuses: see response/deny.h. */
-static char **denied(char **peers, char **exec, char **hash, char **file, char **cap, const gboolean *flags) {
-        static const char *const words[] = { "exec-not-in-image", "mount", "ptrace", "module" };
+static char **denied(char **peers, char **exec, char **only, char **hash, char **file, char **cap, const gboolean *flags) {
+        static const char *const words[] = { "exec-not-in-image", "mount", "ptrace", "module", "observe" };
         g_autoptr(GStrvBuilder) all = g_strv_builder_new();
         const struct {
                 char **texts;
                 const char *before;
-        } lists[] = { { peers, "" }, { exec, "exec:" }, { hash, "exec-hash:" }, { file, "file:" }, { cap, "cap:" } };
+        } lists[] = { { peers, "" }, { exec, "exec:" }, { only, "exec-only:" }, { hash, "exec-hash:" }, { file, "file:" }, { cap, "cap:" } };
         gboolean any = FALSE;
 
         for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
@@ -167,8 +167,8 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         g_autofree char *ttl = NULL, *reason = NULL, *node = NULL, *confirm = NULL, *started = NULL;
         gint pid = 0;
         g_autofree char *to = NULL;
-        g_auto(GStrv) allow = NULL, deny = NULL, lead = NULL, exec = NULL, hash = NULL, file = NULL, cap = NULL, refused = NULL;
-        gboolean flags[4] = { FALSE }; /* as in denied() */
+        g_auto(GStrv) allow = NULL, deny = NULL, lead = NULL, exec = NULL, only = NULL, hash = NULL, file = NULL, cap = NULL, refused = NULL;
+        gboolean flags[5] = { FALSE }; /* as in denied() */
         GOptionEntry entries[] = {
                 { "json", 0, 0, G_OPTION_ARG_NONE, &json, "as JSON", NULL },
                 { "dry-run", 0, 0, G_OPTION_ARG_NONE, &dry, "say what would be done", NULL },
@@ -179,6 +179,8 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
                 { "lead", 0, 0, G_OPTION_ARG_STRING_ARRAY, &lead, "decoy: a destination, to which TCP connections are led to the decoy and all else is refused (10.0.0.9:6379, 203.0.113.0/24, *:22); several times", "PEER" },
                 { "to", 0, 0, G_OPTION_ARG_STRING, &to, "decoy: where it listens, as the container reaches it (10.0.0.5:7000)", "ADDRESS:PORT" },
                 { "exec", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &exec, "block: a program that must not run, by its path in the container; several times", "PATH" },
+                { "exec-only", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &only, "block: nothing runs but these programs of the image, or with any: before the path whatever is there; several times", "[any:]PATH" },
+                { "observe", 0, 0, G_OPTION_ARG_NONE, &flags[4], "with --exec-only: tell what would be refused, and let it run", NULL },
                 { "exec-hash", 0, 0, G_OPTION_ARG_STRING_ARRAY, &hash, "block: programs of this content, wherever they are, like sha256:1f…; takes --best-effort; several times", "HASH" },
                 { "exec-not-in-image", 0, 0, G_OPTION_ARG_NONE, &flags[0], "block: programs that are not from the image", NULL },
                 { "file", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &file, "block: a file, or a folder with / at its end; several times", "[rwcd:]PATH" },
@@ -243,7 +245,7 @@ int bh_cmd_respond(const BhCliPaths *paths, int argc, char **argv) {
         if (project)
                 json_object_set_new(body, "project", json_true());
         set_lines(body, "allow", allow);
-        refused = denied(deny, exec, hash, file, cap, flags);
+        refused = denied(deny, exec, only, hash, file, cap, flags);
         for (char **t = refused; t && *t; t++)
                 if (!g_utf8_validate(*t, -1, NULL)) {
                         json_decref(body);

@@ -153,6 +153,11 @@ char *bh_model_export(const BhModel *m, const BhModelVersion *v);
  */
 #define BH_MODEL_TEXT_MAX (4u << 20)
 int bh_model_import(BhModel *m, const char *text, gsize len, const char *digest, gint64 now_ns, GError **error);
+/*
+ * The programs that the version is known to run, sorted, each once: paths in the container, as an order's exec-only has them (response/deny.h), so with "any:" before those that a person accepted though they were
+ * not in the image, or in a place where anybody may write. One file that is many programs is one. NULL-terminated; caller frees.
+ */
+char **bh_model_programs(const BhModelVersion *v);
 /* An allow list (JSON), and what facets give of a NetworkPolicy (YAML). Caller frees. */
 char *bh_model_allow_list(const BhModel *m, const BhModelVersion *v);
 char *bh_model_network_policy(const BhModel *m, const BhModelVersion *v);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model/model.h"
+#include "model/template.h"
 
 #define LINE_BYTES (16u << 10)
 
@@ -192,6 +193,65 @@ char *bh_model_allow_list(const BhModel *m, const BhModelVersion *v) {
         free(text);
         json_decref(top);
         return out;
+}
+
+/* "/bin/busybox cat" is that file; NULL: the text names no file that could be looked up. Caller frees. */
+static char *file_of(const char *program) {
+        static const char *const many[] = { "/busybox ", "/toybox ", "/coreutils " };
+
+        if (*program != '/' || !program[1] || g_str_has_prefix(program, "/memfd:") || strpbrk(program, "\n\r") || g_str_has_suffix(program, " (deleted)"))
+                return NULL;
+        for (guint i = 0; i < G_N_ELEMENTS(many); i++) {
+                const char *found = strstr(program, many[i]);
+
+                if (found)
+                        return g_strndup(program, (gsize) (found - program) + strlen(many[i]) - 1);
+        }
+        return g_strdup(program);
+}
+
+/* Said of the file, and not of who started it (never.c). */
+static gboolean not_of_image(const BhItem *i) {
+        return g_str_has_prefix(i->why, "a program ");
+}
+
+static int by_name(gconstpointer pa, gconstpointer pb) {
+        return strcmp(*(const char *const *) pa, *(const char *const *) pb);
+}
+
+char **bh_model_programs(const BhModelVersion *v) {
+        g_autoptr(GHashTable) known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GPtrArray) all = sorted(v), out = g_ptr_array_new();
+        GHashTableIter it;
+        gpointer file, any;
+
+        for (guint k = 0; k < all->len; k++) {
+                const BhItem *i = all->pdata[k];
+                g_autofree char *program = i->family == BH_FAMILY_EXEC ? file_of(i->object) : NULL;
+
+                if (!program)
+                        continue;
+                if (!(i->flags & BH_ITEM_LEARNED))
+                        g_hash_table_add(refused, g_steal_pointer(&program));
+                else if (i->flags & BH_ITEM_ACCEPTED && not_of_image(i))
+                        g_hash_table_insert(known, g_steal_pointer(&program), GUINT_TO_POINTER(1));
+                else if (!g_hash_table_contains(known, program))
+                        g_hash_table_insert(known, g_steal_pointer(&program), NULL);
+        }
+        /* who starts them ran, though perhaps before anybody looked: but for what was seen to start and is not known */
+        for (guint k = 0; k < all->len; k++) {
+                const BhItem *i = all->pdata[k];
+                g_autofree char *program = i->family == BH_FAMILY_EXEC && i->flags & BH_ITEM_LEARNED ? file_of(i->actor) : NULL;
+
+                if (program && !g_hash_table_contains(known, program) && !g_hash_table_contains(refused, program) && !bh_template_writable(program, strlen(program)))
+                        g_hash_table_insert(known, g_steal_pointer(&program), NULL);
+        }
+        g_hash_table_iter_init(&it, known);
+        while (g_hash_table_iter_next(&it, &file, &any))
+                g_ptr_array_add(out, any ? g_strconcat("any:", file, NULL) : g_strdup(file));
+        g_ptr_array_sort(out, by_name);
+        g_ptr_array_add(out, NULL);
+        return (char **) g_ptr_array_free(g_steal_pointer(&out), FALSE);
 }
 
 /* A YAML text that nothing in it can leave: a JSON string is one. */

@@ -84,15 +84,22 @@ static gboolean take_path(BhDeny *d, const char *path, GError **error) {
                 return bad(error, d->text, "names no path: it begins with a slash, as the container sees it, like exec:/usr/bin/nc");
         if (n > BH_DENY_PATH_MAX || strpbrk(path, "\n\r"))
                 return bad(error, d->text, "is no path that can be named here: it is too long, or has a line break");
-        if (strpbrk(path, "*?["))
+        if (d->kind != BH_DENY_EXEC_ONLY && strpbrk(path, "*?[")) /* a list has each program by its name, and one of them is "[" */
                 return bad(error, d->text, "looks like a pattern, and a path is meant as it is written: name each file, or a folder with a slash at its end (file:/srv/)");
         if (!is_plain(path))
                 return bad(error, d->text, "is not a plain path: leave out \".\", \"..\" and double slashes");
         d->tree = n > 1 && path[n - 1] == '/';
-        if (n == 1 || (d->kind == BH_DENY_EXEC && d->tree))
+        if (n == 1 || (d->kind != BH_DENY_FILE && d->tree))
                 return bad(error, d->text, n == 1 ? "is the root of everything: name what is below" : "is a folder, and one program is named at a time");
         d->path = g_strndup(path, n - d->tree);
         return TRUE;
+}
+
+static gboolean take_only(BhDeny *d, const char *rest, GError **error) {
+        static const char any[] = "any:";
+
+        d->any = g_str_has_prefix(rest, any);
+        return take_path(d, d->any ? rest + strlen(any) : rest, error);
 }
 
 static gboolean take_file(BhDeny *d, const char *rest, GError **error) {
@@ -145,7 +152,7 @@ BhDeny *bh_deny_parse(const char *text, GError **error) {
                 k++;
         d->text = g_strdup(text);
         if (!rest) {
-                bad(error, text, "is nothing that can be refused: exec:PATH, exec-not-in-image, exec-hash:sha256:HEX, file:PATH, cap:NAME, mount, ptrace, module or a peer");
+                bad(error, text, "is nothing that can be refused: exec:PATH, exec-only:PATH, exec-not-in-image, exec-hash:sha256:HEX, file:PATH, cap:NAME, mount, ptrace, module or a peer");
                 return NULL;
         }
         d->kind = (BhDenyKind) k;
@@ -155,12 +162,13 @@ BhDeny *bh_deny_parse(const char *text, GError **error) {
         }
         rest += kinds[k].argument;
         ok = d->kind == BH_DENY_EXEC ? take_path(d, rest, error) : d->kind == BH_DENY_FILE ? take_file(d, rest, error) : d->kind == BH_DENY_CAP ? take_cap(d, rest, error)
-             : d->kind == BH_DENY_EXEC_HASH ? take_hash(d, rest, error) : TRUE;
+             : d->kind == BH_DENY_EXEC_HASH ? take_hash(d, rest, error) : d->kind == BH_DENY_EXEC_ONLY ? take_only(d, rest, error) : TRUE;
         return ok ? g_steal_pointer(&d) : NULL;
 }
 
 GPtrArray *bh_denies_parse(const char *const *texts, gsize n, GArray **peers, GError **error) {
         g_autoptr(GPtrArray) denies = g_ptr_array_new_with_free_func((GDestroyNotify) bh_deny_free), others = g_ptr_array_new();
+        gsize listed = 0, observe = 0;
 
         for (gsize i = 0; i < n; i++) {
                 BhDeny *d;
@@ -172,10 +180,16 @@ GPtrArray *bh_denies_parse(const char *const *texts, gsize n, GArray **peers, GE
                 if (!(d = bh_deny_parse(texts[i], error)))
                         return NULL;
                 g_ptr_array_add(denies, d);
+                listed += d->kind == BH_DENY_EXEC_ONLY;
+                observe += d->kind == BH_DENY_OBSERVE;
                 if (denies->len > BH_DENY_MAX) {
                         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "more than %u things to refuse", BH_DENY_MAX);
                         return NULL;
                 }
+        }
+        if (observe && (!listed || listed + observe != n)) {
+                bad(error, bh_deny_word(BH_DENY_OBSERVE), "goes with exec-only alone: nothing else can be tried");
+                return NULL;
         }
         g_autoptr(GArray) found = bh_peers_parse((const char *const *) others->pdata, others->len, error);
         if (!found)

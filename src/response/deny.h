@@ -7,6 +7,9 @@
  *      exec-hash:sha256:1f…      programs whose content this is, wherever they are
  *      file:/etc/shadow          all of: read, write, create, delete (bh_deny_ops)
  *      file:wd:/srv/www/         some of them, by their letters; with a slash at the end it is all below that folder
+ *      exec-only:/usr/sbin/nginx nothing runs but this and what else is named so: the image's file at that place, as long as nobody changed it; on a volume whatever is there
+ *      exec-only:any:/srv/tool   the same of whatever file is at that place
+ *      observe                   beside exec-only alone: it is told what would be refused, and lets it run
  *      cap:net_raw               the use of a capability, by its name with or without "CAP_"
  *      mount, ptrace, module     mounting; looking into and steering other processes; loading a kernel module
  *      10.0.0.0/8, peer:NAME …   whatever else is a peer: response.h
@@ -27,6 +30,8 @@
         X(EXEC, "exec", TRUE, "a program, by its file")                           \
         X(EXEC_NOT_IN_IMAGE, "exec-not-in-image", FALSE, "programs that are not from the image") \
         X(EXEC_HASH, "exec-hash", TRUE, "a program, by its content")                                 \
+        X(EXEC_ONLY, "exec-only", TRUE, "programs that are not named")                               \
+        X(OBSERVE, "observe", FALSE, "nothing: what would be refused is told")                       \
         X(FILE, "file", TRUE, "a file or folder")                                 \
         X(CAP, "cap", TRUE, "a capability")                                       \
         X(MOUNT, "mount", FALSE, "mounting")                                      \
@@ -44,7 +49,8 @@ typedef enum { BH_DENY_READ = 1, BH_DENY_WRITE = 2, BH_DENY_CREATE = 4, BH_DENY_
 
 typedef struct {
         BhDenyKind kind;
-        char *path;    /* EXEC, FILE; without a slash at the end */
+        char *path;    /* EXEC, EXEC_ONLY, FILE; without a slash at the end */
+        gboolean any;  /* EXEC_ONLY: whatever is there */
         guint ops;     /* FILE: BhDenyOps */
         gboolean tree; /* FILE: and all below it */
         guint cap;     /* CAP: its number */
@@ -65,6 +71,6 @@ BhDeny *bh_deny_parse(const char *text, GError **error);
 
 /*
  * Splits what a block refuses: GPtrArray of BhDeny, and in *peers a GArray of BhPeer (response.h), either possibly empty. NULL with *error that names the text; also
- * beyond the bounds of each.
+ * beyond the bounds of each, and where "observe" is beside anything but exec-only.
  */
 GPtrArray *bh_denies_parse(const char *const *texts, gsize n, GArray **peers, GError **error);

@@ -26,6 +26,8 @@ BH_GUARANTEE("decoy", "that it is a decoy: /proc/net/tcp and sock_diag tell its 
 BH_GUARANTEE_KERNEL("block", "a program by its file, under all names, by execve, execveat, as a script, from a descriptor", "kill before the first instruction", "tracepoint of exec")
 BH_GUARANTEE_KERNEL("block", "such a program, mapped by another that loads it (ld.so PROGRAM)", "kill before the first instruction: its loader may not be run by itself", "tracepoint of exec")
 BH_GUARANTEE_KERNEL("block", "programs that are not from the image; the root is an overlay", "kill before the first instruction", "tracepoint of exec")
+BH_GUARANTEE_KERNEL("block", "programs that are not on a list of those that alone may run (exec-only, a model that is enforced), whatever the way; changed ones of the image", "kill before the first instruction", "tracepoint of exec")
+BH_GUARANTEE("block", "what a listed program reads and interprets, or loads: scripts, libraries; a listed program on a volume, changed in place", "none", "-")
 BH_GUARANTEE("block", "a program by its content (exec-hash), run from a file: under all names, in all copies, the first time as well, as a script or interpreter", "deny", "fanotify, by a keeper process")
 BH_GUARANTEE("block", "such a program in memory (memfd), on a file system that others serve, or loaded by another (ld.so PROGRAM)", "none", "-")
 BH_GUARANTEE("block", "such a program on a volume, through a mount that the container makes later", "deny, after up to a second", "fanotify, by a keeper process")

@@ -20,6 +20,7 @@
 
 #define PIDS 64u            /* asked for the root of a container whose first process is not known */
 #define ELF_HEAD (64u << 10) /* where a program names its loader */
+#define NOT_LISTED_TOLD 8u   /* programs of a list that are not there, by name */
 
 /* ---- subjects ---- */
 
@@ -75,7 +76,7 @@ static BlockSubject *subject_at(const BhBlock *b, const char *cgroup) {
 }
 
 static guint needs_of(const struct bh_block_subject *v) {
-        return (v->rules[BH_BLOCK_EXEC] || v->rules[BH_BLOCK_NOT_IN_IMAGE] ? NEED_RUN : 0) | (v->rules[BH_BLOCK_CAP] ? NEED_CAP : 0) | (v->rules[BH_BLOCK_MOUNT] ? NEED_MOUNT : 0) |
+        return (v->rules[BH_BLOCK_EXEC] || v->rules[BH_BLOCK_NOT_IN_IMAGE] || v->lists ? NEED_RUN : 0) | (v->rules[BH_BLOCK_CAP] ? NEED_CAP : 0) | (v->rules[BH_BLOCK_MOUNT] ? NEED_MOUNT : 0) |
                (v->rules[BH_BLOCK_PTRACE] ? NEED_PTRACE : 0) | (v->rules[BH_BLOCK_MODULE] ? NEED_MODULE : 0);
 }
 
@@ -109,13 +110,17 @@ static void find_subjects(BhBlock *b) {
                 for (guint i = 0; i < BH_BLOCK_KINDS; i++)
                         if (v.rules[i])
                                 g_hash_table_add(s->rules, GUINT_TO_POINTER(v.rules[i]));
+                for (guint i = 0; i < BH_BLOCK_LISTS; i++)
+                        if (v.list_rules[i])
+                                g_hash_table_add(s->rules, GUINT_TO_POINTER(v.list_rules[i]));
         }
         for (; bpf_map_get_next_key(b->maps[BLOCK_FILES], have ? &at : NULL, &next) == 0; at = next, have = TRUE)
                 if (bpf_map_lookup_elem(b->maps[BLOCK_FILES], &next, &file) == 0) {
                         BlockSubject *s = subject_of(b, next.cgroup);
 
                         add_key(s->keys, &next, &file);
-                        g_hash_table_add(s->rules, GUINT_TO_POINTER(file.rule));
+                        if (file.rule)
+                                g_hash_table_add(s->rules, GUINT_TO_POINTER(file.rule));
                 }
         for (const guint32 *key = NULL; bpf_map_get_next_key(b->maps[BLOCK_NAMESPACES], key, &next_inum) == 0; key = &inum) {
                 inum = next_inum;
@@ -199,11 +204,12 @@ typedef struct {
         BhBlock *b;
         int root;
         GArray *mounts; /* of whose root it is */
-        struct bh_block_subject v;
+        struct bh_block_subject v, was; /* was: in the kernel until now */
         GHashTable *keys; /* wanted */
         BlockSubject *s;
         BhBlockDone *done;
         guint kept, loaders; /* of the rule that is at hand, of before; of loaders the new ones, too */
+        guint list, found, left_out; /* of the rule that is at hand: bit of its list, BH_BLOCK_LISTS: it has none; files of it that are there, and are not */
 } Making;
 
 static void say(GPtrArray *to, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -247,14 +253,14 @@ static gboolean is_same(int a, int c) {
 /* The root of the first process that can be asked; -1: there is none. A runtime's program in the container's cgroup has the host's. */
 static int root_of(BhBlock *b, const char *cgroup, gint init_pid, gint *pid) {
         g_autoptr(GArray) pids = bh_cgroup_pids(b->v2, cgroup, PIDS, G_MAXUINT, NULL);
-        g_auto(BhFd) host = open_root(b, 1);
+        g_auto(BhFd) host = open_root(b, 1), own = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         int fd = init_pid > 0 ? open_root(b, init_pid) : -1;
 
         *pid = init_pid;
         for (guint i = 0; fd < 0 && i < pids->len; i++) {
                 *pid = g_array_index(pids, gint, i);
                 fd = open_root(b, *pid);
-                if (fd >= 0 && host >= 0 && is_same(fd, host))
+                if (fd >= 0 && ((host >= 0 && is_same(fd, host)) || (own >= 0 && is_same(fd, own))))
                         bh_fd_clear(&fd);
         }
         return fd;
@@ -287,9 +293,11 @@ static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
         if (loader && !g_hash_table_contains(m->s->keys, &key) && !g_hash_table_contains(m->keys, &key) && m->loaders++ >= BH_BLOCK_LOADERS)
                 return TRUE;
         const struct bh_block_file *known = g_hash_table_lookup(m->keys, &key);
-        if (!known || (known->loader && !loader)) {
-                const struct bh_block_file file = { .rule = rule, .generation = asked.generation, .loader = loader };
+        if (!known || !known->rule || (known->loader && !loader)) {
+                struct bh_block_file file = known ? *known : (struct bh_block_file){ .generation = asked.generation };
 
+                file.rule = rule;
+                file.loader = loader;
                 add_key(m->keys, &key, &file);
         }
         m->v.rules[BH_BLOCK_EXEC] = rule;
@@ -351,7 +359,7 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
                 return bh_enforce_fail(error, "%s is no file in the container: name a program", path);
         memcpy(name, base, MIN(strlen(base), sizeof(name) - 1));
         const struct bh_block_key place = { .cgroup = m->s->id, .ino = asked.ino, .dev = asked.dev, .name = bh_block_hash(name, (guint32) strlen(base)) };
-        const struct bh_block_file file = { .rule = rule };
+        const struct bh_block_file *known = g_hash_table_lookup(m->keys, &place), file = { .rule = rule, .listed = known ? known->listed : 0 };
 
         add_key(m->keys, &place, &file);
         m->v.rules[BH_BLOCK_EXEC] = rule;
@@ -367,24 +375,145 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
         return TRUE;
 }
 
-static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
-        static const char *const loaders[] = { "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux.so.2",         "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1",
-                                               "/lib/ld-musl-i386.so.1",      "/lib/ld-musl-aarch64.so.1" };
+/* What tells files of the image, and programs of runtimes. *overlay: its root is one, without which nothing is known to be of the image. */
+static gboolean know_root(Making *m, gboolean *overlay, GError **error) {
         g_autofree char *first = g_strdup_printf("%s/1/ns/mnt", m->b->proc);
         struct bh_block_asked asked;
         struct stat ns, host;
 
-        if (!ask_kernel(m->b, m->root, &asked) || !asked.overlay)
-                return bh_enforce_fail(error, "which programs are from the image cannot be told in this container: its root is no overlay");
+        *overlay = ask_kernel(m->b, m->root, &asked) && asked.overlay;
         if (stat("/proc/self/ns/mnt", &ns))
                 return bh_enforce_fail(error, "cannot look at the own mount namespace: %s", g_strerror(errno));
-        m->v.rules[BH_BLOCK_NOT_IN_IMAGE] = rule;
-        m->v.root_dev = asked.dev;
+        m->v.root_dev = *overlay ? asked.dev : 0;
         m->v.own_mnt_ns = (guint32) ns.st_ino; /* a service with file systems of its own, or in a container, is not where runtimes are */
         m->v.host_mnt_ns = stat(first, &host) ? m->v.own_mnt_ns : (guint32) host.st_ino;
+        return TRUE;
+}
+
+static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
+        static const char *const loaders[] = { "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux.so.2",         "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1",
+                                               "/lib/ld-musl-i386.so.1",      "/lib/ld-musl-aarch64.so.1" };
+        gboolean overlay;
+
+        if (!know_root(m, &overlay, error))
+                return FALSE;
+        if (!overlay)
+                return bh_enforce_fail(error, "which programs are from the image cannot be told in this container: its root is no overlay");
+        m->v.rules[BH_BLOCK_NOT_IN_IMAGE] = rule;
         for (guint i = 0; m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT && i < G_N_ELEMENTS(loaders); i++)
                 add_loader(m, loaders[i], rule);
         return TRUE;
+}
+
+/* ---- lists of what alone may run ---- */
+
+/* The bit of a rule's list stays while the rule does, and none is another's before the kernel has forgotten whose it was. */
+static gboolean take_list(Making *m, const BhBlockRule *rule, GError **error) {
+        gboolean listed = FALSE, observe = FALSE, overlay;
+        guint free_one = BH_BLOCK_LISTS;
+
+        for (guint i = 0; i < rule->denies->len; i++) {
+                listed |= ((const BhDeny *) rule->denies->pdata[i])->kind == BH_DENY_EXEC_ONLY;
+                observe |= ((const BhDeny *) rule->denies->pdata[i])->kind == BH_DENY_OBSERVE;
+        }
+        m->list = BH_BLOCK_LISTS;
+        m->found = m->left_out = 0;
+        if (!listed)
+                return TRUE;
+        for (guint i = BH_BLOCK_LISTS; i-- > 0;) {
+                if (m->was.list_rules[i] == rule->number)
+                        m->list = i;
+                else if (!m->was.list_rules[i] && !m->v.list_rules[i])
+                        free_one = i;
+        }
+        if (m->list == BH_BLOCK_LISTS && (m->list = free_one) == BH_BLOCK_LISTS)
+                return bh_enforce_fail(error, "the container has as many lists of programs that alone may run as there may be (%u): release one first", BH_BLOCK_LISTS);
+        m->v.list_rules[m->list] = rule->number;
+        m->v.lists |= 1u << m->list;
+        m->v.observed |= (guint32) observe << m->list;
+        return know_root(m, &overlay, error);
+}
+
+static void list_key(Making *m, const struct bh_block_key *key, guint32 generation, gboolean image) {
+        const struct bh_block_file *known = g_hash_table_lookup(m->keys, key);
+        struct bh_block_file file = known ? *known : (struct bh_block_file){ .generation = generation };
+
+        file.listed |= (__u8) (1u << m->list);
+        file.image = image;
+        add_key(m->keys, key, &file);
+        m->found++;
+}
+
+static void not_listed(Making *m, const char *path, const char *why) {
+        if (m->left_out++ < NOT_LISTED_TOLD)
+                say(m->done->notes, "%s %s", path, why);
+}
+
+/* What is written since is not the image's: a list names programs as they were, and not what an intruder makes of them. What is not there is no error, for images differ. */
+static void add_only(Making *m, const BhDeny *d) {
+        g_autofree char *folder = g_path_get_dirname(d->path), *base = g_path_get_basename(d->path);
+        g_auto(BhFd) fd = open_in(m, d->any ? folder : d->path, NULL);
+        struct bh_block_key key = { .cgroup = m->s->id };
+        __u64 name[BH_BLOCK_NAME / 8] = { 0 };
+        struct bh_block_asked asked;
+        struct stat st;
+
+        if (fd < 0 || !ask_kernel(m->b, fd, &asked) || (!d->any && (fstat(fd, &st) || !S_ISREG(st.st_mode)))) {
+                not_listed(m, d->path, "is not there, or cannot be looked at: it is on the list when it is found there");
+                return;
+        }
+        const gboolean of_root = !d->any && asked.overlay && asked.dev == m->v.root_dev;
+        if (of_root && !asked.lower) {
+                not_listed(m, d->path, "is not as the image has it: it is refused");
+                return;
+        }
+        key.ino = asked.ino;
+        key.dev = asked.dev;
+        memcpy(name, base, MIN(strlen(base), sizeof(name) - 1));
+        if (d->any)
+                key.name = bh_block_hash(name, (guint32) strlen(base));
+        list_key(m, &key, d->any ? 0 : asked.generation, of_root);
+}
+
+static gboolean names_path(const BhBlockRule *rule, const char *path) {
+        for (guint i = 0; path && i < rule->denies->len; i++) {
+                const BhDeny *d = rule->denies->pdata[i];
+
+                if (d->any && g_str_equal(d->path, path))
+                        return TRUE;
+        }
+        return FALSE;
+}
+
+/* What runs goes on, and is not started again: who orders a list that lacks its container's own program should know. */
+static void note_running(Making *m, const char *cgroup, const BhBlockRule *rule) {
+        g_autoptr(GArray) pids = bh_cgroup_pids(m->b->v2, cgroup, PIDS, G_MAXUINT, NULL);
+        g_autoptr(GHashTable) said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+        for (guint i = 0; i < pids->len && g_hash_table_size(said) < NOT_LISTED_TOLD; i++) {
+                g_autofree char *link = g_strdup_printf("%s/%d/exe", m->b->proc, g_array_index(pids, gint, i)), *path = g_file_read_link(link, NULL), *shown = path ? bh_escape_cell(path, -1) : NULL;
+                g_auto(BhFd) fd = open(link, O_PATH | O_CLOEXEC);
+                struct bh_block_key key = { .cgroup = m->s->id };
+                struct bh_block_asked asked;
+
+                if (fd < 0 || !ask_kernel(m->b, fd, &asked) || (m->v.root_dev && asked.dev != m->v.root_dev)) /* a runtime's own program on its way is on the host's file system */
+                        continue;
+                key.ino = asked.ino;
+                key.dev = asked.dev;
+                const struct bh_block_file *f = g_hash_table_lookup(m->keys, &key);
+                if ((!f || !(f->listed >> m->list & 1)) && !names_path(rule, path) && shown && g_hash_table_add(said, g_strdup(shown)))
+                        say(m->done->notes, "%s runs and is not on the list: it goes on, and is refused when it is started again", shown);
+        }
+}
+
+static gboolean end_list(Making *m, const char *cgroup, const BhBlockRule *rule, GError **error) {
+        if (m->list == BH_BLOCK_LISTS)
+                return TRUE;
+        if (m->was.list_rules[m->list] != rule->number)
+                note_running(m, cgroup, rule);
+        if (m->left_out > NOT_LISTED_TOLD)
+                say(m->done->notes, "%u more programs of the list are not there, or not as the image has them", m->left_out - NOT_LISTED_TOLD);
+        return m->found || bh_enforce_fail(error, "none of the programs that alone may run is in the container");
 }
 
 static gboolean add_deny(Making *m, const BhDeny *d, guint32 rule, guint paths, GError **error) {
@@ -394,6 +523,10 @@ static gboolean add_deny(Making *m, const BhDeny *d, guint32 rule, guint paths, 
                 return add_exec(m, d->path, rule, paths, error);
         if (d->kind == BH_DENY_EXEC_NOT_IN_IMAGE)
                 return add_not_in_image(m, rule, error);
+        if (d->kind == BH_DENY_EXEC_ONLY) {
+                add_only(m, d);
+                return TRUE;
+        }
         if (!kinds[d->kind])
                 return TRUE;
         if (m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT) {
@@ -460,26 +593,36 @@ static void keep_files(Making *m, const BhBlockRule *rules, guint n) {
 
         g_hash_table_iter_init(&it, m->s->keys);
         while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &file))
-                for (guint i = 0; i < n; i++)
-                        if (!key->name && file->rule == rules[i].number && !g_hash_table_contains(m->keys, key)) {
-                                add_key(m->keys, key, file);
-                                m->v.rules[BH_BLOCK_EXEC] = file->rule;
-                        }
+                for (guint i = 0; i < n; i++) {
+                        const struct bh_block_file *now = g_hash_table_lookup(m->keys, key);
+                        struct bh_block_file kept = *file;
+
+                        if (key->name || file->rule != rules[i].number || (now && now->rule))
+                                continue;
+                        kept.listed = now ? now->listed : 0;
+                        kept.image = now ? now->image : 0;
+                        add_key(m->keys, key, &kept);
+                        m->v.rules[BH_BLOCK_EXEC] = file->rule;
+                }
 }
 
+/* What is on lists that are about to go stays there until the next time: who looks just now may still know of these. */
 static gboolean put_keys(Making *m, GError **error) {
-        gpointer key, file;
+        gpointer key, wanted;
         GHashTableIter it;
 
         g_hash_table_iter_init(&it, m->keys);
-        while (g_hash_table_iter_next(&it, &key, &file)) {
+        while (g_hash_table_iter_next(&it, &key, &wanted)) {
                 const struct bh_block_file *now = g_hash_table_lookup(m->s->keys, key);
+                struct bh_block_file file = *(const struct bh_block_file *) wanted;
 
-                if (now && memcmp(now, file, sizeof(*now)) == 0)
+                if (now)
+                        file.listed |= (__u8) (now->listed & m->was.lists & ~m->v.lists);
+                if (now && memcmp(now, &file, sizeof(*now)) == 0)
                         continue;
-                if (bpf_map_update_elem(m->b->maps[BLOCK_FILES], key, file, BPF_ANY))
+                if (bpf_map_update_elem(m->b->maps[BLOCK_FILES], key, &file, BPF_ANY))
                         return bh_enforce_fail(error, "the kernel has no room for another program (%s): %u files and places of all containers together is the bound", g_strerror(errno), BH_BLOCK_FILES);
-                add_key(m->s->keys, key, file);
+                add_key(m->s->keys, key, &file);
         }
         return TRUE;
 }
@@ -546,6 +689,7 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
 
         if (m->root >= 0 && !m->mounts)
                 return bh_enforce_fail(error, "the container's mounts cannot be read: it ended, or has more than %u", BH_FILE_MOUNTS_MAX);
+        bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &m->s->id, &m->was); /* where there is none it stays empty */
         for (guint i = 0; i < n; i++) {
                 guint paths = 0;
 
@@ -555,14 +699,19 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
                 if (!put_count(b, m->s, rules[i].number, error))
                         return FALSE;
                 count_kept(m, rules[i].number);
+                if (!take_list(m, &rules[i], error))
+                        return FALSE;
                 for (guint k = 0; k < rules[i].denies->len; k++)
                         if (!add_deny(m, rules[i].denies->pdata[k], rules[i].number, paths, error))
                                 return FALSE;
+                if (!end_list(m, m->s->cgroup, &rules[i], error))
+                        return FALSE;
         }
         keep_files(m, rules, n);
         if (!put_keys(m, error))
                 return FALSE;
         put_namespace(b, m->s, subject);
+        m->v.seq = m->was.seq + 1;
         const guint before = m->s->needs;
         m->s->needs = needs_of(&m->v) | before; /* nothing of the old goes before the new is there */
         if (!bh_block_attach(b, needs_of_all(b), error) || !tell_config(b, error)) {
@@ -585,7 +734,7 @@ static gboolean names_files(const BhBlockRule *rules, guint n) {
                 for (guint k = 0; k < rules[i].denies->len; k++) {
                         const BhDenyKind kind = ((const BhDeny *) rules[i].denies->pdata[k])->kind;
 
-                        if (kind == BH_DENY_EXEC || kind == BH_DENY_EXEC_NOT_IN_IMAGE)
+                        if (kind == BH_DENY_EXEC || kind == BH_DENY_EXEC_NOT_IN_IMAGE || kind == BH_DENY_EXEC_ONLY)
                                 return TRUE;
                 }
         return FALSE;

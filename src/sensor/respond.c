@@ -136,23 +136,10 @@ static gboolean needs_root(const BhEntry *e) {
         for (guint i = 0; e->deny[i]; i++) {
                 g_autoptr(BhDeny) d = bh_deny_is(e->deny[i]) ? bh_deny_parse(e->deny[i], NULL) : NULL;
 
-                if (d && (d->kind == BH_DENY_EXEC || d->kind == BH_DENY_EXEC_NOT_IN_IMAGE))
+                if (d && (d->kind == BH_DENY_EXEC || d->kind == BH_DENY_EXEC_NOT_IN_IMAGE || d->kind == BH_DENY_EXEC_ONLY))
                         return TRUE;
         }
         return bh_respond_denies_files(e);
-}
-
-/* A process by which its files are reached. 0: none lives, or its runtime has not changed to the container's root yet. */
-static pid_t process_of(const BhRespond *r, const BhContainer *c, const char *cgroup) {
-        g_autoptr(GArray) pids = c && c->init_pid > 0 ? NULL : bh_cgroup_pids(r->v2, cgroup, 1, G_MAXUINT, NULL);
-        pid_t pid = !pids ? c->init_pid : pids->len ? g_array_index(pids, gint, 0) : 0;
-        g_autofree char *path = g_strdup_printf("%s/%d/root/.", r->proc, pid), *host = g_build_filename(r->proc, "1/root/.", NULL);
-        const int flags = AT_STATX_DONT_SYNC; /* its root may be a file system that the container lets answer late */
-        struct statx its, hosts;
-
-        return pid > 0 && (statx(AT_FDCWD, path, flags, STATX_INO, &its) || statx(AT_FDCWD, host, flags, STATX_INO, &hosts) || its.stx_dev_major != hosts.stx_dev_major || its.stx_dev_minor != hosts.stx_dev_minor ||
-                           its.stx_ino != hosts.stx_ino)
-                       ? pid : 0;
 }
 
 typedef struct {
@@ -186,7 +173,7 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
         g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify) g_ptr_array_unref);
         g_autoptr(GArray) rules = g_array_new(FALSE, FALSE, sizeof(BhBlockRule));
         g_autoptr(GPtrArray) files = g_ptr_array_new();
-        BhBlockSubject subject = { .init_pid = c && c->init_pid > 0 ? process_of(r, c, cgroup) : 0, .own_pids = c && !shares_pids(r, c) };
+        BhBlockSubject subject = { .init_pid = c && c->init_pid > 0 ? bh_respond_process_of(r, c, cgroup) : 0, .own_pids = c && !shares_pids(r, c) };
         GHashTableIter it;
         BhEntry *e;
 
@@ -211,7 +198,7 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
         for (guint i = 0; i < all->len; i++)
                 g_ptr_array_extend(files, all->pdata[i], NULL, NULL);
         return bh_block_set(r->block, cgroup, (const BhBlockRule *) (const void *) rules->data, rules->len, &subject, &held->acts, error) &&
-               (!files_too || bh_respond_files(r->keeper, container, cgroup, process_of(r, c, cgroup), files, held->ways, error));
+               (!files_too || bh_respond_files(r->keeper, container, cgroup, bh_respond_process_of(r, c, cgroup), files, held->ways, error));
 }
 
 /* `thaw`: what we froze; what others froze stays so. */
@@ -317,6 +304,11 @@ static gboolean is_of_network(const BhEntry *e) {
         return bh_response_action_isolates(e->action);
 }
 
+/* What it is about is let through, and told. */
+static gboolean observes(const BhEntry *e) {
+        return g_strv_contains((const char *const *) e->deny, bh_deny_word(BH_DENY_OBSERVE));
+}
+
 /* What it has refused until now. */
 static void add_refused(BhRespond *r, const BhEntry *e, json_t *detail) {
         guint64 packets, bytes, calls, acts, untold;
@@ -327,7 +319,7 @@ static void add_refused(BhRespond *r, const BhEntry *e, json_t *detail) {
                 json_object_set_new(detail, "refused", json_pack("{s:I,s:I,s:I}", "packets", (json_int_t) packets, "bytes", (json_int_t) bytes, "calls", (json_int_t) calls));
         bh_respond_add_led(r, e, detail);
         if (e->action == BH_RESPONSE_BLOCK && bh_block_refused(r->block, (guint32) e->serial, &acts, &untold))
-                json_object_set_new(detail, "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
+                json_object_set_new(detail, observes(e) ? "observed_acts" : "refused_acts", json_pack("{s:I,s:I}", "acts", (json_int_t) acts, "untold", (json_int_t) untold));
 }
 
 static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *result) {
@@ -724,7 +716,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
                 e->cgroup = g_steal_pointer(&cgroup);
                 id = id_of(r, e->cgroup);
         }
-        if (!id || id == e->cgroup_id || (needs_root(e) && !process_of(r, c, e->cgroup)))
+        if (!id || id == e->cgroup_id || (needs_root(e) && !bh_respond_process_of(r, c, e->cgroup)))
                 return;
         bh_respond_names_begin(r, e);
         if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {

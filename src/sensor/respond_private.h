@@ -117,6 +117,8 @@ char *bh_respond_protected_by(const BhRespond *r, const BhContainer *c, const ch
 guint bh_respond_held_now(const BhRespond *r);
 
 /* respond_watch.c */
+/* A process by which the container's files are reached; 0: none lives, or its runtime has not changed to the container's root yet. */
+pid_t bh_respond_process_of(const BhRespond *r, const BhContainer *c, const char *cgroup);
 /* At the start: what was denied no more while the sensor was away is marked, and told with the first look. */
 void bh_respond_find_unkept(BhRespond *r);
 /* What the keeper has of containers that nothing in the ledger denies files to goes. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a response is told by those who carry it out: by the keeper of file denials, and by the kernel about acts that it refused. */
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/escape.h"
 #include "base/log.h"
@@ -8,6 +10,41 @@
 #include "respond_private.h"
 
 #define TOLD_MAX 16u /* different refused acts told in a tick */
+#define REFUSED '\n'  /* between the response and the sentence of what is to be told */
+#define OBSERVED '\r' /* of a list that is only tried */
+
+/* ---- by whom its files are reached ---- */
+
+/* Not waited for: a root may be a file system that its container lets answer late. */
+static gboolean look_at_root(const char *path, struct statx *s) {
+        return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, s) == 0;
+}
+
+static gboolean is_root(const char *path, const struct statx *s) {
+        struct statx other;
+
+        return look_at_root(path, &other) && other.stx_dev_major == s->stx_dev_major && other.stx_dev_minor == s->stx_dev_minor && other.stx_ino == s->stx_ino;
+}
+
+/* A process by which its files are reached. 0: none lives, or its runtime has not changed to the container's root yet. Where nobody may look at the first process of the host, the own root stands for its. */
+pid_t bh_respond_process_of(const BhRespond *r, const BhContainer *c, const char *cgroup) {
+        g_autofree char *host = g_build_filename(r->proc, "1/root/.", NULL), *path = c && c->init_pid > 0 ? g_strdup_printf("%s/%d/root/.", r->proc, c->init_pid) : NULL;
+        pid_t pid = path ? c->init_pid : 0;
+        struct statx its;
+
+        if (!path || !look_at_root(path, &its)) { /* one that ended: its successor may be there before it is told of */
+                g_autoptr(GArray) pids = bh_cgroup_pids(r->v2, cgroup, 1, G_MAXUINT, NULL);
+
+                if (!pids->len)
+                        return 0;
+                g_free(path);
+                pid = g_array_index(pids, gint, 0);
+                path = g_strdup_printf("%s/%d/root/.", r->proc, pid);
+                if (!look_at_root(path, &its))
+                        return pid;
+        }
+        return is_root(host, &its) || is_root("/", &its) ? 0 : pid;
+}
 
 /* ---- the keeper of file denials ---- */
 
@@ -168,9 +205,11 @@ void bh_respond_look_after_keeper(BhRespond *r) {
 /* ---- what was refused ---- */
 
 static void on_told(const struct bh_block_act *a, gpointer data) {
-        static const char *const hows[] = { [BH_BLOCK_DENIED] = "was refused", [BH_BLOCK_KILLED] = "was killed before its first instruction" };
+        static const char *const hows[] = { [BH_BLOCK_DENIED] = "was refused", [BH_BLOCK_KILLED] = "was killed before its first instruction", [BH_BLOCK_OBSERVED] = "would have been refused" };
         static const char *const kinds[BH_BLOCK_KINDS] = { [BH_BLOCK_EXEC] = "the program %s", [BH_BLOCK_NOT_IN_IMAGE] = "the program %s, which is not from the image,", [BH_BLOCK_CAP] = "the use of capability %s",
-                                                           [BH_BLOCK_MOUNT] = "mounting", [BH_BLOCK_PTRACE] = "tracing another process", [BH_BLOCK_MODULE] = "loading a kernel module" };
+                                                           [BH_BLOCK_MOUNT] = "mounting", [BH_BLOCK_PTRACE] = "tracing another process", [BH_BLOCK_MODULE] = "loading a kernel module",
+                                                           [BH_BLOCK_NOT_LISTED] = "the program %s, which is not among those that alone may run," };
+        const char mark = a->how == BH_BLOCK_OBSERVED ? OBSERVED : REFUSED;
         g_autofree char *name = bh_escape_cell(a->name, (gssize) strnlen(a->name, sizeof(a->name))), *comm = bh_escape_cell(a->comm, (gssize) strnlen(a->comm, sizeof(a->comm))), *cap = g_strdup_printf("%u", a->cap);
         g_autoptr(GString) text = g_string_new(a->kind < BH_BLOCK_KINDS && kinds[a->kind] ? kinds[a->kind] : "an act");
         BhRespond *r = data;
@@ -183,7 +222,7 @@ static void on_told(const struct bh_block_act *a, gpointer data) {
                         of = e;
         g_string_replace(text, "%s", a->kind == BH_BLOCK_CAP ? cap : name, 1);
         g_string_append_printf(text, " %s; %s (pid %u, user %u)", a->how < G_N_ELEMENTS(hows) && hows[a->how] ? hows[a->how] : "was refused", comm, a->tgid, a->uid);
-        g_string_prepend(text, "\n");
+        g_string_prepend_c(text, mark);
         g_string_prepend(text, of ? of->id : "");
         guint *n = g_hash_table_lookup(r->told, text->str);
         if (n) {
@@ -191,7 +230,7 @@ static void on_told(const struct bh_block_act *a, gpointer data) {
                 return;
         }
         if (g_hash_table_size(r->told) >= TOLD_MAX) { /* the rest of this tick is one sentence of each response */
-                g_string_printf(text, "%s\nother acts were refused", of ? of->id : "");
+                g_string_printf(text, "%s%cother acts %s refused", of ? of->id : "", mark, mark == OBSERVED ? "would have been" : "were");
                 if ((n = g_hash_table_lookup(r->told, text->str))) {
                         (*n)++;
                         return;
@@ -211,15 +250,17 @@ void bh_respond_tell_refused(BhRespond *r) {
         bh_block_tell(r->block, on_told, r);
         g_hash_table_iter_init(&it, r->told);
         while (g_hash_table_iter_next(&it, &key, (gpointer *) &n)) {
-                char *text = strchr(key, '\n');
+                char *text = strpbrk(key, (char[]){ REFUSED, OBSERVED, '\0' });
+                const gboolean observed = *text == OBSERVED;
+                const char *action = observed ? "response_observed" : "response_blocked";
                 g_autofree char *id = g_strndup(key, (gsize) (text - (char *) key)), *what = *n > 1 ? g_strdup_printf("%s, %u times", text + 1, *n) : g_strdup(text + 1);
                 BhEntry *e = g_hash_table_lookup(r->entries, id);
 
                 if (e) {
-                        json_object_set_new(e->detail, "last_refused", json_string(what)); /* escaped: valid UTF-8 */
-                        bh_respond_say(r, "response_blocked", e, what);
+                        json_object_set_new(e->detail, observed ? "last_observed" : "last_refused", json_string(what)); /* escaped: valid UTF-8 */
+                        bh_respond_say(r, action, e, what);
                 } else if (r->c.say) {
-                        r->c.say("response_blocked", what, "response", id, r->c.data);
+                        r->c.say(action, what, "response", id, r->c.data);
                 }
         }
         g_hash_table_remove_all(r->told);

@@ -64,6 +64,24 @@ test("a lock shows first what it changes", async () => {
   await until("said", async () => /locked/.test(await text(".subject-title .model-state")));
 });
 
+test("a locked model is observed, enforced when its name was typed, and let go", async () => {
+  const enforced = async () => (await api("/models/enforced")).enforced.find((e) => e.workload === "api");
+  await page.click(".subject-acts >> text=Enforce…");
+  await page.click(".dialog >> css=button.primary");
+  await until("observed", async () => (await enforced())?.mode === "observe");
+  await until("the line that says so", async () => /Programs that are not in it are observed/.test(await text(".model-body")));
+  await page.click(".subject-acts >> text=Enforce…");
+  await page.selectOption(".dialog select", "enforce");
+  assert.equal(await page.isDisabled(".dialog >> css=button.danger"), true);
+  await page.fill(".dialog input", "api");
+  await page.click(".dialog >> css=button.danger");
+  await until("enforced", async () => (await enforced())?.mode === "enforce");
+  await until("the line that says so", async () => /Programs that are not in it are refused/.test(await text(".model-body")));
+  await page.click(".subject-acts >> text=Enforce…");
+  await page.click(".dialog >> text=End it");
+  await until("ended", async () => (await enforced()) === undefined);
+});
+
 test("a family is looked at alone and relearned alone, with its preview", async () => {
   await page.click(".family >> nth=1");
   assert.match(page.url(), /family=/);

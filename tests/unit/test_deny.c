@@ -48,6 +48,27 @@ static void a_content_is_read(void) {
         g_assert_cmpuint(d->hash[31], ==, 0xff);
 }
 
+static void what_alone_may_run_is_read(void) {
+        static const char *const tried[] = { "exec-only:/bin/a", "observe" }, *const mixed[] = { "exec-only:/bin/a", "mount", "observe" }, *const peer[] = { "exec-only:/bin/a", "observe", "10.0.0.1" }, *const alone[] = { "observe" };
+        g_autoptr(GError) error = NULL;
+        g_autoptr(BhDeny) d = bh_deny_parse("exec-only:/usr/bin/[", &error), any = bh_deny_parse("exec-only:any:/srv/tool", &error);
+        g_autoptr(GArray) peers = NULL, none = NULL;
+
+        g_assert_no_error(error);
+        g_assert_cmpint(d->kind, ==, BH_DENY_EXEC_ONLY);
+        g_assert_cmpstr(d->path, ==, "/usr/bin/[");
+        g_assert_false(d->any);
+        g_assert_true(any->any);
+        g_assert_cmpstr(any->path, ==, "/srv/tool");
+        g_autoptr(GPtrArray) denies = bh_denies_parse(tried, 2, &peers, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(denies->len, ==, 2);
+        g_assert_null(bh_denies_parse(mixed, 3, &none, &error));
+        g_assert_nonnull(strstr(error->message, "exec-only alone"));
+        g_assert_null(bh_denies_parse(peer, 3, &none, NULL));
+        g_assert_null(bh_denies_parse(alone, 1, &none, NULL));
+}
+
 static void what_is_wrong_is_said(void) {
         static const struct {
                 const char *text, *says;
@@ -57,6 +78,7 @@ static void what_is_wrong_is_said(void) {
                 { "exec:/usr/bin/*", "pattern" },      { "exec:/a\nb", "line break" },        { "file::/a", "names no act" },               { "file:rx:/a", "names an act" },
                 { "file:rw", "begins with a slash" },  { "cap:net_row", "no capability" },    { "mount:/x", "takes nothing" },              { "module:", "takes nothing" },
                 { "mounts", "nothing that can be" },   { "exec-not-in-image:x", "takes nothing" },
+                { "exec-only:/a/", "is a folder" },    { "exec-only:any:", "begins with a slash" }, { "exec-only:any:b", "begins with a slash" }, { "observe:x", "takes nothing" },
                 { "exec-hash", "names nothing" },      { "exec-hash:1f", "names no content" },  { "exec-hash:sha256:1f", "names no content" },
                 { "exec-hash:sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeefg", "64 hexadecimal" },
         };
@@ -100,6 +122,7 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/deny/a_content_is_read", a_content_is_read);
         g_test_add_func("/deny/what_is_meant_is_read", what_is_meant_is_read);
+        g_test_add_func("/deny/what_alone_may_run_is_read", what_alone_may_run_is_read);
         g_test_add_func("/deny/what_is_wrong_is_said", what_is_wrong_is_said);
         g_test_add_func("/deny/peers_and_other_things_are_told_apart", peers_and_other_things_are_told_apart);
         return g_test_run();

@@ -765,8 +765,62 @@ static void a_network_policy_says_what_peers_say(void) {
         g_assert_nonnull(strstr(list, "workload shop/db"));
 }
 
+static void starts(BhModel *m, const char *parent, const char *exe, const char *why) {
+        BhAct a = exec_act(parent, exe, S, 1);
+
+        a.suspicious = why != NULL;
+        a.why = why ? why : "";
+        bh_model_observe(m, "a", &a);
+}
+
+static char *programs_of(const BhModel *m) {
+        g_auto(GStrv) list = bh_model_programs(bh_model_version(m, "a"));
+
+        return g_strjoinv(" ", list);
+}
+
+static guint64 item_of(const BhModel *m, const char *parent, const char *exe) {
+        const BhAct a = exec_act(parent, exe, 0, 0);
+
+        return bh_facets_find(bh_model_version(m, "a")->facets, &a)->hash;
+}
+
+/* What an intruder's program did while it was learned does not make it known, and the first of all was never seen to start. */
+static void programs_that_may_run_are_files_that_were_learned_or_accepted(void) {
+        g_autoptr(BhModel) m = new_model();
+        BhModelVersion *v;
+
+        starts(m, "/usr/sbin/nginx", "/usr/bin/worker", NULL);
+        starts(m, "/usr/bin/worker", "/bin/busybox cat", NULL);
+        starts(m, "/usr/bin/worker", "/bin/busybox wc", NULL);
+        starts(m, "/usr/bin/worker", "/opt/tool", "a program that is not in the image");
+        starts(m, "/opt/tool", "/usr/bin/id", NULL);
+        starts(m, "/tmp/odd", "/usr/bin/id", NULL);
+        starts(m, "/usr/bin/worker", "/memfd:x", "a program that is only in memory");
+        g_autofree char *first = programs_of(m);
+        g_assert_cmpstr(first, ==, "/bin/busybox /usr/bin/id /usr/bin/worker /usr/sbin/nginx");
+
+        v = bh_model_version(m, "a");
+        bh_model_lock(m, v, 1u << BH_FAMILY_EXEC);
+        starts(m, "/usr/bin/worker", "/usr/bin/new", NULL);
+        starts(m, "/usr/bin/worker", "/bin/sh", "a shell started by a server");
+        g_autofree char *locked = programs_of(m);
+        g_assert_cmpstr(locked, ==, first);
+
+        /* as a person says */
+        g_assert_true(bh_model_accept(m, v, item_of(m, "/usr/bin/worker", "/opt/tool")));
+        g_assert_true(bh_model_accept(m, v, item_of(m, "/usr/bin/worker", "/usr/bin/new")));
+        g_assert_true(bh_model_accept(m, v, item_of(m, "/usr/bin/worker", "/bin/sh")));
+        g_assert_true(bh_model_accept(m, v, item_of(m, "/usr/bin/worker", "/memfd:x")));
+        g_assert_true(bh_model_forbid(m, v, item_of(m, "/opt/tool", "/usr/bin/id")));
+        g_assert_true(bh_model_forbid(m, v, item_of(m, "/tmp/odd", "/usr/bin/id")));
+        g_autofree char *judged = programs_of(m);
+        g_assert_cmpstr(judged, ==, "/bin/busybox /bin/sh /usr/bin/new /usr/bin/worker /usr/sbin/nginx any:/opt/tool");
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/model/programs_that_may_run_are_files_that_were_learned_or_accepted", programs_that_may_run_are_files_that_were_learned_or_accepted);
         g_test_add_func("/model/unseen_mass_is_bounded_as_often_as_claimed", unseen_mass_is_bounded_as_often_as_claimed);
         g_test_add_func("/model/poisson_limits_are_those_of_the_tables", poisson_limits_are_those_of_the_tables);
         g_test_add_func("/model/repeats_within_a_trial_are_no_evidence", repeats_within_a_trial_are_no_evidence);

@@ -459,11 +459,36 @@ export type Response = {
   changed: Time;
   refused: {
     acts: number;
+    observed: number;
     packets: number;
     calls: number;
     last: string | null;
   } | null;
   detail?: Record<string, unknown>;
+};
+
+export type Enforcement = {
+  application: string;
+  workload: string;
+  family: string;
+  mode: "observe" | "enforce";
+  by: string;
+  reason: string;
+  since: Time;
+  until: string | null;
+  programs: number;
+  containers: {
+    running: number;
+    active: number;
+    pending: number;
+    failed: number;
+    not_strict: number;
+    protected: number;
+    released: number;
+  };
+  refused: number;
+  observed: number;
+  notes: string[];
 };
 
 export type Policy = {
@@ -1009,6 +1034,9 @@ export type Call =
   | "POST /api/v1/models/lock"
   | "POST /api/v1/models/relearn"
   | "POST /api/v1/models/judge"
+  | "GET /api/v1/models/enforced"
+  | "POST /api/v1/models/enforce"
+  | "POST /api/v1/models/unenforce"
   | "POST /api/v1/models/import"
   | "GET /api/v1/settings"
   | "PUT /api/v1/settings/{key}"

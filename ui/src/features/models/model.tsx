@@ -14,6 +14,7 @@ import { Icon } from "../../parts/icons";
 import { useNarrow } from "../../parts/media";
 import { Button, Dialog, Empty, Facts, Menu, Notice, Skeleton, T } from "../../parts/ui";
 import { Drawer } from "../../parts/drawer";
+import { Enforced } from "./enforce";
 import { Import, type Into } from "./import";
 import { ModelState } from "./models";
 
@@ -78,6 +79,7 @@ export function ModelPage({ application, workload }: Named) {
   const [said, setSaid] = useState("");
   const [asking, setAsking] = useState<{ act: "lock" | "relearn"; family?: string } | null>(null);
   const [importing, setImporting] = useState<Into | null>(null); /* as it was opened: a newer version may come meanwhile */
+  const [enforcing, setEnforcing] = useState(false);
   const [active, setActive] = useState(0);
   const [again, setAgain] = useState(0);
   const narrow = useNarrow();
@@ -149,11 +151,13 @@ export function ModelPage({ application, workload }: Named) {
           <div class="subject-acts">
             {may && !version.locked && <Button glyph="lock" onClick={() => setAsking({ act: "lock" })}>Lock…</Button>}
             {may && <Button onClick={() => setAsking({ act: "relearn" })}>Relearn…</Button>}
+            {may && <Button onClick={() => setEnforcing(true)}>Enforce…</Button>}
             {may && <Button onClick={() => setImporting({ application, workload, digest: version.digest })}>Import…</Button>}
             <Menu button={<><Icon name="down" size={14} />Export</>}>{(close) => FORMATS.map(([key, label, ext]) => <button key={key} type="button" class="menu-item" onClick={() => { close(); void fetchText(key, ext); }}>{label}</button>)}</Menu>
           </div>
         </header>
         {said && <Notice level="bad">{said}</Notice>}
+        <Enforced application={model.application} workload={model.workload} asking={enforcing} onClose={() => setEnforcing(false)} />
         {error && <Notice level="warn">What you see may be old: {error}</Notice>}
         <p class="subject-facts">
           <span>{version.hours < 10 ? version.hours.toFixed(1) : count(version.hours)} container hours, {count(version.starts)} {plural(version.starts, "start")}, {count(version.running)} running</span><span>{count(version.learned)} learned</span>

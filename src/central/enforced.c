@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "enforced.h"
+
+#include <string.h>
+
+#include "ask.h"
+#include "base/log.h"
+#include "models.h"
+#include "policies.h"
+#include "response/deny.h"
+#include "responses.h"
+#include "store/store_models.h"
+
+#define SETTING "enforced."
+#define TICK_US G_USEC_PER_SEC
+#define IDLE_US (10 * G_USEC_PER_SEC) /* where nothing was told to have changed */
+
+struct BhEnforced {
+        BhCentral *central;
+        GThread *thread;
+        GMutex lock; /* of what follows */
+        GCond moved;
+        gboolean woken;
+        gint stopping; /* atomic */
+        GHashTable *counts; /* key → BhEnforcedCounts */
+        GMutex changing;    /* one order at a time */
+        gboolean idle;      /* the thread's: nothing was enforced, and nothing of it went on */
+};
+
+/* ---- what was ordered */
+
+void bh_enforcement_free(BhEnforcement *e) {
+        if (!e)
+                return;
+        g_free(e->application);
+        g_free(e->workload);
+        g_free(e->by);
+        g_free(e->reason);
+        g_free(e);
+}
+
+gboolean bh_enforced_possible(BhFamily family) {
+        return family == BH_FAMILY_EXEC;
+}
+
+BhEnforcement *bh_enforced_find(GPtrArray *all, const char *application, const char *workload, BhFamily family) {
+        for (guint i = 0; i < all->len; i++) {
+                BhEnforcement *e = all->pdata[i];
+
+                if (e->family == family && g_str_equal(e->application, application) && g_str_equal(e->workload, workload))
+                        return e;
+        }
+        return NULL;
+}
+
+gboolean bh_enforced_strict(const BhModelVersion *v, BhFamily family) {
+        return bh_model_locked(v, family) || v->states[family] == BH_MODEL_ENFORCEABLE;
+}
+
+char *bh_enforced_actor(const char *application, const char *workload) {
+        return g_strdup_printf(BH_ENFORCED_ACTOR "%s/%s", application, workload);
+}
+
+static char *key_of(const char *application, const char *workload, BhFamily family) {
+        g_autofree char *text = g_strdup_printf("%s\n%s\n%s", application, workload, bh_family_kind(family)), *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+
+        sum[32] = '\0';
+        return g_strconcat(SETTING, sum, NULL);
+}
+
+static char *text_of(const BhEnforcement *e) {
+        json_auto_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I}", "application", e->application, "workload", e->workload, "family", bh_family_kind(e->family), "by", e->by, "reason", e->reason,
+                                   "observe", e->observe, "since_ns", (json_int_t) e->since_ns, "until_ns", (json_int_t) e->until_ns);
+
+        return o ? json_dumps(o, JSON_COMPACT) : NULL;
+}
+
+/* NULL: it is none. */
+static BhEnforcement *read_one(const char *text) {
+        json_auto_t *o = json_loads(text, 0, NULL);
+        const char *family = json_string_value(json_object_get(o, "family")), *texts[4], *names[] = { "application", "workload", "by", "reason" };
+
+        for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+                if (!(texts[i] = json_string_value(json_object_get(o, names[i]))))
+                        return NULL;
+        if (!family || bh_family_from_kind(family) == BH_FAMILY_NONE)
+                return NULL;
+        BhEnforcement *e = g_new0(BhEnforcement, 1);
+        *e = (BhEnforcement){
+                .application = g_strdup(texts[0]), .workload = g_strdup(texts[1]), .by = g_strdup(texts[2]), .reason = g_strdup(texts[3]), .family = bh_family_from_kind(family),
+                .observe = json_is_true(json_object_get(o, "observe")), .since_ns = json_integer_value(json_object_get(o, "since_ns")), .until_ns = json_integer_value(json_object_get(o, "until_ns")),
+        };
+        return e;
+}
+
+GPtrArray *bh_enforced_all(BhEnforced *e, GError **error) {
+        g_autoptr(GHashTable) settings = bh_store_settings(e->central->store, error);
+        g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify) bh_enforcement_free);
+        const char *key, *text;
+        GHashTableIter it;
+
+        if (!settings)
+                return NULL;
+        g_hash_table_iter_init(&it, settings);
+        while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &text)) {
+                BhEnforcement *one = g_str_has_prefix(key, SETTING) ? read_one(text) : NULL;
+
+                if (one)
+                        g_ptr_array_add(all, one);
+        }
+        return g_steal_pointer(&all);
+}
+
+static void forget_counts(BhEnforced *e, const char *key) {
+        g_mutex_lock(&e->lock);
+        g_hash_table_remove(e->counts, key);
+        g_mutex_unlock(&e->lock);
+}
+
+gboolean bh_enforced_set(BhEnforced *e, const BhEnforcement *what, const BhStoreAuditEntry *audit, GError **error) {
+        g_autofree char *key = key_of(what->application, what->workload, what->family);
+        BhEnforcement now = *what;
+        gboolean ok;
+
+        now.since_ns = g_get_real_time() * 1000;
+        g_mutex_lock(&e->changing);
+        g_autofree char *before = bh_store_setting_get(e->central->store, key, NULL);
+        g_autoptr(GPtrArray) all = bh_enforced_all(e, error);
+        if ((ok = all != NULL) && !before && all->len >= BH_ENFORCED_MAX) {
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "%u models are enforced, which is as many as there may be: end others first", BH_ENFORCED_MAX);
+                ok = FALSE;
+        }
+        char *text = ok ? text_of(&now) : NULL;
+        if (ok && !text) {
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_INVALID, "names and reason are UTF-8");
+                ok = FALSE;
+        }
+        ok = ok && bh_store_setting_set(e->central->store, key, text, audit, error);
+        free(text);
+        g_mutex_unlock(&e->changing);
+        forget_counts(e, key);
+        bh_enforced_wake(e);
+        return ok;
+}
+
+gboolean bh_enforced_remove(BhEnforced *e, const char *application, const char *workload, BhFamily family, const BhStoreAuditEntry *audit, GError **error) {
+        g_autofree char *key = key_of(application, workload, family), *before = NULL;
+        gboolean ok;
+
+        g_mutex_lock(&e->changing);
+        if (!(before = bh_store_setting_get(e->central->store, key, NULL)))
+                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND, "this family of the workload's model is not enforced");
+        ok = before && bh_store_setting_set(e->central->store, key, NULL, audit, error);
+        g_mutex_unlock(&e->changing);
+        forget_counts(e, key);
+        bh_enforced_wake(e);
+        return ok;
+}
+
+gboolean bh_enforced_counts(BhEnforced *e, const BhEnforcement *of, BhEnforcedCounts *out) {
+        g_autofree char *key = key_of(of->application, of->workload, of->family);
+
+        g_mutex_lock(&e->lock);
+        const BhEnforcedCounts *known = g_hash_table_lookup(e->counts, key);
+        if (known)
+                *out = *known;
+        g_mutex_unlock(&e->lock);
+        return known != NULL;
+}
+
+char *bh_enforced_list(const BhModelVersion *v, gboolean observe, guint *n) {
+        g_auto(GStrv) programs = bh_model_programs(v);
+        json_auto_t *list = json_array();
+
+        *n = g_strv_length(programs);
+        for (guint i = 0; i < *n; i++)
+                json_array_append_new(list, json_sprintf("exec-only:%s", programs[i]));
+        if (observe)
+                json_array_append_new(list, json_string("observe"));
+        char *text = json_dumps(list, JSON_COMPACT), *out = g_strdup(text ? text : "[]");
+        free(text);
+        return out;
+}
+
+/* ---- one look */
+
+typedef struct {
+        BhEnforced *e;
+        GHashTable *open;   /* "actor\nnode/container" → GPtrArray of BhStoreResponse that go on, the latest first */
+        GHashTable *actors; /* that are meant to have some */
+        GHashTable *silent; /* nodes that are away, or did not answer: they are told later */
+        GHashTable *here;
+} Look;
+
+static char *place_of(const char *actor, const char *node, const char *container) {
+        return g_strdup_printf("%s\n%s/%s", actor, node, container);
+}
+
+static gboolean read_open(Look *l) {
+        BhStoreResponseFilter f = { .action = "block", .open = TRUE };
+        g_autofree char *cursor = NULL;
+
+        do {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(BhStorePage) page = bh_store_responses(l->e->central->store, &f, cursor, BH_STORE_LIMIT_MAX, &error);
+
+                if (!page) {
+                        bh_error("cannot read the ledger of responses", "error", error->message);
+                        return FALSE;
+                }
+                g_ptr_array_set_free_func(page->rows, NULL);
+                for (guint i = 0; i < page->rows->len; i++) {
+                        BhStoreResponse *row = page->rows->pdata[i];
+
+                        if (!g_str_has_prefix(row->actor, BH_ENFORCED_ACTOR)) {
+                                bh_store_response_free(row);
+                                continue;
+                        }
+                        char *place = place_of(row->actor, row->node, row->container_id);
+                        GPtrArray *rows = g_hash_table_lookup(l->open, place);
+                        if (!rows)
+                                g_hash_table_insert(l->open, g_strdup(place), rows = g_ptr_array_new_with_free_func((GDestroyNotify) bh_store_response_free));
+                        g_ptr_array_add(rows, row);
+                        g_free(place);
+                }
+                g_free(cursor);
+                cursor = g_strdup(page->next);
+        } while (cursor);
+        return TRUE;
+}
+
+/* To its node, if that is there; else it is told later (responses.h). */
+static void tell_node(Look *l, const char *id) {
+        g_autoptr(BhStoreResponse) row = bh_store_response(l->e->central->store, id, NULL);
+        g_autoptr(GError) away = NULL;
+
+        if (!row || !g_hash_table_contains(l->here, row->node) || g_hash_table_contains(l->silent, row->node))
+                return;
+        if (!bh_responses_order(l->e->central->responses, row, &away))
+                g_hash_table_add(l->silent, g_strdup(row->node));
+}
+
+static void release(Look *l, const BhStoreResponse *row, const char *why) {
+        g_autofree char *object = g_strdup_printf("%s %s", row->node, row->container_name), *detail = g_strdup_printf("%s: %s", row->id, why);
+        BhStoreAuditEntry audit = { .actor = row->actor, .action = "response.release", .object = object, .outcome = "ok", .detail = detail };
+        g_autoptr(GError) error = NULL;
+
+        if (row->releasing)
+                return;
+        if (!bh_store_response_release(l->e->central->store, row->id, FALSE, &audit, &error))
+                bh_error("a list of programs that is not wanted any more cannot be released", "response", row->id, "error", error->message);
+        else
+                tell_node(l, row->id);
+}
+
+static void tell_failed(Look *l, const BhEnforcement *of, const BhStoreContainer *c, const char *why) {
+        g_autofree char *uuid = g_uuid_string_random(), *id = g_strdup_printf("enforced-%s", uuid);
+        g_autofree char *output = g_strdup_printf("the model of %s/%s is not enforced in container %s, and it is tried again: %s", of->application, of->workload, c->name, why);
+        gint64 now_ns = g_get_real_time() * 1000;
+        g_autoptr(GError) error = NULL;
+        BhStoreFinding f = {
+                .id = id, .time_ns = now_ns, .last_ns = now_ns, .rule = (char *) "Model is not enforced", .priority = (char *) "warning", .source = (char *) "model", .kind = (char *) "sensor",
+                .output = output, .node = c->node, .container_id = c->id, .container_name = c->name, .workload = c->workload, .application = c->application, .tags = (char *) "[\"model\"]",
+                .fields = (char *) "{}", .image = c->image, .description = (char *) "A person ordered that what is not in this model is refused, and the container's node could not do it.",
+                .advice = (char *) "Its answer is in the ledger: bulkhead responses --container NAME.", .count = 1, .fold = why,
+        };
+
+        if (!bh_store_models_save(l->e->central->store, NULL, 0, &f, 1, 0, NULL, &error))
+                bh_error("cannot store that a model is not enforced", "container", c->name, "error", error->message);
+}
+
+static void order(Look *l, const BhEnforcement *of, const BhStoreContainer *c, const char *actor, char *deny) {
+        g_autofree char *id = bh_responses_new_id(), *reason = g_strdup_printf("the model's programs%s, for %s%s%s", of->observe ? ", observed" : "", of->by, *of->reason ? ": " : "", of->reason);
+        g_autofree char *object = g_strdup_printf("%s %s", c->node, c->name), *detail = g_strdup_printf("block %s: %s", id, reason);
+        BhStoreAuditEntry audit = { .actor = (char *) actor, .action = "response.create", .object = object, .outcome = "ok", .detail = detail };
+        g_autoptr(GError) error = NULL;
+        BhStoreResponse row = {
+                .id = id, .action = (char *) bh_response_action_name(BH_RESPONSE_BLOCK), .state = (char *) "pending", .node = c->node, .container_id = c->id, .container_name = c->name, .workload = c->workload,
+                .application = c->application, .actor = (char *) actor, .reason = reason, .allow = (char *) "[]", .deny = deny, .result = (char *) "the node has not answered yet", .detail = (char *) "{}",
+                .until_ns = of->until_ns,
+        };
+
+        if (!bh_store_response_add(l->e->central->store, &row, &audit, &error)) {
+                tell_failed(l, of, c, error->message);
+                return;
+        }
+        tell_node(l, id);
+        g_autoptr(BhStoreResponse) now = bh_store_response(l->e->central->store, id, NULL);
+        if (now && g_str_equal(now->state, "failed"))
+                tell_failed(l, of, c, now->result);
+}
+
+/* What became of the last one, where none goes on. FALSE: there is another to be ordered. */
+static gboolean ended(Look *l, const BhEnforcement *of, const BhStoreContainer *c, const char *actor, const char *deny, BhEnforcedCounts *n) {
+        BhStoreResponseFilter f = { .actor = actor, .container_id = c->id, .node = c->node };
+        g_autoptr(BhStorePage) page = bh_store_responses(l->e->central->store, &f, NULL, 1, NULL);
+        const BhStoreResponse *last = page && page->rows->len ? page->rows->pdata[0] : NULL;
+
+        if (!page)
+                return TRUE; /* not now */
+        if (!last || last->created_ns < of->since_ns)
+                return FALSE;
+        if (g_str_equal(last->state, "released")) { /* those that are followed by another are not the last */
+                n->released++;
+                return TRUE;
+        }
+        if (!g_str_equal(last->state, "failed") || !g_str_equal(last->deny, deny) || g_get_real_time() * 1000 - last->changed_ns > BH_ENFORCED_RETRY_S * G_GINT64_CONSTANT(1000000000))
+                return FALSE;
+        n->failed++;
+        return TRUE;
+}
+
+static void look_at_container(Look *l, const BhEnforcement *of, const BhStoreContainer *c, const char *actor, char *deny, BhEnforcedCounts *n) {
+        g_autofree char *place = place_of(actor, c->node, c->id);
+        GPtrArray *rows = g_hash_table_lookup(l->open, place);
+        const BhStoreResponse *good = NULL;
+
+        for (guint i = 0; rows && i < rows->len && !good; i++) {
+                const BhStoreResponse *row = rows->pdata[i];
+
+                if (!row->releasing && row->until_ns == of->until_ns && g_str_equal(row->deny, deny))
+                        good = row;
+        }
+        if (!good) {
+                const BhStoreResponse *last = rows ? rows->pdata[0] : NULL;
+
+                if (last && last->releasing && last->created_ns >= of->since_ns)
+                        n->released++;
+                else if (!ended(l, of, c, actor, deny, n)) {
+                        order(l, of, c, actor, deny);
+                        n->pending++; /* what it came to is counted with the next look */
+                        bh_enforced_wake(l->e);
+                }
+                return;
+        }
+        if (g_str_equal(good->state, "active"))
+                n->active++;
+        else
+                n->pending++;
+        for (guint i = 0; i < rows->len && g_str_equal(good->state, "active"); i++)
+                if (rows->pdata[i] != good)
+                        release(l, rows->pdata[i], "another list took its place");
+}
+
+/* By version: what its containers' blocks refuse; NULL: it is not known well enough. */
+static char *list_of(Look *l, const BhEnforcement *of, const char *digest, guint *n) {
+        BhModels *all = l->e->central->models;
+        char *list = NULL;
+
+        *n = 0;
+        bh_models_acquire(all);
+        BhModel *m = bh_models_get(all, of->application, of->workload);
+        BhModelVersion *v = m ? bh_model_version(m, digest) : NULL;
+        if (v && bh_enforced_strict(v, of->family))
+                list = bh_enforced_list(v, of->observe, n);
+        bh_models_release(all);
+        if (!*n || *n + of->observe > BH_DENY_MAX)
+                g_clear_pointer(&list, g_free);
+        return list;
+}
+
+typedef struct {
+        char *deny;
+        guint n;
+} List;
+
+static void list_free(gpointer data) {
+        List *x = data;
+
+        g_free(x->deny);
+        g_free(x);
+}
+
+static void look_at(Look *l, const BhEnforcement *of) {
+        g_autofree char *actor = bh_enforced_actor(of->application, of->workload), *cursor = NULL;
+        g_autoptr(GHashTable) lists = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, list_free);
+        BhStoreContainerFilter f = { .application = of->application, .workload = of->workload, .living = TRUE };
+        BhEnforcedCounts n = { 0 };
+
+        g_hash_table_add(l->actors, g_strdup(actor)); /* whatever fails below: what is in force stays */
+        do {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(BhStorePage) page = bh_store_containers(l->e->central->store, &f, cursor, BH_STORE_LIMIT_MAX, &error);
+
+                if (!page) {
+                        bh_error("cannot read which containers a model is enforced in", "error", error->message);
+                        return;
+                }
+                for (guint i = 0; i < page->rows->len; i++) {
+                        const BhStoreContainer *c = page->rows->pdata[i];
+                        const char *digest = *c->image_digest ? c->image_digest : c->image_id;
+
+                        if (!g_str_equal(c->state, "running"))
+                                continue;
+                        n.running++;
+                        if (bh_policies_protects(c)) {
+                                n.left_out++;
+                                continue;
+                        }
+                        List *x = g_hash_table_lookup(lists, digest);
+                        if (!x) {
+                                x = g_new0(List, 1);
+                                x->deny = list_of(l, of, digest, &x->n);
+                                g_hash_table_insert(lists, g_strdup(digest), x);
+                        }
+                        n.programs = MAX(n.programs, x->n);
+                        if (x->deny)
+                                look_at_container(l, of, c, actor, x->deny, &n);
+                        else
+                                n.loose++;
+                }
+                g_free(cursor);
+                cursor = g_strdup(page->next);
+        } while (cursor);
+        g_mutex_lock(&l->e->lock);
+        g_hash_table_insert(l->e->counts, key_of(of->application, of->workload, of->family), g_memdup2(&n, sizeof(n)));
+        g_mutex_unlock(&l->e->lock);
+}
+
+/* What goes on of enforcements that are over. */
+static void release_others(Look *l) {
+        GHashTableIter it;
+        GPtrArray *rows;
+
+        g_hash_table_iter_init(&it, l->open);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &rows))
+                for (guint i = 0; i < rows->len; i++) {
+                        const BhStoreResponse *row = rows->pdata[i];
+
+                        if (!g_hash_table_contains(l->actors, row->actor))
+                                release(l, row, "its model is not enforced any more");
+                }
+}
+
+/* Of those whose time is over the settings go; their blocks ended by themselves. */
+static gboolean is_over(BhEnforced *e, const BhEnforcement *of) {
+        BhStoreAuditEntry audit = { .actor = of->by, .action = "model.unenforce", .object = of->workload, .outcome = "ok", .detail = (char *) "its time was over" };
+
+        return of->until_ns && g_get_real_time() * 1000 >= of->until_ns && bh_enforced_remove(e, of->application, of->workload, of->family, &audit, NULL);
+}
+
+static void look(BhEnforced *e) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GPtrArray) all = bh_enforced_all(e, &error);
+        g_auto(GStrv) here = bh_bus_listener_nodes(e->central->bus);
+        Look l = {
+                .e = e,
+                .open = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_ptr_array_unref),
+                .actors = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+                .silent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+                .here = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+        };
+
+        for (guint i = 0; here[i]; i++)
+                g_hash_table_add(l.here, g_strdup(here[i]));
+        if (!all) {
+                bh_error("cannot read which models are enforced", "error", error->message);
+        } else if (!(e->idle && !all->len) && read_open(&l)) {
+                e->idle = !all->len && !g_hash_table_size(l.open);
+                for (guint i = 0; i < all->len && !g_atomic_int_get(&e->stopping); i++)
+                        if (!is_over(e, all->pdata[i]))
+                                look_at(&l, all->pdata[i]);
+                if (!g_atomic_int_get(&e->stopping))
+                        release_others(&l);
+        }
+        g_hash_table_unref(l.open);
+        g_hash_table_unref(l.actors);
+        g_hash_table_unref(l.silent);
+        g_hash_table_unref(l.here);
+}
+
+static gpointer work(gpointer data) {
+        BhEnforced *e = data;
+
+        g_mutex_lock(&e->lock);
+        while (!g_atomic_int_get(&e->stopping)) {
+                const gint64 next_us = g_get_monotonic_time() + TICK_US;
+
+                e->woken = FALSE;
+                g_mutex_unlock(&e->lock);
+                look(e);
+                g_mutex_lock(&e->lock);
+                while (!g_atomic_int_get(&e->stopping) && g_cond_wait_until(&e->moved, &e->lock, e->woken ? next_us : next_us + IDLE_US))
+                        ;
+        }
+        g_mutex_unlock(&e->lock);
+        return NULL;
+}
+
+/* ---- life ---- */
+
+BhEnforced *bh_enforced_new(BhCentral *c) {
+        BhEnforced *e = g_new0(BhEnforced, 1);
+
+        e->central = c;
+        g_mutex_init(&e->lock);
+        g_mutex_init(&e->changing);
+        g_cond_init(&e->moved);
+        e->counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        return e;
+}
+
+void bh_enforced_start(BhEnforced *e) {
+        e->thread = g_thread_new("bh-enforced", work, e);
+}
+
+void bh_enforced_stop(BhEnforced *e) {
+        if (!e || !e->thread)
+                return;
+        g_mutex_lock(&e->lock);
+        g_atomic_int_set(&e->stopping, TRUE);
+        g_cond_signal(&e->moved);
+        g_mutex_unlock(&e->lock);
+        g_thread_join(g_steal_pointer(&e->thread));
+}
+
+void bh_enforced_free(BhEnforced *e) {
+        if (!e)
+                return;
+        bh_enforced_stop(e);
+        g_hash_table_unref(e->counts);
+        g_mutex_clear(&e->lock);
+        g_mutex_clear(&e->changing);
+        g_cond_clear(&e->moved);
+        g_free(e);
+}
+
+void bh_enforced_wake(BhEnforced *e) {
+        if (!e)
+                return;
+        g_mutex_lock(&e->lock);
+        if (!e->woken) {
+                e->woken = TRUE;
+                g_cond_signal(&e->moved);
+        }
+        g_mutex_unlock(&e->lock);
+}
