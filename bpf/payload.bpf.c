@@ -55,7 +55,7 @@ __noinline int payload_moved(__u32 index, __u64 socket, __u32 sent, __u32 n) {
         if (!(s->begun & (sent ? 2 : 1)) || other != d->other) {
                 s->begun |= sent ? 2 : 1;
                 d->other = other;
-                if (s->state != BH_PAYLOAD_HELLO)
+                if (s->state != BH_PAYLOAD_HELLO && s->protocol != BH_PAYLOAD_P_OTHER)
                         d->left = s->per_request;
                 h->flags = BH_PAYLOAD_F_TURN;
         }

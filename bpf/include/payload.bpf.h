@@ -142,6 +142,7 @@ static __noinline int rules_for(struct bh_payload_stream *s, __u64 container, __
         s->rules = rules;
         s->per_request = r && r->per_request ? r->per_request : DEFAULT_REQUEST;
         s->per_second = r && r->per_second ? r->per_second : DEFAULT_SECOND;
+        s->other = r ? r->other : 0;
         return r && r->off;
 }
 
@@ -305,9 +306,17 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
 
         s = bpf_map_lookup_elem(&streams, &key);
         if (s && s->ports == ports_of(sk)) {
-                if (s->state == BH_PAYLOAD_IGNORED || is_unwanted(s, key))
-                        return 0;
                 cfg = config_of();
+                if (s->state == BH_PAYLOAD_IGNORED) {
+                        if (!cfg || s->rules == *(volatile __u32 *) &cfg->rules)
+                                return 0;
+                        rules_for(s, s->container, *(volatile __u32 *) &cfg->rules);
+                        if (!s->other)
+                                return 0;
+                        goto anew; /* as one that was open before */
+                }
+                if (is_unwanted(s, key))
+                        return 0;
                 /* in the first states too: a call whose program the kernel left out, since the same one was interrupted on this CPU, must not make it a closed one */
                 if (cfg && cfg->tls && (s->state != BH_PAYLOAD_FOLLOWED || s->protocol == BH_PAYLOAD_P_PROXY) && s->state != BH_PAYLOAD_OFF)
                         tls_note(s, key);
@@ -319,6 +328,7 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
                         return 1;
                 /* it is off now, or was: then it is looked at as one that was open before */
         }
+anew:
         if (s && !s->ports) /* another thread's call on the same socket, the first one, is making it just now; this one will be a gap */
                 return 0;
         if (s) {
@@ -540,7 +550,7 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
 
         if (s->state == BH_PAYLOAD_NEW && (!got || dir_of(s, !sent)->pos)) {
                 /* nothing to be seen of what was first; or the other side answers already, to what was not understood */
-                if (got && at) {
+                if (got && at && !s->other) {
                         forget(s);
                         return NO;
                 }
@@ -565,6 +575,11 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
         held = at;
         at = add_first(w, s, at);
         verdict = payload_classify((__u64) sk, (sent && (ports & 0xffff) == PORT_DNS) || (!sent && ports >> 16 == PORT_DNS));
+        if (s->other && (verdict == NO || (verdict == WAIT && at >= BH_PAYLOAD_FIRST))) {
+                s->protocol = BH_PAYLOAD_P_OTHER;
+                s->dir[0].left = s->dir[1].left = s->other;
+                verdict = YES;
+        }
         if (verdict == YES) {
                 if (s->state == BH_PAYLOAD_LOOKING) {
                         w->head.flags |= BH_PAYLOAD_F_TURN;
@@ -573,7 +588,7 @@ static __noinline int decide(struct work *w, struct bh_payload_stream *s, struct
                 }
                 s->first_len = 0; /* behind_proxy() has it next */
                 s->state = BH_PAYLOAD_FOLLOWED;
-                if (!s->side)
+                if (!s->side && s->protocol != BH_PAYLOAD_P_OTHER) /* whoever asks is the client */
                         s->side = sent ? BH_PAYLOAD_AT_CLIENT : BH_PAYLOAD_AT_SERVER;
                 if (s->protocol == BH_PAYLOAD_P_TLS) {
                         s->state = BH_PAYLOAD_HELLO;

@@ -32,6 +32,7 @@ enum bh_payload_protocol {
         BH_PAYLOAD_P_TLS,
         BH_PAYLOAD_P_DNS,
         BH_PAYLOAD_P_PROXY, /* what a proxy says of its client; what comes behind it is not known yet */
+        BH_PAYLOAD_P_OTHER, /* none of these, told because the container's rule asks for it */
 };
 
 /* Numbers as in BhPayloadSide; 0: not known. */
@@ -122,12 +123,15 @@ struct bh_payload_stream {
         __u8 first[BH_PAYLOAD_FIRST];
         struct bh_payload_dir dir[2]; /* [1]: written */
         struct bh_payload_dir text[2]; /* the same of the clear text of a TLS library; `seq` is not used */
+        __u32 other; /* of the rules: bytes of each direction that are told of what speaks nothing known */
+        __u32 pad;
 };
-_Static_assert(sizeof(struct bh_payload_stream) == 216, "shared layout");
+_Static_assert(sizeof(struct bh_payload_stream) == 224, "shared layout");
 
 /* payload_rules map: key the container's cgroup; 0: the others. */
 struct bh_payload_rule {
-        __u32 off, per_request, per_second, pad;
+        __u32 off, per_request, per_second;
+        __u32 other; /* of each direction of a connection that speaks nothing known; 0: it is ignored */
 };
 
 /* payload_config map: one entry, the sensor's. */

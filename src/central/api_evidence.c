@@ -11,6 +11,7 @@
 #include "evidence_archive.h"
 #include "evidence/evidence.h"
 #include "evidence_report.h"
+#include "incident_now.h"
 #include "json_out.h"
 #include "routes.h"
 
@@ -391,7 +392,8 @@ static gboolean list_items(BhCall *call, const BhStoreEvidenceFilter *f, GPtrArr
 /* Without the incident there is none: its evidence is worth no less. */
 static void add_report(BhCall *call, GByteArray *tar, guint64 incident, const GPtrArray *rows, gint64 now_s) {
         g_autoptr(BhStoreIncident) i = bh_store_incident(call->central->store, incident, NULL);
-        GString *html = i ? bh_evidence_report_html(i, rows) : NULL;
+        g_autofree char *now = i ? bh_incident_now_whole(call->central, i) : NULL;
+        GString *html = i ? bh_evidence_report_html(i, now, now_s * 1000000000, rows) : NULL;
 
         if (!html)
                 return;

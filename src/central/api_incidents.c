@@ -77,7 +77,7 @@ static void answer_taught(BhCall *call, guint64 id, const BhIncidentTaught *taug
                 return;
         }
         GString *out = g_string_sized_new(4096);
-        bh_view_incident_whole(call->central->store, out, i, notes, taught);
+        bh_view_incident_whole(call->central, out, i, notes, taught);
         bh_call_json(call, 200, out);
 }
 

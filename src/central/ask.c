@@ -139,6 +139,10 @@ BhAsk *bh_ask_nodes(BhCentral *c, const char *const *nodes, const char *request,
         return ask_nodes(c, nodes, request, body, NULL, seconds, stop);
 }
 
+BhAsk *bh_ask_nodes_each(BhCentral *c, const char *const *nodes, const char *request, const GPtrArray *bodies, guint seconds) {
+        return ask_nodes(c, nodes, request, NULL, bodies, seconds, NULL);
+}
+
 static BhAsk *ask(BhCall *call, const char *const *nodes, const char *request, GBytes *body, const GPtrArray *bodies) {
         if (g_atomic_int_add(&call->central->event_queries, 1) >= BH_ASK_QUERIES) {
                 g_atomic_int_add(&call->central->event_queries, -1);

@@ -47,5 +47,8 @@ BhAsk *bh_ask_each(BhCall *call, const char *const *nodes, const char *request, 
  */
 BhAsk *bh_ask_nodes(BhCentral *c, const char *const *nodes, const char *request, GBytes *body, guint seconds, const gint *stop);
 
+/* The same, each something of its own; a node may be among them more than once. */
+BhAsk *bh_ask_nodes_each(BhCentral *c, const char *const *nodes, const char *request, const GPtrArray *bodies, guint seconds);
+
 /* "nodes": [{"node","dropped","cut","error"}], "dropped": their sum, "undecodable". */
 void bh_ask_append_nodes(GString *out, const BhAsk *q, guint undecodable);

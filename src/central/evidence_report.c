@@ -78,7 +78,19 @@ static void append_items(GString *out, const GPtrArray *items) {
         g_string_append(out, "</table>\n");
 }
 
-GString *bh_evidence_report_html(const BhStoreIncident *incident, const GPtrArray *items) {
+/* It may be another by the time that this is read. */
+static void append_now(GString *out, const char *now, gint64 now_ns) {
+        g_autoptr(GDateTime) t = g_date_time_new_from_unix_utc(now_ns / 1000000000);
+        g_autofree char *when = t ? g_date_time_format(t, "%Y-%m-%d %H:%M:%S UTC") : g_strdup("?");
+
+        if (!*now)
+                return;
+        g_string_append_printf(out, "<p>As of %s, when this report was made: ", when);
+        append_text(out, now);
+        g_string_append(out, "</p>\n");
+}
+
+GString *bh_evidence_report_html(const BhStoreIncident *incident, const char *now, gint64 now_ns, const GPtrArray *items) {
         GString *out = g_string_new(head);
 
         g_string_append_printf(out, "<title>Incident %" G_GUINT64_FORMAT "</title></head><body>\n<h1>Incident %" G_GUINT64_FORMAT ": ", incident->id, incident->id);
@@ -92,6 +104,7 @@ GString *bh_evidence_report_html(const BhStoreIncident *incident, const GPtrArra
                 append_text(out, incident->verdict);
         }
         g_string_append(out, "</p>\n");
+        append_now(out, now, now_ns);
         append_timeline(out, incident->lines);
         append_items(out, items);
         g_string_append(out, "</body></html>\n");

@@ -4,5 +4,5 @@
 #include "store/store_evidence.h"
 #include "store/store_incidents.h"
 
-/* `items` of BhStoreEvidence. */
-GString *bh_evidence_report_html(const BhStoreIncident *incident, const GPtrArray *items);
+/* `items` of BhStoreEvidence. `now`: what state things are in at `now_ns` (incident_now.h), "" for nothing to say. */
+GString *bh_evidence_report_html(const BhStoreIncident *incident, const char *now, gint64 now_ns, const GPtrArray *items);

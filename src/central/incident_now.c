@@ -7,6 +7,7 @@
 #include "incident/deed.h"
 #include "incident/story.h"
 #include "incident_ends.h"
+#include "incident_sent.h"
 #include "response/response.h"
 #include "store/store_evidence.h"
 #include "store/store_responses.h"
@@ -182,7 +183,7 @@ static guint kept_of(BhStore *s, const BhStoreIncident *i, GHashTable *files) {
         return g_hash_table_size(kept);
 }
 
-char *bh_incident_now(BhStore *s, const BhStoreIncident *i, gboolean evidence) {
+char *bh_incident_now(BhStore *s, const BhStoreIncident *i, gboolean evidence, const BhIncidentPrograms *programs) {
         json_auto_t *containers = json_loads(i->containers, 0, NULL);
         g_autoptr(GArray) shown = g_array_new(FALSE, FALSE, sizeof(BhStoryContainer));
         g_autoptr(GHashTable) nodes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify) bh_store_node_free);
@@ -197,7 +198,26 @@ char *bh_incident_now(BhStore *s, const BhStoreIncident *i, gboolean evidence) {
                         unseen++;
                 else
                         add_container(&w, text_of(c, "node"), text_of(c, "id"));
-        char *text = bh_story_now((const BhStoryContainer *) shown->data, w.living, unseen, g_hash_table_size(files), kept_of(s, i, files));
+        g_autoptr(BhIncidentSent) sent = evidence ? bh_incident_sent(s, i) : NULL;
+        const BhStoryNow now = {
+                .containers = (const BhStoryContainer *) shown->data,
+                .n = w.living,
+                .unseen = unseen,
+                .planted = g_hash_table_size(files),
+                .kept = kept_of(s, i, files),
+                .programs = programs ? (const BhStoryProgram *) programs->rows->data : NULL,
+                .n_programs = programs ? programs->rows->len : 0,
+                .sent = sent ? (const BhStorySent *) sent->rows->data : NULL,
+                .n_sent = sent ? sent->rows->len : 0,
+                .sent_since_ns = sent ? sent->since_ns : 0,
+        };
+        char *text = bh_story_now(&now);
         g_string_chunk_free(w.texts);
         return text;
+}
+
+char *bh_incident_now_whole(BhCentral *c, const BhStoreIncident *i) {
+        g_autoptr(BhIncidentPrograms) programs = bh_incident_programs(c, i);
+
+        return bh_incident_now(c->store, i, TRUE, programs);
 }

@@ -57,11 +57,13 @@ static void read_tags(BhIncidentInput *in, const char *text) {
 
 /* What findings that the sensor or the model makes say without an event. */
 static void read_fields(BhIncidentInput *in, const BhStoreFinding *f) {
-        gboolean integrity = g_str_equal(f->kind, "integrity"), dns = g_str_equal(f->kind, "dns");
-        json_auto_t *fields = (integrity || dns) && f->fields ? json_loads(f->fields, 0, NULL) : NULL;
+        gboolean integrity = g_str_equal(f->kind, "integrity"), dns = g_str_equal(f->kind, "dns"), model = g_str_equal(f->kind, "model");
+        json_auto_t *fields = (integrity || dns || model) && f->fields ? json_loads(f->fields, 0, NULL) : NULL;
         const char *change = text_of(in, fields, "integrity.change"), *domain = text_of(in, fields, "dns.domain");
         json_int_t bytes = json_integer_value(json_object_get(fields, "dns.bytes"));
 
+        if (model && g_str_equal(text_of(in, fields, "model.verdict"), "novel"))
+                in->finding.surprise = bh_incident_surprise(json_integer_value(json_object_get(fields, "model.surprise")), json_is_true(json_object_get(fields, "model.strict")));
         if (integrity && (g_str_equal(change, "is new") || g_str_equal(change, "changed")))
                 in->finding.planted = text_of(in, fields, "fd.name");
         if (dns)
@@ -180,6 +182,7 @@ static void append_line(GString *out, const BhIncidentLine *l) {
         bh_json_text(out, "priority", priorities[MIN(l->rank, 8)]);
         append_tactics(out, l->tactics);
         bh_json_text(out, "joined_by", bh_basis_name(l->basis));
+        bh_json_text(out, "used", l->used);
         bh_json_text(out, "node", l->node);
         bh_json_text(out, "container_id", l->container_id);
         bh_json_text(out, "container_name", l->container_name);
@@ -194,6 +197,7 @@ static void append_line(GString *out, const BhIncidentLine *l) {
         bh_json_bool(out, "escape", l->escape);
         bh_json_bool(out, "of_host", l->of_host);
         bh_json_text(out, "asset", bh_asset_name(l->asset));
+        bh_json_uint(out, "surprise", l->surprise);
         bh_json_text(out, "deed", bh_deed_name(l->deed));
         bh_json_text(out, "thing", l->thing);
         bh_json_text(out, "origin", l->origin);
@@ -238,6 +242,8 @@ static BhIncidentLine *read_line(json_t *o) {
         l->asset = bh_asset_of_name(json_string_value(json_object_get(o, "asset")));
         l->deed = bh_deed_of_name(json_string_value(json_object_get(o, "deed"))); /* rows of before have none */
         l->thing = text(o, "thing");
+        l->used = text(o, "used");
+        l->surprise = (guint8) CLAMP(json_integer_value(json_object_get(o, "surprise")), 0, BH_INCIDENT_SURPRISE_MAX);
         l->origin = text(o, "origin");
         l->time_ns = time_of(o, "time");
         l->last_ns = time_of(o, "last");
@@ -253,14 +259,28 @@ static BhIncidentLine *read_line(json_t *o) {
         return l;
 }
 
-void bh_incident_row_lines(const char *lines, BhIncidents *to, guint64 id) {
+static void line_free(gpointer p) {
+        bh_incident_line_free(p);
+}
+
+GPtrArray *bh_incident_row_read(const char *lines) {
+        GPtrArray *all = g_ptr_array_new_with_free_func(line_free);
         json_auto_t *list = *lines ? json_loads(lines, 0, NULL) : NULL;
         json_t *o;
         size_t n;
 
         json_array_foreach(list, n, o)
                 if (json_is_object(o))
-                        bh_incidents_restore_line(to, id, read_line(o));
+                        g_ptr_array_add(all, read_line(o));
+        return all;
+}
+
+void bh_incident_row_lines(const char *lines, BhIncidents *to, guint64 id) {
+        g_autoptr(GPtrArray) all = bh_incident_row_read(lines);
+
+        g_ptr_array_set_free_func(all, NULL);
+        for (guint n = 0; n < all->len; n++)
+                bh_incidents_restore_line(to, id, all->pdata[n]);
 }
 
 static char *lines_of(const BhIncident *i, guint64 *dropped) {

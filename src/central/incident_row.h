@@ -21,6 +21,8 @@ void bh_incident_input_init(BhIncidentInput *in, const BhStoreFinding *f);
 void bh_incident_input_clear(BhIncidentInput *in);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhIncidentInput, bh_incident_input_clear)
 
+/* A row's lines: BhIncidentLine *, in its order. What is no line is passed over. */
+GPtrArray *bh_incident_row_read(const char *lines);
 /* Gives a row's lines back to the incident. */
 void bh_incident_row_lines(const char *lines, BhIncidents *to, guint64 id);
 /* Its texts are freed by bh_incident_row_clear(). */

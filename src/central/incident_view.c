@@ -4,6 +4,7 @@
 #include "incident/incident.h"
 #include "incident_detail.h"
 #include "incident_now.h"
+#include "incident_row.h"
 #include "incident_teach.h"
 #include "incidents.h"
 #include "json_out.h"
@@ -56,7 +57,7 @@ void bh_view_incident_alert(BhStore *s, GString *out, const BhStoreIncident *i) 
         g_autofree char *id = g_strdup_printf("incident-%" G_GUINT64_FORMAT "%s%s", i->id, ended ? "-" : "", ended ? i->state : "");
         g_autofree char *said = g_str_equal(i->state, "closed") ? g_strdup_printf("closed by %s as %s", i->closed_by, i->verdict) :
                                 ended ? g_strdup_printf("went into incident %" G_GUINT64_FORMAT, i->merged_into) : g_strdup("open");
-        g_autofree char *now = ended ? g_strdup("") : bh_incident_now(s, i, FALSE);
+        g_autofree char *now = ended ? g_strdup("") : bh_incident_now(s, i, FALSE, NULL);
         g_autofree char *text = g_strdup_printf("Incident %" G_GUINT64_FORMAT " (%s, %s): %s. %s%s%s", i->id, bh_severity_name(i->severity), said, i->title, ended ? "" : i->story, *now ? " " : "", now);
 
         bh_json_open(out, NULL, '{');
@@ -135,14 +136,30 @@ static void append_responses(BhStore *s, GString *out, const BhStoreIncident *i,
         }
 }
 
-void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes, const BhIncidentTaught *taught) {
+/* Why it is so grave: as far as its lines tell, which is all but those for which there was no room. */
+static void append_weighed(GString *out, const BhStoreIncident *i) {
+        g_autoptr(GPtrArray) lines = bh_incident_row_read(i->lines);
+        const BhIncidentPoints p = bh_incident_points(lines);
+
+        bh_json_open(out, "weighed", '{');
+        bh_json_uint(out, "stages", p.stages);
+        bh_json_uint(out, "way_out", p.way_out);
+        bh_json_uint(out, "node", p.node);
+        bh_json_uint(out, "asset", p.asset);
+        bh_json_uint(out, "surprise", p.surprise);
+        bh_json_close(out, '}');
+}
+
+void bh_view_incident_whole(BhCentral *central, GString *out, const BhStoreIncident *i, GPtrArray *notes, const BhIncidentTaught *taught) {
         json_auto_t *containers = json_loads(i->containers, 0, NULL);
-        g_autofree char *now = bh_incident_now(s, i, TRUE);
+        BhStore *s = central->store;
+        g_autofree char *now = bh_incident_now_whole(central, i);
         json_t *c;
         size_t n;
 
         bh_json_open(out, NULL, '{');
         members(out, i);
+        append_weighed(out, i);
         bh_json_text(out, "now", now);
         bh_json_open(out, "containers", '[');
         json_array_foreach(containers, n, c)

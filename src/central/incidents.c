@@ -10,6 +10,7 @@
 #include "incident_ends.h"
 #include "incident_places.h"
 #include "incident_row.h"
+#include "incidents_private.h"
 #include "json_out.h"
 
 #define IDLE_US (2 * G_USEC_PER_SEC) /* changes by other processes are not told */
@@ -17,7 +18,6 @@
 #define AGE_US (600 * G_USEC_PER_SEC)
 #define RESTORED_NS (2 * BH_INCIDENT_QUIET_NS)
 #define READ_TRIES 60    /* of a finding, a second apart: what cannot be read after a minute is passed over, and counted */
-#define ASK_US (10 * G_USEC_PER_SEC)
 /* A row is written at most once in as long as 128 KiB of it take at 128 KiB/s; a new line waits a second at most, a new stage never. What is not written yet is made again from findings after a crash. */
 #define PACE_US_PER_BYTE 8
 #define PACE_LINE_US G_USEC_PER_SEC
@@ -32,45 +32,7 @@ typedef struct {
         BhIncidentState state;
 } Kept;
 
-/* What people ask for: on the stack of who asks. */
-typedef struct {
-        guint64 id, into;       /* into 0: split */
-        const char *const *ids;
-        const char *who;
-        const BhStoreAuditEntry *audit;
-        guint64 result;
-        GError *error;
-        gboolean done;
-} Order;
-
-struct BhCorrelator {
-        BhCentral *central;
-        BhIncidents *incidents;
-        guint64 at; /* in the change log */
-        BhIncidentPlaces *places;
-        gboolean forgotten; /* they could not be read again */
-        GThread *thread;
-        gint64 aged_us;
-        GHashTable *kept;  /* guint64 * → Kept *: of each that was written */
-        GHashTable *dirty; /* guint64 * → GINT: of those that are not written as they are, whether they have a line that nobody has seen */
-
-        GMutex lock;
-        GCond moved;
-        /* under the lock */
-        gboolean stopping, woken;
-        BhIncidentStats stats;
-        guint64 gaps, failed, unread, written;
-        GQueue orders; /* of Order * */
-};
-
-/* What a batch changed. */
-typedef struct {
-        GPtrArray *rows; /* BhStoreIncident * : of those that went into others, or had to go */
-        GArray *members; /* BhStoreIncidentMember */
-        const Order *order; /* NULL: it is of findings */
-} Batch;
-
-static void touch(BhCorrelator *k, guint64 id, gboolean new_line) {
+void bh_correlator_touch(BhCorrelator *k, guint64 id, gboolean new_line) {
         new_line |= GPOINTER_TO_INT(g_hash_table_lookup(k->dirty, &id));
         g_hash_table_replace(k->dirty, g_memdup2(&id, sizeof(id)), GINT_TO_POINTER(new_line));
 }
@@ -185,11 +147,11 @@ static void on_container(BhCorrelator *k, const char *key) {
         learn_container(k, c);
         const BhIncident *worth = bh_incidents_asset(k->incidents, c->node, c->id, bh_incident_places_asset(k->places, c->node, c->id));
         if (worth)
-                touch(k, worth->id, TRUE);
+                bh_correlator_touch(k, worth->id, TRUE);
         /* the story says that it ended, or, when it runs again, no more */
         const BhIncident *i = bh_incidents_get(k->incidents, bh_incidents_of(k->incidents, c->node, c->id));
         if (i && (bh_incident_container_ended(c) || c->started_ns > i->first_ns))
-                touch(k, i->id, TRUE);
+                bh_correlator_touch(k, i->id, TRUE);
 }
 
 /* What its container is worth; and the container at the other end of the event's connection, as far as it is known now. `later`: it is waited for otherwise. */
@@ -212,7 +174,7 @@ static gboolean counts(const BhStoreFinding *f) {
         return !g_str_equal(f->kind, "sensor");
 }
 
-static void add_row(BhCorrelator *k, Batch *b, const BhIncident *i, gboolean told) {
+void bh_correlator_add_row(BhCorrelator *k, BhIncidentBatch *b, const BhIncident *i, gboolean told) {
         g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify) bh_store_container_free);
         g_autoptr(GArray) ends = bh_incident_ends(k->central->store, i, rows);
         BhStoreIncident *row = g_new0(BhStoreIncident, 1);
@@ -223,7 +185,7 @@ static void add_row(BhCorrelator *k, Batch *b, const BhIncident *i, gboolean tol
         g_ptr_array_add(b->rows, row);
 }
 
-static void take_finding(BhCorrelator *k, const BhStoreFinding *f, Batch *b) {
+static void take_finding(BhCorrelator *k, const BhStoreFinding *f, BhIncidentBatch *b) {
         g_auto(BhIncidentInput) in = { 0 };
 
         bh_incident_input_init(&in, f);
@@ -231,18 +193,19 @@ static void take_finding(BhCorrelator *k, const BhStoreFinding *f, Batch *b) {
         BhIncidentJoin j = bh_incidents_finding(k->incidents, &in.finding);
 
         for (guint n = 0; n < j.n_merged; n++)
-                add_row(k, b, j.merged[n], j.merged_open[n]);
+                bh_correlator_add_row(k, b, j.merged[n], j.merged_open[n]);
         if (j.given_up)
-                add_row(k, b, j.given_up, TRUE);
+                bh_correlator_add_row(k, b, j.given_up, TRUE);
         if (!j.incident)
                 return;
-        touch(k, j.incident->id, j.is_new_line);
+        bh_correlator_touch(k, j.incident->id, j.is_new_line);
+        bh_incident_uses_of(k->uses, j.incident);
         BhStoreIncidentMember m = { f->serial, j.incident->id };
         g_array_append_val(b->members, m);
 }
 
 /* FALSE: all stops before it could be read. */
-static gboolean on_finding(BhCorrelator *k, const char *id, Batch *b) {
+static gboolean on_finding(BhCorrelator *k, const char *id, BhIncidentBatch *b) {
         guint tries = 0;
 
         for (;;) {
@@ -290,11 +253,11 @@ static void row_free(gpointer p) {
         g_free(p);
 }
 
-static Batch batch_new(void) {
-        return (Batch){ g_ptr_array_new_with_free_func(row_free), g_array_new(FALSE, FALSE, sizeof(BhStoreIncidentMember)), NULL };
+BhIncidentBatch bh_correlator_batch_new(void) {
+        return (BhIncidentBatch){ g_ptr_array_new_with_free_func(row_free), g_array_new(FALSE, FALSE, sizeof(BhStoreIncidentMember)), NULL };
 }
 
-static void batch_clear(Batch *b) {
+void bh_correlator_batch_clear(BhIncidentBatch *b) {
         g_ptr_array_unref(b->rows);
         g_array_unref(b->members);
 }
@@ -313,7 +276,7 @@ static gsize bytes_of(const BhStoreIncident *row) {
 }
 
 /* Rows of those whose time has come go behind the batch's. *next: when the next one is due, 0: none waits. */
-static void add_due(BhCorrelator *k, Batch *b, gboolean all, gint64 *next) {
+static void add_due(BhCorrelator *k, BhIncidentBatch *b, gboolean all, gint64 *next) {
         gint64 now = g_get_monotonic_time();
         GHashTableIter it;
         gpointer id, new_line;
@@ -330,13 +293,13 @@ static void add_due(BhCorrelator *k, Batch *b, gboolean all, gint64 *next) {
                 }
                 gint64 due = due_us(k, i, GPOINTER_TO_INT(new_line));
                 if (all || due <= now)
-                        add_row(k, b, i, i->state != BH_INCIDENT_FORMING);
+                        bh_correlator_add_row(k, b, i, i->state != BH_INCIDENT_FORMING);
                 else
                         *next = *next ? MIN(*next, due) : due;
         }
 }
 
-static void note_kept(BhCorrelator *k, const Batch *b) {
+static void note_kept(BhCorrelator *k, const BhIncidentBatch *b) {
         for (guint n = 0; n < b->rows->len; n++) {
                 const BhStoreIncident *row = b->rows->pdata[n];
                 const BhIncident *i = bh_incidents_get(k->incidents, row->id);
@@ -349,7 +312,7 @@ static void note_kept(BhCorrelator *k, const Batch *b) {
         }
 }
 
-static gboolean store_once(BhCorrelator *k, const Batch *b, guint64 position, GError **error) {
+static gboolean store_once(BhCorrelator *k, const BhIncidentBatch *b, guint64 position, GError **error) {
         g_autofree BhStoreIncident *rows = g_new0(BhStoreIncident, b->rows->len + 1);
         const BhStoreIncidentMember *members = (const BhStoreIncidentMember *) b->members->data;
         BhStore *s = k->central->store;
@@ -358,7 +321,7 @@ static gboolean store_once(BhCorrelator *k, const Batch *b, guint64 position, GE
                 rows[n] = *(const BhStoreIncident *) b->rows->pdata[n];
         if (!b->order)
                 return bh_store_incidents_put(s, rows, b->rows->len, members, b->members->len, position, error);
-        const Order *o = b->order;
+        const BhIncidentOrder *o = b->order;
         guint64 other = o->into ? o->into : o->result;
         g_autofree char *here = o->into ? g_strdup_printf("merged into incident %" G_GUINT64_FORMAT, other) : g_strdup_printf("a part of it was made incident %" G_GUINT64_FORMAT, other);
         g_autofree char *there = o->into ? g_strdup_printf("incident %" G_GUINT64_FORMAT " was merged into this one", o->id) : g_strdup_printf("taken out of incident %" G_GUINT64_FORMAT, o->id);
@@ -367,8 +330,7 @@ static gboolean store_once(BhCorrelator *k, const Batch *b, guint64 position, GE
         return bh_store_incidents_decide(s, rows, b->rows->len, members, b->members->len, position, said, G_N_ELEMENTS(said), &apart, o->audit, error);
 }
 
-/* Tries until it is stored. FALSE: all stops; the next start reads the same changes again. */
-static gboolean store(BhCorrelator *k, const Batch *b, guint64 position) {
+gboolean bh_correlator_store(BhCorrelator *k, const BhIncidentBatch *b, guint64 position) {
         for (;;) {
                 g_autoptr(GError) error = NULL;
                 gboolean stored = store_once(k, b, position, &error), stopping;
@@ -394,7 +356,7 @@ static gboolean store(BhCorrelator *k, const Batch *b, guint64 position) {
 static gboolean take(BhCorrelator *k, GPtrArray *changes, gint64 *next) {
         g_autoptr(GHashTable) newest = g_hash_table_new(g_str_hash, g_str_equal);
         guint64 last = ((const BhStoreChange *) changes->pdata[changes->len - 1])->id;
-        Batch b = batch_new();
+        BhIncidentBatch b = bh_correlator_batch_new();
         gboolean ok = TRUE;
 
         for (guint i = 0; i < changes->len; i++) {
@@ -416,27 +378,26 @@ static gboolean take(BhCorrelator *k, GPtrArray *changes, gint64 *next) {
         add_due(k, &b, FALSE, next);
         /* changes of other kinds may be read again after a restart: what they say does not add up */
         if (ok && (g_hash_table_size(newest) || b.rows->len))
-                ok = store(k, &b, last);
-        batch_clear(&b);
+                ok = bh_correlator_store(k, &b, last);
+        bh_correlator_batch_clear(&b);
         if (ok)
                 k->at = last;
         return ok;
 }
 
-/* Rows whose time has come, or all of them. */
-static gboolean flush(BhCorrelator *k, gboolean all, gint64 *next) {
-        Batch b = batch_new();
+gboolean bh_correlator_flush(BhCorrelator *k, gboolean all, gint64 *next) {
+        BhIncidentBatch b = bh_correlator_batch_new();
         gboolean ok;
 
         add_due(k, &b, all, next);
-        ok = !b.rows->len || store(k, &b, k->at);
-        batch_clear(&b);
+        ok = !b.rows->len || bh_correlator_store(k, &b, k->at);
+        bh_correlator_batch_clear(&b);
         return ok;
 }
 
-/* ---- what people ask for ---- */
+/* ---- what was kept ---- */
 
-static void restore(const char *finding, guint64 incident, gboolean open, gpointer data) {
+void bh_correlator_restore(const char *finding, guint64 incident, gboolean open, gpointer data) {
         BhCorrelator *k = data;
         g_autoptr(BhStoreFinding) f = bh_store_finding(k->central->store, finding, NULL);
         g_auto(BhIncidentInput) in = { 0 };
@@ -448,8 +409,7 @@ static void restore(const char *finding, guint64 incident, gboolean open, gpoint
         bh_incidents_restore(k->incidents, incident, open ? BH_INCIDENT_OPEN : BH_INCIDENT_FORMING, &in.finding);
 }
 
-/* What its row tells that findings do not tell any more; and what the row does not tell yet. */
-static gboolean restore_row(BhCorrelator *k, guint64 id, GError **error) {
+gboolean bh_correlator_restore_row(BhCorrelator *k, guint64 id, GError **error) {
         g_autoptr(BhStoreIncident) row = bh_store_incident(k->central->store, id, error);
         BhIncident *i;
 
@@ -459,147 +419,8 @@ static gboolean restore_row(BhCorrelator *k, guint64 id, GError **error) {
         bh_incidents_restore_totals(k->incidents, id, row->findings, row->dropped);
         i = bh_incidents_get(k->incidents, id);
         if (i && i->id == id && (i->findings > row->findings || i->last_ns > row->last_ns || i->tactics != row->tactics || i->severity != row->severity))
-                touch(k, id, TRUE);
+                bh_correlator_touch(k, id, TRUE);
         return TRUE;
-}
-
-/* The open incident of that number, out of the store where it was quiet for so long that it is not in memory. */
-static BhIncident *must_have(BhCorrelator *k, guint64 id, GError **error) {
-        g_autoptr(BhStoreIncident) row = bh_store_incident(k->central->store, id, error);
-        BhIncident *i = bh_incidents_get(k->incidents, id);
-        gint64 next;
-
-        if (!row)
-                return NULL;
-        if (!g_str_equal(row->state, "open")) {
-                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "incident %" G_GUINT64_FORMAT " is %s, not open", id, row->state);
-                return NULL;
-        }
-        if (i && i->id == id)
-                return i;
-        /* another one may have to make room for it: what is not written of that by then is lost */
-        if (!flush(k, TRUE, &next)) {
-                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_BUSY, "the central stops; nothing was changed");
-                return NULL;
-        }
-        if (!bh_store_incident_members(k->central->store, id, BH_INCIDENTS_RESTORED, restore, k, error) || !restore_row(k, id, error))
-                return NULL;
-        i = bh_incidents_get(k->incidents, id);
-        if (!i || i->id != id) {
-                g_set_error(error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "incident %" G_GUINT64_FORMAT " has no findings any more: they are older than what is kept", id);
-                return NULL;
-        }
-        return i;
-}
-
-static gboolean do_merge(BhCorrelator *k, Order *o, Batch *b) {
-        BhIncident *from = NULL, *into;
-
-        if (o->id == o->into) {
-                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_INVALID, "an incident cannot be merged into itself");
-                return FALSE;
-        }
-        if (!must_have(k, o->id, &o->error) || !must_have(k, o->into, &o->error))
-                return FALSE;
-        into = bh_incidents_merge(k->incidents, o->into, o->id, &from);
-        if (!into) {
-                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_CONFLICT, "too many incidents are open to take these out of the store");
-                return FALSE;
-        }
-        add_row(k, b, from, TRUE);
-        add_row(k, b, into, TRUE);
-        o->result = o->into;
-        return TRUE;
-}
-
-static gboolean do_split(BhCorrelator *k, Order *o, Batch *b) {
-        g_autoptr(GArray) serials = NULL;
-        BhIncident *given_up = NULL, *made;
-
-        if (!must_have(k, o->id, &o->error))
-                return FALSE;
-        made = bh_incidents_split(k->incidents, o->id, o->ids, &serials, &given_up);
-        if (!made) {
-                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_INVALID,
-                            "no such line, or nothing would be left: give the findings of some lines of the timeline of incident %" G_GUINT64_FORMAT ", not of all", o->id);
-                return FALSE;
-        }
-        o->result = made->id;
-        if (given_up)
-                add_row(k, b, given_up, TRUE);
-        add_row(k, b, bh_incidents_get(k->incidents, o->id), TRUE);
-        add_row(k, b, made, TRUE);
-        for (guint n = 0; n < serials->len; n++) {
-                BhStoreIncidentMember m = { g_array_index(serials, gint64, n), made->id };
-
-                g_array_append_val(b->members, m);
-        }
-        return TRUE;
-}
-
-static Order *next_order(BhCorrelator *k) {
-        g_mutex_lock(&k->lock);
-        Order *o = g_queue_pop_head(&k->orders);
-        g_mutex_unlock(&k->lock);
-        return o;
-}
-
-/* FALSE: all stops. */
-static gboolean obey(BhCorrelator *k) {
-        gboolean ok = TRUE;
-
-        for (Order *o; ok && (o = next_order(k));) {
-                Batch b = batch_new();
-
-                b.order = o;
-                if (o->into ? do_merge(k, o, &b) : do_split(k, o, &b)) {
-                        ok = store(k, &b, k->at);
-                        if (!ok)
-                                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_BUSY, "the central stops; nothing was changed");
-                }
-                batch_clear(&b);
-                g_mutex_lock(&k->lock);
-                o->done = TRUE;
-                g_cond_broadcast(&k->moved);
-                g_mutex_unlock(&k->lock);
-        }
-        return ok;
-}
-
-/* Waits for its turn, and then for as long as it takes. */
-static guint64 ask(BhCorrelator *k, Order *o, GError **error) {
-        gint64 until = g_get_monotonic_time() + ASK_US;
-
-        g_mutex_lock(&k->lock);
-        g_queue_push_tail(&k->orders, o);
-        k->woken = TRUE;
-        g_cond_broadcast(&k->moved);
-        while (!o->done && !k->stopping && g_cond_wait_until(&k->moved, &k->lock, until))
-                ;
-        if (!o->done && g_queue_remove(&k->orders, o)) {
-                o->done = TRUE;
-                g_set_error(&o->error, BH_STORE_ERROR, BH_STORE_ERROR_BUSY, "incidents cannot be changed at the moment: findings are being followed; try again");
-        }
-        while (!o->done)
-                g_cond_wait(&k->moved, &k->lock);
-        g_mutex_unlock(&k->lock);
-        if (o->error) {
-                g_propagate_error(error, o->error);
-                return 0;
-        }
-        return o->result;
-}
-
-guint64 bh_correlator_merge(BhCorrelator *k, guint64 id, guint64 into, const char *who, const BhStoreAuditEntry *audit, GError **error) {
-        Order o = { .id = id, .into = into, .who = who, .audit = audit };
-
-        return ask(k, &o, error);
-}
-
-guint64 bh_correlator_split(BhCorrelator *k, guint64 id, const char *const *findings, const char *who, const BhStoreAuditEntry *audit, GError **error) {
-        Order o = { .id = id, .ids = findings, .who = who, .audit = audit };
-
-        return ask(k, &o, error);
 }
 
 /* FALSE: all stops. */
@@ -611,9 +432,44 @@ static gboolean rest(BhCorrelator *k, gint64 us) {
                 ;
         k->woken = FALSE;
         bh_incidents_stats(k->incidents, &k->stats);
+        k->uses_watched = bh_incident_uses_watched(k->uses);
+        k->uses_dropped = bh_incident_uses_dropped(k->uses);
         gboolean go_on = !k->stopping;
         g_mutex_unlock(&k->lock);
         return go_on;
+}
+
+typedef struct {
+        BhCorrelator *correlator;
+        BhIncidentBatch batch;
+} Uses;
+
+static void on_use(const BhIncidentUse *use, gpointer data) {
+        Uses *u = data;
+        BhIncidentJoin j;
+
+        if (!bh_incidents_used(u->correlator->incidents, use, &j))
+                return;
+        for (guint n = 0; n < j.n_merged; n++)
+                bh_correlator_add_row(u->correlator, &u->batch, j.merged[n], j.merged_open[n]);
+        bh_correlator_touch(u->correlator, j.incident->id, TRUE);
+        bh_incident_uses_of(u->correlator->uses, j.incident);
+}
+
+/* What credentials that were read may have been used for. FALSE: all stops. */
+static gboolean look_for_uses(BhCorrelator *k) {
+        Uses u = { k, bh_correlator_batch_new() };
+        gint64 next;
+        gboolean ok = TRUE;
+
+        bh_incident_uses_look(k->uses, k->central->store, k->places, on_use, &u);
+        if (u.batch.rows->len) {
+                /* the one that goes on with those that went into it */
+                add_due(k, &u.batch, TRUE, &next);
+                ok = bh_correlator_store(k, &u.batch, k->at);
+        }
+        bh_correlator_batch_clear(&u.batch);
+        return ok;
 }
 
 static gboolean is_gone(gpointer id, gpointer value, gpointer data) {
@@ -630,7 +486,7 @@ static gboolean age(BhCorrelator *k) {
         if (g_get_monotonic_time() - k->aged_us <= AGE_US)
                 return TRUE;
         k->aged_us = g_get_monotonic_time();
-        if (!flush(k, TRUE, &next))
+        if (!bh_correlator_flush(k, TRUE, &next))
                 return FALSE;
         bh_incidents_age(k->incidents, g_get_real_time() * 1000, NULL, NULL);
         g_hash_table_foreach_remove(k->kept, is_gone, k->incidents);
@@ -649,7 +505,7 @@ static gpointer work(gpointer data) {
                 g_autoptr(GPtrArray) changes = NULL;
 
                 us = 0;
-                if (!obey(k))
+                if (!bh_correlator_obey(k))
                         break;
                 changes = bh_store_changes_after(k->central->store, k->at, BH_INCIDENTS_BATCH, &gap, &error);
                 if (!changes) {
@@ -665,18 +521,18 @@ static gpointer work(gpointer data) {
                         if (!changes->len)
                                 bh_store_changes_last(k->central->store, &k->at, NULL);
                 }
-                ok = (changes->len ? take(k, changes, &next) : flush(k, FALSE, &next)) && age(k);
+                ok = (changes->len ? take(k, changes, &next) : bh_correlator_flush(k, FALSE, &next)) && look_for_uses(k) && age(k);
                 if (changes->len < BH_INCIDENTS_BATCH)
                         us = next ? CLAMP(next - g_get_monotonic_time(), 1, IDLE_US) : IDLE_US;
         }
         /* who stops in peace leaves nothing to be made again */
         if (ok) {
-                Batch b = batch_new();
+                BhIncidentBatch b = bh_correlator_batch_new();
 
                 add_due(k, &b, TRUE, &next);
                 if (b.rows->len)
-                        store(k, &b, k->at);
-                batch_clear(&b);
+                        bh_correlator_store(k, &b, k->at);
+                bh_correlator_batch_clear(&b);
         }
         return NULL;
 }
@@ -707,7 +563,7 @@ static gboolean restore_all(BhCorrelator *k, GError **error) {
         g_autoptr(GPtrArray) apart = g_ptr_array_new_with_free_func(g_free);
         g_autoptr(GArray) open = NULL;
 
-        if (!bh_store_incidents_members(k->central->store, g_get_real_time() * 1000 - RESTORED_NS, BH_INCIDENTS_RESTORED, restore, k, error))
+        if (!bh_store_incidents_members(k->central->store, g_get_real_time() * 1000 - RESTORED_NS, BH_INCIDENTS_RESTORED, bh_correlator_restore, k, error))
                 return FALSE;
         if (!bh_store_incidents_apart(k->central->store, restore_apart, apart, error))
                 return FALSE;
@@ -720,10 +576,13 @@ static gboolean restore_all(BhCorrelator *k, GError **error) {
         for (guint n = 0; n < open->len; n++) {
                 g_autoptr(GError) e = NULL;
 
-                if (!restore_row(k, g_array_index(open, guint64, n), &e) && !g_error_matches(e, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND)) {
+                if (!bh_correlator_restore_row(k, g_array_index(open, guint64, n), &e) && !g_error_matches(e, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND)) {
                         g_propagate_error(error, g_steal_pointer(&e));
                         return FALSE;
                 }
+                const BhIncident *i = bh_incidents_get(k->incidents, g_array_index(open, guint64, n));
+                if (i)
+                        bh_incident_uses_of(k->uses, i);
         }
         return TRUE;
 }
@@ -736,6 +595,7 @@ BhCorrelator *bh_correlator_new(BhCentral *c, GError **error) {
         g_mutex_init(&k->lock);
         g_cond_init(&k->moved);
         k->places = bh_incident_places_new();
+        k->uses = bh_incident_uses_new();
         k->kept = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         k->dirty = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
         k->aged_us = g_get_monotonic_time();
@@ -764,6 +624,7 @@ void bh_correlator_free(BhCorrelator *k) {
                 g_thread_join(k->thread);
         bh_incidents_free(k->incidents);
         bh_incident_places_free(k->places);
+        bh_incident_uses_free(k->uses);
         g_hash_table_unref(k->kept);
         g_hash_table_unref(k->dirty);
         g_mutex_clear(&k->lock);
@@ -792,6 +653,8 @@ void bh_correlator_append_json(BhCorrelator *k, GString *out) {
         bh_json_uint(out, "failed", k->failed);
         bh_json_uint(out, "unread", k->unread);
         bh_json_uint(out, "written", k->written);
+        bh_json_uint(out, "credentials_watched", k->uses_watched);
+        bh_json_uint(out, "credentials_dropped", k->uses_dropped);
         bh_json_close(out, '}');
         g_mutex_unlock(&k->lock);
 }

@@ -40,5 +40,5 @@ void bh_view_incident(GString *out, const char *key, const BhStoreIncident *i);
  * grows, with what state its containers are in then. What ended has an id of its own, and is told once more. A whole JSON text.
  */
 void bh_view_incident_alert(BhStore *s, GString *out, const BhStoreIncident *i);
-/* With timeline, comments, what state things are in now, and what became of its containers. `taught`: by closing it (incident_teach.h); NULL: it was not closed just now, or taught nothing. */
-void bh_view_incident_whole(BhStore *s, GString *out, const BhStoreIncident *i, GPtrArray *notes, const BhIncidentTaught *taught);
+/* With timeline, comments, what state things are in now (nodes are asked, and waited for: incident_alive.h), and what became of its containers. `taught`: by closing it (incident_teach.h); NULL: it was not closed just now, or taught nothing. */
+void bh_view_incident_whole(BhCentral *central, GString *out, const BhStoreIncident *i, GPtrArray *notes, const BhIncidentTaught *taught);

@@ -356,6 +356,25 @@ static void print_taught(const json_t *taught) {
         printf("%s. For rules: bulkhead incident ID exceptions.\n\n", json_is_true(json_object_get(taught, "more")) ? "; there are more findings than were looked at" : "");
 }
 
+/* "; of 14 points: stages 9, way out 3, surprise 2" */
+static void print_weighed(const json_t *weighed) {
+        static const struct {
+                const char *key, *says;
+        } parts[] = { { "stages", "stages" }, { "way_out", "way out" }, { "node", "node" }, { "asset", "asset" }, { "surprise", "surprise" } };
+        g_autoptr(GString) text = g_string_new(NULL);
+        guint64 sum = 0;
+
+        for (guint n = 0; n < G_N_ELEMENTS(parts); n++) {
+                const guint64 points = bh_json_number(weighed, parts[n].key);
+
+                if (points)
+                        g_string_append_printf(text, "%s%s %" G_GUINT64_FORMAT, text->len ? ", " : "", parts[n].says, points);
+                sum += points;
+        }
+        if (sum)
+                printf("Severity of %" G_GUINT64_FORMAT " points: %s (7 are high, 12 critical)\n", sum, text->str);
+}
+
 /* `evidence`: the answer to the question for it; NULL: none came. */
 static void print_whole(const json_t *i, const json_t *evidence) {
         g_autofree char *title = bh_json_cell(i, "title"), *first = bh_json_when(i, "first"), *last = bh_json_when(i, "last"), *closed = bh_json_when(i, "closed");
@@ -364,8 +383,10 @@ static void print_whole(const json_t *i, const json_t *evidence) {
         size_t n;
 
         printf("%sIncident %" G_GUINT64_FORMAT ": %s%s\n", bh_out_style(BH_STYLE_BOLD), bh_json_number(i, "id"), title, bh_out_style(BH_STYLE_NONE));
-        printf("%s%s%s, %s, %s to %s%s%s\n\n", bh_out_style(style_of(i)), bh_json_text(i, "severity"), bh_out_style(BH_STYLE_NONE), bh_json_text(i, "state"), first, last,
+        printf("%s%s%s, %s, %s to %s%s%s\n", bh_out_style(style_of(i)), bh_json_text(i, "severity"), bh_out_style(BH_STYLE_NONE), bh_json_text(i, "state"), first, last,
                *assignee ? ", assigned to " : "", assignee);
+        print_weighed(json_object_get(i, "weighed"));
+        putchar('\n');
         if (json_object_get(i, "merged_into"))
                 printf("It goes on as incident %" G_GUINT64_FORMAT ".\n\n", bh_json_number(i, "merged_into"));
         if (*verdict)

@@ -20,6 +20,7 @@ void bh_incident_line_free(BhIncidentLine *l) {
         g_free(l->command);
         g_free(l->thing);
         g_free(l->origin);
+        g_free(l->used);
         g_free(l);
 }
 
@@ -118,52 +119,26 @@ static char *exe_of(const BhIncidentFinding *f) {
 
 /* ---- what follows from the lines ---- */
 
-static guint weight(guint rank) {
-        return rank <= 2 ? 4 : rank <= 5 ? 6 - rank : 0;
-}
-
 /* A line that is not kept. */
-static void drop(BhIncidentGroup *g, guint rank, guint32 tactics, gboolean of_escape, gboolean of_host, BhAsset asset) {
-        g->i.rank = (guint8) MIN(g->i.rank, rank);
+static void drop(BhIncidentGroup *g, const BhIncidentLine *l) {
+        g->i.rank = MIN(g->i.rank, l->rank);
         g->i.lines_dropped++;
-        g->dropped_tactics |= tactics;
-        g->dropped_asset = MAX(g->dropped_asset, asset);
-        g->dropped_escape |= of_escape && rank <= BH_INCIDENT_RANK_ALONE;
-        g->dropped_host |= of_host && rank <= BH_INCIDENT_RANK_ALONE;
-        g->dropped_alone = (guint8) MAX(g->dropped_alone, tactics ? 0 : weight(rank));
-        for (guint t = 0; t < BH_TACTICS; t++)
-                if (tactics >> t & 1)
-                        g->dropped_of[t] = (guint8) MAX(g->dropped_of[t], weight(rank));
+        bh_incident_weigh(&g->dropped, l);
 }
 
 static void judge(BhIncidentGroup *g) {
         BhIncident *i = &g->i;
-        static const guint worth[BH_ASSETS] = { [BH_ASSET_HIGH] = 3, [BH_ASSET_CRITICAL] = 5 };
-        guint of[BH_TACTICS], score = 0, alone = g->dropped_alone;
-        BhAsset asset = g->dropped_asset;
-        gboolean escape = g->dropped_escape, host = g->dropped_host;
+        BhIncidentWeight w = g->dropped;
 
-        i->tactics = g->dropped_tactics;
-        for (guint t = 0; t < BH_TACTICS; t++)
-                of[t] = g->dropped_of[t];
         for (guint n = 0; n < i->lines->len; n++) {
                 const BhIncidentLine *l = g_ptr_array_index(i->lines, n);
 
                 i->rank = MIN(i->rank, l->rank);
-                i->tactics |= l->tactics;
-                asset = MAX(asset, l->asset);
-                escape |= l->escape && l->rank <= BH_INCIDENT_RANK_ALONE;
-                host |= l->of_host && l->rank <= BH_INCIDENT_RANK_ALONE;
-                alone = MAX(alone, l->tactics ? 0 : weight(l->rank));
-                for (guint t = 0; t < BH_TACTICS; t++)
-                        if (l->tactics >> t & 1)
-                                of[t] = MAX(of[t], weight(l->rank));
+                bh_incident_weigh(&w, l);
         }
-        for (guint t = 0; t < BH_TACTICS; t++)
-                score += of[t];
-        /* the way out of the container, and what stays on the node when the container is gone */
-        score = MAX(score, alone) + (escape ? 3 : 0) + (host ? 3 : 0) + worth[asset];
-        i->severity = score >= 12 ? BH_SEVERITY_CRITICAL : score >= 7 ? BH_SEVERITY_HIGH : score >= 4 ? BH_SEVERITY_MEDIUM : BH_SEVERITY_LOW;
+        const BhIncidentPoints points = bh_incident_weight_points(&w);
+        i->tactics = w.tactics;
+        i->severity = bh_incident_severity(&points);
         if (i->state == BH_INCIDENT_FORMING && (i->rank <= BH_INCIDENT_RANK_ALONE || __builtin_popcount(i->tactics) >= 2))
                 i->state = BH_INCIDENT_OPEN;
 }
@@ -210,7 +185,7 @@ static void remember(BhIncidentGroup *g, gint64 serial, guint64 count, BhInciden
         g_hash_table_replace(g->serials, g_memdup2(&serial, sizeof(serial)), g_memdup2(&known, sizeof(known)));
 }
 
-gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, BhBasis basis) {
+gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, BhBasis basis, const char *used) {
         const BhIncidentSerial *had = g_hash_table_lookup(g->serials, &f->serial);
         guint64 count = MAX(f->count, 1), more = had ? (count > had->count ? count - had->count : 0) : count;
         gint64 last = MAX(f->time_ns, f->last_ns);
@@ -225,6 +200,12 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
         l->container_id = bounded(f->container_id);
         l->exe = exe_of(f);
         l->object = bh_incident_object(f);
+        l->tactics = f->tactics;
+        l->rank = (guint8) MIN(f->rank, 8);
+        l->asset = f->asset;
+        l->escape = f->escape;
+        l->of_host = f->of_host;
+        l->surprise = (guint8) MIN(f->surprise, BH_INCIDENT_SURPRISE_MAX);
         key = equal_key(l);
         old = g_hash_table_lookup(g->by_equal, key);
         if (old) {
@@ -233,14 +214,15 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 old->last_ns = MAX(old->last_ns, last);
                 old->rank = MIN(old->rank, (guint8) f->rank);
                 old->asset = MAX(old->asset, f->asset);
+                old->surprise = (guint8) MAX(old->surprise, MIN(f->surprise, BH_INCIDENT_SURPRISE_MAX));
                 take_deed(old, deed, thing, origin);
                 if (f->time_ns < old->time_ns) {
                         old->time_ns = f->time_ns;
                         g_ptr_array_sort(g->i.lines, by_time);
                 }
         } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
+                drop(g, l);
                 line_free(l);
-                drop(g, f->rank, f->tactics, f->escape, f->of_host, f->asset);
                 g->i.lines_dropped -= had != NULL;
         } else {
                 l->id = bounded(f->id);
@@ -251,12 +233,8 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 l->parent = bounded(f->n_lineage > 1 ? f->lineage[1].exe : NULL);
                 l->command = command_of(f->event);
                 l->pid = f->n_lineage ? f->lineage[0].pid : f->event && bh_event_has(f->event, BH_F_pid) ? f->event->pid : 0;
-                l->tactics = f->tactics;
-                l->rank = (guint8) MIN(f->rank, 8);
-                l->asset = f->asset;
                 l->basis = basis;
-                l->escape = f->escape;
-                l->of_host = f->of_host;
+                l->used = bounded(used);
                 l->deed = deed;
                 l->thing = g_steal_pointer(&thing);
                 l->origin = g_steal_pointer(&origin);
@@ -291,9 +269,10 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
                         old->count += l->count, old->last_ns = MAX(old->last_ns, l->last_ns), old->time_ns = MIN(old->time_ns, l->time_ns);
                         old->rank = MIN(old->rank, l->rank);
                         old->asset = MAX(old->asset, l->asset);
+                        old->surprise = MAX(old->surprise, l->surprise);
                         take_deed(old, l->deed, l->thing, l->origin);
                 } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
-                        drop(g, l->rank, l->tactics, l->escape, l->of_host, l->asset);
+                        drop(g, l);
                 } else {
                         g_ptr_array_add(g->i.lines, l);
                         g_hash_table_insert(g->by_equal, g_steal_pointer(&equal), l);
@@ -318,13 +297,7 @@ void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from) {
         g->i.findings += from->i.findings;
         g->i.lines_dropped += from->i.lines_dropped;
         g->i.rank = MIN(g->i.rank, from->i.rank);
-        g->dropped_tactics |= from->dropped_tactics;
-        g->dropped_escape |= from->dropped_escape;
-        g->dropped_host |= from->dropped_host;
-        g->dropped_alone = MAX(g->dropped_alone, from->dropped_alone);
-        g->dropped_asset = MAX(g->dropped_asset, from->dropped_asset);
-        for (guint t = 0; t < BH_TACTICS; t++)
-                g->dropped_of[t] = MAX(g->dropped_of[t], from->dropped_of[t]);
+        bh_incident_weigh_more(&g->dropped, &from->dropped);
         widen(&g->i, from->i.first_ns, from->i.last_ns);
         judge(g);
         g->i.version++;
@@ -401,14 +374,21 @@ static BhIncidentLine *told_apart(BhIncidentGroup *g, const BhIncidentLine *line
         return had && had->line != equal ? had->line : NULL;
 }
 
+static void take_basis(BhIncidentLine *l, const BhIncidentLine *from) {
+        l->basis = from->basis;
+        g_free(l->used);
+        l->used = g_strdup(from->used);
+}
+
 void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line) {
         char *equal = equal_key(line);
         BhIncidentLine *old = g_hash_table_lookup(g->by_equal, equal), *first = told_apart(g, line, old);
 
         if (first) {
                 /* its count is that of all of them: each has its own */
-                first->basis = line->basis;
+                take_basis(first, line);
                 first->asset = MAX(first->asset, line->asset);
+                first->surprise = MAX(first->surprise, line->surprise);
                 widen(&g->i, line->time_ns, line->last_ns);
                 bh_incident_line_free(line);
                 g_free(equal);
@@ -416,14 +396,15 @@ void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line) {
                 old->count = MAX(old->count, line->count);
                 old->time_ns = MIN(old->time_ns, line->time_ns);
                 old->last_ns = MAX(old->last_ns, line->last_ns);
-                old->basis = line->basis;
+                take_basis(old, line);
+                old->surprise = MAX(old->surprise, line->surprise);
                 old->asset = MAX(old->asset, line->asset);
                 take_deed(old, line->deed, line->thing, line->origin);
                 bh_incident_line_free(line);
                 g_free(equal);
                 g_ptr_array_sort(g->i.lines, by_time);
         } else if (g->i.lines->len >= BH_INCIDENT_LINES_MAX) {
-                drop(g, line->rank, line->tactics, line->escape, line->of_host, line->asset);
+                drop(g, line);
                 bh_incident_line_free(line);
                 g_free(equal);
         } else {

@@ -10,6 +10,18 @@ typedef struct {
         BhIncidentLine *line; /* NULL: there was no room for one */
 } BhIncidentSerial;
 
+/* What lines weigh together (points.c). */
+typedef struct {
+        guint32 tactics;
+        guint8 of[BH_TACTICS], alone, surprise; /* of each tactic its worst; of lines without one */
+        BhAsset asset;
+        gboolean escape, host;
+} BhIncidentWeight;
+
+void bh_incident_weigh(BhIncidentWeight *w, const BhIncidentLine *l);
+void bh_incident_weigh_more(BhIncidentWeight *w, const BhIncidentWeight *more);
+BhIncidentPoints bh_incident_weight_points(const BhIncidentWeight *w);
+
 typedef struct {
         BhIncident i;         /* first: what others see */
         GHashTable *by_equal; /* char * → BhIncidentLine * of i.lines */
@@ -18,17 +30,13 @@ typedef struct {
         guint64 aged_version; /* of it when it was looked at for its age; and when it was first seen so */
         gint64 aged_ns;
         GQueue *own;          /* of char *, keys of files and processes that are its own, the latest first; borrowed (incident.c) */
-        /* of the lines for which there was no room: they are judged like the others */
-        guint32 dropped_tactics;
-        guint8 dropped_of[BH_TACTICS], dropped_alone;
-        BhAsset dropped_asset;
-        gboolean dropped_escape, dropped_host;
+        BhIncidentWeight dropped; /* the lines for which there was no room: they are judged like the others */
 } BhIncidentGroup;
 
 BhIncidentGroup *bh_incident_group_new(guint64 id);
 void bh_incident_group_free(BhIncidentGroup *g);
-/* Adds, or lets grow what is there. TRUE: a new line. */
-gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, BhBasis basis);
+/* Adds, or lets grow what is there. `used`: as in BhIncidentLine, NULL for "". TRUE: a new line. */
+gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, BhBasis basis, const char *used);
 /* All of `from` goes into `g`; `from` keeps its times and has no lines afterwards. */
 void bh_incident_group_take(BhIncidentGroup *g, BhIncidentGroup *from);
 /* Lines with these ids (of findings), with all their findings, go into `to`, which is new and gets the state. Returns the serials of the findings: GArray of gint64, NULL: no such line, or no line would be left. */

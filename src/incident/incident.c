@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <fcntl.h>
-
-#include "incident/group.h"
+#include "incident/credential.h"
+#include "incident/keys.h"
 
 #define CANDIDATES 16
 
@@ -11,6 +10,7 @@ typedef struct {
         gint64 time_ns;
         gint64 serial; /* the finding that left it last */
         guint target;  /* with processes of the node: hash of the container that they acted on, 0: none */
+        char *used;    /* of `reached`: a credential for it was read from this file before; NULL: none */
         GList *link;   /* in the group's `own`, as long as there is the group; NULL: it is not of those that are bounded for each */
 } Entry;
 
@@ -26,6 +26,15 @@ struct BhIncidents {
         BhIncidentStats stats;
 };
 
+static void entry_free(gpointer p) {
+        g_free(((Entry *) p)->used);
+        g_free(p);
+}
+
+static gboolean has_text(const char *text) {
+        return text && *text;
+}
+
 static void group_free(gpointer p) {
         bh_incident_group_free(p);
 }
@@ -36,8 +45,8 @@ BhIncidents *bh_incidents_new(guint64 next) {
         g->next = next;
         g->groups = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, group_free);
         g->into = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
-        g->keys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-        g->reached = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        g->keys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, entry_free);
+        g->reached = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, entry_free);
         g->serials = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         g->gone = g_ptr_array_new_with_free_func(group_free);
         return g;
@@ -118,151 +127,6 @@ static BhIncidentGroup *group_new(BhIncidents *g, guint64 id, BhIncident **given
 
 /* ---- keys ---- */
 
-static char *key_of(char kind, const char *node, const char *what) {
-        return g_strdup_printf("%c%s\1%s", kind, node ? node : "", what);
-}
-
-static char *container_key(const char *node, const char *id) {
-        return key_of('c', node, id);
-}
-
-static char *process_key(const char *node, guint32 pid, gint64 start_ns) {
-        g_autofree char *what = g_strdup_printf("%u\1%" G_GINT64_FORMAT, pid, start_ns);
-
-        return key_of('p', node, what);
-}
-
-static char *file_key(const char *node, guint32 dev, guint64 ino) {
-        g_autofree char *what = g_strdup_printf("%u\1%" G_GUINT64_FORMAT, dev, ino);
-
-        return key_of('f', node, what);
-}
-
-typedef struct {
-        char *key;
-        BhBasis basis;
-        gboolean look, leave; /* for who is there; for who comes later */
-        guint target;         /* as in Entry */
-} Key;
-
-static void key_clear(gpointer p) {
-        g_free(((Key *) p)->key);
-}
-
-static void add_key(GArray *keys, char *key, BhBasis basis, gboolean look, gboolean leave) {
-        Key k = { key, basis, look, leave, 0 };
-
-        g_array_append_val(keys, k);
-}
-
-/* Below these everything on a node begins: to have them in common says nothing. */
-static gboolean is_root(const BhIncidentProcess *p) {
-        static const char *const names[] = { "systemd", "init", "sshd", "cron", "crond", "dockerd", "containerd", "runc", "crun", "conmon", "crio", "kubelet", "agetty", "login", "atd", "supervisord",
-                /* what keeps sessions and containers apart */
-                "tmux", "tmux: server", "screen", "SCREEN", "tini", "tini-static", "dumb-init", "catatonit", "s6-svscan", "s6-supervise", "runsv", "runsvdir", "openrc", "anacron", "fcron", "dcron", "busybox-init",
-                "systemd-executor", "systemd-logind", "gdm", "lightdm", "sddm", "xrdp", "mosh-server", "ttyd", "podman", "cri-dockerd", "youki", "kata-runtime", "buildkitd", "k3s", "k0s", "rke2", "nomad",
-                /* what starts everybody's jobs */
-                "Runner.Listener", "Runner.Worker", "gitlab-runner", "buildkite-agent", "agent-runner", "jenkins-agent", "act_runner", "forgejo-runner", "woodpecker-agent", "drone-runner", "concourse",
-                "slurmd", "slurmstepd", "pbs_mom", "salt-minion", "puppet", "chef-client", "amazon-ssm-agent", "waagent", "teleport" };
-        static const char *const others[] = { "/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/home/", "/root/" };
-        g_autofree char *base = p->exe && *p->exe ? g_path_get_basename(p->exe) : NULL;
-
-        if (p->pid <= 2)
-                return TRUE;
-        if (!base)
-                return FALSE;
-        /* whoever writes there may call a program what he likes */
-        for (guint n = 0; n < G_N_ELEMENTS(others); n++)
-                if (g_str_has_prefix(p->exe, others[n]))
-                        return FALSE;
-        for (guint n = 0; n < G_N_ELEMENTS(names); n++)
-                if (g_str_equal(base, names[n]))
-                        return TRUE;
-        return g_str_has_prefix(base, "containerd-shim") || g_str_has_prefix(base, "systemd-");
-}
-
-static gboolean has_text(const char *text) {
-        return text && *text;
-}
-
-gboolean bh_incident_wrote(const struct bh_event *e) {
-        switch (e->type) {
-        case BH_EV_OPEN: return bh_event_has(e, BH_F_open_flags) && ((e->open_flags & O_ACCMODE) != O_RDONLY || e->open_flags & (O_CREAT | O_TRUNC));
-        case BH_EV_CLOSE_WRITE:
-        case BH_EV_RENAME:
-        case BH_EV_LINK:
-        case BH_EV_CHMOD:
-        case BH_EV_CHOWN:
-        case BH_EV_SETXATTR:
-        case BH_EV_MKNOD: return TRUE;
-        default: return FALSE;
-        }
-}
-
-/* Who writes a file takes nothing from who wrote it before: two who change the same one are two. */
-static gboolean takes(const struct bh_event *e) {
-        return !bh_incident_wrote(e) || !(e->type == BH_EV_OPEN || e->type == BH_EV_CLOSE_WRITE || e->type == BH_EV_MKNOD);
-}
-
-static void keys_of_event(GArray *keys, const BhIncidentFinding *f) {
-        const struct bh_event *e = f->event;
-
-        if (bh_event_has(e, BH_F_origin_id) && e->origin_id.len) {
-                g_autofree char *origin = g_strndup(e->origin_id.p, e->origin_id.len);
-
-                add_key(keys, container_key(f->node, origin), BH_BASIS_CONTAINER, TRUE, TRUE);
-        }
-        if (bh_event_has(e, BH_F_dev) && bh_event_has(e, BH_F_ino) && e->ino)
-                add_key(keys, file_key(f->node, e->dev, e->ino), BH_BASIS_FILE, takes(e), bh_incident_wrote(e));
-        if (bh_event_has(e, BH_F_exe_dev) && bh_event_has(e, BH_F_exe_ino) && e->exe_ino)
-                add_key(keys, file_key(f->node, e->exe_dev, e->exe_ino), BH_BASIS_FILE, TRUE, FALSE);
-        if (bh_event_has(e, BH_F_target_container_id) && e->target_container_id.len) {
-                g_autofree char *target = g_strndup(e->target_container_id.p, e->target_container_id.len);
-
-                add_key(keys, container_key(f->node, target), BH_BASIS_TARGET, TRUE, TRUE);
-        } else if (bh_event_has(e, BH_F_target_pid) && bh_event_has(e, BH_F_target_start) && e->target_pid > 2) {
-                add_key(keys, process_key(f->node, e->target_pid, (gint64) e->target_start), BH_BASIS_TARGET, TRUE, TRUE);
-        }
-}
-
-/* The container on which a process of the node acts. Agents go into each, one after the other: that ties no two of them. */
-static guint target_of(const struct bh_event *e) {
-        if (!e || !bh_event_has(e, BH_F_target_container_id) || !e->target_container_id.len)
-                return 0;
-        g_autofree char *id = g_strndup(e->target_container_id.p, e->target_container_id.len);
-        guint hash = g_str_hash(id);
-
-        return hash ? hash : 1;
-}
-
-static GArray *keys_of(const BhIncidentFinding *f) {
-        GArray *keys = g_array_new(FALSE, FALSE, sizeof(Key));
-        gboolean inside = has_text(f->container_id), from = FALSE;
-
-        g_array_set_clear_func(keys, key_clear);
-        if (inside)
-                add_key(keys, container_key(f->node, f->container_id), BH_BASIS_CONTAINER, TRUE, TRUE);
-        for (guint n = 0; n < f->n_lineage; n++)
-                if (has_text(f->lineage[n].origin_id)) {
-                        add_key(keys, container_key(f->node, f->lineage[n].origin_id), BH_BASIS_CONTAINER, TRUE, TRUE);
-                        from = TRUE;
-                }
-        if (f->event)
-                keys_of_event(keys, f);
-        if (!inside && !from && !(f->event && bh_event_has(f->event, BH_F_origin_id))) {
-                guint target = target_of(f->event);
-
-                for (guint n = 0; n < f->n_lineage && !is_root(&f->lineage[n]); n++) {
-                        add_key(keys, process_key(f->node, f->lineage[n].pid, f->lineage[n].start_ns), BH_BASIS_PROCESS, TRUE, TRUE);
-                        g_array_index(keys, Key, keys->len - 1).target = target;
-                }
-        }
-        /* what a process that is known on the node did by its number: a target before */
-        else if (f->n_lineage)
-                add_key(keys, process_key(f->node, f->lineage[0].pid, f->lineage[0].start_ns), BH_BASIS_TARGET, TRUE, FALSE);
-        return keys;
-}
-
 /* Files and processes come in any number: of each group the latest BH_INCIDENT_OWN_MAX. */
 static gboolean is_own(const char *key) {
         return *key == 'f' || *key == 'p';
@@ -278,7 +142,7 @@ static void own(BhIncidents *g, BhIncidentGroup *x, Entry *e, char *key) {
         e->link = x->own->head;
 }
 
-static void leave(BhIncidents *g, GHashTable *where, const char *key, BhIncidentGroup *x, gint64 time_ns, gint64 serial, guint target) {
+static void leave(BhIncidents *g, GHashTable *where, const char *key, BhIncidentGroup *x, gint64 time_ns, gint64 serial, guint target, const char *used) {
         gpointer k, v;
         Entry *e;
 
@@ -292,6 +156,8 @@ static void leave(BhIncidents *g, GHashTable *where, const char *key, BhIncident
                 }
                 /* another group's time is nothing to this one */
                 e->time_ns = group_of(g, e->group) == x ? MAX(e->time_ns, time_ns) : time_ns;
+                if (used || group_of(g, e->group) != x)
+                        g_clear_pointer(&e->used, g_free);
         } else {
                 if (g_hash_table_size(where) >= BH_INCIDENT_KEYS_MAX) {
                         g->stats.keys_dropped++;
@@ -307,6 +173,8 @@ static void leave(BhIncidents *g, GHashTable *where, const char *key, BhIncident
         e->group = x->i.id;
         e->serial = serial;
         e->target = target;
+        if (!e->used)
+                e->used = g_strdup(used);
 }
 
 /* ---- whose it is ---- */
@@ -316,16 +184,18 @@ G_STATIC_ASSERT(CANDIDATES <= G_N_ELEMENTS(((BhIncidentJoin *) NULL)->merged));
 typedef struct {
         BhIncidentGroup *groups[CANDIDATES];
         BhBasis basis[CANDIDATES];
+        const char *used[CANDIDATES]; /* borrowed of the entry; NULL: nothing */
         guint n;
 } Found;
 
-static void found(Found *out, BhIncidentGroup *x, BhBasis basis) {
+static void found(Found *out, BhIncidentGroup *x, BhBasis basis, const char *used) {
         for (guint n = 0; n < out->n; n++)
                 if (out->groups[n] == x)
                         return;
         if (out->n < CANDIDATES) {
                 out->groups[out->n] = x;
-                out->basis[out->n++] = basis;
+                out->used[out->n] = used;
+                out->basis[out->n++] = used ? BH_BASIS_CREDENTIAL : basis;
         }
 }
 
@@ -340,7 +210,7 @@ static void look(BhIncidents *g, GHashTable *where, const char *key, BhBasis bas
                 return;
         if (basis == BH_BASIS_REACHED ? ABS(time_ns - e->time_ns) > within : distance(&x->i, time_ns) > within)
                 return;
-        found(out, x, basis);
+        found(out, x, basis, basis == BH_BASIS_REACHED ? e->used : NULL);
 }
 
 /* Whether one of them is an incident: what only forms, a warning that nobody was shown, keeps no attack that comes by a connection from what it does there. */
@@ -389,19 +259,35 @@ static gboolean incoming(const BhIncidentFinding *f) {
         return !f->event || !bh_event_has(f->event, BH_F_outgoing) ? f->event && f->event->type == BH_EV_ACCEPT : !f->event->outgoing;
 }
 
+/* Where a credential of that service was read in this container, at most so long before. NULL: nowhere. */
+static const BhIncidentLine *read_for(const BhIncidentGroup *x, const char *node, const char *container, guint port, gint64 time_ns) {
+        for (guint n = 0; has_text(container) && bh_credential_is_asked_for(port) && n < x->i.lines->len; n++) {
+                const BhIncidentLine *l = g_ptr_array_index(x->i.lines, n);
+
+                if (l->deed != BH_DEED_READ || l->time_ns > time_ns || time_ns - l->last_ns > BH_INCIDENT_CREDENTIAL_NS || !g_str_equal(l->container_id, container) || !g_str_equal(l->node, node ? node : ""))
+                        continue;
+                if (bh_credential_opens(bh_credential_of_path(l->thing), port))
+                        return l;
+        }
+        return NULL;
+}
+
 static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, BhIncidentGroup *x) {
         gint64 time_ns = MAX(f->time_ns, f->last_ns);
 
         for (guint n = 0; n < keys->len; n++) {
-                const Key *k = &g_array_index(keys, Key, n);
+                const BhIncidentKey *k = &g_array_index(keys, BhIncidentKey, n);
 
                 if (k->leave)
-                        leave(g, g->keys, k->key, x, time_ns, f->serial, k->target);
+                        leave(g, g->keys, k->key, x, time_ns, f->serial, k->target, NULL);
         }
         if (has_text(f->peer_container) && !incoming(f)) {
-                g_autofree char *peer = container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
+                g_autofree char *peer = bh_incident_container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
 
-                leave(g, g->reached, peer, x, time_ns, f->serial, 0);
+                const guint port = f->event && bh_event_has(f->event, BH_F_rport) ? f->event->rport : 0;
+                const BhIncidentLine *read = read_for(x, f->node, f->container_id, port, f->time_ns);
+
+                leave(g, g->reached, peer, x, time_ns, f->serial, 0, read ? read->thing : NULL);
         }
         if (g_hash_table_size(g->serials) < BH_INCIDENT_SERIALS_MAX || g_hash_table_contains(g->serials, &f->serial))
                 g_hash_table_replace(g->serials, g_memdup2(&f->serial, sizeof(f->serial)), number(x->i.id));
@@ -411,17 +297,18 @@ static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, 
 static void look_ahead(BhIncidents *g, const BhIncidentFinding *f, Found *out) {
         if (!has_text(f->peer_container) || incoming(f))
                 return;
-        g_autofree char *peer = container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
+        g_autofree char *peer = bh_incident_container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
         const Entry *e = g_hash_table_lookup(g->keys, peer);
         BhIncidentGroup *x = e ? group_of(g, e->group) : NULL;
 
         if (x && x->i.first_ns >= f->time_ns && x->i.first_ns - f->time_ns <= BH_INCIDENT_REACHED_NS)
-                found(out, x, BH_BASIS_REACHED);
+                found(out, x, BH_BASIS_REACHED, NULL);
 }
 
 BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) {
         BhIncidentJoin out = { 0 };
         Found who = { 0 };
+        const char *used = NULL;
         const guint64 *known = g_hash_table_lookup(g->serials, &f->serial);
         BhIncidentGroup *x = known ? group_of(g, *known) : NULL;
         g_autoptr(GArray) keys = NULL;
@@ -432,22 +319,22 @@ BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) 
                 g->stats.findings++;
         else if (!x)
                 return out; /* of one that is closed or has gone */
-        keys = keys_of(f);
+        keys = bh_incident_keys_of(f);
         if (x) {
                 out.basis = BH_BASIS_NONE;
         } else {
                 for (guint n = 0; n < keys->len; n++) {
-                        const Key *k = &g_array_index(keys, Key, n);
+                        const BhIncidentKey *k = &g_array_index(keys, BhIncidentKey, n);
 
                         if (k->look)
                                 look(g, g->keys, k->key, k->basis, k->target, f->time_ns, BH_INCIDENT_QUIET_NS, &who);
                 }
                 if (!any_open(&who) && has_text(f->container_id)) {
-                        g_autofree char *own = container_key(f->node, f->container_id);
+                        g_autofree char *own = bh_incident_container_key(f->node, f->container_id);
 
                         look(g, g->reached, own, BH_BASIS_REACHED, 0, f->time_ns, BH_INCIDENT_REACHED_NS, &who);
                         if (!who.n && has_text(f->peer_container) && incoming(f)) {
-                                g_autofree char *peer = container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
+                                g_autofree char *peer = bh_incident_container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
 
                                 look(g, g->keys, peer, BH_BASIS_REACHED, 0, f->time_ns, BH_INCIDENT_REACHED_NS, &who);
                         }
@@ -461,6 +348,7 @@ BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) 
                         if (!x || goes_on(who.groups[n], x)) {
                                 x = who.groups[n];
                                 out.basis = who.basis[n];
+                                used = who.used[n];
                         }
                 if (!x)
                         x = group_new(g, g->next, &out.given_up);
@@ -472,7 +360,7 @@ BhIncidentJoin bh_incidents_finding(BhIncidents *g, const BhIncidentFinding *f) 
                         out.merged[out.n_merged++] = &who.groups[n]->i;
                         merge(g, x, who.groups[n]);
                 }
-        out.is_new_line = bh_incident_group_add(x, f, out.basis);
+        out.is_new_line = bh_incident_group_add(x, f, out.basis, used);
         out.incident = &x->i;
         out.opened = was == BH_INCIDENT_FORMING && x->i.state == BH_INCIDENT_OPEN;
         leave_all(g, keys, f, x);
@@ -501,8 +389,9 @@ static void purge(BhIncidents *g) {
 
 BhIncident *bh_incidents_restore(BhIncidents *g, guint64 incident, BhIncidentState state, const BhIncidentFinding *f) {
         BhIncidentGroup *x = group_of(g, incident);
-        g_autoptr(GArray) keys = keys_of(f);
+        g_autoptr(GArray) keys = bh_incident_keys_of(f);
         BhBasis basis = BH_BASIS_NONE;
+        const char *used = NULL;
         Found who = { 0 };
         BhIncident *given_up = NULL;
 
@@ -513,20 +402,22 @@ BhIncident *bh_incidents_restore(BhIncidents *g, guint64 incident, BhIncidentSta
                 x = group_new(g, incident, &given_up);
         /* what tied it to those before it is found as it was then */
         for (guint n = 0; n < keys->len; n++) {
-                const Key *k = &g_array_index(keys, Key, n);
+                const BhIncidentKey *k = &g_array_index(keys, BhIncidentKey, n);
 
                 if (k->look)
                         look(g, g->keys, k->key, k->basis, k->target, f->time_ns, BH_INCIDENT_QUIET_NS, &who);
         }
         if (!who.n && has_text(f->container_id)) {
-                g_autofree char *own = container_key(f->node, f->container_id);
+                g_autofree char *own = bh_incident_container_key(f->node, f->container_id);
 
                 look(g, g->reached, own, BH_BASIS_REACHED, 0, f->time_ns, BH_INCIDENT_REACHED_NS, &who);
         }
         for (guint n = 0; n < who.n; n++)
-                if (who.groups[n] == x)
+                if (who.groups[n] == x) {
                         basis = who.basis[n];
-        bh_incident_group_add(x, f, basis);
+                        used = who.used[n];
+                }
+        bh_incident_group_add(x, f, basis, used);
         if (state == BH_INCIDENT_OPEN)
                 x->i.state = BH_INCIDENT_OPEN;
         leave_all(g, keys, f, x);
@@ -536,23 +427,23 @@ BhIncident *bh_incidents_restore(BhIncidents *g, guint64 incident, BhIncidentSta
 void bh_incidents_reached(BhIncidents *g, gint64 serial, const char *node, const char *container, gint64 time_ns) {
         const guint64 *known = g_hash_table_lookup(g->serials, &serial);
         BhIncidentGroup *x = known ? group_of(g, *known) : NULL;
-        g_autofree char *peer = container_key(node, container);
+        g_autofree char *peer = bh_incident_container_key(node, container);
 
         if (x)
-                leave(g, g->reached, peer, x, time_ns, serial, 0);
+                leave(g, g->reached, peer, x, time_ns, serial, 0, NULL);
 }
 
 void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, const char *container, gint64 time_ns) {
-        g_autofree char *from = container_key(node, asker), *to = container_key(node, container);
+        g_autofree char *from = bh_incident_container_key(node, asker), *to = bh_incident_container_key(node, container);
         const Entry *e = g_hash_table_lookup(g->keys, from);
         BhIncidentGroup *x = e ? group_of(g, e->group) : NULL;
 
         if (x && distance(&x->i, time_ns) <= BH_INCIDENT_QUIET_NS && !g_hash_table_contains(g->keys, to))
-                leave(g, g->keys, to, x, time_ns, 0, 0);
+                leave(g, g->keys, to, x, time_ns, 0, 0, NULL);
 }
 
 static BhIncidentGroup *group_of_container(BhIncidents *g, const char *node, const char *container) {
-        g_autofree char *key = container_key(node, container);
+        g_autofree char *key = bh_incident_container_key(node, container);
         const Entry *e = g_hash_table_lookup(g->keys, key);
 
         return e ? group_of(g, e->group) : NULL;
@@ -568,6 +459,48 @@ BhIncident *bh_incidents_asset(BhIncidents *g, const char *node, const char *con
         BhIncidentGroup *x = group_of_container(g, node, container);
 
         return x && bh_incident_group_asset(x, node, container, asset) ? &x->i : NULL;
+}
+
+/* Where it began in that container; NULL: not there. */
+static BhIncidentLine *began_in(const BhIncidentGroup *x, const char *node, const char *container) {
+        BhIncidentLine *first = x->i.lines->len ? g_ptr_array_index(x->i.lines, 0) : NULL;
+
+        return first && g_str_equal(first->node, node) && g_str_equal(first->container_id, container) ? first : NULL;
+}
+
+/* What comes to the container is this group's, unless a later connection is another's. */
+static void leave_use(BhIncidents *g, BhIncidentGroup *x, const BhIncidentUse *u, const BhIncidentLine *read) {
+        g_autofree char *key = bh_incident_container_key(u->peer_node, u->peer_container);
+        const Entry *e = g_hash_table_lookup(g->reached, key);
+        const BhIncidentGroup *has = e ? group_of(g, e->group) : NULL;
+
+        if (!has || (has == x ? !e->used : e->time_ns < u->time_ns))
+                leave(g, g->reached, key, x, u->time_ns, read->serial, 0, read->thing);
+}
+
+gboolean bh_incidents_used(BhIncidents *g, const BhIncidentUse *u, BhIncidentJoin *out) {
+        BhIncidentGroup *x = group_of_container(g, u->node, u->container), *y = group_of_container(g, u->peer_node, u->peer_container);
+        const BhIncidentLine *read = x && x->i.state == BH_INCIDENT_OPEN ? read_for(x, u->node, u->container, u->port, u->time_ns) : NULL;
+
+        g_ptr_array_set_size(g->gone, 0);
+        *out = (BhIncidentJoin){ .basis = BH_BASIS_CREDENTIAL };
+        if (!read || x == y)
+                return FALSE;
+        leave_use(g, x, u, read);
+        BhIncidentLine *first = y && !apart(g, x, y) ? began_in(y, u->peer_node, u->peer_container) : NULL;
+        if (!first || y->i.first_ns < u->time_ns || y->i.first_ns - u->time_ns > BH_INCIDENT_REACHED_NS)
+                return FALSE;
+        BhIncidentGroup *to = goes_on(y, x) ? y : x, *from = to == x ? y : x;
+        /* the line goes along, where there is room for it */
+        first->basis = BH_BASIS_CREDENTIAL;
+        g_free(first->used);
+        first->used = g_strdup(read->thing);
+        out->merged_open[0] = from->i.state == BH_INCIDENT_OPEN;
+        out->merged[0] = &from->i;
+        out->n_merged = 1;
+        merge(g, to, from);
+        out->incident = &to->i;
+        return TRUE;
 }
 
 /* ---- what was kept ---- */
@@ -636,7 +569,7 @@ BhIncident *bh_incidents_merge(BhIncidents *g, guint64 into, guint64 from, BhInc
 static gboolean has_container(const BhIncident *i, const char *key) {
         for (guint n = 0; n < i->lines->len; n++) {
                 const BhIncidentLine *l = g_ptr_array_index(i->lines, n);
-                g_autofree char *own = container_key(l->node, l->container_id);
+                g_autofree char *own = bh_incident_container_key(l->node, l->container_id);
 
                 if (*l->container_id && g_str_equal(own, key))
                         return TRUE;

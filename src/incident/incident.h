@@ -7,6 +7,7 @@
  *   file        written by the incident, then run, loaded or read by another
  *   target      a process of another container traced, signalled, or entered
  *   asked       a container that a container of the incident asked the runtime for
+ *   credential  as reached, where what opens that service was read in the container from which the connection came, at most BH_INCIDENT_CREDENTIAL_NS before; of connections that no finding told of as well
  *   reached     a connection that the incident told of led to this container, or this finding's came from the incident; all that began there afterwards, whichever is told first
  *
  * The first five hold for BH_INCIDENT_QUIET_NS after the incident's last finding (a file: after it was written), the last one for BH_INCIDENT_REACHED_NS after the connection, and joins nothing but the later of both
@@ -30,6 +31,7 @@
 #define BH_INCIDENT_RANK_ALONE 3u /* error */
 #define BH_INCIDENT_QUIET_NS (24 * 3600 * G_GINT64_CONSTANT(1000000000))
 #define BH_INCIDENT_REACHED_NS (6 * 3600 * G_GINT64_CONSTANT(1000000000))
+#define BH_INCIDENT_CREDENTIAL_NS (3600 * G_GINT64_CONSTANT(1000000000))
 
 #define BH_INCIDENTS_MAX 4096u    /* open and forming */
 #define BH_INCIDENT_LINES_MAX 512u
@@ -57,6 +59,7 @@ typedef enum {
         BH_BASIS_TARGET,
         BH_BASIS_ASKED,
         BH_BASIS_REACHED,
+        BH_BASIS_CREDENTIAL,
         BH_BASES
 } BhBasis;
 /* "container", …; "" for NONE. */
@@ -75,6 +78,22 @@ typedef enum { BH_ASSET_NORMAL, BH_ASSET_HIGH, BH_ASSET_CRITICAL, BH_ASSETS } Bh
 const char *bh_asset_name(BhAsset a);
 /* NORMAL for NULL and what is no such name. */
 BhAsset bh_asset_of_name(const char *name);
+
+/*
+ * What severity is made of, in points: stages (the worst finding of each tactic: critical 4, error 3, warning 2, notice 1), a way out of the container, what is about the node, what the most valuable container is
+ * worth, and how surprising the most surprising anomaly is. 4 are medium, 7 high, 12 critical.
+ */
+typedef struct {
+        guint stages, way_out, node, asset, surprise;
+} BhIncidentPoints;
+#define BH_INCIDENT_SURPRISE_MAX 2u
+
+BhSeverity bh_incident_severity(const BhIncidentPoints *p);
+/*
+ * The points of an anomaly's surprise, given in hundredths of a natural logarithm (how seldom a model that has converged expects anything new): 1 from one in a thousand acts on, 2 from one in ten thousand, or
+ * where the model is `strict`: locked, or so sure that enforcement may rest on it.
+ */
+guint bh_incident_surprise(gint64 hundredths, gboolean strict);
 
 /* A process and its ancestors as a finding has them, the acting one first. Texts may be "" or NULL. */
 typedef struct {
@@ -95,6 +114,7 @@ typedef struct {
         gboolean escape;   /* a technique that leads out of the container (T1611) */
         gboolean of_host;  /* a rule about the node itself */
         BhAsset asset;     /* of its container */
+        guint surprise;    /* points, of an anomaly (bh_incident_surprise()) */
         gboolean tool;     /* about a program that was brought along (T1105) */
         gboolean rights;   /* about rights given to a file (T1548.001) */
         const char *planted, *domain, *sent; /* of one without event: a file of the node that was found new or changed; the DNS domain that it is about; what went out, as a phrase */
@@ -114,6 +134,8 @@ typedef struct {
         guint8 rank;
         BhAsset asset;
         BhBasis basis;
+        char *used;     /* with CREDENTIAL: the file that was read before; else "" */
+        guint8 surprise; /* points */
         gboolean escape, of_host;
         BhDeed deed;    /* of the first of them that has one */
         char *thing;    /* what it is about; "" without a deed, or where it has no name */
@@ -123,6 +145,9 @@ typedef struct {
 } BhIncidentLine;
 
 void bh_incident_line_free(BhIncidentLine *l);
+
+/* Of these lines (BhIncidentLine *) alone. */
+BhIncidentPoints bh_incident_points(const GPtrArray *lines);
 
 typedef struct {
         guint64 id; /* rising, never again */
@@ -179,6 +204,19 @@ BhIncident *bh_incidents_asset(BhIncidents *g, const char *node, const char *con
 
 /* The connection that a finding told of led to this container: what is known later than the finding was told. */
 void bh_incidents_reached(BhIncidents *g, gint64 serial, const char *node, const char *container, gint64 time_ns);
+
+/* A connection from one container to another that no finding needs to have told of, and the port that was asked for. */
+typedef struct {
+        const char *node, *container, *peer_node, *peer_container;
+        guint port;
+        gint64 time_ns; /* when there was the first of its kind: the same program never did so before */
+} BhIncidentUse;
+/*
+ * A credential of that service (credential.h) may have been used: where an open incident read one in the container from which the connection came, at most BH_INCIDENT_CREDENTIAL_NS before it, what follows in the
+ * other container belongs to it. What is there already joins it where all of it began in that container, after the connection and within BH_INCIDENT_REACHED_NS: TRUE, and *out as after a finding. May be said again.
+ */
+gboolean bh_incidents_used(BhIncidents *g, const BhIncidentUse *u, BhIncidentJoin *out);
+
 /* As after bh_incidents_split(), of two that people took apart in an earlier run. Nothing is done where one of them is not known. */
 void bh_incidents_keep_apart(BhIncidents *g, guint64 a, guint64 b);
 

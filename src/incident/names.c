@@ -24,7 +24,7 @@ guint32 bh_tactic_of_tag(const char *tag) {
 }
 
 const char *bh_basis_name(BhBasis b) {
-        static const char *const names[BH_BASES] = { "", "container", "process", "file", "target", "asked", "reached" };
+        static const char *const names[BH_BASES] = { "", "container", "process", "file", "target", "asked", "reached", "credential" };
 
         return b < BH_BASES ? names[b] : "";
 }

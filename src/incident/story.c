@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/escape.h"
+#include "incident/credential.h"
 
 #define TEXT_SHOWN 120u
 #define ASKERS_SHOWN 400u
@@ -222,6 +223,12 @@ static void append_tie(GString *out, const BhIncidentLine *l) {
 
         if (l->basis < BH_BASES && words[l->basis])
                 g_string_append(out, words[l->basis]);
+        /* that it was used for this nobody saw: it opens what was connected to next */
+        if (l->basis == BH_BASIS_CREDENTIAL) {
+                g_string_append_printf(out, " reached after the %s ", bh_credential_title(bh_credential_of_path(l->used)));
+                append_text(out, l->used);
+                g_string_append(out, " was read");
+        }
 }
 
 /* What an attacker who kills the container leaves nothing of elsewhere. */

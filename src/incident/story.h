@@ -36,9 +36,36 @@ typedef struct {
         const char *ordered;      /* nothing is done to it, and this waits for its node: "isolate"; "" or NULL: nothing does */
 } BhStoryContainer;
 
+/* A program that was planted: whether it runs. Texts are borrowed. */
+typedef enum { BH_STORY_RUNS, BH_STORY_ENDED, BH_STORY_NOT_KNOWN } BhStoryLife;
+typedef struct {
+        const char *path, *place; /* "container web-1", "node n" */
+        BhStoryLife life;
+        guint32 pid; /* of the first that runs … */
+        guint more;  /* … and how many others do */
+        const char *why; /* NOT_KNOWN: "node n is not connected" */
+} BhStoryProgram;
+
+/* What went over a connection that the incident told of. Texts are borrowed. */
+typedef struct {
+        const char *place, *peer; /* "container web-1"; "203.0.113.9:443" */
+        guint64 sent, got;        /* bytes */
+} BhStorySent;
+
+/* What is true when it is looked at. */
+typedef struct {
+        const BhStoryContainer *containers; /* the first BH_STORY_NOW_SHOWN of n that go on */
+        guint n, unseen;                    /* unseen: others of which it is not known whether they do */
+        guint planted, kept;                /* files that were planted or changed; those of them that there is evidence of */
+        const BhStoryProgram *programs;
+        guint n_programs;
+        const BhStorySent *sent; /* the most first */
+        guint n_sent;
+        gint64 sent_since_ns;
+} BhStoryNow;
+
 #define BH_STORY_NOW_SHOWN 4u
-/*
- * What state things are in now: sentences for behind the others, true when they are made and not kept. n: containers that go on, of which the first BH_STORY_NOW_SHOWN are read; unseen: others of which it is not
- * known whether they do; planted: files that were, kept: those of them that there is evidence of. "" for nothing. Caller frees.
- */
-char *bh_story_now(const BhStoryContainer *containers, guint n, guint unseen, guint planted, guint kept);
+#define BH_STORY_PROGRAMS_SHOWN 6u
+#define BH_STORY_SENT_SHOWN 4u
+/* What state things are in now: sentences for behind the others, true when they are made and not kept. "" for nothing. Caller frees. */
+char *bh_story_now(const BhStoryNow *now);

@@ -16,6 +16,7 @@
 #include "parse/inspect_wire.h"
 #include "inspect/sandbox.h"
 #ifdef BH_INSPECT_WEB_ENGINE
+#include "parse/redact.h"
 #include "parse/web.h"
 #endif
 
@@ -92,11 +93,27 @@ static BhWeb *web;
 #define WITH_ENGINE FALSE
 #endif
 
-/* bulkhead-inspect-web is this program with the engine: it answers what the other one does, and kind WEB. */
+#ifdef BH_INSPECT_WEB_ENGINE
+static BhInspectStatus answer_redact(const guint8 *body, gsize len, GByteArray *out) {
+        static const char much[] = "more bytes than are made text of at a time";
+
+        if (len > BH_INSPECT_REDACT_MAX) {
+                g_byte_array_append(out, (const guint8 *) much, sizeof(much) - 1);
+                return BH_INSPECT_REFUSED;
+        }
+        g_autofree char *text = bh_redact_bytes(body, len);
+        g_byte_array_append(out, (const guint8 *) text, (guint) strlen(text));
+        return BH_INSPECT_OK;
+}
+#endif
+
+/* bulkhead-inspect-web is this program with the engine: it answers what the other one does, and kinds WEB and REDACT. */
 G_GNUC_UNUSED static BhInspectStatus answer_one(guint kind, const guint8 *body, gsize len, const guint8 *file, gsize file_len, GByteArray *out) {
 #ifdef BH_INSPECT_WEB_ENGINE
         if (kind == BH_INSPECT_WEB)
                 return bh_web_answer(web, body, len, out);
+        if (kind == BH_INSPECT_REDACT)
+                return answer_redact(body, len, out);
 #endif
         return bh_inspect_answer(kind, body, len, file, file_len, out);
 }

@@ -92,6 +92,7 @@ BhInspectStatus bh_inspect_answer(guint kind, const guint8 *body, gsize len, con
         case BH_INSPECT_PROTOCOL:
                 return answer_protocol(body, len, out);
         case BH_INSPECT_WEB:
+        case BH_INSPECT_REDACT:
                 return say(out, BH_INSPECT_REFUSED, "this inspector does not read the web: bulkhead-inspect-web does");
         }
         return BH_INSPECT_REFUSED;

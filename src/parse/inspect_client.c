@@ -401,6 +401,10 @@ static gboolean take_result(const Request *r, const BhInspectHeader *h, const gu
                 a->body = body;
                 a->len = h->len;
                 return TRUE;
+        case BH_INSPECT_REDACT:
+                a->body = body;
+                a->len = h->len;
+                return bh_inspect_is_text(body, h->len);
         case BH_INSPECT_DNS:
         case BH_INSPECT_DNS_TCP:
                 return (a->dns = bh_inspect_unpack_dns(body, h->len)) != NULL;

@@ -46,7 +46,7 @@ typedef struct {
         BhElf *elf;               /* OK and ELF */
         BhProtocolFacts *protocol; /* OK and PROTOCOL; g_free() */
         BhWebFacts *web;          /* OK and WEB */
-        const guint8 *body;       /* OK and PING */
+        const guint8 *body;       /* OK and PING, REDACT */
         gsize len;
         GBytes *owned;            /* what `body` lies in after bh_inspect_ask() */
         guint64 took_us;          /* since bh_inspect_submit() */

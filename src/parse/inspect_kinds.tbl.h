@@ -14,3 +14,4 @@ BH_INSPECT_KIND(GROUPS, 5, "groups", 1000, BODY)  /* /etc/group */
 BH_INSPECT_KIND(ELF, 6, "elf", 5000, FILE)        /* bh_inspect_pack_wanted() as body */
 BH_INSPECT_KIND(PROTOCOL, 7, "protocol", 1000, BODY) /* bh_inspect_pack_look() as body */
 BH_INSPECT_KIND(WEB, 8, "web", 5000, BODY)           /* bh_inspect_pack_web_input() as body; only bulkhead-inspect-web answers it */
+BH_INSPECT_KIND(REDACT, 9, "redact", 1000, BODY)     /* bytes, at most BH_INSPECT_REDACT_MAX, as redacted text; only bulkhead-inspect-web answers it */

@@ -399,6 +399,13 @@ gboolean bh_inspect_unpack_look(const guint8 *body, gsize len, BhProtocolInput *
         return taken(&t) && in->flags <= (BH_PROTOCOL_MIDSTREAM | BH_PROTOCOL_DATAGRAM) && in->client_len <= BH_PROTOCOL_BYTES_MAX && in->server_len <= BH_PROTOCOL_BYTES_MAX;
 }
 
+gboolean bh_inspect_is_text(const guint8 *body, gsize len) {
+        for (gsize i = 0; i < len; i++)
+                if ((body[i] < 0x20 && body[i] != '\n' && body[i] != '\t') || body[i] > 0x7e)
+                        return FALSE;
+        return len <= BH_INSPECT_ANSWER_MAX;
+}
+
 void bh_inspect_pack_protocol(GByteArray *out, const BhProtocolFacts *f) {
         put_u8(out, (guint8) f->protocol);
         put_u8(out, (guint8) f->confidence);

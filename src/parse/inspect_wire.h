@@ -27,13 +27,14 @@
 #define BH_INSPECT_FILE_MAX (G_GUINT64_CONSTANT(128) << 20)
 #define BH_INSPECT_FILES_MAX 2u                /* requests with a file on their way at a time */
 #define BH_INSPECT_GREETING 0
+#define BH_INSPECT_REDACT_MAX (16u << 10)
 
 typedef enum {
 #define BH_INSPECT_KIND(ID, number, name, work_ms, input) BH_INSPECT_##ID = number,
 #include "parse/inspect_kinds.tbl.h"
 #undef BH_INSPECT_KIND
 } BhInspectKind;
-#define BH_INSPECT_KINDS 9 /* above the largest */
+#define BH_INSPECT_KINDS 10 /* above the largest */
 
 typedef enum {
         BH_INSPECT_OK,        /* the body is the result */
@@ -95,6 +96,8 @@ BhElf *bh_inspect_unpack_elf(const guint8 *body, gsize len);
 BhProtocolFacts *bh_inspect_unpack_protocol(const guint8 *body, gsize len);
 /* *in points into the body. */
 gboolean bh_inspect_unpack_look(const guint8 *body, gsize len, BhProtocolInput *in);
+/* What an answer of kind REDACT is: printable ASCII, tabs and line ends, at most BH_INSPECT_ANSWER_MAX. */
+gboolean bh_inspect_is_text(const guint8 *body, gsize len);
 /* *names is an array of wanted->n_names strings that wanted->names points to; the caller frees it with g_strfreev(). */
 gboolean bh_inspect_unpack_wanted(const guint8 *body, gsize len, BhElfWanted *wanted, char ***names);
 

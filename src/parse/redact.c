@@ -496,6 +496,18 @@ char *bh_redact_field(const char *name, const char *value) {
         return bh_redact_text(value, n);
 }
 
+char *bh_redact_bytes(const guint8 *bytes, gsize len) {
+        g_autofree char *plain = g_malloc(len + 1);
+
+        for (gsize i = 0; i < len; i++) {
+                const gboolean end = bytes[i] == '\r' && i + 1 < len && bytes[i + 1] == '\n';
+
+                plain[i] = end ? ' ' : (bytes[i] >= 0x20 && bytes[i] <= 0x7e) || bytes[i] == '\n' || bytes[i] == '\t' ? (char) bytes[i] : '?';
+        }
+        plain[len] = 0;
+        return bh_redact_text(plain, len);
+}
+
 static char *redact_target(const char *target) {
         gsize path = strcspn(target, "?");
         g_autofree char *front = bh_redact_text(target, path);

@@ -22,6 +22,8 @@
 gboolean bh_redact_is_secret(const char *name, gsize len);
 /* Free text, such as the part of a request that a rule matched. Caller frees. */
 char *bh_redact_text(const char *text, gsize len);
+/* Any bytes as free text: lines of printable ASCII and tabs, '?' for others, redacted. Caller frees. */
+char *bh_redact_bytes(const guint8 *bytes, gsize len);
 /* What is between `&` (or `;`): a query, a form. Caller frees. */
 char *bh_redact_form(const char *text, gsize len);
 /* The value of a field. Caller frees. */

@@ -489,6 +489,20 @@ void bh_evidence_decoy(BhEvidence *v, const char *container, const char *finding
         push(v, j);
 }
 
+void bh_evidence_stream(BhEvidence *v, const BhSuspectKept *k, gint64 start_ns, gint64 time_ns) {
+        BhJob *j = own_job(BH_JOB_TEXT, "stream", k->finding, "suspicious connection", k->peer);
+
+        j->time_ns = time_ns;
+        j->container = *k->container ? g_strdup(k->container) : NULL;
+        j->pid = k->pid;
+        j->start = k->start;
+        j->start_ns = start_ns;
+        j->rule = g_strdup(k->rule);
+        j->priority = g_strdup(k->priority);
+        j->text = g_bytes_new(k->text, strlen(k->text));
+        push(v, j);
+}
+
 void bh_evidence_host_file(BhEvidence *v, const char *finding, const char *why, const char *path) {
         BhJob *j = own_job(BH_JOB_FILE, "file", finding, why, path);
 

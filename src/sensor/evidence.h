@@ -9,6 +9,7 @@
  *   container  its description then
  *   request    of a web attack: the first bytes of the request, redacted; BH_EVIDENCE_REQUESTS of a container in an hour
  *   decoy      what a decoy was sent by a connection that was led there
+ *   stream     of a finding that is about a connection: its first bytes both ways, redacted (suspects.h); BH_EVIDENCE_STREAMS of a container in an hour
  *   diff       of a finding, and when the container ends: what it changed of its image (evidence/layer.h)
  *
  * The drain thread only notes what is to be read (a hash, a queue); BH_EVIDENCE_THREADS workers read it, some milliseconds later, through /proc/PID/exe, /proc/PID/fd or the process's root, where
@@ -33,6 +34,7 @@
 #include "pause_record.h"
 #include "report.h"
 #include "rules/ruleset.h"
+#include "suspects.h"
 #include "web_watch.h"
 
 #define BH_EVIDENCE_THREADS 2u
@@ -51,6 +53,7 @@
 #define BH_EVIDENCE_WINDOW_AFTER_US (2 * G_USEC_PER_SEC) /* events behind the finding are part of it */
 #define BH_EVIDENCE_WINDOWS 256u
 #define BH_EVIDENCE_REQUESTS 64u
+#define BH_EVIDENCE_STREAMS 64u
 #define BH_EVIDENCE_DIFFS 1024u /* containers whose layer is remembered */
 #define BH_EVIDENCE_WRITTEN 16384u /* files that are remembered as written by containers */
 
@@ -92,6 +95,8 @@ gboolean bh_evidence_stopped(BhEvidence *v, const struct bh_pause_record *r);
 void bh_evidence_request(BhEvidence *v, const BhWebKept *request);
 /* What a decoy was sent by a connection that was led there: these bytes of `all`. `asked`, `from`: its ends. Any thread. */
 void bh_evidence_decoy(BhEvidence *v, const char *container, const char *finding, const char *asked, const char *from, guint32 pid, gint64 time_ns, GBytes *bytes, guint64 all);
+/* First bytes of a connection that a finding is about. start_ns, time_ns: since the epoch. Any thread. */
+void bh_evidence_stream(BhEvidence *v, const BhSuspectKept *kept, gint64 start_ns, gint64 time_ns);
 /* The sensor keeps this text as evidence of a finding of its own. Any thread. */
 void bh_evidence_text(BhEvidence *v, const char *kind, const char *finding, const char *why, const char *path, const char *text, gsize len);
 /* A file of the node, by its path as the sensor sees it; the same. */

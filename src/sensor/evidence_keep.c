@@ -16,7 +16,7 @@
 typedef struct {
         gint64 since_us;
         guint64 bytes;
-        guint requests;
+        guint requests, streams;
 } Spent;
 
 /* ---- items ---- */
@@ -99,13 +99,15 @@ static gboolean may_spend(BhEvidence *v, const BhJob *j, guint64 bytes) {
                 s->since_us = now_us;
                 s->bytes = 0;
                 s->requests = 0;
+                s->streams = 0;
         }
         /* whoever sends requests decides how many there are */
-        gboolean request = j->kind == BH_JOB_TEXT && g_str_equal(j->text_kind, "request");
-        gboolean ok = s->bytes + bytes <= BH_EVIDENCE_CONTAINER_BYTES && !(request && s->requests >= BH_EVIDENCE_REQUESTS);
+        gboolean request = j->kind == BH_JOB_TEXT && g_str_equal(j->text_kind, "request"), stream = j->kind == BH_JOB_TEXT && g_str_equal(j->text_kind, "stream");
+        gboolean ok = s->bytes + bytes <= BH_EVIDENCE_CONTAINER_BYTES && !(request && s->requests >= BH_EVIDENCE_REQUESTS) && !(stream && s->streams >= BH_EVIDENCE_STREAMS);
         if (ok) {
                 s->bytes += bytes;
                 s->requests += request;
+                s->streams += stream;
         } else {
                 v->over_budget++;
         }

@@ -591,6 +591,7 @@ static gboolean start(BhSensor *s, GError **error) {
                 .proc_path = s->proc_path,
                 .inspector = s->inspector,
                 .web = s->web,
+                .suspects = s->suspects,
                 .tls = s->tls,
                 .cgroup_gone = s->payload ? bh_sensor_web_cgroup_gone : NULL,
                 .lineage = bh_lineage_answers(s->lineage),

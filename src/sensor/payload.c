@@ -23,7 +23,7 @@
 
 G_STATIC_ASSERT(BH_PAYLOAD_PIECE == BH_PAYLOAD_RECORD_BYTES);
 G_STATIC_ASSERT((int) BH_PAYLOAD_SKIPPED_REASONS == (int) BH_PAYLOAD_S_MAX && (int) BH_PAYLOAD_SKIPPED_BUSY == (int) BH_PAYLOAD_S_BUSY);
-G_STATIC_ASSERT((int) BH_PAYLOAD_TURN == (int) BH_PAYLOAD_F_TURN && (int) BH_PAYLOAD_PROXY == (int) BH_PAYLOAD_P_PROXY);
+G_STATIC_ASSERT((int) BH_PAYLOAD_TURN == (int) BH_PAYLOAD_F_TURN && (int) BH_PAYLOAD_PROXY == (int) BH_PAYLOAD_P_PROXY && (int) BH_PAYLOAD_OTHER == (int) BH_PAYLOAD_P_OTHER);
 G_STATIC_ASSERT(BH_PAYLOAD_RING == BH_PAYLOAD_RING_BYTES && BH_PAYLOAD_OPEN_SHARE * 4 == BH_PAYLOAD_SOCKETS);
 G_STATIC_ASSERT(sizeof(BhPayloadAccount) == sizeof(struct bh_payload_account));
 
@@ -372,32 +372,71 @@ void bh_payload_ignore(BhPayload *p, guint64 connection, guint64 sk) {
         g_mutex_unlock(&p->lock);
 }
 
-gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *rule, GError **error) {
-        struct bh_payload_rule r, old;
-        gboolean ok = TRUE, had;
+/* Under the lock. NULL: none. What is asked for beside it (bh_payload_other()) stays. */
+static gboolean enter_rule(BhPayload *p, guint64 container, const struct bh_payload_rule *rule, GError **error) {
+        struct bh_payload_rule old;
+        gboolean ok = TRUE, had = bpf_map_lookup_elem(p->rules, &container, &old) == 0;
 
-        if (rule && rule->bytes_per_request > BH_PAYLOAD_REQUEST_MAX)
-                return bh_hooks_fail(error, "%u bytes of each request are more than the %u that can be inspected", rule->bytes_per_request, BH_PAYLOAD_REQUEST_MAX);
-        if (!g_atomic_int_get(&p->loaded))
-                return bh_hooks_fail(error, "the programs that look at what sockets move are not loaded yet");
-        g_mutex_lock(&p->lock);
-        had = bpf_map_lookup_elem(p->rules, &container, &old) == 0;
         if (!rule) {
                 if (had && bpf_map_delete_elem(p->rules, &container) == 0 && container)
                         p->n_rules--;
         } else if (!had && container && p->n_rules >= BH_PAYLOAD_RULES) {
                 ok = bh_hooks_fail(error, "%u containers have a rule of their own for inspection already: no more are taken", p->n_rules);
-        } else {
-                r = (struct bh_payload_rule) { .off = rule->off != FALSE, .per_request = rule->bytes_per_request, .per_second = rule->bytes_per_second };
-                if (bpf_map_update_elem(p->rules, &container, &r, BPF_ANY))
-                        ok = bh_hooks_fail(error, "cannot enter a rule for inspection: %s", g_strerror(errno));
-                else if (!had && container)
-                        p->n_rules++;
+        } else if (bpf_map_update_elem(p->rules, &container, rule, BPF_ANY)) {
+                ok = bh_hooks_fail(error, "cannot enter a rule for inspection: %s", g_strerror(errno));
+        } else if (!had && container) {
+                p->n_rules++;
         }
         p->state.rules++;
         bh_payload_config_write(p);
+        return ok;
+}
+
+static gboolean not_loaded(BhPayload *p, GError **error) {
+        return !g_atomic_int_get(&p->loaded) && !bh_hooks_fail(error, "the programs that look at what sockets move are not loaded yet");
+}
+
+gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *rule, GError **error) {
+        struct bh_payload_rule r = { 0 }, old;
+
+        if (rule && rule->bytes_per_request > BH_PAYLOAD_REQUEST_MAX)
+                return bh_hooks_fail(error, "%u bytes of each request are more than the %u that can be inspected", rule->bytes_per_request, BH_PAYLOAD_REQUEST_MAX);
+        if (not_loaded(p, error))
+                return FALSE;
+        g_mutex_lock(&p->lock);
+        if (bpf_map_lookup_elem(p->rules, &container, &old) == 0)
+                r.other = old.other;
+        if (rule) {
+                r.off = rule->off != FALSE;
+                r.per_request = rule->bytes_per_request;
+                r.per_second = rule->bytes_per_second;
+        }
+        gboolean ok = enter_rule(p, container, rule || r.other ? &r : NULL, error);
         g_mutex_unlock(&p->lock);
         return ok;
+}
+
+gboolean bh_payload_other(BhPayload *p, guint64 container, guint32 bytes, GError **error) {
+        struct bh_payload_rule r = { 0 };
+        const guint64 others = 0;
+
+        if (not_loaded(p, error))
+                return FALSE;
+        g_mutex_lock(&p->lock);
+        /* those without a rule of their own have that of the others */
+        if (bpf_map_lookup_elem(p->rules, &container, &r) && bpf_map_lookup_elem(p->rules, &others, &r))
+                memset(&r, 0, sizeof(r));
+        r.other = bytes;
+        gboolean ok = enter_rule(p, container, r.off || r.per_request || r.per_second || r.other ? &r : NULL, error);
+        g_mutex_unlock(&p->lock);
+        return ok;
+}
+
+guint64 bh_payload_container(BhPayload *p, guint64 cgroup) {
+        struct bh_cgroup of = { 0 };
+        const int map = bh_hooks_map(p->hooks, "cgroups");
+
+        return map >= 0 && bpf_map_lookup_elem(map, &cgroup, &of) == 0 ? of.container : 0;
 }
 
 static void add(BhPayloadAccount *sum, const void *part) {

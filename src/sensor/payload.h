@@ -3,7 +3,7 @@
  * What containers' TCP sockets read and write, in stream order, taken where the calls end: no packets, no reassembly. For the inspector of web traffic.
  *
  * Which sockets: those of containers whose client begins with what looks like HTTP/1, HTTP/2, a TLS handshake or DNS (on port 53). Decided in the kernel from
- * the first bytes; nothing of another socket is ever copied. A connection that was open before is looked at for its next BH_PAYLOAD_LOOKS calls: if one
+ * the first bytes; nothing of another socket is ever copied, but where bh_payload_other() asks for it. A connection that was open before is looked at for its next BH_PAYLOAD_LOOKS calls: if one
  * begins like a request it is followed from there. Of TLS the handshake is told, then BH_PAYLOAD_TLS_CLOSED once, unless its clear text is to be had.
  *
  * How much: of each request and each response the first bytes_per_request bytes (one begins whenever the stream's direction turns), BH_PAYLOAD_PIECE bytes of a
@@ -67,6 +67,7 @@ typedef enum {
         BH_PAYLOAD_TLS_HELLO,
         BH_PAYLOAD_DNS,
         BH_PAYLOAD_PROXY,     /* a PROXY protocol header, of which is not known yet what it stands before: pieces of the connection that come later say so */
+        BH_PAYLOAD_OTHER,     /* none of these: of containers that bh_payload_other() names alone */
 } BhPayloadProtocol;
 
 /* A piece of one direction of one connection. Addresses as in BhSocket: local is the socket that was read or written. */
@@ -173,6 +174,15 @@ void bh_payload_ignore(BhPayload *p, guint64 connection, guint64 sk);
  * on; may be called before the start. FALSE: there are BH_PAYLOAD_RULES rules, or a number is beyond its bound.
  */
 gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *rule, GError **error);
+
+/*
+ * Of this container's connections that speak nothing that is followed, the first `bytes` of each direction are told as BH_PAYLOAD_OTHER; of those that are open, and were ignored until now, the next ones. 0: not any
+ * more, but what has begun goes on to its bound. Its rule stays as it is otherwise. FALSE as for bh_payload_set().
+ */
+gboolean bh_payload_other(BhPayload *p, guint64 container, guint32 bytes, GError **error);
+
+/* The container's own cgroup that this one, of a task, is in; 0: none. */
+guint64 bh_payload_container(BhPayload *p, guint64 cgroup);
 
 /* `container`: its part of the account; all zero if it has none. What containers that are gone had stays in bh_payload_stats(). */
 void bh_payload_account(BhPayload *p, guint64 container, BhPayloadAccount *account);

@@ -164,6 +164,8 @@ static void release_waiting(BhPipeline *p) {
                 bh_inspector_poll(p->c.inspector);
         if (p->c.web)
                 bh_web_watch_round(p->c.web, p->c.lineage, now_us);
+        if (p->c.suspects)
+                bh_suspects_round(p->c.suspects, now_us);
         for (Waiting *w; (w = g_queue_peek_head(&p->waiting)); ) {
                 g_auto(BhContainerLookup) l = { 0 };
 

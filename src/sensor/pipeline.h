@@ -22,6 +22,7 @@
 #include "process/table.h"
 #include "recorder/recorder.h"
 #include "tls_watch.h"
+#include "suspects.h"
 #include "web_watch.h"
 
 #define BH_PIPELINE_WAIT_MS 1500
@@ -42,6 +43,7 @@ typedef struct {
         gboolean runtime_expected; /* a runtime may describe containers: waiting makes sense */
         BhInspector *inspector;    /* NULL: payloads are not read, and ids have no names */
         BhWebWatch *web;           /* NULL: web traffic is not looked at */
+        BhSuspects *suspects;      /* NULL: the same, or no evidence is kept */
         BhTlsWatch *tls;           /* NULL: TLS is not looked into */
         void (*cgroup_gone)(guint64 cgroup, gpointer data); /* the drain thread; NULL: nobody wants to know */
         const struct bh_lineage *lineage; /* for whoever is given events; NULL: none */

@@ -32,6 +32,7 @@
 #include "report.h"
 #include "policies.h"
 #include "respond.h"
+#include "suspects.h"
 #include "web_watch.h"
 
 typedef struct BhNodeWatch BhNodeWatch;
@@ -85,6 +86,7 @@ typedef struct {
         BhDnsTcp *dns_tcp;      /* DNS over TCP; NULL as `web` */
         BhTlsHellos *tls_hellos; /* the same */
         BhWebWatch *web;        /* the same */
+        BhSuspects *suspects;   /* the same, or no evidence is kept */
         BhTlsWatch *tls;        /* the same, or there is no inspector that could parse files */
         GQueue gone;            /* cgroups whose account of web traffic is to be forgotten; the drain thread's */
         BhSensorCalls *calls;   /* NULL: no report, or not wanted */

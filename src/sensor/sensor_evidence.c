@@ -10,8 +10,21 @@ static void on_flush(gpointer data) {
                 bh_pipeline_flush(s->pipeline);
 }
 
+/* From now on the container's connections are looked at. */
+static void suspect(BhSensor *s, const BhRule *rule, const char *id, const struct bh_event *e) {
+        const guint64 container = bh_event_has(e, BH_F_cgroup) ? bh_payload_container(s->payload, e->cgroup) : 0;
+        g_autofree char *name = bh_event_has(e, BH_F_container_id) ? g_strndup(e->container_id.p, e->container_id.len) : g_strdup("");
+
+        if (container)
+                bh_suspects_finding(s->suspects, container, name, id, rule->name, bh_priority_name(rule->priority), e, g_get_monotonic_time());
+}
+
 static void on_told(const BhRule *rule, const char *id, const struct bh_event *e, gpointer data) {
-        bh_evidence_finding(((BhSensor *) data)->evidence, rule, id, e);
+        BhSensor *s = data;
+
+        bh_evidence_finding(s->evidence, rule, id, e);
+        if (s->suspects && rule->priority <= BH_PRIO_WARNING && g_str_equal(rule->source, "syscall"))
+                suspect(s, rule, id, e);
 }
 
 void bh_sensor_open_evidence(BhSensor *s) {
@@ -82,6 +95,8 @@ json_t *bh_sensor_evidence_status(BhSensor *s) {
         json_t *o = s->evidence ? bh_evidence_status(s->evidence) : json_pack("{s:s}", "state", s->options.no_evidence ? "off" : "failed");
 
         json_object_set_new(o, "hold", bh_pause_status(s->pause));
+        if (s->suspects)
+                json_object_set_new(o, "streams", bh_suspects_status(s->suspects));
         json_object_set_new(o, "error", json_string(s->evidence_error ? s->evidence_error : ""));
         json_object_set_new(o, "broken", json_string(s->evidence_broken ? s->evidence_broken : ""));
         return o;

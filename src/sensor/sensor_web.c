@@ -17,9 +17,9 @@
 static void on_piece(const BhPayloadPiece *piece, gpointer data) {
         BhSensor *s = data;
 
-        gboolean dns = bh_dns_tcp_piece(s->dns_tcp, piece);
+        gboolean dns = bh_dns_tcp_piece(s->dns_tcp, piece), other = s->suspects && bh_suspects_piece(s->suspects, piece);
 
-        if (!dns || piece->flags & BH_PAYLOAD_CLOSE)
+        if ((!dns && !other) || piece->flags & BH_PAYLOAD_CLOSE)
                 bh_web_watch_piece(s->web, piece);
         if (s->tls)
                 bh_tls_watch_piece(s->tls, piece);
@@ -225,6 +225,8 @@ void bh_sensor_web_cgroup_gone(guint64 cgroup, gpointer sensor) {
                 bh_payload_forget(s->payload, g->cgroup);
                 if (s->web)
                         bh_web_watch_forget(s->web, g->cgroup);
+                if (s->suspects)
+                        bh_suspects_forget(s->suspects, g->cgroup);
                 g_free(g_queue_pop_head(&s->gone));
         }
 }
@@ -235,6 +237,29 @@ static void on_keep(const BhWebKept *request, gpointer data) {
 
         if (s->evidence && !g_str_equal(request->priority, "notice") && !g_str_equal(request->priority, "informational"))
                 bh_evidence_request(s->evidence, request);
+}
+
+/* ---- first bytes of suspicious connections ---- */
+
+static gboolean on_other(guint64 container, guint32 bytes, gpointer data) {
+        return bh_payload_other(((BhSensor *) data)->payload, container, bytes, NULL);
+}
+
+static gboolean on_redact(const guint8 *bytes, gsize len, BhSuspectsRedacted done, gpointer ticket, gpointer data) {
+        return bh_web_watch_redact(((BhSensor *) data)->web, bytes, len, done, ticket);
+}
+
+static void on_stream(const BhSuspectKept *kept, gpointer data) {
+        BhSensor *s = data;
+
+        bh_evidence_stream(s->evidence, kept, bh_web_epoch_ns((gint64) kept->start), bh_web_epoch_ns(kept->time_ns));
+}
+
+static void open_suspects(BhSensor *s) {
+        BhSuspectsConfig config = { .other = on_other, .ignore = on_ignore, .redact = on_redact, .keep = on_stream, .data = s };
+
+        if (s->evidence)
+                s->suspects = bh_suspects_new(&config);
 }
 
 /* ---- life ---- */
@@ -332,6 +357,7 @@ gboolean bh_sensor_open_web(BhSensor *s, guint64 clock_start, GError **error) {
                 return TRUE;
         }
         open_tls(s);
+        open_suspects(s);
         g_atomic_int_set(&s->web_starting, TRUE);
         if (late)
                 s->web_loading = g_thread_new("bh-load-web", load_web, s);
@@ -366,7 +392,8 @@ void bh_sensor_free_web(BhSensor *s) {
                 bh_payload_end(s->payload);
         g_queue_clear_full(&s->gone, g_free);
         g_clear_pointer(&s->tls, bh_tls_watch_free);
-        g_clear_pointer(&s->web, bh_web_watch_free);
+        g_clear_pointer(&s->web, bh_web_watch_free); /* what waits for its inspector is answered then */
+        g_clear_pointer(&s->suspects, bh_suspects_free);
         g_clear_pointer(&s->payload, bh_payload_free);
         g_clear_pointer(&s->dns_tcp, bh_dns_tcp_free);
         g_clear_pointer(&s->tls_hellos, bh_tls_hellos_free);

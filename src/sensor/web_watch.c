@@ -202,6 +202,29 @@ static gboolean submit(BhWebWatch *w, BhWebConn *c, const BhWebInput *in) {
         return TRUE;
 }
 
+typedef struct {
+        void (*redacted)(const char *text, gpointer data);
+        gpointer data;
+} Redact;
+
+static void on_redacted(BhInspectAnswer *answer, gpointer data) {
+        g_autofree Redact *r = data;
+        g_autofree char *text = answer->status == BH_INSPECT_OK ? g_strndup((const char *) answer->body, answer->len) : NULL;
+
+        r->redacted(text, r->data);
+}
+
+gboolean bh_web_watch_redact(BhWebWatch *w, const guint8 *bytes, gsize len, void (*redacted)(const char *text, gpointer data), gpointer data) {
+        g_autoptr(GBytes) body = g_bytes_new(bytes, len);
+        g_autofree Redact *r = g_new(Redact, 1);
+
+        *r = (Redact){ redacted, data };
+        if (!bh_inspect_submit(w->client, BH_INSPECT_REDACT, body, -1, WAIT_MS, on_redacted, r))
+                return FALSE;
+        g_steal_pointer(&r);
+        return TRUE;
+}
+
 /* The stream that the inspector has of it cannot go on. */
 static void end_stream(BhWebWatch *w, BhWebConn *c, gint64 at_ns) {
         BhWebInput in = { .connection = c->serial, .flags = BH_WEB_CLOSE, .at_ns = at_ns, .client = "", .server = "" };

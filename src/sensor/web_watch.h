@@ -85,6 +85,12 @@ void bh_web_watch_forget(BhWebWatch *w, guint64 container);
 /* One thread. */
 void bh_web_watch_piece(BhWebWatch *w, const BhPayloadPiece *piece);
 
+/*
+ * Bytes of other connections as redacted text (NULL: the inspector gave none), which its sandbox makes. At most BH_INSPECT_REDACT_MAX. FALSE: it takes no more at the moment, `redacted` is never called; else once, on
+ * its client's thread. Any thread.
+ */
+gboolean bh_web_watch_redact(BhWebWatch *w, const guint8 *bytes, gsize len, void (*redacted)(const char *text, gpointer data), gpointer data);
+
 /* ---- the drain thread */
 
 /* Each event of a container, in order. NULL: it has nothing to do with requests. */

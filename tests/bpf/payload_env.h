@@ -62,6 +62,7 @@ void wait_for_all(void);
 
 /* payload_life.c */
 void nothing_of_other_protocols_is_copied(gconstpointer data);
+void other_protocols_are_told_where_that_is_asked_for(gconstpointer data);
 void nothing_of_the_host_is_looked_at(gconstpointer data);
 void of_tls_the_handshake_is_told_and_then_that_it_is_closed(gconstpointer data);
 void tls_behind_a_proxys_header_is_told_as_tls(gconstpointer data);

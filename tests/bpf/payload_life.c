@@ -56,6 +56,106 @@ void nothing_of_other_protocols_is_copied(gconstpointer data) {
         }
 }
 
+static void set(guint64 of, BhPayloadRule rule) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_true(bh_payload_set(payload, of, &rule, &error));
+        g_assert_no_error(error);
+}
+
+#define OTHER 300u
+static guint8 other_bytes[2000];
+
+/* A shell that calls home: commands one way, what they print the other. */
+static void act_shell(guint step) {
+        if (step == 0) {
+                move_text(client_fd, server_fd, "$ ");
+                move_text(server_fd, client_fd, "id\n");
+        } else {
+                move_bytes(client_fd, server_fd, other_bytes, sizeof(other_bytes));
+                move_text(server_fd, client_fd, "exit\n");
+        }
+}
+
+/* What of it each end told, as OTHER. */
+static void assert_other(const Child *c, const char *sent, gsize sent_len, const char *got) {
+        guint8 to[sizeof(other_bytes)];
+        const Piece *first = piece_with(c->client, c->server, 0, WAIT_MS);
+
+        g_assert_nonnull(first);
+        g_assert_cmpmem(to, put_together(c->client, c->server, TRUE, to, sizeof(to)), sent, sent_len);
+        g_assert_cmpmem(to, put_together(c->client, c->server, FALSE, to, sizeof(to)), got, strlen(got));
+        g_mutex_lock(&lock);
+        for (guint i = 0; i < pieces->len; i++) {
+                const Piece *p = pieces->pdata[i];
+
+                if (p->p.lport == c->client && p->p.rport == c->server && p->p.len && p->p.offset)
+                        g_assert_cmpint(p->p.protocol, ==, BH_PAYLOAD_OTHER);
+        }
+        g_mutex_unlock(&lock);
+}
+
+void other_protocols_are_told_where_that_is_asked_for(gconstpointer data) {
+        g_autoptr(GError) error = NULL;
+        BhPayloadAccount account;
+
+        if (!begin(data))
+                return;
+        memset(other_bytes, 'x', sizeof(other_bytes));
+        g_assert_true(bh_payload_other(payload, container, OTHER, &error));
+        g_assert_no_error(error);
+        Child c = child_new(act_shell, 0, TRUE);
+        child_step(&c);
+        wait_for_all();
+        assert_other(&c, "$ ", 2, "id\n");
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        check_account(&account);
+        guint8 to[sizeof(other_bytes)];
+        const guint64 n = put_together(c.client, c.server, TRUE, to, sizeof(to));
+        /* the first bytes may have come before it was decided, and are within another bound */
+        g_assert_cmpuint(n, >=, OTHER);
+        g_assert_cmpuint(n, <=, OTHER + 2);
+        g_assert_nonnull(piece_with(c.client, c.server, BH_PAYLOAD_CLOSE, WAIT_MS));
+
+        /* not any more; and of one that is open and was ignored what comes next */
+        forget_pieces();
+        g_assert_true(bh_payload_other(payload, container, 0, &error));
+        c = child_new(act_shell, 0, TRUE);
+        child_step(&c);
+        wait_for_all();
+        g_assert_cmpuint(count_of(c.client, c.server), ==, 0);
+        g_assert_true(bh_payload_other(payload, container, OTHER, &error));
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        const Piece *next = piece_with(c.client, c.server, 0, WAIT_MS);
+        g_assert_nonnull(next);
+        g_assert_cmpint(next->p.protocol, ==, BH_PAYLOAD_OTHER);
+        g_assert_cmpuint(next->p.offset, ==, next->p.sent ? 2 : 3);
+        check_account(&account);
+
+        /* requests are followed as ever, and the container's rule is its own */
+        forget_pieces();
+        set(container, (BhPayloadRule) { .bytes_per_request = 100 });
+        c = child_new(act_http, 0, TRUE);
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        g_assert_cmpint(piece_with(c.client, c.server, 0, WAIT_MS)->p.protocol, ==, BH_PAYLOAD_HTTP1);
+        forget_pieces();
+        set(container, (BhPayloadRule) { .off = TRUE });
+        c = child_new(act_shell, 0, TRUE);
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        g_assert_cmpuint(count_of(c.client, c.server), ==, 0);
+        g_assert_true(bh_payload_other(payload, container, 0, &error));
+        g_assert_true(bh_payload_set(payload, container, NULL, &error));
+        check_account(&account);
+}
+
 void nothing_of_the_host_is_looked_at(gconstpointer data) {
         BhPayloadStats then, later;
 
@@ -386,13 +486,6 @@ static void run_long(BhPayloadAccount *by, const Piece **first) {
         for (guint i = 0; i < sizeof(after) / sizeof(guint64); i++)
                 ((guint64 *) by)[i] = ((guint64 *) &after)[i] - ((guint64 *) &before)[i];
         *first = piece_with(c.server, c.client, 0, 0);
-}
-
-static void set(guint64 of, BhPayloadRule rule) {
-        g_autoptr(GError) error = NULL;
-
-        g_assert_true(bh_payload_set(payload, of, &rule, &error));
-        g_assert_no_error(error);
 }
 
 void what_is_beyond_a_bound_is_counted_by_reason(gconstpointer data) {

@@ -60,7 +60,7 @@ static char *now_of(BhStore *s, gboolean of_evidence) {
         g_autoptr(BhStoreIncident) i = bh_store_incident(s, 1, &error);
 
         g_assert_no_error(error);
-        return bh_incident_now(s, i, of_evidence);
+        return bh_incident_now(s, i, of_evidence, NULL);
 }
 
 static void assert_now(BhStore *s, gboolean of_evidence, const char *want) {

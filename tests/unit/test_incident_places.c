@@ -174,10 +174,11 @@ static void report_has_no_markup_of_others(void) {
         g_autoptr(GPtrArray) items = g_ptr_array_new();
 
         g_ptr_array_add(items, &e);
-        GString *html = bh_evidence_report_html(&i, items);
+        GString *html = bh_evidence_report_html(&i, "Program <u>x still runs.", 1000 * G_GINT64_CONSTANT(1000000000), items);
         g_assert_nonnull(strstr(html->str, "&lt;script&gt;alert(1)"));
         g_assert_nonnull(strstr(html->str, "&lt;img src=x&gt;"));
         g_assert_nonnull(strstr(html->str, ">34<"));
+        g_assert_nonnull(strstr(html->str, "As of 1970-01-01 00:16:40 UTC, when this report was made: Program &lt;u&gt;x still runs.</p>"));
         g_assert_null(strstr(html->str, "<script"));
         g_assert_null(strstr(html->str, "<img"));
         g_assert_null(strchr(html->str, 0x1b));

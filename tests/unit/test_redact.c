@@ -16,6 +16,19 @@ static void names_of_secrets_are_known(void) {
                         g_error("%s must not be taken for a secret", plain[i]);
 }
 
+static void any_bytes_become_lines_without_secrets(void) {
+        static const guint8 bytes[] = "$ export DB_PASSWORD=hunter2\r\nid\n\x1b[31m\0\xff\tcurl -H 'Authorization: Bearer abcdefghijkl'\n-----BEGIN PRIVATE KEY-----\nMIIabc\n-----END PRIVATE KEY-----\n";
+        g_autofree char *text = bh_redact_bytes(bytes, sizeof(bytes) - 1), *none = bh_redact_bytes(bytes, 0);
+
+        g_assert_cmpstr(none, ==, "");
+        g_assert_null(strstr(text, "hunter2"));
+        g_assert_null(strstr(text, "abcdefghijkl"));
+        g_assert_null(strstr(text, "MIIabc"));
+        g_assert_nonnull(strstr(text, "id\n?[31m??\tcurl"));
+        for (const char *p = text; *p; p++)
+                g_assert_true(*p == '\n' || *p == '\t' || (*p >= 0x20 && *p <= 0x7e));
+}
+
 static void fields_lose_their_secrets(void) {
         static const char *const cases[][3] = {
                 { "Cookie", "sid=abc; theme=dark; bare", "sid=***; theme=***;***" },
@@ -168,6 +181,7 @@ static void time_is_in_proportion(void) {
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/redact/names-of-secrets-are-known", names_of_secrets_are_known);
+        g_test_add_func("/redact/any-bytes-become-lines", any_bytes_become_lines_without_secrets);
         g_test_add_func("/redact/fields-lose-their-secrets", fields_lose_their_secrets);
         g_test_add_func("/redact/texts-lose-their-secrets", texts_lose_their_secrets);
         g_test_add_func("/redact/messages-lose-their-secrets", messages_lose_their_secrets);

@@ -360,11 +360,31 @@ static void they_go_along_when_incidents_are_merged(void) {
         assert_says(&t, "Planted or changed: /etc/cron.d/x in container db.", "", "");
 }
 
+static char *now(const BhStoryContainer *containers, guint n, guint unseen, guint planted, guint kept) {
+        const BhStoryNow what = { .containers = containers, .n = n, .unseen = unseen, .planted = planted, .kept = kept };
+
+        return bh_story_now(&what);
+}
+
+static void now_says_what_runs_and_what_went_out(void) {
+        const BhStoryProgram programs[] = { { "/opt/kit", "container web-1", BH_STORY_RUNS, 17, 0, "" }, { "/tmp/x\x1b", "node n", BH_STORY_RUNS, 18, 2, "" }, { "/tmp/y", "container web-1", BH_STORY_ENDED, 0, 0, "" },
+                                            { "/tmp/z", "node n2", BH_STORY_NOT_KNOWN, 0, 0, "node n2 is not connected" } };
+        const BhStorySent sent[] = { { "container web-1", "203.0.113.9:443", 12345678, 4096 }, { "container web-1", "10.0.0.3:5432", 999, 0 }, { "/bin/nc on node n", "10.0.0.3:22", 1, 999999 }, { "container db", "[::1]:1", 0, 1 },
+                                     { "container db", "10.0.0.4:1", 0, 0 } };
+        const BhStoryNow what = { .programs = programs, .n_programs = 4, .sent = sent, .n_sent = 5, .sent_since_ns = 1000 * S };
+        g_autofree char *text = bh_story_now(&what);
+
+        g_assert_cmpstr(text, ==,
+                        "Program /opt/kit still runs as pid 17 in container web-1. Program /tmp/x\\x1b still runs as pid 18 and 2 more on node n. Program /tmp/y has ended in container web-1. "
+                        "Whether /tmp/z still runs on node n2 is not known: node n2 is not connected. "
+                        "Since 1970-01-01 00:16:40 UTC container web-1 sent 12.3 MB to 203.0.113.9:443 (and got 4.1 kB), 999 bytes to 10.0.0.3:5432 (and got none); /bin/nc on node n sent 1 byte to 10.0.0.3:22 (and got 1.0 MB); "
+                        "container db sent 0 bytes to [::1]:1 (and got 1 byte); less to 1 more.");
+}
+
 static void now_says_who_goes_on_and_who_is_held(void) {
         const BhStoryContainer all[] = { { "web-1", "running", "", "", 0, 0, NULL }, { "db\x1b", "running", "isolated", "anna", 1000 * S, 0, NULL }, { "cache", "paused", "", "", 0, 2000 * S, NULL },
                                          { "front", "running", "frozen", "policy:p\n", 1000 * S, 2000 * S, NULL }, { "five", "running", "", "", 0, 0, NULL }, { "six", "running", "", "", 0, 0, NULL } };
-        g_autofree char *text = bh_story_now(all, 4, 0, 0, 0), *more = bh_story_now(all, 6, 2, 3, 2), *none = bh_story_now(NULL, 0, 0, 0, 0), *one = bh_story_now(NULL, 0, 1, 1, 1), *no = bh_story_now(NULL, 0, 0, 1, 0),
-                         *nothing = bh_story_now(NULL, 0, 0, 5, 0);
+        g_autofree char *text = now(all, 4, 0, 0, 0), *more = now(all, 6, 2, 3, 2), *none = now(NULL, 0, 0, 0, 0), *one = now(NULL, 0, 1, 1, 1), *no = now(NULL, 0, 0, 1, 0), *nothing = now(NULL, 0, 0, 5, 0);
 
         g_assert_cmpstr(text, ==,
                         "Container web-1 is running and not isolated. Container db\\x1b is isolated since 1970-01-01 00:16:40 UTC by anna. Container cache was paused and not isolated when its node was last heard of, "
@@ -394,5 +414,6 @@ int main(int argc, char **argv) {
         TEST(deeds_are_kept_by_their_names);
         TEST(they_go_along_when_incidents_are_merged);
         TEST(now_says_who_goes_on_and_who_is_held);
+        TEST(now_says_what_runs_and_what_went_out);
         return g_test_run();
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./load.mjs";
 
-const { incidentFrom, lanesOf, forestOf, reportOf, laneKey, untaught } = await load("lib/incidents.ts");
+const { BASES, incidentFrom, lanesOf, forestOf, reportOf, laneKey, untaught } = await load("lib/incidents.ts");
 
 const line = (s, o) => ({ finding: `f${s}`, time: new Date(1_790_000_000_000 + s * 1000).toISOString(), last: null, count: 1, rule: "r", priority: "Critical", tactics: [], joined_by: "container", node: "n", container_id: "a", container_name: "web", pid: 1, exe: "/bin/sh", command: "", parent: "", object: "", output: "", ...o });
 const incident = (timeline, o = {}) => incidentFrom({ id: 7, state: "open", severity: "high", title: "t", story: "s", tactics: ["execution"], first: timeline[0]?.time, last: timeline.at(-1)?.time, findings: 3, nodes: ["n"], containers: [], timeline, ...o });
@@ -53,9 +53,17 @@ test("who started something stands above it, once", () => {
 
 test("the report says all of it and lets no text be markup", () => {
   const evil = "<img src=x>| [x](javascript:1) \u202E\n# no";
-  const text = reportOf(incident([line(0, { rule: evil, object: evil }), line(1)], { title: evil, story: evil, now: `${evil} goes on`, comments: [{ time: "2026-01-01T00:00:00Z", who: "a", text: evil }] }));
+  const text = reportOf(incident([line(0, { rule: evil, object: evil }), line(1)], { title: evil, story: evil, now: `${evil} goes on`, weighed: { stages: 9, way_out: 3, node: 0, asset: 0, surprise: 2, other: 7 }, comments: [{ time: "2026-01-01T00:00:00Z", who: "a", text: evil }] }), Date.UTC(2026, 0, 2, 3, 4, 5));
   assert.doesNotMatch(text, /<img|\]\(java|\u202E|^# no/m);
-  assert.match(text, /goes on$/m);
+  assert.match(text, /^As of 2026-01-02T03:04:05.*, when this report was made: .*goes on$/m);
+  assert.match(text, /^Severity of 14 points: stages 9, way out 3, surprise 2 \(7 are high, 12 critical\)\.$/m);
   assert.match(text, /2026-09-21T/);
   for (const row of text.split("\n").filter((l) => l.startsWith("| 20"))) assert.equal(row.replace(/\\./g, "").split("|").length, 9, row);
+});
+
+test("a tie by a credential names what was read", () => {
+  const i = incident([line(0), line(1, { joined_by: "credential", used: "/root/.pgpass" })]);
+  assert.equal(i.lines[1].used, "/root/.pgpass");
+  assert.match(BASES[i.lines[1].basis], /reached/);
+  assert.equal(i.weighed, "");
 });

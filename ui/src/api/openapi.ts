@@ -610,6 +610,13 @@ export type Incident = {
   title: string;
   story: string;
   now?: string;
+  weighed?: {
+    stages: number;
+    way_out: number;
+    node: number;
+    asset: number;
+    surprise: number;
+  };
   tactics: Tactic[];
   first: Time;
   last: Time;
@@ -652,7 +659,8 @@ export type Incident = {
     rule: string;
     priority: string;
     tactics: Tactic[];
-    joined_by: "" | "container" | "process" | "file" | "target" | "asked" | "reached";
+    joined_by: "" | "container" | "process" | "file" | "target" | "asked" | "reached" | "credential";
+    used?: string;
     node: string;
     container_id: string;
     container_name: string;
@@ -667,6 +675,7 @@ export type Incident = {
     escape: boolean;
     of_host: boolean;
     asset?: "" | "high" | "critical";
+    surprise?: number;
     deed?: "" | "wrote" | "module" | "kernel" | "bpf" | "read" | "sent";
     thing?: string;
     origin?: string;

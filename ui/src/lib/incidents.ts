@@ -19,7 +19,7 @@ export const tacticName = (key: string) => TACTICS.find(([k]) => k === key)?.[1]
 
 /* Why a line belongs to what went before. */
 export const BASES: Record<string, string> = {
-  container: "in the same container", process: "by the same process, or one below it", file: "with a file that was written before", target: "on a process of it", asked: "the container was asked for", reached: "a connection led there",
+  container: "in the same container", process: "by the same process, or one below it", file: "with a file that was written before", target: "on a process of it", asked: "the container was asked for", reached: "a connection led there", credential: "reached after what opens it was read",
 };
 export const VERDICTS: Record<string, [string, string]> = {
   true_positive: ["An attack", "It was what it looks like."], false_positive: ["A false alarm", "Nothing of the kind happened."], benign: ["Allowed", "It happened, and was meant to."],
@@ -27,11 +27,11 @@ export const VERDICTS: Record<string, [string, string]> = {
 
 export interface Place { key: string; node: string; container: string; name: string; workload: string; application: string; image: string; state: string; ended: number; privileged: boolean; asset: string }
 export interface Line {
-  finding: string; at: number; last: number; count: number; rule: string; priority: string; grave: boolean; tactics: string[]; basis: string; lane: string; node: string; containerId: string; container: string; workload: string;
+  finding: string; at: number; last: number; count: number; rule: string; priority: string; grave: boolean; tactics: string[]; basis: string; used: string; surprise: number; lane: string; node: string; containerId: string; container: string; workload: string;
   pid: number; exe: string; command: string; parent: string; object: string; output: string;
 }
 export interface Incident {
-  id: number; state: string; mergedInto: number; severity: Severity; title: string; story: string; now: string; tactics: string[]; first: number; last: number; findings: number; dropped: number; nodes: string[]; applications: string[];
+  id: number; state: string; mergedInto: number; severity: Severity; title: string; story: string; now: string; weighed: string; tactics: string[]; first: number; last: number; findings: number; dropped: number; nodes: string[]; applications: string[];
   workloads: string[]; places: Place[]; assignee: string; verdict: string; closedBy: string; closed: number; opened: number; changed: number; lines: Line[]; comments: { at: number; who: string; text: string }[]; whole: boolean;
 }
 
@@ -45,17 +45,26 @@ function lineFrom(v: unknown): Line {
   const node = text(o.node);
   const containerId = text(o.container_id);
   return {
-    finding: text(o.finding), at: toMs(o.time), last: toMs(o.last), count: num(o.count) || 1, rule: text(o.rule), priority, grave: GRAVE.has(priority), tactics: texts(o.tactics), basis: text(o.joined_by),
+    finding: text(o.finding), at: toMs(o.time), last: toMs(o.last), count: num(o.count) || 1, rule: text(o.rule), priority, grave: GRAVE.has(priority), tactics: texts(o.tactics), basis: text(o.joined_by), used: text(o.used), surprise: num(o.surprise),
     lane: laneKey(node, containerId), node, containerId, container: text(o.container_name), workload: text(o.workload), pid: num(o.pid), exe: text(o.exe), command: text(o.command), parent: text(o.parent),
     object: text(o.object), output: text(o.output),
   };
+}
+
+const PARTS: [string, string][] = [["stages", "stages"], ["way_out", "way out"], ["node", "node"], ["asset", "asset"], ["surprise", "surprise"]];
+
+/* "14 points: stages 9, way out 3, surprise 2"; empty where it is not told. */
+function weighedOf(v: unknown): string {
+  const o = object(v);
+  const parts = PARTS.map(([key, name]) => [name, num(o[key]) || 0] as const).filter(([, points]) => points > 0);
+  return parts.length ? `${parts.reduce((sum, [, points]) => sum + points, 0)} points: ${parts.map(([name, points]) => `${name} ${points}`).join(", ")}` : "";
 }
 
 export function incidentFrom(v: unknown): Incident {
   const o = object(v);
   const severity = text(o.severity) as Severity;
   return {
-    id: num(o.id), state: text(o.state), mergedInto: num(o.merged_into), severity: SEVERITIES.includes(severity) ? severity : "low", title: text(o.title), story: text(o.story), now: text(o.now), tactics: texts(o.tactics),
+    id: num(o.id), state: text(o.state), mergedInto: num(o.merged_into), severity: SEVERITIES.includes(severity) ? severity : "low", title: text(o.title), story: text(o.story), now: text(o.now), weighed: weighedOf(o.weighed), tactics: texts(o.tactics),
     first: toMs(o.first), last: toMs(o.last), findings: num(o.findings), dropped: num(o.dropped), nodes: texts(o.nodes), applications: texts(o.applications), workloads: texts(o.workloads),
     places: list(o.containers).map(object).map((c) => ({
       key: laneKey(text(c.node), text(c.id)), node: text(c.node), container: text(c.id), name: text(c.name), workload: text(c.workload), application: text(c.application), image: text(c.image), state: text(c.state), ended: toMs(c.ended),
@@ -151,8 +160,8 @@ export function untaught(v: unknown): string {
   return parts.length ? `Models did not take all of it: ${parts.join("; ")}.` : "";
 }
 
-export function reportOf(i: Incident): string {
-  const out = [`# Incident ${i.id}: ${plain(i.title)}`, "", `${i.severity}, ${i.state}${i.verdict ? ` (${plain(VERDICTS[i.verdict]?.[0] ?? i.verdict)}, by ${plain(i.closedBy)})` : ""}. ${iso(i.first)} to ${iso(i.last)}, ${i.findings} findings. Times are UTC.`, "", "## What happened", "", plain(i.story), "", ...(i.now ? [plain(i.now), ""] : []),
+export function reportOf(i: Incident, made = Date.now()): string {
+  const out = [`# Incident ${i.id}: ${plain(i.title)}`, "", `${i.severity}, ${i.state}${i.verdict ? ` (${plain(VERDICTS[i.verdict]?.[0] ?? i.verdict)}, by ${plain(i.closedBy)})` : ""}. ${iso(i.first)} to ${iso(i.last)}, ${i.findings} findings. Times are UTC.`, "", "## What happened", "", plain(i.story), "", ...(i.now ? [`As of ${iso(made)}, when this report was made: ${plain(i.now)}`, ""] : []), ...(i.weighed ? [`Severity of ${i.weighed} (7 are high, 12 critical).`, ""] : []),
     `Tactics (MITRE ATT&CK): ${i.tactics.map(tacticName).join(", ") || "none"}.`, "", "## Where", "", "| Container | Id | Workload | Application | Node | State |", "|---|---|---|---|---|---|"];
   for (const p of i.places) out.push(`| ${[p.name, p.container, p.workload, p.application, p.node, p.state].map(plain).join(" | ")} |`);
   out.push("", "## Timeline", "", "| Time | Where | What | Process | Object | Times | Finding |", "|---|---|---|---|---|---|---|");

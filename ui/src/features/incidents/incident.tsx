@@ -45,7 +45,7 @@ function Step({ line }: { line: Line }) {
         ["When", <><Time ms={line.at} />{line.count > 1 && <> <span class="dim">{count(line.count)} times, the last at <Time ms={line.last} /></span></>}</>],
         ["Where", line.containerId ? <a href={href("/containers", { id: line.containerId })}><T s={line.container || shortId(line.containerId)} /></a> : <>node <T s={line.node} /></>],
         ["Process", mono(line.command || line.exe)], ["Executable", line.command ? mono(line.exe) : null], ["Process id", line.pid ? count(line.pid).replace(/,/g, "") : null], ["Started by", mono(line.parent)], ["Object", mono(line.object)],
-        ["Priority", line.priority], ["Tactics", line.tactics.map(tacticName).join(", ")], ["Belongs to it", line.basis ? BASES[line.basis] ?? line.basis : "it began here"],
+        ["Priority", line.priority], ["Tactics", line.tactics.map(tacticName).join(", ")], ["Belongs to it", line.basis ? <T s={`${BASES[line.basis] ?? line.basis}${line.used ? `: ${line.used}` : ""}`} /> : "it began here"],
       ].filter(([, v]) => v !== null) as [string, preact.ComponentChildren][]} />
       {error ? <Notice level="warn">The finding could not be read: {error}</Notice> : !f ? <Skeleton rows={3} label="Loading the finding" />
         : <Recorded f={f} />}
@@ -214,7 +214,7 @@ export function IncidentPage({ id }: { id: string }) {
           </>}
           <Menu button={<><Icon name="down" size={14} />Export</>}>
             {(close) => <>
-              <button type="button" class="menu-item" onClick={() => { close(); save(`incident-${i.id}.md`, "text/markdown", reportOf(i)); }}><Icon name="audit" />Report (Markdown)</button>
+              <button type="button" class="menu-item" onClick={() => { close(); void get<unknown>(`/incidents/${id}`).then((v) => save(`incident-${i.id}.md`, "text/markdown", reportOf(incidentFrom(v))), (e: unknown) => setSaid(sentence(e))); }}><Icon name="audit" />Report (Markdown)</button>
               <button type="button" class="menu-item" onClick={() => { close(); void get<unknown>(`/incidents/${id}`).then((v) => save(`incident-${i.id}.json`, "application/json", JSON.stringify(v, null, 2) + "\n"), (e: unknown) => setSaid(sentence(e))); }}><Icon name="copy" />JSON</button>
               <button type="button" class="menu-item" onClick={() => { close(); void exceptions(); }}><Icon name="policies" />Exceptions (rules)</button>
             </>}
@@ -234,6 +234,7 @@ export function IncidentPage({ id }: { id: string }) {
       {i.state === "closed" && <Notice level="note">Closed by <T s={i.closedBy} max={64} /> at <Time ms={i.closed} />: {(VERDICTS[i.verdict]?.[0] ?? i.verdict).toLowerCase()}.</Notice>}
       <p class="subject-facts">
         <span><Time ms={i.first} /> to <Time ms={i.last} /></span><span>{Number.isFinite(i.last) && `last step ${age(now.value - i.last)} ago`}</span><span>{count(i.findings)} {plural(i.findings, "finding")}</span>
+        {i.weighed && <span title="What the severity is made of; 7 points are high, 12 critical">severity of {i.weighed}</span>}
         <span>{count(i.places.length)} {plural(i.places.length, "container")}{gone > 0 && `, ${gone} of them gone`}</span><span>{i.assignee ? <>assigned to <T s={i.assignee} max={64} /></> : "assigned to nobody"}</span>
       </p>
       <section class="card story" aria-labelledby="s-story"><h2 id="s-story">What happened</h2><p class="wrap"><T s={i.story} max={20_000} /></p>{i.now && <p class="wrap state-now"><T s={i.now} max={20_000} /></p>}<TacticStrip tactics={i.tactics} names /></section>

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "incident_uses.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "incident/credential.h"
+#include "incident/deed.h"
+
+#define NS_PER_US 1000
+
+typedef struct {
+        char *node, *container;
+        gint64 first_ns, last_ns; /* of the reads */
+        gint64 until_us;
+} Watch;
+
+struct BhIncidentUses {
+        GHashTable *watches; /* char *"node\1container" → Watch * */
+        gint64 looked_us;
+        guint64 dropped;
+};
+
+static void watch_free(gpointer p) {
+        Watch *w = p;
+
+        g_free(w->node);
+        g_free(w->container);
+        g_free(w);
+}
+
+BhIncidentUses *bh_incident_uses_new(void) {
+        BhIncidentUses *u = g_new0(BhIncidentUses, 1);
+
+        u->watches = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, watch_free);
+        return u;
+}
+
+void bh_incident_uses_free(BhIncidentUses *u) {
+        if (!u)
+                return;
+        g_hash_table_unref(u->watches);
+        g_free(u);
+}
+
+guint bh_incident_uses_watched(const BhIncidentUses *u) {
+        return g_hash_table_size(u->watches);
+}
+
+guint64 bh_incident_uses_dropped(const BhIncidentUses *u) {
+        return u->dropped;
+}
+
+static void make_room(BhIncidentUses *u) {
+        const char *oldest = NULL;
+        gint64 until_us = G_MAXINT64;
+        GHashTableIter it;
+        gpointer key, value;
+
+        if (g_hash_table_size(u->watches) < BH_INCIDENT_USES_MAX)
+                return;
+        g_hash_table_iter_init(&it, u->watches);
+        while (g_hash_table_iter_next(&it, &key, &value))
+                if (((Watch *) value)->until_us < until_us) {
+                        until_us = ((Watch *) value)->until_us;
+                        oldest = key;
+                }
+        g_hash_table_remove(u->watches, oldest);
+        u->dropped++;
+}
+
+static void watch(BhIncidentUses *u, const BhIncidentLine *l) {
+        g_autofree char *key = g_strconcat(l->node, "\1", l->container_id, NULL);
+        Watch *w = g_hash_table_lookup(u->watches, key);
+
+        if (w && w->last_ns >= l->last_ns)
+                return;
+        if (!w) {
+                make_room(u);
+                w = g_new0(Watch, 1);
+                w->node = g_strdup(l->node);
+                w->container = g_strdup(l->container_id);
+                w->first_ns = l->time_ns;
+                g_hash_table_insert(u->watches, g_steal_pointer(&key), w);
+        }
+        w->first_ns = MIN(w->first_ns, l->time_ns);
+        w->last_ns = l->last_ns;
+        w->until_us = g_get_monotonic_time() + (BH_INCIDENT_CREDENTIAL_NS + BH_INCIDENT_USES_LATE_NS) / NS_PER_US;
+}
+
+void bh_incident_uses_of(BhIncidentUses *u, const BhIncident *i) {
+        for (guint n = 0; i->state == BH_INCIDENT_OPEN && n < i->lines->len; n++) {
+                const BhIncidentLine *l = g_ptr_array_index(i->lines, n);
+
+                if (l->deed == BH_DEED_READ && *l->container_id && bh_credential_of_path(l->thing))
+                        watch(u, l);
+        }
+}
+
+/* ---- connections */
+
+typedef struct {
+        const Watch *watch;
+        const BhIncidentPlaces *places;
+        GArray *uses; /* BhIncidentUse */
+        GStringChunk *texts;
+} Look;
+
+static gboolean take_half(const BhHalf *h, gpointer data) {
+        Look *look = data;
+        const guint port = bh_credential_is_asked_for(h->port) ? h->port : h->dialled_port;
+        char address[INET6_ADDRSTRLEN] = "";
+        const char *node = h->node, *peer = *h->peer_container_id ? h->peer_container_id : NULL;
+
+        /* who was let in got an answer */
+        if (h->proto != IPPROTO_TCP || h->first_ns < look->watch->first_ns || !h->counts.bytes_out || !h->counts.bytes_in || !bh_credential_is_asked_for(port))
+                return TRUE;
+        if (h->peer.len)
+                inet_ntop(h->peer.len == 16 ? AF_INET6 : AF_INET, h->peer.bytes, address, sizeof(address));
+        if (*address)
+                bh_incident_places_peer(look->places, h->node, h->container_id, address, &node, &peer);
+        if (!peer || g_str_equal(peer, h->container_id))
+                return TRUE;
+        const BhIncidentUse use = {
+                .node = g_string_chunk_insert_const(look->texts, h->node),
+                .container = g_string_chunk_insert_const(look->texts, h->container_id),
+                .peer_node = g_string_chunk_insert_const(look->texts, node),
+                .peer_container = g_string_chunk_insert_const(look->texts, peer),
+                .port = port,
+                .time_ns = h->first_ns,
+        };
+        g_array_append_val(look->uses, use);
+        return look->uses->len < BH_INCIDENT_USES_FOUND;
+}
+
+void bh_incident_uses_look(BhIncidentUses *u, BhStore *s, const BhIncidentPlaces *places, BhIncidentUseFunc found, gpointer data) {
+        const gint64 now_us = g_get_monotonic_time();
+        g_autoptr(GArray) uses = g_array_new(FALSE, FALSE, sizeof(BhIncidentUse));
+        GHashTableIter it;
+        gpointer value;
+
+        if (u->looked_us && now_us - u->looked_us < BH_INCIDENT_USES_US)
+                return;
+        u->looked_us = now_us;
+        Look look = { NULL, places, uses, g_string_chunk_new(1024) };
+        g_hash_table_iter_init(&it, u->watches);
+        while (g_hash_table_iter_next(&it, NULL, &value)) {
+                look.watch = value;
+                if (look.watch->until_us < now_us)
+                        g_hash_table_iter_remove(&it);
+                else if (uses->len < BH_INCIDENT_USES_FOUND)
+                        bh_store_halves_of_client(s, look.watch->node, look.watch->container, look.watch->first_ns, BH_INCIDENT_USES_HALVES, take_half, &look, NULL);
+        }
+        /* afterwards: whoever is told may read the store, and watch more */
+        for (guint n = 0; n < uses->len; n++)
+                found(&g_array_index(uses, BhIncidentUse, n), data);
+        g_string_chunk_free(look.texts);
+}
