@@ -81,12 +81,32 @@ static void check_denies(char **lines) {
         }
 }
 
+/* The first line is where a decoy listens, the others from where is led. */
+static void check_decoy(char **lines) {
+        const guint n = g_strv_length(lines);
+        g_autoptr(GError) bad = NULL, error = NULL;
+        BhPeer to;
+
+        if (!n || !bh_decoy_parse(lines[0], &to, &bad)) {
+                assert(!n || g_utf8_validate(bad->message, -1, NULL));
+                return;
+        }
+        assert(to.bits == 128 && to.port && to.proto == 6);
+        if (!bh_decoy_leads(&to, (const char *const *) lines + 1, n - 1, &error)) {
+                assert(g_utf8_validate(error->message, -1, NULL));
+                return;
+        }
+        for (guint i = 1; i < n; i++)
+                assert(!bh_deny_is(lines[i]));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         g_autofree char *text = g_strndup((const char *) data, MIN(size, 4096));
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         g_autoptr(GError) error = NULL;
 
         check_denies(lines);
+        check_decoy(lines);
         for (guint i = 0; lines[i]; i++)
                 check_process(lines[i]);
         for (guint i = 0; lines[i]; i++)

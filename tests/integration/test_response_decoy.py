@@ -233,6 +233,23 @@ def test_an_order_that_cannot_be_is_refused(central, sensor, docker, box, decoy)
     assert "protected" in respond(central, "decoy", safe.name, lead="10.0.0.9:6379", to=decoy.to).json["result"]
 
 
+def test_commands(central, sensor, docker, listener, box, decoy):  # noqa: F811
+    a = box("spoken")
+    host, port = listener.sock.getsockname()
+
+    def cli(*args, status=0):
+        r = central.cli(*args, status=status)
+        return r.stdout + r.stderr
+    assert "would be done" in cli("respond", "decoy", a.name, "--lead", f"{host}:{port}", "--to", decoy.to, "--dry-run")
+    assert "active" in cli("respond", "decoy", a.name, "--lead", f"{host}:{port}", "--lead", "203.0.113.0/24", "--to", decoy.to, "--ttl", "10m", "--reason", "by hand")
+    row = json.loads(cli("responses", "--open", "--json", "--container", a.name))
+    assert row["deny"] == [f"{host}:{port}", "203.0.113.0/24"] and row["subject"] == decoy.to and row["until"], row
+    says(a, "by command", host, port)
+    wait_for(lambda: (lambda shown: ("led to the decoy: 1 connections" in shown and f"asked for {host}:{port}" in shown, shown))(cli("responses", row["id"])), 20, "the ledger shows who was led")
+    assert "released" in cli("respond", "release", a.name)
+    assert "--to" in cli("respond", "decoy", a.name, "--lead", "10.0.0.9", status=2) and "go with decoy" in cli("respond", "isolate", a.name, "--to", decoy.to, status=2)
+
+
 # ---- the decoy alone, on the machine
 
 @contextlib.contextmanager

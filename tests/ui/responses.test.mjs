@@ -84,6 +84,24 @@ test("one process is named by its number and when it began; a service by its nam
   await page.click(".dialog >> text=Cancel");
 });
 
+test("a container is led to a decoy: from where, and where to", async () => {
+  await b.open(`#/containers?id=${web.id}`);
+  await page.click(".drawer >> text=Act…");
+  await page.selectOption(".dialog select >> nth=0", "decoy");
+  assert.ok(await page.locator(".dialog button.primary").isDisabled(), "it says neither from where nor where to");
+  await page.getByLabel("Destinations, one a line").fill("10.0.0.9:6379\n203.0.113.0/24");
+  assert.ok(await page.locator(".dialog button.primary").isDisabled(), "it does not say where to");
+  await page.getByLabel("Where the decoy listens").fill("172.17.0.9:7000");
+  await page.click(".dialog button.primary");
+  await until("the order", async () => (await api("/responses")).responses.some((r) => r.action === "decoy" && r.subject === "172.17.0.9:7000" && r.deny.length === 2));
+  const led = (await api("/responses")).responses.find((r) => r.action === "decoy");
+  await b.open(`#/responses?id=${led.id}`);
+  await until("what is led, and where", async () => /Lead to a decoy[\s\S]*203\.0\.113\.0\/24[\s\S]*172\.17\.0\.9:7000[\s\S]*0 connections/.test(await text(".drawer")));
+  await page.click(".drawer >> text=Release…");
+  await page.click(".dialog button[type=submit]");
+  await until("its end", async () => (await api("/responses")).responses.some((r) => r.action === "decoy" && (r.releasing || r.state !== "pending")));
+});
+
 test("it is released, and both are in the audit log", async () => {
   await b.open("#/responses");
   await page.click(".table button.small");

@@ -629,6 +629,24 @@ static void names_are_refused_by_what_they_resolve_to(Node *n, gconstpointer unu
         g_assert_cmpuint(known(TRUE), ==, 1000);
 }
 
+/* An IPv6 decoy is nothing to IPv4 sockets: of a name with both the rest is refused. */
+static void names_are_led_by_what_they_resolve_to(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "peer:evil.example:443" };
+        const BhOrder o = { .id = "00000000000000000000000000000031", .action = "decoy", .container = ID, .subject = "[fd00::5]:7000", .deny = deny, .n_deny = 1 };
+        g_autoptr(BhRespond) r = begin(n);
+
+        json_auto_t *told = bh_respond_order(r, &o);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_assert_cmpuint(kernel.lead->len, ==, 0);
+        answered(r, ID, "127.0.0.11", "evil.example", "A 192.0.2.1,AAAA 2001:db8::2", 1);
+        until_listed(TRUE, "[2001:db8::2]:443");
+        g_mutex_lock(&kernel.lock);
+        g_assert_cmpuint(kernel.deny->len, ==, 2);
+        g_assert_cmpuint(kernel.lead->len, ==, 1);
+        g_assert_cmpuint(g_array_index(kernel.lead, BhPeerNet, 0).addr[0], ==, 0x20);
+        g_mutex_unlock(&kernel.lock);
+}
+
 static void names_are_allowed_by_their_name_servers_alone(Node *n, gconstpointer unused) {
         static const char *const allow[] = { "peer:collector.example:8443", "192.0.2.53:53", "192.0.2.40", "::" };
         const BhOrder without = { .id = "00000000000000000000000000000022", .action = "isolate", .container = ID, .allow = allow, .n_allow = 1 };
@@ -847,6 +865,7 @@ int main(int argc, char **argv) {
         TEST(programs_are_blocked_told_of_and_let_go);
         TEST(programs_are_looked_up_in_no_other_root);
         TEST(names_are_refused_by_what_they_resolve_to);
+        TEST(names_are_led_by_what_they_resolve_to);
         TEST(names_are_allowed_by_their_name_servers_alone);
         TEST(addresses_go_when_their_time_is_over);
         TEST(more_addresses_than_there_is_room_for_are_said);
