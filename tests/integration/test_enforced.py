@@ -136,7 +136,7 @@ def test_a_model_is_observed_then_enforced_in_all_replicas_and_follows_what_peop
         assert runs(box, "/tools/cat"), "expected that what the model has runs each time"
     assert runs(box, "/tmp/shows"), "expected that a script runs as what it is a script for"
     assert docker.docker("exec", box.name, "/tools/cat", "/www/index.html").stdout and docker.docker("exec", box.name, "/tools/head", "/www/index.html", check=False).returncode != 0
-    wait_for(lambda: (any("tail" in f["output"] and box.name in f["output"] for f in service.sensor_findings("Blocked")), service.sensor_findings("Blocked")), 30, "what was refused is a finding")
+    wait_for(lambda: (any("not among those that alone may run" in f["output"] and box.name in f["output"] for f in service.sensor_findings("Blocked")), service.sensor_findings("Blocked")), 30, "what was refused is a finding")
     wait_for(lambda: (service.told()["refused"] >= 5, service.told()), 30, "what was refused is counted")
     assert service.ask("relearn", 409)["error"]["code"] == "enforced"
 
@@ -226,6 +226,7 @@ def test_a_list_is_ordered_by_hand(service, central, sensor):
     tried = order("exec-only:/tools/cat\nexec-only:/tools/none\nobserve")
     assert any("/bin/busybox runs and is not on the list" in n for n in tried["detail"]["notes"]) and any("/tools/none is not there" in n for n in tried["detail"]["notes"]), tried["detail"]
     assert runs(box, "/tools/tail")
+    assert service.root.post(f"/api/v1/responses/{tried['id']}/release", {}).json["state"] == "released"
     r = order("exec-only:/bin/busybox\nexec-only:/tools/cat\nexec-only:any:/tmp/cat")
     assert r["state"] == "active", r
     assert runs(box, "/tools/cat")
