@@ -288,6 +288,25 @@ gboolean bh_loader_has_tracepoint(BhHooks *h, const char *name) {
         return has_tracepoint(h, name, NULL);
 }
 
+/* `known`: -1, or the descriptor of one that there is. 0, or a negative errno. */
+static int own_map(BhHooks *h, struct bpf_map *map, int known) {
+        if (!bpf_map__is_internal(map))
+                bpf_map__set_pin_path(map, NULL);
+        fit_map(h, map);
+        return known < 0 ? 0 : bpf_map__reuse_fd(map, known);
+}
+
+/* By its descriptor where there is one: where somebody took its pin away, the path would give another map, which is empty. */
+static int share_map(BhHooks *h, struct bpf_map *map) {
+        g_autofree char *pin = g_build_filename(h->pin_dir, bpf_map__name(map), NULL);
+        int known = bh_hooks_map(h, bpf_map__name(map));
+
+        if (known >= 0)
+                return own_map(h, map, known);
+        fit_map(h, map);
+        return bpf_map__set_pin_path(map, pin);
+}
+
 struct bpf_object *bh_loader_load_apart(BhHooks *h, const char *name, const void *bytes, gsize size, GError **error) {
         return bh_loader_load_some(h, name, bytes, size, NULL, NULL, error);
 }
@@ -305,14 +324,17 @@ struct bpf_object *bh_loader_load_some(BhHooks *h, const char *name, const void 
                 return NULL;
         }
         bpf_object__for_each_map(map, object) {
-                g_autofree char *pin = g_build_filename(h->pin_dir, bpf_map__name(map), NULL);
-                gboolean shared = g_hash_table_contains(h->shared, bpf_map__name(map));
+                const char *of = bpf_map__name(map);
 
-                if (!bpf_map__is_internal(map))
-                        bpf_map__set_pin_path(map, shared ? pin : NULL);
-                fit_map(h, map);
-                if (maps && g_hash_table_contains(maps, bpf_map__name(map)))
-                        bpf_map__reuse_fd(map, GPOINTER_TO_INT(g_hash_table_lookup(maps, bpf_map__name(map))) - 1);
+                if (g_hash_table_contains(h->shared, of))
+                        err = share_map(h, map);
+                else
+                        err = own_map(h, map, maps ? GPOINTER_TO_INT(g_hash_table_lookup(maps, of)) - 1 : -1);
+                if (err) {
+                        bpf_object__close(object);
+                        bh_hooks_fail(error, "cannot use the map %s for the programs of %s: %s", of, name, g_strerror(-err));
+                        return NULL;
+                }
         }
         bpf_object__for_each_program(p, object)
                 if (programs)
@@ -409,12 +431,8 @@ static void job_run(gpointer data, gpointer unused) {
         bpf_object__for_each_program(p, j->object)
                 bpf_program__set_autoload(p, g_ptr_array_find_with_equal_func(j->programs, bpf_program__name(p), g_str_equal, NULL));
         bpf_object__for_each_map(map, j->object) {
-                g_autofree char *pin = g_build_filename(j->hooks->pin_dir, bpf_map__name(map), NULL);
-
-                if (bpf_map__is_internal(map))
-                        continue;
-                bpf_map__set_pin_path(map, pin); /* every map: jobs and sensors to come share it */
-                fit_map(j->hooks, map);
+                if (!bpf_map__is_internal(map) && (j->err = share_map(j->hooks, map))) /* every map: jobs and sensors to come share it */
+                        return;
         }
         set_rodata(j->hooks, j->object);
         libbpf_said = j->said;

@@ -27,6 +27,7 @@
 
 #include "kernel.h"
 #include "network.h"
+#include "sensor/hooks_private.h"
 #include "sensor/map_each.h"
 #include "sock_record.h"
 
@@ -294,6 +295,29 @@ static void connection_from_before_is_entered_and_its_end_told(gconstpointer dat
         g_assert_cmpuint(b->a[3], ==, 0);
         g_assert_cmpuint(b->tgid, ==, getpid());
         g_assert_cmpstr(b->comm, ==, "test_network");
+}
+
+/* Programs that are loaded apart use the maps of the others, whatever became of their pins: with a map of their own a connection would be entered where nobody looks. */
+static void map_whose_pin_was_taken_away_is_still_the_same(gconstpointer data) {
+        if (!begin(data, KINDS))
+                return;
+        g_autofree char *pin = g_build_filename(kernel_hooks()->pin_dir, "conns", NULL);
+        int conns = bh_hooks_map(kernel_hooks(), "conns");
+
+        g_clear_pointer(&walker, bh_sockets_free);
+        g_assert_no_errno(unlink(pin));
+        g_assert_true(begin(data, "connect,accept"));
+        Pair p = pair_new();
+        move_bytes(p.client, p.server, 5);
+        g_assert_true(begin(data, KINDS));
+        walk();
+        const BhSocket *c = told(ino_of(p.client));
+        g_assert_true(c->tracked && c->found);
+        pair_close(&p);
+        g_autofree struct bh_rec *end = end_of(p.client_port, p.server_port);
+        g_assert_cmpuint(end->a[0], ==, 5);
+        g_clear_pointer(&walker, bh_sockets_free);
+        g_assert_no_errno(bpf_obj_pin(conns, pin));
 }
 
 static void half_closed_connection_from_before_keeps_its_sides(gconstpointer data) {
@@ -670,6 +694,7 @@ void sockets_add(BhBackend with) {
                 { "listeners_are_seen_with_owner_address_and_namespace", listeners_are_seen_with_owner_address_and_namespace },
                 { "connection_whose_beginning_was_seen_tells_its_role_and_bytes", connection_whose_beginning_was_seen_tells_its_role_and_bytes },
                 { "connection_from_before_is_entered_and_its_end_told", connection_from_before_is_entered_and_its_end_told },
+                { "map_whose_pin_was_taken_away_is_still_the_same", map_whose_pin_was_taken_away_is_still_the_same },
                 { "half_closed_connection_from_before_keeps_its_sides", half_closed_connection_from_before_keeps_its_sides },
                 { "half_open_connect_is_seen_as_such", half_open_connect_is_seen_as_such },
                 { "unix_sockets_tell_name_file_and_peer", unix_sockets_tell_name_file_and_peer },
