@@ -174,7 +174,7 @@ static void stream_opened(BhDocker *d) {
 
 static void open_stream(BhDocker *d) {
         if (!d->first_connect_ns)
-                d->first_connect_ns = wall_ns();
+                d->first_connect_ns = d->config.since_ns ? d->config.since_ns + 1 : wall_ns();
         gint64 since = d->last_event_ns ? d->last_event_ns : d->first_connect_ns;
         g_autofree char *path = g_strdup_printf("/events?since=%" G_GINT64_FORMAT ".%09d", since / 1000000000, (int) (since % 1000000000));
 

@@ -61,6 +61,7 @@ typedef struct {
          */
         void (*on_resources)(BhResourceSet *set, gpointer data);
         gpointer data;
+        gint64 since_ns; /* what happened after this is asked for at the first connection as well, since the epoch: the engine remembers its last 256 events. 0: nothing of before */
         gint64 idle_us; /* after so long without a sign of life the engine is asked for one; 0 = 10 s */
 } BhDockerConfig;
 

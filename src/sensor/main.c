@@ -609,7 +609,7 @@ static gboolean start(BhSensor *s, GError **error) {
 
         if (!s->options.no_docker) {
                 BhDockerConfig docker = { .socket_path = s->options.docker, .on_container = bh_sensor_container, .on_event = bh_sensor_runtime_event, .on_state = on_docker_state,
-                                          .on_resources = bh_sensor_resources, .data = s };
+                                          .on_resources = bh_sensor_resources, .data = s, .since_ns = bh_sensor_unseen_since(s) };
                 gint64 until = g_get_monotonic_time() + DOCKER_WAIT_US;
 
                 s->docker = bh_docker_new(&docker);

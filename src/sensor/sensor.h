@@ -234,6 +234,8 @@ gboolean bh_sensor_start_containerd(BhSensor *s, GError **error);
 
 /* What became of them, and a note that this one runs now: sets ends, after_crash and away_ms. Once, when hooks and recorder are open. beat: the kernel side's last sign, 0: none; now: CLOCK_BOOTTIME. */
 void bh_sensor_look_back(BhSensor *s, guint64 beat, guint64 now);
+/* Time of the last event that sensors before this one recorded, since the epoch; 0: there is none, or it is long ago. What runtimes remember of after it was told to nobody. */
+gint64 bh_sensor_unseen_since(const BhSensor *s);
 /* Each run that ended unexpectedly and was not told yet, the last one last; or that this one started. Their number. These three say it to the pipeline, which must be there. */
 guint bh_sensor_say_ends(BhSensor *s);
 /* Hooks that somebody took away while no sensor looked after them. */

@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "sensor.h"
 
+#define UNSEEN_NS (600 * G_GINT64_CONSTANT(1000000000)) /* what happened longer ago without a sensor is told by what there is now */
+
 void bh_sensor_look_back(BhSensor *s, guint64 beat, guint64 now) {
         g_autofree char *running = g_build_filename(s->options.data_dir, "running", NULL), *run = g_strdup_printf("%" G_GINT64_FORMAT, s->started_ns);
         g_autoptr(GError) error = NULL;
@@ -20,6 +22,12 @@ void bh_sensor_look_back(BhSensor *s, guint64 beat, guint64 now) {
                 s->away_ms = beat ? (now - beat) / 1000000 : (guint64) MAX(s->started_ns - MAX(bh_ends_found_ns(s->ends), (gint64) s->found.last_time_ns), 0) / 1000000;
         if (!bh_ends_mark(s->ends, &error))
                 bh_warn("cannot note that the sensor runs; if it is killed, its successor will not say so", "error", error->message);
+}
+
+gint64 bh_sensor_unseen_since(const BhSensor *s) {
+        const gint64 last = (gint64) s->found.last_time_ns;
+
+        return last > s->started_ns - UNSEEN_NS && last < s->started_ns ? last : 0;
 }
 
 guint bh_sensor_say_ends(BhSensor *s) {

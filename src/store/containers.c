@@ -159,24 +159,26 @@ static gboolean log_container(BhStore *s, const char *node, const char *id, guin
         return bh_store_log(s, BH_STORE_CHANGE_CONTAINER, key, change, error);
 }
 
-/* Less is known now than was (a sensor that has just started): what was known stays, but for the state. */
+/* Less is known now than was (a sensor that has just started): what was known stays, but for the state and how it ended. */
 static gboolean write_state(BhStore *s, const BhStoreContainer *k, const Known *known, gint64 ended_ns, GError **error) {
         gboolean tells = *k->state && strcmp(k->state, "unknown") != 0;
 
         return bh_db_run(s->writer, error,
                          "UPDATE containers SET last_seen_ns = ?, ended_ns = ?, state = CASE WHEN ? THEN ? ELSE state END, "
                          "exit_code = CASE WHEN ? THEN ? ELSE exit_code END, finished_ns = CASE WHEN ? THEN ? ELSE finished_ns END, "
-                         "digest = ? WHERE serial = ?", "iiotoioibi",
+                         "ended_by = CASE WHEN ? THEN ? ELSE ended_by END, digest = ? WHERE serial = ?", "iiotoioiotbi",
                          s->tx_now, tells ? ended_ns : known->ended_ns, tells, k->state, k->finished_ns != 0, k->exit_code, k->finished_ns != 0,
-                         k->finished_ns, "", (gsize) 0, known->serial);
+                         k->finished_ns, *k->ended_by != '\0', k->ended_by, "", (gsize) 0, known->serial);
 }
 
 static gboolean state_differs(BhStore *s, const BhStoreContainer *k, const Known *known, gboolean *differs, GError **error) {
-        g_autofree char *state = NULL;
+        const gboolean tells = *k->state && strcmp(k->state, "unknown") != 0;
+        gint64 n = 0;
 
-        if (!bh_db_get_text(s->writer, &state, error, "SELECT state FROM containers WHERE serial = ?", "i", known->serial))
+        if (!bh_db_get_int(s->writer, &n, NULL, error, "SELECT (? AND state <> ?) OR (? AND finished_ns <> ?) OR (? AND ended_by <> ?) FROM containers WHERE serial = ?", "otoioti", tells, k->state,
+                           k->finished_ns != 0, k->finished_ns, *k->ended_by != '\0', k->ended_by, known->serial))
                 return FALSE;
-        *differs = *k->state && strcmp(k->state, "unknown") != 0 && g_strcmp0(state, k->state) != 0;
+        *differs = n != 0;
         return TRUE;
 }
 

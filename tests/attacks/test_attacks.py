@@ -102,6 +102,8 @@ SAID = {
                               "Secrets read: /etc/shadow in container {service}; /root/.ssh/id_rsa in container {db}."], []),
     "a11-impact": ([], ["Planted", "Secrets read", "Sent out"]),
 }
+# The sensor is killed (SIGKILL) directly after the last act of these, and their containers with it.
+SENSOR_KILLED = {"a3-code-injection", "a6-rootkit", "a8-exfiltration", "a9-hijack-and-kill"}
 # Attack: (what its policy says, kind of container, what is done until the policy acts, what is tried then). It may touch /ctl/trace, a file of the node or {host}:{port}: none of it may be there afterwards.
 STOPPED = {
     "a3": ("when: {rules: Code written into another process}\naction: block\ndeny: [exec-not-in-image]", "plain", [SHELL, "/acts --dir /tmp process_vm.writev"], "cp /bin/busybox /opt/kit; /opt/kit touch /ctl/trace"),
@@ -178,9 +180,14 @@ class World:
                 self.boxes[self.name(attack, container)].run(command.format(**words) if "{" in command else command, ok=None)
                 # an operator at work next door (A12), all the while
                 self.docker.docker("exec", self.bystander.name, "/bin/true")
+            if attack in SENSOR_KILLED:
+                self.sensor.kill()
             if attack == "a9-hijack-and-kill":  # the others end by themselves
                 self.docker.docker("kill", self.name(attack))
             self.kill(*{self.name(attack, c) for c, *_ in acts})
+            if attack in SENSOR_KILLED:
+                self.sensor.start()
+                wait_for(lambda: (self.sensor.status()["bus"]["state"] == "connected", self.sensor.status()["bus"]), 20, "the sensor is connected again")
             self.seconds[attack] = time.monotonic() - begin
         self.web()
         self.twins()
@@ -202,6 +209,7 @@ class World:
         victim = Victim(self.docker, "threads")
         try:
             self.web_name = victim.name
+            wait_for(lambda: (self.sensor.status()["web"]["state"] == "ready", self.sensor.status()["web"]), 90, "web traffic is looked at")
             requests = [("GET", "/ping?host=" + quote("127.0.0.1;cat /etc/shadow;cp /usr/bin/nc.openbsd /tmp/n 2>/dev/null;cat /root/.ssh/id_rsa"), {}, ""),
                         ("GET", "/items?id=" + quote("1 UNION SELECT 1; ATTACH DATABASE '/tmp/www/stolen.db' AS e; CREATE TABLE e.t(x)"), {}, ""),
                         ("GET", "/", {"X-Api-Version": "${jndi:ldap://127.0.0.1:1389/a}"}, ""),

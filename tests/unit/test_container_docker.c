@@ -36,6 +36,7 @@ typedef struct {
         const char *info, *networks; /* bodies, NULL = 404 */
         gboolean drop_networks;      /* the connection breaks off instead */
         guint exec_polls;
+        char *streamed; /* what the event stream was asked for */
 } Fake;
 
 typedef struct {
@@ -90,6 +91,8 @@ static void respond(Fake *f, int fd, const char *target) {
                 static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
 
                 send_text(fd, head, sizeof head - 1);
+                g_free(f->streamed);
+                f->streamed = g_strdup(target);
                 f->stream = fd;
                 g_cond_broadcast(&f->cond);
         } else if (strstr(target, "/events?")) {
@@ -208,6 +211,7 @@ static Fake *fake_new(void) {
 }
 
 static void fake_free(Fake *f) {
+        g_free(f->streamed);
         unlink(f->path);
         g_rmdir(f->dir);
         g_hash_table_unref(f->inspects);
@@ -321,13 +325,17 @@ static guint times(Heard *h, const char *text) {
         return n;
 }
 
-static BhDocker *client_idle(Fake *f, Heard *h, gint64 idle_us) {
-        BhDockerConfig config = { .socket_path = f->path, .on_container = on_container, .on_event = on_event, .on_state = on_state, .on_resources = on_resources, .data = h, .idle_us = idle_us };
+static BhDocker *client_since(Fake *f, Heard *h, gint64 since_ns, gint64 idle_us) {
+        BhDockerConfig config = { .socket_path = f->path, .on_container = on_container, .on_event = on_event, .on_state = on_state, .on_resources = on_resources, .data = h, .since_ns = since_ns, .idle_us = idle_us };
         BhDocker *d = bh_docker_new(&config);
 
         h->log = g_string_new(NULL);
         g_assert_true(bh_docker_start(d, NULL));
         return d;
+}
+
+static BhDocker *client_idle(Fake *f, Heard *h, gint64 idle_us) {
+        return client_since(f, h, 0, idle_us);
 }
 
 static BhDocker *client(Fake *f, Heard *h) {
@@ -568,6 +576,27 @@ static void a_death_comes_before_its_destroy(void) {
         done(f, d, &h);
 }
 
+/* Killed and removed while nobody looked: the engine remembers it. */
+static void what_ended_before_the_first_connection_is_asked_for(void) {
+        Fake *f = fake_new();
+        Heard h = { 0 };
+
+        put(f, B, "nb", "running", "2020-01-01T00:00:01Z", "0001-01-01T00:00:00Z");
+        fake_open(f);
+        BhDocker *d = client_since(f, &h, G_GINT64_CONSTANT(1600000000999999999), 0);
+        send_event(f, A, "kill", 1, 1000);
+        send_event(f, A, "die", 2, 1000);
+        send_event(f, A, "destroy", 3, 1000);
+        expect(&h, "<a destroy na ");
+        expect(&h, "{up listed");
+        g_assert_nonnull(strstr(f->streamed, "/events?since=1600000001.000000000"));
+        g_assert_cmpuint(times(&h, "<a kill na "), ==, 1);
+        g_assert_cmpuint(times(&h, "<a die na pid=0 exit=3 "), ==, 1);
+        g_assert_cmpuint(times(&h, "[a na event removed ]"), ==, 1);
+        g_assert_cmpuint(times(&h, "~"), ==, 0);
+        done(f, d, &h);
+}
+
 static void an_engine_that_hangs_is_told(void) {
         Fake *f = fake_new();
         Heard h = { 0 };
@@ -710,6 +739,7 @@ int main(int argc, char **argv) {
         g_test_add_func("/container/docker/what_only_an_inspect_saw_is_told", what_only_an_inspect_saw_is_told);
         g_test_add_func("/container/docker/a_death_during_the_first_listing_is_told", a_death_during_the_first_listing_is_told);
         g_test_add_func("/container/docker/a_death_comes_before_its_destroy", a_death_comes_before_its_destroy);
+        g_test_add_func("/container/docker/what_ended_before_the_first_connection_is_asked_for", what_ended_before_the_first_connection_is_asked_for);
         g_test_add_func("/container/docker/an_engine_that_hangs_is_told", an_engine_that_hangs_is_told);
         g_test_add_func("/container/docker/a_line_too_long_is_made_good_by_a_listing", a_line_too_long_is_made_good_by_a_listing);
         g_test_add_func("/container/docker/errors_say_what_to_do", errors_say_what_to_do);

@@ -118,6 +118,14 @@ static void a_container_is_followed_through_its_life(void) {
         g_assert_cmpint(got->exit_code, ==, 137);
         g_assert_cmpint(got->ended_ns, >, 0);
         g_clear_pointer(&got, bh_store_container_free);
+        last = poor.change;
+        poor.ended_by = "/usr/bin/docker (user root, pid 7)";
+        must_put_containers(s, NODE, FALSE, &poor, 1);
+        g_assert_cmpuint(poor.change, >, last); /* who reads of it is told */
+        got = bh_store_container(s, NULL, c.id, NULL);
+        g_assert_cmpstr(got->ended_by, ==, poor.ended_by);
+        g_assert_cmpstr(got->name, ==, "web");
+        g_clear_pointer(&got, bh_store_container_free);
 
         /* It starts again, and then is not in a full list. */
         must_put_containers(s, NODE, FALSE, &c, 1);
