@@ -17,6 +17,7 @@ struct BhIncidentPlaces {
         GHashTable *networks;          /* char *"node\1container" → char *"network\1network…" */
         GHashTable *gone;              /* char *"node\1container": removed, so that its addresses are soon another's */
         GHashTable *assets;            /* char *"node\1container" → char *name of a BhAsset, "" for NORMAL and for what the store does not have; none: it was never learned */
+        GHashTable *since;             /* char *"node\1container" → char *nanoseconds: since when it runs, and has its addresses */
         GQueue later;                  /* of Later *, the oldest first */
         gboolean full;
 };
@@ -32,7 +33,7 @@ static void later_free(gpointer data) {
 
 BhIncidentPlaces *bh_incident_places_new(void) {
         BhIncidentPlaces *p = g_new0(BhIncidentPlaces, 1);
-        GHashTable **tables[] = { &p->addresses, &p->names, &p->shared, &p->networks, &p->gone, &p->assets };
+        GHashTable **tables[] = { &p->addresses, &p->names, &p->shared, &p->networks, &p->gone, &p->assets, &p->since };
 
         for (guint i = 0; i < G_N_ELEMENTS(tables); i++)
                 *tables[i] = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -43,7 +44,7 @@ BhIncidentPlaces *bh_incident_places_new(void) {
 void bh_incident_places_free(BhIncidentPlaces *p) {
         if (!p)
                 return;
-        GHashTable *tables[] = { p->addresses, p->names, p->shared, p->networks, p->gone, p->assets };
+        GHashTable *tables[] = { p->addresses, p->names, p->shared, p->networks, p->gone, p->assets, p->since };
 
         for (guint i = 0; i < G_N_ELEMENTS(tables); i++)
                 g_hash_table_unref(tables[i]);
@@ -52,7 +53,7 @@ void bh_incident_places_free(BhIncidentPlaces *p) {
 }
 
 void bh_incident_places_clear(BhIncidentPlaces *p) {
-        GHashTable *tables[] = { p->addresses, p->names, p->shared, p->networks, p->gone, p->assets };
+        GHashTable *tables[] = { p->addresses, p->names, p->shared, p->networks, p->gone, p->assets, p->since };
 
         for (guint i = 0; i < G_N_ELEMENTS(tables); i++)
                 g_hash_table_remove_all(tables[i]);
@@ -140,10 +141,12 @@ BhAsset bh_incident_places_ask_asset(BhIncidentPlaces *p, BhStore *s, const char
 void bh_incident_places_learn(BhIncidentPlaces *p, const BhStoreContainer *c, BhIncidentFoundFunc found, gpointer data) {
         json_auto_t *networks = *c->networks ? json_loads(c->networks, 0, NULL) : NULL;
         g_autoptr(GString) ids = g_string_new(NULL);
+        g_autofree char *since = g_strdup_printf("%" G_GINT64_FORMAT, MAX(c->started_ns, c->created_ns));
         json_t *n;
         size_t i;
 
         know(p, p->names, c->node, c->name, c->id);
+        know(p, p->since, c->node, c->id, since);
         learn_asset(p, c);
         if (g_str_equal(c->state, "removed")) /* an older one never takes an address from a newer one */
                 know(p, p->gone, c->node, c->id, "");
@@ -193,6 +196,12 @@ gboolean bh_incident_places_peer(const BhIncidentPlaces *p, const char *node, co
         *peer_node = node;
         *peer = id;
         return TRUE;
+}
+
+gboolean bh_incident_places_had(const BhIncidentPlaces *p, const char *node, const char *container, gint64 time_ns) {
+        const char *since = known(p->since, node, container);
+
+        return since && g_ascii_strtoll(since, NULL, 10) <= time_ns;
 }
 
 gboolean bh_incident_places_sure(const BhIncidentPlaces *p, const char *node, const char *container) {

@@ -35,6 +35,8 @@ BhAsset bh_incident_places_ask_asset(BhIncidentPlaces *p, BhStore *s, const char
 const char *bh_incident_places_name(const BhIncidentPlaces *p, const char *node, const char *name);
 /* What has that address for a container (NULL: the node itself) of that node. FALSE: nobody that is known, or the container itself. Good until the next change. */
 gboolean bh_incident_places_peer(const BhIncidentPlaces *p, const char *node, const char *container, const char *address, const char **peer_node, const char **peer);
+/* Whether that container had its addresses then: it has run since before. */
+gboolean bh_incident_places_had(const BhIncidentPlaces *p, const char *node, const char *container, gint64 time_ns);
 /* Whether that container may still have its addresses: one that was removed has them until another one is known to, and the other may be meant. */
 gboolean bh_incident_places_sure(const BhIncidentPlaces *p, const char *node, const char *container);
 /* A connection of that finding went to an address that is nobody's so far, or one's that was removed. */

@@ -106,20 +106,30 @@ typedef struct {
         GStringChunk *texts;
 } Look;
 
+/* The container at its other end: the one that its node told of when the connection was made, else the one that has that address and had it then. Addresses are given again. */
+static gboolean find_peer(const BhIncidentPlaces *places, const BhHalf *h, const char **node, const char **peer) {
+        char address[INET6_ADDRSTRLEN] = "";
+        const char *at = NULL, *has = NULL;
+        gboolean told = *h->peer_container_id != 0;
+
+        if (h->peer.len)
+                inet_ntop(h->peer.len == 16 ? AF_INET6 : AF_INET, h->peer.bytes, address, sizeof(address));
+        if (!*address || !bh_incident_places_peer(places, h->node, h->container_id, address, &at, &has) || (told && !g_str_equal(has, h->peer_container_id)))
+                has = NULL;
+        *node = has ? at : h->node;
+        *peer = has ? has : h->peer_container_id;
+        return told || (has && bh_incident_places_had(places, at, has, h->first_ns));
+}
+
 static gboolean take_half(const BhHalf *h, gpointer data) {
         Look *look = data;
         const guint port = bh_credential_is_asked_for(h->port) ? h->port : h->dialled_port;
-        char address[INET6_ADDRSTRLEN] = "";
-        const char *node = h->node, *peer = *h->peer_container_id ? h->peer_container_id : NULL;
+        const char *node, *peer;
 
         /* who was let in got an answer */
         if (h->proto != IPPROTO_TCP || h->first_ns < look->watch->first_ns || !h->counts.bytes_out || !h->counts.bytes_in || !bh_credential_is_asked_for(port))
                 return TRUE;
-        if (h->peer.len)
-                inet_ntop(h->peer.len == 16 ? AF_INET6 : AF_INET, h->peer.bytes, address, sizeof(address));
-        if (*address)
-                bh_incident_places_peer(look->places, h->node, h->container_id, address, &node, &peer);
-        if (!peer || g_str_equal(peer, h->container_id))
+        if (!find_peer(look->places, h, &node, &peer) || g_str_equal(peer, h->container_id))
                 return TRUE;
         const BhIncidentUse use = {
                 .node = g_string_chunk_insert_const(look->texts, h->node),

@@ -314,9 +314,15 @@ static void on_use(const BhIncidentUse *u, gpointer data) {
         seen->text = g_strdup_printf("%s/%s to %s/%s port %u at %" G_GINT64_FORMAT, u->node, u->container, u->peer_node, u->peer_container, u->port, u->time_ns / S);
 }
 
-static guint look(BhIncidents *g, guint64 id, BhStore *s, Seen *seen) {
+static void learn(BhIncidentPlaces *p, const char *node, const char *id, const char *ip, gint64 started_ns) {
+        g_autofree char *networks = g_strdup_printf("[{\"id\":\"net\",\"ip\":\"%s\"}]", ip);
+        BhStoreContainer c = { .node = (char *) node, .id = (char *) id, .name = (char *) id, .state = (char *) "running", .networks = networks, .created_ns = 1, .started_ns = started_ns };
+
+        bh_incident_places_learn(p, &c, NULL, NULL);
+}
+
+static guint look_at(BhIncidents *g, guint64 id, BhStore *s, const BhIncidentPlaces *places, Seen *seen) {
         BhIncidentUses *u = bh_incident_uses_new();
-        BhIncidentPlaces *places = bh_incident_places_new();
 
         seen->n = 0;
         bh_incident_uses_of(u, bh_incidents_get(g, id));
@@ -324,6 +330,13 @@ static guint look(BhIncidents *g, guint64 id, BhStore *s, Seen *seen) {
         bh_incident_uses_look(u, s, places, on_use, seen); /* not again at once */
         guint watched = bh_incident_uses_watched(u);
         bh_incident_uses_free(u);
+        return watched;
+}
+
+static guint look(BhIncidents *g, guint64 id, BhStore *s, Seen *seen) {
+        BhIncidentPlaces *places = bh_incident_places_new();
+        guint watched = look_at(g, id, s, places, seen);
+
         bh_incident_places_free(places);
         return watched;
 }
@@ -356,6 +369,41 @@ static void connections_are_found_that_are_new_and_went_both_ways(void) {
         g_assert_cmpuint(seen.n, ==, 0);
         g_free(seen.text);
         bh_store_close(s);
+}
+
+/* An address is soon another container's. */
+static void the_other_end_is_who_had_the_address_then(void) {
+        static const struct {
+                const char *told, *at, *has, *want; /* by the node; who has the address now, on which node; NULL: nobody is found */
+                gint64 started;                     /* who has it, in seconds; the connection is of 10020 */
+        } rows[] = {
+                { "db", "n", "cache", "n/web to n/db port 5432 at 10020", 10500 },
+                { "db", "n", "cache", "n/web to n/db port 5432 at 10020", 9000 },
+                { "db", "n", "db", "n/web to n/db port 5432 at 10020", 10500 }, /* it was started again */
+                { "", "n", "db", "n/web to n/db port 5432 at 10020", 9000 },
+                { "", "n", "cache", NULL, 10021 },
+                { "", "m", "db", "n/web to m/db port 5432 at 10020", 9000 }, /* in a network of several nodes */
+                { "", "m", "cache", NULL, 10021 },
+        };
+
+        for (guint n = 0; n < G_N_ELEMENTS(rows); n++) {
+                g_autoptr(TempDir) dir = temp_dir();
+                BhStore *s = must_open(dir, NULL);
+                g_autoptr(BhIncidents) g = bh_incidents_new(1);
+                BhIncidentPlaces *places = bh_incident_places_new();
+                BhHalf h = half("web", "/bin/psql", 7, 5432, rows[n].told, 10020 * S);
+                Seen seen = { 0 };
+
+                h.counts = (BhHalfCounts){ .connections = 1, .bytes_out = 100, .bytes_in = 50 };
+                put_halves(s, &h, 1);
+                learn(places, "n", "web", "10.0.0.2", 9000 * S);
+                learn(places, rows[n].at, rows[n].has, "10.0.0.7", rows[n].started * S);
+                look_at(g, reads(g, "web", "/root/.pgpass", 0), s, places, &seen);
+                g_assert_cmpstr(seen.text, ==, rows[n].want);
+                g_free(seen.text);
+                bh_incident_places_free(places);
+                bh_store_close(s);
+        }
 }
 
 static void containers_that_are_watched_are_bounded(void) {
@@ -422,6 +470,7 @@ int main(int argc, char **argv) {
         TEST(surprise_raises_and_never_twice);
         TEST(surprise_comes_from_what_models_say);
         TEST(connections_are_found_that_are_new_and_went_both_ways);
+        TEST(the_other_end_is_who_had_the_address_then);
         TEST(containers_that_are_watched_are_bounded);
         TEST(it_says_how_much_went_over_its_connections);
         return g_test_run();
