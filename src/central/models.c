@@ -394,7 +394,10 @@ BhModels *bh_models_new(BhCentral *c, GError **error) {
         m->scale = bh_model_scale_default;
         m->save_us = m->age_us = g_get_monotonic_time();
         read_settings(m);
-        if (!bh_store_models_load(c->store, load, m, error) || !bh_models_watch_begin(m, error) || !bh_store_models_position(c->store, &position, error) || !reread(m, position, error)) {
+        gboolean ok = bh_store_models_load(c->store, load, m, error) && bh_models_watch_begin(m, error);
+        if (ok)
+                bh_models_watch_count(m); /* what is read again is held against as many replicas as it was */
+        if (!ok || !bh_store_models_position(c->store, &position, error) || !reread(m, position, error)) {
                 bh_models_free(m);
                 return NULL;
         }

@@ -61,6 +61,8 @@ void bh_models_finding_free(gpointer finding);
 
 /* models_watch.c */
 gboolean bh_models_watch_begin(BhModels *m, GError **error);
+/* How many replicas run, as far as the store knows: before anything is judged. */
+void bh_models_watch_count(BhModels *m);
 BhModelBox *bh_models_box(BhModels *m, const char *node, const char *container);
 void bh_models_watch(BhModels *m); /* with each tick */
 void bh_models_box_free(gpointer box);

@@ -131,7 +131,8 @@ typedef struct {
 
 static void decided(BhModel *model, const BhVerdict *v, gpointer data) {
         Due *due = data;
-        const BhAct a = bh_item_act(v->item);
+        BhAct a = bh_item_act(v->item);
+        BhVerdict one = *v;
 
         if (v->kind == BH_VERDICT_DRIFT) {
                 due->kept->drift_us = g_get_monotonic_time();
@@ -142,10 +143,12 @@ static void decided(BhModel *model, const BhVerdict *v, gpointer data) {
         g_autoptr(GPtrArray) boxes = boxes_of(due->models, due->kept, v->item);
         if (!boxes->len)
                 bh_models_tell(due->models, due->kept, v, &a, NULL, "", "");
-        for (guint i = 0; i < boxes->len; i++) {
+        /* how often each of them did it is not kept */
+        a.count = boxes->len ? MAX(a.count / boxes->len, 1) : a.count;
+        for (guint i = 0; i < boxes->len; i++, one.fresh = FALSE) {
                 const BhModelBox *box = boxes->pdata[i];
 
-                bh_models_tell(due->models, due->kept, v, &a, box, box->node, box->id);
+                bh_models_tell(due->models, due->kept, &one, &a, box, box->node, box->id);
         }
 }
 

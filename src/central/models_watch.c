@@ -289,6 +289,11 @@ static void ask_map(BhModels *m) {
         m->peers_us = now_us + MAX(PEERS_US, (now_us - begun_us) * PEERS_REST);
 }
 
+void bh_models_watch_count(BhModels *m) {
+        read_nodes(m);
+        count_time(m);
+}
+
 void bh_models_watch(BhModels *m) {
         gint64 now_us = g_get_monotonic_time();
 

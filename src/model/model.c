@@ -468,11 +468,13 @@ gboolean bh_model_converge(BhModel *m) {
         return changed;
 }
 
-/* Programs first: what comes with one is told by it. */
-static int by_family(gconstpointer a, gconstpointer b) {
-        const BhItem *const *one = a, *const *other = b;
+/* Programs first: what comes with one is told by it; and who creates a file before that it writes it. */
+static int rank(const BhItem *i) {
+        return i->family == BH_FAMILY_EXEC ? 0 : i->family == BH_FAMILY_FILE && g_str_equal(i->detail, "create") ? 1 : 2;
+}
 
-        return ((*one)->family != BH_FAMILY_EXEC) - ((*other)->family != BH_FAMILY_EXEC);
+static int by_rank(gconstpointer a, gconstpointer b) {
+        return rank(*(const BhItem *const *) a) - rank(*(const BhItem *const *) b);
 }
 
 void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const BhVerdict *, gpointer), gpointer data) {
@@ -491,17 +493,21 @@ void bh_model_settle(BhModel *m, gint64 now_ns, void (*decided)(BhModel *, const
                         if ((i->flags & BH_ITEM_HELD) && i->first_ns + m->scale->hold_ns <= now_ns)
                                 g_ptr_array_add(due, p);
                 }
-                g_ptr_array_sort(due, by_family);
+                g_ptr_array_sort(due, by_rank);
                 for (guint d = 0; d < due->len; d++) {
                         BhItem *i = due->pdata[d];
-                        const BhAct a = bh_item_act(i);
+                        BhAct a = bh_item_act(i);
                         BhVerdict out = { .version = v, .item = i, .fresh = TRUE };
+                        /* it waited for others, which are gone and had not done it */
+                        const gboolean alone = v->running < COMPARED && bh_item_replicas(i) == 1 && is_scored(v, i->family) && !(i->flags & BH_ITEM_STARTING);
 
+                        a.replica = i->n_replicas ? i->replicas[0] : 0;
                         surprise(v, &out, &a);
-                        out.kind = most_do(v, i) ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
+                        out.kind = most_do(v, i) && !alone ? BH_VERDICT_DRIFT : BH_VERDICT_NOVEL;
                         /* that others of the version do not do it says more than how seldom such things were seen */
-                        out.quiet = out.kind == BH_VERDICT_NOVEL && (v->running >= COMPARED ? is_implied(v, &a, out.risk) || is_shorter(v, &a) || (a.family == BH_FAMILY_RATE && is_next_step(v, &a))
-                                                                                          : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0));
+                        if (out.kind == BH_VERDICT_NOVEL)
+                                out.quiet = v->running >= COMPARED ? is_implied(v, &a, out.risk) || is_same_writing(v, &a) || is_shorter(v, &a) || (a.family == BH_FAMILY_RATE && is_next_step(v, &a))
+                                                                   : is_quiet(m, v, &a, out.risk, (i->flags & BH_ITEM_STARTING) != 0);
                         bh_facets_flag(v->facets, i, out.kind == BH_VERDICT_DRIFT ? BH_ITEM_DRIFT : BH_ITEM_NOVEL | (out.quiet ? BH_ITEM_QUIET : 0), BH_ITEM_HELD);
                         v->held--;
                         v->drift += out.kind == BH_VERDICT_DRIFT;

@@ -179,10 +179,11 @@ static void what_begins_with_a_container_is_no_rarity(void) {
         g_assert_cmpuint(bh_model_version(m, "a")->facets->families[BH_FAMILY_EXEC].singles, ==, 1);
 }
 
-static guint drifts, novels;
+static guint drifts, novels, loud;
 static void decided(BhModel *m, const BhVerdict *v, gpointer data) {
         drifts += v->kind == BH_VERDICT_DRIFT;
         novels += v->kind == BH_VERDICT_NOVEL;
+        loud += v->kind == BH_VERDICT_NOVEL && !v->quiet;
 }
 
 /* Containers ran before anybody looked, and a family is trusted by what they did: what the first start shows is no way round that. */
@@ -366,6 +367,41 @@ static void what_one_of_several_replicas_does_waits_for_the_others(void) {
         g_assert_cmpuint(novels, ==, 1);
         g_assert_cmpint(act_at(m, "a", "/usr/bin/odd", 2003 * SLOT, 3), ==, BH_VERDICT_NOVEL);
         g_assert_cmpint(act_at(m, "a", "/usr/bin/job", 2003 * SLOT, 3), ==, BH_VERDICT_DRIFT);
+}
+
+/* Who waited for others that are gone meanwhile (a rolling update, a scaling) is an anomaly, and not most of what is left. */
+static void what_waited_for_replicas_that_went_is_told(void) {
+        g_autoptr(BhModel) m = new_model();
+
+        live(m, "a", 3, 24);
+        bh_model_converge(m);
+        for (guint left = 0; left < 3; left++) {
+                g_autofree char *odd = g_strdup_printf("/usr/bin/odd-%c", 'a' + left);
+                const gint64 at = (2000 + 10 * left) * SLOT;
+
+                bh_model_expose(m, "a", 3, 0);
+                drifts = novels = 0;
+                g_assert_cmpint(act_at(m, "a", odd, at, 1), ==, BH_VERDICT_HELD);
+                bh_model_expose(m, "a", left, 0);
+                bh_model_settle(m, at + 21 * S, decided, NULL);
+                g_assert_cmpuint(drifts, ==, 0);
+                g_assert_cmpuint(novels, ==, 1);
+        }
+}
+
+/* Who creates a file writes it: one finding, also where both waited. */
+static void creating_and_writing_are_told_once(void) {
+        BhAct write = { .family = BH_FAMILY_FILE, .actor = "/usr/sbin/nginx", .object = "/srv/x.php", .detail = "write", .count = 1, .first_ns = 2000 * SLOT, .last_ns = 2000 * SLOT, .replica = 1 }, create = write;
+        g_autoptr(BhModel) m = new_model();
+
+        create.detail = "create";
+        live(m, "a", 3, 24);
+        bh_model_lock(m, bh_model_version(m, "a"), BH_MODEL_ALL);
+        g_assert_cmpint(bh_model_observe(m, "a", &write).kind, ==, BH_VERDICT_HELD);
+        g_assert_cmpint(bh_model_observe(m, "a", &create).kind, ==, BH_VERDICT_HELD);
+        loud = 0;
+        bh_model_settle(m, 2000 * SLOT + 21 * S, decided, NULL);
+        g_assert_cmpuint(loud, ==, 1);
 }
 
 /* A process of the container that lists all looks at the first one as well; its memory or root are another matter. */
@@ -840,6 +876,8 @@ int main(int argc, char **argv) {
         g_test_add_func("/model/what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly", what_all_replicas_of_an_upgrade_do_is_drift_and_what_one_does_an_anomaly);
         g_test_add_func("/model/an_anomaly_that_most_replicas_show_becomes_drift", an_anomaly_that_most_replicas_show_becomes_drift);
         g_test_add_func("/model/what_one_of_several_replicas_does_waits_for_the_others", what_one_of_several_replicas_does_waits_for_the_others);
+        g_test_add_func("/model/what_waited_for_replicas_that_went_is_told", what_waited_for_replicas_that_went_is_told);
+        g_test_add_func("/model/creating_and_writing_are_told_once", creating_and_writing_are_told_once);
         g_test_add_func("/model/listing_processes_is_no_reach_for_the_first", listing_processes_is_no_reach_for_the_first);
         g_test_add_func("/model/an_act_of_a_container_not_yet_described_makes_no_version", an_act_of_a_container_not_yet_described_makes_no_version);
         g_test_add_func("/model/what_came_before_a_container_was_described_is_of_its_version", what_came_before_a_container_was_described_is_of_its_version);
