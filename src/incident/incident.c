@@ -8,6 +8,7 @@
 typedef struct {
         guint64 group;
         gint64 time_ns;
+        gint64 first_ns; /* of `reached`: when this group did so first */
         gint64 serial; /* the finding that left it last */
         guint target;  /* with processes of the node: hash of the container that they acted on, 0: none */
         char *used;    /* of `reached`: a credential for it was read from this file before; NULL: none */
@@ -142,7 +143,7 @@ static void own(BhIncidents *g, BhIncidentGroup *x, Entry *e, char *key) {
         e->link = x->own->head;
 }
 
-static void leave(BhIncidents *g, GHashTable *where, const char *key, BhIncidentGroup *x, gint64 time_ns, gint64 serial, guint target, const char *used) {
+static void leave(BhIncidents *g, GHashTable *where, const char *key, BhIncidentGroup *x, gint64 first_ns, gint64 time_ns, gint64 serial, guint target, const char *used) {
         gpointer k, v;
         Entry *e;
 
@@ -155,8 +156,10 @@ static void leave(BhIncidents *g, GHashTable *where, const char *key, BhIncident
                         own(g, x, e, k);
                 }
                 /* another group's time is nothing to this one */
-                e->time_ns = group_of(g, e->group) == x ? MAX(e->time_ns, time_ns) : time_ns;
-                if (used || group_of(g, e->group) != x)
+                const gboolean mine = group_of(g, e->group) == x;
+                e->time_ns = mine ? MAX(e->time_ns, time_ns) : time_ns;
+                e->first_ns = mine ? MIN(e->first_ns, first_ns) : first_ns;
+                if (used || !mine)
                         g_clear_pointer(&e->used, g_free);
         } else {
                 if (g_hash_table_size(where) >= BH_INCIDENT_KEYS_MAX) {
@@ -165,6 +168,7 @@ static void leave(BhIncidents *g, GHashTable *where, const char *key, BhIncident
                 }
                 e = g_new0(Entry, 1);
                 e->time_ns = time_ns;
+                e->first_ns = first_ns;
                 k = g_strdup(key);
                 g_hash_table_insert(where, k, e);
                 if (is_own(key))
@@ -199,6 +203,11 @@ static void found(Found *out, BhIncidentGroup *x, BhBasis basis, const char *use
         }
 }
 
+/* A credential is used by connecting: what was there before did not come of it. */
+static gboolean follows(const Entry *e, gint64 time_ns, gint64 within) {
+        return e->used ? time_ns >= e->first_ns - BH_INCIDENT_CLOCK_NS && time_ns - e->time_ns <= within : ABS(time_ns - e->time_ns) <= within;
+}
+
 static void look(BhIncidents *g, GHashTable *where, const char *key, BhBasis basis, guint target, gint64 time_ns, gint64 within, Found *out) {
         const Entry *e = g_hash_table_lookup(where, key);
         BhIncidentGroup *x;
@@ -208,7 +217,7 @@ static void look(BhIncidents *g, GHashTable *where, const char *key, BhBasis bas
         /* numbers of files are given again, so that a file is known by its own time */
         if (basis == BH_BASIS_FILE && ABS(time_ns - e->time_ns) > within)
                 return;
-        if (basis == BH_BASIS_REACHED ? ABS(time_ns - e->time_ns) > within : distance(&x->i, time_ns) > within)
+        if (basis == BH_BASIS_REACHED ? !follows(e, time_ns, within) : distance(&x->i, time_ns) > within)
                 return;
         found(out, x, basis, basis == BH_BASIS_REACHED ? e->used : NULL);
 }
@@ -272,6 +281,13 @@ static const BhIncidentLine *read_for(const BhIncidentGroup *x, const char *node
         return NULL;
 }
 
+/* One that is told of at its end began so long before. */
+static gint64 lasted(const BhIncidentFinding *f) {
+        const gboolean ends = f->event && f->event->type == BH_EV_NET_CLOSE && bh_event_has(f->event, BH_F_duration);
+
+        return ends ? (gint64) MIN(f->event->duration, (guint64) MAX(f->time_ns, 0)) : 0;
+}
+
 static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, BhIncidentGroup *x) {
         gint64 time_ns = MAX(f->time_ns, f->last_ns);
 
@@ -279,7 +295,7 @@ static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, 
                 const BhIncidentKey *k = &g_array_index(keys, BhIncidentKey, n);
 
                 if (k->leave)
-                        leave(g, g->keys, k->key, x, time_ns, f->serial, k->target, NULL);
+                        leave(g, g->keys, k->key, x, f->time_ns, time_ns, f->serial, k->target, NULL);
         }
         if (has_text(f->peer_container) && !incoming(f)) {
                 g_autofree char *peer = bh_incident_container_key(f->peer_node ? f->peer_node : f->node, f->peer_container);
@@ -287,7 +303,7 @@ static void leave_all(BhIncidents *g, GArray *keys, const BhIncidentFinding *f, 
                 const guint port = f->event && bh_event_has(f->event, BH_F_rport) ? f->event->rport : 0;
                 const BhIncidentLine *read = read_for(x, f->node, f->container_id, port, f->time_ns);
 
-                leave(g, g->reached, peer, x, time_ns, f->serial, 0, read ? read->thing : NULL);
+                leave(g, g->reached, peer, x, f->time_ns - lasted(f), time_ns, f->serial, 0, read ? read->thing : NULL);
         }
         if (g_hash_table_size(g->serials) < BH_INCIDENT_SERIALS_MAX || g_hash_table_contains(g->serials, &f->serial))
                 g_hash_table_replace(g->serials, g_memdup2(&f->serial, sizeof(f->serial)), number(x->i.id));
@@ -430,7 +446,7 @@ void bh_incidents_reached(BhIncidents *g, gint64 serial, const char *node, const
         g_autofree char *peer = bh_incident_container_key(node, container);
 
         if (x)
-                leave(g, g->reached, peer, x, time_ns, serial, 0, NULL);
+                leave(g, g->reached, peer, x, time_ns, time_ns, serial, 0, NULL);
 }
 
 void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, const char *container, gint64 time_ns) {
@@ -439,7 +455,7 @@ void bh_incidents_asked(BhIncidents *g, const char *node, const char *asker, con
         BhIncidentGroup *x = e ? group_of(g, e->group) : NULL;
 
         if (x && distance(&x->i, time_ns) <= BH_INCIDENT_QUIET_NS && !g_hash_table_contains(g->keys, to))
-                leave(g, g->keys, to, x, time_ns, 0, 0, NULL);
+                leave(g, g->keys, to, x, time_ns, time_ns, 0, 0, NULL);
 }
 
 static BhIncidentGroup *group_of_container(BhIncidents *g, const char *node, const char *container) {
@@ -474,8 +490,9 @@ static void leave_use(BhIncidents *g, BhIncidentGroup *x, const BhIncidentUse *u
         const Entry *e = g_hash_table_lookup(g->reached, key);
         const BhIncidentGroup *has = e ? group_of(g, e->group) : NULL;
 
-        if (!has || (has == x ? !e->used : e->time_ns < u->time_ns))
-                leave(g, g->reached, key, x, u->time_ns, read->serial, 0, read->thing);
+        /* said again, and of another program, it is kept: the file that was named first stays, and what follows follows the last */
+        if (!has || has == x || e->time_ns < u->time_ns)
+                leave(g, g->reached, key, x, u->time_ns, u->time_ns, read->serial, 0, has == x && e->used ? NULL : read->thing);
 }
 
 gboolean bh_incidents_used(BhIncidents *g, const BhIncidentUse *u, BhIncidentJoin *out) {
@@ -488,7 +505,7 @@ gboolean bh_incidents_used(BhIncidents *g, const BhIncidentUse *u, BhIncidentJoi
                 return FALSE;
         leave_use(g, x, u, read);
         BhIncidentLine *first = y && !apart(g, x, y) ? began_in(y, u->peer_node, u->peer_container) : NULL;
-        if (!first || y->i.first_ns < u->time_ns || y->i.first_ns - u->time_ns > BH_INCIDENT_REACHED_NS)
+        if (!first || y->i.first_ns < u->time_ns - BH_INCIDENT_CLOCK_NS || y->i.first_ns - u->time_ns > BH_INCIDENT_REACHED_NS)
                 return FALSE;
         BhIncidentGroup *to = goes_on(y, x) ? y : x, *from = to == x ? y : x;
         /* the line goes along, where there is room for it */

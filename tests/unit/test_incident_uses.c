@@ -181,11 +181,53 @@ static void what_has_nothing_to_do_with_it_stays_apart(void) {
                                 other = join(g, act("db", "x", 3, T(EXECUTION), rows[n].there));
                         if (use(g, rows[n].port, rows[n].used, &j))
                                 g_error("%s: tied", rows[n].what);
-                        if (!first && rows[n].there > rows[n].used) /* what happened before comes before */
+                        if (!first)
                                 other = join(g, act("db", "x", 3, T(EXECUTION), rows[n].there));
                         if (other == id)
                                 g_error("%s: joined", rows[n].what);
                 }
+}
+
+/* It is found again every few seconds, and another program's connection later. */
+static void what_follows_the_last_connection_is_told_whenever(void) {
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        guint64 id = reads(g, "web", "/root/.ssh/id_rsa", 0);
+        BhIncidentJoin j;
+
+        use(g, 22, 20, &j);
+        use(g, 22, 3000, &j);
+        use(g, 22, 20, &j);
+        g_assert_cmpuint(join(g, act("db", "late", 3, T(EXECUTION), 3000 + 6 * 3600 - 60)), ==, id); /* within six hours of the last */
+        g_assert_cmpuint(join(g, act("db", "told late", 3, T(IMPACT), 30)), ==, id);
+        const BhIncident *i = bh_incidents_get(g, id);
+        g_assert_cmpint(line(i, 2)->basis, ==, BH_BASIS_CREDENTIAL);
+        g_assert_cmpstr(line(i, 2)->used, ==, "/root/.ssh/id_rsa");
+
+        /* told late, and of the time between both */
+        g_autoptr(BhIncidents) h = bh_incidents_new(1);
+        id = reads(h, "web", "/root/.ssh/id_rsa", 0);
+        use(h, 22, 3000, &j);
+        use(h, 22, 20, &j);
+        g_assert_cmpuint(join(h, act("db", "told late", 3, T(IMPACT), 30)), ==, id);
+}
+
+/* A connection that is told of at its end began before what was done over it. */
+static void what_was_done_over_a_connection_comes_before_its_end(void) {
+        for (guint n = 0; n < 2; n++) {
+                g_autoptr(BhIncidents) g = bh_incidents_new(1);
+                guint64 id = reads(g, "web", "/root/.ssh/id_rsa", 0);
+                struct bh_event e = { 0 };
+                BhIncidentFinding f = act("web", "Much sent", 5, T(EXFILTRATION), 300);
+
+                BH_SET(&e, type, BH_EV_NET_CLOSE);
+                BH_SET(&e, outgoing, TRUE);
+                BH_SET(&e, rport, 22);
+                BH_SET(&e, duration, (guint64) (280 * S));
+                f.event = &e;
+                f.peer_container = "db";
+                g_assert_cmpuint(join(g, f), ==, id);
+                g_assert_true((join(g, act("db", "x", 3, T(EXECUTION), n ? 100 : 10)) == id) == n);
+        }
 }
 
 static void two_attacks_stay_two(void) {
@@ -466,6 +508,8 @@ int main(int argc, char **argv) {
         TEST(what_was_told_first_is_joined);
         TEST(a_connection_that_was_told_of_says_so_too);
         TEST(what_has_nothing_to_do_with_it_stays_apart);
+        TEST(what_follows_the_last_connection_is_told_whenever);
+        TEST(what_was_done_over_a_connection_comes_before_its_end);
         TEST(two_attacks_stay_two);
         TEST(surprise_raises_and_never_twice);
         TEST(surprise_comes_from_what_models_say);
