@@ -94,14 +94,15 @@ static BhWeb *web;
 #endif
 
 #ifdef BH_INSPECT_WEB_ENGINE
+/* The first byte: whether they are not the first of their stream. */
 static BhInspectStatus answer_redact(const guint8 *body, gsize len, GByteArray *out) {
-        static const char much[] = "more bytes than are made text of at a time";
+        static const char much[] = "nothing, or more bytes than are made text of at a time";
 
-        if (len > BH_INSPECT_REDACT_MAX) {
+        if (!len || len > BH_INSPECT_REDACT_MAX) {
                 g_byte_array_append(out, (const guint8 *) much, sizeof(much) - 1);
                 return BH_INSPECT_REFUSED;
         }
-        g_autofree char *text = bh_redact_bytes(body, len);
+        g_autofree char *text = bh_redact_bytes(body + 1, len - 1, *body != 0);
         g_byte_array_append(out, (const guint8 *) text, (guint) strlen(text));
         return BH_INSPECT_OK;
 }

@@ -6,6 +6,8 @@
 #define NAME_MAX_LEN 128u
 #define HEAD_LEN 2048u  /* of a part of a multipart form */
 #define ATTRIBUTES_LEN 512u /* of an XML element */
+#define KEY_LINE 40u /* base64 characters that make a line one of a key's */
+#define ENDS " \t&;,\"'<>)}]" /* of a value in running text */
 #define FIRST_LEN 1024u /* of a JSON web token's first part: what is longer is none. Searches are bounded, so that a text costs no more than in proportion */
 
 /* ---- names */
@@ -271,6 +273,15 @@ static gboolean name_char(char c) {
         return g_ascii_isalnum(c) || c == '_' || c == '-' || c == '.' || c == '[' || c == ']' || c == '%' || c == '\\' || c == '$' || c == ':' || c == '@';
 }
 
+static gboolean is_scheme(const char *p, gsize n) {
+        static const char *const schemes[] = { "Bearer", "Basic", "Token", "Negotiate", "NTLM", "ApiKey", "Digest" };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(schemes); i++)
+                if (n == strlen(schemes[i]) && word_at(p, n, schemes[i]))
+                        return TRUE;
+        return FALSE;
+}
+
 /*
  * Names and values in running text, JSON and XML: `name=value`, `name: value`, `"name": value`, `<name>value<`, `name="password" … value` of a multipart form.
  * Everything else goes through as it is, but for secrets that have a form.
@@ -356,7 +367,7 @@ static void scan(GString *out, const char *p, gsize n, const char *ends) {
                 gboolean quoted = FALSE;
                 gsize value = slashes ? nested_len(p + at, n - at, slashes) : value_len(p + at, n - at, ends, &quoted);
                 /* of "Bearer xyz" both words */
-                if (!quoted && value && value <= 8 && at + value < n && p[at + value] == ' ' && (word_at(p + at, n - at, "Bearer ") || word_at(p + at, n - at, "Basic ") || word_at(p + at, n - at, "Token ")))
+                if (!quoted && value && at + value < n && p[at + value] == ' ' && is_scheme(p + at, value))
                         for (value++; at + value < n && !ends_value(p[at + value], ends);)
                                 value++;
                 g_string_append_len(out, p + word, (gssize) (at - word));
@@ -376,7 +387,7 @@ static void scan(GString *out, const char *p, gsize n, const char *ends) {
 char *bh_redact_text(const char *text, gsize len) {
         GString *out = g_string_sized_new(len + 16);
 
-        scan(out, text, len, " \t&;,\"'<>)}]");
+        scan(out, text, len, ENDS);
         return g_string_free(out, FALSE);
 }
 
@@ -496,18 +507,6 @@ char *bh_redact_field(const char *name, const char *value) {
         return bh_redact_text(value, n);
 }
 
-char *bh_redact_bytes(const guint8 *bytes, gsize len) {
-        g_autofree char *plain = g_malloc(len + 1);
-
-        for (gsize i = 0; i < len; i++) {
-                const gboolean end = bytes[i] == '\r' && i + 1 < len && bytes[i + 1] == '\n';
-
-                plain[i] = end ? ' ' : (bytes[i] >= 0x20 && bytes[i] <= 0x7e) || bytes[i] == '\n' || bytes[i] == '\t' ? (char) bytes[i] : '?';
-        }
-        plain[len] = 0;
-        return bh_redact_text(plain, len);
-}
-
 static char *redact_target(const char *target) {
         gsize path = strcspn(target, "?");
         g_autofree char *front = bh_redact_text(target, path);
@@ -537,7 +536,7 @@ static void redact_multipart(GString *out, const char *p, gsize n) {
                 const char *found = part_name(p, n, i);
                 gsize at = found ? (gsize) (found - p) : n;
 
-                scan(out, p + i, at - i, " \t&;,\"'<>)}]");
+                scan(out, p + i, at - i, ENDS);
                 if (!found)
                         return;
                 gboolean quoted;
@@ -546,7 +545,7 @@ static void redact_multipart(GString *out, const char *p, gsize n) {
                 const char *blank = memmem(p + name + len, MIN(n - name - len, HEAD_LEN), "\r\n\r\n", 4);
 
                 i = name + len;
-                scan(out, p + at, i - at, " \t&;,\"'<>)}]");
+                scan(out, p + at, i - at, ENDS);
                 if (!secret || !blank)
                         continue;
                 gsize content = (gsize) (blank - p) + 4;
@@ -566,7 +565,7 @@ void bh_redact_message(BhHttpMessage *m) {
         else if (type && word_at(type, strlen(type), "multipart/"))
                 redact_multipart(out, (const char *) m->body->data, m->body->len);
         else if (m->body->len)
-                scan(out, (const char *) m->body->data, m->body->len, " \t&;,\"'<>)}]");
+                scan(out, (const char *) m->body->data, m->body->len, ENDS);
         g_byte_array_set_size(m->body, 0);
         g_byte_array_append(m->body, (const guint8 *) out->str, (guint) out->len);
         g_string_free(out, TRUE);
@@ -580,4 +579,208 @@ void bh_redact_message(BhHttpMessage *m) {
                 g_free(m->fields[i].value);
                 m->fields[i].value = value;
         }
+}
+
+/* ---- bytes of a connection */
+
+/* Of the message whose head is being read. */
+typedef struct {
+        gboolean is, form, multipart, bounded; /* is: there is one */
+        guint64 length;                        /* of its body, when it is bounded */
+} Head;
+
+/* Behind the line that begins at i. */
+static gsize line_end(const char *p, gsize n, gsize i) {
+        const char *end = memchr(p + i, '\n', n - i);
+
+        return end ? (gsize) (end - p) + 1 : n;
+}
+
+/* Without what ends the line. */
+static gsize trimmed(const char *p, gsize n) {
+        while (n && (p[n - 1] == '\n' || p[n - 1] == '\r' || p[n - 1] == ' ' || p[n - 1] == '\t'))
+                n--;
+        return n;
+}
+
+/* Up to where a line is what a request asks for, " HTTP/1.1" is behind it; 0: it begins no request. */
+static gsize target_end(const char *p, gsize n) {
+        gsize end = trimmed(p, n), i = end;
+
+        while (i && end - i < 10 && p[i - 1] != ' ')
+                i--;
+        return i > 1 && p[i - 1] == ' ' && word_at(p + i, end - i, "HTTP/") ? i - 1 : 0;
+}
+
+static gboolean begins_message(const char *p, gsize n) {
+        return word_at(p, n, "HTTP/1.") || target_end(p, n);
+}
+
+static gboolean token_of_name(char c) {
+        return g_ascii_isalnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+/* Where the name of a field begins that this line has, and (returned) how long it is; 0: it has none. As a tool shows them ("> Host: x"), too. */
+static gsize field_at(const char *p, gsize n, gsize *at) {
+        gsize i = 0, end;
+
+        while (i < n && (p[i] == ' ' || p[i] == '\t' || p[i] == '<' || p[i] == '>'))
+                i++;
+        for (*at = end = i; end < n && end - i < NAME_MAX_LEN && token_of_name(p[end]);)
+                end++;
+        for (i = end; i < n && (p[i] == ' ' || p[i] == '\t');)
+                i++;
+        return i < n && p[i] == ':' ? end - *at : 0;
+}
+
+/* Fields that are known as such where no beginning of a message was seen; of types those alone that no part of a body has. */
+static gboolean is_of_head(const char *name, const char *line, gsize n) {
+        static const char *const names[] = { "cookie", "set-cookie", "authorization", "proxy-authorization", NULL };
+        g_autofree char *lower = g_ascii_strdown(name, -1);
+
+        if (g_str_equal(lower, "content-type"))
+                return memmem(line, n, "x-www-form-urlencoded", 21) || memmem(line, n, "multipart/form-data", 19);
+        return in_list(names, lower, FALSE);
+}
+
+static void scan_any(GString *out, const char *p, gsize n) {
+        if (memmem(p, n, "form-data", 9))
+                redact_multipart(out, p, n);
+        else
+                scan(out, p, n, ENDS);
+}
+
+static void note_field(Head *h, const char *name, const char *value) {
+        h->is = TRUE;
+        if (g_ascii_strcasecmp(name, "Content-Type") == 0) {
+                h->form = word_at(value, strlen(value), "application/x-www-form-urlencoded");
+                h->multipart = word_at(value, strlen(value), "multipart/");
+        } else if (g_ascii_strcasecmp(name, "Content-Length") == 0) {
+                h->bounded = TRUE;
+                h->length = g_ascii_strtoull(value, NULL, 10);
+        }
+}
+
+/* The field whose name is `len` bytes at p, of n with all lines that go on with it. */
+static void redact_line(GString *out, Head *h, const char *p, gsize n, const char *name) {
+        gsize value = (gsize) ((const char *) memchr(p, ':', n) - p) + 1, end = trimmed(p, n);
+
+        while (value < end && (p[value] == ' ' || p[value] == '\t'))
+                value++;
+        end = MAX(end, value);
+        g_autofree char *text = g_strndup(p + value, end - value), *clean = bh_redact_field(name, text);
+        note_field(h, name, text);
+        g_string_append_len(out, p, (gssize) value);
+        g_string_append(out, clean);
+        g_string_append_len(out, p + end, (gssize) (n - end));
+}
+
+/* A body: as long as its head says, but no further than to where a next message begins. Where it ends. */
+static gsize redact_body(GString *out, const Head *h, const char *p, gsize n, gsize from) {
+        const gsize bound = h->bounded && h->length < n - from ? from + (gsize) h->length : n;
+        gsize end = from;
+
+        for (gsize next; end < bound && !begins_message(p + end, (next = line_end(p, bound, end)) - end);)
+                end = next;
+        if (h->form)
+                scan_pairs(out, p + from, end - from, "&", FALSE);
+        else if (h->multipart)
+                redact_multipart(out, p + from, end - from);
+        else
+                scan_any(out, p + from, end - from);
+        return end;
+}
+
+/*
+ * Lines: heads of messages field by field, their bodies as what they are; anything else as free text, as much of it at once as there is, for a value may go over lines.
+ * No message need be whole, or well-formed.
+ */
+static void redact_lines(GString *out, const char *p, gsize n) {
+        Head h = { 0 };
+        gsize free_text = 0;
+
+        for (gsize i = 0, end; i < n; i = end) {
+                const char *line = p + i;
+                gsize at, len;
+
+                end = line_end(p, n, i);
+                if (begins_message(line, end - i)) {
+                        gsize target = target_end(line, end - i);
+                        g_autofree char *asked = g_strndup(line, target), *clean = redact_target(asked);
+
+                        scan_any(out, p + free_text, i - free_text);
+                        g_string_append(out, clean);
+                        scan(out, line + target, end - i - target, ENDS);
+                        h = (Head){ .is = TRUE };
+                        free_text = end;
+                        continue;
+                }
+                if (h.is && !trimmed(line, end - i)) {
+                        scan_any(out, p + free_text, end - free_text);
+                        free_text = end = redact_body(out, &h, p, n, end);
+                        h = (Head){ 0 };
+                        continue;
+                }
+                len = field_at(line, end - i, &at);
+                g_autofree char *name = g_strndup(line + at, len);
+                if (len && (h.is || is_of_head(name, line, end - i))) {
+                        while (end < n && (p[end] == ' ' || p[end] == '\t')) { /* its value goes on */
+                                gsize next = line_end(p, n, end);
+
+                                if (!trimmed(p + end, next - end))
+                                        break;
+                                end = next;
+                        }
+                        scan_any(out, p + free_text, i - free_text);
+                        redact_line(out, &h, line, end - i, name);
+                        free_text = end;
+                } else if (word_at(line, end - i, "-----")) { /* a key, whose lines belong together */
+                        h = (Head){ 0 };
+                }
+        }
+        scan_any(out, p + free_text, n - free_text);
+}
+
+static gboolean is_base64(const char *p, gsize n) {
+        for (gsize i = 0; i < n; i++)
+                if (!g_ascii_isalnum(p[i]) && p[i] != '+' && p[i] != '/' && p[i] != '=')
+                        return FALSE;
+        return n > 0;
+}
+
+/* Lines at the beginning that are, or may be, those of a key of which the beginning was not seen. */
+static gsize rest_of_key(const char *p, gsize n, gboolean cut) {
+        gboolean any = FALSE, closed;
+        gsize i = 0, end;
+
+        for (; i < n; i = end) {
+                end = line_end(p, n, i);
+                gsize len = trimmed(p + i, end - i);
+
+                closed = end == n || word_at(p + end, n - end, "-----END");
+                if (!is_base64(p + i, len) || (i && len < KEY_LINE && !closed))
+                        break;
+                any |= len >= KEY_LINE;
+        }
+        return (any && cut) || word_at(p + i, n - i, "-----END") ? i : 0;
+}
+
+char *bh_redact_bytes(const guint8 *bytes, gsize len, gboolean cut) {
+        g_autofree char *plain = g_malloc(len + 1);
+        GString *out = g_string_sized_new(len + 16);
+
+        for (gsize i = 0; i < len; i++) {
+                const gboolean end = bytes[i] == '\r' && i + 1 < len && bytes[i + 1] == '\n';
+
+                plain[i] = end || (bytes[i] >= 0x20 && bytes[i] <= 0x7e) || bytes[i] == '\n' || bytes[i] == '\t' ? (char) bytes[i] : '?';
+        }
+        plain[len] = 0;
+        const gsize rest = rest_of_key(plain, len, cut);
+        if (rest)
+                g_string_append(out, rest < len ? BH_REDACTED "\n" : BH_REDACTED);
+        redact_lines(out, plain + rest, len - rest);
+        for (gsize i = 0; i < out->len; i++)
+                if (out->str[i] == '\r')
+                        out->str[i] = ' ';
+        return g_string_free(out, FALSE);
 }

@@ -22,8 +22,11 @@
 gboolean bh_redact_is_secret(const char *name, gsize len);
 /* Free text, such as the part of a request that a rule matched. Caller frees. */
 char *bh_redact_text(const char *text, gsize len);
-/* Any bytes as free text: lines of printable ASCII and tabs, '?' for others, redacted. Caller frees. */
-char *bh_redact_bytes(const guint8 *bytes, gsize len);
+/*
+ * Any bytes of one direction of a connection as lines of printable ASCII and tabs, '?' for others, redacted: what looks like HTTP/1 as such, in part too, anything else as free text. `cut`: they are not its
+ * first, so that lines of base64 that they begin with may be a key's, and go. Caller frees.
+ */
+char *bh_redact_bytes(const guint8 *bytes, gsize len, gboolean cut);
 /* What is between `&` (or `;`): a query, a form. Caller frees. */
 char *bh_redact_form(const char *text, gsize len);
 /* The value of a field. Caller frees. */

@@ -245,8 +245,13 @@ static gboolean on_other(guint64 container, guint32 bytes, gpointer data) {
         return bh_payload_other(((BhSensor *) data)->payload, container, bytes, NULL);
 }
 
-static gboolean on_redact(const guint8 *bytes, gsize len, BhSuspectsRedacted done, gpointer ticket, gpointer data) {
-        return bh_web_watch_redact(((BhSensor *) data)->web, bytes, len, done, ticket);
+/* In front of the bytes, for the inspector: whether they are not the first of their stream. */
+static gboolean on_redact(const guint8 *bytes, gsize len, gboolean cut, BhSuspectsRedacted done, gpointer ticket, gpointer data) {
+        g_autofree guint8 *body = g_malloc(len + 1);
+
+        *body = cut != FALSE;
+        memcpy(body + 1, bytes, len);
+        return bh_web_watch_redact(((BhSensor *) data)->web, body, len + 1, done, ticket);
 }
 
 static void on_stream(const BhSuspectKept *kept, gpointer data) {

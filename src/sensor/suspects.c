@@ -353,6 +353,7 @@ static char *head_of(const Side *side, const char *what) {
 typedef struct {
         Seal *seal;
         GByteArray *bytes[2];
+        gboolean cut[2]; /* they are not the first of their direction */
 } Job;
 
 /* Under the lock: what is to be asked of the inspector without it. */
@@ -360,7 +361,7 @@ static Job job_of(BhSuspects *s, const Want *w, Conn *c) {
         static const char *const opened[] = { "", ", which it opened", ", which it accepted" };
         g_autofree char *local = endpoint(c->family, c->laddr, c->lport);
         Seal *x = g_new0(Seal, 1);
-        Job j = { x, { g_byte_array_ref(c->sides[0].bytes), g_byte_array_ref(c->sides[1].bytes) } };
+        Job j = { x, { g_byte_array_ref(c->sides[0].bytes), g_byte_array_ref(c->sides[1].bytes) }, { c->sides[0].from > 0, c->sides[1].from > 0 } };
 
         *x = (Seal){ .s = s, .id = g_strdup(w->id), .finding = g_strdup(w->finding), .rule = g_strdup(w->rule), .priority = g_strdup(w->priority), .pid = c->pid, .start = c->start, .time_ns = c->time_ns, .open = 2 };
         x->peer = endpoint(c->family, c->raddr, c->rport);
@@ -378,7 +379,7 @@ static void carry_out(BhSuspects *s, Job *j) {
                 *t = (Ticket){ j->seal, i };
                 if (!j->bytes[i]->len) {
                         on_redacted("", t);
-                } else if (!s->c.redact(j->bytes[i]->data, j->bytes[i]->len, on_redacted, t, s->c.data)) {
+                } else if (!s->c.redact(j->bytes[i]->data, j->bytes[i]->len, j->cut[i], on_redacted, t, s->c.data)) {
                         on_redacted(NULL, t);
                 }
                 g_byte_array_unref(j->bytes[i]);

@@ -44,8 +44,8 @@ typedef struct {
         /* Connections of this container (its own cgroup's id) are to be told, or not any more. FALSE: they cannot be. */
         gboolean (*other)(guint64 container, guint32 bytes, gpointer data);
         void (*ignore)(guint64 connection, guint64 sk, gpointer data);
-        /* FALSE: `done` is never called; else once, from any thread, also before this returns. */
-        gboolean (*redact)(const guint8 *bytes, gsize len, BhSuspectsRedacted done, gpointer ticket, gpointer data);
+        /* FALSE: `done` is never called; else once, from any thread, also before this returns. `cut`: they are not the first of their direction. */
+        gboolean (*redact)(const guint8 *bytes, gsize len, gboolean cut, BhSuspectsRedacted done, gpointer ticket, gpointer data);
         void (*keep)(const BhSuspectKept *kept, gpointer data);
         gpointer data;
 } BhSuspectsConfig;

@@ -18,7 +18,7 @@ static void names_of_secrets_are_known(void) {
 
 static void any_bytes_become_lines_without_secrets(void) {
         static const guint8 bytes[] = "$ export DB_PASSWORD=hunter2\r\nid\n\x1b[31m\0\xff\tcurl -H 'Authorization: Bearer abcdefghijkl'\n-----BEGIN PRIVATE KEY-----\nMIIabc\n-----END PRIVATE KEY-----\n";
-        g_autofree char *text = bh_redact_bytes(bytes, sizeof(bytes) - 1), *none = bh_redact_bytes(bytes, 0);
+        g_autofree char *text = bh_redact_bytes(bytes, sizeof(bytes) - 1, FALSE), *none = bh_redact_bytes(bytes, 0, TRUE);
 
         g_assert_cmpstr(none, ==, "");
         g_assert_null(strstr(text, "hunter2"));
@@ -27,6 +27,88 @@ static void any_bytes_become_lines_without_secrets(void) {
         g_assert_nonnull(strstr(text, "id\n?[31m??\tcurl"));
         for (const char *p = text; *p; p++)
                 g_assert_true(*p == '\n' || *p == '\t' || (*p >= 0x20 && *p <= 0x7e));
+}
+
+static char *of_stream(const char *bytes, gboolean cut) {
+        return bh_redact_bytes((const guint8 *) bytes, strlen(bytes), cut);
+}
+
+/* What is HTTP in a stream goes by fields and bodies, whole or in part. */
+static void messages_in_streams_lose_their_secrets(void) {
+#define FORM "Content-Type: application/x-www-form-urlencoded\r\n"
+#define PARTS "--B\r\nContent-Disposition: form-data; name=\"password\"\r\nContent-Type: text/plain\r\n\r\nhunter2 more\r\n--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\nyes\r\n--B--\r\n"
+#define GONE "--B \nContent-Disposition: form-data; name=\"password\" \nContent-Type: text/plain \n \n*** \n--B \nContent-Disposition: form-data; name=\"x\" \n \nyes \n--B-- \n"
+        static const char *const cases[][2] = {
+                { "GET /a?password=a,b&x=1 HTTP/1.1\r\nHost: h\r\nCOOKIE:connect.sid=s%3Aabc; laravel_session=eyi\r\n\r\n", "GET /a?password=***&x=1 HTTP/1.1 \nHost: h \nCOOKIE:connect.sid=***; laravel_session=*** \n \n" },
+                { "HTTP/1.1 200 OK\r\nSet-Cookie: connect.sid=abc; Path=/\r\nX-Auth: a b\r\n\r\nhello", "HTTP/1.1 200 OK \nSet-Cookie: connect.sid=***; Path=/ \nX-Auth: *** \n \nhello" },
+                { "authorization: Negotiate YIIabc==\r\n", "authorization: Negotiate *** \n" },
+                { "Authorization: NTLM TlRM\nProxy-Authorization: ApiKey x", "Authorization: NTLM ***\nProxy-Authorization: ApiKey ***" },
+                { "Authorization:  Digest username=\"a\", uri=\"/\", response=\"abc\"\r\n", "Authorization:  Digest *** \n" },
+                { "> Cookie: a=b\n", "> Cookie: a=***\n" },
+                { "GET / HTTP/1.0\nCookie: a=b;\n c=d\n\n", "GET / HTTP/1.0\nCookie: a=***;\n c=***\n\n" },
+                { "curl -H 'Authorization: Negotiate YIIabc=='", "curl -H 'Authorization: ***'" },
+                { "POST /l HTTP/1.1\r\n" FORM "\r\nu=a&password=a,b;c d\"e&x=1", "POST /l HTTP/1.1 \nContent-Type: application/x-www-form-urlencoded \n \nu=a&password=***&x=1" },
+                { FORM "\r\npin=a,b", "Content-Type: application/x-www-form-urlencoded \n \npin=***" },
+                { "POST /l HTTP/1.1\r\n" FORM "Content-Length: 9\r\n\r\npin=1,2,3GET /?pin=4,5 HTTP/1.1\r\nCookie: s=1\r\n\r\n",
+                  "POST /l HTTP/1.1 \nContent-Type: application/x-www-form-urlencoded \nContent-Length: 9 \n \npin=***GET /?pin=*** HTTP/1.1 \nCookie: s=*** \n \n" },
+                { "POST /l HTTP/1.1\r\n" FORM "\r\npin=1,2\r\nGET / HTTP/1.1\r\nCookie: s=1\r\n\r\n", "POST /l HTTP/1.1 \nContent-Type: application/x-www-form-urlencoded \n \npin=***GET / HTTP/1.1 \nCookie: s=*** \n \n" },
+                { "POST /l HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=B\r\n\r\n" PARTS, "POST /l HTTP/1.1 \nContent-Type: multipart/form-data; boundary=B \n \n" GONE },
+                { PARTS, GONE },
+                { "Content-Type: text/plain\n-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIabc\n-----END", "Content-Type: text/plain\n***-----END" },
+                { "POST / HTTP/1.1\n-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIabc\n-----END", "POST / HTTP/1.1\n***-----END" },
+                { "{\"password\":\n\"a\nb: c\"}\nid\n", "{\"password\":\n\"***\"}\nid\n" },
+                { "", "" },
+                { "\r\n: x\r\n HTTP/1.1\r\nHTTP/\n\r", " \n: x \n HTTP/1.1 \nHTTP/\n?" },
+        };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autofree char *v = of_stream(cases[i][0], FALSE);
+
+                g_assert_cmpstr(v, ==, cases[i][1]);
+        }
+}
+
+#define LINE "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+/* The rest of a key has no BEGIN. */
+static void keys_without_a_beginning_go(void) {
+        static const struct {
+                const char *bytes;
+                gboolean cut;
+                const char *text;
+        } cases[] = {
+                { "wggSj\n" LINE "\n" LINE "\nabc=\n-----END PRIVATE KEY-----\nid\n", TRUE, "***\n-----END PRIVATE KEY-----\nid\n" },
+                { "wggSj\r\nabc=\r\n-----END PRIVATE KEY-----\r\n", FALSE, "***\n-----END PRIVATE KEY----- \n" },
+                { LINE "\n" LINE, TRUE, "***" },
+                { LINE "\n$ id\n", TRUE, "***\n$ id\n" },
+                { LINE "\n$ id\n", FALSE, LINE "\n$ id\n" }, /* what is told from its first byte has its BEGIN */
+                { "root\nwww\n", TRUE, "root\nwww\n" },
+                { "$ id\n" LINE "\n", TRUE, "$ id\n" LINE "\n" },
+        };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autofree char *v = of_stream(cases[i].bytes, cases[i].cut);
+
+                g_assert_cmpstr(v, ==, cases[i].text);
+        }
+}
+
+/* Whatever the bytes are: printable, and within bounds. */
+static void any_bytes_of_a_stream_are_borne(void) {
+        static const char *const parts[] = { "GET /?a=", " HTTP/1.1", "\r\n", "\n", "\r\n\r\n", "Cookie:", "Set-Cookie: ", "Authorization: ", "Content-Length: ", "99999999999999999999", "5", "Content-Type: multipart/form-data; b=B",
+                                             FORM, "name=\"pin\"", "--B", " ", "\t", ":", "=", "&", ";", "\"", "-----BEGIN PRIVATE KEY", "-----END", LINE, "x", "\x80", "form-data" };
+        g_autoptr(GRand) rand = g_rand_new_with_seed(7);
+
+        for (guint i = 0; i < 20000; i++) {
+                g_autoptr(GString) s = g_string_new(NULL);
+
+                for (gint n = g_rand_int_range(rand, 0, 30); n > 0; n--)
+                        g_string_append(s, parts[g_rand_int_range(rand, 0, G_N_ELEMENTS(parts))]);
+                if (g_rand_boolean(rand))
+                        g_string_append_c(s, 0);
+                g_autofree char *exact = g_memdup2(s->str, s->len), *v = bh_redact_bytes((const guint8 *) exact, s->len, g_rand_boolean(rand));
+                for (const char *p = v; *p; p++)
+                        g_assert_true(*p == '\n' || *p == '\t' || (*p >= 0x20 && *p <= 0x7e));
+        }
 }
 
 static void fields_lose_their_secrets(void) {
@@ -162,7 +244,8 @@ static void canary_never_comes_out(void) {
 
 /* 64 KiB of what costs most: time in proportion, so a second is far more than enough. */
 static void time_is_in_proportion(void) {
-        static const char *const units[] = { "-eyJ", "a%22=", "<pin a='", "password=\\\"", "name=", "-----BEGIN ", "password=[", "://a:", "4111 1111 ", "Bearer ", "{\"token\":{", "<password>" };
+        static const char *const units[] = { "-eyJ", "a%22=", "<pin a='", "password=\\\"", "name=", "-----BEGIN ", "password=[", "://a:", "4111 1111 ", "Bearer ", "{\"token\":{", "<password>",
+                                             "Cookie: a=\r\n", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\n\n", "HTTP/1.1\nContent-Length: 1\n\n", " \n", "\r", "Set-Cookie:\n ", "a:", FORM "\r\n", "form-data\nCookie: name=\n" };
 
         for (gsize i = 0; i < G_N_ELEMENTS(units); i++) {
                 g_autoptr(GString) s = g_string_new(NULL);
@@ -175,6 +258,11 @@ static void time_is_in_proportion(void) {
                 gint64 took = g_get_monotonic_time() - begin;
                 g_test_message("%s: %" G_GINT64_FORMAT " us", units[i], took);
                 g_assert_cmpint(took, <, 5 * G_USEC_PER_SEC);
+                begin = g_get_monotonic_time();
+                g_autofree char *text = of_stream(s->str, TRUE);
+                took = g_get_monotonic_time() - begin;
+                g_test_message("%s as a stream: %" G_GINT64_FORMAT " us", units[i], took);
+                g_assert_cmpint(took, <, 5 * G_USEC_PER_SEC);
         }
 }
 
@@ -182,6 +270,9 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/redact/names-of-secrets-are-known", names_of_secrets_are_known);
         g_test_add_func("/redact/any-bytes-become-lines", any_bytes_become_lines_without_secrets);
+        g_test_add_func("/redact/messages-in-streams-lose-their-secrets", messages_in_streams_lose_their_secrets);
+        g_test_add_func("/redact/keys-without-a-beginning-go", keys_without_a_beginning_go);
+        g_test_add_func("/redact/any-bytes-of-a-stream-are-borne", any_bytes_of_a_stream_are_borne);
         g_test_add_func("/redact/fields-lose-their-secrets", fields_lose_their_secrets);
         g_test_add_func("/redact/texts-lose-their-secrets", texts_lose_their_secrets);
         g_test_add_func("/redact/messages-lose-their-secrets", messages_lose_their_secrets);

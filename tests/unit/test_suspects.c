@@ -16,7 +16,7 @@ typedef struct {
         BhSuspectsRedacted done[64];
         gpointer tickets[64];
         char *texts[64];
-        guint waiting;
+        guint waiting, cuts;
         guint64 ignored;
 } World;
 
@@ -31,10 +31,11 @@ static void on_ignore(guint64 connection, G_GNUC_UNUSED guint64 sk, gpointer dat
         ((World *) data)->ignored = connection;
 }
 
-static gboolean on_redact(const guint8 *bytes, gsize len, BhSuspectsRedacted done, gpointer ticket, gpointer data) {
+static gboolean on_redact(const guint8 *bytes, gsize len, gboolean cut, BhSuspectsRedacted done, gpointer ticket, gpointer data) {
         World *w = data;
         g_autofree char *text = g_strndup((const char *) bytes, len);
 
+        w->cuts += cut != FALSE;
         if (!w->late) {
                 done(text, ticket);
                 return TRUE;
@@ -157,6 +158,7 @@ static void what_is_open_is_sealed_when_its_time_has_come_or_it_is_full(void) {
         say(w, 1, "203.0.113.9", TRUE, 200, "gap");   /* behind one */
         bh_suspects_round(w->s, US(22));
         g_assert_nonnull(strstr(kept(w, 0), "which it opened, open\n\nsent: 4 bytes from 100 on, of at least 203\nlate\n\ngot: 0 bytes from 0 on, of at least 0\n"));
+        g_assert_cmpuint(w->cuts, ==, 1); /* the inspector is told that something was before it */
         found(w, &e, US(30));
         say(w, 2, "203.0.113.9", TRUE, 0, much);
         g_assert_cmpuint(w->ignored, ==, 0);
