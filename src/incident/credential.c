@@ -14,15 +14,30 @@ static const struct {
 #include "incident/credential.tbl.h"
 };
 
+#define PATHS G_N_ELEMENTS(kinds->paths)
+
+/* Compiled once, for good. */
+static GPatternSpec *const *patterns(void) {
+        static GPatternSpec *all[BH_CREDENTIALS * PATHS];
+        static gsize done;
+
+        if (g_once_init_enter(&done)) {
+                for (guint n = 0; n < G_N_ELEMENTS(all); n++)
+                        all[n] = kinds[n / PATHS].paths[n % PATHS] ? g_pattern_spec_new(kinds[n / PATHS].paths[n % PATHS]) : NULL;
+                g_once_init_leave(&done, 1);
+        }
+        return all;
+}
+
 BhCredential bh_credential_of_path(const char *path) {
         const char *inside = bh_deed_path(path);
+        GPatternSpec *const *all = patterns();
 
         if (g_str_has_suffix(inside, ".pub"))
                 return BH_CREDENTIAL_NONE;
-        for (BhCredential c = BH_CREDENTIAL_NONE + 1; c < BH_CREDENTIALS; c++)
-                for (guint n = 0; kinds[c].paths[n]; n++)
-                        if (g_pattern_match_simple(kinds[c].paths[n], inside))
-                                return c;
+        for (guint n = 0; n < BH_CREDENTIALS * PATHS; n++)
+                if (all[n] && g_pattern_spec_match_string(all[n], inside))
+                        return (BhCredential) (n / PATHS);
         return BH_CREDENTIAL_NONE;
 }
 

@@ -166,6 +166,11 @@ static void widen(BhIncident *i, gint64 first, gint64 last) {
         i->last_ns = MAX(i->last_ns, last);
 }
 
+/* What is asked for at each finding is found out once. */
+static void know_credential(BhIncidentLine *l) {
+        l->credential = l->deed == BH_DEED_READ ? bh_credential_of_path(l->thing) : BH_CREDENTIAL_NONE;
+}
+
 /* Of equal findings the first may have been refused: the line has the deed of the first that was not. */
 static void take_deed(BhIncidentLine *l, BhDeed deed, const char *thing, const char *origin) {
         if (l->deed || !deed)
@@ -175,6 +180,7 @@ static void take_deed(BhIncidentLine *l, BhDeed deed, const char *thing, const c
         l->deed = deed;
         l->thing = g_strdup(thing);
         l->origin = g_strdup(origin);
+        know_credential(l);
 }
 
 static void remember(BhIncidentGroup *g, gint64 serial, guint64 count, BhIncidentLine *line) {
@@ -238,6 +244,7 @@ gboolean bh_incident_group_add(BhIncidentGroup *g, const BhIncidentFinding *f, B
                 l->deed = deed;
                 l->thing = g_steal_pointer(&thing);
                 l->origin = g_steal_pointer(&origin);
+                know_credential(l);
                 l->time_ns = f->time_ns;
                 l->last_ns = last;
                 l->count = more ? more : 1;
@@ -409,6 +416,7 @@ void bh_incident_group_restore(BhIncidentGroup *g, BhIncidentLine *line) {
                 g_free(equal);
         } else {
                 widen(&g->i, line->time_ns, line->last_ns);
+                know_credential(line);
                 place(&g->i, line);
                 g_hash_table_insert(g->by_equal, equal, line);
         }

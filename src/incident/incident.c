@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "incident/credential.h"
 #include "incident/keys.h"
 
 #define CANDIDATES 16
@@ -273,9 +272,9 @@ static const BhIncidentLine *read_for(const BhIncidentGroup *x, const char *node
         for (guint n = 0; has_text(container) && bh_credential_is_asked_for(port) && n < x->i.lines->len; n++) {
                 const BhIncidentLine *l = g_ptr_array_index(x->i.lines, n);
 
-                if (l->deed != BH_DEED_READ || l->time_ns > time_ns || time_ns - l->last_ns > BH_INCIDENT_CREDENTIAL_NS || !g_str_equal(l->container_id, container) || !g_str_equal(l->node, node ? node : ""))
+                if (!l->credential || l->time_ns > time_ns || time_ns - l->last_ns > BH_INCIDENT_CREDENTIAL_NS || !g_str_equal(l->container_id, container) || !g_str_equal(l->node, node ? node : ""))
                         continue;
-                if (bh_credential_opens(bh_credential_of_path(l->thing), port))
+                if (bh_credential_opens(l->credential, port))
                         return l;
         }
         return NULL;

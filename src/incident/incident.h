@@ -25,6 +25,7 @@
  */
 #pragma once
 #include "event/event.h"
+#include "incident/credential.h"
 #include "incident/deed.h"
 
 #define BH_INCIDENT_RANK 4u       /* warning, as bh_store_priority_rank() counts */
@@ -140,6 +141,7 @@ typedef struct {
         gboolean escape, of_host;
         BhDeed deed;    /* of the first of them that has one */
         char *thing;    /* what it is about; "" without a deed, or where it has no name */
+        BhCredential credential; /* with READ: what the thing is, of lines that are an incident's */
         char *origin;   /* the thing is on the node: the name of the container that it came from; "": it is where the line is */
         gint64 time_ns, last_ns;
         guint64 count;
