@@ -12,11 +12,12 @@
 typedef struct {
         char *node, *container;
         gint64 first_ns, last_ns; /* of the reads */
-        gint64 until_us;
+        gint64 until_us;          /* 0: it has ended; reads up to last_ns are not looked at again */
 } Watch;
 
 struct BhIncidentUses {
         GHashTable *watches; /* char *"node\1container" → Watch * */
+        guint watched;       /* of these, those that have not ended */
         gint64 looked_us;
         guint64 dropped;
 };
@@ -44,56 +45,95 @@ void bh_incident_uses_free(BhIncidentUses *u) {
 }
 
 guint bh_incident_uses_watched(const BhIncidentUses *u) {
-        return g_hash_table_size(u->watches);
+        return u->watched;
 }
 
 guint64 bh_incident_uses_dropped(const BhIncidentUses *u) {
         return u->dropped;
 }
 
-static void make_room(BhIncidentUses *u) {
-        const char *oldest = NULL;
-        gint64 until_us = G_MAXINT64;
+/* What has ended is remembered: its incident tells of the same reads whenever it grows. */
+static void end(BhIncidentUses *u, Watch *w) {
+        w->until_us = 0;
+        u->watched--;
+}
+
+/* The one whose time comes first, of those that have not ended; or the oldest read, of those that have. */
+static const char *next_of(const BhIncidentUses *u, gboolean ended, Watch **out) {
+        const char *next = NULL;
         GHashTableIter it;
         gpointer key, value;
 
-        if (g_hash_table_size(u->watches) < BH_INCIDENT_USES_MAX)
-                return;
+        *out = NULL;
         g_hash_table_iter_init(&it, u->watches);
-        while (g_hash_table_iter_next(&it, &key, &value))
-                if (((Watch *) value)->until_us < until_us) {
-                        until_us = ((Watch *) value)->until_us;
-                        oldest = key;
-                }
-        g_hash_table_remove(u->watches, oldest);
-        u->dropped++;
+        while (g_hash_table_iter_next(&it, &key, &value)) {
+                Watch *w = value;
+
+                if ((w->until_us == 0) != ended || (*out && (ended ? w->last_ns >= (*out)->last_ns : w->until_us >= (*out)->until_us)))
+                        continue;
+                *out = w;
+                next = key;
+        }
+        return next;
 }
 
-static void watch(BhIncidentUses *u, const BhIncidentLine *l) {
+static void make_room(BhIncidentUses *u) {
+        Watch *w;
+
+        if (u->watched >= BH_INCIDENT_USES_MAX) {
+                next_of(u, FALSE, &w);
+                end(u, w);
+                u->dropped++;
+        }
+        if (g_hash_table_size(u->watches) >= BH_INCIDENT_USES_MAX + BH_INCIDENT_USES_ENDED)
+                g_hash_table_remove(u->watches, next_of(u, TRUE, &w));
+}
+
+static void watch(BhIncidentUses *u, const BhIncidentLine *l, gint64 until_us) {
         g_autofree char *key = g_strconcat(l->node, "\1", l->container_id, NULL);
         Watch *w = g_hash_table_lookup(u->watches, key);
 
-        if (w && w->last_ns >= l->last_ns)
+        if (w && w->last_ns >= l->last_ns) {
+                if (w->until_us)
+                        w->first_ns = MIN(w->first_ns, l->time_ns);
                 return;
-        if (!w) {
+        }
+        if (!w || !w->until_us)
                 make_room(u);
+        /* it may have been the one that had to go */
+        w = g_hash_table_lookup(u->watches, key);
+        if (!w) {
                 w = g_new0(Watch, 1);
                 w->node = g_strdup(l->node);
                 w->container = g_strdup(l->container_id);
                 w->first_ns = l->time_ns;
                 g_hash_table_insert(u->watches, g_steal_pointer(&key), w);
         }
-        w->first_ns = MIN(w->first_ns, l->time_ns);
+        /* what came of reads before those that ended was looked for; and of who reads day after day nothing begins any more where an older connection led to */
+        w->first_ns = MAX(w->until_us ? MIN(w->first_ns, l->time_ns) : MAX(w->last_ns, l->time_ns), l->last_ns - BH_INCIDENT_REACHED_NS);
         w->last_ns = l->last_ns;
-        w->until_us = g_get_monotonic_time() + (BH_INCIDENT_CREDENTIAL_NS + BH_INCIDENT_USES_LATE_NS) / NS_PER_US;
+        u->watched += !w->until_us;
+        w->until_us = MAX(w->until_us, until_us);
 }
 
-void bh_incident_uses_of(BhIncidentUses *u, const BhIncident *i) {
+/* As long as a connection counts, and what the node tells of it may take. */
+static const gint64 hour_us = (BH_INCIDENT_CREDENTIAL_NS + BH_INCIDENT_USES_LATE_NS) / NS_PER_US;
+
+void bh_incident_uses_of(BhIncidentUses *u, const BhIncident *i, gint64 now_us) {
         for (guint n = 0; i->state == BH_INCIDENT_OPEN && n < i->lines->len; n++) {
                 const BhIncidentLine *l = g_ptr_array_index(i->lines, n);
 
-                if (l->deed == BH_DEED_READ && *l->container_id && bh_credential_of_path(l->thing))
-                        watch(u, l);
+                if (l->credential && *l->container_id)
+                        watch(u, l, now_us + hour_us);
+        }
+}
+
+void bh_incident_uses_restore(BhIncidentUses *u, const BhIncident *i, gint64 now_us, gint64 now_ns) {
+        for (guint n = 0; i->state == BH_INCIDENT_OPEN && n < i->lines->len; n++) {
+                const BhIncidentLine *l = g_ptr_array_index(i->lines, n);
+
+                if (l->credential && *l->container_id)
+                        watch(u, l, now_us + CLAMP(hour_us - (now_ns - l->last_ns) / NS_PER_US, BH_INCIDENT_USES_LATE_NS / NS_PER_US, hour_us));
         }
 }
 
@@ -127,7 +167,7 @@ static gboolean take_half(const BhHalf *h, gpointer data) {
         const char *node, *peer;
 
         /* who was let in got an answer */
-        if (h->proto != IPPROTO_TCP || h->first_ns < look->watch->first_ns || !h->counts.bytes_out || !h->counts.bytes_in || !bh_credential_is_asked_for(port))
+        if (h->proto != IPPROTO_TCP || !h->counts.bytes_out || !h->counts.bytes_in || !bh_credential_is_asked_for(port))
                 return TRUE;
         if (!find_peer(look->places, h, &node, &peer) || g_str_equal(peer, h->container_id))
                 return TRUE;
@@ -143,8 +183,7 @@ static gboolean take_half(const BhHalf *h, gpointer data) {
         return look->uses->len < BH_INCIDENT_USES_FOUND;
 }
 
-void bh_incident_uses_look(BhIncidentUses *u, BhStore *s, const BhIncidentPlaces *places, BhIncidentUseFunc found, gpointer data) {
-        const gint64 now_us = g_get_monotonic_time();
+void bh_incident_uses_look(BhIncidentUses *u, BhStore *s, const BhIncidentPlaces *places, gint64 now_us, BhIncidentUseFunc found, gpointer data) {
         g_autoptr(GArray) uses = g_array_new(FALSE, FALSE, sizeof(BhIncidentUse));
         GHashTableIter it;
         gpointer value;
@@ -156,10 +195,12 @@ void bh_incident_uses_look(BhIncidentUses *u, BhStore *s, const BhIncidentPlaces
         g_hash_table_iter_init(&it, u->watches);
         while (g_hash_table_iter_next(&it, NULL, &value)) {
                 look.watch = value;
+                if (!look.watch->until_us)
+                        continue;
                 if (look.watch->until_us < now_us)
-                        g_hash_table_iter_remove(&it);
+                        end(u, value);
                 else if (uses->len < BH_INCIDENT_USES_FOUND)
-                        bh_store_halves_of_client(s, look.watch->node, look.watch->container, look.watch->first_ns, BH_INCIDENT_USES_HALVES, take_half, &look, NULL);
+                        bh_store_halves_of_client_begun(s, look.watch->node, look.watch->container, look.watch->first_ns, BH_INCIDENT_USES_HALVES, take_half, &look, NULL);
         }
         /* afterwards: whoever is told may read the store, and watch more */
         for (guint n = 0; n < uses->len; n++)

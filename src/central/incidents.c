@@ -199,7 +199,7 @@ static void take_finding(BhCorrelator *k, const BhStoreFinding *f, BhIncidentBat
         if (!j.incident)
                 return;
         bh_correlator_touch(k, j.incident->id, j.is_new_line);
-        bh_incident_uses_of(k->uses, j.incident);
+        bh_incident_uses_of(k->uses, j.incident, g_get_monotonic_time());
         BhStoreIncidentMember m = { f->serial, j.incident->id };
         g_array_append_val(b->members, m);
 }
@@ -453,7 +453,7 @@ static void on_use(const BhIncidentUse *use, gpointer data) {
         for (guint n = 0; n < j.n_merged; n++)
                 bh_correlator_add_row(u->correlator, &u->batch, j.merged[n], j.merged_open[n]);
         bh_correlator_touch(u->correlator, j.incident->id, TRUE);
-        bh_incident_uses_of(u->correlator->uses, j.incident);
+        bh_incident_uses_of(u->correlator->uses, j.incident, g_get_monotonic_time());
 }
 
 /* What credentials that were read may have been used for. FALSE: all stops. */
@@ -462,7 +462,7 @@ static gboolean look_for_uses(BhCorrelator *k) {
         gint64 next;
         gboolean ok = TRUE;
 
-        bh_incident_uses_look(k->uses, k->central->store, k->places, on_use, &u);
+        bh_incident_uses_look(k->uses, k->central->store, k->places, g_get_monotonic_time(), on_use, &u);
         if (u.batch.rows->len) {
                 /* the one that goes on with those that went into it */
                 add_due(k, &u.batch, TRUE, &next);
@@ -582,7 +582,7 @@ static gboolean restore_all(BhCorrelator *k, GError **error) {
                 }
                 const BhIncident *i = bh_incidents_get(k->incidents, g_array_index(open, guint64, n));
                 if (i)
-                        bh_incident_uses_of(k->uses, i);
+                        bh_incident_uses_restore(k->uses, i, g_get_monotonic_time(), g_get_real_time() * 1000);
         }
         return TRUE;
 }

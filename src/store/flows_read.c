@@ -45,6 +45,9 @@ static const char all_sql[] = HALVES_SQL
 static const char client_sql[] = HALVES_SQL
 #include "event/half_counts.tbl.h"
                                  " FROM flow_halves WHERE node = ? AND container_id = ? AND role = 1 AND last_ns >= ? ORDER BY last_ns DESC LIMIT ?";
+static const char begun_sql[] = HALVES_SQL
+#include "event/half_counts.tbl.h"
+                                " FROM flow_halves WHERE node = ? AND container_id = ? AND role = 1 AND first_ns >= ? ORDER BY first_ns DESC LIMIT ?";
 #undef BH_HALF_COUNT
 #undef HALVES_SQL
 
@@ -103,14 +106,22 @@ gboolean bh_store_halves(BhStore *s, BhStoreHalfFunc func, gpointer data, GError
         return ok;
 }
 
-gboolean bh_store_halves_of_client(BhStore *s, const char *node, const char *container, gint64 since_ns, guint max, BhStoreHalfFunc func, gpointer data, GError **error) {
+static gboolean of_client(BhStore *s, const char *sql, const char *node, const char *container, gint64 since_ns, guint max, BhStoreHalfFunc func, gpointer data, GError **error) {
         BhDb *db = bh_store_read(s, error);
 
         if (!db)
                 return FALSE;
-        gboolean ok = take_halves(bh_db_query(db, error, client_sql, "ttii", node, container, since_ns, (gint64) max), func, data, error);
+        gboolean ok = take_halves(bh_db_query(db, error, sql, "ttii", node, container, since_ns, (gint64) max), func, data, error);
         bh_store_read_done(s, db);
         return ok;
+}
+
+gboolean bh_store_halves_of_client(BhStore *s, const char *node, const char *container, gint64 since_ns, guint max, BhStoreHalfFunc func, gpointer data, GError **error) {
+        return of_client(s, client_sql, node, container, since_ns, max, func, data, error);
+}
+
+gboolean bh_store_halves_of_client_begun(BhStore *s, const char *node, const char *container, gint64 since_ns, guint max, BhStoreHalfFunc func, gpointer data, GError **error) {
+        return of_client(s, begun_sql, node, container, since_ns, max, func, data, error);
 }
 
 /* ---- buckets */

@@ -78,6 +78,8 @@ typedef gboolean (*BhStoreHalfFunc)(const BhHalf *half, gpointer data);
 gboolean bh_store_halves(BhStore *s, BhStoreHalfFunc func, gpointer data, GError **error);
 /* Clients of a container ("": the node's own processes) that were heard of since then, the latest first, at most `max`. */
 gboolean bh_store_halves_of_client(BhStore *s, const char *node, const char *container, gint64 since_ns, guint max, BhStoreHalfFunc func, gpointer data, GError **error);
+/* The same of those that began since then, the last first. */
+gboolean bh_store_halves_of_client_begun(BhStore *s, const char *node, const char *container, gint64 since_ns, guint max, BhStoreHalfFunc func, gpointer data, GError **error);
 
 /*
  * What was added between two times, as rows of one half in one bucket each. The bounds are widened to whole minutes, or hours where minutes are not

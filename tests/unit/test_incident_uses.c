@@ -111,6 +111,11 @@ static void what_follows_where_it_may_have_been_used_belongs_to_it(void) {
         BhIncidentFinding f = act("web", "x", 3, T(EXECUTION), 0);
         bh_incidents_restore(again, id, BH_INCIDENT_OPEN, &f);
         bh_incident_row_lines(row.lines, again, id);
+        g_assert_cmpint(line(i, 0)->credential, ==, BH_CREDENTIAL_POSTGRES);
+        g_assert_cmpint(line(i, 1)->credential, ==, BH_CREDENTIAL_NONE);
+        const BhIncident *kept = bh_incidents_get(again, id);
+        for (guint n = 0; n < kept->lines->len; n++)
+                g_assert_cmpint(line(kept, n)->credential, ==, line(kept, n)->deed == BH_DEED_READ ? BH_CREDENTIAL_POSTGRES : BH_CREDENTIAL_NONE);
         g_autofree char *later = bh_story_text(bh_incidents_get(again, id), NULL, 0);
         g_assert_nonnull(strstr(later, "reached after the database password /root/.pgpass was read"));
         bh_incident_row_clear(&row);
@@ -367,9 +372,9 @@ static guint look_at(BhIncidents *g, guint64 id, BhStore *s, const BhIncidentPla
         BhIncidentUses *u = bh_incident_uses_new();
 
         seen->n = 0;
-        bh_incident_uses_of(u, bh_incidents_get(g, id));
-        bh_incident_uses_look(u, s, places, on_use, seen);
-        bh_incident_uses_look(u, s, places, on_use, seen); /* not again at once */
+        bh_incident_uses_of(u, bh_incidents_get(g, id), 1);
+        bh_incident_uses_look(u, s, places, 1, on_use, seen);
+        bh_incident_uses_look(u, s, places, 2, on_use, seen); /* not again at once */
         guint watched = bh_incident_uses_watched(u);
         bh_incident_uses_free(u);
         return watched;
@@ -455,11 +460,82 @@ static void containers_that_are_watched_are_bounded(void) {
         for (guint n = 0; n < BH_INCIDENT_USES_MAX + 5; n++) {
                 g_autofree char *container = g_strdup_printf("c%u", n);
 
-                bh_incident_uses_of(u, bh_incidents_get(g, reads(g, container, "/root/.pgpass", n)));
+                bh_incident_uses_of(u, bh_incidents_get(g, reads(g, container, "/root/.pgpass", n)), n);
         }
         g_assert_cmpuint(bh_incident_uses_watched(u), ==, BH_INCIDENT_USES_MAX);
         g_assert_cmpuint(bh_incident_uses_dropped(u), ==, 5);
+        /* those that had to go do not come back for what they were watched for */
+        bh_incident_uses_of(u, bh_incidents_get(g, 1), 1000);
+        g_assert_cmpuint(bh_incident_uses_dropped(u), ==, 5);
         bh_incident_uses_free(u);
+}
+
+#define MINUTES (G_GINT64_CONSTANT(60) * G_USEC_PER_SEC)
+
+/* Each look at a later time: how many connections were found. */
+static guint found_at(BhIncidentUses *u, BhStore *s, gint64 us) {
+        BhIncidentPlaces *places = bh_incident_places_new();
+        Seen seen = { 0 };
+
+        bh_incident_uses_look(u, s, places, us, on_use, &seen);
+        bh_incident_places_free(places);
+        g_free(seen.text);
+        return seen.n;
+}
+
+static void an_incident_that_grows_is_not_watched_for_ever(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        g_autoptr(BhIncidents) g = bh_incidents_new(1);
+        BhIncidentUses *u = bh_incident_uses_new();
+        guint64 id = reads(g, "web", "/root/.pgpass", 0);
+        BhHalf early = half("web", "/bin/psql", 7, 5432, "db", 10020 * S), late = half("web", "/bin/pg_dump", 8, 5432, "db2", 20020 * S);
+
+        early.counts = late.counts = (BhHalfCounts){ .connections = 1, .bytes_out = 100, .bytes_in = 50 };
+        put_halves(s, &early, 1);
+        bh_incident_uses_of(u, bh_incidents_get(g, id), 1);
+        g_assert_cmpuint(found_at(u, s, 1), ==, 1);
+        g_assert_cmpuint(found_at(u, s, 61 * MINUTES), ==, 1);
+        /* it grows before the time is over and afterwards, but nothing was read again */
+        join(g, act("web", "x", 3, T(EXECUTION), 60 * 60));
+        bh_incident_uses_of(u, bh_incidents_get(g, id), 61 * MINUTES);
+        g_assert_cmpuint(found_at(u, s, 63 * MINUTES), ==, 0);
+        g_assert_cmpuint(bh_incident_uses_watched(u), ==, 0);
+        join(g, act("web", "y", 3, T(EXECUTION), 64 * 60));
+        bh_incident_uses_of(u, bh_incidents_get(g, id), 64 * MINUTES);
+        g_assert_cmpuint(bh_incident_uses_watched(u), ==, 0);
+        g_assert_cmpuint(found_at(u, s, 64 * MINUTES), ==, 0);
+        /* it is read again: what began since the read before is looked at */
+        reads(g, "web", "/root/.pgpass", 10000);
+        bh_incident_uses_of(u, bh_incidents_get(g, id), 167 * MINUTES);
+        put_halves(s, &late, 1);
+        g_assert_cmpuint(bh_incident_uses_watched(u), ==, 1);
+        g_assert_cmpuint(found_at(u, s, 168 * MINUTES), ==, 2);
+        g_assert_cmpuint(found_at(u, s, 230 * MINUTES), ==, 0);
+        bh_incident_uses_free(u);
+        bh_store_close(s);
+}
+
+/* At a start the rest of the time counts; of a node that was away for days both may have been told just before. */
+static void after_a_start_only_the_rest_of_the_hour_is_looked_at(void) {
+        static const struct {
+                gint64 read, rest; /* minutes: how long ago it was read; how long it is looked for it then */
+        } rows[] = { { 1, 61 }, { 40, 22 }, { 61, 2 }, { 3 * 24 * 60, 2 }, { -100, 62 } };
+
+        for (guint n = 0; n < G_N_ELEMENTS(rows); n++) {
+                g_autoptr(TempDir) dir = temp_dir();
+                BhStore *s = must_open(dir, NULL);
+                g_autoptr(BhIncidents) g = bh_incidents_new(1);
+                BhIncidentUses *u = bh_incident_uses_new();
+
+                bh_incident_uses_restore(u, bh_incidents_get(g, reads(g, "web", "/root/.pgpass", 0)), 1, (10000 + rows[n].read * 60) * S);
+                found_at(u, s, rows[n].rest * MINUTES);
+                g_assert_cmpuint(bh_incident_uses_watched(u), ==, 1);
+                found_at(u, s, rows[n].rest * MINUTES + 4 * G_USEC_PER_SEC);
+                g_assert_cmpuint(bh_incident_uses_watched(u), ==, 0);
+                bh_incident_uses_free(u);
+                bh_store_close(s);
+        }
 }
 
 static void it_says_how_much_went_over_its_connections(void) {
@@ -516,6 +592,8 @@ int main(int argc, char **argv) {
         TEST(connections_are_found_that_are_new_and_went_both_ways);
         TEST(the_other_end_is_who_had_the_address_then);
         TEST(containers_that_are_watched_are_bounded);
+        TEST(an_incident_that_grows_is_not_watched_for_ever);
+        TEST(after_a_start_only_the_rest_of_the_hour_is_looked_at);
         TEST(it_says_how_much_went_over_its_connections);
         return g_test_run();
 }
