@@ -643,6 +643,10 @@ static gboolean may_enforce(BhCall *call, const BhModel *m, const BhEnforcement 
                         bh_call_error(call, 409, "nothing_learned", "no program was learned of this workload");
                 return FALSE;
         }
+        if (strlen(list) > BH_STORE_JSON_MAX) {
+                bh_call_error(call, 409, "too_many", "the list of the model's %u programs has %zu KiB, and %d are as many as it may have: forbid those with very long paths, if nothing is to run them", n, strlen(list) >> 10, BH_STORE_JSON_MAX >> 10);
+                return FALSE;
+        }
         if (strlen(actor) > BH_STORE_KEY_MAX) {
                 bh_call_error(call, 409, "not_possible", "the names of application and workload are too long together");
                 return FALSE;

@@ -13,6 +13,7 @@
 
 #define SETTING "enforced."
 #define TICK_US G_USEC_PER_SEC
+#define FAILED_ROWS 8 /* of a container that are looked at: by then it is tried again as seldom as can be */
 #define IDLE_US (10 * G_USEC_PER_SEC) /* where nothing was told to have changed */
 
 struct BhEnforced {
@@ -25,6 +26,7 @@ struct BhEnforced {
         GHashTable *counts; /* key → BhEnforcedCounts */
         GMutex changing;    /* one order at a time */
         gboolean idle;      /* the thread's: nothing was enforced, and nothing of it went on */
+        gint64 no_room_us;  /* the thread's: when the ledger took no row, so that nothing is ordered for a while. 0: it did */
 };
 
 /* ---- what was ordered */
@@ -281,6 +283,7 @@ static void order(Look *l, const BhEnforcement *of, const BhStoreContainer *c, c
         };
 
         if (!bh_store_response_add(l->e->central->store, &row, &audit, &error)) {
+                l->e->no_room_us = g_get_monotonic_time();
                 tell_failed(l, of, c, error->message);
                 return;
         }
@@ -290,21 +293,35 @@ static void order(Look *l, const BhEnforcement *of, const BhStoreContainer *c, c
                 tell_failed(l, of, c, now->result);
 }
 
+/* After what failed last: twice as long each time that this list did, so that one that never can be in force does not fill the ledger. */
+static gint64 wait_ns(const GPtrArray *rows, const char *deny) {
+        gint64 wait_s = BH_ENFORCED_RETRY_S;
+
+        for (guint i = 1; i < rows->len; i++) {
+                const BhStoreResponse *row = rows->pdata[i];
+
+                if (!g_str_equal(row->state, "failed") || !g_str_equal(row->deny, deny))
+                        break;
+                wait_s *= 2;
+        }
+        return MIN(wait_s, BH_ENFORCED_RETRY_MAX_S) * G_GINT64_CONSTANT(1000000000);
+}
+
 /* What became of the last one, where none goes on. FALSE: there is another to be ordered. */
 static gboolean ended(Look *l, const BhEnforcement *of, const BhStoreContainer *c, const char *actor, const char *deny, BhEnforcedCounts *n) {
-        BhStoreResponseFilter f = { .actor = actor, .container_id = c->id, .node = c->node };
-        g_autoptr(BhStorePage) page = bh_store_responses(l->e->central->store, &f, NULL, 1, NULL);
+        BhStoreResponseFilter f = { .actor = actor, .container_id = c->id, .node = c->node, .since_ns = of->since_ns };
+        g_autoptr(BhStorePage) page = bh_store_responses(l->e->central->store, &f, NULL, FAILED_ROWS, NULL);
         const BhStoreResponse *last = page && page->rows->len ? page->rows->pdata[0] : NULL;
 
         if (!page)
                 return TRUE; /* not now */
-        if (!last || last->created_ns < of->since_ns)
+        if (!last)
                 return FALSE;
         if (g_str_equal(last->state, "released")) { /* those that are followed by another are not the last */
                 n->released++;
                 return TRUE;
         }
-        if (!g_str_equal(last->state, "failed") || !g_str_equal(last->deny, deny) || g_get_real_time() * 1000 - last->changed_ns > BH_ENFORCED_RETRY_S * G_GINT64_CONSTANT(1000000000))
+        if (!g_str_equal(last->state, "failed") || g_get_real_time() * 1000 - last->changed_ns > wait_ns(page->rows, deny))
                 return FALSE;
         n->failed++;
         return TRUE;
@@ -326,6 +343,8 @@ static void look_at_container(Look *l, const BhEnforcement *of, const BhStoreCon
 
                 if (last && last->releasing && last->created_ns >= of->since_ns)
                         n->released++;
+                else if (l->e->no_room_us && g_get_monotonic_time() - l->e->no_room_us < BH_ENFORCED_RETRY_S * G_USEC_PER_SEC)
+                        n->failed++;
                 else if (!ended(l, of, c, actor, deny, n)) {
                         order(l, of, c, actor, deny);
                         n->pending++; /* what it came to is counted with the next look */
@@ -354,7 +373,7 @@ static char *list_of(Look *l, const BhEnforcement *of, const char *digest, guint
         if (v && bh_enforced_strict(v, of->family))
                 list = bh_enforced_list(v, of->observe, n);
         bh_models_release(all);
-        if (!*n || *n + of->observe > BH_DENY_MAX)
+        if (!*n || *n + of->observe > BH_DENY_MAX || (list && strlen(list) > BH_STORE_JSON_MAX))
                 g_clear_pointer(&list, g_free);
         return list;
 }
@@ -439,7 +458,7 @@ static gboolean is_over(BhEnforced *e, const BhEnforcement *of) {
         return of->until_ns && g_get_real_time() * 1000 >= of->until_ns && bh_enforced_remove(e, of->application, of->workload, of->family, &audit, NULL);
 }
 
-static void look(BhEnforced *e) {
+void bh_enforced_look(BhEnforced *e) {
         g_autoptr(GError) error = NULL;
         g_autoptr(GPtrArray) all = bh_enforced_all(e, &error);
         g_auto(GStrv) here = bh_bus_listener_nodes(e->central->bus);
@@ -478,7 +497,7 @@ static gpointer work(gpointer data) {
 
                 e->woken = FALSE;
                 g_mutex_unlock(&e->lock);
-                look(e);
+                bh_enforced_look(e);
                 g_mutex_lock(&e->lock);
                 while (!g_atomic_int_get(&e->stopping) && g_cond_wait_until(&e->moved, &e->lock, e->woken ? next_us : next_us + IDLE_US))
                         ;

@@ -5,7 +5,8 @@
  *
  * What a person ordered is a setting of the store's own, "enforced.…". A thread ("bh-enforced") compares it with what runs and with the ledger: each running container of the workload has one block, by
  * the actor "model:APPLICATION/WORKLOAD", with what the model of its version has. Where the list has become another one, a person's word or another order, a new block is in force before the old
- * one is released, so that nothing is open in between. What a person released stays so until it is ordered anew; what failed is tried again each BH_ENFORCED_RETRY_S. A version that is not known well
+ * one is released, so that nothing is open in between. What a person released stays so until it is ordered anew; what failed is tried again after BH_ENFORCED_RETRY_S, then ever more
+ * seldom, at the latest each BH_ENFORCED_RETRY_MAX_S: each try is a row of the ledger, which has room for so many. A version that is not known well
  * enough, and a container that is protected, is left alone, and counted.
  *
  * A container that began is found when its node has told of it: what it runs until then is judged by the model, and not refused.
@@ -17,6 +18,7 @@
 #define BH_ENFORCED_MAX 200u
 #define BH_ENFORCED_REASON_MAX 1024u
 #define BH_ENFORCED_RETRY_S 60
+#define BH_ENFORCED_RETRY_MAX_S 3600
 #define BH_ENFORCED_ACTOR "model:"
 
 typedef struct {
@@ -44,6 +46,8 @@ void bh_enforced_start(BhEnforced *e);
 /* After responses were stopped, so that nobody waits for a node. NULL is allowed. */
 void bh_enforced_stop(BhEnforced *e);
 void bh_enforced_free(BhEnforced *e);
+/* What its thread does each time: for tests, which start none. */
+void bh_enforced_look(BhEnforced *e);
 /* The store, or a model, changed. Quick. */
 void bh_enforced_wake(BhEnforced *e);
 
