@@ -271,7 +271,21 @@ static void tell_failed(Look *l, const BhEnforcement *of, const BhStoreContainer
                 bh_error("cannot store that a model is not enforced", "container", c->name, "error", error->message);
 }
 
-static void order(Look *l, const BhEnforcement *of, const BhStoreContainer *c, const char *actor, char *deny) {
+/*
+ * What goes on in a container beside `by`, which takes its place: at once what is pending, which would come in force when its node is back, whatever a person wants by then. `whole`: what is in force as
+ * well, so that a node never has more than one container's twice.
+ */
+static void release_others_than(Look *l, const GPtrArray *rows, const char *by, gboolean whole) {
+        for (guint i = 0; rows && i < rows->len; i++) {
+                const BhStoreResponse *row = rows->pdata[i];
+
+                if (!g_str_equal(row->id, by) && (whole || g_str_equal(row->state, "pending")))
+                        release(l, row, "another list took its place");
+        }
+}
+
+/* `rows`: what goes on in the container; NULL: nothing. */
+static void order(Look *l, const BhEnforcement *of, const BhStoreContainer *c, const char *actor, char *deny, const GPtrArray *rows) {
         g_autofree char *id = bh_responses_new_id(), *reason = g_strdup_printf("the model's programs%s, for %s%s%s", of->observe ? ", observed" : "", of->by, *of->reason ? ": " : "", of->reason);
         g_autofree char *object = g_strdup_printf("%s %s", c->node, c->name), *detail = g_strdup_printf("block %s: %s", id, reason);
         BhStoreAuditEntry audit = { .actor = (char *) actor, .action = "response.create", .object = object, .outcome = "ok", .detail = detail };
@@ -287,9 +301,12 @@ static void order(Look *l, const BhEnforcement *of, const BhStoreContainer *c, c
                 tell_failed(l, of, c, error->message);
                 return;
         }
+        release_others_than(l, rows, id, FALSE);
         tell_node(l, id);
         g_autoptr(BhStoreResponse) now = bh_store_response(l->e->central->store, id, NULL);
-        if (now && g_str_equal(now->state, "failed"))
+        if (now && g_str_equal(now->state, "active"))
+                release_others_than(l, rows, id, TRUE);
+        else if (now && g_str_equal(now->state, "failed"))
                 tell_failed(l, of, c, now->result);
 }
 
@@ -346,19 +363,18 @@ static void look_at_container(Look *l, const BhEnforcement *of, const BhStoreCon
                 else if (l->e->no_room_us && g_get_monotonic_time() - l->e->no_room_us < BH_ENFORCED_RETRY_S * G_USEC_PER_SEC)
                         n->failed++;
                 else if (!ended(l, of, c, actor, deny, n)) {
-                        order(l, of, c, actor, deny);
+                        order(l, of, c, actor, deny, rows);
                         n->pending++; /* what it came to is counted with the next look */
                         bh_enforced_wake(l->e);
                 }
                 return;
         }
-        if (g_str_equal(good->state, "active"))
+        const gboolean active = g_str_equal(good->state, "active");
+        if (active)
                 n->active++;
         else
                 n->pending++;
-        for (guint i = 0; i < rows->len && g_str_equal(good->state, "active"); i++)
-                if (rows->pdata[i] != good)
-                        release(l, rows->pdata[i], "another list took its place");
+        release_others_than(l, rows, good->id, active);
 }
 
 /* By version: what its containers' blocks refuse; NULL: it is not known well enough. */

@@ -187,10 +187,55 @@ static void a_new_list_is_in_force_before_the_old_one_goes(Env *e, gconstpointer
         g_assert_cmpstr(world.asked->str, ==, "");
         accept("/bin/b");
         look(e);
-        look(e);
+        g_assert_cmpstr(world.asked->str, ==, "+2 -1 ");
         g_autoptr(GPtrArray) open = rows(e, TRUE);
         g_assert_cmpuint(open->len, ==, 1);
         g_assert_nonnull(strstr(((BhStoreResponse *) open->pdata[0])->deny, "/bin/b"));
+}
+
+/* A node has room for so many: with each container one more at a time, and not with all of them twice as many. */
+static void lists_are_changed_container_by_container(Env *e, gconstpointer unused) {
+        runs("/bin/a", 1);
+        lock();
+        put_containers(e, 3);
+        enforce(e, FALSE, 0);
+        look(e);
+        g_assert_cmpstr(world.asked->str, ==, "+1 +2 +3 ");
+        accept("/bin/b");
+        look(e);
+        g_auto(GStrv) asked = g_strsplit(g_strchomp(world.asked->str), " ", -1);
+        g_assert_cmpuint(g_strv_length(asked), ==, 6);
+        for (guint i = 0; i < 6; i++)
+                g_assert_cmpint(asked[i][0], ==, i % 2 ? '-' : '+');
+        g_assert_cmpuint(look(e).active, ==, 3);
+}
+
+/* While a node is away: what was wanted once does not come in force when it is back. */
+static void what_was_not_in_force_yet_and_is_not_wanted_any_more_never_is(Env *e, gconstpointer unused) {
+        runs("/bin/a", 1);
+        lock();
+        put_containers(e, 1);
+        world.here = FALSE;
+        enforce(e, FALSE, 0);
+        g_assert_cmpuint(look(e).pending, ==, 1);
+        enforce(e, TRUE, 0);
+        look(e);
+        g_autoptr(GPtrArray) open = rows(e, TRUE);
+        g_assert_cmpuint(open->len, ==, 2);
+        const BhStoreResponse *last = open->pdata[0], *strict = open->pdata[1];
+        g_assert_true(g_str_has_suffix(last->deny, "\"observe\"]") && !last->releasing);
+        g_assert_true(!strstr(strict->deny, "observe") && strict->releasing);
+        g_assert_cmpuint(look(e).pending, ==, 1);
+        g_assert_cmpuint(n_rows(e, FALSE), ==, 2);
+        /* it is back, and gone again before it answered: what it had by then goes on until it has another one */
+        g_assert_true(bh_store_response_told(e->central.store, "n1", strict->id, "gone", "said", NULL, NULL));
+        g_assert_true(bh_store_response_told(e->central.store, "n1", last->id, "active", "said", NULL, NULL));
+        enforce(e, FALSE, 0);
+        g_assert_cmpuint(look(e).pending, ==, 1);
+        g_autoptr(GPtrArray) both = rows(e, TRUE);
+        g_assert_cmpuint(both->len, ==, 2);
+        for (guint i = 0; i < 2; i++)
+                g_assert_false(((BhStoreResponse *) both->pdata[i])->releasing);
 }
 
 /* What fails is tried again ever more seldom, whatever list it had; another list, and a person's word, begin anew. */
@@ -265,6 +310,8 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
 #define TEST(name) g_test_add("/enforced/" #name, Env, NULL, set_up, name, tear_down)
         TEST(a_new_list_is_in_force_before_the_old_one_goes);
+        TEST(lists_are_changed_container_by_container);
+        TEST(what_was_not_in_force_yet_and_is_not_wanted_any_more_never_is);
         TEST(what_fails_is_tried_again_ever_more_seldom);
         TEST(a_ledger_without_room_is_left_alone_for_a_while);
         TEST(a_list_that_the_ledger_cannot_keep_is_not_ordered);
