@@ -209,6 +209,7 @@ char *bh_incident_now(BhStore *s, const BhStoreIncident *i, gboolean evidence, c
                 .n_programs = programs ? programs->rows->len : 0,
                 .sent = sent ? (const BhStorySent *) sent->rows->data : NULL,
                 .n_sent = sent ? sent->rows->len : 0,
+                .sent_unseen = sent ? sent->unseen : 0,
                 .sent_since_ns = sent ? sent->since_ns : 0,
         };
         char *text = bh_story_now(&now);

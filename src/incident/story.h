@@ -50,6 +50,7 @@ typedef struct {
 typedef struct {
         const char *place, *peer; /* "container web-1"; "203.0.113.9:443" */
         guint64 sent, got;        /* bytes */
+        gboolean more;            /* not all of it was counted: it is at least that */
 } BhStorySent;
 
 /* What is true when it is looked at. */
@@ -60,7 +61,7 @@ typedef struct {
         const BhStoryProgram *programs;
         guint n_programs;
         const BhStorySent *sent; /* the most first */
-        guint n_sent;
+        guint n_sent, sent_unseen; /* unseen: connections that were not looked at */
         gint64 sent_since_ns;
 } BhStoryNow;
 

@@ -99,11 +99,13 @@ static void append_sent(GString *out, const BhStoryNow *now) {
                         bh_story_append_text(out, s->place);
                         g_string_append(out, " sent ");
                 }
+                g_string_append(out, s->more ? "at least " : "");
                 append_bytes(out, s->sent);
                 g_string_append(out, " to ");
                 bh_story_append_text(out, s->peer);
                 g_string_append(out, " (and got ");
-                if (s->got)
+                g_string_append(out, s->more ? "at least " : "");
+                if (s->got || s->more)
                         append_bytes(out, s->got);
                 else
                         g_string_append(out, "none");
@@ -113,6 +115,8 @@ static void append_sent(GString *out, const BhStoryNow *now) {
                 g_string_append_printf(out, "; less to %u more", now->n_sent - BH_STORY_SENT_SHOWN);
         if (now->n_sent)
                 g_string_append_c(out, '.');
+        if (now->sent_unseen)
+                g_string_append_printf(out, "%sWhat went over %u of its connections was not looked at.", out->len ? " " : "", now->sent_unseen);
 }
 
 char *bh_story_now(const BhStoryNow *now) {

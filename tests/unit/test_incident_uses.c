@@ -576,6 +576,53 @@ static void it_says_how_much_went_over_its_connections(void) {
         bh_store_close(s);
 }
 
+/* Many programs, the one that sent most the first of them: nothing that comes later hides it. */
+static void what_went_is_never_told_as_less(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        gint64 now = g_get_real_time() * 1000, begin = now - 600 * S;
+        BhStoreIncident i = { .id = 1, .state = (char *) "open", .first_ns = begin, .last_ns = begin, .title = (char *) "", .story = (char *) "", .containers = (char *) "[]",
+                              .lines = (char *) "[{\"node\":\"n\",\"container_id\":\"web\",\"container_name\":\"web-1\",\"exe\":\"/tmp/a\",\"object\":\"10.0.0.7:443\"}]" };
+        GString *lines = g_string_new("[");
+        BhHalf h;
+
+        for (guint n = 0; n < 100; n++) {
+                g_autofree char *exe = g_strdup_printf("/tmp/a%u", n);
+
+                h = half("web", exe, 7, 443, "", begin + n * S);
+                h.counts = (BhHalfCounts){ .connections = 1, .bytes_out = n ? 12 : 1000000000, .bytes_in = 1 };
+                put_halves(s, &h, 1);
+        }
+        BhIncidentSent *sent = bh_incident_sent(s, &i);
+        g_assert_cmpuint(sent->rows->len, ==, 1);
+        g_assert_cmpuint(g_array_index(sent->rows, BhStorySent, 0).sent, ==, 1000000000 + 99 * 12);
+        g_assert_false(g_array_index(sent->rows, BhStorySent, 0).more);
+        bh_incident_sent_free(sent);
+
+        /* of those that were there before, those with most, and it says that there was more */
+        i.first_ns = begin + 120 * S;
+        for (guint n = 0; n < 100; n++) {
+                g_autofree char *exe = g_strdup_printf("/tmp/a%u", n);
+
+                h = half("web", exe, 7, 443, "", now - 60 * S);
+                h.counts = (BhHalfCounts){ .connections = 1, .bytes_out = n ? 12 : 2000000000, .bytes_in = 1 };
+                put_halves(s, &h, 1);
+        }
+        g_autofree char *text = bh_incident_now(s, &i, TRUE, NULL);
+        if (!g_pattern_match_simple("*Since * UTC container web-1 sent at least 2.0 GB to 10.0.0.7:443 (and got at least 12 bytes).", text))
+                g_error("%s", text);
+
+        /* in more containers than are looked at */
+        for (guint n = 0; n < BH_INCIDENT_SENT_PLACES + 3; n++)
+                g_string_append_printf(lines, "%s{\"node\":\"n\",\"container_id\":\"c%u\",\"object\":\"10.0.0.7:443\"}", n ? "," : "", n);
+        g_string_append_c(lines, ']');
+        i.lines = lines->str;
+        g_autofree char *many = bh_incident_now(s, &i, TRUE, NULL);
+        g_assert_cmpstr(many, ==, "What went over 3 of its connections was not looked at.");
+        g_string_free(lines, TRUE);
+        bh_store_close(s);
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
 #define TEST(name) g_test_add_func("/incident_uses/" #name, name)
@@ -595,5 +642,6 @@ int main(int argc, char **argv) {
         TEST(an_incident_that_grows_is_not_watched_for_ever);
         TEST(after_a_start_only_the_rest_of_the_hour_is_looked_at);
         TEST(it_says_how_much_went_over_its_connections);
+        TEST(what_went_is_never_told_as_less);
         return g_test_run();
 }

@@ -369,8 +369,8 @@ static char *now(const BhStoryContainer *containers, guint n, guint unseen, guin
 static void now_says_what_runs_and_what_went_out(void) {
         const BhStoryProgram programs[] = { { "/opt/kit", "container web-1", BH_STORY_RUNS, 17, 0, "" }, { "/tmp/x\x1b", "node n", BH_STORY_RUNS, 18, 2, "" }, { "/tmp/y", "container web-1", BH_STORY_ENDED, 0, 0, "" },
                                             { "/tmp/z", "node n2", BH_STORY_NOT_KNOWN, 0, 0, "node n2 is not connected" } };
-        const BhStorySent sent[] = { { "container web-1", "203.0.113.9:443", 12345678, 4096 }, { "container web-1", "10.0.0.3:5432", 999, 0 }, { "/bin/nc on node n", "10.0.0.3:22", 1, 999999 }, { "container db", "[::1]:1", 0, 1 },
-                                     { "container db", "10.0.0.4:1", 0, 0 } };
+        const BhStorySent sent[] = { { "container web-1", "203.0.113.9:443", 12345678, 4096, FALSE }, { "container web-1", "10.0.0.3:5432", 999, 0, FALSE }, { "/bin/nc on node n", "10.0.0.3:22", 1, 999999, FALSE }, { "container db", "[::1]:1", 0, 1, FALSE },
+                                     { "container db", "10.0.0.4:1", 0, 0, FALSE } };
         const BhStoryNow what = { .programs = programs, .n_programs = 4, .sent = sent, .n_sent = 5, .sent_since_ns = 1000 * S };
         g_autofree char *text = bh_story_now(&what);
 
@@ -379,6 +379,10 @@ static void now_says_what_runs_and_what_went_out(void) {
                         "Whether /tmp/z still runs on node n2 is not known: node n2 is not connected. "
                         "Since 1970-01-01 00:16:40 UTC container web-1 sent 12.3 MB to 203.0.113.9:443 (and got 4.1 kB), 999 bytes to 10.0.0.3:5432 (and got none); /bin/nc on node n sent 1 byte to 10.0.0.3:22 (and got 1.0 MB); "
                         "container db sent 0 bytes to [::1]:1 (and got 1 byte); less to 1 more.");
+        const BhStorySent part[] = { { "container web-1", "203.0.113.9:443", 12345678, 0, TRUE } };
+        const BhStoryNow some = { .sent = part, .n_sent = 1, .sent_since_ns = 1000 * S, .sent_unseen = 7 };
+        g_autofree char *least = bh_story_now(&some);
+        g_assert_cmpstr(least, ==, "Since 1970-01-01 00:16:40 UTC container web-1 sent at least 12.3 MB to 203.0.113.9:443 (and got at least 0 bytes). What went over 7 of its connections was not looked at.");
 }
 
 static void now_says_who_goes_on_and_who_is_held(void) {
