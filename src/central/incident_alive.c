@@ -126,6 +126,14 @@ static void take_answer(GPtrArray *programs, Place *place, const BhAnswer *a) {
                 place->failed = g_strdup_printf("node %s did not tell of all its processes", place->node);
 }
 
+/* As what the API asks of nodes: who is silent holds no more of the workers than that. */
+static gboolean may_ask(BhCentral *c) {
+        if (g_atomic_int_add(&c->event_queries, 1) < BH_ASK_QUERIES)
+                return TRUE;
+        g_atomic_int_add(&c->event_queries, -1);
+        return FALSE;
+}
+
 static void ask(BhCentral *c, GPtrArray *programs, const GPtrArray *places) {
         g_autoptr(GPtrArray) nodes = g_ptr_array_new(), bodies = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
 
@@ -139,7 +147,13 @@ static void ask(BhCentral *c, GPtrArray *programs, const GPtrArray *places) {
                 g_ptr_array_add(bodies, bh_bus_body_pack(&wanted.base));
         }
         g_ptr_array_add(nodes, NULL);
+        if (!may_ask(c)) {
+                for (guint n = 0; n < places->len; n++)
+                        ((Place *) places->pdata[n])->failed = g_strdup("too many questions are asked of the nodes at once; look again");
+                return;
+        }
         g_autoptr(BhAsk) q = bh_ask_nodes_each(c, (const char *const *) nodes->pdata, "processes", bodies, BH_INCIDENT_PROGRAMS_S);
+        g_atomic_int_add(&c->event_queries, -1);
         for (guint n = 0; n < places->len; n++)
                 take_answer(programs, places->pdata[n], q->answers->pdata[n]);
 }

@@ -356,8 +356,8 @@ static void print_taught(const json_t *taught) {
         printf("%s. For rules: bulkhead incident ID exceptions.\n\n", json_is_true(json_object_get(taught, "more")) ? "; there are more findings than were looked at" : "");
 }
 
-/* "; of 14 points: stages 9, way out 3, surprise 2" */
-static void print_weighed(const json_t *weighed) {
+/* "; of 14 points: stages 9, way out 3, surprise 2". `part`: not of all its lines, which the severity is of. */
+static void print_weighed(const json_t *weighed, gboolean part) {
         static const struct {
                 const char *key, *says;
         } parts[] = { { "stages", "stages" }, { "way_out", "way out" }, { "node", "node" }, { "asset", "asset" }, { "surprise", "surprise" } };
@@ -372,7 +372,7 @@ static void print_weighed(const json_t *weighed) {
                 sum += points;
         }
         if (sum)
-                printf("Severity of %" G_GUINT64_FORMAT " points: %s (7 are high, 12 critical)\n", sum, text->str);
+                printf("Severity of %s%" G_GUINT64_FORMAT " points: %s (7 are high, 12 critical)\n", part ? "at least " : "", sum, text->str);
 }
 
 /* `evidence`: the answer to the question for it; NULL: none came. */
@@ -385,7 +385,7 @@ static void print_whole(const json_t *i, const json_t *evidence) {
         printf("%sIncident %" G_GUINT64_FORMAT ": %s%s\n", bh_out_style(BH_STYLE_BOLD), bh_json_number(i, "id"), title, bh_out_style(BH_STYLE_NONE));
         printf("%s%s%s, %s, %s to %s%s%s\n", bh_out_style(style_of(i)), bh_json_text(i, "severity"), bh_out_style(BH_STYLE_NONE), bh_json_text(i, "state"), first, last,
                *assignee ? ", assigned to " : "", assignee);
-        print_weighed(json_object_get(i, "weighed"));
+        print_weighed(json_object_get(i, "weighed"), bh_json_number(i, "dropped") > 0);
         putchar('\n');
         if (json_object_get(i, "merged_into"))
                 printf("It goes on as incident %" G_GUINT64_FORMAT ".\n\n", bh_json_number(i, "merged_into"));

@@ -2,6 +2,7 @@
 /* What an incident says of the present, from inventory, ledger and evidence; and that deeds survive the row of an incident, and come from what findings without events say. */
 #include "store_rows.h"
 
+#include "central/ask.h"
 #include "central/incident_now.h"
 #include "central/incident_row.h"
 #include "store/store_evidence.h"
@@ -186,6 +187,22 @@ static void two_containers_files_of_one_name_are_two(void) {
         bh_store_close(s);
 }
 
+/* Whoever looks at incidents must not hold all workers while a node is silent. */
+static void nodes_are_not_asked_when_they_are_asked_too_much(void) {
+        g_autoptr(TempDir) dir = temp_dir();
+        BhStore *s = must_open(dir, NULL);
+        BhCentral c = { .store = s, .event_queries = BH_ASK_QUERIES };
+
+        g_assert_true(bh_store_node_set_up(s, "n1", TRUE, NULL, NULL));
+        container(s, "web", "running");
+        put_lines(s, "[]", "[" WROTE("web", "/opt/kit") ",{\"node\":\"n1\",\"container_id\":\"web\",\"exe\":\"/opt/kit\"}]");
+        g_autoptr(BhStoreIncident) i = bh_store_incident(s, 1, NULL);
+        g_autofree char *text = bh_incident_now_whole(&c, i);
+        g_assert_true(g_str_has_prefix(text, "Whether /opt/kit still runs in container web is not known: too many questions are asked of the nodes at once; look again."));
+        g_assert_cmpint(c.event_queries, ==, BH_ASK_QUERIES);
+        bh_store_close(s);
+}
+
 /* ---- rows */
 
 static BhStoreFinding finding(const char *kind, const char *fields) {
@@ -297,6 +314,7 @@ int main(int argc, char **argv) {
         TEST(it_counts_the_files_that_there_is_evidence_of);
         TEST(a_file_has_one_name_by_whatever_way_it_was_written);
         TEST(two_containers_files_of_one_name_are_two);
+        TEST(nodes_are_not_asked_when_they_are_asked_too_much);
         TEST(what_has_no_event_says_it_in_fields);
         TEST(each_file_and_each_domain_is_a_line);
         TEST(deeds_survive_the_row);

@@ -53,18 +53,18 @@ function lineFrom(v: unknown): Line {
 
 const PARTS: [string, string][] = [["stages", "stages"], ["way_out", "way out"], ["node", "node"], ["asset", "asset"], ["surprise", "surprise"]];
 
-/* "14 points: stages 9, way out 3, surprise 2"; empty where it is not told. */
-function weighedOf(v: unknown): string {
+/* "14 points: stages 9, way out 3, surprise 2"; empty where it is not told. `part`: not of all its lines, which the severity is of. */
+function weighedOf(v: unknown, part: boolean): string {
   const o = object(v);
   const parts = PARTS.map(([key, name]) => [name, num(o[key]) || 0] as const).filter(([, points]) => points > 0);
-  return parts.length ? `${parts.reduce((sum, [, points]) => sum + points, 0)} points: ${parts.map(([name, points]) => `${name} ${points}`).join(", ")}` : "";
+  return parts.length ? `${part ? "at least " : ""}${parts.reduce((sum, [, points]) => sum + points, 0)} points: ${parts.map(([name, points]) => `${name} ${points}`).join(", ")}` : "";
 }
 
 export function incidentFrom(v: unknown): Incident {
   const o = object(v);
   const severity = text(o.severity) as Severity;
   return {
-    id: num(o.id), state: text(o.state), mergedInto: num(o.merged_into), severity: SEVERITIES.includes(severity) ? severity : "low", title: text(o.title), story: text(o.story), now: text(o.now), weighed: weighedOf(o.weighed), tactics: texts(o.tactics),
+    id: num(o.id), state: text(o.state), mergedInto: num(o.merged_into), severity: SEVERITIES.includes(severity) ? severity : "low", title: text(o.title), story: text(o.story), now: text(o.now), weighed: weighedOf(o.weighed, num(o.dropped) > 0), tactics: texts(o.tactics),
     first: toMs(o.first), last: toMs(o.last), findings: num(o.findings), dropped: num(o.dropped), nodes: texts(o.nodes), applications: texts(o.applications), workloads: texts(o.workloads),
     places: list(o.containers).map(object).map((c) => ({
       key: laneKey(text(c.node), text(c.id)), node: text(c.node), container: text(c.id), name: text(c.name), workload: text(c.workload), application: text(c.application), image: text(c.image), state: text(c.state), ended: toMs(c.ended),
