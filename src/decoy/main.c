@@ -2,23 +2,22 @@
 /*
  * bulkhead-decoy: where the connections of a contained container are led (docs/response.md). Accepts whoever comes, says nothing, or a banner, and writes down what they send (recording.h).
  *
- * Its peers are attackers: nothing they send is parsed, and no answer depends on it. One thread; no file but in its directory; no privileges (those it begins with it gives up). Bounds: connections at a
+ * Its peers are attackers: nothing they send is parsed, and no answer depends on it. One thread; no file but in its directory; no privileges (those it begins with it gives up: privileges.h). Bounds: connections at a
  * time, of which the one that was quiet for longest makes place for a new one; bytes of each; disk; time.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "decoy/privileges.h"
 #include "decoy/recording.h"
 
 #define PORTS_MAX 64u
@@ -28,6 +27,7 @@
 #define ROUND_MS 1000
 #define EVENTS 64
 #define UNPRIVILEGED 65534
+#define FILES_MAX (1 << 20)
 
 typedef struct {
         int fd;
@@ -221,13 +221,6 @@ static gboolean listen_at(Decoy *d, guint16 port) {
         return watch(d, fd, s);
 }
 
-/* Whatever it began with; ports below 1024 are bound by then. */
-static gboolean give_up_privileges(gint uid) {
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
-                return FALSE;
-        return geteuid() != 0 || (setgroups(0, NULL) == 0 && setresgid((gid_t) uid, (gid_t) uid, (gid_t) uid) == 0 && setresuid((uid_t) uid, (uid_t) uid, (uid_t) uid) == 0);
-}
-
 static gboolean open_signals(Decoy *d) {
         sigset_t set;
 
@@ -247,14 +240,15 @@ static int usage(const char *why) {
 int main(int argc, char **argv) {
         g_auto(GStrv) ports = NULL;
         g_autofree char *dir = NULL, *banner = NULL;
-        gint max = 256, mib = 256, kib = 1024, idle = 120, lifetime = 3600, uid = UNPRIVILEGED;
+        gint max = 256, mib = 256, kib = 1024, files = 16384, idle = 120, lifetime = 3600, uid = UNPRIVILEGED;
         const GOptionEntry entries[] = {
                 { "listen", 'l', 0, G_OPTION_ARG_STRING_ARRAY, &ports, "a TCP port (default 7000); several times, at most 64", "PORT" },
-                { "dir", 'd', 0, G_OPTION_ARG_FILENAME, &dir, "where to write: connections.jsonl, bytes/, counts.json", "DIRECTORY" },
+                { "dir", 'd', 0, G_OPTION_ARG_FILENAME, &dir, "where to write: connections.jsonl, connections.1.jsonl, bytes/, counts.json", "DIRECTORY" },
                 { "banner", 0, 0, G_OPTION_ARG_STRING, &banner, "what to say at first, with \\r, \\n and the like (default: nothing)", "TEXT" },
                 { "connections", 0, 0, G_OPTION_ARG_INT, &max, "at a time; then the one that was quiet for longest is closed (256)", "N" },
                 { "kib", 0, 0, G_OPTION_ARG_INT, &kib, "kept of each connection (1024)", "KIB" },
-                { "mib", 0, 0, G_OPTION_ARG_INT, &mib, "kept in all (256)", "MIB" },
+                { "mib", 0, 0, G_OPTION_ARG_INT, &mib, "kept in all; beyond that the oldest go (256)", "MIB" },
+                { "files", 0, 0, G_OPTION_ARG_INT, &files, "kept in all, the same (16384)", "N" },
                 { "idle", 0, 0, G_OPTION_ARG_INT, &idle, "after which a quiet connection is closed (120)", "SECONDS" },
                 { "lifetime", 0, 0, G_OPTION_ARG_INT, &lifetime, "after which any is closed (3600)", "SECONDS" },
                 { "uid", 0, 0, G_OPTION_ARG_INT, &uid, "user and group to become where it is started as root (65534)", "N" },
@@ -269,7 +263,7 @@ int main(int argc, char **argv) {
                 return usage(error->message);
         if (argc > 1 || !dir)
                 return usage(dir ? "it takes options alone" : "--dir is missing");
-        if (max < 1 || max > CONNECTIONS_MAX || mib < 1 || mib > 1 << 20 || kib < 1 || kib > 1 << 20 || idle < 1 || lifetime < 1 || uid < 1)
+        if (max < 1 || max > CONNECTIONS_MAX || mib < 1 || mib > 1 << 20 || kib < 1 || kib > 1 << 20 || files < 1 || files > FILES_MAX || idle < 1 || lifetime < 1 || uid < 1)
                 return usage("a bound is out of its range");
         if (ports && g_strv_length(ports) > PORTS_MAX)
                 return usage("too many ports");
@@ -281,8 +275,8 @@ int main(int argc, char **argv) {
         d.lifetime_us = (gint64) lifetime * G_USEC_PER_SEC;
         d.listeners = g_ptr_array_new_with_free_func(g_free);
         d.ended = g_ptr_array_new_with_free_func(g_free);
-        const struct rlimit files = { (rlim_t) max * 2 + PORTS_MAX + 64, (rlim_t) max * 2 + PORTS_MAX + 64 };
-        setrlimit(RLIMIT_NOFILE, &files); /* where it may not: what has no descriptor is refused, and counted */
+        const struct rlimit open_files = { (rlim_t) max * 2 + PORTS_MAX + 64, (rlim_t) max * 2 + PORTS_MAX + 64 };
+        setrlimit(RLIMIT_NOFILE, &open_files); /* where it may not: what has no descriptor is refused, and counted */
         if ((d.epoll = epoll_create1(EPOLL_CLOEXEC)) < 0 || !open_signals(&d))
                 return usage(g_strerror(errno));
         for (guint i = 0; ports ? ports[i] != NULL : i < 1; i++) {
@@ -293,11 +287,11 @@ int main(int argc, char **argv) {
                 if (!listen_at(&d, (guint16) port))
                         return 1;
         }
-        if (!give_up_privileges(uid)) {
-                fprintf(stderr, "bulkhead-decoy: cannot become user %d: %s\n", uid, g_strerror(errno));
+        if (!bh_decoy_give_up_privileges(uid)) { /* ports below 1024 are bound by now */
+                fprintf(stderr, "bulkhead-decoy: cannot give up its privileges, and become user %d where it is root: %s\n", uid, g_strerror(errno));
                 return 1;
         }
-        if (!(d.recording = bh_recording_open(dir, (guint64) mib << 20, (guint64) kib << 10, &error))) {
+        if (!(d.recording = bh_recording_open(dir, (guint64) mib << 20, (guint64) kib << 10, (guint) files, &error))) {
                 fprintf(stderr, "bulkhead-decoy: %s\n", error->message);
                 return 1;
         }

@@ -4,9 +4,11 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "container/container.h"
+#include "decoy/privileges.h"
 #include "decoy/recording.h"
 #include "sensor/decoy_records.h"
 
@@ -25,12 +27,16 @@ static void tear_down(Place *p, gconstpointer unused) {
         g_free(p->dir);
 }
 
-static BhRecording *opened(const Place *p, guint64 max, guint64 each) {
+static BhRecording *opened_with(const Place *p, guint64 max, guint64 each, guint files) {
         g_autoptr(GError) error = NULL;
-        BhRecording *r = bh_recording_open(p->dir, max, each, &error);
+        BhRecording *r = bh_recording_open(p->dir, max, each, files, &error);
 
         g_assert_no_error(error);
         return r;
+}
+
+static BhRecording *opened(const Place *p, guint64 max, guint64 each) {
+        return opened_with(p, max, each, 1 << 14);
 }
 
 static BhPart *part(BhRecording *r, const char *peer, guint16 port) {
@@ -65,6 +71,29 @@ static guint files_in(const Place *p, const char *name) {
         return n;
 }
 
+/* What the files of a folder take of the disk. */
+static guint64 blocks_in(const Place *p, const char *name) {
+        g_autofree char *path = g_build_filename(p->dir, name, NULL);
+        g_autoptr(GDir) d = g_dir_open(path, 0, NULL);
+        guint64 bytes = 0;
+
+        for (const char *one; d && (one = g_dir_read_name(d));) {
+                g_autofree char *file = g_build_filename(path, one, NULL);
+                struct stat st;
+
+                g_assert_cmpint(lstat(file, &st), ==, 0);
+                if (S_ISREG(st.st_mode))
+                        bytes += (guint64) st.st_blocks * 512;
+        }
+        return bytes;
+}
+
+static gboolean is_kept(const Place *p, const void *bytes, gsize len) {
+        g_autofree char *sha256 = g_compute_checksum_for_data(G_CHECKSUM_SHA256, bytes, len), *path = g_build_filename(p->dir, "bytes", sha256, NULL);
+
+        return g_file_test(path, G_FILE_TEST_IS_REGULAR);
+}
+
 #define HELLO "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
 static void connections_are_recorded_with_their_bytes(Place *p, gconstpointer unused) {
@@ -86,44 +115,124 @@ static void connections_are_recorded_with_their_bytes(Place *p, gconstpointer un
         g_assert_nonnull(strstr(counts, "\"connections\":3,\"refused\":0,\"bytes\":10,\"kept\":10,\"left_out\":0"));
 }
 
-static void beyond_its_bounds_it_counts(Place *p, gconstpointer unused) {
+static void beyond_its_bounds_the_oldest_go(Place *p, gconstpointer unused) {
         g_autofree char *much = g_malloc0(200000);
-        g_autoptr(BhRecording) r = opened(p, 64 << 10, 10000);
+        g_autoptr(BhRecording) r = opened(p, 1 << 20, 10000);
         const BhRecordingCounts *n = bh_recording_counts(r);
-        guint64 size = 0;
 
         sends(r, "fd00::3", 1, much, 200000);
         g_assert_cmpuint(n->kept, ==, 10000);
         g_assert_cmpuint(n->left_out, ==, 190000);
-        for (guint i = 0; i < 100; i++) { /* each another content */
+        for (guint i = 1; i <= 200; i++) { /* each another content, 12 KiB of blocks */
                 memcpy(much, &i, sizeof(i));
                 sends(r, "fd00::3", 2, much, 9000);
         }
-        g_assert_cmpuint(n->connections, ==, 101);
-        g_assert_cmpuint(n->kept, <=, (64 << 10) - (64 << 10) / 8);
+        g_assert_cmpuint(n->connections, ==, 201);
+        g_assert_cmpuint(n->kept, ==, 10000 + 200 * 9000);
         g_assert_cmpuint(n->kept + n->left_out, ==, n->bytes);
-        for (guint i = 0; i < 1000; i++)
-                sends(r, "fd00::3", 3, "x", 1);
-        g_assert_cmpuint(n->lost_lines, >, 0);
-        g_assert_cmpuint(n->lost_lines, <, 1101);
-        bh_recording_round(r);
-        g_autofree char *bytes = g_build_filename(p->dir, "bytes", NULL), *lines = g_build_filename(p->dir, "connections.jsonl", NULL);
-        g_autoptr(GDir) d = g_dir_open(bytes, 0, NULL);
-        struct stat st;
-        for (const char *name; (name = g_dir_read_name(d));) {
-                g_autofree char *path = g_build_filename(bytes, name, NULL);
+        g_assert_cmpuint(n->let_go, >=, 120);
+        g_assert_true(is_kept(p, much, 9000));
+        const guint first = 1, second = 2;
+        memcpy(much, &first, sizeof(first));
+        g_assert_false(is_kept(p, much, 9000));
 
-                g_assert_cmpint(stat(path, &st), ==, 0);
-                size += (guint64) st.st_size;
-        }
-        g_assert_cmpint(stat(lines, &st), ==, 0);
-        g_assert_cmpuint(size + (guint64) st.st_size, <=, 64 << 10);
-
-        /* its successor knows what is there */
+        /* its successor has the same order, and knows what is there */
         g_clear_pointer(&r, bh_recording_free);
-        r = opened(p, 64 << 10, 10000);
-        sends(r, "fd00::3", 4, much, 9000);
-        g_assert_cmpuint(bh_recording_counts(r)->lost_lines, ==, 1);
+        const guint files = files_in(p, "bytes");
+        g_assert_cmpuint(files, >, 60);
+        r = opened(p, 1 << 20, 10000);
+        g_assert_cmpuint(files_in(p, "bytes"), ==, files);
+        memcpy(much, &second, sizeof(second));
+        sends(r, "fd00::3", 3, much, 9000);
+        g_assert_true(is_kept(p, much, 9000));
+        g_assert_cmpuint(files_in(p, "bytes"), ==, files);
+        g_assert_cmpuint(bh_recording_counts(r)->let_go, ==, 1);
+        bh_recording_round(r);
+        g_assert_cmpuint(blocks_in(p, ".") + blocks_in(p, "bytes"), <=, 1 << 20);
+
+        /* and one with less room makes it */
+        g_clear_pointer(&r, bh_recording_free);
+        r = opened(p, 1 << 19, 10000);
+        g_assert_cmpuint(blocks_in(p, ".") + blocks_in(p, "bytes"), <=, 1 << 19);
+        g_assert_true(is_kept(p, much, 9000));
+}
+
+/* 4 bytes take a block and an inode. */
+static void small_files_are_counted_in_blocks(Place *p, gconstpointer unused) {
+        g_autoptr(BhRecording) r = opened(p, 1 << 20, 10000);
+
+        for (guint i = 0; i < 1000; i++)
+                sends(r, "fd00::3", 1, &i, sizeof(i));
+        bh_recording_round(r);
+        g_assert_cmpuint(blocks_in(p, ".") + blocks_in(p, "bytes"), <=, 1 << 20);
+        g_assert_cmpuint(files_in(p, "bytes"), <, 256);
+        g_assert_cmpuint(files_in(p, "bytes"), >, 128);
+
+        /* and so are those that a killed one left */
+        for (guint i = 0; i < 500; i++) {
+                g_autofree char *path = g_strdup_printf("%s/part-%u", p->dir, i), *text = g_strdup_printf("%u", i);
+
+                g_assert_true(g_file_set_contents(path, text, -1, NULL));
+        }
+        g_clear_pointer(&r, bh_recording_free);
+        r = opened(p, 1 << 20, 10000);
+        g_assert_cmpuint(blocks_in(p, ".") + blocks_in(p, "bytes"), <=, 1 << 20);
+
+        /* and their number has a bound by itself */
+        g_clear_pointer(&r, bh_recording_free);
+        r = opened_with(p, 1 << 20, 10000, 20);
+        g_assert_cmpuint(files_in(p, "bytes"), ==, 20);
+        BhPart *open[30];
+        for (guint i = 0; i < G_N_ELEMENTS(open); i++) {
+                open[i] = part(r, "fd00::3", (guint16) i);
+                bh_recording_add(r, open[i], (const guint8 *) &i, sizeof(i));
+        }
+        g_assert_cmpuint(files_in(p, "bytes"), ==, 0);
+        g_assert_cmpuint(bh_recording_counts(r)->kept, ==, 20 * sizeof(guint)); /* what is open does not go */
+        g_assert_cmpuint(bh_recording_counts(r)->left_out, ==, 10 * sizeof(guint));
+        for (guint i = 0; i < G_N_ELEMENTS(open); i++)
+                bh_recording_end(r, open[i], "closed");
+        g_assert_cmpuint(files_in(p, "bytes"), ==, 20);
+        sends(r, "fd00::3", 1, "hello", 5);
+        g_assert_true(is_kept(p, "hello", 5));
+        g_assert_cmpuint(files_in(p, "bytes"), ==, 20);
+}
+
+/* What is sent again is as young as the others; and lines, too, make place. */
+static void what_is_sent_again_stays_and_lines_go_on(Place *p, gconstpointer unused) {
+        g_autoptr(BhRecording) r = opened(p, 1 << 20, 10000);
+
+        for (guint i = 0; i < 5000; i++) {
+                if (i % 50 == 0)
+                        sends(r, "fd00::9", 1, "hello", 5);
+                sends(r, "fd00::3", 1, &i, sizeof(i));
+        }
+        g_assert_true(is_kept(p, "hello", 5));
+        g_assert_cmpuint(bh_recording_counts(r)->left_out, ==, 0);
+        g_assert_cmpuint(bh_recording_counts(r)->lost_lines, ==, 0);
+        bh_recording_end(r, part(r, "fd00::77", 77), "the last");
+        g_autofree char *now = file_of(p, "connections.jsonl"), *before = file_of(p, "connections.1.jsonl");
+        g_assert_nonnull(strstr(now, "[fd00::77]:77"));
+        g_assert_cmpuint(strlen(now), <=, 64 << 10);
+        g_assert_cmpuint(strlen(before), <=, 64 << 10);
+        g_assert_cmpuint(strlen(before), >, 60 << 10);
+        g_assert_true(g_str_has_prefix(now, "{\"time\"") && g_str_has_prefix(before, "{\"time\"") && g_str_has_suffix(before, "}\n"));
+        g_assert_cmpuint(blocks_in(p, ".") + blocks_in(p, "bytes"), <=, 1 << 20);
+}
+
+static void what_cannot_be_kept_is_not_said_to_be(Place *p, gconstpointer unused) {
+        g_autofree char *bytes = g_build_filename(p->dir, "bytes", NULL);
+        g_autoptr(BhRecording) r = opened(p, 1 << 20, 1 << 16);
+        const BhRecordingCounts *n = bh_recording_counts(r);
+
+        g_assert_cmpint(rmdir(bytes), ==, 0); /* nothing can get a name in it */
+        sends(r, "fd00::3", 1, "hello", 5);
+        g_autofree char *line = file_of(p, "connections.jsonl");
+        g_assert_nonnull(strstr(line, "\"bytes\":5,\"left_out\":5,\"sha256\":\"\","));
+        g_assert_cmpuint(n->kept, ==, 0);
+        g_assert_cmpuint(n->left_out, ==, 5);
+        g_assert_cmpuint(n->write_errors, ==, 1);
+        g_assert_cmpuint(files_in(p, "."), ==, 2); /* no part */
 }
 
 static void a_disk_that_takes_nothing_is_counted(Place *p, gconstpointer unused) {
@@ -165,6 +274,59 @@ static void what_a_killed_one_left_is_kept(Place *p, gconstpointer unused) {
         g_assert_nonnull(strstr(each[1], "\"end\":\"unfinished\""));
         g_assert_nonnull(strstr(each[2], "\"end\":\"closed\""));
         g_assert_null(strstr(all, "root:"));
+}
+
+/* ---- privileges */
+
+/* A user with an ambient capability, as service managers start one. 77: cannot be had here. */
+static int with_ambient(void) {
+        struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+        const guint32 some = 1u << CAP_NET_BIND_SERVICE;
+
+        if (geteuid() || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || setresuid(65533, 65533, 65533))
+                return 77;
+        has[0] = (struct __user_cap_data_struct) { .effective = some, .permitted = some, .inheritable = some };
+        if (syscall(SYS_capset, &head, has) || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0))
+                return 77;
+        if (!bh_decoy_give_up_privileges(65534))
+                return 1;
+        if (syscall(SYS_capget, &head, has) || has[0].effective || has[0].permitted || has[0].inheritable || has[1].effective || has[1].permitted || has[1].inheritable)
+                return 2;
+        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_NET_BIND_SERVICE, 0, 0) != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+                return 3;
+        return geteuid() == 65533 ? 0 : 4;
+}
+
+static int as_root(void) {
+        struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+
+        if (geteuid())
+                return 77;
+        if (!bh_decoy_give_up_privileges(65534))
+                return 1;
+        if (syscall(SYS_capget, &head, has) || has[0].effective || has[0].permitted || has[0].inheritable)
+                return 2;
+        return geteuid() == 65534 && getegid() == 65534 && setuid(0) ? 0 : 3;
+}
+
+static void privileges_are_given_up(Place *p, gconstpointer unused) {
+        int (*const as[])(void) = { with_ambient, as_root };
+
+        for (guint i = 0; i < G_N_ELEMENTS(as); i++) {
+                int status;
+                pid_t pid = fork();
+
+                if (pid == 0)
+                        _exit(as[i]());
+                g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+                g_assert_true(WIFEXITED(status));
+                if (WEXITSTATUS(status) == 77)
+                        g_test_skip("needs root");
+                else
+                        g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+        }
 }
 
 /* ---- the sensor's side */
@@ -285,9 +447,13 @@ int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
 #define TEST(name) g_test_add("/decoy/" #name, Place, NULL, set_up, name, tear_down)
         TEST(connections_are_recorded_with_their_bytes);
-        TEST(beyond_its_bounds_it_counts);
+        TEST(beyond_its_bounds_the_oldest_go);
+        TEST(small_files_are_counted_in_blocks);
+        TEST(what_is_sent_again_stays_and_lines_go_on);
+        TEST(what_cannot_be_kept_is_not_said_to_be);
         TEST(a_disk_that_takes_nothing_is_counted);
         TEST(what_a_killed_one_left_is_kept);
+        TEST(privileges_are_given_up);
         TEST(recordings_are_found_by_the_containers_end);
         TEST(what_else_is_there_is_not_believed);
         return g_test_run();
