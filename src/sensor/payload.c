@@ -416,18 +416,35 @@ gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *ru
         return ok;
 }
 
-gboolean bh_payload_other(BhPayload *p, guint64 container, guint32 bytes, GError **error) {
+/* Under the lock. */
+static gboolean enter_other(BhPayload *p, guint64 container, guint32 bytes, GError **error) {
         struct bh_payload_rule r = { 0 };
         const guint64 others = 0;
 
-        if (not_loaded(p, error))
-                return FALSE;
-        g_mutex_lock(&p->lock);
         /* those without a rule of their own have that of the others */
         if (bpf_map_lookup_elem(p->rules, &container, &r) && bpf_map_lookup_elem(p->rules, &others, &r))
                 memset(&r, 0, sizeof(r));
         r.other = bytes;
-        gboolean ok = enter_rule(p, container, r.off || r.per_request || r.per_second || r.other ? &r : NULL, error);
+        return enter_rule(p, container, r.off || r.per_request || r.per_second || r.other ? &r : NULL, error);
+}
+
+gboolean bh_payload_other(BhPayload *p, guint64 container, guint32 bytes, GError **error) {
+        if (not_loaded(p, error))
+                return FALSE;
+        g_mutex_lock(&p->lock);
+        gboolean ok = enter_other(p, container, bytes, error);
+        g_mutex_unlock(&p->lock);
+        return ok;
+}
+
+gboolean bh_payload_try_other(BhPayload *p, guint64 container, guint32 bytes, gboolean *busy) {
+        *busy = FALSE;
+        if (not_loaded(p, NULL))
+                return FALSE;
+        *busy = !g_mutex_trylock(&p->lock);
+        if (*busy)
+                return FALSE;
+        gboolean ok = enter_other(p, container, bytes, NULL);
         g_mutex_unlock(&p->lock);
         return ok;
 }

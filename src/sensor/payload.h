@@ -180,6 +180,8 @@ gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *ru
  * more, but what has begun goes on to its bound. Its rule stays as it is otherwise. FALSE as for bh_payload_set().
  */
 gboolean bh_payload_other(BhPayload *p, guint64 container, guint32 bytes, GError **error);
+/* The same for who must not wait: FALSE and *busy while another thread starts, stops or asks. */
+gboolean bh_payload_try_other(BhPayload *p, guint64 container, guint32 bytes, gboolean *busy);
 
 /* The container's own cgroup that this one, of a task, is in; 0: none. */
 guint64 bh_payload_container(BhPayload *p, guint64 cgroup);
