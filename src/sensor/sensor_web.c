@@ -231,18 +231,34 @@ void bh_sensor_web_cgroup_gone(guint64 cgroup, gpointer sensor) {
         }
 }
 
+/* What the container says from now on may be what the attack is followed by. */
+static void suspect(BhSensor *s, guint32 pid) {
+        struct bh_process_view v;
+        const guint64 container = bh_process_find(s->processes, pid, 0, &v) && v.cgroup ? bh_payload_container(s->payload, v.cgroup) : 0;
+
+        if (container)
+                bh_suspects_watch(s->suspects, container, g_get_monotonic_time());
+}
+
 /* As of rules: a note alone is no reason to keep anything. */
 static void on_keep(const BhWebKept *request, gpointer data) {
         BhSensor *s = data;
 
-        if (s->evidence && !g_str_equal(request->priority, "notice") && !g_str_equal(request->priority, "informational"))
-                bh_evidence_request(s->evidence, request);
+        if (!s->evidence || g_str_equal(request->priority, "notice") || g_str_equal(request->priority, "informational"))
+                return;
+        bh_evidence_request(s->evidence, request);
+        if (s->suspects)
+                suspect(s, request->pid);
 }
 
 /* ---- first bytes of suspicious connections ---- */
 
-static gboolean on_other(guint64 container, guint32 bytes, gpointer data) {
-        return bh_payload_other(((BhSensor *) data)->payload, container, bytes, NULL);
+static BhSuspectsAnswer on_other(guint64 container, guint32 bytes, gpointer data) {
+        gboolean busy;
+
+        if (bh_payload_try_other(((BhSensor *) data)->payload, container, bytes, &busy))
+                return BH_SUSPECTS_YES;
+        return busy ? BH_SUSPECTS_LATER : BH_SUSPECTS_NO;
 }
 
 /* In front of the bytes, for the inspector: whether they are not the first of their stream. */

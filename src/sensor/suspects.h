@@ -9,7 +9,8 @@
  *
  * The bytes are the attacker's: they are copied here and read by nobody but the inspector, which makes printable, redacted text of them.
  *
- * Bounds, counted: containers, connections (of one container a quarter), findings that wait; the oldest goes. One mutex, held for microseconds. Pieces come on the payload's thread, findings and rounds on the drain
+ * Bounds, counted: containers, connections and findings that wait (of one container a quarter); the oldest goes. Of equal findings (container, other end, process) that wait the first has the connections. What the
+ * inspector does not take at the moment is offered again for BH_SUSPECTS_AGAIN_US. One mutex, held for microseconds. Pieces come on the payload's thread, findings and rounds on the drain
  * thread, texts on the inspector client's.
  */
 #pragma once
@@ -25,6 +26,10 @@
 #define BH_SUSPECTS_CONNECTIONS 512u
 #define BH_SUSPECTS_SHARE (BH_SUSPECTS_CONNECTIONS / 4)
 #define BH_SUSPECTS_FINDINGS 256u
+#define BH_SUSPECTS_FINDINGS_SHARE (BH_SUSPECTS_FINDINGS / 4)
+#define BH_SUSPECTS_AGAIN 64u /* connections that wait for an inspector that takes none at the moment … */
+#define BH_SUSPECTS_AGAIN_US (10 * G_USEC_PER_SEC) /* … so long */
+#define BH_SUSPECTS_RETRY_US (G_USEC_PER_SEC / 5)
 
 /* What is to be kept. Texts live during the call. */
 typedef struct {
@@ -40,9 +45,15 @@ typedef struct BhSuspects BhSuspects;
 /* One direction's text, or NULL: the inspector gave none. */
 typedef void (*BhSuspectsRedacted)(const char *text, gpointer data);
 
+typedef enum {
+        BH_SUSPECTS_NO,
+        BH_SUSPECTS_YES,
+        BH_SUSPECTS_LATER, /* not at the moment: to be asked again */
+} BhSuspectsAnswer;
+
 typedef struct {
-        /* Connections of this container (its own cgroup's id) are to be told, or not any more. FALSE: they cannot be. */
-        gboolean (*other)(guint64 container, guint32 bytes, gpointer data);
+        /* Connections of this container (its own cgroup's id) are to be told, or not any more. NO: they cannot be. By rounds alone, under no lock. */
+        BhSuspectsAnswer (*other)(guint64 container, guint32 bytes, gpointer data);
         void (*ignore)(guint64 connection, guint64 sk, gpointer data);
         /* FALSE: `done` is never called; else once, from any thread, also before this returns. `cut`: they are not the first of their direction. */
         gboolean (*redact)(const guint8 *bytes, gsize len, gboolean cut, BhSuspectsRedacted done, gpointer ticket, gpointer data);
@@ -55,11 +66,13 @@ BhSuspects *bh_suspects_new(const BhSuspectsConfig *config);
 void bh_suspects_free(BhSuspects *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhSuspects, bh_suspects_free)
 
+/* Something that tells of no connection makes this container (its own cgroup's id) suspicious: what it says from now on is there if a finding is about it later. Cheap, any thread. */
+void bh_suspects_watch(BhSuspects *s, guint64 container, gint64 now_us);
 /* A finding of priority warning or above in this container (its own cgroup's id, and its full id). */
 void bh_suspects_finding(BhSuspects *s, guint64 container, const char *container_id, const char *finding, const char *rule, const char *priority, const struct bh_event *e, gint64 now_us);
 /* Cheap where no container is suspicious. TRUE: it is nobody else's. */
 gboolean bh_suspects_piece(BhSuspects *s, const BhPayloadPiece *piece);
-/* What is due. Often. */
+/* What is due. Often: cheap where there is nothing. */
 void bh_suspects_round(BhSuspects *s, gint64 now_us);
 /* The container (its own cgroup's id) is gone. */
 void bh_suspects_forget(BhSuspects *s, guint64 container);

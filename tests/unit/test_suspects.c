@@ -12,19 +12,22 @@ typedef struct {
         BhSuspects *s;
         GString *asked; /* what was asked of the programs */
         GPtrArray *kept;
-        gboolean refuse, late;
+        gboolean refuse, busy, late, full;
         BhSuspectsRedacted done[64];
         gpointer tickets[64];
         char *texts[64];
-        guint waiting, cuts;
+        guint waiting, cuts, offered;
         guint64 ignored;
 } World;
 
-static gboolean on_other(guint64 container, guint32 bytes, gpointer data) {
+static BhSuspectsAnswer on_other(guint64 container, guint32 bytes, gpointer data) {
         World *w = data;
 
+        json_decref(bh_suspects_status(w->s)); /* no lock is held */
+        if (w->busy)
+                return BH_SUSPECTS_LATER;
         g_string_append_printf(w->asked, "%" G_GUINT64_FORMAT ":%u ", container, bytes);
-        return !w->refuse;
+        return w->refuse ? BH_SUSPECTS_NO : BH_SUSPECTS_YES;
 }
 
 static void on_ignore(guint64 connection, G_GNUC_UNUSED guint64 sk, gpointer data) {
@@ -35,6 +38,9 @@ static gboolean on_redact(const guint8 *bytes, gsize len, gboolean cut, BhSuspec
         World *w = data;
         g_autofree char *text = g_strndup((const char *) bytes, len);
 
+        w->offered++;
+        if (w->full)
+                return FALSE;
         w->cuts += cut != FALSE;
         if (!w->late) {
                 done(text, ticket);
@@ -72,6 +78,14 @@ static const char *kept(World *w, guint n) {
         return w->kept->pdata[n];
 }
 
+static gint64 counted(World *w, const char *what) {
+        json_t *status = bh_suspects_status(w->s);
+        const gint64 n = json_integer_value(json_object_get(status, what));
+
+        json_decref(status);
+        return n;
+}
+
 static struct bh_event connect_to(const char *address, guint16 port) {
         struct bh_event e = { 0 };
 
@@ -86,6 +100,7 @@ static struct bh_event connect_to(const char *address, guint16 port) {
 
 static void found(World *w, const struct bh_event *e, gint64 now_us) {
         bh_suspects_finding(w->s, BOX, "box", "f1", "rule", "critical", e, now_us);
+        bh_suspects_round(w->s, now_us);
 }
 
 static BhPayloadPiece piece(guint64 connection, const char *peer, gboolean sent, guint64 offset, const char *bytes) {
@@ -249,17 +264,152 @@ static void there_are_bounds(void) {
         found(w, &e, US(100));
         for (guint64 n = 1; n <= BH_SUSPECTS_SHARE + 7; n++)
                 say(w, n, "203.0.113.9", TRUE, 0, "x");
-        for (guint n = 0; n < BH_SUSPECTS_FINDINGS + 1; n++)
-                found(w, &e, US(100));
         status = bh_suspects_status(w->s);
         g_assert_cmpint(json_integer_value(json_object_get(status, "evicted")), ==, 7);
-        g_assert_cmpint(json_integer_value(json_object_get(status, "findings_dropped")), >, 0);
         json_decref(status);
         w->refuse = TRUE;
         bh_suspects_finding(w->s, 999, "box", "f", "rule", "critical", &e, US(101));
-        status = bh_suspects_status(w->s);
-        g_assert_cmpint(json_integer_value(json_object_get(status, "refused")), ==, 1);
-        json_decref(status);
+        bh_suspects_round(w->s, US(101));
+        g_assert_cmpint(counted(w, "refused"), ==, 1);
+        g_assert_cmpint(counted(w, "containers"), ==, BH_SUSPECTS_CONTAINERS - 1); /* another went for it */
+        world_free(w);
+}
+
+/* One container's findings push out none of another's, and equal ones none at all. */
+static void findings_of_a_container_have_a_share(void) {
+        World *w = world_new();
+        const struct bh_event e = connect_to("203.0.113.9", 4444);
+
+        bh_suspects_finding(w->s, 5, "other", "f0", "rule", "critical", &e, US(1));
+        BhPayloadPiece p = piece(1, "203.0.113.9", TRUE, 0, "x");
+        p.container = 5;
+        bh_suspects_piece(w->s, &p);
+        for (guint n = 0; n < 2 * BH_SUSPECTS_FINDINGS; n++)
+                found(w, &e, US(1));
+        g_assert_cmpint(counted(w, "findings_dropped"), ==, 0);
+        for (guint n = 0; n < 2 * BH_SUSPECTS_FINDINGS; n++) {
+                const struct bh_event other = connect_to("203.0.113.9", (guint16) (5000 + n));
+
+                found(w, &other, US(1));
+        }
+        g_assert_cmpint(counted(w, "findings_dropped"), ==, 2 * BH_SUSPECTS_FINDINGS + 1 - BH_SUSPECTS_FINDINGS_SHARE);
+        bh_suspects_round(w->s, US(22));
+        g_assert_cmpuint(w->kept->len, ==, 1);
+        g_assert_nonnull(strstr(kept(w, 0), "f0 other"));
+        world_free(w);
+}
+
+/* The first of equal ones has the connections, in whatever order they come and end. */
+static void what_ends_before_or_after_its_finding_is_sealed_once(void) {
+        World *w = world_new();
+        const struct bh_event e = connect_to("203.0.113.9", 4444), far = connect_to("203.0.113.7", 4444);
+
+        bh_suspects_watch(w->s, BOX, US(1));
+        bh_suspects_round(w->s, US(1));
+        g_assert_cmpstr(w->asked->str, ==, "77:4096 ");
+        say(w, 1, "203.0.113.9", TRUE, 0, "before");
+        end(w, 1);
+        bh_suspects_round(w->s, US(2));
+        g_assert_cmpuint(w->kept->len, ==, 0); /* nothing was told of it */
+        found(w, &far, US(2));
+        found(w, &e, US(3));
+        g_assert_cmpuint(w->kept->len, ==, 1);
+        g_assert_nonnull(strstr(kept(w, 0), "sent: 6 bytes from 0 on"));
+        say(w, 2, "203.0.113.9", TRUE, 0, "after");
+        end(w, 2);
+        found(w, &e, US(4));
+        g_assert_cmpuint(w->kept->len, ==, 2);
+        bh_suspects_round(w->s, US(30));
+        g_assert_cmpuint(w->kept->len, ==, 2);
+        /* and the watch that nothing came to ends by itself */
+        bh_suspects_round(w->s, US(605));
+        g_assert_cmpstr(w->asked->str, ==, "77:4096 77:0 ");
+        world_free(w);
+}
+
+/* The programs' lock may be held for long: nobody waits for it, and what was asked for last is told. */
+static void programs_that_are_busy_are_asked_again(void) {
+        World *w = world_new();
+        const struct bh_event e = connect_to("203.0.113.9", 4444);
+
+        w->busy = TRUE;
+        found(w, &e, US(1));
+        bh_suspects_watch(w->s, 5, US(1));
+        bh_suspects_round(w->s, US(1));
+        bh_suspects_forget(w->s, 5);
+        bh_suspects_round(w->s, US(1));
+        g_assert_cmpint(counted(w, "containers"), ==, 1);
+        w->busy = FALSE;
+        bh_suspects_round(w->s, US(1) + BH_SUSPECTS_RETRY_US);
+        g_assert_cmpstr(w->asked->str, ==, "77:4096 5:0 ");
+        world_free(w);
+}
+
+/* What the inspector does not take is offered again, and counted when its time is over. */
+static void a_full_inspector_is_asked_again(void) {
+        World *w = world_new();
+        const struct bh_event e = connect_to("203.0.113.9", 4444);
+
+        w->full = TRUE;
+        found(w, &e, US(1));
+        say(w, 1, "203.0.113.9", TRUE, 0, "one");
+        say(w, 1, "203.0.113.9", FALSE, 0, "two");
+        end(w, 1);
+        bh_suspects_round(w->s, US(2));
+        g_assert_cmpuint(w->offered, ==, 2);
+        bh_suspects_round(w->s, US(2) + 1); /* not at once */
+        g_assert_cmpuint(w->offered, ==, 2);
+        bh_suspects_round(w->s, US(3));
+        g_assert_cmpuint(w->offered, ==, 4);
+        g_assert_cmpuint(w->kept->len, ==, 0);
+        g_assert_cmpint(counted(w, "unread"), ==, 0);
+        w->full = FALSE;
+        bh_suspects_round(w->s, US(4));
+        g_assert_nonnull(strstr(kept(w, 0), "one\n\ngot: 3 bytes from 0 on, of at least 3\ntwo"));
+        /* never */
+        w->full = TRUE;
+        say(w, 2, "203.0.113.9", TRUE, 0, "three");
+        end(w, 2);
+        for (guint n = 5; n < 17; n++)
+                bh_suspects_round(w->s, US((gint64) n));
+        g_assert_cmpint(counted(w, "unread"), ==, 1);
+        g_assert_cmpuint(w->kept->len, ==, 2); /* of the other direction nothing is to be read */
+        const guint offered = w->offered;
+        bh_suspects_round(w->s, US(18));
+        g_assert_cmpuint(w->offered, ==, offered);
+        /* more than are kept for it, and what is left at the end */
+        for (guint n = 0; n < BH_SUSPECTS_AGAIN + 2; n++) {
+                say(w, 10 + n, "203.0.113.9", TRUE, 0, "x");
+                end(w, 10 + n);
+        }
+        bh_suspects_round(w->s, US(19));
+        g_assert_cmpint(counted(w, "unread"), ==, 3);
+        world_free(w);
+}
+
+/* With as much as there may be: a round comes with each turn of the drain thread, and pieces wait for it. A look at all takes a millisecond. */
+static void rounds_without_news_cost_nothing(void) {
+        World *w = world_new();
+
+        for (guint64 box = 1; box <= 4; box++) {
+                for (guint n = 0; n < BH_SUSPECTS_FINDINGS_SHARE; n++) {
+                        const struct bh_event e = connect_to("203.0.113.9", (guint16) (5000 + n));
+
+                        bh_suspects_finding(w->s, box, "box", "f", "rule", "critical", &e, US(1));
+                }
+                for (guint n = 0; n < BH_SUSPECTS_SHARE; n++) {
+                        BhPayloadPiece p = piece(box << 32 | n, "203.0.113.9", TRUE, 0, "x");
+
+                        p.container = box;
+                        bh_suspects_piece(w->s, &p);
+                }
+        }
+        bh_suspects_round(w->s, US(1));
+        const gint64 begin = g_get_monotonic_time();
+        for (guint n = 0; n < 50000; n++)
+                bh_suspects_round(w->s, US(2));
+        g_assert_cmpint(g_get_monotonic_time() - begin, <, 2 * G_USEC_PER_SEC);
+        g_assert_cmpint(counted(w, "evicted") + counted(w, "findings_dropped"), ==, 0);
         world_free(w);
 }
 
@@ -273,5 +423,10 @@ int main(int argc, char **argv) {
         TEST(requests_are_kept_and_go_on_to_whom_they_are_for);
         TEST(an_inspector_that_is_late_or_gives_nothing_holds_up_nobody);
         TEST(there_are_bounds);
+        TEST(findings_of_a_container_have_a_share);
+        TEST(what_ends_before_or_after_its_finding_is_sealed_once);
+        TEST(programs_that_are_busy_are_asked_again);
+        TEST(rounds_without_news_cost_nothing);
+        TEST(a_full_inspector_is_asked_again);
         return g_test_run();
 }
