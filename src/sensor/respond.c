@@ -19,6 +19,8 @@
 #define DOCKER_MS 30000
 #define GRACE_US (15 * G_USEC_PER_SEC) /* until a runtime has described what it has */
 #define LOOK_US G_USEC_PER_SEC /* how often the paths of what is blocked are looked at again */
+#define MODELS_HELD 192u /* of BH_RESPOND_HELD, by the actors of models that are enforced (the central's enforced.h): others have room for an emergency */
+#define MODELS_CHANGED 16u /* beside them, while they take the place of others of their containers, which are released behind them */
 #define ANSWERED_US 5000 /* between two looks at answers of DNS that wait */
 
 static gint64 now_ns(void) {
@@ -481,6 +483,18 @@ static json_t *act_new(BhRespond *r, BhEntry *e, BhContainer *c) {
         return bh_entry_tell(e);
 }
 
+static gboolean has_room_for(const BhRespond *r, const BhOrder *o) {
+        guint n = 0, most = MODELS_HELD;
+        GHashTableIter it;
+        BhEntry *e;
+
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                if (e->state == BH_RESPONSE_STATE_ACTIVE && g_str_has_prefix(e->actor, "model:") && ++n && g_str_equal(e->container, o->container) && g_strcmp0(e->actor, o->actor) == 0)
+                        most = MODELS_HELD + MODELS_CHANGED;
+        return bh_respond_held_now(r) < BH_RESPOND_HELD && (n < most || !o->actor || !g_str_has_prefix(o->actor, "model:"));
+}
+
 static json_t *take_new(BhRespond *r, const BhOrder *o) {
         g_autoptr(GError) error = NULL;
         BhResponseAction action;
@@ -512,8 +526,8 @@ static json_t *take_new(BhRespond *r, const BhOrder *o) {
         }
         if (bh_response_action_holds(action) && !cgroup)
                 return bh_respond_fail(o, r->v2 ? "the container does not run, and has no cgroup to hold" : "this machine has no version 2 hierarchy of control groups, without which no container can be held");
-        if (bh_response_action_holds(action) && bh_respond_held_now(r) >= BH_RESPOND_HELD)
-                return bh_respond_fail(o, "as many responses go on here as there may be: release others first");
+        if (bh_response_action_holds(action) && !has_room_for(r, o))
+                return bh_respond_fail(o, "as many responses go on here as there may be, or as many of models that are enforced: release others first");
         if (bh_response_action_holds(action) && action != BH_RESPONSE_PAUSE && !r->enforce)
                 return bh_respond_fail(o, r->problem);
 
