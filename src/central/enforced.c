@@ -467,11 +467,29 @@ static void release_others(Look *l) {
                 }
 }
 
-/* Of those whose time is over the settings go; their blocks ended by themselves. */
-static gboolean is_over(BhEnforced *e, const BhEnforcement *of) {
-        BhStoreAuditEntry audit = { .actor = of->by, .action = "model.unenforce", .object = of->workload, .outcome = "ok", .detail = (char *) "its time was over" };
+/*
+ * As it is ordered by now: a look may have waited for nodes since it read them. NULL: it is not any more, or its time is over; then its setting goes, and its blocks ended by themselves. FALSE: nobody
+ * knows.
+ */
+static gboolean read_again(BhEnforced *e, const BhEnforcement *seen, BhEnforcement **now) {
+        g_autofree char *key = key_of(seen->application, seen->workload, seen->family), *actor = bh_enforced_actor(seen->application, seen->workload), *object = g_strdup_printf("%s/%s", seen->application, seen->workload);
+        BhStoreAuditEntry audit = { .actor = actor, .action = "model.unenforce", .object = object, .outcome = "ok", .detail = "its time was over" };
+        g_autoptr(GError) error = NULL;
+        gboolean removed = FALSE;
 
-        return of->until_ns && g_get_real_time() * 1000 >= of->until_ns && bh_enforced_remove(e, of->application, of->workload, of->family, &audit, NULL);
+        g_mutex_lock(&e->changing); /* nobody extends it meanwhile */
+        g_autofree char *text = bh_store_setting_get(e->central->store, key, &error);
+        *now = text ? read_one(text) : NULL;
+        if (*now && (*now)->until_ns && g_get_real_time() * 1000 >= (*now)->until_ns)
+                removed = bh_store_setting_set(e->central->store, key, NULL, &audit, NULL);
+        g_mutex_unlock(&e->changing);
+        if (removed) {
+                g_clear_pointer(now, bh_enforcement_free);
+                forget_counts(e, key);
+        }
+        if (error)
+                bh_error("cannot read whether a model is enforced", "workload", seen->workload, "error", error->message);
+        return !error;
 }
 
 void bh_enforced_look(BhEnforced *e) {
@@ -492,9 +510,15 @@ void bh_enforced_look(BhEnforced *e) {
                 bh_error("cannot read which models are enforced", "error", error->message);
         } else if (!(e->idle && !all->len) && read_open(&l)) {
                 e->idle = !all->len && !g_hash_table_size(l.open);
-                for (guint i = 0; i < all->len && !g_atomic_int_get(&e->stopping); i++)
-                        if (!is_over(e, all->pdata[i]))
-                                look_at(&l, all->pdata[i]);
+                for (guint i = 0; i < all->len && !g_atomic_int_get(&e->stopping); i++) {
+                        const BhEnforcement *seen = all->pdata[i];
+                        g_autoptr(BhEnforcement) now = NULL;
+
+                        if (!read_again(e, seen, &now))
+                                g_hash_table_add(l.actors, bh_enforced_actor(seen->application, seen->workload)); /* what is in force stays */
+                        else if (now)
+                                look_at(&l, now);
+                }
                 if (!g_atomic_int_get(&e->stopping))
                         release_others(&l);
         }

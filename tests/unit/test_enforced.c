@@ -238,6 +238,57 @@ static void what_was_not_in_force_yet_and_is_not_wanted_any_more_never_is(Env *e
                 g_assert_false(((BhStoreResponse *) both->pdata[i])->releasing);
 }
 
+static void extend(void) {
+        const BhEnforcement longer = some(FALSE, T0 * 4);
+
+        g_assert_true(bh_enforced_set(world.central->enforced, &longer, NULL, NULL));
+}
+
+static void end(void) {
+        g_assert_true(bh_enforced_remove(world.central->enforced, "shop", "web", BH_FAMILY_EXEC, NULL, NULL));
+}
+
+/* A look may wait for nodes between what it read and what it does: what a person said meanwhile holds. */
+static void what_a_person_says_while_it_looks_holds(Env *e, gconstpointer unused) {
+        runs("/bin/a", 1);
+        lock();
+        put_containers(e, 1);
+        enforce(e, FALSE, 1);
+        world.when_here = extend;
+        bh_enforced_look(e->central.enforced);
+        world.when_here = NULL;
+        g_autoptr(GPtrArray) all = bh_enforced_all(e->central.enforced, NULL);
+        g_assert_cmpuint(all->len, ==, 1);
+        g_assert_cmpint(((BhEnforcement *) all->pdata[0])->until_ns, ==, T0 * 4);
+        g_autoptr(GPtrArray) open = rows(e, TRUE);
+        g_assert_cmpuint(open->len, ==, 1);
+        g_assert_cmpint(((BhStoreResponse *) open->pdata[0])->until_ns, ==, T0 * 4);
+
+        accept("/bin/b");
+        world.when_here = end;
+        bh_enforced_look(e->central.enforced);
+        world.when_here = NULL;
+        g_assert_cmpuint(n_rows(e, TRUE), ==, 0);
+        g_assert_cmpuint(n_rows(e, FALSE), ==, 1);
+}
+
+/* It ends by itself, and nobody is said to have ended it. */
+static void what_is_over_goes_in_nobodys_name(Env *e, gconstpointer unused) {
+        BhStoreAuditFilter f = { .action = "model.unenforce" };
+
+        runs("/bin/a", 1);
+        lock();
+        put_containers(e, 1);
+        enforce(e, FALSE, 1);
+        bh_enforced_look(e->central.enforced);
+        g_autoptr(GPtrArray) all = bh_enforced_all(e->central.enforced, NULL);
+        g_assert_cmpuint(all->len, ==, 0);
+        g_assert_cmpuint(n_rows(e, FALSE), ==, 0);
+        g_autoptr(BhStorePage) audit = bh_store_audit_rows(e->central.store, &f, NULL, 10, NULL);
+        g_assert_cmpuint(audit->rows->len, ==, 1);
+        g_assert_cmpstr(((BhStoreAuditRow *) audit->rows->pdata[0])->actor, ==, ACTOR);
+}
+
 /* What fails is tried again ever more seldom, whatever list it had; another list, and a person's word, begin anew. */
 static void what_fails_is_tried_again_ever_more_seldom(Env *e, gconstpointer unused) {
         const guint waits[] = { 1, 2, 4, 8, 16, 32, 60, 60, 60 }; /* minutes */
@@ -312,6 +363,8 @@ int main(int argc, char **argv) {
         TEST(a_new_list_is_in_force_before_the_old_one_goes);
         TEST(lists_are_changed_container_by_container);
         TEST(what_was_not_in_force_yet_and_is_not_wanted_any_more_never_is);
+        TEST(what_a_person_says_while_it_looks_holds);
+        TEST(what_is_over_goes_in_nobodys_name);
         TEST(what_fails_is_tried_again_ever_more_seldom);
         TEST(a_ledger_without_room_is_left_alone_for_a_while);
         TEST(a_list_that_the_ledger_cannot_keep_is_not_ordered);
