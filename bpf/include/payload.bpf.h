@@ -324,8 +324,12 @@ __noinline int payload_looked_at(__u64 key, __u32 sent, __u32 n) {
                         return 0;
                 if (!cfg || s->rules == *(volatile __u32 *) &cfg->rules)
                         return s->state == BH_PAYLOAD_OFF ? 0 : 1;
-                if (!rules_for(s, s->container, *(volatile __u32 *) &cfg->rules) && s->state != BH_PAYLOAD_OFF)
-                        return 1;
+                if (!rules_for(s, s->container, *(volatile __u32 *) &cfg->rules) && s->state != BH_PAYLOAD_OFF) {
+                        if (s->protocol != BH_PAYLOAD_P_OTHER || s->other)
+                                return 1;
+                        s->state = BH_PAYLOAD_IGNORED; /* nobody asks for such any more */
+                        return 0;
+                }
                 /* it is off now, or was: then it is looked at as one that was open before */
         }
 anew:

@@ -177,7 +177,7 @@ gboolean bh_payload_set(BhPayload *p, guint64 container, const BhPayloadRule *ru
 
 /*
  * Of this container's connections that speak nothing that is followed, the first `bytes` of each direction are told as BH_PAYLOAD_OTHER; of those that are open, and were ignored until now, the next ones. 0: not any
- * more, but what has begun goes on to its bound. Its rule stays as it is otherwise. FALSE as for bh_payload_set().
+ * more, and those that are told so are ignored from their next call on. Its rule stays as it is otherwise. FALSE as for bh_payload_set().
  */
 gboolean bh_payload_other(BhPayload *p, guint64 container, guint32 bytes, GError **error);
 /* The same for who must not wait: FALSE and *busy while another thread starts, stops or asks. */

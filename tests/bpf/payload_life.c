@@ -136,6 +136,23 @@ void other_protocols_are_told_where_that_is_asked_for(gconstpointer data) {
         g_assert_cmpuint(next->p.offset, ==, next->p.sent ? 2 : 3);
         check_account(&account);
 
+        /* of one that is told so nothing goes on when it is not asked for any more, nor is it counted */
+        BhPayloadAccount then;
+        forget_pieces();
+        c = child_new(act_shell, 0, TRUE);
+        child_step(&c);
+        wait_for_all();
+        assert_other(&c, "$ ", 2, "id\n");
+        g_assert_true(bh_payload_other(payload, container, 0, &error));
+        check_account(&then);
+        child_step(&c);
+        child_end(&c);
+        wait_for_all();
+        assert_other(&c, "$ ", 2, "id\n");
+        check_account(&account);
+        g_assert_cmpuint(account.moved, ==, then.moved);
+        g_assert_true(bh_payload_other(payload, container, OTHER, &error));
+
         /* requests are followed as ever, and the container's rule is its own */
         forget_pieces();
         set(container, (BhPayloadRule) { .bytes_per_request = 100 });
