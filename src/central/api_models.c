@@ -580,6 +580,7 @@ static void append_enforcement(BhCall *call, GString *out, const BhEnforcement *
         bh_json_uint(out, "pending", n.pending);
         bh_json_uint(out, "failed", n.failed);
         bh_json_uint(out, "not_strict", n.loose);
+        bh_json_uint(out, "kept", n.kept);
         bh_json_uint(out, "protected", n.left_out);
         bh_json_uint(out, "released", n.released);
         bh_json_close(out, '}');

@@ -377,6 +377,35 @@ static void look_at_container(Look *l, const BhEnforcement *of, const BhStoreCon
         release_others_than(l, rows, good->id, active);
 }
 
+/*
+ * Of one whose version is not known well enough, or not any more: a list that is as the order wants it goes on as it is, for whoever makes a version less certain by doing what is new must not be able to
+ * end what it is held by. Another one, that observes where is to be refused, or the other way round, or goes on for longer, is not what anybody wants now.
+ */
+static void look_at_loose(Look *l, const BhEnforcement *of, const BhStoreContainer *c, const char *actor, BhEnforcedCounts *n) {
+        g_autofree char *place = place_of(actor, c->node, c->id);
+        GPtrArray *rows = g_hash_table_lookup(l->open, place);
+        const BhStoreResponse *kept = NULL;
+
+        n->loose++;
+        for (guint i = 0; rows && i < rows->len; i++) {
+                const BhStoreResponse *row = rows->pdata[i];
+
+                if (g_str_has_suffix(row->deny, "\"observe\"]") != (of->observe != FALSE) || (of->until_ns && (!row->until_ns || row->until_ns > of->until_ns)))
+                        release(l, row, "it is not what is ordered now, and the version is not known well enough for another one");
+                else if (!kept && !row->releasing)
+                        kept = row;
+        }
+        if (!kept)
+                return;
+        const gboolean active = g_str_equal(kept->state, "active");
+        n->kept++;
+        if (active)
+                n->active++;
+        else
+                n->pending++;
+        release_others_than(l, rows, kept->id, active);
+}
+
 /* By version: what its containers' blocks refuse; NULL: it is not known well enough. */
 static char *list_of(Look *l, const BhEnforcement *of, const char *digest, guint *n) {
         BhModels *all = l->e->central->models;
@@ -442,7 +471,7 @@ static void look_at(Look *l, const BhEnforcement *of) {
                         if (x->deny)
                                 look_at_container(l, of, c, actor, x->deny, &n);
                         else
-                                n.loose++;
+                                look_at_loose(l, of, c, actor, &n);
                 }
                 g_free(cursor);
                 cursor = g_strdup(page->next);

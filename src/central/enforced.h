@@ -7,7 +7,7 @@
  * the actor "model:APPLICATION/WORKLOAD", with what the model of its version has. Where the list has become another one, a person's word or another order, a new block is in force before the old
  * one is released, so that nothing is open in between. What a person released stays so until it is ordered anew; what failed is tried again after BH_ENFORCED_RETRY_S, then ever more
  * seldom, at the latest each BH_ENFORCED_RETRY_MAX_S: each try is a row of the ledger, which has room for so many. A version that is not known well
- * enough, and a container that is protected, is left alone, and counted.
+ * enough, and a container that is protected, is left alone, and counted; what is in force of a version that is not any more stays as it is.
  *
  * A container that began is found when its node has told of it: what it runs until then is judged by the model, and not refused.
  */
@@ -34,7 +34,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhEnforcement, bh_enforcement_free)
 /* How many of its running containers are how, when they were looked at last. */
 typedef struct {
         guint running, active, pending, failed;
-        guint loose;     /* their version's model is not strict enough */
+        guint loose;     /* their version's model is not strict enough; */
+        guint kept;      /* of these: that has a list from before, and is active or pending with it */
         guint left_out;  /* protected */
         guint released;  /* by a person */
         guint programs;  /* of the longest list */

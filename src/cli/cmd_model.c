@@ -362,7 +362,7 @@ static void print_enforced(const json_t *list) {
                 bh_table_number(t, bh_json_number(one, "programs"));
                 bh_table_number(t, bh_json_number(n, "running"));
                 bh_table_number(t, bh_json_number(n, "active"));
-                bh_table_number(t, bh_json_number(n, "failed") + bh_json_number(n, "not_strict") + bh_json_number(n, "protected") + bh_json_number(n, "released"));
+                bh_table_number(t, bh_json_number(n, "failed") + bh_json_number(n, "not_strict") - bh_json_number(n, "kept") + bh_json_number(n, "protected") + bh_json_number(n, "released"));
                 bh_table_number(t, bh_json_number(one, "refused"));
                 bh_table_number(t, bh_json_number(one, "observed"));
         }

@@ -289,6 +289,39 @@ static void what_is_over_goes_in_nobodys_name(Env *e, gconstpointer unused) {
         g_assert_cmpstr(((BhStoreAuditRow *) audit->rows->pdata[0])->actor, ==, ACTOR);
 }
 
+/* Whoever makes its version less certain does not get rid of what it is held by; what a person orders anew does. */
+static void what_is_in_force_stays_when_its_version_is_not_strict_any_more(Env *e, gconstpointer unused) {
+        runs("/bin/a", 1);
+        lock();
+        put_containers(e, 2);
+        enforce(e, FALSE, 0);
+        look(e);
+        version()->locked = 0;
+        g_assert_false(bh_enforced_strict(version(), BH_FAMILY_EXEC));
+        BhEnforcedCounts n = look(e);
+        g_assert_cmpuint(n.loose, ==, 2);
+        g_assert_cmpuint(n.kept, ==, 2);
+        g_assert_cmpuint(n.active, ==, 2);
+        g_assert_cmpstr(world.asked->str, ==, "");
+        enforce(e, FALSE, 0); /* the same again */
+        g_assert_cmpuint(look(e).kept, ==, 2);
+
+        enforce(e, TRUE, 0);
+        n = look(e);
+        g_assert_cmpuint(n.loose, ==, 2);
+        g_assert_cmpuint(n.kept + n.active, ==, 0);
+        g_assert_cmpuint(n_rows(e, TRUE), ==, 0);
+        g_assert_cmpuint(look(e).loose, ==, 2);
+        lock();
+        look(e);
+        g_assert_cmpuint(look(e).active, ==, 2);
+
+        version()->locked = 0; /* its end is nearer than what goes on has */
+        enforce(e, TRUE, T0 * 4);
+        g_assert_cmpuint(look(e).kept, ==, 0);
+        g_assert_cmpuint(n_rows(e, TRUE), ==, 0);
+}
+
 /* What fails is tried again ever more seldom, whatever list it had; another list, and a person's word, begin anew. */
 static void what_fails_is_tried_again_ever_more_seldom(Env *e, gconstpointer unused) {
         const guint waits[] = { 1, 2, 4, 8, 16, 32, 60, 60, 60 }; /* minutes */
@@ -365,6 +398,7 @@ int main(int argc, char **argv) {
         TEST(what_was_not_in_force_yet_and_is_not_wanted_any_more_never_is);
         TEST(what_a_person_says_while_it_looks_holds);
         TEST(what_is_over_goes_in_nobodys_name);
+        TEST(what_is_in_force_stays_when_its_version_is_not_strict_any_more);
         TEST(what_fails_is_tried_again_ever_more_seldom);
         TEST(a_ledger_without_room_is_left_alone_for_a_while);
         TEST(a_list_that_the_ledger_cannot_keep_is_not_ordered);

@@ -483,6 +483,7 @@ export type Enforcement = {
     pending: number;
     failed: number;
     not_strict: number;
+    kept: number;
     protected: number;
     released: number;
   };
