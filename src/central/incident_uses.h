@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Looks for connections that may be the use of a credential: of containers in which an open incident read one, to services that such a credential opens (incident/credential.h), by a program that never connected
- * there before the read, with bytes both ways. From the halves of connections in the store, for they are no findings.
+ * there before the read, with bytes both ways: neither to that container nor at that port to one of the same name or workload, as one that was deployed anew is. From the halves of connections in the store, for they are no findings.
  *
  * Each BH_INCIDENT_USES_US, for as long after the read is told as a connection counts and what the node tells of it may take; however long ago it was, for a node that was away tells of both late. Once for each read: an
  * incident that goes on to grow does not begin it again. Nothing is kept: what was found is found again, also after a restart, where only the rest of that time is looked at (BH_INCIDENT_USES_LATE_NS at least).

@@ -124,6 +124,26 @@ gboolean bh_store_halves_of_client_begun(BhStore *s, const char *node, const cha
         return of_client(s, begun_sql, node, container, since_ns, max, func, data, error);
 }
 
+gboolean bh_store_known_peers(BhStore *s, const char *node, const char *container, gint64 before_ns, guint max, BhStoreKnownPeerFunc func, gpointer data, GError **error) {
+        BhDb *db = bh_store_read(s, error);
+        BhDbStep step = BH_DB_FAILED;
+
+        if (!db)
+                return FALSE;
+        BhDbStmt *st = bh_db_query(db, error,
+                                   "SELECT h.exe, h.peer_name, coalesce(c.application, ''), coalesce(c.workload, ''), h.port, h.dialled_port FROM flow_halves h LEFT JOIN containers c ON c.node = h.node AND "
+                                   "c.id = h.peer_container_id WHERE h.node = ? AND h.container_id = ? AND h.role = 1 AND h.first_ns < ? AND h.bytes_out > 0 AND h.bytes_in > 0 LIMIT ?",
+                                   "ttii", node, container, before_ns, (gint64) max);
+        while (st && (step = bh_db_step(st, error)) == BH_DB_ROW) {
+                const BhStoreKnownPeer p = { bh_db_peek(st, 0), bh_db_peek(st, 1), bh_db_peek(st, 2), bh_db_peek(st, 3), small(bh_db_int(st, 4)), small(bh_db_int(st, 5)) };
+
+                func(&p, data);
+        }
+        bh_db_done(st);
+        bh_store_read_done(s, db);
+        return step == BH_DB_DONE;
+}
+
 /* ---- buckets */
 
 static gint64 down(gint64 second, gint64 width) {

@@ -80,6 +80,13 @@ gboolean bh_store_halves(BhStore *s, BhStoreHalfFunc func, gpointer data, GError
 gboolean bh_store_halves_of_client(BhStore *s, const char *node, const char *container, gint64 since_ns, guint max, BhStoreHalfFunc func, gpointer data, GError **error);
 /* The same of those that began since then, the last first. */
 gboolean bh_store_halves_of_client_begun(BhStore *s, const char *node, const char *container, gint64 since_ns, guint max, BhStoreHalfFunc func, gpointer data, GError **error);
+/* What clients of a container were connected to, with bytes both ways, of what began before that: each program's ports and names, and what the inventory knows of its containers. Texts live during the call. */
+typedef struct {
+        const char *exe, *peer_name, *application, *workload; /* "": not known; the container's at the other end, on that node */
+        guint port, dialled_port;
+} BhStoreKnownPeer;
+typedef void (*BhStoreKnownPeerFunc)(const BhStoreKnownPeer *peer, gpointer data);
+gboolean bh_store_known_peers(BhStore *s, const char *node, const char *container, gint64 before_ns, guint max, BhStoreKnownPeerFunc func, gpointer data, GError **error);
 
 /*
  * What was added between two times, as rows of one half in one bucket each. The bounds are widened to whole minutes, or hours where minutes are not

@@ -453,6 +453,61 @@ static void the_other_end_is_who_had_the_address_then(void) {
         }
 }
 
+#define MINUTES (G_GINT64_CONSTANT(60) * G_USEC_PER_SEC)
+
+/* Each look at a later time: how many connections were found. */
+static guint found_at(BhIncidentUses *u, BhStore *s, gint64 us) {
+        BhIncidentPlaces *places = bh_incident_places_new();
+        Seen seen = { 0 };
+
+        bh_incident_uses_look(u, s, places, us, on_use, &seen);
+        bh_incident_places_free(places);
+        g_free(seen.text);
+        return seen.n;
+}
+
+/* What is deployed anew is another container: the application connects to it as it always did. */
+static void what_is_deployed_anew_is_no_new_connection(void) {
+        static const struct {
+                const char *exe, *peer, *name; /* the connection of before the read */
+                guint port, in;
+                const char *workload;          /* of db2, which is connected to after it by /bin/app under the name "db"; db is db's */
+                gboolean is_new;
+        } rows[] = {
+                { "/bin/app", "", "db", 5432, 50, "other", FALSE },
+                { "/bin/app", "db", "", 5432, 50, "db", FALSE },
+                { "/bin/app", "db", "", 5432, 50, "other", TRUE },
+                { "/bin/app", "db", "db", 5432, 0, "db", TRUE }, /* it was never let in */
+                { "/bin/app", "db", "db", 6432, 50, "db", TRUE },
+                { "/bin/psql", "db", "db", 5432, 50, "db", TRUE },
+                { "/bin/app", "db", "cache", 5432, 50, "", TRUE },
+        };
+
+        for (guint n = 0; n < G_N_ELEMENTS(rows); n++) {
+                g_autoptr(TempDir) dir = temp_dir();
+                BhStore *s = must_open(dir, NULL);
+                g_autoptr(BhIncidents) g = bh_incidents_new(1);
+                BhIncidentUses *u = bh_incident_uses_new();
+                BhHalf before = half("web", rows[n].exe, 7, rows[n].port, rows[n].peer, 9000 * S), after = half("web", "/bin/app", 8, 5432, "db2", 10020 * S);
+                BhStoreContainer boxes[] = { { .id = (char *) "db", .name = (char *) "db", .state = (char *) "removed", .workload = (char *) "db", .application = (char *) "shop" },
+                                             { .id = (char *) "db2", .name = (char *) "db", .state = (char *) "running", .workload = (char *) rows[n].workload, .application = (char *) "shop" } };
+
+                must_put_containers(s, "n", FALSE, boxes, G_N_ELEMENTS(boxes));
+                before.counts = (BhHalfCounts){ .connections = 1, .bytes_out = 100, .bytes_in = rows[n].in };
+                before.peer_name = rows[n].name;
+                after.counts = (BhHalfCounts){ .connections = 1, .bytes_out = 100, .bytes_in = 50 };
+                after.peer_name = "db";
+                put_halves(s, &before, 1);
+                put_halves(s, &after, 1);
+                bh_incident_uses_of(u, bh_incidents_get(g, reads(g, "web", "/root/.pgpass", 0)), 1);
+                for (guint k = 1; k < 3; k++)
+                        if (found_at(u, s, k * MINUTES) != (guint) rows[n].is_new)
+                                g_error("row %u", n);
+                bh_incident_uses_free(u);
+                bh_store_close(s);
+        }
+}
+
 static void containers_that_are_watched_are_bounded(void) {
         g_autoptr(BhIncidents) g = bh_incidents_new(1);
         BhIncidentUses *u = bh_incident_uses_new();
@@ -468,19 +523,6 @@ static void containers_that_are_watched_are_bounded(void) {
         bh_incident_uses_of(u, bh_incidents_get(g, 1), 1000);
         g_assert_cmpuint(bh_incident_uses_dropped(u), ==, 5);
         bh_incident_uses_free(u);
-}
-
-#define MINUTES (G_GINT64_CONSTANT(60) * G_USEC_PER_SEC)
-
-/* Each look at a later time: how many connections were found. */
-static guint found_at(BhIncidentUses *u, BhStore *s, gint64 us) {
-        BhIncidentPlaces *places = bh_incident_places_new();
-        Seen seen = { 0 };
-
-        bh_incident_uses_look(u, s, places, us, on_use, &seen);
-        bh_incident_places_free(places);
-        g_free(seen.text);
-        return seen.n;
 }
 
 static void an_incident_that_grows_is_not_watched_for_ever(void) {
@@ -638,6 +680,7 @@ int main(int argc, char **argv) {
         TEST(surprise_comes_from_what_models_say);
         TEST(connections_are_found_that_are_new_and_went_both_ways);
         TEST(the_other_end_is_who_had_the_address_then);
+        TEST(what_is_deployed_anew_is_no_new_connection);
         TEST(containers_that_are_watched_are_bounded);
         TEST(an_incident_that_grows_is_not_watched_for_ever);
         TEST(after_a_start_only_the_rest_of_the_hour_is_looked_at);
