@@ -67,15 +67,23 @@ test("a lock shows first what it changes", async () => {
 test("a locked model is observed, enforced when its name was typed, and let go", async () => {
   const enforced = async () => (await api("/models/enforced")).enforced.find((e) => e.workload === "api");
   await page.click(".subject-acts >> text=Enforce…");
+  await page.selectOption(".dialog select >> nth=1", "3600");
+  await page.fill(".dialog textarea", `a first look ${HOSTILE[0]}`);
   await page.click(".dialog >> css=button.primary");
   await until("observed", async () => (await enforced())?.mode === "observe");
-  await until("the line that says so", async () => /Programs that are not in it are observed/.test(await text(".model-body")));
+  const first = await enforced();
+  const hour = Date.parse(first.until) - Date.now();
+  assert.ok(hour > 3_000_000 && hour <= 3_600_000, first.until);
+  await until("the line that says so", async () => /Programs that are not in it are observed[\s\S]*Ordered by [\s\S]*, until [\s\S]*Why: [\s\S]*a first look/.test(await text(".model-body")));
   await page.click(".subject-acts >> text=Enforce…");
-  await page.selectOption(".dialog select", "enforce");
+  await page.selectOption(".dialog select >> nth=0", "enforce");
   assert.equal(await page.isDisabled(".dialog >> css=button.danger"), true);
   await page.fill(".dialog input", "api");
   await page.click(".dialog >> css=button.danger");
   await until("enforced", async () => (await enforced())?.mode === "enforce");
+  const then = await enforced();
+  assert.equal(then.reason, first.reason); /* who changes the one keeps the other */
+  assert.ok(Math.abs(Date.parse(then.until) - Date.parse(first.until)) < 60_000, `${first.until} became ${then.until}`);
   await until("the line that says so", async () => /Programs that are not in it are refused/.test(await text(".model-body")));
   await page.click(".subject-acts >> text=Enforce…");
   await page.click(".dialog >> text=End it");
