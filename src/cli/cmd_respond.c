@@ -43,12 +43,22 @@ static void print_table(const json_t *list) {
         bh_table_print(t);
 }
 
+static void print_sentences(const char *what, const json_t *list) {
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(list, i, one) {
+                g_autofree char *text = bh_escape_cell(json_string_value(one) ? json_string_value(one) : "", -1);
+
+                printf("  %s: %s\n", what, text);
+        }
+}
+
 /* Exit code: what was asked for did not come to be. */
 static int print_one(const json_t *r, gboolean json) {
         const char *state = bh_json_text(r, "state");
         g_autofree char *container = bh_json_cell(r, "container_name"), *result = bh_json_cell(r, "result"), *until = bh_json_when(r, "until");
-        json_t *led = json_object_get(json_object_get(r, "detail"), "led"), *last_led = json_object_get(json_object_get(r, "detail"), "last_led");
-        json_t *open = json_object_get(json_object_get(r, "detail"), "open"), *processes = json_object_get(json_object_get(r, "detail"), "process_list"), *one;
+        json_t *detail = json_object_get(r, "detail"), *led = json_object_get(detail, "led"), *last_led = json_object_get(detail, "last_led"), *processes = json_object_get(detail, "process_list"), *one;
         size_t i;
 
         if (json) {
@@ -56,11 +66,8 @@ static int print_one(const json_t *r, gboolean json) {
         } else {
                 printf("%s %s of %s on %s: %s%s%s, %s%s%s\n", bh_json_text(r, "id"), bh_json_text(r, "action"), container, bh_json_text(r, "node"), bh_out_style(style_of(r)), state, bh_out_style(BH_STYLE_NONE), result,
                        json_is_string(json_object_get(r, "until")) ? ", until " : "", json_is_string(json_object_get(r, "until")) ? until : "");
-                json_array_foreach(open, i, one) {
-                        g_autofree char *text = bh_escape_cell(json_string_value(one), -1);
-
-                        printf("  still open: %s\n", text);
-                }
+                print_sentences("still open", json_object_get(detail, "open"));
+                print_sentences("note", json_object_get(detail, "notes"));
                 if (led)
                         printf("  led to the decoy: %" JSON_INTEGER_FORMAT " connections\n", json_integer_value(json_object_get(led, "connections")));
                 json_array_foreach(last_led, i, one) {
