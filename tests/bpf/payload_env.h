@@ -76,4 +76,6 @@ void account_of_a_container_that_is_gone_stays_in_the_sum(gconstpointer data);
 void programs_of_one_that_was_killed_are_taken_over(gconstpointer data);
 void programs_of_another_build_are_not_taken_over(gconstpointer data);
 void tls_library_gives_the_clear_text(gconstpointer data);
+
+/* payload_speed.c */
 void speed(gconstpointer data);
