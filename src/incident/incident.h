@@ -7,7 +7,7 @@
  *   file        written by the incident, then run, loaded or read by another
  *   target      a process of another container traced, signalled, or entered
  *   asked       a container that a container of the incident asked the runtime for
- *   credential  as reached, where what opens that service was read in the container from which the connection came, at most BH_INCIDENT_CREDENTIAL_NS before; of connections that no finding told of as well
+ *   credential  as reached, where what opens that service was read in the container from which the connection came, at most BH_INCIDENT_CREDENTIAL_NS before; of connections that no finding told of as well. What was there before the first such connection is not its
  *   reached     a connection that the incident told of led to this container, or this finding's came from the incident; all that began there afterwards, whichever is told first
  *
  * The first five hold for BH_INCIDENT_QUIET_NS after the incident's last finding (a file: after it was written), the last one for BH_INCIDENT_REACHED_NS after the connection, and joins nothing but the later of both
