@@ -10,10 +10,8 @@
 #include "response/response.h"
 #include "routes.h"
 #include "store/store_models.h"
-#include "store/store_responses.h"
 
 #define ITEMS_MAX 5000u /* of an answer; more are counted */
-#define NOTES_MAX 32u /* different ones of an enforced model */
 
 static void append_real(GString *out, const char *key, double v) {
         char text[G_ASCII_DTOSTR_BUF_SIZE];
@@ -535,35 +533,7 @@ void bh_api_model_import(BhCall *call) {
 
 /* ---- enforcing ---- */
 
-/* What its blocks have refused, or would have; and what the nodes have to say of those that go on. */
-static void add_up(BhStore *s, const BhEnforcement *e, guint64 *refused, guint64 *observed, GHashTable *notes) {
-        g_autofree char *actor = bh_enforced_actor(e->application, e->workload);
-        BhStoreResponseFilter f = { .actor = actor, .since_ns = e->since_ns };
-        g_autoptr(BhStorePage) page = bh_store_responses(s, &f, NULL, BH_STORE_LIMIT_MAX, NULL);
-        json_t *note;
-        size_t k;
-
-        for (guint i = 0; page && i < page->rows->len; i++) {
-                g_autoptr(BhStoreResponse) r = bh_store_response(s, ((const BhStoreResponse *) page->rows->pdata[i])->id, NULL);
-                json_auto_t *d = r ? json_loads(r->detail, 0, NULL) : NULL;
-
-                *refused += (guint64) json_integer_value(json_object_get(json_object_get(d, "refused_acts"), "acts"));
-                *observed += (guint64) json_integer_value(json_object_get(json_object_get(d, "observed_acts"), "acts"));
-                json_array_foreach(json_object_get(d, "notes"), k, note)
-                        if (g_str_equal(r->state, "active") && json_is_string(note) && g_hash_table_size(notes) < NOTES_MAX)
-                                g_hash_table_add(notes, g_strdup(json_string_value(note)));
-        }
-}
-
-static void append_enforcement(BhCall *call, GString *out, const BhEnforcement *e) {
-        BhEnforcedCounts n = { 0 };
-        g_autoptr(GHashTable) notes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-        guint64 refused = 0, observed = 0;
-        GHashTableIter it;
-        const char *note;
-
-        bh_enforced_counts(call->central->enforced, e, &n);
-        add_up(call->central->store, e, &refused, &observed, notes);
+static void append_enforcement(GString *out, const BhEnforcement *e, const BhEnforcedCounts *n) {
         bh_json_open(out, NULL, '{');
         bh_json_text(out, "application", e->application);
         bh_json_text(out, "workload", e->workload);
@@ -573,23 +543,22 @@ static void append_enforcement(BhCall *call, GString *out, const BhEnforcement *
         bh_json_text(out, "reason", e->reason);
         bh_json_time(out, "since", e->since_ns);
         bh_json_time(out, "until", e->until_ns);
-        bh_json_uint(out, "programs", n.programs);
+        bh_json_uint(out, "programs", n->programs);
         bh_json_open(out, "containers", '{');
-        bh_json_uint(out, "running", n.running);
-        bh_json_uint(out, "active", n.active);
-        bh_json_uint(out, "pending", n.pending);
-        bh_json_uint(out, "failed", n.failed);
-        bh_json_uint(out, "not_strict", n.loose);
-        bh_json_uint(out, "kept", n.kept);
-        bh_json_uint(out, "protected", n.left_out);
-        bh_json_uint(out, "released", n.released);
+        bh_json_uint(out, "running", n->running);
+        bh_json_uint(out, "active", n->active);
+        bh_json_uint(out, "pending", n->pending);
+        bh_json_uint(out, "failed", n->failed);
+        bh_json_uint(out, "not_strict", n->loose);
+        bh_json_uint(out, "kept", n->kept);
+        bh_json_uint(out, "protected", n->left_out);
+        bh_json_uint(out, "released", n->released);
         bh_json_close(out, '}');
-        bh_json_uint(out, "refused", refused);
-        bh_json_uint(out, "observed", observed);
+        bh_json_uint(out, "refused", n->refused);
+        bh_json_uint(out, "observed", n->observed);
         bh_json_open(out, "notes", '[');
-        g_hash_table_iter_init(&it, notes);
-        while (g_hash_table_iter_next(&it, (gpointer *) &note, NULL))
-                bh_json_text(out, NULL, note);
+        for (guint i = 0; n->notes && i < n->notes->len; i++)
+                bh_json_text(out, NULL, n->notes->pdata[i]);
         bh_json_close(out, ']');
         bh_json_close(out, '}');
 }
@@ -605,8 +574,12 @@ void bh_api_models_enforced(BhCall *call) {
         GString *out = g_string_new(NULL);
         bh_json_open(out, NULL, '{');
         bh_json_open(out, "enforced", '[');
-        for (guint i = 0; i < all->len; i++)
-                append_enforcement(call, out, all->pdata[i]);
+        for (guint i = 0; i < all->len; i++) {
+                g_auto(BhEnforcedCounts) n = { 0 };
+
+                bh_enforced_counts(call->central->enforced, all->pdata[i], &n);
+                append_enforcement(out, all->pdata[i], &n);
+        }
         bh_json_close(out, ']');
         bh_json_close(out, '}');
         bh_call_json(call, 200, out);
@@ -691,8 +664,9 @@ void bh_api_model_enforce(BhCall *call) {
                 bh_call_store_error(call, error);
                 return;
         }
+        const BhEnforcedCounts none = { 0 };
         GString *out = g_string_new(NULL);
-        append_enforcement(call, out, &e);
+        append_enforcement(out, &e, &none);
         bh_call_json(call, 200, out);
 }
 
@@ -725,11 +699,14 @@ void bh_api_model_unenforce(BhCall *call) {
         }
         g_autofree char *object = found ? g_strdup_printf("%s/%s", found->application, found->workload) : NULL, *detail = g_strdup_printf("%s%s%s", bh_family_kind(family), reason ? ": " : "", reason ? reason : "");
         BhStoreAuditEntry audit = bh_call_audit(call, object, "ok", detail);
+        g_auto(BhEnforcedCounts) n = { 0 };
+        if (found)
+                bh_enforced_counts(call->central->enforced, found, &n); /* they go with it */
         if (!found || !bh_enforced_remove(call->central->enforced, found->application, found->workload, family, &audit, &error)) {
                 bh_call_store_error(call, error);
                 return;
         }
         GString *out = g_string_new(NULL);
-        append_enforcement(call, out, found);
+        append_enforcement(out, found, &n);
         bh_call_json(call, 200, out);
 }

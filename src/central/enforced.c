@@ -14,6 +14,8 @@
 #define SETTING "enforced."
 #define TICK_US G_USEC_PER_SEC
 #define FAILED_ROWS 8 /* of a container that are looked at: by then it is tried again as seldom as can be */
+#define ADD_UP_US (2 * G_USEC_PER_SEC) /* between two looks at what was refused */
+#define NOTES_MAX 32u /* different ones of a model */
 #define IDLE_US (10 * G_USEC_PER_SEC) /* where nothing was told to have changed */
 
 struct BhEnforced {
@@ -26,8 +28,38 @@ struct BhEnforced {
         GHashTable *counts; /* key → BhEnforcedCounts */
         GMutex changing;    /* one order at a time */
         gboolean idle;      /* the thread's: nothing was enforced, and nothing of it went on */
+        GHashTable *tallies; /* the thread's: key → Tally */
+        guint looks;         /* the thread's */
         gint64 no_room_us;  /* the thread's: when the ledger took no row, so that nothing is ordered for a while. 0: it did */
 };
+
+/* What the responses of one order have refused: those that are over are added up once, and those that go on are read again. */
+typedef struct {
+        gint64 since_ns;           /* of the order */
+        gint64 seen_ns, looked_us; /* until when its responses are known; when they were looked at */
+        GHashTable *ids;           /* of them → whether it is over */
+        guint64 refused, observed; /* by those that are over */
+        guint64 refused_now, observed_now; /* by those that go on */
+        GPtrArray *notes;
+        guint look;
+} Tally;
+
+static void tally_free(gpointer data) {
+        Tally *t = data;
+
+        g_hash_table_unref(t->ids);
+        g_ptr_array_unref(t->notes);
+        g_free(t);
+}
+
+void bh_enforced_counts_clear(BhEnforcedCounts *n) {
+        g_clear_pointer(&n->notes, g_ptr_array_unref);
+}
+
+static void counts_free(gpointer data) {
+        bh_enforced_counts_clear(data);
+        g_free(data);
+}
 
 /* ---- what was ordered */
 
@@ -164,8 +196,11 @@ gboolean bh_enforced_counts(BhEnforced *e, const BhEnforcement *of, BhEnforcedCo
 
         g_mutex_lock(&e->lock);
         const BhEnforcedCounts *known = g_hash_table_lookup(e->counts, key);
-        if (known)
+        if (known) {
                 *out = *known;
+                if (out->notes)
+                        g_ptr_array_ref(out->notes);
+        }
         g_mutex_unlock(&e->lock);
         return known != NULL;
 }
@@ -423,6 +458,110 @@ static char *list_of(Look *l, const BhEnforcement *of, const char *digest, guint
         return list;
 }
 
+/* ---- what was refused */
+
+static gint64 acts_of(const json_t *detail, const char *name) {
+        return json_integer_value(json_object_get(json_object_get(detail, name), "acts"));
+}
+
+/* Responses that are new since. FALSE: not all could be read. */
+static gboolean read_new(BhStore *s, Tally *t, const char *actor) {
+        BhStoreResponseFilter f = { .actor = actor, .since_ns = MAX(t->since_ns, t->seen_ns) };
+        g_autofree char *cursor = NULL;
+        gint64 seen_ns = t->seen_ns;
+
+        do {
+                g_autoptr(BhStorePage) page = bh_store_responses(s, &f, cursor, BH_STORE_LIMIT_MAX, NULL);
+
+                if (!page)
+                        return FALSE;
+                for (guint i = 0; i < page->rows->len; i++) {
+                        const BhStoreResponse *row = page->rows->pdata[i];
+
+                        seen_ns = MAX(seen_ns, row->created_ns);
+                        if (!g_hash_table_contains(t->ids, row->id))
+                                g_hash_table_insert(t->ids, g_strdup(row->id), NULL);
+                }
+                g_free(cursor);
+                cursor = g_strdup(page->next);
+        } while (cursor);
+        t->seen_ns = seen_ns;
+        return TRUE;
+}
+
+static void add_notes(GPtrArray *notes, json_t *told) {
+        json_t *note;
+        size_t i;
+
+        json_array_foreach(told, i, note)
+                if (json_is_string(note) && notes->len < NOTES_MAX && !g_ptr_array_find_with_equal_func(notes, json_string_value(note), g_str_equal, NULL))
+                        g_ptr_array_add(notes, g_strdup(json_string_value(note)));
+}
+
+/* What a node tells of one that goes on is kept in its detail, and stays there when it ends. */
+static void add_up(BhStore *s, Tally *t, const char *actor) {
+        g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+        guint64 refused = 0, observed = 0;
+        const char *id;
+        gpointer over;
+        GHashTableIter it;
+
+        if (!read_new(s, t, actor))
+                return;
+        g_hash_table_iter_init(&it, t->ids);
+        while (g_hash_table_iter_next(&it, (gpointer *) &id, &over)) {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(BhStoreResponse) r = over ? NULL : bh_store_response(s, id, &error);
+                json_auto_t *detail = r ? json_loads(r->detail, 0, NULL) : NULL;
+
+                if (over || !r) {
+                        if (error && g_error_matches(error, BH_STORE_ERROR, BH_STORE_ERROR_NOT_FOUND))
+                                g_hash_table_iter_replace(&it, GUINT_TO_POINTER(TRUE));
+                        continue;
+                }
+                const guint64 no = (guint64) acts_of(detail, "refused_acts"), would = (guint64) acts_of(detail, "observed_acts");
+                if (g_str_equal(r->state, "active") || g_str_equal(r->state, "pending")) {
+                        refused += no;
+                        observed += would;
+                        add_notes(notes, g_str_equal(r->state, "active") ? json_object_get(detail, "notes") : NULL);
+                } else {
+                        t->refused += no;
+                        t->observed += would;
+                        g_hash_table_iter_replace(&it, GUINT_TO_POINTER(TRUE));
+                }
+        }
+        t->refused_now = refused;
+        t->observed_now = observed;
+        g_ptr_array_unref(t->notes); /* who has it may go on to read it */
+        t->notes = g_steal_pointer(&notes);
+}
+
+static void count_refused(BhEnforced *e, const BhEnforcement *of, const char *actor, const char *key, BhEnforcedCounts *n) {
+        Tally *t = g_hash_table_lookup(e->tallies, key);
+
+        if (!t || t->since_ns != of->since_ns) {
+                t = g_new0(Tally, 1);
+                t->since_ns = of->since_ns;
+                t->ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+                t->notes = g_ptr_array_new_with_free_func(g_free);
+                g_hash_table_insert(e->tallies, g_strdup(key), t);
+        }
+        t->look = e->looks;
+        if (!t->looked_us || g_get_monotonic_time() - t->looked_us >= ADD_UP_US) {
+                t->looked_us = g_get_monotonic_time();
+                add_up(e->central->store, t, actor);
+        }
+        n->refused = t->refused + t->refused_now;
+        n->observed = t->observed + t->observed_now;
+        n->notes = g_ptr_array_ref(t->notes);
+}
+
+static gboolean is_forgotten(gpointer key, gpointer value, gpointer data) {
+        return ((const Tally *) value)->look != ((const BhEnforced *) data)->looks;
+}
+
+/* ---- all containers of one */
+
 typedef struct {
         char *deny;
         guint n;
@@ -476,8 +615,10 @@ static void look_at(Look *l, const BhEnforcement *of) {
                 g_free(cursor);
                 cursor = g_strdup(page->next);
         } while (cursor);
+        g_autofree char *key = key_of(of->application, of->workload, of->family);
+        count_refused(l->e, of, actor, key, &n);
         g_mutex_lock(&l->e->lock);
-        g_hash_table_insert(l->e->counts, key_of(of->application, of->workload, of->family), g_memdup2(&n, sizeof(n)));
+        g_hash_table_insert(l->e->counts, g_strdup(key), g_memdup2(&n, sizeof(n)));
         g_mutex_unlock(&l->e->lock);
 }
 
@@ -533,6 +674,7 @@ void bh_enforced_look(BhEnforced *e) {
                 .here = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
         };
 
+        e->looks++;
         for (guint i = 0; here[i]; i++)
                 g_hash_table_add(l.here, g_strdup(here[i]));
         if (!all) {
@@ -548,8 +690,10 @@ void bh_enforced_look(BhEnforced *e) {
                         else if (now)
                                 look_at(&l, now);
                 }
-                if (!g_atomic_int_get(&e->stopping))
+                if (!g_atomic_int_get(&e->stopping)) {
                         release_others(&l);
+                        g_hash_table_foreach_remove(e->tallies, is_forgotten, e);
+                }
         }
         g_hash_table_unref(l.open);
         g_hash_table_unref(l.actors);
@@ -584,7 +728,8 @@ BhEnforced *bh_enforced_new(BhCentral *c) {
         g_mutex_init(&e->lock);
         g_mutex_init(&e->changing);
         g_cond_init(&e->moved);
-        e->counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        e->counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, counts_free);
+        e->tallies = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, tally_free);
         return e;
 }
 
@@ -607,6 +752,7 @@ void bh_enforced_free(BhEnforced *e) {
                 return;
         bh_enforced_stop(e);
         g_hash_table_unref(e->counts);
+        g_hash_table_unref(e->tallies);
         g_mutex_clear(&e->lock);
         g_mutex_clear(&e->changing);
         g_cond_clear(&e->moved);

@@ -31,7 +31,7 @@ typedef struct {
 void bh_enforcement_free(BhEnforcement *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BhEnforcement, bh_enforcement_free)
 
-/* How many of its running containers are how, when they were looked at last. */
+/* How many of its running containers are how, when they were looked at last; and what its responses have told since it was ordered. Clear it. */
 typedef struct {
         guint running, active, pending, failed;
         guint loose;     /* their version's model is not strict enough; */
@@ -39,7 +39,11 @@ typedef struct {
         guint left_out;  /* protected */
         guint released;  /* by a person */
         guint programs;  /* of the longest list */
+        guint64 refused, observed; /* acts; observed: that would have been */
+        GPtrArray *notes;          /* sentences of nodes; NULL: not looked at yet */
 } BhEnforcedCounts;
+void bh_enforced_counts_clear(BhEnforcedCounts *n);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BhEnforcedCounts, bh_enforced_counts_clear)
 
 BhEnforced *bh_enforced_new(BhCentral *c);
 /* Once there are models, a bus and responses. */
@@ -67,7 +71,7 @@ BhEnforcement *bh_enforced_find(GPtrArray *all, const char *application, const c
 gboolean bh_enforced_set(BhEnforced *e, const BhEnforcement *what, const BhStoreAuditEntry *audit, GError **error);
 /* NOT_FOUND. What is in force of it is released. */
 gboolean bh_enforced_remove(BhEnforced *e, const char *application, const char *workload, BhFamily family, const BhStoreAuditEntry *audit, GError **error);
-/* FALSE: it was not looked at yet. */
+/* What the thread knows: nothing is read. FALSE: it was not looked at yet. */
 gboolean bh_enforced_counts(BhEnforced *e, const BhEnforcement *of, BhEnforcedCounts *out);
 /* Caller frees. */
 char *bh_enforced_actor(const char *application, const char *workload);

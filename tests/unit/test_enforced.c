@@ -149,7 +149,17 @@ static BhEnforcedCounts look(Env *e) {
         g_string_truncate(world.asked, 0);
         bh_enforced_look(e->central.enforced);
         g_assert_true(bh_enforced_counts(e->central.enforced, &what, &n));
+        bh_enforced_counts_clear(&n);
         return n;
+}
+
+static void until_refused(Env *e, guint64 refused, guint64 observed) {
+        BhEnforcedCounts n;
+
+        for (guint i = 0; (n = look(e)).refused != refused || n.observed != observed; i++) {
+                g_assert_cmpuint(i, <, 600); /* they are not looked at each time */
+                g_usleep(100000);
+        }
 }
 
 static GPtrArray *rows(Env *e, gboolean open) {
@@ -322,6 +332,47 @@ static void what_is_in_force_stays_when_its_version_is_not_strict_any_more(Env *
         g_assert_cmpuint(n_rows(e, TRUE), ==, 0);
 }
 
+static void tell(Env *e, const BhStoreResponse *row, const char *state, const char *detail) {
+        g_autoptr(GError) error = NULL;
+
+        bh_store_response_told(e->central.store, "n1", row->id, state, "said", detail, &error);
+        g_assert_no_error(error);
+}
+
+/* Also of those that are over, of more than a page, of those that the ledger let go since, and of this order alone. */
+static void what_was_refused_is_added_up(Env *e, gconstpointer unused) {
+        const BhEnforcement what = some(FALSE, 0);
+        const guint more = 2500;
+
+        runs("/bin/a", 1);
+        lock();
+        put_containers(e, 2);
+        enforce(e, FALSE, 0);
+        until_refused(e, 0, 0);
+        g_autoptr(GPtrArray) open = rows(e, TRUE);
+        tell(e, open->pdata[0], "active", "{\"refused_acts\":{\"acts\":3},\"notes\":[\"a runs\",\"b runs\"]}");
+        tell(e, open->pdata[1], "active", "{\"refused_acts\":{\"acts\":4},\"observed_acts\":{\"acts\":9},\"notes\":[\"a runs\"]}");
+        until_refused(e, 7, 9);
+        g_auto(BhEnforcedCounts) n = { 0 };
+        g_assert_true(bh_enforced_counts(e->central.enforced, &what, &n));
+        g_assert_cmpuint(n.notes->len, ==, 2);
+
+        const BhStoreResponse *first = open->pdata[0];
+        g_assert_true(bh_store_response_release(e->central.store, first->id, FALSE, NULL, NULL));
+        tell(e, first, "released", "{\"refused_acts\":{\"acts\":5}}");
+        until_refused(e, 9, 9);
+        g_assert_true(bh_db_run(e->central.store->writer, NULL, "INSERT INTO responses (serial, id, action, state, node, container_id, container_name, workload, application, actor, reason, allow, deny, result, detail, until_ns, "
+                                "created_ns, changed_ns, best_effort, subject, releasing) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT 1000000 + i, printf('%012x', 1000000 + i), action, state, "
+                                "node, 'another', container_name, workload, application, actor, reason, allow, deny, result, detail, until_ns, created_ns + 1000 + i, changed_ns, best_effort, subject, releasing FROM responses, n WHERE id = ?",
+                                "it", (gint64) more, first->id));
+        until_refused(e, 9 + 5 * more, 9);
+        g_assert_true(bh_db_run(e->central.store->writer, NULL, "DELETE FROM responses WHERE container_id = 'another'", ""));
+        tell(e, open->pdata[1], "active", "{\"refused_acts\":{\"acts\":5},\"observed_acts\":{\"acts\":9}}");
+        until_refused(e, 10 + 5 * more, 9);
+        enforce(e, FALSE, 0);
+        g_assert_cmpuint(look(e).refused, ==, 0);
+}
+
 /* What fails is tried again ever more seldom, whatever list it had; another list, and a person's word, begin anew. */
 static void what_fails_is_tried_again_ever_more_seldom(Env *e, gconstpointer unused) {
         const guint waits[] = { 1, 2, 4, 8, 16, 32, 60, 60, 60 }; /* minutes */
@@ -399,6 +450,7 @@ int main(int argc, char **argv) {
         TEST(what_a_person_says_while_it_looks_holds);
         TEST(what_is_over_goes_in_nobodys_name);
         TEST(what_is_in_force_stays_when_its_version_is_not_strict_any_more);
+        TEST(what_was_refused_is_added_up);
         TEST(what_fails_is_tried_again_ever_more_seldom);
         TEST(a_ledger_without_room_is_left_alone_for_a_while);
         TEST(a_list_that_the_ledger_cannot_keep_is_not_ordered);
