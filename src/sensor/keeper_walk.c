@@ -82,7 +82,7 @@ static int not_local(GError **error, const char *path, const BhFileMount *on) {
 }
 
 /* One part further; a link puts its own parts before the others. -1 with *error. */
-static int step(Way *w, const GArray *mounts, GQueue *parts, const char *part, guint *links, const char *path, GError **error) {
+static int step(Way *w, const GArray *mounts, GQueue *parts, const char *part, guint *links, BhKeeperWalk *walk, const char *path, GError **error) {
         const BhFileMount *on = bh_file_mounts_find(mounts, (guint) w->mounts[w->n - 1]);
         g_auto(BhFd) fd = -1;
         struct statx s;
@@ -103,6 +103,8 @@ static int step(Way *w, const GArray *mounts, GQueue *parts, const char *part, g
 
                 if (len <= 0 || ++*links > LINKS)
                         return fail(error, path, len <= 0 ? errno : ELOOP, NULL);
+                if (walk->crossed)
+                        walk->crossed(fd, walk->data);
                 to[len] = '\0';
                 if (*to == '/')
                         cut(w, 1);
@@ -115,7 +117,7 @@ static int step(Way *w, const GArray *mounts, GQueue *parts, const char *part, g
         return 0;
 }
 
-int bh_keeper_walk(int root, const GArray *mounts, const char *path, const BhFileMount **mount, GError **error) {
+int bh_keeper_walk_by(int root, const GArray *mounts, const char *path, BhKeeperWalk *walk, GError **error) {
         g_autoptr(GQueue) parts = g_queue_new();
         g_auto(Way) way = { .n = 0 };
         const BhFileMount *on;
@@ -131,10 +133,15 @@ int bh_keeper_walk(int root, const GArray *mounts, const char *path, const BhFil
                 return fail(error, path, errno, "the kernel does not tell mounts apart (that takes 5.8)");
         way.mounts[0] = s.stx_mnt_id;
         put_before(parts, path);
+        walk->steps = 0;
         while (!rc && !g_queue_is_empty(parts)) {
                 g_autofree char *part = g_queue_pop_head(parts);
 
-                rc = step(&way, mounts, parts, part, &links, path, error);
+                if (walk->most && walk->steps == walk->most)
+                        rc = fail(error, path, ELOOP, "it leads through more folders and links than are looked at");
+                else
+                        rc = step(&way, mounts, parts, part, &links, walk, path, error);
+                walk->steps++;
         }
         g_queue_clear_full(parts, g_free);
         if (rc)
@@ -142,6 +149,15 @@ int bh_keeper_walk(int root, const GArray *mounts, const char *path, const BhFil
         on = bh_file_mounts_find(mounts, (guint) way.mounts[way.n - 1]);
         if (!on || !bh_keeper_is_local(on->type))
                 return not_local(error, path, on);
-        *mount = on;
+        walk->on = on;
         return way.fds[--way.n];
+}
+
+int bh_keeper_walk(int root, const GArray *mounts, const char *path, const BhFileMount **mount, GError **error) {
+        BhKeeperWalk walk = { .most = 0 };
+        int fd = bh_keeper_walk_by(root, mounts, path, &walk, error);
+
+        if (fd >= 0)
+                *mount = walk.on;
+        return fd;
 }

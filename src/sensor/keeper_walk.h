@@ -21,3 +21,13 @@ GArray *bh_keeper_mounts(const char *proc, pid_t pid);
  * closes.
  */
 int bh_keeper_walk(int root, const GArray *mounts, const char *path, const BhFileMount **mount, GError **error);
+
+typedef struct {
+        guint most; /* parts that are looked at, those of links too; 0: no bound but the kernel's on links. Beyond it fails as too many links do */
+        void (*crossed)(int link, gpointer data); /* each link that is followed, as a place. May be NULL */
+        gpointer data;
+        guint steps; /* out, also where it failed: parts that were looked at */
+        const BhFileMount *on; /* out: what it lies on */
+} BhKeeperWalk;
+/* The same, for who has to know how it was led there, and for how long it may be. */
+int bh_keeper_walk_by(int root, const GArray *mounts, const char *path, BhKeeperWalk *walk, GError **error);
