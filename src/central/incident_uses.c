@@ -12,6 +12,7 @@
 typedef struct {
         char *node, *container;
         gint64 first_ns, last_ns; /* of the reads */
+        gint64 done_ns;           /* reads up to then have had their time */
         gint64 until_us;          /* 0: it has ended; reads up to last_ns are not looked at again */
         GHashTable *judged;       /* id of a half that began since, as pointer → KNOWN or NEW; NULL: none yet */
 } Watch;
@@ -60,6 +61,7 @@ guint64 bh_incident_uses_dropped(const BhIncidentUses *u) {
 static void end(BhIncidentUses *u, Watch *w) {
         g_clear_pointer(&w->judged, g_hash_table_unref);
         w->until_us = 0;
+        w->done_ns = w->last_ns;
         u->watched--;
 }
 
@@ -103,12 +105,10 @@ static void since(Watch *w, gint64 first_ns) {
 static void watch(BhIncidentUses *u, const BhIncidentLine *l, gint64 until_us) {
         g_autofree char *key = g_strconcat(l->node, "\1", l->container_id, NULL);
         Watch *w = g_hash_table_lookup(u->watches, key);
+        const gboolean more = !w || l->last_ns > w->last_ns;
 
-        if (w && w->last_ns >= l->last_ns) {
-                if (w->until_us && l->time_ns < w->first_ns && l->time_ns >= w->last_ns - BH_INCIDENT_REACHED_NS)
-                        since(w, l->time_ns);
+        if (!more && (!w->until_us || l->last_ns <= w->done_ns))
                 return;
-        }
         if (!w || !w->until_us)
                 make_room(u);
         /* it may have been the one that had to go */
@@ -117,14 +117,14 @@ static void watch(BhIncidentUses *u, const BhIncidentLine *l, gint64 until_us) {
                 w = g_new0(Watch, 1);
                 w->node = g_strdup(l->node);
                 w->container = g_strdup(l->container_id);
-                w->first_ns = l->time_ns;
                 g_hash_table_insert(u->watches, g_steal_pointer(&key), w);
         }
-        /* what came of reads before those that ended was looked for; and of who reads day after day nothing begins any more where an older connection led to */
-        since(w, MAX(w->until_us ? MIN(w->first_ns, l->time_ns) : MAX(w->last_ns, l->time_ns), l->last_ns - BH_INCIDENT_REACHED_NS));
-        w->last_ns = l->last_ns;
+        const gint64 from = MAX(l->time_ns, w->done_ns);
+        w->last_ns = MAX(w->last_ns, l->last_ns);
+        /* of who reads day after day nothing begins any more where an older connection led to */
+        since(w, MAX(w->until_us ? MIN(w->first_ns, from) : from, w->last_ns - BH_INCIDENT_REACHED_NS));
         u->watched += !w->until_us;
-        w->until_us = MAX(w->until_us, until_us);
+        w->until_us = MAX(w->until_us, more ? until_us : 0);
 }
 
 /* As long as a connection counts, and what the node tells of it may take. */

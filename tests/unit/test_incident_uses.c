@@ -547,13 +547,19 @@ static void an_incident_that_grows_is_not_watched_for_ever(void) {
         bh_incident_uses_of(u, bh_incidents_get(g, id), 64 * MINUTES);
         g_assert_cmpuint(bh_incident_uses_watched(u), ==, 0);
         g_assert_cmpuint(found_at(u, s, 64 * MINUTES), ==, 0);
-        /* it is read again: what began since the read before is looked at */
-        reads(g, "web", "/root/.pgpass", 10000);
+        /* another one is read: what began since then is looked at, and nothing that had its time */
+        reads(g, "web", "/home/a/.pgpass", 10000);
+        bh_incident_uses_of(u, bh_incidents_get(g, id), 167 * MINUTES);
         bh_incident_uses_of(u, bh_incidents_get(g, id), 167 * MINUTES);
         put_halves(s, &late, 1);
         g_assert_cmpuint(bh_incident_uses_watched(u), ==, 1);
-        g_assert_cmpuint(found_at(u, s, 168 * MINUTES), ==, 2);
+        g_assert_cmpuint(found_at(u, s, 168 * MINUTES), ==, 1);
         g_assert_cmpuint(found_at(u, s, 230 * MINUTES), ==, 0);
+        reads(g, "web", "/root/.pgpass", 20000);
+        for (guint n = 0; n < 3; n++)
+                bh_incident_uses_of(u, bh_incidents_get(g, id), 333 * MINUTES);
+        g_assert_cmpuint(bh_incident_uses_watched(u), ==, 1);
+        g_assert_cmpuint(found_at(u, s, 334 * MINUTES), ==, 1); /* of who reads the first file again as well */
         bh_incident_uses_free(u);
         bh_store_close(s);
 }
