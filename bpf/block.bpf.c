@@ -96,6 +96,14 @@ struct {
         __uint(max_entries, BH_BLOCK_RING);
 } acts SEC(".maps");
 
+/* Nothing here reads it: it is kept for the sensor's successor. */
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, BH_BLOCK_SUBJECTS);
+        __type(key, __u64); /* id of the cgroup */
+        __type(value, struct bh_block_root);
+} roots SEC(".maps");
+
 /* ---- who ---- */
 
 struct who {

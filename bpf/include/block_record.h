@@ -69,6 +69,14 @@ struct bh_block_ns {
         __u64 ticks; /* since boot, of 10 ms */
 };
 
+/* roots map, by subject: through which root its files were found the first time. A build that takes over reads another's: for good as it is. */
+struct bh_block_root {
+        __u64 ino;
+        __u32 dev, mnt_ns; /* mnt_ns: number of the mount namespace */
+        __u32 overlay, pad; /* overlay: it is one */
+};
+_Static_assert(sizeof(struct bh_block_root) == 24, "shared layout");
+
 struct bh_block_config {
         __u32 subjects;   /* how many there are */
         __u32 namespaces; /* how many are in the map */

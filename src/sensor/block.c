@@ -38,6 +38,10 @@ static GHashTable *new_keys(void) {
         return g_hash_table_new_full(key_hash, key_equal, g_free, g_free);
 }
 
+static GHashTable *new_seen(void) {
+        return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+}
+
 static void add_key(GHashTable *keys, const struct bh_block_key *key, const struct bh_block_file *file) {
         g_hash_table_insert(keys, g_memdup2(key, sizeof(*key)), g_memdup2(file, sizeof(*file)));
 }
@@ -48,6 +52,7 @@ static void subject_free(gpointer data) {
         g_free(s->cgroup);
         g_hash_table_unref(s->keys);
         g_hash_table_unref(s->rules);
+        g_hash_table_unref(s->seen);
         g_free(s);
 }
 
@@ -59,6 +64,7 @@ static BlockSubject *subject_of(BhBlock *b, guint64 id) {
                 s->id = id;
                 s->keys = new_keys();
                 s->rules = g_hash_table_new(g_direct_hash, g_direct_equal);
+                s->seen = new_seen();
                 g_hash_table_insert(b->subjects, &s->id, s);
         }
         return s;
@@ -204,6 +210,12 @@ typedef struct {
         BhBlock *b;
         int root;
         GArray *mounts; /* of whose root it is */
+        struct bh_block_root is; /* what that root is, or was the first time; empty: not known */
+        char *barred; /* why nothing can be found through it now. NULL: it can */
+        char *top; /* where it is mounted, as its mount namespace sees it; NULL: not known */
+        GHashTable *seen; /* as of BlockSubject; by this look */
+        guint steps, at, stopped; /* of this look: parts of paths; paths; how many had their turn when the steps were used up, 0: they are not */
+        gboolean root_links, changed_links, other_links; /* crossed on the way to the path that is at hand: on the root overlay; of them, some that are not the image's; elsewhere */
         struct bh_block_subject v, was; /* was: in the kernel until now */
         GHashTable *keys; /* wanted */
         BlockSubject *s;
@@ -221,13 +233,6 @@ static void say(GPtrArray *to, const char *format, ...) {
         va_end(ap);
 }
 
-/* As the container sees it: links end in its root. The caller's lock is held, so nobody is asked whom the container could let answer late. */
-static int open_in(const Making *m, const char *path, GError **error) {
-        const BhFileMount *on;
-
-        return bh_keeper_walk(m->root, m->mounts, path, &on, error);
-}
-
 /* What an open file is to the kernel programs. */
 static gboolean ask_kernel(BhBlock *b, int fd, struct bh_block_asked *asked) {
         guint64 args[] = { (guint64) fd };
@@ -235,6 +240,65 @@ static gboolean ask_kernel(BhBlock *b, int fd, struct bh_block_asked *asked) {
         LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = args, .ctx_size_in = sizeof(args));
 
         return bpf_prog_test_run_opts(b->ask, &run) == 0 && bpf_map_lookup_elem(b->maps[BLOCK_ASKED], &zero, asked) == 0 && asked->found;
+}
+
+static void cross(int link, gpointer data) {
+        struct bh_block_asked asked;
+        Making *m = data;
+
+        if (!ask_kernel(m->b, link, &asked)) {
+                m->changed_links = m->other_links = TRUE;
+        } else if (m->is.overlay && asked.overlay && asked.dev == m->is.dev) {
+                m->root_links = TRUE;
+                m->changed_links |= !asked.lower;
+        } else {
+                m->other_links = TRUE;
+        }
+}
+
+/* As the container sees it: links end in its root. The caller's lock is held, so nobody is asked whom the container could let answer late, and it does not choose how long that takes. *on may be NULL. */
+static int open_on(Making *m, const char *path, const BhFileMount **on, GError **error) {
+        BhKeeperWalk walk = { .most = BH_BLOCK_PATH_STEPS, .crossed = cross, .data = m };
+
+        m->root_links = m->changed_links = m->other_links = FALSE;
+        int fd = bh_keeper_walk_by(m->root, m->mounts, path, &walk, error);
+
+        m->steps += walk.steps;
+        if (on)
+                *on = walk.on;
+        return fd;
+}
+
+static int open_in(Making *m, const char *path, GError **error) {
+        return open_on(m, path, NULL, error);
+}
+
+/* ---- one look after the other ---- */
+
+static char *seen_name(const BhDeny *d, guint32 rule) {
+        return g_strdup_printf("%u %d %d %s", rule, (int) d->kind, d->any, d->path);
+}
+
+/* NULL: nothing. */
+static void see(Making *m, const BhDeny *d, guint32 rule, const struct bh_block_key *key) {
+        static const struct bh_block_key nothing = { .cgroup = 0 };
+
+        g_hash_table_insert(m->seen, seen_name(d, rule), g_memdup2(key ? key : &nothing, sizeof(*key)));
+}
+
+/* Whether this path has no turn in this look, since those before it took all of it. *key: what was there in the one before. */
+static gboolean is_postponed(Making *m, const BhDeny *d, guint32 rule, const struct bh_block_key **key) {
+        g_autofree char *name = seen_name(d, rule);
+
+        m->at++;
+        if (!(*key = g_hash_table_lookup(m->s->seen, name)))
+                return FALSE;
+        if (m->steps >= BH_BLOCK_STEPS && !m->stopped)
+                m->stopped = m->at - 1;
+        if (!m->stopped && m->at > m->s->from)
+                return FALSE;
+        see(m, d, rule, *key);
+        return TRUE;
 }
 
 static int open_root(const BhBlock *b, gint pid) {
@@ -337,8 +401,28 @@ static void note_names(const Making *m, const char *path, int fd, const struct s
                 say(m->done->notes, "%s has %u names: it is refused under all of them", path, (guint) st->st_nlink);
 }
 
+/* What was refused for this rule by this key stays so. */
+static void keep_key(Making *m, const struct bh_block_key *key, guint32 rule) {
+        const struct bh_block_file *was = g_hash_table_lookup(m->s->keys, key), *now = g_hash_table_lookup(m->keys, key);
+
+        if (!was || was->rule != rule || (now && now->rule))
+                return;
+        struct bh_block_file kept = *was;
+        kept.listed = now ? now->listed : 0;
+        kept.image = now ? now->image : 0;
+        add_key(m->keys, key, &kept);
+        m->v.rules[BH_BLOCK_EXEC] = rule;
+}
+
 /* The file at the path, and the place. */
-static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths, GError **error) {
+static gboolean add_exec(Making *m, const BhDeny *d, guint32 rule, guint paths, GError **error) {
+        const struct bh_block_key *before;
+        const char *path = d->path;
+
+        if (is_postponed(m, d, rule, &before)) { /* its file is kept anyway */
+                keep_key(m, before, rule);
+                return TRUE;
+        }
         g_autofree char *folder = g_path_get_dirname(path), *base = g_path_get_basename(path);
         __u64 name[BH_BLOCK_NAME / 8] = { 0 };
         struct bh_block_asked asked;
@@ -349,6 +433,7 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
 
         if (m->kept && (dir < 0 || barred || (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))))) {
                 say(m->done->notes, "%s is gone: the file that was there is refused wherever it is now", path);
+                see(m, d, rule, NULL);
                 return TRUE;
         }
         if (dir < 0 || !ask_kernel(m->b, dir, &asked))
@@ -362,6 +447,7 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
         const struct bh_block_file *known = g_hash_table_lookup(m->keys, &place), file = { .rule = rule, .listed = known ? known->listed : 0 };
 
         add_key(m->keys, &place, &file);
+        see(m, d, rule, &place);
         m->v.rules[BH_BLOCK_EXEC] = rule;
         if (fd < 0) {
                 say(m->done->notes, "%s is not there now: what is put there will be refused", path);
@@ -378,13 +464,12 @@ static gboolean add_exec(Making *m, const char *path, guint32 rule, guint paths,
 /* What tells files of the image, and programs of runtimes. *overlay: its root is one, without which nothing is known to be of the image. */
 static gboolean know_root(Making *m, gboolean *overlay, GError **error) {
         g_autofree char *first = g_strdup_printf("%s/1/ns/mnt", m->b->proc);
-        struct bh_block_asked asked;
         struct stat ns, host;
 
-        *overlay = ask_kernel(m->b, m->root, &asked) && asked.overlay;
+        *overlay = m->is.overlay;
         if (stat("/proc/self/ns/mnt", &ns))
                 return bh_enforce_fail(error, "cannot look at the own mount namespace: %s", g_strerror(errno));
-        m->v.root_dev = *overlay ? asked.dev : 0;
+        m->v.root_dev = *overlay ? m->is.dev : 0;
         m->v.own_mnt_ns = (guint32) ns.st_ino; /* a service with file systems of its own, or in a container, is not where runtimes are */
         m->v.host_mnt_ns = stat(first, &host) ? m->v.own_mnt_ns : (guint32) host.st_ino;
         return TRUE;
@@ -400,7 +485,7 @@ static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
         if (!overlay)
                 return bh_enforce_fail(error, "which programs are from the image cannot be told in this container: its root is no overlay");
         m->v.rules[BH_BLOCK_NOT_IN_IMAGE] = rule;
-        for (guint i = 0; m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT && i < G_N_ELEMENTS(loaders); i++)
+        for (guint i = 0; m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT && !m->barred && i < G_N_ELEMENTS(loaders); i++)
                 add_loader(m, loaders[i], rule);
         return TRUE;
 }
@@ -449,22 +534,53 @@ static void not_listed(Making *m, const char *path, const char *why) {
                 say(m->done->notes, "%s %s", path, why);
 }
 
-/* What is written since is not the image's: a list names programs as they were, and not what an intruder makes of them. What is not there is no error, for images differ. */
-static void add_only(Making *m, const BhDeny *d) {
+/* What was on the list by this key stays so. */
+static void keep_listed(Making *m, const struct bh_block_key *key) {
+        const struct bh_block_file *was = g_hash_table_lookup(m->s->keys, key);
+
+        if (was && was->listed & m->was.lists & 1u << m->list)
+                list_key(m, key, was->generation, was->image);
+}
+
+/* Why this file is not what was listed, though the path leads to it: to be said behind the path. NULL: it is. */
+static const char *is_foreign(const Making *m, const BhDeny *d, const struct bh_block_asked *asked, const BhFileMount *on) {
+        if (!m->is.overlay)
+                return NULL;
+        if (asked->overlay && asked->dev == m->is.dev)
+                return !asked->lower ? "is not as the image has it: it is refused" : m->changed_links || m->other_links ? "is led to by a link that is not the image's: it is refused" : NULL;
+        g_autofree char *path = m->top ? g_strconcat(g_str_equal(m->top, "/") ? "" : m->top, d->path, NULL) : NULL;
+        return m->root_links || !path || !bh_file_below(path, on->point) ? "leads to another file system by a link: it is refused" : NULL;
+}
+
+/*
+ * What is written since is not the image's: a list names programs as they were, and not what an intruder makes of them, nor where he leads their paths. What is not there is no error, for images differ.
+ */
+static void add_only(Making *m, const BhDeny *d, guint32 rule) {
         g_autofree char *folder = g_path_get_dirname(d->path), *base = g_path_get_basename(d->path);
-        g_auto(BhFd) fd = open_in(m, d->any ? folder : d->path, NULL);
         struct bh_block_key key = { .cgroup = m->s->id };
         __u64 name[BH_BLOCK_NAME / 8] = { 0 };
+        const struct bh_block_key *before;
+        const BhFileMount *on = NULL;
         struct bh_block_asked asked;
         struct stat st;
 
-        if (fd < 0 || !ask_kernel(m->b, fd, &asked) || (!d->any && (fstat(fd, &st) || !S_ISREG(st.st_mode)))) {
-                not_listed(m, d->path, "is not there, or cannot be looked at: it is on the list when it is found there");
+        if (is_postponed(m, d, rule, &before)) {
+                keep_listed(m, before);
                 return;
         }
-        const gboolean of_root = !d->any && asked.overlay && asked.dev == m->v.root_dev;
-        if (of_root && !asked.lower) {
-                not_listed(m, d->path, "is not as the image has it: it is refused");
+        g_auto(BhFd) fd = open_on(m, d->any ? folder : d->path, &on, NULL);
+        const gboolean there = fd >= 0 && ask_kernel(m->b, fd, &asked) && (d->any || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)));
+        const char *why = !there ? "is not there, or cannot be looked at: it is on the list when it is found there" : d->any ? NULL : is_foreign(m, d, &asked, on);
+
+        if (!why && !d->any && before && before->cgroup && m->is.overlay && before->dev == m->is.dev && asked.dev != m->is.dev) { /* somebody who may has mounted over it */
+                not_listed(m, d->path, "lies on another file system than when it was listed: what is there is refused");
+                keep_listed(m, before);
+                see(m, d, rule, before);
+                return;
+        }
+        if (why) {
+                see(m, d, rule, NULL);
+                not_listed(m, d->path, why);
                 return;
         }
         key.ino = asked.ino;
@@ -472,7 +588,8 @@ static void add_only(Making *m, const BhDeny *d) {
         memcpy(name, base, MIN(strlen(base), sizeof(name) - 1));
         if (d->any)
                 key.name = bh_block_hash(name, (guint32) strlen(base));
-        list_key(m, &key, d->any ? 0 : asked.generation, of_root);
+        list_key(m, &key, d->any ? 0 : asked.generation, !d->any && m->is.overlay && asked.overlay && asked.dev == m->is.dev);
+        see(m, d, rule, &key);
 }
 
 static gboolean names_path(const BhBlockRule *rule, const char *path) {
@@ -513,18 +630,22 @@ static gboolean end_list(Making *m, const char *cgroup, const BhBlockRule *rule,
                 note_running(m, cgroup, rule);
         if (m->left_out > NOT_LISTED_TOLD)
                 say(m->done->notes, "%u more programs of the list are not there, or not as the image has them", m->left_out - NOT_LISTED_TOLD);
-        return m->found || bh_enforce_fail(error, "none of the programs that alone may run is in the container");
+        if (!m->found && !rule->fresh)
+                say(m->done->notes, "nothing of the list is in the container as it was listed: every program is refused");
+        return m->found || !rule->fresh || bh_enforce_fail(error, "none of the programs that alone may run is in the container");
 }
 
 static gboolean add_deny(Making *m, const BhDeny *d, guint32 rule, guint paths, GError **error) {
         static const guint kinds[BH_DENY_N_KINDS] = { [BH_DENY_CAP] = BH_BLOCK_CAP, [BH_DENY_MOUNT] = BH_BLOCK_MOUNT, [BH_DENY_PTRACE] = BH_BLOCK_PTRACE, [BH_DENY_MODULE] = BH_BLOCK_MODULE };
 
+        if (m->barred && (d->kind == BH_DENY_EXEC || d->kind == BH_DENY_EXEC_ONLY)) /* see keep_all() */
+                return TRUE;
         if (d->kind == BH_DENY_EXEC)
-                return add_exec(m, d->path, rule, paths, error);
+                return add_exec(m, d, rule, paths, error);
         if (d->kind == BH_DENY_EXEC_NOT_IN_IMAGE)
                 return add_not_in_image(m, rule, error);
         if (d->kind == BH_DENY_EXEC_ONLY) {
-                add_only(m, d);
+                add_only(m, d, rule);
                 return TRUE;
         }
         if (!kinds[d->kind])
@@ -599,6 +720,8 @@ static void keep_files(Making *m, const BhBlockRule *rules, guint n) {
 
                         if (key->name || file->rule != rules[i].number || (now && now->rule))
                                 continue;
+                        if (now && now->generation && file->generation && now->generation != file->generation) /* the file is gone, and another has its number */
+                                continue;
                         kept.listed = now ? now->listed : 0;
                         kept.image = now ? now->image : 0;
                         add_key(m->keys, key, &kept);
@@ -608,9 +731,20 @@ static void keep_files(Making *m, const BhBlockRule *rules, guint n) {
 
 /* What is on lists that are about to go stays there until the next time: who looks just now may still know of these. */
 static gboolean put_keys(Making *m, GError **error) {
-        gpointer key, wanted;
+        const guint32 taken = m->v.lists & ~m->was.lists;
+        gpointer key, wanted, there;
         GHashTableIter it;
 
+        g_hash_table_iter_init(&it, m->s->keys); /* of an ended list, whose bit is another's now: files that are about to go as well, for they go later than that list is told of */
+        while (taken && g_hash_table_iter_next(&it, &key, &there)) {
+                struct bh_block_file *file = there;
+
+                if (!(file->listed & taken))
+                        continue;
+                file->listed &= (__u8) ~taken;
+                if (bpf_map_update_elem(m->b->maps[BLOCK_FILES], key, file, BPF_EXIST) && errno != ENOENT)
+                        return bh_enforce_fail(error, "cannot take a program off a list: %s", g_strerror(errno));
+        }
         g_hash_table_iter_init(&it, m->keys);
         while (g_hash_table_iter_next(&it, &key, &wanted)) {
                 const struct bh_block_file *now = g_hash_table_lookup(m->s->keys, key);
@@ -669,6 +803,7 @@ static void drop_subject(BhBlock *b, BlockSubject *s) {
         guint64 id = s->id;
 
         bpf_map_delete_elem(b->maps[BLOCK_SUBJECTS], &id); /* at once; the rest takes some time */
+        bpf_map_delete_elem(b->maps[BLOCK_ROOTS], &id);
         drop_counts(b, s, NULL);
         if (s->ns)
                 bpf_map_delete_elem(b->maps[BLOCK_NAMESPACES], &s->ns);
@@ -683,23 +818,74 @@ static void tidy(BhBlock *b) {
                 bh_block_unpin(b);
 }
 
+static gboolean names_files(const BhBlockRule *rule) {
+        for (guint k = 0; k < rule->denies->len; k++) {
+                const BhDenyKind kind = ((const BhDeny *) rule->denies->pdata[k])->kind;
+
+                if (kind == BH_DENY_EXEC || kind == BH_DENY_EXEC_NOT_IN_IMAGE || kind == BH_DENY_EXEC_ONLY)
+                        return TRUE;
+        }
+        return FALSE;
+}
+
+/* What its root is, and whether it is the one of the first time: whoever is in the container may give its first process another one, and mounts as many as he likes. */
+static void look_at_root(Making *m, gint pid) {
+        g_autofree char *ns = g_strdup_printf("%s/%d/ns/mnt", m->b->proc, pid);
+        struct bh_block_root before, *is = &m->is;
+        struct bh_block_asked asked;
+        const BhFileMount *on;
+        struct stat st;
+
+        if (!m->mounts)
+                m->barred = g_strdup_printf("the container's mounts cannot be read: it ended, or has more than %u", BH_FILE_MOUNTS_MAX);
+        if (ask_kernel(m->b, m->root, &asked) && stat(ns, &st) == 0)
+                *is = (struct bh_block_root){ .ino = asked.ino, .dev = asked.dev, .overlay = asked.overlay, .mnt_ns = (guint32) st.st_ino };
+        if (bpf_map_lookup_elem(m->b->maps[BLOCK_ROOTS], &m->s->id, &before) == 0 || bh_block_root_of_others(m->b, m->s->id, &before)) {
+                if (memcmp(is, &before, sizeof(before)) && !m->barred)
+                        m->barred = g_strdup("the container's process has another root or mount namespace than when something was blocked there first");
+                *is = before;
+        }
+        g_auto(BhFd) top = m->barred ? -1 : open_on(m, "/", &on, NULL);
+        m->top = top >= 0 ? g_strdup(on->point) : NULL;
+}
+
+/* Nothing can be found: what was refused and listed for this rule stays so, and nothing new is. */
+static gboolean keep_all(Making *m, const BhBlockRule *rule, gboolean known, GError **error) {
+        const struct bh_block_key *key;
+        const struct bh_block_file *file;
+        gboolean programs = FALSE;
+        GHashTableIter it;
+
+        for (guint k = 0; k < rule->denies->len; k++)
+                programs |= ((const BhDeny *) rule->denies->pdata[k])->kind == BH_DENY_EXEC;
+        if (rule->fresh || (programs && !known))
+                return bh_enforce_fail(error, "%s", m->barred);
+        g_hash_table_iter_init(&it, m->s->keys);
+        while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &file)) {
+                if (m->list < BH_BLOCK_LISTS && known)
+                        keep_listed(m, key);
+                keep_key(m, key, rule->number);
+        }
+        say(m->done->notes, "%s: what was refused and listed stays as it was", m->barred);
+        return TRUE;
+}
+
 static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, GError **error) {
         g_autoptr(GHashTable) numbers = g_hash_table_new(g_direct_hash, g_direct_equal);
         BhBlock *b = m->b;
 
-        if (m->root >= 0 && !m->mounts)
-                return bh_enforce_fail(error, "the container's mounts cannot be read: it ended, or has more than %u", BH_FILE_MOUNTS_MAX);
         bpf_map_lookup_elem(b->maps[BLOCK_SUBJECTS], &m->s->id, &m->was); /* where there is none it stays empty */
         for (guint i = 0; i < n; i++) {
                 guint paths = 0;
 
                 for (guint k = 0; k < rules[i].denies->len; k++)
                         paths += ((const BhDeny *) rules[i].denies->pdata[k])->kind == BH_DENY_EXEC;
+                const gboolean known = g_hash_table_contains(m->s->rules, GUINT_TO_POINTER(rules[i].number));
                 g_hash_table_add(numbers, GUINT_TO_POINTER(rules[i].number));
                 if (!put_count(b, m->s, rules[i].number, error))
                         return FALSE;
                 count_kept(m, rules[i].number);
-                if (!take_list(m, &rules[i], error))
+                if (!take_list(m, &rules[i], error) || (m->barred && names_files(&rules[i]) && !keep_all(m, &rules[i], known, error)))
                         return FALSE;
                 for (guint k = 0; k < rules[i].denies->len; k++)
                         if (!add_deny(m, rules[i].denies->pdata[k], rules[i].number, paths, error))
@@ -728,18 +914,6 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
         return TRUE;
 }
 
-/* Whether anything in the container's file system is looked at. */
-static gboolean names_files(const BhBlockRule *rules, guint n) {
-        for (guint i = 0; i < n; i++)
-                for (guint k = 0; k < rules[i].denies->len; k++) {
-                        const BhDenyKind kind = ((const BhDeny *) rules[i].denies->pdata[k])->kind;
-
-                        if (kind == BH_DENY_EXEC || kind == BH_DENY_EXEC_NOT_IN_IMAGE || kind == BH_DENY_EXEC_ONLY)
-                                return TRUE;
-                }
-        return FALSE;
-}
-
 gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error) {
         g_autofree char *path = g_build_filename(b->v2 ? b->v2 : "/", cgroup, NULL);
         guint64 id = b->v2 ? bh_cgroup_id(AT_FDCWD, path) : 0;
@@ -759,7 +933,9 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
                 return bh_enforce_fail(error, "something is refused to %u containers, which is as many as there may be: release others first", BH_BLOCK_SUBJECTS);
         if (!bh_block_prepare(b, error) || !bh_block_pin(b, error))
                 return FALSE;
-        const gboolean files = names_files(rules, n);
+        gboolean files = FALSE;
+        for (guint i = 0; i < n; i++)
+                files |= names_files(&rules[i]);
         if (files && (m.root = root_of(b, cgroup, subject->init_pid, &pid)) < 0) {
                 if (!g_hash_table_size(b->subjects))
                         bh_block_unpin(b);
@@ -773,8 +949,20 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         s->cgroup = g_strdup(cgroup);
         g_autoptr(GHashTable) counted = copy_of(s->rules);
         m.keys = new_keys();
+        m.seen = new_seen();
         m.mounts = files ? bh_keeper_mounts(b->proc, pid) : NULL;
+        if (files)
+                look_at_root(&m, pid);
         ok = make(&m, rules, n, subject, error);
+        if (ok && m.is.mnt_ns)
+                bpf_map_update_elem(b->maps[BLOCK_ROOTS], &id, &m.is, BPF_NOEXIST);
+        if (ok) {
+                GHashTable *before = s->seen;
+
+                s->seen = m.seen;
+                m.seen = before;
+                s->from = m.stopped;
+        }
         if (!ok && fresh)
                 drop_subject(b, s);
         else if (!ok) { /* what was looked up anew goes; what was there is still in the kernel */
@@ -786,14 +974,23 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         }
         tidy(b);
         g_hash_table_unref(m.keys);
+        g_hash_table_unref(m.seen);
+        g_free(m.barred);
+        g_free(m.top);
         g_clear_pointer(&m.mounts, g_array_unref);
         bh_fd_clear(&m.root);
         return ok;
 }
 
 void bh_block_clear(BhBlock *b, const char *cgroup) {
+        g_autofree char *path = g_build_filename(b->v2 ? b->v2 : "/", cgroup, NULL);
         BlockSubject *s = subject_at(b, cgroup);
 
+        if (!s && b->v2) { /* found, and not set since then */
+                const guint64 id = bh_cgroup_id(AT_FDCWD, path);
+
+                s = id ? g_hash_table_lookup(b->subjects, &id) : NULL;
+        }
         if (!s)
                 return;
         drop_subject(b, s);

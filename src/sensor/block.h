@@ -12,6 +12,10 @@
  * A program is refused by its file: the inode at that path (walked as keeper_walk.h has it, so on no file system that others serve) when it is set, whatever its name becomes, and by its place: whatever regular file is there later. A copy is another file: EXEC_NOT_IN_IMAGE refuses those. Setting it
  * again looks at the paths again; files that were refused for the same rule stay so, up to BH_BLOCK_KEPT for each path, also when their path is gone.
  *
+ * Whoever is in the container has a hand in what its paths lead to. So a list has files of the image alone, to which nothing but the image's own links leads, and, on other file systems, what is there by the very path that was listed. The root and the mount namespace through
+ * which files are found are remembered from the first time on (by the kernel, and from one build to the next): where the process has others later, what was refused and listed stays as it was, and nothing new is listed. What one look may cost is bounded; paths that it did not
+ * come to stay as they were, and are looked at with the next one.
+ *
  * One thread at a time; the caller locks.
  */
 #pragma once
@@ -19,6 +23,8 @@
 #include "response/deny.h"
 
 #define BH_BLOCK_KEPT 4u
+#define BH_BLOCK_STEPS 65536u   /* parts of paths that a look at a container goes, but for paths that were never looked at */
+#define BH_BLOCK_PATH_STEPS 256u /* of one path: a longer one is not there */
 #define BH_BLOCK_LOADERS 32u /* of a rule, with those that were at their paths before; beyond, a loader that comes to one is not refused */
 
 typedef enum { BH_BLOCK_BACKEND_NONE, BH_BLOCK_BACKEND_LSM, BH_BLOCK_BACKEND_RETURN, BH_BLOCK_BACKEND_TRACEPOINT } BhBlockBackend;
@@ -41,6 +47,7 @@ void bh_block_want(BhBlock *b, BhBlockBackend backend);
 typedef struct {
         guint32 number; /* of the response: what is counted and told for it. Not 0, of one container only */
         const GPtrArray *denies; /* BhDeny; FILE is left alone */
+        gboolean fresh; /* ordered just now: a list of which nothing is there is an error. One that was in force refuses everything then, for whoever is in the container can bring that about */
 } BhBlockRule;
 
 typedef struct {

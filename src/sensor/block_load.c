@@ -16,7 +16,7 @@
 #define DENIED 42 /* exit codes of the canary */
 #define UNABLE 43
 
-static const char *const map_names[BLOCK_MAPS] = { "subjects", "namespaces", "files", "config", "counts", "asked", "acts" };
+static const char *const map_names[BLOCK_MAPS] = { "subjects", "namespaces", "files", "config", "counts", "asked", "acts", "roots" };
 
 static const struct program {
         BhBlockBackend backend;
@@ -146,6 +146,21 @@ static void add_counts(const BhBlock *b, int others) {
                 now.untold += more.untold;
                 bpf_map_update_elem(b->maps[BLOCK_COUNTS], &rule, &now, BPF_EXIST);
         }
+}
+
+gboolean bh_block_root_of_others(const BhBlock *b, guint64 cgroup, struct bh_block_root *root) {
+        g_autoptr(GPtrArray) others = bh_pins_mounted(b->dir) ? bh_pins_others(b->dir, b->home) : NULL;
+        gboolean found = FALSE;
+
+        for (guint i = 0; others && i < others->len && !found; i++) {
+                g_autofree char *path = g_build_filename(others->pdata[i], "map_roots", NULL);
+                g_auto(BhFd) roots = bpf_obj_get(path);
+                struct bpf_map_info info = {};
+                __u32 len = sizeof(info);
+
+                found = roots >= 0 && bpf_obj_get_info_by_fd(roots, &info, &len) == 0 && info.type == BPF_MAP_TYPE_HASH && info.key_size == sizeof(cgroup) && info.value_size == sizeof(*root) && bpf_map_lookup_elem(roots, &cgroup, root) == 0;
+        }
+        return found;
 }
 
 void bh_block_take_over(BhBlock *b, const char *home) {

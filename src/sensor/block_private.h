@@ -5,7 +5,7 @@
 
 #include "block.h"
 
-enum { BLOCK_SUBJECTS, BLOCK_NAMESPACES, BLOCK_FILES, BLOCK_CONFIG, BLOCK_COUNTS, BLOCK_ASKED, BLOCK_ACTS, BLOCK_MAPS };
+enum { BLOCK_SUBJECTS, BLOCK_NAMESPACES, BLOCK_FILES, BLOCK_CONFIG, BLOCK_COUNTS, BLOCK_ASKED, BLOCK_ACTS, BLOCK_ROOTS, BLOCK_MAPS };
 typedef enum { NEED_RUN = 1, NEED_CAP = 2, NEED_MOUNT = 4, NEED_PTRACE = 8, NEED_MODULE = 16, NEED_ALL = 31 } BlockNeed;
 #define BLOCK_PROGRAMS 11 /* the most of a backend */
 
@@ -14,6 +14,8 @@ typedef struct {
         char *cgroup;      /* NULL: found pinned, and not set yet */
         GHashTable *keys;  /* struct bh_block_key → struct bh_block_file */
         GHashTable *rules; /* numbers that are counted for it */
+        GHashTable *seen;  /* char * (rule, path) → struct bh_block_key: what was there at the last look; its cgroup is 0: nothing */
+        guint from;        /* so many paths had their turn in the last look */
         guint32 ns;        /* 0: none */
         guint needs;
 } BlockSubject;
@@ -38,6 +40,8 @@ gboolean bh_block_pin(BhBlock *b, GError **error);
 /* Nothing is refused any more: nothing stays, and what was attached is closed. */
 void bh_block_unpin(BhBlock *b);
 void bh_block_close(BhBlock *b);
+/* What another build remembers of this cgroup. FALSE: nothing. */
+gboolean bh_block_root_of_others(const BhBlock *b, guint64 cgroup, struct bh_block_root *root);
 /* What another build left in this folder goes; its counts are added to those that there are here, and its acts will be told. */
 void bh_block_take_over(BhBlock *b, const char *home);
 /* Attaches and pins what these need; what others needed stays until nothing is refused any more. FALSE with *error: some may be attached. */
