@@ -552,8 +552,14 @@ gboolean bh_enforce_update(BhEnforce *e, const char *cgroup, const BhEnforceRule
 }
 
 void bh_enforce_clear(BhEnforce *e, const char *cgroup) {
+        g_autofree char *path = g_build_filename(e->v2, cgroup, NULL);
         Subject *s = subject_at(e, cgroup);
 
+        if (!s) { /* found, and not set since then */
+                const guint64 id = bh_cgroup_id(AT_FDCWD, path);
+
+                s = id ? g_hash_table_lookup(e->subjects, &id) : NULL;
+        }
         if (!s)
                 return;
         drop_subject(e, s);

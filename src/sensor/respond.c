@@ -149,12 +149,14 @@ typedef struct {
         BhBlockDone acts;
         gboolean isolated, frozen, network, led;
         guint strays, out; /* who had left its cgroup and was brought back, and who could not be */
+        GError *acts_failed; /* of another's: what is refused beside stays as it was */
         json_t *ways; /* what goes on all the same, a sentence each */
 } Held;
 
 static void held_clear(Held *held) {
         bh_block_done_clear(&held->acts);
         g_clear_pointer(&held->ways, json_decref);
+        g_clear_error(&held->acts_failed);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Held, held_clear)
@@ -170,8 +172,16 @@ static gboolean names_acts(const GPtrArray *denies) {
         return FALSE;
 }
 
-/* What is refused but peers. `files_too`: files as well, which their keeper looks at again by itself. */
-static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, gboolean files_too, Held *held, GError **error) {
+/* Whether it refuses anything but peers. */
+static gboolean refuses_acts(const BhEntry *e) {
+        for (guint i = 0; e->action == BH_RESPONSE_BLOCK && e->deny[i]; i++)
+                if (bh_deny_is(e->deny[i]))
+                        return TRUE;
+        return FALSE;
+}
+
+/* What is refused but peers. `fresh`: what was ordered just now, or NULL. `files_too`: files as well, which their keeper looks at again by itself. */
+static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, const BhEntry *fresh, gboolean files_too, Held *held, GError **error) {
         g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify) g_ptr_array_unref);
         g_autoptr(GArray) rules = g_array_new(FALSE, FALSE, sizeof(BhBlockRule));
         g_autoptr(GPtrArray) files = g_ptr_array_new();
@@ -189,7 +199,7 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
                 if (!(denies = bh_denies_parse((const char *const *) e->deny, g_strv_length(e->deny), &peers, error)))
                         return FALSE;
                 g_ptr_array_add(all, denies);
-                const BhBlockRule rule = { .number = (guint32) e->serial, .denies = denies };
+                const BhBlockRule rule = { .number = (guint32) e->serial, .denies = denies, .fresh = e == fresh };
                 if (names_acts(denies))
                         g_array_append_val(rules, rule);
         }
@@ -199,12 +209,20 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
         }
         for (guint i = 0; i < all->len; i++)
                 g_ptr_array_extend(files, all->pdata[i], NULL, NULL);
-        return bh_block_set(r->block, cgroup, (const BhBlockRule *) (const void *) rules->data, rules->len, &subject, &held->acts, error) &&
-               (!files_too || bh_respond_files(r->keeper, container, cgroup, bh_respond_process_of(r, c, cgroup), files, held->ways, error));
+        const gboolean set = bh_block_set(r->block, cgroup, (const BhBlockRule *) (const void *) rules->data, rules->len, &subject, &held->acts, error);
+
+        return (!files_too || bh_respond_files(r->keeper, container, cgroup, bh_respond_process_of(r, c, cgroup), files, held->ways, set ? error : NULL)) && set;
 }
 
-/* `thaw`: what we froze; what others froze stays so. */
-static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, const char *cgroup, gboolean thaw, Held *held, GError **error) {
+typedef enum { HOLD_FRESH = 1, HOLD_THAW = 2 } Hold; /* it was ordered just now; what we froze is thawed: what others froze stays so */
+
+/*
+ * All that is in force for its container, on behalf of this one. Whoever is in the container has a say in whether its programs and files can be looked at, and none in whether it is cut off and frozen: so that is done, and what cannot
+ * be looked at fails those alone that are about it.
+ */
+static gboolean hold(BhRespond *r, const BhContainer *c, const BhEntry *of, Hold how, Held *held, GError **error) {
+        const char *container = of->container, *cgroup = of->cgroup;
+        g_autoptr(GError) no_acts = NULL;
         g_auto(BhLists) l = { .isolated = FALSE };
 
         held_clear(held);
@@ -216,8 +234,7 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
         held->frozen = l.frozen;
         held->network = l.network;
         held->led = l.lead != NULL;
-        if (!hold_acts(r, c, container, cgroup, TRUE, held, error))
-                return FALSE;
+        const gboolean acts = hold_acts(r, c, container, cgroup, how & HOLD_FRESH ? of : NULL, TRUE, held, &no_acts);
         BhEnforceRules rules = bh_respond_rules(&l);
         rules.shared_network = held->network && c && shares_network(r, c);
 
@@ -227,12 +244,20 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const char *container, 
                 bh_enforce_clear(r->enforce, cgroup);
         else if (held->network && !bh_enforce_set(r->enforce, cgroup, &rules, &held->done, error))
                 return FALSE;
-        if (!bh_respond_is_there(r, cgroup))
+        if (bh_respond_is_there(r, cgroup)) {
+                if ((held->frozen || how & HOLD_THAW) && !bh_cgroup_freeze(r->v2, cgroup, held->frozen, error))
+                        return FALSE;
+                if (held->frozen || held->isolated || held->led)
+                        held->out = bh_respond_gather(r, container, cgroup, &held->strays);
+        }
+        if (acts)
                 return TRUE;
-        if ((held->frozen || thaw) && !bh_cgroup_freeze(r->v2, cgroup, held->frozen, error))
+        if (refuses_acts(of)) {
+                g_propagate_error(error, g_steal_pointer(&no_acts));
                 return FALSE;
-        if (held->frozen || held->isolated || held->led)
-                held->out = bh_respond_gather(r, container, cgroup, &held->strays);
+        }
+        bh_error("what else is refused to a container cannot be looked at again, and stays as it was", "container", container, "error", no_acts->message);
+        held->acts_failed = g_steal_pointer(&no_acts);
         return TRUE;
 }
 
@@ -334,7 +359,7 @@ static void let_go(BhRespond *r, BhEntry *e, BhResponseState state, const char *
         bh_respond_tell_led(r);
         add_refused(r, e, e->detail); /* the kernel forgets it with the response */
         e->state = state;
-        if (*e->cgroup && r->v2 && !hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &held, &error)) {
+        if (*e->cgroup && r->v2 && !hold(r, c, e, bh_response_action_freezes(e->action) ? HOLD_THAW : 0, &held, &error)) {
                 bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
                 if (bh_respond_is_there(r, e->cgroup)) /* else there is nothing that anything could be in force for */
                         result = said = g_strdup_printf("%s, but it may still be in force: %s", result, error->message);
@@ -379,7 +404,7 @@ static json_t *undo_new(BhRespond *r, BhEntry *e, const BhContainer *c, const ch
         g_auto(Held) rest = { 0 };
 
         e->state = BH_RESPONSE_STATE_FAILED;
-        if (!hold(r, c, e->container, e->cgroup, bh_response_action_freezes(e->action), &rest, &error))
+        if (!hold(r, c, e, bh_response_action_freezes(e->action) ? HOLD_THAW : 0, &rest, &error))
                 bh_error("what remains of a container's responses cannot be set", "container", e->container, "error", error->message);
         return bh_respond_fail_entry(r, e, why);
 }
@@ -394,7 +419,7 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         if (!bh_entry_save(r->dir, e))
                 return bh_respond_fail_entry(r, e, "it cannot be written to the node's ledger, so that it would not survive the sensor: see the sensor's log");
         bh_respond_names_begin(r, e);
-        if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error))
+        if (!hold(r, c, e, HOLD_FRESH, &held, &error))
                 return undo_new(r, e, c, error->message);
         bh_respond_names_ways(r, e, held.ways);
         json_t *open = open_ways(c, &held);
@@ -402,6 +427,12 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         json_auto_t *notes = json_array();
         for (guint i = 0; held.acts.notes && e->action == BH_RESPONSE_BLOCK && i < held.acts.notes->len; i++)
                 json_array_append_new(notes, json_string(held.acts.notes->pdata[i]));
+        if (held.acts_failed) {
+                g_autofree char *why = g_strdup_printf("what others block in it cannot be looked at again, and stays as it was: %s", held.acts_failed->message);
+                g_autofree char *valid = g_utf8_make_valid(why, -1);
+
+                json_array_append_new(notes, json_string(valid));
+        }
         bh_respond_names_note(e, notes);
         if (json_array_size(notes))
                 json_object_set(e->detail, "notes", notes);
@@ -711,7 +742,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         if (id && id == e->cgroup_id && e->action == BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US) {
                 /* what it cannot look at now it looks at the next time: what was refused stays so */
                 all_looked(r, e, FALSE);
-                hold_acts(r, c, e->container, e->cgroup, FALSE, &held, NULL);
+                hold_acts(r, c, e->container, e->cgroup, NULL, FALSE, &held, NULL);
                 return;
         }
         if (id && id == e->cgroup_id && e->action != BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->strays_us >= LOOK_US)
@@ -733,7 +764,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         if (!id || id == e->cgroup_id || (needs_root(e) && !bh_respond_process_of(r, c, e->cgroup)))
                 return;
         bh_respond_names_begin(r, e);
-        if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &error)) {
+        if (!hold(r, c, e, 0, &held, &error)) {
                 if (!e->complained) {
                         g_autofree char *why = g_strdup_printf("is in force no more, and tried again: %s", error->message);
 
@@ -748,6 +779,23 @@ static void look_after(BhRespond *r, BhEntry *e) {
         bh_entry_save(r->dir, e);
         tell_held_out(r, e, &held, FALSE);
         bh_respond_say(r, gap ? "response_gap" : "response_active", e, gap ? "was not in force from when the container was started anew until now" : "is in force again");
+}
+
+/* What was found in force and is in no ledger goes, but not before all that is in the ledger was taken up: what cannot be yet goes on as it was found, also where another build put it in force. */
+static void settle(BhRespond *r) {
+        GHashTableIter it;
+        BhEntry *e;
+
+        if (!r->unsettled)
+                return;
+        g_hash_table_iter_init(&it, r->entries);
+        while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
+                if (e->state == BH_RESPONSE_STATE_ACTIVE && e->action != BH_RESPONSE_SCALE && r->v2 && bh_respond_is_there(r, e->cgroup) && e->cgroup_id != id_of(r, e->cgroup))
+                        return;
+        if (r->enforce)
+                bh_enforce_settle(r->enforce);
+        bh_block_settle(r->block);
+        r->unsettled = FALSE;
 }
 
 /* Each that is not over. What is called may end it, and then others that ended before may be forgotten: so the table is not walked meanwhile. */
@@ -780,6 +828,7 @@ static gpointer work(gpointer data) {
                 bh_respond_tell_refused(r); /* before a response ends by which they were refused */
                 bh_respond_tell_led(r);
                 bh_respond_each_open(r, look_after);
+                settle(r);
                 bh_respond_scale_turn(r);
                 if (g_atomic_int_get(&r->answered)) { /* others have their turn meanwhile, however many answers a container makes */
                         g_mutex_unlock(&r->lock);
@@ -839,7 +888,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
         guint64 before = e->cgroup_id;
         e->cgroup_id = id_of(r, e->cgroup);
         bh_respond_names_begin(r, e);
-        if (!hold(r, c, e->container, e->cgroup, FALSE, &held, &failed)) {
+        if (!hold(r, c, e, 0, &held, &failed)) {
                 e->cgroup_id = 0; /* tried again */
                 bh_error("a response cannot be taken up again", "response", e->id, "error", failed->message);
                 return;
@@ -857,10 +906,9 @@ void bh_respond_start(BhRespond *r) {
         r->started_ns = now_ns();
         bh_respond_find_unkept(r);
         bh_respond_each_open(r, take_up);
-        if (r->enforce)
-                bh_enforce_settle(r->enforce);
+        r->unsettled = TRUE;
+        settle(r);
         bh_respond_settle_files(r);
-        bh_block_settle(r->block);
         g_mutex_unlock(&r->lock);
         r->thread = g_thread_new("bh-respond", work, r);
 }

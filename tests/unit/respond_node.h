@@ -113,8 +113,9 @@ void bh_enforce_tell(BhEnforce *e, BhEnforceTold told, gpointer data) {
 }
 
 struct BhBlock {
-        guint rules; /* of the last call */
-        gint sets; /* atomic */
+        guint rules, fresh; /* of the last call; fresh: so many of them */
+        gint sets, settles; /* atomic */
+        gint fails; /* atomic */
         const char *open; /* what it says is not refused */
         struct bh_block_act act;
         gint acts; /* atomic: so often it was refused and is to be told */
@@ -143,10 +144,15 @@ void bh_block_done_clear(BhBlockDone *done) {
 
 gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error) {
         *done = (BhBlockDone){ .open = g_ptr_array_new_with_free_func(g_free), .notes = g_ptr_array_new_with_free_func(g_free) };
+        if (n && g_atomic_int_get(&b->fails))
+                return bh_enforce_fail(error, "the container's mounts cannot be read");
         if (b->open)
                 g_ptr_array_add(done->open, g_strdup(b->open));
         b->rules = n;
         g_atomic_int_inc(&b->sets);
+        b->fresh = 0;
+        for (guint i = 0; i < n; i++)
+                b->fresh += rules[i].fresh != 0;
         if (n)
                 b->act.rule = rules[0].number;
         return TRUE;
@@ -156,6 +162,7 @@ void bh_block_clear(BhBlock *b, const char *cgroup) {
 }
 
 void bh_block_settle(BhBlock *b) {
+        g_atomic_int_inc(&b->settles);
 }
 
 guint64 bh_block_skipped(const BhBlock *b) {

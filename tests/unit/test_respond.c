@@ -261,6 +261,64 @@ static void programs_are_blocked_told_of_and_let_go(Node *n, gconstpointer unuse
         g_assert_cmpuint(acts_kernel.rules, ==, 0);
 }
 
+/* Whoever is in a container can keep its programs from being looked at: that keeps nobody from cutting it off, and is the failure of those alone that are about programs. */
+static void programs_that_cannot_be_looked_at_keep_no_container_from_being_cut_off(Node *n, gconstpointer unused) {
+        static const char *const only[] = { "exec-only:/bin/nc" }, *const peer[] = { "10.0.0.0/8" };
+        const BhOrder list = { .id = "b1", .action = "block", .container = ID, .deny = only, .n_deny = 1 }, more = { .id = "b2", .action = "block", .container = ID, .deny = only, .n_deny = 1 };
+        const BhOrder cut[] = { { .id = "b3", .action = "isolate", .container = ID }, { .id = "b4", .action = "pause", .container = ID }, { .id = "b5", .action = "quarantine", .container = ID }, { .id = "b6", .action = "block", .container = ID, .deny = peer, .n_deny = 1 } };
+        g_autofree char *freezer = g_build_filename(n->v2, CGROUP, "cgroup.freeze", NULL), *frozen = NULL;
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &list);
+
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        g_assert_cmpuint(acts_kernel.fresh, ==, 1);
+        g_atomic_int_set(&acts_kernel.fails, TRUE);
+        for (guint i = 0; i < G_N_ELEMENTS(cut); i++) {
+                json_auto_t *one = bh_respond_order(r, &cut[i]);
+
+                g_assert_cmpstr(text_at(one, "state"), ==, "active");
+                g_assert_nonnull(strstr(json_string_value(json_array_get(json_object_get(json_object_get(one, "detail"), "notes"), 0)), "mounts cannot be read"));
+        }
+        g_assert_true(g_file_get_contents(freezer, &frozen, NULL, NULL));
+        g_assert_cmpstr(frozen, ==, "1");
+        g_assert_cmpuint(kernel.set, >=, 3);
+        json_auto_t *failed = bh_respond_order(r, &more);
+        g_assert_cmpstr(text_at(failed, "state"), ==, "failed");
+        g_assert_nonnull(strstr(text_at(failed, "result"), "mounts cannot be read"));
+        g_assert_cmpuint(kernel.cleared, ==, 1); /* by the first order, of which nothing is about the network */
+}
+
+static void in_ledger(Node *n, const BhOrder *o, BhResponseAction action, guint64 serial) {
+        g_autoptr(BhContainer) c = bh_container_new(ID, "docker");
+        BhEntry *e = bh_entry_new(o, action, c, CGROUP, serial, 1);
+
+        g_assert_cmpint(g_mkdir_with_parents(n->ledger, 0700), ==, 0);
+        e->state = BH_RESPONSE_STATE_ACTIVE;
+        g_assert_true(bh_entry_save(n->ledger, e));
+        bh_entry_free(e);
+}
+
+/* The same at the start of a sensor; and what is in force from before stays until all is taken up. */
+static void what_cannot_be_taken_up_stays_as_it_was_found(Node *n, gconstpointer unused) {
+        static const char *const only[] = { "exec-only:/bin/nc" };
+        const BhOrder list = { .id = "b1", .deny = only, .n_deny = 1 }, isolated = { .id = "b2" };
+
+        in_ledger(n, &list, BH_RESPONSE_BLOCK, 1);
+        in_ledger(n, &isolated, BH_RESPONSE_ISOLATE, 2);
+        g_atomic_int_set(&acts_kernel.fails, TRUE);
+        g_autoptr(BhRespond) r = begin(n);
+        g_assert_cmpuint(kernel.set, >=, 1);
+        until_said(n, "response_lost ");
+        g_assert_cmpint(g_atomic_int_get(&acts_kernel.settles), ==, 0);
+        g_atomic_int_set(&acts_kernel.fails, FALSE);
+        until_said(n, "response_lost response_active ");
+        for (guint i = 0; !g_atomic_int_get(&acts_kernel.settles); i++) {
+                g_assert_cmpuint(i, <, 60000);
+                g_usleep(1000);
+        }
+        g_assert_cmpuint(acts_kernel.fresh, ==, 0);
+}
+
 /* A container that is started again has its runtime's program in its cgroup first, whose root is the host's: nothing is looked up there. */
 static void programs_are_looked_up_in_no_other_root(Node *n, gconstpointer unused) {
         static const char *const deny[] = { "exec:/bin/nc" };
@@ -864,6 +922,8 @@ int main(int argc, char **argv) {
         TEST(what_nobody_ordered_is_let_go);
         TEST(programs_are_blocked_told_of_and_let_go);
         TEST(programs_are_looked_up_in_no_other_root);
+        TEST(programs_that_cannot_be_looked_at_keep_no_container_from_being_cut_off);
+        TEST(what_cannot_be_taken_up_stays_as_it_was_found);
         TEST(names_are_refused_by_what_they_resolve_to);
         TEST(names_are_led_by_what_they_resolve_to);
         TEST(names_are_allowed_by_their_name_servers_alone);
