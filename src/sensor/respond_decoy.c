@@ -7,7 +7,8 @@
 #include "enforce_link.h"
 #include "respond_private.h"
 
-#define TOLD_MAX 16u /* connections of a tick that are told one by one */
+#define TOLD_MAX 16u /* connections that are told one by one, of a call */
+#define TOLD_SECOND (TOLD_MAX * 1000 / BH_RESPOND_TICK_MS) /* and of a second: whoever asks for the list calls, too */
 #define KEPT_MAX 16u /* the last ones in the detail */
 #define LAST "last_led"
 #define SAVE_US G_USEC_PER_SEC
@@ -80,9 +81,15 @@ static void keep(BhEntry *e, const BhLedConnection *l) {
         e->unsaved = TRUE;
 }
 
+typedef struct {
+        BhRespond *r;
+        guint told;
+} Telling;
+
 static void on_led(const struct bh_enforce_led *led, gpointer data) {
         BhLedConnection l = { .pid = led->tgid, .uid = led->uid, .time_ns = since_epoch(led->time) };
-        BhRespond *r = data;
+        Telling *t = data;
+        BhRespond *r = t->r;
         BhEntry *e, *of = NULL;
         GHashTableIter it;
 
@@ -97,20 +104,25 @@ static void on_led(const struct bh_enforce_led *led, gpointer data) {
         end_of(led->to, led->to_port, l.to, sizeof(l.to));
         end_of(led->from, led->from_port, l.from, sizeof(l.from));
         keep(of, &l);
-        if (r->c.led && r->led_told++ < TOLD_MAX) /* more of them are in the count */
-                r->c.led(of->id, of->container, &l, r->c.data);
+        if (!r->c.led || t->told >= TOLD_MAX || r->led_told >= TOLD_SECOND) /* more of them are in the count */
+                return;
+        t->told++;
+        r->led_told++;
+        r->c.led(of->id, of->container, &l, r->c.data);
 }
 
 void bh_respond_tell_led(BhRespond *r) {
         GHashTableIter it;
         BhEntry *e;
 
-        r->led_told = 0;
+        Telling t = { .r = r };
+
         if (r->enforce)
-                bh_enforce_tell(r->enforce, on_led, r);
+                bh_enforce_tell(r->enforce, on_led, &t);
         if (g_get_monotonic_time() - r->led_saved_us < SAVE_US)
                 return;
         r->led_saved_us = g_get_monotonic_time();
+        r->led_told = 0;
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
                 if (e->action == BH_RESPONSE_DECOY && e->unsaved) {

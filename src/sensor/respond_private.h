@@ -22,7 +22,7 @@ struct BhRespond {
         BhBlock *block;
         GHashTable *told; /* refused acts of this tick: sentence → how often */
         gint64 led_saved_us;
-        guint led_told; /* connections of this tick, told one by one */
+        guint led_told; /* connections since then, told one by one */
         guint64 serial, done, failed;
         gint64 started_us, started_ns; /* when it began to look after them, by either clock */
         BhNameBook *book;

@@ -81,8 +81,35 @@ static void a_decoy_is_held_told_and_taken_up(Node *n, gconstpointer unused) {
         g_assert_nonnull(kernel.allow);
 }
 
+/* Each that is told waits for the drain thread, with the lock of all orders held: how often somebody asks does not matter. */
+static void who_asks_often_does_not_make_more_told(Node *n, gconstpointer unused) {
+        static const char *const deny[] = { "10.0.0.9:6379" };
+        const BhOrder o = { .id = "00000000000000000000000000000061", .action = "decoy", .container = ID, .subject = "10.0.0.5:7000", .deny = deny, .n_deny = 1 };
+        g_autofree char *dir = g_build_filename(n->v2, CGROUP, NULL);
+        const struct bh_enforce_led led = { .asked_port = 6379, .to_port = 7000, .from_port = 40000, .tgid = 77, .comm = "nc" };
+
+        n->config.led = on_led;
+        g_autoptr(BhRespond) r = begin(n);
+        json_auto_t *told = bh_respond_order(r, &o);
+        g_assert_cmpstr(text_at(told, "state"), ==, "active");
+        leds = 0;
+        gint64 began = g_get_monotonic_time();
+        for (guint i = 0; i < 3000; i++) {
+                g_mutex_lock(&kernel.lock);
+                kernel.led = led;
+                kernel.led.cgroup = bh_cgroup_id(AT_FDCWD, dir);
+                g_mutex_unlock(&kernel.lock);
+                json_auto_t *list = bh_respond_list(r);
+                g_assert_cmpuint(json_array_size(list), ==, 1);
+        }
+        gint64 seconds = (g_get_monotonic_time() - began) / G_USEC_PER_SEC;
+        g_assert_cmpint(g_atomic_int_get(&leds), >, 0);
+        g_assert_cmpint(g_atomic_int_get(&leds), <=, 160 * (seconds + 2));
+}
+
 int main(int argc, char **argv) {
         g_test_init(&argc, &argv, NULL);
         g_test_add("/respond_decoy/a_decoy_is_held_told_and_taken_up", Node, NULL, set_up, a_decoy_is_held_told_and_taken_up, tear_down);
+        g_test_add("/respond_decoy/who_asks_often_does_not_make_more_told", Node, NULL, set_up, who_asks_often_does_not_make_more_told, tear_down);
         return g_test_run();
 }
