@@ -337,6 +337,14 @@ static void what_is_in_force_outlives_who_set_it(void) {
         g_assert_cmpuint(told, ==, 2); /* that of before, too */
         bh_block_free(b);
 
+        /* one that could not set it again can take it away all the same */
+        b = begin();
+        bh_block_clear(b, CGROUP);
+        g_assert_cmpuint(bh_block_count(b), ==, 0);
+        in_cgroup(run_all_blocked, NULL);
+        must_set(b, &rule, 1, &subject, 0);
+        bh_block_free(b);
+
         /* a successor that knows nothing of it takes it away */
         b = begin();
         bh_block_settle(b);
@@ -718,12 +726,12 @@ static void lead_by_links(gpointer data) {
 }
 
 /* What a list has, each time that it is looked at, and what a successor makes of it. */
-static void look_again(BhBlock **b, Boxed *box, const BhBlockRule *rule, guint times) {
+static void look_again(BhBlock **b, Boxed *box, const BhBlockRule *rule, guint times, gboolean succeed) {
         const BhBlockSubject subject = { .init_pid = box->pid };
 
         for (guint i = 0; i < times; i++) {
                 wait_box(box);
-                if (i == times - 1) {
+                if (succeed && i == times - 1) {
                         bh_block_free(*b);
                         *b = begin();
                 }
@@ -737,8 +745,8 @@ static void look_again(BhBlock **b, Boxed *box, const BhBlockRule *rule, guint t
         end_box(box);
 }
 
-static void try_to_lead(void (*run)(gpointer data), guint times, const char *one, const char *other) {
-        g_autoptr(GPtrArray) list = denies("exec-only:/image/prog", "exec-only:/image/sym", "exec-only:/volume/prog", one, other, NULL);
+static void try_to_lead(void (*run)(gpointer data), guint times, gboolean succeed, const char *further) {
+        g_autoptr(GPtrArray) list = denies("exec-only:/image/prog", "exec-only:/image/sym", "exec-only:/volume/prog", further, NULL);
         BhBlockRule rule = { RULE, list, TRUE };
         Boxed box;
 
@@ -749,7 +757,7 @@ static void try_to_lead(void (*run)(gpointer data), guint times, const char *one
         must_set(b, &rule, 1, &subject, 0);
         rule.fresh = FALSE;
         go_on(&box);
-        look_again(&b, &box, &rule, times);
+        look_again(&b, &box, &rule, times, succeed);
 }
 
 static void links_list_nothing_that_the_image_did_not_bring(void) {
@@ -764,7 +772,7 @@ static void links_list_nothing_that_the_image_did_not_bring(void) {
         must_set(b, &rule, 1, &subject, 0);
         rule.fresh = FALSE;
         go_on(&box);
-        look_again(&b, &box, &rule, 3);
+        look_again(&b, &box, &rule, 3, TRUE);
 }
 
 static void lead_by_root(gpointer data) {
@@ -794,7 +802,47 @@ static void lead_by_root(gpointer data) {
 }
 
 static void another_root_lists_nothing(void) {
-        try_to_lead(lead_by_root, 4, "exec-only:/further/prog", "exec-only:/not/there");
+        try_to_lead(lead_by_root, 4, TRUE, "exec-only:/further/prog");
+}
+
+static void lead_by_root_once(gpointer data) {
+        enter_box(data);
+        meet(data);
+        g_assert_no_errno(g_mkdir("/volume/image", 0755));
+        put_copy("/further/prog", "/volume/image/prog");
+        g_assert_no_errno(chroot("/volume"));
+        g_assert_no_errno(chdir("/"));
+        meet(data);
+        assert_stopped("in another root", bh_way_run("/image/prog"));
+}
+
+/* Nothing of what it listed is known to another build, but through which root that was. */
+static void another_build_knows_the_root_of_before(void) {
+        g_autoptr(GPtrArray) list = denies("exec-only:/image/prog", NULL);
+        BhBlockRule rule = { RULE, list, TRUE };
+        g_autofree char *older = g_build_filename(pins, "0123456789abcdef", NULL);
+        Boxed box;
+
+        begin_box(&box, lead_by_root_once);
+        wait_box(&box);
+        BhBlock *b = begin();
+        const BhBlockSubject subject = { .init_pid = box.pid };
+        must_set(b, &rule, 1, &subject, 0);
+        rule.fresh = FALSE;
+        go_on(&box);
+        wait_box(&box);
+        g_assert_no_errno(rename(b->home, older));
+        bh_block_free(b);
+        b = begin();
+        g_assert_cmpuint(bh_block_count(b), ==, 0);
+        must_set(b, &rule, 1, &subject, 0);
+        bh_block_settle(b);
+        g_assert_false(g_file_test(older, G_FILE_TEST_EXISTS));
+        go_on(&box);
+        must_end(box.pid);
+        bh_block_clear(b, CGROUP);
+        bh_block_free(b);
+        end_box(&box);
 }
 
 static void lead_by_mounts(gpointer data, gboolean apart) {
@@ -818,7 +866,16 @@ static void lead_by_mount_namespace(gpointer data) {
 }
 
 static void another_mount_namespace_lists_nothing(void) {
-        try_to_lead(lead_by_mount_namespace, 3, "exec-only:/further/prog", "exec-only:/not/there");
+        try_to_lead(lead_by_mount_namespace, 3, TRUE, "exec-only:/further/prog");
+}
+
+static void lead_by_mounting_over(gpointer data) {
+        lead_by_mounts(data, FALSE);
+}
+
+/* As long as the same sensor looks. */
+static void what_is_mounted_over_the_image_is_not_listed(void) {
+        try_to_lead(lead_by_mounting_over, 3, FALSE, "exec-only:/further/prog");
 }
 
 static void mount_more_than_are_read(gpointer data) {
@@ -836,7 +893,7 @@ static void mount_more_than_are_read(gpointer data) {
 }
 
 static void mounts_that_cannot_be_read_change_nothing(void) {
-        try_to_lead(mount_more_than_are_read, 2, "exec-only:/further/prog", "exec-only:/not/there");
+        try_to_lead(mount_more_than_are_read, 2, TRUE, "exec-only:/further/prog");
 }
 
 /* All that was listed is the image's no more. */
@@ -1003,6 +1060,87 @@ static void who_has_the_number_of_a_blocked_file_is_not_that_file(void) {
                 }
         g_assert_cmpuint(changed, ==, 1);
         must_set(b, rules, 2, &subject, 0);
+        go_on(&box);
+        must_end(box.pid);
+        bh_block_clear(b, CGROUP);
+        end_box(&box);
+}
+
+/* ---- how long a look takes */
+
+#define CHAINED 600u
+#define PARTS 236u /* of a path, all but as many as are looked at */
+
+/* Ways on which one goes to and fro. */
+static void chain_links(gpointer data) {
+        g_autoptr(GString) way = g_string_new("/volume");
+
+        enter_box(data);
+        for (guint i = 0; i < PARTS / 2; i++)
+                g_string_append(way, "/x/..");
+        g_autofree char *near = g_strconcat(way->str, "/x/prog", NULL), *far = g_strconcat(way->str, "/x/../x/../x/../x/../x/../x/../x/../x/../x/../x/../far", NULL);
+        g_assert_no_errno(g_mkdir("/volume/x", 0755));
+        put_copy("/image/prog", "/volume/x/prog");
+        put_copy("/image/prog", "/volume/far");
+        g_assert_no_errno(symlink(far, "/volume/too-far"));
+        for (guint i = 0; i < CHAINED; i++) {
+                g_autofree char *at = g_strdup_printf("/volume/p%u", i);
+
+                if (i == CHAINED - 2)
+                        put_copy("/image/prog", at);
+                else
+                        g_assert_no_errno(symlink(near, at));
+        }
+        meet(data);
+        assert_ran("listed", bh_way_run("/volume/p0"), 'n');
+        assert_stopped("too far", bh_way_run("/volume/too-far"));
+        g_assert_no_errno(unlink("/volume/p599"));
+        put_copy("/image/prog", "/volume/p599");
+        meet(data);
+        assert_ran("listed", bh_way_run("/volume/p0"), 'n');
+        assert_ran("listed", bh_way_run("/volume/p598"), 'n');
+        assert_stopped("it had no turn", bh_way_run("/volume/p599"));
+        meet(data);
+        assert_ran("it had its turn", bh_way_run("/volume/p599"), 'n');
+        assert_ran("listed", bh_way_run("/volume/p0"), 'n');
+}
+
+static guint turns_had(const BhBlock *b) {
+        const guint64 cgroup = bh_cgroup_id(AT_FDCWD, cgroup_dir);
+
+        return ((const BlockSubject *) g_hash_table_lookup(b->subjects, &cgroup))->from;
+}
+
+static void what_is_over_in_a_look_is_looked_at_in_the_next_one(void) {
+        g_autoptr(GPtrArray) list = denies("exec-only:/volume/too-far", NULL);
+        BhBlockRule rule = { RULE, list, TRUE };
+        guint before = 0, looks = 1;
+        Boxed box;
+
+        for (guint i = 0; i < CHAINED; i++) {
+                g_autofree char *text = g_strdup_printf("exec-only:/volume/p%u", i);
+
+                g_ptr_array_add(list, bh_deny_parse(text, NULL));
+        }
+        begin_box(&box, chain_links);
+        wait_box(&box);
+        g_autoptr(BhBlock) b = begin();
+        const BhBlockSubject subject = { .init_pid = box.pid };
+        must_set(b, &rule, 1, &subject, 0); /* what is new is looked at once, however long that takes */
+        g_assert_cmpuint(turns_had(b), ==, 0);
+        rule.fresh = FALSE;
+        go_on(&box);
+        wait_box(&box);
+        must_set(b, &rule, 1, &subject, 0);
+        go_on(&box);
+        wait_box(&box);
+        for (guint now; (now = turns_had(b)); looks++) {
+                g_assert_cmpuint(now, >, before);
+                g_assert_cmpuint((now - before) * PARTS, <=, BH_BLOCK_STEPS);
+                before = now;
+                must_set(b, &rule, 1, &subject, 0);
+        }
+        g_assert_cmpuint(looks, >=, CHAINED * PARTS / BH_BLOCK_STEPS);
         go_on(&box);
         must_end(box.pid);
         bh_block_clear(b, CGROUP);
@@ -1181,11 +1319,14 @@ static const struct {
         { "lists_that_change_refuse_nothing_that_is_on_all", lists_that_change_refuse_nothing_that_is_on_all },
         { "links_list_nothing_that_the_image_did_not_bring", links_list_nothing_that_the_image_did_not_bring },
         { "another_root_lists_nothing", another_root_lists_nothing },
+        { "another_build_knows_the_root_of_before", another_build_knows_the_root_of_before },
         { "another_mount_namespace_lists_nothing", another_mount_namespace_lists_nothing },
+        { "what_is_mounted_over_the_image_is_not_listed", what_is_mounted_over_the_image_is_not_listed },
         { "mounts_that_cannot_be_read_change_nothing", mounts_that_cannot_be_read_change_nothing },
         { "a_list_of_which_nothing_is_left_refuses_all_and_fails_no_other", a_list_of_which_nothing_is_left_refuses_all_and_fails_no_other },
         { "a_bit_that_is_another_lists_now_lists_nothing_of_the_old_one", a_bit_that_is_another_lists_now_lists_nothing_of_the_old_one },
         { "who_has_the_number_of_a_blocked_file_is_not_that_file", who_has_the_number_of_a_blocked_file_is_not_that_file },
+        { "what_is_over_in_a_look_is_looked_at_in_the_next_one", what_is_over_in_a_look_is_looked_at_in_the_next_one },
         { "other_acts_are_refused_or_said_to_be_open", other_acts_are_refused_or_said_to_be_open },
         { "a_thousand_entries_hinder_nobody_else", a_thousand_entries_hinder_nobody_else },
         { "bad_wishes_are_refused_and_leave_nothing", bad_wishes_are_refused_and_leave_nothing },
