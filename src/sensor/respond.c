@@ -35,87 +35,6 @@ void bh_respond_say(BhRespond *r, const char *action, const BhEntry *e, const ch
                 r->c.say(action, text, "response", e->id, r->c.data);
 }
 
-/* ---- which cgroup ---- */
-
-gboolean bh_respond_is_there(const BhRespond *r, const char *cgroup) {
-        g_autofree char *path = g_build_filename(r->v2, cgroup, NULL);
-
-        return g_file_test(path, G_FILE_TEST_IS_DIR);
-}
-
-/* In the version 2 hierarchy. NULL: it has none now. Caller frees. */
-static char *cgroup_of(const BhRespond *r, const BhContainer *c) {
-        for (guint n = g_strv_length(c->cgroup_paths); n-- > 0;)
-                if (strlen(c->cgroup_paths[n]) > 1 && bh_respond_is_there(r, c->cgroup_paths[n]))
-                        return g_strdup(c->cgroup_paths[n]);
-        if (c->init_pid > 0) {
-                g_autofree char *path = g_strdup_printf("%s/%d/cgroup", r->proc, c->init_pid), *text = bh_file_read(AT_FDCWD, path, 65536, NULL, NULL, NULL);
-                char *line = text ? strstr(text, "0::/") : NULL;
-
-                if (line) {
-                        line[strcspn(line, "\n")] = '\0';
-                        if (strstr(line, c->id) && bh_respond_is_there(r, line + 3))
-                                return g_strdup(line + 3);
-                }
-        }
-        return NULL;
-}
-
-static guint64 id_of(const BhRespond *r, const char *cgroup) {
-        g_autofree char *path = g_build_filename(r->v2, cgroup, NULL);
-
-        return bh_cgroup_id(AT_FDCWD, path);
-}
-
-/* NULL: it may be touched. Caller frees. */
-char *bh_respond_protected_by(const BhRespond *r, const BhContainer *c, const char *cgroup) {
-        const char *protects = bh_response_protects(bh_container_label(c, BH_RESPONSE_LABEL_PROTECTED), bh_container_label(c, BH_RESPONSE_LABEL_NAMESPACE));
-        g_autofree char *own = bh_file_read(AT_FDCWD, "/proc/self/cgroup", 65536, NULL, NULL, NULL);
-        char *line = own ? strstr(own, "0::/") : NULL;
-
-        if (protects)
-                return g_strdup(protects);
-        if (line && cgroup) {
-                line[strcspn(line, "\n")] = '\0';
-                if (g_str_has_prefix(line + 3, cgroup) && (!line[3 + strlen(cgroup)] || line[3 + strlen(cgroup)] == '/'))
-                        return g_strdup("the sensor runs in it");
-        }
-        return NULL;
-}
-
-static gboolean shares_network(const BhRespond *r, const BhContainer *c) {
-        g_autoptr(GPtrArray) all = NULL;
-
-        if (*c->network_of)
-                return TRUE;
-        all = bh_container_table_snapshot(r->c.containers);
-        for (guint i = 0; i < all->len; i++) {
-                const BhContainer *o = all->pdata[i];
-
-                if (g_str_equal(o->id, c->id) || o->state == BH_CONTAINER_REMOVED || o->state == BH_CONTAINER_EXITED)
-                        continue;
-                if (g_str_equal(o->network_of, c->id) || (c->net_ns && o->net_ns == c->net_ns))
-                        return TRUE;
-        }
-        return FALSE;
-}
-
-/* Another container is in its pid namespace. */
-static gboolean shares_pids(const BhRespond *r, const BhContainer *c) {
-        g_autoptr(GPtrArray) all = NULL;
-
-        if (*c->pid_mode && !g_str_equal(c->pid_mode, "private"))
-                return TRUE;
-        all = bh_container_table_snapshot(r->c.containers);
-        for (guint i = 0; i < all->len; i++) {
-                const BhContainer *o = all->pdata[i];
-
-                if (g_str_has_prefix(o->pid_mode, "container:") && g_str_has_prefix(c->id, o->pid_mode + strlen("container:")))
-                        return TRUE;
-        }
-        return FALSE;
-}
-
 /* ---- holding a container by what is in the ledger ---- */
 
 gboolean bh_respond_holds_now(const BhEntry *e, const char *container) {
@@ -185,7 +104,7 @@ static gboolean hold_acts(BhRespond *r, const BhContainer *c, const char *contai
         g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify) g_ptr_array_unref);
         g_autoptr(GArray) rules = g_array_new(FALSE, FALSE, sizeof(BhBlockRule));
         g_autoptr(GPtrArray) files = g_ptr_array_new();
-        BhBlockSubject subject = { .init_pid = c && c->init_pid > 0 ? bh_respond_process_of(r, c, cgroup) : 0, .own_pids = c && !shares_pids(r, c) };
+        BhBlockSubject subject = { .init_pid = c && c->init_pid > 0 ? bh_respond_process_of(r, c, cgroup) : 0, .own_pids = c && !bh_respond_shares_pids(r, c) };
         GHashTableIter it;
         BhEntry *e;
 
@@ -236,7 +155,7 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const BhEntry *of, Hold
         held->led = l.lead != NULL;
         const gboolean acts = hold_acts(r, c, container, cgroup, how & HOLD_FRESH ? of : NULL, TRUE, held, &no_acts);
         BhEnforceRules rules = bh_respond_rules(&l);
-        rules.shared_network = held->network && c && shares_network(r, c);
+        rules.shared_network = held->network && c && bh_respond_shares_network(r, c);
 
         if (held->network && !r->enforce)
                 return bh_enforce_fail(error, "this node cannot cut containers off: %s", r->problem);
@@ -414,7 +333,7 @@ static json_t *hold_new(BhRespond *r, BhEntry *e, const BhContainer *c) {
         g_auto(Held) held = { 0 };
 
         e->state = BH_RESPONSE_STATE_ACTIVE;
-        e->cgroup_id = id_of(r, e->cgroup);
+        e->cgroup_id = bh_respond_cgroup_id(r, e->cgroup);
         bh_respond_programs_begin(r, e);
         if (!bh_entry_save(r->dir, e))
                 return bh_respond_fail_entry(r, e, "it cannot be written to the node's ledger, so that it would not survive the sensor: see the sensor's log");
@@ -549,7 +468,7 @@ static json_t *take_new(BhRespond *r, const BhOrder *o) {
                 return bh_respond_fail(o, error->message);
         if (action == BH_RESPONSE_BLOCK && !o->n_deny)
                 return bh_respond_fail(o, "to block needs at least one thing that is refused");
-        g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL, *why = bh_respond_protected_by(r, c, cgroup);
+        g_autofree char *cgroup = r->v2 ? bh_respond_cgroup_of(r, c) : NULL, *why = bh_respond_protected_by(r, c, cgroup);
         if (why) {
                 g_autofree char *text = g_strdup_printf("the container is protected: %s", why);
 
@@ -624,7 +543,7 @@ json_t *bh_respond_list(BhRespond *r) {
 }
 
 char *bh_respond_protects(BhRespond *r, const BhContainer *c) {
-        g_autofree char *cgroup = r->v2 ? cgroup_of(r, c) : NULL;
+        g_autofree char *cgroup = r->v2 ? bh_respond_cgroup_of(r, c) : NULL;
 
         return bh_respond_protected_by(r, c, cgroup);
 }
@@ -738,7 +657,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         }
         if (!r->v2 || !c)
                 return;
-        guint64 id = id_of(r, e->cgroup);
+        guint64 id = bh_respond_cgroup_id(r, e->cgroup);
         if (id && id == e->cgroup_id && e->action == BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->looked_us >= LOOK_US) {
                 /* what it cannot look at now it looks at the next time: what was refused stays so */
                 all_looked(r, e, FALSE);
@@ -748,7 +667,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
         if (id && id == e->cgroup_id && e->action != BH_RESPONSE_BLOCK && g_get_monotonic_time() - e->strays_us >= LOOK_US)
                 look_for_strays(r, e);
         if (!id) {
-                g_autofree char *cgroup = cgroup_of(r, c);
+                g_autofree char *cgroup = bh_respond_cgroup_of(r, c);
 
                 if (!cgroup)
                         return; /* it does not run: held again when it does */
@@ -759,7 +678,7 @@ static void look_after(BhRespond *r, BhEntry *e) {
                 }
                 g_free(e->cgroup);
                 e->cgroup = g_steal_pointer(&cgroup);
-                id = id_of(r, e->cgroup);
+                id = bh_respond_cgroup_id(r, e->cgroup);
         }
         if (!id || id == e->cgroup_id || (needs_root(e) && !bh_respond_process_of(r, c, e->cgroup)))
                 return;
@@ -790,7 +709,7 @@ static void settle(BhRespond *r) {
                 return;
         g_hash_table_iter_init(&it, r->entries);
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
-                if (e->state == BH_RESPONSE_STATE_ACTIVE && e->action != BH_RESPONSE_SCALE && r->v2 && bh_respond_is_there(r, e->cgroup) && e->cgroup_id != id_of(r, e->cgroup))
+                if (e->state == BH_RESPONSE_STATE_ACTIVE && e->action != BH_RESPONSE_SCALE && r->v2 && bh_respond_is_there(r, e->cgroup) && e->cgroup_id != bh_respond_cgroup_id(r, e->cgroup))
                         return;
         if (r->enforce)
                 bh_enforce_settle(r->enforce);
@@ -886,7 +805,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
         if (e->state != BH_RESPONSE_STATE_ACTIVE || e->action == BH_RESPONSE_SCALE || !r->v2 || !bh_respond_is_there(r, e->cgroup))
                 return;
         guint64 before = e->cgroup_id;
-        e->cgroup_id = id_of(r, e->cgroup);
+        e->cgroup_id = bh_respond_cgroup_id(r, e->cgroup);
         bh_respond_names_begin(r, e);
         if (!hold(r, c, e, 0, &held, &failed)) {
                 e->cgroup_id = 0; /* tried again */

@@ -37,7 +37,20 @@ struct BhRespond {
 /* respond.c */
 /* A finding or an event of this response, by what was done. */
 void bh_respond_say(BhRespond *r, const char *action, const BhEntry *e, const char *what);
+
+/* respond_where.c */
 gboolean bh_respond_is_there(const BhRespond *r, const char *cgroup);
+/* In the version 2 hierarchy. NULL: it has none now. Caller frees. */
+char *bh_respond_cgroup_of(const BhRespond *r, const BhContainer *c);
+/* 0: it is not there. */
+guint64 bh_respond_cgroup_id(const BhRespond *r, const char *cgroup);
+gboolean bh_respond_shares_network(const BhRespond *r, const BhContainer *c);
+/* Another container is in its pid namespace. */
+gboolean bh_respond_shares_pids(const BhRespond *r, const BhContainer *c);
+/* NULL: it may be touched. Caller frees. */
+char *bh_respond_protected_by(const BhRespond *r, const BhContainer *c, const char *cgroup);
+
+/* respond.c */
 gboolean bh_respond_holds_now(const BhEntry *e, const char *container);
 /* Whether the keeper is told of it. */
 gboolean bh_respond_denies_files(const BhEntry *e);
@@ -114,7 +127,6 @@ void bh_respond_scale_turn(BhRespond *r);
 json_t *bh_respond_fail(const BhOrder *o, const char *why);
 json_t *bh_respond_fail_entry(BhRespond *r, BhEntry *e, const char *why);
 void bh_respond_end(BhRespond *r, BhEntry *e, BhResponseState state, const char *result);
-char *bh_respond_protected_by(const BhRespond *r, const BhContainer *c, const char *cgroup);
 guint bh_respond_held_now(const BhRespond *r);
 
 /* respond_watch.c */

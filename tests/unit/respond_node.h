@@ -322,3 +322,15 @@ static BhRespond *begin(Node *n) {
 static const char *text_at(json_t *o, const char *name) {
         return json_string_value(json_object_get(o, name));
 }
+
+G_GNUC_UNUSED static void until_said(Node *n, const char *wanted) {
+        gboolean yes = FALSE;
+
+        for (guint i = 0; !yes; i++) {
+                g_assert_cmpuint(i, <, 60000);
+                g_usleep(1000);
+                g_mutex_lock(&n->lock);
+                yes = g_str_equal(n->said->str, wanted);
+                g_mutex_unlock(&n->lock);
+        }
+}
