@@ -15,11 +15,11 @@ struct BhDecoyWatch {
         BhSensor *sensor;
         BhNetAlerts *alerts; /* the drain thread's */
         guint64 number;      /* the same */
-        GMutex lock;         /* of all below */
+        BhDecoyRecords *records; /* turns are the thread's */
+        GMutex lock;         /* of all below; never held while files are read or the drain thread is waited for */
         GCond moved;
         gboolean stopping;
         gint64 last_us;
-        BhDecoyRecords *records;
         GThread *thread;
 };
 
@@ -92,27 +92,27 @@ static void on_recorded(const BhDecoyExpected *e, GBytes *bytes, guint64 all, co
 static gpointer work(gpointer data) {
         BhDecoyWatch *w = data;
 
-        g_mutex_lock(&w->lock);
-        while (!w->stopping) {
+        for (gboolean stopping = FALSE; !stopping;) {
                 BhDecoyRecordsStats n;
                 gint64 now = g_get_monotonic_time();
 
-                bh_decoy_records_turn(w->records, now, on_recorded, w);
-                bh_decoy_records_stats(w->records, &n);
-                if (now - w->last_us < ROUNDS_US) {
-                        g_mutex_unlock(&w->lock);
-                        bh_pipeline_call(w->sensor->pipeline, rounds, w);
-                        g_mutex_lock(&w->lock);
-                }
-                if (w->stopping)
+                g_mutex_lock(&w->lock);
+                stopping = w->stopping;
+                gboolean due = now - w->last_us < ROUNDS_US;
+                g_mutex_unlock(&w->lock);
+                bh_decoy_records_turn(w->records, now, on_recorded, w); /* with the end, too */
+                if (stopping)
                         break;
-                if (n.waiting || now - w->last_us < ROUNDS_US)
+                if (due)
+                        bh_pipeline_call(w->sensor->pipeline, rounds, w);
+                g_mutex_lock(&w->lock);
+                bh_decoy_records_stats(w->records, &n); /* within the lock: what is expected after it signals */
+                if (!w->stopping && (n.waiting || now - w->last_us < ROUNDS_US))
                         g_cond_wait_until(&w->moved, &w->lock, now + TURN_US);
-                else
+                else if (!w->stopping)
                         g_cond_wait(&w->moved, &w->lock);
+                g_mutex_unlock(&w->lock);
         }
-        bh_decoy_records_turn(w->records, g_get_monotonic_time(), on_recorded, w);
-        g_mutex_unlock(&w->lock);
         return NULL;
 }
 
@@ -125,9 +125,9 @@ void bh_sensor_led(const char *response, const char *container, const BhLedConne
                 return;
         bh_pipeline_call(s->pipeline, tell, &t);
         const BhDecoyExpected e = { .from = g_strdup(led->from), .asked = g_strdup(led->asked), .container = g_strdup(container), .finding = t.finding, .pid = led->pid, .time_ns = led->time_ns };
+        bh_decoy_records_expect(w->records, &e, g_get_monotonic_time());
         g_mutex_lock(&w->lock);
         w->last_us = g_get_monotonic_time();
-        bh_decoy_records_expect(w->records, &e, w->last_us);
         if (!w->thread && !w->stopping)
                 w->thread = g_thread_new("bh-decoy", work, w);
         g_cond_signal(&w->moved);
@@ -139,9 +139,7 @@ json_t *bh_sensor_decoy_status(BhSensor *s) {
 
         if (!s->decoy)
                 return json_null();
-        g_mutex_lock(&s->decoy->lock);
         bh_decoy_records_stats(s->decoy->records, &n);
-        g_mutex_unlock(&s->decoy->lock);
         return json_pack("{s:i,s:I,s:I,s:I,s:I}", "waiting", (int) n.waiting, "sealed", (json_int_t) n.sealed, "empty", (json_int_t) n.empty, "missing", (json_int_t) n.missing, "unread", (json_int_t) n.unread);
 }
 

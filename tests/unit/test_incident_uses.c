@@ -548,7 +548,7 @@ static void an_incident_that_grows_is_not_watched_for_ever(void) {
         g_assert_cmpuint(bh_incident_uses_watched(u), ==, 0);
         g_assert_cmpuint(found_at(u, s, 64 * MINUTES), ==, 0);
         /* another one is read: what began since then is looked at, and nothing that had its time */
-        reads(g, "web", "/home/a/.pgpass", 10000);
+        reads(g, "web", "/srv/a/.pgpass", 10000);
         bh_incident_uses_of(u, bh_incidents_get(g, id), 167 * MINUTES);
         bh_incident_uses_of(u, bh_incidents_get(g, id), 167 * MINUTES);
         put_halves(s, &late, 1);
