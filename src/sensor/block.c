@@ -956,7 +956,9 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
         ok = make(&m, rules, n, subject, error);
         if (ok && m.is.mnt_ns)
                 bpf_map_update_elem(b->maps[BLOCK_ROOTS], &id, &m.is, BPF_NOEXIST);
-        if (ok) {
+        if (ok)
+                bh_block_take_from_others(b, id);
+        if (ok && !m.barred) { /* else nothing was looked at */
                 GHashTable *before = s->seen;
 
                 s->seen = m.seen;
@@ -990,6 +992,7 @@ void bh_block_clear(BhBlock *b, const char *cgroup) {
                 const guint64 id = bh_cgroup_id(AT_FDCWD, path);
 
                 s = id ? g_hash_table_lookup(b->subjects, &id) : NULL;
+                bh_block_take_from_others(b, id);
         }
         if (!s)
                 return;

@@ -148,19 +148,39 @@ static void add_counts(const BhBlock *b, int others) {
         }
 }
 
+/* Another build's map by id of cgroup; value_size 0: whatever it has. -1: there is none like that. */
+static int open_of_other(const char *home, const char *name, guint32 value_size) {
+        g_autofree char *path = g_strdup_printf("%s/map_%s", home, name);
+        g_auto(BhFd) fd = bpf_obj_get(path);
+        struct bpf_map_info info = {};
+        __u32 len = sizeof(info);
+
+        if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) || info.type != BPF_MAP_TYPE_HASH || info.key_size != sizeof(guint64) || (value_size && info.value_size != value_size))
+                return -1;
+        return bh_fd_steal(&fd);
+}
+
 gboolean bh_block_root_of_others(const BhBlock *b, guint64 cgroup, struct bh_block_root *root) {
         g_autoptr(GPtrArray) others = bh_pins_mounted(b->dir) ? bh_pins_others(b->dir, b->home) : NULL;
         gboolean found = FALSE;
 
         for (guint i = 0; others && i < others->len && !found; i++) {
-                g_autofree char *path = g_build_filename(others->pdata[i], "map_roots", NULL);
-                g_auto(BhFd) roots = bpf_obj_get(path);
-                struct bpf_map_info info = {};
-                __u32 len = sizeof(info);
+                g_auto(BhFd) fd = open_of_other(others->pdata[i], map_names[BLOCK_ROOTS], sizeof(*root));
 
-                found = roots >= 0 && bpf_obj_get_info_by_fd(roots, &info, &len) == 0 && info.type == BPF_MAP_TYPE_HASH && info.key_size == sizeof(cgroup) && info.value_size == sizeof(*root) && bpf_map_lookup_elem(roots, &cgroup, root) == 0;
+                found = fd >= 0 && bpf_map_lookup_elem(fd, &cgroup, root) == 0;
         }
         return found;
+}
+
+void bh_block_take_from_others(const BhBlock *b, guint64 cgroup) {
+        g_autoptr(GPtrArray) others = bh_pins_mounted(b->dir) ? bh_pins_others(b->dir, b->home) : NULL;
+
+        for (guint i = 0; others && i < others->len; i++) {
+                g_auto(BhFd) fd = open_of_other(others->pdata[i], map_names[BLOCK_SUBJECTS], 0);
+
+                if (fd >= 0)
+                        bpf_map_delete_elem(fd, &cgroup);
+        }
 }
 
 void bh_block_take_over(BhBlock *b, const char *home) {

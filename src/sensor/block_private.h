@@ -42,6 +42,8 @@ void bh_block_unpin(BhBlock *b);
 void bh_block_close(BhBlock *b);
 /* What another build remembers of this cgroup. FALSE: nothing. */
 gboolean bh_block_root_of_others(const BhBlock *b, guint64 cgroup, struct bh_block_root *root);
+/* Of this cgroup other builds' programs refuse nothing any more; where it was remembered stays. */
+void bh_block_take_from_others(const BhBlock *b, guint64 cgroup);
 /* What another build left in this folder goes; its counts are added to those that there are here, and its acts will be told. */
 void bh_block_take_over(BhBlock *b, const char *home);
 /* Attaches and pins what these need; what others needed stays until nothing is refused any more. FALSE with *error: some may be attached. */

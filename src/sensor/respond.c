@@ -67,6 +67,7 @@ typedef struct {
         BhEnforceDone done;
         BhBlockDone acts;
         gboolean isolated, frozen, network, led;
+        gboolean cut; /* what is about the network is as it should be */
         guint strays, out; /* who had left its cgroup and was brought back, and who could not be */
         GError *acts_failed; /* of another's: what is refused beside stays as it was */
         json_t *ways; /* what goes on all the same, a sentence each */
@@ -163,6 +164,7 @@ static gboolean hold(BhRespond *r, const BhContainer *c, const BhEntry *of, Hold
                 bh_enforce_clear(r->enforce, cgroup);
         else if (held->network && !bh_enforce_set(r->enforce, cgroup, &rules, &held->done, error))
                 return FALSE;
+        held->cut = TRUE;
         if (bh_respond_is_there(r, cgroup)) {
                 if ((held->frozen || how & HOLD_THAW) && !bh_cgroup_freeze(r->v2, cgroup, held->frozen, error))
                         return FALSE;
@@ -711,10 +713,10 @@ static void settle(BhRespond *r) {
         while (g_hash_table_iter_next(&it, NULL, (gpointer *) &e))
                 if (e->state == BH_RESPONSE_STATE_ACTIVE && e->action != BH_RESPONSE_SCALE && r->v2 && bh_respond_is_there(r, e->cgroup) && e->cgroup_id != bh_respond_cgroup_id(r, e->cgroup))
                         return;
-        if (r->enforce)
+        if (r->enforce && r->uncut)
                 bh_enforce_settle(r->enforce);
         bh_block_settle(r->block);
-        r->unsettled = FALSE;
+        r->unsettled = r->uncut = FALSE;
 }
 
 /* Each that is not over. What is called may end it, and then others that ended before may be forgotten: so the table is not walked meanwhile. */
@@ -809,6 +811,7 @@ static void take_up(BhRespond *r, BhEntry *e) {
         bh_respond_names_begin(r, e);
         if (!hold(r, c, e, 0, &held, &failed)) {
                 e->cgroup_id = 0; /* tried again */
+                r->uncut |= !held.cut;
                 bh_error("a response cannot be taken up again", "response", e->id, "error", failed->message);
                 return;
         }
@@ -825,6 +828,8 @@ void bh_respond_start(BhRespond *r) {
         r->started_ns = now_ns();
         bh_respond_find_unkept(r);
         bh_respond_each_open(r, take_up);
+        if (r->enforce && !r->uncut)
+                bh_enforce_settle(r->enforce);
         r->unsettled = TRUE;
         settle(r);
         bh_respond_settle_files(r);

@@ -28,7 +28,7 @@ struct BhRespond {
         BhNameBook *book;
         gint answered; /* atomic: answers of DNS wait */
         gint64 names_looked_us;
-        gboolean unsettled; /* what was found in force may hold what the ledger does not know */
+        gboolean unsettled, uncut; /* what was found in force may hold what the ledger does not know; of networks as well, for some could not be taken up */
         gboolean stopping;
         GThread *thread, *scaler; /* scaler: waits for a Docker Engine meanwhile, while scaling_back; joined by the next one, or at the end */
         gboolean scaling_back;

@@ -836,6 +836,13 @@ static void another_build_knows_the_root_of_before(void) {
         b = begin();
         g_assert_cmpuint(bh_block_count(b), ==, 0);
         must_set(b, &rule, 1, &subject, 0);
+        g_autofree char *pin = g_build_filename(older, "map_subjects", NULL);
+        const guint64 cgroup = bh_cgroup_id(AT_FDCWD, cgroup_dir);
+        struct bh_block_subject v;
+        int subjects = bpf_obj_get(pin);
+        g_assert_no_errno(subjects);
+        g_assert_cmpint(bpf_map_lookup_elem(subjects, &cgroup, &v), !=, 0); /* it is this one's by now, also before all are */
+        close(subjects);
         bh_block_settle(b);
         g_assert_false(g_file_test(older, G_FILE_TEST_EXISTS));
         go_on(&box);

@@ -33,6 +33,7 @@ static inline pid_t sleeper(void) {
 
 struct BhEnforce {
         guint set, cleared;
+        gint settles; /* atomic */
         gboolean host_network;
         gint fails; /* atomic */
         GMutex lock;
@@ -90,6 +91,7 @@ void bh_enforce_clear(BhEnforce *e, const char *cgroup) {
 }
 
 void bh_enforce_settle(BhEnforce *e) {
+        g_atomic_int_inc(&e->settles);
 }
 
 gboolean bh_enforce_refused(BhEnforce *e, const char *cgroup, guint64 *packets, guint64 *bytes, guint64 *calls) {
@@ -113,8 +115,8 @@ void bh_enforce_tell(BhEnforce *e, BhEnforceTold told, gpointer data) {
 }
 
 struct BhBlock {
-        guint rules, fresh; /* of the last call; fresh: so many of them */
-        gint sets, settles; /* atomic */
+        guint rules; /* of the last call */
+        gint sets, settles, fresh; /* atomic; fresh: rules that were, of all calls */
         gint fails; /* atomic */
         const char *open; /* what it says is not refused */
         struct bh_block_act act;
@@ -150,9 +152,9 @@ gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, 
                 g_ptr_array_add(done->open, g_strdup(b->open));
         b->rules = n;
         g_atomic_int_inc(&b->sets);
-        b->fresh = 0;
         for (guint i = 0; i < n; i++)
-                b->fresh += rules[i].fresh != 0;
+                if (rules[i].fresh)
+                        g_atomic_int_inc(&b->fresh);
         if (n)
                 b->act.rule = rules[0].number;
         return TRUE;
