@@ -20,7 +20,6 @@
 
 #define PIDS 64u            /* asked for the root of a container whose first process is not known */
 #define ELF_HEAD (64u << 10) /* where a program names its loader */
-#define NOT_LISTED_TOLD 8u   /* programs of a list that are not there, by name */
 
 /* ---- subjects ---- */
 
@@ -42,7 +41,7 @@ static GHashTable *new_seen(void) {
         return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 }
 
-static void add_key(GHashTable *keys, const struct bh_block_key *key, const struct bh_block_file *file) {
+void bh_block_add_key(GHashTable *keys, const struct bh_block_key *key, const struct bh_block_file *file) {
         g_hash_table_insert(keys, g_memdup2(key, sizeof(*key)), g_memdup2(file, sizeof(*file)));
 }
 
@@ -124,7 +123,7 @@ static void find_subjects(BhBlock *b) {
                 if (bpf_map_lookup_elem(b->maps[BLOCK_FILES], &next, &file) == 0) {
                         BlockSubject *s = subject_of(b, next.cgroup);
 
-                        add_key(s->keys, &next, &file);
+                        bh_block_add_key(s->keys, &next, &file);
                         if (file.rule)
                                 g_hash_table_add(s->rules, GUINT_TO_POINTER(file.rule));
                 }
@@ -206,26 +205,7 @@ static gboolean tell_config(BhBlock *b, GError **error) {
 
 /* ---- files of a container ---- */
 
-typedef struct {
-        BhBlock *b;
-        int root;
-        GArray *mounts; /* of whose root it is */
-        struct bh_block_root is; /* what that root is, or was the first time; empty: not known */
-        char *barred; /* why nothing can be found through it now. NULL: it can */
-        char *top; /* where it is mounted, as its mount namespace sees it; NULL: not known */
-        GHashTable *seen; /* as of BlockSubject; by this look */
-        guint steps, at, stopped; /* of this look: parts of paths; paths; how many had their turn when the steps were used up, 0: they are not */
-        gboolean root_links, changed_links, other_links; /* crossed on the way to the path that is at hand: on the root overlay; of them, some that are not the image's; elsewhere */
-        struct bh_block_subject v, was; /* was: in the kernel until now */
-        GHashTable *keys; /* wanted */
-        BlockSubject *s;
-        BhBlockDone *done;
-        guint kept, loaders; /* of the rule that is at hand, of before; of loaders the new ones, too */
-        guint list, found, left_out; /* of the rule that is at hand: bit of its list, BH_BLOCK_LISTS: it has none; files of it that are there, and are not */
-} Making;
-
-static void say(GPtrArray *to, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static void say(GPtrArray *to, const char *format, ...) {
+void bh_block_note(GPtrArray *to, const char *format, ...) {
         va_list ap;
 
         va_start(ap, format);
@@ -234,7 +214,7 @@ static void say(GPtrArray *to, const char *format, ...) {
 }
 
 /* What an open file is to the kernel programs. */
-static gboolean ask_kernel(BhBlock *b, int fd, struct bh_block_asked *asked) {
+gboolean bh_block_ask(BhBlock *b, int fd, struct bh_block_asked *asked) {
         guint64 args[] = { (guint64) fd };
         guint32 zero = 0;
         LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = args, .ctx_size_in = sizeof(args));
@@ -244,9 +224,9 @@ static gboolean ask_kernel(BhBlock *b, int fd, struct bh_block_asked *asked) {
 
 static void cross(int link, gpointer data) {
         struct bh_block_asked asked;
-        Making *m = data;
+        BlockMaking *m = data;
 
-        if (!ask_kernel(m->b, link, &asked)) {
+        if (!bh_block_ask(m->b, link, &asked)) {
                 m->changed_links = m->other_links = TRUE;
         } else if (m->is.overlay && asked.overlay && asked.dev == m->is.dev) {
                 m->root_links = TRUE;
@@ -257,7 +237,7 @@ static void cross(int link, gpointer data) {
 }
 
 /* As the container sees it: links end in its root. The caller's lock is held, so nobody is asked whom the container could let answer late, and it does not choose how long that takes. *on may be NULL. */
-static int open_on(Making *m, const char *path, const BhFileMount **on, GError **error) {
+int bh_block_open_on(BlockMaking *m, const char *path, const BhFileMount **on, GError **error) {
         BhKeeperWalk walk = { .most = BH_BLOCK_PATH_STEPS, .crossed = cross, .data = m };
 
         m->root_links = m->changed_links = m->other_links = FALSE;
@@ -269,8 +249,8 @@ static int open_on(Making *m, const char *path, const BhFileMount **on, GError *
         return fd;
 }
 
-static int open_in(Making *m, const char *path, GError **error) {
-        return open_on(m, path, NULL, error);
+static int open_in(BlockMaking *m, const char *path, GError **error) {
+        return bh_block_open_on(m, path, NULL, error);
 }
 
 /* ---- one look after the other ---- */
@@ -280,14 +260,14 @@ static char *seen_name(const BhDeny *d, guint32 rule) {
 }
 
 /* NULL: nothing. */
-static void see(Making *m, const BhDeny *d, guint32 rule, const struct bh_block_key *key) {
+void bh_block_see(BlockMaking *m, const BhDeny *d, guint32 rule, const struct bh_block_key *key) {
         static const struct bh_block_key nothing = { .cgroup = 0 };
 
         g_hash_table_insert(m->seen, seen_name(d, rule), g_memdup2(key ? key : &nothing, sizeof(*key)));
 }
 
 /* Whether this path has no turn in this look, since those before it took all of it. *key: what was there in the one before. */
-static gboolean is_postponed(Making *m, const BhDeny *d, guint32 rule, const struct bh_block_key **key) {
+gboolean bh_block_is_postponed(BlockMaking *m, const BhDeny *d, guint32 rule, const struct bh_block_key **key) {
         g_autofree char *name = seen_name(d, rule);
 
         m->at++;
@@ -297,7 +277,7 @@ static gboolean is_postponed(Making *m, const BhDeny *d, guint32 rule, const str
                 m->stopped = m->at - 1;
         if (!m->stopped && m->at > m->s->from)
                 return FALSE;
-        see(m, d, rule, *key);
+        bh_block_see(m, d, rule, *key);
         return TRUE;
 }
 
@@ -331,7 +311,7 @@ static int root_of(BhBlock *b, const char *cgroup, gint init_pid, gint *pid) {
 }
 
 /* What was refused for this rule before. */
-static void count_kept(Making *m, guint32 rule) {
+static void count_kept(BlockMaking *m, guint32 rule) {
         const struct bh_block_key *key;
         const struct bh_block_file *file;
         GHashTableIter it;
@@ -346,11 +326,11 @@ static void count_kept(Making *m, guint32 rule) {
         }
 }
 
-static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
+static gboolean add_file(BlockMaking *m, int fd, guint32 rule, gboolean loader) {
         struct bh_block_asked asked;
         struct bh_block_key key = { .cgroup = m->s->id };
 
-        if (!ask_kernel(m->b, fd, &asked))
+        if (!bh_block_ask(m->b, fd, &asked))
                 return FALSE;
         key.ino = asked.ino;
         key.dev = asked.dev;
@@ -362,47 +342,47 @@ static gboolean add_file(Making *m, int fd, guint32 rule, gboolean loader) {
 
                 file.rule = rule;
                 file.loader = loader;
-                add_key(m->keys, &key, &file);
+                bh_block_add_key(m->keys, &key, &file);
         }
         m->v.rules[BH_BLOCK_EXEC] = rule;
         return TRUE;
 }
 
 /* Where the kernel cannot see what a program loads: its loader may not be run as a program. */
-static void add_loader(Making *m, const char *path, guint32 rule) {
+static void add_loader(BlockMaking *m, const char *path, guint32 rule) {
         g_autoptr(GError) why = NULL;
         g_auto(BhFd) fd = open_in(m, path, &why);
 
         if (fd >= 0)
                 add_file(m, fd, rule, TRUE);
         else if (!g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT) && !g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOTDIR))
-                say(m->done->open, "the loader %s: what it loads runs", why->message);
+                bh_block_note(m->done->open, "the loader %s: what it loads runs", why->message);
 }
 
-static void add_loader_of(Making *m, int fd, const char *path, guint32 rule) {
+static void add_loader_of(BlockMaking *m, int fd, const char *path, guint32 rule) {
         g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd), *head = g_malloc(ELF_HEAD);
         g_auto(BhFd) file = open(link, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a lease of the container's is not waited for */
         gssize n = file >= 0 ? pread(file, head, ELF_HEAD, 0) : -1;
         g_autoptr(BhElf) elf = n > 0 ? bh_elf_parse((const guint8 *) head, (gsize) n, NULL, NULL) : NULL;
 
         if (n < 0)
-                say(m->done->open, "%s cannot be read (%s), so that its loader is not known: loaded by that, it runs", path, g_strerror(errno));
+                bh_block_note(m->done->open, "%s cannot be read (%s), so that its loader is not known: loaded by that, it runs", path, g_strerror(errno));
         if (elf && *elf->interpreter)
                 add_loader(m, elf->interpreter, rule);
 }
 
-static void note_names(const Making *m, const char *path, int fd, const struct stat *st) {
+static void note_names(const BlockMaking *m, const char *path, int fd, const struct stat *st) {
         g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd), *real = g_file_read_link(link, NULL), *asked = g_path_get_basename(path), *is = real ? g_path_get_basename(real) : NULL;
         g_autofree char *shown = is ? bh_escape_cell(is, -1) : NULL;
 
         if (is && !g_str_equal(is, asked))
-                say(m->done->notes, "%s is the file %s: it is refused under all its names", path, shown);
+                bh_block_note(m->done->notes, "%s is the file %s: it is refused under all its names", path, shown);
         else if (st->st_nlink > 1)
-                say(m->done->notes, "%s has %u names: it is refused under all of them", path, (guint) st->st_nlink);
+                bh_block_note(m->done->notes, "%s has %u names: it is refused under all of them", path, (guint) st->st_nlink);
 }
 
 /* What was refused for this rule by this key stays so. */
-static void keep_key(Making *m, const struct bh_block_key *key, guint32 rule) {
+static void keep_key(BlockMaking *m, const struct bh_block_key *key, guint32 rule) {
         const struct bh_block_file *was = g_hash_table_lookup(m->s->keys, key), *now = g_hash_table_lookup(m->keys, key);
 
         if (!was || was->rule != rule || (now && now->rule))
@@ -410,16 +390,16 @@ static void keep_key(Making *m, const struct bh_block_key *key, guint32 rule) {
         struct bh_block_file kept = *was;
         kept.listed = now ? now->listed : 0;
         kept.image = now ? now->image : 0;
-        add_key(m->keys, key, &kept);
+        bh_block_add_key(m->keys, key, &kept);
         m->v.rules[BH_BLOCK_EXEC] = rule;
 }
 
 /* The file at the path, and the place. */
-static gboolean add_exec(Making *m, const BhDeny *d, guint32 rule, guint paths, GError **error) {
+static gboolean add_exec(BlockMaking *m, const BhDeny *d, guint32 rule, guint paths, GError **error) {
         const struct bh_block_key *before;
         const char *path = d->path;
 
-        if (is_postponed(m, d, rule, &before)) { /* its file is kept anyway */
+        if (bh_block_is_postponed(m, d, rule, &before)) { /* its file is kept anyway */
                 keep_key(m, before, rule);
                 return TRUE;
         }
@@ -432,11 +412,11 @@ static gboolean add_exec(Making *m, const BhDeny *d, guint32 rule, guint paths, 
         const gboolean barred = fd < 0 && !g_error_matches(no_file, G_FILE_ERROR, G_FILE_ERROR_NOENT);
 
         if (m->kept && (dir < 0 || barred || (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))))) {
-                say(m->done->notes, "%s is gone: the file that was there is refused wherever it is now", path);
-                see(m, d, rule, NULL);
+                bh_block_note(m->done->notes, "%s is gone: the file that was there is refused wherever it is now", path);
+                bh_block_see(m, d, rule, NULL);
                 return TRUE;
         }
-        if (dir < 0 || !ask_kernel(m->b, dir, &asked))
+        if (dir < 0 || !bh_block_ask(m->b, dir, &asked))
                 return bh_enforce_fail(error, "%s: there is no folder %s in the container that could be looked at%s%s", path, folder, no_folder ? ": " : "", no_folder ? no_folder->message : "");
         if (barred)
                 return bh_enforce_fail(error, "%s", no_file->message);
@@ -446,11 +426,11 @@ static gboolean add_exec(Making *m, const BhDeny *d, guint32 rule, guint paths, 
         const struct bh_block_key place = { .cgroup = m->s->id, .ino = asked.ino, .dev = asked.dev, .name = bh_block_hash(name, (guint32) strlen(base)) };
         const struct bh_block_file *known = g_hash_table_lookup(m->keys, &place), file = { .rule = rule, .listed = known ? known->listed : 0 };
 
-        add_key(m->keys, &place, &file);
-        see(m, d, rule, &place);
+        bh_block_add_key(m->keys, &place, &file);
+        bh_block_see(m, d, rule, &place);
         m->v.rules[BH_BLOCK_EXEC] = rule;
         if (fd < 0) {
-                say(m->done->notes, "%s is not there now: what is put there will be refused", path);
+                bh_block_note(m->done->notes, "%s is not there now: what is put there will be refused", path);
                 return TRUE;
         }
         if (m->kept < BH_BLOCK_KEPT * paths && !add_file(m, fd, rule, FALSE))
@@ -462,7 +442,7 @@ static gboolean add_exec(Making *m, const BhDeny *d, guint32 rule, guint paths, 
 }
 
 /* What tells files of the image, and programs of runtimes. *overlay: its root is one, without which nothing is known to be of the image. */
-static gboolean know_root(Making *m, gboolean *overlay, GError **error) {
+gboolean bh_block_know_root(BlockMaking *m, gboolean *overlay, GError **error) {
         g_autofree char *first = g_strdup_printf("%s/1/ns/mnt", m->b->proc);
         struct stat ns, host;
 
@@ -475,12 +455,12 @@ static gboolean know_root(Making *m, gboolean *overlay, GError **error) {
         return TRUE;
 }
 
-static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
+static gboolean add_not_in_image(BlockMaking *m, guint32 rule, GError **error) {
         static const char *const loaders[] = { "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux.so.2",         "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1",
                                                "/lib/ld-musl-i386.so.1",      "/lib/ld-musl-aarch64.so.1" };
         gboolean overlay;
 
-        if (!know_root(m, &overlay, error))
+        if (!bh_block_know_root(m, &overlay, error))
                 return FALSE;
         if (!overlay)
                 return bh_enforce_fail(error, "which programs are from the image cannot be told in this container: its root is no overlay");
@@ -490,152 +470,7 @@ static gboolean add_not_in_image(Making *m, guint32 rule, GError **error) {
         return TRUE;
 }
 
-/* ---- lists of what alone may run ---- */
-
-/* The bit of a rule's list stays while the rule does, and none is another's before the kernel has forgotten whose it was. */
-static gboolean take_list(Making *m, const BhBlockRule *rule, GError **error) {
-        gboolean listed = FALSE, observe = FALSE, overlay;
-        guint free_one = BH_BLOCK_LISTS;
-
-        for (guint i = 0; i < rule->denies->len; i++) {
-                listed |= ((const BhDeny *) rule->denies->pdata[i])->kind == BH_DENY_EXEC_ONLY;
-                observe |= ((const BhDeny *) rule->denies->pdata[i])->kind == BH_DENY_OBSERVE;
-        }
-        m->list = BH_BLOCK_LISTS;
-        m->found = m->left_out = 0;
-        if (!listed)
-                return TRUE;
-        for (guint i = BH_BLOCK_LISTS; i-- > 0;) {
-                if (m->was.list_rules[i] == rule->number)
-                        m->list = i;
-                else if (!m->was.list_rules[i] && !m->v.list_rules[i])
-                        free_one = i;
-        }
-        if (m->list == BH_BLOCK_LISTS && (m->list = free_one) == BH_BLOCK_LISTS)
-                return bh_enforce_fail(error, "the container has as many lists of programs that alone may run as there may be (%u): release one first", BH_BLOCK_LISTS);
-        m->v.list_rules[m->list] = rule->number;
-        m->v.lists |= 1u << m->list;
-        m->v.observed |= (guint32) observe << m->list;
-        return know_root(m, &overlay, error);
-}
-
-static void list_key(Making *m, const struct bh_block_key *key, guint32 generation, gboolean image) {
-        const struct bh_block_file *known = g_hash_table_lookup(m->keys, key);
-        struct bh_block_file file = known ? *known : (struct bh_block_file){ .generation = generation };
-
-        file.listed |= (__u8) (1u << m->list);
-        file.image = image;
-        add_key(m->keys, key, &file);
-        m->found++;
-}
-
-static void not_listed(Making *m, const char *path, const char *why) {
-        if (m->left_out++ < NOT_LISTED_TOLD)
-                say(m->done->notes, "%s %s", path, why);
-}
-
-/* What was on the list by this key stays so. */
-static void keep_listed(Making *m, const struct bh_block_key *key) {
-        const struct bh_block_file *was = g_hash_table_lookup(m->s->keys, key);
-
-        if (was && was->listed & m->was.lists & 1u << m->list)
-                list_key(m, key, was->generation, was->image);
-}
-
-/* Why this file is not what was listed, though the path leads to it: to be said behind the path. NULL: it is. */
-static const char *is_foreign(const Making *m, const BhDeny *d, const struct bh_block_asked *asked, const BhFileMount *on) {
-        if (!m->is.overlay)
-                return NULL;
-        if (asked->overlay && asked->dev == m->is.dev)
-                return !asked->lower ? "is not as the image has it: it is refused" : m->changed_links || m->other_links ? "is led to by a link that is not the image's: it is refused" : NULL;
-        g_autofree char *path = m->top ? g_strconcat(g_str_equal(m->top, "/") ? "" : m->top, d->path, NULL) : NULL;
-        return m->root_links || !path || !bh_file_below(path, on->point) ? "leads to another file system by a link: it is refused" : NULL;
-}
-
-/*
- * What is written since is not the image's: a list names programs as they were, and not what an intruder makes of them, nor where he leads their paths. What is not there is no error, for images differ.
- */
-static void add_only(Making *m, const BhDeny *d, guint32 rule) {
-        g_autofree char *folder = g_path_get_dirname(d->path), *base = g_path_get_basename(d->path);
-        struct bh_block_key key = { .cgroup = m->s->id };
-        __u64 name[BH_BLOCK_NAME / 8] = { 0 };
-        const struct bh_block_key *before;
-        const BhFileMount *on = NULL;
-        struct bh_block_asked asked;
-        struct stat st;
-
-        if (is_postponed(m, d, rule, &before)) {
-                keep_listed(m, before);
-                return;
-        }
-        g_auto(BhFd) fd = open_on(m, d->any ? folder : d->path, &on, NULL);
-        const gboolean there = fd >= 0 && ask_kernel(m->b, fd, &asked) && (d->any || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)));
-        const char *why = !there ? "is not there, or cannot be looked at: it is on the list when it is found there" : d->any ? NULL : is_foreign(m, d, &asked, on);
-
-        if (!why && !d->any && before && before->cgroup && m->is.overlay && before->dev == m->is.dev && asked.dev != m->is.dev) { /* somebody who may has mounted over it */
-                not_listed(m, d->path, "lies on another file system than when it was listed: what is there is refused");
-                keep_listed(m, before);
-                see(m, d, rule, before);
-                return;
-        }
-        if (why) {
-                see(m, d, rule, NULL);
-                not_listed(m, d->path, why);
-                return;
-        }
-        key.ino = asked.ino;
-        key.dev = asked.dev;
-        memcpy(name, base, MIN(strlen(base), sizeof(name) - 1));
-        if (d->any)
-                key.name = bh_block_hash(name, (guint32) strlen(base));
-        list_key(m, &key, d->any ? 0 : asked.generation, !d->any && m->is.overlay && asked.overlay && asked.dev == m->is.dev);
-        see(m, d, rule, &key);
-}
-
-static gboolean names_path(const BhBlockRule *rule, const char *path) {
-        for (guint i = 0; path && i < rule->denies->len; i++) {
-                const BhDeny *d = rule->denies->pdata[i];
-
-                if (d->any && g_str_equal(d->path, path))
-                        return TRUE;
-        }
-        return FALSE;
-}
-
-/* What runs goes on, and is not started again: who orders a list that lacks its container's own program should know. */
-static void note_running(Making *m, const char *cgroup, const BhBlockRule *rule) {
-        g_autoptr(GArray) pids = bh_cgroup_pids(m->b->v2, cgroup, PIDS, G_MAXUINT, NULL);
-        g_autoptr(GHashTable) said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-
-        for (guint i = 0; i < pids->len && g_hash_table_size(said) < NOT_LISTED_TOLD; i++) {
-                g_autofree char *link = g_strdup_printf("%s/%d/exe", m->b->proc, g_array_index(pids, gint, i)), *path = g_file_read_link(link, NULL), *shown = path ? bh_escape_cell(path, -1) : NULL;
-                g_auto(BhFd) fd = open(link, O_PATH | O_CLOEXEC);
-                struct bh_block_key key = { .cgroup = m->s->id };
-                struct bh_block_asked asked;
-
-                if (fd < 0 || !ask_kernel(m->b, fd, &asked) || (m->v.root_dev && asked.dev != m->v.root_dev)) /* a runtime's own program on its way is on the host's file system */
-                        continue;
-                key.ino = asked.ino;
-                key.dev = asked.dev;
-                const struct bh_block_file *f = g_hash_table_lookup(m->keys, &key);
-                if ((!f || !(f->listed >> m->list & 1)) && !names_path(rule, path) && shown && g_hash_table_add(said, g_strdup(shown)))
-                        say(m->done->notes, "%s runs and is not on the list: it goes on, and is refused when it is started again", shown);
-        }
-}
-
-static gboolean end_list(Making *m, const char *cgroup, const BhBlockRule *rule, GError **error) {
-        if (m->list == BH_BLOCK_LISTS)
-                return TRUE;
-        if (m->was.list_rules[m->list] != rule->number)
-                note_running(m, cgroup, rule);
-        if (m->left_out > NOT_LISTED_TOLD)
-                say(m->done->notes, "%u more programs of the list are not there, or not as the image has them", m->left_out - NOT_LISTED_TOLD);
-        if (!m->found && !rule->fresh)
-                say(m->done->notes, "nothing of the list is in the container as it was listed: every program is refused");
-        return m->found || !rule->fresh || bh_enforce_fail(error, "none of the programs that alone may run is in the container");
-}
-
-static gboolean add_deny(Making *m, const BhDeny *d, guint32 rule, guint paths, GError **error) {
+static gboolean add_deny(BlockMaking *m, const BhDeny *d, guint32 rule, guint paths, GError **error) {
         static const guint kinds[BH_DENY_N_KINDS] = { [BH_DENY_CAP] = BH_BLOCK_CAP, [BH_DENY_MOUNT] = BH_BLOCK_MOUNT, [BH_DENY_PTRACE] = BH_BLOCK_PTRACE, [BH_DENY_MODULE] = BH_BLOCK_MODULE };
 
         if (m->barred && (d->kind == BH_DENY_EXEC || d->kind == BH_DENY_EXEC_ONLY)) /* see keep_all() */
@@ -645,13 +480,13 @@ static gboolean add_deny(Making *m, const BhDeny *d, guint32 rule, guint paths, 
         if (d->kind == BH_DENY_EXEC_NOT_IN_IMAGE)
                 return add_not_in_image(m, rule, error);
         if (d->kind == BH_DENY_EXEC_ONLY) {
-                add_only(m, d, rule);
+                bh_block_add_only(m, d, rule);
                 return TRUE;
         }
         if (!kinds[d->kind])
                 return TRUE;
         if (m->b->backend == BH_BLOCK_BACKEND_TRACEPOINT) {
-                say(m->done->open, "\"%s\": this kernel lets nobody refuse %s: it takes BPF LSM, or a kernel that is not locked down", d->text, bh_deny_what(d->kind));
+                bh_block_note(m->done->open, "\"%s\": this kernel lets nobody refuse %s: it takes BPF LSM, or a kernel that is not locked down", d->text, bh_deny_what(d->kind));
                 return TRUE;
         }
         m->v.rules[kinds[d->kind]] = rule;
@@ -707,7 +542,7 @@ static void take_keys(BhBlock *b, BlockSubject *s, GHashTable *wanted) {
 }
 
 /* Files that were refused for a rule that is still there stay so, whatever is at their path now. */
-static void keep_files(Making *m, const BhBlockRule *rules, guint n) {
+static void keep_files(BlockMaking *m, const BhBlockRule *rules, guint n) {
         const struct bh_block_key *key;
         const struct bh_block_file *file;
         GHashTableIter it;
@@ -724,13 +559,13 @@ static void keep_files(Making *m, const BhBlockRule *rules, guint n) {
                                 continue;
                         kept.listed = now ? now->listed : 0;
                         kept.image = now ? now->image : 0;
-                        add_key(m->keys, key, &kept);
+                        bh_block_add_key(m->keys, key, &kept);
                         m->v.rules[BH_BLOCK_EXEC] = file->rule;
                 }
 }
 
 /* What is on lists that are about to go stays there until the next time: who looks just now may still know of these. */
-static gboolean put_keys(Making *m, GError **error) {
+static gboolean put_keys(BlockMaking *m, GError **error) {
         const guint32 taken = m->v.lists & ~m->was.lists;
         gpointer key, wanted, there;
         GHashTableIter it;
@@ -756,7 +591,7 @@ static gboolean put_keys(Making *m, GError **error) {
                         continue;
                 if (bpf_map_update_elem(m->b->maps[BLOCK_FILES], key, &file, BPF_ANY))
                         return bh_enforce_fail(error, "the kernel has no room for another program (%s): %u files and places of all containers together is the bound", g_strerror(errno), BH_BLOCK_FILES);
-                add_key(m->s->keys, key, &file);
+                bh_block_add_key(m->s->keys, key, &file);
         }
         return TRUE;
 }
@@ -829,7 +664,7 @@ static gboolean names_files(const BhBlockRule *rule) {
 }
 
 /* What its root is, and whether it is the one of the first time: whoever is in the container may give its first process another one, and mounts as many as he likes. */
-static void look_at_root(Making *m, gint pid) {
+static void look_at_root(BlockMaking *m, gint pid) {
         g_autofree char *ns = g_strdup_printf("%s/%d/ns/mnt", m->b->proc, pid);
         struct bh_block_root before, *is = &m->is;
         struct bh_block_asked asked;
@@ -838,19 +673,19 @@ static void look_at_root(Making *m, gint pid) {
 
         if (!m->mounts)
                 m->barred = g_strdup_printf("the container's mounts cannot be read: it ended, or has more than %u", BH_FILE_MOUNTS_MAX);
-        if (ask_kernel(m->b, m->root, &asked) && stat(ns, &st) == 0)
+        if (bh_block_ask(m->b, m->root, &asked) && stat(ns, &st) == 0)
                 *is = (struct bh_block_root){ .ino = asked.ino, .dev = asked.dev, .overlay = asked.overlay, .mnt_ns = (guint32) st.st_ino };
         if (bpf_map_lookup_elem(m->b->maps[BLOCK_ROOTS], &m->s->id, &before) == 0 || bh_block_root_of_others(m->b, m->s->id, &before)) {
                 if (memcmp(is, &before, sizeof(before)) && !m->barred)
                         m->barred = g_strdup("the container's process has another root or mount namespace than when something was blocked there first");
                 *is = before;
         }
-        g_auto(BhFd) top = m->barred ? -1 : open_on(m, "/", &on, NULL);
+        g_auto(BhFd) top = m->barred ? -1 : bh_block_open_on(m, "/", &on, NULL);
         m->top = top >= 0 ? g_strdup(on->point) : NULL;
 }
 
 /* Nothing can be found: what was refused and listed for this rule stays so, and nothing new is. */
-static gboolean keep_all(Making *m, const BhBlockRule *rule, gboolean known, GError **error) {
+static gboolean keep_all(BlockMaking *m, const BhBlockRule *rule, gboolean known, GError **error) {
         const struct bh_block_key *key;
         const struct bh_block_file *file;
         gboolean programs = FALSE;
@@ -863,14 +698,14 @@ static gboolean keep_all(Making *m, const BhBlockRule *rule, gboolean known, GEr
         g_hash_table_iter_init(&it, m->s->keys);
         while (g_hash_table_iter_next(&it, (gpointer *) &key, (gpointer *) &file)) {
                 if (m->list < BH_BLOCK_LISTS && known)
-                        keep_listed(m, key);
+                        bh_block_keep_listed(m, key);
                 keep_key(m, key, rule->number);
         }
-        say(m->done->notes, "%s: what was refused and listed stays as it was", m->barred);
+        bh_block_note(m->done->notes, "%s: what was refused and listed stays as it was", m->barred);
         return TRUE;
 }
 
-static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, GError **error) {
+static gboolean make(BlockMaking *m, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, GError **error) {
         g_autoptr(GHashTable) numbers = g_hash_table_new(g_direct_hash, g_direct_equal);
         BhBlock *b = m->b;
 
@@ -885,12 +720,12 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
                 if (!put_count(b, m->s, rules[i].number, error))
                         return FALSE;
                 count_kept(m, rules[i].number);
-                if (!take_list(m, &rules[i], error) || (m->barred && names_files(&rules[i]) && !keep_all(m, &rules[i], known, error)))
+                if (!bh_block_take_list(m, &rules[i], error) || (m->barred && names_files(&rules[i]) && !keep_all(m, &rules[i], known, error)))
                         return FALSE;
                 for (guint k = 0; k < rules[i].denies->len; k++)
                         if (!add_deny(m, rules[i].denies->pdata[k], rules[i].number, paths, error))
                                 return FALSE;
-                if (!end_list(m, m->s->cgroup, &rules[i], error))
+                if (!bh_block_end_list(m, m->s->cgroup, &rules[i], error))
                         return FALSE;
         }
         keep_files(m, rules, n);
@@ -917,7 +752,7 @@ static gboolean make(Making *m, const BhBlockRule *rules, guint n, const BhBlock
 gboolean bh_block_set(BhBlock *b, const char *cgroup, const BhBlockRule *rules, guint n, const BhBlockSubject *subject, BhBlockDone *done, GError **error) {
         g_autofree char *path = g_build_filename(b->v2 ? b->v2 : "/", cgroup, NULL);
         guint64 id = b->v2 ? bh_cgroup_id(AT_FDCWD, path) : 0;
-        Making m = { .b = b, .root = -1, .done = done };
+        BlockMaking m = { .b = b, .root = -1, .done = done };
         gboolean fresh, ok;
         gint pid = 0;
 
@@ -1015,44 +850,4 @@ void bh_block_settle(BhBlock *b) {
                 bh_block_take_over(b, others->pdata[i]);
         if (!g_hash_table_size(b->subjects))
                 bh_block_unpin(b);
-}
-
-gboolean bh_block_refused(BhBlock *b, guint32 number, guint64 *acts, guint64 *untold) {
-        struct bh_block_count v = { 0 };
-
-        if (b->backend && bpf_map_lookup_elem(b->maps[BLOCK_COUNTS], &number, &v) == 0) {
-                *acts = v.acts;
-                *untold = v.untold;
-                return TRUE;
-        }
-        return FALSE;
-}
-
-static int on_act(void *data, void *bytes, size_t size) {
-        BhBlock *b = data;
-
-        if (size >= sizeof(struct bh_block_act))
-                b->told(bytes, b->told_data);
-        return 0;
-}
-
-/* Of another build, whose acts may have another size: those are in its counts alone. */
-static int on_left(void *data, void *bytes, size_t size) {
-        return size == sizeof(struct bh_block_act) ? on_act(data, bytes, size) : 0;
-}
-
-void bh_block_tell(BhBlock *b, BhBlockTold told, gpointer data) {
-        b->told = told;
-        b->told_data = data;
-        for (guint i = 0; i < b->left->len; i++) {
-                struct ring_buffer *ring = ring_buffer__new(g_array_index(b->left, int, i), on_left, b, NULL);
-
-                if (ring)
-                        ring_buffer__consume(ring);
-                ring_buffer__free(ring);
-                close(g_array_index(b->left, int, i));
-        }
-        g_array_set_size(b->left, 0);
-        if (b->backend && (b->ring || (b->ring = ring_buffer__new(b->maps[BLOCK_ACTS], on_act, b, NULL))))
-                ring_buffer__consume(b->ring);
 }
