@@ -420,7 +420,7 @@ int fm_map(__u64 *ctx) {
         return map((struct file *) ctx[0], ctx[1], ctx[2]);
 }
 
-/* The file that this work will free; what is no file's is read as if it were, and is not FMODE_EXEC or leads nowhere. */
+/* The file that this work will free; what is no file's is read as if it were: see is_file(). */
 static __always_inline struct file *file_of_work(struct callback_head *work) {
         unsigned long at = (unsigned long) work;
 
@@ -429,6 +429,13 @@ static __always_inline struct file *file_of_work(struct callback_head *work) {
         if (bpf_core_field_exists(((struct file___rcu *) 0)->f_rcuhead))
                 return (struct file *) (at - bpf_core_field_offset(struct file___rcu, f_rcuhead));
         return (struct file *) (at - bpf_core_field_offset(struct file___old, f_u));
+}
+
+/* Other work on that list (of the scheduler, of timers) reads as a file that is not from the image, where its bytes happen to have the flag: of a file the dentry leads to the inode. */
+static __always_inline bool is_file(struct file *file) {
+        struct inode *inode = BPF_CORE_READ(file, f_inode);
+
+        return inode && BPF_CORE_READ(file, f_path.dentry, d_inode) == inode;
 }
 
 /* Killed already, so that a second look at one exec neither tells nor counts it twice. */
@@ -458,7 +465,7 @@ static __always_inline int start(struct linux_binprm *bprm, bool scripts) {
                 if (!work)
                         break;
                 file = file_of_work(work);
-                if (BPF_CORE_READ(file, f_flags) & FMODE_EXEC && refuses(&w, file, 0, BH_BLOCK_KILLED))
+                if (BPF_CORE_READ(file, f_flags) & FMODE_EXEC && is_file(file) && refuses(&w, file, 0, BH_BLOCK_KILLED))
                         goto out;
                 work = BPF_CORE_READ(work, next);
         }
