@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists of what alone may run in a container: see block.h. */
-#include <bpf/bpf.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/escape.h"
 #include "base/fdio.h"
 #include "block_private.h"
 #include "cgroup_pids.h"
-#include "container/cgroup.h"
-#include "enforce.h"
 #include "enforce_pin.h"
 #include "keeper_walk.h"
-#include "parse/elf.h"
 
 #define NOT_LISTED_TOLD 8u   /* programs of a list that are not there, by name */
 #define PIDS 64u            /* asked for the root of a container whose first process is not known */

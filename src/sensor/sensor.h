@@ -212,6 +212,8 @@ json_t *bh_sensor_decoy_status(BhSensor *s);
 
 /* ---- signs in DNS messages (sensor_signs.c) */
 
+/* Of net_alerts.h: a finding of the sensor's own, to the central. Takes the reference. */
+void bh_sensor_publish_finding(GBytes *body, gpointer sensor);
 /* After the report and the inspector. */
 void bh_sensor_open_signs(BhSensor *s);
 void bh_sensor_free_signs(BhSensor *s);

@@ -30,13 +30,6 @@ typedef struct {
         char *finding; /* out: which it is, or is told with */
 } Tale;
 
-static void publish(GBytes *body, gpointer data) {
-        BhSensor *s = data;
-
-        bh_report_publish(s->report, "finding", body);
-        g_bytes_unref(body);
-}
-
 /* Equal are those of one response and destination: the attacker chooses how many there are. */
 static void tell(gpointer data) {
         static const char *const tags[] = { "network", "decoy", "mitre_lateral_movement", "T1021", NULL };
@@ -155,7 +148,7 @@ void bh_sensor_open_decoy(BhSensor *s) {
         w->last_us = g_get_monotonic_time() - ROUNDS_US;
         g_mutex_init(&w->lock);
         g_cond_init(&w->moved);
-        w->alerts = bh_net_alerts_new(bh_report_node(s->report), publish, s);
+        w->alerts = bh_net_alerts_new(bh_report_node(s->report), bh_sensor_publish_finding, s);
         w->records = bh_decoy_records_new(dir);
         s->decoy = w;
 }

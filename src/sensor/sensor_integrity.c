@@ -91,13 +91,6 @@ typedef struct {
         guint64 dev, ino;
 } Tale;
 
-static void publish(GBytes *body, gpointer data) {
-        BhSensor *s = data;
-
-        bh_report_publish(s->report, "finding", body);
-        g_bytes_unref(body);
-}
-
 static void tell(gpointer data) {
         static const char *const weights[] = { "notice", "warning", "critical" };
         static const char *const tags[] = { "host", "integrity", "mitre_persistence", "T1547", NULL }, *const hiding[] = { "host", "integrity", "mitre_defense_evasion", "T1014", NULL };
@@ -248,7 +241,7 @@ void bh_sensor_open_integrity(BhSensor *s) {
         g_mutex_init(&w->lock);
         g_cond_init(&w->moved);
         w->files = bh_integrity_new(s->options.host_root, s->proc_path, state);
-        w->alerts = bh_net_alerts_new(bh_report_node(s->report), publish, s);
+        w->alerts = bh_net_alerts_new(bh_report_node(s->report), bh_sensor_publish_finding, s);
         w->writers = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
         w->hidden = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         w->processes = bh_hidden_watch_new(s, w->alerts);

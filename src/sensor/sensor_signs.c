@@ -2,7 +2,7 @@
 /* Signs in containers' DNS messages in the sensor as a whole. The drain thread. */
 #include "sensor.h"
 
-static void on_finding(GBytes *body, gpointer data) {
+void bh_sensor_publish_finding(GBytes *body, gpointer data) {
         BhSensor *s = data;
 
         bh_report_publish(s->report, "finding", body);
@@ -13,7 +13,7 @@ void bh_sensor_open_signs(BhSensor *s) {
         if (!s->report || !s->inspector)
                 return;
         s->dns_signs = bh_dns_signs_new();
-        s->dns_alerts = bh_net_alerts_new(bh_report_node(s->report), on_finding, s);
+        s->dns_alerts = bh_net_alerts_new(bh_report_node(s->report), bh_sensor_publish_finding, s);
 }
 
 void bh_sensor_free_signs(BhSensor *s) {

@@ -220,8 +220,7 @@ static void look_again(BhBlock **b, Boxed *box, const BhBlockRule *rule, guint t
         end_box(box);
 }
 
-static void try_to_lead(void (*run)(gpointer data), guint times, gboolean succeed, const char *further) {
-        g_autoptr(GPtrArray) list = denies("exec-only:/image/prog", "exec-only:/image/sym", "exec-only:/volume/prog", further, NULL);
+static void lead_with(const GPtrArray *list, void (*run)(gpointer data), guint times, gboolean succeed) {
         BhBlockRule rule = { RULE, list, TRUE };
         Boxed box;
 
@@ -235,19 +234,16 @@ static void try_to_lead(void (*run)(gpointer data), guint times, gboolean succee
         look_again(&b, &box, &rule, times, succeed);
 }
 
+static void try_to_lead(void (*run)(gpointer data), guint times, gboolean succeed, const char *further) {
+        g_autoptr(GPtrArray) list = denies("exec-only:/image/prog", "exec-only:/image/sym", "exec-only:/volume/prog", further, NULL);
+
+        lead_with(list, run, times, succeed);
+}
+
 void links_list_nothing_that_the_image_did_not_bring(void) {
         g_autoptr(GPtrArray) list = denies("exec-only:/image/prog", "exec-only:/image/sym", "exec-only:/volume/prog", "exec-only:/volume/link", "exec-only:/volume/out", "exec-only:/further/prog", "exec-only:/further/dynamic", NULL);
-        BhBlockRule rule = { RULE, list, TRUE };
-        Boxed box;
 
-        begin_box(&box, lead_by_links);
-        wait_box(&box);
-        BhBlock *b = begin();
-        const BhBlockSubject subject = { .init_pid = box.pid };
-        must_set(b, &rule, 1, &subject, 0);
-        rule.fresh = FALSE;
-        go_on(&box);
-        look_again(&b, &box, &rule, 3, TRUE);
+        lead_with(list, lead_by_links, 3, TRUE);
 }
 
 static void lead_by_root(gpointer data) {
